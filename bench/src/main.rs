@@ -1,0 +1,3 @@
+//! `guideway-bench`: measures.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Changes things: configuration, health, failover.

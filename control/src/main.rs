@@ -1,0 +1,3 @@
+//! The `guideway` binary.
+
+fn main() {}

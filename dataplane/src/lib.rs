@@ -1,0 +1,7 @@
+//! Decides what happens to a packet: no I/O, no clock, no lock, no thread.
+
+pub mod affinity;
+pub mod backend;
+pub mod delivery;
+pub mod frame;
+pub mod time;

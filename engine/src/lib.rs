@@ -1,0 +1,1 @@
+//! Moves packets: captures, bursts, workers, snapshot publishing.

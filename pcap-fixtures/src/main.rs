@@ -1,0 +1,3 @@
+//! Makes the captures.
+
+fn main() {}
