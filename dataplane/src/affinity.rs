@@ -1,5 +1,11 @@
 //! Session affinity: which parts of a packet choose its backend, and which name its connection.
 
+use std::hash::{BuildHasher, Hasher};
+
+use crate::conntrack::TrackingKey;
+use crate::flow::Flow;
+use crate::wire::protocol;
+
 /// Which side of the network a forwarding rule and its backend service face.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoadBalancingScheme {
@@ -43,4 +49,311 @@ pub enum PersistenceOnUnhealthy {
     NeverPersist,
     /// Everything tracked does.
     AlwaysPersist,
+}
+
+/// Which parts of a flow a hash covers. The numbers are part of the frozen selection hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tuple {
+    /// Source address.
+    One = 1,
+    /// Both addresses.
+    Two = 2,
+    /// Both addresses and the protocol.
+    Three = 3,
+    /// Both addresses, the protocol and both ports.
+    Five = 5,
+}
+
+/// What a flow's hash covers, in the one byte order that every machine shares.
+///
+/// ```text
+/// IPv4, 16 bytes:  src 4 │ dst 4  │ src_port 2 │ dst_port 2 │ protocol 1 │ tuple 1 │ zero 2
+/// IPv6, 40 bytes:  src 16│ dst 16 │ src_port 2 │ dst_port 2 │ protocol 1 │ tuple 1 │ zero 2
+/// ```
+/// Parts that the tuple leaves out are zero; ports and addresses are in network order. The tuple's number keeps a
+/// 3-tuple apart from a 5-tuple with ports of zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TupleBytes {
+    bytes: [u8; 40],
+    len: u8,
+}
+
+impl Tuple {
+    /// The canonical bytes of `flow`.
+    pub fn bytes(self, flow: &Flow) -> TupleBytes {
+        let mut bytes = [0; 40];
+        let has_dst = self != Self::One;
+        let tail = if flow.src.is_ipv4() {
+            bytes[..4].copy_from_slice(&flow.src.v4_bytes());
+            if has_dst {
+                bytes[4..8].copy_from_slice(&flow.dst.v4_bytes());
+            }
+            8
+        } else {
+            bytes[..16].copy_from_slice(&flow.src.v6_bytes());
+            if has_dst {
+                bytes[16..32].copy_from_slice(&flow.dst.v6_bytes());
+            }
+            32
+        };
+        if self == Self::Five {
+            bytes[tail..tail + 2].copy_from_slice(&flow.src_port.to_be_bytes());
+            bytes[tail + 2..tail + 4].copy_from_slice(&flow.dst_port.to_be_bytes());
+        }
+        if matches!(self, Self::Three | Self::Five) {
+            bytes[tail + 4] = flow.protocol;
+        }
+        bytes[tail + 5] = self as u8;
+        TupleBytes { bytes, len: tail as u8 + 8 }
+    }
+
+    /// The widest tuple that `flow` has the ports for.
+    fn of_connection(flow: &Flow) -> Self {
+        if flow.is_ported() { Self::Five } else { Self::Three }
+    }
+}
+
+impl TupleBytes {
+    /// The bytes.
+    pub fn as_slice(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+/// How one service treats one class of protocols, worked out once when the service is configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Treatment {
+    /// Connections are tracked.
+    pub tracked: bool,
+    /// Their entries stay valid on a backend that turns unhealthy.
+    pub persists: bool,
+    /// A packet that opens a connection (SYN) starts it anew.
+    pub restarts: bool,
+}
+
+/// The hashes and the tracking of one backend service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AffinityPolicy {
+    affinity: SessionAffinity,
+    tracked_by_selection: bool,
+    tcp: Treatment,
+    udp: Treatment,
+    esp_gre: Treatment,
+}
+
+impl AffinityPolicy {
+    /// Works out the tables of hashes, tracking and persistence for one service.
+    pub fn new(
+        scheme: LoadBalancingScheme,
+        affinity: SessionAffinity,
+        mode: TrackingMode,
+        persistence: PersistenceOnUnhealthy,
+    ) -> Self {
+        let external = scheme == LoadBalancingScheme::External;
+        let by_connection = matches!(affinity, SessionAffinity::None | SessionAffinity::ClientIpPortProto);
+        let tracked_by_selection = mode == TrackingMode::PerSession && !by_connection;
+        let persists = |is_tcp: bool| match persistence {
+            PersistenceOnUnhealthy::DefaultForProtocol => is_tcp && !tracked_by_selection,
+            PersistenceOnUnhealthy::NeverPersist => false,
+            PersistenceOnUnhealthy::AlwaysPersist => true,
+        };
+        let has_affinity = affinity != SessionAffinity::None;
+        let datagrams = |tracked| Treatment { tracked, persists: persists(false), restarts: false };
+        Self {
+            affinity,
+            tracked_by_selection,
+            tcp: Treatment { tracked: true, persists: persists(true), restarts: !tracked_by_selection },
+            udp: datagrams(!external || has_affinity),
+            esp_gre: datagrams(external && has_affinity),
+        }
+    }
+
+    /// Which parts of `flow` choose its backend.
+    pub fn selection_tuple(&self, flow: &Flow) -> Tuple {
+        match self.affinity {
+            SessionAffinity::None | SessionAffinity::ClientIpPortProto => Tuple::of_connection(flow),
+            SessionAffinity::ClientIpProto => Tuple::Three,
+            SessionAffinity::ClientIp => Tuple::Two,
+            SessionAffinity::ClientIpNoDestination => Tuple::One,
+        }
+    }
+
+    /// Which parts of `flow` name its connection.
+    pub fn tracking_tuple(&self, flow: &Flow) -> Tuple {
+        if self.tracked_by_selection { self.selection_tuple(flow) } else { Tuple::of_connection(flow) }
+    }
+
+    /// How packets of this protocol are tracked.
+    pub fn treatment(&self, protocol: u8) -> Treatment {
+        match protocol {
+            protocol::TCP => self.tcp,
+            protocol::UDP => self.udp,
+            protocol::ESP | protocol::GRE => self.esp_gre,
+            _ => Treatment { tracked: false, persists: false, restarts: false },
+        }
+    }
+}
+
+/// Makes the conntrack table's keys: fast, and unpredictable to whoever sends packets.
+///
+/// aHash differs between builds and is keyed anew at every start; nothing outside this process may depend on it.
+#[derive(Clone, Debug)]
+pub struct TrackingHasher(ahash::RandomState);
+
+impl TrackingHasher {
+    /// A hasher with these keys.
+    pub fn new(keys: [u64; 4]) -> Self {
+        Self(ahash::RandomState::with_seeds(keys[0], keys[1], keys[2], keys[3]))
+    }
+
+    /// The key of the connection or session that `tuple` of `flow` names within one service.
+    pub fn key(&self, service: ServiceKey, tuple: Tuple, flow: &Flow) -> TrackingKey {
+        let dst = if tuple == Tuple::One { 0 } else { flow.dst.0 };
+        let ports = match tuple {
+            Tuple::Five => u64::from(flow.src_port) << 16 | u64::from(flow.dst_port),
+            _ => 0,
+        };
+        let protocol = if matches!(tuple, Tuple::Three | Tuple::Five) { flow.protocol } else { 0 };
+        let rest = u128::from(ports) << 64
+            | u128::from(service.0) << 16
+            | u128::from(protocol) << 8
+            | u128::from(tuple as u8);
+        let mut hasher = self.0.build_hasher();
+        hasher.write_u128(flow.src.0);
+        hasher.write_u128(dst);
+        hasher.write_u128(rest);
+        TrackingKey(hasher.finish())
+    }
+}
+
+/// Tells the connections of one service from those of another; never used again once its service is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ServiceKey(pub u32);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::address::Address;
+    use crate::flow::Fragment;
+
+    use LoadBalancingScheme::{External, Internal};
+    use PersistenceOnUnhealthy::{AlwaysPersist, DefaultForProtocol, NeverPersist};
+    use SessionAffinity::{ClientIp, ClientIpNoDestination, ClientIpPortProto, ClientIpProto};
+    use TrackingMode::{PerConnection, PerSession};
+
+    const AFFINITIES: [SessionAffinity; 5] =
+        [SessionAffinity::None, ClientIpPortProto, ClientIpProto, ClientIp, ClientIpNoDestination];
+
+    fn flow(protocol: u8, fragment: Fragment) -> Flow {
+        let (src, dst) = (Address::v4([192, 0, 2, 7]), Address::v4([203, 0, 113, 10]));
+        Flow { src, dst, src_port: 40001, dst_port: 443, protocol, fragment }
+    }
+
+    /// The table "session affinity → selection hash" of the specification.
+    #[test]
+    fn selection_covers_what_the_affinity_says() {
+        for (affinity, ported, other) in [
+            (SessionAffinity::None, Tuple::Five, Tuple::Three),
+            (ClientIpPortProto, Tuple::Five, Tuple::Three),
+            (ClientIpProto, Tuple::Three, Tuple::Three),
+            (ClientIp, Tuple::Two, Tuple::Two),
+            (ClientIpNoDestination, Tuple::One, Tuple::One),
+        ] {
+            let policy = AffinityPolicy::new(Internal, affinity, PerConnection, DefaultForProtocol);
+            assert_eq!(policy.selection_tuple(&flow(protocol::TCP, Fragment::No)), ported);
+            assert_eq!(policy.selection_tuple(&flow(protocol::UDP, Fragment::No)), ported);
+            for fragment in [Fragment::First, Fragment::Later] {
+                assert_eq!(policy.selection_tuple(&flow(protocol::TCP, fragment)), other);
+            }
+            assert_eq!(policy.selection_tuple(&flow(protocol::ESP, Fragment::No)), other);
+        }
+    }
+
+    /// The table "tracked" of the specification.
+    #[test]
+    fn tracking_follows_scheme_affinity_and_protocol() {
+        for affinity in AFFINITIES {
+            let none = affinity == SessionAffinity::None;
+            for (scheme, proto, tracked) in [
+                (External, protocol::TCP, true),
+                (External, protocol::UDP, !none),
+                (External, protocol::ESP, !none),
+                (External, protocol::GRE, !none),
+                (External, protocol::ICMP, false),
+                (External, 132, false),
+                (Internal, protocol::TCP, true),
+                (Internal, protocol::UDP, true),
+                (Internal, protocol::ESP, false),
+                (Internal, protocol::GRE, false),
+                (Internal, protocol::ICMPV6, false),
+            ] {
+                let policy = AffinityPolicy::new(scheme, affinity, PerConnection, DefaultForProtocol);
+                assert_eq!(policy.treatment(proto).tracked, tracked, "{scheme:?} {affinity:?} {proto}");
+            }
+        }
+    }
+
+    #[test]
+    fn sessions_are_tracked_by_the_selection_hash_where_it_is_narrower_than_a_connection() {
+        let tcp = flow(protocol::TCP, Fragment::No);
+        for affinity in AFFINITIES {
+            let by_connection = matches!(affinity, SessionAffinity::None | ClientIpPortProto);
+            let session = AffinityPolicy::new(Internal, affinity, PerSession, DefaultForProtocol);
+            let expected = if by_connection { Tuple::Five } else { session.selection_tuple(&tcp) };
+            assert_eq!(session.tracking_tuple(&tcp), expected);
+            assert_eq!(session.treatment(protocol::TCP).restarts, by_connection);
+            let connection = AffinityPolicy::new(Internal, affinity, PerConnection, DefaultForProtocol);
+            assert_eq!(connection.tracking_tuple(&tcp), Tuple::Five);
+            assert!(connection.treatment(protocol::TCP).restarts);
+        }
+    }
+
+    /// The table "connection_persistence_on_unhealthy_backends" of the specification.
+    #[test]
+    fn persistence_follows_the_option_and_the_protocol() {
+        for affinity in AFFINITIES {
+            let by_connection = matches!(affinity, SessionAffinity::None | ClientIpPortProto);
+            for mode in [PerConnection, PerSession] {
+                let persists = |option, proto| AffinityPolicy::new(Internal, affinity, mode, option).treatment(proto).persists;
+                let tcp_by_default = mode == PerConnection || by_connection;
+                assert_eq!(persists(DefaultForProtocol, protocol::TCP), tcp_by_default);
+                assert!(!persists(DefaultForProtocol, protocol::UDP));
+                assert!(!persists(NeverPersist, protocol::TCP) && !persists(NeverPersist, protocol::UDP));
+                assert!(persists(AlwaysPersist, protocol::TCP) && persists(AlwaysPersist, protocol::UDP));
+            }
+        }
+    }
+
+    #[test]
+    fn canonical_bytes_are_frozen() {
+        let tcp = flow(protocol::TCP, Fragment::No);
+        assert_eq!(Tuple::Five.bytes(&tcp).as_slice(), [192, 0, 2, 7, 203, 0, 113, 10, 0x9c, 0x41, 1, 187, 6, 5, 0, 0]);
+        assert_eq!(Tuple::Three.bytes(&tcp).as_slice(), [192, 0, 2, 7, 203, 0, 113, 10, 0, 0, 0, 0, 6, 3, 0, 0]);
+        assert_eq!(Tuple::Two.bytes(&tcp).as_slice(), [192, 0, 2, 7, 203, 0, 113, 10, 0, 0, 0, 0, 0, 2, 0, 0]);
+        assert_eq!(Tuple::One.bytes(&tcp).as_slice(), [192, 0, 2, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0]);
+        let v6 = Flow { src: Address(1 << 120), dst: Address(2), ..tcp };
+        let bytes = Tuple::Five.bytes(&v6);
+        assert_eq!(bytes.as_slice().len(), 40);
+        assert_eq!((bytes.as_slice()[0], bytes.as_slice()[31], &bytes.as_slice()[32..]), (1, 2, &[0x9c, 0x41, 1, 187, 6, 5, 0, 0][..]));
+    }
+
+    #[test]
+    fn tracking_keys_tell_tuples_services_and_flows_apart() {
+        let hasher = TrackingHasher::new([1, 2, 3, 4]);
+        let tcp = flow(protocol::TCP, Fragment::No);
+        let portless = Flow { src_port: 0, dst_port: 0, ..tcp };
+        let key = |service, tuple, flow| hasher.key(ServiceKey(service), tuple, flow).0;
+        let mut keys = vec![
+            key(1, Tuple::Five, &tcp),
+            key(2, Tuple::Five, &tcp),
+            key(1, Tuple::Five, &portless),
+            key(1, Tuple::Three, &tcp),
+            key(1, Tuple::Two, &tcp),
+            key(1, Tuple::One, &tcp),
+        ];
+        assert_eq!(key(1, Tuple::Three, &tcp), key(1, Tuple::Three, &portless));
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), 6);
+    }
 }

@@ -1,4 +1,17 @@
-//! How a packet travels from the appliance to its backend.
+//! How a packet travels from the appliance to its backend: untouched but for its TTL, behind a new link-layer
+//! address and perhaps an outer header.
+
+mod outer;
+
+use crate::address::{Address, Prefix};
+use crate::frame::Frame;
+use crate::packet::Packet;
+use crate::verdict::DropReason;
+use crate::wire::ethernet::{self, MacAddress};
+use crate::wire::ipv4::Ipv4Header;
+use crate::wire::ipv6::Ipv6Header;
+
+pub use outer::OuterHeader;
 
 /// How a packet travels from the appliance to its backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,4 +27,110 @@ pub enum DeliveryMode {
         /// The UDP port that the backend decapsulates on.
         dst_port: u16,
     },
+}
+
+impl DeliveryMode {
+    /// The bytes that it puts before a packet on its way to an endpoint of the family.
+    pub const fn overhead(self, endpoint_is_ipv4: bool) -> usize {
+        let ip = if endpoint_is_ipv4 { 20 } else { 40 };
+        match self {
+            Self::L2 => 0,
+            Self::Ipip => ip,
+            Self::Gre => ip + outer::GRE_LEN,
+            Self::Gue { .. } => ip + outer::UDP_LEN + outer::GUE_LEN,
+        }
+    }
+}
+
+/// What a tunnel's outer header is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Tunnel {
+    /// The endpoint, of the same family as `source`.
+    pub endpoint: Address,
+    /// The appliance's own address.
+    pub source: Address,
+    /// A prefix to take sources from instead, one per flow, for receivers that spread load by outer addresses.
+    pub source_range: Option<Prefix>,
+}
+
+/// How to deliver to one backend, worked out when its snapshot is made.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    next_hop: MacAddress,
+    own: Option<MacAddress>,
+    mtu: usize,
+    overhead: usize,
+    outer: Option<OuterHeader>,
+}
+
+/// What was noticed about a packet that was delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivered {
+    /// It may be fragmented on its way: it exceeds the path's MTU, and its sender allows that.
+    pub exceeds_mtu: bool,
+}
+
+impl Delivery {
+    /// Rewrites the frame's addresses to `next_hop`, and to `own`; without `own` the frame leaves from the address
+    /// that it came to.
+    pub fn l2(next_hop: MacAddress, own: Option<MacAddress>, mtu: u16) -> Self {
+        Self { next_hop, own, mtu: usize::from(mtu), overhead: 0, outer: None }
+    }
+
+    /// Puts an outer header before the packet, and sends the frame to `next_hop`.
+    pub fn tunnel(mode: DeliveryMode, tunnel: &Tunnel, next_hop: MacAddress, own: Option<MacAddress>, mtu: u16) -> Self {
+        let overhead = mode.overhead(tunnel.endpoint.is_ipv4());
+        Self { next_hop, own, mtu: usize::from(mtu), overhead, outer: OuterHeader::new(mode, tunnel) }
+    }
+
+    /// The largest packet that fits the path once the outer header is before it.
+    pub fn inner_mtu(&self) -> usize {
+        self.mtu - self.overhead
+    }
+
+    /// Whether the packet does not fit the path and may not be fragmented on it, or fits no outer header at all.
+    pub fn refuses(&self, packet: &Packet) -> bool {
+        let len = packet.l3_len as usize;
+        (packet.dont_fragment && len > self.inner_mtu()) || len + self.overhead > usize::from(u16::MAX)
+    }
+
+    /// Makes `frame`, which holds `packet`, into the frame that the backend gets. The TTL goes down by one.
+    ///
+    /// # Errors
+    /// `NoHeadroom`, with the frame unchanged.
+    pub fn deliver<F: Frame>(&self, frame: &mut F, packet: &Packet) -> Result<Delivered, DropReason> {
+        let l3 = usize::from(packet.l3_offset);
+        if let Some(outer) = &self.outer {
+            // What pads a short frame must not end up inside the tunnel.
+            frame.truncate(l3 + packet.l3_len as usize);
+            if !frame.prepend(self.overhead) {
+                return Err(DropReason::NoHeadroom);
+            }
+            let bytes = frame.bytes_mut();
+            bytes.copy_within(self.overhead..self.overhead + l3, 0);
+            let (headers, inner) = bytes[l3..].split_at_mut(self.overhead);
+            decrement_ttl(inner, packet.is_ipv4());
+            outer.write(headers, inner, packet);
+            if outer.is_ipv4() != packet.is_ipv4() {
+                let ethertype: u16 = if outer.is_ipv4() { 0x0800 } else { 0x86dd };
+                bytes[l3 - 2..l3].copy_from_slice(&ethertype.to_be_bytes());
+            }
+        } else {
+            decrement_ttl(&mut frame.bytes_mut()[l3..], packet.is_ipv4());
+        }
+        let bytes = frame.bytes_mut();
+        let own = self.own.unwrap_or_else(|| ethernet::destination(bytes));
+        ethernet::set_addresses(bytes, self.next_hop, own);
+        Ok(Delivered { exceeds_mtu: packet.l3_len as usize > self.inner_mtu() })
+    }
+}
+
+fn decrement_ttl(packet: &mut [u8], is_ipv4: bool) {
+    if is_ipv4 {
+        if let Some(header) = Ipv4Header::parse_mut(packet) {
+            header.decrement_ttl();
+        }
+    } else if let Some(header) = Ipv6Header::parse_mut(packet) {
+        header.hop_limit -= 1;
+    }
 }

@@ -8,14 +8,8 @@ impl Tick {
     /// A time that no clock reaches: the deadline of what never ends.
     pub const NEVER: Self = Self(u32::MAX);
 
-    /// The tick that holds this many nanoseconds since the clock's start.
-    pub fn from_nanos(nanos: u64) -> Self {
-        Self(u32::try_from(nanos / 1_000_000_000).unwrap_or(u32::MAX - 1))
-    }
-
-    /// The tick `seconds` later; it saturates below [`Tick::NEVER`].
-    #[must_use]
-    pub fn after(self, seconds: u32) -> Self {
-        Self(self.0.saturating_add(seconds).min(u32::MAX - 1))
+    /// The tick this many whole seconds after the clock's start; it saturates below [`Tick::NEVER`].
+    pub fn from_secs(seconds: u64) -> Self {
+        Self(u32::try_from(seconds).unwrap_or(u32::MAX).min(u32::MAX - 1))
     }
 }

@@ -1,0 +1,192 @@
+//! Configuration and state become the snapshot that workers forward by.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use guideway_dataplane::address::{Address, Prefix};
+use guideway_dataplane::affinity::{AffinityPolicy, LoadBalancingScheme};
+use guideway_dataplane::backend::{BackendHandle, Generation};
+use guideway_dataplane::delivery::{Delivery, DeliveryMode, Tunnel};
+use guideway_dataplane::forwarding_rule::{
+    ForwardingRule, ForwardingRules, Route, RuleId, RulePorts, RuleProtocol, ServiceId,
+};
+use guideway_dataplane::maglev::{LookupTable, Weighted};
+use guideway_dataplane::seed::Seed;
+use guideway_dataplane::snapshot::{Backend, Eligible, OwnAddresses, Service, Snapshot};
+use guideway_dataplane::time::Tick;
+use guideway_dataplane::wire::ethernet::MacAddress;
+use ipnet::IpNet;
+
+use crate::config::{BackendService, Config, Network, Ports, RuleProtocol as ConfiguredProtocol};
+use crate::service::{BackendState, ServiceState, Services};
+
+/// Makes snapshots, and keeps what the last one can lend to the next: a change recompiles only what it touches.
+#[derive(Debug, Default)]
+pub struct Compiler {
+    generation: u64,
+    rules: Arc<ForwardingRules>,
+    eligible: HashMap<String, (Ingredients, Arc<Eligible>)>,
+}
+
+/// All that a lookup table and its backends depend on.
+#[derive(Debug, PartialEq, Eq)]
+struct Ingredients {
+    seed: [u8; 16],
+    backends: Vec<(String, u32, BackendHandle)>,
+}
+
+impl Compiler {
+    /// Sorts the rules and routes of a configuration that is new.
+    pub fn take_rules(&mut self, config: &Config) {
+        self.rules = Arc::new(forwarding_rules(config));
+        self.eligible.retain(|name, _| config.services.iter().any(|service| service.name == *name));
+    }
+
+    /// The snapshot of `config` and `services`.
+    pub fn compile(&mut self, config: &Config, services: &Services) -> Snapshot {
+        self.generation += 1;
+        let seed = Seed(config.fleet.seed);
+        let mut backends: Vec<Option<Backend>> = vec![None; services.handles().len()];
+        let mut compiled = Vec::with_capacity(config.services.len());
+        for service in &config.services {
+            let Some(state) = services.get(&service.name) else { continue };
+            let eligible = self.eligible(service, state, &seed);
+            for backend in state.backends() {
+                let held = backend.healthy || eligible.backends.contains(&backend.handle);
+                backends[backend.handle.0 as usize] =
+                    Some(compile_backend(config, service, state, services, backend, held));
+            }
+            let policy =
+                AffinityPolicy::new(service.scheme, service.affinity, service.tracking_mode, service.persistence);
+            compiled.push(Service { key: state.key(), policy, eligible });
+        }
+        Snapshot {
+            generation: self.generation,
+            rules: Arc::clone(&self.rules),
+            services: compiled.into(),
+            backends: backends.into(),
+            seed,
+            own: own_addresses(&config.network),
+            icmp_errors_per_sec: config.network.icmp_errors_per_sec,
+        }
+    }
+
+    fn eligible(&mut self, service: &BackendService, state: &ServiceState, seed: &Seed) -> Arc<Eligible> {
+        let eligible = state.eligible();
+        let weight = |backend: &BackendState| if service.weighted { u32::from(backend.weight) } else { 1 };
+        let ingredients = Ingredients {
+            seed: seed.0,
+            backends: eligible.iter().map(|b| (b.endpoint.name.clone(), weight(b), b.handle)).collect(),
+        };
+        if let Some((known, table)) = self.eligible.get(&service.name)
+            && *known == ingredients
+        {
+            return Arc::clone(table);
+        }
+        let weighted: Vec<Weighted<'_>> =
+            eligible.iter().map(|b| Weighted { name: &b.endpoint.name, weight: weight(b) }).collect();
+        let made = Arc::new(Eligible {
+            table: LookupTable::build(seed, &weighted),
+            backends: eligible.iter().map(|backend| backend.handle).collect(),
+        });
+        self.eligible.insert(service.name.clone(), (ingredients, Arc::clone(&made)));
+        made
+    }
+}
+
+fn forwarding_rules(config: &Config) -> ForwardingRules {
+    let rules: Vec<ForwardingRule> = config
+        .rules
+        .iter()
+        .map(|rule| ForwardingRule {
+            address: rule.address.into(),
+            protocol: match rule.protocol {
+                ConfiguredProtocol::Tcp => RuleProtocol::Tcp,
+                ConfiguredProtocol::Udp => RuleProtocol::Udp,
+                ConfiguredProtocol::L3Default => RuleProtocol::L3Default,
+            },
+            ports: match &rule.ports {
+                Ports::List(ports) => RulePorts::List(ports.clone()),
+                Ports::Range(first, last) => RulePorts::Range(*first, *last),
+                Ports::All => RulePorts::All,
+            },
+            source_ranges: rule.source_ranges.iter().copied().map(prefix).collect(),
+            region_only: rule.scheme == LoadBalancingScheme::Internal && !rule.allow_global_access,
+            service: ServiceId(rule.service as u16),
+        })
+        .collect();
+    let routes: Vec<Route> = config
+        .routes
+        .iter()
+        .map(|route| Route { dest_range: prefix(route.dest_range), next_hop: RuleId(route.next_hop_rule as u16) })
+        .collect();
+    let region: Vec<Prefix> = config.network.region_ranges.iter().copied().map(prefix).collect();
+    ForwardingRules::new(&rules, &routes, &region)
+}
+
+fn compile_backend(
+    config: &Config,
+    service: &BackendService,
+    state: &ServiceState,
+    services: &Services,
+    backend: &BackendState,
+    held: bool,
+) -> Backend {
+    let generations = services.handles().generations(backend.handle);
+    Backend {
+        generation: if held { generations.ordinary } else { Generation::NONE },
+        persistent_generation: generations.persistent,
+        drained: backend.removed_at.map_or(Tick::NEVER, |removed| drained(removed + state.draining_timeout())),
+        idle_timeout_sec: service.idle_timeout_sec,
+        delivery: delivery(&config.network, backend),
+    }
+}
+
+/// The first tick of which no part is before the deadline.
+fn drained(deadline: Duration) -> Tick {
+    let started = u64::from(deadline.subsec_nanos() > 0);
+    Tick::from_secs(deadline.as_secs() + started)
+}
+
+fn delivery(network: &Network, backend: &BackendState) -> Delivery {
+    let own = network.mac_address.map(MacAddress);
+    let address = Address::from(backend.endpoint.address);
+    let explicit = backend.endpoint.mac_address.map(MacAddress);
+    if backend.delivery == DeliveryMode::L2 {
+        return Delivery::l2(explicit.unwrap_or_else(|| stand_in(address)), own, backend.mtu);
+    }
+    let gateway = network.gateway_mac_address.map(MacAddress);
+    let next_hop = explicit.or(gateway).unwrap_or_else(|| stand_in(address));
+    let (source, source_range) = if address.is_ipv4() {
+        (network.ipv4_address.map(IpAddr::V4), network.tunnel_source_ipv4.map(IpNet::V4))
+    } else {
+        (network.ipv6_address.map(IpAddr::V6), network.tunnel_source_ipv6.map(IpNet::V6))
+    };
+    let tunnel = Tunnel {
+        endpoint: address,
+        // A configuration without the appliance's own address of the family is refused.
+        source: source.map_or(Address(0), Address::from),
+        source_range: source_range.map(prefix),
+    };
+    Delivery::tunnel(backend.delivery, &tunnel, next_hop, own, backend.mtu)
+}
+
+/// The MAC address that stands for a neighbour which nobody can be asked for, as in a replay: 02:00 and the last
+/// four bytes of its IP address.
+fn stand_in(address: Address) -> MacAddress {
+    let [a, b, c, d] = address.v4_bytes();
+    MacAddress([0x02, 0x00, a, b, c, d])
+}
+
+fn own_addresses(network: &Network) -> OwnAddresses {
+    OwnAddresses {
+        ipv4: network.ipv4_address.map(|address| IpAddr::V4(address).into()),
+        ipv6: network.ipv6_address.map(|address| IpAddr::V6(address).into()),
+    }
+}
+
+fn prefix(net: IpNet) -> Prefix {
+    Prefix::new(net.network().into(), net.prefix_len())
+}

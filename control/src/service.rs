@@ -1,0 +1,305 @@
+//! The state of each backend service: who is configured or draining, health, weight, and which pool serves.
+//!
+//! Pure: events go in with their time, and what packets need to know of them comes out as generations, deadlines
+//! and the set of eligible backends.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use guideway_dataplane::affinity::ServiceKey;
+use guideway_dataplane::backend::BackendHandle;
+use guideway_dataplane::delivery::DeliveryMode;
+
+use crate::config::{BackendService, Config, Endpoint};
+use crate::eligible::{Candidate, Rules, eligible};
+use crate::handles::Handles;
+
+/// The state of all backend services.
+#[derive(Debug, Default)]
+pub struct Services {
+    states: BTreeMap<String, ServiceState>,
+    handles: Handles,
+    keys: u32,
+}
+
+/// The state of one backend service.
+#[derive(Debug)]
+pub struct ServiceState {
+    key: ServiceKey,
+    backends: BTreeMap<Identity, BackendState>,
+    rules: Rules,
+    draining_timeout: Duration,
+    void_on_switch: bool,
+    /// The pool that served last; `None` until some backend was eligible.
+    pool: Option<Pool>,
+}
+
+/// What makes a backend the same one after a reload: an endpoint under another address is another machine.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Identity {
+    name: String,
+    address: IpAddr,
+}
+
+/// The state of one backend of one service.
+#[derive(Clone, Debug)]
+pub struct BackendState {
+    /// Names it in snapshots and in conntrack entries.
+    pub handle: BackendHandle,
+    /// Where it is; of a draining backend, where it was last configured to be.
+    pub endpoint: Endpoint,
+    /// How packets travel to it.
+    pub delivery: DeliveryMode,
+    /// The MTU of the path to it.
+    pub mtu: u16,
+    /// It belongs to a failover group.
+    pub failover: bool,
+    /// Its health checks succeed.
+    pub healthy: bool,
+    /// Its weight now.
+    pub weight: u16,
+    /// When it was removed from the configuration, while it drains.
+    pub removed_at: Option<Duration>,
+}
+
+/// The primary or the failover backends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pool {
+    /// The groups that serve by default.
+    Primary,
+    /// The groups that stand in for them.
+    Failover,
+}
+
+/// A change names a service or a backend that is not configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UnknownName {
+    /// No backend service of this name.
+    Service(String),
+    /// No backend of the second name in the service of the first.
+    Backend(String, String),
+}
+
+impl std::fmt::Display for UnknownName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Service(service) => write!(f, "there is no backend service `{service}`"),
+            Self::Backend(service, backend) => {
+                write!(f, "backend service `{service}` has no backend `{backend}`")
+            }
+        }
+    }
+}
+
+impl std::error::Error for UnknownName {}
+
+impl Services {
+    /// Takes over a configuration, the first or a new one, at `now`; backends that are new are `healthy` or not.
+    pub fn configure(&mut self, config: &Config, now: Duration, healthy: bool) {
+        self.expire(now);
+        let is_configured = |name: &String| config.services.iter().any(|service| service.name == *name);
+        for (_, state) in self.states.extract_if(.., |name, _| !is_configured(name)) {
+            state.backends.into_values().for_each(|backend| self.handles.give_back(backend.handle));
+        }
+        for service in &config.services {
+            if !self.states.contains_key(&service.name) {
+                self.states.insert(service.name.clone(), ServiceState::new(ServiceKey(self.keys), service));
+                self.keys += 1;
+            }
+            if let Some(state) = self.states.get_mut(&service.name) {
+                state.configure(config, service, now, healthy, &mut self.handles);
+            }
+        }
+    }
+
+    /// Notes the health of a backend.
+    ///
+    /// # Errors
+    /// [`UnknownName`] where it isn't configured; nothing changes then.
+    pub fn set_health(&mut self, service: &str, backend: &str, healthy: bool) -> Result<(), UnknownName> {
+        self.change(service, backend, |backend, handles| {
+            if backend.healthy && !healthy {
+                handles.void_ordinary(backend.handle);
+            }
+            backend.healthy = healthy;
+        })
+    }
+
+    /// Notes the weight of a backend.
+    ///
+    /// # Errors
+    /// [`UnknownName`] where it isn't configured; nothing changes then.
+    pub fn set_weight(&mut self, service: &str, backend: &str, weight: u16) -> Result<(), UnknownName> {
+        self.change(service, backend, |backend, _| backend.weight = weight)
+    }
+
+    /// Ends the draining of every backend whose time is over at `now`.
+    pub fn expire(&mut self, now: Duration) {
+        for state in self.states.values_mut() {
+            let timeout = state.draining_timeout;
+            let over = |_: &Identity, backend: &mut BackendState| {
+                backend.removed_at.is_some_and(|removed| now >= removed + timeout)
+            };
+            for (_, backend) in state.backends.extract_if(.., over) {
+                self.handles.give_back(backend.handle);
+            }
+        }
+    }
+
+    /// The state of a service.
+    pub fn get(&self, service: &str) -> Option<&ServiceState> {
+        self.states.get(service)
+    }
+
+    /// Every service by its name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &ServiceState)> {
+        self.states.iter().map(|(name, state)| (name.as_str(), state))
+    }
+
+    /// The handles in use, and their generations.
+    pub fn handles(&self) -> &Handles {
+        &self.handles
+    }
+
+    fn change(
+        &mut self,
+        service: &str,
+        backend: &str,
+        change: impl FnOnce(&mut BackendState, &mut Handles),
+    ) -> Result<(), UnknownName> {
+        let state = self.states.get_mut(service).ok_or_else(|| UnknownName::Service(service.to_owned()))?;
+        let unknown = || UnknownName::Backend(service.to_owned(), backend.to_owned());
+        let found = state.configured_mut().find(|found| found.endpoint.name == backend).ok_or_else(unknown)?;
+        change(found, &mut self.handles);
+        state.notice_pool(&mut self.handles);
+        Ok(())
+    }
+}
+
+impl ServiceState {
+    fn new(key: ServiceKey, service: &BackendService) -> Self {
+        Self {
+            key,
+            backends: BTreeMap::new(),
+            rules: rules(service),
+            draining_timeout: Duration::ZERO,
+            void_on_switch: false,
+            pool: None,
+        }
+    }
+
+    /// Tells its connections from those of every other service there has been.
+    pub fn key(&self) -> ServiceKey {
+        self.key
+    }
+
+    /// The pool that serves, or that served last.
+    pub fn pool(&self) -> Option<Pool> {
+        self.pool
+    }
+
+    /// How long a removed backend keeps its entries.
+    pub fn draining_timeout(&self) -> Duration {
+        self.draining_timeout
+    }
+
+    /// The configured backends and the draining ones, by name.
+    pub fn backends(&self) -> impl Iterator<Item = &BackendState> {
+        self.backends.values()
+    }
+
+    /// The configured backends, by name.
+    pub fn configured(&self) -> impl Iterator<Item = &BackendState> {
+        self.backends().filter(|backend| backend.removed_at.is_none())
+    }
+
+    /// The backends that may get new connections, by name.
+    pub fn eligible(&self) -> Vec<&BackendState> {
+        let configured: Vec<_> = self.configured().collect();
+        let candidates: Vec<_> = configured.iter().map(|backend| backend.candidate()).collect();
+        eligible(&candidates, self.rules).into_iter().map(|place| configured[place]).collect()
+    }
+
+    /// Whether backends are chosen by weight.
+    pub fn is_weighted(&self) -> bool {
+        self.rules.weighted
+    }
+
+    fn configured_mut(&mut self) -> impl Iterator<Item = &mut BackendState> {
+        self.backends.values_mut().filter(|backend| backend.removed_at.is_none())
+    }
+
+    fn configure(
+        &mut self,
+        config: &Config,
+        service: &BackendService,
+        now: Duration,
+        healthy: bool,
+        handles: &mut Handles,
+    ) {
+        self.rules = rules(service);
+        self.draining_timeout = Duration::from_secs(service.draining_timeout_sec.into());
+        self.void_on_switch = service.failover_policy.disable_connection_drain_on_failover;
+        let mut left: BTreeMap<Identity, BackendState> = std::mem::take(&mut self.backends);
+        for member in &service.members {
+            let group = &config.groups[member.group];
+            for endpoint in &group.endpoints {
+                let identity = Identity { name: endpoint.name.clone(), address: endpoint.address };
+                let known = left.remove(&identity).filter(|known| self.keeps_entries(known, handles, now));
+                let handle = known.as_ref().map_or_else(|| handles.take(), |known| known.handle);
+                // Who came back while it drained keeps its entries, but its health and weight begin anew.
+                let kept = known.filter(|known| known.removed_at.is_none());
+                let weight = kept.as_ref().filter(|kept| kept.endpoint.weight == endpoint.weight);
+                let backend = BackendState {
+                    handle,
+                    endpoint: endpoint.clone(),
+                    delivery: group.delivery,
+                    mtu: group.mtu,
+                    failover: member.failover,
+                    healthy: kept.as_ref().map_or(healthy, |kept| kept.healthy),
+                    weight: weight.map_or(endpoint.weight, |kept| kept.weight),
+                    removed_at: None,
+                };
+                self.backends.insert(identity, backend);
+            }
+        }
+        for (identity, mut backend) in left {
+            backend.removed_at.get_or_insert(now);
+            if self.keeps_entries(&backend, handles, now) {
+                self.backends.insert(identity, backend);
+            }
+        }
+        self.notice_pool(handles);
+    }
+
+    /// Whether the entries of a backend that was known before are still valid; gives its handle back if not.
+    fn keeps_entries(&self, backend: &BackendState, handles: &mut Handles, now: Duration) -> bool {
+        let keeps = backend.removed_at.is_none_or(|removed| now < removed + self.draining_timeout);
+        if !keeps {
+            handles.give_back(backend.handle);
+        }
+        keeps
+    }
+
+    /// Notices a switch between the pools, which by the service's policy voids all its entries.
+    fn notice_pool(&mut self, handles: &mut Handles) {
+        let eligible = self.eligible();
+        let Some(serving) = eligible.first() else { return };
+        let pool = if serving.failover { Pool::Failover } else { Pool::Primary };
+        let switched = self.pool.replace(pool).is_some_and(|before| before != pool);
+        if switched && self.void_on_switch {
+            self.backends.values().for_each(|backend| handles.void_all(backend.handle));
+        }
+    }
+}
+
+impl BackendState {
+    fn candidate(&self) -> Candidate {
+        Candidate { healthy: self.healthy, weight: self.weight, failover: self.failover }
+    }
+}
+
+fn rules(service: &BackendService) -> Rules {
+    Rules { weighted: service.weighted, failover: service.has_failover().then_some(service.failover_policy) }
+}

@@ -1,0 +1,87 @@
+//! What one worker counts: one writer each, read by control without stopping anybody.
+
+use crate::verdict::{DropReason, PassReason, Verdict};
+
+/// What one worker counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Packets that came in.
+    pub offered: u64,
+    /// Packets that went to a backend.
+    pub forwarded: u64,
+    /// Packets that weren't ours, by [`PassReason`].
+    pub passed: [u64; PassReason::ALL.len()],
+    /// Packets that ended here, by [`DropReason`].
+    pub dropped: [u64; DropReason::ALL.len()],
+    /// What conntrack did.
+    pub conntrack: ConntrackCounters,
+    /// Packets forwarded though they exceed the path's MTU and will be fragmented on it.
+    pub exceeding_mtu: u64,
+    /// ICMP errors sent because a packet was too big.
+    pub icmp_errors_sent: u64,
+    /// ICMP errors not sent, by the limit or because none may answer that packet.
+    pub icmp_errors_suppressed: u64,
+    /// ICMP errors steered by the packet that they quote.
+    pub icmp_errors_steered: u64,
+}
+
+/// What conntrack did for one worker's packets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConntrackCounters {
+    /// A valid entry decided.
+    pub hits: u64,
+    /// An entry was made, or replaced under its own key.
+    pub inserts: u64,
+    /// Of these, how many pushed out another connection's entry that was void or idle too long.
+    pub evicted_void: u64,
+    /// Of these, how many pushed out another connection's half-open entry.
+    pub evicted_half_open: u64,
+    /// No room for an entry: forwarded by its hash alone.
+    pub full: u64,
+    /// Packets that are not tracked.
+    pub untracked: u64,
+}
+
+impl Counters {
+    /// Counts one packet's end; every packet is counted here exactly once.
+    pub fn count(&mut self, verdict: Verdict) {
+        self.offered += 1;
+        match verdict {
+            Verdict::Forward => self.forwarded += 1,
+            Verdict::Pass(reason) => self.passed[reason as usize] += 1,
+            Verdict::Drop(reason) => self.dropped[reason as usize] += 1,
+        }
+    }
+
+    /// Adds what another worker counted.
+    pub fn add(&mut self, other: &Self) {
+        self.offered += other.offered;
+        self.forwarded += other.forwarded;
+        for (sum, count) in self.passed.iter_mut().zip(&other.passed) {
+            *sum += count;
+        }
+        for (sum, count) in self.dropped.iter_mut().zip(&other.dropped) {
+            *sum += count;
+        }
+        self.conntrack.hits += other.conntrack.hits;
+        self.conntrack.inserts += other.conntrack.inserts;
+        self.conntrack.evicted_void += other.conntrack.evicted_void;
+        self.conntrack.evicted_half_open += other.conntrack.evicted_half_open;
+        self.conntrack.full += other.conntrack.full;
+        self.conntrack.untracked += other.conntrack.untracked;
+        self.exceeding_mtu += other.exceeding_mtu;
+        self.icmp_errors_sent += other.icmp_errors_sent;
+        self.icmp_errors_suppressed += other.icmp_errors_suppressed;
+        self.icmp_errors_steered += other.icmp_errors_steered;
+    }
+
+    /// Packets passed for any reason.
+    pub fn passed_total(&self) -> u64 {
+        self.passed.iter().sum()
+    }
+
+    /// Packets dropped for any reason.
+    pub fn dropped_total(&self) -> u64 {
+        self.dropped.iter().sum()
+    }
+}

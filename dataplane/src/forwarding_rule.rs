@@ -1,0 +1,434 @@
+//! Forwarding rules and routes: from a packet's destination to the rule, and so the backend service, that it
+//! belongs to.
+//!
+//! Rules are sorted once, when a snapshot is made, into the order in which the specification prefers them; a packet
+//! then costs one hash of its destination and a binary search over its port. Per VIP:
+//!
+//! ```text
+//! own protocol, listed ports │ own protocol, all ports │ L3_DEFAULT
+//!   each a sorted list of disjoint port segments,
+//!     each a list of (source range, rule): longest range first, the rule without one last
+//! ```
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::address::{Address, Prefix};
+use crate::flow::Flow;
+use crate::wire::protocol;
+
+/// A forwarding rule by its place in the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RuleId(pub u16);
+
+/// A backend service by its place in the snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceId(pub u16);
+
+/// The protocol that a rule names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RuleProtocol {
+    /// TCP alone.
+    Tcp,
+    /// UDP alone.
+    Udp,
+    /// Every IP protocol that no other rule of the address takes.
+    L3Default,
+}
+
+/// The ports that a rule names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RulePorts {
+    /// These.
+    List(Vec<u16>),
+    /// All from the first to the last.
+    Range(u16, u16),
+    /// All, and packets without any.
+    All,
+}
+
+/// A virtual IP address with a protocol and ports, in front of one backend service.
+#[derive(Clone, Debug)]
+pub struct ForwardingRule {
+    /// The VIP.
+    pub address: Address,
+    /// Its protocol.
+    pub protocol: RuleProtocol,
+    /// Its ports.
+    pub ports: RulePorts,
+    /// The clients that it takes, where it doesn't take all (`source_ip_ranges`).
+    pub source_ranges: Vec<Prefix>,
+    /// It takes clients of the region alone: INTERNAL without `allow_global_access`.
+    pub region_only: bool,
+    /// The service behind it.
+    pub service: ServiceId,
+}
+
+/// Destinations that are no VIPs but reach a service as their next hop.
+#[derive(Clone, Copy, Debug)]
+pub struct Route {
+    /// The destinations.
+    pub dest_range: Prefix,
+    /// The INTERNAL forwarding rule that is their next hop.
+    pub next_hop: RuleId,
+}
+
+/// What the rules say of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RuleMatch {
+    /// It belongs to this rule, and so to its service.
+    Rule(RuleId, ServiceId),
+    /// It would, but its client is outside of the region.
+    OutsideRegion,
+    /// It belongs to none.
+    None,
+}
+
+/// All forwarding rules and routes, ready for look-up.
+#[derive(Debug, Default)]
+pub struct ForwardingRules {
+    vips: HashMap<Address, Vip, ahash::RandomState>,
+    /// Routes by prefix length, longest first; each length a map from its networks.
+    routes: Vec<(u8, HashMap<Address, RuleId, ahash::RandomState>)>,
+    targets: Box<[Target]>,
+    region: Box<[Prefix]>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Target {
+    service: ServiceId,
+    region_only: bool,
+}
+
+#[derive(Debug, Default)]
+struct Vip {
+    tcp: ProtocolRules,
+    udp: ProtocolRules,
+    l3_default: Vec<Candidate>,
+}
+
+#[derive(Debug, Default)]
+struct ProtocolRules {
+    /// Disjoint, by first port.
+    listed: Vec<Segment>,
+    all: Vec<Candidate>,
+}
+
+#[derive(Debug)]
+struct Segment {
+    first: u16,
+    last: u16,
+    candidates: Vec<Candidate>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    source: Option<Prefix>,
+    rule: RuleId,
+}
+
+impl ForwardingRules {
+    /// Sorts `rules`, whose places are their ids, and `routes`; `region` holds the clients of the appliance's own
+    /// region, and nothing where all clients count as such.
+    pub fn new(rules: &[ForwardingRule], routes: &[Route], region: &[Prefix]) -> Self {
+        let mut by_address: HashMap<Address, Vec<(RuleId, &ForwardingRule)>> = HashMap::new();
+        for (place, rule) in rules.iter().enumerate() {
+            by_address.entry(rule.address).or_default().push((RuleId(place as u16), rule));
+        }
+        let mut table = Self {
+            targets: rules.iter().map(|rule| Target { service: rule.service, region_only: rule.region_only }).collect(),
+            region: region.into(),
+            ..Self::default()
+        };
+        for (address, rules) in by_address {
+            table.vips.insert(address, Vip::new(&rules));
+        }
+        for route in routes {
+            let bits = route.dest_range.bits();
+            let place = table.routes.partition_point(|(longer, _)| *longer > bits);
+            if table.routes.get(place).is_none_or(|(length, _)| *length != bits) {
+                table.routes.insert(place, (bits, HashMap::default()));
+            }
+            table.routes[place].1.insert(route.dest_range.network(), route.next_hop);
+        }
+        table
+    }
+
+    /// The rule that `flow` belongs to, or the rule behind its longest route.
+    pub fn lookup(&self, flow: &Flow) -> RuleMatch {
+        let mut outside = false;
+        if let Some(vip) = self.vips.get(&flow.dst) {
+            for candidates in vip.preference(flow) {
+                for candidate in candidates.iter().filter(|candidate| candidate.takes(flow.src)) {
+                    match self.admit(candidate.rule, flow.src) {
+                        RuleMatch::OutsideRegion => outside = true,
+                        found => return found,
+                    }
+                }
+            }
+        }
+        match self.route(flow) {
+            RuleMatch::None if outside => RuleMatch::OutsideRegion,
+            found => found,
+        }
+    }
+
+    /// Whether `address` is a VIP of any rule.
+    pub fn is_vip(&self, address: Address) -> bool {
+        self.vips.contains_key(&address)
+    }
+
+    fn route(&self, flow: &Flow) -> RuleMatch {
+        for (bits, networks) in &self.routes {
+            // A length of 96 and more may be either family's; a shorter one is IPv6's alone.
+            if *bits < 96 && flow.dst.is_ipv4() {
+                continue;
+            }
+            let network = Address(flow.dst.0 & u128::MAX.checked_shl(128 - u32::from(*bits)).unwrap_or(0));
+            if let Some(next_hop) = networks.get(&network) {
+                return self.admit(*next_hop, flow.src);
+            }
+        }
+        RuleMatch::None
+    }
+
+    fn admit(&self, rule: RuleId, client: Address) -> RuleMatch {
+        let target = self.targets[usize::from(rule.0)];
+        let inside = !target.region_only
+            || self.region.is_empty()
+            || self.region.iter().any(|range| range.contains(client));
+        if inside { RuleMatch::Rule(rule, target.service) } else { RuleMatch::OutsideRegion }
+    }
+}
+
+impl Vip {
+    fn new(rules: &[(RuleId, &ForwardingRule)]) -> Self {
+        let of = |protocol| rules.iter().copied().filter(move |(_, rule)| rule.protocol == protocol);
+        Self {
+            tcp: ProtocolRules::new(&of(RuleProtocol::Tcp).collect::<Vec<_>>()),
+            udp: ProtocolRules::new(&of(RuleProtocol::Udp).collect::<Vec<_>>()),
+            l3_default: candidates(of(RuleProtocol::L3Default)),
+        }
+    }
+
+    /// The lists of candidates for `flow`, most specific first: its own protocol before `L3_DEFAULT`, listed ports
+    /// before all ports, and within a list longer source ranges before shorter ones before none.
+    fn preference(&self, flow: &Flow) -> [&[Candidate]; 3] {
+        let own = match flow.protocol {
+            protocol::TCP => Some(&self.tcp),
+            protocol::UDP => Some(&self.udp),
+            _ => None,
+        };
+        let listed = own.zip(flow.rule_port()).map_or(&[][..], |(own, port)| own.listed(port));
+        [listed, own.map_or(&[], |own| &own.all), &self.l3_default]
+    }
+}
+
+impl ProtocolRules {
+    fn new(rules: &[(RuleId, &ForwardingRule)]) -> Self {
+        let ranges: Vec<(u16, u16, RuleId, &ForwardingRule)> = rules
+            .iter()
+            .flat_map(|(id, rule)| rule.ports.ranges().into_iter().map(|(first, last)| (first, last, *id, *rule)))
+            .collect();
+        // Every port at which some rule starts or has just ended begins a segment.
+        let starts: BTreeSet<u32> =
+            ranges.iter().flat_map(|(first, last, ..)| [u32::from(*first), u32::from(*last) + 1]).collect();
+        let ends = starts.iter().skip(1);
+        let listed = starts.iter().zip(ends).filter_map(|(start, end)| {
+            let (first, last) = (*start as u16, (*end - 1) as u16);
+            let inside = ranges.iter().filter(|(from, to, ..)| *from <= first && last <= *to);
+            let candidates = candidates(inside.map(|(_, _, id, rule)| (*id, *rule)));
+            (!candidates.is_empty()).then_some(Segment { first, last, candidates })
+        });
+        Self {
+            listed: listed.collect(),
+            all: candidates(rules.iter().copied().filter(|(_, rule)| rule.ports == RulePorts::All)),
+        }
+    }
+
+    fn listed(&self, port: u16) -> &[Candidate] {
+        let place = self.listed.partition_point(|segment| segment.last < port);
+        match self.listed.get(place) {
+            Some(segment) if segment.first <= port => &segment.candidates,
+            _ => &[],
+        }
+    }
+}
+
+impl RulePorts {
+    fn ranges(&self) -> Vec<(u16, u16)> {
+        match self {
+            Self::List(ports) => ports.iter().map(|port| (*port, *port)).collect(),
+            Self::Range(first, last) => vec![(*first, *last)],
+            Self::All => Vec::new(),
+        }
+    }
+}
+
+impl Candidate {
+    fn takes(&self, client: Address) -> bool {
+        self.source.is_none_or(|range| range.contains(client))
+    }
+}
+
+/// One candidate per source range, the longest first, rules without one last.
+fn candidates<'a>(rules: impl Iterator<Item = (RuleId, &'a ForwardingRule)>) -> Vec<Candidate> {
+    let mut found = Vec::new();
+    for (rule, config) in rules {
+        if config.source_ranges.is_empty() {
+            found.push(Candidate { source: None, rule });
+        }
+        found.extend(config.source_ranges.iter().map(|range| Candidate { source: Some(*range), rule }));
+    }
+    found.sort_by_key(|candidate| std::cmp::Reverse(candidate.source.map(Prefix::bits)));
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::Fragment;
+    use std::net::IpAddr;
+
+    fn address(text: &str) -> Address {
+        text.parse::<IpAddr>().unwrap().into()
+    }
+
+    fn prefix(text: &str) -> Prefix {
+        let (network, length) = text.split_once('/').unwrap();
+        Prefix::new(address(network), length.parse().unwrap())
+    }
+
+    fn rule(address_text: &str, protocol: RuleProtocol, ports: RulePorts) -> ForwardingRule {
+        ForwardingRule {
+            address: address(address_text),
+            protocol,
+            ports,
+            source_ranges: Vec::new(),
+            region_only: false,
+            service: ServiceId(0),
+        }
+    }
+
+    fn flow(src: &str, dst: &str, protocol: u8, dst_port: u16) -> Flow {
+        let (src, dst) = (address(src), address(dst));
+        Flow { src, dst, src_port: 40001, dst_port, protocol, fragment: Fragment::No }
+    }
+
+    fn found(rules: &ForwardingRules, flow: &Flow) -> Option<u16> {
+        match rules.lookup(flow) {
+            RuleMatch::Rule(RuleId(id), _) => Some(id),
+            _ => None,
+        }
+    }
+
+    const VIP: &str = "203.0.113.10";
+
+    #[test]
+    fn the_most_specific_rule_wins() {
+        let mut steering = rule(VIP, RuleProtocol::Tcp, RulePorts::List(vec![80, 443]));
+        steering.source_ranges = vec![prefix("192.0.2.0/24")];
+        let mut narrow = steering.clone();
+        narrow.source_ranges = vec![prefix("192.0.2.64/26")];
+        let rules = ForwardingRules::new(
+            &[
+                rule(VIP, RuleProtocol::L3Default, RulePorts::All),
+                rule(VIP, RuleProtocol::Tcp, RulePorts::All),
+                rule(VIP, RuleProtocol::Tcp, RulePorts::List(vec![80, 443])),
+                steering,
+                narrow,
+            ],
+            &[],
+            &[],
+        );
+        for (src, protocol, port, expected) in [
+            ("198.51.100.1", protocol::UDP, 80, 0),
+            ("198.51.100.1", protocol::ESP, 0, 0),
+            ("198.51.100.1", protocol::TCP, 22, 1),
+            ("192.0.2.1", protocol::TCP, 22, 1),
+            ("198.51.100.1", protocol::TCP, 443, 2),
+            ("192.0.2.1", protocol::TCP, 443, 3),
+            ("192.0.2.65", protocol::TCP, 80, 4),
+        ] {
+            assert_eq!(found(&rules, &flow(src, VIP, protocol, port)), Some(expected), "{src} {protocol} {port}");
+        }
+    }
+
+    #[test]
+    fn a_later_fragment_matches_only_all_ports() {
+        let rules = ForwardingRules::new(
+            &[
+                rule(VIP, RuleProtocol::Udp, RulePorts::List(vec![53])),
+                rule("203.0.113.11", RuleProtocol::Udp, RulePorts::All),
+            ],
+            &[],
+            &[],
+        );
+        let fragment = |dst, fragment| Flow { fragment, ..flow("192.0.2.1", dst, protocol::UDP, 53) };
+        assert_eq!(found(&rules, &fragment(VIP, Fragment::First)), Some(0));
+        assert_eq!(found(&rules, &fragment(VIP, Fragment::Later)), None);
+        assert_eq!(found(&rules, &fragment("203.0.113.11", Fragment::Later)), Some(1));
+    }
+
+    #[test]
+    fn ranges_and_lists_that_interleave_are_told_apart() {
+        let rules = ForwardingRules::new(
+            &[
+                rule(VIP, RuleProtocol::Tcp, RulePorts::Range(8000, 8100)),
+                rule(VIP, RuleProtocol::Tcp, RulePorts::List(vec![7999, 8101, 65535])),
+            ],
+            &[],
+            &[],
+        );
+        for (port, expected) in
+            [(7998, None), (7999, Some(1)), (8000, Some(0)), (8100, Some(0)), (8101, Some(1)), (8102, None), (65535, Some(1))]
+        {
+            assert_eq!(found(&rules, &flow("192.0.2.1", VIP, protocol::TCP, port)), expected, "port {port}");
+        }
+    }
+
+    #[test]
+    fn the_longest_route_wins_and_a_rule_comes_before_it() {
+        let rules = ForwardingRules::new(
+            &[
+                rule("198.51.100.10", RuleProtocol::Tcp, RulePorts::List(vec![80])),
+                rule("10.0.0.1", RuleProtocol::Tcp, RulePorts::List(vec![80])),
+                rule("2001:db8::10", RuleProtocol::Tcp, RulePorts::All),
+            ],
+            &[
+                Route { dest_range: prefix("198.51.0.0/16"), next_hop: RuleId(0) },
+                Route { dest_range: prefix("198.51.100.0/24"), next_hop: RuleId(1) },
+                Route { dest_range: prefix("::/0"), next_hop: RuleId(2) },
+            ],
+            &[],
+        );
+        for (dst, port, expected) in [
+            ("198.51.100.10", 80, Some(0)),
+            ("198.51.100.10", 81, Some(1)),
+            ("198.51.100.77", 9, Some(1)),
+            ("198.51.7.7", 9, Some(0)),
+            ("8.8.8.8", 9, None),
+            ("2001:db8::99", 9, Some(2)),
+        ] {
+            let src = if dst.contains(':') { "2001:db8::1" } else { "192.0.2.1" };
+            assert_eq!(found(&rules, &flow(src, dst, protocol::ICMP, port)), if dst == "198.51.100.10" && port == 80 { Some(1) } else { expected });
+            if port != 9 {
+                assert_eq!(found(&rules, &flow(src, dst, protocol::TCP, port)), expected, "{dst}:{port}");
+            }
+        }
+    }
+
+    #[test]
+    fn clients_outside_of_the_region_are_turned_away_by_rule_and_by_route() {
+        let mut regional = rule("10.0.0.1", RuleProtocol::Tcp, RulePorts::All);
+        regional.region_only = true;
+        let rules = ForwardingRules::new(
+            &[regional],
+            &[Route { dest_range: prefix("198.51.100.0/24"), next_hop: RuleId(0) }],
+            &[prefix("10.0.0.0/8")],
+        );
+        for dst in ["10.0.0.1", "198.51.100.1"] {
+            assert_eq!(found(&rules, &flow("10.9.9.9", dst, protocol::TCP, 80)), Some(0));
+            assert_eq!(rules.lookup(&flow("192.0.2.1", dst, protocol::TCP, 80)), RuleMatch::OutsideRegion);
+        }
+    }
+}

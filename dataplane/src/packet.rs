@@ -1,0 +1,203 @@
+//! What the pipeline knows of a frame after one parse.
+
+use crate::address::Address;
+use crate::flow::{Flow, Fragment};
+use crate::verdict::{DropReason, PassReason, Verdict};
+use crate::wire::ethernet::{self, EtherType};
+use crate::wire::ipv4::Ipv4Header;
+use crate::wire::ipv6::{self, Ipv6Header};
+use crate::wire::{icmp, protocol, tcp, udp};
+
+/// A well-formed IP packet in a frame.
+#[derive(Clone, Copy, Debug)]
+pub struct Packet {
+    /// Whose packet it is, by its own headers.
+    pub flow: Flow,
+    /// Where the IP header starts in the frame.
+    pub l3_offset: u16,
+    /// Where the layer-4 header starts in the frame: at most eight extension headers of 2 KiB lie before it.
+    pub l4_offset: u16,
+    /// Length of the IP packet; what follows it in the frame is padding.
+    pub l3_len: u32,
+    /// TTL or hop limit.
+    pub ttl: u8,
+    /// DSCP and ECN.
+    pub traffic_class: u8,
+    /// A TCP segment with SYN set.
+    pub tcp_syn: bool,
+    /// An ICMP or ICMPv6 error, which quotes another packet.
+    pub icmp_error: bool,
+    /// The sender forbids routers to fragment it: IPv6, or IPv4 with DF.
+    pub dont_fragment: bool,
+}
+
+impl Packet {
+    /// Parses one frame.
+    ///
+    /// # Errors
+    /// The verdict on a frame that holds no well-formed IP packet.
+    pub fn parse(frame: &[u8]) -> Result<Self, Verdict> {
+        match ethernet::payload(frame) {
+            Some((EtherType::Ipv4, offset)) => Self::parse_ipv4(&frame[offset..], offset),
+            Some((EtherType::Ipv6, offset)) => Self::parse_ipv6(&frame[offset..], offset),
+            Some((EtherType::Other(_), _)) => Err(Verdict::Pass(PassReason::NotIp)),
+            None => Err(Verdict::Drop(DropReason::MalformedEthernet)),
+        }
+    }
+
+    /// Whether it is IPv4.
+    pub fn is_ipv4(&self) -> bool {
+        self.flow.dst.is_ipv4()
+    }
+
+    fn parse_ipv4(bytes: &[u8], l3_offset: usize) -> Result<Self, Verdict> {
+        const MALFORMED: Verdict = Verdict::Drop(DropReason::MalformedIpv4);
+        let header = Ipv4Header::parse(bytes).ok_or(MALFORMED)?;
+        let (header_len, total_len) = (header.header_len(), usize::from(header.total_len.get()));
+        if total_len < header_len || total_len > bytes.len() {
+            return Err(MALFORMED);
+        }
+        let start = header.fragment_offset();
+        // The "ping of death": a fragment that would end past the longest datagram that there can be.
+        if start + (total_len - header_len) > usize::from(u16::MAX) - header_len {
+            return Err(MALFORMED);
+        }
+        let mut packet = Self {
+            flow: Flow {
+                src: Address::v4(header.src),
+                dst: Address::v4(header.dst),
+                src_port: 0,
+                dst_port: 0,
+                protocol: header.protocol,
+                fragment: fragment(start, header.more_fragments()),
+            },
+            l3_offset: l3_offset as u16,
+            l4_offset: (l3_offset + header_len) as u16,
+            l3_len: total_len as u32,
+            ttl: header.ttl,
+            traffic_class: header.traffic_class,
+            tcp_syn: false,
+            icmp_error: false,
+            dont_fragment: header.dont_fragment(),
+        };
+        packet.parse_layer4(&bytes[header_len..total_len])?;
+        Ok(packet)
+    }
+
+    fn parse_ipv6(bytes: &[u8], l3_offset: usize) -> Result<Self, Verdict> {
+        const MALFORMED: Verdict = Verdict::Drop(DropReason::MalformedIpv6);
+        let header = Ipv6Header::parse(bytes).ok_or(MALFORMED)?;
+        let end = ipv6::HEADER_LEN + usize::from(header.payload_len.get());
+        let payload = bytes.get(ipv6::HEADER_LEN..end).ok_or(MALFORMED)?;
+        let (src, dst) = (Address::v6(header.src), Address::v6(header.dst));
+        // An IPv4-mapped address must not travel; here it would be taken for the IPv4 address itself.
+        if src.is_ipv4() || dst.is_ipv4() {
+            return Err(Verdict::Drop(DropReason::MartianSource));
+        }
+        let upper = ipv6::upper_layer(header.next_header, payload).ok_or(MALFORMED)?;
+        let mut packet = Self {
+            flow: Flow {
+                src,
+                dst,
+                src_port: 0,
+                dst_port: 0,
+                protocol: upper.protocol,
+                fragment: upper.fragment.map_or(Fragment::No, |(start, more)| fragment(start, more)),
+            },
+            l3_offset: l3_offset as u16,
+            l4_offset: (l3_offset + ipv6::HEADER_LEN + upper.offset) as u16,
+            l3_len: end as u32,
+            ttl: header.hop_limit,
+            traffic_class: header.traffic_class(),
+            tcp_syn: false,
+            icmp_error: false,
+            dont_fragment: true,
+        };
+        packet.parse_layer4(&payload[upper.offset..])?;
+        Ok(packet)
+    }
+
+    fn parse_layer4(&mut self, segment: &[u8]) -> Result<(), Verdict> {
+        if self.flow.fragment == Fragment::Later {
+            return Ok(());
+        }
+        let whole = self.flow.fragment == Fragment::No;
+        match self.flow.protocol {
+            protocol::TCP => {
+                if !tcp::is_well_formed(segment, whole) {
+                    return Err(Verdict::Drop(DropReason::MalformedTcp));
+                }
+                self.tcp_syn = tcp::syn(segment);
+                self.read_ports(segment);
+            }
+            protocol::UDP => {
+                if !udp::is_well_formed(segment, whole) {
+                    return Err(Verdict::Drop(DropReason::MalformedUdp));
+                }
+                self.read_ports(segment);
+            }
+            // Each family has its own; the other's number is a protocol like any.
+            protocol::ICMP if self.is_ipv4() => self.read_icmp(segment, icmp::is_error)?,
+            protocol::ICMPV6 if !self.is_ipv4() => self.read_icmp(segment, icmp::is_v6_error)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn read_ports(&mut self, segment: &[u8]) {
+        self.flow.src_port = u16::from_be_bytes([segment[0], segment[1]]);
+        self.flow.dst_port = u16::from_be_bytes([segment[2], segment[3]]);
+    }
+
+    fn read_icmp(&mut self, message: &[u8], is_error: fn(u8) -> bool) -> Result<(), Verdict> {
+        if message.len() < icmp::HEADER_LEN {
+            return Err(Verdict::Drop(DropReason::MalformedIcmp));
+        }
+        self.icmp_error = is_error(message[0]);
+        Ok(())
+    }
+}
+
+/// Which part of a datagram starts at byte `start` of it, with `more` to follow.
+pub(crate) fn fragment(start: usize, more: bool) -> Fragment {
+    match (start, more) {
+        (0, false) => Fragment::No,
+        (0, true) => Fragment::First,
+        _ => Fragment::Later,
+    }
+}
+
+/// Reads a packet as an ICMP error quotes it: perhaps only its IP header and 8 bytes (RFC 792).
+///
+/// `None` where even that much is missing or contradicts itself.
+pub(crate) fn parse_quote(quote: &[u8], is_ipv4: bool) -> Option<Flow> {
+    let (mut flow, segment) = if is_ipv4 {
+        let header = Ipv4Header::parse(quote)?;
+        let flow = Flow {
+            src: Address::v4(header.src),
+            dst: Address::v4(header.dst),
+            src_port: 0,
+            dst_port: 0,
+            protocol: header.protocol,
+            fragment: fragment(header.fragment_offset(), header.more_fragments()),
+        };
+        (flow, quote.get(header.header_len()..)?)
+    } else {
+        let header = Ipv6Header::parse(quote)?;
+        let (src, dst) = (Address::v6(header.src), Address::v6(header.dst));
+        let payload = &quote[ipv6::HEADER_LEN..];
+        let upper = ipv6::upper_layer(header.next_header, payload)?;
+        if src.is_ipv4() || dst.is_ipv4() {
+            return None;
+        }
+        let fragment = upper.fragment.map_or(Fragment::No, |(start, more)| fragment(start, more));
+        let flow = Flow { src, dst, src_port: 0, dst_port: 0, protocol: upper.protocol, fragment };
+        (flow, &payload[upper.offset..])
+    };
+    if flow.fragment != Fragment::Later && matches!(flow.protocol, protocol::TCP | protocol::UDP) {
+        let ports = segment.get(..4)?;
+        flow.src_port = u16::from_be_bytes([ports[0], ports[1]]);
+        flow.dst_port = u16::from_be_bytes([ports[2], ports[3]]);
+    }
+    Some(flow)
+}

@@ -1,0 +1,94 @@
+//! What becomes of a packet, and why, in stable words.
+
+/// What becomes of a packet. Every packet ends in exactly one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It travels to a backend.
+    Forward,
+    /// It isn't ours: the host path gets it.
+    Pass(PassReason),
+    /// It ends here.
+    Drop(DropReason),
+}
+
+macro_rules! reasons {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$variant_doc])* $variant,)* }
+
+        impl $name {
+            /// Every reason, in the order of its counters.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The stable word that captures, metrics and tools show.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Why a packet isn't ours.
+    PassReason {
+        /// Neither IPv4 nor IPv6.
+        NotIp = "not_ip",
+        /// No forwarding rule and no route holds its destination.
+        NoForwardingRule = "no_forwarding_rule",
+        /// Only rules without `allow_global_access` hold it, and its client is outside of `region_ranges`.
+        OutsideRegion = "outside_region",
+    }
+}
+
+reasons! {
+    /// Why a packet ends here. A variant per cause, a counter per variant.
+    DropReason {
+        /// The frame ends inside its Ethernet header or VLAN tags.
+        MalformedEthernet = "malformed_ethernet",
+        /// Version, header length, total length or fragment of an IPv4 packet contradict each other or the frame.
+        MalformedIpv4 = "malformed_ipv4",
+        /// The same of an IPv6 packet, or its extension headers do.
+        MalformedIpv6 = "malformed_ipv6",
+        /// A TCP header that is cut short, or whose data offset is impossible.
+        MalformedTcp = "malformed_tcp",
+        /// A UDP header that is cut short, or whose length is impossible.
+        MalformedUdp = "malformed_udp",
+        /// An ICMP or ICMPv6 header that is cut short.
+        MalformedIcmp = "malformed_icmp",
+        /// The source address is none that a packet may come from.
+        MartianSource = "martian_source",
+        /// A packet for a forwarding rule came in a broadcast or multicast frame.
+        LinkLayerGroup = "link_layer_group",
+        /// The TTL or hop limit ends here.
+        TtlExpired = "ttl_expired",
+        /// No backend may have it.
+        NoEligibleBackend = "no_eligible_backend",
+        /// It doesn't fit the path to its backend and must not be fragmented.
+        PacketTooBig = "packet_too_big",
+        /// The frame's memory has no room before it for an outer header.
+        NoHeadroom = "no_headroom",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_snake_case_and_name_one_reason_each() {
+        let mut words: Vec<_> = PassReason::ALL.iter().map(|reason| reason.as_str()).collect();
+        words.extend(DropReason::ALL.iter().map(|reason| reason.as_str()));
+        assert!(words.iter().all(|word| word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_' || b.is_ascii_digit())));
+        let count = words.len();
+        words.sort_unstable();
+        words.dedup();
+        assert_eq!(words.len(), count);
+    }
+
+    #[test]
+    fn counters_find_reasons_by_their_place() {
+        assert!(DropReason::ALL.iter().enumerate().all(|(place, reason)| *reason as usize == place));
+        assert!(PassReason::ALL.iter().enumerate().all(|(place, reason)| *reason as usize == place));
+    }
+}

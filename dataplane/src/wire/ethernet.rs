@@ -1,0 +1,97 @@
+//! Ethernet II with up to two VLAN tags (IEEE 802.1Q, 802.1ad).
+
+/// A MAC address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct MacAddress(pub [u8; 6]);
+
+impl MacAddress {
+    /// Whether it names a group: multicast or broadcast.
+    pub fn is_group(self) -> bool {
+        self.0[0] & 1 == 1
+    }
+}
+
+/// Length of the header without tags.
+pub const HEADER_LEN: usize = 14;
+
+/// The two addresses at the start of every frame.
+pub const ADDRESSES_LEN: usize = 12;
+
+const TAG_LEN: usize = 4;
+const MOST_TAGS: usize = 2;
+
+/// What a frame says that it carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EtherType {
+    /// IPv4.
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+    /// Anything else: ARP, LLDP, a third VLAN tag, an 802.3 length.
+    Other(u16),
+}
+
+/// Finds the payload behind the header and its tags: its type, and its offset in the frame.
+///
+/// `None` where the frame ends inside its own header.
+pub fn payload(frame: &[u8]) -> Option<(EtherType, usize)> {
+    let mut offset = HEADER_LEN;
+    for _ in 0..=MOST_TAGS {
+        let ethertype = u16::from_be_bytes([*frame.get(offset - 2)?, *frame.get(offset - 1)?]);
+        match ethertype {
+            0x0800 => return Some((EtherType::Ipv4, offset)),
+            0x86dd => return Some((EtherType::Ipv6, offset)),
+            // Customer tag, service tag, and the service tag of equipment older than 802.1ad.
+            0x8100 | 0x88a8 | 0x9100 if offset < HEADER_LEN + MOST_TAGS * TAG_LEN => offset += TAG_LEN,
+            other => return Some((EtherType::Other(other), offset)),
+        }
+    }
+    None
+}
+
+/// The destination address of a frame of at least [`HEADER_LEN`] bytes.
+pub fn destination(frame: &[u8]) -> MacAddress {
+    MacAddress([frame[0], frame[1], frame[2], frame[3], frame[4], frame[5]])
+}
+
+/// The source address of a frame of at least [`HEADER_LEN`] bytes.
+pub fn source(frame: &[u8]) -> MacAddress {
+    MacAddress([frame[6], frame[7], frame[8], frame[9], frame[10], frame[11]])
+}
+
+/// Writes both addresses of a frame of at least [`HEADER_LEN`] bytes.
+pub fn set_addresses(frame: &mut [u8], destination: MacAddress, source: MacAddress) {
+    frame[..6].copy_from_slice(&destination.0);
+    frame[6..ADDRESSES_LEN].copy_from_slice(&source.0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ADDRESSES: [u8; 12] = [2, 0, 0, 0, 0, 0x0a, 2, 0, 0, 0, 0, 1];
+
+    fn frame(tail: &[u8]) -> Vec<u8> {
+        [&ADDRESSES, tail].concat()
+    }
+
+    #[test]
+    fn untagged_tagged_and_double_tagged_payloads_are_found() {
+        assert_eq!(payload(&frame(&[0x08, 0x00])), Some((EtherType::Ipv4, 14)));
+        assert_eq!(payload(&frame(&[0x81, 0, 0, 100, 0x86, 0xdd])), Some((EtherType::Ipv6, 18)));
+        assert_eq!(payload(&frame(&[0x88, 0xa8, 0, 5, 0x81, 0, 0, 6, 8, 0])), Some((EtherType::Ipv4, 22)));
+    }
+
+    #[test]
+    fn a_third_tag_is_not_ours() {
+        let tags = [0x81, 0, 0, 1, 0x81, 0, 0, 2, 0x81, 0, 0, 3, 8, 0];
+        assert_eq!(payload(&frame(&tags)), Some((EtherType::Other(0x8100), 22)));
+    }
+
+    #[test]
+    fn a_frame_that_ends_in_its_header_has_no_payload() {
+        assert_eq!(payload(&frame(&[0x08])), None);
+        assert_eq!(payload(&frame(&[0x81, 0x00, 0x00])), None);
+        assert_eq!(payload(&[]), None);
+    }
+}

@@ -1,0 +1,23 @@
+//! ICMP (RFC 792) and ICMPv6 (RFC 4443): which messages are errors that quote a packet.
+
+/// Length of the header before the quote.
+pub const HEADER_LEN: usize = 8;
+
+/// ICMP "destination unreachable".
+pub const UNREACHABLE: u8 = 3;
+/// ICMP "destination unreachable", code "fragmentation needed" (RFC 1191).
+pub const FRAGMENTATION_NEEDED: u8 = 4;
+/// ICMPv6 "packet too big".
+pub const V6_PACKET_TOO_BIG: u8 = 2;
+
+/// Whether a message of this ICMP type quotes the packet that caused it.
+pub fn is_error(kind: u8) -> bool {
+    // Destination unreachable, source quench, redirect, time exceeded, parameter problem.
+    matches!(kind, 3 | 4 | 5 | 11 | 12)
+}
+
+/// Whether a message of this ICMPv6 type quotes the packet that caused it.
+pub fn is_v6_error(kind: u8) -> bool {
+    // RFC 4443, section 2.1: error messages have the high bit clear. Redirects (137) stay on their link.
+    kind < 128
+}

@@ -1,0 +1,125 @@
+//! IPv4 (RFC 791).
+
+use zerocopy::byteorder::network_endian::U16;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::checksum;
+
+/// The header without its options.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct Ipv4Header {
+    /// Version and header length in 32-bit words.
+    pub version_ihl: u8,
+    /// DSCP and ECN.
+    pub traffic_class: u8,
+    /// Length of header and payload.
+    pub total_len: U16,
+    /// Identification, for reassembly.
+    pub id: U16,
+    /// Flags and fragment offset in units of 8 bytes.
+    pub flags_offset: U16,
+    /// Time to live.
+    pub ttl: u8,
+    /// Protocol of the payload.
+    pub protocol: u8,
+    /// Header checksum.
+    pub checksum: U16,
+    /// Source address.
+    pub src: [u8; 4],
+    /// Destination address.
+    pub dst: [u8; 4],
+}
+
+/// Length of the header without options.
+pub const HEADER_LEN: usize = 20;
+/// The flag "don't fragment" in [`Ipv4Header::flags_offset`].
+pub const DONT_FRAGMENT: u16 = 0x4000;
+const MORE_FRAGMENTS: u16 = 0x2000;
+const OFFSET_MASK: u16 = 0x1fff;
+
+impl Ipv4Header {
+    /// The header at the start of `bytes`, where version and header length are possible at all.
+    ///
+    /// The total length is left to the caller: a packet must hold it, a quote in an ICMP error need not.
+    pub fn parse(bytes: &[u8]) -> Option<&Self> {
+        let (header, _) = Self::ref_from_prefix(bytes).ok()?;
+        (header.version_ihl >> 4 == 4 && header.header_len() >= HEADER_LEN).then_some(header)
+    }
+
+    /// The header at the start of `bytes`, to be changed; the caller has parsed it before.
+    pub fn parse_mut(bytes: &mut [u8]) -> Option<&mut Self> {
+        Some(Self::mut_from_prefix(bytes).ok()?.0)
+    }
+
+    /// Length of the header with its options, in bytes.
+    pub fn header_len(&self) -> usize {
+        usize::from(self.version_ihl & 0x0f) * 4
+    }
+
+    /// Fragment offset in bytes.
+    pub fn fragment_offset(&self) -> usize {
+        usize::from(self.flags_offset.get() & OFFSET_MASK) * 8
+    }
+
+    /// Whether further fragments follow this one.
+    pub fn more_fragments(&self) -> bool {
+        self.flags_offset.get() & MORE_FRAGMENTS != 0
+    }
+
+    /// Whether the sender forbids fragmentation.
+    pub fn dont_fragment(&self) -> bool {
+        self.flags_offset.get() & DONT_FRAGMENT != 0
+    }
+
+    /// Takes one from the TTL and adjusts the checksum by that change alone: a wrong one stays wrong.
+    pub fn decrement_ttl(&mut self) {
+        let before = u16::from_be_bytes([self.ttl, self.protocol]);
+        self.ttl -= 1;
+        let after = u16::from_be_bytes([self.ttl, self.protocol]);
+        self.checksum.set(checksum::update(self.checksum.get(), before, after));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A SYN's header from 192.0.2.7 to 203.0.113.10, checksum made by Linux.
+    const BYTES: [u8; 20] = [
+        0x45, 0x00, 0x00, 0x28, 0x00, 0x01, 0x40, 0x00, 0x40, 0x06, 0x7d, 0x1b, 192, 0, 2, 7, 203, 0, 113, 10,
+    ];
+
+    #[test]
+    fn fields_are_read_where_rfc_791_puts_them() {
+        let header = Ipv4Header::parse(&BYTES).unwrap();
+        assert_eq!((header.header_len(), header.total_len.get()), (20, 40));
+        assert_eq!((header.ttl, header.protocol), (64, 6));
+        assert!(header.dont_fragment() && !header.more_fragments());
+        assert_eq!(header.fragment_offset(), 0);
+        assert_eq!((header.src, header.dst), ([192, 0, 2, 7], [203, 0, 113, 10]));
+    }
+
+    #[test]
+    fn decrement_keeps_a_right_checksum_right_and_a_wrong_one_wrong() {
+        let mut right = *Ipv4Header::parse(&BYTES).unwrap();
+        right.checksum.set(0);
+        right.checksum.set(checksum::finish(checksum::sum(right.as_bytes())));
+        let mut wrong = right;
+        wrong.checksum.set(right.checksum.get() ^ 0x0101);
+        right.decrement_ttl();
+        wrong.decrement_ttl();
+        assert_eq!(checksum::finish(checksum::sum(right.as_bytes())), 0);
+        assert_ne!(checksum::finish(checksum::sum(wrong.as_bytes())), 0);
+    }
+
+    #[test]
+    fn impossible_versions_and_header_lengths_are_refused() {
+        for first in [0x44, 0x40, 0x55, 0x65, 0x00] {
+            let mut bytes = BYTES;
+            bytes[0] = first;
+            assert!(Ipv4Header::parse(&bytes).is_none(), "{first:#04x}");
+        }
+        assert!(Ipv4Header::parse(&BYTES[..19]).is_none());
+    }
+}
