@@ -2,6 +2,9 @@
 
 pub mod affinity;
 pub mod backend;
+pub mod conntrack;
 pub mod delivery;
 pub mod frame;
+mod prefetch;
+mod primitive;
 pub mod time;
