@@ -1,0 +1,57 @@
+//! Empties what has outlived its use, a few buckets at a time, so that no clock or generation wraps over an entry.
+//!
+//! An entry that nobody looks up stays in its place after it has become void. That is harmless until a counter comes
+//! round and it looks valid again:
+//!
+//! - `seen` wraps after 2^20 s. An entry is void once it is older than its idle timeout, 57,600 s at most, and must be
+//!   gone [`CLOCK_SKEW`](Entry::CLOCK_SKEW) before the wrap: 2^20 − 57,600 − 4,096 = 986,880 s, 11.4 days.
+//! - a backend's generation wraps after 2^18 steps. At a step a second, faster than any health check turns, that is
+//!   262,144 s: 3 days.
+//!
+//! A pass over the table in at most [`LONGEST_PASS_SECONDS`], a day, is inside both with room to spare. For 16 million
+//! entries (6.3 million buckets) that is 73 buckets a second: 4.6 KB of memory traffic. Faster passes are for the sake
+//! of [`occupancy`](ConntrackTable::occupancy), not of safety.
+
+use super::entry::{Entry, Phase};
+use super::table::{BUCKET, ConntrackTable};
+use super::Standing;
+
+/// How long a pass of sweeps over the whole table may take.
+pub const LONGEST_PASS_SECONDS: usize = 86_400;
+
+/// Where the next sweep goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SweepCursor(usize);
+
+impl ConntrackTable {
+    /// Empties the places of void entries in the next `buckets` buckets (at most one pass), and says how many it was.
+    ///
+    /// `judge` says what an entry is worth now. Safe beside lookups, refreshes and insertions on other workers: an
+    /// entry goes only from the very state that was judged, so one that is refreshed or replaced meanwhile stays.
+    pub fn sweep(
+        &self,
+        cursor: &mut SweepCursor,
+        buckets: usize,
+        judge: impl Fn(&Entry) -> Standing,
+    ) -> usize {
+        let mut emptied = 0;
+        for _ in 0..buckets.min(self.buckets()) {
+            let first = cursor.0 % self.buckets() * BUCKET;
+            for place in &self.places()[first..first + BUCKET] {
+                let state = place.state();
+                let void = state.phase() == Phase::Settled && judge(&state.entry()) == Standing::Void;
+                if void && place.vacate(state) {
+                    emptied += 1;
+                }
+            }
+            cursor.0 = (cursor.0 + 1) % self.buckets();
+        }
+        emptied
+    }
+
+    /// How many buckets a second must be swept at least.
+    #[must_use]
+    pub fn buckets_per_second(&self) -> usize {
+        self.buckets().div_ceil(LONGEST_PASS_SECONDS)
+    }
+}

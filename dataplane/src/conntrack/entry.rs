@@ -1,0 +1,229 @@
+//! What the table remembers of a connection, and its packing into one 64-bit state word.
+
+use crate::backend::{BackendHandle, Generation};
+use crate::time::Tick;
+
+/// What the table remembers of one tracked connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The backend that the connection's packets go to; below [`BackendHandle::LIMIT`].
+    pub backend: BackendHandle,
+    /// The generation that the entry was made under; below [`Generation::LIMIT`].
+    pub generation: Generation,
+    /// Whether the connection stays on its backend when that turns unhealthy.
+    pub persists: bool,
+    /// Whether the client has only asked for a connection so far: such entries give way first.
+    pub half_open: bool,
+    /// When the connection was last used. An entry that comes out of the table has the low
+    /// [`SEEN_BITS`](Entry::SEEN_BITS) bits alone; [`Entry::idle`] is the way to read it.
+    pub seen: Tick,
+}
+
+impl Entry {
+    /// How many bits of the clock an entry keeps: it wraps after 2^20 seconds, 12.1 days.
+    pub const SEEN_BITS: u32 = 20;
+
+    /// How far, in seconds, an entry may lie in the reader's future before it counts as very old instead.
+    ///
+    /// Workers read the clock once a burst, so one that is late by a tick meets entries that another has refreshed a
+    /// tick ahead of it. Taken for old, they would be voided in the middle of their use.
+    pub const CLOCK_SKEW: u32 = 4096;
+
+    /// Seconds since the connection was last used, modulo the wrap; zero for what lies in the future.
+    ///
+    /// An entry is within its idle timeout while this is at most the timeout.
+    #[must_use]
+    #[inline]
+    pub fn idle(&self, now: Tick) -> u32 {
+        let elapsed = now.0.wrapping_sub(self.seen.0) & SEEN_MASK;
+        if elapsed > SEEN_MASK - Self::CLOCK_SKEW { 0 } else { elapsed }
+    }
+}
+
+const SEEN_MASK: u32 = (1 << Entry::SEEN_BITS) - 1;
+
+/// How far a place has come: the top two bits of its state word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// It holds nothing. All bits zero, so that fresh memory is an empty table.
+    Empty = 0,
+    /// One worker is writing its identity word, and nobody else may touch it.
+    Busy = 1,
+    /// It holds an entry that lookups don't see yet: another worker may be inserting the same key elsewhere.
+    Tentative = 2,
+    /// It holds the one entry of its key.
+    Settled = 3,
+}
+
+/// The state word of a place.
+///
+/// ```text
+///  63 62   61 60   59         58          57        40   39     20   20      0
+/// ┌───────┬───────┬──────────┬───────────┬────────────┬────────────┬──────────┐
+/// │ phase │ turn  │ persists │ half_open │ generation │  backend   │   seen   │
+/// └───────┴───────┴──────────┴───────────┴────────────┴────────────┴──────────┘
+///    2       2         1           1           18           20          20
+/// ```
+///
+/// `turn` counts, modulo 4, how often the place has changed hands. Phase, half_open and seen change while an entry
+/// stays; the others are frozen from its publication on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct State(pub(super) u64);
+
+impl State {
+    /// A place that one worker is writing to.
+    pub(super) const BUSY: Self = Self((Phase::Busy as u64) << Self::PHASE);
+
+    const PHASE: u32 = 62;
+    const TURN: u32 = 60;
+    const PERSISTS: u64 = 1 << 59;
+    const HALF_OPEN: u64 = 1 << 58;
+    const GENERATION: u32 = 40;
+    const BACKEND: u32 = 20;
+    const PHASE_MASK: u64 = 0b11 << Self::PHASE;
+    const TURN_MASK: u64 = 0b11 << Self::TURN;
+    const FROZEN: u64 = !(Self::PHASE_MASK | Self::HALF_OPEN | SEEN_MASK as u64);
+
+    /// The word under which `entry` takes over a place that was in state `before`.
+    pub(super) fn succeeding(before: Self, entry: &Entry) -> Self {
+        debug_assert!(entry.backend.0 < BackendHandle::LIMIT, "{:?} has no room in an entry", entry.backend);
+        debug_assert!(entry.generation.0 < Generation::LIMIT, "{:?} has no room in an entry", entry.generation);
+        let turn = before.0.wrapping_add(1 << Self::TURN) & Self::TURN_MASK;
+        // The masks keep a handle that is out of range, a bug elsewhere, from spilling into its neighbours.
+        let backend = u64::from(entry.backend.0 & (BackendHandle::LIMIT - 1)) << Self::BACKEND;
+        let generation = u64::from(entry.generation.0 & (Generation::LIMIT - 1)) << Self::GENERATION;
+        let persists = if entry.persists { Self::PERSISTS } else { 0 };
+        Self(turn | persists | generation | backend)
+            .in_phase(Phase::Tentative)
+            .seen_at(entry.seen)
+            .half_open(entry.half_open)
+    }
+
+    /// What a place is left in when this entry goes.
+    #[inline]
+    pub(super) fn vacated(self) -> Self {
+        Self(self.0 & Self::TURN_MASK)
+    }
+
+    #[inline]
+    pub(super) fn phase(self) -> Phase {
+        match self.0 >> Self::PHASE {
+            0 => Phase::Empty,
+            1 => Phase::Busy,
+            2 => Phase::Tentative,
+            _ => Phase::Settled,
+        }
+    }
+
+    #[inline]
+    pub(super) fn in_phase(self, phase: Phase) -> Self {
+        Self(self.0 & !Self::PHASE_MASK | (phase as u64) << Self::PHASE)
+    }
+
+    #[inline]
+    pub(super) fn seen_at(self, now: Tick) -> Self {
+        Self(self.0 & !u64::from(SEEN_MASK) | u64::from(now.0 & SEEN_MASK))
+    }
+
+    #[inline]
+    pub(super) fn half_open(self, half_open: bool) -> Self {
+        Self(self.0 & !Self::HALF_OPEN | if half_open { Self::HALF_OPEN } else { 0 })
+    }
+
+    /// The bits that don't change from an entry's publication to its end.
+    #[inline]
+    pub(super) fn frozen(self) -> u64 {
+        self.0 & Self::FROZEN
+    }
+
+    /// Whether `entry` could stand under this word with nothing but its time and half-open bit changed.
+    pub(super) fn differs_only_in_use(self, entry: &Entry) -> bool {
+        self.frozen() & !Self::TURN_MASK == Self::succeeding(self, entry).frozen() & !Self::TURN_MASK
+    }
+
+    /// The entry that the word describes; meaningless unless the phase is tentative or settled.
+    #[inline]
+    pub(super) fn entry(self) -> Entry {
+        let field = |shift: u32, limit: u32| (self.0 >> shift) as u32 & (limit - 1);
+        Entry {
+            backend: BackendHandle(field(Self::BACKEND, BackendHandle::LIMIT)),
+            generation: Generation(field(Self::GENERATION, Generation::LIMIT)),
+            persists: self.0 & Self::PERSISTS != 0,
+            half_open: self.0 & Self::HALF_OPEN != 0,
+            seen: Tick(field(0, 1 << Entry::SEEN_BITS)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(seen: u32) -> Entry {
+        Entry {
+            backend: BackendHandle(BackendHandle::LIMIT - 1),
+            generation: Generation(0),
+            persists: true,
+            half_open: false,
+            seen: Tick(seen),
+        }
+    }
+
+    #[test]
+    fn every_field_survives_packing_at_its_limits() {
+        for backend in [0, 1, BackendHandle::LIMIT - 1] {
+            for generation in [0, 1, Generation::LIMIT - 1] {
+                for seen in [0, 1, SEEN_MASK] {
+                    for (persists, half_open) in [(false, false), (false, true), (true, false), (true, true)] {
+                        let entry = Entry {
+                            backend: BackendHandle(backend),
+                            generation: Generation(generation),
+                            persists,
+                            half_open,
+                            seen: Tick(seen),
+                        };
+                        let state = State::succeeding(State(0), &entry);
+                        assert_eq!(state.entry(), entry);
+                        assert_eq!(state.phase(), Phase::Tentative);
+                        assert_eq!(state.in_phase(Phase::Settled).entry(), entry);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn successive_holders_of_a_place_never_have_the_same_word() {
+        let first = State::succeeding(State(0), &entry(7));
+        let second = State::succeeding(first, &entry(7));
+        let after_a_vacancy = State::succeeding(second.vacated(), &entry(7));
+        assert_ne!(first.frozen(), second.frozen());
+        assert_ne!(second.frozen(), after_a_vacancy.frozen());
+        assert_eq!(second.vacated().phase(), Phase::Empty);
+    }
+
+    #[test]
+    fn use_changes_no_frozen_bit() {
+        let state = State::succeeding(State(0), &entry(7));
+        let used = state.in_phase(Phase::Settled).seen_at(Tick(u32::MAX)).half_open(true);
+        assert_eq!(used.frozen(), state.frozen());
+        assert!(used.differs_only_in_use(&entry(1)));
+        assert!(!used.differs_only_in_use(&Entry { generation: Generation(1), ..entry(1) }));
+    }
+
+    #[test]
+    fn idle_time_crosses_the_wrap() {
+        let wrap = 1 << Entry::SEEN_BITS;
+        assert_eq!(entry(wrap - 10).idle(Tick(wrap + 50)), 60);
+        assert_eq!(entry(5).idle(Tick(3 * wrap + 5)), 0);
+        assert_eq!(entry(5).idle(Tick(57_605)), 57_600);
+    }
+
+    #[test]
+    fn an_entry_refreshed_ahead_of_a_late_worker_is_fresh() {
+        assert_eq!(entry(101).idle(Tick(100)), 0);
+        assert_eq!(entry(0).idle(Tick((1 << Entry::SEEN_BITS) - 1)), 0);
+        let oldest = (1 << Entry::SEEN_BITS) - 1 - Entry::CLOCK_SKEW;
+        assert_eq!(entry(0).idle(Tick(oldest)), oldest);
+    }
+}

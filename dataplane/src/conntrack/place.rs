@@ -1,0 +1,138 @@
+//! One 16-byte place for an entry: its two words and the only ways to change them.
+
+use super::TrackingKey;
+use super::entry::{Entry, Phase, State};
+use crate::primitive::{AtomicU64, Ordering};
+use crate::time::Tick;
+
+/// Room for one entry. All bits zero is an empty place.
+///
+/// Aligned to its size, and no further: the allocator zeroes memory of a larger alignment by writing to it, where
+/// fresh pages of the operating system are zero already and cost nothing before their first use.
+#[cfg_attr(not(loom), derive(zerocopy::FromZeros, zerocopy::KnownLayout))]
+#[repr(C, align(16))]
+pub(super) struct Place {
+    /// The key, XORed with the frozen bits of the state that it was published with.
+    identity: AtomicU64,
+    state: AtomicU64,
+}
+
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<Place>() == 16, "four places fill a cache line");
+
+impl Place {
+    #[cfg(loom)]
+    pub(super) fn empty() -> Self {
+        Self { identity: AtomicU64::new(0), state: AtomicU64::new(0) }
+    }
+
+    /// The state word alone, whoever's it is.
+    #[inline]
+    pub(super) fn state(&self) -> State {
+        // Acquire; pairs with the Release in `occupy`, so that the identity of this state or a later one is seen.
+        State(self.state.load(Ordering::Acquire))
+    }
+
+    /// The state word, where the place holds an entry of `key`, tentative or settled.
+    #[inline]
+    pub(super) fn held_by(&self, key: TrackingKey) -> Option<State> {
+        let state = self.state();
+        self.identifies(key, state).then_some(state)
+    }
+
+    /// Whether `state`, read from this place, belongs to an entry of `key`.
+    #[inline]
+    pub(super) fn identifies(&self, key: TrackingKey, state: State) -> bool {
+        // Relaxed: the Acquire that read `state` rules out an identity that is older than it. A newer one is that of
+        // the place's next holder, and the XOR tells the two apart.
+        matches!(state.phase(), Phase::Tentative | Phase::Settled)
+            && self.identity.load(Ordering::Relaxed) ^ state.frozen() == key.0
+    }
+
+    /// Takes the place from what it was judged to be in, `before`, for a tentative entry of `key`.
+    ///
+    /// None where the place has changed since.
+    pub(super) fn occupy(&self, before: State, key: TrackingKey, entry: &Entry) -> Option<State> {
+        // Acquire; pairs with the Release below, by which the holder before this one published: its identity is
+        // written before ours. Nobody exchanges a busy state, so from here to the Release this worker is alone.
+        self.state.compare_exchange(before.0, State::BUSY.0, Ordering::Acquire, Ordering::Relaxed).ok()?;
+        let state = State::succeeding(before, entry);
+        self.identity.store(key.0 ^ state.frozen(), Ordering::Relaxed);
+        // Release; pairs with the Acquire in `state`. All later changes up to the next `occupy` are read-modify-writes,
+        // which continue the release sequence that this store heads, whatever their own ordering.
+        self.state.store(state.0, Ordering::Release);
+        Some(state)
+    }
+
+    /// Exchanges `before` for `after`; false where the place has changed since `before` was read.
+    ///
+    /// For every change but a new holder's. The judgement behind it came from the bits of `before` alone.
+    #[inline]
+    fn exchange(&self, before: State, after: State) -> bool {
+        // Relaxed: it publishes no other word, and continues the release sequence of `occupy`.
+        self.state.compare_exchange(before.0, after.0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Empties the place, if it is still in the state that was judged.
+    pub(super) fn vacate(&self, judged: State) -> bool {
+        self.exchange(judged, judged.vacated())
+    }
+
+    /// Lets lookups see the entry, if it is still tentative.
+    pub(super) fn settle(&self, tentative: State) -> bool {
+        self.exchange(tentative, tentative.in_phase(Phase::Settled))
+    }
+
+    /// Notes the use of a settled entry, if nobody else has changed it since `before` was read.
+    #[inline]
+    pub(super) fn touch(&self, before: State, seen: Tick, half_open: bool) -> bool {
+        self.exchange(before, before.seen_at(seen).half_open(half_open))
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::backend::{BackendHandle, Generation};
+
+    fn place() -> Place {
+        Place { identity: AtomicU64::new(0), state: AtomicU64::new(0) }
+    }
+
+    fn entry() -> Entry {
+        Entry {
+            backend: BackendHandle(3),
+            generation: Generation(4),
+            persists: false,
+            half_open: true,
+            seen: Tick(5),
+        }
+    }
+
+    #[test]
+    fn the_all_zero_place_holds_nothing_even_for_key_zero() {
+        assert_eq!(place().held_by(TrackingKey(0)), None);
+    }
+
+    #[test]
+    fn a_stale_change_misses_an_identical_later_entry() {
+        let place = place();
+        let old = place.occupy(State(0), TrackingKey(1), &entry()).unwrap();
+        assert!(place.vacate(old));
+        place.occupy(place.state(), TrackingKey(2), &entry()).unwrap();
+        assert!(!place.vacate(old));
+        assert!(!place.settle(old));
+        assert!(!place.touch(old, Tick(6), false));
+        assert_eq!(place.held_by(TrackingKey(1)), None);
+        assert!(place.held_by(TrackingKey(2)).is_some());
+    }
+
+    #[test]
+    fn a_state_and_the_next_holders_identity_match_neither_key() {
+        let place = place();
+        let old = place.occupy(State(0), TrackingKey(1), &entry()).unwrap();
+        place.occupy(old, TrackingKey(2), &entry()).unwrap();
+        assert!(!place.identifies(TrackingKey(1), old));
+        assert!(!place.identifies(TrackingKey(2), old));
+    }
+}

@@ -1,0 +1,332 @@
+//! The table: finds a key's entry, and gives a new one its place.
+
+use core::fmt;
+
+use super::entry::{Entry, Phase, State};
+use super::place::Place;
+use super::{Inserted, Standing, TrackingKey};
+use crate::prefetch::prefetch;
+use crate::primitive::{Ordering, fence};
+use crate::time::Tick;
+
+/// Places in a bucket: a cache line. Models have two, so that every interleaving can be tried.
+pub(super) const BUCKET: usize = if cfg!(loom) { 2 } else { 4 };
+
+/// Places that a key may have its entry in: its home bucket and the other one of the pair.
+const PAIR: usize = 2 * BUCKET;
+
+/// How often an insertion starts over because other workers changed the places under it.
+///
+/// Each time, another worker has finished a step of its own, so this bounds the time of a packet, not the progress of
+/// the table.
+const ATTEMPTS: usize = 8;
+
+/// The connection-tracking table, shared by all workers.
+///
+/// See the [module](super) for its layout and why it is safe to share.
+pub struct ConntrackTable {
+    /// The places, after up to `PAIR - 1` unused ones that bring them to a 128-byte boundary.
+    memory: Box<[Place]>,
+    first: usize,
+    pairs: usize,
+}
+
+/// The memory for a conntrack table could not be allocated: `max_entries` is more than the machine has room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableTooLarge {
+    /// The entries that were asked for.
+    pub max_entries: usize,
+}
+
+impl fmt::Display for TableTooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no memory for a conntrack table of {} entries (24 bytes each)", self.max_entries)
+    }
+}
+
+impl core::error::Error for TableTooLarge {}
+
+impl ConntrackTable {
+    /// A table for `max_entries` connections, in 24 bytes each: three places for every two entries.
+    ///
+    /// The memory is reserved here and zero; the operating system provides a page of it at its first use.
+    ///
+    /// # Errors
+    /// [`TableTooLarge`] where the memory can't be had.
+    pub fn with_capacity(max_entries: usize) -> Result<Self, TableTooLarge> {
+        let too_large = TableTooLarge { max_entries };
+        let pairs = max_entries.div_ceil(2).checked_mul(3).ok_or(too_large)?.div_ceil(PAIR).max(1);
+        let places = pairs.checked_mul(PAIR).ok_or(too_large)?;
+        let memory = empty_places(places.saturating_add(PAIR - 1)).ok_or(too_large)?;
+        // Under loom a place has another size, and no cache line to keep to.
+        let first = if cfg!(loom) { 0 } else { memory.as_ptr().align_offset(PAIR * size_of::<Place>()) };
+        assert!(first < PAIR, "allocations are aligned to their element's 16 bytes");
+        Ok(Self { memory, first, pairs })
+    }
+
+    /// Starts to bring `key`'s home bucket into the cache; adjacent-line prefetch brings the other one of its pair.
+    #[inline]
+    pub fn prefetch(&self, key: TrackingKey) {
+        prefetch(self.neighbourhood(key).place(0));
+    }
+
+    /// The entry of `key`, whatever it is worth.
+    ///
+    /// It never waits and writes nothing.
+    #[must_use]
+    #[inline]
+    pub fn lookup(&self, key: TrackingKey) -> Option<Found<'_>> {
+        let near = self.neighbourhood(key);
+        (0..PAIR).map(|n| near.place(n)).find_map(|place| {
+            let state = place.held_by(key).filter(|state| state.phase() == Phase::Settled)?;
+            Some(Found { place, state })
+        })
+    }
+
+    /// Gives `key` an entry, unless it has one that isn't void.
+    ///
+    /// For a packet that no valid entry was found for. `judge` says what an entry is worth now; of those in `key`'s
+    /// two buckets a void one gives way first, then the half-open one that has been idle for longest.
+    pub fn insert(&self, key: TrackingKey, entry: Entry, judge: impl Fn(&Entry) -> Standing) -> Inserted {
+        self.neighbourhood(key).insert(&entry, &judge, &judge)
+    }
+
+    /// Gives `key` a new entry in place of any that it has.
+    ///
+    /// For a TCP SYN that starts a new connection.
+    pub fn restart(&self, key: TrackingKey, entry: Entry, judge: impl Fn(&Entry) -> Standing) -> Inserted {
+        self.neighbourhood(key).insert(&entry, &judge, &|_| Standing::Void)
+    }
+
+    /// All entries, in no order, each as it is when the iterator comes by.
+    ///
+    /// It reads the whole table: for the control thread.
+    pub fn entries(&self) -> impl Iterator<Item = Entry> {
+        self.places().iter().map(Place::state).filter(|s| s.phase() == Phase::Settled).map(State::entry)
+    }
+
+    /// How many entries there are, void ones that have not been swept included.
+    ///
+    /// It reads the whole table: for the control thread.
+    #[must_use]
+    pub fn occupancy(&self) -> usize {
+        self.entries().count()
+    }
+
+    /// How many entries there is room for, if keys spread themselves perfectly.
+    #[must_use]
+    pub fn places_total(&self) -> usize {
+        self.pairs * PAIR
+    }
+
+    /// How many buckets the table has.
+    #[must_use]
+    pub fn buckets(&self) -> usize {
+        self.pairs * 2
+    }
+
+    pub(super) fn places(&self) -> &[Place] {
+        &self.memory[self.first..][..self.pairs * PAIR]
+    }
+
+    #[inline]
+    fn neighbourhood(&self, key: TrackingKey) -> Neighbourhood<'_> {
+        // The key's upper bits scaled to the number of pairs, which so need not be a power of two: memory is what was
+        // asked for, not up to twice that. The lowest bit picks the home bucket.
+        let index = ((u128::from(key.0) * self.pairs as u128) >> 64) as usize;
+        let (pairs, _) = self.places().as_chunks();
+        Neighbourhood { key, pair: &pairs[index], home: (key.0 as usize & 1) * BUCKET }
+    }
+}
+
+impl fmt::Debug for ConntrackTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConntrackTable").field("places_total", &self.places_total()).finish_non_exhaustive()
+    }
+}
+
+/// An entry where the table holds it.
+#[derive(Clone, Copy)]
+pub struct Found<'t> {
+    place: &'t Place,
+    state: State,
+}
+
+impl Found<'_> {
+    /// The entry as it was found.
+    #[must_use]
+    #[inline]
+    pub fn entry(&self) -> Entry {
+        self.state.entry()
+    }
+
+    /// Notes that the connection is in use at `now`; `established` ends its half-open time.
+    ///
+    /// It writes only where the clock has moved on or the half-open time ends. Where another worker has changed the
+    /// entry since it was found, it changes nothing: that worker has noted a use as recent, or put another entry here.
+    #[inline]
+    pub fn refresh(self, now: Tick, established: bool) {
+        let entry = self.entry();
+        let moved = entry.idle(now) > 0;
+        let half_open = entry.half_open && !established;
+        if moved || half_open != entry.half_open {
+            let seen = if moved { now } else { entry.seen };
+            self.place.touch(self.state, seen, half_open);
+        }
+    }
+}
+
+impl fmt::Debug for Found<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.entry().fmt(f)
+    }
+}
+
+/// The places where one key may have its entry.
+struct Neighbourhood<'t> {
+    key: TrackingKey,
+    pair: &'t [Place; PAIR],
+    /// The index of the home bucket's first place in the pair.
+    home: usize,
+}
+
+/// Where an insertion may put its entry.
+enum Choice {
+    /// Over the key's own entry.
+    Own(usize, State),
+    /// Into a place that is empty, or of an entry that gives way.
+    Room(usize, State, Inserted),
+    /// Nowhere before another worker is done with a place that it has just taken.
+    InMotion,
+    /// Nowhere.
+    Full,
+}
+
+impl<'t> Neighbourhood<'t> {
+    /// The `n`-th place in the order of lookups: the home bucket's first. The order is the same on every worker.
+    #[inline]
+    fn place(&self, n: usize) -> &'t Place {
+        &self.pair[n ^ self.home]
+    }
+
+    fn insert(
+        &self,
+        entry: &Entry,
+        judge: &impl Fn(&Entry) -> Standing,
+        judge_own: &impl Fn(&Entry) -> Standing,
+    ) -> Inserted {
+        for _ in 0..ATTEMPTS {
+            let (n, before, outcome) = match self.choose(entry.seen, judge) {
+                Choice::Own(n, rival) if rival.phase() == Phase::Tentative => match self.settle(n, rival) {
+                    Some((_, winner)) => return Inserted::Lost(winner.entry()),
+                    None => continue,
+                },
+                Choice::Own(_, own) if judge_own(&own.entry()) != Standing::Void => {
+                    return Inserted::Lost(own.entry());
+                }
+                Choice::Own(n, own) if own.differs_only_in_use(entry) => {
+                    if self.place(n).touch(own, entry.seen, entry.half_open) {
+                        return Inserted::Replaced;
+                    }
+                    continue;
+                }
+                Choice::Own(n, own) => (n, own, Inserted::Replaced),
+                Choice::Room(n, before, outcome) => (n, before, outcome),
+                Choice::InMotion => {
+                    core::hint::spin_loop();
+                    continue;
+                }
+                Choice::Full => return Inserted::Full,
+            };
+            let Some(tentative) = self.place(n).occupy(before, self.key, entry) else { continue };
+            match self.settle(n, tentative) {
+                Some((place, stands)) if place == n && stands.frozen() == tentative.frozen() => return outcome,
+                Some((_, winner)) => return Inserted::Lost(winner.entry()),
+                None => {}
+            }
+        }
+        Inserted::Full
+    }
+
+    /// Looks at every place once.
+    fn choose(&self, now: Tick, judge: &impl Fn(&Entry) -> Standing) -> Choice {
+        let mut empty = None;
+        let mut void = None;
+        let mut half_open: Option<(usize, State)> = None;
+        let mut in_motion = false;
+        for n in 0..PAIR {
+            let place = self.place(n);
+            let state = place.state();
+            match state.phase() {
+                Phase::Empty => empty = empty.or(Some((n, state))),
+                Phase::Busy => in_motion = true,
+                Phase::Tentative | Phase::Settled if place.identifies(self.key, state) => {
+                    return Choice::Own(n, state);
+                }
+                Phase::Tentative => in_motion = true,
+                Phase::Settled => match judge(&state.entry()) {
+                    Standing::Void => void = void.or(Some((n, state))),
+                    Standing::HalfOpen => {
+                        let idle = state.entry().idle(now);
+                        if half_open.is_none_or(|(_, oldest)| oldest.entry().idle(now) < idle) {
+                            half_open = Some((n, state));
+                        }
+                    }
+                    Standing::Live => {}
+                },
+            }
+        }
+        let room = |outcome| move |(n, state)| Choice::Room(n, state, outcome);
+        None.or(empty.map(room(Inserted::New)))
+            .or(void.map(room(Inserted::EvictedVoid)))
+            .or(half_open.map(room(Inserted::EvictedHalfOpen)))
+            .unwrap_or(if in_motion { Choice::InMotion } else { Choice::Full })
+    }
+
+    /// Decides between the tentative entries of the key, beginning with that in place `n`, and says which entry stands.
+    ///
+    /// Any worker may do this for any other's entry; the result is the same. None where all that it knew of are gone
+    /// or undecided, and the insertion starts over.
+    //
+    // After Purcell and Harris, "Non-blocking hashtables with open addressing" (DISC 2005): the tentative entry in the
+    // lower place goes first, those in higher places are withdrawn, and a settled one ends the contest.
+    fn settle(&self, mut n: usize, mut tentative: State) -> Option<(usize, State)> {
+        'candidate: loop {
+            // SeqCst; pairs with this fence on any other worker that settles an entry of the key. Of two, the later
+            // sees what the earlier had found tentative: two entries can't be settled past each other.
+            fence(Ordering::SeqCst);
+            for m in (0..PAIR).filter(|&m| m != n) {
+                let place = self.place(m);
+                let mut rival = place.held_by(self.key);
+                if let Some(state) = rival.filter(|state| state.phase() == Phase::Tentative) {
+                    if m < n {
+                        self.place(n).vacate(tentative);
+                        (n, tentative) = (m, state);
+                        continue 'candidate;
+                    }
+                    if place.vacate(state) {
+                        continue;
+                    }
+                    rival = place.held_by(self.key);
+                }
+                if let Some(winner) = rival.filter(|state| state.phase() == Phase::Settled) {
+                    // Where ours is no longer tentative, another worker has settled it: start over and find it.
+                    return self.place(n).vacate(tentative).then_some((m, winner));
+                }
+            }
+            self.place(n).settle(tentative);
+            // Settled by us or by another worker on our behalf, unless a lower one withdrew it or it is gone again.
+            return self.place(n).held_by(self.key).filter(|s| s.phase() == Phase::Settled).map(|s| (n, s));
+        }
+    }
+}
+
+#[cfg(not(loom))]
+fn empty_places(count: usize) -> Option<Box<[Place]>> {
+    zerocopy::FromZeros::new_box_zeroed_with_elems(count).ok()
+}
+
+#[cfg(loom)]
+fn empty_places(count: usize) -> Option<Box<[Place]>> {
+    Some((0..count).map(|_| Place::empty()).collect())
+}

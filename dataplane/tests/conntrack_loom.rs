@@ -1,0 +1,266 @@
+//! The conntrack table's claims about concurrent workers, tried under every interleaving that loom can tell apart.
+//!
+//! ```text
+//! RUSTFLAGS="--cfg loom" cargo test -p guideway-dataplane --release --test conntrack_loom
+//! ```
+//!
+//! Under `--cfg loom` a bucket has two places, so a table of one pair has four. Threads are preempted at most
+//! `PREEMPTIONS` times a run, which every known bug of this kind needs fewer of.
+#![cfg(loom)]
+
+use guideway_dataplane::backend::{BackendHandle, Generation};
+use guideway_dataplane::conntrack::{ConntrackTable, Entry, Inserted, Standing, SweepCursor, TrackingKey};
+use guideway_dataplane::time::Tick;
+use loom::sync::Arc;
+use loom::thread;
+
+const PREEMPTIONS: usize = 3;
+
+/// The clock of all workers here; void entries bear time zero.
+const NOW: Tick = Tick(100);
+
+fn model(claim: impl Fn() + Send + Sync + 'static) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(PREEMPTIONS);
+    model.check(claim);
+}
+
+fn to_backend(backend: u32) -> Entry {
+    Entry {
+        backend: BackendHandle(backend),
+        generation: Generation(0),
+        persists: false,
+        half_open: false,
+        seen: NOW,
+    }
+}
+
+fn long_idle(backend: u32) -> Entry {
+    Entry { seen: Tick(0), ..to_backend(backend) }
+}
+
+fn judge(entry: &Entry) -> Standing {
+    match entry {
+        entry if entry.idle(NOW) > 60 => Standing::Void,
+        entry if entry.half_open => Standing::HalfOpen,
+        _ => Standing::Live,
+    }
+}
+
+/// One pair of buckets with these entries in it.
+fn table(entries: &[(u64, Entry)]) -> Arc<ConntrackTable> {
+    let table = ConntrackTable::with_capacity(2).unwrap();
+    assert_eq!(table.places_total(), 4);
+    for &(key, entry) in entries {
+        assert_eq!(table.insert(TrackingKey(key), entry, |_| Standing::Live), Inserted::New);
+    }
+    Arc::new(table)
+}
+
+fn insert(table: &ConntrackTable, key: u64, entry: Entry) -> Inserted {
+    table.insert(TrackingKey(key), entry, judge)
+}
+
+fn backend_of(table: &ConntrackTable, key: u64) -> Option<u32> {
+    table.lookup(TrackingKey(key)).map(|found| found.entry().backend.0)
+}
+
+/// Where the inserting worker sends its packet.
+fn learned(outcome: Inserted, own: u32) -> u32 {
+    match outcome {
+        Inserted::Lost(winner) => winner.backend.0,
+        Inserted::Full => panic!("there was room"),
+        _ => own,
+    }
+}
+
+#[test]
+fn two_workers_with_one_key_agree_on_one_entry() {
+    model(|| {
+        let table = table(&[]);
+        let other = thread::spawn({
+            let table = table.clone();
+            move || learned(insert(&table, 8, to_backend(1)), 1)
+        });
+        let here = learned(insert(&table, 8, to_backend(2)), 2);
+        assert_eq!(here, other.join().unwrap());
+        assert_eq!(table.occupancy(), 1);
+        assert_eq!(backend_of(&table, 8), Some(here));
+    });
+}
+
+#[test]
+fn workers_that_took_different_places_for_one_key_agree_on_one_entry() {
+    model(|| {
+        // The sweep opens a lower place to the one while the other may already be on its way to a higher.
+        let table = table(&[(2, long_idle(9))]);
+        let other = thread::spawn({
+            let table = table.clone();
+            move || {
+                table.sweep(&mut SweepCursor::default(), 1, judge);
+                learned(insert(&table, 8, to_backend(1)), 1)
+            }
+        });
+        let here = learned(insert(&table, 8, to_backend(2)), 2);
+        assert_eq!(here, other.join().unwrap());
+        assert_eq!(table.entries().filter(|entry| entry.backend.0 != 9).count(), 1);
+        assert_eq!(backend_of(&table, 8), Some(here));
+    });
+}
+
+#[test]
+fn workers_that_replace_one_void_entry_agree_on_one_entry() {
+    model(|| {
+        let table = table(&[(8, long_idle(9))]);
+        let other = thread::spawn({
+            let table = table.clone();
+            move || learned(insert(&table, 8, to_backend(1)), 1)
+        });
+        let here = learned(insert(&table, 8, to_backend(2)), 2);
+        assert_eq!(here, other.join().unwrap());
+        assert_eq!(table.occupancy(), 1);
+        assert_eq!(backend_of(&table, 8), Some(here));
+    });
+}
+
+#[test]
+fn a_restart_beside_an_insertion_leaves_one_entry() {
+    model(|| {
+        let table = table(&[(8, to_backend(9))]);
+        let other = thread::spawn({
+            let table = table.clone();
+            move || learned(table.restart(TrackingKey(8), to_backend(1), judge), 1)
+        });
+        let here = learned(insert(&table, 8, to_backend(2)), 2);
+        let other = other.join().unwrap();
+        assert_eq!(table.occupancy(), 1);
+        assert_eq!(backend_of(&table, 8), Some(other));
+        assert!(here == 9 || here == other, "{here} was never in the table");
+    });
+}
+
+#[test]
+fn two_workers_that_want_the_last_place_never_mix_their_keys() {
+    model(|| {
+        let table = table(&[(2, to_backend(20)), (4, to_backend(40)), (6, to_backend(60))]);
+        let other = thread::spawn({
+            let table = table.clone();
+            move || insert(&table, 8, to_backend(1))
+        });
+        let here = insert(&table, 10, to_backend(2));
+        match (here, other.join().unwrap()) {
+            (Inserted::New, Inserted::Full) => {
+                assert_eq!((backend_of(&table, 10), backend_of(&table, 8)), (Some(2), None));
+            }
+            (Inserted::Full, Inserted::New) => {
+                assert_eq!((backend_of(&table, 10), backend_of(&table, 8)), (None, Some(1)));
+            }
+            outcomes => panic!("{outcomes:?}"),
+        }
+        for key in [2, 4, 6] {
+            assert_eq!(backend_of(&table, key), Some(10 * key as u32));
+        }
+    });
+}
+
+#[test]
+fn a_lookup_beside_an_eviction_finds_its_own_keys_entry_or_none() {
+    model(|| {
+        let table = table(&[(2, long_idle(20)), (4, to_backend(40)), (6, to_backend(60)), (7, to_backend(70))]);
+        let other = thread::spawn({
+            let table = table.clone();
+            move || assert_eq!(insert(&table, 8, to_backend(1)), Inserted::EvictedVoid)
+        });
+        assert!(matches!(backend_of(&table, 2), None | Some(20)));
+        assert!(matches!(backend_of(&table, 8), None | Some(1)));
+        other.join().unwrap();
+        assert_eq!((backend_of(&table, 2), backend_of(&table, 8)), (None, Some(1)));
+    });
+}
+
+#[test]
+fn a_lookup_never_sees_an_entry_that_loses_its_contest() {
+    model(|| {
+        let table = table(&[(2, long_idle(9))]);
+        let one = thread::spawn({
+            let table = table.clone();
+            move || {
+                table.sweep(&mut SweepCursor::default(), 1, judge);
+                learned(insert(&table, 8, to_backend(1)), 1)
+            }
+        });
+        let two = thread::spawn({
+            let table = table.clone();
+            move || backend_of(&table, 8)
+        });
+        let here = learned(insert(&table, 8, to_backend(2)), 2);
+        assert_eq!(here, one.join().unwrap());
+        assert!(two.join().unwrap().is_none_or(|seen| seen == here));
+    });
+}
+
+#[test]
+fn a_refresh_never_hides_an_entry() {
+    model(|| {
+        let table = table(&[(8, Entry { half_open: true, seen: Tick(90), ..to_backend(1) })]);
+        let other = thread::spawn({
+            let table = table.clone();
+            move || table.lookup(TrackingKey(8)).expect("it was inserted").refresh(NOW, true)
+        });
+        table.lookup(TrackingKey(8)).expect("a refresh hides nothing").refresh(NOW, false);
+        assert_eq!(backend_of(&table, 8), Some(1));
+        other.join().unwrap();
+        let entry = table.lookup(TrackingKey(8)).expect("a refresh hides nothing").entry();
+        assert_eq!(entry.idle(NOW), 0);
+    });
+}
+
+#[test]
+fn a_refresh_never_brings_a_replaced_entry_back() {
+    model(|| {
+        let table = table(&[(8, Entry { seen: Tick(90), ..to_backend(1) })]);
+        let other = thread::spawn({
+            let table = table.clone();
+            move || table.restart(TrackingKey(8), to_backend(2), judge)
+        });
+        if let Some(found) = table.lookup(TrackingKey(8)) {
+            found.refresh(NOW, false);
+        }
+        assert_eq!(other.join().unwrap(), Inserted::Replaced);
+        assert_eq!(backend_of(&table, 8), Some(2));
+        assert_eq!(table.occupancy(), 1);
+    });
+}
+
+#[test]
+fn a_sweep_spares_an_entry_that_is_refreshed_first() {
+    model(|| {
+        let table = table(&[(8, long_idle(1))]);
+        let other = thread::spawn({
+            let table = table.clone();
+            move || table.sweep(&mut SweepCursor::default(), 1, judge)
+        });
+        if let Some(found) = table.lookup(TrackingKey(8)) {
+            found.refresh(NOW, false);
+        }
+        let swept = other.join().unwrap();
+        assert_eq!(table.occupancy(), 1 - swept);
+        assert!(table.entries().all(|entry| entry.idle(NOW) == 0));
+    });
+}
+
+#[test]
+fn a_sweep_spares_the_entry_that_replaces_a_void_one() {
+    model(|| {
+        let table = table(&[(8, long_idle(1))]);
+        let other = thread::spawn({
+            let table = table.clone();
+            move || table.sweep(&mut SweepCursor::default(), 2, judge)
+        });
+        let outcome = insert(&table, 8, to_backend(2));
+        assert!(matches!(outcome, Inserted::New | Inserted::Replaced), "{outcome:?}");
+        other.join().unwrap();
+        assert_eq!(backend_of(&table, 8), Some(2));
+        assert_eq!(table.occupancy(), 1);
+    });
+}
