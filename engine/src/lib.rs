@@ -1,1 +1,4 @@
 //! Moves packets: captures, bursts, workers, snapshot publishing.
+
+pub mod capture;
+pub mod mbuf;
