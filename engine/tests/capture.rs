@@ -16,7 +16,7 @@ fn read(capture: &[u8]) -> (Vec<Stated>, Option<CaptureError>) {
     let error = loop {
         match reader.next_record() {
             Ok(Some(record)) => {
-                records.push((record.timestamp_nanos, record.bytes.to_vec(), record.wire_len))
+                records.push((record.timestamp_nanos, record.bytes.to_vec(), record.wire_len));
             }
             Ok(None) => break None,
             Err(error) => break Some(error),
@@ -30,7 +30,9 @@ fn read(capture: &[u8]) -> (Vec<Stated>, Option<CaptureError>) {
 /// Reads all records of a capture that is sound.
 fn read_whole(capture: &[u8]) -> Vec<Stated> {
     let (records, error) = read(capture);
-    assert!(error.is_none(), "{}", error.unwrap());
+    if let Some(error) = error {
+        panic!("{error}");
+    }
     records
 }
 
