@@ -11,6 +11,9 @@
 //! ```
 
 use std::collections::{BTreeSet, HashMap};
+use std::hash::BuildHasherDefault;
+
+use ahash::AHasher;
 
 use crate::address::{Address, Prefix};
 use crate::flow::Flow;
@@ -83,12 +86,15 @@ pub enum RuleMatch {
     None,
 }
 
+/// Whoever sends packets chooses what is looked up here, not what is held, so the keys need not be secret.
+type ByAddress<T> = HashMap<Address, T, BuildHasherDefault<AHasher>>;
+
 /// All forwarding rules and routes, ready for look-up.
 #[derive(Debug, Default)]
 pub struct ForwardingRules {
-    vips: HashMap<Address, Vip, ahash::RandomState>,
+    vips: ByAddress<Vip>,
     /// Routes by prefix length, longest first; each length a map from its networks.
-    routes: Vec<(u8, HashMap<Address, RuleId, ahash::RandomState>)>,
+    routes: Vec<(u8, ByAddress<RuleId>)>,
     targets: Box<[Target]>,
     region: Box<[Prefix]>,
 }
@@ -130,7 +136,7 @@ impl ForwardingRules {
     /// Sorts `rules`, whose places are their ids, and `routes`; `region` holds the clients of the appliance's own
     /// region, and nothing where all clients count as such.
     pub fn new(rules: &[ForwardingRule], routes: &[Route], region: &[Prefix]) -> Self {
-        let mut by_address: HashMap<Address, Vec<(RuleId, &ForwardingRule)>> = HashMap::new();
+        let mut by_address: ByAddress<Vec<(RuleId, &ForwardingRule)>> = ByAddress::default();
         for (place, rule) in rules.iter().enumerate() {
             by_address.entry(rule.address).or_default().push((RuleId(place as u16), rule));
         }
@@ -146,7 +152,7 @@ impl ForwardingRules {
             let bits = route.dest_range.bits();
             let place = table.routes.partition_point(|(longer, _)| *longer > bits);
             if table.routes.get(place).is_none_or(|(length, _)| *length != bits) {
-                table.routes.insert(place, (bits, HashMap::default()));
+                table.routes.insert(place, (bits, ByAddress::default()));
             }
             table.routes[place].1.insert(route.dest_range.network(), route.next_hop);
         }

@@ -9,14 +9,14 @@
 
 use crate::affinity::TrackingHasher;
 use crate::backend::BackendHandle;
-use crate::conntrack::{ConntrackTable, Entry, Evicted, Inserted, TrackingKey};
+use crate::conntrack::{ConntrackTable, Entry, Inserted, TrackingKey};
 use crate::counters::Counters;
 use crate::flow::Flow;
 use crate::forwarding_rule::{RuleId, RuleMatch, ServiceId};
 use crate::frame::Frame;
 use crate::icmp_error::{self, ErrorBudget};
 use crate::packet::Packet;
-use crate::snapshot::{Service, Snapshot};
+use crate::snapshot::Snapshot;
 use crate::time::Tick;
 use crate::verdict::{DropReason, PassReason, Verdict};
 use crate::wire::ethernet;
@@ -62,8 +62,8 @@ impl Tracking {
 }
 
 impl Decision {
-    /// Before anything is known.
-    const PENDING: Self = Self {
+    /// What a decision is before it is made.
+    pub const PENDING: Self = Self {
         verdict: Verdict::Forward,
         rule: None,
         backend: None,
@@ -213,16 +213,18 @@ impl Pipeline {
         };
         let treatment = service.policy.treatment(candidate.flow.protocol);
         let opens = candidate.packet.tcp_syn;
-        if !(opens && treatment.restarts)
+        let restarts = opens && treatment.restarts;
+        if !restarts
             && let Some(found) = table.lookup(key)
-            && snapshot.backend(found.entry().backend).is_some_and(|backend| backend.holds(found.entry(), now))
+            && let entry = found.entry()
+            && snapshot.backend(entry.backend).is_some_and(|backend| backend.holds(&entry, now))
         {
-            // RFC 5508, REQ-4 by analogy: an error, which anyone on the path may forge, keeps no entry alive.
+            // An error, which anyone may forge, keeps no entry alive (RFC 5508 asks the same of NATs).
             if !candidate.quoted {
-                table.refresh(&found, now, opens);
+                found.refresh(now, !opens);
             }
             self.counters.conntrack.hits += 1;
-            return (Some(found.entry().backend), Tracking::Hit);
+            return (Some(entry.backend), Tracking::Hit);
         }
         let selected = snapshot.select(service, &candidate.flow);
         match selected.and_then(|handle| Some((handle, snapshot.backend(handle)?))) {
@@ -234,7 +236,9 @@ impl Pipeline {
                     half_open: opens,
                     seen: now,
                 };
-                let inserted = table.insert(key, entry, |other| snapshot.standing(other, now));
+                let judge = |other: &Entry| snapshot.standing(other, now);
+                let inserted =
+                    if restarts { table.restart(key, entry, judge) } else { table.insert(key, entry, judge) };
                 self.count_insert(&inserted);
                 match inserted {
                     Inserted::Full => (selected, Tracking::Off),
@@ -252,11 +256,11 @@ impl Pipeline {
             Inserted::Full => counters.full += 1,
             Inserted::Lost(_) => counters.hits += 1,
             Inserted::New | Inserted::Replaced => counters.inserts += 1,
-            Inserted::Evicted(Evicted::Void) => {
+            Inserted::EvictedVoid => {
                 counters.inserts += 1;
                 counters.evicted_void += 1;
             }
-            Inserted::Evicted(Evicted::HalfOpen) => {
+            Inserted::EvictedHalfOpen => {
                 counters.inserts += 1;
                 counters.evicted_half_open += 1;
             }

@@ -3,3 +3,4 @@
 pub mod capture;
 pub mod mbuf;
 pub mod publish;
+pub mod worker;

@@ -1,0 +1,172 @@
+//! Events of a replay: what health checks, operators and reloads would have done, and when.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::config::{Config, ConfigErrors};
+
+/// Changes in order of time.
+#[derive(Debug, Default)]
+pub struct Events {
+    /// In order of time.
+    pub events: Vec<Event>,
+}
+
+/// One change, and when it happens.
+#[derive(Debug)]
+pub struct Event {
+    /// Since the first frame; a change before it holds for every frame.
+    pub at: Duration,
+    /// What changes.
+    pub change: Change,
+}
+
+/// What changes.
+#[derive(Debug)]
+pub enum Change {
+    /// A backend's health, its weight, or both.
+    Backend {
+        /// The name of its service.
+        service: String,
+        /// Its own name.
+        backend: String,
+        /// Whether its health checks succeed from now on.
+        healthy: Option<bool>,
+        /// Its weight from now on.
+        weight: Option<u16>,
+    },
+    /// A whole configuration takes the place of the one before.
+    Reload(Box<Config>),
+}
+
+/// Why a list of events cannot be used.
+#[derive(Debug)]
+pub enum EventsError {
+    /// A file cannot be read.
+    Unreadable(PathBuf, std::io::Error),
+    /// The list is no TOML, or not of this form; the text names the place.
+    Syntax(PathBuf, Box<toml::de::Error>),
+    /// Events are at odds with themselves or with the configuration: file and line, what is wrong, what to do.
+    Wrong(Vec<(PathBuf, usize, String)>),
+    /// The configuration of a reload is wrong.
+    Config(ConfigErrors),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EventsFile {
+    #[serde(default)]
+    event: Vec<Spanned<EventEntry>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EventEntry {
+    at: f64,
+    service: Option<String>,
+    backend: Option<String>,
+    health: Option<Health>,
+    weight: Option<u16>,
+    config: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+enum Health {
+    Healthy,
+    Unhealthy,
+}
+
+impl Events {
+    /// Reads a list of events for a replay that starts with `config`; the configurations of reloads lie beside it.
+    ///
+    /// # Errors
+    /// [`EventsError`], with everything that is wrong with the list at once.
+    pub fn read(path: &Path, config: &Config) -> Result<Self, EventsError> {
+        let text = std::fs::read_to_string(path).map_err(|error| EventsError::Unreadable(path.into(), error))?;
+        let file: EventsFile =
+            toml::from_str(&text).map_err(|error| EventsError::Syntax(path.into(), Box::new(error)))?;
+        let mut configs = BTreeMap::new();
+        let mut wrong = Vec::new();
+        let mut events: Vec<Event> = Vec::with_capacity(file.event.len());
+        for entry in file.event {
+            let line = 1 + text[..entry.span().start].matches('\n').count();
+            // Names are looked up in the configuration that is in force by then.
+            let current = events.iter().rev().find_map(|event| match &event.change {
+                Change::Reload(config) => Some(&**config),
+                Change::Backend { .. } => None,
+            });
+            let change = match entry.as_ref().change(current.unwrap_or(config)) {
+                Ok(EntryChange::Backend(change)) => change,
+                Ok(EntryChange::Reload(name)) => {
+                    Change::Reload(Box::new(read_config(&path.with_file_name(name), &mut configs)?))
+                }
+                Err(message) => {
+                    wrong.push((path.to_owned(), line, message));
+                    continue;
+                }
+            };
+            // A change from before the first frame holds from it on.
+            match Duration::try_from_secs_f64(entry.as_ref().at.max(0.0)) {
+                Ok(at) if events.last().is_none_or(|last| last.at <= at) => events.push(Event { at, change }),
+                Ok(_) => wrong.push((path.to_owned(), line, "events must be in order of `at`: move it up".into())),
+                Err(error) => wrong.push((path.to_owned(), line, format!("`at` is no time in seconds: {error}"))),
+            }
+        }
+        if wrong.is_empty() { Ok(Self { events }) } else { Err(EventsError::Wrong(wrong)) }
+    }
+}
+
+enum EntryChange {
+    Backend(Change),
+    Reload(PathBuf),
+}
+
+impl EventEntry {
+    /// What the entry asks for, or what is wrong with it and how to mend that.
+    fn change(&self, config: &Config) -> Result<EntryChange, String> {
+        if let Some(name) = &self.config {
+            let others = self.service.is_some() || self.backend.is_some() || self.health.is_some();
+            if others || self.weight.is_some() {
+                return Err("an event with `config` has no other key but `at`: split it in two".into());
+            }
+            return Ok(EntryChange::Reload(name.clone()));
+        }
+        let (Some(service), Some(backend)) = (&self.service, &self.backend) else {
+            return Err("an event needs `service` and `backend`, or `config`: add them".into());
+        };
+        if self.health.is_none() && self.weight.is_none() {
+            return Err("an event changes `health` or `weight`: add one".into());
+        }
+        if self.weight.is_some_and(|weight| weight > 1000) {
+            return Err("`weight` is more than 1000, the largest: lower it".into());
+        }
+        let Some(found) = config.services.iter().find(|found| found.name == *service) else {
+            return Err(format!("there is no backend service `{service}` by then: correct `service`"));
+        };
+        let mut endpoints = found.members.iter().flat_map(|member| &config.groups[member.group].endpoints);
+        if !endpoints.any(|endpoint| endpoint.name == *backend) {
+            return Err(format!("service `{service}` has no backend `{backend}` by then: correct `backend`"));
+        }
+        Ok(EntryChange::Backend(Change::Backend {
+            service: service.clone(),
+            backend: backend.clone(),
+            healthy: self.health.map(|health| health == Health::Healthy),
+            weight: self.weight,
+        }))
+    }
+}
+
+fn read_config(path: &Path, known: &mut BTreeMap<PathBuf, Config>) -> Result<Config, EventsError> {
+    if let Some(config) = known.get(path) {
+        return Ok(config.clone());
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| EventsError::Unreadable(path.into(), error))?;
+    let config = Config::parse(&path.to_string_lossy(), &text).map_err(EventsError::Config)?;
+    known.insert(path.to_owned(), config.clone());
+    Ok(config)
+}

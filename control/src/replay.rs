@@ -1,0 +1,257 @@
+//! Replays a capture on its own clock: every frame is decided as the live appliance would have decided it then.
+//!
+//! The frames go through the same workers, snapshots and conntrack table as live traffic. One thread reads; it hands
+//! each frame to the worker that its client's address picks, a chunk at a time, and writes what comes back in the
+//! order of the capture. Every tracking hash covers the client's address, so all packets that may share an entry
+//! meet the same worker in order, and the decisions do not depend on the number of workers. An event ends a chunk:
+//! all frames before it are decided, the snapshot is published, and the rest follow.
+
+mod lane;
+mod summary;
+
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use guideway_dataplane::affinity::TrackingHasher;
+use guideway_dataplane::conntrack::{ConntrackTable, TableTooLarge};
+use guideway_dataplane::frame::Frame;
+use guideway_dataplane::pipeline::Decision;
+use guideway_dataplane::snapshot::Snapshot;
+use guideway_dataplane::time::Tick;
+use guideway_dataplane::verdict::Verdict;
+use guideway_engine::capture::{CaptureError, CaptureReader, CaptureWriter};
+use guideway_engine::publish::Publisher;
+use guideway_engine::worker::Worker;
+use serde::Serialize;
+
+use crate::compile::Compiler;
+use crate::config::Config;
+use crate::directory::Directory;
+use crate::events::{Change, Event, Events};
+use crate::service::Services;
+
+use lane::{Job, Lane};
+pub use summary::Summary;
+
+/// Frames that are read before the workers get them.
+const CHUNK: usize = 4096;
+
+/// The keys of a replay's conntrack table: any, as nobody attacks a capture; always the same, so that even what
+/// depends on a full bucket is repeatable.
+const TRACKING_KEYS: [u64; 4] = [0x6775, 0x6964, 0x6577, 0x6179];
+
+/// Where a replay's results go.
+pub struct Outputs {
+    /// One line of JSON per frame.
+    pub decisions: Option<Box<dyn Write>>,
+    /// The frames that the appliance sends.
+    pub frames: Option<CaptureWriter<Box<dyn Write>>>,
+}
+
+/// Why a replay ended early.
+#[derive(Debug)]
+pub enum ReplayError {
+    /// The capture cannot be read on; what was read has been replayed.
+    Capture(CaptureError),
+    /// A result cannot be written.
+    Write(io::Error),
+    /// The conntrack table does not fit the memory.
+    Table(TableTooLarge),
+}
+
+impl From<io::Error> for ReplayError {
+    fn from(error: io::Error) -> Self {
+        Self::Write(error)
+    }
+}
+
+/// Replays `capture` under `config` and `events` on `workers` threads.
+///
+/// The summary is of all frames that were decided, also where an error ended the replay early.
+pub fn replay<R: Read>(
+    config: Config,
+    events: Events,
+    capture: CaptureReader<R>,
+    workers: usize,
+    outputs: Outputs,
+) -> (Summary, Result<(), ReplayError>) {
+    let mut summary = Summary::default();
+    let result = match Replay::new(config, events, workers, outputs) {
+        Ok(mut replay) => {
+            let result = replay.run(capture, &mut summary).and_then(|()| replay.finish());
+            summary.conclude(&replay.compiler, &replay.lanes.iter().map(Lane::counters).collect::<Vec<_>>());
+            result
+        }
+        Err(error) => Err(ReplayError::Table(error)),
+    };
+    (summary, result)
+}
+
+struct Replay {
+    config: Config,
+    services: Services,
+    compiler: Compiler,
+    directory: Directory,
+    publisher: Publisher<Snapshot>,
+    lanes: Vec<Lane>,
+    events: std::iter::Peekable<std::vec::IntoIter<Event>>,
+    outputs: Outputs,
+    /// The frames of the current chunk, in order.
+    chunk: Vec<Job>,
+    frames: u64,
+}
+
+impl Replay {
+    fn new(config: Config, events: Events, workers: usize, outputs: Outputs) -> Result<Self, TableTooLarge> {
+        let table = Arc::new(ConntrackTable::with_capacity(config.conntrack.max_entries as usize)?);
+        let hasher = TrackingHasher::new(TRACKING_KEYS);
+        let mut services = Services::default();
+        services.configure(&config, Duration::ZERO, true);
+        let mut compiler = Compiler::default();
+        compiler.take_rules(&config);
+        let directory = Directory::new(&config, &services);
+        let publisher = Publisher::new(compiler.compile(&config, &services));
+        let lane = |_| {
+            let worker = Worker::new(publisher.feed().subscribe(), Arc::clone(&table), hasher.clone());
+            Lane::start(worker)
+        };
+        let lanes = (0..workers.max(1)).map(lane).collect();
+        let events = events.events.into_iter().peekable();
+        let (chunk, frames) = (Vec::with_capacity(CHUNK), 0);
+        Ok(Self { config, services, compiler, directory, publisher, lanes, events, outputs, chunk, frames })
+    }
+
+    fn run<R: Read>(&mut self, mut capture: CaptureReader<R>, summary: &mut Summary) -> Result<(), ReplayError> {
+        let mut start = None;
+        let mut now = Duration::ZERO;
+        loop {
+            let record = match capture.next_record() {
+                Ok(Some(record)) => record,
+                Ok(None) => break,
+                Err(error) => {
+                    self.decide_chunk(summary)?;
+                    return Err(ReplayError::Capture(error));
+                }
+            };
+            let first = *start.get_or_insert(record.timestamp_nanos);
+            // A clock that was set back while it captured stands still here until it has caught up.
+            now = now.max(Duration::from_nanos(record.timestamp_nanos.saturating_sub(first)));
+            while let Some(event) = self.events.next_if(|event| event.at <= now) {
+                self.decide_chunk(summary)?;
+                self.apply(event);
+            }
+            let job = Job::new(&record, Tick::from_secs(now.as_secs()));
+            summary.read(record.wire_len);
+            self.chunk.push(job);
+            if self.chunk.len() == CHUNK {
+                self.decide_chunk(summary)?;
+            }
+        }
+        self.decide_chunk(summary)
+    }
+
+    fn apply(&mut self, event: Event) {
+        match event.change {
+            Change::Backend { service, backend, healthy, weight } => {
+                // Names were looked up when the events were read.
+                if let Some(healthy) = healthy {
+                    let _ = self.services.set_health(&service, &backend, healthy);
+                }
+                if let Some(weight) = weight {
+                    let _ = self.services.set_weight(&service, &backend, weight);
+                }
+            }
+            Change::Reload(config) => {
+                self.config = *config;
+                self.services.configure(&self.config, event.at, true);
+                self.compiler.take_rules(&self.config);
+            }
+        }
+        self.directory = Directory::new(&self.config, &self.services);
+        self.publisher.publish(self.compiler.compile(&self.config, &self.services));
+        self.publisher.reclaim();
+    }
+
+    /// Has the workers decide the chunk, and writes the results in the order of the capture.
+    fn decide_chunk(&mut self, summary: &mut Summary) -> Result<(), ReplayError> {
+        let order: Vec<usize> = self.chunk.iter().map(|job| job.lane(self.lanes.len())).collect();
+        let mut shares: Vec<Vec<Job>> = self.lanes.iter().map(|_| Vec::new()).collect();
+        for (job, lane) in self.chunk.drain(..).zip(&order) {
+            shares[*lane].push(job);
+        }
+        for (lane, share) in self.lanes.iter().zip(shares) {
+            lane.submit(share);
+        }
+        let mut decided: Vec<_> = self.lanes.iter_mut().map(|lane| lane.collect().into_iter()).collect();
+        for lane in order {
+            let job = decided[lane].next().expect("a lane returns every job that it was given, in order");
+            self.write(&job, summary)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, job: &Job, summary: &mut Summary) -> Result<(), ReplayError> {
+        self.frames += 1;
+        let decision = &job.decision;
+        summary.decided(decision, &self.directory, job.wire_len);
+        if let Some(out) = &mut self.outputs.decisions {
+            serde_json::to_writer(&mut *out, &Line::new(self.frames, decision, &self.directory))
+                .map_err(io::Error::from)?;
+            out.write_all(b"\n")?;
+        }
+        if let Some(out) = &mut self.outputs.frames
+            && (decision.verdict == Verdict::Forward || decision.answered)
+        {
+            let (bytes, wire_len) = job.sent();
+            out.write(job.timestamp_nanos, bytes, wire_len)?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), ReplayError> {
+        if let Some(mut out) = self.outputs.decisions.take() {
+            out.flush()?;
+        }
+        if let Some(out) = self.outputs.frames.take() {
+            out.finish()?.flush()?;
+        }
+        Ok(())
+    }
+}
+
+/// A line of the decisions: its keys and words are a stable interface.
+#[derive(Serialize)]
+struct Line<'a> {
+    frame: u64,
+    verdict: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forwarding_rule: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backend_service: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backend: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tracking: Option<&'static str>,
+}
+
+impl<'a> Line<'a> {
+    fn new(frame: u64, decision: &Decision, directory: &'a Directory) -> Self {
+        let (verdict, reason) = match decision.verdict {
+            Verdict::Forward => ("forward", None),
+            Verdict::Pass(reason) => ("pass", Some(reason.as_str())),
+            Verdict::Drop(reason) => ("drop", Some(reason.as_str())),
+        };
+        Self {
+            frame,
+            verdict,
+            reason,
+            forwarding_rule: decision.rule.map(|(rule, _)| directory.rule(rule)),
+            backend_service: decision.rule.map(|(_, service)| directory.service(service)),
+            backend: decision.backend.and_then(|backend| directory.backend(backend)).map(|name| &**name),
+            tracking: decision.backend.map(|_| decision.tracking.as_str()),
+        }
+    }
+}

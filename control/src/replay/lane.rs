@@ -1,0 +1,133 @@
+//! A replay's worker thread, and the frames that go to it and come back.
+
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::thread::JoinHandle;
+
+use guideway_dataplane::counters::Counters;
+use guideway_dataplane::flow::Flow;
+use guideway_dataplane::frame::Frame;
+use guideway_dataplane::icmp_error;
+use guideway_dataplane::packet::Packet;
+use guideway_dataplane::pipeline::{BURST, Decision};
+use guideway_dataplane::time::Tick;
+use guideway_engine::capture::Record;
+use guideway_engine::mbuf::Mbuf;
+use guideway_engine::worker::Worker;
+
+/// One frame of the capture, and what was decided for it.
+pub(super) struct Job {
+    pub(super) timestamp_nanos: u64,
+    pub(super) wire_len: u32,
+    pub(super) decision: Decision,
+    captured_len: usize,
+    now: Tick,
+    frame: Mbuf,
+}
+
+impl Job {
+    pub(super) fn new(record: &Record<'_>, now: Tick) -> Self {
+        let mut frame = Mbuf::new();
+        // What the capture cut off counts for lengths and never for decisions, so zeros do.
+        frame.fill_padded(record.bytes, record.wire_len as usize);
+        Self {
+            timestamp_nanos: record.timestamp_nanos,
+            wire_len: record.wire_len,
+            decision: Decision::PENDING,
+            captured_len: record.bytes.len(),
+            now,
+            frame,
+        }
+    }
+
+    /// The worker of `count` that decides this frame: its client's.
+    pub(super) fn lane(&self, count: usize) -> usize {
+        if count == 1 {
+            return 0;
+        }
+        let client = match Packet::parse(self.frame.bytes()) {
+            Ok(packet) => quoted_or_own(self.frame.bytes(), &packet).src,
+            Err(_) => return 0,
+        };
+        (client.0 % count as u128) as usize
+    }
+
+    /// The frame that the appliance sends, without what the capture didn't hold, and its length on the wire.
+    pub(super) fn sent(&self) -> (&[u8], u32) {
+        let bytes = self.frame.bytes();
+        let cut = self.wire_len as usize - self.captured_len;
+        (&bytes[..bytes.len() - cut.min(bytes.len())], bytes.len() as u32)
+    }
+}
+
+/// Whose packet decides: an ICMP error belongs to the client of the packet that it quotes.
+fn quoted_or_own(frame: &[u8], packet: &Packet) -> Flow {
+    let quoted = packet.icmp_error.then(|| icmp_error::quoted_flow(frame, packet)).flatten();
+    quoted.unwrap_or(packet.flow)
+}
+
+/// A worker thread that decides the frames it is sent, in order.
+pub(super) struct Lane {
+    jobs: Option<SyncSender<Vec<Job>>>,
+    decided: Receiver<(Vec<Job>, Counters)>,
+    thread: Option<JoinHandle<()>>,
+    counters: Counters,
+}
+
+impl Lane {
+    pub(super) fn start(mut worker: Worker) -> Self {
+        let (jobs, incoming) = mpsc::sync_channel::<Vec<Job>>(1);
+        let (outgoing, decided) = mpsc::sync_channel(1);
+        let thread = std::thread::spawn(move || {
+            for mut share in incoming {
+                decide(&mut worker, &mut share);
+                if outgoing.send((share, worker.counters().clone())).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { jobs: Some(jobs), decided, thread: Some(thread), counters: Counters::default() }
+    }
+
+    /// Gives the worker frames; [`Lane::collect`] must follow.
+    pub(super) fn submit(&self, share: Vec<Job>) {
+        let sent = self.jobs.as_ref().map(|jobs| jobs.send(share));
+        assert!(matches!(sent, Some(Ok(()))), "a replay's worker ends only when it is dropped");
+    }
+
+    /// Waits for the frames that were submitted last.
+    pub(super) fn collect(&mut self) -> Vec<Job> {
+        let (share, counters) = self.decided.recv().expect("a replay's worker ends only when it is dropped");
+        self.counters = counters;
+        share
+    }
+
+    /// What the worker has counted.
+    pub(super) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic of the worker has been reported where its result was missed.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Decides `share` in bursts, none of which spans two ticks: the clock is read once per burst.
+fn decide(worker: &mut Worker, share: &mut [Job]) {
+    let mut frames = Vec::with_capacity(BURST);
+    let mut decisions = [Decision::PENDING; BURST];
+    for second in share.chunk_by_mut(|a, b| a.now == b.now) {
+        for burst in second.chunks_mut(BURST) {
+            frames.extend(burst.iter_mut().map(|job| std::mem::take(&mut job.frame)));
+            worker.poll(&mut frames, &mut decisions[..burst.len()], burst[0].now);
+            for ((job, frame), decision) in burst.iter_mut().zip(frames.drain(..)).zip(decisions) {
+                (job.frame, job.decision) = (frame, decision);
+            }
+        }
+    }
+}
