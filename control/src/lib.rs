@@ -1,1 +1,3 @@
 //! Changes things: configuration, health, failover.
+
+pub mod config;
