@@ -33,8 +33,8 @@ pub struct Compiler {
 /// All that a lookup table and its backends depend on.
 #[derive(Debug, PartialEq, Eq)]
 struct Ingredients {
-    seed: [u8; 16],
-    backends: Vec<(String, u32, BackendHandle)>,
+    seed: Seed,
+    backends: Vec<(String, u16, BackendHandle)>,
 }
 
 impl Compiler {
@@ -47,7 +47,7 @@ impl Compiler {
     /// The snapshot of `config` and `services`.
     pub fn compile(&mut self, config: &Config, services: &Services) -> Snapshot {
         self.generation += 1;
-        let seed = Seed(config.fleet.seed);
+        let seed = Seed::new(config.fleet.seed);
         let mut backends: Vec<Option<Backend>> = vec![None; services.handles().len()];
         let mut compiled = Vec::with_capacity(config.services.len());
         for service in &config.services {
@@ -73,11 +73,22 @@ impl Compiler {
         }
     }
 
+    /// The lookup tables of the last snapshot, by service.
+    pub fn lookup_tables(&self) -> impl Iterator<Item = NamedTable<'_>> {
+        let mut tables: Vec<_> = self
+            .eligible
+            .iter()
+            .map(|(service, (ingredients, eligible))| NamedTable { service, ingredients, eligible })
+            .collect();
+        tables.sort_unstable_by_key(|table| table.service);
+        tables.into_iter()
+    }
+
     fn eligible(&mut self, service: &BackendService, state: &ServiceState, seed: &Seed) -> Arc<Eligible> {
         let eligible = state.eligible();
-        let weight = |backend: &BackendState| if service.weighted { u32::from(backend.weight) } else { 1 };
+        let weight = |backend: &BackendState| if service.weighted { backend.weight } else { 1 };
         let ingredients = Ingredients {
-            seed: seed.0,
+            seed: *seed,
             backends: eligible.iter().map(|b| (b.endpoint.name.clone(), weight(b), b.handle)).collect(),
         };
         if let Some((known, table)) = self.eligible.get(&service.name)
@@ -93,6 +104,52 @@ impl Compiler {
         });
         self.eligible.insert(service.name.clone(), (ingredients, Arc::clone(&made)));
         made
+    }
+}
+
+/// A service's lookup table with the names of its backends.
+#[derive(Clone, Copy, Debug)]
+pub struct NamedTable<'a> {
+    service: &'a str,
+    ingredients: &'a Ingredients,
+    eligible: &'a Eligible,
+}
+
+/// An eligible backend's part of a lookup table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share<'a> {
+    /// Its name.
+    pub backend: &'a str,
+    /// Its weight; 1 where the service is not weighted.
+    pub weight: u16,
+    /// How many slots it has.
+    pub slots: u32,
+}
+
+impl<'a> NamedTable<'a> {
+    /// The name of its service.
+    pub fn service(&self) -> &'a str {
+        self.service
+    }
+
+    /// The table itself.
+    pub fn table(&self) -> &'a LookupTable {
+        &self.eligible.table
+    }
+
+    /// Each eligible backend's part, by name.
+    pub fn shares(&self) -> impl Iterator<Item = Share<'a>> {
+        let slots = self.eligible.table.shares();
+        let backends = self.ingredients.backends.iter();
+        backends.zip(slots).map(|((backend, weight, _), slots)| Share { backend, weight: *weight, slots })
+    }
+
+    /// The name of the backend in a slot.
+    ///
+    /// # Panics
+    /// If there is no such slot.
+    pub fn backend_at(&self, slot: usize) -> &'a str {
+        &self.ingredients.backends[usize::from(self.eligible.table.at(slot))].0
     }
 }
 

@@ -95,12 +95,7 @@ impl Events {
         let mut events: Vec<Event> = Vec::with_capacity(file.event.len());
         for entry in file.event {
             let line = 1 + text[..entry.span().start].matches('\n').count();
-            // Names are looked up in the configuration that is in force by then.
-            let current = events.iter().rev().find_map(|event| match &event.change {
-                Change::Reload(config) => Some(&**config),
-                Change::Backend { .. } => None,
-            });
-            let change = match entry.as_ref().change(current.unwrap_or(config)) {
+            let change = match entry.as_ref().change(config, &events) {
                 Ok(EntryChange::Backend(change)) => change,
                 Ok(EntryChange::Reload(name)) => {
                     Change::Reload(Box::new(read_config(&path.with_file_name(name), &mut configs)?))
@@ -128,7 +123,7 @@ enum EntryChange {
 
 impl EventEntry {
     /// What the entry asks for, or what is wrong with it and how to mend that.
-    fn change(&self, config: &Config) -> Result<EntryChange, String> {
+    fn change(&self, config: &Config, before: &[Event]) -> Result<EntryChange, String> {
         if let Some(name) = &self.config {
             let others = self.service.is_some() || self.backend.is_some() || self.health.is_some();
             if others || self.weight.is_some() {
@@ -145,11 +140,24 @@ impl EventEntry {
         if self.weight.is_some_and(|weight| weight > 1000) {
             return Err("`weight` is more than 1000, the largest: lower it".into());
         }
-        let Some(found) = config.services.iter().find(|found| found.name == *service) else {
+        // A backend that a reload has removed may drain still, so every configuration so far counts.
+        let reloads = before.iter().filter_map(|event| match &event.change {
+            Change::Reload(config) => Some(&**config),
+            Change::Backend { .. } => None,
+        });
+        let mut is_service = false;
+        let mut is_backend = false;
+        for config in std::iter::once(config).chain(reloads) {
+            for found in config.services.iter().filter(|found| found.name == *service) {
+                is_service = true;
+                let mut endpoints = found.members.iter().flat_map(|member| &config.groups[member.group].endpoints);
+                is_backend |= endpoints.any(|endpoint| endpoint.name == *backend);
+            }
+        }
+        if !is_service {
             return Err(format!("there is no backend service `{service}` by then: correct `service`"));
-        };
-        let mut endpoints = found.members.iter().flat_map(|member| &config.groups[member.group].endpoints);
-        if !endpoints.any(|endpoint| endpoint.name == *backend) {
+        }
+        if !is_backend {
             return Err(format!("service `{service}` has no backend `{backend}` by then: correct `backend`"));
         }
         Ok(EntryChange::Backend(Change::Backend {

@@ -1,1 +1,10 @@
-//! Changes things: configuration, health, failover.
+//! Changes things: configuration, health, failover; and replays captures.
+
+pub mod compile;
+pub mod config;
+pub mod directory;
+pub mod eligible;
+pub mod events;
+pub mod handles;
+pub mod replay;
+pub mod service;

@@ -1,3 +1,9 @@
 //! The `guideway` binary.
 
-fn main() {}
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run().into()
+}

@@ -15,14 +15,12 @@ use std::time::Duration;
 
 use guideway_dataplane::affinity::TrackingHasher;
 use guideway_dataplane::conntrack::{ConntrackTable, TableTooLarge};
-use guideway_dataplane::frame::Frame;
 use guideway_dataplane::pipeline::Decision;
 use guideway_dataplane::snapshot::Snapshot;
 use guideway_dataplane::time::Tick;
 use guideway_dataplane::verdict::Verdict;
 use guideway_engine::capture::{CaptureError, CaptureReader, CaptureWriter};
 use guideway_engine::publish::Publisher;
-use guideway_engine::worker::Worker;
 use serde::Serialize;
 
 use crate::compile::Compiler;
@@ -112,10 +110,7 @@ impl Replay {
         compiler.take_rules(&config);
         let directory = Directory::new(&config, &services);
         let publisher = Publisher::new(compiler.compile(&config, &services));
-        let lane = |_| {
-            let worker = Worker::new(publisher.feed().subscribe(), Arc::clone(&table), hasher.clone());
-            Lane::start(worker)
-        };
+        let lane = |_| Lane::start(publisher.feed(), Arc::clone(&table), hasher.clone());
         let lanes = (0..workers.max(1)).map(lane).collect();
         let events = events.events.into_iter().peekable();
         let (chunk, frames) = (Vec::with_capacity(CHUNK), 0);
@@ -154,7 +149,7 @@ impl Replay {
     fn apply(&mut self, event: Event) {
         match event.change {
             Change::Backend { service, backend, healthy, weight } => {
-                // Names were looked up when the events were read.
+                // Names were looked up when the events were read; whoever is gone since has no state to change.
                 if let Some(healthy) = healthy {
                     let _ = self.services.set_health(&service, &backend, healthy);
                 }
@@ -249,7 +244,7 @@ impl<'a> Line<'a> {
             verdict,
             reason,
             forwarding_rule: decision.rule.map(|(rule, _)| directory.rule(rule)),
-            backend_service: decision.rule.map(|(_, service)| directory.service(service)),
+            backend_service: decision.rule.map(|(_, service)| &**directory.service(service)),
             backend: decision.backend.and_then(|backend| directory.backend(backend)).map(|name| &**name),
             tracking: decision.backend.map(|_| decision.tracking.as_str()),
         }

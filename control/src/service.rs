@@ -72,7 +72,7 @@ pub enum Pool {
     Failover,
 }
 
-/// A change names a service or a backend that is not configured.
+/// A change names a service or a backend that is neither configured nor draining.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UnknownName {
     /// No backend service of this name.
@@ -113,10 +113,10 @@ impl Services {
         }
     }
 
-    /// Notes the health of a backend.
+    /// Notes the health of a backend, configured or draining.
     ///
     /// # Errors
-    /// [`UnknownName`] where it isn't configured; nothing changes then.
+    /// [`UnknownName`] where it is neither; nothing changes then.
     pub fn set_health(&mut self, service: &str, backend: &str, healthy: bool) -> Result<(), UnknownName> {
         self.change(service, backend, |backend, handles| {
             if backend.healthy && !healthy {
@@ -126,10 +126,10 @@ impl Services {
         })
     }
 
-    /// Notes the weight of a backend.
+    /// Notes the weight of a backend, configured or draining.
     ///
     /// # Errors
-    /// [`UnknownName`] where it isn't configured; nothing changes then.
+    /// [`UnknownName`] where it is neither; nothing changes then.
     pub fn set_weight(&mut self, service: &str, backend: &str, weight: u16) -> Result<(), UnknownName> {
         self.change(service, backend, |backend, _| backend.weight = weight)
     }
@@ -170,7 +170,7 @@ impl Services {
     ) -> Result<(), UnknownName> {
         let state = self.states.get_mut(service).ok_or_else(|| UnknownName::Service(service.to_owned()))?;
         let unknown = || UnknownName::Backend(service.to_owned(), backend.to_owned());
-        let found = state.configured_mut().find(|found| found.endpoint.name == backend).ok_or_else(unknown)?;
+        let found = state.find_mut(backend).ok_or_else(unknown)?;
         change(found, &mut self.handles);
         state.notice_pool(&mut self.handles);
         Ok(())
@@ -226,8 +226,10 @@ impl ServiceState {
         self.rules.weighted
     }
 
-    fn configured_mut(&mut self) -> impl Iterator<Item = &mut BackendState> {
-        self.backends.values_mut().filter(|backend| backend.removed_at.is_none())
+    /// The backend of this name: the configured one before any that drains under another address.
+    fn find_mut(&mut self, name: &str) -> Option<&mut BackendState> {
+        let namesakes = self.backends.values_mut().filter(|backend| backend.endpoint.name == name);
+        namesakes.min_by_key(|backend| backend.removed_at)
     }
 
     fn configure(

@@ -1,17 +1,22 @@
 //! A replay's worker thread, and the frames that go to it and come back.
 
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::JoinHandle;
 
+use guideway_dataplane::affinity::TrackingHasher;
+use guideway_dataplane::conntrack::ConntrackTable;
 use guideway_dataplane::counters::Counters;
 use guideway_dataplane::flow::Flow;
 use guideway_dataplane::frame::Frame;
 use guideway_dataplane::icmp_error;
 use guideway_dataplane::packet::Packet;
 use guideway_dataplane::pipeline::{BURST, Decision};
+use guideway_dataplane::snapshot::Snapshot;
 use guideway_dataplane::time::Tick;
 use guideway_engine::capture::Record;
 use guideway_engine::mbuf::Mbuf;
+use guideway_engine::publish::Feed;
 use guideway_engine::worker::Worker;
 
 /// One frame of the capture, and what was decided for it.
@@ -74,10 +79,11 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn start(mut worker: Worker) -> Self {
+    pub(super) fn start(feed: Feed<Snapshot>, table: Arc<ConntrackTable>, hasher: TrackingHasher) -> Self {
         let (jobs, incoming) = mpsc::sync_channel::<Vec<Job>>(1);
         let (outgoing, decided) = mpsc::sync_channel(1);
         let thread = std::thread::spawn(move || {
+            let mut worker = Worker::new(feed.subscribe(), table, hasher);
             for mut share in incoming {
                 decide(&mut worker, &mut share);
                 if outgoing.send((share, worker.counters().clone())).is_err() {

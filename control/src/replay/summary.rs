@@ -124,10 +124,10 @@ impl Summary {
         self.exceeding_mtu = counters.exceeding_mtu;
         let mut expected = BTreeMap::new();
         for table in compiler.lookup_tables() {
-            for (backend, slots) in table.shares() {
-                let key = (Arc::from(table.service), Arc::from(backend));
-                self.tallies.entry(Clone::clone(&key)).or_default();
-                expected.insert(key, slots as f64 / table.slots() as f64);
+            for share in table.shares() {
+                let key: (Arc<str>, Arc<str>) = (table.service().into(), share.backend.into());
+                self.tallies.entry(key.clone()).or_default();
+                expected.insert(key, f64::from(share.slots) / table.table().len() as f64);
             }
         }
         let mut selections: BTreeMap<Arc<str>, u64> = BTreeMap::new();
@@ -137,7 +137,7 @@ impl Summary {
         let share = |((service, backend), tally): (&(Arc<str>, Arc<str>), &Tally)| BackendShare {
             backend_service: service.to_string(),
             backend: backend.to_string(),
-            expected_share: expected.get(&(Arc::clone(service), Arc::clone(backend))).copied().unwrap_or(0.0),
+            expected_share: expected.get(&(service.clone(), backend.clone())).copied().unwrap_or(0.0),
             selections: tally.selections,
             selection_share: tally.selections as f64 / selections[service].max(1) as f64,
             packets: tally.packets,

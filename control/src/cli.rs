@@ -1,0 +1,111 @@
+//! The command line: one verb, one file.
+
+mod check;
+mod exit;
+mod replay;
+mod schema;
+
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use guideway::config::Config;
+
+use exit::Exit;
+
+/// A kernel-bypass layer-4 passthrough load balancer.
+#[derive(Parser)]
+#[command(version, after_help = exit::HELP)]
+struct Cli {
+    /// Whether errors are coloured.
+    #[arg(long, value_enum, default_value_t = Color::Auto, global = true)]
+    color: Color,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Checks a configuration, and shows all that is wrong with it.
+    Check(check::Args),
+    /// Decides every packet of a capture, on the capture's own clock.
+    Replay(replay::Args),
+    /// Prints the JSON schema of the configuration, for editors.
+    Schema,
+}
+
+/// When errors are coloured.
+#[derive(Clone, Copy, ValueEnum)]
+enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    Always,
+    Never,
+}
+
+/// What a verb prints its result as.
+#[derive(Clone, Copy, ValueEnum)]
+enum Output {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// Runs the verb that the command line names.
+pub(crate) fn run() -> Exit {
+    let cli = Cli::parse();
+    let color = cli.color.on_stderr();
+    match cli.verb {
+        Verb::Check(args) => check::run(&args, color),
+        Verb::Replay(args) => replay::run(&args, color),
+        Verb::Schema => schema::run(),
+    }
+}
+
+impl Color {
+    fn on_stderr(self) -> bool {
+        match self {
+            Self::Auto => {
+                io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty())
+            }
+            Self::Always => true,
+            Self::Never => false,
+        }
+    }
+}
+
+/// The configuration that is used where none is named.
+const EXAMPLE: &str = include_str!("default.toml");
+
+/// The configuration in a file, or the embedded example; what is wrong with it goes to standard error.
+fn config(path: Option<&Path>, color: bool) -> Result<Config, Exit> {
+    let (name, text) = match path {
+        Some(path) => (path.to_string_lossy().into_owned(), read(path)?),
+        None => ("the embedded configuration".to_owned(), EXAMPLE.to_owned()),
+    };
+    Config::parse(&name, &text).map_err(|errors| {
+        eprint!("{}", errors.render(color));
+        Exit::Config
+    })
+}
+
+/// The text of a configuration file, or an error on standard error.
+fn read(path: &Path) -> Result<String, Exit> {
+    std::fs::read_to_string(path).map_err(|error| {
+        eprintln!("error: cannot read {}: {error}", path.display());
+        Exit::Usage
+    })
+}
+
+/// Prints to standard output; a reader that went away is no error.
+fn print(text: &str) -> Exit {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            eprintln!("error: cannot write to standard output: {error}");
+            Exit::Failure
+        }
+        _ => Exit::Success,
+    }
+}

@@ -1,0 +1,107 @@
+//! `guideway check`: is a configuration right, and what does it come to?
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use clap::Args as Arguments;
+use comfy_table::{Table, presets};
+use guideway::config::{BackendService, Config, ConfigErrors};
+use guideway_dataplane::affinity::LoadBalancingScheme;
+use serde_json::json;
+
+use super::{Exit, Output};
+
+#[derive(Arguments)]
+pub(super) struct Args {
+    /// The configuration file.
+    config: PathBuf,
+    /// What the result is printed as.
+    #[arg(long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+}
+
+pub(super) fn run(args: &Args, color: bool) -> Exit {
+    let text = match super::read(&args.config) {
+        Ok(text) => text,
+        Err(exit) => return exit,
+    };
+    match (Config::parse(&args.config.to_string_lossy(), &text), args.output) {
+        (Ok(config), Output::Table) => super::print(&summary(&config)),
+        (Ok(config), Output::Json) => super::print(&format!("{}\n", counts(&config))),
+        (Err(errors), Output::Table) => {
+            eprint!("{}", errors.render(color));
+            Exit::Config
+        }
+        (Err(errors), Output::Json) => match super::print(&format!("{}\n", listed(&errors))) {
+            Exit::Success => Exit::Config,
+            exit => exit,
+        },
+    }
+}
+
+/// What the configuration comes to: a line, and a table of its services.
+fn summary(config: &Config) -> String {
+    let mut summary = format!(
+        "ok: {}, {}, {}, {}, {}\n",
+        count(config.rules.len(), "forwarding rule"),
+        count(config.services.len(), "backend service"),
+        count(endpoints(config), "endpoint"),
+        count(config.health_checks.len(), "health check"),
+        count(config.routes.len(), "route"),
+    );
+    if config.services.is_empty() {
+        return summary;
+    }
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(["SERVICE", "SCHEME", "RULES", "PRIMARIES", "FAILOVERS"]);
+    for (i, service) in config.services.iter().enumerate() {
+        let rules: Vec<_> =
+            config.rules.iter().filter(|rule| rule.service == i).map(|rule| &*rule.name).collect();
+        let scheme = match service.scheme {
+            LoadBalancingScheme::External => "EXTERNAL",
+            LoadBalancingScheme::Internal => "INTERNAL",
+        };
+        table.add_row([
+            service.name.as_str(),
+            scheme,
+            &rules.join(", "),
+            &members(config, service, false).to_string(),
+            &members(config, service, true).to_string(),
+        ]);
+    }
+    summary.push('\n');
+    for line in table.lines() {
+        writeln!(summary, "{}", line.trim()).expect("a string takes every line");
+    }
+    summary
+}
+
+fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+fn endpoints(config: &Config) -> usize {
+    config.groups.iter().map(|group| group.endpoints.len()).sum()
+}
+
+/// How many endpoints a service has in its primary or its failover groups.
+fn members(config: &Config, service: &BackendService, failover: bool) -> usize {
+    let members = service.members.iter().filter(|member| member.failover == failover);
+    members.map(|member| config.groups[member.group].endpoints.len()).sum()
+}
+
+fn counts(config: &Config) -> serde_json::Value {
+    json!({
+        "ok": true,
+        "forwarding_rules": config.rules.len(),
+        "backend_services": config.services.len(),
+        "backend_groups": config.groups.len(),
+        "endpoints": endpoints(config),
+        "health_checks": config.health_checks.len(),
+        "routes": config.routes.len(),
+    })
+}
+
+fn listed(errors: &ConfigErrors) -> serde_json::Value {
+    json!({ "ok": false, "errors": errors.errors() })
+}

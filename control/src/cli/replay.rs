@@ -1,0 +1,203 @@
+//! `guideway replay`: what would have become of a capture?
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{BufWriter, Cursor, Read, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args as Arguments;
+use comfy_table::{CellAlignment, Table, presets};
+use guideway::events::{Events, EventsError};
+use guideway::replay::{Outputs, ReplayError, Summary, replay};
+use guideway_engine::capture::{CaptureReader, CaptureWriter};
+
+use super::{Exit, Output};
+
+/// The capture that is replayed where none is named; pcap-fixtures/README.md tells its story.
+const DEMO_CAPTURE: &[u8] = include_bytes!("../../../pcap-fixtures/demo.in.pcap");
+
+#[derive(Arguments)]
+pub(super) struct Args {
+    /// The configuration file; without it, an embedded example.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// The capture, pcap or pcapng; `-` is standard input; without it, an embedded example.
+    #[arg(long)]
+    pcap: Option<PathBuf>,
+    /// Health, weights and reloads on the capture's clock, a list of `[[event]]` in TOML.
+    #[arg(long)]
+    events: Option<PathBuf>,
+    /// Writes one line of JSON per frame.
+    #[arg(long, value_name = "F.jsonl")]
+    decisions: Option<PathBuf>,
+    /// Writes the frames that the appliance sends.
+    #[arg(long, value_name = "F.pcap")]
+    out: Option<PathBuf>,
+    /// How many worker threads decide; the decisions do not depend on it.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    workers: u16,
+    /// What the summary is printed as.
+    #[arg(long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+}
+
+pub(super) fn run(args: &Args, color: bool) -> Exit {
+    match try_run(args, color) {
+        Ok(exit) | Err(exit) => exit,
+    }
+}
+
+fn try_run(args: &Args, color: bool) -> Result<Exit, Exit> {
+    let config = super::config(args.config.as_deref(), color)?;
+    let events = match &args.events {
+        Some(path) => Events::read(path, &config).map_err(|error| explain_events(&error, color))?,
+        None => Events::default(),
+    };
+    let capture = open_capture(args.pcap.as_deref())?;
+    let outputs = Outputs {
+        decisions: args.decisions.as_deref().map(create).transpose()?,
+        frames: match &args.out {
+            Some(path) => Some(CaptureWriter::new(create(path)?).map_err(|error| cannot_write(path, &error))?),
+            None => None,
+        },
+    };
+    let (summary, result) = replay(config, events, capture, usize::from(args.workers), outputs);
+    let exit = match result {
+        Ok(()) => Exit::Success,
+        Err(error) => {
+            let what = match error {
+                ReplayError::Capture(error) => error.to_string(),
+                ReplayError::Write(error) => format!("cannot write a result: {error}"),
+                ReplayError::Table(error) => format!("{error}: lower `[conntrack] max_entries`"),
+            };
+            eprintln!("error: {what}");
+            Exit::Failure
+        }
+    };
+    let text = match args.output {
+        Output::Table => table(&summary),
+        Output::Json => format!("{}\n", serde_json::to_string_pretty(&summary).map_err(|_| Exit::Failure)?),
+    };
+    match super::print(&text) {
+        Exit::Success => Ok(exit),
+        failed => Err(failed),
+    }
+}
+
+fn open_capture(path: Option<&Path>) -> Result<CaptureReader<Box<dyn Read + Send>>, Exit> {
+    let opened = match path {
+        Some(path) => CaptureReader::open(path),
+        None => CaptureReader::new(Box::new(Cursor::new(DEMO_CAPTURE)) as Box<dyn Read + Send>),
+    };
+    opened.map_err(|error| {
+        eprintln!("error: {}: {error}", path.unwrap_or(Path::new("the embedded capture")).display());
+        Exit::Failure
+    })
+}
+
+fn create(path: &Path) -> Result<Box<dyn Write>, Exit> {
+    let file = File::create(path).map_err(|error| cannot_write(path, &error))?;
+    Ok(Box::new(BufWriter::new(file)))
+}
+
+fn cannot_write(path: &Path, error: &std::io::Error) -> Exit {
+    eprintln!("error: cannot write {}: {error}", path.display());
+    Exit::Failure
+}
+
+fn explain_events(error: &EventsError, color: bool) -> Exit {
+    match error {
+        EventsError::Config(errors) => {
+            eprint!("{}", errors.render(color));
+            Exit::Config
+        }
+        EventsError::Unreadable(path, error) => {
+            eprintln!("error: cannot read {}: {error}", path.display());
+            Exit::Usage
+        }
+        EventsError::Syntax(path, error) => {
+            eprintln!("error: {}: {error}", path.display());
+            Exit::Config
+        }
+        EventsError::Wrong(wrong) => {
+            for (path, line, message) in wrong {
+                eprintln!("error: {}:{line}: {message}", path.display());
+            }
+            Exit::Config
+        }
+    }
+}
+
+/// The summary for people.
+fn table(summary: &Summary) -> String {
+    let mut text = String::new();
+    let mut totals = new_table();
+    let dropped: u64 = summary.dropped.values().sum();
+    let passed: u64 = summary.passed.values().sum();
+    totals.add_row(["packets".into(), summary.packets.to_string()]);
+    totals.add_row(["bytes".into(), summary.bytes.to_string()]);
+    totals.add_row(["forwarded".into(), summary.forwarded.to_string()]);
+    totals.add_row(["passed".into(), passed.to_string()]);
+    for (reason, count) in &summary.passed {
+        totals.add_row([format!("  {reason}"), count.to_string()]);
+    }
+    totals.add_row(["dropped".into(), dropped.to_string()]);
+    for (reason, count) in &summary.dropped {
+        totals.add_row([format!("  {reason}"), count.to_string()]);
+    }
+    for (what, count) in [
+        ("conntrack hits", summary.conntrack.hits),
+        ("conntrack entries made", summary.conntrack.new),
+        ("  in another's place", summary.conntrack.evicted),
+        ("conntrack full", summary.conntrack.full),
+        ("not tracked", summary.conntrack.untracked),
+        ("ICMP errors steered by their quote", summary.icmp_errors_steered),
+        ("ICMP errors sent", summary.icmp_errors_sent),
+        ("exceeding the MTU", summary.exceeding_mtu),
+    ] {
+        if count > 0 || what.starts_with("conntrack hits") {
+            totals.add_row([what.to_owned(), count.to_string()]);
+        }
+    }
+    right_align(&mut totals, 1..2);
+    write_table(&mut text, &totals);
+    if !summary.backends.is_empty() {
+        let mut shares = new_table();
+        shares.set_header(["SERVICE", "BACKEND", "EXPECTED", "SELECTED", "SELECTIONS", "PACKETS", "BYTES"]);
+        for backend in &summary.backends {
+            shares.add_row([
+                backend.backend_service.clone(),
+                backend.backend.clone(),
+                format!("{:.2} %", backend.expected_share * 100.0),
+                format!("{:.2} %", backend.selection_share * 100.0),
+                backend.selections.to_string(),
+                backend.packets.to_string(),
+                backend.bytes.to_string(),
+            ]);
+        }
+        right_align(&mut shares, 2..7);
+        text.push('\n');
+        write_table(&mut text, &shares);
+    }
+    text
+}
+
+fn new_table() -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table
+}
+
+fn right_align(table: &mut Table, columns: std::ops::Range<usize>) {
+    for column in columns {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+}
+
+fn write_table(text: &mut String, table: &Table) {
+    for line in table.lines() {
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+}

@@ -1,0 +1,9 @@
+//! `guideway schema`: the JSON schema of the configuration, for editors.
+
+use guideway::config;
+
+use super::Exit;
+
+pub(super) fn run() -> Exit {
+    super::print(&config::schema())
+}

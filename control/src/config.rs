@@ -1,0 +1,140 @@
+//! The configuration: TOML as an operator writes it, parsed into a [`Config`] that is valid by construction.
+
+mod backend_group;
+mod backend_service;
+mod field;
+mod file;
+mod forwarding_rule;
+mod group_member;
+mod health_check;
+mod limits;
+mod names;
+mod network;
+mod precedence;
+mod reach;
+mod report;
+mod route;
+mod schema;
+mod value;
+
+pub use backend_group::{BackendGroup, Endpoint};
+pub use backend_service::{BackendService, FailoverPolicy, ServiceProtocol};
+pub use forwarding_rule::{ForwardingRule, Ports, RuleProtocol};
+pub use group_member::GroupMember;
+pub use health_check::{Exchange, HealthCheck, HttpRequest, Probe, ProxyHeader};
+pub use network::{Conntrack, Fleet, MacAddress, Network};
+pub use report::{ConfigError, ConfigErrors};
+pub use route::Route;
+pub use schema::schema;
+
+use field::{Field, Table, elements};
+use file::{ConfigFile, ForwardingRuleFile};
+use limits::MAX_FILE_BYTES;
+use names::Scope;
+use report::Report;
+use toml::de::DeTable;
+
+/// A whole configuration whose every rule has been checked; references are indices into its lists.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The appliance's own place in the network.
+    pub network: Network,
+    /// What all appliances of a fleet share.
+    pub fleet: Fleet,
+    /// The size of the conntrack table.
+    pub conntrack: Conntrack,
+    /// The forwarding rules, in the order of the file.
+    pub rules: Vec<ForwardingRule>,
+    /// The backend services, in the order of the file.
+    pub services: Vec<BackendService>,
+    /// The backend groups, in the order of the file.
+    pub groups: Vec<BackendGroup>,
+    /// The health checks, in the order of the file.
+    pub health_checks: Vec<HealthCheck>,
+    /// The routes, in the order of the file.
+    pub routes: Vec<Route>,
+}
+
+impl Config {
+    /// Parses the text of a configuration file; `name` is what errors call it.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it, at once; of text that is not TOML, the first place where it is not.
+    pub fn parse(name: &str, text: &str) -> Result<Self, ConfigErrors> {
+        let mut report = Report::default();
+        let config = Self::read(text, &mut report);
+        report.finish(name, text)?;
+        Ok(config.expect("what is not read is reported"))
+    }
+
+    fn read(text: &str, report: &mut Report) -> Option<Self> {
+        if text.len() > MAX_FILE_BYTES {
+            let message = format!("a file of {} bytes, and at most {MAX_FILE_BYTES} are allowed", text.len());
+            report.error(&(0..0), message, "split the configuration over several appliances");
+            return None;
+        }
+        let document = match DeTable::parse(text) {
+            Ok(document) => document,
+            Err(error) => {
+                let span = error.span().unwrap_or(0..0);
+                report.error(
+                    &span,
+                    format!("not TOML: {}", error.message()),
+                    "see https://toml.io for the syntax",
+                );
+                return None;
+            }
+        };
+        let file = Table::read(document.get_ref(), document.span(), report);
+        Self::from_file(&file, report)
+    }
+
+    fn from_file(file: &ConfigFile, report: &mut Report) -> Option<Self> {
+        limits::check(file, report);
+        let scope = Scope::new(file, report);
+
+        let network = Network::parse(&file.network, report);
+        let groups = each(&file.backend_group, |group| BackendGroup::parse(group, &file.network, report));
+        let health_checks = each(&file.health_check, |check| HealthCheck::parse(check, report));
+        let services = each(&file.backend_service, |service| BackendService::parse(service, &scope, report));
+        let rules = each(&file.forwarding_rule, |rule| ForwardingRule::parse(rule, &scope, report));
+        let routes = each(&file.route, |route| Route::parse(route, &scope, report));
+
+        precedence::check(&written(file, &rules), report);
+        route::check_duplicates(file, report);
+        reach::check(&scope, report);
+
+        Some(Self {
+            network: network?,
+            fleet: Fleet::parse(&file.fleet)?,
+            conntrack: Conntrack::parse(&file.conntrack)?,
+            rules: all(rules)?,
+            services: all(services)?,
+            groups: all(groups)?,
+            health_checks: all(health_checks)?,
+            routes: all(routes)?,
+        })
+    }
+}
+
+/// A list of tables as it is written.
+type Tables<T> = Option<Field<Vec<Field<T>>>>;
+
+/// Parses each table of a list; those that are wrong keep their place in it.
+fn each<T, U>(tables: &Tables<T>, mut parse: impl FnMut(&T) -> Option<U>) -> Vec<Option<U>> {
+    elements(tables).iter().map(|table| parse(table.get()?)).collect()
+}
+
+fn all<T>(parsed: Vec<Option<T>>) -> Option<Vec<T>> {
+    parsed.into_iter().collect()
+}
+
+/// The rules that could be parsed, each with what is written of it.
+fn written<'f>(
+    file: &'f ConfigFile,
+    rules: &'f [Option<ForwardingRule>],
+) -> Vec<(&'f ForwardingRuleFile, &'f ForwardingRule)> {
+    let files = elements(&file.forwarding_rule).iter();
+    files.zip(rules).filter_map(|(file, rule)| Some((file.get()?, rule.as_ref()?))).collect()
+}

@@ -1,0 +1,139 @@
+//! Backend groups: endpoints, and how packets travel to them.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use guideway_dataplane::delivery::DeliveryMode;
+
+use super::MacAddress;
+use super::field::{Field, Optional};
+use super::file::{BackendGroupFile, EndpointFile, NetworkFile};
+use super::limits::{MAX_ENDPOINTS_OF_A_GROUP, limit};
+use super::names::Names;
+use super::report::{Report, Span};
+use super::value::{Choice, Chosen, Integer};
+
+/// Endpoints that receive packets in one way.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BackendGroup {
+    /// Its name, unique among backend groups.
+    pub name: String,
+    /// How packets travel to its endpoints.
+    pub delivery: DeliveryMode,
+    /// The path MTU to its endpoints: the group's own, else the network's.
+    pub mtu: u16,
+    /// Its endpoints, in the order of the file; there may be none.
+    pub endpoints: Vec<Endpoint>,
+}
+
+impl BackendGroup {
+    pub(super) fn parse(
+        file: &BackendGroupFile,
+        network: &Option<Field<NetworkFile>>,
+        report: &mut Report,
+    ) -> Option<Self> {
+        let delivery = file.delivery(report);
+        let endpoints = file.endpoints.get()?;
+        limit("endpoints", endpoints, MAX_ENDPOINTS_OF_A_GROUP, report);
+        Names::new(endpoints, report);
+        file.check_addresses(report);
+        Some(Self {
+            name: file.name.get()?.0.clone(),
+            delivery: delivery?,
+            mtu: file.mtu(network)?,
+            endpoints: endpoints
+                .iter()
+                .map(|endpoint| Endpoint::parse(endpoint.get()?))
+                .collect::<Option<_>>()?,
+        })
+    }
+}
+
+impl Endpoint {
+    fn parse(file: &EndpointFile) -> Option<Self> {
+        Some(Self {
+            name: file.name.get()?.0.clone(),
+            address: file.ip_address.copied()?,
+            mac_address: file.mac_address.written().map(|mac| mac.0),
+            weight: file.weight.value_or(Integer(1))?.as_u16(),
+        })
+    }
+}
+
+impl BackendGroupFile {
+    /// The endpoints that could be read.
+    pub(super) fn endpoints(&self) -> impl Iterator<Item = &EndpointFile> {
+        self.endpoints.get().into_iter().flatten().filter_map(Field::get)
+    }
+
+    /// The path MTU to its endpoints: its own, else the network's.
+    pub(super) fn mtu(&self, network: &Option<Field<NetworkFile>>) -> Option<u16> {
+        match &self.mtu {
+            Some(mtu) => Some(mtu.copied()?.as_u16()),
+            None => NetworkFile::mtu_of(network),
+        }
+    }
+
+    /// How packets travel to its endpoints, without the parameters.
+    pub(super) fn delivery_kind(&self) -> Option<Delivery> {
+        Some(self.delivery.value_or(Chosen(Delivery::L2))?.0)
+    }
+
+    fn delivery(&self, report: &mut Report) -> Option<DeliveryMode> {
+        let kind = self.delivery_kind()?;
+        if let (Some(port), true) = (&self.gue_port, kind != Delivery::Gue) {
+            let help = "leave it out, or write `delivery = \"gue\"`";
+            report.error(port.span(), format!("`gue_port` with delivery `{}`", Chosen(kind).name()), help);
+        }
+        Some(match kind {
+            Delivery::L2 => DeliveryMode::L2,
+            Delivery::Ipip => DeliveryMode::Ipip,
+            Delivery::Gre => DeliveryMode::Gre,
+            Delivery::Gue => {
+                DeliveryMode::Gue { dst_port: self.gue_port.value_or(Integer(GUE_PORT))?.as_u16() }
+            }
+        })
+    }
+
+    fn check_addresses(&self, report: &mut Report) {
+        let mut seen: HashMap<IpAddr, &Span> = HashMap::new();
+        for field in self.endpoints().map(|endpoint| &endpoint.ip_address) {
+            let Some(address) = field.copied() else { continue };
+            if let Some(earlier) = seen.insert(address, field.span()) {
+                let message = format!("two endpoints at `{address}`");
+                let help = "leave one of them out";
+                report.error_beside(field.span(), message, help, [(earlier, "the first".to_owned())]);
+            }
+        }
+    }
+}
+
+/// The UDP port of generic UDP encapsulation, as IANA assigned it.
+const GUE_PORT: u32 = 6_080;
+
+/// How packets travel to endpoints, without the parameters (`delivery`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Delivery {
+    L2,
+    Ipip,
+    Gre,
+    Gue,
+}
+
+impl Choice for Delivery {
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("l2", Self::L2), ("ipip", Self::Ipip), ("gre", Self::Gre), ("gue", Self::Gue)];
+}
+
+/// A machine that receives packets.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Endpoint {
+    /// Its name, unique within every service that uses its group.
+    pub name: String,
+    /// Its own address, unique within every service that uses its group.
+    pub address: IpAddr,
+    /// Its MAC address, where it is not resolved from the address.
+    pub mac_address: Option<MacAddress>,
+    /// Its weight before the first health report, 0 to 1000.
+    pub weight: u16,
+}

@@ -1,0 +1,334 @@
+//! Backend services: affinity, policies and the backend groups behind forwarding rules.
+
+use guideway_dataplane::affinity::{
+    LoadBalancingScheme, PersistenceOnUnhealthy, SessionAffinity, TrackingMode,
+};
+
+use super::field::{Field, Optional};
+use super::file::{BackendServiceFile, FailoverPolicyFile, MemberFile, TrackingPolicyFile};
+use super::group_member::{self, GroupMember};
+use super::limits::{EXTERNAL_IDLE_TIMEOUT_SEC, INTERNAL_IDLE_TIMEOUT_SEC, MAX_IDLE_TIMEOUT_SEC};
+use super::names::Scope;
+use super::report::{Report, Span};
+use super::value::{Choice, Chosen, Integer, Ratio};
+
+/// Affinity, policies and backend groups behind forwarding rules.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BackendService {
+    /// Its name, unique among backend services.
+    pub name: String,
+    /// Which side of the network it faces; its rules' scheme too.
+    pub scheme: LoadBalancingScheme,
+    /// Which forwarding rules it may serve.
+    pub protocol: ServiceProtocol,
+    /// Which parts of a packet choose its backend.
+    pub affinity: SessionAffinity,
+    /// What names a tracked connection.
+    pub tracking_mode: TrackingMode,
+    /// Whether tracked connections stay on a backend that turned unhealthy.
+    pub persistence: PersistenceOnUnhealthy,
+    /// How long a conntrack entry outlives its last packet, in seconds.
+    pub idle_timeout_sec: u32,
+    /// How long a removed backend keeps its entries, in seconds; 0 means not at all.
+    pub draining_timeout_sec: u32,
+    /// Whether backends are chosen in proportion to their weights (`WEIGHTED_MAGLEV`).
+    pub weighted: bool,
+    /// When the failover groups take over; the defaults where the file says nothing.
+    pub failover_policy: FailoverPolicy,
+    /// Its backend groups, in the order of the file; at least one is a primary.
+    pub members: Vec<GroupMember>,
+    /// Index of its health check in [`super::Config::health_checks`].
+    pub health_check: usize,
+}
+
+impl BackendService {
+    /// Whether any of its groups is a failover group.
+    pub fn has_failover(&self) -> bool {
+        self.members.iter().any(|member| member.failover)
+    }
+}
+
+impl BackendService {
+    pub(super) fn parse(file: &BackendServiceFile, scope: &Scope<'_>, report: &mut Report) -> Option<Self> {
+        let scheme = file.scheme();
+        let affinity = file.affinity(report);
+        let tracking = file.tracking(report);
+        let failover_policy = file.failover_policy(report);
+        let health_check = file.health_check(scope, report);
+        let members = group_member::parse(file, scope, report);
+        let draining = file.connection_draining.as_ref().map(|draining| draining.get());
+        let draining_timeout_sec = match draining {
+            None => Some(0),
+            Some(draining) => {
+                draining.and_then(|draining| Some(draining.draining_timeout_sec.value_or(Integer(0))?.0))
+            }
+        };
+
+        let Tracking { mode, persistence, idle_timeout_sec } = tracking?;
+        Some(Self {
+            name: file.name.get()?.0.clone(),
+            scheme: scheme?,
+            protocol: file.protocol()?,
+            affinity: affinity?,
+            tracking_mode: mode,
+            persistence,
+            idle_timeout_sec,
+            draining_timeout_sec: draining_timeout_sec?,
+            weighted: file.weighted()?,
+            failover_policy: failover_policy?,
+            members: members?,
+            health_check: health_check?,
+        })
+    }
+}
+
+/// What a tracking policy comes to.
+struct Tracking {
+    mode: TrackingMode,
+    persistence: PersistenceOnUnhealthy,
+    idle_timeout_sec: u32,
+}
+
+impl BackendServiceFile {
+    /// Which side of the network it faces.
+    pub(super) fn scheme(&self) -> Option<LoadBalancingScheme> {
+        Some(self.load_balancing_scheme.value_or(Chosen(LoadBalancingScheme::External))?.0)
+    }
+
+    /// Where its scheme is written, else its name.
+    pub(super) fn place_of_scheme(&self) -> &Span {
+        self.load_balancing_scheme.as_ref().map_or(self.name.span(), Field::span)
+    }
+
+    /// Which forwarding rules it may serve.
+    pub(super) fn protocol(&self) -> Option<ServiceProtocol> {
+        Some(self.protocol.value_or(Chosen(ServiceProtocol::Tcp))?.0)
+    }
+
+    /// Where its protocol is written, else its name.
+    pub(super) fn place_of_protocol(&self) -> &Span {
+        self.protocol.as_ref().map_or(self.name.span(), Field::span)
+    }
+
+    fn weighted(&self) -> Option<bool> {
+        Some(
+            self.locality_lb_policy.value_or(Chosen(LocalityLbPolicy::Maglev))?.0
+                == LocalityLbPolicy::WeightedMaglev,
+        )
+    }
+
+    fn affinity(&self, report: &mut Report) -> Option<SessionAffinity> {
+        let affinity = self.session_affinity.value_or(Chosen(SessionAffinity::None))?.0;
+        if let (Some(LoadBalancingScheme::External), SessionAffinity::ClientIpNoDestination, Some(written)) =
+            (self.scheme(), affinity, &self.session_affinity)
+        {
+            report.error(
+                written.span(),
+                "`CLIENT_IP_NO_DESTINATION` is for INTERNAL services only",
+                "choose `CLIENT_IP`, or make the service and its rules INTERNAL",
+            );
+        }
+        Some(affinity)
+    }
+
+    fn tracking(&self, report: &mut Report) -> Option<Tracking> {
+        let default_timeout = match self.scheme()? {
+            LoadBalancingScheme::External => EXTERNAL_IDLE_TIMEOUT_SEC,
+            LoadBalancingScheme::Internal => INTERNAL_IDLE_TIMEOUT_SEC,
+        };
+        let Some(policy) = &self.connection_tracking_policy else {
+            return Some(Tracking {
+                mode: TrackingMode::PerConnection,
+                persistence: PersistenceOnUnhealthy::DefaultForProtocol,
+                idle_timeout_sec: default_timeout,
+            });
+        };
+        let policy = policy.get()?;
+        let mode = policy.mode();
+        let persistence = policy
+            .connection_persistence_on_unhealthy_backends
+            .value_or(Chosen(PersistenceOnUnhealthy::DefaultForProtocol));
+        if let (Some(TrackingMode::PerSession), Some(PersistenceOnUnhealthy::AlwaysPersist), Some(written)) =
+            (mode, persistence.map(|chosen| chosen.0), &policy.connection_persistence_on_unhealthy_backends)
+        {
+            report.error_beside(
+                written.span(),
+                "`ALWAYS_PERSIST` with tracking mode `PER_SESSION`",
+                "choose `NEVER_PERSIST`, or track `PER_CONNECTION`",
+                policy.tracking_mode.as_ref().map(|mode| (mode.span(), "PER_SESSION".to_owned())),
+            );
+        }
+        self.check_idle_timeout(policy, report);
+        Some(Tracking {
+            mode: mode?,
+            persistence: persistence?.0,
+            idle_timeout_sec: policy.idle_timeout_sec.value_or(Integer(default_timeout))?.0,
+        })
+    }
+
+    /// The idle timeout is fixed, unless sessions of an internal service are tracked by more than their connections.
+    fn check_idle_timeout(&self, policy: &TrackingPolicyFile, report: &mut Report) {
+        let (Some(scheme), Some(written)) = (self.scheme(), &policy.idle_timeout_sec) else { return };
+        let Some(Integer(seconds)) = written.copied() else { return };
+        if scheme == LoadBalancingScheme::External {
+            if seconds != EXTERNAL_IDLE_TIMEOUT_SEC {
+                report.error(
+                    written.span(),
+                    format!("the idle timeout of an EXTERNAL service is {EXTERNAL_IDLE_TIMEOUT_SEC} seconds, fixed"),
+                    "leave it out",
+                );
+            }
+            return;
+        }
+        if seconds < INTERNAL_IDLE_TIMEOUT_SEC {
+            report.error(
+                written.span(),
+                format!(
+                    "the idle timeout of an INTERNAL service is at least {INTERNAL_IDLE_TIMEOUT_SEC} seconds"
+                ),
+                format!("write {INTERNAL_IDLE_TIMEOUT_SEC} to {MAX_IDLE_TIMEOUT_SEC}"),
+            );
+            return;
+        }
+        let (Some(mode), Some(Chosen(affinity))) =
+            (policy.mode(), self.session_affinity.value_or(Chosen(SessionAffinity::None)))
+        else {
+            return;
+        };
+        let settable = mode == TrackingMode::PerSession
+            && matches!(
+                affinity,
+                SessionAffinity::ClientIp
+                    | SessionAffinity::ClientIpProto
+                    | SessionAffinity::ClientIpNoDestination
+            );
+        if seconds > INTERNAL_IDLE_TIMEOUT_SEC && !settable {
+            report.error(
+                written.span(),
+                format!("the idle timeout is {INTERNAL_IDLE_TIMEOUT_SEC} seconds here, fixed"),
+                "it can be raised with `tracking_mode = \"PER_SESSION\"` and session affinity `CLIENT_IP`, \
+                 `CLIENT_IP_PROTO` or `CLIENT_IP_NO_DESTINATION`",
+            );
+        }
+    }
+
+    fn failover_policy(&self, report: &mut Report) -> Option<FailoverPolicy> {
+        let Some(policy) = &self.failover_policy else { return Some(FailoverPolicy::default()) };
+        let file = policy.get()?;
+        let primary = |member: &Field<_>| member.get().and_then(MemberFile::failover) == Some(false);
+        if self.backends.get().is_some_and(|members| members.iter().all(primary)) {
+            report.error(
+                policy.span(),
+                "a failover policy without a failover group",
+                "add `failover = true` to one of the service's `backends`, or leave the policy out",
+            );
+        }
+        file.policy()
+    }
+
+    /// The one health check; a weighted service's must be able to report weights.
+    fn health_check(&self, scope: &Scope<'_>, report: &mut Report) -> Option<usize> {
+        let names = self.health_checks.get()?;
+        let [name] = names.as_slice() else {
+            let message = format!("a backend service has one health check, not {}", names.len());
+            let help = "name exactly one: without any, no backend would ever be healthy";
+            report.error(self.health_checks.span(), message, help);
+            return None;
+        };
+        let index = scope.health_checks.resolve(name, report)?;
+        if let Some((_, check)) = scope.health_checks.find(name)
+            && let (Some(true), Some(Chosen(kind))) = (self.weighted(), check.r#type.copied())
+            && !kind.is_http()
+        {
+            report.error_beside(
+                name.span(),
+                format!("weights cannot come from a health check of type {}", Chosen(kind).name()),
+                "a WEIGHTED_MAGLEV service needs a health check of type HTTP, HTTPS or HTTP2",
+                [(check.r#type.span(), "its type".to_owned())],
+            );
+        }
+        Some(index)
+    }
+}
+
+impl TrackingPolicyFile {
+    fn mode(&self) -> Option<TrackingMode> {
+        Some(self.tracking_mode.value_or(Chosen(TrackingMode::PerConnection))?.0)
+    }
+}
+
+impl FailoverPolicyFile {
+    fn policy(&self) -> Option<FailoverPolicy> {
+        Some(FailoverPolicy {
+            ratio: self.failover_ratio.value_or(Ratio(0.0))?.0,
+            drop_traffic_if_unhealthy: self.drop_traffic_if_unhealthy.value_or(false)?,
+            disable_connection_drain_on_failover: self
+                .disable_connection_drain_on_failover
+                .value_or(false)?,
+        })
+    }
+}
+
+/// How backends are chosen (`locality_lb_policy`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LocalityLbPolicy {
+    /// Evenly.
+    Maglev,
+    /// In proportion to their weights.
+    WeightedMaglev,
+}
+
+impl Choice for LocalityLbPolicy {
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("MAGLEV", Self::Maglev), ("WEIGHTED_MAGLEV", Self::WeightedMaglev)];
+}
+
+impl Choice for ServiceProtocol {
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("TCP", Self::Tcp), ("UDP", Self::Udp), ("UNSPECIFIED", Self::Unspecified)];
+}
+
+impl Choice for SessionAffinity {
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("NONE", Self::None),
+        ("CLIENT_IP_PORT_PROTO", Self::ClientIpPortProto),
+        ("CLIENT_IP_PROTO", Self::ClientIpProto),
+        ("CLIENT_IP", Self::ClientIp),
+        ("CLIENT_IP_NO_DESTINATION", Self::ClientIpNoDestination),
+    ];
+}
+
+impl Choice for TrackingMode {
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("PER_CONNECTION", Self::PerConnection), ("PER_SESSION", Self::PerSession)];
+}
+
+impl Choice for PersistenceOnUnhealthy {
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("DEFAULT_FOR_PROTOCOL", Self::DefaultForProtocol),
+        ("NEVER_PERSIST", Self::NeverPersist),
+        ("ALWAYS_PERSIST", Self::AlwaysPersist),
+    ];
+}
+
+/// The protocol of a backend service, which its forwarding rules must fit (`protocol`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServiceProtocol {
+    /// Serves TCP rules.
+    Tcp,
+    /// Serves UDP rules.
+    Udp,
+    /// Serves rules of every protocol, `L3_DEFAULT` among them.
+    Unspecified,
+}
+
+/// When the failover groups take over.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct FailoverPolicy {
+    /// The share of usable primaries below which traffic moves to the failover groups, 0.0 to 1.0.
+    pub ratio: f64,
+    /// Whether new connections are dropped while no backend is usable.
+    pub drop_traffic_if_unhealthy: bool,
+    /// Whether a switch between the pools voids every entry of the service.
+    pub disable_connection_drain_on_failover: bool,
+}

@@ -1,0 +1,229 @@
+//! Reads TOML tables into typed fields, and reports every key that is missing, unknown or of the wrong type.
+//!
+//! Plain serde stops at the first error; a file is righted faster where all are known. So a field whose value is
+//! wrong is reported here, stays without a value, and reading goes on: whoever finds no value in a field need not
+//! report anything.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::report::{Report, Span};
+
+/// The value of a key, with its place in the file.
+#[derive(Clone, Debug)]
+pub(super) struct Field<T> {
+    value: Option<T>,
+    span: Span,
+}
+
+impl<T> Field<T> {
+    /// The value; [`None`] where it was wrong or missing, which has been reported.
+    pub(super) fn get(&self) -> Option<&T> {
+        self.value.as_ref()
+    }
+
+    /// Where the value is; of a missing one, where its table is.
+    pub(super) fn span(&self) -> &Span {
+        &self.span
+    }
+}
+
+impl<T: Copy> Field<T> {
+    /// The value, copied.
+    pub(super) fn copied(&self) -> Option<T> {
+        self.value
+    }
+}
+
+/// A key that may be absent.
+pub(super) trait Optional<T> {
+    /// The value, or the default where the key is absent; [`None`] where it was wrong, which has been reported.
+    fn value_or(&self, default: T) -> Option<T>;
+
+    /// The value where there is one.
+    fn written(&self) -> Option<&T>;
+}
+
+impl<T: Clone> Optional<T> for Option<Field<T>> {
+    fn value_or(&self, default: T) -> Option<T> {
+        match self {
+            None => Some(default),
+            Some(field) => field.value.clone(),
+        }
+    }
+
+    fn written(&self) -> Option<&T> {
+        self.as_ref().and_then(Field::get)
+    }
+}
+
+/// A list that may be absent, element by element.
+pub(super) fn elements<T>(list: &Option<Field<Vec<Field<T>>>>) -> &[Field<T>] {
+    list.as_ref().and_then(Field::get).map_or(&[], Vec::as_slice)
+}
+
+/// A type that a value in the file can have.
+pub(super) trait Value: Sized {
+    /// Reads the value of `key`, or reports why it cannot be one.
+    fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self>;
+
+    /// What an editor should know of it.
+    fn schema(generator: &mut SchemaGenerator) -> Schema;
+}
+
+/// Reports that the value of `key` is of another type than the `expected` one.
+pub(super) fn wrong_type(key: &str, expected: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) {
+    let found = value.get_ref().type_str();
+    let article = if found.starts_with(['a', 'i']) { "an" } else { "a" };
+    let help = match (expected, value.get_ref()) {
+        ("an array of tables", DeValue::Table(_)) => format!("write `[[{key}]]` in place of `[{key}]`"),
+        ("an integer", DeValue::String(_)) => "write the number without quotes".to_owned(),
+        ("`true` or `false`", DeValue::String(_)) => "write it without quotes".to_owned(),
+        ("an array", DeValue::String(_) | DeValue::Integer(_)) => "put brackets around it: `[…]`".to_owned(),
+        _ => format!("write {expected}"),
+    };
+    report.error(&value.span(), format!("`{key}` must be {expected}, not {article} {found}"), help);
+}
+
+/// A table of the file that knows its keys.
+pub(super) trait FromTable: JsonSchema + Sized {
+    /// Reads every key that the table knows.
+    fn from_table(table: &mut Table<'_, '_>) -> Self;
+}
+
+/// A table while it is read.
+pub(super) struct Table<'a, 'i> {
+    entries: &'a DeTable<'i>,
+    span: Span,
+    known: Vec<&'static str>,
+    report: &'a mut Report,
+}
+
+impl<'a, 'i> Table<'a, 'i> {
+    /// Reads a table, and reports the keys that it does not know.
+    pub(super) fn read<T: FromTable>(entries: &'a DeTable<'i>, span: Span, report: &'a mut Report) -> T {
+        let mut table = Self { entries, span, known: Vec::new(), report };
+        let read = T::from_table(&mut table);
+        table.report_unknown();
+        read
+    }
+
+    fn value<T: Value>(&mut self, key: &'static str) -> Option<Field<T>> {
+        self.known.push(key);
+        let value = self.entries.get(key)?;
+        Some(Field { value: T::read(key, value, self.report), span: value.span() })
+    }
+
+    fn report_unknown(self) {
+        for key in self.entries.keys().filter(|key| !self.known.contains(&key.get_ref().as_ref())) {
+            let help = match closest(key.get_ref(), self.known.iter().copied()) {
+                Some(known) => format!("did you mean `{known}`?"),
+                None => format!("known here: {}", self.known.join(", ")),
+            };
+            self.report.error(&key.span(), format!("unknown key `{}`", key.get_ref()), help);
+        }
+    }
+}
+
+/// What a key of a table is read into: a [`Field`] where it must be there, an [`Option`] of one where it may.
+pub(super) trait FromKey: Sized {
+    /// Reads one key of a table.
+    fn from_key(table: &mut Table<'_, '_>, key: &'static str) -> Self;
+}
+
+impl<T: Value> FromKey for Option<Field<T>> {
+    fn from_key(table: &mut Table<'_, '_>, key: &'static str) -> Self {
+        table.value(key)
+    }
+}
+
+impl<T: Value> FromKey for Field<T> {
+    fn from_key(table: &mut Table<'_, '_>, key: &'static str) -> Self {
+        table.value(key).unwrap_or_else(|| {
+            table.report.error(&table.span, format!("`{key}` is missing"), format!("add `{key} = …`"));
+            Self { value: None, span: table.span.clone() }
+        })
+    }
+}
+
+impl<T: FromTable> Value for T {
+    fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
+        match value.get_ref() {
+            DeValue::Table(entries) => Some(Table::read(entries, value.span(), report)),
+            _ => {
+                wrong_type(key, "a table", value, report);
+                None
+            }
+        }
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        generator.subschema_for::<Self>()
+    }
+}
+
+/// A list whose elements are wrong or right one by one.
+impl<T: Value> Value for Vec<Field<T>> {
+    fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
+        let DeValue::Array(elements) = value.get_ref() else {
+            let tables = matches!(value.get_ref(), DeValue::Table(_));
+            wrong_type(key, if tables { "an array of tables" } else { "an array" }, value, report);
+            return None;
+        };
+        let element =
+            |value: &Spanned<DeValue<'_>>| Field { value: T::read(key, value, report), span: value.span() };
+        Some(elements.iter().map(element).collect())
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "array", "items": T::schema(generator) })
+    }
+}
+
+impl<T: Value> JsonSchema for Field<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Field".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::schema(generator)
+    }
+}
+
+/// The one of `known` that a reader most likely meant, if any is close.
+pub(super) fn closest<'k>(written: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    let likeness = |known: &str| strsim::jaro_winkler(&known.to_lowercase(), &written.to_lowercase());
+    known
+        .into_iter()
+        .map(|known| (likeness(known), known))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, known)| known)
+}
+
+/// Declares the tables of the file: a struct whose fields are the table's keys, read in this order.
+macro_rules! tables {
+    ($($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $key:ident: $kind:ty,)* })*) => {$(
+        $(#[$meta])*
+        #[derive(Clone, Debug, schemars::JsonSchema)]
+        #[schemars(deny_unknown_fields)]
+        pub(super) struct $name { $($(#[$field_meta])* pub(super) $key: $kind,)* }
+
+        impl $crate::config::field::FromTable for $name {
+            fn from_table(table: &mut $crate::config::field::Table<'_, '_>) -> Self {
+                Self { $($key: $crate::config::field::FromKey::from_key(
+                    table,
+                    stringify!($key).trim_start_matches("r#"),
+                ),)* }
+            }
+        }
+    )*};
+}
+pub(super) use tables;

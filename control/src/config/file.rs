@@ -1,0 +1,254 @@
+//! The configuration as it is written: the tables of the file and their keys.
+//!
+//! What one key can hold is checked while it is read; rules that concern several keys are checked in the file of
+//! the noun that they are about. The comments here are the descriptions that editors show.
+
+use std::net::IpAddr;
+
+use guideway_dataplane::affinity::{
+    LoadBalancingScheme, PersistenceOnUnhealthy, SessionAffinity, TrackingMode,
+};
+use ipnet::IpNet;
+
+use super::backend_group::Delivery;
+use super::backend_service::{LocalityLbPolicy, ServiceProtocol};
+use super::field::{Field, tables};
+use super::forwarding_rule::RuleProtocol;
+use super::health_check::{ProbeType, ProxyHeader};
+use super::limits::{
+    MAX_DRAINING_TIMEOUT_SEC, MAX_ENTRIES, MAX_IDLE_TIMEOUT_SEC, MAX_MTU, MAX_WEIGHT, MIN_ENTRIES, MIN_MTU,
+};
+use super::value::{Ascii, Chosen, Integer, Mac, Name, Port, PortRange, Ratio, Seed};
+
+/// A list of values, each wrong or right by itself.
+type List<T> = Vec<Field<T>>;
+
+tables! {
+    /// The configuration of one Guideway appliance.
+    ConfigFile {
+        /// The appliance's own place in the network.
+        network: Option<Field<NetworkFile>>,
+        /// What all appliances of a fleet share.
+        fleet: Option<Field<FleetFile>>,
+        /// The conntrack table.
+        conntrack: Option<Field<ConntrackFile>>,
+        /// Virtual IP addresses with a protocol and ports, each before a backend service.
+        forwarding_rule: Option<Field<List<ForwardingRuleFile>>>,
+        /// Affinity, policies and backend groups behind forwarding rules.
+        backend_service: Option<Field<List<BackendServiceFile>>>,
+        /// Endpoints that receive packets.
+        backend_group: Option<Field<List<BackendGroupFile>>>,
+        /// How backends are asked whether they can serve.
+        health_check: Option<Field<List<HealthCheckFile>>>,
+        /// Destination prefixes whose next hop is an INTERNAL forwarding rule.
+        route: Option<Field<List<RouteFile>>>,
+    }
+
+    /// The appliance's own place in the network.
+    NetworkFile {
+        /// The appliance's IPv4 address: source of IPv4 tunnels and of ICMP errors.
+        ipv4_address: Option<Field<IpAddr>>,
+        /// The appliance's IPv6 address: source of IPv6 tunnels and of ICMPv6 errors.
+        ipv6_address: Option<Field<IpAddr>>,
+        /// Source MAC address of what the appliance sends; the port's own by default.
+        mac_address: Option<Field<Mac>>,
+        /// Next hop of tunnelled packets; resolved from the backend's address by default.
+        gateway_mac_address: Option<Field<Mac>>,
+        /// Path MTU to the backends: bytes of the outermost IP packet.
+        #[schemars(extend("default" = 1500))]
+        mtu: Option<Field<Integer<MIN_MTU, MAX_MTU>>>,
+        /// Where clients of the appliance's own region live, for rules without allow_global_access.
+        region_ranges: Option<Field<List<IpNet>>>,
+        /// Source prefixes of tunnels whose host part carries the flow's entropy, at most one a family.
+        tunnel_source_ranges: Option<Field<List<IpNet>>>,
+        /// ICMP errors that the appliance may send in a second; 0 sends none.
+        #[schemars(extend("default" = 100))]
+        icmp_errors_per_sec: Option<Field<Integer<0, 1_000_000>>>,
+    }
+
+    /// What all appliances of a fleet share.
+    FleetFile {
+        /// Key of the selection hash: appliances with one seed choose the same backends.
+        #[schemars(extend("default" = "67756964657761792d64656661756c74"))]
+        seed: Option<Field<Seed>>,
+    }
+
+    /// The conntrack table.
+    ConntrackFile {
+        /// Connections that can be tracked at once.
+        #[schemars(extend("default" = 16_777_216))]
+        max_entries: Option<Field<Integer<MIN_ENTRIES, MAX_ENTRIES>>>,
+    }
+
+    /// A virtual IP address with a protocol and ports, before a backend service.
+    ForwardingRuleFile {
+        /// Unique among forwarding rules.
+        name: Field<Name>,
+        /// Which side of the network it faces; the backend service's scheme too.
+        #[schemars(extend("default" = "EXTERNAL"))]
+        load_balancing_scheme: Option<Field<Chosen<LoadBalancingScheme>>>,
+        /// The virtual IP address.
+        ip_address: Field<IpAddr>,
+        /// Which IP protocols it takes; L3_DEFAULT takes all of them, on all ports.
+        #[schemars(extend("default" = "TCP"))]
+        ip_protocol: Option<Field<Chosen<RuleProtocol>>>,
+        /// One to five ports.
+        ports: Option<Field<List<Port>>>,
+        /// A range of ports such as "8000-8100" (EXTERNAL only).
+        port_range: Option<Field<PortRange>>,
+        /// Takes all ports, and packets without any.
+        #[schemars(extend("default" = false))]
+        all_ports: Option<Field<bool>>,
+        /// Takes clients in these prefixes alone (EXTERNAL only); needs a rule without, else alike.
+        source_ip_ranges: Option<Field<List<IpNet>>>,
+        /// Takes clients outside [network] region_ranges too (INTERNAL only).
+        #[schemars(extend("default" = false))]
+        allow_global_access: Option<Field<bool>>,
+        /// Name of the backend service.
+        backend_service: Field<Name>,
+    }
+
+    /// Affinity, policies and backend groups behind forwarding rules.
+    BackendServiceFile {
+        /// Unique among backend services.
+        name: Field<Name>,
+        /// Which side of the network it faces.
+        #[schemars(extend("default" = "EXTERNAL"))]
+        load_balancing_scheme: Option<Field<Chosen<LoadBalancingScheme>>>,
+        /// Which forwarding rules it may serve; UNSPECIFIED serves all.
+        #[schemars(extend("default" = "TCP"))]
+        protocol: Option<Field<Chosen<ServiceProtocol>>>,
+        /// Which parts of a packet choose its backend.
+        #[schemars(extend("default" = "NONE"))]
+        session_affinity: Option<Field<Chosen<SessionAffinity>>>,
+        /// Whether backends are chosen evenly or in proportion to their weights.
+        #[schemars(extend("default" = "MAGLEV"))]
+        locality_lb_policy: Option<Field<Chosen<LocalityLbPolicy>>>,
+        /// Name of the health check: exactly one.
+        health_checks: Field<List<Name>>,
+        /// The backend groups, each primary or failover: at most 50 of each.
+        backends: Field<List<MemberFile>>,
+        /// How connections are tracked.
+        connection_tracking_policy: Option<Field<TrackingPolicyFile>>,
+        /// How long removed backends keep their connections.
+        connection_draining: Option<Field<DrainingFile>>,
+        /// When the failover groups take over.
+        failover_policy: Option<Field<FailoverPolicyFile>>,
+    }
+
+    /// A backend group in its part within one service.
+    MemberFile {
+        /// Name of the backend group.
+        group: Field<Name>,
+        /// Whether it is a failover group.
+        #[schemars(extend("default" = false))]
+        failover: Option<Field<bool>>,
+    }
+
+    /// How connections are tracked.
+    TrackingPolicyFile {
+        /// What names a tracked connection: its ports too, or the session affinity's parts.
+        #[schemars(extend("default" = "PER_CONNECTION"))]
+        tracking_mode: Option<Field<Chosen<TrackingMode>>>,
+        /// Whether tracked connections stay on a backend that turned unhealthy.
+        #[schemars(extend("default" = "DEFAULT_FOR_PROTOCOL"))]
+        connection_persistence_on_unhealthy_backends: Option<Field<Chosen<PersistenceOnUnhealthy>>>,
+        /// Seconds without a packet after which an entry ends: 60 EXTERNAL; 600 INTERNAL, where it can be raised.
+        idle_timeout_sec: Option<Field<Integer<60, MAX_IDLE_TIMEOUT_SEC>>>,
+    }
+
+    /// How long removed backends keep their connections.
+    DrainingFile {
+        /// Seconds; 0 ends them at once.
+        #[schemars(extend("default" = 0))]
+        draining_timeout_sec: Option<Field<Integer<0, MAX_DRAINING_TIMEOUT_SEC>>>,
+    }
+
+    /// When the failover groups take over.
+    FailoverPolicyFile {
+        /// Share of usable primaries below which the failover groups take over.
+        #[schemars(extend("default" = 0.0))]
+        failover_ratio: Option<Field<Ratio>>,
+        /// Drops new connections while no backend is usable.
+        #[schemars(extend("default" = false))]
+        drop_traffic_if_unhealthy: Option<Field<bool>>,
+        /// Ends all connections of the service when the pool switches.
+        #[schemars(extend("default" = false))]
+        disable_connection_drain_on_failover: Option<Field<bool>>,
+    }
+
+    /// Endpoints that receive packets in one way.
+    BackendGroupFile {
+        /// Unique among backend groups.
+        name: Field<Name>,
+        /// How packets travel to its endpoints.
+        #[schemars(extend("default" = "l2"))]
+        delivery: Option<Field<Chosen<Delivery>>>,
+        /// UDP port on which the endpoints decapsulate (gue only).
+        #[schemars(extend("default" = 6080))]
+        gue_port: Option<Field<Port>>,
+        /// Path MTU to its endpoints, where it is not that of [network].
+        mtu: Option<Field<Integer<MIN_MTU, MAX_MTU>>>,
+        /// The endpoints; there may be none.
+        endpoints: Field<List<EndpointFile>>,
+    }
+
+    /// A machine that receives packets.
+    EndpointFile {
+        /// Unique within every service that uses its group.
+        name: Field<Name>,
+        /// Its own address, unique within every service that uses its group.
+        ip_address: Field<IpAddr>,
+        /// Its MAC address; resolved from the address by default.
+        mac_address: Option<Field<Mac>>,
+        /// Its weight until health checks report one.
+        #[schemars(extend("default" = 1))]
+        weight: Option<Field<Integer<0, MAX_WEIGHT>>>,
+    }
+
+    /// How backends are asked whether they can serve.
+    HealthCheckFile {
+        /// Unique among health checks.
+        name: Field<Name>,
+        /// What a probe speaks.
+        r#type: Field<Chosen<ProbeType>>,
+        /// Seconds from one probe to the next.
+        #[schemars(extend("default" = 5))]
+        check_interval_sec: Option<Field<Integer<1, 300>>>,
+        /// Seconds that a probe may take; at most the interval.
+        #[schemars(extend("default" = 5))]
+        timeout_sec: Option<Field<Integer<1, 300>>>,
+        /// Successes in a row that make a backend healthy.
+        #[schemars(extend("default" = 2))]
+        healthy_threshold: Option<Field<Integer<1, 10>>>,
+        /// Failures in a row that make a backend unhealthy.
+        #[schemars(extend("default" = 2))]
+        unhealthy_threshold: Option<Field<Integer<1, 10>>>,
+        /// Port that is probed: 80 for TCP and HTTP, 443 for SSL, HTTPS and HTTP2; GRPC has no default.
+        port: Option<Field<Port>>,
+        /// Host header (HTTP, HTTPS, HTTP2); the probed address by default.
+        host: Option<Field<Ascii>>,
+        /// Path of the request (HTTP, HTTPS, HTTP2).
+        #[schemars(extend("default" = "/"))]
+        request_path: Option<Field<Ascii>>,
+        /// What is sent once connected (TCP, SSL).
+        request: Option<Field<Ascii>>,
+        /// What must come back (every type but GRPC).
+        response: Option<Field<Ascii>>,
+        /// What precedes everything else on the connection (every type but GRPC).
+        #[schemars(extend("default" = "NONE"))]
+        proxy_header: Option<Field<Chosen<ProxyHeader>>>,
+        /// Service that is asked for (GRPC); the whole server by default.
+        grpc_service_name: Option<Field<Ascii>>,
+    }
+
+    /// A destination prefix whose next hop is an INTERNAL forwarding rule.
+    RouteFile {
+        /// Unique among routes.
+        name: Field<Name>,
+        /// The destinations; of the rule's family.
+        dest_range: Field<IpNet>,
+        /// Name of an INTERNAL forwarding rule.
+        next_hop_ilb: Field<Name>,
+    }
+}

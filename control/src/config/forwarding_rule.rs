@@ -1,0 +1,281 @@
+//! Forwarding rules: which packets belong to which backend service.
+
+use std::net::IpAddr;
+
+use guideway_dataplane::affinity::LoadBalancingScheme;
+use ipnet::IpNet;
+
+use super::backend_service::ServiceProtocol;
+use super::field::{Field, Optional, elements};
+use super::file::{BackendServiceFile, ForwardingRuleFile};
+use super::limits::{MAX_PORTS, MAX_SOURCE_RANGES, limit};
+use super::names::Scope;
+use super::report::Report;
+use super::value::{Choice, Chosen, PortRange};
+
+/// A virtual IP address with a protocol and ports, and the backend service behind it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ForwardingRule {
+    /// Its name, unique among forwarding rules.
+    pub name: String,
+    /// Which side of the network it faces; its service's scheme too.
+    pub scheme: LoadBalancingScheme,
+    /// The virtual IP address.
+    pub address: IpAddr,
+    /// Which IP protocols it takes.
+    pub protocol: RuleProtocol,
+    /// Which layer-4 ports it takes.
+    pub ports: Ports,
+    /// Prefixes that the client must be in; empty means any client. All are of the address's family.
+    pub source_ranges: Vec<IpNet>,
+    /// Whether clients outside [`super::Network::region_ranges`] may use it; always true where the scheme is
+    /// external.
+    pub allow_global_access: bool,
+    /// Index of its backend service in [`super::Config::services`].
+    pub service: usize,
+}
+
+impl ForwardingRule {
+    pub(super) fn parse(file: &ForwardingRuleFile, scope: &Scope<'_>, report: &mut Report) -> Option<Self> {
+        let scheme = file.scheme();
+        let protocol = file.protocol();
+        let ports = file.ports(report);
+        let source_ranges = file.source_ranges(report);
+
+        if let (Some(RuleProtocol::L3Default), Some(ports)) = (protocol, &ports)
+            && *ports != Ports::All
+        {
+            let span = file.ports.as_ref().map(Field::span).or(file.port_range.as_ref().map(Field::span));
+            report.error(
+                span.unwrap_or(file.name.span()),
+                "an L3_DEFAULT rule takes all ports",
+                "write `all_ports = true` in place of the ports, or choose TCP or UDP",
+            );
+        }
+        if let (Some(LoadBalancingScheme::Internal), Some(range)) = (scheme, &file.port_range) {
+            report.error(
+                range.span(),
+                "a range of ports is for EXTERNAL rules only",
+                "list up to 5 `ports`, or write `all_ports = true`",
+            );
+        }
+        if let (Some(LoadBalancingScheme::External), Some(global)) = (scheme, &file.allow_global_access) {
+            report.error(
+                global.span(),
+                "`allow_global_access` is for INTERNAL rules only",
+                "leave it out: every client may use an EXTERNAL rule",
+            );
+        }
+        let service = scope.services.resolve(&file.backend_service, report);
+        if let Some((_, service)) = scope.services.find(&file.backend_service) {
+            file.check_service(service, report);
+        }
+
+        Some(Self {
+            name: file.name.get()?.0.clone(),
+            scheme: scheme?,
+            address: file.ip_address.copied()?,
+            protocol: protocol?,
+            ports: ports?,
+            source_ranges: source_ranges?,
+            allow_global_access: file.allow_global_access.value_or(false)?
+                || scheme? == LoadBalancingScheme::External,
+            service: service?,
+        })
+    }
+}
+
+impl ForwardingRuleFile {
+    /// Which side of the network it faces.
+    pub(super) fn scheme(&self) -> Option<LoadBalancingScheme> {
+        Some(self.load_balancing_scheme.value_or(Chosen(LoadBalancingScheme::External))?.0)
+    }
+
+    fn protocol(&self) -> Option<RuleProtocol> {
+        Some(self.ip_protocol.value_or(Chosen(RuleProtocol::Tcp))?.0)
+    }
+
+    fn ports(&self, report: &mut Report) -> Option<Ports> {
+        let all = self.all_ports.value_or(false)?;
+        let written = [
+            self.ports.as_ref().map(Field::span),
+            self.port_range.as_ref().map(Field::span),
+            self.all_ports.as_ref().filter(|_| all).map(Field::span),
+        ];
+        let mut written = written.into_iter().flatten();
+        let Some(first) = written.next() else {
+            report.error(
+                self.name.span(),
+                "a forwarding rule without ports",
+                "add one of `ports = [80, 443]`, `port_range = \"8000-8100\"` and `all_ports = true`",
+            );
+            return None;
+        };
+        if let Some(second) = written.next() {
+            report.error_beside(
+                second,
+                "a forwarding rule takes its ports in one way",
+                "keep one of `ports`, `port_range` and `all_ports`",
+                [(first, "its ports are here already".to_owned())],
+            );
+            return None;
+        }
+        if all {
+            return Some(Ports::All);
+        }
+        if let Some(range) = &self.port_range {
+            let PortRange(first, last) = range.copied()?;
+            return Some(Ports::Range(first, last));
+        }
+        self.listed_ports(report)
+    }
+
+    fn listed_ports(&self, report: &mut Report) -> Option<Ports> {
+        let list = self.ports.as_ref()?;
+        let ports = list.get()?;
+        if ports.is_empty() {
+            report.error(
+                list.span(),
+                "an empty list of ports",
+                "list 1 to 5 ports, or write `all_ports = true`",
+            );
+            return None;
+        }
+        if ports.len() > MAX_PORTS {
+            let message = format!("{} ports, and a rule lists at most {MAX_PORTS}", ports.len());
+            let help = match self.scheme() {
+                Some(LoadBalancingScheme::External) => {
+                    "write a `port_range`, `all_ports = true`, or a second rule"
+                }
+                _ => "write `all_ports = true`, or a second rule",
+            };
+            report.error(list.span(), message, help);
+        }
+        let mut seen: Vec<(u16, &Field<_>)> = Vec::new();
+        for field in ports {
+            let Some(port) = field.copied() else { continue };
+            let port = port.as_u16();
+            if let Some((_, earlier)) = seen.iter().find(|(seen, _)| *seen == port) {
+                let earlier = [(earlier.span(), "the first".to_owned())];
+                report.error_beside(
+                    field.span(),
+                    format!("port {port} is listed twice"),
+                    "list it once",
+                    earlier,
+                );
+            }
+            seen.push((port, field));
+        }
+        let mut sorted: Vec<_> = seen.iter().map(|(port, _)| *port).collect();
+        sorted.sort_unstable();
+        (seen.len() == ports.len()).then_some(Ports::List(sorted))
+    }
+
+    fn source_ranges(&self, report: &mut Report) -> Option<Vec<IpNet>> {
+        let Some(list) = &self.source_ip_ranges else { return Some(Vec::new()) };
+        if self.scheme() == Some(LoadBalancingScheme::Internal) {
+            let help = "leave it out, or make the rule and its backend service EXTERNAL";
+            report.error(list.span(), "`source_ip_ranges` is for EXTERNAL rules only", help);
+        }
+        let ranges = elements(&self.source_ip_ranges);
+        if list.get().is_some() && ranges.is_empty() {
+            report.error(list.span(), "an empty list of source ranges", "leave it out to take every client");
+        }
+        limit("source ranges", ranges, MAX_SOURCE_RANGES, report);
+
+        let mut seen: Vec<(IpNet, &Field<IpNet>)> = Vec::new();
+        for field in ranges.iter().take(MAX_SOURCE_RANGES) {
+            let Some(range) = field.copied() else { continue };
+            if let Some((_, earlier)) = seen.iter().find(|(seen, _)| *seen == range) {
+                let earlier = [(earlier.span(), "the first".to_owned())];
+                report.error_beside(
+                    field.span(),
+                    format!("`{range}` is listed twice"),
+                    "list it once",
+                    earlier,
+                );
+            }
+            if let Some(address) = self.ip_address.copied()
+                && address.is_ipv4() != range.addr().is_ipv4()
+            {
+                let message = format!("clients of `{address}` are never in `{range}`");
+                let help = "write prefixes of the family of the rule's own address";
+                report.error_beside(
+                    field.span(),
+                    message,
+                    help,
+                    [(self.ip_address.span(), "the rule's".to_owned())],
+                );
+            }
+            seen.push((range, field));
+        }
+        (seen.len() == ranges.len()).then(|| seen.iter().map(|(range, _)| *range).collect())
+    }
+
+    /// A rule has its service's scheme, and a protocol that the service serves.
+    fn check_service(&self, service: &BackendServiceFile, report: &mut Report) {
+        let Some(name) = service.name.get() else { return };
+        if let (Some(own), Some(theirs)) = (self.scheme(), service.scheme())
+            && own != theirs
+        {
+            let (own, theirs) = (Chosen(own).name(), Chosen(theirs).name());
+            let span = self.load_balancing_scheme.as_ref().map_or(self.backend_service.span(), Field::span);
+            report.error_beside(
+                span,
+                format!("an {own} rule before the {theirs} backend service `{}`", name.0),
+                format!("write `load_balancing_scheme = \"{own}\"` in both, or `\"{theirs}\"`"),
+                [(service.place_of_scheme(), theirs.to_owned())],
+            );
+        }
+        let fits = |own, theirs| {
+            matches!(
+                (own, theirs),
+                (_, ServiceProtocol::Unspecified)
+                    | (RuleProtocol::Tcp, ServiceProtocol::Tcp)
+                    | (RuleProtocol::Udp, ServiceProtocol::Udp)
+            )
+        };
+        if let (Some(own), Some(theirs)) = (self.protocol(), service.protocol())
+            && !fits(own, theirs)
+        {
+            let (own, theirs) = (Chosen(own).name(), Chosen(theirs).name());
+            let help = match own {
+                "L3_DEFAULT" => "write `protocol = \"UNSPECIFIED\"` in the backend service".to_owned(),
+                _ => format!("write `protocol = \"{own}\"` or `\"UNSPECIFIED\"` in the backend service"),
+            };
+            report.error_beside(
+                self.ip_protocol.as_ref().map_or(self.backend_service.span(), Field::span),
+                format!("a rule for {own} before the backend service `{}` for {theirs}", name.0),
+                help,
+                [(service.place_of_protocol(), theirs.to_owned())],
+            );
+        }
+    }
+}
+
+/// The IP protocols that a forwarding rule takes (`ip_protocol`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RuleProtocol {
+    /// TCP alone.
+    Tcp,
+    /// UDP alone.
+    Udp,
+    /// Every IP protocol, on all ports.
+    L3Default,
+}
+
+impl Choice for RuleProtocol {
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("TCP", Self::Tcp), ("UDP", Self::Udp), ("L3_DEFAULT", Self::L3Default)];
+}
+
+/// The layer-4 ports that a forwarding rule takes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Ports {
+    /// One to five ports, without duplicates, in ascending order.
+    List(Vec<u16>),
+    /// From the first to the last, both included.
+    Range(u16, u16),
+    /// All of them, and packets without any.
+    All,
+}

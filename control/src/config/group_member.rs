@@ -1,0 +1,116 @@
+//! The backend groups of a service: which there are, in which part, and that their endpoints can be told apart.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use super::field::{Field, Optional};
+use super::file::{BackendGroupFile, BackendServiceFile, EndpointFile, MemberFile};
+use super::limits::{MAX_ENDPOINTS_OF_A_SERVICE, MAX_MEMBERS_OF_A_KIND};
+use super::names::Scope;
+use super::report::{Report, Span};
+
+/// A backend group in its part within one service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupMember {
+    /// Index of the group in [`super::Config::groups`].
+    pub group: usize,
+    /// Whether it is a failover group; a primary otherwise.
+    pub failover: bool,
+}
+
+impl MemberFile {
+    /// Whether it is a failover group.
+    pub(super) fn failover(&self) -> Option<bool> {
+        self.failover.value_or(false)
+    }
+}
+
+/// The groups of a service: resolved, at least one primary, none twice, and their endpoints unique among them.
+pub(super) fn parse(
+    service: &BackendServiceFile,
+    scope: &Scope<'_>,
+    report: &mut Report,
+) -> Option<Vec<GroupMember>> {
+    let list = &service.backends;
+    let written = list.get()?;
+    if written.is_empty() {
+        report.error(list.span(), "a backend service without backend groups", "add `{ group = \"…\" }`");
+        return None;
+    }
+    let members: Vec<_> = written.iter().map(|member| parse_one(member.get()?, scope, report)).collect();
+
+    for (failover, noun) in [(false, "primary"), (true, "failover")] {
+        let of_a_kind = || members.iter().flatten().filter(|member| member.failover == failover);
+        if of_a_kind().count() > MAX_MEMBERS_OF_A_KIND {
+            let count = of_a_kind().count();
+            let message = format!("{count} {noun} groups, and a service has at most {MAX_MEMBERS_OF_A_KIND}");
+            report.error(list.span(), message, "put the endpoints into fewer groups");
+        }
+    }
+    if members.iter().all(|member| member.is_some_and(|member| member.failover)) {
+        let help = "leave out `failover = true` where traffic should go while all is well";
+        report.error(list.span(), "every group of the service is a failover group", help);
+    }
+    check_twice(written, &members, report);
+    check_endpoints(service, scope, report);
+    members.into_iter().collect()
+}
+
+fn parse_one(member: &MemberFile, scope: &Scope<'_>, report: &mut Report) -> Option<GroupMember> {
+    let group = scope.groups.resolve(&member.group, report);
+    Some(GroupMember { group: group?, failover: member.failover()? })
+}
+
+fn check_twice(written: &[Field<MemberFile>], members: &[Option<GroupMember>], report: &mut Report) {
+    let mut seen: HashMap<usize, &Span> = HashMap::new();
+    for (field, member) in written.iter().zip(members) {
+        let Some(member) = member else { continue };
+        if let Some(earlier) = seen.insert(member.group, field.span()) {
+            let message = "a group stands twice in one service";
+            report.error_beside(field.span(), message, "name it once", [(earlier, "the first".to_owned())]);
+        }
+    }
+}
+
+/// Health and weight belong to a pair of service and endpoint, so endpoints are unique within a service: by name,
+/// and by address, which would else get a double share.
+fn check_endpoints(service: &BackendServiceFile, scope: &Scope<'_>, report: &mut Report) {
+    let mut groups: Vec<(usize, &BackendGroupFile)> = Vec::new();
+    for member in service.backends.get().into_iter().flatten().filter_map(Field::get) {
+        let Some(group) = scope.groups.find(&member.group) else { continue };
+        if groups.iter().all(|(index, _)| *index != group.0) {
+            groups.push(group);
+        }
+    }
+
+    let count: usize = groups.iter().map(|(_, group)| group.endpoints().count()).sum();
+    if count > MAX_ENDPOINTS_OF_A_SERVICE {
+        let message = format!("{count} endpoints, and a service has at most {MAX_ENDPOINTS_OF_A_SERVICE}");
+        report.error(service.backends.span(), message, "spread them over several services");
+    }
+
+    let mut names: HashMap<&str, (usize, &Span)> = HashMap::new();
+    let mut addresses: HashMap<IpAddr, (usize, &Span)> = HashMap::new();
+    for (index, group) in groups {
+        for endpoint in group.endpoints() {
+            let EndpointFile { name, ip_address, .. } = endpoint;
+            let service = service.name.get().map_or("", |name| name.0.as_str());
+            if let Some(text) = name.get() {
+                let earlier = *names.entry(&text.0).or_insert((index, name.span()));
+                if earlier.0 != index {
+                    let message = format!("backend service `{service}` has two endpoints named `{}`", text.0);
+                    let related = [(earlier.1, "the first, in another group".to_owned())];
+                    report.error_beside(name.span(), message, "rename one of them", related);
+                }
+            }
+            if let Some(address) = ip_address.copied() {
+                let earlier = *addresses.entry(address).or_insert((index, ip_address.span()));
+                if earlier.0 != index {
+                    let message = format!("backend service `{service}` has two endpoints at `{address}`");
+                    let related = [(earlier.1, "the first, in another group".to_owned())];
+                    report.error_beside(ip_address.span(), message, "leave one of them out", related);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Health checks: how a backend is asked whether it can serve, and how often.
+
+use std::time::Duration;
+
+use super::field::{Field, Optional};
+use super::file::HealthCheckFile;
+use super::report::Report;
+use super::value::{Ascii, Choice, Chosen, Integer};
+
+/// How a backend is asked whether it can serve, and how often.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// Its name, unique among health checks.
+    pub name: String,
+    /// From the start of one probe to the start of the next.
+    pub interval: Duration,
+    /// How long a probe may take; at most the interval.
+    pub timeout: Duration,
+    /// How many successes in a row make an unhealthy backend healthy, 1 to 10.
+    pub healthy_threshold: u32,
+    /// How many failures in a row make a healthy backend unhealthy, 1 to 10.
+    pub unhealthy_threshold: u32,
+    /// The port of the backend that is probed.
+    pub port: u16,
+    /// What is sent there, and what must come back.
+    pub probe: Probe,
+}
+
+impl HealthCheck {
+    pub(super) fn parse(file: &HealthCheckFile, report: &mut Report) -> Option<Self> {
+        file.check_timeout(report);
+        let kind = file.r#type.copied()?.0;
+        file.check_kind(kind, report);
+        let port = file.port(kind, report);
+        file.check_host(report);
+        file.check_path(report);
+
+        let seconds = |number: Integer<1, 300>| Duration::from_secs(number.0.into());
+        Some(Self {
+            name: file.name.get()?.0.clone(),
+            interval: seconds(file.check_interval_sec.value_or(DEFAULT_SECONDS)?),
+            timeout: seconds(file.timeout_sec.value_or(DEFAULT_SECONDS)?),
+            healthy_threshold: file.healthy_threshold.value_or(DEFAULT_THRESHOLD)?.0,
+            unhealthy_threshold: file.unhealthy_threshold.value_or(DEFAULT_THRESHOLD)?.0,
+            port: port?,
+            probe: file.probe(kind)?,
+        })
+    }
+}
+
+const DEFAULT_SECONDS: Integer<1, 300> = Integer(5);
+const DEFAULT_THRESHOLD: Integer<1, 10> = Integer(2);
+
+impl HealthCheckFile {
+    fn check_timeout(&self, report: &mut Report) {
+        let interval = self.check_interval_sec.value_or(DEFAULT_SECONDS);
+        let timeout = self.timeout_sec.value_or(DEFAULT_SECONDS);
+        let (Some(Integer(interval)), Some(Integer(timeout))) = (interval, timeout) else { return };
+        if timeout > interval {
+            let either = self.timeout_sec.as_ref().or(self.check_interval_sec.as_ref());
+            report.error(
+                either.map_or(self.name.span(), Field::span),
+                format!("a timeout of {timeout} seconds with an interval of {interval}"),
+                format!(
+                    "write `timeout_sec = {interval}` or less, or `check_interval_sec = {timeout}` or more"
+                ),
+            );
+        }
+    }
+
+    /// A parameter that its type does not have is an error: it would be ignored.
+    fn check_kind(&self, kind: ProbeType, report: &mut Report) {
+        use ProbeType::{Grpc, Ssl, Tcp};
+        let is_exchange = matches!(kind, Tcp | Ssl);
+        let texts = [
+            ("host", self.host.as_ref(), kind.is_http(), "HTTP, HTTPS and HTTP2"),
+            ("request_path", self.request_path.as_ref(), kind.is_http(), "HTTP, HTTPS and HTTP2"),
+            ("request", self.request.as_ref(), is_exchange, "TCP and SSL"),
+            ("response", self.response.as_ref(), kind != Grpc, "every type but GRPC"),
+            ("grpc_service_name", self.grpc_service_name.as_ref(), kind == Grpc, "GRPC"),
+        ];
+        let texts = texts.map(|(key, field, known, kinds)| (key, field.map(Field::span), known, kinds));
+        let proxy_header = self.proxy_header.as_ref().map(Field::span);
+        let proxy_header = ("proxy_header", proxy_header, kind != Grpc, "every type but GRPC");
+        for (key, span, known, kinds) in texts.into_iter().chain([proxy_header]) {
+            if let (Some(span), false) = (span, known) {
+                let message = format!("a {} health check has no `{key}`", Chosen(kind).name());
+                report.error(span, message, format!("leave it out: it is for {kinds}"));
+            }
+        }
+    }
+
+    fn port(&self, kind: ProbeType, report: &mut Report) -> Option<u16> {
+        let default = match kind {
+            ProbeType::Tcp | ProbeType::Http => Integer(80),
+            ProbeType::Ssl | ProbeType::Https | ProbeType::Http2 => Integer(443),
+            ProbeType::Grpc => {
+                if self.port.is_none() {
+                    let help = "add `port = …`: gRPC has no port of its own";
+                    report.error(self.name.span(), "a GRPC health check without a port", help);
+                    return None;
+                }
+                Integer(1)
+            }
+        };
+        Some(self.port.value_or(default)?.as_u16())
+    }
+
+    fn check_host(&self, report: &mut Report) {
+        let Some(host) = &self.host else { return };
+        let Some(Ascii(text)) = host.get() else { return };
+        // RFC 9110, section 7.2: what would end the header or the request must not get into it.
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let help = "write a host name or an address, or leave it out to send the probed address";
+            report.error(host.span(), "`host` must be visible ASCII without spaces", help);
+        }
+    }
+
+    fn check_path(&self, report: &mut Report) {
+        let Some(path) = &self.request_path else { return };
+        let Some(Ascii(text)) = path.get() else { return };
+        if !text.starts_with('/') || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let help = "write an absolute path such as `/healthz`; encode spaces as `%20`";
+            report.error(path.span(), "`request_path` must be visible ASCII that begins with a slash", help);
+        }
+    }
+
+    fn probe(&self, kind: ProbeType) -> Option<Probe> {
+        let proxy_header = self.proxy_header.value_or(Chosen(ProxyHeader::None))?.0;
+        let text = |field: &Option<Field<Ascii>>| Some(field.value_or(Ascii(String::new()))?.0);
+        let exchange = || {
+            Some(Exchange { request: text(&self.request)?, response: text(&self.response)?, proxy_header })
+        };
+        let http = || {
+            Some(HttpRequest {
+                host: self.host.written().map(|host| host.0.clone()),
+                path: self.request_path.value_or(Ascii("/".to_owned()))?.0,
+                response: text(&self.response)?,
+                proxy_header,
+            })
+        };
+        Some(match kind {
+            ProbeType::Tcp => Probe::Tcp(exchange()?),
+            ProbeType::Ssl => Probe::Ssl(exchange()?),
+            ProbeType::Http => Probe::Http(http()?),
+            ProbeType::Https => Probe::Https(http()?),
+            ProbeType::Http2 => Probe::Http2(http()?),
+            ProbeType::Grpc => Probe::Grpc { service_name: text(&self.grpc_service_name)? },
+        })
+    }
+}
+
+/// What a probe speaks, without its parameters (`type`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ProbeType {
+    Tcp,
+    Ssl,
+    Http,
+    Https,
+    Http2,
+    Grpc,
+}
+
+impl ProbeType {
+    /// Whether its answers have headers, and so may report weights.
+    pub(super) fn is_http(self) -> bool {
+        matches!(self, Self::Http | Self::Https | Self::Http2)
+    }
+}
+
+impl Choice for ProbeType {
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("TCP", Self::Tcp),
+        ("SSL", Self::Ssl),
+        ("HTTP", Self::Http),
+        ("HTTPS", Self::Https),
+        ("HTTP2", Self::Http2),
+        ("GRPC", Self::Grpc),
+    ];
+}
+
+impl Choice for ProxyHeader {
+    const CHOICES: &'static [(&'static str, Self)] = &[("NONE", Self::None), ("PROXY_V1", Self::ProxyV1)];
+}
+
+/// What a probe sends, and what must come back (`type`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// A TCP connection.
+    Tcp(Exchange),
+    /// A TLS session.
+    Ssl(Exchange),
+    /// An HTTP/1.1 request.
+    Http(HttpRequest),
+    /// An HTTP/1.1 request within TLS.
+    Https(HttpRequest),
+    /// An HTTP/2 request within TLS.
+    Http2(HttpRequest),
+    /// A call of the gRPC health checking protocol, for this service or for the whole server.
+    Grpc {
+        /// The service that is asked for; empty means the whole server.
+        service_name: String,
+    },
+}
+
+/// Bytes sent over a connection, and the bytes that must come back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    /// What is sent once connected: ASCII, at most 1,024 bytes; empty sends nothing.
+    pub request: String,
+    /// What the answer must begin with: ASCII, at most 1,024 bytes; empty expects nothing.
+    pub response: String,
+    /// What precedes everything else on the connection.
+    pub proxy_header: ProxyHeader,
+}
+
+/// An HTTP request, and what the body of its answer must hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpRequest {
+    /// The `Host` header; [`None`] means the address that is probed.
+    pub host: Option<String>,
+    /// The path, beginning with a slash.
+    pub path: String,
+    /// What the first 1,024 bytes of the body must hold: ASCII; empty expects nothing.
+    pub response: String,
+    /// What precedes everything else on the connection.
+    pub proxy_header: ProxyHeader,
+}
+
+/// What precedes everything else on a probe's connection (`proxy_header`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyHeader {
+    /// Nothing.
+    None,
+    /// A PROXY protocol header, version 1.
+    ProxyV1,
+}

@@ -1,0 +1,121 @@
+//! Names: each noun's are unique, and what refers to one must find it.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use super::field::{Field, closest, elements};
+use super::file::{
+    BackendGroupFile, BackendServiceFile, ConfigFile, EndpointFile, ForwardingRuleFile, HealthCheckFile,
+    RouteFile,
+};
+use super::report::Report;
+use super::value::Name;
+
+/// A table of the file that has a name.
+pub(super) trait Named {
+    /// What it is called in prose.
+    const NOUN: &'static str;
+
+    /// Its name.
+    fn name(&self) -> &Field<Name>;
+}
+
+macro_rules! named {
+    ($($file:ty, $noun:literal;)*) => {$(
+        impl Named for $file {
+            const NOUN: &'static str = $noun;
+
+            fn name(&self) -> &Field<Name> {
+                &self.name
+            }
+        }
+    )*};
+}
+
+named! {
+    ForwardingRuleFile, "forwarding rule";
+    BackendServiceFile, "backend service";
+    BackendGroupFile, "backend group";
+    EndpointFile, "endpoint";
+    HealthCheckFile, "health check";
+    RouteFile, "route";
+}
+
+/// The nouns of one kind, found by name.
+pub(super) struct Names<'f, T> {
+    nouns: &'f [Field<T>],
+    indices: HashMap<&'f str, usize>,
+}
+
+impl<'f, T: Named> Names<'f, T> {
+    /// Reports the names that occur twice.
+    pub(super) fn new(nouns: &'f [Field<T>], report: &mut Report) -> Self {
+        let mut indices = HashMap::new();
+        for (i, noun) in nouns.iter().enumerate() {
+            let Some(name) = noun.get().map(T::name) else { continue };
+            let Some(Name(text)) = name.get() else { continue };
+            match indices.entry(text.as_str()) {
+                Entry::Vacant(vacant) => {
+                    vacant.insert(i);
+                }
+                Entry::Occupied(first) => {
+                    let message = format!("two {}s are named `{text}`", T::NOUN);
+                    let first =
+                        nouns[*first.get()].get().map(|first| (first.name().span(), "the first".to_owned()));
+                    report.error_beside(name.span(), message, "rename one of them", first);
+                }
+            }
+        }
+        Self { nouns, indices }
+    }
+
+    /// The noun of this name, if there is one: its index and what is written of it.
+    pub(super) fn find(&self, name: &Field<Name>) -> Option<(usize, &'f T)> {
+        let index = *self.indices.get(name.get()?.0.as_str())?;
+        Some((index, self.nouns[index].get()?))
+    }
+
+    /// The index of the noun of this name, or a report that there is none.
+    pub(super) fn resolve(&self, name: &Field<Name>, report: &mut Report) -> Option<usize> {
+        let Name(text) = name.get()?;
+        let index = self.indices.get(text.as_str()).copied();
+        if index.is_none() {
+            let mut known: Vec<_> = self.indices.keys().copied().collect();
+            known.sort_unstable();
+            let help = match closest(text, known) {
+                Some(name) => format!("did you mean `{name}`?"),
+                None => format!("add a {} of this name", T::NOUN),
+            };
+            report.error(name.span(), format!("no {} is named `{text}`", T::NOUN), help);
+        }
+        index
+    }
+
+    /// What is written of each, with its name; those without a valid name are left out.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&'f str, &'f T)> {
+        self.nouns.iter().filter_map(|noun| Some((noun.get()?.name().get()?.0.as_str(), noun.get()?)))
+    }
+}
+
+/// Every name that something in the file may refer to.
+pub(super) struct Scope<'f> {
+    pub(super) file: &'f ConfigFile,
+    pub(super) rules: Names<'f, ForwardingRuleFile>,
+    pub(super) services: Names<'f, BackendServiceFile>,
+    pub(super) groups: Names<'f, BackendGroupFile>,
+    pub(super) health_checks: Names<'f, HealthCheckFile>,
+}
+
+impl<'f> Scope<'f> {
+    /// Reports the names that occur twice, those of routes too, which nothing refers to.
+    pub(super) fn new(file: &'f ConfigFile, report: &mut Report) -> Self {
+        Names::new(elements(&file.route), report);
+        Self {
+            file,
+            rules: Names::new(elements(&file.forwarding_rule), report),
+            services: Names::new(elements(&file.backend_service), report),
+            groups: Names::new(elements(&file.backend_group), report),
+            health_checks: Names::new(elements(&file.health_check), report),
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Precedence among forwarding rules: whichever two a packet could match, one must be the more specific.
+//!
+//! A rule of the packet's own protocol precedes an `L3_DEFAULT` one, listed ports precede all ports, and longer
+//! source ranges precede shorter ones and none. Two rules that are equal in all three and share a port contradict
+//! each other.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::file::ForwardingRuleFile;
+use super::forwarding_rule::{ForwardingRule, Ports, RuleProtocol};
+use super::report::Report;
+
+/// A rule with what is written of it.
+pub(super) type Written<'f> = (&'f ForwardingRuleFile, &'f ForwardingRule);
+
+/// Reports rules that contradict each other, and rules with source ranges that have no base rule.
+pub(super) fn check(rules: &[Written<'_>], report: &mut Report) {
+    check_contradictions(rules, report);
+    check_base_rules(rules, report);
+}
+
+/// What precedence looks at: rules of different classes are always in order.
+#[derive(PartialEq, Eq, Hash)]
+struct Class {
+    address: IpAddr,
+    protocol: RuleProtocol,
+    all_ports: bool,
+    source: Option<IpNet>,
+}
+
+/// A run of ports of the rule at an index.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Run {
+    first: u16,
+    last: u16,
+    rule: usize,
+}
+
+fn check_contradictions(rules: &[Written<'_>], report: &mut Report) {
+    let mut classes: HashMap<Class, Vec<Run>> = HashMap::new();
+    for (i, (_, rule)) in rules.iter().enumerate() {
+        let sources = rule.source_ranges.iter().copied().map(Some);
+        for source in sources.chain(rule.source_ranges.is_empty().then_some(None)) {
+            let all_ports = rule.ports == Ports::All;
+            let class = Class { address: rule.address, protocol: rule.protocol, all_ports, source };
+            classes.entry(class).or_default().extend(runs(i, &rule.ports));
+        }
+    }
+
+    let mut pairs = HashSet::new();
+    for mut runs in classes.into_values() {
+        runs.sort_unstable();
+        // Sorted by their first port, runs that overlap any earlier one overlap the one that reaches furthest.
+        let mut furthest: Option<Run> = None;
+        for run in runs {
+            if let Some(earlier) = furthest
+                && run.first <= earlier.last
+                && run.rule != earlier.rule
+            {
+                pairs.insert((run.rule.min(earlier.rule), run.rule.max(earlier.rule)));
+            }
+            if furthest.is_none_or(|earlier| earlier.last < run.last) {
+                furthest = Some(run);
+            }
+        }
+    }
+
+    let mut pairs: Vec<_> = pairs.into_iter().collect();
+    pairs.sort_unstable();
+    for (first, second) in pairs {
+        let ((first_file, first), (second_file, second)) = (rules[first], rules[second]);
+        report.error_beside(
+            second_file.name.span(),
+            format!("forwarding rules `{}` and `{}` both take the same packets", first.name, second.name),
+            "neither is the more specific: give them different ports, or leave one of them out",
+            [(first_file.name.span(), format!("also at {}", first.address))],
+        );
+    }
+}
+
+fn runs(rule: usize, ports: &Ports) -> Vec<Run> {
+    match ports {
+        Ports::List(ports) => ports.iter().map(|&port| Run { first: port, last: port, rule }).collect(),
+        Ports::Range(first, last) => vec![Run { first: *first, last: *last, rule }],
+        Ports::All => vec![Run { first: 0, last: u16::MAX, rule }],
+    }
+}
+
+fn check_base_rules(rules: &[Written<'_>], report: &mut Report) {
+    let key = |rule: &ForwardingRule| (rule.address, rule.protocol, rule.ports.clone());
+    let bases: HashSet<_> =
+        rules.iter().filter(|(_, rule)| rule.source_ranges.is_empty()).map(|(_, rule)| key(rule)).collect();
+    for (file, rule) in rules {
+        if rule.source_ranges.is_empty() || bases.contains(&key(rule)) {
+            continue;
+        }
+        let span = file.source_ip_ranges.as_ref().map_or(file.name.span(), |ranges| ranges.span());
+        report.error(
+            span,
+            format!("forwarding rule `{}` has source ranges and no base rule", rule.name),
+            "add a rule of the same address, protocol and ports without `source_ip_ranges`: it takes all other \
+             clients",
+        );
+    }
+}

@@ -1,0 +1,224 @@
+//! Whether packets can reach the endpoints: address families, tunnels' own addresses, MTUs, and no loops.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use super::backend_group::Delivery;
+use super::field::{Field, elements};
+use super::file::{BackendGroupFile, EndpointFile, ForwardingRuleFile, NetworkFile};
+use super::limits::IPV6_MIN_MTU;
+use super::names::Scope;
+use super::report::{Report, Span};
+use super::value::Chosen;
+
+/// Reports endpoints that no packet of a rule can reach, and packets that would come back to the appliance.
+pub(super) fn check(scope: &Scope<'_>, report: &mut Report) {
+    let own = Own::of(&scope.file.network);
+    let rules = elements(&scope.file.forwarding_rule);
+    let vips: HashMap<IpAddr, &Field<IpAddr>> = rules
+        .iter()
+        .filter_map(|rule| Some((rule.get()?.ip_address.copied()?, &rule.get()?.ip_address)))
+        .collect();
+
+    for (_, rule) in scope.rules.iter() {
+        check_rule(rule, &own, scope, report);
+    }
+    for (name, group) in scope.groups.iter() {
+        let Some(delivery) = group.delivery_kind() else { continue };
+        check_path(name, group, delivery, &own, scope, report);
+        for endpoint in group.endpoints() {
+            check_loop(endpoint, delivery, &own, &vips, report);
+        }
+    }
+}
+
+/// The appliance's own addresses.
+struct Own<'f> {
+    addresses: [Option<&'f Field<IpAddr>>; 2],
+    /// Whether all of them could be read, so that a missing one is missing.
+    known: bool,
+}
+
+impl<'f> Own<'f> {
+    fn of(network: &'f Option<Field<NetworkFile>>) -> Self {
+        let Some(field) = network else { return Self { addresses: [None, None], known: true } };
+        let Some(file) = field.get() else { return Self { addresses: [None, None], known: false } };
+        let addresses = [file.ipv4_address.as_ref(), file.ipv6_address.as_ref()];
+        Self { addresses, known: addresses.iter().flatten().all(|address| address.get().is_some()) }
+    }
+
+    fn place_of(&self, address: IpAddr) -> Option<&'f Field<IpAddr>> {
+        self.addresses.into_iter().flatten().find(|own| own.copied() == Some(address))
+    }
+
+    fn lacks(&self, family: Family) -> bool {
+        self.known && self.addresses[family as usize].is_none()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    Ipv4,
+    Ipv6,
+}
+
+impl Family {
+    fn of(address: IpAddr) -> Self {
+        if address.is_ipv4() { Self::Ipv4 } else { Self::Ipv6 }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ipv4 => "IPv4",
+            Self::Ipv6 => "IPv6",
+        }
+    }
+}
+
+/// A rule's address is its own, and the endpoints behind it can be given its packets.
+fn check_rule(rule: &ForwardingRuleFile, own: &Own<'_>, scope: &Scope<'_>, report: &mut Report) {
+    let Some(vip) = rule.ip_address.copied() else { return };
+    if let Some(place) = own.place_of(vip) {
+        report.error_beside(
+            rule.ip_address.span(),
+            format!("`{vip}` is the appliance's own address"),
+            "give the forwarding rule an address of its own",
+            [(place.span(), "the appliance".to_owned())],
+        );
+    }
+    let Some((_, service)) = scope.services.find(&rule.backend_service) else { return };
+    let members = service.backends.get().into_iter().flatten().filter_map(Field::get);
+    for (_, group) in members.filter_map(|member| scope.groups.find(&member.group)) {
+        match group.delivery_kind() {
+            Some(Delivery::L2) => check_segment(rule, vip, group, report),
+            Some(tunnel) => check_tunnel_mtu(rule, vip, group, tunnel, scope, report),
+            None => {}
+        }
+    }
+}
+
+/// On one segment, a backend's MAC address is resolved in the rule's own family.
+fn check_segment(rule: &ForwardingRuleFile, vip: IpAddr, group: &BackendGroupFile, report: &mut Report) {
+    let other = |endpoint: &&EndpointFile| {
+        endpoint.ip_address.copied().is_some_and(|address| address.is_ipv4() != vip.is_ipv4())
+    };
+    let Some(endpoint) = group.endpoints().find(other) else { return };
+    let (name, family) = (group.name.get().map_or("", |name| &name.0), Family::of(vip).name());
+    report.error_beside(
+        rule.ip_address.span(),
+        format!("{family} packets cannot be delivered to backend group `{name}` by `l2`"),
+        format!(
+            "give its endpoints {family} addresses, or write `delivery = \"ipip\"`: tunnels cross families"
+        ),
+        [(endpoint.ip_address.span(), "an endpoint of the other family".to_owned())],
+    );
+}
+
+/// IPv6 packets of 1,280 bytes must pass whole, so a tunnel's path must hold them and its headers.
+fn check_tunnel_mtu(
+    rule: &ForwardingRuleFile,
+    vip: IpAddr,
+    group: &BackendGroupFile,
+    tunnel: Delivery,
+    scope: &Scope<'_>,
+    report: &mut Report,
+) {
+    let Some(mtu) = group.mtu(&scope.file.network) else { return };
+    let outer_families =
+        group.endpoints().filter_map(|endpoint| endpoint.ip_address.copied()).map(Family::of);
+    let needed = |outer| match Family::of(vip) {
+        Family::Ipv6 => IPV6_MIN_MTU + overhead(tunnel, outer),
+        Family::Ipv4 => 0,
+    };
+    let Some(needed) = outer_families.map(needed).max().filter(|needed| mtu < *needed) else { return };
+    let name = group.name.get().map_or("", |name| &name.0);
+    report.error_beside(
+        place_of_mtu(group, scope),
+        format!(
+            "an MTU of {mtu} cannot carry IPv6 through the `{}` tunnel to `{name}`",
+            Chosen(tunnel).name()
+        ),
+        format!("write {needed} or more: {IPV6_MIN_MTU} for IPv6, the rest for the outer headers"),
+        [(rule.ip_address.span(), "an IPv6 address".to_owned())],
+    );
+}
+
+fn place_of_mtu<'f>(group: &'f BackendGroupFile, scope: &Scope<'f>) -> &'f Span {
+    let network = scope.file.network.as_ref().and_then(Field::get);
+    let networks = network.and_then(|network| network.mtu.as_ref());
+    group.mtu.as_ref().or(networks).map_or(group.name.span(), Field::span)
+}
+
+/// Bytes of the headers that a tunnel puts before a packet.
+fn overhead(tunnel: Delivery, outer: Family) -> u16 {
+    let ip = match outer {
+        Family::Ipv4 => 20,
+        Family::Ipv6 => 40,
+    };
+    ip + match tunnel {
+        Delivery::L2 | Delivery::Ipip => 0,
+        // RFC 2784: four bytes without options.
+        Delivery::Gre => 4,
+        // A UDP header and the four bytes of GUE's own.
+        Delivery::Gue => 8 + 4,
+    }
+}
+
+/// A tunnel's outer header has the appliance's own address as its source, and IPv6 endpoints an IPv6 path.
+fn check_path(
+    name: &str,
+    group: &BackendGroupFile,
+    delivery: Delivery,
+    own: &Own<'_>,
+    scope: &Scope<'_>,
+    report: &mut Report,
+) {
+    for family in [Family::Ipv4, Family::Ipv6] {
+        let of_family =
+            |endpoint: &&EndpointFile| endpoint.ip_address.copied().map(Family::of) == Some(family);
+        let Some(endpoint) = group.endpoints().find(of_family) else { continue };
+        let (noun, tunnel) = (family.name(), Chosen(delivery).name());
+        if delivery != Delivery::L2 && own.lacks(family) {
+            let key = format!("{}_address", noun.to_lowercase());
+            report.error(
+                endpoint.ip_address.span(),
+                format!("the `{tunnel}` tunnel of backend group `{name}` has no {noun} source address"),
+                format!("add `{key} = …` to `[network]`: the appliance's own address"),
+            );
+        }
+        // RFC 8200, section 5: every path of IPv6 has at least this MTU.
+        if let (Family::Ipv6, Some(mtu)) = (family, group.mtu(&scope.file.network))
+            && mtu < IPV6_MIN_MTU
+        {
+            let message = format!("an MTU of {mtu} on the IPv6 path to backend group `{name}`");
+            report.error(place_of_mtu(group, scope), message, format!("write {IPV6_MIN_MTU} or more"));
+        }
+    }
+}
+
+/// A packet addressed to the appliance, or tunnelled to a virtual IP address, would come back to it.
+fn check_loop(
+    endpoint: &EndpointFile,
+    delivery: Delivery,
+    own: &Own<'_>,
+    vips: &HashMap<IpAddr, &Field<IpAddr>>,
+    report: &mut Report,
+) {
+    let Some(address) = endpoint.ip_address.copied() else { return };
+    if let Some(place) = own.place_of(address) {
+        report.error_beside(
+            endpoint.ip_address.span(),
+            format!("endpoint `{address}` is the appliance itself"),
+            "write the endpoint's own address: packets would come back to the appliance",
+            [(place.span(), "the appliance".to_owned())],
+        );
+    }
+    if let (Some(vip), true) = (vips.get(&address), delivery != Delivery::L2) {
+        report.error_beside(
+            endpoint.ip_address.span(),
+            format!("endpoint `{address}` is a forwarding rule's address"),
+            "write the endpoint's own address: tunnelled packets would come back to the appliance",
+            [(vip.span(), "the forwarding rule".to_owned())],
+        );
+    }
+}

@@ -1,0 +1,208 @@
+//! Errors of a configuration: where each is, what is wrong and how to right it, for people and for programs.
+
+use std::cmp::Reverse;
+use std::fmt;
+use std::ops::Range;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use serde::Serialize;
+
+/// Bytes of the file, from the first to one past the last.
+pub(super) type Span = Range<usize>;
+
+/// How many errors are kept of one file; the rest is only counted.
+const LIMIT: usize = 500;
+
+/// Everything that is wrong with a configuration, in the order of the file.
+#[derive(Clone, Debug)]
+pub struct ConfigErrors {
+    name: String,
+    text: String,
+    errors: Vec<ConfigError>,
+    omitted: usize,
+}
+
+/// One thing that is wrong with a configuration.
+///
+/// It serializes for programs; [`ConfigErrors::render`] shows it to people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ConfigError {
+    /// The line on which it begins, from 1.
+    pub line: usize,
+    /// The character of the line at which it begins, from 1.
+    pub column: usize,
+    /// What is wrong.
+    pub message: String,
+    /// How to right it.
+    pub help: String,
+    #[serde(skip)]
+    span: Span,
+    #[serde(skip)]
+    related: Vec<(Span, String)>,
+}
+
+impl ConfigErrors {
+    /// The errors, in the order of the file; of a file with more than 500, the first 500 that were found.
+    pub fn errors(&self) -> &[ConfigError] {
+        &self.errors
+    }
+
+    /// The errors for people: each with its place, its line and its remedy, coloured for a terminal or plain.
+    pub fn render(&self, color: bool) -> String {
+        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+        let mut rendered = String::new();
+        for error in &self.errors {
+            rendered += &renderer.render(&[self.group(error)]);
+            rendered += "\n\n";
+        }
+        let count = self.errors.len() + self.omitted;
+        let noun = if count == 1 { "error" } else { "errors" };
+        let omitted = match self.omitted {
+            0 => String::new(),
+            omitted => format!(" ({omitted} of them not shown)"),
+        };
+        rendered + &format!("{}: {count} {noun}{omitted}\n", self.name)
+    }
+
+    /// An error over the lines of the file that it concerns, and no others: a renderer reads all that it is given.
+    fn group<'a>(&'a self, error: &'a ConfigError) -> Group<'a> {
+        let spans = || error.related.iter().map(|(span, _)| span).chain([&error.span]);
+        let first = spans().map(|span| span.start).min().unwrap_or(0);
+        let last = spans().map(|span| span.end).max().unwrap_or(0);
+        let start = self.text[..first].rfind('\n').map_or(0, |newline| newline + 1);
+        let end = self.text[last..].find('\n').map_or(self.text.len(), |newline| last + newline);
+        let within = |span: &Span| span.start - start..span.end - start;
+
+        let mut snippet = Snippet::source(&self.text[start..end])
+            .path(self.name.as_str())
+            .line_start(1 + self.text[..start].matches('\n').count())
+            .annotation(AnnotationKind::Primary.span(within(&error.span)));
+        for (span, label) in &error.related {
+            snippet = snippet.annotation(AnnotationKind::Context.span(within(span)).label(label.as_str()));
+        }
+        Level::ERROR
+            .primary_title(error.message.as_str())
+            .element(snippet)
+            .element(Level::HELP.message(error.help.as_str()))
+    }
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+/// Gathers errors while a configuration is parsed.
+#[derive(Default)]
+pub(super) struct Report {
+    problems: Vec<Problem>,
+    omitted: usize,
+}
+
+struct Problem {
+    span: Span,
+    message: String,
+    help: String,
+    related: Vec<(Span, String)>,
+}
+
+impl Report {
+    /// Adds an error: where it is, what is wrong, how to right it.
+    pub(super) fn error(&mut self, span: &Span, message: impl Into<String>, help: impl Into<String>) {
+        self.error_beside(span, message, help, []);
+    }
+
+    /// Adds an error that other places of the file take part in, each with what it is.
+    pub(super) fn error_beside<'s>(
+        &mut self,
+        span: &Span,
+        message: impl Into<String>,
+        help: impl Into<String>,
+        related: impl IntoIterator<Item = (&'s Span, String)>,
+    ) {
+        if self.problems.len() == LIMIT {
+            self.omitted += 1;
+            return;
+        }
+        let related = related.into_iter().map(|(span, label)| (span.clone(), label)).collect();
+        self.problems.push(Problem {
+            span: span.clone(),
+            message: message.into(),
+            help: help.into(),
+            related,
+        });
+    }
+
+    /// Nothing where nothing was reported, else the errors in the order of the file.
+    pub(super) fn finish(mut self, name: &str, text: &str) -> Result<(), ConfigErrors> {
+        if self.problems.is_empty() {
+            return Ok(());
+        }
+        self.problems.sort_by(|a, b| {
+            (a.span.start, Reverse(a.span.end), &a.message).cmp(&(
+                b.span.start,
+                Reverse(b.span.end),
+                &b.message,
+            ))
+        });
+        // Two rules of one service may meet the same wrong value.
+        self.problems.dedup_by(|a, b| a.span == b.span && a.message == b.message);
+        let mut lines = Lines { text, line: 1, start: 0, seen: 0 };
+        let errors = self.problems.into_iter().map(|problem| lines.place(problem)).collect();
+        Err(ConfigErrors { name: name.to_owned(), text: text.to_owned(), errors, omitted: self.omitted })
+    }
+}
+
+/// Counts lines up to ever later places of a text.
+struct Lines<'t> {
+    text: &'t str,
+    line: usize,
+    start: usize,
+    seen: usize,
+}
+
+impl Lines<'_> {
+    fn place(&mut self, problem: Problem) -> ConfigError {
+        let Problem { span, message, help, related } = problem;
+        let passed = &self.text[self.seen..span.start];
+        self.line += passed.matches('\n').count();
+        if let Some(newline) = passed.rfind('\n') {
+            self.start = self.seen + newline + 1;
+        }
+        self.seen = span.start;
+        let column = 1 + self.text[self.start..span.start].chars().count();
+        ConfigError { line: self.line, column, message, help, span, related }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_count_lines_and_characters_from_one() {
+        let text = "a = 1\nü = 2\n\nb = 3";
+        let mut report = Report::default();
+        for word in ["3", "2", "1"] {
+            let at = text.find(word).expect("the text holds it");
+            report.error(&(at..at + 1), word, "");
+        }
+        let errors = report.finish("x.toml", text).expect_err("three were reported");
+        let places: Vec<_> = errors.errors().iter().map(|e| (e.message.as_str(), e.line, e.column)).collect();
+        assert_eq!(places, [("1", 1, 5), ("2", 2, 5), ("3", 4, 5)]);
+    }
+
+    #[test]
+    fn errors_beyond_the_limit_are_counted() {
+        let mut report = Report::default();
+        for _ in 0..LIMIT + 7 {
+            report.error(&(0..1), "wrong", "right it");
+        }
+        let errors = report.finish("x.toml", "x").expect_err("some were reported");
+        assert_eq!(errors.errors().len(), LIMIT);
+        assert!(errors.to_string().ends_with("x.toml: 507 errors (7 of them not shown)\n"));
+    }
+}

@@ -1,0 +1,66 @@
+//! Routes: destination prefixes whose next hop is an internal forwarding rule.
+
+use std::collections::HashMap;
+
+use guideway_dataplane::affinity::LoadBalancingScheme;
+use ipnet::IpNet;
+
+use super::field::{Field, elements};
+use super::file::{ConfigFile, RouteFile};
+use super::names::Scope;
+use super::report::{Report, Span};
+
+/// A destination prefix whose next hop is an internal forwarding rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Its name, unique among routes.
+    pub name: String,
+    /// The destinations it takes; of the forwarding rule's family.
+    pub dest_range: IpNet,
+    /// Index of its forwarding rule in [`super::Config::rules`].
+    pub next_hop_rule: usize,
+}
+
+impl Route {
+    pub(super) fn parse(file: &RouteFile, scope: &Scope<'_>, report: &mut Report) -> Option<Self> {
+        let next_hop_rule = scope.rules.resolve(&file.next_hop_ilb, report);
+        if let Some((_, rule)) = scope.rules.find(&file.next_hop_ilb) {
+            if rule.scheme() == Some(LoadBalancingScheme::External) {
+                report.error_beside(
+                    file.next_hop_ilb.span(),
+                    "the next hop of a route is an INTERNAL forwarding rule",
+                    "name another rule, or make this one and its backend service INTERNAL",
+                    [(rule.name.span(), "EXTERNAL".to_owned())],
+                );
+            }
+            if let (Some(range), Some(address)) = (file.dest_range.copied(), rule.ip_address.copied())
+                && range.addr().is_ipv4() != address.is_ipv4()
+            {
+                report.error_beside(
+                    file.dest_range.span(),
+                    format!("destinations in `{range}` cannot have their next hop at `{address}`"),
+                    "name a forwarding rule whose address is of the prefix's family",
+                    [(rule.ip_address.span(), "the rule's address".to_owned())],
+                );
+            }
+        }
+        Some(Self {
+            name: file.name.get()?.0.clone(),
+            dest_range: file.dest_range.copied()?,
+            next_hop_rule: next_hop_rule?,
+        })
+    }
+}
+
+/// Reports prefixes that two routes share: the longest prefix could not tell them apart.
+pub(super) fn check_duplicates(file: &ConfigFile, report: &mut Report) {
+    let mut seen: HashMap<IpNet, &Span> = HashMap::new();
+    for field in elements(&file.route).iter().filter_map(Field::get).map(|route| &route.dest_range) {
+        let Some(range) = field.copied() else { continue };
+        if let Some(earlier) = seen.insert(range, field.span()) {
+            let message = format!("two routes to `{range}`");
+            let help = "leave one of them out";
+            report.error_beside(field.span(), message, help, [(earlier, "the first".to_owned())]);
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! The kinds of value that a key can hold: numbers within bounds, names, addresses, prefixes, choices.
+
+use std::net::IpAddr;
+
+use guideway_dataplane::affinity::LoadBalancingScheme;
+use ipnet::IpNet;
+use schemars::{Schema, SchemaGenerator, json_schema};
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::field::{Value, closest, wrong_type};
+use super::report::Report;
+
+/// How many bytes a text for a health check may have.
+pub(super) const TEXT_LIMIT: usize = 1_024;
+
+impl Value for bool {
+    fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
+        let read = value.get_ref().as_bool();
+        if read.is_none() {
+            wrong_type(key, "`true` or `false`", value, report);
+        }
+        read
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "boolean" })
+    }
+}
+
+/// An integer from `MIN` to `MAX`, both included.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Integer<const MIN: u32, const MAX: u32>(pub(super) u32);
+
+/// A layer-4 port.
+pub(super) type Port = Integer<1, 65_535>;
+
+impl<const MIN: u32, const MAX: u32> Integer<MIN, MAX> {
+    /// The number in the 16 bits that its bounds leave it.
+    pub(super) fn as_u16(self) -> u16 {
+        const { assert!(MAX <= u16::MAX as u32) };
+        self.0 as u16
+    }
+}
+
+impl<const MIN: u32, const MAX: u32> Value for Integer<MIN, MAX> {
+    fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
+        let DeValue::Integer(written) = value.get_ref() else {
+            wrong_type(key, "an integer", value, report);
+            return None;
+        };
+        let read = u32::from_str_radix(written.as_str(), written.radix()).ok();
+        let bounded = read.filter(|number| (MIN..=MAX).contains(number));
+        if bounded.is_none() {
+            let message = format!("`{key}` must be {MIN} to {MAX}, not {written}");
+            report.error(&value.span(), message, format!("write a number from {MIN} to {MAX}"));
+        }
+        bounded.map(Self)
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "integer", "minimum": MIN, "maximum": MAX })
+    }
+}
+
+/// A number from 0.0 to 1.0.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ratio(pub(super) f64);
+
+impl Value for Ratio {
+    fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
+        let read = match value.get_ref() {
+            DeValue::Float(written) => written.as_str().parse().ok(),
+            // 0 and 1 are integers to TOML, ratios to everyone else.
+            DeValue::Integer(written) => written.as_str().parse().ok(),
+            _ => {
+                wrong_type(key, "a number", value, report);
+                return None;
+            }
+        };
+        let bounded = read.filter(|ratio| (0.0..=1.0).contains(ratio));
+        if bounded.is_none() {
+            let help = "0.5 fails over when fewer than half of the primaries are usable";
+            report.error(&value.span(), format!("`{key}` must be 0.0 to 1.0"), help);
+        }
+        bounded.map(Self)
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "number", "minimum": 0.0, "maximum": 1.0 })
+    }
+}
+
+/// The text of a string, or a report that it is none.
+fn text<'a>(
+    key: &str,
+    expected: &str,
+    value: &'a Spanned<DeValue<'_>>,
+    report: &mut Report,
+) -> Option<&'a str> {
+    let text = value.get_ref().as_str();
+    if text.is_none() {
+        wrong_type(key, expected, value, report);
+    }
+    text
+}
+
+/// A name: an RFC 1035 label in lower case, as Google Cloud's resources have.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Name(pub(super) String);
+
+impl Value for Name {
+    fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
+        let text = text(key, "a name", value, report)?;
+        let valid = (1..=63).contains(&text.len())
+            && text.starts_with(|first: char| first.is_ascii_lowercase())
+            && !text.ends_with('-')
+            && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'));
+        if !valid {
+            let help = "a name is 1 to 63 lower-case letters, digits and hyphens; it begins with a letter and ends \
+                        in no hyphen";
+            report.error(&value.span(), format!("`{text}` is not a name"), help);
+        }
+        valid.then(|| Self(text.to_owned()))
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$" })
+    }
+}
+
+/// The address of one host: a unicast address in its own family's notation.
+impl Value for IpAddr {
+    fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
+        let text = text(key, "an IP address", value, report)?;
+        let Ok(address) = text.parse::<Self>() else {
+            let help = "write an IPv4 or IPv6 address, without a port or a prefix length";
+            report.error(&value.span(), format!("`{text}` is not an IP address"), help);
+            return None;
+        };
+        let (kind, help) = match address {
+            Self::V6(v6) if let Some(v4) = v6.to_ipv4_mapped() => {
+                ("IPv4-mapped", format!("packets never carry one; write `{v4}`"))
+            }
+            _ if address.is_multicast() => ("multicast", one_host()),
+            _ if address.is_unspecified() => ("unspecified", one_host()),
+            _ if address.is_loopback() => ("loopback", one_host()),
+            Self::V4(v4) if v4.is_broadcast() => ("broadcast", one_host()),
+            _ => return Some(address),
+        };
+        report.error(&value.span(), format!("`{key}` must be a unicast address, `{text}` is {kind}"), help);
+        None
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "anyOf": [{ "format": "ipv4" }, { "format": "ipv6" }] })
+    }
+}
+
+fn one_host() -> String {
+    "write the address of one host that packets on the wire can carry".to_owned()
+}
+
+/// A prefix in CIDR notation, without host bits.
+impl Value for IpNet {
+    fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
+        let text = text(key, "a prefix", value, report)?;
+        let help = match (text.parse::<Self>(), text.parse::<IpAddr>()) {
+            (Ok(Self::V6(prefix)), _)
+                if prefix.prefix_len() >= 96 && prefix.addr().to_ipv4_mapped().is_some() =>
+            {
+                "packets never carry IPv4-mapped addresses; write the prefix in IPv4".to_owned()
+            }
+            (Ok(prefix), _) if prefix.addr() == prefix.network() => return Some(prefix),
+            (Ok(prefix), _) => {
+                let message = format!("`{text}` has bits set beyond its length");
+                report.error(&value.span(), message, format!("write `{}`", prefix.trunc()));
+                return None;
+            }
+            (Err(_), Ok(address)) => format!("write `{}`", Self::from(address)),
+            (Err(_), Err(_)) => "write a prefix such as `192.0.2.0/24` or `2001:db8::/32`".to_owned(),
+        };
+        report.error(&value.span(), format!("`{text}` is not a prefix in CIDR notation"), help);
+        None
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[0-9a-fA-F:.]+/[0-9]{1,3}$" })
+    }
+}
+
+/// A MAC address of one interface.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mac(pub(super) [u8; 6]);
+
+impl Value for Mac {
+    fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
+        let text = text(key, "a MAC address", value, report)?;
+        let Some(bytes) = hex_bytes::<6>(text, Some(':')) else {
+            let help = "write six bytes in hexadecimal with colons, such as `02:00:00:00:00:01`";
+            report.error(&value.span(), format!("`{text}` is not a MAC address"), help);
+            return None;
+        };
+        // IEEE 802: the lowest bit of the first byte marks a group address.
+        if bytes[0] & 1 == 1 || bytes == [0; 6] {
+            let help = "write the MAC address of one interface: not zero, and its first byte even";
+            report.error(&value.span(), format!("`{text}` is not the address of an interface"), help);
+            return None;
+        }
+        Some(Self(bytes))
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}$" })
+    }
+}
+
+/// The seed of a fleet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seed(pub(super) [u8; 16]);
+
+impl Value for Seed {
+    fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
+        let seed = hex_bytes(text(key, "a string of 32 hexadecimal digits", value, report)?, None);
+        if seed.is_none() {
+            let help = "make one with `openssl rand -hex 16` and give it to every appliance of the fleet";
+            report.error(&value.span(), format!("`{key}` must be 32 hexadecimal digits"), help);
+        }
+        seed.map(Self)
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[0-9a-fA-F]{32}$" })
+    }
+}
+
+/// Exactly `N` bytes of two hexadecimal digits each, with a separator between them or none.
+fn hex_bytes<const N: usize>(text: &str, separator: Option<char>) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    let mut digits = text.chars();
+    for (i, byte) in bytes.iter_mut().enumerate() {
+        if i > 0 && separator.is_some() && digits.next() != separator {
+            return None;
+        }
+        let (high, low) = (digits.next()?.to_digit(16)?, digits.next()?.to_digit(16)?);
+        *byte = (high << 4 | low) as u8;
+    }
+    digits.next().is_none().then_some(bytes)
+}
+
+/// The first and the last of a range of ports.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PortRange(pub(super) u16, pub(super) u16);
+
+impl Value for PortRange {
+    fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
+        let text = text(key, "a range of ports", value, report)?;
+        let range = text
+            .split_once('-')
+            .and_then(|(first, last)| Some((first.parse::<u16>().ok()?, last.parse::<u16>().ok()?)));
+        match range {
+            Some((first, last)) if 0 < first && first <= last => Some(Self(first, last)),
+            _ => {
+                let help = "write the first and the last port, such as `8000-8100`, each 1 to 65535";
+                report.error(&value.span(), format!("`{text}` is not a range of ports"), help);
+                None
+            }
+        }
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[0-9]{1,5}-[0-9]{1,5}$" })
+    }
+}
+
+/// ASCII text of at most [`TEXT_LIMIT`] bytes.
+#[derive(Clone, Debug)]
+pub(super) struct Ascii(pub(super) String);
+
+impl Value for Ascii {
+    fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
+        let text = text(key, "a string", value, report)?;
+        if !text.is_ascii() {
+            report.error(&value.span(), format!("`{key}` must be ASCII"), "leave out what is not ASCII");
+            return None;
+        }
+        if text.len() > TEXT_LIMIT {
+            let message = format!("`{key}` must be at most {TEXT_LIMIT} bytes long, not {}", text.len());
+            report.error(&value.span(), message, "shorten it");
+            return None;
+        }
+        Some(Self(text.to_owned()))
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "maxLength": TEXT_LIMIT })
+    }
+}
+
+/// A type whose values have names in the file.
+pub(super) trait Choice: Copy + PartialEq + 'static {
+    /// Every value with its name.
+    const CHOICES: &'static [(&'static str, Self)];
+}
+
+impl<T: Choice> Value for Chosen<T> {
+    fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
+        let text = text(key, "a string", value, report)?;
+        let chosen = T::CHOICES.iter().find(|(name, _)| *name == text);
+        if chosen.is_none() {
+            let names = || T::CHOICES.iter().map(|(name, _)| *name);
+            let known = || names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            let help = match closest(text, names()) {
+                Some(name) => format!("did you mean `{name}`?"),
+                None => format!("choose one of {}", known()),
+            };
+            report.error(&value.span(), format!("`{text}` is not a value of `{key}`"), help);
+        }
+        chosen.map(|(_, value)| Self(*value))
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        let names: Vec<_> = T::CHOICES.iter().map(|(name, _)| *name).collect();
+        json_schema!({ "type": "string", "enum": names })
+    }
+}
+
+/// A value chosen by name.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Chosen<T>(pub(super) T);
+
+impl<T: Choice> Chosen<T> {
+    /// Its name in the file.
+    pub(super) fn name(self) -> &'static str {
+        let chosen = T::CHOICES.iter().find(|(_, value)| *value == self.0);
+        chosen.map(|(name, _)| *name).expect("CHOICES holds every value")
+    }
+}
+
+impl Choice for LoadBalancingScheme {
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("EXTERNAL", Self::External), ("INTERNAL", Self::Internal)];
+}
