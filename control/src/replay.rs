@@ -3,7 +3,8 @@
 //! The frames go through the same workers, snapshots and conntrack table as live traffic. One thread reads; it hands
 //! each frame to the worker that its client's address picks, a chunk at a time, and writes what comes back in the
 //! order of the capture. Every tracking hash covers the client's address, so all packets that may share an entry
-//! meet the same worker in order, and the decisions do not depend on the number of workers. An event ends a chunk:
+//! meet the same worker in order, and the decisions do not depend on the number of workers. A new second of the
+//! capture's clock ends a chunk, so that no worker sees another's entries from a later time; an event ends one too:
 //! all frames before it are decided, the snapshot is published, and the rest follow.
 
 mod lane;
@@ -95,8 +96,9 @@ struct Replay {
     lanes: Vec<Lane>,
     events: std::iter::Peekable<std::vec::IntoIter<Event>>,
     outputs: Outputs,
-    /// The frames of the current chunk, in order.
+    /// The frames of the current chunk, in order, all of the second `now`.
     chunk: Vec<Job>,
+    now: Tick,
     frames: u64,
 }
 
@@ -113,8 +115,8 @@ impl Replay {
         let lane = |_| Lane::start(publisher.feed(), Arc::clone(&table), hasher.clone());
         let lanes = (0..workers.max(1)).map(lane).collect();
         let events = events.events.into_iter().peekable();
-        let (chunk, frames) = (Vec::with_capacity(CHUNK), 0);
-        Ok(Self { config, services, compiler, directory, publisher, lanes, events, outputs, chunk, frames })
+        let (chunk, now, frames) = (Vec::with_capacity(CHUNK), Tick::default(), 0);
+        Ok(Self { config, services, compiler, directory, publisher, lanes, events, outputs, chunk, now, frames })
     }
 
     fn run<R: Read>(&mut self, mut capture: CaptureReader<R>, summary: &mut Summary) -> Result<(), ReplayError> {
@@ -136,12 +138,13 @@ impl Replay {
                 self.decide_chunk(summary)?;
                 self.apply(event);
             }
-            let job = Job::new(&record, Tick::from_secs(now.as_secs()));
-            summary.read(record.wire_len);
-            self.chunk.push(job);
-            if self.chunk.len() == CHUNK {
+            let second = Tick::from_secs(now.as_secs());
+            if second != self.now || self.chunk.len() == CHUNK {
                 self.decide_chunk(summary)?;
+                self.now = second;
             }
+            summary.read(record.wire_len);
+            self.chunk.push(Job::new(&record));
         }
         self.decide_chunk(summary)
     }
@@ -176,7 +179,7 @@ impl Replay {
             shares[*lane].push(job);
         }
         for (lane, share) in self.lanes.iter().zip(shares) {
-            lane.submit(share);
+            lane.submit(self.now, share);
         }
         let mut decided: Vec<_> = self.lanes.iter_mut().map(|lane| lane.collect().into_iter()).collect();
         for lane in order {

@@ -25,12 +25,11 @@ pub(super) struct Job {
     pub(super) wire_len: u32,
     pub(super) decision: Decision,
     captured_len: usize,
-    now: Tick,
     frame: Mbuf,
 }
 
 impl Job {
-    pub(super) fn new(record: &Record<'_>, now: Tick) -> Self {
+    pub(super) fn new(record: &Record<'_>) -> Self {
         let mut frame = Mbuf::new();
         // What the capture cut off counts for lengths and never for decisions, so zeros do.
         frame.fill_padded(record.bytes, record.wire_len as usize);
@@ -39,7 +38,6 @@ impl Job {
             wire_len: record.wire_len,
             decision: Decision::PENDING,
             captured_len: record.bytes.len(),
-            now,
             frame,
         }
     }
@@ -72,7 +70,7 @@ fn quoted_or_own(frame: &[u8], packet: &Packet) -> Flow {
 
 /// A worker thread that decides the frames it is sent, in order.
 pub(super) struct Lane {
-    jobs: Option<SyncSender<Vec<Job>>>,
+    jobs: Option<SyncSender<(Tick, Vec<Job>)>>,
     decided: Receiver<(Vec<Job>, Counters)>,
     thread: Option<JoinHandle<()>>,
     counters: Counters,
@@ -80,12 +78,12 @@ pub(super) struct Lane {
 
 impl Lane {
     pub(super) fn start(feed: Feed<Snapshot>, table: Arc<ConntrackTable>, hasher: TrackingHasher) -> Self {
-        let (jobs, incoming) = mpsc::sync_channel::<Vec<Job>>(1);
+        let (jobs, incoming) = mpsc::sync_channel::<(Tick, Vec<Job>)>(1);
         let (outgoing, decided) = mpsc::sync_channel(1);
         let thread = std::thread::spawn(move || {
             let mut worker = Worker::new(feed.subscribe(), table, hasher);
-            for mut share in incoming {
-                decide(&mut worker, &mut share);
+            for (now, mut share) in incoming {
+                decide(&mut worker, now, &mut share);
                 if outgoing.send((share, worker.counters().clone())).is_err() {
                     break;
                 }
@@ -94,9 +92,9 @@ impl Lane {
         Self { jobs: Some(jobs), decided, thread: Some(thread), counters: Counters::default() }
     }
 
-    /// Gives the worker frames; [`Lane::collect`] must follow.
-    pub(super) fn submit(&self, share: Vec<Job>) {
-        let sent = self.jobs.as_ref().map(|jobs| jobs.send(share));
+    /// Gives the worker frames of the second `now`; [`Lane::collect`] must follow.
+    pub(super) fn submit(&self, now: Tick, share: Vec<Job>) {
+        let sent = self.jobs.as_ref().map(|jobs| jobs.send((now, share)));
         assert!(matches!(sent, Some(Ok(()))), "a replay's worker ends only when it is dropped");
     }
 
@@ -123,17 +121,15 @@ impl Drop for Lane {
     }
 }
 
-/// Decides `share` in bursts, none of which spans two ticks: the clock is read once per burst.
-fn decide(worker: &mut Worker, share: &mut [Job]) {
+/// Decides `share` in bursts.
+fn decide(worker: &mut Worker, now: Tick, share: &mut [Job]) {
     let mut frames = Vec::with_capacity(BURST);
     let mut decisions = [Decision::PENDING; BURST];
-    for second in share.chunk_by_mut(|a, b| a.now == b.now) {
-        for burst in second.chunks_mut(BURST) {
-            frames.extend(burst.iter_mut().map(|job| std::mem::take(&mut job.frame)));
-            worker.poll(&mut frames, &mut decisions[..burst.len()], burst[0].now);
-            for ((job, frame), decision) in burst.iter_mut().zip(frames.drain(..)).zip(decisions) {
-                (job.frame, job.decision) = (frame, decision);
-            }
+    for burst in share.chunks_mut(BURST) {
+        frames.extend(burst.iter_mut().map(|job| std::mem::take(&mut job.frame)));
+        worker.poll(&mut frames, &mut decisions[..burst.len()], now);
+        for ((job, frame), decision) in burst.iter_mut().zip(frames.drain(..)).zip(decisions) {
+            (job.frame, job.decision) = (frame, decision);
         }
     }
 }
