@@ -4,4 +4,5 @@ pub mod affinity;
 pub mod backend;
 pub mod delivery;
 pub mod frame;
+pub mod seed;
 pub mod time;
