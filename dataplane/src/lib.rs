@@ -4,5 +4,6 @@ pub mod affinity;
 pub mod backend;
 pub mod delivery;
 pub mod frame;
+pub mod maglev;
 pub mod seed;
 pub mod time;
