@@ -82,9 +82,8 @@ mod tests {
 
     #[test]
     fn table_grows_only_where_fractions_cannot_pay_for_whole_slots() {
-        let sizes_of = |small: usize, large: usize| {
-            Quotas::of(&[vec![1; small], vec![1000; large]].concat()).slots
-        };
+        let sizes_of =
+            |small: usize, large: usize| Quotas::of(&[vec![1; small], vec![1000; large]].concat()).slots;
         assert_eq!(sizes_of(1000, 0), 65_537);
         assert_eq!(sizes_of(0, 1000), 65_537);
         assert_eq!(sizes_of(500, 500), 65_537);

@@ -105,34 +105,42 @@ struct Race {
     displaced: Vec<u16>,
     /// Everything before this moment is settled.
     now: u64,
-    /// How much is settled at a time.
-    stride: u64,
 }
 
 impl Race {
     fn new(racers: Vec<Racer>, slots: u32) -> Self {
-        // In this time all racers together try about as many slots as there are.
-        let pace: f64 = racers.iter().map(|racer| 1.0 / racer.step as f64).sum();
-        let stride = (f64::from(slots) / pace / 8.0) as u64 + 1;
-        Self { racers, claims: vec![FREE; slots as usize], displaced: Vec::new(), now: 0, stride }
+        Self { racers, claims: vec![FREE; slots as usize], displaced: Vec::new(), now: 0 }
     }
 
     /// Runs until every racer has filled its room.
     ///
     /// The outcome is that of trying in order of time, and is reached without sorting the tries: a racer runs
-    /// ahead, and whoever arrives at a slot later but at an earlier time takes it over, upon which the displaced racer goes on
-    /// trying. That is the deferred acceptance of Gale and Shapley (1962), whose outcome does not depend on
+    /// ahead, and one that arrives at the same slot at an earlier time takes it over, upon which the displaced racer
+    /// goes on trying. That is the deferred acceptance of Gale and Shapley (1962), whose outcome does not depend on
     /// who proposes when. Going in strides only keeps such takeovers few.
     fn settle(&mut self) {
-        while self.racers.iter().any(|racer| racer.held < racer.room) {
-            self.now += self.stride;
-            for racer in 0..self.racers.len() {
-                self.advance(racer);
+        loop {
+            let open: Vec<u16> = (0..self.racers.len())
+                .filter(|&racer| self.racers[racer].held < self.racers[racer].room)
+                .map(|racer| racer as u16)
+                .collect();
+            if open.is_empty() {
+                return;
             }
-            while let Some(racer) = self.displaced.pop() {
+            self.now += self.stride(&open);
+            for racer in open {
                 self.advance(usize::from(racer));
+                while let Some(displaced) = self.displaced.pop() {
+                    self.advance(usize::from(displaced));
+                }
             }
         }
+    }
+
+    /// A time in which these racers together try about an eighth as many slots as there are.
+    fn stride(&self, open: &[u16]) -> u64 {
+        let pace: f64 = open.iter().map(|&racer| 1.0 / self.racers[usize::from(racer)].step as f64).sum();
+        (self.claims.len() as f64 / pace / 8.0) as u64 + 1
     }
 
     /// Lets one racer try until it has filled its room or reached the present.
