@@ -55,7 +55,7 @@ fn judge(entry: &Entry) -> Standing {
 
 /// One pair of buckets with these entries in it.
 fn table(entries: &[(u64, Entry)]) -> Arc<ConntrackTable> {
-    let table = ConntrackTable::with_capacity(2).unwrap();
+    let table = ConntrackTable::with_capacity(2).expect("a model has memory");
     assert_eq!(table.place_count(), 4);
     for &(key, entry) in entries {
         assert_eq!(table.insert(TrackingKey(key), entry, |_| Standing::Live), Inserted::New);

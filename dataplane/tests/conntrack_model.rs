@@ -57,7 +57,7 @@ struct Trial {
 
 impl Trial {
     fn new(keys: u64, start: u32) -> Self {
-        let table = ConntrackTable::with_capacity(4).unwrap();
+        let table = ConntrackTable::with_capacity(4).expect("128 bytes");
         assert_eq!(table.place_count(), PLACES);
         Self {
             table,

@@ -23,7 +23,8 @@ fn no_worker_ever_finds_another_keys_entry() {
     const KEYS: u64 = 64;
     let table = ConntrackTable::with_capacity(10).unwrap();
     let stop = AtomicBool::new(false);
-    let judge = |entry: &Entry| if entry.backend.0 % 2 == 0 { Standing::Void } else { Standing::HalfOpen };
+    let judge =
+        |entry: &Entry| if entry.backend.0.is_multiple_of(2) { Standing::Void } else { Standing::HalfOpen };
     thread::scope(|scope| {
         let (table, stop) = (&table, &stop);
         for worker in 0..4u64 {
@@ -68,7 +69,7 @@ fn no_worker_ever_finds_another_keys_entry() {
 #[test]
 fn workers_that_insert_one_key_at_once_agree() {
     const WORKERS: u32 = 4;
-    let rounds = if cfg!(miri) { 20 } else { 5_000 };
+    const ROUNDS: u64 = 5_000;
     let table = ConntrackTable::with_capacity(10).unwrap();
     let start = Barrier::new(WORKERS as usize);
     let entry = |worker| Entry {
@@ -83,7 +84,7 @@ fn workers_that_insert_one_key_at_once_agree() {
             let (table, start) = (&table, &start);
             scope.spawn(move || {
                 let mut learned = Vec::new();
-                for round in 0..rounds {
+                for round in 0..ROUNDS {
                     start.wait();
                     let outcome = table.insert(TrackingKey(round), entry(worker), |_| Standing::Live);
                     learned.push(if let Inserted::Lost(winner) = outcome {
