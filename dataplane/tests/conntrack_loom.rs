@@ -4,8 +4,8 @@
 //! RUSTFLAGS="--cfg loom" cargo test -p guideway-dataplane --release --test conntrack_loom
 //! ```
 //!
-//! Under `--cfg loom` a bucket has two places, so a table of one pair has four. Threads are preempted at most
-//! `PREEMPTIONS` times a run, which every known bug of this kind needs fewer of.
+//! Under `--cfg loom` a bucket has two places, so a table of one pair has four. The number of
+//! preemptions in a run is bounded: three with two workers, two with three, which keeps the suite under a minute.
 #![cfg(loom)]
 
 use guideway_dataplane::backend::{BackendHandle, Generation};
@@ -14,14 +14,20 @@ use guideway_dataplane::time::Tick;
 use loom::sync::Arc;
 use loom::thread;
 
-const PREEMPTIONS: usize = 3;
-
 /// The clock of all workers here; void entries bear time zero.
 const NOW: Tick = Tick(100);
 
 fn model(claim: impl Fn() + Send + Sync + 'static) {
+    bounded_model(3, claim);
+}
+
+fn model_of_three(claim: impl Fn() + Send + Sync + 'static) {
+    bounded_model(2, claim);
+}
+
+fn bounded_model(preemptions: usize, claim: impl Fn() + Send + Sync + 'static) {
     let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(PREEMPTIONS);
+    model.preemption_bound = Some(preemptions);
     model.check(claim);
 }
 
@@ -49,8 +55,8 @@ fn judge(entry: &Entry) -> Standing {
 
 /// One pair of buckets with these entries in it.
 fn table(entries: &[(u64, Entry)]) -> Arc<ConntrackTable> {
-    let table = ConntrackTable::with_capacity(2).unwrap();
-    assert_eq!(table.places_total(), 4);
+    let table = ConntrackTable::with_capacity(2).expect("a model has memory");
+    assert_eq!(table.place_count(), 4);
     for &(key, entry) in entries {
         assert_eq!(table.insert(TrackingKey(key), entry, |_| Standing::Live), Inserted::New);
     }
@@ -65,13 +71,15 @@ fn backend_of(table: &ConntrackTable, key: u64) -> Option<u32> {
     table.lookup(TrackingKey(key)).map(|found| found.entry().backend.0)
 }
 
-/// Where the inserting worker sends its packet.
-fn learned(outcome: Inserted, own: u32) -> u32 {
-    match outcome {
+/// Inserts an entry for key 8, and says which backend the worker learns: from the outcome, and from every lookup after.
+fn learned(table: &ConntrackTable, own: u32) -> u32 {
+    let learned = match insert(table, 8, to_backend(own)) {
         Inserted::Lost(winner) => winner.backend.0,
         Inserted::Full => panic!("there was room"),
         _ => own,
-    }
+    };
+    assert_eq!(backend_of(table, 8), Some(learned));
+    learned
 }
 
 #[test]
@@ -80,9 +88,9 @@ fn two_workers_with_one_key_agree_on_one_entry() {
         let table = table(&[]);
         let other = thread::spawn({
             let table = table.clone();
-            move || learned(insert(&table, 8, to_backend(1)), 1)
+            move || learned(&table, 1)
         });
-        let here = learned(insert(&table, 8, to_backend(2)), 2);
+        let here = learned(&table, 2);
         assert_eq!(here, other.join().unwrap());
         assert_eq!(table.occupancy(), 1);
         assert_eq!(backend_of(&table, 8), Some(here));
@@ -98,10 +106,10 @@ fn workers_that_took_different_places_for_one_key_agree_on_one_entry() {
             let table = table.clone();
             move || {
                 table.sweep(&mut SweepCursor::default(), 1, judge);
-                learned(insert(&table, 8, to_backend(1)), 1)
+                learned(&table, 1)
             }
         });
-        let here = learned(insert(&table, 8, to_backend(2)), 2);
+        let here = learned(&table, 2);
         assert_eq!(here, other.join().unwrap());
         assert_eq!(table.entries().filter(|entry| entry.backend.0 != 9).count(), 1);
         assert_eq!(backend_of(&table, 8), Some(here));
@@ -114,12 +122,33 @@ fn workers_that_replace_one_void_entry_agree_on_one_entry() {
         let table = table(&[(8, long_idle(9))]);
         let other = thread::spawn({
             let table = table.clone();
-            move || learned(insert(&table, 8, to_backend(1)), 1)
+            move || learned(&table, 1)
         });
-        let here = learned(insert(&table, 8, to_backend(2)), 2);
+        let here = learned(&table, 2);
         assert_eq!(here, other.join().unwrap());
         assert_eq!(table.occupancy(), 1);
         assert_eq!(backend_of(&table, 8), Some(here));
+    });
+}
+
+#[test]
+fn three_workers_with_one_key_agree_on_one_entry() {
+    model_of_three(|| {
+        let table = table(&[(2, long_idle(9))]);
+        let others = [1, 2].map(|own| {
+            let table = table.clone();
+            thread::spawn(move || {
+                if own == 1 {
+                    table.sweep(&mut SweepCursor::default(), 1, judge);
+                }
+                learned(&table, own)
+            })
+        });
+        let here = learned(&table, 3);
+        for other in others {
+            assert_eq!(here, other.join().unwrap());
+        }
+        assert_eq!(table.entries().filter(|entry| entry.backend.0 != 9).count(), 1);
     });
 }
 
@@ -129,13 +158,40 @@ fn a_restart_beside_an_insertion_leaves_one_entry() {
         let table = table(&[(8, to_backend(9))]);
         let other = thread::spawn({
             let table = table.clone();
-            move || learned(table.restart(TrackingKey(8), to_backend(1), judge), 1)
+            move || match table.restart(TrackingKey(8), to_backend(1), judge) {
+                Inserted::Lost(winner) => winner.backend.0,
+                outcome => {
+                    assert_eq!(outcome, Inserted::Replaced);
+                    1
+                }
+            }
         });
-        let here = learned(insert(&table, 8, to_backend(2)), 2);
+        let here = match insert(&table, 8, to_backend(2)) {
+            Inserted::Lost(winner) => winner.backend.0,
+            outcome => {
+                assert_eq!(outcome, Inserted::New);
+                2
+            }
+        };
         let other = other.join().unwrap();
         assert_eq!(table.occupancy(), 1);
         assert_eq!(backend_of(&table, 8), Some(other));
-        assert!(here == 9 || here == other, "{here} was never in the table");
+        assert!(here == 9 || here == other, "{here} is neither the former entry nor the one that stands");
+    });
+}
+
+#[test]
+fn an_entry_that_a_worker_can_count_it_can_find() {
+    model(|| {
+        let table = table(&[]);
+        let other = thread::spawn({
+            let table = table.clone();
+            move || insert(&table, 8, to_backend(1))
+        });
+        if table.occupancy() == 1 {
+            assert_eq!(backend_of(&table, 8), Some(1));
+        }
+        assert_eq!(other.join().unwrap(), Inserted::New);
     });
 }
 
@@ -166,7 +222,8 @@ fn two_workers_that_want_the_last_place_never_mix_their_keys() {
 #[test]
 fn a_lookup_beside_an_eviction_finds_its_own_keys_entry_or_none() {
     model(|| {
-        let table = table(&[(2, long_idle(20)), (4, to_backend(40)), (6, to_backend(60)), (7, to_backend(70))]);
+        let table =
+            table(&[(2, long_idle(20)), (4, to_backend(40)), (6, to_backend(60)), (7, to_backend(70))]);
         let other = thread::spawn({
             let table = table.clone();
             move || assert_eq!(insert(&table, 8, to_backend(1)), Inserted::EvictedVoid)
@@ -180,20 +237,20 @@ fn a_lookup_beside_an_eviction_finds_its_own_keys_entry_or_none() {
 
 #[test]
 fn a_lookup_never_sees_an_entry_that_loses_its_contest() {
-    model(|| {
+    model_of_three(|| {
         let table = table(&[(2, long_idle(9))]);
         let one = thread::spawn({
             let table = table.clone();
             move || {
                 table.sweep(&mut SweepCursor::default(), 1, judge);
-                learned(insert(&table, 8, to_backend(1)), 1)
+                learned(&table, 1)
             }
         });
         let two = thread::spawn({
             let table = table.clone();
             move || backend_of(&table, 8)
         });
-        let here = learned(insert(&table, 8, to_backend(2)), 2);
+        let here = learned(&table, 2);
         assert_eq!(here, one.join().unwrap());
         assert!(two.join().unwrap().is_none_or(|seen| seen == here));
     });

@@ -12,9 +12,9 @@
 //! entries (6.3 million buckets) that is 73 buckets a second: 4.6 KB of memory traffic. Faster passes are for the sake
 //! of [`occupancy`](ConntrackTable::occupancy), not of safety.
 
+use super::Standing;
 use super::entry::{Entry, Phase};
 use super::table::{BUCKET, ConntrackTable};
-use super::Standing;
 
 /// How long a pass of sweeps over the whole table may take.
 pub const LONGEST_PASS_SECONDS: usize = 86_400;
@@ -35,8 +35,8 @@ impl ConntrackTable {
         judge: impl Fn(&Entry) -> Standing,
     ) -> usize {
         let mut emptied = 0;
-        for _ in 0..buckets.min(self.buckets()) {
-            let first = cursor.0 % self.buckets() * BUCKET;
+        for _ in 0..buckets.min(self.bucket_count()) {
+            let first = cursor.0 % self.bucket_count() * BUCKET;
             for place in &self.places()[first..first + BUCKET] {
                 let state = place.state();
                 let void = state.phase() == Phase::Settled && judge(&state.entry()) == Standing::Void;
@@ -44,7 +44,7 @@ impl ConntrackTable {
                     emptied += 1;
                 }
             }
-            cursor.0 = (cursor.0 + 1) % self.buckets();
+            cursor.0 = (cursor.0 + 1) % self.bucket_count();
         }
         emptied
     }
@@ -52,6 +52,6 @@ impl ConntrackTable {
     /// How many buckets a second must be swept at least.
     #[must_use]
     pub fn buckets_per_second(&self) -> usize {
-        self.buckets().div_ceil(LONGEST_PASS_SECONDS)
+        self.bucket_count().div_ceil(LONGEST_PASS_SECONDS)
     }
 }

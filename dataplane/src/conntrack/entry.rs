@@ -87,7 +87,11 @@ impl State {
     /// The word under which `entry` takes over a place that was in state `before`.
     pub(super) fn succeeding(before: Self, entry: &Entry) -> Self {
         debug_assert!(entry.backend.0 < BackendHandle::LIMIT, "{:?} has no room in an entry", entry.backend);
-        debug_assert!(entry.generation.0 < Generation::LIMIT, "{:?} has no room in an entry", entry.generation);
+        debug_assert!(
+            entry.generation.0 < Generation::LIMIT,
+            "{:?} has no room in an entry",
+            entry.generation
+        );
         let turn = before.0.wrapping_add(1 << Self::TURN) & Self::TURN_MASK;
         // The masks keep a handle that is out of range, a bug elsewhere, from spilling into its neighbours.
         let backend = u64::from(entry.backend.0 & (BackendHandle::LIMIT - 1)) << Self::BACKEND;
@@ -174,7 +178,8 @@ mod tests {
         for backend in [0, 1, BackendHandle::LIMIT - 1] {
             for generation in [0, 1, Generation::LIMIT - 1] {
                 for seen in [0, 1, SEEN_MASK] {
-                    for (persists, half_open) in [(false, false), (false, true), (true, false), (true, true)] {
+                    for (persists, half_open) in [(false, false), (false, true), (true, false), (true, true)]
+                    {
                         let entry = Entry {
                             backend: BackendHandle(backend),
                             generation: Generation(generation),

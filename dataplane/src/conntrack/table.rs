@@ -113,15 +113,15 @@ impl ConntrackTable {
         self.entries().count()
     }
 
-    /// How many entries there is room for, if keys spread themselves perfectly.
+    /// How many places the table has: three for every two entries of its capacity, rounded up to whole pairs.
     #[must_use]
-    pub fn places_total(&self) -> usize {
+    pub fn place_count(&self) -> usize {
         self.pairs * PAIR
     }
 
     /// How many buckets the table has.
     #[must_use]
-    pub fn buckets(&self) -> usize {
+    pub fn bucket_count(&self) -> usize {
         self.pairs * 2
     }
 
@@ -141,7 +141,7 @@ impl ConntrackTable {
 
 impl fmt::Debug for ConntrackTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConntrackTable").field("places_total", &self.places_total()).finish_non_exhaustive()
+        f.debug_struct("ConntrackTable").field("place_count", &self.place_count()).finish_non_exhaustive()
     }
 }
 
@@ -240,7 +240,9 @@ impl<'t> Neighbourhood<'t> {
             };
             let Some(tentative) = self.place(n).occupy(before, self.key, entry) else { continue };
             match self.settle(n, tentative) {
-                Some((place, stands)) if place == n && stands.frozen() == tentative.frozen() => return outcome,
+                Some((place, stands)) if place == n && stands.frozen() == tentative.frozen() => {
+                    return outcome;
+                }
                 Some((_, winner)) => return Inserted::Lost(winner.entry()),
                 None => {}
             }
@@ -277,7 +279,8 @@ impl<'t> Neighbourhood<'t> {
             }
         }
         let room = |outcome| move |(n, state)| Choice::Room(n, state, outcome);
-        None.or(empty.map(room(Inserted::New)))
+        empty
+            .map(room(Inserted::New))
             .or(void.map(room(Inserted::EvictedVoid)))
             .or(half_open.map(room(Inserted::EvictedHalfOpen)))
             .unwrap_or(if in_motion { Choice::InMotion } else { Choice::Full })
