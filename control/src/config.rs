@@ -63,7 +63,8 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with it, at once; of text that is not TOML, the first place where it is not.
+    /// Everything that is wrong with it, at once. Text that is not TOML, and lists beyond their limits, come first
+    /// and are looked into no further.
     pub fn parse(name: &str, text: &str) -> Result<Self, ConfigErrors> {
         let mut report = Report::default();
         let config = Self::read(text, &mut report);
@@ -94,7 +95,9 @@ impl Config {
     }
 
     fn from_file(file: &ConfigFile, report: &mut Report) -> Option<Self> {
-        limits::check(file, report);
+        if !limits::check(file, report) {
+            return None;
+        }
         let scope = Scope::new(file, report);
 
         let network = Network::parse(&file.network, report);

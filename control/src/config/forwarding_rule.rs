@@ -153,6 +153,7 @@ impl ForwardingRuleFile {
                 _ => "write `all_ports = true`, or a second rule",
             };
             report.error(list.span(), message, help);
+            return None;
         }
         let mut seen: Vec<(u16, &Field<_>)> = Vec::new();
         for field in ports {
@@ -185,10 +186,11 @@ impl ForwardingRuleFile {
             report.error(list.span(), "an empty list of source ranges", "leave it out to take every client");
             return None;
         }
-        limit("source ranges", ranges, MAX_SOURCE_RANGES, report);
-
+        if !limit("source ranges", ranges, MAX_SOURCE_RANGES, report) {
+            return None;
+        }
         let mut seen: Vec<(IpNet, &Field<IpNet>)> = Vec::new();
-        for field in ranges.iter().take(MAX_SOURCE_RANGES) {
+        for field in ranges {
             let Some(range) = field.copied() else { continue };
             if let Some((_, earlier)) = seen.iter().find(|(seen, _)| *seen == range) {
                 let earlier = [(earlier.span(), "the first".to_owned())];

@@ -23,9 +23,9 @@ type Parsed<'f> = (&'f ForwardingRuleFile, &'f ForwardingRule);
 /// Reports rules that contradict each other, and rules with source ranges that have no base rule.
 pub(super) fn check(rules: &[Written<'_>], report: &mut Report) {
     let parsed: Vec<_> = rules.iter().filter_map(|(file, rule)| Some((*file, (*rule)?))).collect();
-    let unparsed: Vec<_> = rules.iter().filter(|(_, rule)| rule.is_none()).map(|(file, _)| *file).collect();
+    let unparsed = rules.iter().filter(|(_, rule)| rule.is_none()).map(|(file, _)| file.ip_address.copied());
     check_contradictions(&parsed, report);
-    check_base_rules(&parsed, &unparsed, report);
+    check_base_rules(&parsed, &unparsed.collect(), report);
 }
 
 /// What precedence looks at: rules of different classes are always in order.
@@ -95,19 +95,17 @@ fn runs(rule: usize, ports: &Ports) -> Vec<Run> {
     }
 }
 
-/// An unparsed rule might be the base of any rule at its address.
-fn check_base_rules(rules: &[Parsed<'_>], unparsed: &[&ForwardingRuleFile], report: &mut Report) {
+/// A rule that could not be parsed might be the base of any rule at its address, if that much is known of it.
+fn check_base_rules(rules: &[Parsed<'_>], unparsed: &HashSet<Option<IpAddr>>, report: &mut Report) {
     let key = |rule: &ForwardingRule| (rule.address, rule.protocol, rule.ports.clone());
     let bases: HashSet<_> =
         rules.iter().filter(|(_, rule)| rule.source_ranges.is_empty()).map(|(_, rule)| key(rule)).collect();
     for (file, rule) in rules {
-        let may_be_base = |unparsed: &&ForwardingRuleFile| {
-            unparsed.ip_address.copied().is_none_or(|address| address == rule.address)
-        };
         if rule.source_ranges.is_empty()
             || rule.scheme == LoadBalancingScheme::Internal
             || bases.contains(&key(rule))
-            || unparsed.iter().any(may_be_base)
+            || unparsed.contains(&Some(rule.address))
+            || unparsed.contains(&None)
         {
             continue;
         }

@@ -136,13 +136,18 @@ impl Report {
         if self.seen.contains(&error) {
             return;
         }
-        if self.problems.len() == LIMIT {
+        if self.is_full() {
             self.omitted += 1;
             return;
         }
         self.seen.insert(error);
         let related = related.into_iter().map(|(span, label)| (span.clone(), label)).collect();
         self.problems.push(Problem { span: span.clone(), message, help: help.into(), related });
+    }
+
+    /// Whether further errors are only counted.
+    pub(super) fn is_full(&self) -> bool {
+        self.problems.len() == LIMIT
     }
 
     /// Nothing where nothing was reported, else the errors in the order of the file.
