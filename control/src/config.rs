@@ -28,11 +28,14 @@ pub use route::Route;
 pub use schema::schema;
 
 use field::{Field, Table, elements};
-use file::{ConfigFile, ForwardingRuleFile};
+use file::ConfigFile;
 use limits::MAX_FILE_BYTES;
 use names::Scope;
 use report::Report;
 use toml::de::DeTable;
+
+/// A commented configuration with every table.
+pub const EXAMPLE: &str = include_str!("default.toml");
 
 /// A whole configuration whose every rule has been checked; references are indices into its lists.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,7 +63,8 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with it, at once; of text that is not TOML, the first place where it is not.
+    /// Everything that is wrong with it, at once. Text that is not TOML, and lists beyond their limits, come first
+    /// and are looked into no further.
     pub fn parse(name: &str, text: &str) -> Result<Self, ConfigErrors> {
         let mut report = Report::default();
         let config = Self::read(text, &mut report);
@@ -91,7 +95,9 @@ impl Config {
     }
 
     fn from_file(file: &ConfigFile, report: &mut Report) -> Option<Self> {
-        limits::check(file, report);
+        if !limits::check(file, report) {
+            return None;
+        }
         let scope = Scope::new(file, report);
 
         let network = Network::parse(&file.network, report);
@@ -130,11 +136,8 @@ fn all<T>(parsed: Vec<Option<T>>) -> Option<Vec<T>> {
     parsed.into_iter().collect()
 }
 
-/// The rules that could be parsed, each with what is written of it.
-fn written<'f>(
-    file: &'f ConfigFile,
-    rules: &'f [Option<ForwardingRule>],
-) -> Vec<(&'f ForwardingRuleFile, &'f ForwardingRule)> {
+/// What is written of each rule, with the rule.
+fn written<'f>(file: &'f ConfigFile, rules: &'f [Option<ForwardingRule>]) -> Vec<precedence::Written<'f>> {
     let files = elements(&file.forwarding_rule).iter();
-    files.zip(rules).filter_map(|(file, rule)| Some((file.get()?, rule.as_ref()?))).collect()
+    files.zip(rules).filter_map(|(file, rule)| Some((file.get()?, rule.as_ref()))).collect()
 }

@@ -103,5 +103,5 @@ fn counts(config: &Config) -> serde_json::Value {
 }
 
 fn listed(errors: &ConfigErrors) -> serde_json::Value {
-    json!({ "ok": false, "errors": errors.errors() })
+    json!({ "ok": false, "file": errors.name(), "errors": errors.errors() })
 }

@@ -8,7 +8,6 @@ use guideway_dataplane::delivery::DeliveryMode;
 use super::MacAddress;
 use super::field::{Field, Optional};
 use super::file::{BackendGroupFile, EndpointFile, NetworkFile};
-use super::limits::{MAX_ENDPOINTS_OF_A_GROUP, limit};
 use super::names::Names;
 use super::report::{Report, Span};
 use super::value::{Choice, Chosen, Integer};
@@ -34,7 +33,6 @@ impl BackendGroup {
     ) -> Option<Self> {
         let delivery = file.delivery(report);
         let endpoints = file.endpoints.get()?;
-        limit("endpoints", endpoints, MAX_ENDPOINTS_OF_A_GROUP, report);
         Names::new(endpoints, report);
         file.check_addresses(report);
         Some(Self {

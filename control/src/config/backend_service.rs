@@ -231,7 +231,10 @@ impl BackendServiceFile {
         let names = self.health_checks.get()?;
         let [name] = names.as_slice() else {
             let message = format!("a backend service has one health check, not {}", names.len());
-            let help = "name exactly one: without any, no backend would ever be healthy";
+            let help = match names.as_slice() {
+                [] => "name one: without it, no backend would ever be healthy",
+                _ => "keep one of them",
+            };
             report.error(self.health_checks.span(), message, help);
             return None;
         };

@@ -80,6 +80,7 @@ pub(super) fn wrong_type(key: &str, expected: &str, value: &Spanned<DeValue<'_>>
     let article = if found.starts_with(['a', 'i']) { "an" } else { "a" };
     let help = match (expected, value.get_ref()) {
         ("an array of tables", DeValue::Table(_)) => format!("write `[[{key}]]` in place of `[{key}]`"),
+        ("a table", DeValue::Array(_)) => format!("write `[{key}]` in place of `[[{key}]]`, once"),
         ("an integer", DeValue::String(_)) => "write the number without quotes".to_owned(),
         ("`true` or `false`", DeValue::String(_)) => "write it without quotes".to_owned(),
         ("an array", DeValue::String(_) | DeValue::Integer(_)) => "put brackets around it: `[…]`".to_owned(),
@@ -173,9 +174,11 @@ impl<T: Value> Value for Vec<Field<T>> {
             wrong_type(key, if tables { "an array of tables" } else { "an array" }, value, report);
             return None;
         };
-        let element =
-            |value: &Spanned<DeValue<'_>>| Field { value: T::read(key, value, report), span: value.span() };
-        Some(elements.iter().map(element).collect())
+        let element = |(i, value): (usize, &Spanned<DeValue<'_>>)| Field {
+            value: T::read(&format!("{key}[{i}]"), value, report),
+            span: value.span(),
+        };
+        Some(elements.iter().enumerate().map(element).collect())
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {

@@ -104,11 +104,14 @@ impl ForwardingRuleFile {
         ];
         let mut written = written.into_iter().flatten();
         let Some(first) = written.next() else {
-            report.error(
-                self.name.span(),
-                "a forwarding rule without ports",
-                "add one of `ports = [80, 443]`, `port_range = \"8000-8100\"` and `all_ports = true`",
-            );
+            let help = match (self.protocol(), self.scheme()) {
+                (Some(RuleProtocol::L3Default), _) => "add `all_ports = true`",
+                (_, Some(LoadBalancingScheme::Internal)) => {
+                    "add one of `ports = [80, 443]` and `all_ports = true`"
+                }
+                _ => "add one of `ports = [80, 443]`, `port_range = \"8000-8100\"` and `all_ports = true`",
+            };
+            report.error(self.name.span(), "a forwarding rule without ports", help);
             return None;
         };
         if let Some(second) = written.next() {
@@ -150,6 +153,7 @@ impl ForwardingRuleFile {
                 _ => "write `all_ports = true`, or a second rule",
             };
             report.error(list.span(), message, help);
+            return None;
         }
         let mut seen: Vec<(u16, &Field<_>)> = Vec::new();
         for field in ports {
@@ -180,11 +184,13 @@ impl ForwardingRuleFile {
         let ranges = elements(&self.source_ip_ranges);
         if list.get().is_some() && ranges.is_empty() {
             report.error(list.span(), "an empty list of source ranges", "leave it out to take every client");
+            return None;
         }
-        limit("source ranges", ranges, MAX_SOURCE_RANGES, report);
-
+        if !limit("source ranges", ranges, MAX_SOURCE_RANGES, report) {
+            return None;
+        }
         let mut seen: Vec<(IpNet, &Field<IpNet>)> = Vec::new();
-        for field in ranges.iter().take(MAX_SOURCE_RANGES) {
+        for field in ranges {
             let Some(range) = field.copied() else { continue };
             if let Some((_, earlier)) = seen.iter().find(|(seen, _)| *seen == range) {
                 let earlier = [(earlier.span(), "the first".to_owned())];

@@ -84,7 +84,7 @@ impl HealthCheckFile {
         let proxy_header = ("proxy_header", proxy_header, kind != Grpc, "every type but GRPC");
         for (key, span, known, kinds) in texts.into_iter().chain([proxy_header]) {
             if let (Some(span), false) = (span, known) {
-                let message = format!("a {} health check has no `{key}`", Chosen(kind).name());
+                let message = format!("a health check of type {} has no `{key}`", Chosen(kind).name());
                 report.error(span, message, format!("leave it out: it is for {kinds}"));
             }
         }

@@ -54,19 +54,31 @@ const _: () = assert!(
     MAX_SERVICES * MAX_ENDPOINTS_OF_A_SERVICE < guideway_dataplane::backend::BackendHandle::LIMIT as usize
 );
 
-/// Reports every kind of noun of which there are too many.
-pub(super) fn check(file: &ConfigFile, report: &mut Report) {
-    limit("forwarding rules", elements(&file.forwarding_rule), MAX_RULES, report);
-    limit("backend services", elements(&file.backend_service), MAX_SERVICES, report);
-    limit("backend groups", elements(&file.backend_group), MAX_GROUPS, report);
-    limit("health checks", elements(&file.health_check), MAX_HEALTH_CHECKS, report);
-    limit("routes", elements(&file.route), MAX_ROUTES, report);
+/// Reports lists that are too long, and says whether none is: what looks at every pair of their elements relies on
+/// it.
+pub(super) fn check(file: &ConfigFile, report: &mut Report) -> bool {
+    let mut within = limit("forwarding rules", elements(&file.forwarding_rule), MAX_RULES, report);
+    within &= limit("backend services", elements(&file.backend_service), MAX_SERVICES, report);
+    within &= limit("backend groups", elements(&file.backend_group), MAX_GROUPS, report);
+    within &= limit("health checks", elements(&file.health_check), MAX_HEALTH_CHECKS, report);
+    within &= limit("routes", elements(&file.route), MAX_ROUTES, report);
+    for service in elements(&file.backend_service).iter().filter_map(Field::get) {
+        let members = service.backends.get().map_or(&[][..], Vec::as_slice);
+        within &= limit("backend groups of one service", members, 2 * MAX_MEMBERS_OF_A_KIND, report);
+    }
+    for group in elements(&file.backend_group).iter().filter_map(Field::get) {
+        let endpoints = group.endpoints.get().map_or(&[][..], Vec::as_slice);
+        within &= limit("endpoints of one group", endpoints, MAX_ENDPOINTS_OF_A_GROUP, report);
+    }
+    within
 }
 
-/// Reports the first element beyond a limit.
-pub(super) fn limit<T>(noun: &str, elements: &[Field<T>], limit: usize, report: &mut Report) {
-    if let Some(first_beyond) = elements.get(limit) {
+/// Reports the first element beyond a limit, and says whether there is none.
+pub(super) fn limit<T>(noun: &str, elements: &[Field<T>], limit: usize, report: &mut Report) -> bool {
+    let beyond = elements.get(limit);
+    if let Some(first) = beyond {
         let message = format!("{} {noun}, and at most {limit} are allowed", elements.len());
-        report.error(first_beyond.span(), message, format!("leave out the {noun} from here on"));
+        report.error(first.span(), message, "leave out those from here on");
     }
+    beyond.is_none()
 }

@@ -80,9 +80,9 @@ impl<'f, T: Named> Names<'f, T> {
         let Name(text) = name.get()?;
         let index = self.indices.get(text.as_str()).copied();
         if index.is_none() {
-            let mut known: Vec<_> = self.indices.keys().copied().collect();
-            known.sort_unstable();
-            let help = match closest(text, known) {
+            // Likeness to every other name takes long, and a full report shows no more of it.
+            let likely = || closest(text, self.iter().map(|(known, _)| known));
+            let help = match (!report.is_full()).then(likely).flatten() {
                 Some(name) => format!("did you mean `{name}`?"),
                 None => format!("add a {} of this name", T::NOUN),
             };

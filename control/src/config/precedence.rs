@@ -7,19 +7,25 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
+use guideway_dataplane::affinity::LoadBalancingScheme;
 use ipnet::IpNet;
 
 use super::file::ForwardingRuleFile;
 use super::forwarding_rule::{ForwardingRule, Ports, RuleProtocol};
 use super::report::Report;
 
-/// A rule with what is written of it.
-pub(super) type Written<'f> = (&'f ForwardingRuleFile, &'f ForwardingRule);
+/// What is written of a rule, and the rule, if it could be parsed.
+pub(super) type Written<'f> = (&'f ForwardingRuleFile, Option<&'f ForwardingRule>);
+
+/// A rule that could be parsed.
+type Parsed<'f> = (&'f ForwardingRuleFile, &'f ForwardingRule);
 
 /// Reports rules that contradict each other, and rules with source ranges that have no base rule.
 pub(super) fn check(rules: &[Written<'_>], report: &mut Report) {
-    check_contradictions(rules, report);
-    check_base_rules(rules, report);
+    let parsed: Vec<_> = rules.iter().filter_map(|(file, rule)| Some((*file, (*rule)?))).collect();
+    let unparsed = rules.iter().filter(|(_, rule)| rule.is_none()).map(|(file, _)| file.ip_address.copied());
+    check_contradictions(&parsed, report);
+    check_base_rules(&parsed, &unparsed.collect(), report);
 }
 
 /// What precedence looks at: rules of different classes are always in order.
@@ -39,7 +45,7 @@ struct Run {
     rule: usize,
 }
 
-fn check_contradictions(rules: &[Written<'_>], report: &mut Report) {
+fn check_contradictions(rules: &[Parsed<'_>], report: &mut Report) {
     let mut classes: HashMap<Class, Vec<Run>> = HashMap::new();
     for (i, (_, rule)) in rules.iter().enumerate() {
         let sources = rule.source_ranges.iter().copied().map(Some);
@@ -76,7 +82,7 @@ fn check_contradictions(rules: &[Written<'_>], report: &mut Report) {
             second_file.name.span(),
             format!("forwarding rules `{}` and `{}` both take the same packets", first.name, second.name),
             "neither is the more specific: give them different ports, or leave one of them out",
-            [(first_file.name.span(), format!("also at {}", first.address))],
+            [(first_file.name.span(), "the other".to_owned())],
         );
     }
 }
@@ -89,12 +95,18 @@ fn runs(rule: usize, ports: &Ports) -> Vec<Run> {
     }
 }
 
-fn check_base_rules(rules: &[Written<'_>], report: &mut Report) {
+/// A rule that could not be parsed might be the base of any rule at its address, if that much is known of it.
+fn check_base_rules(rules: &[Parsed<'_>], unparsed: &HashSet<Option<IpAddr>>, report: &mut Report) {
     let key = |rule: &ForwardingRule| (rule.address, rule.protocol, rule.ports.clone());
     let bases: HashSet<_> =
         rules.iter().filter(|(_, rule)| rule.source_ranges.is_empty()).map(|(_, rule)| key(rule)).collect();
     for (file, rule) in rules {
-        if rule.source_ranges.is_empty() || bases.contains(&key(rule)) {
+        if rule.source_ranges.is_empty()
+            || rule.scheme == LoadBalancingScheme::Internal
+            || bases.contains(&key(rule))
+            || unparsed.contains(&Some(rule.address))
+            || unparsed.contains(&None)
+        {
             continue;
         }
         let span = file.source_ip_ranges.as_ref().map_or(file.name.span(), |ranges| ranges.span());

@@ -1,6 +1,7 @@
 //! Errors of a configuration: where each is, what is wrong and how to right it, for people and for programs.
 
 use std::cmp::Reverse;
+use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
 
@@ -42,6 +43,11 @@ pub struct ConfigError {
 }
 
 impl ConfigErrors {
+    /// What the file is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The errors, in the order of the file; of a file with more than 500, the first 500 that were found.
     pub fn errors(&self) -> &[ConfigError] {
         &self.errors
@@ -99,6 +105,8 @@ impl std::error::Error for ConfigErrors {}
 #[derive(Default)]
 pub(super) struct Report {
     problems: Vec<Problem>,
+    /// Rules that share a service meet the same wrong value, which is one error.
+    seen: HashSet<(Span, String)>,
     omitted: usize,
 }
 
@@ -123,17 +131,23 @@ impl Report {
         help: impl Into<String>,
         related: impl IntoIterator<Item = (&'s Span, String)>,
     ) {
-        if self.problems.len() == LIMIT {
+        let message = message.into();
+        let error = (span.clone(), message.clone());
+        if self.seen.contains(&error) {
+            return;
+        }
+        if self.is_full() {
             self.omitted += 1;
             return;
         }
+        self.seen.insert(error);
         let related = related.into_iter().map(|(span, label)| (span.clone(), label)).collect();
-        self.problems.push(Problem {
-            span: span.clone(),
-            message: message.into(),
-            help: help.into(),
-            related,
-        });
+        self.problems.push(Problem { span: span.clone(), message, help: help.into(), related });
+    }
+
+    /// Whether further errors are only counted.
+    pub(super) fn is_full(&self) -> bool {
+        self.problems.len() == LIMIT
     }
 
     /// Nothing where nothing was reported, else the errors in the order of the file.
@@ -141,15 +155,7 @@ impl Report {
         if self.problems.is_empty() {
             return Ok(());
         }
-        self.problems.sort_by(|a, b| {
-            (a.span.start, Reverse(a.span.end), &a.message).cmp(&(
-                b.span.start,
-                Reverse(b.span.end),
-                &b.message,
-            ))
-        });
-        // Two rules of one service may meet the same wrong value.
-        self.problems.dedup_by(|a, b| a.span == b.span && a.message == b.message);
+        self.problems.sort_by_cached_key(|p| (p.span.start, Reverse(p.span.end), p.message.clone()));
         let mut lines = Lines { text, line: 1, start: 0, seen: 0 };
         let errors = self.problems.into_iter().map(|problem| lines.place(problem)).collect();
         Err(ConfigErrors { name: name.to_owned(), text: text.to_owned(), errors, omitted: self.omitted })
@@ -196,10 +202,19 @@ mod tests {
     }
 
     #[test]
+    fn one_error_is_reported_once() {
+        let mut report = Report::default();
+        for _ in 0..2 {
+            report.error(&(0..1), "wrong", "right it");
+        }
+        assert_eq!(report.finish("x.toml", "x").expect_err("one was reported").errors().len(), 1);
+    }
+
+    #[test]
     fn errors_beyond_the_limit_are_counted() {
         let mut report = Report::default();
-        for _ in 0..LIMIT + 7 {
-            report.error(&(0..1), "wrong", "right it");
+        for i in 0..LIMIT + 7 {
+            report.error(&(0..1), format!("wrong {i}"), "right it");
         }
         let errors = report.finish("x.toml", "x").expect_err("some were reported");
         assert_eq!(errors.errors().len(), LIMIT);
