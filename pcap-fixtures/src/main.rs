@@ -18,7 +18,8 @@ fn main() -> io::Result<()> {
     let Some(folder) = env::args_os().nth(1).map(PathBuf::from) else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "name the folder to write to"));
     };
-    for (name, frames) in [tcp_handshake()] {
+    let scenarios: Vec<Scenario> = vec![tcp_handshake()];
+    for (name, frames) in scenarios {
         let file = capture(frames.iter().map(|(nanos, frame)| (*nanos, &frame[..])));
         fs::write(folder.join(name), file)?;
     }
