@@ -40,6 +40,14 @@ use crossbeam_utils::CachePadded;
 const ADVANCES: usize = 3;
 
 /// The control thread's end: replaces the snapshot, and frees the replaced ones when no worker can read them.
+///
+/// It stays on the thread that made it, and so does the freeing:
+///
+/// ```compile_fail,E0277
+/// # use guideway_engine::publish::Publisher;
+/// let publisher = Publisher::new(1);
+/// std::thread::spawn(move || drop(publisher));
+/// ```
 pub struct Publisher<T: Send + Sync + 'static> {
     shared: Arc<Shared<T>>,
     participant: LocalHandle,
@@ -238,6 +246,7 @@ mod tests {
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicBool, AtomicUsize};
     use std::thread::{self, ThreadId};
+    use std::time::{Duration, Instant};
 
     use super::*;
 
@@ -366,7 +375,7 @@ mod tests {
                         last = number;
                         count += 1;
                         // One worker comes and goes.
-                        if worker == 0 && count % 100 == 0 {
+                        if worker == 0 && count % 10_000 == 0 {
                             subscriber = feed.subscribe();
                         }
                     }
@@ -377,12 +386,14 @@ mod tests {
                 publisher.publish(Witness { number, freed: Arc::clone(&freed) });
             }
             // With every worker polling, what is left goes while they run.
-            while publisher.unreclaimed() > 0 {
+            let deadline = Instant::now() + Duration::from_secs(5);
+            while publisher.unreclaimed() > 0 && Instant::now() < deadline {
                 publisher.reclaim();
                 thread::yield_now();
             }
             stop.store(true, Ordering::Relaxed);
         });
+        assert_eq!(publisher.unreclaimed(), 0);
         assert!(polls.into_inner() > 0);
         drop(publisher);
 

@@ -1,5 +1,6 @@
 //! Reads a capture record by record.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -146,6 +147,12 @@ impl<R: Read> CaptureReader<R> {
     /// The number of records delivered so far.
     pub fn records(&self) -> u64 {
         self.input.records
+    }
+}
+
+impl<R> fmt::Debug for CaptureReader<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CaptureReader").field("records", &self.input.records).finish_non_exhaustive()
     }
 }
 

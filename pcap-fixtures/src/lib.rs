@@ -1,0 +1,7 @@
+//! Makes the captures and the packets in them.
+//!
+//! Nothing here uses the data plane: the packets are written byte by byte from their specifications, so that a test
+//! that compares the two compares two readings of the RFCs, not one with itself.
+
+pub mod capture;
+pub mod packet;
