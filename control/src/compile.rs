@@ -58,8 +58,12 @@ impl Compiler {
                 backends[backend.handle.0 as usize] =
                     Some(compile_backend(config, service, state, services, backend, held));
             }
-            let policy =
-                AffinityPolicy::new(service.scheme, service.affinity, service.tracking_mode, service.persistence);
+            let policy = AffinityPolicy::new(
+                service.scheme,
+                service.affinity,
+                service.tracking_mode,
+                service.persistence,
+            );
             compiled.push(Service { key: state.key(), policy, eligible });
         }
         Snapshot {
@@ -177,7 +181,10 @@ fn forwarding_rules(config: &Config) -> ForwardingRules {
     let routes: Vec<Route> = config
         .routes
         .iter()
-        .map(|route| Route { dest_range: prefix(route.dest_range), next_hop: RuleId(route.next_hop_rule as u16) })
+        .map(|route| Route {
+            dest_range: prefix(route.dest_range),
+            next_hop: RuleId(route.next_hop_rule as u16),
+        })
         .collect();
     let region: Vec<Prefix> = config.network.region_ranges.iter().copied().map(prefix).collect();
     ForwardingRules::new(&rules, &routes, &region)
@@ -195,7 +202,9 @@ fn compile_backend(
     Backend {
         generation: if held { generations.ordinary } else { Generation::NONE },
         persistent_generation: generations.persistent,
-        drained: backend.removed_at.map_or(Tick::NEVER, |removed| drained(removed + state.draining_timeout())),
+        drained: backend
+            .removed_at
+            .map_or(Tick::NEVER, |removed| drained(removed + state.draining_timeout())),
         idle_timeout_sec: service.idle_timeout_sec,
         delivery: delivery(&config.network, backend),
     }

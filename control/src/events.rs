@@ -87,7 +87,8 @@ impl Events {
     /// # Errors
     /// [`EventsError`], with everything that is wrong with the list at once.
     pub fn read(path: &Path, config: &Config) -> Result<Self, EventsError> {
-        let text = std::fs::read_to_string(path).map_err(|error| EventsError::Unreadable(path.into(), error))?;
+        let text =
+            std::fs::read_to_string(path).map_err(|error| EventsError::Unreadable(path.into(), error))?;
         let file: EventsFile =
             toml::from_str(&text).map_err(|error| EventsError::Syntax(path.into(), Box::new(error)))?;
         let mut configs = BTreeMap::new();
@@ -108,8 +109,12 @@ impl Events {
             // A change from before the first frame holds from it on.
             match Duration::try_from_secs_f64(entry.as_ref().at.max(0.0)) {
                 Ok(at) if events.last().is_none_or(|last| last.at <= at) => events.push(Event { at, change }),
-                Ok(_) => wrong.push((path.to_owned(), line, "events must be in order of `at`: move it up".into())),
-                Err(error) => wrong.push((path.to_owned(), line, format!("`at` is no time in seconds: {error}"))),
+                Ok(_) => {
+                    wrong.push((path.to_owned(), line, "events must be in order of `at`: move it up".into()))
+                }
+                Err(error) => {
+                    wrong.push((path.to_owned(), line, format!("`at` is no time in seconds: {error}")))
+                }
             }
         }
         if wrong.is_empty() { Ok(Self { events }) } else { Err(EventsError::Wrong(wrong)) }
@@ -150,7 +155,8 @@ impl EventEntry {
         for config in std::iter::once(config).chain(reloads) {
             for found in config.services.iter().filter(|found| found.name == *service) {
                 is_service = true;
-                let mut endpoints = found.members.iter().flat_map(|member| &config.groups[member.group].endpoints);
+                let mut endpoints =
+                    found.members.iter().flat_map(|member| &config.groups[member.group].endpoints);
                 is_backend |= endpoints.any(|endpoint| endpoint.name == *backend);
             }
         }

@@ -116,10 +116,26 @@ impl Replay {
         let lanes = (0..workers.max(1)).map(lane).collect();
         let events = events.events.into_iter().peekable();
         let (chunk, now, frames) = (Vec::with_capacity(CHUNK), Tick::default(), 0);
-        Ok(Self { config, services, compiler, directory, publisher, lanes, events, outputs, chunk, now, frames })
+        Ok(Self {
+            config,
+            services,
+            compiler,
+            directory,
+            publisher,
+            lanes,
+            events,
+            outputs,
+            chunk,
+            now,
+            frames,
+        })
     }
 
-    fn run<R: Read>(&mut self, mut capture: CaptureReader<R>, summary: &mut Summary) -> Result<(), ReplayError> {
+    fn run<R: Read>(
+        &mut self,
+        mut capture: CaptureReader<R>,
+        summary: &mut Summary,
+    ) -> Result<(), ReplayError> {
         let mut start = None;
         let mut now = Duration::ZERO;
         loop {

@@ -314,7 +314,9 @@ mod tests {
         for affinity in AFFINITIES {
             let by_connection = matches!(affinity, SessionAffinity::None | ClientIpPortProto);
             for mode in [PerConnection, PerSession] {
-                let persists = |option, proto| AffinityPolicy::new(Internal, affinity, mode, option).treatment(proto).persists;
+                let persists = |option, proto| {
+                    AffinityPolicy::new(Internal, affinity, mode, option).treatment(proto).persists
+                };
                 let tcp_by_default = mode == PerConnection || by_connection;
                 assert_eq!(persists(DefaultForProtocol, protocol::TCP), tcp_by_default);
                 assert!(!persists(DefaultForProtocol, protocol::UDP));
@@ -327,14 +329,26 @@ mod tests {
     #[test]
     fn canonical_bytes_are_frozen() {
         let tcp = flow(protocol::TCP, Fragment::No);
-        assert_eq!(Tuple::Five.bytes(&tcp).as_slice(), [192, 0, 2, 7, 203, 0, 113, 10, 0x9c, 0x41, 1, 187, 6, 5, 0, 0]);
-        assert_eq!(Tuple::Three.bytes(&tcp).as_slice(), [192, 0, 2, 7, 203, 0, 113, 10, 0, 0, 0, 0, 6, 3, 0, 0]);
-        assert_eq!(Tuple::Two.bytes(&tcp).as_slice(), [192, 0, 2, 7, 203, 0, 113, 10, 0, 0, 0, 0, 0, 2, 0, 0]);
+        assert_eq!(
+            Tuple::Five.bytes(&tcp).as_slice(),
+            [192, 0, 2, 7, 203, 0, 113, 10, 0x9c, 0x41, 1, 187, 6, 5, 0, 0]
+        );
+        assert_eq!(
+            Tuple::Three.bytes(&tcp).as_slice(),
+            [192, 0, 2, 7, 203, 0, 113, 10, 0, 0, 0, 0, 6, 3, 0, 0]
+        );
+        assert_eq!(
+            Tuple::Two.bytes(&tcp).as_slice(),
+            [192, 0, 2, 7, 203, 0, 113, 10, 0, 0, 0, 0, 0, 2, 0, 0]
+        );
         assert_eq!(Tuple::One.bytes(&tcp).as_slice(), [192, 0, 2, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0]);
         let v6 = Flow { src: Address(1 << 120), dst: Address(2), ..tcp };
         let bytes = Tuple::Five.bytes(&v6);
         assert_eq!(bytes.as_slice().len(), 40);
-        assert_eq!((bytes.as_slice()[0], bytes.as_slice()[31], &bytes.as_slice()[32..]), (1, 2, &[0x9c, 0x41, 1, 187, 6, 5, 0, 0][..]));
+        assert_eq!(
+            (bytes.as_slice()[0], bytes.as_slice()[31], &bytes.as_slice()[32..]),
+            (1, 2, &[0x9c, 0x41, 1, 187, 6, 5, 0, 0][..])
+        );
     }
 
     #[test]

@@ -78,7 +78,13 @@ impl Delivery {
     }
 
     /// Puts an outer header before the packet, and sends the frame to `next_hop`.
-    pub fn tunnel(mode: DeliveryMode, tunnel: &Tunnel, next_hop: MacAddress, own: Option<MacAddress>, mtu: u16) -> Self {
+    pub fn tunnel(
+        mode: DeliveryMode,
+        tunnel: &Tunnel,
+        next_hop: MacAddress,
+        own: Option<MacAddress>,
+        mtu: u16,
+    ) -> Self {
         let overhead = mode.overhead(tunnel.endpoint.is_ipv4());
         Self { next_hop, own, mtu: usize::from(mtu), overhead, outer: OuterHeader::new(mode, tunnel) }
     }

@@ -47,8 +47,10 @@ impl Flow {
     ///
     /// Neither keyed nor used for any choice of our own: it is the same in every build, so that captures compare.
     pub fn entropy(&self) -> u32 {
-        let ports = if self.is_ported() { u128::from(self.src_port) << 16 | u128::from(self.dst_port) } else { 0 };
-        let words = self.src.0 ^ self.dst.0.rotate_left(64) ^ ports.rotate_left(32) ^ u128::from(self.protocol);
+        let ports =
+            if self.is_ported() { u128::from(self.src_port) << 16 | u128::from(self.dst_port) } else { 0 };
+        let words =
+            self.src.0 ^ self.dst.0.rotate_left(64) ^ ports.rotate_left(32) ^ u128::from(self.protocol);
         let folded = (words as u64) ^ ((words >> 64) as u64).rotate_left(32);
         // The finalizer of MurmurHash3 (public domain, A. Appleby): two multiplications spread every input bit.
         let mut mixed = (folded ^ (folded >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);

@@ -141,7 +141,10 @@ impl ForwardingRules {
             by_address.entry(rule.address).or_default().push((RuleId(place as u16), rule));
         }
         let mut table = Self {
-            targets: rules.iter().map(|rule| Target { service: rule.service, region_only: rule.region_only }).collect(),
+            targets: rules
+                .iter()
+                .map(|rule| Target { service: rule.service, region_only: rule.region_only })
+                .collect(),
             region: region.into(),
             ..Self::default()
         };
@@ -233,7 +236,9 @@ impl ProtocolRules {
     fn new(rules: &[(RuleId, &ForwardingRule)]) -> Self {
         let ranges: Vec<(u16, u16, RuleId, &ForwardingRule)> = rules
             .iter()
-            .flat_map(|(id, rule)| rule.ports.ranges().into_iter().map(|(first, last)| (first, last, *id, *rule)))
+            .flat_map(|(id, rule)| {
+                rule.ports.ranges().into_iter().map(|(first, last)| (first, last, *id, *rule))
+            })
             .collect();
         // Every port at which some rule starts or has just ended begins a segment.
         let starts: BTreeSet<u32> =
@@ -355,7 +360,11 @@ mod tests {
             ("192.0.2.1", protocol::TCP, 443, 3),
             ("192.0.2.65", protocol::TCP, 80, 4),
         ] {
-            assert_eq!(found(&rules, &flow(src, VIP, protocol, port)), Some(expected), "{src} {protocol} {port}");
+            assert_eq!(
+                found(&rules, &flow(src, VIP, protocol, port)),
+                Some(expected),
+                "{src} {protocol} {port}"
+            );
         }
     }
 
@@ -385,9 +394,15 @@ mod tests {
             &[],
             &[],
         );
-        for (port, expected) in
-            [(7998, None), (7999, Some(1)), (8000, Some(0)), (8100, Some(0)), (8101, Some(1)), (8102, None), (65535, Some(1))]
-        {
+        for (port, expected) in [
+            (7998, None),
+            (7999, Some(1)),
+            (8000, Some(0)),
+            (8100, Some(0)),
+            (8101, Some(1)),
+            (8102, None),
+            (65535, Some(1)),
+        ] {
             assert_eq!(found(&rules, &flow("192.0.2.1", VIP, protocol::TCP, port)), expected, "port {port}");
         }
     }
@@ -416,7 +431,10 @@ mod tests {
             ("2001:db8::99", 9, Some(2)),
         ] {
             let src = if dst.contains(':') { "2001:db8::1" } else { "192.0.2.1" };
-            assert_eq!(found(&rules, &flow(src, dst, protocol::ICMP, port)), if dst == "198.51.100.10" && port == 80 { Some(1) } else { expected });
+            assert_eq!(
+                found(&rules, &flow(src, dst, protocol::ICMP, port)),
+                if dst == "198.51.100.10" && port == 80 { Some(1) } else { expected }
+            );
             if port != 9 {
                 assert_eq!(found(&rules, &flow(src, dst, protocol::TCP, port)), expected, "{dst}:{port}");
             }

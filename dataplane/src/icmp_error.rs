@@ -140,7 +140,8 @@ mod tests {
     #[test]
     fn the_budget_is_full_again_with_the_next_second() {
         let mut budget = ErrorBudget::default();
-        let taken = |budget: &mut ErrorBudget, second| (0..5).filter(|_| budget.take(Tick(second), 3)).count();
+        let taken =
+            |budget: &mut ErrorBudget, second| (0..5).filter(|_| budget.take(Tick(second), 3)).count();
         assert_eq!(taken(&mut budget, 0), 3);
         assert_eq!(taken(&mut budget, 0), 0);
         assert_eq!(taken(&mut budget, 1), 3);

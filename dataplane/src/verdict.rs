@@ -79,7 +79,11 @@ mod tests {
     fn words_are_snake_case_and_name_one_reason_each() {
         let mut words: Vec<_> = PassReason::ALL.iter().map(|reason| reason.as_str()).collect();
         words.extend(DropReason::ALL.iter().map(|reason| reason.as_str()));
-        assert!(words.iter().all(|word| word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_' || b.is_ascii_digit())));
+        assert!(
+            words
+                .iter()
+                .all(|word| word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_' || b.is_ascii_digit()))
+        );
         let count = words.len();
         words.sort_unstable();
         words.dedup();

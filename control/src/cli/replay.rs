@@ -57,7 +57,9 @@ fn try_run(args: &Args, color: bool) -> Result<Exit, Exit> {
     let outputs = Outputs {
         decisions: args.decisions.as_deref().map(create).transpose()?,
         frames: match &args.out {
-            Some(path) => Some(CaptureWriter::new(create(path)?).map_err(|error| cannot_write(path, &error))?),
+            Some(path) => {
+                Some(CaptureWriter::new(create(path)?).map_err(|error| cannot_write(path, &error))?)
+            }
             None => None,
         },
     };

@@ -82,7 +82,8 @@ struct Tally {
 impl Summary {
     /// Whether every packet is accounted for: offered = forwarded + passed + dropped.
     pub fn is_balanced(&self) -> bool {
-        self.packets == self.forwarded + self.passed.values().sum::<u64>() + self.dropped.values().sum::<u64>()
+        self.packets
+            == self.forwarded + self.passed.values().sum::<u64>() + self.dropped.values().sum::<u64>()
     }
 
     /// Counts a frame that was read.

@@ -150,7 +150,13 @@ struct Varying {
     entropy: u32,
 }
 
-fn ipv4_header(mut header: Ipv4Header, sum: u32, varying: &Varying, inner: &[u8], packet: &Packet) -> Ipv4Header {
+fn ipv4_header(
+    mut header: Ipv4Header,
+    sum: u32,
+    varying: &Varying,
+    inner: &[u8],
+    packet: &Packet,
+) -> Ipv4Header {
     // RFC 6040, section 4.1, normal mode: the outer ECN field is a copy, CE too; DSCP likewise.
     header.traffic_class = packet.traffic_class;
     header.total_len.set(ipv4::HEADER_LEN as u16 + varying.payload_len);

@@ -119,7 +119,8 @@ mod tests {
         let payload = [
             43, 0, 1, 4, 0, 0, 0, 0, // hop-by-hop, next: routing
             60, 0, 0, 0, 0, 0, 0, 0, // routing, next: destination options
-            17, 1, 1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // destination options of 16 bytes, next: UDP
+            17, 1, 1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+            0, // destination options of 16 bytes, next: UDP
             1, 2, 3, 4,
         ];
         assert_eq!(upper_layer(0, &payload), Some(UpperLayer { protocol: 17, offset: 32, fragment: None }));
