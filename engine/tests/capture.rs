@@ -369,6 +369,8 @@ fn a_skipped_block_that_is_cut_is_noticed() {
             "{cut}"
         );
     }
+    let after = [&capture[..], &[6]].concat();
+    assert!(matches!(error_of(&after), CaptureError::Truncated { records: 0, offset: 72 }));
 }
 
 #[test]

@@ -8,6 +8,9 @@ const NANOSECOND_MAGIC: u32 = 0xa1b2_3c4d;
 /// The snapshot length that the header states; libpcap reads no longer records of Ethernet (`MAXIMUM_SNAPLEN`).
 const SNAPLEN: u32 = 262_144;
 
+/// The buffer before the file: large, because captures are written from end to end.
+const WRITE_BEHIND: usize = 256 * 1024;
+
 /// The link type of Ethernet.
 const ETHERNET: u32 = 1;
 
@@ -27,7 +30,7 @@ impl<W: Write> CaptureWriter<W> {
     ///
     /// What `output` says.
     pub fn new(output: W) -> io::Result<Self> {
-        let mut output = BufWriter::new(output);
+        let mut output = BufWriter::with_capacity(WRITE_BEHIND, output);
         output.write_all(&NANOSECOND_MAGIC.to_le_bytes())?;
         output.write_all(&2u16.to_le_bytes())?;
         output.write_all(&4u16.to_le_bytes())?;
