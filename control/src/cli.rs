@@ -2,8 +2,12 @@
 
 mod check;
 mod exit;
+mod explain;
 mod replay;
+mod ring;
 mod schema;
+mod situation;
+mod table;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -31,6 +35,10 @@ enum Verb {
     Check(check::Args),
     /// Decides every packet of a capture, on the capture's own clock.
     Replay(replay::Args),
+    /// Says why a packet goes where it goes.
+    Explain(explain::Args),
+    /// Shows the lookup tables: slots, shares, digests.
+    Ring(ring::Args),
     /// Prints the JSON schema of the configuration, for editors.
     Schema,
 }
@@ -60,6 +68,8 @@ pub(crate) fn run() -> Exit {
     match cli.verb {
         Verb::Check(args) => check::run(&args, color),
         Verb::Replay(args) => replay::run(&args, color),
+        Verb::Explain(args) => explain::run(&args, color),
+        Verb::Ring(args) => ring::run(&args, color),
         Verb::Schema => schema::run(),
     }
 }
@@ -107,5 +117,16 @@ fn print(text: &str) -> Exit {
             Exit::Failure
         }
         _ => Exit::Success,
+    }
+}
+
+/// Prints a value as JSON to standard output.
+fn print_json(value: &impl serde::Serialize) -> Exit {
+    match serde_json::to_string_pretty(value) {
+        Ok(text) => print(&format!("{text}\n")),
+        Err(error) => {
+            eprintln!("error: cannot write JSON: {error}");
+            Exit::Failure
+        }
     }
 }

@@ -5,6 +5,8 @@ pub mod config;
 pub mod directory;
 pub mod eligible;
 pub mod events;
+pub mod explain;
+pub mod flow_text;
 pub mod handles;
 pub mod replay;
 pub mod service;

@@ -1,15 +1,13 @@
 //! `guideway check`: is a configuration right, and what does it come to?
 
-use std::fmt::Write;
 use std::path::PathBuf;
 
 use clap::Args as Arguments;
-use comfy_table::{Table, presets};
 use guideway::config::{BackendService, Config, ConfigErrors};
 use guideway_dataplane::affinity::LoadBalancingScheme;
 use serde_json::json;
 
-use super::{Exit, Output};
+use super::{Exit, Output, table};
 
 #[derive(Arguments)]
 pub(super) struct Args {
@@ -52,8 +50,7 @@ fn summary(config: &Config) -> String {
     if config.services.is_empty() {
         return summary;
     }
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(["SERVICE", "SCHEME", "RULES", "PRIMARIES", "FAILOVERS"]);
+    let mut services = table::new(&["SERVICE", "SCHEME", "RULES", "PRIMARIES", "FAILOVERS"]);
     for (i, service) in config.services.iter().enumerate() {
         let rules: Vec<_> =
             config.rules.iter().filter(|rule| rule.service == i).map(|rule| &*rule.name).collect();
@@ -61,7 +58,7 @@ fn summary(config: &Config) -> String {
             LoadBalancingScheme::External => "EXTERNAL",
             LoadBalancingScheme::Internal => "INTERNAL",
         };
-        table.add_row([
+        services.add_row([
             service.name.as_str(),
             scheme,
             &rules.join(", "),
@@ -70,9 +67,7 @@ fn summary(config: &Config) -> String {
         ]);
     }
     summary.push('\n');
-    for line in table.lines() {
-        writeln!(summary, "{}", line.trim()).expect("a string takes every line");
-    }
+    summary.push_str(&table::text(services, 3..5));
     summary
 }
 

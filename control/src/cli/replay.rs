@@ -1,17 +1,15 @@
 //! `guideway replay`: what would have become of a capture?
 
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufWriter, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args as Arguments;
-use comfy_table::{CellAlignment, Table, presets};
 use guideway::events::{Events, EventsError};
 use guideway::replay::{Outputs, ReplayError, Summary, replay};
 use guideway_engine::capture::{CaptureReader, CaptureWriter};
 
-use super::{Exit, Output};
+use super::{Exit, Output, table};
 
 /// The capture that is replayed where none is named; pcap-fixtures/README.md tells its story.
 const DEMO_CAPTURE: &[u8] = include_bytes!("../../../pcap-fixtures/demo.in.pcap");
@@ -76,14 +74,11 @@ fn try_run(args: &Args, color: bool) -> Result<Exit, Exit> {
             Exit::Failure
         }
     };
-    let text = match args.output {
-        Output::Table => table(&summary),
-        Output::Json => format!("{}\n", serde_json::to_string_pretty(&summary).map_err(|_| Exit::Failure)?),
+    let printed = match args.output {
+        Output::Table => super::print(&text(&summary)),
+        Output::Json => super::print_json(&summary),
     };
-    match super::print(&text) {
-        Exit::Success => Ok(exit),
-        failed => Err(failed),
-    }
+    if printed == Exit::Success { Ok(exit) } else { Err(printed) }
 }
 
 fn open_capture(path: Option<&Path>) -> Result<CaptureReader<Box<dyn Read + Send>>, Exit> {
@@ -131,25 +126,25 @@ fn explain_events(error: &EventsError, color: bool) -> Exit {
 }
 
 /// The summary for people.
-fn table(summary: &Summary) -> String {
-    let mut text = String::new();
-    let mut totals = new_table();
-    let dropped: u64 = summary.dropped.values().sum();
-    let passed: u64 = summary.passed.values().sum();
-    totals.add_row(["packets".into(), summary.packets.to_string()]);
-    totals.add_row(["bytes".into(), summary.bytes.to_string()]);
-    totals.add_row(["forwarded".into(), summary.forwarded.to_string()]);
-    totals.add_row(["passed".into(), passed.to_string()]);
+fn text(summary: &Summary) -> String {
+    let mut totals = table::new(&[]);
+    let mut row = |what: &str, count: u64| {
+        totals.add_row([what.to_owned(), count.to_string()]);
+    };
+    row("packets", summary.packets);
+    row("bytes", summary.bytes);
+    row("forwarded", summary.forwarded);
+    row("passed", summary.passed.values().sum());
     for (reason, count) in &summary.passed {
-        totals.add_row([format!("  {reason}"), count.to_string()]);
+        row(&format!("  {reason}"), *count);
     }
-    totals.add_row(["dropped".into(), dropped.to_string()]);
+    row("dropped", summary.dropped.values().sum());
     for (reason, count) in &summary.dropped {
-        totals.add_row([format!("  {reason}"), count.to_string()]);
+        row(&format!("  {reason}"), *count);
     }
+    row("conntrack hits", summary.conntrack.hits);
+    row("conntrack entries made", summary.conntrack.new);
     for (what, count) in [
-        ("conntrack hits", summary.conntrack.hits),
-        ("conntrack entries made", summary.conntrack.new),
         ("  in another's place", summary.conntrack.evicted),
         ("conntrack full", summary.conntrack.full),
         ("not tracked", summary.conntrack.untracked),
@@ -157,15 +152,14 @@ fn table(summary: &Summary) -> String {
         ("ICMP errors sent", summary.icmp_errors_sent),
         ("exceeding the MTU", summary.exceeding_mtu),
     ] {
-        if count > 0 || what.starts_with("conntrack hits") {
-            totals.add_row([what.to_owned(), count.to_string()]);
+        if count > 0 {
+            row(what, count);
         }
     }
-    right_align(&mut totals, 1..2);
-    write_table(&mut text, &totals);
+    let mut text = table::text(totals, 1..2);
     if !summary.backends.is_empty() {
-        let mut shares = new_table();
-        shares.set_header(["SERVICE", "BACKEND", "EXPECTED", "SELECTED", "SELECTIONS", "PACKETS", "BYTES"]);
+        let titles = ["SERVICE", "BACKEND", "EXPECTED", "SELECTED", "SELECTIONS", "PACKETS", "BYTES"];
+        let mut shares = table::new(&titles);
         for backend in &summary.backends {
             shares.add_row([
                 backend.backend_service.clone(),
@@ -177,29 +171,8 @@ fn table(summary: &Summary) -> String {
                 backend.bytes.to_string(),
             ]);
         }
-        right_align(&mut shares, 2..7);
         text.push('\n');
-        write_table(&mut text, &shares);
+        text.push_str(&table::text(shares, 2..7));
     }
     text
-}
-
-fn new_table() -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table
-}
-
-fn right_align(table: &mut Table, columns: std::ops::Range<usize>) {
-    for column in columns {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-}
-
-fn write_table(text: &mut String, table: &Table) {
-    for line in table.lines() {
-        let _ = writeln!(text, "{}", line.trim_end());
-    }
 }

@@ -1,0 +1,79 @@
+//! `guideway explain`: why does a packet go where it goes?
+
+use std::fmt::Write;
+
+use clap::Args as Arguments;
+use guideway::explain::{Explanation, explain};
+use guideway::flow_text::FlowText;
+
+use super::{Exit, Output, situation};
+
+#[derive(Arguments)]
+pub(super) struct Args {
+    #[command(flatten)]
+    situation: situation::Args,
+    /// The flow: `tcp 192.0.2.7:40001 > 203.0.113.10:443`, `esp 192.0.2.7 > 203.0.113.10`; `first-fragment` or
+    /// `later-fragment` may follow.
+    flow: FlowText,
+    /// What the result is printed as.
+    #[arg(long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+}
+
+pub(super) fn run(args: &Args, color: bool) -> Exit {
+    let situation = match args.situation.situation(color) {
+        Ok(situation) => situation,
+        Err(exit) => return exit,
+    };
+    let explanation = explain(args.flow, &situation.config, &situation.services, &situation.snapshot);
+    match args.output {
+        Output::Table => super::print(&lines(&explanation)),
+        Output::Json => super::print_json(&explanation),
+    }
+}
+
+/// The explanation for people: one step a line.
+fn lines(explanation: &Explanation) -> String {
+    let mut text = String::new();
+    let mut line = |key: &str, value: &str| {
+        let _ = writeln!(text, "{key:<10} {value}");
+    };
+    line("flow", &explanation.flow);
+    if let Some(rule) = &explanation.forwarding_rule {
+        if let Some(route) = &rule.route {
+            line("route", route);
+        }
+        line("rule", &format!("{} ({})", rule.name, rule.matches));
+        line("service", &rule.backend_service);
+    }
+    if let Some(selection) = &explanation.selection {
+        let pool = selection.pool.map(|pool| format!(", {pool} pool")).unwrap_or_default();
+        let (eligible, configured) = (&selection.eligible, selection.configured);
+        line("eligible", &format!("{} of {configured}{pool}: {}", eligible.len(), eligible.join(", ")));
+        line("hash", &format!("{} over the {}", selection.hash, selection.tuple));
+        if let Some(slot) = selection.slot {
+            line("slot", &format!("{slot} of {}", selection.slots));
+        }
+    }
+    if let Some(backend) = &explanation.backend {
+        let weight = backend.weight.map(|weight| format!(", weight {weight}")).unwrap_or_default();
+        line("backend", &format!("{} ({}{weight})", backend.name, backend.address));
+        let (delivery, largest) = (backend.delivery, backend.largest_packet);
+        line("delivery", &format!("{delivery}, packets of up to {largest} bytes"));
+    }
+    if let Some(tracking) = &explanation.tracking {
+        if tracking.tracked {
+            let persists = if tracking.persists_on_unhealthy { "stays on" } else { "leaves" };
+            let idle = tracking.idle_timeout_sec;
+            line(
+                "tracking",
+                &format!("by the {}; {persists} an unhealthy backend; idle {idle} s", tracking.tuple),
+            );
+        } else {
+            line("tracking", "off: every packet goes by its hash");
+        }
+    }
+    let reason = explanation.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+    line("verdict", &format!("{}{reason}", explanation.verdict));
+    text
+}
