@@ -116,8 +116,8 @@
 //! times; then it reports [`Inserted::Full`], and the packet goes by its selection hash. The same is the answer to the
 //! worker that comes second to the last free place with the same key, if the first stays *busy* for as long.
 //!
-//! `tests/conntrack_loom.rs` tries these claims under every interleaving of two and three workers, with a bound on
-//! preemptions; `tests/conntrack_stress.rs` on hardware; `tests/conntrack_model.rs` compares one worker's table with a
+//! `tests/conntrack_loom.rs` tries these claims under the interleavings that loom finds for two and three workers, with
+//! a bound on preemptions; `tests/conntrack_stress.rs` on hardware; `tests/conntrack_model.rs` compares one worker's table with a
 //! map.
 //!
 //! # What is absent

@@ -60,6 +60,7 @@ impl Place {
         self.identity.store(key.0 ^ state.frozen(), Ordering::Relaxed);
         // Release; pairs with the Acquire in `state`. All later changes up to the next `occupy` are read-modify-writes,
         // which continue the release sequence that this store heads, whatever their own ordering.
+        // The fence before settling would order it for lookups as well; this way the place doesn't depend on it.
         self.state.store(state.0, Ordering::Release);
         Some(state)
     }

@@ -9,7 +9,7 @@ use crate::prefetch::prefetch;
 use crate::primitive::{Ordering, fence};
 use crate::time::Tick;
 
-/// Places in a bucket: a cache line. Models have two, so that every interleaving can be tried.
+/// Places in a bucket: a cache line. Models have two, which leaves them fewer interleavings to try.
 pub(super) const BUCKET: usize = if cfg!(loom) { 2 } else { 4 };
 
 /// Places that a key may have its entry in: its home bucket and the other one of the pair.
