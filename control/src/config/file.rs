@@ -101,7 +101,7 @@ tables! {
         all_ports: Option<Field<bool>>,
         /// Takes clients in these prefixes alone (EXTERNAL only); needs a rule without, else alike.
         source_ip_ranges: Option<Field<List<IpNet>>>,
-        /// Takes clients outside [network] region_ranges too (INTERNAL only).
+        /// Takes clients outside the region_ranges of the network table too (INTERNAL only).
         #[schemars(extend("default" = false))]
         allow_global_access: Option<Field<bool>>,
         /// Name of the backend service.
@@ -187,7 +187,7 @@ tables! {
         /// UDP port on which the endpoints decapsulate (gue only).
         #[schemars(extend("default" = 6080))]
         gue_port: Option<Field<Port>>,
-        /// Path MTU to its endpoints, where it is not that of [network].
+        /// Path MTU to its endpoints, where it is not that of the network table.
         mtu: Option<Field<Integer<MIN_MTU, MAX_MTU>>>,
         /// The endpoints; there may be none.
         endpoints: Field<List<EndpointFile>>,
