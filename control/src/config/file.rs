@@ -1,7 +1,7 @@
 //! The configuration as it is written: the tables of the file and their keys.
 //!
-//! What one key can hold is checked while it is read; rules that concern several keys are checked in the file of
-//! the noun that they are about. The comments here are the descriptions that editors show.
+//! What one key can hold is checked while it is read; rules that concern several keys are checked in the file
+//! of the noun that they are about. The comments here are the descriptions that editors show.
 
 use std::net::IpAddr;
 
@@ -153,7 +153,7 @@ tables! {
         /// Whether tracked connections stay on a backend that turned unhealthy.
         #[schemars(extend("default" = "DEFAULT_FOR_PROTOCOL"))]
         connection_persistence_on_unhealthy_backends: Option<Field<Chosen<PersistenceOnUnhealthy>>>,
-        /// Seconds without a packet after which an entry ends: 60 EXTERNAL; 600 INTERNAL, where it can be raised.
+        /// Seconds that an entry outlives its last packet: 60 EXTERNAL; 600 INTERNAL, where it can be raised.
         idle_timeout_sec: Option<Field<Integer<60, MAX_IDLE_TIMEOUT_SEC>>>,
     }
 

@@ -1,8 +1,8 @@
 //! Precedence among forwarding rules: whichever two a packet could match, one must be the more specific.
 //!
-//! A rule of the packet's own protocol precedes an `L3_DEFAULT` one, listed ports precede all ports, and longer
-//! source ranges precede shorter ones and none. Two rules that are equal in all three and share a port contradict
-//! each other.
+//! A rule of the packet's own protocol precedes an `L3_DEFAULT` one, listed ports precede all ports, and
+//! longer source ranges precede shorter ones and none. Two rules that are equal in all three and share a port
+//! contradict each other.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
