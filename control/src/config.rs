@@ -63,8 +63,8 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with it, at once. Text that is not TOML, and lists beyond their limits, come first
-    /// and are looked into no further.
+    /// Everything that is wrong with it, at once. Text that is not TOML, and lists beyond their limits, come
+    /// first and are looked into no further.
     pub fn parse(name: &str, text: &str) -> Result<Self, ConfigErrors> {
         let mut report = Report::default();
         let config = Self::read(text, &mut report);

@@ -52,6 +52,21 @@ fn the_committed_schema_is_current() {
 }
 
 #[test]
+fn every_key_is_documented() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
+    let reference = std::fs::read_to_string(path).expect("the reference is there");
+    let schema: serde_json::Value = serde_json::from_str(&schema()).expect("the schema is JSON");
+    let tables = schema["definitions"].as_object().expect("the schema has tables");
+    let keys =
+        tables.values().flat_map(|table| table["properties"].as_object().expect("a table has keys").keys());
+    for key in keys {
+        let forms = [format!("| `{key}` |"), format!(".{key}]`"), format!("{key} = ")];
+        let found = forms.iter().any(|form| reference.contains(form));
+        assert!(found, "`{key}` is not in docs/configuration.md");
+    }
+}
+
+#[test]
 fn a_service_left_to_its_defaults() {
     let config = fixture("defaults.toml");
     let service = &config.services[0];

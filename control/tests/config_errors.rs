@@ -1,4 +1,5 @@
-//! Every error of a configuration: what is claimed, the change that breaks a right file, and what is shown for it.
+//! Every error of a configuration: what is claimed, the change that breaks a right file, and what is shown
+//! for it.
 
 use std::fmt::Write;
 

@@ -56,13 +56,6 @@ impl BackendService {
         let failover_policy = file.failover_policy(report);
         let health_check = file.health_check(scope, report);
         let members = group_member::parse(file, scope, report);
-        let draining = file.connection_draining.as_ref().map(|draining| draining.get());
-        let draining_timeout_sec = match draining {
-            None => Some(0),
-            Some(draining) => {
-                draining.and_then(|draining| Some(draining.draining_timeout_sec.value_or(Integer(0))?.0))
-            }
-        };
 
         let Tracking { mode, persistence, idle_timeout_sec } = tracking?;
         Some(Self {
@@ -73,7 +66,7 @@ impl BackendService {
             tracking_mode: mode,
             persistence,
             idle_timeout_sec,
-            draining_timeout_sec: draining_timeout_sec?,
+            draining_timeout_sec: file.draining_timeout_sec()?,
             weighted: file.weighted()?,
             failover_policy: failover_policy?,
             members: members?,
@@ -110,6 +103,13 @@ impl BackendServiceFile {
         self.protocol.as_ref().map_or(self.name.span(), Field::span)
     }
 
+    fn draining_timeout_sec(&self) -> Option<u32> {
+        match &self.connection_draining {
+            None => Some(0),
+            Some(draining) => Some(draining.get()?.draining_timeout_sec.value_or(Integer(0))?.0),
+        }
+    }
+
     fn weighted(&self) -> Option<bool> {
         Some(
             self.locality_lb_policy.value_or(Chosen(LocalityLbPolicy::Maglev))?.0
@@ -132,15 +132,15 @@ impl BackendServiceFile {
     }
 
     fn tracking(&self, report: &mut Report) -> Option<Tracking> {
-        let default_timeout = match self.scheme()? {
+        let default_timeout = self.scheme().map(|scheme| match scheme {
             LoadBalancingScheme::External => EXTERNAL_IDLE_TIMEOUT_SEC,
             LoadBalancingScheme::Internal => INTERNAL_IDLE_TIMEOUT_SEC,
-        };
+        });
         let Some(policy) = &self.connection_tracking_policy else {
             return Some(Tracking {
                 mode: TrackingMode::PerConnection,
                 persistence: PersistenceOnUnhealthy::DefaultForProtocol,
-                idle_timeout_sec: default_timeout,
+                idle_timeout_sec: default_timeout?,
             });
         };
         let policy = policy.get()?;
@@ -162,11 +162,12 @@ impl BackendServiceFile {
         Some(Tracking {
             mode: mode?,
             persistence: persistence?.0,
-            idle_timeout_sec: policy.idle_timeout_sec.value_or(Integer(default_timeout))?.0,
+            idle_timeout_sec: policy.idle_timeout_sec.value_or(Integer(default_timeout?))?.0,
         })
     }
 
-    /// The idle timeout is fixed, unless sessions of an internal service are tracked by more than their connections.
+    /// The idle timeout is fixed, unless sessions of an internal service are tracked by more than their
+    /// connections.
     fn check_idle_timeout(&self, policy: &TrackingPolicyFile, report: &mut Report) {
         let (Some(scheme), Some(written)) = (self.scheme(), &policy.idle_timeout_sec) else { return };
         let Some(Integer(seconds)) = written.copied() else { return };
@@ -174,7 +175,7 @@ impl BackendServiceFile {
             if seconds != EXTERNAL_IDLE_TIMEOUT_SEC {
                 report.error(
                     written.span(),
-                    format!("the idle timeout of an EXTERNAL service is {EXTERNAL_IDLE_TIMEOUT_SEC} seconds, fixed"),
+                    format!("the idle timeout is {EXTERNAL_IDLE_TIMEOUT_SEC} seconds for an EXTERNAL service, fixed"),
                     "leave it out",
                 );
             }

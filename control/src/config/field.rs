@@ -1,8 +1,8 @@
 //! Reads TOML tables into typed fields, and reports every key that is missing, unknown or of the wrong type.
 //!
-//! Plain serde stops at the first error; a file is righted faster where all are known. So a field whose value is
-//! wrong is reported here, stays without a value, and reading goes on: whoever finds no value in a field need not
-//! report anything.
+//! Plain serde stops at the first error; a file is righted faster where all are known. So a field whose value
+//! is wrong is reported here, stays without a value, and reading goes on: whoever finds no value in a field
+//! need not report anything.
 
 use std::borrow::Cow;
 
@@ -40,7 +40,8 @@ impl<T: Copy> Field<T> {
 
 /// A key that may be absent.
 pub(super) trait Optional<T> {
-    /// The value, or the default where the key is absent; [`None`] where it was wrong, which has been reported.
+    /// The value, or the default where the key is absent; [`None`] where it was wrong, which has been
+    /// reported.
     fn value_or(&self, default: T) -> Option<T>;
 
     /// The value where there is one.
@@ -67,6 +68,9 @@ pub(super) fn elements<T>(list: &Option<Field<Vec<Field<T>>>>) -> &[Field<T>] {
 
 /// A type that a value in the file can have.
 pub(super) trait Value: Sized {
+    /// Whether it is a table: a list of them is an array of tables.
+    const IS_TABLE: bool = false;
+
     /// Reads the value of `key`, or reports why it cannot be one.
     fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self>;
 
@@ -83,7 +87,9 @@ pub(super) fn wrong_type(key: &str, expected: &str, value: &Spanned<DeValue<'_>>
         ("a table", DeValue::Array(_)) => format!("write `[{key}]` in place of `[[{key}]]`, once"),
         ("an integer", DeValue::String(_)) => "write the number without quotes".to_owned(),
         ("`true` or `false`", DeValue::String(_)) => "write it without quotes".to_owned(),
-        ("an array", DeValue::String(_) | DeValue::Integer(_)) => "put brackets around it: `[…]`".to_owned(),
+        ("an array" | "an array of tables", DeValue::String(_) | DeValue::Integer(_)) => {
+            "put brackets around it: `[…]`".to_owned()
+        }
         _ => format!("write {expected}"),
     };
     report.error(&value.span(), format!("`{key}` must be {expected}, not {article} {found}"), help);
@@ -151,6 +157,8 @@ impl<T: Value> FromKey for Field<T> {
 }
 
 impl<T: FromTable> Value for T {
+    const IS_TABLE: bool = true;
+
     fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
         match value.get_ref() {
             DeValue::Table(entries) => Some(Table::read(entries, value.span(), report)),
@@ -170,8 +178,7 @@ impl<T: FromTable> Value for T {
 impl<T: Value> Value for Vec<Field<T>> {
     fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
         let DeValue::Array(elements) = value.get_ref() else {
-            let tables = matches!(value.get_ref(), DeValue::Table(_));
-            wrong_type(key, if tables { "an array of tables" } else { "an array" }, value, report);
+            wrong_type(key, if T::IS_TABLE { "an array of tables" } else { "an array" }, value, report);
             return None;
         };
         let element = |(i, value): (usize, &Spanned<DeValue<'_>>)| Field {

@@ -1,7 +1,7 @@
 //! The configuration as it is written: the tables of the file and their keys.
 //!
-//! What one key can hold is checked while it is read; rules that concern several keys are checked in the file of
-//! the noun that they are about. The comments here are the descriptions that editors show.
+//! What one key can hold is checked while it is read; rules that concern several keys are checked in the file
+//! of the noun that they are about. The comments here are the descriptions that editors show.
 
 use std::net::IpAddr;
 
@@ -101,7 +101,7 @@ tables! {
         all_ports: Option<Field<bool>>,
         /// Takes clients in these prefixes alone (EXTERNAL only); needs a rule without, else alike.
         source_ip_ranges: Option<Field<List<IpNet>>>,
-        /// Takes clients outside [network] region_ranges too (INTERNAL only).
+        /// Takes clients outside the region_ranges of the network table too (INTERNAL only).
         #[schemars(extend("default" = false))]
         allow_global_access: Option<Field<bool>>,
         /// Name of the backend service.
@@ -153,7 +153,7 @@ tables! {
         /// Whether tracked connections stay on a backend that turned unhealthy.
         #[schemars(extend("default" = "DEFAULT_FOR_PROTOCOL"))]
         connection_persistence_on_unhealthy_backends: Option<Field<Chosen<PersistenceOnUnhealthy>>>,
-        /// Seconds without a packet after which an entry ends: 60 EXTERNAL; 600 INTERNAL, where it can be raised.
+        /// Seconds that an entry outlives its last packet: 60 EXTERNAL; 600 INTERNAL, where it can be raised.
         idle_timeout_sec: Option<Field<Integer<60, MAX_IDLE_TIMEOUT_SEC>>>,
     }
 
@@ -187,7 +187,7 @@ tables! {
         /// UDP port on which the endpoints decapsulate (gue only).
         #[schemars(extend("default" = 6080))]
         gue_port: Option<Field<Port>>,
-        /// Path MTU to its endpoints, where it is not that of [network].
+        /// Path MTU to its endpoints, where it is not that of the network table.
         mtu: Option<Field<Integer<MIN_MTU, MAX_MTU>>>,
         /// The endpoints; there may be none.
         endpoints: Field<List<EndpointFile>>,

@@ -1,4 +1,5 @@
-//! The backend groups of a service: which there are, in which part, and that their endpoints can be told apart.
+//! The backend groups of a service: which there are, in which part, and that their endpoints can be told
+//! apart.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -25,7 +26,8 @@ impl MemberFile {
     }
 }
 
-/// The groups of a service: resolved, at least one primary, none twice, and their endpoints unique among them.
+/// The groups of a service: resolved, at least one primary, none twice, and their endpoints unique among
+/// them.
 pub(super) fn parse(
     service: &BackendServiceFile,
     scope: &Scope<'_>,
@@ -72,8 +74,8 @@ fn check_twice(written: &[Field<MemberFile>], members: &[Option<GroupMember>], r
     }
 }
 
-/// Health and weight belong to a pair of service and endpoint, so endpoints are unique within a service: by name,
-/// and by address, which would else get a double share.
+/// Health and weight belong to a pair of service and endpoint, so endpoints are unique within a service: by
+/// name, and by address, which would else get a double share.
 fn check_endpoints(service: &BackendServiceFile, scope: &Scope<'_>, report: &mut Report) {
     let mut groups: Vec<(usize, &BackendGroupFile)> = Vec::new();
     for member in service.backends.get().into_iter().flatten().filter_map(Field::get) {

@@ -54,8 +54,8 @@ const _: () = assert!(
     MAX_SERVICES * MAX_ENDPOINTS_OF_A_SERVICE < guideway_dataplane::backend::BackendHandle::LIMIT as usize
 );
 
-/// Reports lists that are too long, and says whether none is: what looks at every pair of their elements relies on
-/// it.
+/// Reports lists that are too long, and says whether none is: what looks at every pair of their elements
+/// relies on it.
 pub(super) fn check(file: &ConfigFile, report: &mut Report) -> bool {
     let mut within = limit("forwarding rules", elements(&file.forwarding_rule), MAX_RULES, report);
     within &= limit("backend services", elements(&file.backend_service), MAX_SERVICES, report);

@@ -1,4 +1,5 @@
-//! The appliance itself: its addresses, its path MTU, the secret of its fleet and the size of its conntrack table.
+//! The appliance itself: its addresses, its path MTU, the seed of its fleet and the size of its conntrack
+//! table.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

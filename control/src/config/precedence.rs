@@ -1,8 +1,8 @@
 //! Precedence among forwarding rules: whichever two a packet could match, one must be the more specific.
 //!
-//! A rule of the packet's own protocol precedes an `L3_DEFAULT` one, listed ports precede all ports, and longer
-//! source ranges precede shorter ones and none. Two rules that are equal in all three and share a port contradict
-//! each other.
+//! A rule of the packet's own protocol precedes an `L3_DEFAULT` one, listed ports precede all ports, and
+//! longer source ranges precede shorter ones and none. Two rules that are equal in all three and share a port
+//! contradict each other.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -56,24 +56,7 @@ fn check_contradictions(rules: &[Parsed<'_>], report: &mut Report) {
         }
     }
 
-    let mut pairs = HashSet::new();
-    for mut runs in classes.into_values() {
-        runs.sort_unstable();
-        // Sorted by their first port, runs that overlap any earlier one overlap the one that reaches furthest.
-        let mut furthest: Option<Run> = None;
-        for run in runs {
-            if let Some(earlier) = furthest
-                && run.first <= earlier.last
-                && run.rule != earlier.rule
-            {
-                pairs.insert((run.rule.min(earlier.rule), run.rule.max(earlier.rule)));
-            }
-            if furthest.is_none_or(|earlier| earlier.last < run.last) {
-                furthest = Some(run);
-            }
-        }
-    }
-
+    let pairs: HashSet<_> = classes.into_values().flat_map(overlaps).collect();
     let mut pairs: Vec<_> = pairs.into_iter().collect();
     pairs.sort_unstable();
     for (first, second) in pairs {
@@ -85,6 +68,27 @@ fn check_contradictions(rules: &[Parsed<'_>], report: &mut Report) {
             [(first_file.name.span(), "the other".to_owned())],
         );
     }
+}
+
+/// Pairs of different rules with runs that overlap: none where there is none, else enough that every run that
+/// overlaps an earlier one is in a pair.
+fn overlaps(mut runs: Vec<Run>) -> Vec<(usize, usize)> {
+    runs.sort_unstable();
+    let mut pairs = Vec::new();
+    // Sorted by their first port, runs that overlap any earlier one overlap the one that reaches furthest.
+    let mut furthest: Option<Run> = None;
+    for run in runs {
+        if let Some(earlier) = furthest
+            && run.first <= earlier.last
+            && run.rule != earlier.rule
+        {
+            pairs.push((run.rule.min(earlier.rule), run.rule.max(earlier.rule)));
+        }
+        if furthest.is_none_or(|earlier| earlier.last < run.last) {
+            furthest = Some(run);
+        }
+    }
+    pairs
 }
 
 fn runs(rule: usize, ports: &Ports) -> Vec<Run> {
@@ -116,5 +120,37 @@ fn check_base_rules(rules: &[Parsed<'_>], unparsed: &HashSet<Option<IpAddr>>, re
             "add a rule of the same address, protocol and ports without `source_ip_ranges`: it takes all other \
              clients",
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Against every pair, looked at one by one.
+        #[test]
+        fn overlaps_are_found_where_there_are_any(
+            ends in prop::collection::vec((0..60_u16, 0..8_u16), 0..12)
+        ) {
+            let runs: Vec<_> = ends
+                .iter()
+                .enumerate()
+                .map(|(rule, &(first, length))| Run { first, last: first + length, rule })
+                .collect();
+            let overlap = |a: &Run, b: &Run| a.first <= b.last && b.first <= a.last;
+            let overlapping =
+                runs.iter().filter(|a| runs.iter().any(|b| b < *a && overlap(a, b))).map(|run| run.rule);
+
+            let found = overlaps(runs.clone());
+            for &(a, b) in &found {
+                prop_assert!(a < b && overlap(&runs[a], &runs[b]));
+            }
+            for rule in overlapping {
+                prop_assert!(found.iter().any(|&(a, b)| a == rule || b == rule));
+            }
+        }
     }
 }

@@ -70,7 +70,8 @@ impl ConfigErrors {
         rendered + &format!("{}: {count} {noun}{omitted}\n", self.name)
     }
 
-    /// An error over the lines of the file that it concerns, and no others: a renderer reads all that it is given.
+    /// An error over the lines of the file that it concerns, and no others: a renderer reads all that it is
+    /// given.
     fn group<'a>(&'a self, error: &'a ConfigError) -> Group<'a> {
         let spans = || error.related.iter().map(|(span, _)| span).chain([&error.span]);
         let first = spans().map(|span| span.start).min().unwrap_or(0);
