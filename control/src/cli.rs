@@ -14,7 +14,7 @@ use std::path::Path;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use guideway::config::Config;
+use guideway::config::{Config, EXAMPLE};
 
 use exit::Exit;
 
@@ -85,9 +85,6 @@ impl Color {
         }
     }
 }
-
-/// The configuration that is used where none is named.
-const EXAMPLE: &str = include_str!("default.toml");
 
 /// The configuration in a file, or the embedded example; what is wrong with it goes to standard error.
 fn config(path: Option<&Path>, color: bool) -> Result<Config, Exit> {

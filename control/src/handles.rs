@@ -28,7 +28,7 @@ impl Handles {
     /// A handle that nobody uses.
     ///
     /// # Panics
-    /// Where all [`BackendHandle::LIMIT`] are in use, several times what a configuration may hold.
+    /// Where all [`BackendHandle::LIMIT`] are in use, twice what a configuration may hold.
     pub fn take(&mut self) -> BackendHandle {
         self.free.pop_front().unwrap_or_else(|| {
             let handle = BackendHandle(self.generations.len() as u32);
@@ -60,6 +60,11 @@ impl Handles {
     /// The generations of a handle.
     pub fn generations(&self, handle: BackendHandle) -> Generations {
         self.generations[handle.0 as usize]
+    }
+
+    /// How many handles are in use.
+    pub fn in_use(&self) -> usize {
+        self.generations.len() - self.free.len()
     }
 
     /// One past the largest handle ever given out.

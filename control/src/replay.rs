@@ -269,3 +269,18 @@ impl<'a> Line<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use guideway_dataplane::verdict::{DropReason, PassReason};
+
+    #[test]
+    fn every_reason_is_documented() {
+        let manual = include_str!("../../docs/replay.md");
+        let drops = DropReason::ALL.iter().map(|reason| reason.as_str());
+        let passes = PassReason::ALL.iter().map(|reason| reason.as_str());
+        for word in drops.chain(passes) {
+            assert!(manual.contains(&format!("| `{word}` |")), "{word}");
+        }
+    }
+}

@@ -102,6 +102,10 @@ impl Services {
         for (_, state) in self.states.extract_if(.., |name, _| !is_configured(name)) {
             state.backends.into_values().for_each(|backend| self.handles.give_back(backend.handle));
         }
+        let wanted: usize = config.services.iter().map(|service| service.endpoints(config).count()).sum();
+        if self.handles.in_use() + wanted > BackendHandle::LIMIT as usize {
+            self.end_draining();
+        }
         for service in &config.services {
             if !self.states.contains_key(&service.name) {
                 self.states.insert(service.name.clone(), ServiceState::new(ServiceKey(self.keys), service));
@@ -142,6 +146,15 @@ impl Services {
                 backend.removed_at.is_some_and(|removed| now >= removed + timeout)
             };
             for (_, backend) in state.backends.extract_if(.., over) {
+                self.handles.give_back(backend.handle);
+            }
+        }
+    }
+
+    /// Ends all draining early: those who left must not keep those who come from a handle.
+    fn end_draining(&mut self) {
+        for state in self.states.values_mut() {
+            for (_, backend) in state.backends.extract_if(.., |_, backend| backend.removed_at.is_some()) {
                 self.handles.give_back(backend.handle);
             }
         }

@@ -42,6 +42,11 @@ pub struct BackendService {
 }
 
 impl BackendService {
+    /// The endpoints of all its groups, in the order of the file.
+    pub fn endpoints<'a>(&'a self, config: &'a super::Config) -> impl Iterator<Item = &'a super::Endpoint> {
+        self.members.iter().flat_map(|member| &config.groups[member.group].endpoints)
+    }
+
     /// Whether any of its groups is a failover group.
     pub fn has_failover(&self) -> bool {
         self.members.iter().any(|member| member.failover)

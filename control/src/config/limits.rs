@@ -9,7 +9,7 @@ pub(super) const MAX_FILE_BYTES: usize = 16 << 20;
 /// Forwarding rules.
 pub(super) const MAX_RULES: usize = 4_096;
 /// Backend services.
-pub(super) const MAX_SERVICES: usize = 1_024;
+pub(super) const MAX_SERVICES: usize = 512;
 /// Backend groups.
 pub(super) const MAX_GROUPS: usize = 4_096;
 /// Health checks.
@@ -26,7 +26,8 @@ pub(super) const MAX_REGION_RANGES: usize = 256;
 pub(super) const MAX_MEMBERS_OF_A_KIND: usize = 50;
 /// Endpoints of a group.
 pub(super) const MAX_ENDPOINTS_OF_A_GROUP: usize = 1_000;
-/// Endpoints of a service. All services at this limit stay below `BackendHandle::LIMIT`.
+/// Endpoints of a service. All services at this limit take half of the backend handles; the other half is for those
+/// that drain.
 pub(super) const MAX_ENDPOINTS_OF_A_SERVICE: usize = 1_000;
 
 /// The smallest MTU: every IPv4 host takes packets of 576 bytes (RFC 791).
@@ -51,7 +52,7 @@ pub(super) const INTERNAL_IDLE_TIMEOUT_SEC: u32 = 600;
 pub(super) const MAX_IDLE_TIMEOUT_SEC: u32 = 57_600;
 
 const _: () = assert!(
-    MAX_SERVICES * MAX_ENDPOINTS_OF_A_SERVICE < guideway_dataplane::backend::BackendHandle::LIMIT as usize
+    2 * MAX_SERVICES * MAX_ENDPOINTS_OF_A_SERVICE <= guideway_dataplane::backend::BackendHandle::LIMIT as usize
 );
 
 /// Reports lists that are too long, and says whether none is: what looks at every pair of their elements
