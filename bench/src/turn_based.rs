@@ -1,9 +1,9 @@
 //! Maglev with turns, weighted the way that Katran and Envoy do: what the lookup table is compared with.
 //!
 //! Backends take turns, and in its turn a backend takes the next slot of its permutation that is still free (Maglev,
-//! NSDI 2016, pseudocode 1). Weights: in each round a backend's credit grows by its weight, and it has a turn when the
-//! credit reaches the largest weight, which it then pays. Envoy's documentation of its Maglev load balancer
-//! and Katran's `MaglevHash` describe the same scheme.
+//! NSDI 2016, 3.4). Weights: in each round a backend's credit grows by its weight, and where it reaches the largest
+//! weight the backend pays that and has a turn. Sources: Katran, `katran/lib/MaglevHashV2.cpp`; Envoy,
+//! `source/extensions/load_balancing_policies/maglev`.
 
 use guideway_dataplane::seed::Seed;
 

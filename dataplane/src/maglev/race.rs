@@ -1,27 +1,32 @@
 //! The race for the slots: which backend gets which.
 //!
-//! Every backend tries the slots in an order of its own, at a pace that is proportional to its weight, so each pair
-//! (backend, slot) has a moment at which the backend arrives at the slot. The pairs are then settled from the
-//! earliest to the latest: a backend keeps the slot that it arrives at where the slot is free and the backend has
-//! room left.
+//! Every backend goes through the slots in an order of its own, at a pace that is proportional to its weight, so each
+//! pair (backend, slot) has a moment at which the backend tries the slot. The pairs are then settled from the earliest
+//! to the latest: a backend keeps the slot that it tries where the slot is free and the backend has room left.
 //!
 //! ```text
-//! time ──►
-//! a, weight 2   4  1  6  3  5 ...        slot  0  1  2  3  4  5  6
-//! b, weight 1    6     2     0 ...             b  a  b  a  a  a  b
+//! time           0    1    2    3    4    5    6     slot        0 1 2 3 4 5 6
+//! a, weight 2    4    1    5    2    6    3    0     heat one    . a b a a a b    b had filled its room first,
+//! b, weight 1      6         2         5             heat two    b a b a a a b    so it gets the extra slot
 //! ```
 //!
-//! Without the limit on room this is rendezvous hashing: who gets a slot depends on the moments of arrival at that slot
-//! alone, so removing a backend moves its own slots and no others. The room is what makes the shares exact, and
-//! what it costs is that a backend which wins a slot more than before gives up its last one to another backend.
+//! Were there no limit on room, this would be rendezvous hashing: who gets a slot would depend on the tries at that slot alone,
+//! and removing a backend would move its own slots and no others. The room is what makes the shares exact. What it
+//! costs is that a backend which wins one slot more than before gives up its last one to another backend.
+//!
+//! In a larger table the race is the same, over 65,537 places, each of which is a stretch of slots that a backend
+//! tries one after the other. So a table that grows keeps most of what it had.
 
-use super::quota::Quotas;
+use super::quota::{Quotas, SIZES};
 use crate::seed::Seed;
+
+/// How many places the course has: as many as the smallest table has slots.
+const PLACES: u32 = SIZES[0];
 
 /// Two to the power of this, divided by the weight, is the time between two tries of a backend.
 ///
-/// The weight-1 backend in the largest table then ends its last try before 2^48, which is what a [`Claim`] has room for.
-const PACE_BITS: u32 = 27;
+/// A backend of weight 1 then ends its last try before 2^47; a [`Claim`] has room for twice as much.
+const PACE_BITS: u32 = 30;
 
 /// A moment, and the racer that arrives at it: `time << 16 | racer`.
 ///
@@ -33,10 +38,12 @@ const FREE: Claim = Claim::MAX;
 
 /// A backend on its way through the slots.
 struct Racer {
-    /// The slot that it tries next.
-    slot: u32,
-    /// How far its next try is from this one, in slots.
+    /// The place that it is at.
+    place: u32,
+    /// How far the next place is from this one.
     skip: u32,
+    /// The slot of this place that it tries next.
+    slot: u32,
     /// When it tries next.
     time: u64,
     /// The time between two tries.
@@ -50,12 +57,14 @@ struct Racer {
 }
 
 impl Racer {
-    fn new(seed: &Seed, name: &str, weight: u16, slots: u32, room: u32) -> Self {
+    fn new(seed: &Seed, name: &str, weight: u16, stretch: Stretch, room: u32) -> Self {
         let step = (1 << PACE_BITS) / u64::from(weight);
+        let place = scale(seed.hash_name("offset", name), PLACES);
         Self {
-            slot: scale(seed.hash_name("offset", name), slots),
-            // Maglev (NSDI 2016) 3.4: the skip is in 1..size, so where the size is prime every slot gets its turn.
-            skip: 1 + scale(seed.hash_name("skip", name), slots - 1),
+            place,
+            // Maglev (NSDI 2016) 3.4: the skip is in 1..size, so where the size is prime every place gets its turn.
+            skip: 1 + scale(seed.hash_name("skip", name), PLACES - 1),
+            slot: stretch.first_slot(place),
             time: u64::from(scale(seed.hash_name("phase", name), step as u32)),
             step,
             held: 0,
@@ -75,12 +84,13 @@ pub(super) fn scale(hash: u64, range: u32) -> u32 {
 /// It takes two heats. In the first every backend has room for its floor. Then those that were the first to fill
 /// their floor get room for the extra slot, as many as there are extras, and the race is settled again with that.
 pub(super) fn run(seed: &Seed, backends: &[(&str, u16)], quotas: &Quotas) -> Vec<u16> {
+    let stretch = Stretch::new(quotas.slots);
     let racers = backends
         .iter()
         .zip(&quotas.floors)
-        .map(|(&(name, weight), floor)| Racer::new(seed, name, weight, quotas.slots, floor.slots))
+        .map(|(&(name, weight), floor)| Racer::new(seed, name, weight, stretch, floor.slots))
         .collect();
-    let mut race = Race::new(racers, quotas.slots);
+    let mut race = Race::new(racers, quotas.slots, stretch);
     race.settle();
 
     let mut early: Vec<(u64, usize)> = (0..backends.len())
@@ -99,6 +109,7 @@ pub(super) fn run(seed: &Seed, backends: &[(&str, u16)], quotas: &Quotas) -> Vec
 /// A race, settled up to some moment.
 struct Race {
     racers: Vec<Racer>,
+    stretch: Stretch,
     /// The earliest claim on each slot by a racer that had room for it.
     claims: Vec<Claim>,
     /// Racers that have lost a slot to an earlier claim and must go on.
@@ -108,8 +119,8 @@ struct Race {
 }
 
 impl Race {
-    fn new(racers: Vec<Racer>, slots: u32) -> Self {
-        Self { racers, claims: vec![FREE; slots as usize], displaced: Vec::new(), now: 0 }
+    fn new(racers: Vec<Racer>, slots: u32, stretch: Stretch) -> Self {
+        Self { racers, stretch, claims: vec![FREE; slots as usize], displaced: Vec::new(), now: 0 }
     }
 
     /// Runs until every racer has filled its room.
@@ -140,13 +151,15 @@ impl Race {
     /// A time in which these racers together try about an eighth as many slots as there are.
     fn stride(&self, open: &[u16]) -> u64 {
         let pace: f64 = open.iter().map(|&racer| 1.0 / self.racers[usize::from(racer)].step as f64).sum();
-        (self.claims.len() as f64 / pace / 8.0) as u64 + 1
+        (f64::from(PLACES) / pace / 8.0) as u64 + 1
     }
 
     /// Lets one racer try until it has filled its room or reached the present.
     fn advance(&mut self, index: usize) {
-        let slots = self.claims.len() as u32;
-        let Racer { mut slot, skip, mut time, step, mut held, room, mut last_taken } = self.racers[index];
+        let stretch = self.stretch;
+        let Racer { mut place, skip, mut slot, mut time, step, mut held, room, mut last_taken } =
+            self.racers[index];
+        let mut end = stretch.first_slot(place + 1);
         while held < room && time < self.now {
             let claim = time << 16 | index as u64;
             let holder = &mut self.claims[slot as usize];
@@ -160,13 +173,37 @@ impl Race {
                     self.displaced.push(displaced);
                 }
             }
-            time += step;
-            slot += skip;
-            if slot >= slots {
-                slot -= slots;
+            slot += 1;
+            if slot == end {
+                time += step;
+                place += skip;
+                if place >= PLACES {
+                    place -= PLACES;
+                }
+                slot = stretch.first_slot(place);
+                end = stretch.first_slot(place + 1);
             }
         }
         let racer = &mut self.racers[index];
-        (racer.slot, racer.time, racer.held, racer.last_taken) = (slot, time, held, last_taken);
+        (racer.place, racer.slot, racer.time) = (place, slot, time);
+        (racer.held, racer.last_taken) = (held, last_taken);
+    }
+}
+
+/// How the places of the course lie on the slots of a table: evenly, and one on one in the smallest table.
+#[derive(Clone, Copy)]
+struct Stretch {
+    /// Slots for each place, in units of 2^-32, rounded up.
+    slots_per_place: u64,
+}
+
+impl Stretch {
+    fn new(slots: u32) -> Self {
+        Self { slots_per_place: (u64::from(slots) << 32).div_ceil(u64::from(PLACES)) }
+    }
+
+    /// The first slot of a place, rounded to the nearest; that of the place after the last is the number of slots.
+    fn first_slot(self, place: u32) -> u32 {
+        ((u64::from(place) * self.slots_per_place + (1 << 31)) >> 32) as u32
     }
 }
