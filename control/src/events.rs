@@ -110,10 +110,10 @@ impl Events {
             match Duration::try_from_secs_f64(entry.as_ref().at.max(0.0)) {
                 Ok(at) if events.last().is_none_or(|last| last.at <= at) => events.push(Event { at, change }),
                 Ok(_) => {
-                    wrong.push((path.to_owned(), line, "events must be in order of `at`: move it up".into()))
+                    wrong.push((path.to_owned(), line, "events must be in order of `at`: move it up".into()));
                 }
                 Err(error) => {
-                    wrong.push((path.to_owned(), line, format!("`at` is no time in seconds: {error}")))
+                    wrong.push((path.to_owned(), line, format!("`at` is no time in seconds: {error}")));
                 }
             }
         }

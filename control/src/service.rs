@@ -318,3 +318,153 @@ impl BackendState {
 fn rules(service: &BackendService) -> Rules {
     Rules { weighted: service.weighted, failover: service.has_failover().then_some(service.failover_policy) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A service with primaries `a` and `b` and failover backend `c`, but for the endpoints in `gone`.
+    fn config(policy: &str, gone: &[&str]) -> Config {
+        let endpoint = |name: &str, last: u8| {
+            let listed = !gone.contains(&name);
+            if listed { format!("{{ name = \"{name}\", ip_address = \"10.1.0.{last}\" }},") } else { String::new() }
+        };
+        let text = format!(
+            r#"
+            [[forwarding_rule]]
+            name = "rule"
+            ip_address = "203.0.113.10"
+            ip_protocol = "TCP"
+            all_ports = true
+            backend_service = "svc"
+            [[backend_service]]
+            name = "svc"
+            protocol = "TCP"
+            health_checks = ["hc"]
+            backends = [{{ group = "primary" }}, {{ group = "spare", failover = true }}]
+            {policy}
+            [[backend_group]]
+            name = "primary"
+            endpoints = [{} {}]
+            [[backend_group]]
+            name = "spare"
+            endpoints = [{}]
+            [[health_check]]
+            name = "hc"
+            type = "TCP"
+            port = 80
+            "#,
+            endpoint("a", 1),
+            endpoint("b", 2),
+            endpoint("c", 3),
+        );
+        Config::parse("test", &text).unwrap_or_else(|errors| panic!("{errors}"))
+    }
+
+    fn started(policy: &str) -> Services {
+        let mut services = Services::default();
+        services.configure(&config(policy, &[]), Duration::ZERO, true);
+        services
+    }
+
+    fn backend<'a>(services: &'a Services, name: &str) -> &'a BackendState {
+        services.get("svc").unwrap().backends().find(|backend| backend.endpoint.name == name).unwrap()
+    }
+
+    fn eligible_names(services: &Services) -> Vec<String> {
+        let state = services.get("svc").unwrap();
+        state.eligible().iter().map(|backend| backend.endpoint.name.clone()).collect()
+    }
+
+    #[test]
+    fn a_health_loss_voids_ordinary_entries_and_recovery_does_not_bring_them_back() {
+        let mut services = started("");
+        let handle = backend(&services, "a").handle;
+        let before = services.handles().generations(handle);
+        services.set_health("svc", "a", false).unwrap();
+        services.set_health("svc", "a", false).unwrap();
+        services.set_health("svc", "a", true).unwrap();
+        let after = services.handles().generations(handle);
+        assert_eq!(after.ordinary, before.ordinary.next(), "one loss, counted once");
+        assert_eq!(after.persistent, before.persistent);
+    }
+
+    #[test]
+    fn a_pool_switch_voids_every_entry_where_draining_on_failover_is_disabled() {
+        const DISABLED: &str = "failover_policy = { disable_connection_drain_on_failover = true }";
+        for (policy, voids) in [("", false), (DISABLED, true)] {
+            let mut services = started(policy);
+            let handle = backend(&services, "c").handle;
+            let before = services.handles().generations(handle);
+            services.set_health("svc", "a", false).unwrap();
+            assert_eq!(services.handles().generations(handle), before, "no switch yet");
+            services.set_health("svc", "b", false).unwrap();
+            assert_eq!(eligible_names(&services), ["c"]);
+            assert_eq!(services.handles().generations(handle) != before, voids);
+        }
+    }
+
+    #[test]
+    fn a_removed_backend_drains_and_keeps_its_entries_if_it_comes_back_in_time() {
+        const DRAINING: &str = "connection_draining = { draining_timeout_sec = 30 }";
+        let (all, without_a) = (config(DRAINING, &[]), config(DRAINING, &["a"]));
+        for (back_at, keeps) in [(39, true), (40, false)] {
+            let mut services = started(DRAINING);
+            let handle = backend(&services, "a").handle;
+            let before = services.handles().generations(handle);
+            services.configure(&without_a, Duration::from_secs(10), true);
+            assert_eq!(backend(&services, "a").removed_at, Some(Duration::from_secs(10)));
+            assert_eq!(eligible_names(&services), ["b"]);
+            services.configure(&all, Duration::from_secs(back_at), true);
+            assert_eq!(services.handles().generations(handle) == before, keeps, "back at {back_at} s");
+            assert_eq!(eligible_names(&services), ["a", "b"]);
+        }
+    }
+
+    #[test]
+    fn without_draining_a_removal_voids_at_once() {
+        let mut services = started("");
+        let handle = backend(&services, "a").handle;
+        let before = services.handles().generations(handle);
+        services.configure(&config("", &["a"]), Duration::from_secs(10), true);
+        assert_ne!(services.handles().generations(handle).persistent, before.persistent);
+        assert!(services.get("svc").unwrap().backends().all(|backend| backend.endpoint.name != "a"));
+    }
+
+    #[test]
+    fn a_reload_keeps_health_and_weight_unless_the_configured_weight_changed() {
+        let mut services = started("");
+        services.set_health("svc", "a", false).unwrap();
+        services.set_weight("svc", "b", 7).unwrap();
+        services.configure(&config("", &[]), Duration::from_secs(1), true);
+        assert!(!backend(&services, "a").healthy);
+        assert_eq!(backend(&services, "b").weight, 7);
+        let mut changed = config("", &[]);
+        changed.groups[0].endpoints[1].weight = 3;
+        services.configure(&changed, Duration::from_secs(2), true);
+        assert_eq!(backend(&services, "b").weight, 3);
+    }
+
+    #[test]
+    fn an_endpoint_under_another_address_is_another_backend() {
+        const DRAINING: &str = "connection_draining = { draining_timeout_sec = 30 }";
+        let mut services = started(DRAINING);
+        let handle = backend(&services, "a").handle;
+        let mut moved = config(DRAINING, &[]);
+        moved.groups[0].endpoints[0].address = "10.1.0.99".parse().unwrap();
+        services.configure(&moved, Duration::from_secs(1), true);
+        let namesakes: Vec<_> =
+            services.get("svc").unwrap().backends().filter(|backend| backend.endpoint.name == "a").collect();
+        assert_eq!(namesakes.len(), 2, "one drains, one serves");
+        let serving = namesakes.iter().find(|backend| backend.removed_at.is_none()).unwrap();
+        assert_ne!(serving.handle, handle);
+    }
+
+    #[test]
+    fn unknown_names_change_nothing() {
+        let mut services = started("");
+        let error = services.set_health("svc", "z", false).unwrap_err();
+        assert_eq!(error.to_string(), "backend service `svc` has no backend `z`");
+        assert!(matches!(services.set_weight("no", "a", 1), Err(UnknownName::Service(_))));
+    }
+}
