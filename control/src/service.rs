@@ -327,7 +327,11 @@ mod tests {
     fn config(policy: &str, gone: &[&str]) -> Config {
         let endpoint = |name: &str, last: u8| {
             let listed = !gone.contains(&name);
-            if listed { format!("{{ name = \"{name}\", ip_address = \"10.1.0.{last}\" }},") } else { String::new() }
+            if listed {
+                format!("{{ name = \"{name}\", ip_address = \"10.1.0.{last}\" }},")
+            } else {
+                String::new()
+            }
         };
         let text = format!(
             r#"

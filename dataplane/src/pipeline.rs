@@ -242,7 +242,11 @@ impl Pipeline {
                 self.count_insert(&inserted);
                 match inserted {
                     Inserted::Full => (selected, Tracking::Off),
-                    Inserted::Lost(winner) => (Some(winner.backend), Tracking::Hit),
+                    // Another worker was first. Its snapshot may be newer than ours, its backend unknown here yet.
+                    Inserted::Lost(winner) if snapshot.backend(winner.backend).is_some() => {
+                        (Some(winner.backend), Tracking::Hit)
+                    }
+                    Inserted::Lost(_) => (selected, Tracking::Hit),
                     _ => (selected, Tracking::New),
                 }
             }

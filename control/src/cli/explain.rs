@@ -6,12 +6,13 @@ use clap::Args as Arguments;
 use guideway::explain::{Explanation, explain};
 use guideway::flow_text::FlowText;
 
-use super::{Exit, Output, situation};
+use super::situation::SituationArgs;
+use super::{Exit, Output};
 
 #[derive(Arguments)]
 pub(super) struct Args {
     #[command(flatten)]
-    situation: situation::Args,
+    situation: SituationArgs,
     /// The flow: `tcp 192.0.2.7:40001 > 203.0.113.10:443`, `esp 192.0.2.7 > 203.0.113.10`; `first-fragment` or
     /// `later-fragment` may follow.
     flow: FlowText,

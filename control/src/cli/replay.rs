@@ -113,7 +113,7 @@ fn explain_events(error: &EventsError, color: bool) -> Exit {
             Exit::Usage
         }
         EventsError::Syntax(path, error) => {
-            eprintln!("error: {}: {error}", path.display());
+            eprintln!("error: {}: {}", path.display(), error.to_string().trim_end());
             Exit::Config
         }
         EventsError::Wrong(wrong) => {

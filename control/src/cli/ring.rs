@@ -6,12 +6,13 @@ use clap::Args as Arguments;
 use guideway::compile::NamedTable;
 use serde::Serialize;
 
-use super::{Exit, Output, situation, table};
+use super::situation::SituationArgs;
+use super::{Exit, Output, table};
 
 #[derive(Arguments)]
 pub(super) struct Args {
     #[command(flatten)]
-    situation: situation::Args,
+    situation: SituationArgs,
     /// Shows this backend service alone.
     #[arg(long)]
     service: Option<String>,

@@ -12,7 +12,7 @@ use guideway_dataplane::snapshot::Snapshot;
 use super::Exit;
 
 #[derive(Arguments)]
-pub(super) struct Args {
+pub(super) struct SituationArgs {
     /// The configuration file; without it, an embedded example.
     #[arg(long)]
     config: Option<PathBuf>,
@@ -28,7 +28,7 @@ pub(super) struct Situation {
     pub(super) snapshot: Snapshot,
 }
 
-impl Args {
+impl SituationArgs {
     pub(super) fn situation(&self, color: bool) -> Result<Situation, Exit> {
         let config = super::config(self.config.as_deref(), color)?;
         let mut services = Services::default();

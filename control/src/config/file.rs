@@ -61,7 +61,7 @@ tables! {
         region_ranges: Option<Field<List<IpNet>>>,
         /// Source prefixes of tunnels whose host part carries the flow's entropy, at most one a family.
         tunnel_source_ranges: Option<Field<List<IpNet>>>,
-        /// ICMP errors that the appliance may send in a second; 0 sends none.
+        /// ICMP errors that each worker may send in a second; 0 sends none.
         #[schemars(extend("default" = 100))]
         icmp_errors_per_sec: Option<Field<Integer<0, 1_000_000>>>,
     }

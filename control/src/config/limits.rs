@@ -52,7 +52,8 @@ pub(super) const INTERNAL_IDLE_TIMEOUT_SEC: u32 = 600;
 pub(super) const MAX_IDLE_TIMEOUT_SEC: u32 = 57_600;
 
 const _: () = assert!(
-    2 * MAX_SERVICES * MAX_ENDPOINTS_OF_A_SERVICE <= guideway_dataplane::backend::BackendHandle::LIMIT as usize
+    2 * MAX_SERVICES * MAX_ENDPOINTS_OF_A_SERVICE
+        <= guideway_dataplane::backend::BackendHandle::LIMIT as usize
 );
 
 /// Reports lists that are too long, and says whether none is: what looks at every pair of their elements

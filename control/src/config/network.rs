@@ -33,7 +33,7 @@ pub struct Network {
     pub tunnel_source_ipv4: Option<Ipv4Net>,
     /// Source prefix of IPv6 tunnels, whose host part carries the flow's entropy.
     pub tunnel_source_ipv6: Option<Ipv6Net>,
-    /// How many ICMP errors the appliance may send in a second; 0 sends none.
+    /// How many ICMP errors each worker may send in a second; 0 sends none.
     pub icmp_errors_per_sec: u32,
 }
 

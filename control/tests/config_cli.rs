@@ -1,6 +1,0 @@
-//! The verbs about configuration, as they are typed and what they print.
-
-#[test]
-fn verbs_print_what_is_written_here() {
-    trycmd::TestCases::new().case("tests/config_cli/*.trycmd");
-}
