@@ -2,7 +2,7 @@
 //!
 //! A table is a pure function of the seed and the set of (backend name, weight), so every worker, every restart and
 //! every appliance of a fleet arrives at the same one. Maglev (Eisenbud et al., NSDI 2016) fills its table in turns;
-//! this one runs a race instead ([`race`]), which keeps every share exact to one slot and moves fewer slots when the set
+//! this one runs a race instead (`maglev/race.rs`), which keeps every share exact to one slot and moves fewer slots when the set
 //! changes. docs/lookup-table.md specifies both, with measurements.
 
 mod quota;
