@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use guideway_dataplane::address::{Address, Prefix};
 use guideway_dataplane::affinity::{AffinityPolicy, LoadBalancingScheme};
-use guideway_dataplane::backend::{BackendHandle, Generation};
+use guideway_dataplane::backend::BackendHandle;
 use guideway_dataplane::delivery::{Delivery, DeliveryMode, Tunnel};
 use guideway_dataplane::forwarding_rule::{
     ForwardingRule, ForwardingRules, Route, RuleId, RulePorts, RuleProtocol, ServiceId,
@@ -54,9 +54,9 @@ impl Compiler {
             let Some(state) = services.get(&service.name) else { continue };
             let eligible = self.eligible(service, state, &seed);
             for backend in state.backends() {
-                let held = backend.healthy || eligible.backends.contains(&backend.handle);
+                let serves = backend.healthy || eligible.backends.contains(&backend.handle);
                 backends[backend.handle.0 as usize] =
-                    Some(compile_backend(config, service, state, services, backend, held));
+                    Some(compile_backend(config, service, state, services, backend, serves));
             }
             let policy = AffinityPolicy::new(
                 service.scheme,
@@ -196,11 +196,12 @@ fn compile_backend(
     state: &ServiceState,
     services: &Services,
     backend: &BackendState,
-    held: bool,
+    serves: bool,
 ) -> Backend {
     let generations = services.handles().generations(backend.handle);
     Backend {
-        generation: if held { generations.ordinary } else { Generation::NONE },
+        generation: generations.ordinary,
+        serves,
         persistent_generation: generations.persistent,
         drained: backend
             .removed_at

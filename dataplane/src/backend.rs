@@ -21,9 +21,6 @@ impl Generation {
     /// One past the largest generation that an entry has room for: 2^18.
     pub const LIMIT: u32 = 1 << 18;
 
-    /// Stands in a snapshot where no entry may be valid: no entry can carry it.
-    pub const NONE: Self = Self(u32::MAX);
-
     /// The generation after this one.
     #[must_use]
     pub fn next(self) -> Self {

@@ -107,11 +107,11 @@ impl Delivery {
     pub fn deliver<F: Frame>(&self, frame: &mut F, packet: &Packet) -> Result<Delivered, DropReason> {
         let l3 = usize::from(packet.l3_offset);
         if let Some(outer) = &self.outer {
-            // What pads a short frame must not end up inside the tunnel.
-            frame.truncate(l3 + packet.l3_len as usize);
             if !frame.prepend(self.overhead) {
                 return Err(DropReason::NoHeadroom);
             }
+            // What pads a short frame must not end up inside the tunnel.
+            frame.truncate(self.overhead + l3 + packet.l3_len as usize);
             let bytes = frame.bytes_mut();
             bytes.copy_within(self.overhead..self.overhead + l3, 0);
             let (headers, inner) = bytes[l3..].split_at_mut(self.overhead);

@@ -74,8 +74,10 @@ pub struct Eligible {
 /// A backend as packets see it: whether entries that name it are valid, and how to deliver to it.
 #[derive(Clone, Debug)]
 pub struct Backend {
-    /// What an entry that does not persist must carry; [`Generation::NONE`] while health voids all of them.
+    /// What an entry that does not persist must carry.
     pub generation: Generation,
+    /// It is healthy, or eligible as a last resort; entries that do not persist are void while it is neither.
+    pub serves: bool,
     /// What an entry that persists on unhealthy backends must carry.
     pub persistent_generation: Generation,
     /// From when on its entries are void: the end of its draining, or never.
@@ -107,11 +109,22 @@ impl Snapshot {
         &self.services[usize::from(id.0)]
     }
 
-    /// What a conntrack entry is worth at `now`.
+    /// What a conntrack entry is worth at `now`, to a packet of its connection or to one that needs its place.
     pub fn standing(&self, entry: &Entry, now: Tick) -> Standing {
         match self.backend(entry.backend) {
             Some(backend) if backend.holds(entry, now) && entry.half_open => Standing::HalfOpen,
             Some(backend) if backend.holds(entry, now) => Standing::Live,
+            _ => Standing::Void,
+        }
+    }
+
+    /// What a conntrack entry may yet be worth: void where nothing can make it valid again.
+    ///
+    /// For sweeps. An entry whose backend neither is healthy nor serves as a last resort is void, but valid again
+    /// once the backend recovers; if sweeps took it, their timing would decide about its connection.
+    pub fn prospect(&self, entry: &Entry, now: Tick) -> Standing {
+        match self.backend(entry.backend) {
+            Some(backend) if backend.may_hold(entry, now) => Standing::Live,
             _ => Standing::Void,
         }
     }
@@ -127,12 +140,53 @@ impl Eligible {
 impl Backend {
     /// Whether `entry`, which names this backend, is valid.
     pub fn holds(&self, entry: &Entry, now: Tick) -> bool {
-        let generation = if entry.persists { self.persistent_generation } else { self.generation };
-        entry.generation == generation && now < self.drained && entry.idle(now) <= self.idle_timeout_sec
+        (entry.persists || self.serves) && self.may_hold(entry, now)
     }
 
-    /// The generation that a new entry is to carry; of an eligible backend never [`Generation::NONE`].
+    /// Whether `entry`, which names this backend, is valid or will be as soon as the backend serves.
+    fn may_hold(&self, entry: &Entry, now: Tick) -> bool {
+        entry.generation == self.generation_for(entry.persists)
+            && now < self.drained
+            && entry.idle(now) <= self.idle_timeout_sec
+    }
+
+    /// The generation that a new entry is to carry.
     pub fn generation_for(&self, persists: bool) -> Generation {
         if persists { self.persistent_generation } else { self.generation }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::ethernet::MacAddress;
+
+    /// A primary that failed serves as a last resort, stops when the service drops its traffic instead, and recovers.
+    #[test]
+    fn an_entry_outlives_the_time_between_last_resort_and_recovery() {
+        let snapshot = |serves| Snapshot {
+            backends: Box::new([Some(Backend {
+                generation: Generation(7),
+                serves,
+                persistent_generation: Generation(3),
+                drained: Tick::NEVER,
+                idle_timeout_sec: 600,
+                delivery: Delivery::l2(MacAddress::default(), None, 1500),
+            })]),
+            ..Snapshot::default()
+        };
+        let entry = Entry {
+            backend: BackendHandle(0),
+            generation: Generation(7),
+            persists: false,
+            half_open: false,
+            seen: Tick(10),
+        };
+        assert_eq!(snapshot(true).standing(&entry, Tick(20)), Standing::Live);
+        assert_eq!(snapshot(false).standing(&entry, Tick(20)), Standing::Void);
+        assert_eq!(snapshot(false).prospect(&entry, Tick(20)), Standing::Live);
+        let lost = Entry { generation: Generation(6), ..entry };
+        assert_eq!(snapshot(true).prospect(&lost, Tick(20)), Standing::Void);
+        assert_eq!(snapshot(true).prospect(&entry, Tick(611)), Standing::Void);
     }
 }

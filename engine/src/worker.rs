@@ -43,7 +43,7 @@ impl Worker {
         self.pipeline.process(frames, decisions, now, snapshot, &self.table);
         if now > self.swept {
             let due = (now.0 - self.swept.0) as usize * self.table.buckets_per_second();
-            self.table.sweep(&mut self.cursor, due, |entry| snapshot.standing(entry, now));
+            self.table.sweep(&mut self.cursor, due, |entry| snapshot.prospect(entry, now));
             self.swept = now;
         }
     }

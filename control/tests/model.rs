@@ -1,0 +1,213 @@
+//! Replays of random scenarios against the semantics, stated a second time.
+//!
+//! A scenario is a random configuration, packets, and what happens meanwhile; all of it comes of its number. To see
+//! one again: `GUIDEWAY_SCENARIOS=347..348`; to look for more: `GUIDEWAY_SCENARIOS=1000..9000`, with `--release`.
+
+#[path = "model/change.rs"]
+mod change;
+#[path = "model/dice.rs"]
+mod dice;
+#[path = "model/reference.rs"]
+mod reference;
+#[path = "model/service.rs"]
+mod service;
+#[path = "model/setup.rs"]
+mod setup;
+#[path = "model/traffic.rs"]
+mod traffic;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::rc::Rc;
+use std::time::Duration;
+
+use guideway::config::Config;
+use guideway::events::{Change as ReplayedChange, Event, Events};
+use guideway::replay::{Outputs, replay};
+use guideway_engine::capture::{CaptureReader, CaptureWriter};
+
+use change::{Change, Timed};
+use dice::Dice;
+use reference::{Decision, Reference};
+use setup::Setup;
+use traffic::Packet;
+
+/// How many scenarios each number of workers gets.
+const SCENARIOS: u64 = 80;
+const PACKETS: usize = 500;
+
+struct Scenario {
+    setup: Setup,
+    packets: Vec<Packet>,
+    changes: Vec<Timed>,
+}
+
+impl Scenario {
+    fn new(number: u64) -> Self {
+        let mut dice = Dice::new(number);
+        // Shorter than any timeout but draining, longer than those of EXTERNAL services, longer than all.
+        let horizon = Duration::from_secs(dice.pick(&[20, 150, 1500]));
+        let setup = Setup::random(&mut dice);
+        let packets = traffic::packets(&mut dice, &setup, PACKETS, horizon);
+        let changes = change::changes(&mut dice, &setup, horizon);
+        Self { setup, packets, changes }
+    }
+
+    fn decisions(&self, workers: usize) -> Vec<Decision> {
+        let events = self.changes.iter().map(|timed| Event { at: timed.at, change: replayed(&timed.change) });
+        let mut capture = CaptureWriter::new(Vec::new()).expect("memory takes everything");
+        for packet in &self.packets {
+            let nanos = 1_767_225_600_000_000_000 + packet.at.as_nanos() as u64;
+            capture.write(nanos, &packet.frame, packet.frame.len() as u32).expect("memory takes everything");
+        }
+        let capture = capture.finish().expect("memory takes everything");
+        let reader = CaptureReader::new(&capture[..]).expect("a capture that was just written");
+        let written = Shared::default();
+        let outputs = Outputs { decisions: Some(Box::new(written.clone())), frames: None };
+        let events = Events { events: events.collect() };
+        let (summary, result) = replay(parsed(&self.setup), events, reader, workers, outputs);
+        assert!(result.is_ok() && summary.is_balanced(), "{summary:?}");
+        let text = String::from_utf8(written.0.borrow().clone()).expect("JSON");
+        text.lines().map(decision).collect()
+    }
+
+    /// What is wrong with the first wrong decision.
+    fn judge(&self, decisions: &[Decision]) -> Result<(), String> {
+        assert_eq!(decisions.len(), self.packets.len(), "a decision a frame");
+        let mut reference = Reference::default();
+        reference.load(&self.setup, Duration::ZERO);
+        let mut changes = self.changes.iter().peekable();
+        for (place, (packet, decision)) in self.packets.iter().zip(decisions).enumerate() {
+            while let Some(timed) = changes.next_if(|timed| timed.at <= packet.at) {
+                match &timed.change {
+                    Change::Health { service, backend, healthy } => {
+                        reference.set_health(service, backend, *healthy);
+                    }
+                    Change::Weight { service, backend, weight } => {
+                        reference.set_weight(service, backend, *weight);
+                    }
+                    Change::Reload(setup) => reference.load(setup, timed.at),
+                }
+            }
+            reference.judge(packet, decision).map_err(|expected| {
+                let Packet { at, flow, syn, quoted, .. } = packet;
+                format!(
+                    "packet {} at {at:?}, {flow:?}, SYN {syn}, quotes {quoted:?}\n     got: {decision:?}\nexpected: \
+                     {expected}",
+                    place + 1
+                )
+            })?;
+        }
+        Ok(())
+    }
+}
+
+fn replayed(change: &Change) -> ReplayedChange {
+    match change.clone() {
+        Change::Health { service, backend, healthy } => {
+            ReplayedChange::Backend { service, backend, healthy: Some(healthy), weight: None }
+        }
+        Change::Weight { service, backend, weight } => {
+            ReplayedChange::Backend { service, backend, healthy: None, weight: Some(weight) }
+        }
+        Change::Reload(setup) => ReplayedChange::Reload(Box::new(parsed(&setup))),
+    }
+}
+
+fn parsed(setup: &Setup) -> Config {
+    let text = setup.toml();
+    Config::parse("scenario.toml", &text).unwrap_or_else(|errors| panic!("{}\n{text}", errors.render(false)))
+}
+
+fn decision(line: &str) -> Decision {
+    let line: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");
+    let word = |key: &str| line.get(key).and_then(|value| value.as_str()).map(str::to_owned);
+    Decision {
+        verdict: word("verdict").expect("every decision has a verdict"),
+        rule: word("forwarding_rule"),
+        service: word("backend_service"),
+        backend: word("backend"),
+        tracking: word("tracking"),
+    }
+}
+
+/// Memory that the replay writes to and the test reads.
+#[derive(Clone, Default)]
+struct Shared(Rc<RefCell<Vec<u8>>>);
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Judges every fourth scenario, from the number of workers on.
+fn decisions_follow_the_semantics(workers: usize) {
+    let chosen = std::env::var("GUIDEWAY_SCENARIOS").ok();
+    let numbers = chosen.as_deref().map_or(0..4 * SCENARIOS, |text| {
+        let (first, end) = text.split_once("..").expect("a range of scenarios");
+        first.parse().expect("a number")..end.parse().expect("a number")
+    });
+    let mut wrong = Vec::new();
+    let mut seen = BTreeMap::new();
+    for number in numbers.filter(|number| *number as usize % 4 == workers - 1) {
+        let scenario = Scenario::new(number);
+        let decisions = scenario.decisions(workers);
+        if let Err(discrepancy) = scenario.judge(&decisions) {
+            wrong.push(format!("scenario {number}: {discrepancy}"));
+        }
+        for (packet, decision) in scenario.packets.iter().zip(decisions) {
+            let quotes = packet.quoted.is_some();
+            *seen.entry((decision.verdict, decision.tracking, quotes)).or_insert(0) += 1;
+        }
+    }
+    assert!(wrong.is_empty(), "{} scenarios went wrong:\n{}", wrong.len(), wrong.join("\n"));
+    let kind = |verdict: &str, tracking: Option<&str>, quotes| {
+        (verdict.to_owned(), tracking.map(str::to_owned), quotes)
+    };
+    for kind in [
+        kind("forward", Some("hit"), false),
+        kind("forward", Some("new"), false),
+        kind("forward", Some("off"), false),
+        kind("forward", Some("hit"), true),
+        kind("forward", Some("off"), true),
+        kind("drop", None, false),
+        kind("pass", None, false),
+    ] {
+        let is_frequent = seen.get(&kind).is_some_and(|count| *count >= SCENARIOS);
+        assert!(is_frequent || chosen.is_some(), "too little of {kind:?}: {seen:?}");
+    }
+}
+
+#[test]
+fn decisions_of_one_worker_follow_the_semantics() {
+    decisions_follow_the_semantics(1);
+}
+
+#[test]
+fn decisions_of_two_workers_follow_the_semantics() {
+    decisions_follow_the_semantics(2);
+}
+
+#[test]
+fn decisions_of_three_workers_follow_the_semantics() {
+    decisions_follow_the_semantics(3);
+}
+
+#[test]
+fn decisions_of_four_workers_follow_the_semantics() {
+    decisions_follow_the_semantics(4);
+}
+
+#[test]
+fn the_number_of_workers_decides_nothing() {
+    for number in 0..24 {
+        let scenario = Scenario::new(number);
+        assert!(scenario.decisions(1) == scenario.decisions(4), "scenario {number}");
+    }
+}

@@ -1,0 +1,275 @@
+//! A backend service in the reference: who is eligible, and which connections are held where.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::setup::{Affinity, Endpoint, Persistence, Scheme, Service};
+use crate::traffic::{ESP, Flow, GRE, TCP, UDP};
+
+/// What a hash covers: source, destination, protocol, ports, each where it counts.
+pub(crate) type Selection = (IpAddr, Option<IpAddr>, Option<u8>, Option<(u16, u16)>);
+
+/// Whether a connection is held by a backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Held {
+    By(String),
+    /// It is a second or less to one side of a timeout; a table may keep time that coarsely.
+    Perhaps(String),
+    No,
+}
+
+#[derive(Clone, Debug)]
+struct Backend {
+    /// Tells it from one of the same name that came after this one was gone.
+    incarnation: u64,
+    is_failover: bool,
+    configured_weight: u16,
+    weight: u16,
+    is_healthy: bool,
+    /// How often it turned from healthy to unhealthy.
+    losses: u64,
+    removed_at: Option<Duration>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    backend: String,
+    incarnation: u64,
+    losses: u64,
+    switches: u64,
+    persists: bool,
+    seen: Duration,
+}
+
+/// The state of one service.
+#[derive(Debug)]
+pub(crate) struct State {
+    policy: Service,
+    backends: BTreeMap<String, Backend>,
+    entries: HashMap<Selection, Entry>,
+    incarnations: u64,
+    /// Whether the failover pool served last.
+    failover_serves: Option<bool>,
+    /// How often a switch of the pools has voided all entries.
+    switches: u64,
+}
+
+impl State {
+    pub(crate) fn new(policy: &Service) -> Self {
+        Self {
+            policy: policy.clone(),
+            backends: BTreeMap::new(),
+            entries: HashMap::new(),
+            incarnations: 0,
+            failover_serves: None,
+            switches: 0,
+        }
+    }
+
+    pub(crate) fn configure<'s>(
+        &mut self,
+        policy: &Service,
+        endpoints: impl Iterator<Item = (&'s Endpoint, bool)>,
+        now: Duration,
+    ) {
+        // Whose draining was over under the old timeout is gone, whatever the new one says.
+        self.forget_drained(now);
+        self.policy = policy.clone();
+        self.forget_drained(now);
+        let mut left: Vec<String> = self.backends.keys().cloned().collect();
+        for (endpoint, is_failover) in endpoints {
+            left.retain(|name| *name != endpoint.name);
+            self.incarnations += 1;
+            let fresh = Backend {
+                incarnation: self.incarnations,
+                is_failover,
+                configured_weight: endpoint.weight,
+                weight: endpoint.weight,
+                is_healthy: true,
+                losses: 0,
+                removed_at: None,
+            };
+            let known = self.backends.entry(endpoint.name.clone()).or_insert_with(|| fresh.clone());
+            if known.removed_at.is_some() {
+                let Backend { incarnation, losses, .. } = *known;
+                *known = Backend { incarnation, losses, ..fresh };
+                continue;
+            }
+            known.is_failover = is_failover;
+            if known.configured_weight != endpoint.weight {
+                (known.configured_weight, known.weight) = (endpoint.weight, endpoint.weight);
+            }
+        }
+        for name in left {
+            if let Some(backend) = self.backends.get_mut(&name) {
+                backend.removed_at.get_or_insert(now);
+            }
+        }
+        self.forget_drained(now);
+        self.notice_pool();
+    }
+
+    fn forget_drained(&mut self, now: Duration) {
+        let timeout = Duration::from_secs(self.policy.draining_timeout);
+        self.backends.retain(|_, backend| backend.removed_at.is_none_or(|removed| now < removed + timeout));
+    }
+
+    pub(crate) fn set_health(&mut self, backend: &str, healthy: bool) {
+        if let Some(backend) = self.backends.get_mut(backend) {
+            backend.losses += u64::from(backend.is_healthy && !healthy);
+            backend.is_healthy = healthy;
+        }
+        self.notice_pool();
+    }
+
+    pub(crate) fn set_weight(&mut self, backend: &str, weight: u16) {
+        if let Some(backend) = self.backends.get_mut(backend) {
+            backend.weight = weight;
+        }
+        self.notice_pool();
+    }
+
+    fn notice_pool(&mut self) {
+        let Some((first, _)) = self.eligible().into_iter().next() else { return };
+        let serves = self.backends[&first].is_failover;
+        let switched = self.failover_serves.replace(serves).is_some_and(|before| before != serves);
+        // The policy belongs to services with a failover group.
+        if switched && self.policy.has_failover() && self.policy.failover.void_on_switch {
+            self.switches += 1;
+        }
+    }
+
+    /// The eligible backends by name, with the weights that count; none where new connections are dropped.
+    pub(crate) fn eligible(&self) -> Vec<(String, u16)> {
+        let weighted = self.policy.weighted;
+        let configured = || self.backends.iter().filter(|(_, backend)| backend.removed_at.is_none());
+        let those = |wanted: &dyn Fn(&Backend) -> bool| -> Vec<(String, u16)> {
+            let wanted = configured().filter(|(_, backend)| wanted(backend));
+            wanted.map(|(name, backend)| (name.clone(), if weighted { backend.weight } else { 1 })).collect()
+        };
+        let first = |sets: &[&dyn Fn(&Backend) -> bool]| {
+            sets.iter().map(|wanted| those(*wanted)).find(|set| !set.is_empty()).unwrap_or_default()
+        };
+        let heavy = |backend: &Backend| backend.weight > 0;
+        let well = |backend: &Backend| backend.is_healthy;
+        let spare = |backend: &Backend| backend.is_failover;
+        let usable = |backend: &Backend| well(backend) && (heavy(backend) || !weighted);
+        if !self.policy.has_failover() {
+            return if weighted {
+                first(&[
+                    &|b| heavy(b) && well(b),
+                    &|b| heavy(b) && !well(b),
+                    &|b| !heavy(b) && well(b),
+                    &|b| !heavy(b) && !well(b),
+                ])
+            } else {
+                first(&[&well, &|_| true])
+            };
+        }
+        let primaries = those(&|b| usable(b) && !spare(b));
+        let failovers = those(&|b| usable(b) && spare(b));
+        match (primaries.is_empty(), failovers.is_empty()) {
+            (true, true) if self.policy.failover.drop => Vec::new(),
+            (true, true) if !weighted => those(&|b| !spare(b)),
+            (true, true) => first(&[
+                &|b| heavy(b) && !well(b) && !spare(b),
+                &|b| heavy(b) && !well(b) && spare(b),
+                &|b| !heavy(b) && well(b) && !spare(b),
+                &|b| !heavy(b) && well(b) && spare(b),
+                &|b| !heavy(b) && !well(b) && !spare(b),
+                &|b| !heavy(b) && !well(b) && spare(b),
+            ]),
+            (true, false) => failovers,
+            (false, true) => primaries,
+            (false, false) => {
+                let all = those(&|b| !spare(b)).len();
+                let share = primaries.len() as f64 / all as f64;
+                let ratio = self.policy.failover.ratio;
+                if ratio == 0.0 || share >= ratio { primaries } else { failovers }
+            }
+        }
+    }
+
+    fn has_connection_affinity(&self) -> bool {
+        matches!(self.policy.affinity, Affinity::None | Affinity::ClientIpPortProto)
+    }
+
+    /// Whether the tracking hash is a 5-tuple, so that a SYN starts a new connection.
+    pub(crate) fn starts_anew(&self) -> bool {
+        !self.policy.per_session || self.has_connection_affinity()
+    }
+
+    pub(crate) fn selection_key(&self, flow: &Flow) -> Selection {
+        let Flow { src, dst, protocol, .. } = *flow;
+        match self.policy.affinity {
+            Affinity::None | Affinity::ClientIpPortProto => connection_of(flow),
+            Affinity::ClientIpProto => (src, Some(dst), Some(protocol), None),
+            Affinity::ClientIp => (src, Some(dst), None, None),
+            Affinity::ClientIpNoDestination => (src, None, None, None),
+        }
+    }
+
+    /// What names the connection of a flow; none where it is not tracked.
+    pub(crate) fn tracking_key(&self, flow: &Flow) -> Option<Selection> {
+        let is_external = self.policy.scheme == Scheme::External;
+        let tracked = match flow.protocol {
+            TCP => true,
+            UDP => !is_external || self.policy.affinity != Affinity::None,
+            ESP | GRE => is_external && self.policy.affinity != Affinity::None,
+            _ => false,
+        };
+        let key = if self.starts_anew() { connection_of(flow) } else { self.selection_key(flow) };
+        tracked.then_some(key)
+    }
+
+    /// Whether an entry that is valid at `now` holds a connection.
+    pub(crate) fn holds(&self, key: &Selection, now: Duration) -> Held {
+        const TICK: f64 = 1.0;
+        let Some(entry) = self.entries.get(key) else { return Held::No };
+        let backend = match self.backends.get(&entry.backend) {
+            Some(backend) if backend.incarnation == entry.incarnation => backend,
+            _ => return Held::No,
+        };
+        let can_serve = backend.is_healthy || self.eligible().iter().any(|(name, _)| *name == entry.backend);
+        let is_well = entry.losses == backend.losses && can_serve;
+        if entry.switches != self.switches || !(entry.persists || is_well) {
+            return Held::No;
+        }
+        let default = if self.policy.scheme == Scheme::External { 60 } else { 600 };
+        let idle_timeout = self.policy.idle_timeout.unwrap_or(default) as f64;
+        let mut left = idle_timeout - (now - entry.seen).as_secs_f64();
+        if let Some(removed) = backend.removed_at {
+            left = left.min(self.policy.draining_timeout as f64 - (now - removed).as_secs_f64());
+        }
+        match left {
+            left if left >= TICK => Held::By(entry.backend.clone()),
+            left if left > -TICK => Held::Perhaps(entry.backend.clone()),
+            _ => Held::No,
+        }
+    }
+
+    pub(crate) fn refresh(&mut self, key: &Selection, now: Duration) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.seen = now;
+        }
+    }
+
+    /// Makes or replaces an entry.
+    pub(crate) fn track(&mut self, key: Selection, protocol: u8, backend: &str, now: Duration) {
+        let Backend { incarnation, losses, .. } = self.backends[backend];
+        let persists = match self.policy.persistence {
+            Persistence::DefaultForProtocol => protocol == TCP && self.starts_anew(),
+            Persistence::NeverPersist => false,
+            Persistence::AlwaysPersist => true,
+        };
+        let backend = backend.to_owned();
+        let entry = Entry { backend, incarnation, losses, switches: self.switches, persists, seen: now };
+        self.entries.insert(key, entry);
+    }
+}
+
+/// The 5-tuple of ported packets, the 3-tuple of all others.
+fn connection_of(flow: &Flow) -> Selection {
+    (flow.src, Some(flow.dst), Some(flow.protocol), flow.ports.filter(|_| !flow.is_fragment))
+}

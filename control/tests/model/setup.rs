@@ -1,0 +1,442 @@
+//! What is configured: random setups, and their text in TOML.
+
+use std::fmt::{self, Write as _};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::dice::Dice;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    External,
+    Internal,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Affinity {
+    None,
+    ClientIpPortProto,
+    ClientIpProto,
+    ClientIp,
+    ClientIpNoDestination,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Persistence {
+    DefaultForProtocol,
+    NeverPersist,
+    AlwaysPersist,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RuleProtocol {
+    Tcp,
+    Udp,
+    L3Default,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Ports {
+    List(Vec<u16>),
+    Range(u16, u16),
+    All,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Rule {
+    pub(crate) name: String,
+    pub(crate) scheme: Scheme,
+    pub(crate) address: IpAddr,
+    pub(crate) protocol: RuleProtocol,
+    pub(crate) ports: Ports,
+    pub(crate) source_ranges: Vec<IpNet>,
+    pub(crate) global: bool,
+    pub(crate) service: String,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Failover {
+    pub(crate) ratio: f64,
+    pub(crate) drop: bool,
+    pub(crate) void_on_switch: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Service {
+    pub(crate) name: String,
+    pub(crate) scheme: Scheme,
+    pub(crate) affinity: Affinity,
+    pub(crate) per_session: bool,
+    pub(crate) persistence: Persistence,
+    pub(crate) idle_timeout: Option<u64>,
+    pub(crate) draining_timeout: u64,
+    pub(crate) weighted: bool,
+    /// Counts only where a member is a failover group.
+    pub(crate) failover: Failover,
+    /// Names of groups, and whether each is a failover group.
+    pub(crate) members: Vec<(String, bool)>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) name: String,
+    pub(crate) address: IpAddr,
+    pub(crate) weight: u16,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Group {
+    pub(crate) name: String,
+    pub(crate) delivery: &'static str,
+    pub(crate) endpoints: Vec<Endpoint>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Route {
+    pub(crate) name: String,
+    pub(crate) range: IpNet,
+    pub(crate) next_hop: String,
+}
+
+/// A configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    pub(crate) region: Vec<IpNet>,
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) services: Vec<Service>,
+    pub(crate) groups: Vec<Group>,
+    pub(crate) routes: Vec<Route>,
+}
+
+/// The weights that endpoints have.
+pub(crate) const WEIGHTS: [u16; 7] = [0, 1, 1, 2, 5, 100, 1000];
+/// The draining timeouts that services have.
+pub(crate) const DRAINING: [u64; 5] = [0, 0, 4, 5, 30];
+
+/// The VIPs of a family.
+pub(crate) fn vip(is_ipv4: bool, number: usize) -> IpAddr {
+    let text =
+        if is_ipv4 { format!("203.0.113.{}", 10 + number) } else { format!("2001:db8::{:x}", 0x10 + number) };
+    text.parse().expect("an address")
+}
+
+/// The clients of a family: even ones live in the region, those below 8 in ranges that rules steer by.
+pub(crate) fn client(is_ipv4: bool, number: usize) -> IpAddr {
+    let (side, host) = (number % 2, number + 1);
+    let text = if is_ipv4 { format!("192.0.{side}.{host}") } else { format!("2001:db8:c:{side}::{host:x}") };
+    text.parse().expect("an address")
+}
+
+/// A destination behind a route; the nearer is behind a longer one too.
+pub(crate) fn routed(is_ipv4: bool, near: bool) -> IpAddr {
+    let text = match (is_ipv4, near) {
+        (true, true) => "198.51.100.130",
+        (true, false) => "198.51.100.5",
+        (false, true) => "2001:db8:99:1::5",
+        (false, false) => "2001:db8:99:2::5",
+    };
+    text.parse().expect("an address")
+}
+
+fn net(text: &str) -> IpNet {
+    text.parse().expect("a prefix")
+}
+
+impl Setup {
+    /// A random setup over one family or both.
+    pub(crate) fn random(dice: &mut Dice) -> Self {
+        let families = dice.pick(&[vec![true], vec![true], vec![false], vec![true, false]]);
+        let one_family = (families.len() == 1).then(|| families[0]);
+        let groups: Vec<Group> = (0..2 + dice.below(3)).map(|i| Group::random(dice, i, one_family)).collect();
+        let services: Vec<Service> =
+            (0..1 + dice.below(4)).map(|i| Service::random(dice, i, &groups)).collect();
+        let mut setup = Self { region: Vec::new(), rules: Vec::new(), services, groups, routes: Vec::new() };
+        if dice.chance(50) {
+            setup.region = vec![net("192.0.0.0/24"), net("2001:db8:c::/64")];
+        }
+        for is_ipv4 in families {
+            for number in 0..3 {
+                setup.add_rules(dice, vip(is_ipv4, number));
+            }
+            setup.add_routes(dice, is_ipv4);
+        }
+        setup
+    }
+
+    /// Rules of each protocol and kind of ports on one address, some with others before them that steer by source.
+    fn add_rules(&mut self, dice: &mut Dice, address: IpAddr) {
+        for protocol in [RuleProtocol::Tcp, RuleProtocol::Udp, RuleProtocol::L3Default] {
+            for all in [false, true] {
+                if dice.chance(45) || protocol == RuleProtocol::L3Default && !all {
+                    continue;
+                }
+                let service = dice.pick(&self.services);
+                let ports = match (all, service.scheme) {
+                    (true, _) => Ports::All,
+                    (false, Scheme::External) if dice.chance(40) => {
+                        Ports::Range(80, 442 + dice.below(2) as u16)
+                    }
+                    (false, _) => Ports::List(dice.pick(&[vec![80], vec![80, 443], vec![443, 8081]])),
+                };
+                let base = Rule {
+                    name: format!("rule-{}", self.rules.len()),
+                    scheme: service.scheme,
+                    address,
+                    protocol,
+                    ports,
+                    source_ranges: Vec::new(),
+                    global: dice.chance(50),
+                    service: service.name,
+                };
+                self.rules.push(base.clone());
+                self.add_steering(dice, &base);
+            }
+        }
+    }
+
+    fn add_steering(&mut self, dice: &mut Dice, base: &Rule) {
+        let external: Vec<Service> =
+            self.services.iter().filter(|service| service.scheme == Scheme::External).cloned().collect();
+        let ranges = match base.address {
+            IpAddr::V4(_) => ["192.0.0.0/16", "192.0.0.0/29", "192.0.1.0/29", "192.0.1.2/32"],
+            IpAddr::V6(_) => {
+                ["2001:db8:c::/48", "2001:db8:c::/125", "2001:db8:c:1::/125", "2001:db8:c:1::2/128"]
+            }
+        };
+        let mut ranges: Vec<IpNet> = ranges.into_iter().map(net).filter(|_| dice.chance(40)).collect();
+        while base.scheme == Scheme::External && !ranges.is_empty() && dice.chance(60) {
+            let own = ranges.split_off(dice.below(ranges.len()));
+            self.rules.push(Rule {
+                name: format!("rule-{}", self.rules.len()),
+                source_ranges: own,
+                service: dice.pick(&external).name,
+                ..base.clone()
+            });
+        }
+    }
+
+    fn add_routes(&mut self, dice: &mut Dice, is_ipv4: bool) {
+        let hops: Vec<Rule> = self
+            .rules
+            .iter()
+            .filter(|rule| rule.scheme == Scheme::Internal && rule.address.is_ipv4() == is_ipv4)
+            .cloned()
+            .collect();
+        let ranges = if is_ipv4 {
+            ["198.51.100.0/24", "198.51.100.128/25"]
+        } else {
+            ["2001:db8:99::/48", "2001:db8:99:1::/64"]
+        };
+        for range in ranges {
+            if !hops.is_empty() && dice.chance(60) {
+                let name = format!("route-{}", self.routes.len());
+                self.routes.push(Route { name, range: net(range), next_hop: dice.pick(&hops).name });
+            }
+        }
+    }
+
+    /// Takes a service away, and the rules and routes that lead to it.
+    pub(crate) fn remove_service(&mut self, name: &str) {
+        self.services.retain(|service| service.name != name);
+        self.rules.retain(|rule| rule.service != name);
+        self.remove_stranded_routes();
+    }
+
+    /// Takes away the routes whose next hop is gone.
+    pub(crate) fn remove_stranded_routes(&mut self) {
+        let rules = &self.rules;
+        self.routes.retain(|route| rules.iter().any(|rule| rule.name == route.next_hop));
+    }
+
+    /// The endpoints of a service: name, failover or not, weight.
+    pub(crate) fn endpoints<'s>(
+        &'s self,
+        service: &'s Service,
+    ) -> impl Iterator<Item = (&'s Endpoint, bool)> {
+        service.members.iter().flat_map(|(name, failover)| {
+            let group = self.groups.iter().find(|group| group.name == *name);
+            group.into_iter().flat_map(|group| &group.endpoints).map(|endpoint| (endpoint, *failover))
+        })
+    }
+
+    /// The configuration file.
+    pub(crate) fn toml(&self) -> String {
+        let mut text = String::new();
+        self.write(&mut text).expect("a string takes everything");
+        text
+    }
+
+    fn write(&self, out: &mut String) -> fmt::Result {
+        writeln!(out, "[network]\nipv4_address = \"192.0.2.1\"\nipv6_address = \"2001:db8:1::1\"")?;
+        writeln!(out, "region_ranges = {}", quoted(&self.region))?;
+        writeln!(out, "[conntrack]\nmax_entries = 16384")?;
+        self.rules.iter().try_for_each(|rule| rule.write(out))?;
+        self.services.iter().try_for_each(|service| service.write(out))?;
+        for group in &self.groups {
+            writeln!(out, "[[backend_group]]\nname = \"{}\"\ndelivery = \"{}\"", group.name, group.delivery)?;
+            let endpoint = |Endpoint { name, address, weight }: &Endpoint| {
+                format!("{{ name = \"{name}\", ip_address = \"{address}\", weight = {weight} }}")
+            };
+            writeln!(
+                out,
+                "endpoints = [{}]",
+                group.endpoints.iter().map(endpoint).collect::<Vec<_>>().join(", ")
+            )?;
+        }
+        writeln!(out, "[[health_check]]\nname = \"check\"\ntype = \"HTTP\"\nport = 8080")?;
+        for Route { name, range, next_hop } in &self.routes {
+            writeln!(
+                out,
+                "[[route]]\nname = \"{name}\"\ndest_range = \"{range}\"\nnext_hop_ilb = \"{next_hop}\""
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn quoted(items: &[impl fmt::Display]) -> String {
+    format!("[{}]", items.iter().map(|item| format!("\"{item}\"")).collect::<Vec<_>>().join(", "))
+}
+
+impl Scheme {
+    fn word(self) -> &'static str {
+        match self {
+            Self::External => "EXTERNAL",
+            Self::Internal => "INTERNAL",
+        }
+    }
+}
+
+impl Rule {
+    fn write(&self, out: &mut String) -> fmt::Result {
+        let protocol = match self.protocol {
+            RuleProtocol::Tcp => "TCP",
+            RuleProtocol::Udp => "UDP",
+            RuleProtocol::L3Default => "L3_DEFAULT",
+        };
+        writeln!(out, "[[forwarding_rule]]\nname = \"{}\"", self.name)?;
+        writeln!(out, "load_balancing_scheme = \"{}\"", self.scheme.word())?;
+        writeln!(out, "ip_address = \"{}\"\nip_protocol = \"{protocol}\"", self.address)?;
+        writeln!(out, "backend_service = \"{}\"", self.service)?;
+        match &self.ports {
+            Ports::List(ports) => writeln!(out, "ports = {ports:?}")?,
+            Ports::Range(first, last) => writeln!(out, "port_range = \"{first}-{last}\"")?,
+            Ports::All => writeln!(out, "all_ports = true")?,
+        }
+        if !self.source_ranges.is_empty() {
+            writeln!(out, "source_ip_ranges = {}", quoted(&self.source_ranges))?;
+        }
+        if self.scheme == Scheme::Internal {
+            writeln!(out, "allow_global_access = {}", self.global)?;
+        }
+        Ok(())
+    }
+}
+
+impl Service {
+    fn random(dice: &mut Dice, number: usize, groups: &[Group]) -> Self {
+        let scheme = dice.pick(&[Scheme::External, Scheme::Internal]);
+        let mut affinities =
+            vec![Affinity::None, Affinity::ClientIpPortProto, Affinity::ClientIpProto, Affinity::ClientIp];
+        if scheme == Scheme::Internal {
+            affinities.push(Affinity::ClientIpNoDestination);
+        }
+        let affinity = dice.pick(&affinities);
+        let per_session = dice.chance(50);
+        let mut persistences = vec![Persistence::DefaultForProtocol, Persistence::NeverPersist];
+        if !per_session {
+            persistences.push(Persistence::AlwaysPersist);
+        }
+        let is_narrow = !matches!(affinity, Affinity::None | Affinity::ClientIpPortProto);
+        let settable = scheme == Scheme::Internal && per_session && is_narrow;
+        let mut members: Vec<(String, bool)> =
+            groups.iter().map(|group| (group.name.clone(), dice.chance(40))).collect();
+        members.rotate_left(dice.below(groups.len()));
+        members.truncate(1 + dice.below(groups.len()));
+        members[0].1 = false;
+        Self {
+            name: format!("service-{number}"),
+            scheme,
+            affinity,
+            per_session,
+            persistence: dice.pick(&persistences),
+            idle_timeout: (settable && dice.chance(60)).then(|| dice.pick(&[600, 700, 900])),
+            draining_timeout: dice.pick(&DRAINING),
+            weighted: dice.chance(40),
+            failover: Failover {
+                ratio: dice.pick(&[0.0, 0.0, 0.3, 0.5, 0.75, 1.0]),
+                drop: dice.chance(30),
+                void_on_switch: dice.chance(50),
+            },
+            members,
+        }
+    }
+
+    /// Whether one of its groups is a failover group.
+    pub(crate) fn has_failover(&self) -> bool {
+        self.members.iter().any(|(_, failover)| *failover)
+    }
+
+    fn write(&self, out: &mut String) -> fmt::Result {
+        let affinity = match self.affinity {
+            Affinity::None => "NONE",
+            Affinity::ClientIpPortProto => "CLIENT_IP_PORT_PROTO",
+            Affinity::ClientIpProto => "CLIENT_IP_PROTO",
+            Affinity::ClientIp => "CLIENT_IP",
+            Affinity::ClientIpNoDestination => "CLIENT_IP_NO_DESTINATION",
+        };
+        let persistence = match self.persistence {
+            Persistence::DefaultForProtocol => "DEFAULT_FOR_PROTOCOL",
+            Persistence::NeverPersist => "NEVER_PERSIST",
+            Persistence::AlwaysPersist => "ALWAYS_PERSIST",
+        };
+        let member =
+            |(group, failover): &(String, bool)| format!("{{ group = \"{group}\", failover = {failover} }}");
+        let members = self.members.iter().map(member).collect::<Vec<_>>().join(", ");
+        writeln!(out, "[[backend_service]]\nname = \"{}\"\nprotocol = \"UNSPECIFIED\"", self.name)?;
+        writeln!(out, "load_balancing_scheme = \"{}\"", self.scheme.word())?;
+        writeln!(out, "session_affinity = \"{affinity}\"\nhealth_checks = [\"check\"]")?;
+        let policy = if self.weighted { "WEIGHTED_MAGLEV" } else { "MAGLEV" };
+        writeln!(out, "locality_lb_policy = \"{policy}\"\nbackends = [{members}]")?;
+        let mode = if self.per_session { "PER_SESSION" } else { "PER_CONNECTION" };
+        writeln!(out, "[backend_service.connection_tracking_policy]\ntracking_mode = \"{mode}\"")?;
+        writeln!(out, "connection_persistence_on_unhealthy_backends = \"{persistence}\"")?;
+        if let Some(seconds) = self.idle_timeout {
+            writeln!(out, "idle_timeout_sec = {seconds}")?;
+        }
+        let seconds = self.draining_timeout;
+        writeln!(out, "[backend_service.connection_draining]\ndraining_timeout_sec = {seconds}")?;
+        if self.has_failover() {
+            let Failover { ratio, drop, void_on_switch } = self.failover;
+            writeln!(out, "[backend_service.failover_policy]\nfailover_ratio = {ratio:?}")?;
+            writeln!(out, "drop_traffic_if_unhealthy = {drop}")?;
+            writeln!(out, "disable_connection_drain_on_failover = {void_on_switch}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Group {
+    /// A group whose endpoints are of the one family, where there is one, else reached by tunnels.
+    fn random(dice: &mut Dice, number: usize, family: Option<bool>) -> Self {
+        let deliveries: &[&str] = match family {
+            Some(_) => &["l2", "ipip", "gre", "gue"],
+            None => &["ipip", "gre", "gue"],
+        };
+        let endpoint = |dice: &mut Dice, host: usize| {
+            let text = if family.unwrap_or(host % 2 == 0) {
+                format!("10.1.{number}.{}", host + 1)
+            } else {
+                format!("fd00:{number}::{:x}", host + 1)
+            };
+            Endpoint {
+                name: format!("backend-{number}-{host}"),
+                address: text.parse().expect("an address"),
+                weight: dice.pick(&WEIGHTS),
+            }
+        };
+        let endpoints = (0..dice.pick(&[0, 1, 2, 3, 4, 6])).map(|host| endpoint(dice, host)).collect();
+        Self { name: format!("group-{number}"), delivery: dice.pick(deliveries), endpoints }
+    }
+}

@@ -1,0 +1,205 @@
+//! A hand-made appliance: VIPs of both families, each before a service with one backend in one delivery mode.
+
+use std::sync::Arc;
+
+use guideway_dataplane::address::{Address, Prefix};
+use guideway_dataplane::affinity::{
+    AffinityPolicy, LoadBalancingScheme, PersistenceOnUnhealthy, ServiceKey, SessionAffinity, TrackingHasher,
+    TrackingMode,
+};
+use guideway_dataplane::backend::{BackendHandle, Generation};
+use guideway_dataplane::conntrack::ConntrackTable;
+use guideway_dataplane::delivery::{Delivery, DeliveryMode, Tunnel};
+use guideway_dataplane::forwarding_rule::{
+    ForwardingRule, ForwardingRules, RulePorts, RuleProtocol, ServiceId,
+};
+use guideway_dataplane::frame::Frame;
+use guideway_dataplane::maglev::{LookupTable, Weighted};
+use guideway_dataplane::pipeline::{Decision, Pipeline};
+use guideway_dataplane::seed::Seed;
+use guideway_dataplane::snapshot::{Backend, Eligible, OwnAddresses, Service, Snapshot};
+use guideway_dataplane::time::Tick;
+use guideway_dataplane::wire::ethernet::MacAddress;
+
+/// The appliance's own IPv4 address.
+pub(crate) const OWN_V4: &str = "192.0.2.1";
+/// The appliance's own IPv6 address.
+pub(crate) const OWN_V6: &str = "2001:db8:1::1";
+/// Every backend's IPv4 address.
+pub(crate) const BACKEND_V4: &str = "10.1.0.7";
+/// Every backend's IPv6 address.
+pub(crate) const BACKEND_V6: &str = "fd00::7";
+/// Where frames to every backend go.
+pub(crate) const NEXT_HOP: [u8; 6] = [0x02, 0, 0, 0, 0, 0x77];
+/// The path MTU to every backend.
+pub(crate) const MTU: u16 = 1500;
+/// How many ICMP errors a worker sends in a second.
+pub(crate) const ICMP_ERRORS_PER_SEC: u32 = 3;
+
+/// What stands behind the VIP with this number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Behind {
+    /// A backend on the same segment.
+    L2 = 1,
+    Ipip4 = 2,
+    Gre4 = 3,
+    Gue4 = 4,
+    Ipip6 = 5,
+    Gre6 = 6,
+    Gue6 = 7,
+    /// Nobody who is eligible.
+    Nobody = 8,
+    /// A backend for clients of the region alone.
+    RegionOnly = 9,
+    /// A backend in `gue` over IPv4, with sources that tell flows apart.
+    Spread = 10,
+}
+
+impl Behind {
+    const ALL: [Self; 10] = [
+        Self::L2,
+        Self::Ipip4,
+        Self::Gre4,
+        Self::Gue4,
+        Self::Ipip6,
+        Self::Gre6,
+        Self::Gue6,
+        Self::Nobody,
+        Self::RegionOnly,
+        Self::Spread,
+    ];
+
+    /// The VIP.
+    pub(crate) fn vip(self, is_ipv4: bool) -> String {
+        if is_ipv4 { format!("203.0.113.{}", self as u8) } else { format!("2001:db8::{:x}", self as u8) }
+    }
+
+    fn delivery(self) -> Delivery {
+        let (mode, endpoint, source) = match self {
+            Self::L2 | Self::Nobody | Self::RegionOnly => {
+                return Delivery::l2(MacAddress(NEXT_HOP), None, MTU);
+            }
+            Self::Ipip4 => (DeliveryMode::Ipip, BACKEND_V4, OWN_V4),
+            Self::Gre4 => (DeliveryMode::Gre, BACKEND_V4, OWN_V4),
+            Self::Gue4 | Self::Spread => (DeliveryMode::Gue { dst_port: 6080 }, BACKEND_V4, OWN_V4),
+            Self::Ipip6 => (DeliveryMode::Ipip, BACKEND_V6, OWN_V6),
+            Self::Gre6 => (DeliveryMode::Gre, BACKEND_V6, OWN_V6),
+            Self::Gue6 => (DeliveryMode::Gue { dst_port: 6080 }, BACKEND_V6, OWN_V6),
+        };
+        let source_range = (self == Self::Spread).then(|| Prefix::new(address("10.64.0.0"), 16));
+        let tunnel = Tunnel { endpoint: address(endpoint), source: address(source), source_range };
+        Delivery::tunnel(mode, &tunnel, MacAddress(NEXT_HOP), None, MTU)
+    }
+}
+
+/// A worker of the appliance, and all that it needs.
+pub(crate) struct Appliance {
+    pub(crate) pipeline: Pipeline,
+    snapshot: Snapshot,
+    table: ConntrackTable,
+}
+
+impl Appliance {
+    pub(crate) fn new() -> Self {
+        Self {
+            pipeline: Pipeline::new(TrackingHasher::new([1, 2, 3, 4])),
+            snapshot: snapshot(),
+            table: ConntrackTable::with_capacity(4096).expect("memory for a small table"),
+        }
+    }
+
+    /// Decides a burst at `now`.
+    pub(crate) fn process(&mut self, frames: &mut [Memory], decisions: &mut [Decision], now: u32) {
+        self.pipeline.process(frames, decisions, Tick(now), &self.snapshot, &self.table);
+    }
+}
+
+fn snapshot() -> Snapshot {
+    let mut rules = Vec::new();
+    let mut services = Vec::new();
+    let mut backends = Vec::new();
+    for (place, behind) in Behind::ALL.into_iter().enumerate() {
+        for is_ipv4 in [true, false] {
+            rules.push(ForwardingRule {
+                address: address(&behind.vip(is_ipv4)),
+                protocol: RuleProtocol::L3Default,
+                ports: RulePorts::All,
+                source_ranges: Vec::new(),
+                region_only: behind == Behind::RegionOnly,
+                service: ServiceId(place as u16),
+            });
+        }
+        let handle = BackendHandle(place as u32);
+        let eligible = if behind == Behind::Nobody { vec![] } else { vec![handle] };
+        let weighted = vec![Weighted { name: "backend", weight: 1 }; eligible.len()];
+        services.push(Service {
+            key: ServiceKey(place as u32),
+            policy: AffinityPolicy::new(
+                LoadBalancingScheme::External,
+                SessionAffinity::ClientIpPortProto,
+                TrackingMode::PerConnection,
+                PersistenceOnUnhealthy::DefaultForProtocol,
+            ),
+            eligible: Arc::new(Eligible {
+                table: LookupTable::build(&Seed::DEFAULT, &weighted),
+                backends: eligible.into(),
+            }),
+        });
+        backends.push(Some(Backend {
+            generation: Generation(0),
+            serves: true,
+            persistent_generation: Generation(0),
+            drained: Tick::NEVER,
+            idle_timeout_sec: 60,
+            delivery: behind.delivery(),
+        }));
+    }
+    let region = [Prefix::new(address("192.0.2.0"), 24)];
+    Snapshot {
+        rules: Arc::new(ForwardingRules::new(&rules, &[], &region)),
+        services: services.into(),
+        backends: backends.into(),
+        own: OwnAddresses { ipv4: Some(address(OWN_V4)), ipv6: Some(address(OWN_V6)) },
+        icmp_errors_per_sec: ICMP_ERRORS_PER_SEC,
+        ..Snapshot::default()
+    }
+}
+
+fn address(text: &str) -> Address {
+    text.parse::<std::net::IpAddr>().expect("an address").into()
+}
+
+/// A frame in memory, with as much headroom as a test gives it.
+pub(crate) struct Memory {
+    bytes: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Memory {
+    /// `frame` behind `headroom` bytes.
+    pub(crate) fn new(frame: &[u8], headroom: usize) -> Self {
+        let bytes = [&vec![0xee; headroom], frame].concat();
+        Self { start: headroom, end: bytes.len(), bytes }
+    }
+}
+
+impl Frame for Memory {
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[self.start..self.end]
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.start..self.end]
+    }
+
+    fn prepend(&mut self, count: usize) -> bool {
+        let Some(start) = self.start.checked_sub(count) else { return false };
+        self.start = start;
+        true
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.end = self.end.min(self.start + len);
+    }
+}
