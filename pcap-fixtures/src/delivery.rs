@@ -124,7 +124,7 @@ fn entropy(packet: &Packet) -> u32 {
         _ => 0,
     };
     let protocol = u128::from(packet.segment.protocol(packet.src.is_ipv4()));
-    let word = src ^ (dst << 64 | dst >> 64) ^ ports ^ protocol;
+    let word = src ^ dst.rotate_left(64) ^ ports ^ protocol;
     let mut hash = word as u64 ^ ((word >> 64) as u64).rotate_left(32);
     hash = (hash ^ hash >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
     hash = (hash ^ hash >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53);

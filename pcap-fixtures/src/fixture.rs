@@ -38,8 +38,15 @@ struct Frame {
     bytes: Vec<u8>,
     wire_len: usize,
     outcome: Outcome,
-    /// What leaves the appliance.
-    sent: Option<Vec<u8>>,
+    sent: Option<Sent>,
+}
+
+/// What leaves the appliance.
+#[derive(Clone, Debug)]
+struct Sent {
+    /// As much of it as is known.
+    bytes: Vec<u8>,
+    wire_len: usize,
 }
 
 /// What must become of a frame.
@@ -119,9 +126,7 @@ impl Fixture {
             Outcome::TooBig(_, Some(mtu)) => Some(delivery::too_big(packet, mtu)),
             _ => None,
         };
-        let bytes = packet.build();
-        let wire_len = bytes.len();
-        self.push(bytes, wire_len, outcome, sent);
+        self.push(packet.build(), outcome, sent);
         self
     }
 
@@ -131,20 +136,31 @@ impl Fixture {
         let Outcome::Forward(choice) = outcome else { panic!("{outcome:?} sends no packet on") };
         let (config, endpoint) = self.endpoint(choice.backend);
         let sent = delivery::encapsulated(config, endpoint, packet, inner);
-        let bytes = packet.build();
-        let wire_len = bytes.len();
-        self.push(bytes, wire_len, outcome, Some(sent));
+        self.push(packet.build(), outcome, Some(sent));
         self
     }
 
     /// As [`Fixture::frame`], of which the capture holds the first `snap_len` bytes.
+    ///
+    /// What leaves is known as far: the headers before the packet and as much of it as was captured. A checksum over
+    /// what was cut off is computed over zeros, so let that be zeros.
     pub fn snapped(mut self, packet: &Packet, snap_len: usize, outcome: Outcome) -> Self {
         self = self.frame(packet, outcome);
         if let Some(frame) = self.frames.last_mut() {
-            let cut = frame.wire_len.saturating_sub(snap_len);
             frame.bytes.truncate(snap_len);
-            if let Some(sent) = &mut frame.sent {
-                sent.truncate(sent.len() - cut);
+            if let Some(Sent { bytes, .. }) = &mut frame.sent {
+                let prepended = match outcome {
+                    // The headers of an ICMP or ICMPv6 error.
+                    Outcome::TooBig(..) => {
+                        if packet.src.is_ipv4() {
+                            20 + 8
+                        } else {
+                            40 + 8
+                        }
+                    }
+                    _ => bytes.len() - frame.wire_len,
+                };
+                bytes.truncate(snap_len + prepended);
             }
         }
         self
@@ -153,7 +169,7 @@ impl Fixture {
     /// Any bytes, which do not go to a backend.
     pub fn raw(mut self, bytes: &[u8], outcome: Outcome) -> Self {
         assert!(!matches!(outcome, Outcome::Forward(_)), "{}: say it as a packet", self.name);
-        self.push(bytes.to_vec(), bytes.len(), outcome, None);
+        self.push(bytes.to_vec(), outcome, None);
         self
     }
 
@@ -199,10 +215,11 @@ impl Fixture {
         let _ = writeln!(self.events, "{gap}[[event]]\nat = {seconds}.{millis:03}\n{lines}");
     }
 
-    fn push(&mut self, bytes: Vec<u8>, wire_len: usize, outcome: Outcome, sent: Option<Vec<u8>>) {
+    fn push(&mut self, bytes: Vec<u8>, outcome: Outcome, sent: Option<Vec<u8>>) {
         let nanos = START + self.now * NANOS_PER_MILLISECOND;
         assert!(self.now == 0 || !self.frames.is_empty(), "{}: time starts with the first frame", self.name);
-        self.frames.push(Frame { nanos, bytes, wire_len, outcome, sent });
+        let sent = sent.map(|bytes| Sent { wire_len: bytes.len(), bytes });
+        self.frames.push(Frame { nanos, wire_len: bytes.len(), bytes, outcome, sent });
         self.now += 1;
     }
 
@@ -258,13 +275,8 @@ impl Fixture {
     }
 
     fn output(&self) -> Vec<u8> {
-        let sent = self.frames.iter().filter_map(|frame| Some((frame, frame.sent.as_ref()?)));
-        capture_of(sent.map(|(frame, sent)| Record {
-            nanos: frame.nanos,
-            bytes: sent,
-            // What the capture cut off went out all the same.
-            wire_len: sent.len() + frame.wire_len - frame.bytes.len(),
-        }))
+        let sent = self.frames.iter().filter_map(|frame| Some((frame.nanos, frame.sent.as_ref()?)));
+        capture_of(sent.map(|(nanos, sent)| Record { nanos, bytes: &sent.bytes, wire_len: sent.wire_len }))
     }
 
     fn decisions(&self) -> String {

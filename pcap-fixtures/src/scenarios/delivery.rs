@@ -195,9 +195,8 @@ fn checksums() -> Fixture {
     let right = u16::from_be_bytes([tcp.build()[24], tcp.build()[25]]);
     let wrong = right ^ 0x5a5a;
     // RFC 1624, eqn. 3, for a TTL that goes from 64 to 63 beside an unchanged protocol: the field gains 0x0100.
-    let after = match wrong.overflowing_add(0x0100) {
-        (sum, carry) => sum + u16::from(carry),
-    };
+    let (sum, carry) = wrong.overflowing_add(0x0100);
+    let after = sum + u16::from(carry);
     Fixture::new(
         "delivery/wrong-checksums-stay-wrong",
         "A client's wrong checksum is not repaired: the header's follows the TTL alone, TCP's and UDP's travel as they are.",

@@ -114,5 +114,6 @@ fn snapped() -> Fixture {
     .snapped(&client(7).tcp(40_000, 443, SYN), 96, new("web", "b1"))
     .snapped(&data, 96, hit("web", "b1"))
     .snapped(&data.clone().payload_len(1480 - 40).dont_fragment(), 96, hit("web", "b1"))
+    .snapped(&data.payload(&[0; 1481 - 40]).dont_fragment(), 96, hit("web", "b1").but_too_big(Some(1480)))
     .snapped(&Packet::between("198.51.100.7", VIP).udp(1, 2).payload_len(500), 64, Outcome::Pass("no_forwarding_rule"))
 }
