@@ -6,13 +6,18 @@ use std::fs;
 use std::io::{self, Cursor, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::LazyLock;
 
 use guideway::config::Config;
 use guideway::events::Events;
 use guideway::replay::{Outputs, Summary, replay};
 use guideway_engine::capture::{CaptureReader, CaptureWriter};
-use pcap_fixtures::fixture::{Fixture, Outcome};
+use pcap_fixtures::capture::capture;
+use pcap_fixtures::fixture::{Fixture, Outcome, START};
 use pcap_fixtures::scenarios::fixtures;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
 
 /// What a replay came to.
 struct Replayed {
@@ -163,4 +168,157 @@ fn the_demonstration_shows_shares_against_weights_and_every_verdict() {
         assert!(off < 0.1, "{}: {} of {}", backend.backend, backend.selection_share, backend.expected_share);
     }
     assert_eq!(decisions, run(config(), Events::default(), &capture, 3).decisions);
+}
+
+/// Everything that any rule or route can take, to two backends behind a tunnel.
+const FOREIGN: &str = "
+[network]
+ipv4_address = '192.0.2.1'
+gateway_mac_address = '02:00:00:00:00:fe'
+
+[conntrack]
+max_entries = 1024
+
+[[forwarding_rule]]
+name = 'all'
+load_balancing_scheme = 'INTERNAL'
+ip_address = '192.0.2.10'
+ip_protocol = 'L3_DEFAULT'
+all_ports = true
+backend_service = 'all'
+
+[[backend_service]]
+name = 'all'
+load_balancing_scheme = 'INTERNAL'
+protocol = 'UNSPECIFIED'
+health_checks = ['alive']
+backends = [{ group = 'far' }]
+
+[[backend_group]]
+name = 'far'
+delivery = 'ipip'
+endpoints = [{ name = 'b1', ip_address = '198.18.0.1' }, { name = 'b2', ip_address = '198.18.0.2' }]
+
+[[health_check]]
+name = 'alive'
+type = 'TCP'
+port = 22
+
+[[route]]
+name = 'out'
+next_hop_ilb = 'all'
+";
+
+/// Replays a capture that others made under a route that takes its traffic.
+fn replay_foreign(name: &str, dest_range: &str, workers: usize) -> (Vec<u8>, Replayed) {
+    let config = parse("foreign.toml", &format!("{FOREIGN}dest_range = '{dest_range}'\n"));
+    let capture = fs::read(folder().join("foreign").join(name)).unwrap();
+    let replayed = run(config, Events::default(), &capture, workers);
+    (capture, replayed)
+}
+
+#[test]
+fn foreign_ntp_requests_are_forwarded_whole_and_replies_are_passed() {
+    let (capture, Replayed { summary, decisions, sent }) = replay_foreign("ntp.pcap", "17.0.0.0/8", 1);
+    assert_eq!((summary.packets, summary.forwarded), (12, 6));
+    assert_eq!(summary.passed, BTreeMap::from([("no_forwarding_rule", 6)]));
+    // Two clients ask three servers once each; requests and replies take turns.
+    assert_eq!((summary.conntrack.new, summary.conntrack.hits), (6, 0));
+    let verdicts: Vec<bool> = decisions.lines().map(|line| line.contains("\"forward\"")).collect();
+    assert_eq!(verdicts, [true, false].repeat(6));
+
+    let requests: Vec<String> = frames(&capture).into_iter().step_by(2).collect();
+    let sent = frames(&sent);
+    assert_eq!(sent.len(), requests.len());
+    for (sent, request) in sent.iter().zip(&requests) {
+        // The inner packet stands behind an Ethernet header and an outer IPv4 one: 34 bytes of two digits each.
+        let [sent, request] = [sent, request].map(|frame| frame.rsplit(' ').next().unwrap());
+        let (inner, packet) = (&sent[68..], &request[28..]);
+        assert_eq!((&inner[..16], &inner[18..20]), (&packet[..16], &packet[18..20]));
+        // A TTL of 64 becomes 63; behind it and the checksum nothing changes.
+        assert_eq!((&inner[16..18], &packet[16..18]), ("3f", "40"));
+        assert_eq!(inner[24..], packet[24..]);
+        let words = inner[..40].as_bytes().chunks(4).map(|word| str::from_utf8(word).unwrap());
+        let sum: u32 = words.map(|word| u32::from_str_radix(word, 16).unwrap()).sum();
+        assert_eq!((sum & 0xffff) + (sum >> 16), 0xffff, "the inner header's checksum");
+    }
+}
+
+#[test]
+fn foreign_dhcp_broadcasts_are_not_forwarded_and_replies_are() {
+    let (_, Replayed { summary, sent, .. }) = replay_foreign("test016-be.pcapng", "0.0.0.0/0", 1);
+    assert_eq!((summary.packets, summary.forwarded), (4, 2));
+    assert_eq!(summary.dropped, BTreeMap::from([("link_layer_group", 2)]));
+    // The captured replies' header checksum is 0, as a sender leaves it to its hardware: wrong, and left to be wrong.
+    assert!(frames(&sent).iter().all(|frame| frame.rsplit(' ').next().unwrap()[88..92] == *"0100"));
+}
+
+#[test]
+fn foreign_captures_are_decided_alike_by_any_number_of_workers() {
+    for (name, dest_range) in [("ntp.pcap", "17.0.0.0/8"), ("test016-be.pcapng", "0.0.0.0/0")] {
+        let [one, three] = [1, 3].map(|workers| replay_foreign(name, dest_range, workers).1);
+        assert_eq!(one.decisions, three.decisions, "{name}");
+        assert_eq!(one.sent, three.sent, "{name}");
+    }
+}
+
+/// A frame of a fixture, damaged: cut to a part of its length, with some of its bytes overwritten.
+#[derive(Clone, Debug)]
+struct Damage {
+    frame: Index,
+    keep: f64,
+    patches: Vec<(Index, u8)>,
+}
+
+fn damage() -> impl Strategy<Value = Damage> {
+    let patches = vec((any::<Index>(), any::<u8>()), 0..4);
+    // Most frames stay whole, so that what is behind their first header is reached.
+    let keep = prop_oneof![3 => Just(1.0), 1 => 0.0..1.0];
+    (any::<Index>(), keep, patches).prop_map(|(frame, keep, patches)| Damage { frame, keep, patches })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// `run` checks that offered = forwarded + passed + dropped.
+    #[test]
+    fn damaged_frames_are_counted_once_and_decided_alike_by_any_number_of_workers(
+        damages in vec(damage(), 1..200),
+    ) {
+        let frames: Vec<Vec<u8>> = damages.iter().map(Damage::apply).collect();
+        let capture = capture(frames.iter().map(|frame| (START, &frame[..])));
+        let config = || parse("default.toml", include_str!("../src/default.toml"));
+        let [one, three] = [1, 3].map(|workers| run(config(), Events::default(), &capture, workers));
+        prop_assert_eq!(one.summary.packets, frames.len() as u64);
+        prop_assert_eq!(one.decisions, three.decisions);
+    }
+}
+
+impl Damage {
+    fn apply(&self) -> Vec<u8> {
+        static FRAMES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(whole_frames);
+        let mut frame = self.frame.get(&FRAMES).clone();
+        frame.truncate((frame.len() as f64 * self.keep) as usize);
+        for (place, byte) in &self.patches {
+            if !frame.is_empty() {
+                // The headers are at the front, and so most of the damage.
+                let place = place.index(frame.len().min(80));
+                frame[place] = *byte;
+            }
+        }
+        frame
+    }
+}
+
+/// All frames of all fixtures.
+fn whole_frames() -> Vec<Vec<u8>> {
+    let mut frames = Vec::new();
+    for fixture in fixtures() {
+        let capture = fs::read(folder().join("captures").join(fixture.path("in.pcap"))).unwrap();
+        let mut reader = CaptureReader::new(&capture[..]).unwrap();
+        while let Some(record) = reader.next_record().unwrap() {
+            frames.push(record.bytes.to_vec());
+        }
+    }
+    frames
 }
