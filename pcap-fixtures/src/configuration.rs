@@ -232,11 +232,17 @@ impl Service {
         for group in &self.groups {
             let _ = write!(
                 text,
-                "\n[[backend_group]]\nname = '{}'\ndelivery = '{}'\n{}endpoints = [\n",
+                "\n[[backend_group]]\nname = '{}'\ndelivery = '{}'\n{}",
                 group.name,
                 group.mode.word(),
                 ended(group.lines)
             );
+            if let Mode::Gue { dst_port } = group.mode
+                && group.mode != Mode::GUE
+            {
+                let _ = writeln!(text, "gue_port = {dst_port}");
+            }
+            text.push_str("endpoints = [\n");
             for endpoint in &group.endpoints {
                 let _ =
                     write!(text, "    {{ name = '{}', ip_address = '{}'", endpoint.name, endpoint.address);

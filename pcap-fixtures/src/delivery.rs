@@ -14,17 +14,23 @@ pub enum Mode {
     Ipip,
     /// GRE without options (RFC 2784).
     Gre,
-    /// GUE variant 0 on port 6080 (draft-ietf-intarea-gue-09).
-    Gue,
+    /// GUE variant 0 (draft-ietf-intarea-gue-09).
+    Gue {
+        /// The UDP port that the backend decapsulates on.
+        dst_port: u16,
+    },
 }
 
 impl Mode {
+    /// GUE on the port that IANA assigned to it.
+    pub const GUE: Self = Self::Gue { dst_port: 6080 };
+
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::L2 => "l2",
             Self::Ipip => "ipip",
             Self::Gre => "gre",
-            Self::Gue => "gue",
+            Self::Gue { .. } => "gue",
         }
     }
 }
@@ -63,14 +69,14 @@ pub(crate) fn encapsulated(
     let (protocol, ether_type) = if packet.src.is_ipv4() { (4, 0x0800) } else { (41, 0x86dd) };
     match endpoint.mode {
         Mode::Gre => outer.gre(ether_type).payload(&inner_bytes).build(),
-        Mode::Gue => {
+        Mode::Gue { dst_port } => {
             let port = 0xc000 | entropy as u16;
             let shim = [0, protocol, 0, 0];
             let payload = [&shim[..], &inner_bytes].concat();
             // RFC 8200, section 8.1: over IPv6 a UDP checksum is required.
             let outer = match endpoint.address {
-                IpAddr::V4(_) => outer.udp_without_checksum(port, 6080),
-                IpAddr::V6(_) => outer.udp(port, 6080),
+                IpAddr::V4(_) => outer.udp_without_checksum(port, dst_port),
+                IpAddr::V6(_) => outer.udp(port, dst_port),
             };
             outer.payload(&payload).build()
         }

@@ -17,15 +17,16 @@ pub(super) fn fixtures() -> Vec<Fixture> {
         tunnel(
             "delivery/gue-over-ipv4",
             "GUE variant 0, IPv4 outside, without a UDP checksum.",
-            Mode::Gue,
+            Mode::GUE,
             FAR,
         ),
         tunnel(
             "delivery/gue-over-ipv6",
             "GUE variant 0, IPv6 outside, with a UDP checksum.",
-            Mode::Gue,
+            Mode::GUE,
             FAR_V6,
         ),
+        gue_port(),
         own_mac(),
         dscp_and_ecn(),
         dont_fragment(),
@@ -66,6 +67,16 @@ fn tunnel(name: &'static str, claim: &'static str, mode: Mode, endpoint: &str) -
     let options = client(7).options(&[148, 4, 0, 0]).tcp(40_000, 443, ACK);
     let headers = client_v6(7).hop_by_hop(&[5, 2, 0, 0]).flow_label(0x777).tcp(40_000, 443, ACK);
     fixture.frame(&options, hit("web", "b1")).frame(&headers, hit("web-v6", "b1"))
+}
+
+fn gue_port() -> Fixture {
+    Fixture::new(
+        "delivery/gue-port-can-be-chosen",
+        "GUE goes to `gue_port` where it is set, and to 6080 otherwise.",
+        behind(Mode::Gue { dst_port: 7080 }, FAR),
+    )
+    .frame(&client(7).tcp(40_000, 443, SYN), new("web", "b1"))
+    .frame(&client_v6(7).tcp(40_000, 443, SYN), new("web-v6", "b1"))
 }
 
 fn l2() -> Fixture {

@@ -8,7 +8,7 @@ use crate::packet::Packet;
 use crate::packet::tcp::{ACK, SYN};
 
 pub(super) fn fixtures() -> Vec<Fixture> {
-    vec![until_the_timeout(), at_once(), back_in_time(), back_too_late()]
+    vec![until_the_timeout(), at_once(), back_in_time(), back_too_late(), unhealthy(), added()]
 }
 
 const DRAINING: &str = "connection_draining = { draining_timeout_sec = 30 }";
@@ -82,4 +82,37 @@ fn back_too_late() -> Fixture {
     .unhealthy("b2")
     .frame(&flow(40_000, ACK), new("web", "b1"))
     .frame(&flow(40_000, ACK), hit("web", "b1"))
+}
+
+fn unhealthy() -> Fixture {
+    const NEVER: &str = "connection_draining = { draining_timeout_sec = 30 }\nconnection_tracking_policy = { connection_persistence_on_unhealthy_backends = 'NEVER_PERSIST' }";
+    removed(
+        "draining/draining-backend-that-turns-unhealthy-loses-its-connections",
+        "The persistence policy holds for a draining backend too: with NEVER_PERSIST a health loss ends its entries.",
+        NEVER,
+    )
+    .frame(&flow(40_000, ACK), hit("web", "b1"))
+    .unhealthy("b1")
+    .frame(&flow(40_000, ACK), new("web", "b2"))
+    .healthy("b1")
+    .frame(&flow(40_000, ACK), hit("web", "b2"))
+}
+
+fn added() -> Fixture {
+    Fixture::new(
+        "draining/a-backend-that-is-added-takes-no-connections",
+        "A backend that a reload adds takes over no connection; with the old one unhealthy, all new ones are its own.",
+        serving("", &NEAR[..1]),
+    )
+    .frame(&flow(40_000, SYN), new("web", "b1"))
+    .frame(&flow(40_001, SYN), new("web", "b1"))
+    .frame(&flow(40_002, SYN), new("web", "b1"))
+    .wait(1000)
+    .reload(serving("", NEAR))
+    .frame(&flow(40_000, ACK), hit("web", "b1"))
+    .frame(&flow(40_001, ACK), hit("web", "b1"))
+    .frame(&flow(40_002, ACK), hit("web", "b1"))
+    .unhealthy("b1")
+    .frame(&flow(40_003, SYN), new("web", "b2"))
+    .frame(&flow(40_002, ACK), hit("web", "b1"))
 }

@@ -7,7 +7,7 @@ use crate::fixture::{Fixture, Outcome, hit, new};
 use crate::packet::tcp::{ACK, SYN};
 
 pub(super) fn fixtures() -> Vec<Fixture> {
-    vec![keeps(), voids(), ratio_reached(), ratio_missed(), drops(), all_primaries()]
+    vec![keeps(), voids(), voids_draining(), ratio_reached(), ratio_missed(), drops(), all_primaries()]
 }
 
 /// The primaries `p1` and so on, and one failover backend, `f1`.
@@ -66,6 +66,23 @@ fn voids() -> Fixture {
     .healthy("p1")
     .frame(&flow(40_001, ACK), new("web", "p1"))
     .frame(&flow(40_000, ACK), new("web", "p1"))
+}
+
+fn voids_draining() -> Fixture {
+    const LINES: &str = "connection_draining = { draining_timeout_sec = 300 }\nfailover_policy = { disable_connection_drain_on_failover = true }";
+    Fixture::new(
+        "failover/without-draining-a-switch-ends-draining-too",
+        "A switch of pools without draining voids the entries of backends that a reload removed, before their timeout.",
+        with_failover(LINES, TWO),
+    )
+    .unhealthy("p2")
+    .frame(&flow(40_000, SYN), new("web", "p1"))
+    .healthy("p2")
+    .wait(1000)
+    .reload(with_failover(LINES, &TWO[1..]))
+    .frame(&flow(40_000, ACK), hit("web", "p1"))
+    .unhealthy("p2")
+    .frame(&flow(40_000, ACK), new("web", "f1"))
 }
 
 fn ratio_reached() -> Fixture {

@@ -3,12 +3,12 @@
 use super::{NEAR, client};
 use crate::configuration::Configuration;
 use crate::delivery::Mode;
-use crate::fixture::{Fixture, Outcome, new, off};
+use crate::fixture::{Fixture, Outcome, hit, new, off};
 use crate::packet::Packet;
-use crate::packet::tcp::SYN;
+use crate::packet::tcp::{ACK, SYN};
 
 pub(super) fn fixtures() -> Vec<Fixture> {
-    vec![precedence(), port_range(), source_ranges(), routes(), region()]
+    vec![precedence(), port_range(), source_ranges(), routes(), region(), reload()]
 }
 
 const NO_RULE: Outcome = Outcome::Pass("no_forwarding_rule");
@@ -134,4 +134,22 @@ fn region() -> Fixture {
     .frame(&from("198.51.100.200", "203.0.113.10"), Outcome::Pass("outside_region"))
     .frame(&from("198.51.100.200", "203.0.113.11"), new("global", "b1"))
     .frame(&from("198.51.100.200", "203.0.113.12"), new("public", "b2"))
+}
+
+fn reload() -> Fixture {
+    let serving =
+        |rule| Configuration::new().external("web", "").rule("web", rule).group("near", Mode::L2, &NEAR[..1]);
+    let packet = |dst_port, flags| client(7).tcp(40_000, dst_port, flags);
+    Fixture::new(
+        "rules/a-reload-moves-a-rule",
+        "After a reload a rule takes what it says now and no more; its service's connections are still there.",
+        serving("ip_address = '203.0.113.10'\nports = [80, 443]"),
+    )
+    .frame(&packet(443, SYN), new("web", "b1"))
+    .frame(&packet(80, SYN), new("web", "b1"))
+    .wait(1000)
+    .reload(serving("ip_address = '203.0.113.10'\nports = [443, 8443]"))
+    .frame(&packet(443, ACK), hit("web", "b1"))
+    .frame(&packet(80, ACK), NO_RULE)
+    .frame(&packet(8443, SYN), new("web", "b1"))
 }

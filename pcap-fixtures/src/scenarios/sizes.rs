@@ -7,7 +7,7 @@ use crate::fixture::{Fixture, hit, new, off};
 use crate::packet::tcp::{ACK, SYN};
 
 pub(super) fn fixtures() -> Vec<Fixture> {
-    vec![ipip(), gue_v6(), own_mtu(), unanswerable(), rate()]
+    vec![ipip(), gue_v6(), own_mtu(), longest(), unanswerable(), rate()]
 }
 
 fn behind(mode: Mode, endpoint: &str) -> Configuration {
@@ -42,7 +42,7 @@ fn gue_v6() -> Fixture {
     Fixture::new(
         "sizes/the-mtu-that-is-told-leaves-room-for-the-outer-headers",
         "GUE over IPv6 takes 52 bytes from the path's MTU.",
-        behind(Mode::Gue, "2001:db8:2::1"),
+        behind(Mode::GUE, "2001:db8:2::1"),
     )
     .frame(&v4(1448 - 28), off("all", "b1"))
     .frame(&v4(1449 - 28), off("all", "b1").but_too_big(Some(1448)))
@@ -65,6 +65,27 @@ fn own_mtu() -> Fixture {
     .frame(&packet(1400 - 28).dont_fragment(), off("all", "b1"))
     .frame(&packet(1401 - 28).dont_fragment(), off("all", "b1").but_too_big(Some(1400)))
     .frame(&packet(1401 - 28), off("all", "b1"))
+}
+
+fn longest() -> Fixture {
+    // What IPv4's total length of 65,535 leaves beside an outer header of 20 bytes, and that of UDP's and its own.
+    let payload = |whole: usize| vec![0; whole - 28];
+    Fixture::new(
+        "sizes/what-fits-no-outer-header-is-refused",
+        "A packet that the outer header would make longer than IPv4 can say is refused, with DF and without.",
+        behind(Mode::Ipip, "198.18.0.1"),
+    )
+    .snapped(&client(7).udp(40_000, 53).payload(&payload(65_515)), 96, off("all", "b1"))
+    .snapped(
+        &client(7).udp(40_000, 53).payload(&payload(65_516)),
+        96,
+        off("all", "b1").but_too_big(Some(1480)),
+    )
+    .snapped(
+        &client(7).udp(40_000, 53).payload(&payload(65_535)),
+        96,
+        off("all", "b1").but_too_big(Some(1480)),
+    )
 }
 
 fn unanswerable() -> Fixture {
