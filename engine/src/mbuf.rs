@@ -43,6 +43,11 @@ impl Mbuf {
         self.memory.extend_from_slice(bytes);
         self.memory.resize(HEADROOM + wire_len.max(bytes.len()), 0);
     }
+
+    /// How many bytes have been put before the frame since it was filled.
+    pub fn prepended(&self) -> usize {
+        self.memory.len().min(HEADROOM) - self.start
+    }
 }
 
 impl Default for Mbuf {
@@ -88,7 +93,9 @@ mod tests {
     fn prepend_takes_the_headroom_and_no_more() {
         let mut mbuf = Mbuf::new();
         mbuf.fill(b"frame");
+        assert_eq!(mbuf.prepended(), 0);
         assert!(mbuf.prepend(HEADROOM - 1));
+        assert_eq!(mbuf.prepended(), HEADROOM - 1);
         assert!(!mbuf.prepend(2));
         assert_eq!(mbuf.bytes().len(), HEADROOM - 1 + 5);
         assert!(mbuf.prepend(1));

@@ -1,19 +1,35 @@
 //! A capture in memory: nanosecond pcap, little-endian, Ethernet.
 
-/// The capture of `frames`, each with its time in nanoseconds since the epoch.
+/// A frame of a capture.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    /// In nanoseconds since the epoch.
+    pub nanos: u64,
+    /// As much of the frame as was kept.
+    pub bytes: &'a [u8],
+    /// How long the frame was on the wire.
+    pub wire_len: usize,
+}
+
+/// The capture of whole `frames`, each with its time in nanoseconds since the epoch.
 pub fn capture<'a>(frames: impl IntoIterator<Item = (u64, &'a [u8])>) -> Vec<u8> {
+    capture_of(frames.into_iter().map(|(nanos, bytes)| Record { nanos, bytes, wire_len: bytes.len() }))
+}
+
+/// The capture of `records`, whose frames need not be whole.
+pub fn capture_of<'a>(records: impl IntoIterator<Item = Record<'a>>) -> Vec<u8> {
     let mut file = Vec::new();
     file.extend(0xa1b2_3c4d_u32.to_le_bytes());
     file.extend([2, 0, 4, 0]);
     file.extend([0; 8]);
     file.extend(262_144_u32.to_le_bytes());
     file.extend(1_u32.to_le_bytes());
-    for (nanos, frame) in frames {
-        let len = frame.len() as u32;
-        for word in [(nanos / 1_000_000_000) as u32, (nanos % 1_000_000_000) as u32, len, len] {
+    for Record { nanos, bytes, wire_len } in records {
+        let (seconds, nanos) = (nanos / 1_000_000_000, nanos % 1_000_000_000);
+        for word in [seconds as u32, nanos as u32, bytes.len() as u32, wire_len as u32] {
             file.extend(word.to_le_bytes());
         }
-        file.extend(frame);
+        file.extend(bytes);
     }
     file
 }

@@ -5,7 +5,7 @@ mod segment;
 
 use std::net::IpAddr;
 
-use segment::Segment;
+pub(crate) use segment::Segment;
 
 /// The flags of a TCP header (RFC 9293, section 3.1).
 pub mod tcp {
@@ -34,33 +34,33 @@ pub mod tcp {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Packet {
-    src_mac: [u8; 6],
-    dst_mac: [u8; 6],
+    pub(crate) src_mac: [u8; 6],
+    pub(crate) dst_mac: [u8; 6],
     /// EtherType and tag of each, outermost first.
-    tags: Vec<(u16, u16)>,
-    src: IpAddr,
-    dst: IpAddr,
-    ttl: u8,
-    tos: u8,
-    flow_label: u32,
-    identification: u32,
-    dont_fragment: bool,
-    options: Vec<u8>,
+    pub(crate) tags: Vec<(u16, u16)>,
+    pub(crate) src: IpAddr,
+    pub(crate) dst: IpAddr,
+    pub(crate) ttl: u8,
+    pub(crate) tos: u8,
+    pub(crate) flow_label: u32,
+    pub(crate) identification: u32,
+    pub(crate) dont_fragment: bool,
+    pub(crate) options: Vec<u8>,
     /// Header number and body of each, without next header and length.
-    extensions: Vec<(u8, Vec<u8>)>,
-    fragment: Option<Fragment>,
-    segment: Segment,
-    payload: Vec<u8>,
-    trailer: Vec<u8>,
-    patches: Vec<(usize, Vec<u8>)>,
+    pub(crate) extensions: Vec<(u8, Vec<u8>)>,
+    pub(crate) fragment: Option<Fragment>,
+    pub(crate) segment: Segment,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) trailer: Vec<u8>,
+    pub(crate) patches: Vec<(usize, Vec<u8>)>,
 }
 
 /// Which part of a datagram a fragment carries.
 #[derive(Clone, Copy, Debug)]
-struct Fragment {
+pub(crate) struct Fragment {
     /// In bytes, a multiple of 8.
-    offset: usize,
-    more: bool,
+    pub(crate) offset: usize,
+    pub(crate) more: bool,
 }
 
 impl Packet {
@@ -290,22 +290,34 @@ impl Packet {
         self.frame(&self.ip_packet())
     }
 
-    /// The frames of this packet's fragments, each of up to `part_len` bytes of what the whole carries.
+    /// This packet's fragments, each of up to `part_len` bytes of what the whole carries.
     ///
     /// # Panics
     ///
     /// Where `part_len` is no multiple of 8, which all fragments but the last must be.
-    pub fn fragments(&self, part_len: usize) -> Vec<Vec<u8>> {
+    pub fn fragments(&self, part_len: usize) -> Vec<Self> {
         let whole = self.segment.bytes(self.src, self.dst, &self.payload);
+        let protocol = self.segment.protocol(self.src.is_ipv4());
         let parts = whole.chunks(part_len).enumerate();
         parts
             .map(|(index, part)| {
                 let offset = index * part_len;
                 let more = offset + part.len() < whole.len();
-                let fragment = self.clone().fragment(offset, more);
-                fragment.frame(&fragment.ip_packet_of(part))
+                self.clone().protocol(protocol).payload(part).fragment(offset, more)
             })
             .collect()
+    }
+
+    /// The packet as a router sends it on: one hop less to live.
+    pub fn forwarded(&self) -> Self {
+        Self { ttl: self.ttl - 1, ..self.clone() }
+    }
+
+    /// The bytes of the IP packet within the frame, patches and all.
+    pub fn ip_bytes(&self) -> Vec<u8> {
+        let start = 14 + 4 * self.tags.len();
+        let len = self.ip_packet().len();
+        self.build()[start..start + len].to_vec()
     }
 
     fn frame(&self, ip_packet: &[u8]) -> Vec<u8> {
@@ -324,13 +336,10 @@ impl Packet {
     }
 
     fn ip_packet(&self) -> Vec<u8> {
-        self.ip_packet_of(&self.segment.bytes(self.src, self.dst, &self.payload))
-    }
-
-    fn ip_packet_of(&self, part: &[u8]) -> Vec<u8> {
+        let segment = self.segment.bytes(self.src, self.dst, &self.payload);
         match (self.src, self.dst) {
-            (IpAddr::V4(src), IpAddr::V4(dst)) => self.ipv4(src.octets(), dst.octets(), part),
-            (IpAddr::V6(src), IpAddr::V6(dst)) => self.ipv6(src.octets(), dst.octets(), part),
+            (IpAddr::V4(src), IpAddr::V4(dst)) => self.ipv4(src.octets(), dst.octets(), &segment),
+            (IpAddr::V6(src), IpAddr::V6(dst)) => self.ipv6(src.octets(), dst.octets(), &segment),
             _ => unreachable!("Packet::between refuses two families"),
         }
     }

@@ -207,7 +207,7 @@ fn protocols_without_ports_carry_their_header_and_payload() {
 fn fragments_make_the_whole_packet_again() {
     for packet in [v4(), v6().hop_by_hop(&[1, 4, 0, 0, 0, 0])] {
         let packet = packet.identification(77).udp(1000, 2000).payload_len(3000);
-        let frames = packet.fragments(1480);
+        let frames: Vec<Vec<u8>> = packet.fragments(1480).iter().map(Packet::build).collect();
         assert_eq!(frames.len(), 3);
         let mut pool: IpDefragPool<(), ()> = IpDefragPool::new();
         let mut whole = None;

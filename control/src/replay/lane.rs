@@ -31,7 +31,7 @@ pub(super) struct Job {
 impl Job {
     pub(super) fn new(record: &Record<'_>) -> Self {
         let mut frame = Mbuf::new();
-        // What the capture cut off counts for lengths and never for decisions, so zeros do.
+        // Zeros stand for what the capture cut off: decisions need headers alone, an ICMP error's quote among them.
         frame.fill_padded(record.bytes, record.wire_len as usize);
         Self {
             timestamp_nanos: record.timestamp_nanos,
@@ -54,11 +54,13 @@ impl Job {
         (client.0 % count as u128) as usize
     }
 
-    /// The frame that the appliance sends, without what the capture didn't hold, and its length on the wire.
+    /// The frame that the appliance sends, as far as it is known, and its length on the wire.
+    ///
+    /// Known is what the appliance put before the frame, and of the frame what the capture held.
     pub(super) fn sent(&self) -> (&[u8], u32) {
         let bytes = self.frame.bytes();
-        let cut = self.wire_len as usize - self.captured_len;
-        (&bytes[..bytes.len() - cut.min(bytes.len())], bytes.len() as u32)
+        let known = (self.frame.prepended() + self.captured_len).min(bytes.len());
+        (&bytes[..known], bytes.len() as u32)
     }
 }
 

@@ -15,7 +15,7 @@ const SCTP: u8 = 132;
 
 /// What an IP packet carries before its payload.
 #[derive(Clone, Debug)]
-pub(super) enum Segment {
+pub(crate) enum Segment {
     Tcp {
         ports: [u16; 2],
         flags: u8,
@@ -50,7 +50,7 @@ pub(super) enum Segment {
 
 impl Segment {
     /// The number that the IP header, or its last extension header, names this by.
-    pub(super) fn protocol(&self, v4: bool) -> u8 {
+    pub(crate) fn protocol(&self, v4: bool) -> u8 {
         match self {
             Self::Tcp { .. } => TCP,
             Self::Udp { .. } => UDP,

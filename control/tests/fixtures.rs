@@ -1,0 +1,335 @@
+//! Replays every capture of `pcap-fixtures/` and compares what is decided and what is sent with what must be.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Cursor, Write};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::LazyLock;
+
+use guideway::config::Config;
+use guideway::events::Events;
+use guideway::replay::{Outputs, Summary, replay};
+use guideway_dataplane::verdict::{DropReason, PassReason};
+use guideway_engine::capture::{CaptureReader, CaptureWriter};
+use pcap_fixtures::capture::capture;
+use pcap_fixtures::fixture::{Fixture, Outcome, START};
+use pcap_fixtures::scenarios::fixtures;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+/// What a replay came to.
+struct Replayed {
+    summary: Summary,
+    decisions: String,
+    sent: Vec<u8>,
+}
+
+/// Memory that a replay writes to and the test reads.
+#[derive(Clone, Default)]
+struct Buffer(Rc<RefCell<Vec<u8>>>);
+
+impl Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../pcap-fixtures")
+}
+
+fn parse(name: &str, config: &str) -> Config {
+    Config::parse(name, config).unwrap_or_else(|errors| panic!("{}", errors.render(false)))
+}
+
+fn run(config: Config, events: Events, capture: &[u8], workers: usize) -> Replayed {
+    let (decisions, sent) = (Buffer::default(), Buffer::default());
+    let outputs = Outputs {
+        decisions: Some(Box::new(decisions.clone())),
+        frames: Some(CaptureWriter::new(Box::new(sent.clone()) as Box<dyn Write>).unwrap()),
+    };
+    let capture = CaptureReader::new(Cursor::new(capture.to_vec())).unwrap();
+    let (summary, result) = replay(config, events, capture, workers, outputs);
+    result.unwrap();
+    assert!(summary.is_balanced(), "offered = forwarded + passed + dropped, but: {summary:#?}");
+    let decisions = String::from_utf8(decisions.0.take()).unwrap();
+    assert_eq!(decisions.lines().count() as u64, summary.packets);
+    Replayed { summary, decisions, sent: sent.0.take() }
+}
+
+fn replay_fixture(fixture: &Fixture, workers: usize) -> Replayed {
+    let file = |kind: &str| folder().join("captures").join(fixture.path(kind));
+    let path = file("toml");
+    let config = parse(&path.to_string_lossy(), &fs::read_to_string(&path).unwrap());
+    let events = match file("events.toml") {
+        path if path.exists() => Events::read(&path, &config).unwrap(),
+        _ => Events::default(),
+    };
+    run(config, events, &fs::read(file("in.pcap")).unwrap(), workers)
+}
+
+/// The frames of a capture, as hexadecimal lines that a failed test can show.
+fn frames(capture: &[u8]) -> Vec<String> {
+    let mut reader = CaptureReader::new(capture).unwrap();
+    let mut frames = Vec::new();
+    while let Some(record) = reader.next_record().unwrap() {
+        let bytes: String = record.bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        frames.push(format!("{} {} {bytes}", record.timestamp_nanos, record.wire_len));
+    }
+    frames
+}
+
+/// How often each word occurs.
+fn tally(words: impl Iterator<Item = &'static str>) -> BTreeMap<&'static str, u64> {
+    let mut tally = BTreeMap::new();
+    words.for_each(|word| *tally.entry(word).or_default() += 1);
+    tally
+}
+
+#[test]
+fn every_fixture_is_decided_and_sent_as_it_must_be() {
+    let mut wrong = String::new();
+    for fixture in fixtures() {
+        let file = |kind: &str| fs::read(folder().join("captures").join(fixture.path(kind))).unwrap();
+        let replayed = replay_fixture(&fixture, 1);
+        let decisions = String::from_utf8(file("decisions.jsonl")).unwrap();
+        for (decided, right) in replayed.decisions.lines().zip(decisions.lines()) {
+            if decided != right {
+                wrong += &format!("{}\n  is        {decided}\n  should be {right}\n", fixture.name);
+            }
+        }
+        let (sent, right) = (frames(&replayed.sent), frames(&file("out.pcap")));
+        if sent.len() != right.len() {
+            wrong += &format!("{}: {} frames sent, not {}\n", fixture.name, sent.len(), right.len());
+        }
+        for (sent, right) in sent.iter().zip(&right) {
+            if sent != right {
+                wrong += &format!("{}\n  sent      {sent}\n  should be {right}\n", fixture.name);
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{wrong}");
+}
+
+#[test]
+fn every_frame_of_a_fixture_is_counted_once_under_its_reason() {
+    for fixture in fixtures() {
+        let summary = replay_fixture(&fixture, 1).summary;
+        let of = |wanted| {
+            let verdicts = fixture.outcomes().map(|outcome| outcome.verdict());
+            verdicts.filter_map(move |(verdict, reason)| (verdict == wanted).then_some(reason.unwrap_or("")))
+        };
+        assert_eq!(summary.packets, fixture.outcomes().count() as u64, "{}", fixture.name);
+        assert_eq!(summary.forwarded, of("forward").count() as u64, "{}", fixture.name);
+        assert_eq!(summary.passed, tally(of("pass")), "{}", fixture.name);
+        assert_eq!(summary.dropped, tally(of("drop")), "{}", fixture.name);
+        let answered = fixture.outcomes().filter(|outcome| matches!(outcome, Outcome::TooBig(_, Some(_))));
+        assert_eq!(summary.icmp_errors_sent, answered.count() as u64, "{}", fixture.name);
+    }
+}
+
+#[test]
+fn decisions_do_not_depend_on_the_number_of_workers() {
+    for fixture in fixtures() {
+        let [one, three] = [1, 3].map(|workers| replay_fixture(&fixture, workers));
+        assert_eq!(one.decisions, three.decisions, "{}", fixture.name);
+        assert_eq!(one.sent, three.sent, "{}", fixture.name);
+    }
+}
+
+#[test]
+fn every_reason_to_pass_or_drop_has_a_fixture() {
+    let shown =
+        tally(fixtures().iter().flat_map(Fixture::outcomes).filter_map(|outcome| outcome.verdict().1));
+    let passed = PassReason::ALL.iter().map(|reason| reason.as_str());
+    let dropped = DropReason::ALL.iter().map(|reason| reason.as_str());
+    let missing: Vec<_> = passed.chain(dropped).filter(|reason| !shown.contains_key(reason)).collect();
+    // A replay's frames always have headroom.
+    assert_eq!(missing, [DropReason::NoHeadroom.as_str()]);
+}
+
+#[test]
+fn packets_that_exceed_the_mtu_and_may_be_fragmented_are_counted() {
+    let fixtures = fixtures();
+    let fixture = fixtures.iter().find(|fixture| fixture.name == "sizes/too-big-is-told-to-the-client");
+    assert_eq!(replay_fixture(fixture.expect("the fixture"), 1).summary.exceeding_mtu, 2);
+}
+
+#[test]
+fn the_demonstration_shows_shares_against_weights_and_every_verdict() {
+    let config = || parse("default.toml", include_str!("../src/default.toml"));
+    let capture = fs::read(folder().join("demo.in.pcap")).unwrap();
+    let Replayed { summary, decisions, .. } = run(config(), Events::default(), &capture, 1);
+    assert!((1_800..2_500).contains(&summary.packets), "{}", summary.packets);
+    assert!(summary.passed.len() >= 2 && summary.dropped.len() >= 6);
+    assert_eq!(summary.icmp_errors_sent, 4);
+    assert_eq!(summary.icmp_errors_steered, 4);
+    let backends: BTreeMap<_, _> =
+        summary.backends.iter().map(|backend| (backend.backend.as_str(), backend)).collect();
+    assert_eq!(backends.keys().copied().collect::<Vec<_>>(), ["fw-1", "fw-2", "web-1", "web-2"]);
+    for backend in backends.values() {
+        let off = (backend.expected_share - backend.selection_share).abs();
+        assert!(off < 0.1, "{}: {} of {}", backend.backend, backend.selection_share, backend.expected_share);
+    }
+    assert_eq!(decisions, run(config(), Events::default(), &capture, 3).decisions);
+}
+
+/// Everything that any rule or route can take, to two backends behind a tunnel.
+const FOREIGN: &str = "
+[network]
+ipv4_address = '192.0.2.1'
+gateway_mac_address = '02:00:00:00:00:fe'
+
+[conntrack]
+max_entries = 1024
+
+[[forwarding_rule]]
+name = 'all'
+load_balancing_scheme = 'INTERNAL'
+ip_address = '192.0.2.10'
+ip_protocol = 'L3_DEFAULT'
+all_ports = true
+backend_service = 'all'
+
+[[backend_service]]
+name = 'all'
+load_balancing_scheme = 'INTERNAL'
+protocol = 'UNSPECIFIED'
+health_checks = ['alive']
+backends = [{ group = 'far' }]
+
+[[backend_group]]
+name = 'far'
+delivery = 'ipip'
+endpoints = [{ name = 'b1', ip_address = '198.18.0.1' }, { name = 'b2', ip_address = '198.18.0.2' }]
+
+[[health_check]]
+name = 'alive'
+type = 'TCP'
+port = 22
+
+[[route]]
+name = 'out'
+next_hop_ilb = 'all'
+";
+
+/// Replays a capture that others made under a route that takes its traffic.
+fn replay_foreign(name: &str, dest_range: &str, workers: usize) -> (Vec<u8>, Replayed) {
+    let config = parse("foreign.toml", &format!("{FOREIGN}dest_range = '{dest_range}'\n"));
+    let capture = fs::read(folder().join("foreign").join(name)).unwrap();
+    let replayed = run(config, Events::default(), &capture, workers);
+    (capture, replayed)
+}
+
+#[test]
+fn foreign_ntp_requests_are_forwarded_whole_and_replies_are_passed() {
+    let (capture, Replayed { summary, decisions, sent }) = replay_foreign("ntp.pcap", "17.0.0.0/8", 1);
+    assert_eq!((summary.packets, summary.forwarded), (12, 6));
+    assert_eq!(summary.passed, BTreeMap::from([("no_forwarding_rule", 6)]));
+    // Two clients ask three servers once each; requests and replies take turns.
+    assert_eq!((summary.conntrack.new, summary.conntrack.hits), (6, 0));
+    let verdicts: Vec<bool> = decisions.lines().map(|line| line.contains("\"forward\"")).collect();
+    assert_eq!(verdicts, [true, false].repeat(6));
+
+    let requests: Vec<String> = frames(&capture).into_iter().step_by(2).collect();
+    let sent = frames(&sent);
+    assert_eq!(sent.len(), requests.len());
+    for (sent, request) in sent.iter().zip(&requests) {
+        // The inner packet stands behind an Ethernet header and an outer IPv4 one: 34 bytes of two digits each.
+        let [sent, request] = [sent, request].map(|frame| frame.rsplit(' ').next().unwrap());
+        let (inner, packet) = (&sent[68..], &request[28..]);
+        assert_eq!((&inner[..16], &inner[18..20]), (&packet[..16], &packet[18..20]));
+        // A TTL of 64 becomes 63; behind it and the checksum nothing changes.
+        assert_eq!((&inner[16..18], &packet[16..18]), ("3f", "40"));
+        assert_eq!(inner[24..], packet[24..]);
+        let words = inner[..40].as_bytes().chunks(4).map(|word| str::from_utf8(word).unwrap());
+        let sum: u32 = words.map(|word| u32::from_str_radix(word, 16).unwrap()).sum();
+        assert_eq!((sum & 0xffff) + (sum >> 16), 0xffff, "the inner header's checksum");
+    }
+}
+
+#[test]
+fn foreign_dhcp_broadcasts_are_not_forwarded_and_replies_are() {
+    let (_, Replayed { summary, sent, .. }) = replay_foreign("test016-be.pcapng", "0.0.0.0/0", 1);
+    assert_eq!((summary.packets, summary.forwarded), (4, 2));
+    assert_eq!(summary.dropped, BTreeMap::from([("link_layer_group", 2)]));
+    // The captured replies' header checksum is 0, as a sender leaves it to its hardware: wrong, and left to be wrong.
+    assert!(frames(&sent).iter().all(|frame| frame.rsplit(' ').next().unwrap()[88..92] == *"0100"));
+}
+
+#[test]
+fn foreign_captures_are_decided_alike_by_any_number_of_workers() {
+    for (name, dest_range) in [("ntp.pcap", "17.0.0.0/8"), ("test016-be.pcapng", "0.0.0.0/0")] {
+        let [one, three] = [1, 3].map(|workers| replay_foreign(name, dest_range, workers).1);
+        assert_eq!(one.decisions, three.decisions, "{name}");
+        assert_eq!(one.sent, three.sent, "{name}");
+    }
+}
+
+/// A frame of a fixture, damaged: cut to a part of its length, with some of its bytes overwritten.
+#[derive(Clone, Debug)]
+struct Damage {
+    frame: Index,
+    keep: f64,
+    patches: Vec<(Index, u8)>,
+}
+
+fn damage() -> impl Strategy<Value = Damage> {
+    let patches = vec((any::<Index>(), any::<u8>()), 0..4);
+    // Most frames stay whole, so that what is behind their first header is reached.
+    let keep = prop_oneof![3 => Just(1.0), 1 => 0.0..1.0];
+    (any::<Index>(), keep, patches).prop_map(|(frame, keep, patches)| Damage { frame, keep, patches })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// `run` checks that offered = forwarded + passed + dropped.
+    #[test]
+    fn damaged_frames_are_counted_once_and_decided_alike_by_any_number_of_workers(
+        damages in vec(damage(), 1..200),
+    ) {
+        let frames: Vec<Vec<u8>> = damages.iter().map(Damage::apply).collect();
+        let capture = capture(frames.iter().map(|frame| (START, &frame[..])));
+        let config = || parse("default.toml", include_str!("../src/default.toml"));
+        let [one, three] = [1, 3].map(|workers| run(config(), Events::default(), &capture, workers));
+        prop_assert_eq!(one.summary.packets, frames.len() as u64);
+        prop_assert_eq!(one.decisions, three.decisions);
+    }
+}
+
+impl Damage {
+    fn apply(&self) -> Vec<u8> {
+        static FRAMES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(whole_frames);
+        let mut frame = self.frame.get(&FRAMES).clone();
+        frame.truncate((frame.len() as f64 * self.keep) as usize);
+        for (place, byte) in &self.patches {
+            if !frame.is_empty() {
+                // The headers are at the front, and so most of the damage.
+                let place = place.index(frame.len().min(80));
+                frame[place] = *byte;
+            }
+        }
+        frame
+    }
+}
+
+/// All frames of all fixtures.
+fn whole_frames() -> Vec<Vec<u8>> {
+    let mut frames = Vec::new();
+    for fixture in fixtures() {
+        let capture = fs::read(folder().join("captures").join(fixture.path("in.pcap"))).unwrap();
+        let mut reader = CaptureReader::new(&capture[..]).unwrap();
+        while let Some(record) = reader.next_record().unwrap() {
+            frames.push(record.bytes.to_vec());
+        }
+    }
+    frames
+}

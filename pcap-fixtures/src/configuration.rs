@@ -1,0 +1,270 @@
+//! An appliance's configuration, put together in words and written as TOML.
+//!
+//! The lines of each table are TOML as they stand; what a test must know to tell where a packet ends up (which rule
+//! leads to which service, where each backend is and how it is reached) is said in words beside them.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use crate::delivery::Mode;
+
+/// The appliance's own IPv4 address in every fixture.
+pub const OWN_V4: &str = "192.0.2.1";
+/// The appliance's own IPv6 address in every fixture.
+pub const OWN_V6: &str = "2001:db8:1::1";
+/// The next hop of tunnels in every fixture.
+pub const GATEWAY_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0xfe];
+
+/// An appliance's configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Configuration {
+    network: Vec<String>,
+    pub(crate) own_mac: Option<[u8; 6]>,
+    /// Prefixes that tunnels take their sources from, at most one a family.
+    pub(crate) tunnel_sources: Vec<(IpAddr, u8)>,
+    services: Vec<Service>,
+    routes: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+struct Service {
+    name: &'static str,
+    scheme: &'static str,
+    lines: &'static str,
+    rules: Vec<(&'static str, &'static str)>,
+    groups: Vec<Group>,
+}
+
+#[derive(Clone, Debug)]
+struct Group {
+    name: &'static str,
+    failover: bool,
+    mode: Mode,
+    lines: &'static str,
+    endpoints: Vec<Endpoint>,
+}
+
+/// A backend, and how it is reached.
+#[derive(Clone, Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) name: &'static str,
+    pub(crate) address: IpAddr,
+    pub(crate) mode: Mode,
+    weight: Option<u16>,
+}
+
+impl Endpoint {
+    /// On the appliance's own segment, backends are told apart by the last byte of their addresses.
+    pub(crate) fn mac(&self) -> [u8; 6] {
+        let last = match self.address {
+            IpAddr::V4(address) => address.octets()[3],
+            IpAddr::V6(address) => address.octets()[15],
+        };
+        [0x02, 0, 0, 0, 0x01, last]
+    }
+}
+
+impl Configuration {
+    /// An appliance without services.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Further lines of the `[network]` table.
+    pub fn network(mut self, lines: &str) -> Self {
+        self.network.push(lines.to_owned());
+        self
+    }
+
+    /// The MAC address that the appliance sends from; that which a frame came to, otherwise.
+    pub fn own_mac(mut self, mac: [u8; 6]) -> Self {
+        self.own_mac = Some(mac);
+        self
+    }
+
+    /// Prefixes that tunnels take their sources from, at most one a family.
+    pub fn tunnel_sources(mut self, prefixes: &[(&str, u8)]) -> Self {
+        let parse = |text: &str| text.parse().expect("an IP address");
+        self.tunnel_sources = prefixes.iter().map(|(network, length)| (parse(network), *length)).collect();
+        self
+    }
+
+    /// An EXTERNAL backend service with lines of its table; the rules and groups that are said next are its own.
+    pub fn external(self, name: &'static str, lines: &'static str) -> Self {
+        self.service(name, "EXTERNAL", lines)
+    }
+
+    /// An INTERNAL backend service.
+    pub fn internal(self, name: &'static str, lines: &'static str) -> Self {
+        self.service(name, "INTERNAL", lines)
+    }
+
+    fn service(mut self, name: &'static str, scheme: &'static str, lines: &'static str) -> Self {
+        self.services.push(Service { name, scheme, lines, rules: Vec::new(), groups: Vec::new() });
+        self
+    }
+
+    /// A forwarding rule before the service that was said last.
+    pub fn rule(mut self, name: &'static str, lines: &'static str) -> Self {
+        self.last().rules.push((name, lines));
+        self
+    }
+
+    /// A primary backend group of the service that was said last.
+    pub fn group(self, name: &'static str, mode: Mode, endpoints: &[(&'static str, &str)]) -> Self {
+        self.any_group(name, false, mode, endpoints)
+    }
+
+    /// A failover backend group of the service that was said last.
+    pub fn failover_group(self, name: &'static str, mode: Mode, endpoints: &[(&'static str, &str)]) -> Self {
+        self.any_group(name, true, mode, endpoints)
+    }
+
+    /// Further lines of the group that was said last.
+    pub fn group_lines(mut self, lines: &'static str) -> Self {
+        self.last().groups.last_mut().expect("a group first").lines = lines;
+        self
+    }
+
+    /// The weights of the last group's endpoints.
+    pub fn weights(mut self, weights: &[u16]) -> Self {
+        let endpoints = &mut self.last().groups.last_mut().expect("a group first").endpoints;
+        endpoints.iter_mut().zip(weights).for_each(|(endpoint, weight)| endpoint.weight = Some(*weight));
+        self
+    }
+
+    /// A route to a rule.
+    pub fn route(mut self, name: &str, dest_range: &str, rule: &str) -> Self {
+        let lines = format!("name = '{name}'\ndest_range = '{dest_range}'\nnext_hop_ilb = '{rule}'\n");
+        self.routes.push(lines);
+        self
+    }
+
+    fn any_group(
+        mut self,
+        name: &'static str,
+        failover: bool,
+        mode: Mode,
+        endpoints: &[(&'static str, &str)],
+    ) -> Self {
+        let endpoint = |(name, address): &(&'static str, &str)| {
+            let address = address.parse().expect("an IP address");
+            Endpoint { name, address, mode, weight: None }
+        };
+        let endpoints = endpoints.iter().map(endpoint).collect();
+        self.last().groups.push(Group { name, failover, mode, lines: "", endpoints });
+        self
+    }
+
+    fn last(&mut self) -> &mut Service {
+        self.services.last_mut().expect("a service first")
+    }
+
+    /// The service behind a rule.
+    pub(crate) fn service_of_rule(&self, rule: &str) -> Option<&'static str> {
+        let has = |service: &&Service| service.rules.iter().any(|(name, _)| *name == rule);
+        self.services.iter().find(has).map(|service| service.name)
+    }
+
+    /// The service that has a backend of this name.
+    pub(crate) fn service_of_backend(&self, backend: &str) -> Option<&'static str> {
+        let has = |service: &&Service| service.endpoints().any(|endpoint| endpoint.name == backend);
+        self.services.iter().find(has).map(|service| service.name)
+    }
+
+    /// The backend of this name.
+    pub(crate) fn endpoint(&self, backend: &str) -> Option<&Endpoint> {
+        self.services.iter().flat_map(Service::endpoints).find(|endpoint| endpoint.name == backend)
+    }
+
+    /// The file.
+    pub fn toml(&self) -> String {
+        let mut text = format!(
+            "[network]\nipv4_address = '{OWN_V4}'\nipv6_address = '{OWN_V6}'\ngateway_mac_address = '{}'\n",
+            mac(GATEWAY_MAC)
+        );
+        if let Some(own) = self.own_mac {
+            let _ = writeln!(text, "mac_address = '{}'", mac(own));
+        }
+        if !self.tunnel_sources.is_empty() {
+            let prefixes: Vec<_> =
+                self.tunnel_sources.iter().map(|(network, length)| format!("'{network}/{length}'")).collect();
+            let _ = writeln!(text, "tunnel_source_ranges = [{}]", prefixes.join(", "));
+        }
+        self.network.iter().for_each(|lines| text.push_str(&ended(lines)));
+        text.push_str("\n[conntrack]\nmax_entries = 1024\n");
+        for service in &self.services {
+            service.write(&mut text);
+        }
+        for route in &self.routes {
+            let _ = write!(text, "\n[[route]]\n{route}");
+        }
+        text.push_str("\n[[health_check]]\nname = 'alive'\ntype = 'HTTP'\nport = 8080\n");
+        text
+    }
+}
+
+impl Service {
+    fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        self.groups.iter().flat_map(|group| &group.endpoints)
+    }
+
+    fn write(&self, text: &mut String) {
+        let Self { name, scheme, .. } = self;
+        for (rule, lines) in &self.rules {
+            let _ = write!(
+                text,
+                "\n[[forwarding_rule]]\nname = '{rule}'\nload_balancing_scheme = '{scheme}'\n{}backend_service = '{name}'\n",
+                ended(lines)
+            );
+        }
+        let member = |group: &Group| {
+            let failover = if group.failover { ", failover = true" } else { "" };
+            format!("{{ group = '{}'{failover} }}", group.name)
+        };
+        let members: Vec<_> = self.groups.iter().map(member).collect();
+        let _ = write!(
+            text,
+            "\n[[backend_service]]\nname = '{name}'\nload_balancing_scheme = '{scheme}'\nhealth_checks = ['alive']\nbackends = [{}]\n{}",
+            members.join(", "),
+            ended(self.lines)
+        );
+        for group in &self.groups {
+            let _ = write!(
+                text,
+                "\n[[backend_group]]\nname = '{}'\ndelivery = '{}'\n{}",
+                group.name,
+                group.mode.word(),
+                ended(group.lines)
+            );
+            if let Mode::Gue { dst_port } = group.mode
+                && group.mode != Mode::GUE
+            {
+                let _ = writeln!(text, "gue_port = {dst_port}");
+            }
+            text.push_str("endpoints = [\n");
+            for endpoint in &group.endpoints {
+                let _ =
+                    write!(text, "    {{ name = '{}', ip_address = '{}'", endpoint.name, endpoint.address);
+                if group.mode == Mode::L2 {
+                    let _ = write!(text, ", mac_address = '{}'", mac(endpoint.mac()));
+                }
+                if let Some(weight) = endpoint.weight {
+                    let _ = write!(text, ", weight = {weight}");
+                }
+                text.push_str(" },\n");
+            }
+            text.push_str("]\n");
+        }
+    }
+}
+
+/// The lines with an end of line at their end, where there are any.
+fn ended(lines: &str) -> String {
+    let lines = lines.trim_end();
+    if lines.is_empty() { String::new() } else { format!("{lines}\n") }
+}
+
+fn mac(bytes: [u8; 6]) -> String {
+    bytes.map(|byte| format!("{byte:02x}")).join(":")
+}

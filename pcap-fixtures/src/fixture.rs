@@ -1,0 +1,307 @@
+//! A fixture: a claim, the capture that shows it, and what must come of every frame.
+//!
+//! Nothing is recorded from a run. What becomes of each frame is said beside it, and the frames that must leave are
+//! built from the RFCs; where the frozen selection hash chooses between several backends, the name that is written
+//! down is a test vector of that hash.
+
+use std::fmt::Write as _;
+
+use crate::capture::{Record, capture_of};
+use crate::configuration::{Configuration, Endpoint};
+use crate::delivery;
+use crate::packet::Packet;
+
+/// When every capture starts: 2026-01-01 00:00 UTC, in nanoseconds since the epoch.
+pub const START: u64 = 1_767_225_600_000_000_000;
+
+const NANOS_PER_MILLISECOND: u64 = 1_000_000;
+
+/// A claim with its capture.
+#[derive(Clone, Debug)]
+pub struct Fixture {
+    /// The claim in kebab case, behind its family and a slash: where its files lie.
+    pub name: &'static str,
+    /// The claim as a sentence.
+    pub claim: &'static str,
+    config: Configuration,
+    reloads: Vec<Configuration>,
+    events: String,
+    frames: Vec<Frame>,
+    /// Milliseconds since the first frame.
+    now: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Frame {
+    nanos: u64,
+    /// As much as the capture holds.
+    bytes: Vec<u8>,
+    wire_len: usize,
+    outcome: Outcome,
+    sent: Option<Sent>,
+}
+
+/// What leaves the appliance.
+#[derive(Clone, Debug)]
+struct Sent {
+    /// As much of it as is known.
+    bytes: Vec<u8>,
+    wire_len: usize,
+}
+
+/// What must become of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It goes to a backend.
+    Forward(Choice),
+    /// It is not the appliance's, for this reason.
+    Pass(&'static str),
+    /// It ends before it belongs to a rule.
+    Drop(&'static str),
+    /// It ends though it belongs to this rule, before a backend is chosen or because there is none.
+    Refuse(&'static str, &'static str),
+    /// It is too big for its backend's path; its sender is told this MTU, unless no error may be sent.
+    TooBig(Choice, Option<u16>),
+}
+
+/// A rule, the backend that was found behind it, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    rule: &'static str,
+    backend: &'static str,
+    tracking: &'static str,
+}
+
+/// The hash decides, and an entry is made.
+pub const fn new(rule: &'static str, backend: &'static str) -> Outcome {
+    Outcome::Forward(Choice { rule, backend, tracking: "new" })
+}
+
+/// A valid entry decides.
+pub const fn hit(rule: &'static str, backend: &'static str) -> Outcome {
+    Outcome::Forward(Choice { rule, backend, tracking: "hit" })
+}
+
+/// The hash decides, and no entry is made.
+pub const fn off(rule: &'static str, backend: &'static str) -> Outcome {
+    Outcome::Forward(Choice { rule, backend, tracking: "off" })
+}
+
+impl Outcome {
+    /// It would have gone where this says, but is too big; its sender is told `mtu`, unless no error may be sent.
+    pub const fn but_too_big(self, mtu: Option<u16>) -> Self {
+        match self {
+            Self::Forward(choice) => Self::TooBig(choice, mtu),
+            other => other,
+        }
+    }
+
+    /// The word for the verdict, and for its reason.
+    pub fn verdict(&self) -> (&'static str, Option<&'static str>) {
+        match self {
+            Self::Forward(_) => ("forward", None),
+            Self::Pass(reason) => ("pass", Some(reason)),
+            Self::Drop(reason) | Self::Refuse(_, reason) => ("drop", Some(reason)),
+            Self::TooBig(..) => ("drop", Some("packet_too_big")),
+        }
+    }
+}
+
+impl Fixture {
+    /// A fixture without frames.
+    pub fn new(name: &'static str, claim: &'static str, config: Configuration) -> Self {
+        let (reloads, events, frames) = (Vec::new(), String::new(), Vec::new());
+        Self { name, claim, config, reloads, events, frames, now: 0 }
+    }
+
+    /// A packet, a millisecond after the frame before it, and what becomes of it.
+    ///
+    /// What leaves for a backend is the packet with one hop less to live, as its backend is reached.
+    pub fn frame(mut self, packet: &Packet, outcome: Outcome) -> Self {
+        let sent = match outcome {
+            Outcome::Forward(choice) => {
+                let (config, endpoint) = self.endpoint(choice.backend);
+                Some(delivery::delivered(config, endpoint, packet))
+            }
+            Outcome::TooBig(_, Some(mtu)) => Some(delivery::too_big(packet, mtu)),
+            _ => None,
+        };
+        self.push(packet.build(), outcome, sent);
+        self
+    }
+
+    /// As [`Fixture::frame`], for a packet whose one hop less to live is not all: inside the frame that leaves is
+    /// `inner`.
+    pub fn frame_as(mut self, packet: &Packet, outcome: Outcome, inner: &Packet) -> Self {
+        let Outcome::Forward(choice) = outcome else { panic!("{outcome:?} sends no packet on") };
+        let (config, endpoint) = self.endpoint(choice.backend);
+        let sent = delivery::encapsulated(config, endpoint, packet, inner);
+        self.push(packet.build(), outcome, Some(sent));
+        self
+    }
+
+    /// As [`Fixture::frame`], of which the capture holds the first `snap_len` bytes.
+    ///
+    /// What leaves is known as far: the headers before the packet and as much of it as was captured. A checksum over
+    /// what was cut off is computed over zeros, so let that be zeros.
+    pub fn snapped(mut self, packet: &Packet, snap_len: usize, outcome: Outcome) -> Self {
+        self = self.frame(packet, outcome);
+        if let Some(frame) = self.frames.last_mut() {
+            frame.bytes.truncate(snap_len);
+            if let Some(Sent { bytes, .. }) = &mut frame.sent {
+                let prepended = match outcome {
+                    // The headers of an ICMP or ICMPv6 error.
+                    Outcome::TooBig(..) => {
+                        if packet.src.is_ipv4() {
+                            20 + 8
+                        } else {
+                            40 + 8
+                        }
+                    }
+                    _ => bytes.len() - frame.wire_len,
+                };
+                bytes.truncate(snap_len + prepended);
+            }
+        }
+        self
+    }
+
+    /// Any bytes, which do not go to a backend.
+    pub fn raw(mut self, bytes: &[u8], outcome: Outcome) -> Self {
+        assert!(!matches!(outcome, Outcome::Forward(_)), "{}: say it as a packet", self.name);
+        self.push(bytes.to_vec(), outcome, None);
+        self
+    }
+
+    /// Time passes.
+    pub fn wait(mut self, milliseconds: u64) -> Self {
+        self.now += milliseconds;
+        self
+    }
+
+    /// A backend's health checks fail from now on.
+    pub fn unhealthy(self, backend: &'static str) -> Self {
+        self.change(backend, "health = 'UNHEALTHY'")
+    }
+
+    /// A backend's health checks succeed from now on.
+    pub fn healthy(self, backend: &'static str) -> Self {
+        self.change(backend, "health = 'HEALTHY'")
+    }
+
+    /// A backend reports this weight from now on.
+    pub fn weight(self, backend: &'static str, weight: u16) -> Self {
+        self.change(backend, &format!("weight = {weight}"))
+    }
+
+    /// Another configuration takes the place of the one before.
+    pub fn reload(mut self, config: Configuration) -> Self {
+        self.reloads.push(config);
+        let file = self.file_name(&format!("reload-{}.toml", self.reloads.len()));
+        self.event(&format!("config = '{file}'"));
+        self
+    }
+
+    fn change(mut self, backend: &'static str, what: &str) -> Self {
+        let service = self.configs().find_map(|config| config.service_of_backend(backend));
+        let service = service.unwrap_or_else(|| panic!("{}: no backend {backend}", self.name));
+        self.event(&format!("service = '{service}'\nbackend = '{backend}'\n{what}"));
+        self
+    }
+
+    fn event(&mut self, lines: &str) {
+        let gap = if self.events.is_empty() { "" } else { "\n" };
+        let (seconds, millis) = (self.now / 1000, self.now % 1000);
+        let _ = writeln!(self.events, "{gap}[[event]]\nat = {seconds}.{millis:03}\n{lines}");
+    }
+
+    fn push(&mut self, bytes: Vec<u8>, outcome: Outcome, sent: Option<Vec<u8>>) {
+        let nanos = START + self.now * NANOS_PER_MILLISECOND;
+        assert!(self.now == 0 || !self.frames.is_empty(), "{}: time starts with the first frame", self.name);
+        let sent = sent.map(|bytes| Sent { wire_len: bytes.len(), bytes });
+        self.frames.push(Frame { nanos, wire_len: bytes.len(), bytes, outcome, sent });
+        self.now += 1;
+    }
+
+    /// The configurations, the newest first.
+    fn configs(&self) -> impl Iterator<Item = &Configuration> {
+        self.reloads.iter().rev().chain([&self.config])
+    }
+
+    /// A backend as it is configured now, or as it was when it was removed.
+    fn endpoint(&self, backend: &str) -> (&Configuration, &Endpoint) {
+        let found = self.configs().find_map(|config| Some((config, config.endpoint(backend)?)));
+        found.unwrap_or_else(|| panic!("{}: no backend {backend}", self.name))
+    }
+
+    /// What must become of each frame, in order.
+    pub fn outcomes(&self) -> impl Iterator<Item = Outcome> {
+        self.frames.iter().map(|frame| frame.outcome)
+    }
+
+    /// The fixture's files: their paths in the captures' folder, and what they hold.
+    pub fn files(&self) -> Vec<(String, Vec<u8>)> {
+        let mut files = vec![
+            (self.path("toml"), self.config.toml().into_bytes()),
+            (self.path("in.pcap"), self.input()),
+            (self.path("out.pcap"), self.output()),
+            (self.path("decisions.jsonl"), self.decisions().into_bytes()),
+        ];
+        if !self.events.is_empty() {
+            files.push((self.path("events.toml"), self.events.clone().into_bytes()));
+        }
+        for (index, reload) in self.reloads.iter().enumerate() {
+            files.push((self.path(&format!("reload-{}.toml", index + 1)), reload.toml().into_bytes()));
+        }
+        files
+    }
+
+    /// The path in the captures' folder of the fixture's file of this kind.
+    pub fn path(&self, kind: &str) -> String {
+        format!("{}.{kind}", self.name)
+    }
+
+    fn file_name(&self, kind: &str) -> String {
+        let path = self.path(kind);
+        path.rsplit('/').next().map(str::to_owned).unwrap_or(path)
+    }
+
+    fn input(&self) -> Vec<u8> {
+        capture_of(self.frames.iter().map(|frame| Record {
+            nanos: frame.nanos,
+            bytes: &frame.bytes,
+            wire_len: frame.wire_len,
+        }))
+    }
+
+    fn output(&self) -> Vec<u8> {
+        let sent = self.frames.iter().filter_map(|frame| Some((frame.nanos, frame.sent.as_ref()?)));
+        capture_of(sent.map(|(nanos, sent)| Record { nanos, bytes: &sent.bytes, wire_len: sent.wire_len }))
+    }
+
+    fn decisions(&self) -> String {
+        let mut text = String::new();
+        for (index, outcome) in self.outcomes().enumerate() {
+            let (verdict, reason) = outcome.verdict();
+            let _ = write!(text, "{{\"frame\":{},\"verdict\":\"{verdict}\"", index + 1);
+            if let Some(reason) = reason {
+                let _ = write!(text, ",\"reason\":\"{reason}\"");
+            }
+            let (rule, choice) = match outcome {
+                Outcome::Forward(choice) | Outcome::TooBig(choice, _) => (Some(choice.rule), Some(choice)),
+                Outcome::Refuse(rule, _) => (Some(rule), None),
+                Outcome::Pass(_) | Outcome::Drop(_) => (None, None),
+            };
+            if let Some(rule) = rule {
+                let service = self.configs().find_map(|config| config.service_of_rule(rule));
+                let service = service.unwrap_or_else(|| panic!("{}: no rule {rule}", self.name));
+                let _ = write!(text, ",\"forwarding_rule\":\"{rule}\",\"backend_service\":\"{service}\"");
+            }
+            if let Some(Choice { backend, tracking, .. }) = choice {
+                let _ = write!(text, ",\"backend\":\"{backend}\",\"tracking\":\"{tracking}\"");
+            }
+            text.push_str("}\n");
+        }
+        text
+    }
+}

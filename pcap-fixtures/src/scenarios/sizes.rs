@@ -1,0 +1,135 @@
+//! Packets that no longer fit the path once an outer header is before them.
+
+use super::{NEAR, client, client_v6};
+use crate::configuration::Configuration;
+use crate::delivery::Mode;
+use crate::fixture::{Fixture, hit, new, off};
+use crate::packet::tcp::{ACK, SYN};
+
+pub(super) fn fixtures() -> Vec<Fixture> {
+    vec![ipip(), gue_v6(), own_mtu(), longest(), unanswerable(), rate()]
+}
+
+fn behind(mode: Mode, endpoint: &str) -> Configuration {
+    Configuration::new()
+        .external("all", "protocol = 'UNSPECIFIED'")
+        .rule("all", "ip_address = '203.0.113.10'\nip_protocol = 'L3_DEFAULT'\nall_ports = true")
+        .rule("all-v6", "ip_address = '2001:db8::10'\nip_protocol = 'L3_DEFAULT'\nall_ports = true")
+        .group("far", mode, &[("b1", endpoint)])
+}
+
+fn ipip() -> Fixture {
+    let v4 = |payload| client(7).tcp(40_000, 443, ACK).payload_len(payload);
+    let v6 = |payload| client_v6(7).tcp(40_000, 443, ACK).payload_len(payload);
+    Fixture::new(
+        "sizes/too-big-is-told-to-the-client",
+        "With DF or IPv6, a packet that the tunnel makes too long is answered with its MTU; else it goes and is counted.",
+        behind(Mode::Ipip, "198.18.0.1"),
+    )
+    .frame(&client(7).tcp(40_000, 443, SYN), new("all", "b1"))
+    .frame(&v4(1480 - 40).dont_fragment(), hit("all", "b1"))
+    .frame(&v4(1481 - 40).dont_fragment(), hit("all", "b1").but_too_big(Some(1480)))
+    .frame(&v4(1481 - 40), hit("all", "b1"))
+    .frame(&v4(1460), hit("all", "b1"))
+    .frame(&v4(1460).vlan(100).dont_fragment(), hit("all", "b1").but_too_big(Some(1480)))
+    .frame(&client_v6(7).tcp(40_000, 443, SYN), new("all-v6", "b1"))
+    .frame(&v6(1480 - 60), hit("all-v6", "b1"))
+    .frame(&v6(1481 - 60), hit("all-v6", "b1").but_too_big(Some(1480)))
+}
+
+fn gue_v6() -> Fixture {
+    let v4 = |payload| client(7).udp(40_000, 4433).payload_len(payload).dont_fragment();
+    Fixture::new(
+        "sizes/the-mtu-that-is-told-leaves-room-for-the-outer-headers",
+        "GUE over IPv6 takes 52 bytes from the path's MTU.",
+        behind(Mode::GUE, "2001:db8:2::1"),
+    )
+    .frame(&v4(1448 - 28), off("all", "b1"))
+    .frame(&v4(1449 - 28), off("all", "b1").but_too_big(Some(1448)))
+    .frame(&client_v6(7).udp(40_000, 4433).payload_len(1400), off("all-v6", "b1"))
+    .frame(&client_v6(7).udp(40_000, 4433).payload_len(1401), off("all-v6", "b1").but_too_big(Some(1448)))
+}
+
+fn own_mtu() -> Fixture {
+    let config = Configuration::new()
+        .external("all", "protocol = 'UNSPECIFIED'")
+        .rule("all", "ip_address = '203.0.113.10'\nip_protocol = 'L3_DEFAULT'\nall_ports = true")
+        .group("near", Mode::L2, &NEAR[..1])
+        .group_lines("mtu = 1400");
+    let packet = |payload| client(7).udp(40_000, 4433).payload_len(payload);
+    Fixture::new(
+        "sizes/a-groups-own-mtu-counts",
+        "The MTU of a backend group takes the place of the network's, for l2 too.",
+        config,
+    )
+    .frame(&packet(1400 - 28).dont_fragment(), off("all", "b1"))
+    .frame(&packet(1401 - 28).dont_fragment(), off("all", "b1").but_too_big(Some(1400)))
+    .frame(&packet(1401 - 28), off("all", "b1"))
+}
+
+fn longest() -> Fixture {
+    // What IPv4's total length of 65,535 leaves beside an outer header of 20 bytes, and that of UDP's and its own.
+    let payload = |whole: usize| vec![0; whole - 28];
+    Fixture::new(
+        "sizes/what-fits-no-outer-header-is-refused",
+        "A packet that the outer header would make longer than IPv4 can say is refused, with DF and without.",
+        behind(Mode::Ipip, "198.18.0.1"),
+    )
+    .snapped(&client(7).udp(40_000, 53).payload(&payload(65_515)), 96, off("all", "b1"))
+    .snapped(
+        &client(7).udp(40_000, 53).payload(&payload(65_516)),
+        96,
+        off("all", "b1").but_too_big(Some(1480)),
+    )
+    .snapped(
+        &client(7).udp(40_000, 53).payload(&payload(65_535)),
+        96,
+        off("all", "b1").but_too_big(Some(1480)),
+    )
+}
+
+fn unanswerable() -> Fixture {
+    let reply = client(7).udp(7, 7);
+    Fixture::new(
+        "sizes/no-error-answers-an-error-or-a-later-fragment",
+        "A packet that is too big is dropped without an answer where none may be sent (RFC 1122, RFC 4443).",
+        behind(Mode::Ipip, "198.18.0.1"),
+    )
+    .frame(
+        &client(7).dont_fragment().icmp(3, 1, 0).quoting(&reply.payload_len(1500), 1460),
+        off("all", "b1").but_too_big(None),
+    )
+    .frame(
+        &client_v6(7).icmp(1, 0, 0).quoting(&client_v6(7).udp(7, 7).payload_len(1500), 1440),
+        off("all-v6", "b1").but_too_big(None),
+    )
+    .frame(
+        &client(7).dont_fragment().protocol(17).fragment(1480, false).payload_len(1470),
+        off("all", "b1").but_too_big(None),
+    )
+    .frame(
+        &client_v6(7).protocol(17).fragment(1440, false).payload_len(1440),
+        off("all-v6", "b1").but_too_big(None),
+    )
+    // A first fragment may be answered.
+    .frame(
+        &client_v6(7).udp(7, 7).payload_len(1430).fragment(0, true),
+        off("all-v6", "b1").but_too_big(Some(1480)),
+    )
+}
+
+fn rate() -> Fixture {
+    let packet = |port| client(7).dont_fragment().udp(port, 53).payload_len(1472);
+    let config = behind(Mode::Ipip, "198.18.0.1").network("icmp_errors_per_sec = 2");
+    Fixture::new(
+        "sizes/errors-are-sent-at-a-bounded-rate",
+        "No more than icmp_errors_per_sec answers are sent in a second; the packets are dropped all the same.",
+        config,
+    )
+    .frame(&packet(1), off("all", "b1").but_too_big(Some(1480)))
+    .frame(&packet(2), off("all", "b1").but_too_big(Some(1480)))
+    .frame(&packet(3), off("all", "b1").but_too_big(None))
+    .frame(&packet(4), off("all", "b1").but_too_big(None))
+    .wait(1000)
+    .frame(&packet(5), off("all", "b1").but_too_big(Some(1480)))
+}
