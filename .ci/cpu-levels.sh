@@ -1,0 +1,49 @@
+#!/bin/sh
+# Builds for several levels of the processor, with and without optimization, and compares decisions byte for byte:
+# appliances of one fleet need not be of one build. A level that this processor lacks is skipped.
+set -eu
+cd "$(dirname "$0")/.."
+folder=target/cpu-levels
+mkdir -p "$folder"
+[ "$(uname -m)" = x86_64 ] || { echo "cpu-levels: skipped, this is no x86-64"; exit 0; }
+
+has() {
+    for flag in "$@"; do
+        grep -qw -m1 "$flag" /proc/cpuinfo || return 1
+    done
+}
+
+# The first of each is what the others are compared with.
+first=
+decide() {
+    name=$1 profile=$2 flags=$3
+    echo "cpu-levels: $name"
+    RUSTFLAGS=$flags CARGO_TARGET_DIR=$folder/$name \
+        cargo test --quiet $profile -p guideway-dataplane --test frozen >"$folder/$name.log" 2>&1 ||
+        { cat "$folder/$name.log"; exit 1; }
+    RUSTFLAGS=$flags CARGO_TARGET_DIR=$folder/$name \
+        cargo run --quiet $profile -p guideway --bin guideway -- replay --workers 2 \
+        --decisions "$folder/$name.jsonl" --out "$folder/$name.pcap" --output json >"$folder/$name.json"
+    first=${first:-$name}
+    for kind in jsonl pcap json; do
+        cmp "$folder/$first.$kind" "$folder/$name.$kind"
+    done
+}
+
+decide debug "" ""
+decide release --release ""
+decide x86-64 --release "-C target-cpu=x86-64"
+if has aes; then
+    decide x86-64-aes --release "-C target-cpu=x86-64 -C target-feature=+aes"
+else
+    echo "cpu-levels: x86-64 with AES skipped, this processor has none"
+fi
+if has avx2 bmi1 bmi2 fma f16c movbe abm; then
+    decide x86-64-v3 --release "-C target-cpu=x86-64-v3"
+    if has aes; then
+        decide x86-64-v3-aes --release "-C target-cpu=x86-64-v3 -C target-feature=+aes"
+    fi
+else
+    echo "cpu-levels: x86-64-v3 skipped, this processor is older"
+fi
+echo "cpu-levels: $(wc -l <"$folder/$first.jsonl") decisions are the same at every level"
