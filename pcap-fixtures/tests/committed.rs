@@ -1,5 +1,7 @@
 //! What is committed is what the generator makes, no less and no more.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

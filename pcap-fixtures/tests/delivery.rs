@@ -1,5 +1,7 @@
 //! What must be sent, as etherparse reads it: the expectations are themselves well-formed.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
+
 use etherparse::{NetHeaders, PacketHeaders, TransportHeader};
 use pcap_fixtures::fixture::Fixture;
 use pcap_fixtures::scenarios::fixtures;

@@ -1,5 +1,7 @@
 //! Every kind of packet, as etherparse reads it.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
+
 use etherparse::{
     Icmpv4Header, Icmpv4Type, Icmpv6Header, Icmpv6Type, IpNumber, LinkExtHeader, LinkHeader, NetHeaders,
     PacketHeaders, SlicedPacket, TransportHeader, defrag::IpDefragPool,
@@ -39,8 +41,7 @@ fn parse(frame: &[u8]) -> PacketHeaders<'_> {
         }
         (Some(NetHeaders::Ipv6(ip, _)), Some(TransportHeader::Icmpv6(icmp))) => {
             let computed =
-                Icmpv6Header::with_checksum(icmp.icmp_type.clone(), ip.source, ip.destination, payload)
-                    .unwrap();
+                Icmpv6Header::with_checksum(icmp.icmp_type, ip.source, ip.destination, payload).unwrap();
             (icmp.checksum, computed.checksum)
         }
         _ => (0, 0),
