@@ -214,7 +214,11 @@ impl Service {
         for (rule, lines) in &self.rules {
             let _ = write!(
                 text,
-                "\n[[forwarding_rule]]\nname = '{rule}'\nload_balancing_scheme = '{scheme}'\n{}backend_service = '{name}'\n",
+                "\n\
+                 [[forwarding_rule]]\n\
+                 name = '{rule}'\n\
+                 load_balancing_scheme = '{scheme}'\n\
+                 {}backend_service = '{name}'\n",
                 ended(lines)
             );
         }
@@ -225,7 +229,13 @@ impl Service {
         let members: Vec<_> = self.groups.iter().map(member).collect();
         let _ = write!(
             text,
-            "\n[[backend_service]]\nname = '{name}'\nload_balancing_scheme = '{scheme}'\nhealth_checks = ['alive']\nbackends = [{}]\n{}",
+            "\n\
+             [[backend_service]]\n\
+             name = '{name}'\n\
+             load_balancing_scheme = '{scheme}'\n\
+             health_checks = ['alive']\n\
+             backends = [{}]\n\
+             {}",
             members.join(", "),
             ended(self.lines)
         );

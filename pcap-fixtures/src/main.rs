@@ -4,6 +4,7 @@ use std::path::Path;
 use std::{fs, io};
 
 use pcap_fixtures::demo::demo;
+use pcap_fixtures::fixture::Fixture;
 use pcap_fixtures::readme;
 use pcap_fixtures::scenarios::fixtures;
 
@@ -14,7 +15,7 @@ fn main() -> io::Result<()> {
         fs::remove_dir_all(&captures)?;
     }
     let fixtures = fixtures();
-    for (path, bytes) in fixtures.iter().flat_map(|fixture| fixture.files()) {
+    for (path, bytes) in fixtures.iter().flat_map(Fixture::files) {
         let path = captures.join(path);
         if let Some(family) = path.parent() {
             fs::create_dir_all(family)?;

@@ -23,7 +23,13 @@ pub fn with_table(readme: &str, fixtures: &[Fixture]) -> String {
             let source = folder.replace('-', "_");
             let _ = write!(
                 text,
-                "\n### {folder}\n\nMade by [`src/scenarios/{source}.rs`](src/scenarios/{source}.rs), in `captures/{folder}/`.\n\n| capture | frames | what it shows |\n|---|---:|---|\n"
+                "\n\
+                 ### {folder}\n\
+                 \n\
+                 Made by [`src/scenarios/{source}.rs`](src/scenarios/{source}.rs), in `captures/{folder}/`.\n\
+                 \n\
+                 | capture | frames | what it shows |\n\
+                 |---|---:|---|\n"
             );
         }
         let _ = writeln!(text, "| `{name}` | {} | {} |", fixture.outcomes().count(), fixture.claim);

@@ -1,5 +1,6 @@
 //! All fixtures, a file per family of claims.
 
+mod affinity;
 mod delivery;
 mod draining;
 mod failover;
@@ -24,6 +25,7 @@ use crate::packet::Packet;
 pub fn fixtures() -> Vec<Fixture> {
     let families = [
         rules::fixtures(),
+        affinity::fixtures(),
         tracking::fixtures(),
         protocols::fixtures(),
         fragments::fixtures(),

@@ -1,10 +1,13 @@
 //! What is committed is what the generator makes, no less and no more.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use pcap_fixtures::demo::demo;
+use pcap_fixtures::fixture::Fixture;
 use pcap_fixtures::readme;
 use pcap_fixtures::scenarios::fixtures;
 
@@ -19,7 +22,7 @@ fn the_captures_are_those_that_the_generator_makes() {
     let captures = folder().join("captures");
     let made: BTreeMap<PathBuf, Vec<u8>> = fixtures()
         .iter()
-        .flat_map(|fixture| fixture.files())
+        .flat_map(Fixture::files)
         .map(|(path, bytes)| (captures.join(path), bytes))
         .collect();
     for (path, bytes) in &made {

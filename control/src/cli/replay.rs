@@ -158,15 +158,15 @@ fn text(summary: &Summary) -> String {
     }
     let mut text = table::text(totals, 1..2);
     if !summary.backends.is_empty() {
-        let titles = ["SERVICE", "BACKEND", "EXPECTED", "SELECTED", "SELECTIONS", "PACKETS", "BYTES"];
+        let titles = ["SERVICE", "BACKEND", "EXPECTED", "CONNECTED", "CONNECTIONS", "PACKETS", "BYTES"];
         let mut shares = table::new(&titles);
         for backend in &summary.backends {
             shares.add_row([
                 backend.backend_service.clone(),
                 backend.backend.clone(),
                 format!("{:.2} %", backend.expected_share * 100.0),
-                format!("{:.2} %", backend.selection_share * 100.0),
-                backend.selections.to_string(),
+                format!("{:.2} %", backend.connection_share * 100.0),
+                backend.connections.to_string(),
                 backend.packets.to_string(),
                 backend.bytes.to_string(),
             ]);

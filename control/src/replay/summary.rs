@@ -62,11 +62,11 @@ pub struct BackendShare {
     pub backend: String,
     /// Its share of the hash space at the end of the replay, by its weight; zero where it is not eligible.
     pub expected_share: f64,
-    /// Packets that went to it because their hash chose it, not an entry: connections and untracked packets.
-    pub selections: u64,
-    /// Its share of the service's selections.
-    pub selection_share: f64,
-    /// Packets that went to it.
+    /// Connections that were selected for it.
+    pub connections: u64,
+    /// Its share of the service's connections.
+    pub connection_share: f64,
+    /// Packets that went to it, tracked or not.
     pub packets: u64,
     /// Their bytes, before delivery.
     pub bytes: u64,
@@ -74,7 +74,7 @@ pub struct BackendShare {
 
 #[derive(Debug, Default)]
 struct Tally {
-    selections: u64,
+    connections: u64,
     packets: u64,
     bytes: u64,
 }
@@ -103,7 +103,7 @@ impl Summary {
         let tally = self.tallies.entry(key).or_default();
         tally.packets += 1;
         tally.bytes += u64::from(wire_len);
-        tally.selections += u64::from(decision.tracking != Tracking::Hit);
+        tally.connections += u64::from(decision.tracking == Tracking::New);
     }
 
     /// Takes over what the workers counted, and works out the shares.
@@ -131,16 +131,16 @@ impl Summary {
                 expected.insert(key, f64::from(share.slots) / table.table().len() as f64);
             }
         }
-        let mut selections: BTreeMap<Arc<str>, u64> = BTreeMap::new();
+        let mut connections: BTreeMap<Arc<str>, u64> = BTreeMap::new();
         for ((service, _), tally) in &self.tallies {
-            *selections.entry(Arc::clone(service)).or_default() += tally.selections;
+            *connections.entry(Arc::clone(service)).or_default() += tally.connections;
         }
         let share = |((service, backend), tally): (&(Arc<str>, Arc<str>), &Tally)| BackendShare {
             backend_service: service.to_string(),
             backend: backend.to_string(),
             expected_share: expected.get(&(service.clone(), backend.clone())).copied().unwrap_or(0.0),
-            selections: tally.selections,
-            selection_share: tally.selections as f64 / selections[service].max(1) as f64,
+            connections: tally.connections,
+            connection_share: tally.connections as f64 / connections[service].max(1) as f64,
             packets: tally.packets,
             bytes: tally.bytes,
         };

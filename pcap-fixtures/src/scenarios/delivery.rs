@@ -121,7 +121,8 @@ fn own_mac() -> Fixture {
         .group("far", Mode::Ipip, &[("m1", FAR)]);
     Fixture::new(
         "delivery/frames-leave-from-the-configured-mac-address",
-        "Frames leave from `[network] mac_address` where it is set, and from the address that they came to otherwise.",
+        "Frames leave from `[network] mac_address` where it is set, and from the address that they came to \
+         otherwise.",
         config,
     )
     .frame(&client(7).tcp(40_000, 443, SYN), new("web", "b1"))
@@ -147,7 +148,8 @@ fn dont_fragment() -> Fixture {
     let flow = client(7).identification(0xabcd);
     Fixture::new(
         "delivery/df-is-copied-outward",
-        "DF goes outward, and IPv6 counts as DF; without it the outer identification follows the packet's own.",
+        "DF goes outward, and IPv6 counts as DF; without it the outer identification follows the packet's \
+         own.",
         behind(Mode::Gre, FAR),
     )
     .frame(&flow.clone().dont_fragment().tcp(40_000, 443, SYN), new("web", "b1"))
@@ -164,7 +166,8 @@ fn source_prefix() -> Fixture {
         .group("far-v6", Mode::Ipip, &[("m1", FAR_V6)]);
     let mut fixture = Fixture::new(
         "delivery/source-prefix-carries-the-flows-entropy",
-        "With tunnel_source_ranges the outer source's host part differs between flows and stays with each flow.",
+        "With tunnel_source_ranges the outer source's host part differs between flows and stays with each \
+         flow.",
         config,
     );
     for port in 40_000..40_004 {
@@ -185,7 +188,8 @@ fn ttl() -> Fixture {
     let (v4, v6) = (client(7).tcp(40_000, 443, SYN), client_v6(7).tcp(40_000, 443, SYN));
     Fixture::new(
         "delivery/ttl-is-decremented-once-and-ends-here",
-        "TTL and hop limit go down by one inside the tunnel, the outer one is 64; a packet with 1 or 0 is dropped.",
+        "TTL and hop limit go down by one inside the tunnel, the outer one is 64; a packet with 1 or 0 is \
+         dropped.",
         behind(Mode::Ipip, FAR),
     )
     .frame(&v4.clone().ttl(255), new("web", "b1"))
@@ -197,7 +201,10 @@ fn ttl() -> Fixture {
     .frame(&v6.clone().ttl(1), EXPIRED_V6)
     .frame(&v6.ttl(0), EXPIRED_V6)
     // Another's packet is passed whatever its TTL: the host may want to answer.
-    .frame(&Packet::between("198.51.100.7", "203.0.113.99").ttl(1).udp(1, 33_434), Outcome::Pass("no_forwarding_rule"))
+    .frame(
+        &Packet::between("198.51.100.7", "203.0.113.99").ttl(1).udp(1, 33_434),
+        Outcome::Pass("no_forwarding_rule"),
+    )
 }
 
 fn checksums() -> Fixture {
@@ -210,7 +217,8 @@ fn checksums() -> Fixture {
     let after = sum + u16::from(carry);
     Fixture::new(
         "delivery/wrong-checksums-stay-wrong",
-        "A client's wrong checksum is not repaired: the header's follows the TTL alone, TCP's and UDP's travel as they are.",
+        "A client's wrong checksum is not repaired: the header's follows the TTL alone, TCP's and UDP's \
+         travel as they are.",
         everything("protocol = 'UNSPECIFIED'"),
     )
     .unhealthy("b2")

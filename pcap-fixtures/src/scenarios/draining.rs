@@ -37,7 +37,8 @@ fn removed(name: &'static str, claim: &'static str, lines: &'static str) -> Fixt
 fn until_the_timeout() -> Fixture {
     removed(
         "draining/removed-backend-keeps-its-connections-until-the-timeout",
-        "A backend that a reload removed keeps its connections for draining_timeout_sec and gets no new ones.",
+        "A backend that a reload removed keeps its connections for draining_timeout_sec and gets no new \
+         ones.",
         DRAINING,
     )
     .frame(&flow(40_001, SYN), new("web", "b2"))
@@ -51,7 +52,8 @@ fn until_the_timeout() -> Fixture {
 fn at_once() -> Fixture {
     removed(
         "draining/without-draining-connections-move-at-once",
-        "With a draining_timeout_sec of 0, the default, the connections of a removed backend move with the reload.",
+        "With a draining_timeout_sec of 0, the default, the connections of a removed backend move with the \
+         reload.",
         "",
     )
     .frame(&flow(40_000, ACK), new("web", "b2"))
@@ -85,10 +87,12 @@ fn back_too_late() -> Fixture {
 }
 
 fn unhealthy() -> Fixture {
-    const NEVER: &str = "connection_draining = { draining_timeout_sec = 30 }\nconnection_tracking_policy = { connection_persistence_on_unhealthy_backends = 'NEVER_PERSIST' }";
+    const NEVER: &str = "connection_draining = { draining_timeout_sec = 30 }\n\
+        connection_tracking_policy = { connection_persistence_on_unhealthy_backends = 'NEVER_PERSIST' }";
     removed(
         "draining/draining-backend-that-turns-unhealthy-loses-its-connections",
-        "The persistence policy holds for a draining backend too: with NEVER_PERSIST a health loss ends its entries.",
+        "The persistence policy holds for a draining backend too: with NEVER_PERSIST a health loss ends its \
+         entries.",
         NEVER,
     )
     .frame(&flow(40_000, ACK), hit("web", "b1"))
@@ -101,7 +105,8 @@ fn unhealthy() -> Fixture {
 fn added() -> Fixture {
     Fixture::new(
         "draining/a-backend-that-is-added-takes-no-connections",
-        "A backend that a reload adds takes over no connection; with the old one unhealthy, all new ones are its own.",
+        "A backend that a reload adds takes over no connection; with the old one unhealthy, all new ones \
+         are its own.",
         serving("", &NEAR[..1]),
     )
     .frame(&flow(40_000, SYN), new("web", "b1"))

@@ -47,7 +47,8 @@ fn keeps() -> Fixture {
 fn voids() -> Fixture {
     Fixture::new(
         "failover/without-draining-a-switch-moves-every-connection",
-        "With disable_connection_drain_on_failover a switch of pools, either way, voids every entry of the service.",
+        "With disable_connection_drain_on_failover a switch of pools, either way, voids every entry of the \
+         service.",
         with_failover("failover_policy = { disable_connection_drain_on_failover = true }", TWO),
     )
     .unhealthy("p2")
@@ -69,10 +70,12 @@ fn voids() -> Fixture {
 }
 
 fn voids_draining() -> Fixture {
-    const LINES: &str = "connection_draining = { draining_timeout_sec = 300 }\nfailover_policy = { disable_connection_drain_on_failover = true }";
+    const LINES: &str = "connection_draining = { draining_timeout_sec = 300 }\n\
+        failover_policy = { disable_connection_drain_on_failover = true }";
     Fixture::new(
         "failover/without-draining-a-switch-ends-draining-too",
-        "A switch of pools without draining voids the entries of backends that a reload removed, before their timeout.",
+        "A switch of pools without draining voids the entries of backends that a reload removed, before \
+         their timeout.",
         with_failover(LINES, TWO),
     )
     .unhealthy("p2")
@@ -100,7 +103,8 @@ fn ratio_reached() -> Fixture {
 fn ratio_missed() -> Fixture {
     Fixture::new(
         "failover/failover-backends-serve-below-the-ratio",
-        "Half of the primaries are too few for a failover_ratio of 0.75, unless no failover backend is usable.",
+        "Half of the primaries are too few for a failover_ratio of 0.75, unless no failover backend is \
+         usable.",
         with_failover("failover_policy = { failover_ratio = 0.75 }", TWO),
     )
     .unhealthy("p1")
@@ -113,7 +117,8 @@ fn ratio_missed() -> Fixture {
 fn drops() -> Fixture {
     Fixture::new(
         "failover/new-connections-are-dropped-when-nobody-is-usable",
-        "With drop_traffic_if_unhealthy and nobody usable, new connections are dropped and valid entries hold.",
+        "With drop_traffic_if_unhealthy and nobody usable, new connections are dropped and valid entries \
+         hold.",
         with_failover("failover_policy = { drop_traffic_if_unhealthy = true }", ONE),
     )
     .frame(&flow(40_000, SYN), new("web", "p1"))

@@ -16,13 +16,17 @@ fn listed_ports() -> Fixture {
     let fragments = client(7).identification(77).tcp(40_000, 443, ACK | PSH).payload_len(1000).fragments(512);
     Fixture::new(
         "fragments/later-fragments-pass-by-rules-with-ports",
-        "A first fragment matches a rule that lists its port; the later ones have no port, match none and are passed.",
+        "A first fragment matches a rule that lists its port; the later ones have no port, match none and \
+         are passed.",
         web(""),
     )
     .unhealthy("b2")
     .frame(&fragments[0], new("web", "b1"))
     .frame(&fragments[1], NO_RULE)
-    .frame(&client(7).identification(78).tcp(40_000, 80, ACK).payload_len(700).fragments(512)[0], hit("web", "b1"))
+    .frame(
+        &client(7).identification(78).tcp(40_000, 80, ACK).payload_len(700).fragments(512)[0],
+        hit("web", "b1"),
+    )
     // The first fragment's entry is of addresses and protocol: the whole packet's is another.
     .frame(&client(7).tcp(40_000, 443, ACK), new("web", "b1"))
     .frame(&client(7).identification(79).tcp(40_000, 8080, ACK).payload_len(700).fragments(512)[0], NO_RULE)
@@ -54,7 +58,8 @@ fn together() -> Fixture {
     let udp = client(7).identification(78).udp(40_000, 53).payload_len(1000).fragments(512);
     Fixture::new(
         "fragments/fragments-share-one-entry",
-        "L3_DEFAULT: the fragments of a client's TCP, and of its UDP where that is tracked, share a 3-tuple entry.",
+        "L3_DEFAULT: the fragments of a client's TCP, and of its UDP where that is tracked, share a 3-tuple \
+         entry.",
         everything("protocol = 'UNSPECIFIED'\nsession_affinity = 'CLIENT_IP_PORT_PROTO'"),
     )
     .unhealthy("b2")
@@ -88,7 +93,8 @@ fn out_of_order() -> Fixture {
     let fragments = client(7).identification(77).tcp(40_000, 443, SYN).payload_len(1500).fragments(512);
     Fixture::new(
         "fragments/order-does-not-matter",
-        "Fragments that arrive out of order are delivered alike: nothing waits for the first, and nothing is reassembled.",
+        "Fragments that arrive out of order are delivered alike: nothing waits for the first, and nothing \
+         is reassembled.",
         everything("protocol = 'UNSPECIFIED'"),
     )
     .unhealthy("b2")
@@ -102,7 +108,8 @@ fn atomic() -> Fixture {
     let packet = client_v6(7).identification(7);
     Fixture::new(
         "fragments/atomic-fragments-are-whole-packets",
-        "An IPv6 packet whose fragment header says that it is whole has ports and shares its connection's entry (RFC 6946).",
+        "An IPv6 packet whose fragment header says that it is whole has ports and shares its connection's \
+         entry (RFC 6946).",
         everything_v6("protocol = 'UNSPECIFIED'"),
     )
     .unhealthy("b2")
@@ -120,7 +127,8 @@ fn atomic_listed() -> Fixture {
     let packet = client_v6(7).identification(7);
     Fixture::new(
         "fragments/ipv6-fragments-and-rules-with-ports",
-        "IPv6: a rule that lists ports takes whole packets, atomic and first fragments, and passes later ones.",
+        "IPv6: a rule that lists ports takes whole packets, atomic and first fragments, and passes later \
+         ones.",
         config,
     )
     .unhealthy("b2")

@@ -90,7 +90,10 @@ fn always() -> Fixture {
         "health/always-persist-keeps-udp",
         "ALWAYS_PERSIST: tracked UDP stays on a backend that turned unhealthy.",
         everything(
-            "protocol = 'UNSPECIFIED'\nsession_affinity = 'CLIENT_IP'\nconnection_tracking_policy = { connection_persistence_on_unhealthy_backends = 'ALWAYS_PERSIST' }",
+            "protocol = 'UNSPECIFIED'\n\
+             session_affinity = 'CLIENT_IP'\n\
+             connection_tracking_policy = { connection_persistence_on_unhealthy_backends = 'ALWAYS_PERSIST' \
+             }",
         ),
     )
     .unhealthy("b2")
@@ -105,8 +108,10 @@ fn void_after_recovery() -> Fixture {
     let flow = |port, flags| client(7).tcp(port, 443, flags);
     Fixture::new(
         "health/entry-stays-void-after-recovery",
-        "An entry that a health loss voided stays void when the backend recovers: its next packet is selected anew.",
-        web("connection_tracking_policy = { connection_persistence_on_unhealthy_backends = 'NEVER_PERSIST' }"),
+        "An entry that a health loss voided stays void when the backend recovers: its next packet is \
+         selected anew.",
+        web("connection_tracking_policy = { connection_persistence_on_unhealthy_backends = 'NEVER_PERSIST' \
+            }"),
     )
     .unhealthy("b2")
     .frame(&flow(40_000, SYN), new("web", "b1"))

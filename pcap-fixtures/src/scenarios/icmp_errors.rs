@@ -31,7 +31,8 @@ fn reply(port: u16) -> Packet {
 fn quote() -> Fixture {
     Fixture::new(
         "icmp-errors/errors-follow-the-packet-that-they-quote",
-        "An error goes to the backend of the connection that it quotes, even if the quote is 8 bytes of its header long.",
+        "An error goes to the backend of the connection that it quotes, even if the quote is 8 bytes of its \
+         header long.",
         web(""),
     )
     .unhealthy("b2")
@@ -74,7 +75,8 @@ fn quote_v6() -> Fixture {
 fn of_every_kind() -> Fixture {
     let mut fixture = Fixture::new(
         "icmp-errors/errors-of-every-kind-are-steered",
-        "Unreachable, source quench, redirect, time exceeded, parameter problem: every message that quotes is steered.",
+        "Unreachable, source quench, redirect, time exceeded, parameter problem: every message that quotes \
+         is steered.",
         web(""),
     )
     .unhealthy("b2")
@@ -93,11 +95,15 @@ fn unrelated() -> Fixture {
     let from_elsewhere = Packet::between("203.0.113.99", "198.51.100.7").tcp(443, 40_000, ACK);
     Fixture::new(
         "icmp-errors/unrelated-errors-are-passed",
-        "An error whose quote is not of a rule's packet, is not from its receiver or cannot be read is passed.",
+        "An error whose quote is not of a rule's packet, is not from its receiver or cannot be read is \
+         passed.",
         web(""),
     )
     .frame(&error().packet_too_big(1400, &from_elsewhere, 28), NO_RULE)
-    .frame(&error().packet_too_big(1400, &Packet::between(VIP, "198.51.100.7").tcp(22, 40_000, ACK), 28), NO_RULE)
+    .frame(
+        &error().packet_too_big(1400, &Packet::between(VIP, "198.51.100.7").tcp(22, 40_000, ACK), 28),
+        NO_RULE,
+    )
     .frame(&error().packet_too_big(1400, &Packet::between(VIP, "198.51.100.7").udp(443, 40_000), 28), NO_RULE)
     .frame(&error().packet_too_big(1400, &client(7).tcp(40_000, 443, ACK), 28), NO_RULE)
     .frame(&error().packet_too_big(1400, &reply(40_000), 20), NO_RULE)
@@ -111,7 +117,8 @@ fn unrelated_for_all() -> Fixture {
     let elsewhere = Packet::between("203.0.113.99", "198.51.100.7").tcp(443, 40_000, ACK);
     Fixture::new(
         "icmp-errors/unrelated-errors-are-packets-of-their-own",
-        "Where L3_DEFAULT takes ICMP itself, an error that quotes no packet of ours goes by its own addresses.",
+        "Where L3_DEFAULT takes ICMP itself, an error that quotes no packet of ours goes by its own \
+         addresses.",
         everything("protocol = 'UNSPECIFIED'"),
     )
     .unhealthy("b2")

@@ -24,7 +24,8 @@ fn behind_ipip(endpoint: &str) -> Configuration {
 fn vlan() -> Fixture {
     Fixture::new(
         "link/vlan-tags-are-kept",
-        "VLAN and QinQ tags, priority bits and all, are kept; the connection is the same with and without them.",
+        "VLAN and QinQ tags, priority bits and all, are kept; the connection is the same with and without \
+         them.",
         web(""),
     )
     .unhealthy("b2")
@@ -38,7 +39,8 @@ fn vlan() -> Fixture {
 fn vlan_in_tunnels() -> Fixture {
     Fixture::new(
         "link/vlan-tags-are-kept-around-tunnels",
-        "A tunnel's outer header goes behind the VLAN tags, and the innermost EtherType follows the outer family.",
+        "A tunnel's outer header goes behind the VLAN tags, and the innermost EtherType follows the outer \
+         family.",
         behind_ipip("2001:db8:2::1"),
     )
     .frame(&client(7).vlan(100).tcp(40_000, 443, SYN), new("web", "b1"))
@@ -108,12 +110,17 @@ fn snapped() -> Fixture {
     let data = client(7).tcp(40_000, 443, ACK).payload_len(1000);
     Fixture::new(
         "link/cut-captures-are-replayed-at-their-wire-length",
-        "Frames that the capture cut short are decided by the headers that it holds, and count as long as they were.",
+        "Frames that the capture cut short are decided by the headers that it holds, and count as long as \
+         they were.",
         behind_ipip("198.18.0.1"),
     )
     .snapped(&client(7).tcp(40_000, 443, SYN), 96, new("web", "b1"))
     .snapped(&data, 96, hit("web", "b1"))
     .snapped(&data.clone().payload_len(1480 - 40).dont_fragment(), 96, hit("web", "b1"))
     .snapped(&data.payload(&[0; 1481 - 40]).dont_fragment(), 96, hit("web", "b1").but_too_big(Some(1480)))
-    .snapped(&Packet::between("198.51.100.7", VIP).udp(1, 2).payload_len(500), 64, Outcome::Pass("no_forwarding_rule"))
+    .snapped(
+        &Packet::between("198.51.100.7", VIP).udp(1, 2).payload_len(500),
+        64,
+        Outcome::Pass("no_forwarding_rule"),
+    )
 }

@@ -81,7 +81,8 @@ fn transport() -> Fixture {
     let l4 = IP + 20;
     Fixture::new(
         "malformed/transport-headers-that-lie",
-        "TCP's data offset and UDP's length must be possible, and headers whole; UDP may be shorter than its packet.",
+        "TCP's data offset and UDP's length must be possible, and headers whole; UDP may be shorter than \
+         its packet.",
         everything("protocol = 'UNSPECIFIED'"),
     )
     .unhealthy("b2")
@@ -107,7 +108,8 @@ fn transport() -> Fixture {
 fn fragments() -> Fixture {
     Fixture::new(
         "malformed/fragments-that-cannot-be",
-        "A fragment past the end of the longest datagram (\"ping of death\") and a first one too small for its header are dropped.",
+        "A fragment past the end of the longest datagram (\"ping of death\") and a first one too small for \
+         its header are dropped.",
         everything("protocol = 'UNSPECIFIED'"),
     )
     .unhealthy("b2")
@@ -118,7 +120,10 @@ fn fragments() -> Fixture {
     .raw(&client(7).protocol(17).fragment(0, true).payload(&[]).build(), UDP)
     // The last that fits, and a first one whose TCP options go on in the next.
     .frame(&client(7).protocol(1).fragment(65_504, false).payload_len(11), off("all", "b1"))
-    .frame(&client(7).tcp(40_000, 443, SYN).payload_len(4).fragment(0, true).patch(IP + 20 + 12, &[0xa0]), new("all", "b1"))
+    .frame(
+        &client(7).tcp(40_000, 443, SYN).payload_len(4).fragment(0, true).patch(IP + 20 + 12, &[0xa0]),
+        new("all", "b1"),
+    )
 }
 
 fn ipv6() -> Fixture {
@@ -128,7 +133,8 @@ fn ipv6() -> Fixture {
     let cut = |protocol, len| client_v6(7).protocol(protocol).payload_len(len).build();
     Fixture::new(
         "malformed/ipv6-headers-that-contradict-themselves",
-        "IPv6: version and payload length must agree with the frame, and a jumbogram's length of 0 is none of a router's.",
+        "IPv6: version and payload length must agree with the frame, and a jumbogram's length of 0 is none \
+         of a router's.",
         everything_v6("protocol = 'UNSPECIFIED'"),
     )
     .unhealthy("b2")
@@ -152,7 +158,8 @@ fn extension_headers() -> Fixture {
     let fragment = |next: u8, offset: u16| [&[next, 0], &offset.to_be_bytes()[..], &[0, 0, 0, 7]].concat();
     Fixture::new(
         "malformed/ipv6-extension-headers-that-lead-nowhere",
-        "A chain of extension headers that runs past the packet, repeats what may stand once or has no end is dropped.",
+        "A chain of extension headers that runs past the packet, repeats what may stand once or has no end \
+         is dropped.",
         everything_v6("protocol = 'UNSPECIFIED'"),
     )
     .unhealthy("b2")
@@ -197,7 +204,8 @@ fn martians_v6() -> Fixture {
     let mapped = Outcome::Drop("martian_source");
     Fixture::new(
         "malformed/ipv6-sources-that-nobody-has",
-        "IPv6: unspecified, loopback and multicast sources are dropped, and IPv4-mapped addresses at either end.",
+        "IPv6: unspecified, loopback and multicast sources are dropped, and IPv4-mapped addresses at either \
+         end.",
         everything_v6("protocol = 'UNSPECIFIED'"),
     )
     .unhealthy("b2")

@@ -11,7 +11,8 @@ fn tunnels_tracked() -> Fixture {
     let (esp, gre) = (client(7).esp(0x1001).payload_len(64), client(7).gre(0x0800).payload_len(64));
     Fixture::new(
         "protocols/esp-and-gre-are-tracked-with-an-affinity",
-        "ESP and GRE are tracked by 3-tuple, EXTERNAL, under any affinity but NONE; a new SPI is no new connection.",
+        "ESP and GRE are tracked by 3-tuple, EXTERNAL, under any affinity but NONE; a new SPI is no new \
+         connection.",
         everything("protocol = 'UNSPECIFIED'\nsession_affinity = 'CLIENT_IP'"),
     )
     .unhealthy("b2")

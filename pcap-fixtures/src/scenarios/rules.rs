@@ -31,7 +31,8 @@ fn precedence() -> Fixture {
         .group("g3", Mode::L2, &[("b3", "192.0.2.13")]);
     Fixture::new(
         "rules/the-most-specific-rule-wins",
-        "Listed ports before all ports, a packet's own protocol before L3_DEFAULT, and no rule for other addresses.",
+        "Listed ports before all ports, a packet's own protocol before L3_DEFAULT, and no rule for other \
+         addresses.",
         config,
     )
     .frame(&client(7).tcp(40_000, 443, SYN), new("ports", "b1"))
@@ -69,7 +70,12 @@ fn source_ranges() -> Fixture {
         .rule("everyone", "ip_address = '203.0.113.10'\nports = [443]")
         .group("g1", Mode::L2, &NEAR[..1])
         .external("partner", "")
-        .rule("partner", "ip_address = '203.0.113.10'\nports = [443]\nsource_ip_ranges = ['198.51.100.0/25', '198.51.100.200/32']")
+        .rule(
+            "partner",
+            "ip_address = '203.0.113.10'\n\
+            ports = [443]\n\
+            source_ip_ranges = ['198.51.100.0/25', '198.51.100.200/32']",
+        )
         .group("g2", Mode::L2, &NEAR[1..])
         .external("lab", "")
         .rule("lab", "ip_address = '203.0.113.10'\nports = [443]\nsource_ip_ranges = ['198.51.100.64/26']")
@@ -77,7 +83,8 @@ fn source_ranges() -> Fixture {
     let syn = |number| client(number).tcp(40_000, 443, SYN);
     Fixture::new(
         "rules/source-ranges-steer-clients",
-        "A rule whose source_ip_ranges hold the client goes before one without; of several, the longest prefix wins.",
+        "A rule whose source_ip_ranges hold the client goes before one without; of several, the longest \
+         prefix wins.",
         config,
     )
     .frame(&syn(1), new("partner", "b2"))
@@ -101,7 +108,8 @@ fn routes() -> Fixture {
         .route("narrow", "203.0.113.128/25", "near");
     Fixture::new(
         "rules/the-longest-route-leads-to-its-rule",
-        "Without a rule of its own a packet takes the longest matching route, whatever its protocol and port.",
+        "Without a rule of its own a packet takes the longest matching route, whatever its protocol and \
+         port.",
         config,
     )
     .frame(&to("203.0.113.127").tcp(40_000, 443, SYN), new("far", "b1"))
@@ -119,7 +127,13 @@ fn region() -> Fixture {
         .network("region_ranges = ['198.51.100.0/25']")
         .internal("local", "protocol = 'UNSPECIFIED'")
         .rule("local", "ip_address = '203.0.113.10'\nip_protocol = 'L3_DEFAULT'\nall_ports = true")
-        .rule("global", "ip_address = '203.0.113.11'\nip_protocol = 'L3_DEFAULT'\nall_ports = true\nallow_global_access = true")
+        .rule(
+            "global",
+            "ip_address = '203.0.113.11'\n\
+            ip_protocol = 'L3_DEFAULT'\n\
+            all_ports = true\n\
+            allow_global_access = true",
+        )
         .group("g1", Mode::L2, &NEAR[..1])
         .external("public", "")
         .rule("public", "ip_address = '203.0.113.12'\nports = [80]")
@@ -127,7 +141,8 @@ fn region() -> Fixture {
     let from = |src, dst| Packet::between(src, dst).tcp(40_000, 80, SYN);
     Fixture::new(
         "rules/clients-outside-the-region-need-global-access",
-        "INTERNAL rules without allow_global_access take clients of the region alone; others are passed, and counted so.",
+        "INTERNAL rules without allow_global_access take clients of the region alone; others are passed, \
+         and counted so.",
         config,
     )
     .frame(&from("198.51.100.7", "203.0.113.10"), new("local", "b1"))
@@ -142,7 +157,8 @@ fn reload() -> Fixture {
     let packet = |dst_port, flags| client(7).tcp(40_000, dst_port, flags);
     Fixture::new(
         "rules/a-reload-moves-a-rule",
-        "After a reload a rule takes what it says now and no more; its service's connections are still there.",
+        "After a reload a rule takes what it says now and no more; its service's connections are still \
+         there.",
         serving("ip_address = '203.0.113.10'\nports = [80, 443]"),
     )
     .frame(&packet(443, SYN), new("web", "b1"))

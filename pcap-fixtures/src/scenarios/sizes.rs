@@ -23,7 +23,8 @@ fn ipip() -> Fixture {
     let v6 = |payload| client_v6(7).tcp(40_000, 443, ACK).payload_len(payload);
     Fixture::new(
         "sizes/too-big-is-told-to-the-client",
-        "With DF or IPv6, a packet that the tunnel makes too long is answered with its MTU; else it goes and is counted.",
+        "With DF or IPv6, a packet that the tunnel makes too long is answered with its MTU; else it goes \
+         and is counted.",
         behind(Mode::Ipip, "198.18.0.1"),
     )
     .frame(&client(7).tcp(40_000, 443, SYN), new("all", "b1"))
@@ -123,7 +124,8 @@ fn rate() -> Fixture {
     let config = behind(Mode::Ipip, "198.18.0.1").network("icmp_errors_per_sec = 2");
     Fixture::new(
         "sizes/errors-are-sent-at-a-bounded-rate",
-        "No more than icmp_errors_per_sec answers are sent in a second; the packets are dropped all the same.",
+        "No more than icmp_errors_per_sec answers are sent in a second; the packets are dropped all the \
+         same.",
         config,
     )
     .frame(&packet(1), off("all", "b1").but_too_big(Some(1480)))

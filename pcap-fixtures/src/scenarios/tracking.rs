@@ -29,7 +29,8 @@ fn syn() -> Fixture {
     let flow = client(7);
     Fixture::new(
         "tracking/syn-starts-a-tracked-flow-anew",
-        "A SYN on a tracked flow starts a new connection: its backend is selected again, and what follows goes there.",
+        "A SYN on a tracked flow starts a new connection: its backend is selected again, and what follows \
+         goes there.",
         web(""),
     )
     .unhealthy("b2")
@@ -71,7 +72,8 @@ fn first_seen_mid_flow() -> Fixture {
     let packet = client(7).tcp(40_000, 443, ACK).payload_len(1);
     Fixture::new(
         "tracking/mid-flow-packet-without-an-entry-makes-one",
-        "A mid-flow packet without an entry, as after a restart of the appliance, is selected by its hash and makes one.",
+        "A mid-flow packet without an entry, as after a restart of the appliance, is selected by its hash \
+         and makes one.",
         web(""),
     )
     .unhealthy("b1")
@@ -135,7 +137,9 @@ fn idle_configured() -> Fixture {
         "tracking/idle-timeout-can-be-raised-for-sessions",
         "With PER_SESSION and CLIENT_IP, INTERNAL, the idle timeout is what `idle_timeout_sec` says.",
         everything_internal(
-            "protocol = 'UNSPECIFIED'\nsession_affinity = 'CLIENT_IP'\nconnection_tracking_policy = { tracking_mode = 'PER_SESSION', idle_timeout_sec = 1800 }",
+            "protocol = 'UNSPECIFIED'\n\
+             session_affinity = 'CLIENT_IP'\n\
+             connection_tracking_policy = { tracking_mode = 'PER_SESSION', idle_timeout_sec = 1800 }",
         ),
     )
     .unhealthy("b2")
@@ -152,7 +156,8 @@ fn udp_untracked() -> Fixture {
     let datagram = client(7).udp(40_000, 53).payload_len(30);
     Fixture::new(
         "tracking/udp-without-affinity-is-not-tracked",
-        "UDP is not tracked under affinity NONE, EXTERNAL: it follows the eligible backends from packet to packet.",
+        "UDP is not tracked under affinity NONE, EXTERNAL: it follows the eligible backends from packet to \
+         packet.",
         everything("protocol = 'UNSPECIFIED'"),
     )
     .unhealthy("b2")
@@ -198,9 +203,12 @@ fn udp_internal() -> Fixture {
 fn per_session() -> Fixture {
     Fixture::new(
         "tracking/per-session-keeps-a-clients-packets-together",
-        "With PER_SESSION and CLIENT_IP one entry holds all that a client sends to a VIP, and a SYN does not renew it.",
+        "With PER_SESSION and CLIENT_IP one entry holds all that a client sends to a VIP, and a SYN does \
+         not renew it.",
         everything(
-            "protocol = 'UNSPECIFIED'\nsession_affinity = 'CLIENT_IP'\nconnection_tracking_policy = { tracking_mode = 'PER_SESSION' }",
+            "protocol = 'UNSPECIFIED'\n\
+             session_affinity = 'CLIENT_IP'\n\
+             connection_tracking_policy = { tracking_mode = 'PER_SESSION' }",
         ),
     )
     .unhealthy("b2")
@@ -219,7 +227,8 @@ fn per_session_ports() -> Fixture {
     Fixture::new(
         "tracking/per-session-of-five-tuples-is-per-connection",
         "With PER_SESSION and CLIENT_IP_PORT_PROTO the session is the connection, so a SYN starts it anew.",
-        web("session_affinity = 'CLIENT_IP_PORT_PROTO'\nconnection_tracking_policy = { tracking_mode = 'PER_SESSION' }"),
+        web("session_affinity = 'CLIENT_IP_PORT_PROTO'\n\
+            connection_tracking_policy = { tracking_mode = 'PER_SESSION' }"),
     )
     .unhealthy("b2")
     .frame(&client(7).tcp(40_000, 443, SYN), new("web", "b1"))
@@ -234,9 +243,12 @@ fn no_destination() -> Fixture {
     let to = |dst| Packet::between("198.51.100.7", dst);
     Fixture::new(
         "tracking/client-ip-no-destination-spans-destinations",
-        "With CLIENT_IP_NO_DESTINATION and PER_SESSION a client's packets to every destination share one entry.",
+        "With CLIENT_IP_NO_DESTINATION and PER_SESSION a client's packets to every destination share one \
+         entry.",
         everything_internal(
-            "protocol = 'UNSPECIFIED'\nsession_affinity = 'CLIENT_IP_NO_DESTINATION'\nconnection_tracking_policy = { tracking_mode = 'PER_SESSION' }",
+            "protocol = 'UNSPECIFIED'\n\
+             session_affinity = 'CLIENT_IP_NO_DESTINATION'\n\
+             connection_tracking_policy = { tracking_mode = 'PER_SESSION' }",
         )
         .route("branch", "203.0.113.128/25", "all"),
     )
