@@ -33,17 +33,9 @@ decide() {
 decide debug "" ""
 decide release --release ""
 decide x86-64 --release "-C target-cpu=x86-64"
-if has aes; then
-    decide x86-64-aes --release "-C target-cpu=x86-64 -C target-feature=+aes"
+if has avx2 bmi1 bmi2 fma f16c movbe abm aes; then
+    decide x86-64-v3 --release "-C target-cpu=x86-64-v3 -C target-feature=+aes"
 else
-    echo "cpu-levels: x86-64 with AES skipped, this processor has none"
-fi
-if has avx2 bmi1 bmi2 fma f16c movbe abm; then
-    decide x86-64-v3 --release "-C target-cpu=x86-64-v3"
-    if has aes; then
-        decide x86-64-v3-aes --release "-C target-cpu=x86-64-v3 -C target-feature=+aes"
-    fi
-else
-    echo "cpu-levels: x86-64-v3 skipped, this processor is older"
+    echo "cpu-levels: x86-64-v3 with AES skipped, this processor lacks one of them"
 fi
 echo "cpu-levels: $(wc -l <"$folder/$first.jsonl") decisions are the same at every level"
