@@ -425,7 +425,7 @@ impl Group {
             None => &["ipip", "gre", "gue"],
         };
         let endpoint = |dice: &mut Dice, host: usize| {
-            let text = if family.unwrap_or(host % 2 == 0) {
+            let text = if family.unwrap_or(host.is_multiple_of(2)) {
                 format!("10.1.{number}.{}", host + 1)
             } else {
                 format!("fd00:{number}::{:x}", host + 1)
