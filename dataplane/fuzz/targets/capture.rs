@@ -1,0 +1,13 @@
+//! No bytes make the capture reader panic, and it ends on all of them.
+
+#![no_main]
+
+use guideway_engine::capture::CaptureReader;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(mut reader) = CaptureReader::new(bytes) else { return };
+    while let Ok(Some(record)) = reader.next_record() {
+        assert!(record.bytes.len() <= record.wire_len as usize);
+    }
+});
