@@ -56,7 +56,7 @@ impl Compiler {
             for backend in state.backends() {
                 let serves = backend.healthy || eligible.backends.contains(&backend.handle);
                 backends[backend.handle.0 as usize] =
-                    Some(compile_backend(config, service, state, services, backend, serves));
+                    Some(compile_backend(service, state, services, backend, serves));
             }
             let policy = AffinityPolicy::new(
                 service.scheme,
@@ -191,7 +191,6 @@ fn forwarding_rules(config: &Config) -> ForwardingRules {
 }
 
 fn compile_backend(
-    config: &Config,
     service: &BackendService,
     state: &ServiceState,
     services: &Services,
@@ -207,7 +206,7 @@ fn compile_backend(
             .removed_at
             .map_or(Tick::NEVER, |removed| drained(removed + state.draining_timeout())),
         idle_timeout_sec: service.idle_timeout_sec,
-        delivery: delivery(&config.network, backend),
+        delivery: delivery(backend),
     }
 }
 
@@ -217,7 +216,8 @@ fn drained(deadline: Duration) -> Tick {
     Tick::from_secs(deadline.as_secs() + started)
 }
 
-fn delivery(network: &Network, backend: &BackendState) -> Delivery {
+fn delivery(backend: &BackendState) -> Delivery {
+    let network = &backend.network;
     let own = network.mac_address.map(MacAddress);
     let address = Address::from(backend.endpoint.address);
     let explicit = backend.endpoint.mac_address.map(MacAddress);
@@ -233,7 +233,7 @@ fn delivery(network: &Network, backend: &BackendState) -> Delivery {
     };
     let tunnel = Tunnel {
         endpoint: address,
-        // A configuration without the appliance's own address of the family is refused.
+        // A tunnel from an appliance without an own address of the endpoint's family is refused.
         source: source.map_or(Address(0), Address::from),
         source_range: source_range.map(prefix),
     };

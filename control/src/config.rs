@@ -17,11 +17,14 @@ mod route;
 mod schema;
 mod value;
 
+use std::sync::Arc;
+
 pub use backend_group::{BackendGroup, Endpoint};
 pub use backend_service::{BackendService, FailoverPolicy, ServiceProtocol};
 pub use forwarding_rule::{ForwardingRule, Ports, RuleProtocol};
 pub use group_member::GroupMember;
 pub use health_check::{Exchange, HealthCheck, HttpRequest, Probe, ProxyHeader};
+pub(crate) use limits::MAX_IDLE_TIMEOUT_SEC;
 pub use network::{Conntrack, Fleet, MacAddress, Network};
 pub use report::{ConfigError, ConfigErrors};
 pub use route::Route;
@@ -41,7 +44,7 @@ pub const EXAMPLE: &str = include_str!("default.toml");
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// The appliance's own place in the network.
-    pub network: Network,
+    pub network: Arc<Network>,
     /// What all appliances of a fleet share.
     pub fleet: Fleet,
     /// The size of the conntrack table.
@@ -112,7 +115,7 @@ impl Config {
         reach::check(&scope, report);
 
         Some(Self {
-            network: network?,
+            network: Arc::new(network?),
             fleet: Fleet::parse(&file.fleet)?,
             conntrack: Conntrack::parse(&file.conntrack)?,
             rules: all(rules)?,

@@ -46,7 +46,7 @@ pub enum Change {
 /// Why a list of events cannot be used.
 #[derive(Debug)]
 pub enum EventsError {
-    /// A file cannot be read.
+    /// The list cannot be read.
     Unreadable(PathBuf, std::io::Error),
     /// The list is no TOML, or not of this form; the text names the place.
     Syntax(PathBuf, Box<toml::de::Error>),
@@ -93,27 +93,46 @@ impl Events {
             toml::from_str(&text).map_err(|error| EventsError::Syntax(path.into(), Box::new(error)))?;
         let mut configs = BTreeMap::new();
         let mut wrong = Vec::new();
+        let mut last = f64::NEG_INFINITY;
         let mut events: Vec<Event> = Vec::with_capacity(file.event.len());
         for entry in file.event {
             let line = 1 + text[..entry.span().start].matches('\n').count();
             let change = match entry.as_ref().change(config, &events) {
                 Ok(EntryChange::Backend(change)) => change,
-                Ok(EntryChange::Reload(name)) => {
-                    Change::Reload(Box::new(read_config(&path.with_file_name(name), &mut configs)?))
-                }
+                Ok(EntryChange::Reload(name)) => match read_config(&path.with_file_name(&name), &mut configs)
+                {
+                    Ok(config) => Change::Reload(Box::new(config)),
+                    Err(ReloadError::Wrong(errors)) => return Err(EventsError::Config(errors)),
+                    Err(ReloadError::Unreadable(error)) => {
+                        let what = format!(
+                            "cannot read `{}`, which lies beside the events: {error}",
+                            name.display()
+                        );
+                        wrong.push((path.to_owned(), line, what));
+                        continue;
+                    }
+                },
                 Err(message) => {
                     wrong.push((path.to_owned(), line, message));
                     continue;
                 }
             };
+            let at = entry.as_ref().at;
             // A change from before the first frame holds from it on.
-            match Duration::try_from_secs_f64(entry.as_ref().at.max(0.0)) {
-                Ok(at) if events.last().is_none_or(|last| last.at <= at) => events.push(Event { at, change }),
-                Ok(_) => {
+            match Duration::try_from_secs_f64(at.max(0.0)) {
+                Ok(time) if at.is_finite() && at >= last => {
+                    last = at;
+                    events.push(Event { at: time, change });
+                }
+                Ok(_) if at.is_finite() => {
                     wrong.push((path.to_owned(), line, "events must be in order of `at`: move it up".into()));
                 }
-                Err(error) => {
-                    wrong.push((path.to_owned(), line, format!("`at` is no time in seconds: {error}")));
+                _ => {
+                    wrong.push((
+                        path.to_owned(),
+                        line,
+                        format!("`at` is {at}: write seconds after the first frame"),
+                    ));
                 }
             }
         }
@@ -175,12 +194,18 @@ impl EventEntry {
     }
 }
 
-fn read_config(path: &Path, known: &mut BTreeMap<PathBuf, Config>) -> Result<Config, EventsError> {
+/// Why a reload's configuration cannot be had.
+enum ReloadError {
+    Unreadable(std::io::Error),
+    Wrong(ConfigErrors),
+}
+
+fn read_config(path: &Path, known: &mut BTreeMap<PathBuf, Config>) -> Result<Config, ReloadError> {
     if let Some(config) = known.get(path) {
         return Ok(config.clone());
     }
-    let text = std::fs::read_to_string(path).map_err(|error| EventsError::Unreadable(path.into(), error))?;
-    let config = Config::parse(&path.to_string_lossy(), &text).map_err(EventsError::Config)?;
+    let text = std::fs::read_to_string(path).map_err(ReloadError::Unreadable)?;
+    let config = Config::parse(&path.to_string_lossy(), &text).map_err(ReloadError::Wrong)?;
     known.insert(path.to_owned(), config.clone());
     Ok(config)
 }

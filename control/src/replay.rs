@@ -3,7 +3,8 @@
 //! The frames go through the same workers, snapshots and conntrack table as live traffic. One thread reads; it hands
 //! each frame to the worker that its client's address picks, a chunk at a time, and writes what comes back in the
 //! order of the capture. Every tracking hash covers the client's address, so all packets that may share an entry
-//! meet the same worker in order, and the decisions do not depend on the number of workers. A new second of the
+//! meet the same worker in order, and the decisions do not depend on the number of workers, as long as the table has
+//! room: who finds a full bucket is a race between workers, here as in life. A new second of the
 //! capture's clock ends a chunk, so that no worker sees another's entries from a later time; an event ends one too:
 //! all frames before it are decided, the snapshot is published, and the rest follow.
 
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use guideway_dataplane::affinity::TrackingHasher;
-use guideway_dataplane::conntrack::{ConntrackTable, TableTooLarge};
+use guideway_dataplane::conntrack::{ConntrackTable, Standing, SweepCursor, TableTooLarge};
 use guideway_dataplane::pipeline::Decision;
 use guideway_dataplane::snapshot::Snapshot;
 use guideway_dataplane::time::Tick;
@@ -25,7 +26,7 @@ use guideway_engine::publish::Publisher;
 use serde::Serialize;
 
 use crate::compile::Compiler;
-use crate::config::Config;
+use crate::config::{Config, MAX_IDLE_TIMEOUT_SEC};
 use crate::directory::Directory;
 use crate::events::{Change, Event, Events};
 use crate::service::Services;
@@ -36,8 +37,8 @@ pub use summary::Summary;
 /// Frames that are read before the workers get them.
 const CHUNK: usize = 4096;
 
-/// The keys of a replay's conntrack table: any, as nobody attacks a capture; always the same, so that even what
-/// depends on a full bucket is repeatable.
+/// The keys of a replay's conntrack table: any, as nobody attacks a capture; always the same, so that with one worker
+/// even what depends on a full bucket is repeatable.
 const TRACKING_KEYS: [u64; 4] = [0x6775, 0x6964, 0x6577, 0x6179];
 
 /// Where a replay's results go.
@@ -93,6 +94,7 @@ struct Replay {
     compiler: Compiler,
     directory: Directory,
     publisher: Publisher<Snapshot>,
+    table: Arc<ConntrackTable>,
     lanes: Vec<Lane>,
     events: std::iter::Peekable<std::vec::IntoIter<Event>>,
     outputs: Outputs,
@@ -122,6 +124,7 @@ impl Replay {
             compiler,
             directory,
             publisher,
+            table,
             lanes,
             events,
             outputs,
@@ -157,12 +160,22 @@ impl Replay {
             let second = Tick::from_secs(now.as_secs());
             if second != self.now || self.chunk.len() == CHUNK {
                 self.decide_chunk(summary)?;
-                self.now = second;
+                self.turn_clock(second);
             }
             summary.read(record.wire_len);
             self.chunk.push(Job::new(&record));
         }
         self.decide_chunk(summary)
+    }
+
+    /// Moves the clock on to `second`.
+    fn turn_clock(&mut self, second: Tick) {
+        // Nothing outlives such a gap. Workers age the table as they poll, but in a gap nobody polls, and entries keep
+        // their time in few bits, which a gap of days would wrap.
+        if second.0 - self.now.0 > MAX_IDLE_TIMEOUT_SEC {
+            self.table.sweep(&mut SweepCursor::default(), self.table.bucket_count(), |_| Standing::Void);
+        }
+        self.now = second;
     }
 
     fn apply(&mut self, event: Event) {
@@ -184,7 +197,6 @@ impl Replay {
         }
         self.directory = Directory::new(&self.config, &self.services);
         self.publisher.publish(self.compiler.compile(&self.config, &self.services));
-        self.publisher.reclaim();
     }
 
     /// Has the workers decide the chunk, and writes the results in the order of the capture.

@@ -4,14 +4,14 @@
 //! and the set of eligible backends.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use guideway_dataplane::affinity::ServiceKey;
 use guideway_dataplane::backend::BackendHandle;
 use guideway_dataplane::delivery::DeliveryMode;
 
-use crate::config::{BackendService, Config, Endpoint};
+use crate::config::{BackendService, Config, Endpoint, Network};
 use crate::eligible::{Candidate, Rules, eligible};
 use crate::handles::Handles;
 
@@ -27,19 +27,13 @@ pub struct Services {
 #[derive(Debug)]
 pub struct ServiceState {
     key: ServiceKey,
-    backends: BTreeMap<Identity, BackendState>,
+    /// By name, the draining ones too: a backend is known by its name, whatever its address.
+    backends: BTreeMap<String, BackendState>,
     rules: Rules,
     draining_timeout: Duration,
     void_on_switch: bool,
     /// The pool that served last; `None` until some backend was eligible.
     pool: Option<Pool>,
-}
-
-/// What makes a backend the same one after a reload: an endpoint under another address is another machine.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Identity {
-    name: String,
-    address: IpAddr,
 }
 
 /// The state of one backend of one service.
@@ -53,6 +47,8 @@ pub struct BackendState {
     pub delivery: DeliveryMode,
     /// The MTU of the path to it.
     pub mtu: u16,
+    /// The appliance's place in the network that it is reached from; of a draining backend, when it was configured.
+    pub network: Arc<Network>,
     /// It belongs to a failover group.
     pub failover: bool,
     /// Its health checks succeed.
@@ -142,7 +138,7 @@ impl Services {
     pub fn expire(&mut self, now: Duration) {
         for state in self.states.values_mut() {
             let timeout = state.draining_timeout;
-            let over = |_: &Identity, backend: &mut BackendState| {
+            let over = |_: &String, backend: &mut BackendState| {
                 backend.removed_at.is_some_and(|removed| now >= removed + timeout)
             };
             for (_, backend) in state.backends.extract_if(.., over) {
@@ -183,7 +179,7 @@ impl Services {
     ) -> Result<(), UnknownName> {
         let state = self.states.get_mut(service).ok_or_else(|| UnknownName::Service(service.to_owned()))?;
         let unknown = || UnknownName::Backend(service.to_owned(), backend.to_owned());
-        let found = state.find_mut(backend).ok_or_else(unknown)?;
+        let found = state.backends.get_mut(backend).ok_or_else(unknown)?;
         change(found, &mut self.handles);
         state.notice_pool(&mut self.handles);
         Ok(())
@@ -239,12 +235,6 @@ impl ServiceState {
         self.rules.weighted
     }
 
-    /// The backend of this name: the configured one before any that drains under another address.
-    fn find_mut(&mut self, name: &str) -> Option<&mut BackendState> {
-        let namesakes = self.backends.values_mut().filter(|backend| backend.endpoint.name == name);
-        namesakes.min_by_key(|backend| backend.removed_at)
-    }
-
     fn configure(
         &mut self,
         config: &Config,
@@ -256,12 +246,12 @@ impl ServiceState {
         self.rules = rules(service);
         self.draining_timeout = Duration::from_secs(service.draining_timeout_sec.into());
         self.void_on_switch = service.failover_policy.disable_connection_drain_on_failover;
-        let mut left: BTreeMap<Identity, BackendState> = std::mem::take(&mut self.backends);
+        let mut left: BTreeMap<String, BackendState> = std::mem::take(&mut self.backends);
         for member in &service.members {
             let group = &config.groups[member.group];
             for endpoint in &group.endpoints {
-                let identity = Identity { name: endpoint.name.clone(), address: endpoint.address };
-                let known = left.remove(&identity).filter(|known| self.keeps_entries(known, handles, now));
+                let known =
+                    left.remove(&endpoint.name).filter(|known| self.keeps_entries(known, handles, now));
                 let handle = known.as_ref().map_or_else(|| handles.take(), |known| known.handle);
                 // Who came back while it drained keeps its entries, but its health and weight begin anew.
                 let kept = known.filter(|known| known.removed_at.is_none());
@@ -271,18 +261,19 @@ impl ServiceState {
                     endpoint: endpoint.clone(),
                     delivery: group.delivery,
                     mtu: group.mtu,
+                    network: Arc::clone(&config.network),
                     failover: member.failover,
                     healthy: kept.as_ref().map_or(healthy, |kept| kept.healthy),
                     weight: weight.map_or(endpoint.weight, |kept| kept.weight),
                     removed_at: None,
                 };
-                self.backends.insert(identity, backend);
+                self.backends.insert(endpoint.name.clone(), backend);
             }
         }
-        for (identity, mut backend) in left {
+        for (name, mut backend) in left {
             backend.removed_at.get_or_insert(now);
             if self.keeps_entries(&backend, handles, now) {
-                self.backends.insert(identity, backend);
+                self.backends.insert(name, backend);
             }
         }
         self.notice_pool(handles);
@@ -450,18 +441,16 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_under_another_address_is_another_backend() {
-        const DRAINING: &str = "connection_draining = { draining_timeout_sec = 30 }";
-        let mut services = started(DRAINING);
+    fn an_endpoint_under_another_address_is_the_same_backend() {
+        let mut services = started("");
         let handle = backend(&services, "a").handle;
-        let mut moved = config(DRAINING, &[]);
+        let before = services.handles().generations(handle);
+        let mut moved = config("", &[]);
         moved.groups[0].endpoints[0].address = "10.1.0.99".parse().unwrap();
         services.configure(&moved, Duration::from_secs(1), true);
-        let namesakes: Vec<_> =
-            services.get("svc").unwrap().backends().filter(|backend| backend.endpoint.name == "a").collect();
-        assert_eq!(namesakes.len(), 2, "one drains, one serves");
-        let serving = namesakes.iter().find(|backend| backend.removed_at.is_none()).unwrap();
-        assert_ne!(serving.handle, handle);
+        assert_eq!(backend(&services, "a").handle, handle);
+        assert_eq!(backend(&services, "a").endpoint.address, moved.groups[0].endpoints[0].address);
+        assert_eq!(services.handles().generations(handle), before);
     }
 
     #[test]

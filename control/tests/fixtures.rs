@@ -192,8 +192,8 @@ fn the_demonstration_shows_shares_against_weights_and_every_verdict() {
         summary.backends.iter().map(|backend| (backend.backend.as_str(), backend)).collect();
     assert_eq!(backends.keys().copied().collect::<Vec<_>>(), ["fw-1", "fw-2", "web-1", "web-2"]);
     for backend in backends.values() {
-        let off = (backend.expected_share - backend.connection_share).abs();
-        assert!(off < 0.1, "{}: {} of {}", backend.backend, backend.connection_share, backend.expected_share);
+        let off = (backend.expected_share - backend.selection_share).abs();
+        assert!(off < 0.1, "{}: {} of {}", backend.backend, backend.selection_share, backend.expected_share);
     }
     assert_eq!(decisions, run(config(), Events::default(), &capture, 3).decisions);
 }

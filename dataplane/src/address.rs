@@ -38,14 +38,15 @@ impl Address {
         self.0.to_be_bytes()
     }
 
-    /// Whether no packet that is to be forwarded may come from it (RFC 1812, section 5.3.7; RFC 4291, section 2.5).
+    /// Whether no packet that is to be forwarded may come from it (RFC 1812, section 5.3.7; RFC 4291, section 2.5;
+    /// RFC 3927, section 2.7).
     pub fn is_martian_source(self) -> bool {
         if self.is_ipv4() {
-            // 0.0.0.0/8, 127.0.0.0/8, 224.0.0.0/4 and all above.
-            matches!(self.v4_bytes()[0], 0 | 127 | 224..)
+            // 0.0.0.0/8, 127.0.0.0/8, 169.254.0.0/16, 224.0.0.0/4 and all above.
+            matches!(self.v4_bytes(), [0 | 127 | 224.., ..] | [169, 254, ..])
         } else {
-            // ::, ::1, ff00::/8. Mapped addresses look like IPv4 here: whoever parses IPv6 refuses them.
-            self.0 <= 1 || self.0 >> 120 == 0xff
+            // ::, ::1, fe80::/10, ff00::/8. Mapped addresses look like IPv4 here: whoever parses IPv6 refuses them.
+            self.0 <= 1 || self.0 >> 118 == 0xfe80 >> 6 || self.0 >> 120 == 0xff
         }
     }
 }
@@ -162,10 +163,21 @@ mod tests {
 
     #[test]
     fn martians_of_both_families_are_known() {
-        for text in ["0.1.2.3", "127.0.0.1", "224.0.0.1", "255.255.255.255", "::", "::1", "ff02::1"] {
+        for text in [
+            "0.1.2.3",
+            "127.0.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "169.254.9.9",
+            "::",
+            "::1",
+            "fe80::1",
+            "febf::1",
+            "ff02::1",
+        ] {
             assert!(address(text).is_martian_source(), "{text}");
         }
-        for text in ["192.0.2.1", "10.0.0.1", "223.255.255.255", "2001:db8::1", "fe80::1"] {
+        for text in ["192.0.2.1", "10.0.0.1", "223.255.255.255", "169.253.0.1", "2001:db8::1", "fec0::1"] {
             assert!(!address(text).is_martian_source(), "{text}");
         }
     }

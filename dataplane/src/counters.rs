@@ -1,4 +1,4 @@
-//! What one worker counts: one writer each, read by control without stopping anybody.
+//! What one worker counts.
 
 use crate::verdict::{DropReason, PassReason, Verdict};
 
@@ -38,7 +38,7 @@ pub struct ConntrackCounters {
     pub evicted_half_open: u64,
     /// No room for an entry: forwarded by its hash alone.
     pub full: u64,
-    /// Packets that are not tracked.
+    /// Packets that are not tracked: ICMP errors that no entry decided among them.
     pub untracked: u64,
 }
 

@@ -4,7 +4,7 @@
 use zerocopy::IntoBytes;
 
 use crate::address::Address;
-use crate::flow::Flow;
+use crate::flow::{Flow, Fragment};
 use crate::frame::Frame;
 use crate::packet::{self, Packet};
 use crate::time::Tick;
@@ -31,17 +31,18 @@ pub fn quoted_flow(frame: &[u8], packet: &Packet) -> Option<Flow> {
     })
 }
 
+/// Whether an ICMP error may answer the packet in `frame`: not one that is an error itself, a later fragment, or from
+/// a sender that names no single host (RFC 1122, section 3.2.2; RFC 4443, section 2.4).
+pub fn may_answer(frame: &[u8], packet: &Packet) -> bool {
+    !packet.icmp_error && packet.flow.fragment != Fragment::Later && !ethernet::source(frame).is_group()
+}
+
 /// Makes `frame` into the answer to its sender that the packet in it is too big for `mtu`.
 ///
-/// Fragmentation needed (RFC 1191) or packet too big (RFC 8201), from `own`. Returns false, with the frame in an
-/// unspecified state, where no error may be sent: for an ICMP error, a later fragment, a sender or destination that
-/// names no single host (RFC 1122, section 3.2.2; RFC 4443, section 2.4), or for want of headroom.
+/// Fragmentation needed (RFC 1191) or packet too big (RFC 8201), from `own`, to a packet that [`may_answer`] allows it
+/// for. Returns false, with the frame in an unspecified state, for want of headroom.
 pub fn answer_too_big<F: Frame>(frame: &mut F, packet: &Packet, own: Address, mtu: usize) -> bool {
     let offset = usize::from(packet.l3_offset);
-    let is_later = packet.flow.fragment == crate::flow::Fragment::Later;
-    if packet.icmp_error || is_later || ethernet::source(frame.bytes()).is_group() {
-        return false;
-    }
     let client = packet.flow.src;
     let (header_len, longest) = if packet.is_ipv4() {
         // RFC 1812, section 4.3.2.3: as much of the packet as fits a datagram of 576 bytes.

@@ -27,6 +27,8 @@ pub struct Packet {
     pub tcp_syn: bool,
     /// An ICMP or ICMPv6 error, which quotes another packet.
     pub icmp_error: bool,
+    /// A message of IPv6 neighbour discovery: for the appliance itself, whatever rule its destination has.
+    pub neighbor_discovery: bool,
     /// The sender forbids routers to fragment it: IPv6, or IPv4 with DF.
     pub dont_fragment: bool,
 }
@@ -78,6 +80,7 @@ impl Packet {
             traffic_class: header.traffic_class,
             tcp_syn: false,
             icmp_error: false,
+            neighbor_discovery: false,
             dont_fragment: header.dont_fragment(),
         };
         packet.parse_layer4(&bytes[header_len..total_len])?;
@@ -111,6 +114,7 @@ impl Packet {
             traffic_class: header.traffic_class(),
             tcp_syn: false,
             icmp_error: false,
+            neighbor_discovery: false,
             dont_fragment: true,
         };
         packet.parse_layer4(&payload[upper.offset..])?;
@@ -137,8 +141,12 @@ impl Packet {
                 self.read_ports(segment);
             }
             // Each family has its own; the other's number is a protocol like any.
-            protocol::ICMP if self.is_ipv4() => self.read_icmp(segment, icmp::is_error)?,
-            protocol::ICMPV6 if !self.is_ipv4() => self.read_icmp(segment, icmp::is_v6_error)?,
+            protocol::ICMP if self.is_ipv4() => self.icmp_error = icmp::is_error(icmp_kind(segment)?),
+            protocol::ICMPV6 if !self.is_ipv4() => {
+                let kind = icmp_kind(segment)?;
+                self.icmp_error = icmp::is_v6_error(kind);
+                self.neighbor_discovery = icmp::is_neighbor_discovery(kind, self.ttl);
+            }
             _ => {}
         }
         Ok(())
@@ -148,14 +156,14 @@ impl Packet {
         self.flow.src_port = u16::from_be_bytes([segment[0], segment[1]]);
         self.flow.dst_port = u16::from_be_bytes([segment[2], segment[3]]);
     }
+}
 
-    fn read_icmp(&mut self, message: &[u8], is_error: fn(u8) -> bool) -> Result<(), Verdict> {
-        if message.len() < icmp::HEADER_LEN {
-            return Err(Verdict::Drop(DropReason::MalformedIcmp));
-        }
-        self.icmp_error = is_error(message[0]);
-        Ok(())
+/// The type of an ICMP message whose header is whole.
+fn icmp_kind(message: &[u8]) -> Result<u8, Verdict> {
+    if message.len() < icmp::HEADER_LEN {
+        return Err(Verdict::Drop(DropReason::MalformedIcmp));
     }
+    Ok(message[0])
 }
 
 /// Which part of a datagram starts at byte `start` of it, with `more` to follow.

@@ -172,7 +172,6 @@ impl Pipeline {
             found = snapshot.rules.lookup(&client_flow);
             if matches!(found, RuleMatch::Rule(..)) {
                 (flow, quoted) = (client_flow, true);
-                self.counters.icmp_errors_steered += 1;
             }
         }
         if !quoted {
@@ -183,6 +182,9 @@ impl Pipeline {
             RuleMatch::OutsideRegion => return Err(Decision::end(Verdict::Pass(PassReason::OutsideRegion))),
             RuleMatch::None => return Err(Decision::end(Verdict::Pass(PassReason::NoForwardingRule))),
         };
+        if packet.neighbor_discovery {
+            return Err(Decision::end(Verdict::Pass(PassReason::NeighborDiscovery)));
+        }
         let decision = Decision { rule: Some((rule, service)), ..Decision::PENDING };
         let dropped = |reason| Decision { verdict: Verdict::Drop(reason), ..decision };
         if ethernet::destination(frame).is_group() {
@@ -195,6 +197,7 @@ impl Pipeline {
         if packet.ttl <= 1 {
             return Err(dropped(DropReason::TtlExpired));
         }
+        self.counters.icmp_errors_steered += u64::from(quoted);
         Ok((decision, Candidate { place, packet, flow, quoted, service, key: None }))
     }
 
@@ -250,7 +253,10 @@ impl Pipeline {
                     _ => (selected, Tracking::New),
                 }
             }
-            _ => (selected, Tracking::Off),
+            _ => {
+                self.counters.conntrack.untracked += u64::from(candidate.quoted);
+                (selected, Tracking::Off)
+            }
         }
     }
 
@@ -289,9 +295,11 @@ impl Pipeline {
         let packet = &candidate.packet;
         if backend.delivery.refuses(packet) {
             decision.verdict = Verdict::Drop(DropReason::PacketTooBig);
-            let own = snapshot.own.like(packet.flow.dst).unwrap_or(packet.flow.dst);
-            decision.answered = self.budget.take(now, snapshot.icmp_errors_per_sec)
-                && icmp_error::answer_too_big(frame, packet, own, backend.delivery.inner_mtu());
+            decision.answered = snapshot.error_source(packet.flow.dst).is_some_and(|own| {
+                icmp_error::may_answer(frame.bytes(), packet)
+                    && self.budget.take(now, snapshot.icmp_errors_per_sec)
+                    && icmp_error::answer_too_big(frame, packet, own, backend.delivery.inner_mtu())
+            });
             if decision.answered {
                 self.counters.icmp_errors_sent += 1;
             } else {

@@ -109,6 +109,12 @@ impl Snapshot {
         &self.services[usize::from(id.0)]
     }
 
+    /// The source of an ICMP error about a packet to `dst`: the appliance's own address, else the VIP, for which it
+    /// speaks. `None` for a packet that came by a route, whose destination is somebody else's.
+    pub fn error_source(&self, dst: Address) -> Option<Address> {
+        self.own.like(dst).or_else(|| self.rules.is_vip(dst).then_some(dst))
+    }
+
     /// What a conntrack entry is worth at `now`, to a packet of its connection or to one that needs its place.
     pub fn standing(&self, entry: &Entry, now: Tick) -> Standing {
         match self.backend(entry.backend) {

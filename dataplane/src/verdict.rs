@@ -36,6 +36,8 @@ reasons! {
         NotIp = "not_ip",
         /// No forwarding rule and no route holds its destination.
         NoForwardingRule = "no_forwarding_rule",
+        /// IPv6 neighbour discovery addressed to a VIP.
+        NeighborDiscovery = "neighbor_discovery",
         /// Only rules without `allow_global_access` hold it, and its client is outside of `region_ranges`.
         OutsideRegion = "outside_region",
     }

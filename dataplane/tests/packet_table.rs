@@ -104,6 +104,8 @@ fn rows() -> Vec<Row> {
         passed("ARP", host.clone().patch(12, &[0x08, 0x06]), PassReason::NotIp),
         passed("a third tag", v4(L2).vlan(1).vlan(2).vlan(3), PassReason::NotIp),
         passed("an address of nobody here", host.udp(1025, 80), PassReason::NoForwardingRule),
+        passed("a neighbour's question for a VIP", v6(L2).icmp(135, 0, 0).payload_len(16).ttl(255),
+            PassReason::NeighborDiscovery),
         passed("a client outside of the region", stranger.udp(1025, 80), PassReason::OutsideRegion),
 
         dropped("an IP version at odds with the frame", v4(L2).patch(14, &[0x65]), DropReason::MalformedIpv4),

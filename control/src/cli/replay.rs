@@ -1,13 +1,14 @@
 //! `guideway replay`: what would have become of a capture?
 
 use std::fs::File;
-use std::io::{BufWriter, Cursor, Read, Write};
+use std::io::{self, BufWriter, Cursor, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args as Arguments;
 use guideway::events::{Events, EventsError};
 use guideway::replay::{Outputs, ReplayError, Summary, replay};
-use guideway_engine::capture::{CaptureReader, CaptureWriter};
+use guideway_engine::capture::{CaptureError, CaptureReader, CaptureWriter};
 
 use super::{Exit, Output, table};
 
@@ -31,7 +32,7 @@ pub(super) struct Args {
     /// Writes the frames that the appliance sends.
     #[arg(long, value_name = "F.pcap")]
     out: Option<PathBuf>,
-    /// How many worker threads decide; the decisions do not depend on it.
+    /// How many worker threads decide; the decisions do not depend on it while the conntrack table has room.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     workers: u16,
     /// What the summary is printed as.
@@ -53,21 +54,25 @@ fn try_run(args: &Args, color: bool) -> Result<Exit, Exit> {
     };
     let capture = open_capture(args.pcap.as_deref())?;
     let outputs = Outputs {
-        decisions: args.decisions.as_deref().map(create).transpose()?,
+        decisions: args.decisions.as_deref().map(|path| args.create(path)).transpose()?,
         frames: match &args.out {
             Some(path) => {
-                Some(CaptureWriter::new(create(path)?).map_err(|error| cannot_write(path, &error))?)
+                Some(CaptureWriter::new(args.create(path)?).map_err(|error| cannot_write(path, &error))?)
             }
             None => None,
         },
     };
     let (summary, result) = replay(config, events, capture, usize::from(args.workers), outputs);
     let exit = match result {
-        Ok(()) => Exit::Success,
+        Ok(()) if summary.is_balanced() => Exit::Success,
+        Ok(()) => {
+            eprintln!("error: {} packets were read, and not all of them are accounted for", summary.packets);
+            Exit::Failure
+        }
         Err(error) => {
             let what = match error {
-                ReplayError::Capture(error) => error.to_string(),
-                ReplayError::Write(error) => format!("cannot write a result: {error}"),
+                ReplayError::Capture(error) => format!("{}: {error}", capture_name(args.pcap.as_deref())),
+                ReplayError::Write(error) => error.to_string(),
                 ReplayError::Table(error) => format!("{error}: lower `[conntrack] max_entries`"),
             };
             eprintln!("error: {what}");
@@ -87,17 +92,53 @@ fn open_capture(path: Option<&Path>) -> Result<CaptureReader<Box<dyn Read + Send
         None => CaptureReader::new(Box::new(Cursor::new(DEMO_CAPTURE)) as Box<dyn Read + Send>),
     };
     opened.map_err(|error| {
-        eprintln!("error: {}: {error}", path.unwrap_or(Path::new("the embedded capture")).display());
-        Exit::Failure
+        eprintln!("error: {}: {error}", capture_name(path));
+        if matches!(error, CaptureError::Io { .. }) { Exit::Usage } else { Exit::Failure }
     })
 }
 
-fn create(path: &Path) -> Result<Box<dyn Write>, Exit> {
-    let file = File::create(path).map_err(|error| cannot_write(path, &error))?;
-    Ok(Box::new(BufWriter::new(file)))
+fn capture_name(path: Option<&Path>) -> String {
+    path.map_or_else(|| "the embedded capture".to_owned(), |path| path.display().to_string())
 }
 
-fn cannot_write(path: &Path, error: &std::io::Error) -> Exit {
+impl Args {
+    /// Opens a result's file, unless it is one that is read: the two would destroy each other.
+    fn create(&self, path: &Path) -> Result<Box<dyn Write>, Exit> {
+        let identity = |path: &Path| path.metadata().ok().map(|file| (file.dev(), file.ino()));
+        let mut inputs = [&self.config, &self.pcap, &self.events].into_iter().flatten();
+        let is_file = path.metadata().is_ok_and(|file| file.is_file());
+        if is_file && inputs.any(|input| identity(input) == identity(path)) {
+            eprintln!("error: {} is read, and cannot be written too: name another file", path.display());
+            return Err(Exit::Usage);
+        }
+        let file = File::create(path).map_err(|error| cannot_write(path, &error))?;
+        Ok(Box::new(BufWriter::new(Named { path: path.to_owned(), file })))
+    }
+}
+
+/// A file whose errors say its name.
+struct Named {
+    path: PathBuf,
+    file: File,
+}
+
+impl Named {
+    fn name(&self, error: io::Error) -> io::Error {
+        io::Error::new(error.kind(), format!("cannot write {}: {error}", self.path.display()))
+    }
+}
+
+impl Write for Named {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes).map_err(|error| self.name(error))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush().map_err(|error| self.name(error))
+    }
+}
+
+fn cannot_write(path: &Path, error: &io::Error) -> Exit {
     eprintln!("error: cannot write {}: {error}", path.display());
     Exit::Failure
 }
@@ -150,6 +191,7 @@ fn text(summary: &Summary) -> String {
         ("not tracked", summary.conntrack.untracked),
         ("ICMP errors steered by their quote", summary.icmp_errors_steered),
         ("ICMP errors sent", summary.icmp_errors_sent),
+        ("ICMP errors not sent", summary.icmp_errors_suppressed),
         ("exceeding the MTU", summary.exceeding_mtu),
     ] {
         if count > 0 {
@@ -158,15 +200,15 @@ fn text(summary: &Summary) -> String {
     }
     let mut text = table::text(totals, 1..2);
     if !summary.backends.is_empty() {
-        let titles = ["SERVICE", "BACKEND", "EXPECTED", "CONNECTED", "CONNECTIONS", "PACKETS", "BYTES"];
+        let titles = ["SERVICE", "BACKEND", "EXPECTED", "SELECTED", "SELECTIONS", "PACKETS", "BYTES"];
         let mut shares = table::new(&titles);
         for backend in &summary.backends {
             shares.add_row([
                 backend.backend_service.clone(),
                 backend.backend.clone(),
                 format!("{:.2} %", backend.expected_share * 100.0),
-                format!("{:.2} %", backend.connection_share * 100.0),
-                backend.connections.to_string(),
+                format!("{:.2} %", backend.selection_share * 100.0),
+                backend.selections.to_string(),
                 backend.packets.to_string(),
                 backend.bytes.to_string(),
             ]);

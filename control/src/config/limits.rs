@@ -49,7 +49,7 @@ pub(super) const EXTERNAL_IDLE_TIMEOUT_SEC: u32 = 60;
 /// The idle timeout of internal services unless it is raised, as in Google Cloud.
 pub(super) const INTERNAL_IDLE_TIMEOUT_SEC: u32 = 600;
 /// The longest idle timeout, as in Google Cloud.
-pub(super) const MAX_IDLE_TIMEOUT_SEC: u32 = 57_600;
+pub(crate) const MAX_IDLE_TIMEOUT_SEC: u32 = 57_600;
 
 const _: () = assert!(
     2 * MAX_SERVICES * MAX_ENDPOINTS_OF_A_SERVICE

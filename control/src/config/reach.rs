@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use guideway_dataplane::delivery::DeliveryMode;
+
 use super::backend_group::Delivery;
 use super::field::{Field, elements};
 use super::file::{BackendGroupFile, EndpointFile, ForwardingRuleFile, NetworkFile};
@@ -151,17 +153,14 @@ fn place_of_mtu<'f>(group: &'f BackendGroupFile, scope: &Scope<'f>) -> &'f Span 
 
 /// Bytes of the headers that a tunnel puts before a packet.
 fn overhead(tunnel: Delivery, outer: Family) -> u16 {
-    let ip = match outer {
-        Family::Ipv4 => 20,
-        Family::Ipv6 => 40,
+    let mode = match tunnel {
+        Delivery::L2 => DeliveryMode::L2,
+        Delivery::Ipip => DeliveryMode::Ipip,
+        Delivery::Gre => DeliveryMode::Gre,
+        // The port is no part of the length.
+        Delivery::Gue => DeliveryMode::Gue { dst_port: 0 },
     };
-    ip + match tunnel {
-        Delivery::L2 | Delivery::Ipip => 0,
-        // RFC 2784: four bytes without options.
-        Delivery::Gre => 4,
-        // A UDP header and the four bytes of GUE's own.
-        Delivery::Gue => 8 + 4,
-    }
+    mode.overhead(outer == Family::Ipv4) as u16
 }
 
 /// A tunnel's outer header has the appliance's own address as its source, and IPv6 endpoints an IPv6 path.

@@ -30,6 +30,8 @@ pub struct Summary {
     pub icmp_errors_steered: u64,
     /// ICMP errors sent because a packet was too big.
     pub icmp_errors_sent: u64,
+    /// ICMP errors not sent, by the limit or because none may answer that packet.
+    pub icmp_errors_suppressed: u64,
     /// Packets forwarded though they exceed the path's MTU and will be fragmented on it.
     pub exceeding_mtu: u64,
     /// Each backend that is eligible at the end or got packets.
@@ -62,10 +64,10 @@ pub struct BackendShare {
     pub backend: String,
     /// Its share of the hash space at the end of the replay, by its weight; zero where it is not eligible.
     pub expected_share: f64,
-    /// Connections that were selected for it.
-    pub connections: u64,
-    /// Its share of the service's connections.
-    pub connection_share: f64,
+    /// Packets whose hash chose it, because no entry did: one a connection, and each one that is not tracked.
+    pub selections: u64,
+    /// Its share of the service's selections.
+    pub selection_share: f64,
     /// Packets that went to it, tracked or not.
     pub packets: u64,
     /// Their bytes, before delivery.
@@ -74,7 +76,7 @@ pub struct BackendShare {
 
 #[derive(Debug, Default)]
 struct Tally {
-    connections: u64,
+    selections: u64,
     packets: u64,
     bytes: u64,
 }
@@ -103,7 +105,7 @@ impl Summary {
         let tally = self.tallies.entry(key).or_default();
         tally.packets += 1;
         tally.bytes += u64::from(wire_len);
-        tally.connections += u64::from(decision.tracking == Tracking::New);
+        tally.selections += u64::from(decision.tracking != Tracking::Hit);
     }
 
     /// Takes over what the workers counted, and works out the shares.
@@ -122,6 +124,7 @@ impl Summary {
         };
         self.icmp_errors_steered = counters.icmp_errors_steered;
         self.icmp_errors_sent = counters.icmp_errors_sent;
+        self.icmp_errors_suppressed = counters.icmp_errors_suppressed;
         self.exceeding_mtu = counters.exceeding_mtu;
         let mut expected = BTreeMap::new();
         for table in compiler.lookup_tables() {
@@ -131,16 +134,16 @@ impl Summary {
                 expected.insert(key, f64::from(share.slots) / table.table().len() as f64);
             }
         }
-        let mut connections: BTreeMap<Arc<str>, u64> = BTreeMap::new();
+        let mut selections: BTreeMap<Arc<str>, u64> = BTreeMap::new();
         for ((service, _), tally) in &self.tallies {
-            *connections.entry(Arc::clone(service)).or_default() += tally.connections;
+            *selections.entry(Arc::clone(service)).or_default() += tally.selections;
         }
         let share = |((service, backend), tally): (&(Arc<str>, Arc<str>), &Tally)| BackendShare {
             backend_service: service.to_string(),
             backend: backend.to_string(),
             expected_share: expected.get(&(service.clone(), backend.clone())).copied().unwrap_or(0.0),
-            connections: tally.connections,
-            connection_share: tally.connections as f64 / connections[service].max(1) as f64,
+            selections: tally.selections,
+            selection_share: tally.selections as f64 / selections[service].max(1) as f64,
             packets: tally.packets,
             bytes: tally.bytes,
         };

@@ -1,13 +1,14 @@
 //! IPv6 and its extension headers, which travel unchanged and hide no ports.
 
-use super::{NEAR_V6, client_v6};
+use super::{NEAR_V6, client_v6, everything_v6};
 use crate::configuration::Configuration;
 use crate::delivery::Mode;
-use crate::fixture::{Fixture, hit, new};
+use crate::fixture::{Fixture, Outcome, hit, new, off};
+use crate::packet::Packet;
 use crate::packet::tcp::{ACK, SYN};
 
 pub(super) fn fixtures() -> Vec<Fixture> {
-    vec![plain(), extension_headers()]
+    vec![plain(), extension_headers(), neighbor_discovery()]
 }
 
 fn web_v6() -> Configuration {
@@ -57,4 +58,22 @@ fn extension_headers() -> Fixture {
         hit("web", "b1"),
     )
     .frame(&flow.destination_options(&[0; 1000]), hit("web", "b1"))
+}
+
+fn neighbor_discovery() -> Fixture {
+    let from_router = || Packet::between("fe80::1", "2001:db8::10");
+    let ours = Outcome::Pass("neighbor_discovery");
+    let mut fixture = Fixture::new(
+        "ipv6/neighbor-discovery-is-for-the-appliance",
+        "A router that asks for a VIP's link-layer address asks the appliance, also where L3_DEFAULT takes ICMPv6.",
+        everything_v6("protocol = 'UNSPECIFIED'"),
+    )
+    .unhealthy("b2");
+    for kind in 133..=137 {
+        fixture = fixture.frame(&from_router().icmp(kind, 0, 0).payload(&[0; 16]).ttl(255), ours);
+    }
+    fixture
+        // What a router has forwarded is none, and an echo request is the backends'.
+        .frame(&client_v6(7).icmp(135, 0, 0).payload(&[0; 16]).ttl(254), off("all", "b1"))
+        .frame(&client_v6(7).echo_request(1, 1).ttl(255), off("all", "b1"))
 }

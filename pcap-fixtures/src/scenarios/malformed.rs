@@ -188,7 +188,8 @@ fn martians() -> Fixture {
         web(""),
     )
     .unhealthy("b2");
-    for src in ["0.0.0.0", "0.1.2.3", "127.0.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255"] {
+    for src in ["0.0.0.0", "0.1.2.3", "127.0.0.1", "169.254.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255"]
+    {
         fixture = fixture.frame(&from(src), refused);
     }
     fixture
@@ -204,13 +205,14 @@ fn martians_v6() -> Fixture {
     let mapped = Outcome::Drop("martian_source");
     Fixture::new(
         "malformed/ipv6-sources-that-nobody-has",
-        "IPv6: unspecified, loopback and multicast sources are dropped, and IPv4-mapped addresses at either \
-         end.",
+        "IPv6: unspecified, loopback, link-local and multicast sources are dropped, and IPv4-mapped addresses at \
+         either end.",
         everything_v6("protocol = 'UNSPECIFIED'"),
     )
     .unhealthy("b2")
     .frame(&from("::"), refused)
     .frame(&from("::1"), refused)
+    .frame(&from("fe80::1"), refused)
     .frame(&from("ff02::1"), refused)
     .frame(&from("::ffff:198.51.100.7"), mapped)
     .frame(&Packet::between("2001:db8:c::7", "::ffff:203.0.113.10").tcp(40_000, 443, SYN), mapped)
