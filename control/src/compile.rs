@@ -257,3 +257,81 @@ fn own_addresses(network: &Network) -> OwnAddresses {
 fn prefix(net: IpNet) -> Prefix {
     Prefix::new(net.network().into(), net.prefix_len())
 }
+
+#[cfg(test)]
+mod tests {
+    use guideway_dataplane::frame::Frame;
+    use guideway_dataplane::packet::Packet;
+    use guideway_engine::mbuf::Mbuf;
+
+    use super::*;
+
+    fn config(network: &str, group: &str) -> Config {
+        let text = format!(
+            r#"
+            {network}
+            [[forwarding_rule]]
+            name = "rule"
+            ip_address = "203.0.113.10"
+            ip_protocol = "TCP"
+            all_ports = true
+            backend_service = "svc"
+            [[backend_service]]
+            name = "svc"
+            protocol = "TCP"
+            health_checks = ["hc"]
+            backends = [{{ group = "group" }}]
+            connection_draining = {{ draining_timeout_sec = 30 }}
+            [[backend_group]]
+            name = "group"
+            {group}
+            [[health_check]]
+            name = "hc"
+            type = "TCP"
+            port = 80
+            "#
+        );
+        Config::parse("test", &text).unwrap_or_else(|errors| panic!("{errors}"))
+    }
+
+    /// A reload takes the appliance's own address away while a backend drains behind a tunnel.
+    #[test]
+    fn a_draining_backend_keeps_the_tunnel_that_it_was_reached_by() {
+        let before = config(
+            "[network]\nipv4_address = \"192.0.2.1\"",
+            "delivery = \"ipip\"\nendpoints = [{ name = \"a\", ip_address = \"10.1.0.1\" }]",
+        );
+        let after = config("", "endpoints = [{ name = \"b\", ip_address = \"10.1.0.2\" }]");
+        let mut services = Services::default();
+        services.configure(&before, Duration::ZERO, true);
+        let draining = services.get("svc").unwrap().configured().next().unwrap().handle;
+        services.configure(&after, Duration::from_secs(1), true);
+        let snapshot = Compiler::default().compile(&after, &services);
+
+        let packet =
+            pcap_fixtures::packet::Packet::between("198.51.100.7", "203.0.113.10").tcp(40_000, 443, 0x10);
+        let mut frame = Mbuf::new();
+        frame.fill(&packet.build());
+        let parsed = Packet::parse(frame.bytes()).unwrap();
+        snapshot.backend(draining).unwrap().delivery.deliver(&mut frame, &parsed).unwrap();
+        assert_eq!(frame.bytes()[26..34], [192, 0, 2, 1, 10, 1, 0, 1], "the outer source and destination");
+    }
+
+    #[test]
+    fn what_a_change_leaves_alone_is_shared_between_snapshots() {
+        let config = config("", "endpoints = [{ name = \"a\", ip_address = \"10.1.0.1\" }]");
+        let mut services = Services::default();
+        services.configure(&config, Duration::ZERO, true);
+        let mut compiler = Compiler::default();
+        compiler.take_rules(&config);
+        let first = compiler.compile(&config, &services);
+        services.set_weight("svc", "a", 7).unwrap();
+        let second = compiler.compile(&config, &services);
+        assert!(Arc::ptr_eq(&first.rules, &second.rules));
+        assert!(
+            Arc::ptr_eq(&first.services[0].eligible, &second.services[0].eligible),
+            "weights are not in use"
+        );
+        assert_eq!(second.generation, first.generation + 1);
+    }
+}

@@ -16,6 +16,7 @@ pub(super) fn fixtures() -> Vec<Fixture> {
         idle_external(),
         idle_internal(),
         idle_configured(),
+        gap_of_days(),
         udp_untracked(),
         udp_tracked(),
         udp_internal(),
@@ -129,6 +130,22 @@ fn idle_internal() -> Fixture {
         everything_internal("protocol = 'UNSPECIFIED'"),
     );
     idle(fixture, "all", [598_000, 602_000])
+}
+
+/// Entries keep their last use in 20 bits of seconds: after 12.1 days the same number comes again.
+fn gap_of_days() -> Fixture {
+    let flow = |flags| client(7).tcp(40_000, 443, flags);
+    Fixture::new(
+        "tracking/a-gap-of-days-ends-every-entry",
+        "An entry is void after a gap of days too, even one that brings its clock round to where it was.",
+        web(""),
+    )
+    .unhealthy("b2")
+    .frame(&flow(SYN), new("web", "b1"))
+    .healthy("b2")
+    .unhealthy("b1")
+    .wait(((1 << 20) + 10) * 1000)
+    .frame(&flow(ACK), new("web", "b2"))
 }
 
 fn idle_configured() -> Fixture {
