@@ -227,6 +227,11 @@ fn what_belongs_to_nobody_is_counted_and_not_answered() {
             arp([BROADCAST, OWN_MAC], REQUEST, (OWN_MAC, [192, 0, 2, 10]), ([0; 6], [192, 0, 2, 10])),
             FrameKind::Nobodys,
         ),
+        (
+            "an echo request from the appliance's own MAC",
+            echo().macs(TAGGED_MAC, OWN_MAC).build(),
+            FrameKind::Nobodys,
+        ),
         ("TCP to an own address", own().tcp(40_000, 22, tcp::SYN).build(), FrameKind::OtherOwn),
         ("a fragment of an echo request", echo().fragment(0, true).build(), FrameKind::OtherOwn),
         ("an echo reply", own().echo_reply(1, 1).build(), FrameKind::OtherOwn),

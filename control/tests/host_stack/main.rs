@@ -19,7 +19,7 @@ const TAGGED_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x11];
 const PEER_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x07];
 
 fn address(text: &str) -> Address {
-    text.parse::<IpAddr>().unwrap().into()
+    text.parse::<IpAddr>().expect("an IP address").into()
 }
 
 fn secs(secs: u64) -> Duration {

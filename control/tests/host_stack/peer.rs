@@ -32,12 +32,12 @@ impl Peer {
         let mut interface = Interface::new(config, &mut wire, Instant::ZERO);
         interface.update_ip_addrs(|own| {
             for text in addresses {
-                own.push(text.parse::<IpCidr>().unwrap()).unwrap();
+                own.push(text.parse::<IpCidr>().expect("an address and a length")).expect("two addresses");
             }
         });
         let buffer = || icmp::PacketBuffer::new(vec![icmp::PacketMetadata::EMPTY; 4], vec![0; 4_096]);
         let mut socket = icmp::Socket::new(buffer(), buffer());
-        socket.bind(icmp::Endpoint::Ident(IDENTIFIER)).unwrap();
+        socket.bind(icmp::Endpoint::Ident(IDENTIFIER)).expect("a new socket");
         let mut sockets = SocketSet::new(Vec::new());
         let ping = sockets.add(socket);
         Self { interface, wire, sockets, ping }
@@ -48,18 +48,18 @@ impl Peer {
     }
 
     pub(crate) fn ping(&mut self, target: &str) {
-        let target: IpAddress = target.parse().unwrap();
+        let target: IpAddress = target.parse().expect("an IP address");
         let checksums = ChecksumCapabilities::default();
         let socket = self.sockets.get_mut::<icmp::Socket>(self.ping);
         let data = b"0123456789";
         if let IpAddress::Ipv6(destination) = target {
             let source = self.interface.get_source_address_ipv6(&destination);
             let message = Icmpv6Repr::EchoRequest { ident: IDENTIFIER, seq_no: 1, data };
-            let buffer = socket.send(message.buffer_len(), target).unwrap();
+            let buffer = socket.send(message.buffer_len(), target).expect("room for one");
             message.emit(&source, &destination, &mut Icmpv6Packet::new_unchecked(buffer), &checksums);
         } else {
             let message = Icmpv4Repr::EchoRequest { ident: IDENTIFIER, seq_no: 1, data };
-            let buffer = socket.send(message.buffer_len(), target).unwrap();
+            let buffer = socket.send(message.buffer_len(), target).expect("room for one");
             message.emit(&mut Icmpv4Packet::new_unchecked(buffer), &checksums);
         }
     }
