@@ -12,14 +12,19 @@
 //!                                      +--> events: a next hop is known, has changed, is lost
 //! ```
 //!
-//! The bytes are read and written by smoltcp's wire formats; what is said is decided here and not by smoltcp's
-//! `Interface`. That has room for eight addresses, where an appliance may have a thousand VIPs; answers for each of them
-//! alike, where the operator decides; learns every host that asks, where a stranger must not fill a table; and keeps
-//! what it learned to itself, where delivery needs it. It is the place for what needs a TCP: packets that come to an
-//! address of the appliance itself are [`FrameKind::OtherOwn`], for the caller to hand on.
+//! smoltcp's wire formats read and write the bytes; what is said is decided here and not by smoltcp's `Interface`. That
+//! has room for eight addresses, where an appliance may have a thousand VIPs; answers for each of them alike, where the
+//! operator decides; learns every host that asks, where a stranger must not fill a table; and keeps what it learned to
+//! itself, where delivery needs it. It is the place for what needs TCP: packets to an address of the appliance itself
+//! are [`FrameKind::OtherOwn`], for the caller to hand on.
 //!
-//! Frames are of the link whose port and VLAN tag they have, and are answered under that tag. A second tag, or a tag
-//! of no link, is counted as [`FrameKind::UnknownVlan`].
+//! Frames are of the link whose port and VLAN tag they have, and are answered under that tag; a second tag, or a tag of
+//! no link, is counted as [`FrameKind::UnknownVlan`]. Answers go to the MAC address that asked, so none waits for a
+//! neighbour to be resolved. The port must let in, beside its own MAC address and broadcasts, the multicast of IPv6.
+//!
+//! Deliberately absent: fragments are not put together, so an echo request in fragments stays unanswered; nobody is
+//! asked whether an address is free before it is used, as its announcement finds out; router advertisements and
+//! redirects change nothing, for gateways are configured; queries of MLDv1 stay unanswered.
 
 mod counters;
 mod link;
@@ -53,7 +58,7 @@ use token_bucket::TokenBucket;
 pub struct Rates {
     /// Echo replies.
     pub echo_replies_per_sec: u32,
-    /// Answers to ARP requests and neighbour solicitations.
+    /// Answers to ARP requests, neighbour solicitations and group queries.
     pub answers_per_sec: u32,
     /// Questions to neighbours and announcements. What is over it is sent later.
     pub questions_per_sec: u32,
@@ -196,7 +201,13 @@ impl HostStack {
         while self.own.next().is_some_and(|due| due <= now) && self.questions.take(now) {
             let Some((address, links)) = self.own.due(now) else { continue };
             for link in links {
-                let frame = Outgoing::announcement(self.links.get(*link), address);
+                let link = self.links.get(*link);
+                if !address.is_ipv4() {
+                    let report = Outgoing::group_report(link, true, &[received::solicited_node(address)]);
+                    let counters = &mut self.counters;
+                    send(&mut self.queue, report, &mut counters.group_reports, &mut counters.queue_full);
+                }
+                let frame = Outgoing::announcement(link, address);
                 send(&mut self.queue, frame, &mut self.counters.announcements, &mut self.counters.queue_full);
             }
         }
@@ -245,6 +256,7 @@ impl HostStack {
         match envelope.message(own) {
             Err(_) => FrameKind::Malformed,
             Ok(Message::Resolution(resolution)) => self.resolution(link, &resolution, envelope.source, now),
+            Ok(Message::GroupQuery(group)) => self.group_query(link, group, now),
             // RFC 1122, section 3.2.2.6, leaves echo requests to groups unanswered, and RFC 1812, section 4.2.3.1,
             // discards what came in a group's frame to a single host.
             _ if !is_to_us => FrameKind::Nobodys,
@@ -295,6 +307,24 @@ impl HostStack {
             (true, true) => FrameKind::Arp,
             (true, false) => FrameKind::Ndp,
         }
+    }
+
+    fn group_query(&mut self, link: LinkId, group: Option<Address>, now: Duration) -> FrameKind {
+        let mut groups: Vec<_> = self.own.groups(link).into_iter().collect();
+        groups.retain(|own| group.is_none_or(|group| *own == group));
+        if groups.is_empty() {
+            return FrameKind::Nobodys;
+        }
+        if self.answers.take(now) {
+            for groups in groups.chunks(outgoing::MAX_GROUPS) {
+                let report = Outgoing::group_report(self.links.get(link), false, groups);
+                let counters = &mut self.counters;
+                send(&mut self.queue, report, &mut counters.group_reports, &mut counters.queue_full);
+            }
+        } else {
+            self.counters.limited += 1;
+        }
+        FrameKind::Mld
     }
 
     fn echo(&mut self, link: LinkId, echo: &Echo<'_>, source: MacAddress, now: Duration) -> FrameKind {

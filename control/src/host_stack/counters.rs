@@ -7,6 +7,8 @@ pub enum FrameKind {
     Arp,
     /// The same in neighbour discovery.
     Ndp,
+    /// A router or a switch asks which IPv6 groups the appliance listens to (MLDv2).
+    Mld,
     /// An echo request to an address of the appliance or to a VIP.
     Echo,
     /// Any other packet to an address of the appliance itself, such as the answer to a health probe.
@@ -25,9 +27,10 @@ pub enum FrameKind {
 
 impl FrameKind {
     /// Every kind, in the order of the counters.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Arp,
         Self::Ndp,
+        Self::Mld,
         Self::Echo,
         Self::OtherOwn,
         Self::UnservedVip,
@@ -42,6 +45,7 @@ impl FrameKind {
         match self {
             Self::Arp => "arp",
             Self::Ndp => "ndp",
+            Self::Mld => "mld",
             Self::Echo => "echo",
             Self::OtherOwn => "other_own",
             Self::UnservedVip => "unserved_vip",
@@ -62,12 +66,14 @@ pub struct Counters {
     pub answered: u64,
     /// Questions for a VIP that were not answered, as the operator set it.
     pub withheld: u64,
-    /// Questions and echo requests that were not answered, for the limit of answers in a second.
+    /// Questions, queries and echo requests that were not answered, for the limit of answers in a second.
     pub limited: u64,
     /// Questions that were sent to neighbours.
     pub probes: u64,
     /// Announcements that were sent.
     pub announcements: u64,
+    /// Reports of the IPv6 groups that the appliance listens to that were sent.
+    pub group_reports: u64,
     /// Frames of the appliance's own that were lost because too many waited to be sent.
     pub queue_full: u64,
 }

@@ -8,7 +8,7 @@ use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
     ArpOperation, ArpPacket, ArpRepr, EthernetAddress, EthernetProtocol, Icmpv4Packet, Icmpv4Repr,
     Icmpv6Packet, Icmpv6Repr, IpProtocol, Ipv4Address, Ipv4Packet, Ipv4Repr, Ipv6Address, Ipv6Packet,
-    Ipv6Repr, NdiscNeighborFlags, NdiscRepr,
+    Ipv6Repr, MldAddressRecordRepr, MldRecordType, MldRepr, NdiscNeighborFlags, NdiscRepr,
 };
 
 use super::link::{Link, PortId};
@@ -23,6 +23,13 @@ const MIN_FRAME_LEN: usize = 60;
 const TAG_LEN: usize = 4;
 const BROADCAST: MacAddress = MacAddress([0xff; 6]);
 const ALL_NODES: Address = Address::v6([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+const ALL_MLDV2_ROUTERS: Address = Address::v6([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x16]);
+
+/// The groups of one report: 20 bytes each, and 56 for its headers, in the smallest MTU of IPv6.
+pub(super) const MAX_GROUPS: usize = (1_280 - 56) / 20;
+
+/// The header before a report: ICMPv6 comes next; router alert (RFC 2711), and padding.
+const HOP_BY_HOP: [u8; 8] = [58, 0, 5, 2, 0, 0, 1, 0];
 
 /// RFC 4861, section 4.3: the hop limit of all of neighbour discovery.
 const DISCOVERY_HOP_LIMIT: u8 = 255;
@@ -59,6 +66,37 @@ impl Outgoing {
         } else {
             Self::advertisement(link, multicast_mac(ALL_NODES), address, ALL_NODES, false)
         }
+    }
+
+    /// Reports to the link's routers and switches that the appliance has begun to listen to groups, or listens to them
+    /// still (RFC 3810). A switch that looks into these reports keeps solicitations from whom it has none of.
+    ///
+    /// Groups beyond [`MAX_GROUPS`] have no room in one report.
+    pub(super) fn group_report(link: &Link, is_new: bool, groups: &[Address]) -> Self {
+        let change = if is_new { MldRecordType::ChangeToExclude } else { MldRecordType::ModeIsExclude };
+        let groups = groups.iter().take(MAX_GROUPS);
+        let records: Vec<_> = groups.map(|group| MldAddressRecordRepr::new(change, v6(*group))).collect();
+        let message = Icmpv6Repr::Mld(MldRepr::ReportRecordReprs(&records));
+        let records_len: usize = records.iter().map(MldAddressRecordRepr::buffer_len).sum();
+        // RFC 3810, section 5.2.13: from a link-local address, or where there is none from no address.
+        let own = link.addresses.iter().map(|own| v6(own.address)).find(Ipv6Address::is_unicast_link_local);
+        let header = Ipv6Repr {
+            src_addr: own.unwrap_or(Ipv6Address::UNSPECIFIED),
+            dst_addr: v6(ALL_MLDV2_ROUTERS),
+            next_header: IpProtocol::HopByHop,
+            payload_len: HOP_BY_HOP.len() + message.buffer_len() + records_len,
+            hop_limit: 1,
+        };
+        let len = header.buffer_len() + header.payload_len;
+        Self::frame(link, multicast_mac(ALL_MLDV2_ROUTERS), EthernetProtocol::Ipv6, len, |bytes| {
+            let (ip, rest) = bytes.split_at_mut(header.buffer_len());
+            let (options, icmp) = rest.split_at_mut(HOP_BY_HOP.len());
+            header.emit(&mut Ipv6Packet::new_unchecked(ip));
+            options.copy_from_slice(&HOP_BY_HOP);
+            let checksums = ChecksumCapabilities::default();
+            let icmp = &mut Icmpv6Packet::new_unchecked(icmp);
+            message.emit(&header.src_addr, &header.dst_addr, icmp, &checksums);
+        })
     }
 
     /// Asks where `target` is, of one neighbour or of all.

@@ -1,12 +1,13 @@
 //! The addresses that the appliance answers for, its own and its VIPs, and their announcements.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use guideway_dataplane::address::Address;
 
 use super::link::{LinkId, Links};
 use super::neighbours::RETRANSMIT;
+use super::received::solicited_node;
 use super::schedule::Schedule;
 
 /// How often an address is announced, one second apart: MAX_NEIGHBOR_ADVERTISEMENT of RFC 4861, section 10, and one
@@ -131,6 +132,15 @@ impl OwnAddresses {
     pub(super) fn answers(&self, link: LinkId, address: Address) -> Option<bool> {
         let owned = self.owned.get(&address)?;
         owned.links.contains(&link).then(|| owned.holds())
+    }
+
+    /// The groups in which the appliance listens for questions on `link`.
+    pub(super) fn groups(&self, link: LinkId) -> BTreeSet<Address> {
+        let here = |address: &Address, owned: &Owned| {
+            !address.is_ipv4() && owned.holds() && owned.links.contains(&link)
+        };
+        let held = self.owned.iter().filter(|(address, owned)| here(address, owned));
+        held.map(|(address, _)| solicited_node(*address)).collect()
     }
 
     /// Begins to answer for `address`, and to announce it.

@@ -6,7 +6,8 @@ use smoltcp::phy::{ChecksumCapabilities, Medium};
 use smoltcp::wire::{
     ArpOperation, ArpPacket, ArpRepr, EthernetAddress, EthernetProtocol, HardwareAddress, Icmpv4Message,
     Icmpv4Packet, Icmpv4Repr, Icmpv6Message, Icmpv6Packet, Icmpv6Repr, IpProtocol, Ipv4Packet, Ipv4Repr,
-    Ipv6Address, Ipv6Packet, Ipv6Repr, NdiscNeighborFlags, NdiscRepr, RawHardwareAddress,
+    Ipv6Address, Ipv6ExtHeader, Ipv6Packet, Ipv6Repr, MldRepr, NdiscNeighborFlags, NdiscRepr,
+    RawHardwareAddress,
 };
 
 use super::link::VlanId;
@@ -40,6 +41,8 @@ pub(super) enum Message<'a> {
     Resolution(Resolution),
     /// An echo request.
     Echo(Echo<'a>),
+    /// The question who listens to a group, or to which groups.
+    GroupQuery(Option<Address>),
     /// Any other IP packet.
     Packet {
         /// To whom.
@@ -181,6 +184,9 @@ impl<'a> Envelope<'a> {
         let header = Ipv6Repr::parse(&packet).map_err(|_| Malformed)?;
         let source = address(header.src_addr)?;
         let destination = address(header.dst_addr)?;
+        if let Some(query) = group_query(&header, packet.payload()) {
+            return query;
+        }
         // Echo requests behind extension headers stay unanswered.
         if header.next_header != IpProtocol::Icmpv6 {
             return Ok(Message::Packet { destination });
@@ -257,6 +263,38 @@ impl<'a> Envelope<'a> {
             _ => Ok(Message::Other),
         }
     }
+}
+
+/// The query of a multicast listener discovery in version 2; `None` where the packet is something else.
+fn group_query<'a>(header: &Ipv6Repr, payload: &[u8]) -> Option<Result<Message<'a>, Unreadable>> {
+    // RFC 2711: the router alert option, which marks multicast listener discovery.
+    const ROUTER_ALERT: [u8; 4] = [5, 2, 0, 0];
+    const V1_LEN: usize = 24;
+    if header.next_header != IpProtocol::HopByHop {
+        return None;
+    }
+    let options = Ipv6ExtHeader::new_checked(payload).ok()?;
+    let message = &payload[8 * (1 + usize::from(options.header_len()))..];
+    let is_query = options.next_header() == IpProtocol::Icmpv6
+        && message.first() == Some(&u8::from(Icmpv6Message::MldQuery))
+        && message.len() != V1_LEN;
+    if !is_query {
+        return None;
+    }
+    // RFC 3810, section 6.2.
+    let is_from_link = header.hop_limit == 1 && header.src_addr.is_unicast_link_local();
+    if !is_from_link || !options.payload().windows(4).any(|option| option == ROUTER_ALERT) {
+        return Some(Err(Malformed));
+    }
+    let icmp = Icmpv6Packet::new_unchecked(message);
+    let checksums = ChecksumCapabilities::default();
+    let Ok(Icmpv6Repr::Mld(MldRepr::Query { mcast_addr: group, .. })) =
+        Icmpv6Repr::parse(&header.src_addr, &header.dst_addr, &icmp, &checksums)
+    else {
+        return Some(Err(Malformed));
+    };
+    let group = (!group.is_unspecified()).then_some(Address::v6(group.octets()));
+    Some(Ok(Message::GroupQuery(group)))
 }
 
 /// The group in which the owner of `address` listens for questions (RFC 4291, section 2.7.1).

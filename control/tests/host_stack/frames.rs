@@ -156,10 +156,55 @@ fn on_start_all_is_announced_that_is_answered_for() {
     stack.announce_all(secs(0));
     stack.poll(secs(0));
     let frames = sent(&mut stack);
-    // Three own addresses, and the two VIPs that are always answered for.
-    assert_eq!((frames.len(), stack.counters().announcements), (5, 5));
+    // Three own addresses, and the two VIPs that are always answered for; those of IPv6 listen in groups.
+    assert_eq!((stack.counters().announcements, stack.counters().group_reports), (5, 2));
+    assert_eq!(frames.len(), 5 + 2);
     let vip = discovery("2001:db8::100", "ff02::1", (136, OVERRIDE), "2001:db8::100", Some((2, OWN_MAC)));
     assert!(frames.contains(&vip.macs(OWN_MAC, [0x33, 0x33, 0, 0, 0, 1]).build()));
+}
+
+/// A report of groups from the unspecified address, with the type of its records.
+fn group_report(change: u8, groups: &[&str]) -> Vec<u8> {
+    let mut records = Vec::new();
+    for group in groups {
+        records.extend([change, 0, 0, 0]);
+        records.extend(address(group).v6_bytes());
+    }
+    let report = Packet::between("::", "ff02::16").macs(OWN_MAC, [0x33, 0x33, 0, 0, 0, 0x16]).ttl(1);
+    report.hop_by_hop(&[5, 2, 0, 0, 1, 0]).icmp(143, 0, groups.len() as u32).payload(&records).build()
+}
+
+fn group_query(group: &str) -> Packet {
+    let mut body = address(group).v6_bytes().to_vec();
+    body.extend([2, 125, 0, 0]);
+    let query = Packet::between("fe80::1", "ff02::1").macs(PEER_MAC, [0x33, 0x33, 0, 0, 0, 1]).ttl(1);
+    query.hop_by_hop(&[5, 2, 0, 0, 1, 0]).icmp(130, 0, 1_000 << 16).payload(&body)
+}
+
+#[test]
+fn switches_that_look_for_listeners_hear_of_the_groups_of_held_addresses() {
+    let mut stack = appliance(Rates::default());
+    assert_eq!(handle(&mut stack, &group_query("::").build()), FrameKind::Mld);
+    assert_eq!(handle(&mut stack, &group_query("ff02::1:ff00:100").build()), FrameKind::Mld);
+    assert_eq!(handle(&mut stack, &group_query("ff02::1:ff00:99").build()), FrameKind::Nobodys);
+    assert_eq!(handle(&mut stack, &group_query("::").ttl(2).build()), FrameKind::Malformed);
+    let (host, vip) = ("ff02::1:ff00:10", "ff02::1:ff00:100");
+    assert_eq!(sent(&mut stack), [group_report(2, &[host, vip]), group_report(2, &[vip])]);
+
+    stack.announce(address("2001:db8::100"), secs(2)).unwrap();
+    stack.poll(secs(2));
+    assert_eq!(sent(&mut stack)[0], group_report(4, &[vip]));
+}
+
+#[test]
+fn many_groups_are_reported_in_frames_of_the_smallest_mtu() {
+    let mut stack = appliance(Rates::default());
+    let vip = |host: u128| Vip { address: Address(address("2001:db8::").0 | host), answers: Answers::Always };
+    stack.set_vips(&(1_000..1_200).map(vip).collect::<Vec<_>>());
+    assert_eq!(handle(&mut stack, &group_query("::").build()), FrameKind::Mld);
+    let frames = sent(&mut stack);
+    assert_eq!(frames.len(), 201_usize.div_ceil(61));
+    assert!(frames.iter().all(|frame| frame.len() <= 14 + 1_280));
 }
 
 #[test]

@@ -27,6 +27,11 @@ fn seeds() -> Vec<Vec<u8>> {
         // Router advertisement and redirect, whose options smoltcp reads too.
         discovery(134, "2001:db8::7", 3),
         discovery(137, "2001:db8::7", 4),
+        Packet::between("fe80::1", "2001:db8::10")
+            .ttl(1)
+            .hop_by_hop(&[5, 2, 0, 0, 1, 0])
+            .icmp(130, 0, 0)
+            .payload(&[0; 20]),
         Packet::between("192.0.2.7", "192.0.2.10").echo_request(1, 1).payload_len(20),
         Packet::between("2001:db8::7", "2001:db8::10").echo_request(1, 1).payload_len(20),
         Packet::between("198.51.100.7", "203.0.113.10").tcp(1, 2, 2),
