@@ -23,8 +23,8 @@
 //! neighbour to be resolved. The port must let in, beside its own MAC address and broadcasts, the multicast of IPv6.
 //!
 //! Deliberately absent: fragments are not put together, so an echo request in fragments stays unanswered; nobody is
-//! asked whether an address is free before it is used, as its announcement finds out; router advertisements and
-//! redirects change nothing, for gateways are configured; queries of MLDv1 stay unanswered.
+//! asked whether an address is free before it is used, but whoever else claims it is counted; router advertisements
+//! and redirects change nothing, for gateways are configured; queries of MLDv1 stay unanswered.
 
 mod counters;
 mod link;

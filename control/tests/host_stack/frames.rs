@@ -133,6 +133,15 @@ fn vips_keep_their_announcements_through_a_reload() {
 }
 
 #[test]
+fn a_vip_that_is_answered_for_no_longer_is_announced_no_longer() {
+    let mut stack = appliance(Rates::default());
+    stack.announce(address("192.0.2.101"), secs(0)).unwrap();
+    stack.set_vips(&[Vip { address: address("192.0.2.101"), answers: Answers::Never }]);
+    stack.poll(secs(0));
+    assert!(sent(&mut stack).is_empty());
+}
+
+#[test]
 fn an_announcement_is_made_three_times_a_second_apart() {
     let mut stack = appliance(Rates::default());
     stack.announce(address("192.0.2.101"), secs(10)).unwrap();
@@ -277,6 +286,26 @@ fn what_belongs_to_nobody_is_counted_and_not_answered() {
             echo().macs(TAGGED_MAC, OWN_MAC).build(),
             FrameKind::Nobodys,
         ),
+        (
+            "a solicitation from nobody that says where",
+            discovery("::", "ff02::1:ff00:10", SOLICITATION, "2001:db8::10", Some((1, PEER_MAC))).build(),
+            FrameKind::Malformed,
+        ),
+        (
+            "a solicitation from nobody to a single host",
+            discovery("::", "2001:db8::10", SOLICITATION, "2001:db8::10", None).build(),
+            FrameKind::Malformed,
+        ),
+        (
+            "a solicitation to all nodes",
+            discovery("2001:db8::7", "ff02::1", SOLICITATION, "2001:db8::10", None).build(),
+            FrameKind::Nobodys,
+        ),
+        (
+            "an answer to everybody",
+            discovery("2001:db8::7", "ff02::1", (136, SOLICITED), "2001:db8::7", None).build(),
+            FrameKind::Malformed,
+        ),
         ("TCP to an own address", own().tcp(40_000, 22, tcp::SYN).build(), FrameKind::OtherOwn),
         ("a fragment of an echo request", echo().fragment(0, true).build(), FrameKind::OtherOwn),
         ("an echo reply", own().echo_reply(1, 1).build(), FrameKind::OtherOwn),
@@ -373,6 +402,16 @@ fn questions_go_to_all_and_their_answers_become_events() {
 }
 
 #[test]
+fn no_neighbour_is_at_the_appliances_own_mac() {
+    let mut stack = appliance(Rates::default());
+    let backend = stack.next_hop(address("192.0.2.7")).unwrap();
+    stack.resolve(backend, secs(0)).unwrap();
+    let reply = arp([OWN_MAC, PEER_MAC], REPLY, (OWN_MAC, [192, 0, 2, 7]), (OWN_MAC, [192, 0, 2, 10]));
+    assert_eq!(handle(&mut stack, &reply), FrameKind::Nobodys);
+    assert_eq!((stack.mac(backend), stack.events()), (None, Vec::new()));
+}
+
+#[test]
 fn answers_of_each_sort_are_limited_in_a_second_and_the_sorts_apart() {
     let rates = Rates { echo_replies_per_sec: 30, answers_per_sec: 20, ..Rates::default() };
     let mut stack = appliance(rates);
@@ -397,6 +436,8 @@ fn what_waits_to_be_sent_is_bounded() {
     assert_eq!(counters.answered + counters.queue_full, 1_000);
     let bytes: usize = sent(&mut stack).iter().map(Vec::len).sum();
     assert!(bytes <= MAX_QUEUED_BYTES && bytes > MAX_QUEUED_BYTES - echo.len(), "{bytes}");
+    handle(&mut stack, &echo);
+    assert_eq!(sent(&mut stack).len(), 1);
 }
 
 #[test]
