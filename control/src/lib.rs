@@ -8,5 +8,6 @@ pub mod events;
 pub mod explain;
 pub mod flow_text;
 pub mod handles;
+pub mod host_stack;
 pub mod replay;
 pub mod service;

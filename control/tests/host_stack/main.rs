@@ -1,0 +1,65 @@
+//! The appliance's own packets: what goes in, what comes out, what is counted.
+
+mod conversation;
+mod frames;
+mod never_panics;
+mod peer;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use guideway::host_stack::{Answers, HostAddress, HostStack, Link, PortId, Rates, Vip, VlanId};
+use guideway_dataplane::address::Address;
+use guideway_dataplane::wire::ethernet::MacAddress;
+
+const PORT: PortId = PortId(0);
+const TAGGED_PORT: PortId = PortId(1);
+const OWN_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x10];
+const TAGGED_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x11];
+const PEER_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x07];
+
+fn address(text: &str) -> Address {
+    text.parse::<IpAddr>().expect("an IP address").into()
+}
+
+fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+/// An appliance on two links, untagged on the first port and in VLAN 42 on the second, with a VIP of each sort.
+fn appliance(rates: Rates) -> HostStack {
+    let links = vec![
+        Link {
+            port: PORT,
+            vlan: None,
+            mac: MacAddress(OWN_MAC),
+            addresses: vec![
+                HostAddress::new(address("192.0.2.10"), 24),
+                HostAddress::new(address("2001:db8::10"), 64),
+            ],
+            ipv4_gateway: Some(address("192.0.2.1")),
+            ipv6_gateway: Some(address("fe80::1")),
+        },
+        Link {
+            port: TAGGED_PORT,
+            vlan: Some(VlanId(42)),
+            mac: MacAddress(TAGGED_MAC),
+            addresses: vec![HostAddress::new(address("198.51.100.10"), 24)],
+            ipv4_gateway: None,
+            ipv6_gateway: None,
+        },
+    ];
+    let vip = |text, answers| Vip { address: address(text), answers };
+    let vips = [
+        vip("192.0.2.100", Answers::Always),
+        vip("192.0.2.101", Answers::WhenAnnounced),
+        vip("203.0.113.10", Answers::Never),
+        vip("2001:db8::100", Answers::Always),
+    ];
+    HostStack::new(links, &vips, rates)
+}
+
+/// All that waits to be sent.
+fn sent(stack: &mut HostStack) -> Vec<Vec<u8>> {
+    std::iter::from_fn(|| stack.transmit()).map(|frame| frame.bytes).collect()
+}
