@@ -60,15 +60,13 @@ fn bind(cflags: &[String]) {
         .prepend_enum_name(false)
         .derive_default(true)
         .allowlist_function(
-            "rte_(eal_(init|cleanup)|dev_probe|openlog_stream|strerror\
+            "rte_(eal_(init|cleanup)|dev_probe|strerror\
              |thread_(un)?register|pktmbuf_pool_create|mempool_avail_count\
              |eth_dev_(get_port_by_name|info_get|configure|start|stop|close|socket_id|adjust_nb_rx_tx_desc|set_mtu|get_mtu)\
              |eth_(rx|tx)_queue_setup|eth_macaddr_get|eth_link_get_nowait|eth_promiscuous_enable|eth_stats_get)",
         )
         .allowlist_function("guideway_.*")
-        .allowlist_var("guideway_.*|RTE_(PKTMBUF_HEADROOM|ETH_LINK_UP|ETH_MQ_RX_RSS)")
-        // Their layout is not expressed by Rust's `packed` inside of `align`, and nothing here looks into them.
-        .opaque_type("rte_(l2tpv2_combined_msg_hdr|arp_hdr|arp_ipv4|gtp_psc_generic_hdr)");
+        .allowlist_var("guideway_.*|RTE_(PKTMBUF_HEADROOM|ETH_LINK_UP|ETH_MQ_RX_RSS)");
     let generated = match catch_unwind(AssertUnwindSafe(|| builder.generate())) {
         Ok(Ok(bindings)) => bindings,
         Ok(Err(error)) => fail(&format!("DPDK's headers cannot be read: {error}"), MISSING_CLANG),

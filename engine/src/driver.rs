@@ -4,6 +4,8 @@ use arrayvec::ArrayVec;
 use guideway_dataplane::frame::Frame;
 use guideway_dataplane::pipeline::BURST;
 
+#[cfg(feature = "dpdk")]
+pub mod dpdk;
 pub mod loopback;
 
 /// Frames that are received, decided or sent together, in place: no burst allocates.

@@ -46,7 +46,7 @@ impl<F> WorkerLink<F> {
 
     /// Takes a frame that the control thread wants sent.
     #[inline]
-    pub fn next(&mut self) -> Option<HostFrame<F>> {
+    pub fn take(&mut self) -> Option<HostFrame<F>> {
         self.from_host.pop().ok()
     }
 }

@@ -138,7 +138,7 @@ impl<Q: QueuePair> PollLoop<Q> {
     /// Sends at most a burst of the control thread's frames: they are few, and the ports' must not wait for them.
     fn send_for_host(&mut self) {
         for _ in 0..BURST {
-            let Some(host_frame) = self.host.next() else { return };
+            let Some(host_frame) = self.host.take() else { return };
             if let Some(port) = self.ports.get_mut(usize::from(host_frame.port.0)) {
                 self.answered.push(host_frame.frame);
                 transmit(&mut port.queues, &mut self.answered, &mut self.link);

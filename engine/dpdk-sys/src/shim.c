@@ -1,9 +1,10 @@
 /* One function for each inline one of DPDK's that Guideway calls. */
 
+#define _GNU_SOURCE
+
 #include "shim.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 int guideway_errno(void) {
 	return rte_errno;
@@ -25,26 +26,37 @@ void guideway_mbuf_free(struct rte_mbuf *mbuf) {
 	rte_pktmbuf_free(mbuf);
 }
 
+/* The first error of a failing start is its cause; those after it say that something failed. The stream is never closed,
+ * because any thread may be writing to it, and its lock guards the text. */
 static FILE *log_stream;
-static char *log_messages;
-static size_t log_len;
+static char log_first[512];
+static int log_echo;
 
-int guideway_log_begin(void) {
-	log_stream = open_memstream(&log_messages, &log_len);
+static ssize_t log_keep(void *cookie, const char *text, size_t len) {
+	(void)cookie;
+	if (log_first[0] == '\0' && len > 1 && rte_log_cur_msg_loglevel() <= (int)RTE_LOG_WARNING)
+		snprintf(log_first, sizeof(log_first), "%.*s", (int)len, text);
+	if (log_echo)
+		fwrite(text, 1, len, stderr);
+	return (ssize_t)len;
+}
+
+int guideway_log_open(int echo) {
+	cookie_io_functions_t functions = { .write = log_keep };
+
+	log_echo = echo;
+	log_stream = fopencookie(NULL, "w", functions);
 	if (log_stream == NULL)
 		return -1;
 	return rte_openlog_stream(log_stream);
 }
 
-char *guideway_log_end(void) {
-	rte_openlog_stream(NULL);
+void guideway_log_take(char *text, size_t len) {
+	text[0] = '\0';
 	if (log_stream == NULL)
-		return NULL;
-	fclose(log_stream);
-	log_stream = NULL;
-	return log_messages;
-}
-
-void guideway_log_free(char *messages) {
-	free(messages);
+		return;
+	flockfile(log_stream);
+	snprintf(text, len, "%s", log_first);
+	log_first[0] = '\0';
+	funlockfile(log_stream);
 }

@@ -25,7 +25,8 @@ uint16_t guideway_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbuf
 struct rte_mbuf *guideway_mbuf_alloc(struct rte_mempool *pool);
 void guideway_mbuf_free(struct rte_mbuf *mbuf);
 
-/* Sends DPDK's messages into memory until guideway_log_end, which returns them; the caller frees them with free(). */
-int guideway_log_begin(void);
-char *guideway_log_end(void);
-void guideway_log_free(char *messages);
+/* Has DPDK's messages go to a place of our own, for good; with echo, to standard error besides. Returns 0, or -1 without
+ * memory. */
+int guideway_log_open(int echo);
+/* Copies the first warning or error since the last call to text, which holds len bytes, and forgets it. */
+void guideway_log_take(char *text, size_t len);
