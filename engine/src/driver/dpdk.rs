@@ -56,6 +56,6 @@ pub use eal::{Eal, EalOptions, Memory, Running};
 pub use lcore::Lcore;
 pub use mbuf::DpdkMbuf;
 pub use mempool::{Mempool, MempoolOptions};
-pub use port::{Link, MacAddress, Offloads, Port, PortOptions, PortStats};
+pub use port::{Link, Offloads, Port, PortOptions, PortStats};
 pub use queue::{LiveQueues, QueuePair};
 pub use start_error::StartError;

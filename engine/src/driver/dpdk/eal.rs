@@ -138,13 +138,16 @@ fn arguments(options: &EalOptions) -> Vec<CString> {
     } else {
         options.control_cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",")
     };
-    // One lcore, the calling thread's, which may move among these cores; workers register theirs. No files: nothing is
-    // left behind, and any number of processes go beside each other.
-    let mut arguments: Vec<String> =
-        ["guideway", "--in-memory", "--no-telemetry", "--lcores"].map(String::from).to_vec();
+    // One lcore, the calling thread's, which may move among these cores; workers register theirs.
+    let mut arguments: Vec<String> = ["guideway", "--no-telemetry", "--lcores"].map(String::from).to_vec();
     arguments.push(format!("0@({cores})"));
-    if let Memory::NoHuge { mebibytes } = options.memory {
-        arguments.extend(["--no-huge".to_owned(), "-m".to_owned(), mebibytes.to_string()]);
+    // No files: nothing is left behind, and any number of processes go beside each other.
+    match options.memory {
+        Memory::HugePages => arguments.push("--in-memory".to_owned()),
+        Memory::NoHuge { mebibytes } => {
+            arguments.extend(["--no-huge", "--no-shconf", "-m"].map(String::from));
+            arguments.push(mebibytes.to_string());
+        }
     }
     let pci = options.devices.iter().filter(|device| matches!(device, Device::Pci(_)));
     let allowed: Vec<String> = pci.map(|device| format!("--allow={device}")).collect();
@@ -167,8 +170,8 @@ mod tests {
     #[test]
     fn only_configured_pci_devices_are_touched() {
         let mut options = EalOptions { control_cores: vec![0, 3], ..EalOptions::default() };
-        assert_eq!(line(&options), "guideway --in-memory --no-telemetry --lcores 0@(0,3) --no-pci");
+        assert_eq!(line(&options), "guideway --no-telemetry --lcores 0@(0,3) --in-memory --no-pci");
         options.devices = vec!["3b:02.0".parse().unwrap(), "net_null0".parse().unwrap()];
-        assert!(line(&options).ends_with("0@(0,3) --allow=0000:3b:02.0"));
+        assert!(line(&options).ends_with(" --in-memory --allow=0000:3b:02.0"));
     }
 }

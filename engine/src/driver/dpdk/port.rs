@@ -7,6 +7,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_dpdk_sys as sys;
 
 use super::{Device, Eal, Mempool, QueuePair, StartError, said};
@@ -61,10 +62,6 @@ pub struct Offloads {
     /// The most queue pairs that it has.
     pub queues: u16,
 }
-
-/// A port's own MAC address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MacAddress(pub [u8; 6]);
 
 /// A port's link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -335,12 +332,5 @@ impl Port<'_> {
 impl fmt::Debug for Port<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Port").field("device", &self.device).field("driver", &self.driver).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Display for MacAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
     }
 }
