@@ -33,7 +33,7 @@ pub struct LinkCounters {
     pub tx_full: u64,
     /// Passed frames dropped because too many waited for the control thread.
     pub host_full: u64,
-    /// Frames that came in and that the driver could not hand on: those in several segments.
+    /// Frames that came in and that the driver could not hand on: too long for one mbuf, or for a worker that had no room.
     pub refused: u64,
     /// Polls that found a frame.
     pub busy_polls: u64,

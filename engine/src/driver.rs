@@ -7,6 +7,7 @@ use guideway_dataplane::pipeline::BURST;
 #[cfg(feature = "dpdk")]
 pub mod dpdk;
 pub mod loopback;
+pub mod steering;
 
 /// Frames that are received, decided or sent together, in place: no burst allocates.
 pub type Burst<F> = ArrayVec<F, BURST>;
@@ -28,6 +29,7 @@ pub trait QueuePair {
     /// Takes frames off the front of `burst` and sends them; what the queue has no room for stays, in order.
     fn tx_burst(&mut self, burst: &mut Burst<Self::Frame>);
 
-    /// How many frames came in since the start that no [`Frame`] can hold, and ended here.
+    /// How many frames came in since the start and could not be handed on: too long for one mbuf, or for a worker that had
+    /// no room.
     fn refused(&self) -> u64;
 }

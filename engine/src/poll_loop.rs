@@ -154,7 +154,10 @@ impl<Q: QueuePair> PollLoop<Q> {
             self.unpublished += 1;
         }
         let idle = received == 0 && self.unpublished > 0;
-        if idle || self.unpublished >= POLLS_PER_PUBLICATION || self.turns.is_multiple_of(TURNS_PER_PUBLICATION) {
+        if idle
+            || self.unpublished >= POLLS_PER_PUBLICATION
+            || self.turns.is_multiple_of(TURNS_PER_PUBLICATION)
+        {
             self.publish();
         }
     }
@@ -182,6 +185,9 @@ fn transmit<Q: QueuePair>(queues: &mut Q, burst: &mut Burst<Q::Frame>, link: &mu
 
 impl<Q: QueuePair> fmt::Debug for PollLoop<Q> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PollLoop").field("turns", &self.turns).field("link", &self.link).finish_non_exhaustive()
+        f.debug_struct("PollLoop")
+            .field("turns", &self.turns)
+            .field("link", &self.link)
+            .finish_non_exhaustive()
     }
 }

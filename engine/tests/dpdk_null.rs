@@ -27,15 +27,16 @@ fn two_workers_poll_their_queues_of_one_port_until_they_are_stopped() {
     };
     let eal = Eal::init(&options).unwrap();
     let pool = eal.mempool("frames", &MempoolOptions { mbufs: 4095, ..MempoolOptions::default() }).unwrap();
-    let (port, queues) = eal.open(&device, &PortOptions { queues: 2, ..PortOptions::default() }, pool).unwrap();
+    let (port, queues) =
+        eal.open(&device, &PortOptions { queues: 2, ..PortOptions::default() }, pool).unwrap();
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let mut readers = Vec::new();
         for (core, pair) in queues.into_iter().enumerate() {
             let (running, stop) = (eal.running(), &stop);
-            let (link, host) = host_path(64);
+            let (link, _) = host_path(64);
             let (writer, reader) = counters();
-            readers.push((reader, host));
+            readers.push(reader);
             scope.spawn(move || {
                 let cores = thread::available_parallelism().map_or(1, usize::from);
                 let lcore = Lcore::register(running, core % cores).unwrap();
@@ -45,7 +46,7 @@ fn two_workers_poll_their_queues_of_one_port_until_they_are_stopped() {
             });
         }
         let deadline = Instant::now() + Duration::from_secs(20);
-        let busy = || readers.iter().all(|(reader, _)| reader.read().pipeline.offered > 100_000);
+        let busy = || readers.iter().all(|reader| reader.read().pipeline.offered > 100_000);
         while !busy() && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(1));
         }

@@ -1,12 +1,14 @@
 //! `net_ring`: what is sent comes back as it was, no mbuf is lost, and a port is opened once, with what it has.
 #![cfg(feature = "dpdk")]
+#![allow(clippy::unwrap_used)] // what fails there fails the test
 
 use std::thread;
 
 use guideway_dataplane::frame::{Frame, HEADROOM};
 use guideway_dataplane::pipeline::BURST;
 use guideway_engine::driver::dpdk::{
-    Device, Eal, EalOptions, Lcore, Memory, Mempool, MempoolOptions, PortOptions, QueuePair, Running, StartError,
+    Device, Eal, EalOptions, Lcore, Memory, Mempool, MempoolOptions, PortOptions, QueuePair, Running,
+    StartError,
 };
 use guideway_engine::driver::{Burst, QueuePair as _};
 
@@ -23,7 +25,8 @@ fn frames_come_back_as_they_were_sent_and_every_mbuf_to_its_pool() {
     assert_eq!(Eal::init(&options).unwrap_err(), StartError::AlreadyStarted);
 
     let pool = eal.mempool("frames", &MempoolOptions { mbufs: 2047, ..MempoolOptions::default() }).unwrap();
-    let too_small = eal.mempool("small", &MempoolOptions { mbufs: 63, cache: 0, data_room: 512, node: None }).unwrap();
+    let too_small =
+        eal.mempool("small", &MempoolOptions { mbufs: 63, cache: 0, data_room: 512, node: None }).unwrap();
     refuses_what_the_device_has_not(&eal, &device, pool, too_small);
 
     let (port, queues) = eal.open(&device, &PortOptions::default(), pool).unwrap();
@@ -49,6 +52,7 @@ fn refuses_what_the_device_has_not<'eal>(
     pool: Mempool<'eal>,
     too_small: Mempool<'eal>,
 ) {
+    assert_eq!(eal.offloads(device).unwrap().queues, 16);
     let too_many = PortOptions { queues: 17, ..PortOptions::default() };
     assert_eq!(
         eal.open(device, &too_many, pool).unwrap_err().to_string(),

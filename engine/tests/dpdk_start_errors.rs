@@ -30,7 +30,10 @@ fn each_missing_thing_is_named_with_its_remedy() {
     assert!(offline.starts_with("core 4096 is not online: choose from 0"), "{offline}");
 
     let no_interface = error(&with_device("net_af_packet0,iface=guideway-none"));
-    assert!(no_interface.starts_with("`net_af_packet0,iface=guideway-none` cannot be used ("), "{no_interface}");
+    assert!(
+        no_interface.starts_with("`net_af_packet0,iface=guideway-none` cannot be used ("),
+        "{no_interface}"
+    );
     assert!(no_interface.contains("check the device's name and its arguments"), "{no_interface}");
     println!("{no_interface}");
 }

@@ -11,7 +11,9 @@ use guideway_dataplane::affinity::{
 use guideway_dataplane::backend::{BackendHandle, Generation};
 use guideway_dataplane::conntrack::ConntrackTable;
 use guideway_dataplane::delivery::{Delivery, DeliveryMode, Tunnel};
-use guideway_dataplane::forwarding_rule::{ForwardingRule, ForwardingRules, RulePorts, RuleProtocol, ServiceId};
+use guideway_dataplane::forwarding_rule::{
+    ForwardingRule, ForwardingRules, RulePorts, RuleProtocol, ServiceId,
+};
 use guideway_dataplane::frame::Frame;
 use guideway_dataplane::maglev::{LookupTable, Weighted};
 use guideway_dataplane::pipeline::{BURST, Decision};
@@ -44,8 +46,11 @@ pub(crate) fn snapshot() -> Snapshot {
     let own = Address::v4([198, 51, 100, 1]);
     let backend = |handle: u32| {
         let next_hop = MacAddress([0x02, 0, 0, 0, 1, handle as u8]);
-        let tunnel =
-            Tunnel { endpoint: Address::v4([198, 51, 100, 10 + handle as u8]), source: own, source_range: None::<Prefix> };
+        let tunnel = Tunnel {
+            endpoint: Address::v4([198, 51, 100, 10 + handle as u8]),
+            source: own,
+            source_range: None::<Prefix>,
+        };
         let delivery = if handle < BACKENDS {
             Delivery::l2(next_hop, None, 1500)
         } else {
@@ -102,7 +107,9 @@ pub(crate) fn frames() -> Vec<Vec<u8>> {
         frames.push(to_web().tcp(40_000 + flow, 80, 0x10).payload_len(usize::from(flow) * 30).build());
         frames.push(Packet::between(&src, "203.0.113.20").udp(50_000 + flow, 53).payload_len(99).build());
         match flow % 4 {
-            0 => frames.push(Packet::between(&src, "203.0.113.20").udp(1, 53).dont_fragment().payload_len(1450).build()),
+            0 => frames.push(
+                Packet::between(&src, "203.0.113.20").udp(1, 53).dont_fragment().payload_len(1450).build(),
+            ),
             1 => frames.push(Packet::between(&src, "203.0.113.99").tcp(1, 80, 0x02).build()),
             2 => frames.push(to_web().ttl(1).tcp(1, 80, 0x02).build()),
             _ => frames.push(vec![0xff; 13]),

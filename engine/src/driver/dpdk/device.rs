@@ -51,7 +51,9 @@ impl FromStr for Device {
                 Err(StartError::UnreadableDevice { text: text.to_owned() })
             };
         }
-        parse_address(text).map(Self::Pci).ok_or_else(|| StartError::UnreadableDevice { text: text.to_owned() })
+        parse_address(text)
+            .map(Self::Pci)
+            .ok_or_else(|| StartError::UnreadableDevice { text: text.to_owned() })
     }
 }
 
@@ -112,8 +114,18 @@ mod tests {
 
     #[test]
     fn what_is_neither_is_refused_with_examples_of_both() {
-        for text in ["", "eth0", "3b:20.0", "3b:02.8", "3b:02", "0:0000:3b:02.0", "3b:+2.0", "net_", "net_tap0,\0", "net_tap 0"]
-        {
+        for text in [
+            "",
+            "eth0",
+            "3b:20.0",
+            "3b:02.8",
+            "3b:02",
+            "0:0000:3b:02.0",
+            "3b:+2.0",
+            "net_",
+            "net_tap0,\0",
+            "net_tap 0",
+        ] {
             let error = text.parse::<Device>().expect_err(text).to_string();
             assert!(error.contains("0000:3b:02.0") && error.contains("net_af_packet0"), "{error}");
         }

@@ -6,9 +6,10 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
+use guideway_dataplane::pipeline::BURST;
 use guideway_dpdk_sys as sys;
 
-use super::{DpdkMbuf, Eal, StartError, said};
+use super::{DpdkMbuf, Eal, PortOptions, StartError, said};
 
 /// `SOCKET_ID_ANY`: memory of any NUMA node.
 const ANY_NODE: i32 = -1;
@@ -49,6 +50,20 @@ impl Default for MempoolOptions {
     }
 }
 
+impl MempoolOptions {
+    /// A pool that none of its users can empty: `queue_pairs` opened with `ports`, `workers`, and `host_frames` on their way
+    /// to or from the control thread.
+    pub fn holding(queue_pairs: u32, ports: &PortOptions, workers: u32, host_frames: u32) -> Self {
+        let options = Self::default();
+        let descriptors = u32::from(ports.rx_descriptors) + u32::from(ports.tx_descriptors);
+        // A cache may grow to one and a half of its size before it gives back (`CACHE_FLUSHTHRESH_MULTIPLIER`); one worker
+        // more for the control thread's.
+        let per_worker = 3 * BURST as u32 + u32::from(options.cache) * 3 / 2;
+        let mbufs = queue_pairs * descriptors + (workers + 1) * per_worker + host_frames;
+        Self { mbufs: (mbufs + 1).next_power_of_two() - 1, ..options }
+    }
+}
+
 impl Eal {
     /// Allocates a mempool under a name that no other one has.
     ///
@@ -62,12 +77,20 @@ impl Eal {
             said,
         };
         let c_name = CString::new(name).map_err(|_| refused("a name holds no NUL".to_owned()))?;
-        let buffer = u16::try_from(buffer).map_err(|_| refused("a buffer has at most 65,535 bytes".to_owned()))?;
+        let buffer =
+            u16::try_from(buffer).map_err(|_| refused("a buffer has at most 65,535 bytes".to_owned()))?;
         let node = options.node.map_or(ANY_NODE, i32::from);
         said::forget();
         // SAFETY: EAL runs; the name ends in NUL and is copied. Any numbers are allowed: what cannot be is refused.
         let pool = unsafe {
-            sys::rte_pktmbuf_pool_create(c_name.as_ptr(), options.mbufs, u32::from(options.cache), 0, buffer, node)
+            sys::rte_pktmbuf_pool_create(
+                c_name.as_ptr(),
+                options.mbufs,
+                u32::from(options.cache),
+                0,
+                buffer,
+                node,
+            )
         };
         let pool = NonNull::new(pool).ok_or_else(|| refused(said::said(said::errno())))?;
         Ok(Mempool { pool, data_room: options.data_room, eal: PhantomData })
@@ -103,5 +126,17 @@ impl<'eal> Mempool<'eal> {
 impl fmt::Debug for Mempool<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Mempool").field("available", &self.available()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_holds_what_its_users_may_hold_and_wastes_no_memory() {
+        let ports = PortOptions { rx_descriptors: 512, tx_descriptors: 1024, ..PortOptions::default() };
+        assert_eq!(MempoolOptions::holding(4, &ports, 2, 256).mbufs, 8191);
+        assert_eq!(MempoolOptions::holding(1, &ports, 1, 0).mbufs, 4095);
     }
 }

@@ -63,6 +63,17 @@ pub struct Offloads {
     pub queues: u16,
 }
 
+impl Offloads {
+    /// Whether each of `workers` can have queues of its own, and its share of the flows on them.
+    ///
+    /// Where not, one worker polls the device for all ([`crate::driver::steering`]). A virtual device with several queues
+    /// is taken to spread in its own way; hardware without RSS puts everything into the first.
+    pub fn serve(&self, workers: u16, device: &Device) -> bool {
+        let spreads = self.rss || matches!(device, Device::Virtual(_));
+        workers <= 1 || (workers <= self.queues && spreads)
+    }
+}
+
 /// A port's link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Link {
@@ -168,6 +179,7 @@ impl Eal {
         Ok((Port { port, device: device.clone(), driver, offloads, not_sync: PhantomData }, queues))
     }
 
+    /// DPDK's number of a device's port.
     fn port_id(&self, device: &Device) -> Result<u16, StartError> {
         let mut id = 0;
         // SAFETY: EAL runs; the name ends in NUL, and `id` is written to before the call returns, or not at all.
@@ -331,6 +343,31 @@ impl Port<'_> {
 
 impl fmt::Debug for Port<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Port").field("device", &self.device).field("driver", &self.driver).finish_non_exhaustive()
+        f.debug_struct("Port")
+            .field("device", &self.device)
+            .field("driver", &self.driver)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hardware_without_rss_serves_one_worker_and_a_virtual_device_as_many_as_it_has_queues() {
+        let vf: Device = "3b:02.0".parse().unwrap();
+        let ring: Device = "net_ring0".parse().unwrap();
+        let with = |rss, queues| Offloads { rss, ipv4_checksum: false, udp_checksum: false, queues };
+        for (offloads, workers, device, served) in [
+            (with(false, 4), 1, &vf, true),
+            (with(false, 4), 2, &vf, false),
+            (with(true, 4), 4, &vf, true),
+            (with(true, 4), 5, &vf, false),
+            (with(false, 4), 4, &ring, true),
+            (with(false, 1), 2, &ring, false),
+        ] {
+            assert_eq!(offloads.serve(workers, device), served, "{offloads:?} {workers} {device}");
+        }
     }
 }
