@@ -44,7 +44,8 @@ fn pkg_config(what: &str) -> Vec<String> {
             String::from_utf8_lossy(&output.stdout).split_whitespace().map(str::to_owned).collect()
         }
         Ok(output) => {
-            fail(String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or_default(), MISSING_DPDK)
+            let said = String::from_utf8_lossy(&output.stderr);
+            fail(said.lines().next().unwrap_or_default().trim_end_matches('.'), MISSING_DPDK)
         }
         Err(error) => fail(&format!("pkg-config does not run: {error}"), MISSING_DPDK),
     }

@@ -95,6 +95,7 @@ impl Eal {
         for device in &options.devices {
             eal.probe(device)?;
         }
+        said::forget();
         Ok(eal)
     }
 
@@ -103,17 +104,21 @@ impl Eal {
         Running(PhantomData)
     }
 
-    /// Has a driver take a virtual device; those on PCI were probed by EAL itself.
+    /// Has a driver take a device. Those on PCI were probed by EAL itself, which goes on without the ones that failed.
     fn probe(&self, device: &Device) -> Result<(), StartError> {
-        let Device::Virtual(arguments) = device else { return Ok(()) };
-        let arguments = CString::new(arguments.as_str()).expect("parsing admits no NUL");
-        said::forget();
-        // SAFETY: EAL runs; the string ends in NUL and is copied.
-        let probed = unsafe { sys::rte_dev_probe(arguments.as_ptr()) };
-        if probed < 0 {
-            return Err(StartError::DeviceRefused { device: device.to_string(), said: said::said(probed) });
+        if let Device::Virtual(arguments) = device {
+            let arguments = CString::new(arguments.as_str()).expect("parsing admits no NUL");
+            said::forget();
+            // SAFETY: EAL runs; the string ends in NUL and is copied.
+            let probed = unsafe { sys::rte_dev_probe(arguments.as_ptr()) };
+            if probed < 0 {
+                return Err(StartError::DeviceRefused {
+                    device: device.to_string(),
+                    said: said::said(probed),
+                });
+            }
         }
-        Ok(())
+        self.port_id(device).map(drop)
     }
 }
 

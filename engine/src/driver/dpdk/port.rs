@@ -180,13 +180,12 @@ impl Eal {
     }
 
     /// DPDK's number of a device's port.
-    fn port_id(&self, device: &Device) -> Result<u16, StartError> {
+    pub(super) fn port_id(&self, device: &Device) -> Result<u16, StartError> {
         let mut id = 0;
         // SAFETY: EAL runs; the name ends in NUL, and `id` is written to before the call returns, or not at all.
         let found = unsafe { sys::rte_eth_dev_get_port_by_name(device.c_name().as_ptr(), &raw mut id) };
         if found < 0 {
-            let said = "no driver of DPDK has taken it".to_owned();
-            return Err(StartError::DeviceRefused { device: device.to_string(), said });
+            return Err(StartError::DeviceRefused { device: device.to_string(), said: said::said(found) });
         }
         Ok(id)
     }
