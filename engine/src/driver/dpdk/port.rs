@@ -18,6 +18,9 @@ const LINK_HEADERS: u32 = 14 + 2 * 4;
 /// What an MTU is where none is configured.
 const DEFAULT_MTU: u16 = 1500;
 
+/// A driver has no such function. Its device then takes what it takes.
+const NOT_SUPPORTED: i32 = -95;
+
 /// How a port is to be opened.
 #[derive(Clone, Copy, Debug)]
 pub struct PortOptions {
@@ -269,6 +272,12 @@ fn start(port: &mut OpenPort<'_>, device: &Device, options: &PortOptions) -> Res
     let result = unsafe { sys::rte_eth_dev_start(port.id) };
     check(result, device, "start")?;
     port.started = true;
+    // IPv6 neighbours are asked for by multicast (RFC 4861, section 7.2.2).
+    // SAFETY: the port exists.
+    let result = unsafe { sys::rte_eth_allmulticast_enable(port.id) };
+    if result != NOT_SUPPORTED {
+        check(result, device, "take multicast frames")?;
+    }
     if options.promiscuous {
         // SAFETY: the port exists.
         let result = unsafe { sys::rte_eth_promiscuous_enable(port.id) };
