@@ -63,8 +63,8 @@ fn bind(cflags: &[String]) {
         .allowlist_function(
             "rte_(eal_(init|cleanup)|dev_probe|strerror\
              |thread_(un)?register|pktmbuf_pool_create|mempool_avail_count\
-             |eth_dev_(get_port_by_name|info_get|configure|start|stop|close|socket_id|adjust_nb_rx_tx_desc|set_mtu|get_mtu)\
-             |eth_(rx|tx)_queue_setup|eth_macaddr_get|eth_link_get_nowait|eth_(promiscuous|allmulticast)_enable|eth_stats_get)",
+             |eth_dev_(get_port_by_name|info_get|configure|start|stop|close|socket_id|adjust_nb_rx_tx_desc|get_mtu)\
+             |eth_((rx|tx)_queue_setup|macaddr_get|link_get_nowait|(promiscuous|allmulticast)_enable|stats_get))",
         )
         .allowlist_function("guideway_.*")
         .allowlist_var("guideway_.*|RTE_(PKTMBUF_HEADROOM|ETH_LINK_UP|ETH_MQ_RX_RSS)");

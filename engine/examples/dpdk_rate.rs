@@ -1,8 +1,8 @@
 //! What a packet costs a worker on DPDK ports: received and sent untouched, or decided by the whole pipeline between.
 //!
-//! `dpdk_rate io|pipeline SECONDS RX_DEVICE TX_DEVICE` measures, `dpdk_rate capture FLOWS FILE` makes what `net_pcap` repeats;
-//! `dpdk_rate.sh` runs all of it beside dpdk-testpmd. The cost is the thread's processor time by the kernel's account, so
-//! that other load on the machine does not count.
+//! `dpdk_rate io|pipeline SECONDS RX_DEVICE TX_DEVICE` measures, `dpdk_rate capture FLOWS FILE` makes what `net_pcap`
+//! repeats; `dpdk_rate.sh` runs all of it beside dpdk-testpmd. The cost is the thread's processor time by the
+//! kernel's account, so that other load on the machine does not count.
 
 use std::env;
 use std::error::Error;

@@ -2,7 +2,8 @@
 //!
 //! The worker writes its counters to shared words now and then; one writer, and it never waits. A reader must not see
 //! half of an update, or the packets that came in and those that went out would differ. So a sequence number stands
-//! beside the words, odd while they are being written, and a reader that saw it odd or changed reads again (a seqlock).
+//! beside the words, odd while they are being written, and a reader that saw it odd or changed reads again (a
+//! seqlock).
 
 use std::fmt;
 use std::sync::atomic::Ordering;
@@ -33,7 +34,8 @@ pub struct LinkCounters {
     pub tx_full: u64,
     /// Passed frames dropped because too many waited for the control thread.
     pub host_full: u64,
-    /// Frames that came in and that the driver could not hand on: too long for one mbuf, or for a worker that had no room.
+    /// Frames that came in and that the driver could not hand on: too long for one mbuf, or for a worker that had no
+    /// room.
     pub refused: u64,
     /// Polls that found a frame.
     pub busy_polls: u64,

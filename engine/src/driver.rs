@@ -29,7 +29,7 @@ pub trait QueuePair {
     /// Takes frames off the front of `burst` and sends them; what the queue has no room for stays, in order.
     fn tx_burst(&mut self, burst: &mut Burst<Self::Frame>);
 
-    /// How many frames came in since the start and could not be handed on: too long for one mbuf, or for a worker that had
-    /// no room.
+    /// How many frames came in since the start and could not be handed on: too long for one mbuf, or for a worker
+    /// that had no room.
     fn refused(&self) -> u64;
 }

@@ -1,7 +1,8 @@
 //! The way of packets for the appliance itself: from a worker to the control thread, and back out of a port.
 //!
-//! Each worker has a link of its own, two bounded rings with one end at either side, so that neither waits for the other.
-//! A full ring costs the frame, and the loss is counted: a flood of foreign packets must not slow the workers down.
+//! Each worker has a link of its own, two bounded rings with one end at either side, so that neither waits for the
+//! other. A full ring costs the frame, and the loss is counted: a flood of foreign packets must not slow the workers
+//! down.
 
 use std::fmt;
 

@@ -1,4 +1,5 @@
-//! Steering in software: several workers on a device that has one queue pair, or does not spread flows over its queues.
+//! Steering in software: several workers on a device that has one queue pair, or does not spread flows over its
+//! queues.
 //!
 //! ```text
 //! device → distributor ─┬─ its own share → worker 0
@@ -7,8 +8,9 @@
 //! ```
 //!
 //! One worker polls the device and hands each frame to the worker that its flow falls to, itself among them. A flow's
-//! packets stay with one worker and so in order; which worker that is does not matter, as all share the connections. The
-//! parse for it costs the distributor a part of what a NIC's RSS would save it: this is for devices that leave no choice.
+//! packets stay with one worker and so in order; which worker that is does not matter, as all share the connections.
+//! The parse for it costs the distributor a part of what a NIC's RSS would save it: this is for devices that leave no
+//! choice.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! A small appliance for tests: forwarding state made by hand, frames for every end that a packet can come to, and what a
-//! worker makes of them in heap memory.
+//! A small appliance for tests: forwarding state made by hand, frames for every end that a packet can come to, and
+//! what a worker makes of them in heap memory.
 
 use std::sync::Arc;
 

@@ -124,8 +124,8 @@ impl Eal {
 
 impl Drop for Eal {
     fn drop(&mut self) {
-        // SAFETY: EAL runs, and this is the thread that started it. Ports, mempools, mbufs and registered threads borrow
-        // `self`, so none is left. What was leaked on purpose is never used again.
+        // SAFETY: EAL runs, and this is the thread that started it. Ports, mempools, mbufs and registered threads
+        // borrow `self`, so none is left. What was leaked on purpose is never used again.
         unsafe { sys::rte_eal_cleanup() };
     }
 }

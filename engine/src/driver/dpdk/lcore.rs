@@ -23,8 +23,8 @@ pub(super) fn claim_for_eal() {
 
 /// This thread's registration. It stays on the thread, and ends with it at the latest.
 ///
-/// A thread that is not registered has no mempool cache: it would take the pool's shared ring for every burst, at about
-/// twice the cost.
+/// A thread that is not registered has no mempool cache: it would take the pool's shared ring for every burst, at
+/// about twice the cost.
 pub struct Lcore<'eal> {
     core: usize,
     eal: PhantomData<&'eal ()>,
@@ -67,8 +67,8 @@ impl<'eal> Lcore<'eal> {
 
 impl Drop for Lcore<'_> {
     fn drop(&mut self) {
-        // SAFETY: EAL runs, since `'eal` does not end before `self`; this thread is registered, since `Lcore` is made by
-        // `register` alone and does not leave its thread.
+        // SAFETY: EAL runs, since `'eal` does not end before `self`; this thread is registered, since `Lcore` is made
+        // by `register` alone and does not leave its thread.
         unsafe { sys::rte_thread_unregister() };
         REGISTERED.set(false);
     }

@@ -26,16 +26,16 @@ pub struct DpdkMbuf<'eal> {
     eal: PhantomData<&'eal ()>,
 }
 
-// SAFETY: nothing else refers to the mbuf, and any thread may free it: pools are made to be put into by several at once
-// (DPDK's default, `ring_mp_mc`), and the caches before them are each one registered thread's.
+// SAFETY: nothing else refers to the mbuf, and any thread may free it: pools are made to be put into by several at
+// once (DPDK's default, `ring_mp_mc`), and the caches before them are each one registered thread's.
 unsafe impl Send for DpdkMbuf<'_> {}
 
 impl DpdkMbuf<'_> {
     /// Takes over an mbuf; frees it, and returns `None`, where its frame lies in several segments.
     ///
     /// # Safety
-    /// The mbuf comes out of a pool of the EAL that `'eal` belongs to, is initialised, and is handed over: nothing else
-    /// refers to it or to its buffer.
+    /// The mbuf comes out of a pool of the EAL that `'eal` belongs to, is initialised, and is handed over: nothing
+    /// else refers to it or to its buffer.
     #[inline]
     pub(super) unsafe fn from_raw(mbuf: NonNull<sys::rte_mbuf>) -> Option<Self> {
         let owned = Self { mbuf, eal: PhantomData };
@@ -120,7 +120,8 @@ impl Frame for DpdkMbuf<'_> {
 impl Drop for DpdkMbuf<'_> {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: the mbuf is ours alone, and this is the last of it; its pool lives as long as EAL, which `'eal` outlasts.
+        // SAFETY: the mbuf is ours alone, and this is the last of it; its pool lives as long as EAL, which
+        // outlasts `'eal`.
         unsafe { sys::guideway_mbuf_free(self.mbuf.as_ptr()) };
     }
 }

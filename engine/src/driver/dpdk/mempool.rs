@@ -25,8 +25,8 @@ pub struct Mempool<'eal> {
     eal: PhantomData<&'eal ()>,
 }
 
-// SAFETY: a pool may be used by any number of threads at once: its ring is made for several producers and consumers, and
-// its caches are each one registered thread's.
+// SAFETY: a pool may be used by any number of threads at once: its ring is made for several producers and consumers,
+// and its caches are each one registered thread's.
 unsafe impl Send for Mempool<'_> {}
 // SAFETY: as above; a handle has nothing else to share.
 unsafe impl Sync for Mempool<'_> {}
@@ -51,13 +51,13 @@ impl Default for MempoolOptions {
 }
 
 impl MempoolOptions {
-    /// A pool that none of its users can empty: `queue_pairs` opened with `ports`, `workers`, and `host_frames` on their way
-    /// to or from the control thread.
+    /// A pool that none of its users can empty: `queue_pairs` opened with `ports`, `workers`, and `host_frames` on
+    /// their way to or from the control thread.
     pub fn holding(queue_pairs: u32, ports: &PortOptions, workers: u32, host_frames: u32) -> Self {
         let options = Self::default();
         let descriptors = u32::from(ports.rx_descriptors) + u32::from(ports.tx_descriptors);
-        // A cache may grow to one and a half of its size before it gives back (`CACHE_FLUSHTHRESH_MULTIPLIER`); one worker
-        // more for the control thread's.
+        // A cache may grow to one and a half of its size before it gives back (`CACHE_FLUSHTHRESH_MULTIPLIER`); one
+        // worker more for the control thread's.
         let per_worker = 3 * BURST as u32 + u32::from(options.cache) * 3 / 2;
         let mbufs = queue_pairs * descriptors + (workers + 1) * per_worker + host_frames;
         Self { mbufs: (mbufs + 1).next_power_of_two() - 1, ..options }
@@ -100,7 +100,7 @@ impl Eal {
 impl<'eal> Mempool<'eal> {
     /// A frame of these bytes; none where the pool is empty or an mbuf too small.
     pub fn frame(&self, bytes: &[u8]) -> Option<DpdkMbuf<'eal>> {
-        // SAFETY: the pool lives as long as EAL, which `'eal` outlasts.
+        // SAFETY: the pool lives as long as EAL, which outlasts `'eal`.
         let mbuf = unsafe { sys::guideway_mbuf_alloc(self.pool.as_ptr()) };
         // SAFETY: the mbuf was just taken out of the pool and initialised, and nobody else has it.
         let mut mbuf = unsafe { DpdkMbuf::from_raw(NonNull::new(mbuf)?) }?;
@@ -109,7 +109,7 @@ impl<'eal> Mempool<'eal> {
 
     /// How many mbufs are in the pool and in its caches: exact while nobody polls.
     pub fn available(&self) -> u32 {
-        // SAFETY: the pool lives as long as EAL, which `'eal` outlasts; the function only reads.
+        // SAFETY: the pool lives as long as EAL, which outlasts `'eal`; the function only reads.
         unsafe { sys::rte_mempool_avail_count(self.pool.as_ptr()) }
     }
 

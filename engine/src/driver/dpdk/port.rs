@@ -69,8 +69,8 @@ pub struct Offloads {
 impl Offloads {
     /// Whether each of `workers` can have queues of its own, and its share of the flows on them.
     ///
-    /// Where not, one worker polls the device for all ([`crate::driver::steering`]). A virtual device with several queues
-    /// is taken to spread in its own way; hardware without RSS puts everything into the first.
+    /// Where not, one worker polls the device for all ([`crate::driver::steering`]). A virtual device with several
+    /// queues is taken to spread in its own way; hardware without RSS puts everything into the first.
     pub fn serve(&self, workers: u16, device: &Device) -> bool {
         let spreads = self.rss || matches!(device, Device::Virtual(_));
         workers <= 1 || (workers <= self.queues && spreads)
@@ -253,8 +253,8 @@ fn set_up_queues(
     // SAFETY: the port exists; a negative number says that the node is unknown.
     let node = unsafe { sys::rte_eth_dev_socket_id(id) } as u32;
     for queue in 0..options.queues {
-        // SAFETY: the port is configured with more than `queue` queues and is not started; the settings are the driver's
-        // own and are read before the call returns; the pool lives as long as EAL, longer than the port.
+        // SAFETY: the port is configured with more than `queue` queues and is not started; the settings are the
+        // driver's own and are read before the call returns; the pool lives as long as EAL, longer than the port.
         let result = unsafe {
             sys::rte_eth_rx_queue_setup(id, queue, rx, node, &raw const info.default_rxconf, pool.as_ptr())
         };

@@ -70,13 +70,13 @@ impl<'eal> driver::QueuePair for LiveQueues<'_, 'eal> {
     fn rx_burst(&mut self, burst: &mut Burst<DpdkMbuf<'eal>>) {
         let mut mbufs: [*mut sys::rte_mbuf; BURST] = [ptr::null_mut(); BURST];
         let room = burst.remaining_capacity() as u16;
-        // SAFETY: the port is started and the queue set up as long as `pair.port` lives, and nobody else polls this queue.
-        // `room` is at most the capacity of `burst`, which is the length of `mbufs`.
+        // SAFETY: the port is started and the queue set up as long as `pair.port` lives, and nobody else polls this
+        // queue. `room` is at most the capacity of `burst`, which is the length of `mbufs`.
         let count =
             unsafe { sys::guideway_rx_burst(self.pair.port.id(), self.pair.queue, mbufs.as_mut_ptr(), room) };
         for mbuf in mbufs.into_iter().take(usize::from(count)).filter_map(NonNull::new) {
-            // SAFETY: the driver has handed over the mbufs that it counted; each comes from the pool that its queue was
-            // set up with, or from one of the same EAL that another port sent it from.
+            // SAFETY: the driver has handed over the mbufs that it counted; each comes from the pool that its queue
+            // was set up with, or from one of the same EAL that another port sent it from.
             match unsafe { DpdkMbuf::from_raw(mbuf) } {
                 Some(frame) => burst.push(frame),
                 None => self.refused += 1,
@@ -88,8 +88,8 @@ impl<'eal> driver::QueuePair for LiveQueues<'_, 'eal> {
     fn tx_burst(&mut self, burst: &mut Burst<DpdkMbuf<'eal>>) {
         let count = burst.len() as u16;
         let mbufs = burst.as_mut_ptr().cast::<*mut sys::rte_mbuf>();
-        // SAFETY: the port is started and the queue set up as long as `pair.port` lives, and nobody else polls this queue.
-        // A `DpdkMbuf` is a pointer in memory, and `burst` holds `count` of them.
+        // SAFETY: the port is started and the queue set up as long as `pair.port` lives, and nobody else polls this
+        // queue. A `DpdkMbuf` is a pointer in memory, and `burst` holds `count` of them.
         let sent = unsafe { sys::guideway_tx_burst(self.pair.port.id(), self.pair.queue, mbufs, count) };
         // The driver has taken these over and frees them once they are sent.
         burst.drain(..usize::from(sent)).for_each(mem::forget);

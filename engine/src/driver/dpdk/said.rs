@@ -22,7 +22,8 @@ pub(super) fn forget() {
     let _ = first_message();
 }
 
-/// Why the last call failed: the first warning or error since [`forget`], else the name of `code`, whose sign is ignored.
+/// Why the last call failed: the first warning or error since [`forget`], else the name of `code`, whose sign is
+/// ignored.
 pub(super) fn said(code: c_int) -> String {
     let message = first_message();
     if message.is_empty() { error_name(code.saturating_abs()) } else { message }

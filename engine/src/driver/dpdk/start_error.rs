@@ -148,7 +148,11 @@ impl fmt::Display for StartError {
                  or raise the mempool's data room"
             ),
             Self::PortRefused { device, step, said } => {
-                write!(f, "`{device}` refuses to {step} ({said}): leave the setting at its default")
+                write!(
+                    f,
+                    "`{device}` refuses to {step} ({said}): check the device's arguments, and leave the port's settings \
+                     at their defaults"
+                )
             }
             Self::NoMemoryForMbufs { mbufs, mebibytes, said } => write!(
                 f,
