@@ -1,0 +1,62 @@
+/* One function for each inline one of DPDK's that Guideway calls. */
+
+#define _GNU_SOURCE
+
+#include "shim.h"
+
+#include <stdio.h>
+
+int guideway_errno(void) {
+	return rte_errno;
+}
+
+uint16_t guideway_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count) {
+	return rte_eth_rx_burst(port, queue, mbufs, count);
+}
+
+uint16_t guideway_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count) {
+	return rte_eth_tx_burst(port, queue, mbufs, count);
+}
+
+struct rte_mbuf *guideway_mbuf_alloc(struct rte_mempool *pool) {
+	return rte_pktmbuf_alloc(pool);
+}
+
+void guideway_mbuf_free(struct rte_mbuf *mbuf) {
+	rte_pktmbuf_free(mbuf);
+}
+
+/* The first error of a failing start is its cause; those after it say that something failed. The stream is never closed,
+ * because any thread may be writing to it, and its lock guards the text. */
+static FILE *log_stream;
+static char log_first[512];
+static int log_echo;
+
+static ssize_t log_keep(void *cookie, const char *text, size_t len) {
+	(void)cookie;
+	if (log_first[0] == '\0' && len > 1 && rte_log_cur_msg_loglevel() <= (int)RTE_LOG_WARNING)
+		snprintf(log_first, sizeof(log_first), "%.*s", (int)len, text);
+	if (log_echo)
+		fwrite(text, 1, len, stderr);
+	return (ssize_t)len;
+}
+
+int guideway_log_open(int echo) {
+	cookie_io_functions_t functions = { .write = log_keep };
+
+	log_echo = echo;
+	log_stream = fopencookie(NULL, "w", functions);
+	if (log_stream == NULL)
+		return -1;
+	return rte_openlog_stream(log_stream);
+}
+
+void guideway_log_take(char *text, size_t len) {
+	text[0] = '\0';
+	if (log_stream == NULL)
+		return;
+	flockfile(log_stream);
+	snprintf(text, len, "%s", log_first);
+	log_first[0] = '\0';
+	funlockfile(log_stream);
+}

@@ -1,0 +1,283 @@
+//! What a worker has counted, as the control thread reads it while the worker goes on.
+//!
+//! The worker writes its counters to shared words now and then; one writer, and it never waits. A reader must not see
+//! half of an update, or the packets that came in and those that went out would differ. So a sequence number stands
+//! beside the words, odd while they are being written, and a reader that saw it odd or changed reads again (a
+//! seqlock).
+
+use std::fmt;
+use std::sync::atomic::Ordering;
+
+#[cfg(loom)]
+use loom::{
+    sync::Arc,
+    sync::atomic::{AtomicU64, fence},
+    thread::yield_now,
+};
+#[cfg(not(loom))]
+use std::{
+    sync::Arc,
+    sync::atomic::{AtomicU64, fence},
+    thread::yield_now,
+};
+
+use crossbeam_utils::CachePadded;
+use guideway_dataplane::counters::{ConntrackCounters, Counters};
+use guideway_dataplane::verdict::{DropReason, PassReason};
+
+/// What a worker counts between its ports and its pipeline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkCounters {
+    /// Frames that a port took to send: forwarded ones, ICMP errors, and the control thread's.
+    pub sent: u64,
+    /// Frames dropped because a port's queue stayed full.
+    pub tx_full: u64,
+    /// Passed frames dropped because too many waited for the control thread.
+    pub host_full: u64,
+    /// Frames that came in and that the driver could not hand on: too long for one mbuf, or for a worker that had no
+    /// room.
+    pub refused: u64,
+    /// Polls that found a frame.
+    pub busy_polls: u64,
+}
+
+/// All that a worker counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WorkerCounters {
+    /// What became of its packets.
+    pub pipeline: Counters,
+    /// What happened at its ports.
+    pub link: LinkCounters,
+}
+
+const PASS: usize = PassReason::ALL.len();
+const DROP: usize = DropReason::ALL.len();
+const WORDS: usize = 2 + PASS + DROP + 6 + 4 + 5;
+
+impl WorkerCounters {
+    fn to_words(&self) -> [u64; WORDS] {
+        // Without `..`: a counter that is added does not compile before it is published.
+        let Counters {
+            offered,
+            forwarded,
+            passed,
+            dropped,
+            conntrack,
+            exceeding_mtu,
+            icmp_errors_sent,
+            icmp_errors_suppressed,
+            icmp_errors_steered,
+        } = &self.pipeline;
+        let ConntrackCounters { hits, inserts, evicted_void, evicted_half_open, full, untracked } = conntrack;
+        let LinkCounters { sent, tx_full, host_full, refused, busy_polls } = &self.link;
+        let single = [
+            offered,
+            forwarded,
+            hits,
+            inserts,
+            evicted_void,
+            evicted_half_open,
+            full,
+            untracked,
+            exceeding_mtu,
+            icmp_errors_sent,
+            icmp_errors_suppressed,
+            icmp_errors_steered,
+            sent,
+            tx_full,
+            host_full,
+            refused,
+            busy_polls,
+        ];
+        let mut words = [0; WORDS];
+        let counts = single.into_iter().chain(passed).chain(dropped);
+        for (word, count) in words.iter_mut().zip(counts) {
+            *word = *count;
+        }
+        words
+    }
+
+    fn from_words(words: [u64; WORDS]) -> Self {
+        let mut words = words.into_iter();
+        let mut next = || words.next().expect("to_words writes as many");
+        // Fields are evaluated in the order in which they are written here, which is that of `to_words`.
+        let mut pipeline = Counters { offered: next(), forwarded: next(), ..Counters::default() };
+        pipeline.conntrack = ConntrackCounters {
+            hits: next(),
+            inserts: next(),
+            evicted_void: next(),
+            evicted_half_open: next(),
+            full: next(),
+            untracked: next(),
+        };
+        pipeline.exceeding_mtu = next();
+        pipeline.icmp_errors_sent = next();
+        pipeline.icmp_errors_suppressed = next();
+        pipeline.icmp_errors_steered = next();
+        let link = LinkCounters {
+            sent: next(),
+            tx_full: next(),
+            host_full: next(),
+            refused: next(),
+            busy_polls: next(),
+        };
+        pipeline.passed = std::array::from_fn(|_| next());
+        pipeline.dropped = std::array::from_fn(|_| next());
+        Self { pipeline, link }
+    }
+}
+
+/// The words of a seqlock with one writer.
+struct Words<const N: usize> {
+    sequence: AtomicU64,
+    words: [AtomicU64; N],
+}
+
+impl<const N: usize> Words<N> {
+    fn new() -> Self {
+        Self { sequence: AtomicU64::new(0), words: std::array::from_fn(|_| AtomicU64::new(0)) }
+    }
+
+    /// Only ever called by one thread.
+    fn write(&self, values: [u64; N]) {
+        // Relaxed: only this thread writes it.
+        let sequence = self.sequence.load(Ordering::Relaxed);
+        self.sequence.store(sequence + 1, Ordering::Relaxed);
+        // Release: pairs with the Acquire fence in `read`; who reads one of the new words sees the odd number too.
+        fence(Ordering::Release);
+        for (word, value) in self.words.iter().zip(values) {
+            word.store(value, Ordering::Relaxed);
+        }
+        // Release: pairs with the Acquire load in `read`; who sees the even number sees all the words.
+        self.sequence.store(sequence + 2, Ordering::Release);
+    }
+
+    fn read(&self) -> [u64; N] {
+        loop {
+            // Acquire: pairs with the Release store in `write`.
+            let before = self.sequence.load(Ordering::Acquire);
+            let values = std::array::from_fn(|place| self.words[place].load(Ordering::Relaxed));
+            // Acquire: pairs with the Release fence in `write`.
+            fence(Ordering::Acquire);
+            if before.is_multiple_of(2) && self.sequence.load(Ordering::Relaxed) == before {
+                return values;
+            }
+            yield_now();
+        }
+    }
+}
+
+struct Shared {
+    heartbeat: CachePadded<AtomicU64>,
+    counters: CachePadded<Words<WORDS>>,
+}
+
+/// The worker's end: it alone writes.
+pub struct CountersWriter(Arc<Shared>);
+
+/// The control thread's end.
+#[derive(Clone)]
+pub struct CountersReader(Arc<Shared>);
+
+/// Counters of a worker that is about to start.
+pub fn counters() -> (CountersWriter, CountersReader) {
+    let shared = Arc::new(Shared {
+        heartbeat: CachePadded::new(AtomicU64::new(0)),
+        counters: CachePadded::new(Words::new()),
+    });
+    (CountersWriter(Arc::clone(&shared)), CountersReader(shared))
+}
+
+impl CountersWriter {
+    /// Says that the worker has come to its `poll`th poll.
+    #[inline]
+    pub fn beat(&mut self, poll: u64) {
+        // Relaxed: a reader asks only whether the number moves.
+        self.0.heartbeat.store(poll, Ordering::Relaxed);
+    }
+
+    /// Shows readers these counters.
+    pub fn publish(&mut self, counters: &WorkerCounters) {
+        self.0.counters.write(counters.to_words());
+    }
+}
+
+impl CountersReader {
+    /// How many polls the worker has made; one that does not move belongs to a worker that is stuck or gone.
+    pub fn heartbeat(&self) -> u64 {
+        // Relaxed: the number alone is of interest.
+        self.0.heartbeat.load(Ordering::Relaxed)
+    }
+
+    /// What the worker showed last: one moment's counters, a few polls old at most.
+    pub fn read(&self) -> WorkerCounters {
+        WorkerCounters::from_words(self.0.counters.read())
+    }
+}
+
+impl fmt::Debug for CountersWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CountersWriter").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for CountersReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CountersReader").field("heartbeat", &self.heartbeat()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_counter_comes_through_in_its_place() {
+        let words: [u64; WORDS] = std::array::from_fn(|place| place as u64 + 1);
+        let counters = WorkerCounters::from_words(words);
+        assert_eq!(counters.to_words(), words);
+        assert_eq!((counters.pipeline.offered, counters.pipeline.forwarded), (1, 2));
+        assert_eq!(counters.pipeline.dropped[DROP - 1], WORDS as u64);
+    }
+
+    #[test]
+    fn a_reader_sees_what_was_published_last() {
+        let (mut writer, reader) = counters();
+        assert_eq!(reader.read(), WorkerCounters::default());
+        let mut counted = WorkerCounters::default();
+        counted.pipeline.offered = 3;
+        counted.link.tx_full = 1;
+        writer.publish(&counted);
+        writer.beat(7);
+        assert_eq!(reader.read(), counted);
+        assert_eq!(reader.heartbeat(), 7);
+    }
+}
+
+/// `RUSTFLAGS="--cfg loom" cargo test -p guideway-engine --lib counters --release`.
+#[cfg(all(test, loom))]
+mod interleavings {
+    use loom::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_reader_never_sees_half_of_an_update() {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(3);
+        model.check(|| {
+            let words = Arc::new(Words::<2>::new());
+            let writer = {
+                let words = Arc::clone(&words);
+                thread::spawn(move || {
+                    words.write([1, 1]);
+                    words.write([2, 2]);
+                })
+            };
+            let [first, second] = words.read();
+            assert_eq!(first, second);
+            writer.join().unwrap();
+            assert_eq!(words.read(), [2, 2]);
+        });
+    }
+}

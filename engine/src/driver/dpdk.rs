@@ -1,0 +1,61 @@
+//! DPDK ports: what start-up, the control thread and the workers may each call, and nothing that they may not.
+//!
+//! | who | has | may |
+//! |---|---|---|
+//! | start-up | [`Eal`] | make mempools, open ports |
+//! | control thread | [`Port`], [`Mempool`] | read addresses, link and statistics; make frames |
+//! | worker | [`Lcore`], [`LiveQueues`] | poll its own queue pair of every port |
+//!
+//! DPDK checks little of this; the types do. All that comes out of EAL borrows it, so EAL ends last. A [`QueuePair`]
+//! goes to one worker, and is polled by a thread that is registered with EAL, or not at all:
+//!
+//! ```compile_fail,E0382
+//! # use guideway_engine::driver::dpdk::{Lcore, QueuePair};
+//! fn two_workers_one_queue<'l>(first: &'l Lcore<'l>, second: &'l Lcore<'l>, queues: QueuePair<'l>) {
+//!     let mine = first.attach(queues);
+//!     let yours = second.attach(queues);
+//! }
+//! ```
+//!
+//! ```compile_fail,E0277
+//! # use guideway_engine::driver::dpdk::{Lcore, LiveQueues};
+//! fn polled_queues_stay_on_their_thread(queues: LiveQueues<'_, '_>) {
+//!     std::thread::scope(|scope| { scope.spawn(move || drop(queues)); });
+//! }
+//! ```
+//!
+//! ```compile_fail,E0599
+//! # use guideway_engine::driver::{Burst, QueuePair as _, dpdk::{DpdkMbuf, QueuePair}};
+//! fn unregistered_threads_do_not_poll<'eal>(mut queues: QueuePair<'eal>, burst: &mut Burst<DpdkMbuf<'eal>>) {
+//!     queues.rx_burst(burst);
+//! }
+//! ```
+//!
+//! ```compile_fail,E0505
+//! # use guideway_engine::driver::dpdk::{Eal, EalOptions, MempoolOptions};
+//! # let eal = Eal::init(&EalOptions::default()).unwrap();
+//! let pool = eal.mempool("frames", &MempoolOptions::default()).unwrap();
+//! let frame = pool.frame(b"outlives its memory");
+//! drop(eal);
+//! drop(frame);
+//! ```
+
+mod device;
+mod eal;
+mod lcore;
+mod mbuf;
+mod mempool;
+mod port;
+mod preflight;
+mod queue;
+mod said;
+mod start_error;
+
+pub use device::{Device, PciAddress};
+pub use eal::{Eal, EalOptions, Memory, Running};
+pub use lcore::Lcore;
+pub use mbuf::DpdkMbuf;
+pub use mempool::{Mempool, MempoolOptions};
+pub use port::{Link, Offloads, Port, PortOptions, PortStats};
+pub use queue::{LiveQueues, QueuePair};
+pub use start_error::StartError;

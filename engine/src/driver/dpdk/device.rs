@@ -1,0 +1,133 @@
+//! How a device is named: a PCI function by its address, a virtual device by its driver and arguments.
+
+use std::ffi::CString;
+use std::fmt;
+use std::str::FromStr;
+
+use super::StartError;
+
+/// A device that DPDK is to drive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Device {
+    /// A PCI function, an SR-IOV VF as a rule: `0000:3b:02.0`.
+    Pci(PciAddress),
+    /// A virtual device in DPDK's words: `net_af_packet0,iface=eth0`.
+    Virtual(String),
+}
+
+/// Where a PCI function is: domain, bus, device, function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PciAddress {
+    domain: u16,
+    bus: u8,
+    device: u8,
+    function: u8,
+}
+
+impl Device {
+    /// The name of the device's port in DPDK: the address, or the virtual device's name without its arguments.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Pci(address) => address.to_string(),
+            Self::Virtual(arguments) => arguments.split(',').next().unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// The name as C takes it.
+    pub(super) fn c_name(&self) -> CString {
+        CString::new(self.name()).expect("parsing admits no NUL")
+    }
+}
+
+impl FromStr for Device {
+    type Err = StartError;
+
+    fn from_str(text: &str) -> Result<Self, StartError> {
+        if let Some(rest) = text.strip_prefix("net_") {
+            let named = rest.starts_with(|first: char| first.is_ascii_alphanumeric());
+            return if named && text.chars().all(|char| char.is_ascii_graphic()) {
+                Ok(Self::Virtual(text.to_owned()))
+            } else {
+                Err(StartError::UnreadableDevice { text: text.to_owned() })
+            };
+        }
+        parse_address(text)
+            .map(Self::Pci)
+            .ok_or_else(|| StartError::UnreadableDevice { text: text.to_owned() })
+    }
+}
+
+/// `DDDD:BB:DD.F`, in hexadecimal; only the domain may be left out.
+fn parse_address(text: &str) -> Option<PciAddress> {
+    let (rest, function) = text.rsplit_once('.')?;
+    let mut parts = rest.rsplit(':');
+    let (device, bus) = (parts.next()?, parts.next()?);
+    let domain = parts.next().unwrap_or("0000");
+    if parts.next().is_some() {
+        return None;
+    }
+    let number = |digits: &str, len: usize, end: u16| {
+        let hexadecimal = digits.len() == len && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        u16::from_str_radix(digits, 16).ok().filter(|number| hexadecimal && *number <= end)
+    };
+    Some(PciAddress {
+        domain: number(domain, 4, u16::MAX)?,
+        bus: number(bus, 2, 0xff)? as u8,
+        device: number(device, 2, 0x1f)? as u8,
+        function: number(function, 1, 7)? as u8,
+    })
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pci(address) => address.fmt(f),
+            Self::Virtual(arguments) => f.write_str(arguments),
+        }
+    }
+}
+
+impl fmt::Display for PciAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04x}:{:02x}:{:02x}.{:x}", self.domain, self.bus, self.device, self.function)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pci_address_is_read_with_and_without_its_domain() {
+        for text in ["0000:3b:02.0", "3b:02.0", "0000:3B:02.0"] {
+            assert_eq!(text.parse::<Device>().unwrap().name(), "0000:3b:02.0");
+        }
+        assert_eq!("10ab:ff:1f.7".parse::<Device>().unwrap().to_string(), "10ab:ff:1f.7");
+    }
+
+    #[test]
+    fn a_virtual_device_is_named_by_what_stands_before_its_arguments() {
+        let device: Device = "net_af_packet0,iface=eth0,qpairs=2".parse().unwrap();
+        assert_eq!(device.name(), "net_af_packet0");
+        assert_eq!(device.to_string(), "net_af_packet0,iface=eth0,qpairs=2");
+    }
+
+    #[test]
+    fn what_is_neither_is_refused_with_examples_of_both() {
+        for text in [
+            "",
+            "eth0",
+            "3b:20.0",
+            "3b:02.8",
+            "3b:02",
+            "0:0000:3b:02.0",
+            "3b:+2.0",
+            "net_",
+            "net_tap0,\0",
+            "net_tap 0",
+        ] {
+            let error = text.parse::<Device>().expect_err(text).to_string();
+            assert!(error.contains("0000:3b:02.0") && error.contains("net_af_packet0"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! DPDK's environment (EAL): started once in a process, by the thread that opens the ports, and ended after all else.
+#![allow(unsafe_code)]
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::ffi::{CString, c_char, c_int};
+use std::fmt;
+use std::marker::PhantomData;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use guideway_dpdk_sys as sys;
+
+use super::{Device, StartError, lcore, preflight, said};
+
+/// A process starts EAL at most once: what it leaves behind does not let it start again.
+static STARTED: AtomicBool = AtomicBool::new(false);
+
+/// How EAL is to start.
+#[derive(Clone, Debug)]
+pub struct EalOptions {
+    /// Where frames lie.
+    pub memory: Memory,
+    /// The devices that this process drives; DPDK touches no other.
+    pub devices: Vec<Device>,
+    /// The cores that the calling thread may run on afterwards, and the threads that it starts; all where it is empty.
+    pub control_cores: Vec<usize>,
+    /// Show DPDK's own messages on standard error.
+    pub verbose: bool,
+}
+
+/// Where frames lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// In huge pages, as many as are needed, without a file.
+    HugePages,
+    /// In ordinary pages: slower, and unfit for hardware. For tests.
+    NoHuge {
+        /// How much, in MiB.
+        mebibytes: u32,
+    },
+}
+
+impl Default for EalOptions {
+    fn default() -> Self {
+        Self { memory: Memory::HugePages, devices: Vec::new(), control_cores: Vec::new(), verbose: false }
+    }
+}
+
+/// EAL, running. It stays on the thread that started it; what comes out of it borrows it.
+pub struct Eal {
+    /// The ports that were opened.
+    pub(super) opened: RefCell<BTreeSet<u16>>,
+    /// `rte_eal_cleanup` belongs to the thread of `rte_eal_init`.
+    not_send: PhantomData<*const ()>,
+}
+
+/// Says that EAL runs. A worker's thread takes it along to register.
+#[derive(Clone, Copy, Debug)]
+pub struct Running<'eal>(PhantomData<&'eal ()>);
+
+impl Eal {
+    /// Starts EAL and probes the devices.
+    ///
+    /// # Errors
+    /// [`StartError`] names what is missing; this process cannot try again once EAL itself has failed.
+    pub fn init(options: &EalOptions) -> Result<Self, StartError> {
+        let sys_directory = Path::new("/sys");
+        if options.memory == Memory::HugePages {
+            preflight::huge_pages(sys_directory)?;
+        }
+        for device in &options.devices {
+            preflight::device(sys_directory, device)?;
+        }
+        for core in &options.control_cores {
+            preflight::core(sys_directory, *core)?;
+        }
+        // AcqRel: two threads that race here agree on who was first; nothing else is passed on.
+        if STARTED.swap(true, Ordering::AcqRel) {
+            return Err(StartError::AlreadyStarted);
+        }
+        said::listen(options.verbose)?;
+        let arguments = arguments(options);
+        // EAL permutes the pointers and copies the texts.
+        let mut pointers: Vec<*mut c_char> = arguments.iter().map(|text| text.as_ptr().cast_mut()).collect();
+        let count = pointers.len() as c_int;
+        // SAFETY: `pointers` holds `count` strings that end in NUL and live until the call returns; EAL reads them and
+        // writes to the array alone. `STARTED` says that it was not called before.
+        let parsed = unsafe { sys::rte_eal_init(count, pointers.as_mut_ptr()) };
+        if parsed < 0 {
+            return Err(StartError::Eal { said: said::said(said::errno()) });
+        }
+        let eal = Self { opened: RefCell::default(), not_send: PhantomData };
+        lcore::claim_for_eal();
+        for device in &options.devices {
+            eal.probe(device)?;
+        }
+        said::forget();
+        Ok(eal)
+    }
+
+    /// What a worker's thread registers by.
+    pub fn running(&self) -> Running<'_> {
+        Running(PhantomData)
+    }
+
+    /// Has a driver take a device. Those on PCI were probed by EAL itself, which goes on without the ones that failed.
+    fn probe(&self, device: &Device) -> Result<(), StartError> {
+        if let Device::Virtual(arguments) = device {
+            let arguments = CString::new(arguments.as_str()).expect("parsing admits no NUL");
+            said::forget();
+            // SAFETY: EAL runs; the string ends in NUL and is copied.
+            let probed = unsafe { sys::rte_dev_probe(arguments.as_ptr()) };
+            if probed < 0 {
+                return Err(StartError::DeviceRefused {
+                    device: device.to_string(),
+                    said: said::said(probed),
+                });
+            }
+        }
+        self.port_id(device).map(drop)
+    }
+}
+
+impl Drop for Eal {
+    fn drop(&mut self) {
+        // SAFETY: EAL runs, and this is the thread that started it. Ports, mempools, mbufs and registered threads
+        // borrow `self`, so none is left. What was leaked on purpose is never used again.
+        unsafe { sys::rte_eal_cleanup() };
+    }
+}
+
+impl fmt::Debug for Eal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Eal").field("opened", &self.opened).finish_non_exhaustive()
+    }
+}
+
+/// EAL's command line.
+fn arguments(options: &EalOptions) -> Vec<CString> {
+    let cores = if options.control_cores.is_empty() {
+        preflight::online_cores(Path::new("/sys"))
+    } else {
+        options.control_cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",")
+    };
+    // One lcore, the calling thread's, which may move among these cores; workers register theirs.
+    let mut arguments: Vec<String> = ["guideway", "--no-telemetry", "--lcores"].map(String::from).to_vec();
+    arguments.push(format!("0@({cores})"));
+    // No files: nothing is left behind, and any number of processes go beside each other.
+    match options.memory {
+        Memory::HugePages => arguments.push("--in-memory".to_owned()),
+        Memory::NoHuge { mebibytes } => {
+            arguments.extend(["--no-huge", "--no-shconf", "-m"].map(String::from));
+            arguments.push(mebibytes.to_string());
+        }
+    }
+    let pci = options.devices.iter().filter(|device| matches!(device, Device::Pci(_)));
+    let allowed: Vec<String> = pci.map(|device| format!("--allow={device}")).collect();
+    if allowed.is_empty() {
+        arguments.push("--no-pci".to_owned());
+    }
+    arguments.extend(allowed);
+    arguments.into_iter().map(|text| CString::new(text).expect("none holds a NUL")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(options: &EalOptions) -> String {
+        let words: Vec<_> = arguments(options).into_iter().map(|word| word.into_string().unwrap()).collect();
+        words.join(" ")
+    }
+
+    #[test]
+    fn only_configured_pci_devices_are_touched() {
+        let mut options = EalOptions { control_cores: vec![0, 3], ..EalOptions::default() };
+        assert_eq!(line(&options), "guideway --no-telemetry --lcores 0@(0,3) --in-memory --no-pci");
+        options.devices = vec!["3b:02.0".parse().unwrap(), "net_null0".parse().unwrap()];
+        assert!(line(&options).ends_with(" --in-memory --allow=0000:3b:02.0"));
+    }
+}

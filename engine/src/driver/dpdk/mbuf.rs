@@ -1,0 +1,134 @@
+//! A frame in a mempool's memory. It goes back to its pool when it is dropped.
+#![allow(unsafe_code)]
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+use std::slice;
+
+use guideway_dataplane::frame::{Frame, HEADROOM};
+use guideway_dpdk_sys as sys;
+
+const _: () = assert!(sys::RTE_PKTMBUF_HEADROOM as usize == HEADROOM);
+
+/// A frame in one mbuf: whole in its one segment, and ours alone.
+///
+/// ```text
+/// buffer:  | headroom      | frame     | tailroom      |
+///          buf_addr        + data_off  + data_len      + buf_len
+/// ```
+///
+/// It is a pointer in size, so that a slice of these is what DPDK takes and gives.
+#[repr(transparent)]
+pub struct DpdkMbuf<'eal> {
+    /// Valid until it is freed, and referred to by nothing else: `refcnt` and `nb_segs` are 1.
+    mbuf: NonNull<sys::rte_mbuf>,
+    eal: PhantomData<&'eal ()>,
+}
+
+// SAFETY: nothing else refers to the mbuf, and any thread may free it: pools are made to be put into by several at
+// once (DPDK's default, `ring_mp_mc`), and the caches before them are each one registered thread's.
+unsafe impl Send for DpdkMbuf<'_> {}
+
+impl DpdkMbuf<'_> {
+    /// Takes over an mbuf; frees it, and returns `None`, where its frame lies in several segments.
+    ///
+    /// # Safety
+    /// The mbuf comes out of a pool of the EAL that `'eal` belongs to, is initialised, and is handed over: nothing
+    /// else refers to it or to its buffer.
+    #[inline]
+    pub(super) unsafe fn from_raw(mbuf: NonNull<sys::rte_mbuf>) -> Option<Self> {
+        let owned = Self { mbuf, eal: PhantomData };
+        // Dropping it frees every segment.
+        if owned.header().nb_segs == 1 { Some(owned) } else { None }
+    }
+
+    /// Appends `bytes`; false, and nothing is changed, where the tailroom is too short.
+    pub(super) fn append(&mut self, bytes: &[u8]) -> bool {
+        let header = self.header_mut();
+        let old_len = header.data_len;
+        let new_len = usize::from(old_len) + bytes.len();
+        if usize::from(header.data_off) + new_len > usize::from(header.buf_len) {
+            return false;
+        }
+        // It fits: it is at most `buf_len`, a u16.
+        header.data_len = new_len as u16;
+        header.pkt_len = new_len as u32;
+        self.bytes_mut()[usize::from(old_len)..].copy_from_slice(bytes);
+        true
+    }
+
+    #[inline]
+    fn header(&self) -> &sys::rte_mbuf {
+        // SAFETY: the mbuf is valid until `self` is dropped, and nothing else refers to it.
+        unsafe { self.mbuf.as_ref() }
+    }
+
+    #[inline]
+    fn header_mut(&mut self) -> &mut sys::rte_mbuf {
+        // SAFETY: as in `header`; `self` is borrowed mutably as long as the result is.
+        unsafe { self.mbuf.as_mut() }
+    }
+
+    /// Where the frame starts.
+    #[inline]
+    fn data(&self) -> *mut u8 {
+        let header = self.header();
+        // SAFETY: drivers and the methods here keep `data_off + data_len <= buf_len`, so the sum stays in the buffer.
+        unsafe { header.buf_addr.cast::<u8>().add(usize::from(header.data_off)) }
+    }
+}
+
+impl Frame for DpdkMbuf<'_> {
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: the frame is the `data_len` bytes from `data` on, in the buffer (see `data`), whose memory EAL has
+        // mapped and zeroed. Only `self` refers to it.
+        unsafe { slice::from_raw_parts(self.data(), usize::from(self.header().data_len)) }
+    }
+
+    #[inline]
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `bytes`; `self` is borrowed mutably as long as the result is.
+        unsafe { slice::from_raw_parts_mut(self.data(), usize::from(self.header().data_len)) }
+    }
+
+    #[inline]
+    fn prepend(&mut self, count: usize) -> bool {
+        let header = self.header_mut();
+        let Ok(count) = u16::try_from(count) else { return false };
+        let Some(data_off) = header.data_off.checked_sub(count) else { return false };
+        header.data_off = data_off;
+        // It stays below `buf_len`: what the length gains, the offset has lost.
+        header.data_len += count;
+        header.pkt_len = u32::from(header.data_len);
+        true
+    }
+
+    #[inline]
+    fn truncate(&mut self, len: usize) {
+        let header = self.header_mut();
+        if let Ok(len) = u16::try_from(len)
+            && len < header.data_len
+        {
+            header.data_len = len;
+            header.pkt_len = u32::from(len);
+        }
+    }
+}
+
+impl Drop for DpdkMbuf<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: the mbuf is ours alone, and this is the last of it; its pool lives as long as EAL, which
+        // outlasts `'eal`.
+        unsafe { sys::guideway_mbuf_free(self.mbuf.as_ptr()) };
+    }
+}
+
+impl fmt::Debug for DpdkMbuf<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let header = self.header();
+        f.debug_struct("DpdkMbuf").field("headroom", &header.data_off).field("len", &header.data_len).finish()
+    }
+}

@@ -1,0 +1,381 @@
+//! A DPDK port: opened once, stopped and closed when the last of its queues is gone.
+#![allow(unsafe_code)]
+
+use std::cell::Cell;
+use std::ffi::CStr;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use guideway_dataplane::wire::ethernet::MacAddress;
+use guideway_dpdk_sys as sys;
+
+use super::{Device, Eal, Mempool, QueuePair, StartError, said};
+
+/// Ethernet header and two VLAN tags: what a frame has beside the MTU.
+const LINK_HEADERS: u32 = 14 + 2 * 4;
+
+/// What an MTU is where none is configured.
+const DEFAULT_MTU: u16 = 1500;
+
+/// A driver has no such function. Its device then takes what it takes.
+const NOT_SUPPORTED: i32 = -95;
+
+/// How a port is to be opened.
+#[derive(Clone, Copy, Debug)]
+pub struct PortOptions {
+    /// Queue pairs: one for each worker.
+    pub queues: u16,
+    /// Descriptors of a receive queue; the driver's limits apply.
+    pub rx_descriptors: u16,
+    /// Descriptors of a transmit queue; the driver's limits apply.
+    pub tx_descriptors: u16,
+    /// The longest packet; 1500 bytes where it is `None`.
+    pub mtu: Option<u16>,
+    /// Take frames for any MAC address.
+    pub promiscuous: bool,
+}
+
+impl Default for PortOptions {
+    fn default() -> Self {
+        Self { queues: 1, rx_descriptors: 1024, tx_descriptors: 1024, mtu: None, promiscuous: false }
+    }
+}
+
+/// The control thread's end of an open port.
+pub struct Port<'eal> {
+    port: Arc<OpenPort<'eal>>,
+    device: Device,
+    driver: String,
+    offloads: Offloads,
+    /// DPDK does not promise that two threads may ask at once.
+    not_sync: PhantomData<Cell<()>>,
+}
+
+/// What a device does by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offloads {
+    /// It spreads flows over its queues by a hash of their addresses and L4 ports (RSS). A virtual device without it
+    /// spreads, if at all, in its own way.
+    pub rss: bool,
+    /// It can compute the checksum of an outer IPv4 header.
+    pub ipv4_checksum: bool,
+    /// It can compute the checksum of an outer UDP header.
+    pub udp_checksum: bool,
+    /// The most queue pairs that it has.
+    pub queues: u16,
+}
+
+impl Offloads {
+    /// Whether each of `workers` can have queues of its own, and its share of the flows on them.
+    ///
+    /// Where not, one worker polls the device for all ([`crate::driver::steering`]). A virtual device with several
+    /// queues is taken to spread in its own way; hardware without RSS puts everything into the first.
+    pub fn serve(&self, workers: u16, device: &Device) -> bool {
+        let spreads = self.rss || matches!(device, Device::Virtual(_));
+        workers <= 1 || (workers <= self.queues && spreads)
+    }
+}
+
+/// A port's link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Whether it carries.
+    pub up: bool,
+    /// Its speed in Mbit/s; [`u32::MAX`] where the device does not know.
+    pub speed_mbps: u32,
+}
+
+/// What a device has counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PortStats {
+    /// Packets received.
+    pub received: u64,
+    /// Packets sent.
+    pub sent: u64,
+    /// Packets dropped by the device because no worker took them in time.
+    pub missed: u64,
+    /// Packets received with errors.
+    pub rx_errors: u64,
+    /// Packets that could not be sent.
+    pub tx_errors: u64,
+    /// Packets lost because the mempool was empty.
+    pub no_mbuf: u64,
+}
+
+/// A configured port. It goes with the last of its [`Port`] and [`QueuePair`]s.
+pub(super) struct OpenPort<'eal> {
+    id: u16,
+    started: bool,
+    eal: PhantomData<&'eal ()>,
+}
+
+impl OpenPort<'_> {
+    pub(super) fn id(&self) -> u16 {
+        self.id
+    }
+}
+
+impl Drop for OpenPort<'_> {
+    fn drop(&mut self) {
+        if self.started {
+            // SAFETY: EAL runs, since `'eal` does not end before `self`. All that poll the port's queues hold `self`.
+            unsafe { sys::rte_eth_dev_stop(self.id) };
+        }
+        // SAFETY: as above, and the port is stopped; nobody opens it again.
+        unsafe { sys::rte_eth_dev_close(self.id) };
+    }
+}
+
+impl Eal {
+    /// What a device offers, before it is opened.
+    ///
+    /// # Errors
+    /// [`StartError::DeviceRefused`] where no driver has taken it.
+    pub fn offloads(&self, device: &Device) -> Result<Offloads, StartError> {
+        let id = self.port_id(device)?;
+        Ok(offloads_of(&device_info(id, device)?))
+    }
+
+    /// Opens and starts a port, whose received frames come from `pool`.
+    ///
+    /// Returns the control thread's end and one queue pair for each worker.
+    ///
+    /// # Errors
+    /// [`StartError`] names what the device does not offer or refuses.
+    pub fn open<'eal>(
+        &'eal self,
+        device: &Device,
+        options: &PortOptions,
+        pool: Mempool<'eal>,
+    ) -> Result<(Port<'eal>, Vec<QueuePair<'eal>>), StartError> {
+        let id = self.port_id(device)?;
+        let info = device_info(id, device)?;
+        let offloads = offloads_of(&info);
+        if options.queues > offloads.queues {
+            return Err(StartError::TooFewQueues {
+                device: device.to_string(),
+                asked: options.queues,
+                offered: offloads.queues,
+            });
+        }
+        let mtu = options.mtu.unwrap_or(DEFAULT_MTU);
+        let frame_len = u32::from(mtu) + LINK_HEADERS;
+        if frame_len > u32::from(pool.data_room()) {
+            return Err(StartError::BuffersTooSmall {
+                device: device.to_string(),
+                frame_len,
+                data_room: u32::from(pool.data_room()),
+            });
+        }
+        if !self.opened.borrow_mut().insert(id) {
+            return Err(StartError::DeviceTaken { device: device.to_string() });
+        }
+        said::forget();
+        let mut port = OpenPort { id, started: false, eal: PhantomData };
+        configure(id, device, options, &offloads, &info)?;
+        set_up_queues(id, device, options, &info, pool)?;
+        start(&mut port, device, options)?;
+        let port = Arc::new(port);
+        let queues = (0..options.queues).map(|queue| QueuePair::new(Arc::clone(&port), queue)).collect();
+        let driver = driver_name(&info);
+        Ok((Port { port, device: device.clone(), driver, offloads, not_sync: PhantomData }, queues))
+    }
+
+    /// DPDK's number of a device's port.
+    pub(super) fn port_id(&self, device: &Device) -> Result<u16, StartError> {
+        let mut id = 0;
+        // SAFETY: EAL runs; the name ends in NUL, and `id` is written to before the call returns, or not at all.
+        let found = unsafe { sys::rte_eth_dev_get_port_by_name(device.c_name().as_ptr(), &raw mut id) };
+        if found < 0 {
+            return Err(StartError::DeviceRefused { device: device.to_string(), said: said::said(found) });
+        }
+        Ok(id)
+    }
+}
+
+fn device_info(id: u16, device: &Device) -> Result<sys::rte_eth_dev_info, StartError> {
+    let mut info = sys::rte_eth_dev_info::default();
+    // SAFETY: EAL runs, as whoever has the id shows; `info` is written to before the call returns.
+    let result = unsafe { sys::rte_eth_dev_info_get(id, &raw mut info) };
+    check(result, device, "state its limits")?;
+    Ok(info)
+}
+
+fn offloads_of(info: &sys::rte_eth_dev_info) -> Offloads {
+    Offloads {
+        rss: info.flow_type_rss_offloads & sys::guideway_rss_flows != 0,
+        ipv4_checksum: info.tx_offload_capa & sys::guideway_tx_ipv4_checksum != 0,
+        udp_checksum: info.tx_offload_capa & sys::guideway_tx_udp_checksum != 0,
+        queues: info.max_rx_queues.min(info.max_tx_queues),
+    }
+}
+
+fn driver_name(info: &sys::rte_eth_dev_info) -> String {
+    if info.driver_name.is_null() {
+        return String::new();
+    }
+    // SAFETY: a driver states its name as a static string that ends in NUL.
+    let name = unsafe { CStr::from_ptr(info.driver_name) };
+    name.to_string_lossy().into_owned()
+}
+
+fn configure(
+    id: u16,
+    device: &Device,
+    options: &PortOptions,
+    offloads: &Offloads,
+    info: &sys::rte_eth_dev_info,
+) -> Result<(), StartError> {
+    let mut conf = sys::rte_eth_conf::default();
+    conf.rxmode.mtu = u32::from(options.mtu.unwrap_or(0));
+    if offloads.rss && options.queues > 1 {
+        conf.rxmode.mq_mode = sys::RTE_ETH_MQ_RX_RSS;
+        // The driver's own key: two workers' shares of the flows are no one's business but theirs.
+        conf.rx_adv_conf.rss_conf.rss_hf = info.flow_type_rss_offloads & sys::guideway_rss_flows;
+    }
+    // SAFETY: the port exists and is not started; `conf` is read before the call returns.
+    let result = unsafe { sys::rte_eth_dev_configure(id, options.queues, options.queues, &raw const conf) };
+    check(result, device, "be configured")
+}
+
+fn set_up_queues(
+    id: u16,
+    device: &Device,
+    options: &PortOptions,
+    info: &sys::rte_eth_dev_info,
+    pool: Mempool<'_>,
+) -> Result<(), StartError> {
+    let (mut rx, mut tx) = (options.rx_descriptors, options.tx_descriptors);
+    // SAFETY: the port is configured; both numbers are read and written before the call returns.
+    let result = unsafe { sys::rte_eth_dev_adjust_nb_rx_tx_desc(id, &raw mut rx, &raw mut tx) };
+    check(result, device, "have so many descriptors")?;
+    // SAFETY: the port exists; a negative number says that the node is unknown.
+    let node = unsafe { sys::rte_eth_dev_socket_id(id) } as u32;
+    for queue in 0..options.queues {
+        // SAFETY: the port is configured with more than `queue` queues and is not started; the settings are the
+        // driver's own and are read before the call returns; the pool lives as long as EAL, longer than the port.
+        let result = unsafe {
+            sys::rte_eth_rx_queue_setup(id, queue, rx, node, &raw const info.default_rxconf, pool.as_ptr())
+        };
+        check(result, device, "set up its receive queues")?;
+        // SAFETY: as above.
+        let result =
+            unsafe { sys::rte_eth_tx_queue_setup(id, queue, tx, node, &raw const info.default_txconf) };
+        check(result, device, "set up its transmit queues")?;
+    }
+    Ok(())
+}
+
+fn start(port: &mut OpenPort<'_>, device: &Device, options: &PortOptions) -> Result<(), StartError> {
+    // SAFETY: the port is configured, its queues are set up, and it is not started.
+    let result = unsafe { sys::rte_eth_dev_start(port.id) };
+    check(result, device, "start")?;
+    port.started = true;
+    // IPv6 neighbours are asked for by multicast (RFC 4861, section 7.2.2).
+    // SAFETY: the port exists.
+    let result = unsafe { sys::rte_eth_allmulticast_enable(port.id) };
+    if result != NOT_SUPPORTED {
+        check(result, device, "take multicast frames")?;
+    }
+    if options.promiscuous {
+        // SAFETY: the port exists.
+        let result = unsafe { sys::rte_eth_promiscuous_enable(port.id) };
+        check(result, device, "be promiscuous")?;
+    }
+    Ok(())
+}
+
+fn check(result: i32, device: &Device, step: &'static str) -> Result<(), StartError> {
+    if result >= 0 {
+        return Ok(());
+    }
+    Err(StartError::PortRefused { device: device.to_string(), step, said: said::said(result) })
+}
+
+impl Port<'_> {
+    /// The device, as configured.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// DPDK's driver of it.
+    pub fn driver(&self) -> &str {
+        &self.driver
+    }
+
+    /// What the device does by itself.
+    pub fn offloads(&self) -> Offloads {
+        self.offloads
+    }
+
+    /// The port's MAC address; zero where the device has none.
+    pub fn mac(&self) -> MacAddress {
+        let mut address = sys::rte_ether_addr::default();
+        // SAFETY: the port is open; `address` is written to before the call returns, or not at all.
+        let _ = unsafe { sys::rte_eth_macaddr_get(self.port.id, &raw mut address) };
+        MacAddress(address.addr_bytes)
+    }
+
+    /// The longest packet that the port takes.
+    pub fn mtu(&self) -> u16 {
+        let mut mtu = DEFAULT_MTU;
+        // SAFETY: the port is open; `mtu` is written to before the call returns, or not at all.
+        let _ = unsafe { sys::rte_eth_dev_get_mtu(self.port.id, &raw mut mtu) };
+        mtu
+    }
+
+    /// The state of the link, as the device knows it now.
+    pub fn link(&self) -> Link {
+        let mut link = sys::rte_eth_link::default();
+        // SAFETY: the port is open; `link` is written to before the call returns, or not at all.
+        let _ = unsafe { sys::rte_eth_link_get_nowait(self.port.id, &raw mut link) };
+        Link { up: u32::from(link.link_status()) == sys::RTE_ETH_LINK_UP, speed_mbps: link.link_speed }
+    }
+
+    /// What the device has counted since the port was opened.
+    pub fn stats(&self) -> PortStats {
+        let mut stats = sys::rte_eth_stats::default();
+        // SAFETY: the port is open; `stats` is written to before the call returns, or not at all.
+        let _ = unsafe { sys::rte_eth_stats_get(self.port.id, &raw mut stats) };
+        PortStats {
+            received: stats.ipackets,
+            sent: stats.opackets,
+            missed: stats.imissed,
+            rx_errors: stats.ierrors,
+            tx_errors: stats.oerrors,
+            no_mbuf: stats.rx_nombuf,
+        }
+    }
+}
+
+impl fmt::Debug for Port<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Port")
+            .field("device", &self.device)
+            .field("driver", &self.driver)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hardware_without_rss_serves_one_worker_and_a_virtual_device_as_many_as_it_has_queues() {
+        let vf: Device = "3b:02.0".parse().unwrap();
+        let ring: Device = "net_ring0".parse().unwrap();
+        let with = |rss, queues| Offloads { rss, ipv4_checksum: false, udp_checksum: false, queues };
+        for (offloads, workers, device, served) in [
+            (with(false, 4), 1, &vf, true),
+            (with(false, 4), 2, &vf, false),
+            (with(true, 4), 4, &vf, true),
+            (with(true, 4), 5, &vf, false),
+            (with(false, 4), 4, &ring, true),
+            (with(false, 1), 2, &ring, false),
+        ] {
+            assert_eq!(offloads.serve(workers, device), served, "{offloads:?} {workers} {device}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What can be known before EAL starts, and what it would say less clearly.
+
+use std::fs;
+use std::path::Path;
+
+use super::{Device, StartError};
+
+/// The drivers of the kernel that hand a function to user space.
+const USER_SPACE_DRIVERS: &[&str] = &["vfio-pci", "igb_uio", "uio_pci_generic"];
+
+/// The drivers of the kernel that DPDK's own drivers work beside (its "bifurcated" ones).
+const SHARED_DRIVERS: &[&str] = &["mlx4_core", "mlx5_core", "mana", "gve"];
+
+/// Checks that a huge page of any size is free. `sys` is `/sys`.
+///
+/// # Errors
+/// [`StartError::NoHugePages`].
+pub(super) fn huge_pages(sys: &Path) -> Result<(), StartError> {
+    let sizes = fs::read_dir(sys.join("kernel/mm/hugepages")).into_iter().flatten().flatten();
+    let free = sizes.filter_map(|size| number(&size.path().join("free_hugepages"))).sum::<u64>();
+    if free > 0 { Ok(()) } else { Err(StartError::NoHugePages) }
+}
+
+/// Checks that a PCI function exists and that its driver leaves it to DPDK. `sys` is `/sys`.
+///
+/// # Errors
+/// [`StartError::NoSuchDevice`], [`StartError::WrongDriver`].
+pub(super) fn device(sys: &Path, device: &Device) -> Result<(), StartError> {
+    let Device::Pci(address) = device else { return Ok(()) };
+    let directory = sys.join("bus/pci/devices").join(address.to_string());
+    if !directory.exists() {
+        return Err(StartError::NoSuchDevice { device: device.to_string() });
+    }
+    let link = fs::read_link(directory.join("driver")).ok();
+    let driver = link.and_then(|link| Some(link.file_name()?.to_str()?.to_owned()));
+    match &driver {
+        Some(name) if USER_SPACE_DRIVERS.iter().chain(SHARED_DRIVERS).any(|fit| fit == name) => Ok(()),
+        _ => Err(StartError::WrongDriver { device: device.to_string(), driver }),
+    }
+}
+
+/// Checks that a core is online. `sys` is `/sys`.
+///
+/// # Errors
+/// [`StartError::CoreOffline`].
+pub(super) fn core(sys: &Path, core: usize) -> Result<(), StartError> {
+    let online = online_cores(sys);
+    if cores_in(&online).any(|other| other == core) {
+        Ok(())
+    } else {
+        Err(StartError::CoreOffline { core, online })
+    }
+}
+
+/// The cores that are online, as the kernel lists them: `0-3,8`.
+pub(super) fn online_cores(sys: &Path) -> String {
+    let list = fs::read_to_string(sys.join("devices/system/cpu/online")).unwrap_or_default();
+    list.trim().to_owned()
+}
+
+fn cores_in(list: &str) -> impl Iterator<Item = usize> {
+    list.split(',').flat_map(|range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        match (first.parse::<usize>(), last.parse::<usize>()) {
+            (Ok(first), Ok(last)) => first..last + 1,
+            _ => 0..0,
+        }
+    })
+}
+
+fn number(path: &Path) -> Option<u64> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    /// A `/sys` of the test's own, removed at the end.
+    struct Sys(PathBuf);
+
+    impl Sys {
+        fn new(test: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("guideway-sys-{test}-{}", std::process::id()));
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+
+        fn write(&self, path: &str, content: &str) {
+            let path = self.0.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+    }
+
+    impl Drop for Sys {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn free_huge_pages_of_any_size_will_do() {
+        let sys = Sys::new("huge");
+        assert_eq!(huge_pages(&sys.0), Err(StartError::NoHugePages));
+        sys.write("kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "0\n");
+        assert_eq!(huge_pages(&sys.0), Err(StartError::NoHugePages));
+        sys.write("kernel/mm/hugepages/hugepages-1048576kB/free_hugepages", "2\n");
+        assert_eq!(huge_pages(&sys.0), Ok(()));
+    }
+
+    #[test]
+    fn a_pci_function_must_exist_and_be_left_to_dpdk() {
+        let sys = Sys::new("pci");
+        let vf: Device = "3b:02.0".parse().unwrap();
+        let missing = device(&sys.0, &vf).unwrap_err();
+        assert!(missing.to_string().starts_with("there is no PCI device 0000:3b:02.0: "), "{missing}");
+
+        let directory = sys.0.join("bus/pci/devices/0000:3b:02.0");
+        fs::create_dir_all(&directory).unwrap();
+        let unbound = device(&sys.0, &vf).unwrap_err().to_string();
+        assert_eq!(
+            unbound,
+            "0000:3b:02.0 is bound to no driver: `dpdk-devbind.py --bind=vfio-pci 0000:3b:02.0`"
+        );
+
+        for (driver, fits) in [("iavf", false), ("vfio-pci", true), ("mlx5_core", true)] {
+            let _ = fs::remove_file(directory.join("driver"));
+            symlink(format!("../../../bus/pci/drivers/{driver}"), directory.join("driver")).unwrap();
+            let result = device(&sys.0, &vf);
+            assert_eq!(result.is_ok(), fits, "{result:?}");
+            if let Err(error) = result {
+                assert!(error.to_string().contains("bound to the kernel's driver `iavf`: "), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_core_must_be_among_those_online() {
+        let sys = Sys::new("core");
+        sys.write("devices/system/cpu/online", "0-2,5\n");
+        for online in [0, 2, 5] {
+            assert_eq!(core(&sys.0, online), Ok(()));
+        }
+        let error = core(&sys.0, 3).unwrap_err().to_string();
+        assert_eq!(error, "core 3 is not online: choose from 0-2,5, or bring it up (`chcpu -e 3`)");
+    }
+}

@@ -1,0 +1,120 @@
+//! Queues in memory: what a test, a benchmark or another worker puts in at one end comes out at the other.
+
+use std::fmt;
+
+use guideway_dataplane::frame::Frame;
+use rtrb::{Consumer, Producer, RingBuffer};
+
+use super::{Burst, QueuePair};
+
+/// A queue pair in memory, of as many descriptors as it was made with.
+pub struct LoopbackQueues<F> {
+    rx: Consumer<F>,
+    tx: Producer<F>,
+}
+
+/// The other end of [`LoopbackQueues`]: what a cable is to a port.
+pub struct Wire<F> {
+    to_port: Producer<F>,
+    from_port: Consumer<F>,
+}
+
+/// A queue pair with `descriptors` for each direction, and the wire to it.
+pub fn loopback<F>(descriptors: usize) -> (LoopbackQueues<F>, Wire<F>) {
+    let (to_port, rx) = RingBuffer::new(descriptors);
+    let (tx, from_port) = RingBuffer::new(descriptors);
+    (LoopbackQueues { rx, tx }, Wire { to_port, from_port })
+}
+
+impl<F: Frame> QueuePair for LoopbackQueues<F> {
+    type Frame = F;
+
+    fn rx_burst(&mut self, burst: &mut Burst<F>) {
+        while !burst.is_full()
+            && let Ok(frame) = self.rx.pop()
+        {
+            burst.push(frame);
+        }
+    }
+
+    fn tx_burst(&mut self, burst: &mut Burst<F>) {
+        let count = self.tx.slots().min(burst.len());
+        for frame in burst.drain(..count) {
+            self.tx.push(frame).unwrap_or_else(|_| unreachable!("only this end takes slots"));
+        }
+    }
+
+    fn refused(&self) -> u64 {
+        0
+    }
+}
+
+impl<F> Wire<F> {
+    /// Puts a frame before the port.
+    ///
+    /// # Errors
+    /// Gives the frame back where the port has no descriptor for it.
+    pub fn send(&mut self, frame: F) -> Result<(), F> {
+        self.to_port.push(frame).map_err(|rtrb::PushError::Full(frame)| frame)
+    }
+
+    /// Takes the next frame that the port has sent.
+    pub fn receive(&mut self) -> Option<F> {
+        self.from_port.pop().ok()
+    }
+}
+
+impl<F> fmt::Debug for LoopbackQueues<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoopbackQueues").field("waiting", &self.rx.slots()).finish_non_exhaustive()
+    }
+}
+
+impl<F> fmt::Debug for Wire<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wire").field("waiting", &self.from_port.slots()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use guideway_dataplane::pipeline::BURST;
+
+    use super::*;
+    use crate::mbuf::Mbuf;
+
+    fn mbuf(byte: u8) -> Mbuf {
+        let mut mbuf = Mbuf::new();
+        mbuf.fill(&[byte]);
+        mbuf
+    }
+
+    fn bytes(burst: &Burst<Mbuf>) -> Vec<u8> {
+        burst.iter().map(|mbuf| mbuf.bytes()[0]).collect()
+    }
+
+    #[test]
+    fn a_burst_takes_what_it_has_room_for_and_the_rest_waits() {
+        let (mut queues, mut wire) = loopback(64);
+        for byte in 0..40 {
+            wire.send(mbuf(byte)).expect("64 descriptors");
+        }
+        let mut burst = Burst::new();
+        queues.rx_burst(&mut burst);
+        assert_eq!(bytes(&burst), (0..BURST as u8).collect::<Vec<_>>());
+        burst.clear();
+        queues.rx_burst(&mut burst);
+        assert_eq!(bytes(&burst), (BURST as u8..40).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_full_queue_leaves_frames_in_the_burst_in_their_order() {
+        let (mut queues, mut wire) = loopback(3);
+        let mut burst: Burst<_> = (0..5).map(mbuf).collect();
+        queues.tx_burst(&mut burst);
+        assert_eq!(bytes(&burst), [3, 4]);
+        assert_eq!(wire.receive().expect("three were sent").bytes(), [0]);
+        queues.tx_burst(&mut burst);
+        assert_eq!(bytes(&burst), [4]);
+    }
+}

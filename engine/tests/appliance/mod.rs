@@ -1,0 +1,159 @@
+//! A small appliance for tests: forwarding state made by hand, frames for every end that a packet can come to, and
+//! what a worker makes of them in heap memory.
+
+use std::sync::Arc;
+
+use guideway_dataplane::address::{Address, Prefix};
+use guideway_dataplane::affinity::{
+    AffinityPolicy, LoadBalancingScheme, PersistenceOnUnhealthy, ServiceKey, SessionAffinity, TrackingHasher,
+    TrackingMode,
+};
+use guideway_dataplane::backend::{BackendHandle, Generation};
+use guideway_dataplane::conntrack::ConntrackTable;
+use guideway_dataplane::delivery::{Delivery, DeliveryMode, Tunnel};
+use guideway_dataplane::forwarding_rule::{
+    ForwardingRule, ForwardingRules, RulePorts, RuleProtocol, ServiceId,
+};
+use guideway_dataplane::frame::Frame;
+use guideway_dataplane::maglev::{LookupTable, Weighted};
+use guideway_dataplane::pipeline::{BURST, Decision};
+use guideway_dataplane::seed::Seed;
+use guideway_dataplane::snapshot::{Backend, Eligible, OwnAddresses, Service, Snapshot};
+use guideway_dataplane::time::Tick;
+use guideway_dataplane::verdict::Verdict;
+use guideway_dataplane::wire::ethernet::MacAddress;
+use guideway_engine::mbuf::Mbuf;
+use guideway_engine::publish::Publisher;
+use guideway_engine::worker::Worker;
+use pcap_fixtures::packet::Packet;
+
+const BACKENDS: u32 = 3;
+
+/// TCP to 203.0.113.10:80 is rewritten at layer 2, UDP to 203.0.113.20 travels in GUE; three backends each.
+pub(crate) fn snapshot() -> Snapshot {
+    let rule = |last, protocol, ports, service| ForwardingRule {
+        address: Address::v4([203, 0, 113, last]),
+        protocol,
+        ports,
+        source_ranges: Vec::new(),
+        region_only: false,
+        service: ServiceId(service),
+    };
+    let rules = [
+        rule(10, RuleProtocol::Tcp, RulePorts::List(vec![80]), 0),
+        rule(20, RuleProtocol::Udp, RulePorts::All, 1),
+    ];
+    let own = Address::v4([198, 51, 100, 1]);
+    let backend = |handle: u32| {
+        let next_hop = MacAddress([0x02, 0, 0, 0, 1, handle as u8]);
+        let tunnel = Tunnel {
+            endpoint: Address::v4([198, 51, 100, 10 + handle as u8]),
+            source: own,
+            source_range: None::<Prefix>,
+        };
+        let delivery = if handle < BACKENDS {
+            Delivery::l2(next_hop, None, 1500)
+        } else {
+            Delivery::tunnel(DeliveryMode::Gue { dst_port: 6080 }, &tunnel, next_hop, None, 1500)
+        };
+        Some(Backend {
+            generation: Generation(1),
+            persistent_generation: Generation(1),
+            drained: Tick::NEVER,
+            idle_timeout_sec: 600,
+            delivery,
+        })
+    };
+    let service = |first: u32| {
+        let names = ["a", "b", "c"].map(|name| Weighted { name, weight: 1 });
+        Service {
+            key: ServiceKey(first + 1),
+            policy: AffinityPolicy::new(
+                LoadBalancingScheme::Internal,
+                SessionAffinity::None,
+                TrackingMode::PerConnection,
+                PersistenceOnUnhealthy::DefaultForProtocol,
+            ),
+            eligible: Arc::new(Eligible {
+                table: LookupTable::build(&Seed::DEFAULT, &names),
+                backends: (first..first + BACKENDS).map(BackendHandle).collect(),
+            }),
+        }
+    };
+    Snapshot {
+        generation: 1,
+        rules: Arc::new(ForwardingRules::new(&rules, &[], &[])),
+        services: [service(0), service(BACKENDS)].into(),
+        backends: (0..2 * BACKENDS).map(backend).collect(),
+        seed: Seed::DEFAULT,
+        own: OwnAddresses { ipv4: Some(own), ipv6: None },
+        icmp_errors_per_sec: 1000,
+    }
+}
+
+/// A worker with a table of its own.
+pub(crate) fn worker(publisher: &Publisher<Snapshot>) -> Worker {
+    let table = ConntrackTable::with_capacity(10_000).expect("240 kB");
+    Worker::new(publisher.feed().subscribe(), Arc::new(table), TrackingHasher::new([1, 2, 3, 4]))
+}
+
+/// Frames that are forwarded both ways, answered, passed and dropped.
+pub(crate) fn frames() -> Vec<Vec<u8>> {
+    let mut frames = Vec::new();
+    for flow in 0..40_u16 {
+        let src = format!("192.0.2.{}", flow % 7 + 1);
+        let to_web = || Packet::between(&src, "203.0.113.10");
+        frames.push(to_web().tcp(40_000 + flow, 80, 0x02).build());
+        frames.push(to_web().tcp(40_000 + flow, 80, 0x10).payload_len(usize::from(flow) * 30).build());
+        frames.push(Packet::between(&src, "203.0.113.20").udp(50_000 + flow, 53).payload_len(99).build());
+        match flow % 4 {
+            0 => frames.push(
+                Packet::between(&src, "203.0.113.20").udp(1, 53).dont_fragment().payload_len(1450).build(),
+            ),
+            1 => frames.push(Packet::between(&src, "203.0.113.99").tcp(1, 80, 0x02).build()),
+            2 => frames.push(to_web().ttl(1).tcp(1, 80, 0x02).build()),
+            _ => frames.push(vec![0xff; 13]),
+        }
+    }
+    frames
+}
+
+/// What becomes of frames.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Outcome {
+    /// What leaves by a port, forwarded or answered, in the order of decision.
+    pub(crate) sent: Vec<Vec<u8>>,
+    /// What goes to the control thread.
+    pub(crate) passed: Vec<Vec<u8>>,
+    /// How many frames end.
+    pub(crate) dropped: usize,
+}
+
+/// What a worker makes of `frames` in heap memory, in bursts of 32.
+pub(crate) fn expected(frames: &[Vec<u8>]) -> Outcome {
+    let publisher = Publisher::new(snapshot());
+    let mut worker = worker(&publisher);
+    let mut outcome = Outcome::default();
+    for share in frames.chunks(BURST) {
+        let mut burst = vec![Mbuf::new(); share.len()];
+        for (mbuf, bytes) in burst.iter_mut().zip(share) {
+            mbuf.fill(bytes);
+        }
+        let mut decisions = vec![Decision::PENDING; share.len()];
+        worker.poll(&mut burst, &mut decisions, Tick(0));
+        // Of one burst, the loop sends what is forwarded before what is answered.
+        let mut answers = Vec::new();
+        for (mbuf, decision) in burst.iter().zip(&decisions) {
+            let bytes = mbuf.bytes().to_vec();
+            match decision.verdict {
+                Verdict::Forward => outcome.sent.push(bytes),
+                Verdict::Pass(_) => outcome.passed.push(bytes),
+                Verdict::Drop(_) if decision.answered => answers.push(bytes),
+                Verdict::Drop(_) => outcome.dropped += 1,
+            }
+        }
+        outcome.sent.append(&mut answers);
+    }
+    assert!(!outcome.passed.is_empty() && outcome.dropped > 0);
+    outcome
+}

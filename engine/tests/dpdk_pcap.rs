@@ -1,0 +1,74 @@
+//! `net_pcap`: a capture through the poll loop on a DPDK port leaves as the same frames do from heap memory.
+#![cfg(feature = "dpdk")]
+
+mod appliance;
+
+use std::fs;
+use std::thread;
+
+use appliance::{Outcome, expected, frames, snapshot, worker};
+use guideway_dataplane::frame::Frame;
+use guideway_engine::capture::CaptureReader;
+use guideway_engine::clock::Clock;
+use guideway_engine::counters::counters;
+use guideway_engine::driver::PortId;
+use guideway_engine::driver::dpdk::{Device, Eal, EalOptions, Lcore, Memory, MempoolOptions, PortOptions};
+use guideway_engine::host_path::host_path;
+use guideway_engine::poll_loop::{PollLoop, WorkerPort};
+use guideway_engine::publish::Publisher;
+use pcap_fixtures::capture::capture;
+
+#[test]
+fn a_capture_leaves_a_dpdk_port_as_it_leaves_heap_memory() {
+    // A frame longer than an mbuf comes in several segments, and is refused.
+    let jumbo = vec![0; 4000];
+    let frames = frames();
+    let directory = std::env::temp_dir().join(format!("guideway-dpdk-pcap-{}", std::process::id()));
+    fs::create_dir_all(&directory).unwrap();
+    let (input, output) = (directory.join("in.pcap"), directory.join("out.pcap"));
+    let all = frames.iter().chain([&jumbo]).map(|frame| (0, frame.as_slice()));
+    fs::write(&input, capture(all)).unwrap();
+
+    let device: Device =
+        format!("net_pcap0,rx_pcap={},tx_pcap={}", input.display(), output.display()).parse().unwrap();
+    let options = EalOptions {
+        memory: Memory::NoHuge { mebibytes: 64 },
+        devices: vec![device.clone()],
+        ..EalOptions::default()
+    };
+    let eal = Eal::init(&options).unwrap();
+    let pool = eal.mempool("frames", &MempoolOptions { mbufs: 1023, ..MempoolOptions::default() }).unwrap();
+    let (port, mut queues) = eal.open(&device, &PortOptions::default(), pool).unwrap();
+    let pair = queues.pop().expect("one queue pair was asked for");
+    let (link, mut host) = host_path(256);
+    let (writer, reader) = counters();
+    thread::scope(|scope| {
+        let running = eal.running();
+        scope.spawn(move || {
+            let lcore = Lcore::register(running, 0).unwrap();
+            let publisher = Publisher::new(snapshot());
+            let ports = vec![WorkerPort { queues: lcore.attach(pair), tx_port: PortId(0) }];
+            let mut poll_loop = PollLoop::new(worker(&publisher), ports, link, Clock::start(), writer);
+            while poll_loop.turn() > 0 {}
+        });
+    });
+    let counted = reader.read();
+    assert_eq!(counted.pipeline.offered, frames.len() as u64);
+    assert_eq!(counted.link.refused, 1);
+    let passed: Vec<Vec<u8>> =
+        std::iter::from_fn(|| host.receive()).map(|passed| passed.frame.bytes().to_vec()).collect();
+    assert_eq!(pool.available(), 1023);
+    assert_eq!(port.stats().sent, counted.link.sent);
+    // The capture is complete once the port is closed.
+    drop(port);
+
+    let written = fs::read(&output).unwrap();
+    let mut reader = CaptureReader::new(written.as_slice()).unwrap();
+    let mut sent = Vec::new();
+    while let Some(record) = reader.next_record().unwrap() {
+        sent.push(record.bytes.to_vec());
+    }
+    let dropped = (counted.pipeline.dropped_total() - counted.pipeline.icmp_errors_sent) as usize;
+    assert_eq!(Outcome { sent, passed, dropped }, expected(&frames));
+    fs::remove_dir_all(&directory).unwrap();
+}

@@ -1,0 +1,166 @@
+//! The poll loop on queues in memory: where each frame ends, what is counted, and what happens when it is too much.
+
+mod appliance;
+
+use std::sync::atomic::AtomicBool;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use appliance::{Outcome, expected, frames, snapshot, worker};
+use guideway_dataplane::frame::Frame;
+use guideway_dataplane::pipeline::BURST;
+use guideway_engine::clock::Clock;
+use guideway_engine::counters::{CountersReader, counters};
+use guideway_engine::driver::PortId;
+use guideway_engine::driver::loopback::{LoopbackQueues, Wire, loopback};
+use guideway_engine::host_path::{HostLink, host_path};
+use guideway_engine::mbuf::Mbuf;
+use guideway_engine::poll_loop::{PollLoop, WorkerPort};
+use guideway_engine::publish::Publisher;
+
+/// A loop over two ports in memory, with all that hangs on it.
+struct Bench {
+    poll_loop: PollLoop<LoopbackQueues<Mbuf>>,
+    wires: [Wire<Mbuf>; 2],
+    host: HostLink<Mbuf>,
+    counters: CountersReader,
+}
+
+/// `tx_ports` says for each port who sends what it receives.
+fn bench(descriptors: usize, host_frames: usize, tx_ports: [u8; 2]) -> Bench {
+    let publisher = Publisher::new(snapshot());
+    let [(first, first_wire), (second, second_wire)] = [loopback(descriptors), loopback(descriptors)];
+    let ports = vec![
+        WorkerPort { queues: first, tx_port: PortId(tx_ports[0]) },
+        WorkerPort { queues: second, tx_port: PortId(tx_ports[1]) },
+    ];
+    let (link, host) = host_path(host_frames);
+    let (writer, reader) = counters();
+    Bench {
+        poll_loop: PollLoop::new(worker(&publisher), ports, link, Clock::start(), writer),
+        wires: [first_wire, second_wire],
+        host,
+        counters: reader,
+    }
+}
+
+fn mbuf(bytes: &[u8]) -> Mbuf {
+    let mut mbuf = Mbuf::new();
+    mbuf.fill(bytes);
+    mbuf
+}
+
+fn receive_all(wire: &mut Wire<Mbuf>) -> Vec<Vec<u8>> {
+    std::iter::from_fn(|| wire.receive()).map(|mbuf| mbuf.bytes().to_vec()).collect()
+}
+
+fn receive_passed(host: &mut HostLink<Mbuf>) -> Vec<Vec<u8>> {
+    std::iter::from_fn(|| host.receive()).map(|passed| passed.frame.bytes().to_vec()).collect()
+}
+
+#[test]
+fn every_frame_ends_where_a_worker_alone_would_have_it_end() {
+    let frames = frames();
+    let mut bench = bench(256, 256, [0, 1]);
+    for frame in &frames {
+        bench.wires[0].send(mbuf(frame)).expect("256 descriptors");
+    }
+    while bench.poll_loop.turn() > 0 {}
+    let counted = bench.counters.read();
+    let outcome = Outcome {
+        sent: receive_all(&mut bench.wires[0]),
+        passed: receive_passed(&mut bench.host),
+        dropped: counted.pipeline.dropped_total() as usize - counted.pipeline.icmp_errors_sent as usize,
+    };
+    assert_eq!(outcome, expected(&frames));
+    assert_eq!(counted, bench.poll_loop.counters());
+    assert_eq!(counted.pipeline.offered, frames.len() as u64);
+    assert_eq!(counted.link.sent, outcome.sent.len() as u64);
+    assert!(receive_all(&mut bench.wires[1]).is_empty());
+}
+
+#[test]
+fn a_two_armed_appliance_forwards_to_the_other_port_and_answers_on_the_same() {
+    let frames = frames();
+    let mut bench = bench(256, 256, [1, 1]);
+    for frame in &frames {
+        bench.wires[0].send(mbuf(frame)).expect("256 descriptors");
+    }
+    while bench.poll_loop.turn() > 0 {}
+    let counted = bench.poll_loop.counters().pipeline;
+    assert!(counted.icmp_errors_sent > 0);
+    assert_eq!(receive_all(&mut bench.wires[0]).len() as u64, counted.icmp_errors_sent);
+    assert_eq!(receive_all(&mut bench.wires[1]).len() as u64, counted.forwarded);
+}
+
+#[test]
+fn what_finds_no_room_is_dropped_and_counted() {
+    let frames = frames();
+    let mut bench = bench(256, 1, [1, 1]);
+    for frame in frames.iter().cycle().take(256) {
+        bench.wires[0].send(mbuf(frame)).expect("256 descriptors");
+    }
+    while bench.poll_loop.turn() > 0 {}
+    for frame in frames.iter().cycle().take(256) {
+        bench.wires[0].send(mbuf(frame)).expect("256 descriptors");
+    }
+    while bench.poll_loop.turn() > 0 {}
+    let counted = bench.poll_loop.counters();
+    let forwarded = receive_all(&mut bench.wires[1]).len() as u64;
+    assert_eq!(forwarded, 256);
+    assert_eq!(counted.pipeline.forwarded, forwarded + counted.link.tx_full);
+    assert_eq!(counted.link.sent, forwarded + counted.pipeline.icmp_errors_sent);
+    assert_eq!(counted.pipeline.passed_total(), 1 + counted.link.host_full);
+}
+
+#[test]
+fn the_control_threads_frames_leave_by_the_port_that_it_names() {
+    let mut bench = bench(256, 64, [0, 1]);
+    for byte in 0..40 {
+        assert!(bench.host.send(PortId(byte % 2), mbuf(&[byte])));
+    }
+    assert!(bench.host.send(PortId(7), mbuf(&[0xff])), "a port that is none costs the frame alone");
+    bench.poll_loop.turn();
+    assert_eq!(bench.counters.read().link.sent, BURST as u64);
+    bench.poll_loop.turn();
+    for (port, wire) in bench.wires.iter_mut().enumerate() {
+        let sent = receive_all(wire);
+        assert!(sent.iter().map(|frame| frame[0]).eq((port as u8..40).step_by(2)), "{sent:?}");
+    }
+    assert_eq!(bench.counters.read().link.sent, 40);
+}
+
+#[test]
+fn a_running_loop_beats_shows_its_counters_and_stops_when_told() {
+    let stop = AtomicBool::new(false);
+    let (mut wires, readers) = thread::scope(|scope| {
+        let (report, reported) = std::sync::mpsc::channel();
+        let stop = &stop;
+        // A loop is made on the thread that runs it: its subscription to the snapshots stays there.
+        let running = scope.spawn(move || {
+            let Bench { mut poll_loop, wires, counters, .. } = bench(256, 256, [0, 1]);
+            report.send((wires, counters)).expect("the test waits for it");
+            poll_loop.run(stop);
+            poll_loop.counters()
+        });
+        let (mut wires, counters) = reported.recv().expect("the loop is made");
+        for frame in frames() {
+            wires[1].send(mbuf(&frame)).expect("256 descriptors");
+        }
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while counters.read().pipeline.offered < 160 && Instant::now() < deadline {
+            let counted = counters.read().pipeline;
+            let ends = counted.forwarded + counted.passed_total() + counted.dropped_total();
+            assert_eq!(counted.offered, ends, "a reader sees whole updates");
+        }
+        let beats = counters.heartbeat();
+        while counters.heartbeat() == beats && Instant::now() < deadline {}
+        assert!(counters.heartbeat() > beats);
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        let last = running.join().expect("no panic");
+        assert_eq!(counters.read(), last);
+        assert_eq!(last.pipeline.offered, 160);
+        (wires, counters)
+    });
+    assert_eq!(receive_all(&mut wires[1]).len() as u64, readers.read().link.sent);
+}
