@@ -152,6 +152,7 @@ fn snapshot() -> Snapshot {
     let backend = |handle: u8| {
         Some(Backend {
             generation: Generation(1),
+            serves: true,
             persistent_generation: Generation(1),
             drained: Tick::NEVER,
             idle_timeout_sec: 600,

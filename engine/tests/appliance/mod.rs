@@ -58,6 +58,7 @@ pub(crate) fn snapshot() -> Snapshot {
         };
         Some(Backend {
             generation: Generation(1),
+            serves: true,
             persistent_generation: Generation(1),
             drained: Tick::NEVER,
             idle_timeout_sec: 600,
