@@ -313,7 +313,12 @@ mod tests {
         let mut frame = Mbuf::new();
         frame.fill(&packet.build());
         let parsed = Packet::parse(frame.bytes()).unwrap();
-        snapshot.backend(draining).unwrap().delivery.deliver(&mut frame, &parsed).unwrap();
+        snapshot
+            .backend(draining)
+            .unwrap()
+            .delivery
+            .deliver(&mut frame, &parsed, parsed.flow.entropy())
+            .unwrap();
         assert_eq!(frame.bytes()[26..34], [192, 0, 2, 1, 10, 1, 0, 1], "the outer source and destination");
     }
 

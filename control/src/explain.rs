@@ -4,12 +4,12 @@ use std::net::IpAddr;
 
 use guideway_dataplane::affinity::Tuple;
 use guideway_dataplane::delivery::DeliveryMode;
-use guideway_dataplane::forwarding_rule::{RuleId, RuleMatch};
+use guideway_dataplane::forwarding_rule::RuleMatch;
 use guideway_dataplane::snapshot::Snapshot;
 use guideway_dataplane::verdict::{DropReason, PassReason};
 use serde::Serialize;
 
-use crate::config::{Config, ForwardingRule, Ports, RuleProtocol};
+use crate::config::{Config, ForwardingRule, Ports, Route, RuleProtocol};
 use crate::flow_text::FlowText;
 use crate::service::{BackendState, Pool, ServiceState, Services};
 
@@ -117,7 +117,10 @@ pub fn explain(flow: FlowText, config: &Config, services: &Services, snapshot: &
         RuleMatch::None => return passed(explanation, PassReason::NoForwardingRule),
     };
     let configured = &config.services[usize::from(service.0)];
-    explanation.forwarding_rule = Some(rule_step(config, rule, flow.dst.into(), &configured.name));
+    let routed = !matches!(snapshot.rules.lookup_vip(&flow), RuleMatch::Rule(..));
+    let route = routed.then(|| longest_route(config, flow.dst.into())).flatten();
+    explanation.forwarding_rule =
+        Some(rule_step(&config.rules[usize::from(rule.0)], route, &configured.name));
     if flow.src.is_martian_source() {
         return dropped(explanation, DropReason::MartianSource);
     }
@@ -162,13 +165,12 @@ fn dropped(explanation: Explanation, reason: DropReason) -> Explanation {
     Explanation { verdict: "drop", reason: Some(reason.as_str()), ..explanation }
 }
 
-fn rule_step(config: &Config, rule: RuleId, dst: IpAddr, service: &str) -> RuleStep {
-    let rule = &config.rules[usize::from(rule.0)];
-    let route = config
-        .routes
-        .iter()
-        .filter(|route| rule.address != dst && route.dest_range.contains(&dst))
-        .max_by_key(|route| route.dest_range.prefix_len());
+fn longest_route(config: &Config, dst: IpAddr) -> Option<&Route> {
+    let holding = config.routes.iter().filter(|route| route.dest_range.contains(&dst));
+    holding.max_by_key(|route| route.dest_range.prefix_len())
+}
+
+fn rule_step(rule: &ForwardingRule, route: Option<&Route>, service: &str) -> RuleStep {
     RuleStep {
         name: rule.name.clone(),
         matches: matches(rule),

@@ -118,6 +118,7 @@ fn network_and_fleet() {
         ("a prefix is not IPv4-mapped", "2001:db8:64::/64", "::ffff:10.0.0.0/104"),
         ("tunnels have one source prefix a family", "2001:db8:64::/64", "10.65.0.0/16"),
         ("tunnels have unicast sources", "10.64.0.0/16", "239.0.0.0/8"),
+        ("tunnel sources have room for entropy", "10.64.0.0/16", "10.64.0.0/25"),
         ("a seed has 32 digits", "000102030405060708090a0b0c0d0e0f", "0001"),
         ("a conntrack table has its least size", "max_entries = 1024", "max_entries = 1023"),
     ]));

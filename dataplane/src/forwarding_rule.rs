@@ -164,6 +164,17 @@ impl ForwardingRules {
 
     /// The rule that `flow` belongs to, or the rule behind its longest route.
     pub fn lookup(&self, flow: &Flow) -> RuleMatch {
+        match self.lookup_vip(flow) {
+            found @ RuleMatch::Rule(..) => found,
+            missed => match self.lookup_route(flow) {
+                RuleMatch::None => missed,
+                found => found,
+            },
+        }
+    }
+
+    /// The rule whose VIP, protocol and ports take `flow`.
+    pub fn lookup_vip(&self, flow: &Flow) -> RuleMatch {
         let mut outside = false;
         if let Some(vip) = self.vips.get(&flow.dst) {
             for candidates in vip.preference(flow) {
@@ -175,10 +186,7 @@ impl ForwardingRules {
                 }
             }
         }
-        match self.route(flow) {
-            RuleMatch::None if outside => RuleMatch::OutsideRegion,
-            found => found,
-        }
+        if outside { RuleMatch::OutsideRegion } else { RuleMatch::None }
     }
 
     /// Whether `address` is a VIP of any rule.
@@ -186,7 +194,7 @@ impl ForwardingRules {
         self.vips.contains_key(&address)
     }
 
-    fn route(&self, flow: &Flow) -> RuleMatch {
+    fn lookup_route(&self, flow: &Flow) -> RuleMatch {
         for (bits, networks) in &self.routes {
             // A length of 96 and more may be either family's; a shorter one is IPv6's alone.
             if *bits < 96 && flow.dst.is_ipv4() {

@@ -36,6 +36,8 @@ pub(super) const MIN_MTU: u32 = 576;
 pub(super) const MAX_MTU: u32 = 9_216;
 /// The smallest MTU of a path that carries IPv6 (RFC 8200, section 5).
 pub(super) const IPV6_MIN_MTU: u16 = 1_280;
+/// The fewest host bits of a tunnel source range: with less, outer addresses hardly differ.
+pub(super) const MIN_ENTROPY_BITS: u8 = 8;
 /// The smallest conntrack table.
 pub(super) const MIN_ENTRIES: u32 = 1 << 10;
 /// The largest conntrack table.

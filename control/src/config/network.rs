@@ -7,7 +7,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::field::{Field, Optional, elements};
 use super::file::{ConntrackFile, FleetFile, NetworkFile};
-use super::limits::{MAX_REGION_RANGES, limit};
+use super::limits::{MAX_REGION_RANGES, MIN_ENTROPY_BITS, limit};
 use super::report::Report;
 use super::value::{Integer, Mac, Seed};
 
@@ -127,6 +127,17 @@ fn tunnel_sources(ranges: &[Field<IpNet>], report: &mut Report) -> (Option<Ipv4N
         {
             let message = format!("`{prefix}` holds no source addresses");
             report.error(range.span(), message, "write a unicast prefix that the backends take tunnels from");
+        }
+        if let Some(prefix) = range.get()
+            && prefix.max_prefix_len() - prefix.prefix_len() < MIN_ENTROPY_BITS
+        {
+            let message = format!("`{prefix}` has no room for a flow's entropy");
+            let widest = prefix.max_prefix_len() - MIN_ENTROPY_BITS;
+            report.error(
+                range.span(),
+                message,
+                format!("write a prefix of at most {widest} bits, or leave it out"),
+            );
         }
         if let Some(earlier) = earlier {
             report.error_beside(

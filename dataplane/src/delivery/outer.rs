@@ -93,8 +93,7 @@ impl OuterHeader {
     }
 
     /// Fills `headers`, as long as the mode's overhead, for `inner`, the bytes of `packet` from its IP header on.
-    pub(super) fn write(&self, headers: &mut [u8], inner: &[u8], packet: &Packet) {
-        let entropy = packet.flow.entropy();
+    pub(super) fn write(&self, headers: &mut [u8], inner: &[u8], packet: &Packet, entropy: u32) {
         let inner_protocol = if packet.is_ipv4() { protocol::IPV4 } else { protocol::IPV6 };
         let ip_len = if self.is_ipv4() { ipv4::HEADER_LEN } else { ipv6::HEADER_LEN };
         let payload_len = (headers.len() - ip_len + inner.len()) as u16;
