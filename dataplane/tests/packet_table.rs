@@ -177,6 +177,21 @@ fn a_tunnel_without_headroom_leaves_the_packet_alone() {
 }
 
 #[test]
+fn an_icmp_error_takes_its_connections_path_through_the_tunnel() {
+    let mut appliance = Appliance::new();
+    let mut outer_src_port = |packet: Packet| {
+        let (decision, bytes) = process(&mut appliance, &packet.build(), HEADROOM);
+        assert_eq!(decision.verdict, Verdict::Forward);
+        bytes[34..36].to_vec()
+    };
+    let reply = Packet::between(&Gue4.vip(true), CLIENT_V4).tcp(80, 1025, tcp::ACK);
+    let router = Packet::between("198.51.100.254", &Gue4.vip(true));
+    let connection = outer_src_port(v4(Gue4).tcp(1025, 80, tcp::ACK));
+    assert_eq!(outer_src_port(router.packet_too_big(1400, &reply, 28)), connection);
+    assert_ne!(outer_src_port(v4(Gue4).tcp(1026, 80, tcp::ACK)), connection);
+}
+
+#[test]
 fn a_frame_that_ends_in_its_own_header_is_malformed() {
     let mut appliance = Appliance::new();
     for frame in [&[2; 13][..], &[]] {
