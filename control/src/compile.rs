@@ -265,33 +265,12 @@ mod tests {
     use guideway_engine::mbuf::Mbuf;
 
     use super::*;
+    use crate::sample::sample;
 
     fn config(network: &str, group: &str) -> Config {
-        let text = format!(
-            r#"
-            {network}
-            [[forwarding_rule]]
-            name = "rule"
-            ip_address = "203.0.113.10"
-            ip_protocol = "TCP"
-            all_ports = true
-            backend_service = "svc"
-            [[backend_service]]
-            name = "svc"
-            protocol = "TCP"
-            health_checks = ["hc"]
-            backends = [{{ group = "group" }}]
-            connection_draining = {{ draining_timeout_sec = 30 }}
-            [[backend_group]]
-            name = "group"
-            {group}
-            [[health_check]]
-            name = "hc"
-            type = "TCP"
-            port = 80
-            "#
-        );
-        Config::parse("test", &text).unwrap_or_else(|errors| panic!("{errors}"))
+        let service =
+            "backends = [{ group = \"group\" }]\nconnection_draining = { draining_timeout_sec = 30 }";
+        sample(network, service, &format!("[[backend_group]]\nname = \"group\"\n{group}"))
     }
 
     /// A reload takes the appliance's own address away while a backend drains behind a tunnel.

@@ -10,4 +10,6 @@ pub mod flow_text;
 pub mod handles;
 pub mod host_stack;
 pub mod replay;
+#[cfg(test)]
+mod sample;
 pub mod service;

@@ -313,6 +313,7 @@ fn rules(service: &BackendService) -> Rules {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sample::sample;
 
     /// A service with primaries `a` and `b` and failover backend `c`, but for the endpoints in `gone`.
     fn config(policy: &str, gone: &[&str]) -> Config {
@@ -324,36 +325,23 @@ mod tests {
                 String::new()
             }
         };
-        let text = format!(
+        let service = format!(
+            "backends = [{{ group = \"primary\" }}, {{ group = \"spare\", failover = true }}]\n{policy}"
+        );
+        let groups = format!(
             r#"
-            [[forwarding_rule]]
-            name = "rule"
-            ip_address = "203.0.113.10"
-            ip_protocol = "TCP"
-            all_ports = true
-            backend_service = "svc"
-            [[backend_service]]
-            name = "svc"
-            protocol = "TCP"
-            health_checks = ["hc"]
-            backends = [{{ group = "primary" }}, {{ group = "spare", failover = true }}]
-            {policy}
             [[backend_group]]
             name = "primary"
             endpoints = [{} {}]
             [[backend_group]]
             name = "spare"
             endpoints = [{}]
-            [[health_check]]
-            name = "hc"
-            type = "TCP"
-            port = 80
             "#,
             endpoint("a", 1),
             endpoint("b", 2),
             endpoint("c", 3),
         );
-        Config::parse("test", &text).unwrap_or_else(|errors| panic!("{errors}"))
+        sample("", &service, &groups)
     }
 
     fn started(policy: &str) -> Services {
