@@ -292,12 +292,7 @@ mod tests {
         let mut frame = Mbuf::new();
         frame.fill(&packet.build());
         let parsed = Packet::parse(frame.bytes()).unwrap();
-        snapshot
-            .backend(draining)
-            .unwrap()
-            .delivery
-            .deliver(&mut frame, &parsed, parsed.flow.entropy())
-            .unwrap();
+        snapshot.backend(draining).unwrap().delivery.deliver(&mut frame, &parsed, &parsed.flow).unwrap();
         assert_eq!(frame.bytes()[26..34], [192, 0, 2, 1, 10, 1, 0, 1], "the outer source and destination");
     }
 

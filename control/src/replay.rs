@@ -79,7 +79,9 @@ pub fn replay<R: Read>(
     let mut summary = Summary::default();
     let result = match Replay::new(config, events, workers, outputs) {
         Ok(mut replay) => {
-            let result = replay.run(capture, &mut summary).and_then(|()| replay.finish());
+            let result = replay.run(capture, &mut summary);
+            // What was decided before an error is written all the same; the first error is the one to tell.
+            let result = result.and(replay.finish());
             summary.conclude(&replay.compiler, &replay.lanes.iter().map(Lane::counters).collect::<Vec<_>>());
             result
         }
@@ -284,7 +286,51 @@ impl<'a> Line<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
     use guideway_dataplane::verdict::{DropReason, PassReason};
+
+    use super::*;
+    use crate::sample::sample;
+
+    /// Keeps what is written apart until it is flushed, as a buffer before a full disk does.
+    struct Unflushed {
+        buffer: Vec<u8>,
+        flushed: Rc<RefCell<Vec<u8>>>,
+    }
+
+    impl Write for Unflushed {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.buffer.write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.flushed.borrow_mut().append(&mut self.buffer);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_was_decided_before_a_capture_breaks_off_is_written() {
+        let mut capture = CaptureWriter::new(Vec::new()).unwrap();
+        for second in 0..2 {
+            capture.write(second * 1_000_000_000, &[0; 60], 60).unwrap();
+        }
+        let mut capture = capture.finish().unwrap();
+        capture.pop();
+        let flushed = Rc::new(RefCell::new(Vec::new()));
+        let unflushed = Unflushed { buffer: Vec::new(), flushed: Rc::clone(&flushed) };
+        let outputs = Outputs { decisions: Some(Box::new(unflushed)), frames: None };
+        let group = "[[backend_group]]\nname = \"group\"\nendpoints = []";
+        let config = sample("", "backends = [{ group = \"group\" }]", group);
+        let capture = CaptureReader::new(&capture[..]).unwrap();
+        let (summary, result) = replay(config, Events::default(), capture, 1, outputs);
+        assert!(matches!(result, Err(ReplayError::Capture(_))));
+        assert_eq!(summary.packets, 1);
+        let line = "{\"frame\":1,\"verdict\":\"pass\",\"reason\":\"not_ip\"}\n";
+        assert_eq!(String::from_utf8_lossy(&flushed.borrow()), line);
+    }
 
     #[test]
     fn every_reason_is_documented() {

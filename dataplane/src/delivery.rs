@@ -4,6 +4,7 @@
 mod outer;
 
 use crate::address::{Address, Prefix};
+use crate::flow::Flow;
 use crate::frame::Frame;
 use crate::packet::Packet;
 use crate::verdict::DropReason;
@@ -102,7 +103,7 @@ impl Delivery {
 
     /// Makes `frame`, which holds `packet`, into the frame that the backend gets. The TTL goes down by one.
     ///
-    /// `entropy` tells the flow apart in outer headers: that of the connection, also where an ICMP error follows it.
+    /// `flow` is told apart from others in outer headers: the connection's, also where an ICMP error follows it.
     ///
     /// # Errors
     /// `NoHeadroom`, with the frame unchanged.
@@ -110,7 +111,7 @@ impl Delivery {
         &self,
         frame: &mut F,
         packet: &Packet,
-        entropy: u32,
+        flow: &Flow,
     ) -> Result<Delivered, DropReason> {
         let l3 = usize::from(packet.l3_offset);
         if let Some(outer) = &self.outer {
@@ -123,7 +124,7 @@ impl Delivery {
             bytes.copy_within(self.overhead..self.overhead + l3, 0);
             let (headers, inner) = bytes[l3..].split_at_mut(self.overhead);
             decrement_ttl(inner, packet.is_ipv4());
-            outer.write(headers, inner, packet, entropy);
+            outer.write(headers, inner, packet, flow.entropy());
             if outer.is_ipv4() != packet.is_ipv4() {
                 let ethertype: u16 = if outer.is_ipv4() { 0x0800 } else { 0x86dd };
                 bytes[l3 - 2..l3].copy_from_slice(&ethertype.to_be_bytes());

@@ -307,7 +307,7 @@ impl Pipeline {
             }
             return;
         }
-        match backend.delivery.deliver(frame, packet, candidate.flow.entropy()) {
+        match backend.delivery.deliver(frame, packet, &candidate.flow) {
             Ok(delivered) => self.counters.exceeding_mtu += u64::from(delivered.exceeds_mtu),
             Err(reason) => decision.verdict = Verdict::Drop(reason),
         }
