@@ -9,18 +9,21 @@ use guideway_dataplane::address::{Address, Prefix};
 use guideway_dataplane::affinity::{AffinityPolicy, LoadBalancingScheme};
 use guideway_dataplane::backend::BackendHandle;
 use guideway_dataplane::delivery::{Delivery, DeliveryMode, Tunnel};
+use guideway_dataplane::egress::Egress;
 use guideway_dataplane::forwarding_rule::{
     ForwardingRule, ForwardingRules, Route, RuleId, RulePorts, RuleProtocol, ServiceId,
 };
 use guideway_dataplane::maglev::{LookupTable, Weighted};
 use guideway_dataplane::seed::Seed;
 use guideway_dataplane::snapshot::{Backend, Eligible, OwnAddresses, Service, Snapshot};
+use guideway_dataplane::tally::Tallies;
 use guideway_dataplane::time::Tick;
 use guideway_dataplane::wire::ethernet::MacAddress;
 use ipnet::IpNet;
 
 use crate::config::{BackendService, Config, Network, Ports, RuleProtocol as ConfiguredProtocol};
 use crate::service::{BackendState, ServiceState, Services};
+use crate::ways::Ways;
 
 /// Makes snapshots, and keeps what the last one can lend to the next: a change recompiles only what it touches.
 #[derive(Debug, Default)]
@@ -28,6 +31,7 @@ pub struct Compiler {
     generation: u64,
     rules: Arc<ForwardingRules>,
     eligible: HashMap<String, (Ingredients, Arc<Eligible>)>,
+    tallies: Arc<Tallies>,
 }
 
 /// All that a lookup table and its backends depend on.
@@ -44,8 +48,13 @@ impl Compiler {
         self.eligible.retain(|name, _| config.services.iter().any(|service| service.name == *name));
     }
 
-    /// The snapshot of `config` and `services`.
-    pub fn compile(&mut self, config: &Config, services: &Services) -> Snapshot {
+    /// Has workers count in `tallies` from the next snapshot on; their numbering is that of its rules and backends.
+    pub fn count_in(&mut self, tallies: Arc<Tallies>) {
+        self.tallies = tallies;
+    }
+
+    /// The snapshot of `config` and `services`, whose backends are reached by `ways`.
+    pub fn compile(&mut self, config: &Config, services: &Services, ways: &impl Ways) -> Snapshot {
         self.generation += 1;
         let seed = Seed::new(config.fleet.seed);
         let mut backends: Vec<Option<Backend>> = vec![None; services.handles().len()];
@@ -56,7 +65,7 @@ impl Compiler {
             for backend in state.backends() {
                 let serves = backend.healthy || eligible.backends.contains(&backend.handle);
                 backends[backend.handle.0 as usize] =
-                    Some(compile_backend(service, state, services, backend, serves));
+                    Some(compile_backend(service, state, services, backend, serves, ways));
             }
             let policy = AffinityPolicy::new(
                 service.scheme,
@@ -74,6 +83,7 @@ impl Compiler {
             seed,
             own: own_addresses(&config.network),
             icmp_errors_per_sec: config.network.icmp_errors_per_sec,
+            tallies: Arc::clone(&self.tallies),
         }
     }
 
@@ -196,6 +206,7 @@ fn compile_backend(
     services: &Services,
     backend: &BackendState,
     serves: bool,
+    ways: &impl Ways,
 ) -> Backend {
     let generations = services.handles().generations(backend.handle);
     Backend {
@@ -206,7 +217,7 @@ fn compile_backend(
             .removed_at
             .map_or(Tick::NEVER, |removed| drained(removed + state.draining_timeout())),
         idle_timeout_sec: service.idle_timeout_sec,
-        delivery: delivery(backend),
+        delivery: delivery(backend, ways),
     }
 }
 
@@ -216,16 +227,18 @@ fn drained(deadline: Duration) -> Tick {
     Tick::from_secs(deadline.as_secs() + started)
 }
 
-fn delivery(backend: &BackendState) -> Delivery {
+fn delivery(backend: &BackendState, ways: &impl Ways) -> Delivery {
     let network = &backend.network;
-    let own = network.mac_address.map(MacAddress);
     let address = Address::from(backend.endpoint.address);
-    let explicit = backend.endpoint.mac_address.map(MacAddress);
+    let way = ways.way(address);
+    let egress = Egress {
+        port: way.port,
+        source: network.mac_address.map(MacAddress).or(way.source),
+        next_hop: backend.next_hop_mac().map(MacAddress).or(way.next_hop),
+    };
     if backend.delivery == DeliveryMode::L2 {
-        return Delivery::l2(explicit.unwrap_or_else(|| stand_in(address)), own, backend.mtu);
+        return Delivery::l2(egress, backend.mtu);
     }
-    let gateway = network.gateway_mac_address.map(MacAddress);
-    let next_hop = explicit.or(gateway).unwrap_or_else(|| stand_in(address));
     let (source, source_range) = if address.is_ipv4() {
         (network.ipv4_address.map(IpAddr::V4), network.tunnel_source_ipv4.map(IpNet::V4))
     } else {
@@ -237,14 +250,7 @@ fn delivery(backend: &BackendState) -> Delivery {
         source: source.map_or(Address(0), Address::from),
         source_range: source_range.map(prefix),
     };
-    Delivery::tunnel(backend.delivery, &tunnel, next_hop, own, backend.mtu)
-}
-
-/// The MAC address that stands for a neighbour which nobody can be asked for, as in a replay: 02:00 and the last
-/// four bytes of its IP address.
-fn stand_in(address: Address) -> MacAddress {
-    let [a, b, c, d] = address.v4_bytes();
-    MacAddress([0x02, 0x00, a, b, c, d])
+    Delivery::tunnel(backend.delivery, &tunnel, egress, backend.mtu)
 }
 
 fn own_addresses(network: &Network) -> OwnAddresses {
@@ -266,6 +272,7 @@ mod tests {
 
     use super::*;
     use crate::sample::sample;
+    use crate::ways::StandIns;
 
     fn config(network: &str, group: &str) -> Config {
         let service =
@@ -285,7 +292,7 @@ mod tests {
         services.configure(&before, Duration::ZERO, true);
         let draining = services.get("svc").unwrap().configured().next().unwrap().handle;
         services.configure(&after, Duration::from_secs(1), true);
-        let snapshot = Compiler::default().compile(&after, &services);
+        let snapshot = Compiler::default().compile(&after, &services, &StandIns);
 
         let packet =
             pcap_fixtures::packet::Packet::between("198.51.100.7", "203.0.113.10").tcp(40_000, 443, 0x10);
@@ -303,9 +310,9 @@ mod tests {
         services.configure(&config, Duration::ZERO, true);
         let mut compiler = Compiler::default();
         compiler.take_rules(&config);
-        let first = compiler.compile(&config, &services);
+        let first = compiler.compile(&config, &services, &StandIns);
         services.set_weight("svc", "a", 7).unwrap();
-        let second = compiler.compile(&config, &services);
+        let second = compiler.compile(&config, &services, &StandIns);
         assert!(Arc::ptr_eq(&first.rules, &second.rules));
         assert!(
             Arc::ptr_eq(&first.services[0].eligible, &second.services[0].eligible),

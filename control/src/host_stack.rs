@@ -38,10 +38,11 @@ mod token_bucket;
 use std::time::Duration;
 
 use guideway_dataplane::address::Address;
+use guideway_dataplane::egress::PortId;
 use guideway_dataplane::wire::ethernet::MacAddress;
 
 pub use counters::{Counters, FrameKind};
-pub use link::{HostAddress, Link, LinkId, NextHop, PortId, VlanId};
+pub use link::{HostAddress, Link, LinkId, NextHop, VlanId};
 pub use neighbours::{MAX_NEIGHBOURS, NeighbourEvent, REACHABLE_TIME, TooManyNeighbours};
 pub use outgoing::{MAX_QUEUED_BYTES, Outgoing};
 pub use own_addresses::{Answers, NotAnswered, Vip};

@@ -13,3 +13,4 @@ pub mod replay;
 #[cfg(test)]
 mod sample;
 pub mod service;
+pub mod ways;

@@ -30,6 +30,7 @@ use crate::config::{Config, MAX_IDLE_TIMEOUT_SEC};
 use crate::directory::Directory;
 use crate::events::{Change, Event, Events};
 use crate::service::Services;
+use crate::ways::StandIns;
 
 use lane::{Job, Lane};
 pub use summary::Summary;
@@ -115,7 +116,7 @@ impl Replay {
         let mut compiler = Compiler::default();
         compiler.take_rules(&config);
         let directory = Directory::new(&config, &services);
-        let publisher = Publisher::new(compiler.compile(&config, &services));
+        let publisher = Publisher::new(compiler.compile(&config, &services, &StandIns));
         let lane = |_| Lane::start(publisher.feed(), Arc::clone(&table), hasher.clone());
         let lanes = (0..workers.max(1)).map(lane).collect();
         let events = events.events.into_iter().peekable();
@@ -198,7 +199,7 @@ impl Replay {
             }
         }
         self.directory = Directory::new(&self.config, &self.services);
-        self.publisher.publish(self.compiler.compile(&self.config, &self.services));
+        self.publisher.publish(self.compiler.compile(&self.config, &self.services, &StandIns));
     }
 
     /// Has the workers decide the chunk, and writes the results in the order of the capture.

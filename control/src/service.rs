@@ -11,7 +11,7 @@ use guideway_dataplane::affinity::ServiceKey;
 use guideway_dataplane::backend::BackendHandle;
 use guideway_dataplane::delivery::DeliveryMode;
 
-use crate::config::{BackendService, Config, Endpoint, Network};
+use crate::config::{BackendService, Config, Endpoint, MacAddress, Network};
 use crate::eligible::{Candidate, Rules, eligible};
 use crate::handles::Handles;
 
@@ -301,6 +301,13 @@ impl ServiceState {
 }
 
 impl BackendState {
+    /// The next hop's MAC address where the configuration names it: the endpoint's own, or that of the gateway of
+    /// tunnels.
+    pub fn next_hop_mac(&self) -> Option<MacAddress> {
+        let gateway = || self.network.gateway_mac_address.filter(|_| self.delivery != DeliveryMode::L2);
+        self.endpoint.mac_address.or_else(gateway)
+    }
+
     fn candidate(&self) -> Candidate {
         Candidate { healthy: self.healthy, weight: self.weight, failover: self.failover }
     }

@@ -4,11 +4,12 @@
 mod outer;
 
 use crate::address::{Address, Prefix};
+use crate::egress::{Egress, PortId};
 use crate::flow::Flow;
 use crate::frame::Frame;
 use crate::packet::Packet;
 use crate::verdict::DropReason;
-use crate::wire::ethernet::{self, MacAddress};
+use crate::wire::ethernet;
 use crate::wire::ipv4::Ipv4Header;
 use crate::wire::ipv6::Ipv6Header;
 
@@ -57,8 +58,7 @@ pub struct Tunnel {
 /// How to deliver to one backend, worked out when its snapshot is made.
 #[derive(Clone, Debug)]
 pub struct Delivery {
-    next_hop: MacAddress,
-    own: Option<MacAddress>,
+    egress: Egress,
     mtu: usize,
     overhead: usize,
     outer: Option<OuterHeader>,
@@ -72,22 +72,20 @@ pub struct Delivered {
 }
 
 impl Delivery {
-    /// Rewrites the frame's addresses to `next_hop`, and to `own`; without `own` the frame leaves from the address
-    /// that it came to.
-    pub fn l2(next_hop: MacAddress, own: Option<MacAddress>, mtu: u16) -> Self {
-        Self { next_hop, own, mtu: usize::from(mtu), overhead: 0, outer: None }
+    /// Rewrites the frame's link-layer addresses to those of `egress`.
+    pub fn l2(egress: Egress, mtu: u16) -> Self {
+        Self { egress, mtu: usize::from(mtu), overhead: 0, outer: None }
     }
 
-    /// Puts an outer header before the packet, and sends the frame to `next_hop`.
-    pub fn tunnel(
-        mode: DeliveryMode,
-        tunnel: &Tunnel,
-        next_hop: MacAddress,
-        own: Option<MacAddress>,
-        mtu: u16,
-    ) -> Self {
+    /// Puts an outer header before the packet, and sends the frame on its way by `egress`.
+    pub fn tunnel(mode: DeliveryMode, tunnel: &Tunnel, egress: Egress, mtu: u16) -> Self {
         let overhead = mode.overhead(tunnel.endpoint.is_ipv4());
-        Self { next_hop, own, mtu: usize::from(mtu), overhead, outer: OuterHeader::new(mode, tunnel) }
+        Self { egress, mtu: usize::from(mtu), overhead, outer: OuterHeader::new(mode, tunnel) }
+    }
+
+    /// The port that sends what is delivered.
+    pub fn port(&self) -> PortId {
+        self.egress.port
     }
 
     /// The largest packet that fits the path once the outer header is before it.
@@ -106,13 +104,14 @@ impl Delivery {
     /// `flow` is told apart from others in outer headers: the connection's, also where an ICMP error follows it.
     ///
     /// # Errors
-    /// `NoHeadroom`, with the frame unchanged.
+    /// `NextHopUnresolved` and `NoHeadroom`, with the frame unchanged.
     pub fn deliver<F: Frame>(
         &self,
         frame: &mut F,
         packet: &Packet,
         flow: &Flow,
     ) -> Result<Delivered, DropReason> {
+        let Some(next_hop) = self.egress.next_hop else { return Err(DropReason::NextHopUnresolved) };
         let l3 = usize::from(packet.l3_offset);
         if let Some(outer) = &self.outer {
             if !frame.prepend(self.overhead) {
@@ -133,8 +132,8 @@ impl Delivery {
             decrement_ttl(&mut frame.bytes_mut()[l3..], packet.is_ipv4());
         }
         let bytes = frame.bytes_mut();
-        let own = self.own.unwrap_or_else(|| ethernet::destination(bytes));
-        ethernet::set_addresses(bytes, self.next_hop, own);
+        let source = self.egress.source.unwrap_or_else(|| ethernet::destination(bytes));
+        ethernet::set_addresses(bytes, next_hop, source);
         Ok(Delivered { exceeds_mtu: packet.l3_len as usize > self.inner_mtu() })
     }
 }

@@ -9,8 +9,8 @@
 //! 3. The service's [`affinity`] says which parts of the flow name its connection and which choose its backend.
 //! 4. [`conntrack`] knows the connection's [`backend`], or its selection hash, keyed by the fleet's [`seed`], falls on a
 //!    slot of the lookup table ([`maglev`]).
-//! 5. [`delivery`] makes the frame into what the backend gets.
-//! 6. A [`verdict`] is what became of it; [`counters`] count each packet once.
+//! 5. [`delivery`] makes the frame into what the backend gets, and [`egress`] says by which port it leaves.
+//! 6. A [`verdict`] is what became of it; [`counters`] count each packet once, and each rule and backend has its [`tally`].
 //!
 //! All that a packet is decided by is in one immutable [`snapshot`], the conntrack table, and the [`time`] of its burst.
 
@@ -20,6 +20,7 @@ pub mod backend;
 pub mod conntrack;
 pub mod counters;
 pub mod delivery;
+pub mod egress;
 pub mod flow;
 pub mod forwarding_rule;
 pub mod frame;
@@ -31,6 +32,7 @@ mod prefetch;
 mod primitive;
 pub mod seed;
 pub mod snapshot;
+pub mod tally;
 pub mod time;
 pub mod verdict;
 pub mod wire;

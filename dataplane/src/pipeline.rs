@@ -11,6 +11,7 @@ use crate::affinity::TrackingHasher;
 use crate::backend::BackendHandle;
 use crate::conntrack::{ConntrackTable, Entry, Inserted, TrackingKey};
 use crate::counters::Counters;
+use crate::egress::PortId;
 use crate::flow::Flow;
 use crate::forwarding_rule::{RuleId, RuleMatch, ServiceId};
 use crate::frame::Frame;
@@ -35,6 +36,8 @@ pub struct Decision {
     pub backend: Option<BackendHandle>,
     /// How the backend was found.
     pub tracking: Tracking,
+    /// The port that sends it, where it is forwarded.
+    pub egress: PortId,
     /// The frame now holds an ICMP error to be sent back where it came from.
     pub answered: bool,
 }
@@ -68,6 +71,7 @@ impl Decision {
         rule: None,
         backend: None,
         tracking: Tracking::Off,
+        egress: PortId(0),
         answered: false,
     };
 
@@ -308,7 +312,10 @@ impl Pipeline {
             return;
         }
         match backend.delivery.deliver(frame, packet, &candidate.flow) {
-            Ok(delivered) => self.counters.exceeding_mtu += u64::from(delivered.exceeds_mtu),
+            Ok(delivered) => {
+                decision.egress = backend.delivery.port();
+                self.counters.exceeding_mtu += u64::from(delivered.exceeds_mtu);
+            }
             Err(reason) => decision.verdict = Verdict::Drop(reason),
         }
     }

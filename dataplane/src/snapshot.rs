@@ -14,6 +14,7 @@ use crate::flow::Flow;
 use crate::forwarding_rule::{ForwardingRules, ServiceId};
 use crate::maglev::LookupTable;
 use crate::seed::Seed;
+use crate::tally::Tallies;
 use crate::time::Tick;
 
 /// The forwarding state at one moment.
@@ -33,6 +34,8 @@ pub struct Snapshot {
     pub own: OwnAddresses,
     /// How many ICMP errors a worker may send in a second.
     pub icmp_errors_per_sec: u32,
+    /// Where workers count what goes through each rule and to each backend.
+    pub tallies: Arc<Tallies>,
 }
 
 /// The appliance's own addresses.
@@ -165,6 +168,7 @@ impl Backend {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::egress::Egress;
     use crate::wire::ethernet::MacAddress;
 
     /// A primary that failed serves as a last resort, stops when the service drops its traffic instead, and recovers.
@@ -177,7 +181,7 @@ mod tests {
                 persistent_generation: Generation(3),
                 drained: Tick::NEVER,
                 idle_timeout_sec: 600,
-                delivery: Delivery::l2(MacAddress::default(), None, 1500),
+                delivery: Delivery::l2(Egress::to(MacAddress::default()), 1500),
             })]),
             ..Snapshot::default()
         };

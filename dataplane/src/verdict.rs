@@ -66,6 +66,8 @@ reasons! {
         TtlExpired = "ttl_expired",
         /// No backend may have it.
         NoEligibleBackend = "no_eligible_backend",
+        /// Nobody has answered for the backend's address, or for the router's on the way to it.
+        NextHopUnresolved = "next_hop_unresolved",
         /// It doesn't fit the path to its backend and must not be fragmented.
         PacketTooBig = "packet_too_big",
         /// The frame's memory has no room before it for an outer header.

@@ -9,9 +9,13 @@ use appliance::{
     Appliance, BACKEND_V4, BACKEND_V6, Behind, ICMP_ERRORS_PER_SEC, Memory, NEXT_HOP, OWN_V4, OWN_V6,
 };
 use etherparse::{Icmpv4Type, Icmpv6Type, NetSlice, SlicedPacket, TransportSlice, icmpv4, icmpv6, ip_number};
+use guideway_dataplane::address::Address;
+use guideway_dataplane::delivery::{Delivery, DeliveryMode, Tunnel};
+use guideway_dataplane::egress::Egress;
 use guideway_dataplane::frame::{Frame, HEADROOM};
 use guideway_dataplane::pipeline::{Decision, Tracking};
 use guideway_dataplane::verdict::{DropReason, PassReason, Verdict};
+use guideway_dataplane::wire::ethernet::MacAddress;
 use pcap_fixtures::packet::{Packet, tcp};
 
 use Behind::{Gre4, Gre6, Gue4, Gue6, Ipip4, Ipip6, L2, Nobody, RegionOnly, Spread};
@@ -138,11 +142,14 @@ fn process(appliance: &mut Appliance, frame: &[u8], headroom: usize) -> (Decisio
     (decisions[0], frames[0].bytes().to_vec())
 }
 
+/// Reasons that have a test of their own, outside the table.
+const BY_THEMSELVES: [DropReason; 3] =
+    [DropReason::NoHeadroom, DropReason::MalformedEthernet, DropReason::NextHopUnresolved];
+
 #[test]
 fn every_packet_of_the_table_ends_as_it_says() {
     let mut appliance = Appliance::new();
-    let mut seen =
-        BTreeSet::from([DropReason::NoHeadroom, DropReason::MalformedEthernet].map(DropReason::as_str));
+    let mut seen = BTreeSet::from(BY_THEMSELVES.map(DropReason::as_str));
     for (claim, packet, verdict, out) in rows() {
         let frame = packet.build();
         let (decision, bytes) = process(&mut appliance, &frame, HEADROOM);
@@ -161,7 +168,25 @@ fn every_packet_of_the_table_ends_as_it_says() {
     }
     let all = DropReason::ALL.iter().map(|reason| reason.as_str());
     let all: BTreeSet<&str> = all.chain(PassReason::ALL.iter().map(|reason| reason.as_str())).collect();
-    assert_eq!(seen, all, "every reason, with the two of the tests below");
+    assert_eq!(seen, all, "every reason, with those of the tests below");
+}
+
+#[test]
+fn a_packet_whose_next_hop_is_unknown_is_dropped_untouched() {
+    let way = Egress { next_hop: None, ..Egress::to(MacAddress::default()) };
+    let tunnel = Tunnel {
+        endpoint: Address::v4([10, 1, 0, 7]),
+        source: Address::v4([192, 0, 2, 1]),
+        source_range: None,
+    };
+    for delivery in [Delivery::l2(way, 1500), Delivery::tunnel(DeliveryMode::Ipip, &tunnel, way, 1500)] {
+        let bytes = v4(L2).udp(1025, 80).build();
+        let packet = guideway_dataplane::packet::Packet::parse(&bytes).expect("a whole packet");
+        let mut frame = Memory::new(&bytes, HEADROOM);
+        let delivered = delivery.deliver(&mut frame, &packet, &packet.flow);
+        assert_eq!(delivered, Err(DropReason::NextHopUnresolved));
+        assert_eq!(frame.bytes(), bytes);
+    }
 }
 
 #[test]

@@ -19,6 +19,7 @@ use guideway_dataplane::affinity::{
 use guideway_dataplane::backend::{BackendHandle, Generation};
 use guideway_dataplane::conntrack::ConntrackTable;
 use guideway_dataplane::delivery::Delivery;
+use guideway_dataplane::egress::{Egress, PortId};
 use guideway_dataplane::forwarding_rule::{
     ForwardingRule, ForwardingRules, RulePorts, RuleProtocol, ServiceId,
 };
@@ -32,9 +33,9 @@ use guideway_engine::counters::counters;
 use guideway_engine::driver::dpdk::{
     Device, Eal, EalOptions, Lcore, LiveQueues, Memory, MempoolOptions, PortOptions,
 };
-use guideway_engine::driver::{Burst, PortId, QueuePair as _};
+use guideway_engine::driver::{Burst, QueuePair as _};
 use guideway_engine::host_path::host_path;
-use guideway_engine::poll_loop::{PollLoop, WorkerPort};
+use guideway_engine::poll_loop::PollLoop;
 use guideway_engine::publish::Publisher;
 use guideway_engine::worker::Worker;
 use pcap_fixtures::capture::capture;
@@ -108,7 +109,7 @@ fn decided(live: Vec<LiveQueues>, duration: Duration) {
     let publisher = Publisher::new(snapshot());
     let table = Arc::new(ConntrackTable::with_capacity(1_000_000).expect("24 MB"));
     let worker = Worker::new(publisher.feed().subscribe(), table, TrackingHasher::new([1, 2, 3, 4]));
-    let ports = live.into_iter().map(|queues| WorkerPort { queues, tx_port: PortId(1) }).collect();
+    let ports = live;
     let (link, _) = host_path(64);
     let (writer, _) = counters();
     let mut poll_loop = PollLoop::new(worker, ports, link, Clock::start(), writer);
@@ -156,7 +157,10 @@ fn snapshot() -> Snapshot {
             persistent_generation: Generation(1),
             drained: Tick::NEVER,
             idle_timeout_sec: 600,
-            delivery: Delivery::l2(MacAddress([2, 0, 0, 0, 1, handle]), None, 1500),
+            delivery: Delivery::l2(
+                Egress { port: PortId(1), ..Egress::to(MacAddress([2, 0, 0, 0, 1, handle])) },
+                1500,
+            ),
         })
     };
     let service = Service {

@@ -12,10 +12,6 @@ pub mod steering;
 /// Frames that are received, decided or sent together, in place: no burst allocates.
 pub type Burst<F> = ArrayVec<F, BURST>;
 
-/// A port's place in the configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PortId(pub u8);
-
 /// One worker's queues of one port: one to receive from, one to send to.
 ///
 /// Whoever has it by `&mut` is the only one to poll it, which is what drivers rely on.

@@ -8,7 +8,7 @@ use std::fmt;
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use crate::driver::PortId;
+use guideway_dataplane::egress::PortId;
 
 /// A frame, and the port that it came in by or is to leave by.
 #[derive(Debug)]

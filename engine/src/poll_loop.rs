@@ -1,7 +1,7 @@
 //! A worker's poll loop: receive, decide, send, from start to stop.
 //!
 //! ```text
-//! every port:  rx burst → Worker::poll → forwarded         → tx burst on the port's tx port
+//! every port:  rx burst → Worker::poll → forwarded         → tx burst on the backend's port
 //!                                      → answered          → tx burst on the port that it came by
 //!                                      → passed            → the control thread
 //!                                      → dropped           → its pool
@@ -13,12 +13,13 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use guideway_dataplane::egress::PortId;
 use guideway_dataplane::pipeline::{BURST, Decision};
 use guideway_dataplane::verdict::Verdict;
 
 use crate::clock::{Clock, CoarseClock};
 use crate::counters::{CountersWriter, LinkCounters, WorkerCounters};
-use crate::driver::{Burst, PortId, QueuePair};
+use crate::driver::{Burst, QueuePair};
 use crate::host_path::WorkerLink;
 use crate::worker::Worker;
 
@@ -32,19 +33,11 @@ const POLLS_PER_PUBLICATION: u32 = 16;
 /// After how many polls the counters are shown in any case: frames that the driver refuses make no poll busy.
 const TURNS_PER_PUBLICATION: u64 = 1 << 16;
 
-/// A port as one worker sees it.
-#[derive(Debug)]
-pub struct WorkerPort<Q> {
-    /// The worker's own queues of it.
-    pub queues: Q,
-    /// The port that sends what was received here: the same one, or the other arm.
-    pub tx_port: PortId,
-}
-
 /// A worker with its queues of every port.
 pub struct PollLoop<Q: QueuePair> {
     worker: Worker,
-    ports: Box<[WorkerPort<Q>]>,
+    /// By [`PortId`]: the worker's own queues of each port.
+    ports: Box<[Q]>,
     host: WorkerLink<Q::Frame>,
     clock: CoarseClock,
     counters: CountersWriter,
@@ -52,26 +45,24 @@ pub struct PollLoop<Q: QueuePair> {
     turns: u64,
     unpublished: u32,
     received: Burst<Q::Frame>,
-    forwarded: Burst<Q::Frame>,
+    /// By [`PortId`]: what is to leave there.
+    forwarded: Box<[Burst<Q::Frame>]>,
     answered: Burst<Q::Frame>,
     decisions: [Decision; BURST],
 }
 
 impl<Q: QueuePair> PollLoop<Q> {
-    /// A loop over `ports`, each at the place that its [`PortId`] names.
-    ///
-    /// # Panics
-    /// Where a `tx_port` is none of `ports`.
+    /// A loop over `ports`, the worker's own queues of each, at the places that their [`PortId`]s name.
     pub fn new(
         worker: Worker,
-        ports: Vec<WorkerPort<Q>>,
+        ports: Vec<Q>,
         host: WorkerLink<Q::Frame>,
         clock: Clock,
         counters: CountersWriter,
     ) -> Self {
-        assert!(ports.iter().all(|port| usize::from(port.tx_port.0) < ports.len()));
         Self {
             worker,
+            forwarded: ports.iter().map(|_| Burst::new()).collect(),
             ports: ports.into_boxed_slice(),
             host,
             clock: clock.coarse(),
@@ -80,7 +71,6 @@ impl<Q: QueuePair> PollLoop<Q> {
             turns: 0,
             unpublished: 0,
             received: Burst::new(),
-            forwarded: Burst::new(),
             answered: Burst::new(),
             decisions: [Decision::PENDING; BURST],
         }
@@ -101,21 +91,25 @@ impl<Q: QueuePair> PollLoop<Q> {
         let mut received = 0;
         for place in 0..self.ports.len() {
             let port = PortId(place as u8);
-            self.ports[place].queues.rx_burst(&mut self.received);
+            self.ports[place].rx_burst(&mut self.received);
             received += self.received.len();
             let decisions = &mut self.decisions[..self.received.len()];
             self.worker.poll(&mut self.received, decisions, now);
             for (frame, decision) in self.received.drain(..).zip(decisions) {
                 match decision.verdict {
-                    Verdict::Forward => self.forwarded.push(frame),
+                    Verdict::Forward => match self.forwarded.get_mut(usize::from(decision.egress.0)) {
+                        Some(burst) => burst.push(frame),
+                        None => self.link.tx_full += 1,
+                    },
                     Verdict::Pass(_) => self.link.host_full += u64::from(!self.host.pass(port, frame)),
                     Verdict::Drop(_) if decision.answered => self.answered.push(frame),
                     Verdict::Drop(_) => drop(frame),
                 }
             }
-            let tx_port = usize::from(self.ports[place].tx_port.0);
-            transmit(&mut self.ports[tx_port].queues, &mut self.forwarded, &mut self.link);
-            transmit(&mut self.ports[place].queues, &mut self.answered, &mut self.link);
+            for (queues, burst) in self.ports.iter_mut().zip(&mut self.forwarded) {
+                transmit(queues, burst, &mut self.link);
+            }
+            transmit(&mut self.ports[place], &mut self.answered, &mut self.link);
         }
         self.send_for_host();
         self.turns += 1;
@@ -128,10 +122,7 @@ impl<Q: QueuePair> PollLoop<Q> {
     pub fn counters(&self) -> WorkerCounters {
         WorkerCounters {
             pipeline: self.worker.counters().clone(),
-            link: LinkCounters {
-                refused: self.ports.iter().map(|port| port.queues.refused()).sum(),
-                ..self.link
-            },
+            link: LinkCounters { refused: self.ports.iter().map(Q::refused).sum(), ..self.link },
         }
     }
 
@@ -139,9 +130,9 @@ impl<Q: QueuePair> PollLoop<Q> {
     fn send_for_host(&mut self) {
         for _ in 0..BURST {
             let Some(host_frame) = self.host.take() else { return };
-            if let Some(port) = self.ports.get_mut(usize::from(host_frame.port.0)) {
+            if let Some(queues) = self.ports.get_mut(usize::from(host_frame.port.0)) {
                 self.answered.push(host_frame.frame);
-                transmit(&mut port.queues, &mut self.answered, &mut self.link);
+                transmit(queues, &mut self.answered, &mut self.link);
                 // An idle worker that sends has counters to show as well.
                 self.unpublished += 1;
             }

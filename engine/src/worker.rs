@@ -9,12 +9,15 @@ use guideway_dataplane::counters::Counters;
 use guideway_dataplane::frame::Frame;
 use guideway_dataplane::pipeline::{Decision, Pipeline};
 use guideway_dataplane::snapshot::Snapshot;
+use guideway_dataplane::tally::WorkerTallies;
 use guideway_dataplane::time::Tick;
+use guideway_dataplane::verdict::Verdict;
 
 use crate::publish::Subscriber;
 
-/// One worker. It moves to its thread once, and shares nothing with the others but snapshots and the table.
+/// One worker among those of an appliance. It moves to its thread once, and shares nothing with the others but snapshots and the table.
 pub struct Worker {
+    number: usize,
     pipeline: Pipeline,
     snapshots: Subscriber<Snapshot>,
     table: Arc<ConntrackTable>,
@@ -23,15 +26,22 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker on `table`, whose keys all workers make with the same `hasher`.
+    /// The first worker on `table`, or the only one; all workers make their keys with the same `hasher`.
     pub fn new(snapshots: Subscriber<Snapshot>, table: Arc<ConntrackTable>, hasher: TrackingHasher) -> Self {
         Self {
+            number: 0,
             pipeline: Pipeline::new(hasher),
             snapshots,
             table,
             swept: Tick::default(),
             cursor: SweepCursor::default(),
         }
+    }
+
+    /// The same worker under another number, which names its tallies.
+    #[must_use]
+    pub fn numbered(self, number: usize) -> Self {
+        Self { number, ..self }
     }
 
     /// One turn of the poll loop: takes the newest snapshot and decides a burst, which may be empty.
@@ -41,6 +51,9 @@ impl Worker {
     pub fn poll<F: Frame>(&mut self, frames: &mut [F], decisions: &mut [Decision], now: Tick) {
         let snapshot = self.snapshots.repin();
         self.pipeline.process(frames, decisions, now, snapshot, &self.table);
+        if let Some(tallies) = snapshot.tallies.worker(self.number) {
+            tally(tallies, frames, decisions);
+        }
         if now > self.swept {
             let due = (now.0 - self.swept.0) as usize * self.table.buckets_per_second();
             self.table.sweep(&mut self.cursor, due, |entry| snapshot.prospect(entry, now));
@@ -51,6 +64,19 @@ impl Worker {
     /// What this worker has counted.
     pub fn counters(&self) -> &Counters {
         self.pipeline.counters()
+    }
+}
+
+/// Counts each packet for its rule, and each forwarded one for its backend.
+#[inline]
+fn tally<F: Frame>(tallies: &WorkerTallies, frames: &[F], decisions: &[Decision]) {
+    for (frame, decision) in frames.iter().zip(decisions) {
+        let Some((rule, _)) = decision.rule else { continue };
+        let bytes = frame.bytes().len();
+        tallies.count_rule(rule, bytes);
+        if let (Verdict::Forward, Some(backend)) = (decision.verdict, decision.backend) {
+            tallies.count_backend(backend, bytes);
+        }
     }
 }
 

@@ -9,12 +9,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use appliance::{snapshot, worker};
+use guideway_dataplane::egress::PortId;
 use guideway_engine::clock::Clock;
 use guideway_engine::counters::counters;
-use guideway_engine::driver::PortId;
 use guideway_engine::driver::dpdk::{Device, Eal, EalOptions, Lcore, Memory, MempoolOptions, PortOptions};
 use guideway_engine::host_path::host_path;
-use guideway_engine::poll_loop::{PollLoop, WorkerPort};
+use guideway_engine::poll_loop::PollLoop;
 use guideway_engine::publish::Publisher;
 
 #[test]
@@ -40,8 +40,8 @@ fn two_workers_poll_their_queues_of_one_port_until_they_are_stopped() {
             scope.spawn(move || {
                 let cores = thread::available_parallelism().map_or(1, usize::from);
                 let lcore = Lcore::register(running, core % cores).unwrap();
-                let ports = vec![WorkerPort { queues: lcore.attach(pair), tx_port: PortId(0) }];
-                let publisher = Publisher::new(snapshot());
+                let ports = vec![lcore.attach(pair)];
+                let publisher = Publisher::new(snapshot(PortId(0)));
                 PollLoop::new(worker(&publisher), ports, link, Clock::start(), writer).run(stop);
             });
         }

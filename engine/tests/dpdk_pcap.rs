@@ -7,14 +7,14 @@ use std::fs;
 use std::thread;
 
 use appliance::{Outcome, expected, frames, snapshot, worker};
+use guideway_dataplane::egress::PortId;
 use guideway_dataplane::frame::Frame;
 use guideway_engine::capture::CaptureReader;
 use guideway_engine::clock::Clock;
 use guideway_engine::counters::counters;
-use guideway_engine::driver::PortId;
 use guideway_engine::driver::dpdk::{Device, Eal, EalOptions, Lcore, Memory, MempoolOptions, PortOptions};
 use guideway_engine::host_path::host_path;
-use guideway_engine::poll_loop::{PollLoop, WorkerPort};
+use guideway_engine::poll_loop::PollLoop;
 use guideway_engine::publish::Publisher;
 use pcap_fixtures::capture::capture;
 
@@ -46,8 +46,8 @@ fn a_capture_leaves_a_dpdk_port_as_it_leaves_heap_memory() {
         let running = eal.running();
         scope.spawn(move || {
             let lcore = Lcore::register(running, 0).unwrap();
-            let publisher = Publisher::new(snapshot());
-            let ports = vec![WorkerPort { queues: lcore.attach(pair), tx_port: PortId(0) }];
+            let publisher = Publisher::new(snapshot(PortId(0)));
+            let ports = vec![lcore.attach(pair)];
             let mut poll_loop = PollLoop::new(worker(&publisher), ports, link, Clock::start(), writer);
             while poll_loop.turn() > 0 {}
         });

@@ -10,15 +10,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use appliance::{expected, frames, snapshot, worker};
+use guideway_dataplane::egress::PortId;
 use guideway_engine::clock::Clock;
 use guideway_engine::counters::{CountersWriter, counters};
-use guideway_engine::driver::PortId;
 use guideway_engine::driver::dpdk::{
     Device, Eal, EalOptions, Lcore, LiveQueues, Memory, MempoolOptions, PortOptions,
 };
 use guideway_engine::driver::steering::{Distributor, WorkerQueues, followers};
 use guideway_engine::host_path::host_path;
-use guideway_engine::poll_loop::{PollLoop, WorkerPort};
+use guideway_engine::poll_loop::PollLoop;
 use guideway_engine::publish::Publisher;
 use pcap_fixtures::capture::capture;
 
@@ -77,8 +77,8 @@ fn two_workers_share_a_device_of_one_queue() {
 }
 
 fn poll(queues: WorkerQueues<LiveQueues<'_, '_>>, counters: CountersWriter, stop: &AtomicBool) {
-    let publisher = Publisher::new(snapshot());
+    let publisher = Publisher::new(snapshot(PortId(0)));
     let (link, _) = host_path(256);
-    let ports = vec![WorkerPort { queues, tx_port: PortId(0) }];
+    let ports = vec![queues];
     PollLoop::new(worker(&publisher), ports, link, Clock::start(), counters).run(stop);
 }

@@ -7,15 +7,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use appliance::{Outcome, expected, frames, snapshot, worker};
+use guideway_dataplane::egress::PortId;
 use guideway_dataplane::frame::Frame;
 use guideway_dataplane::pipeline::BURST;
 use guideway_engine::clock::Clock;
 use guideway_engine::counters::{CountersReader, counters};
-use guideway_engine::driver::PortId;
 use guideway_engine::driver::loopback::{LoopbackQueues, Wire, loopback};
 use guideway_engine::host_path::{HostLink, host_path};
 use guideway_engine::mbuf::Mbuf;
-use guideway_engine::poll_loop::{PollLoop, WorkerPort};
+use guideway_engine::poll_loop::PollLoop;
 use guideway_engine::publish::Publisher;
 
 /// A loop over two ports in memory, with all that hangs on it.
@@ -26,14 +26,11 @@ struct Bench {
     counters: CountersReader,
 }
 
-/// `tx_ports` says for each port who sends what it receives.
-fn bench(descriptors: usize, host_frames: usize, tx_ports: [u8; 2]) -> Bench {
-    let publisher = Publisher::new(snapshot());
+/// The backends are behind port `egress`.
+fn bench(descriptors: usize, host_frames: usize, egress: u8) -> Bench {
+    let publisher = Publisher::new(snapshot(PortId(egress)));
     let [(first, first_wire), (second, second_wire)] = [loopback(descriptors), loopback(descriptors)];
-    let ports = vec![
-        WorkerPort { queues: first, tx_port: PortId(tx_ports[0]) },
-        WorkerPort { queues: second, tx_port: PortId(tx_ports[1]) },
-    ];
+    let ports = vec![first, second];
     let (link, host) = host_path(host_frames);
     let (writer, reader) = counters();
     Bench {
@@ -61,7 +58,7 @@ fn receive_passed(host: &mut HostLink<Mbuf>) -> Vec<Vec<u8>> {
 #[test]
 fn every_frame_ends_where_a_worker_alone_would_have_it_end() {
     let frames = frames();
-    let mut bench = bench(256, 256, [0, 1]);
+    let mut bench = bench(256, 256, 0);
     for frame in &frames {
         bench.wires[0].send(mbuf(frame)).expect("256 descriptors");
     }
@@ -82,7 +79,7 @@ fn every_frame_ends_where_a_worker_alone_would_have_it_end() {
 #[test]
 fn a_two_armed_appliance_forwards_to_the_other_port_and_answers_on_the_same() {
     let frames = frames();
-    let mut bench = bench(256, 256, [1, 1]);
+    let mut bench = bench(256, 256, 1);
     for frame in &frames {
         bench.wires[0].send(mbuf(frame)).expect("256 descriptors");
     }
@@ -96,7 +93,7 @@ fn a_two_armed_appliance_forwards_to_the_other_port_and_answers_on_the_same() {
 #[test]
 fn what_finds_no_room_is_dropped_and_counted() {
     let frames = frames();
-    let mut bench = bench(256, 1, [1, 1]);
+    let mut bench = bench(256, 1, 1);
     for frame in frames.iter().cycle().take(256) {
         bench.wires[0].send(mbuf(frame)).expect("256 descriptors");
     }
@@ -115,7 +112,7 @@ fn what_finds_no_room_is_dropped_and_counted() {
 
 #[test]
 fn the_control_threads_frames_leave_by_the_port_that_it_names() {
-    let mut bench = bench(256, 64, [0, 1]);
+    let mut bench = bench(256, 64, 0);
     for byte in 0..40 {
         assert!(bench.host.send(PortId(byte % 2), mbuf(&[byte])));
     }
@@ -138,7 +135,7 @@ fn a_running_loop_beats_shows_its_counters_and_stops_when_told() {
         let stop = &stop;
         // A loop is made on the thread that runs it: its subscription to the snapshots stays there.
         let running = scope.spawn(move || {
-            let Bench { mut poll_loop, wires, counters, .. } = bench(256, 256, [0, 1]);
+            let Bench { mut poll_loop, wires, counters, .. } = bench(256, 256, 1);
             report.send((wires, counters)).expect("the test waits for it");
             poll_loop.run(stop);
             poll_loop.counters()

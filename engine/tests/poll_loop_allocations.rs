@@ -8,14 +8,14 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use appliance::{expected, frames, snapshot, worker};
+use guideway_dataplane::egress::PortId;
 use guideway_dataplane::frame::Frame;
 use guideway_engine::clock::Clock;
 use guideway_engine::counters::counters;
-use guideway_engine::driver::PortId;
 use guideway_engine::driver::loopback::loopback;
 use guideway_engine::host_path::host_path;
 use guideway_engine::mbuf::Mbuf;
-use guideway_engine::poll_loop::{PollLoop, WorkerPort};
+use guideway_engine::poll_loop::PollLoop;
 use guideway_engine::publish::Publisher;
 
 struct Counting;
@@ -46,11 +46,11 @@ static COUNTING: Counting = Counting;
 fn no_packet_costs_an_allocation() {
     let frames = frames();
     let outcome = expected(&frames);
-    let publisher = Publisher::new(snapshot());
+    let publisher = Publisher::new(snapshot(PortId(0)));
     let (queues, mut wire) = loopback(256);
     let (link, mut host) = host_path(256);
     let (writer, reader) = counters();
-    let ports = vec![WorkerPort { queues, tx_port: PortId(0) }];
+    let ports = vec![queues];
     let mut poll_loop = PollLoop::new(worker(&publisher), ports, link, Clock::start(), writer);
     for frame in &frames {
         let mut mbuf = Mbuf::new();

@@ -7,6 +7,7 @@ use clap::Args as Arguments;
 use guideway::compile::Compiler;
 use guideway::config::Config;
 use guideway::service::Services;
+use guideway::ways::StandIns;
 use guideway_dataplane::snapshot::Snapshot;
 
 use super::Exit;
@@ -47,7 +48,7 @@ impl SituationArgs {
         }
         let mut compiler = Compiler::default();
         compiler.take_rules(&config);
-        let snapshot = compiler.compile(&config, &services);
+        let snapshot = compiler.compile(&config, &services, &StandIns);
         Ok(Situation { config, services, compiler, snapshot })
     }
 }

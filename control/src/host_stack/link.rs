@@ -1,11 +1,8 @@
 //! The links that the appliance is attached to, its own addresses there, and the way from it to a destination.
 
 use guideway_dataplane::address::{Address, Prefix};
+use guideway_dataplane::egress::PortId;
 use guideway_dataplane::wire::ethernet::MacAddress;
-
-/// A port of the appliance's NICs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PortId(pub u16);
 
 /// The VLAN that a tag names, 1 to 4094 (IEEE 802.1Q).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -131,7 +128,7 @@ mod tests {
         let link = |port, addresses: &[(&str, u8)], gateways: [Option<&str>; 2]| Link {
             port: PortId(port),
             vlan: None,
-            mac: MacAddress([2, 0, 0, 0, 0, port as u8]),
+            mac: MacAddress([2, 0, 0, 0, 0, port]),
             addresses: addresses.iter().map(|(text, bits)| HostAddress::new(address(text), *bits)).collect(),
             ipv4_gateway: gateways[0].map(address),
             ipv6_gateway: gateways[1].map(address),

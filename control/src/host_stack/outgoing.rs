@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use guideway_dataplane::address::Address;
+use guideway_dataplane::egress::PortId;
 use guideway_dataplane::wire::ethernet::{HEADER_LEN, MacAddress};
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
@@ -11,7 +12,7 @@ use smoltcp::wire::{
     Ipv6Repr, MldAddressRecordRepr, MldRecordType, MldRepr, NdiscNeighborFlags, NdiscRepr,
 };
 
-use super::link::{Link, PortId};
+use super::link::Link;
 use super::received::{Asked, Echo, solicited_node};
 
 /// The most bytes that wait to be sent.

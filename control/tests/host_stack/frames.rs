@@ -1,9 +1,8 @@
 //! Single frames, written byte by byte.
 
-use guideway::host_stack::{
-    Answers, FrameKind, HostStack, MAX_QUEUED_BYTES, NeighbourEvent, PortId, Rates, Vip,
-};
+use guideway::host_stack::{Answers, FrameKind, HostStack, MAX_QUEUED_BYTES, NeighbourEvent, Rates, Vip};
 use guideway_dataplane::address::Address;
+use guideway_dataplane::egress::PortId;
 use guideway_dataplane::wire::ethernet::MacAddress;
 use pcap_fixtures::packet::{Packet, tcp};
 

@@ -8,8 +8,9 @@ mod peer;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use guideway::host_stack::{Answers, HostAddress, HostStack, Link, PortId, Rates, Vip, VlanId};
+use guideway::host_stack::{Answers, HostAddress, HostStack, Link, Rates, Vip, VlanId};
 use guideway_dataplane::address::Address;
+use guideway_dataplane::egress::PortId;
 use guideway_dataplane::wire::ethernet::MacAddress;
 
 const PORT: PortId = PortId(0);

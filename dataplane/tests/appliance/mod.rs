@@ -10,6 +10,7 @@ use guideway_dataplane::affinity::{
 use guideway_dataplane::backend::{BackendHandle, Generation};
 use guideway_dataplane::conntrack::ConntrackTable;
 use guideway_dataplane::delivery::{Delivery, DeliveryMode, Tunnel};
+use guideway_dataplane::egress::Egress;
 use guideway_dataplane::forwarding_rule::{
     ForwardingRule, ForwardingRules, RulePorts, RuleProtocol, ServiceId,
 };
@@ -31,6 +32,7 @@ pub(crate) const BACKEND_V4: &str = "10.1.0.7";
 pub(crate) const BACKEND_V6: &str = "fd00::7";
 /// Where frames to every backend go.
 pub(crate) const NEXT_HOP: [u8; 6] = [0x02, 0, 0, 0, 0, 0x77];
+const EGRESS: Egress = Egress::to(MacAddress(NEXT_HOP));
 /// The path MTU to every backend.
 pub(crate) const MTU: u16 = 1500;
 /// How many ICMP errors a worker sends in a second.
@@ -77,7 +79,7 @@ impl Behind {
     fn delivery(self) -> Delivery {
         let (mode, endpoint, source) = match self {
             Self::L2 | Self::Nobody | Self::RegionOnly => {
-                return Delivery::l2(MacAddress(NEXT_HOP), None, MTU);
+                return Delivery::l2(EGRESS, MTU);
             }
             Self::Ipip4 => (DeliveryMode::Ipip, BACKEND_V4, OWN_V4),
             Self::Gre4 => (DeliveryMode::Gre, BACKEND_V4, OWN_V4),
@@ -88,7 +90,7 @@ impl Behind {
         };
         let source_range = (self == Self::Spread).then(|| Prefix::new(address("10.64.0.0"), 16));
         let tunnel = Tunnel { endpoint: address(endpoint), source: address(source), source_range };
-        Delivery::tunnel(mode, &tunnel, MacAddress(NEXT_HOP), None, MTU)
+        Delivery::tunnel(mode, &tunnel, EGRESS, MTU)
     }
 }
 

@@ -11,6 +11,7 @@ use guideway_dataplane::affinity::{
 use guideway_dataplane::backend::{BackendHandle, Generation};
 use guideway_dataplane::conntrack::ConntrackTable;
 use guideway_dataplane::delivery::{Delivery, DeliveryMode, Tunnel};
+use guideway_dataplane::egress::{Egress, PortId};
 use guideway_dataplane::forwarding_rule::{
     ForwardingRule, ForwardingRules, RulePorts, RuleProtocol, ServiceId,
 };
@@ -29,8 +30,9 @@ use pcap_fixtures::packet::Packet;
 
 const BACKENDS: u32 = 3;
 
-/// TCP to 203.0.113.10:80 is rewritten at layer 2, UDP to 203.0.113.20 travels in GUE; three backends each.
-pub(crate) fn snapshot() -> Snapshot {
+/// TCP to 203.0.113.10:80 is rewritten at layer 2, UDP to 203.0.113.20 travels in GUE; three backends each, behind
+/// `port`.
+pub(crate) fn snapshot(port: PortId) -> Snapshot {
     let rule = |last, protocol, ports, service| ForwardingRule {
         address: Address::v4([203, 0, 113, last]),
         protocol,
@@ -46,15 +48,16 @@ pub(crate) fn snapshot() -> Snapshot {
     let own = Address::v4([198, 51, 100, 1]);
     let backend = |handle: u32| {
         let next_hop = MacAddress([0x02, 0, 0, 0, 1, handle as u8]);
+        let egress = Egress { port, ..Egress::to(next_hop) };
         let tunnel = Tunnel {
             endpoint: Address::v4([198, 51, 100, 10 + handle as u8]),
             source: own,
             source_range: None::<Prefix>,
         };
         let delivery = if handle < BACKENDS {
-            Delivery::l2(next_hop, None, 1500)
+            Delivery::l2(egress, 1500)
         } else {
-            Delivery::tunnel(DeliveryMode::Gue { dst_port: 6080 }, &tunnel, next_hop, None, 1500)
+            Delivery::tunnel(DeliveryMode::Gue { dst_port: 6080 }, &tunnel, egress, 1500)
         };
         Some(Backend {
             generation: Generation(1),
@@ -89,6 +92,7 @@ pub(crate) fn snapshot() -> Snapshot {
         seed: Seed::DEFAULT,
         own: OwnAddresses { ipv4: Some(own), ipv6: None },
         icmp_errors_per_sec: 1000,
+        ..Snapshot::default()
     }
 }
 
@@ -132,7 +136,7 @@ pub(crate) struct Outcome {
 
 /// What a worker makes of `frames` in heap memory, in bursts of 32.
 pub(crate) fn expected(frames: &[Vec<u8>]) -> Outcome {
-    let publisher = Publisher::new(snapshot());
+    let publisher = Publisher::new(snapshot(PortId(0)));
     let mut worker = worker(&publisher);
     let mut outcome = Outcome::default();
     for share in frames.chunks(BURST) {
