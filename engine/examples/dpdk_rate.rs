@@ -30,8 +30,9 @@ use guideway_dataplane::time::Tick;
 use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_engine::clock::Clock;
 use guideway_engine::counters::counters;
+use guideway_engine::driver::device::Device;
 use guideway_engine::driver::dpdk::{
-    Device, Eal, EalOptions, Lcore, LiveQueues, Memory, MempoolOptions, PortOptions,
+    Eal, EalOptions, Lcore, LiveQueues, Memory, MempoolOptions, PortOptions,
 };
 use guideway_engine::driver::{Burst, QueuePair as _};
 use guideway_engine::host_path::host_path;

@@ -4,6 +4,7 @@ use arrayvec::ArrayVec;
 use guideway_dataplane::frame::Frame;
 use guideway_dataplane::pipeline::BURST;
 
+pub mod device;
 #[cfg(feature = "dpdk")]
 pub mod dpdk;
 pub mod loopback;

@@ -6,9 +6,9 @@ use std::thread;
 
 use guideway_dataplane::frame::{Frame, HEADROOM};
 use guideway_dataplane::pipeline::BURST;
+use guideway_engine::driver::device::Device;
 use guideway_engine::driver::dpdk::{
-    Device, Eal, EalOptions, Lcore, Memory, Mempool, MempoolOptions, PortOptions, QueuePair, Running,
-    StartError,
+    Eal, EalOptions, Lcore, Memory, Mempool, MempoolOptions, PortOptions, QueuePair, Running, StartError,
 };
 use guideway_engine::driver::{Burst, QueuePair as _};
 

@@ -13,8 +13,9 @@ use appliance::{expected, frames, snapshot, worker};
 use guideway_dataplane::egress::PortId;
 use guideway_engine::clock::Clock;
 use guideway_engine::counters::{CountersWriter, counters};
+use guideway_engine::driver::device::Device;
 use guideway_engine::driver::dpdk::{
-    Device, Eal, EalOptions, Lcore, LiveQueues, Memory, MempoolOptions, PortOptions,
+    Eal, EalOptions, Lcore, LiveQueues, Memory, MempoolOptions, PortOptions,
 };
 use guideway_engine::driver::steering::{Distributor, WorkerQueues, followers};
 use guideway_engine::host_path::host_path;

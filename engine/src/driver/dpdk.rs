@@ -40,7 +40,6 @@
 //! drop(frame);
 //! ```
 
-mod device;
 mod eal;
 mod lcore;
 mod mbuf;
@@ -51,7 +50,6 @@ mod queue;
 mod said;
 mod start_error;
 
-pub use device::{Device, PciAddress};
 pub use eal::{Eal, EalOptions, Memory, Running};
 pub use lcore::Lcore;
 pub use mbuf::DpdkMbuf;

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use guideway_dpdk_sys as sys;
 
-use super::{Device, StartError, lcore, preflight, said};
+use super::{StartError, lcore, preflight, said};
+use crate::driver::device::Device;
 
 /// A process starts EAL at most once: what it leaves behind does not let it start again.
 static STARTED: AtomicBool = AtomicBool::new(false);

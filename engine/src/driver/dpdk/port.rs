@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use std::sync::Arc;
 use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_dpdk_sys as sys;
 
-use super::{Device, Eal, Mempool, QueuePair, StartError, said};
+use super::{Eal, Mempool, QueuePair, StartError, said};
+use crate::driver::device::Device;
 
 /// Ethernet header and two VLAN tags: what a frame has beside the MTU.
 const LINK_HEADERS: u32 = 14 + 2 * 4;
@@ -184,9 +185,10 @@ impl Eal {
 
     /// DPDK's number of a device's port.
     pub(super) fn port_id(&self, device: &Device) -> Result<u16, StartError> {
+        let name = CString::new(device.name()).expect("parsing admits no NUL");
         let mut id = 0;
         // SAFETY: EAL runs; the name ends in NUL, and `id` is written to before the call returns, or not at all.
-        let found = unsafe { sys::rte_eth_dev_get_port_by_name(device.c_name().as_ptr(), &raw mut id) };
+        let found = unsafe { sys::rte_eth_dev_get_port_by_name(name.as_ptr(), &raw mut id) };
         if found < 0 {
             return Err(StartError::DeviceRefused { device: device.to_string(), said: said::said(found) });
         }

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use super::{Device, StartError};
+use super::StartError;
+use crate::driver::device::Device;
 
 /// The drivers of the kernel that hand a function to user space.
 const USER_SPACE_DRIVERS: &[&str] = &["vfio-pci", "igb_uio", "uio_pci_generic"];

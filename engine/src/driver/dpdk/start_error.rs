@@ -14,11 +14,6 @@ pub enum StartError {
         /// Its last words.
         said: String,
     },
-    /// A device is named in neither of the two ways.
-    UnreadableDevice {
-        /// What was written.
-        text: String,
-    },
     /// No PCI function has this address.
     NoSuchDevice {
         /// The address.
@@ -110,11 +105,6 @@ impl fmt::Display for StartError {
             Self::Eal { said } => {
                 write!(f, "DPDK does not start ({said}): run as root, and see that no other process uses its devices")
             }
-            Self::UnreadableDevice { text } => write!(
-                f,
-                "`{text}` is no device: write a PCI address (`0000:3b:02.0`) or a virtual device \
-                 (`net_af_packet0,iface=eth0`)"
-            ),
             Self::NoSuchDevice { device } => write!(
                 f,
                 "there is no PCI device {device}: `dpdk-devbind.py --status-dev net` lists those that there are; \

@@ -1,10 +1,7 @@
 //! How a device is named: a PCI function by its address, a virtual device by its driver and arguments.
 
-use std::ffi::CString;
 use std::fmt;
 use std::str::FromStr;
-
-use super::StartError;
 
 /// A device that DPDK is to drive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +21,26 @@ pub struct PciAddress {
     function: u8,
 }
 
+/// A device is named in neither of the two ways.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadableDevice {
+    /// What was written.
+    pub text: String,
+}
+
+impl fmt::Display for UnreadableDevice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "`{}` is no device: write a PCI address (`0000:3b:02.0`) or a virtual device \
+             (`net_af_packet0,iface=eth0`)",
+            self.text
+        )
+    }
+}
+
+impl std::error::Error for UnreadableDevice {}
+
 impl Device {
     /// The name of the device's port in DPDK: the address, or the virtual device's name without its arguments.
     pub fn name(&self) -> String {
@@ -32,28 +49,21 @@ impl Device {
             Self::Virtual(arguments) => arguments.split(',').next().unwrap_or_default().to_owned(),
         }
     }
-
-    /// The name as C takes it.
-    pub(super) fn c_name(&self) -> CString {
-        CString::new(self.name()).expect("parsing admits no NUL")
-    }
 }
 
 impl FromStr for Device {
-    type Err = StartError;
+    type Err = UnreadableDevice;
 
-    fn from_str(text: &str) -> Result<Self, StartError> {
+    fn from_str(text: &str) -> Result<Self, UnreadableDevice> {
         if let Some(rest) = text.strip_prefix("net_") {
             let named = rest.starts_with(|first: char| first.is_ascii_alphanumeric());
             return if named && text.chars().all(|char| char.is_ascii_graphic()) {
                 Ok(Self::Virtual(text.to_owned()))
             } else {
-                Err(StartError::UnreadableDevice { text: text.to_owned() })
+                Err(UnreadableDevice { text: text.to_owned() })
             };
         }
-        parse_address(text)
-            .map(Self::Pci)
-            .ok_or_else(|| StartError::UnreadableDevice { text: text.to_owned() })
+        parse_address(text).map(Self::Pci).ok_or_else(|| UnreadableDevice { text: text.to_owned() })
     }
 }
 
