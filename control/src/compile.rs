@@ -272,6 +272,7 @@ mod tests {
 
     use super::*;
     use crate::sample::sample;
+    use crate::service::WeightSource;
     use crate::ways::StandIns;
 
     fn config(network: &str, group: &str) -> Config {
@@ -311,7 +312,7 @@ mod tests {
         let mut compiler = Compiler::default();
         compiler.take_rules(&config);
         let first = compiler.compile(&config, &services, &StandIns);
-        services.set_weight("svc", "a", 7).unwrap();
+        services.set_weight("svc", "a", 7, WeightSource::Reported).unwrap();
         let second = compiler.compile(&config, &services, &StandIns);
         assert!(Arc::ptr_eq(&first.rules, &second.rules));
         assert!(

@@ -1,7 +1,9 @@
 //! The configuration: TOML as an operator writes it, parsed into a [`Config`] that is valid by construction.
 
+mod admin;
 mod backend_group;
 mod backend_service;
+mod engine;
 mod field;
 mod file;
 mod forwarding_rule;
@@ -10,6 +12,7 @@ mod health_check;
 mod limits;
 mod names;
 mod network;
+mod port;
 mod precedence;
 mod reach;
 mod report;
@@ -19,13 +22,16 @@ mod value;
 
 use std::sync::Arc;
 
+pub use admin::{Admin, Metrics};
 pub use backend_group::{BackendGroup, Endpoint};
 pub use backend_service::{BackendService, FailoverPolicy, ServiceProtocol};
-pub use forwarding_rule::{ForwardingRule, Ports, RuleProtocol};
+pub use engine::Engine;
+pub use forwarding_rule::{ForwardingRule, NeighborReplies, Ports, RuleProtocol};
 pub use group_member::GroupMember;
 pub use health_check::{Exchange, HealthCheck, HttpRequest, Probe, ProxyHeader};
 pub(crate) use limits::MAX_IDLE_TIMEOUT_SEC;
 pub use network::{Conntrack, Fleet, MacAddress, Network};
+pub use port::Port;
 pub use report::{ConfigError, ConfigErrors};
 pub use route::Route;
 pub use schema::schema;
@@ -43,6 +49,14 @@ pub const EXAMPLE: &str = include_str!("default.toml");
 /// A whole configuration whose every rule has been checked; references are indices into its lists.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
+    /// How the engine uses the machine.
+    pub engine: Engine,
+    /// The devices that packets come and go by, in the order of the file.
+    pub ports: Vec<Port>,
+    /// Where the running appliance is steered.
+    pub admin: Admin,
+    /// Where Prometheus finds the running appliance.
+    pub metrics: Metrics,
     /// The appliance's own place in the network.
     pub network: Arc<Network>,
     /// What all appliances of a fleet share.
@@ -103,6 +117,9 @@ impl Config {
         }
         let scope = Scope::new(file, report);
 
+        let engine = Engine::parse(&file.engine, report);
+        let ports = each(&file.port, |port| Port::parse(port, report));
+        Port::check(file, report);
         let network = Network::parse(&file.network, report);
         let groups = each(&file.backend_group, |group| BackendGroup::parse(group, &file.network, report));
         let health_checks = each(&file.health_check, |check| HealthCheck::parse(check, report));
@@ -110,11 +127,16 @@ impl Config {
         let rules = each(&file.forwarding_rule, |rule| ForwardingRule::parse(rule, &scope, report));
         let routes = each(&file.route, |route| Route::parse(route, &scope, report));
 
+        forwarding_rule::check_neighbor_replies(elements(&file.forwarding_rule), report);
         precedence::check(&written(file, &rules), report);
         route::check_duplicates(file, report);
         reach::check(&scope, report);
 
         Some(Self {
+            engine: engine?,
+            ports: all(ports)?,
+            admin: Admin::parse(&file.admin)?,
+            metrics: Metrics::parse(&file.metrics)?,
             network: Arc::new(network?),
             fleet: Fleet::parse(&file.fleet)?,
             conntrack: Conntrack::parse(&file.conntrack)?,

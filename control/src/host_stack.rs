@@ -118,7 +118,22 @@ impl HostStack {
 
     /// Replaces the VIPs. One that stays goes on as it was announced; an address that is the appliance's own is no VIP.
     pub fn set_vips(&mut self, vips: &[Vip]) {
-        self.own.set_vips(&self.links, vips);
+        self.own.replace(&self.links, vips);
+    }
+
+    /// Replaces the appliance's own addresses and gateways on its links, and the VIPs; neighbours stay as they are known.
+    ///
+    /// # Panics
+    /// Where there are not as many links as before.
+    pub fn set_links(&mut self, links: Vec<Link>, vips: &[Vip]) {
+        assert_eq!(links.len(), self.links.0.len(), "links are named by their place");
+        self.links = Links(links);
+        self.own.replace(&self.links, vips);
+    }
+
+    /// The VIPs, each with whether it was announced and is not withdrawn.
+    pub fn vips(&self) -> impl Iterator<Item = (Vip, bool)> {
+        self.own.vips()
     }
 
     /// Announces every address that the appliance answers for now, three times, as on its start.

@@ -1,5 +1,6 @@
 //! Changes things: configuration, health, failover; and replays captures.
 
+pub mod appliance;
 pub mod compile;
 pub mod config;
 pub mod directory;
@@ -9,6 +10,7 @@ pub mod explain;
 pub mod flow_text;
 pub mod handles;
 pub mod host_stack;
+pub mod ledger;
 pub mod replay;
 #[cfg(test)]
 mod sample;

@@ -29,7 +29,7 @@ use crate::compile::Compiler;
 use crate::config::{Config, MAX_IDLE_TIMEOUT_SEC};
 use crate::directory::Directory;
 use crate::events::{Change, Event, Events};
-use crate::service::Services;
+use crate::service::{Services, WeightSource};
 use crate::ways::StandIns;
 
 use lane::{Job, Lane};
@@ -189,7 +189,7 @@ impl Replay {
                     let _ = self.services.set_health(&service, &backend, healthy);
                 }
                 if let Some(weight) = weight {
-                    let _ = self.services.set_weight(&service, &backend, weight);
+                    let _ = self.services.set_weight(&service, &backend, weight, WeightSource::Reported);
                 }
             }
             Change::Reload(config) => {

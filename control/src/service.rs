@@ -55,8 +55,23 @@ pub struct BackendState {
     pub healthy: bool,
     /// Its weight now.
     pub weight: u16,
+    /// Who set the weight.
+    pub weight_source: WeightSource,
+    /// An operator keeps new connections away from it.
+    pub held_back: bool,
     /// When it was removed from the configuration, while it drains.
     pub removed_at: Option<Duration>,
+}
+
+/// Who set a weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WeightSource {
+    /// The configuration.
+    Configured,
+    /// The backend's own reports.
+    Reported,
+    /// An operator, until the configured number changes.
+    Operator,
 }
 
 /// The primary or the failover backends.
@@ -130,12 +145,31 @@ impl Services {
     ///
     /// # Errors
     /// [`UnknownName`] where it is neither; nothing changes then.
-    pub fn set_weight(&mut self, service: &str, backend: &str, weight: u16) -> Result<(), UnknownName> {
-        self.change(service, backend, |backend, _| backend.weight = weight)
+    pub fn set_weight(
+        &mut self,
+        service: &str,
+        backend: &str,
+        weight: u16,
+        source: WeightSource,
+    ) -> Result<(), UnknownName> {
+        self.change(service, backend, |backend, _| {
+            backend.weight = weight;
+            backend.weight_source = source;
+        })
     }
 
-    /// Ends the draining of every backend whose time is over at `now`.
-    pub fn expire(&mut self, now: Duration) {
+    /// Keeps new connections away from a backend, as if it were removed, or lets them come again; its entries hold,
+    /// without a time limit.
+    ///
+    /// # Errors
+    /// [`UnknownName`] where it is neither configured nor draining; nothing changes then.
+    pub fn hold_back(&mut self, service: &str, backend: &str, held_back: bool) -> Result<(), UnknownName> {
+        self.change(service, backend, |backend, _| backend.held_back = held_back)
+    }
+
+    /// Ends the draining of every backend whose time is over at `now`, and says whether there was one.
+    pub fn expire(&mut self, now: Duration) -> bool {
+        let in_use = self.handles.in_use();
         for state in self.states.values_mut() {
             let timeout = state.draining_timeout;
             let over = |_: &String, backend: &mut BackendState| {
@@ -145,6 +179,7 @@ impl Services {
                 self.handles.give_back(backend.handle);
             }
         }
+        self.handles.in_use() < in_use
     }
 
     /// Ends all draining early: those who left must not keep those who come from a handle.
@@ -225,9 +260,9 @@ impl ServiceState {
 
     /// The backends that may get new connections, by name.
     pub fn eligible(&self) -> Vec<&BackendState> {
-        let configured: Vec<_> = self.configured().collect();
-        let candidates: Vec<_> = configured.iter().map(|backend| backend.candidate()).collect();
-        eligible(&candidates, self.rules).into_iter().map(|place| configured[place]).collect()
+        let ready: Vec<_> = self.configured().filter(|backend| !backend.held_back).collect();
+        let candidates: Vec<_> = ready.iter().map(|backend| backend.candidate()).collect();
+        eligible(&candidates, self.rules).into_iter().map(|place| ready[place]).collect()
     }
 
     /// Whether backends are chosen by weight.
@@ -265,6 +300,8 @@ impl ServiceState {
                     failover: member.failover,
                     healthy: kept.as_ref().map_or(healthy, |kept| kept.healthy),
                     weight: weight.map_or(endpoint.weight, |kept| kept.weight),
+                    weight_source: weight.map_or(WeightSource::Configured, |kept| kept.weight_source),
+                    held_back: kept.as_ref().is_some_and(|kept| kept.held_back),
                     removed_at: None,
                 };
                 self.backends.insert(endpoint.name.clone(), backend);
@@ -425,7 +462,7 @@ mod tests {
     fn a_reload_keeps_health_and_weight_unless_the_configured_weight_changed() {
         let mut services = started("");
         services.set_health("svc", "a", false).unwrap();
-        services.set_weight("svc", "b", 7).unwrap();
+        services.set_weight("svc", "b", 7, WeightSource::Reported).unwrap();
         services.configure(&config("", &[]), Duration::from_secs(1), true);
         assert!(!backend(&services, "a").healthy);
         assert_eq!(backend(&services, "b").weight, 7);
@@ -453,6 +490,9 @@ mod tests {
         let mut services = started("");
         let error = services.set_health("svc", "z", false).unwrap_err();
         assert_eq!(error.to_string(), "backend service `svc` has no backend `z`");
-        assert!(matches!(services.set_weight("no", "a", 1), Err(UnknownName::Service(_))));
+        assert!(matches!(
+            services.set_weight("no", "a", 1, WeightSource::Reported),
+            Err(UnknownName::Service(_))
+        ));
     }
 }

@@ -50,6 +50,33 @@ fn the_base_is_right() {
 }
 
 #[test]
+fn engine_and_ports() {
+    snapshot!(shown(&[
+        ("a core has one worker", "worker_cores = [1, 2]", "worker_cores = [1, 2, 1]"),
+        ("no workers, no work", "worker_cores = [1, 2]", "worker_cores = []"),
+        ("a core is a number", "control_core = 0", "control_core = \"0-3\""),
+        ("memory is counted without huge pages alone", "no_huge = true", "no_huge = false"),
+        ("a device is a PCI address or DPDK's name", "0000:3b:02.0", "eth1"),
+        ("a device is one port's", "0000:3b:02.0", "net_af_packet0,iface=eth1"),
+        ("ports have names of their own", "\"inner\"", "\"outside\""),
+        ("an interface has an address, not a network", "\"198.51.100.1/24\"", "\"198.51.100.0/24\""),
+        ("an interface's address has a length", "\"198.51.100.1/24\"", "\"198.51.100.1\""),
+        ("an address is one port's", "\"198.51.100.1/24\"", "\"192.0.2.1/25\""),
+        ("a gateway is on the link", "\"192.0.2.254\"", "\"192.0.3.254\""),
+        ("a family has one gateway", "\"fe80::1\"", "\"192.0.2.253\""),
+        ("a virtual IP address is no port's", "\"198.51.100.1/24\"", "\"203.0.113.10/24\""),
+        ("an endpoint is no port of the appliance", "\"198.51.100.1/24\"", "\"198.51.100.11/24\""),
+        ("a socket is a whole path", "/run/guideway/a.sock", "a.sock"),
+        ("a listener has a port", "[::1]:9477", "::1"),
+        (
+            "rules of one address agree on who answers for it",
+            "ports = [443, 80]",
+            "ports = [443, 80]\nneighbor_replies = \"NEVER\"",
+        ),
+    ]));
+}
+
+#[test]
 fn tables_and_keys() {
     snapshot!(shown(&[
         ("TOML itself comes first, and alone", "ports = [80, 443]", "ports = [80, 443"),

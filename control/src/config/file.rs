@@ -3,22 +3,24 @@
 //! What one key can hold is checked while it is read; rules that concern several keys are checked in the file
 //! of the noun that they are about. The comments here are the descriptions that editors show.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use guideway_dataplane::affinity::{
     LoadBalancingScheme, PersistenceOnUnhealthy, SessionAffinity, TrackingMode,
 };
+use guideway_engine::driver::device::Device;
 use ipnet::IpNet;
 
 use super::backend_group::Delivery;
 use super::backend_service::{LocalityLbPolicy, ServiceProtocol};
 use super::field::{Field, tables};
-use super::forwarding_rule::RuleProtocol;
+use super::forwarding_rule::{NeighborReplies, RuleProtocol};
 use super::health_check::{ProbeType, ProxyHeader};
 use super::limits::{
     MAX_DRAINING_TIMEOUT_SEC, MAX_ENTRIES, MAX_IDLE_TIMEOUT_SEC, MAX_MTU, MAX_WEIGHT, MIN_ENTRIES, MIN_MTU,
 };
-use super::value::{Ascii, Chosen, Integer, Mac, Name, Port, PortRange, Ratio, Seed};
+use super::value::{Ascii, Chosen, Core, Integer, InterfaceAddress, Mac, Name, Port, PortRange, Ratio, Seed};
 
 /// A list of values, each wrong or right by itself.
 type List<T> = Vec<Field<T>>;
@@ -26,6 +28,14 @@ type List<T> = Vec<Field<T>>;
 tables! {
     /// The configuration of one Guideway appliance.
     ConfigFile {
+        /// How the engine uses the machine.
+        engine: Option<Field<EngineFile>>,
+        /// The devices that packets come and go by.
+        port: Option<Field<List<PortFile>>>,
+        /// Where the running appliance is steered.
+        admin: Option<Field<AdminFile>>,
+        /// Where Prometheus finds the running appliance.
+        metrics: Option<Field<MetricsFile>>,
         /// The appliance's own place in the network.
         network: Option<Field<NetworkFile>>,
         /// What all appliances of a fleet share.
@@ -42,6 +52,60 @@ tables! {
         health_check: Option<Field<List<HealthCheckFile>>>,
         /// Destination prefixes whose next hop is an INTERNAL forwarding rule.
         route: Option<Field<List<RouteFile>>>,
+    }
+
+    /// How the engine uses the machine.
+    EngineFile {
+        /// Cores of the workers, one worker each; by default all that the process may use but the control thread's.
+        worker_cores: Option<Field<List<Core>>>,
+        /// Core of the control thread; by default the lowest that the process may use.
+        control_core: Option<Field<Core>>,
+        /// Frames lie in ordinary pages: for tests, unfit for hardware.
+        #[schemars(extend("default" = false))]
+        no_huge: Option<Field<bool>>,
+        /// Memory for frames in ordinary pages, in MiB.
+        #[schemars(extend("default" = 512))]
+        memory_mib: Option<Field<Integer<64, 1_048_576>>>,
+        /// Frames that there is memory for; by default as many as queues, workers and the host path can hold.
+        mbufs: Option<Field<Integer<1_023, 134_217_727>>>,
+    }
+
+    /// A device that packets come and go by.
+    PortFile {
+        /// Unique among ports.
+        name: Field<Name>,
+        /// PCI address ("0000:3b:02.0") or virtual device in DPDK's words ("net_af_packet0,iface=eth0").
+        device: Field<Device>,
+        /// The appliance's own addresses on the link, each with the length of the prefix that is on it.
+        ip_addresses: Option<Field<List<InterfaceAddress>>>,
+        /// Routers on the link to everywhere else, at most one a family.
+        gateways: Option<Field<List<IpAddr>>>,
+        /// The longest packet that the port takes.
+        #[schemars(extend("default" = 1500))]
+        mtu: Option<Field<Integer<MIN_MTU, MAX_MTU>>>,
+        /// Descriptors of each receive queue.
+        #[schemars(extend("default" = 1024))]
+        rx_descriptors: Option<Field<Integer<64, 32_768>>>,
+        /// Descriptors of each transmit queue.
+        #[schemars(extend("default" = 1024))]
+        tx_descriptors: Option<Field<Integer<64, 32_768>>>,
+        /// Takes frames for any MAC address.
+        #[schemars(extend("default" = false))]
+        promiscuous: Option<Field<bool>>,
+    }
+
+    /// Where the running appliance is steered.
+    AdminFile {
+        /// Path of the Unix socket.
+        #[schemars(extend("default" = "/run/guideway/admin.sock"))]
+        socket: Option<Field<PathBuf>>,
+    }
+
+    /// Where Prometheus finds the running appliance.
+    MetricsFile {
+        /// Address and port of the listener.
+        #[schemars(extend("default" = "127.0.0.1:9477"))]
+        listen: Option<Field<SocketAddr>>,
     }
 
     /// The appliance's own place in the network.
@@ -104,6 +168,9 @@ tables! {
         /// Takes clients outside the region_ranges of the network table too (INTERNAL only).
         #[schemars(extend("default" = false))]
         allow_global_access: Option<Field<bool>>,
+        /// Whether the appliance answers ARP and neighbour discovery for the address; rules of one address agree.
+        #[schemars(extend("default" = "ALWAYS"))]
+        neighbor_replies: Option<Field<Chosen<NeighborReplies>>>,
         /// Name of the backend service.
         backend_service: Field<Name>,
     }

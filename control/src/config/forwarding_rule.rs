@@ -1,5 +1,6 @@
 //! Forwarding rules: which packets belong to which backend service.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use guideway_dataplane::affinity::LoadBalancingScheme;
@@ -31,6 +32,8 @@ pub struct ForwardingRule {
     /// Whether clients outside [`super::Network::region_ranges`] may use it; always true where the scheme is
     /// external.
     pub allow_global_access: bool,
+    /// Whether the appliance answers ARP and neighbour discovery for the address.
+    pub neighbor_replies: NeighborReplies,
     /// Index of its backend service in [`super::Config::services`].
     pub service: usize,
 }
@@ -78,6 +81,7 @@ impl ForwardingRule {
             protocol: protocol?,
             ports: ports?,
             source_ranges: source_ranges?,
+            neighbor_replies: file.neighbor_replies()?,
             allow_global_access: file.allow_global_access.value_or(false)?
                 || scheme? == LoadBalancingScheme::External,
             service: service?,
@@ -93,6 +97,10 @@ impl ForwardingRuleFile {
 
     fn protocol(&self) -> Option<RuleProtocol> {
         Some(self.ip_protocol.value_or(Chosen(RuleProtocol::Tcp))?.0)
+    }
+
+    fn neighbor_replies(&self) -> Option<NeighborReplies> {
+        Some(self.neighbor_replies.value_or(Chosen(NeighborReplies::Always))?.0)
     }
 
     fn ports(&self, report: &mut Report) -> Option<Ports> {
@@ -273,6 +281,43 @@ pub enum RuleProtocol {
 impl Choice for RuleProtocol {
     const CHOICES: &'static [(&'static str, Self)] =
         &[("TCP", Self::Tcp), ("UDP", Self::Udp), ("L3_DEFAULT", Self::L3Default)];
+}
+
+/// Whether the appliance answers ARP and neighbour discovery for a rule's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NeighborReplies {
+    /// Always: the address is on a link, and of this appliance alone.
+    Always,
+    /// From an announcement to a withdrawal: of the appliances that share the address, one holds it at a time.
+    WhenAnnounced,
+    /// Never: the address is routed to the appliance's own.
+    Never,
+}
+
+impl Choice for NeighborReplies {
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("ALWAYS", Self::Always), ("WHEN_ANNOUNCED", Self::WhenAnnounced), ("NEVER", Self::Never)];
+}
+
+/// Reports rules that share an address and disagree on who answers for it.
+pub(super) fn check_neighbor_replies(rules: &[Field<ForwardingRuleFile>], report: &mut Report) {
+    let mut first_of: HashMap<IpAddr, &ForwardingRuleFile> = HashMap::new();
+    for rule in rules.iter().filter_map(Field::get) {
+        let Some(address) = rule.ip_address.copied() else { continue };
+        let first = *first_of.entry(address).or_insert(rule);
+        let (Some(here), Some(there)) = (rule.neighbor_replies(), first.neighbor_replies()) else { continue };
+        if here != there {
+            let place = |rule: &ForwardingRuleFile| {
+                rule.neighbor_replies.as_ref().map_or(rule.ip_address.span(), Field::span).clone()
+            };
+            report.error_beside(
+                &place(rule),
+                format!("two rules of `{address}` disagree on `neighbor_replies`"),
+                "write the same value into every rule of an address",
+                [(&place(first), "the first".to_owned())],
+            );
+        }
+    }
 }
 
 /// The layer-4 ports that a forwarding rule takes.

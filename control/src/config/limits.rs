@@ -16,6 +16,14 @@ pub(super) const MAX_GROUPS: usize = 4_096;
 pub(super) const MAX_HEALTH_CHECKS: usize = 1_024;
 /// Routes.
 pub(super) const MAX_ROUTES: usize = 4_096;
+/// Ports of the appliance.
+pub(super) const MAX_APPLIANCE_PORTS: usize = 16;
+/// The appliance's own addresses on one port.
+pub(super) const MAX_ADDRESSES_OF_A_PORT: usize = 64;
+/// Workers.
+pub(super) const MAX_WORKERS: usize = 64;
+/// Bytes of a Unix socket's path: `sun_path` of unix(7), with its NUL.
+pub(super) const MAX_SOCKET_PATH: usize = 107;
 /// Ports that a rule may list, as in Google Cloud.
 pub(super) const MAX_PORTS: usize = 5;
 /// Prefixes of a rule's `source_ip_ranges`, as in Google Cloud.
@@ -66,6 +74,7 @@ pub(super) fn check(file: &ConfigFile, report: &mut Report) -> bool {
     within &= limit("backend groups", elements(&file.backend_group), MAX_GROUPS, report);
     within &= limit("health checks", elements(&file.health_check), MAX_HEALTH_CHECKS, report);
     within &= limit("routes", elements(&file.route), MAX_ROUTES, report);
+    within &= limit("ports", elements(&file.port), MAX_APPLIANCE_PORTS, report);
     for service in elements(&file.backend_service).iter().filter_map(Field::get) {
         let members = service.backends.get().map_or(&[][..], Vec::as_slice);
         within &= limit("backend groups of one service", members, 2 * MAX_MEMBERS_OF_A_KIND, report);

@@ -6,7 +6,7 @@ use std::collections::hash_map::Entry;
 use super::field::{Field, closest, elements};
 use super::file::{
     BackendGroupFile, BackendServiceFile, ConfigFile, EndpointFile, ForwardingRuleFile, HealthCheckFile,
-    RouteFile,
+    PortFile, RouteFile,
 };
 use super::report::Report;
 use super::value::Name;
@@ -38,6 +38,7 @@ named! {
     BackendGroupFile, "backend group";
     EndpointFile, "endpoint";
     HealthCheckFile, "health check";
+    PortFile, "port";
     RouteFile, "route";
 }
 

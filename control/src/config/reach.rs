@@ -7,15 +7,15 @@ use guideway_dataplane::delivery::DeliveryMode;
 
 use super::backend_group::Delivery;
 use super::field::{Field, elements};
-use super::file::{BackendGroupFile, EndpointFile, ForwardingRuleFile, NetworkFile};
+use super::file::{BackendGroupFile, ConfigFile, EndpointFile, ForwardingRuleFile};
 use super::limits::IPV6_MIN_MTU;
 use super::names::Scope;
 use super::report::{Report, Span};
-use super::value::Chosen;
+use super::value::{Chosen, InterfaceAddress};
 
 /// Reports endpoints that no packet of a rule can reach, and packets that would come back to the appliance.
 pub(super) fn check(scope: &Scope<'_>, report: &mut Report) {
-    let own = Own::of(&scope.file.network);
+    let own = Own::of(scope.file);
     let rules = elements(&scope.file.forwarding_rule);
     let vips: HashMap<IpAddr, &Field<IpAddr>> = rules
         .iter()
@@ -36,21 +36,35 @@ pub(super) fn check(scope: &Scope<'_>, report: &mut Report) {
 
 /// The appliance's own addresses.
 struct Own<'f> {
+    /// Those of the network table, by family: the sources of tunnels.
     addresses: [Option<&'f Field<IpAddr>>; 2],
+    /// Those of the ports.
+    of_ports: Vec<&'f Field<InterfaceAddress>>,
     /// Whether all of them could be read, so that a missing one is missing.
     known: bool,
 }
 
 impl<'f> Own<'f> {
-    fn of(network: &'f Option<Field<NetworkFile>>) -> Self {
-        let Some(field) = network else { return Self { addresses: [None, None], known: true } };
-        let Some(file) = field.get() else { return Self { addresses: [None, None], known: false } };
-        let addresses = [file.ipv4_address.as_ref(), file.ipv6_address.as_ref()];
-        Self { addresses, known: addresses.iter().flatten().all(|address| address.get().is_some()) }
+    fn of(file: &'f ConfigFile) -> Self {
+        let ports = elements(&file.port).iter().filter_map(Field::get);
+        let of_ports = ports.flat_map(|port| elements(&port.ip_addresses)).collect();
+        let Some(network) = &file.network else {
+            return Self { addresses: [None, None], of_ports, known: true };
+        };
+        let Some(network) = network.get() else {
+            return Self { addresses: [None, None], of_ports, known: false };
+        };
+        let addresses = [network.ipv4_address.as_ref(), network.ipv6_address.as_ref()];
+        let known = addresses.iter().flatten().all(|address| address.get().is_some());
+        Self { addresses, of_ports, known }
     }
 
-    fn place_of(&self, address: IpAddr) -> Option<&'f Field<IpAddr>> {
-        self.addresses.into_iter().flatten().find(|own| own.copied() == Some(address))
+    fn place_of(&self, address: IpAddr) -> Option<&'f Span> {
+        let networks = self.addresses.into_iter().flatten();
+        let networks = networks.filter(|own| own.copied() == Some(address)).map(Field::span);
+        let ports = self.of_ports.iter();
+        let ports = ports.filter(|own| own.copied().is_some_and(|own| own.0.addr() == address));
+        networks.chain(ports.map(|own| own.span())).next()
     }
 
     fn lacks(&self, family: Family) -> bool {
@@ -85,7 +99,7 @@ fn check_rule(rule: &ForwardingRuleFile, own: &Own<'_>, scope: &Scope<'_>, repor
             rule.ip_address.span(),
             format!("`{vip}` is the appliance's own address"),
             "give the forwarding rule an address of its own",
-            [(place.span(), "the appliance".to_owned())],
+            [(place, "the appliance".to_owned())],
         );
     }
     let Some((_, service)) = scope.services.find(&rule.backend_service) else { return };
@@ -209,7 +223,7 @@ fn check_loop(
             endpoint.ip_address.span(),
             format!("endpoint `{address}` is the appliance itself"),
             "write the endpoint's own address: packets would come back to the appliance",
-            [(place.span(), "the appliance".to_owned())],
+            [(place, "the appliance".to_owned())],
         );
     }
     if let (Some(vip), true) = (vips.get(&address), delivery != Delivery::L2) {

@@ -1,14 +1,17 @@
 //! The kinds of value that a key can hold: numbers within bounds, names, addresses, prefixes, choices.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use guideway_dataplane::affinity::LoadBalancingScheme;
+use guideway_engine::driver::device::{Device, UnreadableDevice};
 use ipnet::IpNet;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use toml::Spanned;
 use toml::de::DeValue;
 
 use super::field::{Value, closest, wrong_type};
+use super::limits::MAX_SOCKET_PATH;
 use super::report::Report;
 
 /// How many bytes a text for a health check may have.
@@ -34,6 +37,9 @@ pub(super) struct Integer<const MIN: u32, const MAX: u32>(pub(super) u32);
 
 /// A layer-4 port.
 pub(super) type Port = Integer<1, 65_535>;
+
+/// A core, by the kernel's number.
+pub(super) type Core = Integer<0, 1_023>;
 
 impl<const MIN: u32, const MAX: u32> Integer<MIN, MAX> {
     /// The number in the 16 bits that its bounds leave it.
@@ -138,23 +144,34 @@ impl Value for IpAddr {
             report.error(&value.span(), format!("`{text}` is not an IP address"), help);
             return None;
         };
-        let (kind, help) = match address {
-            Self::V6(v6) if let Some(v4) = v6.to_ipv4_mapped() => {
-                ("IPv4-mapped", format!("packets never carry one; write `{v4}`"))
-            }
-            _ if address.is_multicast() => ("multicast", one_host()),
-            _ if address.is_unspecified() => ("unspecified", one_host()),
-            _ if address.is_loopback() => ("loopback", one_host()),
-            Self::V4(v4) if v4.is_broadcast() => ("broadcast", one_host()),
-            _ => return Some(address),
-        };
-        report.error(&value.span(), format!("`{key}` must be a unicast address, `{text}` is {kind}"), help);
-        None
+        unicast(key, text, address, value, report)
     }
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string", "anyOf": [{ "format": "ipv4" }, { "format": "ipv6" }] })
     }
+}
+
+/// The address, or a report that no host has such a one.
+fn unicast(
+    key: &str,
+    text: &str,
+    address: IpAddr,
+    value: &Spanned<DeValue<'_>>,
+    report: &mut Report,
+) -> Option<IpAddr> {
+    let (kind, help) = match address {
+        IpAddr::V6(v6) if let Some(v4) = v6.to_ipv4_mapped() => {
+            ("IPv4-mapped", format!("packets never carry one; write `{v4}`"))
+        }
+        _ if address.is_multicast() => ("multicast", one_host()),
+        _ if address.is_unspecified() => ("unspecified", one_host()),
+        _ if address.is_loopback() => ("loopback", one_host()),
+        IpAddr::V4(v4) if v4.is_broadcast() => ("broadcast", one_host()),
+        _ => return Some(address),
+    };
+    report.error(&value.span(), format!("`{key}` must be a unicast address, `{text}` is {kind}"), help);
+    None
 }
 
 fn one_host() -> String {
@@ -186,6 +203,96 @@ impl Value for IpNet {
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string", "pattern": "^[0-9a-fA-F:.]+/[0-9]{1,3}$" })
+    }
+}
+
+/// The address of an interface, with the length of the prefix that is on its link.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct InterfaceAddress(pub(super) IpNet);
+
+impl Value for InterfaceAddress {
+    fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
+        let text = text(key, "an address with a prefix length", value, report)?;
+        let Some(prefix) = text.parse::<IpNet>().ok().filter(|prefix| prefix.prefix_len() > 0) else {
+            let help = "write the port's own address and the length of its prefix, such as `192.0.2.1/24`";
+            report.error(&value.span(), format!("`{text}` is not an address with a prefix length"), help);
+            return None;
+        };
+        let is_network =
+            prefix.addr() == prefix.network() && prefix.max_prefix_len() - prefix.prefix_len() > 1;
+        let is_broadcast = prefix.addr().is_ipv4()
+            && prefix.addr() == prefix.broadcast()
+            && prefix.max_prefix_len() - prefix.prefix_len() > 1;
+        if is_network || is_broadcast {
+            let message = format!("`{text}` names the link, and no interface on it");
+            report.error(&value.span(), message, "write the port's own address before the `/`");
+            return None;
+        }
+        unicast(key, text, prefix.addr(), value, report).map(|_| Self(prefix))
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[0-9a-fA-F:.]+/[0-9]{1,3}$" })
+    }
+}
+
+/// A device in DPDK's words.
+impl Value for Device {
+    fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
+        let text = text(key, "a device", value, report)?;
+        match text.parse() {
+            Ok(device) => Some(device),
+            Err(UnreadableDevice { text }) => {
+                let help =
+                    "write a PCI address (`0000:3b:02.0`) or a virtual device (`net_af_packet0,iface=eth0`)";
+                report.error(&value.span(), format!("`{text}` is no device"), help);
+                None
+            }
+        }
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string" })
+    }
+}
+
+/// The path of a Unix socket.
+impl Value for PathBuf {
+    fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
+        let text = text(key, "a path", value, report)?;
+        if !text.starts_with('/') || text.ends_with('/') || text.contains('\0') {
+            let help = "write the whole path of a file, such as `/run/guideway/admin.sock`";
+            report.error(&value.span(), format!("`{text}` is no absolute path"), help);
+            return None;
+        }
+        if text.len() > MAX_SOCKET_PATH {
+            let message =
+                format!("a path of {} bytes, and a socket's has at most {MAX_SOCKET_PATH}", text.len());
+            report.error(&value.span(), message, "write a shorter path");
+            return None;
+        }
+        Some(text.into())
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "maxLength": MAX_SOCKET_PATH })
+    }
+}
+
+/// Where a listener listens.
+impl Value for SocketAddr {
+    fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
+        let text = text(key, "an address and a port", value, report)?;
+        let parsed = text.parse::<Self>().ok().filter(|listen| listen.port() != 0);
+        if parsed.is_none() {
+            let help = "write an IP address and a port, such as `127.0.0.1:9477` or `[::1]:9477`";
+            report.error(&value.span(), format!("`{text}` is no address with a port"), help);
+        }
+        parsed
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string" })
     }
 }
 

@@ -84,10 +84,18 @@ pub(super) struct OwnAddresses {
 impl OwnAddresses {
     pub(super) fn new(links: &Links, vips: &[Vip]) -> Self {
         let mut own = Self { owned: BTreeMap::new(), schedule: Schedule::new() };
+        own.replace(links, vips);
+        own
+    }
+
+    /// Replaces all addresses; a VIP that stays goes on as it was announced. An address of the appliance itself is no
+    /// VIP.
+    pub(super) fn replace(&mut self, links: &Links, vips: &[Vip]) {
+        let old = std::mem::take(&mut self.owned);
         for (id, link) in links.iter() {
             for host in &link.addresses {
                 // A link-local address may be that of several links.
-                let owned = own.owned.entry(host.address).or_insert_with(|| Owned {
+                let owned = self.owned.entry(host.address).or_insert_with(|| Owned {
                     role: Role::Host,
                     links: Vec::new(),
                     answers: Answers::Always,
@@ -97,13 +105,6 @@ impl OwnAddresses {
                 owned.links.push(id);
             }
         }
-        own.set_vips(links, vips);
-        own
-    }
-
-    /// Replaces the VIPs; one that stays goes on as it was announced. An address of the appliance itself remains that.
-    pub(super) fn set_vips(&mut self, links: &Links, vips: &[Vip]) {
-        let old: BTreeMap<_, _> = self.owned.extract_if(.., |_, owned| owned.role == Role::Vip).collect();
         for vip in vips {
             let (announced, announcements_left) =
                 old.get(&vip.address).map_or((false, 0), |old| (old.announced, old.announcements_left));
@@ -122,6 +123,12 @@ impl OwnAddresses {
         for address in old.into_keys().filter(|address| !self.owned.get(address).is_some_and(Owned::holds)) {
             self.schedule.cancel(address);
         }
+    }
+
+    /// The VIPs, each with whether it was announced and is not withdrawn.
+    pub(super) fn vips(&self) -> impl Iterator<Item = (Vip, bool)> {
+        let vips = self.owned.iter().filter(|(_, owned)| owned.role == Role::Vip);
+        vips.map(|(address, owned)| (Vip { address: *address, answers: owned.answers }, owned.announced))
     }
 
     pub(super) fn role(&self, address: Address) -> Option<Role> {

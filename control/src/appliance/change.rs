@@ -1,0 +1,194 @@
+//! What a reload changes, in words.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::config::{BackendGroup, BackendService, Config, Endpoint};
+
+/// One change that a reload makes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// What sort of change it is.
+    pub sort: Sort,
+    /// What changes, and how.
+    pub text: String,
+}
+
+/// A sort of change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sort {
+    /// Something is new.
+    Added,
+    /// Something is gone.
+    Removed,
+    /// Something goes on otherwise.
+    Changed,
+    /// Something was written otherwise, and stays as it is until the next start.
+    NeedsRestart,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = match self.sort {
+            Sort::Added => '+',
+            Sort::Removed => '-',
+            Sort::Changed => '~',
+            Sort::NeedsRestart => '!',
+        };
+        write!(f, "{sign} {}", self.text)
+    }
+}
+
+/// What changes from `old` to `new`.
+pub(super) fn changes(old: &Config, new: &Config) -> Vec<Change> {
+    let mut changes = Changes(Vec::new());
+    changes.from_the_start("[engine]", old.engine == new.engine);
+    changes.from_the_start("[[port]]", old.ports == new.ports);
+    changes.from_the_start("[admin]", old.admin == new.admin);
+    changes.from_the_start("[metrics]", old.metrics == new.metrics);
+    changes.from_the_start("[conntrack]", old.conntrack == new.conntrack);
+    if old.network != new.network {
+        changes.add(Sort::Changed, "network".to_owned());
+    }
+    if old.fleet != new.fleet {
+        changes.add(Sort::Changed, "fleet seed: new connections go elsewhere".to_owned());
+    }
+    let service_of = |config: &Config, place: usize| config.services[place].name.clone();
+    changes.of_nouns(
+        "forwarding rule",
+        old.rules.iter().map(|rule| (&*rule.name, (rule, service_of(old, rule.service)))),
+        new.rules.iter().map(|rule| (&*rule.name, (rule, service_of(new, rule.service)))),
+        |(old, was), (new, is)| {
+            let mut same = (*old).clone();
+            same.service = new.service;
+            same == **new && was == is
+        },
+    );
+    let check_of =
+        |config: &Config, service: &BackendService| config.health_checks[service.health_check].name.clone();
+    changes.of_nouns(
+        "backend service",
+        old.services.iter().map(|service| (&*service.name, (service, check_of(old, service)))),
+        new.services.iter().map(|service| (&*service.name, (service, check_of(new, service)))),
+        |(old, checked), (new, checks)| same_settings(old, new) && checked == checks,
+    );
+    for service in &new.services {
+        if let Some(before) = old.services.iter().find(|before| before.name == service.name) {
+            changes.of_backends(before, old, service, new);
+        }
+    }
+    changes.of_nouns(
+        "health check",
+        old.health_checks.iter().map(|check| (&*check.name, check)),
+        new.health_checks.iter().map(|check| (&*check.name, check)),
+        |old, new| old == new,
+    );
+    let next_hop = |config: &Config, place: usize| config.rules[place].name.clone();
+    changes.of_nouns(
+        "route",
+        old.routes.iter().map(|route| (&*route.name, (route.dest_range, next_hop(old, route.next_hop_rule)))),
+        new.routes.iter().map(|route| (&*route.name, (route.dest_range, next_hop(new, route.next_hop_rule)))),
+        |old, new| old == new,
+    );
+    changes.0
+}
+
+/// Whether two services differ in nothing but their backends and the name of their health check.
+fn same_settings(old: &BackendService, new: &BackendService) -> bool {
+    let mut same = old.clone();
+    same.members.clone_from(&new.members);
+    same.health_check = new.health_check;
+    same == *new
+}
+
+/// A backend as a reload may change it.
+type Backend<'c> = (&'c Endpoint, &'c BackendGroup, bool);
+
+fn backends<'c>(service: &BackendService, config: &'c Config) -> BTreeMap<&'c str, Backend<'c>> {
+    let members = service.members.iter().map(|member| (&config.groups[member.group], member.failover));
+    let endpoints = members.flat_map(|(group, failover)| {
+        group.endpoints.iter().map(move |endpoint| (&*endpoint.name, (endpoint, group, failover)))
+    });
+    endpoints.collect()
+}
+
+struct Changes(Vec<Change>);
+
+impl Changes {
+    fn add(&mut self, sort: Sort, text: String) {
+        self.0.push(Change { sort, text });
+    }
+
+    fn from_the_start(&mut self, what: &str, is_same: bool) {
+        if !is_same {
+            self.add(Sort::NeedsRestart, format!("{what}: takes effect at the next start"));
+        }
+    }
+
+    /// The nouns of one sort, by name.
+    fn of_nouns<'c, T>(
+        &mut self,
+        noun: &str,
+        old: impl Iterator<Item = (&'c str, T)>,
+        new: impl Iterator<Item = (&'c str, T)>,
+        same: impl Fn(&T, &T) -> bool,
+    ) {
+        let (old, new): (BTreeMap<_, _>, BTreeMap<_, _>) = (old.collect(), new.collect());
+        for name in old.keys().filter(|name| !new.contains_key(*name)) {
+            self.add(Sort::Removed, format!("{noun} {name}"));
+        }
+        for (name, noun_now) in &new {
+            match old.get(name) {
+                None => self.add(Sort::Added, format!("{noun} {name}")),
+                Some(before) if !same(before, noun_now) => {
+                    self.add(Sort::Changed, format!("{noun} {name}"));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// The backends of a service that stays.
+    fn of_backends(
+        &mut self,
+        old_service: &BackendService,
+        old: &Config,
+        new_service: &BackendService,
+        new: &Config,
+    ) {
+        let (old, now) = (backends(old_service, old), backends(new_service, new));
+        let service = &new_service.name;
+        for name in old.keys().filter(|name| !now.contains_key(*name)) {
+            let end = match new_service.draining_timeout_sec {
+                0 => "its connections end".to_owned(),
+                seconds => format!("drains for {seconds} s"),
+            };
+            self.add(Sort::Removed, format!("backend {service}/{name}: {end}"));
+        }
+        for (name, (endpoint, group, failover)) in &now {
+            let Some((before, old_group, was_failover)) = old.get(name) else {
+                self.add(Sort::Added, format!("backend {service}/{name}: {}", endpoint.address));
+                continue;
+            };
+            let mut ways = Vec::new();
+            if before.address != endpoint.address {
+                ways.push(format!("address {} to {}", before.address, endpoint.address));
+            }
+            if before.weight != endpoint.weight {
+                ways.push(format!("weight {} to {}", before.weight, endpoint.weight));
+            }
+            if before.mac_address != endpoint.mac_address {
+                ways.push("MAC address".to_owned());
+            }
+            if (old_group.delivery, old_group.mtu) != (group.delivery, group.mtu) {
+                ways.push("delivery".to_owned());
+            }
+            if was_failover != failover {
+                ways.push(format!("now {}", if *failover { "failover" } else { "primary" }));
+            }
+            if !ways.is_empty() {
+                self.add(Sort::Changed, format!("backend {service}/{name}: {}", ways.join(", ")));
+            }
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The engine: which cores work, and where frames lie.
+
+use super::field::{Field, Optional, elements};
+use super::file::EngineFile;
+use super::limits::{MAX_WORKERS, limit};
+use super::report::Report;
+use super::value::{Core, Integer};
+
+/// How the engine uses the machine. It holds from the start: a reload does not change it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Engine {
+    /// The cores of the workers, one each; chosen at the start where none is named.
+    pub worker_cores: Vec<usize>,
+    /// The core of the control thread; chosen at the start where none is named.
+    pub control_core: Option<usize>,
+    /// Frames lie in ordinary pages.
+    pub no_huge: bool,
+    /// The memory for frames in ordinary pages, in MiB.
+    pub memory_mib: u32,
+    /// How many mbufs there are; worked out from ports and workers where it is not given.
+    pub mbufs: Option<u32>,
+}
+
+impl Engine {
+    /// The memory for frames in ordinary pages, where none is given.
+    const DEFAULT_MEMORY_MIB: u32 = 512;
+
+    /// The engine without an `[engine]` table.
+    const DEFAULT: Self = Self {
+        worker_cores: Vec::new(),
+        control_core: None,
+        no_huge: false,
+        memory_mib: Self::DEFAULT_MEMORY_MIB,
+        mbufs: None,
+    };
+
+    pub(super) fn parse(file: &Option<Field<EngineFile>>, report: &mut Report) -> Option<Self> {
+        let Some(file) = file else { return Some(Self::DEFAULT) };
+        let file = file.get()?;
+        let cores = elements(&file.worker_cores);
+        limit("worker cores", cores, MAX_WORKERS, report);
+        for (place, core) in cores.iter().enumerate() {
+            let Some(Integer(number)) = core.copied() else { continue };
+            let same = |other: &&Field<Core>| other.copied().is_some_and(|other| other.0 == number);
+            if let Some(first) = cores[..place].iter().find(same) {
+                report.error_beside(
+                    core.span(),
+                    format!("two workers on core {number}"),
+                    "name each core once: a worker polls without a pause",
+                    [(first.span(), "the first".to_owned())],
+                );
+            }
+        }
+        if let Some(empty) = file.worker_cores.as_ref().filter(|list| list.get().is_some_and(Vec::is_empty)) {
+            report.error(empty.span(), "no worker cores", "name at least one, or leave the key out");
+        }
+        let no_huge = file.no_huge.value_or(false)?;
+        if let (Some(memory), false) = (&file.memory_mib, no_huge) {
+            report.error(
+                memory.span(),
+                "`memory_mib` is for `no_huge = true` only",
+                "leave it out: of huge pages, as many are taken as are needed",
+            );
+        }
+        Some(Self {
+            worker_cores: cores.iter().map(|core| Some(core.copied()?.0 as usize)).collect::<Option<_>>()?,
+            control_core: match &file.control_core {
+                Some(core) => Some(core.copied()?.0 as usize),
+                None => None,
+            },
+            no_huge,
+            memory_mib: file.memory_mib.value_or(Integer(Self::DEFAULT_MEMORY_MIB))?.0,
+            mbufs: match &file.mbufs {
+                Some(mbufs) => Some(mbufs.copied()?.0),
+                None => None,
+            },
+        })
+    }
+}

@@ -1,0 +1,127 @@
+//! Ports: the devices that packets come and go by, and the appliance's own place on the links behind them.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use guideway_engine::driver::device::Device;
+use ipnet::IpNet;
+
+use super::field::{Field, Optional, elements};
+use super::file::{ConfigFile, PortFile};
+use super::limits::{MAX_ADDRESSES_OF_A_PORT, limit};
+use super::names::Names;
+use super::report::Report;
+use super::value::{Integer, InterfaceAddress};
+
+/// A port of the appliance. It holds from the start: a reload does not change it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Port {
+    /// Its name, unique among ports.
+    pub name: String,
+    /// The device, in DPDK's words.
+    pub device: Device,
+    /// The appliance's own addresses on the link, each with the prefix that is on it.
+    pub addresses: Vec<IpNet>,
+    /// Who takes IPv4 packets to elsewhere.
+    pub ipv4_gateway: Option<IpAddr>,
+    /// Who takes IPv6 packets to elsewhere.
+    pub ipv6_gateway: Option<IpAddr>,
+    /// The longest packet.
+    pub mtu: u16,
+    /// Descriptors of each receive queue.
+    pub rx_descriptors: u16,
+    /// Descriptors of each transmit queue.
+    pub tx_descriptors: u16,
+    /// It takes frames for any MAC address.
+    pub promiscuous: bool,
+}
+
+impl Port {
+    const DEFAULT_MTU: u32 = 1_500;
+    const DEFAULT_DESCRIPTORS: u32 = 1_024;
+
+    /// Reports what several ports cannot share.
+    pub(super) fn check(file: &ConfigFile, report: &mut Report) {
+        let ports = elements(&file.port);
+        Names::new(ports, report);
+        let mut devices = HashMap::new();
+        let mut addresses = HashMap::new();
+        for port in ports.iter().filter_map(Field::get) {
+            if let Some(device) = port.device.get()
+                && let Some(first) = devices.insert(device.name(), port.device.span())
+            {
+                report.error_beside(
+                    port.device.span(),
+                    format!("two ports are device `{}`", device.name()),
+                    "name each device once",
+                    [(first, "the first".to_owned())],
+                );
+            }
+            for address in elements(&port.ip_addresses) {
+                let Some(InterfaceAddress(own)) = address.copied() else { continue };
+                if let Some(first) = addresses.insert(own.addr(), address.span()) {
+                    report.error_beside(
+                        address.span(),
+                        format!("`{}` is written twice", own.addr()),
+                        "an address belongs to one port",
+                        [(first, "the first".to_owned())],
+                    );
+                }
+            }
+        }
+    }
+
+    pub(super) fn parse(file: &PortFile, report: &mut Report) -> Option<Self> {
+        let addresses = elements(&file.ip_addresses);
+        limit("addresses of one port", addresses, MAX_ADDRESSES_OF_A_PORT, report);
+        let addresses: Option<Vec<IpNet>> =
+            addresses.iter().map(|address| Some(address.copied()?.0)).collect();
+        let [ipv4_gateway, ipv6_gateway] = file.gateways(addresses.as_deref(), report);
+        Some(Self {
+            name: file.name.get()?.0.clone(),
+            device: file.device.get()?.clone(),
+            addresses: addresses?,
+            ipv4_gateway,
+            ipv6_gateway,
+            mtu: file.mtu.value_or(Integer(Self::DEFAULT_MTU))?.as_u16(),
+            rx_descriptors: file.rx_descriptors.value_or(Integer(Self::DEFAULT_DESCRIPTORS))?.as_u16(),
+            tx_descriptors: file.tx_descriptors.value_or(Integer(Self::DEFAULT_DESCRIPTORS))?.as_u16(),
+            promiscuous: file.promiscuous.value_or(false)?,
+        })
+    }
+}
+
+impl PortFile {
+    /// The gateways of both families, each on the link.
+    fn gateways(&self, addresses: Option<&[IpNet]>, report: &mut Report) -> [Option<IpAddr>; 2] {
+        let mut gateways: [Option<(IpAddr, &Field<IpAddr>)>; 2] = [None, None];
+        for field in elements(&self.gateways) {
+            let Some(gateway) = field.copied() else { continue };
+            let on_link = |addresses: &[IpNet]| {
+                addresses.iter().any(|own| own.contains(&gateway) && own.addr() != gateway)
+            };
+            // A link-local gateway is on every link, but to ask for it takes an address of its family.
+            let link_local = matches!(gateway, IpAddr::V6(v6) if v6.is_unicast_link_local());
+            let is_near = |addresses: &[IpNet]| {
+                on_link(addresses) || (link_local && addresses.iter().any(|own| own.addr().is_ipv6()))
+            };
+            if addresses.is_some_and(|own| !is_near(own)) {
+                report.error(
+                    field.span(),
+                    format!("gateway `{gateway}` is in no prefix of the port's `ip_addresses`"),
+                    "write the address of a neighbour on the link, or add the port's own address there",
+                );
+            }
+            let family = &mut gateways[usize::from(gateway.is_ipv6())];
+            if let Some((_, first)) = family.replace((gateway, field)) {
+                report.error_beside(
+                    field.span(),
+                    "two gateways of one family",
+                    "keep at most one IPv4 gateway and one IPv6 gateway",
+                    [(first.span(), "the first".to_owned())],
+                );
+            }
+        }
+        gateways.map(|gateway| gateway.map(|(address, _)| address))
+    }
+}
