@@ -1,5 +1,6 @@
 //! Changes things: configuration, health, failover; and replays captures.
 
+pub mod admin;
 pub mod appliance;
 pub mod compile;
 pub mod config;

@@ -42,11 +42,11 @@ impl fmt::Display for Change {
 /// What changes from `old` to `new`.
 pub(super) fn changes(old: &Config, new: &Config) -> Vec<Change> {
     let mut changes = Changes(Vec::new());
-    changes.from_the_start("[engine]", old.engine == new.engine);
-    changes.from_the_start("[[port]]", old.ports == new.ports);
-    changes.from_the_start("[admin]", old.admin == new.admin);
-    changes.from_the_start("[metrics]", old.metrics == new.metrics);
-    changes.from_the_start("[conntrack]", old.conntrack == new.conntrack);
+    changes.needs_restart("[engine]", old.engine == new.engine);
+    changes.needs_restart("[[port]]", old.ports == new.ports);
+    changes.needs_restart("[admin]", old.admin == new.admin);
+    changes.needs_restart("[metrics]", old.metrics == new.metrics);
+    changes.needs_restart("[conntrack]", old.conntrack == new.conntrack);
     if old.network != new.network {
         changes.add(Sort::Changed, "network".to_owned());
     }
@@ -119,7 +119,7 @@ impl Changes {
         self.0.push(Change { sort, text });
     }
 
-    fn from_the_start(&mut self, what: &str, is_same: bool) {
+    fn needs_restart(&mut self, what: &str, is_same: bool) {
         if !is_same {
             self.add(Sort::NeedsRestart, format!("{what}: takes effect at the next start"));
         }

@@ -1,0 +1,26 @@
+//! What the running appliance shows: the JSON of the admin interface, which tables and metrics are made from too.
+//!
+//! Keys are a stable interface: they are added to, and none changes its meaning. Durations and rates carry their unit
+//! in their name, shares are between 0 and 1, times are seconds since 1970, and what does not apply is `null`. Maps by
+//! reason or kind hold every word, those with zero too.
+
+mod backend;
+mod conntrack;
+mod drops;
+mod error;
+mod reload;
+mod stats;
+mod status;
+mod vip;
+
+pub use backend::{Backend, BackendList, Health, NextHop, Pool, WeightSource};
+pub use conntrack::{ConntrackEntry, ConntrackList, ConntrackLookup};
+pub use drops::{Loss, LossPlace, Losses};
+pub use error::{ErrorView, WrongPlace};
+pub use reload::{Change, ChangeKind, Reload, Stopping};
+pub use stats::{
+    BackendStats, ConntrackCounts, ConntrackStats, HostStackStats, IcmpErrorStats, LinkStats, PacketStats,
+    PortStats, RuleStats, ServiceStats, Stats, Traffic, WorkerStats,
+};
+pub use status::{Port, Service, Status, Worker, WorkerState};
+pub use vip::{NeighborReplies, Vip, VipList};

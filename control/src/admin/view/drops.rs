@@ -1,0 +1,48 @@
+//! Lost packets: how many, why, and what to do.
+
+use serde::{Deserialize, Serialize};
+
+/// All reasons for which a packet is lost.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Losses {
+    /// In the order of a packet's way: device, worker, data plane.
+    pub drops: Vec<Loss>,
+}
+
+/// One reason for which packets are lost.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Loss {
+    /// Where they end.
+    pub place: LossPlace,
+    /// The stable word.
+    pub reason: String,
+    /// How many.
+    pub packets: u64,
+    /// What happened to them.
+    pub meaning: String,
+    /// What to do.
+    pub help: String,
+}
+
+/// Where packets are lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LossPlace {
+    /// The device or its driver loses them; no worker sees them.
+    Device,
+    /// A worker has them, and no verdict or no way out.
+    Worker,
+    /// A verdict ends them.
+    DataPlane,
+}
+
+impl LossPlace {
+    /// The word that JSON and tables show.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Device => "device",
+            Self::Worker => "worker",
+            Self::DataPlane => "data_plane",
+        }
+    }
+}

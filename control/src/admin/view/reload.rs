@@ -1,0 +1,51 @@
+//! What a reload has changed; that the appliance stops.
+
+use serde::{Deserialize, Serialize};
+
+/// A configuration that was taken over.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reload {
+    /// How many configurations have been accepted, this one included.
+    pub configuration_generation: u64,
+    /// What has changed; empty where the file says what it said before.
+    pub changes: Vec<Change>,
+}
+
+/// One change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// What became of it.
+    pub change: ChangeKind,
+    /// What it is, in words.
+    pub text: String,
+}
+
+/// What became of a part of the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeKind {
+    /// It is new.
+    Added,
+    /// It is gone.
+    Removed,
+    /// It is another than before.
+    Changed,
+}
+
+impl ChangeKind {
+    /// The sign that stands before the change in a list.
+    pub const fn sign(self) -> char {
+        match self {
+            Self::Added => '+',
+            Self::Removed => '-',
+            Self::Changed => '~',
+        }
+    }
+}
+
+/// The appliance stops.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stopping {
+    /// The process that ends.
+    pub pid: u32,
+}
