@@ -32,9 +32,14 @@ pub struct ConntrackCounters {
     pub hits: u64,
     /// An entry was made, or replaced under its own key.
     pub inserts: u64,
-    /// Of these, how many pushed out another connection's entry that was void or idle too long.
+    /// Of these, how many took a place that was empty.
+    pub occupied: u64,
+    /// Entries that this worker's sweeps have taken out, void or idle too long: what is left of `occupied` is in the
+    /// table.
+    pub swept: u64,
+    /// Of the inserts, how many pushed out another connection's entry that was void or idle too long.
     pub evicted_void: u64,
-    /// Of these, how many pushed out another connection's half-open entry.
+    /// Of the inserts, how many pushed out another connection's half-open entry.
     pub evicted_half_open: u64,
     /// No room for an entry: forwarded by its hash alone.
     pub full: u64,
@@ -65,6 +70,8 @@ impl Counters {
         }
         self.conntrack.hits += other.conntrack.hits;
         self.conntrack.inserts += other.conntrack.inserts;
+        self.conntrack.occupied += other.conntrack.occupied;
+        self.conntrack.swept += other.conntrack.swept;
         self.conntrack.evicted_void += other.conntrack.evicted_void;
         self.conntrack.evicted_half_open += other.conntrack.evicted_half_open;
         self.conntrack.full += other.conntrack.full;

@@ -112,6 +112,11 @@ impl Pipeline {
         &self.counters
     }
 
+    /// Counts entries that a sweep has taken out for this worker.
+    pub fn count_swept(&mut self, entries: usize) {
+        self.counters.conntrack.swept += entries as u64;
+    }
+
     /// Decides a burst of at most [`BURST`] frames, and makes each forwarded one into what its backend gets.
     ///
     /// `decisions` gets one decision a frame, in order.
@@ -269,7 +274,11 @@ impl Pipeline {
         match inserted {
             Inserted::Full => counters.full += 1,
             Inserted::Lost(_) => counters.hits += 1,
-            Inserted::New | Inserted::Replaced => counters.inserts += 1,
+            Inserted::New => {
+                counters.inserts += 1;
+                counters.occupied += 1;
+            }
+            Inserted::Replaced => counters.inserts += 1,
             Inserted::EvictedVoid => {
                 counters.inserts += 1;
                 counters.evicted_void += 1;

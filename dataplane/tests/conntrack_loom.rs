@@ -115,7 +115,7 @@ fn workers_that_took_different_places_for_one_key_agree_on_one_entry() {
         });
         let here = learned(&table, 2);
         assert_eq!(here, other.join().unwrap());
-        assert_eq!(table.entries().filter(|entry| entry.backend.0 != 9).count(), 1);
+        assert_eq!(table.entries().filter(|(_, entry)| entry.backend.0 != 9).count(), 1);
         assert_eq!(backend_of(&table, 8), Some(here));
     });
 }
@@ -152,7 +152,7 @@ fn three_workers_with_one_key_agree_on_one_entry() {
         for other in others {
             assert_eq!(here, other.join().unwrap());
         }
-        assert_eq!(table.entries().filter(|entry| entry.backend.0 != 9).count(), 1);
+        assert_eq!(table.entries().filter(|(_, entry)| entry.backend.0 != 9).count(), 1);
     });
 }
 
@@ -314,7 +314,7 @@ fn a_sweep_spares_an_entry_that_is_refreshed_first() {
         let swept = table.sweep(&mut SweepCursor::default(), 1, judge);
         other.join().unwrap();
         assert_eq!(table.occupancy(), 1 - swept);
-        assert!(table.entries().all(|entry| entry.idle(NOW) == 0));
+        assert!(table.entries().all(|(_, entry)| entry.idle(NOW) == 0));
     });
 }
 

@@ -52,7 +52,7 @@ pub struct WorkerCounters {
 
 const PASS: usize = PassReason::ALL.len();
 const DROP: usize = DropReason::ALL.len();
-const WORDS: usize = 2 + PASS + DROP + 6 + 4 + 5;
+const WORDS: usize = 2 + PASS + DROP + 8 + 4 + 5;
 
 impl WorkerCounters {
     fn to_words(&self) -> [u64; WORDS] {
@@ -68,13 +68,24 @@ impl WorkerCounters {
             icmp_errors_suppressed,
             icmp_errors_steered,
         } = &self.pipeline;
-        let ConntrackCounters { hits, inserts, evicted_void, evicted_half_open, full, untracked } = conntrack;
+        let ConntrackCounters {
+            hits,
+            inserts,
+            occupied,
+            swept,
+            evicted_void,
+            evicted_half_open,
+            full,
+            untracked,
+        } = conntrack;
         let LinkCounters { sent, tx_full, host_full, refused, busy_polls } = &self.link;
         let single = [
             offered,
             forwarded,
             hits,
             inserts,
+            occupied,
+            swept,
             evicted_void,
             evicted_half_open,
             full,
@@ -105,6 +116,8 @@ impl WorkerCounters {
         pipeline.conntrack = ConntrackCounters {
             hits: next(),
             inserts: next(),
+            occupied: next(),
+            swept: next(),
             evicted_void: next(),
             evicted_half_open: next(),
             full: next(),

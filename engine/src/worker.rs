@@ -15,6 +15,13 @@ use guideway_dataplane::verdict::Verdict;
 
 use crate::publish::Subscriber;
 
+/// How long a pass of an idle worker over the conntrack table takes: entries that have outlived their use are counted as
+/// there for about so long. A busy worker takes a day, as it must.
+const IDLE_PASS_SECONDS: usize = 60;
+
+/// How many buckets an idle poll sweeps: about a microsecond's worth, so that a packet that comes meanwhile hardly waits.
+const IDLE_SWEEP: usize = 16;
+
 /// One worker among those of an appliance. It moves to its thread once, and shares nothing with the others but snapshots and the table.
 pub struct Worker {
     number: usize,
@@ -23,6 +30,8 @@ pub struct Worker {
     table: Arc<ConntrackTable>,
     swept: Tick,
     cursor: SweepCursor,
+    /// Buckets that idle polls may still sweep in this second.
+    spare_buckets: usize,
 }
 
 impl Worker {
@@ -35,6 +44,7 @@ impl Worker {
             table,
             swept: Tick::default(),
             cursor: SweepCursor::default(),
+            spare_buckets: 0,
         }
     }
 
@@ -54,10 +64,18 @@ impl Worker {
         if let Some(tallies) = snapshot.tallies.worker(self.number) {
             tally(tallies, frames, decisions);
         }
+        let mut due = 0;
         if now > self.swept {
-            let due = (now.0 - self.swept.0) as usize * self.table.buckets_per_second();
-            self.table.sweep(&mut self.cursor, due, |entry| snapshot.prospect(entry, now));
+            due = (now.0 - self.swept.0) as usize * self.table.buckets_per_second();
             self.swept = now;
+            self.spare_buckets = self.table.bucket_count() / IDLE_PASS_SECONDS;
+        } else if frames.is_empty() && self.spare_buckets > 0 {
+            due = self.spare_buckets.min(IDLE_SWEEP);
+            self.spare_buckets -= due;
+        }
+        if due > 0 {
+            let swept = self.table.sweep(&mut self.cursor, due, |entry| snapshot.prospect(entry, now));
+            self.pipeline.count_swept(swept);
         }
     }
 

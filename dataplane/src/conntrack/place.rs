@@ -49,6 +49,16 @@ impl Place {
             && self.identity.load(Ordering::Relaxed) ^ state.frozen() == key.0
     }
 
+    /// The key and the state of the entry that it holds, where that is settled.
+    ///
+    /// For those who list entries: a key that is read while the place changes hands is nobody's.
+    pub(super) fn settled(&self) -> Option<(TrackingKey, State)> {
+        let state = self.state();
+        // Relaxed: as in `identifies`.
+        let key = TrackingKey(self.identity.load(Ordering::Relaxed) ^ state.frozen());
+        (state.phase() == Phase::Settled).then_some((key, state))
+    }
+
     /// Takes the place from what it was judged to be in, `before`, for a tentative entry of `key`.
     ///
     /// None where the place has changed since.

@@ -98,11 +98,11 @@ impl ConntrackTable {
         self.neighbourhood(key).insert(&entry, &judge, &|_| Standing::Void)
     }
 
-    /// All entries, in no order, each as it is when the iterator comes by.
+    /// All entries with their keys, in no order, each as it is when the iterator comes by.
     ///
     /// It reads the whole table: for the control thread.
-    pub fn entries(&self) -> impl Iterator<Item = Entry> {
-        self.places().iter().map(Place::state).filter(|s| s.phase() == Phase::Settled).map(State::entry)
+    pub fn entries(&self) -> impl Iterator<Item = (TrackingKey, Entry)> {
+        self.places().iter().filter_map(Place::settled).map(|(key, state)| (key, state.entry()))
     }
 
     /// How many entries there are, void ones that have not been swept included.
