@@ -23,7 +23,7 @@ use crate::host_stack::{Answers, FrameKind, HostStack, NextHop, Outgoing, Rates,
 use crate::ledger::Ledger;
 use crate::service::{Services, UnknownName, WeightSource};
 
-pub use change::Change;
+pub use change::{Change, Sort};
 
 /// The live appliance.
 #[derive(Debug)]
@@ -44,6 +44,8 @@ pub struct Appliance {
     watched: BTreeSet<NextHop>,
     /// Next hops that found no room among the watched.
     unwatched: usize,
+    /// How often another host claimed an address of the appliance.
+    conflicts: BTreeMap<Address, u64>,
     workers: usize,
     /// The workers have not seen the latest state yet.
     is_stale: bool,
@@ -66,6 +68,7 @@ impl Appliance {
             macs: macs.to_vec(),
             watched: BTreeSet::new(),
             unwatched: 0,
+            conflicts: BTreeMap::new(),
             workers,
             is_stale: true,
         };
@@ -127,7 +130,17 @@ impl Appliance {
 
     /// Takes in a frame that a worker has passed on.
     pub fn handle(&mut self, port: PortId, frame: &[u8], now: Duration) -> FrameKind {
-        self.host.handle(port, frame, now)
+        let kind = self.host.handle(port, frame, now);
+        if kind == FrameKind::AddressConflict
+            && let Some(conflict) = self.host.last_conflict()
+        {
+            let count = self.conflicts.entry(conflict.address).or_default();
+            *count += 1;
+            if *count == 1 {
+                tracing::warn!(address = %conflict.address, mac = %conflict.mac, "another host claims the address");
+            }
+        }
+        kind
     }
 
     /// Does what is due at `now`, and publishes what has changed.
@@ -202,6 +215,11 @@ impl Appliance {
     /// How many replaced snapshots are not freed yet.
     pub fn unreclaimed_snapshots(&self) -> usize {
         self.publisher.unreclaimed()
+    }
+
+    /// How often another host claimed an address that the appliance answers for.
+    pub fn conflicts(&self, address: Address) -> u64 {
+        self.conflicts.get(&address).copied().unwrap_or(0)
     }
 
     /// How many next hops are asked for and not known, those included that there is no room to ask for.

@@ -5,6 +5,7 @@ mod exit;
 mod explain;
 mod replay;
 mod ring;
+mod run;
 mod schema;
 mod situation;
 mod table;
@@ -31,6 +32,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Forwards packets until it is told to stop.
+    Run(run::Args),
     /// Checks a configuration, and shows all that is wrong with it.
     Check(check::Args),
     /// Decides every packet of a capture, on the capture's own clock.
@@ -66,6 +69,7 @@ pub(crate) fn run() -> Exit {
     let cli = Cli::parse();
     let color = cli.color.on_stderr();
     match cli.verb {
+        Verb::Run(args) => run::run(&args, color),
         Verb::Check(args) => check::run(&args, color),
         Verb::Replay(args) => replay::run(&args, color),
         Verb::Explain(args) => explain::run(&args, color),

@@ -218,7 +218,8 @@ fn backend_step(state: &ServiceState, backend: &BackendState, largest_packet: us
     }
 }
 
-fn describe(tuple: Tuple) -> &'static str {
+/// A tuple in words.
+pub fn describe(tuple: Tuple) -> &'static str {
     match tuple {
         Tuple::One => "1-tuple: source address",
         Tuple::Two => "2-tuple: source and destination address",

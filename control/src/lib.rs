@@ -12,8 +12,11 @@ pub mod flow_text;
 pub mod handles;
 pub mod host_stack;
 pub mod ledger;
+#[cfg(feature = "dpdk")]
+pub mod live;
 pub mod replay;
 #[cfg(test)]
 mod sample;
 pub mod service;
+pub mod supervisor;
 pub mod ways;

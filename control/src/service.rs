@@ -265,6 +265,11 @@ impl ServiceState {
         eligible(&candidates, self.rules).into_iter().map(|place| ready[place]).collect()
     }
 
+    /// Whether it has failover groups, and so two pools.
+    pub fn has_failover(&self) -> bool {
+        self.rules.failover.is_some()
+    }
+
     /// Whether backends are chosen by weight.
     pub fn is_weighted(&self) -> bool {
         self.rules.weighted

@@ -1,6 +1,6 @@
 //! The engine's clock: one start for the control thread and all workers, read once in many polls.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use guideway_dataplane::time::Tick;
 
@@ -17,6 +17,11 @@ impl Clock {
     /// A clock that starts now.
     pub fn start() -> Self {
         Self { start: Instant::now() }
+    }
+
+    /// How long ago the engine started.
+    pub fn elapsed(&self) -> Duration {
+        self.start.elapsed()
     }
 
     /// The tick at this moment.
@@ -53,8 +58,6 @@ impl CoarseClock {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

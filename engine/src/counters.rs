@@ -41,6 +41,18 @@ pub struct LinkCounters {
     pub busy_polls: u64,
 }
 
+impl LinkCounters {
+    /// Adds what another worker counted.
+    pub fn add(&mut self, other: &Self) {
+        let Self { sent, tx_full, host_full, refused, busy_polls } = other;
+        self.sent += sent;
+        self.tx_full += tx_full;
+        self.host_full += host_full;
+        self.refused += refused;
+        self.busy_polls += busy_polls;
+    }
+}
+
 /// All that a worker counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WorkerCounters {

@@ -224,8 +224,6 @@ pub enum Refused {
         /// Why.
         error: io::Error,
     },
-    /// The configuration file is right, but what it changes needs a restart; each in words.
-    NeedsRestart(Vec<String>),
     /// The appliance stops.
     Stopping,
 }

@@ -1,5 +1,7 @@
 //! Ethernet II with up to two VLAN tags (IEEE 802.1Q, 802.1ad).
 
+use core::fmt;
+
 /// A MAC address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct MacAddress(pub [u8; 6]);
@@ -8,6 +10,13 @@ impl MacAddress {
     /// Whether it names a group: multicast or broadcast.
     pub fn is_group(self) -> bool {
         self.0[0] & 1 == 1
+    }
+}
+
+impl fmt::Display for MacAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
     }
 }
 

@@ -91,6 +91,8 @@ pub enum Health {
 pub enum WeightSource {
     /// The configuration.
     Configured,
+    /// The backend's own reports.
+    Reported,
     /// The operator, over the admin interface.
     Operator,
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::appliance;
+
 /// A configuration that was taken over.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reload {
@@ -30,6 +32,20 @@ pub enum ChangeKind {
     Removed,
     /// It is another than before.
     Changed,
+    /// It was written otherwise, and stays as it is until the next start.
+    NeedsRestart,
+}
+
+impl From<&appliance::Change> for Change {
+    fn from(change: &appliance::Change) -> Self {
+        let kind = match change.sort {
+            appliance::Sort::Added => ChangeKind::Added,
+            appliance::Sort::Removed => ChangeKind::Removed,
+            appliance::Sort::Changed => ChangeKind::Changed,
+            appliance::Sort::NeedsRestart => ChangeKind::NeedsRestart,
+        };
+        Self { change: kind, text: change.text.clone() }
+    }
 }
 
 impl ChangeKind {
@@ -39,6 +55,7 @@ impl ChangeKind {
             Self::Added => '+',
             Self::Removed => '-',
             Self::Changed => '~',
+            Self::NeedsRestart => '!',
         }
     }
 }

@@ -229,7 +229,8 @@ impl PacketStats {
 
 impl From<&ConntrackCounters> for ConntrackCounts {
     fn from(counters: &ConntrackCounters) -> Self {
-        let ConntrackCounters { hits, inserts, evicted_void, evicted_half_open, full, untracked, .. } = *counters;
+        let ConntrackCounters { hits, inserts, evicted_void, evicted_half_open, full, untracked, .. } =
+            *counters;
         Self { hits, inserts, evicted_void, evicted_half_open, full, untracked }
     }
 }

@@ -1,0 +1,59 @@
+//! `guideway run`: the appliance itself.
+
+use std::path::PathBuf;
+
+use clap::Args as Arguments;
+
+use super::Exit;
+
+#[derive(Arguments)]
+pub(super) struct Args {
+    /// The configuration file, which SIGHUP and `guideway reload` read again.
+    #[arg(long, default_value = "/etc/guideway/guideway.toml")]
+    config: PathBuf,
+    /// Shows DPDK's own messages too.
+    #[arg(long)]
+    verbose: bool,
+}
+
+/// Where there is DPDK: runs until it is told to stop.
+#[cfg(feature = "dpdk")]
+pub(super) fn run(args: &Args, color: bool) -> Exit {
+    let config = match super::config(Some(&args.config), color) {
+        Ok(config) => config,
+        Err(exit) => return exit,
+    };
+    log(color);
+    match guideway::live::run(config, args.config.clone(), args.verbose) {
+        Ok(()) => Exit::Success,
+        Err(error) => {
+            eprintln!("error: {error}");
+            Exit::Failure
+        }
+    }
+}
+
+/// Without DPDK there is nothing to run on, and the remedy is another build.
+#[cfg(not(feature = "dpdk"))]
+pub(super) fn run(_: &Args, _: bool) -> Exit {
+    eprintln!("error: this build has no live ports: build it with `--features dpdk`");
+    Exit::Failure
+}
+
+/// The log goes to standard error, a line an event; under systemd, without what the journal knows anyway.
+#[cfg(feature = "dpdk")]
+fn log(color: bool) {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::builder()
+        .with_default_directive(tracing::level_filters::LevelFilter::INFO.into())
+        .with_env_var("GUIDEWAY_LOG")
+        .from_env_lossy();
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // Whoever has set a log before, as a test may, keeps it.
+    if std::env::var_os("JOURNAL_STREAM").is_some() {
+        let _ = log.with_ansi(false).without_time().try_init();
+    } else {
+        let _ = log.with_ansi(color).try_init();
+    }
+}

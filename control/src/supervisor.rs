@@ -1,0 +1,281 @@
+//! The control thread of the live appliance: what comes from workers, operators and the clock goes in, and the appliance's
+//! state, which it alone has, goes on.
+//!
+//! ```text
+//!  workers ── passed frames, failures ──▶ ┌────────────┐ ──▶ snapshots, the appliance's own frames ── workers
+//!  admin socket, metrics ── requests ───▶ │ Supervisor │ ──▶ replies
+//!  signals, clock ──────────────────────▶ └────────────┘ ──▶ log
+//! ```
+//!
+//! One thread, which waits for nobody but the clock: every part of a turn is bounded.
+
+mod answer;
+mod conntrack;
+mod views;
+mod watchdog;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use guideway_dataplane::affinity::TrackingHasher;
+use guideway_dataplane::conntrack::ConntrackTable;
+use guideway_dataplane::frame::Frame;
+use guideway_engine::clock::Clock;
+use guideway_engine::counters::CountersReader;
+use guideway_engine::host_path::HostLink;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+
+use crate::admin::{Refused, Request, view};
+use crate::appliance::Appliance;
+use crate::config::Config;
+
+use watchdog::Watchdog;
+
+/// How long the control thread rests between turns: what an ARP request waits for at most, and a packet that finds its
+/// backend changed.
+const TURN: Duration = Duration::from_millis(1);
+
+/// Frames of one worker that a turn takes in.
+const FRAMES_A_TURN: usize = 256;
+
+/// How many turns pass between two looks at what changes slowly: workers' heartbeats, what has drained, what is free.
+const TURNS_A_ROUND: u32 = 100;
+
+/// The ports as the control thread has them.
+pub trait Ports {
+    /// What a frame is held in.
+    type Frame: Frame;
+
+    /// A frame of these bytes, or none where there is no memory for it.
+    fn frame(&self, bytes: &[u8]) -> Option<Self::Frame>;
+
+    /// What each port is, and how it is.
+    fn states(&self) -> Vec<view::Port>;
+
+    /// What each port's device has counted.
+    fn stats(&self) -> Vec<view::PortStats>;
+}
+
+/// What the control thread has of a worker.
+#[derive(Debug)]
+pub struct WorkerEnd<F> {
+    /// The core that it is pinned to.
+    pub core: usize,
+    /// What it has counted.
+    pub counters: CountersReader,
+    /// Its passed frames, and those that it is to send.
+    pub host: HostLink<F>,
+}
+
+/// A worker has ended though nobody told it to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerFailure {
+    /// Its number.
+    pub worker: usize,
+    /// The core that it was pinned to.
+    pub core: usize,
+    /// Why.
+    pub message: String,
+}
+
+impl std::fmt::Display for WorkerFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "worker {} on core {} has failed ({}): the appliance stops, as it must not forward on some of its \
+             queues alone",
+            self.worker, self.core, self.message
+        )
+    }
+}
+
+impl std::error::Error for WorkerFailure {}
+
+/// What the supervisor and the workers share.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// The connections.
+    pub table: Arc<ConntrackTable>,
+    /// How connections are named.
+    pub hasher: TrackingHasher,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// The control thread's loop and all that it owns.
+#[derive(Debug)]
+pub struct Supervisor<P: Ports> {
+    appliance: Appliance,
+    ports: P,
+    workers: Vec<WorkerEnd<P::Frame>>,
+    shared: Shared,
+    config_path: PathBuf,
+    started_at: SystemTime,
+    config_loaded_at: SystemTime,
+    watchdog: Watchdog,
+    turns: u32,
+    /// Frames of its own that no worker or no mbuf could take.
+    unsent: u64,
+}
+
+/// Why the loop goes on or ends.
+enum Next {
+    Turn,
+    Stop,
+}
+
+impl<P: Ports> Supervisor<P> {
+    /// A supervisor of a configured appliance, whose configuration is read again from `config_path`.
+    pub fn new(
+        appliance: Appliance,
+        ports: P,
+        workers: Vec<WorkerEnd<P::Frame>>,
+        shared: Shared,
+        config_path: PathBuf,
+    ) -> Self {
+        let now = SystemTime::now();
+        let watchdog = Watchdog::new(workers.len());
+        Self {
+            appliance,
+            ports,
+            workers,
+            shared,
+            config_path,
+            started_at: now,
+            config_loaded_at: now,
+            watchdog,
+            turns: 0,
+            unsent: 0,
+        }
+    }
+
+    /// Runs until it is told to stop, by a signal or a request, or until a worker fails.
+    ///
+    /// # Errors
+    /// [`WorkerFailure`] of the first worker that failed.
+    pub async fn run(
+        &mut self,
+        mut requests: mpsc::Receiver<Request>,
+        mut failures: mpsc::UnboundedReceiver<WorkerFailure>,
+    ) -> Result<(), WorkerFailure> {
+        let listen = |kind| signal(kind).expect("the runtime has signals, and these can be caught");
+        let (mut terminate, mut interrupt, mut hang_up) =
+            (listen(SignalKind::terminate()), listen(SignalKind::interrupt()), listen(SignalKind::hangup()));
+        let mut turns = tokio::time::interval(TURN);
+        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            // Not in random order: a failure comes before all else, and a flood of requests must not keep out the turn.
+            let next = tokio::select! {
+                biased;
+                Some(failure) = failures.recv() => return Err(failure),
+                _ = terminate.recv() => Next::Stop,
+                _ = interrupt.recv() => Next::Stop,
+                _ = turns.tick() => self.turn(),
+                _ = hang_up.recv() => self.hang_up(),
+                Some(request) = requests.recv() => self.answer(request),
+            };
+            if matches!(next, Next::Stop) {
+                tracing::info!("stopping");
+                let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Stopping]);
+                return Ok(());
+            }
+        }
+    }
+
+    /// The ports, once the loop has ended.
+    pub fn into_ports(self) -> P {
+        self.ports
+    }
+
+    fn now(&self) -> Duration {
+        self.shared.clock.elapsed()
+    }
+
+    /// Takes in what the workers passed on, does what is due, and sends what the appliance has to say.
+    fn turn(&mut self) -> Next {
+        let now = self.now();
+        for worker in &mut self.workers {
+            for _ in 0..FRAMES_A_TURN {
+                let Some(passed) = worker.host.receive() else { break };
+                self.appliance.handle(passed.port, passed.frame.bytes(), now);
+            }
+        }
+        self.appliance.poll(now);
+        self.send();
+        self.turns = self.turns.wrapping_add(1);
+        if self.turns.is_multiple_of(TURNS_A_ROUND) {
+            self.round(now);
+        }
+        Next::Turn
+    }
+
+    /// Looks at what changes slowly.
+    fn round(&mut self, now: Duration) {
+        self.appliance.tidy(now);
+        let counters = self.workers.iter().map(|worker| &worker.counters);
+        let polls = counters.map(|counters| (counters.heartbeat(), counters.read().link.busy_polls));
+        for news in self.watchdog.look(polls, now) {
+            let core = self.workers[news.worker].core;
+            if news.is_stalled {
+                tracing::error!(
+                    worker = news.worker,
+                    core,
+                    "worker has not polled for {:?}: see what else runs on its core",
+                    watchdog::PATIENCE
+                );
+            } else {
+                tracing::info!(worker = news.worker, core, "worker polls again");
+            }
+        }
+    }
+
+    /// Has a worker that goes on send the appliance's own frames.
+    fn send(&mut self) {
+        let alive = (0..self.workers.len()).find(|worker| !self.watchdog.is_stalled(*worker)).unwrap_or(0);
+        while let Some(outgoing) = self.appliance.transmit() {
+            let frame = self.ports.frame(&outgoing.bytes);
+            let worker = self.workers.get_mut(alive);
+            let sent =
+                worker.zip(frame).is_some_and(|(worker, frame)| worker.host.send(outgoing.port, frame));
+            self.unsent += u64::from(!sent);
+        }
+    }
+
+    fn hang_up(&mut self) -> Next {
+        match self.reload() {
+            Ok(reload) => tracing::info!(
+                configuration_generation = reload.configuration_generation,
+                "configuration reloaded, {} changes",
+                reload.changes.len()
+            ),
+            Err(Refused::Config(errors)) => {
+                tracing::error!("configuration not reloaded, nothing has changed:\n{}", errors.render(false));
+            }
+            Err(Refused::ConfigUnreadable { path, error }) => {
+                tracing::error!("configuration not reloaded, cannot read {}: {error}", path.display());
+            }
+            Err(other) => tracing::error!("configuration not reloaded: {other:?}"),
+        }
+        Next::Turn
+    }
+
+    /// Reads the configuration again and takes it over, whole or not at all.
+    fn reload(&mut self) -> Result<view::Reload, Refused> {
+        let path = &self.config_path;
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Refused::ConfigUnreadable { path: path.clone(), error })?;
+        let config = Config::parse(&path.to_string_lossy(), &text).map_err(Refused::Config)?;
+        let changes = self.appliance.reload(config, self.now());
+        self.config_loaded_at = SystemTime::now();
+        for change in &changes {
+            tracing::info!("reload: {change}");
+        }
+        Ok(view::Reload {
+            configuration_generation: self.appliance.configuration_generation(),
+            changes: changes.iter().map(view::Change::from).collect(),
+        })
+    }
+}

@@ -1,0 +1,80 @@
+//! Notices workers that do not poll.
+
+use std::time::Duration;
+
+/// How long a worker may go without a poll: a thousand times what a full burst takes.
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What was last seen of each worker.
+#[derive(Debug)]
+pub(super) struct Watchdog(Vec<Pulse>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Pulse {
+    beats: u64,
+    busy: u64,
+    busy_share: f64,
+    since: Duration,
+    is_stalled: bool,
+}
+
+/// A worker has stalled, or goes on after it had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct News {
+    pub(super) worker: usize,
+    pub(super) is_stalled: bool,
+}
+
+impl Watchdog {
+    pub(super) fn new(workers: usize) -> Self {
+        Self(vec![Pulse::default(); workers])
+    }
+
+    /// Looks at the workers' polls, and how many of these were busy; tells of each worker that has stalled or gone on
+    /// since the last look.
+    pub(super) fn look(&mut self, polls: impl Iterator<Item = (u64, u64)>, now: Duration) -> Vec<News> {
+        let mut news = Vec::new();
+        for (worker, (pulse, (beats, busy))) in self.0.iter_mut().zip(polls).enumerate() {
+            if beats != pulse.beats {
+                let share = busy.saturating_sub(pulse.busy) as f64 / beats.saturating_sub(pulse.beats) as f64;
+                pulse.busy_share = share.clamp(0.0, 1.0);
+                (pulse.beats, pulse.busy, pulse.since) = (beats, busy, now);
+            }
+            let is_stalled = now.saturating_sub(pulse.since) > PATIENCE;
+            if is_stalled != pulse.is_stalled {
+                pulse.is_stalled = is_stalled;
+                news.push(News { worker, is_stalled });
+            }
+        }
+        news
+    }
+
+    /// The share of a worker's latest polls that found a frame.
+    pub(super) fn busy_share(&self, worker: usize) -> f64 {
+        self.0.get(worker).map_or(0.0, |pulse| pulse.busy_share)
+    }
+
+    pub(super) fn is_stalled(&self, worker: usize) -> bool {
+        self.0.get(worker).is_some_and(|pulse| pulse.is_stalled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_stops_is_named_once_and_so_is_its_return() {
+        let mut watchdog = Watchdog::new(2);
+        let mut look = |ms, beats: [u64; 2]| {
+            let polls = beats.map(|beats| (beats, beats / 2)).into_iter();
+            let news = watchdog.look(polls, Duration::from_millis(ms));
+            news.into_iter().map(|news| (news.worker, news.is_stalled)).collect::<Vec<_>>()
+        };
+        assert_eq!(look(500, [1, 1]), []);
+        assert_eq!(look(1_500, [2, 1]), []);
+        assert_eq!(look(1_600, [3, 1]), [(1, true)]);
+        assert_eq!(look(9_000, [4, 1]), []);
+        assert_eq!(look(9_100, [5, 2]), [(1, false)]);
+    }
+}
