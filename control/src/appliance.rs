@@ -13,7 +13,6 @@ use std::time::Duration;
 use guideway_dataplane::address::Address;
 use guideway_dataplane::egress::PortId;
 use guideway_dataplane::snapshot::Snapshot;
-use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_engine::publish::{Feed, Publisher};
 
 use crate::compile::Compiler;
@@ -24,6 +23,7 @@ use crate::ledger::Ledger;
 use crate::service::{Services, UnknownName, WeightSource};
 
 pub use change::{Change, Sort};
+pub use links::Nic;
 
 /// The live appliance.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub struct Appliance {
     publisher: Publisher<Snapshot>,
     host: HostStack,
     /// By port.
-    macs: Vec<MacAddress>,
+    nics: Vec<Nic>,
     /// The next hops that are being resolved.
     watched: BTreeSet<NextHop>,
     /// Next hops that found no room among the watched.
@@ -52,9 +52,9 @@ pub struct Appliance {
 }
 
 impl Appliance {
-    /// An appliance of so many workers, on ports with these MAC addresses, in the order of the configuration.
-    pub fn new(config: Config, macs: &[MacAddress], workers: usize, now: Duration) -> Self {
-        let host = HostStack::new(links::links(&config, macs), &vips(&config), Rates::default());
+    /// An appliance of so many workers, on ports with these devices, in the order of the configuration.
+    pub fn new(config: Config, nics: &[Nic], workers: usize, now: Duration) -> Self {
+        let host = HostStack::new(links::links(&config, nics), &vips(&config), Rates::default());
         let mut appliance = Self {
             config,
             configuration_generation: 0,
@@ -65,7 +65,7 @@ impl Appliance {
             ledger: Ledger::default(),
             publisher: Publisher::new(Snapshot::default()),
             host,
-            macs: macs.to_vec(),
+            nics: nics.to_vec(),
             watched: BTreeSet::new(),
             unwatched: 0,
             conflicts: BTreeMap::new(),
@@ -98,7 +98,7 @@ impl Appliance {
         };
         let known: BTreeSet<Address> = self.host.vips().map(|(vip, _)| vip.address).collect();
         let vips = vips(&self.config);
-        self.host.set_links(links::links(&self.config, &self.macs), &vips);
+        self.host.set_links(links::links(&self.config, &self.nics), &vips);
         for vip in vips.iter().filter(|vip| vip.answers == Answers::Always && !known.contains(&vip.address)) {
             // A VIP that is an address of the appliance itself was announced at the start.
             let _ = self.host.announce(vip.address, now);

@@ -232,9 +232,9 @@ fn delivery(backend: &BackendState, ways: &impl Ways) -> Delivery {
     let address = Address::from(backend.endpoint.address);
     let way = ways.way(address);
     let egress = Egress {
-        port: way.port,
         source: network.mac_address.map(MacAddress).or(way.source),
         next_hop: backend.next_hop_mac().map(MacAddress).or(way.next_hop),
+        ..way
     };
     if backend.delivery == DeliveryMode::L2 {
         return Delivery::l2(egress, backend.mtu);

@@ -118,7 +118,7 @@ pub fn run(config: Config, path: PathBuf, verbose: bool) -> Result<(), LiveError
     };
     let eal = Eal::init(&options)?;
     let (ports, queues) = LivePorts::open(&eal, &config, cores.workers.len())?;
-    let appliance = Appliance::new(config, &ports.macs(), cores.workers.len(), shared.clock.elapsed());
+    let appliance = Appliance::new(config, &ports.nics(), cores.workers.len(), shared.clock.elapsed());
 
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {

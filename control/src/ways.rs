@@ -18,10 +18,15 @@ impl Ways for HostStack {
         match self.next_hop(destination) {
             Some(next_hop) => {
                 let link = self.link(next_hop.link);
-                Egress { port: link.port, source: Some(link.mac), next_hop: self.mac(next_hop) }
+                Egress {
+                    port: link.port,
+                    source: Some(link.mac),
+                    next_hop: self.mac(next_hop),
+                    offloads_udp_checksum: link.offloads_udp_checksum,
+                }
             }
             // A next hop that the configuration names leaves by the first port.
-            None => Egress { port: PortId(0), source: None, next_hop: None },
+            None => Egress { port: PortId(0), source: None, next_hop: None, offloads_udp_checksum: false },
         }
     }
 }
@@ -34,6 +39,6 @@ pub struct StandIns;
 impl Ways for StandIns {
     fn way(&self, destination: Address) -> Egress {
         let [a, b, c, d] = destination.v4_bytes();
-        Egress { port: PortId(0), source: None, next_hop: Some(MacAddress([0x02, 0x00, a, b, c, d])) }
+        Egress::to(MacAddress([0x02, 0x00, a, b, c, d]))
     }
 }

@@ -11,7 +11,7 @@ use crate::packet::Packet;
 use crate::verdict::DropReason;
 use crate::wire::ethernet;
 use crate::wire::ipv4::Ipv4Header;
-use crate::wire::ipv6::Ipv6Header;
+use crate::wire::ipv6::{self, Ipv6Header};
 
 pub use outer::OuterHeader;
 
@@ -121,9 +121,13 @@ impl Delivery {
             frame.truncate(self.overhead + l3 + packet.l3_len as usize);
             let bytes = frame.bytes_mut();
             bytes.copy_within(self.overhead..self.overhead + l3, 0);
+            let offloaded = self.egress.offloads_udp_checksum
+                && outer.has_udp_checksum()
+                && frame.offload_udp_checksum(l3, ipv6::HEADER_LEN);
+            let bytes = frame.bytes_mut();
             let (headers, inner) = bytes[l3..].split_at_mut(self.overhead);
             decrement_ttl(inner, packet.is_ipv4());
-            outer.write(headers, inner, packet, flow.entropy());
+            outer.write(headers, inner, packet, flow.entropy(), offloaded);
             if outer.is_ipv4() != packet.is_ipv4() {
                 let ethertype: u16 = if outer.is_ipv4() { 0x0800 } else { 0x86dd };
                 bytes[l3 - 2..l3].copy_from_slice(&ethertype.to_be_bytes());

@@ -15,11 +15,13 @@ pub struct Egress {
     pub source: Option<MacAddress>,
     /// The next hop: the backend itself, or the router on the way to it. Unknown while nobody has answered for it.
     pub next_hop: Option<MacAddress>,
+    /// The port's device computes UDP checksums.
+    pub offloads_udp_checksum: bool,
 }
 
 impl Egress {
     /// The way to a next hop by the first port, from the address that a frame came to.
     pub const fn to(next_hop: MacAddress) -> Self {
-        Self { port: PortId(0), source: None, next_hop: Some(next_hop) }
+        Self { port: PortId(0), source: None, next_hop: Some(next_hop), offloads_udp_checksum: false }
     }
 }

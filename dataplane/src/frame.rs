@@ -15,6 +15,16 @@ pub trait Frame {
 
     /// Cuts the frame down to its first `len` bytes; a shorter frame stays as it is.
     fn truncate(&mut self, len: usize);
+
+    /// Has the device that sends the frame compute the checksum of its UDP header, which follows an IPv6 header of
+    /// `ip_len` bytes at `ip_offset`, over the one's complement sum of the pseudo header that stands in its place.
+    ///
+    /// Returns false and changes nothing where the frame's memory has no way to tell the device: then its bytes are all
+    /// that is sent.
+    fn offload_udp_checksum(&mut self, ip_offset: usize, ip_len: usize) -> bool {
+        let _ = (ip_offset, ip_len);
+        false
+    }
 }
 
 /// The headroom that every driver provides, as DPDK does (`RTE_PKTMBUF_HEADROOM`).

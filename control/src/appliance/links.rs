@@ -9,12 +9,21 @@ use guideway_dataplane::wire::ethernet::MacAddress;
 use crate::config::{Config, Port};
 use crate::host_stack::{HostAddress, Link};
 
-/// A link for each port, whose MAC addresses are `macs`, unless the configuration gives the appliance one.
+/// What a link has of its port's device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nic {
+    /// Its MAC address.
+    pub mac: MacAddress,
+    /// It computes UDP checksums.
+    pub offloads_udp_checksum: bool,
+}
+
+/// A link for each port, whose devices are `nics`; the configuration may give the appliance another MAC address.
 ///
 /// An address of the network table that no port has is the first port's, with nothing else on its link: routers send
 /// packets for it there.
-pub(super) fn links(config: &Config, macs: &[MacAddress]) -> Vec<Link> {
-    let mut links: Vec<Link> = config.ports.iter().zip(macs).enumerate().map(link).collect();
+pub(super) fn links(config: &Config, nics: &[Nic]) -> Vec<Link> {
+    let mut links: Vec<Link> = config.ports.iter().zip(nics).enumerate().map(link).collect();
     let network = &config.network;
     for link in &mut links {
         link.mac = network.mac_address.map_or(link.mac, MacAddress);
@@ -30,12 +39,13 @@ pub(super) fn links(config: &Config, macs: &[MacAddress]) -> Vec<Link> {
     links
 }
 
-fn link((place, (port, mac)): (usize, (&Port, &MacAddress))) -> Link {
+fn link((place, (port, nic)): (usize, (&Port, &Nic))) -> Link {
     let own = port.addresses.iter();
     Link {
         port: PortId(place as u8),
         vlan: None,
-        mac: *mac,
+        mac: nic.mac,
+        offloads_udp_checksum: nic.offloads_udp_checksum,
         addresses: own.map(|own| HostAddress::new(own.addr().into(), own.prefix_len())).collect(),
         ipv4_gateway: port.ipv4_gateway.map(Address::from),
         ipv6_gateway: port.ipv6_gateway.map(Address::from),

@@ -23,6 +23,8 @@ pub struct Link {
     pub vlan: Option<VlanId>,
     /// The appliance's MAC address here.
     pub mac: MacAddress,
+    /// The port's device computes UDP checksums.
+    pub offloads_udp_checksum: bool,
     /// The appliance's own addresses here.
     pub addresses: Vec<HostAddress>,
     /// Who takes IPv4 packets to elsewhere.
@@ -129,6 +131,7 @@ mod tests {
             port: PortId(port),
             vlan: None,
             mac: MacAddress([2, 0, 0, 0, 0, port]),
+            offloads_udp_checksum: false,
             addresses: addresses.iter().map(|(text, bits)| HostAddress::new(address(text), *bits)).collect(),
             ipv4_gateway: gateways[0].map(address),
             ipv6_gateway: gateways[1].map(address),

@@ -1,6 +1,5 @@
 //! The configured ports, opened: what the control thread keeps of them, and the queues of each worker.
 
-use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_engine::driver::dpdk::{
     DpdkMbuf, Eal, Mempool, MempoolOptions, Port, PortOptions, QueuePair, StartError,
 };
@@ -9,6 +8,7 @@ use guideway_engine::driver::steering::{Followers, followers};
 
 use super::crew::HOST_FRAMES;
 use crate::admin::view;
+use crate::appliance::Nic;
 use crate::config::Config;
 use crate::supervisor::Ports;
 
@@ -69,9 +69,11 @@ impl<'eal> LivePorts<'eal> {
         Ok((Self { ports, pool }, queues))
     }
 
-    /// The MAC address of each port.
-    pub(super) fn macs(&self) -> Vec<MacAddress> {
-        self.ports.iter().map(|(_, port, _)| port.mac()).collect()
+    /// What the links behind the ports have of their devices.
+    pub(super) fn nics(&self) -> Vec<Nic> {
+        let nic =
+            |port: &Port<'eal>| Nic { mac: port.mac(), offloads_udp_checksum: port.offloads().udp_checksum };
+        self.ports.iter().map(|(_, port, _)| nic(port)).collect()
     }
 }
 

@@ -18,7 +18,7 @@ impl<P: Ports> Supervisor<P> {
             }
             Request::ConntrackGet { flow, reply } => drop(reply.send(Ok(self.look_up_flow(flow)))),
             Request::BackendList { service, reply } => {
-                drop(reply.send(self.list_backends(service.as_deref())))
+                drop(reply.send(self.list_backends(service.as_deref())));
             }
             Request::BackendDrain { service, backend, reply } => {
                 drop(reply.send(self.hold_back(&service, &backend, true)));

@@ -32,6 +32,7 @@ fn appliance(rates: Rates) -> HostStack {
     let links = vec![
         Link {
             port: PORT,
+            offloads_udp_checksum: false,
             vlan: None,
             mac: MacAddress(OWN_MAC),
             addresses: vec![
@@ -43,6 +44,7 @@ fn appliance(rates: Rates) -> HostStack {
         },
         Link {
             port: TAGGED_PORT,
+            offloads_udp_checksum: false,
             vlan: Some(VlanId(42)),
             mac: MacAddress(TAGGED_MAC),
             addresses: vec![HostAddress::new(address("198.51.100.10"), 24)],

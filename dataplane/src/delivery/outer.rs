@@ -92,8 +92,22 @@ impl OuterHeader {
         matches!(self.template, Template::V4 { .. })
     }
 
+    /// Whether it has a UDP header whose checksum covers the packet: all else costs a few additions.
+    pub(super) fn has_udp_checksum(&self) -> bool {
+        matches!((self.template, self.shim), (Template::V6 { .. }, Shim::Gue { .. }))
+    }
+
     /// Fills `headers`, as long as the mode's overhead, for `inner`, the bytes of `packet` from its IP header on.
-    pub(super) fn write(&self, headers: &mut [u8], inner: &[u8], packet: &Packet, entropy: u32) {
+    ///
+    /// Where the UDP checksum is `offloaded`, the sum of the pseudo header stands in its place.
+    pub(super) fn write(
+        &self,
+        headers: &mut [u8],
+        inner: &[u8],
+        packet: &Packet,
+        entropy: u32,
+        offloaded: bool,
+    ) {
         let inner_protocol = if packet.is_ipv4() { protocol::IPV4 } else { protocol::IPV6 };
         let ip_len = if self.is_ipv4() { ipv4::HEADER_LEN } else { ipv6::HEADER_LEN };
         let payload_len = (headers.len() - ip_len + inner.len()) as u16;
@@ -132,8 +146,10 @@ impl OuterHeader {
                 shim[6..8].fill(0);
                 // Variant 0, a data message without options, the protocol of what follows, no flags.
                 shim[8..].copy_from_slice(&[0, inner_protocol, 0, 0]);
-                if !self.is_ipv4() {
-                    let checksum = udp_checksum(&ip[8..], shim, inner);
+                if self.has_udp_checksum() {
+                    let pseudo = pseudo_header_sum(&ip[8..], payload_len);
+                    let checksum =
+                        if offloaded { !checksum::finish(pseudo) } else { udp_checksum(pseudo, shim, inner) };
                     shim[6..8].copy_from_slice(&checksum.to_be_bytes());
                 }
             }
@@ -193,10 +209,13 @@ fn ipv6_header(mut header: Ipv6Header, varying: &Varying, packet: &Packet) -> Ip
     header
 }
 
-/// The UDP checksum over IPv6: `addresses` is the outer header's 32 bytes, `shim` the UDP and GUE headers.
-fn udp_checksum(addresses: &[u8], shim: &[u8], inner: &[u8]) -> u16 {
-    let length = (shim.len() + inner.len()) as u32;
-    let pseudo = checksum::sum(addresses) + (length >> 16) + (length & 0xffff) + u32::from(protocol::UDP);
+/// The sum of UDP's pseudo header over IPv6 (RFC 8200, section 8.1); `addresses` is the outer header's 32 bytes.
+fn pseudo_header_sum(addresses: &[u8], udp_len: u16) -> u32 {
+    checksum::sum(addresses) + u32::from(udp_len) + u32::from(protocol::UDP)
+}
+
+/// The UDP checksum; `shim` is the UDP and GUE headers.
+fn udp_checksum(pseudo: u32, shim: &[u8], inner: &[u8]) -> u16 {
     match checksum::finish(pseudo + checksum::sum(shim) + checksum::sum(inner)) {
         0 => 0xffff,
         checksum => checksum,

@@ -26,6 +26,11 @@ void guideway_mbuf_free(struct rte_mbuf *mbuf) {
 	rte_pktmbuf_free(mbuf);
 }
 
+void guideway_mbuf_header_lengths(struct rte_mbuf *mbuf, uint16_t link, uint16_t ip) {
+	mbuf->l2_len = link;
+	mbuf->l3_len = ip;
+}
+
 /* The first error of a failing start is its cause; those after it say that something failed. The stream is never closed,
  * because any thread may be writing to it, and its lock guards the text. */
 static FILE *log_stream;

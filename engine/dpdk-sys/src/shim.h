@@ -13,8 +13,8 @@
 
 /* Flags that DPDK states as macros of macros. */
 static const uint64_t guideway_rss_flows = RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP;
-static const uint64_t guideway_tx_ipv4_checksum = RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
 static const uint64_t guideway_tx_udp_checksum = RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
+static const uint64_t guideway_mbuf_udp6_checksum = RTE_MBUF_F_TX_IPV6 | RTE_MBUF_F_TX_UDP_CKSUM;
 
 /* rte_errno is a thread-local word behind a macro. */
 int guideway_errno(void);
@@ -24,6 +24,8 @@ uint16_t guideway_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbuf
 
 struct rte_mbuf *guideway_mbuf_alloc(struct rte_mempool *pool);
 void guideway_mbuf_free(struct rte_mbuf *mbuf);
+/* Says where the headers end, which is a set of bit fields. */
+void guideway_mbuf_header_lengths(struct rte_mbuf *mbuf, uint16_t link, uint16_t ip);
 
 /* Has DPDK's messages go to a place of our own, for good; with echo, to standard error besides. Returns 0, or -1 without
  * memory. */

@@ -115,6 +115,16 @@ impl Frame for DpdkMbuf<'_> {
             header.pkt_len = u32::from(len);
         }
     }
+
+    #[inline]
+    fn offload_udp_checksum(&mut self, ip_offset: usize, ip_len: usize) -> bool {
+        // SAFETY: the mbuf is owned, and this call writes to its header alone.
+        unsafe {
+            sys::guideway_mbuf_header_lengths(self.mbuf.as_ptr(), ip_offset as u16, ip_len as u16);
+        }
+        self.header_mut().ol_flags |= sys::guideway_mbuf_udp6_checksum;
+        true
+    }
 }
 
 impl Drop for DpdkMbuf<'_> {

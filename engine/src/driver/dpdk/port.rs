@@ -59,9 +59,8 @@ pub struct Offloads {
     /// It spreads flows over its queues by a hash of their addresses and L4 ports (RSS). A virtual device without it
     /// spreads, if at all, in its own way.
     pub rss: bool,
-    /// It can compute the checksum of an outer IPv4 header.
-    pub ipv4_checksum: bool,
-    /// It can compute the checksum of an outer UDP header.
+    /// It computes the checksums of UDP headers. That of an IPv4 header is no work worth handing on: a tunnel's differs
+    /// from a template's in five words.
     pub udp_checksum: bool,
     /// The most queue pairs that it has.
     pub queues: u16,
@@ -207,7 +206,6 @@ fn device_info(id: u16, device: &Device) -> Result<sys::rte_eth_dev_info, StartE
 fn offloads_of(info: &sys::rte_eth_dev_info) -> Offloads {
     Offloads {
         rss: info.flow_type_rss_offloads & sys::guideway_rss_flows != 0,
-        ipv4_checksum: info.tx_offload_capa & sys::guideway_tx_ipv4_checksum != 0,
         udp_checksum: info.tx_offload_capa & sys::guideway_tx_udp_checksum != 0,
         queues: info.max_rx_queues.min(info.max_tx_queues),
     }
@@ -230,6 +228,10 @@ fn configure(
     info: &sys::rte_eth_dev_info,
 ) -> Result<(), StartError> {
     let mut conf = sys::rte_eth_conf::default();
+    if offloads.udp_checksum {
+        // Where a driver can, it does so for the mbufs that ask for it alone.
+        conf.txmode.offloads |= sys::guideway_tx_udp_checksum;
+    }
     conf.rxmode.mtu = u32::from(options.mtu.unwrap_or(0));
     if offloads.rss && options.queues > 1 {
         conf.rxmode.mq_mode = sys::RTE_ETH_MQ_RX_RSS;
@@ -368,7 +370,7 @@ mod tests {
     fn hardware_without_rss_serves_one_worker_and_a_virtual_device_as_many_as_it_has_queues() {
         let vf: Device = "3b:02.0".parse().unwrap();
         let ring: Device = "net_ring0".parse().unwrap();
-        let with = |rss, queues| Offloads { rss, ipv4_checksum: false, udp_checksum: false, queues };
+        let with = |rss, queues| Offloads { rss, udp_checksum: false, queues };
         for (offloads, workers, device, served) in [
             (with(false, 4), 1, &vf, true),
             (with(false, 4), 2, &vf, false),
