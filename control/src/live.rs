@@ -9,6 +9,8 @@
 
 mod cores;
 mod crew;
+#[cfg(feature = "fault-injection")]
+mod fault;
 mod ports;
 
 use std::path::PathBuf;

@@ -116,6 +116,9 @@ impl<'eal> Berth<'eal> {
         let worker = Worker::new(self.feed.subscribe(), Arc::clone(&table), hasher).numbered(self.number);
         let mut poll_loop = PollLoop::new(worker, ports, self.link, clock, self.counters);
         let _ = ready.send(Ok(()));
+        #[cfg(feature = "fault-injection")]
+        super::fault::run(&mut poll_loop, self.number, stop);
+        #[cfg(not(feature = "fault-injection"))]
         poll_loop.run(stop);
     }
 }
