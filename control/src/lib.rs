@@ -15,6 +15,7 @@ mod http_server;
 pub mod ledger;
 #[cfg(feature = "dpdk")]
 pub mod live;
+pub mod metrics;
 pub mod replay;
 #[cfg(test)]
 mod sample;

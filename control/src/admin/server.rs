@@ -28,6 +28,7 @@ use super::view::{
 };
 use crate::flow_text::FlowText;
 use crate::http_server::{Bounds, serve};
+use crate::metrics::Measured;
 
 /// Connections, headers, bodies and answers are bounded.
 const BOUNDS: Bounds =
@@ -115,6 +116,14 @@ impl Supervisor {
             answer.await.map_err(|_| Failure::stopping())
         };
         timeout(ANSWER_TIME, asked).await.unwrap_or_else(|_| Err(Failure::busy()))
+    }
+
+    /// Asks for all that metrics show; `None` where it does not answer.
+    pub(crate) async fn measured(&self) -> Option<Measured> {
+        let stats = self.ask(|reply| Request::Stats { reply }).await.ok()?;
+        let status = self.ask(|reply| Request::Status { reply }).await.ok()?;
+        let backends = self.ask(|reply| Request::BackendList { service: None, reply }).await.ok()?;
+        Some(Measured { stats, status, backends })
     }
 }
 
