@@ -9,7 +9,16 @@
 //! The server holds no state and decides nothing: it turns a route into a [`Request`], waits for the reply, and writes
 //! the [`view`] that comes back. Who answers requests is not its concern.
 
-pub mod request;
+mod capture_body;
+pub mod client;
+mod extract;
+mod failure;
+mod losses;
+mod request;
+pub mod server;
+mod socket;
 pub mod view;
+mod whole_blocks;
 
-pub use request::{CaptureReason, Refused, Reply, Request, UnknownReason};
+pub use request::{CaptureReason, CaptureReasons, MAX_WEIGHT, Refused, Reply, Request, UnknownReason};
+pub use socket::ListenError;

@@ -1,14 +1,25 @@
 //! The command line: one verb, one file.
 
+mod amount;
+mod appliance;
+mod backend;
+mod capture;
 mod check;
+mod conntrack;
+mod drops;
 mod exit;
 mod explain;
+mod reload;
 mod replay;
 mod ring;
 mod run;
 mod schema;
 mod situation;
+mod stats;
+mod status;
+mod stop;
 mod table;
+mod vip;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -44,6 +55,24 @@ enum Verb {
     Ring(ring::Args),
     /// Prints the JSON schema of the configuration, for editors.
     Schema,
+    /// Shows what the running appliance is, and how it is.
+    Status(status::Args),
+    /// Shows what the running appliance has counted.
+    Stats(stats::Args),
+    /// Shows which packets were lost, why, and what to do.
+    Drops(drops::Args),
+    /// Shows tracked connections.
+    Conntrack(conntrack::Args),
+    /// Shows backends, drains them, changes their weights.
+    Backend(backend::Args),
+    /// Shows VIPs, announces and withdraws them.
+    Vip(vip::Args),
+    /// Captures packets that are passed or dropped for a reason.
+    Capture(capture::Args),
+    /// Takes the configuration file over again, whole or not at all.
+    Reload(reload::Args),
+    /// Stops the running appliance in good order.
+    Stop(stop::Args),
 }
 
 /// When errors are coloured.
@@ -75,6 +104,15 @@ pub(crate) fn run() -> Exit {
         Verb::Explain(args) => explain::run(&args, color),
         Verb::Ring(args) => ring::run(&args, color),
         Verb::Schema => schema::run(),
+        Verb::Status(args) => status::run(&args),
+        Verb::Stats(args) => stats::run(&args),
+        Verb::Drops(args) => drops::run(&args),
+        Verb::Conntrack(args) => conntrack::run(&args),
+        Verb::Backend(args) => backend::run(&args),
+        Verb::Vip(args) => vip::run(&args),
+        Verb::Capture(args) => capture::run(&args),
+        Verb::Reload(args) => reload::run(&args, color),
+        Verb::Stop(args) => stop::run(&args),
     }
 }
 

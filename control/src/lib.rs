@@ -11,9 +11,11 @@ pub mod explain;
 pub mod flow_text;
 pub mod handles;
 pub mod host_stack;
+mod http_server;
 pub mod ledger;
 #[cfg(feature = "dpdk")]
 pub mod live;
+pub mod metrics;
 pub mod replay;
 #[cfg(test)]
 mod sample;

@@ -176,7 +176,7 @@ pub struct UnknownReason(pub String);
 impl fmt::Display for UnknownReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let known: Vec<_> = CaptureReason::all().map(CaptureReason::as_str).collect();
-        write!(f, "`{}` is no reason; it is one of {}", self.0, known.join(", "))
+        write!(f, "`{}` is no reason; write `pass`, `drop` or some of {}", self.0, known.join(", "))
     }
 }
 
@@ -187,6 +187,39 @@ impl FromStr for CaptureReason {
 
     fn from_str(word: &str) -> Result<Self, UnknownReason> {
         Self::all().find(|reason| reason.as_str() == word).ok_or_else(|| UnknownReason(word.to_owned()))
+    }
+}
+
+/// The reasons that a list of words names: `ttl_expired,no_headroom`; `pass` and `drop` are all of their kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaptureReasons(Vec<CaptureReason>);
+
+impl CaptureReasons {
+    /// All reasons of several lists, each once.
+    pub fn together(lists: &[Self]) -> Vec<CaptureReason> {
+        let mut reasons = Vec::new();
+        for reason in lists.iter().flat_map(|list| &list.0) {
+            if !reasons.contains(reason) {
+                reasons.push(*reason);
+            }
+        }
+        reasons
+    }
+}
+
+impl FromStr for CaptureReasons {
+    type Err = UnknownReason;
+
+    fn from_str(list: &str) -> Result<Self, UnknownReason> {
+        let mut reasons = Vec::new();
+        for word in list.split(',') {
+            match word {
+                "pass" => reasons.extend(PassReason::ALL.iter().map(|reason| CaptureReason::Pass(*reason))),
+                "drop" => reasons.extend(DropReason::ALL.iter().map(|reason| CaptureReason::Drop(*reason))),
+                word => reasons.push(word.parse()?),
+            }
+        }
+        Ok(Self(reasons))
     }
 }
 
@@ -243,6 +276,15 @@ mod tests {
         assert_eq!("ttl_expired".parse(), Ok(CaptureReason::Drop(DropReason::TtlExpired)));
         assert_eq!("not_ip".parse(), Ok(CaptureReason::Pass(PassReason::NotIp)));
         let error = "ttl".parse::<CaptureReason>().unwrap_err().to_string();
-        assert!(error.starts_with("`ttl` is no reason; it is one of not_ip, "), "{error}");
+        assert!(error.starts_with("`ttl` is no reason; write `pass`, `drop` or some of not_ip, "), "{error}");
+    }
+
+    #[test]
+    fn a_list_of_reasons_holds_each_once() {
+        let lists = ["drop,ttl_expired".parse().unwrap(), "not_ip,no_headroom".parse().unwrap()];
+        let reasons = CaptureReasons::together(&lists);
+        assert_eq!(reasons.len(), DropReason::ALL.len() + 1);
+        assert_eq!(reasons.last(), Some(&CaptureReason::Pass(PassReason::NotIp)));
+        assert!("".parse::<CaptureReasons>().is_err());
     }
 }

@@ -13,6 +13,8 @@ pub(crate) enum Exit {
     Usage = 2,
     /// The configuration is wrong.
     Config = 3,
+    /// The running appliance cannot be reached.
+    Unreachable = 4,
 }
 
 /// The statuses, for `--help`.
@@ -21,7 +23,8 @@ Exit status:
   0  it did what it was asked to
   1  it could not, and said why
   2  the command line is wrong, or names a file that cannot be read
-  3  the configuration is wrong";
+  3  the configuration is wrong
+  4  the running appliance cannot be reached";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {

@@ -1,0 +1,88 @@
+//! A capture as the body of an answer: blocks as they come, until one of three ends.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame};
+use tokio::sync::mpsc;
+use tokio::time::{Sleep, sleep};
+
+/// Ends when the supervisor drops its end, or when the time is over; what was sent until then comes whole. When the
+/// client goes away the body is dropped, and the supervisor finds its channel closed.
+pub(super) struct CaptureBody {
+    blocks: mpsc::Receiver<Bytes>,
+    time: Option<Pin<Box<Sleep>>>,
+}
+
+impl CaptureBody {
+    /// What comes from `blocks`, for no longer than `time`.
+    pub(super) fn new(blocks: mpsc::Receiver<Bytes>, time: Option<Duration>) -> Self {
+        Self { blocks, time: time.map(|time| Box::pin(sleep(time))) }
+    }
+}
+
+impl Body for CaptureBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let Self { blocks, time } = self.get_mut();
+        if time.as_mut().is_some_and(|time| time.as_mut().poll(context).is_ready()) {
+            *time = None;
+            // What waits in the channel still comes, and then its end.
+            blocks.close();
+        }
+        blocks.poll_recv(context).map(|block| block.map(|bytes| Ok(Frame::data(bytes))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
+    }
+
+    #[test]
+    fn blocks_that_were_sent_in_time_come_whole() {
+        runtime().block_on(async {
+            let (sender, blocks) = mpsc::channel(4);
+            let body = CaptureBody::new(blocks, Some(Duration::from_secs(5)));
+            let body = tokio::spawn(body.collect());
+            sender.send(Bytes::from_static(b"one")).await.unwrap();
+            sleep(Duration::from_secs(4)).await;
+            sender.send(Bytes::from_static(b"two")).await.unwrap();
+            assert_eq!(body.await.unwrap().unwrap().to_bytes(), "onetwo", "the sender is still there");
+            assert!(sender.is_closed());
+        });
+    }
+
+    #[test]
+    fn a_capture_ends_with_its_sender() {
+        runtime().block_on(async {
+            let (sender, blocks) = mpsc::channel(4);
+            sender.send(Bytes::from_static(b"one")).await.unwrap();
+            drop(sender);
+            let body = CaptureBody::new(blocks, None).collect().await.unwrap();
+            assert_eq!(body.to_bytes(), "one");
+        });
+    }
+
+    #[test]
+    fn a_body_that_nobody_reads_any_more_closes_the_channel() {
+        runtime().block_on(async {
+            let (sender, blocks) = mpsc::channel(4);
+            drop(CaptureBody::new(blocks, None));
+            sender.closed().await;
+        });
+    }
+}

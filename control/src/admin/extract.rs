@@ -1,0 +1,63 @@
+//! What a request carries, read whole or refused with a reason.
+
+use axum::Json;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
+
+use super::failure::Failure;
+
+/// The query of a request: `?service=web&limit=10`.
+pub(super) struct Asked<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        match Query::from_request_parts(parts, state).await {
+            Ok(Query(query)) => Ok(Self(query)),
+            Err(wrong) => Err(Failure::unreadable(wrong.status(), "wrong_query", wrong.body_text())),
+        }
+    }
+}
+
+/// What a request's path names.
+pub(super) struct Named<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Named<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path(path)) => Ok(Self(path)),
+            Err(wrong) => Err(Failure::unreadable(wrong.status(), "wrong_path", wrong.body_text())),
+        }
+    }
+}
+
+/// The JSON that a request brings.
+pub(super) struct Brought<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Brought<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        match Json::from_request(request, state).await {
+            Ok(Json(body)) => Ok(Self(body)),
+            Err(wrong) => Err(Failure::unreadable(wrong.status(), "wrong_body", wrong.body_text())),
+        }
+    }
+}
+
+/// A route that there is not.
+pub(super) async fn no_such_route(request: Request) -> Failure {
+    let what = format!("there is no {}", request.uri().path());
+    Failure::new(StatusCode::NOT_FOUND, "unknown_route", what, "docs/admin.md lists the routes")
+}
+
+/// A route that takes another method.
+pub(super) async fn no_such_method(request: Request) -> Failure {
+    let what = format!("{} does not take {}", request.uri().path(), request.method());
+    Failure::new(StatusCode::METHOD_NOT_ALLOWED, "wrong_method", what, "docs/admin.md lists the routes")
+}

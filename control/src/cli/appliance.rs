@@ -1,0 +1,77 @@
+//! The appliance that runs: how a verb reaches it, and what becomes of its refusals.
+
+use std::path::PathBuf;
+
+use clap::Args as Arguments;
+use guideway::admin::client::{Client, ClientError};
+use guideway::config::Admin;
+use serde::Serialize;
+
+use super::{Exit, Output};
+
+#[derive(Arguments)]
+pub(super) struct SocketArgs {
+    /// The admin socket of the running appliance.
+    #[arg(long, value_name = "PATH", default_value = Admin::DEFAULT_SOCKET)]
+    socket: PathBuf,
+}
+
+#[derive(Arguments)]
+pub(super) struct ApplianceArgs {
+    #[command(flatten)]
+    socket: SocketArgs,
+    /// What the result is printed as.
+    #[arg(long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+}
+
+impl SocketArgs {
+    /// Runs a conversation with the appliance.
+    pub(super) fn talk(&self, talk: impl AsyncFnOnce(Client) -> Exit) -> Exit {
+        match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(talk(Client::new(&self.socket))),
+            Err(error) => {
+                eprintln!("error: cannot wait for an answer: {error}");
+                Exit::Failure
+            }
+        }
+    }
+}
+
+impl ApplianceArgs {
+    /// Asks the appliance, and prints what it answers: as `text`, or as JSON as it came.
+    pub(super) fn ask<T: Serialize>(
+        &self,
+        ask: impl AsyncFnOnce(Client) -> Result<T, ClientError>,
+        text: impl FnOnce(&T) -> String,
+    ) -> Exit {
+        self.socket.talk(async |client| match (ask(client).await, self.output) {
+            (Ok(view), Output::Table) => super::print(&text(&view)),
+            (Ok(view), Output::Json) => super::print_json(&view),
+            (Err(error), output) => failed(&error, output),
+        })
+    }
+}
+
+/// Says why there is no answer; JSON has the appliance's own words.
+pub(super) fn failed(error: &ClientError, output: Output) -> Exit {
+    let exit = match error {
+        ClientError::Refused(view) if view.file.is_some() => Exit::Config,
+        ClientError::Refused(_) => Exit::Failure,
+        ClientError::Unreachable(..) | ClientError::Late(_) | ClientError::Broken(..) => Exit::Unreachable,
+    };
+    match (error, output) {
+        (ClientError::Refused(view), Output::Json) => match super::print_json(view) {
+            Exit::Success => exit,
+            other => other,
+        },
+        (ClientError::Refused(view), Output::Table) if view.rendered.is_some() => {
+            eprint!("{}", view.rendered.as_deref().unwrap_or_default());
+            exit
+        }
+        _ => {
+            eprintln!("error: {error}");
+            exit
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! `guideway capture`: what do the packets look like that end for a reason?
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args as Arguments;
+use guideway::admin::CaptureReasons;
+use guideway::admin::client::{Capture, CaptureOrder, Client, ClientError};
+use guideway::admin::server::MAX_CAPTURE_SEC;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::amount::count;
+use super::appliance::{SocketArgs, failed};
+use super::{Exit, Output};
+
+#[derive(Arguments)]
+pub(super) struct Args {
+    /// Captures packets that are passed or dropped for this reason; more may follow, after commas or as further options.
+    /// `pass` and `drop` are all of their kind; docs/replay.md lists the reasons.
+    #[arg(long = "reason", value_name = "WORD", required = true)]
+    reasons: Vec<CaptureReasons>,
+    /// Where the capture goes, as pcapng; `-` is standard output.
+    #[arg(short, long, value_name = "FILE")]
+    write: PathBuf,
+    /// Ends after so many packets.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// Ends after so many seconds; without either, Ctrl-C ends it.
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_CAPTURE_SEC)))]
+    seconds: Option<u32>,
+    #[command(flatten)]
+    socket: SocketArgs,
+}
+
+pub(super) fn run(args: &Args) -> Exit {
+    let order = CaptureOrder {
+        reasons: CaptureReasons::together(&args.reasons),
+        packets: args.count,
+        seconds: args.seconds,
+    };
+    args.socket.talk(async |client| match capture(&client, &order, &args.write).await {
+        Ok(exit) => exit,
+        Err(error) => failed(&error, Output::Table),
+    })
+}
+
+/// Where a capture goes. What is there ends in a whole block, whatever happens.
+enum Target {
+    Stdout,
+    File { file: File, whole: u64 },
+}
+
+impl Target {
+    fn open(path: &Path) -> io::Result<Self> {
+        if path == Path::new("-") {
+            return Ok(Self::Stdout);
+        }
+        File::create(path).map(|file| Self::File { file, whole: 0 })
+    }
+
+    /// Writes whole blocks, or none of them.
+    fn write(&mut self, blocks: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Stdout => {
+                let mut out = io::stdout().lock();
+                out.write_all(blocks).and_then(|()| out.flush())
+            }
+            Self::File { file, whole } => {
+                let written = file.write_all(blocks);
+                match written {
+                    Ok(()) => *whole += blocks.len() as u64,
+                    // What a full disk took of them goes again.
+                    Err(_) => drop(file.set_len(*whole)),
+                }
+                written
+            }
+        }
+    }
+}
+
+/// Captures until its end, a signal, or an error; what came until then is written.
+async fn capture(client: &Client, order: &CaptureOrder, path: &Path) -> Result<Exit, ClientError> {
+    // Asked first: a capture that is refused must not empty a file.
+    let mut capture = client.capture(order).await?;
+    let cannot = |error: io::Error| {
+        eprintln!("error: cannot write to {}: {error}", path.display());
+        Exit::Failure
+    };
+    let mut target = match Target::open(path) {
+        Ok(target) => target,
+        Err(error) => return Ok(cannot(error)),
+    };
+    let signals = signal(SignalKind::interrupt())
+        .and_then(|interrupt| signal(SignalKind::terminate()).map(|terminate| (interrupt, terminate)));
+    let (mut interrupt, mut terminate) = match signals {
+        Ok(signals) => signals,
+        Err(error) => {
+            eprintln!("error: cannot wait for signals: {error}");
+            return Ok(Exit::Failure);
+        }
+    };
+    loop {
+        let next = tokio::select! {
+            next = capture.next() => next?,
+            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break,
+        };
+        let Some(blocks) = next else { break };
+        match target.write(&blocks) {
+            Ok(()) => (),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => break,
+            Err(error) => return Ok(cannot(error)),
+        }
+    }
+    tell(&capture, path);
+    Ok(Exit::Success)
+}
+
+/// How much there is, on standard error: standard output may be the capture.
+fn tell(capture: &Capture, path: &Path) {
+    let packets = count(capture.packets(), "packet");
+    if path == Path::new("-") {
+        eprintln!("{packets}");
+    } else {
+        eprintln!("{packets} in {}", path.display());
+    }
+}

@@ -1,0 +1,126 @@
+//! `guideway conntrack`: which connections are tracked, and where do they go?
+
+use std::fmt::Write;
+
+use clap::{Args as Arguments, Subcommand};
+use guideway::admin::server::{DEFAULT_ENTRIES, MAX_ENTRIES};
+use guideway::admin::view::{ConntrackEntry, ConntrackList, ConntrackLookup};
+use guideway::flow_text::FlowText;
+
+use super::amount::{duration, yes_no};
+use super::appliance::ApplianceArgs;
+use super::{Exit, table};
+
+#[derive(Arguments)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Shows entries of the table. They hold no addresses: to find a flow's entry, use `get`.
+    List(List),
+    /// Shows the entry that a packet of a flow would find.
+    Get(Get),
+}
+
+#[derive(Arguments)]
+struct List {
+    /// Shows the entries of this service alone.
+    #[arg(long)]
+    service: Option<String>,
+    /// Shows the entries on backends of this name alone.
+    #[arg(long)]
+    backend: Option<String>,
+    /// Shows so many at most.
+    #[arg(long, default_value_t = DEFAULT_ENTRIES, value_parser = limit)]
+    limit: usize,
+    #[command(flatten)]
+    appliance: ApplianceArgs,
+}
+
+#[derive(Arguments)]
+struct Get {
+    /// The flow, in one word or several: `tcp 192.0.2.7:40001 > 203.0.113.10:443`, `esp 192.0.2.7 > 203.0.113.10`;
+    /// `first-fragment` or `later-fragment` may follow.
+    #[arg(required = true)]
+    flow: Vec<String>,
+    #[command(flatten)]
+    appliance: ApplianceArgs,
+}
+
+fn limit(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(limit) if limit <= MAX_ENTRIES => Ok(limit),
+        _ => Err(format!("write a number of at most {MAX_ENTRIES}")),
+    }
+}
+
+pub(super) fn run(args: &Args) -> Exit {
+    match &args.verb {
+        Verb::List(List { service, backend, limit, appliance }) => {
+            let (service, backend) = (service.as_deref(), backend.as_deref());
+            appliance.ask(async |client| client.conntrack_list(service, backend, *limit).await, list)
+        }
+        Verb::Get(Get { flow, appliance }) => match flow.join(" ").parse::<FlowText>() {
+            Ok(flow) => appliance.ask(async |client| client.conntrack_get(&flow.to_string()).await, lookup),
+            Err(wrong) => {
+                eprintln!("error: {wrong}");
+                Exit::Usage
+            }
+        },
+    }
+}
+
+/// Entries for people.
+fn list(list: &ConntrackList) -> String {
+    let mut rows = table::new(&["SERVICE", "BACKEND", "KEY", "STATE", "PERSISTS", "IDLE"]);
+    for entry in &list.entries {
+        rows.add_row([
+            entry.service.clone(),
+            entry.backend.clone(),
+            entry.key.clone(),
+            state(entry).to_owned(),
+            yes_no(entry.persists),
+            duration(entry.idle_sec.into()),
+        ]);
+    }
+    let shown = list.entries.len();
+    let mut text = if shown > 0 { table::text(rows, 5..6) + "\n" } else { String::new() };
+    let _ = writeln!(text, "{shown} of {} shown", list.matching);
+    text
+}
+
+fn state(entry: &ConntrackEntry) -> &'static str {
+    if entry.half_open { "half open" } else { "established" }
+}
+
+/// What is known of a flow, for people: one step a line.
+fn lookup(lookup: &ConntrackLookup) -> String {
+    let mut text = String::new();
+    let mut line = |key: &str, value: &str| {
+        let _ = writeln!(text, "{key:<10} {value}");
+    };
+    line("flow", &lookup.flow);
+    line("rule", lookup.forwarding_rule.as_deref().unwrap_or("none"));
+    if let Some(service) = &lookup.service {
+        line("service", service);
+    }
+    match &lookup.tuple {
+        Some(tuple) if lookup.tracked => line("tracking", &format!("by the {tuple}")),
+        Some(_) => line("tracking", "off: every packet goes by its hash"),
+        None => (),
+    }
+    match &lookup.entry {
+        None => line("entry", "none"),
+        Some(entry) => {
+            line("entry", &entry.key);
+            line("backend", &format!("{}/{}", entry.service, entry.backend));
+            let persists = if entry.persists { "stays on" } else { "leaves" };
+            line("state", &format!("{}; {persists} an unhealthy backend", state(entry)));
+            line("idle", &duration(entry.idle_sec.into()));
+        }
+    }
+    text
+}

@@ -1,0 +1,170 @@
+//! `guideway stats`: what has the running appliance counted?
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use clap::Args as Arguments;
+use guideway::admin::view::{
+    BackendStats, ConntrackCounts, HostStackStats, PacketStats, PortStats, RuleStats, ServiceStats, Stats,
+};
+
+use super::appliance::ApplianceArgs;
+use super::{Exit, table};
+
+#[derive(Arguments)]
+pub(super) struct Args {
+    #[command(flatten)]
+    appliance: ApplianceArgs,
+}
+
+pub(super) fn run(args: &Args) -> Exit {
+    args.appliance.ask(async |client| client.stats().await, text)
+}
+
+/// The counters for people: a table for each noun, reasons that have not occurred left out.
+fn text(stats: &Stats) -> String {
+    let total = &stats.total;
+    let sections = [
+        packets(stats),
+        reasons("PASSED", &total.passed),
+        reasons("DROPPED", &total.dropped),
+        ports(&stats.ports),
+        rules(&stats.rules),
+        services(&stats.services),
+        backends(&stats.backends),
+        conntrack(stats),
+        single(&[
+            ("ICMP ERRORS", "PACKETS"),
+            ("sent", &total.icmp_errors.sent.to_string()),
+            ("suppressed", &total.icmp_errors.suppressed.to_string()),
+            ("steered", &total.icmp_errors.steered.to_string()),
+        ]),
+        host_stack(&stats.host_stack),
+    ];
+    sections.into_iter().filter(|section| !section.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+fn packets(stats: &Stats) -> String {
+    let mut rows = table::new(&[
+        "WORKER",
+        "OFFERED",
+        "FORWARDED",
+        "PASSED",
+        "DROPPED",
+        "SENT",
+        "TX FULL",
+        "HOST FULL",
+        "REFUSED",
+    ]);
+    let row = |name: String, packets: &PacketStats| {
+        let numbers = [
+            packets.offered,
+            packets.forwarded,
+            packets.passed.values().sum(),
+            packets.dropped.values().sum(),
+            packets.link.sent,
+            packets.link.tx_full,
+            packets.link.host_full,
+            packets.link.refused,
+        ];
+        std::iter::once(name).chain(numbers.iter().map(u64::to_string)).collect::<Vec<_>>()
+    };
+    rows.add_row(row("all".to_owned(), &stats.total));
+    for worker in &stats.workers {
+        rows.add_row(row(worker.number.to_string(), &worker.packets));
+    }
+    table::text(rows, 1..9)
+}
+
+/// The counts that are not zero; nothing where all are.
+fn reasons(title: &str, counts: &BTreeMap<String, u64>) -> String {
+    let mut rows = table::new(&[title, "PACKETS"]);
+    for (reason, count) in counts.iter().filter(|(_, count)| **count > 0) {
+        rows.add_row([reason.clone(), count.to_string()]);
+    }
+    if rows.is_empty() { String::new() } else { table::text(rows, 1..2) }
+}
+
+fn ports(ports: &[PortStats]) -> String {
+    let mut rows = table::new(&["PORT", "RECEIVED", "SENT", "MISSED", "RX ERRORS", "TX ERRORS", "NO MBUF"]);
+    for port in ports {
+        let numbers = [port.received, port.sent, port.missed, port.rx_errors, port.tx_errors, port.no_mbuf];
+        rows.add_row(std::iter::once(port.name.clone()).chain(numbers.iter().map(u64::to_string)));
+    }
+    table::text(rows, 1..7)
+}
+
+fn rules(rules: &[RuleStats]) -> String {
+    let mut rows = table::new(&["RULE", "SERVICE", "PACKETS", "BYTES"]);
+    for rule in rules {
+        let (packets, bytes) = (rule.offered.packets.to_string(), rule.offered.bytes.to_string());
+        rows.add_row([rule.name.clone(), rule.service.clone(), packets, bytes]);
+    }
+    table::text(rows, 2..4)
+}
+
+fn services(services: &[ServiceStats]) -> String {
+    let mut rows = table::new(&["SERVICE", "PACKETS", "BYTES", "FORWARDED PACKETS", "FORWARDED BYTES"]);
+    for service in services {
+        let numbers = [
+            service.offered.packets,
+            service.offered.bytes,
+            service.forwarded.packets,
+            service.forwarded.bytes,
+        ];
+        rows.add_row(std::iter::once(service.name.clone()).chain(numbers.iter().map(u64::to_string)));
+    }
+    table::text(rows, 1..5)
+}
+
+fn backends(backends: &[BackendStats]) -> String {
+    let mut rows = table::new(&["SERVICE", "BACKEND", "PACKETS", "BYTES"]);
+    for backend in backends {
+        let (packets, bytes) = (backend.forwarded.packets.to_string(), backend.forwarded.bytes.to_string());
+        rows.add_row([backend.service.clone(), backend.name.clone(), packets, bytes]);
+    }
+    table::text(rows, 2..4)
+}
+
+fn conntrack(stats: &Stats) -> String {
+    let ConntrackCounts { hits, inserts, evicted_void, evicted_half_open, full, untracked } =
+        &stats.conntrack.counts;
+    single(&[
+        ("CONNTRACK", ""),
+        ("entries", &format!("{} of {}", stats.conntrack.entries, stats.conntrack.capacity)),
+        ("hits", &hits.to_string()),
+        ("inserts", &inserts.to_string()),
+        ("evicted void", &evicted_void.to_string()),
+        ("evicted half open", &evicted_half_open.to_string()),
+        ("full", &full.to_string()),
+        ("untracked", &untracked.to_string()),
+    ])
+}
+
+fn host_stack(host: &HostStackStats) -> String {
+    let mut text = reasons("HOST STACK RECEIVED", &host.received);
+    let did = single(&[
+        ("HOST STACK", "FRAMES"),
+        ("answered", &host.answered.to_string()),
+        ("withheld", &host.withheld.to_string()),
+        ("limited", &host.limited.to_string()),
+        ("probes", &host.probes.to_string()),
+        ("announcements", &host.announcements.to_string()),
+        ("group reports", &host.group_reports.to_string()),
+        ("queue full", &host.queue_full.to_string()),
+    ]);
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    let _ = write!(text, "{did}");
+    text
+}
+
+/// Single numbers, one a line, the first line for titles.
+fn single(lines: &[(&str, &str)]) -> String {
+    let mut rows = table::new(&[]);
+    for (name, number) in lines {
+        rows.add_row([*name, *number]);
+    }
+    table::text(rows, 1..2)
+}

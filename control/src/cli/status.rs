@@ -1,0 +1,96 @@
+//! `guideway status`: what is the running appliance, and how is it?
+
+use std::fmt::Write;
+
+use clap::Args as Arguments;
+use guideway::admin::view::{Port, Service, Status, Worker, WorkerState};
+
+use super::amount::{duration, percent, yes_no};
+use super::appliance::ApplianceArgs;
+use super::{Exit, table, vip};
+
+#[derive(Arguments)]
+pub(super) struct Args {
+    #[command(flatten)]
+    appliance: ApplianceArgs,
+}
+
+pub(super) fn run(args: &Args) -> Exit {
+    args.appliance.ask(async |client| client.status().await, text)
+}
+
+fn text(status: &Status) -> String {
+    let mut text = String::new();
+    let mut line = |key: &str, value: &str| {
+        let _ = writeln!(text, "{key:<14} {value}");
+    };
+    line("version", &status.version);
+    line("uptime", &duration(status.uptime_sec));
+    let now = status.started_at_unix_sec + status.uptime_sec;
+    let loaded = duration(now.saturating_sub(status.config_loaded_at_unix_sec));
+    let (generation, path) = (status.configuration_generation, &status.config_path);
+    line("configuration", &format!("{generation}, of {path}, loaded {loaded} ago"));
+    let unreclaimed = status.unreclaimed_snapshots;
+    line("snapshot", &format!("{}, {unreclaimed} unreclaimed", status.snapshot_generation));
+    line("neighbors", &format!("{} unresolved", status.unresolved_neighbors));
+    for section in
+        [ports(&status.ports), workers(&status.workers), services(&status.services), vip::text(&status.vips)]
+    {
+        text.push('\n');
+        text.push_str(&section);
+    }
+    text
+}
+
+fn ports(ports: &[Port]) -> String {
+    let mut rows = table::new(&["PORT", "DEVICE", "DRIVER", "MAC", "LINK", "RSS", "SPEED", "MTU", "QUEUES"]);
+    for port in ports {
+        rows.add_row([
+            port.name.clone(),
+            port.device.clone(),
+            port.driver.clone(),
+            port.mac.clone(),
+            if port.link_up { "up" } else { "down" }.to_owned(),
+            yes_no(port.rss),
+            port.speed_mbps.map_or_else(|| "unknown".to_owned(), |mbps| format!("{mbps} Mbit/s")),
+            port.mtu.to_string(),
+            port.queues.to_string(),
+        ]);
+    }
+    table::text(rows, 6..9)
+}
+
+fn workers(workers: &[Worker]) -> String {
+    let mut rows = table::new(&["WORKER", "STATE", "CORE", "POLLS", "BUSY"]);
+    for worker in workers {
+        rows.add_row([
+            worker.number.to_string(),
+            match worker.state {
+                WorkerState::Running => "running",
+                WorkerState::Stalled => "stalled",
+            }
+            .to_owned(),
+            worker.core.to_string(),
+            worker.polls.to_string(),
+            percent(worker.busy_share),
+        ]);
+    }
+    table::text(rows, 2..5)
+}
+
+fn services(services: &[Service]) -> String {
+    let titles = ["SERVICE", "DIGEST", "POOL", "BACKENDS", "HEALTHY", "DRAINED", "ELIGIBLE"];
+    let mut rows = table::new(&titles);
+    for service in services {
+        rows.add_row([
+            service.name.clone(),
+            service.lookup_table_digest.clone(),
+            service.pool.map_or("-", |pool| pool.as_str()).to_owned(),
+            service.backends.to_string(),
+            service.healthy.to_string(),
+            service.drained.to_string(),
+            service.eligible.to_string(),
+        ]);
+    }
+    table::text(rows, 3..7)
+}

@@ -1,0 +1,70 @@
+//! `guideway vip`: which addresses does the appliance answer for, and shall it?
+
+use std::net::IpAddr;
+
+use clap::{Args as Arguments, Subcommand};
+use guideway::admin::view::Vip;
+
+use super::amount::yes_no;
+use super::appliance::ApplianceArgs;
+use super::{Exit, table};
+
+#[derive(Arguments)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Shows the VIPs, and whether the appliance answers for them.
+    List(List),
+    /// Begins to answer ARP and neighbour discovery for a VIP, and tells its neighbours.
+    Announce(One),
+    /// Ends to answer for a VIP.
+    Withdraw(One),
+}
+
+#[derive(Arguments)]
+struct List {
+    #[command(flatten)]
+    appliance: ApplianceArgs,
+}
+
+#[derive(Arguments)]
+struct One {
+    /// A VIP whose rules have `neighbor_replies = "WHEN_ANNOUNCED"`.
+    address: IpAddr,
+    #[command(flatten)]
+    appliance: ApplianceArgs,
+}
+
+pub(super) fn run(args: &Args) -> Exit {
+    let one = |vip: &Vip| text(std::slice::from_ref(vip));
+    match &args.verb {
+        Verb::List(List { appliance }) => {
+            appliance.ask(async |client| client.vip_list().await, |list| text(&list.vips))
+        }
+        Verb::Announce(One { address, appliance }) => {
+            appliance.ask(async |client| client.vip_announce(*address).await, one)
+        }
+        Verb::Withdraw(One { address, appliance }) => {
+            appliance.ask(async |client| client.vip_withdraw(*address).await, one)
+        }
+    }
+}
+
+/// The VIPs for people.
+pub(super) fn text(vips: &[Vip]) -> String {
+    let mut rows = table::new(&["VIP", "NEIGHBOR REPLIES", "ANNOUNCED", "RULES", "CONFLICTS"]);
+    for vip in vips {
+        rows.add_row([
+            vip.address.to_string(),
+            vip.neighbor_replies.to_string(),
+            yes_no(vip.announced),
+            vip.forwarding_rules.join(", "),
+            vip.conflicts.to_string(),
+        ]);
+    }
+    table::text(rows, 4..5)
+}

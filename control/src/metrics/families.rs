@@ -1,0 +1,62 @@
+//! Metrics of one name, with their labels.
+
+use std::fmt;
+
+use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, MetricEncoder};
+use prometheus_client::metrics::MetricType;
+
+/// A label's name and its value.
+pub(super) type Label = (&'static str, String);
+
+/// Writes one family after the other.
+pub(super) struct Families<'a>(DescriptorEncoder<'a>);
+
+impl<'a> Families<'a> {
+    /// Writes to `encoder`.
+    pub(super) fn new(encoder: DescriptorEncoder<'a>) -> Self {
+        Self(encoder)
+    }
+
+    /// Counters: `name` ends in `_total`.
+    pub(super) fn counters<const LABELS: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = ([Label; LABELS], u64)>,
+    ) -> fmt::Result {
+        debug_assert!(name.ends_with("_total"), "{name}");
+        // The library's own counters would have the suffix in their samples alone, as OpenMetrics wants it.
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        samples.into_iter().try_for_each(|(labels, count)| sample(&mut family, &labels, count))
+    }
+
+    /// A counter without labels.
+    pub(super) fn counter(&mut self, name: &str, help: &str, count: u64) -> fmt::Result {
+        debug_assert!(name.ends_with("_total"), "{name}");
+        self.0.encode_descriptor(name, help, None, MetricType::Counter)?.encode_gauge(&count)
+    }
+
+    /// Gauges.
+    pub(super) fn gauges<const LABELS: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = ([Label; LABELS], impl EncodeGaugeValue)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        samples.into_iter().try_for_each(|(labels, value)| sample(&mut family, &labels, value))
+    }
+
+    /// A gauge without labels.
+    pub(super) fn gauge(&mut self, name: &str, help: &str, value: impl EncodeGaugeValue) -> fmt::Result {
+        self.0.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
+    }
+}
+
+fn sample<const LABELS: usize>(
+    family: &mut MetricEncoder<'_>,
+    labels: &[Label; LABELS],
+    value: impl EncodeGaugeValue,
+) -> fmt::Result {
+    family.encode_family(labels)?.encode_gauge(&value)
+}

@@ -1,0 +1,74 @@
+//! What docs/admin.md must name.
+
+use guideway::admin::server::routes;
+use guideway::admin::view::{
+    BackendList, ConntrackList, ConntrackLookup, ErrorView, Losses, Reload, Stats, Status, Stopping, VipList,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::metrics::scraped;
+
+const DOCS: &str = include_str!("../../../docs/admin.md");
+
+#[test]
+fn every_metric_is_documented_and_no_other() {
+    let text = scraped();
+    let shown: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    let mut shown: Vec<&str> = shown.iter().filter_map(|head| head.split(' ').next()).collect();
+    let words = DOCS.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    let mut named: Vec<&str> = words.filter(|word| word.starts_with("guideway_")).collect();
+    shown.sort_unstable();
+    named.sort_unstable();
+    named.dedup();
+    assert_eq!(named, shown);
+}
+
+#[test]
+fn every_route_is_documented() {
+    for (method, path) in routes() {
+        assert!(DOCS.contains(&format!("`{method} {path}`")), "{method} {path}");
+    }
+}
+
+#[test]
+fn every_reason_of_a_loss_is_documented() {
+    let replay = include_str!("../../../docs/replay.md");
+    for loss in Losses::new(&Stats::default()).drops {
+        let word = format!("`{}`", loss.reason);
+        assert!(DOCS.contains(&word) || replay.contains(&format!("| {word} |")), "{word}");
+    }
+}
+
+/// The JSON of the documentation is what its view is written as: no key too many and none too few.
+fn is_view<T: Serialize + DeserializeOwned>(text: &str) -> bool {
+    let value: Value = serde_json::from_str(text).unwrap();
+    let view: T = serde_json::from_value(value.clone()).unwrap();
+    serde_json::to_value(view).unwrap() == value
+}
+
+#[test]
+fn every_example_is_as_the_appliance_would_write_it() {
+    let mut examples = 0;
+    for block in DOCS.split("\n```json ").skip(1) {
+        let (name, rest) = block.split_once('\n').unwrap();
+        let (text, _) = rest.split_once("\n```").unwrap();
+        let is_view = match name {
+            "error" => is_view::<ErrorView>(text),
+            "status" => is_view::<Status>(text),
+            "stats" => is_view::<Stats>(text),
+            "drops" => is_view::<Losses>(text),
+            "conntrack" => is_view::<ConntrackList>(text),
+            "flow" => is_view::<ConntrackLookup>(text),
+            "backends" => is_view::<BackendList>(text),
+            "vips" => is_view::<VipList>(text),
+            "reload" => is_view::<Reload>(text),
+            "stop" => is_view::<Stopping>(text),
+            other => panic!("an example of {other}"),
+        };
+        assert!(is_view, "{name}");
+        examples += 1;
+    }
+    assert_eq!(examples, 10);
+}

@@ -1,0 +1,248 @@
+//! An appliance as the script has it: two ports, two workers, two services.
+
+use std::collections::BTreeMap;
+
+use guideway::admin::view::{
+    Backend, BackendStats, ConntrackCounts, ConntrackEntry, ConntrackStats, Health, HostStackStats,
+    IcmpErrorStats, LinkStats, NeighborReplies, NextHop, PacketStats, Pool, Port, PortStats, RuleStats,
+    Service, ServiceStats, Stats, Status, Traffic, Vip, WeightSource, Worker, WorkerState, WorkerStats,
+};
+use guideway::host_stack::FrameKind;
+use guideway_dataplane::verdict::{DropReason, PassReason};
+
+pub(crate) fn status(vips: &[Vip]) -> Status {
+    Status {
+        version: "0.1.0".into(),
+        started_at_unix_sec: 1_790_000_000,
+        uptime_sec: 273_900,
+        config_path: "/etc/guideway/guideway.toml".into(),
+        config_loaded_at_unix_sec: 1_790_000_000 + 273_900 - 725,
+        configuration_generation: 2,
+        snapshot_generation: 17,
+        unreclaimed_snapshots: 1,
+        unresolved_neighbors: 1,
+        ports: vec![
+            Port {
+                name: "lan".into(),
+                device: "0000:3b:02.0".into(),
+                driver: "net_iavf".into(),
+                mac: "02:00:00:00:00:01".into(),
+                link_up: true,
+                speed_mbps: Some(25_000),
+                mtu: 1500,
+                rss: true,
+                queues: 2,
+            },
+            Port {
+                name: "lab".into(),
+                device: "net_af_packet0,iface=eth0".into(),
+                driver: "net_af_packet".into(),
+                mac: "02:00:00:00:00:02".into(),
+                link_up: false,
+                speed_mbps: None,
+                mtu: 9000,
+                rss: false,
+                queues: 1,
+            },
+        ],
+        workers: vec![worker(0, WorkerState::Running, 0.25), worker(1, WorkerState::Stalled, 0.0)],
+        services: vec![
+            Service {
+                name: "firewall".into(),
+                backends: 1,
+                healthy: 0,
+                drained: 0,
+                eligible: 0,
+                pool: None,
+                lookup_table_digest: "4d0c3d29a9801513".into(),
+            },
+            Service {
+                name: "web".into(),
+                backends: 3,
+                healthy: 2,
+                drained: 1,
+                eligible: 1,
+                pool: Some(Pool::Primary),
+                lookup_table_digest: "28c22f35767957c2".into(),
+            },
+        ],
+        vips: vips.to_vec(),
+    }
+}
+
+fn worker(number: u16, state: WorkerState, busy_share: f64) -> Worker {
+    Worker { number, core: u32::from(number) + 1, state, polls: 1_000_000, busy_share }
+}
+
+pub(crate) fn vips() -> Vec<Vip> {
+    vec![
+        Vip {
+            address: "203.0.113.10".parse().unwrap(),
+            neighbor_replies: NeighborReplies::WhenAnnounced,
+            announced: false,
+            conflicts: 2,
+            forwarding_rules: vec!["web".into(), "web-udp".into()],
+        },
+        Vip {
+            address: "2001:db8::10".parse().unwrap(),
+            neighbor_replies: NeighborReplies::Always,
+            announced: true,
+            conflicts: 0,
+            forwarding_rules: vec!["web-v6".into()],
+        },
+    ]
+}
+
+pub(crate) fn backends() -> Vec<Backend> {
+    let hop = |mac: Option<&str>| NextHop {
+        port: "lan".into(),
+        address: Some("192.0.2.254".parse().unwrap()),
+        mac: mac.map(str::to_owned),
+    };
+    let backend = |service: &str, name: &str, address: &str| Backend {
+        service: service.into(),
+        name: name.into(),
+        address: address.parse().unwrap(),
+        role: Pool::Primary,
+        health: Health::Healthy,
+        draining: false,
+        drained: false,
+        weight: None,
+        weight_source: WeightSource::Configured,
+        eligible: true,
+        share: 0.0,
+        forwarded: Traffic { packets: 12, bytes: 4_096 },
+        next_hop: Some(hop(Some("02:00:00:00:00:fe"))),
+    };
+    vec![
+        Backend {
+            health: Health::Unhealthy,
+            eligible: false,
+            next_hop: Some(hop(None)),
+            ..backend("firewall", "fw-1", "192.0.2.21")
+        },
+        Backend { weight: Some(2), share: 0.66668, ..backend("web", "web-1", "198.51.100.11") },
+        Backend { weight: Some(1), share: 0.33332, ..backend("web", "web-2", "198.51.100.12") },
+        Backend {
+            role: Pool::Failover,
+            draining: true,
+            weight: Some(1),
+            eligible: false,
+            next_hop: None,
+            ..backend("web", "web-3", "2001:db8:2::13")
+        },
+    ]
+}
+
+pub(crate) fn stats() -> Stats {
+    let workers: Vec<WorkerStats> = (0..2_u16)
+        .map(|number| WorkerStats {
+            number,
+            polls: 1_000_000,
+            busy_polls: 250_000,
+            packets: packets(u64::from(number) + 1),
+            conntrack: conntrack(u64::from(number) + 1),
+        })
+        .collect();
+    let traffic = |packets| Traffic { packets, bytes: packets * 300 };
+    Stats {
+        total: packets(3),
+        workers,
+        ports: vec![
+            PortStats { name: "lan".into(), received: 3_000, sent: 2_700, missed: 7, ..PortStats::default() },
+            PortStats { name: "lab".into(), rx_errors: 1, ..PortStats::default() },
+        ],
+        rules: vec![
+            RuleStats { name: "web".into(), service: "web".into(), offered: traffic(2_400) },
+            RuleStats { name: "web-v6".into(), service: "web".into(), offered: traffic(300) },
+        ],
+        services: vec![ServiceStats {
+            name: "web".into(),
+            offered: traffic(2_700),
+            forwarded: traffic(2_670),
+        }],
+        backends: vec![BackendStats {
+            service: "web".into(),
+            name: "web-1".into(),
+            forwarded: traffic(2_670),
+        }],
+        conntrack: ConntrackStats { capacity: 1_048_576, entries: 1_234, counts: conntrack(3) },
+        host_stack: HostStackStats {
+            received: words(FrameKind::ALL.iter().map(|kind| kind.as_str()), &[("arp", 21), ("echo", 4)]),
+            answered: 20,
+            withheld: 3,
+            limited: 2,
+            probes: 9,
+            announcements: 6,
+            group_reports: 5,
+            queue_full: 1,
+        },
+    }
+}
+
+fn packets(times: u64) -> PacketStats {
+    let passed = PassReason::ALL.iter().map(|reason| reason.as_str());
+    let dropped = DropReason::ALL.iter().map(|reason| reason.as_str());
+    PacketStats {
+        offered: 1_000 * times,
+        forwarded: 890 * times,
+        passed: words(passed, &[("not_ip", 70 * times), ("no_forwarding_rule", 30 * times)]),
+        dropped: words(dropped, &[("ttl_expired", 9 * times), ("next_hop_unresolved", times)]),
+        exceeding_mtu: 8 * times,
+        icmp_errors: IcmpErrorStats { sent: 7 * times, suppressed: 6 * times, steered: 5 * times },
+        link: LinkStats { sent: 900 * times, tx_full: 4 * times, host_full: 0, refused: times },
+    }
+}
+
+fn conntrack(times: u64) -> ConntrackCounts {
+    ConntrackCounts {
+        hits: 800 * times,
+        inserts: 80 * times,
+        evicted_void: 5 * times,
+        evicted_half_open: 4 * times,
+        full: 3 * times,
+        untracked: 2 * times,
+    }
+}
+
+/// All words with zero, but for these.
+fn words<'a>(words: impl Iterator<Item = &'a str>, counts: &[(&str, u64)]) -> BTreeMap<String, u64> {
+    let mut map: BTreeMap<String, u64> = words.map(|word| (word.to_owned(), 0)).collect();
+    for (word, count) in counts {
+        *map.get_mut(*word).expect("a word that there is") = *count;
+    }
+    map
+}
+
+/// The script's connections: each backend has so many entries.
+pub(crate) fn entries() -> Vec<ConntrackEntry> {
+    let entry = |(place, backend): (u64, &str)| ConntrackEntry {
+        key: format!("{:016x}", 0x1234_5678_9abc_def0_u64.rotate_left(4 * place as u32)),
+        service: "web".into(),
+        backend: backend.into(),
+        idle_sec: 30 * place as u32,
+        half_open: place == 0,
+        persists: true,
+    };
+    ["web-1", "web-2", "web-1"].iter().enumerate().map(|(place, name)| entry((place as u64, name))).collect()
+}
+
+/// A pcapng section of Ethernet frames whose timestamps are in nanoseconds.
+pub(crate) fn section_header() -> Vec<u8> {
+    let section = block(0x0A0D_0D0A, &[&[0x4D, 0x3C, 0x2B, 0x1A, 1, 0, 0, 0][..], &[0xFF; 8]].concat());
+    let option_tsresol = [9, 0, 1, 0, 9, 0, 0, 0];
+    let interface = block(1, &[&[1, 0, 0, 0, 0, 0, 4, 0][..], &option_tsresol, &[0; 4]].concat());
+    [section, interface].concat()
+}
+
+/// A frame as a block of such a section.
+pub(crate) fn packet(number: u8) -> Vec<u8> {
+    let frame = [number; 60];
+    let len = (frame.len() as u32).to_le_bytes();
+    block(6, &[&[0; 4][..], &[0; 4], &[number, 0, 0, 0], &len, &len, &frame].concat())
+}
+
+fn block(kind: u32, body: &[u8]) -> Vec<u8> {
+    let len = (12 + body.len() as u32).to_le_bytes();
+    [&kind.to_le_bytes()[..], &len, body, &len].concat()
+}

@@ -1,0 +1,307 @@
+//! A supervisor that plays a script, behind a real server on a socket of its own.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc as std_mpsc;
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use guideway::admin::client::Client;
+use guideway::admin::server::Server;
+use guideway::admin::view::{
+    Backend, BackendList, Change, ChangeKind, ConntrackList, ConntrackLookup, NeighborReplies, Reload,
+    Stopping, Vip, VipList, WeightSource,
+};
+use guideway::admin::{Refused, Reply, Request};
+use guideway::config::Config;
+use guideway::metrics::Exporter;
+use guideway::service::UnknownName;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::sample;
+
+/// A directory of a test's own; it goes with this value.
+pub(crate) struct Directory(PathBuf);
+
+impl Directory {
+    pub(crate) fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("guideway-admin-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// An appliance without packets: it runs in a thread of its own until it is stopped or dropped.
+pub(crate) struct Appliance {
+    directory: Directory,
+    metrics: SocketAddr,
+    ended_captures: std_mpsc::Receiver<()>,
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Appliance {
+    pub(crate) fn start() -> Self {
+        let directory = Directory::new();
+        let socket = directory.path().join("admin.sock");
+        let (stop, stopped) = watch::channel(false);
+        let (bound, metrics) = std_mpsc::channel();
+        let (ended, ended_captures) = std_mpsc::channel();
+        let stopping = stop.clone();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let server = Server::bind(&socket).await.unwrap();
+                let exporter = Exporter::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+                bound.send(exporter.address().unwrap()).unwrap();
+                let (requests, asked) = mpsc::channel(4);
+                let end = |mut stopped: watch::Receiver<bool>| async move {
+                    let _ = stopped.wait_for(|stopped| *stopped).await;
+                };
+                let exporting = tokio::spawn(exporter.serve(requests.clone(), end(stopped.clone())));
+                let serving = tokio::spawn(server.serve(requests, end(stopped)));
+                Script::new(stopping, ended).play(asked).await;
+                exporting.await.unwrap();
+                serving.await.unwrap();
+            });
+        });
+        let metrics = metrics.recv().unwrap();
+        Self { directory, metrics, ended_captures, stop, thread: Some(thread) }
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.directory.path().join("admin.sock")
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub(crate) fn metrics(&self) -> SocketAddr {
+        self.metrics
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.socket())
+    }
+
+    /// Waits until a capture of the supervisor's has found its client gone.
+    pub(crate) fn capture_ended(&self) {
+        self.ended_captures.recv_timeout(std::time::Duration::from_secs(60)).expect("the capture goes on");
+    }
+}
+
+impl Drop for Appliance {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+        if let Some(thread) = self.thread.take() {
+            let ended = thread.join();
+            assert!(ended.is_ok() || std::thread::panicking(), "the appliance has panicked");
+        }
+    }
+}
+
+/// Runs what a test asks of a client.
+pub(crate) fn block_on<T>(asked: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(asked)
+}
+
+/// What the supervisor has, and does about requests.
+struct Script {
+    backends: Vec<Backend>,
+    vips: Vec<Vip>,
+    reloads: u64,
+    stop: watch::Sender<bool>,
+    ended_captures: std_mpsc::Sender<()>,
+}
+
+impl Script {
+    fn new(stop: watch::Sender<bool>, ended_captures: std_mpsc::Sender<()>) -> Self {
+        Self { backends: sample::backends(), vips: sample::vips(), reloads: 0, stop, ended_captures }
+    }
+
+    async fn play(mut self, mut asked: mpsc::Receiver<Request>) {
+        let mut stopped = self.stop.subscribe();
+        loop {
+            tokio::select! {
+                _ = stopped.wait_for(|stopped| *stopped) => break,
+                request = asked.recv() => match request {
+                    Some(request) => self.answer(request),
+                    None => break,
+                },
+            }
+        }
+    }
+
+    fn answer(&mut self, request: Request) {
+        match request {
+            Request::Status { reply } => send(reply, Ok(sample::status(&self.vips))),
+            Request::Stats { reply } => send(reply, Ok(sample::stats())),
+            Request::ConntrackList { service, backend, limit, reply } => {
+                let mut entries = sample::entries();
+                entries.retain(|entry| service.as_ref().is_none_or(|service| *service == entry.service));
+                entries.retain(|entry| backend.as_ref().is_none_or(|backend| *backend == entry.backend));
+                let matching = entries.len() as u64;
+                entries.truncate(limit);
+                send(reply, Ok(ConntrackList { matching, entries }));
+            }
+            Request::ConntrackGet { flow, reply } => {
+                let ours = flow.0.rule_port() == Some(443);
+                let lookup = ConntrackLookup {
+                    flow: flow.to_string(),
+                    forwarding_rule: ours.then(|| "web".into()),
+                    service: ours.then(|| "web".into()),
+                    tracked: ours,
+                    tuple: ours.then(|| "5-tuple: addresses, protocol and ports".into()),
+                    entry: ours.then(|| sample::entries().remove(1)),
+                };
+                send(reply, Ok(lookup));
+            }
+            Request::BackendList { service, reply } => send(reply, self.backend_list(service.as_deref())),
+            Request::BackendDrain { service, backend, reply } => {
+                send(reply, self.change(&service, &backend, |backend| backend.drained = true));
+            }
+            Request::BackendUndrain { service, backend, reply } => {
+                send(reply, self.change(&service, &backend, |backend| backend.drained = false));
+            }
+            Request::BackendSetWeight { service, backend, weight, reply } => {
+                let weighted = |backend: &mut Backend| {
+                    backend.weight = Some(weight);
+                    backend.weight_source = WeightSource::Operator;
+                };
+                let answer = match self.find(&service, &backend) {
+                    Ok(found) if found.weight.is_none() => Err(Refused::ServiceNotWeighted(service)),
+                    Ok(_) => self.change(&service, &backend, weighted),
+                    Err(unknown) => Err(unknown),
+                };
+                send(reply, answer);
+            }
+            Request::VipList { reply } => send(reply, Ok(VipList { vips: self.vips.clone() })),
+            Request::VipAnnounce { address, reply } => send(reply, self.announce(address, true)),
+            Request::VipWithdraw { address, reply } => send(reply, self.announce(address, false)),
+            Request::Capture { packets, blocks, reply, .. } => {
+                send(reply, Ok(()));
+                let ended = self.ended_captures.clone();
+                tokio::spawn(capture(packets, blocks, self.stop.subscribe(), ended));
+            }
+            Request::Reload { reply } => send(reply, self.reload()),
+            Request::Stop { reply } => {
+                send(reply, Ok(Stopping { pid: 4321 }));
+                self.stop.send_replace(true);
+            }
+        }
+    }
+
+    fn backend_list(&self, service: Option<&str>) -> Result<BackendList, Refused> {
+        let of_service = |backend: &&Backend| service.is_none_or(|service| service == backend.service);
+        let backends: Vec<_> = self.backends.iter().filter(of_service).cloned().collect();
+        match service {
+            Some(service) if backends.is_empty() => Err(UnknownName::Service(service.into()).into()),
+            _ => Ok(BackendList { backends }),
+        }
+    }
+
+    fn find(&mut self, service: &str, backend: &str) -> Result<&mut Backend, Refused> {
+        if self.backends.iter().all(|found| found.service != service) {
+            return Err(UnknownName::Service(service.into()).into());
+        }
+        let unknown = || UnknownName::Backend(service.into(), backend.into());
+        let mut backends = self.backends.iter_mut().filter(|found| found.service == service);
+        backends.find(|found| found.name == backend).ok_or_else(|| unknown().into())
+    }
+
+    fn change(
+        &mut self,
+        service: &str,
+        backend: &str,
+        change: impl FnOnce(&mut Backend),
+    ) -> Result<Backend, Refused> {
+        let found = self.find(service, backend)?;
+        if found.draining {
+            return Err(Refused::BackendRemoved { service: service.into(), backend: backend.into() });
+        }
+        change(found);
+        found.eligible = !found.drained;
+        found.share = if found.drained { 0.0 } else { 0.5 };
+        Ok(found.clone())
+    }
+
+    fn announce(&mut self, address: std::net::IpAddr, announced: bool) -> Result<Vip, Refused> {
+        let found = self.vips.iter_mut().find(|vip| vip.address == address);
+        let vip = found.ok_or(Refused::UnknownVip(address))?;
+        if vip.neighbor_replies != NeighborReplies::WhenAnnounced {
+            let neighbor_replies = vip.neighbor_replies;
+            return Err(Refused::VipNotAnnounceable { address, neighbor_replies });
+        }
+        vip.announced = announced;
+        Ok(vip.clone())
+    }
+
+    /// The first file changes something, the second nothing, all others are wrong.
+    fn reload(&mut self) -> Result<Reload, Refused> {
+        self.reloads += 1;
+        let change = |change, text: &str| Change { change, text: text.into() };
+        match self.reloads {
+            1 => Ok(Reload {
+                configuration_generation: 3,
+                changes: vec![
+                    change(ChangeKind::Added, "backend web/web-4 (198.51.100.14)"),
+                    change(ChangeKind::Removed, "backend web/web-3 (2001:db8:2::13)"),
+                    change(ChangeKind::Changed, "backend web/web-2: weight 1 to 5"),
+                    change(ChangeKind::NeedsRestart, "[engine]: takes effect at the next start"),
+                ],
+            }),
+            2 => Ok(Reload { configuration_generation: 4, changes: Vec::new() }),
+            _ => {
+                let text =
+                    "[[forwarding_rule]]\nname = \"web\"\nip_address = \"127.0.0.1\"\nall_port = true\n";
+                let errors = Config::parse("/etc/guideway/guideway.toml", text).unwrap_err();
+                Err(Refused::Config(errors))
+            }
+        }
+    }
+}
+
+fn send<T>(reply: Reply<T>, answer: Result<T, Refused>) {
+    // Who asked may be gone.
+    let _ = reply.send(answer);
+}
+
+/// Sends as many packets, or three and then nothing more until the client goes or the appliance stops.
+async fn capture(
+    packets: Option<u64>,
+    blocks: mpsc::Sender<Bytes>,
+    mut stopped: watch::Receiver<bool>,
+    ended: std_mpsc::Sender<()>,
+) {
+    blocks.send(sample::section_header().into()).await.unwrap();
+    for number in 0..packets.unwrap_or(3) {
+        if blocks.send(sample::packet(number as u8).into()).await.is_err() {
+            break;
+        }
+    }
+    if packets.is_none() {
+        tokio::select! {
+            () = blocks.closed() => drop(ended.send(())),
+            _ = stopped.wait_for(|stopped| *stopped) => (),
+        }
+    }
+}
+
+/// A supervisor that takes requests and answers none of them.
+pub(crate) async fn forgetful(mut asked: mpsc::Receiver<Request>, _stop: oneshot::Sender<()>) {
+    while asked.recv().await.is_some() {}
+}

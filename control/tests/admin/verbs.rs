@@ -1,0 +1,120 @@
+//! The verbs of the running appliance, and what they print.
+
+use guideway::admin::view::Losses;
+use insta::{Settings, assert_snapshot};
+use serde_json::json;
+
+use crate::sample;
+use crate::supervisor::{Appliance, Directory};
+use crate::transcript::{run, transcript};
+
+/// A snapshot without the expression that made it: a transcript repeats it.
+macro_rules! snapshot {
+    ($shown:expr) => {{
+        let mut settings = Settings::clone_current();
+        settings.set_omit_expression(true);
+        settings.bind(|| assert_snapshot!($shown));
+    }};
+}
+
+#[test]
+fn status_and_stats() {
+    let appliance = Appliance::start();
+    snapshot!(transcript(&[&["status"], &["stats"]], &appliance.socket()));
+}
+
+#[test]
+fn drops() {
+    let appliance = Appliance::start();
+    snapshot!(transcript(&[&["drops"], &["drops", "--all"]], &appliance.socket()));
+}
+
+#[test]
+fn conntrack() {
+    let appliance = Appliance::start();
+    let verbs: &[&[&str]] = &[
+        &["conntrack", "list"],
+        &["conntrack", "list", "--backend", "web-1", "--limit", "1"],
+        &["conntrack", "list", "--service", "firewall"],
+        &["conntrack", "list", "--limit", "10001"],
+        &["conntrack", "get", "tcp 192.0.2.7:40001 > 203.0.113.10:443"],
+        &["conntrack", "get", "udp", "192.0.2.7:53", ">", "203.0.113.99:53"],
+        &["conntrack", "get", "tcp", "192.0.2.7"],
+    ];
+    snapshot!(transcript(verbs, &appliance.socket()));
+}
+
+#[test]
+fn backend() {
+    let appliance = Appliance::start();
+    let verbs: &[&[&str]] = &[
+        &["backend", "list"],
+        &["backend", "drain", "web", "web-2"],
+        &["backend", "set-weight", "web", "web-2", "5"],
+        &["backend", "list", "--service", "web"],
+        &["backend", "undrain", "web", "web-2", "--output", "json"],
+        &["backend", "drain", "web", "nobody"],
+        &["backend", "drain", "web", "web-3"],
+        &["backend", "list", "--service", "nobody", "--output", "json"],
+        &["backend", "set-weight", "firewall", "fw-1", "5"],
+        &["backend", "set-weight", "web", "web-2", "1001"],
+    ];
+    snapshot!(transcript(verbs, &appliance.socket()));
+}
+
+#[test]
+fn vip() {
+    let appliance = Appliance::start();
+    let verbs: &[&[&str]] = &[
+        &["vip", "list"],
+        &["vip", "announce", "203.0.113.10"],
+        &["vip", "withdraw", "203.0.113.10"],
+        &["vip", "announce", "2001:db8::10"],
+        &["vip", "announce", "203.0.113.99"],
+    ];
+    snapshot!(transcript(verbs, &appliance.socket()));
+}
+
+#[test]
+fn reload_and_stop() {
+    let appliance = Appliance::start();
+    let verbs: &[&[&str]] =
+        &[&["reload"], &["reload"], &["reload"], &["stop", "--timeout", "60"], &["status"]];
+    snapshot!(transcript(verbs, &appliance.socket()));
+}
+
+#[test]
+fn a_wrong_configuration_as_json() {
+    let appliance = Appliance::start();
+    let verbs: &[&[&str]] = &[&["reload", "--output", "json"], &["reload"], &["reload", "--output", "json"]];
+    snapshot!(transcript(verbs, &appliance.socket()));
+}
+
+#[test]
+fn json_is_the_view_as_it_came() {
+    let appliance = Appliance::start();
+    let printed = |verb: &[&str]| {
+        let output = run(&[verb, &["--output", "json"]].concat(), &appliance.socket());
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+    };
+    assert_eq!(printed(&["status"]), json!(sample::status(&sample::vips())));
+    assert_eq!(printed(&["stats"]), json!(sample::stats()));
+    assert_eq!(printed(&["drops", "--all"]), json!(Losses::new(&sample::stats())));
+    assert_eq!(printed(&["backend", "list"]), json!({ "backends": sample::backends() }));
+    assert_eq!(printed(&["vip", "list"]), json!({ "vips": sample::vips() }));
+    assert_eq!(printed(&["conntrack", "list"]), json!({ "matching": 3, "entries": sample::entries() }));
+    assert_eq!(printed(&["stop", "--timeout", "60"]), json!({ "pid": 4321 }));
+}
+
+#[test]
+fn an_appliance_that_cannot_be_reached() {
+    let directory = Directory::new();
+    let socket = directory.path().join("admin.sock");
+    let nobody = transcript(&[&["status"], &["capture", "--reason", "drop", "-w", "-"]], &socket);
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    let gone = transcript(&[&["backend", "list"], &["stop"]], &socket);
+    std::fs::remove_file(&socket).unwrap();
+    std::fs::write(&socket, "").unwrap();
+    let file = transcript(&[&["drops"]], &socket);
+    snapshot!([nobody, gone, file].concat());
+}
