@@ -22,10 +22,12 @@ use guideway_dataplane::affinity::TrackingHasher;
 use guideway_dataplane::conntrack::{ConntrackTable, TableTooLarge};
 use guideway_engine::clock::Clock;
 use guideway_engine::driver::dpdk::{Eal, EalOptions, Memory, StartError};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
+use crate::admin::server::Server;
 use crate::appliance::Appliance;
 use crate::config::Config;
+use crate::metrics;
 use crate::supervisor::{Shared, Supervisor, WorkerFailure};
 
 use cores::Cores;
@@ -39,9 +41,9 @@ const PENDING_REQUESTS: usize = 64;
 pub enum LiveError {
     /// The configuration has no port to forward by.
     NoPorts,
-    /// There is no core for a worker beside the control thread's, or none at all.
+    /// There is no core for a worker.
     NoCores(String),
-    /// A worker's core is the control thread's as well, and there are others.
+    /// There is no memory for the conntrack table.
     Table(TableTooLarge),
     /// DPDK, a device or a core is not as it should be.
     Start(StartError),
@@ -131,17 +133,41 @@ pub fn run(config: Config, path: PathBuf, verbose: bool) -> Result<(), LiveError
 
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(LiveError::System)?;
+        let settings = (appliance.config().admin.clone(), appliance.config().metrics);
         let mut supervisor = Supervisor::new(appliance, ports, workers, shared.clone(), path);
         runtime.block_on(async {
-            let (requests, incoming) = mpsc::channel(PENDING_REQUESTS);
+            let (admin, metrics) = settings;
+            let listen = |what, message| LiveError::Listen { what, message };
+            let admin = Server::bind(&admin.socket)
+                .await
+                .map_err(|error| listen("admin socket", error.to_string()))?;
+            let metrics = metrics::Exporter::bind(metrics.listen)
+                .await
+                .map_err(|error| listen("metrics", error.to_string()))?;
             tracing::info!(workers = cores.workers.len(), "forwarding");
             // Without systemd there is nobody to tell.
             let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
-            let ended = supervisor.run(incoming, failures).await;
-            drop(requests);
-            ended.map_err(LiveError::Worker)
+
+            let (requests, incoming) = mpsc::channel(PENDING_REQUESTS);
+            let (running, ended) = watch::channel(());
+            let control = async {
+                let result = supervisor.run(incoming, failures).await;
+                drop(running);
+                result
+            };
+            let (result, (), ()) = tokio::join!(
+                control,
+                admin.serve(requests.clone(), end_of(ended.clone())),
+                metrics.serve(requests, end_of(ended)),
+            );
+            result.map_err(LiveError::Worker)
         })
     })
+}
+
+/// Comes when the other end of `running` is gone.
+async fn end_of(mut running: watch::Receiver<()>) {
+    while running.changed().await.is_ok() {}
 }
 
 /// Keys of the tracking hash that no client can know.
