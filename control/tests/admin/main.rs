@@ -1,5 +1,7 @@
 //! The admin interface between the verbs and a supervisor that plays a script.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
+
 mod api;
 mod capture;
 mod documentation;
