@@ -1,0 +1,82 @@
+//! An appliance that cannot start says why in one line, with the remedy, and leaves nothing behind.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+const RIGHT: &str = r#"
+[engine]
+worker_cores = [0]
+no_huge = true
+memory_mib = 64
+[conntrack]
+max_entries = 1024
+[[port]]
+name = "lan"
+device = "net_null0"
+[admin]
+socket = "DIRECTORY/admin.sock"
+[metrics]
+listen = "127.0.0.1:1"
+"#;
+
+struct Workplace(PathBuf);
+
+impl Drop for Workplace {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The lines of standard error, and the exit status, of an appliance whose configuration has `from` replaced by `to`.
+fn start(from: &str, to: &str) -> (Vec<String>, Option<i32>) {
+    assert!(RIGHT.contains(from), "{from}");
+    let directory = std::env::temp_dir().join(format!("guideway-live-start-{}", std::process::id()));
+    fs::create_dir_all(&directory).expect("a directory of its own");
+    let workplace = Workplace(directory);
+    let text = RIGHT.replace(from, to).replace("DIRECTORY", &workplace.0.to_string_lossy());
+    let path = workplace.0.join("guideway.toml");
+    fs::write(&path, text).expect("a file of its own");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_guideway"));
+    let output = command.args(["run", "--config"]).arg(&path).output().expect("the binary runs");
+    let left: Vec<_> = fs::read_dir(&workplace.0).expect("it is still there").flatten().collect();
+    assert_eq!(left.len(), 1, "only the configuration is left: {left:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    (said.lines().map(str::to_owned).collect(), output.status.code())
+}
+
+#[test]
+fn every_reason_not_to_start_is_one_line_with_its_remedy() {
+    let huge_pages = fs::read_to_string("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages");
+    let mut cases = vec![
+        (
+            "[[port]]\nname = \"lan\"\ndevice = \"net_null0\"",
+            "",
+            "error: there is no port to forward by: add a `[[port]]` with its `device`",
+        ),
+        ("net_null0", "0000:fe:1f.7", "error: there is no PCI device 0000:fe:1f.7: `dpdk-devbind.py"),
+        (
+            "net_null0",
+            "net_af_packet0,iface=gwnone0",
+            "error: `net_af_packet0,iface=gwnone0` cannot be used (",
+        ),
+        ("net_null0", "net_nothing0", "error: `net_nothing0` cannot be used ("),
+        ("[0]", "[1023]", "error: core 1023 is not online: choose from "),
+        ("memory_mib = 64", "memory_mib = 64\nmbufs = 1000000", "error: no memory for 1000000 mbufs, about "),
+        ("127.0.0.1:1", "192.0.2.1:9477", "error: metrics: cannot listen on 192.0.2.1:9477 for metrics: "),
+    ];
+    if huge_pages.is_ok_and(|free| free.trim() == "0") {
+        cases.push((
+            "no_huge = true\nmemory_mib = 64",
+            "no_huge = false",
+            "error: no huge page is free: reserve some (`sysctl vm.nr_hugepages=512`), or set `no_huge = true`",
+        ));
+    }
+    for (from, to, expected) in cases {
+        let (said, status) = start(from, to);
+        let errors: Vec<_> = said.iter().filter(|line| !line.contains(" INFO ")).collect();
+        assert_eq!(errors.len(), 1, "{to}: {said:#?}");
+        assert!(errors[0].starts_with(expected), "{to}: {}", errors[0]);
+        assert_eq!(status, Some(1), "{to}");
+    }
+}
