@@ -1,6 +1,8 @@
 //! The same packets through `guideway replay` and through `guideway run` on a port that reads a capture: what leaves is the
 //! same, byte by byte, and so is what became of the rest.
 
+#![allow(clippy::unwrap_used)] // A test that cannot set its scene fails there.
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::TcpListener;
