@@ -1,7 +1,8 @@
 //! Captures: files (and pipes) of frames with the time each one passed.
 //!
-//! [`CaptureReader`] reads pcap and pcapng record by record, in memory that the longest block bounds and not the
-//! file, so a capture may be as long as the disk or come from a pipe. [`CaptureWriter`] writes nanosecond pcap.
+//! [`CaptureReader`] reads pcap and pcapng record by record, in memory that the longest block bounds and not
+//! the file, so a capture may be as long as the disk or come from a pipe. [`CaptureWriter`] writes nanosecond
+//! pcap; [`PcapngWriter`] writes a pcapng in which every frame has a comment.
 //!
 //! The grammar of headers and blocks is `pcap-parser`'s. The framing, which is where a file starts, how long the
 //! next block is and whether all of it is there, is done here, because that is where a capture that was cut short
@@ -12,6 +13,7 @@ mod input;
 mod link_type;
 mod pcap;
 mod pcapng;
+mod pcapng_writer;
 mod reader;
 mod writer;
 
@@ -19,6 +21,7 @@ use std::ops::Range;
 
 pub use error::CaptureError;
 pub use link_type::LinkType;
+pub use pcapng_writer::{CommentedFrame, Direction, PcapngWriter};
 pub use reader::{CaptureReader, Record};
 pub use writer::CaptureWriter;
 
