@@ -22,6 +22,7 @@ use guideway_dataplane::affinity::TrackingHasher;
 use guideway_dataplane::conntrack::{ConntrackTable, TableTooLarge};
 use guideway_engine::clock::Clock;
 use guideway_engine::driver::dpdk::{Eal, EalOptions, Memory, StartError};
+use guideway_engine::tap::TapSwitch;
 use tokio::sync::{mpsc, watch};
 
 use crate::admin::server::Server;
@@ -128,13 +129,14 @@ pub fn run(config: Config, path: PathBuf, verbose: bool) -> Result<(), LiveError
     std::thread::scope(|scope| {
         let _stop_workers = StopWorkers(&stop);
         let (report, failures) = mpsc::unbounded_channel();
+        let tap_switch = TapSwitch::new();
         let crew = crew::Crew { scope, eal: eal.running(), stop: &stop, shared: &shared, report };
-        let workers = crew.start(&cores.workers, queues, &appliance.feed())?;
+        let workers = crew.start(&cores.workers, queues, &appliance.feed(), &tap_switch)?;
 
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(LiveError::System)?;
         let settings = (appliance.config().admin.clone(), appliance.config().metrics);
-        let mut supervisor = Supervisor::new(appliance, ports, workers, shared.clone(), path);
+        let mut supervisor = Supervisor::new(appliance, ports, workers, tap_switch, shared.clone(), path);
         runtime.block_on(async {
             let (admin, metrics) = settings;
             let listen = |what, message| LiveError::Listen { what, message };

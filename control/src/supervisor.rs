@@ -10,6 +10,7 @@
 //! One thread, which waits for nobody but the clock: every part of a turn is bounded.
 
 mod answer;
+mod capture;
 mod conntrack;
 mod views;
 mod watchdog;
@@ -24,6 +25,7 @@ use guideway_dataplane::frame::Frame;
 use guideway_engine::clock::Clock;
 use guideway_engine::counters::CountersReader;
 use guideway_engine::host_path::HostLink;
+use guideway_engine::tap::{TapReader, TapSwitch};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
@@ -32,6 +34,7 @@ use crate::admin::{Refused, Request, view};
 use crate::appliance::Appliance;
 use crate::config::Config;
 
+use capture::Capture;
 use watchdog::Watchdog;
 
 /// How long the control thread rests between turns: what an ARP request waits for at most, and a packet that finds its
@@ -68,6 +71,8 @@ pub struct WorkerEnd<F> {
     pub counters: CountersReader,
     /// Its passed frames, and those that it is to send.
     pub host: HostLink<F>,
+    /// What it records for captures.
+    pub tap: TapReader,
 }
 
 /// A worker has ended though nobody told it to.
@@ -117,6 +122,8 @@ pub struct Supervisor<P: Ports> {
     config_loaded_at: SystemTime,
     watchdog: Watchdog,
     turns: u32,
+    tap_switch: TapSwitch,
+    capture: Option<Capture>,
     /// Frames of its own that no worker or no mbuf could take.
     unsent: u64,
 }
@@ -128,11 +135,13 @@ enum Next {
 }
 
 impl<P: Ports> Supervisor<P> {
-    /// A supervisor of a configured appliance, whose configuration is read again from `config_path`.
+    /// A supervisor of a configured appliance, whose configuration is read again from `config_path`; `tap_switch` is that
+    /// of the workers' taps.
     pub fn new(
         appliance: Appliance,
         ports: P,
         workers: Vec<WorkerEnd<P::Frame>>,
+        tap_switch: TapSwitch,
         shared: Shared,
         config_path: PathBuf,
     ) -> Self {
@@ -148,6 +157,8 @@ impl<P: Ports> Supervisor<P> {
             config_loaded_at: now,
             watchdog,
             turns: 0,
+            tap_switch,
+            capture: None,
             unsent: 0,
         }
     }
@@ -205,6 +216,7 @@ impl<P: Ports> Supervisor<P> {
         }
         self.appliance.poll(now);
         self.send();
+        self.drain_taps();
         self.turns = self.turns.wrapping_add(1);
         if self.turns.is_multiple_of(TURNS_A_ROUND) {
             self.round(now);
@@ -268,6 +280,8 @@ impl<P: Ports> Supervisor<P> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| Refused::ConfigUnreadable { path: path.clone(), error })?;
         let config = Config::parse(&path.to_string_lossy(), &text).map_err(Refused::Config)?;
+        // What was recorded until now goes by the old numbers of the rules.
+        self.drain_taps();
         let changes = self.appliance.reload(config, self.now());
         self.config_loaded_at = SystemTime::now();
         for change in &changes {
