@@ -145,10 +145,10 @@ impl WorkerTap {
                 let timestamp_nanos = *timestamp.get_or_insert_with(self.clock);
                 if !self.push(timestamp_nanos, came_by, decision, frame.bytes()) {
                     self.missed += 1;
+                    self.missed_shown.store(self.missed, Ordering::Relaxed);
                 }
             }
         }
-        self.missed_shown.store(self.missed, Ordering::Relaxed);
     }
 
     /// Copies a frame into the rings; false where they have no room.
@@ -332,14 +332,14 @@ mod tests {
     fn a_frame_is_recorded_up_to_the_snapshot_length() {
         let (_switch, mut worker, mut reader) = tap(TapFilter::ALL, 3);
         let bytes: Vec<u8> = (0..9000).map(|place| place as u8).collect();
-        let burst = frames([&bytes, &bytes[..SNAPLEN - 1], &[]]);
+        let burst = frames([&bytes, &bytes[1..SNAPLEN], &[]]);
         // Three times over, so that frames lie across the end of their ring.
         for _ in 0..3 {
             worker.record(PortId(0), &burst, &[DROPPED; 3]);
-            for wire_len in [9000, SNAPLEN as u32 - 1, 0] {
+            let recorded = [(9000, &bytes[..SNAPLEN]), (SNAPLEN as u32 - 1, &bytes[1..SNAPLEN]), (0, &[])];
+            for (wire_len, bytes) in recorded {
                 let frame = reader.read().unwrap();
-                assert_eq!(frame.wire_len, wire_len);
-                assert_eq!(frame.bytes, &bytes[..SNAPLEN.min(wire_len as usize)]);
+                assert_eq!((frame.wire_len, frame.bytes), (wire_len, bytes));
             }
         }
         assert_eq!((reader.waiting(), reader.missed()), (0, 0));
