@@ -12,6 +12,7 @@ pub mod flow_text;
 pub mod handles;
 pub mod host_stack;
 mod http_server;
+pub mod in_path;
 pub mod ledger;
 #[cfg(feature = "dpdk")]
 pub mod live;
