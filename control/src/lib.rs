@@ -13,6 +13,7 @@ pub mod handles;
 pub mod health;
 pub mod host_stack;
 mod http_server;
+pub mod in_path;
 pub mod ledger;
 #[cfg(feature = "dpdk")]
 pub mod live;
