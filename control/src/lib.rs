@@ -10,6 +10,7 @@ pub mod events;
 pub mod explain;
 pub mod flow_text;
 pub mod handles;
+pub mod health;
 pub mod host_stack;
 mod http_server;
 pub mod ledger;
