@@ -29,13 +29,16 @@ use crate::admin::server::Server;
 use crate::appliance::Appliance;
 use crate::config::Config;
 use crate::metrics;
-use crate::supervisor::{Shared, Supervisor, WorkerFailure};
+use crate::supervisor::{Inbox, Shared, Supervisor, WorkerFailure};
 
 use cores::Cores;
 use ports::LivePorts;
 
 /// Requests that may wait for the supervisor.
 const PENDING_REQUESTS: usize = 64;
+
+/// Outcomes of probes that may wait for it.
+const PENDING_FINDINGS: usize = 1_024;
 
 /// Why the appliance did not start, or did not end well.
 #[derive(Debug)]
@@ -123,7 +126,7 @@ pub fn run(config: Config, path: PathBuf, verbose: bool) -> Result<(), LiveError
     };
     let eal = Eal::init(&options)?;
     let (ports, queues) = LivePorts::open(&eal, &config, cores.workers.len())?;
-    let appliance = Appliance::new(config, &ports.nics(), cores.workers.len(), shared.clock.elapsed());
+    let appliance = Appliance::new(config, &ports.nics(), cores.workers.len(), false, shared.clock.elapsed());
 
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -137,7 +140,8 @@ pub fn run(config: Config, path: PathBuf, verbose: bool) -> Result<(), LiveError
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(LiveError::System)?;
         let settings = (appliance.config().admin.clone(), appliance.config().metrics);
         let mut supervisor = Supervisor::new(appliance, ports, workers, tap_switch, shared.clone(), path);
-        runtime.block_on(async {
+        // Probes are tasks of this thread alone.
+        tokio::task::LocalSet::new().block_on(&runtime, async {
             let (admin, metrics) = settings;
             let listen = |what, message| LiveError::Listen { what, message };
             let admin = Server::bind(&admin.socket)
@@ -151,9 +155,11 @@ pub fn run(config: Config, path: PathBuf, verbose: bool) -> Result<(), LiveError
             let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
 
             let (requests, incoming) = mpsc::channel(PENDING_REQUESTS);
+            let (found, findings) = mpsc::channel(PENDING_FINDINGS);
+            supervisor.watch(found);
             let (running, ended) = watch::channel(());
             let control = async {
-                let result = supervisor.run(incoming, failures).await;
+                let result = supervisor.run(Inbox { requests: incoming, failures, findings }).await;
                 drop(running);
                 result
             };

@@ -12,7 +12,7 @@ use guideway::admin::view::{self, ChangeKind};
 use guideway::admin::{CaptureReason, Refused, Reply, Request};
 use guideway::appliance::{Appliance, Nic};
 use guideway::config::Config;
-use guideway::supervisor::{Ports, Shared, Supervisor, WorkerEnd, WorkerFailure};
+use guideway::supervisor::{Inbox, Ports, Shared, Supervisor, WorkerEnd, WorkerFailure};
 use guideway_dataplane::affinity::TrackingHasher;
 use guideway_dataplane::conntrack::ConntrackTable;
 use guideway_dataplane::frame::Frame;
@@ -157,7 +157,7 @@ fn with_appliance<T: Future<Output = ()>>(
         clock: Clock::start(),
     };
     let nic = Nic { mac: MacAddress(OWN_MAC), offloads_udp_checksum: false };
-    let appliance = Appliance::new(config, &[nic], 1, shared.clock.elapsed());
+    let appliance = Appliance::new(config, &[nic], 1, true, shared.clock.elapsed());
     let (queues, wire) = loopback(256);
     let (link, host) = host_path(64);
     let (writer, reader) = counters();
@@ -178,8 +178,12 @@ fn with_appliance<T: Future<Output = ()>>(
         let result = runtime.block_on(async {
             let (requests, incoming) = mpsc::channel(8);
             let (report, failures) = mpsc::unbounded_channel();
+            let (_, findings) = mpsc::channel(1);
             let operator = Operator { requests, failures: report, wire, config_path: config_path.clone() };
-            let (result, ()) = tokio::join!(supervisor.run(incoming, failures), test(operator));
+            let (result, ()) = tokio::join!(
+                supervisor.run(Inbox { requests: incoming, failures, findings }),
+                test(operator)
+            );
             result
         });
         stop.store(true, Ordering::Relaxed);

@@ -1,7 +1,7 @@
 //! One connection: its socket, and what its owner reads, writes and waits for.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -63,6 +63,13 @@ impl Connection {
 }
 
 impl InPath {
+    /// The appliance's end of a connection; none where it has ended.
+    pub fn local_address(&self, id: ConnectionId) -> Option<SocketAddr> {
+        let connection = self.connections.get(&id)?;
+        let own = self.own.like(connection.peer.vip)?;
+        Some(SocketAddr::new(own, connection.local_port))
+    }
+
     /// Waits for the backend to accept a connection.
     ///
     /// # Errors
@@ -77,7 +84,7 @@ impl InPath {
                 Poll::Pending
             }
             State::Closed => {
-                let to = std::net::SocketAddr::new(vip, port);
+                let to = SocketAddr::new(vip, port);
                 let words = format!("the backend refused a connection to {to}: it answered with a reset");
                 Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionRefused, words)))
             }

@@ -3,6 +3,7 @@
 use std::cell::{RefCell, RefMut};
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -73,6 +74,11 @@ impl Stream {
         handle.shared.wanted.notify_one();
         poll_fn(|cx| stream.handle.stack().poll_established(id, cx)).await?;
         Ok(stream)
+    }
+
+    /// The appliance's end of the connection; none where it has ended.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        self.handle.stack().local_address(self.id)
     }
 
     /// Does something with the connection that may give it something to send.

@@ -1,0 +1,32 @@
+//! The PROXY protocol header, version 1, that precedes a probe.
+
+use std::net::IpAddr;
+
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+
+use super::{ProbeError, Target};
+use crate::config::ProxyHeader;
+
+/// Sends the header, if there is to be one: plainly, before TLS too.
+pub(super) async fn send<S>(stream: &mut S, header: ProxyHeader, target: &Target) -> Result<(), ProbeError>
+where
+    S: AsyncWrite + Unpin,
+{
+    match header {
+        ProxyHeader::None => return Ok(()),
+        ProxyHeader::ProxyV1 => stream.write_all(version_1(target).as_bytes()).await,
+    }
+    .map_err(|error| ProbeError::from_io(&error))?;
+    stream.flush().await.map_err(|error| ProbeError::from_io(&error))
+}
+
+/// proxy-protocol.txt, section 2.1. The addresses are those of the connection itself: nobody is proxied.
+fn version_1(target: &Target) -> String {
+    let Target { vip, port, source } = target;
+    let family = match (source.ip(), vip) {
+        (IpAddr::V4(_), IpAddr::V4(_)) => "TCP4",
+        (IpAddr::V6(_), IpAddr::V6(_)) => "TCP6",
+        _ => return "PROXY UNKNOWN\r\n".to_owned(),
+    };
+    format!("PROXY {family} {} {vip} {} {port}\r\n", source.ip(), source.port())
+}
