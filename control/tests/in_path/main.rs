@@ -1,0 +1,5 @@
+//! Connections to a VIP at one backend: what is sent, what is heard, and what is held.
+
+mod exchange;
+mod far_end;
+mod lab;
