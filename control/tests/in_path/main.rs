@@ -3,3 +3,4 @@
 mod exchange;
 mod far_end;
 mod lab;
+mod many;
