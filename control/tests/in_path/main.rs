@@ -5,3 +5,4 @@ mod exchange;
 mod far_end;
 mod lab;
 mod many;
+mod streams;
