@@ -3,6 +3,7 @@
 mod delivery;
 mod exchange;
 mod far_end;
+mod kernel;
 mod lab;
 mod many;
 mod streams;
