@@ -20,6 +20,8 @@ mod conversation;
 mod decapsulation;
 #[path = "live/lab.rs"]
 mod lab;
+#[path = "live/load.rs"]
+mod load;
 #[path = "live/namespace.rs"]
 mod namespace;
 #[path = "live/patience.rs"]
@@ -32,6 +34,8 @@ mod server;
 mod setup;
 
 // The claims.
+#[path = "live/changes.rs"]
+mod changes;
 #[path = "live/traffic.rs"]
 mod traffic;
 #[path = "live/without_appliance.rs"]
