@@ -36,6 +36,8 @@ mod setup;
 // The claims.
 #[path = "live/changes.rs"]
 mod changes;
+#[path = "live/failures.rs"]
+mod failures;
 #[path = "live/traffic.rs"]
 mod traffic;
 #[path = "live/without_appliance.rs"]
