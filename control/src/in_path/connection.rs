@@ -153,8 +153,8 @@ impl InPath {
         set_due(&mut self.timers, connection, id, Some(Duration::ZERO));
     }
 
-    /// Ends a connection, with a reset where the backend still has its half of it. The next [`InPath::poll`] sends that,
-    /// and gives back the memory.
+    /// Ends a connection, with a reset where the backend still has its half of it. The next [`InPath::poll`]
+    /// sends that, and gives back the memory.
     pub fn abort(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         connection.is_over = true;
