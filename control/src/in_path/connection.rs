@@ -173,3 +173,15 @@ fn was_reset() -> io::Error {
 fn is_gone() -> io::Error {
     io::Error::new(io::ErrorKind::NotConnected, "the connection was aborted")
 }
+
+#[cfg(test)]
+mod tests {
+    use smoltcp::iface::SocketStorage;
+
+    use super::*;
+
+    #[test]
+    fn beside_its_buffers_a_connection_costs_no_more_than_a_kib() {
+        assert!(size_of::<Connection>() + size_of::<SocketStorage<'_>>() <= 1_024);
+    }
+}
