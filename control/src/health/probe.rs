@@ -19,6 +19,8 @@ mod exchange;
 mod grpc;
 mod http;
 mod http2;
+#[cfg(test)]
+mod peer;
 mod proxy_header;
 mod tls;
 mod weight;

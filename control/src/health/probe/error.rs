@@ -166,3 +166,58 @@ fn serving_state_name(state: u64) -> Option<&'static str> {
     const NAMES: [&str; 4] = ["UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"];
     NAMES.get(usize::try_from(state).ok()?).copied()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all() -> Vec<ProbeError> {
+        vec![
+            ProbeError::Connection(io::ErrorKind::ConnectionReset),
+            ProbeError::Ended,
+            ProbeError::Tls("received corrupt message".to_owned()),
+            ProbeError::Http2NotAgreed,
+            ProbeError::Protocol("invalid HTTP version parsed".to_owned()),
+            ProbeError::HeadersTooLong,
+            ProbeError::AnswerTooLong,
+            ProbeError::Status(503),
+            ProbeError::UnexpectedAnswer,
+            ProbeError::GrpcStatus(5),
+            ProbeError::GrpcStatus(99),
+            ProbeError::NotServing(2),
+            ProbeError::NotServing(99),
+            ProbeError::InvalidRequest("invalid authority".to_owned()),
+        ]
+    }
+
+    #[test]
+    fn errors_read_as_an_operator_speaks() {
+        let texts: Vec<_> = all().iter().map(|error| format!("{}: {error}", error.word())).collect();
+        insta::assert_snapshot!(texts.join("\n"), @r"
+        connection_failed: the connection failed: connection reset
+        connection_ended: the connection ended before an answer
+        tls: TLS: received corrupt message
+        http2_not_agreed: the server does not offer HTTP/2 (`h2` in ALPN)
+        protocol: the answer breaks the protocol: invalid HTTP version parsed
+        headers_too_long: the headers of the answer are too long
+        answer_too_long: the answer is longer than 128 KiB
+        http_status: status 503
+        unexpected_answer: the answer does not hold the expected text
+        grpc_status: gRPC status 5 (NOT_FOUND)
+        grpc_status: gRPC status 99
+        not_serving: the service reports NOT_SERVING
+        not_serving: the service reports state 99
+        invalid_request: the request cannot be sent: invalid authority
+        ");
+    }
+
+    #[test]
+    fn a_reset_is_told_from_an_end() {
+        let error = |kind| ProbeError::from_io(&io::Error::from(kind));
+        assert_eq!(
+            error(io::ErrorKind::ConnectionReset),
+            ProbeError::Connection(io::ErrorKind::ConnectionReset)
+        );
+        assert_eq!(error(io::ErrorKind::UnexpectedEof), ProbeError::Ended);
+    }
+}
