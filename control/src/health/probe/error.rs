@@ -18,6 +18,8 @@ pub enum ProbeError {
     Http2NotAgreed,
     /// The answer is not what the protocol of the check allows.
     Protocol(String),
+    /// The server ended the request or the connection in HTTP/2's way, for this reason.
+    Refused(String),
     /// The headers of the answer exceed 16 KiB.
     HeadersTooLong,
     /// The answer exceeds [`MAX_READ_BYTES`].
@@ -43,6 +45,7 @@ impl ProbeError {
             Self::Tls(_) => "tls",
             Self::Http2NotAgreed => "http2_not_agreed",
             Self::Protocol(_) => "protocol",
+            Self::Refused(_) => "refused",
             Self::HeadersTooLong => "headers_too_long",
             Self::AnswerTooLong => "answer_too_long",
             Self::Status(_) => "http_status",
@@ -70,9 +73,12 @@ impl ProbeError {
 
     /// What an HTTP/2 connection or stream reports.
     pub(super) fn from_h2(error: &h2::Error) -> Self {
-        match error.get_io() {
-            Some(error) => Self::from_io(error),
-            None => Self::Protocol(error.to_string()),
+        if let Some(error) = error.get_io() {
+            return Self::from_io(error);
+        }
+        match error.reason() {
+            Some(reason) if error.is_remote() => Self::Refused(reason.to_string()),
+            _ => Self::Protocol(error.to_string()),
         }
     }
 
@@ -116,6 +122,7 @@ impl fmt::Display for ProbeError {
             Self::Tls(cause) => write!(formatter, "TLS: {cause}"),
             Self::Http2NotAgreed => write!(formatter, "the server does not offer HTTP/2 (`h2` in ALPN)"),
             Self::Protocol(cause) => write!(formatter, "the answer breaks the protocol: {cause}"),
+            Self::Refused(reason) => write!(formatter, "the server refused the request: {reason}"),
             Self::HeadersTooLong => write!(formatter, "the headers of the answer are too long"),
             Self::AnswerTooLong => {
                 write!(formatter, "the answer is longer than {} KiB", MAX_READ_BYTES / 1024)
@@ -178,6 +185,7 @@ mod tests {
             ProbeError::Tls("received corrupt message".to_owned()),
             ProbeError::Http2NotAgreed,
             ProbeError::Protocol("invalid HTTP version parsed".to_owned()),
+            ProbeError::Refused("refused stream before processing any application logic".to_owned()),
             ProbeError::HeadersTooLong,
             ProbeError::AnswerTooLong,
             ProbeError::Status(503),
@@ -199,6 +207,7 @@ mod tests {
         tls: TLS: received corrupt message
         http2_not_agreed: the server does not offer HTTP/2 (`h2` in ALPN)
         protocol: the answer breaks the protocol: invalid HTTP version parsed
+        refused: the server refused the request: refused stream before processing any application logic
         headers_too_long: the headers of the answer are too long
         answer_too_long: the answer is longer than 128 KiB
         http_status: status 503

@@ -196,7 +196,7 @@ mod tests {
         let reset = [settings(), frame(3, 0, 1, &[0, 0, 0, 2])].concat();
         for bytes in [goaway, reset] {
             let result = raw(&bytes, Then::Waits).await;
-            assert!(matches!(result, Some(Err(ProbeError::Protocol(_)))), "{result:?}");
+            assert!(matches!(result, Some(Err(ProbeError::Refused(_)))), "{result:?}");
         }
     }
 
