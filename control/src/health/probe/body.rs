@@ -43,6 +43,9 @@ impl<'a> ExpectedText<'a> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     /// Whether `text` is found, after each piece until that is known.
@@ -88,5 +91,19 @@ mod tests {
         let mut expected = ExpectedText::new("OK");
         assert!(expected.is_found_with(&[b'.'; 100_000]).is_err());
         assert_eq!(expected.seen.len(), MAX_BODY_BYTES);
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_find_what_the_whole_holds(
+            text in "[ab]{1,6}",
+            pieces in vec(prop_oneof![vec(97..99_u8, 0..8), vec(97..99_u8, 0..900)], 0..8),
+        ) {
+            let whole = pieces.concat();
+            let searched = &whole[..whole.len().min(MAX_BODY_BYTES)];
+            let is_held = searched.windows(text.len()).any(|window| window == text.as_bytes());
+            let pieces: Vec<_> = pieces.iter().map(Vec::as_slice).collect();
+            prop_assert_eq!(search(&text, &pieces).last() == Some(&Ok(true)), is_held);
+        }
     }
 }

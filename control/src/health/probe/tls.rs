@@ -125,8 +125,8 @@ impl ServerCertVerifier for AnyCertificate {
 
 #[cfg(test)]
 mod tests {
-    use super::super::peer::{Then, ask, ask_in_time, exchange, http, says, tls};
-    use super::super::{ProbeError, Success, WeightReport};
+    use super::super::peer::{Then, ask, ask_in_time, exchange, floods, http, says, tls};
+    use super::super::{MAX_READ_BYTES, ProbeError, Success, WeightReport};
     use super::server_name;
     use crate::config::{Exchange, HttpRequest, Probe, ProxyHeader};
 
@@ -185,6 +185,32 @@ mod tests {
         assert_eq!(result, None);
         // A handshake record with a ClientHello.
         assert_eq!((told[0], told[5]), (22, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_endless_handshake_is_read_to_a_bound() {
+        // A handshake record with the beginning of a ServerHello of 16 MiB, then with more of it.
+        let hello = [22, 3, 3, 0, 4, 2, 0xff, 0xff, 0xff];
+        let more = [[22, 3, 3, 1, 0].as_slice(), &[0; 256]].concat();
+        let change_cipher_spec = [20, 3, 3, 0, 1, 1];
+        let empty = [22, 3, 3, 0, 0];
+        for (beginning, piece) in [
+            (hello.as_slice(), more.as_slice()),
+            (&change_cipher_spec, &change_cipher_spec),
+            (&empty, &empty),
+        ] {
+            let endless = |stream| floods(stream, beginning, piece);
+            let (result, written) = ask(Probe::Ssl(exchange("", "")), endless).await;
+            assert!(matches!(result, Err(ProbeError::Tls(_) | ProbeError::AnswerTooLong)), "{result:?}");
+            assert!(written < MAX_READ_BYTES + 32 * 1024, "{written}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_that_ends_without_farewell_is_a_failure() {
+        let server = async |stream| drop(tls(stream, &[]).await.expect("a session"));
+        let (result, ()) = ask(Probe::Ssl(exchange("", "PONG")), server).await;
+        assert_eq!(result, Err(ProbeError::Ended));
     }
 
     /// The name and the protocols that an HTTPS probe offers.
