@@ -26,7 +26,8 @@ pub(super) enum Inside {
 
 /// Starts a session over `stream`.
 ///
-/// The server's name is sent (SNI) if the check has a host that is one: an address is none (RFC 6066, section 3).
+/// The server's name is sent (SNI) if the check has a host that is one: an address is none (RFC 6066, section
+/// 3).
 pub(super) async fn start<S>(
     stream: S,
     inside: Inside,
@@ -83,8 +84,8 @@ fn config(alpn: &[&[u8]]) -> Arc<ClientConfig> {
 
 /// Takes every certificate, and does not check who holds its key.
 ///
-/// Google Cloud's probes do not verify certificates either: a probe asks whether the backend answers. It sends no
-/// secret, and who could forge the answer could as well drop what clients send.
+/// Google Cloud's probes do not verify certificates either: a probe asks whether the backend answers. It
+/// sends no secret, and who could forge the answer could as well drop what clients send.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 
