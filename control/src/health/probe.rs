@@ -11,7 +11,7 @@ use std::pin::pin;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::config::{HealthCheck, Probe};
+use crate::config::{HealthCheck, Probe, ProxyHeader};
 
 mod body;
 mod budget;
@@ -91,7 +91,7 @@ where
     let proxy_header = match probe {
         Probe::Tcp(exchange) | Probe::Ssl(exchange) => exchange.proxy_header,
         Probe::Http(request) | Probe::Https(request) | Probe::Http2(request) => request.proxy_header,
-        Probe::Grpc { .. } => crate::config::ProxyHeader::None,
+        Probe::Grpc { .. } => ProxyHeader::None,
     };
     proxy_header::send(&mut stream, proxy_header, target).await?;
 
@@ -138,6 +138,7 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
     use tokio::net::{TcpListener, TcpStream};
+    use tokio::runtime::Builder;
 
     use super::peer::{self, Http2Answer, Then, ask, exchange, grpc, http, says, settings, tls};
     use super::*;
@@ -261,7 +262,7 @@ mod tests {
 
         #[test]
         fn no_answer_makes_a_probe_panic_or_outlast_its_connection(answer in answers()) {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+            let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
             runtime.expect("it needs nothing from the system").block_on(judge(&answer));
         }
     }
