@@ -170,6 +170,7 @@ mod tests {
 
     fn on_a_paused_clock(test: impl Future<Output = ()>) {
         let builder = &mut tokio::runtime::Builder::new_current_thread();
+        let test = async { timeout(Duration::from_secs(600), test).await.expect("an end in time") };
         builder.enable_time().start_paused(true).build().unwrap().block_on(test);
     }
 

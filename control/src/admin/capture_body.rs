@@ -45,16 +45,19 @@ impl Body for CaptureBody {
 #[cfg(test)]
 mod tests {
     use http_body_util::BodyExt;
+    use tokio::time::timeout;
 
     use super::*;
 
-    fn runtime() -> tokio::runtime::Runtime {
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
+    fn on_a_paused_clock(test: impl Future<Output = ()>) {
+        let builder = &mut tokio::runtime::Builder::new_current_thread();
+        let test = async { timeout(Duration::from_secs(600), test).await.expect("an end in time") };
+        builder.enable_time().start_paused(true).build().unwrap().block_on(test);
     }
 
     #[test]
     fn blocks_that_were_sent_in_time_come_whole() {
-        runtime().block_on(async {
+        on_a_paused_clock(async {
             let (sender, blocks) = mpsc::channel(4);
             let body = CaptureBody::new(blocks, Some(Duration::from_secs(5)));
             let body = tokio::spawn(body.collect());
@@ -68,7 +71,7 @@ mod tests {
 
     #[test]
     fn a_capture_ends_with_its_sender() {
-        runtime().block_on(async {
+        on_a_paused_clock(async {
             let (sender, blocks) = mpsc::channel(4);
             sender.send(Bytes::from_static(b"one")).await.unwrap();
             drop(sender);
@@ -79,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_body_that_nobody_reads_any_more_closes_the_channel() {
-        runtime().block_on(async {
+        on_a_paused_clock(async {
             let (sender, blocks) = mpsc::channel(4);
             drop(CaptureBody::new(blocks, None));
             sender.closed().await;

@@ -355,12 +355,14 @@ mod tests {
     #[test]
     fn a_supervisor_that_does_not_answer_keeps_nobody_waiting_for_ever() {
         let builder = &mut tokio::runtime::Builder::new_current_thread();
-        builder.enable_time().start_paused(true).build().unwrap().block_on(async {
+        let test = async {
             let (requests, mut asks) = mpsc::channel(1);
             assert_eq!(asked(requests.clone()).await, StatusCode::SERVICE_UNAVAILABLE, "it does not reply");
             assert_eq!(asked(requests.clone()).await, StatusCode::SERVICE_UNAVAILABLE, "the queue is full");
             asks.close();
             assert_eq!(asked(requests).await, StatusCode::SERVICE_UNAVAILABLE, "it is gone");
-        });
+        };
+        let test = async { timeout(Duration::from_secs(600), test).await.expect("an end in time") };
+        builder.enable_time().start_paused(true).build().unwrap().block_on(test);
     }
 }

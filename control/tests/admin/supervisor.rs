@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc as std_mpsc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use bytes::Bytes;
 use guideway::admin::client::Client;
@@ -17,7 +18,7 @@ use guideway::admin::{Refused, Reply, Request};
 use guideway::config::Config;
 use guideway::metrics::Exporter;
 use guideway::service::UnknownName;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 use crate::sample;
 
@@ -100,7 +101,7 @@ impl Appliance {
 
     /// Waits until a capture of the supervisor's has found its client gone.
     pub(crate) fn capture_ended(&self) {
-        self.ended_captures.recv_timeout(std::time::Duration::from_secs(60)).expect("the capture goes on");
+        self.ended_captures.recv_timeout(PATIENCE).expect("the capture goes on");
     }
 }
 
@@ -114,9 +115,13 @@ impl Drop for Appliance {
     }
 }
 
+/// How long a test waits for anything before it fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(100);
+
 /// Runs what a test asks of a client.
 pub(crate) fn block_on<T>(asked: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(asked)
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, asked).await.expect("an answer in time") })
 }
 
 /// What the supervisor has, and does about requests.
@@ -299,9 +304,4 @@ async fn capture(
             _ = stopped.wait_for(|stopped| *stopped) => (),
         }
     }
-}
-
-/// A supervisor that takes requests and answers none of them.
-pub(crate) async fn forgetful(mut asked: mpsc::Receiver<Request>, _stop: oneshot::Sender<()>) {
-    while asked.recv().await.is_some() {}
 }
