@@ -123,6 +123,16 @@ impl Checkups {
         })
     }
 
+    /// Whether every check has had as many probes as it takes to find a backend healthy.
+    pub fn are_decided(&self) -> bool {
+        self.services.values().all(|service| {
+            let rules = service.backends.values().flat_map(|checkup| checkup.rules.values());
+            rules
+                .map(|rule| rule.passed + rule.failed)
+                .all(|probes| probes >= service.thresholds.healthy.into())
+        })
+    }
+
     /// Takes in the outcome of a probe; one of what is no longer configured changes nothing.
     pub fn observe(&mut self, id: &CheckId, outcome: &Outcome, now: Duration) -> Vec<Effect> {
         let mut effects = Vec::new();

@@ -22,12 +22,34 @@ pub struct Monitor {
     /// What each check does; a reload that changes it begins the check's probes anew.
     errands: HashMap<CheckId, Rc<Errand>>,
     stack: in_path::Handle,
+    /// What the first round of probes has changed, while it goes on.
+    first_round: Option<FirstRound>,
 }
+
+/// The first round of probes, up to its end or its deadline.
+///
+/// After a restart the connections of before come with no entries and go by their hashes. If backends became healthy
+/// one by one, the first of them would be sent all the others' connections. So until each has had its chance, all of
+/// them stay as they began.
+#[derive(Debug)]
+struct FirstRound {
+    deadline: Duration,
+    effects: Vec<Effect>,
+}
+
+/// How long the first round may take, however slow its checks are.
+const FIRST_ROUND: Duration = Duration::from_secs(30);
 
 impl Monitor {
     /// A monitor whose probes in the path of traffic are connections of `stack`, and whose findings go to `findings`.
     pub fn new(stack: in_path::Handle, findings: mpsc::Sender<Finding>) -> Self {
-        Self { checkups: Checkups::default(), runner: Runner::new(findings), errands: HashMap::new(), stack }
+        Self {
+            checkups: Checkups::default(),
+            runner: Runner::new(findings),
+            errands: HashMap::new(),
+            stack,
+            first_round: None,
+        }
     }
 
     /// Takes over a configuration, which the services have already; returns what changes for backends that stay.
@@ -35,6 +57,9 @@ impl Monitor {
     /// # Panics
     /// Outside of a [`tokio::task::LocalSet`].
     pub fn configure(&mut self, config: &Config, services: &Services, now: Duration) -> Vec<Effect> {
+        if self.errands.is_empty() && self.first_round.is_none() {
+            self.first_round = Some(FirstRound { deadline: now + FIRST_ROUND, effects: Vec::new() });
+        }
         let effects = self.checkups.configure(config, now);
         let wanted: HashMap<CheckId, Errand> =
             self.checkups.ids().filter_map(|id| Some((id.clone(), errand(&id, config, services)?))).collect();
@@ -56,12 +81,23 @@ impl Monitor {
             });
             self.errands.insert(id, errand);
         }
-        effects
+        self.hold_in_first_round(effects, now)
     }
 
     /// Takes in how a probe ended; returns what that changes.
     pub fn take_in(&mut self, finding: &Finding, now: Duration) -> Vec<Effect> {
-        self.checkups.observe(&finding.id, &finding.outcome, now)
+        let effects = self.checkups.observe(&finding.id, &finding.outcome, now);
+        self.hold_in_first_round(effects, now)
+    }
+
+    /// The effects, those of the first round all at once at its end.
+    fn hold_in_first_round(&mut self, effects: Vec<Effect>, now: Duration) -> Vec<Effect> {
+        let Some(round) = &mut self.first_round else { return effects };
+        round.effects.extend(effects);
+        if now < round.deadline && !self.checkups.are_decided() {
+            return Vec::new();
+        }
+        self.first_round.take().map(|round| round.effects).unwrap_or_default()
     }
 
     /// What is known of the backends.

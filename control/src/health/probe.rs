@@ -19,6 +19,8 @@ mod exchange;
 mod grpc;
 mod http;
 mod http2;
+#[cfg(test)]
+mod peer;
 mod proxy_header;
 mod tls;
 mod weight;
@@ -127,3 +129,137 @@ async fn drive<T>(connection: impl Future, exchange: impl Future<Output = T>) ->
 
 /// How probes name themselves.
 const USER_AGENT: &str = concat!("Guideway-HealthCheck/", env!("CARGO_PKG_VERSION"));
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::peer::{self, Http2Answer, Then, ask, exchange, grpc, http, says, settings, tls};
+    use super::*;
+
+    fn all_types() -> [Probe; 6] {
+        [
+            Probe::Tcp(exchange("PING", "PONG")),
+            Probe::Ssl(exchange("PING", "PONG")),
+            Probe::Http(http("healthy")),
+            Probe::Https(http("healthy")),
+            Probe::Http2(http("healthy")),
+            grpc("service"),
+        ]
+    }
+
+    /// A healthy server for a probe of this type.
+    async fn serve(probe: &Probe, stream: TcpStream) {
+        let page = b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\nhealthy";
+        match probe {
+            Probe::Tcp(_) => drop(says(stream, b"PONG", Then::Waits).await),
+            Probe::Http(_) => drop(says(stream, page, Then::Closes).await),
+            Probe::Ssl(_) => {
+                let session = tls(stream, &[]).await.expect("a session");
+                says(session, b"PONG", Then::Waits).await;
+            }
+            Probe::Https(_) => {
+                let session = tls(stream, &["http/1.1"]).await.expect("a session");
+                says(session, page, Then::Closes).await;
+            }
+            Probe::Http2(_) => {
+                let session = tls(stream, &["h2"]).await.expect("a session");
+                peer::http2(session, Http2Answer::new(200, b"healthy")).await;
+            }
+            Probe::Grpc { .. } => {
+                let mut answer = Http2Answer::new(200, &[0, 0, 0, 0, 2, 8, 1]);
+                let mut trailers = hyper::HeaderMap::new();
+                trailers.insert("grpc-status", "0".parse().expect("a value"));
+                answer.trailers = Some(trailers);
+                peer::http2(stream, answer).await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn every_type_succeeds_over_the_sockets_of_the_kernel() {
+        for kind in all_types() {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has ports");
+            let address = listener.local_addr().expect("it is bound");
+            let server = async {
+                let (stream, _) = listener.accept().await.expect("the probe connects");
+                serve(&kind, stream).await;
+            };
+            let probing = async {
+                let stream = TcpStream::connect(address).await.expect("the server listens");
+                let source = stream.local_addr().expect("it is connected");
+                let target = Target { vip: address.ip(), port: address.port(), source };
+                probe(stream, &peer::check(kind.clone()), &target).await
+            };
+            let (result, ()) = tokio::join!(probing, server);
+            assert!(result.is_ok(), "{kind:?}: {result:?}");
+        }
+    }
+
+    #[test]
+    fn a_probe_may_move_between_threads() {
+        fn is_send(_: impl Send) {}
+        let check = peer::check(grpc(""));
+        let (stream, _) = tokio::io::duplex(1);
+        is_send(probe(stream, &check, &peer::target()));
+    }
+
+    /// Bytes that get a protocol going, before chance takes over.
+    fn beginnings() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            Just(vec![]),
+            Just(b"HTTP/1.1 200 OK\r\n".to_vec()),
+            Just(b"HTTP/1.1 200 OK\r\n\r\n".to_vec()),
+            Just(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_vec()),
+            Just(settings()),
+            Just([settings(), peer::frame(1, 4, 1, &[0x88])].concat()),
+            // A handshake record with the beginning of a ServerHello.
+            Just(vec![22, 3, 3, 1, 0, 2, 0, 0, 252, 3, 3]),
+        ]
+    }
+
+    fn frames() -> impl Strategy<Value = Vec<u8>> {
+        let frame = (0..11_u8, any::<u8>(), 0..4_u32, vec(any::<u8>(), 0..40));
+        vec(
+            frame.prop_map(|(kind, flags, stream, payload)| peer::frame(kind, flags, stream, &payload)),
+            0..20,
+        )
+        .prop_map(|frames| frames.concat())
+    }
+
+    fn answers() -> impl Strategy<Value = Vec<u8>> {
+        let chance = prop_oneof![vec(any::<u8>(), 0..2000), vec(32..127_u8, 0..2000), frames()];
+        (beginnings(), chance).prop_map(|(beginning, rest)| [beginning, rest].concat())
+    }
+
+    /// What every type of probe makes of `answer`, which ends with the connection, outside and within TLS.
+    async fn judge(answer: &[u8]) {
+        for kind in all_types() {
+            let alpn = match kind {
+                Probe::Http2(_) => Some(["h2"].as_slice()),
+                Probe::Ssl(_) | Probe::Https(_) => Some([].as_slice()),
+                Probe::Tcp(_) | Probe::Http(_) | Probe::Grpc { .. } => None,
+            };
+            if let Some(alpn) = alpn {
+                let within = async |stream| {
+                    says(tls(stream, alpn).await.expect("a session"), answer, Then::Closes).await
+                };
+                let _ = ask(kind.clone(), within).await;
+            }
+            // It ends, or this panics.
+            let _ = ask(kind, |stream| says(stream, answer, Then::Closes)).await;
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn no_answer_makes_a_probe_panic_or_outlast_its_connection(answer in answers()) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+            runtime.expect("it needs nothing from the system").block_on(judge(&answer));
+        }
+    }
+}

@@ -16,6 +16,8 @@ pub(super) struct Segment {
 impl Segment {
     /// Reads a packet; `None` where it holds no whole TCP segment.
     pub(super) fn parse(packet: &[u8]) -> Option<Self> {
+        // smoltcp looks for the version before it looks whether there is anything.
+        packet.first()?;
         match IpVersion::of_packet(packet).ok()? {
             IpVersion::Ipv4 => {
                 let packet = Ipv4Packet::new_checked(packet).ok()?;

@@ -14,12 +14,12 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::connection::ConnectionId;
-use super::{InPath, Peer};
+use super::{Counters, Departure, InPath, Peer};
 
 /// The connections of in-path probes, shared on one thread by the streams and by the owner's loop.
 ///
-/// The owner hands in what was received, and polls and transmits when it is [`Handle::wanted`] and when
-/// [`InPath::next_poll`] says so. It must not hold the borrow of [`Handle::stack`] while it awaits.
+/// The loop hands in what was received, polls, and takes what is to be delivered, whenever something was received, when
+/// it is [`Handle::wanted`], and when [`Handle::next_poll`] says so.
 #[derive(Clone)]
 pub struct Handle {
     shared: Rc<Shared>,
@@ -28,31 +28,60 @@ pub struct Handle {
 struct Shared {
     stack: RefCell<InPath>,
     wanted: Notify,
+    /// When the stack's time began.
     epoch: Instant,
 }
 
 impl Handle {
-    /// Shares `stack`, for which it is now as long as it is since `epoch`.
-    pub fn new(stack: InPath, epoch: Instant) -> Self {
+    /// Shares `stack`, for which the time begins now.
+    pub fn new(stack: InPath) -> Self {
+        let epoch = Instant::now();
         Self { shared: Rc::new(Shared { stack: RefCell::new(stack), wanted: Notify::new(), epoch }) }
     }
 
-    /// The connections.
-    ///
-    /// # Panics
-    /// Where they are borrowed already.
-    pub fn stack(&self) -> RefMut<'_, InPath> {
-        self.shared.stack.borrow_mut()
+    /// [`InPath::handle`], now.
+    pub fn receive(&self, ip_packet: &[u8]) {
+        self.stack().handle(ip_packet, self.now());
     }
 
-    /// What the stack is to take for the time.
-    pub fn now(&self) -> Duration {
-        self.shared.epoch.elapsed()
+    /// [`InPath::poll`], now.
+    pub fn poll(&self) {
+        self.stack().poll(self.now());
+    }
+
+    /// [`InPath::next_poll`], which may be over.
+    pub fn next_poll(&self) -> Option<Instant> {
+        Some(self.shared.epoch + self.stack().next_poll()?)
+    }
+
+    /// [`InPath::transmit`].
+    pub fn transmit(&self) -> Option<Departure> {
+        self.stack().transmit()
+    }
+
+    /// [`InPath::connections`].
+    pub fn connections(&self) -> usize {
+        self.stack().connections()
+    }
+
+    /// [`InPath::counters`].
+    pub fn counters(&self) -> Counters {
+        self.stack().counters()
     }
 
     /// Waits until a stream has something to send.
     pub async fn wanted(&self) {
         self.shared.wanted.notified().await;
+    }
+
+    /// The borrow ends before anything is awaited, and before anybody else's code runs: to wake a task of tokio's is
+    /// not to run it.
+    fn stack(&self) -> RefMut<'_, InPath> {
+        self.shared.stack.borrow_mut()
+    }
+
+    fn now(&self) -> Duration {
+        self.shared.epoch.elapsed()
     }
 }
 

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use guideway_dataplane::frame::Frame;
 use guideway_dataplane::packet::Packet;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 
 use super::{Next, Ports, Supervisor};
 use crate::health::checkups::Effect;
@@ -21,7 +20,7 @@ impl<P: Ports> Supervisor<P> {
     /// Outside of a [`tokio::task::LocalSet`].
     pub fn watch(&mut self, findings: mpsc::Sender<Finding>) {
         let stack = InPath::new(self.own_addresses(), fastrand::u64(..), Limits::default());
-        self.monitor = Some(Monitor::new(Handle::new(stack, Instant::now()), findings));
+        self.monitor = Some(Monitor::new(Handle::new(stack), findings));
         self.configure_checks();
     }
 
@@ -73,13 +72,10 @@ impl<P: Ports> Supervisor<P> {
         let Some(stack) = self.monitor.as_ref().map(|monitor| monitor.stack().clone()) else {
             return Next::Turn;
         };
-        stack.stack().poll(stack.now());
+        stack.poll();
         let sender = self.sender();
         let snapshot = self.snapshots.repin();
-        loop {
-            // Apart from the loop's condition, so that the stack is free meanwhile.
-            let departure = stack.stack().transmit();
-            let Some(departure) = departure else { return Next::Turn };
+        while let Some(departure) = stack.transmit() {
             let Some(backend) = snapshot.backend(departure.backend) else { continue };
             let Some(mut frame) = self.ports.frame(&departure.into_frame()) else {
                 self.unsent += 1;
@@ -93,6 +89,7 @@ impl<P: Ports> Supervisor<P> {
                 self.unsent += u64::from(!worker.host.send(backend.delivery.port(), frame));
             }
         }
+        Next::Turn
     }
 
     /// The addresses that probes come from: those of the network table, else those of the first port that has any.
@@ -118,9 +115,8 @@ impl<P: Ports> Supervisor<P> {
 pub(super) fn receive(monitor: &Monitor, frame: &[u8]) {
     let Ok(packet) = Packet::parse(frame) else { return };
     let start = usize::from(packet.l3_offset);
-    let stack = monitor.stack();
     // Without what pads a short frame.
     if let Some(bytes) = frame.get(start..start + packet.l3_len as usize) {
-        stack.stack().handle(bytes, stack.now());
+        monitor.stack().receive(bytes);
     }
 }

@@ -88,3 +88,39 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Budget<S> {
         self.stream.is_write_vectored()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    async fn read(bytes: &[u8], budget: usize) -> (io::Result<Vec<u8>>, bool) {
+        let mut stream = Budget::new(tokio::io::join(bytes, tokio::io::sink()), budget);
+        let mut read = Vec::new();
+        let result = stream.read_to_end(&mut read).await.map(|_| read);
+        (result, stream.is_spent())
+    }
+
+    #[tokio::test]
+    async fn as_much_as_the_budget_is_read() {
+        let (read, is_spent) = read(b"four", 4).await;
+        assert_eq!(read.expect("all is read"), b"four");
+        assert!(!is_spent);
+    }
+
+    #[tokio::test]
+    async fn a_byte_more_is_an_error() {
+        let (read, is_spent) = read(b"fives", 4).await;
+        assert!(read.is_err());
+        assert!(is_spent);
+    }
+
+    #[tokio::test]
+    async fn a_spent_budget_reads_nothing_more() {
+        let bytes = tokio::io::repeat(0);
+        let mut stream = Budget::new(tokio::io::join(bytes, tokio::io::sink()), 4);
+        assert!(stream.read_u64().await.is_err());
+        assert!(stream.read_u8().await.is_err());
+    }
+}

@@ -18,6 +18,8 @@ pub enum ProbeError {
     Http2NotAgreed,
     /// The answer is not what the protocol of the check allows.
     Protocol(String),
+    /// The server ended the request or the connection in HTTP/2's way, for this reason.
+    Refused(String),
     /// The headers of the answer exceed 16 KiB.
     HeadersTooLong,
     /// The answer exceeds [`MAX_READ_BYTES`].
@@ -43,6 +45,7 @@ impl ProbeError {
             Self::Tls(_) => "tls",
             Self::Http2NotAgreed => "http2_not_agreed",
             Self::Protocol(_) => "protocol",
+            Self::Refused(_) => "refused",
             Self::HeadersTooLong => "headers_too_long",
             Self::AnswerTooLong => "answer_too_long",
             Self::Status(_) => "http_status",
@@ -70,9 +73,12 @@ impl ProbeError {
 
     /// What an HTTP/2 connection or stream reports.
     pub(super) fn from_h2(error: &h2::Error) -> Self {
-        match error.get_io() {
-            Some(error) => Self::from_io(error),
-            None => Self::Protocol(error.to_string()),
+        if let Some(error) = error.get_io() {
+            return Self::from_io(error);
+        }
+        match error.reason() {
+            Some(reason) if error.is_remote() => Self::Refused(reason.to_string()),
+            _ => Self::Protocol(error.to_string()),
         }
     }
 
@@ -116,6 +122,7 @@ impl fmt::Display for ProbeError {
             Self::Tls(cause) => write!(formatter, "TLS: {cause}"),
             Self::Http2NotAgreed => write!(formatter, "the server does not offer HTTP/2 (`h2` in ALPN)"),
             Self::Protocol(cause) => write!(formatter, "the answer breaks the protocol: {cause}"),
+            Self::Refused(reason) => write!(formatter, "the server refused the request: {reason}"),
             Self::HeadersTooLong => write!(formatter, "the headers of the answer are too long"),
             Self::AnswerTooLong => {
                 write!(formatter, "the answer is longer than {} KiB", MAX_READ_BYTES / 1024)
@@ -165,4 +172,61 @@ fn grpc_status_name(status: u32) -> Option<&'static str> {
 fn serving_state_name(state: u64) -> Option<&'static str> {
     const NAMES: [&str; 4] = ["UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"];
     NAMES.get(usize::try_from(state).ok()?).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all() -> Vec<ProbeError> {
+        vec![
+            ProbeError::Connection(io::ErrorKind::ConnectionReset),
+            ProbeError::Ended,
+            ProbeError::Tls("received corrupt message".to_owned()),
+            ProbeError::Http2NotAgreed,
+            ProbeError::Protocol("invalid HTTP version parsed".to_owned()),
+            ProbeError::Refused("refused stream before processing any application logic".to_owned()),
+            ProbeError::HeadersTooLong,
+            ProbeError::AnswerTooLong,
+            ProbeError::Status(503),
+            ProbeError::UnexpectedAnswer,
+            ProbeError::GrpcStatus(5),
+            ProbeError::GrpcStatus(99),
+            ProbeError::NotServing(2),
+            ProbeError::NotServing(99),
+            ProbeError::InvalidRequest("invalid authority".to_owned()),
+        ]
+    }
+
+    #[test]
+    fn errors_read_as_an_operator_speaks() {
+        let texts: Vec<_> = all().iter().map(|error| format!("{}: {error}", error.word())).collect();
+        insta::assert_snapshot!(texts.join("\n"), @r"
+        connection_failed: the connection failed: connection reset
+        connection_ended: the connection ended before an answer
+        tls: TLS: received corrupt message
+        http2_not_agreed: the server does not offer HTTP/2 (`h2` in ALPN)
+        protocol: the answer breaks the protocol: invalid HTTP version parsed
+        refused: the server refused the request: refused stream before processing any application logic
+        headers_too_long: the headers of the answer are too long
+        answer_too_long: the answer is longer than 128 KiB
+        http_status: status 503
+        unexpected_answer: the answer does not hold the expected text
+        grpc_status: gRPC status 5 (NOT_FOUND)
+        grpc_status: gRPC status 99
+        not_serving: the service reports NOT_SERVING
+        not_serving: the service reports state 99
+        invalid_request: the request cannot be sent: invalid authority
+        ");
+    }
+
+    #[test]
+    fn a_reset_is_told_from_an_end() {
+        let error = |kind| ProbeError::from_io(&io::Error::from(kind));
+        assert_eq!(
+            error(io::ErrorKind::ConnectionReset),
+            ProbeError::Connection(io::ErrorKind::ConnectionReset)
+        );
+        assert_eq!(error(io::ErrorKind::UnexpectedEof), ProbeError::Ended);
+    }
 }

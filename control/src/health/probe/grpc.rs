@@ -169,3 +169,167 @@ fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::peer::{
+        self, Http2Answer, Then, ask as ask_peer, ask_in_time, floods, frame, grpc, says, settings,
+    };
+    use super::*;
+    use crate::health::probe::{MAX_READ_BYTES, Success};
+
+    const HEALTHY: Result<Success, ProbeError> = Ok(Success { weight: WeightReport::NotAsked });
+
+    /// An answer with this message, and this `grpc-status` after it.
+    fn answer(message: &[u8], status: &'static str) -> Http2Answer {
+        let length = u32::try_from(message.len()).expect("a short message");
+        let body = [&[0], length.to_be_bytes().as_slice(), message].concat();
+        let trailers = HeaderMap::from_iter([(
+            "grpc-status".parse().expect("a name"),
+            status.parse().expect("a value"),
+        )]);
+        Http2Answer { trailers: Some(trailers), ..Http2Answer::new(200, &body) }
+    }
+
+    async fn judge(answer: Http2Answer) -> Result<Success, ProbeError> {
+        ask_peer(grpc(""), |stream| peer::http2(stream, answer)).await.0
+    }
+
+    async fn question(service: &str) -> (hyper::http::request::Parts, Vec<u8>) {
+        let serving = |stream| peer::http2(stream, answer(&[8, 1], "0"));
+        let (result, told) = ask_peer(grpc(service), serving).await;
+        assert_eq!(result, HEALTHY);
+        told.expect("a request")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_request_is_a_call_of_check() {
+        let (head, _) = question("").await;
+        assert_eq!(head.method, "POST");
+        assert_eq!(head.uri, "http://192.0.2.10:8080/grpc.health.v1.Health/Check");
+        assert_eq!(head.headers["content-type"], "application/grpc");
+        assert_eq!(head.headers["te"], "trailers");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_message_names_the_service() {
+        assert_eq!(question("").await.1, [0, 0, 0, 0, 0]);
+        assert_eq!(question("a.B").await.1, b"\0\0\0\0\x05\x0a\x03a.B");
+        let long = "x".repeat(1024);
+        assert_eq!(question(&long).await.1, [b"\0\0\0\x04\x03\x0a\x80\x08", long.as_bytes()].concat());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_serving_is_a_success() {
+        assert_eq!(judge(answer(&[8, 1], "0")).await, HEALTHY);
+        // proto3 leaves out a field with the default value, UNKNOWN.
+        assert_eq!(judge(answer(&[], "0")).await, Err(ProbeError::NotServing(0)));
+        for state in [0, 2, 3, 4] {
+            let result = judge(answer(&[8, state], "0")).await;
+            assert_eq!(result, Err(ProbeError::NotServing(state.into())));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_message_may_come_in_pieces() {
+        let whole = answer(&[8, 1], "0");
+        let pieces = whole.pieces[0].iter().map(|&byte| vec![byte]).collect();
+        assert_eq!(judge(Http2Answer { pieces, ..whole }).await, HEALTHY);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_does_not_end_with_ok_is_a_failure() {
+        assert_eq!(judge(answer(&[8, 1], "14")).await, Err(ProbeError::GrpcStatus(14)));
+        // Without a message, as a server answers that does not know the service.
+        let mut at_once = Http2Answer::new(200, b"");
+        at_once.head = at_once.head.header("grpc-status", "5");
+        assert_eq!(judge(at_once).await, Err(ProbeError::GrpcStatus(5)));
+        let no_message = Http2Answer { pieces: vec![], ..answer(&[], "12") };
+        assert_eq!(judge(no_message).await, Err(ProbeError::GrpcStatus(12)));
+        assert_eq!(judge(Http2Answer::new(503, b"")).await, Err(ProbeError::Status(503)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_no_grpc_is_a_failure() {
+        let no_status = Http2Answer { trailers: None, ..answer(&[8, 1], "0") };
+        let two_messages =
+            Http2Answer { pieces: vec![vec![0, 0, 0, 0, 2, 8, 1, 0, 0, 0, 0, 0]], ..answer(&[], "0") };
+        let compressed = Http2Answer { pieces: vec![vec![1, 0, 0, 0, 2, 8, 1]], ..answer(&[], "0") };
+        let cut_off = Http2Answer { pieces: vec![vec![0, 0, 0, 0, 3, 8, 1]], ..answer(&[], "0") };
+        let nothing = Http2Answer { pieces: vec![], ..answer(&[], "0") };
+        let mut ok_at_once = Http2Answer::new(200, b"");
+        ok_at_once.head = ok_at_once.head.header("grpc-status", "0");
+        let long = answer(&[0; MAX_MESSAGE_BYTES + 1], "0");
+        let answers = [
+            no_status,
+            two_messages,
+            compressed,
+            cut_off,
+            nothing,
+            ok_at_once,
+            long,
+            answer(&[8, 1], "fine"),
+        ];
+        for (index, answer) in answers.into_iter().enumerate() {
+            let result = judge(answer).await;
+            assert!(matches!(result, Err(ProbeError::Protocol(_))), "{index}: {result:?}");
+        }
+    }
+
+    #[test]
+    fn unknown_fields_of_an_answer_are_skipped() {
+        assert_eq!(serving_state(&[16, 0x96, 1, 8, 1]), Some(1));
+        assert_eq!(serving_state(&[0x12, 2, 8, 2, 8, 1]), Some(1));
+        assert_eq!(serving_state(&[8, 1, 0x11, 8, 2, 8, 2, 8, 2, 8, 2]), Some(1));
+        assert_eq!(serving_state(&[0x1d, 8, 2, 8, 2, 8, 1]), Some(1));
+        assert_eq!(serving_state(&[8, 1, 8, 2]), Some(2));
+    }
+
+    #[test]
+    fn a_malformed_answer_has_no_state() {
+        for message in [
+            [8].as_slice(),
+            &[8, 0x80],
+            &[8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1],
+            &[0x0a, 0],
+            &[0x12, 3, 8, 1],
+            &[0x12, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1],
+            &[0x15, 8, 1],
+            &[0x13, 8, 1],
+            &[0, 1],
+        ] {
+            assert_eq!(serving_state(message), None, "{message:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_ends_first_is_a_failure() {
+        for bytes in [vec![], settings(), [settings(), frame(1, 4, 1, &[0x88])].concat()] {
+            let (result, _) = ask_peer(grpc(""), |stream| says(stream, &bytes, Then::Closes)).await;
+            assert_eq!(result, Err(ProbeError::Ended), "{bytes:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timeout_hangs_up_on_a_silent_peer() {
+        let (result, told) = ask_in_time(grpc(""), |stream| says(stream, b"", Then::Waits)).await;
+        assert_eq!(result, None);
+        assert!(told.starts_with(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn endless_frames_are_read_to_a_bound() {
+        for (name, piece) in
+            [("SETTINGS", settings()), ("SETTINGS with values", frame(4, 0, 0, &[0, 4, 0, 0, 16, 0]))]
+        {
+            let (result, written) = ask_peer(grpc(""), |stream| floods(stream, &piece, &piece)).await;
+            assert_eq!(result, Err(ProbeError::AnswerTooLong), "{name}");
+            assert!(written < MAX_READ_BYTES + 32 * 1024, "{name}: {written}");
+        }
+        let head = [settings(), frame(1, 4, 1, &[0x88])].concat();
+        let data = frame(0, 0, 1, b"message");
+        let (result, written) = ask_peer(grpc(""), |stream| floods(stream, &head, &data)).await;
+        assert!(matches!(result, Err(ProbeError::Protocol(_))), "{result:?}");
+        assert!(written < 32 * 1024, "{written}");
+    }
+}

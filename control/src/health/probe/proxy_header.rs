@@ -30,3 +30,30 @@ fn version_1(target: &Target) -> String {
     };
     format!("PROXY {family} {} {vip} {} {port}\r\n", source.ip(), source.port())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(vip: &str, source: &str) -> String {
+        let vip = vip.parse().expect("an address");
+        version_1(&Target { vip, port: 443, source: source.parse().expect("an address with a port") })
+    }
+
+    #[test]
+    fn the_header_tells_the_connection_of_the_probe() {
+        assert_eq!(
+            header("192.0.2.10", "198.51.100.7:40001"),
+            "PROXY TCP4 198.51.100.7 192.0.2.10 40001 443\r\n"
+        );
+        assert_eq!(
+            header("2001:db8::10", "[2001:db8::7]:40001"),
+            "PROXY TCP6 2001:db8::7 2001:db8::10 40001 443\r\n"
+        );
+    }
+
+    #[test]
+    fn addresses_of_two_families_are_not_told() {
+        assert_eq!(header("2001:db8::10", "198.51.100.7:40001"), "PROXY UNKNOWN\r\n");
+    }
+}

@@ -41,3 +41,61 @@ fn parse(value: &[u8]) -> Option<u16> {
     let weight = value.iter().fold(0, |weight, digit| weight * 10 + u16::from(digit - b'0'));
     (weight <= MAX_WEIGHT).then_some(weight)
 }
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::HeaderValue;
+
+    use super::*;
+
+    fn report(values: &[&'static [u8]]) -> WeightReport {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(HEADER, HeaderValue::from_bytes(value).expect("a value"));
+        }
+        WeightReport::read(&headers)
+    }
+
+    #[test]
+    fn weights_go_from_0_to_1000() {
+        for (value, weight) in [(b"0".as_slice(), 0), (b"7", 7), (b"042", 42), (b"999", 999), (b"1000", 1000)]
+        {
+            assert_eq!(report(&[value]), WeightReport::Weight(weight));
+        }
+    }
+
+    #[test]
+    fn anything_else_is_invalid() {
+        for value in [
+            b"".as_slice(),
+            b"1001",
+            b"9999",
+            b"10000",
+            b"00001",
+            b"65536",
+            b"18446744073709551617",
+            b"-1",
+            b"+1",
+            b"1.0",
+            b"1e2",
+            b"0x10",
+            b"1 0",
+            b" 1",
+            b"1,2",
+            b"ten",
+            b"\xd9\xa1",
+        ] {
+            assert_eq!(report(&[value]), WeightReport::Invalid, "{}", value.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn two_weights_are_invalid() {
+        assert_eq!(report(&[b"1", b"1"]), WeightReport::Invalid);
+    }
+
+    #[test]
+    fn no_header_is_a_missing_weight() {
+        assert_eq!(report(&[]), WeightReport::Missing);
+    }
+}

@@ -1,0 +1,82 @@
+//! Who has which address: the same in every lab, as labs share nothing.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// TCP port of every backend's web server.
+pub(crate) const WEB: u16 = 80;
+/// UDP port of every backend's echo server.
+pub(crate) const ECHO: u16 = 5353;
+
+/// Each host has an address of both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    pub(crate) const BOTH: [Self; 2] = [Self::V4, Self::V6];
+
+    /// The word that names of rules, services and groups end in.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::V4 => "v4",
+            Self::V6 => "v6",
+        }
+    }
+}
+
+/// Where a VIP is, as the client sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Vip {
+    /// On its own link: it asks by ARP or neighbour discovery who has it.
+    OnLink,
+    /// Behind a route to an appliance's own address.
+    Routed,
+}
+
+impl Vip {
+    pub(crate) const BOTH: [Self; 2] = [Self::OnLink, Self::Routed];
+
+    pub(crate) fn address(self, family: Family) -> IpAddr {
+        match (self, family) {
+            (Self::OnLink, _) => on_link(family, 200),
+            (Self::Routed, Family::V4) => Ipv4Addr::new(203, 0, 113, 10).into(),
+            (Self::Routed, Family::V6) => Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 10).into(),
+        }
+    }
+
+    pub(crate) fn web(self, family: Family) -> SocketAddr {
+        SocketAddr::new(self.address(family), WEB)
+    }
+
+    pub(crate) fn echo(self, family: Family) -> SocketAddr {
+        SocketAddr::new(self.address(family), ECHO)
+    }
+}
+
+pub(crate) fn client(family: Family) -> IpAddr {
+    on_link(family, 100)
+}
+
+pub(crate) fn appliance(number: usize, family: Family) -> IpAddr {
+    on_link(family, 1 + number)
+}
+
+pub(crate) fn backend(number: usize, family: Family) -> IpAddr {
+    on_link(family, 11 + number)
+}
+
+/// An address on the lab's one link, with its prefix length.
+pub(crate) fn with_length(address: IpAddr) -> String {
+    let length = if address.is_ipv4() { 24 } else { 64 };
+    format!("{address}/{length}")
+}
+
+fn on_link(family: Family, host: usize) -> IpAddr {
+    let host = u8::try_from(host).expect("a lab has a handful of hosts");
+    match family {
+        Family::V4 => Ipv4Addr::new(192, 0, 2, host).into(),
+        Family::V6 => Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, host.into()).into(),
+    }
+}

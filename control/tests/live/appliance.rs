@@ -1,0 +1,160 @@
+//! An appliance of a lab: `guideway run` in its namespace, and the verbs by which an operator talks to it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use guideway::admin::view::{Backend, BackendList, Stats, Status};
+use rustix::process::Signal;
+use serde::de::DeserializeOwned;
+
+use super::lab::Lab;
+use super::patience::{PATIENCE, within};
+use super::process::{Ended, Process};
+use super::setup::Setup;
+
+const GUIDEWAY: &str = env!("CARGO_BIN_EXE_guideway");
+
+#[derive(Debug)]
+pub(crate) struct Appliance<'l> {
+    lab: &'l Lab,
+    number: usize,
+    process: Process,
+}
+
+impl<'l> Appliance<'l> {
+    /// Starts an appliance, and waits until it knows the way to its backends.
+    pub(crate) fn start(lab: &'l Lab, number: usize, setup: &Setup) -> Self {
+        let started = Self::try_start(lab, number, setup);
+        started.unwrap_or_else(|ended| panic!("guideway ended ({}): {}", ended.status, ended.stderr))
+    }
+
+    /// The same, and how it ended where it did.
+    pub(crate) fn try_start(lab: &'l Lab, number: usize, setup: &Setup) -> Result<Self, Ended> {
+        let toml = setup.toml(number, &socket(lab, number));
+        fs::write(config(lab, number), toml).expect("the lab's directory can be written");
+        let mut appliance = Self { lab, number, process: run(lab, number) };
+        if appliance.is_ready() { Ok(appliance) } else { Err(appliance.process.finish(Duration::ZERO)) }
+    }
+
+    /// Waits until every backend is healthy; not if it ends instead.
+    fn is_ready(&mut self) -> bool {
+        let ready = within(PATIENCE, || {
+            if self.process.ended().is_some() {
+                return Some(false);
+            }
+            let status = self.verb(&["status", "--output", "json"]);
+            let healthy =
+                |status: Status| status.services.iter().all(|service| service.healthy == service.backends);
+            (status.status.success() && healthy(json(&status.stdout))).then_some(true)
+        });
+        ready.expect("the appliance answers, and so do its backends to it")
+    }
+
+    /// Waits until every backend is healthy.
+    pub(crate) fn wait_for_health(&self) {
+        let healthy = || self.status().services.iter().all(|service| service.healthy == service.backends);
+        within(PATIENCE, || healthy().then_some(())).expect("every backend answers its probes");
+    }
+
+    /// Ends it as a power cut would: nothing is withdrawn, nothing is saved.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again.
+    pub(crate) fn restart(&mut self) {
+        self.kill();
+        self.process = run(self.lab, self.number);
+        assert!(self.is_ready(), "guideway ended: {}", self.process.stderr());
+    }
+
+    /// Writes another configuration, which holds from the next reload.
+    pub(crate) fn configure(&self, setup: &Setup) {
+        let toml = setup.toml(self.number, &socket(self.lab, self.number));
+        fs::write(config(self.lab, self.number), toml).expect("the lab's directory can be written");
+    }
+
+    /// Adds a line to the configuration that makes all of it wrong.
+    pub(crate) fn spoil(&self) {
+        let path = config(self.lab, self.number);
+        let toml = fs::read_to_string(&path).expect("it has been written");
+        fs::write(path, toml + "no_such_key = 1\n").expect("the lab's directory can be written");
+    }
+
+    /// Takes over another configuration.
+    pub(crate) fn reload(&self, setup: &Setup) {
+        self.configure(setup);
+        self.must(&["reload"]);
+    }
+
+    /// Asks for a reload as a service manager does.
+    pub(crate) fn hang_up(&self) {
+        self.process.signal(Signal::HUP);
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.process.stderr()
+    }
+
+    /// Runs a verb that talks to it.
+    pub(crate) fn verb(&self, words: &[&str]) -> Ended {
+        let mut command = self.lab.appliance(self.number).command(GUIDEWAY);
+        command.args(words).arg("--socket").arg(socket(self.lab, self.number));
+        Process::run(self.lab, &format!("guideway-{}", words[0]), command, PATIENCE)
+    }
+
+    /// Runs a verb that must succeed; what it prints.
+    pub(crate) fn must(&self, words: &[&str]) -> String {
+        let Ended { status, stdout, stderr } = self.verb(words);
+        assert!(status.success(), "guideway {}: {status}: {stderr}", words.join(" "));
+        stdout
+    }
+
+    /// What it is, and how it is.
+    pub(crate) fn status(&self) -> Status {
+        json(&self.must(&["status", "--output", "json"]))
+    }
+
+    /// What it has counted.
+    pub(crate) fn stats(&self) -> Stats {
+        json(&self.must(&["stats", "--output", "json"]))
+    }
+
+    /// Its backends, of all services.
+    pub(crate) fn backends(&self) -> Vec<Backend> {
+        json::<BackendList>(&self.must(&["backend", "list", "--output", "json"])).backends
+    }
+}
+
+impl Drop for Appliance<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() && self.process.ended().is_none() {
+            for verb in ["drops", "stats"] {
+                let Ended { stdout, stderr, .. } = self.verb(&[verb]);
+                eprintln!("---- guideway {verb} of appliance {}\n{stdout}{stderr}", self.number);
+            }
+        }
+    }
+}
+
+/// What a verb prints for programs.
+fn json<T: DeserializeOwned>(text: &str) -> T {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+fn run(lab: &Lab, number: usize) -> Process {
+    let mut command = lab.appliance(number).command(GUIDEWAY);
+    command.args(["run", "--config"]).arg(config(lab, number));
+    Process::start(lab, &format!("guideway-{number}"), command)
+}
+
+fn config(lab: &Lab, number: usize) -> PathBuf {
+    lab.directory().join(format!("guideway-{number}.toml"))
+}
+
+fn socket(lab: &Lab, number: usize) -> PathBuf {
+    lab.directory().join(format!("admin-{number}.sock"))
+}

@@ -1,0 +1,179 @@
+//! What an operator changes while clients are served.
+
+use std::collections::BTreeSet;
+use std::thread;
+use std::time::Duration;
+
+use super::address::{Family, Vip};
+use super::appliance::Appliance;
+use super::backend::Backend;
+use super::client::names;
+use super::conversation::Conversation;
+use super::lab::Lab;
+use super::load::{Connections, Load};
+use super::patience::{PATIENCE, within};
+use super::setup::Setup;
+
+/// Enough for each of three backends to have some.
+const CONVERSATIONS: usize = 24;
+const PORTS: std::ops::Range<u16> = 20_000..20_050;
+const ALL: [&str; 3] = ["b0", "b1", "b2"];
+/// Who serves once b2 doesn't.
+const REST: [&str; 2] = ["b0", "b1"];
+
+/// Connections and datagram flows that began while all three backends served, and who serves each.
+struct Established<'l> {
+    lab: &'l Lab,
+    family: Family,
+    conversations: Vec<(Conversation, String)>,
+    flows: Vec<(u16, String)>,
+}
+
+impl<'l> Established<'l> {
+    fn new(lab: &'l Lab, family: Family) -> Self {
+        let conversations = Conversation::several(lab, Vip::OnLink.web(family), CONVERSATIONS);
+        let flows: Vec<_> = PORTS.map(|port| (port, lab.ask(Vip::OnLink.echo(family), port))).collect();
+        assert!(conversations.iter().any(|(_, who)| who == "b2"), "b2 has connections to lose");
+        assert!(flows.iter().any(|(_, who)| who == "b2"), "b2 has flows to lose");
+        Self { lab, family, conversations, flows }
+    }
+
+    /// All are where they were.
+    fn go_on(&mut self) {
+        for (conversation, who) in &mut self.conversations {
+            assert_eq!(&conversation.who().expect("the connection goes on"), who);
+        }
+        for (port, who) in &self.flows {
+            assert_eq!(&self.lab.ask(Vip::OnLink.echo(self.family), *port), who, "from port {port}");
+        }
+    }
+
+    /// Who serves connections that begin now.
+    fn new_ones_go_to(&self, expected: &[&str]) {
+        let pages = self.lab.curl(Vip::OnLink.web(self.family), 100);
+        assert_eq!(names(&pages), expected.iter().copied().collect::<BTreeSet<_>>());
+    }
+}
+
+#[test]
+fn a_removed_backend_drains() {
+    let lab = Lab::new(1, 3);
+    let _backends = Backend::all(&lab, 3);
+    let appliance = Appliance::start(&lab, 0, &Setup::of(3));
+    let mut established = Family::BOTH.map(|family| Established::new(&lab, family));
+    appliance.reload(&Setup::of(2));
+    for established in &mut established {
+        established.new_ones_go_to(&REST);
+        established.go_on();
+    }
+    appliance.reload(&Setup::of(3));
+    appliance.wait_for_health();
+    for established in &mut established {
+        established.new_ones_go_to(&ALL);
+        established.go_on();
+    }
+}
+
+#[test]
+fn a_removed_backend_that_does_not_drain_loses_its_connections() {
+    let lab = Lab::new(1, 3);
+    let _backends = Backend::all(&lab, 3);
+    let appliance = Appliance::start(&lab, 0, &Setup { draining_timeout_sec: 0, ..Setup::of(3) });
+    let Established { conversations, .. } = Established::new(&lab, Family::V4);
+    appliance.reload(&Setup { draining_timeout_sec: 0, ..Setup::of(2) });
+    for (mut conversation, who) in conversations {
+        let now = conversation.who();
+        match who.as_str() {
+            // The other backends know nothing of it, and reset it.
+            "b2" => drop(now.expect_err("its backend is gone")),
+            _ => assert_eq!(now.expect("the connection goes on"), who),
+        }
+    }
+}
+
+#[test]
+fn a_drained_backend_keeps_its_connections_and_gets_no_new_ones() {
+    let lab = Lab::new(1, 3);
+    let _backends = Backend::all(&lab, 3);
+    let appliance = Appliance::start(&lab, 0, &Setup::of(3));
+    let mut established = Established::new(&lab, Family::V4);
+    appliance.must(&["backend", "drain", "v4", "b2"]);
+    established.new_ones_go_to(&REST);
+    established.go_on();
+    let backends = appliance.backends();
+    let drained = backends.iter().filter(|backend| backend.drained);
+    let drained: Vec<_> = drained.map(|backend| (backend.service.as_str(), backend.name.as_str())).collect();
+    assert_eq!(drained, [("v4", "b2")]);
+    // A reload of the same configuration leaves what the operator said as it is.
+    appliance.reload(&Setup::of(3));
+    established.new_ones_go_to(&REST);
+    appliance.must(&["backend", "undrain", "v4", "b2"]);
+    established.new_ones_go_to(&ALL);
+    established.go_on();
+}
+
+/// Reloads again and again while wrk sends requests: each takes a backend away or gives it back.
+fn reloads_lose_no_request(connections: Connections) {
+    let lab = Lab::new(1, 3);
+    let _backends = Backend::all(&lab, 3);
+    let appliance = Appliance::start(&lab, 0, &Setup::of(3));
+    for family in Family::BOTH {
+        let mut load = Load::start(&lab, Vip::OnLink.web(family), connections, 4);
+        let mut reloads = 0;
+        while load.runs() && reloads < 1_000 {
+            appliance.reload(&Setup::of(if reloads % 2 == 0 { 2 } else { 3 }));
+            reloads += 1;
+            thread::sleep(Duration::from_millis(50));
+        }
+        let summary = load.finish();
+        assert_eq!((summary.socket_errors, summary.bad_answers), (0, 0), "{family:?}: {summary:?}");
+        assert!(summary.requests > 100 && reloads > 4, "{reloads} reloads, {summary:?}");
+        assert!(appliance.stats().total.forwarded >= summary.requests, "all went through the appliance");
+        println!("{family:?}, {connections:?}: {} requests, {reloads} reloads", summary.requests);
+        appliance.reload(&Setup::of(3));
+    }
+}
+
+#[test]
+fn reloads_lose_no_request_of_connections_that_last() {
+    reloads_lose_no_request(Connections::Kept);
+}
+
+#[test]
+fn reloads_lose_no_request_of_connections_that_come_and_go() {
+    reloads_lose_no_request(Connections::OneEach);
+}
+
+#[test]
+fn a_wrong_configuration_changes_nothing_and_says_why() {
+    let lab = Lab::new(1, 3);
+    let _backends = Backend::all(&lab, 3);
+    let appliance = Appliance::start(&lab, 0, &Setup::of(3));
+    let mut established = Established::new(&lab, Family::V4);
+    let generation = || appliance.status().configuration_generation;
+    let before = generation();
+
+    appliance.configure(&Setup::of(2));
+    appliance.spoil();
+    let refused = appliance.verb(&["reload"]);
+    assert_eq!(refused.status.code(), Some(3), "{refused:?}");
+    assert!(refused.stderr.contains("no_such_key"), "{}", refused.stderr);
+
+    appliance.hang_up();
+    let logged = within(PATIENCE, || {
+        let log = appliance.log();
+        (log.contains("configuration not reloaded") && log.contains("no_such_key")).then_some(())
+    });
+    assert!(logged.is_some(), "{}", appliance.log());
+
+    assert_eq!(generation(), before);
+    established.new_ones_go_to(&ALL);
+    established.go_on();
+
+    // Righted, the file is taken over by the signal too.
+    appliance.configure(&Setup::of(2));
+    appliance.hang_up();
+    within(PATIENCE, || (generation() > before).then_some(())).expect("the configuration is taken over");
+    established.new_ones_go_to(&REST);
+    established.go_on();
+}

@@ -1,0 +1,81 @@
+//! What runs on the client: curl, ping, wrk, and sockets that a test holds itself.
+
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use super::address::{self, Family};
+use super::lab::Lab;
+use super::patience::PATIENCE;
+use super::process::{Ended, Process};
+
+/// How often a datagram is sent before it counts as lost; the first may wait for a neighbour's answer.
+const TRIES: usize = 5;
+
+impl Lab {
+    /// Gets a page by a connection of its own, `count` times; the answers.
+    pub(crate) fn curl(&self, server: SocketAddr, count: usize) -> Vec<String> {
+        let mut command = self.client().command("curl");
+        // Its globbing counts the requests; the server ends each connection.
+        command.args(["--silent", "--show-error", "--fail", "--noproxy", "*", "--max-time", "20"]);
+        command.args(["--header", "Connection: close"]).arg(format!("http://{server}/?[1-{count}]"));
+        let Ended { status, stdout, stderr } = Process::run(self, "curl", command, PATIENCE * 2);
+        assert!(status.success(), "curl http://{server}/: {status}: {stderr}");
+        stdout.lines().map(str::to_owned).collect()
+    }
+
+    /// Sends a large body by curl, from a file; the answer.
+    pub(crate) fn curl_upload(&self, server: SocketAddr, file: &str) -> String {
+        let mut command = self.client().command("curl");
+        command.args(["--silent", "--show-error", "--fail", "--noproxy", "*", "--max-time", "60"]);
+        command.args(["--header", "Expect:", "--data-binary"]).arg(format!("@{file}"));
+        command.arg(format!("http://{server}/"));
+        let Ended { status, stdout, stderr } = Process::run(self, "curl", command, PATIENCE * 3);
+        assert!(status.success(), "curl to http://{server}/: {status}: {stderr}");
+        stdout.trim().to_owned()
+    }
+
+    /// Whether an address answers echo requests.
+    pub(crate) fn ping(&self, address: IpAddr) -> Result<(), String> {
+        let mut command = self.client().command("ping");
+        command.args(["-c", "3", "-i", "0.2", "-W", "5"]).arg(address.to_string());
+        let Ended { status, stdout, stderr } = Process::run(self, "ping", command, PATIENCE);
+        if status.success() { Ok(()) } else { Err(format!("{stdout}{stderr}")) }
+    }
+
+    /// The MAC address that the client has for a neighbour.
+    pub(crate) fn neighbour(&self, address: IpAddr) -> Option<String> {
+        let mut command = self.client().command("ip");
+        command.args(["neighbour", "show", "to"]).arg(address.to_string());
+        let Ended { stdout, .. } = Process::run(self, "ip", command, PATIENCE);
+        let mut words = stdout.split_whitespace().skip_while(|word| *word != "lladdr");
+        words.nth(1).map(str::to_owned)
+    }
+
+    /// Asks by UDP from a source port; the name of the backend that has answered.
+    pub(crate) fn ask(&self, server: SocketAddr, src_port: u16) -> String {
+        let family = if server.is_ipv4() { Family::V4 } else { Family::V6 };
+        let own = SocketAddr::new(address::client(family), src_port);
+        let socket = self.client().inside(|| UdpSocket::bind(own)).expect("each port is asked from once");
+        socket.set_read_timeout(Some(Duration::from_secs(1))).expect("it is no zero");
+        let mut answer = [0; 64];
+        for _ in 0..TRIES {
+            socket.send_to(b"who?", server).expect("there is a way to the VIP");
+            match socket.recv_from(&mut answer) {
+                Ok((length, from)) => {
+                    assert_eq!(from, server, "the VIP answers, not the backend's own address");
+                    return String::from_utf8_lossy(&answer[..length]).into_owned();
+                }
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Err(error) => panic!("{server}: {error}"),
+            }
+        }
+        panic!("{server} answers none of {TRIES} datagrams from port {src_port}")
+    }
+}
+
+/// The names that stand among answers.
+pub(crate) fn names(answers: &[String]) -> BTreeSet<&str> {
+    answers.iter().map(String::as_str).collect()
+}

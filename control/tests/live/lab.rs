@@ -1,0 +1,130 @@
+//! A lab: a switch with a client, appliances and backends on it, each a network namespace.
+//!
+//! ```text
+//!   client 192.0.2.100       appliance 192.0.2.1, .2       backend 192.0.2.11, .12, …
+//!          2001:db8:1::64              2001:db8:1::1, ::2          2001:db8:1::b, ::c, … ; the VIPs on `lo`
+//!        │ eth0                      │ eth0                      │ eth0
+//!  ──────┴───────────────────────────┴───────────────────────────┴────── switch: a bridge
+//! ```
+//!
+//! The appliance's kernel has no address: whoever answers for it is Guideway.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tempfile::TempDir;
+
+use super::address::{self, Family, Vip, with_length};
+use super::namespace::{Namespace, prefix};
+
+#[derive(Debug)]
+pub(crate) struct Lab {
+    directory: TempDir,
+    client: Namespace,
+    appliances: Vec<Namespace>,
+    backends: Vec<Namespace>,
+    /// Holds the bridge and one end of every cable.
+    _switch: Namespace,
+}
+
+impl Lab {
+    pub(crate) fn new(appliances: usize, backends: usize) -> Self {
+        static LABS: AtomicUsize = AtomicUsize::new(0);
+        let number = LABS.fetch_add(1, Ordering::Relaxed);
+        let namespace = |role: &str| Namespace::new(number, role);
+
+        let switch = namespace("switch");
+        switch.set("ipv6/conf/default/disable_ipv6", "1");
+        switch.ip("link add br0 type bridge\nlink set br0 up\n");
+
+        let client = namespace("client");
+        plug(&switch, &client, "client");
+        client.ip(&own_addresses(address::client));
+        client.set("ipv4/ip_local_port_range", "10000 65000");
+        // Where there are two ways to a VIP, each connection takes one.
+        client.set("ipv4/fib_multipath_hash_policy", "1");
+        client.set("ipv6/fib_multipath_hash_policy", "1");
+
+        let appliance = |number| {
+            let appliance = namespace(&format!("appliance{number}"));
+            appliance.set("ipv6/conf/default/disable_ipv6", "1");
+            plug(&switch, &appliance, &format!("appliance{number}"));
+            appliance
+        };
+        let backend = |number| {
+            let backend = namespace(&format!("backend{number}"));
+            // Neighbours hear of the VIPs from the appliance alone. IPv6 asks for no such settings: an address is
+            // only answered for on its own device.
+            backend.set("ipv4/conf/all/arp_ignore", "1");
+            backend.set("ipv4/conf/all/arp_announce", "2");
+            plug(&switch, &backend, &format!("backend{number}"));
+            backend.ip(&own_addresses(|family| address::backend(number, family)));
+            for vip in Vip::BOTH.into_iter().flat_map(|vip| Family::BOTH.map(|family| vip.address(family))) {
+                let (length, nodad) = if vip.is_ipv4() { (32, "") } else { (128, "nodad") };
+                backend.ip(&format!("address add {vip}/{length} dev lo {nodad}\n"));
+            }
+            backend
+        };
+        let lab = Self {
+            directory: TempDir::with_prefix(prefix()).expect("there is a directory for such"),
+            client,
+            appliances: (0..appliances).map(appliance).collect(),
+            backends: (0..backends).map(backend).collect(),
+            _switch: switch,
+        };
+        lab.route_by(&[0]);
+        lab
+    }
+
+    /// Where files of the lab are, until it is gone.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub(crate) fn client(&self) -> &Namespace {
+        &self.client
+    }
+
+    pub(crate) fn appliance(&self, number: usize) -> &Namespace {
+        &self.appliances[number]
+    }
+
+    pub(crate) fn backend(&self, number: usize) -> &Namespace {
+        &self.backends[number]
+    }
+
+    /// Has the client reach the routed VIPs by these appliances: several share the connections.
+    pub(crate) fn route_by(&self, appliances: &[usize]) {
+        for family in Family::BOTH {
+            let hops = appliances.iter().fold(String::new(), |mut hops, number| {
+                let _ = write!(hops, " nexthop via {} dev eth0", address::appliance(*number, family));
+                hops
+            });
+            self.client.ip(&format!("route replace {}{hops}\n", Vip::Routed.address(family)));
+        }
+    }
+
+    /// The MAC address of an appliance.
+    pub(crate) fn appliance_mac(&self, number: usize) -> String {
+        let mut command = self.appliance(number).command("cat");
+        let output = command.arg("/sys/class/net/eth0/address").output().expect("`ip` can be run");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+}
+
+/// Lays a cable between a port of the switch and `eth0` of a host.
+fn plug(switch: &Namespace, host: &Namespace, port: &str) {
+    switch.ip(&format!(
+        "link add {port} type veth peer name eth0 netns {}\nlink set {port} master br0 up\n",
+        host.name()
+    ));
+    switch.without_offloads(port);
+    host.without_offloads("eth0");
+    host.ip("link set eth0 up\n");
+}
+
+fn own_addresses(address: impl Fn(Family) -> std::net::IpAddr) -> String {
+    let own = |family| format!("address add {} dev eth0\n", with_length(address(family)));
+    Family::BOTH.map(own).concat()
+}

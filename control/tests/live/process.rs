@@ -1,0 +1,107 @@
+//! A program that a test runs: it ends with its value, and what it said is shown where the test fails.
+
+use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::lab::Lab;
+use super::patience::within;
+
+#[derive(Debug)]
+pub(crate) struct Process {
+    name: String,
+    child: Child,
+    stdout: PathBuf,
+    stderr: PathBuf,
+    ended: Option<ExitStatus>,
+}
+
+/// How a program ended, and what it said.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Process {
+    /// Starts a program, whose output goes to files of the lab.
+    pub(crate) fn start(lab: &Lab, name: &str, mut command: Command) -> Self {
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let file = |stream| lab.directory().join(format!("{name}-{number}.{stream}"));
+        let (stdout, stderr) = (file("stdout"), file("stderr"));
+        let open = |path| Stdio::from(File::create(path).expect("the lab's directory can be written"));
+        let spawned = command.stdin(Stdio::null()).stdout(open(&stdout)).stderr(open(&stderr)).spawn();
+        let child = spawned.unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
+        Self { name: name.to_owned(), child, stdout, stderr, ended: None }
+    }
+
+    /// Runs a program to its end.
+    pub(crate) fn run(lab: &Lab, name: &str, command: Command, patience: Duration) -> Ended {
+        Self::start(lab, name, command).finish(patience)
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        if self.ended.is_none() {
+            self.ended = self.child.try_wait().expect("a child can be waited for");
+        }
+        self.ended
+    }
+
+    /// Waits for its end.
+    pub(crate) fn finish(&mut self, patience: Duration) -> Ended {
+        let status = within(patience, || self.ended());
+        let status = status.unwrap_or_else(|| panic!("{} has not ended in {patience:?}", self.name));
+        Ended { status, stdout: read(&self.stdout), stderr: read(&self.stderr) }
+    }
+
+    /// What it has said on standard error so far.
+    pub(crate) fn stderr(&self) -> String {
+        read(&self.stderr)
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        // A child that nobody has waited for keeps its number, dead or alive.
+        if self.ended.is_none() {
+            let _ = kill_process(Pid::from_child(&self.child), signal);
+        }
+    }
+
+    /// Ends it as a power cut would.
+    pub(crate) fn kill(&mut self) {
+        if self.ended().is_none() {
+            self.signal(Signal::KILL);
+            self.ended = self.child.wait().ok();
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+        if thread::panicking() {
+            let status = self.ended.map_or_else(|| "?".to_owned(), described);
+            eprintln!("---- {} ({status})", self.name);
+            eprint!("{}{}", read(&self.stdout), read(&self.stderr));
+        }
+    }
+}
+
+fn described(status: ExitStatus) -> String {
+    match status.signal() {
+        Some(9) => "ended by the bench".to_owned(),
+        _ => status.to_string(),
+    }
+}
+
+fn read(path: &PathBuf) -> String {
+    fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+}

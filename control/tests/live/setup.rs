@@ -1,0 +1,142 @@
+//! What an appliance of a lab is configured to do, and its TOML.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use super::address::{self, ECHO, Family, Vip, WEB, with_length};
+use super::backend::Backend;
+
+/// How the appliance has its device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Device {
+    AfPacket,
+    AfXdp,
+}
+
+/// How packets travel to the backends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    L2,
+    /// A tunnel of this kind, over this family.
+    Tunnel(&'static str, Family),
+}
+
+/// Two services, `v4` and `v6`, each before the same backends, and each behind both VIPs of its family.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    pub(crate) device: Device,
+    pub(crate) delivery: Delivery,
+    /// Which of the lab's backends there are.
+    pub(crate) backends: Vec<usize>,
+    pub(crate) draining_timeout_sec: u32,
+    /// For the VIPs on the link; nobody asks for the routed ones.
+    pub(crate) neighbor_replies: &'static str,
+}
+
+impl Setup {
+    /// All of so many backends, by their MAC addresses.
+    pub(crate) fn of(backends: usize) -> Self {
+        Self {
+            device: Device::AfPacket,
+            delivery: Delivery::L2,
+            backends: (0..backends).collect(),
+            draining_timeout_sec: 300,
+            neighbor_replies: "ALWAYS",
+        }
+    }
+
+    pub(crate) fn toml(&self, appliance: usize, socket: &Path) -> String {
+        let mut toml = self.machine(appliance, socket);
+        for family in Family::BOTH {
+            toml += &self.service(family);
+            for vip in Vip::BOTH {
+                toml += &self.rules(vip, family);
+            }
+        }
+        toml
+    }
+
+    fn machine(&self, appliance: usize, socket: &Path) -> String {
+        let device = match self.device {
+            Device::AfPacket => "net_af_packet0,iface=eth0",
+            Device::AfXdp => "net_af_xdp0,iface=eth0",
+        };
+        let [v4, v6] = Family::BOTH.map(|family| address::appliance(appliance, family));
+        let link = [v4, v6].map(with_length);
+        let socket = socket.display();
+        format!(
+            "[engine]
+            control_core = 0
+            worker_cores = [1]
+            no_huge = true
+            memory_mib = 256
+            mbufs = 16383
+            [[port]]
+            name = \"lan\"
+            device = \"{device}\"
+            ip_addresses = {link:?}
+            [admin]
+            socket = \"{socket}\"
+            [network]
+            ipv4_address = \"{v4}\"
+            ipv6_address = \"{v6}\"
+            [fleet]
+            seed = \"000102030405060708090a0b0c0d0e0f\"
+            [conntrack]
+            max_entries = 65_536
+            [[health_check]]
+            name = \"web\"
+            type = \"TCP\"
+            check_interval_sec = 1
+            timeout_sec = 1
+            port = {WEB}\n"
+        )
+    }
+
+    fn service(&self, family: Family) -> String {
+        let (delivery, of) = match self.delivery {
+            Delivery::L2 => ("l2", family),
+            Delivery::Tunnel(kind, outer) => (kind, outer),
+        };
+        let endpoints = self.backends.iter().fold(String::new(), |mut endpoints, number| {
+            let (name, address) = (Backend::name(*number), address::backend(*number, of));
+            let _ = write!(endpoints, "{{ name = \"{name}\", ip_address = \"{address}\" }}, ");
+            endpoints
+        });
+        let (word, draining) = (family.word(), self.draining_timeout_sec);
+        format!(
+            "[[backend_group]]
+            name = \"{word}\"
+            delivery = \"{delivery}\"
+            endpoints = [{endpoints}]
+            [[backend_service]]
+            name = \"{word}\"
+            protocol = \"UNSPECIFIED\"
+            session_affinity = \"CLIENT_IP_PORT_PROTO\"
+            health_checks = [\"web\"]
+            backends = [{{ group = \"{word}\" }}]
+            [backend_service.connection_draining]
+            draining_timeout_sec = {draining}\n"
+        )
+    }
+
+    fn rules(&self, vip: Vip, family: Family) -> String {
+        let (word, address) = (family.word(), vip.address(family));
+        let (place, replies) = match vip {
+            Vip::OnLink => ("link", self.neighbor_replies),
+            Vip::Routed => ("routed", "NEVER"),
+        };
+        let rule = |kind: &str, protocol: &str, port: u16| {
+            format!(
+                "[[forwarding_rule]]
+                name = \"{kind}-{place}-{word}\"
+                ip_address = \"{address}\"
+                ip_protocol = \"{protocol}\"
+                ports = [{port}]
+                neighbor_replies = \"{replies}\"
+                backend_service = \"{word}\"\n"
+            )
+        };
+        rule("web", "TCP", WEB) + &rule("echo", "UDP", ECHO)
+    }
+}

@@ -1,0 +1,131 @@
+//! Clients reach backends through the appliance, whatever the family, the protocol and the way of delivery.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, Write};
+
+use socket2::{Domain, Socket, Type};
+
+use super::address::{self, Family, Vip};
+use super::appliance::Appliance;
+use super::backend::Backend;
+use super::client::names;
+use super::lab::Lab;
+use super::setup::{Delivery, Device, Setup};
+
+const ALL: [&str; 3] = ["b0", "b1", "b2"];
+/// More than a tunnel's path holds in a packet, many times over.
+const BODY: usize = 1 << 20;
+
+/// A lab whose appliance has three backends.
+struct Bench {
+    lab: Lab,
+    _backends: Vec<Backend>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let lab = Lab::new(1, 3);
+        let _backends = Backend::all(&lab, 3);
+        Self { lab, _backends }
+    }
+}
+
+/// Pages, datagrams and a large body, to every backend and back.
+fn traffic_flows(lab: &Lab, family: Family) {
+    let body = lab.directory().join("body");
+    fs::write(&body, vec![b'x'; BODY]).expect("the lab's directory can be written");
+    for vip in Vip::BOTH {
+        let pages = lab.curl(vip.web(family), 100);
+        assert_eq!(pages.len(), 100);
+        assert_eq!(names(&pages), BTreeSet::from(ALL));
+        let answers: Vec<_> = (0..50).map(|port| lab.ask(vip.echo(family), 20_000 + port)).collect();
+        assert_eq!(names(&answers), BTreeSet::from(ALL));
+        let by = lab.curl_upload(vip.web(family), &body.to_string_lossy());
+        assert!(ALL.contains(&by.as_str()), "{by}");
+    }
+}
+
+/// Every packet that the appliance saw went to a backend or was its own.
+fn nothing_was_lost(appliance: &Appliance<'_>) {
+    let stats = appliance.stats();
+    let dropped: Vec<_> = stats.total.dropped.iter().filter(|(_, packets)| **packets > 0).collect();
+    assert!(dropped.is_empty() && stats.total.forwarded > 0, "{:?}", stats.total);
+}
+
+#[test]
+fn ipv4_reaches_all_backends_by_their_mac_addresses() {
+    let bench = Bench::new();
+    let appliance = Appliance::start(&bench.lab, 0, &Setup::of(3));
+    traffic_flows(&bench.lab, Family::V4);
+    nothing_was_lost(&appliance);
+}
+
+#[test]
+fn ipv6_reaches_all_backends_by_their_mac_addresses() {
+    let bench = Bench::new();
+    let appliance = Appliance::start(&bench.lab, 0, &Setup::of(3));
+    traffic_flows(&bench.lab, Family::V6);
+    nothing_was_lost(&appliance);
+}
+
+/// Either family reaches the backends through a tunnel over either. Bodies whose packets don't fit the tunnel
+/// arrive too, as the client hears how narrow its path is.
+fn tunnels_carry(kind: &'static str) {
+    let bench = Bench::new();
+    for outer in Family::BOTH {
+        let setup = Setup { delivery: Delivery::Tunnel(kind, outer), ..Setup::of(3) };
+        let appliance = Appliance::start(&bench.lab, 0, &setup);
+        for inner in Family::BOTH {
+            traffic_flows(&bench.lab, inner);
+        }
+        // The client remembers paths, but has met none as narrow as the second.
+        assert!(appliance.stats().total.icmp_errors.sent > 0, "the client hears that the path is narrow");
+    }
+}
+
+#[test]
+fn ipip_tunnels_carry_both_families_over_both() {
+    tunnels_carry("ipip");
+}
+
+#[test]
+fn gre_tunnels_carry_both_families_over_both() {
+    tunnels_carry("gre");
+}
+
+#[test]
+fn gue_tunnels_carry_both_families_over_both() {
+    tunnels_carry("gue");
+}
+
+#[test]
+fn the_appliance_answers_for_its_addresses_and_for_the_vips() {
+    let lab = Lab::new(1, 1);
+    let _backends = Backend::all(&lab, 1);
+    let _appliance = Appliance::start(&lab, 0, &Setup::of(1));
+    let mac = lab.appliance_mac(0);
+    for family in Family::BOTH {
+        for address in [address::appliance(0, family), Vip::OnLink.address(family)] {
+            lab.ping(address).unwrap_or_else(|said| panic!("{address}: {said}"));
+            assert_eq!(lab.neighbour(address).as_ref(), Some(&mac), "{address}");
+        }
+    }
+}
+
+#[test]
+fn af_xdp_devices_carry_traffic() {
+    const AF_XDP: i32 = 44;
+    // The only test that a kernel may be too poor for; what the harness does not hold back says so.
+    if let Err(error) = Socket::new(Domain::from(AF_XDP), Type::RAW, None) {
+        let _ = writeln!(io::stderr(), "skipped: this kernel has no AF_XDP sockets ({error})");
+        return;
+    }
+    let bench = Bench::new();
+    let appliance = Appliance::start(&bench.lab, 0, &Setup { device: Device::AfXdp, ..Setup::of(3) });
+    assert_eq!(appliance.status().ports[0].driver, "net_af_xdp");
+    for family in Family::BOTH {
+        let pages = bench.lab.curl(Vip::OnLink.web(family), 100);
+        assert_eq!(names(&pages), BTreeSet::from(ALL));
+    }
+}
