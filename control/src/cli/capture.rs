@@ -102,11 +102,18 @@ async fn capture(client: &Client, order: &CaptureOrder, path: &Path) -> Result<E
     };
     loop {
         let next = tokio::select! {
-            next = capture.next() => next?,
+            next = capture.next() => next,
             _ = interrupt.recv() => break,
             _ = terminate.recv() => break,
         };
-        let Some(blocks) = next else { break };
+        let blocks = match next {
+            Ok(Some(blocks)) => blocks,
+            Ok(None) => break,
+            Err(error) => {
+                tell(&capture, path);
+                return Err(error);
+            }
+        };
         match target.write(&blocks) {
             Ok(()) => (),
             Err(error) if error.kind() == ErrorKind::BrokenPipe => break,

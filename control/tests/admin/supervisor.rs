@@ -200,7 +200,7 @@ impl Script {
             Request::Capture { packets, blocks, reply, .. } => {
                 send(reply, Ok(()));
                 let ended = self.ended_captures.clone();
-                tokio::spawn(capture(packets, blocks, self.stop.subscribe(), ended));
+                tokio::spawn(capture(packets, blocks, ended));
             }
             Request::Reload { reply } => send(reply, self.reload()),
             Request::Stop { reply } => {
@@ -285,13 +285,8 @@ fn send<T>(reply: Reply<T>, answer: Result<T, Refused>) {
     let _ = reply.send(answer);
 }
 
-/// Sends as many packets, or three and then nothing more until the client goes or the appliance stops.
-async fn capture(
-    packets: Option<u64>,
-    blocks: mpsc::Sender<Bytes>,
-    mut stopped: watch::Receiver<bool>,
-    ended: std_mpsc::Sender<()>,
-) {
+/// Sends as many packets, or three and then nothing more until nobody reads it.
+async fn capture(packets: Option<u64>, blocks: mpsc::Sender<Bytes>, ended: std_mpsc::Sender<()>) {
     blocks.send(sample::section_header().into()).await.unwrap();
     for number in 0..packets.unwrap_or(3) {
         if blocks.send(sample::packet(number as u8).into()).await.is_err() {
@@ -299,9 +294,7 @@ async fn capture(
         }
     }
     if packets.is_none() {
-        tokio::select! {
-            () = blocks.closed() => drop(ended.send(())),
-            _ = stopped.wait_for(|stopped| *stopped) => (),
-        }
+        blocks.closed().await;
+        let _ = ended.send(());
     }
 }
