@@ -125,3 +125,19 @@ fn what_cannot_be_written_is_told() {
     assert!(said.starts_with("error: cannot write to /dev/full: "), "{said}");
     appliance.capture_ended();
 }
+
+#[test]
+fn a_disk_that_is_full_leaves_whole_blocks() {
+    let appliance = Appliance::start();
+    let (path, text) = file(&appliance);
+    // As a full disk does, a limit of the file's size takes a part of what is written, and then nothing.
+    let script = "trap '' XFSZ; ulimit -f 1; exec \"$@\"";
+    let arguments = ["capture", "--reason", "drop", "-w", &text, "--count", "50"];
+    let limited = guideway(&arguments, &appliance.socket());
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script, "sh"]).arg(limited.get_program()).args(limited.get_args());
+    let output = ended(shell.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    let bytes = std::fs::read(path).unwrap();
+    assert!(bytes.is_empty() || frames(&bytes).len() < 50, "{} bytes", bytes.len());
+}
