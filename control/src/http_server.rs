@@ -61,8 +61,8 @@ impl Listener for TcpListener {
     }
 }
 
-/// Serves `routes` until `stop` comes; then nobody is accepted any more, and answers that were begun have some seconds
-/// to end before the socket is closed.
+/// Serves `routes` until `stop` comes; then nobody is accepted any more, and answers that were begun have
+/// some seconds to end before the socket is closed.
 pub(crate) async fn serve(
     listener: impl Listener,
     routes: Router,
@@ -100,8 +100,8 @@ pub(crate) async fn serve(
             drop(place);
         });
     }
-    // Those that are not done by then end with `connections`. The socket goes last: who looks at it sees whether the
-    // server has ended.
+    // Those that are not done by then end with `connections`. The socket goes last: who looks at it sees
+    // whether the server has ended.
     let _ = timeout(STOP_TIME, graceful.shutdown()).await;
     drop(listener);
 }

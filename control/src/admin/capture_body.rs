@@ -8,8 +8,8 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame};
 use tokio::sync::mpsc;
 
-/// Ends when the supervisor drops its end, or when its own end comes; what was sent until then comes whole. When the
-/// client goes away the body is dropped, and the supervisor finds its channel closed.
+/// Ends when the supervisor drops its end, or when its own end comes; what was sent until then comes whole.
+/// When the client goes away the body is dropped, and the supervisor finds its channel closed.
 pub(super) struct CaptureBody {
     blocks: mpsc::Receiver<Bytes>,
     end: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,

@@ -273,8 +273,8 @@ impl Client {
         self.post(&format!("/v1/reload?color={color}")).await
     }
 
-    /// Stops the appliance, and waits until nobody listens on its socket any more, for no longer than `time`; the
-    /// second value says whether that came.
+    /// Stops the appliance, and waits until nobody listens on its socket any more, for no longer than `time`;
+    /// the second value says whether that came.
     ///
     /// # Errors
     /// [`ClientError`].

@@ -62,7 +62,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens on `socket`, for owner and group. Makes its directory, and removes a socket that nobody answers on.
+    /// Listens on `socket`, for owner and group. Makes its directory, and removes a socket that nobody
+    /// answers on.
     ///
     /// # Errors
     /// [`ListenError`], which names the remedy.
@@ -74,10 +75,11 @@ impl Server {
         Ok(Self { listener, file })
     }
 
-    /// Sends what clients ask to `requests`, and its replies to them, until `stop` comes; then removes the socket.
+    /// Sends what clients ask to `requests`, and its replies to them, until `stop` comes; then removes the
+    /// socket.
     ///
-    /// Stop it last: a client that has asked the appliance to stop waits for the end of the socket. Answers that were
-    /// begun get five seconds more.
+    /// Stop it last: a client that has asked the appliance to stop waits for the end of the socket. Answers
+    /// that were begun get five seconds more.
     pub async fn serve(self, requests: mpsc::Sender<Request>, stop: impl Future<Output = ()>) {
         let Self { listener, file } = self;
         let (running, stopping) = watch::channel(());
