@@ -109,10 +109,10 @@ pub enum Request {
     },
     /// Captures packets that end for these reasons.
     ///
-    /// Each item that is sent to `blocks` is a whole number of pcapng blocks, the section header first, so that a file
-    /// is whole wherever the capture ends. The capture ends when either side drops its end: the supervisor after
-    /// `packets`, the server when the time is over or the client has gone. A full channel is no reason to wait: what
-    /// does not fit is lost, and counted by the writer.
+    /// Each item that is sent to `blocks` is a whole number of pcapng blocks, the section header first, so
+    /// that a file is whole wherever the capture ends. The capture ends when either side drops its end: the
+    /// supervisor after `packets`, the server when the time is over or the client has gone. A full channel is
+    /// no reason to wait: what does not fit is lost, and counted by the writer.
     Capture {
         /// Any of these; never empty, none twice.
         reasons: Vec<CaptureReason>,
@@ -128,7 +128,8 @@ pub enum Request {
         /// What has changed.
         reply: Reply<Reload>,
     },
-    /// Stops the appliance in good order: withdraws what it announced, then ends. The reply comes before the end.
+    /// Stops the appliance in good order: withdraws what it announced, then ends. The reply comes before the
+    /// end.
     Stop {
         /// That it stops.
         reply: Reply<Stopping>,
@@ -190,7 +191,8 @@ impl FromStr for CaptureReason {
     }
 }
 
-/// The reasons that a list of words names: `ttl_expired,no_headroom`; `pass` and `drop` are all of their kind.
+/// The reasons that a list of words names: `ttl_expired,no_headroom`; `pass` and `drop` are all of their
+/// kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaptureReasons(Vec<CaptureReason>);
 

@@ -11,10 +11,10 @@ use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post, put};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use serde::Deserialize;
 use tokio::net::UnixListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use super::capture_body::CaptureBody;
@@ -23,8 +23,7 @@ use super::failure::Failure;
 use super::request::{CaptureReason, CaptureReasons, MAX_WEIGHT, Refused, Reply, Request};
 use super::socket::{ListenError, SocketFile, listen};
 use super::view::{
-    Backend, BackendList, ConntrackList, ConntrackLookup, Losses, Reload, Stats, Status, Stopping, Vip,
-    VipList,
+    self, Backend, BackendList, ConntrackList, ConntrackLookup, Losses, Reload, Stats, Status, Vip, VipList,
 };
 use crate::flow_text::FlowText;
 use crate::http_server::{Bounds, serve};
@@ -63,7 +62,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens on `socket`, for owner and group. Makes its directory, and removes a socket that nobody answers on.
+    /// Listens on `socket`, for owner and group. Makes its directory, and removes a socket that nobody
+    /// answers on.
     ///
     /// # Errors
     /// [`ListenError`], which names the remedy.
@@ -75,14 +75,38 @@ impl Server {
         Ok(Self { listener, file })
     }
 
-    /// Sends what clients ask to `requests`, and its replies to them, until `stop` comes; then removes the socket.
+    /// Sends what clients ask to `requests`, and its replies to them, until `stop` comes; then removes the
+    /// socket.
     ///
-    /// Stop it last: a client that has asked the appliance to stop waits for the end of the socket. Answers that were
-    /// begun get five seconds more.
+    /// Stop it last: a client that has asked the appliance to stop waits for the end of the socket. Answers
+    /// that were begun get five seconds more.
     pub async fn serve(self, requests: mpsc::Sender<Request>, stop: impl Future<Output = ()>) {
         let Self { listener, file } = self;
-        serve(listener, router(Supervisor::new(requests)), BOUNDS, stop).await;
+        let (running, stopping) = watch::channel(());
+        let stop = async {
+            stop.await;
+            // Captures end with it.
+            drop(running);
+        };
+        let routes = router(Supervisor::new(requests)).layer(Extension(Stopping(stopping)));
+        serve(listener, routes, BOUNDS, stop).await;
         drop(file);
+    }
+}
+
+/// Tells answers that have no end of their own that the server stops.
+#[derive(Clone, Debug)]
+struct Stopping(watch::Receiver<()>);
+
+impl Stopping {
+    /// The time is over, where there is a limit, or the server stops.
+    async fn or_after(mut self, limit: Option<Duration>) {
+        // Nothing is ever sent: the channel only closes.
+        let stops = self.0.changed();
+        match limit {
+            Some(limit) => drop(timeout(limit, stops).await),
+            None => drop(stops.await),
+        }
     }
 }
 
@@ -313,6 +337,7 @@ impl Captured {
 
 async fn capture(
     State(supervisor): State<Supervisor>,
+    Extension(stopping): Extension<Stopping>,
     Asked(captured): Asked<Captured>,
 ) -> Result<Response, Failure> {
     let reasons = captured.reasons()?;
@@ -321,7 +346,7 @@ async fn capture(
     let (blocks, body) = mpsc::channel(CAPTURE_BACKLOG);
     supervisor.ask(|reply| Request::Capture { reasons, packets, blocks, reply }).await?;
     let time = captured.seconds.map(|seconds| Duration::from_secs(seconds.into()));
-    let body = Body::new(CaptureBody::new(body, time));
+    let body = Body::new(CaptureBody::new(body, stopping.or_after(time)));
     Ok(([(header::CONTENT_TYPE, "application/x-pcapng")], body).into_response())
 }
 
@@ -339,7 +364,7 @@ async fn reload(
     supervisor.ask_in(|reply| Request::Reload { reply }, color).await.map(Json)
 }
 
-async fn stop(State(supervisor): State<Supervisor>) -> Answer<Stopping> {
+async fn stop(State(supervisor): State<Supervisor>) -> Answer<view::Stopping> {
     supervisor.ask(|reply| Request::Stop { reply }).await.map(Json)
 }
 
@@ -355,12 +380,14 @@ mod tests {
     #[test]
     fn a_supervisor_that_does_not_answer_keeps_nobody_waiting_for_ever() {
         let builder = &mut tokio::runtime::Builder::new_current_thread();
-        builder.enable_time().start_paused(true).build().unwrap().block_on(async {
+        let test = async {
             let (requests, mut asks) = mpsc::channel(1);
             assert_eq!(asked(requests.clone()).await, StatusCode::SERVICE_UNAVAILABLE, "it does not reply");
             assert_eq!(asked(requests.clone()).await, StatusCode::SERVICE_UNAVAILABLE, "the queue is full");
             asks.close();
             assert_eq!(asked(requests).await, StatusCode::SERVICE_UNAVAILABLE, "it is gone");
-        });
+        };
+        let test = async { timeout(Duration::from_secs(600), test).await.expect("an end in time") };
+        builder.enable_time().start_paused(true).build().unwrap().block_on(test);
     }
 }

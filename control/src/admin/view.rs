@@ -1,8 +1,9 @@
-//! What the running appliance shows: the JSON of the admin interface, which tables and metrics are made from too.
+//! What the running appliance shows: the JSON of the admin interface, which tables and metrics are made from
+//! too.
 //!
-//! Keys are a stable interface: they are added to, and none changes its meaning. Durations and rates carry their unit
-//! in their name, shares are between 0 and 1, times are seconds since 1970, and what does not apply is `null`. Maps by
-//! reason or kind hold every word, those with zero too.
+//! Keys are a stable interface: they are added to, and none changes its meaning. Durations and rates carry
+//! their unit in their name, shares are between 0 and 1, times are seconds since 1970, and what does not
+//! apply is `null`. Maps by reason or kind hold every word, those with zero too.
 
 mod backend;
 mod conntrack;

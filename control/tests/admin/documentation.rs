@@ -28,7 +28,7 @@ fn every_metric_is_documented_and_no_other() {
 #[test]
 fn every_route_is_documented() {
     for (method, path) in routes() {
-        assert!(DOCS.contains(&format!("`{method} {path}`")), "{method} {path}");
+        assert!(DOCS.contains(&format!("\n| `{method} {path}` |")), "{method} {path}");
     }
 }
 

@@ -98,6 +98,7 @@ pub struct Service {
     pub eligible: u32,
     /// The pool that serves; `null` in a service without failover groups, or where none has served yet.
     pub pool: Option<Pool>,
-    /// Names the lookup table's content: appliances of a fleet choose alike where theirs are the same. In hexadecimal.
+    /// Names the lookup table's content: appliances of a fleet choose alike where theirs are the same. In
+    /// hexadecimal.
     pub lookup_table_digest: String,
 }
