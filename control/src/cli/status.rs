@@ -22,7 +22,7 @@ pub(super) fn run(args: &Args) -> Exit {
 fn text(status: &Status) -> String {
     let mut text = String::new();
     let mut line = |key: &str, value: &str| {
-        let _ = writeln!(text, "{key:<15} {value}");
+        let _ = writeln!(text, "{key:<14} {value}");
     };
     line("version", &status.version);
     line("uptime", &duration(status.uptime_sec));
@@ -37,7 +37,7 @@ fn text(status: &Status) -> String {
         let probes = count(checks.probes_begun, "probe");
         line("health checks", &format!("{probes} begun, late by {}", quantiles(&checks.start_lag)));
         let reactions = count(checks.reactions, "time");
-        line("probe to packet", &format!("{reactions}, within {}", quantiles(&checks.probe_to_packet)));
+        line("reaction", &format!("{reactions}, probe to packet {}", quantiles(&checks.probe_to_packet)));
     }
     for section in
         [ports(&status.ports), workers(&status.workers), services(&status.services), vip::text(&status.vips)]
@@ -50,7 +50,7 @@ fn text(status: &Status) -> String {
 
 fn quantiles(times: &Quantiles) -> String {
     let Quantiles { median_ms, p99_ms, max_ms } = times;
-    format!("{median_ms:.3} ms (median), {p99_ms:.3} ms (99 %), {max_ms:.3} ms (all)")
+    format!("{median_ms:.3} ms (median), {p99_ms:.3} ms (99 %), {max_ms:.3} ms (longest)")
 }
 
 fn ports(ports: &[Port]) -> String {
