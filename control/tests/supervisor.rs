@@ -237,7 +237,7 @@ fn run<T: Future<Output = ()>>(
         let mut supervisor =
             Supervisor::new(appliance, MemoryPorts, vec![end], switch, shared.clone(), config_path.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let result = tokio::task::LocalSet::new().block_on(&runtime, async {
+        tokio::task::LocalSet::new().block_on(&runtime, async {
             let (requests, incoming) = mpsc::channel(8);
             let (report, failures) = mpsc::unbounded_channel();
             let (found, findings) = mpsc::channel(8);
@@ -253,8 +253,7 @@ fn run<T: Future<Output = ()>>(
                 test(operator)
             );
             result
-        });
-        result
+        })
     });
     std::fs::remove_file(&config_path).unwrap();
     result
