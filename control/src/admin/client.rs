@@ -21,8 +21,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::request::CaptureReason;
 use super::view::{
-    Backend, BackendList, ConntrackList, ConntrackLookup, ErrorView, Losses, Reload, Stats, Status, Stopping,
-    Vip, VipList,
+    Backend, BackendList, ConntrackList, ConntrackLookup, ErrorView, EventList, Losses, Reload, Stats,
+    Status, Stopping, Vip, VipList,
 };
 use super::whole_blocks::WholeBlocks;
 
@@ -193,6 +193,14 @@ impl Client {
         self.get(&format!("/v1/backends{}", query([("service", service)]))).await
     }
 
+    /// One backend.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn backend_get(&self, service: &str, backend: &str) -> Result<Backend, ClientError> {
+        self.get(&backend_path(service, backend)).await
+    }
+
     /// Gives a backend no new connections.
     ///
     /// # Errors
@@ -263,6 +271,16 @@ impl Client {
         let answer = self.in_time(self.send(Method::GET, &format!("/v1/capture{query}"), None)).await?;
         let body = self.accepted(answer).await?.into_body();
         Ok(Capture { body, blocks: WholeBlocks::default(), socket: self.socket.clone() })
+    }
+
+    /// What has happened: the latest `limit` events, or the first of those after `after`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn events(&self, limit: usize, after: Option<u64>) -> Result<EventList, ClientError> {
+        let (limit, after) = (limit.to_string(), after.map(|after| after.to_string()));
+        let query = query([("limit", Some(&*limit)), ("after", after.as_deref())]);
+        self.get(&format!("/v1/events{query}")).await
     }
 
     /// Takes the configuration file over again; what is wrong with it comes coloured for a terminal or plain.

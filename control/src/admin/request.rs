@@ -11,8 +11,8 @@ use guideway_dataplane::verdict::{DropReason, PassReason};
 use tokio::sync::{mpsc, oneshot};
 
 use super::view::{
-    Backend, BackendList, ConntrackList, ConntrackLookup, NeighborReplies, Reload, Stats, Status, Stopping,
-    Vip, VipList,
+    Backend, BackendList, ConntrackList, ConntrackLookup, EventList, NeighborReplies, Reload, Stats, Status,
+    Stopping, Vip, VipList,
 };
 use crate::config::ConfigErrors;
 use crate::flow_text::FlowText;
@@ -58,6 +58,15 @@ pub enum Request {
         service: Option<String>,
         /// The answer.
         reply: Reply<BackendList>,
+    },
+    /// How is this backend?
+    BackendGet {
+        /// Its service.
+        service: String,
+        /// Its name.
+        backend: String,
+        /// The answer.
+        reply: Reply<Backend>,
     },
     /// Gives a backend no new connections; those that it has go on. Draining one twice is no error.
     BackendDrain {
@@ -122,6 +131,15 @@ pub enum Request {
         blocks: mpsc::Sender<Bytes>,
         /// Whether the capture has begun; before the first block.
         reply: Reply<()>,
+    },
+    /// What has happened?
+    Events {
+        /// How many events at most.
+        limit: usize,
+        /// The first of those after this one, instead of the latest.
+        after: Option<u64>,
+        /// The answer.
+        reply: Reply<EventList>,
     },
     /// Reads the configuration file again and takes it over whole, or not at all.
     Reload {

@@ -23,7 +23,8 @@ use super::failure::Failure;
 use super::request::{CaptureReason, CaptureReasons, MAX_WEIGHT, Refused, Reply, Request};
 use super::socket::{ListenError, SocketFile, listen};
 use super::view::{
-    self, Backend, BackendList, ConntrackList, ConntrackLookup, Losses, Reload, Stats, Status, Vip, VipList,
+    self, Backend, BackendList, ConntrackList, ConntrackLookup, EventList, Losses, Reload, Stats, Status,
+    Vip, VipList,
 };
 use crate::flow_text::FlowText;
 use crate::http_server::{Bounds, serve};
@@ -165,6 +166,7 @@ fn table() -> Vec<Route> {
         ("GET", "/v1/conntrack", get(conntrack_list)),
         ("GET", "/v1/conntrack/flow", get(conntrack_get)),
         ("GET", "/v1/backends", get(backend_list)),
+        ("GET", "/v1/services/{service}/backends/{backend}", get(backend_get)),
         ("POST", "/v1/services/{service}/backends/{backend}/drain", post(backend_drain)),
         ("POST", "/v1/services/{service}/backends/{backend}/undrain", post(backend_undrain)),
         ("PUT", "/v1/services/{service}/backends/{backend}/weight", put(backend_set_weight)),
@@ -172,6 +174,7 @@ fn table() -> Vec<Route> {
         ("POST", "/v1/vips/{address}/announce", post(vip_announce)),
         ("POST", "/v1/vips/{address}/withdraw", post(vip_withdraw)),
         ("GET", "/v1/capture", get(capture)),
+        ("GET", "/v1/events", get(events)),
         ("POST", "/v1/reload", post(reload)),
         ("POST", "/v1/stop", post(stop)),
     ]
@@ -223,12 +226,18 @@ async fn conntrack_list(
     State(supervisor): State<Supervisor>,
     Asked(Entries { service, backend, limit }): Asked<Entries>,
 ) -> Answer<ConntrackList> {
+    let limit = bounded(limit)?;
+    supervisor.ask(|reply| Request::ConntrackList { service, backend, limit, reply }).await.map(Json)
+}
+
+/// As many entries as are asked for, or as many as are shown to whom asks for no number.
+fn bounded(limit: Option<usize>) -> Result<usize, Failure> {
     let limit = limit.unwrap_or(DEFAULT_ENTRIES);
     if limit > MAX_ENTRIES {
         let what = format!("a limit of {limit} entries, and at most {MAX_ENTRIES} are shown");
         return Err(Failure::unreadable(StatusCode::UNPROCESSABLE_ENTITY, "wrong_query", what));
     }
-    supervisor.ask(|reply| Request::ConntrackList { service, backend, limit, reply }).await.map(Json)
+    Ok(limit)
 }
 
 #[derive(Deserialize)]
@@ -262,6 +271,13 @@ async fn backend_list(
 
 /// The service and the name of a backend.
 type BackendName = (String, String);
+
+async fn backend_get(
+    State(supervisor): State<Supervisor>,
+    Named((service, backend)): Named<BackendName>,
+) -> Answer<Backend> {
+    supervisor.ask(|reply| Request::BackendGet { service, backend, reply }).await.map(Json)
+}
 
 async fn backend_drain(
     State(supervisor): State<Supervisor>,
@@ -348,6 +364,21 @@ async fn capture(
     let time = captured.seconds.map(|seconds| Duration::from_secs(seconds.into()));
     let body = Body::new(CaptureBody::new(body, stopping.or_after(time)));
     Ok(([(header::CONTENT_TYPE, "application/x-pcapng")], body).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Since {
+    limit: Option<usize>,
+    after: Option<u64>,
+}
+
+async fn events(
+    State(supervisor): State<Supervisor>,
+    Asked(Since { limit, after }): Asked<Since>,
+) -> Answer<EventList> {
+    let limit = bounded(limit)?;
+    supervisor.ask(|reply| Request::Events { limit, after, reply }).await.map(Json)
 }
 
 #[derive(Deserialize)]

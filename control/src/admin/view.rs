@@ -9,6 +9,8 @@ mod backend;
 mod conntrack;
 mod drops;
 mod error;
+mod event;
+mod health;
 mod reload;
 mod stats;
 mod status;
@@ -18,6 +20,8 @@ pub use backend::{Backend, BackendList, Health, NextHop, Pool, WeightSource};
 pub use conntrack::{ConntrackEntry, ConntrackList, ConntrackLookup};
 pub use drops::{Loss, LossPlace, Losses};
 pub use error::{ErrorView, WrongPlace};
+pub use event::{Event, EventKind, EventList};
+pub use health::{HealthCheck, HealthChecks, Quantiles, RuleCheck, WeightStatus};
 pub use reload::{Change, ChangeKind, Reload, Stopping};
 pub use stats::{
     BackendStats, ConntrackCounts, ConntrackStats, HostStackStats, IcmpErrorStats, LinkStats, PacketStats,

@@ -2,7 +2,8 @@
 
 use guideway::admin::server::routes;
 use guideway::admin::view::{
-    BackendList, ConntrackList, ConntrackLookup, ErrorView, Losses, Reload, Stats, Status, Stopping, VipList,
+    BackendList, ConntrackList, ConntrackLookup, ErrorView, EventKind, EventList, Losses, Reload, Stats,
+    Status, Stopping, VipList,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -41,6 +42,13 @@ fn every_reason_of_a_loss_is_documented() {
     }
 }
 
+#[test]
+fn every_kind_of_event_is_documented() {
+    for kind in EventKind::ALL {
+        assert!(DOCS.contains(&format!("| `{}` |", kind.as_str())), "{}", kind.as_str());
+    }
+}
+
 /// The JSON of the documentation is what its view is written as: no key too many and none too few.
 fn is_view<T: Serialize + DeserializeOwned>(text: &str) -> bool {
     let value: Value = serde_json::from_str(text).unwrap();
@@ -62,6 +70,7 @@ fn every_example_is_as_the_appliance_would_write_it() {
             "conntrack" => is_view::<ConntrackList>(text),
             "flow" => is_view::<ConntrackLookup>(text),
             "backends" => is_view::<BackendList>(text),
+            "events" => is_view::<EventList>(text),
             "vips" => is_view::<VipList>(text),
             "reload" => is_view::<Reload>(text),
             "stop" => is_view::<Stopping>(text),
@@ -70,5 +79,5 @@ fn every_example_is_as_the_appliance_would_write_it() {
         assert!(is_view, "{name}");
         examples += 1;
     }
-    assert_eq!(examples, 10);
+    assert_eq!(examples, 11);
 }

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use guideway::admin::client::Client;
 use guideway::admin::server::Server;
 use guideway::admin::view::{
-    Backend, BackendList, Change, ChangeKind, ConntrackList, ConntrackLookup, NeighborReplies, Reload,
-    Stopping, Vip, VipList, WeightSource,
+    Backend, BackendList, Change, ChangeKind, ConntrackList, ConntrackLookup, EventList, NeighborReplies,
+    Reload, Stopping, Vip, VipList, WeightSource,
 };
 use guideway::admin::{Refused, Reply, Request};
 use guideway::config::Config;
@@ -176,6 +176,9 @@ impl Script {
                 send(reply, Ok(lookup));
             }
             Request::BackendList { service, reply } => send(reply, self.backend_list(service.as_deref())),
+            Request::BackendGet { service, backend, reply } => {
+                send(reply, self.find(&service, &backend).cloned());
+            }
             Request::BackendDrain { service, backend, reply } => {
                 send(reply, self.change(&service, &backend, |backend| backend.drained = true));
             }
@@ -201,6 +204,15 @@ impl Script {
                 send(reply, Ok(()));
                 let ended = self.ended_captures.clone();
                 tokio::spawn(capture(packets, blocks, ended));
+            }
+            Request::Events { limit, after, reply } => {
+                let mut events = sample::events();
+                events.retain(|event| event.id > after.unwrap_or(0));
+                if after.is_none() {
+                    events.drain(..events.len().saturating_sub(limit));
+                }
+                events.truncate(limit);
+                send(reply, Ok(EventList { events }));
             }
             Request::Reload { reply } => send(reply, self.reload()),
             Request::Stop { reply } => {
