@@ -127,9 +127,19 @@ fn reloads_lose_no_request(connections: Connections) {
             thread::sleep(Duration::from_millis(50));
         }
         let summary = load.finish();
+        let stats = appliance.stats();
+        assert_eq!(
+            stats.conntrack.counts.full, 0,
+            "there is room for all connections: {:?}",
+            stats.conntrack
+        );
+        assert!(
+            stats.total.forwarded >= summary.requests,
+            "all went through the appliance: {:?}",
+            stats.total
+        );
         assert_eq!((summary.socket_errors, summary.bad_answers), (0, 0), "{family:?}: {summary:?}");
         assert!(summary.requests > 100 && reloads > 4, "{reloads} reloads, {summary:?}");
-        assert!(appliance.stats().total.forwarded >= summary.requests, "all went through the appliance");
         println!("{family:?}, {connections:?}: {} requests, {reloads} reloads", summary.requests);
         appliance.reload(&Setup::of(3));
     }
