@@ -46,6 +46,7 @@ pub struct Appliance {
     unwatched: usize,
     /// How often another host claimed an address of the appliance.
     conflicts: BTreeMap<Address, u64>,
+    presumed_healthy: bool,
     workers: usize,
     /// The workers have not seen the latest state yet.
     is_stale: bool,
@@ -53,7 +54,9 @@ pub struct Appliance {
 
 impl Appliance {
     /// An appliance of so many workers, on ports with these devices, in the order of the configuration.
-    pub fn new(config: Config, nics: &[Nic], workers: usize, now: Duration) -> Self {
+    ///
+    /// Backends that are new, now or after a reload, count as `healthy` or not until somebody says otherwise.
+    pub fn new(config: Config, nics: &[Nic], workers: usize, healthy: bool, now: Duration) -> Self {
         let host = HostStack::new(links::links(&config, nics), &vips(&config), Rates::default());
         let mut appliance = Self {
             config,
@@ -69,6 +72,7 @@ impl Appliance {
             watched: BTreeSet::new(),
             unwatched: 0,
             conflicts: BTreeMap::new(),
+            presumed_healthy: healthy,
             workers,
             is_stale: true,
         };
@@ -124,6 +128,31 @@ impl Appliance {
     /// [`UnknownName`] where there is no such backend.
     pub fn set_weight(&mut self, service: &str, backend: &str, weight: u16) -> Result<(), UnknownName> {
         self.services.set_weight(service, backend, weight, WeightSource::Operator)?;
+        self.is_stale = true;
+        Ok(())
+    }
+
+    /// Notes the health of a backend.
+    ///
+    /// # Errors
+    /// [`UnknownName`] where there is no such backend.
+    pub fn set_health(&mut self, service: &str, backend: &str, healthy: bool) -> Result<(), UnknownName> {
+        self.services.set_health(service, backend, healthy)?;
+        self.is_stale = true;
+        Ok(())
+    }
+
+    /// Notes the weight that a backend's probes come to; that of an operator holds before it.
+    ///
+    /// # Errors
+    /// [`UnknownName`] where there is no such backend.
+    pub fn report_weight(&mut self, service: &str, backend: &str, weight: u16) -> Result<(), UnknownName> {
+        let state = self.services.get(service);
+        let known = state.and_then(|state| state.backends().find(|known| known.endpoint.name == backend));
+        if known.is_some_and(|known| known.weight_source == WeightSource::Operator) {
+            return Ok(());
+        }
+        self.services.set_weight(service, backend, weight, WeightSource::Reported)?;
         self.is_stale = true;
         Ok(())
     }
@@ -230,7 +259,7 @@ impl Appliance {
 
     fn take_over(&mut self, now: Duration) {
         self.configuration_generation += 1;
-        self.services.configure(&self.config, now, true);
+        self.services.configure(&self.config, now, self.presumed_healthy);
         self.compiler.take_rules(&self.config);
         self.directory = Arc::new(Directory::new(&self.config, &self.services));
         let tallies = self.ledger.open(Arc::clone(&self.directory), self.workers);

@@ -28,7 +28,7 @@ pub use backend_service::{BackendService, FailoverPolicy, ServiceProtocol};
 pub use engine::Engine;
 pub use forwarding_rule::{ForwardingRule, NeighborReplies, Ports, RuleProtocol};
 pub use group_member::GroupMember;
-pub use health_check::{Exchange, HealthCheck, HttpRequest, Probe, ProxyHeader};
+pub use health_check::{Exchange, HealthCheck, HttpRequest, Probe, ProxyHeader, Transport};
 pub(crate) use limits::MAX_IDLE_TIMEOUT_SEC;
 pub use network::{Conntrack, Fleet, MacAddress, Network};
 pub use port::Port;

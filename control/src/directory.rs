@@ -41,6 +41,12 @@ impl Directory {
         &self.rules[usize::from(id.0)].0
     }
 
+    /// The names of a rule and of its service, unless there is no such rule.
+    pub fn rule_and_service(&self, id: RuleId) -> Option<(&Arc<str>, &Arc<str>)> {
+        let (rule, service) = self.rules.get(usize::from(id.0))?;
+        Some((rule, &self.services[*service]))
+    }
+
     /// The name of a service.
     pub fn service(&self, id: ServiceId) -> &Arc<str> {
         &self.services[usize::from(id.0)]

@@ -10,8 +10,10 @@ pub mod events;
 pub mod explain;
 pub mod flow_text;
 pub mod handles;
+pub mod health;
 pub mod host_stack;
 mod http_server;
+pub mod in_path;
 pub mod ledger;
 #[cfg(feature = "dpdk")]
 pub mod live;

@@ -22,19 +22,23 @@ use guideway_dataplane::affinity::TrackingHasher;
 use guideway_dataplane::conntrack::{ConntrackTable, TableTooLarge};
 use guideway_engine::clock::Clock;
 use guideway_engine::driver::dpdk::{Eal, EalOptions, Memory, StartError};
+use guideway_engine::tap::TapSwitch;
 use tokio::sync::{mpsc, watch};
 
 use crate::admin::server::Server;
 use crate::appliance::Appliance;
 use crate::config::Config;
 use crate::metrics;
-use crate::supervisor::{Shared, Supervisor, WorkerFailure};
+use crate::supervisor::{Inbox, Shared, Supervisor, WorkerFailure};
 
 use cores::Cores;
 use ports::LivePorts;
 
 /// Requests that may wait for the supervisor.
 const PENDING_REQUESTS: usize = 64;
+
+/// Outcomes of probes that may wait for it.
+const PENDING_FINDINGS: usize = 1_024;
 
 /// Why the appliance did not start, or did not end well.
 #[derive(Debug)]
@@ -122,20 +126,22 @@ pub fn run(config: Config, path: PathBuf, verbose: bool) -> Result<(), LiveError
     };
     let eal = Eal::init(&options)?;
     let (ports, queues) = LivePorts::open(&eal, &config, cores.workers.len())?;
-    let appliance = Appliance::new(config, &ports.nics(), cores.workers.len(), shared.clock.elapsed());
+    let appliance = Appliance::new(config, &ports.nics(), cores.workers.len(), false, shared.clock.elapsed());
 
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let _stop_workers = StopWorkers(&stop);
         let (report, failures) = mpsc::unbounded_channel();
+        let tap_switch = TapSwitch::new();
         let crew = crew::Crew { scope, eal: eal.running(), stop: &stop, shared: &shared, report };
-        let workers = crew.start(&cores.workers, queues, &appliance.feed())?;
+        let workers = crew.start(&cores.workers, queues, &appliance.feed(), &tap_switch)?;
 
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(LiveError::System)?;
         let settings = (appliance.config().admin.clone(), appliance.config().metrics);
-        let mut supervisor = Supervisor::new(appliance, ports, workers, shared.clone(), path);
-        runtime.block_on(async {
+        let mut supervisor = Supervisor::new(appliance, ports, workers, tap_switch, shared.clone(), path);
+        // Probes are tasks of this thread alone.
+        tokio::task::LocalSet::new().block_on(&runtime, async {
             let (admin, metrics) = settings;
             let listen = |what, message| LiveError::Listen { what, message };
             let admin = Server::bind(&admin.socket)
@@ -149,9 +155,11 @@ pub fn run(config: Config, path: PathBuf, verbose: bool) -> Result<(), LiveError
             let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
 
             let (requests, incoming) = mpsc::channel(PENDING_REQUESTS);
+            let (found, findings) = mpsc::channel(PENDING_FINDINGS);
+            supervisor.watch(found);
             let (running, ended) = watch::channel(());
             let control = async {
-                let result = supervisor.run(incoming, failures).await;
+                let result = supervisor.run(Inbox { requests: incoming, failures, findings }).await;
                 drop(running);
                 result
             };

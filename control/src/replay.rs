@@ -8,6 +8,7 @@
 //! capture's clock ends a chunk, so that no worker sees another's entries from a later time; an event ends one too:
 //! all frames before it are decided, the snapshot is published, and the rest follow.
 
+mod decision_line;
 mod lane;
 mod summary;
 
@@ -17,13 +18,11 @@ use std::time::Duration;
 
 use guideway_dataplane::affinity::TrackingHasher;
 use guideway_dataplane::conntrack::{ConntrackTable, Standing, SweepCursor, TableTooLarge};
-use guideway_dataplane::pipeline::Decision;
 use guideway_dataplane::snapshot::Snapshot;
 use guideway_dataplane::time::Tick;
 use guideway_dataplane::verdict::Verdict;
 use guideway_engine::capture::{CaptureError, CaptureReader, CaptureWriter};
 use guideway_engine::publish::Publisher;
-use serde::Serialize;
 
 use crate::compile::Compiler;
 use crate::config::{Config, MAX_IDLE_TIMEOUT_SEC};
@@ -32,6 +31,7 @@ use crate::events::{Change, Event, Events};
 use crate::service::{Services, WeightSource};
 use crate::ways::StandIns;
 
+pub use decision_line::DecisionLine;
 use lane::{Job, Lane};
 pub use summary::Summary;
 
@@ -225,9 +225,7 @@ impl Replay {
         let decision = &job.decision;
         summary.decided(decision, &self.directory, job.wire_len);
         if let Some(out) = &mut self.outputs.decisions {
-            serde_json::to_writer(&mut *out, &Line::new(self.frames, decision, &self.directory))
-                .map_err(io::Error::from)?;
-            out.write_all(b"\n")?;
+            DecisionLine::new(self.frames, decision, &self.directory).write(out)?;
         }
         if let Some(out) = &mut self.outputs.frames
             && (decision.verdict == Verdict::Forward || decision.answered)
@@ -246,42 +244,6 @@ impl Replay {
             out.finish()?.flush()?;
         }
         Ok(())
-    }
-}
-
-/// A line of the decisions: its keys and words are a stable interface.
-#[derive(Serialize)]
-struct Line<'a> {
-    frame: u64,
-    verdict: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    forwarding_rule: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    backend_service: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    backend: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tracking: Option<&'static str>,
-}
-
-impl<'a> Line<'a> {
-    fn new(frame: u64, decision: &Decision, directory: &'a Directory) -> Self {
-        let (verdict, reason) = match decision.verdict {
-            Verdict::Forward => ("forward", None),
-            Verdict::Pass(reason) => ("pass", Some(reason.as_str())),
-            Verdict::Drop(reason) => ("drop", Some(reason.as_str())),
-        };
-        Self {
-            frame,
-            verdict,
-            reason,
-            forwarding_rule: decision.rule.map(|(rule, _)| directory.rule(rule)),
-            backend_service: decision.rule.map(|(_, service)| &**directory.service(service)),
-            backend: decision.backend.and_then(|backend| directory.backend(backend)).map(|name| &**name),
-            tracking: decision.backend.map(|_| decision.tracking.as_str()),
-        }
     }
 }
 

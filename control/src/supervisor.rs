@@ -10,7 +10,9 @@
 //! One thread, which waits for nobody but the clock: every part of a turn is bounded.
 
 mod answer;
+mod capture;
 mod conntrack;
+mod health;
 mod views;
 mod watchdog;
 
@@ -21,9 +23,12 @@ use std::time::{Duration, SystemTime};
 use guideway_dataplane::affinity::TrackingHasher;
 use guideway_dataplane::conntrack::ConntrackTable;
 use guideway_dataplane::frame::Frame;
+use guideway_dataplane::snapshot::Snapshot;
 use guideway_engine::clock::Clock;
 use guideway_engine::counters::CountersReader;
 use guideway_engine::host_path::HostLink;
+use guideway_engine::publish::Subscriber;
+use guideway_engine::tap::{TapReader, TapSwitch};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
@@ -31,7 +36,12 @@ use tokio::time::MissedTickBehavior;
 use crate::admin::{Refused, Request, view};
 use crate::appliance::Appliance;
 use crate::config::Config;
+use crate::health::monitor::Monitor;
+use crate::health::runner::Finding;
+use crate::host_stack::FrameKind;
+use crate::in_path;
 
+use capture::Capture;
 use watchdog::Watchdog;
 
 /// How long the control thread rests between turns: what an ARP request waits for at most, and a packet that finds its
@@ -68,6 +78,8 @@ pub struct WorkerEnd<F> {
     pub counters: CountersReader,
     /// Its passed frames, and those that it is to send.
     pub host: HostLink<F>,
+    /// What it records for captures.
+    pub tap: TapReader,
 }
 
 /// A worker has ended though nobody told it to.
@@ -94,6 +106,17 @@ impl std::fmt::Display for WorkerFailure {
 
 impl std::error::Error for WorkerFailure {}
 
+/// Where the supervisor hears of what happens.
+#[derive(Debug)]
+pub struct Inbox {
+    /// What operators and Prometheus ask.
+    pub requests: mpsc::Receiver<Request>,
+    /// Workers that have failed.
+    pub failures: mpsc::UnboundedReceiver<WorkerFailure>,
+    /// How probes ended.
+    pub findings: mpsc::Receiver<Finding>,
+}
+
 /// What the supervisor and the workers share.
 #[derive(Clone, Debug)]
 pub struct Shared {
@@ -117,8 +140,21 @@ pub struct Supervisor<P: Ports> {
     config_loaded_at: SystemTime,
     watchdog: Watchdog,
     turns: u32,
+    tap_switch: TapSwitch,
+    capture: Option<Capture>,
+    monitor: Option<Monitor>,
+    /// The control thread's own view of the snapshots, by which probes are delivered.
+    snapshots: Subscriber<Snapshot>,
     /// Frames of its own that no worker or no mbuf could take.
     unsent: u64,
+}
+
+/// Waits until a probe in the path of traffic has something to send; for ever where there are none.
+async fn wanted(stack: Option<&in_path::Handle>) {
+    match stack {
+        Some(stack) => stack.wanted().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Why the loop goes on or ends.
@@ -128,15 +164,18 @@ enum Next {
 }
 
 impl<P: Ports> Supervisor<P> {
-    /// A supervisor of a configured appliance, whose configuration is read again from `config_path`.
+    /// A supervisor of a configured appliance, whose configuration is read again from `config_path`; `tap_switch` is that
+    /// of the workers' taps.
     pub fn new(
         appliance: Appliance,
         ports: P,
         workers: Vec<WorkerEnd<P::Frame>>,
+        tap_switch: TapSwitch,
         shared: Shared,
         config_path: PathBuf,
     ) -> Self {
         let now = SystemTime::now();
+        let snapshots = appliance.feed().subscribe();
         let watchdog = Watchdog::new(workers.len());
         Self {
             appliance,
@@ -148,6 +187,10 @@ impl<P: Ports> Supervisor<P> {
             config_loaded_at: now,
             watchdog,
             turns: 0,
+            tap_switch,
+            capture: None,
+            monitor: None,
+            snapshots,
             unsent: 0,
         }
     }
@@ -156,11 +199,9 @@ impl<P: Ports> Supervisor<P> {
     ///
     /// # Errors
     /// [`WorkerFailure`] of the first worker that failed.
-    pub async fn run(
-        &mut self,
-        mut requests: mpsc::Receiver<Request>,
-        mut failures: mpsc::UnboundedReceiver<WorkerFailure>,
-    ) -> Result<(), WorkerFailure> {
+    pub async fn run(&mut self, inbox: Inbox) -> Result<(), WorkerFailure> {
+        let Inbox { mut requests, mut failures, mut findings } = inbox;
+        let stack = self.monitor.as_ref().map(|monitor| monitor.stack().clone());
         let listen = |kind| signal(kind).expect("the runtime has signals, and these can be caught");
         let (mut terminate, mut interrupt, mut hang_up) =
             (listen(SignalKind::terminate()), listen(SignalKind::interrupt()), listen(SignalKind::hangup()));
@@ -175,6 +216,8 @@ impl<P: Ports> Supervisor<P> {
                 _ = interrupt.recv() => Next::Stop,
                 _ = turns.tick() => self.turn(),
                 _ = hang_up.recv() => self.hang_up(),
+                () = wanted(stack.as_ref()) => self.exchange_probes(),
+                Some(finding) = findings.recv() => self.take_in(&finding),
                 Some(request) = requests.recv() => self.answer(request),
             };
             if matches!(next, Next::Stop) {
@@ -190,6 +233,11 @@ impl<P: Ports> Supervisor<P> {
         self.ports
     }
 
+    /// The worker that sends what the control thread has to send: the first that goes on.
+    fn sender(&self) -> usize {
+        (0..self.workers.len()).find(|worker| !self.watchdog.is_stalled(*worker)).unwrap_or(0)
+    }
+
     fn now(&self) -> Duration {
         self.shared.clock.elapsed()
     }
@@ -200,11 +248,16 @@ impl<P: Ports> Supervisor<P> {
         for worker in &mut self.workers {
             for _ in 0..FRAMES_A_TURN {
                 let Some(passed) = worker.host.receive() else { break };
-                self.appliance.handle(passed.port, passed.frame.bytes(), now);
+                let kind = self.appliance.handle(passed.port, passed.frame.bytes(), now);
+                if let (FrameKind::OtherOwn, Some(monitor)) = (kind, &self.monitor) {
+                    health::receive(monitor, passed.frame.bytes());
+                }
             }
         }
         self.appliance.poll(now);
         self.send();
+        self.exchange_probes();
+        self.drain_taps();
         self.turns = self.turns.wrapping_add(1);
         if self.turns.is_multiple_of(TURNS_A_ROUND) {
             self.round(now);
@@ -234,7 +287,7 @@ impl<P: Ports> Supervisor<P> {
 
     /// Has a worker that goes on send the appliance's own frames.
     fn send(&mut self) {
-        let alive = (0..self.workers.len()).find(|worker| !self.watchdog.is_stalled(*worker)).unwrap_or(0);
+        let alive = self.sender();
         while let Some(outgoing) = self.appliance.transmit() {
             let frame = self.ports.frame(&outgoing.bytes);
             let worker = self.workers.get_mut(alive);
@@ -268,8 +321,11 @@ impl<P: Ports> Supervisor<P> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| Refused::ConfigUnreadable { path: path.clone(), error })?;
         let config = Config::parse(&path.to_string_lossy(), &text).map_err(Refused::Config)?;
+        // What was recorded until now goes by the old numbers of the rules.
+        self.drain_taps();
         let changes = self.appliance.reload(config, self.now());
         self.config_loaded_at = SystemTime::now();
+        self.configure_checks();
         for change in &changes {
             tracing::info!("reload: {change}");
         }

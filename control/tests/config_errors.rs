@@ -77,6 +77,27 @@ fn engine_and_ports() {
 }
 
 #[test]
+fn health_check_transports() {
+    snapshot!(shown(&[
+        (
+            "only the kernel has interfaces",
+            "check_interval_sec = 10",
+            "check_interval_sec = 10\nbind_device = \"eth0\""
+        ),
+        (
+            "an interface has a short name",
+            "check_interval_sec = 10",
+            "transport = \"kernel\"\nbind_device = \"a-very-long-name\""
+        ),
+        (
+            "a transport is one of two",
+            "check_interval_sec = 10",
+            "check_interval_sec = 10\ntransport = \"inpath\"",
+        ),
+    ]));
+}
+
+#[test]
 fn tables_and_keys() {
     snapshot!(shown(&[
         ("TOML itself comes first, and alone", "ports = [80, 443]", "ports = [80, 443"),

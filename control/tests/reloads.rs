@@ -96,7 +96,7 @@ fn a_thousand_reloads_under_full_load_lose_no_packet_and_leave_no_memory_behind(
     let (writer, reader) = counters();
     let clock = Clock::start();
     let nic = Nic { mac: MacAddress([2, 0, 0, 0, 0, 1]), offloads_udp_checksum: false };
-    let mut appliance = Appliance::new(config(0), &[nic], 1, clock.elapsed());
+    let mut appliance = Appliance::new(config(0), &[nic], 1, true, clock.elapsed());
     let feed = appliance.feed();
     let (stop_load, stop_worker) = (AtomicBool::new(false), AtomicBool::new(false));
     let (sent, received) = thread::scope(|scope| {

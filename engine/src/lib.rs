@@ -14,4 +14,5 @@ pub mod host_path;
 pub mod mbuf;
 pub mod poll_loop;
 pub mod publish;
+pub mod tap;
 pub mod worker;

@@ -21,6 +21,7 @@ use crate::clock::{Clock, CoarseClock};
 use crate::counters::{CountersWriter, LinkCounters, WorkerCounters};
 use crate::driver::{Burst, QueuePair};
 use crate::host_path::WorkerLink;
+use crate::tap::WorkerTap;
 use crate::worker::Worker;
 
 /// How often a full transmit queue is asked again before its frames are dropped: long enough for a NIC to fetch a few
@@ -41,6 +42,7 @@ pub struct PollLoop<Q: QueuePair> {
     host: WorkerLink<Q::Frame>,
     clock: CoarseClock,
     counters: CountersWriter,
+    tap: WorkerTap,
     link: LinkCounters,
     turns: u64,
     unpublished: u32,
@@ -67,6 +69,7 @@ impl<Q: QueuePair> PollLoop<Q> {
             host,
             clock: clock.coarse(),
             counters,
+            tap: WorkerTap::off(),
             link: LinkCounters::default(),
             turns: 0,
             unpublished: 0,
@@ -74,6 +77,12 @@ impl<Q: QueuePair> PollLoop<Q> {
             answered: Burst::new(),
             decisions: [Decision::PENDING; BURST],
         }
+    }
+
+    /// The same loop, which records what captures ask of `tap`.
+    #[must_use]
+    pub fn tapped(self, tap: WorkerTap) -> Self {
+        Self { tap, ..self }
     }
 
     /// Polls until `stop` is set, and shows the last counters.
@@ -95,6 +104,7 @@ impl<Q: QueuePair> PollLoop<Q> {
             received += self.received.len();
             let decisions = &mut self.decisions[..self.received.len()];
             self.worker.poll(&mut self.received, decisions, now);
+            self.tap.record(port, &self.received, decisions);
             for (frame, decision) in self.received.drain(..).zip(decisions) {
                 match decision.verdict {
                     Verdict::Forward => match self.forwarded.get_mut(usize::from(decision.egress.0)) {

@@ -16,7 +16,7 @@ use super::backend_group::Delivery;
 use super::backend_service::{LocalityLbPolicy, ServiceProtocol};
 use super::field::{Field, tables};
 use super::forwarding_rule::{NeighborReplies, RuleProtocol};
-use super::health_check::{ProbeType, ProxyHeader};
+use super::health_check::{ProbeType, ProxyHeader, TransportKind};
 use super::limits::{
     MAX_DRAINING_TIMEOUT_SEC, MAX_ENTRIES, MAX_IDLE_TIMEOUT_SEC, MAX_MTU, MAX_WEIGHT, MIN_ENTRIES, MIN_MTU,
 };
@@ -307,6 +307,13 @@ tables! {
         proxy_header: Option<Field<Chosen<ProxyHeader>>>,
         /// Service that is asked for (GRPC); the whole server by default.
         grpc_service_name: Option<Field<Ascii>>,
+        /// Whether probes are delivered to the virtual IP address as its packets are, or go by the kernel's network.
+        #[schemars(extend("default" = "in_path"))]
+        transport: Option<Field<Chosen<TransportKind>>>,
+        /// The kernel's interface that probes leave by (kernel only).
+        bind_device: Option<Field<Ascii>>,
+        /// The address that probes leave from (kernel only).
+        source_ip_address: Option<Field<IpAddr>>,
     }
 
     /// A destination prefix whose next hop is an INTERNAL forwarding rule.

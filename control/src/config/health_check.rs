@@ -1,5 +1,6 @@
 //! Health checks: how a backend is asked whether it can serve, and how often.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::field::{Field, Optional};
@@ -24,6 +25,8 @@ pub struct HealthCheck {
     pub port: u16,
     /// What is sent there, and what must come back.
     pub probe: Probe,
+    /// How probes get there.
+    pub transport: Transport,
 }
 
 impl HealthCheck {
@@ -44,14 +47,77 @@ impl HealthCheck {
             unhealthy_threshold: file.unhealthy_threshold.value_or(DEFAULT_THRESHOLD)?.0,
             port: port?,
             probe: file.probe(kind)?,
+            transport: file.transport(report)?,
         })
     }
 }
+
+/// How probes get to a backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// Addressed to the virtual IP address, and delivered as its packets are: a backend without that address, or without
+    /// its tunnel, is found unhealthy.
+    InPath,
+    /// Addressed to the backend, by the kernel's own network.
+    Kernel {
+        /// The interface that they leave by, where it is not the kernel's choice.
+        bind_device: Option<String>,
+        /// The address that they leave from, where it is not the kernel's choice.
+        source: Option<IpAddr>,
+    },
+}
+
+/// How probes get to a backend, as it is written (`transport`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TransportKind {
+    InPath,
+    Kernel,
+}
+
+impl Choice for TransportKind {
+    const CHOICES: &'static [(&'static str, Self)] = &[("in_path", Self::InPath), ("kernel", Self::Kernel)];
+}
+
+/// Bytes of an interface's name: IFNAMSIZ of netdevice(7), with its NUL.
+const MAX_DEVICE_NAME: usize = 15;
 
 const DEFAULT_SECONDS: Integer<1, 300> = Integer(5);
 const DEFAULT_THRESHOLD: Integer<1, 10> = Integer(2);
 
 impl HealthCheckFile {
+    fn transport(&self, report: &mut Report) -> Option<Transport> {
+        let kind = self.transport.value_or(Chosen(TransportKind::InPath))?.0;
+        if kind == TransportKind::InPath {
+            let bound = self.bind_device.as_ref().map(Field::span);
+            if let Some(span) = bound.or(self.source_ip_address.as_ref().map(Field::span)) {
+                report.error(
+                    span,
+                    "probes in the path of traffic leave as traffic does",
+                    "leave it out, or write `transport = \"kernel\"`",
+                );
+            }
+            return Some(Transport::InPath);
+        }
+        let bind_device = match &self.bind_device {
+            Some(field) => Some(field.get()?.0.clone()),
+            None => None,
+        };
+        if let (Some(field), Some(name)) = (&self.bind_device, &bind_device)
+            && (name.is_empty() || name.len() > MAX_DEVICE_NAME || name.contains(['/', ' ']))
+        {
+            report.error(
+                field.span(),
+                format!("`{name}` is no interface's name"),
+                format!("write the name of an interface, 1 to {MAX_DEVICE_NAME} bytes"),
+            );
+        }
+        let source = match &self.source_ip_address {
+            Some(field) => Some(field.copied()?),
+            None => None,
+        };
+        Some(Transport::Kernel { bind_device, source })
+    }
+
     fn check_timeout(&self, report: &mut Report) {
         let interval = self.check_interval_sec.value_or(DEFAULT_SECONDS);
         let timeout = self.timeout_sec.value_or(DEFAULT_SECONDS);

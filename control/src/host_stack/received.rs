@@ -314,8 +314,10 @@ fn unicast(address: EthernetAddress) -> Result<MacAddress, Unreadable> {
 }
 
 fn link_layer(address: RawHardwareAddress) -> Result<MacAddress, Unreadable> {
-    let HardwareAddress::Ethernet(address) = address.parse(Medium::Ethernet).map_err(|_| Malformed)?;
-    unicast(address)
+    match address.parse(Medium::Ethernet) {
+        Ok(HardwareAddress::Ethernet(address)) => unicast(address),
+        _ => Err(Malformed),
+    }
 }
 
 /// An IPv6 address, unless it would be taken for an IPv4 address.

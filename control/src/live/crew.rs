@@ -15,6 +15,7 @@ use guideway_engine::driver::steering::{Distributor, WorkerQueues};
 use guideway_engine::host_path::{WorkerLink, host_path};
 use guideway_engine::poll_loop::PollLoop;
 use guideway_engine::publish::Feed;
+use guideway_engine::tap::{TapSwitch, WorkerTap};
 use guideway_engine::worker::Worker;
 use tokio::sync::mpsc;
 
@@ -23,6 +24,9 @@ use crate::supervisor::{Shared, WorkerEnd, WorkerFailure};
 
 /// Frames that may wait on the way between a worker and the control thread, each way.
 pub(super) const HOST_FRAMES: usize = 1_024;
+
+/// Frames that a worker may have recorded for a capture and nobody has read yet: 1.6 MB, touched as they are used.
+const TAP_FRAMES: usize = 1_024;
 
 /// How long a worker's thread may take to be pinned and registered.
 const START_PATIENCE: Duration = Duration::from_secs(10);
@@ -46,6 +50,7 @@ struct Berth<'eal> {
     shared: Shared,
     link: WorkerLink<DpdkMbuf<'eal>>,
     counters: CountersWriter,
+    tap: WorkerTap,
 }
 
 impl<'s: 'scope, 'scope, 'eal: 'scope> Crew<'s, 'scope, '_, 'eal> {
@@ -55,11 +60,13 @@ impl<'s: 'scope, 'scope, 'eal: 'scope> Crew<'s, 'scope, '_, 'eal> {
         cores: &[usize],
         queues: Vec<Vec<Queues<'eal>>>,
         feed: &Feed<Snapshot>,
+        tap_switch: &TapSwitch,
     ) -> Result<Vec<WorkerEnd<DpdkMbuf<'eal>>>, StartError> {
         let mut ends = Vec::with_capacity(cores.len());
         for (number, (core, queues)) in cores.iter().copied().zip(queues).enumerate() {
             let (link, host) = host_path(HOST_FRAMES);
             let (writer, reader) = counters();
+            let (tap, tap_reader) = tap_switch.tap(TAP_FRAMES);
             let berth = Berth {
                 core,
                 number,
@@ -68,9 +75,10 @@ impl<'s: 'scope, 'scope, 'eal: 'scope> Crew<'s, 'scope, '_, 'eal> {
                 shared: self.shared.clone(),
                 link,
                 counters: writer,
+                tap,
             };
             self.start_one(berth)?;
-            ends.push(WorkerEnd { core, counters: reader, host });
+            ends.push(WorkerEnd { core, counters: reader, host, tap: tap_reader });
         }
         Ok(ends)
     }
@@ -114,7 +122,7 @@ impl<'eal> Berth<'eal> {
         let ports = self.queues.into_iter().map(attach).collect();
         let Shared { table, hasher, clock } = self.shared;
         let worker = Worker::new(self.feed.subscribe(), Arc::clone(&table), hasher).numbered(self.number);
-        let mut poll_loop = PollLoop::new(worker, ports, self.link, clock, self.counters);
+        let mut poll_loop = PollLoop::new(worker, ports, self.link, clock, self.counters).tapped(self.tap);
         let _ = ready.send(Ok(()));
         #[cfg(feature = "fault-injection")]
         super::fault::run(&mut poll_loop, self.number, stop);

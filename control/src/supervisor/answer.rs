@@ -33,7 +33,7 @@ impl<P: Ports> Supervisor<P> {
             Request::VipAnnounce { address, reply } => drop(reply.send(self.announce(address, true))),
             Request::VipWithdraw { address, reply } => drop(reply.send(self.announce(address, false))),
             Request::Capture { reasons, packets, blocks, reply } => {
-                drop((reasons, packets, blocks, reply.send(Err(Refused::CaptureRunning))));
+                drop(reply.send(self.begin_capture(&reasons, packets, blocks)));
             }
             Request::Reload { reply } => drop(reply.send(self.reload())),
             Request::Stop { reply } => {

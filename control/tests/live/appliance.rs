@@ -38,17 +38,24 @@ impl<'l> Appliance<'l> {
         if appliance.is_ready() { Ok(appliance) } else { Err(appliance.process.finish(Duration::ZERO)) }
     }
 
-    /// Waits until it can forward to every backend; not if it ends instead.
+    /// Waits until every backend is healthy; not if it ends instead.
     fn is_ready(&mut self) -> bool {
         let ready = within(PATIENCE, || {
             if self.process.ended().is_some() {
                 return Some(false);
             }
             let status = self.verb(&["status", "--output", "json"]);
-            let ready = status.status.success() && json::<Status>(&status.stdout).unresolved_neighbors == 0;
-            ready.then_some(true)
+            let healthy =
+                |status: Status| status.services.iter().all(|service| service.healthy == service.backends);
+            (status.status.success() && healthy(json(&status.stdout))).then_some(true)
         });
         ready.expect("the appliance answers, and so do its backends to it")
+    }
+
+    /// Waits until every backend is healthy.
+    pub(crate) fn wait_for_health(&self) {
+        let healthy = || self.status().services.iter().all(|service| service.healthy == service.backends);
+        within(PATIENCE, || healthy().then_some(())).expect("every backend answers its probes");
     }
 
     /// Ends it as a power cut would: nothing is withdrawn, nothing is saved.

@@ -69,6 +69,7 @@ fn a_removed_backend_drains() {
         established.go_on();
     }
     appliance.reload(&Setup::of(3));
+    appliance.wait_for_health();
     for established in &mut established {
         established.new_ones_go_to(&ALL);
         established.go_on();

@@ -87,6 +87,8 @@ impl Setup {
             [[health_check]]
             name = \"web\"
             type = \"TCP\"
+            check_interval_sec = 1
+            timeout_sec = 1
             port = {WEB}\n"
         )
     }

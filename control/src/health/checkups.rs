@@ -1,0 +1,412 @@
+//! What all probes of all backends come to: who is healthy, and how heavy.
+//!
+//! Pure: configurations and outcomes go in with their time, and what changes for the services comes out. A backend is
+//! probed once for each forwarding rule of its service, and is healthy while all of these probes are.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::threshold::{Threshold, Thresholds};
+use super::weights::{Report, WeightStatus, Weights};
+use crate::config::{BackendService, Config};
+
+/// One thing that is probed: a backend of a service, through a forwarding rule.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CheckId {
+    /// The backend service.
+    pub service: String,
+    /// The backend.
+    pub backend: String,
+    /// The forwarding rule.
+    pub rule: String,
+}
+
+/// How a probe ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// What was reported of the weight; none where the check cannot carry one. Or why the probe failed, in words.
+    pub result: Result<Option<Report>, String>,
+    /// How long the probe took.
+    pub latency: Duration,
+}
+
+/// What a backend's probes change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// A backend turned.
+    Health {
+        /// Its service.
+        service: String,
+        /// Its name.
+        backend: String,
+        /// It is healthy now.
+        healthy: bool,
+    },
+    /// A backend has another weight.
+    Weight {
+        /// Its service.
+        service: String,
+        /// Its name.
+        backend: String,
+        /// The weight.
+        weight: u16,
+    },
+}
+
+/// The probes of all backends.
+#[derive(Debug, Default)]
+pub struct Checkups {
+    services: BTreeMap<String, Service>,
+}
+
+#[derive(Debug)]
+struct Service {
+    thresholds: Thresholds,
+    weighted: bool,
+    backends: BTreeMap<String, Checkup>,
+    weights: Weights,
+}
+
+/// What is known of one backend.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkup {
+    /// By forwarding rule.
+    pub rules: BTreeMap<String, RuleCheckup>,
+    /// Since when it is healthy or unhealthy.
+    pub since: Duration,
+    /// How often it has turned.
+    pub turns: u64,
+    configured_weight: u16,
+    /// The weight that the services were told last.
+    applied_weight: u16,
+}
+
+/// What is known of one backend through one forwarding rule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RuleCheckup {
+    threshold: Threshold,
+    /// Why the latest probe failed, in words.
+    pub last_error: Option<String>,
+    /// How many probes succeeded.
+    pub passed: u64,
+    /// How many failed.
+    pub failed: u64,
+    /// How long the latest probe took.
+    pub latency: Duration,
+}
+
+impl Checkups {
+    /// Takes over a configuration; returns what changes for backends that stay.
+    pub fn configure(&mut self, config: &Config, now: Duration) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let mut known = std::mem::take(&mut self.services);
+        for (place, service) in config.services.iter().enumerate() {
+            let rules: Vec<&str> =
+                config.rules.iter().filter(|rule| rule.service == place).map(|rule| &*rule.name).collect();
+            let before = known.remove(&service.name);
+            let state = Service::configure(before, config, service, &rules, now, &mut effects);
+            self.services.insert(service.name.clone(), state);
+        }
+        effects
+    }
+
+    /// Everything that is to be probed.
+    pub fn ids(&self) -> impl Iterator<Item = CheckId> {
+        self.services.iter().flat_map(|(service, state)| {
+            state.backends.iter().flat_map(move |(backend, checkup)| {
+                checkup.rules.keys().map(move |rule| CheckId {
+                    service: service.clone(),
+                    backend: backend.clone(),
+                    rule: rule.clone(),
+                })
+            })
+        })
+    }
+
+    /// Whether every check has had as many probes as it takes to find a backend healthy.
+    pub fn are_decided(&self) -> bool {
+        self.services.values().all(|service| {
+            let rules = service.backends.values().flat_map(|checkup| checkup.rules.values());
+            rules
+                .map(|rule| rule.passed + rule.failed)
+                .all(|probes| probes >= service.thresholds.healthy.into())
+        })
+    }
+
+    /// Takes in the outcome of a probe; one of what is no longer configured changes nothing.
+    pub fn observe(&mut self, id: &CheckId, outcome: &Outcome, now: Duration) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let Some(service) = self.services.get_mut(&id.service) else { return effects };
+        let Some(checkup) = service.backends.get_mut(&id.backend) else { return effects };
+        let was_healthy = checkup.is_healthy();
+        let Some(rule) = checkup.rules.get_mut(&id.rule) else { return effects };
+        rule.take_in(outcome, service.thresholds);
+        if checkup.is_healthy() != was_healthy {
+            checkup.since = now;
+            checkup.turns += 1;
+            effects.push(health(&id.service, &id.backend, !was_healthy));
+        }
+        if service.weighted {
+            let report = outcome.result.as_ref().ok().copied().flatten();
+            service.weights.observe(&id.backend, report);
+            service.apply_weights(&id.service, &mut effects);
+        }
+        effects
+    }
+
+    /// What is known of a backend.
+    pub fn backend(&self, service: &str, backend: &str) -> Option<&Checkup> {
+        self.services.get(service)?.backends.get(backend)
+    }
+
+    /// Whether a backend's reported weight counts; none where its service has no weights.
+    pub fn weight_status(&self, service: &str, backend: &str) -> Option<WeightStatus> {
+        self.services.get(service).filter(|state| state.weighted).map(|state| state.weights.status(backend))
+    }
+}
+
+impl Service {
+    fn configure(
+        before: Option<Self>,
+        config: &Config,
+        service: &BackendService,
+        rules: &[&str],
+        now: Duration,
+        effects: &mut Vec<Effect>,
+    ) -> Self {
+        let check = &config.health_checks[service.health_check];
+        let (mut known, weights) =
+            before.map_or_else(Default::default, |before| (before.backends, before.weights));
+        let mut state = Self {
+            thresholds: Thresholds { healthy: check.healthy_threshold, unhealthy: check.unhealthy_threshold },
+            weighted: service.weighted,
+            backends: BTreeMap::new(),
+            weights,
+        };
+        for endpoint in service.endpoints(config) {
+            let name = &endpoint.name;
+            let checkup = match known.remove(name) {
+                Some(mut checkup) => {
+                    if checkup.configured_weight != endpoint.weight {
+                        // The services take the new number until the next report.
+                        checkup.configured_weight = endpoint.weight;
+                        checkup.applied_weight = endpoint.weight;
+                        state.weights.forget(name);
+                    }
+                    if checkup.take_rules(rules, now) {
+                        effects.push(health(&service.name, name, checkup.is_healthy()));
+                    }
+                    checkup
+                }
+                None => Checkup::new(rules, endpoint.weight, now),
+            };
+            state.backends.insert(name.clone(), checkup);
+        }
+        known.keys().for_each(|gone| state.weights.forget(gone));
+        if state.weighted {
+            state.apply_weights(&service.name, effects);
+        }
+        state
+    }
+
+    /// Tells of each backend whose weight is another than was told last.
+    fn apply_weights(&mut self, service: &str, effects: &mut Vec<Effect>) {
+        for (backend, checkup) in &mut self.backends {
+            let weight = self.weights.weight(backend, checkup.configured_weight);
+            if weight != checkup.applied_weight {
+                checkup.applied_weight = weight;
+                effects.push(Effect::Weight {
+                    service: service.to_owned(),
+                    backend: backend.clone(),
+                    weight,
+                });
+            }
+        }
+    }
+}
+
+impl Checkup {
+    /// A backend that is new: unhealthy until its probes say otherwise.
+    fn new(rules: &[&str], weight: u16, now: Duration) -> Self {
+        let rules = rules.iter().map(|rule| ((*rule).to_owned(), RuleCheckup::new(false)));
+        Self {
+            rules: rules.collect(),
+            since: now,
+            turns: 0,
+            configured_weight: weight,
+            applied_weight: weight,
+        }
+    }
+
+    /// Whether it may serve: all its rules' probes say so, and there is one.
+    pub fn is_healthy(&self) -> bool {
+        !self.rules.is_empty() && self.rules.values().all(|rule| rule.threshold.is_healthy())
+    }
+
+    /// Takes over the rules of a reload; true where that turned the backend.
+    ///
+    /// A rule that is new begins as the backend is: a rule more is no reason to take it out of service until it has been
+    /// probed through that as well.
+    fn take_rules(&mut self, rules: &[&str], now: Duration) -> bool {
+        let was_healthy = self.is_healthy();
+        self.rules.retain(|rule, _| rules.contains(&&**rule));
+        for rule in rules {
+            if !self.rules.contains_key(*rule) {
+                self.rules.insert((*rule).to_owned(), RuleCheckup::new(was_healthy));
+            }
+        }
+        let turned = self.is_healthy() != was_healthy;
+        if turned {
+            self.since = now;
+            self.turns += 1;
+        }
+        turned
+    }
+}
+
+impl RuleCheckup {
+    const fn new(healthy: bool) -> Self {
+        Self {
+            threshold: Threshold::new(healthy),
+            last_error: None,
+            passed: 0,
+            failed: 0,
+            latency: Duration::ZERO,
+        }
+    }
+
+    /// Whether the probes through this rule say that the backend may serve.
+    pub const fn is_healthy(&self) -> bool {
+        self.threshold.is_healthy()
+    }
+
+    fn take_in(&mut self, outcome: &Outcome, thresholds: Thresholds) {
+        self.latency = outcome.latency;
+        self.last_error = outcome.result.as_ref().err().cloned();
+        *if outcome.result.is_ok() { &mut self.passed } else { &mut self.failed } += 1;
+        self.threshold.observe(outcome.result.is_ok(), thresholds);
+    }
+}
+
+fn health(service: &str, backend: &str, healthy: bool) -> Effect {
+    Effect::Health { service: service.to_owned(), backend: backend.to_owned(), healthy }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A weighted service behind these rules, with these endpoints and their weights.
+    fn config(rules: &[&str], endpoints: &[(&str, u16)]) -> Config {
+        let mut text = String::from(
+            "[[health_check]]\nname = \"hc\"\ntype = \"HTTP\"\nhealthy_threshold = 2\nunhealthy_threshold = 1\n\
+             [[backend_service]]\nname = \"svc\"\nlocality_lb_policy = \"WEIGHTED_MAGLEV\"\nhealth_checks = [\"hc\"]\n\
+             backends = [{ group = \"group\" }]\n[[backend_group]]\nname = \"group\"\nendpoints = [\n",
+        );
+        for (place, (name, weight)) in endpoints.iter().enumerate() {
+            text += &format!(
+                "{{ name = \"{name}\", ip_address = \"10.0.0.{}\", weight = {weight} }},\n",
+                place + 1
+            );
+        }
+        text += "]\n";
+        for (place, rule) in rules.iter().enumerate() {
+            text += &format!(
+                "[[forwarding_rule]]\nname = \"{rule}\"\nip_address = \"203.0.113.{}\"\nports = [80]\n\
+                 backend_service = \"svc\"\n",
+                place + 1
+            );
+        }
+        Config::parse("checkups", &text).unwrap_or_else(|errors| panic!("{errors}"))
+    }
+
+    fn id(backend: &str, rule: &str) -> CheckId {
+        CheckId { service: "svc".to_owned(), backend: backend.to_owned(), rule: rule.to_owned() }
+    }
+
+    fn passed(weight: u16) -> Outcome {
+        Outcome { result: Ok(Some(Report::Weight(weight))), latency: Duration::from_millis(3) }
+    }
+
+    fn failed() -> Outcome {
+        Outcome { result: Err("status 503".to_owned()), latency: Duration::from_millis(5) }
+    }
+
+    fn health_of(backend: &str, healthy: bool) -> Effect {
+        health("svc", backend, healthy)
+    }
+
+    #[test]
+    fn a_backend_is_healthy_while_the_probes_of_every_rule_are() {
+        let mut checkups = Checkups::default();
+        let now = Duration::from_secs(1);
+        assert!(checkups.configure(&config(&["one", "two"], &[("a", 1)]), now).is_empty());
+        assert_eq!(checkups.ids().collect::<Vec<_>>(), [id("a", "one"), id("a", "two")]);
+        for rule in ["one", "one", "two"] {
+            assert!(checkups.observe(&id("a", rule), &passed(1), now).is_empty());
+        }
+        let later = Duration::from_secs(2);
+        assert_eq!(checkups.observe(&id("a", "two"), &passed(1), later), [health_of("a", true)]);
+        assert_eq!(checkups.backend("svc", "a").unwrap().since, later);
+        assert_eq!(checkups.observe(&id("a", "one"), &failed(), later), [health_of("a", false)]);
+        let checkup = checkups.backend("svc", "a").unwrap();
+        assert_eq!(checkup.rules["one"].last_error.as_deref(), Some("status 503"));
+        assert_eq!((checkup.rules["one"].passed, checkup.rules["one"].failed, checkup.turns), (2, 1, 2));
+    }
+
+    #[test]
+    fn a_new_rule_takes_nobody_out_of_service_and_a_removed_one_may_let_somebody_in() {
+        let mut checkups = Checkups::default();
+        let now = Duration::ZERO;
+        checkups.configure(&config(&["one"], &[("a", 1), ("b", 1)]), now);
+        for _ in 0..2 {
+            checkups.observe(&id("a", "one"), &passed(1), now);
+        }
+        assert!(checkups.configure(&config(&["one", "two"], &[("a", 1), ("b", 1)]), now).is_empty());
+        assert!(checkups.backend("svc", "a").unwrap().is_healthy());
+        assert!(!checkups.backend("svc", "b").unwrap().is_healthy());
+        assert_eq!(checkups.observe(&id("a", "two"), &failed(), now), [health_of("a", false)]);
+        let effects = checkups.configure(&config(&["one"], &[("a", 1), ("b", 1)]), now);
+        assert_eq!(effects, [health_of("a", true)]);
+    }
+
+    #[test]
+    fn who_was_removed_begins_anew() {
+        let mut checkups = Checkups::default();
+        let now = Duration::ZERO;
+        checkups.configure(&config(&["one"], &[("a", 5)]), now);
+        for _ in 0..2 {
+            checkups.observe(&id("a", "one"), &passed(9), now);
+        }
+        checkups.configure(&config(&["one"], &[("b", 1)]), now);
+        assert!(checkups.observe(&id("a", "one"), &passed(9), now).is_empty(), "nobody asks for it any more");
+        assert!(checkups.configure(&config(&["one"], &[("a", 5)]), now).is_empty());
+        assert!(!checkups.backend("svc", "a").unwrap().is_healthy());
+        assert_eq!(checkups.weight_status("svc", "a"), Some(WeightStatus::UnavailableWeight));
+    }
+
+    #[test]
+    fn weights_are_told_when_they_change_and_are_all_alike_while_one_is_missing() {
+        let mut checkups = Checkups::default();
+        let now = Duration::ZERO;
+        checkups.configure(&config(&["one"], &[("a", 5), ("b", 6)]), now);
+        let weight = |backend: &str, weight| Effect::Weight {
+            service: "svc".to_owned(),
+            backend: backend.to_owned(),
+            weight,
+        };
+        assert_eq!(checkups.observe(&id("a", "one"), &passed(300), now), [weight("a", 300)]);
+        let missing = Outcome { result: Ok(Some(Report::Missing)), latency: Duration::ZERO };
+        assert_eq!(checkups.observe(&id("b", "one"), &missing, now), [weight("a", 1), weight("b", 1)]);
+        assert_eq!(
+            checkups.observe(&id("b", "one"), &passed(7), now),
+            [health_of("b", true), weight("a", 300), weight("b", 7)]
+        );
+        // The services take the new number by themselves.
+        assert!(checkups.configure(&config(&["one"], &[("a", 40), ("b", 6)]), now).is_empty());
+        assert_eq!(
+            checkups.observe(&id("a", "one"), &passed(300), now),
+            [health_of("a", true), weight("a", 300)]
+        );
+    }
+}

@@ -1,0 +1,137 @@
+//! Watches the backends: who is probed, how, and what comes of it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::checkups::{CheckId, Checkups, Effect};
+use super::lag::Lag;
+use super::runner::{Finding, Pace, Runner};
+use super::transport::Errand;
+use crate::config::Config;
+use crate::in_path;
+use crate::service::Services;
+
+/// The health checks of all services.
+pub struct Monitor {
+    checkups: Checkups,
+    runner: Runner,
+    /// What each check does; a reload that changes it begins the check's probes anew.
+    errands: HashMap<CheckId, Rc<Errand>>,
+    stack: in_path::Handle,
+    /// What the first round of probes has changed, while it goes on.
+    first_round: Option<FirstRound>,
+}
+
+/// The first round of probes, up to its end or its deadline.
+///
+/// After a restart the connections of before come with no entries and go by their hashes. If backends became healthy
+/// one by one, the first of them would be sent all the others' connections. So until each has had its chance, all of
+/// them stay as they began.
+#[derive(Debug)]
+struct FirstRound {
+    deadline: Duration,
+    effects: Vec<Effect>,
+}
+
+/// How long the first round may take, however slow its checks are.
+const FIRST_ROUND: Duration = Duration::from_secs(30);
+
+impl Monitor {
+    /// A monitor whose probes in the path of traffic are connections of `stack`, and whose findings go to `findings`.
+    pub fn new(stack: in_path::Handle, findings: mpsc::Sender<Finding>) -> Self {
+        Self {
+            checkups: Checkups::default(),
+            runner: Runner::new(findings),
+            errands: HashMap::new(),
+            stack,
+            first_round: None,
+        }
+    }
+
+    /// Takes over a configuration, which the services have already; returns what changes for backends that stay.
+    ///
+    /// # Panics
+    /// Outside of a [`tokio::task::LocalSet`].
+    pub fn configure(&mut self, config: &Config, services: &Services, now: Duration) -> Vec<Effect> {
+        if self.errands.is_empty() && self.first_round.is_none() {
+            self.first_round = Some(FirstRound { deadline: now + FIRST_ROUND, effects: Vec::new() });
+        }
+        let effects = self.checkups.configure(config, now);
+        let wanted: HashMap<CheckId, Errand> =
+            self.checkups.ids().filter_map(|id| Some((id.clone(), errand(&id, config, services)?))).collect();
+        let gone: Vec<_> = self.errands.keys().filter(|id| !wanted.contains_key(id)).cloned().collect();
+        for id in gone {
+            self.runner.stop(&id);
+            self.errands.remove(&id);
+        }
+        for (id, errand) in wanted {
+            if self.errands.get(&id).is_some_and(|known| **known == errand) {
+                continue;
+            }
+            let errand = Rc::new(errand);
+            let pace = Pace { interval: errand.check.interval, timeout: errand.check.timeout };
+            let (task, stack) = (Rc::clone(&errand), self.stack.clone());
+            self.runner.start(id.clone(), pace, move || {
+                let (errand, stack) = (Rc::clone(&task), stack.clone());
+                async move { errand.run(&stack).await }
+            });
+            self.errands.insert(id, errand);
+        }
+        self.hold_in_first_round(effects, now)
+    }
+
+    /// Takes in how a probe ended; returns what that changes.
+    pub fn take_in(&mut self, finding: &Finding, now: Duration) -> Vec<Effect> {
+        let effects = self.checkups.observe(&finding.id, &finding.outcome, now);
+        self.hold_in_first_round(effects, now)
+    }
+
+    /// The effects, those of the first round all at once at its end.
+    fn hold_in_first_round(&mut self, effects: Vec<Effect>, now: Duration) -> Vec<Effect> {
+        let Some(round) = &mut self.first_round else { return effects };
+        round.effects.extend(effects);
+        if now < round.deadline && !self.checkups.are_decided() {
+            return Vec::new();
+        }
+        self.first_round.take().map(|round| round.effects).unwrap_or_default()
+    }
+
+    /// What is known of the backends.
+    pub fn checkups(&self) -> &Checkups {
+        &self.checkups
+    }
+
+    /// How late probes begin.
+    pub fn lag(&self) -> &Lag {
+        self.runner.lag()
+    }
+
+    /// The connections of probes in the path of traffic.
+    pub fn stack(&self) -> &in_path::Handle {
+        &self.stack
+    }
+}
+
+impl fmt::Debug for Monitor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Monitor").field("checks", &self.errands.len()).finish_non_exhaustive()
+    }
+}
+
+/// What a check does.
+fn errand(id: &CheckId, config: &Config, services: &Services) -> Option<Errand> {
+    let service = config.services.iter().find(|service| service.name == id.service)?;
+    let rule = config.rules.iter().find(|rule| rule.name == id.rule)?;
+    let mut backends = services.get(&id.service)?.configured();
+    let backend = backends.find(|backend| backend.endpoint.name == id.backend)?;
+    Some(Errand {
+        check: config.health_checks[service.health_check].clone(),
+        vip: rule.address,
+        address: backend.endpoint.address,
+        backend: backend.handle,
+    })
+}

@@ -1,0 +1,265 @@
+//! One probe: what a health check says on a connection, and what it makes of the answer.
+//!
+//! The peer may be broken or hostile, so an answer costs a bounded amount of memory and work whatever it is: see
+//! [`MAX_READ_BYTES`] and the bounds of each protocol. Time is not bounded here but by the caller, with a timeout over
+//! connecting and probing: all that a probe does, it does within its future, so dropping that ends everything.
+
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::config::{HealthCheck, Probe};
+
+mod body;
+mod budget;
+mod error;
+mod exchange;
+mod grpc;
+mod http;
+mod http2;
+#[cfg(test)]
+mod peer;
+mod proxy_header;
+mod tls;
+mod weight;
+
+use body::ExpectedText;
+use budget::Budget;
+pub use budget::MAX_READ_BYTES;
+pub use error::ProbeError;
+pub use weight::WeightReport;
+
+/// Who is probed, as the probe addresses it, and from where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The address that the probe is sent to: the forwarding rule's, which the backend serves.
+    pub vip: IpAddr,
+    /// The port that the probe is sent to: the health check's.
+    pub port: u16,
+    /// The address and the port that the probe comes from; a PROXY header tells them.
+    pub source: SocketAddr,
+}
+
+impl Target {
+    /// The probed address as HTTP writes it, without the port.
+    ///
+    /// Google Cloud's reference of `host` sends "the destination IP address", without a port, where none is configured.
+    fn host(&self) -> String {
+        match self.vip {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => format!("[{address}]"),
+        }
+    }
+}
+
+/// What a successful probe learned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Success {
+    /// What the backend says of its weight.
+    pub weight: WeightReport,
+}
+
+/// Asks the peer of `stream`, a fresh connection to `target`, what `check` wants to know.
+///
+/// It ends as soon as the answer is known, when the peer closes the connection, or when the answer exceeds a bound; a
+/// silent peer is the caller's to time out. The connection is closed by dropping it, without the farewells of TLS and
+/// HTTP/2: they could only delay a known result.
+///
+/// # Errors
+/// Why the probe failed.
+pub async fn probe<S>(stream: S, check: &HealthCheck, target: &Target) -> Result<Success, ProbeError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut stream = Budget::new(stream, MAX_READ_BYTES);
+    let result = speak(&mut stream, &check.probe, target).await;
+    match result {
+        // The protocols make of it an error of theirs.
+        Err(_) if stream.is_spent() => Err(ProbeError::AnswerTooLong),
+        result => result,
+    }
+}
+
+async fn speak<S>(mut stream: S, probe: &Probe, target: &Target) -> Result<Success, ProbeError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let proxy_header = match probe {
+        Probe::Tcp(exchange) | Probe::Ssl(exchange) => exchange.proxy_header,
+        Probe::Http(request) | Probe::Https(request) | Probe::Http2(request) => request.proxy_header,
+        Probe::Grpc { .. } => crate::config::ProxyHeader::None,
+    };
+    proxy_header::send(&mut stream, proxy_header, target).await?;
+
+    let weight = match probe {
+        Probe::Tcp(exchange) => exchange::ask(stream, exchange).await?,
+        Probe::Ssl(exchange) => {
+            let stream = tls::start(stream, tls::Inside::Anything, None, target).await?;
+            exchange::ask(stream, exchange).await?
+        }
+        Probe::Http(request) => http::ask(stream, request, target).await?,
+        Probe::Https(request) => {
+            let host = request.host.as_deref();
+            let stream = tls::start(stream, tls::Inside::Http1, host, target).await?;
+            http::ask(stream, request, target).await?
+        }
+        Probe::Http2(request) => {
+            let host = request.host.as_deref();
+            let stream = tls::start(stream, tls::Inside::Http2, host, target).await?;
+            http2::ask(stream, request, target).await?
+        }
+        Probe::Grpc { service_name } => grpc::ask(stream, service_name, target).await?,
+    };
+    Ok(Success { weight })
+}
+
+/// Follows `exchange` to its end while `connection` moves its bytes.
+async fn drive<T>(connection: impl Future, exchange: impl Future<Output = T>) -> T {
+    let mut exchange = pin!(exchange);
+    tokio::select! {
+        biased;
+        outcome = &mut exchange => return outcome,
+        _ = connection => {}
+    }
+    // The connection has ended and is dropped: what it had received is at hand, and all else is an error by now.
+    exchange.await
+}
+
+/// How probes name themselves.
+const USER_AGENT: &str = concat!("Guideway-HealthCheck/", env!("CARGO_PKG_VERSION"));
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::peer::{self, Http2Answer, Then, ask, exchange, grpc, http, says, settings, tls};
+    use super::*;
+
+    fn all_types() -> [Probe; 6] {
+        [
+            Probe::Tcp(exchange("PING", "PONG")),
+            Probe::Ssl(exchange("PING", "PONG")),
+            Probe::Http(http("healthy")),
+            Probe::Https(http("healthy")),
+            Probe::Http2(http("healthy")),
+            grpc("service"),
+        ]
+    }
+
+    /// A healthy server for a probe of this type.
+    async fn serve(probe: &Probe, stream: TcpStream) {
+        let page = b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\nhealthy";
+        match probe {
+            Probe::Tcp(_) => drop(says(stream, b"PONG", Then::Waits).await),
+            Probe::Http(_) => drop(says(stream, page, Then::Closes).await),
+            Probe::Ssl(_) => {
+                let session = tls(stream, &[]).await.expect("a session");
+                says(session, b"PONG", Then::Waits).await;
+            }
+            Probe::Https(_) => {
+                let session = tls(stream, &["http/1.1"]).await.expect("a session");
+                says(session, page, Then::Closes).await;
+            }
+            Probe::Http2(_) => {
+                let session = tls(stream, &["h2"]).await.expect("a session");
+                peer::http2(session, Http2Answer::new(200, b"healthy")).await;
+            }
+            Probe::Grpc { .. } => {
+                let mut answer = Http2Answer::new(200, &[0, 0, 0, 0, 2, 8, 1]);
+                let mut trailers = hyper::HeaderMap::new();
+                trailers.insert("grpc-status", "0".parse().expect("a value"));
+                answer.trailers = Some(trailers);
+                peer::http2(stream, answer).await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn every_type_succeeds_over_the_sockets_of_the_kernel() {
+        for kind in all_types() {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has ports");
+            let address = listener.local_addr().expect("it is bound");
+            let server = async {
+                let (stream, _) = listener.accept().await.expect("the probe connects");
+                serve(&kind, stream).await;
+            };
+            let probing = async {
+                let stream = TcpStream::connect(address).await.expect("the server listens");
+                let source = stream.local_addr().expect("it is connected");
+                let target = Target { vip: address.ip(), port: address.port(), source };
+                probe(stream, &peer::check(kind.clone()), &target).await
+            };
+            let (result, ()) = tokio::join!(probing, server);
+            assert!(result.is_ok(), "{kind:?}: {result:?}");
+        }
+    }
+
+    #[test]
+    fn a_probe_may_move_between_threads() {
+        fn is_send(_: impl Send) {}
+        let check = peer::check(grpc(""));
+        let (stream, _) = tokio::io::duplex(1);
+        is_send(probe(stream, &check, &peer::target()));
+    }
+
+    /// Bytes that get a protocol going, before chance takes over.
+    fn beginnings() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            Just(vec![]),
+            Just(b"HTTP/1.1 200 OK\r\n".to_vec()),
+            Just(b"HTTP/1.1 200 OK\r\n\r\n".to_vec()),
+            Just(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_vec()),
+            Just(settings()),
+            Just([settings(), peer::frame(1, 4, 1, &[0x88])].concat()),
+            // A handshake record with the beginning of a ServerHello.
+            Just(vec![22, 3, 3, 1, 0, 2, 0, 0, 252, 3, 3]),
+        ]
+    }
+
+    fn frames() -> impl Strategy<Value = Vec<u8>> {
+        let frame = (0..11_u8, any::<u8>(), 0..4_u32, vec(any::<u8>(), 0..40));
+        vec(
+            frame.prop_map(|(kind, flags, stream, payload)| peer::frame(kind, flags, stream, &payload)),
+            0..20,
+        )
+        .prop_map(|frames| frames.concat())
+    }
+
+    fn answers() -> impl Strategy<Value = Vec<u8>> {
+        let chance = prop_oneof![vec(any::<u8>(), 0..2000), vec(32..127_u8, 0..2000), frames()];
+        (beginnings(), chance).prop_map(|(beginning, rest)| [beginning, rest].concat())
+    }
+
+    /// What every type of probe makes of `answer`, which ends with the connection, outside and within TLS.
+    async fn judge(answer: &[u8]) {
+        for kind in all_types() {
+            let alpn = match kind {
+                Probe::Http2(_) => Some(["h2"].as_slice()),
+                Probe::Ssl(_) | Probe::Https(_) => Some([].as_slice()),
+                Probe::Tcp(_) | Probe::Http(_) | Probe::Grpc { .. } => None,
+            };
+            if let Some(alpn) = alpn {
+                let within = async |stream| {
+                    says(tls(stream, alpn).await.expect("a session"), answer, Then::Closes).await
+                };
+                let _ = ask(kind.clone(), within).await;
+            }
+            // It ends, or this panics.
+            let _ = ask(kind, |stream| says(stream, answer, Then::Closes)).await;
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn no_answer_makes_a_probe_panic_or_outlast_its_connection(answer in answers()) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+            runtime.expect("it needs nothing from the system").block_on(judge(&answer));
+        }
+    }
+}

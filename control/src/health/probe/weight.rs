@@ -1,0 +1,101 @@
+//! The weight that a backend reports in the header of its answer.
+
+use hyper::header::HeaderMap;
+
+/// What a backend says of its weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WeightReport {
+    /// The check is of a type whose answers have no headers for it.
+    NotAsked,
+    /// The answer has no such header.
+    Missing,
+    /// The header is not one whole decimal number from 0 to 1000.
+    Invalid,
+    /// The weight, from 0 to 1000.
+    Weight(u16),
+}
+
+/// The header that carries the weight.
+pub(super) const HEADER: &str = "x-load-balancing-endpoint-weight";
+
+const MAX_WEIGHT: u16 = 1000;
+
+impl WeightReport {
+    pub(super) fn read(headers: &HeaderMap) -> Self {
+        let mut values = headers.get_all(HEADER).iter();
+        match (values.next(), values.next()) {
+            (None, _) => Self::Missing,
+            (Some(value), None) => parse(value.as_bytes()).map_or(Self::Invalid, Self::Weight),
+            // Which of two would count is anybody's guess.
+            (Some(_), Some(_)) => Self::Invalid,
+        }
+    }
+}
+
+/// Digits alone: neither a sign, nor white space, nor a fraction.
+fn parse(value: &[u8]) -> Option<u16> {
+    // More digits than 1000 has can only be leading zeros or an excess.
+    if value.is_empty() || value.len() > 4 || !value.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let weight = value.iter().fold(0, |weight, digit| weight * 10 + u16::from(digit - b'0'));
+    (weight <= MAX_WEIGHT).then_some(weight)
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::HeaderValue;
+
+    use super::*;
+
+    fn report(values: &[&'static [u8]]) -> WeightReport {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(HEADER, HeaderValue::from_bytes(value).expect("a value"));
+        }
+        WeightReport::read(&headers)
+    }
+
+    #[test]
+    fn weights_go_from_0_to_1000() {
+        for (value, weight) in [(b"0".as_slice(), 0), (b"7", 7), (b"042", 42), (b"999", 999), (b"1000", 1000)]
+        {
+            assert_eq!(report(&[value]), WeightReport::Weight(weight));
+        }
+    }
+
+    #[test]
+    fn anything_else_is_invalid() {
+        for value in [
+            b"".as_slice(),
+            b"1001",
+            b"9999",
+            b"10000",
+            b"00001",
+            b"65536",
+            b"18446744073709551617",
+            b"-1",
+            b"+1",
+            b"1.0",
+            b"1e2",
+            b"0x10",
+            b"1 0",
+            b" 1",
+            b"1,2",
+            b"ten",
+            b"\xd9\xa1",
+        ] {
+            assert_eq!(report(&[value]), WeightReport::Invalid, "{}", value.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn two_weights_are_invalid() {
+        assert_eq!(report(&[b"1", b"1"]), WeightReport::Invalid);
+    }
+
+    #[test]
+    fn no_header_is_a_missing_weight() {
+        assert_eq!(report(&[]), WeightReport::Missing);
+    }
+}

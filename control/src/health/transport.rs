@@ -1,0 +1,72 @@
+//! How a probe gets to its backend: in the path of traffic, or by the kernel's network.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use guideway_dataplane::backend::BackendHandle;
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::probe::{Success, Target, WeightReport, probe};
+use super::weights::Report;
+use crate::config::{HealthCheck, Transport};
+use crate::in_path::{self, Peer};
+
+/// Everything that a probe of one backend through one rule depends on.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Errand {
+    /// What is asked.
+    pub(super) check: HealthCheck,
+    /// The rule's address.
+    pub(super) vip: IpAddr,
+    /// The backend's own address.
+    pub(super) address: IpAddr,
+    /// The backend's place in snapshots.
+    pub(super) backend: BackendHandle,
+}
+
+impl Errand {
+    /// Connects and asks; there is no time limit here.
+    pub(super) async fn run(&self, stack: &in_path::Handle) -> Result<Option<Report>, String> {
+        let port = self.check.port;
+        let asked = match &self.check.transport {
+            Transport::InPath => {
+                let peer = Peer { backend: self.backend, vip: self.vip, port };
+                let stream =
+                    in_path::Stream::connect(stack, peer).await.map_err(|error| error.to_string())?;
+                let source = stream.local_address().unwrap_or_else(|| SocketAddr::new(self.vip, 0));
+                probe(stream, &self.check, &Target { vip: self.vip, port, source }).await
+            }
+            Transport::Kernel { bind_device, source } => {
+                let stream = connect(SocketAddr::new(self.address, port), bind_device.as_deref(), *source)
+                    .await
+                    .map_err(|error| format!("cannot connect: {error}"))?;
+                let source = stream.local_addr().map_err(|error| error.to_string())?;
+                probe(stream, &self.check, &Target { vip: self.address, port, source }).await
+            }
+        };
+        asked.map(report).map_err(|error| error.to_string())
+    }
+}
+
+/// What a successful probe says of the weight.
+fn report(success: Success) -> Option<Report> {
+    match success.weight {
+        WeightReport::NotAsked => None,
+        WeightReport::Missing => Some(Report::Missing),
+        WeightReport::Invalid => Some(Report::Invalid),
+        WeightReport::Weight(weight) => Some(Report::Weight(weight)),
+    }
+}
+
+async fn connect(to: SocketAddr, device: Option<&str>, source: Option<IpAddr>) -> io::Result<TcpStream> {
+    let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.bind_device(device.map(str::as_bytes))?;
+    if let Some(source) = source.or(device.map(|_| unspecified(to))) {
+        socket.bind(SocketAddr::new(source, 0))?;
+    }
+    socket.connect(to).await
+}
+
+fn unspecified(like: SocketAddr) -> IpAddr {
+    if like.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
+}

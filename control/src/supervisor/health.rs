@@ -1,0 +1,122 @@
+//! Health checks as the control thread drives them: probes go out as packets do, and what they find changes the services.
+
+use std::net::IpAddr;
+
+use guideway_dataplane::frame::Frame;
+use guideway_dataplane::packet::Packet;
+use tokio::sync::mpsc;
+
+use super::{Next, Ports, Supervisor};
+use crate::health::checkups::Effect;
+use crate::health::monitor::Monitor;
+use crate::health::runner::Finding;
+use crate::in_path::{Handle, InPath, Limits, OwnAddresses};
+
+impl<P: Ports> Supervisor<P> {
+    /// Begins to watch the backends; what probes find goes to `findings`, from where it is to come back to
+    /// [`Supervisor::run`].
+    ///
+    /// # Panics
+    /// Outside of a [`tokio::task::LocalSet`].
+    pub fn watch(&mut self, findings: mpsc::Sender<Finding>) {
+        let stack = InPath::new(self.own_addresses(), fastrand::u64(..), Limits::default());
+        self.monitor = Some(Monitor::new(Handle::new(stack), findings));
+        self.configure_checks();
+    }
+
+    /// Has the checks be those of the configuration that is in force.
+    pub(super) fn configure_checks(&mut self) {
+        let now = self.now();
+        let Some(monitor) = &mut self.monitor else { return };
+        let effects = monitor.configure(self.appliance.config(), self.appliance.services(), now);
+        self.apply(effects, None);
+    }
+
+    /// Takes in how a probe ended. What it changes is published with the next turn, together with what else changes
+    /// until then.
+    pub(super) fn take_in(&mut self, finding: &Finding) -> Next {
+        let now = self.now();
+        if let Some(monitor) = &mut self.monitor {
+            let effects = monitor.take_in(finding, now);
+            self.apply(effects, finding.outcome.result.as_ref().err());
+        }
+        Next::Turn
+    }
+
+    fn apply(&mut self, effects: Vec<Effect>, error: Option<&String>) {
+        for effect in effects {
+            let applied = match &effect {
+                Effect::Health { service, backend, healthy } => {
+                    if *healthy {
+                        tracing::info!(service, backend, "backend is healthy");
+                    } else {
+                        let reason = error.map_or("its checks have changed", String::as_str);
+                        tracing::warn!(service, backend, reason, "backend is unhealthy");
+                    }
+                    self.appliance.set_health(service, backend, *healthy)
+                }
+                Effect::Weight { service, backend, weight } => {
+                    tracing::info!(service, backend, weight, "backend has another weight");
+                    self.appliance.report_weight(service, backend, *weight)
+                }
+            };
+            // Checks are made of the services' own backends, and with them.
+            if let Err(unknown) = applied {
+                tracing::debug!("{unknown}");
+            }
+        }
+    }
+
+    /// Sends what probes in the path of traffic have to send, each packet to its backend as one of traffic.
+    pub(super) fn exchange_probes(&mut self) -> Next {
+        let Some(stack) = self.monitor.as_ref().map(|monitor| monitor.stack().clone()) else {
+            return Next::Turn;
+        };
+        stack.poll();
+        let sender = self.sender();
+        let snapshot = self.snapshots.repin();
+        while let Some(departure) = stack.transmit() {
+            let Some(backend) = snapshot.backend(departure.backend) else { continue };
+            let Some(mut frame) = self.ports.frame(&departure.into_frame()) else {
+                self.unsent += 1;
+                continue;
+            };
+            let Ok(packet) = Packet::parse(frame.bytes()) else { continue };
+            // A next hop that nobody answers for loses the probe as it would lose traffic.
+            if backend.delivery.deliver(&mut frame, &packet, &packet.flow).is_ok()
+                && let Some(worker) = self.workers.get_mut(sender)
+            {
+                self.unsent += u64::from(!worker.host.send(backend.delivery.port(), frame));
+            }
+        }
+        Next::Turn
+    }
+
+    /// The addresses that probes come from: those of the network table, else those of the first port that has any.
+    fn own_addresses(&self) -> OwnAddresses {
+        let config = self.appliance.config();
+        let of_ports = || config.ports.iter().flat_map(|port| &port.addresses).map(ipnet::IpNet::addr);
+        let ipv4 = of_ports().find_map(|address| match address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        });
+        let ipv6 = of_ports().find_map(|address| match address {
+            IpAddr::V6(address) => Some(address),
+            IpAddr::V4(_) => None,
+        });
+        OwnAddresses {
+            ipv4: config.network.ipv4_address.or(ipv4),
+            ipv6: config.network.ipv6_address.or(ipv6),
+        }
+    }
+}
+
+/// Hands a packet for the appliance itself to the probes' connections: it may be a backend's answer.
+pub(super) fn receive(monitor: &Monitor, frame: &[u8]) {
+    let Ok(packet) = Packet::parse(frame) else { return };
+    let start = usize::from(packet.l3_offset);
+    // Without what pads a short frame.
+    if let Some(bytes) = frame.get(start..start + packet.l3_len as usize) {
+        monitor.stack().receive(bytes);
+    }
+}

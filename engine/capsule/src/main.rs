@@ -1,0 +1,81 @@
+//! Decides a capture's frames with Guideway's data plane under capsule, a framework for DPDK.
+
+mod arrival;
+mod frame;
+mod pipeline;
+mod run;
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use clap::Parser;
+use guideway::compile::Compiler;
+use guideway::config::Config;
+use guideway::directory::Directory;
+use guideway::replay::DecisionLine;
+use guideway::service::Services;
+use guideway::ways::StandIns;
+use guideway_dataplane::conntrack::ConntrackTable;
+use guideway_engine::capture::CaptureWriter;
+
+/// Decides every frame of a capture as `guideway replay` does, on capsule and DPDK's net_pcap.
+#[derive(Parser)]
+struct Args {
+    /// The configuration file.
+    #[arg(long)]
+    config: PathBuf,
+    /// The capture, pcap or pcapng.
+    #[arg(long)]
+    pcap: PathBuf,
+    /// Where one line of JSON per frame goes.
+    #[arg(long, value_name = "F.jsonl")]
+    decisions: PathBuf,
+    /// Where the frames go that are sent.
+    #[arg(long, value_name = "F.pcap")]
+    out: PathBuf,
+}
+
+fn main() -> ExitCode {
+    match decide(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn decide(args: &Args) -> Result<()> {
+    let text = fs::read_to_string(&args.config).with_context(|| args.config.display().to_string())?;
+    let config = Config::parse(&args.config.to_string_lossy(), &text)
+        .map_err(|errors| anyhow!("the configuration is wrong\n{}", errors.render(false)))?;
+    let arrivals = arrival::arrivals(&args.pcap)?;
+    let timestamps: Vec<u64> = arrivals.iter().map(|arrival| arrival.timestamp_nanos).collect();
+
+    let mut services = Services::default();
+    services.configure(&config, Duration::ZERO, true);
+    let mut compiler = Compiler::default();
+    compiler.take_rules(&config);
+    let snapshot = compiler.compile(&config, &services, &StandIns);
+    let table = ConntrackTable::with_capacity(config.conntrack.max_entries as usize)
+        .map_err(|error| anyhow!("{error}: lower `[conntrack] max_entries`"))?;
+
+    let decided = run::run(&args.pcap, arrivals, snapshot, table)?;
+
+    let directory = Directory::new(&config, &services);
+    let mut lines = BufWriter::new(File::create(&args.decisions)?);
+    let mut frames = CaptureWriter::new(File::create(&args.out)?)?;
+    for ((number, decided), timestamp) in (1..).zip(&decided).zip(timestamps) {
+        DecisionLine::new(number, &decided.decision, &directory).write(&mut lines)?;
+        if let Some((bytes, len)) = &decided.sent {
+            frames.write(timestamp, bytes, *len as u32)?;
+        }
+    }
+    lines.flush()?;
+    frames.finish()?.flush()?;
+    Ok(())
+}

@@ -1,0 +1,162 @@
+//! The tap of a worker: it sees frames as they leave, and between threads whatever is offered is read whole
+//! and in order, or counted as missed.
+
+mod appliance;
+
+use std::thread::{self, JoinHandle};
+
+use appliance::{expected, frames, snapshot, worker};
+use guideway_dataplane::egress::PortId;
+use guideway_dataplane::frame::Frame;
+use guideway_dataplane::pipeline::{BURST, Decision};
+use guideway_dataplane::verdict::{DropReason, PassReason, Verdict};
+use guideway_engine::capture::Direction;
+use guideway_engine::clock::Clock;
+use guideway_engine::counters::counters;
+use guideway_engine::driver::loopback::{Wire, loopback};
+use guideway_engine::host_path::host_path;
+use guideway_engine::mbuf::Mbuf;
+use guideway_engine::poll_loop::PollLoop;
+use guideway_engine::publish::Publisher;
+use guideway_engine::tap::{SNAPLEN, TapFilter, TapReader, TapSwitch, WorkerTap};
+
+const SLOTS: usize = 32;
+const BURSTS: u64 = 4_000;
+const HEAD_START: u64 = 8;
+
+/// Frame number `number` of a worker: its number, then as many bytes of it as make up a length between 8 and
+/// 1,700.
+fn bytes_of(number: u64) -> Vec<u8> {
+    let mut bytes = vec![number as u8; 8 + (number * 37 % 1693) as usize];
+    bytes[..8].copy_from_slice(&number.to_be_bytes());
+    bytes
+}
+
+fn decision_of(number: u64) -> Decision {
+    let verdict = match number % 3 {
+        0 => Verdict::Forward,
+        1 => Verdict::Pass(PassReason::NotIp),
+        _ => Verdict::Drop(DropReason::ALL[number as usize % DropReason::ALL.len()]),
+    };
+    Decision { verdict, ..Decision::PENDING }
+}
+
+fn record_burst(tap: &mut WorkerTap, port: PortId, burst: u64) {
+    let numbers = || (0..BURST as u64).map(|place| burst * BURST as u64 + place);
+    let frames: Vec<Mbuf> = numbers()
+        .map(|number| {
+            let mut frame = Mbuf::new();
+            frame.fill(&bytes_of(number));
+            frame
+        })
+        .collect();
+    let decisions: Vec<Decision> = numbers().map(decision_of).collect();
+    tap.record(port, &frames, &decisions);
+}
+
+/// Reads what waits, holds it against what was recorded, and returns how much it was.
+fn read(reader: &mut TapReader, port: PortId, filter: TapFilter, next: &mut u64) -> u64 {
+    let mut count = 0;
+    while let Some(frame) = reader.read() {
+        let number = u64::from_be_bytes(frame.bytes[..8].try_into().expect("8 bytes"));
+        assert!(number >= *next, "{number} after {}", *next - 1);
+        *next = number + 1;
+        let bytes = bytes_of(number);
+        assert_eq!(frame.bytes, &bytes[..bytes.len().min(SNAPLEN)]);
+        assert_eq!(frame.wire_len as usize, bytes.len());
+        assert_eq!((frame.came_by, frame.decision), (port, decision_of(number)));
+        assert!(filter.contains(frame.decision.verdict));
+        count += 1;
+    }
+    count
+}
+
+/// Workers record as fast as they can while one thread reads.
+fn run(filter: TapFilter) {
+    let mut switch = TapSwitch::new();
+    switch.set(filter);
+    let mut readers = Vec::new();
+    let mut workers = Vec::new();
+    for port in [PortId(0), PortId(1)] {
+        let (mut worker, reader) = switch.tap(SLOTS);
+        // More than there are slots, whatever the filter, before anybody reads.
+        (0..HEAD_START).for_each(|burst| record_burst(&mut worker, port, burst));
+        assert!(reader.missed() > 0);
+        readers.push((port, reader, 0));
+        workers.push(thread::spawn(move || {
+            (HEAD_START..BURSTS).for_each(|burst| record_burst(&mut worker, port, burst));
+        }));
+    }
+    let mut recorded = [0; 2];
+    let mut read_all = || {
+        for ((port, reader, next), recorded) in readers.iter_mut().zip(&mut recorded) {
+            *recorded += read(reader, *port, filter, next);
+        }
+    };
+    while !workers.iter().all(JoinHandle::is_finished) {
+        read_all();
+        thread::yield_now();
+    }
+    workers.into_iter().for_each(|worker| worker.join().expect("workers do not panic"));
+    read_all();
+    let wanted = |number: &u64| filter.contains(decision_of(*number).verdict);
+    let offered = (0..BURSTS * BURST as u64).filter(wanted).count() as u64;
+    for ((_, reader, _), recorded) in readers.iter().zip(recorded) {
+        assert!(recorded >= SLOTS as u64);
+        assert_eq!(recorded + reader.missed(), offered);
+    }
+}
+
+#[test]
+fn recorded_and_missed_are_all_that_was_offered() {
+    run(TapFilter::ALL);
+}
+
+#[test]
+fn recorded_and_missed_are_all_that_was_wanted() {
+    run(TapFilter::FORWARD | TapFilter::of(Verdict::Drop(DropReason::TtlExpired)));
+}
+
+#[test]
+fn forwarded_and_answered_frames_are_tapped_as_they_are_sent_and_others_as_they_came() {
+    let frames = frames();
+    let publisher = Publisher::new(snapshot(PortId(1)));
+    let [(first, mut wire), (second, mut out)] = [loopback(256), loopback(256)];
+    let (link, mut host) = host_path(256);
+    let mut switch = TapSwitch::new();
+    let (tap, mut reader) = switch.tap(256);
+    let ports = vec![first, second];
+    let mut poll_loop =
+        PollLoop::new(worker(&publisher), ports, link, Clock::start(), counters().0).tapped(tap);
+    switch.set(TapFilter::ALL);
+    for bytes in &frames {
+        let mut frame = Mbuf::new();
+        frame.fill(bytes);
+        wire.send(frame).expect("256 descriptors");
+    }
+    while poll_loop.turn() > 0 {}
+
+    let (mut forwarded, mut answered, mut passed, mut dropped) = (vec![], vec![], vec![], vec![]);
+    while let Some(frame) = reader.read() {
+        assert_eq!(frame.came_by, PortId(0));
+        let (port, direction, pile) = match frame.decision.verdict {
+            Verdict::Forward => (PortId(1), Direction::Outbound, &mut forwarded),
+            Verdict::Pass(_) => (PortId(0), Direction::Inbound, &mut passed),
+            Verdict::Drop(_) if frame.decision.answered => (PortId(0), Direction::Outbound, &mut answered),
+            Verdict::Drop(_) => (PortId(0), Direction::Inbound, &mut dropped),
+        };
+        assert_eq!((frame.port(), frame.direction()), (port, direction));
+        pile.push(frame.bytes.to_vec());
+    }
+    let sent = |wire: &mut Wire<Mbuf>| -> Vec<_> {
+        std::iter::from_fn(|| wire.receive()).map(|frame| frame.bytes().to_vec()).collect()
+    };
+    let handed_on = std::iter::from_fn(|| host.receive()).map(|passed| passed.frame.bytes().to_vec());
+    assert_eq!(forwarded, sent(&mut out));
+    assert_eq!(answered, sent(&mut wire));
+    assert_eq!(passed, handed_on.collect::<Vec<_>>());
+    assert_eq!(dropped.len(), expected(&frames).dropped);
+    assert!(dropped.iter().all(|bytes| frames.contains(bytes)));
+    assert!(!forwarded.is_empty() && !answered.is_empty() && !passed.is_empty());
+    assert_eq!(reader.missed(), 0);
+}
