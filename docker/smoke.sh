@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Brings docker/compose.yaml up, fetches pages through the virtual IP address, drains and kills a backend, and fetches
-# again. It needs the image `guideway` (docker/build.sh), and takes everything down at the end.
+# Brings docker/compose.yaml up, fetches pages through the virtual IP address, kills a backend, and fetches again once its
+# probes have noticed. It needs the image `guideway` (docker/build.sh), and takes everything down at the end.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -18,10 +18,19 @@ fetch() {
 }
 
 "${compose[@]}" up --detach
-for _ in $(seq 50); do
-  if guideway status > /dev/null 2>&1; then break; fi
-  sleep 0.2
-done
+
+# Waits until the service has so many healthy backends.
+wait_for_healthy() {
+  for _ in $(seq 100); do
+    if guideway backend list 2> /dev/null | grep --count ' healthy ' | grep --quiet "^$1\$"; then return; fi
+    sleep 0.3
+  done
+  guideway backend list
+  echo "smoke: there are not $1 healthy backends"
+  exit 1
+}
+
+wait_for_healthy 3
 guideway status
 
 echo "three backends:"
@@ -30,8 +39,9 @@ echo "$answers"
 [ "$(wc -l <<< "$answers")" -eq 3 ]
 
 echo "without web-2:"
-guideway backend drain web web-2
 "${compose[@]}" kill web-2
+wait_for_healthy 2
+guideway backend list
 answers=$(fetch)
 echo "$answers"
 [ "$(wc -l <<< "$answers")" -eq 2 ]

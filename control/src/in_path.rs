@@ -1,9 +1,10 @@
-//! TCP in user space, for probes that are addressed to a VIP and delivered to one backend, as balanced packets are.
+//! TCP in user space, for probes that are addressed to a VIP and delivered to one backend, as balanced
+//! packets are.
 //!
-//! A probe of a backend's own address says nothing of the VIP on its loopback, nor of its tunnel. A connection made here
-//! goes to the address and port of a forwarding rule, and each of its packets leaves as a [`Departure`] that names the
-//! backend, for the owner to deliver as the pipeline would. The backend answers from the VIP to the appliance's own
-//! address, and its answers go into [`InPath::handle`].
+//! A probe of a backend's own address says nothing of the VIP on its loopback, nor of its tunnel. A
+//! connection made here goes to the address and port of a forwarding rule, and each of its packets leaves as
+//! a [`Departure`] that names the backend, for the owner to deliver as the pipeline would. The backend
+//! answers from the VIP to the appliance's own address, and its answers go into [`InPath::handle`].
 //!
 //! ```text
 //!  connect --> connection --> Departure { backend, packet } --> transmit --> delivery --> backend
@@ -13,16 +14,16 @@
 //!
 //! Pure: no I/O, and time is an argument. [`Stream`] is the asynchronous side of it.
 //!
-//! Many backends share the own address, the VIP and its port, so the local port tells their connections apart. Each
-//! connection is a smoltcp socket in a set of its own, found by its port: smoltcp looks through a whole set for each
-//! packet and each timer, which a thousand connections would make slow.
+//! Many backends share the own address, the VIP and its port, so the local port tells their connections
+//! apart. Each connection is a smoltcp socket in a set of its own, found by its port: smoltcp looks through a
+//! whole set for each packet and each timer, which a thousand connections would make slow.
 //!
-//! Memory: a connection costs [`RECEIVE_BUFFER`] and [`SEND_BUFFER`] bytes and about one KiB, from when it is made until
-//! it ends; a port that rests costs about 64 bytes; the queue holds at most [`Limits::queued_packets`] packets of
-//! [`Limits::mtu`] bytes. What comes in costs nothing that lasts.
+//! Memory: a connection costs [`RECEIVE_BUFFER`] and [`SEND_BUFFER`] bytes and about one KiB, from when it is
+//! made until it ends; a port that rests costs about 64 bytes; the queue holds at most
+//! [`Limits::queued_packets`] packets of [`Limits::mtu`] bytes. What comes in costs nothing that lasts.
 //!
-//! Deliberately absent: fragments are not put together, extension headers of IPv6 are not read, and ICMP errors end no
-//! connection, so a probe needs a timeout of its own.
+//! Deliberately absent: fragments are not put together, extension headers of IPv6 are not read, and ICMP
+//! errors end no connection, so a probe needs a timeout of its own.
 
 mod connection;
 mod departure;
@@ -82,8 +83,8 @@ pub struct Limits {
     pub connections: usize,
     /// Packets that wait for [`InPath::transmit`].
     pub queued_packets: usize,
-    /// The longest packet that is sent, or asked for by the maximum segment size: at least 576 bytes. It must fit every
-    /// backend's path once the outer header is before it.
+    /// The longest packet that is sent, or asked for by the maximum segment size: at least 576 bytes. It must
+    /// fit every backend's path once the outer header is before it.
     pub mtu: u16,
 }
 
@@ -165,7 +166,8 @@ pub struct InPath {
 }
 
 impl InPath {
-    /// No connections yet; `seed` makes sequence numbers and local ports hard to guess, and is to differ at each start.
+    /// No connections yet; `seed` makes sequence numbers and local ports hard to guess, and is to differ at
+    /// each start.
     ///
     /// # Panics
     /// Where an own address is not one host's, or the MTU is below 576.
@@ -234,7 +236,8 @@ impl InPath {
                 self.counters.received += 1;
                 self.serve(id, Some(ip_packet), now);
             }
-            // The backend may still have its half of the connection: a reset was lost, or came before its answer.
+            // The backend may still have its half of the connection: a reset was lost, or came before its
+            // answer.
             Some(Tenant::Rests(backend)) => {
                 self.counters.late += 1;
                 let mut wire = Wire::new(&mut self.queue, self.limits.mtu, backend, Some(ip_packet));
@@ -254,7 +257,8 @@ impl InPath {
         }
     }
 
-    /// When [`InPath::poll`] has something to do next, if nothing comes in and nobody asks for anything until then.
+    /// When [`InPath::poll`] has something to do next, if nothing comes in and nobody asks for anything until
+    /// then.
     pub fn next_poll(&self) -> Option<Duration> {
         self.timers.first().map(|(due, _)| *due)
     }
@@ -288,7 +292,8 @@ impl InPath {
             }
         }
         if connection.is_over {
-            // Its reset is on its way, or found the queue full; then a late packet of the backend brings another.
+            // Its reset is on its way, or found the queue full; then a late packet of the backend brings
+            // another.
             let (peer, local_port) = (connection.peer, connection.local_port);
             set_due(&mut self.timers, connection, id, None);
             self.connections.remove(&id);

@@ -1,8 +1,9 @@
 //! One probe: what a health check says on a connection, and what it makes of the answer.
 //!
-//! The peer may be broken or hostile, so an answer costs a bounded amount of memory and work whatever it is: see
-//! [`MAX_READ_BYTES`] and the bounds of each protocol. Time is not bounded here but by the caller, with a timeout over
-//! connecting and probing: all that a probe does, it does within its future, so dropping that ends everything.
+//! The peer may be broken or hostile, so an answer costs a bounded amount of memory and work whatever it is:
+//! see [`MAX_READ_BYTES`] and the bounds of each protocol. Time is not bounded here but by the caller, with a
+//! timeout over connecting and probing: all that a probe does, it does within its future, so dropping that
+//! ends everything.
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -10,7 +11,7 @@ use std::pin::pin;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::config::{HealthCheck, Probe};
+use crate::config::{HealthCheck, Probe, ProxyHeader};
 
 mod body;
 mod budget;
@@ -45,7 +46,8 @@ pub struct Target {
 impl Target {
     /// The probed address as HTTP writes it, without the port.
     ///
-    /// Google Cloud's reference of `host` sends "the destination IP address", without a port, where none is configured.
+    /// Google Cloud's reference of `host` sends "the destination IP address", without a port, where none is
+    /// configured.
     fn host(&self) -> String {
         match self.vip {
             IpAddr::V4(address) => address.to_string(),
@@ -63,9 +65,9 @@ pub struct Success {
 
 /// Asks the peer of `stream`, a fresh connection to `target`, what `check` wants to know.
 ///
-/// It ends as soon as the answer is known, when the peer closes the connection, or when the answer exceeds a bound; a
-/// silent peer is the caller's to time out. The connection is closed by dropping it, without the farewells of TLS and
-/// HTTP/2: they could only delay a known result.
+/// It ends as soon as the answer is known, when the peer closes the connection, or when the answer exceeds a
+/// bound; a silent peer is the caller's to time out. The connection is closed by dropping it, without the
+/// farewells of TLS and HTTP/2: they could only delay a known result.
 ///
 /// # Errors
 /// Why the probe failed.
@@ -89,7 +91,7 @@ where
     let proxy_header = match probe {
         Probe::Tcp(exchange) | Probe::Ssl(exchange) => exchange.proxy_header,
         Probe::Http(request) | Probe::Https(request) | Probe::Http2(request) => request.proxy_header,
-        Probe::Grpc { .. } => crate::config::ProxyHeader::None,
+        Probe::Grpc { .. } => ProxyHeader::None,
     };
     proxy_header::send(&mut stream, proxy_header, target).await?;
 
@@ -123,7 +125,8 @@ async fn drive<T>(connection: impl Future, exchange: impl Future<Output = T>) ->
         outcome = &mut exchange => return outcome,
         _ = connection => {}
     }
-    // The connection has ended and is dropped: what it had received is at hand, and all else is an error by now.
+    // The connection has ended and is dropped: what it had received is at hand, and all else is an error by
+    // now.
     exchange.await
 }
 
@@ -135,6 +138,7 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
     use tokio::net::{TcpListener, TcpStream};
+    use tokio::runtime::Builder;
 
     use super::peer::{self, Http2Answer, Then, ask, exchange, grpc, http, says, settings, tls};
     use super::*;
@@ -258,7 +262,7 @@ mod tests {
 
         #[test]
         fn no_answer_makes_a_probe_panic_or_outlast_its_connection(answer in answers()) {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+            let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
             runtime.expect("it needs nothing from the system").block_on(judge(&answer));
         }
     }

@@ -160,8 +160,8 @@ impl InPath {
         set_due(&mut self.timers, connection, id, Some(Duration::ZERO));
     }
 
-    /// Ends a connection, with a reset where the backend still has its half of it. The next [`InPath::poll`] sends that,
-    /// and gives back the memory.
+    /// Ends a connection, with a reset where the backend still has its half of it. The next [`InPath::poll`]
+    /// sends that, and gives back the memory.
     pub fn abort(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         connection.is_over = true;
@@ -179,4 +179,16 @@ fn was_reset() -> io::Error {
 
 fn is_gone() -> io::Error {
     io::Error::new(io::ErrorKind::NotConnected, "the connection was aborted")
+}
+
+#[cfg(test)]
+mod tests {
+    use smoltcp::iface::SocketStorage;
+
+    use super::*;
+
+    #[test]
+    fn beside_its_buffers_a_connection_costs_no_more_than_a_kib() {
+        assert!(size_of::<Connection>() + size_of::<SocketStorage<'_>>() <= 1_024);
+    }
 }

@@ -12,10 +12,11 @@ pub struct Departure {
 }
 
 impl Departure {
-    /// The packet in an Ethernet frame whose addresses are zero: what a packet of this family would have been received
-    /// as, for `Packet::parse` and the backend's `Delivery`, which writes the addresses.
+    /// The packet in an Ethernet frame whose addresses are zero: what a packet of this family would have been
+    /// received as, for `Packet::parse` and the backend's `Delivery`, which writes the addresses.
     ///
-    /// A delivery whose egress names no source address would take it from the frame, so the egress must name one.
+    /// A delivery whose egress names no source address would take it from the frame, so the egress must name
+    /// one.
     pub fn into_frame(self) -> Vec<u8> {
         let ethertype: u16 =
             if self.packet.first().is_some_and(|first| first >> 4 == 4) { 0x0800 } else { 0x86dd };

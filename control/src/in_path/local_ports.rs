@@ -10,8 +10,8 @@ use guideway_dataplane::backend::BackendHandle;
 
 use super::connection::ConnectionId;
 
-/// How long a local port is not used again to the same VIP and port: as long as Linux keeps a connection that was
-/// closed (`TCP_TIMEWAIT_LEN`), twice the time that its packets may still be under way.
+/// How long a local port is not used again to the same VIP and port: as long as Linux keeps a connection that
+/// was closed (`TCP_TIMEWAIT_LEN`), twice the time that its packets may still be under way.
 pub const REST: Duration = Duration::from_secs(60);
 
 /// How many local ports may rest: with [`REST`], room for 4,369 connections a second.

@@ -18,8 +18,8 @@ use super::{Counters, Departure, InPath, Peer};
 
 /// The connections of in-path probes, shared on one thread by the streams and by the owner's loop.
 ///
-/// The loop hands in what was received, polls, and takes what is to be delivered, whenever something was received, when
-/// it is [`Handle::wanted`], and when [`Handle::next_poll`] says so.
+/// The loop hands in what was received, polls, and takes what is to be delivered, whenever something was
+/// received, when it is [`Handle::wanted`], and when [`Handle::next_poll`] says so.
 #[derive(Clone)]
 pub struct Handle {
     shared: Rc<Shared>,
@@ -74,8 +74,8 @@ impl Handle {
         self.shared.wanted.notified().await;
     }
 
-    /// The borrow ends before anything is awaited, and before anybody else's code runs: to wake a task of tokio's is
-    /// not to run it.
+    /// The borrow ends before anything is awaited, and before anybody else's code runs: to wake a task of
+    /// tokio's is not to run it.
     fn stack(&self) -> RefMut<'_, InPath> {
         self.shared.stack.borrow_mut()
     }
@@ -95,8 +95,8 @@ impl Stream {
     /// Connects to a VIP at one backend, for as long as it takes: whoever probes has a timeout.
     ///
     /// # Errors
-    /// `ConnectionRefused` where the backend answers with a reset, and [`super::ConnectError`], inside of an error of
-    /// another kind, where the appliance has no way to try.
+    /// `ConnectionRefused` where the backend answers with a reset, and [`super::ConnectError`], inside of an
+    /// error of another kind, where the appliance has no way to try.
     pub async fn connect(handle: &Handle, peer: Peer) -> io::Result<Self> {
         let id = handle.stack().connect(peer, handle.now()).map_err(io::Error::other)?;
         let stream = Self { handle: handle.clone(), id };

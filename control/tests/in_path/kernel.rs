@@ -1,5 +1,5 @@
-//! A backend that is a Linux kernel, with the VIP on its loopback, in a network namespace that the test makes: needs
-//! root, iproute2 and /dev/net/tun.
+//! A backend that is a Linux kernel, with the VIP on its loopback, in a network namespace that the test
+//! makes: needs root, iproute2 and /dev/net/tun.
 //!
 //! ```text
 //!  Stream -- InPath -- Departure { packet } -- TUN device "probe0" -- kernel, VIP on lo -- std's TcpListener
@@ -32,7 +32,8 @@ fn ip(arguments: &str) {
     assert!(status.success(), "ip {arguments}");
 }
 
-/// Moves this thread, and those that it starts, into a namespace where the kernel has the VIPs and the way back.
+/// Moves this thread, and those that it starts, into a namespace where the kernel has the VIPs and the way
+/// back.
 fn enter_backend(own: OwnAddresses) -> TunTapInterface {
     unshare(CloneFlags::CLONE_NEWNET).expect("root makes a network namespace");
     let tun = TunTapInterface::new("probe0", Medium::Ip).expect("/dev/net/tun");
@@ -45,8 +46,8 @@ fn enter_backend(own: OwnAddresses) -> TunTapInterface {
     tun
 }
 
-/// Carries packets between the connections and the kernel. It looks for packets each millisecond: smoltcp's TUN device
-/// gives out no descriptor that could be waited for safely.
+/// Carries packets between the connections and the kernel. It looks for packets each millisecond: smoltcp's
+/// TUN device gives out no descriptor that could be waited for safely.
 async fn carry(handle: Handle, mut tun: TunTapInterface) {
     let mut looks = tokio::time::interval(Duration::from_millis(1));
     loop {
@@ -67,7 +68,8 @@ async fn carry(handle: Handle, mut tun: TunTapInterface) {
     }
 }
 
-/// Answers so many connections: what came until its end of line, twice. A client that resets at last is no failure.
+/// Answers so many connections: what came until its end of line, twice. A client that resets at last is no
+/// failure.
 fn serve(listener: TcpListener, connections: usize) -> thread::JoinHandle<Vec<SocketAddr>> {
     thread::spawn(move || {
         let mut clients = Vec::new();

@@ -1,4 +1,5 @@
-//! The connections of probes and their backends, joined by a wire in memory, on a clock that goes from event to event.
+//! The connections of probes and their backends, joined by a wire in memory, on a clock that goes from event
+//! to event.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;

@@ -148,9 +148,13 @@ fn damaged() -> impl Strategy<Value = (Vec<(prop::sample::Index, u8)>, bool, boo
     (prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6), any::<bool>(), any::<bool>())
 }
 
+fn noise() -> impl Strategy<Value = Vec<Vec<u8>>> {
+    prop::collection::vec(prop::collection::vec(any::<u8>(), 0..120), 0..50)
+}
+
 proptest! {
     #[test]
-    fn random_bytes_do_no_harm(packets in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..120), 0..50)) {
+    fn random_bytes_do_no_harm(packets in noise()) {
         let mut stack = InPath::new(own(), 1, Limits::default());
         stack.connect(peer(0), Duration::ZERO).unwrap();
         for packet in &packets {

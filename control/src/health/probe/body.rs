@@ -2,8 +2,8 @@
 
 use super::ProbeError;
 
-/// How much of a body is searched, and so how much of it is kept: Google Cloud looks at "the first 1024 bytes of the
-/// HTTP response body".
+/// How much of a body is searched, and so how much of it is kept: Google Cloud looks at "the first 1024 bytes
+/// of the HTTP response body".
 pub(super) const MAX_BODY_BYTES: usize = 1024;
 
 /// Looks for a text in a body that comes in pieces.

@@ -8,9 +8,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// How much a probe reads in all, TLS and framing included.
 ///
-/// The largest honest answer is a TLS handshake with a long certificate chain (rustls takes 64 KiB), 16 KiB of headers,
-/// and the piece of a body that comes with them. More is a peer that does not stop; what it sends cheaply, such as empty
-/// HTTP/2 frames or interim responses, is bounded by this alone.
+/// The largest honest answer is a TLS handshake with a long certificate chain (rustls takes 64 KiB), 16 KiB
+/// of headers, and the piece of a body that comes with them. More is a peer that does not stop; what it sends
+/// cheaply, such as empty HTTP/2 frames or interim responses, is bounded by this alone.
 pub const MAX_READ_BYTES: usize = 128 * 1024;
 
 /// A stream whose reads fail once `left` bytes were read.

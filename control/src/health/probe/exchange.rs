@@ -7,9 +7,9 @@ use crate::config::Exchange;
 
 /// Sends the request, if there is one, and compares the answer, if one is expected.
 ///
-/// Google Cloud's reference of `TCPHealthCheck` and `SSLHealthCheck`: `response` holds "the bytes to match against the
-/// beginning of the response data"; if it is empty, "any response will indicate health", so that none is waited for.
-/// What follows those bytes is not read.
+/// Google Cloud's reference of `TCPHealthCheck` and `SSLHealthCheck`: `response` holds "the bytes to match
+/// against the beginning of the response data"; if it is empty, "any response will indicate health", so that
+/// none is waited for. What follows those bytes is not read.
 pub(super) async fn ask<S>(mut stream: S, exchange: &Exchange) -> Result<WeightReport, ProbeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,

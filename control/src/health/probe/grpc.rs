@@ -126,7 +126,8 @@ fn judge_message(bytes: &[u8]) -> Result<WeightReport, ProbeError> {
     }
 }
 
-/// Field 1 of a `HealthCheckResponse`, the last if there are several, as protobuf has it. Other fields are skipped.
+/// Field 1 of a `HealthCheckResponse`, the last if there are several, as protobuf has it. Other fields are
+/// skipped.
 fn serving_state(mut message: &[u8]) -> Option<u64> {
     let mut state = 0;
     while !message.is_empty() {
@@ -259,7 +260,8 @@ mod tests {
         let nothing = Http2Answer { pieces: vec![], ..answer(&[], "0") };
         let mut ok_at_once = Http2Answer::new(200, b"");
         ok_at_once.head = ok_at_once.head.header("grpc-status", "0");
-        let long = answer(&[0; MAX_MESSAGE_BYTES + 1], "0");
+        // It would be serving.
+        let long = answer(&[[8, 1, 0x12, 0xff, 1].as_slice(), &[0; 255]].concat(), "0");
         let answers = [
             no_status,
             two_messages,
@@ -283,6 +285,12 @@ mod tests {
         assert_eq!(serving_state(&[8, 1, 0x11, 8, 2, 8, 2, 8, 2, 8, 2]), Some(1));
         assert_eq!(serving_state(&[0x1d, 8, 2, 8, 2, 8, 1]), Some(1));
         assert_eq!(serving_state(&[8, 1, 8, 2]), Some(2));
+    }
+
+    #[test]
+    fn a_state_may_take_several_bytes() {
+        assert_eq!(serving_state(&[8, 0x81, 0]), Some(1));
+        assert_eq!(serving_state(&[8, 0xac, 2]), Some(300));
     }
 
     #[test]
@@ -315,6 +323,20 @@ mod tests {
         let (result, told) = ask_in_time(grpc(""), |stream| says(stream, b"", Then::Waits)).await;
         assert_eq!(result, None);
         assert!(told.starts_with(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_peer_is_told_the_bounds() {
+        let (_, told) = ask_peer(grpc(""), |stream| says(stream, b"", Then::Closes)).await;
+        // The preface has 24 bytes, and the head of a frame 9 (RFC 9113, sections 3.4 and 4.1).
+        let (preface, payload) = (&told[..33], &told[33..]);
+        let (values, _) = payload[..preface[26].into()].as_chunks::<6>();
+        let values: Vec<_> = values
+            .iter()
+            .map(|&[a, b, c, d, e, f]| (u16::from_be_bytes([a, b]), u32::from_be_bytes([c, d, e, f])))
+            .collect();
+        // Header table, push, window, frame, header list (section 6.5.2).
+        assert_eq!(values, [(1, 0), (2, 0), (4, 4096), (5, 16_384), (6, 16_384)]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -12,8 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{ExpectedText, ProbeError, Target, USER_AGENT, WeightReport, drive};
 use crate::config::HttpRequest;
 
-/// The longest status line with its headers, which is what common servers and clients take too. hyper reads into a
-/// buffer of that size, so that it bounds what is kept of a body as well.
+/// The longest status line with its headers, which is what common servers and clients take too. hyper reads
+/// into a buffer of that size, so that it bounds what is kept of a body as well.
 pub(super) const MAX_HEADER_BYTES: usize = 16 * 1024;
 
 /// The most headers that an answer may have.
@@ -76,8 +76,8 @@ pub(super) fn encoded_path(path: &str) -> String {
     utf8_percent_encode(path, NOT_IN_A_PATH).to_string()
 }
 
-/// RFC 3986, section 3.3 and 3.4: what can stand neither in a path nor in a query. The percent sign can: the path may
-/// be encoded already.
+/// RFC 3986, section 3.3 and 3.4: what can stand neither in a path nor in a query. The percent sign can: the
+/// path may be encoded already.
 const NOT_IN_A_PATH: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')

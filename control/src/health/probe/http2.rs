@@ -174,20 +174,33 @@ mod tests {
     }
 
     /// What a probe finds in the bytes that `peer` sends within TLS.
-    async fn raw(bytes: &[u8], then: Then) -> Option<Result<Success, ProbeError>> {
+    async fn raw(response: &str, bytes: &[u8], then: Then) -> Option<Result<Success, ProbeError>> {
         let server = async |stream| says(tls(stream, &["h2"]).await.expect("a session"), bytes, then).await;
-        ask_in_time(Probe::Http2(http("")), server).await.0
+        ask_in_time(Probe::Http2(http(response)), server).await.0
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_ends_first_is_a_failure() {
-        assert_eq!(raw(b"", Then::Closes).await, Some(Err(ProbeError::Ended)));
-        assert_eq!(raw(&settings(), Then::Closes).await, Some(Err(ProbeError::Ended)));
+        assert_eq!(raw("", b"", Then::Closes).await, Some(Err(ProbeError::Ended)));
+        assert_eq!(raw("", &settings(), Then::Closes).await, Some(Err(ProbeError::Ended)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_counts_though_the_connection_ends_with_it() {
+        // END_STREAM and END_HEADERS.
+        let whole = [settings(), frame(1, 5, 1, &[0x88])].concat();
+        assert_eq!(raw("", &whole, Then::Closes).await, Some(Ok(Success { weight: WeightReport::Missing })));
+        let with_body = [settings(), head(), frame(0, 1, 1, b"healthy")].concat();
+        let found = Some(Ok(Success { weight: WeightReport::Missing }));
+        assert_eq!(raw("healthy", &with_body, Then::Closes).await, found);
+        assert_eq!(raw("ill", &with_body, Then::Closes).await, Some(Err(ProbeError::UnexpectedAnswer)));
+        let goaway = [with_body, frame(7, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 0])].concat();
+        assert_eq!(raw("healthy", &goaway, Then::Closes).await, found);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_server_is_for_the_timeout() {
-        assert_eq!(raw(&settings(), Then::Waits).await, None);
+        assert_eq!(raw("", &settings(), Then::Waits).await, None);
     }
 
     #[tokio::test(start_paused = true)]
@@ -195,14 +208,14 @@ mod tests {
         let goaway = [settings(), frame(7, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 11])].concat();
         let reset = [settings(), frame(3, 0, 1, &[0, 0, 0, 2])].concat();
         for bytes in [goaway, reset] {
-            let result = raw(&bytes, Then::Waits).await;
+            let result = raw("", &bytes, Then::Waits).await;
             assert!(matches!(result, Some(Err(ProbeError::Refused(_)))), "{result:?}");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_of_another_protocol_is_a_failure() {
-        let result = raw(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", Then::Waits).await;
+        let result = raw("", b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", Then::Waits).await;
         assert!(matches!(result, Some(Err(ProbeError::Protocol(_)))), "{result:?}");
     }
 

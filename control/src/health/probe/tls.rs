@@ -1,12 +1,13 @@
 //! The TLS session within which some probes are spoken.
 
+use std::io;
 use std::sync::{Arc, LazyLock};
 
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::{AlertDescription, ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -26,7 +27,8 @@ pub(super) enum Inside {
 
 /// Starts a session over `stream`.
 ///
-/// The server's name is sent (SNI) if the check has a host that is one: an address is none (RFC 6066, section 3).
+/// The server's name is sent (SNI) if the check has a host that is one: an address is none (RFC 6066, section
+/// 3).
 pub(super) async fn start<S>(
     stream: S,
     inside: Inside,
@@ -37,14 +39,21 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let name = host.and_then(server_name).unwrap_or_else(|| ServerName::from(target.vip));
-    let stream = TlsConnector::from(inside.config())
-        .connect(name, stream)
-        .await
-        .map_err(|error| ProbeError::from_io(&error))?;
+    let stream =
+        TlsConnector::from(inside.config()).connect(name, stream).await.map_err(|error| match inside {
+            Inside::Http2 if is_alpn_refused(&error) => ProbeError::Http2NotAgreed,
+            _ => ProbeError::from_io(&error),
+        })?;
     if matches!(inside, Inside::Http2) && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
         return Err(ProbeError::Http2NotAgreed);
     }
     Ok(stream)
+}
+
+/// Whether the server refuses all that was offered (RFC 7301, section 3.2), rather than ignoring the offer.
+fn is_alpn_refused(error: &io::Error) -> bool {
+    let error = error.get_ref().and_then(|inner| inner.downcast_ref());
+    error == Some(&rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol))
 }
 
 /// The name in a configured host, which may end in a port.
@@ -83,8 +92,8 @@ fn config(alpn: &[&[u8]]) -> Arc<ClientConfig> {
 
 /// Takes every certificate, and does not check who holds its key.
 ///
-/// Google Cloud's probes do not verify certificates either: a probe asks whether the backend answers. It sends no
-/// secret, and who could forge the answer could as well drop what clients send.
+/// Google Cloud's probes do not verify certificates either: a probe asks whether the backend answers. It
+/// sends no secret, and who could forge the answer could as well drop what clients send.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 
@@ -247,9 +256,7 @@ mod tests {
         assert_eq!(ask(Probe::Http2(http("")), server).await, (Err(ProbeError::Http2NotAgreed), true));
 
         let server = async |stream| tls(stream, &["http/1.1"]).await.is_some();
-        let (result, agreed) = ask(Probe::Http2(http("")), server).await;
-        assert!(matches!(result, Err(ProbeError::Tls(_))), "{result:?}");
-        assert!(!agreed);
+        assert_eq!(ask(Probe::Http2(http("")), server).await, (Err(ProbeError::Http2NotAgreed), false));
     }
 
     #[test]
