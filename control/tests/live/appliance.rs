@@ -72,7 +72,7 @@ impl<'l> Appliance<'l> {
 
     /// Writes another configuration, which holds from the next reload.
     pub(crate) fn configure(&self, setup: &Setup) {
-        let toml = setup.toml(self.number, &socket(self.lab, self.number));
+        let toml = setup.toml(self.number, &self.socket());
         fs::write(config(self.lab, self.number), toml).expect("the lab's directory can be written");
     }
 
@@ -89,9 +89,14 @@ impl<'l> Appliance<'l> {
         self.must(&["reload"]);
     }
 
-    /// Asks for a reload as a service manager does.
-    pub(crate) fn hang_up(&self) {
-        self.process.signal(Signal::HUP);
+    /// Tells it something as a service manager does.
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// Waits for its end.
+    pub(crate) fn finish(&mut self) -> Ended {
+        self.process.finish(PATIENCE)
     }
 
     /// What it has logged so far.
@@ -102,7 +107,7 @@ impl<'l> Appliance<'l> {
     /// Runs a verb that talks to it.
     pub(crate) fn verb(&self, words: &[&str]) -> Ended {
         let mut command = self.lab.appliance(self.number).command(GUIDEWAY);
-        command.args(words).arg("--socket").arg(socket(self.lab, self.number));
+        command.args(words).arg("--socket").arg(self.socket());
         Process::run(self.lab, &format!("guideway-{}", words[0]), command, PATIENCE)
     }
 
@@ -111,6 +116,11 @@ impl<'l> Appliance<'l> {
         let Ended { status, stdout, stderr } = self.verb(words);
         assert!(status.success(), "guideway {}: {status}: {stderr}", words.join(" "));
         stdout
+    }
+
+    /// Where it takes verbs.
+    pub(crate) fn socket(&self) -> PathBuf {
+        socket(self.lab, self.number)
     }
 
     /// What it is, and how it is.

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use super::address::{Family, Vip};
 use super::appliance::Appliance;
 use super::backend::Backend;
@@ -126,9 +128,19 @@ fn reloads_lose_no_request(connections: Connections) {
             thread::sleep(Duration::from_millis(50));
         }
         let summary = load.finish();
+        let stats = appliance.stats();
+        assert_eq!(
+            stats.conntrack.counts.full, 0,
+            "there is room for all connections: {:?}",
+            stats.conntrack
+        );
+        assert!(
+            stats.total.forwarded >= summary.requests,
+            "all went through the appliance: {:?}",
+            stats.total
+        );
         assert_eq!((summary.socket_errors, summary.bad_answers), (0, 0), "{family:?}: {summary:?}");
         assert!(summary.requests > 100 && reloads > 4, "{reloads} reloads, {summary:?}");
-        assert!(appliance.stats().total.forwarded >= summary.requests, "all went through the appliance");
         println!("{family:?}, {connections:?}: {} requests, {reloads} reloads", summary.requests);
         appliance.reload(&Setup::of(3));
     }
@@ -159,7 +171,7 @@ fn a_wrong_configuration_changes_nothing_and_says_why() {
     assert_eq!(refused.status.code(), Some(3), "{refused:?}");
     assert!(refused.stderr.contains("no_such_key"), "{}", refused.stderr);
 
-    appliance.hang_up();
+    appliance.signal(Signal::HUP);
     let logged = within(PATIENCE, || {
         let log = appliance.log();
         (log.contains("configuration not reloaded") && log.contains("no_such_key")).then_some(())
@@ -172,8 +184,24 @@ fn a_wrong_configuration_changes_nothing_and_says_why() {
 
     // Righted, the file is taken over by the signal too.
     appliance.configure(&Setup::of(2));
-    appliance.hang_up();
+    appliance.signal(Signal::HUP);
     within(PATIENCE, || (generation() > before).then_some(())).expect("the configuration is taken over");
     established.new_ones_go_to(&REST);
     established.go_on();
+}
+
+#[test]
+fn the_appliance_stops_when_it_is_told_to() {
+    let lab = Lab::new(1, 1);
+    for tell in [
+        (|appliance| drop(appliance.must(&["stop"]))) as fn(&Appliance<'_>),
+        |appliance| appliance.signal(Signal::TERM),
+        |appliance| appliance.signal(Signal::INT),
+    ] {
+        let mut appliance = Appliance::start(&lab, 0, &Setup::of(1));
+        tell(&appliance);
+        let ended = appliance.finish();
+        assert!(ended.status.success(), "{ended:?}");
+        assert!(!appliance.socket().exists(), "it takes its socket with it");
+    }
 }

@@ -18,7 +18,16 @@ impl Lab {
     pub(crate) fn curl(&self, server: SocketAddr, count: usize) -> Vec<String> {
         let mut command = self.client().command("curl");
         // Its globbing counts the requests; the server ends each connection.
-        command.args(["--silent", "--show-error", "--fail", "--noproxy", "*", "--max-time", "20"]);
+        command.args([
+            "--silent",
+            "--show-error",
+            "--fail",
+            "--fail-early",
+            "--noproxy",
+            "*",
+            "--max-time",
+            "20",
+        ]);
         command.args(["--header", "Connection: close"]).arg(format!("http://{server}/?[1-{count}]"));
         let Ended { status, stdout, stderr } = Process::run(self, "curl", command, PATIENCE * 2);
         assert!(status.success(), "curl http://{server}/: {status}: {stderr}");

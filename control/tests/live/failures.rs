@@ -60,7 +60,7 @@ fn connections_move_between_appliances_with_one_seed() {
     let lab = Lab::new(2, 3);
     let _backends = Backend::all(&lab, 3);
     let setup = Setup { neighbor_replies: "NEVER", ..Setup::of(3) };
-    let _appliances = [0, 1].map(|number| Appliance::start(&lab, number, &setup));
+    let appliances = [0, 1].map(|number| Appliance::start(&lab, number, &setup));
     for family in Family::BOTH {
         let vip = Vip::Routed.web(family);
         let mut conversations = Conversation::several(&lab, vip, CONVERSATIONS);
@@ -73,6 +73,9 @@ fn connections_move_between_appliances_with_one_seed() {
         conversations.extend(Conversation::several(&lab, vip, CONVERSATIONS));
         lab.route_by(&[0]);
         go_on(&mut conversations, "moved back");
+    }
+    for appliance in appliances {
+        assert!(appliance.stats().total.forwarded > 0, "each has had some");
     }
 }
 

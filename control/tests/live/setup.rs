@@ -83,7 +83,7 @@ impl Setup {
             [fleet]
             seed = \"000102030405060708090a0b0c0d0e0f\"
             [conntrack]
-            max_entries = 65_536
+            max_entries = 1_048_576
             [[health_check]]
             name = \"web\"
             type = \"TCP\"
