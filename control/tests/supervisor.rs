@@ -424,7 +424,11 @@ fn two_successes_turn_a_backend_healthy_and_failures_turn_it_back() {
         assert_eq!((check.turns, check.weight_status), (0, None));
         assert_eq!((check.rules[0].healthy, check.rules[0].last_latency_ms), (false, None));
 
+        // The first round is over when every check has had its chance.
+        operator.find("b", Err("no answer")).await;
+        operator.find("b", Err("no answer")).await;
         operator.find("a", Ok(None)).await;
+        assert_eq!(operator.backend("a").await.health, view::Health::Unhealthy);
         operator.find("a", Ok(None)).await;
         let healthy = operator.backend_when("a", |backend| backend.share > 0.99).await;
         assert_eq!(healthy.health, view::Health::Healthy);
@@ -512,6 +516,8 @@ fn the_time_from_a_deciding_probe_to_the_workers_is_measured_once_for_each_turn(
             operator.ask(|reply| Request::Status { reply }).await.unwrap().health_checks.expect("it watches")
         };
         assert_eq!(checks().await.reactions, 0);
+        operator.find("b", Err("no answer")).await;
+        operator.find("b", Err("no answer")).await;
         operator.find("a", Ok(None)).await;
         for _ in 0..20 {
             tokio::time::sleep(Duration::from_millis(1)).await;
