@@ -1,6 +1,6 @@
 //! The live appliance with what users run, curl, wrk, ping and nginx, in namespaces that each test makes.
 //!
-//! As root, with Debian's curl, ethtool, iproute2, iputils-ping, nginx-light and wrk:
+//! As root, with Debian's curl, ethtool, iproute2, iputils-ping, nginx-light, openssl and wrk:
 //!
 //!     cargo test -p guideway --features dpdk --test live -- --test-threads=1
 //!
@@ -32,6 +32,8 @@ mod process;
 mod server;
 #[path = "live/setup.rs"]
 mod setup;
+#[path = "live/web_server.rs"]
+mod web_server;
 
 // The claims.
 #[path = "live/changes.rs"]
