@@ -18,6 +18,8 @@ mod client;
 mod conversation;
 #[path = "live/decapsulation.rs"]
 mod decapsulation;
+#[path = "live/grpc_server.rs"]
+mod grpc_server;
 #[path = "live/lab.rs"]
 mod lab;
 #[path = "live/load.rs"]
@@ -40,6 +42,8 @@ mod web_server;
 mod changes;
 #[path = "live/failures.rs"]
 mod failures;
+#[path = "live/health.rs"]
+mod health;
 #[path = "live/traffic.rs"]
 mod traffic;
 #[path = "live/without_appliance.rs"]
