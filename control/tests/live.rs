@@ -40,6 +40,8 @@ mod web_server;
 // The claims.
 #[path = "live/changes.rs"]
 mod changes;
+#[path = "live/failover.rs"]
+mod failover;
 #[path = "live/failures.rs"]
 mod failures;
 #[path = "live/health.rs"]
