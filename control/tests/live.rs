@@ -48,5 +48,7 @@ mod failures;
 mod health;
 #[path = "live/traffic.rs"]
 mod traffic;
+#[path = "live/weights.rs"]
+mod weights;
 #[path = "live/without_appliance.rs"]
 mod without_appliance;
