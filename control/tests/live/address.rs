@@ -67,6 +67,11 @@ pub(crate) fn appliance(number: usize, family: Family) -> IpAddr {
     on_link(family, 1 + number)
 }
 
+/// The address of an appliance's kernel, where it has one.
+pub(crate) fn management(number: usize, family: Family) -> IpAddr {
+    on_link(family, 51 + number)
+}
+
 pub(crate) fn backend(number: usize, family: Family) -> IpAddr {
     on_link(family, 11 + number)
 }

@@ -3,6 +3,7 @@
 use super::address::{Family, Vip};
 use super::appliance::Appliance;
 use super::backend::Backend;
+use super::client::names;
 use super::conversation::Conversation;
 use super::health::{checked_by, http, new_connections_go_to};
 use super::lab::Lab;
@@ -13,6 +14,7 @@ const BACKENDS: usize = 3;
 const PRIMARIES: [&str; 2] = ["b0", "b1"];
 const FAILOVER: [&str; 1] = ["b2"];
 const CONVERSATIONS: usize = 12;
+const PORTS: std::ops::Range<u16> = 20_000..20_030;
 
 fn setup(disable_connection_drain_on_failover: bool) -> Setup {
     Setup {
@@ -31,8 +33,8 @@ fn conversations(lab: &Lab, expected: &[&str]) -> Vec<(Conversation, String)> {
     all
 }
 
-/// Has the primaries pass or fail their checks, and waits until those expected serve new clients. Whatever the
-/// checks say, they serve on.
+/// Has the primaries pass or fail their checks, and waits until those expected serve new clients. Pages are served
+/// whatever the checks say.
 fn primaries_are(well: bool, lab: &Lab, backends: &[Backend], appliance: &Appliance<'_>, expected: &[&str]) {
     for primary in &backends[..PRIMARIES.len()] {
         primary.web.is_unavailable(!well);
@@ -78,6 +80,25 @@ fn connections_stay_where_they_are_when_the_failover_group_takes_over_and_when_i
     primaries_are(true, &lab, &backends, &appliance, &PRIMARIES);
     go_on(&mut before, "after the way back");
     go_on(&mut meanwhile, "after the way back");
+}
+
+#[test]
+fn datagram_flows_move_to_the_failover_group_and_stay_there() {
+    let lab = Lab::new(1, BACKENDS);
+    let backends = Backend::all(&lab, BACKENDS);
+    let appliance = Appliance::start(&lab, 0, &setup(false));
+    let served_by = |expected: &[&str]| {
+        for family in Family::BOTH {
+            let answers: Vec<_> = PORTS.map(|port| lab.ask(Vip::OnLink.echo(family), port)).collect();
+            assert_eq!(names(&answers), expected.iter().copied().collect(), "{family:?}");
+        }
+    };
+    served_by(&PRIMARIES);
+    primaries_are(false, &lab, &backends, &appliance, &FAILOVER);
+    served_by(&FAILOVER);
+    primaries_are(true, &lab, &backends, &appliance, &PRIMARIES);
+    // Their backend has not failed.
+    served_by(&FAILOVER);
 }
 
 #[test]

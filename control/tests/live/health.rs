@@ -189,3 +189,31 @@ fn a_grpc_server_is_unhealthy_while_it_says_that_it_does_not_serve() {
     };
     disease.take_its_course(&lab, &mut backends, &appliance);
 }
+
+#[test]
+fn probes_of_the_kernel_go_out_by_their_device() {
+    let lab = Lab::new(1, BACKENDS);
+    lab.manage(0);
+    let mut backends = Backend::all(&lab, BACKENDS);
+    let setup = checked_by(http() + "\ntransport = \"kernel\"\nbind_device = \"eth1\"");
+    let appliance = Appliance::start(&lab, 0, &setup);
+    let disease = Disease {
+        families: &Family::BOTH,
+        begins: &|backend| backend.web.is_unavailable(true),
+        ends: &|backend| backend.web.is_unavailable(false),
+        reason: "status 503",
+    };
+    disease.take_its_course(&lab, &mut backends, &appliance);
+
+    lab.appliance(0).ip("link set eth1 down\n");
+    for family in Family::BOTH {
+        let noticed = || (unhealthy(&appliance, family) == ALL).then_some(());
+        within(PATIENCE, noticed).unwrap_or_else(|| panic!("{family:?}: probes find another way"));
+        let reason = reason(&appliance, family, SICK);
+        assert!(reason.contains("cannot connect: "), "{reason}");
+        // Where nobody is healthy, everybody serves.
+        new_connections_go_to(&lab, family, &ALL);
+    }
+    lab.appliance(0).ip("link set eth1 up\n");
+    appliance.wait_for_health();
+}
