@@ -89,6 +89,7 @@ impl Setup {
             type = \"TCP\"
             check_interval_sec = 1
             timeout_sec = 1
+            healthy_threshold = 1
             port = {WEB}\n"
         )
     }
