@@ -45,17 +45,19 @@ impl<'l> Appliance<'l> {
                 return Some(false);
             }
             let status = self.verb(&["status", "--output", "json"]);
-            let healthy =
-                |status: Status| status.services.iter().all(|service| service.healthy == service.backends);
-            (status.status.success() && healthy(json(&status.stdout))).then_some(true)
+            (status.status.success() && all_healthy(&json(&status.stdout))).then_some(true)
         });
         ready.expect("the appliance answers, and so do its backends to it")
     }
 
+    /// Whether every backend is healthy.
+    pub(crate) fn is_healthy(&self) -> bool {
+        all_healthy(&self.status())
+    }
+
     /// Waits until every backend is healthy.
     pub(crate) fn wait_for_health(&self) {
-        let healthy = || self.status().services.iter().all(|service| service.healthy == service.backends);
-        within(PATIENCE, || healthy().then_some(())).expect("every backend answers its probes");
+        within(PATIENCE, || self.is_healthy().then_some(())).expect("every backend answers its probes");
     }
 
     /// Ends it as a power cut would: nothing is withdrawn, nothing is saved.
@@ -148,6 +150,10 @@ impl Drop for Appliance<'_> {
             }
         }
     }
+}
+
+fn all_healthy(status: &Status) -> bool {
+    status.services.iter().all(|service| service.healthy == service.backends)
 }
 
 /// What a verb prints for programs.
