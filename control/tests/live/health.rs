@@ -198,6 +198,8 @@ fn a_grpc_server_is_unhealthy_while_it_says_that_it_does_not_serve() {
 fn probes_of_the_kernel_go_out_by_their_device() {
     let lab = Lab::new(1, BACKENDS);
     lab.manage(0);
+    // Unbound ones would go nowhere.
+    lab.appliance(0).ip("route prepend 192.0.2.0/24 dev lo\nroute add 2001:db8:1::/64 dev lo metric 1\n");
     let mut backends = Backend::all(&lab, BACKENDS);
     let setup = checked_by(http() + "\ntransport = \"kernel\"\nbind_device = \"eth1\"");
     let appliance = Appliance::start(&lab, 0, &setup);
