@@ -87,7 +87,11 @@ fn a_worker_that_panics_takes_the_process_down_and_its_socket_with_it() {
 #[test]
 fn a_worker_that_stalls_is_named_and_so_is_its_return() {
     let mut faulty = Faulty::start("stall:0:100000");
-    faulty.wait_for(|faulty| faulty.log().contains("worker has not polled").then_some(()));
-    faulty.wait_for(|faulty| faulty.log().contains("worker polls again").then_some(()));
-    assert!(faulty.log().contains("worker=0 core=0"), "{}", faulty.log());
+    faulty.wait_for(|faulty| {
+        faulty
+            .log()
+            .contains("worker 0 has not polled for 1s: see what else runs on its core, 0")
+            .then_some(())
+    });
+    faulty.wait_for(|faulty| faulty.log().contains("worker 0 polls again").then_some(()));
 }
