@@ -39,6 +39,8 @@ pub struct Announcer {
 struct Line {
     orders: watch::Sender<Order>,
     progress: watch::Receiver<BTreeMap<IpAddr, Progress>>,
+    /// What `news` has told of.
+    reported: BTreeMap<IpAddr, (Option<bool>, bool)>,
 }
 
 /// An address that a hook is told of, and how far that has come.
@@ -88,6 +90,20 @@ impl Announcer {
         lines.flat_map(of_line).collect()
     }
 
+    /// What hooks have heard, or have begun not to hear, since the last call.
+    pub fn news(&mut self) -> Vec<Announced> {
+        let of_line = |(hook, line): (&Hook, &mut Line)| {
+            let news = line.news();
+            let hook = hook.clone();
+            news.into_iter().map(move |(address, progress)| Announced {
+                hook: hook.clone(),
+                address,
+                progress,
+            })
+        };
+        self.lines.iter_mut().flat_map(of_line).collect()
+    }
+
     /// Whether the hooks have heard all that is wanted.
     pub fn is_settled(&self) -> bool {
         self.lines.values().all(Line::is_settled)
@@ -125,7 +141,7 @@ impl Line {
         let (orders, ordered) = watch::channel(Order::default());
         let (shown, progress) = watch::channel(BTreeMap::new());
         tokio::spawn(line::serve(hook, ordered, shown));
-        Self { orders, progress }
+        Self { orders, progress, reported: BTreeMap::new() }
     }
 
     /// Wants these, and no others; whether there is anything left to do.
@@ -144,6 +160,21 @@ impl Line {
             is_new
         });
         is_needed
+    }
+
+    fn news(&mut self) -> Vec<(IpAddr, Progress)> {
+        if !self.progress.has_changed().unwrap_or(false) {
+            return Vec::new();
+        }
+        let shown = self.progress.borrow_and_update();
+        let state = |progress: &Progress| (progress.announced, progress.failures > 0);
+        let is_new = |(address, progress): &(&IpAddr, &Progress)| {
+            state(progress) != (None, false) && self.reported.get(address) != Some(&state(progress))
+        };
+        let news =
+            shown.iter().filter(is_new).map(|(address, progress)| (*address, progress.clone())).collect();
+        self.reported = shown.iter().map(|(address, progress)| (*address, state(progress))).collect();
+        news
     }
 
     fn is_settled(&self) -> bool {

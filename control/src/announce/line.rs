@@ -97,53 +97,60 @@ pub(super) async fn serve(
 ) {
     let mut targets = BTreeMap::<IpAddr, Target>::new();
     let mut doubts = 0;
-    let mut is_last = false;
+    let (mut is_new, mut is_last) = (true, false);
     loop {
-        let order = orders.borrow_and_update().clone();
-        let is_urgent = order.is_last && !is_last;
-        is_last = order.is_last;
-        take_in(&mut targets, order.wishes, is_urgent);
-        if order.doubts != doubts {
-            doubts = order.doubts;
-            targets.values_mut().for_each(Target::doubt);
+        // There may be thousands of addresses: they are looked through when orders come, and not for each that is told.
+        if std::mem::take(&mut is_new) {
+            let order = orders.borrow_and_update().clone();
+            let is_urgent = order.is_last && !is_last;
+            is_last = order.is_last;
+            take_in(&mut targets, order.wishes, is_urgent);
+            if order.doubts != doubts {
+                doubts = order.doubts;
+                targets.values_mut().for_each(Target::doubt);
+            }
+            targets.retain(|_, target| !target.is_over());
+            let progress = |(address, target): (&IpAddr, &Target)| (*address, target.progress.clone());
+            shown.send_replace(targets.iter().map(progress).collect());
         }
-        targets.retain(|_, Target { progress, .. }| {
-            progress.wish.reason != Reason::Removed || progress.announced != Some(false)
-        });
-        let progress = |(address, target): (&IpAddr, &Target)| (*address, target.progress.clone());
-        shown.send_replace(targets.iter().map(progress).collect());
 
         let due = |(address, target): (&IpAddr, &Target)| {
             (!target.progress.is_settled() || hook.forgets()).then_some((target.due, *address))
         };
         let next = targets.iter().filter_map(due).min();
-        let Some((at, address)) = next else {
-            match orders.changed().await {
-                Ok(()) => continue,
-                Err(_) => return,
-            }
-        };
-        tokio::select! {
-            biased;
-            changed = orders.changed() => match changed {
-                Ok(()) => continue,
-                Err(_) => return,
+        let changed = match next {
+            None => Some(orders.changed().await),
+            Some((at, _)) => tokio::select! {
+                biased;
+                changed = orders.changed() => Some(changed),
+                () = sleep_until(at) => None,
             },
-            () = sleep_until(at) => {}
+        };
+        match changed {
+            Some(Ok(())) => is_new = true,
+            Some(Err(_)) => return,
+            None => {}
         }
+        let Some((_, address)) = next.filter(|_| changed.is_none()) else { continue };
         let Some(target) = targets.get_mut(&address) else { continue };
         let wish = &target.progress.wish;
         let announced = wish.reason.announces();
         let told = tokio::select! {
             told = hook.tell(announced, address, &wish.rule) => told,
-            () = last(&mut orders), if announced && !is_last => Err("the appliance stops".to_owned()),
+            () = last(orders.clone()), if announced && !is_last => Err("the appliance stops".to_owned()),
         };
         target.note(announced, told);
+        if target.is_over() {
+            targets.remove(&address);
+            shown.send_modify(|shown| drop(shown.remove(&address)));
+        } else {
+            shown.send_modify(|shown| drop(shown.insert(address, target.progress.clone())));
+        }
     }
 }
 
 /// Comes when the appliance ends.
-async fn last(orders: &mut watch::Receiver<Order>) {
+async fn last(mut orders: watch::Receiver<Order>) {
     // Where nobody gives orders any more, it has ended.
     let _ = orders.wait_for(|order| order.is_last).await;
 }
@@ -191,6 +198,11 @@ impl Target {
             }
         };
         self.due = Instant::now() + wait;
+    }
+
+    /// It is configured no longer, and has been taken back.
+    fn is_over(&self) -> bool {
+        self.progress.wish.reason == Reason::Removed && self.progress.announced == Some(false)
     }
 
     /// Somebody else may have told the hook something.
