@@ -6,6 +6,7 @@ mod backend;
 mod capture;
 mod check;
 mod conntrack;
+mod drain;
 mod drops;
 mod events;
 mod exit;
@@ -76,6 +77,10 @@ enum Verb {
     Reload(reload::Args),
     /// Stops the running appliance in good order.
     Stop(stop::Args),
+    /// Withdraws all announcements, and waits until no packet is forwarded any more.
+    Drain(drain::Args),
+    /// Has a drained appliance serve again.
+    Undrain(drain::UndrainArgs),
 }
 
 /// When errors are coloured.
@@ -117,6 +122,8 @@ pub(crate) fn run() -> Exit {
         Verb::Capture(args) => capture::run(&args),
         Verb::Reload(args) => reload::run(&args, color),
         Verb::Stop(args) => stop::run(&args),
+        Verb::Drain(args) => drain::run(&args),
+        Verb::Undrain(args) => drain::undrain(&args),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The configuration: TOML as an operator writes it, parsed into a [`Config`] that is valid by construction.
 
 mod admin;
+mod announcement;
 mod backend_group;
 mod backend_service;
 mod engine;
@@ -23,6 +24,7 @@ mod value;
 use std::sync::Arc;
 
 pub use admin::{Admin, Metrics};
+pub use announcement::{Announcement, AnnouncementPolicy, Hook};
 pub use backend_group::{BackendGroup, Endpoint};
 pub use backend_service::{BackendService, FailoverPolicy, ServiceProtocol};
 pub use engine::Engine;
@@ -73,6 +75,8 @@ pub struct Config {
     pub health_checks: Vec<HealthCheck>,
     /// The routes, in the order of the file.
     pub routes: Vec<Route>,
+    /// The announcements, in the order of the file.
+    pub announcements: Vec<Announcement>,
 }
 
 impl Config {
@@ -126,10 +130,13 @@ impl Config {
         let services = each(&file.backend_service, |service| BackendService::parse(service, &scope, report));
         let rules = each(&file.forwarding_rule, |rule| ForwardingRule::parse(rule, &scope, report));
         let routes = each(&file.route, |route| Route::parse(route, &scope, report));
+        let announcements =
+            each(&file.announcement, |announcement| Announcement::parse(announcement, &scope, report));
 
         forwarding_rule::check_neighbor_replies(elements(&file.forwarding_rule), report);
         precedence::check(&written(file, &rules), report);
         route::check_duplicates(file, report);
+        announcement::check(file, &announcements, &rules, report);
         reach::check(&scope, report);
 
         Some(Self {
@@ -145,6 +152,7 @@ impl Config {
             groups: all(groups)?,
             health_checks: all(health_checks)?,
             routes: all(routes)?,
+            announcements: all(announcements)?,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Changes things: configuration, health, failover; and replays captures.
 
 pub mod admin;
+pub mod announce;
 pub mod appliance;
 pub mod compile;
 pub mod config;

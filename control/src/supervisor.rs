@@ -9,6 +9,7 @@
 //!
 //! One thread, which waits for nobody but the clock: every part of a turn is bounded.
 
+mod announcements;
 mod answer;
 mod capture;
 mod conntrack;
@@ -44,6 +45,7 @@ use crate::health::runner::Finding;
 use crate::host_stack::FrameKind;
 use crate::in_path;
 
+use announcements::Announcements;
 use capture::Capture;
 use journal::{Journal, Note};
 use reaction::Reactions;
@@ -150,6 +152,7 @@ pub struct Supervisor<P: Ports> {
     monitor: Option<Monitor>,
     journal: Journal,
     reactions: Reactions,
+    announcements: Announcements,
     /// The control thread's own view of the snapshots, by which probes are delivered.
     snapshots: Subscriber<Snapshot>,
     /// Frames of its own that no worker or no mbuf could take.
@@ -200,12 +203,14 @@ impl<P: Ports> Supervisor<P> {
             monitor: None,
             journal: Journal::default(),
             reactions,
+            announcements: Announcements::default(),
             snapshots,
             unsent: 0,
         }
     }
 
-    /// Runs until it is told to stop, by a signal or a request, or until a worker fails.
+    /// Runs until it is told to stop, by a signal or a request, or until a worker fails; then withdraws what it has had
+    /// announced.
     ///
     /// # Errors
     /// [`WorkerFailure`] of the first worker that failed.
@@ -217,11 +222,11 @@ impl<P: Ports> Supervisor<P> {
             (listen(SignalKind::terminate()), listen(SignalKind::interrupt()), listen(SignalKind::hangup()));
         let mut turns = tokio::time::interval(TURN);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
+        let failure = loop {
             // Not in random order: a failure comes before all else, and a flood of requests must not keep out the turn.
             let next = tokio::select! {
                 biased;
-                Some(failure) = failures.recv() => return Err(failure),
+                Some(failure) = failures.recv() => break Some(failure),
                 _ = terminate.recv() => Next::Stop,
                 _ = interrupt.recv() => Next::Stop,
                 _ = turns.tick() => self.turn(),
@@ -231,11 +236,24 @@ impl<P: Ports> Supervisor<P> {
                 Some(request) = requests.recv() => self.answer(request),
             };
             if matches!(next, Next::Stop) {
-                self.note(Note::new(EventKind::Stopping, "the appliance stops"));
-                let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Stopping]);
-                return Ok(());
+                break None;
+            }
+        };
+        if failure.is_none() {
+            self.note(Note::new(EventKind::Stopping, "the appliance stops"));
+        }
+        let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Stopping]);
+        // Routers learn of it first, and workers go on for so long.
+        let mut withdrawn = std::pin::pin!(self.withdraw_all());
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut withdrawn => break,
+                _ = turns.tick() => drop(self.turn()),
             }
         }
+        self.note_withdrawals();
+        failure.map_or(Ok(()), Err)
     }
 
     /// The ports, once the loop has ended.
@@ -278,15 +296,13 @@ impl<P: Ports> Supervisor<P> {
         self.send();
         self.exchange_probes();
         self.drain_taps();
+        self.plan_announcements();
         self.turns = self.turns.wrapping_add(1);
-        if self.turns.is_multiple_of(TURNS_A_ROUND) {
-            self.round(now);
-        }
-        Next::Turn
+        if self.turns.is_multiple_of(TURNS_A_ROUND) { self.round(now) } else { Next::Turn }
     }
 
     /// Looks at what changes slowly.
-    fn round(&mut self, now: Duration) {
+    fn round(&mut self, now: Duration) -> Next {
         self.appliance.tidy(now);
         let counters = self.workers.iter().map(|worker| &worker.counters);
         let polls = counters.map(|counters| (counters.heartbeat(), counters.read().link.busy_polls));
@@ -302,6 +318,7 @@ impl<P: Ports> Supervisor<P> {
                 Note::new(EventKind::WorkerResumed, format!("worker {worker} polls again, on core {core}"))
             });
         }
+        self.follow_announcements(now)
     }
 
     /// Has a worker that goes on send the appliance's own frames.

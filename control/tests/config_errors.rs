@@ -98,6 +98,39 @@ fn health_check_transports() {
 }
 
 #[test]
+fn announcements() {
+    snapshot!(shown(&[
+        ("announcements have names of their own", "\"telephone\"", "\"routers\""),
+        ("a rule must be there", "[\"web\", \"web-partner\"]", "[\"web\", \"web-parner\"]"),
+        ("no rules are no announcement", "[\"web\", \"web-partner\"]", "[]"),
+        ("a policy is one of two", "\"ALWAYS\"", "\"SOMETIMES\""),
+        ("one healthy backend is the least", "min_healthy = 2", "min_healthy = 0"),
+        ("always is whatever health says", "policy = \"ALWAYS\"", "policy = \"ALWAYS\"\nmin_healthy = 2"),
+        (
+            "it goes one way alone",
+            "bird_protocol = \"vip_web\"",
+            "bird_protocol = \"vip_web\"\ncommand = [\"/bin/announce\"]",
+        ),
+        ("it goes one way at least", "command = [\"/usr/local/bin/announce\", \"--by-telephone\"]", ""),
+        ("BIRD's socket is not enough", "bird_protocol = \"vip_web\"", ""),
+        ("BIRD's protocol is not enough", "bird_socket = \"/run/bird/bird.ctl\"", ""),
+        ("BIRD's protocol is no pattern", "\"vip_web\"", "\"vip_*\""),
+        ("a program has a whole path", "\"/usr/local/bin/announce\"", "\"announce\""),
+        ("a BIRD protocol stands for one address", "[\"web\", \"web-partner\"]", "[\"web\", \"web-v6\"]"),
+        (
+            "a BIRD protocol is one announcement's",
+            "command = [\"/usr/local/bin/announce\", \"--by-telephone\"]",
+            "forwarding_rules = [\"web-v6\"]\nbird_socket = \"/run/bird/bird.ctl\"\nbird_protocol = \"vip_web\"",
+        ),
+        (
+            "a program is told of an address by one announcement",
+            "bird_socket = \"/run/bird/bird.ctl\"\nbird_protocol = \"vip_web\"",
+            "command = [\"/usr/local/bin/announce\", \"--by-telephone\"]",
+        ),
+    ]));
+}
+
+#[test]
 fn tables_and_keys() {
     snapshot!(shown(&[
         ("TOML itself comes first, and alone", "ports = [80, 443]", "ports = [80, 443"),

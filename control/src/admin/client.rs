@@ -21,8 +21,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::request::CaptureReason;
 use super::view::{
-    Backend, BackendList, ConntrackList, ConntrackLookup, ErrorView, EventList, Losses, Reload, Stats,
-    Status, Stopping, Vip, VipList,
+    Backend, BackendList, ConntrackList, ConntrackLookup, Drain, ErrorView, EventList, Losses, Reload, Stats,
+    Status, Stopping, Undrained, Vip, VipList,
 };
 use super::whole_blocks::WholeBlocks;
 
@@ -34,6 +34,9 @@ const MAX_ANSWER_BYTES: usize = 256 << 20;
 
 /// How often one looks whether the appliance has gone.
 const GONE_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How often one looks how far a drained appliance is.
+const DRAIN_INTERVAL: Duration = Duration::from_millis(200);
 
 /// What stands in a path or a query as it is.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b':');
@@ -299,7 +302,49 @@ impl Client {
     pub async fn stop(&self, time: Duration) -> Result<(Stopping, bool), ClientError> {
         let file = self.file();
         let stopping = self.post("/v1/stop").await?;
-        let end = Instant::now() + time;
+        Ok((stopping, self.gone(file, Instant::now() + time).await))
+    }
+
+    /// Drains the appliance, and waits until that has ended, and it has stopped where it is to `stop`; for no longer than
+    /// the deadline and `time`. What it was last seen at, and whether the end has come.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn drain(
+        &self,
+        deadline_sec: u32,
+        stop: bool,
+        time: Duration,
+    ) -> Result<(Drain, bool), ClientError> {
+        let file = self.file();
+        let path = format!("/v1/drain?deadline={deadline_sec}&stop={stop}");
+        let mut drain: Drain = self.post(&path).await?;
+        let end = Instant::now() + Duration::from_secs(deadline_sec.into()) + time;
+        while drain.end.is_none() && Instant::now() < end {
+            sleep(DRAIN_INTERVAL).await;
+            match self.status().await {
+                Ok(Status { drain: Some(now), .. }) => drain = now,
+                // Somebody else has undrained it.
+                Ok(Status { drain: None, .. }) => return Ok((drain, false)),
+                // It was faster.
+                Err(_) if stop => break,
+                Err(error) => return Err(error),
+            }
+        }
+        let has_ended = if stop { self.gone(file, end).await } else { drain.end.is_some() };
+        Ok((drain, has_ended))
+    }
+
+    /// Has the appliance serve again.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn undrain(&self) -> Result<Undrained, ClientError> {
+        self.post("/v1/undrain").await
+    }
+
+    /// Waits until nobody listens any more on the socket that this was the file of; whether that has come.
+    async fn gone(&self, file: Option<(u64, u64)>, end: Instant) -> bool {
         loop {
             let connected = UnixStream::connect(&self.socket).await;
             let gone = connected.is_err_and(|error| {
@@ -307,10 +352,10 @@ impl Client {
             });
             // Another appliance may have started in its place already.
             if gone || self.file() != file {
-                return Ok((stopping, true));
+                return true;
             }
             if Instant::now() >= end {
-                return Ok((stopping, false));
+                return false;
             }
             sleep(GONE_INTERVAL).await;
         }

@@ -5,14 +5,15 @@ use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use guideway_dataplane::verdict::{DropReason, PassReason};
 use tokio::sync::{mpsc, oneshot};
 
 use super::view::{
-    Backend, BackendList, ConntrackList, ConntrackLookup, EventList, NeighborReplies, Reload, Stats, Status,
-    Stopping, Vip, VipList,
+    Backend, BackendList, ConntrackList, ConntrackLookup, Drain, EventList, NeighborReplies, Reload, Stats,
+    Status, Stopping, Undrained, Vip, VipList,
 };
 use crate::config::ConfigErrors;
 use crate::flow_text::FlowText;
@@ -145,6 +146,21 @@ pub enum Request {
     Reload {
         /// What has changed.
         reply: Reply<Reload>,
+    },
+    /// Withdraws all announcements, and waits until no packet is forwarded any more. The reply comes at once; asking
+    /// again changes deadline and end.
+    Drain {
+        /// How long one waits at most.
+        deadline: Duration,
+        /// Whether the appliance stops then.
+        stop: bool,
+        /// How far it is.
+        reply: Reply<Drain>,
+    },
+    /// Has the appliance serve again.
+    Undrain {
+        /// Whether it was drained.
+        reply: Reply<Undrained>,
     },
     /// Stops the appliance in good order: withdraws what it announced, then ends. The reply comes before the
     /// end.

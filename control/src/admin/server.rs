@@ -55,6 +55,12 @@ const CAPTURE_BACKLOG: usize = 256;
 /// The longest capture.
 pub const MAX_CAPTURE_SEC: u32 = 24 * 60 * 60;
 
+/// How long a drained appliance waits for the end of its traffic unless it is told otherwise.
+pub const DEFAULT_DRAIN_SEC: u32 = 300;
+
+/// The longest such wait.
+pub const MAX_DRAIN_SEC: u32 = 24 * 60 * 60;
+
 /// The admin interface, listening; its socket goes with it.
 #[derive(Debug)]
 pub struct Server {
@@ -176,6 +182,8 @@ fn table() -> Vec<Route> {
         ("GET", "/v1/capture", get(capture)),
         ("GET", "/v1/events", get(events)),
         ("POST", "/v1/reload", post(reload)),
+        ("POST", "/v1/drain", post(drain)),
+        ("POST", "/v1/undrain", post(undrain)),
         ("POST", "/v1/stop", post(stop)),
     ]
 }
@@ -393,6 +401,31 @@ async fn reload(
     Asked(Colored { color }): Asked<Colored>,
 ) -> Answer<Reload> {
     supervisor.ask_in(|reply| Request::Reload { reply }, color).await.map(Json)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Drained {
+    deadline: Option<u32>,
+    #[serde(default)]
+    stop: bool,
+}
+
+async fn drain(
+    State(supervisor): State<Supervisor>,
+    Asked(Drained { deadline, stop }): Asked<Drained>,
+) -> Answer<view::Drain> {
+    let deadline = deadline.unwrap_or(DEFAULT_DRAIN_SEC);
+    if deadline > MAX_DRAIN_SEC {
+        let what = format!("a deadline of {deadline} seconds, and at most {MAX_DRAIN_SEC} are waited for");
+        return Err(Failure::unreadable(StatusCode::UNPROCESSABLE_ENTITY, "wrong_query", what));
+    }
+    let deadline = Duration::from_secs(deadline.into());
+    supervisor.ask(|reply| Request::Drain { deadline, stop, reply }).await.map(Json)
+}
+
+async fn undrain(State(supervisor): State<Supervisor>) -> Answer<view::Undrained> {
+    supervisor.ask(|reply| Request::Undrain { reply }).await.map(Json)
 }
 
 async fn stop(State(supervisor): State<Supervisor>) -> Answer<view::Stopping> {

@@ -5,6 +5,7 @@
 //! their unit in their name, shares are between 0 and 1, times are seconds since 1970, and what does not
 //! apply is `null`. Maps by reason or kind hold every word, those with zero too.
 
+mod announcement;
 mod backend;
 mod conntrack;
 mod drops;
@@ -16,6 +17,7 @@ mod stats;
 mod status;
 mod vip;
 
+pub use announcement::{Announcement, AnnouncementReason, Drain, DrainEnd, Undrained};
 pub use backend::{Backend, BackendList, Health, NextHop, Pool, WeightSource};
 pub use conntrack::{ConntrackEntry, ConntrackList, ConntrackLookup};
 pub use drops::{Loss, LossPlace, Losses};

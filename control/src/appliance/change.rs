@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::config::{BackendGroup, BackendService, Config, Endpoint};
+use crate::config::{Announcement, BackendGroup, BackendService, Config, Endpoint};
 
 /// One change that a reload makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +89,15 @@ pub(super) fn changes(old: &Config, new: &Config) -> Vec<Change> {
         old.routes.iter().map(|route| (&*route.name, (route.dest_range, next_hop(old, route.next_hop_rule)))),
         new.routes.iter().map(|route| (&*route.name, (route.dest_range, next_hop(new, route.next_hop_rule)))),
         |old, new| old == new,
+    );
+    let names = |config: &Config, announcement: &Announcement| {
+        announcement.rules.iter().map(|rule| config.rules[*rule].name.clone()).collect::<Vec<_>>()
+    };
+    changes.of_nouns(
+        "announcement",
+        old.announcements.iter().map(|one| (&*one.name, (one, names(old, one)))),
+        new.announcements.iter().map(|one| (&*one.name, (one, names(new, one)))),
+        |(old, were), (new, are)| (old.policy, &old.hook, were) == (new.policy, &new.hook, are),
     );
     changes.0
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use clap::Args as Arguments;
-use guideway::admin::view::{Port, Quantiles, Service, Status, Worker, WorkerState};
+use guideway::admin::view::{Announcement, DrainEnd, Port, Quantiles, Service, Status, Worker, WorkerState};
 
 use super::amount::{count, duration, percent, yes_no};
 use super::appliance::ApplianceArgs;
@@ -39,9 +39,25 @@ fn text(status: &Status) -> String {
         let reactions = count(checks.reactions, "time");
         line("reaction", &format!("{reactions}, probe to packet {}", quantiles(&checks.probe_to_packet)));
     }
-    for section in
-        [ports(&status.ports), workers(&status.workers), services(&status.services), vip::text(&status.vips)]
-    {
+    if let Some(drain) = &status.drain {
+        let withdrawn = if drain.withdrawn { "all is withdrawn" } else { "not all is withdrawn yet" };
+        let left = match drain.end {
+            None => format!("{} left", duration(drain.deadline_sec)),
+            Some(DrainEnd::Quiet) => "it has ended".to_owned(),
+            Some(DrainEnd::Deadline) => "the deadline has passed".to_owned(),
+        };
+        line("drained", &format!("{withdrawn}, no packet for {}, {left}", duration(drain.quiet_sec)));
+    }
+    let mut sections = vec![
+        ports(&status.ports),
+        workers(&status.workers),
+        services(&status.services),
+        vip::text(&status.vips),
+    ];
+    if !status.announcements.is_empty() {
+        sections.push(announcements(&status.announcements, now));
+    }
+    for section in sections {
         text.push('\n');
         text.push_str(&section);
     }
@@ -110,4 +126,26 @@ fn services(services: &[Service]) -> String {
         ]);
     }
     table::text(rows, 4..8)
+}
+
+/// What routers are told, and below it why they are not where they should be.
+fn announcements(announcements: &[Announcement], now: u64) -> String {
+    let titles = ["ANNOUNCEMENT", "VIP", "BY", "WANTED", "REASON", "ANNOUNCED", "FOR"];
+    let mut rows = table::new(&titles);
+    let mut errors = String::new();
+    for one in announcements {
+        rows.add_row([
+            one.announcement.clone(),
+            one.address.to_string(),
+            one.hook.clone(),
+            yes_no(one.wanted),
+            one.reason.to_string(),
+            one.announced.map_or_else(|| "unknown".to_owned(), yes_no),
+            duration(now.saturating_sub(one.since_unix_sec)),
+        ]);
+        if let Some(error) = &one.last_error {
+            let _ = writeln!(errors, "{} {}: {error}", one.announcement, one.address);
+        }
+    }
+    table::text(rows, 6..7) + &errors
 }

@@ -12,13 +12,15 @@ use guideway_dataplane::affinity::{
 use guideway_engine::driver::device::Device;
 use ipnet::IpNet;
 
+use super::announcement::PolicyKind;
 use super::backend_group::Delivery;
 use super::backend_service::{LocalityLbPolicy, ServiceProtocol};
 use super::field::{Field, tables};
 use super::forwarding_rule::{NeighborReplies, RuleProtocol};
 use super::health_check::{ProbeType, ProxyHeader, TransportKind};
 use super::limits::{
-    MAX_DRAINING_TIMEOUT_SEC, MAX_ENTRIES, MAX_IDLE_TIMEOUT_SEC, MAX_MTU, MAX_WEIGHT, MIN_ENTRIES, MIN_MTU,
+    MAX_DRAINING_TIMEOUT_SEC, MAX_ENTRIES, MAX_IDLE_TIMEOUT_SEC, MAX_MIN_HEALTHY, MAX_MTU, MAX_WEIGHT,
+    MIN_ENTRIES, MIN_MTU,
 };
 use super::value::{Ascii, Chosen, Core, Integer, InterfaceAddress, Mac, Name, Port, PortRange, Ratio, Seed};
 
@@ -52,6 +54,8 @@ tables! {
         health_check: Option<Field<List<HealthCheckFile>>>,
         /// Destination prefixes whose next hop is an INTERNAL forwarding rule.
         route: Option<Field<List<RouteFile>>>,
+        /// How routers learn the way to virtual IP addresses, and when.
+        announcement: Option<Field<List<AnnouncementFile>>>,
     }
 
     /// How the engine uses the machine.
@@ -324,5 +328,25 @@ tables! {
         dest_range: Field<IpNet>,
         /// Name of an INTERNAL forwarding rule.
         next_hop_ilb: Field<Name>,
+    }
+
+    /// How routers learn the way to the virtual IP addresses of some forwarding rules, and when.
+    AnnouncementFile {
+        /// Unique among announcements.
+        name: Field<Name>,
+        /// Names of the forwarding rules; all by default.
+        forwarding_rules: Option<Field<List<Name>>>,
+        /// Whether health checks have a say in it.
+        #[schemars(extend("default" = "HEALTHY"))]
+        policy: Option<Field<Chosen<PolicyKind>>>,
+        /// Healthy backends that a rule's service needs (HEALTHY only).
+        #[schemars(extend("default" = 1))]
+        min_healthy: Option<Field<Integer<1, MAX_MIN_HEALTHY>>>,
+        /// BIRD's control socket, such as "/run/bird/bird.ctl".
+        bird_socket: Option<Field<PathBuf>>,
+        /// BIRD's protocol that holds the route to the one address, disabled when BIRD starts.
+        bird_protocol: Option<Field<Ascii>>,
+        /// Program and first arguments, run with announce or withdraw, the address and a rule's name after them.
+        command: Option<Field<List<Ascii>>>,
     }
 }

@@ -16,6 +16,12 @@ pub(super) const MAX_GROUPS: usize = 4_096;
 pub(super) const MAX_HEALTH_CHECKS: usize = 1_024;
 /// Routes.
 pub(super) const MAX_ROUTES: usize = 4_096;
+/// Announcements.
+pub(super) const MAX_ANNOUNCEMENTS: usize = 256;
+/// Words of an announcement's command.
+pub(super) const MAX_ARGUMENTS: usize = 16;
+/// The largest `min_healthy`: as many backends as a service may have.
+pub(super) const MAX_MIN_HEALTHY: u32 = MAX_ENDPOINTS_OF_A_SERVICE as u32;
 /// Ports of the appliance.
 pub(super) const MAX_APPLIANCE_PORTS: usize = 16;
 /// The appliance's own addresses on one port.
@@ -74,6 +80,7 @@ pub(super) fn check(file: &ConfigFile, report: &mut Report) -> bool {
     within &= limit("backend groups", elements(&file.backend_group), MAX_GROUPS, report);
     within &= limit("health checks", elements(&file.health_check), MAX_HEALTH_CHECKS, report);
     within &= limit("routes", elements(&file.route), MAX_ROUTES, report);
+    within &= limit("announcements", elements(&file.announcement), MAX_ANNOUNCEMENTS, report);
     within &= limit("ports", elements(&file.port), MAX_APPLIANCE_PORTS, report);
     for service in elements(&file.backend_service).iter().filter_map(Field::get) {
         let members = service.backends.get().map_or(&[][..], Vec::as_slice);

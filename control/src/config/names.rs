@@ -5,8 +5,8 @@ use std::collections::hash_map::Entry;
 
 use super::field::{Field, closest, elements};
 use super::file::{
-    BackendGroupFile, BackendServiceFile, ConfigFile, EndpointFile, ForwardingRuleFile, HealthCheckFile,
-    PortFile, RouteFile,
+    AnnouncementFile, BackendGroupFile, BackendServiceFile, ConfigFile, EndpointFile, ForwardingRuleFile,
+    HealthCheckFile, PortFile, RouteFile,
 };
 use super::report::Report;
 use super::value::Name;
@@ -40,6 +40,7 @@ named! {
     HealthCheckFile, "health check";
     PortFile, "port";
     RouteFile, "route";
+    AnnouncementFile, "announcement";
 }
 
 /// The nouns of one kind, found by name.
@@ -108,9 +109,10 @@ pub(super) struct Scope<'f> {
 }
 
 impl<'f> Scope<'f> {
-    /// Reports the names that occur twice, those of routes too, which nothing refers to.
+    /// Reports the names that occur twice, those of routes and announcements too, which nothing refers to.
     pub(super) fn new(file: &'f ConfigFile, report: &mut Report) -> Self {
         Names::new(elements(&file.route), report);
+        Names::new(elements(&file.announcement), report);
         Self {
             file,
             rules: Names::new(elements(&file.forwarding_rule), report),

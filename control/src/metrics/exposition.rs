@@ -10,8 +10,8 @@ use prometheus_client::registry::Registry;
 
 use super::families::{Families, Label};
 use crate::admin::view::{
-    Backend, BackendList, Health, HealthCheck, HealthChecks, Pool, PortStats, Quantiles, RuleCheck, Service,
-    Stats, Status, Traffic, WorkerState, WorkerStats,
+    Announcement, Backend, BackendList, Health, HealthCheck, HealthChecks, Pool, PortStats, Quantiles,
+    RuleCheck, Service, Stats, Status, Traffic, WorkerState, WorkerStats,
 };
 
 /// The appliance at one moment.
@@ -82,7 +82,8 @@ fn process(families: &mut Families<'_>, status: &Status) -> fmt::Result {
         "unresolved_neighbors",
         "Next hops whose MAC address is not known, so that nothing can be sent to them.",
         status.unresolved_neighbors,
-    )
+    )?;
+    families.gauge("draining", "Whether the appliance is drained.", u64::from(status.drain.is_some()))
 }
 
 fn workers(families: &mut Families<'_>, status: &Status, workers: &[WorkerStats]) -> fmt::Result {
@@ -416,7 +417,31 @@ fn vips(families: &mut Families<'_>, status: &Status) -> fmt::Result {
     let announced = vips.iter().map(|vip| ([("address", vip.address.to_string())], u64::from(vip.announced)));
     families.gauges("vip_announced", "Whether the appliance answers for the VIP now.", announced)?;
     let conflicts = vips.iter().map(|vip| ([("address", vip.address.to_string())], vip.conflicts));
-    families.counters("vip_conflicts_total", "How often another host was heard to claim the VIP.", conflicts)
+    families.counters(
+        "vip_conflicts_total",
+        "How often another host was heard to claim the VIP.",
+        conflicts,
+    )?;
+    let announcements = |of: fn(&Announcement) -> u64| {
+        status.announcements.iter().map(move |one| {
+            ([("announcement", one.announcement.clone()), ("address", one.address.to_string())], of(one))
+        })
+    };
+    families.gauges(
+        "route_wanted",
+        "Whether routers are to be told of the address.",
+        announcements(|one| one.wanted.into()),
+    )?;
+    families.gauges(
+        "route_announced",
+        "Whether they were told.",
+        announcements(|one| (one.announced == Some(true)).into()),
+    )?;
+    families.gauges(
+        "route_failures",
+        "How often in a row it could not be told what is wanted.",
+        announcements(|one| one.failures.into()),
+    )
 }
 
 fn host_stack(families: &mut Families<'_>, stats: &Stats) -> fmt::Result {

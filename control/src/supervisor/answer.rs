@@ -41,6 +41,8 @@ impl<P: Ports> Supervisor<P> {
             }
             Request::Events { limit, after, reply } => drop(reply.send(Ok(self.journal.list(limit, after)))),
             Request::Reload { reply } => drop(reply.send(self.reload())),
+            Request::Drain { deadline, stop, reply } => drop(reply.send(Ok(self.drain(deadline, stop)))),
+            Request::Undrain { reply } => drop(reply.send(Ok(self.undrain()))),
             Request::Stop { reply } => {
                 drop(reply.send(Ok(view::Stopping { pid: std::process::id() })));
                 return Next::Stop;

@@ -59,9 +59,10 @@ impl Note {
     fn level(&self) -> tracing::Level {
         match self.kind {
             EventKind::WorkerStalled | EventKind::ReloadRefused => tracing::Level::ERROR,
-            EventKind::BackendUnhealthy | EventKind::WeightsInvalid | EventKind::AddressConflict => {
-                tracing::Level::WARN
-            }
+            EventKind::BackendUnhealthy
+            | EventKind::AnnouncementFailed
+            | EventKind::WeightsInvalid
+            | EventKind::AddressConflict => tracing::Level::WARN,
             _ => tracing::Level::INFO,
         }
     }

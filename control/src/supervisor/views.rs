@@ -32,6 +32,8 @@ impl<P: Ports> Supervisor<P> {
             workers: self.worker_states(),
             services: self.service_states(),
             vips: self.vips(),
+            announcements: self.announcement_states(),
+            drain: self.drain_state(),
         }
     }
 

@@ -2,8 +2,8 @@
 
 use guideway::admin::server::routes;
 use guideway::admin::view::{
-    BackendList, ConntrackList, ConntrackLookup, ErrorView, EventKind, EventList, Losses, Reload, Stats,
-    Status, Stopping, VipList,
+    BackendList, ConntrackList, ConntrackLookup, Drain, ErrorView, EventKind, EventList, Losses, Reload,
+    Stats, Status, Stopping, VipList,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -73,11 +73,12 @@ fn every_example_is_as_the_appliance_would_write_it() {
             "events" => is_view::<EventList>(text),
             "vips" => is_view::<VipList>(text),
             "reload" => is_view::<Reload>(text),
+            "drain" => is_view::<Drain>(text),
             "stop" => is_view::<Stopping>(text),
             other => panic!("an example of {other}"),
         };
         assert!(is_view, "{name}");
         examples += 1;
     }
-    assert_eq!(examples, 11);
+    assert_eq!(examples, 12);
 }

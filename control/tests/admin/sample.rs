@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use guideway::admin::view::{
-    Backend, BackendStats, ConntrackCounts, ConntrackEntry, ConntrackStats, Event, EventKind, Health,
-    HealthCheck, HealthChecks, HostStackStats, IcmpErrorStats, LinkStats, NeighborReplies, NextHop,
-    PacketStats, Pool, Port, PortStats, Quantiles, RuleCheck, RuleStats, Service, ServiceStats, Stats,
-    Status, Traffic, Vip, WeightSource, WeightStatus, Worker, WorkerState, WorkerStats,
+    Announcement, AnnouncementReason, Backend, BackendStats, ConntrackCounts, ConntrackEntry, ConntrackStats,
+    Drain, DrainEnd, Event, EventKind, Health, HealthCheck, HealthChecks, HostStackStats, IcmpErrorStats,
+    LinkStats, NeighborReplies, NextHop, PacketStats, Pool, Port, PortStats, Quantiles, RuleCheck, RuleStats,
+    Service, ServiceStats, Stats, Status, Traffic, Vip, WeightSource, WeightStatus, Worker, WorkerState,
+    WorkerStats,
 };
 use guideway::host_stack::FrameKind;
 use guideway_dataplane::verdict::{DropReason, PassReason};
@@ -76,11 +77,45 @@ pub(crate) fn status(vips: &[Vip]) -> Status {
             },
         ],
         vips: vips.to_vec(),
+        announcements: announcements(),
+        drain: None,
     }
 }
 
 fn worker(number: u16, state: WorkerState, busy_share: f64) -> Worker {
     Worker { number, core: u32::from(number) + 1, state, polls: 1_000_000, busy_share }
+}
+
+/// One address is announced; of the other nobody knows.
+fn announcements() -> Vec<Announcement> {
+    let one = |address: &str, rule: &str, hook: &str| Announcement {
+        announcement: "bgp".into(),
+        address: address.parse().unwrap(),
+        forwarding_rule: rule.into(),
+        hook: hook.into(),
+        wanted: true,
+        reason: AnnouncementReason::Served,
+        announced: Some(true),
+        since_unix_sec: 1_790_273_175,
+        failures: 0,
+        last_error: None,
+    };
+    vec![
+        one("203.0.113.10", "web", "BIRD protocol vip_web"),
+        Announcement {
+            wanted: false,
+            reason: AnnouncementReason::TooFewHealthy,
+            announced: None,
+            failures: 3,
+            last_error: Some("/usr/local/bin/announce withdraw ended with exit status: 1: no router".into()),
+            ..one("2001:db8::10", "web-v6", "/usr/local/bin/announce")
+        },
+    ]
+}
+
+pub(crate) fn drain(deadline_sec: u64, stops: bool, end: Option<DrainEnd>) -> Drain {
+    let quiet_sec = if end.is_some() { 5 } else { 0 };
+    Drain { withdrawn: end.is_some(), quiet_sec, deadline_sec, end, stops }
 }
 
 pub(crate) fn vips() -> Vec<Vip> {

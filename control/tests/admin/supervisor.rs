@@ -11,8 +11,8 @@ use bytes::Bytes;
 use guideway::admin::client::Client;
 use guideway::admin::server::Server;
 use guideway::admin::view::{
-    Backend, BackendList, Change, ChangeKind, ConntrackList, ConntrackLookup, EventList, NeighborReplies,
-    Reload, Stopping, Vip, VipList, WeightSource,
+    Backend, BackendList, Change, ChangeKind, ConntrackList, ConntrackLookup, DrainEnd, EventList,
+    NeighborReplies, Reload, Stopping, Undrained, Vip, VipList, WeightSource,
 };
 use guideway::admin::{Refused, Reply, Request};
 use guideway::config::Config;
@@ -129,13 +129,22 @@ struct Script {
     backends: Vec<Backend>,
     vips: Vec<Vip>,
     reloads: u64,
+    /// Deadline, whether it stops then, and how often one must look until it has ended.
+    drained: Option<(u64, bool, u32)>,
     stop: watch::Sender<bool>,
     ended_captures: std_mpsc::Sender<()>,
 }
 
 impl Script {
     fn new(stop: watch::Sender<bool>, ended_captures: std_mpsc::Sender<()>) -> Self {
-        Self { backends: sample::backends(), vips: sample::vips(), reloads: 0, stop, ended_captures }
+        Self {
+            backends: sample::backends(),
+            vips: sample::vips(),
+            reloads: 0,
+            drained: None,
+            stop,
+            ended_captures,
+        }
     }
 
     async fn play(mut self, mut asked: mpsc::Receiver<Request>) {
@@ -153,7 +162,19 @@ impl Script {
 
     fn answer(&mut self, request: Request) {
         match request {
-            Request::Status { reply } => send(reply, Ok(sample::status(&self.vips))),
+            Request::Status { reply } => {
+                let mut status = sample::status(&self.vips);
+                // Each look brings the end of a drain nearer.
+                if let Some((deadline, stop, looks)) = &mut self.drained {
+                    *looks = looks.saturating_sub(1);
+                    status.drain =
+                        Some(sample::drain(*deadline, *stop, (*looks == 0).then_some(DrainEnd::Quiet)));
+                    if *stop && *looks == 0 {
+                        self.stop.send_replace(true);
+                    }
+                }
+                send(reply, Ok(status));
+            }
             Request::Stats { reply } => send(reply, Ok(sample::stats())),
             Request::ConntrackList { service, backend, limit, reply } => {
                 let mut entries = sample::entries();
@@ -213,6 +234,13 @@ impl Script {
                 }
                 events.truncate(limit);
                 send(reply, Ok(EventList { events }));
+            }
+            Request::Drain { deadline, stop, reply } => {
+                self.drained = Some((deadline.as_secs(), stop, 2));
+                send(reply, Ok(sample::drain(deadline.as_secs(), stop, None)));
+            }
+            Request::Undrain { reply } => {
+                send(reply, Ok(Undrained { was_drained: self.drained.take().is_some() }));
             }
             Request::Reload { reply } => send(reply, self.reload()),
             Request::Stop { reply } => {

@@ -107,6 +107,23 @@ fn vip() {
 }
 
 #[test]
+fn drain() {
+    let appliance = Appliance::start();
+    let verbs: &[&[&str]] = &[
+        &["drain"],
+        &["undrain", "--appliance"],
+        &["drain", "--appliance", "--deadline", "60"],
+        &["status"],
+        &["undrain", "--appliance"],
+        &["drain", "--appliance", "--deadline", "86401"],
+        &["drain", "--appliance", "--deadline", "60", "--output", "json"],
+        &["drain", "--appliance", "--stop"],
+        &["status"],
+    ];
+    snapshot!(transcript(verbs, &appliance.socket()));
+}
+
+#[test]
 fn reload_and_stop() {
     let appliance = Appliance::start();
     let verbs: &[&[&str]] =

@@ -62,13 +62,25 @@ pub enum EventKind {
     WorkerResumed,
     /// Another host claims an address of the appliance.
     AddressConflict,
+    /// Routers are told of an address.
+    RouteAnnounced,
+    /// Routers are told to forget it.
+    RouteWithdrawn,
+    /// Who is to tell them has not heard; it is tried again.
+    AnnouncementFailed,
+    /// The operator drains the appliance.
+    ApplianceDrained,
+    /// The operator has it serve again.
+    ApplianceUndrained,
+    /// The wait for the end of traffic is over.
+    DrainEnded,
     /// The appliance stops.
     Stopping,
 }
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 23] = [
         Self::BackendHealthy,
         Self::BackendUnhealthy,
         Self::WeightChanged,
@@ -85,6 +97,12 @@ impl EventKind {
         Self::WorkerStalled,
         Self::WorkerResumed,
         Self::AddressConflict,
+        Self::RouteAnnounced,
+        Self::RouteWithdrawn,
+        Self::AnnouncementFailed,
+        Self::ApplianceDrained,
+        Self::ApplianceUndrained,
+        Self::DrainEnded,
         Self::Stopping,
     ];
 
@@ -107,6 +125,12 @@ impl EventKind {
             Self::WorkerStalled => "worker_stalled",
             Self::WorkerResumed => "worker_resumed",
             Self::AddressConflict => "address_conflict",
+            Self::RouteAnnounced => "route_announced",
+            Self::RouteWithdrawn => "route_withdrawn",
+            Self::AnnouncementFailed => "announcement_failed",
+            Self::ApplianceDrained => "appliance_drained",
+            Self::ApplianceUndrained => "appliance_undrained",
+            Self::DrainEnded => "drain_ended",
             Self::Stopping => "stopping",
         }
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{HealthChecks, Pool, Vip};
+use super::{Announcement, Drain, HealthChecks, Pool, Vip};
 
 /// The appliance at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +35,10 @@ pub struct Status {
     pub services: Vec<Service>,
     /// The VIPs, by address.
     pub vips: Vec<Vip>,
+    /// What routers are told of the VIPs.
+    pub announcements: Vec<Announcement>,
+    /// How far the appliance is drained; `null` where it serves.
+    pub drain: Option<Drain>,
 }
 
 /// A port.

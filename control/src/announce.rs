@@ -1,0 +1,187 @@
+//! Announcements: routers learn the way to a virtual IP address only while this appliance can serve it.
+//!
+//! ```text
+//!  configuration, health, stalls ──▶ Plan ──▶ Announcer ──┬─▶ a task a hook ──▶ BIRD's control socket
+//!                                                         └─▶ a task a hook ──▶ a program
+//! ```
+//!
+//! A hook is told one thing at a time, and only what was wanted last: what was wanted in between nobody hears of.
+
+mod bird;
+mod command;
+mod line;
+mod plan;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::config::Hook;
+
+use line::Order;
+pub use line::Progress;
+pub use plan::{Plan, Reason, Situation, Stage, Wish};
+
+/// The time in which everything must be withdrawn when the appliance ends.
+const LAST_TIME: Duration = Duration::from_secs(5);
+
+/// Has hooks told what plans want.
+#[derive(Debug, Default)]
+pub struct Announcer {
+    lines: BTreeMap<Hook, Line>,
+}
+
+/// The near end of the line to a hook.
+#[derive(Debug)]
+struct Line {
+    orders: watch::Sender<Order>,
+    progress: watch::Receiver<BTreeMap<IpAddr, Progress>>,
+    /// What `news` has told of.
+    reported: BTreeMap<IpAddr, (Option<bool>, bool)>,
+}
+
+/// An address that a hook is told of, and how far that has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Announced {
+    /// Who is told.
+    pub hook: Hook,
+    /// The address.
+    pub address: IpAddr,
+    /// How far it has come.
+    pub progress: Progress,
+}
+
+impl Announcer {
+    /// Has hooks told what `plan` wants. What it has no longer is withdrawn.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, where there is something to announce.
+    pub fn want(&mut self, plan: &Plan) {
+        for hook in plan.0.keys().filter(|hook| !plan.0[*hook].is_empty()) {
+            if !self.lines.contains_key(hook) {
+                self.lines.insert(hook.clone(), Line::begin(hook.clone()));
+            }
+        }
+        self.lines.retain(|hook, line| line.want(plan.0.get(hook)));
+    }
+
+    /// Others may have told the hooks something in the meantime: they are told again.
+    pub fn doubt(&self) {
+        for line in self.lines.values() {
+            line.orders.send_modify(|order| order.doubts += 1);
+        }
+    }
+
+    /// Every address, and how far it has come.
+    pub fn status(&self) -> Vec<Announced> {
+        let lines = self.lines.iter();
+        let of_line = |(hook, line): (&Hook, &Line)| {
+            let progress = line.progress.borrow().clone();
+            let hook = hook.clone();
+            progress.into_iter().map(move |(address, progress)| Announced {
+                hook: hook.clone(),
+                address,
+                progress,
+            })
+        };
+        lines.flat_map(of_line).collect()
+    }
+
+    /// What hooks have heard, or have begun not to hear, since the last call.
+    pub fn news(&mut self) -> Vec<Announced> {
+        let of_line = |(hook, line): (&Hook, &mut Line)| {
+            let news = line.news();
+            let hook = hook.clone();
+            news.into_iter().map(move |(address, progress)| Announced {
+                hook: hook.clone(),
+                address,
+                progress,
+            })
+        };
+        self.lines.iter_mut().flat_map(of_line).collect()
+    }
+
+    /// Whether the hooks have heard all that is wanted.
+    pub fn is_settled(&self) -> bool {
+        self.lines.values().all(Line::is_settled)
+    }
+
+    /// Withdraws everything, and comes when that is done or takes too long: five seconds.
+    pub fn withdraw_all(&mut self) -> impl Future<Output = ()> + use<> {
+        for line in self.lines.values() {
+            line.orders.send_modify(|order| {
+                order.is_last = true;
+                order.wishes.values_mut().for_each(|wish| wish.reason = Reason::Stopping);
+            });
+        }
+        let progress: Vec<_> = self.lines.values().map(|line| line.progress.clone()).collect();
+        async move {
+            let all = async {
+                for mut line in progress {
+                    let is_withdrawn = |line: &BTreeMap<IpAddr, Progress>| {
+                        line.values().all(|progress| {
+                            !progress.wish.reason.announces() && progress.announced == Some(false)
+                        })
+                    };
+                    // A task that is gone tells nobody anything.
+                    let _ = line.wait_for(is_withdrawn).await;
+                }
+            };
+            // Whatever is left is in `status`.
+            let _ = timeout(LAST_TIME, all).await;
+        }
+    }
+}
+
+impl Line {
+    fn begin(hook: Hook) -> Self {
+        let (orders, ordered) = watch::channel(Order::default());
+        let (shown, progress) = watch::channel(BTreeMap::new());
+        tokio::spawn(line::serve(hook, ordered, shown));
+        Self { orders, progress, reported: BTreeMap::new() }
+    }
+
+    /// Wants these, and no others; whether there is anything left to do.
+    fn want(&self, wishes: Option<&BTreeMap<IpAddr, Wish>>) -> bool {
+        let mut wanted = wishes.cloned().unwrap_or_default();
+        for (address, wish) in &self.orders.borrow().wishes {
+            let is_done = wish.reason == Reason::Removed && !self.progress.borrow().contains_key(address);
+            if !wanted.contains_key(address) && !is_done {
+                wanted.insert(*address, Wish { reason: Reason::Removed, ..wish.clone() });
+            }
+        }
+        let is_needed = !wanted.is_empty();
+        self.orders.send_if_modified(|order| {
+            let is_new = order.wishes != wanted;
+            order.wishes = wanted;
+            is_new
+        });
+        is_needed
+    }
+
+    fn news(&mut self) -> Vec<(IpAddr, Progress)> {
+        if !self.progress.has_changed().unwrap_or(false) {
+            return Vec::new();
+        }
+        let shown = self.progress.borrow_and_update();
+        let state = |progress: &Progress| (progress.announced, progress.failures > 0);
+        let is_new = |(address, progress): &(&IpAddr, &Progress)| {
+            state(progress) != (None, false) && self.reported.get(address) != Some(&state(progress))
+        };
+        let news =
+            shown.iter().filter(is_new).map(|(address, progress)| (*address, progress.clone())).collect();
+        self.reported = shown.iter().map(|(address, progress)| (*address, state(progress))).collect();
+        news
+    }
+
+    fn is_settled(&self) -> bool {
+        let (order, progress) = (self.orders.borrow(), self.progress.borrow());
+        order.wishes.iter().all(|(address, wish)| match progress.get(address) {
+            Some(progress) => progress.wish == *wish && progress.is_settled(),
+            None => wish.reason == Reason::Removed,
+        })
+    }
+}

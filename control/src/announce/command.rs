@@ -1,0 +1,154 @@
+//! A program of the operator's that tells routers: run with a verb, an address and a rule, for a bounded time.
+
+use std::net::IpAddr;
+use std::pin::pin;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::AsyncReadExt;
+use tokio::process::{ChildStderr, Command};
+use tokio::time::timeout;
+
+/// The time in which it must have ended.
+const TIME: Duration = Duration::from_secs(10);
+
+/// How long one waits for the rest of what a program said that has ended.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
+/// How much of what it says on standard error is kept: its beginning.
+const MAX_WORDS: usize = 1_024;
+
+/// Runs the program of `words`; whatever does not end in time is killed, with all that it has started.
+pub(super) async fn run(words: &[String], verb: &str, address: IpAddr, rule: &str) -> Result<(), String> {
+    let (program, arguments) = words.split_first().ok_or("there is no program")?;
+    let mut command = Command::new(program);
+    command.args(arguments).args([verb, &address.to_string(), rule]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let spawned = command.process_group(0).kill_on_drop(true).spawn();
+    let mut child = spawned.map_err(|error| format!("cannot run {program}: {error}"))?;
+    let mut group = Group(child.id().and_then(|id| Pid::from_raw(id.cast_signed())));
+
+    let mut said = Vec::new();
+    let stderr = child.stderr.take();
+    let ended = timeout(TIME, async {
+        let mut listening = pin!(listen(stderr, &mut said));
+        let mut is_silent = false;
+        let status = loop {
+            tokio::select! {
+                status = child.wait() => break status,
+                () = &mut listening, if !is_silent => is_silent = true,
+            }
+        };
+        if !is_silent {
+            // Something that it left behind may hold the pipe.
+            let _ = timeout(LAST_WORDS, listening).await;
+        }
+        status
+    });
+    let Ok(ended) = ended.await else {
+        return Err(format!("{program} {verb} has not ended within {} s, and was killed", TIME.as_secs()));
+    };
+    group.0 = None;
+    let status = ended.map_err(|error| format!("cannot wait for {program}: {error}"))?;
+    if status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&said);
+    let said = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
+    let colon = if said.is_empty() { "" } else { ": " };
+    Err(format!("{program} {verb} ended with {status}{colon}{said}"))
+}
+
+/// Takes in all that is said, and keeps its beginning.
+async fn listen(stderr: Option<ChildStderr>, said: &mut Vec<u8>) {
+    let Some(mut stderr) = stderr else { return };
+    let mut chunk = [0; 512];
+    while let Ok(length @ 1..) = stderr.read(&mut chunk).await {
+        let kept = length.min(MAX_WORDS - said.len());
+        said.extend_from_slice(&chunk[..kept]);
+    }
+}
+
+/// The processes of a program that runs: they end with this value.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(leader) = self.0 {
+            // Nobody has waited for the leader yet, so that its number is still its own.
+            let _ = kill_process_group(leader, Signal::KILL);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ran(script: &str) -> Result<(), String> {
+        let words = ["/bin/sh", "-c", script, "hook"].map(str::to_owned);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let address = "2001:db8::10".parse().expect("an address");
+        runtime.block_on(run(&words, "announce", address, "web"))
+    }
+
+    #[test]
+    fn a_program_gets_the_verb_the_address_and_the_rule() {
+        assert_eq!(ran("[ \"$*\" = 'announce 2001:db8::10 web' ]"), Ok(()));
+    }
+
+    #[test]
+    fn a_program_that_fails_is_an_error_in_its_own_words() {
+        let error = "/bin/sh announce ended with exit status: 3: no router; none at all";
+        assert_eq!(ran("echo ' no router\n\nnone at all' >&2; exit 3"), Err(error.to_owned()));
+        assert_eq!(ran("exit 1"), Err("/bin/sh announce ended with exit status: 1".to_owned()));
+        let flood = ran("yes 2>&1 >&2 | head -c 1000000 >&2; exit 1").expect_err("it fails");
+        assert!(flood.len() < 4 * MAX_WORDS, "{}", flood.len());
+    }
+
+    #[test]
+    fn what_a_program_leaves_behind_is_not_waited_for() {
+        assert_eq!(ran("sleep 600 & exit 0"), Ok(()));
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_an_error() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let address = "192.0.2.1".parse().expect("an address");
+        let error = runtime.block_on(run(&["/nonexistent".to_owned()], "announce", address, "web"));
+        assert!(error.expect_err("it is not there").starts_with("cannot run /nonexistent: "));
+    }
+
+    #[test]
+    fn a_program_ends_with_whoever_waits_for_it() {
+        let directory = tempfile::tempdir().expect("a directory of its own");
+        let file = directory.path().join("pids");
+        let script = format!("sleep 600 & echo $$ $! > {0}.new; mv {0}.new {0}; wait", file.display());
+        let words = ["/bin/sh", "-c", &script, "hook"].map(str::to_owned);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let address = "192.0.2.1".parse().expect("an address");
+            let written = async {
+                while !file.exists() {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::select! {
+                ended = run(&words, "announce", address, "web") => panic!("{ended:?}"),
+                () = written => {}
+            }
+            let pids = std::fs::read_to_string(&file).expect("it is written");
+            // Dead, or dead and not yet waited for.
+            let runs = |pid: &str| {
+                let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+                !stat.is_empty() && !stat.contains(") Z ")
+            };
+            let end = tokio::time::Instant::now() + TIME;
+            while pids.split_whitespace().any(runs) {
+                assert!(tokio::time::Instant::now() < end, "{pids} live on");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+    }
+}

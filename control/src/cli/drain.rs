@@ -1,0 +1,72 @@
+//! `guideway drain` and `guideway undrain`: takes the appliance out of its routers' way, and back into it.
+
+use std::time::Duration;
+
+use clap::Args as Arguments;
+use guideway::admin::server::DEFAULT_DRAIN_SEC;
+use guideway::admin::view::DrainEnd;
+
+use super::appliance::{ApplianceArgs, SocketArgs, failed};
+use super::{Exit, Output};
+
+/// What the end itself may take after the deadline.
+const LAST_TIME: Duration = Duration::from_secs(30);
+
+#[derive(Arguments)]
+pub(super) struct Args {
+    /// The whole appliance; `backend drain` is for one backend.
+    #[arg(long, required = true)]
+    appliance: bool,
+    /// Waits for the end of traffic for so many seconds at most.
+    #[arg(long, value_name = "S", default_value_t = DEFAULT_DRAIN_SEC)]
+    deadline: u32,
+    /// Stops the appliance then.
+    #[arg(long)]
+    stop: bool,
+    /// What the result is printed as.
+    #[arg(long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+    #[command(flatten)]
+    socket: SocketArgs,
+}
+
+#[derive(Arguments)]
+pub(super) struct UndrainArgs {
+    /// The whole appliance; `backend undrain` is for one backend.
+    #[arg(long, required = true)]
+    appliance: bool,
+    #[command(flatten)]
+    appliance_args: ApplianceArgs,
+}
+
+pub(super) fn run(args: &Args) -> Exit {
+    let Args { deadline, stop, output, .. } = *args;
+    args.socket.talk(async |client| match client.drain(deadline, stop, LAST_TIME).await {
+        Ok((drain, has_ended)) => {
+            let printed = match output {
+                Output::Table => {
+                    let end = match (drain.end, stop) {
+                        (Some(DrainEnd::Quiet), false) => "no packet has been forwarded for a while",
+                        (Some(DrainEnd::Deadline), false) => {
+                            "the deadline has passed, and packets may still come"
+                        }
+                        (None, false) => "the wait has not ended",
+                        (_, true) if has_ended => "the appliance has stopped",
+                        (_, true) => "the appliance has not stopped",
+                    };
+                    let withdrawn = if drain.withdrawn { "all is withdrawn" } else { "not all is withdrawn" };
+                    super::print(&format!("{withdrawn}; {end}\n"))
+                }
+                Output::Json => super::print_json(&drain),
+            };
+            let is_done = has_ended && drain.withdrawn;
+            if printed == Exit::Success && !is_done { Exit::Failure } else { printed }
+        }
+        Err(error) => failed(&error, output),
+    })
+}
+
+pub(super) fn undrain(args: &UndrainArgs) -> Exit {
+    let text = |was_drained| if was_drained { "it serves again\n" } else { "it was not drained\n" };
+    args.appliance_args.ask(async |client| client.undrain().await, |view| text(view.was_drained).to_owned())
+}

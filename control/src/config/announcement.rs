@@ -1,0 +1,218 @@
+//! Announcements: how routers learn the way to virtual IP addresses, and when.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use super::field::{Field, Optional, elements};
+use super::file::{AnnouncementFile, ConfigFile};
+use super::forwarding_rule::ForwardingRule;
+use super::limits::{MAX_ARGUMENTS, limit};
+use super::names::Scope;
+use super::report::{Report, Span};
+use super::value::{Ascii, Choice, Chosen, Integer};
+
+/// What is done so that routers learn the way to the virtual IP addresses of some rules, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Announcement {
+    /// Its name, unique among announcements.
+    pub name: String,
+    /// Indices of its forwarding rules in [`super::Config::rules`], in the order of the file.
+    pub rules: Vec<usize>,
+    /// When it announces.
+    pub policy: AnnouncementPolicy,
+    /// How it announces.
+    pub hook: Hook,
+}
+
+/// When an announcement announces, while the appliance is able to serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnnouncementPolicy {
+    /// Whatever health checks say.
+    Always,
+    /// While a rule's service has so many healthy backends at least.
+    Healthy {
+        /// How many.
+        min_healthy: u32,
+    },
+}
+
+/// How routers are told.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Hook {
+    /// By a protocol of BIRD's that holds the route, which is enabled and disabled.
+    Bird {
+        /// BIRD's control socket.
+        socket: PathBuf,
+        /// The protocol's name in BIRD's configuration: nothing in it is a pattern to BIRD.
+        protocol: String,
+    },
+    /// By a program, with its first arguments; never empty.
+    Command(Vec<String>),
+}
+
+/// When an announcement announces, as it is written (`policy`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PolicyKind {
+    Always,
+    Healthy,
+}
+
+impl Choice for PolicyKind {
+    const CHOICES: &'static [(&'static str, Self)] = &[("ALWAYS", Self::Always), ("HEALTHY", Self::Healthy)];
+}
+
+/// Bytes of a BIRD protocol's name: its parser takes no longer symbol.
+const MAX_PROTOCOL_NAME: usize = 64;
+
+impl Announcement {
+    pub(super) fn parse(file: &AnnouncementFile, scope: &Scope<'_>, report: &mut Report) -> Option<Self> {
+        let rules = file.rules(scope, report);
+        let policy = file.policy(report);
+        let hook = file.hook(report);
+        Some(Self { name: file.name.get()?.0.clone(), rules: rules?, policy: policy?, hook: hook? })
+    }
+}
+
+impl AnnouncementFile {
+    fn rules(&self, scope: &Scope<'_>, report: &mut Report) -> Option<Vec<usize>> {
+        let Some(written) = &self.forwarding_rules else {
+            return Some((0..elements(&scope.file.forwarding_rule).len()).collect());
+        };
+        let names = written.get()?;
+        if names.is_empty() {
+            report.error(
+                written.span(),
+                "no forwarding rules",
+                "name at least one, or leave the key out for all",
+            );
+            return None;
+        }
+        let resolved: Vec<_> = names.iter().map(|name| scope.rules.resolve(name, report)).collect();
+        let rules: BTreeSet<usize> = resolved.into_iter().collect::<Option<_>>()?;
+        Some(rules.into_iter().collect())
+    }
+
+    fn policy(&self, report: &mut Report) -> Option<AnnouncementPolicy> {
+        let kind = self.policy.value_or(Chosen(PolicyKind::Healthy))?.0;
+        let min_healthy = self.min_healthy.value_or(Integer(1))?.0;
+        if let (PolicyKind::Always, Some(written)) = (kind, &self.min_healthy) {
+            report.error(
+                written.span(),
+                "`min_healthy` is for `policy = \"HEALTHY\"` only",
+                "leave it out: this one announces whatever health checks say",
+            );
+        }
+        Some(match kind {
+            PolicyKind::Always => AnnouncementPolicy::Always,
+            PolicyKind::Healthy => AnnouncementPolicy::Healthy { min_healthy },
+        })
+    }
+
+    fn hook(&self, report: &mut Report) -> Option<Hook> {
+        let of_bird = self.bird_socket.as_ref().map(Field::span);
+        let of_bird = of_bird.or(self.bird_protocol.as_ref().map(Field::span));
+        match (of_bird, &self.command) {
+            (Some(bird), Some(command)) => {
+                report.error_beside(
+                    command.span(),
+                    "an announcement goes one way",
+                    "keep either `bird_socket` with `bird_protocol`, or `command`",
+                    [(bird, "it goes by BIRD already".to_owned())],
+                );
+                None
+            }
+            (None, None) => {
+                report.error(
+                    self.name.span(),
+                    "an announcement that tells nobody",
+                    "add `bird_socket` and `bird_protocol`, or `command`",
+                );
+                None
+            }
+            (None, Some(command)) => self::command(command, report),
+            (Some(bird), None) => self.bird(bird, report),
+        }
+    }
+
+    fn bird(&self, written: &Span, report: &mut Report) -> Option<Hook> {
+        let (Some(socket), Some(protocol)) = (&self.bird_socket, &self.bird_protocol) else {
+            let missing = if self.bird_socket.is_none() { "bird_socket" } else { "bird_protocol" };
+            let message = format!("`{missing}` is missing");
+            report.error(written, message, format!("add `{missing} = \"…\"`: BIRD is told by both"));
+            return None;
+        };
+        let Ascii(name) = protocol.get()?;
+        // Nothing that BIRD takes as a pattern, or as the end of its string.
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);
+        if name.is_empty() || name.len() > MAX_PROTOCOL_NAME || !name.bytes().all(is_plain) {
+            report.error(
+                protocol.span(),
+                format!("`{name}` is no name of a BIRD protocol"),
+                format!(
+                    "write 1 to {MAX_PROTOCOL_NAME} letters, digits and `_`, `-`, `.`, `:`, without quotes"
+                ),
+            );
+            return None;
+        }
+        Some(Hook::Bird { socket: socket.get()?.clone(), protocol: name.clone() })
+    }
+}
+
+fn command(written: &Field<Vec<Field<Ascii>>>, report: &mut Report) -> Option<Hook> {
+    let words = written.get()?;
+    limit("words of one command", words, MAX_ARGUMENTS, report);
+    let words: Vec<_> = words.iter().map(|word| Some(word.get()?.0.clone())).collect::<Option<_>>()?;
+    let is_path = words.first().is_some_and(|program| program.starts_with('/') && !program.ends_with('/'));
+    if !is_path || words.iter().any(|word| word.contains('\0')) {
+        report.error(
+            written.span(),
+            "a command begins with a program's whole path",
+            "write `[\"/usr/local/bin/announce\"]`, with the program's first arguments after it",
+        );
+        return None;
+    }
+    Some(Hook::Command(words))
+}
+
+/// Reports what is told twice, and BIRD protocols that stand for more than one address.
+pub(super) fn check(
+    file: &ConfigFile,
+    announcements: &[Option<Announcement>],
+    rules: &[Option<ForwardingRule>],
+    report: &mut Report,
+) {
+    let mut told: HashMap<(&Hook, Option<IpAddr>), &Span> = HashMap::new();
+    for (file, announcement) in elements(&file.announcement).iter().zip(announcements) {
+        let (Some(file), Some(announcement)) = (file.get(), announcement) else { continue };
+        let named = announcement.rules.iter().filter_map(|rule| rules[*rule].as_ref());
+        let addresses: BTreeSet<IpAddr> = named.map(|rule| rule.address).collect();
+        let hook = &announcement.hook;
+        let marks: Vec<Option<IpAddr>> = match hook {
+            Hook::Bird { protocol, .. } => {
+                if let (Some(first), Some(last)) = (addresses.first(), addresses.last())
+                    && first != last
+                {
+                    report.error(
+                        file.name.span(),
+                        format!("`{protocol}` would stand for both {first} and {last}"),
+                        "BIRD turns a protocol on or off whole: give each address an announcement of its own",
+                    );
+                }
+                vec![None]
+            }
+            Hook::Command(_) => addresses.into_iter().map(Some).collect(),
+        };
+        for mark in marks {
+            if let Some(first) = told.insert((hook, mark), file.name.span()) {
+                report.error_beside(
+                    file.name.span(),
+                    "two announcements tell the same in the same way",
+                    "leave it to one of them: they would contradict each other",
+                    [(first, "the first".to_owned())],
+                );
+                break;
+            }
+        }
+    }
+}
