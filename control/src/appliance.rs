@@ -92,6 +92,11 @@ impl Appliance {
     /// What holds from the start stays as it is, and is among the changes as what takes a restart.
     pub fn reload(&mut self, config: Config, now: Duration) -> Vec<Change> {
         let changes = change::changes(&self.config, &config);
+        let own = |config: &Config| {
+            let network = &config.network;
+            (network.ipv4_address, network.ipv6_address, network.mac_address)
+        };
+        let own_changed = own(&self.config) != own(&config);
         self.config = Config {
             engine: self.config.engine.clone(),
             ports: self.config.ports.clone(),
@@ -106,6 +111,9 @@ impl Appliance {
         for vip in vips.iter().filter(|vip| vip.answers == Answers::Always && !known.contains(&vip.address)) {
             // A VIP that is an address of the appliance itself was announced at the start.
             let _ = self.host.announce(vip.address, now);
+        }
+        if own_changed {
+            self.host.announce_all(now);
         }
         self.take_over(now);
         self.publish();

@@ -1,6 +1,6 @@
 //! Configuration and state become the snapshot that workers forward by.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,8 +62,9 @@ impl Compiler {
         for service in &config.services {
             let Some(state) = services.get(&service.name) else { continue };
             let eligible = self.eligible(service, state, &seed);
+            let serving: HashSet<BackendHandle> = eligible.backends.iter().copied().collect();
             for backend in state.backends() {
-                let serves = backend.healthy || eligible.backends.contains(&backend.handle);
+                let serves = backend.healthy || serving.contains(&backend.handle);
                 backends[backend.handle.0 as usize] =
                     Some(compile_backend(service, state, services, backend, serves, ways));
             }
@@ -197,7 +198,11 @@ fn forwarding_rules(config: &Config) -> ForwardingRules {
         })
         .collect();
     let region: Vec<Prefix> = config.network.region_ranges.iter().copied().map(prefix).collect();
-    ForwardingRules::new(&rules, &routes, &region)
+    let network = &config.network;
+    let own = [network.ipv4_address.map(IpAddr::V4), network.ipv6_address.map(IpAddr::V6)];
+    let of_ports = config.ports.iter().flat_map(|port| &port.addresses).map(IpNet::addr);
+    let own = own.into_iter().flatten().chain(of_ports).map(Address::from);
+    ForwardingRules::new(&rules, &routes, &region).with_own(own)
 }
 
 fn compile_backend(

@@ -160,6 +160,10 @@ pub fn run(config: Config, path: PathBuf, verbose: bool) -> Result<(), LiveError
             let (running, ended) = watch::channel(());
             let control = async {
                 let result = supervisor.run(Inbox { requests: incoming, failures, findings }).await;
+                if result.is_err() {
+                    // The other workers must not go on while listeners end in good order.
+                    stop.store(true, Ordering::Relaxed);
+                }
                 drop(running);
                 result
             };

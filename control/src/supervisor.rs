@@ -150,6 +150,8 @@ pub struct Supervisor<P: Ports> {
     tap_switch: TapSwitch,
     capture: Option<Capture>,
     monitor: Option<Monitor>,
+    /// The addresses that probes come from.
+    probing_from: in_path::OwnAddresses,
     journal: Journal,
     reactions: Reactions,
     announcements: Announcements,
@@ -160,7 +162,7 @@ pub struct Supervisor<P: Ports> {
 }
 
 /// Waits until a probe in the path of traffic has something to send; for ever where there are none.
-async fn wanted(stack: Option<&in_path::Handle>) {
+async fn wanted(stack: Option<in_path::Handle>) {
     match stack {
         Some(stack) => stack.wanted().await,
         None => std::future::pending().await,
@@ -201,6 +203,7 @@ impl<P: Ports> Supervisor<P> {
             tap_switch,
             capture: None,
             monitor: None,
+            probing_from: in_path::OwnAddresses::default(),
             journal: Journal::default(),
             reactions,
             announcements: Announcements::default(),
@@ -216,13 +219,14 @@ impl<P: Ports> Supervisor<P> {
     /// [`WorkerFailure`] of the first worker that failed.
     pub async fn run(&mut self, inbox: Inbox) -> Result<(), WorkerFailure> {
         let Inbox { mut requests, mut failures, mut findings } = inbox;
-        let stack = self.monitor.as_ref().map(|monitor| monitor.stack().clone());
         let listen = |kind| signal(kind).expect("the runtime has signals, and these can be caught");
         let (mut terminate, mut interrupt, mut hang_up) =
             (listen(SignalKind::terminate()), listen(SignalKind::interrupt()), listen(SignalKind::hangup()));
         let mut turns = tokio::time::interval(TURN);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let failure = loop {
+            // A reload may bring another one.
+            let stack = self.monitor.as_ref().map(|monitor| monitor.stack().clone());
             // Not in random order: a failure comes before all else, and a flood of requests must not keep out the turn.
             let next = tokio::select! {
                 biased;
@@ -231,7 +235,7 @@ impl<P: Ports> Supervisor<P> {
                 _ = interrupt.recv() => Next::Stop,
                 _ = turns.tick() => self.turn(),
                 _ = hang_up.recv() => self.hang_up(),
-                () = wanted(stack.as_ref()) => self.exchange_probes(),
+                () = wanted(stack) => self.exchange_probes(),
                 Some(finding) = findings.recv() => self.take_in(&finding),
                 Some(request) = requests.recv() => self.answer(request),
             };
@@ -304,6 +308,7 @@ impl<P: Ports> Supervisor<P> {
     /// Looks at what changes slowly.
     fn round(&mut self, now: Duration) -> Next {
         self.appliance.tidy(now);
+        self.end_first_rounds();
         let counters = self.workers.iter().map(|worker| &worker.counters);
         let polls = counters.map(|counters| (counters.heartbeat(), counters.read().link.busy_polls));
         for watchdog::News { worker, is_stalled } in self.watchdog.look(polls, now) {

@@ -97,6 +97,8 @@ pub struct ForwardingRules {
     routes: Vec<(u8, ByAddress<RuleId>)>,
     targets: Box<[Target]>,
     region: Box<[Prefix]>,
+    /// The appliance's own addresses, which no route leads away from.
+    own: Box<[Address]>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -162,10 +164,17 @@ impl ForwardingRules {
         table
     }
 
+    /// The same rules, of an appliance with these addresses: packets for them are its own, whatever routes cover them.
+    #[must_use]
+    pub fn with_own(self, own: impl IntoIterator<Item = Address>) -> Self {
+        Self { own: own.into_iter().collect(), ..self }
+    }
+
     /// The rule that `flow` belongs to, or the rule behind its longest route.
     pub fn lookup(&self, flow: &Flow) -> RuleMatch {
         match self.lookup_vip(flow) {
             found @ RuleMatch::Rule(..) => found,
+            missed if self.own.contains(&flow.dst) => missed,
             missed => match self.lookup_route(flow) {
                 RuleMatch::None => missed,
                 found => found,
@@ -462,5 +471,22 @@ mod tests {
             assert_eq!(found(&rules, &flow("10.9.9.9", dst, protocol::TCP, 80)), Some(0));
             assert_eq!(rules.lookup(&flow("192.0.2.1", dst, protocol::TCP, 80)), RuleMatch::OutsideRegion);
         }
+    }
+
+    #[test]
+    fn no_route_leads_away_from_the_appliances_own_address() {
+        let rules = [rule("203.0.113.10", RuleProtocol::Tcp, RulePorts::All)];
+        let routes = [Route { dest_range: prefix("0.0.0.0/0"), next_hop: RuleId(0) }];
+        let rules = ForwardingRules::new(&rules, &routes, &[]).with_own([address("192.0.2.1")]);
+        let to = |dst| Flow {
+            src: address("198.51.100.7"),
+            dst: address(dst),
+            src_port: 80,
+            dst_port: 40_000,
+            protocol: protocol::TCP,
+            fragment: Fragment::No,
+        };
+        assert_eq!(rules.lookup(&to("192.0.2.1")), RuleMatch::None);
+        assert_eq!(rules.lookup(&to("192.0.2.2")), RuleMatch::Rule(RuleId(0), ServiceId(0)));
     }
 }

@@ -14,7 +14,8 @@ use crate::forwarding_rule::RuleId;
 pub struct Volume {
     /// How many packets.
     pub packets: u64,
-    /// The bytes of their frames, as they were when they were decided.
+    /// The bytes of their frames after delivery: with the outer headers of a tunnel, and of an ICMP error where that
+    /// answered the packet.
     pub bytes: u64,
 }
 

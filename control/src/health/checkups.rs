@@ -60,6 +60,17 @@ pub enum Effect {
     },
 }
 
+impl Effect {
+    /// The service that it is about.
+    pub fn service(&self) -> &str {
+        match self {
+            Self::Health { service, .. } | Self::Weight { service, .. } | Self::Weights { service, .. } => {
+                service
+            }
+        }
+    }
+}
+
 /// The probes of all backends.
 #[derive(Debug, Default)]
 pub struct Checkups {
@@ -130,14 +141,38 @@ impl Checkups {
         })
     }
 
-    /// Whether every check has had as many probes as it takes to find a backend healthy.
-    pub fn are_decided(&self) -> bool {
-        self.services.values().all(|service| {
-            let rules = service.backends.values().flat_map(|checkup| checkup.rules.values());
-            rules
-                .map(|rule| rule.passed + rule.failed)
-                .all(|probes| probes >= service.thresholds.healthy.into())
-        })
+    /// Whether a service is known.
+    pub fn knows(&self, service: &str) -> bool {
+        self.services.contains_key(service)
+    }
+
+    /// Whether the probes of a service have come to a first result: somebody is healthy, and everybody else has failed
+    /// often enough to be taken out.
+    pub fn are_decided(&self, service: &str) -> bool {
+        let Some(state) = self.services.get(service) else { return true };
+        let rules = || state.backends.values().flat_map(|checkup| checkup.rules.values());
+        let is_decided =
+            |rule: &RuleCheckup| rule.is_healthy() || rule.failed >= state.thresholds.unhealthy.into();
+        state.backends.values().any(Checkup::is_healthy) && rules().all(is_decided)
+    }
+
+    /// How the backends of a service stand, as what makes those that began unhealthy, with their configured weights, stand
+    /// so.
+    pub fn standing(&self, service: &str) -> Vec<Effect> {
+        let Some(state) = self.services.get(service) else { return Vec::new() };
+        let mut effects = Vec::new();
+        if state.weighted && !state.weights.are_valid() {
+            effects.push(Effect::Weights { service: service.to_owned(), valid: false });
+        }
+        for (name, checkup) in &state.backends {
+            if checkup.applied_weight != checkup.configured_weight {
+                let (backend, weight) = (name.clone(), checkup.applied_weight);
+                effects.push(Effect::Weight { service: service.to_owned(), backend, weight });
+            }
+        }
+        let healthy = state.backends.iter().filter(|(_, checkup)| checkup.is_healthy());
+        effects.extend(healthy.map(|(name, _)| health(service, name, true)));
+        effects
     }
 
     /// Takes in the outcome of a probe; one of what is no longer configured changes nothing.
@@ -430,5 +465,28 @@ mod tests {
             checkups.observe(&id("a", "one"), &passed(300), now),
             [health_of("a", true), weight("a", 300)]
         );
+    }
+
+    #[test]
+    fn a_first_round_is_decided_when_somebody_is_well_and_everybody_else_has_had_a_chance() {
+        let mut checkups = Checkups::default();
+        let now = Duration::ZERO;
+        checkups.configure(&config(&["one"], &[("a", 5), ("b", 6)]), now);
+        assert!(checkups.knows("svc") && !checkups.knows("other"));
+        for _ in 0..3 {
+            checkups.observe(&id("a", "one"), &failed(), now);
+            checkups.observe(&id("b", "one"), &failed(), now);
+        }
+        assert!(!checkups.are_decided("svc"), "nobody is well: the link may be slow to come up");
+        checkups.observe(&id("b", "one"), &passed(9), now);
+        assert!(!checkups.are_decided("svc"));
+        checkups.observe(&id("b", "one"), &passed(9), now);
+        assert!(checkups.are_decided("svc"));
+        let weight = Effect::Weight { service: "svc".to_owned(), backend: "b".to_owned(), weight: 9 };
+        assert_eq!(checkups.standing("svc"), [weight, health_of("b", true)]);
+        // What is removed and comes back stands as it begins, whatever was said of it before.
+        checkups.configure(&config(&["one"], &[("a", 5)]), now);
+        checkups.configure(&config(&["one"], &[("a", 5), ("b", 6)]), now);
+        assert_eq!(checkups.standing("svc"), []);
     }
 }

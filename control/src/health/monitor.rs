@@ -1,6 +1,6 @@
 //! Watches the backends: who is probed, how, and what comes of it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
@@ -22,22 +22,15 @@ pub struct Monitor {
     /// What each check does; a reload that changes it begins the check's probes anew.
     errands: HashMap<CheckId, Rc<Errand>>,
     stack: in_path::Handle,
-    /// What the first round of probes has changed, while it goes on.
-    first_round: Option<FirstRound>,
+    /// The services whose first round of probes goes on, each with its deadline.
+    ///
+    /// After a restart the connections of before come with no entries and go by their hashes. If backends became
+    /// healthy one by one, the first of them would be sent all the others' connections. So until each has had its
+    /// chance, all backends of a service stay as they began.
+    first_rounds: BTreeMap<String, Duration>,
 }
 
-/// The first round of probes, up to its end or its deadline.
-///
-/// After a restart the connections of before come with no entries and go by their hashes. If backends became healthy
-/// one by one, the first of them would be sent all the others' connections. So until each has had its chance, all of
-/// them stay as they began.
-#[derive(Debug)]
-struct FirstRound {
-    deadline: Duration,
-    effects: Vec<Effect>,
-}
-
-/// How long the first round may take, however slow its checks are.
+/// How long a service's first round may take, however slow its checks are.
 const FIRST_ROUND: Duration = Duration::from_secs(30);
 
 impl Monitor {
@@ -48,7 +41,7 @@ impl Monitor {
             runner: Runner::new(findings),
             errands: HashMap::new(),
             stack,
-            first_round: None,
+            first_rounds: BTreeMap::new(),
         }
     }
 
@@ -57,9 +50,12 @@ impl Monitor {
     /// # Panics
     /// Outside of a [`tokio::task::LocalSet`].
     pub fn configure(&mut self, config: &Config, services: &Services, now: Duration) -> Vec<Effect> {
-        if self.errands.is_empty() && self.first_round.is_none() {
-            self.first_round = Some(FirstRound { deadline: now + FIRST_ROUND, effects: Vec::new() });
+        for service in &config.services {
+            if !self.checkups.knows(&service.name) {
+                self.first_rounds.insert(service.name.clone(), now + FIRST_ROUND);
+            }
         }
+        self.first_rounds.retain(|name, _| config.services.iter().any(|service| service.name == *name));
         let effects = self.checkups.configure(config, now);
         let wanted: HashMap<CheckId, Errand> =
             self.checkups.ids().filter_map(|id| Some((id.clone(), errand(&id, config, services)?))).collect();
@@ -81,23 +77,36 @@ impl Monitor {
             });
             self.errands.insert(id, errand);
         }
-        self.hold_in_first_round(effects, now)
+        self.outside_first_rounds(effects)
     }
 
     /// Takes in how a probe ended; returns what that changes.
     pub fn take_in(&mut self, finding: &Finding, now: Duration) -> Vec<Effect> {
         let effects = self.checkups.observe(&finding.id, &finding.outcome, now);
-        self.hold_in_first_round(effects, now)
+        self.outside_first_rounds(effects)
     }
 
-    /// The effects, those of the first round all at once at its end.
-    fn hold_in_first_round(&mut self, effects: Vec<Effect>, now: Duration) -> Vec<Effect> {
-        let Some(round) = &mut self.first_round else { return effects };
-        round.effects.extend(effects);
-        if now < round.deadline && !self.checkups.are_decided() {
-            return Vec::new();
+    /// Ends the first rounds that are over at `now`; returns what they come to.
+    pub fn end_first_rounds(&mut self, now: Duration) -> Vec<Effect> {
+        let checkups = &self.checkups;
+        let over =
+            |service: &String, deadline: &mut Duration| now >= *deadline || checkups.are_decided(service);
+        let ended: Vec<_> = self.first_rounds.extract_if(.., over).map(|(service, _)| service).collect();
+        ended.iter().flat_map(|service| self.checkups.standing(service)).collect()
+    }
+
+    /// The effects but for those of first rounds, which are taken in together at their end.
+    fn outside_first_rounds(&self, mut effects: Vec<Effect>) -> Vec<Effect> {
+        effects.retain(|effect| !self.first_rounds.contains_key(effect.service()));
+        effects
+    }
+
+    /// Has the probes in the path of traffic be connections of another stack.
+    pub fn replace_stack(&mut self, stack: in_path::Handle) {
+        self.stack = stack;
+        for id in std::mem::take(&mut self.errands).into_keys() {
+            self.runner.stop(&id);
         }
-        self.first_round.take().map(|round| round.effects).unwrap_or_default()
     }
 
     /// What is known of the backends.

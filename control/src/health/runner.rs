@@ -20,6 +20,17 @@ const FIRST_SPREAD: Duration = Duration::from_secs(1);
 /// The share of the interval by which each start may come earlier or later.
 const JITTER: f64 = 1.0 / 16.0;
 
+/// What a probe comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The backend is well; what it reports of its weight, where the check can carry that.
+    Well(Option<Report>),
+    /// It is not, in words.
+    Unwell(String),
+    /// It was not asked, for want of something on this side: that says nothing of the backend, and counts for nothing.
+    NotAsked(String),
+}
+
 /// What a check does, and how often.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pace {
@@ -51,6 +62,15 @@ pub struct Runner {
 #[derive(Debug)]
 struct Task(JoinHandle<()>);
 
+/// The task of one probe. It ends with it.
+struct Probing(JoinHandle<Answer>);
+
+impl Drop for Probing {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 impl Drop for Task {
     fn drop(&mut self) {
         self.0.abort();
@@ -70,7 +90,7 @@ impl Runner {
     pub fn start<P, F>(&mut self, id: CheckId, pace: Pace, probe: P)
     where
         P: Fn() -> F + 'static,
-        F: Future<Output = Result<Option<Report>, String>>,
+        F: Future<Output = Answer> + 'static,
     {
         let (findings, lag) = (self.findings.clone(), Rc::clone(&self.lag));
         let name = id.clone();
@@ -81,9 +101,21 @@ impl Runner {
                 sleep_until(due).await;
                 let started = Instant::now();
                 lag.note(started - due);
-                let result = match timeout_at(started + pace.timeout, probe()).await {
-                    Ok(result) => result,
-                    Err(_) => Err(format!("no answer within {} s", pace.timeout.as_secs())),
+                // A task of its own: one that panics must not end the check with it.
+                let mut probing = Probing(tokio::task::spawn_local(probe()));
+                let answer = match timeout_at(started + pace.timeout, &mut probing.0).await {
+                    Ok(Ok(answer)) => answer,
+                    Ok(Err(failed)) => Answer::NotAsked(failed.to_string()),
+                    Err(_) => Answer::Unwell(format!("no answer within {} s", pace.timeout.as_secs())),
+                };
+                let result = match answer {
+                    Answer::Well(report) => Ok(report),
+                    Answer::Unwell(reason) => Err(reason),
+                    Answer::NotAsked(reason) => {
+                        tracing::warn!(service = name.service, backend = name.backend, reason, "not probed");
+                        due = next(due, Instant::now(), &pace, fastrand::f64());
+                        continue;
+                    }
                 };
                 let ended = Instant::now();
                 let outcome = Outcome { result, latency: ended - started };
@@ -146,7 +178,7 @@ mod tests {
             let mut runner = Runner::new(findings);
             runner.start(id("a"), PACE, || async {
                 tokio::time::sleep(Duration::from_secs(3)).await;
-                Ok(Some(Report::Weight(9)))
+                Answer::Well(Some(Report::Weight(9)))
             });
             let begun = Instant::now();
             let mut starts = Vec::new();
@@ -187,7 +219,7 @@ mod tests {
                 let probes = Rc::clone(&probes);
                 runner.start(id(backend), PACE, move || {
                     probes.set(probes.get() + 1);
-                    async { Ok(None) }
+                    async { Answer::Well(None) }
                 });
             }
             found.recv().await.unwrap();

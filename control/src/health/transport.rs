@@ -7,6 +7,7 @@ use guideway_dataplane::backend::BackendHandle;
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::probe::{Success, Target, WeightReport, probe};
+use super::runner::Answer;
 use super::weights::Report;
 use crate::config::{HealthCheck, Transport};
 use crate::in_path::{self, Peer};
@@ -26,26 +27,45 @@ pub(super) struct Errand {
 
 impl Errand {
     /// Connects and asks; there is no time limit here.
-    pub(super) async fn run(&self, stack: &in_path::Handle) -> Result<Option<Report>, String> {
+    pub(super) async fn run(&self, stack: &in_path::Handle) -> Answer {
         let port = self.check.port;
         let asked = match &self.check.transport {
             Transport::InPath => {
                 let peer = Peer { backend: self.backend, vip: self.vip, port };
-                let stream =
-                    in_path::Stream::connect(stack, peer).await.map_err(|error| error.to_string())?;
+                let stream = match in_path::Stream::connect(stack, peer).await {
+                    Ok(stream) => stream,
+                    Err(error) if is_ours(&error) => return Answer::NotAsked(error.to_string()),
+                    Err(error) => return Answer::Unwell(error.to_string()),
+                };
                 let source = stream.local_address().unwrap_or_else(|| SocketAddr::new(self.vip, 0));
                 probe(stream, &self.check, &Target { vip: self.vip, port, source }).await
             }
             Transport::Kernel { bind_device, source } => {
-                let stream = connect(SocketAddr::new(self.address, port), bind_device.as_deref(), *source)
-                    .await
-                    .map_err(|error| format!("cannot connect: {error}"))?;
-                let source = stream.local_addr().map_err(|error| error.to_string())?;
+                let to = SocketAddr::new(self.address, port);
+                let connected = connect(to, bind_device.as_deref(), *source).await;
+                let (stream, source) = match connected.and_then(|stream| Ok((stream.local_addr()?, stream))) {
+                    Ok((source, stream)) => (stream, source),
+                    Err(error) if is_ours(&error) => return Answer::NotAsked(error.to_string()),
+                    Err(error) => return Answer::Unwell(format!("cannot connect: {error}")),
+                };
                 probe(stream, &self.check, &Target { vip: self.address, port, source }).await
             }
         };
-        asked.map(report).map_err(|error| error.to_string())
+        match asked {
+            Ok(success) => Answer::Well(report(success)),
+            Err(error) => Answer::Unwell(error.to_string()),
+        }
     }
+}
+
+/// Whether a connection failed for want of something on this side: no address, no port, no descriptor, no memory.
+fn is_ours(error: &io::Error) -> bool {
+    const EMFILE: i32 = 24;
+    const ENFILE: i32 = 23;
+    const ENOBUFS: i32 = 105;
+    error.get_ref().is_some_and(|inner| inner.is::<in_path::ConnectError>())
+        || matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::OutOfMemory)
+        || matches!(error.raw_os_error(), Some(EMFILE | ENFILE | ENOBUFS))
 }
 
 /// What a successful probe says of the weight.

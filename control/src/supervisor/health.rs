@@ -21,15 +21,19 @@ impl<P: Ports> Supervisor<P> {
     /// # Panics
     /// Outside of a [`tokio::task::LocalSet`].
     pub fn watch(&mut self, findings: mpsc::Sender<Finding>) {
-        let stack = InPath::new(self.own_addresses(), fastrand::u64(..), Limits::default());
-        self.monitor = Some(Monitor::new(Handle::new(stack), findings));
+        self.probing_from = self.own_addresses();
+        self.monitor = Some(Monitor::new(stack_of(self.probing_from), findings));
         self.configure_checks();
     }
 
     /// Has the checks be those of the configuration that is in force.
     pub(super) fn configure_checks(&mut self) {
-        let now = self.now();
+        let (now, own) = (self.now(), self.own_addresses());
         let Some(monitor) = &mut self.monitor else { return };
+        if own != self.probing_from {
+            self.probing_from = own;
+            monitor.replace_stack(stack_of(own));
+        }
         let effects = monitor.configure(self.appliance.config(), self.appliance.services(), now);
         self.apply(effects, None);
     }
@@ -40,12 +44,23 @@ impl<P: Ports> Supervisor<P> {
         let now = self.now();
         if let Some(monitor) = &mut self.monitor {
             let effects = monitor.take_in(finding, now);
-            if !effects.is_empty() {
+            let first = monitor.end_first_rounds(now);
+            if !effects.is_empty() || !first.is_empty() {
                 self.reactions.decide(now.saturating_sub(finding.ended.elapsed()));
             }
+            self.apply(first, None);
             self.apply(effects, finding.outcome.result.as_ref().err());
         }
         Next::Turn
+    }
+
+    /// Ends the first rounds whose time is over, though no probe has ended since.
+    pub(super) fn end_first_rounds(&mut self) {
+        let now = self.now();
+        if let Some(monitor) = &mut self.monitor {
+            let effects = monitor.end_first_rounds(now);
+            self.apply(effects, None);
+        }
     }
 
     fn apply(&mut self, effects: Vec<Effect>, error: Option<&String>) {
@@ -126,6 +141,11 @@ impl<P: Ports> Supervisor<P> {
             ipv6: config.network.ipv6_address.or(ipv6),
         }
     }
+}
+
+/// A stack for probes that come from these addresses.
+fn stack_of(own: OwnAddresses) -> Handle {
+    Handle::new(InPath::new(own, fastrand::u64(..), Limits::default()))
 }
 
 /// Hands a packet for the appliance itself to the probes' connections: it may be a backend's answer.
