@@ -6,8 +6,8 @@
 //!  Prometheus ════════════════════ metrics::Exporter ──────┘ ◀── each with its own reply
 //! ```
 //!
-//! The server holds no state and decides nothing: it turns a route into a [`Request`], waits for the reply, and writes
-//! the [`view`] that comes back. Who answers requests is not its concern.
+//! The server holds no state and decides nothing: it turns a route into a [`Request`], waits for the reply,
+//! and writes the [`view`] that comes back. Who answers requests is not its concern.
 
 mod capture_body;
 pub mod client;

@@ -18,7 +18,7 @@ use guideway_engine::publish::{Feed, Publisher};
 use crate::compile::Compiler;
 use crate::config::{Config, NeighborReplies};
 use crate::directory::Directory;
-use crate::host_stack::{Answers, FrameKind, HostStack, NextHop, Outgoing, Rates, Vip};
+use crate::host_stack::{Answers, Conflict, FrameKind, HostStack, NextHop, Outgoing, Rates, Vip};
 use crate::ledger::Ledger;
 use crate::service::{Services, UnknownName, WeightSource};
 
@@ -163,13 +163,14 @@ impl Appliance {
         if kind == FrameKind::AddressConflict
             && let Some(conflict) = self.host.last_conflict()
         {
-            let count = self.conflicts.entry(conflict.address).or_default();
-            *count += 1;
-            if *count == 1 {
-                tracing::warn!(address = %conflict.address, mac = %conflict.mac, "another host claims the address");
-            }
+            *self.conflicts.entry(conflict.address).or_default() += 1;
         }
         kind
+    }
+
+    /// The latest claim of another host to one of the appliance's addresses, where that is the first to this address.
+    pub fn new_conflict(&self) -> Option<Conflict> {
+        self.host.last_conflict().filter(|conflict| self.conflicts(conflict.address) == 1)
     }
 
     /// Does what is due at `now`, and publishes what has changed.

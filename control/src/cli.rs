@@ -7,6 +7,7 @@ mod capture;
 mod check;
 mod conntrack;
 mod drops;
+mod events;
 mod exit;
 mod explain;
 mod reload;
@@ -67,6 +68,8 @@ enum Verb {
     Backend(backend::Args),
     /// Shows VIPs, announces and withdraws them.
     Vip(vip::Args),
+    /// Shows what has happened: health, weights, commands, reloads, failures.
+    Events(events::Args),
     /// Captures packets that are passed or dropped for a reason.
     Capture(capture::Args),
     /// Takes the configuration file over again, whole or not at all.
@@ -110,6 +113,7 @@ pub(crate) fn run() -> Exit {
         Verb::Conntrack(args) => conntrack::run(&args),
         Verb::Backend(args) => backend::run(&args),
         Verb::Vip(args) => vip::run(&args),
+        Verb::Events(args) => events::run(&args),
         Verb::Capture(args) => capture::run(&args),
         Verb::Reload(args) => reload::run(&args, color),
         Verb::Stop(args) => stop::run(&args),
@@ -150,12 +154,18 @@ fn read(path: &Path) -> Result<String, Exit> {
 
 /// Prints to standard output; a reader that went away is no error.
 fn print(text: &str) -> Exit {
+    print_to_reader(text).err().unwrap_or(Exit::Success)
+}
+
+/// Prints to standard output; says whether there is still a reader.
+fn print_to_reader(text: &str) -> Result<bool, Exit> {
     match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => {
             eprintln!("error: cannot write to standard output: {error}");
-            Exit::Failure
+            Err(Exit::Failure)
         }
-        _ => Exit::Success,
     }
 }
 

@@ -61,8 +61,8 @@ impl Listener for TcpListener {
     }
 }
 
-/// Serves `routes` until `stop` comes; then nobody is accepted any more, and answers that were begun have some seconds
-/// to end.
+/// Serves `routes` until `stop` comes; then nobody is accepted any more, and answers that were begun have
+/// some seconds to end before the socket is closed.
 pub(crate) async fn serve(
     listener: impl Listener,
     routes: Router,
@@ -100,9 +100,10 @@ pub(crate) async fn serve(
             drop(place);
         });
     }
-    drop(listener);
-    // Those that are not done by then end with `connections`.
+    // Those that are not done by then end with `connections`. The socket goes last: who looks at it sees
+    // whether the server has ended.
     let _ = timeout(STOP_TIME, graceful.shutdown()).await;
+    drop(listener);
 }
 
 #[cfg(test)]
@@ -170,6 +171,7 @@ mod tests {
 
     fn on_a_paused_clock(test: impl Future<Output = ()>) {
         let builder = &mut tokio::runtime::Builder::new_current_thread();
+        let test = async { timeout(Duration::from_secs(600), test).await.expect("an end in time") };
         builder.enable_time().start_paused(true).build().unwrap().block_on(test);
     }
 
@@ -233,6 +235,8 @@ mod tests {
             sleep(Duration::from_millis(1)).await;
             let before = Instant::now();
             served.stop.send(()).unwrap();
+            sleep(Duration::from_secs(1)).await;
+            assert!(!served.door.is_closed(), "the socket goes last");
             served.server.await.unwrap();
             assert_eq!(before.elapsed().as_secs(), STOP_TIME.as_secs());
         });

@@ -1,6 +1,7 @@
 //! Counters and state for Prometheus, measured anew for each scrape.
 //!
-//! The text is that of the exposition format 0.0.4, in which a counter's name ends in `_total` in its head too.
+//! The text is that of the exposition format 0.0.4, in which a counter's name ends in `_total` in its head
+//! too.
 
 mod exposition;
 mod families;

@@ -13,6 +13,8 @@ mod answer;
 mod capture;
 mod conntrack;
 mod health;
+mod journal;
+mod reaction;
 mod views;
 mod watchdog;
 
@@ -33,6 +35,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
+use crate::admin::view::EventKind;
 use crate::admin::{Refused, Request, view};
 use crate::appliance::Appliance;
 use crate::config::Config;
@@ -42,6 +45,8 @@ use crate::host_stack::FrameKind;
 use crate::in_path;
 
 use capture::Capture;
+use journal::{Journal, Note};
+use reaction::Reactions;
 use watchdog::Watchdog;
 
 /// How long the control thread rests between turns: what an ARP request waits for at most, and a packet that finds its
@@ -143,6 +148,8 @@ pub struct Supervisor<P: Ports> {
     tap_switch: TapSwitch,
     capture: Option<Capture>,
     monitor: Option<Monitor>,
+    journal: Journal,
+    reactions: Reactions,
     /// The control thread's own view of the snapshots, by which probes are delivered.
     snapshots: Subscriber<Snapshot>,
     /// Frames of its own that no worker or no mbuf could take.
@@ -177,6 +184,7 @@ impl<P: Ports> Supervisor<P> {
         let now = SystemTime::now();
         let snapshots = appliance.feed().subscribe();
         let watchdog = Watchdog::new(workers.len());
+        let reactions = Reactions::new(appliance.snapshot_generation());
         Self {
             appliance,
             ports,
@@ -190,6 +198,8 @@ impl<P: Ports> Supervisor<P> {
             tap_switch,
             capture: None,
             monitor: None,
+            journal: Journal::default(),
+            reactions,
             snapshots,
             unsent: 0,
         }
@@ -221,7 +231,7 @@ impl<P: Ports> Supervisor<P> {
                 Some(request) = requests.recv() => self.answer(request),
             };
             if matches!(next, Next::Stop) {
-                tracing::info!("stopping");
+                self.note(Note::new(EventKind::Stopping, "the appliance stops"));
                 let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Stopping]);
                 return Ok(());
             }
@@ -245,6 +255,7 @@ impl<P: Ports> Supervisor<P> {
     /// Takes in what the workers passed on, does what is due, and sends what the appliance has to say.
     fn turn(&mut self) -> Next {
         let now = self.now();
+        let mut conflicts = Vec::new();
         for worker in &mut self.workers {
             for _ in 0..FRAMES_A_TURN {
                 let Some(passed) = worker.host.receive() else { break };
@@ -252,9 +263,18 @@ impl<P: Ports> Supervisor<P> {
                 if let (FrameKind::OtherOwn, Some(monitor)) = (kind, &self.monitor) {
                     health::receive(monitor, passed.frame.bytes());
                 }
+                if kind == FrameKind::AddressConflict {
+                    conflicts.extend(self.appliance.new_conflict());
+                }
             }
         }
+        for conflict in conflicts {
+            let text = format!("another host claims {}: {}", conflict.address, conflict.mac);
+            self.note(Note::new(EventKind::AddressConflict, text));
+        }
         self.appliance.poll(now);
+        let adoptions = self.workers.iter().map(|worker| worker.counters.adoption());
+        self.reactions.look(self.appliance.snapshot_generation(), adoptions);
         self.send();
         self.exchange_probes();
         self.drain_taps();
@@ -270,18 +290,17 @@ impl<P: Ports> Supervisor<P> {
         self.appliance.tidy(now);
         let counters = self.workers.iter().map(|worker| &worker.counters);
         let polls = counters.map(|counters| (counters.heartbeat(), counters.read().link.busy_polls));
-        for news in self.watchdog.look(polls, now) {
-            let core = self.workers[news.worker].core;
-            if news.is_stalled {
-                tracing::error!(
-                    worker = news.worker,
-                    core,
-                    "worker has not polled for {:?}: see what else runs on its core",
+        for watchdog::News { worker, is_stalled } in self.watchdog.look(polls, now) {
+            let core = self.workers[worker].core;
+            self.note(if is_stalled {
+                let text = format!(
+                    "worker {worker} has not polled for {:?}: see what else runs on its core, {core}",
                     watchdog::PATIENCE
                 );
+                Note::new(EventKind::WorkerStalled, text)
             } else {
-                tracing::info!(worker = news.worker, core, "worker polls again");
-            }
+                Note::new(EventKind::WorkerResumed, format!("worker {worker} polls again, on core {core}"))
+            });
         }
     }
 
@@ -298,25 +317,43 @@ impl<P: Ports> Supervisor<P> {
     }
 
     fn hang_up(&mut self) -> Next {
-        match self.reload() {
-            Ok(reload) => tracing::info!(
-                configuration_generation = reload.configuration_generation,
-                "configuration reloaded, {} changes",
-                reload.changes.len()
-            ),
-            Err(Refused::Config(errors)) => {
-                tracing::error!("configuration not reloaded, nothing has changed:\n{}", errors.render(false));
-            }
-            Err(Refused::ConfigUnreadable { path, error }) => {
-                tracing::error!("configuration not reloaded, cannot read {}: {error}", path.display());
-            }
-            Err(other) => tracing::error!("configuration not reloaded: {other:?}"),
+        if let Err(Refused::Config(errors)) = self.reload() {
+            tracing::error!("what is wrong with the configuration:\n{}", errors.render(false));
         }
         Next::Turn
     }
 
     /// Reads the configuration again and takes it over, whole or not at all.
     fn reload(&mut self) -> Result<view::Reload, Refused> {
+        let reload = self.take_over_file();
+        self.note(match &reload {
+            Ok(reload) => {
+                let (number, changes) = (reload.configuration_generation, reload.changes.len());
+                Note::new(
+                    EventKind::Reloaded,
+                    format!("configuration {number} is in force, {changes} changes"),
+                )
+            }
+            Err(refused) => {
+                let why = match refused {
+                    Refused::Config(errors) => {
+                        format!("it is wrong in {} places, as `guideway check` shows", errors.errors().len())
+                    }
+                    Refused::ConfigUnreadable { path, error } => {
+                        format!("cannot read {}: {error}", path.display())
+                    }
+                    other => format!("{other:?}"),
+                };
+                Note::new(
+                    EventKind::ReloadRefused,
+                    format!("configuration not reloaded, nothing has changed: {why}"),
+                )
+            }
+        });
+        reload
+    }
+
+    fn take_over_file(&mut self) -> Result<view::Reload, Refused> {
         let path = &self.config_path;
         let text = std::fs::read_to_string(path)
             .map_err(|error| Refused::ConfigUnreadable { path: path.clone(), error })?;

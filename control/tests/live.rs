@@ -1,6 +1,6 @@
 //! The live appliance with what users run, curl, wrk, ping and nginx, in namespaces that each test makes.
 //!
-//! As root, with Debian's curl, ethtool, iproute2, iputils-ping, nginx-light and wrk:
+//! As root, with Debian's curl, ethtool, iproute2, iputils-ping, nginx-light, openssl and wrk:
 //!
 //!     cargo test -p guideway --features dpdk --test live -- --test-threads=1
 //!
@@ -18,6 +18,8 @@ mod client;
 mod conversation;
 #[path = "live/decapsulation.rs"]
 mod decapsulation;
+#[path = "live/grpc_server.rs"]
+mod grpc_server;
 #[path = "live/lab.rs"]
 mod lab;
 #[path = "live/load.rs"]
@@ -32,13 +34,21 @@ mod process;
 mod server;
 #[path = "live/setup.rs"]
 mod setup;
+#[path = "live/web_server.rs"]
+mod web_server;
 
 // The claims.
 #[path = "live/changes.rs"]
 mod changes;
+#[path = "live/failover.rs"]
+mod failover;
 #[path = "live/failures.rs"]
 mod failures;
+#[path = "live/health.rs"]
+mod health;
 #[path = "live/traffic.rs"]
 mod traffic;
+#[path = "live/weights.rs"]
+mod weights;
 #[path = "live/without_appliance.rs"]
 mod without_appliance;

@@ -8,10 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use guideway::admin::view::{self, ChangeKind};
+use guideway::admin::view::{self, ChangeKind, EventKind, WeightStatus};
 use guideway::admin::{CaptureReason, Refused, Reply, Request};
 use guideway::appliance::{Appliance, Nic};
 use guideway::config::Config;
+use guideway::health::checkups::{CheckId, Outcome};
+use guideway::health::runner::Finding;
+use guideway::health::weights::Report;
 use guideway::supervisor::{Inbox, Ports, Shared, Supervisor, WorkerEnd, WorkerFailure};
 use guideway_dataplane::affinity::TrackingHasher;
 use guideway_dataplane::conntrack::ConntrackTable;
@@ -28,6 +31,7 @@ use guideway_engine::tap::TapSwitch;
 use guideway_engine::worker::Worker;
 use pcap_fixtures::packet::Packet;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 const OWN_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const CONFIG: &str = r#"
@@ -83,11 +87,41 @@ impl Ports for MemoryPorts {
 struct Operator {
     requests: mpsc::Sender<Request>,
     failures: mpsc::UnboundedSender<WorkerFailure>,
+    findings: mpsc::Sender<Finding>,
     wire: Wire<Mbuf>,
     config_path: PathBuf,
 }
 
 impl Operator {
+    /// Has a probe of a backend end so.
+    async fn find(&self, backend: &str, result: Result<Option<Report>, &str>) {
+        let id = CheckId { service: "web".into(), backend: backend.into(), rule: "web".into() };
+        let outcome =
+            Outcome { result: result.map_err(str::to_owned), latency: Duration::from_micros(1_500) };
+        self.findings
+            .send(Finding { id, outcome, ended: Instant::now() })
+            .await
+            .expect("the supervisor runs");
+    }
+
+    /// The backend, once it is as a test wants it, which takes a turn or two.
+    async fn backend_when(&self, name: &str, wanted: impl Fn(&view::Backend) -> bool) -> view::Backend {
+        for _ in 0..5_000 {
+            let backend = self.backend(name).await;
+            if wanted(&backend) {
+                return backend;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        panic!("the backend is {:?}", self.backend(name).await);
+    }
+
+    /// What has happened since an event: kinds, and backends where they are about one.
+    async fn events_after(&self, after: u64) -> Vec<(EventKind, Option<String>)> {
+        let list = self.ask(|reply| Request::Events { limit: 100, after: Some(after), reply }).await.unwrap();
+        list.events.into_iter().map(|event| (event.kind, event.backend)).collect()
+    }
+
     async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, Refused> {
         let (reply, answer) = oneshot::channel();
         self.requests.send(request(reply)).await.expect("the supervisor runs");
@@ -142,22 +176,49 @@ impl Operator {
     }
 }
 
+/// Ends the worker where a test fails: the scope waits for it.
+struct StopWorker<'s>(&'s AtomicBool);
+
+impl Drop for StopWorker<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Runs `test` beside an appliance; returns how that ended.
 fn with_appliance<T: Future<Output = ()>>(
     name: &str,
     test: impl FnOnce(Operator) -> T,
 ) -> Result<(), WorkerFailure> {
+    run(name, CONFIG, false, test)
+}
+
+/// Runs `test` beside an appliance that watches its backends, whose probes find what the test says.
+fn with_watch<T: Future<Output = ()>>(
+    name: &str,
+    config: &str,
+    test: impl FnOnce(Operator) -> T,
+) -> Result<(), WorkerFailure> {
+    run(name, config, true, test)
+}
+
+fn run<T: Future<Output = ()>>(
+    name: &str,
+    config_text: &str,
+    watches: bool,
+    test: impl FnOnce(Operator) -> T,
+) -> Result<(), WorkerFailure> {
     let config_path =
         std::env::temp_dir().join(format!("guideway-supervisor-{name}-{}.toml", std::process::id()));
-    std::fs::write(&config_path, CONFIG).unwrap();
-    let config = Config::parse("guideway.toml", CONFIG).unwrap_or_else(|errors| panic!("{errors}"));
+    std::fs::write(&config_path, config_text).unwrap();
+    let config = Config::parse("guideway.toml", config_text).unwrap_or_else(|errors| panic!("{errors}"));
     let shared = Shared {
         table: Arc::new(ConntrackTable::with_capacity(10_000).unwrap()),
         hasher: TrackingHasher::new([1, 2, 3, 4]),
         clock: Clock::start(),
     };
     let nic = Nic { mac: MacAddress(OWN_MAC), offloads_udp_checksum: false };
-    let appliance = Appliance::new(config, &[nic], 1, true, shared.clock.elapsed());
+    let appliance = Appliance::new(config, &[nic], 1, !watches, shared.clock.elapsed());
     let (queues, wire) = loopback(256);
     let (link, host) = host_path(64);
     let (writer, reader) = counters();
@@ -165,6 +226,7 @@ fn with_appliance<T: Future<Output = ()>>(
     let (tap, tap_reader) = switch.tap(64);
     let (feed, stop) = (appliance.feed(), AtomicBool::new(false));
     let result = thread::scope(|scope| {
+        let _stop_worker = StopWorker(&stop);
         let (worker_shared, stop) = (shared.clone(), &stop);
         scope.spawn(move || {
             let Shared { table, hasher, clock } = worker_shared;
@@ -175,19 +237,23 @@ fn with_appliance<T: Future<Output = ()>>(
         let mut supervisor =
             Supervisor::new(appliance, MemoryPorts, vec![end], switch, shared.clone(), config_path.clone());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let result = runtime.block_on(async {
+        tokio::task::LocalSet::new().block_on(&runtime, async {
             let (requests, incoming) = mpsc::channel(8);
             let (report, failures) = mpsc::unbounded_channel();
-            let (_, findings) = mpsc::channel(1);
-            let operator = Operator { requests, failures: report, wire, config_path: config_path.clone() };
+            let (found, findings) = mpsc::channel(8);
+            if watches {
+                // What its own probes find on this wire is nothing: it goes nowhere.
+                let (nowhere, _) = mpsc::channel(1);
+                supervisor.watch(nowhere);
+            }
+            let config_path = config_path.clone();
+            let operator = Operator { requests, failures: report, findings: found, wire, config_path };
             let (result, ()) = tokio::join!(
                 supervisor.run(Inbox { requests: incoming, failures, findings }),
                 test(operator)
             );
             result
-        });
-        stop.store(true, Ordering::Relaxed);
-        result
+        })
     });
     std::fs::remove_file(&config_path).unwrap();
     result
@@ -343,6 +409,187 @@ fn a_flow_is_found_in_the_conntrack_table_by_its_addresses() {
             operator.ask(|reply| Request::ConntrackGet { flow: other, reply }).await.unwrap().entry,
             None
         );
+        stop(&operator).await;
+    });
+    assert_eq!(result, Ok(()));
+}
+
+#[test]
+fn two_successes_turn_a_backend_healthy_and_failures_turn_it_back() {
+    let result = with_watch("health", &CONFIG.replace("TCP", "HTTP"), |mut operator| async move {
+        let new = operator.backend("a").await;
+        assert_eq!(new.health, view::Health::Unhealthy);
+        assert!(new.eligible, "while nobody is healthy, all serve");
+        let check = new.health_check.expect("it is watched");
+        assert_eq!((check.turns, check.weight_status), (0, None));
+        assert_eq!((check.rules[0].healthy, check.rules[0].last_latency_ms), (false, None));
+
+        // The first round is over when every check has had its chance.
+        operator.find("b", Err("no answer")).await;
+        operator.find("b", Err("no answer")).await;
+        operator.find("a", Ok(None)).await;
+        assert_eq!(operator.backend("a").await.health, view::Health::Unhealthy);
+        operator.find("a", Ok(None)).await;
+        let healthy = operator.backend_when("a", |backend| backend.share > 0.99).await;
+        assert_eq!(healthy.health, view::Health::Healthy);
+        let check = healthy.health_check.expect("it is watched");
+        assert_eq!(check.turns, 1);
+        assert_eq!((check.rules[0].passed, check.rules[0].failed), (2, 0));
+        assert_eq!((check.rules[0].healthy, check.rules[0].last_latency_ms), (true, Some(1.5)));
+        for src_port in 1_000..1_010 {
+            operator.send(&to_vip(src_port));
+            assert_eq!(operator.receive(|frame| frame[12..14] == [8, 0]).await[5], 0xa, "{src_port}");
+        }
+
+        operator.find("a", Err("status 503")).await;
+        operator.find("a", Err("status 503")).await;
+        let unhealthy = operator.backend_when("a", |backend| backend.share < 0.6).await;
+        assert_eq!(unhealthy.health, view::Health::Unhealthy);
+        let check = unhealthy.health_check.expect("it is watched");
+        assert_eq!((check.turns, check.rules[0].failed), (2, 2));
+        assert_eq!(check.rules[0].last_error.as_deref(), Some("status 503"));
+
+        let list = operator.ask(|reply| Request::Events { limit: 9, after: None, reply }).await.unwrap();
+        let told: Vec<_> = list.events.iter().map(|event| (event.kind, &*event.text)).collect();
+        assert_eq!(
+            told,
+            [
+                (EventKind::BackendHealthy, "it is healthy"),
+                (EventKind::BackendUnhealthy, "it is unhealthy: status 503"),
+            ]
+        );
+        let of = (list.events[1].service.as_deref(), list.events[1].backend.as_deref());
+        assert_eq!(of, (Some("web"), Some("a")));
+        stop(&operator).await;
+    });
+    assert_eq!(result, Ok(()));
+}
+
+#[test]
+fn reported_weights_count_until_a_backend_sends_none() {
+    let policy = "locality_lb_policy = \"WEIGHTED_MAGLEV\"\nhealth_checks";
+    let config = CONFIG.replace("TCP", "HTTP").replace("health_checks", policy);
+    let result = with_watch("weights", &config, |operator| async move {
+        for _ in 0..2 {
+            operator.find("a", Ok(Some(Report::Weight(30)))).await;
+            operator.find("b", Ok(Some(Report::Weight(10)))).await;
+        }
+        let a = operator.backend_when("a", |backend| (0.6..0.9).contains(&backend.share)).await;
+        assert!((a.share - 0.75).abs() < 0.01, "{}", a.share);
+        assert_eq!((a.weight, a.weight_source), (Some(30), view::WeightSource::Reported));
+        let status = |backend: view::Backend| backend.health_check.and_then(|check| check.weight_status);
+        assert_eq!(status(a), Some(WeightStatus::ValidWeight));
+        let latest = operator.ask(|reply| Request::Events { limit: 1, after: None, reply }).await.unwrap();
+        let last = latest.events[0].id;
+
+        operator.find("b", Ok(Some(Report::Missing))).await;
+        let a = operator.backend_when("a", |backend| backend.share < 0.6).await;
+        assert_eq!(a.weight, Some(1));
+        assert!((a.share - 0.5).abs() < 0.01, "{}", a.share);
+        assert_eq!(status(operator.backend("b").await), Some(WeightStatus::MissingWeight));
+        let services = operator.ask(|reply| Request::Status { reply }).await.unwrap().services;
+        assert_eq!(services[0].weights_valid, Some(false));
+
+        operator.find("b", Ok(Some(Report::Weight(10)))).await;
+        operator.backend_when("a", |backend| backend.weight == Some(30)).await;
+        let changed = |name: &str| (EventKind::WeightChanged, Some(name.to_owned()));
+        assert_eq!(
+            operator.events_after(last).await,
+            [
+                (EventKind::WeightsInvalid, None),
+                changed("a"),
+                changed("b"),
+                (EventKind::WeightsValid, None),
+                changed("a"),
+                changed("b"),
+            ]
+        );
+        stop(&operator).await;
+    });
+    assert_eq!(result, Ok(()));
+}
+
+#[test]
+fn the_time_from_a_deciding_probe_to_the_workers_is_measured_once_for_each_turn() {
+    let result = with_watch("reaction", CONFIG, |operator| async move {
+        let checks = async || {
+            operator.ask(|reply| Request::Status { reply }).await.unwrap().health_checks.expect("it watches")
+        };
+        assert_eq!(checks().await.reactions, 0);
+        operator.find("b", Err("no answer")).await;
+        operator.find("b", Err("no answer")).await;
+        operator.find("a", Ok(None)).await;
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            assert_eq!(checks().await.reactions, 0, "a probe that decides nothing is not measured");
+        }
+        operator.find("a", Ok(None)).await;
+        let mut measured = checks().await;
+        for _ in 0..5_000 {
+            if measured.reactions > 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            measured = checks().await;
+        }
+        assert_eq!(measured.reactions, 1);
+        assert!(measured.probe_to_packet.max_ms > 0.0);
+        stop(&operator).await;
+    });
+    assert_eq!(result, Ok(()));
+}
+
+#[test]
+fn what_operators_do_is_among_the_events() {
+    let result = with_appliance("events", |operator| async move {
+        let drain = |reply| Request::BackendDrain { service: "web".into(), backend: "b".into(), reply };
+        operator.ask(drain).await.unwrap();
+        let undrain = |reply| Request::BackendUndrain { service: "web".into(), backend: "b".into(), reply };
+        operator.ask(undrain).await.unwrap();
+        operator.ask(|reply| Request::Reload { reply }).await.unwrap();
+        std::fs::write(&operator.config_path, "[").unwrap();
+        assert!(operator.ask(|reply| Request::Reload { reply }).await.is_err());
+        let b = Some("b".to_owned());
+        assert_eq!(
+            operator.events_after(0).await,
+            [
+                (EventKind::BackendDrained, b.clone()),
+                (EventKind::BackendUndrained, b),
+                (EventKind::Reloaded, None),
+                (EventKind::ReloadRefused, None),
+            ]
+        );
+        assert_eq!(operator.backend("b").await.health_check, None, "no checks run");
+        stop(&operator).await;
+    });
+    assert_eq!(result, Ok(()));
+}
+
+#[test]
+fn another_host_that_claims_an_address_is_an_event_once() {
+    let result = with_appliance("conflict", |mut operator| async move {
+        let mut claim = vec![0; 60];
+        claim[..6].copy_from_slice(&[0xff; 6]);
+        claim[6..12].copy_from_slice(&[2, 0, 0, 0, 0, 0x66]);
+        claim[12..22].copy_from_slice(&[8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
+        claim[22..28].copy_from_slice(&[2, 0, 0, 0, 0, 0x66]);
+        claim[28..32].copy_from_slice(&[192, 0, 2, 100]);
+        claim[38..42].copy_from_slice(&[192, 0, 2, 100]);
+        for _ in 0..3 {
+            let mut mbuf = Mbuf::new();
+            mbuf.fill(&claim);
+            assert!(operator.wire.send(mbuf).is_ok(), "the ring has room");
+        }
+        let heard =
+            async || operator.ask(|reply| Request::VipList { reply }).await.unwrap().vips[0].conflicts;
+        for _ in 0..5_000 {
+            if heard().await == 3 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(heard().await, 3);
+        assert_eq!(operator.events_after(0).await, [(EventKind::AddressConflict, None)]);
         stop(&operator).await;
     });
     assert_eq!(result, Ok(()));

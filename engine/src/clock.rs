@@ -54,6 +54,11 @@ impl CoarseClock {
         }
         self.tick
     }
+
+    /// How long ago the engine started, at this moment.
+    pub fn elapsed(&self) -> Duration {
+        self.clock.elapsed()
+    }
 }
 
 #[cfg(test)]

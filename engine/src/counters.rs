@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 #[cfg(loom)]
 use loom::{
@@ -60,6 +61,15 @@ pub struct WorkerCounters {
     pub pipeline: Counters,
     /// What happened at its ports.
     pub link: LinkCounters,
+}
+
+/// The newest snapshot that a worker has polled with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Adoption {
+    /// Its generation; 0 before the first poll.
+    pub generation: u64,
+    /// When the worker first polled with it, by the engine's clock.
+    pub at: Duration,
 }
 
 const PASS: usize = PassReason::ALL.len();
@@ -195,6 +205,7 @@ impl<const N: usize> Words<N> {
 struct Shared {
     heartbeat: CachePadded<AtomicU64>,
     counters: CachePadded<Words<WORDS>>,
+    adoption: CachePadded<Words<2>>,
 }
 
 /// The worker's end: it alone writes.
@@ -209,6 +220,7 @@ pub fn counters() -> (CountersWriter, CountersReader) {
     let shared = Arc::new(Shared {
         heartbeat: CachePadded::new(AtomicU64::new(0)),
         counters: CachePadded::new(Words::new()),
+        adoption: CachePadded::new(Words::new()),
     });
     (CountersWriter(Arc::clone(&shared)), CountersReader(shared))
 }
@@ -219,6 +231,13 @@ impl CountersWriter {
     pub fn beat(&mut self, poll: u64) {
         // Relaxed: a reader asks only whether the number moves.
         self.0.heartbeat.store(poll, Ordering::Relaxed);
+    }
+
+    /// Says that the worker polls with another snapshot now.
+    pub fn adopt(&mut self, adoption: Adoption) {
+        let Adoption { generation, at } = adoption;
+        // 64 bits of nanoseconds are 584 years.
+        self.0.adoption.write([generation, at.as_nanos() as u64]);
     }
 
     /// Shows readers these counters.
@@ -232,6 +251,12 @@ impl CountersReader {
     pub fn heartbeat(&self) -> u64 {
         // Relaxed: the number alone is of interest.
         self.0.heartbeat.load(Ordering::Relaxed)
+    }
+
+    /// The newest snapshot that the worker has polled with, and since when.
+    pub fn adoption(&self) -> Adoption {
+        let [generation, nanos] = self.0.adoption.read();
+        Adoption { generation, at: Duration::from_nanos(nanos) }
     }
 
     /// What the worker showed last: one moment's counters, a few polls old at most.
@@ -276,6 +301,18 @@ mod tests {
         writer.beat(7);
         assert_eq!(reader.read(), counted);
         assert_eq!(reader.heartbeat(), 7);
+    }
+
+    #[test]
+    fn a_reader_sees_the_newest_adoption_with_its_own_time() {
+        let (mut writer, reader) = counters();
+        assert_eq!(reader.adoption(), Adoption::default());
+        for generation in [4, 9] {
+            let adoption = Adoption { generation, at: Duration::new(generation, 123_456_789) };
+            writer.adopt(adoption);
+            assert_eq!(reader.adoption(), adoption);
+        }
+        assert_eq!(reader.read(), WorkerCounters::default(), "the counters have words of their own");
     }
 }
 

@@ -18,7 +18,7 @@ use guideway_dataplane::pipeline::{BURST, Decision};
 use guideway_dataplane::verdict::Verdict;
 
 use crate::clock::{Clock, CoarseClock};
-use crate::counters::{CountersWriter, LinkCounters, WorkerCounters};
+use crate::counters::{Adoption, CountersWriter, LinkCounters, WorkerCounters};
 use crate::driver::{Burst, QueuePair};
 use crate::host_path::WorkerLink;
 use crate::tap::WorkerTap;
@@ -44,6 +44,8 @@ pub struct PollLoop<Q: QueuePair> {
     counters: CountersWriter,
     tap: WorkerTap,
     link: LinkCounters,
+    /// The generation of the snapshot that the latest poll went by.
+    adopted: u64,
     turns: u64,
     unpublished: u32,
     received: Burst<Q::Frame>,
@@ -71,6 +73,7 @@ impl<Q: QueuePair> PollLoop<Q> {
             counters,
             tap: WorkerTap::off(),
             link: LinkCounters::default(),
+            adopted: 0,
             turns: 0,
             unpublished: 0,
             received: Burst::new(),
@@ -103,7 +106,11 @@ impl<Q: QueuePair> PollLoop<Q> {
             self.ports[place].rx_burst(&mut self.received);
             received += self.received.len();
             let decisions = &mut self.decisions[..self.received.len()];
-            self.worker.poll(&mut self.received, decisions, now);
+            let generation = self.worker.poll(&mut self.received, decisions, now);
+            if generation != self.adopted {
+                self.adopted = generation;
+                self.counters.adopt(Adoption { generation, at: self.clock.elapsed() });
+            }
             self.tap.record(port, &self.received, decisions);
             for (frame, decision) in self.received.drain(..).zip(decisions) {
                 match decision.verdict {

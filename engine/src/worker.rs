@@ -54,11 +54,12 @@ impl Worker {
         Self { number, ..self }
     }
 
-    /// One turn of the poll loop: takes the newest snapshot and decides a burst, which may be empty.
+    /// One turn of the poll loop: takes the newest snapshot and decides a burst, which may be empty. Returns the
+    /// snapshot's generation.
     ///
     /// # Panics
     /// As [`Pipeline::process`] does.
-    pub fn poll<F: Frame>(&mut self, frames: &mut [F], decisions: &mut [Decision], now: Tick) {
+    pub fn poll<F: Frame>(&mut self, frames: &mut [F], decisions: &mut [Decision], now: Tick) -> u64 {
         let snapshot = self.snapshots.repin();
         self.pipeline.process(frames, decisions, now, snapshot, &self.table);
         if let Some(tallies) = snapshot.tallies.worker(self.number) {
@@ -77,6 +78,7 @@ impl Worker {
             let swept = self.table.sweep(&mut self.cursor, due, |entry| snapshot.prospect(entry, now));
             self.pipeline.count_swept(swept);
         }
+        snapshot.generation
     }
 
     /// What this worker has counted.

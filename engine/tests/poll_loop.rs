@@ -10,6 +10,7 @@ use appliance::{Outcome, expected, frames, snapshot, worker};
 use guideway_dataplane::egress::PortId;
 use guideway_dataplane::frame::Frame;
 use guideway_dataplane::pipeline::BURST;
+use guideway_dataplane::snapshot::Snapshot;
 use guideway_engine::clock::Clock;
 use guideway_engine::counters::{CountersReader, counters};
 use guideway_engine::driver::loopback::{LoopbackQueues, Wire, loopback};
@@ -160,4 +161,30 @@ fn a_running_loop_beats_shows_its_counters_and_stops_when_told() {
         (wires, counters)
     });
     assert_eq!(receive_all(&mut wires[1]).len() as u64, readers.read().link.sent);
+}
+
+#[test]
+fn a_new_snapshot_is_told_once_with_the_time_of_the_first_poll_that_went_by_it() {
+    let numbered = |generation| Snapshot { generation, ..snapshot(PortId(0)) };
+    let mut publisher = Publisher::new(numbered(5));
+    let (queues, _wire) = loopback::<Mbuf>(8);
+    let (link, _host) = host_path(8);
+    let (writer, reader) = counters();
+    let clock = Clock::start();
+    let mut poll_loop = PollLoop::new(worker(&publisher), vec![queues], link, clock, writer);
+    assert_eq!(reader.adoption().generation, 0);
+    let before = clock.elapsed();
+    poll_loop.turn();
+    let first = reader.adoption();
+    assert_eq!(first.generation, 5);
+    assert!((before..=clock.elapsed()).contains(&first.at));
+    poll_loop.turn();
+    assert_eq!(reader.adoption(), first, "the same snapshot is no news");
+    publisher.publish(numbered(6));
+    assert_eq!(reader.adoption(), first, "a publication alone moves no worker");
+    let published = clock.elapsed();
+    poll_loop.turn();
+    let second = reader.adoption();
+    assert_eq!(second.generation, 6);
+    assert!(second.at >= published);
 }

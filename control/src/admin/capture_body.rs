@@ -1,26 +1,24 @@
-//! A capture as the body of an answer: blocks as they come, until one of three ends.
+//! A capture as the body of an answer: blocks as they come, until one of its ends.
 
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame};
 use tokio::sync::mpsc;
-use tokio::time::{Sleep, sleep};
 
-/// Ends when the supervisor drops its end, or when the time is over; what was sent until then comes whole. When the
-/// client goes away the body is dropped, and the supervisor finds its channel closed.
+/// Ends when the supervisor drops its end, or when its own end comes; what was sent until then comes whole.
+/// When the client goes away the body is dropped, and the supervisor finds its channel closed.
 pub(super) struct CaptureBody {
     blocks: mpsc::Receiver<Bytes>,
-    time: Option<Pin<Box<Sleep>>>,
+    end: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl CaptureBody {
-    /// What comes from `blocks`, for no longer than `time`.
-    pub(super) fn new(blocks: mpsc::Receiver<Bytes>, time: Option<Duration>) -> Self {
-        Self { blocks, time: time.map(|time| Box::pin(sleep(time))) }
+    /// What comes from `blocks` until `end`.
+    pub(super) fn new(blocks: mpsc::Receiver<Bytes>, end: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self { blocks, end: Some(Box::pin(end)) }
     }
 }
 
@@ -32,9 +30,9 @@ impl Body for CaptureBody {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let Self { blocks, time } = self.get_mut();
-        if time.as_mut().is_some_and(|time| time.as_mut().poll(context).is_ready()) {
-            *time = None;
+        let Self { blocks, end } = self.get_mut();
+        if end.as_mut().is_some_and(|end| end.as_mut().poll(context).is_ready()) {
+            *end = None;
             // What waits in the channel still comes, and then its end.
             blocks.close();
         }
@@ -44,19 +42,25 @@ impl Body for CaptureBody {
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+    use std::time::Duration;
+
     use http_body_util::BodyExt;
+    use tokio::time::{sleep, timeout};
 
     use super::*;
 
-    fn runtime() -> tokio::runtime::Runtime {
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
+    fn on_a_paused_clock(test: impl Future<Output = ()>) {
+        let builder = &mut tokio::runtime::Builder::new_current_thread();
+        let test = async { timeout(Duration::from_secs(600), test).await.expect("an end in time") };
+        builder.enable_time().start_paused(true).build().unwrap().block_on(test);
     }
 
     #[test]
     fn blocks_that_were_sent_in_time_come_whole() {
-        runtime().block_on(async {
+        on_a_paused_clock(async {
             let (sender, blocks) = mpsc::channel(4);
-            let body = CaptureBody::new(blocks, Some(Duration::from_secs(5)));
+            let body = CaptureBody::new(blocks, sleep(Duration::from_secs(5)));
             let body = tokio::spawn(body.collect());
             sender.send(Bytes::from_static(b"one")).await.unwrap();
             sleep(Duration::from_secs(4)).await;
@@ -68,20 +72,20 @@ mod tests {
 
     #[test]
     fn a_capture_ends_with_its_sender() {
-        runtime().block_on(async {
+        on_a_paused_clock(async {
             let (sender, blocks) = mpsc::channel(4);
             sender.send(Bytes::from_static(b"one")).await.unwrap();
             drop(sender);
-            let body = CaptureBody::new(blocks, None).collect().await.unwrap();
+            let body = CaptureBody::new(blocks, pending()).collect().await.unwrap();
             assert_eq!(body.to_bytes(), "one");
         });
     }
 
     #[test]
     fn a_body_that_nobody_reads_any_more_closes_the_channel() {
-        runtime().block_on(async {
+        on_a_paused_clock(async {
             let (sender, blocks) = mpsc::channel(4);
-            drop(CaptureBody::new(blocks, None));
+            drop(CaptureBody::new(blocks, pending()));
             sender.closed().await;
         });
     }

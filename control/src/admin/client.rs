@@ -21,8 +21,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::request::CaptureReason;
 use super::view::{
-    Backend, BackendList, ConntrackList, ConntrackLookup, ErrorView, Losses, Reload, Stats, Status, Stopping,
-    Vip, VipList,
+    Backend, BackendList, ConntrackList, ConntrackLookup, ErrorView, EventList, Losses, Reload, Stats,
+    Status, Stopping, Vip, VipList,
 };
 use super::whole_blocks::WholeBlocks;
 
@@ -51,8 +51,10 @@ pub enum ClientError {
     Unreachable(PathBuf, io::Error),
     /// The appliance takes too long.
     Late(PathBuf),
-    /// The appliance went away, or speaks another language.
-    Broken(PathBuf, String),
+    /// The appliance went away in the middle of its answer.
+    Gone(PathBuf, hyper::Error),
+    /// The answer is not what this program reads.
+    Unreadable(PathBuf, String),
     /// It answered that it does not do this.
     Refused(Box<ErrorView>),
 }
@@ -85,8 +87,19 @@ impl fmt::Display for ClientError {
                 let seconds = ANSWER_TIME.as_secs();
                 write!(f, "the appliance on {} has not answered for {seconds} seconds", socket.display())
             }
-            Self::Broken(socket, what) => {
-                write!(f, "no answer from {}: {what}; is it a guideway of this version?", socket.display())
+            Self::Gone(socket, error) => {
+                write!(
+                    f,
+                    "the appliance on {} went away in the middle of its answer: {error}",
+                    socket.display()
+                )
+            }
+            Self::Unreadable(socket, what) => {
+                let socket = socket.display();
+                write!(
+                    f,
+                    "the answer from {socket} is unreadable ({what}): is it a guideway of this version?"
+                )
             }
             Self::Refused(view) => write!(f, "{}; {}", view.message, view.help),
         }
@@ -180,6 +193,14 @@ impl Client {
         self.get(&format!("/v1/backends{}", query([("service", service)]))).await
     }
 
+    /// One backend.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn backend_get(&self, service: &str, backend: &str) -> Result<Backend, ClientError> {
+        self.get(&backend_path(service, backend)).await
+    }
+
     /// Gives a backend no new connections.
     ///
     /// # Errors
@@ -252,6 +273,16 @@ impl Client {
         Ok(Capture { body, blocks: WholeBlocks::default(), socket: self.socket.clone() })
     }
 
+    /// What has happened: the latest `limit` events, or the first of those after `after`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn events(&self, limit: usize, after: Option<u64>) -> Result<EventList, ClientError> {
+        let (limit, after) = (limit.to_string(), after.map(|after| after.to_string()));
+        let query = query([("limit", Some(&*limit)), ("after", after.as_deref())]);
+        self.get(&format!("/v1/events{query}")).await
+    }
+
     /// Takes the configuration file over again; what is wrong with it comes coloured for a terminal or plain.
     ///
     /// # Errors
@@ -260,8 +291,8 @@ impl Client {
         self.post(&format!("/v1/reload?color={color}")).await
     }
 
-    /// Stops the appliance, and waits until nobody listens on its socket any more, for no longer than `time`; the
-    /// second value says whether that came.
+    /// Stops the appliance, and waits until nobody listens on its socket any more, for no longer than `time`;
+    /// the second value says whether that came.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -329,20 +360,20 @@ impl Client {
     ) -> Result<Response<Incoming>, ClientError> {
         let unreachable = |error| ClientError::Unreachable(self.socket.clone(), error);
         let stream = UnixStream::connect(&self.socket).await.map_err(unreachable)?;
-        let broken = |error: hyper::Error| self.broken(&error);
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        let gone = |error| ClientError::Gone(self.socket.clone(), error);
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(gone)?;
         // What goes wrong on the connection, the sender or the body's reader is told too.
         tokio::spawn(connection);
         let mut request = Request::builder().method(method).uri(path).header(header::HOST, "guideway");
         let body = match body {
             Some(body) => {
                 request = request.header(header::CONTENT_TYPE, "application/json");
-                serde_json::to_vec(body).map_err(|error| self.broken(&error))?
+                body.to_string()
             }
-            None => Vec::new(),
+            None => String::new(),
         };
-        let request = request.body(Full::new(Bytes::from(body))).map_err(|error| self.broken(&error))?;
-        sender.send_request(request).await.map_err(broken)
+        let request = request.body(Full::new(Bytes::from(body))).map_err(|error| self.unreadable(&error))?;
+        sender.send_request(request).await.map_err(gone)
     }
 
     /// The answer, if it is no error.
@@ -355,12 +386,15 @@ impl Client {
 
     async fn read<T: DeserializeOwned>(&self, answer: Response<Incoming>) -> Result<T, ClientError> {
         let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES).collect().await;
-        let body = body.map_err(|error| self.broken(&*error))?.to_bytes();
-        serde_json::from_slice(&body).map_err(|error| self.broken(&error))
+        let body = body.map_err(|error| match error.downcast() {
+            Ok(error) => ClientError::Gone(self.socket.clone(), *error),
+            Err(error) => self.unreadable(&*error),
+        })?;
+        serde_json::from_slice(&body.to_bytes()).map_err(|error| self.unreadable(&error))
     }
 
-    fn broken(&self, error: &(impl std::error::Error + ?Sized)) -> ClientError {
-        ClientError::Broken(self.socket.clone(), error.to_string())
+    fn unreadable(&self, error: &(impl std::error::Error + ?Sized)) -> ClientError {
+        ClientError::Unreadable(self.socket.clone(), error.to_string())
     }
 }
 
@@ -375,11 +409,12 @@ impl Capture {
     /// # Errors
     /// [`ClientError`] where the appliance went away; every block until then was whole.
     pub async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
-        let broken = |what: String| ClientError::Broken(self.socket.clone(), what);
+        let socket = || self.socket.clone();
         while let Some(frame) = self.body.frame().await {
-            let frame = frame.map_err(|error| broken(error.to_string()))?;
+            let frame = frame.map_err(|error| ClientError::Gone(socket(), error))?;
             let Ok(bytes) = frame.into_data() else { continue };
-            let whole = self.blocks.take(&bytes).map_err(|error| broken(error.to_string()))?;
+            let whole = self.blocks.take(&bytes);
+            let whole = whole.map_err(|error| ClientError::Unreadable(socket(), error.to_string()))?;
             if !whole.is_empty() {
                 return Ok(Some(whole));
             }

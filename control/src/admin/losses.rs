@@ -74,10 +74,12 @@ const fn dropped(reason: DropReason) -> Sentences {
     match reason {
         DropReason::MalformedEthernet => (
             "The frame ends inside its Ethernet header or its VLAN tags.",
-            "Capture some with `guideway capture`, and look for the sender or the link that cuts frames short.",
+            "Capture some with `guideway capture`, and look for the sender or the link that cuts frames \
+             short.",
         ),
         DropReason::MalformedIpv4 => (
-            "Version, header length, total length or fragment of an IPv4 packet contradict each other or the frame.",
+            "Version, header length, total length or fragment of an IPv4 packet contradict each other or the \
+             frame.",
             "Nothing to do for single packets; capture them to find the sender if there are many.",
         ),
         DropReason::MalformedIpv6 => (
@@ -97,15 +99,15 @@ const fn dropped(reason: DropReason) -> Sentences {
             "Nothing to do for single packets, which scanners send; capture them if there are many.",
         ),
         DropReason::MartianSource => (
-            "The source is an address that no packet may come from: this network, loopback, link-local, multicast, \
-             or IPv4 mapped into IPv6.",
-            "Filter forged sources where they enter your network (BCP 38); if the sender is your own, mend its \
-             address.",
+            "The source is an address that no packet may come from: this network, loopback, link-local, \
+             multicast, or IPv4 mapped into IPv6.",
+            "Filter forged sources where they enter your network (BCP 38); if the sender is your own, mend \
+             its address.",
         ),
         DropReason::LinkLayerGroup => (
             "A packet for a forwarding rule came in a broadcast or multicast frame.",
-            "Look for a neighbour with a wrong MAC address for the VIP, or a switch or cluster that sends to a \
-             group.",
+            "Look for a neighbour with a wrong MAC address for the VIP, or a switch or cluster that sends to \
+             a group.",
         ),
         DropReason::TtlExpired => (
             "The TTL or hop limit ended here: traceroute, or a loop.",
@@ -113,18 +115,18 @@ const fn dropped(reason: DropReason) -> Sentences {
         ),
         DropReason::NoEligibleBackend => (
             "No backend of the service may have new connections.",
-            "See `guideway backend list`: mend what makes backends unhealthy, undrain some, or add some. With \
-             `drop_traffic_if_unhealthy` this is what you asked for.",
+            "See `guideway backend list`: mend what makes backends unhealthy, undrain some, or add some. \
+             With `drop_traffic_if_unhealthy` this is what you asked for.",
         ),
         DropReason::NextHopUnresolved => (
             "Nobody answers ARP or neighbour discovery for the backend, or for the router on the way to it.",
-            "See `guideway backend list` for who; check that it is up, and addresses, VLAN tags and `gateways` of \
-             the port.",
+            "See `guideway backend list` for who; check that it is up, and addresses, VLAN tags and \
+             `gateways` of the port.",
         ),
         DropReason::PacketTooBig => (
             "The packet does not fit the path to its backend and must not be fragmented; its sender is told.",
-            "Raise `mtu` where the path carries more, or lower the MSS or MTU of clients; see that ICMP reaches \
-             them.",
+            "Raise `mtu` where the path carries more, or lower the MSS or MTU of clients; see that ICMP \
+             reaches them.",
         ),
         DropReason::NoHeadroom => (
             "The frame's buffer has no room before the packet for an outer header.",

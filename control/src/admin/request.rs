@@ -11,8 +11,8 @@ use guideway_dataplane::verdict::{DropReason, PassReason};
 use tokio::sync::{mpsc, oneshot};
 
 use super::view::{
-    Backend, BackendList, ConntrackList, ConntrackLookup, NeighborReplies, Reload, Stats, Status, Stopping,
-    Vip, VipList,
+    Backend, BackendList, ConntrackList, ConntrackLookup, EventList, NeighborReplies, Reload, Stats, Status,
+    Stopping, Vip, VipList,
 };
 use crate::config::ConfigErrors;
 use crate::flow_text::FlowText;
@@ -58,6 +58,15 @@ pub enum Request {
         service: Option<String>,
         /// The answer.
         reply: Reply<BackendList>,
+    },
+    /// How is this backend?
+    BackendGet {
+        /// Its service.
+        service: String,
+        /// Its name.
+        backend: String,
+        /// The answer.
+        reply: Reply<Backend>,
     },
     /// Gives a backend no new connections; those that it has go on. Draining one twice is no error.
     BackendDrain {
@@ -109,10 +118,10 @@ pub enum Request {
     },
     /// Captures packets that end for these reasons.
     ///
-    /// Each item that is sent to `blocks` is a whole number of pcapng blocks, the section header first, so that a file
-    /// is whole wherever the capture ends. The capture ends when either side drops its end: the supervisor after
-    /// `packets`, the server when the time is over or the client has gone. A full channel is no reason to wait: what
-    /// does not fit is lost, and counted by the writer.
+    /// Each item that is sent to `blocks` is a whole number of pcapng blocks, the section header first, so
+    /// that a file is whole wherever the capture ends. The capture ends when either side drops its end: the
+    /// supervisor after `packets`, the server when the time is over or the client has gone. A full channel is
+    /// no reason to wait: what does not fit is lost, and counted by the writer.
     Capture {
         /// Any of these; never empty, none twice.
         reasons: Vec<CaptureReason>,
@@ -123,12 +132,22 @@ pub enum Request {
         /// Whether the capture has begun; before the first block.
         reply: Reply<()>,
     },
+    /// What has happened?
+    Events {
+        /// How many events at most.
+        limit: usize,
+        /// The first of those after this one, instead of the latest.
+        after: Option<u64>,
+        /// The answer.
+        reply: Reply<EventList>,
+    },
     /// Reads the configuration file again and takes it over whole, or not at all.
     Reload {
         /// What has changed.
         reply: Reply<Reload>,
     },
-    /// Stops the appliance in good order: withdraws what it announced, then ends. The reply comes before the end.
+    /// Stops the appliance in good order: withdraws what it announced, then ends. The reply comes before the
+    /// end.
     Stop {
         /// That it stops.
         reply: Reply<Stopping>,
@@ -190,7 +209,8 @@ impl FromStr for CaptureReason {
     }
 }
 
-/// The reasons that a list of words names: `ttl_expired,no_headroom`; `pass` and `drop` are all of their kind.
+/// The reasons that a list of words names: `ttl_expired,no_headroom`; `pass` and `drop` are all of their
+/// kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaptureReasons(Vec<CaptureReason>);
 

@@ -11,10 +11,10 @@ use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post, put};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use serde::Deserialize;
 use tokio::net::UnixListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use super::capture_body::CaptureBody;
@@ -23,8 +23,8 @@ use super::failure::Failure;
 use super::request::{CaptureReason, CaptureReasons, MAX_WEIGHT, Refused, Reply, Request};
 use super::socket::{ListenError, SocketFile, listen};
 use super::view::{
-    Backend, BackendList, ConntrackList, ConntrackLookup, Losses, Reload, Stats, Status, Stopping, Vip,
-    VipList,
+    self, Backend, BackendList, ConntrackList, ConntrackLookup, EventList, Losses, Reload, Stats, Status,
+    Vip, VipList,
 };
 use crate::flow_text::FlowText;
 use crate::http_server::{Bounds, serve};
@@ -63,7 +63,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens on `socket`, for owner and group. Makes its directory, and removes a socket that nobody answers on.
+    /// Listens on `socket`, for owner and group. Makes its directory, and removes a socket that nobody
+    /// answers on.
     ///
     /// # Errors
     /// [`ListenError`], which names the remedy.
@@ -75,14 +76,38 @@ impl Server {
         Ok(Self { listener, file })
     }
 
-    /// Sends what clients ask to `requests`, and its replies to them, until `stop` comes; then removes the socket.
+    /// Sends what clients ask to `requests`, and its replies to them, until `stop` comes; then removes the
+    /// socket.
     ///
-    /// Stop it last: a client that has asked the appliance to stop waits for the end of the socket. Answers that were
-    /// begun get five seconds more.
+    /// Stop it last: a client that has asked the appliance to stop waits for the end of the socket. Answers
+    /// that were begun get five seconds more.
     pub async fn serve(self, requests: mpsc::Sender<Request>, stop: impl Future<Output = ()>) {
         let Self { listener, file } = self;
-        serve(listener, router(Supervisor::new(requests)), BOUNDS, stop).await;
+        let (running, stopping) = watch::channel(());
+        let stop = async {
+            stop.await;
+            // Captures end with it.
+            drop(running);
+        };
+        let routes = router(Supervisor::new(requests)).layer(Extension(Stopping(stopping)));
+        serve(listener, routes, BOUNDS, stop).await;
         drop(file);
+    }
+}
+
+/// Tells answers that have no end of their own that the server stops.
+#[derive(Clone, Debug)]
+struct Stopping(watch::Receiver<()>);
+
+impl Stopping {
+    /// The time is over, where there is a limit, or the server stops.
+    async fn or_after(mut self, limit: Option<Duration>) {
+        // Nothing is ever sent: the channel only closes.
+        let stops = self.0.changed();
+        match limit {
+            Some(limit) => drop(timeout(limit, stops).await),
+            None => drop(stops.await),
+        }
     }
 }
 
@@ -141,6 +166,7 @@ fn table() -> Vec<Route> {
         ("GET", "/v1/conntrack", get(conntrack_list)),
         ("GET", "/v1/conntrack/flow", get(conntrack_get)),
         ("GET", "/v1/backends", get(backend_list)),
+        ("GET", "/v1/services/{service}/backends/{backend}", get(backend_get)),
         ("POST", "/v1/services/{service}/backends/{backend}/drain", post(backend_drain)),
         ("POST", "/v1/services/{service}/backends/{backend}/undrain", post(backend_undrain)),
         ("PUT", "/v1/services/{service}/backends/{backend}/weight", put(backend_set_weight)),
@@ -148,6 +174,7 @@ fn table() -> Vec<Route> {
         ("POST", "/v1/vips/{address}/announce", post(vip_announce)),
         ("POST", "/v1/vips/{address}/withdraw", post(vip_withdraw)),
         ("GET", "/v1/capture", get(capture)),
+        ("GET", "/v1/events", get(events)),
         ("POST", "/v1/reload", post(reload)),
         ("POST", "/v1/stop", post(stop)),
     ]
@@ -199,12 +226,18 @@ async fn conntrack_list(
     State(supervisor): State<Supervisor>,
     Asked(Entries { service, backend, limit }): Asked<Entries>,
 ) -> Answer<ConntrackList> {
+    let limit = bounded(limit)?;
+    supervisor.ask(|reply| Request::ConntrackList { service, backend, limit, reply }).await.map(Json)
+}
+
+/// As many entries as are asked for, or as many as are shown to whom asks for no number.
+fn bounded(limit: Option<usize>) -> Result<usize, Failure> {
     let limit = limit.unwrap_or(DEFAULT_ENTRIES);
     if limit > MAX_ENTRIES {
         let what = format!("a limit of {limit} entries, and at most {MAX_ENTRIES} are shown");
         return Err(Failure::unreadable(StatusCode::UNPROCESSABLE_ENTITY, "wrong_query", what));
     }
-    supervisor.ask(|reply| Request::ConntrackList { service, backend, limit, reply }).await.map(Json)
+    Ok(limit)
 }
 
 #[derive(Deserialize)]
@@ -238,6 +271,13 @@ async fn backend_list(
 
 /// The service and the name of a backend.
 type BackendName = (String, String);
+
+async fn backend_get(
+    State(supervisor): State<Supervisor>,
+    Named((service, backend)): Named<BackendName>,
+) -> Answer<Backend> {
+    supervisor.ask(|reply| Request::BackendGet { service, backend, reply }).await.map(Json)
+}
 
 async fn backend_drain(
     State(supervisor): State<Supervisor>,
@@ -313,6 +353,7 @@ impl Captured {
 
 async fn capture(
     State(supervisor): State<Supervisor>,
+    Extension(stopping): Extension<Stopping>,
     Asked(captured): Asked<Captured>,
 ) -> Result<Response, Failure> {
     let reasons = captured.reasons()?;
@@ -321,8 +362,23 @@ async fn capture(
     let (blocks, body) = mpsc::channel(CAPTURE_BACKLOG);
     supervisor.ask(|reply| Request::Capture { reasons, packets, blocks, reply }).await?;
     let time = captured.seconds.map(|seconds| Duration::from_secs(seconds.into()));
-    let body = Body::new(CaptureBody::new(body, time));
+    let body = Body::new(CaptureBody::new(body, stopping.or_after(time)));
     Ok(([(header::CONTENT_TYPE, "application/x-pcapng")], body).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Since {
+    limit: Option<usize>,
+    after: Option<u64>,
+}
+
+async fn events(
+    State(supervisor): State<Supervisor>,
+    Asked(Since { limit, after }): Asked<Since>,
+) -> Answer<EventList> {
+    let limit = bounded(limit)?;
+    supervisor.ask(|reply| Request::Events { limit, after, reply }).await.map(Json)
 }
 
 #[derive(Deserialize)]
@@ -339,7 +395,7 @@ async fn reload(
     supervisor.ask_in(|reply| Request::Reload { reply }, color).await.map(Json)
 }
 
-async fn stop(State(supervisor): State<Supervisor>) -> Answer<Stopping> {
+async fn stop(State(supervisor): State<Supervisor>) -> Answer<view::Stopping> {
     supervisor.ask(|reply| Request::Stop { reply }).await.map(Json)
 }
 
@@ -355,12 +411,14 @@ mod tests {
     #[test]
     fn a_supervisor_that_does_not_answer_keeps_nobody_waiting_for_ever() {
         let builder = &mut tokio::runtime::Builder::new_current_thread();
-        builder.enable_time().start_paused(true).build().unwrap().block_on(async {
+        let test = async {
             let (requests, mut asks) = mpsc::channel(1);
             assert_eq!(asked(requests.clone()).await, StatusCode::SERVICE_UNAVAILABLE, "it does not reply");
             assert_eq!(asked(requests.clone()).await, StatusCode::SERVICE_UNAVAILABLE, "the queue is full");
             asks.close();
             assert_eq!(asked(requests).await, StatusCode::SERVICE_UNAVAILABLE, "it is gone");
-        });
+        };
+        let test = async { timeout(Duration::from_secs(600), test).await.expect("an end in time") };
+        builder.enable_time().start_paused(true).build().unwrap().block_on(test);
     }
 }

@@ -1,13 +1,16 @@
-//! What the running appliance shows: the JSON of the admin interface, which tables and metrics are made from too.
+//! What the running appliance shows: the JSON of the admin interface, which tables and metrics are made from
+//! too.
 //!
-//! Keys are a stable interface: they are added to, and none changes its meaning. Durations and rates carry their unit
-//! in their name, shares are between 0 and 1, times are seconds since 1970, and what does not apply is `null`. Maps by
-//! reason or kind hold every word, those with zero too.
+//! Keys are a stable interface: they are added to, and none changes its meaning. Durations and rates carry
+//! their unit in their name, shares are between 0 and 1, times are seconds since 1970, and what does not
+//! apply is `null`. Maps by reason or kind hold every word, those with zero too.
 
 mod backend;
 mod conntrack;
 mod drops;
 mod error;
+mod event;
+mod health;
 mod reload;
 mod stats;
 mod status;
@@ -17,6 +20,8 @@ pub use backend::{Backend, BackendList, Health, NextHop, Pool, WeightSource};
 pub use conntrack::{ConntrackEntry, ConntrackList, ConntrackLookup};
 pub use drops::{Loss, LossPlace, Losses};
 pub use error::{ErrorView, WrongPlace};
+pub use event::{Event, EventKind, EventList};
+pub use health::{HealthCheck, HealthChecks, Quantiles, RuleCheck, WeightStatus};
 pub use reload::{Change, ChangeKind, Reload, Stopping};
 pub use stats::{
     BackendStats, ConntrackCounts, ConntrackStats, HostStackStats, IcmpErrorStats, LinkStats, PacketStats,

@@ -58,7 +58,10 @@ pub(super) fn failed(error: &ClientError, output: Output) -> Exit {
     let exit = match error {
         ClientError::Refused(view) if view.file.is_some() => Exit::Config,
         ClientError::Refused(_) => Exit::Failure,
-        ClientError::Unreachable(..) | ClientError::Late(_) | ClientError::Broken(..) => Exit::Unreachable,
+        ClientError::Unreachable(..)
+        | ClientError::Late(_)
+        | ClientError::Gone(..)
+        | ClientError::Unreadable(..) => Exit::Unreachable,
     };
     match (error, output) {
         (ClientError::Refused(view), Output::Json) => match super::print_json(view) {

@@ -1,10 +1,12 @@
 //! `guideway backend`: who serves, with which share, and who shall?
 
+use std::fmt::Write;
+
 use clap::{Args as Arguments, Subcommand};
 use guideway::admin::MAX_WEIGHT;
-use guideway::admin::view::{Backend, Health, WeightSource};
+use guideway::admin::view::{Backend, Health, RuleCheck, WeightSource};
 
-use super::amount::{percent, yes_no};
+use super::amount::{count, duration, percent, yes_no};
 use super::appliance::ApplianceArgs;
 use super::{Exit, table};
 
@@ -16,8 +18,10 @@ pub(super) struct Args {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Shows the backends: state, weight, share, packets, next hop.
+    /// Shows the backends: state, weight, share, packets, next hop, and why one is unhealthy.
     List(List),
+    /// Shows all that is known of one backend.
+    Get(One),
     /// Gives a backend no new connections; those that it has go on.
     Drain(One),
     /// Gives a drained backend new connections again.
@@ -63,6 +67,9 @@ pub(super) fn run(args: &Args) -> Exit {
     match &args.verb {
         Verb::List(List { service, appliance }) => appliance
             .ask(async |client| client.backend_list(service.as_deref()).await, |list| text(&list.backends)),
+        Verb::Get(One { service, backend, appliance }) => {
+            appliance.ask(async |client| client.backend_get(service, backend).await, details)
+        }
         Verb::Drain(One { service, backend, appliance }) => {
             appliance.ask(async |client| client.backend_drain(service, backend).await, one)
         }
@@ -78,7 +85,7 @@ pub(super) fn run(args: &Args) -> Exit {
 /// The backends for people.
 fn text(backends: &[Backend]) -> String {
     let mut rows = table::new(&[
-        "SERVICE", "BACKEND", "ADDRESS", "ROLE", "STATE", "ELIGIBLE", "NEXT HOP", "WEIGHT", "SHARE",
+        "SERVICE", "BACKEND", "ADDRESS", "ROLE", "STATE", "SINCE", "ELIGIBLE", "NEXT HOP", "WEIGHT", "SHARE",
         "PACKETS", "BYTES",
     ]);
     for backend in backends {
@@ -88,6 +95,7 @@ fn text(backends: &[Backend]) -> String {
             backend.address.to_string(),
             backend.role.as_str().to_owned(),
             state(backend),
+            since(backend),
             yes_no(backend.eligible),
             next_hop(backend),
             weight(backend),
@@ -96,14 +104,79 @@ fn text(backends: &[Backend]) -> String {
             backend.forwarded.bytes.to_string(),
         ]);
     }
-    table::text(rows, 7..11)
+    let errors = backends.iter().flat_map(errors).collect::<Vec<_>>();
+    let gap = if errors.is_empty() { "" } else { "\n" };
+    format!("{}{gap}{}", table::text(rows, 8..12), errors.concat())
+}
+
+/// Why an unhealthy backend is that, a line for each rule through which it is.
+fn errors(backend: &Backend) -> Vec<String> {
+    let checks = backend.health_check.iter().filter(|_| backend.health == Health::Unhealthy);
+    let failing = checks.flat_map(|check| &check.rules).filter_map(|check| {
+        let error = check.last_error.as_deref()?;
+        Some(format!("{}/{} by rule {}: {error}\n", backend.service, backend.name, check.forwarding_rule))
+    });
+    failing.collect()
+}
+
+/// One backend for people.
+fn details(backend: &Backend) -> String {
+    let mut text = String::new();
+    let mut line = |key: &str, value: &str| {
+        let _ = writeln!(text, "{key:<14} {value}");
+    };
+    line("backend", &format!("{} of {}", backend.name, backend.service));
+    line("address", &format!("{}, {}", backend.address, backend.role.as_str()));
+    line("state", &state(backend));
+    if let Some(check) = &backend.health_check {
+        let (time, turns) = (duration(check.for_sec), count(check.turns, "turn"));
+        line("since", &format!("{time} ago, after {turns}"));
+    }
+    line("eligible", &yes_no(backend.eligible));
+    line("next hop", &next_hop(backend));
+    line("weight", &weight(backend));
+    if let Some(status) = backend.health_check.as_ref().and_then(|check| check.weight_status) {
+        line("weight status", status.as_str());
+    }
+    line("share", &percent(backend.share));
+    let forwarded = &backend.forwarded;
+    line("forwarded", &format!("{}, {}", count(forwarded.packets, "packet"), count(forwarded.bytes, "byte")));
+    match &backend.health_check {
+        Some(check) => text + "\n" + &checks(&check.rules),
+        None => text,
+    }
+}
+
+/// A line for each rule that a backend is probed through.
+fn checks(checks: &[RuleCheck]) -> String {
+    let mut rows = table::new(&["RULE", "STATE", "PASSED", "FAILED", "LAST TOOK", "LAST ERROR"]);
+    for check in checks {
+        rows.add_row([
+            check.forwarding_rule.clone(),
+            health(if check.healthy { Health::Healthy } else { Health::Unhealthy }).to_owned(),
+            check.passed.to_string(),
+            check.failed.to_string(),
+            check.last_latency_ms.map_or_else(|| "-".to_owned(), |latency| format!("{latency:.3} ms")),
+            check.last_error.clone().unwrap_or_else(|| "-".to_owned()),
+        ]);
+    }
+    table::text(rows, 2..5)
+}
+
+/// How long it has been healthy or unhealthy.
+fn since(backend: &Backend) -> String {
+    backend.health_check.as_ref().map_or_else(|| "-".to_owned(), |check| duration(check.for_sec))
+}
+
+const fn health(health: Health) -> &'static str {
+    match health {
+        Health::Healthy => "healthy",
+        Health::Unhealthy => "unhealthy",
+    }
 }
 
 fn state(backend: &Backend) -> String {
-    let health = match backend.health {
-        Health::Healthy => "healthy",
-        Health::Unhealthy => "unhealthy",
-    };
+    let health = health(backend.health);
     let drained = if backend.drained { ", drained" } else { "" };
     let draining = if backend.draining { ", draining" } else { "" };
     format!("{health}{drained}{draining}")

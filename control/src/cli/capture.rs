@@ -14,10 +14,13 @@ use super::amount::count;
 use super::appliance::{SocketArgs, failed};
 use super::{Exit, Output};
 
+/// The longest capture, in seconds.
+const LONGEST: i64 = MAX_CAPTURE_SEC as i64;
+
 #[derive(Arguments)]
 pub(super) struct Args {
-    /// Captures packets that are passed or dropped for this reason; more may follow, after commas or as further options.
-    /// `pass` and `drop` are all of their kind; docs/replay.md lists the reasons.
+    /// Captures packets that are passed or dropped for this reason; more may follow, after commas or as
+    /// further options. `pass` and `drop` are all of their kind; docs/replay.md lists the reasons.
     #[arg(long = "reason", value_name = "WORD", required = true)]
     reasons: Vec<CaptureReasons>,
     /// Where the capture goes, as pcapng; `-` is standard output.
@@ -27,7 +30,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     /// Ends after so many seconds; without either, Ctrl-C ends it.
-    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_CAPTURE_SEC)))]
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(1..=LONGEST))]
     seconds: Option<u32>,
     #[command(flatten)]
     socket: SocketArgs,
@@ -102,11 +105,18 @@ async fn capture(client: &Client, order: &CaptureOrder, path: &Path) -> Result<E
     };
     loop {
         let next = tokio::select! {
-            next = capture.next() => next?,
+            next = capture.next() => next,
             _ = interrupt.recv() => break,
             _ = terminate.recv() => break,
         };
-        let Some(blocks) = next else { break };
+        let blocks = match next {
+            Ok(Some(blocks)) => blocks,
+            Ok(None) => break,
+            Err(error) => {
+                tell(&capture, path);
+                return Err(error);
+            }
+        };
         match target.write(&blocks) {
             Ok(()) => (),
             Err(error) if error.kind() == ErrorKind::BrokenPipe => break,

@@ -42,8 +42,8 @@ struct List {
 
 #[derive(Arguments)]
 struct Get {
-    /// The flow, in one word or several: `tcp 192.0.2.7:40001 > 203.0.113.10:443`, `esp 192.0.2.7 > 203.0.113.10`;
-    /// `first-fragment` or `later-fragment` may follow.
+    /// The flow, in one word or several: `tcp 192.0.2.7:40001 > 203.0.113.10:443`, `esp 192.0.2.7 >
+    /// 203.0.113.10`; `first-fragment` or `later-fragment` may follow.
     #[arg(required = true)]
     flow: Vec<String>,
     #[command(flatten)]

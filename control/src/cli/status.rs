@@ -3,9 +3,9 @@
 use std::fmt::Write;
 
 use clap::Args as Arguments;
-use guideway::admin::view::{Port, Service, Status, Worker, WorkerState};
+use guideway::admin::view::{Port, Quantiles, Service, Status, Worker, WorkerState};
 
-use super::amount::{duration, percent, yes_no};
+use super::amount::{count, duration, percent, yes_no};
 use super::appliance::ApplianceArgs;
 use super::{Exit, table, vip};
 
@@ -33,6 +33,12 @@ fn text(status: &Status) -> String {
     let unreclaimed = status.unreclaimed_snapshots;
     line("snapshot", &format!("{}, {unreclaimed} unreclaimed", status.snapshot_generation));
     line("neighbors", &format!("{} unresolved", status.unresolved_neighbors));
+    if let Some(checks) = &status.health_checks {
+        let probes = count(checks.probes_begun, "probe");
+        line("health checks", &format!("{probes} begun, late by {}", quantiles(&checks.start_lag)));
+        let reactions = count(checks.reactions, "time");
+        line("reaction", &format!("{reactions}, probe to packet {}", quantiles(&checks.probe_to_packet)));
+    }
     for section in
         [ports(&status.ports), workers(&status.workers), services(&status.services), vip::text(&status.vips)]
     {
@@ -40,6 +46,11 @@ fn text(status: &Status) -> String {
         text.push_str(&section);
     }
     text
+}
+
+fn quantiles(times: &Quantiles) -> String {
+    let Quantiles { median_ms, p99_ms, max_ms } = times;
+    format!("{median_ms:.3} ms (median), {p99_ms:.3} ms (99 %), {max_ms:.3} ms (longest)")
 }
 
 fn ports(ports: &[Port]) -> String {
@@ -79,18 +90,24 @@ fn workers(workers: &[Worker]) -> String {
 }
 
 fn services(services: &[Service]) -> String {
-    let titles = ["SERVICE", "DIGEST", "POOL", "BACKENDS", "HEALTHY", "DRAINED", "ELIGIBLE"];
+    let titles = ["SERVICE", "DIGEST", "POOL", "WEIGHTS", "BACKENDS", "HEALTHY", "DRAINED", "ELIGIBLE"];
     let mut rows = table::new(&titles);
     for service in services {
         rows.add_row([
             service.name.clone(),
             service.lookup_table_digest.clone(),
             service.pool.map_or("-", |pool| pool.as_str()).to_owned(),
+            match service.weights_valid {
+                None => "-",
+                Some(true) => "valid",
+                Some(false) => "equal",
+            }
+            .to_owned(),
             service.backends.to_string(),
             service.healthy.to_string(),
             service.drained.to_string(),
             service.eligible.to_string(),
         ]);
     }
-    table::text(rows, 3..7)
+    table::text(rows, 4..8)
 }

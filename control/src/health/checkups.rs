@@ -51,6 +51,13 @@ pub enum Effect {
         /// The weight.
         weight: u16,
     },
+    /// The weights that a service's backends report have begun to count, or no longer do.
+    Weights {
+        /// The service.
+        service: String,
+        /// They count; all are equal where they don't.
+        valid: bool,
+    },
 }
 
 /// The probes of all backends.
@@ -148,8 +155,9 @@ impl Checkups {
         }
         if service.weighted {
             let report = outcome.result.as_ref().ok().copied().flatten();
+            let were_valid = service.weights.are_valid();
             service.weights.observe(&id.backend, report);
-            service.apply_weights(&id.service, &mut effects);
+            service.apply_weights(&id.service, were_valid, &mut effects);
         }
         effects
     }
@@ -162,6 +170,11 @@ impl Checkups {
     /// Whether a backend's reported weight counts; none where its service has no weights.
     pub fn weight_status(&self, service: &str, backend: &str) -> Option<WeightStatus> {
         self.services.get(service).filter(|state| state.weighted).map(|state| state.weights.status(backend))
+    }
+
+    /// Whether a service's reported weights count; none where it has no weights.
+    pub fn weights_are_valid(&self, service: &str) -> Option<bool> {
+        self.services.get(service).filter(|state| state.weighted).map(|state| state.weights.are_valid())
     }
 }
 
@@ -177,6 +190,7 @@ impl Service {
         let check = &config.health_checks[service.health_check];
         let (mut known, weights) =
             before.map_or_else(Default::default, |before| (before.backends, before.weights));
+        let were_valid = weights.are_valid();
         let mut state = Self {
             thresholds: Thresholds { healthy: check.healthy_threshold, unhealthy: check.unhealthy_threshold },
             weighted: service.weighted,
@@ -204,13 +218,18 @@ impl Service {
         }
         known.keys().for_each(|gone| state.weights.forget(gone));
         if state.weighted {
-            state.apply_weights(&service.name, effects);
+            state.apply_weights(&service.name, were_valid, effects);
         }
         state
     }
 
-    /// Tells of each backend whose weight is another than was told last.
-    fn apply_weights(&mut self, service: &str, effects: &mut Vec<Effect>) {
+    /// Tells whether weights have begun or ceased to count, and of each backend whose weight is another than was told
+    /// last.
+    fn apply_weights(&mut self, service: &str, were_valid: bool, effects: &mut Vec<Effect>) {
+        let valid = self.weights.are_valid();
+        if valid != were_valid {
+            effects.push(Effect::Weights { service: service.to_owned(), valid });
+        }
         for (backend, checkup) in &mut self.backends {
             let weight = self.weights.weight(backend, checkup.configured_weight);
             if weight != checkup.applied_weight {
@@ -397,10 +416,13 @@ mod tests {
         };
         assert_eq!(checkups.observe(&id("a", "one"), &passed(300), now), [weight("a", 300)]);
         let missing = Outcome { result: Ok(Some(Report::Missing)), latency: Duration::ZERO };
-        assert_eq!(checkups.observe(&id("b", "one"), &missing, now), [weight("a", 1), weight("b", 1)]);
+        let valid = |valid| Effect::Weights { service: "svc".to_owned(), valid };
+        let observed = checkups.observe(&id("b", "one"), &missing, now);
+        assert_eq!(observed, [valid(false), weight("a", 1), weight("b", 1)]);
+        assert_eq!(checkups.weights_are_valid("svc"), Some(false));
         assert_eq!(
             checkups.observe(&id("b", "one"), &passed(7), now),
-            [health_of("b", true), weight("a", 300), weight("b", 7)]
+            [health_of("b", true), valid(true), weight("a", 300), weight("b", 7)]
         );
         // The services take the new number by themselves.
         assert!(checkups.configure(&config(&["one"], &[("a", 40), ("b", 6)]), now).is_empty());

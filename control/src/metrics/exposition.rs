@@ -10,7 +10,8 @@ use prometheus_client::registry::Registry;
 
 use super::families::{Families, Label};
 use crate::admin::view::{
-    Backend, BackendList, Health, Pool, PortStats, Service, Stats, Status, Traffic, WorkerState, WorkerStats,
+    Backend, BackendList, Health, HealthCheck, HealthChecks, Pool, PortStats, Quantiles, RuleCheck, Service,
+    Stats, Status, Traffic, WorkerState, WorkerStats,
 };
 
 /// The appliance at one moment.
@@ -46,6 +47,7 @@ impl Collector for Measured {
         traffic(&mut families, &self.stats)?;
         services(&mut families, &self.status.services)?;
         backends(&mut families, &self.backends.backends)?;
+        health(&mut families, &self.status, &self.backends.backends)?;
         vips(&mut families, &self.status)?;
         host_stack(&mut families, &self.stats)
     }
@@ -341,6 +343,72 @@ fn backends(families: &mut Families<'_>, backends: &[Backend]) -> fmt::Result {
     )?;
     let shares = backends.iter().map(|it| (labels(it), it.share));
     families.gauges("backend_share_ratio", "The backend's share of the lookup table.", shares)
+}
+
+/// What health checks have found, and how well they keep up; nothing where none are made.
+fn health(families: &mut Families<'_>, status: &Status, backends: &[Backend]) -> fmt::Result {
+    let checked = || backends.iter().filter_map(|it| Some((it, it.health_check.as_ref()?)));
+    let turns = |(backend, check): (&Backend, &HealthCheck)| {
+        (backend_labels(&backend.service, &backend.name), check.turns)
+    };
+    families.counters(
+        "backend_health_turns_total",
+        "How often the backend has turned healthy or unhealthy.",
+        checked().map(turns),
+    )?;
+    let checks = || {
+        checked().flat_map(|(backend, check)| {
+            check.rules.iter().map(move |rule| {
+                let [service, name] = backend_labels(&backend.service, &backend.name);
+                ([service, name, ("rule", rule.forwarding_rule.clone())], rule)
+            })
+        })
+    };
+    let probes: [Metric<RuleCheck, u64>; 2] = [
+        ("health_probes_passed_total", "Probes that succeeded.", |check| check.passed),
+        ("health_probes_failed_total", "Probes that failed.", |check| check.failed),
+    ];
+    probes.into_iter().try_for_each(|(name, help, number)| {
+        families.counters(name, help, checks().map(|(labels, check)| (labels, number(check))))
+    })?;
+    let took = checks().filter_map(|(labels, check)| Some((labels, check.last_latency_ms? / 1e3)));
+    families.gauges("health_probe_duration_seconds", "How long the latest probe took.", took)?;
+    let valid = status
+        .services
+        .iter()
+        .filter_map(|service| Some(([("service", service.name.clone())], u64::from(service.weights_valid?))));
+    families.gauges(
+        "service_weights_valid",
+        "Whether the weights count that the service's backends report; if not, all are equal.",
+        valid,
+    )?;
+    let Some(HealthChecks { probes_begun, start_lag, reactions, probe_to_packet }) = &status.health_checks
+    else {
+        return Ok(());
+    };
+    families.counter("health_probes_begun_total", "Probes that have begun.", *probes_begun)?;
+    families.gauges(
+        "health_probe_start_lag_seconds",
+        "How late probes began, by the percentage of them that were no later.",
+        percentiles(start_lag),
+    )?;
+    families.counter(
+        "health_reactions_total",
+        "How often a probe's outcome has come to all workers.",
+        *reactions,
+    )?;
+    families.gauges(
+        "health_probe_to_packet_seconds",
+        "From the end of a probe to the last worker's first poll that goes by it, by percentage.",
+        percentiles(probe_to_packet),
+    )
+}
+
+/// Seconds by percentile: `quantile` is a label of summaries alone.
+fn percentiles(times: &Quantiles) -> [([Label; 1], f64); 3] {
+    let Quantiles { median_ms, p99_ms, max_ms } = *times;
+    [("50", median_ms), ("99", p99_ms), ("100", max_ms)]
+        .map(|(percent, ms)| ([("percentile", percent.to_owned())], ms / 1e3))
 }
 
 fn vips(families: &mut Families<'_>, status: &Status) -> fmt::Result {

@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
+use super::journal::Note;
 use super::{Next, Ports, Supervisor};
-use crate::admin::view::{self, NeighborReplies};
+use crate::admin::view::{self, EventKind, NeighborReplies};
 use crate::admin::{Refused, Request};
 use crate::service::UnknownName;
 
@@ -20,6 +21,9 @@ impl<P: Ports> Supervisor<P> {
             Request::BackendList { service, reply } => {
                 drop(reply.send(self.list_backends(service.as_deref())));
             }
+            Request::BackendGet { service, backend, reply } => {
+                drop(reply.send(self.one_backend(&service, &backend)));
+            }
             Request::BackendDrain { service, backend, reply } => {
                 drop(reply.send(self.hold_back(&service, &backend, true)));
             }
@@ -35,6 +39,7 @@ impl<P: Ports> Supervisor<P> {
             Request::Capture { reasons, packets, blocks, reply } => {
                 drop(reply.send(self.begin_capture(&reasons, packets, blocks)));
             }
+            Request::Events { limit, after, reply } => drop(reply.send(Ok(self.journal.list(limit, after)))),
             Request::Reload { reply } => drop(reply.send(self.reload())),
             Request::Stop { reply } => {
                 drop(reply.send(Ok(view::Stopping { pid: std::process::id() })));
@@ -53,10 +58,22 @@ impl<P: Ports> Supervisor<P> {
         }
     }
 
+    fn one_backend(&self, service: &str, backend: &str) -> Result<view::Backend, Refused> {
+        let services = self.appliance.services();
+        services.get(service).ok_or_else(|| UnknownName::Service(service.to_owned()))?;
+        let unknown = || UnknownName::Backend(service.to_owned(), backend.to_owned());
+        Ok(self.backend_of(service, backend).ok_or_else(unknown)?)
+    }
+
     fn hold_back(&mut self, service: &str, backend: &str, held_back: bool) -> Result<view::Backend, Refused> {
         self.configured(service, backend)?;
         self.appliance.hold_back(service, backend, held_back)?;
-        tracing::info!(service, backend, "operator {} it", if held_back { "drains" } else { "undrains" });
+        let (kind, text) = if held_back {
+            (EventKind::BackendDrained, "the operator drains it")
+        } else {
+            (EventKind::BackendUndrained, "the operator undrains it")
+        };
+        self.note(Note::of_backend(kind, service, backend, text));
         self.afterwards(service, backend)
     }
 
@@ -66,7 +83,8 @@ impl<P: Ports> Supervisor<P> {
             return Err(Refused::ServiceNotWeighted(service.to_owned()));
         }
         self.appliance.set_weight(service, backend, weight)?;
-        tracing::info!(service, backend, weight, "operator sets its weight");
+        let text = format!("the operator sets its weight to {weight}");
+        self.note(Note::of_backend(EventKind::WeightSet, service, backend, text));
         self.afterwards(service, backend)
     }
 
@@ -87,8 +105,7 @@ impl<P: Ports> Supervisor<P> {
     /// The backend as it is after a change, which the workers have as well.
     fn afterwards(&mut self, service: &str, backend: &str) -> Result<view::Backend, Refused> {
         self.appliance.poll(self.now());
-        let unknown = || UnknownName::Backend(service.to_owned(), backend.to_owned());
-        Ok(self.backend_of(service, backend).ok_or_else(unknown)?)
+        self.one_backend(service, backend)
     }
 
     fn announce(&mut self, address: IpAddr, announced: bool) -> Result<view::Vip, Refused> {
@@ -105,7 +122,12 @@ impl<P: Ports> Supervisor<P> {
         } else {
             self.appliance.host_mut().withdraw(address.into());
         }
-        tracing::info!(%address, "operator {} it", if announced { "announces" } else { "withdraws" });
+        let (kind, does) = if announced {
+            (EventKind::VipAnnounced, "announces")
+        } else {
+            (EventKind::VipWithdrawn, "withdraws")
+        };
+        self.note(Note::new(kind, format!("the operator {does} {address}")));
         self.appliance.poll(now);
         known(self).ok_or(Refused::UnknownVip(address))
     }

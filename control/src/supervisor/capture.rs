@@ -9,7 +9,9 @@ use guideway_engine::tap::{SNAPLEN, TapFilter};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
+use super::journal::Note;
 use super::{Ports, Supervisor};
+use crate::admin::view::EventKind;
 use crate::admin::{CaptureReason, Refused};
 use crate::directory::Directory;
 
@@ -64,6 +66,9 @@ impl<P: Ports> Supervisor<P> {
         self.workers.iter_mut().for_each(|worker| worker.tap.discard());
         self.tap_switch.set(filter);
         self.capture = Some(capture);
+        let words: Vec<_> = reasons.iter().map(|reason| reason.as_str()).collect();
+        let text = format!("the operator captures packets that end for {}", words.join(", "));
+        self.note(Note::new(EventKind::CaptureStarted, text));
         Ok(())
     }
 

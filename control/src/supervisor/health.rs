@@ -6,7 +6,9 @@ use guideway_dataplane::frame::Frame;
 use guideway_dataplane::packet::Packet;
 use tokio::sync::mpsc;
 
+use super::journal::Note;
 use super::{Next, Ports, Supervisor};
+use crate::admin::view::EventKind;
 use crate::health::checkups::Effect;
 use crate::health::monitor::Monitor;
 use crate::health::runner::Finding;
@@ -38,6 +40,9 @@ impl<P: Ports> Supervisor<P> {
         let now = self.now();
         if let Some(monitor) = &mut self.monitor {
             let effects = monitor.take_in(finding, now);
+            if !effects.is_empty() {
+                self.reactions.decide(now.saturating_sub(finding.ended.elapsed()));
+            }
             self.apply(effects, finding.outcome.result.as_ref().err());
         }
         Next::Turn
@@ -46,18 +51,30 @@ impl<P: Ports> Supervisor<P> {
     fn apply(&mut self, effects: Vec<Effect>, error: Option<&String>) {
         for effect in effects {
             let applied = match &effect {
-                Effect::Health { service, backend, healthy } => {
-                    if *healthy {
-                        tracing::info!(service, backend, "backend is healthy");
-                    } else {
-                        let reason = error.map_or("its checks have changed", String::as_str);
-                        tracing::warn!(service, backend, reason, "backend is unhealthy");
-                    }
-                    self.appliance.set_health(service, backend, *healthy)
+                Effect::Health { service, backend, healthy: true } => {
+                    self.note(Note::of_backend(EventKind::BackendHealthy, service, backend, "it is healthy"));
+                    self.appliance.set_health(service, backend, true)
+                }
+                Effect::Health { service, backend, healthy: false } => {
+                    let reason = error.map_or("its checks have changed", String::as_str);
+                    let text = format!("it is unhealthy: {reason}");
+                    self.note(Note::of_backend(EventKind::BackendUnhealthy, service, backend, text));
+                    self.appliance.set_health(service, backend, false)
                 }
                 Effect::Weight { service, backend, weight } => {
-                    tracing::info!(service, backend, weight, "backend has another weight");
+                    let text = format!("its health checks come to a weight of {weight}");
+                    self.note(Note::of_backend(EventKind::WeightChanged, service, backend, text));
                     self.appliance.report_weight(service, backend, *weight)
+                }
+                Effect::Weights { service, valid } => {
+                    let (kind, text) = if *valid {
+                        (EventKind::WeightsValid, "all that answer report weights again, which count")
+                    } else {
+                        let text = "a backend answers without a weight: the service runs with equal weights";
+                        (EventKind::WeightsInvalid, text)
+                    };
+                    self.note(Note::of_service(kind, service, text));
+                    Ok(())
                 }
             };
             // Checks are made of the services' own backends, and with them.

@@ -1,6 +1,6 @@
 //! The supervisor's state as an operator sees it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use guideway_dataplane::address::Address;
 use guideway_dataplane::counters::Counters;
@@ -9,6 +9,7 @@ use guideway_engine::counters::{LinkCounters, WorkerCounters};
 
 use super::{Ports, Supervisor};
 use crate::admin::view::{self, NeighborReplies};
+use crate::health::checkups::{Checkups, RuleCheckup};
 use crate::host_stack::{Answers, Vip};
 use crate::ledger::Volumes;
 use crate::service::{BackendState, ServiceState, WeightSource};
@@ -26,6 +27,7 @@ impl<P: Ports> Supervisor<P> {
             snapshot_generation: appliance.snapshot_generation(),
             unreclaimed_snapshots: appliance.unreclaimed_snapshots() as u64,
             unresolved_neighbors: appliance.unresolved_next_hops() as u64,
+            health_checks: self.health_checks(),
             ports: self.ports.states(),
             workers: self.worker_states(),
             services: self.service_states(),
@@ -134,6 +136,7 @@ impl<P: Ports> Supervisor<P> {
             drained: state.configured().filter(|backend| backend.held_back).count() as u32,
             eligible: state.eligible().len() as u32,
             pool: state.pool().filter(|_| state.has_failover()).map(view::Pool::from),
+            weights_valid: self.checkups().and_then(|checkups| checkups.weights_are_valid(name)),
             lookup_table_digest: format!("{:016x}", digests.get(name).copied().unwrap_or(0)),
         };
         services.map(state).collect()
@@ -166,6 +169,7 @@ impl<P: Ports> Supervisor<P> {
             address: backend.endpoint.address,
             role: if backend.failover { view::Pool::Failover } else { view::Pool::Primary },
             health: if backend.healthy { view::Health::Healthy } else { view::Health::Unhealthy },
+            health_check: self.health_check(service, name),
             draining: backend.removed_at.is_some(),
             drained: backend.held_back,
             weight: state.is_weighted().then_some(backend.weight),
@@ -179,6 +183,33 @@ impl<P: Ports> Supervisor<P> {
             forwarded: volume.into(),
             next_hop: self.next_hop(backend),
         }
+    }
+
+    fn checkups(&self) -> Option<&Checkups> {
+        self.monitor.as_ref().map(crate::health::monitor::Monitor::checkups)
+    }
+
+    fn health_check(&self, service: &str, backend: &str) -> Option<view::HealthCheck> {
+        let checkups = self.checkups()?;
+        let checkup = checkups.backend(service, backend)?;
+        let ago = self.now().saturating_sub(checkup.since);
+        Some(view::HealthCheck {
+            since_unix_sec: SystemTime::now().checked_sub(ago).map_or(0, unix_sec),
+            for_sec: ago.as_secs(),
+            turns: checkup.turns,
+            weight_status: checkups.weight_status(service, backend).map(view::WeightStatus::from),
+            rules: checkup.rules.iter().map(rule_check).collect(),
+        })
+    }
+
+    fn health_checks(&self) -> Option<view::HealthChecks> {
+        let lag = self.monitor.as_ref()?.lag();
+        Some(view::HealthChecks {
+            probes_begun: lag.begun(),
+            start_lag: view::Quantiles::of(|share| lag.at_quantile(share)),
+            reactions: self.reactions.measured(),
+            probe_to_packet: view::Quantiles::of(|share| self.reactions.at_quantile(share)),
+        })
     }
 
     fn next_hop(&self, backend: &BackendState) -> Option<view::NextHop> {
@@ -219,6 +250,23 @@ impl<P: Ports> Supervisor<P> {
         };
         services.map(stats).collect()
     }
+}
+
+fn rule_check((rule, checkup): (&String, &RuleCheckup)) -> view::RuleCheck {
+    let probed = checkup.passed + checkup.failed > 0;
+    view::RuleCheck {
+        forwarding_rule: rule.clone(),
+        healthy: checkup.is_healthy(),
+        passed: checkup.passed,
+        failed: checkup.failed,
+        last_latency_ms: probed.then(|| millis(checkup.latency)),
+        last_error: checkup.last_error.clone(),
+    }
+}
+
+/// Milliseconds, to the microsecond.
+fn millis(time: Duration) -> f64 {
+    time.as_micros() as f64 / 1e3
 }
 
 fn worker_stats<F>(

@@ -78,6 +78,9 @@ fn views_come_as_the_supervisor_has_them() {
         assert_eq!(client.vip_list().await.unwrap(), VipList { vips: sample::vips() });
         let backends = sample::backends();
         assert_eq!(client.backend_list(None).await.unwrap(), BackendList { backends });
+        assert_eq!(client.backend_get("web", "web-2").await.unwrap(), sample::backends()[2]);
+        assert_eq!(client.events(2, None).await.unwrap().events, sample::events()[1..]);
+        assert_eq!(client.events(1, Some(41)).await.unwrap().events, sample::events()[1..2]);
         let list = client.conntrack_list(Some("web"), Some("web-1"), 1).await.unwrap();
         assert_eq!((list.matching, list.entries.len()), (2, 1));
         let lookup = client.conntrack_get("tcp 192.0.2.7:40001 > 203.0.113.10:443").await.unwrap();
@@ -124,6 +127,9 @@ fn a_request_that_cannot_be_met_says_why_and_what_to_do() {
         ("POST", "/v1/vips/2001:db8::10/withdraw", "", 409, "vip_not_announceable"),
         ("POST", "/v1/vips/example.com/announce", "", 400, "wrong_path"),
         ("GET", "/v1/conntrack?limit=10001", "", 422, "wrong_query"),
+        ("GET", "/v1/events?limit=10001", "", 422, "wrong_query"),
+        ("GET", "/v1/events?after=-1", "", 400, "wrong_query"),
+        ("GET", "/v1/services/web/backends/nobody", "", 404, "unknown_backend"),
         ("GET", "/v1/conntrack?limits=10", "", 400, "wrong_query"),
         ("GET", "/v1/conntrack/flow", "", 400, "wrong_query"),
         ("GET", "/v1/conntrack/flow?flow=tcp", "", 422, "wrong_flow"),

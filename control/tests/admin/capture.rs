@@ -8,8 +8,8 @@ use guideway::admin::client::CaptureOrder;
 use guideway_engine::capture::CaptureReader;
 
 use crate::sample;
-use crate::supervisor::{Appliance, block_on};
-use crate::transcript::{guideway, run};
+use crate::supervisor::{Appliance, PATIENCE, block_on};
+use crate::transcript::{ended, guideway, run};
 
 /// The first byte of each frame of a capture that is whole.
 fn frames(bytes: &[u8]) -> Vec<u8> {
@@ -33,7 +33,7 @@ fn endless(appliance: &Appliance, path: &Path) -> Child {
     let arguments = ["capture", "--reason", "ttl_expired,not_ip", "-w", path.to_str().unwrap()];
     let child = guideway(&arguments, &appliance.socket()).stderr(Stdio::piped()).spawn().unwrap();
     let whole = sample::section_header().len() + 3 * sample::packet(0).len();
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + PATIENCE;
     while std::fs::metadata(path).map_or(0, |file| file.len()) < whole as u64 {
         assert!(Instant::now() < end, "nothing was captured");
         std::thread::sleep(Duration::from_millis(10));
@@ -69,7 +69,7 @@ fn a_capture_that_is_interrupted_is_whole_and_ends_on_the_appliance_too() {
         let (path, _) = file(&appliance);
         let child = endless(&appliance, &path);
         assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
-        let output = child.wait_with_output().unwrap();
+        let output = ended(child);
         assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
         assert_eq!(frames(&std::fs::read(path).unwrap()), [0, 1, 2]);
         appliance.capture_ended();
@@ -98,7 +98,7 @@ fn an_appliance_that_stops_ends_its_captures() {
     let child = endless(&appliance, &path);
     let (_, gone) = block_on(appliance.client().stop(Duration::from_secs(60))).unwrap();
     assert!(gone);
-    let output = child.wait_with_output().unwrap();
+    let output = ended(child);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(frames(&std::fs::read(path).unwrap()), [0, 1, 2]);
 }
@@ -124,4 +124,20 @@ fn what_cannot_be_written_is_told() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.starts_with("error: cannot write to /dev/full: "), "{said}");
     appliance.capture_ended();
+}
+
+#[test]
+fn a_disk_that_is_full_leaves_whole_blocks() {
+    let appliance = Appliance::start();
+    let (path, text) = file(&appliance);
+    // As a full disk does, a limit of the file's size takes a part of what is written, and then nothing.
+    let script = "trap '' XFSZ; ulimit -f 1; exec \"$@\"";
+    let arguments = ["capture", "--reason", "drop", "-w", &text, "--count", "50"];
+    let limited = guideway(&arguments, &appliance.socket());
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script, "sh"]).arg(limited.get_program()).args(limited.get_args());
+    let output = ended(shell.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    let bytes = std::fs::read(path).unwrap();
+    assert!(bytes.is_empty() || frames(&bytes).len() < 50, "{} bytes", bytes.len());
 }

@@ -2,7 +2,8 @@
 
 use guideway::admin::server::routes;
 use guideway::admin::view::{
-    BackendList, ConntrackList, ConntrackLookup, ErrorView, Losses, Reload, Stats, Status, Stopping, VipList,
+    BackendList, ConntrackList, ConntrackLookup, ErrorView, EventKind, EventList, Losses, Reload, Stats,
+    Status, Stopping, VipList,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -28,7 +29,7 @@ fn every_metric_is_documented_and_no_other() {
 #[test]
 fn every_route_is_documented() {
     for (method, path) in routes() {
-        assert!(DOCS.contains(&format!("`{method} {path}`")), "{method} {path}");
+        assert!(DOCS.contains(&format!("\n| `{method} {path}` |")), "{method} {path}");
     }
 }
 
@@ -38,6 +39,13 @@ fn every_reason_of_a_loss_is_documented() {
     for loss in Losses::new(&Stats::default()).drops {
         let word = format!("`{}`", loss.reason);
         assert!(DOCS.contains(&word) || replay.contains(&format!("| {word} |")), "{word}");
+    }
+}
+
+#[test]
+fn every_kind_of_event_is_documented() {
+    for kind in EventKind::ALL {
+        assert!(DOCS.contains(&format!("| `{}` |", kind.as_str())), "{}", kind.as_str());
     }
 }
 
@@ -62,6 +70,7 @@ fn every_example_is_as_the_appliance_would_write_it() {
             "conntrack" => is_view::<ConntrackList>(text),
             "flow" => is_view::<ConntrackLookup>(text),
             "backends" => is_view::<BackendList>(text),
+            "events" => is_view::<EventList>(text),
             "vips" => is_view::<VipList>(text),
             "reload" => is_view::<Reload>(text),
             "stop" => is_view::<Stopping>(text),
@@ -70,5 +79,5 @@ fn every_example_is_as_the_appliance_would_write_it() {
         assert!(is_view, "{name}");
         examples += 1;
     }
-    assert_eq!(examples, 10);
+    assert_eq!(examples, 11);
 }

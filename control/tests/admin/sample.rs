@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use guideway::admin::view::{
-    Backend, BackendStats, ConntrackCounts, ConntrackEntry, ConntrackStats, Health, HostStackStats,
-    IcmpErrorStats, LinkStats, NeighborReplies, NextHop, PacketStats, Pool, Port, PortStats, RuleStats,
-    Service, ServiceStats, Stats, Status, Traffic, Vip, WeightSource, Worker, WorkerState, WorkerStats,
+    Backend, BackendStats, ConntrackCounts, ConntrackEntry, ConntrackStats, Event, EventKind, Health,
+    HealthCheck, HealthChecks, HostStackStats, IcmpErrorStats, LinkStats, NeighborReplies, NextHop,
+    PacketStats, Pool, Port, PortStats, Quantiles, RuleCheck, RuleStats, Service, ServiceStats, Stats,
+    Status, Traffic, Vip, WeightSource, WeightStatus, Worker, WorkerState, WorkerStats,
 };
 use guideway::host_stack::FrameKind;
 use guideway_dataplane::verdict::{DropReason, PassReason};
@@ -21,6 +22,12 @@ pub(crate) fn status(vips: &[Vip]) -> Status {
         snapshot_generation: 17,
         unreclaimed_snapshots: 1,
         unresolved_neighbors: 1,
+        health_checks: Some(HealthChecks {
+            probes_begun: 164_340,
+            start_lag: Quantiles { median_ms: 0.9, p99_ms: 1.2, max_ms: 7.0 },
+            reactions: 12,
+            probe_to_packet: Quantiles { median_ms: 0.6, p99_ms: 1.5, max_ms: 1.5 },
+        }),
         ports: vec![
             Port {
                 name: "lan".into(),
@@ -54,6 +61,7 @@ pub(crate) fn status(vips: &[Vip]) -> Status {
                 drained: 0,
                 eligible: 0,
                 pool: None,
+                weights_valid: None,
                 lookup_table_digest: "4d0c3d29a9801513".into(),
             },
             Service {
@@ -63,6 +71,7 @@ pub(crate) fn status(vips: &[Vip]) -> Status {
                 drained: 1,
                 eligible: 1,
                 pool: Some(Pool::Primary),
+                weights_valid: Some(false),
                 lookup_table_digest: "28c22f35767957c2".into(),
             },
         ],
@@ -105,6 +114,7 @@ pub(crate) fn backends() -> Vec<Backend> {
         address: address.parse().unwrap(),
         role: Pool::Primary,
         health: Health::Healthy,
+        health_check: None,
         draining: false,
         drained: false,
         weight: None,
@@ -117,12 +127,23 @@ pub(crate) fn backends() -> Vec<Backend> {
     vec![
         Backend {
             health: Health::Unhealthy,
+            health_check: Some(failing()),
             eligible: false,
             next_hop: Some(hop(None)),
             ..backend("firewall", "fw-1", "192.0.2.21")
         },
-        Backend { weight: Some(2), share: 0.66668, ..backend("web", "web-1", "198.51.100.11") },
-        Backend { weight: Some(1), share: 0.33332, ..backend("web", "web-2", "198.51.100.12") },
+        Backend {
+            weight: Some(2),
+            share: 0.66668,
+            health_check: Some(succeeding(WeightStatus::ValidWeight)),
+            ..backend("web", "web-1", "198.51.100.11")
+        },
+        Backend {
+            weight: Some(1),
+            share: 0.33332,
+            health_check: Some(succeeding(WeightStatus::MissingWeight)),
+            ..backend("web", "web-2", "198.51.100.12")
+        },
         Backend {
             role: Pool::Failover,
             draining: true,
@@ -131,6 +152,76 @@ pub(crate) fn backends() -> Vec<Backend> {
             next_hop: None,
             ..backend("web", "web-3", "2001:db8:2::13")
         },
+    ]
+}
+
+/// Through one rule alone it does not answer; through another, nobody has asked yet.
+fn failing() -> HealthCheck {
+    let check = |rule: &str, healthy, passed, failed| RuleCheck {
+        forwarding_rule: rule.into(),
+        healthy,
+        passed,
+        failed,
+        last_latency_ms: Some(0.75),
+        last_error: None,
+    };
+    HealthCheck {
+        since_unix_sec: 1_790_273_175,
+        for_sec: 725,
+        turns: 3,
+        weight_status: None,
+        rules: vec![
+            check("fw", true, 54_780, 12),
+            RuleCheck {
+                last_latency_ms: Some(5_000.0),
+                last_error: Some("no answer within 5 s".into()),
+                ..check("fw-v6", false, 54_000, 145)
+            },
+            RuleCheck { last_latency_ms: None, ..check("fw-new", false, 0, 0) },
+        ],
+    }
+}
+
+fn succeeding(status: WeightStatus) -> HealthCheck {
+    HealthCheck {
+        since_unix_sec: 1_790_000_009,
+        for_sec: 273_891,
+        turns: 1,
+        weight_status: Some(status),
+        rules: vec![RuleCheck {
+            forwarding_rule: "web".into(),
+            healthy: true,
+            passed: 54_778,
+            failed: 0,
+            last_latency_ms: Some(1.042),
+            last_error: None,
+        }],
+    }
+}
+
+pub(crate) fn events() -> Vec<Event> {
+    let event = |id, kind, of: &[&str], text: &str| Event {
+        id,
+        at_unix_sec: 1_790_273_175.0 + id as f64 / 8.0,
+        kind,
+        service: of.first().map(|service| (*service).to_owned()),
+        backend: of.get(1).map(|backend| (*backend).to_owned()),
+        text: text.into(),
+    };
+    vec![
+        event(41, EventKind::Reloaded, &[], "configuration 2 is in force, 3 changes"),
+        event(
+            42,
+            EventKind::BackendUnhealthy,
+            &["firewall", "fw-1"],
+            "it is unhealthy: no answer within 5 s",
+        ),
+        event(
+            43,
+            EventKind::WeightsInvalid,
+            &["web"],
+            "a backend answers without a weight: the service runs with equal weights",
+        ),
     ]
 }
 

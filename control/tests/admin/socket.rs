@@ -1,14 +1,14 @@
 //! The file of the socket: who may connect, what becomes of one that is there already.
 
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use guideway::admin::ListenError;
 use guideway::admin::server::Server;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
-use crate::supervisor::{Appliance, Directory, block_on, forgetful};
+use crate::supervisor::{Appliance, Directory, block_on};
 
 /// Binds, and serves nobody.
 fn bind(path: &Path) -> Result<(), ListenError> {
@@ -29,35 +29,22 @@ fn owner_and_group_may_connect_and_the_directory_is_made() {
 }
 
 #[test]
-fn the_socket_goes_with_its_server() {
-    let appliance = Appliance::start();
-    let socket = appliance.socket();
-    assert!(UnixStream::connect(&socket).is_ok());
-    block_on(appliance.client().status()).unwrap();
-    let directory = Directory::new();
-    let kept = directory.path().join("kept");
-    std::fs::rename(&socket, &kept).unwrap();
-    let successor = UnixListener::bind(&socket).unwrap();
-    let held = std::fs::metadata(&socket).is_ok();
-    drop(appliance);
-    assert!(held && std::fs::metadata(&kept).is_ok(), "a file that another has put there is left alone");
-    drop(successor);
-}
-
-#[test]
-fn a_server_that_ends_takes_its_socket_with_it() {
+fn a_server_that_ends_takes_its_socket_with_it_and_no_other() {
     let directory = Directory::new();
     let socket = directory.path().join("admin.sock");
-    block_on(async {
-        let server = Server::bind(&socket).await.unwrap();
-        let (requests, asked) = mpsc::channel(1);
-        let (stop, stopped) = oneshot::channel();
-        tokio::spawn(forgetful(asked, stop));
-        assert!(socket.exists());
-        drop(stopped);
-        server.serve(requests, async {}).await;
-        assert!(!socket.exists());
-    });
+    for replaced in [false, true] {
+        block_on(async {
+            let server = Server::bind(&socket).await.unwrap();
+            assert!(socket.exists());
+            if replaced {
+                std::fs::rename(&socket, directory.path().join("moved")).unwrap();
+                drop(UnixListener::bind(&socket).unwrap());
+            }
+            let (requests, _asked) = mpsc::channel(1);
+            server.serve(requests, async {}).await;
+            assert_eq!(socket.exists(), replaced, "what another has put there is left alone");
+        });
+    }
 }
 
 #[test]

@@ -5,19 +5,20 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc as std_mpsc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use bytes::Bytes;
 use guideway::admin::client::Client;
 use guideway::admin::server::Server;
 use guideway::admin::view::{
-    Backend, BackendList, Change, ChangeKind, ConntrackList, ConntrackLookup, NeighborReplies, Reload,
-    Stopping, Vip, VipList, WeightSource,
+    Backend, BackendList, Change, ChangeKind, ConntrackList, ConntrackLookup, EventList, NeighborReplies,
+    Reload, Stopping, Vip, VipList, WeightSource,
 };
 use guideway::admin::{Refused, Reply, Request};
 use guideway::config::Config;
 use guideway::metrics::Exporter;
 use guideway::service::UnknownName;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 use crate::sample;
 
@@ -100,7 +101,7 @@ impl Appliance {
 
     /// Waits until a capture of the supervisor's has found its client gone.
     pub(crate) fn capture_ended(&self) {
-        self.ended_captures.recv_timeout(std::time::Duration::from_secs(60)).expect("the capture goes on");
+        self.ended_captures.recv_timeout(PATIENCE).expect("the capture goes on");
     }
 }
 
@@ -114,9 +115,13 @@ impl Drop for Appliance {
     }
 }
 
+/// How long a test waits for anything before it fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(100);
+
 /// Runs what a test asks of a client.
 pub(crate) fn block_on<T>(asked: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(asked)
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, asked).await.expect("an answer in time") })
 }
 
 /// What the supervisor has, and does about requests.
@@ -171,6 +176,9 @@ impl Script {
                 send(reply, Ok(lookup));
             }
             Request::BackendList { service, reply } => send(reply, self.backend_list(service.as_deref())),
+            Request::BackendGet { service, backend, reply } => {
+                send(reply, self.find(&service, &backend).cloned());
+            }
             Request::BackendDrain { service, backend, reply } => {
                 send(reply, self.change(&service, &backend, |backend| backend.drained = true));
             }
@@ -195,7 +203,16 @@ impl Script {
             Request::Capture { packets, blocks, reply, .. } => {
                 send(reply, Ok(()));
                 let ended = self.ended_captures.clone();
-                tokio::spawn(capture(packets, blocks, self.stop.subscribe(), ended));
+                tokio::spawn(capture(packets, blocks, ended));
+            }
+            Request::Events { limit, after, reply } => {
+                let mut events = sample::events();
+                events.retain(|event| event.id > after.unwrap_or(0));
+                if after.is_none() {
+                    events.drain(..events.len().saturating_sub(limit));
+                }
+                events.truncate(limit);
+                send(reply, Ok(EventList { events }));
             }
             Request::Reload { reply } => send(reply, self.reload()),
             Request::Stop { reply } => {
@@ -280,13 +297,8 @@ fn send<T>(reply: Reply<T>, answer: Result<T, Refused>) {
     let _ = reply.send(answer);
 }
 
-/// Sends as many packets, or three and then nothing more until the client goes or the appliance stops.
-async fn capture(
-    packets: Option<u64>,
-    blocks: mpsc::Sender<Bytes>,
-    mut stopped: watch::Receiver<bool>,
-    ended: std_mpsc::Sender<()>,
-) {
+/// Sends as many packets, or three and then nothing more until nobody reads it.
+async fn capture(packets: Option<u64>, blocks: mpsc::Sender<Bytes>, ended: std_mpsc::Sender<()>) {
     blocks.send(sample::section_header().into()).await.unwrap();
     for number in 0..packets.unwrap_or(3) {
         if blocks.send(sample::packet(number as u8).into()).await.is_err() {
@@ -294,14 +306,7 @@ async fn capture(
         }
     }
     if packets.is_none() {
-        tokio::select! {
-            () = blocks.closed() => drop(ended.send(())),
-            _ = stopped.wait_for(|stopped| *stopped) => (),
-        }
+        blocks.closed().await;
+        let _ = ended.send(());
     }
-}
-
-/// A supervisor that takes requests and answers none of them.
-pub(crate) async fn forgetful(mut asked: mpsc::Receiver<Request>, _stop: oneshot::Sender<()>) {
-    while asked.recv().await.is_some() {}
 }

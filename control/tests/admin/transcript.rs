@@ -2,7 +2,10 @@
 
 use std::fmt::Write;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::supervisor::PATIENCE;
 
 pub(crate) fn guideway(arguments: &[&str], socket: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_guideway"));
@@ -11,7 +14,21 @@ pub(crate) fn guideway(arguments: &[&str], socket: &Path) -> Command {
 }
 
 pub(crate) fn run(arguments: &[&str], socket: &Path) -> Output {
-    guideway(arguments, socket).output().unwrap()
+    let mut command = guideway(arguments, socket);
+    ended(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+}
+
+/// What a process has printed, which is not much, once it has ended; one that does not end fails the test.
+pub(crate) fn ended(mut child: Child) -> Output {
+    let end = Instant::now() + PATIENCE;
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() > end {
+            child.kill().unwrap();
+            panic!("it does not end: {:?}", child.wait_with_output().unwrap());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.wait_with_output().unwrap()
 }
 
 /// Runs verb after verb; each with its exit status, where that is not 0, and all that it prints.

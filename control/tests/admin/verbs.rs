@@ -1,12 +1,15 @@
 //! The verbs of the running appliance, and what they print.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
 use guideway::admin::view::Losses;
 use insta::{Settings, assert_snapshot};
 use serde_json::json;
 
 use crate::sample;
 use crate::supervisor::{Appliance, Directory};
-use crate::transcript::{run, transcript};
+use crate::transcript::{guideway, run, transcript};
 
 /// A snapshot without the expression that made it: a transcript repeats it.
 macro_rules! snapshot {
@@ -49,6 +52,9 @@ fn backend() {
     let appliance = Appliance::start();
     let verbs: &[&[&str]] = &[
         &["backend", "list"],
+        &["backend", "get", "firewall", "fw-1"],
+        &["backend", "get", "web", "web-1"],
+        &["backend", "get", "web", "nobody"],
         &["backend", "drain", "web", "web-2"],
         &["backend", "set-weight", "web", "web-2", "5"],
         &["backend", "list", "--service", "web"],
@@ -60,6 +66,31 @@ fn backend() {
         &["backend", "set-weight", "web", "web-2", "1001"],
     ];
     snapshot!(transcript(verbs, &appliance.socket()));
+}
+
+#[test]
+fn events() {
+    let appliance = Appliance::start();
+    let verbs: &[&[&str]] =
+        &[&["events"], &["events", "--limit", "1", "--output", "json"], &["events", "--limit", "10001"]];
+    snapshot!(transcript(verbs, &appliance.socket()));
+}
+
+#[test]
+fn events_are_followed_until_the_appliance_has_gone() {
+    let appliance = Appliance::start();
+    let arguments = ["events", "--follow", "--limit", "2", "--output", "json"];
+    let mut following = guideway(&arguments, &appliance.socket())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(following.stdout.take().unwrap()).lines();
+    let mut next = || serde_json::from_str::<serde_json::Value>(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!([next(), next()], [json!(sample::events()[1]), json!(sample::events()[2])]);
+    drop(appliance);
+    assert_eq!(following.wait().unwrap().code(), Some(4));
+    assert!(lines.next().is_none(), "each event is shown once");
 }
 
 #[test]
@@ -101,6 +132,8 @@ fn json_is_the_view_as_it_came() {
     assert_eq!(printed(&["stats"]), json!(sample::stats()));
     assert_eq!(printed(&["drops", "--all"]), json!(Losses::new(&sample::stats())));
     assert_eq!(printed(&["backend", "list"]), json!({ "backends": sample::backends() }));
+    assert_eq!(printed(&["backend", "get", "web", "web-1"]), json!(sample::backends()[1]));
+    assert_eq!(printed(&["events"]), json!({ "events": sample::events() }));
     assert_eq!(printed(&["vip", "list"]), json!({ "vips": sample::vips() }));
     assert_eq!(printed(&["conntrack", "list"]), json!({ "matching": 3, "entries": sample::entries() }));
     assert_eq!(printed(&["stop", "--timeout", "60"]), json!({ "pid": 4321 }));

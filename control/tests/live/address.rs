@@ -4,6 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// TCP port of every backend's web server.
 pub(crate) const WEB: u16 = 80;
+/// The same for TLS.
+pub(crate) const WEB_TLS: u16 = 443;
+/// TCP port of gRPC servers.
+pub(crate) const GRPC: u16 = 50051;
 /// UDP port of every backend's echo server.
 pub(crate) const ECHO: u16 = 5353;
 
@@ -61,6 +65,11 @@ pub(crate) fn client(family: Family) -> IpAddr {
 
 pub(crate) fn appliance(number: usize, family: Family) -> IpAddr {
     on_link(family, 1 + number)
+}
+
+/// The address of an appliance's kernel, where it has one.
+pub(crate) fn management(number: usize, family: Family) -> IpAddr {
+    on_link(family, 51 + number)
 }
 
 pub(crate) fn backend(number: usize, family: Family) -> IpAddr {

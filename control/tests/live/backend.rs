@@ -2,16 +2,14 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpStream, UdpSocket};
-use std::path::Path;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::LazyLock;
 
-use super::address::{self, Family, Vip, WEB};
+use super::address::{Family, Vip};
 use super::decapsulation;
 use super::lab::Lab;
-use super::patience::{PATIENCE, within};
-use super::process::Process;
 use super::server::{PAUSE, Server};
+use super::web_server::{self, WebServer};
 
 /// How long the file is that takes a while: more than all socket buffers on its way hold.
 const LARGE_LENGTH: usize = 32 << 20;
@@ -19,8 +17,9 @@ const LARGE_LENGTH: usize = 32 << 20;
 /// Everything that runs on a backend; it ends with the value.
 #[derive(Debug)]
 pub(crate) struct Backend {
-    _nginx: Process,
-    _servers: Vec<Server>,
+    pub(crate) web: WebServer,
+    _echo: Vec<Server>,
+    tunnels: Option<Server>,
 }
 
 impl Backend {
@@ -32,31 +31,28 @@ impl Backend {
     /// Starts the servers of all backends of a lab.
     pub(crate) fn all(lab: &Lab, count: usize) -> Vec<Self> {
         fs::write(lab.directory().join("large"), &*LARGE).expect("the lab's directory can be written");
+        web_server::make_certificate(lab);
         (0..count).map(|number| Self::start(lab, number)).collect()
     }
 
     fn start(lab: &Lab, number: usize) -> Self {
-        let namespace = lab.backend(number);
-        let name = Self::name(number);
-        let prefix = lab.directory().join(&name);
-        fs::create_dir(&prefix).expect("the lab's directory can be written");
-        fs::write(prefix.join("nginx.conf"), nginx_conf(&name, &prefix, lab.directory()))
-            .expect("the lab's directory can be written");
-        let mut command = namespace.command("nginx");
-        command.arg("-p").arg(&prefix).args(["-e", "stderr", "-c", "nginx.conf"]);
-        let mut nginx = Process::start(lab, &format!("nginx-{name}"), command);
-
         let vips = Vip::BOTH.into_iter().flat_map(|vip| Family::BOTH.map(|family| vip.echo(family)));
-        let mut servers: Vec<_> = vips.map(|vip| echo(lab, number, vip)).collect();
-        servers.push(decapsulation::start(namespace));
+        let tunnels = decapsulation::start(lab.backend(number));
+        Self {
+            web: WebServer::start(lab, number),
+            _echo: vips.map(|vip| echo(lab, number, vip)).collect(),
+            tunnels: Some(tunnels),
+        }
+    }
 
-        let own = SocketAddr::new(address::backend(number, Family::V4), WEB);
-        let up = || match nginx.ended() {
-            Some(status) => panic!("nginx ended ({status}) before it served"),
-            None => namespace.inside(|| TcpStream::connect(own)).ok(),
-        };
-        within(PATIENCE, up).expect("nginx serves");
-        Self { _nginx: nginx, _servers: servers }
+    /// Has it take no more packets out of tunnels.
+    pub(crate) fn lose_tunnels(&mut self) {
+        self.tunnels = None;
+    }
+
+    /// Has it take packets out of tunnels again.
+    pub(crate) fn regain_tunnels(&mut self, lab: &Lab, number: usize) {
+        self.tunnels = Some(decapsulation::start(lab.backend(number)));
     }
 }
 
@@ -65,38 +61,6 @@ pub(crate) static LARGE: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let words = 0..(LARGE_LENGTH / 8) as u64;
     words.flat_map(|word| word.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()).collect()
 });
-
-/// One process, so that it ends whole when it is killed.
-fn nginx_conf(name: &str, prefix: &Path, root: &Path) -> String {
-    let (prefix, root) = (prefix.display(), root.display());
-    format!(
-        "daemon off;
-        master_process off;
-        pid {prefix}/nginx.pid;
-        events {{ worker_connections 4096; }}
-        http {{
-            access_log off;
-            client_body_temp_path {prefix}/body;
-            proxy_temp_path {prefix}/proxy;
-            fastcgi_temp_path {prefix}/fastcgi;
-            uwsgi_temp_path {prefix}/uwsgi;
-            scgi_temp_path {prefix}/scgi;
-            default_type text/plain;
-            keepalive_timeout 300s;
-            keepalive_requests 10000000;
-            lingering_time 120s;
-            lingering_timeout 60s;
-            send_timeout 120s;
-            server {{
-                listen {WEB} backlog=4096;
-                listen [::]:{WEB} ipv6only=on backlog=4096;
-                client_max_body_size 0;
-                location / {{ return 200 \"{name}\\n\"; }}
-                location = /large {{ root {root}; }}
-            }}
-        }}\n"
-    )
-}
 
 /// Answers from the VIP that was asked.
 fn echo(lab: &Lab, number: usize, vip: SocketAddr) -> Server {

@@ -25,7 +25,7 @@ pub(crate) struct Lab {
     appliances: Vec<Namespace>,
     backends: Vec<Namespace>,
     /// Holds the bridge and one end of every cable.
-    _switch: Namespace,
+    switch: Namespace,
 }
 
 impl Lab {
@@ -39,8 +39,8 @@ impl Lab {
         switch.ip("link add br0 type bridge\nlink set br0 up\n");
 
         let client = namespace("client");
-        plug(&switch, &client, "client");
-        client.ip(&own_addresses(address::client));
+        plug(&switch, "client", &client, "eth0");
+        client.ip(&own_addresses("eth0", address::client));
         client.set("ipv4/ip_local_port_range", "10000 65000");
         // Where there are two ways to a VIP, each connection takes one.
         client.set("ipv4/fib_multipath_hash_policy", "1");
@@ -49,7 +49,7 @@ impl Lab {
         let appliance = |number| {
             let appliance = namespace(&format!("appliance{number}"));
             appliance.set("ipv6/conf/default/disable_ipv6", "1");
-            plug(&switch, &appliance, &format!("appliance{number}"));
+            plug(&switch, &format!("appliance{number}"), &appliance, "eth0");
             appliance
         };
         let backend = |number| {
@@ -58,8 +58,8 @@ impl Lab {
             // only answered for on its own device.
             backend.set("ipv4/conf/all/arp_ignore", "1");
             backend.set("ipv4/conf/all/arp_announce", "2");
-            plug(&switch, &backend, &format!("backend{number}"));
-            backend.ip(&own_addresses(|family| address::backend(number, family)));
+            plug(&switch, &format!("backend{number}"), &backend, "eth0");
+            backend.ip(&own_addresses("eth0", |family| address::backend(number, family)));
             for vip in Vip::BOTH.into_iter().flat_map(|vip| Family::BOTH.map(|family| vip.address(family))) {
                 let (length, nodad) = if vip.is_ipv4() { (32, "") } else { (128, "nodad") };
                 backend.ip(&format!("address add {vip}/{length} dev lo {nodad}\n"));
@@ -71,7 +71,7 @@ impl Lab {
             client,
             appliances: (0..appliances).map(appliance).collect(),
             backends: (0..backends).map(backend).collect(),
-            _switch: switch,
+            switch,
         };
         lab.route_by(&[0]);
         lab
@@ -105,6 +105,18 @@ impl Lab {
         }
     }
 
+    /// Gives the kernel of an appliance a device of its own on the link, with addresses: `eth1`.
+    pub(crate) fn manage(&self, number: usize) {
+        let appliance = self.appliance(number);
+        // It answers for these addresses on that device alone.
+        appliance.set("ipv4/conf/all/arp_ignore", "1");
+        appliance.set("ipv4/conf/all/arp_announce", "2");
+        plug(&self.switch, &format!("management{number}"), appliance, "eth1");
+        appliance.set("ipv6/conf/eth1/disable_ipv6", "0");
+        appliance.set("ipv6/conf/eth1/keep_addr_on_down", "1");
+        appliance.ip(&own_addresses("eth1", |family| address::management(number, family)));
+    }
+
     /// The MAC address of an appliance.
     pub(crate) fn appliance_mac(&self, number: usize) -> String {
         let mut command = self.appliance(number).command("cat");
@@ -113,18 +125,18 @@ impl Lab {
     }
 }
 
-/// Lays a cable between a port of the switch and `eth0` of a host.
-fn plug(switch: &Namespace, host: &Namespace, port: &str) {
+/// Lays a cable between a port of the switch and a device of a host.
+fn plug(switch: &Namespace, port: &str, host: &Namespace, device: &str) {
     switch.ip(&format!(
-        "link add {port} type veth peer name eth0 netns {}\nlink set {port} master br0 up\n",
+        "link add {port} type veth peer name {device} netns {}\nlink set {port} master br0 up\n",
         host.name()
     ));
     switch.without_offloads(port);
-    host.without_offloads("eth0");
-    host.ip("link set eth0 up\n");
+    host.without_offloads(device);
+    host.ip(&format!("link set {device} up\n"));
 }
 
-fn own_addresses(address: impl Fn(Family) -> std::net::IpAddr) -> String {
-    let own = |family| format!("address add {} dev eth0\n", with_length(address(family)));
+fn own_addresses(device: &str, address: impl Fn(Family) -> std::net::IpAddr) -> String {
+    let own = |family| format!("address add {} dev {device}\n", with_length(address(family)));
     Family::BOTH.map(own).concat()
 }

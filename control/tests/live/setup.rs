@@ -26,8 +26,15 @@ pub(crate) enum Delivery {
 pub(crate) struct Setup {
     pub(crate) device: Device,
     pub(crate) delivery: Delivery,
-    /// Which of the lab's backends there are.
+    /// Which of the lab's backends there are: the primaries.
     pub(crate) backends: Vec<usize>,
+    /// Those that stand in for them.
+    pub(crate) failover: Vec<usize>,
+    pub(crate) disable_connection_drain_on_failover: bool,
+    /// Whether backends are chosen by their weights.
+    pub(crate) weighted: bool,
+    /// The health check's keys but its name and its times.
+    pub(crate) health_check: String,
     pub(crate) draining_timeout_sec: u32,
     /// For the VIPs on the link; nobody asks for the routed ones.
     pub(crate) neighbor_replies: &'static str,
@@ -40,6 +47,10 @@ impl Setup {
             device: Device::AfPacket,
             delivery: Delivery::L2,
             backends: (0..backends).collect(),
+            failover: Vec::new(),
+            disable_connection_drain_on_failover: false,
+            weighted: false,
+            health_check: format!("type = \"TCP\"\nport = {WEB}\nhealthy_threshold = 1"),
             draining_timeout_sec: 300,
             neighbor_replies: "ALWAYS",
         }
@@ -63,7 +74,7 @@ impl Setup {
         };
         let [v4, v6] = Family::BOTH.map(|family| address::appliance(appliance, family));
         let link = [v4, v6].map(with_length);
-        let socket = socket.display();
+        let (socket, health_check) = (socket.display(), &self.health_check);
         format!(
             "[engine]
             control_core = 0
@@ -86,38 +97,57 @@ impl Setup {
             max_entries = 1_048_576
             [[health_check]]
             name = \"web\"
-            type = \"TCP\"
             check_interval_sec = 1
             timeout_sec = 1
-            healthy_threshold = 1
-            port = {WEB}\n"
+            {health_check}\n"
         )
     }
 
     fn service(&self, family: Family) -> String {
+        let (word, draining) = (family.word(), self.draining_timeout_sec);
+        let mut toml = self.group(word, family, &self.backends);
+        let mut groups = format!("{{ group = \"{word}\" }}");
+        let mut policy = String::new();
+        if !self.failover.is_empty() {
+            let name = format!("{word}-failover");
+            toml += &self.group(&name, family, &self.failover);
+            let _ = write!(groups, ", {{ group = \"{name}\", failover = true }}");
+            let disable = self.disable_connection_drain_on_failover;
+            policy = format!(
+                "[backend_service.failover_policy]
+                disable_connection_drain_on_failover = {disable}\n"
+            );
+        }
+        let locality = if self.weighted { "WEIGHTED_MAGLEV" } else { "MAGLEV" };
+        toml + &format!(
+            "[[backend_service]]
+            name = \"{word}\"
+            protocol = \"UNSPECIFIED\"
+            session_affinity = \"CLIENT_IP_PORT_PROTO\"
+            locality_lb_policy = \"{locality}\"
+            health_checks = [\"web\"]
+            backends = [{groups}]
+            [backend_service.connection_draining]
+            draining_timeout_sec = {draining}
+            {policy}"
+        )
+    }
+
+    fn group(&self, name: &str, family: Family, backends: &[usize]) -> String {
         let (delivery, of) = match self.delivery {
             Delivery::L2 => ("l2", family),
             Delivery::Tunnel(kind, outer) => (kind, outer),
         };
-        let endpoints = self.backends.iter().fold(String::new(), |mut endpoints, number| {
+        let endpoints = backends.iter().fold(String::new(), |mut endpoints, number| {
             let (name, address) = (Backend::name(*number), address::backend(*number, of));
             let _ = write!(endpoints, "{{ name = \"{name}\", ip_address = \"{address}\" }}, ");
             endpoints
         });
-        let (word, draining) = (family.word(), self.draining_timeout_sec);
         format!(
             "[[backend_group]]
-            name = \"{word}\"
+            name = \"{name}\"
             delivery = \"{delivery}\"
-            endpoints = [{endpoints}]
-            [[backend_service]]
-            name = \"{word}\"
-            protocol = \"UNSPECIFIED\"
-            session_affinity = \"CLIENT_IP_PORT_PROTO\"
-            health_checks = [\"web\"]
-            backends = [{{ group = \"{word}\" }}]
-            [backend_service.connection_draining]
-            draining_timeout_sec = {draining}\n"
+            endpoints = [{endpoints}]\n"
         )
     }
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::Traffic;
+use super::{HealthCheck, Traffic};
 use crate::service;
 
 /// Backends, the draining ones too.
@@ -27,6 +27,8 @@ pub struct Backend {
     pub role: Pool,
     /// What its health checks say.
     pub health: Health,
+    /// What they have found, in full; `null` where none are made, as for a backend that was removed.
+    pub health_check: Option<HealthCheck>,
     /// It was removed from the configuration, and keeps its connections for a while.
     pub draining: bool,
     /// The operator has drained it: it keeps its connections and gets no new ones.

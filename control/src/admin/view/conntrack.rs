@@ -1,7 +1,7 @@
 //! Tracked connections.
 //!
-//! The table knows a connection by a keyed 64-bit hash and nothing else: it holds no addresses to show. A flow's entry
-//! is found by the flow, an entry's flow is not found by the entry.
+//! The table knows a connection by a keyed 64-bit hash and nothing else: it holds no addresses to show. A
+//! flow's entry is found by the flow, an entry's flow is not found by the entry.
 
 use serde::{Deserialize, Serialize};
 

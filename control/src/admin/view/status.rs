@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Pool, Vip};
+use super::{HealthChecks, Pool, Vip};
 
 /// The appliance at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +25,8 @@ pub struct Status {
     pub unreclaimed_snapshots: u64,
     /// Next hops whose MAC address is not known, so that nothing can be sent to the backends behind them.
     pub unresolved_neighbors: u64,
+    /// How well health checks keep up; `null` where none are made.
+    pub health_checks: Option<HealthChecks>,
     /// The ports, in the order of the configuration.
     pub ports: Vec<Port>,
     /// The workers, by their number.
@@ -98,6 +100,10 @@ pub struct Service {
     pub eligible: u32,
     /// The pool that serves; `null` in a service without failover groups, or where none has served yet.
     pub pool: Option<Pool>,
-    /// Names the lookup table's content: appliances of a fleet choose alike where theirs are the same. In hexadecimal.
+    /// Whether each backend that answers its health checks sends a weight, as without one of them all weights are
+    /// equal; `null` where weights don't come from health checks.
+    pub weights_valid: Option<bool>,
+    /// Names the lookup table's content: appliances of a fleet choose alike where theirs are the same. In
+    /// hexadecimal.
     pub lookup_table_digest: String,
 }

@@ -42,6 +42,7 @@ pub(super) fn check(probe: Probe) -> HealthCheck {
         unhealthy_threshold: 2,
         port: target().port,
         probe,
+        transport: crate::config::Transport::InPath,
     }
 }
 

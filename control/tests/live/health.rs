@@ -1,0 +1,219 @@
+//! What health checks notice: sick backends get no new connections, and recovered ones get them again.
+
+use std::collections::BTreeSet;
+
+use guideway::admin::view::Health;
+
+use super::address::{Family, GRPC, Vip, WEB_TLS};
+use super::appliance::Appliance;
+use super::backend::Backend;
+use super::client::names;
+use super::grpc_server::GrpcServer;
+use super::lab::Lab;
+use super::patience::{PATIENCE, within};
+use super::setup::{Delivery, Setup};
+use super::web_server::{ALL_IS_WELL, HEALTH, TlsPort};
+
+const BACKENDS: usize = 3;
+const ALL: [&str; 3] = ["b0", "b1", "b2"];
+/// Who falls ill.
+const SICK: usize = 1;
+/// Who serves meanwhile.
+const REST: [&str; 2] = ["b0", "b2"];
+/// Enough for each of three backends to have some.
+const CONNECTIONS: usize = 60;
+
+/// A check of these keys, with all three backends.
+pub(crate) fn checked_by(health_check: String) -> Setup {
+    Setup { health_check, ..Setup::of(BACKENDS) }
+}
+
+pub(crate) fn http() -> String {
+    format!("type = \"HTTP\"\nrequest_path = \"{HEALTH}\"\nresponse = \"{ALL_IS_WELL}\"")
+}
+
+/// Who serves connections that begin now.
+pub(crate) fn new_connections_go_to(lab: &Lab, family: Family, expected: &[&str]) {
+    let pages = lab.curl(Vip::OnLink.web(family), CONNECTIONS);
+    assert_eq!(names(&pages), expected.iter().copied().collect::<BTreeSet<_>>(), "{family:?}");
+}
+
+/// Who is unhealthy in the service of a family.
+fn unhealthy(appliance: &Appliance<'_>, family: Family) -> Vec<String> {
+    let backends = appliance.backends().into_iter();
+    let sick =
+        backends.filter(|backend| backend.service == family.word() && backend.health == Health::Unhealthy);
+    sick.map(|backend| backend.name).collect()
+}
+
+/// Why a backend was last said to be unhealthy; the appliance logs it.
+fn reason(appliance: &Appliance<'_>, family: Family, backend: usize) -> String {
+    let (service, backend) = (family.word(), Backend::name(backend));
+    let about = format!("backend is unhealthy service=\"{service}\" backend=\"{backend}\"");
+    let log = appliance.log();
+    let line = log.lines().rfind(|line| line.contains(&about));
+    line.unwrap_or_else(|| panic!("nothing is said of {backend}: {log}")).to_owned()
+}
+
+/// A disease of one backend, which services of some families notice.
+struct Disease<'d> {
+    families: &'d [Family],
+    begins: &'d dyn Fn(&mut Backend),
+    ends: &'d dyn Fn(&mut Backend),
+    /// Words of the reason.
+    reason: &'d str,
+}
+
+impl Disease<'_> {
+    /// Has the backend fall ill and recover.
+    fn take_its_course(&self, lab: &Lab, backends: &mut [Backend], appliance: &Appliance<'_>) {
+        (self.begins)(&mut backends[SICK]);
+        for family in self.families {
+            let noticed = || (unhealthy(appliance, *family) == [Backend::name(SICK)]).then_some(());
+            within(PATIENCE, noticed).unwrap_or_else(|| panic!("{family:?}: nobody notices"));
+            let reason = reason(appliance, *family, SICK);
+            assert!(reason.contains(self.reason), "{reason}");
+            new_connections_go_to(lab, *family, &REST);
+        }
+        for family in Family::BOTH.iter().filter(|family| !self.families.contains(family)) {
+            assert_eq!(unhealthy(appliance, *family), [""; 0], "{family:?}");
+            new_connections_go_to(lab, *family, &ALL);
+        }
+        (self.ends)(&mut backends[SICK]);
+        appliance.wait_for_health();
+        for family in Family::BOTH {
+            new_connections_go_to(lab, family, &ALL);
+        }
+    }
+}
+
+/// One backend of three falls ill and recovers.
+fn one_falls_ill(
+    setup: &Setup,
+    families: &[Family],
+    reason: &str,
+    begins: impl Fn(&Lab, &mut Backend),
+    ends: impl Fn(&Lab, &mut Backend),
+) {
+    let lab = Lab::new(1, BACKENDS);
+    let mut backends = Backend::all(&lab, BACKENDS);
+    let appliance = Appliance::start(&lab, 0, setup);
+    let disease = Disease {
+        families,
+        begins: &|backend| begins(&lab, backend),
+        ends: &|backend| ends(&lab, backend),
+        reason,
+    };
+    disease.take_its_course(&lab, &mut backends, &appliance);
+}
+
+#[test]
+fn a_backend_whose_server_has_ended_is_unhealthy_until_it_is_back() {
+    let back = |lab: &Lab, backend: &mut Backend| backend.web.start_again(lab, SICK, TlsPort::Tls);
+    let reason = "the backend refused a connection to";
+    one_falls_ill(&checked_by(http()), &Family::BOTH, reason, |_, backend| backend.web.stop(), back);
+}
+
+#[test]
+fn a_backend_that_answers_503_is_unhealthy_until_it_answers_200() {
+    let reason = "status 503";
+    let is = |unavailable| move |_: &Lab, backend: &mut Backend| backend.web.is_unavailable(unavailable);
+    one_falls_ill(&checked_by(http()), &Family::BOTH, reason, is(true), is(false));
+}
+
+#[test]
+fn a_backend_with_another_page_is_unhealthy_until_it_has_the_expected_one() {
+    let reason = "the answer does not hold the expected text";
+    let answers = |rightly| move |_: &Lab, backend: &mut Backend| backend.web.answers_rightly(rightly);
+    one_falls_ill(&checked_by(http()), &Family::BOTH, reason, answers(false), answers(true));
+}
+
+#[test]
+fn a_backend_that_takes_longer_than_the_timeout_is_unhealthy_until_it_is_quick() {
+    let is = |slow| move |_: &Lab, backend: &mut Backend| backend.web.is_slow(slow);
+    one_falls_ill(&checked_by(http()), &Family::BOTH, "no answer within 1 s", is(true), is(false));
+}
+
+#[test]
+fn a_backend_without_one_vip_is_unhealthy_in_the_service_of_that_vip() {
+    let vip = Vip::Routed.address(Family::V4);
+    let lose =
+        |lab: &Lab, _: &mut Backend| lab.backend(SICK).ip(&format!("address delete {vip}/32 dev lo\n"));
+    let regain = |lab: &Lab, _: &mut Backend| lab.backend(SICK).ip(&format!("address add {vip}/32 dev lo\n"));
+    one_falls_ill(&checked_by(http()), &[Family::V4], "no answer within 1 s", lose, regain);
+}
+
+#[test]
+fn a_backend_whose_tunnel_has_ended_is_unhealthy_until_it_is_back() {
+    let setup = Setup { delivery: Delivery::Tunnel("ipip", Family::V4), ..checked_by(http()) };
+    let lose = |_: &Lab, backend: &mut Backend| backend.lose_tunnels();
+    let regain = |lab: &Lab, backend: &mut Backend| backend.regain_tunnels(lab, SICK);
+    one_falls_ill(&setup, &Family::BOTH, "no answer within 1 s", lose, regain);
+}
+
+/// Checks of TLS servers find them healthy, and one that speaks no TLS unhealthy.
+#[test]
+fn tls_servers_are_healthy_to_ssl_https_and_http2_checks_and_others_are_not() {
+    let lab = Lab::new(1, BACKENDS);
+    let mut backends = Backend::all(&lab, BACKENDS);
+    let page = format!("request_path = \"{HEALTH}\"\nresponse = \"{ALL_IS_WELL}\"");
+    let exchange = format!("request = \"GET {HEALTH} HTTP/1.0\\r\\n\\r\\n\"\nresponse = \"HTTP/1.1 200 \"");
+    let kinds = [("SSL", &exchange), ("HTTPS", &page), ("HTTP2", &page)];
+    let setups = kinds.map(|(kind, keys)| checked_by(format!("type = \"{kind}\"\nport = {WEB_TLS}\n{keys}")));
+    let [first, ..] = &setups;
+    let appliance = Appliance::start(&lab, 0, first);
+    for setup in &setups {
+        appliance.reload(setup);
+        let disease = Disease {
+            families: &Family::BOTH,
+            begins: &|backend| backend.web.start_again(&lab, SICK, TlsPort::Plain),
+            ends: &|backend| backend.web.start_again(&lab, SICK, TlsPort::Tls),
+            reason: "TLS: ",
+        };
+        disease.take_its_course(&lab, &mut backends, &appliance);
+    }
+}
+
+#[test]
+fn a_grpc_server_is_unhealthy_while_it_says_that_it_does_not_serve() {
+    let lab = Lab::new(1, BACKENDS);
+    let mut backends = Backend::all(&lab, BACKENDS);
+    let servers: Vec<_> = (0..BACKENDS).map(|number| GrpcServer::start(lab.backend(number))).collect();
+    let setup = checked_by(format!("type = \"GRPC\"\nport = {GRPC}"));
+    let appliance = Appliance::start(&lab, 0, &setup);
+    let disease = Disease {
+        families: &Family::BOTH,
+        begins: &|_| servers[SICK].is_serving(false),
+        ends: &|_| servers[SICK].is_serving(true),
+        reason: "NOT_SERVING",
+    };
+    disease.take_its_course(&lab, &mut backends, &appliance);
+}
+
+#[test]
+fn probes_of_the_kernel_go_out_by_their_device() {
+    let lab = Lab::new(1, BACKENDS);
+    lab.manage(0);
+    let mut backends = Backend::all(&lab, BACKENDS);
+    let setup = checked_by(http() + "\ntransport = \"kernel\"\nbind_device = \"eth1\"");
+    let appliance = Appliance::start(&lab, 0, &setup);
+    let disease = Disease {
+        families: &Family::BOTH,
+        begins: &|backend| backend.web.is_unavailable(true),
+        ends: &|backend| backend.web.is_unavailable(false),
+        reason: "status 503",
+    };
+    disease.take_its_course(&lab, &mut backends, &appliance);
+
+    lab.appliance(0).ip("link set eth1 down\n");
+    for family in Family::BOTH {
+        let noticed = || (unhealthy(&appliance, family) == ALL).then_some(());
+        within(PATIENCE, noticed).unwrap_or_else(|| panic!("{family:?}: probes find another way"));
+        let reason = reason(&appliance, family, SICK);
+        assert!(reason.contains("cannot connect: "), "{reason}");
+        // Where nobody is healthy, everybody serves.
+        new_connections_go_to(&lab, family, &ALL);
+    }
+    lab.appliance(0).ip("link set eth1 up\n");
+    appliance.wait_for_health();
+}

@@ -1,0 +1,173 @@
+//! A backend's nginx: pages, answers to probes, and a certificate.
+
+use std::fs;
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::address::{self, Family, WEB, WEB_TLS};
+use super::backend::Backend;
+use super::lab::Lab;
+use super::patience::{PATIENCE, within};
+use super::process::Process;
+
+/// The page that probes ask for.
+pub(crate) const HEALTH: &str = "/health";
+/// What stands on it while all is well.
+pub(crate) const ALL_IS_WELL: &str = "all is well";
+const OUT_OF_ORDER: &str = "out of order";
+
+/// Weights that a server can tell with that page, and a word that is none.
+const WEIGHTS: [&str; 5] = ["0", "100", "300", "600", "heavy"];
+
+/// What is spoken on the port for TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TlsPort {
+    /// TLS, with HTTP/2 or HTTP/1.1 inside.
+    Tls,
+    /// HTTP/1.1, without TLS.
+    Plain,
+}
+
+#[derive(Debug)]
+pub(crate) struct WebServer {
+    name: String,
+    own: SocketAddr,
+    prefix: PathBuf,
+    nginx: Option<Process>,
+}
+
+impl WebServer {
+    pub(crate) fn start(lab: &Lab, number: usize) -> Self {
+        let name = Backend::name(number);
+        let prefix = lab.directory().join(&name);
+        fs::create_dir(&prefix).expect("the lab's directory can be written");
+        let own = SocketAddr::new(address::backend(number, Family::V4), WEB);
+        let mut server = Self { name, own, prefix, nginx: None };
+        server.answers_rightly(true);
+        server.start_again(lab, number, TlsPort::Tls);
+        server
+    }
+
+    /// Ends it: its ports are closed, and so are its connections.
+    pub(crate) fn stop(&mut self) {
+        self.nginx = None;
+    }
+
+    /// Starts it, after its end where it runs.
+    pub(crate) fn start_again(&mut self, lab: &Lab, number: usize, tls: TlsPort) {
+        self.stop();
+        let namespace = lab.backend(number);
+        fs::write(self.prefix.join("nginx.conf"), self.conf(lab.directory(), tls))
+            .expect("the lab's directory can be written");
+        let mut command = namespace.command("nginx");
+        command.arg("-p").arg(&self.prefix).args(["-e", "stderr", "-c", "nginx.conf"]);
+        let mut nginx = Process::start(lab, &format!("nginx-{}", self.name), command);
+        let up = || match nginx.ended() {
+            Some(status) => panic!("nginx ended ({status}) before it served"),
+            None => namespace.inside(|| TcpStream::connect(self.own)).ok(),
+        };
+        within(PATIENCE, up).expect("nginx serves");
+        self.nginx = Some(nginx);
+    }
+
+    /// Whether probes get the right page, or another.
+    pub(crate) fn answers_rightly(&self, rightly: bool) {
+        let page = if rightly { ALL_IS_WELL } else { OUT_OF_ORDER };
+        fs::write(self.file("health"), page).expect("the lab's directory can be written");
+    }
+
+    /// Whether probes get status 503.
+    pub(crate) fn is_unavailable(&self, unavailable: bool) {
+        self.sign("unavailable", unavailable);
+    }
+
+    /// Whether probes get their answer slowly, over many seconds.
+    pub(crate) fn is_slow(&self, slow: bool) {
+        self.sign("slow", slow);
+    }
+
+    /// The weight that probes are told, if any.
+    pub(crate) fn tells_weight(&self, weight: Option<&str>) {
+        assert!(weight.is_none_or(|weight| WEIGHTS.contains(&weight)), "it is configured: {weight:?}");
+        for known in WEIGHTS {
+            self.sign(&format!("weight-{known}"), weight == Some(known));
+        }
+    }
+
+    /// A file that nginx looks for with each answer to a probe.
+    fn sign(&self, name: &str, set: bool) {
+        let file = self.file(name);
+        if set {
+            fs::write(file, "").expect("the lab's directory can be written");
+        } else if file.exists() {
+            fs::remove_file(file).expect("the lab's directory can be written");
+        }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.prefix.join(name)
+    }
+
+    /// One process, so that it ends whole when it is killed.
+    fn conf(&self, root: &Path, tls: TlsPort) -> String {
+        let (name, prefix, root) = (&self.name, self.prefix.display(), root.display());
+        let speaks = match tls {
+            TlsPort::Tls => "ssl http2",
+            TlsPort::Plain => "",
+        };
+        let weights = WEIGHTS
+            .map(|weight| format!("if (-f {prefix}/weight-{weight}) {{ set $weight {weight}; }}\n"))
+            .concat();
+        format!(
+            "daemon off;
+            master_process off;
+            pid {prefix}/nginx.pid;
+            events {{ worker_connections 4096; }}
+            http {{
+                access_log off;
+                client_body_temp_path {prefix}/body;
+                proxy_temp_path {prefix}/proxy;
+                fastcgi_temp_path {prefix}/fastcgi;
+                uwsgi_temp_path {prefix}/uwsgi;
+                scgi_temp_path {prefix}/scgi;
+                default_type text/plain;
+                keepalive_timeout 300s;
+                keepalive_requests 10000000;
+                lingering_time 120s;
+                lingering_timeout 60s;
+                send_timeout 120s;
+                server {{
+                    listen {WEB} backlog=4096;
+                    listen [::]:{WEB} ipv6only=on backlog=4096;
+                    listen {WEB_TLS} {speaks};
+                    listen [::]:{WEB_TLS} ipv6only=on {speaks};
+                    ssl_certificate {root}/certificate.pem;
+                    ssl_certificate_key {root}/key.pem;
+                    client_max_body_size 0;
+                    location / {{ return 200 \"{name}\\n\"; }}
+                    location = /large {{ root {root}; }}
+                    location = {HEALTH} {{
+                        root {prefix};
+                        if (-f {prefix}/unavailable) {{ return 503; }}
+                        if (-f {prefix}/slow) {{ set $limit_rate 20; }}
+                        set $weight \"\";
+                        {weights}
+                        add_header X-Load-Balancing-Endpoint-Weight $weight;
+                    }}
+                }}
+            }}\n"
+        )
+    }
+}
+
+/// Makes the certificate of a lab's web servers, and its key.
+pub(crate) fn make_certificate(lab: &Lab) {
+    let mut command = Command::new("openssl");
+    command.args(["req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=lab"]);
+    command.args(["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]);
+    command.arg("-keyout").arg(lab.directory().join("key.pem"));
+    command.arg("-out").arg(lab.directory().join("certificate.pem"));
+    let made = Process::run(lab, "openssl", command, PATIENCE);
+    assert!(made.status.success(), "openssl req: {}: {}", made.status, made.stderr);
+}

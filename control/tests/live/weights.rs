@@ -1,0 +1,67 @@
+//! Weights that backends report with their answers to probes.
+
+use guideway::admin::view::WeightSource;
+
+use super::address::Family;
+use super::appliance::Appliance;
+use super::backend::Backend;
+use super::health::{checked_by, http, new_connections_go_to};
+use super::lab::Lab;
+use super::patience::{PATIENCE, within};
+use super::setup::Setup;
+
+const BACKENDS: usize = 3;
+
+/// How far a share of the lookup table may be off, as its slots are whole.
+const TOLERANCE: f64 = 0.01;
+
+/// Has the backends report weights, and waits for their shares.
+fn shares_become(
+    appliance: &Appliance<'_>,
+    backends: &[Backend],
+    weights: [Option<&str>; BACKENDS],
+    expected: [f64; BACKENDS],
+) {
+    for (backend, weight) in backends.iter().zip(weights) {
+        backend.web.tells_weight(weight);
+    }
+    let mut seen = Vec::new();
+    let shared = within(PATIENCE, || {
+        seen = appliance.backends();
+        let right = |name: &str, share: f64| {
+            (0..BACKENDS)
+                .any(|number| name == Backend::name(number) && (share - expected[number]).abs() < TOLERANCE)
+        };
+        seen.iter().all(|backend| right(&backend.name, backend.share)).then_some(())
+    });
+    assert!(shared.is_some(), "{weights:?} make no shares of {expected:?}: {seen:#?}");
+}
+
+#[test]
+fn shares_follow_the_weights_that_backends_report_while_all_of_them_do() {
+    let lab = Lab::new(1, BACKENDS);
+    let backends = Backend::all(&lab, BACKENDS);
+    let setup = Setup { weighted: true, ..checked_by(http()) };
+    let appliance = Appliance::start(&lab, 0, &setup);
+    let go_to = |expected: &[&str]| {
+        for family in Family::BOTH {
+            new_connections_go_to(&lab, family, expected);
+        }
+    };
+    let even = [1.0 / 3.0; BACKENDS];
+
+    shares_become(&appliance, &backends, [Some("100"), Some("300"), Some("0")], [0.25, 0.75, 0.0]);
+    assert!(appliance.backends().iter().all(|backend| backend.weight_source == WeightSource::Reported));
+    go_to(&["b0", "b1"]);
+    // One that reports none, or what is none, makes all of them equal.
+    shares_become(&appliance, &backends, [Some("100"), None, Some("0")], even);
+    go_to(&["b0", "b1", "b2"]);
+    shares_become(&appliance, &backends, [Some("0"), Some("600"), Some("300")], [0.0, 2.0 / 3.0, 1.0 / 3.0]);
+    go_to(&["b1", "b2"]);
+    shares_become(&appliance, &backends, [Some("0"), Some("heavy"), Some("300")], even);
+    // One that answers no probes keeps its weight, and does not count.
+    shares_become(&appliance, &backends, [Some("600"), Some("300"), Some("100")], [0.6, 0.3, 0.1]);
+    backends[2].web.is_unavailable(true);
+    shares_become(&appliance, &backends, [Some("600"), Some("300"), None], [2.0 / 3.0, 1.0 / 3.0, 0.0]);
+    go_to(&["b0", "b1"]);
+}
