@@ -33,8 +33,8 @@ fn conversations(lab: &Lab, expected: &[&str]) -> Vec<(Conversation, String)> {
     all
 }
 
-/// Has the primaries pass or fail their checks, and waits until those expected serve new clients. Pages are served
-/// whatever the checks say.
+/// Has the primaries pass or fail their checks, and waits until those expected serve new clients. Pages are
+/// served whatever the checks say.
 fn primaries_are(well: bool, lab: &Lab, backends: &[Backend], appliance: &Appliance<'_>, expected: &[&str]) {
     for primary in &backends[..PRIMARIES.len()] {
         primary.web.is_unavailable(!well);

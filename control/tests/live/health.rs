@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use guideway::admin::view::Health;
+use guideway::admin::view::{self, Health};
 
 use super::address::{Family, GRPC, Vip, WEB_TLS};
 use super::appliance::Appliance;
@@ -38,21 +38,28 @@ pub(crate) fn new_connections_go_to(lab: &Lab, family: Family, expected: &[&str]
     assert_eq!(names(&pages), expected.iter().copied().collect::<BTreeSet<_>>(), "{family:?}");
 }
 
-/// Who is unhealthy in the service of a family.
-fn unhealthy(appliance: &Appliance<'_>, family: Family) -> Vec<String> {
+/// Who is unhealthy in the service of a family, and why: what is said of each rule whose probes fail.
+fn unhealthy(appliance: &Appliance<'_>, family: Family) -> Vec<(String, Vec<String>)> {
     let backends = appliance.backends().into_iter();
     let sick =
         backends.filter(|backend| backend.service == family.word() && backend.health == Health::Unhealthy);
-    sick.map(|backend| backend.name).collect()
+    let why = |backend: view::Backend| {
+        let check = backend.health_check.expect("it is probed");
+        let failing = check.rules.into_iter().filter(|rule| !rule.healthy);
+        (backend.name, failing.map(|rule| rule.last_error.unwrap_or_default()).collect())
+    };
+    sick.map(why).collect()
 }
 
-/// Why a backend was last said to be unhealthy; the appliance logs it.
-fn reason(appliance: &Appliance<'_>, family: Family, backend: usize) -> String {
-    let (service, backend) = (family.word(), Backend::name(backend));
-    let about = format!("backend is unhealthy service=\"{service}\" backend=\"{backend}\"");
-    let log = appliance.log();
-    let line = log.lines().rfind(|line| line.contains(&about));
-    line.unwrap_or_else(|| panic!("nothing is said of {backend}: {log}")).to_owned()
+/// Waits until these are unhealthy for such a reason, and nobody else.
+fn fall_ill(appliance: &Appliance<'_>, family: Family, who: &[&str], reason: &str) {
+    let mut seen = Vec::new();
+    let noticed = within(PATIENCE, || {
+        seen = unhealthy(appliance, family);
+        seen.iter().map(|(name, _)| name).eq(who).then_some(())
+    });
+    let told = |(_, why): &(_, Vec<String>)| !why.is_empty() && why.iter().all(|why| why.contains(reason));
+    assert!(noticed.is_some() && seen.iter().all(told), "{family:?}: not {who:?} for {reason}: {seen:#?}");
 }
 
 /// A disease of one backend, which services of some families notice.
@@ -69,14 +76,11 @@ impl Disease<'_> {
     fn take_its_course(&self, lab: &Lab, backends: &mut [Backend], appliance: &Appliance<'_>) {
         (self.begins)(&mut backends[SICK]);
         for family in self.families {
-            let noticed = || (unhealthy(appliance, *family) == [Backend::name(SICK)]).then_some(());
-            within(PATIENCE, noticed).unwrap_or_else(|| panic!("{family:?}: nobody notices"));
-            let reason = reason(appliance, *family, SICK);
-            assert!(reason.contains(self.reason), "{reason}");
+            fall_ill(appliance, *family, &[&Backend::name(SICK)], self.reason);
             new_connections_go_to(lab, *family, &REST);
         }
         for family in Family::BOTH.iter().filter(|family| !self.families.contains(family)) {
-            assert_eq!(unhealthy(appliance, *family), [""; 0], "{family:?}");
+            assert_eq!(unhealthy(appliance, *family), [], "{family:?}");
             new_connections_go_to(lab, *family, &ALL);
         }
         (self.ends)(&mut backends[SICK]);
@@ -194,6 +198,8 @@ fn a_grpc_server_is_unhealthy_while_it_says_that_it_does_not_serve() {
 fn probes_of_the_kernel_go_out_by_their_device() {
     let lab = Lab::new(1, BACKENDS);
     lab.manage(0);
+    // Unbound ones would go nowhere.
+    lab.appliance(0).ip("route prepend 192.0.2.0/24 dev lo\nroute add 2001:db8:1::/64 dev lo metric 1\n");
     let mut backends = Backend::all(&lab, BACKENDS);
     let setup = checked_by(http() + "\ntransport = \"kernel\"\nbind_device = \"eth1\"");
     let appliance = Appliance::start(&lab, 0, &setup);
@@ -207,10 +213,7 @@ fn probes_of_the_kernel_go_out_by_their_device() {
 
     lab.appliance(0).ip("link set eth1 down\n");
     for family in Family::BOTH {
-        let noticed = || (unhealthy(&appliance, family) == ALL).then_some(());
-        within(PATIENCE, noticed).unwrap_or_else(|| panic!("{family:?}: probes find another way"));
-        let reason = reason(&appliance, family, SICK);
-        assert!(reason.contains("cannot connect: "), "{reason}");
+        fall_ill(&appliance, family, &ALL, "cannot connect: ");
         // Where nobody is healthy, everybody serves.
         new_connections_go_to(&lab, family, &ALL);
     }

@@ -33,7 +33,9 @@ impl Namespace {
         let name = format!("{}{lab}-{role}", prefix());
         ip(&["netns", "add", &name], "");
         let namespace = Self { name };
-        // What all hosts of a lab have in common. Addresses are usable at once, paths need not be symmetric.
+        // What all hosts of a lab have in common. None is a router, though the machine may be one, which namespaces
+        // inherit. Addresses are usable at once, paths need not be symmetric.
+        namespace.set("ipv4/ip_forward", "0");
         namespace.set("ipv6/conf/default/accept_dad", "0");
         namespace.set("ipv4/conf/all/rp_filter", "0");
         namespace.set("ipv4/conf/default/rp_filter", "0");

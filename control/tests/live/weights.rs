@@ -1,6 +1,6 @@
 //! Weights that backends report with their answers to probes.
 
-use guideway::admin::view::WeightSource;
+use guideway::admin::view::{WeightSource, WeightStatus};
 
 use super::address::Family;
 use super::appliance::Appliance;
@@ -48,6 +48,12 @@ fn shares_follow_the_weights_that_backends_report_while_all_of_them_do() {
             new_connections_go_to(&lab, family, expected);
         }
     };
+    let status = |backend: &str| {
+        let backends = appliance.backends().into_iter();
+        let checks = backends.filter(|known| known.name == backend).filter_map(|known| known.health_check);
+        checks.map(|check| check.weight_status).collect::<Vec<_>>()
+    };
+    let of_both = |status| [Some(status); Family::BOTH.len()];
     let even = [1.0 / 3.0; BACKENDS];
 
     shares_become(&appliance, &backends, [Some("100"), Some("300"), Some("0")], [0.25, 0.75, 0.0]);
@@ -55,13 +61,17 @@ fn shares_follow_the_weights_that_backends_report_while_all_of_them_do() {
     go_to(&["b0", "b1"]);
     // One that reports none, or what is none, makes all of them equal.
     shares_become(&appliance, &backends, [Some("100"), None, Some("0")], even);
+    assert_eq!(status("b1"), of_both(WeightStatus::MissingWeight));
+    assert_eq!(status("b2"), of_both(WeightStatus::ValidWeight));
     go_to(&["b0", "b1", "b2"]);
     shares_become(&appliance, &backends, [Some("0"), Some("600"), Some("300")], [0.0, 2.0 / 3.0, 1.0 / 3.0]);
     go_to(&["b1", "b2"]);
     shares_become(&appliance, &backends, [Some("0"), Some("heavy"), Some("300")], even);
+    assert_eq!(status("b1"), of_both(WeightStatus::InvalidWeight));
     // One that answers no probes keeps its weight, and does not count.
     shares_become(&appliance, &backends, [Some("600"), Some("300"), Some("100")], [0.6, 0.3, 0.1]);
     backends[2].web.is_unavailable(true);
     shares_become(&appliance, &backends, [Some("600"), Some("300"), None], [2.0 / 3.0, 1.0 / 3.0, 0.0]);
+    assert_eq!(status("b2"), of_both(WeightStatus::UnavailableWeight));
     go_to(&["b0", "b1"]);
 }
