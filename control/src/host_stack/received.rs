@@ -216,12 +216,12 @@ impl<'a> Envelope<'a> {
     fn discovery(&self, header: &Ipv6Repr, message: NdiscRepr<'_>) -> Result<Message<'a>, Unreadable> {
         let is_anonymous = header.src_addr.is_unspecified();
         let source = address(header.src_addr)?;
-        if source.is_martian_source() && !is_anonymous {
-            return Err(Malformed);
+        if !is_anonymous {
+            neighbour_address(header.src_addr)?;
         }
         match message {
             NdiscRepr::NeighborSolicit { target_addr, lladdr } => {
-                let target = unicast_address(target_addr)?;
+                let target = neighbour_address(target_addr)?;
                 let group = solicited_node(target);
                 let destination = address(header.dst_addr)?;
                 let source_mac = lladdr.map(link_layer).transpose()?;
@@ -243,7 +243,7 @@ impl<'a> Envelope<'a> {
                 }))
             }
             NdiscRepr::NeighborAdvert { flags, target_addr, lladdr } => {
-                let target = unicast_address(target_addr)?;
+                let target = neighbour_address(target_addr)?;
                 let solicited = flags.contains(NdiscNeighborFlags::SOLICITED);
                 // RFC 4861, section 7.1.2.
                 if solicited && header.dst_addr.is_multicast() {
@@ -326,7 +326,8 @@ fn address(v6: Ipv6Address) -> Result<Address, Unreadable> {
     if address.is_ipv4() { Err(Malformed) } else { Ok(address) }
 }
 
-fn unicast_address(v6: Ipv6Address) -> Result<Address, Unreadable> {
-    let address = address(v6)?;
-    if address.is_martian_source() { Err(Malformed) } else { Ok(address) }
+/// The address of one host on the link, a link-local one too: routers have no other to each other and to hosts, and a
+/// host asks from its own on behalf of packets that come from an address of another link.
+fn neighbour_address(v6: Ipv6Address) -> Result<Address, Unreadable> {
+    if v6.is_unspecified() || v6.is_loopback() || v6.is_multicast() { Err(Malformed) } else { address(v6) }
 }

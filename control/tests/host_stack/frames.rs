@@ -95,6 +95,29 @@ fn solicitations_to_the_group_and_to_the_address_are_answered() {
 }
 
 #[test]
+fn who_asks_from_a_link_local_address_is_answered_there() {
+    let mut stack = appliance(Rates::default());
+    let question =
+        discovery("fe80::7", "ff02::1:ff00:100", SOLICITATION, "2001:db8::100", Some((1, PEER_MAC)));
+    let frame = question.macs(PEER_MAC, [0x33, 0x33, 0xff, 0, 1, 0]).build();
+    assert_eq!(handle(&mut stack, &frame), FrameKind::Ndp);
+    let flags = SOLICITED | OVERRIDE;
+    let answer = discovery("2001:db8::100", "fe80::7", (136, flags), "2001:db8::100", Some((2, OWN_MAC)));
+    assert_eq!(sent(&mut stack), [answer.macs(OWN_MAC, PEER_MAC).build()]);
+}
+
+#[test]
+fn a_gateway_is_found_by_its_link_local_address() {
+    let mut stack = appliance(Rates::default());
+    let gateway = stack.next_hop(address("2001:db8:ffff::1")).unwrap();
+    assert_eq!(gateway.address, address("fe80::1"));
+    stack.resolve(gateway, secs(0)).unwrap();
+    let answer = discovery("fe80::1", "2001:db8::10", (136, SOLICITED), "fe80::1", Some((2, PEER_MAC)));
+    assert_eq!(handle(&mut stack, &answer.build()), FrameKind::Ndp);
+    assert_eq!(stack.mac(gateway), Some(MacAddress(PEER_MAC)));
+}
+
+#[test]
 fn vips_answer_as_the_operator_set_it() {
     let mut stack = appliance(Rates::default());
     let answers = |stack: &mut HostStack, vip| {
@@ -299,6 +322,16 @@ fn what_belongs_to_nobody_is_counted_and_not_answered() {
             "a solicitation to all nodes",
             discovery("2001:db8::7", "ff02::1", SOLICITATION, "2001:db8::10", None).build(),
             FrameKind::Nobodys,
+        ),
+        (
+            "a solicitation from a group",
+            discovery("ff02::1", "2001:db8::10", SOLICITATION, "2001:db8::10", None).build(),
+            FrameKind::Malformed,
+        ),
+        (
+            "a solicitation from the loopback address",
+            discovery("::1", "2001:db8::10", SOLICITATION, "2001:db8::10", None).build(),
+            FrameKind::Malformed,
         ),
         (
             "an answer to everybody",

@@ -50,7 +50,7 @@ impl Setup {
             failover: Vec::new(),
             disable_connection_drain_on_failover: false,
             weighted: false,
-            health_check: format!("type = \"TCP\"\nport = {WEB}"),
+            health_check: format!("type = \"TCP\"\nport = {WEB}\nhealthy_threshold = 1"),
             draining_timeout_sec: 300,
             neighbor_replies: "ALWAYS",
         }

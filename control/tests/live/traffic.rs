@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write};
+use std::net::{Ipv6Addr, UdpSocket};
+use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
@@ -11,9 +13,12 @@ use super::appliance::Appliance;
 use super::backend::Backend;
 use super::client::names;
 use super::lab::Lab;
+use super::patience::within;
 use super::setup::{Delivery, Device, Setup};
 
 const ALL: [&str; 3] = ["b0", "b1", "b2"];
+/// An address of the client's that is on no link.
+const ELSEWHERE: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 3, 0, 0, 0, 0, 1);
 /// More than a tunnel's path holds in a packet, many times over.
 const BODY: usize = 1 << 20;
 
@@ -109,6 +114,29 @@ fn the_appliance_answers_for_its_addresses_and_for_the_vips() {
         for address in [address::appliance(0, family), Vip::OnLink.address(family)] {
             lab.ping(address).unwrap_or_else(|said| panic!("{address}: {said}"));
             assert_eq!(lab.neighbour(address).as_ref(), Some(&mac), "{address}");
+        }
+    }
+}
+
+/// Hosts that send from an address of another link, as routers do, ask from their link-local one.
+#[test]
+fn the_appliance_answers_questions_from_link_local_addresses() {
+    let lab = Lab::new(1, 1);
+    let _backends = Backend::all(&lab, 1);
+    let _appliance = Appliance::start(&lab, 0, &Setup::of(1));
+    lab.client().ip(&format!("address add {ELSEWHERE}/128 dev lo nodad\n"));
+    let open = || UdpSocket::bind((ELSEWHERE, 0)).expect("the address is on `lo`");
+    let socket = lab.client().inside(open);
+    let mac = lab.appliance_mac(0);
+    // More often than it announces its addresses unasked, from which the client would know too.
+    for _ in 0..10 {
+        for address in [address::appliance(0, Family::V6), Vip::OnLink.address(Family::V6)] {
+            lab.client().ip("neighbour flush dev eth0\n");
+            let known = within(Duration::from_secs(5), || {
+                socket.send_to(b"?", (address, 9)).expect("it is on the link");
+                lab.neighbour(address)
+            });
+            assert_eq!(known.as_ref(), Some(&mac), "{address}");
         }
     }
 }
