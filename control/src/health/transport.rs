@@ -63,7 +63,7 @@ fn is_ours(error: &io::Error) -> bool {
     const EMFILE: i32 = 24;
     const ENFILE: i32 = 23;
     const ENOBUFS: i32 = 105;
-    error.get_ref().is_some_and(|inner| inner.is::<in_path::ConnectError>())
+    matches!(error.get_ref(), Some(inner) if inner.is::<in_path::ConnectError>())
         || matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::OutOfMemory)
         || matches!(error.raw_os_error(), Some(EMFILE | ENFILE | ENOBUFS))
 }
