@@ -31,6 +31,8 @@ pub(crate) struct Setup {
     pub(crate) draining_timeout_sec: u32,
     /// For the VIPs on the link; nobody asks for the routed ones.
     pub(crate) neighbor_replies: &'static str,
+    /// Further tables.
+    pub(crate) further: String,
 }
 
 impl Setup {
@@ -42,6 +44,7 @@ impl Setup {
             backends: (0..backends).collect(),
             draining_timeout_sec: 300,
             neighbor_replies: "ALWAYS",
+            further: String::new(),
         }
     }
 
@@ -53,7 +56,7 @@ impl Setup {
                 toml += &self.rules(vip, family);
             }
         }
-        toml
+        toml + &self.further
     }
 
     fn machine(&self, appliance: usize, socket: &Path) -> String {
