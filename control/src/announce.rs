@@ -2,13 +2,15 @@
 //!
 //! ```text
 //!  configuration, health, stalls ──▶ Plan ──▶ Announcer ──┬─▶ a task a hook ──▶ BIRD's control socket
-//!                                                         └─▶ a task a hook ──▶ a program
+//!                                                         ├─▶ a task a hook ──▶ a program
+//!                                                         └─▶ the guard, which outlives the appliance
 //! ```
 //!
 //! A hook is told one thing at a time, and only what was wanted last: what was wanted in between nobody hears of.
 
 mod bird;
 mod command;
+mod guard;
 mod line;
 mod plan;
 
@@ -21,6 +23,9 @@ use tokio::time::timeout;
 
 use crate::config::Hook;
 
+pub(crate) use guard::PATIENCE;
+pub use guard::{Guard, VERB as GUARD_VERB, stand as stand_guard};
+use guard::{Instructions, Withdrawal};
 use line::Order;
 pub use line::Progress;
 pub use plan::{Plan, Reason, Situation, Stage, Wish};
@@ -32,6 +37,7 @@ const LAST_TIME: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub struct Announcer {
     lines: BTreeMap<Hook, Line>,
+    guard: Option<Instructions>,
 }
 
 /// The near end of the line to a hook.
@@ -55,6 +61,17 @@ pub struct Announced {
 }
 
 impl Announcer {
+    /// Has `guard` withdraw everything where this process does not come to it.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn guard_by(&mut self, guard: Guard) {
+        match guard.instruct() {
+            Ok(instructions) => self.guard = Some(instructions),
+            Err(error) => tracing::error!("no guard stands: {error}"),
+        }
+    }
+
     /// Has hooks told what `plan` wants. What it has no longer is withdrawn.
     ///
     /// # Panics
@@ -66,6 +83,31 @@ impl Announcer {
             }
         }
         self.lines.retain(|hook, line| line.want(plan.0.get(hook)));
+        if let Some(guard) = &self.guard {
+            guard.set(self.withdrawals(|_| true));
+        }
+    }
+
+    /// What of that which hooks may have been told to announce is to be withdrawn.
+    fn withdrawals(&self, is_wanted: impl Fn(Option<&Progress>) -> bool) -> Vec<Withdrawal> {
+        let of_line = |(hook, line): (&Hook, &Line)| {
+            let (order, progress) = (line.orders.borrow(), line.progress.borrow());
+            let wishes = order.wishes.iter().filter(|(address, _)| is_wanted(progress.get(address)));
+            let rules = wishes.map(|(address, wish)| (*address, wish.rule.clone())).collect();
+            Withdrawal { hook: hook.clone(), rules }
+        };
+        let mut withdrawals: Vec<_> = self.lines.iter().map(of_line).collect();
+        withdrawals.retain(|withdrawal| !withdrawal.rules.is_empty());
+        withdrawals
+    }
+
+    /// Leaves what could not be withdrawn to the guard, and nothing else.
+    pub async fn relieve_guard(&mut self) {
+        let left =
+            self.withdrawals(|progress| progress.is_some_and(|progress| progress.announced != Some(false)));
+        if let Some(guard) = self.guard.take() {
+            guard.end(left).await;
+        }
     }
 
     /// Others may have told the hooks something in the meantime: they are told again.

@@ -28,6 +28,7 @@ use std::path::Path;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use guideway::announce::{GUARD_VERB, stand_guard};
 use guideway::config::{Config, EXAMPLE};
 
 use exit::Exit;
@@ -81,6 +82,9 @@ enum Verb {
     Drain(drain::Args),
     /// Has a drained appliance serve again.
     Undrain(drain::UndrainArgs),
+    /// Withdraws what the process at the other end of standard input has announced, once that has ended.
+    #[command(hide = true, name = GUARD_VERB)]
+    Guard,
 }
 
 /// When errors are coloured.
@@ -123,7 +127,19 @@ pub(crate) fn run() -> Exit {
         Verb::Reload(args) => reload::run(&args, color),
         Verb::Stop(args) => stop::run(&args),
         Verb::Drain(args) => drain::run(&args),
+        Verb::Guard => guard(),
         Verb::Undrain(args) => drain::undrain(&args),
+    }
+}
+
+/// Stands guard over the appliance, which has started this process.
+fn guard() -> Exit {
+    match stand_guard() {
+        Ok(()) => Exit::Success,
+        Err(error) => {
+            eprintln!("error: guard: {error}");
+            Exit::Failure
+        }
     }
 }
 

@@ -26,6 +26,7 @@ use guideway_engine::tap::TapSwitch;
 use tokio::sync::{mpsc, watch};
 
 use crate::admin::server::Server;
+use crate::announce::Guard;
 use crate::appliance::Appliance;
 use crate::config::Config;
 use crate::metrics;
@@ -106,6 +107,8 @@ pub fn run(config: Config, path: PathBuf, verbose: bool) -> Result<(), LiveError
     if config.ports.is_empty() {
         return Err(LiveError::NoPorts);
     }
+    // Before there is anything that it must not hold open.
+    let guard = Guard::start().map_err(LiveError::System)?;
     let cores = Cores::choose(&config.engine).map_err(LiveError::NoCores)?;
     let table =
         ConntrackTable::with_capacity(config.conntrack.max_entries as usize).map_err(LiveError::Table)?;
@@ -157,6 +160,7 @@ pub fn run(config: Config, path: PathBuf, verbose: bool) -> Result<(), LiveError
             let (requests, incoming) = mpsc::channel(PENDING_REQUESTS);
             let (found, findings) = mpsc::channel(PENDING_FINDINGS);
             supervisor.watch(found);
+            supervisor.guard_by(guard);
             let (running, ended) = watch::channel(());
             let control = async {
                 let result = supervisor.run(Inbox { requests: incoming, failures, findings }).await;

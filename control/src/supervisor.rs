@@ -256,7 +256,7 @@ impl<P: Ports> Supervisor<P> {
                 _ = turns.tick() => drop(self.turn()),
             }
         }
-        self.note_withdrawals();
+        self.note_withdrawals().await;
         failure.map_or(Ok(()), Err)
     }
 

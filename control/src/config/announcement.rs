@@ -4,6 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use super::field::{Field, Optional, elements};
 use super::file::{AnnouncementFile, ConfigFile};
 use super::forwarding_rule::ForwardingRule;
@@ -38,7 +40,7 @@ pub enum AnnouncementPolicy {
 }
 
 /// How routers are told.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Hook {
     /// By a protocol of BIRD's that holds the route, which is enabled and disabled.
     Bird {

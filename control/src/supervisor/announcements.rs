@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::journal::Note;
 use super::{Next, Ports, Supervisor};
 use crate::admin::view::{self, DrainEnd, EventKind};
-use crate::announce::{Announced, Announcer, Plan, Situation, Stage};
+use crate::announce::{Announced, Announcer, Guard, PATIENCE, Plan, Situation, Stage};
 
 /// How long no packet must have been forwarded for traffic to have ended.
 const QUIET: Duration = Duration::from_secs(5);
@@ -20,6 +20,8 @@ pub(super) struct Announcements {
     basis: Option<Basis>,
     drain: Option<Drain>,
     stops: bool,
+    /// When it was last looked at what has become of them.
+    looked_at: Option<Duration>,
 }
 
 /// What a plan depends on: the state of services is in each snapshot.
@@ -43,6 +45,14 @@ struct Drain {
 }
 
 impl<P: Ports> Supervisor<P> {
+    /// Has a guard withdraw what was announced, should this process end otherwise than in good order.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn guard_by(&mut self, guard: Guard) {
+        self.announcements.announcer.guard_by(guard);
+    }
+
     /// Makes another plan where anything that it depends on has changed.
     pub(super) fn plan_announcements(&mut self) {
         let has_stalled_worker = (0..self.workers.len()).any(|worker| self.watchdog.is_stalled(worker));
@@ -71,6 +81,13 @@ impl<P: Ports> Supervisor<P> {
 
     /// Tells of what routers were told, and looks how far a drained appliance is.
     pub(super) fn follow_announcements(&mut self, now: Duration) -> Next {
+        let looked_at = self.announcements.looked_at.replace(now);
+        if looked_at.is_some_and(|looked_at| now.saturating_sub(looked_at) > PATIENCE) {
+            tracing::warn!(
+                "the control thread has stood still: the guard may have withdrawn what is announced"
+            );
+            self.announcements.announcer.doubt();
+        }
         self.note_announcements();
         let forwarded = self.forwarded();
         let is_settled = self.announcements.announcer.is_settled();
@@ -100,7 +117,7 @@ impl<P: Ports> Supervisor<P> {
     }
 
     /// Says what has become of it.
-    pub(super) fn note_withdrawals(&mut self) {
+    pub(super) async fn note_withdrawals(&mut self) {
         self.note_announcements();
         for left in self.announcements.announcer.status() {
             if left.progress.announced != Some(false) {
@@ -108,6 +125,7 @@ impl<P: Ports> Supervisor<P> {
                 tracing::error!("{who}: {address} could not be withdrawn: routers may go on sending");
             }
         }
+        self.announcements.announcer.relieve_guard().await;
     }
 
     fn note_announcements(&mut self) {

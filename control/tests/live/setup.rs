@@ -38,6 +38,8 @@ pub(crate) struct Setup {
     pub(crate) draining_timeout_sec: u32,
     /// For the VIPs on the link; nobody asks for the routed ones.
     pub(crate) neighbor_replies: &'static str,
+    /// Further tables.
+    pub(crate) further: String,
 }
 
 impl Setup {
@@ -53,6 +55,7 @@ impl Setup {
             health_check: format!("type = \"TCP\"\nport = {WEB}\nhealthy_threshold = 1"),
             draining_timeout_sec: 300,
             neighbor_replies: "ALWAYS",
+            further: String::new(),
         }
     }
 
@@ -64,7 +67,7 @@ impl Setup {
                 toml += &self.rules(vip, family);
             }
         }
-        toml
+        toml + &self.further
     }
 
     fn machine(&self, appliance: usize, socket: &Path) -> String {

@@ -1,0 +1,124 @@
+//! BIRD beside each appliance and on the client, who is their router: each pair on a cable of its own.
+//!
+//! ```text
+//!   client 10.255.n.2 ─── bgp<n> ── eBGP ── bgp0 ─── 10.255.n.1 appliance's kernel
+//! ```
+
+use std::fmt::Write;
+use std::fs;
+use std::path::PathBuf;
+
+use super::address::{self, Family, Vip};
+use super::lab::Lab;
+use super::patience::PATIENCE;
+use super::process::{Ended, Process};
+
+/// The protocol that holds the route.
+pub(crate) const PROTOCOL: &str = "vip_web";
+
+/// BIRD with a session to each of so many appliances, and each of theirs.
+#[derive(Debug)]
+pub(crate) struct Birds {
+    _birds: Vec<Process>,
+}
+
+impl Birds {
+    pub(crate) fn start(lab: &Lab, appliances: usize) -> Self {
+        // What the lab's client knows of the VIP from now on, it knows from BGP.
+        lab.client().ip(&format!("route delete {}\n", Vip::Routed.address(Family::V4)));
+        let mut router = String::from(
+            "router id 192.0.2.100;
+            log stderr all;
+            protocol device { scan time 1; }
+            protocol direct { ipv4; }
+            protocol kernel { ipv4 { export where source = RTS_BGP; }; merge paths on; }\n",
+        );
+        let mut birds = Vec::new();
+        for number in 0..appliances {
+            let name = lab.appliance(number).name();
+            lab.client().ip(&format!(
+                "link add bgp{number} type veth peer name bgp0 netns {name}
+                address add 10.255.{number}.2/30 dev bgp{number}\nlink set bgp{number} up\n"
+            ));
+            lab.appliance(number)
+                .ip(&format!("address add 10.255.{number}.1/30 dev bgp0\nlink set bgp0 up\n"));
+            let _ = write!(
+                router,
+                "protocol bgp appliance{number} {{
+                    local 10.255.{number}.2 as 64500;
+                    neighbor 10.255.{number}.1 as 64512;
+                    {TIMES}
+                    ipv4 {{ import all; export none; gateway recursive; }};
+                }}\n"
+            );
+            let text = beside_appliance(number);
+            let command = lab.appliance(number).command("bird");
+            birds.push(start(lab, &format!("bird-{number}"), &text, &socket(lab, number), command));
+        }
+        let socket = lab.directory().join("bird-router.ctl");
+        birds.push(start(lab, "bird-router", &router, &socket, lab.client().command("bird")));
+        Self { _birds: birds }
+    }
+
+    /// The announcement of the routed VIP by the BIRD beside an appliance.
+    pub(crate) fn announcement(lab: &Lab, number: usize) -> String {
+        let socket = socket(lab, number);
+        format!(
+            "[[announcement]]
+            name = \"bgp\"
+            forwarding_rules = [\"web-routed-v4\", \"echo-routed-v4\"]
+            bird_socket = \"{}\"
+            bird_protocol = \"{PROTOCOL}\"\n",
+            socket.display()
+        )
+    }
+}
+
+const TIMES: &str = "hold time 9; connect delay time 1; connect retry time 2; error wait time 1, 2;";
+
+fn beside_appliance(number: usize) -> String {
+    let (vip, own) = (Vip::Routed.address(Family::V4), address::appliance(number, Family::V4));
+    format!(
+        "router id 10.255.{number}.1;
+        log stderr all;
+        protocol device {{ scan time 1; }}
+        protocol static {PROTOCOL} {{ disabled; ipv4; route {vip}/32 blackhole; }}
+        protocol bgp upstream {{
+            local 10.255.{number}.1 as 64512;
+            neighbor 10.255.{number}.2 as 64500;
+            {TIMES}
+            ipv4 {{ import none; export where proto = \"{PROTOCOL}\"; next hop address {own}; }};
+        }}\n"
+    )
+}
+
+fn socket(lab: &Lab, number: usize) -> PathBuf {
+    lab.directory().join(format!("bird-{number}.ctl"))
+}
+
+fn start(
+    lab: &Lab,
+    name: &str,
+    text: &str,
+    socket: &std::path::Path,
+    mut command: std::process::Command,
+) -> Process {
+    let (config, pid) = (socket.with_extension("conf"), socket.with_extension("pid"));
+    fs::write(&config, text).expect("the lab's directory can be written");
+    command.arg("-f").arg("-c").arg(config).arg("-s").arg(socket).arg("-P").arg(pid);
+    Process::start(lab, name, command)
+}
+
+/// The appliances by which the client's kernel reaches the routed VIP, by their numbers.
+pub(crate) fn next_hops(lab: &Lab, appliances: usize) -> Vec<usize> {
+    let mut command = lab.client().command("ip");
+    command.args(["-4", "route", "show", &Vip::Routed.address(Family::V4).to_string()]);
+    let Ended { status, stdout, stderr } = Process::run(lab, "ip-route", command, PATIENCE);
+    assert!(status.success(), "ip route: {stderr}");
+    let hops: Vec<_> = stdout.split_whitespace().collect();
+    let is_hop = |number: &usize| {
+        let address = address::appliance(*number, Family::V4).to_string();
+        hops.windows(2).any(|words| words == ["via", &address])
+    };
+    (0..appliances).filter(is_hop).collect()
+}
