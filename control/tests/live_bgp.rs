@@ -30,6 +30,8 @@ mod process;
 mod server;
 #[path = "live/setup.rs"]
 mod setup;
+#[path = "live/web_server.rs"]
+mod web_server;
 
 use guideway::admin::view::{AnnouncementReason, DrainEnd, EventKind};
 use rustix::process::Signal;

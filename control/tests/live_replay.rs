@@ -47,6 +47,9 @@ icmp_errors_per_sec = 0
 name = "alive"
 type = "TCP"
 port = 80
+# Probes would leave by the port among the packets that are compared; on the loopback they lead nowhere.
+transport = "kernel"
+bind_device = "lo"
 "#,
         directory.display()
     );
