@@ -11,6 +11,7 @@ use std::time::Duration;
 use guideway::compile::Compiler;
 use guideway::config::Config;
 use guideway::service::Services;
+use guideway::ways::StandIns;
 use guideway_dataplane::affinity::TrackingHasher;
 use guideway_dataplane::conntrack::ConntrackTable;
 use guideway_dataplane::frame::Frame;
@@ -106,7 +107,7 @@ fn snapshot(delivery: &str, v4_hosts: &str, v6_hosts: &str) -> Snapshot {
     services.configure(&config, Duration::ZERO, true);
     let mut compiler = Compiler::default();
     compiler.take_rules(&config);
-    compiler.compile(&config, &services)
+    compiler.compile(&config, &services, &StandIns)
 }
 
 impl Appliance {
