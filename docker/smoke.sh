@@ -17,7 +17,7 @@ fetch() {
   done | sort | uniq -c
 }
 
-"${compose[@]}" up --detach
+"${compose[@]}" up --build --detach
 
 # Waits until the service has so many healthy backends.
 wait_for_healthy() {
