@@ -1,5 +1,6 @@
 //! `guideway-bench`: measures, one subcommand for each question.
 
+mod pipeline;
 mod table;
 mod turn_based;
 
@@ -15,11 +16,13 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Question {
+    Pipeline(pipeline::Args),
     Table(table::Args),
 }
 
 fn main() {
     match Args::parse().question {
+        Question::Pipeline(args) => pipeline::run(&args),
         Question::Table(args) => table::run(&args),
     }
 }

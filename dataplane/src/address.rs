@@ -40,6 +40,7 @@ impl Address {
 
     /// Whether no packet that is to be forwarded may come from it (RFC 1812, section 5.3.7; RFC 4291, section 2.5;
     /// RFC 3927, section 2.7).
+    #[inline]
     pub fn is_martian_source(self) -> bool {
         if self.is_ipv4() {
             // 0.0.0.0/8, 127.0.0.0/8, 169.254.0.0/16, 224.0.0.0/4 and all above.

@@ -108,6 +108,7 @@ impl Tuple {
     }
 
     /// The widest tuple that `flow` has the ports for.
+    #[inline]
     fn of_connection(flow: &Flow) -> Self {
         if flow.is_ported() { Self::Five } else { Self::Three }
     }
@@ -169,6 +170,7 @@ impl AffinityPolicy {
     }
 
     /// Which parts of `flow` choose its backend.
+    #[inline]
     pub fn selection_tuple(&self, flow: &Flow) -> Tuple {
         match self.affinity {
             SessionAffinity::None | SessionAffinity::ClientIpPortProto => Tuple::of_connection(flow),
@@ -179,11 +181,13 @@ impl AffinityPolicy {
     }
 
     /// Which parts of `flow` name its connection.
+    #[inline]
     pub fn tracking_tuple(&self, flow: &Flow) -> Tuple {
         if self.tracked_by_selection { self.selection_tuple(flow) } else { Tuple::of_connection(flow) }
     }
 
     /// How packets of this protocol are tracked.
+    #[inline]
     pub fn treatment(&self, protocol: u8) -> Treatment {
         match protocol {
             protocol::TCP => self.tcp,
@@ -207,21 +211,29 @@ impl TrackingHasher {
     }
 
     /// The key of the connection or session that `tuple` of `flow` names within one service.
+    #[inline]
     pub fn key(&self, service: ServiceKey, tuple: Tuple, flow: &Flow) -> TrackingKey {
-        let dst = if tuple == Tuple::One { 0 } else { flow.dst.0 };
+        let has_dst = tuple != Tuple::One;
         let ports = match tuple {
             Tuple::Five => u64::from(flow.src_port) << 16 | u64::from(flow.dst_port),
             _ => 0,
         };
         let protocol = if matches!(tuple, Tuple::Three | Tuple::Five) { flow.protocol } else { 0 };
-        let rest = u128::from(ports) << 64
-            | u128::from(service.0) << 16
-            | u128::from(protocol) << 8
-            | u128::from(tuple as u8);
+        let is_ipv4 = flow.src.is_ipv4();
+        let service_and_ports = u64::from(service.0) << 32 | ports;
+        let kind = u64::from(is_ipv4) << 16 | u64::from(protocol) << 8 | u64::from(tuple as u8);
         let mut hasher = self.0.build_hasher();
-        hasher.write_u128(flow.src.0);
-        hasher.write_u128(dst);
-        hasher.write_u128(rest);
+        if is_ipv4 {
+            // The constant 96 bits of both addresses are left out: half the work.
+            let dst = if has_dst { flow.dst.0 as u32 } else { 0 };
+            let addresses = u64::from(flow.src.0 as u32) << 32 | u64::from(dst);
+            hasher.write_u128(u128::from(addresses) << 64 | u128::from(service_and_ports));
+            hasher.write_u64(kind);
+        } else {
+            hasher.write_u128(flow.src.0);
+            hasher.write_u128(if has_dst { flow.dst.0 } else { 0 });
+            hasher.write_u128(u128::from(service_and_ports) << 64 | u128::from(kind));
+        }
         TrackingKey(hasher.finish())
     }
 }

@@ -48,11 +48,20 @@ pub struct ConntrackCounters {
 }
 
 impl Counters {
-    /// Counts one packet's end; every packet is counted here exactly once.
-    pub fn count(&mut self, verdict: Verdict) {
-        self.offered += 1;
+    /// Counts the ends of a burst's packets; every packet is counted here exactly once.
+    #[inline]
+    pub fn count(&mut self, verdicts: impl ExactSizeIterator<Item = Verdict> + Clone) {
+        self.offered += verdicts.len() as u64;
+        let others = verdicts.clone().filter(|verdict| *verdict != Verdict::Forward).count();
+        self.forwarded += (verdicts.len() - others) as u64;
+        if others > 0 {
+            verdicts.for_each(|verdict| self.count_other(verdict));
+        }
+    }
+
+    fn count_other(&mut self, verdict: Verdict) {
         match verdict {
-            Verdict::Forward => self.forwarded += 1,
+            Verdict::Forward => {}
             Verdict::Pass(reason) => self.passed[reason as usize] += 1,
             Verdict::Drop(reason) => self.dropped[reason as usize] += 1,
         }

@@ -84,16 +84,19 @@ impl Delivery {
     }
 
     /// The port that sends what is delivered.
+    #[inline]
     pub fn port(&self) -> PortId {
         self.egress.port
     }
 
     /// The largest packet that fits the path once the outer header is before it.
+    #[inline]
     pub fn inner_mtu(&self) -> usize {
         self.mtu - self.overhead
     }
 
     /// Whether the packet does not fit the path and may not be fragmented on it, or fits no outer header at all.
+    #[inline]
     pub fn refuses(&self, packet: &Packet) -> bool {
         let len = packet.l3_len as usize;
         (packet.dont_fragment && len > self.inner_mtu()) || len + self.overhead > usize::from(u16::MAX)
@@ -105,6 +108,7 @@ impl Delivery {
     ///
     /// # Errors
     /// `NextHopUnresolved` and `NoHeadroom`, with the frame unchanged.
+    #[inline]
     pub fn deliver<F: Frame>(
         &self,
         frame: &mut F,
@@ -113,35 +117,39 @@ impl Delivery {
     ) -> Result<Delivered, DropReason> {
         let Some(next_hop) = self.egress.next_hop else { return Err(DropReason::NextHopUnresolved) };
         let l3 = usize::from(packet.l3_offset);
+        let len = packet.l3_len as usize;
+        let source = self.egress.source.unwrap_or_else(|| ethernet::destination(frame.bytes()));
         if let Some(outer) = &self.outer {
             if !frame.prepend(self.overhead) {
                 return Err(DropReason::NoHeadroom);
             }
             // What pads a short frame must not end up inside the tunnel.
-            frame.truncate(self.overhead + l3 + packet.l3_len as usize);
-            let bytes = frame.bytes_mut();
-            bytes.copy_within(self.overhead..self.overhead + l3, 0);
+            frame.truncate(self.overhead + l3 + len);
             let offloaded = self.egress.offloads_udp_checksum
                 && outer.has_udp_checksum()
                 && frame.offload_udp_checksum(l3, ipv6::HEADER_LEN);
             let bytes = frame.bytes_mut();
-            let (headers, inner) = bytes[l3..].split_at_mut(self.overhead);
-            decrement_ttl(inner, packet.is_ipv4());
-            outer.write(headers, inner, packet, flow.entropy(), offloaded);
-            if outer.is_ipv4() != packet.is_ipv4() {
-                let ethertype: u16 = if outer.is_ipv4() { 0x0800 } else { 0x86dd };
-                bytes[l3 - 2..l3].copy_from_slice(&ethertype.to_be_bytes());
+            if l3 > ethernet::HEADER_LEN {
+                let tags = ethernet::ADDRESSES_LEN..l3;
+                bytes.copy_within(self.overhead + tags.start..self.overhead + tags.end, tags.start);
             }
+            let (link, rest) = bytes.split_at_mut(l3);
+            let (headers, inner) = rest.split_at_mut(self.overhead);
+            let ethertype: u16 = if outer.is_ipv4() { 0x0800 } else { 0x86dd };
+            link[l3 - 2..].copy_from_slice(&ethertype.to_be_bytes());
+            ethernet::set_addresses(link, next_hop, source);
+            decrement_ttl(inner, packet.is_ipv4());
+            outer.write(headers, inner, packet, flow, offloaded);
         } else {
-            decrement_ttl(&mut frame.bytes_mut()[l3..], packet.is_ipv4());
+            let (link, packet_bytes) = frame.bytes_mut().split_at_mut(l3);
+            ethernet::set_addresses(link, next_hop, source);
+            decrement_ttl(packet_bytes, packet.is_ipv4());
         }
-        let bytes = frame.bytes_mut();
-        let source = self.egress.source.unwrap_or_else(|| ethernet::destination(bytes));
-        ethernet::set_addresses(bytes, next_hop, source);
-        Ok(Delivered { exceeds_mtu: packet.l3_len as usize > self.inner_mtu() })
+        Ok(Delivered { exceeds_mtu: len > self.inner_mtu() })
     }
 }
 
+#[inline]
 fn decrement_ttl(packet: &mut [u8], is_ipv4: bool) {
     if is_ipv4 {
         if let Some(header) = Ipv4Header::parse_mut(packet) {

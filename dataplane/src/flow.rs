@@ -33,11 +33,13 @@ pub enum Fragment {
 
 impl Flow {
     /// Whether the ports take part in the 5-tuple: TCP or UDP and not a fragment.
+    #[inline]
     pub fn is_ported(&self) -> bool {
         self.fragment == Fragment::No && matches!(self.protocol, protocol::TCP | protocol::UDP)
     }
 
     /// The port that a forwarding rule may list; a packet without ports matches only rules for all of them.
+    #[inline]
     pub fn rule_port(&self) -> Option<u16> {
         let has_ports = matches!(self.protocol, protocol::TCP | protocol::UDP);
         (has_ports && self.fragment != Fragment::Later).then_some(self.dst_port)

@@ -10,14 +10,16 @@
 //!     each a list of (source range, rule): longest range first, the rule without one last
 //! ```
 
-use std::collections::{BTreeSet, HashMap};
-use std::hash::BuildHasherDefault;
+mod address_map;
+mod vip;
 
-use ahash::AHasher;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use crate::address::{Address, Prefix};
 use crate::flow::Flow;
-use crate::wire::protocol;
+use address_map::AddressMap;
+use vip::Vip;
 
 /// A forwarding rule by its place in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -86,15 +88,12 @@ pub enum RuleMatch {
     None,
 }
 
-/// Whoever sends packets chooses what is looked up here, not what is held, so the keys need not be secret.
-type ByAddress<T> = HashMap<Address, T, BuildHasherDefault<AHasher>>;
-
 /// All forwarding rules and routes, ready for look-up.
 #[derive(Debug, Default)]
 pub struct ForwardingRules {
-    vips: ByAddress<Vip>,
+    vips: AddressMap<Vip>,
     /// Routes by prefix length, longest first; each length a map from its networks.
-    routes: Vec<(u8, ByAddress<RuleId>)>,
+    routes: Vec<(u8, AddressMap<RuleId>)>,
     targets: Box<[Target]>,
     region: Box<[Prefix]>,
     /// The appliance's own addresses, which no route leads away from.
@@ -107,61 +106,31 @@ struct Target {
     region_only: bool,
 }
 
-#[derive(Debug, Default)]
-struct Vip {
-    tcp: ProtocolRules,
-    udp: ProtocolRules,
-    l3_default: Vec<Candidate>,
-}
-
-#[derive(Debug, Default)]
-struct ProtocolRules {
-    /// Disjoint, by first port.
-    listed: Vec<Segment>,
-    all: Vec<Candidate>,
-}
-
-#[derive(Debug)]
-struct Segment {
-    first: u16,
-    last: u16,
-    candidates: Vec<Candidate>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Candidate {
-    source: Option<Prefix>,
-    rule: RuleId,
-}
-
 impl ForwardingRules {
     /// Sorts `rules`, whose places are their ids, and `routes`; `region` holds the clients of the appliance's own
     /// region, and nothing where all clients count as such.
     pub fn new(rules: &[ForwardingRule], routes: &[Route], region: &[Prefix]) -> Self {
-        let mut by_address: ByAddress<Vec<(RuleId, &ForwardingRule)>> = ByAddress::default();
+        let mut by_address: BTreeMap<Address, Vec<(RuleId, &ForwardingRule)>> = BTreeMap::new();
         for (place, rule) in rules.iter().enumerate() {
             by_address.entry(rule.address).or_default().push((RuleId(place as u16), rule));
         }
-        let mut table = Self {
+        let mut by_length: BTreeMap<Reverse<u8>, BTreeMap<Address, RuleId>> = BTreeMap::new();
+        for route in routes {
+            let networks = by_length.entry(Reverse(route.dest_range.bits())).or_default();
+            networks.insert(route.dest_range.network(), route.next_hop);
+        }
+        let vips: BTreeMap<Address, Vip> =
+            by_address.into_iter().map(|(address, rules)| (address, Vip::new(&rules))).collect();
+        Self {
+            vips: vips.into(),
+            routes: by_length.into_iter().map(|(Reverse(bits), networks)| (bits, networks.into())).collect(),
             targets: rules
                 .iter()
                 .map(|rule| Target { service: rule.service, region_only: rule.region_only })
                 .collect(),
             region: region.into(),
-            ..Self::default()
-        };
-        for (address, rules) in by_address {
-            table.vips.insert(address, Vip::new(&rules));
+            own: Box::default(),
         }
-        for route in routes {
-            let bits = route.dest_range.bits();
-            let place = table.routes.partition_point(|(longer, _)| *longer > bits);
-            if table.routes.get(place).is_none_or(|(length, _)| *length != bits) {
-                table.routes.insert(place, (bits, ByAddress::default()));
-            }
-            table.routes[place].1.insert(route.dest_range.network(), route.next_hop);
-        }
-        table
     }
 
     /// The same rules, of an appliance with these addresses: packets for them are its own, whatever routes cover them.
@@ -182,16 +151,20 @@ impl ForwardingRules {
         }
     }
 
+    /// The rule that [`ForwardingRules::lookup`] finds, where a VIP leads to it whoever the client is: nearly always.
+    #[inline(always)]
+    pub fn lookup_sole(&self, flow: &Flow) -> Option<(RuleId, ServiceId)> {
+        self.vips.get(flow.dst)?.sole(flow)
+    }
+
     /// The rule whose VIP, protocol and ports take `flow`.
     pub fn lookup_vip(&self, flow: &Flow) -> RuleMatch {
         let mut outside = false;
-        if let Some(vip) = self.vips.get(&flow.dst) {
-            for candidates in vip.preference(flow) {
-                for candidate in candidates.iter().filter(|candidate| candidate.takes(flow.src)) {
-                    match self.admit(candidate.rule, flow.src) {
-                        RuleMatch::OutsideRegion => outside = true,
-                        found => return found,
-                    }
+        if let Some(vip) = self.vips.get(flow.dst) {
+            for candidate in vip.preference(flow).flat_map(|candidates| candidates.of(flow.src)) {
+                match self.admit(candidate.rule, flow.src) {
+                    RuleMatch::OutsideRegion => outside = true,
+                    found => return found,
                 }
             }
         }
@@ -200,7 +173,7 @@ impl ForwardingRules {
 
     /// Whether `address` is a VIP of any rule.
     pub fn is_vip(&self, address: Address) -> bool {
-        self.vips.contains_key(&address)
+        self.vips.get(address).is_some()
     }
 
     fn lookup_route(&self, flow: &Flow) -> RuleMatch {
@@ -210,7 +183,7 @@ impl ForwardingRules {
                 continue;
             }
             let network = Address(flow.dst.0 & u128::MAX.checked_shl(128 - u32::from(*bits)).unwrap_or(0));
-            if let Some(next_hop) = networks.get(&network) {
+            if let Some(next_hop) = networks.get(network) {
                 return self.admit(*next_hop, flow.src);
             }
         }
@@ -226,95 +199,11 @@ impl ForwardingRules {
     }
 }
 
-impl Vip {
-    fn new(rules: &[(RuleId, &ForwardingRule)]) -> Self {
-        let of = |protocol| rules.iter().copied().filter(move |(_, rule)| rule.protocol == protocol);
-        Self {
-            tcp: ProtocolRules::new(&of(RuleProtocol::Tcp).collect::<Vec<_>>()),
-            udp: ProtocolRules::new(&of(RuleProtocol::Udp).collect::<Vec<_>>()),
-            l3_default: candidates(of(RuleProtocol::L3Default)),
-        }
-    }
-
-    /// The lists of candidates for `flow`, most specific first: its own protocol before `L3_DEFAULT`, listed ports
-    /// before all ports, and within a list longer source ranges before shorter ones before none.
-    fn preference(&self, flow: &Flow) -> [&[Candidate]; 3] {
-        let own = match flow.protocol {
-            protocol::TCP => Some(&self.tcp),
-            protocol::UDP => Some(&self.udp),
-            _ => None,
-        };
-        let listed = own.zip(flow.rule_port()).map_or(&[][..], |(own, port)| own.listed(port));
-        [listed, own.map_or(&[], |own| &own.all), &self.l3_default]
-    }
-}
-
-impl ProtocolRules {
-    fn new(rules: &[(RuleId, &ForwardingRule)]) -> Self {
-        let ranges: Vec<(u16, u16, RuleId, &ForwardingRule)> = rules
-            .iter()
-            .flat_map(|(id, rule)| {
-                rule.ports.ranges().into_iter().map(|(first, last)| (first, last, *id, *rule))
-            })
-            .collect();
-        // Every port at which some rule starts or has just ended begins a segment.
-        let starts: BTreeSet<u32> =
-            ranges.iter().flat_map(|(first, last, ..)| [u32::from(*first), u32::from(*last) + 1]).collect();
-        let ends = starts.iter().skip(1);
-        let listed = starts.iter().zip(ends).filter_map(|(start, end)| {
-            let (first, last) = (*start as u16, (*end - 1) as u16);
-            let inside = ranges.iter().filter(|(from, to, ..)| *from <= first && last <= *to);
-            let candidates = candidates(inside.map(|(_, _, id, rule)| (*id, *rule)));
-            (!candidates.is_empty()).then_some(Segment { first, last, candidates })
-        });
-        Self {
-            listed: listed.collect(),
-            all: candidates(rules.iter().copied().filter(|(_, rule)| rule.ports == RulePorts::All)),
-        }
-    }
-
-    fn listed(&self, port: u16) -> &[Candidate] {
-        let place = self.listed.partition_point(|segment| segment.last < port);
-        match self.listed.get(place) {
-            Some(segment) if segment.first <= port => &segment.candidates,
-            _ => &[],
-        }
-    }
-}
-
-impl RulePorts {
-    fn ranges(&self) -> Vec<(u16, u16)> {
-        match self {
-            Self::List(ports) => ports.iter().map(|port| (*port, *port)).collect(),
-            Self::Range(first, last) => vec![(*first, *last)],
-            Self::All => Vec::new(),
-        }
-    }
-}
-
-impl Candidate {
-    fn takes(&self, client: Address) -> bool {
-        self.source.is_none_or(|range| range.contains(client))
-    }
-}
-
-/// One candidate per source range, the longest first, rules without one last.
-fn candidates<'a>(rules: impl Iterator<Item = (RuleId, &'a ForwardingRule)>) -> Vec<Candidate> {
-    let mut found = Vec::new();
-    for (rule, config) in rules {
-        if config.source_ranges.is_empty() {
-            found.push(Candidate { source: None, rule });
-        }
-        found.extend(config.source_ranges.iter().map(|range| Candidate { source: Some(*range), rule }));
-    }
-    found.sort_by_key(|candidate| std::cmp::Reverse(candidate.source.map(Prefix::bits)));
-    found
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::flow::Fragment;
+    use crate::wire::protocol;
     use std::net::IpAddr;
 
     fn address(text: &str) -> Address {

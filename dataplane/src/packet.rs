@@ -1,5 +1,7 @@
 //! What the pipeline knows of a frame after one parse.
 
+mod plain;
+
 use crate::address::Address;
 use crate::flow::{Flow, Fragment};
 use crate::verdict::{DropReason, PassReason, Verdict};
@@ -9,7 +11,7 @@ use crate::wire::ipv6::{self, Ipv6Header};
 use crate::wire::{icmp, protocol, tcp, udp};
 
 /// A well-formed IP packet in a frame.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet {
     /// Whose packet it is, by its own headers.
     pub flow: Flow,
@@ -47,7 +49,15 @@ impl Packet {
         }
     }
 
+    /// Parses one frame as [`Packet::parse`] does, where it holds the packet that nearly all are: untagged, without IP
+    /// options or extension headers, whole, TCP or UDP. `None` for all others.
+    #[inline(always)]
+    pub fn parse_plain(frame: &[u8]) -> Option<Self> {
+        plain::parse(frame)
+    }
+
     /// Whether it is IPv4.
+    #[inline]
     pub fn is_ipv4(&self) -> bool {
         self.flow.dst.is_ipv4()
     }

@@ -49,6 +49,13 @@ impl Place {
             && self.identity.load(Ordering::Relaxed) ^ state.frozen() == key.0
     }
 
+    /// Whether `state`, read from this place, belongs to a settled entry of `key`: without a branch.
+    #[inline]
+    pub(super) fn settled_by(&self, key: TrackingKey, state: State) -> bool {
+        // Relaxed: as in `identifies`.
+        (self.identity.load(Ordering::Relaxed) ^ state.frozen() == key.0) & (state.phase() == Phase::Settled)
+    }
+
     /// The key and the state of the entry that it holds, where that is settled.
     ///
     /// For those who list entries: a key that is read while the place changes hands is nobody's.

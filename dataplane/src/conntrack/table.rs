@@ -77,10 +77,7 @@ impl ConntrackTable {
     #[inline]
     pub fn lookup(&self, key: TrackingKey) -> Option<Found<'_>> {
         let near = self.neighbourhood(key);
-        (0..PAIR).map(|n| near.place(n)).find_map(|place| {
-            let state = place.held_by(key).filter(|state| state.phase() == Phase::Settled)?;
-            Some(Found { place, state })
-        })
+        near.settled_in(near.home).or_else(|| near.settled_in(near.home ^ BUCKET))
     }
 
     /// Gives `key` an entry, unless it has one that isn't void.
@@ -125,6 +122,7 @@ impl ConntrackTable {
         self.pairs * 2
     }
 
+    #[inline]
     pub(super) fn places(&self) -> &[Place] {
         &self.memory[self.first..][..self.pairs * PAIR]
     }
@@ -207,6 +205,22 @@ impl<'t> Neighbourhood<'t> {
     #[inline]
     fn place(&self, n: usize) -> &'t Place {
         &self.pair[n ^ self.home]
+    }
+
+    /// The settled entry of the key in the bucket that starts at `first` of the pair.
+    ///
+    /// Which place it is in cannot be foreseen, so all are looked at without a branch between them.
+    #[inline]
+    fn settled_in(&self, first: usize) -> Option<Found<'t>> {
+        let bucket: &[Place; BUCKET] = self.pair[first..].first_chunk().expect("a pair is two buckets");
+        let mut found = None;
+        for place in bucket.iter().rev() {
+            let state = place.state();
+            if place.settled_by(self.key, state) {
+                found = Some(Found { place, state });
+            }
+        }
+        found
     }
 
     fn insert(

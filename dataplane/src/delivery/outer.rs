@@ -7,9 +7,11 @@
 //! gue   IP │ UDP 8 │ GUE 4         │ packet
 //! ```
 
-use zerocopy::{FromZeros, IntoBytes};
+use zerocopy::byteorder::network_endian::U16;
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use crate::address::{Address, Prefix};
+use crate::flow::Flow;
 use crate::packet::Packet;
 use crate::wire::checksum;
 use crate::wire::ipv4::{self, Ipv4Header};
@@ -25,188 +27,218 @@ pub(super) const UDP_LEN: usize = 8;
 /// Length of a GUE header, variant 0, without options (draft-ietf-intarea-gue-09, section 3.1).
 pub(super) const GUE_LEN: usize = 4;
 
+/// The longest of all: IPv6, UDP and GUE.
+const LONGEST: usize = ipv6::HEADER_LEN + UDP_LEN + GUE_LEN;
+
 const TTL: u8 = 64;
 
 /// An outer header but for the fields that follow the packet.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct OuterHeader {
-    template: Template,
-    shim: Shim,
-    /// Where the source address is taken from; the template's is zero then.
+    /// For IPv4 packets, and for IPv6 packets.
+    templates: [Template; 2],
+    len: usize,
+    is_ipv4: bool,
+    is_gue: bool,
+    /// Where the source address is taken from; the templates' is zero then.
     source_range: Option<Prefix>,
 }
 
+/// All bytes of a header that are the same for every packet of one family; those that are not are zero.
 #[derive(Clone, Copy, Debug)]
-enum Template {
-    V4 {
-        header: Ipv4Header,
-        /// The one's complement sum of the template, to which the changing words are added.
-        sum: u32,
-    },
-    V6 {
-        header: Ipv6Header,
-    },
-}
-
-/// What stands between the outer IP header and the packet.
-#[derive(Clone, Copy, Debug)]
-enum Shim {
-    None,
-    Gre,
-    Gue { dst_port: u16 },
+struct Template {
+    bytes: [u8; LONGEST],
+    /// The one's complement sum of an IPv4 header's bytes, to which the changing words are added.
+    sum: u32,
 }
 
 impl OuterHeader {
     /// The outer header of a tunnel; none for `l2`.
     pub(super) fn new(mode: DeliveryMode, tunnel: &Tunnel) -> Option<Self> {
-        let shim = match mode {
-            DeliveryMode::L2 => return None,
-            DeliveryMode::Ipip => Shim::None,
-            DeliveryMode::Gre => Shim::Gre,
-            DeliveryMode::Gue { dst_port } => Shim::Gue { dst_port },
-        };
-        let source = if tunnel.source_range.is_some() { Address(0) } else { tunnel.source };
-        let template = if tunnel.endpoint.is_ipv4() {
-            let header = Ipv4Header {
-                version_ihl: 0x45,
-                ttl: TTL,
-                src: source.v4_bytes(),
-                dst: tunnel.endpoint.v4_bytes(),
-                ..FromZeros::new_zeroed()
-            };
-            Template::V4 { header, sum: checksum::sum(header.as_bytes()) }
-        } else {
-            let header = Ipv6Header {
-                hop_limit: TTL,
-                src: source.v6_bytes(),
-                dst: tunnel.endpoint.v6_bytes(),
-                ..FromZeros::new_zeroed()
-            };
-            Template::V6 { header }
-        };
-        Some(Self { template, shim, source_range: tunnel.source_range })
+        if mode == DeliveryMode::L2 {
+            return None;
+        }
+        let is_ipv4 = tunnel.endpoint.is_ipv4();
+        Some(Self {
+            templates: [true, false].map(|inner_is_ipv4| Template::new(mode, tunnel, inner_is_ipv4)),
+            len: mode.overhead(is_ipv4),
+            is_ipv4,
+            is_gue: matches!(mode, DeliveryMode::Gue { .. }),
+            source_range: tunnel.source_range,
+        })
     }
 
     /// Whether the outer header is IPv4.
     pub fn is_ipv4(&self) -> bool {
-        matches!(self.template, Template::V4 { .. })
+        self.is_ipv4
     }
 
     /// Whether it has a UDP header whose checksum covers the packet: all else costs a few additions.
     pub(super) fn has_udp_checksum(&self) -> bool {
-        matches!((self.template, self.shim), (Template::V6 { .. }, Shim::Gue { .. }))
+        !self.is_ipv4 && self.is_gue
     }
 
     /// Fills `headers`, as long as the mode's overhead, for `inner`, the bytes of `packet` from its IP header on.
     ///
-    /// Where the UDP checksum is `offloaded`, the sum of the pseudo header stands in its place.
+    /// `flow` is told apart from others by what receivers spread load by. Where the UDP checksum is `offloaded`, the
+    /// sum of the pseudo header stands in its place.
+    #[inline]
     pub(super) fn write(
         &self,
         headers: &mut [u8],
         inner: &[u8],
         packet: &Packet,
-        entropy: u32,
+        flow: &Flow,
         offloaded: bool,
     ) {
-        let inner_protocol = if packet.is_ipv4() { protocol::IPV4 } else { protocol::IPV6 };
-        let ip_len = if self.is_ipv4() { ipv4::HEADER_LEN } else { ipv6::HEADER_LEN };
-        let payload_len = (headers.len() - ip_len + inner.len()) as u16;
-        let (ip, shim) = headers.split_at_mut(ip_len);
-        let varying = Varying {
-            payload_len,
-            protocol: match self.shim {
-                Shim::None => inner_protocol,
-                Shim::Gre => protocol::GRE,
-                Shim::Gue { .. } => protocol::UDP,
-            },
-            source: self.source_range.map(|range| range.with_host(u128::from(entropy))),
-            entropy,
+        let template = &self.templates[usize::from(!packet.is_ipv4())];
+        template.copy_to(headers);
+        let inner_len = packet.l3_len as usize;
+        if self.is_ipv4 {
+            // What may not be fragmented carries nothing that tells its flow apart, but for a source or a port.
+            let needs_entropy = self.is_gue | self.source_range.is_some() | !packet.dont_fragment;
+            let entropy = if needs_entropy { flow.entropy() } else { 0 };
+            let total_len = (self.len + inner_len) as u16;
+            let (ip, shim) = headers.split_first_chunk_mut().expect("a template has an IPv4 header");
+            self.complete_ipv4(ip, template.sum, total_len, inner, packet, entropy);
+            if self.is_gue {
+                complete_gue(shim, total_len - ipv4::HEADER_LEN as u16, entropy);
+            }
+        } else {
+            let entropy = flow.entropy();
+            let payload_len = (self.len - ipv6::HEADER_LEN + inner_len) as u16;
+            let (ip, shim) = headers.split_first_chunk_mut().expect("a template has an IPv6 header");
+            self.complete_ipv6(ip, payload_len, packet, entropy);
+            if self.is_gue {
+                complete_gue(shim, payload_len, entropy);
+                let pseudo = pseudo_header_sum(&ip[8..], payload_len);
+                // A checksum of zero means none (RFC 768), but in IPv6 one is required (RFC 8200, section 8.1).
+                let checksum =
+                    if offloaded { !checksum::finish(pseudo) } else { udp_checksum(pseudo, shim, inner) };
+                shim[6..8].copy_from_slice(&checksum.to_be_bytes());
+            }
+        }
+    }
+
+    #[inline]
+    fn complete_ipv4(
+        &self,
+        ip: &mut [u8; ipv4::HEADER_LEN],
+        sum: u32,
+        total_len: u16,
+        inner: &[u8],
+        packet: &Packet,
+        entropy: u32,
+    ) {
+        let header = Ipv4Header::mut_from_bytes(ip).expect("it is as long as the header");
+        // RFC 6040, section 4.1, normal mode: the outer ECN field is a copy, CE too; DSCP likewise.
+        header.traffic_class = packet.traffic_class;
+        header.total_len.set(total_len);
+        let mut sum = sum + u32::from(packet.traffic_class) + u32::from(total_len);
+        if packet.dont_fragment {
+            // RFC 2003, section 3.1: DF goes outward. RFC 6864, section 4.1: such a packet needs no identification.
+            header.flags_offset.set(ipv4::DONT_FRAGMENT);
+            sum += u32::from(ipv4::DONT_FRAGMENT);
+        } else if let Some(original) = Ipv4Header::parse(inner) {
+            // May be fragmented: the sender's own identification, kept apart from that of the tunnel's other flows.
+            let id = original.id.get() ^ entropy as u16;
+            header.id.set(id);
+            sum += u32::from(id);
+        }
+        if let Some(range) = self.source_range {
+            header.src = range.with_host(u128::from(entropy)).v4_bytes();
+            sum += checksum::sum(&header.src);
+        }
+        header.checksum.set(checksum::finish(sum));
+    }
+
+    #[inline]
+    fn complete_ipv6(
+        &self,
+        ip: &mut [u8; ipv6::HEADER_LEN],
+        payload_len: u16,
+        packet: &Packet,
+        entropy: u32,
+    ) {
+        let header = Ipv6Header::mut_from_bytes(ip).expect("it is as long as the header");
+        // RFC 6438: the flow label tells the flows of one tunnel apart.
+        let label = entropy & 0x000f_ffff;
+        header.version_class_label.set(6 << 28 | u32::from(packet.traffic_class) << 20 | label);
+        header.payload_len.set(payload_len);
+        if let Some(range) = self.source_range {
+            header.src = range.with_host(u128::from(entropy)).v6_bytes();
+        }
+    }
+}
+
+impl Template {
+    fn new(mode: DeliveryMode, tunnel: &Tunnel, inner_is_ipv4: bool) -> Self {
+        let inner_protocol = if inner_is_ipv4 { protocol::IPV4 } else { protocol::IPV6 };
+        let (next, shim) = match mode {
+            DeliveryMode::L2 | DeliveryMode::Ipip => (inner_protocol, Vec::new()),
+            // RFC 2784, section 2: no checksum, version 0, then the EtherType of what follows.
+            DeliveryMode::Gre if inner_is_ipv4 => (protocol::GRE, vec![0, 0, 0x08, 0x00]),
+            DeliveryMode::Gre => (protocol::GRE, vec![0, 0, 0x86, 0xdd]),
+            DeliveryMode::Gue { dst_port } => {
+                let [high, low] = dst_port.to_be_bytes();
+                // Behind the UDP header: variant 0, a data message without options, what follows, no flags.
+                (protocol::UDP, vec![0, 0, high, low, 0, 0, 0, 0, 0, inner_protocol, 0, 0])
+            }
         };
-        match self.template {
-            Template::V4 { header, sum } => {
-                ip.copy_from_slice(ipv4_header(header, sum, &varying, inner, packet).as_bytes());
-            }
-            Template::V6 { header } => ip.copy_from_slice(ipv6_header(header, &varying, packet).as_bytes()),
+        let source = if tunnel.source_range.is_some() { Address(0) } else { tunnel.source };
+        let (ip, sum) = if tunnel.endpoint.is_ipv4() {
+            let header = Ipv4Header {
+                version_ihl: 0x45,
+                ttl: TTL,
+                protocol: next,
+                src: source.v4_bytes(),
+                dst: tunnel.endpoint.v4_bytes(),
+                ..FromZeros::new_zeroed()
+            };
+            (header.as_bytes().to_vec(), checksum::sum(header.as_bytes()))
+        } else {
+            let header = Ipv6Header {
+                next_header: next,
+                hop_limit: TTL,
+                src: source.v6_bytes(),
+                dst: tunnel.endpoint.v6_bytes(),
+                ..FromZeros::new_zeroed()
+            };
+            (header.as_bytes().to_vec(), 0)
+        };
+        let mut bytes = [0; LONGEST];
+        bytes[..ip.len()].copy_from_slice(&ip);
+        bytes[ip.len()..ip.len() + shim.len()].copy_from_slice(&shim);
+        Self { bytes, sum }
+    }
+
+    /// Copies as much of it as `headers` has room for.
+    #[inline]
+    fn copy_to(&self, headers: &mut [u8]) {
+        // Of a known length, a copy is a few moves; of any other, a call.
+        match headers.len() {
+            20 => self.copy_all::<20>(headers),
+            24 => self.copy_all::<24>(headers),
+            32 => self.copy_all::<32>(headers),
+            40 => self.copy_all::<40>(headers),
+            len => headers.copy_from_slice(&self.bytes[..len]),
         }
-        match self.shim {
-            Shim::None => {}
-            Shim::Gre => {
-                // RFC 2784, section 2: no checksum, version 0, then the EtherType of what follows.
-                let ethertype: u16 = if packet.is_ipv4() { 0x0800 } else { 0x86dd };
-                shim[..2].fill(0);
-                shim[2..].copy_from_slice(&ethertype.to_be_bytes());
-            }
-            Shim::Gue { dst_port } => {
-                // RFC 6335, section 6: the dynamic ports, 49152 to 65535.
-                let src_port = 0xc000 | (entropy as u16);
-                shim[..2].copy_from_slice(&src_port.to_be_bytes());
-                shim[2..4].copy_from_slice(&dst_port.to_be_bytes());
-                shim[4..6].copy_from_slice(&payload_len.to_be_bytes());
-                // A checksum of zero means none (RFC 768); in IPv6 one is required (RFC 8200, section 8.1).
-                shim[6..8].fill(0);
-                // Variant 0, a data message without options, the protocol of what follows, no flags.
-                shim[8..].copy_from_slice(&[0, inner_protocol, 0, 0]);
-                if self.has_udp_checksum() {
-                    let pseudo = pseudo_header_sum(&ip[8..], payload_len);
-                    let checksum =
-                        if offloaded { !checksum::finish(pseudo) } else { udp_checksum(pseudo, shim, inner) };
-                    shim[6..8].copy_from_slice(&checksum.to_be_bytes());
-                }
-            }
-        }
+    }
+
+    #[inline(always)]
+    fn copy_all<const LEN: usize>(&self, headers: &mut [u8]) {
+        headers
+            .copy_from_slice(self.bytes.first_chunk::<LEN>().expect("a template is as long as the longest"));
     }
 }
 
-/// The fields that differ between the packets of one tunnel.
-struct Varying {
-    payload_len: u16,
-    protocol: u8,
-    source: Option<Address>,
-    entropy: u32,
-}
-
-fn ipv4_header(
-    mut header: Ipv4Header,
-    sum: u32,
-    varying: &Varying,
-    inner: &[u8],
-    packet: &Packet,
-) -> Ipv4Header {
-    // RFC 6040, section 4.1, normal mode: the outer ECN field is a copy, CE too; DSCP likewise.
-    header.traffic_class = packet.traffic_class;
-    header.total_len.set(ipv4::HEADER_LEN as u16 + varying.payload_len);
-    header.protocol = varying.protocol;
-    if packet.dont_fragment {
-        // RFC 2003, section 3.1: DF goes outward. RFC 6864, section 4.1: such a packet needs no identification.
-        header.flags_offset.set(ipv4::DONT_FRAGMENT);
-    } else if let Some(original) = Ipv4Header::parse(inner) {
-        // May be fragmented: the sender's own identification, kept apart from that of the tunnel's other flows.
-        header.id.set(original.id.get() ^ varying.entropy as u16);
-    }
-    let mut sum = sum
-        + u32::from(header.traffic_class)
-        + u32::from(header.total_len.get())
-        + u32::from(header.protocol)
-        + u32::from(header.id.get())
-        + u32::from(header.flags_offset.get());
-    if let Some(source) = varying.source {
-        header.src = source.v4_bytes();
-        sum += checksum::sum(&header.src);
-    }
-    header.checksum.set(checksum::finish(sum));
-    header
-}
-
-fn ipv6_header(mut header: Ipv6Header, varying: &Varying, packet: &Packet) -> Ipv6Header {
-    // RFC 6438: the flow label tells the flows of one tunnel apart.
-    let label = varying.entropy & 0x000f_ffff;
-    header.version_class_label.set(6 << 28 | u32::from(packet.traffic_class) << 20 | label);
-    header.payload_len.set(varying.payload_len);
-    header.next_header = varying.protocol;
-    if let Some(source) = varying.source {
-        header.src = source.v6_bytes();
-    }
-    header
+/// Sets the source port and the length in a UDP header with GUE behind it.
+#[inline]
+fn complete_gue(shim: &mut [u8], len: u16, entropy: u32) {
+    // RFC 6335, section 6: the dynamic ports, 49152 to 65535.
+    let src_port = U16::new(0xc000 | (entropy as u16));
+    shim[..2].copy_from_slice(src_port.as_bytes());
+    shim[4..6].copy_from_slice(&len.to_be_bytes());
 }
 
 /// The sum of UDP's pseudo header over IPv6 (RFC 8200, section 8.1); `addresses` is the outer header's 32 bytes.

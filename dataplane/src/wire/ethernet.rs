@@ -8,6 +8,7 @@ pub struct MacAddress(pub [u8; 6]);
 
 impl MacAddress {
     /// Whether it names a group: multicast or broadcast.
+    #[inline]
     pub fn is_group(self) -> bool {
         self.0[0] & 1 == 1
     }
@@ -59,6 +60,7 @@ pub fn payload(frame: &[u8]) -> Option<(EtherType, usize)> {
 }
 
 /// The destination address of a frame of at least [`HEADER_LEN`] bytes.
+#[inline]
 pub fn destination(frame: &[u8]) -> MacAddress {
     MacAddress([frame[0], frame[1], frame[2], frame[3], frame[4], frame[5]])
 }
@@ -69,6 +71,7 @@ pub fn source(frame: &[u8]) -> MacAddress {
 }
 
 /// Writes both addresses of a frame of at least [`HEADER_LEN`] bytes.
+#[inline]
 pub fn set_addresses(frame: &mut [u8], destination: MacAddress, source: MacAddress) {
     frame[..6].copy_from_slice(&destination.0);
     frame[6..ADDRESSES_LEN].copy_from_slice(&source.0);

@@ -73,11 +73,11 @@ impl Ipv4Header {
     }
 
     /// Takes one from the TTL and adjusts the checksum by that change alone: a wrong one stays wrong.
+    #[inline]
     pub fn decrement_ttl(&mut self) {
-        let before = u16::from_be_bytes([self.ttl, self.protocol]);
         self.ttl -= 1;
-        let after = u16::from_be_bytes([self.ttl, self.protocol]);
-        self.checksum.set(checksum::update(self.checksum.get(), before, after));
+        // RFC 1624, eqn. 3, with m - m' = 0x0100 whatever else the word holds: ~m + m' = 0xfeff.
+        self.checksum.set(checksum::finish(u32::from(!self.checksum.get()) + 0xfeff));
     }
 }
 
@@ -111,6 +111,23 @@ mod tests {
         wrong.decrement_ttl();
         assert_eq!(checksum::finish(checksum::sum(right.as_bytes())), 0);
         assert_ne!(checksum::finish(checksum::sum(wrong.as_bytes())), 0);
+    }
+
+    #[test]
+    fn decrement_agrees_with_a_new_sum() {
+        let mut header = *Ipv4Header::parse(&BYTES).unwrap();
+        for ttl in 1..=255u8 {
+            for id in [0x0000, 0x0001, 0x7d1b, 0xfffe, 0xffff] {
+                let whole = |ttl, id| {
+                    let mut header = *Ipv4Header::parse(&BYTES).unwrap();
+                    (header.ttl, header.id, header.checksum) = (ttl, U16::new(id), U16::new(0));
+                    checksum::finish(checksum::sum(header.as_bytes()))
+                };
+                (header.ttl, header.id, header.checksum) = (ttl, U16::new(id), U16::new(whole(ttl, id)));
+                header.decrement_ttl();
+                assert_eq!((header.ttl, header.checksum.get()), (ttl - 1, whole(ttl - 1, id)));
+            }
+        }
     }
 
     #[test]

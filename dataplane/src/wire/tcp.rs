@@ -3,7 +3,8 @@
 /// Length of the header without options.
 pub const HEADER_LEN: usize = 20;
 
-const SYN: u8 = 0x02;
+/// The flag that opens a connection, in byte 13.
+pub const SYN: u8 = 0x02;
 
 /// Whether the SYN flag is set, in a segment of at least [`HEADER_LEN`] bytes.
 pub fn syn(segment: &[u8]) -> bool {

@@ -1,0 +1,117 @@
+//! One worker of the benchmark: frames come into its slots, and the engine's worker decides them.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use guideway_dataplane::affinity::TrackingHasher;
+use guideway_dataplane::conntrack::ConntrackTable;
+use guideway_dataplane::counters::Counters;
+use guideway_dataplane::pipeline::{BURST, Decision};
+use guideway_dataplane::snapshot::Snapshot;
+use guideway_engine::clock::CoarseClock;
+use guideway_engine::publish::Feed;
+use guideway_engine::worker::Worker;
+use hdrhistogram::Histogram;
+
+use super::slot::Slot;
+use super::traffic::Traffic;
+
+/// Slots that go round: a receive ring's worth of frames in the second-level cache.
+const SLOTS: usize = 256;
+
+/// The longest burst that is told apart, in nanoseconds.
+const LONGEST_NANOS: u64 = 1_000_000_000;
+
+/// What one worker has on its own core.
+pub(super) struct Lane<'t> {
+    worker: Worker,
+    traffic: &'t Traffic,
+    slots: Box<[Slot]>,
+    decisions: [Decision; BURST],
+    next: usize,
+    clock: CoarseClock,
+}
+
+impl<'t> Lane<'t> {
+    /// Worker `number` of those that share `table`.
+    pub(super) fn new(
+        number: usize,
+        feed: &Feed<Snapshot>,
+        table: &Arc<ConntrackTable>,
+        traffic: &'t Traffic,
+        clock: CoarseClock,
+    ) -> Self {
+        let hasher = TrackingHasher::new([11, 12, 13, 14]);
+        Self {
+            worker: Worker::new(feed.subscribe(), Arc::clone(table), hasher).numbered(number),
+            traffic,
+            slots: (0..SLOTS).map(|_| Slot::empty()).collect(),
+            decisions: [Decision::PENDING; BURST],
+            next: 0,
+            clock,
+        }
+    }
+
+    /// How long the worker takes for so many bursts of the flows that `flows` names, the making of frames included.
+    #[inline(never)]
+    pub(super) fn forward(&mut self, bursts: usize, syn: bool, mut flows: impl FnMut() -> u32) -> Duration {
+        let start = Instant::now();
+        for _ in 0..bursts {
+            let window = self.receive(syn, &mut flows);
+            self.decide(window);
+        }
+        start.elapsed()
+    }
+
+    /// How long the making of the frames takes by itself.
+    #[inline(never)]
+    pub(super) fn make(&mut self, bursts: usize, syn: bool, mut flows: impl FnMut() -> u32) -> Duration {
+        let start = Instant::now();
+        for _ in 0..bursts {
+            let window = self.receive(syn, &mut flows);
+            black_box(&mut self.slots[window..window + BURST]);
+        }
+        start.elapsed()
+    }
+
+    /// Records how long the worker takes for each of so many bursts, in nanoseconds.
+    pub(super) fn time(
+        &mut self,
+        bursts: usize,
+        syn: bool,
+        mut flows: impl FnMut() -> u32,
+    ) -> Histogram<u64> {
+        let mut histogram = Histogram::new_with_max(LONGEST_NANOS, 3).expect("three digits up to a second");
+        for _ in 0..bursts {
+            let window = self.receive(syn, &mut flows);
+            let start = Instant::now();
+            self.decide(window);
+            histogram.saturating_record(start.elapsed().as_nanos() as u64);
+        }
+        histogram
+    }
+
+    /// What the worker has counted.
+    pub(super) fn counters(&self) -> &Counters {
+        self.worker.counters()
+    }
+
+    #[inline]
+    fn receive(&mut self, syn: bool, flows: &mut impl FnMut() -> u32) -> usize {
+        let window = self.next;
+        self.next = (window + BURST) % SLOTS;
+        for slot in &mut self.slots[window..window + BURST] {
+            self.traffic.receive(slot, flows(), syn);
+        }
+        window
+    }
+
+    #[inline]
+    fn decide(&mut self, window: usize) {
+        let now = self.clock.now();
+        let frames = &mut self.slots[window..window + BURST];
+        self.worker.poll(frames, &mut self.decisions, now);
+        black_box(&mut self.decisions);
+    }
+}

@@ -1,0 +1,177 @@
+//! What one line of the table is measured with, and the snapshot of an appliance that is configured so.
+
+use std::sync::Arc;
+
+use guideway_dataplane::address::Address;
+use guideway_dataplane::affinity::{
+    AffinityPolicy, LoadBalancingScheme, PersistenceOnUnhealthy, ServiceKey, SessionAffinity, TrackingMode,
+};
+use guideway_dataplane::backend::{BackendHandle, Generation};
+use guideway_dataplane::delivery::{Delivery, DeliveryMode, Tunnel};
+use guideway_dataplane::egress::Egress;
+use guideway_dataplane::forwarding_rule::{
+    ForwardingRule, ForwardingRules, RulePorts, RuleProtocol, ServiceId,
+};
+use guideway_dataplane::maglev::{LookupTable, Weighted};
+use guideway_dataplane::seed::Seed;
+use guideway_dataplane::snapshot::{Backend, Eligible, OwnAddresses, Service, Snapshot};
+use guideway_dataplane::tally::Tallies;
+use guideway_dataplane::time::Tick;
+use guideway_dataplane::wire::ethernet::MacAddress;
+use serde::Serialize;
+
+/// The VIP of rule `n` among its family's: 203.0.113.0 and up, 2001:db8::1:0 and up.
+pub(super) fn vip(family: Family, n: usize) -> Address {
+    match family {
+        Family::Ipv4 => Address::v4((0xcb00_7100 + n as u32).to_be_bytes()),
+        Family::Ipv6 => Address(0x2001_0db8 << 96 | 0x1_0000 + n as u128),
+    }
+}
+
+/// The port that every rule listens on.
+pub(super) const PORT: u16 = 443;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Family {
+    Ipv4,
+    Ipv6,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Way {
+    L2,
+    Ipip,
+    Gre,
+    Gue,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[value(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(super) enum Affinity {
+    None,
+    ClientIpPortProto,
+    ClientIpProto,
+    ClientIp,
+    ClientIpNoDestination,
+}
+
+/// What the packets ask of the conntrack table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Packets {
+    /// Each belongs to a connection that the table has.
+    Hit,
+    /// Each is the first of its connection, and the table has room.
+    New,
+    /// Each is a SYN of a new connection, and the table is full of live ones.
+    Flood,
+}
+
+/// One line of the table: what is measured.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Scenario {
+    pub(super) flows: usize,
+    pub(super) frame_len: usize,
+    pub(super) family: Family,
+    pub(super) delivery: Way,
+    pub(super) affinity: Affinity,
+    /// Sessions are tracked by the selection hash (`PER_SESSION`), and so shared by the workers.
+    pub(super) per_session: bool,
+    pub(super) packets: Packets,
+    pub(super) workers: usize,
+    pub(super) backends: usize,
+    pub(super) rules: usize,
+}
+
+impl Scenario {
+    /// The forwarding state of an appliance that is configured so.
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let rule = |n| ForwardingRule {
+            address: vip(self.family, n),
+            protocol: RuleProtocol::Tcp,
+            ports: RulePorts::List(vec![PORT]),
+            source_ranges: Vec::new(),
+            region_only: false,
+            service: ServiceId(0),
+        };
+        let rules: Vec<ForwardingRule> = (0..self.rules).map(rule).collect();
+        let names: Vec<String> = (0..self.backends).map(|n| format!("backend-{n}")).collect();
+        let weighted: Vec<Weighted<'_>> = names.iter().map(|name| Weighted { name, weight: 1 }).collect();
+        let mode = if self.per_session { TrackingMode::PerSession } else { TrackingMode::PerConnection };
+        let service = Service {
+            key: ServiceKey(1),
+            policy: AffinityPolicy::new(
+                LoadBalancingScheme::External,
+                self.affinity.into(),
+                mode,
+                PersistenceOnUnhealthy::DefaultForProtocol,
+            ),
+            eligible: Arc::new(Eligible {
+                table: LookupTable::build(&Seed::DEFAULT, &weighted),
+                backends: (0..self.backends as u32).map(BackendHandle).collect(),
+            }),
+        };
+        let backend = |n| {
+            Some(Backend {
+                generation: Generation(0),
+                serves: true,
+                persistent_generation: Generation(0),
+                drained: Tick::NEVER,
+                idle_timeout_sec: 600,
+                delivery: self.delivery(n),
+            })
+        };
+        Snapshot {
+            generation: 1,
+            rules: Arc::new(ForwardingRules::new(&rules, &[], &[])),
+            services: Box::new([service]),
+            backends: (0..self.backends).map(backend).collect(),
+            own: OwnAddresses { ipv4: Some(source(Family::Ipv4)), ipv6: Some(source(Family::Ipv6)) },
+            icmp_errors_per_sec: 100,
+            tallies: Arc::new(Tallies::new(self.workers, self.rules, self.backends)),
+            ..Snapshot::default()
+        }
+    }
+
+    fn delivery(&self, n: usize) -> Delivery {
+        let egress = Egress {
+            source: Some(MacAddress([2, 0, 0, 0, 0, 1])),
+            ..Egress::to(MacAddress([2, 1, 0, 0, (n >> 8) as u8, n as u8]))
+        };
+        let mode = match self.delivery {
+            Way::L2 => return Delivery::l2(egress, 1500),
+            Way::Ipip => DeliveryMode::Ipip,
+            Way::Gre => DeliveryMode::Gre,
+            Way::Gue => DeliveryMode::Gue { dst_port: 6080 },
+        };
+        let endpoint = match self.family {
+            Family::Ipv4 => Address::v4((0x0a64_0000 + n as u32).to_be_bytes()),
+            Family::Ipv6 => Address(0x2001_0db8 << 96 | 0x64_0000 + n as u128),
+        };
+        let tunnel = Tunnel { endpoint, source: source(self.family), source_range: None };
+        Delivery::tunnel(mode, &tunnel, egress, 1600)
+    }
+}
+
+/// The appliance's own address.
+fn source(family: Family) -> Address {
+    match family {
+        Family::Ipv4 => Address::v4([10, 99, 0, 1]),
+        Family::Ipv6 => Address(0x2001_0db8 << 96 | 0x63_0001),
+    }
+}
+
+impl From<Affinity> for SessionAffinity {
+    fn from(affinity: Affinity) -> Self {
+        match affinity {
+            Affinity::None => Self::None,
+            Affinity::ClientIpPortProto => Self::ClientIpPortProto,
+            Affinity::ClientIpProto => Self::ClientIpProto,
+            Affinity::ClientIp => Self::ClientIp,
+            Affinity::ClientIpNoDestination => Self::ClientIpNoDestination,
+        }
+    }
+}

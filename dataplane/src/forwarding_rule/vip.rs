@@ -1,0 +1,151 @@
+//! The rules of one VIP, sorted into the order in which the specification prefers them.
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
+use super::{ForwardingRule, RuleId, RulePorts, RuleProtocol, ServiceId};
+use crate::address::{Address, Prefix};
+use crate::flow::Flow;
+use crate::wire::protocol;
+
+/// The rules of one VIP.
+#[derive(Debug)]
+pub(super) struct Vip {
+    tcp: ProtocolRules,
+    udp: ProtocolRules,
+    l3_default: Candidates,
+}
+
+/// The rules of one protocol.
+#[derive(Debug)]
+struct ProtocolRules {
+    /// Disjoint, by first port.
+    listed: Box<[Segment]>,
+    all: Candidates,
+}
+
+/// Ports that the same rules list; there is at least one.
+#[derive(Debug)]
+struct Segment {
+    first: u16,
+    last: u16,
+    candidates: Candidates,
+}
+
+/// Rules among which the client's address decides: the longest source range first, the rule without one last.
+#[derive(Debug)]
+pub(super) struct Candidates {
+    /// The first of them, where it takes every client: nearly always.
+    sole: Option<(RuleId, ServiceId)>,
+    list: Box<[Candidate]>,
+}
+
+/// A rule, for the clients that it takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Candidate {
+    source: Option<Prefix>,
+    pub(super) rule: RuleId,
+}
+
+impl Vip {
+    pub(super) fn new(rules: &[(RuleId, &ForwardingRule)]) -> Self {
+        let of = |protocol| rules.iter().copied().filter(move |(_, rule)| rule.protocol == protocol);
+        Self {
+            tcp: ProtocolRules::new(&of(RuleProtocol::Tcp).collect::<Vec<_>>()),
+            udp: ProtocolRules::new(&of(RuleProtocol::Udp).collect::<Vec<_>>()),
+            l3_default: Candidates::new(of(RuleProtocol::L3Default)),
+        }
+    }
+
+    /// The lists of candidates for `flow`, most specific first: its own protocol before `L3_DEFAULT`, listed ports
+    /// before all ports, and within a list longer source ranges before shorter ones before none.
+    pub(super) fn preference(&self, flow: &Flow) -> impl Iterator<Item = &Candidates> {
+        let own = self.own(flow);
+        let listed = own.zip(flow.rule_port()).and_then(|(own, port)| own.listed(port));
+        [listed, own.map(|own| &own.all), Some(&self.l3_default)].into_iter().flatten()
+    }
+
+    /// The rule that comes first for `flow`, where it takes every client: what `preference` begins with.
+    #[inline(always)]
+    pub(super) fn sole(&self, flow: &Flow) -> Option<(RuleId, ServiceId)> {
+        let Some(own) = self.own(flow) else { return self.l3_default.sole };
+        match flow.rule_port().and_then(|port| own.listed(port)) {
+            Some(listed) => listed.sole,
+            None if own.all.list.is_empty() => self.l3_default.sole,
+            None => own.all.sole,
+        }
+    }
+
+    #[inline]
+    fn own(&self, flow: &Flow) -> Option<&ProtocolRules> {
+        match flow.protocol {
+            protocol::TCP => Some(&self.tcp),
+            protocol::UDP => Some(&self.udp),
+            _ => None,
+        }
+    }
+}
+
+impl ProtocolRules {
+    fn new(rules: &[(RuleId, &ForwardingRule)]) -> Self {
+        let ranges: Vec<(u16, u16, RuleId, &ForwardingRule)> = rules
+            .iter()
+            .flat_map(|(id, rule)| {
+                rule.ports.ranges().into_iter().map(|(first, last)| (first, last, *id, *rule))
+            })
+            .collect();
+        // Every port at which some rule starts or has just ended begins a segment.
+        let starts: BTreeSet<u32> =
+            ranges.iter().flat_map(|(first, last, ..)| [u32::from(*first), u32::from(*last) + 1]).collect();
+        let ends = starts.iter().skip(1);
+        let listed = starts.iter().zip(ends).filter_map(|(start, end)| {
+            let (first, last) = (*start as u16, (*end - 1) as u16);
+            let inside = ranges.iter().filter(|(from, to, ..)| *from <= first && last <= *to);
+            let candidates = Candidates::new(inside.map(|(_, _, id, rule)| (*id, *rule)));
+            (!candidates.list.is_empty()).then_some(Segment { first, last, candidates })
+        });
+        let all = rules.iter().copied().filter(|(_, rule)| rule.ports == RulePorts::All);
+        Self { listed: listed.collect(), all: Candidates::new(all) }
+    }
+
+    #[inline]
+    fn listed(&self, port: u16) -> Option<&Candidates> {
+        let place = self.listed.partition_point(|segment| segment.last < port);
+        self.listed.get(place).filter(|segment| segment.first <= port).map(|segment| &segment.candidates)
+    }
+}
+
+impl RulePorts {
+    fn ranges(&self) -> Vec<(u16, u16)> {
+        match self {
+            Self::List(ports) => ports.iter().map(|port| (*port, *port)).collect(),
+            Self::Range(first, last) => vec![(*first, *last)],
+            Self::All => Vec::new(),
+        }
+    }
+}
+
+impl Candidates {
+    /// One candidate per source range.
+    fn new<'a>(rules: impl Iterator<Item = (RuleId, &'a ForwardingRule)>) -> Self {
+        let mut found = Vec::new();
+        for (rule, config) in rules {
+            if config.source_ranges.is_empty() {
+                found.push((Candidate { source: None, rule }, config));
+            }
+            let ranges = config.source_ranges.iter();
+            found.extend(ranges.map(|range| (Candidate { source: Some(*range), rule }, config)));
+        }
+        found.sort_by_key(|(candidate, _)| Reverse(candidate.source.map(Prefix::bits)));
+        let sole = found.first().and_then(|(candidate, config)| {
+            let takes_all = candidate.source.is_none() && !config.region_only;
+            takes_all.then_some((candidate.rule, config.service))
+        });
+        Self { sole, list: found.into_iter().map(|(candidate, _)| candidate).collect() }
+    }
+
+    /// Those that take `client`, in order.
+    pub(super) fn of(&self, client: Address) -> impl Iterator<Item = &Candidate> {
+        self.list.iter().filter(move |candidate| candidate.source.is_none_or(|range| range.contains(client)))
+    }
+}
