@@ -142,7 +142,7 @@ pub fn explain(flow: FlowText, config: &Config, services: &Services, snapshot: &
     let treatment = service.policy.treatment(flow.protocol);
     explanation.tracking = Some(TrackingStep {
         tracked: treatment.tracked,
-        tuple: describe(service.policy.tracking_tuple(&flow)),
+        tuple: describe(treatment.tracking_tuple(&flow)),
         persists_on_unhealthy: treatment.persists,
         idle_timeout_sec: configured.idle_timeout_sec,
     });

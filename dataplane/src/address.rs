@@ -43,8 +43,9 @@ impl Address {
     #[inline]
     pub fn is_martian_source(self) -> bool {
         if self.is_ipv4() {
-            // 0.0.0.0/8, 127.0.0.0/8, 169.254.0.0/16, 224.0.0.0/4 and all above.
-            matches!(self.v4_bytes(), [0 | 127 | 224.., ..] | [169, 254, ..])
+            // 0.0.0.0/8, 127.0.0.0/8, 224.0.0.0/4 and all above; 169.254.0.0/16.
+            let first = self.0 as u32 >> 24;
+            (first.wrapping_sub(1) >= 223) | (first == 127) | (self.0 as u32 >> 16 == 0xa9fe)
         } else {
             // ::, ::1, fe80::/10, ff00::/8. Mapped addresses look like IPv4 here: whoever parses IPv6 refuses them.
             self.0 <= 1 || self.0 >> 118 == 0xfe80 >> 6 || self.0 >> 120 == 0xff

@@ -106,12 +106,6 @@ impl Tuple {
         bytes[tail + 5] = self as u8;
         TupleBytes { bytes, len: tail as u8 + 8 }
     }
-
-    /// The widest tuple that `flow` has the ports for.
-    #[inline]
-    fn of_connection(flow: &Flow) -> Self {
-        if flow.is_ported() { Self::Five } else { Self::Three }
-    }
 }
 
 impl TupleBytes {
@@ -130,16 +124,33 @@ pub struct Treatment {
     pub persists: bool,
     /// A packet that opens a connection (SYN) starts it anew.
     pub restarts: bool,
+    /// What names a tracked connection, of packets with ports and of all others.
+    tracking: [Tuple; 2],
+}
+
+impl Treatment {
+    /// Which parts of `flow` name its connection.
+    #[inline]
+    pub fn tracking_tuple(&self, flow: &Flow) -> Tuple {
+        self.tracking[usize::from(!flow.is_ported())]
+    }
+
+    /// Which parts of a flow name its connection, where that has ports and is not a fragment.
+    #[inline]
+    pub fn tracking_tuple_with_ports(&self) -> Tuple {
+        self.tracking[0]
+    }
 }
 
 /// The hashes and the tracking of one backend service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AffinityPolicy {
-    affinity: SessionAffinity,
-    tracked_by_selection: bool,
+    /// What chooses a backend, of packets with ports and of all others.
+    selection: [Tuple; 2],
     tcp: Treatment,
     udp: Treatment,
     esp_gre: Treatment,
+    others: Treatment,
 }
 
 impl AffinityPolicy {
@@ -159,41 +170,39 @@ impl AffinityPolicy {
             PersistenceOnUnhealthy::AlwaysPersist => true,
         };
         let has_affinity = affinity != SessionAffinity::None;
-        let datagrams = |tracked| Treatment { tracked, persists: persists(false), restarts: false };
+        let connection = [Tuple::Five, Tuple::Three];
+        let selection = match affinity {
+            SessionAffinity::None | SessionAffinity::ClientIpPortProto => connection,
+            SessionAffinity::ClientIpProto => [Tuple::Three; 2],
+            SessionAffinity::ClientIp => [Tuple::Two; 2],
+            SessionAffinity::ClientIpNoDestination => [Tuple::One; 2],
+        };
+        let tracking = if tracked_by_selection { selection } else { connection };
+        let datagrams = |tracked| Treatment { tracked, persists: persists(false), restarts: false, tracking };
+        let restarts = !tracked_by_selection;
         Self {
-            affinity,
-            tracked_by_selection,
-            tcp: Treatment { tracked: true, persists: persists(true), restarts: !tracked_by_selection },
+            selection,
+            tcp: Treatment { tracked: true, persists: persists(true), restarts, tracking },
             udp: datagrams(!external || has_affinity),
             esp_gre: datagrams(external && has_affinity),
+            others: Treatment { persists: false, ..datagrams(false) },
         }
     }
 
     /// Which parts of `flow` choose its backend.
     #[inline]
     pub fn selection_tuple(&self, flow: &Flow) -> Tuple {
-        match self.affinity {
-            SessionAffinity::None | SessionAffinity::ClientIpPortProto => Tuple::of_connection(flow),
-            SessionAffinity::ClientIpProto => Tuple::Three,
-            SessionAffinity::ClientIp => Tuple::Two,
-            SessionAffinity::ClientIpNoDestination => Tuple::One,
-        }
-    }
-
-    /// Which parts of `flow` name its connection.
-    #[inline]
-    pub fn tracking_tuple(&self, flow: &Flow) -> Tuple {
-        if self.tracked_by_selection { self.selection_tuple(flow) } else { Tuple::of_connection(flow) }
+        self.selection[usize::from(!flow.is_ported())]
     }
 
     /// How packets of this protocol are tracked.
     #[inline]
-    pub fn treatment(&self, protocol: u8) -> Treatment {
+    pub fn treatment(&self, protocol: u8) -> &Treatment {
         match protocol {
-            protocol::TCP => self.tcp,
-            protocol::UDP => self.udp,
-            protocol::ESP | protocol::GRE => self.esp_gre,
-            _ => Treatment { tracked: false, persists: false, restarts: false },
+            protocol::TCP => &self.tcp,
+            protocol::UDP => &self.udp,
+            protocol::ESP | protocol::GRE => &self.esp_gre,
+            _ => &self.others,
         }
     }
 }
@@ -211,7 +220,7 @@ impl TrackingHasher {
     }
 
     /// The key of the connection or session that `tuple` of `flow` names within one service.
-    #[inline]
+    #[inline(always)]
     pub fn key(&self, service: ServiceKey, tuple: Tuple, flow: &Flow) -> TrackingKey {
         let has_dst = tuple != Tuple::One;
         let ports = match tuple {
@@ -312,10 +321,10 @@ mod tests {
             let by_connection = matches!(affinity, SessionAffinity::None | ClientIpPortProto);
             let session = AffinityPolicy::new(Internal, affinity, PerSession, DefaultForProtocol);
             let expected = if by_connection { Tuple::Five } else { session.selection_tuple(&tcp) };
-            assert_eq!(session.tracking_tuple(&tcp), expected);
+            assert_eq!(session.treatment(protocol::TCP).tracking_tuple(&tcp), expected);
             assert_eq!(session.treatment(protocol::TCP).restarts, by_connection);
             let connection = AffinityPolicy::new(Internal, affinity, PerConnection, DefaultForProtocol);
-            assert_eq!(connection.tracking_tuple(&tcp), Tuple::Five);
+            assert_eq!(connection.treatment(protocol::TCP).tracking_tuple(&tcp), Tuple::Five);
             assert!(connection.treatment(protocol::TCP).restarts);
         }
     }

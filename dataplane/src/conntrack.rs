@@ -33,6 +33,7 @@
 //!
 //! The key's upper bits choose the pair, its lowest bit the home bucket, which is searched first; the other bucket of
 //! the pair is where an entry goes when the home is full. So a key has eight places and an entry never moves.
+//! The memory is mapped, and asks for huge pages (`conntrack/memory.rs`).
 //!
 //! # Capacity
 //!
@@ -128,6 +129,8 @@
 
 mod aging;
 mod entry;
+#[cfg(not(loom))]
+mod memory;
 mod place;
 mod table;
 

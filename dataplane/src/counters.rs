@@ -1,5 +1,6 @@
 //! What one worker counts.
 
+use crate::conntrack::Inserted;
 use crate::verdict::{DropReason, PassReason, Verdict};
 
 /// What one worker counted.
@@ -45,6 +46,29 @@ pub struct ConntrackCounters {
     pub full: u64,
     /// Packets that are not tracked: ICMP errors that no entry decided among them.
     pub untracked: u64,
+}
+
+impl ConntrackCounters {
+    /// Counts what became of an insertion.
+    pub fn count(&mut self, inserted: &Inserted) {
+        match inserted {
+            Inserted::Full => self.full += 1,
+            Inserted::Lost(_) => self.hits += 1,
+            Inserted::New => {
+                self.inserts += 1;
+                self.occupied += 1;
+            }
+            Inserted::Replaced => self.inserts += 1,
+            Inserted::EvictedVoid => {
+                self.inserts += 1;
+                self.evicted_void += 1;
+            }
+            Inserted::EvictedHalfOpen => {
+                self.inserts += 1;
+                self.evicted_half_open += 1;
+            }
+        }
+    }
 }
 
 impl Counters {

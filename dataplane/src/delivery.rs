@@ -2,6 +2,7 @@
 //! address and perhaps an outer header.
 
 mod outer;
+mod plain;
 
 use crate::address::{Address, Prefix};
 use crate::egress::{Egress, PortId};
@@ -14,6 +15,7 @@ use crate::wire::ipv4::Ipv4Header;
 use crate::wire::ipv6::{self, Ipv6Header};
 
 pub use outer::OuterHeader;
+use plain::PlainTunnel;
 
 /// How a packet travels from the appliance to its backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,8 +61,9 @@ pub struct Tunnel {
 #[derive(Clone, Debug)]
 pub struct Delivery {
     egress: Egress,
-    mtu: usize,
+    inner_mtu: usize,
     overhead: usize,
+    plain: Option<PlainTunnel>,
     outer: Option<OuterHeader>,
 }
 
@@ -74,13 +77,15 @@ pub struct Delivered {
 impl Delivery {
     /// Rewrites the frame's link-layer addresses to those of `egress`.
     pub fn l2(egress: Egress, mtu: u16) -> Self {
-        Self { egress, mtu: usize::from(mtu), overhead: 0, outer: None }
+        Self { egress, inner_mtu: usize::from(mtu), overhead: 0, plain: None, outer: None }
     }
 
     /// Puts an outer header before the packet, and sends the frame on its way by `egress`.
     pub fn tunnel(mode: DeliveryMode, tunnel: &Tunnel, egress: Egress, mtu: u16) -> Self {
         let overhead = mode.overhead(tunnel.endpoint.is_ipv4());
-        Self { egress, mtu: usize::from(mtu), overhead, outer: OuterHeader::new(mode, tunnel) }
+        let outer = OuterHeader::new(mode, tunnel);
+        let plain = outer.as_ref().and_then(|outer| PlainTunnel::new(mode, tunnel, &egress, outer));
+        Self { egress, inner_mtu: usize::from(mtu) - overhead, overhead, plain, outer }
     }
 
     /// The port that sends what is delivered.
@@ -92,14 +97,14 @@ impl Delivery {
     /// The largest packet that fits the path once the outer header is before it.
     #[inline]
     pub fn inner_mtu(&self) -> usize {
-        self.mtu - self.overhead
+        self.inner_mtu
     }
 
     /// Whether the packet does not fit the path and may not be fragmented on it, or fits no outer header at all.
     #[inline]
     pub fn refuses(&self, packet: &Packet) -> bool {
         let len = packet.l3_len as usize;
-        (packet.dont_fragment && len > self.inner_mtu()) || len + self.overhead > usize::from(u16::MAX)
+        (packet.dont_fragment & (len > self.inner_mtu)) || len + self.overhead > usize::from(u16::MAX)
     }
 
     /// Makes `frame`, which holds `packet`, into the frame that the backend gets. The TTL goes down by one.
@@ -108,8 +113,24 @@ impl Delivery {
     ///
     /// # Errors
     /// `NextHopUnresolved` and `NoHeadroom`, with the frame unchanged.
-    #[inline]
+    #[inline(always)]
     pub fn deliver<F: Frame>(
+        &self,
+        frame: &mut F,
+        packet: &Packet,
+        flow: &Flow,
+    ) -> Result<Delivered, DropReason> {
+        match &self.plain {
+            Some(plain) if plain.takes(packet) => {
+                plain.deliver(frame, packet, flow)?;
+                Ok(Delivered { exceeds_mtu: packet.l3_len as usize > self.inner_mtu })
+            }
+            _ => self.deliver_any(frame, packet, flow),
+        }
+    }
+
+    #[inline(never)]
+    fn deliver_any<F: Frame>(
         &self,
         frame: &mut F,
         packet: &Packet,
@@ -138,12 +159,12 @@ impl Delivery {
             let ethertype: u16 = if outer.is_ipv4() { 0x0800 } else { 0x86dd };
             link[l3 - 2..].copy_from_slice(&ethertype.to_be_bytes());
             ethernet::set_addresses(link, next_hop, source);
-            decrement_ttl(inner, packet.is_ipv4());
+            decrement_ttl(inner, packet.is_ipv4);
             outer.write(headers, inner, packet, flow, offloaded);
         } else {
             let (link, packet_bytes) = frame.bytes_mut().split_at_mut(l3);
             ethernet::set_addresses(link, next_hop, source);
-            decrement_ttl(packet_bytes, packet.is_ipv4());
+            decrement_ttl(packet_bytes, packet.is_ipv4);
         }
         Ok(Delivered { exceeds_mtu: len > self.inner_mtu() })
     }

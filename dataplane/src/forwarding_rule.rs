@@ -151,7 +151,8 @@ impl ForwardingRules {
         }
     }
 
-    /// The rule that [`ForwardingRules::lookup`] finds, where a VIP leads to it whoever the client is: nearly always.
+    /// The rule that [`ForwardingRules::lookup`] finds for a whole TCP or UDP packet, where the first ports of a VIP lead to
+    /// it whoever the client is. `None` says nothing.
     #[inline(always)]
     pub fn lookup_sole(&self, flow: &Flow) -> Option<(RuleId, ServiceId)> {
         self.vips.get(flow.dst)?.sole(flow)

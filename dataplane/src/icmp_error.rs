@@ -21,7 +21,7 @@ use crate::wire::{checksum, icmp, protocol};
 pub fn quoted_flow(frame: &[u8], packet: &Packet) -> Option<Flow> {
     let start = usize::from(packet.l4_offset) + icmp::HEADER_LEN;
     let end = usize::from(packet.l3_offset) + packet.l3_len as usize;
-    let quoted = packet::parse_quote(frame.get(start..end)?, packet.is_ipv4())?;
+    let quoted = packet::parse_quote(frame.get(start..end)?, packet.is_ipv4)?;
     (quoted.src == packet.flow.dst).then_some(Flow {
         src: quoted.dst,
         dst: quoted.src,
@@ -44,7 +44,7 @@ pub fn may_answer(frame: &[u8], packet: &Packet) -> bool {
 pub fn answer_too_big<F: Frame>(frame: &mut F, packet: &Packet, own: Address, mtu: usize) -> bool {
     let offset = usize::from(packet.l3_offset);
     let client = packet.flow.src;
-    let (header_len, longest) = if packet.is_ipv4() {
+    let (header_len, longest) = if packet.is_ipv4 {
         // RFC 1812, section 4.3.2.3: as much of the packet as fits a datagram of 576 bytes.
         (ipv4::HEADER_LEN + icmp::HEADER_LEN, 576)
     } else {
@@ -60,7 +60,7 @@ pub fn answer_too_big<F: Frame>(frame: &mut F, packet: &Packet, own: Address, mt
     bytes.copy_within(header_len..header_len + offset, 0);
     let (sender, receiver) = (ethernet::source(bytes), ethernet::destination(bytes));
     ethernet::set_addresses(bytes, sender, receiver);
-    if packet.is_ipv4() {
+    if packet.is_ipv4 {
         write_ipv4(&mut bytes[offset..], own, client, mtu as u16);
     } else {
         write_ipv6(&mut bytes[offset..], own, client, mtu as u32);

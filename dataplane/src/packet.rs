@@ -33,6 +33,8 @@ pub struct Packet {
     pub neighbor_discovery: bool,
     /// The sender forbids routers to fragment it: IPv6, or IPv4 with DF.
     pub dont_fragment: bool,
+    /// It is IPv4, as its addresses are.
+    pub is_ipv4: bool,
 }
 
 impl Packet {
@@ -49,17 +51,40 @@ impl Packet {
         }
     }
 
-    /// Parses one frame as [`Packet::parse`] does, where it holds the packet that nearly all are: untagged, without IP
-    /// options or extension headers, whole, TCP or UDP. `None` for all others.
+    /// What a packet is before one is read.
+    pub(crate) const NONE: Self = Self {
+        flow: Flow {
+            src: Address(0),
+            dst: Address(0),
+            src_port: 0,
+            dst_port: 0,
+            protocol: 0,
+            fragment: Fragment::No,
+        },
+        l3_offset: 0,
+        l4_offset: 0,
+        l3_len: 0,
+        ttl: 0,
+        traffic_class: 0,
+        tcp_syn: false,
+        icmp_error: false,
+        neighbor_discovery: false,
+        dont_fragment: false,
+        is_ipv4: false,
+    };
+
+    /// Becomes what [`Packet::parse`] finds, where that is the IPv4 packet that nearly all are: untagged, without
+    /// options, whole, TCP or UDP. False for all others.
     #[inline(always)]
-    pub fn parse_plain(frame: &[u8]) -> Option<Self> {
-        plain::parse(frame)
+    pub(crate) fn read_plain_ipv4(&mut self, frame: &[u8]) -> bool {
+        plain::read_ipv4(self, frame)
     }
 
-    /// Whether it is IPv4.
-    #[inline]
-    pub fn is_ipv4(&self) -> bool {
-        self.flow.dst.is_ipv4()
+    /// Becomes what [`Packet::parse`] finds, where that is the IPv6 packet that nearly all are: untagged, without
+    /// extension headers, TCP or UDP. False for all others.
+    #[inline(always)]
+    pub(crate) fn read_plain_ipv6(&mut self, frame: &[u8]) -> bool {
+        plain::read_ipv6(self, frame)
     }
 
     fn parse_ipv4(bytes: &[u8], l3_offset: usize) -> Result<Self, Verdict> {
@@ -92,6 +117,7 @@ impl Packet {
             icmp_error: false,
             neighbor_discovery: false,
             dont_fragment: header.dont_fragment(),
+            is_ipv4: true,
         };
         packet.parse_layer4(&bytes[header_len..total_len])?;
         Ok(packet)
@@ -126,6 +152,7 @@ impl Packet {
             icmp_error: false,
             neighbor_discovery: false,
             dont_fragment: true,
+            is_ipv4: false,
         };
         packet.parse_layer4(&payload[upper.offset..])?;
         Ok(packet)
@@ -151,8 +178,8 @@ impl Packet {
                 self.read_ports(segment);
             }
             // Each family has its own; the other's number is a protocol like any.
-            protocol::ICMP if self.is_ipv4() => self.icmp_error = icmp::is_error(icmp_kind(segment)?),
-            protocol::ICMPV6 if !self.is_ipv4() => {
+            protocol::ICMP if self.is_ipv4 => self.icmp_error = icmp::is_error(icmp_kind(segment)?),
+            protocol::ICMPV6 if !self.is_ipv4 => {
                 let kind = icmp_kind(segment)?;
                 self.icmp_error = icmp::is_v6_error(kind);
                 self.neighbor_discovery = icmp::is_neighbor_discovery(kind, self.ttl);

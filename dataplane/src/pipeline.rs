@@ -9,12 +9,10 @@
 //! The snapshot and the clock are taken once per burst. Connections are decided packet by packet, in order, so that
 //! an entry which the first packet of a burst makes is there for the second.
 
-use arrayvec::ArrayVec;
-
-use crate::affinity::TrackingHasher;
+use crate::affinity::{TrackingHasher, Tuple};
 use crate::backend::BackendHandle;
 use crate::conntrack::{ConntrackTable, Entry, Inserted, TrackingKey};
-use crate::counters::Counters;
+use crate::counters::{ConntrackCounters, Counters};
 use crate::egress::PortId;
 use crate::flow::Flow;
 use crate::forwarding_rule::{RuleId, RuleMatch, ServiceId};
@@ -95,6 +93,8 @@ pub struct Pipeline {
     hasher: TrackingHasher,
     counters: Counters,
     budget: ErrorBudget,
+    /// The packets of a burst between the two passes; kept, so that each is written once, where it stays.
+    candidates: Box<[Candidate; BURST]>,
 }
 
 /// How many packets ahead headers are asked for: a line comes from the third-level cache, where NICs put it, in the
@@ -102,30 +102,36 @@ pub struct Pipeline {
 const HEADERS_AHEAD: usize = 4;
 
 /// A packet that belongs to a service, between the two passes.
+#[derive(Clone, Copy, Debug)]
 struct Candidate {
-    /// Its place in the burst.
-    place: u8,
+    packet: Packet,
+    /// The name of its connection, where that is tracked.
+    key: TrackingKey,
+    tracked: bool,
     /// It is an ICMP error and goes where the packet goes that it quotes.
     quoted: bool,
     service: ServiceId,
-    packet: Packet,
-    key: Option<TrackingKey>,
+    /// Its place in the burst.
+    place: u8,
 }
 
-impl Candidate {
-    /// Starts to bring its connection's bucket into the cache.
-    #[inline]
-    fn prefetch(&self, table: &ConntrackTable) {
-        if let Some(key) = self.key {
-            table.prefetch(key);
-        }
-    }
+/// What is the same for all packets of a burst.
+struct Round<'a> {
+    snapshot: &'a Snapshot,
+    table: &'a ConntrackTable,
+    hasher: &'a TrackingHasher,
+    now: Tick,
 }
 
 impl Pipeline {
     /// A pipeline whose conntrack keys are made with `hasher`, the same for all workers that share a table.
     pub fn new(hasher: TrackingHasher) -> Self {
-        Self { hasher, counters: Counters::default(), budget: ErrorBudget::default() }
+        Self {
+            hasher,
+            counters: Counters::default(),
+            budget: ErrorBudget::default(),
+            candidates: Box::new([Candidate::NONE; BURST]),
+        }
     }
 
     /// What this worker has counted.
@@ -153,26 +159,27 @@ impl Pipeline {
         table: &ConntrackTable,
     ) {
         assert!(frames.len() <= BURST && frames.len() == decisions.len());
-        let mut candidates = ArrayVec::<Candidate, BURST>::new();
+        let Self { hasher, counters, budget, candidates } = self;
+        let round = Round { snapshot, table, hasher, now };
+        let mut count = 0;
         for frame in frames.iter().take(HEADERS_AHEAD) {
             prefetch_header(frame);
         }
-        for place in 0..frames.len() {
+        for (place, decision) in decisions.iter_mut().enumerate() {
             if let Some(ahead) = frames.get(place + HEADERS_AHEAD) {
                 prefetch_header(ahead);
             }
             let frame = frames[place].bytes();
-            // Two ways to one end: what the compiler has in registers on the plain one stays there.
-            decisions[place] = if let Some((rule, candidate)) = self.admit_plain(place, frame, snapshot) {
-                let decision = Decision::pending(rule, candidate.service);
-                candidate.prefetch(table);
-                candidates.push(candidate);
-                decision
-            } else {
-                self.admit_any(place, frame, snapshot, table, &mut candidates)
-            };
+            let candidate = &mut candidates[count];
+            candidate.place = place as u8;
+            // Each family by itself, so that the compiler knows which it is in all that follows.
+            let admitted = (candidate.packet.read_plain_ipv4(frame)
+                && round.admit_plain(candidate, frame, decision))
+                || (candidate.packet.read_plain_ipv6(frame) && round.admit_plain(candidate, frame, decision))
+                || round.admit_any(candidate, frame, decision, counters);
+            count += usize::from(admitted);
         }
-        for candidate in &candidates {
+        for candidate in &candidates[..count] {
             let place = usize::from(candidate.place);
             let (frame, decision) = (&mut frames[place], &mut decisions[place]);
             let quoted;
@@ -181,141 +188,188 @@ impl Pipeline {
                 quoted = icmp_error::quoted_flow(frame.bytes(), &candidate.packet).unwrap_or(*flow);
                 flow = &quoted;
             }
-            let (handle, tracking) = self.choose(candidate, flow, now, snapshot, table);
-            (decision.backend, decision.tracking) = (handle, tracking);
-            match handle.and_then(|handle| snapshot.backend(handle)) {
-                Some(backend) => self.deliver(candidate, flow, backend, frame, decision, now, snapshot),
-                None => decision.verdict = Verdict::Drop(DropReason::NoEligibleBackend),
+            match round.connection(candidate, &mut counters.conntrack) {
+                Some((handle, backend)) => {
+                    (decision.backend, decision.tracking) = (Some(handle), Tracking::Hit);
+                    round.deliver(candidate, flow, backend, frame, decision, counters, budget);
+                }
+                None => {
+                    (decision.backend, decision.tracking) =
+                        round.select(candidate, flow, &mut counters.conntrack);
+                    match decision.backend.and_then(|handle| snapshot.backend(handle)) {
+                        Some(backend) => {
+                            round.deliver(candidate, flow, backend, frame, decision, counters, budget);
+                        }
+                        None => decision.verdict = Verdict::Drop(DropReason::NoEligibleBackend),
+                    }
+                }
             }
         }
-        self.counters.count(decisions.iter().map(|decision| decision.verdict));
+        counters.count(decisions.iter().map(|decision| decision.verdict));
     }
+}
 
-    /// Where a packet belongs that is as nearly all are: well-formed, plain, for a rule that takes every client.
+impl Candidate {
+    /// What a candidate is before there is any.
+    const NONE: Self = Self {
+        packet: Packet::NONE,
+        key: TrackingKey(0),
+        tracked: false,
+        quoted: false,
+        service: ServiceId(0),
+        place: 0,
+    };
+}
+
+impl Round<'_> {
+    /// Takes in a packet that is as nearly all are: well-formed, plain, for a rule that takes every client. False where
+    /// it is not, and nothing is decided.
     #[inline(always)]
-    fn admit_plain(&self, place: usize, frame: &[u8], snapshot: &Snapshot) -> Option<(RuleId, Candidate)> {
-        let packet = Packet::parse_plain(frame)?;
-        let (rule, service) = snapshot.rules.lookup_sole(&packet.flow)?;
-        let ends_here =
-            ethernet::destination(frame).is_group() | packet.flow.src.is_martian_source() | (packet.ttl <= 1);
-        if ends_here {
-            return None;
+    fn admit_plain(&self, candidate: &mut Candidate, frame: &[u8], decision: &mut Decision) -> bool {
+        let Some((rule, service)) = self.snapshot.rules.lookup_sole(&candidate.packet.flow) else {
+            return false;
+        };
+        let to_group = ethernet::destination(frame).is_group();
+        if to_group | candidate.packet.flow.src.is_martian_source() | (candidate.packet.ttl <= 1) {
+            return false;
         }
-        let key = self.key(service, &packet.flow, snapshot);
-        Some((rule, Candidate { place: place as u8, quoted: false, service, packet, key }))
+        *decision = Decision::pending(rule, service);
+        candidate.service = service;
+        candidate.quoted = false;
+        let flow = &candidate.packet.flow;
+        let treatment = self.snapshot.service(service).policy.treatment(flow.protocol);
+        candidate.tracked = treatment.tracked;
+        if treatment.tracked {
+            candidate.key = self.name(service, treatment.tracking_tuple_with_ports(), flow);
+        }
+        true
     }
 
-    /// Where any packet belongs; one that a connection is to be asked for becomes a candidate.
+    /// Takes in any packet. True where it goes on to the second pass, false where its decision is final.
     #[inline(never)]
     fn admit_any(
-        &mut self,
-        place: usize,
+        &self,
+        candidate: &mut Candidate,
         frame: &[u8],
-        snapshot: &Snapshot,
-        table: &ConntrackTable,
-        candidates: &mut ArrayVec<Candidate, BURST>,
-    ) -> Decision {
+        decision: &mut Decision,
+        counters: &mut Counters,
+    ) -> bool {
         let packet = match Packet::parse(frame) {
             Ok(packet) => packet,
-            Err(verdict) => return Decision::end(verdict),
+            Err(verdict) => {
+                *decision = Decision::end(verdict);
+                return false;
+            }
         };
+        let rules = &self.snapshot.rules;
         let mut flow = packet.flow;
         let mut quoted = false;
         let mut found = RuleMatch::None;
         if packet.icmp_error
             && let Some(client_flow) = icmp_error::quoted_flow(frame, &packet)
         {
-            found = snapshot.rules.lookup(&client_flow);
+            found = rules.lookup(&client_flow);
             if matches!(found, RuleMatch::Rule(..)) {
                 (flow, quoted) = (client_flow, true);
             }
         }
         if !quoted {
-            found = snapshot.rules.lookup(&flow);
+            found = rules.lookup(&flow);
         }
+        let passed = |reason| Decision::end(Verdict::Pass(reason));
         let (rule, service) = match found {
-            RuleMatch::Rule(rule, service) => (rule, service),
-            RuleMatch::OutsideRegion => return Decision::end(Verdict::Pass(PassReason::OutsideRegion)),
-            RuleMatch::None => return Decision::end(Verdict::Pass(PassReason::NoForwardingRule)),
-        };
-        if packet.neighbor_discovery {
-            return Decision::end(Verdict::Pass(PassReason::NeighborDiscovery));
-        }
-        let decision = Decision::pending(rule, service);
-        let dropped = |reason| Decision { verdict: Verdict::Drop(reason), ..decision };
-        if ethernet::destination(frame).is_group() {
-            // RFC 1812, section 5.3.4: whoever forwarded a broadcast would multiply it.
-            return dropped(DropReason::LinkLayerGroup);
-        }
-        if packet.flow.src.is_martian_source() {
-            return dropped(DropReason::MartianSource);
-        }
-        if packet.ttl <= 1 {
-            return dropped(DropReason::TtlExpired);
-        }
-        self.counters.icmp_errors_steered += u64::from(quoted);
-        let key = self.key(service, &flow, snapshot);
-        let candidate = Candidate { place: place as u8, quoted, service, packet, key };
-        candidate.prefetch(table);
-        candidates.push(candidate);
-        decision
-    }
-
-    /// The key that the connection of `flow` has in the table, where it is to have one.
-    #[inline(always)]
-    fn key(&self, service: ServiceId, flow: &Flow, snapshot: &Snapshot) -> Option<TrackingKey> {
-        let service = snapshot.service(service);
-        let tracked = service.policy.treatment(flow.protocol).tracked;
-        tracked.then(|| self.hasher.key(service.key, service.policy.tracking_tuple(flow), flow))
-    }
-
-    /// The backend of a packet: its connection's where a valid entry says so, else the one that its hash selects.
-    #[inline]
-    fn choose(
-        &mut self,
-        candidate: &Candidate,
-        flow: &Flow,
-        now: Tick,
-        snapshot: &Snapshot,
-        table: &ConntrackTable,
-    ) -> (Option<BackendHandle>, Tracking) {
-        let service = snapshot.service(candidate.service);
-        let Some(key) = candidate.key else {
-            self.counters.conntrack.untracked += 1;
-            return (snapshot.select(service, flow), Tracking::Off);
-        };
-        let opens = candidate.packet.tcp_syn;
-        let restarts = opens && service.policy.treatment(flow.protocol).restarts;
-        if !restarts
-            && let Some(found) = table.lookup(key)
-            && let entry = found.entry()
-            && snapshot.backend(entry.backend).is_some_and(|backend| backend.holds(&entry, now))
-        {
-            // An error, which anyone may forge, keeps no entry alive (RFC 5508 asks the same of NATs).
-            if !candidate.quoted {
-                found.refresh(now, !opens);
+            RuleMatch::Rule(..) if packet.neighbor_discovery => {
+                *decision = passed(PassReason::NeighborDiscovery);
+                return false;
             }
-            self.counters.conntrack.hits += 1;
-            return (Some(entry.backend), Tracking::Hit);
+            RuleMatch::Rule(rule, service) => (rule, service),
+            RuleMatch::OutsideRegion => {
+                *decision = passed(PassReason::OutsideRegion);
+                return false;
+            }
+            RuleMatch::None => {
+                *decision = passed(PassReason::NoForwardingRule);
+                return false;
+            }
+        };
+        *decision = Decision::pending(rule, service);
+        let dropped = if ethernet::destination(frame).is_group() {
+            // RFC 1812, section 5.3.4: whoever forwarded a broadcast would multiply it.
+            Some(DropReason::LinkLayerGroup)
+        } else if packet.flow.src.is_martian_source() {
+            Some(DropReason::MartianSource)
+        } else {
+            (packet.ttl <= 1).then_some(DropReason::TtlExpired)
+        };
+        if let Some(reason) = dropped {
+            decision.verdict = Verdict::Drop(reason);
+            return false;
         }
-        self.open(key, candidate, flow, now, snapshot, table)
+        counters.icmp_errors_steered += u64::from(quoted);
+        let treatment = self.snapshot.service(service).policy.treatment(flow.protocol);
+        let tracked = treatment.tracked;
+        let key =
+            if tracked { self.name(service, treatment.tracking_tuple(&flow), &flow) } else { TrackingKey(0) };
+        *candidate = Candidate { packet, key, tracked, quoted, service, place: candidate.place };
+        true
     }
 
-    /// The backend that the hash of a packet without a valid entry selects, and an entry that keeps it there.
+    /// The name of a connection in the table, whose bucket it starts to bring into the cache.
+    #[inline(always)]
+    fn name(&self, service: ServiceId, tuple: Tuple, flow: &Flow) -> TrackingKey {
+        let key = self.hasher.key(self.snapshot.service(service).key, tuple, flow);
+        self.table.prefetch(key);
+        key
+    }
+
+    /// The backend that a packet's connection has been going to, where a valid entry says so.
+    #[inline(always)]
+    fn connection(
+        &self,
+        candidate: &Candidate,
+        counters: &mut ConntrackCounters,
+    ) -> Option<(BackendHandle, &Backend)> {
+        let opens = candidate.packet.tcp_syn;
+        if !candidate.tracked || (opens && self.restarts(candidate)) {
+            return None;
+        }
+        let found = self.table.lookup(candidate.key)?;
+        let entry = found.entry();
+        let backend =
+            self.snapshot.backend(entry.backend).filter(|backend| backend.holds(&entry, self.now))?;
+        // An error, which anyone may forge, keeps no entry alive (RFC 5508 asks the same of NATs).
+        if !candidate.quoted {
+            found.refresh(self.now, !opens);
+        }
+        counters.hits += 1;
+        Some((entry.backend, backend))
+    }
+
+    /// Whether a SYN starts the candidate's connection anew.
+    fn restarts(&self, candidate: &Candidate) -> bool {
+        // Only TCP packets have the flag, and none of them is quoted: its own flow is what counts.
+        let service = self.snapshot.service(candidate.service);
+        service.policy.treatment(candidate.packet.flow.protocol).restarts
+    }
+
+    /// The backend that the hash of a packet without a valid entry selects, and an entry that keeps it there, where it is
+    /// tracked.
     #[inline(never)]
-    fn open(
-        &mut self,
-        key: TrackingKey,
+    fn select(
+        &self,
         candidate: &Candidate,
         flow: &Flow,
-        now: Tick,
-        snapshot: &Snapshot,
-        table: &ConntrackTable,
+        counters: &mut ConntrackCounters,
     ) -> (Option<BackendHandle>, Tracking) {
+        let Self { snapshot, table, now, .. } = *self;
         let service = snapshot.service(candidate.service);
+        let selected = snapshot.select(service, flow);
+        if !candidate.tracked {
+            counters.untracked += 1;
+            return (selected, Tracking::Off);
+        }
         let treatment = service.policy.treatment(flow.protocol);
         let opens = candidate.packet.tcp_syn;
-        let selected = snapshot.select(service, flow);
         match selected.and_then(|handle| Some((handle, snapshot.backend(handle)?))) {
             Some((handle, backend)) if !candidate.quoted => {
                 let entry = Entry {
@@ -326,10 +380,12 @@ impl Pipeline {
                     seen: now,
                 };
                 let judge = |other: &Entry| snapshot.standing(other, now);
-                let restarts = opens && treatment.restarts;
-                let inserted =
-                    if restarts { table.restart(key, entry, judge) } else { table.insert(key, entry, judge) };
-                self.count_insert(&inserted);
+                let inserted = if opens && treatment.restarts {
+                    table.restart(candidate.key, entry, judge)
+                } else {
+                    table.insert(candidate.key, entry, judge)
+                };
+                counters.count(&inserted);
                 match inserted {
                     Inserted::Full => (selected, Tracking::Off),
                     // Another worker was first. Its snapshot may be newer than ours, its backend unknown here yet.
@@ -341,56 +397,35 @@ impl Pipeline {
                 }
             }
             _ => {
-                self.counters.conntrack.untracked += u64::from(candidate.quoted);
+                counters.untracked += u64::from(candidate.quoted);
                 (selected, Tracking::Off)
             }
         }
     }
 
-    fn count_insert(&mut self, inserted: &Inserted) {
-        let counters = &mut self.counters.conntrack;
-        match inserted {
-            Inserted::Full => counters.full += 1,
-            Inserted::Lost(_) => counters.hits += 1,
-            Inserted::New => {
-                counters.inserts += 1;
-                counters.occupied += 1;
-            }
-            Inserted::Replaced => counters.inserts += 1,
-            Inserted::EvictedVoid => {
-                counters.inserts += 1;
-                counters.evicted_void += 1;
-            }
-            Inserted::EvictedHalfOpen => {
-                counters.inserts += 1;
-                counters.evicted_half_open += 1;
-            }
-        }
-    }
-
     /// Makes the frame into what its backend gets, or says why that can't be.
-    #[inline]
+    #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "a stage takes what the stages before it have found out")]
     fn deliver<F: Frame>(
-        &mut self,
+        &self,
         candidate: &Candidate,
         flow: &Flow,
         backend: &Backend,
         frame: &mut F,
         decision: &mut Decision,
-        now: Tick,
-        snapshot: &Snapshot,
+        counters: &mut Counters,
+        budget: &mut ErrorBudget,
     ) {
         let packet = &candidate.packet;
         if backend.delivery.refuses(packet) {
             decision.verdict = Verdict::Drop(DropReason::PacketTooBig);
-            decision.answered = self.answer_too_big(packet, backend, frame, now, snapshot);
+            decision.answered = self.answer_too_big(packet, backend, frame, counters, budget);
             return;
         }
         match backend.delivery.deliver(frame, packet, flow) {
             Ok(delivered) => {
                 decision.egress = backend.delivery.port();
-                self.counters.exceeding_mtu += u64::from(delivered.exceeds_mtu);
+                counters.exceeding_mtu += u64::from(delivered.exceeds_mtu);
             }
             Err(reason) => decision.verdict = Verdict::Drop(reason),
         }
@@ -399,22 +434,22 @@ impl Pipeline {
     /// Tells the sender of a packet that it is too big, where that may be told, and whether it was.
     #[cold]
     fn answer_too_big<F: Frame>(
-        &mut self,
+        &self,
         packet: &Packet,
         backend: &Backend,
         frame: &mut F,
-        now: Tick,
-        snapshot: &Snapshot,
+        counters: &mut Counters,
+        budget: &mut ErrorBudget,
     ) -> bool {
-        let answered = snapshot.error_source(packet.flow.dst).is_some_and(|own| {
+        let answered = self.snapshot.error_source(packet.flow.dst).is_some_and(|own| {
             icmp_error::may_answer(frame.bytes(), packet)
-                && self.budget.take(now, snapshot.icmp_errors_per_sec)
+                && budget.take(self.now, self.snapshot.icmp_errors_per_sec)
                 && icmp_error::answer_too_big(frame, packet, own, backend.delivery.inner_mtu())
         });
         if answered {
-            self.counters.icmp_errors_sent += 1;
+            counters.icmp_errors_sent += 1;
         } else {
-            self.counters.icmp_errors_suppressed += 1;
+            counters.icmp_errors_suppressed += 1;
         }
         answered
     }

@@ -176,7 +176,7 @@ fn compare(packet: &Packet, reading: &Reading) -> Option<String> {
         let ours = (flow.src_port, flow.dst_port, packet.tcp_syn);
         same!("ports and SYN", ours, reading.ports.unwrap_or_default());
         let quotes = match reading.icmp_type {
-            Some(kind) if packet.is_ipv4() => [3, 11, 12].contains(&kind),
+            Some(kind) if packet.is_ipv4 => [3, 11, 12].contains(&kind),
             Some(kind) => kind < 128,
             None => false,
         };

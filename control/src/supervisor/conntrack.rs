@@ -71,11 +71,12 @@ impl<P: Ports> Supervisor<P> {
         lookup.forwarding_rule = Some(directory.rule(rule).to_owned());
         lookup.service = Some(directory.service(id).to_string());
         let service = snapshot.service(id);
-        lookup.tracked = service.policy.treatment(text.0.protocol).tracked;
+        let treatment = service.policy.treatment(text.0.protocol);
+        lookup.tracked = treatment.tracked;
         if !lookup.tracked {
             return lookup;
         }
-        let tuple = service.policy.tracking_tuple(&text.0);
+        let tuple = treatment.tracking_tuple(&text.0);
         lookup.tuple = Some(explain::describe(tuple).to_owned());
         let key = self.shared.hasher.key(service.key, tuple, &text.0);
         let found = self.shared.table.lookup(key).map(|found| found.entry());

@@ -149,7 +149,7 @@ impl Appliance {
             }
         };
         assert_eq!(inner.len(), before.len());
-        if packet.is_ipv4() {
+        if packet.is_ipv4 {
             assert_eq!((inner[8], &inner[..8]), (before[8] - 1, &before[..8]));
             assert_eq!((inner[9], &inner[12..]), (before[9], &before[12..]));
             assert_eq!(

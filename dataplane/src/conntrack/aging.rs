@@ -14,7 +14,7 @@
 
 use super::Standing;
 use super::entry::{Entry, Phase};
-use super::table::{BUCKET, ConntrackTable};
+use super::table::ConntrackTable;
 
 /// How long a pass of sweeps over the whole table may take.
 pub const LONGEST_PASS_SECONDS: usize = 86_400;
@@ -36,8 +36,7 @@ impl ConntrackTable {
     ) -> usize {
         let mut emptied = 0;
         for _ in 0..buckets.min(self.bucket_count()) {
-            let first = cursor.0 % self.bucket_count() * BUCKET;
-            for place in &self.places()[first..first + BUCKET] {
+            for place in self.bucket(cursor.0 % self.bucket_count()) {
                 let state = place.state();
                 let void = state.phase() == Phase::Settled && judge(&state.entry()) == Standing::Void;
                 if void && place.vacate(state) {

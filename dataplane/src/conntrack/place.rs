@@ -6,10 +6,6 @@ use crate::primitive::{AtomicU64, Ordering};
 use crate::time::Tick;
 
 /// Room for one entry. All bits zero is an empty place.
-///
-/// Aligned to its size, and no further: the allocator zeroes memory of a larger alignment by writing to it, where
-/// fresh pages of the operating system are zero already and cost nothing before their first use.
-#[cfg_attr(not(loom), derive(zerocopy::FromZeros, zerocopy::KnownLayout))]
 #[repr(C, align(16))]
 pub(super) struct Place {
     /// The key, XORed with the frozen bits of the state that it was published with.
@@ -43,17 +39,15 @@ impl Place {
     /// Whether `state`, read from this place, belongs to an entry of `key`.
     #[inline]
     pub(super) fn identifies(&self, key: TrackingKey, state: State) -> bool {
-        // Relaxed: the Acquire that read `state` rules out an identity that is older than it. A newer one is that of
-        // the place's next holder, and the XOR tells the two apart.
-        matches!(state.phase(), Phase::Tentative | Phase::Settled)
-            && self.identity.load(Ordering::Relaxed) ^ state.frozen() == key.0
+        matches!(state.phase(), Phase::Tentative | Phase::Settled) && self.bears(key, state)
     }
 
-    /// Whether `state`, read from this place, belongs to a settled entry of `key`: without a branch.
+    /// Whether this place bears the name `key` under `state`, which was read from it, whatever its phase.
     #[inline]
-    pub(super) fn settled_by(&self, key: TrackingKey, state: State) -> bool {
-        // Relaxed: as in `identifies`.
-        (self.identity.load(Ordering::Relaxed) ^ state.frozen() == key.0) & (state.phase() == Phase::Settled)
+    pub(super) fn bears(&self, key: TrackingKey, state: State) -> bool {
+        // Relaxed: the Acquire that read `state` rules out an identity that is older than it. A newer one is that of
+        // the place's next holder, and the XOR tells the two apart.
+        self.identity.load(Ordering::Relaxed) ^ state.frozen() == key.0
     }
 
     /// The key and the state of the entry that it holds, where that is settled.
@@ -61,7 +55,7 @@ impl Place {
     /// For those who list entries: a key that is read while the place changes hands is nobody's.
     pub(super) fn settled(&self) -> Option<(TrackingKey, State)> {
         let state = self.state();
-        // Relaxed: as in `identifies`.
+        // Relaxed: as in `bears`.
         let key = TrackingKey(self.identity.load(Ordering::Relaxed) ^ state.frozen());
         (state.phase() == Phase::Settled).then_some((key, state))
     }

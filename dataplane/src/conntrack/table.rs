@@ -3,6 +3,8 @@
 use core::fmt;
 
 use super::entry::{Entry, Phase, State};
+#[cfg(not(loom))]
+use super::memory::Memory;
 use super::place::Place;
 use super::{Inserted, Standing, TrackingKey};
 use crate::prefetch::prefetch;
@@ -25,11 +27,20 @@ const ATTEMPTS: usize = 8;
 ///
 /// See the [module](super) for its layout and why it is safe to share.
 pub struct ConntrackTable {
-    /// The places, after up to `PAIR - 1` unused ones that bring them to a 128-byte boundary.
-    memory: Box<[Place]>,
-    first: usize,
-    pairs: usize,
+    pairs: Pairs,
 }
+
+#[cfg(not(loom))]
+type Pairs = Memory;
+#[cfg(loom)]
+type Pairs = Box<[Pair]>;
+
+/// Two buckets: every place that a key may have its entry in.
+#[cfg_attr(not(loom), repr(C, align(128)))]
+pub(super) struct Pair(pub(super) [Place; PAIR]);
+
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<Pair>() == 128, "a pair is what adjacent-line prefetch brings");
 
 /// The memory for a conntrack table could not be allocated: `max_entries` is more than the machine has room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,12 +67,16 @@ impl ConntrackTable {
     pub fn with_capacity(max_entries: usize) -> Result<Self, TableTooLarge> {
         let too_large = TableTooLarge { max_entries };
         let pairs = max_entries.div_ceil(2).checked_mul(3).ok_or(too_large)?.div_ceil(PAIR).max(1);
-        let places = pairs.checked_mul(PAIR).ok_or(too_large)?;
-        let memory = empty_places(places.saturating_add(PAIR - 1)).ok_or(too_large)?;
-        // Under loom a place has another size, and no cache line to keep to.
-        let first = if cfg!(loom) { 0 } else { memory.as_ptr().align_offset(PAIR * size_of::<Place>()) };
-        assert!(first < PAIR, "allocations are aligned to their element's 16 bytes");
-        Ok(Self { memory, first, pairs })
+        Ok(Self { pairs: empty_pairs(pairs).ok_or(too_large)? })
+    }
+
+    /// Has the operating system provide the memory of the whole table now, so that no packet has to wait for a page.
+    ///
+    /// # Errors
+    /// Where it can't: before Linux 5.14, or for want of memory. The table works, and gets its pages at their first use.
+    #[cfg(not(loom))]
+    pub fn populate(&self) -> std::io::Result<()> {
+        self.pairs.populate()
     }
 
     /// Starts to bring `key`'s home bucket into the cache; adjacent-line prefetch brings the other one of its pair.
@@ -99,7 +114,7 @@ impl ConntrackTable {
     ///
     /// It reads the whole table: for the control thread.
     pub fn entries(&self) -> impl Iterator<Item = (TrackingKey, Entry)> {
-        self.places().iter().filter_map(Place::settled).map(|(key, state)| (key, state.entry()))
+        self.places().filter_map(Place::settled).map(|(key, state)| (key, state.entry()))
     }
 
     /// How many entries there are, void ones that have not been swept included.
@@ -113,27 +128,32 @@ impl ConntrackTable {
     /// How many places the table has: three for every two entries of its capacity, rounded up to whole pairs.
     #[must_use]
     pub fn place_count(&self) -> usize {
-        self.pairs * PAIR
+        self.pairs.len() * PAIR
     }
 
     /// How many buckets the table has.
     #[must_use]
     pub fn bucket_count(&self) -> usize {
-        self.pairs * 2
+        self.pairs.len() * 2
     }
 
-    #[inline]
-    pub(super) fn places(&self) -> &[Place] {
-        &self.memory[self.first..][..self.pairs * PAIR]
+    /// The bucket of this number, counted over all pairs.
+    pub(super) fn bucket(&self, number: usize) -> &[Place; BUCKET] {
+        let (buckets, _) = self.pairs[number / 2].0.as_chunks();
+        &buckets[number % 2]
+    }
+
+    fn places(&self) -> impl Iterator<Item = &Place> {
+        self.pairs.iter().flat_map(|pair| &pair.0)
     }
 
     #[inline]
     fn neighbourhood(&self, key: TrackingKey) -> Neighbourhood<'_> {
         // The key's upper bits scaled to the number of pairs, which so need not be a power of two: memory is what was
         // asked for, not up to twice that. The lowest bit picks the home bucket.
-        let index = ((u128::from(key.0) * self.pairs as u128) >> 64) as usize;
-        let (pairs, _) = self.places().as_chunks();
-        Neighbourhood { key, pair: &pairs[index], home: (key.0 as usize & 1) * BUCKET }
+        let pairs: &[Pair] = &self.pairs;
+        let index = ((u128::from(key.0) * pairs.len() as u128) >> 64) as usize;
+        Neighbourhood { key, pair: &pairs[index].0, home: (key.0 as usize & 1) * BUCKET }
     }
 }
 
@@ -216,11 +236,22 @@ impl<'t> Neighbourhood<'t> {
         let mut found = None;
         for place in bucket.iter().rev() {
             let state = place.state();
-            if place.settled_by(self.key, state) {
+            if place.bears(self.key, state) {
                 found = Some(Found { place, state });
             }
         }
-        found
+        // Nearly always what bears the name is its settled entry. While workers contend it may be another's beside it.
+        found.and_then(
+            |found| if found.state.phase() == Phase::Settled { Some(found) } else { self.search(bucket) },
+        )
+    }
+
+    #[cold]
+    fn search(&self, bucket: &'t [Place; BUCKET]) -> Option<Found<'t>> {
+        bucket.iter().find_map(|place| {
+            let state = place.held_by(self.key).filter(|state| state.phase() == Phase::Settled)?;
+            Some(Found { place, state })
+        })
     }
 
     fn insert(
@@ -339,11 +370,11 @@ impl<'t> Neighbourhood<'t> {
 }
 
 #[cfg(not(loom))]
-fn empty_places(count: usize) -> Option<Box<[Place]>> {
-    zerocopy::FromZeros::new_box_zeroed_with_elems(count).ok()
+fn empty_pairs(count: usize) -> Option<Pairs> {
+    Memory::new(count).ok()
 }
 
 #[cfg(loom)]
-fn empty_places(count: usize) -> Option<Box<[Place]>> {
-    Some((0..count).map(|_| Place::empty()).collect())
+fn empty_pairs(count: usize) -> Option<Pairs> {
+    Some((0..count).map(|_| Pair(core::array::from_fn(|_| Place::empty()))).collect())
 }

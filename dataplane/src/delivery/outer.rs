@@ -41,7 +41,7 @@ pub struct OuterHeader {
     is_ipv4: bool,
     is_gue: bool,
     /// Where the source address is taken from; the templates' is zero then.
-    source_range: Option<Prefix>,
+    source_range: Option<Box<Prefix>>,
 }
 
 /// All bytes of a header that are the same for every packet of one family; those that are not are zero.
@@ -64,13 +64,18 @@ impl OuterHeader {
             len: mode.overhead(is_ipv4),
             is_ipv4,
             is_gue: matches!(mode, DeliveryMode::Gue { .. }),
-            source_range: tunnel.source_range,
+            source_range: tunnel.source_range.map(Box::new),
         })
     }
 
     /// Whether the outer header is IPv4.
     pub fn is_ipv4(&self) -> bool {
         self.is_ipv4
+    }
+
+    /// What stands before every packet of one family, zero where it follows the packet.
+    pub(super) fn template(&self, inner_is_ipv4: bool) -> &[u8] {
+        &self.templates[usize::from(!inner_is_ipv4)].bytes[..self.len]
     }
 
     /// Whether it has a UDP header whose checksum covers the packet: all else costs a few additions.
@@ -91,15 +96,14 @@ impl OuterHeader {
         flow: &Flow,
         offloaded: bool,
     ) {
-        let template = &self.templates[usize::from(!packet.is_ipv4())];
-        template.copy_to(headers);
+        let template = &self.templates[usize::from(!packet.is_ipv4)];
         let inner_len = packet.l3_len as usize;
         if self.is_ipv4 {
             // What may not be fragmented carries nothing that tells its flow apart, but for a source or a port.
             let needs_entropy = self.is_gue | self.source_range.is_some() | !packet.dont_fragment;
             let entropy = if needs_entropy { flow.entropy() } else { 0 };
             let total_len = (self.len + inner_len) as u16;
-            let (ip, shim) = headers.split_first_chunk_mut().expect("a template has an IPv4 header");
+            let (ip, shim) = template.copy_to::<{ ipv4::HEADER_LEN }>(headers);
             self.complete_ipv4(ip, template.sum, total_len, inner, packet, entropy);
             if self.is_gue {
                 complete_gue(shim, total_len - ipv4::HEADER_LEN as u16, entropy);
@@ -107,7 +111,7 @@ impl OuterHeader {
         } else {
             let entropy = flow.entropy();
             let payload_len = (self.len - ipv6::HEADER_LEN + inner_len) as u16;
-            let (ip, shim) = headers.split_first_chunk_mut().expect("a template has an IPv6 header");
+            let (ip, shim) = template.copy_to::<{ ipv6::HEADER_LEN }>(headers);
             self.complete_ipv6(ip, payload_len, packet, entropy);
             if self.is_gue {
                 complete_gue(shim, payload_len, entropy);
@@ -145,7 +149,7 @@ impl OuterHeader {
             header.id.set(id);
             sum += u32::from(id);
         }
-        if let Some(range) = self.source_range {
+        if let Some(range) = &self.source_range {
             header.src = range.with_host(u128::from(entropy)).v4_bytes();
             sum += checksum::sum(&header.src);
         }
@@ -162,10 +166,10 @@ impl OuterHeader {
     ) {
         let header = Ipv6Header::mut_from_bytes(ip).expect("it is as long as the header");
         // RFC 6438: the flow label tells the flows of one tunnel apart.
-        let label = entropy & 0x000f_ffff;
+        let label = entropy & ipv6::FLOW_LABEL;
         header.version_class_label.set(6 << 28 | u32::from(packet.traffic_class) << 20 | label);
         header.payload_len.set(payload_len);
-        if let Some(range) = self.source_range {
+        if let Some(range) = &self.source_range {
             header.src = range.with_host(u128::from(entropy)).v6_bytes();
         }
     }
@@ -212,23 +216,16 @@ impl Template {
         Self { bytes, sum }
     }
 
-    /// Copies as much of it as `headers` has room for.
-    #[inline]
-    fn copy_to(&self, headers: &mut [u8]) {
-        // Of a known length, a copy is a few moves; of any other, a call.
-        match headers.len() {
-            20 => self.copy_all::<20>(headers),
-            24 => self.copy_all::<24>(headers),
-            32 => self.copy_all::<32>(headers),
-            40 => self.copy_all::<40>(headers),
-            len => headers.copy_from_slice(&self.bytes[..len]),
-        }
-    }
-
+    /// Copies as much of it as `headers` has room for, and parts the IP header from what is behind it.
     #[inline(always)]
-    fn copy_all<const LEN: usize>(&self, headers: &mut [u8]) {
-        headers
-            .copy_from_slice(self.bytes.first_chunk::<LEN>().expect("a template is as long as the longest"));
+    fn copy_to<'h, const IP: usize>(&self, headers: &'h mut [u8]) -> (&'h mut [u8; IP], &'h mut [u8]) {
+        let (ip, shim) = headers.split_first_chunk_mut::<IP>().expect("a template has an IP header");
+        // Of a known length, a copy is a few moves; of any other, a call.
+        *ip = *self.bytes.first_chunk().expect("a template has room for either IP header");
+        if !shim.is_empty() {
+            shim.copy_from_slice(&self.bytes[IP..IP + shim.len()]);
+        }
+        (ip, shim)
     }
 }
 

@@ -11,9 +11,20 @@ use crate::wire::protocol;
 /// The rules of one VIP.
 #[derive(Debug)]
 pub(super) struct Vip {
+    /// What most packets come for, over TCP and over UDP.
+    first: [First; 2],
     tcp: ProtocolRules,
     udp: ProtocolRules,
     l3_default: Candidates,
+}
+
+/// The first ports of a protocol, and the rule that comes first for them, where that takes every client.
+#[derive(Clone, Copy, Debug)]
+struct First {
+    port: u16,
+    /// How many ports behind it share its rule.
+    span: u16,
+    sole: Option<(RuleId, ServiceId)>,
 }
 
 /// The rules of one protocol.
@@ -50,11 +61,10 @@ pub(super) struct Candidate {
 impl Vip {
     pub(super) fn new(rules: &[(RuleId, &ForwardingRule)]) -> Self {
         let of = |protocol| rules.iter().copied().filter(move |(_, rule)| rule.protocol == protocol);
-        Self {
-            tcp: ProtocolRules::new(&of(RuleProtocol::Tcp).collect::<Vec<_>>()),
-            udp: ProtocolRules::new(&of(RuleProtocol::Udp).collect::<Vec<_>>()),
-            l3_default: Candidates::new(of(RuleProtocol::L3Default)),
-        }
+        let tcp = ProtocolRules::new(&of(RuleProtocol::Tcp).collect::<Vec<_>>());
+        let udp = ProtocolRules::new(&of(RuleProtocol::Udp).collect::<Vec<_>>());
+        let l3_default = Candidates::new(of(RuleProtocol::L3Default));
+        Self { first: [tcp.first(&l3_default), udp.first(&l3_default)], tcp, udp, l3_default }
     }
 
     /// The lists of candidates for `flow`, most specific first: its own protocol before `L3_DEFAULT`, listed ports
@@ -65,18 +75,14 @@ impl Vip {
         [listed, own.map(|own| &own.all), Some(&self.l3_default)].into_iter().flatten()
     }
 
-    /// The rule that comes first for `flow`, where it takes every client: what `preference` begins with.
+    /// The rule that comes first for a whole TCP or UDP packet, where it takes every client and the packet comes for the
+    /// first ports of its protocol: what `preference` begins with.
     #[inline(always)]
     pub(super) fn sole(&self, flow: &Flow) -> Option<(RuleId, ServiceId)> {
-        let Some(own) = self.own(flow) else { return self.l3_default.sole };
-        match flow.rule_port().and_then(|port| own.listed(port)) {
-            Some(listed) => listed.sole,
-            None if own.all.list.is_empty() => self.l3_default.sole,
-            None => own.all.sole,
-        }
+        let first = &self.first[usize::from(flow.protocol == protocol::UDP)];
+        if flow.dst_port.wrapping_sub(first.port) <= first.span { first.sole } else { None }
     }
 
-    #[inline]
     fn own(&self, flow: &Flow) -> Option<&ProtocolRules> {
         match flow.protocol {
             protocol::TCP => Some(&self.tcp),
@@ -108,7 +114,20 @@ impl ProtocolRules {
         Self { listed: listed.collect(), all: Candidates::new(all) }
     }
 
-    #[inline]
+    fn first(&self, l3_default: &Candidates) -> First {
+        match self.listed.first() {
+            Some(segment) => First {
+                port: segment.first,
+                span: segment.last - segment.first,
+                sole: segment.candidates.sole,
+            },
+            None => {
+                let all = if self.all.list.is_empty() { l3_default } else { &self.all };
+                First { port: 0, span: u16::MAX, sole: all.sole }
+            }
+        }
+    }
+
     fn listed(&self, port: u16) -> Option<&Candidates> {
         let place = self.listed.partition_point(|segment| segment.last < port);
         self.listed.get(place).filter(|segment| segment.first <= port).map(|segment| &segment.candidates)

@@ -5,7 +5,7 @@
 
 use super::Packet;
 use crate::address::Address;
-use crate::flow::{Flow, Fragment};
+use crate::flow::Fragment;
 use crate::wire::ethernet::HEADER_LEN as L3;
 use crate::wire::{ipv4, ipv6, protocol, tcp, udp};
 
@@ -18,114 +18,87 @@ const V6_LEN: usize = V6_L4 + tcp::HEADER_LEN;
 /// More fragments, or an offset.
 const FRAGMENTED: u16 = 0x3fff;
 
-/// What the general parser would say of `frame`; `None` where this one does not know.
+/// Makes `packet` what the general parser would, where `frame` holds plain IPv4. False for all else.
+//
+// Field by field: a whole packet would be put together elsewhere and copied, before its parts have reached memory.
 #[inline(always)]
-pub(super) fn parse(frame: &[u8]) -> Option<Packet> {
-    let kind = frame.first_chunk::<{ L3 + 2 }>()?;
+pub(super) fn read_ipv4(packet: &mut Packet, frame: &[u8]) -> bool {
+    let Some(head) = frame.first_chunk::<V4_LEN>() else { return false };
     // EtherType, version and header length.
-    match [kind[L3 - 2], kind[L3 - 1], kind[L3]] {
-        [0x08, 0x00, 0x45] => ipv4(frame),
-        [0x86, 0xdd, 0x60..=0x6f] => ipv6(frame),
-        _ => None,
+    if u32::from_be_bytes(bytes_at(head, L3 - 2)) & 0xffff_ff00 != 0x0800_4500 {
+        return false;
     }
-}
-
-#[inline(always)]
-fn ipv4(frame: &[u8]) -> Option<Packet> {
-    let head = frame.first_chunk::<V4_LEN>()?;
     let l3_len = usize::from(u16_at(head, L3 + 2));
     let fragment = u16_at(head, L3 + 6);
-    let layer4 = Layer4::read(head, V4_L4, head[L3 + 9]);
-    let fits = L3 + l3_len <= frame.len() && layer4.fits(l3_len.wrapping_sub(ipv4::HEADER_LEN));
-    if !fits | (fragment & FRAGMENTED != 0) {
-        return None;
+    let protocol = head[L3 + 9];
+    let fits = (L3 + l3_len <= frame.len())
+        & (layer4_len(head, V4_L4, protocol) + ipv4::HEADER_LEN <= l3_len)
+        & (fragment & FRAGMENTED == 0);
+    if !fits {
+        return false;
     }
-    Some(Packet {
-        flow: Flow {
-            src: Address::v4(bytes_at(head, L3 + 12)),
-            dst: Address::v4(bytes_at(head, L3 + 16)),
-            src_port: layer4.src_port,
-            dst_port: layer4.dst_port,
-            protocol: layer4.protocol,
-            fragment: Fragment::No,
-        },
-        l3_offset: L3 as u16,
-        l4_offset: V4_L4 as u16,
-        l3_len: l3_len as u32,
-        ttl: head[L3 + 8],
-        traffic_class: head[L3 + 1],
-        tcp_syn: layer4.syn,
-        icmp_error: false,
-        neighbor_discovery: false,
-        dont_fragment: fragment & ipv4::DONT_FRAGMENT != 0,
-    })
+    packet.flow.src = Address::v4(bytes_at(head, L3 + 12));
+    packet.flow.dst = Address::v4(bytes_at(head, L3 + 16));
+    packet.l4_offset = V4_L4 as u16;
+    packet.l3_len = l3_len as u32;
+    packet.ttl = head[L3 + 8];
+    packet.traffic_class = head[L3 + 1];
+    packet.dont_fragment = fragment & ipv4::DONT_FRAGMENT != 0;
+    packet.is_ipv4 = true;
+    read_layer4(packet, head, V4_L4, protocol);
+    true
 }
 
+/// Makes `packet` what the general parser would, where `frame` holds plain IPv6. False for all else.
 #[inline(always)]
-fn ipv6(frame: &[u8]) -> Option<Packet> {
-    let head = frame.first_chunk::<V6_LEN>()?;
+pub(super) fn read_ipv6(packet: &mut Packet, frame: &[u8]) -> bool {
+    let Some(head) = frame.first_chunk::<V6_LEN>() else { return false };
+    // EtherType and version.
+    if u32::from_be_bytes(bytes_at(head, L3 - 2)) & 0xffff_f000 != 0x86dd_6000 {
+        return false;
+    }
     let payload_len = usize::from(u16_at(head, L3 + 4));
-    let layer4 = Layer4::read(head, V6_L4, head[L3 + 6]);
+    let protocol = head[L3 + 6];
     let (src, dst) = (Address::v6(bytes_at(head, L3 + 8)), Address::v6(bytes_at(head, L3 + 24)));
-    let fits = V6_L4 + payload_len <= frame.len() && layer4.fits(payload_len);
+    let fits = (V6_L4 + payload_len <= frame.len()) & (layer4_len(head, V6_L4, protocol) <= payload_len);
     if !fits | src.is_ipv4() | dst.is_ipv4() {
-        return None;
+        return false;
     }
-    Some(Packet {
-        flow: Flow {
-            src,
-            dst,
-            src_port: layer4.src_port,
-            dst_port: layer4.dst_port,
-            protocol: layer4.protocol,
-            fragment: Fragment::No,
-        },
-        l3_offset: L3 as u16,
-        l4_offset: V6_L4 as u16,
-        l3_len: (ipv6::HEADER_LEN + payload_len) as u32,
-        ttl: head[L3 + 7],
-        traffic_class: (u16_at(head, L3) >> 4) as u8,
-        tcp_syn: layer4.syn,
-        icmp_error: false,
-        neighbor_discovery: false,
-        dont_fragment: true,
-    })
+    (packet.flow.src, packet.flow.dst) = (src, dst);
+    packet.l4_offset = V6_L4 as u16;
+    packet.l3_len = (ipv6::HEADER_LEN + payload_len) as u32;
+    packet.ttl = head[L3 + 7];
+    packet.traffic_class = (u16_at(head, L3) >> 4) as u8;
+    packet.dont_fragment = true;
+    packet.is_ipv4 = false;
+    read_layer4(packet, head, V6_L4, protocol);
+    true
 }
 
-/// The first bytes of a TCP or UDP header, read as both.
-struct Layer4 {
-    protocol: u8,
-    src_port: u16,
-    dst_port: u16,
-    syn: bool,
-    /// How long the payload of the IP packet must be at least; nothing is as long where it is neither TCP nor UDP.
-    least_len: usize,
+/// The fields that both families fill alike.
+#[inline(always)]
+fn read_layer4<const N: usize>(packet: &mut Packet, head: &[u8; N], offset: usize, protocol: u8) {
+    packet.flow.src_port = u16_at(head, offset);
+    packet.flow.dst_port = u16_at(head, offset + 2);
+    packet.flow.protocol = protocol;
+    packet.flow.fragment = Fragment::No;
+    packet.l3_offset = L3 as u16;
+    packet.tcp_syn = (protocol == protocol::TCP) & (head[offset + 13] & tcp::SYN != 0);
+    packet.icmp_error = false;
+    packet.neighbor_discovery = false;
 }
 
-impl Layer4 {
-    /// Reads at `offset`; the caller knows that a TCP header would be there whole.
-    #[inline(always)]
-    fn read<const N: usize>(head: &[u8; N], offset: usize, protocol: u8) -> Self {
-        let tcp_len = usize::from(head[offset + 12] >> 4) * 4;
-        let udp_len = usize::from(u16_at(head, offset + 4));
-        let impossible = usize::MAX;
-        let (is_tcp, is_udp) = (protocol == protocol::TCP, protocol == protocol::UDP);
-        let tcp_least = if tcp_len >= tcp::HEADER_LEN { tcp_len } else { impossible };
-        let udp_least = if is_udp & (udp_len >= udp::HEADER_LEN) { udp_len } else { impossible };
-        Self {
-            protocol,
-            src_port: u16_at(head, offset),
-            dst_port: u16_at(head, offset + 2),
-            syn: is_tcp & (head[offset + 13] & tcp::SYN != 0),
-            least_len: if is_tcp { tcp_least } else { udp_least },
-        }
-    }
-
-    /// Whether a payload of `len` bytes holds it; a length below zero, wrapped round, does not.
-    #[inline(always)]
-    fn fits(&self, len: usize) -> bool {
-        self.least_len <= len && len <= usize::from(u16::MAX)
-    }
+/// How long the packet must be from `offset` on for its TCP header, or its UDP datagram; longer than any where it is
+/// neither, or says what can't be.
+#[inline(always)]
+fn layer4_len<const N: usize>(head: &[u8; N], offset: usize, protocol: u8) -> usize {
+    const IMPOSSIBLE: usize = 1 << 17;
+    let (least, len) = match protocol {
+        protocol::TCP => (tcp::HEADER_LEN, usize::from(head[offset + 12] >> 4) * 4),
+        protocol::UDP => (udp::HEADER_LEN, usize::from(u16_at(head, offset + 4))),
+        _ => return IMPOSSIBLE,
+    };
+    if len >= least { len } else { IMPOSSIBLE }
 }
 
 #[inline(always)]
@@ -157,10 +130,17 @@ mod tests {
         packets.into_iter().map(|packet| packet.build()).collect()
     }
 
+    fn read(frame: &[u8]) -> Option<Packet> {
+        // No field may keep what another packet has left in it.
+        let mut packet = Packet::NONE;
+        (packet.l3_len, packet.icmp_error, packet.neighbor_discovery) = (7, true, true);
+        (packet.read_plain_ipv4(frame) || packet.read_plain_ipv6(frame)).then_some(packet)
+    }
+
     #[test]
     fn plain_packets_of_both_families_and_protocols_are_known() {
         for frame in frames() {
-            assert_eq!(parse(&frame).map(Ok), Some(Packet::parse(&frame)));
+            assert_eq!(read(&frame).map(Ok), Some(Packet::parse(&frame)));
         }
     }
 
@@ -181,7 +161,7 @@ mod tests {
                 }
             }
             frame.truncate(len);
-            if let Some(packet) = parse(&frame) {
+            if let Some(packet) = read(&frame) {
                 prop_assert_eq!(Ok(packet), Packet::parse(&frame));
             }
         }

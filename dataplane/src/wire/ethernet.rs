@@ -27,6 +27,9 @@ pub const HEADER_LEN: usize = 14;
 /// The two addresses at the start of every frame.
 pub const ADDRESSES_LEN: usize = 12;
 
+/// What callers promise.
+const WHOLE: &str = "the frame has a whole header";
+
 const TAG_LEN: usize = 4;
 const MOST_TAGS: usize = 2;
 
@@ -62,19 +65,20 @@ pub fn payload(frame: &[u8]) -> Option<(EtherType, usize)> {
 /// The destination address of a frame of at least [`HEADER_LEN`] bytes.
 #[inline]
 pub fn destination(frame: &[u8]) -> MacAddress {
-    MacAddress([frame[0], frame[1], frame[2], frame[3], frame[4], frame[5]])
+    MacAddress(*frame.first_chunk().expect(WHOLE))
 }
 
 /// The source address of a frame of at least [`HEADER_LEN`] bytes.
 pub fn source(frame: &[u8]) -> MacAddress {
-    MacAddress([frame[6], frame[7], frame[8], frame[9], frame[10], frame[11]])
+    MacAddress(*frame[6..].first_chunk().expect(WHOLE))
 }
 
 /// Writes both addresses of a frame of at least [`HEADER_LEN`] bytes.
 #[inline]
 pub fn set_addresses(frame: &mut [u8], destination: MacAddress, source: MacAddress) {
-    frame[..6].copy_from_slice(&destination.0);
-    frame[6..ADDRESSES_LEN].copy_from_slice(&source.0);
+    let addresses: &mut [u8; ADDRESSES_LEN] = frame.first_chunk_mut().expect(WHOLE);
+    addresses[..6].copy_from_slice(&destination.0);
+    addresses[6..].copy_from_slice(&source.0);
 }
 
 #[cfg(test)]

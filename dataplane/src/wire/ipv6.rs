@@ -24,6 +24,9 @@ pub struct Ipv6Header {
 /// Length of the fixed header.
 pub const HEADER_LEN: usize = 40;
 
+/// The flow label's bits in [`Ipv6Header::version_class_label`].
+pub const FLOW_LABEL: u32 = 0x000f_ffff;
+
 /// The smallest MTU that an IPv6 link may have (RFC 8200, section 5).
 pub const MIN_MTU: usize = 1280;
 

@@ -80,7 +80,7 @@ impl Difference {
         theirs: &Result<SlicedPacket<'_>, SliceError>,
     ) -> bool {
         let protocol = ours.as_ref().ok().map(|packet| packet.flow.protocol);
-        let is_ipv4 = ours.as_ref().is_ok_and(Packet::is_ipv4);
+        let is_ipv4 = ours.as_ref().is_ok_and(|packet| packet.is_ipv4);
         let theirs = Theirs(theirs);
         match self {
             Self::ThirdTag => is_not_ip(frame, ours, &[0x8100, 0x88a8, 0x9100]),
@@ -220,7 +220,7 @@ impl Theirs<'_> {
     fn payload_is_the_rest(&self, frame: &[u8], ours: &Result<Packet, Verdict>) -> bool {
         let is_empty = match (self.net(), ours) {
             (Some(NetSlice::Ipv6(ip)), _) => ip.header().payload_length() == 0,
-            (None, Ok(packet)) => !packet.is_ipv4() && packet.l3_len == 40,
+            (None, Ok(packet)) => !packet.is_ipv4 && packet.l3_len == 40,
             _ => false,
         };
         is_empty && frame.len() > 14 + 40

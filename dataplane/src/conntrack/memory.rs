@@ -1,0 +1,87 @@
+//! The table's memory: zero, aligned to its pairs, and on huge pages where the system has them.
+//!
+//! A table of gigabytes on pages of 4 KiB misses the processor's page-table cache at nearly every lookup, which costs as
+//! much again as the lookup. Mapped memory starts zero without being written to, so a table costs nothing before its
+//! first use; the allocator would write zeros to memory of such an alignment.
+#![allow(unsafe_code)] // mapped bytes are seen as places
+
+use std::fmt;
+use std::io;
+use std::ops::Deref;
+
+use memmap2::{MmapMut, MmapOptions};
+
+use super::table::Pair;
+
+/// So many pairs of buckets, all empty at first.
+pub(super) struct Memory {
+    map: MmapMut,
+    pairs: usize,
+}
+
+impl Memory {
+    /// Memory for `pairs`, at least one; none where the system has not as much to give.
+    pub(super) fn new(pairs: usize) -> io::Result<Self> {
+        let len = pairs.checked_mul(size_of::<Pair>()).ok_or(io::ErrorKind::OutOfMemory)?;
+        let map = MmapOptions::new().len(len).map_anon()?;
+        // Asked for, not needed: without huge pages the table works, slower.
+        #[cfg(target_os = "linux")]
+        let _ = map.advise(memmap2::Advice::HugePage);
+        Ok(Self { map, pairs })
+    }
+
+    /// Has the system provide all pages now, so that no first use of one has to wait for it.
+    pub(super) fn populate(&self) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        self.map.advise(memmap2::Advice::PopulateWrite)?;
+        Ok(())
+    }
+}
+
+impl Deref for Memory {
+    type Target = [Pair];
+
+    #[inline]
+    fn deref(&self) -> &[Pair] {
+        // SAFETY: the mapping is `pairs` times the size of a pair long and lives as long as `self`. It starts at a page,
+        // which is a multiple of a pair's alignment. It is zero or was written to as places, and any bytes, zeros among
+        // them, are atomics of 64 bits. Nobody sees it as bytes: `map` stays in here, and its advice leaves what is
+        // written. Shared references suffice to change it, as a pair holds nothing but atomics.
+        unsafe { std::slice::from_raw_parts(self.map.as_ptr().cast(), self.pairs) }
+    }
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory").field("pairs", &self.pairs).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fresh_memory_is_aligned_and_empty() {
+        for pairs in [1, 31, 32, 33, 50_000] {
+            let memory = Memory::new(pairs).unwrap();
+            assert_eq!(memory.len(), pairs);
+            assert!(std::ptr::from_ref(&memory[0]).addr().is_multiple_of(align_of::<Pair>()));
+            assert!(memory.iter().flat_map(|pair| &pair.0).all(|place| place.settled().is_none()));
+        }
+    }
+
+    #[test]
+    fn memory_can_be_had_at_once() {
+        let memory = Memory::new(1000).unwrap();
+        // Kernels before 5.14 don't know how; the pages then come at their first use.
+        let _ = memory.populate();
+        assert!(memory[999].0[0].settled().is_none());
+    }
+
+    #[test]
+    fn more_than_there_is_is_refused() {
+        assert!(Memory::new(usize::MAX / 64).is_err());
+        assert!(Memory::new(1 << 52).is_err());
+    }
+}
