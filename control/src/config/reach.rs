@@ -133,7 +133,8 @@ fn check_segment(rule: &ForwardingRuleFile, vip: IpAddr, group: &BackendGroupFil
     );
 }
 
-/// The kernel connects from an address of a backend's own family alone: it would find each of the other one unhealthy.
+/// The kernel connects from an address of the backend's own family alone: every backend of the other one would be
+/// found unhealthy.
 fn check_source(service: &BackendServiceFile, scope: &Scope<'_>, report: &mut Report) {
     let checks = elements_of(&service.health_checks).filter_map(|name| scope.health_checks.find(name));
     let members = || elements_of(&service.backends).filter_map(Field::get);

@@ -45,8 +45,8 @@ fn conversations(lab: &Lab, expected: &[&str]) -> Vec<(Conversation, String)> {
     all
 }
 
-/// Has these backends fail their checks, and all others pass them, and waits until those expected serve new clients.
-/// Pages are served whatever the checks say.
+/// Has these backends fail their checks, and all others pass them, and waits until those expected serve new
+/// clients. Pages are served whatever the checks say.
 fn while_sick(sick: &[&str], lab: &Lab, backends: &[Backend], appliance: &Appliance<'_>, expected: &[&str]) {
     for (number, backend) in backends.iter().enumerate() {
         backend.web.is_unavailable(sick.contains(&Backend::name(number).as_str()));

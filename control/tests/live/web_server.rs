@@ -146,7 +146,8 @@ impl WebServer {
             events {{ worker_connections 4096; }}
             http {{
                 access_log off;
-                log_format probe \"$remote_addr $server_addr $proxy_protocol_addr $proxy_protocol_server_addr\";
+                log_format probe \"$remote_addr $server_addr \"
+                    \"$proxy_protocol_addr $proxy_protocol_server_addr\";
                 client_body_temp_path {prefix}/body;
                 proxy_temp_path {prefix}/proxy;
                 fastcgi_temp_path {prefix}/fastcgi;
