@@ -94,6 +94,11 @@ fn health_check_transports() {
             "check_interval_sec = 10",
             "check_interval_sec = 10\ntransport = \"inpath\"",
         ),
+        (
+            "a source is of the backends' family",
+            "check_interval_sec = 10",
+            "check_interval_sec = 10\ntransport = \"kernel\"\nsource_ip_address = \"2001:db8:1::9\"",
+        ),
     ]));
 }
 

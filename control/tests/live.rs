@@ -1,6 +1,7 @@
 //! The live appliance with what users run, curl, wrk, ping and nginx, in namespaces that each test makes.
 //!
-//! As root, with Debian's curl, ethtool, iproute2, iputils-ping, nginx-light, openssl and wrk:
+//! As root, with Debian's curl, ethtool, iproute2, iputils-ping, nginx-light, openssl,
+//! python3-grpcio and wrk:
 //!
 //!     cargo test -p guideway --features dpdk --test live -- --test-threads=1
 //!

@@ -7,7 +7,7 @@ use guideway_dataplane::delivery::DeliveryMode;
 
 use super::backend_group::Delivery;
 use super::field::{Field, elements};
-use super::file::{BackendGroupFile, ConfigFile, EndpointFile, ForwardingRuleFile};
+use super::file::{BackendGroupFile, BackendServiceFile, ConfigFile, EndpointFile, ForwardingRuleFile};
 use super::limits::IPV6_MIN_MTU;
 use super::names::Scope;
 use super::report::{Report, Span};
@@ -24,6 +24,9 @@ pub(super) fn check(scope: &Scope<'_>, report: &mut Report) {
 
     for (_, rule) in scope.rules.iter() {
         check_rule(rule, &own, scope, report);
+    }
+    for (_, service) in scope.services.iter() {
+        check_source(service, scope, report);
     }
     for (name, group) in scope.groups.iter() {
         let Some(delivery) = group.delivery_kind() else { continue };
@@ -128,6 +131,32 @@ fn check_segment(rule: &ForwardingRuleFile, vip: IpAddr, group: &BackendGroupFil
         ),
         [(endpoint.ip_address.span(), "an endpoint of the other family".to_owned())],
     );
+}
+
+/// The kernel connects from an address of the backend's own family alone: every backend of the other one would be
+/// found unhealthy.
+fn check_source(service: &BackendServiceFile, scope: &Scope<'_>, report: &mut Report) {
+    let checks = elements_of(&service.health_checks).filter_map(|name| scope.health_checks.find(name));
+    let members = || elements_of(&service.backends).filter_map(Field::get);
+    for source in checks.filter_map(|(_, check)| check.source_ip_address.as_ref()) {
+        let Some(address) = source.copied() else { continue };
+        let other = |endpoint: &&EndpointFile| {
+            endpoint.ip_address.copied().is_some_and(|backend| backend.is_ipv4() != address.is_ipv4())
+        };
+        let groups = members().filter_map(|member| scope.groups.find(&member.group));
+        let Some(endpoint) = groups.flat_map(|(_, group)| group.endpoints()).find(other) else { continue };
+        let name = service.name.get().map_or("", |name| &name.0);
+        report.error_beside(
+            source.span(),
+            format!("probes from `{address}` cannot reach all backends of service `{name}`"),
+            "leave it out, or give the services of each family a health check of their own",
+            [(endpoint.ip_address.span(), "an endpoint of the other family".to_owned())],
+        );
+    }
+}
+
+fn elements_of<T>(list: &Field<Vec<Field<T>>>) -> impl Iterator<Item = &Field<T>> {
+    list.get().into_iter().flatten()
 }
 
 /// IPv6 packets of 1,280 bytes must pass whole, so a tunnel's path must hold them and its headers.

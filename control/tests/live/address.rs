@@ -6,6 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 pub(crate) const WEB: u16 = 80;
 /// The same for TLS.
 pub(crate) const WEB_TLS: u16 = 443;
+/// TCP port of every backend's web server for connections that begin with a PROXY header.
+pub(crate) const WEB_PROXY: u16 = 8080;
+/// The same for TLS.
+pub(crate) const WEB_TLS_PROXY: u16 = 8443;
 /// TCP port of gRPC servers.
 pub(crate) const GRPC: u16 = 50051;
 /// UDP port of every backend's echo server.
@@ -67,9 +71,19 @@ pub(crate) fn appliance(number: usize, family: Family) -> IpAddr {
     on_link(family, 1 + number)
 }
 
+/// Where an appliance moves to.
+pub(crate) fn moved_appliance(number: usize, family: Family) -> IpAddr {
+    on_link(family, 41 + number)
+}
+
 /// The address of an appliance's kernel, where it has one.
 pub(crate) fn management(number: usize, family: Family) -> IpAddr {
     on_link(family, 51 + number)
+}
+
+/// Another one, which it does not choose unasked.
+pub(crate) fn other_management(number: usize, family: Family) -> IpAddr {
+    on_link(family, 61 + number)
 }
 
 pub(crate) fn backend(number: usize, family: Family) -> IpAddr {

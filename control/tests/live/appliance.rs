@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use guideway::admin::view::{Backend, BackendList, Stats, Status};
+use guideway::admin::view::{Backend, BackendList, Event, EventList, Stats, Status};
 use rustix::process::Signal;
 use serde::de::DeserializeOwned;
 
@@ -133,6 +133,11 @@ impl<'l> Appliance<'l> {
     /// What it has counted.
     pub(crate) fn stats(&self) -> Stats {
         json(&self.must(&["stats", "--output", "json"]))
+    }
+
+    /// What has happened so far.
+    pub(crate) fn events(&self) -> Vec<Event> {
+        json::<EventList>(&self.must(&["events", "--limit", "1000", "--output", "json"])).events
     }
 
     /// Its backends, of all services.

@@ -4,17 +4,20 @@ use std::collections::BTreeSet;
 use std::thread;
 use std::time::Duration;
 
+use guideway::admin::view::EventKind;
 use rustix::process::Signal;
 
-use super::address::{Family, Vip};
+use super::address::{self, Family, Vip};
 use super::appliance::Appliance;
 use super::backend::Backend;
 use super::client::names;
 use super::conversation::Conversation;
+use super::health::{checked_by, http};
 use super::lab::Lab;
 use super::load::{Connections, Load};
 use super::patience::{PATIENCE, within};
-use super::setup::Setup;
+use super::setup::{PROBES, Setup};
+use super::web_server::Probed;
 
 /// Enough for each of three backends to have some.
 const CONVERSATIONS: usize = 24;
@@ -115,6 +118,46 @@ fn a_drained_backend_keeps_its_connections_and_gets_no_new_ones() {
     appliance.wait_for_health();
     established.new_ones_go_to(&ALL);
     established.go_on();
+}
+
+/// The ports' addresses hold from the start; that of the network table is the one that probes come from.
+#[test]
+fn probes_go_on_from_the_address_that_the_appliance_moves_to() {
+    let lab = Lab::new(1, 3);
+    let backends = Backend::all(&lab, 3);
+    let setup = checked_by(http());
+    let appliance = Appliance::start(&lab, 0, &setup);
+    let mut established = Family::BOTH.map(|family| Established::new(&lab, family));
+    let before = appliance.events().len();
+
+    appliance.reload(&Setup { own_address: address::moved_appliance, ..setup });
+    for (family, vip) in Family::BOTH.into_iter().flat_map(|family| Vip::BOTH.map(|vip| (family, vip))) {
+        // More than would make the backend unhealthy, were they not answered.
+        let moved = |probe: &&Probed| {
+            (probe.from, probe.to) == (address::moved_appliance(0, family), vip.address(family))
+        };
+        let answered = |backend: &Backend| backend.web.probes().iter().filter(moved).count() > PROBES;
+        let all = within(PATIENCE, || backends.iter().all(answered).then_some(()));
+        all.unwrap_or_else(|| {
+            panic!("{:?}", backends.iter().map(|backend| backend.web.probes()).collect::<Vec<_>>())
+        });
+    }
+    let events = appliance.events().split_off(before);
+    assert!(events.iter().all(|event| event.kind != EventKind::BackendUnhealthy), "{events:#?}");
+    assert!(appliance.is_healthy());
+    for established in &mut established {
+        established.new_ones_go_to(&ALL);
+        established.go_on();
+    }
+    // Nobody probes from where it was.
+    for backend in &backends {
+        let probes = backend.web.probes();
+        let last = &probes[probes.len() - PROBES..];
+        let is_moved = |probe: &Probed| {
+            Family::BOTH.iter().any(|family| probe.from == address::moved_appliance(0, *family))
+        };
+        assert!(last.iter().all(is_moved), "{last:?}");
+    }
 }
 
 /// Reloads again and again while wrk sends requests: each takes a backend away or gives it back.

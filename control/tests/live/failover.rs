@@ -1,5 +1,11 @@
 //! What becomes of clients when the primaries fail, and when they are back.
 
+use std::io::ErrorKind;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use guideway::admin::view::Health;
+
 use super::address::{Family, Vip};
 use super::appliance::Appliance;
 use super::backend::Backend;
@@ -10,6 +16,7 @@ use super::lab::Lab;
 use super::patience::{PATIENCE, within};
 use super::setup::Setup;
 
+/// Of the tests without a ratio: b0 and b1, and b2 in their stead.
 const BACKENDS: usize = 3;
 const PRIMARIES: [&str; 2] = ["b0", "b1"];
 const FAILOVER: [&str; 1] = ["b2"];
@@ -17,12 +24,17 @@ const CONVERSATIONS: usize = 12;
 const PORTS: std::ops::Range<u16> = 20_000..20_030;
 
 fn setup(disable_connection_drain_on_failover: bool) -> Setup {
-    Setup {
-        backends: vec![0, 1],
-        failover: vec![2],
-        disable_connection_drain_on_failover,
-        ..checked_by(http())
-    }
+    with_policy(
+        2,
+        1,
+        format!("disable_connection_drain_on_failover = {disable_connection_drain_on_failover}"),
+    )
+}
+
+/// The first backends are primary, and as many as follow stand in for them.
+fn with_policy(primary: usize, failover: usize, failover_policy: String) -> Setup {
+    let failover = (primary..primary + failover).collect();
+    Setup { backends: (0..primary).collect(), failover, failover_policy, ..checked_by(http()) }
 }
 
 /// Connections of clients in both families, and who serves each.
@@ -33,21 +45,41 @@ fn conversations(lab: &Lab, expected: &[&str]) -> Vec<(Conversation, String)> {
     all
 }
 
-/// Has the primaries pass or fail their checks, and waits until those expected serve new clients. Pages are
-/// served whatever the checks say.
-fn primaries_are(well: bool, lab: &Lab, backends: &[Backend], appliance: &Appliance<'_>, expected: &[&str]) {
-    for primary in &backends[..PRIMARIES.len()] {
-        primary.web.is_unavailable(!well);
+/// Has these backends fail their checks, and all others pass them, and waits until those expected serve new
+/// clients. Pages are served whatever the checks say.
+fn while_sick(sick: &[&str], lab: &Lab, backends: &[Backend], appliance: &Appliance<'_>, expected: &[&str]) {
+    for (number, backend) in backends.iter().enumerate() {
+        backend.web.is_unavailable(sick.contains(&Backend::name(number).as_str()));
     }
-    let switched = || {
-        let backends = appliance.backends();
-        let serve = |name: &str| expected.contains(&name);
-        backends.iter().all(|backend| backend.eligible == serve(&backend.name)).then_some(())
-    };
-    within(PATIENCE, switched).unwrap_or_else(|| panic!("{expected:?} do not take over"));
+    let mut seen = Vec::new();
+    let settled = within(PATIENCE, || {
+        seen = appliance.backends();
+        let as_expected = seen.iter().all(|backend| {
+            let name = backend.name.as_str();
+            (backend.health == Health::Unhealthy) == sick.contains(&name)
+                && backend.eligible == expected.contains(&name)
+        });
+        as_expected.then_some(())
+    });
+    settled.unwrap_or_else(|| panic!("while {sick:?} are sick, {expected:?} do not serve alone: {seen:#?}"));
     for family in Family::BOTH {
-        new_connections_go_to(lab, family, expected);
+        match expected {
+            [] => new_connections_are_dropped(lab, family, appliance),
+            expected => new_connections_go_to(lab, family, expected),
+        }
     }
+}
+
+/// Nobody answers clients that come now, and what they send is counted.
+fn new_connections_are_dropped(lab: &Lab, family: Family, appliance: &Appliance<'_>) {
+    let dropped = || appliance.stats().total.dropped["no_eligible_backend"];
+    let before = dropped();
+    let vip = Vip::OnLink.web(family);
+    let connected =
+        lab.client().inside(|| TcpStream::connect_timeout(&vip, Duration::from_millis(300)).map(drop));
+    let error = connected.expect_err("nobody serves");
+    assert_eq!(error.kind(), ErrorKind::TimedOut, "{vip}: {error}");
+    within(PATIENCE, || (dropped() > before).then_some(())).expect("what is dropped is counted");
 }
 
 fn go_on(conversations: &mut [(Conversation, String)], when: &str) {
@@ -74,10 +106,10 @@ fn connections_stay_where_they_are_when_the_failover_group_takes_over_and_when_i
     let backends = Backend::all(&lab, BACKENDS);
     let appliance = Appliance::start(&lab, 0, &setup(false));
     let mut before = conversations(&lab, &PRIMARIES);
-    primaries_are(false, &lab, &backends, &appliance, &FAILOVER);
+    while_sick(&PRIMARIES, &lab, &backends, &appliance, &FAILOVER);
     go_on(&mut before, "after the failover");
     let mut meanwhile = conversations(&lab, &FAILOVER);
-    primaries_are(true, &lab, &backends, &appliance, &PRIMARIES);
+    while_sick(&[], &lab, &backends, &appliance, &PRIMARIES);
     go_on(&mut before, "after the way back");
     go_on(&mut meanwhile, "after the way back");
 }
@@ -94,9 +126,9 @@ fn datagram_flows_move_to_the_failover_group_and_stay_there() {
         }
     };
     served_by(&PRIMARIES);
-    primaries_are(false, &lab, &backends, &appliance, &FAILOVER);
+    while_sick(&PRIMARIES, &lab, &backends, &appliance, &FAILOVER);
     served_by(&FAILOVER);
-    primaries_are(true, &lab, &backends, &appliance, &PRIMARIES);
+    while_sick(&[], &lab, &backends, &appliance, &PRIMARIES);
     // Their backend has not failed.
     served_by(&FAILOVER);
 }
@@ -107,9 +139,58 @@ fn connections_break_off_when_the_pool_switches_if_they_are_not_to_drain() {
     let backends = Backend::all(&lab, BACKENDS);
     let appliance = Appliance::start(&lab, 0, &setup(true));
     let before = conversations(&lab, &PRIMARIES);
-    primaries_are(false, &lab, &backends, &appliance, &FAILOVER);
+    while_sick(&PRIMARIES, &lab, &backends, &appliance, &FAILOVER);
     break_off(before, "after the failover");
     let meanwhile = conversations(&lab, &FAILOVER);
-    primaries_are(true, &lab, &backends, &appliance, &PRIMARIES);
+    while_sick(&[], &lab, &backends, &appliance, &PRIMARIES);
     break_off(meanwhile, "after the way back");
+}
+
+#[test]
+fn the_failover_group_serves_while_too_few_primaries_are_healthy() {
+    let lab = Lab::new(1, 5);
+    let backends = Backend::all(&lab, 5);
+    let appliance = Appliance::start(&lab, 0, &with_policy(3, 2, "failover_ratio = 0.5".to_owned()));
+    let steps: [(&[&str], &[&str]); 7] = [
+        (&[], &["b0", "b1", "b2"]),
+        // Two of three are enough.
+        (&["b0"], &["b1", "b2"]),
+        // One is not.
+        (&["b0", "b1"], &["b3", "b4"]),
+        // But it is better than nobody.
+        (&["b0", "b1", "b3", "b4"], &["b2"]),
+        (&["b0", "b1", "b3"], &["b4"]),
+        (&["b0"], &["b1", "b2"]),
+        (&[], &["b0", "b1", "b2"]),
+    ];
+    for (sick, expected) in steps {
+        while_sick(sick, &lab, &backends, &appliance, expected);
+    }
+}
+
+#[test]
+fn the_primaries_serve_as_a_last_resort_when_nobody_is_healthy() {
+    let lab = Lab::new(1, BACKENDS);
+    let backends = Backend::all(&lab, BACKENDS);
+    let setup = with_policy(2, 1, "drop_traffic_if_unhealthy = false".to_owned());
+    let appliance = Appliance::start(&lab, 0, &setup);
+    let mut before = conversations(&lab, &PRIMARIES);
+    while_sick(&["b0", "b1", "b2"], &lab, &backends, &appliance, &PRIMARIES);
+    go_on(&mut before, "while nobody is healthy");
+    assert_eq!(appliance.stats().total.dropped["no_eligible_backend"], 0);
+    while_sick(&[], &lab, &backends, &appliance, &PRIMARIES);
+}
+
+#[test]
+fn new_connections_are_dropped_when_nobody_is_healthy_if_they_are_to_be() {
+    let lab = Lab::new(1, BACKENDS);
+    let backends = Backend::all(&lab, BACKENDS);
+    let setup = with_policy(2, 1, "drop_traffic_if_unhealthy = true".to_owned());
+    let appliance = Appliance::start(&lab, 0, &setup);
+    let mut before = conversations(&lab, &PRIMARIES);
+    while_sick(&["b0", "b1", "b2"], &lab, &backends, &appliance, &[]);
+    go_on(&mut before, "while nobody is healthy");
+    while_sick(&PRIMARIES, &lab, &backends, &appliance, &FAILOVER);
+    while_sick(&[], &lab, &backends, &appliance, &PRIMARIES);
+    go_on(&mut before, "after the way back");
 }

@@ -1,18 +1,19 @@
 //! What health checks notice: sick backends get no new connections, and recovered ones get them again.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use guideway::admin::view::{self, Health};
 
-use super::address::{Family, GRPC, Vip, WEB_TLS};
+use super::address::{self, Family, GRPC, Vip, WEB, WEB_PROXY, WEB_TLS, WEB_TLS_PROXY};
 use super::appliance::Appliance;
 use super::backend::Backend;
 use super::client::names;
-use super::grpc_server::GrpcServer;
+use super::grpc_server::{GrpcServer, SERVICE};
 use super::lab::Lab;
 use super::patience::{PATIENCE, within};
-use super::setup::{Delivery, Setup};
-use super::web_server::{ALL_IS_WELL, HEALTH, TlsPort};
+use super::setup::{Delivery, PROBES, Setup};
+use super::web_server::{ALL_IS_WELL, HEALTH, Probed, TlsPort};
 
 const BACKENDS: usize = 3;
 const ALL: [&str; 3] = ["b0", "b1", "b2"];
@@ -30,6 +31,11 @@ pub(crate) fn checked_by(health_check: String) -> Setup {
 
 pub(crate) fn http() -> String {
     format!("type = \"HTTP\"\nrequest_path = \"{HEALTH}\"\nresponse = \"{ALL_IS_WELL}\"")
+}
+
+/// The same page by a `TCP` or `SSL` check, which knows nothing of HTTP.
+fn exchange() -> String {
+    format!("request = \"GET {HEALTH} HTTP/1.0\\r\\n\\r\\n\"\nresponse = \"HTTP/1.1 200 \"")
 }
 
 /// Who serves connections that begin now.
@@ -147,12 +153,26 @@ fn a_backend_without_one_vip_is_unhealthy_in_the_service_of_that_vip() {
     one_falls_ill(&checked_by(http()), &[Family::V4], "no answer within 1 s", lose, regain);
 }
 
-#[test]
-fn a_backend_whose_tunnel_has_ended_is_unhealthy_until_it_is_back() {
-    let setup = Setup { delivery: Delivery::Tunnel("ipip", Family::V4), ..checked_by(http()) };
+fn a_tunnel_ends(kind: &'static str, outer: Family) {
+    let setup = Setup { delivery: Delivery::Tunnel(kind, outer), ..checked_by(http()) };
     let lose = |_: &Lab, backend: &mut Backend| backend.lose_tunnels();
     let regain = |lab: &Lab, backend: &mut Backend| backend.regain_tunnels(lab, SICK);
     one_falls_ill(&setup, &Family::BOTH, "no answer within 1 s", lose, regain);
+}
+
+#[test]
+fn a_backend_whose_ipip_tunnel_has_ended_is_unhealthy_until_it_is_back() {
+    a_tunnel_ends("ipip", Family::V4);
+}
+
+#[test]
+fn a_backend_whose_gre_tunnel_has_ended_is_unhealthy_until_it_is_back() {
+    a_tunnel_ends("gre", Family::V6);
+}
+
+#[test]
+fn a_backend_whose_gue_tunnel_has_ended_is_unhealthy_until_it_is_back() {
+    a_tunnel_ends("gue", Family::V4);
 }
 
 /// Checks of TLS servers find them healthy, and one that speaks no TLS unhealthy.
@@ -161,7 +181,7 @@ fn tls_servers_are_healthy_to_ssl_https_and_http2_checks_and_others_are_not() {
     let lab = Lab::new(1, BACKENDS);
     let mut backends = Backend::all(&lab, BACKENDS);
     let page = format!("request_path = \"{HEALTH}\"\nresponse = \"{ALL_IS_WELL}\"");
-    let exchange = format!("request = \"GET {HEALTH} HTTP/1.0\\r\\n\\r\\n\"\nresponse = \"HTTP/1.1 200 \"");
+    let exchange = exchange();
     let kinds = [("SSL", &exchange), ("HTTPS", &page), ("HTTP2", &page)];
     let setups = kinds.map(|(kind, keys)| checked_by(format!("type = \"{kind}\"\nport = {WEB_TLS}\n{keys}")));
     let [first, ..] = &setups;
@@ -179,19 +199,80 @@ fn tls_servers_are_healthy_to_ssl_https_and_http2_checks_and_others_are_not() {
 }
 
 #[test]
-fn a_grpc_server_is_unhealthy_while_it_says_that_it_does_not_serve() {
+fn a_tls_server_without_http2_is_unhealthy_to_an_http2_check() {
+    let setup = checked_by(http().replace("\"HTTP\"", "\"HTTP2\""));
+    let speaks = |tls| move |lab: &Lab, backend: &mut Backend| backend.web.start_again(lab, SICK, tls);
+    one_falls_ill(
+        &setup,
+        &Family::BOTH,
+        "the server does not offer HTTP/2",
+        speaks(TlsPort::Http1),
+        speaks(TlsPort::Tls),
+    );
+}
+
+/// What nginx reads in the header are the addresses of the probe itself.
+#[test]
+fn servers_that_demand_a_proxy_header_are_healthy_only_to_checks_that_send_one() {
+    let lab = Lab::new(1, BACKENDS);
+    let backends = Backend::all(&lab, BACKENDS);
+    let check = |kind: &str, port: u16, keys: &str, header: &str| {
+        let keys = format!("type = \"{kind}\"\nport = {port}\nproxy_header = \"{header}\"\n{keys}");
+        checked_by(keys + "\nhealthy_threshold = 1")
+    };
+    let (page, exchange) = (format!("request_path = \"{HEALTH}\""), exchange());
+    let kinds = [
+        ("HTTP", WEB_PROXY, &page),
+        ("TCP", WEB_PROXY, &exchange),
+        ("HTTPS", WEB_TLS_PROXY, &page),
+        ("SSL", WEB_TLS_PROXY, &exchange),
+    ];
+    let [(kind, port, keys), ..] = kinds;
+    let appliance = Appliance::start(&lab, 0, &check(kind, port, keys, "PROXY_V1"));
+    for (kind, port, keys) in kinds {
+        appliance.reload(&check(kind, port, keys, "NONE"));
+        for family in Family::BOTH {
+            fall_ill(&appliance, family, &ALL, "the connection ");
+        }
+        appliance.reload(&check(kind, port, keys, "PROXY_V1"));
+        appliance.wait_for_health();
+    }
+    let vips: BTreeSet<_> =
+        Family::BOTH.into_iter().flat_map(|family| Vip::BOTH.map(|vip| vip.address(family))).collect();
+    for backend in &backends {
+        let probes = backend.web.probes();
+        assert!(probes.iter().all(|probe| probe.told == Some((probe.from, probe.to))), "{probes:?}");
+        assert_eq!(probes.iter().map(|probe| probe.to).collect::<BTreeSet<_>>(), vips);
+    }
+    // Whoever demands none takes the header for a request.
+    appliance.reload(&check("HTTP", WEB, &page, "PROXY_V1"));
+    for family in Family::BOTH {
+        fall_ill(&appliance, family, &ALL, "status 400");
+    }
+}
+
+#[test]
+fn a_grpc_server_is_unhealthy_while_it_says_anything_but_that_it_serves() {
     let lab = Lab::new(1, BACKENDS);
     let mut backends = Backend::all(&lab, BACKENDS);
-    let servers: Vec<_> = (0..BACKENDS).map(|number| GrpcServer::start(lab.backend(number))).collect();
-    let setup = checked_by(format!("type = \"GRPC\"\nport = {GRPC}"));
-    let appliance = Appliance::start(&lab, 0, &setup);
-    let disease = Disease {
-        families: &Family::BOTH,
-        begins: &|_| servers[SICK].is_serving(false),
-        ends: &|_| servers[SICK].is_serving(true),
-        reason: "NOT_SERVING",
-    };
-    disease.take_its_course(&lab, &mut backends, &appliance);
+    let servers: Vec<_> = (0..BACKENDS).map(|number| GrpcServer::start(&lab, number)).collect();
+    let check = format!("type = \"GRPC\"\nport = {GRPC}");
+    let appliance = Appliance::start(&lab, 0, &checked_by(check.clone()));
+    for state in ["NOT_SERVING", "UNKNOWN"] {
+        let disease = Disease {
+            families: &Family::BOTH,
+            begins: &|_| servers[SICK].says(state),
+            ends: &|_| servers[SICK].says("SERVING"),
+            reason: &format!("the service reports {state}"),
+        };
+        disease.take_its_course(&lab, &mut backends, &appliance);
+    }
+    appliance.reload(&checked_by(format!("{check}\ngrpc_service_name = \"lab.Nobody\"")));
+    for family in Family::BOTH {
+        fall_ill(&appliance, family, &ALL, "gRPC status 5 (NOT_FOUND)");
+    }
+    appliance.reload(&checked_by(format!("{check}\ngrpc_service_name = \"{SERVICE}\"")));
+    appliance.wait_for_health();
 }
 
 #[test]
@@ -210,6 +291,12 @@ fn probes_of_the_kernel_go_out_by_their_device() {
         reason: "status 503",
     };
     disease.take_its_course(&lab, &mut backends, &appliance);
+    for (number, backend) in backends.iter().enumerate() {
+        for Probed { from, to, .. } in backend.web.probes() {
+            let family = if to.is_ipv4() { Family::V4 } else { Family::V6 };
+            assert_eq!((from, to), (address::management(0, family), address::backend(number, family)));
+        }
+    }
 
     lab.appliance(0).ip("link set eth1 down\n");
     for family in Family::BOTH {
@@ -219,4 +306,43 @@ fn probes_of_the_kernel_go_out_by_their_device() {
     }
     lab.appliance(0).ip("link set eth1 up\n");
     appliance.wait_for_health();
+}
+
+#[test]
+fn probes_of_the_kernel_come_from_their_source_address() {
+    let lab = Lab::new(1, BACKENDS);
+    lab.manage(0);
+    for family in Family::BOTH {
+        let other = address::with_length(address::other_management(0, family));
+        // One that is deprecated is chosen by nobody who has another.
+        lab.appliance(0).ip(&format!("address add {other} dev eth1 preferred_lft 0\n"));
+    }
+    let backends = Backend::all(&lab, BACKENDS);
+    let of_kernel = checked_by(http() + "\ntransport = \"kernel\"");
+    let appliance = Appliance::start(&lab, 0, &of_kernel);
+    let sources = |skipped: &[usize]| {
+        let probes = backends.iter().zip(skipped).flat_map(|(backend, skipped)| {
+            backend.web.probes().split_off(*skipped).into_iter().map(|probe| probe.from)
+        });
+        probes.collect::<BTreeSet<_>>()
+    };
+    let of_both =
+        |address: fn(usize, Family) -> IpAddr| BTreeSet::from(Family::BOTH.map(|family| address(0, family)));
+    assert_eq!(sources(&[0; BACKENDS]), of_both(address::management));
+
+    appliance.reload(&Setup {
+        source_ip_address: Some(|family| address::other_management(0, family)),
+        ..of_kernel
+    });
+    let counts = || backends.iter().map(|backend| backend.web.probes().len()).collect::<Vec<_>>();
+    let answered = |more: usize, since: &[usize]| {
+        within(PATIENCE, || counts().iter().zip(since).all(|(now, then)| *now >= then + more).then_some(()))
+            .expect("it is probed");
+    };
+    // By then, those that were under way when the configuration changed have been logged.
+    answered(PROBES, &counts());
+    let since = counts();
+    answered(PROBES, &since);
+    assert_eq!(sources(&since), of_both(address::other_management));
+    assert!(appliance.is_healthy());
 }

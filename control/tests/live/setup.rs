@@ -1,10 +1,14 @@
 //! What an appliance of a lab is configured to do, and its TOML.
 
 use std::fmt::Write;
+use std::net::IpAddr;
 use std::path::Path;
 
 use super::address::{self, ECHO, Family, Vip, WEB, with_length};
 use super::backend::Backend;
+
+/// How many probes a backend gets in a second: for each rule of both services.
+pub(crate) const PROBES: usize = Family::BOTH.len() * Vip::BOTH.len() * 2;
 
 /// How the appliance has its device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,12 +34,17 @@ pub(crate) struct Setup {
     pub(crate) backends: Vec<usize>,
     /// Those that stand in for them.
     pub(crate) failover: Vec<usize>,
-    pub(crate) disable_connection_drain_on_failover: bool,
+    /// The failover policy's keys; it is there where `failover` is.
+    pub(crate) failover_policy: String,
     /// Whether backends are chosen by their weights.
     pub(crate) weighted: bool,
-    /// The health check's keys but its name and its times.
+    /// The health checks' keys but their names and their times.
     pub(crate) health_check: String,
+    /// Where the kernel's probes come from, where it is told.
+    pub(crate) source_ip_address: Option<fn(Family) -> IpAddr>,
     pub(crate) draining_timeout_sec: u32,
+    /// The appliance's own addresses, by its number.
+    pub(crate) own_address: fn(usize, Family) -> IpAddr,
     /// For the VIPs on the link; nobody asks for the routed ones.
     pub(crate) neighbor_replies: &'static str,
     /// Further tables.
@@ -50,10 +59,12 @@ impl Setup {
             delivery: Delivery::L2,
             backends: (0..backends).collect(),
             failover: Vec::new(),
-            disable_connection_drain_on_failover: false,
+            failover_policy: String::new(),
             weighted: false,
             health_check: format!("type = \"TCP\"\nport = {WEB}\nhealthy_threshold = 1"),
+            source_ip_address: None,
             draining_timeout_sec: 300,
+            own_address: address::appliance,
             neighbor_replies: "ALWAYS",
             further: String::new(),
         }
@@ -62,6 +73,7 @@ impl Setup {
     pub(crate) fn toml(&self, appliance: usize, socket: &Path) -> String {
         let mut toml = self.machine(appliance, socket);
         for family in Family::BOTH {
+            toml += &self.check(family);
             toml += &self.service(family);
             for vip in Vip::BOTH {
                 toml += &self.rules(vip, family);
@@ -75,9 +87,9 @@ impl Setup {
             Device::AfPacket => "net_af_packet0,iface=eth0",
             Device::AfXdp => "net_af_xdp0,iface=eth0",
         };
-        let [v4, v6] = Family::BOTH.map(|family| address::appliance(appliance, family));
-        let link = [v4, v6].map(with_length);
-        let (socket, health_check) = (socket.display(), &self.health_check);
+        let link = Family::BOTH.map(|family| with_length(address::appliance(appliance, family)));
+        let [v4, v6] = Family::BOTH.map(|family| (self.own_address)(appliance, family));
+        let socket = socket.display();
         format!(
             "[engine]
             control_core = 0
@@ -97,12 +109,22 @@ impl Setup {
             [fleet]
             seed = \"000102030405060708090a0b0c0d0e0f\"
             [conntrack]
-            max_entries = 1_048_576
-            [[health_check]]
-            name = \"web\"
+            max_entries = 1_048_576\n"
+        )
+    }
+
+    fn check(&self, family: Family) -> String {
+        let (word, keys) = (family.word(), &self.health_check);
+        let source =
+            self.source_ip_address.map(|source| format!("source_ip_address = \"{}\"", source(family)));
+        format!(
+            "[[health_check]]
+            name = \"{word}\"
             check_interval_sec = 1
             timeout_sec = 1
-            {health_check}\n"
+            {keys}
+            {}\n",
+            source.unwrap_or_default()
         )
     }
 
@@ -115,11 +137,7 @@ impl Setup {
             let name = format!("{word}-failover");
             toml += &self.group(&name, family, &self.failover);
             let _ = write!(groups, ", {{ group = \"{name}\", failover = true }}");
-            let disable = self.disable_connection_drain_on_failover;
-            policy = format!(
-                "[backend_service.failover_policy]
-                disable_connection_drain_on_failover = {disable}\n"
-            );
+            policy = format!("[backend_service.failover_policy]\n{}\n", self.failover_policy);
         }
         let locality = if self.weighted { "WEIGHTED_MAGLEV" } else { "MAGLEV" };
         toml + &format!(
@@ -128,7 +146,7 @@ impl Setup {
             protocol = \"UNSPECIFIED\"
             session_affinity = \"CLIENT_IP_PORT_PROTO\"
             locality_lb_policy = \"{locality}\"
-            health_checks = [\"web\"]
+            health_checks = [\"{word}\"]
             backends = [{groups}]
             [backend_service.connection_draining]
             draining_timeout_sec = {draining}

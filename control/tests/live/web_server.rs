@@ -1,11 +1,11 @@
 //! A backend's nginx: pages, answers to probes, and a certificate.
 
 use std::fs;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::address::{self, Family, WEB, WEB_TLS};
+use super::address::{self, Family, WEB, WEB_PROXY, WEB_TLS, WEB_TLS_PROXY};
 use super::backend::Backend;
 use super::lab::Lab;
 use super::patience::{PATIENCE, within};
@@ -25,8 +25,19 @@ const WEIGHTS: [&str; 5] = ["0", "100", "300", "600", "heavy"];
 pub(crate) enum TlsPort {
     /// TLS, with HTTP/2 or HTTP/1.1 inside.
     Tls,
+    /// TLS, with HTTP/1.1 inside.
+    Http1,
     /// HTTP/1.1, without TLS.
     Plain,
+}
+
+/// A probe that has been answered, as the web server saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Probed {
+    pub(crate) from: IpAddr,
+    pub(crate) to: IpAddr,
+    /// The addresses that its PROXY header told, if it had one: from and to.
+    pub(crate) told: Option<(IpAddr, IpAddr)>,
 }
 
 #[derive(Debug)]
@@ -95,6 +106,14 @@ impl WebServer {
         }
     }
 
+    /// All probes that it has answered, the latest last.
+    pub(crate) fn probes(&self) -> Vec<Probed> {
+        let log = fs::read_to_string(self.file("probes.log")).expect("nginx has made it");
+        // A line without its end is still being written.
+        let lines = log.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        lines.map(|line| Probed::parse(line).unwrap_or_else(|| panic!("nginx logs {line:?}"))).collect()
+    }
+
     /// A file that nginx looks for with each answer to a probe.
     fn sign(&self, name: &str, set: bool) {
         let file = self.file(name);
@@ -114,6 +133,7 @@ impl WebServer {
         let (name, prefix, root) = (&self.name, self.prefix.display(), root.display());
         let speaks = match tls {
             TlsPort::Tls => "ssl http2",
+            TlsPort::Http1 => "ssl",
             TlsPort::Plain => "",
         };
         let weights = WEIGHTS
@@ -126,6 +146,8 @@ impl WebServer {
             events {{ worker_connections 4096; }}
             http {{
                 access_log off;
+                log_format probe \"$remote_addr $server_addr \"
+                    \"$proxy_protocol_addr $proxy_protocol_server_addr\";
                 client_body_temp_path {prefix}/body;
                 proxy_temp_path {prefix}/proxy;
                 fastcgi_temp_path {prefix}/fastcgi;
@@ -142,6 +164,10 @@ impl WebServer {
                     listen [::]:{WEB} ipv6only=on backlog=4096;
                     listen {WEB_TLS} {speaks};
                     listen [::]:{WEB_TLS} ipv6only=on {speaks};
+                    listen {WEB_PROXY} proxy_protocol;
+                    listen [::]:{WEB_PROXY} ipv6only=on proxy_protocol;
+                    listen {WEB_TLS_PROXY} ssl proxy_protocol;
+                    listen [::]:{WEB_TLS_PROXY} ipv6only=on ssl proxy_protocol;
                     ssl_certificate {root}/certificate.pem;
                     ssl_certificate_key {root}/key.pem;
                     client_max_body_size 0;
@@ -149,6 +175,7 @@ impl WebServer {
                     location = /large {{ root {root}; }}
                     location = {HEALTH} {{
                         root {prefix};
+                        access_log {prefix}/probes.log probe;
                         if (-f {prefix}/unavailable) {{ return 503; }}
                         if (-f {prefix}/slow) {{ set $limit_rate 20; }}
                         set $weight \"\";
@@ -158,6 +185,19 @@ impl WebServer {
                 }}
             }}\n"
         )
+    }
+}
+
+impl Probed {
+    /// Reads a line of the log: four addresses, of which the latter two may be missing.
+    fn parse(line: &str) -> Option<Self> {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let &[from, to, told_from, told_to] = words.as_slice() else { return None };
+        let told = match (told_from, told_to) {
+            ("-", "-") => None,
+            (from, to) => Some((from.parse().ok()?, to.parse().ok()?)),
+        };
+        Some(Self { from: from.parse().ok()?, to: to.parse().ok()?, told })
     }
 }
 
