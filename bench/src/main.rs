@@ -1,5 +1,9 @@
 //! `guideway-bench`: measures, one subcommand for each question.
 
+mod environment;
+mod output;
+mod pinned;
+mod sample;
 mod table;
 mod turn_based;
 
