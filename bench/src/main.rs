@@ -1,6 +1,8 @@
 //! `guideway-bench`: measures, one subcommand for each question.
 
+mod conntrack;
 mod environment;
+mod memory;
 mod output;
 mod pinned;
 mod sample;
@@ -19,11 +21,13 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Question {
+    Conntrack(conntrack::Args),
     Table(table::Args),
 }
 
 fn main() {
     match Args::parse().question {
+        Question::Conntrack(args) => conntrack::run(&args),
         Question::Table(args) => table::run(&args),
     }
 }

@@ -4,6 +4,8 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use rustix::time::{ClockId, clock_gettime};
+
 /// How many threads this process may pin.
 pub(crate) fn core_count() -> usize {
     core_affinity::get_core_ids().map_or(0, |cores| cores.len())
@@ -39,6 +41,15 @@ pub(crate) fn run<T: Send>(threads: usize, work: impl Fn(usize, &Start<'_>) -> T
     })
 }
 
+/// How long this thread has had a processor, in nanoseconds, by the kernel's account.
+///
+/// Unlike time on the wall it doesn't go on while another process has the core; it tells the cost of work that never
+/// waits, on a machine that has other work too.
+pub(crate) fn processor_ns() -> f64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
+}
+
 /// Where a thread waits for the others. One that ends without waiting, by a panic too, is not waited for.
 pub(crate) struct Start<'a> {
     missing: &'a AtomicUsize,
@@ -71,6 +82,8 @@ impl Drop for Start<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -89,6 +102,16 @@ mod tests {
             prepared.load(Ordering::Relaxed)
         });
         assert_eq!(seen, vec![threads; threads]);
+    }
+
+    #[test]
+    fn a_thread_that_sleeps_has_no_processor() {
+        let before = processor_ns();
+        thread::sleep(Duration::from_millis(300));
+        let asleep = processor_ns() - before;
+        assert!((0.0..300e6).contains(&asleep));
+        let sum = (0..1_000_000_u64).map(std::hint::black_box).sum::<u64>();
+        assert!(sum > 0 && processor_ns() - before > asleep);
     }
 
     #[test]

@@ -26,23 +26,26 @@ impl Sample {
     }
 }
 
-/// Measures each contestant once a round, so that a disturbance of some rounds meets all of them.
-///
-/// Each round begins with another one: nobody always runs in the wake of the same neighbour.
+/// Measures each contestant once a round, in the order of [`turns`].
+#[allow(dead_code)] // conntrack has several figures a turn
 pub(crate) fn interleave<C>(
     rounds: usize,
     contestants: &mut [C],
     mut measure: impl FnMut(&mut C) -> f64,
 ) -> Vec<Sample> {
-    let count = contestants.len();
-    let mut runs = vec![Vec::with_capacity(rounds); count];
-    for round in 0..rounds {
-        for turn in 0..count {
-            let place = (round + turn) % count;
-            runs[place].push(measure(&mut contestants[place]));
-        }
+    let mut runs = vec![Vec::with_capacity(rounds); contestants.len()];
+    for (_, place) in turns(rounds, contestants.len()) {
+        runs[place].push(measure(&mut contestants[place]));
     }
     runs.into_iter().map(Sample::of).collect()
+}
+
+/// The turns of `count` contestants over some rounds: each turn's round and contestant.
+///
+/// Everybody has one turn a round, so that a disturbance of some rounds meets all; and each round begins with another
+/// one, so that nobody always comes after the whole round's pause.
+pub(crate) fn turns(rounds: usize, count: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..rounds).flat_map(move |round| (0..count).map(move |turn| (round, (round + turn) % count)))
 }
 
 #[cfg(test)]
