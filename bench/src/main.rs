@@ -1,6 +1,12 @@
 //! `guideway-bench`: measures, one subcommand for each question.
 
+mod conntrack;
+mod environment;
+mod memory;
+mod output;
+mod pinned;
 mod pipeline;
+mod sample;
 mod table;
 mod turn_based;
 
@@ -16,12 +22,14 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Question {
+    Conntrack(conntrack::Args),
     Pipeline(pipeline::Args),
     Table(table::Args),
 }
 
 fn main() {
     match Args::parse().question {
+        Question::Conntrack(args) => conntrack::run(&args),
         Question::Pipeline(args) => pipeline::run(&args),
         Question::Table(args) => table::run(&args),
     }

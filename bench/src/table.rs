@@ -4,12 +4,14 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{BuildHasher, Hasher};
 use std::time::{Duration, Instant};
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::Table;
 use guideway_dataplane::maglev::{LookupTable, Weighted};
 use guideway_dataplane::seed::Seed;
 use maglev::{ConsistentHasher, Maglev};
 use serde::Serialize;
 
+use crate::environment::{Environment, Watch};
+use crate::output::markdown;
 use crate::turn_based;
 
 /// Balance, disruption and build time of the lookup table beside other Maglev tables
@@ -25,14 +27,17 @@ pub(crate) struct Args {
 
 /// Measures and prints.
 pub(crate) fn run(args: &Args) {
+    let watch = Watch::begin();
     let report = Report {
         balance: SETS.iter().flat_map(|set| set.measure(args.builds)).collect(),
         disruption: CHANGES.iter().map(Change::measure).collect(),
+        environment: watch.end(),
     };
     if args.json {
         println!("{}", serde_json::to_string_pretty(&report).expect("a report has nothing that JSON lacks"));
     } else {
-        println!("{}\n\n{}", balance_table(&report.balance), disruption_table(&report.disruption));
+        let Report { balance, disruption, environment } = &report;
+        println!("{}\n\n{}\n\n{environment}", balance_table(balance), disruption_table(disruption));
     }
 }
 
@@ -301,6 +306,7 @@ fn ideal_percent(before: &Backends, after: &Backends) -> f64 {
 struct Report {
     balance: Vec<Balance>,
     disruption: Vec<Disruption>,
+    environment: Environment,
 }
 
 #[derive(Serialize)]
@@ -324,10 +330,8 @@ struct Disruption {
 }
 
 fn balance_table(rows: &[Balance]) -> Table {
-    let mut table =
-        markdown(&["backends", "table", "slots", "smallest share", "worst error", "build, min", "median"]);
-    for row in rows {
-        table.add_row(vec![
+    let cells = |row: &Balance| {
+        vec![
             row.set.to_owned(),
             row.method.name().to_owned(),
             row.slots.to_string(),
@@ -335,37 +339,22 @@ fn balance_table(rows: &[Balance]) -> Table {
             format!("{:+.3}", row.worst_error_slots),
             format!("{:.2} ms", row.build_min_us / 1e3),
             format!("{:.2} ms", row.build_median_us / 1e3),
-        ]);
-    }
-    align_numbers(&mut table, 2);
-    table
+        ]
+    };
+    let header = ["backends", "table", "slots", "smallest share", "worst error", "build, min", "median"];
+    markdown(header, rows.iter().map(cells), 2)
 }
 
 fn disruption_table(rows: &[Disruption]) -> Table {
-    let mut table = markdown(&["change", "ideal", "Guideway", "turn-based", "maglev crate"]);
     let percent = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.2} %"));
-    for row in rows {
-        table.add_row(vec![
+    let cells = |row: &Disruption| {
+        vec![
             row.change.to_owned(),
             percent(Some(row.ideal_percent)),
             percent(row.race_percent),
             percent(row.turn_based_percent),
             percent(row.maglev_crate_percent),
-        ]);
-    }
-    align_numbers(&mut table, 1);
-    table
-}
-
-/// A table that docs/lookup-table.md can take as it is.
-fn markdown(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN).set_header(header.to_vec());
-    table
-}
-
-fn align_numbers(table: &mut Table, from: usize) {
-    for column in table.column_iter_mut().skip(from) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
+        ]
+    };
+    markdown(["change", "ideal", "Guideway", "turn-based", "maglev crate"], rows.iter().map(cells), 1)
 }

@@ -1,4 +1,5 @@
-//! Bindings to DPDK: the functions and structures that Guideway's driver calls, and nothing else.
+//! Bindings to DPDK: the functions and structures that Guideway's driver calls, those of `rte_hash` that its
+//! benchmark calls, and nothing else.
 //!
 //! The names are DPDK's; `guideway_…` are the functions of `shim.c`, for what DPDK's headers define inline. What is
 //! safe to call when is for the driver to prove.
