@@ -1,127 +1,195 @@
 //! Packets per second through a worker: parse, classify, track, deliver, from memory to memory.
 //!
-//! Frames are made in the slots of a small ring, as a NIC would put them there, and what their making costs is
-//! measured by itself in the same run and taken off.
+//! Frames are made in the slots of a small ring, as a NIC would put them there. What their making costs is measured by
+//! itself in the same runs and taken off; the rest is all that an engine's worker does between receiving and sending,
+//! its counters and its look at the newest snapshot included.
 
 mod lane;
+mod run;
 mod scenario;
 mod slot;
 mod traffic;
 
-use std::sync::{Arc, Barrier};
-use std::thread;
+use serde::Serialize;
 
-use clap::Args as ClapArgs;
-use comfy_table::Table;
-use guideway_dataplane::conntrack::ConntrackTable;
-use guideway_dataplane::pipeline::BURST;
-use guideway_engine::clock::Clock;
-use guideway_engine::publish::Publisher;
-
-use lane::Lane;
+use crate::environment::{Environment, Watch};
+use crate::output::{Output, markdown};
+use crate::pinned;
+use run::{Effort, Measured};
 use scenario::{Affinity, Family, Packets, Scenario, Way};
-use traffic::Traffic;
 
-/// How fast one worker or several forward packets.
-#[derive(ClapArgs, Debug)]
+/// What a packet costs a worker, from memory to memory
+///
+/// Without any of the lists below, a choice of what is most telling is measured. With one, all combinations are; what
+/// has no list of its own is 1,000,000 flows, frames of 60 bytes, IPv4, ipip, affinity NONE, hits, one worker.
+#[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Connections that the packets belong to
-    #[arg(long, value_delimiter = ',', default_value = "1000,100000,1000000")]
-    flows: Vec<usize>,
-    /// Length of the frames, without their check sequence
-    #[arg(long, value_delimiter = ',', default_value = "60")]
-    frame_len: Vec<usize>,
-    #[arg(long, value_delimiter = ',', default_value = "ipv4")]
+    /// Connections that the packets belong to, in random order
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u32).range(32..=500_000_000))]
+    flows: Vec<u32>,
+    /// Bytes of a frame without its check sequence; at least 74 over IPv6
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u16).range(60..=1518))]
+    frame_len: Vec<u16>,
+    /// Families of the packets, and of the tunnels that they go through
+    #[arg(long, value_delimiter = ',')]
     family: Vec<Family>,
-    #[arg(long, value_delimiter = ',', default_value = "ipip")]
+    /// How backends are reached
+    #[arg(long, value_delimiter = ',')]
     delivery: Vec<Way>,
-    #[arg(long, value_delimiter = ',', default_value = "NONE")]
+    /// Session affinities
+    #[arg(long, value_delimiter = ',')]
     affinity: Vec<Affinity>,
+    /// What the packets ask of the conntrack table
+    #[arg(long, value_delimiter = ',')]
+    packets: Vec<Packets>,
+    /// Workers, each on a core of its own, over one conntrack table
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=64))]
+    workers: Vec<u16>,
+    /// Tracks sessions by the selection hash (PER_SESSION): workers then have all flows, else each has its own
     #[arg(long)]
     per_session: bool,
-    #[arg(long, value_delimiter = ',', default_value = "hit")]
-    packets: Vec<Packets>,
-    #[arg(long, value_delimiter = ',', default_value = "1")]
-    workers: Vec<usize>,
-    #[arg(long, default_value = "100")]
-    backends: usize,
-    #[arg(long, default_value = "1")]
-    rules: usize,
-    /// Runs of each measurement, of which the least, the median and the most are shown
-    #[arg(long, default_value = "60")]
-    runs: usize,
-    /// Packets in each run, for each worker
-    #[arg(long, default_value = "200000")]
-    run_packets: usize,
+    /// Backends of the service
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    backends: u16,
+    /// Forwarding rules, over which the flows are spread
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    rules: u16,
+    /// Publishes a new snapshot so many times a second while the bursts are timed
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1000))]
+    publish_per_sec: u16,
+    /// Runs of each measurement
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    runs: u16,
+    /// Bursts of 32 packets in each run
+    #[arg(long, default_value_t = 6_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    bursts: u32,
+    /// A few bursts of few flows: to see that all of it works, not how fast
+    #[arg(long, conflicts_with_all = ["runs", "bursts", "flows"])]
+    quick: bool,
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
 }
 
+/// All that is known afterwards.
+#[derive(Serialize)]
+struct Report {
+    measured: Vec<Measured>,
+    environment: Environment,
+}
+
+/// Measures and prints.
 pub(crate) fn run(args: &Args) {
-    let mut table = Table::new();
-    table.set_header([
-        "flows",
-        "family",
-        "delivery",
-        "packets",
-        "workers",
-        "ns/packet min",
-        "median",
-        "making",
-        "p50",
-        "p99",
-    ]);
-    for &flows in &args.flows {
-        let scenario = Scenario {
-            flows,
-            frame_len: args.frame_len[0],
-            family: args.family[0],
-            delivery: args.delivery[0],
-            affinity: args.affinity[0],
-            per_session: args.per_session,
-            packets: args.packets[0],
-            workers: args.workers[0],
-            backends: args.backends,
-            rules: args.rules,
-        };
-        measure(&scenario, args);
+    let watch = Watch::begin();
+    let effort = if args.quick {
+        Effort { runs: 2, bursts: 50, publish_per_sec: args.publish_per_sec }
+    } else {
+        Effort { runs: args.runs.into(), bursts: args.bursts as usize, publish_per_sec: args.publish_per_sec }
+    };
+    let measured = args
+        .scenarios()
+        .into_iter()
+        .filter(|scenario| {
+            let fits = scenario.workers <= pinned::core_count();
+            if !fits {
+                eprintln!("skipped: {} workers need as many cores", scenario.workers);
+            }
+            fits
+        })
+        .map(|scenario| run::measure(&scenario, &effort))
+        .collect();
+    let report = Report { measured, environment: watch.end() };
+    match args.output {
+        Output::Table => println!("{report}"),
+        Output::Json => println!("{}", serde_json::to_string_pretty(&report).expect("plain data")),
     }
 }
 
-fn measure(scenario: &Scenario, args: &Args) {
-    let publisher = Publisher::new(scenario.snapshot());
-    let table = Arc::new(
-        ConntrackTable::with_capacity((scenario.flows * 4).div_ceil(3)).expect("memory for the table"),
-    );
-    let traffic = Traffic::new(scenario);
-    let clock = Clock::start();
-    let mut lane = Lane::new(0, &publisher.feed(), &table, &traffic, clock.coarse());
-    let mut next = 0u32;
-    lane.forward(scenario.flows.div_ceil(BURST), false, || {
-        next = (next + 1) % scenario.flows as u32;
-        next
-    });
-    let mut seed = 88172645463325252u64;
-    let mut random = move || {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        (((seed >> 32) * scenario.flows as u64) >> 32) as u32
-    };
-    let bursts = args.run_packets / BURST;
-    let mut made = vec![];
-    let mut forwarded = vec![];
-    for _ in 0..args.runs {
-        made.push(lane.make(bursts, false, &mut random).as_nanos() as f64 / (bursts * BURST) as f64);
-        forwarded.push(lane.forward(bursts, false, &mut random).as_nanos() as f64 / (bursts * BURST) as f64);
+impl Args {
+    fn scenarios(&self) -> Vec<Scenario> {
+        let usual = Scenario {
+            flows: if self.quick { 10_000 } else { 1_000_000 },
+            frame_len: 60,
+            family: Family::Ipv4,
+            delivery: Way::Ipip,
+            affinity: Affinity::None,
+            per_session: self.per_session,
+            packets: Packets::Hit,
+            workers: 1,
+            backends: self.backends.into(),
+            rules: self.rules.into(),
+        };
+        let lists = [self.flows.len(), self.frame_len.len(), self.family.len(), self.delivery.len()];
+        let more_lists = [self.affinity.len(), self.packets.len(), self.workers.len()];
+        if !self.per_session && lists.iter().chain(&more_lists).all(|len| *len == 0) {
+            return Self::telling(&usual, self.quick);
+        }
+        let mut scenarios = vec![usual];
+        vary(&mut scenarios, &self.frame_len, |scenario, len| scenario.frame_len = len.into());
+        vary(&mut scenarios, &self.delivery, |scenario, way| scenario.delivery = way);
+        vary(&mut scenarios, &self.affinity, |scenario, affinity| scenario.affinity = affinity);
+        vary(&mut scenarios, &self.packets, |scenario, packets| scenario.packets = packets);
+        vary(&mut scenarios, &self.workers, |scenario, workers| scenario.workers = workers.into());
+        vary(&mut scenarios, &self.family, |scenario, family| scenario.family = family);
+        vary(&mut scenarios, &self.flows, |scenario, flows| scenario.flows = flows as usize);
+        scenarios.into_iter().map(Scenario::sound).collect()
     }
-    made.sort_by(f64::total_cmp);
-    forwarded.sort_by(f64::total_cmp);
-    println!(
-        "{:>9} {:6.1} {:6.1} made {:5.1} net {:5.1} {:?}",
-        scenario.flows,
-        forwarded[0],
-        forwarded[args.runs / 2],
-        made[0],
-        forwarded[0] - made[0],
-        lane.counters().conntrack
-    );
+
+    /// What is most telling.
+    fn telling(usual: &Scenario, quick: bool) -> Vec<Scenario> {
+        let by_flows = |family| {
+            let flows: &[usize] =
+                if quick { &[1_000, 10_000] } else { &[1_000, 100_000, 1_000_000, 10_000_000] };
+            flows.iter().map(move |&flows| Scenario { flows, family, ..*usual })
+        };
+        let mut scenarios: Vec<Scenario> = by_flows(Family::Ipv4).chain(by_flows(Family::Ipv6)).collect();
+        scenarios.extend([Packets::New, Packets::Flood].map(|packets| Scenario { packets, ..*usual }));
+        scenarios.extend([Way::L2, Way::Gre, Way::Gue].map(|delivery| Scenario { delivery, ..*usual }));
+        scenarios.push(Scenario { frame_len: 1514, ..*usual });
+        scenarios.push(Scenario { workers: 2, ..*usual });
+        let sessions = Scenario { affinity: Affinity::ClientIp, per_session: true, ..*usual };
+        scenarios.extend([1, 2].map(|workers| Scenario { workers, ..sessions }));
+        scenarios.into_iter().map(Scenario::sound).collect()
+    }
+}
+
+/// Replaces each scenario by one for each of `values`, where there are any.
+fn vary<T: Copy>(scenarios: &mut Vec<Scenario>, values: &[T], set: impl Fn(&mut Scenario, T)) {
+    if values.is_empty() {
+        return;
+    }
+    *scenarios = scenarios
+        .iter()
+        .flat_map(|scenario| {
+            values.iter().map(|value| {
+                let mut varied = *scenario;
+                set(&mut varied, *value);
+                varied
+            })
+        })
+        .collect();
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let header = [
+            "packets",
+            "family",
+            "delivery",
+            "affinity",
+            "workers",
+            "frame",
+            "flows",
+            "ns/packet",
+            "median",
+            "making",
+            "Mpps",
+            "burst p50 ns",
+            "p99",
+            "p99.9",
+            "max",
+        ];
+        let rows = self.measured.iter().map(Measured::row);
+        writeln!(f, "{}\n", markdown(header, rows, 4))?;
+        write!(f, "{}", self.environment)
+    }
 }

@@ -87,8 +87,32 @@ pub(super) struct Scenario {
 }
 
 impl Scenario {
+    /// The same, where a frame is as long as its headers at least.
+    pub(super) fn sound(self) -> Self {
+        let least = if self.family == Family::Ipv6 { 74 } else { 60 };
+        Self { frame_len: self.frame_len.max(least), ..self }
+    }
+
+    /// The connections that the table is made for: half its places are taken, as in most benchmarks of hash tables; in
+    /// a flood, all of them.
+    pub(super) fn capacity(&self) -> usize {
+        match self.packets {
+            Packets::Hit | Packets::New => (self.flows * 4).div_ceil(3),
+            Packets::Flood => self.flows,
+        }
+    }
+
+    /// How many connections are established beforehand: where the table is to be full, more than it has places for.
+    pub(super) fn established(&self) -> usize {
+        match self.packets {
+            Packets::Hit => self.flows,
+            Packets::New => 0,
+            Packets::Flood => self.flows * 3,
+        }
+    }
+
     /// The forwarding state of an appliance that is configured so.
-    pub(super) fn snapshot(&self) -> Snapshot {
+    pub(super) fn snapshot(&self, generation: u64) -> Snapshot {
         let rule = |n| ForwardingRule {
             address: vip(self.family, n),
             protocol: RuleProtocol::Tcp,
@@ -125,7 +149,7 @@ impl Scenario {
             })
         };
         Snapshot {
-            generation: 1,
+            generation,
             rules: Arc::new(ForwardingRules::new(&rules, &[], &[])),
             services: Box::new([service]),
             backends: (0..self.backends).map(backend).collect(),
