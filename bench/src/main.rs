@@ -1,5 +1,8 @@
 //! `guideway-bench`: measures, one subcommand for each question.
 
+mod appliance;
+mod health;
+mod reaction;
 mod table;
 mod turn_based;
 
@@ -15,11 +18,15 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Question {
+    Health(health::Args),
+    Reaction(reaction::Args),
     Table(table::Args),
 }
 
 fn main() {
     match Args::parse().question {
+        Question::Health(args) => health::run(&args),
+        Question::Reaction(args) => reaction::run(&args),
         Question::Table(args) => table::run(&args),
     }
 }
