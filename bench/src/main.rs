@@ -1,11 +1,14 @@
 //! `guideway-bench`: measures, one subcommand for each question.
 
+mod appliance;
 mod conntrack;
 mod environment;
+mod health;
 mod memory;
 mod output;
 mod pinned;
 mod pipeline;
+mod reaction;
 mod sample;
 mod table;
 mod turn_based;
@@ -23,14 +26,18 @@ struct Args {
 #[derive(Subcommand)]
 enum Question {
     Conntrack(conntrack::Args),
+    Health(health::Args),
     Pipeline(pipeline::Args),
+    Reaction(reaction::Args),
     Table(table::Args),
 }
 
 fn main() {
     match Args::parse().question {
         Question::Conntrack(args) => conntrack::run(&args),
+        Question::Health(args) => health::run(&args),
         Question::Pipeline(args) => pipeline::run(&args),
+        Question::Reaction(args) => reaction::run(&args),
         Question::Table(args) => table::run(&args),
     }
 }

@@ -185,6 +185,11 @@ impl Appliance {
     pub fn poll(&mut self, now: Duration) {
         self.host.poll(now);
         self.is_stale |= !self.host.events().is_empty();
+        self.publish_changes();
+    }
+
+    /// Publishes what has changed since the latest snapshot, if anything has.
+    pub fn publish_changes(&mut self) {
         if self.is_stale {
             self.publish();
         }

@@ -332,9 +332,16 @@ impl ServiceState {
 
     /// Notices a switch between the pools, which by the service's policy voids all its entries.
     fn notice_pool(&mut self, handles: &mut Handles) {
-        let eligible = self.eligible();
-        let Some(serving) = eligible.first() else { return };
-        let pool = if serving.failover { Pool::Failover } else { Pool::Primary };
+        let pool = if self.has_failover() {
+            let eligible = self.eligible();
+            let Some(serving) = eligible.first() else { return };
+            if serving.failover { Pool::Failover } else { Pool::Primary }
+        } else if self.configured().any(|backend| !backend.held_back) {
+            // Without failover groups somebody is always eligible then; hundreds of backends may turn at once.
+            Pool::Primary
+        } else {
+            return;
+        };
         let switched = self.pool.replace(pool).is_some_and(|before| before != pool);
         if switched && self.void_on_switch {
             self.backends.values().for_each(|backend| handles.void_all(backend.handle));

@@ -58,6 +58,9 @@ const TURN: Duration = Duration::from_millis(1);
 /// Frames of one worker that a turn takes in.
 const FRAMES_A_TURN: usize = 256;
 
+/// Outcomes of probes that are taken in at once, at most: as many as may wait.
+const FINDINGS_AT_ONCE: usize = 1_024;
+
 /// How many turns pass between two looks at what changes slowly: workers' heartbeats, what has drained, what is free.
 const TURNS_A_ROUND: u32 = 100;
 
@@ -236,7 +239,7 @@ impl<P: Ports> Supervisor<P> {
                 _ = turns.tick() => self.turn(),
                 _ = hang_up.recv() => self.hang_up(),
                 () = wanted(stack) => self.exchange_probes(),
-                Some(finding) = findings.recv() => self.take_in(&finding),
+                Some(finding) = findings.recv() => self.take_in(finding, &mut findings),
                 Some(request) = requests.recv() => self.answer(request),
             };
             if matches!(next, Next::Stop) {

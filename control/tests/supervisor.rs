@@ -240,7 +240,8 @@ fn run<T: Future<Output = ()>>(
         tokio::task::LocalSet::new().block_on(&runtime, async {
             let (requests, incoming) = mpsc::channel(8);
             let (report, failures) = mpsc::unbounded_channel();
-            let (found, findings) = mpsc::channel(8);
+            // As many as the live appliance has.
+            let (found, findings) = mpsc::channel(1_024);
             if watches {
                 // What its own probes find on this wire is nothing: it goes nowhere.
                 let (nowhere, _) = mpsc::channel(1);
@@ -604,4 +605,53 @@ fn a_worker_that_fails_ends_the_appliance() {
     });
     assert_eq!(result, Err(failure.clone()));
     assert!(failure.to_string().starts_with("worker 1 on core 3 has failed (a bug): "));
+}
+
+#[test]
+fn backends_that_turn_together_make_a_few_snapshots() {
+    const BACKENDS: u32 = 500;
+    let name = |number: u32| format!("b{number}");
+    let endpoints: String = (0..BACKENDS)
+        .map(|number| {
+            let (high, low) = (number / 250, number % 250 + 1);
+            format!(
+                "{{ name = \"{}\", ip_address = \"192.0.{high}.{low}\", \
+                 mac_address = \"02:00:00:00:{high:02x}:{low:02x}\" }},\n",
+                name(number)
+            )
+        })
+        .collect();
+    let (head, _) = CONFIG.split_once("endpoints").unwrap();
+    let config = format!("{head}endpoints = [\n{endpoints}]\n")
+        .replace("192.0.2.1/24", "192.0.0.254/16")
+        .replace("type = \"TCP\"", "type = \"TCP\"\nhealthy_threshold = 1\nunhealthy_threshold = 1");
+    let result = with_watch("burst", &config, |operator| async move {
+        let status = async || operator.ask(|reply| Request::Status { reply }).await.unwrap();
+        let settled = async |healthy: u32| {
+            for _ in 0..5_000 {
+                let status = status().await;
+                if status.services[0].healthy == healthy {
+                    return status.snapshot_generation;
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            panic!("{} are healthy", status().await.services[0].healthy);
+        };
+        for number in 0..BACKENDS {
+            operator.find(&name(number), Ok(None)).await;
+        }
+        settled(BACKENDS).await;
+        // What is decided now is in a snapshot after the next turn.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let before = status().await.snapshot_generation;
+        for number in 0..BACKENDS {
+            operator.find(&name(number), Err("no answer")).await;
+        }
+        settled(0).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let snapshots = status().await.snapshot_generation - before;
+        assert!((1..=5).contains(&snapshots), "{snapshots} snapshots");
+        stop(&operator).await;
+    });
+    assert_eq!(result, Ok(()));
 }

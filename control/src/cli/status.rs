@@ -35,7 +35,12 @@ fn text(status: &Status) -> String {
     line("neighbors", &format!("{} unresolved", status.unresolved_neighbors));
     if let Some(checks) = &status.health_checks {
         let probes = count(checks.probes_begun, "probe");
-        line("health checks", &format!("{probes} begun, late by {}", quantiles(&checks.start_lag)));
+        let lag = quantiles(&checks.start_lag);
+        let missed = match checks.intervals_missed {
+            0 => String::new(),
+            missed => format!(", {} MISSED", count(missed, "interval")),
+        };
+        line("health checks", &format!("{probes} begun, late by {lag}{missed}"));
         let reactions = count(checks.reactions, "time");
         line("reaction", &format!("{reactions}, probe to packet {}", quantiles(&checks.probe_to_packet)));
     }

@@ -192,7 +192,11 @@ impl Checkups {
             let report = outcome.result.as_ref().ok().copied().flatten();
             let were_valid = service.weights.are_valid();
             service.weights.observe(&id.backend, report);
-            service.apply_weights(&id.service, were_valid, &mut effects);
+            if service.weights.are_valid() == were_valid {
+                service.apply_weight(id, &mut effects);
+            } else {
+                service.apply_weights(&id.service, were_valid, &mut effects);
+            }
         }
         effects
     }
@@ -256,6 +260,18 @@ impl Service {
             state.apply_weights(&service.name, were_valid, effects);
         }
         state
+    }
+
+    /// Tells of one backend whose weight is another than was told last: while weights count as they did, a probe changes
+    /// none but that of the backend that was probed.
+    fn apply_weight(&mut self, id: &CheckId, effects: &mut Vec<Effect>) {
+        let Some(checkup) = self.backends.get_mut(&id.backend) else { return };
+        let weight = self.weights.weight(&id.backend, checkup.configured_weight);
+        if weight != checkup.applied_weight {
+            checkup.applied_weight = weight;
+            let (service, backend) = (id.service.clone(), id.backend.clone());
+            effects.push(Effect::Weight { service, backend, weight });
+        }
     }
 
     /// Tells whether weights have begun or ceased to count, and of each backend whose weight is another than was told

@@ -1,4 +1,4 @@
-//! How late probes begin: the sign of a control thread that has too much to do.
+//! How late probes begin, and which do not begin at all: the signs of a control thread that has too much to do.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -11,6 +11,7 @@ pub struct Lag {
     /// In microseconds.
     histogram: RefCell<Histogram<u64>>,
     begun: Cell<u64>,
+    missed: Cell<u64>,
 }
 
 /// The longest lag that is told apart, in microseconds.
@@ -19,7 +20,7 @@ const LONGEST_MICROS: u64 = 600_000_000;
 impl Default for Lag {
     fn default() -> Self {
         let histogram = Histogram::new_with_max(LONGEST_MICROS, 2).expect("two digits up to ten minutes");
-        Self { histogram: RefCell::new(histogram), begun: Cell::new(0) }
+        Self { histogram: RefCell::new(histogram), begun: Cell::new(0), missed: Cell::new(0) }
     }
 }
 
@@ -33,6 +34,16 @@ impl Lag {
     /// How many probes have begun.
     pub fn begun(&self) -> u64 {
         self.begun.get()
+    }
+
+    /// Notes that so many intervals went by in which a check ought to have begun a probe and did not.
+    pub fn miss(&self, intervals: u64) {
+        self.missed.set(self.missed.get() + intervals);
+    }
+
+    /// How many intervals went by without the probe that was due.
+    pub fn missed(&self) -> u64 {
+        self.missed.get()
     }
 
     /// How late probes began, `share` of them at most.

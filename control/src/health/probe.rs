@@ -1,9 +1,9 @@
 //! One probe: what a health check says on a connection, and what it makes of the answer.
 //!
 //! The peer may be broken or hostile, so an answer costs a bounded amount of memory and work whatever it is:
-//! see [`MAX_READ_BYTES`] and the bounds of each protocol. Time is not bounded here but by the caller, with a
-//! timeout over connecting and probing: all that a probe does, it does within its future, so dropping that
-//! ends everything.
+//! see [`MAX_READ_BYTES`] and the bounds of each protocol, which come to 256 KiB of memory at most. Time is not
+//! bounded here but by the caller, with a timeout over connecting and probing: all that a probe does, it does within
+//! its future, so dropping that ends everything.
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -17,6 +17,7 @@ mod body;
 mod budget;
 mod error;
 mod exchange;
+mod frames;
 mod grpc;
 mod http;
 mod http2;

@@ -97,10 +97,14 @@ impl Runner {
         let task = tokio::task::spawn_local(async move {
             let first = pace.interval.min(FIRST_SPREAD).mul_f64(fastrand::f64());
             let mut due = Instant::now() + first;
+            // An interval after the last start, whatever made the next one late.
+            let mut expected = due;
             loop {
                 sleep_until(due).await;
                 let started = Instant::now();
                 lag.note(started - due);
+                lag.miss(whole_intervals(started.saturating_duration_since(expected), pace.interval));
+                expected = started + pace.interval;
                 // A task of its own: one that panics must not end the check with it.
                 let mut probing = Probing(tokio::task::spawn_local(probe()));
                 let answer = match timeout_at(started + pace.timeout, &mut probing.0).await {
@@ -151,6 +155,11 @@ fn next(due: Instant, ended: Instant, pace: &Pace, share: f64) -> Instant {
     let jitter = pace.interval.mul_f64(JITTER * share);
     let next = due + pace.interval + jitter - pace.interval.mul_f64(JITTER / 2.0);
     next.max(ended)
+}
+
+/// How many intervals have gone by.
+fn whole_intervals(time: Duration, interval: Duration) -> u64 {
+    (time.as_nanos() / interval.as_nanos().max(1)) as u64
 }
 
 #[cfg(test)]
@@ -206,6 +215,27 @@ mod tests {
             let finding = found.recv().await.unwrap();
             assert_eq!(finding.outcome.result, Err("no answer within 4 s".to_owned()));
             assert_eq!(finding.outcome.latency, PACE.timeout);
+        });
+    }
+
+    #[test]
+    fn intervals_without_a_probe_are_missed_and_those_with_a_slow_one_are_not() {
+        run(async {
+            let (findings, mut found) = mpsc::channel(1);
+            let mut runner = Runner::new(findings);
+            let slow = Pace { interval: Duration::from_secs(10), timeout: Duration::from_secs(10) };
+            runner.start(id("a"), slow, std::future::pending);
+            for _ in 0..20 {
+                found.recv().await.unwrap();
+            }
+            assert_eq!(runner.lag().missed(), 0, "it is late by its jitter, and never by an interval");
+            // Nobody takes in the two that are under way: the check waits with the second.
+            tokio::time::sleep(Duration::from_secs(75)).await;
+            found.recv().await.unwrap();
+            found.recv().await.unwrap();
+            found.recv().await.unwrap();
+            let missed = runner.lag().missed();
+            assert!((4..=6).contains(&missed), "{missed}");
         });
     }
 

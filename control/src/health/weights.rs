@@ -40,7 +40,11 @@ impl WeightStatus {
 
 /// What the backends of one service have reported.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Weights(BTreeMap<String, Backend>);
+pub struct Weights {
+    backends: BTreeMap<String, Backend>,
+    /// How many of them answer without a weight: asked with every probe of every backend, so it is not counted anew.
+    without: usize,
+}
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Backend {
@@ -50,11 +54,20 @@ struct Backend {
     latest: Option<Report>,
 }
 
+impl Backend {
+    /// Whether it answers, and without a weight.
+    fn is_without(self) -> bool {
+        matches!(self.latest, Some(Report::Missing | Report::Invalid))
+    }
+}
+
 impl Weights {
     /// Takes in what came with a probe of a backend: none where the probe failed.
     pub fn observe(&mut self, backend: &str, report: Option<Report>) {
-        let state = self.0.entry(backend.to_owned()).or_default();
+        let state = self.backends.entry(backend.to_owned()).or_default();
+        self.without -= usize::from(state.is_without());
         state.latest = report;
+        self.without += usize::from(state.is_without());
         if let Some(Report::Weight(weight)) = report {
             state.last = Some(weight);
         }
@@ -62,12 +75,14 @@ impl Weights {
 
     /// Forgets a backend that is no longer configured, or begins anew.
     pub fn forget(&mut self, backend: &str) {
-        self.0.remove(backend);
+        if let Some(gone) = self.backends.remove(backend) {
+            self.without -= usize::from(gone.is_without());
+        }
     }
 
     /// Whether every backend that answers sends a weight; where not, the service runs with equal weights.
     pub fn are_valid(&self) -> bool {
-        self.0.values().all(|backend| !matches!(backend.latest, Some(Report::Missing | Report::Invalid)))
+        self.without == 0
     }
 
     /// The weight of a backend that is configured with `configured`.
@@ -75,12 +90,12 @@ impl Weights {
         if !self.are_valid() {
             return 1;
         }
-        self.0.get(backend).and_then(|state| state.last).unwrap_or(configured)
+        self.backends.get(backend).and_then(|state| state.last).unwrap_or(configured)
     }
 
     /// Whether a backend's weight counts.
     pub fn status(&self, backend: &str) -> WeightStatus {
-        match self.0.get(backend).and_then(|state| state.latest) {
+        match self.backends.get(backend).and_then(|state| state.latest) {
             Some(Report::Weight(_)) => WeightStatus::Valid,
             Some(Report::Missing) => WeightStatus::MissingWeight,
             Some(Report::Invalid) => WeightStatus::InvalidWeight,

@@ -383,11 +383,17 @@ fn health(families: &mut Families<'_>, status: &Status, backends: &[Backend]) ->
         "Whether the weights count that the service's backends report; if not, all are equal.",
         valid,
     )?;
-    let Some(HealthChecks { probes_begun, start_lag, reactions, probe_to_packet }) = &status.health_checks
+    let Some(HealthChecks { probes_begun, intervals_missed, start_lag, reactions, probe_to_packet }) =
+        &status.health_checks
     else {
         return Ok(());
     };
     families.counter("health_probes_begun_total", "Probes that have begun.", *probes_begun)?;
+    families.counter(
+        "health_probe_intervals_missed_total",
+        "Intervals of a check that went by without its probe.",
+        *intervals_missed,
+    )?;
     families.gauges(
         "health_probe_start_lag_seconds",
         "How late probes began, by the percentage of them that were no later.",

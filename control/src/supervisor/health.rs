@@ -7,9 +7,10 @@ use guideway_dataplane::packet::Packet;
 use tokio::sync::mpsc;
 
 use super::journal::Note;
-use super::{Next, Ports, Supervisor};
+use super::{FINDINGS_AT_ONCE, Next, Ports, Supervisor};
 use crate::admin::view::EventKind;
 use crate::health::checkups::Effect;
+use crate::health::descriptors;
 use crate::health::monitor::Monitor;
 use crate::health::runner::Finding;
 use crate::in_path::{Handle, InPath, Limits, OwnAddresses};
@@ -34,22 +35,43 @@ impl<P: Ports> Supervisor<P> {
             self.probing_from = own;
             monitor.replace_stack(stack_of(own));
         }
+        let wanted = descriptors::wanted(self.appliance.config());
+        if let Err(limit) = descriptors::provide(wanted) {
+            tracing::warn!(
+                "the health checks by the kernel may take {wanted} open files, and the limit is {limit}: probes that \
+                 find none do not begin; raise the hard limit (LimitNOFILE=, ulimit -Hn)"
+            );
+        }
         let effects = monitor.configure(self.appliance.config(), self.appliance.services(), now);
         self.apply(effects, None);
     }
 
-    /// Takes in how a probe ended. What it changes is published with the next turn, together with what else changes
-    /// until then.
-    pub(super) fn take_in(&mut self, finding: &Finding) -> Next {
+    /// Takes in how a probe ended, and all others that have ended meanwhile.
+    ///
+    /// What one probe alone changes is published at once. Where several have ended together more are about to, and what
+    /// they change is published with the next turn: backends that turn together make few snapshots, not one each.
+    pub(super) fn take_in(&mut self, first: Finding, more: &mut mpsc::Receiver<Finding>) -> Next {
         let now = self.now();
-        if let Some(monitor) = &mut self.monitor {
-            let effects = monitor.take_in(finding, now);
-            let first = monitor.end_first_rounds(now);
-            if !effects.is_empty() || !first.is_empty() {
+        let first_ended = first.ended;
+        // What finds no place here waits for the next time.
+        let others = std::iter::from_fn(|| more.try_recv().ok()).take(FINDINGS_AT_ONCE - 1);
+        let mut taken = 0;
+        for finding in std::iter::once(first).chain(others) {
+            taken += 1;
+            let Some(monitor) = &mut self.monitor else { break };
+            let effects = monitor.take_in(&finding, now);
+            if !effects.is_empty() {
                 self.reactions.decide(now.saturating_sub(finding.ended.elapsed()));
             }
-            self.apply(first, None);
             self.apply(effects, finding.outcome.result.as_ref().err());
+        }
+        let standing = self.monitor.as_mut().map(|monitor| monitor.end_first_rounds(now)).unwrap_or_default();
+        if !standing.is_empty() {
+            self.reactions.decide(now.saturating_sub(first_ended.elapsed()));
+        }
+        self.apply(standing, None);
+        if taken == 1 {
+            self.appliance.publish_changes();
         }
         Next::Turn
     }

@@ -208,6 +208,7 @@ impl<P: Ports> Supervisor<P> {
         let lag = self.monitor.as_ref()?.lag();
         Some(view::HealthChecks {
             probes_begun: lag.begun(),
+            intervals_missed: lag.missed(),
             start_lag: view::Quantiles::of(|share| lag.at_quantile(share)),
             reactions: self.reactions.measured(),
             probe_to_packet: view::Quantiles::of(|share| self.reactions.at_quantile(share)),

@@ -25,6 +25,7 @@ pub(crate) fn status(vips: &[Vip]) -> Status {
         unresolved_neighbors: 1,
         health_checks: Some(HealthChecks {
             probes_begun: 164_340,
+            intervals_missed: 0,
             start_lag: Quantiles { median_ms: 0.9, p99_ms: 1.2, max_ms: 7.0 },
             reactions: 12,
             probe_to_packet: Quantiles { median_ms: 0.6, p99_ms: 1.5, max_ms: 1.5 },

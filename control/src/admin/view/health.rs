@@ -78,6 +78,8 @@ impl WeightStatus {
 pub struct HealthChecks {
     /// How many probes have begun.
     pub probes_begun: u64,
+    /// How many intervals of a check went by without its probe: more than none means that the control thread cannot keep up.
+    pub intervals_missed: u64,
     /// How late they began; the sign of a control thread that has too much to do.
     pub start_lag: Quantiles,
     /// How often a probe's outcome has come to all workers.

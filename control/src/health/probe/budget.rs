@@ -55,8 +55,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Budget<S> {
     }
 }
 
-fn too_long() -> io::Error {
-    io::Error::other("the answer is too long")
+pub(super) fn too_long() -> io::Error {
+    // Protocols pass on the kind of an error, and not what is in it. No socket has one of this kind.
+    io::Error::new(io::ErrorKind::QuotaExceeded, "the answer is too long")
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Budget<S> {

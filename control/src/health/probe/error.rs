@@ -22,7 +22,7 @@ pub enum ProbeError {
     Refused(String),
     /// The headers of the answer exceed 16 KiB.
     HeadersTooLong,
-    /// The answer exceeds [`MAX_READ_BYTES`].
+    /// The answer exceeds [`MAX_READ_BYTES`], or comes in too many frames of HTTP/2.
     AnswerTooLong,
     /// The HTTP status is another than 200; a redirect is one of them.
     Status(u16),
@@ -93,6 +93,8 @@ impl ProbeError {
             io::ErrorKind::UnexpectedEof | io::ErrorKind::WriteZero | io::ErrorKind::BrokenPipe => {
                 Self::Ended
             }
+            // Of `Budget` and `Frames`.
+            io::ErrorKind::QuotaExceeded => Self::AnswerTooLong,
             kind => Self::Connection(kind),
         }
     }

@@ -6,6 +6,7 @@ use hyper::header::USER_AGENT as USER_AGENT_HEADER;
 use hyper::{Request, Uri};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::frames::Frames;
 use super::http::{MAX_HEADER_BYTES, encoded_path, judge_head};
 use super::{ExpectedText, ProbeError, Target, USER_AGENT, WeightReport, drive};
 use crate::config::HttpRequest;
@@ -54,7 +55,9 @@ where
 }
 
 /// Starts HTTP/2 on `stream`, by prior knowledge.
-pub(super) async fn start<S>(stream: S) -> Result<(SendRequest<Bytes>, Connection<S, Bytes>), ProbeError>
+pub(super) async fn start<S>(
+    stream: S,
+) -> Result<(SendRequest<Bytes>, Connection<Frames<S>, Bytes>), ProbeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -64,7 +67,7 @@ where
         .max_frame_size(MAX_FRAME_BYTES)
         .max_header_list_size(u32::try_from(MAX_HEADER_BYTES).unwrap_or(u32::MAX))
         .header_table_size(HEADER_TABLE_BYTES)
-        .handshake(stream)
+        .handshake(Frames::new(stream))
         .await
         .map_err(|error| ProbeError::from_h2(&error))
 }

@@ -1,0 +1,76 @@
+//! Enough file descriptors for the kernel's probes: each holds one while it is under way.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::config::{Config, Transport};
+
+/// What the process holds beside the probes' sockets: devices, listeners, requests of operators, programs that announce.
+const OTHERS: u64 = 256;
+
+/// How many descriptors the checks of `config` may hold at a time: each check has at most one probe under way.
+pub fn wanted(config: &Config) -> u64 {
+    let of_service = |place: usize| {
+        let service = &config.services[place];
+        match config.health_checks[service.health_check].transport {
+            Transport::InPath => 0,
+            Transport::Kernel { .. } => service.endpoints(config).count() as u64,
+        }
+    };
+    OTHERS + config.rules.iter().map(|rule| of_service(rule.service)).sum::<u64>()
+}
+
+/// Raises the limit on open files to `wanted`, where it is lower.
+///
+/// # Errors
+/// The limit that stays in force, as the process may not raise it so far.
+pub fn provide(wanted: u64) -> Result<(), u64> {
+    let limit = getrlimit(Resource::Nofile);
+    let Some(current) = limit.current.filter(|current| *current < wanted) else { return Ok(()) };
+    let allowed = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
+    let raised = Rlimit { current: Some(allowed.max(current)), maximum: limit.maximum };
+    let in_force = setrlimit(Resource::Nofile, raised).map_or(current, |()| allowed.max(current));
+    if in_force < wanted { Err(in_force) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::sample;
+
+    /// A service of two backends behind the sample's rule, whose check has this transport.
+    fn config(transport: &str) -> Config {
+        let mut config = sample(
+            "",
+            "backends = [{ group = \"group\" }]",
+            "[[backend_group]]\nname = \"group\"\nendpoints = [\n\
+             { name = \"a\", ip_address = \"10.1.0.1\" }, { name = \"b\", ip_address = \"10.1.0.2\" }]",
+        );
+        if transport == "kernel" {
+            let check = &mut config.health_checks[config.services[0].health_check];
+            check.transport = Transport::Kernel { bind_device: None, source: None };
+        }
+        config
+    }
+
+    #[test]
+    fn each_backend_that_the_kernel_probes_through_a_rule_takes_one() {
+        assert_eq!(wanted(&config("in_path")), OTHERS);
+        let mut twice = config("kernel");
+        assert_eq!(wanted(&twice), OTHERS + 2 * twice.rules.len() as u64);
+        twice.rules.push(twice.rules[0].clone());
+        assert_eq!(wanted(&twice), OTHERS + 2 * twice.rules.len() as u64);
+    }
+
+    /// One test, as the limit is the process's.
+    #[test]
+    fn the_limit_is_raised_as_far_as_it_may_be_and_never_lowered() {
+        let before = getrlimit(Resource::Nofile);
+        assert_eq!(provide(1), Ok(()));
+        assert_eq!(getrlimit(Resource::Nofile), before);
+        if let Some(maximum) = before.maximum {
+            assert_eq!(provide(maximum), Ok(()));
+            assert_eq!(getrlimit(Resource::Nofile).current, Some(maximum));
+            assert_eq!(provide(maximum + 1), Err(maximum));
+        }
+    }
+}
