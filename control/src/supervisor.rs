@@ -44,6 +44,7 @@ use crate::health::monitor::Monitor;
 use crate::health::runner::Finding;
 use crate::host_stack::FrameKind;
 use crate::in_path;
+use crate::log::Log;
 
 use announcements::Announcements;
 use capture::Capture;
@@ -159,6 +160,8 @@ pub struct Supervisor<P: Ports> {
     snapshots: Subscriber<Snapshot>,
     /// Frames of its own that no worker or no mbuf could take.
     unsent: u64,
+    /// Where it logs to, to tell how much of that was lost.
+    log: Option<Log>,
 }
 
 /// Waits until a probe in the path of traffic has something to send; for ever where there are none.
@@ -209,7 +212,13 @@ impl<P: Ports> Supervisor<P> {
             announcements: Announcements::default(),
             snapshots,
             unsent: 0,
+            log: None,
         }
+    }
+
+    /// Has it tell what was lost of this log.
+    pub fn log_by(&mut self, log: Log) {
+        self.log = Some(log);
     }
 
     /// Runs until it is told to stop, by a signal or a request, or until a worker fails; then withdraws what it has had

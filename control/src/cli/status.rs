@@ -33,6 +33,12 @@ fn text(status: &Status) -> String {
     let unreclaimed = status.unreclaimed_snapshots;
     line("snapshot", &format!("{}, {unreclaimed} unreclaimed", status.snapshot_generation));
     line("neighbors", &format!("{} unresolved", status.unresolved_neighbors));
+    if status.log_lines_lost > 0 {
+        line(
+            "log",
+            &format!("{} lost: nobody reads standard error in time", count(status.log_lines_lost, "line")),
+        );
+    }
     if let Some(checks) = &status.health_checks {
         let probes = count(checks.probes_begun, "probe");
         line("health checks", &format!("{probes} begun, late by {}", quantiles(&checks.start_lag)));

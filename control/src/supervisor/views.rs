@@ -27,6 +27,7 @@ impl<P: Ports> Supervisor<P> {
             snapshot_generation: appliance.snapshot_generation(),
             unreclaimed_snapshots: appliance.unreclaimed_snapshots() as u64,
             unresolved_neighbors: appliance.unresolved_next_hops() as u64,
+            log_lines_lost: self.log.as_ref().map_or(0, crate::log::Log::lost),
             health_checks: self.health_checks(),
             ports: self.ports.states(),
             workers: self.worker_states(),

@@ -23,6 +23,7 @@ pub(crate) fn status(vips: &[Vip]) -> Status {
         snapshot_generation: 17,
         unreclaimed_snapshots: 1,
         unresolved_neighbors: 1,
+        log_lines_lost: 7,
         health_checks: Some(HealthChecks {
             probes_begun: 164_340,
             start_lag: Quantiles { median_ms: 0.9, p99_ms: 1.2, max_ms: 7.0 },
