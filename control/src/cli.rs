@@ -29,7 +29,7 @@ use std::path::Path;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use guideway::announce::{GUARD_VERB, stand_guard};
-use guideway::config::{Config, EXAMPLE};
+use guideway::config::{self, Config, EXAMPLE};
 
 use exit::Exit;
 
@@ -169,7 +169,7 @@ fn config(path: Option<&Path>, color: bool) -> Result<Config, Exit> {
 
 /// The text of a configuration file, or an error on standard error.
 fn read(path: &Path) -> Result<String, Exit> {
-    std::fs::read_to_string(path).map_err(|error| {
+    config::read(path).map_err(|error| {
         eprintln!("error: cannot read {}: {error}", path.display());
         Exit::Usage
     })

@@ -39,7 +39,7 @@ use tokio::time::MissedTickBehavior;
 use crate::admin::view::EventKind;
 use crate::admin::{Refused, Request, view};
 use crate::appliance::Appliance;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::health::monitor::Monitor;
 use crate::health::runner::Finding;
 use crate::host_stack::FrameKind;
@@ -386,8 +386,8 @@ impl<P: Ports> Supervisor<P> {
 
     fn take_over_file(&mut self) -> Result<view::Reload, Refused> {
         let path = &self.config_path;
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Refused::ConfigUnreadable { path: path.clone(), error })?;
+        let text =
+            config::read(path).map_err(|error| Refused::ConfigUnreadable { path: path.clone(), error })?;
         let config = Config::parse(&path.to_string_lossy(), &text).map_err(Refused::Config)?;
         // What was recorded until now goes by the old numbers of the rules.
         self.drain_taps();

@@ -350,6 +350,11 @@ fn a_right_file_is_taken_over_whole_and_a_wrong_one_not_at_all() {
             ]
         );
         assert!(operator.backend("b").await.draining);
+        // As good as endless, and it takes no place on the disk.
+        std::fs::File::create(&operator.config_path).unwrap().set_len(1 << 40).unwrap();
+        let refused = operator.ask(|reply| Request::Reload { reply }).await;
+        let Err(Refused::Config(errors)) = refused else { panic!("{refused:?}") };
+        assert!(errors.errors()[0].message.starts_with("a file of more than "), "{errors}");
         std::fs::remove_file(&operator.config_path).unwrap();
         let refused = operator.ask(|reply| Request::Reload { reply }).await;
         assert!(matches!(refused, Err(Refused::ConfigUnreadable { .. })));
