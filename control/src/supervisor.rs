@@ -160,6 +160,7 @@ pub struct Supervisor<P: Ports> {
     snapshots: Subscriber<Snapshot>,
     /// Frames of its own that no worker or no mbuf could take.
     unsent: u64,
+    conntrack_reader: conntrack::Reader,
     /// Where it logs to, to tell how much of that was lost.
     log: Option<Log>,
 }
@@ -212,6 +213,7 @@ impl<P: Ports> Supervisor<P> {
             announcements: Announcements::default(),
             snapshots,
             unsent: 0,
+            conntrack_reader: conntrack::Reader::default(),
             log: None,
         }
     }
