@@ -268,6 +268,7 @@ impl<P: Ports> Supervisor<P> {
             }
         }
         self.note_withdrawals().await;
+        self.end_capture();
         failure.map_or(Ok(()), Err)
     }
 
@@ -391,7 +392,7 @@ impl<P: Ports> Supervisor<P> {
         let text =
             config::read(path).map_err(|error| Refused::ConfigUnreadable { path: path.clone(), error })?;
         let config = Config::parse(&path.to_string_lossy(), &text).map_err(Refused::Config)?;
-        // What was recorded until now goes by the old numbers of the rules.
+        // The names before those that come now are known, and no others: what goes by older ones is read now.
         self.drain_taps();
         let changes = self.appliance.reload(config, self.now());
         self.config_loaded_at = SystemTime::now();

@@ -396,6 +396,88 @@ fn a_capture_holds_what_was_asked_for_with_the_verdict_in_words() {
     assert_eq!(result, Ok(()));
 }
 
+/// Packets of a capture, and how many it says to lack.
+fn packets_and_missing(capture: &[u8]) -> (u64, u64) {
+    let number = |at: usize| u32::from_le_bytes(*capture[at..].first_chunk().unwrap());
+    let (mut at, mut packets, mut missing) = (0, 0, 0);
+    while at < capture.len() {
+        match number(at) {
+            6 => packets += 1,
+            5 => missing = u64::from_le_bytes(*capture[at + 24..].first_chunk().unwrap()),
+            _ => {}
+        }
+        at += number(at + 4) as usize;
+    }
+    (packets, missing)
+}
+
+#[test]
+fn a_capture_tells_how_many_packets_it_lacks() {
+    let result = with_appliance("missed", |mut operator| async move {
+        // Room for the header, for one piece, and for the last one: all other packets are lost on their way.
+        let (blocks, mut received) = mpsc::channel(3);
+        let reasons = vec![CaptureReason::Drop(DropReason::TtlExpired)];
+        operator.ask(|reply| Request::Capture { reasons, packets: None, blocks, reply }).await.unwrap();
+        let mut sent = 0;
+        for _ in 0..3 {
+            for src_port in 0..200 {
+                let mut mbuf = Mbuf::new();
+                mbuf.fill(&to_vip(1_000 + src_port).ttl(1).macs([2, 0, 0, 0, 0, 9], OWN_MAC).build());
+                assert!(operator.wire.send(mbuf).is_ok(), "the ring has room");
+                sent += 1;
+            }
+            // The supervisor, on this thread, reads nothing meanwhile; a tap has 64 places.
+            thread::sleep(Duration::from_millis(50));
+            for _ in 0..5_000 {
+                let stats = operator.ask(|reply| Request::Stats { reply }).await.unwrap();
+                if stats.total.dropped["ttl_expired"] == sent {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+        received.close();
+        let mut bytes = Vec::new();
+        while let Some(block) = received.recv().await {
+            bytes.extend_from_slice(&block);
+        }
+        let (packets, missing) = packets_and_missing(&bytes);
+        assert!(packets > 0 && missing > 0, "{packets} packets, {missing} are missing");
+        assert_eq!(packets + missing, sent);
+        stop(&operator).await;
+    });
+    assert_eq!(result, Ok(()));
+}
+
+#[test]
+fn a_decision_is_named_as_it_was_when_it_was_made() {
+    let renamed = |text: &str, name: &str| {
+        let text = text.replace(
+            "[[forwarding_rule]]\nname = \"web\"",
+            &format!("[[forwarding_rule]]\nname = \"{name}\""),
+        );
+        Config::parse("guideway.toml", &text).unwrap_or_else(|errors| panic!("{errors}"))
+    };
+    let nic = Nic { mac: MacAddress(OWN_MAC), offloads_udp_checksum: false };
+    let mut appliance = Appliance::new(renamed(CONFIG, "first"), &[nic], 1, true, Duration::ZERO);
+    let first = appliance.snapshot_generation();
+    appliance.hold_back("web", "a", true).unwrap();
+    appliance.poll(Duration::ZERO);
+    let drained = appliance.snapshot_generation();
+    let name = |appliance: &Appliance, generation| {
+        let names = appliance.names_of(generation)?;
+        Some(names.rule(guideway_dataplane::forwarding_rule::RuleId(0)).to_owned())
+    };
+    appliance.reload(renamed(CONFIG, "second"), Duration::ZERO);
+    let second = appliance.snapshot_generation();
+    let names = [first, drained, second].map(|generation| name(&appliance, generation));
+    assert_eq!(names.map(Option::unwrap), ["first", "first", "second"]);
+    appliance.reload(renamed(CONFIG, "third"), Duration::ZERO);
+    let third = appliance.snapshot_generation();
+    let names = [drained, second, third].map(|generation| name(&appliance, generation));
+    assert_eq!(names, [None, Some("second".to_owned()), Some("third".to_owned())]);
+}
+
 #[test]
 fn a_flow_is_found_in_the_conntrack_table_by_its_addresses() {
     let result = with_appliance("conntrack", |mut operator| async move {

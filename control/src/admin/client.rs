@@ -449,6 +449,11 @@ impl Capture {
         self.blocks.packets()
     }
 
+    /// How many packets that were wanted had no room on their way, as far as the appliance has told.
+    pub fn missing(&self) -> u64 {
+        self.blocks.missing()
+    }
+
     /// The blocks that came next, each whole; none at the end.
     ///
     /// # Errors

@@ -373,3 +373,8 @@ fn block(kind: u32, body: &[u8]) -> Vec<u8> {
     let len = (12 + body.len() as u32).to_le_bytes();
     [&kind.to_le_bytes()[..], &len, body, &len].concat()
 }
+
+/// A block that says how many packets the capture lacks.
+pub(crate) fn missing(count: u64) -> Vec<u8> {
+    block(5, &[&[0; 12][..], &[7, 0, 8, 0], &count.to_le_bytes(), &[0; 4]].concat())
+}

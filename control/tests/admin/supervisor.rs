@@ -333,7 +333,9 @@ async fn capture(packets: Option<u64>, blocks: mpsc::Sender<Bytes>, ended: std_m
             break;
         }
     }
-    if packets.is_none() {
+    if packets.is_some() {
+        blocks.send(sample::missing(2).into()).await.unwrap();
+    } else {
         blocks.closed().await;
         let _ = ended.send(());
     }
