@@ -128,6 +128,8 @@ pub fn run(config: Config, path: PathBuf, verbose: bool, log: Log) -> Result<(),
         control_cores: vec![cores.control],
         verbose,
     };
+    // It goes after EAL: who waits for its end waits until ports are closed.
+    let mut socket = None;
     let eal = Eal::init(&options)?;
     let (ports, queues) = LivePorts::open(&eal, &config, cores.workers.len())?;
     let appliance = Appliance::new(config, &ports.nics(), cores.workers.len(), false, shared.clock.elapsed());
@@ -173,11 +175,12 @@ pub fn run(config: Config, path: PathBuf, verbose: bool, log: Log) -> Result<(),
                 drop(running);
                 result
             };
-            let (result, (), ()) = tokio::join!(
+            let (result, served, ()) = tokio::join!(
                 control,
                 admin.serve(requests.clone(), end_of(ended.clone())),
                 metrics.serve(requests, end_of(ended)),
             );
+            socket = Some(served);
             result.map_err(LiveError::Worker)
         })
     })

@@ -150,6 +150,16 @@ fn an_appliance_whose_log_nobody_reads_answers_and_ends_in_good_order() {
 }
 
 #[test]
+fn the_verbs_that_stop_return_when_the_process_has_ended() {
+    for verb in [&["stop"][..], &["drain", "--appliance", "--deadline", "0", "--stop"]] {
+        let mut appliance = Faulty::start("none:0:0");
+        let said = appliance.ask(verb);
+        let ended = appliance.child.try_wait().unwrap().expect("its end was waited for");
+        assert_eq!((said.status.code(), ended.code()), (Some(0), Some(0)), "{}", appliance.log());
+    }
+}
+
+#[test]
 fn a_worker_that_panics_takes_the_process_down_though_nobody_reads_its_last_words() {
     let (_unread, stderr) = full_pipe();
     let mut faulty = Faulty::start_with("panic:0:100000", Some(stderr.into()));

@@ -24,7 +24,7 @@ fn text(status: &Status) -> String {
     let mut line = |key: &str, value: &str| {
         let _ = writeln!(text, "{key:<14} {value}");
     };
-    line("version", &status.version);
+    line("version", &format!("{}, process {}", status.version, status.pid));
     line("uptime", &duration(status.uptime_sec));
     let now = status.started_at_unix_sec + status.uptime_sec;
     let loaded = duration(now.saturating_sub(status.config_loaded_at_unix_sec));

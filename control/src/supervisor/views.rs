@@ -19,6 +19,7 @@ impl<P: Ports> Supervisor<P> {
         let appliance = &self.appliance;
         view::Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
             started_at_unix_sec: unix_sec(self.started_at),
             uptime_sec: self.now().as_secs(),
             config_path: self.config_path.display().to_string(),

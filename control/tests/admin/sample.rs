@@ -15,6 +15,7 @@ use guideway_dataplane::verdict::{DropReason, PassReason};
 pub(crate) fn status(vips: &[Vip]) -> Status {
     Status {
         version: "0.1.0".into(),
+        pid: 4321,
         started_at_unix_sec: 1_790_000_000,
         uptime_sec: 273_900,
         config_path: "/etc/guideway/guideway.toml".into(),

@@ -9,6 +9,8 @@ use super::{Announcement, Drain, HealthChecks, Pool, Vip};
 pub struct Status {
     /// The version of the program.
     pub version: String,
+    /// The number of its process.
+    pub pid: u32,
     /// When the process started, in seconds since 1970.
     pub started_at_unix_sec: u64,
     /// How long ago that was.
