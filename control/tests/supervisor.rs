@@ -327,6 +327,40 @@ fn a_drained_backend_gets_no_new_connections_and_keeps_those_that_it_has() {
 }
 
 #[test]
+fn draining_the_last_eligible_backend_warns_and_undraining_takes_it_back() {
+    let failover = CONFIG.replace(
+        "backends = [{ group = \"web\" }]",
+        "backends = [{ group = \"web\" }, { group = \"spare\", failover = true }]",
+    ) + "[[backend_group]]\nname = \"spare\"\n\
+         endpoints = [{ name = \"s\", ip_address = \"192.0.2.13\" }]\n";
+    let result = with_watch("nobody", &failover, |operator| async move {
+        // The spare one has never been healthy; of the primaries, one is.
+        operator.find("b", Err("no answer")).await;
+        operator.find("b", Err("no answer")).await;
+        operator.find("s", Err("no answer")).await;
+        operator.find("s", Err("no answer")).await;
+        operator.find("a", Ok(None)).await;
+        operator.find("a", Ok(None)).await;
+        operator.backend_when("a", |backend| backend.share > 0.99).await;
+        let drain = async |backend: &str| {
+            let (service, backend) = ("web".to_owned(), backend.to_owned());
+            operator.ask(|reply| Request::BackendDrain { service, backend, reply }).await.unwrap()
+        };
+        assert_eq!(drain("a").await.warning, None, "the other one serves, as a last resort");
+        let warning = drain("b").await.warning.expect("nobody is left");
+        assert!(warning.starts_with("nobody is eligible in service `web`"), "{warning}");
+        let status = operator.ask(|reply| Request::Status { reply }).await.unwrap();
+        assert_eq!((status.services[0].eligible, status.services[0].drained), (0, 2));
+        let latest = operator.ask(|reply| Request::Events { limit: 1, after: None, reply }).await.unwrap();
+        assert_eq!(latest.events[0].text, "the operator drains it; nobody is eligible in its service now");
+        let undrain = |reply| Request::BackendUndrain { service: "web".into(), backend: "b".into(), reply };
+        assert_eq!(operator.ask(undrain).await.unwrap().warning, None);
+        stop(&operator).await;
+    });
+    assert_eq!(result, Ok(()));
+}
+
+#[test]
 fn a_right_file_is_taken_over_whole_and_a_wrong_one_not_at_all() {
     let result = with_appliance("reload", |operator| async move {
         std::fs::write(&operator.config_path, CONFIG.replace("ports = [80]", "ports = [80, 443")).unwrap();

@@ -33,6 +33,14 @@ fn text(status: &Status) -> String {
     let unreclaimed = status.unreclaimed_snapshots;
     line("snapshot", &format!("{}, {unreclaimed} unreclaimed", status.snapshot_generation));
     line("neighbors", &format!("{} unresolved", status.unresolved_neighbors));
+    for service in status.services.iter().filter(|service| service.eligible == 0) {
+        let (name, healthy, drained) = (&service.name, service.healthy, service.drained);
+        let of = count(service.backends.into(), "backend");
+        line(
+            "NOBODY SERVES",
+            &format!("{name}: of {of}, {healthy} healthy, {drained} drained; new connections are dropped"),
+        );
+    }
     if status.log_lines_lost > 0 {
         line(
             "log",

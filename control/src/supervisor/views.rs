@@ -184,6 +184,12 @@ impl<P: Ports> Supervisor<P> {
             },
             eligible: eligible.is_some(),
             share: eligible.unwrap_or(0.0),
+            warning: shares.is_empty().then(|| {
+                format!(
+                    "nobody is eligible in service `{service}`: packets of new connections are dropped \
+                     (no_eligible_backend); undrain a backend, or find out why others are unhealthy"
+                )
+            }),
             forwarded: volume.into(),
             next_hop: self.next_hop(backend),
         }

@@ -159,6 +159,7 @@ pub(crate) fn backends() -> Vec<Backend> {
         eligible: true,
         share: 0.0,
         forwarded: Traffic { packets: 12, bytes: 4_096 },
+        warning: None,
         next_hop: Some(hop(Some("02:00:00:00:00:fe"))),
     };
     vec![

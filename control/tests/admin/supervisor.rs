@@ -1,6 +1,7 @@
 //! A supervisor that plays a script, behind a real server on a socket of its own.
 
 use std::net::SocketAddr;
+use std::ops::Not;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc as std_mpsc;
@@ -281,7 +282,14 @@ impl Script {
         change(found);
         found.eligible = !found.drained;
         found.share = if found.drained { 0.0 } else { 0.5 };
-        Ok(found.clone())
+        let changed = found.clone();
+        let warning =
+            self.is_served(service).not().then(|| format!("nobody is eligible in service `{service}`"));
+        Ok(Backend { warning, ..changed })
+    }
+
+    fn is_served(&self, service: &str) -> bool {
+        self.backends.iter().any(|backend| backend.service == service && backend.eligible)
     }
 
     fn announce(&mut self, address: std::net::IpAddr, announced: bool) -> Result<Vip, Refused> {
