@@ -235,7 +235,7 @@ impl<P: Ports> Supervisor<P> {
             (listen(SignalKind::terminate()), listen(SignalKind::interrupt()), listen(SignalKind::hangup()));
         let mut turns = tokio::time::interval(TURN);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let failure = loop {
+        let mut failure = loop {
             // A reload may bring another one.
             let stack = self.monitor.as_ref().map(|monitor| monitor.stack().clone());
             // Not in random order: a failure comes before all else, and a flood of requests must not keep out the turn.
@@ -254,22 +254,35 @@ impl<P: Ports> Supervisor<P> {
                 break None;
             }
         };
-        if failure.is_none() {
-            self.note(Note::new(EventKind::Stopping, "the appliance stops"));
+        match &failure {
+            None => self.note(Note::new(EventKind::Stopping, "the appliance stops")),
+            Some(failure) => self.bury(failure),
         }
         let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Stopping]);
-        // Routers learn of it first, and workers go on for so long.
+        // Routers learn of it first. For so long, workers that are left go on, and so does what keeps packets away from
+        // backends that fail.
         let mut withdrawn = std::pin::pin!(self.withdraw_all());
         loop {
             tokio::select! {
                 biased;
                 () = &mut withdrawn => break,
+                Some(another) = failures.recv() => {
+                    self.bury(&another);
+                    failure.get_or_insert(another);
+                }
                 _ = turns.tick() => drop(self.turn()),
+                Some(finding) = findings.recv() => drop(self.take_in(&finding)),
             }
         }
         self.note_withdrawals().await;
         self.end_capture();
         failure.map_or(Ok(()), Err)
+    }
+
+    /// Gives nothing more to a worker that has failed, and says so before the appliance ends for it.
+    fn bury(&mut self, failure: &WorkerFailure) {
+        tracing::error!("{failure}");
+        self.watchdog.bury(failure.worker);
     }
 
     /// The ports, once the loop has ended.

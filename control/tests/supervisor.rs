@@ -726,3 +726,45 @@ fn a_worker_that_fails_ends_the_appliance() {
     assert_eq!(result, Err(failure.clone()));
     assert!(failure.to_string().starts_with("worker 1 on core 3 has failed (a bug): "));
 }
+
+#[test]
+fn the_workers_that_are_left_forward_until_routers_have_heard_that_one_has_failed() {
+    let directory = std::env::temp_dir().join(format!("guideway-supervisor-withdraw-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    // A router that takes its time, for no longer than the test's own file is missing.
+    let script = "case $1 in announce) ;; *) [ -e announced ] && touch hears && n=0 && \
+                  while [ ! -e go ] && [ $n -lt 400 ]; do sleep 0.01; n=$((n+1)); done; esac; touch announced";
+    let command = format!("cd {} && set -- $1 && {script}", directory.display());
+    let announced = CONFIG.to_owned()
+        + "[[announcement]]\nname = \"bgp\"\nforwarding_rules = [\"web\"]\npolicy = \"ALWAYS\"\n"
+        + &format!("command = [\"/bin/sh\", \"-c\", {command:?}, \"sh\"]\n");
+    let failure = WorkerFailure { worker: 1, core: 3, message: "a bug".to_owned() };
+    let (reported, place) = (failure.clone(), directory.clone());
+    let result = run("withdraw", &announced, false, |mut operator| async move {
+        operator.answer_arp().await;
+        let is_announced = async || {
+            let status = operator.ask(|reply| Request::Status { reply }).await.unwrap();
+            status.announcements.first().is_some_and(|route| route.announced == Some(true))
+        };
+        for _ in 0..5_000 {
+            if is_announced().await {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(is_announced().await);
+        operator.failures.send(reported).unwrap();
+        for _ in 0..5_000 {
+            if place.join("hears").exists() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        operator.send(&to_vip(1_000));
+        operator.receive(|frame| frame[12..14] == [8, 0]).await;
+        assert!(place.join("hears").exists() && !place.join("go").exists(), "the router has not heard yet");
+        std::fs::write(place.join("go"), "").unwrap();
+    });
+    std::fs::remove_dir_all(&directory).unwrap();
+    assert_eq!(result, Err(failure));
+}
