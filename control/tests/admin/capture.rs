@@ -49,8 +49,8 @@ fn a_capture_ends_with_its_count() {
     let output = run(&arguments, &appliance.socket());
     assert_eq!(output.status.code(), Some(0));
     let said = format!(
-        "5 packets in {text}\nwarning: 2 packets had no room on the way here: ask for fewer reasons, or write to a faster \
-         place\n"
+        "5 packets in {text}\nwarning: 2 packets had no room on the way here: ask for fewer \
+         reasons, or write to a faster place\n"
     );
     assert_eq!(String::from_utf8(output.stderr).unwrap(), said);
     assert_eq!(frames(&std::fs::read(path).unwrap()), [0, 1, 2, 3, 4]);

@@ -57,6 +57,11 @@ pub(crate) struct Appliance {
 
 impl Appliance {
     pub(crate) fn start() -> Self {
+        Self::start_as(4321)
+    }
+
+    /// One that says that it is the process of this number.
+    pub(crate) fn start_as(pid: u32) -> Self {
         let directory = Directory::new();
         let socket = directory.path().join("admin.sock");
         let (stop, stopped) = watch::channel(false);
@@ -75,7 +80,7 @@ impl Appliance {
                 };
                 let exporting = tokio::spawn(exporter.serve(requests.clone(), end(stopped.clone())));
                 let serving = tokio::spawn(server.serve(requests, end(stopped)));
-                Script::new(stopping, ended).play(asked).await;
+                Script::new(pid, stopping, ended).play(asked).await;
                 exporting.await.unwrap();
                 serving.await.unwrap();
             });
@@ -127,6 +132,7 @@ pub(crate) fn block_on<T>(asked: impl Future<Output = T>) -> T {
 
 /// What the supervisor has, and does about requests.
 struct Script {
+    pid: u32,
     backends: Vec<Backend>,
     vips: Vec<Vip>,
     reloads: u64,
@@ -137,8 +143,9 @@ struct Script {
 }
 
 impl Script {
-    fn new(stop: watch::Sender<bool>, ended_captures: std_mpsc::Sender<()>) -> Self {
+    fn new(pid: u32, stop: watch::Sender<bool>, ended_captures: std_mpsc::Sender<()>) -> Self {
         Self {
+            pid,
             backends: sample::backends(),
             vips: sample::vips(),
             reloads: 0,
@@ -245,7 +252,7 @@ impl Script {
             }
             Request::Reload { reply } => send(reply, self.reload()),
             Request::Stop { reply } => {
-                send(reply, Ok(Stopping { pid: 4321 }));
+                send(reply, Ok(Stopping { pid: self.pid }));
                 self.stop.send_replace(true);
             }
         }
