@@ -241,8 +241,8 @@ impl Appliance {
         &self.directory
     }
 
-    /// The names behind the numbers of a decision by the snapshot of this generation; `None` where nobody knows them any
-    /// more. Those before the latest reload are known.
+    /// The names behind the numbers of a decision by the snapshot of this generation; `None` where nobody
+    /// knows them any more. Those before the latest reload are known.
     pub fn names_of(&self, generation: u64) -> Option<&Directory> {
         if generation >= self.named_from {
             return Some(&self.directory);

@@ -48,7 +48,8 @@ struct Cli {
 enum Verb {
     /// Forwards packets until it is told to stop.
     Run(run::Args),
-    /// Checks a configuration, and shows all that is wrong with it, or more than the health checks have room for.
+    /// Checks a configuration, and shows all that is wrong with it, or more than the health checks have room
+    /// for.
     Check(check::Args),
     /// Decides every packet of a capture, on the capture's own clock.
     Replay(replay::Args),

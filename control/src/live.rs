@@ -100,7 +100,8 @@ impl Drop for StopWorkers<'_> {
     }
 }
 
-/// Runs an appliance until it is told to stop; `path` is where its configuration is read again, `log` where it logs to.
+/// Runs an appliance until it is told to stop; `path` is where its configuration is read again, `log` where
+/// it logs to.
 ///
 /// # Errors
 /// [`LiveError`] where it cannot start, or a worker fails.

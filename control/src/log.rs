@@ -1,11 +1,13 @@
-//! The log: lines go to standard error by way of a thread of their own, so that nobody waits for whoever reads them.
+//! The log: lines go to standard error by way of a thread of their own, so that nobody waits for whoever
+//! reads them.
 //!
 //! ```text
 //!  control thread, panics ── lines ──▶ bounded queue ──▶ a thread ──▶ standard error
 //! ```
 //!
-//! A terminal that was stopped with Ctrl-S, or a pipe whose reader hangs, takes nothing more: what would wait for it, waits
-//! for ever. Here only the thread waits. What the queue has no room for is lost, counted, and told of in its place.
+//! A terminal that was stopped with Ctrl-S, or a pipe whose reader hangs, takes nothing more: what would wait
+//! for it, waits for ever. Here only the thread waits. What the queue has no room for is lost, counted, and
+//! told of in its place.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -81,7 +83,8 @@ impl Log {
         self.0.lost.load(Ordering::Relaxed)
     }
 
-    /// Has panics of any thread say what they have to say here: the standard library would wait for standard error.
+    /// Has panics of any thread say what they have to say here: the standard library would wait for standard
+    /// error.
     pub fn take_panics(&self) {
         let log = self.clone();
         std::panic::set_hook(Box::new(move |panic| {
@@ -193,7 +196,8 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(60);
 
-    /// Reads numbered lines, each in its place: as many lost ones as a notice says are missing there. How many are lost.
+    /// Reads numbered lines, each in its place: as many lost ones as a notice says are missing there. How
+    /// many are lost.
     fn lost_among(lines: impl Iterator<Item = String>) -> u64 {
         let (mut expected, mut lost) = (0, 0);
         for line in lines {

@@ -259,8 +259,8 @@ impl<P: Ports> Supervisor<P> {
             Some(failure) => self.bury(failure),
         }
         let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Stopping]);
-        // Routers learn of it first. For so long, workers that are left go on, and so does what keeps packets away from
-        // backends that fail.
+        // Routers learn of it first. For so long, workers that are left go on, and so does what keeps packets
+        // away from backends that fail.
         let mut withdrawn = std::pin::pin!(self.withdraw_all());
         loop {
             tokio::select! {

@@ -5,8 +5,8 @@
 use std::fmt::Write;
 use std::process::Command;
 
-/// A service of 1,000 backends behind so many rules of one address, probed every `interval` seconds; `check` are more lines
-/// of its health check.
+/// A service of 1,000 backends behind so many rules of one address, probed every `interval` seconds; `check`
+/// are more lines of its health check.
 fn config(rules: usize, interval: u32, check: &str) -> String {
     let mut text = format!(
         "[[health_check]]\nname = \"alive\"\ntype = \"TCP\"\nport = 80\ncheck_interval_sec = {interval}\n\
@@ -64,11 +64,9 @@ fn more_than_there_is_comes_with_figures_and_remedy() {
     let ports = warnings("two-rules", &config(2, 1, ""));
     assert_eq!(
         ports,
-        [
-            "health checks need 122000 local ports to 203.0.113.10 port 80, as each rests for 60 s after its probe, and \
-          have 64512: raise `check_interval_sec`, have the address in fewer rules, or set `transport = \"kernel\"` for \
-          some; probes beyond that are not made in time"
-        ]
+        ["health checks need 122000 local ports to 203.0.113.10 port 80, as each rests for 60 s after its \
+          probe, and have 64512: raise `check_interval_sec`, have the address in fewer rules, or set \
+          `transport = \"kernel\"` for some; probes beyond that are not made in time"]
     );
     let all = warnings("five-rules", &config(5, 1, ""));
     assert_eq!(all.len(), 3, "{all:?}");

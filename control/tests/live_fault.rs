@@ -1,4 +1,5 @@
-//! What becomes of the appliance when a worker fails, or when nobody reads its log: two workers that share one device.
+//! What becomes of the appliance when a worker fails, or when nobody reads its log: two workers that share
+//! one device.
 
 #![allow(clippy::unwrap_used)] // A test that cannot set its scene fails there.
 

@@ -311,8 +311,8 @@ impl Client {
         self.post(&format!("/v1/reload?color={color}")).await
     }
 
-    /// Stops the appliance, and waits until nobody listens on its socket any more and, where that can be seen from here,
-    /// its process has ended; for no longer than `time`. The second value says whether that came.
+    /// Stops the appliance, and waits until nobody listens on its socket any more and, where that can be seen
+    /// from here, its process has ended; for no longer than `time`. The second value says whether that came.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -375,8 +375,8 @@ impl Client {
         Some(Process { pid: pid as u32, end })
     }
 
-    /// Waits until nobody listens any more on the socket that this was the file of, and `process` has ended; whether that
-    /// has come.
+    /// Waits until nobody listens any more on the socket that this was the file of, and `process` has ended;
+    /// whether that has come.
     async fn gone(&self, file: Option<(u64, u64)>, process: Option<Process>, end: Instant) -> bool {
         loop {
             let connected = UnixStream::connect(&self.socket).await;

@@ -83,9 +83,11 @@ impl Server {
         Ok(Self { listener, file })
     }
 
-    /// Sends what clients ask to `requests`, and its replies to them, until `stop` comes, and for up to five seconds more.
+    /// Sends what clients ask to `requests`, and its replies to them, until `stop` comes, and for up to five
+    /// seconds more.
     ///
-    /// A client that has asked the appliance to stop waits for the end of the socket, which comes back: drop it last.
+    /// A client that has asked the appliance to stop waits for the end of the socket, which comes back: drop
+    /// it last.
     pub async fn serve(
         self,
         requests: mpsc::Sender<Request>,

@@ -13,8 +13,8 @@ const SECTION_HEADER: [u8; 4] = [0x0A, 0x0D, 0x0D, 0x0A];
 /// The type of a block that holds a packet.
 const ENHANCED_PACKET: u32 = 6;
 
-/// The type of a block that holds what the capture lacks up to there, and where in a block that is written by Guideway: the
-/// value of its first option, which is the only one.
+/// The type of a block that holds what the capture lacks up to there, and where in a block that is written by
+/// Guideway: the value of its first option, which is the only one.
 const STATISTICS: u32 = 5;
 const LACKING: std::ops::Range<usize> = 24..32;
 

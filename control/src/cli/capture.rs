@@ -134,8 +134,7 @@ fn tell(capture: &Capture, path: &Path) {
     eprintln!("{packets}{place}");
     if capture.missing() > 0 {
         let missing = count(capture.missing(), "packet");
-        eprintln!(
-            "warning: {missing} had no room on the way here: ask for fewer reasons, or write to a faster place"
-        );
+        let remedy = "ask for fewer reasons, or write to a faster place";
+        eprintln!("warning: {missing} had no room on the way here: {remedy}");
     }
 }

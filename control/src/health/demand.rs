@@ -1,5 +1,5 @@
-//! What the health checks of a configuration ask of the probes' own TCP, beside what that has: more checks than it has
-//! connections or local ports for are made too seldom, and find failures too late.
+//! What the health checks of a configuration ask of the probes' own TCP, beside what that has: more checks
+//! than it has connections or local ports for are made too seldom, and find failures too late.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -63,15 +63,16 @@ impl fmt::Display for Excess {
             Self::Ports(vip, port, needed) => {
                 write!(
                     f,
-                    "health checks need {needed} local ports to {vip} port {port}, as each rests for {rest} s after its \
-                     probe, and have {LOCAL_PORTS}: raise `check_interval_sec`, have the address in fewer rules"
+                    "health checks need {needed} local ports to {vip} port {port}, as each rests for {rest} s \
+                     after its probe, and have {LOCAL_PORTS}: raise `check_interval_sec`, have the address in \
+                     fewer rules"
                 )?;
             }
             Self::Resting(needed) => {
                 write!(
                     f,
-                    "health checks need {needed} local ports at rest, each for {rest} s after its probe, and have \
-                     {MAX_RESTING}: raise `check_interval_sec`"
+                    "health checks need {needed} local ports at rest, each for {rest} s after its probe, \
+                     and have {MAX_RESTING}: raise `check_interval_sec`"
                 )?;
             }
         }

@@ -40,8 +40,8 @@ impl Capture {
         self.blocks.is_closed() || self.packets_left == Some(0)
     }
 
-    /// Sends the blocks that have been written, with what is missing by now, where `missed` is what taps have missed since
-    /// they are there; what does not fit is lost, whole packets at a time.
+    /// Sends the blocks that have been written, with what is missing by now, where `missed` is what taps have
+    /// missed since they are there; what does not fit is lost, whole packets at a time.
     fn send(&mut self, packets: u64, missed: u64) {
         let missing = self.write_missing(missed);
         let written = std::mem::take(self.writer.output());
@@ -75,7 +75,7 @@ impl Capture {
         tracing::warn!(
             lost,
             missed = missing - lost,
-            "a capture lacks packets: lost as its reader was too slow, missed as workers had no room to record them"
+            "a capture lacks packets: lost by a reader that was too slow, missed by workers without room"
         );
         let written = std::mem::take(self.writer.output());
         if let Some(last) = self.last.filter(|_| !written.is_empty()) {
@@ -163,7 +163,8 @@ impl<P: Ports> Supervisor<P> {
     }
 }
 
-/// What was decided, in the words of `guideway replay --decisions`; without names where `directory` has none for it.
+/// What was decided, in the words of `guideway replay --decisions`; without names where `directory` has none
+/// for it.
 fn comment(decision: &Decision, directory: Option<&Directory>) -> String {
     let mut comment = match decision.verdict {
         Verdict::Forward => "forward".to_owned(),

@@ -1,8 +1,8 @@
 //! Looks into the conntrack table for an operator.
 //!
-//! A table of millions of entries takes a while to read. A thread of its own does that, one at a time, so that neither
-//! the workers nor the control thread notice. It has the snapshot in its hands for a few entries at a time and lets go of
-//! it in between: what is replaced meanwhile can be freed.
+//! A table of millions of entries takes a while to read. A thread of its own does that, one at a time, so
+//! that neither the workers nor the control thread notice. It has the snapshot in its hands for a few entries
+//! at a time and lets go of it in between: what is replaced meanwhile can be freed.
 
 use std::sync::{Arc, Weak};
 

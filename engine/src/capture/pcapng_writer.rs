@@ -1,7 +1,7 @@
 //! Writes a capture of several ports in which every frame has a comment: pcapng, little-endian, Ethernet.
 //!
-//! The blocks are those of draft-ietf-opsawg-pcapng, sections 4.1 to 4.3 and 4.6; `pcap-parser` puts them into bytes, but
-//! for those of 4.6.
+//! The blocks are those of draft-ietf-opsawg-pcapng, sections 4.1 to 4.3 and 4.6; `pcap-parser` puts them
+//! into bytes, but for those of 4.6.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -132,8 +132,8 @@ impl<W: Write> PcapngWriter<W> {
         })
     }
 
-    /// Writes how many frames the capture lacks up to now, of all ports together; it is told as the first port's, since
-    /// the format has no other place for it. A capture without ports lacks none.
+    /// Writes how many frames the capture lacks up to now, of all ports together; it is told as the first
+    /// port's, since the format has no other place for it. A capture without ports lacks none.
     ///
     /// # Errors
     ///

@@ -20,8 +20,8 @@ pub struct TappedFrame<'a> {
     pub generation: u64,
     /// The port that it came in by.
     pub came_by: PortId,
-    /// What was decided. Its rule is to be looked up among the names of that generation: a reload numbers rules
-    /// anew.
+    /// What was decided. Its rule is to be looked up among the names of that generation: a reload numbers
+    /// rules anew.
     pub decision: Decision,
     /// How long all of the frame is.
     pub wire_len: u32,
