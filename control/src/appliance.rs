@@ -35,6 +35,10 @@ pub struct Appliance {
     services: Services,
     compiler: Compiler,
     directory: Arc<Directory>,
+    /// The generation of the first snapshot that has these names.
+    named_from: u64,
+    /// The names before these, and their first generation.
+    former: Option<(u64, Arc<Directory>)>,
     ledger: Ledger,
     publisher: Publisher<Snapshot>,
     host: HostStack,
@@ -65,6 +69,8 @@ impl Appliance {
             services: Services::default(),
             compiler: Compiler::default(),
             directory: Arc::default(),
+            named_from: 0,
+            former: None,
             ledger: Ledger::default(),
             publisher: Publisher::new(Snapshot::default()),
             host,
@@ -240,6 +246,16 @@ impl Appliance {
         &self.directory
     }
 
+    /// The names behind the numbers of a decision by the snapshot of this generation; `None` where nobody
+    /// knows them any more. Those before the latest reload are known.
+    pub fn names_of(&self, generation: u64) -> Option<&Directory> {
+        if generation >= self.named_from {
+            return Some(&self.directory);
+        }
+        let (from, former) = self.former.as_ref()?;
+        (generation >= *from).then_some(former)
+    }
+
     /// What went through rules and to backends.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
@@ -275,7 +291,10 @@ impl Appliance {
         self.configuration_generation += 1;
         self.services.configure(&self.config, now, self.presumed_healthy);
         self.compiler.take_rules(&self.config);
-        self.directory = Arc::new(Directory::new(&self.config, &self.services));
+        let directory = Arc::new(Directory::new(&self.config, &self.services));
+        let former = std::mem::replace(&mut self.directory, directory);
+        // Until the next snapshot is made, none has the new names.
+        self.former = Some((std::mem::replace(&mut self.named_from, self.snapshot_generation + 1), former));
         let tallies = self.ledger.open(Arc::clone(&self.directory), self.workers);
         self.compiler.count_in(tallies);
         self.watch(now);

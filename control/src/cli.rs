@@ -29,7 +29,7 @@ use std::path::Path;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use guideway::announce::{GUARD_VERB, stand_guard};
-use guideway::config::{Config, EXAMPLE};
+use guideway::config::{self, Config, EXAMPLE};
 
 use exit::Exit;
 
@@ -48,7 +48,8 @@ struct Cli {
 enum Verb {
     /// Forwards packets until it is told to stop.
     Run(run::Args),
-    /// Checks a configuration, and shows all that is wrong with it.
+    /// Checks a configuration, and shows all that is wrong with it, or more than the health checks have room
+    /// for.
     Check(check::Args),
     /// Decides every packet of a capture, on the capture's own clock.
     Replay(replay::Args),
@@ -169,7 +170,7 @@ fn config(path: Option<&Path>, color: bool) -> Result<Config, Exit> {
 
 /// The text of a configuration file, or an error on standard error.
 fn read(path: &Path) -> Result<String, Exit> {
-    std::fs::read_to_string(path).map_err(|error| {
+    config::read(path).map_err(|error| {
         eprintln!("error: cannot read {}: {error}", path.display());
         Exit::Usage
     })

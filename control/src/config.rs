@@ -21,6 +21,9 @@ mod route;
 mod schema;
 mod value;
 
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 use std::sync::Arc;
 
 pub use admin::{Admin, Metrics};
@@ -79,6 +82,21 @@ pub struct Config {
     pub announcements: Vec<Announcement>,
 }
 
+/// The text of a configuration file. Of a file that is too large no more is read than tells that, and
+/// [`Config::parse`] says so.
+///
+/// # Errors
+/// Where the file cannot be read, or holds no UTF-8.
+pub fn read(path: &Path) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > MAX_FILE_BYTES {
+        // The end may lie within a character.
+        return Ok(String::from_utf8_lossy(&bytes).into_owned());
+    }
+    String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
+}
+
 impl Config {
     /// Parses the text of a configuration file; `name` is what errors call it.
     ///
@@ -95,7 +113,7 @@ impl Config {
 
     fn read(text: &str, report: &mut Report) -> Option<Self> {
         if text.len() > MAX_FILE_BYTES {
-            let message = format!("a file of {} bytes, and at most {MAX_FILE_BYTES} are allowed", text.len());
+            let message = format!("a file of more than {MAX_FILE_BYTES} bytes, which are the most");
             report.error(&(0..0), message, "split the configuration over several appliances");
             return None;
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::config::{Config, ConfigErrors};
+use crate::config::{self, Config, ConfigErrors};
 
 /// Changes in order of time.
 #[derive(Debug, Default)]
@@ -204,7 +204,7 @@ fn read_config(path: &Path, known: &mut BTreeMap<PathBuf, Config>) -> Result<Con
     if let Some(config) = known.get(path) {
         return Ok(config.clone());
     }
-    let text = std::fs::read_to_string(path).map_err(ReloadError::Unreadable)?;
+    let text = config::read(path).map_err(ReloadError::Unreadable)?;
     let config = Config::parse(&path.to_string_lossy(), &text).map_err(ReloadError::Wrong)?;
     known.insert(path.to_owned(), config.clone());
     Ok(config)

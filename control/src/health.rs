@@ -11,6 +11,7 @@
 //! over a TCP stack in user space.
 
 pub mod checkups;
+pub mod demand;
 pub mod descriptors;
 pub mod lag;
 pub mod monitor;

@@ -62,13 +62,13 @@ impl Listener for TcpListener {
 }
 
 /// Serves `routes` until `stop` comes; then nobody is accepted any more, and answers that were begun have
-/// some seconds to end before the socket is closed.
-pub(crate) async fn serve(
-    listener: impl Listener,
+/// some seconds to end. The socket comes back: who looks at it sees whether it is closed.
+pub(crate) async fn serve<L: Listener>(
+    listener: L,
     routes: Router,
     bounds: Bounds,
     stop: impl Future<Output = ()>,
-) {
+) -> L {
     let places = Arc::new(Semaphore::new(bounds.connections));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(bounds.header_time).max_header_size(MAX_HEADER_BYTES);
@@ -100,10 +100,9 @@ pub(crate) async fn serve(
             drop(place);
         });
     }
-    // Those that are not done by then end with `connections`. The socket goes last: who looks at it sees
-    // whether the server has ended.
+    // Those that are not done by then end with `connections`.
     let _ = timeout(STOP_TIME, graceful.shutdown()).await;
-    drop(listener);
+    listener
 }
 
 #[cfg(test)]
@@ -139,7 +138,7 @@ mod tests {
     struct Served {
         door: mpsc::Sender<DuplexStream>,
         stop: oneshot::Sender<()>,
-        server: tokio::task::JoinHandle<()>,
+        server: tokio::task::JoinHandle<Door>,
     }
 
     impl Served {
@@ -237,8 +236,11 @@ mod tests {
             served.stop.send(()).unwrap();
             sleep(Duration::from_secs(1)).await;
             assert!(!served.door.is_closed(), "the socket goes last");
-            served.server.await.unwrap();
+            let listener = served.server.await.unwrap();
             assert_eq!(before.elapsed().as_secs(), STOP_TIME.as_secs());
+            assert!(!served.door.is_closed(), "whoever has it closes it");
+            drop(listener);
+            assert!(served.door.is_closed());
         });
     }
 }

@@ -44,7 +44,7 @@ use smoltcp::wire::{HardwareAddress, IpCidr};
 
 pub use connection::{ConnectionId, RECEIVE_BUFFER, SEND_BUFFER};
 pub use departure::Departure;
-pub use local_ports::{MAX_RESTING, REST};
+pub use local_ports::{LOCAL_PORTS, MAX_RESTING, REST};
 pub use stream::{Handle, Stream};
 
 use connection::Connection;

@@ -18,6 +18,7 @@ pub mod in_path;
 pub mod ledger;
 #[cfg(feature = "dpdk")]
 pub mod live;
+pub mod log;
 pub mod metrics;
 pub mod replay;
 #[cfg(test)]

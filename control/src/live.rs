@@ -29,6 +29,7 @@ use crate::admin::server::Server;
 use crate::announce::Guard;
 use crate::appliance::Appliance;
 use crate::config::Config;
+use crate::log::Log;
 use crate::metrics;
 use crate::supervisor::{Inbox, Shared, Supervisor, WorkerFailure};
 
@@ -99,11 +100,12 @@ impl Drop for StopWorkers<'_> {
     }
 }
 
-/// Runs an appliance until it is told to stop; `path` is where its configuration is read again.
+/// Runs an appliance until it is told to stop; `path` is where its configuration is read again, `log` where
+/// it logs to.
 ///
 /// # Errors
 /// [`LiveError`] where it cannot start, or a worker fails.
-pub fn run(config: Config, path: PathBuf, verbose: bool) -> Result<(), LiveError> {
+pub fn run(config: Config, path: PathBuf, verbose: bool, log: Log) -> Result<(), LiveError> {
     if config.ports.is_empty() {
         return Err(LiveError::NoPorts);
     }
@@ -127,6 +129,8 @@ pub fn run(config: Config, path: PathBuf, verbose: bool) -> Result<(), LiveError
         control_cores: vec![cores.control],
         verbose,
     };
+    // It goes after EAL: who waits for its end waits until ports are closed.
+    let mut socket = None;
     let eal = Eal::init(&options)?;
     let (ports, queues) = LivePorts::open(&eal, &config, cores.workers.len())?;
     let appliance = Appliance::new(config, &ports.nics(), cores.workers.len(), false, shared.clock.elapsed());
@@ -161,6 +165,7 @@ pub fn run(config: Config, path: PathBuf, verbose: bool) -> Result<(), LiveError
             let (found, findings) = mpsc::channel(PENDING_FINDINGS);
             supervisor.watch(found);
             supervisor.guard_by(guard);
+            supervisor.log_by(log);
             let (running, ended) = watch::channel(());
             let control = async {
                 let result = supervisor.run(Inbox { requests: incoming, failures, findings }).await;
@@ -171,11 +176,12 @@ pub fn run(config: Config, path: PathBuf, verbose: bool) -> Result<(), LiveError
                 drop(running);
                 result
             };
-            let (result, (), ()) = tokio::join!(
+            let (result, served, ()) = tokio::join!(
                 control,
                 admin.serve(requests.clone(), end_of(ended.clone())),
                 metrics.serve(requests, end_of(ended)),
             );
+            socket = Some(served);
             result.map_err(LiveError::Worker)
         })
     })

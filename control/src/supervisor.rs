@@ -39,11 +39,12 @@ use tokio::time::MissedTickBehavior;
 use crate::admin::view::EventKind;
 use crate::admin::{Refused, Request, view};
 use crate::appliance::Appliance;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::health::monitor::Monitor;
 use crate::health::runner::Finding;
 use crate::host_stack::FrameKind;
 use crate::in_path;
+use crate::log::Log;
 
 use announcements::Announcements;
 use capture::Capture;
@@ -162,6 +163,9 @@ pub struct Supervisor<P: Ports> {
     snapshots: Subscriber<Snapshot>,
     /// Frames of its own that no worker or no mbuf could take.
     unsent: u64,
+    conntrack_reader: conntrack::Reader,
+    /// Where it logs to, to tell how much of that was lost.
+    log: Option<Log>,
 }
 
 /// Waits until a probe in the path of traffic has something to send; for ever where there are none.
@@ -212,7 +216,14 @@ impl<P: Ports> Supervisor<P> {
             announcements: Announcements::default(),
             snapshots,
             unsent: 0,
+            conntrack_reader: conntrack::Reader::default(),
+            log: None,
         }
+    }
+
+    /// Has it tell what was lost of this log.
+    pub fn log_by(&mut self, log: Log) {
+        self.log = Some(log);
     }
 
     /// Runs until it is told to stop, by a signal or a request, or until a worker fails; then withdraws what it has had
@@ -227,7 +238,7 @@ impl<P: Ports> Supervisor<P> {
             (listen(SignalKind::terminate()), listen(SignalKind::interrupt()), listen(SignalKind::hangup()));
         let mut turns = tokio::time::interval(TURN);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let failure = loop {
+        let mut failure = loop {
             // A reload may bring another one.
             let stack = self.monitor.as_ref().map(|monitor| monitor.stack().clone());
             // Not in random order: a failure comes before all else, and a flood of requests must not keep out the turn.
@@ -246,21 +257,35 @@ impl<P: Ports> Supervisor<P> {
                 break None;
             }
         };
-        if failure.is_none() {
-            self.note(Note::new(EventKind::Stopping, "the appliance stops"));
+        match &failure {
+            None => self.note(Note::new(EventKind::Stopping, "the appliance stops")),
+            Some(failure) => self.bury(failure),
         }
         let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Stopping]);
-        // Routers learn of it first, and workers go on for so long.
+        // Routers learn of it first. For so long, workers that are left go on, and so does what keeps packets
+        // away from backends that fail.
         let mut withdrawn = std::pin::pin!(self.withdraw_all());
         loop {
             tokio::select! {
                 biased;
                 () = &mut withdrawn => break,
+                Some(another) = failures.recv() => {
+                    self.bury(&another);
+                    failure.get_or_insert(another);
+                }
                 _ = turns.tick() => drop(self.turn()),
+                Some(finding) = findings.recv() => drop(self.take_in(&finding)),
             }
         }
         self.note_withdrawals().await;
+        self.end_capture();
         failure.map_or(Ok(()), Err)
+    }
+
+    /// Gives nothing more to a worker that has failed, and says so before the appliance ends for it.
+    fn bury(&mut self, failure: &WorkerFailure) {
+        tracing::error!("{failure}");
+        self.watchdog.bury(failure.worker);
     }
 
     /// The ports, once the loop has ended.
@@ -380,10 +405,10 @@ impl<P: Ports> Supervisor<P> {
 
     fn take_over_file(&mut self) -> Result<view::Reload, Refused> {
         let path = &self.config_path;
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Refused::ConfigUnreadable { path: path.clone(), error })?;
+        let text =
+            config::read(path).map_err(|error| Refused::ConfigUnreadable { path: path.clone(), error })?;
         let config = Config::parse(&path.to_string_lossy(), &text).map_err(Refused::Config)?;
-        // What was recorded until now goes by the old numbers of the rules.
+        // The names before those that come now are known, and no others: what goes by older ones is read now.
         self.drain_taps();
         let changes = self.appliance.reload(config, self.now());
         self.config_loaded_at = SystemTime::now();

@@ -328,6 +328,40 @@ fn a_drained_backend_gets_no_new_connections_and_keeps_those_that_it_has() {
 }
 
 #[test]
+fn draining_the_last_eligible_backend_warns_and_undraining_takes_it_back() {
+    let failover = CONFIG.replace(
+        "backends = [{ group = \"web\" }]",
+        "backends = [{ group = \"web\" }, { group = \"spare\", failover = true }]",
+    ) + "[[backend_group]]\nname = \"spare\"\n\
+         endpoints = [{ name = \"s\", ip_address = \"192.0.2.13\" }]\n";
+    let result = with_watch("nobody", &failover, |operator| async move {
+        // The spare one has never been healthy; of the primaries, one is.
+        operator.find("b", Err("no answer")).await;
+        operator.find("b", Err("no answer")).await;
+        operator.find("s", Err("no answer")).await;
+        operator.find("s", Err("no answer")).await;
+        operator.find("a", Ok(None)).await;
+        operator.find("a", Ok(None)).await;
+        operator.backend_when("a", |backend| backend.share > 0.99).await;
+        let drain = async |backend: &str| {
+            let (service, backend) = ("web".to_owned(), backend.to_owned());
+            operator.ask(|reply| Request::BackendDrain { service, backend, reply }).await.unwrap()
+        };
+        assert_eq!(drain("a").await.warning, None, "the other one serves, as a last resort");
+        let warning = drain("b").await.warning.expect("nobody is left");
+        assert!(warning.starts_with("nobody is eligible in service `web`"), "{warning}");
+        let status = operator.ask(|reply| Request::Status { reply }).await.unwrap();
+        assert_eq!((status.services[0].eligible, status.services[0].drained), (0, 2));
+        let latest = operator.ask(|reply| Request::Events { limit: 1, after: None, reply }).await.unwrap();
+        assert_eq!(latest.events[0].text, "the operator drains it; nobody is eligible in its service now");
+        let undrain = |reply| Request::BackendUndrain { service: "web".into(), backend: "b".into(), reply };
+        assert_eq!(operator.ask(undrain).await.unwrap().warning, None);
+        stop(&operator).await;
+    });
+    assert_eq!(result, Ok(()));
+}
+
+#[test]
 fn a_right_file_is_taken_over_whole_and_a_wrong_one_not_at_all() {
     let result = with_appliance("reload", |operator| async move {
         std::fs::write(&operator.config_path, CONFIG.replace("ports = [80]", "ports = [80, 443")).unwrap();
@@ -351,6 +385,11 @@ fn a_right_file_is_taken_over_whole_and_a_wrong_one_not_at_all() {
             ]
         );
         assert!(operator.backend("b").await.draining);
+        // As good as endless, and it takes no place on the disk.
+        std::fs::File::create(&operator.config_path).unwrap().set_len(1 << 40).unwrap();
+        let refused = operator.ask(|reply| Request::Reload { reply }).await;
+        let Err(Refused::Config(errors)) = refused else { panic!("{refused:?}") };
+        assert!(errors.errors()[0].message.starts_with("a file of more than "), "{errors}");
         std::fs::remove_file(&operator.config_path).unwrap();
         let refused = operator.ask(|reply| Request::Reload { reply }).await;
         assert!(matches!(refused, Err(Refused::ConfigUnreadable { .. })));
@@ -390,6 +429,88 @@ fn a_capture_holds_what_was_asked_for_with_the_verdict_in_words() {
         stop(&operator).await;
     });
     assert_eq!(result, Ok(()));
+}
+
+/// Packets of a capture, and how many it says to lack.
+fn packets_and_missing(capture: &[u8]) -> (u64, u64) {
+    let number = |at: usize| u32::from_le_bytes(*capture[at..].first_chunk().unwrap());
+    let (mut at, mut packets, mut missing) = (0, 0, 0);
+    while at < capture.len() {
+        match number(at) {
+            6 => packets += 1,
+            5 => missing = u64::from_le_bytes(*capture[at + 24..].first_chunk().unwrap()),
+            _ => {}
+        }
+        at += number(at + 4) as usize;
+    }
+    (packets, missing)
+}
+
+#[test]
+fn a_capture_tells_how_many_packets_it_lacks() {
+    let result = with_appliance("missed", |mut operator| async move {
+        // Room for the header, for one piece, and for the last one: all other packets are lost on their way.
+        let (blocks, mut received) = mpsc::channel(3);
+        let reasons = vec![CaptureReason::Drop(DropReason::TtlExpired)];
+        operator.ask(|reply| Request::Capture { reasons, packets: None, blocks, reply }).await.unwrap();
+        let mut sent = 0;
+        for _ in 0..3 {
+            for src_port in 0..200 {
+                let mut mbuf = Mbuf::new();
+                mbuf.fill(&to_vip(1_000 + src_port).ttl(1).macs([2, 0, 0, 0, 0, 9], OWN_MAC).build());
+                assert!(operator.wire.send(mbuf).is_ok(), "the ring has room");
+                sent += 1;
+            }
+            // The supervisor, on this thread, reads nothing meanwhile; a tap has 64 places.
+            thread::sleep(Duration::from_millis(50));
+            for _ in 0..5_000 {
+                let stats = operator.ask(|reply| Request::Stats { reply }).await.unwrap();
+                if stats.total.dropped["ttl_expired"] == sent {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+        received.close();
+        let mut bytes = Vec::new();
+        while let Some(block) = received.recv().await {
+            bytes.extend_from_slice(&block);
+        }
+        let (packets, missing) = packets_and_missing(&bytes);
+        assert!(packets > 0 && missing > 0, "{packets} packets, {missing} are missing");
+        assert_eq!(packets + missing, sent);
+        stop(&operator).await;
+    });
+    assert_eq!(result, Ok(()));
+}
+
+#[test]
+fn a_decision_is_named_as_it_was_when_it_was_made() {
+    let renamed = |text: &str, name: &str| {
+        let text = text.replace(
+            "[[forwarding_rule]]\nname = \"web\"",
+            &format!("[[forwarding_rule]]\nname = \"{name}\""),
+        );
+        Config::parse("guideway.toml", &text).unwrap_or_else(|errors| panic!("{errors}"))
+    };
+    let nic = Nic { mac: MacAddress(OWN_MAC), offloads_udp_checksum: false };
+    let mut appliance = Appliance::new(renamed(CONFIG, "first"), &[nic], 1, true, Duration::ZERO);
+    let first = appliance.snapshot_generation();
+    appliance.hold_back("web", "a", true).unwrap();
+    appliance.poll(Duration::ZERO);
+    let drained = appliance.snapshot_generation();
+    let name = |appliance: &Appliance, generation| {
+        let names = appliance.names_of(generation)?;
+        Some(names.rule(guideway_dataplane::forwarding_rule::RuleId(0)).to_owned())
+    };
+    appliance.reload(renamed(CONFIG, "second"), Duration::ZERO);
+    let second = appliance.snapshot_generation();
+    let names = [first, drained, second].map(|generation| name(&appliance, generation));
+    assert_eq!(names.map(Option::unwrap), ["first", "first", "second"]);
+    appliance.reload(renamed(CONFIG, "third"), Duration::ZERO);
+    let third = appliance.snapshot_generation();
+    let names = [drained, second, third].map(|generation| name(&appliance, generation));
+    assert_eq!(names, [None, Some("second".to_owned()), Some("third".to_owned())]);
 }
 
 #[test]
@@ -654,4 +775,46 @@ fn backends_that_turn_together_make_a_few_snapshots() {
         stop(&operator).await;
     });
     assert_eq!(result, Ok(()));
+}
+
+#[test]
+fn the_workers_that_are_left_forward_until_routers_have_heard_that_one_has_failed() {
+    let directory = std::env::temp_dir().join(format!("guideway-supervisor-withdraw-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    // A router that takes its time, for no longer than the test's own file is missing.
+    let script = "case $1 in announce) ;; *) [ -e announced ] && touch hears && n=0 && \
+                  while [ ! -e go ] && [ $n -lt 400 ]; do sleep 0.01; n=$((n+1)); done; esac; touch announced";
+    let command = format!("cd {} && set -- $1 && {script}", directory.display());
+    let announced = CONFIG.to_owned()
+        + "[[announcement]]\nname = \"bgp\"\nforwarding_rules = [\"web\"]\npolicy = \"ALWAYS\"\n"
+        + &format!("command = [\"/bin/sh\", \"-c\", {command:?}, \"sh\"]\n");
+    let failure = WorkerFailure { worker: 1, core: 3, message: "a bug".to_owned() };
+    let (reported, place) = (failure.clone(), directory.clone());
+    let result = run("withdraw", &announced, false, |mut operator| async move {
+        operator.answer_arp().await;
+        let is_announced = async || {
+            let status = operator.ask(|reply| Request::Status { reply }).await.unwrap();
+            status.announcements.first().is_some_and(|route| route.announced == Some(true))
+        };
+        for _ in 0..5_000 {
+            if is_announced().await {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(is_announced().await);
+        operator.failures.send(reported).unwrap();
+        for _ in 0..5_000 {
+            if place.join("hears").exists() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        operator.send(&to_vip(1_000));
+        operator.receive(|frame| frame[12..14] == [8, 0]).await;
+        assert!(place.join("hears").exists() && !place.join("go").exists(), "the router has not heard yet");
+        std::fs::write(place.join("go"), "").unwrap();
+    });
+    std::fs::remove_dir_all(&directory).unwrap();
+    assert_eq!(result, Err(failure));
 }

@@ -109,6 +109,7 @@ impl<Q: QueuePair> PollLoop<Q> {
             let generation = self.worker.poll(&mut self.received, decisions, now);
             if generation != self.adopted {
                 self.adopted = generation;
+                self.tap.adopt(generation);
                 self.counters.adopt(Adoption { generation, at: self.clock.elapsed() });
             }
             self.tap.record(port, &self.received, decisions);

@@ -54,6 +54,8 @@ pub struct WorkerTap {
     /// The frames' bytes, without anything between them. Written before their head, which says how many there
     /// are.
     bytes: Producer<u8>,
+    /// That of the snapshot by which what comes next was decided.
+    generation: u64,
     /// What `missed_shown` shows.
     missed: u64,
     missed_shown: Arc<CachePadded<AtomicU64>>,
@@ -74,6 +76,7 @@ pub struct TapReader {
 #[derive(Clone, Copy)]
 struct Head {
     timestamp_nanos: u64,
+    generation: u64,
     decision: Decision,
     wire_len: u32,
     recorded_len: u16,
@@ -99,7 +102,8 @@ impl TapSwitch {
             frame: Box::new([0; SNAPLEN]),
         };
         let wanted = Arc::clone(&self.wanted);
-        (WorkerTap { wanted, heads, bytes, missed: 0, missed_shown, clock: nanos_since_epoch }, reader)
+        let (generation, missed, clock) = (0, 0, nanos_since_epoch);
+        (WorkerTap { wanted, heads, bytes, generation, missed, missed_shown, clock }, reader)
     }
 
     /// Has every worker record these verdicts, and no others, from one of its next bursts on.
@@ -119,6 +123,11 @@ impl WorkerTap {
     /// A tap that records nothing, ever.
     pub fn off() -> Self {
         TapSwitch::new().tap(0).0
+    }
+
+    /// Notes the generation of the snapshot by which all later frames are decided.
+    pub fn adopt(&mut self, generation: u64) {
+        self.generation = generation;
     }
 
     /// Records those frames of a burst, which came by `port` and for which `decisions` were made, that are
@@ -156,6 +165,7 @@ impl WorkerTap {
         let recorded = &frame[..frame.len().min(SNAPLEN)];
         let head = Head {
             timestamp_nanos,
+            generation: self.generation,
             decision: *decision,
             wire_len: frame.len() as u32,
             recorded_len: recorded.len() as u16,
@@ -184,6 +194,7 @@ impl TapReader {
         self.heads.pop().expect("it was there before its bytes were read");
         Some(TappedFrame {
             timestamp_nanos: head.timestamp_nanos,
+            generation: head.generation,
             came_by: head.came_by,
             decision: head.decision,
             wire_len: head.wire_len,
@@ -326,6 +337,17 @@ mod tests {
             let frame = reader.read().unwrap();
             assert_eq!((frame.decision, frame.came_by, frame.wire_len), (decision, PortId(2), wire_len));
         }
+    }
+
+    #[test]
+    fn a_frame_comes_with_the_generation_that_it_was_decided_by() {
+        let (_switch, mut worker, mut reader) = tap(TapFilter::ALL, 4);
+        for generation in [7, 8] {
+            worker.adopt(generation);
+            worker.record(PortId(0), &frames([b"frame"]), &[DROPPED]);
+        }
+        let generations = [(); 2].map(|()| reader.read().unwrap().generation);
+        assert_eq!(generations, [7, 8]);
     }
 
     #[test]

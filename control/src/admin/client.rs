@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,6 +15,8 @@ use hyper::client::conn::http1;
 use hyper::{Method, Request, Response, header};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::net::UnixStream;
@@ -45,6 +48,20 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.'
 #[derive(Clone, Debug)]
 pub struct Client {
     socket: PathBuf,
+}
+
+/// The appliance's process.
+struct Process {
+    pid: u32,
+    /// Readable once it has ended: pidfd_open(2).
+    end: OwnedFd,
+}
+
+impl Process {
+    fn has_ended(&self) -> bool {
+        let mut end = [PollFd::new(&self.end, PollFlags::IN)];
+        poll(&mut end, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+    }
 }
 
 /// Why there is no answer, or not the one that was hoped for.
@@ -294,15 +311,16 @@ impl Client {
         self.post(&format!("/v1/reload?color={color}")).await
     }
 
-    /// Stops the appliance, and waits until nobody listens on its socket any more, for no longer than `time`;
-    /// the second value says whether that came.
+    /// Stops the appliance, and waits until nobody listens on its socket any more and, where that can be seen
+    /// from here, its process has ended; for no longer than `time`. The second value says whether that came.
     ///
     /// # Errors
     /// [`ClientError`].
     pub async fn stop(&self, time: Duration) -> Result<(Stopping, bool), ClientError> {
-        let file = self.file();
-        let stopping = self.post("/v1/stop").await?;
-        Ok((stopping, self.gone(file, Instant::now() + time).await))
+        let (file, process) = (self.file(), self.process().await);
+        let stopping: Stopping = self.post("/v1/stop").await?;
+        let process = process.filter(|process| process.pid == stopping.pid);
+        Ok((stopping, self.gone(file, process, Instant::now() + time).await))
     }
 
     /// Drains the appliance, and waits until that has ended, and it has stopped where it is to `stop`; for no longer than
@@ -317,6 +335,11 @@ impl Client {
         time: Duration,
     ) -> Result<(Drain, bool), ClientError> {
         let file = self.file();
+        let process = if stop { self.process().await } else { None };
+        let process = match process {
+            Some(process) if process.pid == self.status().await?.pid => Some(process),
+            _ => None,
+        };
         let path = format!("/v1/drain?deadline={deadline_sec}&stop={stop}");
         let mut drain: Drain = self.post(&path).await?;
         let end = Instant::now() + Duration::from_secs(deadline_sec.into()) + time;
@@ -331,7 +354,7 @@ impl Client {
                 Err(error) => return Err(error),
             }
         }
-        let has_ended = if stop { self.gone(file, end).await } else { drain.end.is_some() };
+        let has_ended = if stop { self.gone(file, process, end).await } else { drain.end.is_some() };
         Ok((drain, has_ended))
     }
 
@@ -343,15 +366,26 @@ impl Client {
         self.post("/v1/undrain").await
     }
 
-    /// Waits until nobody listens any more on the socket that this was the file of; whether that has come.
-    async fn gone(&self, file: Option<(u64, u64)>, end: Instant) -> bool {
+    /// The process that listens on the socket, where it can be waited for.
+    async fn process(&self) -> Option<Process> {
+        let stream = UnixStream::connect(&self.socket).await.ok()?;
+        // One of another namespace of processes has no number here.
+        let pid = stream.peer_cred().ok()?.pid().filter(|pid| *pid > 0)?;
+        let end = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::NONBLOCK).ok()?;
+        Some(Process { pid: pid as u32, end })
+    }
+
+    /// Waits until nobody listens any more on the socket that this was the file of, and `process` has ended;
+    /// whether that has come.
+    async fn gone(&self, file: Option<(u64, u64)>, process: Option<Process>, end: Instant) -> bool {
         loop {
             let connected = UnixStream::connect(&self.socket).await;
             let gone = connected.is_err_and(|error| {
                 matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused)
             });
             // Another appliance may have started in its place already.
-            if gone || self.file() != file {
+            let gone = gone || self.file() != file;
+            if gone && process.as_ref().is_none_or(Process::has_ended) {
                 return true;
             }
             if Instant::now() >= end {
@@ -447,6 +481,11 @@ impl Capture {
     /// How many packets have come so far.
     pub fn packets(&self) -> u64 {
         self.blocks.packets()
+    }
+
+    /// How many packets that were wanted had no room on their way, as far as the appliance has told.
+    pub fn missing(&self) -> u64 {
+        self.blocks.missing()
     }
 
     /// The blocks that came next, each whole; none at the end.

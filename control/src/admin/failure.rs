@@ -120,6 +120,16 @@ impl Failure {
                 let message = "as many captures run as may";
                 Self::new(conflict, "capture_running", message, "end one of them, or wait for its end")
             }
+            Refused::ListRunning => {
+                let message = "another list of connections is being made";
+                let help =
+                    "ask again when it is there; `guideway conntrack get` finds one connection at once";
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "list_running", message, help)
+            }
+            Refused::ReloadedMeanwhile => {
+                let message = "the configuration was reloaded while the list was made";
+                Self::new(conflict, "reloaded_meanwhile", message, "ask again")
+            }
             Refused::Config(errors) => Self::config(errors, color),
             Refused::ConfigUnreadable { path, error } => {
                 let message = format!("cannot read {}: {error}", path.display());
@@ -156,6 +166,8 @@ mod tests {
                 "vip_not_announceable",
                 "WHEN_ANNOUNCED",
             ),
+            (Refused::ListRunning, 429, "list_running", "conntrack get"),
+            (Refused::ReloadedMeanwhile, 409, "reloaded_meanwhile", "ask again"),
             (Refused::Stopping, 503, "stopping", "start it again"),
         ] {
             let failure = Failure::refused(&refused, false);

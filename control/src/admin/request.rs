@@ -284,6 +284,10 @@ pub enum Refused {
     },
     /// As many captures run as may.
     CaptureRunning,
+    /// Another list of connections is being made.
+    ListRunning,
+    /// The configuration has changed while the list was made, and numbers with it.
+    ReloadedMeanwhile,
     /// The configuration file is wrong.
     Config(ConfigErrors),
     /// The configuration file cannot be read.

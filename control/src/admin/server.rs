@@ -1,5 +1,6 @@
 //! The admin interface's server: routes to requests, replies to JSON.
 
+use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 use std::str::FromStr;
@@ -82,12 +83,16 @@ impl Server {
         Ok(Self { listener, file })
     }
 
-    /// Sends what clients ask to `requests`, and its replies to them, until `stop` comes; then removes the
-    /// socket.
+    /// Sends what clients ask to `requests`, and its replies to them, until `stop` comes, and for up to five
+    /// seconds more.
     ///
-    /// Stop it last: a client that has asked the appliance to stop waits for the end of the socket. Answers
-    /// that were begun get five seconds more.
-    pub async fn serve(self, requests: mpsc::Sender<Request>, stop: impl Future<Output = ()>) {
+    /// A client that has asked the appliance to stop waits for the end of the socket, which comes back: drop
+    /// it last.
+    pub async fn serve(
+        self,
+        requests: mpsc::Sender<Request>,
+        stop: impl Future<Output = ()>,
+    ) -> ServedSocket {
         let Self { listener, file } = self;
         let (running, stopping) = watch::channel(());
         let stop = async {
@@ -96,9 +101,16 @@ impl Server {
             drop(running);
         };
         let routes = router(Supervisor::new(requests)).layer(Extension(Stopping(stopping)));
-        serve(listener, routes, BOUNDS, stop).await;
-        drop(file);
+        let listener = serve(listener, routes, BOUNDS, stop).await.into_std();
+        ServedSocket { _listener: listener, _file: file }
     }
+}
+
+/// A socket on which nobody is answered any more. It goes with this value, which needs no runtime.
+#[derive(Debug)]
+pub struct ServedSocket {
+    _listener: io::Result<std::os::unix::net::UnixListener>,
+    _file: SocketFile,
 }
 
 /// Tells answers that have no end of their own that the server stops.

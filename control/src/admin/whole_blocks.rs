@@ -13,12 +13,18 @@ const SECTION_HEADER: [u8; 4] = [0x0A, 0x0D, 0x0D, 0x0A];
 /// The type of a block that holds a packet.
 const ENHANCED_PACKET: u32 = 6;
 
+/// The type of a block that holds what the capture lacks up to there, and where in a block that is written by
+/// Guideway: the value of its first option, which is the only one.
+const STATISTICS: u32 = 5;
+const LACKING: std::ops::Range<usize> = 24..32;
+
 /// Bytes that have come, up to the last whole block.
 #[derive(Debug, Default)]
 pub(super) struct WholeBlocks {
     waiting: BytesMut,
     big_endian: bool,
     packets: u64,
+    missing: u64,
 }
 
 /// What came is no pcapng.
@@ -37,7 +43,15 @@ impl WholeBlocks {
         self.waiting.extend_from_slice(bytes);
         let mut whole = 0;
         while let Some(len) = self.block_len(whole)? {
-            self.packets += u64::from(self.number_at(whole) == Some(ENHANCED_PACKET));
+            let kind = self.number_at(whole);
+            self.packets += u64::from(kind == Some(ENHANCED_PACKET));
+            let block = &self.waiting[whole..whole + len];
+            if kind == Some(STATISTICS)
+                && let Some(&lacking) = block.get(LACKING).and_then(<[u8]>::first_chunk)
+            {
+                self.missing =
+                    if self.big_endian { u64::from_be_bytes(lacking) } else { u64::from_le_bytes(lacking) };
+            }
             whole += len;
         }
         Ok(self.waiting.split_to(whole).freeze())
@@ -46,6 +60,11 @@ impl WholeBlocks {
     /// How many packets the whole blocks held.
     pub(super) fn packets(&self) -> u64 {
         self.packets
+    }
+
+    /// How many packets the capture lacks, as far as it was told.
+    pub(super) fn missing(&self) -> u64 {
+        self.missing
     }
 
     /// The length of the block at `start`, where it is whole.
@@ -111,6 +130,17 @@ mod tests {
                 }
                 assert_eq!(blocks.packets(), 2);
             }
+        }
+    }
+
+    #[test]
+    fn the_latest_count_of_what_is_missing_holds() {
+        let mut writer = guideway_engine::capture::PcapngWriter::new(Vec::new(), ["lan"], 64).unwrap();
+        let mut blocks = WholeBlocks::default();
+        for missing in [3, 1 << 40] {
+            writer.write_missing(9, missing).unwrap();
+            blocks.take(&std::mem::take(writer.output())).unwrap();
+            assert_eq!((blocks.missing(), blocks.packets()), (missing, 0));
         }
     }
 

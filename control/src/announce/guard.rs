@@ -24,6 +24,7 @@ use tokio::time::{interval, sleep, timeout};
 
 use super::line::Tell;
 use crate::config::Hook;
+use crate::log::Log;
 
 /// How often the appliance shows that it lives.
 const BEAT: Duration = Duration::from_secs(1);
@@ -130,6 +131,8 @@ pub fn stand() -> io::Result<()> {
     // A service manager tells all processes of a service to end; the guard ends last.
     let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
     let _caught: Vec<_> = kinds.into_iter().map(signal).collect::<Result<_, _>>()?;
+    // Nobody may read standard error any more: what is to be said must not keep from what is to be done.
+    let log = Log::start(io::stderr())?;
     let (lines, read) = sync_channel(16);
     thread::spawn(move || listen(io::stdin(), &lines));
 
@@ -147,10 +150,11 @@ pub fn stand() -> io::Result<()> {
             Err(RecvTimeoutError::Timeout) => {
                 is_silent = true;
                 let seconds = PATIENCE.as_secs();
-                runtime.block_on(withdraw(&withdrawals, &format!("is silent for {seconds} s")));
+                runtime.block_on(withdraw(&withdrawals, &format!("is silent for {seconds} s"), &log));
             }
             Err(RecvTimeoutError::Disconnected) => {
-                runtime.block_on(withdraw(&withdrawals, "has ended"));
+                runtime.block_on(withdraw(&withdrawals, "has ended", &log));
+                log.flush(LAST_TIME);
                 return Ok(());
             }
         }
@@ -167,25 +171,26 @@ fn listen(stdin: impl Read, lines: &SyncSender<String>) {
 }
 
 /// Withdraws everything, each hook beside the others.
-async fn withdraw(withdrawals: &[Withdrawal], why: &str) {
+async fn withdraw(withdrawals: &[Withdrawal], why: &str, log: &Log) {
     if withdrawals.is_empty() {
         return;
     }
-    eprintln!("guard: the appliance {why}: withdrawing what it has announced");
-    let hooks = withdrawals.iter().cloned().map(|withdrawal| tokio::spawn(withdraw_from(withdrawal)));
+    log.say(format!("guard: the appliance {why}: withdrawing what it has announced\n"));
+    let of_hook = |withdrawal: &Withdrawal| tokio::spawn(withdraw_from(withdrawal.clone(), log.clone()));
+    let hooks = withdrawals.iter().map(of_hook);
     for hook in hooks.collect::<Vec<_>>() {
         let _ = hook.await;
     }
 }
 
-async fn withdraw_from(Withdrawal { hook, mut rules }: Withdrawal) {
+async fn withdraw_from(Withdrawal { hook, mut rules }: Withdrawal, log: Log) {
     for attempt in 1..=TRIES {
         let mut left = BTreeMap::new();
         for (address, rule) in rules {
             match hook.tell(false, address, &rule).await {
-                Ok(()) => eprintln!("guard: {address} is withdrawn"),
+                Ok(()) => log.say(format!("guard: {address} is withdrawn\n")),
                 Err(error) => {
-                    eprintln!("guard: {address} could not be withdrawn: {error}");
+                    log.say(format!("guard: {address} could not be withdrawn: {error}\n"));
                     left.insert(address, rule);
                 }
             }

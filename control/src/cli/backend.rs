@@ -1,5 +1,6 @@
 //! `guideway backend`: who serves, with which share, and who shall?
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use clap::{Args as Arguments, Subcommand};
@@ -104,7 +105,10 @@ fn text(backends: &[Backend]) -> String {
             backend.forwarded.bytes.to_string(),
         ]);
     }
-    let errors = backends.iter().flat_map(errors).collect::<Vec<_>>();
+    let mut errors = backends.iter().flat_map(errors).collect::<Vec<_>>();
+    // Each backend of a service has the warning of all.
+    let warnings: BTreeSet<&str> = backends.iter().filter_map(|backend| backend.warning.as_deref()).collect();
+    errors.extend(warnings.into_iter().map(|warning| format!("warning: {warning}\n")));
     let gap = if errors.is_empty() { "" } else { "\n" };
     format!("{}{gap}{}", table::text(rows, 8..12), errors.concat())
 }
@@ -141,6 +145,9 @@ fn details(backend: &Backend) -> String {
     line("share", &percent(backend.share));
     let forwarded = &backend.forwarded;
     line("forwarded", &format!("{}, {}", count(forwarded.packets, "packet"), count(forwarded.bytes, "byte")));
+    if let Some(warning) = &backend.warning {
+        line("warning", warning);
+    }
     match &backend.health_check {
         Some(check) => text + "\n" + &checks(&check.rules),
         None => text,

@@ -1,9 +1,11 @@
 //! `guideway check`: is a configuration right, and what does it come to?
 
+use std::fmt::Write;
 use std::path::PathBuf;
 
 use clap::Args as Arguments;
 use guideway::config::{BackendService, Config, ConfigErrors};
+use guideway::health::demand::Excess;
 use guideway_dataplane::affinity::LoadBalancingScheme;
 use serde_json::json;
 
@@ -37,7 +39,7 @@ pub(super) fn run(args: &Args, color: bool) -> Exit {
     }
 }
 
-/// What the configuration comes to: a line, and a table of its services.
+/// What the configuration comes to: a line, one for each warning, and a table of its services.
 fn summary(config: &Config) -> String {
     let mut summary = format!(
         "ok: {}, {}, {}, {}, {}\n",
@@ -47,6 +49,9 @@ fn summary(config: &Config) -> String {
         count(config.health_checks.len(), "health check"),
         count(config.routes.len(), "route"),
     );
+    for excess in Excess::of(config) {
+        let _ = writeln!(summary, "warning: {excess}");
+    }
     if config.services.is_empty() {
         return summary;
     }
@@ -94,6 +99,7 @@ fn counts(config: &Config) -> serde_json::Value {
         "endpoints": endpoints(config),
         "health_checks": config.health_checks.len(),
         "routes": config.routes.len(),
+        "warnings": Excess::of(config).iter().map(Excess::to_string).collect::<Vec<_>>(),
     })
 }
 

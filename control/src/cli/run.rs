@@ -23,15 +23,27 @@ pub(super) fn run(args: &Args, color: bool) -> Exit {
         Ok(config) => config,
         Err(exit) => return exit,
     };
-    log(color);
-    match guideway::live::run(config, args.config.clone(), args.verbose) {
+    let log = match log(color) {
+        Ok(log) => log,
+        Err(error) => {
+            eprintln!("error: cannot start the log: {error}");
+            return Exit::Failure;
+        }
+    };
+    let exit = match guideway::live::run(config, args.config.clone(), args.verbose, log.clone()) {
         Ok(()) => Exit::Success,
         Err(error) => {
-            eprintln!("error: {error}");
+            log.say(format!("error: {error}\n"));
             Exit::Failure
         }
-    }
+    };
+    log.flush(LAST_LINES_TIME);
+    exit
 }
+
+/// How long the end waits until the last lines of the log are read.
+#[cfg(feature = "dpdk")]
+const LAST_LINES_TIME: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Without DPDK there is nothing to run on, and the remedy is another build.
 #[cfg(not(feature = "dpdk"))]
@@ -42,18 +54,21 @@ pub(super) fn run(_: &Args, _: bool) -> Exit {
 
 /// The log goes to standard error, a line an event; under systemd, without what the journal knows anyway.
 #[cfg(feature = "dpdk")]
-fn log(color: bool) {
+fn log(color: bool) -> std::io::Result<guideway::log::Log> {
     use tracing_subscriber::EnvFilter;
+    let writer = guideway::log::Log::start(std::io::stderr())?;
+    writer.take_panics();
     let filter = EnvFilter::builder()
         .with_default_directive(tracing::level_filters::LevelFilter::INFO.into())
         .with_env_var("GUIDEWAY_LOG")
         .from_env_lossy();
     let log =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer.clone()).with_target(false);
     // Whoever has set a log before, as a test may, keeps it.
     if std::env::var_os("JOURNAL_STREAM").is_some() {
         let _ = log.with_ansi(false).without_time().try_init();
     } else {
         let _ = log.with_ansi(color).try_init();
     }
+    Ok(writer)
 }

@@ -24,7 +24,7 @@ fn text(status: &Status) -> String {
     let mut line = |key: &str, value: &str| {
         let _ = writeln!(text, "{key:<14} {value}");
     };
-    line("version", &status.version);
+    line("version", &format!("{}, process {}", status.version, status.pid));
     line("uptime", &duration(status.uptime_sec));
     let now = status.started_at_unix_sec + status.uptime_sec;
     let loaded = duration(now.saturating_sub(status.config_loaded_at_unix_sec));
@@ -33,6 +33,20 @@ fn text(status: &Status) -> String {
     let unreclaimed = status.unreclaimed_snapshots;
     line("snapshot", &format!("{}, {unreclaimed} unreclaimed", status.snapshot_generation));
     line("neighbors", &format!("{} unresolved", status.unresolved_neighbors));
+    for service in status.services.iter().filter(|service| service.eligible == 0) {
+        let (name, healthy, drained) = (&service.name, service.healthy, service.drained);
+        let of = count(service.backends.into(), "backend");
+        line(
+            "NOBODY SERVES",
+            &format!("{name}: of {of}, {healthy} healthy, {drained} drained; new connections are dropped"),
+        );
+    }
+    if status.log_lines_lost > 0 {
+        line(
+            "log",
+            &format!("{} lost: nobody reads standard error in time", count(status.log_lines_lost, "line")),
+        );
+    }
     if let Some(checks) = &status.health_checks {
         let probes = count(checks.probes_begun, "probe");
         let lag = quantiles(&checks.start_lag);

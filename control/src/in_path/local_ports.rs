@@ -20,7 +20,9 @@ pub const REST: Duration = Duration::from_secs(60);
 pub const MAX_RESTING: usize = 1 << 18;
 
 const PORTS: RangeInclusive<u16> = 1_024..=u16::MAX;
-const PORT_COUNT: usize = (*PORTS.end() - *PORTS.start()) as usize + 1;
+
+/// How many local ports there are to one VIP and port.
+pub const LOCAL_PORTS: usize = (*PORTS.end() - *PORTS.start()) as usize + 1;
 
 /// The address and port that connections go to.
 pub(super) type Destination = (IpAddr, u16);
@@ -65,13 +67,13 @@ impl LocalPorts {
         }
         let random = &mut self.random;
         let ports = self.ports.entry(destination).or_insert_with(|| {
-            let start = PORTS.start() + (next_random(random) % PORT_COUNT as u64) as u16;
+            let start = PORTS.start() + (next_random(random) % LOCAL_PORTS as u64) as u16;
             Ports { next: start, tenants: HashMap::new() }
         });
-        if ports.tenants.len() >= PORT_COUNT {
+        if ports.tenants.len() >= LOCAL_PORTS {
             return None;
         }
-        for _ in 0..PORT_COUNT {
+        for _ in 0..LOCAL_PORTS {
             let port = ports.next;
             ports.next = if port == *PORTS.end() { *PORTS.start() } else { port + 1 };
             if let Entry::Vacant(place) = ports.tenants.entry(port) {
@@ -143,7 +145,7 @@ mod tests {
         let mut ports = LocalPorts::new(1);
         let id = ConnectionId(0);
         for second in 0..2 {
-            for _ in 0..PORT_COUNT / 2 {
+            for _ in 0..LOCAL_PORTS / 2 {
                 let port = ports.take(destination(80), id, secs(second)).unwrap();
                 assert_eq!(ports.tenant(destination(80), port), Some(Tenant::Connection(id)));
                 ports.release(destination(80), port, BACKEND, secs(second));
@@ -152,7 +154,7 @@ mod tests {
         }
         assert_eq!(ports.take(destination(80), id, secs(59)), None, "all ports rest");
         assert!(ports.take(destination(81), id, secs(59)).is_some(), "to another port none does");
-        for _ in 0..PORT_COUNT / 2 {
+        for _ in 0..LOCAL_PORTS / 2 {
             ports.take(destination(80), id, secs(60)).expect("half of them have rested");
         }
         assert_eq!(ports.take(destination(80), id, secs(60)), None);
@@ -165,7 +167,7 @@ mod tests {
         let mut used = std::collections::HashSet::new();
         // One stays in use: what is known of a destination without tenants is forgotten.
         let kept = ports.take(destination(80), ConnectionId(0), secs(0)).unwrap();
-        for round in 0..PORT_COUNT as u64 - 1 {
+        for round in 0..LOCAL_PORTS as u64 - 1 {
             let now = secs(100 * round);
             let port = ports.take(destination(80), ConnectionId(1), now).unwrap();
             assert!(port != kept && used.insert(port), "port {port} a second time, in round {round}");
@@ -177,7 +179,7 @@ mod tests {
     fn ports_in_use_are_left_alone() {
         let mut ports = LocalPorts::new(1);
         let mut used = std::collections::HashSet::new();
-        for id in 0..PORT_COUNT as u64 {
+        for id in 0..LOCAL_PORTS as u64 {
             let port = ports.take(destination(80), ConnectionId(id), secs(id)).unwrap();
             assert!(PORTS.contains(&port) && used.insert(port));
         }

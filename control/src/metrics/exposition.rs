@@ -83,6 +83,11 @@ fn process(families: &mut Families<'_>, status: &Status) -> fmt::Result {
         "Next hops whose MAC address is not known, so that nothing can be sent to them.",
         status.unresolved_neighbors,
     )?;
+    families.counter(
+        "log_lines_lost_total",
+        "Lines of the log that were lost, because nobody read standard error in time.",
+        status.log_lines_lost,
+    )?;
     families.gauge("draining", "Whether the appliance is drained.", u64::from(status.drain.is_some()))
 }
 

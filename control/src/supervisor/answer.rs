@@ -75,7 +75,13 @@ impl<P: Ports> Supervisor<P> {
         } else {
             (EventKind::BackendUndrained, "the operator undrains it")
         };
-        self.note(Note::of_backend(kind, service, backend, text));
+        let nobody =
+            if self.appliance.services().get(service).is_some_and(|state| state.eligible().is_empty()) {
+                "; nobody is eligible in its service now"
+            } else {
+                ""
+            };
+        self.note(Note::of_backend(kind, service, backend, format!("{text}{nobody}")));
         self.afterwards(service, backend)
     }
 

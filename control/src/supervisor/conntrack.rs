@@ -1,27 +1,101 @@
 //! Looks into the conntrack table for an operator.
 //!
-//! A table of millions of entries takes a while to read. A thread of its own does that, one at a time, so that neither
-//! the workers nor the control thread notice.
+//! A table of millions of entries takes a while to read. A thread of its own does that, one at a time, so
+//! that neither the workers nor the control thread notice. It has the snapshot in its hands for a few entries
+//! at a time and lets go of it in between: what is replaced meanwhile can be freed.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use guideway_dataplane::conntrack::{Entry, Standing, TrackingKey};
 use guideway_dataplane::forwarding_rule::RuleMatch;
 use guideway_dataplane::snapshot::Snapshot;
+use guideway_dataplane::tally::Tallies;
 use guideway_dataplane::time::Tick;
+use guideway_engine::publish::Feed;
 
 use super::{Ports, Supervisor};
-use crate::admin::Reply;
 use crate::admin::view::{ConntrackEntry, ConntrackList, ConntrackLookup};
+use crate::admin::{Refused, Reply};
 use crate::directory::Directory;
 use crate::explain;
 use crate::flow_text::FlowText;
 use crate::service::UnknownName;
 
+/// Entries that are looked at with one snapshot in hand.
+const CHUNK: usize = 1_024;
+
+/// Who reads the table: one at a time.
+#[derive(Debug, Default)]
+pub(super) struct Reader(Weak<()>);
+
+impl Reader {
+    /// The place of the only reader, until it is dropped; none while another has it.
+    fn enter(&mut self) -> Option<Arc<()>> {
+        if self.0.strong_count() > 0 {
+            return None;
+        }
+        let place = Arc::new(());
+        self.0 = Arc::downgrade(&place);
+        Some(place)
+    }
+}
+
+/// What a list is to hold.
+struct Wanted {
+    service: Option<String>,
+    backend: Option<String>,
+    limit: usize,
+}
+
+/// The names of a numbering, and what tells its snapshots from those after a reload.
+struct Names {
+    directory: Arc<Directory>,
+    tallies: Arc<Tallies>,
+}
+
+impl Wanted {
+    /// The list of those of `entries` that are valid and wanted; `None` where nobody waits for it any more.
+    fn list(
+        &self,
+        mut entries: impl Iterator<Item = (TrackingKey, Entry)>,
+        names: &Names,
+        feed: &Feed<Snapshot>,
+        now: Tick,
+        is_awaited: impl Fn() -> bool,
+    ) -> Option<Result<ConntrackList, Refused>> {
+        let mut list = ConntrackList { matching: 0, entries: Vec::new() };
+        let mut chunk = Vec::with_capacity(CHUNK);
+        loop {
+            chunk.extend(entries.by_ref().take(CHUNK));
+            if !is_awaited() {
+                return None;
+            }
+            if chunk.is_empty() {
+                return Some(Ok(list));
+            }
+            // A subscriber of this chunk alone: between two entries there may be much to read.
+            let mut subscriber = feed.subscribe();
+            let snapshot = subscriber.repin();
+            if !Arc::ptr_eq(&snapshot.tallies, &names.tallies) {
+                return Some(Err(Refused::ReloadedMeanwhile));
+            }
+            for (key, entry) in chunk.drain(..) {
+                let Some(shown) = show(key, &entry, &names.directory, snapshot, now) else { continue };
+                let wanted = self.service.as_ref().is_none_or(|name| *name == shown.service)
+                    && self.backend.as_ref().is_none_or(|name| *name == shown.backend);
+                list.matching += u64::from(wanted);
+                if wanted && list.entries.len() < self.limit {
+                    list.entries.push(shown);
+                }
+            }
+        }
+    }
+}
+
 impl<P: Ports> Supervisor<P> {
     /// Has the table read, and replies when that is done.
     pub(super) fn list_conntrack(
-        &self,
+        &mut self,
         service: Option<String>,
         backend: Option<String>,
         limit: usize,
@@ -31,22 +105,23 @@ impl<P: Ports> Supervisor<P> {
         {
             return drop(reply.send(Err(UnknownName::Service(service.to_owned()).into())));
         }
+        let Some(place) = self.conntrack_reader.enter() else {
+            return drop(reply.send(Err(Refused::ListRunning)));
+        };
+        let wanted = Wanted { service, backend, limit };
         let (feed, table) = (self.appliance.feed(), Arc::clone(&self.shared.table));
-        let (directory, now) = (Arc::clone(self.appliance.directory()), self.shared.clock.now());
+        let names = Names {
+            directory: Arc::clone(self.appliance.directory()),
+            tallies: Arc::clone(&self.snapshots.repin().tallies),
+        };
+        let now = self.shared.clock.now();
         let read = move || {
-            let mut subscriber = feed.subscribe();
-            let snapshot = subscriber.repin();
-            let mut list = ConntrackList { matching: 0, entries: Vec::new() };
-            for (key, entry) in table.entries() {
-                let Some(shown) = show(key, &entry, &directory, snapshot, now) else { continue };
-                let wanted = service.as_ref().is_none_or(|name| *name == shown.service)
-                    && backend.as_ref().is_none_or(|name| *name == shown.backend);
-                list.matching += u64::from(wanted);
-                if wanted && list.entries.len() < limit {
-                    list.entries.push(shown);
-                }
+            let listed = wanted.list(table.entries(), &names, &feed, now, || !reply.is_closed());
+            // Whoever has the list may ask for the next one.
+            drop(place);
+            if let Some(listed) = listed {
+                drop(reply.send(listed));
             }
-            drop(reply.send(Ok(list)));
         };
         // A thread that cannot be had drops the reply, and whoever asked is told that there is none.
         if let Err(error) = std::thread::Builder::new().name("conntrack-list".to_owned()).spawn(read) {
@@ -106,4 +181,84 @@ fn show(
         half_open: entry.half_open,
         persists: entry.persists,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use guideway_dataplane::backend::{BackendHandle, Generation};
+    use guideway_engine::publish::Publisher;
+
+    use super::*;
+
+    const ALL: Wanted = Wanted { service: None, backend: None, limit: 10 };
+
+    fn snapshot(tallies: &Arc<Tallies>) -> Snapshot {
+        Snapshot { tallies: Arc::clone(tallies), ..Snapshot::default() }
+    }
+
+    /// Entries of a backend that no snapshot knows, which are void; `at` is called before each.
+    fn entries(count: u64, at: impl Fn(u64)) -> impl Iterator<Item = (TrackingKey, Entry)> {
+        (0..count).map(move |number| {
+            at(number);
+            let generation = Generation(0);
+            let (persists, half_open, seen) = (false, false, Tick(1));
+            (TrackingKey(number), Entry { backend: BackendHandle(9), generation, persists, half_open, seen })
+        })
+    }
+
+    #[test]
+    fn one_reads_at_a_time() {
+        let mut reader = Reader::default();
+        let place = reader.enter().expect("nobody reads");
+        assert!(reader.enter().is_none());
+        drop(place);
+        assert!(reader.enter().is_some());
+    }
+
+    #[test]
+    fn what_is_replaced_while_a_list_is_made_can_be_freed() {
+        let tallies = Arc::default();
+        let publisher = RefCell::new(Publisher::new(snapshot(&tallies)));
+        let feed = publisher.borrow().feed();
+        let names = Names { directory: Arc::default(), tallies: Arc::clone(&tallies) };
+        let unreclaimed = Cell::new(0);
+        let entries = entries(10 * CHUNK as u64, |number| {
+            if number % 100 == 0 {
+                let mut publisher = publisher.borrow_mut();
+                publisher.publish(snapshot(&tallies));
+                unreclaimed.set(unreclaimed.get().max(publisher.unreclaimed()));
+            }
+        });
+        let listed = ALL.list(entries, &names, &feed, Tick(1), || true);
+        assert!(matches!(listed, Some(Ok(ConntrackList { matching: 0, .. }))), "{listed:?}");
+        assert_eq!(unreclaimed.get(), 0, "nobody holds a snapshot while the table is read");
+    }
+
+    #[test]
+    fn a_list_that_nobody_waits_for_ends() {
+        let (tallies, read) = (Arc::default(), Cell::new(0));
+        let publisher = Publisher::new(snapshot(&tallies));
+        let names = Names { directory: Arc::default(), tallies };
+        let entries = entries(u64::MAX, |number| read.set(number));
+        let is_awaited = || read.get() < 5_000;
+        assert!(ALL.list(entries, &names, &publisher.feed(), Tick(1), is_awaited).is_none());
+        assert!(read.get() < 5_000 + CHUNK as u64);
+    }
+
+    #[test]
+    fn numbers_are_never_named_by_another_configuration() {
+        let tallies = Arc::default();
+        let publisher = RefCell::new(Publisher::new(snapshot(&tallies)));
+        let feed = publisher.borrow().feed();
+        let names = Names { directory: Arc::default(), tallies };
+        let entries = entries(10 * CHUNK as u64, |number| {
+            if number == 3 * CHUNK as u64 {
+                publisher.borrow_mut().publish(snapshot(&Arc::default()));
+            }
+        });
+        let listed = ALL.list(entries, &names, &feed, Tick(1), || true);
+        assert!(matches!(listed, Some(Err(Refused::ReloadedMeanwhile))), "{listed:?}");
+    }
 }

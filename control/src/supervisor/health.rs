@@ -10,6 +10,7 @@ use super::journal::Note;
 use super::{FINDINGS_AT_ONCE, Next, Ports, Supervisor};
 use crate::admin::view::EventKind;
 use crate::health::checkups::Effect;
+use crate::health::demand::Excess;
 use crate::health::descriptors;
 use crate::health::monitor::Monitor;
 use crate::health::runner::Finding;
@@ -30,6 +31,9 @@ impl<P: Ports> Supervisor<P> {
     /// Has the checks be those of the configuration that is in force.
     pub(super) fn configure_checks(&mut self) {
         let (now, own) = (self.now(), self.own_addresses());
+        for excess in Excess::of(self.appliance.config()) {
+            tracing::warn!("{excess}");
+        }
         let Some(monitor) = &mut self.monitor else { return };
         if own != self.probing_from {
             self.probing_from = own;

@@ -19,6 +19,7 @@ impl<P: Ports> Supervisor<P> {
         let appliance = &self.appliance;
         view::Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
             started_at_unix_sec: unix_sec(self.started_at),
             uptime_sec: self.now().as_secs(),
             config_path: self.config_path.display().to_string(),
@@ -27,6 +28,7 @@ impl<P: Ports> Supervisor<P> {
             snapshot_generation: appliance.snapshot_generation(),
             unreclaimed_snapshots: appliance.unreclaimed_snapshots() as u64,
             unresolved_neighbors: appliance.unresolved_next_hops() as u64,
+            log_lines_lost: self.log.as_ref().map_or(0, crate::log::Log::lost),
             health_checks: self.health_checks(),
             ports: self.ports.states(),
             workers: self.worker_states(),
@@ -182,6 +184,12 @@ impl<P: Ports> Supervisor<P> {
             },
             eligible: eligible.is_some(),
             share: eligible.unwrap_or(0.0),
+            warning: shares.is_empty().then(|| {
+                format!(
+                    "nobody is eligible in service `{service}`: packets of new connections are dropped \
+                     (no_eligible_backend); undrain a backend, or find out why others are unhealthy"
+                )
+            }),
             forwarded: volume.into(),
             next_hop: self.next_hop(backend),
         }

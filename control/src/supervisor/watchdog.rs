@@ -16,6 +16,8 @@ struct Pulse {
     busy_share: f64,
     since: Duration,
     is_stalled: bool,
+    /// Its thread has ended.
+    has_ended: bool,
 }
 
 /// A worker has stalled, or goes on after it had.
@@ -49,19 +51,35 @@ impl Watchdog {
         news
     }
 
+    /// Notes that a worker's thread has ended: nothing is to be given to it any more.
+    pub(super) fn bury(&mut self, worker: usize) {
+        if let Some(pulse) = self.0.get_mut(worker) {
+            pulse.has_ended = true;
+        }
+    }
+
     /// The share of a worker's latest polls that found a frame.
     pub(super) fn busy_share(&self, worker: usize) -> f64 {
         self.0.get(worker).map_or(0.0, |pulse| pulse.busy_share)
     }
 
     pub(super) fn is_stalled(&self, worker: usize) -> bool {
-        self.0.get(worker).is_some_and(|pulse| pulse.is_stalled)
+        self.0.get(worker).is_some_and(|pulse| pulse.is_stalled || pulse.has_ended)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_worker_that_has_ended_is_stalled_at_once_and_for_ever() {
+        let mut watchdog = Watchdog::new(2);
+        watchdog.look([(5, 1), (5, 1)].into_iter(), Duration::from_millis(100));
+        watchdog.bury(0);
+        watchdog.look([(6, 1), (6, 1)].into_iter(), Duration::from_millis(200));
+        assert_eq!([0, 1].map(|worker| watchdog.is_stalled(worker)), [true, false]);
+    }
 
     #[test]
     fn a_worker_that_stops_is_named_once_and_so_is_its_return() {

@@ -199,3 +199,12 @@ fn stopping_waits_for_the_end_of_the_socket() {
     assert!(matches!(error, ClientError::Unreachable(..)), "{error}");
     assert!(error.to_string().contains("is guideway running?"), "{error}");
 }
+
+#[test]
+fn an_appliance_whose_process_goes_on_has_not_stopped_though_its_socket_is_gone() {
+    let appliance = Appliance::start_as(std::process::id());
+    let (_, gone) = block_on(appliance.client().stop(Duration::from_millis(500))).unwrap();
+    assert!(!gone, "this process goes on");
+    let error = block_on(appliance.client().status()).unwrap_err();
+    assert!(matches!(error, ClientError::Unreachable(..)), "{error}");
+}

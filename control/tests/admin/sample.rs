@@ -15,6 +15,7 @@ use guideway_dataplane::verdict::{DropReason, PassReason};
 pub(crate) fn status(vips: &[Vip]) -> Status {
     Status {
         version: "0.1.0".into(),
+        pid: 4321,
         started_at_unix_sec: 1_790_000_000,
         uptime_sec: 273_900,
         config_path: "/etc/guideway/guideway.toml".into(),
@@ -23,6 +24,7 @@ pub(crate) fn status(vips: &[Vip]) -> Status {
         snapshot_generation: 17,
         unreclaimed_snapshots: 1,
         unresolved_neighbors: 1,
+        log_lines_lost: 7,
         health_checks: Some(HealthChecks {
             probes_begun: 164_340,
             intervals_missed: 0,
@@ -158,6 +160,7 @@ pub(crate) fn backends() -> Vec<Backend> {
         eligible: true,
         share: 0.0,
         forwarded: Traffic { packets: 12, bytes: 4_096 },
+        warning: None,
         next_hop: Some(hop(Some("02:00:00:00:00:fe"))),
     };
     vec![
@@ -372,4 +375,9 @@ pub(crate) fn packet(number: u8) -> Vec<u8> {
 fn block(kind: u32, body: &[u8]) -> Vec<u8> {
     let len = (12 + body.len() as u32).to_le_bytes();
     [&kind.to_le_bytes()[..], &len, body, &len].concat()
+}
+
+/// A block that says how many packets the capture lacks.
+pub(crate) fn missing(count: u64) -> Vec<u8> {
+    block(5, &[&[0; 12][..], &[7, 0, 8, 0], &count.to_le_bytes(), &[0; 4]].concat())
 }

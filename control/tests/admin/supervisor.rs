@@ -1,6 +1,7 @@
 //! A supervisor that plays a script, behind a real server on a socket of its own.
 
 use std::net::SocketAddr;
+use std::ops::Not;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc as std_mpsc;
@@ -56,6 +57,11 @@ pub(crate) struct Appliance {
 
 impl Appliance {
     pub(crate) fn start() -> Self {
+        Self::start_as(4321)
+    }
+
+    /// One that says that it is the process of this number.
+    pub(crate) fn start_as(pid: u32) -> Self {
         let directory = Directory::new();
         let socket = directory.path().join("admin.sock");
         let (stop, stopped) = watch::channel(false);
@@ -74,7 +80,7 @@ impl Appliance {
                 };
                 let exporting = tokio::spawn(exporter.serve(requests.clone(), end(stopped.clone())));
                 let serving = tokio::spawn(server.serve(requests, end(stopped)));
-                Script::new(stopping, ended).play(asked).await;
+                Script::new(pid, stopping, ended).play(asked).await;
                 exporting.await.unwrap();
                 serving.await.unwrap();
             });
@@ -126,6 +132,7 @@ pub(crate) fn block_on<T>(asked: impl Future<Output = T>) -> T {
 
 /// What the supervisor has, and does about requests.
 struct Script {
+    pid: u32,
     backends: Vec<Backend>,
     vips: Vec<Vip>,
     reloads: u64,
@@ -136,8 +143,9 @@ struct Script {
 }
 
 impl Script {
-    fn new(stop: watch::Sender<bool>, ended_captures: std_mpsc::Sender<()>) -> Self {
+    fn new(pid: u32, stop: watch::Sender<bool>, ended_captures: std_mpsc::Sender<()>) -> Self {
         Self {
+            pid,
             backends: sample::backends(),
             vips: sample::vips(),
             reloads: 0,
@@ -244,7 +252,7 @@ impl Script {
             }
             Request::Reload { reply } => send(reply, self.reload()),
             Request::Stop { reply } => {
-                send(reply, Ok(Stopping { pid: 4321 }));
+                send(reply, Ok(Stopping { pid: self.pid }));
                 self.stop.send_replace(true);
             }
         }
@@ -281,7 +289,14 @@ impl Script {
         change(found);
         found.eligible = !found.drained;
         found.share = if found.drained { 0.0 } else { 0.5 };
-        Ok(found.clone())
+        let changed = found.clone();
+        let warning =
+            self.is_served(service).not().then(|| format!("nobody is eligible in service `{service}`"));
+        Ok(Backend { warning, ..changed })
+    }
+
+    fn is_served(&self, service: &str) -> bool {
+        self.backends.iter().any(|backend| backend.service == service && backend.eligible)
     }
 
     fn announce(&mut self, address: std::net::IpAddr, announced: bool) -> Result<Vip, Refused> {
@@ -333,7 +348,9 @@ async fn capture(packets: Option<u64>, blocks: mpsc::Sender<Bytes>, ended: std_m
             break;
         }
     }
-    if packets.is_none() {
+    if packets.is_some() {
+        blocks.send(sample::missing(2).into()).await.unwrap();
+    } else {
         blocks.closed().await;
         let _ = ended.send(());
     }

@@ -64,6 +64,8 @@ fn backend() {
         &["backend", "list", "--service", "nobody", "--output", "json"],
         &["backend", "set-weight", "firewall", "fw-1", "5"],
         &["backend", "set-weight", "web", "web-2", "1001"],
+        &["backend", "drain", "firewall", "fw-1"],
+        &["status"],
     ];
     snapshot!(transcript(verbs, &appliance.socket()));
 }

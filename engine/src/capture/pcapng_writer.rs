@@ -1,6 +1,7 @@
 //! Writes a capture of several ports in which every frame has a comment: pcapng, little-endian, Ethernet.
 //!
-//! The blocks are those of draft-ietf-opsawg-pcapng, sections 4.1 to 4.3; `pcap-parser` puts them into bytes.
+//! The blocks are those of draft-ietf-opsawg-pcapng, sections 4.1 to 4.3 and 4.6; `pcap-parser` puts them
+//! into bytes, but for those of 4.6.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -25,6 +26,10 @@ const NANOSECONDS: u8 = 9;
 
 /// An option of the enhanced packet block whose number `pcap-parser` gives no name.
 const EPB_FLAGS: OptionCode = OptionCode(2);
+
+/// The interface statistics block, and its count of frames that the system had no room for (section 4.6).
+const ISB_MAGIC: u32 = 5;
+const ISB_OSDROP: u16 = 7;
 
 /// The longest value that an option's 16 bits of length can tell (section 3.5).
 const MAX_OPTION_LEN: usize = 65_535;
@@ -125,6 +130,32 @@ impl<W: Write> PcapngWriter<W> {
             options,
             block_len2: 0,
         })
+    }
+
+    /// Writes how many frames the capture lacks up to now, of all ports together; it is told as the first
+    /// port's, since the format has no other place for it. A capture without ports lacks none.
+    ///
+    /// # Errors
+    ///
+    /// What the output says, after which the capture may end within a block.
+    pub fn write_missing(&mut self, timestamp_nanos: u64, missing: u64) -> io::Result<()> {
+        if self.ports == 0 {
+            return Ok(());
+        }
+        let length = 40u32.to_le_bytes();
+        let parts = [
+            &ISB_MAGIC.to_le_bytes()[..],
+            &length,
+            &0u32.to_le_bytes(), // the first port
+            &((timestamp_nanos >> 32) as u32).to_le_bytes(),
+            &(timestamp_nanos as u32).to_le_bytes(),
+            &ISB_OSDROP.to_le_bytes(),
+            &8u16.to_le_bytes(),
+            &missing.to_le_bytes(),
+            &0u32.to_le_bytes(), // end of options
+            &length,
+        ];
+        self.output.write_all(&parts.concat())
     }
 
     /// The output, for those who take from it what has been written: always whole blocks.
@@ -281,6 +312,19 @@ mod tests {
             72, 0, 0, 0,
         ];
         assert_eq!(write(&[FRAME], 1600)[before..], expected);
+    }
+
+    #[test]
+    fn what_a_capture_lacks_is_an_interface_statistics_block() {
+        let mut writer = PcapngWriter::new(Vec::new(), ["lan", "wan"], 1600).unwrap();
+        writer.write(&FRAME).unwrap();
+        writer.write_missing(FRAME.timestamp_nanos, 0x0102).unwrap();
+        let capture = writer.finish().unwrap();
+        let Some(Block::InterfaceStatistics(block)) = blocks(&capture).pop() else { panic!("no statistics") };
+        assert_eq!((block.if_id, block.ts_high, block.ts_low), (0, 0x0123_4567, 0x89ab_cdef));
+        let options: Vec<_> = block.options.iter().map(|o| (o.code.0, o.as_bytes().unwrap())).collect();
+        assert_eq!(options, [(7, &[2, 1, 0, 0, 0, 0, 0, 0][..]), (0, &[])]);
+        assert_eq!(read(&capture).len(), 1, "readers go on");
     }
 
     #[test]

@@ -16,10 +16,12 @@ pub struct TappedFrame<'a> {
     /// When it was decided, in nanoseconds since 1970-01-01 00:00 UTC by the system's clock, which may be
     /// set.
     pub timestamp_nanos: u64,
+    /// The generation of the snapshot that decided it.
+    pub generation: u64,
     /// The port that it came in by.
     pub came_by: PortId,
-    /// What was decided. Its rule is to be looked up in the snapshot of that moment: a reload numbers rules
-    /// anew.
+    /// What was decided. Its rule is to be looked up among the names of that generation: a reload numbers
+    /// rules anew.
     pub decision: Decision,
     /// How long all of the frame is.
     pub wire_len: u32,
@@ -77,6 +79,7 @@ mod tests {
         for (decision, port, direction) in cases {
             let frame = TappedFrame {
                 timestamp_nanos: 5,
+                generation: 3,
                 came_by: PortId(2),
                 decision,
                 wire_len: 60,

@@ -41,6 +41,8 @@ pub struct Backend {
     pub eligible: bool,
     /// Its share of the lookup table's slots.
     pub share: f64,
+    /// What is wrong with its service as a whole; `null` where nothing is.
+    pub warning: Option<String>,
     /// What was forwarded to it.
     #[serde(flatten)]
     pub forwarded: Traffic,

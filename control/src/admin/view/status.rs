@@ -9,6 +9,8 @@ use super::{Announcement, Drain, HealthChecks, Pool, Vip};
 pub struct Status {
     /// The version of the program.
     pub version: String,
+    /// The number of its process.
+    pub pid: u32,
     /// When the process started, in seconds since 1970.
     pub started_at_unix_sec: u64,
     /// How long ago that was.
@@ -25,6 +27,8 @@ pub struct Status {
     pub unreclaimed_snapshots: u64,
     /// Next hops whose MAC address is not known, so that nothing can be sent to the backends behind them.
     pub unresolved_neighbors: u64,
+    /// Lines of the log that were lost, because nobody read standard error in time.
+    pub log_lines_lost: u64,
     /// How well health checks keep up; `null` where none are made.
     pub health_checks: Option<HealthChecks>,
     /// The ports, in the order of the configuration.

@@ -1,0 +1,273 @@
+//! The log: lines go to standard error by way of a thread of their own, so that nobody waits for whoever
+//! reads them.
+//!
+//! ```text
+//!  control thread, panics ── lines ──▶ bounded queue ──▶ a thread ──▶ standard error
+//! ```
+//!
+//! A terminal that was stopped with Ctrl-S, or a pipe whose reader hangs, takes nothing more: what would wait
+//! for it, waits for ever. Here only the thread waits. What the queue has no room for is lost, counted, and
+//! told of in its place.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tracing_subscriber::fmt::MakeWriter;
+
+/// How much text may wait to be written: thousands of lines.
+const MAX_WAITING_BYTES: usize = 1 << 20;
+
+/// How long a panic waits until its message is written; its thread has worse things to tell.
+const PANIC_TIME: Duration = Duration::from_millis(100);
+
+/// A log. Its clones are the same log.
+#[derive(Clone, Debug)]
+pub struct Log(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    queue: Mutex<Queue>,
+    /// There is a line to write.
+    filled: Condvar,
+    /// All lines are written.
+    emptied: Condvar,
+    /// Lines that were lost since the start.
+    lost: AtomicU64,
+}
+
+/// What waits to be written.
+#[derive(Debug, Default)]
+struct Queue {
+    lines: VecDeque<Vec<u8>>,
+    bytes: usize,
+    /// Lines that were lost, of which nobody has been told.
+    untold: u64,
+    is_writing: bool,
+}
+
+impl Log {
+    /// A log on `output`, written by a thread of its own.
+    ///
+    /// # Errors
+    /// Where the operating system starts no thread.
+    pub fn start(output: impl Write + Send + 'static) -> io::Result<Self> {
+        let log = Self(Arc::new(Shared {
+            queue: Mutex::default(),
+            filled: Condvar::new(),
+            emptied: Condvar::new(),
+            lost: AtomicU64::new(0),
+        }));
+        let shared = Arc::clone(&log.0);
+        std::thread::Builder::new().name("log".to_owned()).spawn(move || shared.write_to(output))?;
+        Ok(log)
+    }
+
+    /// Has a line written; it ends with what it has as its end.
+    pub fn say(&self, line: impl Into<Vec<u8>>) {
+        self.0.push(line.into());
+    }
+
+    /// Waits until all is written, for no longer than `time`; whether that has come.
+    pub fn flush(&self, time: Duration) -> bool {
+        let is_busy = |queue: &mut Queue| queue.is_writing || !queue.lines.is_empty() || queue.untold > 0;
+        let waited = self.0.emptied.wait_timeout_while(self.0.queue(), time, is_busy);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
+    /// How many lines were lost since the start.
+    pub fn lost(&self) -> u64 {
+        // Relaxed: it carries nothing but itself.
+        self.0.lost.load(Ordering::Relaxed)
+    }
+
+    /// Has panics of any thread say what they have to say here: the standard library would wait for standard
+    /// error.
+    pub fn take_panics(&self) {
+        let log = self.clone();
+        std::panic::set_hook(Box::new(move |panic| {
+            let thread = std::thread::current();
+            let name = thread.name().unwrap_or("without a name");
+            // Nothing, unless RUST_BACKTRACE asks for it.
+            let backtrace = std::backtrace::Backtrace::capture();
+            let trace = match backtrace.status() {
+                std::backtrace::BacktraceStatus::Captured => format!("{backtrace}\n"),
+                _ => String::new(),
+            };
+            log.say(format!("thread `{name}`: {panic}\n{trace}"));
+            log.flush(PANIC_TIME);
+        }));
+    }
+}
+
+impl Shared {
+    /// The queue. Whoever panicked while holding it left it whole: nothing in between can fail.
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, line: Vec<u8>) {
+        let mut queue = self.queue();
+        if queue.bytes + line.len() > MAX_WAITING_BYTES {
+            queue.untold += 1;
+            // Relaxed: it carries nothing but itself.
+            self.lost.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        // What is said of the lost lines stands where they would.
+        if let Some(notice) = queue.notice() {
+            queue.put(notice);
+        }
+        queue.put(line);
+        self.filled.notify_one();
+    }
+
+    /// The writing thread's life, which is that of the process.
+    fn write_to(&self, mut output: impl Write) {
+        loop {
+            let line = self.next();
+            if output.write_all(&line).and_then(|()| output.flush()).is_err() {
+                // Standard error is closed, or full and does not wait. There is no other place to say so.
+                self.lost.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// The next line; waits for it.
+    fn next(&self) -> Vec<u8> {
+        let mut queue = self.queue();
+        queue.is_writing = false;
+        loop {
+            let line = queue.lines.pop_front();
+            queue.bytes -= line.as_ref().map_or(0, Vec::len);
+            if let Some(line) = line.or_else(|| queue.notice()) {
+                queue.is_writing = true;
+                return line;
+            }
+            self.emptied.notify_all();
+            queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl Queue {
+    fn put(&mut self, line: Vec<u8>) {
+        self.bytes += line.len();
+        self.lines.push_back(line);
+    }
+
+    /// What is to be said of lines that were lost, once.
+    fn notice(&mut self) -> Option<Vec<u8>> {
+        let lost = std::mem::take(&mut self.untold);
+        (lost > 0).then(|| {
+            format!(" WARN {lost} lines of the log are lost here: nobody read standard error in time\n")
+                .into()
+        })
+    }
+}
+
+/// A line comes by one call, whole.
+impl Write for Log {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.say(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::BufRead;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// Reads numbered lines, each in its place: as many lost ones as a notice says are missing there. How
+    /// many are lost.
+    fn lost_among(lines: impl Iterator<Item = String>) -> u64 {
+        let (mut expected, mut lost) = (0, 0);
+        for line in lines {
+            let words: Vec<_> = line.split_whitespace().collect();
+            if words[0] == "WARN" {
+                lost += words[1].parse::<u64>().unwrap();
+                expected += words[1].parse::<u64>().unwrap();
+            } else {
+                assert_eq!(words[1].parse(), Ok(expected));
+                expected += 1;
+            }
+        }
+        lost
+    }
+
+    fn line(number: u64) -> String {
+        format!("line {number} {}\n", "x".repeat(1_000))
+    }
+
+    #[test]
+    fn who_writes_to_a_full_pipe_does_not_wait_and_the_lost_are_counted() {
+        let (reader, writer) = io::pipe().unwrap();
+        let log = Log::start(writer).unwrap();
+        // Nobody reads: a write to the pipe itself would wait here for ever.
+        for number in 0..2_000 {
+            log.say(line(number));
+        }
+        let lost = log.lost();
+        assert!(lost > 0 && !log.flush(Duration::from_millis(1)));
+        let reading = std::thread::spawn(move || {
+            let lines = io::BufReader::new(reader).lines().map(Result::unwrap);
+            lost_among(lines.take_while(|line| line != "the end"))
+        });
+        assert!(log.flush(PATIENCE), "all that waited is written");
+        log.say("the end\n");
+        assert_eq!(reading.join().unwrap(), lost);
+        assert_eq!(log.lost(), lost);
+    }
+
+    #[test]
+    fn lost_lines_are_told_of_once_where_they_are_missing() {
+        let shared = Shared {
+            queue: Mutex::default(),
+            filled: Condvar::new(),
+            emptied: Condvar::new(),
+            lost: AtomicU64::new(0),
+        };
+        let room = (MAX_WAITING_BYTES / line(0).len()) as u64;
+        for number in 0..room + 100 {
+            shared.push(line(number).into());
+        }
+        let mut read: Vec<String> =
+            (0..room / 2).map(|_| String::from_utf8(shared.next()).unwrap()).collect();
+        shared.push(line(room + 100).into());
+        while !shared.queue().lines.is_empty() {
+            read.push(String::from_utf8(shared.next()).unwrap());
+        }
+        let lost = shared.lost.load(Ordering::Relaxed);
+        assert!(lost >= 99, "{lost}");
+        assert_eq!(read.iter().filter(|line| line.contains("WARN")).count(), 1);
+        assert_eq!(lost_among(read.into_iter()), lost);
+    }
+
+    #[test]
+    fn an_output_that_fails_is_no_reason_to_wait() {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        let log = Log::start(writer).unwrap();
+        log.say("line 1\n");
+        assert!(log.flush(PATIENCE));
+        assert_eq!(log.lost(), 1);
+    }
+}
