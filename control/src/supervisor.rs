@@ -274,7 +274,7 @@ impl<P: Ports> Supervisor<P> {
                     failure.get_or_insert(another);
                 }
                 _ = turns.tick() => drop(self.turn()),
-                Some(finding) = findings.recv() => drop(self.take_in(&finding)),
+                Some(finding) = findings.recv() => drop(self.take_in(finding, &mut findings)),
             }
         }
         self.note_withdrawals().await;
