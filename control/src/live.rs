@@ -114,6 +114,9 @@ pub fn run(config: Config, path: PathBuf, verbose: bool, log: Log) -> Result<(),
     let cores = Cores::choose(&config.engine).map_err(LiveError::NoCores)?;
     let table =
         ConntrackTable::with_capacity(config.conntrack.max_entries as usize).map_err(LiveError::Table)?;
+    if let Err(error) = table.populate() {
+        tracing::warn!("the conntrack table gets its memory at its first use, which packets wait for: {error}");
+    }
     let shared = Shared {
         table: Arc::new(table),
         hasher: TrackingHasher::new(random_keys().map_err(LiveError::System)?),

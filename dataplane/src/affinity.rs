@@ -3,6 +3,7 @@
 use std::hash::{BuildHasher, Hasher};
 
 use crate::conntrack::TrackingKey;
+use crate::address::Address;
 use crate::flow::Flow;
 use crate::wire::protocol;
 
@@ -80,38 +81,34 @@ pub struct TupleBytes {
 
 impl Tuple {
     /// The canonical bytes of `flow`.
+    #[inline]
     pub fn bytes(self, flow: &Flow) -> TupleBytes {
+        let dst = if self == Self::One { Address(0) } else { flow.dst };
+        let ports = u64::from(flow.src_port) << 48 | u64::from(flow.dst_port) << 32;
+        let ports = if self == Self::Five { ports } else { 0 };
+        let protocol = if matches!(self, Self::Three | Self::Five) { flow.protocol } else { 0 };
+        let tail = ports | u64::from(protocol) << 24 | u64::from(self as u8) << 16;
         let mut bytes = [0; 40];
-        let has_dst = self != Self::One;
-        let tail = if flow.src.is_ipv4() {
-            bytes[..4].copy_from_slice(&flow.src.v4_bytes());
-            if has_dst {
-                bytes[4..8].copy_from_slice(&flow.dst.v4_bytes());
-            }
-            8
+        if flow.src.is_ipv4() {
+            let addresses = u64::from(flow.src.0 as u32) << 32 | u64::from(dst.0 as u32);
+            bytes[..8].copy_from_slice(&addresses.to_be_bytes());
+            bytes[8..16].copy_from_slice(&tail.to_be_bytes());
+            TupleBytes { bytes, len: 16 }
         } else {
             bytes[..16].copy_from_slice(&flow.src.v6_bytes());
-            if has_dst {
-                bytes[16..32].copy_from_slice(&flow.dst.v6_bytes());
-            }
-            32
-        };
-        if self == Self::Five {
-            bytes[tail..tail + 2].copy_from_slice(&flow.src_port.to_be_bytes());
-            bytes[tail + 2..tail + 4].copy_from_slice(&flow.dst_port.to_be_bytes());
+            bytes[16..32].copy_from_slice(&dst.v6_bytes());
+            bytes[32..].copy_from_slice(&tail.to_be_bytes());
+            TupleBytes { bytes, len: 40 }
         }
-        if matches!(self, Self::Three | Self::Five) {
-            bytes[tail + 4] = flow.protocol;
-        }
-        bytes[tail + 5] = self as u8;
-        TupleBytes { bytes, len: tail as u8 + 8 }
     }
 }
 
 impl TupleBytes {
     /// The bytes.
+    #[inline]
     pub fn as_slice(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.len)]
+        // Either length is known to what is compiled behind it.
+        if self.len == 16 { &self.bytes[..16] } else { &self.bytes }
     }
 }
 

@@ -14,8 +14,7 @@
 //!
 //! # Layout
 //!
-//! A place holds one entry in two 64-bit words; a bucket is four places, one cache line; two buckets make a pair, the
-//! 128 bytes that adjacent-line prefetch brings together.
+//! A place holds one entry in two 64-bit words; a bucket is four places, one cache line; two buckets make a pair.
 //!
 //! ```text
 //!  0       8       16                      64                     128

@@ -240,7 +240,8 @@ impl Round<'_> {
         let treatment = self.snapshot.service(service).policy.treatment(flow.protocol);
         candidate.tracked = treatment.tracked;
         if treatment.tracked {
-            candidate.key = self.name(service, treatment.tracking_tuple_with_ports(), flow);
+            let tuple = treatment.tracking_tuple_with_ports();
+            candidate.key = self.name(service, tuple, flow, candidate.packet.tcp_syn);
         }
         true
     }
@@ -308,17 +309,24 @@ impl Round<'_> {
         counters.icmp_errors_steered += u64::from(quoted);
         let treatment = self.snapshot.service(service).policy.treatment(flow.protocol);
         let tracked = treatment.tracked;
-        let key =
-            if tracked { self.name(service, treatment.tracking_tuple(&flow), &flow) } else { TrackingKey(0) };
+        let key = if tracked {
+            self.name(service, treatment.tracking_tuple(&flow), &flow, packet.tcp_syn)
+        } else {
+            TrackingKey(0)
+        };
         *candidate = Candidate { packet, key, tracked, quoted, service, place: candidate.place };
         true
     }
 
-    /// The name of a connection in the table, whose bucket it starts to bring into the cache.
+    /// The name of a connection in the table, from which it starts to bring into the cache what the packet will need.
     #[inline(always)]
-    fn name(&self, service: ServiceId, tuple: Tuple, flow: &Flow) -> TrackingKey {
+    fn name(&self, service: ServiceId, tuple: Tuple, flow: &Flow, opens: bool) -> TrackingKey {
         let key = self.hasher.key(self.snapshot.service(service).key, tuple, flow);
-        self.table.prefetch(key);
+        if opens {
+            self.table.prefetch_pair(key);
+        } else {
+            self.table.prefetch(key);
+        }
         key
     }
 

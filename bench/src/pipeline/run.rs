@@ -71,6 +71,8 @@ struct Outcome {
 pub(super) fn measure(scenario: &Scenario, effort: &Effort) -> Measured {
     let mut publisher = Publisher::new(scenario.snapshot(1));
     let table = Arc::new(ConntrackTable::with_capacity(scenario.capacity()).expect("memory for the table"));
+    // As an appliance does at its start. Where the system can't, pages come at their first use, in the first run.
+    let _ = table.populate();
     let traffic = Traffic::new(scenario);
     let feed = publisher.feed();
     let done = AtomicBool::new(false);
@@ -122,7 +124,7 @@ impl Worker<'_> {
         start.wait();
         let before = lane.counters().clone();
         let mut flows = self.flows();
-        let syn = self.scenario.packets == Packets::Flood;
+        let syn = self.scenario.packets != Packets::Hit;
         let (mut making, mut forwarding) = (Vec::new(), Vec::new());
         let bursts = self.bursts();
         let per_packet = |ns: f64| ns / (bursts * BURST) as f64;

@@ -40,7 +40,7 @@ type Pairs = Box<[Pair]>;
 pub(super) struct Pair(pub(super) [Place; PAIR]);
 
 #[cfg(not(loom))]
-const _: () = assert!(size_of::<Pair>() == 128, "a pair is what adjacent-line prefetch brings");
+const _: () = assert!(size_of::<Pair>() == 128, "a pair is two cache lines");
 
 /// The memory for a conntrack table could not be allocated: `max_entries` is more than the machine has room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,10 +79,18 @@ impl ConntrackTable {
         self.pairs.populate()
     }
 
-    /// Starts to bring `key`'s home bucket into the cache; adjacent-line prefetch brings the other one of its pair.
+    /// Starts to bring `key`'s home bucket into the cache: enough for nearly all that are found.
     #[inline]
     pub fn prefetch(&self, key: TrackingKey) {
         prefetch(self.neighbourhood(key).place(0));
+    }
+
+    /// Starts to bring both buckets of `key` into the cache, for an insertion.
+    #[inline]
+    pub fn prefetch_pair(&self, key: TrackingKey) {
+        let near = self.neighbourhood(key);
+        prefetch(near.place(0));
+        prefetch(near.place(BUCKET));
     }
 
     /// The entry of `key`, whatever it is worth.
@@ -295,40 +303,44 @@ impl<'t> Neighbourhood<'t> {
         Inserted::Full
     }
 
-    /// Looks at every place once.
+    /// Looks at every place once, and where none is empty judges what is in them.
     fn choose(&self, now: Tick, judge: &impl Fn(&Entry) -> Standing) -> Choice {
+        let states: [State; PAIR] = core::array::from_fn(|n| self.place(n).state());
         let mut empty = None;
-        let mut void = None;
-        let mut half_open: Option<(usize, State)> = None;
         let mut in_motion = false;
-        for n in 0..PAIR {
-            let place = self.place(n);
-            let state = place.state();
+        for (n, state) in states.into_iter().enumerate() {
             match state.phase() {
                 Phase::Empty => empty = empty.or(Some((n, state))),
                 Phase::Busy => in_motion = true,
-                Phase::Tentative | Phase::Settled if place.identifies(self.key, state) => {
+                Phase::Tentative | Phase::Settled if self.place(n).bears(self.key, state) => {
                     return Choice::Own(n, state);
                 }
                 Phase::Tentative => in_motion = true,
-                Phase::Settled => match judge(&state.entry()) {
-                    Standing::Void => void = void.or(Some((n, state))),
-                    Standing::HalfOpen => {
-                        let idle = state.entry().idle(now);
-                        if half_open.is_none_or(|(_, oldest)| oldest.entry().idle(now) < idle) {
-                            half_open = Some((n, state));
-                        }
-                    }
-                    Standing::Live => {}
-                },
+                Phase::Settled => {}
             }
         }
-        let room = |outcome| move |(n, state)| Choice::Room(n, state, outcome);
-        empty
-            .map(room(Inserted::New))
-            .or(void.map(room(Inserted::EvictedVoid)))
-            .or(half_open.map(room(Inserted::EvictedHalfOpen)))
-            .unwrap_or(if in_motion { Choice::InMotion } else { Choice::Full })
+        if let Some((n, state)) = empty {
+            return Choice::Room(n, state, Inserted::New);
+        }
+        let mut half_open: Option<(usize, State)> = None;
+        for (n, state) in states.into_iter().enumerate().filter(|(_, state)| state.phase() == Phase::Settled)
+        {
+            match judge(&state.entry()) {
+                Standing::Void => return Choice::Room(n, state, Inserted::EvictedVoid),
+                Standing::HalfOpen => {
+                    let idle = state.entry().idle(now);
+                    if half_open.is_none_or(|(_, oldest)| oldest.entry().idle(now) < idle) {
+                        half_open = Some((n, state));
+                    }
+                }
+                Standing::Live => {}
+            }
+        }
+        match half_open {
+            Some((n, state)) => Choice::Room(n, state, Inserted::EvictedHalfOpen),
+            None if in_motion => Choice::InMotion,
+            None => Choice::Full,
+        }
     }
 
     /// Decides between the tentative entries of the key, beginning with that in place `n`, and says which entry stands.
