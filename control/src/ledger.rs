@@ -121,7 +121,7 @@ mod tests {
     /// Counts a packet of 100 bytes for the first rule and the backend of this name.
     fn count(directory: &Directory, tallies: &Tallies, backend: &str) {
         let own = tallies.worker(0).unwrap();
-        own.count_rule(RuleId(0), 100);
+        own.count_rule(RuleId(0), Volume { packets: 1, bytes: 100 });
         let (handle, ..) = directory.backends().find(|(_, _, name)| &***name == backend).unwrap();
         own.count_backend(handle, 100);
     }

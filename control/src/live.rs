@@ -115,7 +115,9 @@ pub fn run(config: Config, path: PathBuf, verbose: bool, log: Log) -> Result<(),
     let table =
         ConntrackTable::with_capacity(config.conntrack.max_entries as usize).map_err(LiveError::Table)?;
     if let Err(error) = table.populate() {
-        tracing::warn!("the conntrack table gets its memory at its first use, which packets wait for: {error}");
+        tracing::warn!(
+            "the conntrack table gets its memory at its first use, which packets wait for: {error}"
+        );
     }
     let shared = Shared {
         table: Arc::new(table),

@@ -12,6 +12,20 @@ pub struct Address(pub u128);
 
 const MAPPED: u128 = 0xffff_0000_0000;
 
+/// The IPv4 blocks of 2^24 addresses that no packet may come from: 0.0.0.0/8, 127.0.0.0/8, 224.0.0.0/4 and all above.
+/// Beside them, 169.254.0.0/16.
+static MARTIAN_FIRST_BYTES: [bool; 256] = {
+    let mut martian = [false; 256];
+    martian[0] = true;
+    martian[127] = true;
+    let mut first = 224;
+    while first < 256 {
+        martian[first] = true;
+        first += 1;
+    }
+    martian
+};
+
 impl Address {
     /// From an IPv4 header's bytes.
     pub const fn v4(bytes: [u8; 4]) -> Self {
@@ -43,9 +57,8 @@ impl Address {
     #[inline]
     pub fn is_martian_source(self) -> bool {
         if self.is_ipv4() {
-            // 0.0.0.0/8, 127.0.0.0/8, 224.0.0.0/4 and all above; 169.254.0.0/16.
-            let first = self.0 as u32 >> 24;
-            (first.wrapping_sub(1) >= 223) | (first == 127) | (self.0 as u32 >> 16 == 0xa9fe)
+            let first = (self.0 as u32 >> 24) as u8;
+            MARTIAN_FIRST_BYTES[usize::from(first)] | (self.0 as u32 >> 16 == 0xa9fe)
         } else {
             // ::, ::1, fe80::/10, ff00::/8. Mapped addresses look like IPv4 here: whoever parses IPv6 refuses them.
             self.0 <= 1 || self.0 >> 118 == 0xfe80 >> 6 || self.0 >> 120 == 0xff

@@ -2,8 +2,8 @@
 
 use std::hash::{BuildHasher, Hasher};
 
-use crate::conntrack::TrackingKey;
 use crate::address::Address;
+use crate::conntrack::TrackingKey;
 use crate::flow::Flow;
 use crate::wire::protocol;
 
@@ -144,8 +144,8 @@ impl Treatment {
 pub struct AffinityPolicy {
     /// What chooses a backend, of packets with ports and of all others.
     selection: [Tuple; 2],
-    tcp: Treatment,
-    udp: Treatment,
+    /// Of TCP, and of UDP.
+    ported: [Treatment; 2],
     esp_gre: Treatment,
     others: Treatment,
 }
@@ -179,8 +179,10 @@ impl AffinityPolicy {
         let restarts = !tracked_by_selection;
         Self {
             selection,
-            tcp: Treatment { tracked: true, persists: persists(true), restarts, tracking },
-            udp: datagrams(!external || has_affinity),
+            ported: [
+                Treatment { tracked: true, persists: persists(true), restarts, tracking },
+                datagrams(!external || has_affinity),
+            ],
             esp_gre: datagrams(external && has_affinity),
             others: Treatment { persists: false, ..datagrams(false) },
         }
@@ -192,12 +194,17 @@ impl AffinityPolicy {
         self.selection[usize::from(!flow.is_ported())]
     }
 
+    /// How packets of TCP or UDP are tracked.
+    #[inline]
+    pub fn treatment_with_ports(&self, protocol: u8) -> &Treatment {
+        &self.ported[usize::from(protocol == protocol::UDP)]
+    }
+
     /// How packets of this protocol are tracked.
     #[inline]
     pub fn treatment(&self, protocol: u8) -> &Treatment {
         match protocol {
-            protocol::TCP => &self.tcp,
-            protocol::UDP => &self.udp,
+            protocol::TCP | protocol::UDP => self.treatment_with_ports(protocol),
             protocol::ESP | protocol::GRE => &self.esp_gre,
             _ => &self.others,
         }

@@ -237,7 +237,7 @@ impl Round<'_> {
         candidate.service = service;
         candidate.quoted = false;
         let flow = &candidate.packet.flow;
-        let treatment = self.snapshot.service(service).policy.treatment(flow.protocol);
+        let treatment = self.snapshot.service(service).policy.treatment_with_ports(flow.protocol);
         candidate.tracked = treatment.tracked;
         if treatment.tracked {
             let tuple = treatment.tracking_tuple_with_ports();

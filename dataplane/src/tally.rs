@@ -35,12 +35,12 @@ struct Tally {
 }
 
 impl Tally {
-    /// Counts a packet; only ever called by one worker.
+    /// Counts some packets; only ever called by one worker.
     #[inline]
-    fn count(&self, bytes: u64) {
+    fn count(&self, volume: Volume) {
         // Relaxed: each number stands for itself, and only this worker writes it, so it needs no exchange.
-        self.packets.store(self.packets.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        self.bytes.store(self.bytes.load(Ordering::Relaxed) + bytes, Ordering::Relaxed);
+        self.packets.store(self.packets.load(Ordering::Relaxed) + volume.packets, Ordering::Relaxed);
+        self.bytes.store(self.bytes.load(Ordering::Relaxed) + volume.bytes, Ordering::Relaxed);
     }
 
     fn read(&self) -> Volume {
@@ -93,19 +93,19 @@ impl Tallies {
 }
 
 impl WorkerTallies {
-    /// Counts a packet of `rule`, whatever became of it.
+    /// Counts packets of `rule`, whatever became of them.
     #[inline]
-    pub fn count_rule(&self, rule: RuleId, bytes: usize) {
+    pub fn count_rule(&self, rule: RuleId, volume: Volume) {
         if let Some(tally) = self.rules.get(usize::from(rule.0)) {
-            tally.count(bytes as u64);
+            tally.count(volume);
         }
     }
 
     /// Counts a packet that went to `backend`.
     #[inline]
-    pub fn count_backend(&self, backend: BackendHandle, bytes: usize) {
+    pub fn count_backend(&self, backend: BackendHandle, bytes: u64) {
         if let Some(tally) = self.backends.get(backend.0 as usize) {
-            tally.count(bytes as u64);
+            tally.count(Volume { packets: 1, bytes });
         }
     }
 }
@@ -119,7 +119,7 @@ mod tests {
         let tallies = Tallies::new(2, 3, 1);
         for (worker, bytes) in [(0, 60), (1, 100), (1, 40)] {
             let own = tallies.worker(worker).unwrap();
-            own.count_rule(RuleId(2), bytes);
+            own.count_rule(RuleId(2), Volume { packets: 1, bytes });
             own.count_backend(BackendHandle(0), bytes);
         }
         assert_eq!(tallies.rule(RuleId(2)), Volume { packets: 3, bytes: 200 });

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use guideway_dataplane::affinity::TrackingHasher;
 use guideway_dataplane::conntrack::{ConntrackTable, SweepCursor};
 use guideway_dataplane::counters::Counters;
+use guideway_dataplane::forwarding_rule::RuleId;
 use guideway_dataplane::frame::Frame;
 use guideway_dataplane::pipeline::{Decision, Pipeline};
 use guideway_dataplane::snapshot::Snapshot;
-use guideway_dataplane::tally::WorkerTallies;
+use guideway_dataplane::tally::{Volume, WorkerTallies};
 use guideway_dataplane::time::Tick;
 use guideway_dataplane::verdict::Verdict;
 
@@ -90,14 +91,22 @@ impl Worker {
 /// Counts each packet for its rule, and each forwarded one for its backend.
 #[inline]
 fn tally<F: Frame>(tallies: &WorkerTallies, frames: &[F], decisions: &[Decision]) {
+    // Neighbours mostly have one rule: what they add to it is added at once.
+    let mut rule = RuleId(0);
+    let mut volume = Volume::default();
     for (frame, decision) in frames.iter().zip(decisions) {
-        let Some((rule, _)) = decision.rule else { continue };
-        let bytes = frame.bytes().len();
-        tallies.count_rule(rule, bytes);
+        let Some((own_rule, _)) = decision.rule else { continue };
+        let bytes = frame.bytes().len() as u64;
+        if own_rule != rule {
+            tallies.count_rule(rule, std::mem::take(&mut volume));
+            rule = own_rule;
+        }
+        volume.add(Volume { packets: 1, bytes });
         if let (Verdict::Forward, Some(backend)) = (decision.verdict, decision.backend) {
             tallies.count_backend(backend, bytes);
         }
     }
+    tallies.count_rule(rule, volume);
 }
 
 impl fmt::Debug for Worker {
