@@ -118,7 +118,7 @@ impl Appliance {
                 let (packet, answer) = (parse(before), parse(after));
                 assert!(answer.icmp_error, "the answer is an ICMP error");
                 assert_eq!(answer.flow.dst, packet.flow.src, "to the sender");
-                assert!(answer.l3_len <= if answer.is_ipv4() { 576 } else { 1280 });
+                assert!(answer.l3_len <= if answer.is_ipv4 { 576 } else { 1280 });
             }
             verdict => {
                 assert_eq!(before, after, "{verdict:?} leaves the frame alone");
