@@ -9,6 +9,7 @@ mod quota;
 mod race;
 
 use std::hash::Hasher;
+use std::sync::OnceLock;
 
 use siphasher::sip::SipHasher13;
 
@@ -27,11 +28,13 @@ pub struct Weighted<'a> {
 /// Slots, each of which holds a backend; a selection hash leads to a slot.
 ///
 /// Backends go by their index in the list that the table was built from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct LookupTable {
     slots: Box<[u16]>,
     backends: usize,
-    digest: u64,
+    roster: Roster,
+    /// Made when it is first asked for: between a probe and the first packet that goes by it nobody asks.
+    digest: OnceLock<u64>,
 }
 
 impl LookupTable {
@@ -55,7 +58,12 @@ impl LookupTable {
             .collect();
         order.sort_unstable_by_key(|&index| backends[usize::from(index)].name);
         if order.is_empty() {
-            return Self { slots: Box::default(), backends: 0, digest: digest(&[], &[]) };
+            return Self {
+                slots: Box::default(),
+                backends: 0,
+                roster: Roster::of(&[], &[], 0),
+                digest: OnceLock::new(),
+            };
         }
 
         let ordered: Vec<(&str, u16)> = order
@@ -66,9 +74,10 @@ impl LookupTable {
         let weights: Vec<u16> = ordered.iter().map(|&(_, weight)| weight).collect();
         let winners = race::run(seed, &ordered, &Quotas::of(&weights));
         Self {
-            digest: digest(&ordered, &winners),
             slots: winners.into_iter().map(|winner| order[usize::from(winner)]).collect(),
             backends: backends.len(),
+            roster: Roster::of(&ordered, &order, backends.len()),
+            digest: OnceLock::new(),
         }
     }
 
@@ -125,23 +134,45 @@ impl LookupTable {
     /// It is not keyed and does not depend on the order that the table was built from, so appliances can compare theirs.
     #[must_use]
     pub fn digest(&self) -> u64 {
-        self.digest
+        *self.digest.get_or_init(|| self.roster.digest(&self.slots))
     }
 }
 
-/// SipHash-1-3 under a key of zeros of: the number of backends, each one's name after its length in bytes, and each slot's
-/// backend; backends count from zero by name, and numbers are little-endian, of 32 bits before the slots and of 16 in them.
-fn digest(ordered: &[(&str, u16)], winners: &[u16]) -> u64 {
-    let mut hasher = SipHasher13::new();
-    hasher.write(&(ordered.len() as u32).to_le_bytes());
-    for (name, _) in ordered {
-        hasher.write(&(name.len() as u32).to_le_bytes());
-        hasher.write(name.as_bytes());
+/// Who has slots, as the digest names them: by their position in the order of names.
+#[derive(Clone, Debug)]
+struct Roster {
+    /// How many there are, and each one's name after its length in bytes.
+    names: Box<[u8]>,
+    /// The position of each backend of the list that the table was built from.
+    positions: Box<[u16]>,
+}
+
+impl Roster {
+    /// The roster of these backends, of which `order` has the places in a list of so many.
+    fn of(ordered: &[(&str, u16)], order: &[u16], backends: usize) -> Self {
+        let mut names = (ordered.len() as u32).to_le_bytes().to_vec();
+        for (name, _) in ordered {
+            names.extend_from_slice(&(name.len() as u32).to_le_bytes());
+            names.extend_from_slice(name.as_bytes());
+        }
+        let mut positions = vec![0; backends].into_boxed_slice();
+        for (position, &index) in order.iter().enumerate() {
+            positions[usize::from(index)] = position as u16;
+        }
+        Self { names: names.into(), positions }
     }
-    // One call for all of it is several times faster than one for each slot.
-    let slots: Vec<u8> = winners.iter().flat_map(|winner| winner.to_le_bytes()).collect();
-    hasher.write(&slots);
-    hasher.finish()
+
+    /// SipHash-1-3 under a key of zeros of: the number of backends, each one's name after its length in bytes, and each slot's
+    /// backend; backends count from zero by name, and numbers are little-endian, of 32 bits before the slots and of 16 in them.
+    fn digest(&self, slots: &[u16]) -> u64 {
+        let mut hasher = SipHasher13::new();
+        hasher.write(&self.names);
+        // One call for all of it is several times faster than one for each slot.
+        let slots: Vec<u8> =
+            slots.iter().flat_map(|&index| self.positions[usize::from(index)].to_le_bytes()).collect();
+        hasher.write(&slots);
+        hasher.finish()
+    }
 }
 
 #[cfg(test)]
