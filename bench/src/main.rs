@@ -13,6 +13,8 @@ mod sample;
 mod table;
 mod turn_based;
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 /// Measures Guideway; every published figure comes from one of these subcommands.
@@ -27,17 +29,20 @@ struct Args {
 enum Question {
     Conntrack(conntrack::Args),
     Health(health::Args),
+    Instructions(pipeline::instructions::Args),
     Pipeline(pipeline::Args),
     Reaction(reaction::Args),
     Table(table::Args),
 }
 
-fn main() {
+fn main() -> ExitCode {
     match Args::parse().question {
         Question::Conntrack(args) => conntrack::run(&args),
         Question::Health(args) => health::run(&args),
+        Question::Instructions(args) => return pipeline::instructions::run(&args),
         Question::Pipeline(args) => pipeline::run(&args),
         Question::Reaction(args) => reaction::run(&args),
         Question::Table(args) => table::run(&args),
     }
+    ExitCode::SUCCESS
 }

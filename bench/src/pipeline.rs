@@ -4,6 +4,7 @@
 //! itself in the same runs and taken off; the rest is all that an engine's worker does between receiving and sending,
 //! its counters and its look at the newest snapshot included.
 
+pub(crate) mod instructions;
 mod lane;
 mod run;
 mod scenario;

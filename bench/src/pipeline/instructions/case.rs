@@ -1,0 +1,362 @@
+//! What instructions are counted of: each case makes its frames, and lets them through a stage in bursts.
+
+use std::fmt::{self, Display};
+use std::sync::Arc;
+
+use clap::ValueEnum;
+use guideway_dataplane::affinity::TrackingHasher;
+use guideway_dataplane::backend::BackendHandle;
+use guideway_dataplane::conntrack::ConntrackTable;
+use guideway_dataplane::counters::Counters;
+use guideway_dataplane::delivery::Delivery;
+use guideway_dataplane::forwarding_rule::{
+    ForwardingRule, ForwardingRules, RulePorts, RuleProtocol, ServiceId,
+};
+use guideway_dataplane::frame::Frame;
+use guideway_dataplane::maglev::LookupTable;
+use guideway_dataplane::packet::Packet;
+use guideway_dataplane::pipeline::{BURST, Decision, Tracking};
+use guideway_dataplane::seed::Seed;
+use guideway_dataplane::snapshot::{Eligible, Snapshot};
+use guideway_dataplane::time::Tick;
+use guideway_engine::publish::Publisher;
+use guideway_engine::worker::Worker;
+
+use super::stage;
+use crate::pipeline::scenario::{Affinity, Family, PORT, Packets, Scenario, Way, vip};
+use crate::pipeline::slot::Slot;
+use crate::pipeline::traffic::Traffic;
+
+/// Bursts that are counted: enough that no single packet's fortune in the conntrack table tells.
+const BURSTS: usize = 128;
+
+/// Connections that the table is made for: as many as there are packets.
+const FLOWS: usize = BURSTS * BURST;
+
+const BACKENDS: usize = 100;
+
+/// The second that all of it happens in. With the real clock, it would depend on the machine's speed how
+/// often the table is swept and entries are refreshed.
+const NOW: Tick = Tick(1);
+
+/// What instructions are counted of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Case {
+    /// The general parser, an IPv4 packet
+    ParseIpv4,
+    /// The general parser, an IPv6 packet
+    ParseIpv6,
+    /// The general parser, an IPv4 packet with a VLAN tag
+    ParseVlan,
+    /// A plain, untracked IPv4 packet that nobody may have: parsed, classified, hashed and dropped
+    PlainIpv4,
+    /// The same over IPv6
+    PlainIpv6,
+    /// A tracked packet, whole pipeline: IPv4 in IPv4
+    HitIpipIpv4,
+    /// The same, IPv6 in IPv6
+    HitIpipIpv6,
+    /// The same, GUE over IPv4
+    HitGue,
+    /// The same by MAC address
+    HitL2,
+    /// A tracked packet with a VLAN tag, IPv4 in IPv4: neither parser nor tunnel is the plain one
+    HitVlan,
+    /// A packet of a connection that the table doesn't have, in the middle of it, IPv4 in IPv4
+    Miss,
+    /// A SYN, which makes an entry, IPv4 in IPv4
+    New,
+    /// A SYN against a table full of live entries, IPv4 in IPv4
+    Flood,
+    /// Delivery by itself: IPv4 in IPv4
+    DeliverIpipIpv4,
+    /// Delivery by itself: IPv6 in IPv6
+    DeliverIpipIpv6,
+    /// Delivery by itself: GUE over IPv4
+    DeliverGue,
+    /// Delivery by itself: by MAC address
+    DeliverL2,
+}
+
+impl Case {
+    /// Lets all packets of the case through its stage; returns how many those are.
+    ///
+    /// # Panics
+    /// Where something other than what the case's name says became of them.
+    pub(super) fn perform(self) -> usize {
+        use Family::{Ipv4, Ipv6};
+        let hits = |family, delivery| scenario(Packets::Hit, family, delivery);
+        match self {
+            Self::ParseIpv4 => parse(&hits(Ipv4, Way::L2), Form::Plain),
+            Self::ParseIpv6 => parse(&hits(Ipv6, Way::L2), Form::Plain),
+            Self::ParseVlan => parse(&hits(Ipv4, Way::L2), Form::Tagged),
+            Self::PlainIpv4 => refuse(&hits(Ipv4, Way::L2)),
+            Self::PlainIpv6 => refuse(&hits(Ipv6, Way::L2)),
+            Self::HitIpipIpv4 => hit(&hits(Ipv4, Way::Ipip), Form::Plain),
+            Self::HitIpipIpv6 => hit(&hits(Ipv6, Way::Ipip), Form::Plain),
+            Self::HitGue => hit(&hits(Ipv4, Way::Gue), Form::Plain),
+            Self::HitL2 => hit(&hits(Ipv4, Way::L2), Form::Plain),
+            Self::HitVlan => hit(&hits(Ipv4, Way::Ipip), Form::Tagged),
+            Self::Miss => insert(false),
+            Self::New => insert(true),
+            Self::Flood => flood(),
+            Self::DeliverIpipIpv4 => deliver(&hits(Ipv4, Way::Ipip)),
+            Self::DeliverIpipIpv6 => deliver(&hits(Ipv6, Way::Ipip)),
+            Self::DeliverGue => deliver(&hits(Ipv4, Way::Gue)),
+            Self::DeliverL2 => deliver(&hits(Ipv4, Way::L2)),
+        }
+        FLOWS
+    }
+}
+
+/// The name that the command line, the baseline and the table have for it.
+impl Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.to_possible_value().expect("no case is skipped").get_name())
+    }
+}
+
+fn scenario(packets: Packets, family: Family, delivery: Way) -> Scenario {
+    let scenario = Scenario {
+        flows: FLOWS,
+        frame_len: 60,
+        family,
+        delivery,
+        affinity: Affinity::None,
+        per_session: false,
+        packets,
+        workers: 1,
+        backends: BACKENDS,
+        rules: 1,
+    };
+    scenario.sound()
+}
+
+/// What a flow's packets look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// TCP with ACK.
+    Plain,
+    /// TCP with SYN.
+    Opening,
+    /// TCP with ACK, and a VLAN tag.
+    Tagged,
+    /// UDP.
+    Udp,
+}
+
+/// The slots of a burst, and what fills them.
+struct Burst {
+    slots: Box<[Slot]>,
+    traffic: Traffic,
+    family: Family,
+}
+
+impl Burst {
+    fn new(scenario: &Scenario) -> Self {
+        Self {
+            slots: (0..BURST).map(|_| Slot::empty()).collect(),
+            traffic: Traffic::new(scenario),
+            family: scenario.family,
+        }
+    }
+
+    /// A packet of each of these flows.
+    fn receive(&mut self, flows: &[u32], form: Form) -> &mut [Slot] {
+        let slots = &mut self.slots[..flows.len()];
+        for (slot, flow) in slots.iter_mut().zip(flows) {
+            self.traffic.receive(slot, *flow, form == Form::Opening);
+            match form {
+                Form::Plain | Form::Opening => {}
+                Form::Tagged => tag(slot),
+                Form::Udp => make_udp(slot, self.family),
+            }
+        }
+        slots
+    }
+}
+
+/// Puts a VLAN tag between a frame's addresses and its EtherType.
+fn tag(slot: &mut Slot) {
+    assert!(slot.prepend(4), "a received frame has headroom");
+    let bytes = slot.bytes_mut();
+    bytes.copy_within(4..16, 0);
+    bytes[12..16].copy_from_slice(&[0x81, 0x00, 0x00, 0x07]);
+}
+
+/// Makes a TCP packet of this family UDP, with the same ports and, by its headers, the same length.
+fn make_udp(slot: &mut Slot, family: Family) {
+    const UDP: u8 = 17;
+    let (protocol, l4) = match family {
+        Family::Ipv4 => (14 + 9, 14 + 20),
+        Family::Ipv6 => (14 + 6, 14 + 40),
+    };
+    let bytes = slot.bytes_mut();
+    let len = (bytes.len() - l4) as u16;
+    bytes[protocol] = UDP;
+    bytes[l4 + 4..l4 + 6].copy_from_slice(&len.to_be_bytes());
+}
+
+/// A worker, its table and its traffic.
+struct Bench {
+    worker: Worker,
+    burst: Burst,
+    // A subscriber's snapshots are freed by their publisher, which outlives it.
+    _publisher: Publisher<Snapshot>,
+}
+
+impl Bench {
+    fn new(scenario: &Scenario, snapshot: Snapshot) -> Self {
+        let publisher = Publisher::new(snapshot);
+        let table = ConntrackTable::with_capacity(scenario.capacity()).expect("memory for the table");
+        let hasher = TrackingHasher::new([11, 12, 13, 14]);
+        Self {
+            worker: Worker::new(publisher.feed().subscribe(), Arc::new(table), hasher),
+            burst: Burst::new(scenario),
+            _publisher: publisher,
+        }
+    }
+
+    /// Has this second's share of the table swept: the first poll does so, and no later one.
+    fn sweep(&mut self) {
+        self.worker.poll::<Slot>(&mut [], &mut [], NOW);
+    }
+
+    /// One packet of each flow, not counted; returns those flows that an entry has decided.
+    fn establish(&mut self, flows: &[u32], form: Form) -> Vec<u32> {
+        let mut hits = Vec::new();
+        for flows in flows.chunks(BURST) {
+            let mut decisions = [Decision::PENDING; BURST];
+            let decisions = &mut decisions[..flows.len()];
+            self.worker.poll(self.burst.receive(flows, form), decisions, NOW);
+            let decided = flows.iter().zip(decisions);
+            hits.extend(decided.filter(|(_, one)| one.tracking == Tracking::Hit).map(|(flow, _)| *flow));
+        }
+        hits
+    }
+
+    /// A packet of each of [`FLOWS`] flows, counted by callgrind; returns what the worker has counted before
+    /// and after.
+    fn decide(&mut self, flows: &[u32], form: Form) -> (Counters, Counters) {
+        assert_eq!(flows.len(), FLOWS);
+        let before = self.worker.counters().clone();
+        let mut decisions = [Decision::PENDING; BURST];
+        for flows in flows.chunks(BURST) {
+            let frames = self.burst.receive(flows, form);
+            stage::counted_decide(&mut self.worker, frames, &mut decisions, NOW);
+        }
+        let after = self.worker.counters().clone();
+        assert_eq!(after.offered - before.offered, FLOWS as u64);
+        (before, after)
+    }
+}
+
+fn parse(scenario: &Scenario, form: Form) {
+    let mut burst = Burst::new(scenario);
+    for flows in (0..FLOWS as u32).collect::<Vec<_>>().chunks(BURST) {
+        let frames = burst.receive(flows, form);
+        assert!(frames.iter().all(|frame| Packet::parse(frame.bytes()).is_ok()));
+        stage::counted_parse(frames);
+    }
+}
+
+/// Untracked packets for a service without backends have the shortest life that a plain packet may have.
+fn refuse(scenario: &Scenario) {
+    let mut snapshot = scenario.snapshot(1);
+    let rule = ForwardingRule {
+        address: vip(scenario.family, 0),
+        protocol: RuleProtocol::Udp,
+        ports: RulePorts::List(vec![PORT]),
+        source_ranges: Vec::new(),
+        region_only: false,
+        service: ServiceId(0),
+    };
+    snapshot.rules = Arc::new(ForwardingRules::new(&[rule], &[], &[]));
+    let nobody = Eligible { table: LookupTable::build(&Seed::DEFAULT, &[]), backends: Box::default() };
+    snapshot.services[0].eligible = Arc::new(nobody);
+    let mut bench = Bench::new(scenario, snapshot);
+    let flows: Vec<u32> = (0..FLOWS as u32).collect();
+    bench.sweep();
+    let (before, after) = bench.decide(&flows, Form::Udp);
+    assert_eq!(after.dropped_total() - before.dropped_total(), FLOWS as u64);
+    assert_eq!(after.conntrack.untracked - before.conntrack.untracked, FLOWS as u64);
+}
+
+fn hit(scenario: &Scenario, form: Form) {
+    let mut bench = Bench::new(scenario, scenario.snapshot(1));
+    let flows: Vec<u32> = (0..scenario.established() as u32).collect();
+    bench.establish(&flows, form);
+    // A few of them found no room in the table.
+    let known = bench.establish(&flows, form);
+    let mut random = fastrand::Rng::with_seed(1);
+    let flows: Vec<u32> = (0..FLOWS).map(|_| known[random.usize(..known.len())]).collect();
+    let (before, after) = bench.decide(&flows, form);
+    assert_eq!(after.conntrack.hits - before.conntrack.hits, FLOWS as u64);
+    assert_eq!(after.forwarded - before.forwarded, FLOWS as u64);
+}
+
+fn insert(opening: bool) {
+    let scenario = scenario(Packets::New, Family::Ipv4, Way::Ipip);
+    let mut bench = Bench::new(&scenario, scenario.snapshot(1));
+    bench.sweep();
+    let flows: Vec<u32> = (0..FLOWS as u32).collect();
+    let form = if opening { Form::Opening } else { Form::Plain };
+    let (before, after) = bench.decide(&flows, form);
+    let inserts = after.conntrack.inserts - before.conntrack.inserts;
+    assert!(inserts * 100 > FLOWS as u64 * 98, "only {inserts} of {FLOWS} found room");
+    assert_eq!(after.forwarded - before.forwarded, FLOWS as u64);
+}
+
+fn flood() {
+    let scenario = scenario(Packets::Flood, Family::Ipv4, Way::Ipip);
+    let mut bench = Bench::new(&scenario, scenario.snapshot(1));
+    let established = scenario.established() as u32;
+    bench.establish(&(0..established).collect::<Vec<_>>(), Form::Plain);
+    let flows: Vec<u32> = (established..established + FLOWS as u32).collect();
+    let (before, after) = bench.decide(&flows, Form::Opening);
+    let full = after.conntrack.full - before.conntrack.full;
+    assert!(full * 100 > FLOWS as u64 * 98, "only {full} of {FLOWS} found no room");
+    assert_eq!(after.forwarded - before.forwarded, FLOWS as u64);
+}
+
+fn deliver(scenario: &Scenario) {
+    let snapshot = scenario.snapshot(1);
+    let delivery = |flow: u32| -> &Delivery {
+        let backend = snapshot.backend(BackendHandle(flow % BACKENDS as u32));
+        &backend.expect("the scenario has so many").delivery
+    };
+    let mut burst = Burst::new(scenario);
+    for flows in (0..FLOWS as u32).collect::<Vec<_>>().chunks(BURST) {
+        let frames = burst.receive(flows, Form::Plain);
+        let parse = |frame: &Slot| Packet::parse(frame.bytes()).expect("it is well-formed");
+        let packets: Vec<Packet> = frames.iter().map(parse).collect();
+        let deliveries: Vec<&Delivery> = flows.iter().map(|flow| delivery(*flow)).collect();
+        stage::counted_deliver(frames, &packets, &deliveries);
+        for (frame, delivery) in frames.iter().zip(deliveries) {
+            let ttl = parse(frame).ttl;
+            assert_eq!(ttl, if scenario.delivery == Way::L2 { 63 } else { 64 }, "{delivery:?}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_case_does_what_its_name_says() {
+        for case in Case::value_variants() {
+            assert_eq!(case.perform(), FLOWS, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_tagged_frame_holds_the_same_packet() {
+        let scenario = scenario(Packets::Hit, Family::Ipv4, Way::L2);
+        let mut burst = Burst::new(&scenario);
+        let mut packet = |form| Packet::parse(burst.receive(&[7], form)[0].bytes()).expect("well-formed");
+        let (plain, tagged) = (packet(Form::Plain), packet(Form::Tagged));
+        assert_eq!((plain.l3_offset, tagged.l3_offset), (14, 18));
+        assert_eq!(plain.flow, tagged.flow);
+    }
+}
