@@ -24,7 +24,7 @@ use serde::Serialize;
 pub(super) fn vip(family: Family, n: usize) -> Address {
     match family {
         Family::Ipv4 => Address::v4((0xcb00_7100 + n as u32).to_be_bytes()),
-        Family::Ipv6 => Address(0x2001_0db8 << 96 | 0x1_0000 + n as u128),
+        Family::Ipv6 => Address((0x2001_0db8 << 96) | (0x1_0000 + n as u128)),
     }
 }
 
@@ -173,7 +173,7 @@ impl Scenario {
         };
         let endpoint = match self.family {
             Family::Ipv4 => Address::v4((0x0a64_0000 + n as u32).to_be_bytes()),
-            Family::Ipv6 => Address(0x2001_0db8 << 96 | 0x64_0000 + n as u128),
+            Family::Ipv6 => Address((0x2001_0db8 << 96) | (0x64_0000 + n as u128)),
         };
         let tunnel = Tunnel { endpoint, source: source(self.family), source_range: None };
         Delivery::tunnel(mode, &tunnel, egress, 1600)
@@ -184,7 +184,7 @@ impl Scenario {
 fn source(family: Family) -> Address {
     match family {
         Family::Ipv4 => Address::v4([10, 99, 0, 1]),
-        Family::Ipv6 => Address(0x2001_0db8 << 96 | 0x63_0001),
+        Family::Ipv6 => Address((0x2001_0db8 << 96) | 0x63_0001),
     }
 }
 
