@@ -9,9 +9,12 @@ mod output;
 mod pinned;
 mod pipeline;
 mod reaction;
+mod replay;
 mod sample;
 mod table;
 mod turn_based;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -29,15 +32,18 @@ enum Question {
     Health(health::Args),
     Pipeline(pipeline::Args),
     Reaction(reaction::Args),
+    Replay(replay::Args),
     Table(table::Args),
 }
 
-fn main() {
+fn main() -> ExitCode {
     match Args::parse().question {
         Question::Conntrack(args) => conntrack::run(&args),
         Question::Health(args) => health::run(&args),
         Question::Pipeline(args) => pipeline::run(&args),
         Question::Reaction(args) => reaction::run(&args),
+        Question::Replay(args) => return replay::run(&args),
         Question::Table(args) => table::run(&args),
     }
+    ExitCode::SUCCESS
 }
