@@ -10,6 +10,7 @@ mod pinned;
 mod pipeline;
 mod reaction;
 mod replay;
+mod report;
 mod sample;
 mod table;
 mod turn_based;
@@ -33,6 +34,7 @@ enum Question {
     Pipeline(pipeline::Args),
     Reaction(reaction::Args),
     Replay(replay::Args),
+    Report(report::Args),
     Table(table::Args),
 }
 
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         Question::Pipeline(args) => pipeline::run(&args),
         Question::Reaction(args) => reaction::run(&args),
         Question::Replay(args) => return replay::run(&args),
+        Question::Report(args) => return report::run(&args),
         Question::Table(args) => table::run(&args),
     }
     ExitCode::SUCCESS
