@@ -211,8 +211,8 @@ impl Report {
 
         let clones = source.clones_for(args.flows.into()).max(workers as u64);
         let flows = source.flows(clones);
-        // Room for all that is replayed, as on a machine that is configured for its load.
-        let capacity = (config.conntrack.max_entries as usize).max(flows as usize * 4 / 3);
+        // Room for twice what is replayed, as a machine would be configured for its load.
+        let capacity = (config.conntrack.max_entries as usize).max(flows as usize * 2);
         let table = ConntrackTable::with_capacity(capacity)
             .map_err(|_| format!("a conntrack table of {capacity} entries does not fit the memory"))?;
         let stage = Stage {
@@ -398,9 +398,9 @@ impl fmt::Display for Replayed {
             )?,
             None => writeln!(f, "{mpps:.3} million packets/s, the making of frames included")?,
         }
-        write!(f, "{:.1} ns a packet in the poll loop", self.ns_per_packet)?;
+        write!(f, "{:.1} ns a packet in the poll loop, on the wall", self.ns_per_packet)?;
         if let Some(median) = self.median_ns_per_packet {
-            write!(f, ", {median:.1} in the median full burst")?;
+            write!(f, "; {median:.1} in the median full burst")?;
         }
         writeln!(
             f,
