@@ -9,6 +9,8 @@ mod output;
 mod pinned;
 mod pipeline;
 mod reaction;
+mod replay;
+mod report;
 mod sample;
 mod table;
 mod turn_based;
@@ -32,6 +34,8 @@ enum Question {
     Instructions(pipeline::instructions::Args),
     Pipeline(pipeline::Args),
     Reaction(reaction::Args),
+    Replay(replay::Args),
+    Report(report::Args),
     Table(table::Args),
 }
 
@@ -42,6 +46,8 @@ fn main() -> ExitCode {
         Question::Instructions(args) => return pipeline::instructions::run(&args),
         Question::Pipeline(args) => pipeline::run(&args),
         Question::Reaction(args) => reaction::run(&args),
+        Question::Replay(args) => return replay::run(&args),
+        Question::Report(args) => return report::run(&args),
         Question::Table(args) => table::run(&args),
     }
     ExitCode::SUCCESS

@@ -184,7 +184,7 @@ impl Scenario {
 fn source(family: Family) -> Address {
     match family {
         Family::Ipv4 => Address::v4([10, 99, 0, 1]),
-        Family::Ipv6 => Address(0x2001_0db8 << 96 | 0x63_0001),
+        Family::Ipv6 => Address((0x2001_0db8 << 96) | 0x63_0001),
     }
 }
 

@@ -1,0 +1,145 @@
+//! Where every frame went: what came in is what went out, and nothing is counted twice.
+
+use guideway_engine::counters::WorkerCounters;
+use serde::Serialize;
+
+/// The frames of a replay, by where they went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Ledger {
+    /// Put on the wire before the ports.
+    pub(super) put_in: u64,
+    /// Of these, what a port had and could not hand on.
+    pub(super) refused: u64,
+    /// What the pipelines were offered.
+    pub(super) offered: u64,
+    pub(super) forwarded: u64,
+    pub(super) passed: u64,
+    pub(super) dropped: u64,
+    /// Of the dropped, those that an ICMP error answered.
+    pub(super) answered: u64,
+    /// What the ports took to send.
+    pub(super) sent: u64,
+    /// What a full queue cost.
+    pub(super) tx_full: u64,
+    /// What came out at the wire's other end.
+    pub(super) came_out: u64,
+    /// Passed frames that came to the control thread's end, and those that found it full.
+    pub(super) to_host: u64,
+    pub(super) host_full: u64,
+}
+
+impl Ledger {
+    /// Of one worker: what its counters say beside what was seen at its wire and at its host path.
+    pub(super) fn new(counters: &WorkerCounters, put_in: u64, came_out: u64, to_host: u64) -> Self {
+        let WorkerCounters { pipeline, link } = counters;
+        Self {
+            put_in,
+            refused: link.refused,
+            offered: pipeline.offered,
+            forwarded: pipeline.forwarded,
+            passed: pipeline.passed_total(),
+            dropped: pipeline.dropped_total(),
+            answered: pipeline.icmp_errors_sent,
+            sent: link.sent,
+            tx_full: link.tx_full,
+            came_out,
+            to_host,
+            host_full: link.host_full,
+        }
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        let Self {
+            put_in,
+            refused,
+            offered,
+            forwarded,
+            passed,
+            dropped,
+            answered,
+            sent,
+            tx_full,
+            came_out,
+            to_host,
+            host_full,
+        } = other;
+        self.put_in += put_in;
+        self.refused += refused;
+        self.offered += offered;
+        self.forwarded += forwarded;
+        self.passed += passed;
+        self.dropped += dropped;
+        self.answered += answered;
+        self.sent += sent;
+        self.tx_full += tx_full;
+        self.came_out += came_out;
+        self.to_host += to_host;
+        self.host_full += host_full;
+    }
+
+    /// The sums that do not come out; none where every frame is accounted for.
+    pub(super) fn mismatches(&self) -> Vec<String> {
+        let equal = |what: &str, one: u64, other: u64| {
+            (one != other).then(|| format!("{what}: {one} and {other} differ"))
+        };
+        [
+            equal("put in = offered + refused", self.put_in, self.offered + self.refused),
+            equal(
+                "offered = forwarded + passed + dropped",
+                self.offered,
+                self.forwarded + self.passed + self.dropped,
+            ),
+            equal(
+                "forwarded + answered = sent + lost to a full queue",
+                self.forwarded + self.answered,
+                self.sent + self.tx_full,
+            ),
+            equal("sent = came out at the other end", self.sent, self.came_out),
+            equal("passed = came to the host + found it full", self.passed, self.to_host + self.host_full),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOUND: Ledger = Ledger {
+        put_in: 101,
+        refused: 1,
+        offered: 100,
+        forwarded: 80,
+        passed: 12,
+        dropped: 8,
+        answered: 3,
+        sent: 81,
+        tx_full: 2,
+        came_out: 81,
+        to_host: 11,
+        host_full: 1,
+    };
+
+    #[test]
+    fn a_frame_that_is_missing_anywhere_is_noticed() {
+        assert_eq!(SOUND.mismatches(), Vec::<String>::new());
+        assert!(Ledger { put_in: 102, ..SOUND }.mismatches()[0].starts_with("put in"));
+        assert!(Ledger { dropped: 9, ..SOUND }.mismatches()[0].starts_with("offered"));
+        assert!(Ledger { answered: 4, ..SOUND }.mismatches()[0].starts_with("forwarded"));
+        assert_eq!(
+            Ledger { came_out: 80, ..SOUND }.mismatches(),
+            ["sent = came out at the other end: 81 and 80 differ"]
+        );
+        assert!(Ledger { to_host: 12, ..SOUND }.mismatches()[0].starts_with("passed"));
+    }
+
+    #[test]
+    fn ledgers_of_workers_add_up() {
+        let mut sum = SOUND;
+        sum.add(&SOUND);
+        assert_eq!((sum.put_in, sum.host_full), (202, 2));
+        assert!(sum.mismatches().is_empty());
+    }
+}

@@ -1,0 +1,185 @@
+//! One worker of the replay with both ends of its wire: frames go in, the poll loop turns, frames come out.
+//!
+//! Both ends are the worker's own thread's, in turns: a core for each worker is enough, and what a turn of the poll loop
+//! takes is timed without the making of frames.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use guideway_dataplane::affinity::TrackingHasher;
+use guideway_dataplane::conntrack::ConntrackTable;
+use guideway_dataplane::pipeline::BURST;
+use guideway_dataplane::snapshot::Snapshot;
+use guideway_engine::clock::Clock;
+use guideway_engine::counters::{WorkerCounters, counters};
+use guideway_engine::driver::loopback::{LoopbackQueues, Wire, loopback};
+use guideway_engine::host_path::{HostLink, host_path};
+use guideway_engine::mbuf::Mbuf;
+use guideway_engine::poll_loop::PollLoop;
+use guideway_engine::publish::Feed;
+use guideway_engine::worker::Worker;
+use hdrhistogram::Histogram;
+
+use super::ledger::Ledger;
+use super::schedule::{Due, Schedule};
+use super::source::Source;
+
+/// A queue's descriptors, as a NIC's driver asks for them.
+const DESCRIPTORS: usize = 256;
+
+/// The longest turn that is told apart, in nanoseconds.
+const LONGEST_NANOS: u64 = 10_000_000_000;
+
+/// How fast frames come.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Speed {
+    /// As fast as the worker takes them.
+    Full,
+    /// When they are due, so many times as fast as they were captured.
+    Capture(f64),
+}
+
+/// What all players share.
+pub(super) struct Stage<'a> {
+    pub(super) source: &'a Source,
+    pub(super) feed: Feed<Snapshot>,
+    pub(super) table: Arc<ConntrackTable>,
+    pub(super) clock: Clock,
+    pub(super) speed: Speed,
+    pub(super) length: Duration,
+    pub(super) clones: u64,
+    pub(super) workers: u64,
+}
+
+/// What a worker's replay came to.
+pub(super) struct Played {
+    pub(super) counters: WorkerCounters,
+    pub(super) ledger: Ledger,
+    /// From the first frame until the last had gone through.
+    pub(super) elapsed: Duration,
+    /// Of that, what turns with frames took.
+    pub(super) busy: Duration,
+    /// Turns that found a full burst, in nanoseconds.
+    pub(super) full_bursts: Histogram<u64>,
+    /// Turns that found any frame.
+    pub(super) bursts: Histogram<u64>,
+    /// The latest that a frame was put in after it was due.
+    pub(super) latest: Duration,
+}
+
+/// One worker with both ends of its wire.
+pub(super) struct Player<'a> {
+    stage: &'a Stage<'a>,
+    number: u64,
+    poll_loop: PollLoop<LoopbackQueues<Mbuf>>,
+    wire: Wire<Mbuf>,
+    host: HostLink<Mbuf>,
+    spare: Vec<Mbuf>,
+    schedule: Schedule,
+    put_in: u64,
+    came_out: u64,
+    to_host: u64,
+    busy: Duration,
+    full_bursts: Histogram<u64>,
+    bursts: Histogram<u64>,
+    latest: Duration,
+}
+
+impl<'a> Player<'a> {
+    /// Worker `number`, who has every clone whose number leaves this remainder.
+    pub(super) fn new(stage: &'a Stage<'a>, number: usize) -> Self {
+        let hasher = TrackingHasher::new([21, 22, 23, 24]);
+        let worker = Worker::new(stage.feed.subscribe(), Arc::clone(&stage.table), hasher).numbered(number);
+        let (queues, wire) = loopback(DESCRIPTORS);
+        let (link, host) = host_path(DESCRIPTORS);
+        let poll_loop = PollLoop::new(worker, vec![queues], link, stage.clock, counters().0);
+        let number = number as u64;
+        let clones = (stage.clones - number).div_ceil(stage.workers);
+        let histogram = || Histogram::new_with_max(LONGEST_NANOS, 3).expect("three digits up to ten seconds");
+        Self {
+            stage,
+            number,
+            poll_loop,
+            wire,
+            host,
+            spare: Vec::new(),
+            schedule: Schedule::new(&stage.source.times, stage.source.length, clones),
+            put_in: 0,
+            came_out: 0,
+            to_host: 0,
+            busy: Duration::ZERO,
+            full_bursts: histogram(),
+            bursts: histogram(),
+            latest: Duration::ZERO,
+        }
+    }
+
+    /// Plays for as long as the stage says.
+    pub(super) fn play(mut self) -> Played {
+        let start = Instant::now();
+        loop {
+            let now = start.elapsed();
+            if now >= self.stage.length {
+                break;
+            }
+            self.feed(now);
+            self.turn();
+        }
+        // What waits in the queues belongs to the sum.
+        while self.turn() > 0 {}
+        let counters = self.poll_loop.counters();
+        let ledger = Ledger::new(&counters, self.put_in, self.came_out, self.to_host);
+        Played {
+            counters,
+            ledger,
+            elapsed: start.elapsed(),
+            busy: self.busy,
+            full_bursts: self.full_bursts,
+            bursts: self.bursts,
+            latest: self.latest,
+        }
+    }
+
+    /// Puts a burst of what is due before the port.
+    fn feed(&mut self, now: Duration) {
+        for _ in 0..BURST {
+            let Due { frame, clone, nanos } = self.schedule.peek();
+            if let Speed::Capture(pace) = self.stage.speed {
+                let due = Duration::from_nanos((nanos as f64 / pace) as u64);
+                let Some(late) = now.checked_sub(due) else { return };
+                self.latest = self.latest.max(late);
+            }
+            let mut mbuf = self.spare.pop().unwrap_or_default();
+            self.stage.source.fill(&mut mbuf, frame, clone * self.stage.workers + self.number);
+            if let Err(mbuf) = self.wire.send(mbuf) {
+                self.spare.push(mbuf);
+                return;
+            }
+            self.schedule.advance();
+            self.put_in += 1;
+        }
+    }
+
+    /// One turn of the poll loop; returns how many frames it found. Then takes what came out.
+    fn turn(&mut self) -> usize {
+        let start = Instant::now();
+        let found = self.poll_loop.turn();
+        let took = start.elapsed();
+        if found > 0 {
+            self.busy += took;
+            self.bursts.saturating_record(took.as_nanos() as u64);
+        }
+        if found == BURST {
+            self.full_bursts.saturating_record(took.as_nanos() as u64);
+        }
+        while let Some(mbuf) = self.wire.receive() {
+            self.came_out += 1;
+            self.spare.push(mbuf);
+        }
+        while let Some(passed) = self.host.receive() {
+            self.to_host += 1;
+            self.spare.push(passed.frame);
+        }
+        found
+    }
+}

@@ -1,0 +1,119 @@
+//! From values to places on an axis, with round numbers to mark it.
+
+/// How values are spread over an axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::report) enum Steps {
+    /// Equal distances are equal differences; the axis begins at zero.
+    Linear,
+    /// Equal distances are equal ratios.
+    Logarithmic,
+}
+
+/// An axis, from its first mark to its last.
+#[derive(Clone, Debug)]
+pub(super) struct Scale {
+    steps: Steps,
+    low: f64,
+    high: f64,
+    pub(super) marks: Vec<f64>,
+}
+
+/// About how many marks an axis has.
+const MARKS: f64 = 6.0;
+
+impl Scale {
+    /// An axis that has room for all of `values`.
+    pub(super) fn over(steps: Steps, values: impl Iterator<Item = f64> + Clone) -> Self {
+        match steps {
+            Steps::Linear => Self::linear(values.fold(0.0, f64::max)),
+            Steps::Logarithmic => {
+                let positive = values.filter(|value| *value > 0.0);
+                let low = positive.clone().fold(f64::INFINITY, f64::min);
+                let high = positive.fold(0.0, f64::max);
+                if low > high { Self::logarithmic(1.0, 10.0) } else { Self::logarithmic(low, high) }
+            }
+        }
+    }
+
+    fn linear(most: f64) -> Self {
+        let most = if most > 0.0 { most } else { 1.0 };
+        let step = round_step(most / MARKS);
+        let count = (most / step - 1e-9).ceil() as usize;
+        let marks: Vec<f64> = (0..=count).map(|number| number as f64 * step).collect();
+        Self { steps: Steps::Linear, low: 0.0, high: count as f64 * step, marks }
+    }
+
+    fn logarithmic(least: f64, most: f64) -> Self {
+        let decade = |value: f64, round: fn(f64) -> f64| round(value.log10()) as i32;
+        let first = decade(least * (1.0 + 1e-9), f64::floor);
+        let last = decade(most * (1.0 - 1e-9), f64::ceil).max(first + 1);
+        let decades = (first..=last).map(|power| 10_f64.powi(power));
+        let marks = if last - first <= 2 {
+            // Few decades: marks between them as well.
+            decades
+                .flat_map(|decade| [1.0, 2.0, 5.0].map(|digit| decade * digit))
+                .filter(|mark| *mark <= 10_f64.powi(last) * (1.0 + 1e-9))
+                .collect()
+        } else {
+            decades.collect()
+        };
+        Self { steps: Steps::Logarithmic, low: 10_f64.powi(first), high: 10_f64.powi(last), marks }
+    }
+
+    /// Where a value lies, from 0 at the axis' start to 1 at its end.
+    pub(super) fn place(&self, value: f64) -> f64 {
+        match self.steps {
+            Steps::Linear => value / self.high,
+            Steps::Logarithmic => {
+                let value = value.max(self.low);
+                (value / self.low).log10() / (self.high / self.low).log10()
+            }
+        }
+    }
+}
+
+/// The first of 1, 2 and 5 times a power of ten that is no less than `least`.
+fn round_step(least: f64) -> f64 {
+    let decade = 10_f64.powf(least.log10().floor());
+    let digit = [1.0, 2.0, 5.0, 10.0].into_iter().find(|digit| digit * decade >= least * (1.0 - 1e-9));
+    digit.unwrap_or(10.0) * decade
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn marks(steps: Steps, values: &[f64]) -> Vec<f64> {
+        Scale::over(steps, values.iter().copied()).marks
+    }
+
+    #[test]
+    fn linear_marks_are_round_and_reach_from_zero_over_the_largest_value() {
+        assert_eq!(marks(Steps::Linear, &[3.0, 11.7]), [0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0]);
+        assert_eq!(marks(Steps::Linear, &[100.0]), [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]);
+        assert_eq!(marks(Steps::Linear, &[0.55]).len(), 7);
+        assert_eq!(marks(Steps::Linear, &[]), marks(Steps::Linear, &[1.0]));
+        for most in [0.000_7, 0.3, 1.0, 4.2, 17.0, 999.0, 123_456.0] {
+            let marks = marks(Steps::Linear, &[most]);
+            assert!((3..=8).contains(&marks.len()), "{most}: {marks:?}");
+            assert!(*marks.last().expect("it has marks") >= most * (1.0 - 1e-9), "{most}: {marks:?}");
+        }
+    }
+
+    #[test]
+    fn logarithmic_marks_are_decades_around_all_values() {
+        assert_eq!(marks(Steps::Logarithmic, &[1e3, 1e7]), [1e3, 1e4, 1e5, 1e6, 1e7]);
+        assert_eq!(marks(Steps::Logarithmic, &[800.0, 3e6])[0], 100.0);
+        assert_eq!(marks(Steps::Logarithmic, &[20.0, 70.0]), [10.0, 20.0, 50.0, 100.0]);
+        assert_eq!(marks(Steps::Logarithmic, &[]), marks(Steps::Logarithmic, &[2.0]));
+    }
+
+    #[test]
+    fn places_go_from_zero_to_one() {
+        let linear = Scale::over(Steps::Linear, [100.0].into_iter());
+        assert_eq!([0.0, 50.0, 100.0].map(|value| linear.place(value)), [0.0, 0.5, 1.0]);
+        let logarithmic = Scale::over(Steps::Logarithmic, [1e2, 1e6].into_iter());
+        let places = [1e2, 1e4, 1e6, 0.0].map(|value| (logarithmic.place(value) * 1e6).round() / 1e6);
+        assert_eq!(places, [0.0, 0.5, 1.0, 0.0]);
+    }
+}

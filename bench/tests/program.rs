@@ -1,0 +1,168 @@
+//! The program as its users have it: a few seconds of `replay` and of `report`, and what they say.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn bench(arguments: &[&str]) -> Output {
+    let program = env!("CARGO_BIN_EXE_guideway-bench");
+    Command::new(program).args(arguments).output().unwrap_or_else(|error| panic!("{program}: {error}"))
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn replayed(arguments: &[&str]) -> Value {
+    let mut all = vec!["replay", "--output", "json"];
+    all.extend(arguments);
+    let output = bench(&all);
+    assert!(output.status.success(), "{}", said(&output));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert!(report["environment"]["machine"]["cores"].as_u64() > Some(0));
+    report["replay"].clone()
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("{value} is no count"))
+}
+
+fn sum(reasons: &Value) -> u64 {
+    reasons.as_object().expect("reasons").values().map(number).sum()
+}
+
+/// Asserts that every frame is accounted for, and returns how many were offered.
+fn conserved(replay: &Value) -> u64 {
+    let ledger = |name: &str| number(&replay["ledger"][name]);
+    assert_eq!(ledger("put_in"), ledger("offered") + ledger("refused"));
+    let ends = ledger("forwarded") + sum(&replay["passed"]) + sum(&replay["dropped"]);
+    assert_eq!(ledger("offered"), ends);
+    assert_eq!(ledger("sent") + ledger("tx_full"), ledger("forwarded") + ledger("answered"));
+    assert_eq!(ledger("came_out"), ledger("sent"));
+    let to_backends: u64 =
+        replay["backends"].as_array().expect("backends").iter().map(|one| number(&one["packets"])).sum();
+    assert_eq!(to_backends, ledger("forwarded"));
+    ledger("offered")
+}
+
+#[test]
+fn a_replay_at_full_speed_accounts_for_every_frame() {
+    let replay = replayed(&["--seconds", "0.5", "--flows", "3000"]);
+    assert!(number(&replay["flows"]) >= 3000);
+    assert!(conserved(&replay) > 0);
+    assert!(replay["packets_per_sec"].as_f64() > Some(0.0));
+    for reason in ["malformed_ipv4", "martian_source", "packet_too_big", "ttl_expired"] {
+        assert!(number(&replay["dropped"][reason]) > 0, "{reason} in {}", replay["dropped"]);
+    }
+}
+
+#[test]
+fn a_replay_at_the_captures_speed_plays_no_more_than_is_due() {
+    let replay = replayed(&["--seconds", "0.5", "--flows", "1", "--speed", "capture", "--pace", "10"]);
+    let asked = replay["asked_packets_per_sec"].as_f64().expect("a rate");
+    let offered = conserved(&replay);
+    // The demonstration has quiet and busy seconds.
+    assert!(offered > 0 && (offered as f64) < asked * 0.5 * 3.0, "{offered} of {asked}");
+}
+
+#[test]
+fn any_capture_is_replayed_under_its_own_configuration() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../pcap-fixtures/captures/fragments");
+    let mut replays = 0;
+    for entry in Path::new(folder).read_dir().expect("fixtures") {
+        let capture = entry.expect("a fixture").path().display().to_string();
+        let Some(stem) = capture.strip_suffix(".in.pcap") else { continue };
+        let config = format!("{stem}.toml");
+        let replay = replayed(&[&capture, "--config", &config, "--seconds", "0.1", "--flows", "100"]);
+        assert!(conserved(&replay) > 0, "{capture}");
+        replays += 1;
+    }
+    assert!(replays > 0);
+}
+
+#[test]
+fn clients_of_a_source_range_stay_in_it() {
+    let stem =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../pcap-fixtures/captures/rules/source-ranges-steer-clients");
+    let (capture, config) = (format!("{stem}.in.pcap"), format!("{stem}.toml"));
+    let replay = replayed(&[&capture, "--config", &config, "--seconds", "0.2", "--flows", "1000"]);
+    conserved(&replay);
+    // In each clone as in the capture: every backend that the capture's clients reach has its packets.
+    let idle: Vec<_> =
+        replay["backends"].as_array().expect("backends").iter().filter(|one| one["packets"] == 0).collect();
+    assert!(idle.is_empty(), "{idle:?}");
+}
+
+#[test]
+fn what_is_no_capture_is_refused() {
+    let output = bench(&["replay", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")]);
+    assert!(!output.status.success());
+    assert!(said(&output).contains("Cargo.toml"), "{}", said(&output));
+}
+
+#[test]
+fn a_report_has_every_figure_with_its_data() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let path = folder.path().join("report.html");
+    let output = bench(&["report", "--quick", "--output", &path.display().to_string()]);
+    assert!(output.status.success(), "{}", said(&output));
+    let page = std::fs::read_to_string(&path).expect("the page");
+    assert!(!page.contains("<script") && !page.contains("NaN") && !page.contains("inf<"));
+    let options = roxmltree::ParsingOptions { allow_dtd: true, ..Default::default() };
+    let page = roxmltree::Document::parse_with_options(&page, options).expect("the page is XML too");
+    let figures = [
+        "throughput-by-flows",
+        "throughput-by-workers",
+        "burst-latency",
+        "balance",
+        "disruption",
+        "drops",
+        "backend-shares",
+        "replay-turns",
+    ];
+    let sections: Vec<_> = page.descendants().filter(|node| node.has_tag_name(html("section"))).collect();
+    assert_eq!(sections.len(), figures.len() + 1);
+    for (section, id) in sections.iter().zip(figures) {
+        assert_eq!(section.attribute("aria-labelledby"), Some(id));
+        let svg = section.descendants().find(|node| node.tag_name().name() == "svg").expect(id);
+        let child = |name: &str| svg.children().find(|node| node.tag_name().name() == name);
+        for name in ["title", "desc"] {
+            assert!(
+                child(name).and_then(|node| node.text()).is_some_and(|text| !text.is_empty()),
+                "{id}: {name}"
+            );
+        }
+        let shapes = ["polyline", "rect"];
+        assert!(svg.children().any(|node| shapes.contains(&node.tag_name().name())), "{id} shows nothing");
+        let rows = section.descendants().filter(|node| node.has_tag_name(html("tr")));
+        assert!(rows.count() > 1, "{id} has no data");
+    }
+    let mut ids: Vec<_> = page.descendants().filter_map(|node| node.attribute("id")).collect();
+    let count = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), count, "every id stands once");
+}
+
+fn html(name: &str) -> (&'static str, &str) {
+    ("http://www.w3.org/1999/xhtml", name)
+}
+
+#[test]
+fn a_report_of_files_shows_what_they_hold() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let [file, path] =
+        ["replay.json", "report.html"].map(|name| folder.path().join(name).display().to_string());
+    let output = bench(&["replay", "--seconds", "0.1", "--flows", "100", "--output", "json"]);
+    std::fs::write(&file, &output.stdout).expect("a file");
+    let output = bench(&["report", "--from", &file, "-o", &path]);
+    assert!(output.status.success(), "{}", said(&output));
+    let page = std::fs::read_to_string(&path).expect("the page");
+    assert!(
+        page.contains("id=\"drops\"") && !page.contains("id=\"balance\"") && page.contains("replay.json")
+    );
+
+    let output = bench(&["report", "--from", &format!("{file},{file}"), "-o", &path]);
+    assert!(!output.status.success() && said(&output).contains("second of its kind"), "{}", said(&output));
+}
