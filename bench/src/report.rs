@@ -100,9 +100,18 @@ fn printed(arguments: &[&str]) -> Result<String, String> {
 }
 
 fn page_of(data: &Data) -> Page {
+    let all = || data.origins.iter().flat_map(|origin| &origin.environment.warnings);
     let mut warnings: Vec<String> = Vec::new();
     for Origin { name, environment } in &data.origins {
-        warnings.extend(environment.warnings.iter().map(|warning| format!("{name}: {warning}")));
+        for warning in &environment.warnings {
+            // What holds for all measurements needs to be said once.
+            let of_all = data.origins.len() > 1
+                && all().filter(|other| *other == warning).count() == data.origins.len();
+            let said = if of_all { warning.clone() } else { format!("{name}: {warning}") };
+            if !warnings.contains(&said) {
+                warnings.push(said);
+            }
+        }
     }
     Page {
         highlights: figures::highlights(data),

@@ -47,20 +47,20 @@ impl Description<'_> {
     }
 }
 
-/// Names the series above a chart, and returns how high that is; a single one needs no name.
-fn legend(svg: &mut String, names: &[&str], left: f64) -> f64 {
+/// Names the series above a chart, each by its `sign`, and returns how high that is; a single one needs no name.
+fn legend(svg: &mut String, names: &[&str], left: f64, sign: fn(&mut String, usize, f64, f64)) -> f64 {
     if names.len() < 2 {
         return 0.0;
     }
     let (mut x, mut y) = (left, 12.0);
     for (series, name) in names.iter().enumerate() {
-        let width = 26.0 + text_width(name) + 14.0;
+        let width = 28.0 + text_width(name) + 14.0;
         if x + width > WIDTH && x > left {
             x = left;
             y += LEGEND_ROW;
         }
-        marker(svg, series, x + 8.0, y);
-        let _ = writeln!(svg, "<text x=\"{:.1}\" y=\"{:.1}\">{}</text>", x + 20.0, y + 4.5, Escaped(name));
+        sign(svg, series, x + 8.0, y);
+        let _ = writeln!(svg, "<text x=\"{:.1}\" y=\"{:.1}\">{}</text>", x + 22.0, y + 4.5, Escaped(name));
         x += width;
     }
     y + LEGEND_ROW
@@ -81,6 +81,12 @@ fn marker(svg: &mut String, series: usize, x: f64, y: f64) {
         3 => writeln!(svg, "<path class=\"{class}\" d=\"M{x:.1} {:.1}l6 6l-6 6l-6 -6z\"/>", y - 6.0),
         _ => writeln!(svg, "<path class=\"{class}\" d=\"M{x:.1} {:.1}l6 -10h-12z\"/>", y + 6.0),
     };
+}
+
+/// A piece of a series' bar.
+fn swatch(svg: &mut String, series: usize, x: f64, y: f64) {
+    let (class, x, y) = (color(series), x - 8.0, y - 5.0);
+    let _ = writeln!(svg, "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"16\" height=\"10\"/>");
 }
 
 /// The class of a series' colour.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// All that a page may show.
 #[derive(Default)]
@@ -188,16 +188,17 @@ impl Data {
         // Libraries may have had something to say before.
         let start = printed.find('{').unwrap_or(0);
         let explain = |error: serde_json::Error| format!("{name}: {error}");
-        let mut value: Value = serde_json::from_str(&printed[start..]).map_err(explain)?;
-        let environment = serde_json::from_value(value["environment"].take()).map_err(explain)?;
-        let second = if value.get("measured").is_some() {
-            self.pipeline.replace(serde_json::from_value(value).map_err(explain)?).is_some()
-        } else if value.get("balance").is_some() {
-            self.table.replace(serde_json::from_value(value).map_err(explain)?).is_some()
-        } else if value.get("replay").is_some() {
-            self.replay.replace(serde_json::from_value(value["replay"].take()).map_err(explain)?).is_some()
-        } else if value.get("lookups").is_some() {
-            self.conntrack.replace(serde_json::from_value(value).map_err(explain)?).is_some()
+        let mut report: Map<String, Value> = serde_json::from_str(&printed[start..]).map_err(explain)?;
+        let environment = report.remove("environment").unwrap_or_default();
+        let environment = serde_json::from_value(environment).map_err(explain)?;
+        let second = if report.contains_key("measured") {
+            self.pipeline.replace(serde_json::from_value(report.into()).map_err(explain)?).is_some()
+        } else if report.contains_key("balance") {
+            self.table.replace(serde_json::from_value(report.into()).map_err(explain)?).is_some()
+        } else if let Some(replay) = report.remove("replay") {
+            self.replay.replace(serde_json::from_value(replay).map_err(explain)?).is_some()
+        } else if report.contains_key("lookups") {
+            self.conntrack.replace(serde_json::from_value(report.into()).map_err(explain)?).is_some()
         } else {
             return Err(format!("{name} is not what pipeline, table, replay or conntrack print"));
         };

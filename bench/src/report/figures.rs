@@ -100,9 +100,9 @@ fn pipeline_row(measured: &Measured) -> Vec<String> {
     let Measured { scenario, net_ns, net_median_ns, mpps, hit_share, .. } = measured;
     vec![
         family_name(&scenario.family).to_owned(),
+        if scenario.per_session { "session" } else { "connection" }.to_owned(),
         count(scenario.flows),
         count(scenario.workers),
-        if scenario.per_session { "session" } else { "connection" }.to_owned(),
         count(scenario.frame_len),
         format!("{net_ns:.1}"),
         format!("{net_median_ns:.1}"),
@@ -113,9 +113,9 @@ fn pipeline_row(measured: &Measured) -> Vec<String> {
 
 const PIPELINE_HEADER: [&str; 9] = [
     "family",
+    "tracked per",
     "flows",
     "workers",
-    "tracked per",
     "frame, bytes",
     "ns/packet, best run",
     "median run",
@@ -162,7 +162,7 @@ fn by_flows(pipeline: &Pipeline) -> Option<Figure> {
             caption: "Throughput of one worker by flows",
             header: PIPELINE_HEADER.to_vec(),
             rows,
-            numbers_from: 4,
+            numbers_from: 2,
         },
     })
 }
@@ -218,7 +218,7 @@ fn by_workers(pipeline: &Pipeline) -> Option<Figure> {
             caption: "Throughput by workers",
             header: PIPELINE_HEADER.to_vec(),
             rows: shown.into_iter().map(pipeline_row).collect(),
-            numbers_from: 4,
+            numbers_from: 2,
         },
     })
 }
@@ -290,7 +290,7 @@ fn balance(table: &Table) -> Figure {
     let groups = sets
         .iter()
         .map(|set| Group {
-            name: format!("{set} backends"),
+            name: (*set).to_owned(),
             values: METHODS.iter().map(|(method, _)| error(set, method)).collect(),
         })
         .collect();
@@ -343,43 +343,55 @@ fn balance(table: &Table) -> Figure {
 }
 
 fn disruption(table: &Table) -> Figure {
-    let values = |row: &Disruption| {
-        vec![Some(row.ideal_percent), row.race_percent, row.turn_based_percent, row.maglev_crate_percent]
+    let moved = |row: &Disruption| [row.race_percent, row.turn_based_percent, row.maglev_crate_percent];
+    let times_ideal = |row: &Disruption| {
+        moved(row).map(|percent| percent.map(|percent| percent / row.ideal_percent.max(f64::MIN_POSITIVE)))
     };
     let title = "Disruption by a change of backends";
     let chart = BarChart {
         description: Description {
             id: "disruption-chart",
             title,
-            text: "Bars by change and table: percent of all slots that lead to another backend afterwards.",
+            text: "Bars by change and table: how many times the slots that must change their backend do change it.",
         },
-        label: "% of slots that lead to another backend afterwards",
-        series: vec!["ideal", "Guideway", "turn-based (Katran, Envoy)", "maglev crate"],
+        label: "slots that change their backend, times those that must",
+        series: METHODS.iter().map(|(_, name)| *name).collect(),
         groups: table
             .disruption
             .iter()
-            .map(|row| Group { name: row.change.clone(), values: values(row) })
+            .map(|row| Group { name: row.change.clone(), values: times_ideal(row).to_vec() })
             .collect(),
     };
+    let or_none = |value: Option<f64>| value.map_or_else(|| "none".to_owned(), |value| format!("{value:.2}"));
     let row = |row: &Disruption| {
-        let mut cells = vec![row.change.clone()];
+        let mut cells = vec![row.change.clone(), format!("{:.2}", row.ideal_percent)];
         cells.extend(
-            values(row)
+            moved(row)
                 .into_iter()
-                .map(|value| value.map_or_else(|| "none".to_owned(), |v| format!("{v:.2}"))),
+                .zip(times_ideal(row))
+                .flat_map(|(percent, times)| [or_none(percent), or_none(times)]),
         );
         cells
     };
     Figure {
         id: "disruption",
         title,
-        reading: "How much of the table a change moves; the ideal is what must move in any case, and the nearer a bar \
-                  is to it the fewer untracked flows change their backend."
+        reading: "Some slots must change their backend with any change; 1 is ideal, and the shorter a bar the fewer \
+                  untracked flows are moved for nothing."
             .to_owned(),
         chart: chart.svg(),
         table: DataTable {
-            caption: "Percent of slots that lead to another backend after a change",
-            header: vec!["change", "ideal", "Guideway", "turn-based (Katran, Envoy)", "maglev crate"],
+            caption: "Percent of slots that change their backend, and how many times the ideal that is",
+            header: vec![
+                "change",
+                "ideal, %",
+                "Guideway, %",
+                "times",
+                "turn-based, %",
+                "times",
+                "maglev crate, %",
+                "times",
+            ],
             rows: table.disruption.iter().map(row).collect(),
             numbers_from: 1,
         },

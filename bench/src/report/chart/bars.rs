@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::scale::{Scale, Steps};
-use super::{Description, WIDTH, color, legend, rule, text, text_width};
+use super::{Description, WIDTH, color, legend, rule, swatch, text, text_width};
 use crate::report::markup::short;
 
 /// Groups of bars, each with one bar a series.
@@ -38,7 +38,7 @@ impl BarChart<'_> {
         let left = names.fold(40.0, f64::max).min(WIDTH / 2.0) + 12.0;
         let width = WIDTH - VALUE - left;
         let mut inner = String::new();
-        let top = legend(&mut inner, &self.series, left) + 4.0;
+        let top = legend(&mut inner, &self.series, left, swatch) + 4.0;
         let group_height = self.series.len() as f64 * (BAR + BETWEEN_BARS) - BETWEEN_BARS;
         let bottom = top + self.groups.len() as f64 * (group_height + BETWEEN_GROUPS);
         for mark in &scale.marks {

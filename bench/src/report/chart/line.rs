@@ -44,7 +44,7 @@ impl LineChart<'_> {
         let left = labels.iter().map(|label| text_width(label)).fold(0.0, f64::max) + 14.0;
         let names: Vec<&str> = self.series.iter().map(|series| series.name.as_str()).collect();
         let mut inner = String::new();
-        let head = legend(&mut inner, &names, left);
+        let head = legend(&mut inner, &names, left, marker);
         text(&mut inner, "start", 0.0, head + 13.0, self.y_label);
         let top = head + 30.0;
         let y_at = |value: f64| top + HEIGHT * (1.0 - y.place(value));
