@@ -179,6 +179,16 @@ pub(super) struct Build {
     pub(super) target_features: Vec<String>,
 }
 
+impl Ledger {
+    /// Whether every frame is accounted for.
+    pub(super) fn is_balanced(&self) -> bool {
+        self.put_in == self.offered + self.refused
+            && self.offered == self.forwarded + self.passed + self.dropped
+            && self.sent + self.tx_full == self.forwarded + self.answered
+            && self.sent == self.came_out
+    }
+}
+
 impl Data {
     /// Takes in what a subcommand printed; `name` says where that was.
     ///

@@ -45,11 +45,16 @@ pub(super) fn highlights(data: &Data) -> Vec<Highlight> {
     if let Some(table) = &data.table {
         let ours = table.balance.iter().filter(|row| row.method == "race");
         let worst = ours.map(|row| row.worst_error_slots.abs()).fold(0.0, f64::max);
-        let of = "Farthest from any backend's weight, of 65,537 slots".to_owned();
-        highlights.push(Highlight { value: format!("{worst:.2}"), unit: "slots", of });
+        let of = "The lookup table's farthest from a backend's weight".to_owned();
+        highlights.push(Highlight { value: format!("{worst:.3}"), unit: "slots", of });
     }
     if let Some(replay) = &data.replay {
-        let of = "Frames replayed, each accounted for".to_owned();
+        let of = if replay.ledger.is_balanced() {
+            "Frames replayed, each accounted for"
+        } else {
+            "Frames replayed, NOT all accounted for"
+        };
+        let of = of.to_owned();
         highlights.push(Highlight { value: count(replay.ledger.put_in), unit: "frames", of });
         let of = "A frame of that capture in the poll loop, median burst".to_owned();
         let value = replay.median_ns_per_packet.unwrap_or(replay.ns_per_packet);
@@ -532,8 +537,7 @@ fn ledger(replay: &Replay) -> Figure {
         id: "replay-turns",
         title,
         reading: "A turn receives, decides and sends up to 32 packets; lower is better. The table also accounts for \
-                  every frame: put in is refused and offered; offered is forwarded, passed and dropped; sent is what \
-                  came out."
+                  every frame: put in = refused + offered, offered = forwarded + passed + dropped, sent = came out."
             .to_owned(),
         chart: chart.svg(),
         table: DataTable {
