@@ -211,6 +211,11 @@ impl Report {
 
         let clones = source.clones_for(args.flows.into()).max(workers as u64);
         let flows = source.flows(clones);
+        if flows < args.flows.into() {
+            eprintln!(
+                "only {flows} flows: other clients would meet other rules, or there are no more addresses"
+            );
+        }
         // Room for twice what is replayed, as a machine would be configured for its load.
         let capacity = (config.conntrack.max_entries as usize).max(flows as usize * 2);
         let table = ConntrackTable::with_capacity(capacity)

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
+use guideway_dataplane::address::Address;
 use guideway_dataplane::affinity::TrackingHasher;
 use guideway_dataplane::conntrack::ConntrackTable;
 use guideway_dataplane::frame::Frame;
@@ -40,9 +41,9 @@ struct Captured {
 #[derive(Clone, Copy)]
 struct Named {
     client: Client,
+    address: Address,
     /// The place of its prefix among its family's.
     place: u64,
-    is_ipv4: bool,
 }
 
 /// A capture and what its clones need.
@@ -54,8 +55,9 @@ pub(super) struct Source {
     pub(super) length: Duration,
     /// How many prefixes the clients have, by family.
     prefixes: [u64; 2],
-    /// Forwarded flows whose client has another address in each clone.
-    flows: u64,
+    /// Forwarded flows whose client has another address in each clone, and those that are the same in all.
+    cloned_flows: u64,
+    same_flows: u64,
 }
 
 impl Source {
@@ -79,7 +81,7 @@ impl Source {
         // The next pass begins as long after the last frame as frames are apart on average.
         let gap = now.checked_div(times.len().saturating_sub(1) as u32).unwrap_or_default();
         let length = now + gap.max(Duration::from_micros(1));
-        Ok(Self { frames, times, length, prefixes: [0, 0], flows: 0 })
+        Ok(Self { frames, times, length, prefixes: [0, 0], cloned_flows: 0, same_flows: 0 })
     }
 
     pub(super) fn frame_count(&self) -> usize {
@@ -98,24 +100,28 @@ impl Source {
             (one.verdict, one.rule.map(|(rule, _)| rule)) == (other.verdict, other.rule.map(|(rule, _)| rule))
         };
         let pairs = before.iter().zip(&after);
-        let bound: HashSet<(bool, u64)> = self
+        let bound: HashSet<Address> = self
             .frames
             .iter()
             .zip(pairs)
             .filter(|(_, pair)| !same(*pair))
-            .filter_map(|(frame, _)| frame.client.map(|named| (named.is_ipv4, named.place)))
+            .filter_map(|(frame, _)| frame.client.map(|named| named.address))
             .collect();
-        let mut flows = HashSet::new();
+        let (mut cloned, mut all) = (HashSet::new(), HashSet::new());
         for (frame, decision) in self.frames.iter_mut().zip(&before) {
-            frame.client = frame.client.filter(|named| !bound.contains(&(named.is_ipv4, named.place)));
-            if frame.client.is_some()
-                && decision.verdict == Verdict::Forward
+            frame.client = frame.client.filter(|named| !bound.contains(&named.address));
+            if decision.verdict == Verdict::Forward
                 && let Some((_, flow)) = Client::find(&padded(frame), frame.bytes.len())
             {
-                flows.insert((flow.src.0, flow.dst.0, flow.src_port, flow.dst_port, flow.protocol));
+                let flow = (flow.src.0, flow.dst.0, flow.src_port, flow.dst_port, flow.protocol);
+                all.insert(flow);
+                if frame.client.is_some() {
+                    cloned.insert(flow);
+                }
             }
         }
-        self.flows = flows.len() as u64;
+        self.cloned_flows = cloned.len() as u64;
+        self.same_flows = (all.len() - cloned.len()) as u64;
     }
 
     /// Numbers the prefixes of all clients.
@@ -129,7 +135,7 @@ impl Source {
             let next = places.len() as u64;
             let prefix = client.prefix(&bytes, if is_ipv4 { 3 } else { 8 }).to_vec();
             let place = *places.entry(prefix).or_insert(next);
-            frame.client = Some(Named { client, place, is_ipv4 });
+            frame.client = Some(Named { client, address: flow.src, place });
         }
         self.prefixes = [places[0].len() as u64, places[1].len() as u64];
     }
@@ -153,12 +159,14 @@ impl Source {
     /// How many clones have that many flows, or as many as there are addresses for.
     pub(super) fn clones_for(&self, flows: u64) -> u64 {
         let addresses = IPV4_PREFIXES.checked_div(self.prefixes[1]).unwrap_or(u64::MAX);
-        flows.div_ceil(self.flows.max(1)).clamp(1, addresses.max(1))
+        let wanted = flows.saturating_sub(self.same_flows).div_ceil(self.cloned_flows.max(1));
+        let useful = if self.cloned_flows > 0 { wanted } else { 1 };
+        useful.clamp(1, addresses.max(1))
     }
 
     /// How many flows so many clones have.
     pub(super) fn flows(&self, clones: u64) -> u64 {
-        self.flows * clones
+        self.same_flows + self.cloned_flows * clones
     }
 
     /// Makes `mbuf` the frame of that number as it is in clone `clone`; the first is the capture itself.
@@ -166,13 +174,14 @@ impl Source {
     pub(super) fn fill(&self, mbuf: &mut Mbuf, number: usize, clone: u64) {
         let Captured { bytes, wire_len, client } = &self.frames[number];
         mbuf.fill_padded(bytes, *wire_len);
-        let Some(Named { client, place, is_ipv4 }) = client else { return };
+        let Some(Named { client, address, place }) = client else { return };
         if clone == 0 {
             return;
         }
-        let number = (clone - 1) * self.prefixes[usize::from(*is_ipv4)] + place;
+        let is_ipv4 = address.is_ipv4();
+        let number = (clone - 1) * self.prefixes[usize::from(is_ipv4)] + place;
         let frame = mbuf.bytes_mut();
-        if *is_ipv4 {
+        if is_ipv4 {
             let host = client.prefix(frame, 4)[3];
             let prefix = ((FIRST_IPV4_PREFIX + number) as u32) << 8 | u32::from(host);
             client.set(frame, &prefix.to_be_bytes());
