@@ -26,20 +26,6 @@ impl Sample {
     }
 }
 
-/// Measures each contestant once a round, in the order of [`turns`].
-#[allow(dead_code)] // conntrack has several figures a turn
-pub(crate) fn interleave<C>(
-    rounds: usize,
-    contestants: &mut [C],
-    mut measure: impl FnMut(&mut C) -> f64,
-) -> Vec<Sample> {
-    let mut runs = vec![Vec::with_capacity(rounds); contestants.len()];
-    for (_, place) in turns(rounds, contestants.len()) {
-        runs[place].push(measure(&mut contestants[place]));
-    }
-    runs.into_iter().map(Sample::of).collect()
-}
-
 /// The turns of `count` contestants over some rounds: each turn's round and contestant.
 ///
 /// Everybody has one turn a round, so that a disturbance of some rounds meets all; and each round begins with another
@@ -61,12 +47,7 @@ mod tests {
 
     #[test]
     fn rounds_take_turns_and_begin_with_another_contestant() {
-        let mut order = Vec::new();
-        let samples = interleave(2, &mut [10, 20, 30], |contestant| {
-            order.push(*contestant);
-            f64::from(*contestant)
-        });
-        assert_eq!(order, [10, 20, 30, 20, 30, 10]);
-        assert_eq!(samples[1], Sample { min: 20.0, median: 20.0, max: 20.0, runs: 2 });
+        let order: Vec<(usize, usize)> = turns(2, 3).collect();
+        assert_eq!(order, [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (1, 0)]);
     }
 }
