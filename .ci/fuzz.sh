@@ -13,7 +13,7 @@ RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-
 export RUSTFLAGS
 host=$(rustc -vV | sed -n 's/^host: //p')
 # With --target, build scripts and procedural macros go without these flags.
-cargo build --release --locked --manifest-path dataplane/fuzz/Cargo.toml --target "$host" --target-dir target/fuzz
+cargo build --release --locked --manifest-path control/fuzz/Cargo.toml --target "$host" --target-dir target/fuzz
 
 corpus=target/fuzz-corpus
 mkdir -p fuzz-artifacts "$corpus/pipeline" "$corpus/capture" "$corpus/config"

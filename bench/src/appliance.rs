@@ -15,22 +15,22 @@ use std::sync::{Arc, LazyLock};
 use std::thread;
 use std::time::Duration;
 
-use guideway::admin::view::Status;
-use guideway::admin::{Reply, Request, view};
-use guideway::appliance::{Appliance, Nic};
-use guideway::config::Config;
-use guideway::health::runner::Finding;
-use guideway::supervisor::{Inbox, Ports, Shared, Supervisor, WorkerEnd};
+use guideway::api::admin::view::Status;
+use guideway::api::admin::{Reply, Request, view};
+use guideway::health::scheduler::ProbeReport;
+use guideway::run::appliance::{Appliance, Nic};
+use guideway::run::supervisor::{Inbox, Ports, Shared, Supervisor, WorkerEnd};
 use guideway_dataplane::affinity::TrackingHasher;
 use guideway_dataplane::conntrack::ConntrackTable;
 use guideway_dataplane::wire::ethernet::MacAddress;
+use guideway_engine::burst_processor::BurstProcessor;
 use guideway_engine::clock::Clock;
 use guideway_engine::counters::{CountersReader, counters};
 use guideway_engine::host_path::host_path;
 use guideway_engine::mbuf::Mbuf;
 use guideway_engine::poll_loop::PollLoop;
 use guideway_engine::tap::TapSwitch;
-use guideway_engine::worker::Worker;
+use guideway_model::config::Config;
 use tokio::runtime::Builder;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
@@ -47,7 +47,7 @@ pub(crate) const CHECKED_PORT: u16 = 8080;
 const HOST_FRAMES: usize = 1_024;
 
 /// Outcomes of probes that may wait, and requests, as `guideway run` has them.
-const PENDING_FINDINGS: usize = 1_024;
+const PENDING_REPORTS: usize = 1_024;
 const PENDING_REQUESTS: usize = 64;
 
 const OWN_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -82,7 +82,7 @@ pub(crate) struct Session {
     /// What each worker has counted.
     pub(crate) workers: Vec<CountersReader>,
     /// Outcomes of probes.
-    pub(crate) findings: mpsc::Sender<Finding>,
+    pub(crate) reports: mpsc::Sender<ProbeReport>,
     /// The appliance's time.
     pub(crate) clock: Clock,
     /// Which threads they are, as the system numbers them.
@@ -253,7 +253,7 @@ pub(crate) fn run<T>(
                     core_affinity::set_for_current(core);
                 }
                 let _ = began.send(thread_number());
-                let worker = Worker::new(feed.subscribe(), table, hasher).numbered(number);
+                let worker = BurstProcessor::new(feed.subscribe(), table, hasher).numbered(number);
                 let queues = vec![Traffic::new(number)];
                 PollLoop::new(worker, queues, link, clock, writer).tapped(tap).run(stop);
             });
@@ -267,13 +267,13 @@ pub(crate) fn run<T>(
         LocalSet::new().block_on(&runtime, async {
             let (requests, incoming) = mpsc::channel(PENDING_REQUESTS);
             let (_report, failures) = mpsc::unbounded_channel();
-            let (found, findings) = mpsc::channel(PENDING_FINDINGS);
+            let (found, reports) = mpsc::channel(PENDING_REPORTS);
             match probing {
                 Probing::Off => {}
                 Probing::On => supervisor.watch(found.clone()),
                 Probing::Told => supervisor.watch(mpsc::channel(1).0),
             }
-            let session = Session { workers: readers, findings: found, clock, threads, requests };
+            let session = Session { workers: readers, reports: found, clock, threads, requests };
             let measuring = async {
                 // Until caches are warm, and the connections are tracked.
                 tokio::time::sleep(Duration::from_millis(500)).await;
@@ -282,7 +282,7 @@ pub(crate) fn run<T>(
                 measured
             };
             let (ended, measured) =
-                tokio::join!(supervisor.run(Inbox { requests: incoming, failures, findings }), measuring);
+                tokio::join!(supervisor.run(Inbox { requests: incoming, failures, reports }), measuring);
             ended.expect("no worker has failed");
             measured
         })

@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use guideway::admin::view::HealthChecks;
+use guideway::api::admin::view::HealthChecks;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, interval, sleep};
@@ -35,7 +35,7 @@ enum Transport {
     Kernel,
 }
 
-/// How far the configured interval and the real one may be apart, in either direction: the runner's jitter.
+/// How far the configured interval and the real one may be apart, in either direction: the scheduler's jitter.
 const JITTER: f64 = 1.0 / 32.0;
 
 /// Measures and prints.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use guideway::health::checkups::{CheckId, Outcome};
-use guideway::health::runner::Finding;
+use guideway::health::scheduler::ProbeReport;
+use guideway::health::state::{CheckId, Outcome};
 use guideway::health::weights::Report;
 use guideway_engine::counters::CountersReader;
 use hdrhistogram::Histogram;
@@ -128,8 +128,8 @@ async fn tell(session: &Session, number: usize, healthy: bool) {
     let result =
         if healthy { Ok(Some(Report::Weight(weight(number)))) } else { Err("status 503".to_owned()) };
     let outcome = Outcome { result, latency: Duration::from_millis(1) };
-    let finding = Finding { id, outcome, ended: Instant::now() };
-    session.findings.send(finding).await.expect("the supervisor runs");
+    let report = ProbeReport { id, outcome, ended: Instant::now() };
+    session.reports.send(report).await.expect("the supervisor runs");
 }
 
 /// Of times in microseconds.

@@ -19,18 +19,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use guideway::compile::Compiler;
-use guideway::config::{Config, EXAMPLE};
-use guideway::directory::Directory;
-use guideway::service::Services;
-use guideway::ways::StandIns;
 use guideway_dataplane::conntrack::ConntrackTable;
 use guideway_dataplane::counters::Counters;
-use guideway_dataplane::tally::Tallies;
+use guideway_dataplane::traffic_counters::TrafficCounters;
 use guideway_dataplane::verdict::{DropReason, PassReason};
 use guideway_engine::capture::CaptureReader;
 use guideway_engine::clock::Clock;
 use guideway_engine::publish::Publisher;
+use guideway_model::compiler::Compiler;
+use guideway_model::config::{Config, EXAMPLE};
+use guideway_model::egress_lookup::StandInMacs;
+use guideway_model::names::Names;
+use guideway_model::service::Services;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
@@ -197,17 +197,18 @@ impl Report {
         let mut services = Services::default();
         services.configure(&config, Duration::ZERO, true);
         let mut compiler = Compiler::default();
-        compiler.take_rules(&config);
-        let directory = Directory::new(&config, &services);
+        compiler.set_config(&config);
+        let names = Names::new(&config, &services);
         source.find_clients(|| {
             let mut compiler = Compiler::default();
-            compiler.take_rules(&config);
-            compiler.compile(&config, &services, &StandIns)
+            compiler.set_config(&config);
+            compiler.compile(&config, &services, &StandInMacs)
         });
         let workers = usize::from(args.workers);
-        let tallies = Arc::new(Tallies::new(workers, directory.rule_count(), directory.handle_count()));
-        compiler.count_in(Arc::clone(&tallies));
-        let publisher = Publisher::new(compiler.compile(&config, &services, &StandIns));
+        let traffic_counters =
+            Arc::new(TrafficCounters::new(workers, names.rule_count(), names.handle_count()));
+        compiler.count_in(Arc::clone(&traffic_counters));
+        let publisher = Publisher::new(compiler.compile(&config, &services, &StandInMacs));
 
         let clones = source.clones_for(args.flows.into()).max(workers as u64);
         let flows = source.flows(clones);
@@ -251,7 +252,7 @@ impl Report {
             workers: args.workers,
             speed: args.speed,
             asked_packets_per_sec: (args.speed == Pacing::Capture).then_some(asked),
-            backends: backend_shares(&compiler, &directory, &tallies),
+            backends: backend_shares(&compiler, &names, &traffic_counters),
             ..Replayed::sum(&played)
         };
         replay.conntrack.capacity = capacity;
@@ -287,11 +288,15 @@ fn capture(path: Option<&Path>) -> Result<(String, Source), String> {
     Ok((name, source))
 }
 
-fn backend_shares(compiler: &Compiler, directory: &Directory, tallies: &Tallies) -> Vec<BackendShare> {
+fn backend_shares(
+    compiler: &Compiler,
+    names: &Names,
+    traffic_counters: &TrafficCounters,
+) -> Vec<BackendShare> {
     let mut packets: BTreeMap<(&str, &str), u64> = BTreeMap::new();
     let mut of_services: BTreeMap<&str, u64> = BTreeMap::new();
-    for (handle, service, backend) in directory.backends() {
-        let count = tallies.backend(handle).packets;
+    for (handle, service, backend) in names.backends() {
+        let count = traffic_counters.backend(handle).packets;
         packets.insert((service, backend), count);
         *of_services.entry(service).or_default() += count;
     }

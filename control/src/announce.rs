@@ -11,7 +11,7 @@
 mod bird;
 mod command;
 mod guard;
-mod line;
+mod hook_task;
 mod plan;
 
 use std::collections::BTreeMap;
@@ -21,13 +21,13 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::config::Hook;
+use guideway_model::config::Hook;
 
 pub(crate) use guard::PATIENCE;
 pub use guard::{Guard, VERB as GUARD_VERB, stand as stand_guard};
 use guard::{Instructions, Withdrawal};
-use line::Order;
-pub use line::Progress;
+use hook_task::Order;
+pub use hook_task::Progress;
 pub use plan::{Plan, Reason, Situation, Stage, Wish};
 
 /// The time in which everything must be withdrawn when the appliance ends.
@@ -182,7 +182,7 @@ impl Line {
     fn begin(hook: Hook) -> Self {
         let (orders, ordered) = watch::channel(Order::default());
         let (shown, progress) = watch::channel(BTreeMap::new());
-        tokio::spawn(line::serve(hook, ordered, shown));
+        tokio::spawn(hook_task::serve(hook, ordered, shown));
         Self { orders, progress, reported: BTreeMap::new() }
     }
 

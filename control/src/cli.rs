@@ -16,12 +16,12 @@ mod replay;
 mod ring;
 mod run;
 mod schema;
-mod situation;
 mod stats;
 mod status;
 mod stop;
 mod table;
 mod vip;
+mod what_if;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -29,7 +29,8 @@ use std::path::Path;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use guideway::announce::{GUARD_VERB, stand_guard};
-use guideway::config::{self, Config, EXAMPLE};
+use guideway::config_file;
+use guideway_model::config::{Config, EXAMPLE};
 
 use exit::Exit;
 
@@ -170,7 +171,7 @@ fn config(path: Option<&Path>, color: bool) -> Result<Config, Exit> {
 
 /// The text of a configuration file, or an error on standard error.
 fn read(path: &Path) -> Result<String, Exit> {
-    config::read(path).map_err(|error| {
+    config_file::read(path).map_err(|error| {
         eprintln!("error: cannot read {}: {error}", path.display());
         Exit::Usage
     })

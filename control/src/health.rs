@@ -3,20 +3,20 @@
 //! ```text
 //!  configuration ─▶ Monitor ─▶ runner ─▶ a task for each check ─▶ transport ─▶ probe
 //!                      ▲                                                         │
-//!                      └────── checkups: thresholds, weights ◀── findings ◀──────┘
+//!                      └────── state: thresholds, weights ◀── reports ◀──────┘
 //! ```
 //!
 //! A probe is one question to one backend on one connection; [`probe`] knows what is said there. It knows neither
 //! how the connection came to be nor when the next one is due: the same probes run over the kernel's sockets and
 //! over a TCP stack in user space.
 
-pub mod checkups;
 pub mod demand;
 pub mod descriptors;
 pub mod lag;
 pub mod monitor;
 pub mod probe;
-pub mod runner;
+pub mod scheduler;
+pub mod state;
 pub mod threshold;
 mod transport;
 pub mod weights;

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use guideway::config::{Exchange, HealthCheck, HttpRequest, Probe, ProxyHeader, Transport};
 use guideway::health::probe::{MAX_READ_BYTES, ProbeError, Success, Target, probe};
+use guideway_model::config::{Exchange, HealthCheck, HttpRequest, Probe, ProxyHeader, Transport};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::ServerConfig;
 use rustls::crypto::ring;

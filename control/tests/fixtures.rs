@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::LazyLock;
 
-use guideway::config::Config;
-use guideway::events::Events;
-use guideway::replay::{Outputs, Summary, replay};
+use guideway::offline::replay::{Outputs, Summary, replay};
+use guideway::offline::timeline::Events;
 use guideway_dataplane::verdict::{DropReason, PassReason};
 use guideway_engine::capture::{CaptureReader, CaptureWriter, Record};
+use guideway_model::config::Config;
 use pcap_fixtures::capture::capture;
 use pcap_fixtures::fixture::{Fixture, Outcome, START};
 use pcap_fixtures::scenarios::fixtures;
@@ -181,7 +181,7 @@ fn packets_that_exceed_the_mtu_and_may_be_fragmented_are_counted() {
 
 #[test]
 fn the_demonstration_shows_shares_against_weights_and_every_verdict() {
-    let config = || parse("default.toml", include_str!("../src/default.toml"));
+    let config = || parse("default.toml", include_str!("../default.toml"));
     let capture = fs::read(folder().join("demo.in.pcap")).unwrap();
     let Replayed { summary, decisions, .. } = run(config(), Events::default(), &capture, 1);
     assert!((1_800..2_500).contains(&summary.packets), "{}", summary.packets);
@@ -312,7 +312,7 @@ proptest! {
     ) {
         let frames: Vec<Vec<u8>> = damages.iter().map(Damage::apply).collect();
         let capture = capture(frames.iter().map(|frame| (START, &frame[..])));
-        let config = || parse("default.toml", include_str!("../src/default.toml"));
+        let config = || parse("default.toml", include_str!("../default.toml"));
         let [one, three] = [1, 3].map(|workers| run(config(), Events::default(), &capture, workers));
         prop_assert_eq!(one.summary.packets, frames.len() as u64);
         prop_assert_eq!(one.decisions, three.decisions);

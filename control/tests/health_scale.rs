@@ -11,13 +11,13 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use guideway::config::Config;
-use guideway::health::checkups::CheckId;
 use guideway::health::lag::Lag;
 use guideway::health::monitor::Monitor;
-use guideway::health::runner::{Answer, Pace, Runner};
-use guideway::in_path::{Handle, InPath, Limits, OwnAddresses};
-use guideway::service::Services;
+use guideway::health::scheduler::{Pace, ProbeResult, Scheduler};
+use guideway::health::state::CheckId;
+use guideway::net::probe_tcp::{Handle, Limits, OwnAddresses, ProbeTcp};
+use guideway_model::config::Config;
+use guideway_model::service::Services;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
@@ -27,7 +27,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How far a check's interval may be from the configured one, either way: the runner's jitter.
+/// How far a check's interval may be from the configured one, either way: the scheduler's jitter.
 const JITTER: f64 = 1.0 / 32.0;
 
 /// How many probes a check may have begun in a time: the first at once, and each that follows no earlier than its interval
@@ -54,30 +54,30 @@ fn two_thousand_checks_miss_no_interval_and_spread_their_probes() {
     const MINUTE: Duration = Duration::from_secs(60);
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     LocalSet::new().block_on(&runtime, async {
-        let (findings, mut found) = mpsc::channel(1_024);
-        let mut runner = Runner::new(findings);
+        let (reports, mut found) = mpsc::channel(1_024);
+        let mut scheduler = Scheduler::new(reports);
         let (under_way, most) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
         for number in 0..CHECKS {
             let id = CheckId { service: "svc".into(), backend: number.to_string(), rule: "rule".into() };
             let (under_way, most) = (Rc::clone(&under_way), Rc::clone(&most));
-            runner.start(id, Pace { interval: INTERVAL, timeout: INTERVAL }, move || {
+            scheduler.start(id, Pace { interval: INTERVAL, timeout: INTERVAL }, move || {
                 let (under_way, most) = (Rc::clone(&under_way), Rc::clone(&most));
                 async move {
                     under_way.set(under_way.get() + 1);
                     most.set(most.get().max(under_way.get()));
                     sleep(Duration::from_millis(50)).await;
                     under_way.set(under_way.get() - 1);
-                    Answer::Well(None)
+                    ProbeResult::Well(None)
                 }
             });
         }
         let mut probes: HashMap<String, u64> = HashMap::new();
         let end = Instant::now() + MINUTE;
-        while let Ok(Some(finding)) = tokio::time::timeout_at(end, found.recv()).await {
-            *probes.entry(finding.id.backend).or_default() += 1;
+        while let Ok(Some(report)) = tokio::time::timeout_at(end, found.recv()).await {
+            *probes.entry(report.id.backend).or_default() += 1;
         }
-        println!("{}; at most {} probes at once", describe(runner.lag()), most.get());
-        assert_eq!(runner.lag().missed(), 0);
+        println!("{}; at most {} probes at once", describe(scheduler.lag()), most.get());
+        assert_eq!(scheduler.lag().missed(), 0);
         assert_eq!(probes.len(), CHECKS);
         let expected = at_least(MINUTE)..=at_most(MINUTE);
         assert!(probes.values().all(|count| expected.contains(count)), "{expected:?}");
@@ -142,24 +142,24 @@ fn the_kernels_probes_of_two_hundred_backends_are_all_made_and_give_their_socket
         tokio::task::spawn_local(serve(listener));
         let mut services = Services::default();
         services.configure(&config, Duration::ZERO, false);
-        let stack = Handle::new(InPath::new(OwnAddresses::default(), 1, Limits::default()));
-        let (findings, mut found) = mpsc::channel(1_024);
-        let mut monitor = Monitor::new(stack, findings);
+        let stack = Handle::new(ProbeTcp::new(OwnAddresses::default(), 1, Limits::default()));
+        let (reports, mut found) = mpsc::channel(1_024);
+        let mut monitor = Monitor::new(stack, reports);
         let (before, begun) = (descriptors(), Instant::now());
         assert!(monitor.configure(&config, &services, Duration::ZERO).is_empty());
 
         let mut probes: HashMap<String, u64> = HashMap::new();
         let mut most = 0;
         while probes.len() < BACKENDS || probes.values().any(|count| *count < PROBES) {
-            let finding = timeout(PATIENCE, found.recv()).await.expect("probes go on").unwrap();
-            monitor.take_in(&finding, begun.elapsed());
-            *probes.entry(finding.id.backend).or_default() += 1;
+            let report = timeout(PATIENCE, found.recv()).await.expect("probes go on").unwrap();
+            monitor.take_in(&report, begun.elapsed());
+            *probes.entry(report.id.backend).or_default() += 1;
             most = most.max(descriptors());
             assert!(begun.elapsed() < PATIENCE, "{probes:?}");
         }
         let (lag, elapsed) = (monitor.lag(), begun.elapsed());
         println!("{}; {} descriptors at most, {before} before", describe(lag), most);
-        let passed = |backend: &String| monitor.checkups().backend("svc", backend).unwrap().is_healthy();
+        let passed = |backend: &String| monitor.state().backend("svc", backend).unwrap().is_healthy();
         assert!(probes.keys().all(passed), "each backend has answered");
         assert!(probes.values().all(|count| *count <= at_most(elapsed)), "none is probed too often");
         assert!(lag.begun() + lag.missed() <= (at_most(elapsed) + 1) * BACKENDS as u64);

@@ -33,7 +33,7 @@ mod setup;
 #[path = "live/web_server.rs"]
 mod web_server;
 
-use guideway::admin::view::{AnnouncementReason, DrainEnd, EventKind};
+use guideway::api::admin::view::{AnnouncementReason, DrainEnd, EventKind};
 use rustix::process::Signal;
 
 use address::{Family, Vip};

@@ -22,10 +22,10 @@ use std::io::{self, Write};
 use std::rc::Rc;
 use std::time::Duration;
 
-use guideway::config::Config;
-use guideway::events::{Change as ReplayedChange, Event, Events};
-use guideway::replay::{Outputs, replay};
+use guideway::offline::replay::{Outputs, replay};
+use guideway::offline::timeline::{Change as ReplayedChange, Event, Events};
 use guideway_engine::capture::{CaptureReader, CaptureWriter};
+use guideway_model::config::Config;
 
 use change::{Change, Timed};
 use dice::Dice;

@@ -6,18 +6,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use guideway::appliance::{Appliance, Nic};
-use guideway::config::Config;
+use guideway::run::appliance::{Appliance, Nic};
 use guideway_dataplane::affinity::TrackingHasher;
 use guideway_dataplane::conntrack::ConntrackTable;
 use guideway_dataplane::wire::ethernet::MacAddress;
+use guideway_engine::burst_processor::BurstProcessor;
 use guideway_engine::clock::Clock;
 use guideway_engine::counters::counters;
 use guideway_engine::driver::loopback::{Wire, loopback};
 use guideway_engine::host_path::host_path;
 use guideway_engine::mbuf::Mbuf;
 use guideway_engine::poll_loop::PollLoop;
-use guideway_engine::worker::Worker;
+use guideway_model::config::Config;
 use pcap_fixtures::packet::Packet;
 
 const RELOADS: usize = 1_000;
@@ -102,7 +102,7 @@ fn a_thousand_reloads_under_full_load_lose_no_packet_and_leave_no_memory_behind(
     let (sent, received) = thread::scope(|scope| {
         scope.spawn(|| {
             let table = Arc::new(ConntrackTable::with_capacity(100_000).expect("2.4 MB"));
-            let worker = Worker::new(feed.subscribe(), table, TrackingHasher::new([1, 2, 3, 4]));
+            let worker = BurstProcessor::new(feed.subscribe(), table, TrackingHasher::new([1, 2, 3, 4]));
             PollLoop::new(worker, vec![queues], link, clock, writer).run(&stop_worker);
         });
         let loaded = scope.spawn(|| load(wire, &stop_load));
@@ -136,10 +136,10 @@ fn a_thousand_reloads_under_full_load_lose_no_packet_and_leave_no_memory_behind(
     assert_eq!(received, sent, "every packet came back");
     assert_eq!((counted.pipeline.offered, counted.pipeline.forwarded), (sent, sent));
     assert_eq!(counted.link.tx_full, 0);
-    let volumes = appliance.ledger().volumes();
+    let volumes = appliance.traffic_totals().volumes();
     assert_eq!(
         volumes.rules["web"].packets, sent,
-        "tallies outlive the numberings that they were counted in"
+        "traffic_counters outlive the numberings that they were counted in"
     );
     println!("{sent} packets, {RELOADS} reloads");
 }

@@ -8,15 +8,15 @@ mod operator;
 use std::thread;
 use std::time::Duration;
 
-use guideway::admin::view::{self, ChangeKind, EventKind, WeightStatus};
-use guideway::admin::{CaptureReason, Refused, Request};
-use guideway::appliance::{Appliance, Nic};
-use guideway::config::Config;
+use guideway::api::admin::view::{self, ChangeKind, EventKind, WeightStatus};
+use guideway::api::admin::{CaptureReason, Refused, Request};
 use guideway::health::weights::Report;
-use guideway::supervisor::WorkerFailure;
+use guideway::run::appliance::{Appliance, Nic};
+use guideway::run::supervisor::WorkerFailure;
 use guideway_dataplane::verdict::{DropReason, PassReason};
 use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_engine::mbuf::Mbuf;
+use guideway_model::config::Config;
 use operator::*;
 use pcap_fixtures::packet::Packet;
 use tokio::sync::mpsc;
@@ -249,7 +249,7 @@ fn a_decision_is_named_as_it_was_when_it_was_made() {
     let nic = Nic { mac: MacAddress(OWN_MAC), offloads_udp_checksum: false };
     let mut appliance = Appliance::new(renamed(CONFIG, "first"), &[nic], 1, true, Duration::ZERO);
     let first = appliance.snapshot_generation();
-    appliance.hold_back("web", "a", true).unwrap();
+    appliance.set_operator_drain("web", "a", true).unwrap();
     appliance.poll(Duration::ZERO);
     let drained = appliance.snapshot_generation();
     let name = |appliance: &Appliance, generation| {
@@ -272,14 +272,16 @@ fn a_flow_is_found_in_the_conntrack_table_by_its_addresses() {
         operator.answer_arp().await;
         operator.send(&to_vip(1_000));
         operator.receive(|frame| frame[12..14] == [8, 0]).await;
-        let flow: guideway::flow_text::FlowText = "tcp 192.0.2.50:1000 > 192.0.2.100:80".parse().unwrap();
+        let flow: guideway_model::flow_text::FlowText =
+            "tcp 192.0.2.50:1000 > 192.0.2.100:80".parse().unwrap();
         let found = operator.ask(|reply| Request::ConntrackGet { flow, reply }).await.unwrap();
         let entry = found.entry.expect("the flow is tracked");
         assert!(entry.half_open);
         let list = |reply| Request::ConntrackList { service: None, backend: None, limit: 10, reply };
         let listed = operator.ask(list).await.unwrap();
         assert_eq!((listed.matching, &listed.entries[..]), (1, &[entry][..]));
-        let other: guideway::flow_text::FlowText = "tcp 192.0.2.50:1001 > 192.0.2.100:80".parse().unwrap();
+        let other: guideway_model::flow_text::FlowText =
+            "tcp 192.0.2.50:1001 > 192.0.2.100:80".parse().unwrap();
         assert_eq!(
             operator.ask(|reply| Request::ConntrackGet { flow: other, reply }).await.unwrap().entry,
             None

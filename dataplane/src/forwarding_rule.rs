@@ -154,7 +154,7 @@ impl ForwardingRules {
     /// The rule that [`ForwardingRules::lookup`] finds for a whole TCP or UDP packet, where the first ports of a VIP lead to
     /// it whoever the client is. `None` says nothing.
     #[inline(always)]
-    pub fn lookup_sole(&self, flow: &Flow) -> Option<(RuleId, ServiceId)> {
+    pub fn lookup_unconditional(&self, flow: &Flow) -> Option<(RuleId, ServiceId)> {
         self.vips.get(flow.dst)?.sole(flow)
     }
 

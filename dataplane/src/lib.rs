@@ -32,7 +32,7 @@ mod prefetch;
 mod primitive;
 pub mod seed;
 pub mod snapshot;
-pub mod tally;
 pub mod time;
+pub mod traffic_counters;
 pub mod verdict;
 pub mod wire;

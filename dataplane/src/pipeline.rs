@@ -226,7 +226,7 @@ impl Round<'_> {
     /// it is not, and nothing is decided.
     #[inline(always)]
     fn admit_plain(&self, candidate: &mut Candidate, frame: &[u8], decision: &mut Decision) -> bool {
-        let Some((rule, service)) = self.snapshot.rules.lookup_sole(&candidate.packet.flow) else {
+        let Some((rule, service)) = self.snapshot.rules.lookup_unconditional(&candidate.packet.flow) else {
             return false;
         };
         let to_group = ethernet::destination(frame).is_group();

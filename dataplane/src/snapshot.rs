@@ -14,8 +14,8 @@ use crate::flow::Flow;
 use crate::forwarding_rule::{ForwardingRules, ServiceId};
 use crate::maglev::LookupTable;
 use crate::seed::Seed;
-use crate::tally::Tallies;
 use crate::time::Tick;
+use crate::traffic_counters::TrafficCounters;
 
 /// The forwarding state at one moment.
 #[derive(Debug, Default)]
@@ -35,7 +35,7 @@ pub struct Snapshot {
     /// How many ICMP errors a worker may send in a second.
     pub icmp_errors_per_sec: u32,
     /// Where workers count what goes through each rule and to each backend.
-    pub tallies: Arc<Tallies>,
+    pub traffic_counters: Arc<TrafficCounters>,
 }
 
 /// The appliance's own addresses.
@@ -84,7 +84,7 @@ pub struct Backend {
     /// What an entry that persists on unhealthy backends must carry.
     pub persistent_generation: Generation,
     /// From when on its entries are void: the end of its draining, or never.
-    pub drained: Tick,
+    pub drain_deadline: Tick,
     /// Seconds after which an unused entry is void.
     pub idle_timeout_sec: u32,
     /// How packets reach it.
@@ -160,7 +160,7 @@ impl Backend {
     fn may_hold(&self, entry: &Entry, now: Tick) -> bool {
         // One branch for all of it, which nearly every packet takes alike.
         (entry.generation == self.generation_for(entry.persists))
-            & (now < self.drained)
+            & (now < self.drain_deadline)
             & (entry.idle(now) <= self.idle_timeout_sec)
     }
 
@@ -185,7 +185,7 @@ mod tests {
                 generation: Generation(7),
                 serves,
                 persistent_generation: Generation(3),
-                drained: Tick::NEVER,
+                drain_deadline: Tick::NEVER,
                 idle_timeout_sec: 600,
                 delivery: Delivery::l2(Egress::to(MacAddress::default()), 1500),
             })]),

@@ -29,7 +29,7 @@ compare() {
   captures=$((captures + 1))
 }
 
-compare control/src/default.toml pcap-fixtures/demo.in.pcap
+compare control/default.toml pcap-fixtures/demo.in.pcap
 for pcap in pcap-fixtures/captures/*/*.in.pcap; do
   name=${pcap%.in.pcap}
   case $name in

@@ -28,6 +28,7 @@ use guideway_dataplane::seed::Seed;
 use guideway_dataplane::snapshot::{Backend, Eligible, Service, Snapshot};
 use guideway_dataplane::time::Tick;
 use guideway_dataplane::wire::ethernet::MacAddress;
+use guideway_engine::burst_processor::BurstProcessor;
 use guideway_engine::clock::Clock;
 use guideway_engine::counters::counters;
 use guideway_engine::driver::device::Device;
@@ -38,7 +39,6 @@ use guideway_engine::driver::{Burst, QueuePair as _};
 use guideway_engine::host_path::host_path;
 use guideway_engine::poll_loop::PollLoop;
 use guideway_engine::publish::Publisher;
-use guideway_engine::worker::Worker;
 use pcap_fixtures::capture::capture;
 use pcap_fixtures::packet::Packet;
 
@@ -109,7 +109,7 @@ fn untouched(mut live: Vec<LiveQueues>, duration: Duration) {
 fn decided(live: Vec<LiveQueues>, duration: Duration) {
     let publisher = Publisher::new(snapshot());
     let table = Arc::new(ConntrackTable::with_capacity(1_000_000).expect("24 MB"));
-    let worker = Worker::new(publisher.feed().subscribe(), table, TrackingHasher::new([1, 2, 3, 4]));
+    let worker = BurstProcessor::new(publisher.feed().subscribe(), table, TrackingHasher::new([1, 2, 3, 4]));
     let ports = live;
     let (link, _) = host_path(64);
     let (writer, _) = counters();
@@ -156,7 +156,7 @@ fn snapshot() -> Snapshot {
             generation: Generation(1),
             serves: true,
             persistent_generation: Generation(1),
-            drained: Tick::NEVER,
+            drain_deadline: Tick::NEVER,
             idle_timeout_sec: 600,
             delivery: Delivery::l2(
                 Egress { port: PortId(1), ..Egress::to(MacAddress([2, 0, 0, 0, 1, handle])) },

@@ -28,7 +28,7 @@ use guideway_dataplane::verdict::{DropReason, PassReason};
 
 /// What a worker counts between its ports and its pipeline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LinkCounters {
+pub struct IoCounters {
     /// Frames that a port took to send: forwarded ones, ICMP errors, and the control thread's.
     pub sent: u64,
     /// Frames dropped because a port's queue stayed full.
@@ -42,7 +42,7 @@ pub struct LinkCounters {
     pub busy_polls: u64,
 }
 
-impl LinkCounters {
+impl IoCounters {
     /// Adds what another worker counted.
     pub fn add(&mut self, other: &Self) {
         let Self { sent, tx_full, host_full, refused, busy_polls } = other;
@@ -60,7 +60,7 @@ pub struct WorkerCounters {
     /// What became of its packets.
     pub pipeline: Counters,
     /// What happened at its ports.
-    pub link: LinkCounters,
+    pub link: IoCounters,
 }
 
 /// The newest snapshot that a worker has polled with.
@@ -100,7 +100,7 @@ impl WorkerCounters {
             full,
             untracked,
         } = conntrack;
-        let LinkCounters { sent, tx_full, host_full, refused, busy_polls } = &self.link;
+        let IoCounters { sent, tx_full, host_full, refused, busy_polls } = &self.link;
         let single = [
             offered,
             forwarded,
@@ -149,7 +149,7 @@ impl WorkerCounters {
         pipeline.icmp_errors_sent = next();
         pipeline.icmp_errors_suppressed = next();
         pipeline.icmp_errors_steered = next();
-        let link = LinkCounters {
+        let link = IoCounters {
             sent: next(),
             tx_full: next(),
             host_full: next(),

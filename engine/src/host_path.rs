@@ -20,25 +20,25 @@ pub struct HostFrame<F> {
 }
 
 /// A worker's end.
-pub struct WorkerLink<F> {
+pub struct HostQueue<F> {
     to_host: Producer<HostFrame<F>>,
     from_host: Consumer<HostFrame<F>>,
 }
 
 /// The control thread's end.
-pub struct HostLink<F> {
+pub struct WorkerMailbox<F> {
     to_worker: Producer<HostFrame<F>>,
     from_worker: Consumer<HostFrame<F>>,
 }
 
 /// A link that holds at most `frames` in each direction.
-pub fn host_path<F>(frames: usize) -> (WorkerLink<F>, HostLink<F>) {
+pub fn host_path<F>(frames: usize) -> (HostQueue<F>, WorkerMailbox<F>) {
     let (to_host, from_worker) = RingBuffer::new(frames);
     let (to_worker, from_host) = RingBuffer::new(frames);
-    (WorkerLink { to_host, from_host }, HostLink { to_worker, from_worker })
+    (HostQueue { to_host, from_host }, WorkerMailbox { to_worker, from_worker })
 }
 
-impl<F> WorkerLink<F> {
+impl<F> HostQueue<F> {
     /// Hands a frame to the control thread; false where it was dropped, because too many wait.
     #[inline]
     pub fn pass(&mut self, port: PortId, frame: F) -> bool {
@@ -52,7 +52,7 @@ impl<F> WorkerLink<F> {
     }
 }
 
-impl<F> HostLink<F> {
+impl<F> WorkerMailbox<F> {
     /// Takes the next frame that the worker has passed.
     pub fn receive(&mut self) -> Option<HostFrame<F>> {
         self.from_worker.pop().ok()
@@ -64,14 +64,14 @@ impl<F> HostLink<F> {
     }
 }
 
-impl<F> fmt::Debug for WorkerLink<F> {
+impl<F> fmt::Debug for HostQueue<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WorkerLink").finish_non_exhaustive()
+        f.debug_struct("HostQueue").finish_non_exhaustive()
     }
 }
 
-impl<F> fmt::Debug for HostLink<F> {
+impl<F> fmt::Debug for WorkerMailbox<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HostLink").finish_non_exhaustive()
+        f.debug_struct("WorkerMailbox").finish_non_exhaustive()
     }
 }

@@ -6,6 +6,7 @@
 //! Ports are a [`driver`]'s: DPDK's behind the feature `dpdk`, or memory. In a replay the frames are [`mbuf`]s filled
 //! from a [`capture`], and the poll loop is the replay's.
 
+pub mod burst_processor;
 pub mod capture;
 pub mod clock;
 pub mod counters;
@@ -15,4 +16,3 @@ pub mod mbuf;
 pub mod poll_loop;
 pub mod publish;
 pub mod tap;
-pub mod worker;

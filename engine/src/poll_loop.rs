@@ -1,7 +1,7 @@
 //! A worker's poll loop: receive, decide, send, from start to stop.
 //!
 //! ```text
-//! every port:  rx burst → Worker::poll → forwarded         → tx burst on the backend's port
+//! every port:  rx burst → BurstProcessor::poll → forwarded         → tx burst on the backend's port
 //!                                      → answered          → tx burst on the port that it came by
 //!                                      → passed            → the control thread
 //!                                      → dropped           → its pool
@@ -17,12 +17,12 @@ use guideway_dataplane::egress::PortId;
 use guideway_dataplane::pipeline::{BURST, Decision};
 use guideway_dataplane::verdict::Verdict;
 
+use crate::burst_processor::BurstProcessor;
 use crate::clock::{Clock, CoarseClock};
-use crate::counters::{Adoption, CountersWriter, LinkCounters, WorkerCounters};
+use crate::counters::{Adoption, CountersWriter, IoCounters, WorkerCounters};
 use crate::driver::{Burst, QueuePair};
-use crate::host_path::WorkerLink;
+use crate::host_path::HostQueue;
 use crate::tap::WorkerTap;
-use crate::worker::Worker;
 
 /// How often a full transmit queue is asked again before its frames are dropped: long enough for a NIC to fetch a few
 /// descriptors, short enough not to fill the receive queues meanwhile.
@@ -36,14 +36,14 @@ const TURNS_PER_PUBLICATION: u64 = 1 << 16;
 
 /// A worker with its queues of every port.
 pub struct PollLoop<Q: QueuePair> {
-    worker: Worker,
+    worker: BurstProcessor,
     /// By [`PortId`]: the worker's own queues of each port.
     ports: Box<[Q]>,
-    host: WorkerLink<Q::Frame>,
+    host: HostQueue<Q::Frame>,
     clock: CoarseClock,
     counters: CountersWriter,
     tap: WorkerTap,
-    link: LinkCounters,
+    link: IoCounters,
     /// The generation of the snapshot that the latest poll went by.
     adopted: u64,
     turns: u64,
@@ -58,9 +58,9 @@ pub struct PollLoop<Q: QueuePair> {
 impl<Q: QueuePair> PollLoop<Q> {
     /// A loop over `ports`, the worker's own queues of each, at the places that their [`PortId`]s name.
     pub fn new(
-        worker: Worker,
+        worker: BurstProcessor,
         ports: Vec<Q>,
-        host: WorkerLink<Q::Frame>,
+        host: HostQueue<Q::Frame>,
         clock: Clock,
         counters: CountersWriter,
     ) -> Self {
@@ -72,7 +72,7 @@ impl<Q: QueuePair> PollLoop<Q> {
             clock: clock.coarse(),
             counters,
             tap: WorkerTap::off(),
-            link: LinkCounters::default(),
+            link: IoCounters::default(),
             adopted: 0,
             turns: 0,
             unpublished: 0,
@@ -140,7 +140,7 @@ impl<Q: QueuePair> PollLoop<Q> {
     pub fn counters(&self) -> WorkerCounters {
         WorkerCounters {
             pipeline: self.worker.counters().clone(),
-            link: LinkCounters { refused: self.ports.iter().map(Q::refused).sum(), ..self.link },
+            link: IoCounters { refused: self.ports.iter().map(Q::refused).sum(), ..self.link },
         }
     }
 
@@ -179,7 +179,7 @@ impl<Q: QueuePair> PollLoop<Q> {
 
 /// Sends all of `burst`, or as much as the queue takes within its retries; the rest is counted and freed.
 #[inline]
-fn transmit<Q: QueuePair>(queues: &mut Q, burst: &mut Burst<Q::Frame>, link: &mut LinkCounters) {
+fn transmit<Q: QueuePair>(queues: &mut Q, burst: &mut Burst<Q::Frame>, link: &mut IoCounters) {
     let count = burst.len();
     for _ in 0..=TX_RETRIES {
         if burst.is_empty() {

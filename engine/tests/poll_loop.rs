@@ -14,7 +14,7 @@ use guideway_dataplane::snapshot::Snapshot;
 use guideway_engine::clock::Clock;
 use guideway_engine::counters::{CountersReader, counters};
 use guideway_engine::driver::loopback::{LoopbackQueues, Wire, loopback};
-use guideway_engine::host_path::{HostLink, host_path};
+use guideway_engine::host_path::{WorkerMailbox, host_path};
 use guideway_engine::mbuf::Mbuf;
 use guideway_engine::poll_loop::PollLoop;
 use guideway_engine::publish::Publisher;
@@ -23,7 +23,7 @@ use guideway_engine::publish::Publisher;
 struct Bench {
     poll_loop: PollLoop<LoopbackQueues<Mbuf>>,
     wires: [Wire<Mbuf>; 2],
-    host: HostLink<Mbuf>,
+    host: WorkerMailbox<Mbuf>,
     counters: CountersReader,
 }
 
@@ -52,7 +52,7 @@ fn receive_all(wire: &mut Wire<Mbuf>) -> Vec<Vec<u8>> {
     std::iter::from_fn(|| wire.receive()).map(|mbuf| mbuf.bytes().to_vec()).collect()
 }
 
-fn receive_passed(host: &mut HostLink<Mbuf>) -> Vec<Vec<u8>> {
+fn receive_passed(host: &mut WorkerMailbox<Mbuf>) -> Vec<Vec<u8>> {
     std::iter::from_fn(|| host.receive()).map(|passed| passed.frame.bytes().to_vec()).collect()
 }
 

@@ -1,4 +1,4 @@
-//! The demonstration: a minute before the appliance of `control/src/default.toml`, as its port would see it.
+//! The demonstration: a minute before the appliance of `control/default.toml`, as its port would see it.
 //!
 //! Some 200 clients open TCP connections to the VIPs of both families, send requests and leave; a branch office's
 //! packets take the route to the firewalls; there are ICMP errors, packets too big for the tunnel, a few malformed

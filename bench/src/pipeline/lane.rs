@@ -9,9 +9,9 @@ use guideway_dataplane::conntrack::ConntrackTable;
 use guideway_dataplane::counters::Counters;
 use guideway_dataplane::pipeline::{BURST, Decision};
 use guideway_dataplane::snapshot::Snapshot;
+use guideway_engine::burst_processor::BurstProcessor;
 use guideway_engine::clock::CoarseClock;
 use guideway_engine::publish::Feed;
-use guideway_engine::worker::Worker;
 use hdrhistogram::Histogram;
 
 use super::slot::Slot;
@@ -26,7 +26,7 @@ const LONGEST_NANOS: u64 = 1_000_000_000;
 
 /// What one worker has on its own core.
 pub(super) struct Lane<'t> {
-    worker: Worker,
+    worker: BurstProcessor,
     traffic: &'t Traffic,
     slots: Box<[Slot]>,
     decisions: [Decision; BURST],
@@ -35,7 +35,7 @@ pub(super) struct Lane<'t> {
 }
 
 impl<'t> Lane<'t> {
-    /// Worker `number` of those that share `table`.
+    /// BurstProcessor `number` of those that share `table`.
     pub(super) fn new(
         number: usize,
         feed: &Feed<Snapshot>,
@@ -45,7 +45,7 @@ impl<'t> Lane<'t> {
     ) -> Self {
         let hasher = TrackingHasher::new([11, 12, 13, 14]);
         Self {
-            worker: Worker::new(feed.subscribe(), Arc::clone(table), hasher).numbered(number),
+            worker: BurstProcessor::new(feed.subscribe(), Arc::clone(table), hasher).numbered(number),
             traffic,
             slots: (0..SLOTS).map(|_| Slot::empty()).collect(),
             decisions: [Decision::PENDING; BURST],

@@ -15,8 +15,8 @@ use guideway_dataplane::forwarding_rule::{
 use guideway_dataplane::maglev::{LookupTable, Weighted};
 use guideway_dataplane::seed::Seed;
 use guideway_dataplane::snapshot::{Backend, Eligible, OwnAddresses, Service, Snapshot};
-use guideway_dataplane::tally::Tallies;
 use guideway_dataplane::time::Tick;
+use guideway_dataplane::traffic_counters::TrafficCounters;
 use guideway_dataplane::wire::ethernet::MacAddress;
 use serde::Serialize;
 
@@ -143,7 +143,7 @@ impl Scenario {
                 generation: Generation(0),
                 serves: true,
                 persistent_generation: Generation(0),
-                drained: Tick::NEVER,
+                drain_deadline: Tick::NEVER,
                 idle_timeout_sec: 600,
                 delivery: self.delivery(n),
             })
@@ -155,7 +155,7 @@ impl Scenario {
             backends: (0..self.backends).map(backend).collect(),
             own: OwnAddresses { ipv4: Some(source(Family::Ipv4)), ipv6: Some(source(Family::Ipv6)) },
             icmp_errors_per_sec: 100,
-            tallies: Arc::new(Tallies::new(self.workers, self.rules, self.backends)),
+            traffic_counters: Arc::new(TrafficCounters::new(self.workers, self.rules, self.backends)),
             ..Snapshot::default()
         }
     }

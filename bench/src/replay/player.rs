@@ -10,14 +10,14 @@ use guideway_dataplane::affinity::TrackingHasher;
 use guideway_dataplane::conntrack::ConntrackTable;
 use guideway_dataplane::pipeline::BURST;
 use guideway_dataplane::snapshot::Snapshot;
+use guideway_engine::burst_processor::BurstProcessor;
 use guideway_engine::clock::Clock;
 use guideway_engine::counters::{WorkerCounters, counters};
 use guideway_engine::driver::loopback::{LoopbackQueues, Wire, loopback};
-use guideway_engine::host_path::{HostLink, host_path};
+use guideway_engine::host_path::{WorkerMailbox, host_path};
 use guideway_engine::mbuf::Mbuf;
 use guideway_engine::poll_loop::PollLoop;
 use guideway_engine::publish::Feed;
-use guideway_engine::worker::Worker;
 use hdrhistogram::Histogram;
 
 use super::ledger::Ledger;
@@ -73,7 +73,7 @@ pub(super) struct Player<'a> {
     number: u64,
     poll_loop: PollLoop<LoopbackQueues<Mbuf>>,
     wire: Wire<Mbuf>,
-    host: HostLink<Mbuf>,
+    host: WorkerMailbox<Mbuf>,
     spare: Vec<Mbuf>,
     schedule: Schedule,
     put_in: u64,
@@ -86,10 +86,11 @@ pub(super) struct Player<'a> {
 }
 
 impl<'a> Player<'a> {
-    /// Worker `number`, who has every clone whose number leaves this remainder.
+    /// BurstProcessor `number`, who has every clone whose number leaves this remainder.
     pub(super) fn new(stage: &'a Stage<'a>, number: usize) -> Self {
         let hasher = TrackingHasher::new([21, 22, 23, 24]);
-        let worker = Worker::new(stage.feed.subscribe(), Arc::clone(&stage.table), hasher).numbered(number);
+        let worker =
+            BurstProcessor::new(stage.feed.subscribe(), Arc::clone(&stage.table), hasher).numbered(number);
         let (queues, wire) = loopback(DESCRIPTORS);
         let (link, host) = host_path(DESCRIPTORS);
         let poll_loop = PollLoop::new(worker, vec![queues], link, stage.clock, counters().0);

@@ -13,10 +13,10 @@ use guideway_dataplane::pipeline::{BURST, Decision};
 use guideway_dataplane::snapshot::Snapshot;
 use guideway_dataplane::time::Tick;
 use guideway_dataplane::verdict::Verdict;
+use guideway_engine::burst_processor::BurstProcessor;
 use guideway_engine::capture::{CaptureError, CaptureReader};
 use guideway_engine::mbuf::Mbuf;
 use guideway_engine::publish::Publisher;
-use guideway_engine::worker::Worker;
 
 use super::client::Client;
 
@@ -145,7 +145,8 @@ impl Source {
         let publisher = Publisher::new(snapshot);
         let table =
             Arc::new(ConntrackTable::with_capacity(self.frames.len()).expect("less than the capture"));
-        let mut worker = Worker::new(publisher.feed().subscribe(), table, TrackingHasher::new([1, 2, 3, 4]));
+        let mut worker =
+            BurstProcessor::new(publisher.feed().subscribe(), table, TrackingHasher::new([1, 2, 3, 4]));
         let mut decisions = vec![Decision::PENDING; self.frames.len()];
         let mut mbufs = vec![Mbuf::new(); BURST];
         for (first, decisions) in (0..).step_by(BURST).zip(decisions.chunks_mut(BURST)) {

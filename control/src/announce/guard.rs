@@ -16,14 +16,14 @@ use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
+use guideway_model::config::Hook;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{interval, sleep, timeout};
 
-use super::line::Tell;
-use crate::config::Hook;
+use super::hook_task::Tell;
 use crate::log::Log;
 
 /// How often the appliance shows that it lives.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use crate::config::{Announcement, AnnouncementPolicy, Config, Hook};
+use guideway_model::config::{AnnouncementPolicy, Config, Hook};
 
 /// What each hook is to be told of each address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,7 +72,8 @@ impl Plan {
             let addresses = plan.0.entry(announcement.hook.clone()).or_default();
             for rule in announcement.rules.iter().map(|rule| &config.rules[*rule]) {
                 let healthy = healthy(&config.services[rule.service].name);
-                let reason = situation.prevents().unwrap_or_else(|| announcement.reason(healthy));
+                let reason =
+                    situation.prevents().unwrap_or_else(|| Reason::of_health(announcement.policy, healthy));
                 let wish = addresses.entry(rule.address).or_insert_with(|| Wish {
                     announcement: announcement.name.clone(),
                     rule: rule.name.clone(),
@@ -88,12 +89,12 @@ impl Plan {
     }
 }
 
-impl Announcement {
-    /// What the health of one rule's service means.
-    fn reason(&self, healthy: u32) -> Reason {
-        match self.policy {
-            AnnouncementPolicy::Healthy { min_healthy } if healthy < min_healthy => Reason::TooFewHealthy,
-            AnnouncementPolicy::Healthy { .. } | AnnouncementPolicy::Always => Reason::Served,
+impl Reason {
+    /// The reason that the health of one rule's service gives, under an announcement's policy.
+    fn of_health(policy: AnnouncementPolicy, healthy: u32) -> Self {
+        match policy {
+            AnnouncementPolicy::Healthy { min_healthy } if healthy < min_healthy => Self::TooFewHealthy,
+            AnnouncementPolicy::Healthy { .. } | AnnouncementPolicy::Always => Self::Served,
         }
     }
 }

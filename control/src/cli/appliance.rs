@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args as Arguments;
-use guideway::admin::client::{Client, ClientError};
-use guideway::config::Admin;
+use guideway::api::admin::client::{Client, ClientError};
+use guideway_model::config::Admin;
 use serde::Serialize;
 
 use super::{Exit, Output};

@@ -5,9 +5,9 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args as Arguments;
-use guideway::admin::CaptureReasons;
-use guideway::admin::client::{Capture, CaptureOrder, Client, ClientError};
-use guideway::admin::server::MAX_CAPTURE_SEC;
+use guideway::api::admin::CaptureReasons;
+use guideway::api::admin::client::{Capture, CaptureOrder, Client, ClientError};
+use guideway::api::admin::server::MAX_CAPTURE_SEC;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::amount::count;

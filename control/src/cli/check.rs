@@ -4,9 +4,9 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use clap::Args as Arguments;
-use guideway::config::{BackendService, Config, ConfigErrors};
 use guideway::health::demand::Excess;
 use guideway_dataplane::affinity::LoadBalancingScheme;
+use guideway_model::config::{BackendService, Config, ConfigErrors};
 use serde_json::json;
 
 use super::{Exit, Output, table};

@@ -3,9 +3,9 @@
 use std::fmt::Write;
 
 use clap::{Args as Arguments, Subcommand};
-use guideway::admin::server::{DEFAULT_ENTRIES, MAX_ENTRIES};
-use guideway::admin::view::{ConntrackEntry, ConntrackList, ConntrackLookup};
-use guideway::flow_text::FlowText;
+use guideway::api::admin::server::{DEFAULT_ENTRIES, MAX_ENTRIES};
+use guideway::api::admin::view::{ConntrackEntry, ConntrackList, ConntrackLookup};
+use guideway_model::flow_text::FlowText;
 
 use super::amount::{duration, yes_no};
 use super::appliance::ApplianceArgs;

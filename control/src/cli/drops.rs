@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use clap::Args as Arguments;
-use guideway::admin::view::Losses;
+use guideway::api::admin::view::Losses;
 
 use super::Exit;
 use super::amount::count;
@@ -20,7 +20,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Exit {
     let all = args.all;
-    let ask = async |client: guideway::admin::client::Client| {
+    let ask = async |client: guideway::api::admin::client::Client| {
         let mut losses = client.drops().await?;
         losses.drops.retain(|loss| all || loss.packets > 0);
         Ok(losses)
@@ -33,7 +33,7 @@ fn text(losses: &Losses) -> String {
     if losses.drops.is_empty() {
         return "no packet was lost\n".to_owned();
     }
-    let paragraph = |loss: &guideway::admin::view::Loss| {
+    let paragraph = |loss: &guideway::api::admin::view::Loss| {
         let mut text = String::new();
         let packets = count(loss.packets, "packet");
         let _ = writeln!(text, "{} ({}): {packets}", loss.reason, loss.place.as_str());

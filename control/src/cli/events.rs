@@ -3,9 +3,9 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use clap::Args as Arguments;
-use guideway::admin::client::{Client, ClientError};
-use guideway::admin::server::{DEFAULT_ENTRIES, MAX_ENTRIES};
-use guideway::admin::view::Event;
+use guideway::api::admin::client::{Client, ClientError};
+use guideway::api::admin::server::{DEFAULT_ENTRIES, MAX_ENTRIES};
+use guideway::api::admin::view::Event;
 
 use super::appliance::{SocketArgs, failed};
 use super::{Exit, Output, table};

@@ -3,16 +3,16 @@
 use std::fmt::Write;
 
 use clap::Args as Arguments;
-use guideway::explain::{Explanation, explain};
-use guideway::flow_text::FlowText;
+use guideway::offline::explain::{Explanation, explain};
+use guideway_model::flow_text::FlowText;
 
-use super::situation::SituationArgs;
+use super::what_if::WhatIfArgs;
 use super::{Exit, Output};
 
 #[derive(Arguments)]
 pub(super) struct Args {
     #[command(flatten)]
-    situation: SituationArgs,
+    what_if: WhatIfArgs,
     /// The flow: `tcp 192.0.2.7:40001 > 203.0.113.10:443`, `esp 192.0.2.7 > 203.0.113.10`; `first-fragment` or
     /// `later-fragment` may follow.
     flow: FlowText,
@@ -22,11 +22,11 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, color: bool) -> Exit {
-    let situation = match args.situation.situation(color) {
-        Ok(situation) => situation,
+    let what_if = match args.what_if.what_if(color) {
+        Ok(what_if) => what_if,
         Err(exit) => return exit,
     };
-    let explanation = explain(args.flow, &situation.config, &situation.services, &situation.snapshot);
+    let explanation = explain(args.flow, &what_if.config, &what_if.services, &what_if.snapshot);
     match args.output {
         Output::Table => super::print(&lines(&explanation)),
         Output::Json => super::print_json(&explanation),

@@ -6,8 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args as Arguments;
-use guideway::events::{Events, EventsError};
-use guideway::replay::{Outputs, ReplayError, Summary, replay};
+use guideway::offline::replay::{Outputs, ReplayError, Summary, replay};
+use guideway::offline::timeline::{Events, EventsError};
 use guideway_engine::capture::{CaptureError, CaptureReader, CaptureWriter};
 
 use super::{Exit, Output, table};

@@ -3,16 +3,16 @@
 use std::fmt::Write;
 
 use clap::Args as Arguments;
-use guideway::compile::NamedTable;
+use guideway_model::compiler::NamedTable;
 use serde::Serialize;
 
-use super::situation::SituationArgs;
+use super::what_if::WhatIfArgs;
 use super::{Exit, Output, table};
 
 #[derive(Arguments)]
 pub(super) struct Args {
     #[command(flatten)]
-    situation: SituationArgs,
+    what_if: WhatIfArgs,
     /// Shows this backend service alone.
     #[arg(long)]
     service: Option<String>,
@@ -43,11 +43,11 @@ struct Share<'a> {
 }
 
 pub(super) fn run(args: &Args, color: bool) -> Exit {
-    let situation = match args.situation.situation(color) {
-        Ok(situation) => situation,
+    let what_if = match args.what_if.what_if(color) {
+        Ok(what_if) => what_if,
         Err(exit) => return exit,
     };
-    let tables = situation.compiler.lookup_tables();
+    let tables = what_if.compiler.lookup_tables();
     let wanted = tables.filter(|table| args.service.as_deref().is_none_or(|name| name == table.service()));
     let rings: Vec<Ring<'_>> = wanted.map(|table| Ring::new(table, args.slots)).collect();
     if let (Some(name), []) = (&args.service, &rings[..]) {
@@ -63,7 +63,7 @@ pub(super) fn run(args: &Args, color: bool) -> Exit {
 impl<'a> Ring<'a> {
     fn new(table: NamedTable<'a>, with_slots: bool) -> Self {
         let slots = table.table().len();
-        let share = |share: guideway::compile::Share<'a>| Share {
+        let share = |share: guideway_model::compiler::Share<'a>| Share {
             backend: share.backend,
             weight: share.weight,
             slots: share.slots,

@@ -30,7 +30,7 @@ pub(super) fn run(args: &Args, color: bool) -> Exit {
             return Exit::Failure;
         }
     };
-    let exit = match guideway::live::run(config, args.config.clone(), args.verbose, log.clone()) {
+    let exit = match guideway::run::live::run(config, args.config.clone(), args.verbose, log.clone()) {
         Ok(()) => Exit::Success,
         Err(error) => {
             log.say(format!("error: {error}\n"));

@@ -1,6 +1,6 @@
 //! `guideway schema`: the JSON schema of the configuration, for editors.
 
-use guideway::config;
+use guideway_model::config;
 
 use super::Exit;
 

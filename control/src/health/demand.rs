@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::config::{Config, Transport};
-use crate::in_path::{LOCAL_PORTS, Limits, MAX_RESTING, REST};
+use guideway_model::config::{Config, Transport};
+
+use crate::net::probe_tcp::{LOCAL_PORTS, Limits, MAX_RESTING, REST};
 
 /// More than there is, while nobody answers: then a probe lasts as long as its timeout.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,7 +2,7 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::config::{Config, Transport};
+use guideway_model::config::{Config, Transport};
 
 /// What the process holds beside the probes' sockets: devices, listeners, requests of operators, programs that announce.
 const OTHERS: u64 = 256;
@@ -34,8 +34,9 @@ pub fn provide(wanted: u64) -> Result<(), u64> {
 
 #[cfg(test)]
 mod tests {
+    use guideway_model::sample::sample;
+
     use super::*;
-    use crate::sample::sample;
 
     /// A service of two backends behind the sample's rule, whose check has this transport.
     fn config(transport: &str) -> Config {

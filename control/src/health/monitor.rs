@@ -5,23 +5,23 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
+use guideway_model::config::Config;
+use guideway_model::service::Services;
 use tokio::sync::mpsc;
 
-use super::checkups::{CheckId, Checkups, Effect};
 use super::lag::Lag;
-use super::runner::{Finding, Pace, Runner};
-use super::transport::Errand;
-use crate::config::Config;
-use crate::in_path;
-use crate::service::Services;
+use super::scheduler::{Pace, ProbeReport, Scheduler};
+use super::state::{CheckId, HealthChange, HealthState};
+use super::transport::ProbeJob;
+use crate::net::probe_tcp;
 
 /// The health checks of all services.
 pub struct Monitor {
-    checkups: Checkups,
-    runner: Runner,
+    state: HealthState,
+    scheduler: Scheduler,
     /// What each check does; a reload that changes it begins the check's probes anew.
-    errands: HashMap<CheckId, Rc<Errand>>,
-    stack: in_path::Handle,
+    errands: HashMap<CheckId, Rc<ProbeJob>>,
+    stack: probe_tcp::Handle,
     /// The services whose first round of probes goes on, each with its deadline.
     ///
     /// After a restart the connections of before come with no entries and go by their hashes. If backends became
@@ -34,11 +34,11 @@ pub struct Monitor {
 const FIRST_ROUND: Duration = Duration::from_secs(30);
 
 impl Monitor {
-    /// A monitor whose probes in the path of traffic are connections of `stack`, and whose findings go to `findings`.
-    pub fn new(stack: in_path::Handle, findings: mpsc::Sender<Finding>) -> Self {
+    /// A monitor whose probes in the path of traffic are connections of `stack`, and whose reports go to `reports`.
+    pub fn new(stack: probe_tcp::Handle, reports: mpsc::Sender<ProbeReport>) -> Self {
         Self {
-            checkups: Checkups::default(),
-            runner: Runner::new(findings),
+            state: HealthState::default(),
+            scheduler: Scheduler::new(reports),
             errands: HashMap::new(),
             stack,
             first_rounds: BTreeMap::new(),
@@ -49,19 +49,19 @@ impl Monitor {
     ///
     /// # Panics
     /// Outside of a [`tokio::task::LocalSet`].
-    pub fn configure(&mut self, config: &Config, services: &Services, now: Duration) -> Vec<Effect> {
+    pub fn configure(&mut self, config: &Config, services: &Services, now: Duration) -> Vec<HealthChange> {
         for service in &config.services {
-            if !self.checkups.knows(&service.name) {
+            if !self.state.knows(&service.name) {
                 self.first_rounds.insert(service.name.clone(), now + FIRST_ROUND);
             }
         }
         self.first_rounds.retain(|name, _| config.services.iter().any(|service| service.name == *name));
-        let effects = self.checkups.configure(config, now);
-        let wanted: HashMap<CheckId, Errand> =
-            self.checkups.ids().filter_map(|id| Some((id.clone(), errand(&id, config, services)?))).collect();
+        let changes = self.state.configure(config, now);
+        let wanted: HashMap<CheckId, ProbeJob> =
+            self.state.ids().filter_map(|id| Some((id.clone(), errand(&id, config, services)?))).collect();
         let gone: Vec<_> = self.errands.keys().filter(|id| !wanted.contains_key(id)).cloned().collect();
         for id in gone {
-            self.runner.stop(&id);
+            self.scheduler.stop(&id);
             self.errands.remove(&id);
         }
         for (id, errand) in wanted {
@@ -71,56 +71,55 @@ impl Monitor {
             let errand = Rc::new(errand);
             let pace = Pace { interval: errand.check.interval, timeout: errand.check.timeout };
             let (task, stack) = (Rc::clone(&errand), self.stack.clone());
-            self.runner.start(id.clone(), pace, move || {
+            self.scheduler.start(id.clone(), pace, move || {
                 let (errand, stack) = (Rc::clone(&task), stack.clone());
                 async move { errand.run(&stack).await }
             });
             self.errands.insert(id, errand);
         }
-        self.outside_first_rounds(effects)
+        self.outside_first_rounds(changes)
     }
 
     /// Takes in how a probe ended; returns what that changes.
-    pub fn take_in(&mut self, finding: &Finding, now: Duration) -> Vec<Effect> {
-        let effects = self.checkups.observe(&finding.id, &finding.outcome, now);
-        self.outside_first_rounds(effects)
+    pub fn take_in(&mut self, report: &ProbeReport, now: Duration) -> Vec<HealthChange> {
+        let changes = self.state.observe(&report.id, &report.outcome, now);
+        self.outside_first_rounds(changes)
     }
 
     /// Ends the first rounds that are over at `now`; returns what they come to.
-    pub fn end_first_rounds(&mut self, now: Duration) -> Vec<Effect> {
-        let checkups = &self.checkups;
-        let over =
-            |service: &String, deadline: &mut Duration| now >= *deadline || checkups.are_decided(service);
+    pub fn end_first_rounds(&mut self, now: Duration) -> Vec<HealthChange> {
+        let state = &self.state;
+        let over = |service: &String, deadline: &mut Duration| now >= *deadline || state.are_decided(service);
         let ended: Vec<_> = self.first_rounds.extract_if(.., over).map(|(service, _)| service).collect();
-        ended.iter().flat_map(|service| self.checkups.standing(service)).collect()
+        ended.iter().flat_map(|service| self.state.standing(service)).collect()
     }
 
-    /// The effects but for those of first rounds, which are taken in together at their end.
-    fn outside_first_rounds(&self, mut effects: Vec<Effect>) -> Vec<Effect> {
-        effects.retain(|effect| !self.first_rounds.contains_key(effect.service()));
-        effects
+    /// The changes but for those of first rounds, which are taken in together at their end.
+    fn outside_first_rounds(&self, mut changes: Vec<HealthChange>) -> Vec<HealthChange> {
+        changes.retain(|change| !self.first_rounds.contains_key(change.service()));
+        changes
     }
 
     /// Has the probes in the path of traffic be connections of another stack.
-    pub fn replace_stack(&mut self, stack: in_path::Handle) {
+    pub fn replace_stack(&mut self, stack: probe_tcp::Handle) {
         self.stack = stack;
         for id in std::mem::take(&mut self.errands).into_keys() {
-            self.runner.stop(&id);
+            self.scheduler.stop(&id);
         }
     }
 
     /// What is known of the backends.
-    pub fn checkups(&self) -> &Checkups {
-        &self.checkups
+    pub fn state(&self) -> &HealthState {
+        &self.state
     }
 
     /// How late probes begin.
     pub fn lag(&self) -> &Lag {
-        self.runner.lag()
+        self.scheduler.lag()
     }
 
     /// The connections of probes in the path of traffic.
-    pub fn stack(&self) -> &in_path::Handle {
+    pub fn stack(&self) -> &probe_tcp::Handle {
         &self.stack
     }
 }
@@ -132,12 +131,12 @@ impl fmt::Debug for Monitor {
 }
 
 /// What a check does.
-fn errand(id: &CheckId, config: &Config, services: &Services) -> Option<Errand> {
+fn errand(id: &CheckId, config: &Config, services: &Services) -> Option<ProbeJob> {
     let service = config.services.iter().find(|service| service.name == id.service)?;
     let rule = config.rules.iter().find(|rule| rule.name == id.rule)?;
     let mut backends = services.get(&id.service)?.configured();
     let backend = backends.find(|backend| backend.endpoint.name == id.backend)?;
-    Some(Errand {
+    Some(ProbeJob {
         check: config.health_checks[service.health_check].clone(),
         vip: rule.address,
         address: backend.endpoint.address,

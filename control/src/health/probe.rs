@@ -11,7 +11,7 @@ use std::pin::pin;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::config::{HealthCheck, Probe, ProxyHeader};
+use guideway_model::config::{HealthCheck, Probe, ProxyHeader};
 
 mod body;
 mod budget;

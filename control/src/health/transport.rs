@@ -4,17 +4,17 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use guideway_dataplane::backend::BackendHandle;
+use guideway_model::config::{HealthCheck, Transport};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::probe::{Success, Target, WeightReport, probe};
-use super::runner::Answer;
+use super::scheduler::ProbeResult;
 use super::weights::Report;
-use crate::config::{HealthCheck, Transport};
-use crate::in_path::{self, Peer};
+use crate::net::probe_tcp::{self, Peer};
 
 /// Everything that a probe of one backend through one rule depends on.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Errand {
+pub(super) struct ProbeJob {
     /// What is asked.
     pub(super) check: HealthCheck,
     /// The rule's address.
@@ -25,17 +25,17 @@ pub(super) struct Errand {
     pub(super) backend: BackendHandle,
 }
 
-impl Errand {
+impl ProbeJob {
     /// Connects and asks; there is no time limit here.
-    pub(super) async fn run(&self, stack: &in_path::Handle) -> Answer {
+    pub(super) async fn run(&self, stack: &probe_tcp::Handle) -> ProbeResult {
         let port = self.check.port;
         let asked = match &self.check.transport {
             Transport::InPath => {
                 let peer = Peer { backend: self.backend, vip: self.vip, port };
-                let stream = match in_path::Stream::connect(stack, peer).await {
+                let stream = match probe_tcp::Stream::connect(stack, peer).await {
                     Ok(stream) => stream,
-                    Err(error) if is_ours(&error) => return Answer::NotAsked(error.to_string()),
-                    Err(error) => return Answer::Unwell(error.to_string()),
+                    Err(error) if is_ours(&error) => return ProbeResult::NotAsked(error.to_string()),
+                    Err(error) => return ProbeResult::Unwell(error.to_string()),
                 };
                 let source = stream.local_address().unwrap_or_else(|| SocketAddr::new(self.vip, 0));
                 probe(stream, &self.check, &Target { vip: self.vip, port, source }).await
@@ -45,15 +45,15 @@ impl Errand {
                 let connected = connect(to, bind_device.as_deref(), *source).await;
                 let (stream, source) = match connected.and_then(|stream| Ok((stream.local_addr()?, stream))) {
                     Ok((source, stream)) => (stream, source),
-                    Err(error) if is_ours(&error) => return Answer::NotAsked(error.to_string()),
-                    Err(error) => return Answer::Unwell(format!("cannot connect: {error}")),
+                    Err(error) if is_ours(&error) => return ProbeResult::NotAsked(error.to_string()),
+                    Err(error) => return ProbeResult::Unwell(format!("cannot connect: {error}")),
                 };
                 probe(stream, &self.check, &Target { vip: self.address, port, source }).await
             }
         };
         match asked {
-            Ok(success) => Answer::Well(report(success)),
-            Err(error) => Answer::Unwell(error.to_string()),
+            Ok(success) => ProbeResult::Well(report(success)),
+            Err(error) => ProbeResult::Unwell(error.to_string()),
         }
     }
 }
@@ -63,7 +63,7 @@ fn is_ours(error: &io::Error) -> bool {
     const EMFILE: i32 = 24;
     const ENFILE: i32 = 23;
     const ENOBUFS: i32 = 105;
-    matches!(error.get_ref(), Some(inner) if inner.is::<in_path::ConnectError>())
+    matches!(error.get_ref(), Some(inner) if inner.is::<probe_tcp::ConnectError>())
         || matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::OutOfMemory)
         || matches!(error.raw_os_error(), Some(EMFILE | ENFILE | ENOBUFS))
 }

@@ -5,9 +5,9 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use guideway::admin::client::ClientError;
-use guideway::admin::server::{Server, routes};
-use guideway::admin::view::{BackendList, ErrorView, Losses, VipList};
+use guideway::api::admin::client::ClientError;
+use guideway::api::admin::server::{Server, routes};
+use guideway::api::admin::view::{BackendList, ErrorView, Losses, VipList};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
@@ -173,7 +173,7 @@ fn a_supervisor_that_is_gone_is_told_as_such() {
         drop(asked);
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(server.serve(requests, async { drop(stopped.await) }));
-        let error = guideway::admin::client::Client::new(&socket).status().await.unwrap_err();
+        let error = guideway::api::admin::client::Client::new(&socket).status().await.unwrap_err();
         assert!(matches!(&error, ClientError::Refused(view) if view.error == "stopping"), "{error}");
         drop(stop);
         serving.await.unwrap();
@@ -185,7 +185,8 @@ fn clients_beyond_the_last_place_wait_for_one() {
     let appliance = Appliance::start();
     let idle: Vec<_> = (0..64).map(|_| UnixStream::connect(appliance.socket()).unwrap()).collect();
     let socket = appliance.socket();
-    let asked = std::thread::spawn(move || block_on(guideway::admin::client::Client::new(socket).status()));
+    let asked =
+        std::thread::spawn(move || block_on(guideway::api::admin::client::Client::new(socket).status()));
     drop(idle);
     asked.join().unwrap().expect("those before it have gone");
 }

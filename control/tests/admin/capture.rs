@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use guideway::admin::client::CaptureOrder;
+use guideway::api::admin::client::CaptureOrder;
 use guideway_engine::capture::CaptureReader;
 
 use crate::sample;

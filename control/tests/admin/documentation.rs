@@ -1,7 +1,7 @@
 //! What docs/admin.md must name.
 
-use guideway::admin::server::routes;
-use guideway::admin::view::{
+use guideway::api::admin::server::routes;
+use guideway::api::admin::view::{
     BackendList, ConntrackList, ConntrackLookup, Drain, ErrorView, EventKind, EventList, Losses, Reload,
     Stats, Status, Stopping, VipList,
 };

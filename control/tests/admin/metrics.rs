@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use guideway::metrics::Exporter;
+use guideway::api::metrics::Exporter;
 use insta::{Settings, assert_snapshot};
 use tokio::sync::{mpsc, oneshot};
 

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use guideway::admin::view::{
+use guideway::api::admin::view::{
     Announcement, AnnouncementReason, Backend, BackendStats, ConntrackCounts, ConntrackEntry, ConntrackStats,
     Drain, DrainEnd, Event, EventKind, Health, HealthCheck, HealthChecks, HostStackStats, IcmpErrorStats,
     LinkStats, NeighborReplies, NextHop, PacketStats, Pool, Port, PortStats, Quantiles, RuleCheck, RuleStats,
     Service, ServiceStats, Stats, Status, Traffic, Vip, WeightSource, WeightStatus, Worker, WorkerState,
     WorkerStats,
 };
-use guideway::host_stack::FrameKind;
+use guideway::net::host_stack::FrameKind;
 use guideway_dataplane::verdict::{DropReason, PassReason};
 
 pub(crate) fn status(vips: &[Vip]) -> Status {

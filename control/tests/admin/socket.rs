@@ -4,8 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use guideway::admin::ListenError;
-use guideway::admin::server::Server;
+use guideway::api::admin::ListenError;
+use guideway::api::admin::server::Server;
 use tokio::sync::mpsc;
 
 use crate::supervisor::{Appliance, Directory, block_on};

@@ -9,16 +9,16 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
-use guideway::admin::client::Client;
-use guideway::admin::server::Server;
-use guideway::admin::view::{
+use guideway::api::admin::client::Client;
+use guideway::api::admin::server::Server;
+use guideway::api::admin::view::{
     Backend, BackendList, Change, ChangeKind, ConntrackList, ConntrackLookup, DrainEnd, EventList,
     NeighborReplies, Reload, Stopping, Undrained, Vip, VipList, WeightSource,
 };
-use guideway::admin::{Refused, Reply, Request};
-use guideway::config::Config;
-use guideway::metrics::Exporter;
-use guideway::service::UnknownName;
+use guideway::api::admin::{Refused, Reply, Request};
+use guideway::api::metrics::Exporter;
+use guideway_model::config::Config;
+use guideway_model::service::UnknownName;
 use tokio::sync::{mpsc, watch};
 
 use crate::sample;

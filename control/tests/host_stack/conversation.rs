@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use guideway::host_stack::{FrameKind, HostStack, Rates};
+use guideway::net::host_stack::{FrameKind, HostStack, Rates};
 use guideway_dataplane::wire::ethernet::MacAddress;
 
 use crate::peer::Peer;

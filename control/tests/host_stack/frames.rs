@@ -1,6 +1,8 @@
 //! Single frames, written byte by byte.
 
-use guideway::host_stack::{Answers, FrameKind, HostStack, MAX_QUEUED_BYTES, NeighbourEvent, Rates, Vip};
+use guideway::net::host_stack::{
+    Answers, FrameKind, HostStack, MAX_QUEUED_BYTES, NeighbourEvent, Rates, Vip,
+};
 use guideway_dataplane::address::Address;
 use guideway_dataplane::egress::PortId;
 use guideway_dataplane::wire::ethernet::MacAddress;
@@ -139,7 +141,7 @@ fn vips_answer_as_the_operator_set_it() {
 fn a_vip_on_one_link_is_not_answered_for_on_another() {
     let mut stack = appliance(Rates::default());
     let request = tagged(arp_request([192, 0, 2, 7], [192, 0, 2, 100]), [0x81, 0, 0, 42]);
-    assert_eq!(stack.handle(TAGGED_PORT, &request, secs(1)), FrameKind::Nobodys);
+    assert_eq!(stack.handle(TAGGED_PORT, &request, secs(1)), FrameKind::NotForUs);
     assert!(sent(&mut stack).is_empty());
 }
 
@@ -150,7 +152,7 @@ fn vips_keep_their_announcements_through_a_reload() {
     stack.set_vips(&[Vip { address: address("192.0.2.101"), answers: Answers::WhenAnnounced }]);
     let ask = |vip| arp_request([192, 0, 2, 7], vip);
     assert_eq!(handle(&mut stack, &ask([192, 0, 2, 101])), FrameKind::Arp);
-    assert_eq!(handle(&mut stack, &ask([192, 0, 2, 100])), FrameKind::Nobodys);
+    assert_eq!(handle(&mut stack, &ask([192, 0, 2, 100])), FrameKind::NotForUs);
     assert_eq!(stack.counters().answered, 1);
 }
 
@@ -217,7 +219,7 @@ fn switches_that_look_for_listeners_hear_of_the_groups_of_held_addresses() {
     let mut stack = appliance(Rates::default());
     assert_eq!(handle(&mut stack, &group_query("::").build()), FrameKind::Mld);
     assert_eq!(handle(&mut stack, &group_query("ff02::1:ff00:100").build()), FrameKind::Mld);
-    assert_eq!(handle(&mut stack, &group_query("ff02::1:ff00:99").build()), FrameKind::Nobodys);
+    assert_eq!(handle(&mut stack, &group_query("ff02::1:ff00:99").build()), FrameKind::NotForUs);
     assert_eq!(handle(&mut stack, &group_query("::").ttl(2).build()), FrameKind::Malformed);
     let (host, vip) = ("ff02::1:ff00:10", "ff02::1:ff00:100");
     assert_eq!(sent(&mut stack), [group_report(2, &[host, vip]), group_report(2, &[vip])]);
@@ -285,28 +287,28 @@ fn what_belongs_to_nobody_is_counted_and_not_answered() {
     let lldp = [&[0x01, 0x80, 0xc2, 0, 0, 0x0e][..], &PEER_MAC, &[0x88, 0xcc], &[0; 46]].concat();
     let solicitation = || discovery("2001:db8::7", "2001:db8::10", SOLICITATION, "2001:db8::10", None);
     let cases = [
-        ("ARP between others", arp_request([192, 0, 2, 7], [192, 0, 2, 8]), FrameKind::Nobodys),
-        ("LLDP", lldp, FrameKind::Nobodys),
+        ("ARP between others", arp_request([192, 0, 2, 7], [192, 0, 2, 8]), FrameKind::NotForUs),
+        ("LLDP", lldp, FrameKind::NotForUs),
         (
             "an echo request to another",
             between("198.51.100.7", "192.0.2.99").echo_request(1, 1).build(),
-            FrameKind::Nobodys,
+            FrameKind::NotForUs,
         ),
         (
             "an echo request to another MAC",
             echo().macs(PEER_MAC, [2, 0, 0, 0, 0, 0x99]).build(),
-            FrameKind::Nobodys,
+            FrameKind::NotForUs,
         ),
-        ("an echo request to everybody", echo().macs(PEER_MAC, BROADCAST).build(), FrameKind::Nobodys),
+        ("an echo request to everybody", echo().macs(PEER_MAC, BROADCAST).build(), FrameKind::NotForUs),
         (
             "what the appliance itself sent",
             arp([BROADCAST, OWN_MAC], REQUEST, (OWN_MAC, [192, 0, 2, 10]), ([0; 6], [192, 0, 2, 10])),
-            FrameKind::Nobodys,
+            FrameKind::NotForUs,
         ),
         (
             "an echo request from the appliance's own MAC",
             echo().macs(TAGGED_MAC, OWN_MAC).build(),
-            FrameKind::Nobodys,
+            FrameKind::NotForUs,
         ),
         (
             "a solicitation from nobody that says where",
@@ -321,7 +323,7 @@ fn what_belongs_to_nobody_is_counted_and_not_answered() {
         (
             "a solicitation to all nodes",
             discovery("2001:db8::7", "ff02::1", SOLICITATION, "2001:db8::10", None).build(),
-            FrameKind::Nobodys,
+            FrameKind::NotForUs,
         ),
         (
             "a solicitation from a group",
@@ -439,7 +441,7 @@ fn no_neighbour_is_at_the_appliances_own_mac() {
     let backend = stack.next_hop(address("192.0.2.7")).unwrap();
     stack.resolve(backend, secs(0)).unwrap();
     let reply = arp([OWN_MAC, PEER_MAC], REPLY, (OWN_MAC, [192, 0, 2, 7]), (OWN_MAC, [192, 0, 2, 10]));
-    assert_eq!(handle(&mut stack, &reply), FrameKind::Nobodys);
+    assert_eq!(handle(&mut stack, &reply), FrameKind::NotForUs);
     assert_eq!((stack.mac(backend), stack.events()), (None, Vec::new()));
 }
 

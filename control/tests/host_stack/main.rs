@@ -8,7 +8,7 @@ mod peer;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use guideway::host_stack::{Answers, HostAddress, HostStack, Link, Rates, Vip, VlanId};
+use guideway::net::host_stack::{Answers, HostAddress, HostStack, Link, Rates, Vip, VlanId};
 use guideway_dataplane::address::Address;
 use guideway_dataplane::egress::PortId;
 use guideway_dataplane::wire::ethernet::MacAddress;

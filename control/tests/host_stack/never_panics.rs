@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use guideway::host_stack::{FrameKind, MAX_QUEUED_BYTES, Rates};
+use guideway::net::host_stack::{FrameKind, MAX_QUEUED_BYTES, Rates};
 use pcap_fixtures::packet::Packet;
 use proptest::prelude::*;
 

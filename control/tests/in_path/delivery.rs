@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use etherparse::{IpNumber, NetSlice, SlicedPacket, TransportSlice};
-use guideway::in_path::{InPath, Limits, Peer};
+use guideway::net::probe_tcp::{Limits, Peer, ProbeTcp};
 use guideway_dataplane::address::Address;
 use guideway_dataplane::delivery::{Delivery, DeliveryMode, Tunnel};
 use guideway_dataplane::egress::Egress;
@@ -19,7 +19,7 @@ const NEXT_HOP: [u8; 6] = [2, 0, 0, 0, 0, 9];
 const GUE_PORT: u16 = 6_080;
 
 fn delivered(peer: Peer, delivery: &Delivery) -> Vec<u8> {
-    let mut stack = InPath::new(own(), 1, Limits::default());
+    let mut stack = ProbeTcp::new(own(), 1, Limits::default());
     stack.connect(peer, Duration::ZERO).unwrap();
     let departure = stack.transmit().unwrap();
     assert_eq!(departure.backend, peer.backend);

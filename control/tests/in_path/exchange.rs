@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use guideway::in_path::{ConnectError, InPath, Limits, OwnAddresses, Peer};
+use guideway::net::probe_tcp::{ConnectError, Limits, OwnAddresses, Peer, ProbeTcp};
 use guideway_dataplane::backend::BackendHandle;
 use smoltcp::socket::tcp::State;
 use smoltcp::wire::{Ipv4Packet, TcpPacket};
@@ -196,7 +196,7 @@ fn a_backend_that_answers_too_late_is_told_that_nobody_waits() {
 fn what_the_appliance_cannot_try_is_no_fault_of_the_backend() {
     let limits = Limits { connections: 2, ..Limits::default() };
     let own = OwnAddresses { ipv6: None, ..own() };
-    let mut stack = InPath::new(own, 1, limits);
+    let mut stack = ProbeTcp::new(own, 1, limits);
     let v6 = Peer { vip: "2001:db8::10".parse().unwrap(), ..peer(0) };
     assert_eq!(stack.connect(v6, secs(0)), Err(ConnectError::NoOwnAddress));
     for vip in ["0.0.0.0", "224.0.0.1", "255.255.255.255"] {
@@ -214,7 +214,7 @@ fn what_the_appliance_cannot_try_is_no_fault_of_the_backend() {
 
 #[test]
 fn a_full_queue_delays_what_is_sent() {
-    let mut stack = InPath::new(own(), 1, Limits { queued_packets: 2, ..Limits::default() });
+    let mut stack = ProbeTcp::new(own(), 1, Limits { queued_packets: 2, ..Limits::default() });
     for backend in 0..5 {
         stack.connect(peer(backend), secs(0)).unwrap();
     }

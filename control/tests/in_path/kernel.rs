@@ -2,7 +2,7 @@
 //! makes: needs root, iproute2 and /dev/net/tun.
 //!
 //! ```text
-//!  Stream -- InPath -- Departure { packet } -- TUN device "probe0" -- kernel, VIP on lo -- std's TcpListener
+//!  Stream -- ProbeTcp -- OutgoingPacket { packet } -- TUN device "probe0" -- kernel, VIP on lo -- std's TcpListener
 //! ```
 
 use std::io::{self, ErrorKind, Read, Write};
@@ -11,7 +11,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use guideway::in_path::{Handle, InPath, Limits, OwnAddresses, Peer, Stream};
+use guideway::net::probe_tcp::{Handle, Limits, OwnAddresses, Peer, ProbeTcp, Stream};
 use guideway_dataplane::backend::BackendHandle;
 use nix::sched::{CloneFlags, unshare};
 use smoltcp::phy::{Device, Medium, RxToken, TunTapInterface, TxToken};
@@ -102,7 +102,7 @@ fn a_kernel_with_the_vip_on_its_loopback_answers() {
     });
     let servers = listeners.map(|listener| serve(listener, 10));
     LocalSet::new().block_on(&runtime, async {
-        let handle = Handle::new(InPath::new(own(), 11, Limits::default()));
+        let handle = Handle::new(ProbeTcp::new(own(), 11, Limits::default()));
         let carrier = tokio::task::spawn_local(carry(handle.clone(), tun));
         for peer in peers {
             for round in 0..10 {

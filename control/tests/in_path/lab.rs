@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use guideway::in_path::{ConnectionId, HOP_LIMIT, InPath, Limits, OwnAddresses, Peer};
+use guideway::net::probe_tcp::{ConnectionId, HOP_LIMIT, Limits, OwnAddresses, Peer, ProbeTcp};
 use guideway_dataplane::backend::BackendHandle;
 
 use crate::far_end::FarEnd;
@@ -39,7 +39,7 @@ pub(crate) struct Wire {
 }
 
 pub(crate) struct Lab {
-    pub(crate) stack: InPath,
+    pub(crate) stack: ProbeTcp,
     pub(crate) backends: BTreeMap<BackendHandle, FarEnd>,
     pub(crate) now: Duration,
     pub(crate) wire: Wire,
@@ -52,7 +52,7 @@ pub(crate) struct Lab {
 impl Lab {
     pub(crate) fn new(backends: impl IntoIterator<Item = (u32, FarEnd)>) -> Self {
         Self {
-            stack: InPath::new(own(), 7, Limits::default()),
+            stack: ProbeTcp::new(own(), 7, Limits::default()),
             backends: backends.into_iter().map(|(handle, far)| (BackendHandle(handle), far)).collect(),
             now: Duration::ZERO,
             wire: Wire::default(),
@@ -185,7 +185,7 @@ impl Client {
     }
 
     /// Does what can be done now; whether that was anything.
-    fn drive(&mut self, stack: &mut InPath) -> bool {
+    fn drive(&mut self, stack: &mut ProbeTcp) -> bool {
         if self.outcome.is_some() {
             return false;
         }
@@ -206,7 +206,7 @@ impl Client {
         }
     }
 
-    fn step(&mut self, stack: &mut InPath, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    fn step(&mut self, stack: &mut ProbeTcp, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         std::task::ready!(stack.poll_established(self.id, cx))?;
         if self.sent < self.request.len() {
             self.sent += std::task::ready!(stack.poll_send(self.id, &self.request[self.sent..], cx))?;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use guideway::in_path::{Counters, InPath, Limits};
+use guideway::net::probe_tcp::{Counters, Limits, ProbeTcp};
 use proptest::prelude::*;
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{IpProtocol, IpRepr, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber, TcpTimestampRepr};
@@ -107,7 +107,7 @@ fn segments_to_no_connection_cost_nothing_and_are_not_answered() {
 
 #[test]
 fn what_is_no_segment_to_an_own_address_is_unreadable() {
-    let mut stack = InPath::new(own(), 1, Limits::default());
+    let mut stack = ProbeTcp::new(own(), 1, Limits::default());
     let good = forged(vip(), own_ipv4(), (PORT, 5_000), TcpControl::Syn, false);
     let elsewhere = "192.0.2.2".parse().unwrap();
     let mut udp = good.clone();
@@ -130,7 +130,7 @@ fn what_is_no_segment_to_an_own_address_is_unreadable() {
 #[test]
 fn a_forger_who_guesses_every_number_but_the_sequence_fills_no_queue() {
     let limits = Limits { queued_packets: 10, ..Limits::default() };
-    let mut stack = InPath::new(own(), 1, limits);
+    let mut stack = ProbeTcp::new(own(), 1, limits);
     stack.connect(peer(0), Duration::ZERO).unwrap();
     let departure = stack.transmit().unwrap();
     let local_port = u16::from_be_bytes([departure.packet[20], departure.packet[21]]);
@@ -155,7 +155,7 @@ fn noise() -> impl Strategy<Value = Vec<Vec<u8>>> {
 proptest! {
     #[test]
     fn random_bytes_do_no_harm(packets in noise()) {
-        let mut stack = InPath::new(own(), 1, Limits::default());
+        let mut stack = ProbeTcp::new(own(), 1, Limits::default());
         stack.connect(peer(0), Duration::ZERO).unwrap();
         for packet in &packets {
             stack.handle(packet, Duration::ZERO);

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::rc::Rc;
 use std::time::Duration;
 
-use guideway::in_path::{ConnectError, Handle, InPath, Limits, Peer, Stream};
+use guideway::net::probe_tcp::{ConnectError, Handle, Limits, Peer, ProbeTcp, Stream};
 use guideway_dataplane::backend::BackendHandle;
 use smoltcp::socket::tcp::State;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -47,7 +47,7 @@ fn with_backend<T>(far: FarEnd, limits: Limits, probe: impl AsyncFnOnce(Handle) 
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let far = Rc::new(RefCell::new(far));
     let (result, handle) = LocalSet::new().block_on(&runtime, async {
-        let handle = Handle::new(InPath::new(own(), 3, limits));
+        let handle = Handle::new(ProbeTcp::new(own(), 3, limits));
         let owner = tokio::task::spawn_local(own_and_answer(handle.clone(), far.clone()));
         let result = probe(handle.clone()).await;
         // The owner gets to send what the last stream left.

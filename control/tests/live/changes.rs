@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::thread;
 use std::time::Duration;
 
-use guideway::admin::view::EventKind;
+use guideway::api::admin::view::EventKind;
 use rustix::process::Signal;
 
 use super::address::{self, Family, Vip};

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use guideway::admin::view::Health;
+use guideway::api::admin::view::Health;
 
 use super::address::{Family, Vip};
 use super::appliance::Appliance;

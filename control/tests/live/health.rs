@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use guideway::admin::view::{self, Health};
+use guideway::api::admin::view::{self, Health};
 
 use super::address::{self, Family, GRPC, Vip, WEB, WEB_PROXY, WEB_TLS, WEB_TLS_PROXY};
 use super::appliance::Appliance;

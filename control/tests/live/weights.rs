@@ -1,6 +1,6 @@
 //! Weights that backends report with their answers to probes.
 
-use guideway::admin::view::{WeightSource, WeightStatus};
+use guideway::api::admin::view::{WeightSource, WeightStatus};
 
 use super::address::Family;
 use super::appliance::Appliance;

@@ -6,18 +6,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use guideway::admin::view::{self, EventKind};
-use guideway::admin::{Refused, Reply, Request};
-use guideway::appliance::{Appliance, Nic};
-use guideway::config::Config;
-use guideway::health::checkups::{CheckId, Outcome};
-use guideway::health::runner::Finding;
+use guideway::api::admin::view::{self, EventKind};
+use guideway::api::admin::{Refused, Reply, Request};
+use guideway::health::scheduler::ProbeReport;
+use guideway::health::state::{CheckId, Outcome};
 use guideway::health::weights::Report;
-use guideway::supervisor::{Inbox, Ports, Shared, Supervisor, WorkerEnd, WorkerFailure};
+use guideway::run::appliance::{Appliance, Nic};
+use guideway::run::supervisor::{Inbox, Ports, Shared, Supervisor, WorkerEnd, WorkerFailure};
 use guideway_dataplane::affinity::TrackingHasher;
 use guideway_dataplane::conntrack::ConntrackTable;
 use guideway_dataplane::frame::Frame;
 use guideway_dataplane::wire::ethernet::MacAddress;
+use guideway_engine::burst_processor::BurstProcessor;
 use guideway_engine::clock::Clock;
 use guideway_engine::counters::counters;
 use guideway_engine::driver::loopback::{Wire, loopback};
@@ -25,7 +25,7 @@ use guideway_engine::host_path::host_path;
 use guideway_engine::mbuf::Mbuf;
 use guideway_engine::poll_loop::PollLoop;
 use guideway_engine::tap::TapSwitch;
-use guideway_engine::worker::Worker;
+use guideway_model::config::Config;
 use pcap_fixtures::packet::Packet;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -84,7 +84,7 @@ impl Ports for MemoryPorts {
 pub(crate) struct Operator {
     pub(crate) requests: mpsc::Sender<Request>,
     pub(crate) failures: mpsc::UnboundedSender<WorkerFailure>,
-    pub(crate) findings: mpsc::Sender<Finding>,
+    pub(crate) reports: mpsc::Sender<ProbeReport>,
     pub(crate) wire: Wire<Mbuf>,
     pub(crate) config_path: PathBuf,
 }
@@ -95,8 +95,8 @@ impl Operator {
         let id = CheckId { service: "web".into(), backend: backend.into(), rule: "web".into() };
         let outcome =
             Outcome { result: result.map_err(str::to_owned), latency: Duration::from_micros(1_500) };
-        self.findings
-            .send(Finding { id, outcome, ended: Instant::now() })
+        self.reports
+            .send(ProbeReport { id, outcome, ended: Instant::now() })
             .await
             .expect("the supervisor runs");
     }
@@ -231,7 +231,7 @@ pub(crate) fn run<T: Future<Output = ()>>(
         let (worker_shared, stop) = (shared.clone(), &stop);
         scope.spawn(move || {
             let Shared { table, hasher, clock } = worker_shared;
-            let worker = Worker::new(feed.subscribe(), table, hasher);
+            let worker = BurstProcessor::new(feed.subscribe(), table, hasher);
             PollLoop::new(worker, vec![queues], link, clock, writer).tapped(tap).run(stop);
         });
         let end = WorkerEnd { core: 0, counters: reader, host, tap: tap_reader };
@@ -242,18 +242,16 @@ pub(crate) fn run<T: Future<Output = ()>>(
             let (requests, incoming) = mpsc::channel(8);
             let (report, failures) = mpsc::unbounded_channel();
             // As many as the live appliance has.
-            let (found, findings) = mpsc::channel(1_024);
+            let (found, reports) = mpsc::channel(1_024);
             if watches {
                 // What its own probes find on this wire is nothing: it goes nowhere.
                 let (nowhere, _) = mpsc::channel(1);
                 supervisor.watch(nowhere);
             }
             let config_path = config_path.clone();
-            let operator = Operator { requests, failures: report, findings: found, wire, config_path };
-            let (result, ()) = tokio::join!(
-                supervisor.run(Inbox { requests: incoming, failures, findings }),
-                test(operator)
-            );
+            let operator = Operator { requests, failures: report, reports: found, wire, config_path };
+            let (result, ()) =
+                tokio::join!(supervisor.run(Inbox { requests: incoming, failures, reports }), test(operator));
             result
         })
     });

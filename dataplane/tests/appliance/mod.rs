@@ -151,7 +151,7 @@ fn snapshot() -> Snapshot {
             generation: Generation(0),
             serves: true,
             persistent_generation: Generation(0),
-            drained: Tick::NEVER,
+            drain_deadline: Tick::NEVER,
             idle_timeout_sec: 60,
             delivery: behind.delivery(),
         }));

@@ -40,6 +40,7 @@
 //! drop(frame);
 //! ```
 
+mod dpdk_log;
 mod eal;
 mod lcore;
 mod mbuf;
@@ -47,7 +48,6 @@ mod mempool;
 mod port;
 mod preflight;
 mod queue;
-mod said;
 mod start_error;
 
 pub use eal::{Eal, EalOptions, Memory, Running};

@@ -23,9 +23,9 @@ use guideway_dataplane::snapshot::{Backend, Eligible, OwnAddresses, Service, Sna
 use guideway_dataplane::time::Tick;
 use guideway_dataplane::verdict::Verdict;
 use guideway_dataplane::wire::ethernet::MacAddress;
+use guideway_engine::burst_processor::BurstProcessor;
 use guideway_engine::mbuf::Mbuf;
 use guideway_engine::publish::Publisher;
-use guideway_engine::worker::Worker;
 use pcap_fixtures::packet::Packet;
 
 const BACKENDS: u32 = 3;
@@ -63,7 +63,7 @@ pub(crate) fn snapshot(port: PortId) -> Snapshot {
             generation: Generation(1),
             serves: true,
             persistent_generation: Generation(1),
-            drained: Tick::NEVER,
+            drain_deadline: Tick::NEVER,
             idle_timeout_sec: 600,
             delivery,
         })
@@ -97,9 +97,9 @@ pub(crate) fn snapshot(port: PortId) -> Snapshot {
 }
 
 /// A worker with a table of its own.
-pub(crate) fn worker(publisher: &Publisher<Snapshot>) -> Worker {
+pub(crate) fn worker(publisher: &Publisher<Snapshot>) -> BurstProcessor {
     let table = ConntrackTable::with_capacity(10_000).expect("240 kB");
-    Worker::new(publisher.feed().subscribe(), Arc::new(table), TrackingHasher::new([1, 2, 3, 4]))
+    BurstProcessor::new(publisher.feed().subscribe(), Arc::new(table), TrackingHasher::new([1, 2, 3, 4]))
 }
 
 /// Frames that are forwarded both ways, answered, passed and dropped.

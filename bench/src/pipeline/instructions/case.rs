@@ -19,8 +19,8 @@ use guideway_dataplane::pipeline::{BURST, Decision, Tracking};
 use guideway_dataplane::seed::Seed;
 use guideway_dataplane::snapshot::{Eligible, Snapshot};
 use guideway_dataplane::time::Tick;
+use guideway_engine::burst_processor::BurstProcessor;
 use guideway_engine::publish::Publisher;
-use guideway_engine::worker::Worker;
 
 use super::stage;
 use crate::pipeline::scenario::{Affinity, Family, PORT, Packets, Scenario, Way, vip};
@@ -199,7 +199,7 @@ fn make_udp(slot: &mut Slot, family: Family) {
 
 /// A worker, its table and its traffic.
 struct Bench {
-    worker: Worker,
+    worker: BurstProcessor,
     burst: Burst,
     // A subscriber's snapshots are freed by their publisher, which outlives it.
     _publisher: Publisher<Snapshot>,
@@ -211,7 +211,7 @@ impl Bench {
         let table = ConntrackTable::with_capacity(scenario.capacity()).expect("memory for the table");
         let hasher = TrackingHasher::new([11, 12, 13, 14]);
         Self {
-            worker: Worker::new(publisher.feed().subscribe(), Arc::new(table), hasher),
+            worker: BurstProcessor::new(publisher.feed().subscribe(), Arc::new(table), hasher),
             burst: Burst::new(scenario),
             _publisher: publisher,
         }

@@ -8,14 +8,14 @@ use guideway_dataplane::frame::Frame;
 use guideway_dataplane::packet::Packet;
 use guideway_dataplane::pipeline::Decision;
 use guideway_dataplane::time::Tick;
-use guideway_engine::worker::Worker;
+use guideway_engine::burst_processor::BurstProcessor;
 
 use crate::pipeline::slot::Slot;
 
-/// All that a worker does with a burst, its counters and tallies included.
+/// All that a worker does with a burst, its counters and traffic_counters included.
 #[inline(never)]
 pub(super) fn counted_decide(
-    worker: &mut Worker,
+    worker: &mut BurstProcessor,
     frames: &mut [Slot],
     decisions: &mut [Decision],
     now: Tick,

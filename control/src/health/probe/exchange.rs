@@ -1,9 +1,9 @@
 //! Bytes sent, and bytes that must come back: what probes of the types TCP and SSL say.
 
+use guideway_model::config::Exchange;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::{ProbeError, WeightReport};
-use crate::config::Exchange;
 
 /// Sends the request, if there is one, and compares the answer, if one is expected.
 ///
@@ -36,9 +36,10 @@ const PIECE_BYTES: usize = 1024;
 
 #[cfg(test)]
 mod tests {
+    use guideway_model::config::{Exchange, Probe, ProxyHeader};
+
     use super::super::peer::{Then, ask as ask_peer, ask_in_time, exchange, floods, says};
     use super::super::{ProbeError, Success, WeightReport};
-    use crate::config::{Exchange, Probe, ProxyHeader};
 
     const HEALTHY: Result<Success, ProbeError> = Ok(Success { weight: WeightReport::NotAsked });
 

@@ -1,5 +1,6 @@
 //! An HTTP/1.1 request: what probes of the types HTTP and HTTPS say.
 
+use guideway_model::config::HttpRequest;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
@@ -10,7 +11,6 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{ExpectedText, ProbeError, Target, USER_AGENT, WeightReport, drive};
-use crate::config::HttpRequest;
 
 /// The longest status line with its headers, which is what common servers and clients take too. hyper reads
 /// into a buffer of that size, so that it bounds what is kept of a body as well.
@@ -93,9 +93,10 @@ const NOT_IN_A_PATH: &AsciiSet = &CONTROLS
 
 #[cfg(test)]
 mod tests {
+    use guideway_model::config::{Probe, ProxyHeader};
+
     use super::super::peer::{self, Then, ask as ask_peer, ask_in_time, floods, http, says};
     use super::*;
-    use crate::config::{Probe, ProxyHeader};
     use crate::health::probe::{MAX_READ_BYTES, Success};
 
     /// What a probe finds in `answer`, after which the peer closes the connection.

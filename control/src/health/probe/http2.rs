@@ -1,6 +1,7 @@
 //! An HTTP/2 request: what probes of the type HTTP2 say, and what those of the type GRPC are spoken over.
 
 use bytes::Bytes;
+use guideway_model::config::HttpRequest;
 use h2::client::{Builder, Connection, SendRequest};
 use hyper::header::USER_AGENT as USER_AGENT_HEADER;
 use hyper::{Request, Uri};
@@ -9,7 +10,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::frames::Frames;
 use super::http::{MAX_HEADER_BYTES, encoded_path, judge_head};
 use super::{ExpectedText, ProbeError, Target, USER_AGENT, WeightReport, drive};
-use crate::config::HttpRequest;
 
 /// How much of a body the peer may send: more than is looked at, for the sake of padding, and never extended.
 const WINDOW_BYTES: u32 = 4 * 1024;
@@ -87,12 +87,13 @@ pub(super) fn uri(scheme: &str, authority: &str, path: &str) -> Result<Uri, Prob
 
 #[cfg(test)]
 mod tests {
+    use guideway_model::config::Probe;
+
     use super::super::peer::{
         self, Http2Answer, IN_FLIGHT_BYTES, Then, ask as ask_peer, ask_in_time, floods, frame, http, says,
         settings, tls,
     };
     use super::*;
-    use crate::config::Probe;
     use crate::health::probe::{MAX_READ_BYTES, Success};
 
     /// What a probe finds in `answer`.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use guideway_model::config::{Exchange, HealthCheck, HttpRequest, Probe, ProxyHeader};
 use hyper::header::HeaderMap;
 use hyper::http::request::Parts;
 use hyper::http::response::Builder;
@@ -17,7 +18,6 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::{ProbeError, Success, Target, probe};
-use crate::config::{Exchange, HealthCheck, HttpRequest, Probe, ProxyHeader};
 
 /// Longer than any probe of a test takes; tests pause the clock, so nobody waits for it.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -42,7 +42,7 @@ pub(super) fn check(probe: Probe) -> HealthCheck {
         unhealthy_threshold: 2,
         port: target().port,
         probe,
-        transport: crate::config::Transport::InPath,
+        transport: guideway_model::config::Transport::InPath,
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
+use guideway_model::config::ProxyHeader;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::{ProbeError, Target};
-use crate::config::ProxyHeader;
 
 /// Sends the header, if there is to be one: plainly, before TLS too.
 pub(super) async fn send<S>(stream: &mut S, header: ProxyHeader, target: &Target) -> Result<(), ProbeError>

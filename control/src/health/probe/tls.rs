@@ -134,10 +134,11 @@ impl ServerCertVerifier for AnyCertificate {
 
 #[cfg(test)]
 mod tests {
+    use guideway_model::config::{Exchange, HttpRequest, Probe, ProxyHeader};
+
     use super::super::peer::{Then, ask, ask_in_time, exchange, floods, http, says, tls};
     use super::super::{MAX_READ_BYTES, ProbeError, Success, WeightReport};
     use super::server_name;
-    use crate::config::{Exchange, HttpRequest, Probe, ProxyHeader};
 
     const HEALTHY: Result<Success, ProbeError> = Ok(Success { weight: WeightReport::NotAsked });
 

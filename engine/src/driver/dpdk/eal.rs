@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use guideway_dpdk_sys as sys;
 
-use super::{StartError, lcore, preflight, said};
+use super::{StartError, dpdk_log, lcore, preflight};
 use crate::driver::device::Device;
 
 /// A process starts EAL at most once: what it leaves behind does not let it start again.
@@ -80,7 +80,7 @@ impl Eal {
         if STARTED.swap(true, Ordering::AcqRel) {
             return Err(StartError::AlreadyStarted);
         }
-        said::listen(options.verbose)?;
+        dpdk_log::listen(options.verbose)?;
         let arguments = arguments(options);
         // EAL permutes the pointers and copies the texts.
         let mut pointers: Vec<*mut c_char> = arguments.iter().map(|text| text.as_ptr().cast_mut()).collect();
@@ -89,14 +89,14 @@ impl Eal {
         // writes to the array alone. `STARTED` says that it was not called before.
         let parsed = unsafe { sys::rte_eal_init(count, pointers.as_mut_ptr()) };
         if parsed < 0 {
-            return Err(StartError::Eal { said: said::said(said::errno()) });
+            return Err(StartError::Eal { said: dpdk_log::message(dpdk_log::errno()) });
         }
         let eal = Self { opened: RefCell::default(), not_send: PhantomData };
         lcore::claim_for_eal();
         for device in &options.devices {
             eal.probe(device)?;
         }
-        said::forget();
+        dpdk_log::forget();
         Ok(eal)
     }
 
@@ -109,13 +109,13 @@ impl Eal {
     fn probe(&self, device: &Device) -> Result<(), StartError> {
         if let Device::Virtual(arguments) = device {
             let arguments = CString::new(arguments.as_str()).expect("parsing admits no NUL");
-            said::forget();
+            dpdk_log::forget();
             // SAFETY: EAL runs; the string ends in NUL and is copied.
             let probed = unsafe { sys::rte_dev_probe(arguments.as_ptr()) };
             if probed < 0 {
                 return Err(StartError::DeviceRefused {
                     device: device.to_string(),
-                    said: said::said(probed),
+                    said: dpdk_log::message(probed),
                 });
             }
         }

@@ -9,7 +9,7 @@ use std::path::Path;
 use core_affinity::CoreId;
 use guideway_dpdk_sys as sys;
 
-use super::{LiveQueues, QueuePair, Running, StartError, preflight, said};
+use super::{LiveQueues, QueuePair, Running, StartError, dpdk_log, preflight};
 
 thread_local! {
     /// EAL does not notice that it registers a thread twice.
@@ -48,7 +48,7 @@ impl<'eal> Lcore<'eal> {
         // SAFETY: EAL runs, as `Running` says, and this thread is not registered.
         let registered = unsafe { sys::rte_thread_register() };
         if registered < 0 {
-            return Err(StartError::ThreadRefused { said: said::error_name(said::errno()) });
+            return Err(StartError::ThreadRefused { said: dpdk_log::error_name(dpdk_log::errno()) });
         }
         REGISTERED.set(true);
         Ok(Self { core, eal: PhantomData, not_send: PhantomData })

@@ -9,7 +9,7 @@ use std::ptr::NonNull;
 use guideway_dataplane::pipeline::BURST;
 use guideway_dpdk_sys as sys;
 
-use super::{DpdkMbuf, Eal, PortOptions, StartError, said};
+use super::{DpdkMbuf, Eal, PortOptions, StartError, dpdk_log};
 
 /// `SOCKET_ID_ANY`: memory of any NUMA node.
 const ANY_NODE: i32 = -1;
@@ -80,7 +80,7 @@ impl Eal {
         let buffer =
             u16::try_from(buffer).map_err(|_| refused("a buffer has at most 65,535 bytes".to_owned()))?;
         let node = options.node.map_or(ANY_NODE, i32::from);
-        said::forget();
+        dpdk_log::forget();
         // SAFETY: EAL runs; the name ends in NUL and is copied. Any numbers are allowed: what cannot be is refused.
         let pool = unsafe {
             sys::rte_pktmbuf_pool_create(
@@ -92,7 +92,7 @@ impl Eal {
                 node,
             )
         };
-        let pool = NonNull::new(pool).ok_or_else(|| refused(said::said(said::errno())))?;
+        let pool = NonNull::new(pool).ok_or_else(|| refused(dpdk_log::message(dpdk_log::errno())))?;
         Ok(Mempool { pool, data_room: options.data_room, eal: PhantomData })
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_dpdk_sys as sys;
 
-use super::{Eal, Mempool, QueuePair, StartError, said};
+use super::{Eal, Mempool, QueuePair, StartError, dpdk_log};
 use crate::driver::device::Device;
 
 /// Ethernet header and two VLAN tags: what a frame has beside the MTU.
@@ -171,7 +171,7 @@ impl Eal {
         if !self.opened.borrow_mut().insert(id) {
             return Err(StartError::DeviceTaken { device: device.to_string() });
         }
-        said::forget();
+        dpdk_log::forget();
         let mut port = OpenPort { id, started: false, eal: PhantomData };
         configure(id, device, options, &offloads, &info)?;
         set_up_queues(id, device, options, &info, pool)?;
@@ -189,7 +189,10 @@ impl Eal {
         // SAFETY: EAL runs; the name ends in NUL, and `id` is written to before the call returns, or not at all.
         let found = unsafe { sys::rte_eth_dev_get_port_by_name(name.as_ptr(), &raw mut id) };
         if found < 0 {
-            return Err(StartError::DeviceRefused { device: device.to_string(), said: said::said(found) });
+            return Err(StartError::DeviceRefused {
+                device: device.to_string(),
+                said: dpdk_log::message(found),
+            });
         }
         Ok(id)
     }
@@ -294,7 +297,7 @@ fn check(result: i32, device: &Device, step: &'static str) -> Result<(), StartEr
     if result >= 0 {
         return Ok(());
     }
-    Err(StartError::PortRefused { device: device.to_string(), step, said: said::said(result) })
+    Err(StartError::PortRefused { device: device.to_string(), step, said: dpdk_log::message(result) })
 }
 
 impl Port<'_> {

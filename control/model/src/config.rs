@@ -1,0 +1,175 @@
+//! The configuration: TOML as an operator writes it, parsed into a [`Config`] that is valid by construction.
+
+mod admin;
+mod announcement;
+mod backend_group;
+mod backend_service;
+mod engine;
+mod field;
+mod file;
+mod forwarding_rule;
+mod group_member;
+mod health_check;
+mod limits;
+mod names;
+mod network;
+mod port;
+mod precedence;
+mod reach;
+mod report;
+mod route;
+mod schema;
+mod value;
+
+use std::sync::Arc;
+
+pub use admin::{Admin, Metrics};
+pub use announcement::{Announcement, AnnouncementPolicy, Hook};
+pub use backend_group::{BackendGroup, Endpoint};
+pub use backend_service::{BackendService, FailoverPolicy, ServiceProtocol};
+pub use engine::Engine;
+pub use forwarding_rule::{ForwardingRule, NeighborReplies, Ports, RuleProtocol};
+pub use group_member::GroupMember;
+pub use health_check::{Exchange, HealthCheck, HttpRequest, Probe, ProxyHeader, Transport};
+pub use limits::{MAX_FILE_BYTES, MAX_IDLE_TIMEOUT_SEC};
+pub use network::{Conntrack, Fleet, MacAddress, Network};
+pub use port::Port;
+pub use report::{ConfigError, ConfigErrors};
+pub use route::Route;
+pub use schema::schema;
+
+use field::{Field, Table, elements};
+use file::ConfigFile;
+use names::Scope;
+use report::Report;
+use toml::de::DeTable;
+
+/// A commented configuration with every table.
+pub const EXAMPLE: &str = include_str!("../../default.toml");
+
+/// A whole configuration whose every rule has been checked; references are indices into its lists.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// How the engine uses the machine.
+    pub engine: Engine,
+    /// The devices that packets come and go by, in the order of the file.
+    pub ports: Vec<Port>,
+    /// Where the running appliance is steered.
+    pub admin: Admin,
+    /// Where Prometheus finds the running appliance.
+    pub metrics: Metrics,
+    /// The appliance's own place in the network.
+    pub network: Arc<Network>,
+    /// What all appliances of a fleet share.
+    pub fleet: Fleet,
+    /// The size of the conntrack table.
+    pub conntrack: Conntrack,
+    /// The forwarding rules, in the order of the file.
+    pub rules: Vec<ForwardingRule>,
+    /// The backend services, in the order of the file.
+    pub services: Vec<BackendService>,
+    /// The backend groups, in the order of the file.
+    pub groups: Vec<BackendGroup>,
+    /// The health checks, in the order of the file.
+    pub health_checks: Vec<HealthCheck>,
+    /// The routes, in the order of the file.
+    pub routes: Vec<Route>,
+    /// The announcements, in the order of the file.
+    pub announcements: Vec<Announcement>,
+}
+
+impl Config {
+    /// Parses the text of a configuration file; `name` is what errors call it.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it, at once. Text that is not TOML, and lists beyond their limits, come
+    /// first and are looked into no further.
+    pub fn parse(name: &str, text: &str) -> Result<Self, ConfigErrors> {
+        let mut report = Report::default();
+        let config = Self::read(text, &mut report);
+        report.finish(name, text)?;
+        Ok(config.expect("what is not read is reported"))
+    }
+
+    fn read(text: &str, report: &mut Report) -> Option<Self> {
+        if text.len() > MAX_FILE_BYTES {
+            let message = format!("a file of more than {MAX_FILE_BYTES} bytes, which are the most");
+            report.error(&(0..0), message, "split the configuration over several appliances");
+            return None;
+        }
+        let document = match DeTable::parse(text) {
+            Ok(document) => document,
+            Err(error) => {
+                let span = error.span().unwrap_or(0..0);
+                report.error(
+                    &span,
+                    format!("not TOML: {}", error.message()),
+                    "see https://toml.io for the syntax",
+                );
+                return None;
+            }
+        };
+        let file = Table::read(document.get_ref(), document.span(), report);
+        Self::from_file(&file, report)
+    }
+
+    fn from_file(file: &ConfigFile, report: &mut Report) -> Option<Self> {
+        if !limits::check(file, report) {
+            return None;
+        }
+        let scope = Scope::new(file, report);
+
+        let engine = Engine::parse(&file.engine, report);
+        let ports = each(&file.port, |port| Port::parse(port, report));
+        Port::check(file, report);
+        let network = Network::parse(&file.network, report);
+        let groups = each(&file.backend_group, |group| BackendGroup::parse(group, &file.network, report));
+        let health_checks = each(&file.health_check, |check| HealthCheck::parse(check, report));
+        let services = each(&file.backend_service, |service| BackendService::parse(service, &scope, report));
+        let rules = each(&file.forwarding_rule, |rule| ForwardingRule::parse(rule, &scope, report));
+        let routes = each(&file.route, |route| Route::parse(route, &scope, report));
+        let announcements =
+            each(&file.announcement, |announcement| Announcement::parse(announcement, &scope, report));
+
+        forwarding_rule::check_neighbor_replies(elements(&file.forwarding_rule), report);
+        precedence::check(&written(file, &rules), report);
+        route::check_duplicates(file, report);
+        announcement::check(file, &announcements, &rules, report);
+        reach::check(&scope, report);
+
+        Some(Self {
+            engine: engine?,
+            ports: all(ports)?,
+            admin: Admin::parse(&file.admin)?,
+            metrics: Metrics::parse(&file.metrics)?,
+            network: Arc::new(network?),
+            fleet: Fleet::parse(&file.fleet)?,
+            conntrack: Conntrack::parse(&file.conntrack)?,
+            rules: all(rules)?,
+            services: all(services)?,
+            groups: all(groups)?,
+            health_checks: all(health_checks)?,
+            routes: all(routes)?,
+            announcements: all(announcements)?,
+        })
+    }
+}
+
+/// A list of tables as it is written.
+type Tables<T> = Option<Field<Vec<Field<T>>>>;
+
+/// Parses each table of a list; those that are wrong keep their place in it.
+fn each<T, U>(tables: &Tables<T>, mut parse: impl FnMut(&T) -> Option<U>) -> Vec<Option<U>> {
+    elements(tables).iter().map(|table| parse(table.get()?)).collect()
+}
+
+fn all<T>(parsed: Vec<Option<T>>) -> Option<Vec<T>> {
+    parsed.into_iter().collect()
+}
+
+/// What is written of each rule, with the rule.
+fn written<'f>(file: &'f ConfigFile, rules: &'f [Option<ForwardingRule>]) -> Vec<precedence::Written<'f>> {
+    let files = elements(&file.forwarding_rule).iter();
+    files.zip(rules).filter_map(|(file, rule)| Some((file.get()?, rule.as_ref()))).collect()
+}

@@ -1,0 +1,203 @@
+//! What a reload changes, in words.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::config::{Announcement, BackendGroup, BackendService, Config, Endpoint};
+
+/// One change that a reload makes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The kind of change.
+    pub kind: ChangeKind,
+    /// What changes, and how.
+    pub text: String,
+}
+
+/// A kind of change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// Something is new.
+    Added,
+    /// Something is gone.
+    Removed,
+    /// Something goes on otherwise.
+    Changed,
+    /// Something was written otherwise, and stays as it is until the next start.
+    NeedsRestart,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = match self.kind {
+            ChangeKind::Added => '+',
+            ChangeKind::Removed => '-',
+            ChangeKind::Changed => '~',
+            ChangeKind::NeedsRestart => '!',
+        };
+        write!(f, "{sign} {}", self.text)
+    }
+}
+
+/// What changes from `old` to `new`.
+pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
+    let mut changes = Changes(Vec::new());
+    changes.needs_restart("[engine]", old.engine == new.engine);
+    changes.needs_restart("[[port]]", old.ports == new.ports);
+    changes.needs_restart("[admin]", old.admin == new.admin);
+    changes.needs_restart("[metrics]", old.metrics == new.metrics);
+    changes.needs_restart("[conntrack]", old.conntrack == new.conntrack);
+    if old.network != new.network {
+        changes.add(ChangeKind::Changed, "network".to_owned());
+    }
+    if old.fleet != new.fleet {
+        changes.add(ChangeKind::Changed, "fleet seed: new connections go elsewhere".to_owned());
+    }
+    let service_of = |config: &Config, place: usize| config.services[place].name.clone();
+    changes.of_nouns(
+        "forwarding rule",
+        old.rules.iter().map(|rule| (&*rule.name, (rule, service_of(old, rule.service)))),
+        new.rules.iter().map(|rule| (&*rule.name, (rule, service_of(new, rule.service)))),
+        |(old, was), (new, is)| {
+            let mut same = (*old).clone();
+            same.service = new.service;
+            same == **new && was == is
+        },
+    );
+    let check_of =
+        |config: &Config, service: &BackendService| config.health_checks[service.health_check].name.clone();
+    changes.of_nouns(
+        "backend service",
+        old.services.iter().map(|service| (&*service.name, (service, check_of(old, service)))),
+        new.services.iter().map(|service| (&*service.name, (service, check_of(new, service)))),
+        |(old, checked), (new, checks)| same_settings(old, new) && checked == checks,
+    );
+    for service in &new.services {
+        if let Some(before) = old.services.iter().find(|before| before.name == service.name) {
+            changes.of_backends(before, old, service, new);
+        }
+    }
+    changes.of_nouns(
+        "health check",
+        old.health_checks.iter().map(|check| (&*check.name, check)),
+        new.health_checks.iter().map(|check| (&*check.name, check)),
+        |old, new| old == new,
+    );
+    let next_hop = |config: &Config, place: usize| config.rules[place].name.clone();
+    changes.of_nouns(
+        "route",
+        old.routes.iter().map(|route| (&*route.name, (route.dest_range, next_hop(old, route.next_hop_rule)))),
+        new.routes.iter().map(|route| (&*route.name, (route.dest_range, next_hop(new, route.next_hop_rule)))),
+        |old, new| old == new,
+    );
+    let names = |config: &Config, announcement: &Announcement| {
+        announcement.rules.iter().map(|rule| config.rules[*rule].name.clone()).collect::<Vec<_>>()
+    };
+    changes.of_nouns(
+        "announcement",
+        old.announcements.iter().map(|one| (&*one.name, (one, names(old, one)))),
+        new.announcements.iter().map(|one| (&*one.name, (one, names(new, one)))),
+        |(old, were), (new, are)| (old.policy, &old.hook, were) == (new.policy, &new.hook, are),
+    );
+    changes.0
+}
+
+/// Whether two services differ in nothing but their backends and the name of their health check.
+fn same_settings(old: &BackendService, new: &BackendService) -> bool {
+    let mut same = old.clone();
+    same.members.clone_from(&new.members);
+    same.health_check = new.health_check;
+    same == *new
+}
+
+/// A backend as a reload may change it.
+type Backend<'c> = (&'c Endpoint, &'c BackendGroup, bool);
+
+fn backends<'c>(service: &BackendService, config: &'c Config) -> BTreeMap<&'c str, Backend<'c>> {
+    let members = service.members.iter().map(|member| (&config.groups[member.group], member.failover));
+    let endpoints = members.flat_map(|(group, failover)| {
+        group.endpoints.iter().map(move |endpoint| (&*endpoint.name, (endpoint, group, failover)))
+    });
+    endpoints.collect()
+}
+
+struct Changes(Vec<Change>);
+
+impl Changes {
+    fn add(&mut self, kind: ChangeKind, text: String) {
+        self.0.push(Change { kind, text });
+    }
+
+    fn needs_restart(&mut self, what: &str, is_same: bool) {
+        if !is_same {
+            self.add(ChangeKind::NeedsRestart, format!("{what}: takes effect at the next start"));
+        }
+    }
+
+    /// The nouns of one kind, by name.
+    fn of_nouns<'c, T>(
+        &mut self,
+        noun: &str,
+        old: impl Iterator<Item = (&'c str, T)>,
+        new: impl Iterator<Item = (&'c str, T)>,
+        same: impl Fn(&T, &T) -> bool,
+    ) {
+        let (old, new): (BTreeMap<_, _>, BTreeMap<_, _>) = (old.collect(), new.collect());
+        for name in old.keys().filter(|name| !new.contains_key(*name)) {
+            self.add(ChangeKind::Removed, format!("{noun} {name}"));
+        }
+        for (name, noun_now) in &new {
+            match old.get(name) {
+                None => self.add(ChangeKind::Added, format!("{noun} {name}")),
+                Some(before) if !same(before, noun_now) => {
+                    self.add(ChangeKind::Changed, format!("{noun} {name}"));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// The backends of a service that stays.
+    fn of_backends(
+        &mut self,
+        old_service: &BackendService,
+        old: &Config,
+        new_service: &BackendService,
+        new: &Config,
+    ) {
+        let (old, now) = (backends(old_service, old), backends(new_service, new));
+        let service = &new_service.name;
+        for name in old.keys().filter(|name| !now.contains_key(*name)) {
+            let end = match new_service.draining_timeout_sec {
+                0 => "its connections end".to_owned(),
+                seconds => format!("drains for {seconds} s"),
+            };
+            self.add(ChangeKind::Removed, format!("backend {service}/{name}: {end}"));
+        }
+        for (name, (endpoint, group, failover)) in &now {
+            let Some((before, old_group, was_failover)) = old.get(name) else {
+                self.add(ChangeKind::Added, format!("backend {service}/{name}: {}", endpoint.address));
+                continue;
+            };
+            let mut ways = Vec::new();
+            if before.address != endpoint.address {
+                ways.push(format!("address {} to {}", before.address, endpoint.address));
+            }
+            if before.weight != endpoint.weight {
+                ways.push(format!("weight {} to {}", before.weight, endpoint.weight));
+            }
+            if before.mac_address != endpoint.mac_address {
+                ways.push("MAC address".to_owned());
+            }
+            if (old_group.delivery, old_group.mtu) != (group.delivery, group.mtu) {
+                ways.push("delivery".to_owned());
+            }
+            if was_failover != failover {
+                ways.push(format!("now {}", if *failover { "failover" } else { "primary" }));
+            }
+            if !ways.is_empty() {
+                self.add(ChangeKind::Changed, format!("backend {service}/{name}: {}", ways.join(", ")));
+            }
+        }
+    }
+}

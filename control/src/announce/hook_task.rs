@@ -1,0 +1,421 @@
+//! The line to one hook: tells it what is wanted, one thing at a time, until it has heard.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
+
+use guideway_model::config::Hook;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use super::plan::{Reason, Wish};
+use super::{bird, command};
+
+/// The wait after a first failure; each further one doubles it.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+
+/// The longest wait.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// How often a hook that may forget is told again.
+const CONFIRMED_EVERY: Duration = Duration::from_secs(10);
+
+/// What a hook is to be told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Order {
+    pub(super) wishes: BTreeMap<IpAddr, Wish>,
+    /// The appliance ends: no announcement is waited for.
+    pub(super) is_last: bool,
+    /// How often others may have told it something else: what it was told before counts no more.
+    pub(super) doubts: u64,
+}
+
+/// How far an address has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// What is wanted.
+    pub wish: Wish,
+    /// What the hook was told last, where it has heard; at the start, and after a failure, nobody knows.
+    pub announced: Option<bool>,
+    /// Since when that is so.
+    pub since: SystemTime,
+    /// How often in a row it has not heard.
+    pub failures: u32,
+    /// Why not, the last time.
+    pub last_error: Option<String>,
+}
+
+impl Progress {
+    /// Whether the hook has heard what is wanted.
+    pub fn is_settled(&self) -> bool {
+        self.announced == Some(self.wish.reason.announces())
+    }
+}
+
+/// Who is told.
+pub(super) trait Tell {
+    /// Whether it may forget what it was told, so that it is told again now and then.
+    fn forgets(&self) -> bool;
+
+    /// Tells it that an address is announced or withdrawn from now on.
+    fn tell(
+        &self,
+        announced: bool,
+        address: IpAddr,
+        rule: &str,
+    ) -> impl Future<Output = Result<(), String>> + Send;
+}
+
+impl Tell for Hook {
+    /// BIRD does, when it starts anew; a program is the operator's own business.
+    fn forgets(&self) -> bool {
+        matches!(self, Self::Bird { .. })
+    }
+
+    async fn tell(&self, announced: bool, address: IpAddr, rule: &str) -> Result<(), String> {
+        match self {
+            Self::Bird { socket, protocol } => bird::switch(socket, protocol, announced).await,
+            Self::Command(words) => {
+                let verb = if announced { "announce" } else { "withdraw" };
+                command::run(words, verb, address, rule).await
+            }
+        }
+    }
+}
+
+/// An address, and when the hook is told of it next.
+struct Target {
+    progress: Progress,
+    due: Instant,
+}
+
+/// Tells a hook what `orders` say, and shows how far it has come, until nobody gives orders any more.
+pub(super) async fn serve(
+    hook: impl Tell,
+    mut orders: watch::Receiver<Order>,
+    shown: watch::Sender<BTreeMap<IpAddr, Progress>>,
+) {
+    let mut targets = BTreeMap::<IpAddr, Target>::new();
+    let mut doubts = 0;
+    let (mut is_new, mut is_last) = (true, false);
+    loop {
+        // There may be thousands of addresses: they are looked through when orders come, and not for each that is told.
+        if std::mem::take(&mut is_new) {
+            let order = orders.borrow_and_update().clone();
+            let is_urgent = order.is_last && !is_last;
+            is_last = order.is_last;
+            take_in(&mut targets, order.wishes, is_urgent);
+            if order.doubts != doubts {
+                doubts = order.doubts;
+                targets.values_mut().for_each(Target::doubt);
+            }
+            targets.retain(|_, target| !target.is_over());
+            let progress = |(address, target): (&IpAddr, &Target)| (*address, target.progress.clone());
+            shown.send_replace(targets.iter().map(progress).collect());
+        }
+
+        let due = |(address, target): (&IpAddr, &Target)| {
+            (!target.progress.is_settled() || hook.forgets()).then_some((target.due, *address))
+        };
+        let next = targets.iter().filter_map(due).min();
+        let changed = match next {
+            None => Some(orders.changed().await),
+            Some((at, _)) => tokio::select! {
+                biased;
+                changed = orders.changed() => Some(changed),
+                () = sleep_until(at) => None,
+            },
+        };
+        match changed {
+            Some(Ok(())) => is_new = true,
+            Some(Err(_)) => return,
+            None => {}
+        }
+        let Some((_, address)) = next.filter(|_| changed.is_none()) else { continue };
+        let Some(target) = targets.get_mut(&address) else { continue };
+        let wish = &target.progress.wish;
+        let announced = wish.reason.announces();
+        let told = tokio::select! {
+            told = hook.tell(announced, address, &wish.rule) => told,
+            () = last(orders.clone()), if announced && !is_last => Err("the appliance stops".to_owned()),
+        };
+        target.note(announced, told);
+        if target.is_over() {
+            targets.remove(&address);
+            shown.send_modify(|shown| drop(shown.remove(&address)));
+        } else {
+            shown.send_modify(|shown| drop(shown.insert(address, target.progress.clone())));
+        }
+    }
+}
+
+/// Comes when the appliance ends.
+async fn last(mut orders: watch::Receiver<Order>) {
+    // Where nobody gives orders any more, it has ended.
+    let _ = orders.wait_for(|order| order.is_last).await;
+}
+
+/// Takes over what is wanted; what changes is due at once.
+fn take_in(targets: &mut BTreeMap<IpAddr, Target>, wishes: BTreeMap<IpAddr, Wish>, is_urgent: bool) {
+    let now = Instant::now();
+    for (address, wish) in wishes {
+        match targets.get_mut(&address) {
+            Some(target) => {
+                if is_urgent || wish.reason.announces() != target.progress.wish.reason.announces() {
+                    (target.due, target.progress.failures) = (now, 0);
+                }
+                target.progress.wish = wish;
+            }
+            // What was never told need not be taken back.
+            None if wish.reason == Reason::Removed => {}
+            None => {
+                let (since, announced) = (SystemTime::now(), None);
+                let progress = Progress { wish, announced, since, failures: 0, last_error: None };
+                targets.insert(address, Target { progress, due: now });
+            }
+        }
+    }
+}
+
+impl Target {
+    /// Notes what has become of it.
+    fn note(&mut self, announced: bool, told: Result<(), String>) {
+        let progress = &mut self.progress;
+        let known = told.is_ok().then_some(announced);
+        if progress.announced != known {
+            (progress.announced, progress.since) = (known, SystemTime::now());
+        }
+        let wait = match told {
+            Ok(()) => {
+                (progress.failures, progress.last_error) = (0, None);
+                CONFIRMED_EVERY
+            }
+            Err(error) => {
+                let wait = FIRST_WAIT.saturating_mul(1 << progress.failures.min(5));
+                progress.failures = progress.failures.saturating_add(1);
+                progress.last_error = Some(error);
+                wait.min(LONGEST_WAIT)
+            }
+        };
+        self.due = Instant::now() + wait;
+    }
+
+    /// It is configured no longer, and has been taken back.
+    fn is_over(&self) -> bool {
+        self.progress.wish.reason == Reason::Removed && self.progress.announced == Some(false)
+    }
+
+    /// Somebody else may have told the hook something.
+    fn doubt(&mut self) {
+        (self.progress.announced, self.due) = (None, Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// Whether it was announced, and the seconds from the start.
+    type Told = (bool, u64);
+
+    /// A hook that takes its time, fails as often as it is told to, and remembers.
+    #[derive(Clone)]
+    struct Fake {
+        begun: Instant,
+        takes: Duration,
+        forgets: bool,
+        failures: Arc<Mutex<usize>>,
+        told: Arc<Mutex<Vec<Told>>>,
+        at_once: Arc<Mutex<usize>>,
+    }
+
+    impl Tell for Fake {
+        fn forgets(&self) -> bool {
+            self.forgets
+        }
+
+        async fn tell(&self, announced: bool, _: IpAddr, _: &str) -> Result<(), String> {
+            let at = self.begun.elapsed().as_secs();
+            *self.at_once.lock().expect("no test has failed") += 1;
+            assert_eq!(*self.at_once.lock().expect("no test has failed"), 1, "one at a time");
+            let told = Guard(self);
+            told.0.told.lock().expect("no test has failed").push((announced, at));
+            tokio::time::sleep(self.takes).await;
+            let mut failures = self.failures.lock().expect("no test has failed");
+            if *failures > 0 {
+                *failures -= 1;
+                return Err("it rains".to_owned());
+            }
+            Ok(())
+        }
+    }
+
+    struct Guard<'f>(&'f Fake);
+
+    impl Drop for Guard<'_> {
+        fn drop(&mut self) {
+            *self.0.at_once.lock().expect("no test has failed") -= 1;
+        }
+    }
+
+    fn address(host: u8) -> IpAddr {
+        [203, 0, 113, host].into()
+    }
+
+    fn order(wishes: &[(u8, Reason)]) -> Order {
+        let wish = |reason| Wish { announcement: "bgp".to_owned(), rule: "web".to_owned(), reason };
+        let wishes = wishes.iter().map(|(host, reason)| (address(*host), wish(*reason))).collect();
+        Order { wishes, ..Order::default() }
+    }
+
+    struct Line {
+        fake: Fake,
+        orders: watch::Sender<Order>,
+        shown: watch::Receiver<BTreeMap<IpAddr, Progress>>,
+    }
+
+    impl Line {
+        fn want(&self, wishes: &[(u8, Reason)]) {
+            self.orders.send_modify(|known| known.wishes = order(wishes).wishes);
+        }
+
+        fn told(&self) -> Vec<Told> {
+            self.fake.told.lock().expect("no test has failed").clone()
+        }
+
+        fn progress(&self, host: u8) -> Progress {
+            self.shown.borrow()[&address(host)].clone()
+        }
+    }
+
+    /// Runs a test on a clock that stands still while anybody works.
+    fn with_line<F: Future<Output = ()>>(
+        (takes, failures, forgets): (u64, usize, bool),
+        test: impl FnOnce(Line) -> F,
+    ) {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_time().start_paused(true).build().expect("a runtime").block_on(async {
+            let fake = Fake {
+                begun: Instant::now(),
+                takes: Duration::from_secs(takes),
+                forgets,
+                failures: Arc::new(Mutex::new(failures)),
+                told: Arc::default(),
+                at_once: Arc::default(),
+            };
+            let (orders, ordered) = watch::channel(Order::default());
+            let (show, shown) = watch::channel(BTreeMap::new());
+            let task = tokio::spawn(serve(fake.clone(), ordered, show));
+            test(Line { fake, orders, shown }).await;
+            tokio::time::timeout(Duration::from_secs(1), task).await.expect("it ends").expect("no panic");
+        });
+    }
+
+    async fn seconds(seconds: u64) {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+    }
+
+    #[test]
+    fn only_what_is_wanted_last_is_told() {
+        with_line((4, 0, false), async |line: Line| {
+            line.want(&[(10, Reason::Served)]);
+            seconds(1).await;
+            for _ in 0..100 {
+                line.want(&[(10, Reason::TooFewHealthy)]);
+                tokio::task::yield_now().await;
+                line.want(&[(10, Reason::Served)]);
+                tokio::task::yield_now().await;
+            }
+            line.want(&[(10, Reason::WorkerStalled)]);
+            seconds(20).await;
+            assert_eq!(line.told(), [(true, 0), (false, 4)]);
+            assert_eq!(line.progress(10).announced, Some(false));
+        });
+    }
+
+    #[test]
+    fn what_is_not_wanted_is_taken_back_at_the_start_for_an_earlier_process_may_have_left_it() {
+        with_line((0, 0, false), async |line: Line| {
+            line.want(&[(10, Reason::TooFewHealthy)]);
+            seconds(100).await;
+            assert_eq!(line.told(), [(false, 0)]);
+        });
+    }
+
+    #[test]
+    fn a_failure_is_shown_and_tried_again_ever_more_rarely() {
+        with_line((0, 8, false), async |line: Line| {
+            line.want(&[(10, Reason::Served)]);
+            seconds(20).await;
+            let progress = line.progress(10);
+            assert_eq!((progress.announced, progress.failures), (None, 5));
+            assert_eq!(progress.last_error.as_deref(), Some("it rains"));
+            seconds(180).await;
+            let progress = line.progress(10);
+            assert_eq!((progress.announced, progress.failures, progress.last_error), (Some(true), 0, None));
+            let at: Vec<_> = line.told().iter().map(|(_, at)| *at).collect();
+            assert_eq!(at, [0, 1, 3, 7, 15, 31, 61, 91, 121]);
+        });
+    }
+
+    #[test]
+    fn a_change_of_mind_does_not_wait_for_the_next_try() {
+        with_line((0, 6, false), async |line: Line| {
+            line.want(&[(10, Reason::Served)]);
+            seconds(50).await;
+            line.want(&[(10, Reason::Draining)]);
+            seconds(1).await;
+            assert_eq!(line.told().last(), Some(&(false, 50)));
+            assert!(line.progress(10).is_settled());
+        });
+    }
+
+    #[test]
+    fn a_hook_that_forgets_is_told_again() {
+        with_line((0, 0, true), async |line: Line| {
+            line.want(&[(10, Reason::Served)]);
+            seconds(35).await;
+            assert_eq!(line.told(), [(true, 0), (true, 10), (true, 20), (true, 30)]);
+        });
+    }
+
+    #[test]
+    fn a_hook_in_doubt_is_told_again_at_once() {
+        with_line((0, 0, false), async |line: Line| {
+            line.want(&[(10, Reason::Served)]);
+            seconds(5).await;
+            line.orders.send_modify(|order| order.doubts += 1);
+            seconds(5).await;
+            assert_eq!(line.told(), [(true, 0), (true, 5)]);
+        });
+    }
+
+    #[test]
+    fn what_is_removed_is_withdrawn_and_forgotten() {
+        with_line((0, 0, true), async |line: Line| {
+            line.want(&[(10, Reason::Served), (11, Reason::Served)]);
+            seconds(5).await;
+            line.want(&[(10, Reason::Removed), (11, Reason::Served), (12, Reason::Removed)]);
+            seconds(4).await;
+            assert_eq!(line.told(), [(true, 0), (true, 0), (false, 5)]);
+            assert_eq!(line.shown.borrow().keys().copied().collect::<Vec<_>>(), [address(11)]);
+        });
+    }
+
+    #[test]
+    fn an_appliance_that_ends_waits_for_no_announcement() {
+        with_line((8, 0, false), async |line: Line| {
+            line.want(&[(10, Reason::Served), (11, Reason::TooFewHealthy)]);
+            seconds(2).await;
+            line.orders.send_modify(|known| {
+                known.wishes = order(&[(10, Reason::Stopping), (11, Reason::Stopping)]).wishes;
+                known.is_last = true;
+            });
+            seconds(20).await;
+            assert_eq!(line.told(), [(true, 0), (false, 2), (false, 10)]);
+            assert!(line.progress(10).is_settled() && line.progress(11).is_settled());
+        });
+    }
+}

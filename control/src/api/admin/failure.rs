@@ -1,0 +1,178 @@
+//! Requests that fail: the HTTP status of each, what is wrong, and how to right it.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use guideway_model::config::ConfigErrors;
+use guideway_model::service::UnknownName;
+
+use super::request::{MAX_WEIGHT, Refused};
+use super::view::{ErrorView, NeighborReplies, WrongPlace};
+
+/// A request that fails.
+#[derive(Debug)]
+pub(super) struct Failure {
+    status: StatusCode,
+    view: Box<ErrorView>,
+}
+
+impl Failure {
+    /// A failure of this status, in a stable word and in two sentences: what is wrong, and how to right it.
+    pub(super) fn new(
+        status: StatusCode,
+        error: &str,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Self {
+        let view = ErrorView {
+            error: error.to_owned(),
+            message: message.into(),
+            help: help.into(),
+            file: None,
+            errors: Vec::new(),
+            rendered: None,
+        };
+        Self { status, view: Box::new(view) }
+    }
+
+    /// The appliance stops, and answers nothing more.
+    pub(super) fn stopping() -> Self {
+        let help = "start it again, and ask then";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the appliance stops", help)
+    }
+
+    /// The supervisor has not answered in time.
+    pub(super) fn busy() -> Self {
+        let message = "the appliance has not answered in time";
+        let help = "ask again; if that does not help, look at its log and at the load of its control core";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message, help)
+    }
+
+    /// A request for a weight that no backend can have.
+    pub(super) fn weight_out_of_range(weight: u64) -> Self {
+        let message = format!("a weight of {weight}, and the largest is {MAX_WEIGHT}");
+        let help = format!("choose one of 0 to {MAX_WEIGHT}; only their proportions count");
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "weight_out_of_range", message, help)
+    }
+
+    /// A request whose query, path or body cannot be read.
+    pub(super) fn unreadable(status: StatusCode, error: &str, what: impl Into<String>) -> Self {
+        Self::new(status, error, what, "docs/admin.md has an example of each request")
+    }
+
+    /// What is wrong with a configuration file; coloured for a terminal or plain.
+    fn config(errors: &ConfigErrors, color: bool) -> Self {
+        let mut failure = Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "wrong_configuration",
+            format!("{} is wrong; the running configuration stays as it is", errors.name()),
+            "right what `errors` lists, then reload again",
+        );
+        let place = |error: &guideway_model::config::ConfigError| WrongPlace {
+            line: error.line,
+            column: error.column,
+            message: error.message.clone(),
+            help: error.help.clone(),
+        };
+        failure.view.file = Some(errors.name().to_owned());
+        failure.view.errors = errors.errors().iter().map(place).collect();
+        failure.view.rendered = Some(errors.render(color));
+        failure
+    }
+
+    /// What a refusal says, with errors of a configuration coloured for a terminal or plain.
+    pub(super) fn refused(refused: &Refused, color: bool) -> Self {
+        let (missing, conflict) = (StatusCode::NOT_FOUND, StatusCode::CONFLICT);
+        match refused {
+            Refused::UnknownName(unknown) => {
+                let (word, verb) = match unknown {
+                    UnknownName::Service(_) => ("unknown_service", "guideway status"),
+                    UnknownName::Backend(..) => ("unknown_backend", "guideway backend list"),
+                };
+                Self::new(missing, word, unknown.to_string(), format!("`{verb}` lists those that there are"))
+            }
+            Refused::UnknownVip(address) => {
+                let message = format!("{address} is the address of no forwarding rule");
+                Self::new(missing, "unknown_vip", message, "`guideway vip list` lists the VIPs")
+            }
+            Refused::BackendRemoved { service, backend } => {
+                let message = format!("backend `{backend}` of service `{service}` is no longer configured");
+                let help =
+                    "it drains, and gets no new connections; configure it again and reload to change it";
+                Self::new(conflict, "backend_removed", message, help)
+            }
+            Refused::ServiceNotWeighted(service) => {
+                let message = format!("service `{service}` does not choose by weight");
+                let help = "set its `locality_lb_policy` to \"WEIGHTED_MAGLEV\" and reload";
+                Self::new(conflict, "service_not_weighted", message, help)
+            }
+            Refused::VipNotAnnounceable { address, neighbor_replies } => {
+                let when = match neighbor_replies {
+                    NeighborReplies::Always => "always",
+                    NeighborReplies::WhenAnnounced => "only when it is announced",
+                    NeighborReplies::Never => "never",
+                };
+                let message = format!("the appliance answers for {address} {when}");
+                let help = "set `neighbor_replies` of its forwarding rules to \"WHEN_ANNOUNCED\" and reload";
+                Self::new(conflict, "vip_not_announceable", message, help)
+            }
+            Refused::CaptureRunning => {
+                let message = "as many captures run as may";
+                Self::new(conflict, "capture_running", message, "end one of them, or wait for its end")
+            }
+            Refused::ListRunning => {
+                let message = "another list of connections is being made";
+                let help =
+                    "ask again when it is there; `guideway conntrack get` finds one connection at once";
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "list_running", message, help)
+            }
+            Refused::ReloadedMeanwhile => {
+                let message = "the configuration was reloaded while the list was made";
+                Self::new(conflict, "reloaded_meanwhile", message, "ask again")
+            }
+            Refused::Config(errors) => Self::config(errors, color),
+            Refused::ConfigUnreadable { path, error } => {
+                let message = format!("cannot read {}: {error}", path.display());
+                let help =
+                    "the running configuration stays as it is; make the file readable, then reload again";
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "unreadable_configuration", message, help)
+            }
+            Refused::Stopping => Self::stopping(),
+        }
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        (self.status, Json(self.view)).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_has_its_status_and_names_the_remedy() {
+        let vip = "203.0.113.10".parse().unwrap();
+        let unknown = UnknownName::Service("web".into());
+        for (refused, status, word, help) in [
+            (Refused::UnknownName(unknown), 404, "unknown_service", "guideway status"),
+            (Refused::UnknownVip(vip), 404, "unknown_vip", "guideway vip list"),
+            (Refused::ServiceNotWeighted("web".into()), 409, "service_not_weighted", "WEIGHTED_MAGLEV"),
+            (
+                Refused::VipNotAnnounceable { address: vip, neighbor_replies: NeighborReplies::Always },
+                409,
+                "vip_not_announceable",
+                "WHEN_ANNOUNCED",
+            ),
+            (Refused::ListRunning, 429, "list_running", "conntrack get"),
+            (Refused::ReloadedMeanwhile, 409, "reloaded_meanwhile", "ask again"),
+            (Refused::Stopping, 503, "stopping", "start it again"),
+        ] {
+            let failure = Failure::refused(&refused, false);
+            assert_eq!((failure.status.as_u16(), failure.view.error.as_str()), (status, word));
+            assert!(failure.view.help.contains(help), "{}", failure.view.help);
+        }
+    }
+}

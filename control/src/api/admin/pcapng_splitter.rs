@@ -1,0 +1,154 @@
+//! Cuts a stream of pcapng into whole blocks, so that a file is whole wherever the stream ends.
+
+use std::fmt;
+
+use bytes::{Bytes, BytesMut};
+
+/// The longest block that is waited for: a frame of 64 KiB with its options, many times over.
+const MAX_BLOCK: usize = 1 << 20;
+
+/// A section begins with this type, which reads the same in either byte order.
+const SECTION_HEADER: [u8; 4] = [0x0A, 0x0D, 0x0D, 0x0A];
+
+/// The type of a block that holds a packet.
+const ENHANCED_PACKET: u32 = 6;
+
+/// The type of a block that holds what the capture lacks up to there, and where in a block that is written by
+/// Guideway: the value of its first option, which is the only one.
+const STATISTICS: u32 = 5;
+const LACKING: std::ops::Range<usize> = 24..32;
+
+/// Bytes that have come, up to the last whole block.
+#[derive(Debug, Default)]
+pub(super) struct PcapngSplitter {
+    waiting: BytesMut,
+    big_endian: bool,
+    packets: u64,
+    missing: u64,
+}
+
+/// What came is no pcapng.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NotBlocks;
+
+impl fmt::Display for NotBlocks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no pcapng")
+    }
+}
+
+impl PcapngSplitter {
+    /// Takes in what came next, and gives out all blocks that are whole by now.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<Bytes, NotBlocks> {
+        self.waiting.extend_from_slice(bytes);
+        let mut whole = 0;
+        while let Some(len) = self.block_len(whole)? {
+            let kind = self.number_at(whole);
+            self.packets += u64::from(kind == Some(ENHANCED_PACKET));
+            let block = &self.waiting[whole..whole + len];
+            if kind == Some(STATISTICS)
+                && let Some(&lacking) = block.get(LACKING).and_then(<[u8]>::first_chunk)
+            {
+                self.missing =
+                    if self.big_endian { u64::from_be_bytes(lacking) } else { u64::from_le_bytes(lacking) };
+            }
+            whole += len;
+        }
+        Ok(self.waiting.split_to(whole).freeze())
+    }
+
+    /// How many packets the whole blocks held.
+    pub(super) fn packets(&self) -> u64 {
+        self.packets
+    }
+
+    /// How many packets the capture lacks, as far as it was told.
+    pub(super) fn missing(&self) -> u64 {
+        self.missing
+    }
+
+    /// The length of the block at `start`, where it is whole.
+    ///
+    /// ```text
+    ///  0      4      8              12                   len - 4   len
+    /// ┌──────┬──────┬──────────────┬─────────── ─ ─ ──┬───────────┐
+    /// │ type │ len  │ (byte order) │  …               │ len again │
+    /// └──────┴──────┴──────────────┴─────────── ─ ─ ──┴───────────┘
+    /// ```
+    fn block_len(&mut self, start: usize) -> Result<Option<usize>, NotBlocks> {
+        let rest = &self.waiting[start..];
+        let Some(&[kind, _, magic]) = rest.as_chunks::<4>().0.first_chunk() else { return Ok(None) };
+        if kind == SECTION_HEADER {
+            self.big_endian = match magic {
+                [0x1A, 0x2B, 0x3C, 0x4D] => true,
+                [0x4D, 0x3C, 0x2B, 0x1A] => false,
+                _ => return Err(NotBlocks),
+            };
+        }
+        let len = self.number_at(start + 4).unwrap_or(0) as usize;
+        if !(12..=MAX_BLOCK).contains(&len) || !len.is_multiple_of(4) {
+            return Err(NotBlocks);
+        }
+        Ok((self.waiting.len() - start >= len).then_some(len))
+    }
+
+    /// The number at `start`, in the byte order of the section.
+    fn number_at(&self, start: usize) -> Option<u32> {
+        let bytes = *self.waiting[start..].first_chunk()?;
+        Some(if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(kind: [u8; 4], body: &[u8], big_endian: bool) -> Vec<u8> {
+        let len = 12 + body.len() as u32;
+        let len = if big_endian { len.to_be_bytes() } else { len.to_le_bytes() };
+        [&kind[..], &len, body, &len].concat()
+    }
+
+    #[test]
+    fn only_whole_blocks_come_out_however_the_bytes_come_in() {
+        for big_endian in [false, true] {
+            let mut magic = 0x1A2B_3C4D_u32.to_be_bytes();
+            if !big_endian {
+                magic.reverse();
+            }
+            let header = block(SECTION_HEADER, &magic, big_endian);
+            let kind = if big_endian { [0, 0, 0, 6] } else { [6, 0, 0, 0] };
+            let packet = block(kind, &[7; 20], big_endian);
+            let stream = [&header[..], &packet, &packet].concat();
+            let ends = [header.len(), header.len() + packet.len(), stream.len()];
+            for step in 1..stream.len() {
+                let (mut blocks, mut out) = (PcapngSplitter::default(), 0);
+                for (i, piece) in stream.chunks(step).enumerate() {
+                    out += blocks.take(piece).unwrap().len();
+                    let come = (i * step + piece.len()).min(stream.len());
+                    assert_eq!(out, ends.iter().copied().filter(|end| *end <= come).max().unwrap_or(0));
+                }
+                assert_eq!(blocks.packets(), 2);
+            }
+        }
+    }
+
+    #[test]
+    fn the_latest_count_of_what_is_missing_holds() {
+        let mut writer = guideway_engine::capture::PcapngWriter::new(Vec::new(), ["lan"], 64).unwrap();
+        let mut blocks = PcapngSplitter::default();
+        for missing in [3, 1 << 40] {
+            writer.write_missing(9, missing).unwrap();
+            blocks.take(&std::mem::take(writer.output())).unwrap();
+            assert_eq!((blocks.missing(), blocks.packets()), (missing, 0));
+        }
+    }
+
+    #[test]
+    fn what_is_no_pcapng_is_refused() {
+        assert_eq!(PcapngSplitter::default().take(b"{\"error\": \"no\"}"), Err(NotBlocks));
+        let endless = block([6, 0, 0, 0], &[0; 4], false);
+        let endless = [&endless[..4], &(u32::MAX - 3).to_le_bytes(), &[0; 4]].concat();
+        assert_eq!(PcapngSplitter::default().take(&endless), Err(NotBlocks));
+    }
+}

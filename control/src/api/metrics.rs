@@ -1,0 +1,98 @@
+//! Counters and state for Prometheus, measured anew for each scrape.
+//!
+//! The text is that of the exposition format 0.0.4, in which a counter's name ends in `_total` in its head
+//! too.
+
+mod exposition;
+mod families;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+pub use exposition::{Measured, exposition};
+
+use crate::api::admin::Request;
+use crate::api::admin::server::RequestSender;
+use crate::api::http_server::{Bounds, serve};
+
+/// A scrape has a connection of its own, which ends with it.
+const BOUNDS: Bounds = Bounds {
+    connections: 16,
+    header_time: Duration::from_secs(10),
+    connection_time: Some(Duration::from_secs(60)),
+};
+
+/// What stands at `/`.
+const INDEX: &str =
+    "<!DOCTYPE html><title>Guideway</title><h1>Guideway</h1><a href=\"/metrics\">Metrics</a>\n";
+
+/// What Prometheus calls this format.
+const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Metrics over HTTP, listening.
+#[derive(Debug)]
+pub struct Exporter {
+    listener: TcpListener,
+}
+
+/// Metrics cannot be had where they are configured to be.
+#[derive(Debug)]
+pub struct CannotListen {
+    address: SocketAddr,
+    error: io::Error,
+}
+
+impl fmt::Display for CannotListen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { address, error } = self;
+        write!(f, "cannot listen on {address} for metrics: {error}; set another [metrics] listen")
+    }
+}
+
+impl std::error::Error for CannotListen {}
+
+impl Exporter {
+    /// Listens on `address`.
+    ///
+    /// # Errors
+    /// [`CannotListen`], where another process has the port or the address is no address of this machine.
+    pub async fn bind(address: SocketAddr) -> Result<Self, CannotListen> {
+        let listener = TcpListener::bind(address).await.map_err(|error| CannotListen { address, error })?;
+        Ok(Self { listener })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Asks `requests` for what each scrape shows, until `stop` comes.
+    pub async fn serve(self, requests: mpsc::Sender<Request>, stop: impl Future<Output = ()>) {
+        let routes = Router::new()
+            .route("/", get(Html(INDEX)))
+            .route("/metrics", get(metrics))
+            .with_state(RequestSender::new(requests));
+        serve(self.listener, routes, BOUNDS, stop).await;
+    }
+}
+
+async fn metrics(State(supervisor): State<RequestSender>) -> Response {
+    match supervisor.measured().await {
+        Some(measured) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], exposition(measured)).into_response(),
+        None => (StatusCode::SERVICE_UNAVAILABLE, "the appliance stops, or has not answered in time\n")
+            .into_response(),
+    }
+}

@@ -1,0 +1,263 @@
+//! Probes on time: each check has a task of its own, which begins a probe every interval, whatever the last one took.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::lag::Lag;
+use super::state::{CheckId, Outcome};
+use super::weights::Report;
+
+/// How much of its interval a check's first probe may be put off by, at most: so that backends which are configured
+/// together are not probed at once, and none waits long for its first.
+const FIRST_SPREAD: Duration = Duration::from_secs(1);
+
+/// The share of the interval by which each start may come earlier or later.
+const JITTER: f64 = 1.0 / 16.0;
+
+/// What a probe comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProbeResult {
+    /// The backend is well; what it reports of its weight, where the check can carry that.
+    Well(Option<Report>),
+    /// It is not, in words.
+    Unwell(String),
+    /// It was not asked, for want of something on this side: that says nothing of the backend, and counts for nothing.
+    NotAsked(String),
+}
+
+/// What a check does, and how often.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// From one start to the next.
+    pub interval: Duration,
+    /// How long a probe may take.
+    pub timeout: Duration,
+}
+
+/// The outcome of one probe.
+#[derive(Debug)]
+pub struct ProbeReport {
+    /// What was probed.
+    pub id: CheckId,
+    /// How that ended.
+    pub outcome: Outcome,
+    /// When it ended.
+    pub ended: Instant,
+}
+
+/// The tasks of all checks. They end with it.
+#[derive(Debug)]
+pub struct Scheduler {
+    tasks: HashMap<CheckId, Task>,
+    reports: mpsc::Sender<ProbeReport>,
+    lag: Rc<Lag>,
+}
+
+#[derive(Debug)]
+struct Task(JoinHandle<()>);
+
+/// The task of one probe. It ends with it.
+struct Probing(JoinHandle<ProbeResult>);
+
+impl Drop for Probing {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Scheduler {
+    /// A scheduler whose reports go to `reports`.
+    pub fn new(reports: mpsc::Sender<ProbeReport>) -> Self {
+        Self { tasks: HashMap::new(), reports, lag: Rc::default() }
+    }
+
+    /// Begins to probe `id` with what `probe` makes for each probe; one that goes on ends first.
+    ///
+    /// # Panics
+    /// Outside of a [`tokio::task::LocalSet`].
+    pub fn start<P, F>(&mut self, id: CheckId, pace: Pace, probe: P)
+    where
+        P: Fn() -> F + 'static,
+        F: Future<Output = ProbeResult> + 'static,
+    {
+        let (reports, lag) = (self.reports.clone(), Rc::clone(&self.lag));
+        let name = id.clone();
+        let task = tokio::task::spawn_local(async move {
+            let first = pace.interval.min(FIRST_SPREAD).mul_f64(fastrand::f64());
+            let mut due = Instant::now() + first;
+            // An interval after the last start, whatever made the next one late.
+            let mut expected = due;
+            loop {
+                sleep_until(due).await;
+                let started = Instant::now();
+                lag.note(started - due);
+                lag.miss(whole_intervals(started.saturating_duration_since(expected), pace.interval));
+                expected = started + pace.interval;
+                // A task of its own: one that panics must not end the check with it.
+                let mut probing = Probing(tokio::task::spawn_local(probe()));
+                let answer = match timeout_at(started + pace.timeout, &mut probing.0).await {
+                    Ok(Ok(answer)) => answer,
+                    Ok(Err(failed)) => ProbeResult::NotAsked(failed.to_string()),
+                    Err(_) => ProbeResult::Unwell(format!("no answer within {} s", pace.timeout.as_secs())),
+                };
+                let result = match answer {
+                    ProbeResult::Well(report) => Ok(report),
+                    ProbeResult::Unwell(reason) => Err(reason),
+                    ProbeResult::NotAsked(reason) => {
+                        tracing::warn!(service = name.service, backend = name.backend, reason, "not probed");
+                        due = next(due, Instant::now(), &pace, fastrand::f64());
+                        continue;
+                    }
+                };
+                let ended = Instant::now();
+                let outcome = Outcome { result, latency: ended - started };
+                if reports.send(ProbeReport { id: name.clone(), outcome, ended }).await.is_err() {
+                    return;
+                }
+                due = next(due, ended, &pace, fastrand::f64());
+            }
+        });
+        self.tasks.insert(id, Task(task));
+    }
+
+    /// Ends the probes of `id`.
+    pub fn stop(&mut self, id: &CheckId) {
+        self.tasks.remove(id);
+    }
+
+    /// What is probed.
+    pub fn ids(&self) -> impl Iterator<Item = &CheckId> {
+        self.tasks.keys()
+    }
+
+    /// How late probes begin.
+    pub fn lag(&self) -> &Lag {
+        &self.lag
+    }
+}
+
+/// When the next probe is due: an interval after the last one was, with jitter, and never before that has ended.
+///
+/// A probe that was started late does not put off those after it.
+fn next(due: Instant, ended: Instant, pace: &Pace, share: f64) -> Instant {
+    let jitter = pace.interval.mul_f64(JITTER * share);
+    let next = due + pace.interval + jitter - pace.interval.mul_f64(JITTER / 2.0);
+    next.max(ended)
+}
+
+/// How many intervals have gone by.
+fn whole_intervals(time: Duration, interval: Duration) -> u64 {
+    (time.as_nanos() / interval.as_nanos().max(1)) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    fn id(backend: &str) -> CheckId {
+        CheckId { service: "svc".to_owned(), backend: backend.to_owned(), rule: "rule".to_owned() }
+    }
+
+    fn run<T>(test: impl Future<Output = T>) -> T {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, test)
+    }
+
+    const PACE: Pace = Pace { interval: Duration::from_secs(10), timeout: Duration::from_secs(4) };
+
+    #[test]
+    fn probes_begin_an_interval_apart_however_long_they_take() {
+        run(async {
+            let (reports, mut found) = mpsc::channel(8);
+            let mut scheduler = Scheduler::new(reports);
+            scheduler.start(id("a"), PACE, || async {
+                tokio::time::sleep(Duration::from_secs(3)).await;
+                ProbeResult::Well(Some(Report::Weight(9)))
+            });
+            let begun = Instant::now();
+            let mut starts = Vec::new();
+            for _ in 0..100 {
+                let report = found.recv().await.unwrap();
+                assert_eq!(report.outcome.result, Ok(Some(Report::Weight(9))));
+                starts.push(report.ended - report.outcome.latency);
+            }
+            assert!(starts[0] - begun <= FIRST_SPREAD);
+            let gaps: Vec<_> = starts.windows(2).map(|pair| pair[1] - pair[0]).collect();
+            let bound = PACE.interval.mul_f64(JITTER);
+            assert!(gaps.iter().all(|gap| gap.abs_diff(PACE.interval) <= bound), "{gaps:?}");
+            assert!(gaps.iter().any(|gap| *gap != gaps[0]), "they are spread");
+            let whole = starts[99] - starts[0];
+            assert!(whole.abs_diff(PACE.interval * 99) < PACE.interval * 2, "{whole:?}");
+        });
+    }
+
+    #[test]
+    fn a_probe_that_does_not_end_in_time_has_failed() {
+        run(async {
+            let (reports, mut found) = mpsc::channel(8);
+            let mut scheduler = Scheduler::new(reports);
+            scheduler.start(id("a"), PACE, std::future::pending);
+            let report = found.recv().await.unwrap();
+            assert_eq!(report.outcome.result, Err("no answer within 4 s".to_owned()));
+            assert_eq!(report.outcome.latency, PACE.timeout);
+        });
+    }
+
+    #[test]
+    fn intervals_without_a_probe_are_missed_and_those_with_a_slow_one_are_not() {
+        run(async {
+            let (reports, mut found) = mpsc::channel(1);
+            let mut scheduler = Scheduler::new(reports);
+            let slow = Pace { interval: Duration::from_secs(10), timeout: Duration::from_secs(10) };
+            scheduler.start(id("a"), slow, std::future::pending);
+            for _ in 0..20 {
+                found.recv().await.unwrap();
+            }
+            assert_eq!(scheduler.lag().missed(), 0, "it is late by its jitter, and never by an interval");
+            // Nobody takes in the two that are under way: the check waits with the second.
+            tokio::time::sleep(Duration::from_secs(75)).await;
+            found.recv().await.unwrap();
+            found.recv().await.unwrap();
+            found.recv().await.unwrap();
+            let missed = scheduler.lag().missed();
+            assert!((4..=6).contains(&missed), "{missed}");
+        });
+    }
+
+    #[test]
+    fn what_is_stopped_is_probed_no_more() {
+        run(async {
+            let (reports, mut found) = mpsc::channel(8);
+            let mut scheduler = Scheduler::new(reports);
+            let probes = Rc::new(Cell::new(0));
+            for backend in ["a", "b"] {
+                let probes = Rc::clone(&probes);
+                scheduler.start(id(backend), PACE, move || {
+                    probes.set(probes.get() + 1);
+                    async { ProbeResult::Well(None) }
+                });
+            }
+            found.recv().await.unwrap();
+            found.recv().await.unwrap();
+            scheduler.stop(&id("a"));
+            drop(scheduler);
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            assert_eq!(probes.get(), 2);
+        });
+    }
+}

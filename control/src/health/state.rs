@@ -1,0 +1,509 @@
+//! What all probes of all backends come to: who is healthy, and how heavy.
+//!
+//! Pure: configurations and outcomes go in with their time, and what changes for the services comes out. A backend is
+//! probed once for each forwarding rule of its service, and is healthy while all of these probes are.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use guideway_model::config::{BackendService, Config};
+
+use super::threshold::{Threshold, Thresholds};
+use super::weights::{Report, WeightStatus, Weights};
+
+/// One thing that is probed: a backend of a service, through a forwarding rule.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CheckId {
+    /// The backend service.
+    pub service: String,
+    /// The backend.
+    pub backend: String,
+    /// The forwarding rule.
+    pub rule: String,
+}
+
+/// How a probe ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// What was reported of the weight; none where the check cannot carry one. Or why the probe failed, in words.
+    pub result: Result<Option<Report>, String>,
+    /// How long the probe took.
+    pub latency: Duration,
+}
+
+/// What a backend's probes change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HealthChange {
+    /// A backend turned.
+    Health {
+        /// Its service.
+        service: String,
+        /// Its name.
+        backend: String,
+        /// It is healthy now.
+        healthy: bool,
+    },
+    /// A backend has another weight.
+    Weight {
+        /// Its service.
+        service: String,
+        /// Its name.
+        backend: String,
+        /// The weight.
+        weight: u16,
+    },
+    /// The weights that a service's backends report have begun to count, or no longer do.
+    Weights {
+        /// The service.
+        service: String,
+        /// They count; all are equal where they don't.
+        valid: bool,
+    },
+}
+
+impl HealthChange {
+    /// The service that it is about.
+    pub fn service(&self) -> &str {
+        match self {
+            Self::Health { service, .. } | Self::Weight { service, .. } | Self::Weights { service, .. } => {
+                service
+            }
+        }
+    }
+}
+
+/// The probes of all backends.
+#[derive(Debug, Default)]
+pub struct HealthState {
+    services: BTreeMap<String, Service>,
+}
+
+#[derive(Debug)]
+struct Service {
+    thresholds: Thresholds,
+    weighted: bool,
+    backends: BTreeMap<String, BackendHealth>,
+    weights: Weights,
+}
+
+/// What is known of one backend.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BackendHealth {
+    /// By forwarding rule.
+    pub rules: BTreeMap<String, RuleHealth>,
+    /// Since when it is healthy or unhealthy.
+    pub since: Duration,
+    /// How often it has turned.
+    pub turns: u64,
+    configured_weight: u16,
+    /// The weight that the services were told last.
+    applied_weight: u16,
+}
+
+/// What is known of one backend through one forwarding rule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RuleHealth {
+    threshold: Threshold,
+    /// Why the latest probe failed, in words.
+    pub last_error: Option<String>,
+    /// How many probes succeeded.
+    pub passed: u64,
+    /// How many failed.
+    pub failed: u64,
+    /// How long the latest probe took.
+    pub latency: Duration,
+}
+
+impl HealthState {
+    /// Takes over a configuration; returns what changes for backends that stay.
+    pub fn configure(&mut self, config: &Config, now: Duration) -> Vec<HealthChange> {
+        let mut changes = Vec::new();
+        let mut known = std::mem::take(&mut self.services);
+        for (place, service) in config.services.iter().enumerate() {
+            let rules: Vec<&str> =
+                config.rules.iter().filter(|rule| rule.service == place).map(|rule| &*rule.name).collect();
+            let before = known.remove(&service.name);
+            let state = Service::configure(before, config, service, &rules, now, &mut changes);
+            self.services.insert(service.name.clone(), state);
+        }
+        changes
+    }
+
+    /// Everything that is to be probed.
+    pub fn ids(&self) -> impl Iterator<Item = CheckId> {
+        self.services.iter().flat_map(|(service, state)| {
+            state.backends.iter().flat_map(move |(backend, health)| {
+                health.rules.keys().map(move |rule| CheckId {
+                    service: service.clone(),
+                    backend: backend.clone(),
+                    rule: rule.clone(),
+                })
+            })
+        })
+    }
+
+    /// Whether a service is known.
+    pub fn knows(&self, service: &str) -> bool {
+        self.services.contains_key(service)
+    }
+
+    /// Whether the probes of a service have come to a first result: somebody is healthy, and everybody else has failed
+    /// often enough to be taken out.
+    pub fn are_decided(&self, service: &str) -> bool {
+        let Some(state) = self.services.get(service) else { return true };
+        let rules = || state.backends.values().flat_map(|health| health.rules.values());
+        let is_decided =
+            |rule: &RuleHealth| rule.is_healthy() || rule.failed >= state.thresholds.unhealthy.into();
+        state.backends.values().any(BackendHealth::is_healthy) && rules().all(is_decided)
+    }
+
+    /// How the backends of a service stand, as what makes those that began unhealthy, with their configured weights, stand
+    /// so.
+    pub fn standing(&self, service: &str) -> Vec<HealthChange> {
+        let Some(state) = self.services.get(service) else { return Vec::new() };
+        let mut changes = Vec::new();
+        if state.weighted && !state.weights.are_valid() {
+            changes.push(HealthChange::Weights { service: service.to_owned(), valid: false });
+        }
+        for (name, health) in &state.backends {
+            if health.applied_weight != health.configured_weight {
+                let (backend, weight) = (name.clone(), health.applied_weight);
+                changes.push(HealthChange::Weight { service: service.to_owned(), backend, weight });
+            }
+        }
+        let healthy = state.backends.iter().filter(|(_, health)| health.is_healthy());
+        changes.extend(healthy.map(|(name, _)| turned(service, name, true)));
+        changes
+    }
+
+    /// Takes in the outcome of a probe; one of what is no longer configured changes nothing.
+    pub fn observe(&mut self, id: &CheckId, outcome: &Outcome, now: Duration) -> Vec<HealthChange> {
+        let mut changes = Vec::new();
+        let Some(service) = self.services.get_mut(&id.service) else { return changes };
+        let Some(health) = service.backends.get_mut(&id.backend) else { return changes };
+        let was_healthy = health.is_healthy();
+        let Some(rule) = health.rules.get_mut(&id.rule) else { return changes };
+        rule.take_in(outcome, service.thresholds);
+        if health.is_healthy() != was_healthy {
+            health.since = now;
+            health.turns += 1;
+            changes.push(turned(&id.service, &id.backend, !was_healthy));
+        }
+        if service.weighted {
+            let report = outcome.result.as_ref().ok().copied().flatten();
+            let were_valid = service.weights.are_valid();
+            service.weights.observe(&id.backend, report);
+            if service.weights.are_valid() == were_valid {
+                service.apply_weight(id, &mut changes);
+            } else {
+                service.apply_weights(&id.service, were_valid, &mut changes);
+            }
+        }
+        changes
+    }
+
+    /// What is known of a backend.
+    pub fn backend(&self, service: &str, backend: &str) -> Option<&BackendHealth> {
+        self.services.get(service)?.backends.get(backend)
+    }
+
+    /// Whether a backend's reported weight counts; none where its service has no weights.
+    pub fn weight_status(&self, service: &str, backend: &str) -> Option<WeightStatus> {
+        self.services.get(service).filter(|state| state.weighted).map(|state| state.weights.status(backend))
+    }
+
+    /// Whether a service's reported weights count; none where it has no weights.
+    pub fn weights_are_valid(&self, service: &str) -> Option<bool> {
+        self.services.get(service).filter(|state| state.weighted).map(|state| state.weights.are_valid())
+    }
+}
+
+impl Service {
+    fn configure(
+        before: Option<Self>,
+        config: &Config,
+        service: &BackendService,
+        rules: &[&str],
+        now: Duration,
+        changes: &mut Vec<HealthChange>,
+    ) -> Self {
+        let check = &config.health_checks[service.health_check];
+        let (mut known, weights) =
+            before.map_or_else(Default::default, |before| (before.backends, before.weights));
+        let were_valid = weights.are_valid();
+        let mut state = Self {
+            thresholds: Thresholds { healthy: check.healthy_threshold, unhealthy: check.unhealthy_threshold },
+            weighted: service.weighted,
+            backends: BTreeMap::new(),
+            weights,
+        };
+        for endpoint in service.endpoints(config) {
+            let name = &endpoint.name;
+            let health = match known.remove(name) {
+                Some(mut health) => {
+                    if health.configured_weight != endpoint.weight {
+                        // The services take the new number until the next report.
+                        health.configured_weight = endpoint.weight;
+                        health.applied_weight = endpoint.weight;
+                        state.weights.forget(name);
+                    }
+                    if health.update_rules(rules, now) {
+                        changes.push(turned(&service.name, name, health.is_healthy()));
+                    }
+                    health
+                }
+                None => BackendHealth::new(rules, endpoint.weight, now),
+            };
+            state.backends.insert(name.clone(), health);
+        }
+        known.keys().for_each(|gone| state.weights.forget(gone));
+        if state.weighted {
+            state.apply_weights(&service.name, were_valid, changes);
+        }
+        state
+    }
+
+    /// Tells of one backend whose weight is another than was told last: while weights count as they did, a probe changes
+    /// none but that of the backend that was probed.
+    fn apply_weight(&mut self, id: &CheckId, changes: &mut Vec<HealthChange>) {
+        let Some(health) = self.backends.get_mut(&id.backend) else { return };
+        let weight = self.weights.weight(&id.backend, health.configured_weight);
+        if weight != health.applied_weight {
+            health.applied_weight = weight;
+            let (service, backend) = (id.service.clone(), id.backend.clone());
+            changes.push(HealthChange::Weight { service, backend, weight });
+        }
+    }
+
+    /// Tells whether weights have begun or ceased to count, and of each backend whose weight is another than was told
+    /// last.
+    fn apply_weights(&mut self, service: &str, were_valid: bool, changes: &mut Vec<HealthChange>) {
+        let valid = self.weights.are_valid();
+        if valid != were_valid {
+            changes.push(HealthChange::Weights { service: service.to_owned(), valid });
+        }
+        for (backend, health) in &mut self.backends {
+            let weight = self.weights.weight(backend, health.configured_weight);
+            if weight != health.applied_weight {
+                health.applied_weight = weight;
+                changes.push(HealthChange::Weight {
+                    service: service.to_owned(),
+                    backend: backend.clone(),
+                    weight,
+                });
+            }
+        }
+    }
+}
+
+impl BackendHealth {
+    /// A backend that is new: unhealthy until its probes say otherwise.
+    fn new(rules: &[&str], weight: u16, now: Duration) -> Self {
+        let rules = rules.iter().map(|rule| ((*rule).to_owned(), RuleHealth::new(false)));
+        Self {
+            rules: rules.collect(),
+            since: now,
+            turns: 0,
+            configured_weight: weight,
+            applied_weight: weight,
+        }
+    }
+
+    /// Whether it may serve: all its rules' probes say so, and there is one.
+    pub fn is_healthy(&self) -> bool {
+        !self.rules.is_empty() && self.rules.values().all(|rule| rule.threshold.is_healthy())
+    }
+
+    /// Takes over the rules of a reload; true where that turned the backend.
+    ///
+    /// A rule that is new begins as the backend is: a rule more is no reason to take it out of service until it has been
+    /// probed through that as well.
+    fn update_rules(&mut self, rules: &[&str], now: Duration) -> bool {
+        let was_healthy = self.is_healthy();
+        self.rules.retain(|rule, _| rules.contains(&&**rule));
+        for rule in rules {
+            if !self.rules.contains_key(*rule) {
+                self.rules.insert((*rule).to_owned(), RuleHealth::new(was_healthy));
+            }
+        }
+        let turned = self.is_healthy() != was_healthy;
+        if turned {
+            self.since = now;
+            self.turns += 1;
+        }
+        turned
+    }
+}
+
+impl RuleHealth {
+    const fn new(healthy: bool) -> Self {
+        Self {
+            threshold: Threshold::new(healthy),
+            last_error: None,
+            passed: 0,
+            failed: 0,
+            latency: Duration::ZERO,
+        }
+    }
+
+    /// Whether the probes through this rule say that the backend may serve.
+    pub const fn is_healthy(&self) -> bool {
+        self.threshold.is_healthy()
+    }
+
+    fn take_in(&mut self, outcome: &Outcome, thresholds: Thresholds) {
+        self.latency = outcome.latency;
+        self.last_error = outcome.result.as_ref().err().cloned();
+        *if outcome.result.is_ok() { &mut self.passed } else { &mut self.failed } += 1;
+        self.threshold.observe(outcome.result.is_ok(), thresholds);
+    }
+}
+
+fn turned(service: &str, backend: &str, healthy: bool) -> HealthChange {
+    HealthChange::Health { service: service.to_owned(), backend: backend.to_owned(), healthy }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A weighted service behind these rules, with these endpoints and their weights.
+    fn config(rules: &[&str], endpoints: &[(&str, u16)]) -> Config {
+        let mut text = String::from(
+            "[[health_check]]\nname = \"hc\"\ntype = \"HTTP\"\nhealthy_threshold = 2\nunhealthy_threshold = 1\n\
+             [[backend_service]]\nname = \"svc\"\nlocality_lb_policy = \"WEIGHTED_MAGLEV\"\nhealth_checks = [\"hc\"]\n\
+             backends = [{ group = \"group\" }]\n[[backend_group]]\nname = \"group\"\nendpoints = [\n",
+        );
+        for (place, (name, weight)) in endpoints.iter().enumerate() {
+            text += &format!(
+                "{{ name = \"{name}\", ip_address = \"10.0.0.{}\", weight = {weight} }},\n",
+                place + 1
+            );
+        }
+        text += "]\n";
+        for (place, rule) in rules.iter().enumerate() {
+            text += &format!(
+                "[[forwarding_rule]]\nname = \"{rule}\"\nip_address = \"203.0.113.{}\"\nports = [80]\n\
+                 backend_service = \"svc\"\n",
+                place + 1
+            );
+        }
+        Config::parse("state", &text).unwrap_or_else(|errors| panic!("{errors}"))
+    }
+
+    fn id(backend: &str, rule: &str) -> CheckId {
+        CheckId { service: "svc".to_owned(), backend: backend.to_owned(), rule: rule.to_owned() }
+    }
+
+    fn passed(weight: u16) -> Outcome {
+        Outcome { result: Ok(Some(Report::Weight(weight))), latency: Duration::from_millis(3) }
+    }
+
+    fn failed() -> Outcome {
+        Outcome { result: Err("status 503".to_owned()), latency: Duration::from_millis(5) }
+    }
+
+    fn health_of(backend: &str, healthy: bool) -> HealthChange {
+        turned("svc", backend, healthy)
+    }
+
+    #[test]
+    fn a_backend_is_healthy_while_the_probes_of_every_rule_are() {
+        let mut state = HealthState::default();
+        let now = Duration::from_secs(1);
+        assert!(state.configure(&config(&["one", "two"], &[("a", 1)]), now).is_empty());
+        assert_eq!(state.ids().collect::<Vec<_>>(), [id("a", "one"), id("a", "two")]);
+        for rule in ["one", "one", "two"] {
+            assert!(state.observe(&id("a", rule), &passed(1), now).is_empty());
+        }
+        let later = Duration::from_secs(2);
+        assert_eq!(state.observe(&id("a", "two"), &passed(1), later), [health_of("a", true)]);
+        assert_eq!(state.backend("svc", "a").unwrap().since, later);
+        assert_eq!(state.observe(&id("a", "one"), &failed(), later), [health_of("a", false)]);
+        let health = state.backend("svc", "a").unwrap();
+        assert_eq!(health.rules["one"].last_error.as_deref(), Some("status 503"));
+        assert_eq!((health.rules["one"].passed, health.rules["one"].failed, health.turns), (2, 1, 2));
+    }
+
+    #[test]
+    fn a_new_rule_takes_nobody_out_of_service_and_a_removed_one_may_let_somebody_in() {
+        let mut state = HealthState::default();
+        let now = Duration::ZERO;
+        state.configure(&config(&["one"], &[("a", 1), ("b", 1)]), now);
+        for _ in 0..2 {
+            state.observe(&id("a", "one"), &passed(1), now);
+        }
+        assert!(state.configure(&config(&["one", "two"], &[("a", 1), ("b", 1)]), now).is_empty());
+        assert!(state.backend("svc", "a").unwrap().is_healthy());
+        assert!(!state.backend("svc", "b").unwrap().is_healthy());
+        assert_eq!(state.observe(&id("a", "two"), &failed(), now), [health_of("a", false)]);
+        let changes = state.configure(&config(&["one"], &[("a", 1), ("b", 1)]), now);
+        assert_eq!(changes, [health_of("a", true)]);
+    }
+
+    #[test]
+    fn who_was_removed_begins_anew() {
+        let mut state = HealthState::default();
+        let now = Duration::ZERO;
+        state.configure(&config(&["one"], &[("a", 5)]), now);
+        for _ in 0..2 {
+            state.observe(&id("a", "one"), &passed(9), now);
+        }
+        state.configure(&config(&["one"], &[("b", 1)]), now);
+        assert!(state.observe(&id("a", "one"), &passed(9), now).is_empty(), "nobody asks for it any more");
+        assert!(state.configure(&config(&["one"], &[("a", 5)]), now).is_empty());
+        assert!(!state.backend("svc", "a").unwrap().is_healthy());
+        assert_eq!(state.weight_status("svc", "a"), Some(WeightStatus::UnavailableWeight));
+    }
+
+    #[test]
+    fn weights_are_told_when_they_change_and_are_all_alike_while_one_is_missing() {
+        let mut state = HealthState::default();
+        let now = Duration::ZERO;
+        state.configure(&config(&["one"], &[("a", 5), ("b", 6)]), now);
+        let weight = |backend: &str, weight| HealthChange::Weight {
+            service: "svc".to_owned(),
+            backend: backend.to_owned(),
+            weight,
+        };
+        assert_eq!(state.observe(&id("a", "one"), &passed(300), now), [weight("a", 300)]);
+        let missing = Outcome { result: Ok(Some(Report::Missing)), latency: Duration::ZERO };
+        let valid = |valid| HealthChange::Weights { service: "svc".to_owned(), valid };
+        let observed = state.observe(&id("b", "one"), &missing, now);
+        assert_eq!(observed, [valid(false), weight("a", 1), weight("b", 1)]);
+        assert_eq!(state.weights_are_valid("svc"), Some(false));
+        assert_eq!(
+            state.observe(&id("b", "one"), &passed(7), now),
+            [health_of("b", true), valid(true), weight("a", 300), weight("b", 7)]
+        );
+        // The services take the new number by themselves.
+        assert!(state.configure(&config(&["one"], &[("a", 40), ("b", 6)]), now).is_empty());
+        assert_eq!(
+            state.observe(&id("a", "one"), &passed(300), now),
+            [health_of("a", true), weight("a", 300)]
+        );
+    }
+
+    #[test]
+    fn a_first_round_is_decided_when_somebody_is_well_and_everybody_else_has_had_a_chance() {
+        let mut state = HealthState::default();
+        let now = Duration::ZERO;
+        state.configure(&config(&["one"], &[("a", 5), ("b", 6)]), now);
+        assert!(state.knows("svc") && !state.knows("other"));
+        for _ in 0..3 {
+            state.observe(&id("a", "one"), &failed(), now);
+            state.observe(&id("b", "one"), &failed(), now);
+        }
+        assert!(!state.are_decided("svc"), "nobody is well: the link may be slow to come up");
+        state.observe(&id("b", "one"), &passed(9), now);
+        assert!(!state.are_decided("svc"));
+        state.observe(&id("b", "one"), &passed(9), now);
+        assert!(state.are_decided("svc"));
+        let weight = HealthChange::Weight { service: "svc".to_owned(), backend: "b".to_owned(), weight: 9 };
+        assert_eq!(state.standing("svc"), [weight, health_of("b", true)]);
+        // What is removed and comes back stands as it begins, whatever was said of it before.
+        state.configure(&config(&["one"], &[("a", 5)]), now);
+        state.configure(&config(&["one"], &[("a", 5), ("b", 6)]), now);
+        assert_eq!(state.standing("svc"), []);
+    }
+}

@@ -1,0 +1,368 @@
+//! The appliance's own packets: ARP and neighbour discovery for its addresses and its VIPs, echo replies, and the
+//! MAC addresses of the neighbours that packets are delivered to.
+//!
+//! Pure: frames that the data plane passed on go into [`HostStack::handle`], the frames that the appliance sends come
+//! out of [`HostStack::transmit`], and time is an argument.
+//!
+//! ```text
+//!  passed frames --> handle --+--> answers -------> queue --> transmit
+//!                             |                       ^
+//!                             +--> neighbours --------+-- questions, announcements (poll)
+//!                                      |
+//!                                      +--> events: a next hop is known, has changed, is lost
+//! ```
+//!
+//! smoltcp's wire formats read and write the bytes; what is said is decided here and not by smoltcp's `Interface`. That
+//! has room for eight addresses, where an appliance may have a thousand VIPs; answers for each of them alike, where the
+//! operator decides; learns every host that asks, where a stranger must not fill a table; and keeps what it learned to
+//! itself, where delivery needs it. It is the place for what needs TCP: packets to an address of the appliance itself
+//! are [`FrameKind::OtherOwn`], for the caller to hand on.
+//!
+//! Frames are of the link whose port and VLAN tag they have, and are answered under that tag; a second tag, or a tag of
+//! no link, is counted as [`FrameKind::UnknownVlan`]. Answers go to the MAC address that asked, so none waits for a
+//! neighbour to be resolved. The port must let in, beside its own MAC address and broadcasts, the multicast of IPv6.
+//!
+//! Deliberately absent: fragments are not put together, so an echo request in fragments stays unanswered; nobody is
+//! asked whether an address is free before it is used, but whoever else claims it is counted; router advertisements
+//! and redirects change nothing, for gateways are configured; queries of MLDv1 stay unanswered.
+
+mod counters;
+mod egress;
+mod link;
+mod neighbours;
+mod outgoing;
+mod own_addresses;
+mod received;
+mod schedule;
+mod token_bucket;
+
+use std::time::Duration;
+
+use guideway_dataplane::address::Address;
+use guideway_dataplane::egress::PortId;
+use guideway_dataplane::wire::ethernet::MacAddress;
+
+pub use counters::{Counters, FrameKind};
+pub use link::{HostAddress, Link, LinkId, NextHop, VlanId};
+pub use neighbours::{MAX_NEIGHBOURS, NeighbourEvent, REACHABLE_TIME, TooManyNeighbours};
+pub use outgoing::{MAX_QUEUED_BYTES, Outgoing};
+pub use own_addresses::{Answers, NotAnswered, Vip};
+
+use link::Links;
+use neighbours::Neighbours;
+use outgoing::Queue;
+use own_addresses::{OwnAddresses, Role};
+use received::{Echo, Envelope, Message, Resolution, Unreadable};
+use token_bucket::TokenBucket;
+
+/// How much the host stack sends in a second, of each sort; a tenth of that in a burst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rates {
+    /// Echo replies.
+    pub echo_replies_per_sec: u32,
+    /// Answers to ARP requests, neighbour solicitations and group queries.
+    pub answers_per_sec: u32,
+    /// Questions to neighbours and announcements. What is over it is sent later.
+    pub questions_per_sec: u32,
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        Self { echo_replies_per_sec: 1_000, answers_per_sec: 1_000, questions_per_sec: 1_000 }
+    }
+}
+
+/// Another host claims an address that the appliance answers for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// Where it was heard.
+    pub link: LinkId,
+    /// The address.
+    pub address: Address,
+    /// The other host.
+    pub mac: MacAddress,
+    /// When.
+    pub at: Duration,
+}
+
+/// The appliance as a host on its links.
+#[derive(Debug)]
+pub struct HostStack {
+    links: Links,
+    own: OwnAddresses,
+    neighbours: Neighbours,
+    queue: Queue,
+    counters: Counters,
+    last_conflict: Option<Conflict>,
+    echo_replies: TokenBucket,
+    answers: TokenBucket,
+    questions: TokenBucket,
+}
+
+impl HostStack {
+    /// A host on `links`, which are named by their place, with `vips`. It says nothing of itself until
+    /// [`HostStack::announce_all`].
+    pub fn new(links: Vec<Link>, vips: &[Vip], rates: Rates) -> Self {
+        let links = Links(links);
+        Self {
+            own: OwnAddresses::new(&links, vips),
+            links,
+            neighbours: Neighbours::new(),
+            queue: Queue::default(),
+            counters: Counters::default(),
+            last_conflict: None,
+            echo_replies: TokenBucket::new(rates.echo_replies_per_sec),
+            answers: TokenBucket::new(rates.answers_per_sec),
+            questions: TokenBucket::new(rates.questions_per_sec),
+        }
+    }
+
+    /// Replaces the VIPs. One that stays goes on as it was announced; an address that is the appliance's own is no VIP.
+    pub fn set_vips(&mut self, vips: &[Vip]) {
+        self.own.replace(&self.links, vips);
+    }
+
+    /// Replaces the appliance's own addresses and gateways on its links, and the VIPs; neighbours stay as they are known.
+    ///
+    /// # Panics
+    /// Where there are not as many links as before.
+    pub fn set_links(&mut self, links: Vec<Link>, vips: &[Vip]) {
+        assert_eq!(links.len(), self.links.0.len(), "links are named by their place");
+        self.links = Links(links);
+        self.own.replace(&self.links, vips);
+    }
+
+    /// The VIPs, each with whether it was announced and is not withdrawn.
+    pub fn vips(&self) -> impl Iterator<Item = (Vip, bool)> {
+        self.own.vips()
+    }
+
+    /// Announces every address that the appliance answers for now, three times, as on its start.
+    pub fn announce_all(&mut self, now: Duration) {
+        self.own.announce_held(now);
+    }
+
+    /// Begins to answer for an address, and announces it three times, as on a takeover.
+    ///
+    /// # Errors
+    /// [`NotAnswered`] where it is no address of the appliance, or a VIP that it never answers for.
+    pub fn announce(&mut self, address: Address, now: Duration) -> Result<(), NotAnswered> {
+        self.own.announce(address, now)
+    }
+
+    /// Ends the announcements of an address; a VIP that is answered for when announced is answered for no longer.
+    pub fn withdraw(&mut self, address: Address) {
+        self.own.withdraw(address);
+    }
+
+    /// The neighbour whose MAC address a packet to `destination` needs: the destination itself where it is on a link,
+    /// else a gateway. `None` where there is no way to it.
+    pub fn next_hop(&self, destination: Address) -> Option<NextHop> {
+        self.links.next_hop(destination)
+    }
+
+    /// Resolves a neighbour, and keeps its MAC address fresh until it is forgotten; events tell of it.
+    ///
+    /// # Errors
+    /// [`TooManyNeighbours`] where [`MAX_NEIGHBOURS`] are watched already.
+    ///
+    /// # Panics
+    /// Where its link is of another host stack.
+    pub fn resolve(&mut self, next_hop: NextHop, now: Duration) -> Result<(), TooManyNeighbours> {
+        assert!(usize::from(next_hop.link.0) < self.links.0.len(), "{next_hop:?} is on no link");
+        self.neighbours.watch(next_hop, now)
+    }
+
+    /// Ends to resolve a neighbour.
+    pub fn forget(&mut self, next_hop: NextHop) {
+        self.neighbours.forget(next_hop);
+    }
+
+    /// The MAC address of a neighbour that is being resolved, where it is known.
+    pub fn mac(&self, next_hop: NextHop) -> Option<MacAddress> {
+        self.neighbours.mac(next_hop)
+    }
+
+    /// What changed of the neighbours since the last call: at most one event for each.
+    pub fn events(&mut self) -> Vec<NeighbourEvent> {
+        self.neighbours.events()
+    }
+
+    /// What was counted.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The latest claim of another host to an address that the appliance answers for.
+    pub fn last_conflict(&self) -> Option<Conflict> {
+        self.last_conflict
+    }
+
+    /// The link of a [`NextHop`].
+    ///
+    /// # Panics
+    /// Where it is of another host stack.
+    pub fn link(&self, link: LinkId) -> &Link {
+        self.links.get(link)
+    }
+
+    /// Takes in a frame that came by `port`, answers it where it is to be answered, and says what it was.
+    pub fn handle(&mut self, port: PortId, frame: &[u8], now: Duration) -> FrameKind {
+        let kind = self.sort(port, frame, now);
+        self.counters.received[kind as usize] += 1;
+        kind
+    }
+
+    /// Queues the questions and announcements that are due at `now`.
+    pub fn poll(&mut self, now: Duration) {
+        while self.own.next().is_some_and(|due| due <= now) && self.questions.take(now) {
+            let Some((address, links)) = self.own.due(now) else { continue };
+            for link in links {
+                let link = self.links.get(*link);
+                if !address.is_ipv4() {
+                    let report = Outgoing::group_report(link, true, &[received::solicited_node(address)]);
+                    let counters = &mut self.counters;
+                    send(&mut self.queue, report, &mut counters.group_reports, &mut counters.queue_full);
+                }
+                let frame = Outgoing::announcement(link, address);
+                send(&mut self.queue, frame, &mut self.counters.announcements, &mut self.counters.queue_full);
+            }
+        }
+        while self.neighbours.next().is_some_and(|due| due <= now) && self.questions.take(now) {
+            let Some(question) = self.neighbours.ask(now) else { continue };
+            let NextHop { link, address } = question.next_hop;
+            let link = self.links.get(link);
+            // A link without an address of the family has nobody to ask from; the neighbour stays unknown.
+            let Some(own) = link.source_for(address) else { continue };
+            let frame = Outgoing::question(link, question.to, own, address);
+            send(&mut self.queue, frame, &mut self.counters.probes, &mut self.counters.queue_full);
+        }
+    }
+
+    /// When [`HostStack::poll`] has something to do next, if nothing comes in until then.
+    pub fn next_poll(&self) -> Option<Duration> {
+        let due = [self.own.next(), self.neighbours.next()].into_iter().flatten().min()?;
+        Some(due.max(self.questions.next()?))
+    }
+
+    /// The next frame to send.
+    pub fn transmit(&mut self) -> Option<Outgoing> {
+        self.queue.pop()
+    }
+
+    fn sort(&mut self, port: PortId, frame: &[u8], now: Duration) -> FrameKind {
+        let envelope = match Envelope::open(frame) {
+            Ok(envelope) => envelope,
+            Err(Unreadable::Malformed) => return FrameKind::Malformed,
+            Err(Unreadable::ForeignTags) => return FrameKind::UnknownVlan,
+        };
+        let Some(link) = self.links.of(port, envelope.vlan) else { return FrameKind::UnknownVlan };
+        let own = self.links.get(link).mac;
+        // What the appliance sent and hears again, by a loop or by another of its ports, tells it nothing.
+        if self.links.is_own(envelope.source) {
+            return FrameKind::NotForUs;
+        }
+        // A group has no address to be answered to.
+        if envelope.source.is_group() {
+            return FrameKind::Malformed;
+        }
+        let is_to_us = envelope.destination == own;
+        if !is_to_us && !envelope.destination.is_group() {
+            return FrameKind::NotForUs;
+        }
+        match envelope.message(own) {
+            Err(_) => FrameKind::Malformed,
+            Ok(Message::Resolution(resolution)) => self.resolution(link, &resolution, envelope.source, now),
+            Ok(Message::GroupQuery(group)) => self.group_query(link, group, now),
+            // RFC 1122, section 3.2.2.6, leaves echo requests to groups unanswered, and RFC 1812, section 4.2.3.1,
+            // discards what came in a group's frame to a single host.
+            _ if !is_to_us => FrameKind::NotForUs,
+            Ok(Message::Echo(echo)) => self.echo(link, &echo, envelope.source, now),
+            Ok(Message::Packet { destination }) => match self.own.role(destination) {
+                Some(Role::Host) => FrameKind::OtherOwn,
+                Some(Role::Vip) => FrameKind::UnservedVip,
+                None => FrameKind::NotForUs,
+            },
+            Ok(Message::Other) => FrameKind::NotForUs,
+        }
+    }
+
+    fn resolution(
+        &mut self,
+        link: LinkId,
+        resolution: &Resolution,
+        source: MacAddress,
+        now: Duration,
+    ) -> FrameKind {
+        let mut is_known = false;
+        if let Some((address, claim)) = resolution.claim {
+            let mac = claim.mac.unwrap_or(source);
+            if self.links.is_own(mac) {
+                return FrameKind::NotForUs;
+            }
+            if self.own.answers(link, address) == Some(true) {
+                self.last_conflict = Some(Conflict { link, address, mac, at: now });
+                return FrameKind::AddressConflict;
+            }
+            is_known = self.neighbours.hear(NextHop { link, address }, claim, now);
+        }
+        if let Some(asked) = &resolution.question
+            && let Some(answers) = self.own.answers(link, asked.target)
+        {
+            is_known = true;
+            if !answers {
+                self.counters.withheld += 1;
+            } else if !self.answers.take(now) {
+                self.counters.limited += 1;
+            } else {
+                let answer = Outgoing::answer(self.links.get(link), asked);
+                send(&mut self.queue, answer, &mut self.counters.answered, &mut self.counters.queue_full);
+            }
+        }
+        match (is_known, resolution.is_arp) {
+            (false, _) => FrameKind::NotForUs,
+            (true, true) => FrameKind::Arp,
+            (true, false) => FrameKind::Ndp,
+        }
+    }
+
+    fn group_query(&mut self, link: LinkId, group: Option<Address>, now: Duration) -> FrameKind {
+        let mut groups: Vec<_> = self.own.groups(link).into_iter().collect();
+        groups.retain(|own| group.is_none_or(|group| *own == group));
+        if groups.is_empty() {
+            return FrameKind::NotForUs;
+        }
+        if self.answers.take(now) {
+            for groups in groups.chunks(outgoing::MAX_GROUPS) {
+                let report = Outgoing::group_report(self.links.get(link), false, groups);
+                let counters = &mut self.counters;
+                send(&mut self.queue, report, &mut counters.group_reports, &mut counters.queue_full);
+            }
+        } else {
+            self.counters.limited += 1;
+        }
+        FrameKind::Mld
+    }
+
+    fn echo(&mut self, link: LinkId, echo: &Echo<'_>, source: MacAddress, now: Duration) -> FrameKind {
+        if self.own.role(echo.destination).is_none() {
+            return FrameKind::NotForUs;
+        }
+        // RFC 1812, section 5.3.7: nobody else sends from the appliance's own address.
+        if self.own.role(echo.source) == Some(Role::Host) {
+            return FrameKind::Malformed;
+        }
+        if self.echo_replies.take(now) {
+            let reply = Outgoing::echo_reply(self.links.get(link), source, echo);
+            send(&mut self.queue, reply, &mut self.counters.answered, &mut self.counters.queue_full);
+        } else {
+            self.counters.limited += 1;
+        }
+        FrameKind::Echo
+    }
+}
+
+/// Queues a frame, and counts it as sent or as lost.
+fn send(queue: &mut Queue, frame: Outgoing, sent: &mut u64, lost: &mut u64) {
+    *if queue.push(frame) { sent } else { lost } += 1;
+}

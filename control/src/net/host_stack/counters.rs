@@ -1,0 +1,96 @@
+//! What the host stack counts.
+
+/// What a frame was to the appliance; every frame is of one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameKind {
+    /// ARP that asks for an address of the appliance, or tells of a neighbour that it watches.
+    Arp,
+    /// The same in neighbour discovery.
+    Ndp,
+    /// A router or a switch asks which IPv6 groups the appliance listens to (MLDv2).
+    Mld,
+    /// An echo request to an address of the appliance or to a VIP.
+    Echo,
+    /// Any other packet to an address of the appliance itself, such as the answer to a health probe.
+    OtherOwn,
+    /// Any other packet to a VIP: no forwarding rule took it.
+    UnservedVip,
+    /// It concerns neither the appliance's addresses nor its neighbours.
+    NotForUs,
+    /// Its VLAN tags are of none of the port's links.
+    UnknownVlan,
+    /// Cut short, wrong by its checksum, or against the rules of its protocol.
+    Malformed,
+    /// Another host claims an address that the appliance answers for.
+    AddressConflict,
+}
+
+impl FrameKind {
+    /// Every kind, in the order of the counters.
+    pub const ALL: [Self; 10] = [
+        Self::Arp,
+        Self::Ndp,
+        Self::Mld,
+        Self::Echo,
+        Self::OtherOwn,
+        Self::UnservedVip,
+        Self::NotForUs,
+        Self::UnknownVlan,
+        Self::Malformed,
+        Self::AddressConflict,
+    ];
+
+    /// The stable word that metrics and tools show.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Arp => "arp",
+            Self::Ndp => "ndp",
+            Self::Mld => "mld",
+            Self::Echo => "echo",
+            Self::OtherOwn => "other_own",
+            Self::UnservedVip => "unserved_vip",
+            Self::NotForUs => "nobodys",
+            Self::UnknownVlan => "unknown_vlan",
+            Self::Malformed => "malformed",
+            Self::AddressConflict => "address_conflict",
+        }
+    }
+}
+
+/// What the host stack counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Frames that came in, by [`FrameKind`].
+    pub received: [u64; FrameKind::ALL.len()],
+    /// Questions and echo requests that were answered.
+    pub answered: u64,
+    /// Questions for a VIP that were not answered, as the operator set it.
+    pub withheld: u64,
+    /// Questions, queries and echo requests that were not answered, for the limit of answers in a second.
+    pub limited: u64,
+    /// Questions that were sent to neighbours.
+    pub probes: u64,
+    /// Announcements that were sent.
+    pub announcements: u64,
+    /// Reports of the IPv6 groups that the appliance listens to that were sent.
+    pub group_reports: u64,
+    /// Frames of the appliance's own that were lost because too many waited to be sent.
+    pub queue_full: u64,
+}
+
+impl Counters {
+    /// Frames that came in, of one kind.
+    pub fn received(&self, kind: FrameKind) -> u64 {
+        self.received[kind as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_find_kinds_by_their_place() {
+        assert!(FrameKind::ALL.iter().enumerate().all(|(place, kind)| *kind as usize == place));
+    }
+}

@@ -1,0 +1,29 @@
+//! A packet that is to be delivered to one backend.
+
+use guideway_dataplane::backend::BackendHandle;
+
+/// An IP packet to a VIP, for one backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutgoingPacket {
+    /// Who is to get it.
+    pub backend: BackendHandle,
+    /// The IP packet.
+    pub packet: Vec<u8>,
+}
+
+impl OutgoingPacket {
+    /// The packet in an Ethernet frame whose addresses are zero: what a packet of this family would have been
+    /// received as, for `Packet::parse` and the backend's `Delivery`, which writes the addresses.
+    ///
+    /// A delivery whose egress names no source address would take it from the frame, so the egress must name
+    /// one.
+    pub fn into_frame(self) -> Vec<u8> {
+        let ethertype: u16 =
+            if self.packet.first().is_some_and(|first| first >> 4 == 4) { 0x0800 } else { 0x86dd };
+        let mut frame = Vec::with_capacity(14 + self.packet.len());
+        frame.resize(12, 0);
+        frame.extend(ethertype.to_be_bytes());
+        frame.extend(self.packet);
+        frame
+    }
+}

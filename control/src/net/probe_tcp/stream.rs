@@ -1,0 +1,155 @@
+//! A connection as tokio's reads and writes, on one thread.
+
+use std::cell::{RefCell, RefMut};
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::connection::ConnectionId;
+use super::{Counters, OutgoingPacket, Peer, ProbeTcp};
+
+/// The connections of in-path probes, shared on one thread by the streams and by the owner's loop.
+///
+/// The loop hands in what was received, polls, and takes what is to be delivered, whenever something was
+/// received, when it is [`Handle::wanted`], and when [`Handle::next_poll`] says so.
+#[derive(Clone)]
+pub struct Handle {
+    shared: Rc<Shared>,
+}
+
+struct Shared {
+    stack: RefCell<ProbeTcp>,
+    wanted: Notify,
+    /// When the stack's time began.
+    epoch: Instant,
+}
+
+impl Handle {
+    /// Shares `stack`, for which the time begins now.
+    pub fn new(stack: ProbeTcp) -> Self {
+        let epoch = Instant::now();
+        Self { shared: Rc::new(Shared { stack: RefCell::new(stack), wanted: Notify::new(), epoch }) }
+    }
+
+    /// [`ProbeTcp::handle`], now.
+    pub fn receive(&self, ip_packet: &[u8]) {
+        self.stack().handle(ip_packet, self.now());
+    }
+
+    /// [`ProbeTcp::poll`], now.
+    pub fn poll(&self) {
+        self.stack().poll(self.now());
+    }
+
+    /// [`ProbeTcp::next_poll`], which may be over.
+    pub fn next_poll(&self) -> Option<Instant> {
+        Some(self.shared.epoch + self.stack().next_poll()?)
+    }
+
+    /// [`ProbeTcp::transmit`].
+    pub fn transmit(&self) -> Option<OutgoingPacket> {
+        self.stack().transmit()
+    }
+
+    /// [`ProbeTcp::connections`].
+    pub fn connections(&self) -> usize {
+        self.stack().connections()
+    }
+
+    /// [`ProbeTcp::counters`].
+    pub fn counters(&self) -> Counters {
+        self.stack().counters()
+    }
+
+    /// Waits until a stream has something to send.
+    pub async fn wanted(&self) {
+        self.shared.wanted.notified().await;
+    }
+
+    /// The borrow ends before anything is awaited, and before anybody else's code runs: to wake a task of
+    /// tokio's is not to run it.
+    fn stack(&self) -> RefMut<'_, ProbeTcp> {
+        self.shared.stack.borrow_mut()
+    }
+
+    fn now(&self) -> Duration {
+        self.shared.epoch.elapsed()
+    }
+}
+
+/// A connection to a VIP at one backend. Dropped, it is aborted.
+pub struct Stream {
+    handle: Handle,
+    id: ConnectionId,
+}
+
+impl Stream {
+    /// Connects to a VIP at one backend, for as long as it takes: whoever probes has a timeout.
+    ///
+    /// # Errors
+    /// `ConnectionRefused` where the backend answers with a reset, and [`super::ConnectError`], inside of an
+    /// error of another kind, where the appliance has no way to try.
+    pub async fn connect(handle: &Handle, peer: Peer) -> io::Result<Self> {
+        let id = handle.stack().connect(peer, handle.now()).map_err(io::Error::other)?;
+        let stream = Self { handle: handle.clone(), id };
+        handle.shared.wanted.notify_one();
+        poll_fn(|cx| stream.handle.stack().poll_established(id, cx)).await?;
+        Ok(stream)
+    }
+
+    /// The appliance's end of the connection; none where it has ended.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        self.handle.stack().local_address(self.id)
+    }
+
+    /// Does something with the connection that may give it something to send.
+    fn act<R>(&self, act: impl FnOnce(&mut ProbeTcp, ConnectionId) -> R) -> R {
+        let result = act(&mut self.handle.stack(), self.id);
+        self.handle.shared.wanted.notify_one();
+        result
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let unfilled = buffer.initialize_unfilled();
+        let len = ready!(self.act(|stack, id| stack.poll_receive(id, unfilled, cx)))?;
+        buffer.advance(len);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.act(|stack, id| stack.poll_send(id, bytes, cx))
+    }
+
+    /// What was written is sent without being asked for.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// Does not wait for the backend to acknowledge what was written.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.act(ProbeTcp::close);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.act(ProbeTcp::abort);
+    }
+}

@@ -1,0 +1,229 @@
+//! Why a packet goes where it goes: the steps of the packet path, one by one, in words.
+
+use std::net::IpAddr;
+
+use guideway_dataplane::affinity::Tuple;
+use guideway_dataplane::delivery::DeliveryMode;
+use guideway_dataplane::forwarding_rule::RuleMatch;
+use guideway_dataplane::snapshot::Snapshot;
+use guideway_dataplane::verdict::{DropReason, PassReason};
+use serde::Serialize;
+
+use guideway_model::config::{Config, ForwardingRule, Ports, Route, RuleProtocol};
+use guideway_model::flow_text::FlowText;
+use guideway_model::service::{BackendState, Pool, ServiceState, Services};
+
+/// What becomes of the first packet of a flow, and why.
+#[derive(Debug, Serialize)]
+pub struct Explanation {
+    /// The flow.
+    pub flow: String,
+    /// `forward`, `pass` or `drop`.
+    pub verdict: &'static str,
+    /// Why it is passed or dropped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    /// The rule that it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forwarding_rule: Option<RuleStep>,
+    /// How its service chooses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub selection: Option<SelectionStep>,
+    /// How its service tracks it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tracking: Option<TrackingStep>,
+    /// Where it goes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backend: Option<BackendStep>,
+}
+
+/// The rule that a flow belongs to.
+#[derive(Debug, Serialize)]
+pub struct RuleStep {
+    /// Its name.
+    pub name: String,
+    /// Its address, protocol and ports.
+    pub matches: String,
+    /// The route that led to it, where the destination is no VIP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
+    /// The service behind it.
+    pub backend_service: String,
+}
+
+/// How a backend was selected.
+#[derive(Debug, Serialize)]
+pub struct SelectionStep {
+    /// What the selection hash covers.
+    pub tuple: &'static str,
+    /// The selection hash, in hexadecimal.
+    pub hash: String,
+    /// The slot that it falls on; none where nobody is eligible.
+    pub slot: Option<usize>,
+    /// How many slots there are.
+    pub slots: usize,
+    /// The eligible backends.
+    pub eligible: Vec<String>,
+    /// How many backends are configured.
+    pub configured: usize,
+    /// Whether the primary or the failover groups serve.
+    pub pool: Option<&'static str>,
+}
+
+/// How a flow is tracked.
+#[derive(Debug, Serialize)]
+pub struct TrackingStep {
+    /// Whether it is tracked at all.
+    pub tracked: bool,
+    /// What names its connection.
+    pub tuple: &'static str,
+    /// Whether it stays on a backend that turns unhealthy.
+    pub persists_on_unhealthy: bool,
+    /// Seconds after which its entry is void.
+    pub idle_timeout_sec: u32,
+}
+
+/// Where a flow goes.
+#[derive(Debug, Serialize)]
+pub struct BackendStep {
+    /// The backend's name.
+    pub name: String,
+    /// Its address.
+    pub address: IpAddr,
+    /// Its weight; none where the service is not weighted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u16>,
+    /// How packets travel to it.
+    pub delivery: &'static str,
+    /// The largest packet that fits the path to it.
+    pub largest_packet: usize,
+}
+
+/// Explains the first packet of `flow` under `config`, `services` and the snapshot of the two.
+pub fn explain(flow: FlowText, config: &Config, services: &Services, snapshot: &Snapshot) -> Explanation {
+    let mut explanation = Explanation {
+        flow: flow.to_string(),
+        verdict: "forward",
+        reason: None,
+        forwarding_rule: None,
+        selection: None,
+        tracking: None,
+        backend: None,
+    };
+    let flow = flow.0;
+    let (rule, service) = match snapshot.rules.lookup(&flow) {
+        RuleMatch::Rule(rule, service) => (rule, service),
+        RuleMatch::OutsideRegion => return passed(explanation, PassReason::OutsideRegion),
+        RuleMatch::None => return passed(explanation, PassReason::NoForwardingRule),
+    };
+    let configured = &config.services[usize::from(service.0)];
+    let routed = !matches!(snapshot.rules.lookup_vip(&flow), RuleMatch::Rule(..));
+    let route = routed.then(|| longest_route(config, flow.dst.into())).flatten();
+    explanation.forwarding_rule =
+        Some(rule_step(&config.rules[usize::from(rule.0)], route, &configured.name));
+    if flow.src.is_martian_source() {
+        return dropped(explanation, DropReason::MartianSource);
+    }
+    let Some(state) = services.get(&configured.name) else {
+        return dropped(explanation, DropReason::NoEligibleBackend);
+    };
+    let service = snapshot.service(service);
+    let hash = snapshot.selection_hash(service, &flow);
+    let table = &service.eligible.table;
+    explanation.selection = Some(SelectionStep {
+        tuple: describe(service.policy.selection_tuple(&flow)),
+        hash: format!("{hash:016x}"),
+        slot: (!table.is_empty()).then(|| table.slot_of(hash)),
+        slots: table.len(),
+        eligible: state.eligible().iter().map(|backend| backend.endpoint.name.clone()).collect(),
+        configured: state.configured().count(),
+        pool: configured.has_failover().then(|| pool(state)).flatten(),
+    });
+    let treatment = service.policy.treatment(flow.protocol);
+    explanation.tracking = Some(TrackingStep {
+        tracked: treatment.tracked,
+        tuple: describe(treatment.tracking_tuple(&flow)),
+        persists_on_unhealthy: treatment.persists,
+        idle_timeout_sec: configured.idle_timeout_sec,
+    });
+    let chosen = service.eligible.select(hash);
+    match chosen.and_then(|handle| state.backends().find(|backend| backend.handle == handle)) {
+        Some(backend) => {
+            let largest = snapshot.backend(backend.handle).map_or(0, |backend| backend.delivery.inner_mtu());
+            explanation.backend = Some(backend_step(state, backend, largest));
+            explanation
+        }
+        None => dropped(explanation, DropReason::NoEligibleBackend),
+    }
+}
+
+fn passed(explanation: Explanation, reason: PassReason) -> Explanation {
+    Explanation { verdict: "pass", reason: Some(reason.as_str()), ..explanation }
+}
+
+fn dropped(explanation: Explanation, reason: DropReason) -> Explanation {
+    Explanation { verdict: "drop", reason: Some(reason.as_str()), ..explanation }
+}
+
+fn longest_route(config: &Config, dst: IpAddr) -> Option<&Route> {
+    let holding = config.routes.iter().filter(|route| route.dest_range.contains(&dst));
+    holding.max_by_key(|route| route.dest_range.prefix_len())
+}
+
+fn rule_step(rule: &ForwardingRule, route: Option<&Route>, service: &str) -> RuleStep {
+    RuleStep {
+        name: rule.name.clone(),
+        matches: matches(rule),
+        route: route.map(|route| format!("{} ({})", route.name, route.dest_range)),
+        backend_service: service.to_owned(),
+    }
+}
+
+/// What a rule takes, as `203.0.113.10 TCP 80,443 from 192.0.2.0/24`.
+fn matches(rule: &ForwardingRule) -> String {
+    let protocol = match rule.protocol {
+        RuleProtocol::Tcp => "TCP",
+        RuleProtocol::Udp => "UDP",
+        RuleProtocol::L3Default => "L3_DEFAULT",
+    };
+    let ports = match &rule.ports {
+        Ports::List(ports) => ports.iter().map(u16::to_string).collect::<Vec<_>>().join(","),
+        Ports::Range(first, last) => format!("{first}-{last}"),
+        Ports::All => "all ports".to_owned(),
+    };
+    let sources: Vec<String> = rule.source_ranges.iter().map(ToString::to_string).collect();
+    let from = if sources.is_empty() { String::new() } else { format!(" from {}", sources.join(", ")) };
+    format!("{} {protocol} {ports}{from}", rule.address)
+}
+
+fn pool(state: &ServiceState) -> Option<&'static str> {
+    state.pool().map(|pool| match pool {
+        Pool::Primary => "primary",
+        Pool::Failover => "failover",
+    })
+}
+
+fn backend_step(state: &ServiceState, backend: &BackendState, largest_packet: usize) -> BackendStep {
+    BackendStep {
+        name: backend.endpoint.name.clone(),
+        address: backend.endpoint.address,
+        weight: state.is_weighted().then_some(backend.weight),
+        delivery: match backend.delivery {
+            DeliveryMode::L2 => "l2",
+            DeliveryMode::Ipip => "ipip",
+            DeliveryMode::Gre => "gre",
+            DeliveryMode::Gue { .. } => "gue",
+        },
+        largest_packet,
+    }
+}
+
+/// A tuple in words.
+pub fn describe(tuple: Tuple) -> &'static str {
+    match tuple {
+        Tuple::One => "1-tuple: source address",
+        Tuple::Two => "2-tuple: source and destination address",
+        Tuple::Three => "3-tuple: addresses and protocol",
+        Tuple::Five => "5-tuple: addresses, protocol and ports",
+    }
+}

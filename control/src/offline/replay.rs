@@ -1,0 +1,306 @@
+//! Replays a capture on its own clock: every frame is decided as the live appliance would have decided it then.
+//!
+//! The frames go through the same workers, snapshots and conntrack table as live traffic. One thread reads; it hands
+//! each frame to the worker that its client's address picks, a chunk at a time, and writes what comes back in the
+//! order of the capture. Every tracking hash covers the client's address, so all packets that may share an entry
+//! meet the same worker in order, and the decisions do not depend on the number of workers, as long as the table has
+//! room: who finds a full bucket is a race between workers, here as in life. A new second of the
+//! capture's clock ends a chunk, so that no worker sees another's entries from a later time; an event ends one too:
+//! all frames before it are decided, the snapshot is published, and the rest follow.
+
+mod lane;
+mod summary;
+
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use guideway_dataplane::affinity::TrackingHasher;
+use guideway_dataplane::conntrack::{ConntrackTable, Standing, SweepCursor, TableTooLarge};
+use guideway_dataplane::snapshot::Snapshot;
+use guideway_dataplane::time::Tick;
+use guideway_dataplane::verdict::Verdict;
+use guideway_engine::capture::{CaptureError, CaptureReader, CaptureWriter};
+use guideway_engine::publish::Publisher;
+use guideway_model::compiler::Compiler;
+use guideway_model::config::{Config, MAX_IDLE_TIMEOUT_SEC};
+use guideway_model::decision_line::DecisionLine;
+use guideway_model::egress_lookup::StandInMacs;
+use guideway_model::names::Names;
+use guideway_model::service::{Services, WeightSource};
+
+use crate::offline::timeline::{Change, Event, Events};
+
+use lane::{Job, Lane};
+pub use summary::Summary;
+
+/// Frames that are read before the workers get them.
+const CHUNK: usize = 4096;
+
+/// The keys of a replay's conntrack table: any, as nobody attacks a capture; always the same, so that with one worker
+/// even what depends on a full bucket is repeatable.
+const TRACKING_KEYS: [u64; 4] = [0x6775, 0x6964, 0x6577, 0x6179];
+
+/// Where a replay's results go.
+pub struct Outputs {
+    /// One line of JSON per frame.
+    pub decisions: Option<Box<dyn Write>>,
+    /// The frames that the appliance sends.
+    pub frames: Option<CaptureWriter<Box<dyn Write>>>,
+}
+
+/// Why a replay ended early.
+#[derive(Debug)]
+pub enum ReplayError {
+    /// The capture cannot be read on; what was read has been replayed.
+    Capture(CaptureError),
+    /// A result cannot be written.
+    Write(io::Error),
+    /// The conntrack table does not fit the memory.
+    Table(TableTooLarge),
+}
+
+impl From<io::Error> for ReplayError {
+    fn from(error: io::Error) -> Self {
+        Self::Write(error)
+    }
+}
+
+/// Replays `capture` under `config` and `events` on `workers` threads.
+///
+/// The summary is of all frames that were decided, also where an error ended the replay early.
+pub fn replay<R: Read>(
+    config: Config,
+    events: Events,
+    capture: CaptureReader<R>,
+    workers: usize,
+    outputs: Outputs,
+) -> (Summary, Result<(), ReplayError>) {
+    let mut summary = Summary::default();
+    let result = match Replay::new(config, events, workers, outputs) {
+        Ok(mut replay) => {
+            let result = replay.run(capture, &mut summary);
+            // What was decided before an error is written all the same; the first error is the one to tell.
+            let result = result.and(replay.finish());
+            summary.conclude(&replay.compiler, &replay.lanes.iter().map(Lane::counters).collect::<Vec<_>>());
+            result
+        }
+        Err(error) => Err(ReplayError::Table(error)),
+    };
+    (summary, result)
+}
+
+struct Replay {
+    config: Config,
+    services: Services,
+    compiler: Compiler,
+    names: Names,
+    publisher: Publisher<Snapshot>,
+    table: Arc<ConntrackTable>,
+    lanes: Vec<Lane>,
+    events: std::iter::Peekable<std::vec::IntoIter<Event>>,
+    outputs: Outputs,
+    /// The frames of the current chunk, in order, all of the second `now`.
+    chunk: Vec<Job>,
+    now: Tick,
+    frames: u64,
+}
+
+impl Replay {
+    fn new(config: Config, events: Events, workers: usize, outputs: Outputs) -> Result<Self, TableTooLarge> {
+        let table = Arc::new(ConntrackTable::with_capacity(config.conntrack.max_entries as usize)?);
+        let hasher = TrackingHasher::new(TRACKING_KEYS);
+        let mut services = Services::default();
+        services.configure(&config, Duration::ZERO, true);
+        let mut compiler = Compiler::default();
+        compiler.set_config(&config);
+        let names = Names::new(&config, &services);
+        let publisher = Publisher::new(compiler.compile(&config, &services, &StandInMacs));
+        let lane = |_| Lane::start(publisher.feed(), Arc::clone(&table), hasher.clone());
+        let lanes = (0..workers.max(1)).map(lane).collect();
+        let events = events.events.into_iter().peekable();
+        let (chunk, now, frames) = (Vec::with_capacity(CHUNK), Tick::default(), 0);
+        Ok(Self {
+            config,
+            services,
+            compiler,
+            names,
+            publisher,
+            table,
+            lanes,
+            events,
+            outputs,
+            chunk,
+            now,
+            frames,
+        })
+    }
+
+    fn run<R: Read>(
+        &mut self,
+        mut capture: CaptureReader<R>,
+        summary: &mut Summary,
+    ) -> Result<(), ReplayError> {
+        let mut start = None;
+        let mut now = Duration::ZERO;
+        loop {
+            let record = match capture.next_record() {
+                Ok(Some(record)) => record,
+                Ok(None) => break,
+                Err(error) => {
+                    self.decide_chunk(summary)?;
+                    return Err(ReplayError::Capture(error));
+                }
+            };
+            let first = *start.get_or_insert(record.timestamp_nanos);
+            // A clock that was set back while it captured stands still here until it has caught up.
+            now = now.max(Duration::from_nanos(record.timestamp_nanos.saturating_sub(first)));
+            while let Some(event) = self.events.next_if(|event| event.at <= now) {
+                self.decide_chunk(summary)?;
+                self.apply(event);
+            }
+            let second = Tick::from_secs(now.as_secs());
+            if second != self.now || self.chunk.len() == CHUNK {
+                self.decide_chunk(summary)?;
+                self.turn_clock(second);
+            }
+            summary.read(record.wire_len);
+            self.chunk.push(Job::new(&record));
+        }
+        self.decide_chunk(summary)
+    }
+
+    /// Moves the clock on to `second`.
+    fn turn_clock(&mut self, second: Tick) {
+        // Nothing outlives such a gap. Workers age the table as they poll, but in a gap nobody polls, and entries keep
+        // their time in few bits, which a gap of days would wrap.
+        if second.0 - self.now.0 > MAX_IDLE_TIMEOUT_SEC {
+            self.table.sweep(&mut SweepCursor::default(), self.table.bucket_count(), |_| Standing::Void);
+        }
+        self.now = second;
+    }
+
+    fn apply(&mut self, event: Event) {
+        match event.change {
+            Change::Backend { service, backend, healthy, weight } => {
+                // Names were looked up when the events were read; whoever is gone since has no state to change.
+                if let Some(healthy) = healthy {
+                    let _ = self.services.set_health(&service, &backend, healthy);
+                }
+                if let Some(weight) = weight {
+                    let _ = self.services.set_weight(&service, &backend, weight, WeightSource::Reported);
+                }
+            }
+            Change::Reload(config) => {
+                self.config = *config;
+                self.services.configure(&self.config, event.at, true);
+                self.compiler.set_config(&self.config);
+            }
+        }
+        self.names = Names::new(&self.config, &self.services);
+        self.publisher.publish(self.compiler.compile(&self.config, &self.services, &StandInMacs));
+    }
+
+    /// Has the workers decide the chunk, and writes the results in the order of the capture.
+    fn decide_chunk(&mut self, summary: &mut Summary) -> Result<(), ReplayError> {
+        let order: Vec<usize> = self.chunk.iter().map(|job| job.lane(self.lanes.len())).collect();
+        let mut shares: Vec<Vec<Job>> = self.lanes.iter().map(|_| Vec::new()).collect();
+        for (job, lane) in self.chunk.drain(..).zip(&order) {
+            shares[*lane].push(job);
+        }
+        for (lane, share) in self.lanes.iter().zip(shares) {
+            lane.submit(self.now, share);
+        }
+        let mut decided: Vec<_> = self.lanes.iter_mut().map(|lane| lane.collect().into_iter()).collect();
+        for lane in order {
+            let job = decided[lane].next().expect("a lane returns every job that it was given, in order");
+            self.write(&job, summary)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, job: &Job, summary: &mut Summary) -> Result<(), ReplayError> {
+        self.frames += 1;
+        let decision = &job.decision;
+        summary.decided(decision, &self.names, job.wire_len);
+        if let Some(out) = &mut self.outputs.decisions {
+            DecisionLine::new(self.frames, decision, &self.names).write(out)?;
+        }
+        if let Some(out) = &mut self.outputs.frames
+            && (decision.verdict == Verdict::Forward || decision.answered)
+        {
+            let (bytes, wire_len) = job.sent();
+            out.write(job.timestamp_nanos, bytes, wire_len)?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), ReplayError> {
+        if let Some(mut out) = self.outputs.decisions.take() {
+            out.flush()?;
+        }
+        if let Some(out) = self.outputs.frames.take() {
+            out.finish()?.flush()?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use guideway_dataplane::verdict::{DropReason, PassReason};
+    use guideway_model::sample::sample;
+
+    use super::*;
+
+    /// Keeps what is written apart until it is flushed, as a buffer before a full disk does.
+    struct Unflushed {
+        buffer: Vec<u8>,
+        flushed: Rc<RefCell<Vec<u8>>>,
+    }
+
+    impl Write for Unflushed {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.buffer.write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.flushed.borrow_mut().append(&mut self.buffer);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_was_decided_before_a_capture_breaks_off_is_written() {
+        let mut capture = CaptureWriter::new(Vec::new()).unwrap();
+        for second in 0..2 {
+            capture.write(second * 1_000_000_000, &[0; 60], 60).unwrap();
+        }
+        let mut capture = capture.finish().unwrap();
+        capture.pop();
+        let flushed = Rc::new(RefCell::new(Vec::new()));
+        let unflushed = Unflushed { buffer: Vec::new(), flushed: Rc::clone(&flushed) };
+        let outputs = Outputs { decisions: Some(Box::new(unflushed)), frames: None };
+        let group = "[[backend_group]]\nname = \"group\"\nendpoints = []";
+        let config = sample("", "backends = [{ group = \"group\" }]", group);
+        let capture = CaptureReader::new(&capture[..]).unwrap();
+        let (summary, result) = replay(config, Events::default(), capture, 1, outputs);
+        assert!(matches!(result, Err(ReplayError::Capture(_))));
+        assert_eq!(summary.packets, 1);
+        let line = "{\"frame\":1,\"verdict\":\"pass\",\"reason\":\"not_ip\"}\n";
+        assert_eq!(String::from_utf8_lossy(&flushed.borrow()), line);
+    }
+
+    #[test]
+    fn every_reason_is_documented() {
+        let manual = include_str!("../../../docs/replay.md");
+        let drops = DropReason::ALL.iter().map(|reason| reason.as_str());
+        let passes = PassReason::ALL.iter().map(|reason| reason.as_str());
+        for word in drops.chain(passes) {
+            assert!(manual.contains(&format!("| `{word}` |")), "{word}");
+        }
+    }
+}

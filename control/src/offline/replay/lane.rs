@@ -1,0 +1,137 @@
+//! A replay's worker thread, and the frames that go to it and come back.
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::thread::JoinHandle;
+
+use guideway_dataplane::affinity::TrackingHasher;
+use guideway_dataplane::conntrack::ConntrackTable;
+use guideway_dataplane::counters::Counters;
+use guideway_dataplane::flow::Flow;
+use guideway_dataplane::frame::Frame;
+use guideway_dataplane::icmp_error;
+use guideway_dataplane::packet::Packet;
+use guideway_dataplane::pipeline::{BURST, Decision};
+use guideway_dataplane::snapshot::Snapshot;
+use guideway_dataplane::time::Tick;
+use guideway_engine::burst_processor::BurstProcessor;
+use guideway_engine::capture::Record;
+use guideway_engine::mbuf::Mbuf;
+use guideway_engine::publish::Feed;
+
+/// One frame of the capture, and what was decided for it.
+pub(super) struct Job {
+    pub(super) timestamp_nanos: u64,
+    pub(super) wire_len: u32,
+    pub(super) decision: Decision,
+    captured_len: usize,
+    frame: Mbuf,
+}
+
+impl Job {
+    pub(super) fn new(record: &Record<'_>) -> Self {
+        let mut frame = Mbuf::new();
+        // Zeros stand for what the capture cut off: decisions need headers alone, an ICMP error's quote among them.
+        frame.fill_padded(record.bytes, record.wire_len as usize);
+        Self {
+            timestamp_nanos: record.timestamp_nanos,
+            wire_len: record.wire_len,
+            decision: Decision::PENDING,
+            captured_len: record.bytes.len(),
+            frame,
+        }
+    }
+
+    /// The worker of `count` that decides this frame: its client's.
+    pub(super) fn lane(&self, count: usize) -> usize {
+        if count == 1 {
+            return 0;
+        }
+        let client = match Packet::parse(self.frame.bytes()) {
+            Ok(packet) => quoted_or_own(self.frame.bytes(), &packet).src,
+            Err(_) => return 0,
+        };
+        (client.0 % count as u128) as usize
+    }
+
+    /// The frame that the appliance sends, as far as it is known, and its length on the wire.
+    ///
+    /// Known is what the appliance put before the frame, and of the frame what the capture held.
+    pub(super) fn sent(&self) -> (&[u8], u32) {
+        let bytes = self.frame.bytes();
+        let known = (self.frame.prepended() + self.captured_len).min(bytes.len());
+        (&bytes[..known], bytes.len() as u32)
+    }
+}
+
+/// Whose packet decides: an ICMP error belongs to the client of the packet that it quotes.
+fn quoted_or_own(frame: &[u8], packet: &Packet) -> Flow {
+    let quoted = packet.icmp_error.then(|| icmp_error::quoted_flow(frame, packet)).flatten();
+    quoted.unwrap_or(packet.flow)
+}
+
+/// A worker thread that decides the frames it is sent, in order.
+pub(super) struct Lane {
+    jobs: Option<SyncSender<(Tick, Vec<Job>)>>,
+    decided: Receiver<(Vec<Job>, Counters)>,
+    thread: Option<JoinHandle<()>>,
+    counters: Counters,
+}
+
+impl Lane {
+    pub(super) fn start(feed: Feed<Snapshot>, table: Arc<ConntrackTable>, hasher: TrackingHasher) -> Self {
+        let (jobs, incoming) = mpsc::sync_channel::<(Tick, Vec<Job>)>(1);
+        let (outgoing, decided) = mpsc::sync_channel(1);
+        let thread = std::thread::spawn(move || {
+            let mut worker = BurstProcessor::new(feed.subscribe(), table, hasher);
+            for (now, mut share) in incoming {
+                decide(&mut worker, now, &mut share);
+                if outgoing.send((share, worker.counters().clone())).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { jobs: Some(jobs), decided, thread: Some(thread), counters: Counters::default() }
+    }
+
+    /// Gives the worker frames of the second `now`; [`Lane::collect`] must follow.
+    pub(super) fn submit(&self, now: Tick, share: Vec<Job>) {
+        let sent = self.jobs.as_ref().map(|jobs| jobs.send((now, share)));
+        assert!(matches!(sent, Some(Ok(()))), "a replay's worker ends only when it is dropped");
+    }
+
+    /// Waits for the frames that were submitted last.
+    pub(super) fn collect(&mut self) -> Vec<Job> {
+        let (share, counters) = self.decided.recv().expect("a replay's worker ends only when it is dropped");
+        self.counters = counters;
+        share
+    }
+
+    /// What the worker has counted.
+    pub(super) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic of the worker has been reported where its result was missed.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Decides `share` in bursts.
+fn decide(worker: &mut BurstProcessor, now: Tick, share: &mut [Job]) {
+    let mut frames = Vec::with_capacity(BURST);
+    let mut decisions = [Decision::PENDING; BURST];
+    for burst in share.chunks_mut(BURST) {
+        frames.extend(burst.iter_mut().map(|job| std::mem::take(&mut job.frame)));
+        worker.poll(&mut frames, &mut decisions[..burst.len()], now);
+        for ((job, frame), decision) in burst.iter_mut().zip(frames.drain(..)).zip(decisions) {
+            (job.frame, job.decision) = (frame, decision);
+        }
+    }
+}

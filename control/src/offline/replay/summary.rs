@@ -1,0 +1,157 @@
+//! What a replay comes to: packets by verdict and reason, conntrack's work, and each backend's share.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use guideway_dataplane::counters::Counters;
+use guideway_dataplane::pipeline::{Decision, Tracking};
+use guideway_dataplane::verdict::{DropReason, PassReason, Verdict};
+use serde::Serialize;
+
+use guideway_model::compiler::Compiler;
+use guideway_model::names::Names;
+
+/// What a replay comes to.
+#[derive(Debug, Default, Serialize)]
+pub struct Summary {
+    /// Frames read.
+    pub packets: u64,
+    /// Their length on the wire.
+    pub bytes: u64,
+    /// Packets that went to a backend.
+    pub forwarded: u64,
+    /// Packets that weren't ours, by reason.
+    pub passed: BTreeMap<&'static str, u64>,
+    /// Packets that ended here, by reason.
+    pub dropped: BTreeMap<&'static str, u64>,
+    /// What conntrack did.
+    pub conntrack: Conntrack,
+    /// ICMP errors steered by the packet that they quote.
+    pub icmp_errors_steered: u64,
+    /// ICMP errors sent because a packet was too big.
+    pub icmp_errors_sent: u64,
+    /// ICMP errors not sent, by the limit or because none may answer that packet.
+    pub icmp_errors_suppressed: u64,
+    /// Packets forwarded though they exceed the path's MTU and will be fragmented on it.
+    pub exceeding_mtu: u64,
+    /// Each backend that is eligible at the end or got packets.
+    pub backends: Vec<BackendShare>,
+    #[serde(skip)]
+    tallies: BTreeMap<(Arc<str>, Arc<str>), Tally>,
+}
+
+/// What conntrack did.
+#[derive(Debug, Default, Serialize)]
+pub struct Conntrack {
+    /// A valid entry decided.
+    pub hits: u64,
+    /// An entry was made or replaced.
+    pub new: u64,
+    /// Of these, in the place of another connection's entry.
+    pub evicted: u64,
+    /// No room for an entry.
+    pub full: u64,
+    /// Packets that are not tracked.
+    pub untracked: u64,
+}
+
+/// What a backend got, beside what its weight would have given it.
+#[derive(Debug, Serialize)]
+pub struct BackendShare {
+    /// Its service.
+    pub backend_service: String,
+    /// Its name.
+    pub backend: String,
+    /// Its share of the hash space at the end of the replay, by its weight; zero where it is not eligible.
+    pub expected_share: f64,
+    /// Packets whose hash chose it, because no entry did: one a connection, and each one that is not tracked.
+    pub selections: u64,
+    /// Its share of the service's selections.
+    pub selection_share: f64,
+    /// Packets that went to it, tracked or not.
+    pub packets: u64,
+    /// Their bytes, before delivery.
+    pub bytes: u64,
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    selections: u64,
+    packets: u64,
+    bytes: u64,
+}
+
+impl Summary {
+    /// Whether every packet is accounted for: offered = forwarded + passed + dropped.
+    pub fn is_balanced(&self) -> bool {
+        self.packets
+            == self.forwarded + self.passed.values().sum::<u64>() + self.dropped.values().sum::<u64>()
+    }
+
+    /// Counts a frame that was read.
+    pub(super) fn read(&mut self, wire_len: u32) {
+        self.packets += 1;
+        self.bytes += u64::from(wire_len);
+    }
+
+    /// Counts what was decided for a frame.
+    pub(super) fn decided(&mut self, decision: &Decision, names: &Names, wire_len: u32) {
+        if decision.verdict != Verdict::Forward {
+            return;
+        }
+        let Some((_, service)) = decision.rule else { return };
+        let Some(backend) = decision.backend.and_then(|handle| names.backend(handle)) else { return };
+        let key = (Arc::clone(names.service(service)), Arc::clone(backend));
+        let tally = self.tallies.entry(key).or_default();
+        tally.packets += 1;
+        tally.bytes += u64::from(wire_len);
+        tally.selections += u64::from(decision.tracking != Tracking::Hit);
+    }
+
+    /// Takes over what the workers counted, and works out the shares.
+    pub(super) fn conclude(&mut self, compiler: &Compiler, workers: &[&Counters]) {
+        let mut counters = Counters::default();
+        workers.iter().for_each(|worker| counters.add(worker));
+        self.forwarded = counters.forwarded;
+        self.passed = by_reason(PassReason::ALL.iter().map(|reason| reason.as_str()), &counters.passed);
+        self.dropped = by_reason(DropReason::ALL.iter().map(|reason| reason.as_str()), &counters.dropped);
+        self.conntrack = Conntrack {
+            hits: counters.conntrack.hits,
+            new: counters.conntrack.inserts,
+            evicted: counters.conntrack.evicted_void + counters.conntrack.evicted_half_open,
+            full: counters.conntrack.full,
+            untracked: counters.conntrack.untracked,
+        };
+        self.icmp_errors_steered = counters.icmp_errors_steered;
+        self.icmp_errors_sent = counters.icmp_errors_sent;
+        self.icmp_errors_suppressed = counters.icmp_errors_suppressed;
+        self.exceeding_mtu = counters.exceeding_mtu;
+        let mut expected = BTreeMap::new();
+        for table in compiler.lookup_tables() {
+            for share in table.shares() {
+                let key: (Arc<str>, Arc<str>) = (table.service().into(), share.backend.into());
+                self.tallies.entry(key.clone()).or_default();
+                expected.insert(key, f64::from(share.slots) / table.table().len() as f64);
+            }
+        }
+        let mut selections: BTreeMap<Arc<str>, u64> = BTreeMap::new();
+        for ((service, _), tally) in &self.tallies {
+            *selections.entry(Arc::clone(service)).or_default() += tally.selections;
+        }
+        let share = |((service, backend), tally): (&(Arc<str>, Arc<str>), &Tally)| BackendShare {
+            backend_service: service.to_string(),
+            backend: backend.to_string(),
+            expected_share: expected.get(&(service.clone(), backend.clone())).copied().unwrap_or(0.0),
+            selections: tally.selections,
+            selection_share: tally.selections as f64 / selections[service].max(1) as f64,
+            packets: tally.packets,
+            bytes: tally.bytes,
+        };
+        self.backends = self.tallies.iter().map(share).collect();
+    }
+}
+
+/// The counts that are not zero, by their reason.
+fn by_reason(words: impl Iterator<Item = &'static str>, counts: &[u64]) -> BTreeMap<&'static str, u64> {
+    words.zip(counts.iter().copied()).filter(|(_, count)| *count > 0).collect()
+}

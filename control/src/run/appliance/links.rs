@@ -1,0 +1,53 @@
+//! The links behind the configured ports.
+
+use std::net::IpAddr;
+
+use guideway_dataplane::address::Address;
+use guideway_dataplane::egress::PortId;
+use guideway_dataplane::wire::ethernet::MacAddress;
+use guideway_model::config::{Config, Port};
+
+use crate::net::host_stack::{HostAddress, Link};
+
+/// What a link has of its port's device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nic {
+    /// Its MAC address.
+    pub mac: MacAddress,
+    /// It computes UDP checksums.
+    pub offloads_udp_checksum: bool,
+}
+
+/// A link for each port, whose devices are `nics`; the configuration may give the appliance another MAC address.
+///
+/// An address of the network table that no port has is the first port's, with nothing else on its link: routers send
+/// packets for it there.
+pub(super) fn links(config: &Config, nics: &[Nic]) -> Vec<Link> {
+    let mut links: Vec<Link> = config.ports.iter().zip(nics).enumerate().map(link).collect();
+    let network = &config.network;
+    for link in &mut links {
+        link.mac = network.mac_address.map_or(link.mac, MacAddress);
+    }
+    let own = [network.ipv4_address.map(IpAddr::V4), network.ipv6_address.map(IpAddr::V6)];
+    for address in own.into_iter().flatten() {
+        let is_ports = config.ports.iter().flat_map(|port| &port.addresses).any(|own| own.addr() == address);
+        if let (Some(first), false) = (links.first_mut(), is_ports) {
+            let length = if address.is_ipv4() { 32 } else { 128 };
+            first.addresses.push(HostAddress::new(address.into(), length));
+        }
+    }
+    links
+}
+
+fn link((place, (port, nic)): (usize, (&Port, &Nic))) -> Link {
+    let own = port.addresses.iter();
+    Link {
+        port: PortId(place as u8),
+        vlan: None,
+        mac: nic.mac,
+        offloads_udp_checksum: nic.offloads_udp_checksum,
+        addresses: own.map(|own| HostAddress::new(own.addr().into(), own.prefix_len())).collect(),
+        ipv4_gateway: port.ipv4_gateway.map(Address::from),
+        ipv6_gateway: port.ipv6_gateway.map(Address::from),
+    }
+}

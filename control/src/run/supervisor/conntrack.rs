@@ -1,0 +1,264 @@
+//! Looks into the conntrack table for an operator.
+//!
+//! A table of millions of entries takes a while to read. A thread of its own does that, one at a time, so
+//! that neither the workers nor the control thread notice. It has the snapshot in its hands for a few entries
+//! at a time and lets go of it in between: what is replaced meanwhile can be freed.
+
+use std::sync::{Arc, Weak};
+
+use guideway_dataplane::conntrack::{Entry, Standing, TrackingKey};
+use guideway_dataplane::forwarding_rule::RuleMatch;
+use guideway_dataplane::snapshot::Snapshot;
+use guideway_dataplane::time::Tick;
+use guideway_dataplane::traffic_counters::TrafficCounters;
+use guideway_engine::publish::Feed;
+use guideway_model::flow_text::FlowText;
+use guideway_model::names::Names;
+use guideway_model::service::UnknownName;
+
+use super::{Ports, Supervisor};
+use crate::api::admin::view::{ConntrackEntry, ConntrackList, ConntrackLookup};
+use crate::api::admin::{Refused, Reply};
+use crate::offline::explain;
+
+/// Entries that are looked at with one snapshot in hand.
+const CHUNK: usize = 1_024;
+
+/// Who reads the table: one at a time.
+#[derive(Debug, Default)]
+pub(super) struct Reader(Weak<()>);
+
+impl Reader {
+    /// The place of the only reader, until it is dropped; none while another has it.
+    fn enter(&mut self) -> Option<Arc<()>> {
+        if self.0.strong_count() > 0 {
+            return None;
+        }
+        let place = Arc::new(());
+        self.0 = Arc::downgrade(&place);
+        Some(place)
+    }
+}
+
+/// What a list is to hold.
+struct Wanted {
+    service: Option<String>,
+    backend: Option<String>,
+    limit: usize,
+}
+
+/// The names of a numbering, and the counters that tell its snapshots from those after a reload.
+struct Numbering {
+    names: Arc<Names>,
+    traffic_counters: Arc<TrafficCounters>,
+}
+
+impl Wanted {
+    /// The list of those of `entries` that are valid and wanted; `None` where nobody waits for it any more.
+    fn list(
+        &self,
+        mut entries: impl Iterator<Item = (TrackingKey, Entry)>,
+        numbering: &Numbering,
+        feed: &Feed<Snapshot>,
+        now: Tick,
+        is_awaited: impl Fn() -> bool,
+    ) -> Option<Result<ConntrackList, Refused>> {
+        let mut list = ConntrackList { matching: 0, entries: Vec::new() };
+        let mut chunk = Vec::with_capacity(CHUNK);
+        loop {
+            chunk.extend(entries.by_ref().take(CHUNK));
+            if !is_awaited() {
+                return None;
+            }
+            if chunk.is_empty() {
+                return Some(Ok(list));
+            }
+            // A subscriber of this chunk alone: between two entries there may be much to read.
+            let mut subscriber = feed.subscribe();
+            let snapshot = subscriber.repin();
+            if !Arc::ptr_eq(&snapshot.traffic_counters, &numbering.traffic_counters) {
+                return Some(Err(Refused::ReloadedMeanwhile));
+            }
+            for (key, entry) in chunk.drain(..) {
+                let Some(shown) = show(key, &entry, &numbering.names, snapshot, now) else { continue };
+                let wanted = self.service.as_ref().is_none_or(|name| *name == shown.service)
+                    && self.backend.as_ref().is_none_or(|name| *name == shown.backend);
+                list.matching += u64::from(wanted);
+                if wanted && list.entries.len() < self.limit {
+                    list.entries.push(shown);
+                }
+            }
+        }
+    }
+}
+
+impl<P: Ports> Supervisor<P> {
+    /// Has the table read, and replies when that is done.
+    pub(super) fn list_conntrack(
+        &mut self,
+        service: Option<String>,
+        backend: Option<String>,
+        limit: usize,
+        reply: Reply<ConntrackList>,
+    ) {
+        if let Some(service) = service.as_deref().filter(|name| self.appliance.services().get(name).is_none())
+        {
+            return drop(reply.send(Err(UnknownName::Service(service.to_owned()).into())));
+        }
+        let Some(place) = self.conntrack_reader.enter() else {
+            return drop(reply.send(Err(Refused::ListRunning)));
+        };
+        let wanted = Wanted { service, backend, limit };
+        let (feed, table) = (self.appliance.feed(), Arc::clone(&self.shared.table));
+        let numbering = Numbering {
+            names: Arc::clone(self.appliance.names()),
+            traffic_counters: Arc::clone(&self.snapshots.repin().traffic_counters),
+        };
+        let now = self.shared.clock.now();
+        let read = move || {
+            let listed = wanted.list(table.entries(), &numbering, &feed, now, || !reply.is_closed());
+            // Whoever has the list may ask for the next one.
+            drop(place);
+            if let Some(listed) = listed {
+                drop(reply.send(listed));
+            }
+        };
+        // A thread that cannot be had drops the reply, and whoever asked is told that there is none.
+        if let Err(error) = std::thread::Builder::new().name("conntrack-list".to_owned()).spawn(read) {
+            tracing::error!("cannot read the conntrack table: {error}");
+        }
+    }
+
+    /// What a packet of this flow would find.
+    pub(super) fn look_up_flow(&self, text: FlowText) -> ConntrackLookup {
+        let mut subscriber = self.appliance.feed().subscribe();
+        let snapshot = subscriber.repin();
+        let names = self.appliance.names();
+        let mut lookup = ConntrackLookup {
+            flow: text.to_string(),
+            forwarding_rule: None,
+            service: None,
+            tracked: false,
+            tuple: None,
+            entry: None,
+        };
+        let RuleMatch::Rule(rule, id) = snapshot.rules.lookup(&text.0) else { return lookup };
+        lookup.forwarding_rule = Some(names.rule(rule).to_owned());
+        lookup.service = Some(names.service(id).to_string());
+        let service = snapshot.service(id);
+        let treatment = service.policy.treatment(text.0.protocol);
+        lookup.tracked = treatment.tracked;
+        if !lookup.tracked {
+            return lookup;
+        }
+        let tuple = treatment.tracking_tuple(&text.0);
+        lookup.tuple = Some(explain::describe(tuple).to_owned());
+        let key = self.shared.hasher.key(service.key, tuple, &text.0);
+        let found = self.shared.table.lookup(key).map(|found| found.entry());
+        let now = self.shared.clock.now();
+        lookup.entry = found.and_then(|entry| show(key, &entry, names, snapshot, now));
+        lookup
+    }
+}
+
+/// A valid entry in words.
+fn show(
+    key: TrackingKey,
+    entry: &Entry,
+    names: &Names,
+    snapshot: &Snapshot,
+    now: Tick,
+) -> Option<ConntrackEntry> {
+    if snapshot.standing(entry, now) == Standing::Void {
+        return None;
+    }
+    let (service, backend) = names.service_and_backend(entry.backend)?;
+    Some(ConntrackEntry {
+        key: format!("{:016x}", key.0),
+        service: service.to_string(),
+        backend: backend.to_string(),
+        idle_sec: entry.idle(now),
+        half_open: entry.half_open,
+        persists: entry.persists,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use guideway_dataplane::backend::{BackendHandle, Generation};
+    use guideway_engine::publish::Publisher;
+
+    use super::*;
+
+    const ALL: Wanted = Wanted { service: None, backend: None, limit: 10 };
+
+    fn snapshot(traffic_counters: &Arc<TrafficCounters>) -> Snapshot {
+        Snapshot { traffic_counters: Arc::clone(traffic_counters), ..Snapshot::default() }
+    }
+
+    /// Entries of a backend that no snapshot knows, which are void; `at` is called before each.
+    fn entries(count: u64, at: impl Fn(u64)) -> impl Iterator<Item = (TrackingKey, Entry)> {
+        (0..count).map(move |number| {
+            at(number);
+            let generation = Generation(0);
+            let (persists, half_open, seen) = (false, false, Tick(1));
+            (TrackingKey(number), Entry { backend: BackendHandle(9), generation, persists, half_open, seen })
+        })
+    }
+
+    #[test]
+    fn one_reads_at_a_time() {
+        let mut reader = Reader::default();
+        let place = reader.enter().expect("nobody reads");
+        assert!(reader.enter().is_none());
+        drop(place);
+        assert!(reader.enter().is_some());
+    }
+
+    #[test]
+    fn what_is_replaced_while_a_list_is_made_can_be_freed() {
+        let traffic_counters = Arc::default();
+        let publisher = RefCell::new(Publisher::new(snapshot(&traffic_counters)));
+        let feed = publisher.borrow().feed();
+        let numbering = Numbering { names: Arc::default(), traffic_counters: Arc::clone(&traffic_counters) };
+        let unreclaimed = Cell::new(0);
+        let entries = entries(10 * CHUNK as u64, |number| {
+            if number % 100 == 0 {
+                let mut publisher = publisher.borrow_mut();
+                publisher.publish(snapshot(&traffic_counters));
+                unreclaimed.set(unreclaimed.get().max(publisher.unreclaimed()));
+            }
+        });
+        let listed = ALL.list(entries, &numbering, &feed, Tick(1), || true);
+        assert!(matches!(listed, Some(Ok(ConntrackList { matching: 0, .. }))), "{listed:?}");
+        assert_eq!(unreclaimed.get(), 0, "nobody holds a snapshot while the table is read");
+    }
+
+    #[test]
+    fn a_list_that_nobody_waits_for_ends() {
+        let (traffic_counters, read) = (Arc::default(), Cell::new(0));
+        let publisher = Publisher::new(snapshot(&traffic_counters));
+        let numbering = Numbering { names: Arc::default(), traffic_counters };
+        let entries = entries(u64::MAX, |number| read.set(number));
+        let is_awaited = || read.get() < 5_000;
+        assert!(ALL.list(entries, &numbering, &publisher.feed(), Tick(1), is_awaited).is_none());
+        assert!(read.get() < 5_000 + CHUNK as u64);
+    }
+
+    #[test]
+    fn numbers_are_never_named_by_another_configuration() {
+        let traffic_counters = Arc::default();
+        let publisher = RefCell::new(Publisher::new(snapshot(&traffic_counters)));
+        let feed = publisher.borrow().feed();
+        let numbering = Numbering { names: Arc::default(), traffic_counters };
+        let entries = entries(10 * CHUNK as u64, |number| {
+            if number == 3 * CHUNK as u64 {
+                publisher.borrow_mut().publish(snapshot(&Arc::default()));
+            }
+        });
+        let listed = ALL.list(entries, &numbering, &feed, Tick(1), || true);
+        assert!(matches!(listed, Some(Err(Refused::ReloadedMeanwhile))), "{listed:?}");
+    }
+}

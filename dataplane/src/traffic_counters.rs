@@ -1,0 +1,140 @@
+//! Packets and bytes by rule and by backend, counted where the snapshot that numbers them is.
+//!
+//! Numbers of rules and backends mean something only together with the snapshot that they come from, so the traffic_counters
+//! are a part of it. Snapshots with one numbering share them; a reload brings new ones, and whoever reads them adds up
+//! the old and the new by name. Each worker has traffic_counters of its own, so each has one writer.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::backend::BackendHandle;
+use crate::forwarding_rule::RuleId;
+
+/// Packets, and the bytes of their frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Volume {
+    /// How many packets.
+    pub packets: u64,
+    /// The bytes of their frames after delivery: with the outer headers of a tunnel, and of an ICMP error where that
+    /// answered the packet.
+    pub bytes: u64,
+}
+
+impl Volume {
+    /// Adds another volume.
+    pub fn add(&mut self, other: Self) {
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+    }
+}
+
+/// A volume that one worker counts and others read.
+#[derive(Debug, Default)]
+struct TrafficCounter {
+    packets: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl TrafficCounter {
+    /// Counts some packets; only ever called by one worker.
+    #[inline]
+    fn count(&self, volume: Volume) {
+        // Relaxed: each number stands for itself, and only this worker writes it, so it needs no exchange.
+        self.packets.store(self.packets.load(Ordering::Relaxed) + volume.packets, Ordering::Relaxed);
+        self.bytes.store(self.bytes.load(Ordering::Relaxed) + volume.bytes, Ordering::Relaxed);
+    }
+
+    fn read(&self) -> Volume {
+        Volume { packets: self.packets.load(Ordering::Relaxed), bytes: self.bytes.load(Ordering::Relaxed) }
+    }
+}
+
+/// What all workers counted under one numbering of rules and backends.
+#[derive(Debug, Default)]
+pub struct TrafficCounters {
+    workers: Box<[WorkerTrafficCounters]>,
+}
+
+/// One worker's part: it alone writes.
+#[derive(Debug)]
+pub struct WorkerTrafficCounters {
+    rules: Box<[TrafficCounter]>,
+    backends: Box<[TrafficCounter]>,
+}
+
+impl TrafficCounters {
+    /// TrafficCounters at zero, for so many workers, rules and backend handles.
+    pub fn new(workers: usize, rules: usize, backends: usize) -> Self {
+        let zeros = |count: usize| (0..count).map(|_| TrafficCounter::default()).collect();
+        let worker = |_| WorkerTrafficCounters { rules: zeros(rules), backends: zeros(backends) };
+        Self { workers: (0..workers).map(worker).collect() }
+    }
+
+    /// The part of a worker; `None` where nobody reads what it counts.
+    #[inline]
+    pub fn worker(&self, worker: usize) -> Option<&WorkerTrafficCounters> {
+        self.workers.get(worker)
+    }
+
+    /// What went through a rule, by all workers.
+    pub fn rule(&self, rule: RuleId) -> Volume {
+        self.sum(|worker| worker.rules.get(usize::from(rule.0)))
+    }
+
+    /// What went to a backend, by all workers.
+    pub fn backend(&self, backend: BackendHandle) -> Volume {
+        self.sum(|worker| worker.backends.get(backend.0 as usize))
+    }
+
+    fn sum<'a>(
+        &'a self,
+        counter: impl Fn(&'a WorkerTrafficCounters) -> Option<&'a TrafficCounter>,
+    ) -> Volume {
+        let mut sum = Volume::default();
+        self.workers.iter().filter_map(counter).for_each(|counter| sum.add(counter.read()));
+        sum
+    }
+}
+
+impl WorkerTrafficCounters {
+    /// Counts packets of `rule`, whatever became of them.
+    #[inline]
+    pub fn count_rule(&self, rule: RuleId, volume: Volume) {
+        if let Some(counter) = self.rules.get(usize::from(rule.0)) {
+            counter.count(volume);
+        }
+    }
+
+    /// Counts a packet that went to `backend`.
+    #[inline]
+    pub fn count_backend(&self, backend: BackendHandle, bytes: u64) {
+        if let Some(counter) = self.backends.get(backend.0 as usize) {
+            counter.count(Volume { packets: 1, bytes });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_count_apart_and_are_read_together() {
+        let traffic_counters = TrafficCounters::new(2, 3, 1);
+        for (worker, bytes) in [(0, 60), (1, 100), (1, 40)] {
+            let own = traffic_counters.worker(worker).unwrap();
+            own.count_rule(RuleId(2), Volume { packets: 1, bytes });
+            own.count_backend(BackendHandle(0), bytes);
+        }
+        assert_eq!(traffic_counters.rule(RuleId(2)), Volume { packets: 3, bytes: 200 });
+        assert_eq!(traffic_counters.backend(BackendHandle(0)), Volume { packets: 3, bytes: 200 });
+        assert_eq!(traffic_counters.rule(RuleId(0)), Volume::default());
+    }
+
+    #[test]
+    fn what_has_no_place_is_nobodys() {
+        let traffic_counters = TrafficCounters::new(1, 1, 1);
+        traffic_counters.worker(0).unwrap().count_backend(BackendHandle(1), 60);
+        assert!(traffic_counters.worker(1).is_none());
+        assert_eq!(traffic_counters.backend(BackendHandle(1)), Volume::default());
+    }
+}
