@@ -21,16 +21,13 @@ use std::time::Duration;
 use clap::ValueEnum;
 use guideway_dataplane::conntrack::ConntrackTable;
 use guideway_dataplane::counters::Counters;
-use guideway_dataplane::traffic_counters::TrafficCounters;
 use guideway_dataplane::verdict::{DropReason, PassReason};
 use guideway_engine::capture::CaptureReader;
 use guideway_engine::clock::Clock;
 use guideway_engine::publish::Publisher;
-use guideway_model::compiler::Compiler;
 use guideway_model::config::{Config, EXAMPLE};
 use guideway_model::egress_lookup::StandInMacs;
-use guideway_model::names::Names;
-use guideway_model::service::Services;
+use guideway_model::forwarding_state::{ForwardingState, Setup};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
@@ -194,21 +191,12 @@ impl Report {
         }
         let config = configuration(args.config.as_deref())?;
         let (capture, mut source) = capture(args.capture.as_deref())?;
-        let mut services = Services::default();
-        services.configure(&config, Duration::ZERO, true);
-        let mut compiler = Compiler::default();
-        compiler.set_config(&config);
-        let names = Names::new(&config, &services);
-        source.find_clients(|| {
-            let mut compiler = Compiler::default();
-            compiler.set_config(&config);
-            compiler.compile(&config, &services, &StandInMacs)
-        });
         let workers = usize::from(args.workers);
-        let traffic_counters =
-            Arc::new(TrafficCounters::new(workers, names.rule_count(), names.handle_count()));
-        compiler.count_in(Arc::clone(&traffic_counters));
-        let publisher = Publisher::new(compiler.compile(&config, &services, &StandInMacs));
+        let max_entries = config.conntrack.max_entries as usize;
+        source.find_clients(|| ForwardingState::offline(config.clone()).snapshot(&StandInMacs));
+        let setup = Setup { workers, ..Setup::OFFLINE };
+        let mut state = ForwardingState::new(config, setup, Duration::ZERO);
+        let publisher = Publisher::new(state.snapshot(&StandInMacs));
 
         let clones = source.clones_for(args.flows.into()).max(workers as u64);
         let flows = source.flows(clones);
@@ -218,7 +206,7 @@ impl Report {
             );
         }
         // Room for twice what is replayed, as a machine would be configured for its load.
-        let capacity = (config.conntrack.max_entries as usize).max(flows as usize * 2);
+        let capacity = max_entries.max(flows as usize * 2);
         let table = ConntrackTable::with_capacity(capacity)
             .map_err(|_| format!("a conntrack table of {capacity} entries does not fit the memory"))?;
         let stage = Stage {
@@ -252,7 +240,7 @@ impl Report {
             workers: args.workers,
             speed: args.speed,
             asked_packets_per_sec: (args.speed == Pacing::Capture).then_some(asked),
-            backends: backend_shares(&compiler, &names, &traffic_counters),
+            backends: backend_shares(&state),
             ..Replayed::sum(&played)
         };
         replay.conntrack.capacity = capacity;
@@ -288,22 +276,17 @@ fn capture(path: Option<&Path>) -> Result<(String, Source), String> {
     Ok((name, source))
 }
 
-fn backend_shares(
-    compiler: &Compiler,
-    names: &Names,
-    traffic_counters: &TrafficCounters,
-) -> Vec<BackendShare> {
-    let mut packets: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+fn backend_shares(state: &ForwardingState) -> Vec<BackendShare> {
+    let volumes = state.traffic_totals().volumes();
     let mut of_services: BTreeMap<&str, u64> = BTreeMap::new();
-    for (handle, service, backend) in names.backends() {
-        let count = traffic_counters.backend(handle).packets;
-        packets.insert((service, backend), count);
-        *of_services.entry(service).or_default() += count;
+    for ((service, _), volume) in &volumes.backends {
+        *of_services.entry(service).or_default() += volume.packets;
     }
     let mut shares = Vec::new();
-    for table in compiler.lookup_tables() {
+    for table in state.lookup_tables() {
         for share in table.shares() {
-            let packets = packets.get(&(table.service(), share.backend)).copied().unwrap_or(0);
+            let backend = (table.service().into(), share.backend.into());
+            let packets = volumes.backends.get(&backend).map_or(0, |volume| volume.packets);
             let all = of_services.get(table.service()).copied().unwrap_or(0);
             shares.push(BackendShare {
                 backend_service: table.service().to_owned(),

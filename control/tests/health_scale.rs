@@ -17,7 +17,7 @@ use guideway::health::scheduler::{Pace, ProbeResult, Scheduler};
 use guideway::health::state::CheckId;
 use guideway::net::probe_tcp::{Handle, Limits, OwnAddresses, ProbeTcp};
 use guideway_model::config::Config;
-use guideway_model::service::Services;
+use guideway_model::forwarding_state::{ForwardingState, Setup};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
@@ -140,13 +140,13 @@ fn the_kernels_probes_of_two_hundred_backends_are_all_made_and_give_their_socket
         let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
         let config = config(BACKENDS, listener.local_addr().unwrap().port());
         tokio::task::spawn_local(serve(listener));
-        let mut services = Services::default();
-        services.configure(&config, Duration::ZERO, false);
+        let setup = Setup { workers: 0, presumed_healthy: false };
+        let state = ForwardingState::new(config, setup, Duration::ZERO);
         let stack = Handle::new(ProbeTcp::new(OwnAddresses::default(), 1, Limits::default()));
         let (reports, mut found) = mpsc::channel(1_024);
         let mut monitor = Monitor::new(stack, reports);
         let (before, begun) = (descriptors(), Instant::now());
-        assert!(monitor.configure(&config, &services, Duration::ZERO).is_empty());
+        assert!(monitor.configure(state.config(), state.services(), Duration::ZERO).is_empty());
 
         let mut probes: HashMap<String, u64> = HashMap::new();
         let mut most = 0;

@@ -88,6 +88,11 @@ impl Delivery {
         Self { egress, inner_mtu: usize::from(mtu) - overhead, overhead, plain, outer }
     }
 
+    /// Egress that frames leave by.
+    pub fn egress(&self) -> &Egress {
+        &self.egress
+    }
+
     /// The port that sends what is delivered.
     #[inline]
     pub fn port(&self) -> PortId {

@@ -10,7 +10,7 @@
 //! 4. [`conntrack`] knows the connection's [`backend`], or its selection hash, keyed by the fleet's [`seed`], falls on a
 //!    slot of the lookup table ([`maglev`]).
 //! 5. [`delivery`] makes the frame into what the backend gets, and [`egress`] says by which port it leaves.
-//! 6. A [`verdict`] is what became of it; [`counters`] count each packet once, and each rule and backend has its [`tally`].
+//! 6. A [`verdict`] is what became of it; [`counters`] count each packet once, and each rule and backend has its [`traffic_counters`].
 //!
 //! All that a packet is decided by is in one immutable [`snapshot`], the conntrack table, and the [`time`] of its burst.
 

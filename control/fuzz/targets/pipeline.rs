@@ -6,7 +6,6 @@
 #![no_main]
 
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use guideway_dataplane::affinity::TrackingHasher;
 use guideway_dataplane::conntrack::ConntrackTable;
@@ -20,10 +19,9 @@ use guideway_dataplane::wire::checksum;
 use guideway_dataplane::wire::ipv4::Ipv4Header;
 use guideway_engine::capture::CaptureReader;
 use guideway_engine::mbuf::Mbuf;
-use guideway_model::compiler::Compiler;
 use guideway_model::config::Config;
 use guideway_model::egress_lookup::StandInMacs;
-use guideway_model::service::Services;
+use guideway_model::forwarding_state::ForwardingState;
 use libfuzzer_sys::fuzz_target;
 use zerocopy::IntoBytes;
 
@@ -103,11 +101,7 @@ fn snapshot(delivery: &str, v4_hosts: &str, v6_hosts: &str) -> Snapshot {
     }
     let config =
         Config::parse("fuzz.toml", &text).unwrap_or_else(|errors| panic!("{}", errors.render(false)));
-    let mut services = Services::default();
-    services.configure(&config, Duration::ZERO, true);
-    let mut compiler = Compiler::default();
-    compiler.set_config(&config);
-    compiler.compile(&config, &services, &StandInMacs)
+    ForwardingState::offline(config).snapshot(&StandInMacs)
 }
 
 impl Appliance {

@@ -1,6 +1,9 @@
-//! Configuration and state become the snapshot that workers forward by.
+//! Configuration and service state become the snapshot that workers forward by.
+//!
+//! Compiled services, backends and lookup tables are kept from one snapshot to the next, and made anew only where they
+//! are marked stale: a health change costs what its own service costs, whatever else is configured.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,85 +26,170 @@ use ipnet::IpNet;
 
 use crate::config::{BackendService, Config, Network, Ports, RuleProtocol as ConfiguredProtocol};
 use crate::egress_lookup::EgressLookup;
+use crate::lookup_table_view::{Ingredients, NamedTable};
 use crate::service::{BackendState, ServiceState, Services};
 
-/// Makes snapshots, and keeps what the last one can lend to the next: a change recompiles only what it touches.
+/// Maker of snapshots.
 #[derive(Debug, Default)]
-pub struct Compiler {
-    generation: u64,
+pub(crate) struct Compiler {
     rules: Arc<ForwardingRules>,
-    eligible: HashMap<String, (Ingredients, Arc<Eligible>)>,
-    traffic_counters: Arc<TrafficCounters>,
+    /// By name of the service: its lookup table, and the ingredients that the table was made of.
+    tables: BTreeMap<String, (Ingredients, Arc<Eligible>)>,
+    /// By [`ServiceId`].
+    services: Vec<CompiledService>,
+    /// By [`BackendHandle`].
+    backends: Vec<Option<Backend>>,
+    stale: Stale,
 }
 
-/// All that a lookup table and its backends depend on.
-#[derive(Debug, PartialEq, Eq)]
-struct Ingredients {
-    seed: Seed,
-    backends: Vec<(String, u16, BackendHandle)>,
+#[derive(Debug)]
+struct CompiledService {
+    service: Service,
+    /// Handles of its backends, the draining ones too.
+    handles: Vec<BackendHandle>,
+}
+
+/// Parts that have changed since the last snapshot.
+#[derive(Debug)]
+enum Stale {
+    /// Everything: the configuration is new.
+    Everything,
+    /// Some services, by name, and perhaps the egress of any backend.
+    Parts { services: BTreeSet<String>, egress: bool },
+}
+
+impl Default for Stale {
+    fn default() -> Self {
+        Self::Parts { services: BTreeSet::new(), egress: false }
+    }
 }
 
 impl Compiler {
-    /// Sorts the rules and routes of a configuration that is new.
-    pub fn set_config(&mut self, config: &Config) {
+    /// Sorts the rules and routes of a new configuration, and marks everything as stale.
+    pub(crate) fn set_config(&mut self, config: &Config) {
         self.rules = Arc::new(forwarding_rules(config));
-        self.eligible.retain(|name, _| config.services.iter().any(|service| service.name == *name));
+        self.tables.retain(|name, _| config.services.iter().any(|service| service.name == *name));
+        self.stale = Stale::Everything;
     }
 
-    /// Has workers count in `traffic_counters` from the next snapshot on; their numbering is that of its rules and backends.
-    pub fn count_in(&mut self, traffic_counters: Arc<TrafficCounters>) {
-        self.traffic_counters = traffic_counters;
+    /// Marks a service as changed.
+    pub(crate) fn mark_service(&mut self, name: &str) {
+        if let Stale::Parts { services, .. } = &mut self.stale
+            && !services.contains(name)
+        {
+            services.insert(name.to_owned());
+        }
     }
 
-    /// The snapshot of `config` and `services`, whose backends are reached by `ways`.
-    pub fn compile(
+    /// Marks the egress of every backend as possibly changed.
+    pub(crate) fn mark_egress(&mut self) {
+        if let Stale::Parts { egress, .. } = &mut self.stale {
+            *egress = true;
+        }
+    }
+
+    /// True where anything has changed since the last snapshot.
+    pub(crate) fn is_stale(&self) -> bool {
+        match &self.stale {
+            Stale::Everything => true,
+            Stale::Parts { services, egress } => *egress || !services.is_empty(),
+        }
+    }
+
+    /// Snapshot of the configuration that was set last and of `services`, which have that configuration too.
+    pub(crate) fn compile(
         &mut self,
+        generation: u64,
         config: &Config,
         services: &Services,
         egress_lookup: &impl EgressLookup,
+        traffic_counters: &Arc<TrafficCounters>,
     ) -> Snapshot {
-        self.generation += 1;
         let seed = Seed::new(config.fleet.seed);
-        let mut backends: Vec<Option<Backend>> = vec![None; services.handles().len()];
-        let mut compiled = Vec::with_capacity(config.services.len());
-        for service in &config.services {
-            let Some(state) = services.get(&service.name) else { continue };
-            let eligible = self.eligible(service, state, &seed);
-            let serving: HashSet<BackendHandle> = eligible.backends.iter().copied().collect();
-            for backend in state.backends() {
-                let serves = backend.healthy || serving.contains(&backend.handle);
-                backends[backend.handle.0 as usize] =
-                    Some(compile_backend(service, state, services, backend, serves, egress_lookup));
+        match std::mem::take(&mut self.stale) {
+            Stale::Everything => {
+                self.backends = vec![None; services.handles().len()];
+                self.services.clear();
+                for service in &config.services {
+                    let state = state_of(services, service);
+                    let compiled = self.compile_service(service, state, services, &seed, egress_lookup);
+                    self.services.push(compiled);
+                }
             }
-            let policy = AffinityPolicy::new(
-                service.scheme,
-                service.affinity,
-                service.tracking_mode,
-                service.persistence,
-            );
-            compiled.push(Service { key: state.key(), policy, eligible });
+            Stale::Parts { services: stale, egress } => {
+                for (id, service) in config.services.iter().enumerate() {
+                    if !stale.contains(&service.name) {
+                        continue;
+                    }
+                    for handle in std::mem::take(&mut self.services[id].handles) {
+                        self.backends[handle.0 as usize] = None;
+                    }
+                    let state = state_of(services, service);
+                    self.services[id] = self.compile_service(service, state, services, &seed, egress_lookup);
+                }
+                if egress {
+                    self.refresh_egress(services, egress_lookup);
+                }
+            }
         }
         Snapshot {
-            generation: self.generation,
+            generation,
             rules: Arc::clone(&self.rules),
-            services: compiled.into(),
-            backends: backends.into(),
+            services: self.services.iter().map(|compiled| compiled.service.clone()).collect(),
+            backends: self.backends.clone().into(),
             seed,
             own: own_addresses(&config.network),
             icmp_errors_per_sec: config.network.icmp_errors_per_sec,
-            traffic_counters: Arc::clone(&self.traffic_counters),
+            traffic_counters: Arc::clone(traffic_counters),
         }
     }
 
-    /// The lookup tables of the last snapshot, by service.
-    pub fn lookup_tables(&self) -> impl Iterator<Item = NamedTable<'_>> {
-        let mut tables: Vec<_> = self
-            .eligible
+    /// Lookup tables of the last snapshot, by service.
+    pub(crate) fn lookup_tables(&self) -> impl Iterator<Item = NamedTable<'_>> {
+        self.tables
             .iter()
-            .map(|(service, (ingredients, eligible))| NamedTable { service, ingredients, eligible })
-            .collect();
-        tables.sort_unstable_by_key(|table| table.service);
-        tables.into_iter()
+            .map(|(service, (ingredients, eligible))| NamedTable::new(service, ingredients, eligible))
+    }
+
+    fn compile_service(
+        &mut self,
+        service: &BackendService,
+        state: &ServiceState,
+        services: &Services,
+        seed: &Seed,
+        egress_lookup: &impl EgressLookup,
+    ) -> CompiledService {
+        let eligible = self.eligible(service, state, seed);
+        let serving: HashSet<BackendHandle> = eligible.backends.iter().copied().collect();
+        let mut handles = Vec::new();
+        for backend in state.backends() {
+            let generations = services.handles().generations(backend.handle);
+            let drain_deadline = backend.removed_at.map(|removed| removed + state.draining_timeout());
+            handles.push(backend.handle);
+            self.backends[backend.handle.0 as usize] = Some(Backend {
+                generation: generations.ordinary,
+                serves: backend.healthy || serving.contains(&backend.handle),
+                persistent_generation: generations.persistent,
+                drain_deadline: drain_deadline.map_or(Tick::NEVER, first_tick_after),
+                idle_timeout_sec: service.idle_timeout_sec,
+                delivery: delivery(backend, egress(backend, egress_lookup)),
+            });
+        }
+        let policy =
+            AffinityPolicy::new(service.scheme, service.affinity, service.tracking_mode, service.persistence);
+        CompiledService { service: Service { key: state.key(), policy, eligible }, handles }
+    }
+
+    /// Makes the deliveries anew whose egress is another than when they were made.
+    fn refresh_egress(&mut self, services: &Services, egress_lookup: &impl EgressLookup) {
+        for backend in services.iter().flat_map(|(_, state)| state.backends()) {
+            let egress = egress(backend, egress_lookup);
+            if let Some(compiled) = &mut self.backends[backend.handle.0 as usize]
+                && *compiled.delivery.egress() != egress
+            {
+                compiled.delivery = delivery(backend, egress);
+            }
+        }
     }
 
     fn eligible(&mut self, service: &BackendService, state: &ServiceState, seed: &Seed) -> Arc<Eligible> {
@@ -111,7 +199,7 @@ impl Compiler {
             seed: *seed,
             backends: eligible.iter().map(|b| (b.endpoint.name.clone(), weight(b), b.handle)).collect(),
         };
-        if let Some((known, table)) = self.eligible.get(&service.name)
+        if let Some((known, table)) = self.tables.get(&service.name)
             && *known == ingredients
         {
             return Arc::clone(table);
@@ -122,55 +210,14 @@ impl Compiler {
             table: LookupTable::build(seed, &weighted),
             backends: eligible.iter().map(|backend| backend.handle).collect(),
         });
-        self.eligible.insert(service.name.clone(), (ingredients, Arc::clone(&made)));
+        self.tables.insert(service.name.clone(), (ingredients, Arc::clone(&made)));
         made
     }
 }
 
-/// A service's lookup table with the names of its backends.
-#[derive(Clone, Copy, Debug)]
-pub struct NamedTable<'a> {
-    service: &'a str,
-    ingredients: &'a Ingredients,
-    eligible: &'a Eligible,
-}
-
-/// An eligible backend's part of a lookup table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Share<'a> {
-    /// Its name.
-    pub backend: &'a str,
-    /// Its weight; 1 where the service is not weighted.
-    pub weight: u16,
-    /// How many slots it has.
-    pub slots: u32,
-}
-
-impl<'a> NamedTable<'a> {
-    /// The name of its service.
-    pub fn service(&self) -> &'a str {
-        self.service
-    }
-
-    /// The table itself.
-    pub fn table(&self) -> &'a LookupTable {
-        &self.eligible.table
-    }
-
-    /// Each eligible backend's part, by name.
-    pub fn shares(&self) -> impl Iterator<Item = Share<'a>> {
-        let slots = self.eligible.table.shares();
-        let backends = self.ingredients.backends.iter();
-        backends.zip(slots).map(|((backend, weight, _), slots)| Share { backend, weight: *weight, slots })
-    }
-
-    /// The name of the backend in a slot.
-    ///
-    /// # Panics
-    /// If there is no such slot.
-    pub fn backend_at(&self, slot: usize) -> &'a str {
-        &self.ingredients.backends[usize::from(self.eligible.table.at(slot))].0
-    }
+/// State of a configured service.
+fn state_of<'a>(services: &'a Services, service: &BackendService) -> &'a ServiceState {
+    services.get(&service.name).expect("the services have the configuration that is compiled")
 }
 
 fn forwarding_rules(config: &Config) -> ForwardingRules {
@@ -210,45 +257,28 @@ fn forwarding_rules(config: &Config) -> ForwardingRules {
     ForwardingRules::new(&rules, &routes, &region).with_own(own)
 }
 
-fn compile_backend(
-    service: &BackendService,
-    state: &ServiceState,
-    services: &Services,
-    backend: &BackendState,
-    serves: bool,
-    egress_lookup: &impl EgressLookup,
-) -> Backend {
-    let generations = services.handles().generations(backend.handle);
-    Backend {
-        generation: generations.ordinary,
-        serves,
-        persistent_generation: generations.persistent,
-        drain_deadline: backend
-            .removed_at
-            .map_or(Tick::NEVER, |removed| drain_deadline(removed + state.draining_timeout())),
-        idle_timeout_sec: service.idle_timeout_sec,
-        delivery: delivery(backend, egress_lookup),
-    }
-}
-
-/// The first tick of which no part is before the deadline.
-fn drain_deadline(deadline: Duration) -> Tick {
+/// First tick of which no part is before the deadline.
+fn first_tick_after(deadline: Duration) -> Tick {
     let started = u64::from(deadline.subsec_nanos() > 0);
     Tick::from_secs(deadline.as_secs() + started)
 }
 
-fn delivery(backend: &BackendState, egress_lookup: &impl EgressLookup) -> Delivery {
+/// Egress of a backend: the addresses that the configuration names, and for the rest the way that is looked up.
+fn egress(backend: &BackendState, egress_lookup: &impl EgressLookup) -> Egress {
+    let found = egress_lookup.egress(Address::from(backend.endpoint.address));
+    Egress {
+        source: backend.network.mac_address.map(MacAddress).or(found.source),
+        next_hop: backend.next_hop_mac().map(MacAddress).or(found.next_hop),
+        ..found
+    }
+}
+
+fn delivery(backend: &BackendState, egress: Egress) -> Delivery {
     let network = &backend.network;
-    let address = Address::from(backend.endpoint.address);
-    let egress = egress_lookup.egress(address);
-    let egress = Egress {
-        source: network.mac_address.map(MacAddress).or(egress.source),
-        next_hop: backend.next_hop_mac().map(MacAddress).or(egress.next_hop),
-        ..egress
-    };
     if backend.delivery == DeliveryMode::L2 {
         return Delivery::l2(egress, backend.mtu);
     }
+    let address = Address::from(backend.endpoint.address);
     let (source, source_range) = if address.is_ipv4() {
         (network.ipv4_address.map(IpAddr::V4), network.tunnel_source_ipv4.map(IpNet::V4))
     } else {
@@ -272,63 +302,4 @@ fn own_addresses(network: &Network) -> OwnAddresses {
 
 fn prefix(net: IpNet) -> Prefix {
     Prefix::new(net.network().into(), net.prefix_len())
-}
-
-#[cfg(test)]
-mod tests {
-    use guideway_dataplane::frame::Frame;
-    use guideway_dataplane::packet::Packet;
-    use guideway_engine::mbuf::Mbuf;
-
-    use super::*;
-    use crate::egress_lookup::StandInMacs;
-    use crate::sample::sample;
-    use crate::service::WeightSource;
-
-    fn config(network: &str, group: &str) -> Config {
-        let service =
-            "backends = [{ group = \"group\" }]\nconnection_draining = { draining_timeout_sec = 30 }";
-        sample(network, service, &format!("[[backend_group]]\nname = \"group\"\n{group}"))
-    }
-
-    /// A reload takes the appliance's own address away while a backend drains behind a tunnel.
-    #[test]
-    fn a_draining_backend_keeps_the_tunnel_that_it_was_reached_by() {
-        let before = config(
-            "[network]\nipv4_address = \"192.0.2.1\"",
-            "delivery = \"ipip\"\nendpoints = [{ name = \"a\", ip_address = \"10.1.0.1\" }]",
-        );
-        let after = config("", "endpoints = [{ name = \"b\", ip_address = \"10.1.0.2\" }]");
-        let mut services = Services::default();
-        services.configure(&before, Duration::ZERO, true);
-        let draining = services.get("svc").unwrap().configured().next().unwrap().handle;
-        services.configure(&after, Duration::from_secs(1), true);
-        let snapshot = Compiler::default().compile(&after, &services, &StandInMacs);
-
-        let packet =
-            pcap_fixtures::packet::Packet::between("198.51.100.7", "203.0.113.10").tcp(40_000, 443, 0x10);
-        let mut frame = Mbuf::new();
-        frame.fill(&packet.build());
-        let parsed = Packet::parse(frame.bytes()).unwrap();
-        snapshot.backend(draining).unwrap().delivery.deliver(&mut frame, &parsed, &parsed.flow).unwrap();
-        assert_eq!(frame.bytes()[26..34], [192, 0, 2, 1, 10, 1, 0, 1], "the outer source and destination");
-    }
-
-    #[test]
-    fn what_a_change_leaves_alone_is_shared_between_snapshots() {
-        let config = config("", "endpoints = [{ name = \"a\", ip_address = \"10.1.0.1\" }]");
-        let mut services = Services::default();
-        services.configure(&config, Duration::ZERO, true);
-        let mut compiler = Compiler::default();
-        compiler.set_config(&config);
-        let first = compiler.compile(&config, &services, &StandInMacs);
-        services.set_weight("svc", "a", 7, WeightSource::Reported).unwrap();
-        let second = compiler.compile(&config, &services, &StandInMacs);
-        assert!(Arc::ptr_eq(&first.rules, &second.rules));
-        assert!(
-            Arc::ptr_eq(&first.services[0].eligible, &second.services[0].eligible),
-            "weights are not in use"
-        );
-        assert_eq!(second.generation, first.generation + 1);
-    }
 }

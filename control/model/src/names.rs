@@ -20,7 +20,7 @@ pub struct Names {
 
 impl Names {
     /// The names of the snapshot that is compiled from `config` and `services`.
-    pub fn new(config: &Config, services: &Services) -> Self {
+    pub(crate) fn new(config: &Config, services: &Services) -> Self {
         let mut backends = vec![None; services.handles().len()];
         for (service, state) in services.iter() {
             let service: Arc<str> = service.into();

@@ -107,7 +107,7 @@ impl std::error::Error for UnknownName {}
 
 impl Services {
     /// Takes over a configuration, the first or a new one, at `now`; backends that are new are `healthy` or not.
-    pub fn configure(&mut self, config: &Config, now: Duration, healthy: bool) {
+    pub(crate) fn configure(&mut self, config: &Config, now: Duration, healthy: bool) {
         self.expire(now);
         let is_configured = |name: &String| config.services.iter().any(|service| service.name == *name);
         for (_, state) in self.states.extract_if(.., |name, _| !is_configured(name)) {
@@ -132,7 +132,12 @@ impl Services {
     ///
     /// # Errors
     /// [`UnknownName`] where it is neither; nothing changes then.
-    pub fn set_health(&mut self, service: &str, backend: &str, healthy: bool) -> Result<(), UnknownName> {
+    pub(crate) fn set_health(
+        &mut self,
+        service: &str,
+        backend: &str,
+        healthy: bool,
+    ) -> Result<(), UnknownName> {
         self.change(service, backend, |backend, handles| {
             if backend.healthy && !healthy {
                 handles.void_ordinary(backend.handle);
@@ -145,7 +150,7 @@ impl Services {
     ///
     /// # Errors
     /// [`UnknownName`] where it is neither; nothing changes then.
-    pub fn set_weight(
+    pub(crate) fn set_weight(
         &mut self,
         service: &str,
         backend: &str,
@@ -163,7 +168,7 @@ impl Services {
     ///
     /// # Errors
     /// [`UnknownName`] where it is neither configured nor draining; nothing changes then.
-    pub fn set_operator_drain(
+    pub(crate) fn set_operator_drain(
         &mut self,
         service: &str,
         backend: &str,
@@ -172,19 +177,22 @@ impl Services {
         self.change(service, backend, |backend, _| backend.operator_drained = operator_drained)
     }
 
-    /// Ends the draining of every backend whose time is over at `now`, and says whether there was one.
-    pub fn expire(&mut self, now: Duration) -> bool {
-        let in_use = self.handles.in_use();
-        for state in self.states.values_mut() {
+    /// Ends the draining of every backend whose time is over at `now`; returns the names of their services.
+    pub(crate) fn expire(&mut self, now: Duration) -> Vec<String> {
+        let mut expired = Vec::new();
+        for (name, state) in &mut self.states {
             let timeout = state.draining_timeout;
             let over = |_: &String, backend: &mut BackendState| {
                 backend.removed_at.is_some_and(|removed| now >= removed + timeout)
             };
-            for (_, backend) in state.backends.extract_if(.., over) {
-                self.handles.give_back(backend.handle);
+            let handles: Vec<_> =
+                state.backends.extract_if(.., over).map(|(_, backend)| backend.handle).collect();
+            if !handles.is_empty() {
+                handles.into_iter().for_each(|handle| self.handles.give_back(handle));
+                expired.push(name.clone());
             }
         }
-        self.handles.in_use() < in_use
+        expired
     }
 
     /// Ends all draining early: those who left must not keep those who come from a handle.
@@ -209,6 +217,16 @@ impl Services {
     /// The handles in use, and their generations.
     pub fn handles(&self) -> &BackendHandles {
         &self.handles
+    }
+
+    /// Who set the weight of a backend, configured or draining.
+    ///
+    /// # Errors
+    /// [`UnknownName`] where it is neither.
+    pub(crate) fn weight_source(&self, service: &str, backend: &str) -> Result<WeightSource, UnknownName> {
+        let state = self.states.get(service).ok_or_else(|| UnknownName::Service(service.to_owned()))?;
+        let known = state.backends.get(backend).map(|backend| backend.weight_source);
+        known.ok_or_else(|| UnknownName::Backend(service.to_owned(), backend.to_owned()))
     }
 
     fn change(

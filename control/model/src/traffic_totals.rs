@@ -40,7 +40,7 @@ impl TrafficTotals {
     /// Opens a page, which is counted on from the next snapshot on; returns its traffic_counters.
     ///
     /// Names that the names does not know are forgotten once their last page is closed.
-    pub fn open(&mut self, names: Arc<Names>, workers: usize) -> Arc<TrafficCounters> {
+    pub(crate) fn open(&mut self, names: Arc<Names>, workers: usize) -> Arc<TrafficCounters> {
         self.close_unused();
         let traffic_counters =
             Arc::new(TrafficCounters::new(workers, names.rule_count(), names.handle_count()));
@@ -49,7 +49,7 @@ impl TrafficTotals {
     }
 
     /// Carries over the sums of the pages whose snapshots are gone.
-    pub fn close_unused(&mut self) {
+    pub(crate) fn close_unused(&mut self) {
         let carried = &mut self.carried;
         let Some(current) = self.pages.pop() else { return };
         self.pages.retain(|page| {

@@ -26,7 +26,7 @@ pub(super) fn run(args: &Args, color: bool) -> Exit {
         Ok(what_if) => what_if,
         Err(exit) => return exit,
     };
-    let explanation = explain(args.flow, &what_if.config, &what_if.services, &what_if.snapshot);
+    let explanation = explain(args.flow, &what_if.state, &what_if.snapshot);
     match args.output {
         Output::Table => super::print(&lines(&explanation)),
         Output::Json => super::print_json(&explanation),

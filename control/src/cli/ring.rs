@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use clap::Args as Arguments;
-use guideway_model::compiler::NamedTable;
+use guideway_model::lookup_table_view::NamedTable;
 use serde::Serialize;
 
 use super::what_if::WhatIfArgs;
@@ -47,7 +47,7 @@ pub(super) fn run(args: &Args, color: bool) -> Exit {
         Ok(what_if) => what_if,
         Err(exit) => return exit,
     };
-    let tables = what_if.compiler.lookup_tables();
+    let tables = what_if.state.lookup_tables();
     let wanted = tables.filter(|table| args.service.as_deref().is_none_or(|name| name == table.service()));
     let rings: Vec<Ring<'_>> = wanted.map(|table| Ring::new(table, args.slots)).collect();
     if let (Some(name), []) = (&args.service, &rings[..]) {
@@ -63,7 +63,7 @@ pub(super) fn run(args: &Args, color: bool) -> Exit {
 impl<'a> Ring<'a> {
     fn new(table: NamedTable<'a>, with_slots: bool) -> Self {
         let slots = table.table().len();
-        let share = |share: guideway_model::compiler::Share<'a>| Share {
+        let share = |share: guideway_model::lookup_table_view::Share<'a>| Share {
             backend: share.backend,
             weight: share.weight,
             slots: share.slots,

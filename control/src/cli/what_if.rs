@@ -1,14 +1,12 @@
-//! The what_if that `explain` and `ring` look at: a configuration, and who is unhealthy in it.
+//! The supposed state that `explain` and `ring` look at: a configuration, and who is unhealthy in it.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args as Arguments;
 use guideway_dataplane::snapshot::Snapshot;
-use guideway_model::compiler::Compiler;
-use guideway_model::config::Config;
 use guideway_model::egress_lookup::StandInMacs;
-use guideway_model::service::Services;
+use guideway_model::forwarding_state::{ForwardingState, StateChange};
 
 use super::Exit;
 
@@ -23,21 +21,19 @@ pub(super) struct WhatIfArgs {
 }
 
 pub(super) struct WhatIf {
-    pub(super) config: Config,
-    pub(super) services: Services,
-    pub(super) compiler: Compiler,
+    pub(super) state: ForwardingState,
     pub(super) snapshot: Snapshot,
 }
 
 impl WhatIfArgs {
     pub(super) fn what_if(&self, color: bool) -> Result<WhatIf, Exit> {
-        let config = super::config(self.config.as_deref(), color)?;
-        let mut services = Services::default();
-        services.configure(&config, Duration::ZERO, true);
+        let mut state = ForwardingState::offline(super::config(self.config.as_deref(), color)?);
         for name in &self.unhealthy {
             let marked = match name.split_once('/') {
                 Some((service, backend)) => {
-                    services.set_health(service, backend, false).map_err(|error| error.to_string())
+                    let (service, backend) = (service.to_owned(), backend.to_owned());
+                    let unhealthy = StateChange::Health { service, backend, healthy: false };
+                    state.apply([unhealthy], Duration::ZERO).all_known().map_err(|error| error.to_string())
                 }
                 None => Err(format!("`{name}` is not of the form SERVICE/BACKEND")),
             };
@@ -46,9 +42,7 @@ impl WhatIfArgs {
                 Exit::Usage
             })?;
         }
-        let mut compiler = Compiler::default();
-        compiler.set_config(&config);
-        let snapshot = compiler.compile(&config, &services, &StandInMacs);
-        Ok(WhatIf { config, services, compiler, snapshot })
+        let snapshot = state.snapshot(&StandInMacs);
+        Ok(WhatIf { state, snapshot })
     }
 }

@@ -11,7 +11,8 @@ use serde::Serialize;
 
 use guideway_model::config::{Config, ForwardingRule, Ports, Route, RuleProtocol};
 use guideway_model::flow_text::FlowText;
-use guideway_model::service::{BackendState, Pool, ServiceState, Services};
+use guideway_model::forwarding_state::ForwardingState;
+use guideway_model::service::{BackendState, Pool, ServiceState};
 
 /// What becomes of the first packet of a flow, and why.
 #[derive(Debug, Serialize)]
@@ -99,8 +100,9 @@ pub struct BackendStep {
     pub largest_packet: usize,
 }
 
-/// Explains the first packet of `flow` under `config`, `services` and the snapshot of the two.
-pub fn explain(flow: FlowText, config: &Config, services: &Services, snapshot: &Snapshot) -> Explanation {
+/// Explains the first packet of `flow` under `state` and its latest snapshot.
+pub fn explain(flow: FlowText, state: &ForwardingState, snapshot: &Snapshot) -> Explanation {
+    let (config, services) = (state.config(), state.services());
     let mut explanation = Explanation {
         flow: flow.to_string(),
         verdict: "forward",

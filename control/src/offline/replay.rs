@@ -22,14 +22,12 @@ use guideway_dataplane::time::Tick;
 use guideway_dataplane::verdict::Verdict;
 use guideway_engine::capture::{CaptureError, CaptureReader, CaptureWriter};
 use guideway_engine::publish::Publisher;
-use guideway_model::compiler::Compiler;
 use guideway_model::config::{Config, MAX_IDLE_TIMEOUT_SEC};
 use guideway_model::decision_line::DecisionLine;
 use guideway_model::egress_lookup::StandInMacs;
-use guideway_model::names::Names;
-use guideway_model::service::{Services, WeightSource};
+use guideway_model::forwarding_state::ForwardingState;
 
-use crate::offline::timeline::{Change, Event, Events};
+use crate::offline::timeline::{Event, Events};
 
 use lane::{Job, Lane};
 pub use summary::Summary;
@@ -82,7 +80,7 @@ pub fn replay<R: Read>(
             let result = replay.run(capture, &mut summary);
             // What was decided before an error is written all the same; the first error is the one to tell.
             let result = result.and(replay.finish());
-            summary.conclude(&replay.compiler, &replay.lanes.iter().map(Lane::counters).collect::<Vec<_>>());
+            summary.conclude(&replay.state, &replay.lanes.iter().map(Lane::counters).collect::<Vec<_>>());
             result
         }
         Err(error) => Err(ReplayError::Table(error)),
@@ -91,10 +89,7 @@ pub fn replay<R: Read>(
 }
 
 struct Replay {
-    config: Config,
-    services: Services,
-    compiler: Compiler,
-    names: Names,
+    state: ForwardingState,
     publisher: Publisher<Snapshot>,
     table: Arc<ConntrackTable>,
     lanes: Vec<Lane>,
@@ -110,30 +105,13 @@ impl Replay {
     fn new(config: Config, events: Events, workers: usize, outputs: Outputs) -> Result<Self, TableTooLarge> {
         let table = Arc::new(ConntrackTable::with_capacity(config.conntrack.max_entries as usize)?);
         let hasher = TrackingHasher::new(TRACKING_KEYS);
-        let mut services = Services::default();
-        services.configure(&config, Duration::ZERO, true);
-        let mut compiler = Compiler::default();
-        compiler.set_config(&config);
-        let names = Names::new(&config, &services);
-        let publisher = Publisher::new(compiler.compile(&config, &services, &StandInMacs));
+        let mut state = ForwardingState::offline(config);
+        let publisher = Publisher::new(state.snapshot(&StandInMacs));
         let lane = |_| Lane::start(publisher.feed(), Arc::clone(&table), hasher.clone());
         let lanes = (0..workers.max(1)).map(lane).collect();
         let events = events.events.into_iter().peekable();
         let (chunk, now, frames) = (Vec::with_capacity(CHUNK), Tick::default(), 0);
-        Ok(Self {
-            config,
-            services,
-            compiler,
-            names,
-            publisher,
-            table,
-            lanes,
-            events,
-            outputs,
-            chunk,
-            now,
-            frames,
-        })
+        Ok(Self { state, publisher, table, lanes, events, outputs, chunk, now, frames })
     }
 
     fn run<R: Read>(
@@ -180,25 +158,10 @@ impl Replay {
         self.now = second;
     }
 
+    /// Takes in an event. Names were looked up when the events were read; whoever is gone since has no state to change.
     fn apply(&mut self, event: Event) {
-        match event.change {
-            Change::Backend { service, backend, healthy, weight } => {
-                // Names were looked up when the events were read; whoever is gone since has no state to change.
-                if let Some(healthy) = healthy {
-                    let _ = self.services.set_health(&service, &backend, healthy);
-                }
-                if let Some(weight) = weight {
-                    let _ = self.services.set_weight(&service, &backend, weight, WeightSource::Reported);
-                }
-            }
-            Change::Reload(config) => {
-                self.config = *config;
-                self.services.configure(&self.config, event.at, true);
-                self.compiler.set_config(&self.config);
-            }
-        }
-        self.names = Names::new(&self.config, &self.services);
-        self.publisher.publish(self.compiler.compile(&self.config, &self.services, &StandInMacs));
+        self.state.apply(event.change.into_state_changes(), event.at);
+        self.publisher.publish(self.state.snapshot(&StandInMacs));
     }
 
     /// Has the workers decide the chunk, and writes the results in the order of the capture.
@@ -222,9 +185,9 @@ impl Replay {
     fn write(&mut self, job: &Job, summary: &mut Summary) -> Result<(), ReplayError> {
         self.frames += 1;
         let decision = &job.decision;
-        summary.decided(decision, &self.names, job.wire_len);
+        summary.decided(decision, self.state.names(), job.wire_len);
         if let Some(out) = &mut self.outputs.decisions {
-            DecisionLine::new(self.frames, decision, &self.names).write(out)?;
+            DecisionLine::new(self.frames, decision, self.state.names()).write(out)?;
         }
         if let Some(out) = &mut self.outputs.frames
             && (decision.verdict == Verdict::Forward || decision.answered)

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use guideway_model::config::{Config, ConfigErrors};
+use guideway_model::forwarding_state::StateChange;
 
 use crate::config_file;
 
@@ -43,6 +44,24 @@ pub enum Change {
     },
     /// A whole configuration takes the place of the one before.
     Reload(Box<Config>),
+}
+
+impl Change {
+    /// The change to the forwarding state.
+    pub fn into_state_changes(self) -> Vec<StateChange> {
+        match self {
+            Self::Reload(config) => vec![StateChange::Config(config)],
+            Self::Backend { service, backend, healthy, weight } => {
+                let health = healthy.map(|healthy| StateChange::Health {
+                    service: service.clone(),
+                    backend: backend.clone(),
+                    healthy,
+                });
+                let weight = weight.map(|weight| StateChange::ReportedWeight { service, backend, weight });
+                health.into_iter().chain(weight).collect()
+            }
+        }
+    }
 }
 
 /// Why a list of events cannot be used.

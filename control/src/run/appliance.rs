@@ -6,19 +6,16 @@ mod links;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use guideway_dataplane::address::Address;
 use guideway_dataplane::egress::PortId;
 use guideway_dataplane::snapshot::Snapshot;
 use guideway_engine::publish::{Feed, Publisher};
-use guideway_model::compiler::Compiler;
 use guideway_model::config::{Config, NeighborReplies};
-use guideway_model::config_diff::{self, Change};
-use guideway_model::names::Names;
-use guideway_model::service::{Services, UnknownName, WeightSource};
-use guideway_model::traffic_totals::TrafficTotals;
+use guideway_model::config_diff;
+use guideway_model::forwarding_state::{Applied, ForwardingState, Setup, StateChange};
+use guideway_model::service::UnknownName;
 
 use crate::net::host_stack::{Answers, Conflict, FrameKind, HostStack, NextHop, Outgoing, Rates, Vip};
 
@@ -27,152 +24,73 @@ pub use links::Nic;
 /// The live appliance.
 #[derive(Debug)]
 pub struct Appliance {
-    config: Config,
-    /// How many configurations it has taken over, the first one too.
-    configuration_generation: u64,
-    snapshot_generation: u64,
-    services: Services,
-    compiler: Compiler,
-    names: Arc<Names>,
-    /// The generation of the first snapshot that has these names.
-    named_from: u64,
-    /// The names before these, and their first generation.
-    former: Option<(u64, Arc<Names>)>,
-    traffic_totals: TrafficTotals,
+    state: ForwardingState,
     publisher: Publisher<Snapshot>,
     host: HostStack,
     /// By port.
     nics: Vec<Nic>,
-    /// The next hops that are being resolved.
+    /// Next hops that are being resolved.
     watched: BTreeSet<NextHop>,
-    /// Next hops that found no room among the watched.
+    /// Number of next hops that found no room among the watched.
     unwatched: usize,
-    /// How often another host claimed an address of the appliance.
+    /// Number of times that another host has claimed an address of the appliance.
     conflicts: BTreeMap<Address, u64>,
-    presumed_healthy: bool,
-    workers: usize,
-    /// The workers have not seen the latest state yet.
-    is_stale: bool,
 }
 
 impl Appliance {
-    /// An appliance of so many workers, on ports with these devices, in the order of the configuration.
-    ///
-    /// Backends that are new, now or after a reload, count as `healthy` or not until somebody says otherwise.
+    /// An appliance with this configuration, on ports with these devices, in the order of the configuration.
     pub fn new(config: Config, nics: &[Nic], workers: usize, healthy: bool, now: Duration) -> Self {
+        let setup = Setup { workers, presumed_healthy: healthy };
         let host = HostStack::new(links::links(&config, nics), &vips(&config), Rates::default());
         let mut appliance = Self {
-            config,
-            configuration_generation: 0,
-            snapshot_generation: 0,
-            services: Services::default(),
-            compiler: Compiler::default(),
-            names: Arc::default(),
-            named_from: 0,
-            former: None,
-            traffic_totals: TrafficTotals::default(),
+            state: ForwardingState::new(config, setup, now),
             publisher: Publisher::new(Snapshot::default()),
             host,
             nics: nics.to_vec(),
             watched: BTreeSet::new(),
             unwatched: 0,
             conflicts: BTreeMap::new(),
-            presumed_healthy: healthy,
-            workers,
-            is_stale: true,
         };
-        appliance.take_over(now);
+        appliance.watch(now);
         appliance.host.announce_all(now);
         appliance.publish();
         appliance
     }
 
-    /// Where workers get their snapshots.
+    /// Feed that workers get their snapshots from.
     pub fn feed(&self) -> Feed<Snapshot> {
         self.publisher.feed()
     }
 
-    /// Takes over another configuration, and says what it changes.
+    /// Takes over another configuration, publishes it, and returns the differences.
     ///
-    /// What holds from the start stays as it is, and is among the changes as what takes a restart.
-    pub fn reload(&mut self, config: Config, now: Duration) -> Vec<Change> {
-        let changes = config_diff::changes(&self.config, &config);
+    /// What holds from the start stays as it is, and is among the differences as what takes a restart.
+    pub fn reload(&mut self, config: Config, now: Duration) -> Vec<config_diff::Change> {
         let own = |config: &Config| {
             let network = &config.network;
             (network.ipv4_address, network.ipv6_address, network.mac_address)
         };
-        let own_changed = own(&self.config) != own(&config);
-        self.config = Config {
-            engine: self.config.engine.clone(),
-            ports: self.config.ports.clone(),
-            admin: self.config.admin.clone(),
-            metrics: self.config.metrics,
-            conntrack: self.config.conntrack,
-            ..config
-        };
+        let own_before = own(self.state.config());
+        let Applied { config: changes, .. } = self.state.apply([StateChange::Config(Box::new(config))], now);
         let known: BTreeSet<Address> = self.host.vips().map(|(vip, _)| vip.address).collect();
-        let vips = vips(&self.config);
-        self.host.set_links(links::links(&self.config, &self.nics), &vips);
+        let vips = vips(self.state.config());
+        self.host.set_links(links::links(self.state.config(), &self.nics), &vips);
         for vip in vips.iter().filter(|vip| vip.answers == Answers::Always && !known.contains(&vip.address)) {
             // A VIP that is an address of the appliance itself was announced at the start.
             let _ = self.host.announce(vip.address, now);
         }
-        if own_changed {
+        if own(self.state.config()) != own_before {
             self.host.announce_all(now);
         }
-        self.take_over(now);
+        self.watch(now);
         self.publish();
         changes
     }
 
-    /// Keeps new connections away from a backend, or lets them come again.
-    ///
-    /// # Errors
-    /// [`UnknownName`] where there is no such backend.
-    pub fn set_operator_drain(
-        &mut self,
-        service: &str,
-        backend: &str,
-        operator_drained: bool,
-    ) -> Result<(), UnknownName> {
-        self.services.set_operator_drain(service, backend, operator_drained)?;
-        self.is_stale = true;
-        Ok(())
-    }
-
-    /// Sets the weight of a backend.
-    ///
-    /// # Errors
-    /// [`UnknownName`] where there is no such backend.
-    pub fn set_weight(&mut self, service: &str, backend: &str, weight: u16) -> Result<(), UnknownName> {
-        self.services.set_weight(service, backend, weight, WeightSource::Operator)?;
-        self.is_stale = true;
-        Ok(())
-    }
-
-    /// Notes the health of a backend.
-    ///
-    /// # Errors
-    /// [`UnknownName`] where there is no such backend.
-    pub fn set_health(&mut self, service: &str, backend: &str, healthy: bool) -> Result<(), UnknownName> {
-        self.services.set_health(service, backend, healthy)?;
-        self.is_stale = true;
-        Ok(())
-    }
-
-    /// Notes the weight that a backend's probes come to; that of an operator holds before it.
-    ///
-    /// # Errors
-    /// [`UnknownName`] where there is no such backend.
-    pub fn report_weight(&mut self, service: &str, backend: &str, weight: u16) -> Result<(), UnknownName> {
-        let state = self.services.get(service);
-        let known = state.and_then(|state| state.backends().find(|known| known.endpoint.name == backend));
-        if known.is_some_and(|known| known.weight_source == WeightSource::Operator) {
-            return Ok(());
-        }
-        self.services.set_weight(service, backend, weight, WeightSource::Reported)?;
-        self.is_stale = true;
-        Ok(())
+    /// Takes in changes that happen together: what probes have found, what an operator says. A new configuration comes
+    /// by [`Self::reload`].
+    pub fn apply(&mut self, changes: impl IntoIterator<Item = StateChange>, now: Duration) -> Applied {
+        self.state.apply(changes, now)
     }
 
     /// Takes in a frame that a worker has passed on.
@@ -194,25 +112,26 @@ impl Appliance {
     /// Does what is due at `now`, and publishes what has changed.
     pub fn poll(&mut self, now: Duration) {
         self.host.poll(now);
-        self.is_stale |= !self.host.events().is_empty();
         self.publish_changes();
     }
 
     /// Publishes what has changed since the latest snapshot, if anything has.
     pub fn publish_changes(&mut self) {
-        if self.is_stale {
+        if !self.host.events().is_empty() {
+            self.state.egress_changed();
+        }
+        if self.state.is_stale() {
             self.publish();
         }
     }
 
     /// Does what is due every now and then: ends what has drained, frees what no worker reads any more.
     pub fn tidy(&mut self, now: Duration) {
-        if self.services.expire(now) {
+        if self.state.expire(now) {
             self.watch(now);
-            self.is_stale = true;
         }
         self.publisher.reclaim();
-        self.traffic_totals.close_unused();
+        self.state.close_unused_counters();
     }
 
     /// The next frame that the appliance sends on its own behalf.
@@ -230,49 +149,74 @@ impl Appliance {
         &mut self.host
     }
 
-    /// The configuration that is in force.
-    pub fn config(&self) -> &Config {
-        &self.config
+    /// Forwarding state: configuration, services, names, totals.
+    pub fn state(&self) -> &ForwardingState {
+        &self.state
     }
 
-    /// The state of the services.
-    pub fn services(&self) -> &Services {
-        &self.services
+    /// TEMPORARY
+    pub fn set_operator_drain(
+        &mut self,
+        service: &str,
+        backend: &str,
+        drained: bool,
+    ) -> Result<(), UnknownName> {
+        let (service, backend) = (service.to_owned(), backend.to_owned());
+        self.apply([StateChange::OperatorDrain { service, backend, drained }], Duration::ZERO)
+            .all_known()
+            .map(drop)
     }
 
-    /// The lookup tables, and who made them.
-    pub fn compiler(&self) -> &Compiler {
-        &self.compiler
+    /// TEMPORARY
+    pub fn set_weight(&mut self, service: &str, backend: &str, weight: u16) -> Result<(), UnknownName> {
+        let (service, backend) = (service.to_owned(), backend.to_owned());
+        self.apply([StateChange::OperatorWeight { service, backend, weight }], Duration::ZERO)
+            .all_known()
+            .map(drop)
     }
 
-    /// The names behind the numbers of decisions.
-    pub fn names(&self) -> &Arc<Names> {
-        &self.names
+    /// TEMPORARY
+    pub fn set_health(&mut self, service: &str, backend: &str, healthy: bool) -> Result<(), UnknownName> {
+        let (service, backend) = (service.to_owned(), backend.to_owned());
+        self.apply([StateChange::Health { service, backend, healthy }], Duration::ZERO).all_known().map(drop)
     }
 
-    /// The names behind the numbers of a decision by the snapshot of this generation; `None` where nobody
-    /// knows them any more. Those before the latest reload are known.
-    pub fn names_of(&self, generation: u64) -> Option<&Names> {
-        if generation >= self.named_from {
-            return Some(&self.names);
-        }
-        let (from, former) = self.former.as_ref()?;
-        (generation >= *from).then_some(former)
+    /// TEMPORARY
+    pub fn report_weight(&mut self, service: &str, backend: &str, weight: u16) -> Result<(), UnknownName> {
+        let (service, backend) = (service.to_owned(), backend.to_owned());
+        self.apply([StateChange::ReportedWeight { service, backend, weight }], Duration::ZERO)
+            .all_known()
+            .map(drop)
     }
 
-    /// What went through rules and to backends.
-    pub fn traffic_totals(&self) -> &TrafficTotals {
-        &self.traffic_totals
+    /// TEMPORARY
+    pub fn services(&self) -> &guideway_model::service::Services {
+        self.state.services()
     }
-
-    /// How many configurations were taken over, the first one too.
+    /// TEMPORARY
+    pub fn names(&self) -> &std::sync::Arc<guideway_model::names::Names> {
+        self.state.names()
+    }
+    /// TEMPORARY
+    pub fn names_of(&self, generation: u64) -> Option<&guideway_model::names::Names> {
+        self.state.names_of(generation)
+    }
+    /// TEMPORARY
+    pub fn traffic_totals(&self) -> &guideway_model::traffic_totals::TrafficTotals {
+        self.state.traffic_totals()
+    }
+    /// TEMPORARY
     pub fn configuration_generation(&self) -> u64 {
-        self.configuration_generation
+        self.state.configuration_generation()
+    }
+    /// TEMPORARY
+    pub fn snapshot_generation(&self) -> u64 {
+        self.state.snapshot_generation()
     }
 
-    /// The number of the snapshot that workers forward by.
-    pub fn snapshot_generation(&self) -> u64 {
-        self.snapshot_generation
+    /// Configuration that is in force.
+    pub fn config(&self) -> &Config {
+        self.state.config()
     }
 
     /// How many replaced snapshots are not freed yet.
@@ -291,23 +235,9 @@ impl Appliance {
         unknown.count() + self.unwatched
     }
 
-    fn take_over(&mut self, now: Duration) {
-        self.configuration_generation += 1;
-        self.services.configure(&self.config, now, self.presumed_healthy);
-        self.compiler.set_config(&self.config);
-        let names = Arc::new(Names::new(&self.config, &self.services));
-        let former = std::mem::replace(&mut self.names, names);
-        // Until the next snapshot is made, none has the new names.
-        self.former = Some((std::mem::replace(&mut self.named_from, self.snapshot_generation + 1), former));
-        let traffic_counters = self.traffic_totals.open(Arc::clone(&self.names), self.workers);
-        self.compiler.count_in(traffic_counters);
-        self.watch(now);
-        self.is_stale = true;
-    }
-
     /// Resolves the next hops of all backends whose MAC addresses are not configured, and of no one else.
     fn watch(&mut self, now: Duration) {
-        let backends = self.services.iter().flat_map(|(_, service)| service.backends());
+        let backends = self.state.services().iter().flat_map(|(_, service)| service.backends());
         let unnamed = backends.filter(|backend| backend.next_hop_mac().is_none());
         let wanted: BTreeSet<NextHop> = unnamed
             .filter_map(|backend| self.host.next_hop(Address::from(backend.endpoint.address)))
@@ -322,10 +252,8 @@ impl Appliance {
     }
 
     fn publish(&mut self) {
-        let snapshot = self.compiler.compile(&self.config, &self.services, &self.host);
-        self.snapshot_generation = snapshot.generation;
+        let snapshot = self.state.snapshot(&self.host);
         self.publisher.publish(snapshot);
-        self.is_stale = false;
     }
 }
 

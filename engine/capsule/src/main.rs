@@ -9,18 +9,15 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use clap::Parser;
 use guideway_dataplane::conntrack::ConntrackTable;
 use guideway_engine::capture::CaptureWriter;
-use guideway_model::compiler::Compiler;
 use guideway_model::config::Config;
 use guideway_model::decision_line::DecisionLine;
 use guideway_model::egress_lookup::StandInMacs;
-use guideway_model::names::Names;
-use guideway_model::service::Services;
+use guideway_model::forwarding_state::ForwardingState;
 
 /// Decides every frame of a capture as `guideway replay` does, on capsule and DPDK's net_pcap.
 #[derive(Parser)]
@@ -56,21 +53,18 @@ fn decide(args: &Args) -> Result<()> {
     let arrivals = arrival::arrivals(&args.pcap)?;
     let timestamps: Vec<u64> = arrivals.iter().map(|arrival| arrival.timestamp_nanos).collect();
 
-    let mut services = Services::default();
-    services.configure(&config, Duration::ZERO, true);
-    let mut compiler = Compiler::default();
-    compiler.set_config(&config);
-    let snapshot = compiler.compile(&config, &services, &StandInMacs);
-    let table = ConntrackTable::with_capacity(config.conntrack.max_entries as usize)
+    let max_entries = config.conntrack.max_entries;
+    let mut state = ForwardingState::offline(config);
+    let snapshot = state.snapshot(&StandInMacs);
+    let table = ConntrackTable::with_capacity(max_entries as usize)
         .map_err(|error| anyhow!("{error}: lower `[conntrack] max_entries`"))?;
 
     let decided = run::run(&args.pcap, arrivals, snapshot, table)?;
 
-    let names = Names::new(&config, &services);
     let mut lines = BufWriter::new(File::create(&args.decisions)?);
     let mut frames = CaptureWriter::new(File::create(&args.out)?)?;
     for ((number, decided), timestamp) in (1..).zip(&decided).zip(timestamps) {
-        DecisionLine::new(number, &decided.decision, &names).write(&mut lines)?;
+        DecisionLine::new(number, &decided.decision, state.names()).write(&mut lines)?;
         if let Some((bytes, len)) = &decided.sent {
             frames.write(timestamp, bytes, *len as u32)?;
         }

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use guideway_dataplane::counters::Counters;
 use guideway_dataplane::pipeline::{Decision, Tracking};
 use guideway_dataplane::verdict::{DropReason, PassReason, Verdict};
-use serde::Serialize;
-
-use guideway_model::compiler::Compiler;
+use guideway_model::forwarding_state::ForwardingState;
 use guideway_model::names::Names;
+use serde::Serialize;
 
 /// What a replay comes to.
 #[derive(Debug, Default, Serialize)]
@@ -109,7 +108,7 @@ impl Summary {
     }
 
     /// Takes over what the workers counted, and works out the shares.
-    pub(super) fn conclude(&mut self, compiler: &Compiler, workers: &[&Counters]) {
+    pub(super) fn conclude(&mut self, state: &ForwardingState, workers: &[&Counters]) {
         let mut counters = Counters::default();
         workers.iter().for_each(|worker| counters.add(worker));
         self.forwarded = counters.forwarded;
@@ -127,7 +126,7 @@ impl Summary {
         self.icmp_errors_suppressed = counters.icmp_errors_suppressed;
         self.exceeding_mtu = counters.exceeding_mtu;
         let mut expected = BTreeMap::new();
-        for table in compiler.lookup_tables() {
+        for table in state.lookup_tables() {
             for share in table.shares() {
                 let key: (Arc<str>, Arc<str>) = (table.service().into(), share.backend.into());
                 self.tallies.entry(key.clone()).or_default();

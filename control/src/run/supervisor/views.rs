@@ -128,7 +128,7 @@ impl<P: Ports> Supervisor<P> {
     fn service_states(&self) -> Vec<view::Service> {
         let digests: std::collections::HashMap<&str, u64> = self
             .appliance
-            .compiler()
+            .state()
             .lookup_tables()
             .map(|table| (table.service(), table.table().digest()))
             .collect();
@@ -148,7 +148,7 @@ impl<P: Ports> Supervisor<P> {
 
     /// Each eligible backend's share of a service's lookup table.
     fn shares(&self, service: &str) -> Vec<(&str, f64)> {
-        let mut tables = self.appliance.compiler().lookup_tables();
+        let mut tables = self.appliance.state().lookup_tables();
         let Some(table) = tables.find(|table| table.service() == service) else { return Vec::new() };
         let slots = table.table().len().max(1) as f64;
         table.shares().map(|share| (share.backend, f64::from(share.slots) / slots)).collect()
