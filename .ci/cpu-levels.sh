@@ -19,10 +19,10 @@ decide() {
     name=$1 profile=$2 flags=$3
     echo "cpu-levels: $name"
     RUSTFLAGS=$flags CARGO_TARGET_DIR=$folder/$name \
-        cargo test --quiet $profile -p guideway-dataplane --test frozen >"$folder/$name.log" 2>&1 ||
+        cargo test --quiet ${profile:+"$profile"} -p guideway-dataplane --test frozen >"$folder/$name.log" 2>&1 ||
         { cat "$folder/$name.log"; exit 1; }
     RUSTFLAGS=$flags CARGO_TARGET_DIR=$folder/$name \
-        cargo run --quiet $profile -p guideway --bin guideway -- replay --workers 2 \
+        cargo run --quiet ${profile:+"$profile"} -p guideway --bin guideway -- replay --workers 2 \
         --decisions "$folder/$name.jsonl" --out "$folder/$name.pcap" --output json >"$folder/$name.json"
     first=${first:-$name}
     for kind in jsonl pcap json; do
