@@ -3,17 +3,11 @@
 //! A scenario is a random configuration, packets, and what happens meanwhile; all of it comes of its number. To see
 //! one again: `GUIDEWAY_SCENARIOS=347..348`; to look for more: `GUIDEWAY_SCENARIOS=1000..9000`, with `--release`.
 
-#[path = "model/change.rs"]
 mod change;
-#[path = "model/dice.rs"]
 mod dice;
-#[path = "model/reference.rs"]
 mod reference;
-#[path = "model/service.rs"]
 mod service;
-#[path = "model/setup.rs"]
 mod setup;
-#[path = "model/traffic.rs"]
 mod traffic;
 
 use std::cell::RefCell;
@@ -78,7 +72,7 @@ impl Scenario {
         let mut reference = Reference::default();
         reference.load(&self.setup, Duration::ZERO);
         let mut changes = self.changes.iter().peekable();
-        for (place, (packet, decision)) in self.packets.iter().zip(decisions).enumerate() {
+        for (index, (packet, decision)) in self.packets.iter().zip(decisions).enumerate() {
             while let Some(timed) = changes.next_if(|timed| timed.at <= packet.at) {
                 match &timed.change {
                     Change::Health { service, backend, healthy } => {
@@ -95,7 +89,7 @@ impl Scenario {
                 format!(
                     "packet {} at {at:?}, {flow:?}, SYN {syn}, quotes {quoted:?}\n     got: {decision:?}\nexpected: \
                      {expected}",
-                    place + 1
+                    index + 1
                 )
             })?;
         }
