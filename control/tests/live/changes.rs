@@ -7,17 +7,17 @@ use std::time::Duration;
 use guideway::api::admin::view::EventKind;
 use rustix::process::Signal;
 
-use super::address::{self, Family, Vip};
-use super::appliance::Appliance;
-use super::backend::Backend;
-use super::client::names;
-use super::conversation::Conversation;
-use super::health::{checked_by, http};
-use super::lab::Lab;
-use super::load::{Connections, Load};
-use super::patience::{PATIENCE, within};
-use super::setup::{PROBES, Setup};
-use super::web_server::Probed;
+use crate::health::{checked_by, http};
+use crate::lab::Lab;
+use crate::lab::address::{self, Family, Vip};
+use crate::lab::appliance::Appliance;
+use crate::lab::backend::Backend;
+use crate::lab::client::names;
+use crate::lab::conversation::Conversation;
+use crate::lab::load::{Connections, Load};
+use crate::lab::patience::{PATIENCE, within};
+use crate::lab::setup::{PROBES, Setup};
+use crate::lab::web_server::Probed;
 
 /// Enough for each of three backends to have some.
 const CONVERSATIONS: usize = 24;

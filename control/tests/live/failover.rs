@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use guideway::api::admin::view::Health;
 
-use super::address::{Family, Vip};
-use super::appliance::Appliance;
-use super::backend::Backend;
-use super::client::names;
-use super::conversation::Conversation;
-use super::health::{checked_by, http, new_connections_go_to};
-use super::lab::Lab;
-use super::patience::{PATIENCE, within};
-use super::setup::Setup;
+use crate::health::{checked_by, http, new_connections_go_to};
+use crate::lab::Lab;
+use crate::lab::address::{Family, Vip};
+use crate::lab::appliance::Appliance;
+use crate::lab::backend::Backend;
+use crate::lab::client::names;
+use crate::lab::conversation::Conversation;
+use crate::lab::patience::{PATIENCE, within};
+use crate::lab::setup::Setup;
 
 /// Of the tests without a ratio: b0 and b1, and b2 in their stead.
 const BACKENDS: usize = 3;

@@ -1,12 +1,12 @@
 //! What clients notice of an appliance's death, and of a second appliance: nothing.
 
-use super::address::{Family, Vip};
-use super::appliance::Appliance;
-use super::backend::Backend;
-use super::client::names;
-use super::conversation::Conversation;
-use super::lab::Lab;
-use super::setup::Setup;
+use crate::lab::Lab;
+use crate::lab::address::{Family, Vip};
+use crate::lab::appliance::Appliance;
+use crate::lab::backend::Backend;
+use crate::lab::client::names;
+use crate::lab::conversation::Conversation;
+use crate::lab::setup::Setup;
 
 const CONVERSATIONS: usize = 24;
 

@@ -5,15 +5,15 @@ use std::net::IpAddr;
 
 use guideway::api::admin::view::{self, Health};
 
-use super::address::{self, Family, GRPC, Vip, WEB, WEB_PROXY, WEB_TLS, WEB_TLS_PROXY};
-use super::appliance::Appliance;
-use super::backend::Backend;
-use super::client::names;
-use super::grpc_server::{GrpcServer, SERVICE};
-use super::lab::Lab;
-use super::patience::{PATIENCE, within};
-use super::setup::{Delivery, PROBES, Setup};
-use super::web_server::{ALL_IS_WELL, HEALTH, Probed, TlsPort};
+use crate::lab::Lab;
+use crate::lab::address::{self, Family, GRPC, Vip, WEB, WEB_PROXY, WEB_TLS, WEB_TLS_PROXY};
+use crate::lab::appliance::Appliance;
+use crate::lab::backend::Backend;
+use crate::lab::client::names;
+use crate::lab::grpc_server::{GrpcServer, SERVICE};
+use crate::lab::patience::{PATIENCE, within};
+use crate::lab::setup::{Delivery, PROBES, Setup};
+use crate::lab::web_server::{ALL_IS_WELL, HEALTH, Probed, TlsPort};
 
 const BACKENDS: usize = 3;
 const ALL: [&str; 3] = ["b0", "b1", "b2"];

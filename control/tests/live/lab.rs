@@ -9,14 +9,31 @@
 //!
 //! The appliance's kernel has no address: whoever answers for it is Guideway.
 
+pub(crate) mod address;
+pub(crate) mod appliance;
+pub(crate) mod backend;
+pub(crate) mod bird;
+pub(crate) mod client;
+pub(crate) mod conversation;
+mod decapsulation;
+pub(crate) mod grpc_server;
+pub(crate) mod load;
+mod namespace;
+pub(crate) mod patience;
+pub(crate) mod process;
+mod server;
+pub(crate) mod setup;
+pub(crate) mod web_server;
+pub(crate) mod workplace;
+
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tempfile::TempDir;
 
-use super::address::{self, Family, Vip, with_length};
-use super::namespace::{Namespace, prefix};
+use address::{Family, Vip, with_length};
+use namespace::{Namespace, prefix};
 
 #[derive(Debug)]
 pub(crate) struct Lab {

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
-use super::address::{self, Family, Vip};
-use super::appliance::Appliance;
-use super::backend::Backend;
-use super::client::names;
-use super::lab::Lab;
-use super::patience::within;
-use super::setup::{Delivery, Device, Setup};
+use crate::lab::Lab;
+use crate::lab::address::{self, Family, Vip};
+use crate::lab::appliance::Appliance;
+use crate::lab::backend::Backend;
+use crate::lab::client::names;
+use crate::lab::patience::within;
+use crate::lab::setup::{Delivery, Device, Setup};
 
 const ALL: [&str; 3] = ["b0", "b1", "b2"];
 /// An address of the client's that is on no link.

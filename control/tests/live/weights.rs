@@ -2,13 +2,13 @@
 
 use guideway::api::admin::view::{WeightSource, WeightStatus};
 
-use super::address::Family;
-use super::appliance::Appliance;
-use super::backend::Backend;
-use super::health::{checked_by, http, new_connections_go_to};
-use super::lab::Lab;
-use super::patience::{PATIENCE, within};
-use super::setup::Setup;
+use crate::health::{checked_by, http, new_connections_go_to};
+use crate::lab::Lab;
+use crate::lab::address::Family;
+use crate::lab::appliance::Appliance;
+use crate::lab::backend::Backend;
+use crate::lab::patience::{PATIENCE, within};
+use crate::lab::setup::Setup;
 
 const BACKENDS: usize = 3;
 

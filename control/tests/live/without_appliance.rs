@@ -7,10 +7,10 @@ use std::time::Duration;
 use etherparse::PacketBuilder;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::address::{self, Family, Vip, WEB};
-use super::backend::Backend;
-use super::conversation::Conversation;
-use super::lab::Lab;
+use crate::lab::Lab;
+use crate::lab::address::{self, Family, Vip, WEB};
+use crate::lab::backend::Backend;
+use crate::lab::conversation::Conversation;
 
 #[test]
 fn backends_serve_by_their_own_addresses() {

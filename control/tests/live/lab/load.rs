@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::lab::Lab;
+use super::Lab;
 use super::patience::PATIENCE;
 use super::process::{Ended, Process};
 
@@ -40,7 +40,7 @@ impl Load {
             command.args(["--header", "Connection: close"]);
         }
         command.arg(format!("http://{server}/"));
-        Self { wrk: Process::start(lab, "wrk", command), time: Duration::from_secs(seconds) }
+        Self { wrk: Process::start(lab.directory(), "wrk", command), time: Duration::from_secs(seconds) }
     }
 
     pub(crate) fn runs(&mut self) -> bool {

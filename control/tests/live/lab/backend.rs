@@ -5,9 +5,9 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::LazyLock;
 
+use super::Lab;
 use super::address::{Family, Vip};
 use super::decapsulation;
-use super::lab::Lab;
 use super::server::{PAUSE, Server};
 use super::web_server::{self, WebServer};
 

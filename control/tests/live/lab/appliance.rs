@@ -9,12 +9,13 @@ use guideway::api::admin::view::{Backend, BackendList, Event, EventList, Stats, 
 use rustix::process::Signal;
 use serde::de::DeserializeOwned;
 
-use super::lab::Lab;
+use super::Lab;
 use super::patience::{PATIENCE, within};
 use super::process::{Ended, Process};
 use super::setup::Setup;
 
-const GUIDEWAY: &str = env!("CARGO_BIN_EXE_guideway");
+/// Path of the program.
+pub(crate) const GUIDEWAY: &str = env!("CARGO_BIN_EXE_guideway");
 
 #[derive(Debug)]
 pub(crate) struct Appliance<'l> {
@@ -110,7 +111,7 @@ impl<'l> Appliance<'l> {
     pub(crate) fn verb(&self, words: &[&str]) -> Ended {
         let mut command = self.lab.appliance(self.number).command(GUIDEWAY);
         command.args(words).arg("--socket").arg(self.socket());
-        Process::run(self.lab, &format!("guideway-{}", words[0]), command, PATIENCE)
+        Process::run(self.lab.directory(), &format!("guideway-{}", words[0]), command, PATIENCE)
     }
 
     /// Runs a verb that must succeed; what it prints.
@@ -169,7 +170,7 @@ fn json<T: DeserializeOwned>(text: &str) -> T {
 fn run(lab: &Lab, number: usize) -> Process {
     let mut command = lab.appliance(number).command(GUIDEWAY);
     command.args(["run", "--config"]).arg(config(lab, number));
-    Process::start(lab, &format!("guideway-{number}"), command)
+    Process::start(lab.directory(), &format!("guideway-{number}"), command)
 }
 
 fn config(lab: &Lab, number: usize) -> PathBuf {

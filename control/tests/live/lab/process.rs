@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::lab::Lab;
 use super::patience::within;
 
 #[derive(Debug)]
@@ -31,21 +30,31 @@ pub(crate) struct Ended {
 }
 
 impl Process {
-    /// Starts a program, whose output goes to files of the lab.
-    pub(crate) fn start(lab: &Lab, name: &str, mut command: Command) -> Self {
+    /// Starts a program, whose output goes to files of a directory.
+    pub(crate) fn start(directory: &Path, name: &str, command: Command) -> Self {
+        Self::spawn(directory, name, command, None)
+    }
+
+    /// Starts a program whose standard error goes elsewhere, and is not shown.
+    pub(crate) fn start_with_stderr(directory: &Path, name: &str, command: Command, stderr: Stdio) -> Self {
+        Self::spawn(directory, name, command, Some(stderr))
+    }
+
+    fn spawn(directory: &Path, name: &str, mut command: Command, stderr_elsewhere: Option<Stdio>) -> Self {
         static STARTED: AtomicUsize = AtomicUsize::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
-        let file = |stream| lab.directory().join(format!("{name}-{number}.{stream}"));
+        let file = |stream| directory.join(format!("{name}-{number}.{stream}"));
         let (stdout, stderr) = (file("stdout"), file("stderr"));
-        let open = |path| Stdio::from(File::create(path).expect("the lab's directory can be written"));
-        let spawned = command.stdin(Stdio::null()).stdout(open(&stdout)).stderr(open(&stderr)).spawn();
-        let child = spawned.unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
+        let open = |path| Stdio::from(File::create(path).expect("the directory can be written"));
+        command.stdin(Stdio::null()).stdout(open(&stdout));
+        command.stderr(stderr_elsewhere.unwrap_or_else(|| open(&stderr)));
+        let child = command.spawn().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
         Self { name: name.to_owned(), child, stdout, stderr, ended: None }
     }
 
     /// Runs a program to its end.
-    pub(crate) fn run(lab: &Lab, name: &str, command: Command, patience: Duration) -> Ended {
-        Self::start(lab, name, command).finish(patience)
+    pub(crate) fn run(directory: &Path, name: &str, command: Command, patience: Duration) -> Ended {
+        Self::start(directory, name, command).finish(patience)
     }
 
     /// How it ended, if it has.

@@ -8,8 +8,8 @@ use std::fmt::Write;
 use std::fs;
 use std::path::PathBuf;
 
+use super::Lab;
 use super::address::{self, Family, Vip};
-use super::lab::Lab;
 use super::patience::PATIENCE;
 use super::process::{Ended, Process};
 
@@ -106,14 +106,14 @@ fn start(
     let (config, pid) = (socket.with_extension("conf"), socket.with_extension("pid"));
     fs::write(&config, text).expect("the lab's directory can be written");
     command.arg("-f").arg("-c").arg(config).arg("-s").arg(socket).arg("-P").arg(pid);
-    Process::start(lab, name, command)
+    Process::start(lab.directory(), name, command)
 }
 
 /// The appliances by which the client's kernel reaches the routed VIP, by their numbers.
 pub(crate) fn next_hops(lab: &Lab, appliances: usize) -> Vec<usize> {
     let mut command = lab.client().command("ip");
     command.args(["-4", "route", "show", &Vip::Routed.address(Family::V4).to_string()]);
-    let Ended { status, stdout, stderr } = Process::run(lab, "ip-route", command, PATIENCE);
+    let Ended { status, stdout, stderr } = Process::run(lab.directory(), "ip-route", command, PATIENCE);
     assert!(status.success(), "ip route: {stderr}");
     let hops: Vec<_> = stdout.split_whitespace().collect();
     let is_hop = |number: &usize| {

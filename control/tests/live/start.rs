@@ -1,8 +1,8 @@
 //! An appliance that cannot start says why in one line, with the remedy, and leaves nothing behind.
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
+
+use crate::lab::workplace::Workplace;
 
 const RIGHT: &str = r#"
 [engine]
@@ -20,26 +20,12 @@ socket = "DIRECTORY/admin.sock"
 listen = "127.0.0.1:1"
 "#;
 
-struct Workplace(PathBuf);
-
-impl Drop for Workplace {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 /// The lines of standard error, and the exit status, of an appliance whose configuration has `from` replaced by `to`.
 fn start(from: &str, to: &str) -> (Vec<String>, Option<i32>) {
     assert!(RIGHT.contains(from), "{from}");
-    let directory = std::env::temp_dir().join(format!("guideway-live-start-{}", std::process::id()));
-    fs::create_dir_all(&directory).expect("a directory of its own");
-    let workplace = Workplace(directory);
-    let text = RIGHT.replace(from, to).replace("DIRECTORY", &workplace.0.to_string_lossy());
-    let path = workplace.0.join("guideway.toml");
-    fs::write(&path, text).expect("a file of its own");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_guideway"));
-    let output = command.args(["run", "--config"]).arg(&path).output().expect("the binary runs");
-    let left: Vec<_> = fs::read_dir(&workplace.0).expect("it is still there").flatten().collect();
+    let workplace = Workplace::new(&RIGHT.replace(from, to));
+    let output = workplace.run().output().expect("the binary runs");
+    let left: Vec<_> = fs::read_dir(workplace.path()).expect("it is still there").flatten().collect();
     assert_eq!(left.len(), 1, "only the configuration is left: {left:?}");
     let said = String::from_utf8_lossy(&output.stderr);
     (said.lines().map(str::to_owned).collect(), output.status.code())

@@ -1,27 +1,25 @@
-//! The same packets through `guideway replay` and through `guideway run` on a port that reads a capture: what leaves is the
-//! same, byte by byte, and so is what became of the rest.
+//! One capture through `guideway replay`, and through `guideway run` on a port that reads it: both send the same frames,
+//! byte by byte, and count the same verdicts.
 
 #![allow(clippy::unwrap_used)] // A test that cannot set its scene fails there.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::fs::File;
+use std::path::Path;
 
 use guideway_engine::capture::{CaptureReader, CaptureWriter};
 use pcap_fixtures::packet::Packet;
 use serde_json::Value;
 
-const GUIDEWAY: &str = env!("CARGO_BIN_EXE_guideway");
+use crate::lab::patience::{PATIENCE, within};
+use crate::lab::process::Ended;
+use crate::lab::workplace::{Workplace, free_port};
 
-/// The MAC address of net_pcap's ports, which the replayed frames are addressed to as well.
+/// MAC address of net_pcap's ports; the frames of the capture are addressed to it.
 const OWN_MAC: &str = "02:70:63:61:70:00";
 
-/// Forwarding state with every delivery; all next hops are named, as nobody is there to be asked.
-fn config(directory: &Path, metrics_port: u16) -> String {
+/// A configuration with every delivery. It names the MAC address of each next hop, as nobody is there to be asked.
+fn config() -> String {
     let mut text = format!(
         r#"
 [engine]
@@ -32,9 +30,9 @@ memory_mib = 128
 max_entries = 100_000
 [[port]]
 name = "capture"
-device = "net_pcap0,rx_pcap={0}/in.pcap,tx_pcap={0}/live.pcap"
+device = "net_pcap0,rx_pcap=DIRECTORY/in.pcap,tx_pcap=DIRECTORY/live.pcap"
 [admin]
-socket = "{0}/admin.sock"
+socket = "DIRECTORY/admin.sock"
 [metrics]
 listen = "127.0.0.1:{metrics_port}"
 [network]
@@ -51,15 +49,15 @@ port = 80
 transport = "kernel"
 bind_device = "lo"
 "#,
-        directory.display()
+        metrics_port = free_port()
     );
     let rules = [
-        ("l2", "203.0.113.1", "192.0.2.1", "TCP", "ports = [80, 443]"),
-        ("ipip", "203.0.113.2", "198.51.100.1", "UDP", "all_ports = true"),
-        ("gre", "2001:db8::3", "198.51.101.1", "L3_DEFAULT", "all_ports = true"),
-        ("gue", "2001:db8::4", "2001:db8:2::1", "TCP", "port_range = \"8000-8100\""),
+        ("l2", "203.0.113.1", "192.0.2.1", "TCP", "ports = [80, 443]", "NONE"),
+        ("ipip", "203.0.113.2", "198.51.100.1", "UDP", "all_ports = true", "CLIENT_IP_PROTO"),
+        ("gre", "2001:db8::3", "198.51.101.1", "L3_DEFAULT", "all_ports = true", "CLIENT_IP"),
+        ("gue", "2001:db8::4", "2001:db8:2::1", "TCP", "port_range = \"8000-8100\"", "CLIENT_IP_PORT_PROTO"),
     ];
-    for (place, (delivery, vip, backend, protocol, ports)) in rules.into_iter().enumerate() {
+    for (index, (delivery, vip, backend, protocol, ports, affinity)) in rules.into_iter().enumerate() {
         let service = if protocol == "L3_DEFAULT" { "UNSPECIFIED" } else { protocol };
         text += &format!(
             "[[forwarding_rule]]\nname = \"{delivery}\"\nip_address = \"{vip}\"\nip_protocol = \"{protocol}\"\n{ports}\n\
@@ -67,12 +65,11 @@ bind_device = "lo"
              [[backend_service]]\nname = \"{delivery}\"\nprotocol = \"{service}\"\nhealth_checks = [\"alive\"]\n\
              session_affinity = \"{affinity}\"\nbackends = [{{ group = \"{delivery}\" }}]\n\
              [[backend_group]]\nname = \"{delivery}\"\ndelivery = \"{delivery}\"\nendpoints = [\n",
-            affinity = ["NONE", "CLIENT_IP_PROTO", "CLIENT_IP", "CLIENT_IP_PORT_PROTO"][place],
         );
         for number in 1..=5 {
             text += &format!(
                 "{{ name = \"b{number}\", ip_address = \"{backend}{number}\", \
-                 mac_address = \"02:00:00:00:0{place}:0{number}\" }},\n"
+                 mac_address = \"02:00:00:00:0{index}:0{number}\" }},\n"
             );
         }
         text += "]\n";
@@ -80,7 +77,7 @@ bind_device = "lo"
     text
 }
 
-/// Packets for every rule, for none, and for no one.
+/// Packets for every rule, and packets that are passed or dropped.
 fn frames() -> Vec<Vec<u8>> {
     let mut frames = Vec::new();
     for flow in 0..500_u16 {
@@ -114,7 +111,7 @@ fn write_capture(path: &Path, frames: &[Vec<u8>]) {
     capture.finish().unwrap();
 }
 
-/// The frames of a capture in the order of their bytes: a burst's answers are sent after what it forwards.
+/// Frames of a capture, sorted by their bytes: a live port sends a burst's ICMP errors after the packets that it forwards.
 fn sorted_frames(path: &Path) -> Vec<Vec<u8>> {
     let mut capture = CaptureReader::open(path).unwrap();
     let mut frames = Vec::new();
@@ -125,34 +122,11 @@ fn sorted_frames(path: &Path) -> Vec<Vec<u8>> {
     frames
 }
 
-fn guideway(arguments: &[&str]) -> Output {
-    Command::new(GUIDEWAY).args(arguments).output().expect("the binary runs")
+fn json(ended: &Ended) -> Option<Value> {
+    ended.status.success().then(|| serde_json::from_str(&ended.stdout).ok())?
 }
 
-fn json(output: &Output) -> Option<Value> {
-    output.status.success().then(|| serde_json::from_slice(&output.stdout).ok())?
-}
-
-/// Ends the appliance where the test does not get as far as telling it to stop.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// A directory of this test's own, which goes with it.
-struct Workplace(PathBuf);
-
-impl Drop for Workplace {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// Counts by reason, without those that are zero.
+/// Counts by reason, without zeros.
 fn nonzero(counts: &Value) -> BTreeMap<String, u64> {
     let counts = counts.as_object().expect("counts by reason");
     let counts = counts.iter().map(|(reason, count)| (reason.clone(), count.as_u64().expect("a count")));
@@ -161,48 +135,29 @@ fn nonzero(counts: &Value) -> BTreeMap<String, u64> {
 
 #[test]
 fn a_live_port_and_a_replay_make_the_same_of_a_capture() {
-    let directory = std::env::temp_dir().join(format!("guideway-live-replay-{}", std::process::id()));
-    fs::create_dir_all(&directory).unwrap();
-    let workplace = Workplace(directory);
-    let path = |name: &str| workplace.0.join(name).to_str().expect("a plain path").to_owned();
-    let free_port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let workplace = Workplace::new(&config());
+    let [captured, replayed, live] =
+        ["in.pcap", "replayed.pcap", "live.pcap"].map(|name| workplace.path().join(name));
     let frames = frames();
-    fs::write(path("guideway.toml"), config(&workplace.0, free_port)).unwrap();
-    write_capture(Path::new(&path("in.pcap")), &frames);
+    write_capture(&captured, &frames);
 
-    let config_path = path("guideway.toml");
-    let replayed = guideway(&[
-        "replay",
-        "--config",
-        &config_path,
-        "--pcap",
-        &path("in.pcap"),
-        "--out",
-        &path("replayed.pcap"),
-        "--output",
-        "json",
-    ]);
-    let summary = json(&replayed).unwrap_or_else(|| panic!("{replayed:?}"));
+    let config = workplace.config();
+    let [config, input, output] =
+        [&config, &captured, &replayed].map(|path| path.to_str().expect("a plain path"));
+    let ended =
+        workplace.verb(&["replay", "--config", config, "--pcap", input, "--out", output, "--output", "json"]);
+    let summary = json(&ended).unwrap_or_else(|| panic!("{ended:?}"));
 
-    let log = File::create(path("log")).unwrap();
-    let mut command = Command::new(GUIDEWAY);
-    command.args(["run", "--config", &config_path]).stdout(Stdio::null()).stderr(log);
-    let mut running = Running(command.spawn().expect("the binary runs"));
-    let socket = path("admin.sock");
-    let deadline = Instant::now() + Duration::from_secs(30);
-    let stats = loop {
-        let stats = json(&guideway(&["stats", "--socket", &socket, "--output", "json"]));
+    let mut running = workplace.start(workplace.run());
+    let stats = within(PATIENCE, || {
         let offered = |stats: &Value| stats["total"]["offered"].as_u64() == Some(frames.len() as u64);
-        match stats.filter(offered) {
-            Some(stats) => break stats,
-            None => assert!(Instant::now() < deadline, "{}", fs::read_to_string(path("log")).unwrap()),
-        }
-        thread::sleep(Duration::from_millis(50));
-    };
-    let stopped = guideway(&["stop", "--socket", &socket]);
+        json(&workplace.ask(&["stats", "--output", "json"])).filter(offered)
+    });
+    let stats = stats.expect("the port reads the whole capture");
+    let stopped = workplace.ask(&["stop"]);
     assert!(stopped.status.success(), "{stopped:?}");
     // The capture that the port writes is whole once the port is closed.
-    assert!(running.0.wait().unwrap().success());
+    assert!(running.finish(PATIENCE).status.success());
 
     let total = &stats["total"];
     assert_eq!(total["forwarded"], summary["forwarded"]);
@@ -210,8 +165,7 @@ fn a_live_port_and_a_replay_make_the_same_of_a_capture() {
     assert_eq!(nonzero(&total["dropped"]), nonzero(&summary["dropped"]));
     assert_eq!(stats["conntrack"]["hits"], summary["conntrack"]["hits"]);
     assert_eq!(stats["conntrack"]["inserts"], summary["conntrack"]["new"]);
-    let [mut live, replayed] =
-        ["live.pcap", "replayed.pcap"].map(|name| sorted_frames(Path::new(&path(name))));
+    let [mut live, replayed] = [live, replayed].map(|path| sorted_frames(&path));
     // The live appliance announces its own addresses too, to groups.
     live.retain(|frame| frame[0] & 1 == 0);
     assert!(live.len() > 2_000, "{} frames", live.len());

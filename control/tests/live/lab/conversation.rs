@@ -3,8 +3,8 @@
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
+use super::Lab;
 use super::backend::LARGE;
-use super::lab::Lab;
 use super::patience::PATIENCE;
 
 /// How much of the large file is read at once.

@@ -5,8 +5,8 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
+use super::Lab;
 use super::address::{self, Family};
-use super::lab::Lab;
 use super::patience::PATIENCE;
 use super::process::{Ended, Process};
 
@@ -29,7 +29,7 @@ impl Lab {
             "20",
         ]);
         command.args(["--header", "Connection: close"]).arg(format!("http://{server}/?[1-{count}]"));
-        let Ended { status, stdout, stderr } = Process::run(self, "curl", command, PATIENCE * 2);
+        let Ended { status, stdout, stderr } = Process::run(self.directory(), "curl", command, PATIENCE * 2);
         assert!(status.success(), "curl http://{server}/: {status}: {stderr}");
         stdout.lines().map(str::to_owned).collect()
     }
@@ -40,7 +40,7 @@ impl Lab {
         command.args(["--silent", "--show-error", "--fail", "--noproxy", "*", "--max-time", "60"]);
         command.args(["--header", "Expect:", "--data-binary"]).arg(format!("@{file}"));
         command.arg(format!("http://{server}/"));
-        let Ended { status, stdout, stderr } = Process::run(self, "curl", command, PATIENCE * 3);
+        let Ended { status, stdout, stderr } = Process::run(self.directory(), "curl", command, PATIENCE * 3);
         assert!(status.success(), "curl to http://{server}/: {status}: {stderr}");
         stdout.trim().to_owned()
     }
@@ -49,7 +49,7 @@ impl Lab {
     pub(crate) fn ping(&self, address: IpAddr) -> Result<(), String> {
         let mut command = self.client().command("ping");
         command.args(["-c", "3", "-i", "0.2", "-W", "5"]).arg(address.to_string());
-        let Ended { status, stdout, stderr } = Process::run(self, "ping", command, PATIENCE);
+        let Ended { status, stdout, stderr } = Process::run(self.directory(), "ping", command, PATIENCE);
         if status.success() { Ok(()) } else { Err(format!("{stdout}{stderr}")) }
     }
 
@@ -57,7 +57,7 @@ impl Lab {
     pub(crate) fn neighbour(&self, address: IpAddr) -> Option<String> {
         let mut command = self.client().command("ip");
         command.args(["neighbour", "show", "to"]).arg(address.to_string());
-        let Ended { stdout, .. } = Process::run(self, "ip", command, PATIENCE);
+        let Ended { stdout, .. } = Process::run(self.directory(), "ip", command, PATIENCE);
         let mut words = stdout.split_whitespace().skip_while(|word| *word != "lladdr");
         words.nth(1).map(str::to_owned)
     }

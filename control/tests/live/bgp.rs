@@ -1,48 +1,15 @@
 //! Routers learn the way to a VIP from BIRD, by BGP, while an appliance can serve it, and no longer.
-//!
-//! As root, with what `live` takes and Debian's bird2:
-//!
-//!     cargo test -p guideway --features dpdk --test live_bgp -- --test-threads=1
-
-#![allow(dead_code, reason = "the lab's files are those of another test, which uses all of them")]
-
-#[path = "live/address.rs"]
-mod address;
-#[path = "live/appliance.rs"]
-mod appliance;
-#[path = "live/backend.rs"]
-mod backend;
-#[path = "live/bird.rs"]
-mod bird;
-#[path = "live/client.rs"]
-mod client;
-#[path = "live/decapsulation.rs"]
-mod decapsulation;
-#[path = "live/lab.rs"]
-mod lab;
-#[path = "live/namespace.rs"]
-mod namespace;
-#[path = "live/patience.rs"]
-mod patience;
-#[path = "live/process.rs"]
-mod process;
-#[path = "live/server.rs"]
-mod server;
-#[path = "live/setup.rs"]
-mod setup;
-#[path = "live/web_server.rs"]
-mod web_server;
 
 use guideway::api::admin::view::{AnnouncementReason, DrainEnd, EventKind};
 use rustix::process::Signal;
 
-use address::{Family, Vip};
-use appliance::Appliance;
-use backend::Backend;
-use bird::{Birds, next_hops};
-use lab::Lab;
-use patience::{PATIENCE, within};
-use setup::Setup;
+use crate::lab::Lab;
+use crate::lab::address::{Family, Vip};
+use crate::lab::appliance::Appliance;
+use crate::lab::backend::Backend;
+use crate::lab::bird::{Birds, next_hops};
+use crate::lab::patience::{PATIENCE, within};
+use crate::lab::setup::Setup;
 
 /// An appliance that announces the routed VIP of IPv4.
 fn start(lab: &Lab, number: usize, backends: usize) -> Appliance<'_> {

@@ -5,9 +5,9 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::Lab;
 use super::address::{self, Family, WEB, WEB_PROXY, WEB_TLS, WEB_TLS_PROXY};
 use super::backend::Backend;
-use super::lab::Lab;
 use super::patience::{PATIENCE, within};
 use super::process::Process;
 
@@ -73,7 +73,7 @@ impl WebServer {
             .expect("the lab's directory can be written");
         let mut command = namespace.command("nginx");
         command.arg("-p").arg(&self.prefix).args(["-e", "stderr", "-c", "nginx.conf"]);
-        let mut nginx = Process::start(lab, &format!("nginx-{}", self.name), command);
+        let mut nginx = Process::start(lab.directory(), &format!("nginx-{}", self.name), command);
         let up = || match nginx.ended() {
             Some(status) => panic!("nginx ended ({status}) before it served"),
             None => namespace.inside(|| TcpStream::connect(self.own)).ok(),
@@ -208,6 +208,6 @@ pub(crate) fn make_certificate(lab: &Lab) {
     command.args(["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]);
     command.arg("-keyout").arg(lab.directory().join("key.pem"));
     command.arg("-out").arg(lab.directory().join("certificate.pem"));
-    let made = Process::run(lab, "openssl", command, PATIENCE);
+    let made = Process::run(lab.directory(), "openssl", command, PATIENCE);
     assert!(made.status.success(), "openssl req: {}: {}", made.status, made.stderr);
 }

@@ -4,15 +4,15 @@ use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 
+use super::Lab;
 use super::address::{self, Family, GRPC};
 use super::backend::Backend;
-use super::lab::Lab;
 use super::patience::{PATIENCE, within};
 use super::process::Process;
 
 /// Debian's own, whatever else the path holds: its packages are for this one.
 const PYTHON: &str = "/usr/bin/python3";
-const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/live/grpc_server.py");
+const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/live/lab/grpc_server.py");
 
 /// The service that it knows by name.
 pub(crate) const SERVICE: &str = "lab.Web";
@@ -30,7 +30,7 @@ impl GrpcServer {
         say(&state, "SERVING");
         let mut command = lab.backend(number).command(PYTHON);
         command.arg(PROGRAM).arg(GRPC.to_string()).arg(&state);
-        let mut python = Process::start(lab, &name, command);
+        let mut python = Process::start(lab.directory(), &name, command);
         let own = SocketAddr::new(address::backend(number, Family::V4), GRPC);
         let up = || match python.ended() {
             Some(status) => panic!("python3 ended ({status}) before it served"),

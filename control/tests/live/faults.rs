@@ -1,0 +1,152 @@
+//! Failures inside an appliance of two workers: one of them panics or stalls, or nobody reads the log.
+
+#![allow(clippy::unwrap_used)] // A test that cannot set its scene fails there.
+
+use std::io::{self, Write};
+use std::process::{Command, ExitStatus};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crate::lab::patience::{PATIENCE, within};
+use crate::lab::process::{Ended, Process};
+use crate::lab::workplace::{Workplace, free_port};
+
+/// A configuration of two workers, if there are two cores, on a device that receives without end.
+fn config() -> String {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let workers = if cores > 1 { "[0, 1]" } else { "[0]" };
+    let metrics_port = free_port();
+    format!(
+        "[engine]\nworker_cores = {workers}\ncontrol_core = 0\nno_huge = true\nmemory_mib = 128\n\
+         [conntrack]\nmax_entries = 1024\n\
+         [[port]]\nname = \"lan\"\ndevice = \"net_null0\"\n\
+         [admin]\nsocket = \"DIRECTORY/admin.sock\"\n[metrics]\nlisten = \"127.0.0.1:{metrics_port}\"\n"
+    )
+}
+
+/// An appliance in which a fault is injected.
+struct Faulty {
+    // Dropped first: the process ends before its directory is removed.
+    process: Process,
+    workplace: Workplace,
+}
+
+/// Makes a pipe that stays full until somebody reads from it.
+fn full_pipe() -> (io::PipeReader, io::PipeWriter) {
+    let (reader, writer) = io::pipe().unwrap();
+    let (mut filling, written) = (writer.try_clone().unwrap(), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&written);
+    // Waits for room in the pipe until the reader is gone.
+    thread::spawn(move || {
+        while filling.write_all(&[b'.'; 1_024]).is_ok() {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let mut before = 0;
+    for _ in 0..1_000 {
+        thread::sleep(Duration::from_millis(100));
+        let now = written.load(Ordering::Relaxed);
+        if now > 0 && now == before {
+            return (reader, writer);
+        }
+        before = now;
+    }
+    panic!("the pipe takes everything");
+}
+
+impl Faulty {
+    fn start(fault: &str) -> Self {
+        Self::start_by(fault, Workplace::start)
+    }
+
+    /// Starts an appliance whose log goes into a pipe.
+    fn start_with_log(fault: &str, log: io::PipeWriter) -> Self {
+        Self::start_by(fault, |workplace, command| workplace.start_with_log(command, log))
+    }
+
+    fn start_by(fault: &str, start: impl FnOnce(&Workplace, Command) -> Process) -> Self {
+        let workplace = Workplace::new(&config());
+        let mut command = workplace.run();
+        command.env("GUIDEWAY_FAULT", fault).env("RUST_BACKTRACE", "0");
+        Self { process: start(&workplace, command), workplace }
+    }
+
+    /// Runs a verb that talks to the appliance, once its socket is there.
+    fn ask(&mut self, verb: &[&str]) -> Ended {
+        self.wait_for(|faulty| faulty.workplace.socket().exists().then_some(()));
+        self.workplace.ask(verb)
+    }
+
+    fn log(&self) -> String {
+        self.process.stderr()
+    }
+
+    fn wait_for<T>(&mut self, mut look: impl FnMut(&mut Self) -> Option<T>) -> T {
+        let found = within(PATIENCE * 2, || look(self));
+        found.unwrap_or_else(|| panic!("{}", self.log()))
+    }
+
+    fn wait_for_its_end(&mut self) -> ExitStatus {
+        self.wait_for(|faulty| faulty.process.ended())
+    }
+}
+
+#[test]
+fn a_worker_that_panics_takes_the_process_down_and_its_socket_with_it() {
+    let mut faulty = Faulty::start("panic:0:100000");
+    let status = faulty.wait_for_its_end();
+    let log = faulty.log();
+    assert_eq!(status.code(), Some(1), "{log}");
+    let last = log.lines().last().unwrap_or_default();
+    assert!(
+        last.starts_with(
+            "error: worker 0 on core 0 has failed (injected by GUIDEWAY_FAULT): the appliance stops"
+        ),
+        "{log}"
+    );
+    assert!(!faulty.workplace.socket().exists(), "nobody answers on it");
+}
+
+#[test]
+fn a_worker_that_stalls_is_named_and_so_is_its_return() {
+    let mut faulty = Faulty::start("stall:0:100000");
+    faulty.wait_for(|faulty| {
+        faulty
+            .log()
+            .contains("worker 0 has not polled for 1s: see what else runs on its core, 0")
+            .then_some(())
+    });
+    faulty.wait_for(|faulty| faulty.log().contains("worker 0 polls again").then_some(()));
+}
+
+#[test]
+fn an_appliance_whose_log_nobody_reads_answers_and_ends_in_good_order() {
+    let (_unread, pipe) = full_pipe();
+    let mut appliance = Faulty::start_with_log("none:0:0", pipe);
+    let status = appliance.ask(&["status"]);
+    assert_eq!(status.status.code(), Some(0), "{}", status.stderr);
+    let stop = appliance.ask(&["stop"]);
+    assert_eq!(stop.status.code(), Some(0), "{}", stop.stderr);
+    let ended = appliance.wait_for_its_end();
+    assert_eq!(ended.code(), Some(0));
+}
+
+#[test]
+fn the_verbs_that_stop_return_when_the_process_has_ended() {
+    for verb in [&["stop"][..], &["drain", "--appliance", "--deadline", "0", "--stop"]] {
+        let mut appliance = Faulty::start("none:0:0");
+        let said = appliance.ask(verb);
+        let ended = appliance.process.ended().expect("its end was waited for");
+        assert_eq!((said.status.code(), ended.code()), (Some(0), Some(0)), "{}", appliance.log());
+    }
+}
+
+#[test]
+fn a_worker_that_panics_takes_the_process_down_though_nobody_reads_its_last_words() {
+    let (_unread, pipe) = full_pipe();
+    let mut faulty = Faulty::start_with_log("panic:0:100000", pipe);
+    let ended = faulty.wait_for_its_end();
+    assert_eq!(ended.code(), Some(1));
+}
