@@ -14,7 +14,7 @@ use crate::lab::setup::Setup;
 /// An appliance that announces the routed VIP of IPv4.
 fn start(lab: &Lab, number: usize, backends: usize) -> Appliance<'_> {
     let further = Birds::announcement(lab, number);
-    Appliance::start(lab, number, &Setup { further, neighbor_replies: "NEVER", ..Setup::of(backends) })
+    Appliance::start(lab, number, &Setup { further, ..Setup::routed(backends) })
 }
 
 /// Waits until the router goes by these of so many appliances.

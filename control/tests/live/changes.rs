@@ -1,22 +1,19 @@
 //! What an operator changes while clients are served.
 
-use std::collections::BTreeSet;
 use std::thread;
 use std::time::Duration;
 
 use guideway::api::admin::view::EventKind;
 use rustix::process::Signal;
 
-use crate::health::{checked_by, http};
 use crate::lab::Lab;
 use crate::lab::address::{self, Family, Vip};
 use crate::lab::appliance::Appliance;
 use crate::lab::backend::Backend;
-use crate::lab::client::names;
-use crate::lab::conversation::Conversation;
+use crate::lab::conversation::{Conversation, go_on};
 use crate::lab::load::{Connections, Load};
 use crate::lab::patience::{PATIENCE, within};
-use crate::lab::setup::{PROBES, Setup};
+use crate::lab::setup::{PROBES, Setup, http_check};
 use crate::lab::web_server::Probed;
 
 /// Enough for each of three backends to have some.
@@ -47,18 +44,15 @@ impl<'l> Established<'l> {
 
     /// All are where they were.
     fn go_on(&mut self) {
-        for (conversation, who) in &mut self.conversations {
-            assert_eq!(&conversation.who().expect("the connection goes on"), who);
-        }
+        go_on(&mut self.conversations, "after the change");
         for (port, who) in &self.flows {
             assert_eq!(&self.lab.ask(Vip::OnLink.echo(self.family), *port), who, "from port {port}");
         }
     }
 
-    /// Who serves connections that begin now.
+    /// Checks which backends serve connections that begin now.
     fn new_ones_go_to(&self, expected: &[&str]) {
-        let pages = self.lab.curl(Vip::OnLink.web(self.family), 100);
-        assert_eq!(names(&pages), expected.iter().copied().collect::<BTreeSet<_>>());
+        self.lab.new_connections_go_to(self.family, expected);
     }
 }
 
@@ -125,7 +119,7 @@ fn a_drained_backend_keeps_its_connections_and_gets_no_new_ones() {
 fn probes_go_on_from_the_address_that_the_appliance_moves_to() {
     let lab = Lab::new(1, 3);
     let backends = Backend::all(&lab, 3);
-    let setup = checked_by(http());
+    let setup = Setup::checked_by(3, http_check());
     let appliance = Appliance::start(&lab, 0, &setup);
     let mut established = Family::BOTH.map(|family| Established::new(&lab, family));
     let before = appliance.events().len();

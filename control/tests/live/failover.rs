@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use guideway::api::admin::view::Health;
 
-use crate::health::{checked_by, http, new_connections_go_to};
 use crate::lab::Lab;
 use crate::lab::address::{Family, Vip};
 use crate::lab::appliance::Appliance;
 use crate::lab::backend::Backend;
 use crate::lab::client::names;
-use crate::lab::conversation::Conversation;
+use crate::lab::conversation::{Conversation, go_on};
 use crate::lab::patience::{PATIENCE, within};
-use crate::lab::setup::Setup;
+use crate::lab::setup::{Setup, http_check};
 
 /// Of the tests without a ratio: b0 and b1, and b2 in their stead.
 const BACKENDS: usize = 3;
@@ -34,7 +33,12 @@ fn setup(disable_connection_drain_on_failover: bool) -> Setup {
 /// The first backends are primary, and as many as follow stand in for them.
 fn with_policy(primary: usize, failover: usize, failover_policy: String) -> Setup {
     let failover = (primary..primary + failover).collect();
-    Setup { backends: (0..primary).collect(), failover, failover_policy, ..checked_by(http()) }
+    Setup {
+        backends: (0..primary).collect(),
+        failover,
+        failover_policy,
+        ..Setup::checked_by(BACKENDS, http_check())
+    }
 }
 
 /// Connections of clients in both families, and who serves each.
@@ -65,7 +69,7 @@ fn while_sick(sick: &[&str], lab: &Lab, backends: &[Backend], appliance: &Applia
     for family in Family::BOTH {
         match expected {
             [] => new_connections_are_dropped(lab, family, appliance),
-            expected => new_connections_go_to(lab, family, expected),
+            expected => lab.new_connections_go_to(family, expected),
         }
     }
 }
@@ -80,17 +84,6 @@ fn new_connections_are_dropped(lab: &Lab, family: Family, appliance: &Appliance<
     let error = connected.expect_err("nobody serves");
     assert_eq!(error.kind(), ErrorKind::TimedOut, "{vip}: {error}");
     within(PATIENCE, || (dropped() > before).then_some(())).expect("what is dropped is counted");
-}
-
-fn go_on(conversations: &mut [(Conversation, String)], when: &str) {
-    for (conversation, who) in conversations {
-        let now = conversation.who();
-        assert_eq!(
-            &now.unwrap_or_else(|error| panic!("{when}, a connection to {who}: {error}")),
-            who,
-            "{when}"
-        );
-    }
 }
 
 fn break_off(conversations: Vec<(Conversation, String)>, when: &str) {

@@ -5,18 +5,10 @@ use crate::lab::address::{Family, Vip};
 use crate::lab::appliance::Appliance;
 use crate::lab::backend::Backend;
 use crate::lab::client::names;
-use crate::lab::conversation::Conversation;
+use crate::lab::conversation::{Conversation, go_on};
 use crate::lab::setup::Setup;
 
 const CONVERSATIONS: usize = 24;
-
-fn go_on(conversations: &mut [(Conversation, String)], when: &str) {
-    for (conversation, who) in conversations {
-        let now =
-            conversation.who().unwrap_or_else(|error| panic!("{when}, a connection to {who} ends: {error}"));
-        assert_eq!(&now, who, "{when}");
-    }
-}
 
 #[test]
 fn connections_survive_the_death_and_restart_of_the_appliance() {
@@ -59,7 +51,7 @@ fn connections_survive_the_death_and_restart_of_the_appliance() {
 fn connections_move_between_appliances_with_one_seed() {
     let lab = Lab::new(2, 3);
     let _backends = Backend::all(&lab, 3);
-    let setup = Setup { neighbor_replies: "NEVER", ..Setup::of(3) };
+    let setup = Setup::routed(3);
     let appliances = [0, 1].map(|number| Appliance::start(&lab, number, &setup));
     for family in Family::BOTH {
         let vip = Vip::Routed.web(family);
@@ -83,7 +75,7 @@ fn connections_move_between_appliances_with_one_seed() {
 fn connections_survive_the_death_of_one_of_two_appliances() {
     let lab = Lab::new(2, 3);
     let _backends = Backend::all(&lab, 3);
-    let setup = Setup { neighbor_replies: "NEVER", ..Setup::of(3) };
+    let setup = Setup::routed(3);
     let [mut first, _second] = [0, 1].map(|number| Appliance::start(&lab, number, &setup));
     lab.route_by(&[0, 1]);
     let mut conversations = Conversation::several(&lab, Vip::Routed.web(Family::V4), CONVERSATIONS);
@@ -96,7 +88,7 @@ fn connections_survive_the_death_of_one_of_two_appliances() {
 fn datagrams_reach_the_same_backend_by_either_appliance() {
     let lab = Lab::new(2, 3);
     let _backends = Backend::all(&lab, 3);
-    let setup = Setup { neighbor_replies: "NEVER", ..Setup::of(3) };
+    let setup = Setup::routed(3);
     let _appliances = [0, 1].map(|number| Appliance::start(&lab, number, &setup));
     for family in Family::BOTH {
         let ask = || (0..200).map(|port| lab.ask(Vip::Routed.echo(family), 20_000 + port)).collect();

@@ -9,10 +9,9 @@ use crate::lab::Lab;
 use crate::lab::address::{self, Family, GRPC, Vip, WEB, WEB_PROXY, WEB_TLS, WEB_TLS_PROXY};
 use crate::lab::appliance::Appliance;
 use crate::lab::backend::Backend;
-use crate::lab::client::names;
 use crate::lab::grpc_server::{GrpcServer, SERVICE};
 use crate::lab::patience::{PATIENCE, within};
-use crate::lab::setup::{Delivery, PROBES, Setup};
+use crate::lab::setup::{Delivery, PROBES, Setup, http_check};
 use crate::lab::web_server::{ALL_IS_WELL, HEALTH, Probed, TlsPort};
 
 const BACKENDS: usize = 3;
@@ -21,27 +20,14 @@ const ALL: [&str; 3] = ["b0", "b1", "b2"];
 const SICK: usize = 1;
 /// Who serves meanwhile.
 const REST: [&str; 2] = ["b0", "b2"];
-/// Enough for each of three backends to have some.
-const CONNECTIONS: usize = 60;
-
 /// A check of these keys, with all three backends.
-pub(crate) fn checked_by(health_check: String) -> Setup {
-    Setup { health_check, ..Setup::of(BACKENDS) }
-}
-
-pub(crate) fn http() -> String {
-    format!("type = \"HTTP\"\nrequest_path = \"{HEALTH}\"\nresponse = \"{ALL_IS_WELL}\"")
+fn checked_by(health_check: String) -> Setup {
+    Setup::checked_by(BACKENDS, health_check)
 }
 
 /// The same page by a `TCP` or `SSL` check, which knows nothing of HTTP.
 fn exchange() -> String {
     format!("request = \"GET {HEALTH} HTTP/1.0\\r\\n\\r\\n\"\nresponse = \"HTTP/1.1 200 \"")
-}
-
-/// Who serves connections that begin now.
-pub(crate) fn new_connections_go_to(lab: &Lab, family: Family, expected: &[&str]) {
-    let pages = lab.curl(Vip::OnLink.web(family), CONNECTIONS);
-    assert_eq!(names(&pages), expected.iter().copied().collect::<BTreeSet<_>>(), "{family:?}");
 }
 
 /// Who is unhealthy in the service of a family, and why: what is said of each rule whose probes fail.
@@ -83,16 +69,16 @@ impl Disease<'_> {
         (self.begins)(&mut backends[SICK]);
         for family in self.families {
             fall_ill(appliance, *family, &[&Backend::name(SICK)], self.reason);
-            new_connections_go_to(lab, *family, &REST);
+            lab.new_connections_go_to(*family, &REST);
         }
         for family in Family::BOTH.iter().filter(|family| !self.families.contains(family)) {
             assert_eq!(unhealthy(appliance, *family), [], "{family:?}");
-            new_connections_go_to(lab, *family, &ALL);
+            lab.new_connections_go_to(*family, &ALL);
         }
         (self.ends)(&mut backends[SICK]);
         appliance.wait_for_health();
         for family in Family::BOTH {
-            new_connections_go_to(lab, family, &ALL);
+            lab.new_connections_go_to(family, &ALL);
         }
     }
 }
@@ -121,27 +107,27 @@ fn one_falls_ill(
 fn a_backend_whose_server_has_ended_is_unhealthy_until_it_is_back() {
     let back = |lab: &Lab, backend: &mut Backend| backend.web.start_again(lab, SICK, TlsPort::Tls);
     let reason = "the backend refused a connection to";
-    one_falls_ill(&checked_by(http()), &Family::BOTH, reason, |_, backend| backend.web.stop(), back);
+    one_falls_ill(&checked_by(http_check()), &Family::BOTH, reason, |_, backend| backend.web.stop(), back);
 }
 
 #[test]
 fn a_backend_that_answers_503_is_unhealthy_until_it_answers_200() {
     let reason = "status 503";
     let is = |unavailable| move |_: &Lab, backend: &mut Backend| backend.web.is_unavailable(unavailable);
-    one_falls_ill(&checked_by(http()), &Family::BOTH, reason, is(true), is(false));
+    one_falls_ill(&checked_by(http_check()), &Family::BOTH, reason, is(true), is(false));
 }
 
 #[test]
 fn a_backend_with_another_page_is_unhealthy_until_it_has_the_expected_one() {
     let reason = "the answer does not hold the expected text";
     let answers = |rightly| move |_: &Lab, backend: &mut Backend| backend.web.answers_rightly(rightly);
-    one_falls_ill(&checked_by(http()), &Family::BOTH, reason, answers(false), answers(true));
+    one_falls_ill(&checked_by(http_check()), &Family::BOTH, reason, answers(false), answers(true));
 }
 
 #[test]
 fn a_backend_that_takes_longer_than_the_timeout_is_unhealthy_until_it_is_quick() {
     let is = |slow| move |_: &Lab, backend: &mut Backend| backend.web.is_slow(slow);
-    one_falls_ill(&checked_by(http()), &Family::BOTH, "no answer within 1 s", is(true), is(false));
+    one_falls_ill(&checked_by(http_check()), &Family::BOTH, "no answer within 1 s", is(true), is(false));
 }
 
 #[test]
@@ -150,11 +136,11 @@ fn a_backend_without_one_vip_is_unhealthy_in_the_service_of_that_vip() {
     let lose =
         |lab: &Lab, _: &mut Backend| lab.backend(SICK).ip(&format!("address delete {vip}/32 dev lo\n"));
     let regain = |lab: &Lab, _: &mut Backend| lab.backend(SICK).ip(&format!("address add {vip}/32 dev lo\n"));
-    one_falls_ill(&checked_by(http()), &[Family::V4], "no answer within 1 s", lose, regain);
+    one_falls_ill(&checked_by(http_check()), &[Family::V4], "no answer within 1 s", lose, regain);
 }
 
 fn a_tunnel_ends(kind: &'static str, outer: Family) {
-    let setup = Setup { delivery: Delivery::Tunnel(kind, outer), ..checked_by(http()) };
+    let setup = Setup { delivery: Delivery::Tunnel(kind, outer), ..checked_by(http_check()) };
     let lose = |_: &Lab, backend: &mut Backend| backend.lose_tunnels();
     let regain = |lab: &Lab, backend: &mut Backend| backend.regain_tunnels(lab, SICK);
     one_falls_ill(&setup, &Family::BOTH, "no answer within 1 s", lose, regain);
@@ -200,7 +186,7 @@ fn tls_servers_are_healthy_to_ssl_https_and_http2_checks_and_others_are_not() {
 
 #[test]
 fn a_tls_server_without_http2_is_unhealthy_to_an_http2_check() {
-    let setup = checked_by(http().replace("\"HTTP\"", "\"HTTP2\""));
+    let setup = checked_by(http_check().replace("\"HTTP\"", "\"HTTP2\""));
     let speaks = |tls| move |lab: &Lab, backend: &mut Backend| backend.web.start_again(lab, SICK, tls);
     one_falls_ill(
         &setup,
@@ -282,7 +268,7 @@ fn probes_of_the_kernel_go_out_by_their_device() {
     // Unbound ones would go nowhere.
     lab.appliance(0).ip("route prepend 192.0.2.0/24 dev lo\nroute add 2001:db8:1::/64 dev lo metric 1\n");
     let mut backends = Backend::all(&lab, BACKENDS);
-    let setup = checked_by(http() + "\ntransport = \"kernel\"\nbind_device = \"eth1\"");
+    let setup = checked_by(http_check() + "\ntransport = \"kernel\"\nbind_device = \"eth1\"");
     let appliance = Appliance::start(&lab, 0, &setup);
     let disease = Disease {
         families: &Family::BOTH,
@@ -302,7 +288,7 @@ fn probes_of_the_kernel_go_out_by_their_device() {
     for family in Family::BOTH {
         fall_ill(&appliance, family, &ALL, "cannot connect: ");
         // Where nobody is healthy, everybody serves.
-        new_connections_go_to(&lab, family, &ALL);
+        lab.new_connections_go_to(family, &ALL);
     }
     lab.appliance(0).ip("link set eth1 up\n");
     appliance.wait_for_health();
@@ -318,7 +304,7 @@ fn probes_of_the_kernel_come_from_their_source_address() {
         lab.appliance(0).ip(&format!("address add {other} dev eth1 preferred_lft 0\n"));
     }
     let backends = Backend::all(&lab, BACKENDS);
-    let of_kernel = checked_by(http() + "\ntransport = \"kernel\"");
+    let of_kernel = checked_by(http_check() + "\ntransport = \"kernel\"");
     let appliance = Appliance::start(&lab, 0, &of_kernel);
     let sources = |skipped: &[usize]| {
         let probes = backends.iter().zip(skipped).flat_map(|(backend, skipped)| {

@@ -2,13 +2,12 @@
 
 use guideway::api::admin::view::{WeightSource, WeightStatus};
 
-use crate::health::{checked_by, http, new_connections_go_to};
 use crate::lab::Lab;
 use crate::lab::address::Family;
 use crate::lab::appliance::Appliance;
 use crate::lab::backend::Backend;
 use crate::lab::patience::{PATIENCE, within};
-use crate::lab::setup::Setup;
+use crate::lab::setup::{Setup, http_check};
 
 const BACKENDS: usize = 3;
 
@@ -41,11 +40,11 @@ fn shares_become(
 fn shares_follow_the_weights_that_backends_report_while_all_of_them_do() {
     let lab = Lab::new(1, BACKENDS);
     let backends = Backend::all(&lab, BACKENDS);
-    let setup = Setup { weighted: true, ..checked_by(http()) };
+    let setup = Setup { weighted: true, ..Setup::checked_by(BACKENDS, http_check()) };
     let appliance = Appliance::start(&lab, 0, &setup);
     let go_to = |expected: &[&str]| {
         for family in Family::BOTH {
-            new_connections_go_to(&lab, family, expected);
+            lab.new_connections_go_to(family, expected);
         }
     };
     let status = |backend: &str| {

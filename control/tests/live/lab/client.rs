@@ -6,12 +6,15 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use super::Lab;
-use super::address::{self, Family};
+use super::address::{self, Family, Vip};
 use super::patience::PATIENCE;
 use super::process::{Ended, Process};
 
 /// How often a datagram is sent before it counts as lost; the first may wait for a neighbour's answer.
 const TRIES: usize = 5;
+
+/// How many connections show which backends get new ones: enough for each of five to have some.
+const NEW_CONNECTIONS: usize = 100;
 
 impl Lab {
     /// Gets a page by a connection of its own, `count` times; the answers.
@@ -32,6 +35,12 @@ impl Lab {
         let Ended { status, stdout, stderr } = Process::run(self.directory(), "curl", command, PATIENCE * 2);
         assert!(status.success(), "curl http://{server}/: {status}: {stderr}");
         stdout.lines().map(str::to_owned).collect()
+    }
+
+    /// Checks which backends serve connections that begin now.
+    pub(crate) fn new_connections_go_to(&self, family: Family, expected: &[&str]) {
+        let pages = self.curl(Vip::OnLink.web(family), NEW_CONNECTIONS);
+        assert_eq!(names(&pages), expected.iter().copied().collect(), "{family:?}");
     }
 
     /// Sends a large body by curl, from a file; the answer.

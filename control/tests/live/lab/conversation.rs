@@ -86,6 +86,15 @@ impl Conversation {
     }
 }
 
+/// Checks that each connection is still served by the backend that it began with.
+pub(crate) fn go_on(conversations: &mut [(Conversation, String)], when: &str) {
+    for (conversation, who) in conversations {
+        let now = conversation.who();
+        let now = now.unwrap_or_else(|error| panic!("{when}, a connection to {who} ends: {error}"));
+        assert_eq!(&now, who, "{when}");
+    }
+}
+
 /// The large file on its way to the client, which has read some of it.
 #[derive(Debug)]
 pub(crate) struct Download {

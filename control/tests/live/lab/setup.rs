@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::address::{self, ECHO, Family, Vip, WEB, with_length};
 use super::backend::Backend;
+use super::web_server::{ALL_IS_WELL, HEALTH};
 
 /// How many probes a backend gets in a second: for each rule of both services.
 pub(crate) const PROBES: usize = Family::BOTH.len() * Vip::BOTH.len() * 2;
@@ -68,6 +69,16 @@ impl Setup {
             neighbor_replies: "ALWAYS",
             further: String::new(),
         }
+    }
+
+    /// The same, behind routed VIPs alone.
+    pub(crate) fn routed(backends: usize) -> Self {
+        Self { neighbor_replies: "NEVER", ..Self::of(backends) }
+    }
+
+    /// The same, under a health check of these keys.
+    pub(crate) fn checked_by(backends: usize, health_check: String) -> Self {
+        Self { health_check, ..Self::of(backends) }
     }
 
     pub(crate) fn toml(&self, appliance: usize, socket: &Path) -> String {
@@ -191,4 +202,9 @@ impl Setup {
         };
         rule("web", "TCP", WEB) + &rule("echo", "UDP", ECHO)
     }
+}
+
+/// Keys of a health check that gets the web server's page for probes.
+pub(crate) fn http_check() -> String {
+    format!("type = \"HTTP\"\nrequest_path = \"{HEALTH}\"\nresponse = \"{ALL_IS_WELL}\"")
 }
