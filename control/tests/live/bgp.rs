@@ -1,4 +1,4 @@
-//! Routers learn the way to a VIP from BIRD, by BGP, while an appliance can serve it, and no longer.
+//! Announcements by BGP: routers have a route to a VIP while an appliance can serve it, and no longer.
 
 use guideway::api::admin::view::{AnnouncementReason, DrainEnd, EventKind};
 use rustix::process::Signal;
@@ -11,24 +11,24 @@ use crate::lab::bird::{Birds, next_hops};
 use crate::lab::patience::{PATIENCE, within};
 use crate::lab::setup::Setup;
 
-/// An appliance that announces the routed VIP of IPv4.
+/// Starts an appliance that announces the routed VIP of IPv4.
 fn start(lab: &Lab, number: usize, backends: usize) -> Appliance<'_> {
     let further = Birds::announcement(lab, number);
     Appliance::start(lab, number, &Setup { further, ..Setup::routed(backends) })
 }
 
-/// Waits until the router goes by these of so many appliances.
+/// Waits until the router has these of the appliances as next hops.
 fn wait_for_hops(lab: &Lab, appliances: usize, expected: &[usize]) {
     let mut hops = Vec::new();
     let found = within(PATIENCE, || {
         hops = next_hops(lab, appliances);
         (hops == expected).then_some(())
     });
-    found.unwrap_or_else(|| panic!("the router goes by {hops:?} and not by {expected:?}"));
+    found.unwrap_or_else(|| panic!("the router has the next hops {hops:?} and not {expected:?}"));
 }
 
 #[test]
-fn routers_learn_the_way_while_a_backend_is_healthy() {
+fn routers_have_a_route_while_a_backend_is_healthy() {
     let lab = Lab::new(1, 1);
     let backends = Backend::all(&lab, 1);
     let _birds = Birds::start(&lab, 1);
@@ -50,7 +50,7 @@ fn routers_learn_the_way_while_a_backend_is_healthy() {
 }
 
 #[test]
-fn an_appliance_that_is_drained_or_stops_is_left_out() {
+fn routers_leave_out_an_appliance_that_is_drained_or_stops() {
     let lab = Lab::new(1, 1);
     let _backends = Backend::all(&lab, 1);
     let _birds = Birds::start(&lab, 1);
@@ -59,7 +59,7 @@ fn an_appliance_that_is_drained_or_stops_is_left_out() {
 
     appliance.must(&["drain", "--appliance", "--deadline", "25"]);
     wait_for_hops(&lab, 1, &[]);
-    let drain = appliance.status().drain.expect("it is drained");
+    let drain = appliance.status().drain.expect("the appliance is drained");
     assert_eq!((drain.withdrawn, drain.end), (true, Some(DrainEnd::Quiet)));
     appliance.must(&["undrain", "--appliance"]);
     wait_for_hops(&lab, 1, &[0]);
@@ -67,11 +67,11 @@ fn an_appliance_that_is_drained_or_stops_is_left_out() {
     appliance.must(&["stop"]);
     wait_for_hops(&lab, 1, &[]);
     let log = appliance.finish().stderr;
-    assert!(!log.contains("guard:"), "there was nothing left for the guard to do: {log}");
+    assert!(!log.contains("guard:"), "the guard had nothing left to do: {log}");
 }
 
 #[test]
-fn an_appliance_that_is_killed_or_stands_still_is_left_out() {
+fn routers_leave_out_an_appliance_that_is_killed_or_stands_still() {
     let lab = Lab::new(1, 1);
     let _backends = Backend::all(&lab, 1);
     let _birds = Birds::start(&lab, 1);
@@ -83,7 +83,7 @@ fn an_appliance_that_is_killed_or_stands_still_is_left_out() {
     appliance.signal(Signal::CONT);
     wait_for_hops(&lab, 1, &[0]);
 
-    // BIRD and its session live on: without the guard, the route would too.
+    // BIRD and its session outlive the appliance: without the guard, the route would too.
     appliance.kill();
     wait_for_hops(&lab, 1, &[]);
     assert!(appliance.log().contains("guard: 203.0.113.10 is withdrawn"), "{}", appliance.log());
@@ -96,7 +96,7 @@ fn an_appliance_that_is_killed_or_stands_still_is_left_out() {
 }
 
 #[test]
-fn a_router_spreads_connections_over_two_appliances_and_goes_on_with_the_one_that_is_left() {
+fn a_router_spreads_connections_over_two_appliances_and_goes_on_with_the_last_one() {
     let lab = Lab::new(2, 2);
     let _backends = Backend::all(&lab, 2);
     let _birds = Birds::start(&lab, 2);
@@ -105,7 +105,7 @@ fn a_router_spreads_connections_over_two_appliances_and_goes_on_with_the_one_tha
     let vip = Vip::Routed.web(Family::V4);
     assert_eq!(lab.curl(vip, 40).len(), 40);
     for appliance in &appliances {
-        assert!(appliance.stats().total.forwarded > 0, "each has had some");
+        assert!(appliance.stats().total.forwarded > 0, "each appliance has forwarded some");
     }
     appliances[1].must(&["stop"]);
     wait_for_hops(&lab, 2, &[0]);

@@ -1,4 +1,4 @@
-//! What an operator changes while clients are served.
+//! Changes by an operator while clients are served: reloads, drains, a new address, a stop.
 
 use std::thread;
 use std::time::Duration;
@@ -16,16 +16,17 @@ use crate::lab::patience::{PATIENCE, within};
 use crate::lab::setup::{PROBES, Setup, http_check};
 use crate::lab::web_server::Probed;
 
-/// Enough for each of three backends to have some.
+/// Number of connections: enough for each of three backends to have some.
 const CONVERSATIONS: usize = 24;
-/// Between two reloads, for traffic to meet each.
+/// Time between two reloads, so that traffic meets each of them.
 const PAUSE: Duration = Duration::from_millis(50);
+/// Source ports of the datagram flows.
 const PORTS: std::ops::Range<u16> = 20_000..20_050;
 const ALL: [&str; 3] = ["b0", "b1", "b2"];
-/// Who serves once b2 doesn't.
+/// Backends that serve once b2 does not.
 const REST: [&str; 2] = ["b0", "b1"];
 
-/// Connections and datagram flows that began while all three backends served, and who serves each.
+/// Connections and datagram flows that began while all three backends served, each with its backend's name.
 struct Established<'l> {
     lab: &'l Lab,
     family: Family,
@@ -42,15 +43,15 @@ impl<'l> Established<'l> {
         Self { lab, family, conversations, flows }
     }
 
-    /// All are where they were.
-    fn go_on(&mut self) {
+    /// Checks that all are served by the backend that they began with.
+    fn all_go_on(&mut self) {
         go_on(&mut self.conversations, "after the change");
         for (port, who) in &self.flows {
             assert_eq!(&self.lab.ask(Vip::OnLink.echo(self.family), *port), who, "from port {port}");
         }
     }
 
-    /// Checks which backends serve connections that begin now.
+    /// Checks that connections that begin now go to these backends, and to no others.
     fn new_ones_go_to(&self, expected: &[&str]) {
         self.lab.new_connections_go_to(self.family, expected);
     }
@@ -65,13 +66,13 @@ fn a_removed_backend_drains() {
     appliance.reload(&Setup::of(2));
     for established in &mut established {
         established.new_ones_go_to(&REST);
-        established.go_on();
+        established.all_go_on();
     }
     appliance.reload(&Setup::of(3));
     appliance.wait_for_health();
     for established in &mut established {
         established.new_ones_go_to(&ALL);
-        established.go_on();
+        established.all_go_on();
     }
 }
 
@@ -85,8 +86,8 @@ fn a_removed_backend_that_does_not_drain_loses_its_connections() {
     for (mut conversation, who) in conversations {
         let now = conversation.who();
         match who.as_str() {
-            // The other backends know nothing of it, and reset it.
-            "b2" => drop(now.expect_err("its backend is gone")),
+            // Another backend gets the packets now; it does not know the connection, and resets it.
+            "b2" => drop(now.expect_err("the backend is removed")),
             _ => assert_eq!(now.expect("the connection goes on"), who),
         }
     }
@@ -100,21 +101,21 @@ fn a_drained_backend_keeps_its_connections_and_gets_no_new_ones() {
     let mut established = Established::new(&lab, Family::V4);
     appliance.must(&["backend", "drain", "v4", "b2"]);
     established.new_ones_go_to(&REST);
-    established.go_on();
+    established.all_go_on();
     let backends = appliance.backends();
     let drained = backends.iter().filter(|backend| backend.drained);
     let drained: Vec<_> = drained.map(|backend| (backend.service.as_str(), backend.name.as_str())).collect();
     assert_eq!(drained, [("v4", "b2")]);
-    // A reload of the same configuration leaves what the operator said as it is.
+    // A reload of the same configuration does not undo the drain.
     appliance.reload(&Setup::of(3));
     established.new_ones_go_to(&REST);
     appliance.must(&["backend", "undrain", "v4", "b2"]);
     appliance.wait_for_health();
     established.new_ones_go_to(&ALL);
-    established.go_on();
+    established.all_go_on();
 }
 
-/// The ports' addresses hold from the start; that of the network table is the one that probes come from.
+/// Addresses of `[[port]]` are fixed at the start; those of `[network]`, which probes come from, can be reloaded.
 #[test]
 fn probes_go_on_from_the_address_that_the_appliance_moves_to() {
     let lab = Lab::new(1, 3);
@@ -126,7 +127,7 @@ fn probes_go_on_from_the_address_that_the_appliance_moves_to() {
 
     appliance.reload(&Setup { own_address: address::moved_appliance, ..setup });
     for (family, vip) in Family::BOTH.into_iter().flat_map(|family| Vip::BOTH.map(|vip| (family, vip))) {
-        // More than would make the backend unhealthy, were they not answered.
+        // More probes than would make the backend unhealthy if they were not answered.
         let moved = |probe: &&Probed| {
             (probe.from, probe.to) == (address::moved_appliance(0, family), vip.address(family))
         };
@@ -141,9 +142,9 @@ fn probes_go_on_from_the_address_that_the_appliance_moves_to() {
     assert!(appliance.is_healthy());
     for established in &mut established {
         established.new_ones_go_to(&ALL);
-        established.go_on();
+        established.all_go_on();
     }
-    // Nobody probes from where it was.
+    // No probe comes from the old address any more.
     for backend in &backends {
         let probes = backend.web.probes();
         let last = &probes[probes.len() - PROBES..];
@@ -154,7 +155,7 @@ fn probes_go_on_from_the_address_that_the_appliance_moves_to() {
     }
 }
 
-/// Reloads again and again while wrk sends requests: each takes a backend away or gives it back.
+/// Reloads again and again while wrk sends requests; each reload removes a backend or adds it again.
 fn reloads_lose_no_request(connections: Connections) {
     let lab = Lab::new(1, 3);
     let _backends = Backend::all(&lab, 3);
@@ -164,7 +165,7 @@ fn reloads_lose_no_request(connections: Connections) {
         let (mut reloads, mut removals) = (0, 0);
         let mut backends = 3;
         while load.runs() && reloads < 1_000 {
-            // Until it is healthy, a backend that came back changes nothing: the file says the same again.
+            // A backend that was added gets traffic once it is healthy; until then, the same file is reloaded.
             if backends == 2 {
                 backends = 3;
             } else if appliance.is_healthy() {
@@ -229,14 +230,14 @@ fn a_wrong_configuration_changes_nothing_and_says_why() {
 
     assert_eq!(generation(), before);
     established.new_ones_go_to(&ALL);
-    established.go_on();
+    established.all_go_on();
 
-    // Righted, the file is taken over by the signal too.
+    // Once the file is right, the signal reloads it too.
     appliance.configure(&Setup::of(2));
     appliance.signal(Signal::HUP);
-    within(PATIENCE, || (generation() > before).then_some(())).expect("the configuration is taken over");
+    within(PATIENCE, || (generation() > before).then_some(())).expect("the configuration is reloaded");
     established.new_ones_go_to(&REST);
-    established.go_on();
+    established.all_go_on();
 }
 
 #[test]
@@ -252,6 +253,6 @@ fn the_appliance_stops_when_it_is_told_to() {
         tell(&appliance);
         let ended = appliance.finish();
         assert!(ended.status.success(), "{ended:?}");
-        assert!(!appliance.socket().exists(), "it takes its socket with it");
+        assert!(!appliance.socket().exists(), "the appliance removes its socket");
     }
 }

@@ -1,4 +1,4 @@
-//! What becomes of clients when the primaries fail, and when they are back.
+//! Failover: connections and datagram flows when the primary backends fail, and when they recover.
 
 use std::io::ErrorKind;
 use std::net::TcpStream;
@@ -15,11 +15,13 @@ use crate::lab::conversation::{Conversation, go_on};
 use crate::lab::patience::{PATIENCE, within};
 use crate::lab::setup::{Setup, http_check};
 
-/// Of the tests without a ratio: b0 and b1, and b2 in their stead.
+/// Number of backends in tests without a failover ratio: b0 and b1 are primary, b2 is the failover group.
 const BACKENDS: usize = 3;
 const PRIMARIES: [&str; 2] = ["b0", "b1"];
 const FAILOVER: [&str; 1] = ["b2"];
+/// Number of connections in each family.
 const CONVERSATIONS: usize = 12;
+/// Source ports of the datagram flows.
 const PORTS: std::ops::Range<u16> = 20_000..20_030;
 
 fn setup(disable_connection_drain_on_failover: bool) -> Setup {
@@ -30,7 +32,7 @@ fn setup(disable_connection_drain_on_failover: bool) -> Setup {
     )
 }
 
-/// The first backends are primary, and as many as follow stand in for them.
+/// Setup in which the first backends are primary and the next ones are the failover group.
 fn with_policy(primary: usize, failover: usize, failover_policy: String) -> Setup {
     let failover = (primary..primary + failover).collect();
     Setup {
@@ -41,7 +43,7 @@ fn with_policy(primary: usize, failover: usize, failover_policy: String) -> Setu
     }
 }
 
-/// Connections of clients in both families, and who serves each.
+/// Opens connections in both families, which these backends must serve; returns each with its backend's name.
 fn conversations(lab: &Lab, expected: &[&str]) -> Vec<(Conversation, String)> {
     let of = |family: Family| Conversation::several(lab, Vip::OnLink.web(family), CONVERSATIONS);
     let all: Vec<_> = Family::BOTH.into_iter().flat_map(of).collect();
@@ -49,23 +51,29 @@ fn conversations(lab: &Lab, expected: &[&str]) -> Vec<(Conversation, String)> {
     all
 }
 
-/// Has these backends fail their checks, and all others pass them, and waits until those expected serve new
-/// clients. Pages are served whatever the checks say.
-fn while_sick(sick: &[&str], lab: &Lab, backends: &[Backend], appliance: &Appliance<'_>, expected: &[&str]) {
+/// Makes these backends fail their checks and all others pass them, and waits until the expected backends serve new
+/// clients. Backends that fail their checks go on serving pages.
+fn while_failing(
+    failing: &[&str],
+    lab: &Lab,
+    backends: &[Backend],
+    appliance: &Appliance<'_>,
+    expected: &[&str],
+) {
     for (number, backend) in backends.iter().enumerate() {
-        backend.web.is_unavailable(sick.contains(&Backend::name(number).as_str()));
+        backend.web.set_unavailable(failing.contains(&Backend::name(number).as_str()));
     }
     let mut seen = Vec::new();
     let settled = within(PATIENCE, || {
         seen = appliance.backends();
         let as_expected = seen.iter().all(|backend| {
             let name = backend.name.as_str();
-            (backend.health == Health::Unhealthy) == sick.contains(&name)
+            (backend.health == Health::Unhealthy) == failing.contains(&name)
                 && backend.eligible == expected.contains(&name)
         });
         as_expected.then_some(())
     });
-    settled.unwrap_or_else(|| panic!("while {sick:?} are sick, {expected:?} do not serve alone: {seen:#?}"));
+    settled.unwrap_or_else(|| panic!("while {failing:?} fail, {expected:?} do not serve alone: {seen:#?}"));
     for family in Family::BOTH {
         match expected {
             [] => new_connections_are_dropped(lab, family, appliance),
@@ -74,7 +82,7 @@ fn while_sick(sick: &[&str], lab: &Lab, backends: &[Backend], appliance: &Applia
     }
 }
 
-/// Nobody answers clients that come now, and what they send is counted.
+/// Checks that a new client gets no answer, and that its packets are counted as dropped.
 fn new_connections_are_dropped(lab: &Lab, family: Family, appliance: &Appliance<'_>) {
     let dropped = || appliance.stats().total.dropped["no_eligible_backend"];
     let before = dropped();
@@ -86,9 +94,10 @@ fn new_connections_are_dropped(lab: &Lab, family: Family, appliance: &Appliance<
     within(PATIENCE, || (dropped() > before).then_some(())).expect("what is dropped is counted");
 }
 
+/// Checks that each connection is reset.
 fn break_off(conversations: Vec<(Conversation, String)>, when: &str) {
     for (mut conversation, who) in conversations {
-        // Whoever gets its packets now knows nothing of it, and resets it.
+        // Another backend gets the packets now; it does not know the connection, and resets it.
         assert!(conversation.who().is_err(), "{when}, a connection to {who} goes on");
     }
 }
@@ -99,10 +108,10 @@ fn connections_stay_where_they_are_when_the_failover_group_takes_over_and_when_i
     let backends = Backend::all(&lab, BACKENDS);
     let appliance = Appliance::start(&lab, 0, &setup(false));
     let mut before = conversations(&lab, &PRIMARIES);
-    while_sick(&PRIMARIES, &lab, &backends, &appliance, &FAILOVER);
+    while_failing(&PRIMARIES, &lab, &backends, &appliance, &FAILOVER);
     go_on(&mut before, "after the failover");
     let mut meanwhile = conversations(&lab, &FAILOVER);
-    while_sick(&[], &lab, &backends, &appliance, &PRIMARIES);
+    while_failing(&[], &lab, &backends, &appliance, &PRIMARIES);
     go_on(&mut before, "after the way back");
     go_on(&mut meanwhile, "after the way back");
 }
@@ -119,23 +128,23 @@ fn datagram_flows_move_to_the_failover_group_and_stay_there() {
         }
     };
     served_by(&PRIMARIES);
-    while_sick(&PRIMARIES, &lab, &backends, &appliance, &FAILOVER);
+    while_failing(&PRIMARIES, &lab, &backends, &appliance, &FAILOVER);
     served_by(&FAILOVER);
-    while_sick(&[], &lab, &backends, &appliance, &PRIMARIES);
-    // Their backend has not failed.
+    while_failing(&[], &lab, &backends, &appliance, &PRIMARIES);
+    // The failover backend has not failed, so it keeps its flows.
     served_by(&FAILOVER);
 }
 
 #[test]
-fn connections_break_off_when_the_pool_switches_if_they_are_not_to_drain() {
+fn connections_break_off_when_the_pool_switches_if_draining_on_failover_is_disabled() {
     let lab = Lab::new(1, BACKENDS);
     let backends = Backend::all(&lab, BACKENDS);
     let appliance = Appliance::start(&lab, 0, &setup(true));
     let before = conversations(&lab, &PRIMARIES);
-    while_sick(&PRIMARIES, &lab, &backends, &appliance, &FAILOVER);
+    while_failing(&PRIMARIES, &lab, &backends, &appliance, &FAILOVER);
     break_off(before, "after the failover");
     let meanwhile = conversations(&lab, &FAILOVER);
-    while_sick(&[], &lab, &backends, &appliance, &PRIMARIES);
+    while_failing(&[], &lab, &backends, &appliance, &PRIMARIES);
     break_off(meanwhile, "after the way back");
 }
 
@@ -146,18 +155,18 @@ fn the_failover_group_serves_while_too_few_primaries_are_healthy() {
     let appliance = Appliance::start(&lab, 0, &with_policy(3, 2, "failover_ratio = 0.5".to_owned()));
     let steps: [(&[&str], &[&str]); 7] = [
         (&[], &["b0", "b1", "b2"]),
-        // Two of three are enough.
+        // Two healthy primaries of three are enough for a ratio of 0.5.
         (&["b0"], &["b1", "b2"]),
-        // One is not.
+        // One is too few.
         (&["b0", "b1"], &["b3", "b4"]),
-        // But it is better than nobody.
+        // One primary serves if the failover group has no healthy backend.
         (&["b0", "b1", "b3", "b4"], &["b2"]),
         (&["b0", "b1", "b3"], &["b4"]),
         (&["b0"], &["b1", "b2"]),
         (&[], &["b0", "b1", "b2"]),
     ];
-    for (sick, expected) in steps {
-        while_sick(sick, &lab, &backends, &appliance, expected);
+    for (failing, expected) in steps {
+        while_failing(failing, &lab, &backends, &appliance, expected);
     }
 }
 
@@ -168,22 +177,22 @@ fn the_primaries_serve_as_a_last_resort_when_nobody_is_healthy() {
     let setup = with_policy(2, 1, "drop_traffic_if_unhealthy = false".to_owned());
     let appliance = Appliance::start(&lab, 0, &setup);
     let mut before = conversations(&lab, &PRIMARIES);
-    while_sick(&["b0", "b1", "b2"], &lab, &backends, &appliance, &PRIMARIES);
+    while_failing(&["b0", "b1", "b2"], &lab, &backends, &appliance, &PRIMARIES);
     go_on(&mut before, "while nobody is healthy");
     assert_eq!(appliance.stats().total.dropped["no_eligible_backend"], 0);
-    while_sick(&[], &lab, &backends, &appliance, &PRIMARIES);
+    while_failing(&[], &lab, &backends, &appliance, &PRIMARIES);
 }
 
 #[test]
-fn new_connections_are_dropped_when_nobody_is_healthy_if_they_are_to_be() {
+fn new_connections_are_dropped_when_nobody_is_healthy_if_the_policy_drops_them() {
     let lab = Lab::new(1, BACKENDS);
     let backends = Backend::all(&lab, BACKENDS);
     let setup = with_policy(2, 1, "drop_traffic_if_unhealthy = true".to_owned());
     let appliance = Appliance::start(&lab, 0, &setup);
     let mut before = conversations(&lab, &PRIMARIES);
-    while_sick(&["b0", "b1", "b2"], &lab, &backends, &appliance, &[]);
+    while_failing(&["b0", "b1", "b2"], &lab, &backends, &appliance, &[]);
     go_on(&mut before, "while nobody is healthy");
-    while_sick(&PRIMARIES, &lab, &backends, &appliance, &FAILOVER);
-    while_sick(&[], &lab, &backends, &appliance, &PRIMARIES);
+    while_failing(&PRIMARIES, &lab, &backends, &appliance, &FAILOVER);
+    while_failing(&[], &lab, &backends, &appliance, &PRIMARIES);
     go_on(&mut before, "after the way back");
 }

@@ -1,4 +1,4 @@
-//! What clients notice of an appliance's death, and of a second appliance: nothing.
+//! Connections survive the death of an appliance, and a change from one appliance to another.
 
 use crate::lab::Lab;
 use crate::lab::address::{Family, Vip};
@@ -8,6 +8,7 @@ use crate::lab::client::names;
 use crate::lab::conversation::{Conversation, go_on};
 use crate::lab::setup::Setup;
 
+/// Number of connections: enough for each of three backends to have some.
 const CONVERSATIONS: usize = 24;
 
 #[test]
@@ -67,7 +68,7 @@ fn connections_move_between_appliances_with_one_seed() {
         go_on(&mut conversations, "moved back");
     }
     for appliance in appliances {
-        assert!(appliance.stats().total.forwarded > 0, "each has had some");
+        assert!(appliance.stats().total.forwarded > 0, "each appliance has forwarded some");
     }
 }
 

@@ -1,4 +1,4 @@
-//! What health checks notice: sick backends get no new connections, and recovered ones get them again.
+//! Health checks: backends that fail get no new connections, and backends that recover get them again.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -16,66 +16,70 @@ use crate::lab::web_server::{ALL_IS_WELL, HEALTH, Probed, TlsPort};
 
 const BACKENDS: usize = 3;
 const ALL: [&str; 3] = ["b0", "b1", "b2"];
-/// Who falls ill.
-const SICK: usize = 1;
-/// Who serves meanwhile.
+/// Number of the backend that fails.
+const FAILING: usize = 1;
+/// Backends that serve meanwhile.
 const REST: [&str; 2] = ["b0", "b2"];
-/// A check of these keys, with all three backends.
+/// Setup of three backends under a health check of these keys.
 fn checked_by(health_check: String) -> Setup {
     Setup::checked_by(BACKENDS, health_check)
 }
 
-/// The same page by a `TCP` or `SSL` check, which knows nothing of HTTP.
+/// Keys of a `TCP` or `SSL` check that gets the page without knowing HTTP.
 fn exchange() -> String {
     format!("request = \"GET {HEALTH} HTTP/1.0\\r\\n\\r\\n\"\nresponse = \"HTTP/1.1 200 \"")
 }
 
-/// Who is unhealthy in the service of a family, and why: what is said of each rule whose probes fail.
+/// Unhealthy backends in the service of a family, each with the last error of every rule whose probes fail.
 fn unhealthy(appliance: &Appliance<'_>, family: Family) -> Vec<(String, Vec<String>)> {
     let backends = appliance.backends().into_iter();
-    let sick =
+    let found =
         backends.filter(|backend| backend.service == family.word() && backend.health == Health::Unhealthy);
     let why = |backend: view::Backend| {
-        let check = backend.health_check.expect("it is probed");
+        let check = backend.health_check.expect("the backend is probed");
         let failing = check.rules.into_iter().filter(|rule| !rule.healthy);
         (backend.name, failing.map(|rule| rule.last_error.unwrap_or_default()).collect())
     };
-    sick.map(why).collect()
+    found.map(why).collect()
 }
 
-/// Waits until these are unhealthy for such a reason, and nobody else.
-fn fall_ill(appliance: &Appliance<'_>, family: Family, who: &[&str], reason: &str) {
+/// Waits until these backends and no others are unhealthy, each for this reason.
+fn wait_for_unhealthy(appliance: &Appliance<'_>, family: Family, who: &[&str], reason: &str) {
     let mut seen = Vec::new();
     let noticed = within(PATIENCE, || {
         seen = unhealthy(appliance, family);
         seen.iter().map(|(name, _)| name).eq(who).then_some(())
     });
-    let told = |(_, why): &(_, Vec<String>)| !why.is_empty() && why.iter().all(|why| why.contains(reason));
-    assert!(noticed.is_some() && seen.iter().all(told), "{family:?}: not {who:?} for {reason}: {seen:#?}");
+    let has_reason =
+        |(_, why): &(_, Vec<String>)| !why.is_empty() && why.iter().all(|why| why.contains(reason));
+    assert!(
+        noticed.is_some() && seen.iter().all(has_reason),
+        "{family:?}: not {who:?} for {reason}: {seen:#?}"
+    );
 }
 
-/// A disease of one backend, which services of some families notice.
-struct Disease<'d> {
-    families: &'d [Family],
-    begins: &'d dyn Fn(&mut Backend),
-    ends: &'d dyn Fn(&mut Backend),
-    /// Words of the reason.
-    reason: &'d str,
+/// Failure of one backend, which the services of some families notice.
+struct Failure<'f> {
+    families: &'f [Family],
+    begins: &'f dyn Fn(&mut Backend),
+    ends: &'f dyn Fn(&mut Backend),
+    /// Words of the error that the appliance reports.
+    reason: &'f str,
 }
 
-impl Disease<'_> {
-    /// Has the backend fall ill and recover.
-    fn take_its_course(&self, lab: &Lab, backends: &mut [Backend], appliance: &Appliance<'_>) {
-        (self.begins)(&mut backends[SICK]);
+impl Failure<'_> {
+    /// Makes the backend fail and recover, and checks where new connections go meanwhile and afterwards.
+    fn comes_and_goes(&self, lab: &Lab, backends: &mut [Backend], appliance: &Appliance<'_>) {
+        (self.begins)(&mut backends[FAILING]);
         for family in self.families {
-            fall_ill(appliance, *family, &[&Backend::name(SICK)], self.reason);
+            wait_for_unhealthy(appliance, *family, &[&Backend::name(FAILING)], self.reason);
             lab.new_connections_go_to(*family, &REST);
         }
         for family in Family::BOTH.iter().filter(|family| !self.families.contains(family)) {
             assert_eq!(unhealthy(appliance, *family), [], "{family:?}");
             lab.new_connections_go_to(*family, &ALL);
         }
-        (self.ends)(&mut backends[SICK]);
+        (self.ends)(&mut backends[FAILING]);
         appliance.wait_for_health();
         for family in Family::BOTH {
             lab.new_connections_go_to(family, &ALL);
@@ -83,8 +87,8 @@ impl Disease<'_> {
     }
 }
 
-/// One backend of three falls ill and recovers.
-fn one_falls_ill(
+/// Makes one backend of three fail and recover.
+fn one_backend_fails(
     setup: &Setup,
     families: &[Family],
     reason: &str,
@@ -94,56 +98,64 @@ fn one_falls_ill(
     let lab = Lab::new(1, BACKENDS);
     let mut backends = Backend::all(&lab, BACKENDS);
     let appliance = Appliance::start(&lab, 0, setup);
-    let disease = Disease {
+    let failure = Failure {
         families,
         begins: &|backend| begins(&lab, backend),
         ends: &|backend| ends(&lab, backend),
         reason,
     };
-    disease.take_its_course(&lab, &mut backends, &appliance);
+    failure.comes_and_goes(&lab, &mut backends, &appliance);
 }
 
 #[test]
 fn a_backend_whose_server_has_ended_is_unhealthy_until_it_is_back() {
-    let back = |lab: &Lab, backend: &mut Backend| backend.web.start_again(lab, SICK, TlsPort::Tls);
+    let back = |lab: &Lab, backend: &mut Backend| backend.web.start_again(lab, FAILING, TlsPort::Tls);
     let reason = "the backend refused a connection to";
-    one_falls_ill(&checked_by(http_check()), &Family::BOTH, reason, |_, backend| backend.web.stop(), back);
+    one_backend_fails(
+        &checked_by(http_check()),
+        &Family::BOTH,
+        reason,
+        |_, backend| backend.web.stop(),
+        back,
+    );
 }
 
 #[test]
 fn a_backend_that_answers_503_is_unhealthy_until_it_answers_200() {
     let reason = "status 503";
-    let is = |unavailable| move |_: &Lab, backend: &mut Backend| backend.web.is_unavailable(unavailable);
-    one_falls_ill(&checked_by(http_check()), &Family::BOTH, reason, is(true), is(false));
+    let is = |unavailable| move |_: &Lab, backend: &mut Backend| backend.web.set_unavailable(unavailable);
+    one_backend_fails(&checked_by(http_check()), &Family::BOTH, reason, is(true), is(false));
 }
 
 #[test]
 fn a_backend_with_another_page_is_unhealthy_until_it_has_the_expected_one() {
     let reason = "the answer does not hold the expected text";
-    let answers = |rightly| move |_: &Lab, backend: &mut Backend| backend.web.answers_rightly(rightly);
-    one_falls_ill(&checked_by(http_check()), &Family::BOTH, reason, answers(false), answers(true));
+    let answers = |rightly| move |_: &Lab, backend: &mut Backend| backend.web.set_right_page(rightly);
+    one_backend_fails(&checked_by(http_check()), &Family::BOTH, reason, answers(false), answers(true));
 }
 
 #[test]
 fn a_backend_that_takes_longer_than_the_timeout_is_unhealthy_until_it_is_quick() {
-    let is = |slow| move |_: &Lab, backend: &mut Backend| backend.web.is_slow(slow);
-    one_falls_ill(&checked_by(http_check()), &Family::BOTH, "no answer within 1 s", is(true), is(false));
+    let is = |slow| move |_: &Lab, backend: &mut Backend| backend.web.set_slow(slow);
+    one_backend_fails(&checked_by(http_check()), &Family::BOTH, "no answer within 1 s", is(true), is(false));
 }
 
 #[test]
 fn a_backend_without_one_vip_is_unhealthy_in_the_service_of_that_vip() {
     let vip = Vip::Routed.address(Family::V4);
     let lose =
-        |lab: &Lab, _: &mut Backend| lab.backend(SICK).ip(&format!("address delete {vip}/32 dev lo\n"));
-    let regain = |lab: &Lab, _: &mut Backend| lab.backend(SICK).ip(&format!("address add {vip}/32 dev lo\n"));
-    one_falls_ill(&checked_by(http_check()), &[Family::V4], "no answer within 1 s", lose, regain);
+        |lab: &Lab, _: &mut Backend| lab.backend(FAILING).ip(&format!("address delete {vip}/32 dev lo\n"));
+    let regain =
+        |lab: &Lab, _: &mut Backend| lab.backend(FAILING).ip(&format!("address add {vip}/32 dev lo\n"));
+    one_backend_fails(&checked_by(http_check()), &[Family::V4], "no answer within 1 s", lose, regain);
 }
 
+/// Ends and restores the tunnel to one backend of three.
 fn a_tunnel_ends(kind: &'static str, outer: Family) {
     let setup = Setup { delivery: Delivery::Tunnel(kind, outer), ..checked_by(http_check()) };
     let lose = |_: &Lab, backend: &mut Backend| backend.lose_tunnels();
-    let regain = |lab: &Lab, backend: &mut Backend| backend.regain_tunnels(lab, SICK);
-    one_falls_ill(&setup, &Family::BOTH, "no answer within 1 s", lose, regain);
+    let regain = |lab: &Lab, backend: &mut Backend| backend.regain_tunnels(lab, FAILING);
+    one_backend_fails(&setup, &Family::BOTH, "no answer within 1 s", lose, regain);
 }
 
 #[test]
@@ -161,7 +173,7 @@ fn a_backend_whose_gue_tunnel_has_ended_is_unhealthy_until_it_is_back() {
     a_tunnel_ends("gue", Family::V4);
 }
 
-/// Checks of TLS servers find them healthy, and one that speaks no TLS unhealthy.
+/// One server of three speaks no TLS for a while.
 #[test]
 fn tls_servers_are_healthy_to_ssl_https_and_http2_checks_and_others_are_not() {
     let lab = Lab::new(1, BACKENDS);
@@ -174,21 +186,21 @@ fn tls_servers_are_healthy_to_ssl_https_and_http2_checks_and_others_are_not() {
     let appliance = Appliance::start(&lab, 0, first);
     for setup in &setups {
         appliance.reload(setup);
-        let disease = Disease {
+        let failure = Failure {
             families: &Family::BOTH,
-            begins: &|backend| backend.web.start_again(&lab, SICK, TlsPort::Plain),
-            ends: &|backend| backend.web.start_again(&lab, SICK, TlsPort::Tls),
+            begins: &|backend| backend.web.start_again(&lab, FAILING, TlsPort::Plain),
+            ends: &|backend| backend.web.start_again(&lab, FAILING, TlsPort::Tls),
             reason: "TLS: ",
         };
-        disease.take_its_course(&lab, &mut backends, &appliance);
+        failure.comes_and_goes(&lab, &mut backends, &appliance);
     }
 }
 
 #[test]
 fn a_tls_server_without_http2_is_unhealthy_to_an_http2_check() {
     let setup = checked_by(http_check().replace("\"HTTP\"", "\"HTTP2\""));
-    let speaks = |tls| move |lab: &Lab, backend: &mut Backend| backend.web.start_again(lab, SICK, tls);
-    one_falls_ill(
+    let speaks = |tls| move |lab: &Lab, backend: &mut Backend| backend.web.start_again(lab, FAILING, tls);
+    one_backend_fails(
         &setup,
         &Family::BOTH,
         "the server does not offer HTTP/2",
@@ -197,7 +209,7 @@ fn a_tls_server_without_http2_is_unhealthy_to_an_http2_check() {
     );
 }
 
-/// What nginx reads in the header are the addresses of the probe itself.
+/// The header holds the addresses of the probe itself.
 #[test]
 fn servers_that_demand_a_proxy_header_are_healthy_only_to_checks_that_send_one() {
     let lab = Lab::new(1, BACKENDS);
@@ -218,7 +230,7 @@ fn servers_that_demand_a_proxy_header_are_healthy_only_to_checks_that_send_one()
     for (kind, port, keys) in kinds {
         appliance.reload(&check(kind, port, keys, "NONE"));
         for family in Family::BOTH {
-            fall_ill(&appliance, family, &ALL, "the connection ");
+            wait_for_unhealthy(&appliance, family, &ALL, "the connection ");
         }
         appliance.reload(&check(kind, port, keys, "PROXY_V1"));
         appliance.wait_for_health();
@@ -227,13 +239,13 @@ fn servers_that_demand_a_proxy_header_are_healthy_only_to_checks_that_send_one()
         Family::BOTH.into_iter().flat_map(|family| Vip::BOTH.map(|vip| vip.address(family))).collect();
     for backend in &backends {
         let probes = backend.web.probes();
-        assert!(probes.iter().all(|probe| probe.told == Some((probe.from, probe.to))), "{probes:?}");
+        assert!(probes.iter().all(|probe| probe.in_header == Some((probe.from, probe.to))), "{probes:?}");
         assert_eq!(probes.iter().map(|probe| probe.to).collect::<BTreeSet<_>>(), vips);
     }
-    // Whoever demands none takes the header for a request.
+    // A server that expects no header takes it for a request.
     appliance.reload(&check("HTTP", WEB, &page, "PROXY_V1"));
     for family in Family::BOTH {
-        fall_ill(&appliance, family, &ALL, "status 400");
+        wait_for_unhealthy(&appliance, family, &ALL, "status 400");
     }
 }
 
@@ -245,17 +257,17 @@ fn a_grpc_server_is_unhealthy_while_it_says_anything_but_that_it_serves() {
     let check = format!("type = \"GRPC\"\nport = {GRPC}");
     let appliance = Appliance::start(&lab, 0, &checked_by(check.clone()));
     for state in ["NOT_SERVING", "UNKNOWN"] {
-        let disease = Disease {
+        let failure = Failure {
             families: &Family::BOTH,
-            begins: &|_| servers[SICK].says(state),
-            ends: &|_| servers[SICK].says("SERVING"),
+            begins: &|_| servers[FAILING].set_state(state),
+            ends: &|_| servers[FAILING].set_state("SERVING"),
             reason: &format!("the service reports {state}"),
         };
-        disease.take_its_course(&lab, &mut backends, &appliance);
+        failure.comes_and_goes(&lab, &mut backends, &appliance);
     }
     appliance.reload(&checked_by(format!("{check}\ngrpc_service_name = \"lab.Nobody\"")));
     for family in Family::BOTH {
-        fall_ill(&appliance, family, &ALL, "gRPC status 5 (NOT_FOUND)");
+        wait_for_unhealthy(&appliance, family, &ALL, "gRPC status 5 (NOT_FOUND)");
     }
     appliance.reload(&checked_by(format!("{check}\ngrpc_service_name = \"{SERVICE}\"")));
     appliance.wait_for_health();
@@ -265,18 +277,18 @@ fn a_grpc_server_is_unhealthy_while_it_says_anything_but_that_it_serves() {
 fn probes_of_the_kernel_go_out_by_their_device() {
     let lab = Lab::new(1, BACKENDS);
     lab.manage(0);
-    // Unbound ones would go nowhere.
+    // Probes of sockets without a device would go nowhere.
     lab.appliance(0).ip("route prepend 192.0.2.0/24 dev lo\nroute add 2001:db8:1::/64 dev lo metric 1\n");
     let mut backends = Backend::all(&lab, BACKENDS);
     let setup = checked_by(http_check() + "\ntransport = \"kernel\"\nbind_device = \"eth1\"");
     let appliance = Appliance::start(&lab, 0, &setup);
-    let disease = Disease {
+    let failure = Failure {
         families: &Family::BOTH,
-        begins: &|backend| backend.web.is_unavailable(true),
-        ends: &|backend| backend.web.is_unavailable(false),
+        begins: &|backend| backend.web.set_unavailable(true),
+        ends: &|backend| backend.web.set_unavailable(false),
         reason: "status 503",
     };
-    disease.take_its_course(&lab, &mut backends, &appliance);
+    failure.comes_and_goes(&lab, &mut backends, &appliance);
     for (number, backend) in backends.iter().enumerate() {
         for Probed { from, to, .. } in backend.web.probes() {
             let family = if to.is_ipv4() { Family::V4 } else { Family::V6 };
@@ -286,8 +298,8 @@ fn probes_of_the_kernel_go_out_by_their_device() {
 
     lab.appliance(0).ip("link set eth1 down\n");
     for family in Family::BOTH {
-        fall_ill(&appliance, family, &ALL, "cannot connect: ");
-        // Where nobody is healthy, everybody serves.
+        wait_for_unhealthy(&appliance, family, &ALL, "cannot connect: ");
+        // If nobody is healthy, all backends serve.
         lab.new_connections_go_to(family, &ALL);
     }
     lab.appliance(0).ip("link set eth1 up\n");
@@ -300,7 +312,7 @@ fn probes_of_the_kernel_come_from_their_source_address() {
     lab.manage(0);
     for family in Family::BOTH {
         let other = address::with_length(address::other_management(0, family));
-        // One that is deprecated is chosen by nobody who has another.
+        // The kernel chooses a deprecated address only if it has no other.
         lab.appliance(0).ip(&format!("address add {other} dev eth1 preferred_lft 0\n"));
     }
     let backends = Backend::all(&lab, BACKENDS);
@@ -323,9 +335,9 @@ fn probes_of_the_kernel_come_from_their_source_address() {
     let counts = || backends.iter().map(|backend| backend.web.probes().len()).collect::<Vec<_>>();
     let answered = |more: usize, since: &[usize]| {
         within(PATIENCE, || counts().iter().zip(since).all(|(now, then)| *now >= then + more).then_some(()))
-            .expect("it is probed");
+            .expect("the backend is probed");
     };
-    // By then, those that were under way when the configuration changed have been logged.
+    // By then, the probes that were under way when the configuration changed have been logged.
     answered(PROBES, &counts());
     let since = counts();
     answered(PROBES, &since);

@@ -7,7 +7,7 @@
 //!  ──────┴───────────────────────────┴───────────────────────────┴────── switch: a bridge
 //! ```
 //!
-//! The appliance's kernel has no address: whoever answers for it is Guideway.
+//! The appliance's kernel has no address: only Guideway answers for the appliance's addresses.
 
 pub(crate) mod address;
 pub(crate) mod appliance;
@@ -35,17 +35,19 @@ use tempfile::TempDir;
 use address::{Family, Vip, with_length};
 use namespace::{Namespace, prefix};
 
+/// One lab; its namespaces, devices and files are removed with the value.
 #[derive(Debug)]
 pub(crate) struct Lab {
     directory: TempDir,
     client: Namespace,
     appliances: Vec<Namespace>,
     backends: Vec<Namespace>,
-    /// Holds the bridge and one end of every cable.
+    /// Namespace of the bridge and of one end of every cable.
     switch: Namespace,
 }
 
 impl Lab {
+    /// Makes the namespaces of this many appliances and backends; nothing runs in them yet.
     pub(crate) fn new(appliances: usize, backends: usize) -> Self {
         static LABS: AtomicUsize = AtomicUsize::new(0);
         let number = LABS.fetch_add(1, Ordering::Relaxed);
@@ -59,7 +61,7 @@ impl Lab {
         plug(&switch, "client", &client, "eth0");
         client.ip(&own_addresses("eth0", address::client));
         client.set("ipv4/ip_local_port_range", "10000 65000");
-        // Where there are two ways to a VIP, each connection takes one.
+        // If a VIP has two next hops, each connection takes one of them.
         client.set("ipv4/fib_multipath_hash_policy", "1");
         client.set("ipv6/fib_multipath_hash_policy", "1");
 
@@ -71,8 +73,8 @@ impl Lab {
         };
         let backend = |number| {
             let backend = namespace(&format!("backend{number}"));
-            // Neighbours hear of the VIPs from the appliance alone. IPv6 asks for no such settings: an address is
-            // only answered for on its own device.
+            // Only the appliance answers ARP for the VIPs. IPv6 needs no such settings: a kernel answers for an
+            // address on that address's own device only.
             backend.set("ipv4/conf/all/arp_ignore", "1");
             backend.set("ipv4/conf/all/arp_announce", "2");
             plug(&switch, &format!("backend{number}"), &backend, "eth0");
@@ -94,7 +96,7 @@ impl Lab {
         lab
     }
 
-    /// Where files of the lab are, until it is gone.
+    /// Directory of the lab's files.
     pub(crate) fn directory(&self) -> &Path {
         self.directory.path()
     }
@@ -111,7 +113,7 @@ impl Lab {
         &self.backends[number]
     }
 
-    /// Has the client reach the routed VIPs by these appliances: several share the connections.
+    /// Routes the client's traffic to the routed VIPs by these appliances, which share the connections.
     pub(crate) fn route_by(&self, appliances: &[usize]) {
         for family in Family::BOTH {
             let hops = appliances.iter().fold(String::new(), |mut hops, number| {
@@ -122,10 +124,10 @@ impl Lab {
         }
     }
 
-    /// Gives the kernel of an appliance a device of its own on the link, with addresses: `eth1`.
+    /// Adds a device with addresses for the kernel of an appliance on the link: `eth1`.
     pub(crate) fn manage(&self, number: usize) {
         let appliance = self.appliance(number);
-        // It answers for these addresses on that device alone.
+        // The kernel answers for these addresses on that device alone.
         appliance.set("ipv4/conf/all/arp_ignore", "1");
         appliance.set("ipv4/conf/all/arp_announce", "2");
         plug(&self.switch, &format!("management{number}"), appliance, "eth1");
@@ -134,7 +136,7 @@ impl Lab {
         appliance.ip(&own_addresses("eth1", |family| address::management(number, family)));
     }
 
-    /// The MAC address of an appliance.
+    /// MAC address of an appliance.
     pub(crate) fn appliance_mac(&self, number: usize) -> String {
         let mut command = self.appliance(number).command("cat");
         let output = command.arg("/sys/class/net/eth0/address").output().expect("`ip` can be run");
@@ -142,7 +144,7 @@ impl Lab {
     }
 }
 
-/// Lays a cable between a port of the switch and a device of a host.
+/// Connects a port of the switch to a device of a host.
 fn plug(switch: &Namespace, port: &str, host: &Namespace, device: &str) {
     switch.ip(&format!(
         "link add {port} type veth peer name {device} netns {}\nlink set {port} master br0 up\n",

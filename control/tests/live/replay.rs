@@ -1,5 +1,5 @@
-//! One capture through `guideway replay`, and through `guideway run` on a port that reads it: both send the same frames,
-//! byte by byte, and count the same verdicts.
+//! One capture through `guideway replay`, and through `guideway run` on a port that reads it: both send the same
+//! frames, byte by byte, and count the same verdicts.
 
 #![allow(clippy::unwrap_used)] // A test that cannot set its scene fails there.
 
@@ -60,7 +60,8 @@ bind_device = "lo"
     for (index, (delivery, vip, backend, protocol, ports, affinity)) in rules.into_iter().enumerate() {
         let service = if protocol == "L3_DEFAULT" { "UNSPECIFIED" } else { protocol };
         text += &format!(
-            "[[forwarding_rule]]\nname = \"{delivery}\"\nip_address = \"{vip}\"\nip_protocol = \"{protocol}\"\n{ports}\n\
+            "[[forwarding_rule]]\nname = \"{delivery}\"\n\
+             ip_address = \"{vip}\"\nip_protocol = \"{protocol}\"\n{ports}\n\
              neighbor_replies = \"NEVER\"\nbackend_service = \"{delivery}\"\n\
              [[backend_service]]\nname = \"{delivery}\"\nprotocol = \"{service}\"\nhealth_checks = [\"alive\"]\n\
              session_affinity = \"{affinity}\"\nbackends = [{{ group = \"{delivery}\" }}]\n\
@@ -111,7 +112,8 @@ fn write_capture(path: &Path, frames: &[Vec<u8>]) {
     capture.finish().unwrap();
 }
 
-/// Frames of a capture, sorted by their bytes: a live port sends a burst's ICMP errors after the packets that it forwards.
+/// Frames of a capture, sorted by their bytes: a live port sends a burst's ICMP errors after the packets that it
+/// forwards.
 fn sorted_frames(path: &Path) -> Vec<Vec<u8>> {
     let mut capture = CaptureReader::open(path).unwrap();
     let mut frames = Vec::new();
@@ -134,7 +136,7 @@ fn nonzero(counts: &Value) -> BTreeMap<String, u64> {
 }
 
 #[test]
-fn a_live_port_and_a_replay_make_the_same_of_a_capture() {
+fn a_live_port_and_a_replay_send_and_count_alike() {
     let workplace = Workplace::new(&config());
     let [captured, replayed, live] =
         ["in.pcap", "replayed.pcap", "live.pcap"].map(|name| workplace.path().join(name));
@@ -166,7 +168,7 @@ fn a_live_port_and_a_replay_make_the_same_of_a_capture() {
     assert_eq!(stats["conntrack"]["hits"], summary["conntrack"]["hits"]);
     assert_eq!(stats["conntrack"]["inserts"], summary["conntrack"]["new"]);
     let [mut live, replayed] = [live, replayed].map(|path| sorted_frames(&path));
-    // The live appliance announces its own addresses too, to groups.
+    // The live appliance also announces its own addresses, by multicast.
     live.retain(|frame| frame[0] & 1 == 0);
     assert!(live.len() > 2_000, "{} frames", live.len());
     let differing: Vec<_> = live.iter().zip(&replayed).filter(|(live, replayed)| live != replayed).collect();

@@ -4,6 +4,7 @@ use std::fs;
 
 use crate::lab::workplace::Workplace;
 
+/// A configuration that an appliance can start with.
 const RIGHT: &str = r#"
 [engine]
 worker_cores = [0]
@@ -20,19 +21,20 @@ socket = "DIRECTORY/admin.sock"
 listen = "127.0.0.1:1"
 "#;
 
-/// The lines of standard error, and the exit status, of an appliance whose configuration has `from` replaced by `to`.
+/// Starts an appliance with `from` replaced by `to` in the configuration; returns its standard error and exit status.
 fn start(from: &str, to: &str) -> (Vec<String>, Option<i32>) {
     assert!(RIGHT.contains(from), "{from}");
     let workplace = Workplace::new(&RIGHT.replace(from, to));
     let output = workplace.run().output().expect("the binary runs");
-    let left: Vec<_> = fs::read_dir(workplace.path()).expect("it is still there").flatten().collect();
+    let left: Vec<_> =
+        fs::read_dir(workplace.path()).expect("the directory is still there").flatten().collect();
     assert_eq!(left.len(), 1, "only the configuration is left: {left:?}");
     let said = String::from_utf8_lossy(&output.stderr);
     (said.lines().map(str::to_owned).collect(), output.status.code())
 }
 
 #[test]
-fn every_reason_not_to_start_is_one_line_with_its_remedy() {
+fn an_appliance_that_cannot_start_says_why_in_one_line_with_the_remedy() {
     let huge_pages = fs::read_to_string("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages");
     let mut cases = vec![
         (

@@ -1,4 +1,4 @@
-//! Clients reach backends through the appliance, whatever the family, the protocol and the way of delivery.
+//! Clients reach backends through the appliance, in both families, by TCP and UDP, by every delivery.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,18 +17,18 @@ use crate::lab::patience::within;
 use crate::lab::setup::{Delivery, Device, Setup};
 
 const ALL: [&str; 3] = ["b0", "b1", "b2"];
-/// An address of the client's that is on no link.
+/// Address of the client that is on no link.
 const ELSEWHERE: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 3, 0, 0, 0, 0, 1);
-/// More than a tunnel's path holds in a packet, many times over.
+/// Length of a large body in bytes: many packets, even on a path without tunnels.
 const BODY: usize = 1 << 20;
 
 /// A lab whose appliance has three backends.
-struct Bench {
+struct Scene {
     lab: Lab,
     _backends: Vec<Backend>,
 }
 
-impl Bench {
+impl Scene {
     fn new() -> Self {
         let lab = Lab::new(1, 3);
         let _backends = Backend::all(&lab, 3);
@@ -36,7 +36,7 @@ impl Bench {
     }
 }
 
-/// Pages, datagrams and a large body, to every backend and back.
+/// Checks that pages, datagrams and a large body travel to the backends and back.
 fn traffic_flows(lab: &Lab, family: Family) {
     let body = lab.directory().join("body");
     fs::write(&body, vec![b'x'; BODY]).expect("the lab's directory can be written");
@@ -51,7 +51,7 @@ fn traffic_flows(lab: &Lab, family: Family) {
     }
 }
 
-/// Every packet that the appliance saw went to a backend or was its own.
+/// Checks that the appliance has dropped no packet.
 fn nothing_was_lost(appliance: &Appliance<'_>) {
     let stats = appliance.stats();
     let dropped: Vec<_> = stats.total.dropped.iter().filter(|(_, packets)| **packets > 0).collect();
@@ -60,32 +60,32 @@ fn nothing_was_lost(appliance: &Appliance<'_>) {
 
 #[test]
 fn ipv4_reaches_all_backends_by_their_mac_addresses() {
-    let bench = Bench::new();
-    let appliance = Appliance::start(&bench.lab, 0, &Setup::of(3));
-    traffic_flows(&bench.lab, Family::V4);
+    let scene = Scene::new();
+    let appliance = Appliance::start(&scene.lab, 0, &Setup::of(3));
+    traffic_flows(&scene.lab, Family::V4);
     nothing_was_lost(&appliance);
 }
 
 #[test]
 fn ipv6_reaches_all_backends_by_their_mac_addresses() {
-    let bench = Bench::new();
-    let appliance = Appliance::start(&bench.lab, 0, &Setup::of(3));
-    traffic_flows(&bench.lab, Family::V6);
+    let scene = Scene::new();
+    let appliance = Appliance::start(&scene.lab, 0, &Setup::of(3));
+    traffic_flows(&scene.lab, Family::V6);
     nothing_was_lost(&appliance);
 }
 
-/// Either family reaches the backends through a tunnel over either. Bodies whose packets don't fit the tunnel
-/// arrive too, as the client hears how narrow its path is.
+/// Checks that traffic of both families reaches the backends through tunnels over both families. Bodies whose packets
+/// do not fit the tunnel arrive too, as ICMP tells the client the MTU of its path.
 fn tunnels_carry(kind: &'static str) {
-    let bench = Bench::new();
+    let scene = Scene::new();
     for outer in Family::BOTH {
         let setup = Setup { delivery: Delivery::Tunnel(kind, outer), ..Setup::of(3) };
-        let appliance = Appliance::start(&bench.lab, 0, &setup);
+        let appliance = Appliance::start(&scene.lab, 0, &setup);
         for inner in Family::BOTH {
-            traffic_flows(&bench.lab, inner);
+            traffic_flows(&scene.lab, inner);
         }
-        // The client remembers paths, but has met none as narrow as the second.
-        assert!(appliance.stats().total.icmp_errors.sent > 0, "the client hears that the path is narrow");
+        // The client remembers MTUs, but that of the second tunnel is smaller than any before.
+        assert!(appliance.stats().total.icmp_errors.sent > 0, "the client is told the MTU of its path");
     }
 }
 
@@ -118,7 +118,7 @@ fn the_appliance_answers_for_its_addresses_and_for_the_vips() {
     }
 }
 
-/// Hosts that send from an address of another link, as routers do, ask from their link-local one.
+/// Hosts that send from an address of another link, as routers do, ask from their link-local address.
 #[test]
 fn the_appliance_answers_questions_from_link_local_addresses() {
     let lab = Lab::new(1, 1);
@@ -128,7 +128,7 @@ fn the_appliance_answers_questions_from_link_local_addresses() {
     let open = || UdpSocket::bind((ELSEWHERE, 0)).expect("the address is on `lo`");
     let socket = lab.client().inside(open);
     let mac = lab.appliance_mac(0);
-    // More often than it announces its addresses unasked, from which the client would know too.
+    // More often than the appliance announces its addresses unasked, which would tell the client too.
     for _ in 0..10 {
         for address in [address::appliance(0, Family::V6), Vip::OnLink.address(Family::V6)] {
             lab.client().ip("neighbour flush dev eth0\n");
@@ -144,16 +144,17 @@ fn the_appliance_answers_questions_from_link_local_addresses() {
 #[test]
 fn af_xdp_devices_carry_traffic() {
     const AF_XDP: i32 = 44;
-    // The only test that a kernel may be too poor for; what the harness does not hold back says so.
+    // Only this test depends on the kernel's configuration. The line is written past the harness, which would hold
+    // it back.
     if let Err(error) = Socket::new(Domain::from(AF_XDP), Type::RAW, None) {
         let _ = writeln!(io::stderr(), "skipped: this kernel has no AF_XDP sockets ({error})");
         return;
     }
-    let bench = Bench::new();
-    let appliance = Appliance::start(&bench.lab, 0, &Setup { device: Device::AfXdp, ..Setup::of(3) });
+    let scene = Scene::new();
+    let appliance = Appliance::start(&scene.lab, 0, &Setup { device: Device::AfXdp, ..Setup::of(3) });
     assert_eq!(appliance.status().ports[0].driver, "net_af_xdp");
     for family in Family::BOTH {
-        let pages = bench.lab.curl(Vip::OnLink.web(family), 100);
+        let pages = scene.lab.curl(Vip::OnLink.web(family), 100);
         assert_eq!(names(&pages), BTreeSet::from(ALL));
     }
 }

@@ -1,4 +1,4 @@
-//! Weights that backends report with their answers to probes.
+//! Weights that backends report with their answers to probes decide their shares of new connections.
 
 use guideway::api::admin::view::{WeightSource, WeightStatus};
 
@@ -11,10 +11,10 @@ use crate::lab::setup::{Setup, http_check};
 
 const BACKENDS: usize = 3;
 
-/// How far a share of the lookup table may be off, as its slots are whole.
+/// Largest error of a share of the lookup table, whose slots are whole.
 const TOLERANCE: f64 = 0.01;
 
-/// Has the backends report weights, and waits for their shares.
+/// Makes the backends report weights, and waits for their shares.
 fn shares_become(
     appliance: &Appliance<'_>,
     backends: &[Backend],
@@ -22,7 +22,7 @@ fn shares_become(
     expected: [f64; BACKENDS],
 ) {
     for (backend, weight) in backends.iter().zip(weights) {
-        backend.web.tells_weight(weight);
+        backend.web.set_weight(weight);
     }
     let mut seen = Vec::new();
     let shared = within(PATIENCE, || {
@@ -58,7 +58,7 @@ fn shares_follow_the_weights_that_backends_report_while_all_of_them_do() {
     shares_become(&appliance, &backends, [Some("100"), Some("300"), Some("0")], [0.25, 0.75, 0.0]);
     assert!(appliance.backends().iter().all(|backend| backend.weight_source == WeightSource::Reported));
     go_to(&["b0", "b1"]);
-    // One that reports none, or what is none, makes all of them equal.
+    // If one backend reports no weight, or a word that is none, all of them count alike.
     shares_become(&appliance, &backends, [Some("100"), None, Some("0")], even);
     assert_eq!(status("b1"), of_both(WeightStatus::MissingWeight));
     assert_eq!(status("b2"), of_both(WeightStatus::ValidWeight));
@@ -67,9 +67,9 @@ fn shares_follow_the_weights_that_backends_report_while_all_of_them_do() {
     go_to(&["b1", "b2"]);
     shares_become(&appliance, &backends, [Some("0"), Some("heavy"), Some("300")], even);
     assert_eq!(status("b1"), of_both(WeightStatus::InvalidWeight));
-    // One that answers no probes keeps its weight, and does not count.
+    // A backend that answers no probes keeps its weight, and gets no share.
     shares_become(&appliance, &backends, [Some("600"), Some("300"), Some("100")], [0.6, 0.3, 0.1]);
-    backends[2].web.is_unavailable(true);
+    backends[2].web.set_unavailable(true);
     shares_become(&appliance, &backends, [Some("600"), Some("300"), None], [2.0 / 3.0, 1.0 / 3.0, 0.0]);
     assert_eq!(status("b2"), of_both(WeightStatus::UnavailableWeight));
     go_to(&["b0", "b1"]);

@@ -1,4 +1,4 @@
-//! The bench itself, with the kernel alone: what other tests blame on the appliance is not the bench's doing.
+//! The lab itself, without an appliance: failures of other tests are not the lab's doing.
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
@@ -47,7 +47,7 @@ fn backends_take_packets_out_of_tunnels() {
         let vip = Vip::Routed.echo(inner);
         let own = SocketAddr::new(address::client(inner), 4_000);
         let answers = lab.client().inside(|| UdpSocket::bind(own)).expect("the port is free");
-        answers.set_read_timeout(Some(Duration::from_secs(5))).expect("it is no zero");
+        answers.set_read_timeout(Some(Duration::from_secs(5))).expect("the timeout is not zero");
         for outer in Family::BOTH {
             for kind in [Kind::Ipip, Kind::Gre, Kind::Gue] {
                 kind.send(&lab, address::backend(0, outer), &question(own, vip));
@@ -67,20 +67,20 @@ fn a_packet_with_a_wrong_checksum_is_not_answered() {
     let _backends = Backend::all(&lab, 1);
     let own = SocketAddr::new(address::client(Family::V4), 4_000);
     let answers = lab.client().inside(|| UdpSocket::bind(own)).expect("the port is free");
-    answers.set_read_timeout(Some(Duration::from_millis(500))).expect("it is no zero");
+    answers.set_read_timeout(Some(Duration::from_millis(500))).expect("the timeout is not zero");
     let right = question(own, Vip::Routed.echo(Family::V4));
     let mut wrong = right.clone();
-    *wrong.last_mut().expect("it has a payload") ^= 1;
+    *wrong.last_mut().expect("the packet has a payload") ^= 1;
     let backend = address::backend(0, Family::V4);
     let mut answer = [0; 64];
     Kind::Ipip.send(&lab, backend, &wrong);
     let error = answers.recv_from(&mut answer).expect_err("the backend's kernel verifies checksums");
     assert_eq!(error.kind(), ErrorKind::WouldBlock);
     Kind::Ipip.send(&lab, backend, &right);
-    answers.recv_from(&mut answer).expect("the other is answered");
+    answers.recv_from(&mut answer).expect("the right packet is answered");
 }
 
-/// A datagram, whole.
+/// Makes a datagram with its IP header.
 fn question(from: SocketAddr, to: SocketAddr) -> Vec<u8> {
     let builder = match (from.ip(), to.ip()) {
         (IpAddr::V4(from), IpAddr::V4(to)) => PacketBuilder::ipv4(from.octets(), to.octets(), 64),
@@ -92,7 +92,7 @@ fn question(from: SocketAddr, to: SocketAddr) -> Vec<u8> {
     packet
 }
 
-/// A kind of tunnel, made by hand.
+/// Kind of tunnel, whose headers are made here.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Ipip,

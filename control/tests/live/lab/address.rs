@@ -1,21 +1,21 @@
-//! Who has which address: the same in every lab, as labs share nothing.
+//! Addresses of a lab's hosts and VIPs: the same in every lab, as labs share nothing.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// TCP port of every backend's web server.
+/// TCP port of every backend's web server, for HTTP.
 pub(crate) const WEB: u16 = 80;
-/// The same for TLS.
+/// TCP port of every backend's web server, for TLS.
 pub(crate) const WEB_TLS: u16 = 443;
-/// TCP port of every backend's web server for connections that begin with a PROXY header.
+/// TCP port of every backend's web server, for HTTP after a PROXY header.
 pub(crate) const WEB_PROXY: u16 = 8080;
-/// The same for TLS.
+/// TCP port of every backend's web server, for TLS after a PROXY header.
 pub(crate) const WEB_TLS_PROXY: u16 = 8443;
-/// TCP port of gRPC servers.
+/// TCP port of every backend's gRPC server.
 pub(crate) const GRPC: u16 = 50051;
 /// UDP port of every backend's echo server.
 pub(crate) const ECHO: u16 = 5353;
 
-/// Each host has an address of both.
+/// IP version; each host of a lab has an address of both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {
     V4,
@@ -25,7 +25,7 @@ pub(crate) enum Family {
 impl Family {
     pub(crate) const BOTH: [Self; 2] = [Self::V4, Self::V6];
 
-    /// The word that names of rules, services and groups end in.
+    /// Last word of the names of rules, services and groups.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::V4 => "v4",
@@ -34,12 +34,12 @@ impl Family {
     }
 }
 
-/// Where a VIP is, as the client sees it.
+/// Kind of VIP, by the client's route to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Vip {
-    /// On its own link: it asks by ARP or neighbour discovery who has it.
+    /// A VIP on the client's link: the client asks by ARP or neighbour discovery who has it.
     OnLink,
-    /// Behind a route to an appliance's own address.
+    /// A VIP behind a route to an appliance's own address.
     Routed,
 }
 
@@ -71,17 +71,17 @@ pub(crate) fn appliance(number: usize, family: Family) -> IpAddr {
     on_link(family, 1 + number)
 }
 
-/// Where an appliance moves to.
+/// Address that an appliance moves to.
 pub(crate) fn moved_appliance(number: usize, family: Family) -> IpAddr {
     on_link(family, 41 + number)
 }
 
-/// The address of an appliance's kernel, where it has one.
+/// Address of an appliance's kernel, where it has one.
 pub(crate) fn management(number: usize, family: Family) -> IpAddr {
     on_link(family, 51 + number)
 }
 
-/// Another one, which it does not choose unasked.
+/// Second address of an appliance's kernel, which the kernel uses only when told to.
 pub(crate) fn other_management(number: usize, family: Family) -> IpAddr {
     on_link(family, 61 + number)
 }
@@ -90,7 +90,7 @@ pub(crate) fn backend(number: usize, family: Family) -> IpAddr {
     on_link(family, 11 + number)
 }
 
-/// An address on the lab's one link, with its prefix length.
+/// Writes an address on the lab's link with its prefix length.
 pub(crate) fn with_length(address: IpAddr) -> String {
     let length = if address.is_ipv4() { 24 } else { 64 };
     format!("{address}/{length}")

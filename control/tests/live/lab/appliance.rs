@@ -14,9 +14,10 @@ use super::patience::{PATIENCE, within};
 use super::process::{Ended, Process};
 use super::setup::Setup;
 
-/// Path of the program.
+/// Path of the `guideway` binary.
 pub(crate) const GUIDEWAY: &str = env!("CARGO_BIN_EXE_guideway");
 
+/// One appliance of a lab; the process is killed with the value.
 #[derive(Debug)]
 pub(crate) struct Appliance<'l> {
     lab: &'l Lab,
@@ -25,13 +26,13 @@ pub(crate) struct Appliance<'l> {
 }
 
 impl<'l> Appliance<'l> {
-    /// Starts an appliance, and waits until it knows the way to its backends.
+    /// Starts an appliance, and waits until every backend is healthy.
     pub(crate) fn start(lab: &'l Lab, number: usize, setup: &Setup) -> Self {
         let started = Self::try_start(lab, number, setup);
         started.unwrap_or_else(|ended| panic!("guideway ended ({}): {}", ended.status, ended.stderr))
     }
 
-    /// The same, and how it ended where it did.
+    /// Starts an appliance like [`Appliance::start`]; fails if the process ends first.
     pub(crate) fn try_start(lab: &'l Lab, number: usize, setup: &Setup) -> Result<Self, Ended> {
         let toml = setup.toml(number, &socket(lab, number));
         fs::write(config(lab, number), toml).expect("the lab's directory can be written");
@@ -39,7 +40,7 @@ impl<'l> Appliance<'l> {
         if appliance.is_ready() { Ok(appliance) } else { Err(appliance.process.finish(Duration::ZERO)) }
     }
 
-    /// Waits until every backend is healthy; not if it ends instead.
+    /// Waits until every backend is healthy; false if the process ends first.
     fn is_ready(&mut self) -> bool {
         let ready = within(PATIENCE, || {
             if self.process.ended().is_some() {
@@ -51,7 +52,7 @@ impl<'l> Appliance<'l> {
         ready.expect("the appliance answers, and so do its backends to it")
     }
 
-    /// Whether every backend is healthy.
+    /// True if every backend is healthy.
     pub(crate) fn is_healthy(&self) -> bool {
         all_healthy(&self.status())
     }
@@ -61,87 +62,87 @@ impl<'l> Appliance<'l> {
         within(PATIENCE, || self.is_healthy().then_some(())).expect("every backend answers its probes");
     }
 
-    /// Ends it as a power cut would: nothing is withdrawn, nothing is saved.
+    /// Kills the process, as a power cut would: nothing is withdrawn, nothing is saved.
     pub(crate) fn kill(&mut self) {
         self.process.kill();
     }
 
-    /// Starts it again.
+    /// Starts the process again, after killing it if it runs.
     pub(crate) fn restart(&mut self) {
         self.kill();
         self.process = run(self.lab, self.number);
         assert!(self.is_ready(), "guideway ended: {}", self.process.stderr());
     }
 
-    /// Writes another configuration, which holds from the next reload.
+    /// Writes another configuration file, which takes effect at the next reload.
     pub(crate) fn configure(&self, setup: &Setup) {
         let toml = setup.toml(self.number, &self.socket());
         fs::write(config(self.lab, self.number), toml).expect("the lab's directory can be written");
     }
 
-    /// Adds a line to the configuration that makes all of it wrong.
+    /// Adds a line with an unknown key to the configuration file.
     pub(crate) fn spoil(&self) {
         let path = config(self.lab, self.number);
-        let toml = fs::read_to_string(&path).expect("it has been written");
+        let toml = fs::read_to_string(&path).expect("the configuration has been written");
         fs::write(path, toml + "no_such_key = 1\n").expect("the lab's directory can be written");
     }
 
-    /// Takes over another configuration.
+    /// Writes another configuration file and reloads it.
     pub(crate) fn reload(&self, setup: &Setup) {
         self.configure(setup);
         self.must(&["reload"]);
     }
 
-    /// Tells it something as a service manager does.
+    /// Sends a signal to the process, as a service manager does.
     pub(crate) fn signal(&self, signal: Signal) {
         self.process.signal(signal);
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the process.
     pub(crate) fn finish(&mut self) -> Ended {
         self.process.finish(PATIENCE)
     }
 
-    /// What it has logged so far.
+    /// Log of the process so far.
     pub(crate) fn log(&self) -> String {
         self.process.stderr()
     }
 
-    /// Runs a verb that talks to it.
+    /// Runs a verb that talks to the appliance.
     pub(crate) fn verb(&self, words: &[&str]) -> Ended {
         let mut command = self.lab.appliance(self.number).command(GUIDEWAY);
         command.args(words).arg("--socket").arg(self.socket());
         Process::run(self.lab.directory(), &format!("guideway-{}", words[0]), command, PATIENCE)
     }
 
-    /// Runs a verb that must succeed; what it prints.
+    /// Runs a verb that must succeed; returns its output.
     pub(crate) fn must(&self, words: &[&str]) -> String {
         let Ended { status, stdout, stderr } = self.verb(words);
         assert!(status.success(), "guideway {}: {status}: {stderr}", words.join(" "));
         stdout
     }
 
-    /// Where it takes verbs.
+    /// Path of the admin socket.
     pub(crate) fn socket(&self) -> PathBuf {
         socket(self.lab, self.number)
     }
 
-    /// What it is, and how it is.
+    /// Result of `guideway status`.
     pub(crate) fn status(&self) -> Status {
         json(&self.must(&["status", "--output", "json"]))
     }
 
-    /// What it has counted.
+    /// Result of `guideway stats`.
     pub(crate) fn stats(&self) -> Stats {
         json(&self.must(&["stats", "--output", "json"]))
     }
 
-    /// What has happened so far.
+    /// All events so far.
     pub(crate) fn events(&self) -> Vec<Event> {
         json::<EventList>(&self.must(&["events", "--limit", "1000", "--output", "json"])).events
     }
 
-    /// Its backends, of all services.
+    /// Backends of all services.
     pub(crate) fn backends(&self) -> Vec<Backend> {
         json::<BackendList>(&self.must(&["backend", "list", "--output", "json"])).backends
     }
@@ -162,7 +163,7 @@ fn all_healthy(status: &Status) -> bool {
     status.services.iter().all(|service| service.healthy == service.backends)
 }
 
-/// What a verb prints for programs.
+/// Parses the JSON that a verb prints.
 fn json<T: DeserializeOwned>(text: &str) -> T {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }

@@ -11,10 +11,10 @@ use super::decapsulation;
 use super::server::{PAUSE, Server};
 use super::web_server::{self, WebServer};
 
-/// How long the file is that takes a while: more than all socket buffers on its way hold.
+/// Length of the large file in bytes: more than all socket buffers on its way hold.
 const LARGE_LENGTH: usize = 32 << 20;
 
-/// Everything that runs on a backend; it ends with the value.
+/// Servers of one backend; they end with the value.
 #[derive(Debug)]
 pub(crate) struct Backend {
     pub(crate) web: WebServer,
@@ -23,7 +23,7 @@ pub(crate) struct Backend {
 }
 
 impl Backend {
-    /// The name that a backend answers with.
+    /// Name that a backend answers with.
     pub(crate) fn name(number: usize) -> String {
         format!("b{number}")
     }
@@ -45,24 +45,24 @@ impl Backend {
         }
     }
 
-    /// Has it take no more packets out of tunnels.
+    /// Stops taking packets out of tunnels.
     pub(crate) fn lose_tunnels(&mut self) {
         self.tunnels = None;
     }
 
-    /// Has it take packets out of tunnels again.
+    /// Takes packets out of tunnels again.
     pub(crate) fn regain_tunnels(&mut self, lab: &Lab, number: usize) {
         self.tunnels = Some(decapsulation::start(lab.backend(number)));
     }
 }
 
-/// The large file: no two blocks of it are alike.
+/// Content of the large file; no two of its blocks are alike.
 pub(crate) static LARGE: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let words = 0..(LARGE_LENGTH / 8) as u64;
     words.flat_map(|word| word.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()).collect()
 });
 
-/// Answers from the VIP that was asked.
+/// Starts the echo server of one VIP, which answers from that VIP.
 fn echo(lab: &Lab, number: usize, vip: SocketAddr) -> Server {
     let open = || {
         let socket = UdpSocket::bind(vip).expect("the VIP is on `lo`, and nobody else has its port");
@@ -73,10 +73,10 @@ fn echo(lab: &Lab, number: usize, vip: SocketAddr) -> Server {
     Server::start(lab.backend(number), open, move |socket| {
         let mut question = [0; 2048];
         match socket.recv_from(&mut question) {
-            // A client that has gone asks no more.
+            // An answer that cannot be sent is for a client that has gone.
             Ok((_, client)) => drop(socket.send_to(name.as_bytes(), client)),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-            // ICMP errors about earlier answers.
+            // An ICMP error about an earlier answer.
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
             Err(error) => panic!("echo server at {vip}: {error}"),
         }

@@ -1,4 +1,4 @@
-//! BIRD beside each appliance and on the client, who is their router: each pair on a cable of its own.
+//! BIRD beside each appliance and on the client, which is their router; each session has a cable of its own.
 //!
 //! ```text
 //!   client 10.255.n.2 ─── bgp<n> ── eBGP ── bgp0 ─── 10.255.n.1 appliance's kernel
@@ -6,17 +6,18 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use super::Lab;
 use super::address::{self, Family, Vip};
 use super::patience::PATIENCE;
 use super::process::{Ended, Process};
 
-/// The protocol that holds the route.
+/// Name of BIRD's protocol that holds the route to the VIP.
 pub(crate) const PROTOCOL: &str = "vip_web";
 
-/// BIRD with a session to each of so many appliances, and each of theirs.
+/// BIRD on the client, with a session to the BIRD beside each appliance.
 #[derive(Debug)]
 pub(crate) struct Birds {
     _birds: Vec<Process>,
@@ -24,7 +25,7 @@ pub(crate) struct Birds {
 
 impl Birds {
     pub(crate) fn start(lab: &Lab, appliances: usize) -> Self {
-        // What the lab's client knows of the VIP from now on, it knows from BGP.
+        // From now on, the client has a route to the VIP only by BGP.
         lab.client().ip(&format!("route delete {}\n", Vip::Routed.address(Family::V4)));
         let mut router = String::from(
             "router id 192.0.2.100;
@@ -60,7 +61,7 @@ impl Birds {
         Self { _birds: birds }
     }
 
-    /// The announcement of the routed VIP by the BIRD beside an appliance.
+    /// Configuration that has the BIRD beside an appliance announce the routed VIP of IPv4.
     pub(crate) fn announcement(lab: &Lab, number: usize) -> String {
         let socket = socket(lab, number);
         format!(
@@ -74,6 +75,7 @@ impl Birds {
     }
 }
 
+/// Timers of each session: short, so that a test waits a few seconds at most.
 const TIMES: &str = "hold time 9; connect delay time 1; connect retry time 2; error wait time 1, 2;";
 
 fn beside_appliance(number: usize) -> String {
@@ -96,20 +98,14 @@ fn socket(lab: &Lab, number: usize) -> PathBuf {
     lab.directory().join(format!("bird-{number}.ctl"))
 }
 
-fn start(
-    lab: &Lab,
-    name: &str,
-    text: &str,
-    socket: &std::path::Path,
-    mut command: std::process::Command,
-) -> Process {
+fn start(lab: &Lab, name: &str, text: &str, socket: &Path, mut command: Command) -> Process {
     let (config, pid) = (socket.with_extension("conf"), socket.with_extension("pid"));
     fs::write(&config, text).expect("the lab's directory can be written");
     command.arg("-f").arg("-c").arg(config).arg("-s").arg(socket).arg("-P").arg(pid);
     Process::start(lab.directory(), name, command)
 }
 
-/// The appliances by which the client's kernel reaches the routed VIP, by their numbers.
+/// Numbers of the appliances that the client's kernel has as next hops to the routed VIP.
 pub(crate) fn next_hops(lab: &Lab, appliances: usize) -> Vec<usize> {
     let mut command = lab.client().command("ip");
     command.args(["-4", "route", "show", &Vip::Routed.address(Family::V4).to_string()]);

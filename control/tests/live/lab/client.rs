@@ -1,4 +1,4 @@
-//! What runs on the client: curl, ping, wrk, and sockets that a test holds itself.
+//! Requests of the client: curl, ping, and datagrams from sockets that a test holds itself.
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
@@ -10,17 +10,17 @@ use super::address::{self, Family, Vip};
 use super::patience::PATIENCE;
 use super::process::{Ended, Process};
 
-/// How often a datagram is sent before it counts as lost; the first may wait for a neighbour's answer.
+/// Number of times that a datagram is sent before it counts as lost; the first may wait for a neighbour's answer.
 const TRIES: usize = 5;
 
-/// How many connections show which backends get new ones: enough for each of five to have some.
+/// Number of connections that show which backends get new ones: enough for each of them to have some.
 const NEW_CONNECTIONS: usize = 100;
 
 impl Lab {
-    /// Gets a page by a connection of its own, `count` times; the answers.
+    /// Gets a page `count` times, each by a connection of its own; returns the answers.
     pub(crate) fn curl(&self, server: SocketAddr, count: usize) -> Vec<String> {
         let mut command = self.client().command("curl");
-        // Its globbing counts the requests; the server ends each connection.
+        // curl's globbing makes the requests one by one; the server ends each connection.
         command.args([
             "--silent",
             "--show-error",
@@ -37,13 +37,13 @@ impl Lab {
         stdout.lines().map(str::to_owned).collect()
     }
 
-    /// Checks which backends serve connections that begin now.
+    /// Checks that connections that begin now go to these backends, and to no others.
     pub(crate) fn new_connections_go_to(&self, family: Family, expected: &[&str]) {
         let pages = self.curl(Vip::OnLink.web(family), NEW_CONNECTIONS);
         assert_eq!(names(&pages), expected.iter().copied().collect(), "{family:?}");
     }
 
-    /// Sends a large body by curl, from a file; the answer.
+    /// Sends a file by curl; returns the answer.
     pub(crate) fn curl_upload(&self, server: SocketAddr, file: &str) -> String {
         let mut command = self.client().command("curl");
         command.args(["--silent", "--show-error", "--fail", "--noproxy", "*", "--max-time", "60"]);
@@ -54,7 +54,7 @@ impl Lab {
         stdout.trim().to_owned()
     }
 
-    /// Whether an address answers echo requests.
+    /// Sends echo requests to an address; fails with ping's output if they are not answered.
     pub(crate) fn ping(&self, address: IpAddr) -> Result<(), String> {
         let mut command = self.client().command("ping");
         command.args(["-c", "3", "-i", "0.2", "-W", "5"]).arg(address.to_string());
@@ -62,7 +62,7 @@ impl Lab {
         if status.success() { Ok(()) } else { Err(format!("{stdout}{stderr}")) }
     }
 
-    /// The MAC address that the client has for a neighbour.
+    /// MAC address that the client's kernel has for a neighbour.
     pub(crate) fn neighbour(&self, address: IpAddr) -> Option<String> {
         let mut command = self.client().command("ip");
         command.args(["neighbour", "show", "to"]).arg(address.to_string());
@@ -71,7 +71,7 @@ impl Lab {
         words.nth(1).map(str::to_owned)
     }
 
-    /// Asks by UDP from a source port; the name of the backend that has answered.
+    /// Sends a datagram from a source port; returns the name of the backend that has answered.
     pub(crate) fn ask(&self, server: SocketAddr, src_port: u16) -> String {
         let family = if server.is_ipv4() { Family::V4 } else { Family::V6 };
         let own = SocketAddr::new(address::client(family), src_port);
@@ -93,7 +93,7 @@ impl Lab {
     }
 }
 
-/// The names that stand among answers.
+/// Distinct names among answers.
 pub(crate) fn names(answers: &[String]) -> BTreeSet<&str> {
     answers.iter().map(String::as_str).collect()
 }

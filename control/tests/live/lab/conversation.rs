@@ -1,4 +1,4 @@
-//! A connection of the client's that lives on: HTTP/1.1, one request after the other.
+//! A long-lived connection of the client: HTTP/1.1, one request after another.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -7,9 +7,10 @@ use super::Lab;
 use super::backend::LARGE;
 use super::patience::PATIENCE;
 
-/// How much of the large file is read at once.
+/// Number of bytes of the large file that are read or sent at once.
 const PIECE: usize = 1 << 20;
 
+/// A connection on which requests follow one another.
 #[derive(Debug)]
 pub(crate) struct Conversation {
     stream: BufReader<TcpStream>,
@@ -19,13 +20,13 @@ impl Conversation {
     pub(crate) fn new(lab: &Lab, server: SocketAddr) -> Self {
         let connected = lab.client().inside(|| TcpStream::connect_timeout(&server, PATIENCE));
         let stream = connected.unwrap_or_else(|error| panic!("no connection to {server}: {error}"));
-        stream.set_read_timeout(Some(PATIENCE)).expect("it is no zero");
-        stream.set_write_timeout(Some(PATIENCE)).expect("it is no zero");
-        stream.set_nodelay(true).expect("a stream can be told");
+        stream.set_read_timeout(Some(PATIENCE)).expect("the timeout is not zero");
+        stream.set_write_timeout(Some(PATIENCE)).expect("the timeout is not zero");
+        stream.set_nodelay(true).expect("a stream takes the option");
         Self { stream: BufReader::new(stream) }
     }
 
-    /// Several connections, and who serves each.
+    /// Opens several connections; returns each with the name of its backend.
     pub(crate) fn several(lab: &Lab, server: SocketAddr, count: usize) -> Vec<(Self, String)> {
         let one = |_| {
             let mut conversation = Self::new(lab, server);
@@ -35,13 +36,13 @@ impl Conversation {
         (0..count).map(one).collect()
     }
 
-    /// The name of the backend on the other end.
+    /// Asks for the name of the backend at the other end.
     pub(crate) fn who(&mut self) -> io::Result<String> {
         self.send("GET / HTTP/1.1\r\nHost: lab\r\n\r\n".as_bytes())?;
         self.name()
     }
 
-    /// Begins to get the large file.
+    /// Requests the large file.
     pub(crate) fn download(mut self) -> Download {
         self.send("GET /large HTTP/1.1\r\nHost: lab\r\n\r\n".as_bytes()).expect("a request fits any buffer");
         let length = self.head().expect("the file is there");
@@ -49,7 +50,7 @@ impl Conversation {
         Download { conversation: self, read: 0 }
     }
 
-    /// Begins to send the large file.
+    /// Begins a request with the large file as its body.
     pub(crate) fn upload(mut self) -> Upload {
         let head = format!("POST / HTTP/1.1\r\nHost: lab\r\nContent-Length: {}\r\n\r\n", LARGE.len());
         self.send(head.as_bytes()).expect("a request fits any buffer");
@@ -60,14 +61,14 @@ impl Conversation {
         self.stream.get_mut().write_all(bytes)
     }
 
-    /// Reads an answer that is a name.
+    /// Reads an answer whose body is a name.
     fn name(&mut self) -> io::Result<String> {
         let mut name = vec![0; self.head()?];
         self.stream.read_exact(&mut name)?;
         Ok(String::from_utf8_lossy(&name).trim().to_owned())
     }
 
-    /// Reads an answer's head; the length of what follows.
+    /// Reads an answer's head; returns the length of the body.
     fn head(&mut self) -> io::Result<usize> {
         let mut lines = Vec::new();
         loop {
@@ -103,12 +104,12 @@ pub(crate) struct Download {
 }
 
 impl Download {
-    /// Reads one piece, and compares it with what was sent; whether there are more.
+    /// Reads one piece and compares it with the original; returns true if there are more.
     pub(crate) fn go_on(&mut self) -> io::Result<bool> {
         let end = LARGE.len().min(self.read + PIECE);
         let mut piece = vec![0; end - self.read];
         self.conversation.stream.read_exact(&mut piece)?;
-        assert!(piece == LARGE[self.read..end], "the file is another between {} and {end} bytes", self.read);
+        assert!(piece == LARGE[self.read..end], "the file differs between {} and {end} bytes", self.read);
         self.read = end;
         Ok(self.read < LARGE.len())
     }
@@ -128,7 +129,7 @@ pub(crate) struct Upload {
 }
 
 impl Upload {
-    /// Sends one piece; whether there are more.
+    /// Sends one piece; returns true if there are more.
     pub(crate) fn go_on(&mut self) -> io::Result<bool> {
         let end = LARGE.len().min(self.sent + PIECE);
         self.conversation.send(&LARGE[self.sent..end])?;
@@ -136,7 +137,7 @@ impl Upload {
         Ok(self.sent < LARGE.len())
     }
 
-    /// Sends the rest, and returns the connection; it serves another request once the whole body has arrived.
+    /// Sends the rest, reads the answer, which comes once the whole body has arrived, and returns the connection.
     pub(crate) fn finish(mut self) -> io::Result<Conversation> {
         while self.go_on()? {}
         self.conversation.name()?;

@@ -13,30 +13,31 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::namespace::Namespace;
 use super::server::{PAUSE, Server};
 
-/// GUE's port by default.
+/// UDP port of GUE, unless configured otherwise.
 const GUE_PORT: u16 = 6080;
+/// Protocol number of raw sockets that only send.
 const RAW: i32 = 255;
-/// Bursts wait here, as they would in a device's ring.
+/// Bytes that a socket holds: a burst waits there, as it would in a device's ring.
 const RECEIVE_BUFFER: usize = 4 << 20;
 
-/// What precedes the inner packet in what a socket receives.
+/// Bytes before the inner packet in what a socket receives.
 #[derive(Clone, Copy, Debug)]
 enum Outer {
-    /// An IPv4 header, and as many bytes more.
+    /// An IPv4 header, and this many bytes more.
     V4(usize),
-    /// Only so many bytes: raw sockets of IPv6 and UDP sockets leave out the outer header.
+    /// This many bytes: raw sockets of IPv6 and UDP sockets leave out the outer header.
     Bytes(usize),
 }
 
 #[derive(Debug)]
 struct Tunnels {
-    /// Where outer packets come in.
+    /// Sockets that receive outer packets.
     outside: Vec<(Socket, Outer)>,
     v4: Socket,
     v6: Socket,
 }
 
-/// Decapsulates whatever comes to a backend in a tunnel.
+/// Starts to decapsulate what comes to a backend by a tunnel.
 pub(crate) fn start(namespace: &Namespace) -> Server {
     Server::start(namespace, open, serve)
 }
@@ -66,8 +67,8 @@ fn open() -> Tunnels {
 fn socket(domain: Domain, kind: Type, protocol: i32) -> Socket {
     let socket = Socket::new(domain, kind, Some(Protocol::from(protocol)));
     let socket = socket.unwrap_or_else(|error| panic!("no socket for protocol {protocol}: {error}"));
-    socket.set_nonblocking(true).expect("any socket can be told");
-    socket.set_recv_buffer_size(RECEIVE_BUFFER).expect("any socket can be told");
+    socket.set_nonblocking(true).expect("any socket takes the option");
+    socket.set_recv_buffer_size(RECEIVE_BUFFER).expect("any socket takes the option");
     socket
 }
 
@@ -78,7 +79,7 @@ fn serve(tunnels: &mut Tunnels) {
         .map(|(socket, _)| PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::IN))
         .collect();
     let pause = Timespec { tv_sec: 0, tv_nsec: i64::from(PAUSE.subsec_nanos()) };
-    // What interrupts a poll is no packet, and the next poll finds the packets.
+    // An interrupted poll loses nothing: the next poll finds the packets.
     let _ = poll(&mut waiting, Some(&pause));
     let ready: Vec<bool> = waiting.iter().map(|socket| !socket.revents().is_empty()).collect();
     for ((socket, outer), _) in tunnels.outside.iter().zip(ready).filter(|(_, ready)| *ready) {
@@ -102,12 +103,12 @@ fn inner(outer: Outer, packet: &[u8]) -> &[u8] {
 }
 
 impl Tunnels {
-    /// Sends the inner packet to where it says, which is here.
+    /// Sends the inner packet to its destination, which is this host.
     fn deliver(&self, packet: &[u8]) {
         let (socket, address): (_, IpAddr) = match packet.first().map(|byte| byte >> 4) {
             Some(4) => (&self.v4, Ipv4Addr::from(bytes::<4>(packet, 16)).into()),
             Some(6) => (&self.v6, Ipv6Addr::from(bytes::<16>(packet, 24)).into()),
-            version => panic!("what is in the tunnel is no IP packet, but of version {version:?}"),
+            version => panic!("the packet in the tunnel has IP version {version:?}"),
         };
         let sent = socket.send_to(packet, &SocketAddr::new(address, 0).into());
         // A full queue loses packets, as a wire does; TCP sends them again.

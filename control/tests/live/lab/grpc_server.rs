@@ -1,4 +1,4 @@
-//! A backend's gRPC server: Google's gRPC, by Python, which answers `grpc.health.v1.Health/Check`.
+//! A backend's gRPC server: Google's gRPC for Python, which answers `grpc.health.v1.Health/Check`.
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -10,13 +10,14 @@ use super::backend::Backend;
 use super::patience::{PATIENCE, within};
 use super::process::Process;
 
-/// Debian's own, whatever else the path holds: its packages are for this one.
+/// Debian's Python, as Debian's packages are for it; PATH may name another one first.
 const PYTHON: &str = "/usr/bin/python3";
 const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/live/lab/grpc_server.py");
 
-/// The service that it knows by name.
+/// Name of a service that the server knows.
 pub(crate) const SERVICE: &str = "lab.Web";
 
+/// One gRPC server; it ends with the value.
 #[derive(Debug)]
 pub(crate) struct GrpcServer {
     state: PathBuf,
@@ -27,7 +28,7 @@ impl GrpcServer {
     pub(crate) fn start(lab: &Lab, number: usize) -> Self {
         let name = format!("grpc-{}", Backend::name(number));
         let state = lab.directory().join(format!("{name}.state"));
-        say(&state, "SERVING");
+        write_state(&state, "SERVING");
         let mut command = lab.backend(number).command(PYTHON);
         command.arg(PROGRAM).arg(GRPC.to_string()).arg(&state);
         let mut python = Process::start(lab.directory(), &name, command);
@@ -40,14 +41,14 @@ impl GrpcServer {
         Self { state, _python: python }
     }
 
-    /// Has it report a state: `SERVING`, `NOT_SERVING` or `UNKNOWN`.
-    pub(crate) fn says(&self, state: &str) {
-        say(&self.state, state);
+    /// Sets the state that the server reports: `SERVING`, `NOT_SERVING` or `UNKNOWN`.
+    pub(crate) fn set_state(&self, state: &str) {
+        write_state(&self.state, state);
     }
 }
 
-/// All at once: no call finds half of it.
-fn say(file: &PathBuf, state: &str) {
+/// Replaces the file with the state at once, so that no call reads half of it.
+fn write_state(file: &PathBuf, state: &str) {
     let draft = file.with_extension("draft");
     fs::write(&draft, state).expect("the lab's directory can be written");
     fs::rename(&draft, file).expect("the lab's directory can be written");

@@ -1,4 +1,4 @@
-//! Load: wrk on the client, and what it says of each request.
+//! Load: wrk on the client, and its summary of the requests.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,31 +7,32 @@ use super::Lab;
 use super::patience::PATIENCE;
 use super::process::{Ended, Process};
 
-/// What becomes of a connection after a request.
+/// Use of connections: one for many requests, or one for each request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Connections {
     Kept,
     OneEach,
 }
 
+/// wrk at work; it ends with the value.
 #[derive(Debug)]
 pub(crate) struct Load {
     wrk: Process,
     time: Duration,
 }
 
-/// What wrk counted.
+/// Counts of wrk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Summary {
     pub(crate) requests: u64,
-    /// Failed connects, reads, writes, and requests that took too long.
+    /// Number of failed connects, reads and writes, and of requests that took too long.
     pub(crate) socket_errors: u64,
-    /// Answers of a status that is not 2xx or 3xx.
+    /// Number of answers with a status other than 2xx and 3xx.
     pub(crate) bad_answers: u64,
 }
 
 impl Load {
-    /// Sends requests for so many seconds, over a few connections at once.
+    /// Starts to send requests, for this many seconds and over 16 connections at once.
     pub(crate) fn start(lab: &Lab, server: SocketAddr, connections: Connections, seconds: u64) -> Self {
         let mut command = lab.client().command("wrk");
         command.args(["--threads", "1", "--connections", "16", "--timeout", "15s"]);
@@ -56,7 +57,7 @@ impl Load {
 
 impl Summary {
     /// Reads `73516 requests in 5.01s, ...`, `Socket errors: connect 0, read 0, write 0, timeout 0` and
-    /// `Non-2xx or 3xx responses: 7`; the latter two lines are left out where there is nothing to tell.
+    /// `Non-2xx or 3xx responses: 7`; wrk leaves out the latter two lines if their counts are zero.
     fn parse(text: &str) -> Self {
         let numbers = |line: &str| -> Vec<u64> {
             line.split(|letter: char| !letter.is_ascii_digit()).filter_map(|word| word.parse().ok()).collect()
@@ -73,13 +74,13 @@ impl Summary {
                 summary.bad_answers = numbers(answers).into_iter().sum();
             }
         }
-        assert!(complete, "wrk says no number of requests: {text}");
+        assert!(complete, "wrk reports no number of requests: {text}");
         summary
     }
 }
 
 #[test]
-fn what_wrk_counted_is_read() {
+fn a_summary_of_wrk_is_parsed() {
     let text = "  73516 requests in 5.01s, 11.4MB read\n  \
                 Socket errors: connect 1, read 20, write 0, timeout 300\n  \
                 Non-2xx or 3xx responses: 7\nRequests/sec: 14674.27\n";

@@ -1,4 +1,4 @@
-//! A network namespace: a host of its own as far as packets go. It lives as long as its value.
+//! A network namespace: a host of its own as far as packets go.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -11,18 +11,19 @@ use std::thread;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-/// All that the bench makes is named by it and by the process that made it, with hyphens between.
+/// First part of the names of namespaces and directories; the number of the process that made them follows.
 const PREFIX: &str = "guideway-lab";
-/// Where `ip netns` keeps them.
+/// Directory in which `ip netns` keeps namespaces.
 const DIRECTORY: &str = "/run/netns";
 
+/// One namespace; it is deleted with the value.
 #[derive(Debug)]
 pub(crate) struct Namespace {
     name: String,
 }
 
 impl Namespace {
-    /// A namespace with nothing in it but `lo`.
+    /// Makes a namespace with nothing in it but `lo`.
     pub(crate) fn new(lab: usize, role: &str) -> Self {
         assert!(
             rustix::process::geteuid().is_root(),
@@ -33,8 +34,8 @@ impl Namespace {
         let name = format!("{}{lab}-{role}", prefix());
         ip(&["netns", "add", &name], "");
         let namespace = Self { name };
-        // What all hosts of a lab have in common. None is a router, though the machine may be one, which namespaces
-        // inherit. Addresses are usable at once, paths need not be symmetric.
+        // For all hosts of a lab. None is a router, though namespaces inherit it where the machine is one.
+        // Addresses are usable at once, and paths need not be symmetric.
         namespace.set("ipv4/ip_forward", "0");
         namespace.set("ipv6/conf/default/accept_dad", "0");
         namespace.set("ipv4/conf/all/rp_filter", "0");
@@ -47,7 +48,7 @@ impl Namespace {
         &self.name
     }
 
-    /// Runs `work` on a thread in here. What it opens stays in here, whoever uses it later.
+    /// Runs `work` on a thread in the namespace. Sockets that it opens stay there, whichever thread uses them later.
     pub(crate) fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         let entered = || {
             self.door().enter();
@@ -56,33 +57,32 @@ impl Namespace {
         thread::scope(|scope| scope.spawn(entered).join().unwrap_or_else(|panic| resume_unwind(panic)))
     }
 
-    /// A way in for a thread that lives on.
+    /// Door into the namespace, for a thread that lives on.
     pub(crate) fn door(&self) -> Door {
         Door(Path::new(DIRECTORY).join(&self.name))
     }
 
-    /// A program that is to run in here, and that ends with the thread that starts it, however that ends.
+    /// Command that runs a program in the namespace; the program is killed when the thread that started it ends.
     pub(crate) fn command(&self, program: &str) -> Command {
-        // Each of these becomes the next, so that the child's process number is the program's.
+        // `ip` and `setpriv` are replaced by the next program in turn, so the child's process id is the program's.
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.name, "setpriv", "--pdeathsig", "KILL", "--", program]);
         command
     }
 
-    /// Runs lines of `ip`, all in here.
+    /// Runs lines of `ip` in the namespace.
     pub(crate) fn ip(&self, lines: &str) {
         ip(&["-n", &self.name, "-batch", "-"], lines);
     }
 
-    /// Sets what is below /proc/sys/net, which shows a thread its own namespace.
+    /// Writes a setting below /proc/sys/net, which shows each thread its own namespace's settings.
     pub(crate) fn set(&self, key: &str, value: &str) {
         let path = Path::new("/proc/sys/net").join(key);
         let written = self.inside(|| fs::write(&path, value));
         written.unwrap_or_else(|error| panic!("cannot write {value} to {}: {error}", path.display()));
     }
 
-    /// Turns off what a device would do for the kernel: frames are whole on the wire, their checksums right, or
-    /// they are lost.
+    /// Turns off a device's offloads, so that frames on the wire are whole and have right checksums, or are lost.
     pub(crate) fn without_offloads(&self, device: &str) {
         let features = ["rx", "off", "tx", "off", "tso", "off", "gso", "off", "gro", "off"];
         let output = self.command("ethtool").args(["-K", device]).args(features).output();
@@ -97,12 +97,12 @@ impl Drop for Namespace {
     }
 }
 
-/// A way into a namespace, for one thread and for good.
+/// Path into a namespace, which a thread enters for good.
 #[derive(Clone, Debug)]
 pub(crate) struct Door(PathBuf);
 
 impl Door {
-    /// Moves the calling thread.
+    /// Moves the calling thread into the namespace.
     pub(crate) fn enter(&self) {
         let file = File::open(&self.0);
         let file = file.unwrap_or_else(|error| panic!("cannot open {}: {error}", self.0.display()));
@@ -121,7 +121,7 @@ fn ip(arguments: &[&str], input: &str) {
         .spawn();
     let mut child = spawned.unwrap_or_else(|error| panic!("cannot run `ip` (of iproute2): {error}"));
     let mut stdin = child.stdin.take().expect("it is piped");
-    // One that ends early says why on its standard error.
+    // A failed write means that `ip` has ended; its standard error says why.
     let _ = stdin.write_all(input.as_bytes());
     drop(stdin);
     let output = child.wait_with_output().expect("a child can be waited for");
@@ -129,12 +129,12 @@ fn ip(arguments: &[&str], input: &str) {
     assert!(output.status.success(), "ip {} failed: {said}{input}", arguments.join(" "));
 }
 
-/// What the names of all that this process makes begin with.
+/// Prefix of the names of everything that this process makes.
 pub(crate) fn prefix() -> String {
     format!("{PREFIX}-{}-", std::process::id())
 }
 
-/// Removes what killed runs have left; the kernel removes the devices with their namespace.
+/// Removes namespaces and directories that killed runs have left; the kernel removes devices with their namespace.
 fn remove_leftovers() {
     left_in(Path::new(DIRECTORY)).for_each(|name| delete(&name));
     let directory = std::env::temp_dir();
@@ -143,7 +143,7 @@ fn remove_leftovers() {
     }
 }
 
-/// The names in a directory that belong to processes which are no more.
+/// Names in a directory that belong to processes that have ended.
 fn left_in(directory: &Path) -> impl Iterator<Item = String> {
     let is_left = |name: &String| {
         let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').nth(1));

@@ -1,4 +1,4 @@
-//! A program that a test runs: it ends with its value, and what it said is shown where the test fails.
+//! A program that a test runs; its output is shown if the test fails.
 
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::patience::within;
 
+/// One running program; it is killed with the value.
 #[derive(Debug)]
 pub(crate) struct Process {
     name: String,
@@ -21,7 +22,7 @@ pub(crate) struct Process {
     ended: Option<ExitStatus>,
 }
 
-/// How a program ended, and what it said.
+/// Exit status and output of a program that has ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
@@ -30,12 +31,12 @@ pub(crate) struct Ended {
 }
 
 impl Process {
-    /// Starts a program, whose output goes to files of a directory.
+    /// Starts a program whose output goes to files of a directory.
     pub(crate) fn start(directory: &Path, name: &str, command: Command) -> Self {
         Self::spawn(directory, name, command, None)
     }
 
-    /// Starts a program whose standard error goes elsewhere, and is not shown.
+    /// Starts a program whose standard error goes elsewhere and cannot be shown.
     pub(crate) fn start_with_stderr(directory: &Path, name: &str, command: Command, stderr: Stdio) -> Self {
         Self::spawn(directory, name, command, Some(stderr))
     }
@@ -57,7 +58,7 @@ impl Process {
         Self::start(directory, name, command).finish(patience)
     }
 
-    /// How it ended, if it has.
+    /// Exit status of the program, if it has ended.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         if self.ended.is_none() {
             self.ended = self.child.try_wait().expect("a child can be waited for");
@@ -65,26 +66,26 @@ impl Process {
         self.ended
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the program.
     pub(crate) fn finish(&mut self, patience: Duration) -> Ended {
         let status = within(patience, || self.ended());
         let status = status.unwrap_or_else(|| panic!("{} has not ended in {patience:?}", self.name));
         Ended { status, stdout: read(&self.stdout), stderr: read(&self.stderr) }
     }
 
-    /// What it has said on standard error so far.
+    /// Standard error of the program so far.
     pub(crate) fn stderr(&self) -> String {
         read(&self.stderr)
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        // A child that nobody has waited for keeps its number, dead or alive.
+        // A child that nobody has waited for keeps its process id, dead or alive.
         if self.ended.is_none() {
             let _ = kill_process(Pid::from_child(&self.child), signal);
         }
     }
 
-    /// Ends it as a power cut would.
+    /// Kills the program, unless it has ended.
     pub(crate) fn kill(&mut self) {
         if self.ended().is_none() {
             self.signal(Signal::KILL);
@@ -106,7 +107,7 @@ impl Drop for Process {
 
 fn described(status: ExitStatus) -> String {
     match status.signal() {
-        Some(9) => "ended by the bench".to_owned(),
+        Some(9) => "killed by the test".to_owned(),
         _ => status.to_string(),
     }
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use super::namespace::Namespace;
 
-/// How long a server may wait for a packet before it looks whether it is to end.
+/// Time that a server may wait for a packet before it checks if it must end.
 pub(crate) const PAUSE: Duration = Duration::from_millis(20);
 
+/// One thread that serves; it ends with the value.
 #[derive(Debug)]
 pub(crate) struct Server {
     stop: Arc<AtomicBool>,
@@ -17,19 +18,19 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Serves what `open` has opened: `serve` is called again and again, and comes back every [`PAUSE`].
+    /// Serves what `open` opens in the namespace: calls `serve` again and again, which returns every [`PAUSE`].
     pub(crate) fn start<T: Send + 'static>(
         namespace: &Namespace,
         open: impl FnOnce() -> T + Send,
         serve: impl Fn(&mut T) + Send + 'static,
     ) -> Self {
-        // Sockets stay in the namespace that they were opened in.
+        // Sockets stay in the namespace in which they were opened.
         let mut opened = namespace.inside(open);
         let stop = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&stop);
+        let must_stop = Arc::clone(&stop);
         let thread = thread::spawn(move || {
             // Relaxed: the flag carries nothing but itself.
-            while !told.load(Ordering::Relaxed) {
+            while !must_stop.load(Ordering::Relaxed) {
                 serve(&mut opened);
             }
         });
@@ -42,7 +43,7 @@ impl Drop for Server {
         self.stop.store(true, Ordering::Relaxed);
         let ended = self.thread.take().map(JoinHandle::join);
         if matches!(ended, Some(Err(_))) && !thread::panicking() {
-            panic!("a server of the bench has failed");
+            panic!("a server of the lab has failed");
         }
     }
 }

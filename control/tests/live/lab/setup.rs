@@ -1,4 +1,4 @@
-//! What an appliance of a lab is configured to do, and its TOML.
+//! The configuration of an appliance of a lab, as a value and as TOML.
 
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -8,52 +8,54 @@ use super::address::{self, ECHO, Family, Vip, WEB, with_length};
 use super::backend::Backend;
 use super::web_server::{ALL_IS_WELL, HEALTH};
 
-/// How many probes a backend gets in a second: for each rule of both services.
+/// Number of probes that a backend gets in a second: one for each rule of both services.
 pub(crate) const PROBES: usize = Family::BOTH.len() * Vip::BOTH.len() * 2;
 
-/// How the appliance has its device.
+/// DPDK driver of the appliance's device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Device {
     AfPacket,
     AfXdp,
 }
 
-/// How packets travel to the backends.
+/// Way of packets to the backends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Delivery {
+    /// By MAC address, on the link.
     L2,
-    /// A tunnel of this kind, over this family.
+    /// By a tunnel of this kind, over this family.
     Tunnel(&'static str, Family),
 }
 
-/// Two services, `v4` and `v6`, each before the same backends, and each behind both VIPs of its family.
+/// Configuration of two services, `v4` and `v6`: both have the same backends, and each is behind both VIPs of its
+/// family.
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
     pub(crate) device: Device,
     pub(crate) delivery: Delivery,
-    /// Which of the lab's backends there are: the primaries.
+    /// Numbers of the primary backends.
     pub(crate) backends: Vec<usize>,
-    /// Those that stand in for them.
+    /// Numbers of the failover backends.
     pub(crate) failover: Vec<usize>,
-    /// The failover policy's keys; it is there where `failover` is.
+    /// Keys of the failover policy, which counts only if there are failover backends.
     pub(crate) failover_policy: String,
-    /// Whether backends are chosen by their weights.
+    /// True if backends are chosen by their weights.
     pub(crate) weighted: bool,
-    /// The health checks' keys but their names and their times.
+    /// Keys of both health checks, without names and times.
     pub(crate) health_check: String,
-    /// Where the kernel's probes come from, where it is told.
+    /// Source address of probes that the kernel sends; the kernel chooses if none is given.
     pub(crate) source_ip_address: Option<fn(Family) -> IpAddr>,
     pub(crate) draining_timeout_sec: u32,
-    /// The appliance's own addresses, by its number.
+    /// Own addresses of the appliance, by the appliance's number.
     pub(crate) own_address: fn(usize, Family) -> IpAddr,
-    /// For the VIPs on the link; nobody asks for the routed ones.
+    /// Key `neighbor_replies` of the VIPs on the link; nobody asks for the routed ones.
     pub(crate) neighbor_replies: &'static str,
-    /// Further tables.
+    /// Further tables, as TOML.
     pub(crate) further: String,
 }
 
 impl Setup {
-    /// All of so many backends, by their MAC addresses.
+    /// Setup of this many backends, all primary, reached by their MAC addresses, under a TCP check.
     pub(crate) fn of(backends: usize) -> Self {
         Self {
             device: Device::AfPacket,
@@ -71,12 +73,12 @@ impl Setup {
         }
     }
 
-    /// The same, behind routed VIPs alone.
+    /// Setup like [`Setup::of`], but only the routed VIPs are reachable.
     pub(crate) fn routed(backends: usize) -> Self {
         Self { neighbor_replies: "NEVER", ..Self::of(backends) }
     }
 
-    /// The same, under a health check of these keys.
+    /// Setup like [`Setup::of`], but under a health check of these keys.
     pub(crate) fn checked_by(backends: usize, health_check: String) -> Self {
         Self { health_check, ..Self::of(backends) }
     }
@@ -185,14 +187,14 @@ impl Setup {
 
     fn rules(&self, vip: Vip, family: Family) -> String {
         let (word, address) = (family.word(), vip.address(family));
-        let (place, replies) = match vip {
+        let (kind_of_vip, replies) = match vip {
             Vip::OnLink => ("link", self.neighbor_replies),
             Vip::Routed => ("routed", "NEVER"),
         };
         let rule = |kind: &str, protocol: &str, port: u16| {
             format!(
                 "[[forwarding_rule]]
-                name = \"{kind}-{place}-{word}\"
+                name = \"{kind}-{kind_of_vip}-{word}\"
                 ip_address = \"{address}\"
                 ip_protocol = \"{protocol}\"
                 ports = [{port}]

@@ -11,16 +11,17 @@ use super::backend::Backend;
 use super::patience::{PATIENCE, within};
 use super::process::Process;
 
-/// The page that probes ask for.
+/// Path of the page that probes ask for.
 pub(crate) const HEALTH: &str = "/health";
-/// What stands on it while all is well.
+/// Content of the page while all is well.
 pub(crate) const ALL_IS_WELL: &str = "all is well";
+/// Content of the page while something is wrong.
 const OUT_OF_ORDER: &str = "out of order";
 
-/// Weights that a server can tell with that page, and a word that is none.
+/// Weights that a server can report with the page, and a word that is no weight.
 const WEIGHTS: [&str; 5] = ["0", "100", "300", "600", "heavy"];
 
-/// What is spoken on the port for TLS.
+/// Protocol on the port for TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TlsPort {
     /// TLS, with HTTP/2 or HTTP/1.1 inside.
@@ -31,15 +32,16 @@ pub(crate) enum TlsPort {
     Plain,
 }
 
-/// A probe that has been answered, as the web server saw it.
+/// Addresses of a probe that has been answered, as the web server saw them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Probed {
     pub(crate) from: IpAddr,
     pub(crate) to: IpAddr,
-    /// The addresses that its PROXY header told, if it had one: from and to.
-    pub(crate) told: Option<(IpAddr, IpAddr)>,
+    /// Addresses in the probe's PROXY header, if it had one: from and to.
+    pub(crate) in_header: Option<(IpAddr, IpAddr)>,
 }
 
+/// One nginx; it ends with the value.
 #[derive(Debug)]
 pub(crate) struct WebServer {
     name: String,
@@ -55,17 +57,17 @@ impl WebServer {
         fs::create_dir(&prefix).expect("the lab's directory can be written");
         let own = SocketAddr::new(address::backend(number, Family::V4), WEB);
         let mut server = Self { name, own, prefix, nginx: None };
-        server.answers_rightly(true);
+        server.set_right_page(true);
         server.start_again(lab, number, TlsPort::Tls);
         server
     }
 
-    /// Ends it: its ports are closed, and so are its connections.
+    /// Ends nginx: its ports and connections are closed.
     pub(crate) fn stop(&mut self) {
         self.nginx = None;
     }
 
-    /// Starts it, after its end where it runs.
+    /// Starts nginx, after ending it if it runs.
     pub(crate) fn start_again(&mut self, lab: &Lab, number: usize, tls: TlsPort) {
         self.stop();
         let namespace = lab.backend(number);
@@ -82,40 +84,40 @@ impl WebServer {
         self.nginx = Some(nginx);
     }
 
-    /// Whether probes get the right page, or another.
-    pub(crate) fn answers_rightly(&self, rightly: bool) {
+    /// Sets the page that probes get: the expected one, or another.
+    pub(crate) fn set_right_page(&self, rightly: bool) {
         let page = if rightly { ALL_IS_WELL } else { OUT_OF_ORDER };
         fs::write(self.file("health"), page).expect("the lab's directory can be written");
     }
 
-    /// Whether probes get status 503.
-    pub(crate) fn is_unavailable(&self, unavailable: bool) {
-        self.sign("unavailable", unavailable);
+    /// Answers probes with status 503, or no longer.
+    pub(crate) fn set_unavailable(&self, unavailable: bool) {
+        self.set_flag("unavailable", unavailable);
     }
 
-    /// Whether probes get their answer slowly, over many seconds.
-    pub(crate) fn is_slow(&self, slow: bool) {
-        self.sign("slow", slow);
+    /// Answers probes slowly, over many seconds, or no longer.
+    pub(crate) fn set_slow(&self, slow: bool) {
+        self.set_flag("slow", slow);
     }
 
-    /// The weight that probes are told, if any.
-    pub(crate) fn tells_weight(&self, weight: Option<&str>) {
+    /// Sets the weight that answers to probes report, if any.
+    pub(crate) fn set_weight(&self, weight: Option<&str>) {
         assert!(weight.is_none_or(|weight| WEIGHTS.contains(&weight)), "it is configured: {weight:?}");
         for known in WEIGHTS {
-            self.sign(&format!("weight-{known}"), weight == Some(known));
+            self.set_flag(&format!("weight-{known}"), weight == Some(known));
         }
     }
 
-    /// All probes that it has answered, the latest last.
+    /// All probes that have been answered, the latest last.
     pub(crate) fn probes(&self) -> Vec<Probed> {
         let log = fs::read_to_string(self.file("probes.log")).expect("nginx has made it");
-        // A line without its end is still being written.
+        // A line without a newline is still being written.
         let lines = log.split_inclusive('\n').filter(|line| line.ends_with('\n'));
         lines.map(|line| Probed::parse(line).unwrap_or_else(|| panic!("nginx logs {line:?}"))).collect()
     }
 
-    /// A file that nginx looks for with each answer to a probe.
-    fn sign(&self, name: &str, set: bool) {
+    /// Makes or removes a file that nginx looks for with each answer to a probe.
+    fn set_flag(&self, name: &str, set: bool) {
         let file = self.file(name);
         if set {
             fs::write(file, "").expect("the lab's directory can be written");
@@ -128,7 +130,7 @@ impl WebServer {
         self.prefix.join(name)
     }
 
-    /// One process, so that it ends whole when it is killed.
+    /// Configuration of nginx: a single process, so that killing it ends all of nginx.
     fn conf(&self, root: &Path, tls: TlsPort) -> String {
         let (name, prefix, root) = (&self.name, self.prefix.display(), root.display());
         let speaks = match tls {
@@ -189,19 +191,19 @@ impl WebServer {
 }
 
 impl Probed {
-    /// Reads a line of the log: four addresses, of which the latter two may be missing.
+    /// Parses a line of the log: four addresses, of which the latter two may be missing.
     fn parse(line: &str) -> Option<Self> {
         let words: Vec<_> = line.split_whitespace().collect();
-        let &[from, to, told_from, told_to] = words.as_slice() else { return None };
-        let told = match (told_from, told_to) {
+        let &[from, to, header_from, header_to] = words.as_slice() else { return None };
+        let in_header = match (header_from, header_to) {
             ("-", "-") => None,
             (from, to) => Some((from.parse().ok()?, to.parse().ok()?)),
         };
-        Some(Self { from: from.parse().ok()?, to: to.parse().ok()?, told })
+        Some(Self { from: from.parse().ok()?, to: to.parse().ok()?, in_header })
     }
 }
 
-/// Makes the certificate of a lab's web servers, and its key.
+/// Makes the certificate and the key of a lab's web servers.
 pub(crate) fn make_certificate(lab: &Lab) {
     let mut command = Command::new("openssl");
     command.args(["req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=lab"]);

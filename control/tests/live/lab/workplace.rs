@@ -1,4 +1,4 @@
-//! A directory for an appliance that needs no network: its configuration, its socket, its log.
+//! A directory for an appliance without a network: configuration, admin socket, log.
 
 use std::fs;
 use std::io;
@@ -20,7 +20,7 @@ pub(crate) struct Workplace {
 }
 
 impl Workplace {
-    /// Makes a directory with a configuration, in which `DIRECTORY` stands for the directory.
+    /// Makes a directory with a configuration file; `DIRECTORY` in its text becomes the directory's path.
     pub(crate) fn new(config: &str) -> Self {
         let directory = TempDir::with_prefix(prefix()).expect("there is a directory for such");
         let workplace = Self { directory };
@@ -29,28 +29,29 @@ impl Workplace {
         workplace
     }
 
+    /// Path of the directory.
     pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
 
-    /// Path of the configuration.
+    /// Path of the configuration file.
     pub(crate) fn config(&self) -> PathBuf {
         self.path().join("guideway.toml")
     }
 
-    /// Path of the admin socket, if the configuration has it at `DIRECTORY/admin.sock`.
+    /// Path of the admin socket, which configurations have at `DIRECTORY/admin.sock`.
     pub(crate) fn socket(&self) -> PathBuf {
         self.path().join("admin.sock")
     }
 
-    /// The command that runs an appliance under the configuration.
+    /// Command that runs an appliance under the configuration.
     pub(crate) fn run(&self) -> Command {
         let mut command = Command::new(GUIDEWAY);
         command.args(["run", "--config"]).arg(self.config());
         command
     }
 
-    /// Starts an appliance, whose log goes into the directory.
+    /// Starts an appliance whose log goes into the directory.
     pub(crate) fn start(&self, command: Command) -> Process {
         Process::start(self.path(), "guideway", command)
     }
@@ -74,7 +75,7 @@ impl Workplace {
     }
 }
 
-/// A TCP port of the loopback that nobody has.
+/// Finds a TCP port of the loopback that is free.
 pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback has a free port");
     listener.local_addr().expect("a listener has an address").port()
