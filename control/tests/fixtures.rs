@@ -1,4 +1,4 @@
-//! Replays every capture of `pcap-fixtures/` and compares what is decided and what is sent with what must be.
+//! Replays of every capture in `pcap-fixtures/`: decisions and sent frames are compared with the expected ones.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
 
@@ -23,14 +23,14 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-/// What a replay came to.
+/// Results of a replay.
 struct Replayed {
     summary: Summary,
     decisions: String,
     sent: Vec<u8>,
 }
 
-/// Memory that a replay writes to and the test reads.
+/// Memory that a replay writes and the test reads.
 #[derive(Clone, Default)]
 struct Buffer(Rc<RefCell<Vec<u8>>>);
 
@@ -78,7 +78,7 @@ fn replay_fixture(fixture: &Fixture, workers: usize) -> Replayed {
     run(config, events, &fs::read(file("in.pcap")).unwrap(), workers)
 }
 
-/// A frame of a capture.
+/// One frame of a capture.
 #[derive(Debug, PartialEq, Eq)]
 struct Captured {
     nanos: u64,
@@ -103,7 +103,7 @@ impl fmt::Display for Captured {
     }
 }
 
-/// How often each word occurs.
+/// Number of occurrences of each word.
 fn tally(words: impl Iterator<Item = &'static str>) -> BTreeMap<&'static str, u64> {
     let mut tally = BTreeMap::new();
     words.for_each(|word| *tally.entry(word).or_default() += 1);
@@ -198,7 +198,7 @@ fn the_demonstration_shows_shares_against_weights_and_every_verdict() {
     assert_eq!(decisions, run(config(), Events::default(), &capture, 3).decisions);
 }
 
-/// Everything that any rule or route can take, to two backends behind a tunnel.
+/// Configuration that forwards all traffic of a route, of which the range is missing, to two backends behind a tunnel.
 const FOREIGN: &str = "
 [network]
 ipv4_address = '192.0.2.1'
@@ -237,7 +237,7 @@ name = 'out'
 next_hop_ilb = 'all'
 ";
 
-/// Replays a capture that others made under a route that takes its traffic.
+/// Replays a capture from another source under a route that its traffic takes.
 fn replay_foreign(name: &str, dest_range: &str, workers: usize) -> (Vec<u8>, Replayed) {
     let config = parse("foreign.toml", &format!("{FOREIGN}dest_range = '{dest_range}'\n"));
     let capture = fs::read(folder().join("foreign").join(name)).unwrap();
@@ -258,9 +258,9 @@ fn foreign_ntp_requests_are_forwarded_whole_and_replies_are_passed() {
     let (sent, frames) = (frames(&sent), frames(&capture));
     assert_eq!(sent.len(), 6);
     for (sent, request) in sent.iter().zip(frames.iter().step_by(2)) {
-        // Behind an Ethernet header and, of what is sent, an outer IPv4 header.
+        // The packet is behind an Ethernet header; in sent frames, an outer IPv4 header follows that.
         let (inner, packet) = (&sent.bytes[14 + 20..], &request.bytes[14..]);
-        // A TTL of 64 becomes 63; beside it and the checksum nothing changes.
+        // The TTL goes from 64 to 63; nothing else changes but the checksum.
         assert_eq!((inner[8], packet[8]), (63, 64));
         assert_eq!((&inner[..8], inner[9], &inner[12..]), (&packet[..8], packet[9], &packet[12..]));
         let words = inner[..20].chunks(2).map(|word| u32::from(word[0]) << 8 | u32::from(word[1]));
@@ -274,7 +274,7 @@ fn foreign_dhcp_broadcasts_are_not_forwarded_and_replies_are() {
     let (_, Replayed { summary, sent, .. }) = replay_foreign("test016-be.pcapng", "0.0.0.0/0", 1);
     assert_eq!((summary.packets, summary.forwarded), (4, 2));
     assert_eq!(summary.dropped, BTreeMap::from([("link_layer_group", 2)]));
-    // The captured replies' header checksum is 0, as a sender leaves it to its hardware: wrong, and left to be wrong.
+    // The header checksum of the captured replies is 0, as senders leave it to their hardware: wrong, and it stays so.
     assert!(frames(&sent).iter().all(|frame| frame.bytes[14 + 20 + 10..][..2] == [0x01, 0x00]));
 }
 
@@ -305,7 +305,7 @@ fn damage() -> impl Strategy<Value = Damage> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// `run` checks that offered = forwarded + passed + dropped.
+    /// [`run`] checks that offered = forwarded + passed + dropped.
     #[test]
     fn damaged_frames_are_counted_once_and_decided_alike_by_any_number_of_workers(
         damages in vec(damage(), 1..200),
@@ -324,11 +324,11 @@ impl Damage {
         static FRAMES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(whole_frames);
         let mut frame = self.frame.get(&FRAMES).clone();
         frame.truncate((frame.len() as f64 * self.keep) as usize);
-        for (place, byte) in &self.patches {
+        for (index, byte) in &self.patches {
             if !frame.is_empty() {
-                // The headers are at the front, and so most of the damage.
-                let place = place.index(frame.len().min(80));
-                frame[place] = *byte;
+                // Most of the damage is at the front, where the headers are.
+                let index = index.index(frame.len().min(80));
+                frame[index] = *byte;
             }
         }
         frame

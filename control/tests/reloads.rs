@@ -24,13 +24,13 @@ const RELOADS: usize = 1_000;
 const FLOWS: usize = 2_000;
 const BACKENDS: usize = 100;
 
-/// Frames on their way at once: fewer than a ring has places, so that none is lost for want of one.
+/// Number of frames on their way at once: fewer than a ring has slots, so that none is lost for want of one.
 const UNDER_WAY: usize = 512;
 
-/// What the process may have grown by between two reloads: little beside a thousand snapshots of 250 kB.
+/// Bytes by which the process may grow in the last four fifths of the reloads: little beside 800 snapshots of 250 kB.
 const GROWTH: usize = 32 << 20;
 
-/// A service of a hundred backends, one of which comes and goes, and whose weights change.
+/// Configuration of a hundred backends, one of which comes and goes, and whose weights change with each turn.
 fn config(turn: usize) -> Config {
     let mut endpoints = String::new();
     for backend in 0..BACKENDS {
@@ -55,7 +55,7 @@ fn config(turn: usize) -> Config {
     Config::parse("reloads.toml", &text).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
-/// Sends frames into a port and takes in what leaves it, as fast as both go.
+/// Sends frames into a port and receives what leaves it, as fast as possible; returns both counts.
 fn load(mut wire: Wire<Mbuf>, stop: &AtomicBool) -> (u64, u64) {
     let mut idle: VecDeque<Mbuf> = VecDeque::new();
     let segments: Vec<Vec<u8>> = (0..FLOWS)
@@ -81,7 +81,7 @@ fn load(mut wire: Wire<Mbuf>, stop: &AtomicBool) -> (u64, u64) {
     (sent, received)
 }
 
-/// The process's memory, in bytes.
+/// Resident memory of the process in bytes.
 fn resident() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux");
     let pages: usize =
@@ -122,14 +122,14 @@ fn a_thousand_reloads_under_full_load_lose_no_packet_and_leave_no_memory_behind(
         assert!(grown < GROWTH, "{grown} bytes in {} reloads", RELOADS * 4 / 5);
         assert!(most_unreclaimed < 50, "{most_unreclaimed} snapshots waited at once");
         stop_load.store(true, Ordering::Relaxed);
-        let volumes = loaded.join().expect("no panic");
+        let counts = loaded.join().expect("no panic");
         let deadline = Instant::now() + Duration::from_secs(10);
         while appliance.unreclaimed_snapshots() > 0 && Instant::now() < deadline {
             appliance.tidy(clock.elapsed());
         }
         assert_eq!(appliance.unreclaimed_snapshots(), 0, "the last snapshots are freed as well");
         stop_worker.store(true, Ordering::Relaxed);
-        volumes
+        counts
     });
     let counted = reader.read();
     assert!(sent > RELOADS as u64, "{sent} packets in {RELOADS} reloads are no load");
@@ -139,7 +139,7 @@ fn a_thousand_reloads_under_full_load_lose_no_packet_and_leave_no_memory_behind(
     let volumes = appliance.traffic_totals().volumes();
     assert_eq!(
         volumes.rules["web"].packets, sent,
-        "traffic_counters outlive the numberings that they were counted in"
+        "totals outlive the numbering of the snapshots that they were counted under"
     );
     println!("{sent} packets, {RELOADS} reloads");
 }

@@ -1,17 +1,18 @@
-//! What happens while packets come: health and weights turn, and configurations are replaced.
+//! Changes while packets come: of health, of weights, and of the whole configuration.
 
 use std::time::Duration;
 
 use crate::dice::Dice;
 use crate::setup::{DRAINING, Setup, WEIGHTS};
 
-/// A change, and when it happens.
+/// A change, with the time at which it happens.
 #[derive(Clone, Debug)]
 pub(crate) struct Timed {
     pub(crate) at: Duration,
     pub(crate) change: Change,
 }
 
+/// Change of a backend's health or weight, or of the whole configuration.
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
     Health { service: String, backend: String, healthy: bool },
@@ -33,7 +34,7 @@ pub(crate) fn changes(dice: &mut Dice, setup: &Setup, horizon: Duration) -> Vec<
             found.push(Timed { at, change: Change::Reload(Box::new(current.clone())) });
             continue;
         }
-        // Now and then a name of the first setup, which may be draining or gone.
+        // Now and then a name from the first setup, whose bearer may be draining or gone by now.
         let source = if dice.chance(80) { &current } else { setup };
         let Some(service) = source.services.get(dice.below(source.services.len().max(1))) else { continue };
         let backends: Vec<_> = source.endpoints(service).map(|(endpoint, _)| endpoint.name.clone()).collect();
@@ -56,7 +57,7 @@ pub(crate) fn moment(dice: &mut Dice, horizon: Duration) -> Duration {
     Duration::from_micros(dice.below(horizon.as_micros() as usize) as u64)
 }
 
-/// Changes one thing of `current`, or puts it back to what it was `at_first`.
+/// Changes one thing in `current`, or restores it as it was `at_first`.
 fn edit(dice: &mut Dice, current: &mut Setup, at_first: &Setup) {
     match dice.below(8) {
         0 | 1 => remove_or_restore_endpoint(dice, current, at_first),
@@ -78,7 +79,7 @@ fn edit(dice: &mut Dice, current: &mut Setup, at_first: &Setup) {
         5 => {
             for service in &mut current.services {
                 service.failover.ratio = dice.pick(&[0.0, 0.5, 1.0]);
-                // The first group stays primary: a service needs one.
+                // The first group stays primary: a service needs a primary group.
                 for (_, failover) in &mut service.members[1..] {
                     *failover ^= dice.chance(30);
                 }
@@ -107,7 +108,7 @@ fn edit(dice: &mut Dice, current: &mut Setup, at_first: &Setup) {
     current.remove_stranded_routes();
 }
 
-/// Whether `base` is the rule without source ranges that `steering` needs.
+/// True if `base` is the rule without source ranges that `steering` needs.
 fn is_base(base: &crate::setup::Rule, steering: &crate::setup::Rule) -> bool {
     let ports = |rule: &crate::setup::Rule| format!("{:?}", rule.ports);
     base.source_ranges.is_empty()

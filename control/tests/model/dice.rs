@@ -27,7 +27,7 @@ impl Dice {
         self.below(100) < percent
     }
 
-    /// One of several.
+    /// One of these values, each as likely as the others.
     pub(crate) fn pick<T: Clone>(&mut self, from: &[T]) -> T {
         from[self.below(from.len())].clone()
     }

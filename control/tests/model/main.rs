@@ -1,7 +1,7 @@
-//! Replays of random scenarios against the semantics, stated a second time.
+//! Replays of random scenarios, compared with a second statement of the semantics.
 //!
-//! A scenario is a random configuration, packets, and what happens meanwhile; all of it comes of its number. To see
-//! one again: `GUIDEWAY_SCENARIOS=347..348`; to look for more: `GUIDEWAY_SCENARIOS=1000..9000`, with `--release`.
+//! A scenario is a random configuration, packets, and changes meanwhile, all of which its number decides. To repeat
+//! one: `GUIDEWAY_SCENARIOS=347..348`; to try more: `GUIDEWAY_SCENARIOS=1000..9000`, with `--release`.
 
 mod change;
 mod dice;
@@ -27,8 +27,9 @@ use reference::{Decision, Reference};
 use setup::Setup;
 use traffic::Packet;
 
-/// How many scenarios each number of workers gets.
+/// Number of scenarios for each number of workers.
 const SCENARIOS: u64 = 80;
+/// Number of packets in a scenario.
 const PACKETS: usize = 500;
 
 struct Scenario {
@@ -40,7 +41,7 @@ struct Scenario {
 impl Scenario {
     fn new(number: u64) -> Self {
         let mut dice = Dice::new(number);
-        // Shorter than any timeout but draining, longer than those of EXTERNAL services, longer than all.
+        // Shorter than any timeout but draining; longer than the timeouts of EXTERNAL services; longer than all.
         let horizon = Duration::from_secs(dice.pick(&[20, 150, 1500]));
         let setup = Setup::random(&mut dice);
         let packets = traffic::packets(&mut dice, &setup, PACKETS, horizon);
@@ -66,7 +67,7 @@ impl Scenario {
         text.lines().map(decision).collect()
     }
 
-    /// What is wrong with the first wrong decision.
+    /// Compares decisions with the reference; fails with a description of the first wrong one.
     fn judge(&self, decisions: &[Decision]) -> Result<(), String> {
         assert_eq!(decisions.len(), self.packets.len(), "a decision a frame");
         let mut reference = Reference::default();
@@ -126,7 +127,7 @@ fn decision(line: &str) -> Decision {
     }
 }
 
-/// Memory that the replay writes to and the test reads.
+/// Memory that the replay writes and the test reads.
 #[derive(Clone, Default)]
 struct Shared(Rc<RefCell<Vec<u8>>>);
 
@@ -140,7 +141,7 @@ impl Write for Shared {
     }
 }
 
-/// Judges every fourth scenario, from the number of workers on.
+/// Judges every fourth scenario, beginning with the one whose number is one less than that of the workers.
 fn decisions_follow_the_semantics(workers: usize) {
     let chosen = std::env::var("GUIDEWAY_SCENARIOS").ok();
     let numbers = chosen.as_deref().map_or(0..4 * SCENARIOS, |text| {

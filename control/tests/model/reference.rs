@@ -1,7 +1,7 @@
-//! The semantics of traffic distribution, stated a second time.
+//! The reference: a second statement of the semantics of traffic distribution.
 //!
-//! The reference knows no hash: it takes the backend that was chosen, says whether it was eligible and agrees with
-//! every earlier choice, and goes on from there.
+//! The reference knows no hash: it takes the backend that was chosen, judges if that backend was eligible and agrees
+//! with every earlier choice, and goes on from there.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::service::{Held, Selection, State};
 use crate::setup::{Ports, Rule, RuleProtocol, Scheme, Setup};
 use crate::traffic::{Flow, Packet, TCP, UDP};
 
-/// What was decided for a packet.
+/// Decision of the replay for one packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Decision {
     pub(crate) verdict: String,
@@ -20,20 +20,20 @@ pub(crate) struct Decision {
     pub(crate) tracking: Option<String>,
 }
 
-/// A selection hash, and the eligible backends with their weights that it was applied to.
+/// Input of a choice: service, fields of the selection hash, and eligible backends with their weights.
 type Choice = (String, Selection, Vec<(String, u16)>);
 
-/// The state of everything, as it must be by now.
+/// State of all services, as the semantics have it by now.
 #[derive(Default)]
 pub(crate) struct Reference {
     setup: Option<Setup>,
     services: BTreeMap<String, State>,
-    /// Which backend each choice fell on. A service that is gone and comes back must choose as before.
+    /// Backend that each choice fell on. A service that is removed and comes back must choose as before.
     choices: HashMap<Choice, String>,
 }
 
 impl Reference {
-    /// A configuration takes the place of the one before.
+    /// Replaces the configuration.
     pub(crate) fn load(&mut self, setup: &Setup, now: Duration) {
         self.services.retain(|name, _| setup.services.iter().any(|service| service.name == *name));
         for service in &setup.services {
@@ -43,14 +43,14 @@ impl Reference {
         self.setup = Some(setup.clone());
     }
 
-    /// A health check turns. Nothing happens to who is unknown.
+    /// Sets a backend's health; does nothing if the backend is unknown.
     pub(crate) fn set_health(&mut self, service: &str, backend: &str, healthy: bool) {
         if let Some(state) = self.services.get_mut(service) {
             state.set_health(backend, healthy);
         }
     }
 
-    /// A weight is reported. Nothing happens to who is unknown.
+    /// Sets a backend's weight; does nothing if the backend is unknown.
     pub(crate) fn set_weight(&mut self, service: &str, backend: &str, weight: u16) {
         if let Some(state) = self.services.get_mut(service) {
             state.set_weight(backend, weight);
@@ -78,14 +78,14 @@ impl Reference {
         };
         let tracked_on = match held {
             Held::By(backend) => Some(backend),
-            // Within a tick of the timeout either is right.
+            // Within a tick of the timeout, both decisions are right.
             Held::Perhaps(backend) => (decision.tracking.as_deref() == Some("hit")).then_some(backend),
             Held::No => None,
         };
         let forwarded =
             (decision.verdict.as_str(), decision.backend.as_deref(), decision.tracking.as_deref());
         if let (Some(backend), Some(key)) = (tracked_on, &key) {
-            // The error is not the connection's own packet.
+            // An ICMP error is not a packet of the connection that it quotes, and does not refresh the entry.
             if !quoted {
                 state.refresh(key, packet.at);
             }
@@ -113,7 +113,7 @@ impl Reference {
         expect(*before == chosen, || format!("{before}, which the same hash chose before"))
     }
 
-    /// The rule of a flow, or the one that its longest route leads to.
+    /// Rule that matches a flow, else the rule that the flow's longest route leads to.
     fn rule(&self, flow: &Flow) -> Option<&Rule> {
         let setup = self.setup.as_ref()?;
         let admits = |rule: &Rule| {
@@ -139,7 +139,7 @@ impl Reference {
     }
 }
 
-/// Whether a rule is for such packets, from such clients.
+/// True if a rule matches packets of a flow.
 fn takes(rule: &Rule, flow: &Flow) -> bool {
     let protocol = match rule.protocol {
         RuleProtocol::Tcp => flow.protocol == TCP,

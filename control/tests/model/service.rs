@@ -1,4 +1,4 @@
-//! A backend service in the reference: who is eligible, and which connections are held where.
+//! A backend service in the reference: its eligible backends, and its tracked connections.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -7,27 +7,27 @@ use std::time::Duration;
 use crate::setup::{Affinity, Endpoint, Persistence, Scheme, Service};
 use crate::traffic::{ESP, Flow, GRE, TCP, UDP};
 
-/// What a hash covers: source, destination, protocol, ports, each where it counts.
+/// Fields that a hash covers: source, destination, protocol and ports, each if it counts.
 pub(crate) type Selection = (IpAddr, Option<IpAddr>, Option<u8>, Option<(u16, u16)>);
 
-/// Whether a connection is held by a backend.
+/// Answer to the question which backend holds a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Held {
     By(String),
-    /// It is a second or less to one side of a timeout; a table may keep time that coarsely.
+    /// Held by this backend or by none: the timeout is a second or less away, and a table may keep time that coarsely.
     Perhaps(String),
     No,
 }
 
 #[derive(Clone, Debug)]
 struct Backend {
-    /// Tells it from one of the same name that came after this one was gone.
+    /// Number that no other backend has, not even a later one of the same name.
     incarnation: u64,
     is_failover: bool,
     configured_weight: u16,
     weight: u16,
     is_healthy: bool,
-    /// How often it turned from healthy to unhealthy.
+    /// Number of turns from healthy to unhealthy.
     losses: u64,
     removed_at: Option<Duration>,
 }
@@ -42,16 +42,16 @@ struct Entry {
     seen: Duration,
 }
 
-/// The state of one service.
+/// State of one service.
 #[derive(Debug)]
 pub(crate) struct State {
     policy: Service,
     backends: BTreeMap<String, Backend>,
     entries: HashMap<Selection, Entry>,
     incarnations: u64,
-    /// Whether the failover pool served last.
+    /// True if the failover pool served last; none if no pool has served yet.
     failover_serves: Option<bool>,
-    /// How often a switch of the pools has voided all entries.
+    /// Number of switches of the pools that have voided all entries.
     switches: u64,
 }
 
@@ -73,7 +73,7 @@ impl State {
         endpoints: impl Iterator<Item = (&'s Endpoint, bool)>,
         now: Duration,
     ) {
-        // Whose draining was over under the old timeout is gone, whatever the new one says.
+        // A backend whose draining was over under the old timeout is gone, whatever the new timeout is.
         self.forget_drained(now);
         self.policy = policy.clone();
         self.forget_drained(now);
@@ -134,13 +134,13 @@ impl State {
         let Some((first, _)) = self.eligible().into_iter().next() else { return };
         let serves = self.backends[&first].is_failover;
         let switched = self.failover_serves.replace(serves).is_some_and(|before| before != serves);
-        // The policy belongs to services with a failover group.
+        // The policy counts only in services with a failover group.
         if switched && self.policy.has_failover() && self.policy.failover.void_on_switch {
             self.switches += 1;
         }
     }
 
-    /// The eligible backends by name, with the weights that count; none where new connections are dropped.
+    /// Eligible backends by name, with the weights that count; empty if new connections are dropped.
     pub(crate) fn eligible(&self) -> Vec<(String, u16)> {
         let weighted = self.policy.weighted;
         let configured = || self.backends.iter().filter(|(_, backend)| backend.removed_at.is_none());
@@ -195,7 +195,7 @@ impl State {
         matches!(self.policy.affinity, Affinity::None | Affinity::ClientIpPortProto)
     }
 
-    /// Whether the tracking hash is a 5-tuple, so that a SYN starts a new connection.
+    /// True if the tracking hash is a 5-tuple, so that a SYN starts a new connection.
     pub(crate) fn starts_anew(&self) -> bool {
         !self.policy.per_session || self.has_connection_affinity()
     }
@@ -210,7 +210,7 @@ impl State {
         }
     }
 
-    /// What names the connection of a flow; none where it is not tracked.
+    /// Fields of the tracking hash of a flow; none if the flow is not tracked.
     pub(crate) fn tracking_key(&self, flow: &Flow) -> Option<Selection> {
         let is_external = self.policy.scheme == Scheme::External;
         let tracked = match flow.protocol {
@@ -223,7 +223,7 @@ impl State {
         tracked.then_some(key)
     }
 
-    /// Whether an entry that is valid at `now` holds a connection.
+    /// Backend that holds a connection by an entry that is valid at `now`.
     pub(crate) fn holds(&self, key: &Selection, now: Duration) -> Held {
         const TICK: f64 = 1.0;
         let Some(entry) = self.entries.get(key) else { return Held::No };
@@ -255,7 +255,7 @@ impl State {
         }
     }
 
-    /// Makes or replaces an entry.
+    /// Inserts or replaces an entry.
     pub(crate) fn track(&mut self, key: Selection, protocol: u8, backend: &str, now: Duration) {
         let Backend { incarnation, losses, .. } = self.backends[backend];
         let persists = match self.policy.persistence {

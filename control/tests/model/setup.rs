@@ -1,4 +1,4 @@
-//! What is configured: random setups, and their text in TOML.
+//! Random configurations, and their TOML.
 
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
@@ -72,9 +72,9 @@ pub(crate) struct Service {
     pub(crate) idle_timeout: Option<u64>,
     pub(crate) draining_timeout: u64,
     pub(crate) weighted: bool,
-    /// Counts only where a member is a failover group.
+    /// Failover policy, which counts only if a member is a failover group.
     pub(crate) failover: Failover,
-    /// Names of groups, and whether each is a failover group.
+    /// Names of groups; true marks a failover group.
     pub(crate) members: Vec<(String, bool)>,
 }
 
@@ -109,26 +109,26 @@ pub(crate) struct Setup {
     pub(crate) routes: Vec<Route>,
 }
 
-/// The weights that endpoints have.
+/// Weights from which endpoints get theirs.
 pub(crate) const WEIGHTS: [u16; 7] = [0, 1, 1, 2, 5, 100, 1000];
-/// The draining timeouts that services have.
+/// Draining timeouts in seconds from which services get theirs.
 pub(crate) const DRAINING: [u64; 5] = [0, 0, 4, 5, 30];
 
-/// The VIPs of a family.
+/// VIP of this number in a family.
 pub(crate) fn vip(is_ipv4: bool, number: usize) -> IpAddr {
     let text =
         if is_ipv4 { format!("203.0.113.{}", 10 + number) } else { format!("2001:db8::{:x}", 0x10 + number) };
     text.parse().expect("an address")
 }
 
-/// The clients of a family: even ones live in the region, those below 8 in ranges that rules steer by.
+/// Client of this number in a family: even ones are in the region, those below 8 in ranges that rules steer by.
 pub(crate) fn client(is_ipv4: bool, number: usize) -> IpAddr {
     let (side, host) = (number % 2, number + 1);
     let text = if is_ipv4 { format!("192.0.{side}.{host}") } else { format!("2001:db8:c:{side}::{host:x}") };
     text.parse().expect("an address")
 }
 
-/// A destination behind a route; the nearer is behind a longer one too.
+/// Destination behind a route; the near one is also behind a longer route.
 pub(crate) fn routed(is_ipv4: bool, near: bool) -> IpAddr {
     let text = match (is_ipv4, near) {
         (true, true) => "198.51.100.130",
@@ -164,7 +164,7 @@ impl Setup {
         setup
     }
 
-    /// Rules of each protocol and kind of ports on one address, some with others before them that steer by source.
+    /// Adds rules of each protocol and kind of ports on one address, some of them with rules that steer by source.
     fn add_rules(&mut self, dice: &mut Dice, address: IpAddr) {
         for protocol in [RuleProtocol::Tcp, RuleProtocol::Udp, RuleProtocol::L3Default] {
             for all in [false, true] {
@@ -236,20 +236,20 @@ impl Setup {
         }
     }
 
-    /// Takes a service away, and the rules and routes that lead to it.
+    /// Removes a service, and the rules and routes that lead to it.
     pub(crate) fn remove_service(&mut self, name: &str) {
         self.services.retain(|service| service.name != name);
         self.rules.retain(|rule| rule.service != name);
         self.remove_stranded_routes();
     }
 
-    /// Takes away the routes whose next hop is gone.
+    /// Removes the routes whose next hop is gone.
     pub(crate) fn remove_stranded_routes(&mut self) {
         let rules = &self.rules;
         self.routes.retain(|route| rules.iter().any(|rule| rule.name == route.next_hop));
     }
 
-    /// The endpoints of a service: name, failover or not, weight.
+    /// Endpoints of a service; true marks those of a failover group.
     pub(crate) fn endpoints<'s>(
         &'s self,
         service: &'s Service,
@@ -260,7 +260,7 @@ impl Setup {
         })
     }
 
-    /// The configuration file.
+    /// Text of the configuration file.
     pub(crate) fn toml(&self) -> String {
         let mut text = String::new();
         self.write(&mut text).expect("a string takes everything");
@@ -373,7 +373,7 @@ impl Service {
         }
     }
 
-    /// Whether one of its groups is a failover group.
+    /// True if a group of the service is a failover group.
     pub(crate) fn has_failover(&self) -> bool {
         self.members.iter().any(|(_, failover)| *failover)
     }
@@ -418,7 +418,7 @@ impl Service {
 }
 
 impl Group {
-    /// A group whose endpoints are of the one family, where there is one, else reached by tunnels.
+    /// A random group, of one family if there is one; endpoints of both families are reached by tunnels.
     fn random(dice: &mut Dice, number: usize, family: Option<bool>) -> Self {
         let deliveries: &[&str] = match family {
             Some(_) => &["l2", "ipip", "gre", "gue"],

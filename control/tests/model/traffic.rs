@@ -1,4 +1,4 @@
-//! Packets, as the reference sees them and as frames.
+//! Random packets, each as the reference sees it and as a frame.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -17,15 +17,15 @@ pub(crate) const ESP: u8 = 50;
 pub(crate) const ICMPV6: u8 = 58;
 const SCTP: u8 = 132;
 
-/// Who talks to whom.
+/// Fields by which rules and hashes know a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Flow {
     pub(crate) src: IpAddr,
     pub(crate) dst: IpAddr,
     pub(crate) protocol: u8,
-    /// Of TCP and UDP, and not of later fragments.
+    /// Source and destination port of TCP and UDP; none in later fragments.
     pub(crate) ports: Option<(u16, u16)>,
-    /// It is a fragment, the first too.
+    /// True for every fragment, also the first.
     pub(crate) is_fragment: bool,
 }
 
@@ -35,12 +35,12 @@ pub(crate) struct Packet {
     pub(crate) at: Duration,
     pub(crate) flow: Flow,
     pub(crate) syn: bool,
-    /// Of an ICMP error, the flow of the client whose packet a backend answered with the packet that is quoted.
+    /// Client's flow to which the packet in an ICMP error's quote belongs; none in other packets.
     pub(crate) quoted: Option<Flow>,
     pub(crate) frame: Vec<u8>,
 }
 
-/// What clients do again and again.
+/// Flow that a client repeats.
 #[derive(Clone, Debug)]
 struct Habit {
     client: IpAddr,
@@ -68,7 +68,7 @@ fn habit(dice: &mut Dice, families: &[bool], clients: usize, number: usize) -> H
     let server = match dice.below(10) {
         0 => routed(is_ipv4, true),
         1 => routed(is_ipv4, false),
-        // The fourth is nobody's.
+        // Nobody has the fourth VIP.
         _ => vip(is_ipv4, dice.pick(&[0, 0, 1, 1, 1, 2, 2, 3])),
     };
     let icmp = if is_ipv4 { ICMP } else { ICMPV6 };
@@ -113,7 +113,7 @@ fn packet(dice: &mut Dice, at: Duration, habits: &[Habit]) -> Packet {
     Packet { at, flow, syn, quoted: None, frame: frame.build() }
 }
 
-/// A router, or the client's own host, could not pass on what a backend sent to the client.
+/// Makes an ICMP error of a router or of the client's own host, about a packet that a backend sent to the client.
 fn icmp_error(
     dice: &mut Dice,
     at: Duration,
@@ -129,11 +129,11 @@ fn icmp_error(
         answer = answer.fragment(offset, more);
     }
     let sender = if dice.chance(50) { habit.client } else { client(is_ipv4, 100) };
-    // At its shortest the IP header and 8 bytes; IPv6 may have a fragment header between the two.
+    // The shortest usable quote is the IP header and 8 bytes; IPv6 may have a fragment header between the two.
     let shortest = if is_ipv4 { 28 } else { 40 + 8 * usize::from(fragment.is_some()) + 8 };
     let (kind, code) =
         if is_ipv4 { dice.pick(&[(3, 4), (3, 1), (11, 0)]) } else { dice.pick(&[(2, 0), (1, 4), (3, 0)]) };
-    // Now and then the quote is cut below what names a flow, or of a packet that the receiver did not send.
+    // Now and then the quote is too short to name a flow, or quotes a packet that the receiver did not send.
     let (quote_len, receiver, is_usable) = match dice.below(8) {
         0 => (if is_ipv4 { 19 } else { 39 }, habit.server, false),
         1 => (shortest + 20, vip(is_ipv4, 2), habit.server == vip(is_ipv4, 2)),
