@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::field::{Field, Optional};
-use super::file::{AdminFile, MetricsFile};
+use super::written::field::{Field, Optional};
+use super::written::file::{AdminFile, MetricsFile};
 
 /// Where the appliance is steered. It holds from the start: a reload does not change it.
 #[derive(Clone, Debug, PartialEq, Eq)]

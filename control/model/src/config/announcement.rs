@@ -1,18 +1,18 @@
 //! Announcements: how routers learn the way to virtual IP addresses, and when.
 
-use std::collections::{BTreeSet, HashMap};
-use std::net::IpAddr;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::field::{Field, Optional, elements};
-use super::file::{AnnouncementFile, ConfigFile};
-use super::forwarding_rule::ForwardingRule;
-use super::limits::{MAX_ARGUMENTS, limit};
+use super::limits::MAX_ARGUMENTS;
 use super::names::Scope;
 use super::report::{Report, Span};
-use super::value::{Ascii, Choice, Chosen, Integer};
+use super::written::choice::{Chosen, PolicyKind};
+use super::written::field::{Field, Optional, elements};
+use super::written::file::AnnouncementFile;
+use super::written::lengths::limit;
+use super::written::value::{Ascii, Integer};
 
 /// What is done so that routers learn the way to the virtual IP addresses of some rules, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,17 +51,6 @@ pub enum Hook {
     },
     /// By a program, with its first arguments; never empty.
     Command(Vec<String>),
-}
-
-/// When an announcement announces, as it is written (`policy`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum PolicyKind {
-    Always,
-    Healthy,
-}
-
-impl Choice for PolicyKind {
-    const CHOICES: &'static [(&'static str, Self)] = &[("ALWAYS", Self::Always), ("HEALTHY", Self::Healthy)];
 }
 
 /// Bytes of a BIRD protocol's name: its parser takes no longer symbol.
@@ -175,46 +164,4 @@ fn command(written: &Field<Vec<Field<Ascii>>>, report: &mut Report) -> Option<Ho
         return None;
     }
     Some(Hook::Command(words))
-}
-
-/// Reports what is told twice, and BIRD protocols that stand for more than one address.
-pub(super) fn check(
-    file: &ConfigFile,
-    announcements: &[Option<Announcement>],
-    rules: &[Option<ForwardingRule>],
-    report: &mut Report,
-) {
-    let mut told: HashMap<(&Hook, Option<IpAddr>), &Span> = HashMap::new();
-    for (file, announcement) in elements(&file.announcement).iter().zip(announcements) {
-        let (Some(file), Some(announcement)) = (file.get(), announcement) else { continue };
-        let named = announcement.rules.iter().filter_map(|rule| rules[*rule].as_ref());
-        let addresses: BTreeSet<IpAddr> = named.map(|rule| rule.address).collect();
-        let hook = &announcement.hook;
-        let marks: Vec<Option<IpAddr>> = match hook {
-            Hook::Bird { protocol, .. } => {
-                if let (Some(first), Some(last)) = (addresses.first(), addresses.last())
-                    && first != last
-                {
-                    report.error(
-                        file.name.span(),
-                        format!("`{protocol}` would stand for both {first} and {last}"),
-                        "BIRD turns a protocol on or off whole: give each address an announcement of its own",
-                    );
-                }
-                vec![None]
-            }
-            Hook::Command(_) => addresses.into_iter().map(Some).collect(),
-        };
-        for mark in marks {
-            if let Some(first) = told.insert((hook, mark), file.name.span()) {
-                report.error_beside(
-                    file.name.span(),
-                    "two announcements tell the same in the same way",
-                    "leave it to one of them: they would contradict each other",
-                    [(first, "the first".to_owned())],
-                );
-                break;
-            }
-        }
-    }
 }

@@ -5,12 +5,13 @@ use std::net::IpAddr;
 
 use guideway_dataplane::delivery::DeliveryMode;
 
-use super::MacAddress;
-use super::field::{Field, Optional};
-use super::file::{BackendGroupFile, EndpointFile, NetworkFile};
 use super::names::Names;
+use super::network::MacAddress;
 use super::report::{Report, Span};
-use super::value::{Choice, Chosen, Integer};
+use super::written::choice::{Chosen, Delivery};
+use super::written::field::{Field, Optional};
+use super::written::file::{BackendGroupFile, EndpointFile, NetworkFile};
+use super::written::value::Integer;
 
 /// Endpoints that receive packets in one way.
 #[derive(Clone, Debug, PartialEq)]
@@ -108,20 +109,6 @@ impl BackendGroupFile {
 
 /// The UDP port of generic UDP encapsulation, as IANA assigned it.
 const GUE_PORT: u32 = 6_080;
-
-/// How packets travel to endpoints, without the parameters (`delivery`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Delivery {
-    L2,
-    Ipip,
-    Gre,
-    Gue,
-}
-
-impl Choice for Delivery {
-    const CHOICES: &'static [(&'static str, Self)] =
-        &[("l2", Self::L2), ("ipip", Self::Ipip), ("gre", Self::Gre), ("gue", Self::Gue)];
-}
 
 /// A machine that receives packets.
 #[derive(Clone, Debug, PartialEq)]

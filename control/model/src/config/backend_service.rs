@@ -4,13 +4,14 @@ use guideway_dataplane::affinity::{
     LoadBalancingScheme, PersistenceOnUnhealthy, SessionAffinity, TrackingMode,
 };
 
-use super::field::{Field, Optional};
-use super::file::{BackendServiceFile, FailoverPolicyFile, MemberFile, TrackingPolicyFile};
 use super::group_member::{self, GroupMember};
 use super::limits::{EXTERNAL_IDLE_TIMEOUT_SEC, INTERNAL_IDLE_TIMEOUT_SEC, MAX_IDLE_TIMEOUT_SEC};
 use super::names::Scope;
 use super::report::{Report, Span};
-use super::value::{Choice, Chosen, Integer, Ratio};
+use super::written::choice::{Chosen, LocalityLbPolicy, ServiceProtocol};
+use super::written::field::{Field, Optional};
+use super::written::file::{BackendServiceFile, FailoverPolicyFile, MemberFile, TrackingPolicyFile};
+use super::written::value::{Integer, Ratio};
 
 /// Affinity, policies and backend groups behind forwarding rules.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,18 +43,11 @@ pub struct BackendService {
 }
 
 impl BackendService {
-    /// The endpoints of all its groups, in the order of the file.
-    pub fn endpoints<'a>(&'a self, config: &'a super::Config) -> impl Iterator<Item = &'a super::Endpoint> {
-        self.members.iter().flat_map(|member| &config.groups[member.group].endpoints)
-    }
-
     /// Whether any of its groups is a failover group.
     pub fn has_failover(&self) -> bool {
         self.members.iter().any(|member| member.failover)
     }
-}
 
-impl BackendService {
     pub(super) fn parse(file: &BackendServiceFile, scope: &Scope<'_>, report: &mut Report) -> Option<Self> {
         let scheme = file.scheme();
         let affinity = file.affinity(report);
@@ -276,59 +270,6 @@ impl FailoverPolicyFile {
                 .value_or(false)?,
         })
     }
-}
-
-/// How backends are chosen (`locality_lb_policy`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LocalityLbPolicy {
-    /// Evenly.
-    Maglev,
-    /// In proportion to their weights.
-    WeightedMaglev,
-}
-
-impl Choice for LocalityLbPolicy {
-    const CHOICES: &'static [(&'static str, Self)] =
-        &[("MAGLEV", Self::Maglev), ("WEIGHTED_MAGLEV", Self::WeightedMaglev)];
-}
-
-impl Choice for ServiceProtocol {
-    const CHOICES: &'static [(&'static str, Self)] =
-        &[("TCP", Self::Tcp), ("UDP", Self::Udp), ("UNSPECIFIED", Self::Unspecified)];
-}
-
-impl Choice for SessionAffinity {
-    const CHOICES: &'static [(&'static str, Self)] = &[
-        ("NONE", Self::None),
-        ("CLIENT_IP_PORT_PROTO", Self::ClientIpPortProto),
-        ("CLIENT_IP_PROTO", Self::ClientIpProto),
-        ("CLIENT_IP", Self::ClientIp),
-        ("CLIENT_IP_NO_DESTINATION", Self::ClientIpNoDestination),
-    ];
-}
-
-impl Choice for TrackingMode {
-    const CHOICES: &'static [(&'static str, Self)] =
-        &[("PER_CONNECTION", Self::PerConnection), ("PER_SESSION", Self::PerSession)];
-}
-
-impl Choice for PersistenceOnUnhealthy {
-    const CHOICES: &'static [(&'static str, Self)] = &[
-        ("DEFAULT_FOR_PROTOCOL", Self::DefaultForProtocol),
-        ("NEVER_PERSIST", Self::NeverPersist),
-        ("ALWAYS_PERSIST", Self::AlwaysPersist),
-    ];
-}
-
-/// The protocol of a backend service, which its forwarding rules must fit (`protocol`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ServiceProtocol {
-    /// Serves TCP rules.
-    Tcp,
-    /// Serves UDP rules.
-    Udp,
-    /// Serves rules of every protocol, `L3_DEFAULT` among them.
-    Unspecified,
 }
 
 /// When the failover groups take over.

@@ -1,10 +1,11 @@
 //! The engine: which cores work, and where frames lie.
 
-use super::field::{Field, Optional, elements};
-use super::file::EngineFile;
-use super::limits::{MAX_WORKERS, limit};
+use super::limits::MAX_WORKERS;
 use super::report::Report;
-use super::value::{Core, Integer};
+use super::written::field::{Field, Optional, elements};
+use super::written::file::EngineFile;
+use super::written::lengths::limit;
+use super::written::value::{Core, Integer};
 
 /// How the engine uses the machine. It holds from the start: a reload does not change it.
 #[derive(Clone, Debug, PartialEq, Eq)]

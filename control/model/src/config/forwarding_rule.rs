@@ -1,18 +1,18 @@
 //! Forwarding rules: which packets belong to which backend service.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
 use guideway_dataplane::affinity::LoadBalancingScheme;
 use ipnet::IpNet;
 
-use super::backend_service::ServiceProtocol;
-use super::field::{Field, Optional, elements};
-use super::file::{BackendServiceFile, ForwardingRuleFile};
-use super::limits::{MAX_PORTS, MAX_SOURCE_RANGES, limit};
+use super::limits::{MAX_PORTS, MAX_SOURCE_RANGES};
 use super::names::Scope;
 use super::report::Report;
-use super::value::{Choice, Chosen, PortRange};
+use super::written::choice::{Chosen, NeighborReplies, RuleProtocol, ServiceProtocol};
+use super::written::field::{Field, Optional, elements};
+use super::written::file::{BackendServiceFile, ForwardingRuleFile};
+use super::written::lengths::limit;
+use super::written::value::PortRange;
 
 /// A virtual IP address with a protocol and ports, and the backend service behind it.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,7 +99,7 @@ impl ForwardingRuleFile {
         Some(self.ip_protocol.value_or(Chosen(RuleProtocol::Tcp))?.0)
     }
 
-    fn neighbor_replies(&self) -> Option<NeighborReplies> {
+    pub(super) fn neighbor_replies(&self) -> Option<NeighborReplies> {
         Some(self.neighbor_replies.value_or(Chosen(NeighborReplies::Always))?.0)
     }
 
@@ -262,59 +262,6 @@ impl ForwardingRuleFile {
                 format!("a rule for {own} before the backend service `{}` for {theirs}", name.0),
                 help,
                 [(service.place_of_protocol(), theirs.to_owned())],
-            );
-        }
-    }
-}
-
-/// The IP protocols that a forwarding rule takes (`ip_protocol`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum RuleProtocol {
-    /// TCP alone.
-    Tcp,
-    /// UDP alone.
-    Udp,
-    /// Every IP protocol, on all ports.
-    L3Default,
-}
-
-impl Choice for RuleProtocol {
-    const CHOICES: &'static [(&'static str, Self)] =
-        &[("TCP", Self::Tcp), ("UDP", Self::Udp), ("L3_DEFAULT", Self::L3Default)];
-}
-
-/// Whether the appliance answers ARP and neighbour discovery for a rule's address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum NeighborReplies {
-    /// Always: the address is on a link, and of this appliance alone.
-    Always,
-    /// From an announcement to a withdrawal: of the appliances that share the address, one holds it at a time.
-    WhenAnnounced,
-    /// Never: the address is routed to the appliance's own.
-    Never,
-}
-
-impl Choice for NeighborReplies {
-    const CHOICES: &'static [(&'static str, Self)] =
-        &[("ALWAYS", Self::Always), ("WHEN_ANNOUNCED", Self::WhenAnnounced), ("NEVER", Self::Never)];
-}
-
-/// Reports rules that share an address and disagree on who answers for it.
-pub(super) fn check_neighbor_replies(rules: &[Field<ForwardingRuleFile>], report: &mut Report) {
-    let mut first_of: HashMap<IpAddr, &ForwardingRuleFile> = HashMap::new();
-    for rule in rules.iter().filter_map(Field::get) {
-        let Some(address) = rule.ip_address.copied() else { continue };
-        let first = *first_of.entry(address).or_insert(rule);
-        let (Some(here), Some(there)) = (rule.neighbor_replies(), first.neighbor_replies()) else { continue };
-        if here != there {
-            let place = |rule: &ForwardingRuleFile| {
-                rule.neighbor_replies.as_ref().map_or(rule.ip_address.span(), Field::span).clone()
-            };
-            report.error_beside(
-                &place(rule),
-                format!("two rules of `{address}` disagree on `neighbor_replies`"),
-                "write the same value into every rule of an address",
-                [(&place(first), "the first".to_owned())],
             );
         }
     }

@@ -4,11 +4,11 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use super::field::{Field, Optional};
-use super::file::{BackendGroupFile, BackendServiceFile, EndpointFile, MemberFile};
 use super::limits::{MAX_ENDPOINTS_OF_A_SERVICE, MAX_MEMBERS_OF_A_KIND};
 use super::names::Scope;
 use super::report::{Report, Span};
+use super::written::field::{Field, Optional};
+use super::written::file::{BackendGroupFile, BackendServiceFile, EndpointFile, MemberFile};
 
 /// A backend group in its part within one service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

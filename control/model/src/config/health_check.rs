@@ -3,10 +3,11 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::field::{Field, Optional};
-use super::file::HealthCheckFile;
 use super::report::Report;
-use super::value::{Ascii, Choice, Chosen, Integer};
+use super::written::choice::{Chosen, ProbeType, ProxyHeader, TransportKind};
+use super::written::field::{Field, Optional};
+use super::written::file::HealthCheckFile;
+use super::written::value::{Ascii, Integer};
 
 /// How a backend is asked whether it can serve, and how often.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,17 +66,6 @@ pub enum Transport {
         /// The address that they leave from, where it is not the kernel's choice.
         source: Option<IpAddr>,
     },
-}
-
-/// How probes get to a backend, as it is written (`transport`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TransportKind {
-    InPath,
-    Kernel,
-}
-
-impl Choice for TransportKind {
-    const CHOICES: &'static [(&'static str, Self)] = &[("in_path", Self::InPath), ("kernel", Self::Kernel)];
 }
 
 /// Bytes of an interface's name: IFNAMSIZ of netdevice(7), with its NUL.
@@ -216,39 +206,6 @@ impl HealthCheckFile {
     }
 }
 
-/// What a probe speaks, without its parameters (`type`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ProbeType {
-    Tcp,
-    Ssl,
-    Http,
-    Https,
-    Http2,
-    Grpc,
-}
-
-impl ProbeType {
-    /// Whether its answers have headers, and so may report weights.
-    pub(super) fn is_http(self) -> bool {
-        matches!(self, Self::Http | Self::Https | Self::Http2)
-    }
-}
-
-impl Choice for ProbeType {
-    const CHOICES: &'static [(&'static str, Self)] = &[
-        ("TCP", Self::Tcp),
-        ("SSL", Self::Ssl),
-        ("HTTP", Self::Http),
-        ("HTTPS", Self::Https),
-        ("HTTP2", Self::Http2),
-        ("GRPC", Self::Grpc),
-    ];
-}
-
-impl Choice for ProxyHeader {
-    const CHOICES: &'static [(&'static str, Self)] = &[("NONE", Self::None), ("PROXY_V1", Self::ProxyV1)];
-}
-
 /// What a probe sends, and what must come back (`type`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probe {
@@ -291,13 +248,4 @@ pub struct HttpRequest {
     pub response: String,
     /// What precedes everything else on the connection.
     pub proxy_header: ProxyHeader,
-}
-
-/// What precedes everything else on a probe's connection (`proxy_header`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProxyHeader {
-    /// Nothing.
-    None,
-    /// A PROXY protocol header, version 1.
-    ProxyV1,
 }

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use super::field::{Field, closest, elements};
-use super::file::{
+use super::report::Report;
+use super::written::field::{Field, closest, elements};
+use super::written::file::{
     AnnouncementFile, BackendGroupFile, BackendServiceFile, ConfigFile, EndpointFile, ForwardingRuleFile,
     HealthCheckFile, PortFile, RouteFile,
 };
-use super::report::Report;
-use super::value::Name;
+use super::written::value::Name;
 
 /// A table of the file that has a name.
 pub(super) trait Named {

@@ -5,11 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::field::{Field, Optional, elements};
-use super::file::{ConntrackFile, FleetFile, NetworkFile};
-use super::limits::{MAX_REGION_RANGES, MIN_ENTROPY_BITS, limit};
+use super::limits::{MAX_REGION_RANGES, MIN_ENTROPY_BITS};
 use super::report::Report;
-use super::value::{Integer, Mac, Seed};
+use super::written::field::{Field, Optional, elements};
+use super::written::file::{ConntrackFile, FleetFile, NetworkFile};
+use super::written::lengths::limit;
+use super::written::value::{Integer, Mac, Seed};
 
 /// The six bytes of a MAC address, in the order in which they are sent.
 pub type MacAddress = [u8; 6];

@@ -1,17 +1,16 @@
 //! Ports: the devices that packets come and go by, and the appliance's own place on the links behind them.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
 use guideway_engine::driver::device::Device;
 use ipnet::IpNet;
 
-use super::field::{Field, Optional, elements};
-use super::file::{ConfigFile, PortFile};
-use super::limits::{MAX_ADDRESSES_OF_A_PORT, limit};
-use super::names::Names;
+use super::limits::MAX_ADDRESSES_OF_A_PORT;
 use super::report::Report;
-use super::value::{Integer, InterfaceAddress};
+use super::written::field::{Field, Optional, elements};
+use super::written::file::PortFile;
+use super::written::lengths::limit;
+use super::written::value::Integer;
 
 /// A port of the appliance. It holds from the start: a reload does not change it.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,37 +38,6 @@ pub struct Port {
 impl Port {
     const DEFAULT_MTU: u32 = 1_500;
     const DEFAULT_DESCRIPTORS: u32 = 1_024;
-
-    /// Reports what several ports cannot share.
-    pub(super) fn check(file: &ConfigFile, report: &mut Report) {
-        let ports = elements(&file.port);
-        Names::new(ports, report);
-        let mut devices = HashMap::new();
-        let mut addresses = HashMap::new();
-        for port in ports.iter().filter_map(Field::get) {
-            if let Some(device) = port.device.get()
-                && let Some(first) = devices.insert(device.name(), port.device.span())
-            {
-                report.error_beside(
-                    port.device.span(),
-                    format!("two ports are device `{}`", device.name()),
-                    "name each device once",
-                    [(first, "the first".to_owned())],
-                );
-            }
-            for address in elements(&port.ip_addresses) {
-                let Some(InterfaceAddress(own)) = address.copied() else { continue };
-                if let Some(first) = addresses.insert(own.addr(), address.span()) {
-                    report.error_beside(
-                        address.span(),
-                        format!("`{}` is written twice", own.addr()),
-                        "an address belongs to one port",
-                        [(first, "the first".to_owned())],
-                    );
-                }
-            }
-        }
-    }
 
     pub(super) fn parse(file: &PortFile, report: &mut Report) -> Option<Self> {
         let addresses = elements(&file.ip_addresses);

@@ -5,7 +5,7 @@ use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, Transform};
 use serde_json::Value;
 
-use super::file::ConfigFile;
+use super::written::file::ConfigFile;
 
 /// The JSON schema of a configuration file, as text that ends in a newline.
 pub fn schema() -> String {

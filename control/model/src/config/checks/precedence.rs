@@ -10,9 +10,10 @@ use std::net::IpAddr;
 use guideway_dataplane::affinity::LoadBalancingScheme;
 use ipnet::IpNet;
 
-use super::file::ForwardingRuleFile;
-use super::forwarding_rule::{ForwardingRule, Ports, RuleProtocol};
-use super::report::Report;
+use crate::config::forwarding_rule::{ForwardingRule, Ports};
+use crate::config::report::Report;
+use crate::config::written::choice::RuleProtocol;
+use crate::config::written::file::ForwardingRuleFile;
 
 /// What is written of a rule, and the rule, if it could be parsed.
 pub(super) type Written<'f> = (&'f ForwardingRuleFile, Option<&'f ForwardingRule>);

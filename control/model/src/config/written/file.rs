@@ -12,17 +12,16 @@ use guideway_dataplane::affinity::{
 use guideway_engine::driver::device::Device;
 use ipnet::IpNet;
 
-use super::announcement::PolicyKind;
-use super::backend_group::Delivery;
-use super::backend_service::{LocalityLbPolicy, ServiceProtocol};
+use super::choice::{
+    Chosen, Delivery, LocalityLbPolicy, NeighborReplies, PolicyKind, ProbeType, ProxyHeader, RuleProtocol,
+    ServiceProtocol, TransportKind,
+};
 use super::field::{Field, tables};
-use super::forwarding_rule::{NeighborReplies, RuleProtocol};
-use super::health_check::{ProbeType, ProxyHeader, TransportKind};
-use super::limits::{
+use super::value::{Ascii, Core, Integer, InterfaceAddress, Mac, Name, Port, PortRange, Ratio, Seed};
+use crate::config::limits::{
     MAX_DRAINING_TIMEOUT_SEC, MAX_ENTRIES, MAX_IDLE_TIMEOUT_SEC, MAX_MIN_HEALTHY, MAX_MTU, MAX_WEIGHT,
     MIN_ENTRIES, MIN_MTU,
 };
-use super::value::{Ascii, Chosen, Core, Integer, InterfaceAddress, Mac, Name, Port, PortRange, Ratio, Seed};
 
 /// A list of values, each wrong or right by itself.
 type List<T> = Vec<Field<T>>;

@@ -5,13 +5,15 @@ use std::net::IpAddr;
 
 use guideway_dataplane::delivery::DeliveryMode;
 
-use super::backend_group::Delivery;
-use super::field::{Field, elements};
-use super::file::{BackendGroupFile, BackendServiceFile, ConfigFile, EndpointFile, ForwardingRuleFile};
-use super::limits::IPV6_MIN_MTU;
-use super::names::Scope;
-use super::report::{Report, Span};
-use super::value::{Chosen, InterfaceAddress};
+use crate::config::limits::IPV6_MIN_MTU;
+use crate::config::names::Scope;
+use crate::config::report::{Report, Span};
+use crate::config::written::choice::{Chosen, Delivery};
+use crate::config::written::field::{Field, elements};
+use crate::config::written::file::{
+    BackendGroupFile, BackendServiceFile, ConfigFile, EndpointFile, ForwardingRuleFile,
+};
+use crate::config::written::value::InterfaceAddress;
 
 /// Reports endpoints that no packet of a rule can reach, and packets that would come back to the appliance.
 pub(super) fn check(scope: &Scope<'_>, report: &mut Report) {

@@ -10,36 +10,36 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::report::{Report, Span};
+use crate::config::report::{Report, Span};
 
 /// The value of a key, with its place in the file.
 #[derive(Clone, Debug)]
-pub(super) struct Field<T> {
+pub(in crate::config) struct Field<T> {
     value: Option<T>,
     span: Span,
 }
 
 impl<T> Field<T> {
     /// The value; [`None`] where it was wrong or missing, which has been reported.
-    pub(super) fn get(&self) -> Option<&T> {
+    pub(in crate::config) fn get(&self) -> Option<&T> {
         self.value.as_ref()
     }
 
     /// Where the value is; of a missing one, where its table is.
-    pub(super) fn span(&self) -> &Span {
+    pub(in crate::config) fn span(&self) -> &Span {
         &self.span
     }
 }
 
 impl<T: Copy> Field<T> {
     /// The value, copied.
-    pub(super) fn copied(&self) -> Option<T> {
+    pub(in crate::config) fn copied(&self) -> Option<T> {
         self.value
     }
 }
 
 /// A key that may be absent.
-pub(super) trait Optional<T> {
+pub(in crate::config) trait Optional<T> {
     /// The value, or the default where the key is absent; [`None`] where it was wrong, which has been
     /// reported.
     fn value_or(&self, default: T) -> Option<T>;
@@ -62,12 +62,12 @@ impl<T: Clone> Optional<T> for Option<Field<T>> {
 }
 
 /// A list that may be absent, element by element.
-pub(super) fn elements<T>(list: &Option<Field<Vec<Field<T>>>>) -> &[Field<T>] {
+pub(in crate::config) fn elements<T>(list: &Option<Field<Vec<Field<T>>>>) -> &[Field<T>] {
     list.as_ref().and_then(Field::get).map_or(&[], Vec::as_slice)
 }
 
 /// A type that a value in the file can have.
-pub(super) trait Value: Sized {
+pub(in crate::config) trait Value: Sized {
     /// Whether it is a table: a list of them is an array of tables.
     const IS_TABLE: bool = false;
 
@@ -79,7 +79,12 @@ pub(super) trait Value: Sized {
 }
 
 /// Reports that the value of `key` is of another type than the `expected` one.
-pub(super) fn wrong_type(key: &str, expected: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) {
+pub(in crate::config) fn wrong_type(
+    key: &str,
+    expected: &str,
+    value: &Spanned<DeValue<'_>>,
+    report: &mut Report,
+) {
     let found = value.get_ref().type_str();
     let article = if found.starts_with(['a', 'i']) { "an" } else { "a" };
     let help = match (expected, value.get_ref()) {
@@ -96,13 +101,13 @@ pub(super) fn wrong_type(key: &str, expected: &str, value: &Spanned<DeValue<'_>>
 }
 
 /// A table of the file that knows its keys.
-pub(super) trait FromTable: JsonSchema + Sized {
+pub(in crate::config) trait FromTable: JsonSchema + Sized {
     /// Reads every key that the table knows.
     fn from_table(table: &mut Table<'_, '_>) -> Self;
 }
 
 /// A table while it is read.
-pub(super) struct Table<'a, 'i> {
+pub(in crate::config) struct Table<'a, 'i> {
     entries: &'a DeTable<'i>,
     span: Span,
     known: Vec<&'static str>,
@@ -111,7 +116,11 @@ pub(super) struct Table<'a, 'i> {
 
 impl<'a, 'i> Table<'a, 'i> {
     /// Reads a table, and reports the keys that it does not know.
-    pub(super) fn read<T: FromTable>(entries: &'a DeTable<'i>, span: Span, report: &'a mut Report) -> T {
+    pub(in crate::config) fn read<T: FromTable>(
+        entries: &'a DeTable<'i>,
+        span: Span,
+        report: &'a mut Report,
+    ) -> T {
         let mut table = Self { entries, span, known: Vec::new(), report };
         let read = T::from_table(&mut table);
         table.report_unknown();
@@ -136,7 +145,7 @@ impl<'a, 'i> Table<'a, 'i> {
 }
 
 /// What a key of a table is read into: a [`Field`] where it must be there, an [`Option`] of one where it may.
-pub(super) trait FromKey: Sized {
+pub(in crate::config) trait FromKey: Sized {
     /// Reads one key of a table.
     fn from_key(table: &mut Table<'_, '_>, key: &'static str) -> Self;
 }
@@ -208,7 +217,10 @@ impl<T: Value> JsonSchema for Field<T> {
 }
 
 /// The one of `known` that a reader most likely meant, if any is close.
-pub(super) fn closest<'k>(written: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+pub(in crate::config) fn closest<'k>(
+    written: &str,
+    known: impl IntoIterator<Item = &'k str>,
+) -> Option<&'k str> {
     let likeness = |known: &str| strsim::jaro_winkler(&known.to_lowercase(), &written.to_lowercase());
     known
         .into_iter()
@@ -224,11 +236,11 @@ macro_rules! tables {
         $(#[$meta])*
         #[derive(Clone, Debug, schemars::JsonSchema)]
         #[schemars(deny_unknown_fields)]
-        pub(super) struct $name { $($(#[$field_meta])* pub(super) $key: $kind,)* }
+        pub(in crate::config) struct $name { $($(#[$field_meta])* pub(in crate::config) $key: $kind,)* }
 
-        impl $crate::config::field::FromTable for $name {
-            fn from_table(table: &mut $crate::config::field::Table<'_, '_>) -> Self {
-                Self { $($key: $crate::config::field::FromKey::from_key(
+        impl $crate::config::written::field::FromTable for $name {
+            fn from_table(table: &mut $crate::config::written::field::Table<'_, '_>) -> Self {
+                Self { $($key: $crate::config::written::field::FromKey::from_key(
                     table,
                     stringify!($key).trim_start_matches("r#"),
                 ),)* }
@@ -236,4 +248,4 @@ macro_rules! tables {
         }
     )*};
 }
-pub(super) use tables;
+pub(in crate::config) use tables;
