@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::written::field::{Field, Optional};
-use super::written::file::{AdminFile, MetricsFile};
+use super::written::file::{AdminFile, DEFAULT_SOCKET, MetricsFile};
 
 /// Where the appliance is steered. It holds from the start: a reload does not change it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,28 +21,16 @@ pub struct Metrics {
 }
 
 impl Admin {
-    /// Where the socket is, unless the configuration says otherwise.
-    pub const DEFAULT_SOCKET: &'static str = "/run/guideway/admin.sock";
+    /// Path of the socket, unless the configuration names another.
+    pub const DEFAULT_SOCKET: &'static str = DEFAULT_SOCKET;
 
     pub(super) fn parse(file: &Option<Field<AdminFile>>) -> Option<Self> {
-        let written = match file {
-            Some(file) => file.get()?.socket.value_or(PathBuf::from(Self::DEFAULT_SOCKET))?,
-            None => PathBuf::from(Self::DEFAULT_SOCKET),
-        };
-        Some(Self { socket: written })
+        Some(Self { socket: file.value_or_default()?.socket()? })
     }
 }
 
 impl Metrics {
-    /// Where metrics are, unless the configuration says otherwise: on the appliance itself alone.
-    const DEFAULT_LISTEN: SocketAddr =
-        SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9_477);
-
     pub(super) fn parse(file: &Option<Field<MetricsFile>>) -> Option<Self> {
-        let listen = match file {
-            Some(file) => file.get()?.listen.value_or(Self::DEFAULT_LISTEN)?,
-            None => Self::DEFAULT_LISTEN,
-        };
-        Some(Self { listen })
+        Some(Self { listen: file.value_or_default()?.listen()? })
     }
 }

@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use super::limits::MAX_ARGUMENTS;
 use super::names::Scope;
 use super::report::{Report, Span};
-use super::written::choice::{Chosen, PolicyKind};
-use super::written::field::{Field, Optional, elements};
+use super::written::choice::PolicyKind;
+use super::written::field::{Field, elements};
 use super::written::file::AnnouncementFile;
 use super::written::lengths::limit;
-use super::written::value::{Ascii, Integer};
+use super::written::value::Ascii;
 
 /// What is done so that routers learn the way to the virtual IP addresses of some rules, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ const MAX_PROTOCOL_NAME: usize = 64;
 impl Announcement {
     pub(super) fn parse(file: &AnnouncementFile, scope: &Scope<'_>, report: &mut Report) -> Option<Self> {
         let rules = file.rules(scope, report);
-        let policy = file.policy(report);
+        let policy = file.parsed_policy(report);
         let hook = file.hook(report);
         Some(Self { name: file.name.get()?.0.clone(), rules: rules?, policy: policy?, hook: hook? })
     }
@@ -84,9 +84,9 @@ impl AnnouncementFile {
         Some(rules.into_iter().collect())
     }
 
-    fn policy(&self, report: &mut Report) -> Option<AnnouncementPolicy> {
-        let kind = self.policy.value_or(Chosen(PolicyKind::Healthy))?.0;
-        let min_healthy = self.min_healthy.value_or(Integer(1))?.0;
+    fn parsed_policy(&self, report: &mut Report) -> Option<AnnouncementPolicy> {
+        let kind = self.policy()?.0;
+        let min_healthy = self.min_healthy()?.0;
         if let (PolicyKind::Always, Some(written)) = (kind, &self.min_healthy) {
             report.error(
                 written.span(),

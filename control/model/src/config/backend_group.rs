@@ -11,7 +11,6 @@ use super::report::{Report, Span};
 use super::written::choice::{Chosen, Delivery};
 use super::written::field::{Field, Optional};
 use super::written::file::{BackendGroupFile, EndpointFile, NetworkFile};
-use super::written::value::Integer;
 
 /// Endpoints that receive packets in one way.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,14 +31,14 @@ impl BackendGroup {
         network: &Option<Field<NetworkFile>>,
         report: &mut Report,
     ) -> Option<Self> {
-        let delivery = file.delivery(report);
+        let delivery = file.delivery_mode(report);
         let endpoints = file.endpoints.get()?;
         Names::new(endpoints, report);
         file.check_addresses(report);
         Some(Self {
             name: file.name.get()?.0.clone(),
             delivery: delivery?,
-            mtu: file.mtu(network)?,
+            mtu: file.path_mtu(network)?,
             endpoints: endpoints
                 .iter()
                 .map(|endpoint| Endpoint::parse(endpoint.get()?))
@@ -54,7 +53,7 @@ impl Endpoint {
             name: file.name.get()?.0.clone(),
             address: file.ip_address.copied()?,
             mac_address: file.mac_address.written().map(|mac| mac.0),
-            weight: file.weight.value_or(Integer(1))?.as_u16(),
+            weight: file.weight()?.as_u16(),
         })
     }
 }
@@ -66,19 +65,19 @@ impl BackendGroupFile {
     }
 
     /// The path MTU to its endpoints: its own, else the network's.
-    pub(super) fn mtu(&self, network: &Option<Field<NetworkFile>>) -> Option<u16> {
+    pub(super) fn path_mtu(&self, network: &Option<Field<NetworkFile>>) -> Option<u16> {
         match &self.mtu {
             Some(mtu) => Some(mtu.copied()?.as_u16()),
-            None => NetworkFile::mtu_of(network),
+            None => Some(network.value_or_default()?.mtu()?.as_u16()),
         }
     }
 
     /// How packets travel to its endpoints, without the parameters.
     pub(super) fn delivery_kind(&self) -> Option<Delivery> {
-        Some(self.delivery.value_or(Chosen(Delivery::L2))?.0)
+        Some(self.delivery()?.0)
     }
 
-    fn delivery(&self, report: &mut Report) -> Option<DeliveryMode> {
+    fn delivery_mode(&self, report: &mut Report) -> Option<DeliveryMode> {
         let kind = self.delivery_kind()?;
         if let (Some(port), true) = (&self.gue_port, kind != Delivery::Gue) {
             let help = "leave it out, or write `delivery = \"gue\"`";
@@ -88,9 +87,7 @@ impl BackendGroupFile {
             Delivery::L2 => DeliveryMode::L2,
             Delivery::Ipip => DeliveryMode::Ipip,
             Delivery::Gre => DeliveryMode::Gre,
-            Delivery::Gue => {
-                DeliveryMode::Gue { dst_port: self.gue_port.value_or(Integer(GUE_PORT))?.as_u16() }
-            }
+            Delivery::Gue => DeliveryMode::Gue { dst_port: self.gue_port()?.as_u16() },
         })
     }
 
@@ -106,9 +103,6 @@ impl BackendGroupFile {
         }
     }
 }
-
-/// The UDP port of generic UDP encapsulation, as IANA assigned it.
-const GUE_PORT: u32 = 6_080;
 
 /// A machine that receives packets.
 #[derive(Clone, Debug, PartialEq)]

@@ -10,8 +10,8 @@ use super::names::Scope;
 use super::report::{Report, Span};
 use super::written::choice::{Chosen, LocalityLbPolicy, ServiceProtocol};
 use super::written::field::{Field, Optional};
-use super::written::file::{BackendServiceFile, FailoverPolicyFile, MemberFile, TrackingPolicyFile};
-use super::written::value::{Integer, Ratio};
+use super::written::file::{BackendServiceFile, MemberFile, TrackingPolicyFile};
+use super::written::value::Integer;
 
 /// Affinity, policies and backend groups behind forwarding rules.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,7 +60,7 @@ impl BackendService {
         Some(Self {
             name: file.name.get()?.0.clone(),
             scheme: scheme?,
-            protocol: file.protocol()?,
+            protocol: file.protocol()?.0,
             affinity: affinity?,
             tracking_mode: mode,
             persistence,
@@ -84,17 +84,12 @@ struct Tracking {
 impl BackendServiceFile {
     /// Which side of the network it faces.
     pub(super) fn scheme(&self) -> Option<LoadBalancingScheme> {
-        Some(self.load_balancing_scheme.value_or(Chosen(LoadBalancingScheme::External))?.0)
+        Some(self.load_balancing_scheme()?.0)
     }
 
     /// Where its scheme is written, else its name.
     pub(super) fn place_of_scheme(&self) -> &Span {
         self.load_balancing_scheme.as_ref().map_or(self.name.span(), Field::span)
-    }
-
-    /// Which forwarding rules it may serve.
-    pub(super) fn protocol(&self) -> Option<ServiceProtocol> {
-        Some(self.protocol.value_or(Chosen(ServiceProtocol::Tcp))?.0)
     }
 
     /// Where its protocol is written, else its name.
@@ -103,21 +98,15 @@ impl BackendServiceFile {
     }
 
     fn draining_timeout_sec(&self) -> Option<u32> {
-        match &self.connection_draining {
-            None => Some(0),
-            Some(draining) => Some(draining.get()?.draining_timeout_sec.value_or(Integer(0))?.0),
-        }
+        Some(self.connection_draining.value_or_default()?.draining_timeout_sec()?.0)
     }
 
     fn weighted(&self) -> Option<bool> {
-        Some(
-            self.locality_lb_policy.value_or(Chosen(LocalityLbPolicy::Maglev))?.0
-                == LocalityLbPolicy::WeightedMaglev,
-        )
+        Some(self.locality_lb_policy()?.0 == LocalityLbPolicy::WeightedMaglev)
     }
 
     fn affinity(&self, report: &mut Report) -> Option<SessionAffinity> {
-        let affinity = self.session_affinity.value_or(Chosen(SessionAffinity::None))?.0;
+        let affinity = self.session_affinity()?.0;
         if let (Some(LoadBalancingScheme::External), SessionAffinity::ClientIpNoDestination, Some(written)) =
             (self.scheme(), affinity, &self.session_affinity)
         {
@@ -135,18 +124,9 @@ impl BackendServiceFile {
             LoadBalancingScheme::External => EXTERNAL_IDLE_TIMEOUT_SEC,
             LoadBalancingScheme::Internal => INTERNAL_IDLE_TIMEOUT_SEC,
         });
-        let Some(policy) = &self.connection_tracking_policy else {
-            return Some(Tracking {
-                mode: TrackingMode::PerConnection,
-                persistence: PersistenceOnUnhealthy::DefaultForProtocol,
-                idle_timeout_sec: default_timeout?,
-            });
-        };
-        let policy = policy.get()?;
-        let mode = policy.mode();
-        let persistence = policy
-            .connection_persistence_on_unhealthy_backends
-            .value_or(Chosen(PersistenceOnUnhealthy::DefaultForProtocol));
+        let policy = &self.connection_tracking_policy.value_or_default()?;
+        let mode = policy.tracking_mode().map(|chosen| chosen.0);
+        let persistence = policy.connection_persistence_on_unhealthy_backends();
         if let (Some(TrackingMode::PerSession), Some(PersistenceOnUnhealthy::AlwaysPersist), Some(written)) =
             (mode, persistence.map(|chosen| chosen.0), &policy.connection_persistence_on_unhealthy_backends)
         {
@@ -190,8 +170,7 @@ impl BackendServiceFile {
             );
             return;
         }
-        let (Some(mode), Some(Chosen(affinity))) =
-            (policy.mode(), self.session_affinity.value_or(Chosen(SessionAffinity::None)))
+        let (Some(Chosen(mode)), Some(Chosen(affinity))) = (policy.tracking_mode(), self.session_affinity())
         else {
             return;
         };
@@ -213,17 +192,22 @@ impl BackendServiceFile {
     }
 
     fn failover_policy(&self, report: &mut Report) -> Option<FailoverPolicy> {
-        let Some(policy) = &self.failover_policy else { return Some(FailoverPolicy::default()) };
-        let file = policy.get()?;
+        let file = self.failover_policy.value_or_default()?;
         let primary = |member: &Field<_>| member.get().and_then(MemberFile::failover) == Some(false);
-        if self.backends.get().is_some_and(|members| members.iter().all(primary)) {
+        if let Some(policy) = &self.failover_policy
+            && self.backends.get().is_some_and(|members| members.iter().all(primary))
+        {
             report.error(
                 policy.span(),
                 "a failover policy without a failover group",
                 "add `failover = true` to one of the service's `backends`, or leave the policy out",
             );
         }
-        file.policy()
+        Some(FailoverPolicy {
+            ratio: file.failover_ratio()?.0,
+            drop_traffic_if_unhealthy: file.drop_traffic_if_unhealthy()?,
+            disable_connection_drain_on_failover: file.disable_connection_drain_on_failover()?,
+        })
     }
 
     /// The one health check; a weighted service's must be able to report weights.
@@ -254,26 +238,8 @@ impl BackendServiceFile {
     }
 }
 
-impl TrackingPolicyFile {
-    fn mode(&self) -> Option<TrackingMode> {
-        Some(self.tracking_mode.value_or(Chosen(TrackingMode::PerConnection))?.0)
-    }
-}
-
-impl FailoverPolicyFile {
-    fn policy(&self) -> Option<FailoverPolicy> {
-        Some(FailoverPolicy {
-            ratio: self.failover_ratio.value_or(Ratio(0.0))?.0,
-            drop_traffic_if_unhealthy: self.drop_traffic_if_unhealthy.value_or(false)?,
-            disable_connection_drain_on_failover: self
-                .disable_connection_drain_on_failover
-                .value_or(false)?,
-        })
-    }
-}
-
 /// When the failover groups take over.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FailoverPolicy {
     /// The share of usable primaries below which traffic moves to the failover groups, 0.0 to 1.0.
     pub ratio: f64,

@@ -23,27 +23,14 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// The memory for frames in ordinary pages, where none is given.
-    const DEFAULT_MEMORY_MIB: u32 = 512;
-
-    /// The engine without an `[engine]` table.
-    const DEFAULT: Self = Self {
-        worker_cores: Vec::new(),
-        control_core: None,
-        no_huge: false,
-        memory_mib: Self::DEFAULT_MEMORY_MIB,
-        mbufs: None,
-    };
-
     pub(super) fn parse(file: &Option<Field<EngineFile>>, report: &mut Report) -> Option<Self> {
-        let Some(file) = file else { return Some(Self::DEFAULT) };
-        let file = file.get()?;
+        let file = file.value_or_default()?;
         let cores = elements(&file.worker_cores);
         limit("worker cores", cores, MAX_WORKERS, report);
-        for (place, core) in cores.iter().enumerate() {
+        for (index, core) in cores.iter().enumerate() {
             let Some(Integer(number)) = core.copied() else { continue };
             let same = |other: &&Field<Core>| other.copied().is_some_and(|other| other.0 == number);
-            if let Some(first) = cores[..place].iter().find(same) {
+            if let Some(first) = cores[..index].iter().find(same) {
                 report.error_beside(
                     core.span(),
                     format!("two workers on core {number}"),
@@ -55,7 +42,7 @@ impl Engine {
         if let Some(empty) = file.worker_cores.as_ref().filter(|list| list.get().is_some_and(Vec::is_empty)) {
             report.error(empty.span(), "no worker cores", "name at least one, or leave the key out");
         }
-        let no_huge = file.no_huge.value_or(false)?;
+        let no_huge = file.no_huge()?;
         if let (Some(memory), false) = (&file.memory_mib, no_huge) {
             report.error(
                 memory.span(),
@@ -70,7 +57,7 @@ impl Engine {
                 None => None,
             },
             no_huge,
-            memory_mib: file.memory_mib.value_or(Integer(Self::DEFAULT_MEMORY_MIB))?.0,
+            memory_mib: file.memory_mib()?.0,
             mbufs: match &file.mbufs {
                 Some(mbufs) => Some(mbufs.copied()?.0),
                 None => None,

@@ -9,7 +9,7 @@ use super::limits::{MAX_PORTS, MAX_SOURCE_RANGES};
 use super::names::Scope;
 use super::report::Report;
 use super::written::choice::{Chosen, NeighborReplies, RuleProtocol, ServiceProtocol};
-use super::written::field::{Field, Optional, elements};
+use super::written::field::{Field, elements};
 use super::written::file::{BackendServiceFile, ForwardingRuleFile};
 use super::written::lengths::limit;
 use super::written::value::PortRange;
@@ -81,9 +81,8 @@ impl ForwardingRule {
             protocol: protocol?,
             ports: ports?,
             source_ranges: source_ranges?,
-            neighbor_replies: file.neighbor_replies()?,
-            allow_global_access: file.allow_global_access.value_or(false)?
-                || scheme? == LoadBalancingScheme::External,
+            neighbor_replies: file.neighbor_replies()?.0,
+            allow_global_access: file.allow_global_access()? || scheme? == LoadBalancingScheme::External,
             service: service?,
         })
     }
@@ -92,19 +91,15 @@ impl ForwardingRule {
 impl ForwardingRuleFile {
     /// Which side of the network it faces.
     pub(super) fn scheme(&self) -> Option<LoadBalancingScheme> {
-        Some(self.load_balancing_scheme.value_or(Chosen(LoadBalancingScheme::External))?.0)
+        Some(self.load_balancing_scheme()?.0)
     }
 
     fn protocol(&self) -> Option<RuleProtocol> {
-        Some(self.ip_protocol.value_or(Chosen(RuleProtocol::Tcp))?.0)
-    }
-
-    pub(super) fn neighbor_replies(&self) -> Option<NeighborReplies> {
-        Some(self.neighbor_replies.value_or(Chosen(NeighborReplies::Always))?.0)
+        Some(self.ip_protocol()?.0)
     }
 
     fn ports(&self, report: &mut Report) -> Option<Ports> {
-        let all = self.all_ports.value_or(false)?;
+        let all = self.all_ports()?;
         let written = [
             self.ports.as_ref().map(Field::span),
             self.port_range.as_ref().map(Field::span),
@@ -249,7 +244,7 @@ impl ForwardingRuleFile {
                     | (RuleProtocol::Udp, ServiceProtocol::Udp)
             )
         };
-        if let (Some(own), Some(theirs)) = (self.protocol(), service.protocol())
+        if let (Some(own), Some(theirs)) = (self.protocol(), service.protocol().map(|chosen| chosen.0))
             && !fits(own, theirs)
         {
             let (own, theirs) = (Chosen(own).name(), Chosen(theirs).name());

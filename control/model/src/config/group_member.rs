@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use super::limits::{MAX_ENDPOINTS_OF_A_SERVICE, MAX_MEMBERS_OF_A_KIND};
 use super::names::Scope;
 use super::report::{Report, Span};
-use super::written::field::{Field, Optional};
+use super::written::field::Field;
 use super::written::file::{BackendGroupFile, BackendServiceFile, EndpointFile, MemberFile};
 
 /// A backend group in its part within one service.
@@ -17,13 +17,6 @@ pub struct GroupMember {
     pub group: usize,
     /// Whether it is a failover group; a primary otherwise.
     pub failover: bool,
-}
-
-impl MemberFile {
-    /// Whether it is a failover group.
-    pub(super) fn failover(&self) -> Option<bool> {
-        self.failover.value_or(false)
-    }
 }
 
 /// The groups of a service: resolved, at least one primary, none twice, and their endpoints unique among

@@ -39,16 +39,16 @@ impl HealthCheck {
         file.check_host(report);
         file.check_path(report);
 
-        let seconds = |number: Integer<1, 300>| Duration::from_secs(number.0.into());
+        let seconds = |number: u32| Duration::from_secs(number.into());
         Some(Self {
             name: file.name.get()?.0.clone(),
-            interval: seconds(file.check_interval_sec.value_or(DEFAULT_SECONDS)?),
-            timeout: seconds(file.timeout_sec.value_or(DEFAULT_SECONDS)?),
-            healthy_threshold: file.healthy_threshold.value_or(DEFAULT_THRESHOLD)?.0,
-            unhealthy_threshold: file.unhealthy_threshold.value_or(DEFAULT_THRESHOLD)?.0,
+            interval: seconds(file.check_interval_sec()?.0),
+            timeout: seconds(file.timeout_sec()?.0),
+            healthy_threshold: file.healthy_threshold()?.0,
+            unhealthy_threshold: file.unhealthy_threshold()?.0,
             port: port?,
             probe: file.probe(kind)?,
-            transport: file.transport(report)?,
+            transport: file.parsed_transport(report)?,
         })
     }
 }
@@ -71,12 +71,9 @@ pub enum Transport {
 /// Bytes of an interface's name: IFNAMSIZ of netdevice(7), with its NUL.
 const MAX_DEVICE_NAME: usize = 15;
 
-const DEFAULT_SECONDS: Integer<1, 300> = Integer(5);
-const DEFAULT_THRESHOLD: Integer<1, 10> = Integer(2);
-
 impl HealthCheckFile {
-    fn transport(&self, report: &mut Report) -> Option<Transport> {
-        let kind = self.transport.value_or(Chosen(TransportKind::InPath))?.0;
+    fn parsed_transport(&self, report: &mut Report) -> Option<Transport> {
+        let kind = self.transport()?.0;
         if kind == TransportKind::InPath {
             let bound = self.bind_device.as_ref().map(Field::span);
             if let Some(span) = bound.or(self.source_ip_address.as_ref().map(Field::span)) {
@@ -109,8 +106,7 @@ impl HealthCheckFile {
     }
 
     fn check_timeout(&self, report: &mut Report) {
-        let interval = self.check_interval_sec.value_or(DEFAULT_SECONDS);
-        let timeout = self.timeout_sec.value_or(DEFAULT_SECONDS);
+        let (interval, timeout) = (self.check_interval_sec(), self.timeout_sec());
         let (Some(Integer(interval)), Some(Integer(timeout))) = (interval, timeout) else { return };
         if timeout > interval {
             let either = self.timeout_sec.as_ref().or(self.check_interval_sec.as_ref());
@@ -182,7 +178,7 @@ impl HealthCheckFile {
     }
 
     fn probe(&self, kind: ProbeType) -> Option<Probe> {
-        let proxy_header = self.proxy_header.value_or(Chosen(ProxyHeader::None))?.0;
+        let proxy_header = self.proxy_header()?.0;
         let text = |field: &Option<Field<Ascii>>| Some(field.value_or(Ascii(String::new()))?.0);
         let exchange = || {
             Some(Exchange { request: text(&self.request)?, response: text(&self.response)?, proxy_header })
@@ -190,7 +186,7 @@ impl HealthCheckFile {
         let http = || {
             Some(HttpRequest {
                 host: self.host.written().map(|host| host.0.clone()),
-                path: self.request_path.value_or(Ascii("/".to_owned()))?.0,
+                path: self.request_path()?.0,
                 response: text(&self.response)?,
                 proxy_header,
             })

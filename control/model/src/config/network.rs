@@ -8,9 +8,9 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::limits::{MAX_REGION_RANGES, MIN_ENTROPY_BITS};
 use super::report::Report;
 use super::written::field::{Field, Optional, elements};
-use super::written::file::{ConntrackFile, FleetFile, NetworkFile};
+use super::written::file::{ConntrackFile, DEFAULT_SEED, FleetFile, NetworkFile};
 use super::written::lengths::limit;
-use super::written::value::{Integer, Mac, Seed};
+use super::written::value::Mac;
 
 /// The six bytes of a MAC address, in the order in which they are sent.
 pub type MacAddress = [u8; 6];
@@ -39,22 +39,8 @@ pub struct Network {
 }
 
 impl Network {
-    /// The appliance without a `[network]` table.
-    const DEFAULT: Self = Self {
-        ipv4_address: None,
-        ipv6_address: None,
-        mac_address: None,
-        gateway_mac_address: None,
-        mtu: 1_500,
-        region_ranges: Vec::new(),
-        tunnel_source_ipv4: None,
-        tunnel_source_ipv6: None,
-        icmp_errors_per_sec: 100,
-    };
-
     pub(super) fn parse(file: &Option<Field<NetworkFile>>, report: &mut Report) -> Option<Self> {
-        let Some(file) = file else { return Some(Self::DEFAULT) };
-        let file = file.get()?;
+        let file = file.value_or_default()?;
 
         let ipv4_address = match file.ipv4_address.written() {
             Some(IpAddr::V4(address)) => Some(*address),
@@ -81,27 +67,12 @@ impl Network {
             ipv6_address,
             mac_address: file.mac_address.written().map(|mac: &Mac| mac.0),
             gateway_mac_address: file.gateway_mac_address.written().map(|mac: &Mac| mac.0),
-            mtu: file.mtu()?,
+            mtu: file.mtu()?.as_u16(),
             region_ranges: region_ranges.iter().map(Field::copied).collect::<Option<_>>()?,
             tunnel_source_ipv4,
             tunnel_source_ipv6,
-            icmp_errors_per_sec: file
-                .icmp_errors_per_sec
-                .value_or(Integer(Self::DEFAULT.icmp_errors_per_sec))?
-                .0,
+            icmp_errors_per_sec: file.icmp_errors_per_sec()?.0,
         })
-    }
-}
-
-impl NetworkFile {
-    /// The path MTU to the backends.
-    pub(super) fn mtu(&self) -> Option<u16> {
-        Some(self.mtu.value_or(Integer(Network::DEFAULT.mtu.into()))?.as_u16())
-    }
-
-    /// The path MTU to the backends of a file with or without a `[network]` table.
-    pub(super) fn mtu_of(file: &Option<Field<Self>>) -> Option<u16> {
-        file.as_ref().map_or(Some(Network::DEFAULT.mtu), |file| file.get()?.mtu())
     }
 }
 
@@ -167,21 +138,16 @@ pub struct Conntrack {
 }
 
 impl Fleet {
-    /// The seed of appliances that are given none: the ASCII text `guideway-default`.
-    pub const DEFAULT_SEED: [u8; 16] = *b"guideway-default";
+    /// Seed of appliances that are given none: the ASCII text `guideway-default`.
+    pub const DEFAULT_SEED: [u8; 16] = DEFAULT_SEED;
 
     pub(super) fn parse(file: &Option<Field<FleetFile>>) -> Option<Self> {
-        let Some(file) = file else { return Some(Self { seed: Self::DEFAULT_SEED }) };
-        Some(Self { seed: file.get()?.seed.value_or(Seed(Self::DEFAULT_SEED))?.0 })
+        Some(Self { seed: file.value_or_default()?.seed()?.0 })
     }
 }
 
 impl Conntrack {
-    /// The size of a table that is given none: 2^24.
-    pub const DEFAULT_MAX_ENTRIES: u32 = 1 << 24;
-
     pub(super) fn parse(file: &Option<Field<ConntrackFile>>) -> Option<Self> {
-        let Some(file) = file else { return Some(Self { max_entries: Self::DEFAULT_MAX_ENTRIES }) };
-        Some(Self { max_entries: file.get()?.max_entries.value_or(Integer(Self::DEFAULT_MAX_ENTRIES))?.0 })
+        Some(Self { max_entries: file.value_or_default()?.max_entries()?.0 })
     }
 }

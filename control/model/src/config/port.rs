@@ -7,10 +7,9 @@ use ipnet::IpNet;
 
 use super::limits::MAX_ADDRESSES_OF_A_PORT;
 use super::report::Report;
-use super::written::field::{Field, Optional, elements};
+use super::written::field::{Field, elements};
 use super::written::file::PortFile;
 use super::written::lengths::limit;
-use super::written::value::Integer;
 
 /// A port of the appliance. It holds from the start: a reload does not change it.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,9 +35,6 @@ pub struct Port {
 }
 
 impl Port {
-    const DEFAULT_MTU: u32 = 1_500;
-    const DEFAULT_DESCRIPTORS: u32 = 1_024;
-
     pub(super) fn parse(file: &PortFile, report: &mut Report) -> Option<Self> {
         let addresses = elements(&file.ip_addresses);
         limit("addresses of one port", addresses, MAX_ADDRESSES_OF_A_PORT, report);
@@ -51,10 +47,10 @@ impl Port {
             addresses: addresses?,
             ipv4_gateway,
             ipv6_gateway,
-            mtu: file.mtu.value_or(Integer(Self::DEFAULT_MTU))?.as_u16(),
-            rx_descriptors: file.rx_descriptors.value_or(Integer(Self::DEFAULT_DESCRIPTORS))?.as_u16(),
-            tx_descriptors: file.tx_descriptors.value_or(Integer(Self::DEFAULT_DESCRIPTORS))?.as_u16(),
-            promiscuous: file.promiscuous.value_or(false)?,
+            mtu: file.mtu()?.as_u16(),
+            rx_descriptors: file.rx_descriptors()?.as_u16(),
+            tx_descriptors: file.tx_descriptors()?.as_u16(),
+            promiscuous: file.promiscuous()?,
         })
     }
 }

@@ -14,7 +14,7 @@ pub(super) fn check(rules: &[Field<ForwardingRuleFile>], report: &mut Report) {
         let Some(address) = rule.ip_address.copied() else { continue };
         let first = *first_of.entry(address).or_insert(rule);
         let (Some(here), Some(there)) = (rule.neighbor_replies(), first.neighbor_replies()) else { continue };
-        if here != there {
+        if here.0 != there.0 {
             let place = |rule: &ForwardingRuleFile| {
                 rule.neighbor_replies.as_ref().map_or(rule.ip_address.span(), Field::span).clone()
             };

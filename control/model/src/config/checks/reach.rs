@@ -170,7 +170,7 @@ fn check_tunnel_mtu(
     scope: &Scope<'_>,
     report: &mut Report,
 ) {
-    let Some(mtu) = group.mtu(&scope.file.network) else { return };
+    let Some(mtu) = group.path_mtu(&scope.file.network) else { return };
     let outer_families =
         group.endpoints().filter_map(|endpoint| endpoint.ip_address.copied()).map(Family::of);
     let needed = |outer| match Family::of(vip) {
@@ -231,7 +231,7 @@ fn check_path(
             );
         }
         // RFC 8200, section 5: every path of IPv6 has at least this MTU.
-        if let (Family::Ipv6, Some(mtu)) = (family, group.mtu(&scope.file.network))
+        if let (Family::Ipv6, Some(mtu)) = (family, group.path_mtu(&scope.file.network))
             && mtu < IPV6_MIN_MTU
         {
             let message = format!("an MTU of {mtu} on the IPv6 path to backend group `{name}`");

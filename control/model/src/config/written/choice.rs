@@ -4,6 +4,7 @@ use guideway_dataplane::affinity::{
     LoadBalancingScheme, PersistenceOnUnhealthy, SessionAffinity, TrackingMode,
 };
 use schemars::{Schema, SchemaGenerator, json_schema};
+use serde::{Serialize, Serializer};
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -48,6 +49,12 @@ impl<T: Choice> Chosen<T> {
     pub(in crate::config) fn name(self) -> &'static str {
         let chosen = T::CHOICES.iter().find(|(_, value)| *value == self.0);
         chosen.map(|(name, _)| *name).expect("CHOICES holds every value")
+    }
+}
+
+impl<T: Choice> Serialize for Chosen<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
     }
 }
 

@@ -39,16 +39,30 @@ impl<T: Copy> Field<T> {
 }
 
 /// A key that may be absent.
-pub(in crate::config) trait Optional<T> {
+pub(in crate::config) trait Optional {
+    /// Type of the value.
+    type Value: Clone;
+
     /// The value, or the default where the key is absent; [`None`] where it was wrong, which has been
     /// reported.
-    fn value_or(&self, default: T) -> Option<T>;
+    fn value_or(&self, default: Self::Value) -> Option<Self::Value>;
 
     /// The value where there is one.
-    fn written(&self) -> Option<&T>;
+    fn written(&self) -> Option<&Self::Value>;
+
+    /// The value of a table, or the table without any key where it is absent; [`None`] where it was wrong, which has
+    /// been reported.
+    fn value_or_default(&self) -> Option<Self::Value>
+    where
+        Self::Value: Default,
+    {
+        self.value_or(Self::Value::default())
+    }
 }
 
-impl<T: Clone> Optional<T> for Option<Field<T>> {
+impl<T: Clone> Optional for Option<Field<T>> {
+    type Value = T;
+
     fn value_or(&self, default: T) -> Option<T> {
         match self {
             None => Some(default),
@@ -230,13 +244,40 @@ pub(in crate::config) fn closest<'k>(
         .map(|(_, known)| known)
 }
 
+/// The default of a key whose type is `K`.
+pub(in crate::config) fn default_of<K: Optional>(default: K::Value) -> K::Value {
+    default
+}
+
 /// Declares the tables of the file: a struct whose fields are the table's keys, read in this order.
+///
+/// A key that may be absent can be followed by its default, `key: Option<Field<T>> = default`. The schema shows it,
+/// and a method named like the key returns the value that is written, else the default.
 macro_rules! tables {
-    ($($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $key:ident: $kind:ty,)* })*) => {$(
+    ($(
+        $(#[$meta:meta])*
+        $name:ident { $($(#[$key_meta:meta])* $key:ident: $kind:ty $(= $default:expr)?,)* }
+    )*) => {$(
         $(#[$meta])*
         #[derive(Clone, Debug, schemars::JsonSchema)]
         #[schemars(deny_unknown_fields)]
-        pub(in crate::config) struct $name { $($(#[$field_meta])* pub(in crate::config) $key: $kind,)* }
+        pub(in crate::config) struct $name {
+            $(
+                $(#[$key_meta])*
+                $(#[schemars(extend(
+                    "default" = $crate::config::written::field::default_of::<$kind>($default)
+                ))])?
+                pub(in crate::config) $key: $kind,
+            )*
+        }
+
+        impl $name {$($(
+            pub(in crate::config) fn $key(
+                &self,
+            ) -> Option<<$kind as $crate::config::written::field::Optional>::Value> {
+                $crate::config::written::field::Optional::value_or(&self.$key, $default)
+            }
+        )?)*}
 
         impl $crate::config::written::field::FromTable for $name {
             fn from_table(table: &mut $crate::config::written::field::Table<'_, '_>) -> Self {

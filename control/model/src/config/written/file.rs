@@ -26,6 +26,12 @@ use crate::config::limits::{
 /// A list of values, each wrong or right by itself.
 type List<T> = Vec<Field<T>>;
 
+/// Path of the admin API's Unix socket, unless the configuration names another.
+pub(in crate::config) const DEFAULT_SOCKET: &str = "/run/guideway/admin.sock";
+
+/// Seed of appliances that are given none: the ASCII text `guideway-default`.
+pub(in crate::config) const DEFAULT_SEED: [u8; 16] = *b"guideway-default";
+
 tables! {
     /// The configuration of one Guideway appliance.
     ConfigFile {
@@ -58,17 +64,16 @@ tables! {
     }
 
     /// How the engine uses the machine.
+    #[derive(Default)]
     EngineFile {
         /// Cores of the workers, one worker each; by default all that the process may use but the control thread's.
         worker_cores: Option<Field<List<Core>>>,
         /// Core of the control thread; by default the lowest that the process may use.
         control_core: Option<Field<Core>>,
         /// Frames lie in ordinary pages: for tests, unfit for hardware.
-        #[schemars(extend("default" = false))]
-        no_huge: Option<Field<bool>>,
+        no_huge: Option<Field<bool>> = false,
         /// Memory for frames in ordinary pages, in MiB.
-        #[schemars(extend("default" = 512))]
-        memory_mib: Option<Field<Integer<64, 1_048_576>>>,
+        memory_mib: Option<Field<Integer<64, 1_048_576>>> = Integer(512),
         /// Frames that there is memory for; by default as many as queues, workers and the host path can hold.
         mbufs: Option<Field<Integer<1_023, 134_217_727>>>,
     }
@@ -84,34 +89,31 @@ tables! {
         /// Routers on the link to everywhere else, at most one a family.
         gateways: Option<Field<List<IpAddr>>>,
         /// The longest packet that the port takes.
-        #[schemars(extend("default" = 1500))]
-        mtu: Option<Field<Integer<MIN_MTU, MAX_MTU>>>,
+        mtu: Option<Field<Integer<MIN_MTU, MAX_MTU>>> = Integer(1_500),
         /// Descriptors of each receive queue.
-        #[schemars(extend("default" = 1024))]
-        rx_descriptors: Option<Field<Integer<64, 32_768>>>,
+        rx_descriptors: Option<Field<Integer<64, 32_768>>> = Integer(1_024),
         /// Descriptors of each transmit queue.
-        #[schemars(extend("default" = 1024))]
-        tx_descriptors: Option<Field<Integer<64, 32_768>>>,
+        tx_descriptors: Option<Field<Integer<64, 32_768>>> = Integer(1_024),
         /// Takes frames for any MAC address.
-        #[schemars(extend("default" = false))]
-        promiscuous: Option<Field<bool>>,
+        promiscuous: Option<Field<bool>> = false,
     }
 
     /// Where the running appliance is steered.
+    #[derive(Default)]
     AdminFile {
         /// Path of the Unix socket.
-        #[schemars(extend("default" = "/run/guideway/admin.sock"))]
-        socket: Option<Field<PathBuf>>,
+        socket: Option<Field<PathBuf>> = PathBuf::from(DEFAULT_SOCKET),
     }
 
     /// Where Prometheus finds the running appliance.
+    #[derive(Default)]
     MetricsFile {
         /// Address and port of the listener.
-        #[schemars(extend("default" = "127.0.0.1:9477"))]
-        listen: Option<Field<SocketAddr>>,
+        listen: Option<Field<SocketAddr>> = SocketAddr::from(([127, 0, 0, 1], 9_477)),
     }
 
     /// The appliance's own place in the network.
+    #[derive(Default)]
     NetworkFile {
         /// The appliance's IPv4 address: source of IPv4 tunnels and of ICMP errors.
         ipv4_address: Option<Field<IpAddr>>,
@@ -122,29 +124,27 @@ tables! {
         /// Next hop of tunnelled packets; resolved from the backend's address by default.
         gateway_mac_address: Option<Field<Mac>>,
         /// Path MTU to the backends: bytes of the outermost IP packet.
-        #[schemars(extend("default" = 1500))]
-        mtu: Option<Field<Integer<MIN_MTU, MAX_MTU>>>,
+        mtu: Option<Field<Integer<MIN_MTU, MAX_MTU>>> = Integer(1_500),
         /// Where clients of the appliance's own region live, for rules without allow_global_access.
         region_ranges: Option<Field<List<IpNet>>>,
         /// Source prefixes of tunnels whose host part carries the flow's entropy, at most one a family.
         tunnel_source_ranges: Option<Field<List<IpNet>>>,
         /// ICMP errors that each worker may send in a second; 0 sends none.
-        #[schemars(extend("default" = 100))]
-        icmp_errors_per_sec: Option<Field<Integer<0, 1_000_000>>>,
+        icmp_errors_per_sec: Option<Field<Integer<0, 1_000_000>>> = Integer(100),
     }
 
     /// What all appliances of a fleet share.
+    #[derive(Default)]
     FleetFile {
         /// Key of the selection hash: appliances with one seed choose the same backends.
-        #[schemars(extend("default" = "67756964657761792d64656661756c74"))]
-        seed: Option<Field<Seed>>,
+        seed: Option<Field<Seed>> = Seed(DEFAULT_SEED),
     }
 
     /// The conntrack table.
+    #[derive(Default)]
     ConntrackFile {
         /// Connections that can be tracked at once.
-        #[schemars(extend("default" = 16_777_216))]
-        max_entries: Option<Field<Integer<MIN_ENTRIES, MAX_ENTRIES>>>,
+        max_entries: Option<Field<Integer<MIN_ENTRIES, MAX_ENTRIES>>> = Integer(16_777_216),
     }
 
     /// A virtual IP address with a protocol and ports, before a backend service.
@@ -152,28 +152,23 @@ tables! {
         /// Unique among forwarding rules.
         name: Field<Name>,
         /// Which side of the network it faces; the backend service's scheme too.
-        #[schemars(extend("default" = "EXTERNAL"))]
-        load_balancing_scheme: Option<Field<Chosen<LoadBalancingScheme>>>,
+        load_balancing_scheme: Option<Field<Chosen<LoadBalancingScheme>>> = Chosen(LoadBalancingScheme::External),
         /// The virtual IP address.
         ip_address: Field<IpAddr>,
         /// Which IP protocols it takes; L3_DEFAULT takes all of them, on all ports.
-        #[schemars(extend("default" = "TCP"))]
-        ip_protocol: Option<Field<Chosen<RuleProtocol>>>,
+        ip_protocol: Option<Field<Chosen<RuleProtocol>>> = Chosen(RuleProtocol::Tcp),
         /// One to five ports.
         ports: Option<Field<List<Port>>>,
         /// A range of ports such as "8000-8100" (EXTERNAL only).
         port_range: Option<Field<PortRange>>,
         /// Takes all ports, and packets without any.
-        #[schemars(extend("default" = false))]
-        all_ports: Option<Field<bool>>,
+        all_ports: Option<Field<bool>> = false,
         /// Takes clients in these prefixes alone (EXTERNAL only); needs a rule without, else alike.
         source_ip_ranges: Option<Field<List<IpNet>>>,
         /// Takes clients outside the region_ranges of the network table too (INTERNAL only).
-        #[schemars(extend("default" = false))]
-        allow_global_access: Option<Field<bool>>,
+        allow_global_access: Option<Field<bool>> = false,
         /// Whether the appliance answers ARP and neighbour discovery for the address; rules of one address agree.
-        #[schemars(extend("default" = "ALWAYS"))]
-        neighbor_replies: Option<Field<Chosen<NeighborReplies>>>,
+        neighbor_replies: Option<Field<Chosen<NeighborReplies>>> = Chosen(NeighborReplies::Always),
         /// Name of the backend service.
         backend_service: Field<Name>,
     }
@@ -183,17 +178,13 @@ tables! {
         /// Unique among backend services.
         name: Field<Name>,
         /// Which side of the network it faces.
-        #[schemars(extend("default" = "EXTERNAL"))]
-        load_balancing_scheme: Option<Field<Chosen<LoadBalancingScheme>>>,
+        load_balancing_scheme: Option<Field<Chosen<LoadBalancingScheme>>> = Chosen(LoadBalancingScheme::External),
         /// Which forwarding rules it may serve; UNSPECIFIED serves all.
-        #[schemars(extend("default" = "TCP"))]
-        protocol: Option<Field<Chosen<ServiceProtocol>>>,
+        protocol: Option<Field<Chosen<ServiceProtocol>>> = Chosen(ServiceProtocol::Tcp),
         /// Which parts of a packet choose its backend.
-        #[schemars(extend("default" = "NONE"))]
-        session_affinity: Option<Field<Chosen<SessionAffinity>>>,
+        session_affinity: Option<Field<Chosen<SessionAffinity>>> = Chosen(SessionAffinity::None),
         /// Whether backends are chosen evenly or in proportion to their weights.
-        #[schemars(extend("default" = "MAGLEV"))]
-        locality_lb_policy: Option<Field<Chosen<LocalityLbPolicy>>>,
+        locality_lb_policy: Option<Field<Chosen<LocalityLbPolicy>>> = Chosen(LocalityLbPolicy::Maglev),
         /// Name of the health check: exactly one.
         health_checks: Field<List<Name>>,
         /// The backend groups, each primary or failover: at most 50 of each.
@@ -211,40 +202,37 @@ tables! {
         /// Name of the backend group.
         group: Field<Name>,
         /// Whether it is a failover group.
-        #[schemars(extend("default" = false))]
-        failover: Option<Field<bool>>,
+        failover: Option<Field<bool>> = false,
     }
 
     /// How connections are tracked.
+    #[derive(Default)]
     TrackingPolicyFile {
         /// What names a tracked connection: its ports too, or the session affinity's parts.
-        #[schemars(extend("default" = "PER_CONNECTION"))]
-        tracking_mode: Option<Field<Chosen<TrackingMode>>>,
+        tracking_mode: Option<Field<Chosen<TrackingMode>>> = Chosen(TrackingMode::PerConnection),
         /// Whether tracked connections stay on a backend that turned unhealthy.
-        #[schemars(extend("default" = "DEFAULT_FOR_PROTOCOL"))]
-        connection_persistence_on_unhealthy_backends: Option<Field<Chosen<PersistenceOnUnhealthy>>>,
+        connection_persistence_on_unhealthy_backends: Option<Field<Chosen<PersistenceOnUnhealthy>>> =
+            Chosen(PersistenceOnUnhealthy::DefaultForProtocol),
         /// Seconds that an entry outlives its last packet: 60 EXTERNAL; 600 INTERNAL, where it can be raised.
         idle_timeout_sec: Option<Field<Integer<60, MAX_IDLE_TIMEOUT_SEC>>>,
     }
 
     /// How long removed backends keep their connections.
+    #[derive(Default)]
     DrainingFile {
         /// Seconds; 0 ends them at once.
-        #[schemars(extend("default" = 0))]
-        draining_timeout_sec: Option<Field<Integer<0, MAX_DRAINING_TIMEOUT_SEC>>>,
+        draining_timeout_sec: Option<Field<Integer<0, MAX_DRAINING_TIMEOUT_SEC>>> = Integer(0),
     }
 
     /// When the failover groups take over.
+    #[derive(Default)]
     FailoverPolicyFile {
         /// Share of usable primaries below which the failover groups take over.
-        #[schemars(extend("default" = 0.0))]
-        failover_ratio: Option<Field<Ratio>>,
+        failover_ratio: Option<Field<Ratio>> = Ratio(0.0),
         /// Drops new connections while no backend is usable.
-        #[schemars(extend("default" = false))]
-        drop_traffic_if_unhealthy: Option<Field<bool>>,
+        drop_traffic_if_unhealthy: Option<Field<bool>> = false,
         /// Ends all connections of the service when the pool switches.
-        #[schemars(extend("default" = false))]
-        disable_connection_drain_on_failover: Option<Field<bool>>,
+        disable_connection_drain_on_failover: Option<Field<bool>> = false,
     }
 
     /// Endpoints that receive packets in one way.
@@ -252,11 +240,10 @@ tables! {
         /// Unique among backend groups.
         name: Field<Name>,
         /// How packets travel to its endpoints.
-        #[schemars(extend("default" = "l2"))]
-        delivery: Option<Field<Chosen<Delivery>>>,
+        delivery: Option<Field<Chosen<Delivery>>> = Chosen(Delivery::L2),
         /// UDP port on which the endpoints decapsulate (gue only).
-        #[schemars(extend("default" = 6080))]
-        gue_port: Option<Field<Port>>,
+        // As IANA assigned it.
+        gue_port: Option<Field<Port>> = Integer(6_080),
         /// Path MTU to its endpoints, where it is not that of the network table.
         mtu: Option<Field<Integer<MIN_MTU, MAX_MTU>>>,
         /// The endpoints; there may be none.
@@ -272,8 +259,7 @@ tables! {
         /// Its MAC address; resolved from the address by default.
         mac_address: Option<Field<Mac>>,
         /// Its weight until health checks report one.
-        #[schemars(extend("default" = 1))]
-        weight: Option<Field<Integer<0, MAX_WEIGHT>>>,
+        weight: Option<Field<Integer<0, MAX_WEIGHT>>> = Integer(1),
     }
 
     /// How backends are asked whether they can serve.
@@ -283,36 +269,29 @@ tables! {
         /// What a probe speaks.
         r#type: Field<Chosen<ProbeType>>,
         /// Seconds from one probe to the next.
-        #[schemars(extend("default" = 5))]
-        check_interval_sec: Option<Field<Integer<1, 300>>>,
+        check_interval_sec: Option<Field<Integer<1, 300>>> = Integer(5),
         /// Seconds that a probe may take; at most the interval.
-        #[schemars(extend("default" = 5))]
-        timeout_sec: Option<Field<Integer<1, 300>>>,
+        timeout_sec: Option<Field<Integer<1, 300>>> = Integer(5),
         /// Successes in a row that make a backend healthy.
-        #[schemars(extend("default" = 2))]
-        healthy_threshold: Option<Field<Integer<1, 10>>>,
+        healthy_threshold: Option<Field<Integer<1, 10>>> = Integer(2),
         /// Failures in a row that make a backend unhealthy.
-        #[schemars(extend("default" = 2))]
-        unhealthy_threshold: Option<Field<Integer<1, 10>>>,
+        unhealthy_threshold: Option<Field<Integer<1, 10>>> = Integer(2),
         /// Port that is probed: 80 for TCP and HTTP, 443 for SSL, HTTPS and HTTP2; GRPC has no default.
         port: Option<Field<Port>>,
         /// Host header (HTTP, HTTPS, HTTP2); the probed address by default.
         host: Option<Field<Ascii>>,
         /// Path of the request (HTTP, HTTPS, HTTP2).
-        #[schemars(extend("default" = "/"))]
-        request_path: Option<Field<Ascii>>,
+        request_path: Option<Field<Ascii>> = Ascii("/".to_owned()),
         /// What is sent once connected (TCP, SSL).
         request: Option<Field<Ascii>>,
         /// What must come back (every type but GRPC).
         response: Option<Field<Ascii>>,
         /// What precedes everything else on the connection (every type but GRPC).
-        #[schemars(extend("default" = "NONE"))]
-        proxy_header: Option<Field<Chosen<ProxyHeader>>>,
+        proxy_header: Option<Field<Chosen<ProxyHeader>>> = Chosen(ProxyHeader::None),
         /// Service that is asked for (GRPC); the whole server by default.
         grpc_service_name: Option<Field<Ascii>>,
         /// Whether probes are delivered to the virtual IP address as its packets are, or go by the kernel's network.
-        #[schemars(extend("default" = "in_path"))]
-        transport: Option<Field<Chosen<TransportKind>>>,
+        transport: Option<Field<Chosen<TransportKind>>> = Chosen(TransportKind::InPath),
         /// The kernel's interface that probes leave by (kernel only).
         bind_device: Option<Field<Ascii>>,
         /// The address that probes leave from (kernel only).
@@ -336,11 +315,9 @@ tables! {
         /// Names of the forwarding rules; all by default.
         forwarding_rules: Option<Field<List<Name>>>,
         /// Whether health checks have a say in it.
-        #[schemars(extend("default" = "HEALTHY"))]
-        policy: Option<Field<Chosen<PolicyKind>>>,
+        policy: Option<Field<Chosen<PolicyKind>>> = Chosen(PolicyKind::Healthy),
         /// Healthy backends that a rule's service needs (HEALTHY only).
-        #[schemars(extend("default" = 1))]
-        min_healthy: Option<Field<Integer<1, MAX_MIN_HEALTHY>>>,
+        min_healthy: Option<Field<Integer<1, MAX_MIN_HEALTHY>>> = Integer(1),
         /// BIRD's control socket, such as "/run/bird/bird.ctl".
         bird_socket: Option<Field<PathBuf>>,
         /// BIRD's protocol that holds the route to the one address, disabled when BIRD starts.

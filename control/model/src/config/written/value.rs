@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use guideway_engine::driver::device::{Device, UnreadableDevice};
 use ipnet::IpNet;
 use schemars::{Schema, SchemaGenerator, json_schema};
+use serde::{Serialize, Serializer};
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -31,7 +32,7 @@ impl Value for bool {
 }
 
 /// An integer from `MIN` to `MAX`, both included.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub(in crate::config) struct Integer<const MIN: u32, const MAX: u32>(pub(in crate::config) u32);
 
 /// A layer-4 port.
@@ -69,7 +70,7 @@ impl<const MIN: u32, const MAX: u32> Value for Integer<MIN, MAX> {
 }
 
 /// A number from 0.0 to 1.0.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub(in crate::config) struct Ratio(pub(in crate::config) f64);
 
 impl Value for Ratio {
@@ -340,6 +341,12 @@ impl Value for Seed {
     }
 }
 
+impl Serialize for Seed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+    }
+}
+
 /// Exactly `N` bytes of two hexadecimal digits each, with a separator between them or none.
 fn hex_bytes<const N: usize>(text: &str, separator: Option<char>) -> Option<[u8; N]> {
     let mut bytes = [0; N];
@@ -380,7 +387,7 @@ impl Value for PortRange {
 }
 
 /// ASCII text of at most [`TEXT_LIMIT`] bytes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub(in crate::config) struct Ascii(pub(in crate::config) String);
 
 impl Value for Ascii {
