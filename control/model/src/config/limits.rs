@@ -52,8 +52,8 @@ pub(super) const MIN_ENTROPY_BITS: u8 = 8;
 pub(super) const MIN_ENTRIES: u32 = 1 << 10;
 /// The largest conntrack table.
 pub(super) const MAX_ENTRIES: u32 = 1 << 30;
-/// The largest weight, as in Google Cloud.
-pub(super) const MAX_WEIGHT: u32 = 1_000;
+/// Largest weight of a backend, as in Google Cloud.
+pub const MAX_WEIGHT: u16 = 1_000;
 /// The longest draining, as in Google Cloud.
 pub(super) const MAX_DRAINING_TIMEOUT_SEC: u32 = 3_600;
 /// The idle timeout of external services, as in Google Cloud.

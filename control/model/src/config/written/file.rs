@@ -259,7 +259,7 @@ tables! {
         /// Its MAC address; resolved from the address by default.
         mac_address: Option<Field<Mac>>,
         /// Its weight until health checks report one.
-        weight: Option<Field<Integer<0, MAX_WEIGHT>>> = Integer(1),
+        weight: Option<Field<Integer<0, { MAX_WEIGHT as u32 }>>> = Integer(1),
     }
 
     /// How backends are asked whether they can serve.
