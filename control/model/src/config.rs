@@ -68,31 +68,31 @@ pub const EXAMPLE: &str = include_str!("../../default.toml");
 /// A whole configuration whose every rule has been checked; references are indices into its lists.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// How the engine uses the machine.
+    /// Cores and memory that the engine uses.
     pub engine: Engine,
-    /// The devices that packets come and go by, in the order of the file.
+    /// Devices that packets come and go by, in the order of the file.
     pub ports: Vec<Port>,
-    /// Where the running appliance is steered.
+    /// Admin API of the running appliance.
     pub admin: Admin,
-    /// Where Prometheus finds the running appliance.
+    /// Exporter of metrics for Prometheus.
     pub metrics: Metrics,
-    /// The appliance's own place in the network.
+    /// Addresses, MTU and ICMP errors of the appliance itself.
     pub network: Arc<Network>,
-    /// What all appliances of a fleet share.
+    /// Settings that all appliances of a fleet share.
     pub fleet: Fleet,
-    /// The size of the conntrack table.
+    /// Size of the conntrack table.
     pub conntrack: Conntrack,
-    /// The forwarding rules, in the order of the file.
+    /// Forwarding rules, in the order of the file.
     pub rules: Vec<ForwardingRule>,
-    /// The backend services, in the order of the file.
+    /// Backend services, in the order of the file.
     pub services: Vec<BackendService>,
-    /// The backend groups, in the order of the file.
+    /// Backend groups, in the order of the file.
     pub groups: Vec<BackendGroup>,
-    /// The health checks, in the order of the file.
+    /// Health checks, in the order of the file.
     pub health_checks: Vec<HealthCheck>,
-    /// The routes, in the order of the file.
+    /// Routes, in the order of the file.
     pub routes: Vec<Route>,
-    /// The announcements, in the order of the file.
+    /// Announcements, in the order of the file.
     pub announcements: Vec<Announcement>,
 }
 
@@ -101,13 +101,13 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with it, at once. Text that is not TOML, and lists beyond their limits, come
-    /// first and are looked into no further.
+    /// All errors of the text at once. Text that is not TOML, or whose lists are beyond their limits, is looked into no
+    /// further.
     pub fn parse(name: &str, text: &str) -> Result<Self, ConfigErrors> {
         let mut report = Report::default();
         let config = Self::read(text, &mut report);
         report.finish(name, text)?;
-        Ok(config.expect("what is not read is reported"))
+        Ok(config.expect("a configuration that is not read has errors"))
     }
 
     fn read(text: &str, report: &mut Report) -> Option<Self> {
@@ -176,14 +176,15 @@ impl BackendService {
     }
 }
 
-/// A list of tables as it is written.
+/// A list of tables as it is written, such as `[[port]]`.
 type Tables<T> = Option<Field<Vec<Field<T>>>>;
 
-/// Parses each table of a list; those that are wrong keep their place in it.
+/// Parses each table of a list; those that are wrong keep their index in it.
 fn each<T, U>(tables: &Tables<T>, mut parse: impl FnMut(&T) -> Option<U>) -> Vec<Option<U>> {
     elements(tables).iter().map(|table| parse(table.get()?)).collect()
 }
 
+/// The list, if every table of it could be parsed.
 fn all<T>(parsed: Vec<Option<T>>) -> Option<Vec<T>> {
     parsed.into_iter().collect()
 }

@@ -111,7 +111,7 @@ fn toml_of(json: &Json) -> Value {
     Value::try_from(json).expect("the schema holds what TOML can hold")
 }
 
-/// What the parser says of each document in which the key is set to a value, for every table that may hold it.
+/// Results of the parser for each document in which the key is set to a value, for every table that may hold it.
 fn tried(
     schema: &Json,
     key: &Key,

@@ -1,4 +1,4 @@
-//! How the appliance is looked at and steered while it runs: the admin socket and the metrics.
+//! The admin socket and the exporter of metrics: an operator looks at the appliance and steers it by them.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -6,17 +6,17 @@ use std::path::PathBuf;
 use super::written::field::{Field, Optional};
 use super::written::file::{AdminFile, DEFAULT_SOCKET, MetricsFile};
 
-/// Where the appliance is steered. It holds from the start: a reload does not change it.
+/// Admin API of the appliance. A reload does not change it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
-    /// The Unix socket of the admin API.
+    /// Path of the Unix socket that the API listens on.
     pub socket: PathBuf,
 }
 
-/// Where Prometheus finds the appliance. It holds from the start: a reload does not change it.
+/// Exporter of metrics for Prometheus. A reload does not change it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Metrics {
-    /// The address of the listener.
+    /// Address that the exporter listens on.
     pub listen: SocketAddr,
 }
 

@@ -14,46 +14,46 @@ use super::written::file::AnnouncementFile;
 use super::written::lengths::limit;
 use super::written::value::Ascii;
 
-/// What is done so that routers learn the way to the virtual IP addresses of some rules, and when.
+/// A way to tell routers about the virtual IP addresses of some rules, and the condition for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Announcement {
-    /// Its name, unique among announcements.
+    /// Name of the announcement, unique among announcements.
     pub name: String,
-    /// Indices of its forwarding rules in [`super::Config::rules`], in the order of the file.
+    /// Indices of the announced forwarding rules in [`super::Config::rules`], in the order of the file.
     pub rules: Vec<usize>,
-    /// When it announces.
+    /// Condition for announcing.
     pub policy: AnnouncementPolicy,
-    /// How it announces.
+    /// Way to tell routers.
     pub hook: Hook,
 }
 
-/// When an announcement announces, while the appliance is able to serve.
+/// Condition for announcing, while the appliance is able to serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnnouncementPolicy {
-    /// Whatever health checks say.
+    /// No condition: announces whatever health checks say.
     Always,
-    /// While a rule's service has so many healthy backends at least.
+    /// Announces while a rule's service has enough healthy backends.
     Healthy {
-        /// How many.
+        /// Number of healthy backends that are enough.
         min_healthy: u32,
     },
 }
 
-/// How routers are told.
+/// Way to tell routers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Hook {
-    /// By a protocol of BIRD's that holds the route, which is enabled and disabled.
+    /// Enables and disables a BIRD protocol that holds the route.
     Bird {
-        /// BIRD's control socket.
+        /// Path of BIRD's control socket.
         socket: PathBuf,
-        /// The protocol's name in BIRD's configuration: nothing in it is a pattern to BIRD.
+        /// Name of the protocol in BIRD's configuration; nothing in it is a pattern to BIRD.
         protocol: String,
     },
-    /// By a program, with its first arguments; never empty.
+    /// Runs a program with these first arguments; never empty.
     Command(Vec<String>),
 }
 
-/// Bytes of a BIRD protocol's name: its parser takes no longer symbol.
+/// Bytes that the name of a BIRD protocol may have: BIRD's parser takes no longer symbol.
 const MAX_PROTOCOL_NAME: usize = 64;
 
 impl Announcement {

@@ -1,4 +1,4 @@
-//! Backend groups: endpoints, and how packets travel to them.
+//! Backend groups: endpoints, and the delivery of packets to them.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -12,16 +12,16 @@ use super::written::choice::{Chosen, Delivery};
 use super::written::field::{Field, Optional};
 use super::written::file::{BackendGroupFile, EndpointFile, NetworkFile};
 
-/// Endpoints that receive packets in one way.
+/// Endpoints to which packets are delivered in the same way.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BackendGroup {
-    /// Its name, unique among backend groups.
+    /// Name of the group, unique among backend groups.
     pub name: String,
-    /// How packets travel to its endpoints.
+    /// Delivery of packets to the endpoints.
     pub delivery: DeliveryMode,
-    /// The path MTU to its endpoints: the group's own, else the network's.
+    /// Path MTU to the endpoints, in bytes: the group's own, else the network's.
     pub mtu: u16,
-    /// Its endpoints, in the order of the file; there may be none.
+    /// Endpoints, in the order of the file; possibly none.
     pub endpoints: Vec<Endpoint>,
 }
 
@@ -59,12 +59,12 @@ impl Endpoint {
 }
 
 impl BackendGroupFile {
-    /// The endpoints that could be read.
+    /// Endpoints that could be read.
     pub(super) fn endpoints(&self) -> impl Iterator<Item = &EndpointFile> {
         self.endpoints.get().into_iter().flatten().filter_map(Field::get)
     }
 
-    /// The path MTU to its endpoints: its own, else the network's.
+    /// Path MTU to the endpoints, in bytes: the group's own, else the network's.
     pub(super) fn path_mtu(&self, network: &Option<Field<NetworkFile>>) -> Option<u16> {
         match &self.mtu {
             Some(mtu) => Some(mtu.copied()?.as_u16()),
@@ -72,7 +72,7 @@ impl BackendGroupFile {
         }
     }
 
-    /// How packets travel to its endpoints, without the parameters.
+    /// Kind of delivery to the endpoints, without its parameters.
     pub(super) fn delivery_kind(&self) -> Option<Delivery> {
         Some(self.delivery()?.0)
     }
@@ -107,12 +107,12 @@ impl BackendGroupFile {
 /// A machine that receives packets.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Endpoint {
-    /// Its name, unique within every service that uses its group.
+    /// Name of the endpoint, unique within every service that uses its group.
     pub name: String,
-    /// Its own address, unique within every service that uses its group.
+    /// Address of the endpoint, unique within every service that uses its group.
     pub address: IpAddr,
-    /// Its MAC address, where it is not resolved from the address.
+    /// MAC address of the endpoint; [`None`] if it is resolved from the IP address.
     pub mac_address: Option<MacAddress>,
-    /// Its weight before the first health report, 0 to 1000.
+    /// Weight before the first health report, 0 to [`MAX_WEIGHT`](super::MAX_WEIGHT).
     pub weight: u16,
 }

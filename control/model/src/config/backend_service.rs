@@ -13,37 +13,37 @@ use super::written::field::{Field, Optional};
 use super::written::file::{BackendServiceFile, MemberFile, TrackingPolicyFile};
 use super::written::value::Integer;
 
-/// Affinity, policies and backend groups behind forwarding rules.
+/// A backend service: affinity, policies and backend groups behind forwarding rules.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BackendService {
-    /// Its name, unique among backend services.
+    /// Name of the service, unique among backend services.
     pub name: String,
-    /// Which side of the network it faces; its rules' scheme too.
+    /// Side of the network that the service faces; its forwarding rules have the same.
     pub scheme: LoadBalancingScheme,
-    /// Which forwarding rules it may serve.
+    /// Protocol of the forwarding rules that the service may serve.
     pub protocol: ServiceProtocol,
-    /// Which parts of a packet choose its backend.
+    /// Parts of a packet that choose its backend.
     pub affinity: SessionAffinity,
-    /// What names a tracked connection.
+    /// Identity of a tracked connection.
     pub tracking_mode: TrackingMode,
-    /// Whether tracked connections stay on a backend that turned unhealthy.
+    /// Persistence of tracked connections on a backend that turned unhealthy.
     pub persistence: PersistenceOnUnhealthy,
-    /// How long a conntrack entry outlives its last packet, in seconds.
+    /// Time that a conntrack entry outlives its last packet, in seconds.
     pub idle_timeout_sec: u32,
-    /// How long a removed backend keeps its entries, in seconds; 0 means not at all.
+    /// Time that a removed backend keeps its entries, in seconds; 0 ends them at once.
     pub draining_timeout_sec: u32,
-    /// Whether backends are chosen in proportion to their weights (`WEIGHTED_MAGLEV`).
+    /// True if backends are chosen in proportion to their weights (`WEIGHTED_MAGLEV`).
     pub weighted: bool,
-    /// When the failover groups take over; the defaults where the file says nothing.
+    /// Conditions under which the failover groups take over; of no effect without such a group.
     pub failover_policy: FailoverPolicy,
-    /// Its backend groups, in the order of the file; at least one is a primary.
+    /// Backend groups, in the order of the file; at least one is a primary.
     pub members: Vec<GroupMember>,
-    /// Index of its health check in [`super::Config::health_checks`].
+    /// Index of the health check in [`super::Config::health_checks`].
     pub health_check: usize,
 }
 
 impl BackendService {
-    /// Whether any of its groups is a failover group.
+    /// True if any of the groups is a failover group.
     pub fn has_failover(&self) -> bool {
         self.members.iter().any(|member| member.failover)
     }
@@ -74,7 +74,7 @@ impl BackendService {
     }
 }
 
-/// What a tracking policy comes to.
+/// A tracking policy with its defaults.
 struct Tracking {
     mode: TrackingMode,
     persistence: PersistenceOnUnhealthy,
@@ -82,18 +82,18 @@ struct Tracking {
 }
 
 impl BackendServiceFile {
-    /// Which side of the network it faces.
+    /// Side of the network that the service faces.
     pub(super) fn scheme(&self) -> Option<LoadBalancingScheme> {
         Some(self.load_balancing_scheme()?.0)
     }
 
-    /// Where its scheme is written, else its name.
-    pub(super) fn place_of_scheme(&self) -> &Span {
+    /// Span of the scheme if it is written, else of the name.
+    pub(super) fn span_of_scheme(&self) -> &Span {
         self.load_balancing_scheme.as_ref().map_or(self.name.span(), Field::span)
     }
 
-    /// Where its protocol is written, else its name.
-    pub(super) fn place_of_protocol(&self) -> &Span {
+    /// Span of the protocol if it is written, else of the name.
+    pub(super) fn span_of_protocol(&self) -> &Span {
         self.protocol.as_ref().map_or(self.name.span(), Field::span)
     }
 
@@ -145,7 +145,7 @@ impl BackendServiceFile {
         })
     }
 
-    /// The idle timeout is fixed, unless sessions of an internal service are tracked by more than their
+    /// Reports an idle timeout other than the fixed one, unless sessions of an internal service are tracked by more than their
     /// connections.
     fn check_idle_timeout(&self, policy: &TrackingPolicyFile, report: &mut Report) {
         let (Some(scheme), Some(written)) = (self.scheme(), &policy.idle_timeout_sec) else { return };
@@ -238,13 +238,13 @@ impl BackendServiceFile {
     }
 }
 
-/// When the failover groups take over.
+/// Conditions under which the failover groups of a service take over.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FailoverPolicy {
-    /// The share of usable primaries below which traffic moves to the failover groups, 0.0 to 1.0.
+    /// Share of usable primaries below which traffic moves to the failover groups, 0.0 to 1.0.
     pub ratio: f64,
-    /// Whether new connections are dropped while no backend is usable.
+    /// True if new connections are dropped while no backend is usable.
     pub drop_traffic_if_unhealthy: bool,
-    /// Whether a switch between the pools voids every entry of the service.
+    /// True if every entry of the service ends when traffic moves between primary and failover groups.
     pub disable_connection_drain_on_failover: bool,
 }

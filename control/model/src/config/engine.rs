@@ -1,4 +1,4 @@
-//! The engine: which cores work, and where frames lie.
+//! The engine: the cores that work, and the memory that holds frames.
 
 use super::limits::MAX_WORKERS;
 use super::report::Report;
@@ -7,18 +7,18 @@ use super::written::file::EngineFile;
 use super::written::lengths::limit;
 use super::written::value::{Core, Integer};
 
-/// How the engine uses the machine. It holds from the start: a reload does not change it.
+/// Cores and memory that the engine uses. A reload does not change them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Engine {
-    /// The cores of the workers, one each; chosen at the start where none is named.
+    /// Cores of the workers, one each; empty if they are chosen at the start.
     pub worker_cores: Vec<usize>,
-    /// The core of the control thread; chosen at the start where none is named.
+    /// Core of the control thread; [`None`] if it is chosen at the start.
     pub control_core: Option<usize>,
-    /// Frames lie in ordinary pages.
+    /// True if frames lie in ordinary pages.
     pub no_huge: bool,
-    /// The memory for frames in ordinary pages, in MiB.
+    /// Memory for frames in ordinary pages, in MiB.
     pub memory_mib: u32,
-    /// How many mbufs there are; worked out from ports and workers where it is not given.
+    /// Number of mbufs; [`None`] if it is worked out from ports and workers.
     pub mbufs: Option<u32>,
 }
 

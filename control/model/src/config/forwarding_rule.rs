@@ -1,4 +1,4 @@
-//! Forwarding rules: which packets belong to which backend service.
+//! Forwarding rules: the packets that belong to a backend service.
 
 use std::net::IpAddr;
 
@@ -17,24 +17,23 @@ use super::written::value::PortRange;
 /// A virtual IP address with a protocol and ports, and the backend service behind it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ForwardingRule {
-    /// Its name, unique among forwarding rules.
+    /// Name of the rule, unique among forwarding rules.
     pub name: String,
-    /// Which side of the network it faces; its service's scheme too.
+    /// Side of the network that the rule faces; its backend service has the same.
     pub scheme: LoadBalancingScheme,
-    /// The virtual IP address.
+    /// Virtual IP address.
     pub address: IpAddr,
-    /// Which IP protocols it takes.
+    /// IP protocols that the rule takes.
     pub protocol: RuleProtocol,
-    /// Which layer-4 ports it takes.
+    /// Layer-4 ports that the rule takes.
     pub ports: Ports,
-    /// Prefixes that the client must be in; empty means any client. All are of the address's family.
+    /// Prefixes of the only clients that the rule takes, of the address's family; empty means every client.
     pub source_ranges: Vec<IpNet>,
-    /// Whether clients outside [`super::Network::region_ranges`] may use it; always true where the scheme is
-    /// external.
+    /// True if clients outside [`super::Network::region_ranges`] may use the rule; always true for an external scheme.
     pub allow_global_access: bool,
-    /// Whether the appliance answers ARP and neighbour discovery for the address.
+    /// Answers to ARP and neighbour discovery for the address.
     pub neighbor_replies: NeighborReplies,
-    /// Index of its backend service in [`super::Config::services`].
+    /// Index of the backend service in [`super::Config::services`].
     pub service: usize,
 }
 
@@ -89,7 +88,7 @@ impl ForwardingRule {
 }
 
 impl ForwardingRuleFile {
-    /// Which side of the network it faces.
+    /// Side of the network that the rule faces.
     pub(super) fn scheme(&self) -> Option<LoadBalancingScheme> {
         Some(self.load_balancing_scheme()?.0)
     }
@@ -221,7 +220,7 @@ impl ForwardingRuleFile {
         (seen.len() == ranges.len()).then(|| seen.iter().map(|(range, _)| *range).collect())
     }
 
-    /// A rule has its service's scheme, and a protocol that the service serves.
+    /// Reports a scheme other than the service's, and a protocol that the service does not serve.
     fn check_service(&self, service: &BackendServiceFile, report: &mut Report) {
         let Some(name) = service.name.get() else { return };
         if let (Some(own), Some(theirs)) = (self.scheme(), service.scheme())
@@ -233,7 +232,7 @@ impl ForwardingRuleFile {
                 span,
                 format!("an {own} rule before the {theirs} backend service `{}`", name.0),
                 format!("write `load_balancing_scheme = \"{own}\"` in both, or `\"{theirs}\"`"),
-                [(service.place_of_scheme(), theirs.to_owned())],
+                [(service.span_of_scheme(), theirs.to_owned())],
             );
         }
         let fits = |own, theirs| {
@@ -256,19 +255,19 @@ impl ForwardingRuleFile {
                 self.ip_protocol.as_ref().map_or(self.backend_service.span(), Field::span),
                 format!("a rule for {own} before the backend service `{}` for {theirs}", name.0),
                 help,
-                [(service.place_of_protocol(), theirs.to_owned())],
+                [(service.span_of_protocol(), theirs.to_owned())],
             );
         }
     }
 }
 
-/// The layer-4 ports that a forwarding rule takes.
+/// Layer-4 ports that a forwarding rule takes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Ports {
     /// One to five ports, without duplicates, in ascending order.
     List(Vec<u16>),
-    /// From the first to the last, both included.
+    /// A range from the first port to the last, both included.
     Range(u16, u16),
-    /// All of them, and packets without any.
+    /// All ports, and packets without any.
     All,
 }

@@ -1,4 +1,4 @@
-//! Health checks: how a backend is asked whether it can serve, and how often.
+//! Health checks: the probes that find out which backends can serve.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -9,24 +9,24 @@ use super::written::field::{Field, Optional};
 use super::written::file::HealthCheckFile;
 use super::written::value::{Ascii, Integer};
 
-/// How a backend is asked whether it can serve, and how often.
+/// Probes that find out whether a backend can serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthCheck {
-    /// Its name, unique among health checks.
+    /// Name of the health check, unique among health checks.
     pub name: String,
-    /// From the start of one probe to the start of the next.
+    /// Time from the start of one probe to the start of the next.
     pub interval: Duration,
-    /// How long a probe may take; at most the interval.
+    /// Time that a probe may take, at most the interval.
     pub timeout: Duration,
-    /// How many successes in a row make an unhealthy backend healthy, 1 to 10.
+    /// Number of successes in a row that make an unhealthy backend healthy, 1 to 10.
     pub healthy_threshold: u32,
-    /// How many failures in a row make a healthy backend unhealthy, 1 to 10.
+    /// Number of failures in a row that make a healthy backend unhealthy, 1 to 10.
     pub unhealthy_threshold: u32,
-    /// The port of the backend that is probed.
+    /// Port of the backend that is probed.
     pub port: u16,
-    /// What is sent there, and what must come back.
+    /// Request of a probe, and the answer that it expects.
     pub probe: Probe,
-    /// How probes get there.
+    /// Path of the probes to the backend.
     pub transport: Transport,
 }
 
@@ -53,22 +53,22 @@ impl HealthCheck {
     }
 }
 
-/// How probes get to a backend.
+/// Path of the probes to a backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// Addressed to the virtual IP address, and delivered as its packets are: a backend without that address, or without
-    /// its tunnel, is found unhealthy.
+    /// Probes are addressed to the virtual IP address and delivered as its packets are: a backend without that address,
+    /// or without its tunnel, is found unhealthy.
     InPath,
-    /// Addressed to the backend, by the kernel's own network.
+    /// Probes are addressed to the backend, and sent by the kernel's own network.
     Kernel {
-        /// The interface that they leave by, where it is not the kernel's choice.
+        /// Network interface that probes leave by; [`None`] leaves the choice to the kernel.
         bind_device: Option<String>,
-        /// The address that they leave from, where it is not the kernel's choice.
+        /// Source address of probes; [`None`] leaves the choice to the kernel.
         source: Option<IpAddr>,
     },
 }
 
-/// Bytes of an interface's name: IFNAMSIZ of netdevice(7), with its NUL.
+/// Bytes that the name of a network interface may have: IFNAMSIZ of netdevice(7) without its NUL.
 const MAX_DEVICE_NAME: usize = 15;
 
 impl HealthCheckFile {
@@ -120,7 +120,7 @@ impl HealthCheckFile {
         }
     }
 
-    /// A parameter that its type does not have is an error: it would be ignored.
+    /// Reports parameters that the type of the check does not have: they would be ignored.
     fn check_kind(&self, kind: ProbeType, report: &mut Report) {
         use ProbeType::{Grpc, Ssl, Tcp};
         let is_exchange = matches!(kind, Tcp | Ssl);
@@ -202,7 +202,7 @@ impl HealthCheckFile {
     }
 }
 
-/// What a probe sends, and what must come back (`type`).
+/// Request of a probe, and the answer that it expects (`type`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probe {
     /// A TCP connection.
@@ -215,9 +215,9 @@ pub enum Probe {
     Https(HttpRequest),
     /// An HTTP/2 request within TLS.
     Http2(HttpRequest),
-    /// A call of the gRPC health checking protocol, for this service or for the whole server.
+    /// A call of the gRPC health checking protocol.
     Grpc {
-        /// The service that is asked for; empty means the whole server.
+        /// Name of the service whose health is asked for; empty means the whole server.
         service_name: String,
     },
 }
@@ -225,23 +225,23 @@ pub enum Probe {
 /// Bytes sent over a connection, and the bytes that must come back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchange {
-    /// What is sent once connected: ASCII, at most 1,024 bytes; empty sends nothing.
+    /// Text that is sent once connected: ASCII, at most 1,024 bytes; empty sends nothing.
     pub request: String,
-    /// What the answer must begin with: ASCII, at most 1,024 bytes; empty expects nothing.
+    /// Text that the answer must begin with: ASCII, at most 1,024 bytes; empty expects nothing.
     pub response: String,
-    /// What precedes everything else on the connection.
+    /// PROXY protocol header that precedes everything else on the connection.
     pub proxy_header: ProxyHeader,
 }
 
-/// An HTTP request, and what the body of its answer must hold.
+/// An HTTP request, and the text that the body of its answer must hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpRequest {
-    /// The `Host` header; [`None`] means the address that is probed.
+    /// Value of the `Host` header; [`None`] means the address that is probed.
     pub host: Option<String>,
-    /// The path, beginning with a slash.
+    /// Path of the request, beginning with a slash.
     pub path: String,
-    /// What the first 1,024 bytes of the body must hold: ASCII; empty expects nothing.
+    /// Text that the first 1,024 bytes of the body must hold: ASCII; empty expects nothing.
     pub response: String,
-    /// What precedes everything else on the connection.
+    /// PROXY protocol header that precedes everything else on the connection.
     pub proxy_header: ProxyHeader,
 }

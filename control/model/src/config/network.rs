@@ -15,26 +15,26 @@ use super::written::value::Mac;
 /// The six bytes of a MAC address, in the order in which they are sent.
 pub type MacAddress = [u8; 6];
 
-/// The appliance's own place in the network.
+/// Addresses, MTU and ICMP errors of the appliance itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Network {
-    /// The appliance's IPv4 address: source of its IPv4 tunnels and of its ICMP errors.
+    /// IPv4 address of the appliance: source of its IPv4 tunnels and of its ICMP errors.
     pub ipv4_address: Option<Ipv4Addr>,
-    /// The appliance's IPv6 address: source of its IPv6 tunnels and of its ICMPv6 errors.
+    /// IPv6 address of the appliance: source of its IPv6 tunnels and of its ICMPv6 errors.
     pub ipv6_address: Option<Ipv6Addr>,
-    /// The source MAC address of what it sends, where it is not the port's own.
+    /// Source MAC address of frames that the appliance sends; [`None`] means the port's own.
     pub mac_address: Option<MacAddress>,
-    /// The next hop of tunnelled packets, where it is not resolved from the backend's address.
+    /// MAC address of the next hop of tunnelled packets; [`None`] if it is resolved from the backend's address.
     pub gateway_mac_address: Option<MacAddress>,
-    /// The path MTU to the backends, in bytes of the outermost IP packet.
+    /// Path MTU to the backends, in bytes of the outermost IP packet.
     pub mtu: u16,
-    /// Where clients of the appliance's own region live; empty means that every client does.
+    /// Prefixes of the clients in the appliance's own region; empty means that every client is in it.
     pub region_ranges: Vec<IpNet>,
     /// Source prefix of IPv4 tunnels, whose host part carries the flow's entropy.
     pub tunnel_source_ipv4: Option<Ipv4Net>,
     /// Source prefix of IPv6 tunnels, whose host part carries the flow's entropy.
     pub tunnel_source_ipv6: Option<Ipv6Net>,
-    /// How many ICMP errors each worker may send in a second; 0 sends none.
+    /// Number of ICMP errors that each worker may send in a second; 0 sends none.
     pub icmp_errors_per_sec: u32,
 }
 
@@ -85,7 +85,7 @@ fn wrong_family(field: &Option<Field<IpAddr>>, found: Option<&IpAddr>, family: &
     }
 }
 
-/// The source prefixes of tunnels, at most one a family.
+/// Parses the source prefixes of tunnels, at most one of each address family.
 fn tunnel_sources(ranges: &[Field<IpNet>], report: &mut Report) -> (Option<Ipv4Net>, Option<Ipv6Net>) {
     let (mut ipv4, mut ipv6) = (None, None);
     for range in ranges {
@@ -123,17 +123,17 @@ fn tunnel_sources(ranges: &[Field<IpNet>], report: &mut Report) -> (Option<Ipv4N
     (ipv4.map(|(prefix, _)| prefix), ipv6.map(|(prefix, _)| prefix))
 }
 
-/// What all appliances of a fleet share.
+/// Settings that all appliances of a fleet share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fleet {
-    /// Key of the selection hash: appliances that share it choose alike.
+    /// Key of the selection hash: appliances with one seed choose the same backends.
     pub seed: [u8; 16],
 }
 
-/// The size of the conntrack table.
+/// Size of the conntrack table. A reload does not change it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conntrack {
-    /// How many connections can be tracked at once.
+    /// Number of connections that can be tracked at once.
     pub max_entries: u32,
 }
 

@@ -1,4 +1,4 @@
-//! Ports: the devices that packets come and go by, and the appliance's own place on the links behind them.
+//! Ports: the devices that packets come and go by, and the appliance's addresses on their links.
 
 use std::net::IpAddr;
 
@@ -11,26 +11,26 @@ use super::written::field::{Field, elements};
 use super::written::file::PortFile;
 use super::written::lengths::limit;
 
-/// A port of the appliance. It holds from the start: a reload does not change it.
+/// A device that packets come and go by. A reload does not change it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Port {
-    /// Its name, unique among ports.
+    /// Name of the port, unique among ports.
     pub name: String,
-    /// The device, in DPDK's words.
+    /// Device, as DPDK names it.
     pub device: Device,
-    /// The appliance's own addresses on the link, each with the prefix that is on it.
+    /// Addresses of the appliance on the link, each with the length of the link's prefix.
     pub addresses: Vec<IpNet>,
-    /// Who takes IPv4 packets to elsewhere.
+    /// Router on the link to all other IPv4 destinations.
     pub ipv4_gateway: Option<IpAddr>,
-    /// Who takes IPv6 packets to elsewhere.
+    /// Router on the link to all other IPv6 destinations.
     pub ipv6_gateway: Option<IpAddr>,
-    /// The longest packet.
+    /// Length of the longest packet, in bytes.
     pub mtu: u16,
-    /// Descriptors of each receive queue.
+    /// Number of descriptors of each receive queue.
     pub rx_descriptors: u16,
-    /// Descriptors of each transmit queue.
+    /// Number of descriptors of each transmit queue.
     pub tx_descriptors: u16,
-    /// It takes frames for any MAC address.
+    /// True if the port takes frames for any MAC address.
     pub promiscuous: bool,
 }
 
@@ -56,7 +56,7 @@ impl Port {
 }
 
 impl PortFile {
-    /// The gateways of both families, each on the link.
+    /// Gateways of both address families, each on the link.
     fn gateways(&self, addresses: Option<&[IpNet]>, report: &mut Report) -> [Option<IpAddr>; 2] {
         let mut gateways: [Option<(IpAddr, &Field<IpAddr>)>; 2] = [None, None];
         for field in elements(&self.gateways) {

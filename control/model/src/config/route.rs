@@ -10,11 +10,11 @@ use super::written::file::RouteFile;
 /// A destination prefix whose next hop is an internal forwarding rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// Its name, unique among routes.
+    /// Name of the route, unique among routes.
     pub name: String,
-    /// The destinations it takes; of the forwarding rule's family.
+    /// Destinations that the route takes, of the forwarding rule's address family.
     pub dest_range: IpNet,
-    /// Index of its forwarding rule in [`super::Config::rules`].
+    /// Index of the forwarding rule that is the next hop, in [`super::Config::rules`].
     pub next_hop_rule: usize,
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::written::file::ConfigFile;
 
-/// The JSON schema of a configuration file, as text that ends in a newline.
+/// JSON schema of a configuration file, as text that ends in a newline.
 pub fn schema() -> String {
     // Draft 7 is the newest that the TOML editors know.
     let mut schema = SchemaSettings::draft07().into_generator().into_root_schema_for::<ConfigFile>();
@@ -17,7 +17,7 @@ pub fn schema() -> String {
     serde_json::to_string_pretty(&schema).expect("a schema has text keys alone") + "\n"
 }
 
-/// TOML has no null: an absent key is absent.
+/// Removes null from the types of a value: TOML has none, and an absent key is just absent.
 fn forget_null(schema: &mut Schema) {
     let is_null = |value: &Value| *value == "null" || value["type"] == "null" || value.is_null();
     for key in ["type", "enum", "anyOf"] {

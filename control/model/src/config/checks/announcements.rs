@@ -9,7 +9,7 @@ use crate::config::report::{Report, Span};
 use crate::config::written::field::elements;
 use crate::config::written::file::ConfigFile;
 
-/// Reports what is told twice, and BIRD protocols that stand for more than one address.
+/// Reports announcements that tell the same as another, and BIRD protocols that stand for more than one address.
 pub(super) fn check(
     file: &ConfigFile,
     announcements: &[Option<Announcement>],

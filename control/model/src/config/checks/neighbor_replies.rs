@@ -1,4 +1,4 @@
-//! Neighbour replies: the rules of one address agree on who answers for it.
+//! Neighbour replies: the rules of one address agree on them.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -7,7 +7,7 @@ use crate::config::report::Report;
 use crate::config::written::field::Field;
 use crate::config::written::file::ForwardingRuleFile;
 
-/// Reports rules that share an address and disagree on who answers for it.
+/// Reports rules that share an address and disagree on the answers for it.
 pub(super) fn check(rules: &[Field<ForwardingRuleFile>], report: &mut Report) {
     let mut first_of: HashMap<IpAddr, &ForwardingRuleFile> = HashMap::new();
     for rule in rules.iter().filter_map(Field::get) {
@@ -15,14 +15,14 @@ pub(super) fn check(rules: &[Field<ForwardingRuleFile>], report: &mut Report) {
         let first = *first_of.entry(address).or_insert(rule);
         let (Some(here), Some(there)) = (rule.neighbor_replies(), first.neighbor_replies()) else { continue };
         if here.0 != there.0 {
-            let place = |rule: &ForwardingRuleFile| {
+            let span = |rule: &ForwardingRuleFile| {
                 rule.neighbor_replies.as_ref().map_or(rule.ip_address.span(), Field::span).clone()
             };
             report.error_beside(
-                &place(rule),
+                &span(rule),
                 format!("two rules of `{address}` disagree on `neighbor_replies`"),
                 "write the same value into every rule of an address",
-                [(&place(first), "the first".to_owned())],
+                [(&span(first), "the first".to_owned())],
             );
         }
     }

@@ -1,4 +1,4 @@
-//! Ports: what several of them cannot share.
+//! Ports: no two share a name, a device or an address.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use crate::config::written::field::{Field, elements};
 use crate::config::written::file::ConfigFile;
 use crate::config::written::value::InterfaceAddress;
 
-/// Reports what several ports cannot share.
+/// Reports names, devices and addresses that two ports share.
 pub(super) fn check(file: &ConfigFile, report: &mut Report) {
     let ports = elements(&file.port);
     Names::new(ports, report);

@@ -12,9 +12,9 @@ use super::field::{Value, closest};
 use super::value::text;
 use crate::config::report::Report;
 
-/// A type whose values have names in the file.
+/// A type whose values are chosen by name.
 pub(in crate::config) trait Choice: Copy + PartialEq + 'static {
-    /// Every value with its name.
+    /// Values of the type, each with its name.
     const CHOICES: &'static [(&'static str, Self)];
 }
 
@@ -45,7 +45,7 @@ impl<T: Choice> Value for Chosen<T> {
 pub(in crate::config) struct Chosen<T>(pub(in crate::config) T);
 
 impl<T: Choice> Chosen<T> {
-    /// Its name in the file.
+    /// Name of the value in the file.
     pub(in crate::config) fn name(self) -> &'static str {
         let chosen = T::CHOICES.iter().find(|(_, value)| *value == self.0);
         chosen.map(|(name, _)| *name).expect("CHOICES holds every value")
@@ -63,7 +63,7 @@ impl Choice for LoadBalancingScheme {
         &[("EXTERNAL", Self::External), ("INTERNAL", Self::Internal)];
 }
 
-/// The IP protocols that a forwarding rule takes (`ip_protocol`).
+/// IP protocols that a forwarding rule takes (`ip_protocol`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RuleProtocol {
     /// TCP alone.
@@ -79,14 +79,14 @@ impl Choice for RuleProtocol {
         &[("TCP", Self::Tcp), ("UDP", Self::Udp), ("L3_DEFAULT", Self::L3Default)];
 }
 
-/// Whether the appliance answers ARP and neighbour discovery for a rule's address.
+/// Answers of the appliance to ARP and neighbour discovery for a rule's address (`neighbor_replies`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NeighborReplies {
-    /// Always: the address is on a link, and of this appliance alone.
+    /// Answers always: the address is on a link, and of this appliance alone.
     Always,
-    /// From an announcement to a withdrawal: of the appliances that share the address, one holds it at a time.
+    /// Answers from an announcement to a withdrawal: of the appliances that share the address, one holds it at a time.
     WhenAnnounced,
-    /// Never: the address is routed to the appliance's own.
+    /// Answers never: the address is routed to the appliance's own.
     Never,
 }
 
@@ -95,12 +95,12 @@ impl Choice for NeighborReplies {
         &[("ALWAYS", Self::Always), ("WHEN_ANNOUNCED", Self::WhenAnnounced), ("NEVER", Self::Never)];
 }
 
-/// How backends are chosen (`locality_lb_policy`).
+/// Choice of backends (`locality_lb_policy`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::config) enum LocalityLbPolicy {
-    /// Evenly.
+    /// Chooses evenly.
     Maglev,
-    /// In proportion to their weights.
+    /// Chooses in proportion to weights.
     WeightedMaglev,
 }
 
@@ -137,7 +137,7 @@ impl Choice for PersistenceOnUnhealthy {
     ];
 }
 
-/// The protocol of a backend service, which its forwarding rules must fit (`protocol`).
+/// Protocol of a backend service, which its forwarding rules must fit (`protocol`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServiceProtocol {
     /// Serves TCP rules.
@@ -148,7 +148,7 @@ pub enum ServiceProtocol {
     Unspecified,
 }
 
-/// How packets travel to endpoints, without the parameters (`delivery`).
+/// Kind of delivery to endpoints, without its parameters (`delivery`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::config) enum Delivery {
     L2,
@@ -162,7 +162,7 @@ impl Choice for Delivery {
         &[("l2", Self::L2), ("ipip", Self::Ipip), ("gre", Self::Gre), ("gue", Self::Gue)];
 }
 
-/// What a probe speaks, without its parameters (`type`).
+/// Protocol of a probe, without its parameters (`type`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::config) enum ProbeType {
     Tcp,
@@ -174,7 +174,7 @@ pub(in crate::config) enum ProbeType {
 }
 
 impl ProbeType {
-    /// Whether its answers have headers, and so may report weights.
+    /// True if answers have headers, and so may report weights.
     pub(in crate::config) fn is_http(self) -> bool {
         matches!(self, Self::Http | Self::Https | Self::Http2)
     }
@@ -195,7 +195,7 @@ impl Choice for ProxyHeader {
     const CHOICES: &'static [(&'static str, Self)] = &[("NONE", Self::None), ("PROXY_V1", Self::ProxyV1)];
 }
 
-/// How probes get to a backend, as it is written (`transport`).
+/// Path of the probes to a backend, without its parameters (`transport`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::config) enum TransportKind {
     InPath,
@@ -206,16 +206,16 @@ impl Choice for TransportKind {
     const CHOICES: &'static [(&'static str, Self)] = &[("in_path", Self::InPath), ("kernel", Self::Kernel)];
 }
 
-/// What precedes everything else on a probe's connection (`proxy_header`).
+/// PROXY protocol header that precedes everything else on a probe's connection (`proxy_header`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxyHeader {
-    /// Nothing.
+    /// No header.
     None,
-    /// A PROXY protocol header, version 1.
+    /// A header of version 1.
     ProxyV1,
 }
 
-/// When an announcement announces, as it is written (`policy`).
+/// Condition for announcing, without its parameters (`policy`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::config) enum PolicyKind {
     Always,

@@ -1,8 +1,8 @@
 //! Reads TOML tables into typed fields, and reports every key that is missing, unknown or of the wrong type.
 //!
-//! Plain serde stops at the first error; a file is righted faster where all are known. So a field whose value
-//! is wrong is reported here, stays without a value, and reading goes on: whoever finds no value in a field
-//! need not report anything.
+//! Plain serde stops at the first error; a file is corrected faster if all are known. So a wrong value is reported
+//! here, its field stays without a value, and reading goes on: code that finds no value in a field need not report
+//! anything.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::config::report::{Report, Span};
 
-/// The value of a key, with its place in the file.
+/// Value of a key, with its span in the file.
 #[derive(Clone, Debug)]
 pub(in crate::config) struct Field<T> {
     value: Option<T>,
@@ -20,19 +20,19 @@ pub(in crate::config) struct Field<T> {
 }
 
 impl<T> Field<T> {
-    /// The value; [`None`] where it was wrong or missing, which has been reported.
+    /// Value; [`None`] if it was wrong or missing, which has been reported.
     pub(in crate::config) fn get(&self) -> Option<&T> {
         self.value.as_ref()
     }
 
-    /// Where the value is; of a missing one, where its table is.
+    /// Span of the value; of a missing one, the span of its table.
     pub(in crate::config) fn span(&self) -> &Span {
         &self.span
     }
 }
 
 impl<T: Copy> Field<T> {
-    /// The value, copied.
+    /// Copy of the value.
     pub(in crate::config) fn copied(&self) -> Option<T> {
         self.value
     }
@@ -43,15 +43,13 @@ pub(in crate::config) trait Optional {
     /// Type of the value.
     type Value: Clone;
 
-    /// The value, or the default where the key is absent; [`None`] where it was wrong, which has been
-    /// reported.
+    /// Value, or the default if the key is absent; [`None`] if it was wrong, which has been reported.
     fn value_or(&self, default: Self::Value) -> Option<Self::Value>;
 
-    /// The value where there is one.
+    /// Value, if a right one is written.
     fn written(&self) -> Option<&Self::Value>;
 
-    /// The value of a table, or the table without any key where it is absent; [`None`] where it was wrong, which has
-    /// been reported.
+    /// Value of a table, or a table without any key if it is absent; [`None`] if it was wrong, which has been reported.
     fn value_or_default(&self) -> Option<Self::Value>
     where
         Self::Value: Default,
@@ -75,20 +73,20 @@ impl<T: Clone> Optional for Option<Field<T>> {
     }
 }
 
-/// A list that may be absent, element by element.
+/// Elements of a list; none if it is absent or wrong.
 pub(in crate::config) fn elements<T>(list: &Option<Field<Vec<Field<T>>>>) -> &[Field<T>] {
     list.as_ref().and_then(Field::get).map_or(&[], Vec::as_slice)
 }
 
 /// A type that a value in the file can have.
 pub(in crate::config) trait Value: Sized {
-    /// Whether it is a table: a list of them is an array of tables.
+    /// True of tables: a list of them is an array of tables.
     const IS_TABLE: bool = false;
 
     /// Reads the value of `key`, or reports why it cannot be one.
     fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self>;
 
-    /// What an editor should know of it.
+    /// Schema of such a value, for editors.
     fn schema(generator: &mut SchemaGenerator) -> Schema;
 }
 
@@ -158,7 +156,7 @@ impl<'a, 'i> Table<'a, 'i> {
     }
 }
 
-/// What a key of a table is read into: a [`Field`] where it must be there, an [`Option`] of one where it may.
+/// A type that a key is read into: a [`Field`] of a key that must be there, an [`Option`] of one that may.
 pub(in crate::config) trait FromKey: Sized {
     /// Reads one key of a table.
     fn from_key(table: &mut Table<'_, '_>, key: &'static str) -> Self;
@@ -197,7 +195,7 @@ impl<T: FromTable> Value for T {
     }
 }
 
-/// A list whose elements are wrong or right one by one.
+/// A list, each of whose elements is right or wrong by itself.
 impl<T: Value> Value for Vec<Field<T>> {
     fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
         let DeValue::Array(elements) = value.get_ref() else {
@@ -230,7 +228,7 @@ impl<T: Value> JsonSchema for Field<T> {
     }
 }
 
-/// The one of `known` that a reader most likely meant, if any is close.
+/// Finds the one of `known` that a writer most likely meant, if any is close.
 pub(in crate::config) fn closest<'k>(
     written: &str,
     known: impl IntoIterator<Item = &'k str>,
@@ -244,7 +242,7 @@ pub(in crate::config) fn closest<'k>(
         .map(|(_, known)| known)
 }
 
-/// The default of a key whose type is `K`.
+/// Gives the default of a key the type of the key's value, which infers the bounds of an integer.
 pub(in crate::config) fn default_of<K: Optional>(default: K::Value) -> K::Value {
     default
 }

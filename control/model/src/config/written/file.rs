@@ -24,7 +24,7 @@ use crate::config::limits::{
     MIN_ENTRIES, MIN_MTU,
 };
 
-/// A list of values, each wrong or right by itself.
+/// A list of values, each right or wrong by itself.
 type List<T> = Vec<Field<T>>;
 
 /// Path of the admin API's Unix socket, unless the configuration names another.

@@ -8,7 +8,7 @@ use crate::config::limits::{
 };
 use crate::config::report::Report;
 
-/// Reports lists that are too long, and says whether none is: what looks at every pair of their elements
+/// Reports lists that are too long, and returns true if there are none: code that looks at every pair of their elements
 /// relies on it.
 pub(in crate::config) fn check(file: &ConfigFile, report: &mut Report) -> bool {
     let mut within = limit("forwarding rules", elements(&file.forwarding_rule), MAX_RULES, report);
@@ -29,7 +29,7 @@ pub(in crate::config) fn check(file: &ConfigFile, report: &mut Report) -> bool {
     within
 }
 
-/// Reports the first element beyond a limit, and says whether there is none.
+/// Reports the first element beyond a limit, and returns true if there is none.
 pub(in crate::config) fn limit<T>(
     noun: &str,
     elements: &[Field<T>],

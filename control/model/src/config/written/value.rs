@@ -14,7 +14,7 @@ use super::field::{Value, wrong_type};
 use crate::config::limits::MAX_SOCKET_PATH;
 use crate::config::report::Report;
 
-/// How many bytes a text for a health check may have.
+/// Longest text, in bytes.
 pub(in crate::config) const TEXT_LIMIT: usize = 1_024;
 
 impl Value for bool {
@@ -38,11 +38,11 @@ pub(in crate::config) struct Integer<const MIN: u32, const MAX: u32>(pub(in crat
 /// A layer-4 port.
 pub(in crate::config) type Port = Integer<1, 65_535>;
 
-/// A core, by the kernel's number.
+/// A core, by its number in the kernel.
 pub(in crate::config) type Core = Integer<0, 1_023>;
 
 impl<const MIN: u32, const MAX: u32> Integer<MIN, MAX> {
-    /// The number in the 16 bits that its bounds leave it.
+    /// Number in 16 bits, which hold all that is within its bounds.
     pub(in crate::config) fn as_u16(self) -> u16 {
         const { assert!(MAX <= u16::MAX as u32) };
         self.0 as u16
@@ -97,7 +97,7 @@ impl Value for Ratio {
     }
 }
 
-/// The text of a string, or a report that it is none.
+/// Reads the text of a string, or reports that the value is none.
 pub(super) fn text<'a>(
     key: &str,
     expected: &str,
@@ -135,7 +135,7 @@ impl Value for Name {
     }
 }
 
-/// The address of one host: a unicast address in its own family's notation.
+/// Address of one host: a unicast address in its own family's notation.
 impl Value for IpAddr {
     fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
         let text = text(key, "an IP address", value, report)?;
@@ -152,7 +152,7 @@ impl Value for IpAddr {
     }
 }
 
-/// The address, or a report that no host has such a one.
+/// Returns the address, or reports that no host has such an address.
 fn unicast(
     key: &str,
     text: &str,
@@ -206,7 +206,7 @@ impl Value for IpNet {
     }
 }
 
-/// The address of an interface, with the length of the prefix that is on its link.
+/// Address of an interface, with the length of its link's prefix.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::config) struct InterfaceAddress(pub(in crate::config) IpNet);
 
@@ -236,7 +236,7 @@ impl Value for InterfaceAddress {
     }
 }
 
-/// A device in DPDK's words.
+/// A device, as DPDK names it.
 impl Value for Device {
     fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
         let text = text(key, "a device", value, report)?;
@@ -256,7 +256,7 @@ impl Value for Device {
     }
 }
 
-/// The path of a Unix socket.
+/// Path of a Unix socket.
 impl Value for PathBuf {
     fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
         let text = text(key, "a path", value, report)?;
@@ -279,7 +279,7 @@ impl Value for PathBuf {
     }
 }
 
-/// Where a listener listens.
+/// Address and port that a listener listens on.
 impl Value for SocketAddr {
     fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
         let text = text(key, "an address and a port", value, report)?;
@@ -296,7 +296,7 @@ impl Value for SocketAddr {
     }
 }
 
-/// A MAC address of one interface.
+/// MAC address of one interface.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::config) struct Mac(pub(in crate::config) [u8; 6]);
 
@@ -322,7 +322,7 @@ impl Value for Mac {
     }
 }
 
-/// The seed of a fleet.
+/// Seed of a fleet.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::config) struct Seed(pub(in crate::config) [u8; 16]);
 
@@ -347,7 +347,7 @@ impl Serialize for Seed {
     }
 }
 
-/// Exactly `N` bytes of two hexadecimal digits each, with a separator between them or none.
+/// Reads exactly `N` bytes of two hexadecimal digits each, with a separator between them or none.
 fn hex_bytes<const N: usize>(text: &str, separator: Option<char>) -> Option<[u8; N]> {
     let mut bytes = [0; N];
     let mut digits = text.chars();
@@ -361,7 +361,7 @@ fn hex_bytes<const N: usize>(text: &str, separator: Option<char>) -> Option<[u8;
     digits.next().is_none().then_some(bytes)
 }
 
-/// The first and the last of a range of ports.
+/// First and last port of a range.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::config) struct PortRange(pub(in crate::config) u16, pub(in crate::config) u16);
 
