@@ -224,6 +224,109 @@ fn bounds_are_accepted_and_what_is_beyond_them_is_not() {
     assert!(numbers >= 20, "{numbers} keys are bounded");
 }
 
+/// Limits of a text or of a list: the fewest characters or elements, and the most.
+fn limits(schema: &Json, noun: &str) -> [Option<usize>; 2] {
+    ["min", "max"].map(|bound| schema[format!("{bound}{noun}")].as_u64().map(|limit| limit as usize))
+}
+
+/// A text alone, or in a list of one, has its limits: of two texts, one of which is a path, one is accepted at a limit
+/// and refused beyond it by the same table.
+#[test]
+fn texts_are_accepted_up_to_their_limits_and_not_beyond() {
+    let schema = schema_of_file();
+    let mut limited = 0;
+    for key in keys(&schema) {
+        let Key { table, name, .. } = &key;
+        let is_list = key.schema["type"] == "array";
+        let limits = limits(if is_list { &key.schema["items"] } else { &key.schema }, "Length");
+        for (limit, beyond) in limits.into_iter().zip([-1, 1]).filter_map(|(limit, by)| Some((limit?, by))) {
+            limited += 1;
+            let beyond = limit.checked_add_signed(beyond).expect("a limit of none is no limit");
+            let text_of = |length: usize, first: &str| {
+                let text = Value::String(first.chars().chain(std::iter::repeat('a')).take(length).collect());
+                if is_list { Value::Array(vec![text]) } else { text }
+            };
+            let holds = ["a", "/"].iter().any(|first| {
+                let at_limit = tried(&schema, &key, &text_of(limit, first), true);
+                let beyond = tried(&schema, &key, &text_of(beyond, first), true);
+                at_limit
+                    .iter()
+                    .zip(beyond)
+                    .any(|((_, at_limit), (_, beyond))| at_limit.is_ok() && beyond.is_err())
+            });
+            assert!(holds, "{table}: `{name}` has {limit} characters, not {beyond}");
+        }
+    }
+    assert!(limited >= 14, "{limited} limits of texts");
+}
+
+/// An element of a list, right by itself.
+fn element(items: &Json) -> Value {
+    if let Some(minimum) = items.get("minimum") {
+        return toml_of(minimum);
+    }
+    let is_prefix = items["pattern"].as_str().is_some_and(|pattern| pattern.contains('/'));
+    let is_address = items.get("anyOf").is_some();
+    Value::String(
+        if is_prefix {
+            "10.0.0.1/32"
+        } else if is_address {
+            "10.0.0.1"
+        } else {
+            "a"
+        }
+        .to_owned(),
+    )
+}
+
+/// Errors of every document in which the list of a key has so many elements, all alike.
+fn errors_of_lists(schema: &Json, key: &Key, length: usize) -> Vec<String> {
+    let mut messages = Vec::new();
+    for (_, document) in documents() {
+        for place in places(schema, &document).iter().filter(|place| place.table == key.table) {
+            let mut changed = document.clone();
+            let table = at(&mut changed, &place.way);
+            let written = table.get(&key.name).and_then(|list| list.get(0)).cloned();
+            if written.is_none() && referred(&key.schema["items"]).is_some() {
+                continue;
+            }
+            let element = written.unwrap_or_else(|| element(&key.schema["items"]));
+            table.insert(key.name.clone(), Value::Array(vec![element; length]));
+            let errors = parse(&changed).err();
+            let found = errors.iter().flat_map(|errors| errors.errors());
+            messages.push(found.map(|error| format!("{}\n", error.message)).collect());
+        }
+    }
+    messages
+}
+
+/// Lists of more than two elements: those of equal elements may be refused for that, but not for their length.
+#[test]
+fn lists_are_accepted_up_to_their_limits_and_not_beyond() {
+    let schema = schema_of_file();
+    let mut limited = 0;
+    for key in keys(&schema) {
+        let Key { table, name, .. } = &key;
+        let [fewest, most] = limits(&key.schema, "Items");
+        if let Some(fewest) = fewest {
+            let errors = errors_of_lists(&schema, &key, fewest - 1);
+            assert!(!errors.is_empty(), "no fixture has a {table}");
+            assert!(errors.iter().all(|errors| !errors.is_empty()), "{table}: `{name}` may be shorter");
+        }
+        if let Some(most) = most.filter(|most| *most > 2) {
+            limited += 1;
+            let told = [format!("at most {most} "), format!("at most {most}\n")];
+            let is_told = |length: usize| {
+                let errors = errors_of_lists(&schema, &key, length).join("");
+                told.iter().any(|told| errors.contains(told))
+            };
+            assert!(!is_told(most), "{table}: `{name}` may have {most} elements");
+            assert!(is_told(most + 1), "{table}: `{name}` may not have more than {most} elements");
+        }
+    }
+    assert!(limited >= 14, "{limited} lists have limits");
+}
+
 /// The key that holds tables of this definition, alone or in a list.
 fn holder<'s>(definition: &'s Json, table: &str) -> Option<&'s str> {
     let properties = definition["properties"].as_object().expect("a table has keys");

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::limits::MAX_ARGUMENTS;
+use super::limits::{MAX_ARGUMENTS, MAX_PROTOCOL_NAME};
 use super::names::Scope;
 use super::report::{Report, Span};
 use super::written::choice::PolicyKind;
@@ -52,9 +52,6 @@ pub enum Hook {
     /// Runs a program with these first arguments; never empty.
     Command(Vec<String>),
 }
-
-/// Bytes that the name of a BIRD protocol may have: BIRD's parser takes no longer symbol.
-const MAX_PROTOCOL_NAME: usize = 64;
 
 impl Announcement {
     pub(super) fn parse(file: &AnnouncementFile, scope: &Scope<'_>, report: &mut Report) -> Option<Self> {

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::limits::MAX_DEVICE_NAME;
 use super::report::Report;
 use super::written::choice::{Chosen, ProbeType, ProxyHeader, TransportKind};
 use super::written::field::{Field, Optional};
@@ -67,9 +68,6 @@ pub enum Transport {
         source: Option<IpAddr>,
     },
 }
-
-/// Bytes that the name of a network interface may have: IFNAMSIZ of netdevice(7) without its NUL.
-const MAX_DEVICE_NAME: usize = 15;
 
 impl HealthCheckFile {
     fn parsed_transport(&self, report: &mut Report) -> Option<Transport> {

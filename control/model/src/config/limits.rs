@@ -26,6 +26,12 @@ pub(super) const MAX_ADDRESSES_OF_A_PORT: usize = 64;
 pub(super) const MAX_WORKERS: usize = 64;
 /// Longest path of a Unix socket, in bytes: `sun_path` of unix(7) without its NUL.
 pub(super) const MAX_SOCKET_PATH: usize = 107;
+/// Longest name of a network interface, in bytes: IFNAMSIZ of netdevice(7) without its NUL.
+pub(super) const MAX_DEVICE_NAME: usize = 15;
+/// Longest name of a BIRD protocol, in bytes: BIRD's parser takes no longer symbol.
+pub(super) const MAX_PROTOCOL_NAME: usize = 64;
+/// Longest text, such as one that a health check sends or expects, in bytes.
+pub(super) const MAX_TEXT: usize = 1_024;
 /// Number of ports that a rule may list, as in Google Cloud.
 pub(super) const MAX_PORTS: usize = 5;
 /// Number of prefixes of a rule's `source_ip_ranges`, as in Google Cloud.

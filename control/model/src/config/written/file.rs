@@ -20,7 +20,10 @@ use super::choice::{
 use super::field::{Field, tables};
 use super::value::{Ascii, Core, Integer, InterfaceAddress, Mac, Name, Port, PortRange, Ratio, Seed};
 use crate::config::limits::{
-    MAX_DRAINING_TIMEOUT_SEC, MAX_ENTRIES, MAX_IDLE_TIMEOUT_SEC, MAX_MIN_HEALTHY, MAX_MTU, MAX_WEIGHT,
+    MAX_ADDRESSES_OF_A_PORT, MAX_ANNOUNCEMENTS, MAX_APPLIANCE_PORTS, MAX_ARGUMENTS, MAX_DEVICE_NAME,
+    MAX_DRAINING_TIMEOUT_SEC, MAX_ENDPOINTS_OF_A_GROUP, MAX_ENTRIES, MAX_GROUPS, MAX_HEALTH_CHECKS,
+    MAX_IDLE_TIMEOUT_SEC, MAX_MEMBERS_OF_A_KIND, MAX_MIN_HEALTHY, MAX_MTU, MAX_PORTS, MAX_PROTOCOL_NAME,
+    MAX_REGION_RANGES, MAX_ROUTES, MAX_RULES, MAX_SERVICES, MAX_SOURCE_RANGES, MAX_WEIGHT, MAX_WORKERS,
     MIN_ENTRIES, MIN_MTU,
 };
 
@@ -39,6 +42,7 @@ tables! {
         /// Cores and memory that the engine uses.
         engine: Option<Field<EngineFile>>,
         /// Devices that packets come and go by.
+        #[schemars(length(max = MAX_APPLIANCE_PORTS))]
         port: Option<Field<List<PortFile>>>,
         /// Admin API of the running appliance.
         admin: Option<Field<AdminFile>>,
@@ -51,16 +55,22 @@ tables! {
         /// Table of tracked connections.
         conntrack: Option<Field<ConntrackFile>>,
         /// Virtual IP addresses with a protocol and ports, each before a backend service.
+        #[schemars(length(max = MAX_RULES))]
         forwarding_rule: Option<Field<List<ForwardingRuleFile>>>,
         /// Affinity, policies and backend groups behind forwarding rules.
+        #[schemars(length(max = MAX_SERVICES))]
         backend_service: Option<Field<List<BackendServiceFile>>>,
         /// Endpoints that receive packets.
+        #[schemars(length(max = MAX_GROUPS))]
         backend_group: Option<Field<List<BackendGroupFile>>>,
         /// Probes that find out which backends can serve.
+        #[schemars(length(max = MAX_HEALTH_CHECKS))]
         health_check: Option<Field<List<HealthCheckFile>>>,
         /// Destination prefixes whose next hop is an INTERNAL forwarding rule.
+        #[schemars(length(max = MAX_ROUTES))]
         route: Option<Field<List<RouteFile>>>,
         /// Ways to tell routers about virtual IP addresses.
+        #[schemars(length(max = MAX_ANNOUNCEMENTS))]
         announcement: Option<Field<List<AnnouncementFile>>>,
     }
 
@@ -69,6 +79,7 @@ tables! {
     EngineFile {
         /// Cores of the workers, one worker each; by default every core that the process may use except the control
         /// thread's.
+        #[schemars(length(min = 1, max = MAX_WORKERS))]
         worker_cores: Option<Field<List<Core>>>,
         /// Core of the control thread; by default the lowest that the process may use.
         control_core: Option<Field<Core>>,
@@ -87,8 +98,10 @@ tables! {
         /// PCI address ("0000:3b:02.0"), or virtual device as DPDK names it ("net_af_packet0,iface=eth0").
         device: Field<Device>,
         /// Addresses of the appliance on the link, each with the length of the link's prefix.
+        #[schemars(length(max = MAX_ADDRESSES_OF_A_PORT))]
         ip_addresses: Option<Field<List<InterfaceAddress>>>,
         /// Routers on the link to all other destinations, at most one of each address family.
+        #[schemars(length(max = 2))]
         gateways: Option<Field<List<IpAddr>>>,
         /// Length of the longest packet that the port takes, in bytes.
         mtu: Option<Field<Integer<MIN_MTU, MAX_MTU>>> = Integer(1_500),
@@ -129,9 +142,11 @@ tables! {
         mtu: Option<Field<Integer<MIN_MTU, MAX_MTU>>> = Integer(1_500),
         /// Prefixes of the clients in the appliance's own region: only they may use INTERNAL rules without
         /// allow_global_access. By default every client is in the region.
+        #[schemars(length(max = MAX_REGION_RANGES))]
         region_ranges: Option<Field<List<IpNet>>>,
         /// Source prefixes of tunnels, whose host part carries the flow's entropy: at most one of each address family;
         /// the appliance's own address by default.
+        #[schemars(length(max = 2))]
         tunnel_source_ranges: Option<Field<List<IpNet>>>,
         /// Number of ICMP errors that each worker may send in a second; 0 sends none.
         icmp_errors_per_sec: Option<Field<Integer<0, 1_000_000>>> = Integer(100),
@@ -162,6 +177,7 @@ tables! {
         /// IP protocol that the rule takes; L3_DEFAULT takes every protocol, on all ports.
         ip_protocol: Option<Field<Chosen<RuleProtocol>>> = Chosen(RuleProtocol::Tcp),
         /// Layer-4 ports that the rule takes, one to five.
+        #[schemars(length(min = 1, max = MAX_PORTS))]
         ports: Option<Field<List<Port>>>,
         /// Range of layer-4 ports that the rule takes, such as "8000-8100" (EXTERNAL only).
         port_range: Option<Field<PortRange>>,
@@ -169,6 +185,7 @@ tables! {
         all_ports: Option<Field<bool>> = false,
         /// Prefixes of the only clients that the rule takes (EXTERNAL only); another rule of the same address, protocol
         /// and ports must take all other clients.
+        #[schemars(length(min = 1, max = MAX_SOURCE_RANGES))]
         source_ip_ranges: Option<Field<List<IpNet>>>,
         /// Takes clients outside the region_ranges of the network table too (INTERNAL only).
         allow_global_access: Option<Field<bool>> = false,
@@ -192,8 +209,10 @@ tables! {
         /// Choice of backends: evenly (MAGLEV), or in proportion to their weights (WEIGHTED_MAGLEV).
         locality_lb_policy: Option<Field<Chosen<LocalityLbPolicy>>> = Chosen(LocalityLbPolicy::Maglev),
         /// Name of the health check of the backends, exactly one.
+        #[schemars(length(min = 1, max = 1))]
         health_checks: Field<List<Name>>,
         /// Backend groups of the service, each primary or failover: at most 50 of each, at least one primary.
+        #[schemars(length(min = 1, max = 2 * MAX_MEMBERS_OF_A_KIND))]
         backends: Field<List<MemberFile>>,
         /// Tracking of connections.
         connection_tracking_policy: Option<Field<TrackingPolicyFile>>,
@@ -257,6 +276,7 @@ tables! {
         /// Path MTU to the endpoints, in bytes of the outermost IP packet; that of the network table by default.
         mtu: Option<Field<Integer<MIN_MTU, MAX_MTU>>>,
         /// Endpoints of the group; an empty list is allowed.
+        #[schemars(length(max = MAX_ENDPOINTS_OF_A_GROUP))]
         endpoints: Field<List<EndpointFile>>,
     }
 
@@ -289,8 +309,10 @@ tables! {
         /// Port of the backend that is probed: 80 (TCP, HTTP) or 443 (SSL, HTTPS, HTTP2) by default; required for GRPC.
         port: Option<Field<Port>>,
         /// Host header (HTTP, HTTPS, HTTP2); the probed address by default.
+        #[schemars(length(min = 1))]
         host: Option<Field<Ascii>>,
         /// Path of the request, beginning with a slash (HTTP, HTTPS, HTTP2).
+        #[schemars(length(min = 1))]
         request_path: Option<Field<Ascii>> = Ascii("/".to_owned()),
         /// Text that is sent once connected (TCP, SSL); nothing by default.
         request: Option<Field<Ascii>>,
@@ -305,6 +327,7 @@ tables! {
         /// address by the kernel's network (kernel).
         transport: Option<Field<Chosen<TransportKind>>> = Chosen(TransportKind::InPath),
         /// Network interface that probes leave by (kernel only); the kernel's choice by default.
+        #[schemars(length(min = 1, max = MAX_DEVICE_NAME))]
         bind_device: Option<Field<Ascii>>,
         /// Source address of probes, of the backends' own family (kernel only); the kernel's choice by default.
         source_ip_address: Option<Field<IpAddr>>,
@@ -325,6 +348,7 @@ tables! {
         /// Name of the announcement, unique among announcements.
         name: Field<Name>,
         /// Names of the forwarding rules whose addresses are announced; all by default.
+        #[schemars(length(min = 1))]
         forwarding_rules: Option<Field<List<Name>>>,
         /// Condition for announcing while the appliance can serve: none (ALWAYS), or enough healthy backends (HEALTHY).
         policy: Option<Field<Chosen<PolicyKind>>> = Chosen(PolicyKind::Healthy),
@@ -334,8 +358,10 @@ tables! {
         bird_socket: Option<Field<PathBuf>>,
         /// Name of the BIRD protocol that holds the route to the one address, disabled when BIRD starts; with
         /// bird_socket.
+        #[schemars(length(min = 1, max = MAX_PROTOCOL_NAME))]
         bird_protocol: Option<Field<Ascii>>,
         /// Program and its first arguments, run with announce or withdraw, the address and a rule's name after them.
+        #[schemars(length(min = 1, max = MAX_ARGUMENTS))]
         command: Option<Field<List<Ascii>>>,
     }
 }

@@ -11,11 +11,8 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::field::{Value, wrong_type};
-use crate::config::limits::MAX_SOCKET_PATH;
+use crate::config::limits::{MAX_SOCKET_PATH, MAX_TEXT};
 use crate::config::report::Report;
-
-/// Longest text, in bytes.
-pub(in crate::config) const TEXT_LIMIT: usize = 1_024;
 
 impl Value for bool {
     fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
@@ -386,7 +383,7 @@ impl Value for PortRange {
     }
 }
 
-/// ASCII text of at most [`TEXT_LIMIT`] bytes.
+/// ASCII text of at most [`MAX_TEXT`] bytes.
 #[derive(Clone, Debug, Serialize)]
 pub(in crate::config) struct Ascii(pub(in crate::config) String);
 
@@ -397,8 +394,8 @@ impl Value for Ascii {
             report.error(&value.span(), format!("`{key}` must be ASCII"), "leave out what is not ASCII");
             return None;
         }
-        if text.len() > TEXT_LIMIT {
-            let message = format!("`{key}` must be at most {TEXT_LIMIT} bytes long, not {}", text.len());
+        if text.len() > MAX_TEXT {
+            let message = format!("`{key}` must be at most {MAX_TEXT} bytes long, not {}", text.len());
             report.error(&value.span(), message, "shorten it");
             return None;
         }
@@ -406,6 +403,6 @@ impl Value for Ascii {
     }
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "maxLength": TEXT_LIMIT })
+        json_schema!({ "type": "string", "maxLength": MAX_TEXT })
     }
 }
