@@ -18,6 +18,27 @@ struct Key {
     schema: Json,
 }
 
+impl Key {
+    fn is_list(&self) -> bool {
+        self.schema["type"] == "array"
+    }
+
+    /// The schema of the key's value, or of the elements of its list.
+    fn one(&self) -> &Json {
+        if self.is_list() { &self.schema["items"] } else { &self.schema }
+    }
+
+    /// The value itself, or a list of it alone.
+    fn holding(&self, value: Value) -> Value {
+        if self.is_list() { Value::Array(vec![value]) } else { value }
+    }
+
+    /// The schema of the number that the key holds, if that is bounded.
+    fn bounded(&self) -> Option<&Json> {
+        Some(self.one()).filter(|one| one.get("minimum").is_some())
+    }
+}
+
 /// A table of a document: the way to it, and its definition in the schema.
 struct Place {
     table: String,
@@ -173,18 +194,6 @@ fn a_table_left_out_is_an_empty_one() {
     assert!(empty >= 9, "{empty} tables are empty");
 }
 
-/// The schema of a bounded number, and the number as a value of the key: alone, or in a list of one.
-fn bounded(key: &Key) -> Option<(&Json, fn(Value) -> Value)> {
-    let items = &key.schema["items"];
-    if key.schema.get("minimum").is_some() {
-        Some((&key.schema, |number| number))
-    } else if items.get("minimum").is_some() {
-        Some((items, |number| Value::Array(vec![number])))
-    } else {
-        None
-    }
-}
-
 /// Values one beyond the bounds of a number.
 fn beyond(number: &Json) -> [Value; 2] {
     let (minimum, maximum) = (&number["minimum"], &number["maximum"]);
@@ -202,16 +211,16 @@ fn bounds_are_accepted_and_what_is_beyond_them_is_not() {
     let schema = schema_of_file();
     let mut numbers = 0;
     for key in keys(&schema) {
-        let Some((number, value)) = bounded(&key) else { continue };
+        let Some(number) = key.bounded() else { continue };
         numbers += 1;
         let Key { table, name, .. } = &key;
         for bound in ["minimum", "maximum"].map(|bound| &number[bound]) {
-            let tried = tried(&schema, &key, &value(toml_of(bound)), true);
+            let tried = tried(&schema, &key, &key.holding(toml_of(bound)), true);
             let accepted = tried.iter().any(|(_, parsed)| parsed.is_ok());
             assert!(accepted, "no fixture accepts `{name} = {bound}` in {table}");
         }
         for beyond in beyond(number) {
-            let tried = tried(&schema, &key, &value(beyond.clone()), true);
+            let tried = tried(&schema, &key, &key.holding(beyond.clone()), true);
             assert!(!tried.is_empty(), "no fixture has a {table}");
             for (_, parsed) in tried {
                 let Err(errors) = parsed else { panic!("`{name} = {beyond}` in {table} is accepted") };
@@ -237,14 +246,13 @@ fn texts_are_accepted_up_to_their_limits_and_not_beyond() {
     let mut limited = 0;
     for key in keys(&schema) {
         let Key { table, name, .. } = &key;
-        let is_list = key.schema["type"] == "array";
-        let limits = limits(if is_list { &key.schema["items"] } else { &key.schema }, "Length");
+        let limits = limits(key.one(), "Length");
         for (limit, beyond) in limits.into_iter().zip([-1, 1]).filter_map(|(limit, by)| Some((limit?, by))) {
             limited += 1;
             let beyond = limit.checked_add_signed(beyond).expect("a limit of none is no limit");
             let text_of = |length: usize, first: &str| {
-                let text = Value::String(first.chars().chain(std::iter::repeat('a')).take(length).collect());
-                if is_list { Value::Array(vec![text]) } else { text }
+                let text = first.chars().chain(std::iter::repeat('a')).take(length);
+                key.holding(Value::String(text.collect()))
             };
             let holds = ["a", "/"].iter().any(|first| {
                 let at_limit = tried(&schema, &key, &text_of(limit, first), true);
@@ -293,7 +301,7 @@ fn errors_of_lists(schema: &Json, key: &Key, length: usize) -> Vec<String> {
             let element = written.unwrap_or_else(|| element(&key.schema["items"]));
             table.insert(key.name.clone(), Value::Array(vec![element; length]));
             let errors = parse(&changed).err();
-            let found = errors.iter().flat_map(|errors| errors.errors());
+            let found = errors.iter().flat_map(ConfigErrors::errors);
             messages.push(found.map(|error| format!("{}\n", error.message)).collect());
         }
     }
@@ -379,7 +387,7 @@ fn the_reference_states_defaults_and_bounds() {
                 || rows.iter().flatten().any(|cell| cell.contains(&in_row));
             assert!(stated, "{table}: the default of `{name}` is {shown}");
         }
-        if let Some((number, _)) = bounded(key) {
+        if let Some(number) = key.bounded() {
             let range = format!("{}–{}", number["minimum"], number["maximum"]);
             let written: Vec<_> = own.iter().map(|row| row[1]).filter(|cell| cell.contains('–')).collect();
             let stated = written.is_empty() || written.iter().any(|cell| cell.ends_with(&range));
