@@ -1,5 +1,5 @@
-//! The eligible backends, for every combination of up to five backends' health, weight and role under every policy: against
-//! a statement of the rules that ranks backends instead of selecting sets.
+//! The eligible backends, for every combination of up to five backends' health, weight and role under every policy:
+//! against a statement of the rules that ranks backends instead of selecting sets.
 
 use guideway_model::config::FailoverPolicy;
 use guideway_model::eligible::{Candidate, Rules, eligible};

@@ -145,8 +145,8 @@ impl BackendServiceFile {
         })
     }
 
-    /// Reports an idle timeout other than the fixed one, unless sessions of an internal service are tracked by more than their
-    /// connections.
+    /// Reports an idle timeout other than the fixed one, unless sessions of an internal service are tracked by more than
+    /// their connections.
     fn check_idle_timeout(&self, policy: &TrackingPolicyFile, report: &mut Report) {
         let (Some(scheme), Some(written)) = (self.scheme(), &policy.idle_timeout_sec) else { return };
         let Some(Integer(seconds)) = written.copied() else { return };

@@ -2,27 +2,27 @@
 
 /// Largest size of a configuration file, in bytes.
 pub const MAX_FILE_BYTES: usize = 16 << 20;
-/// Number of forwarding rules.
+/// Largest number of forwarding rules.
 pub(super) const MAX_RULES: usize = 4_096;
-/// Number of backend services.
+/// Largest number of backend services.
 pub(super) const MAX_SERVICES: usize = 512;
-/// Number of backend groups.
+/// Largest number of backend groups.
 pub(super) const MAX_GROUPS: usize = 4_096;
-/// Number of health checks.
+/// Largest number of health checks.
 pub(super) const MAX_HEALTH_CHECKS: usize = 1_024;
-/// Number of routes.
+/// Largest number of routes.
 pub(super) const MAX_ROUTES: usize = 4_096;
-/// Number of announcements.
+/// Largest number of announcements.
 pub(super) const MAX_ANNOUNCEMENTS: usize = 256;
-/// Number of words of an announcement's command.
+/// Largest number of words of an announcement's command.
 pub(super) const MAX_ARGUMENTS: usize = 16;
 /// Largest `min_healthy`: as many backends as a service may have.
 pub(super) const MAX_MIN_HEALTHY: u32 = MAX_ENDPOINTS_OF_A_SERVICE as u32;
-/// Number of ports of the appliance.
+/// Largest number of ports of the appliance.
 pub(super) const MAX_APPLIANCE_PORTS: usize = 16;
-/// Number of the appliance's addresses on one port.
+/// Largest number of the appliance's addresses on one port.
 pub(super) const MAX_ADDRESSES_OF_A_PORT: usize = 64;
-/// Number of workers.
+/// Largest number of workers.
 pub(super) const MAX_WORKERS: usize = 64;
 /// Longest path of a Unix socket, in bytes: `sun_path` of unix(7) without its NUL.
 pub(super) const MAX_SOCKET_PATH: usize = 107;
@@ -32,17 +32,17 @@ pub(super) const MAX_DEVICE_NAME: usize = 15;
 pub(super) const MAX_PROTOCOL_NAME: usize = 64;
 /// Longest text, such as one that a health check sends or expects, in bytes.
 pub(super) const MAX_TEXT: usize = 1_024;
-/// Number of ports that a rule may list, as in Google Cloud.
+/// Largest number of ports that a rule may list, as in Google Cloud.
 pub(super) const MAX_PORTS: usize = 5;
-/// Number of prefixes of a rule's `source_ip_ranges`, as in Google Cloud.
+/// Largest number of prefixes of a rule's `source_ip_ranges`, as in Google Cloud.
 pub(super) const MAX_SOURCE_RANGES: usize = 64;
-/// Number of prefixes of `region_ranges`.
+/// Largest number of prefixes of `region_ranges`.
 pub(super) const MAX_REGION_RANGES: usize = 256;
-/// Number of primary groups of a service, and of its failover groups, as in Google Cloud.
+/// Largest number of primary groups of a service, and of its failover groups, as in Google Cloud.
 pub(super) const MAX_MEMBERS_OF_A_KIND: usize = 50;
-/// Number of endpoints of a group.
+/// Largest number of endpoints of a group.
 pub(super) const MAX_ENDPOINTS_OF_A_GROUP: usize = 1_000;
-/// Number of endpoints of a service. All services at this limit take half of the backend handles; the other half is for
+/// Largest number of endpoints of a service. All services at this limit take half of the backend handles; the other half is for
 /// those that drain.
 pub(super) const MAX_ENDPOINTS_OF_A_SERVICE: usize = 1_000;
 

@@ -1,5 +1,5 @@
-//! Reach: packets get to the endpoints by their address families, the sources of tunnels and MTUs, and none comes back to
-//! the appliance.
+//! Reach: address families, the sources of tunnels and MTUs let packets get to the endpoints, and none comes back to the
+//! appliance.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -20,11 +20,11 @@ use super::choice::{
 use super::field::{Field, tables};
 use super::value::{Ascii, Core, Integer, InterfaceAddress, Mac, Name, Port, PortRange, Ratio, Seed};
 use crate::config::limits::{
-    MAX_ADDRESSES_OF_A_PORT, MAX_ANNOUNCEMENTS, MAX_APPLIANCE_PORTS, MAX_ARGUMENTS, MAX_DEVICE_NAME,
-    MAX_DRAINING_TIMEOUT_SEC, MAX_ENDPOINTS_OF_A_GROUP, MAX_ENTRIES, MAX_GROUPS, MAX_HEALTH_CHECKS,
-    MAX_IDLE_TIMEOUT_SEC, MAX_MEMBERS_OF_A_KIND, MAX_MIN_HEALTHY, MAX_MTU, MAX_PORTS, MAX_PROTOCOL_NAME,
-    MAX_REGION_RANGES, MAX_ROUTES, MAX_RULES, MAX_SERVICES, MAX_SOURCE_RANGES, MAX_WEIGHT, MAX_WORKERS,
-    MIN_ENTRIES, MIN_MTU,
+    EXTERNAL_IDLE_TIMEOUT_SEC, MAX_ADDRESSES_OF_A_PORT, MAX_ANNOUNCEMENTS, MAX_APPLIANCE_PORTS,
+    MAX_ARGUMENTS, MAX_DEVICE_NAME, MAX_DRAINING_TIMEOUT_SEC, MAX_ENDPOINTS_OF_A_GROUP, MAX_ENTRIES,
+    MAX_GROUPS, MAX_HEALTH_CHECKS, MAX_IDLE_TIMEOUT_SEC, MAX_MEMBERS_OF_A_KIND, MAX_MIN_HEALTHY, MAX_MTU,
+    MAX_PORTS, MAX_PROTOCOL_NAME, MAX_REGION_RANGES, MAX_ROUTES, MAX_RULES, MAX_SERVICES, MAX_SOURCE_RANGES,
+    MAX_WEIGHT, MAX_WORKERS, MIN_ENTRIES, MIN_MTU,
 };
 
 /// A list of values, each right or wrong by itself.
@@ -242,7 +242,7 @@ tables! {
             Chosen(PersistenceOnUnhealthy::DefaultForProtocol),
         /// Seconds that an entry outlives its last packet: 60 (EXTERNAL) or 600 (INTERNAL) by default; only INTERNAL
         /// services that track PER_SESSION can raise it.
-        idle_timeout_sec: Option<Field<Integer<60, MAX_IDLE_TIMEOUT_SEC>>>,
+        idle_timeout_sec: Option<Field<Integer<EXTERNAL_IDLE_TIMEOUT_SEC, MAX_IDLE_TIMEOUT_SEC>>>,
     }
 
     /// Draining of the connections of removed backends.
