@@ -1,12 +1,29 @@
 //! The configuration: TOML as an operator writes it, parsed into a [`Config`] that is valid by construction.
+//!
+//! ```text
+//!  text ─▶ written ─▶ names ─▶ a file for each noun ─▶ checks ─▶ Config
+//!             │         │               │                 │
+//!             └─────────┴───────┬───────┴─────────────────┘
+//!                               ▼
+//!                        limits, report
+//! ```
+//!
+//! - `written` reads TOML into tables of fields: each key's type, bounds and default are stated there, in
+//!   `written/file.rs`, and [`schema()`] describes the same tables to editors.
+//! - `names` finds the tables that others refer to.
+//! - A file for each noun parses its tables into the type that the rest of the program sees, and holds the rules that
+//!   concern one table.
+//! - `checks` holds the rules that concern several tables.
+//!
+//! Each may import what stands left of it or below it, and nothing that stands right of it. Among the nouns, a service
+//! may look at its groups, and a rule at its service, never the other way round.
 
 mod admin;
 mod announcement;
 mod backend_group;
 mod backend_service;
+mod checks;
 mod engine;
-mod field;
-mod file;
 mod forwarding_rule;
 mod group_member;
 mod health_check;
@@ -14,35 +31,36 @@ mod limits;
 mod names;
 mod network;
 mod port;
-mod precedence;
-mod reach;
 mod report;
 mod route;
 mod schema;
-mod value;
+mod written;
 
 use std::sync::Arc;
+
+use toml::de::DeTable;
+
+use names::Scope;
+use report::Report;
+use written::field::{Field, Table, elements};
+use written::file::ConfigFile;
+use written::lengths;
 
 pub use admin::{Admin, Metrics};
 pub use announcement::{Announcement, AnnouncementPolicy, Hook};
 pub use backend_group::{BackendGroup, Endpoint};
-pub use backend_service::{BackendService, FailoverPolicy, ServiceProtocol};
+pub use backend_service::{BackendService, FailoverPolicy};
 pub use engine::Engine;
-pub use forwarding_rule::{ForwardingRule, NeighborReplies, Ports, RuleProtocol};
+pub use forwarding_rule::{ForwardingRule, Ports};
 pub use group_member::GroupMember;
-pub use health_check::{Exchange, HealthCheck, HttpRequest, Probe, ProxyHeader, Transport};
-pub use limits::{MAX_FILE_BYTES, MAX_IDLE_TIMEOUT_SEC};
+pub use health_check::{Exchange, HealthCheck, HttpRequest, Probe, Transport};
+pub use limits::{MAX_FILE_BYTES, MAX_IDLE_TIMEOUT_SEC, MAX_WEIGHT};
 pub use network::{Conntrack, Fleet, MacAddress, Network};
 pub use port::Port;
 pub use report::{ConfigError, ConfigErrors};
 pub use route::Route;
 pub use schema::schema;
-
-use field::{Field, Table, elements};
-use file::ConfigFile;
-use names::Scope;
-use report::Report;
-use toml::de::DeTable;
+pub use written::choice::{NeighborReplies, ProxyHeader, RuleProtocol, ServiceProtocol};
 
 /// A commented configuration with every table.
 pub const EXAMPLE: &str = include_str!("../../default.toml");
@@ -50,31 +68,31 @@ pub const EXAMPLE: &str = include_str!("../../default.toml");
 /// A whole configuration whose every rule has been checked; references are indices into its lists.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// How the engine uses the machine.
+    /// Cores and memory that the engine uses.
     pub engine: Engine,
-    /// The devices that packets come and go by, in the order of the file.
+    /// Devices that packets come and go by, in the order of the file.
     pub ports: Vec<Port>,
-    /// Where the running appliance is steered.
+    /// Admin API of the running appliance.
     pub admin: Admin,
-    /// Where Prometheus finds the running appliance.
+    /// Exporter of metrics for Prometheus.
     pub metrics: Metrics,
-    /// The appliance's own place in the network.
+    /// Addresses, MTU and ICMP errors of the appliance itself.
     pub network: Arc<Network>,
-    /// What all appliances of a fleet share.
+    /// Settings that all appliances of a fleet share.
     pub fleet: Fleet,
-    /// The size of the conntrack table.
+    /// Size of the conntrack table.
     pub conntrack: Conntrack,
-    /// The forwarding rules, in the order of the file.
+    /// Forwarding rules, in the order of the file.
     pub rules: Vec<ForwardingRule>,
-    /// The backend services, in the order of the file.
+    /// Backend services, in the order of the file.
     pub services: Vec<BackendService>,
-    /// The backend groups, in the order of the file.
+    /// Backend groups, in the order of the file.
     pub groups: Vec<BackendGroup>,
-    /// The health checks, in the order of the file.
+    /// Health checks, in the order of the file.
     pub health_checks: Vec<HealthCheck>,
-    /// The routes, in the order of the file.
+    /// Routes, in the order of the file.
     pub routes: Vec<Route>,
-    /// The announcements, in the order of the file.
+    /// Announcements, in the order of the file.
     pub announcements: Vec<Announcement>,
 }
 
@@ -83,13 +101,13 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with it, at once. Text that is not TOML, and lists beyond their limits, come
-    /// first and are looked into no further.
+    /// All errors of the text at once. Text that is not TOML, or whose lists are beyond their limits, is looked into no
+    /// further.
     pub fn parse(name: &str, text: &str) -> Result<Self, ConfigErrors> {
         let mut report = Report::default();
         let config = Self::read(text, &mut report);
         report.finish(name, text)?;
-        Ok(config.expect("what is not read is reported"))
+        Ok(config.expect("a configuration that is not read has errors"))
     }
 
     fn read(text: &str, report: &mut Report) -> Option<Self> {
@@ -115,14 +133,13 @@ impl Config {
     }
 
     fn from_file(file: &ConfigFile, report: &mut Report) -> Option<Self> {
-        if !limits::check(file, report) {
+        if !lengths::check(file, report) {
             return None;
         }
         let scope = Scope::new(file, report);
 
         let engine = Engine::parse(&file.engine, report);
         let ports = each(&file.port, |port| Port::parse(port, report));
-        Port::check(file, report);
         let network = Network::parse(&file.network, report);
         let groups = each(&file.backend_group, |group| BackendGroup::parse(group, &file.network, report));
         let health_checks = each(&file.health_check, |check| HealthCheck::parse(check, report));
@@ -132,11 +149,7 @@ impl Config {
         let announcements =
             each(&file.announcement, |announcement| Announcement::parse(announcement, &scope, report));
 
-        forwarding_rule::check_neighbor_replies(elements(&file.forwarding_rule), report);
-        precedence::check(&written(file, &rules), report);
-        route::check_duplicates(file, report);
-        announcement::check(file, &announcements, &rules, report);
-        reach::check(&scope, report);
+        checks::check(&scope, &rules, &announcements, report);
 
         Some(Self {
             engine: engine?,
@@ -156,20 +169,22 @@ impl Config {
     }
 }
 
-/// A list of tables as it is written.
+impl BackendService {
+    /// Endpoints of all groups of the service, in the order of the file.
+    pub fn endpoints<'a>(&'a self, config: &'a Config) -> impl Iterator<Item = &'a Endpoint> {
+        self.members.iter().flat_map(|member| &config.groups[member.group].endpoints)
+    }
+}
+
+/// A list of tables as it is written, such as `[[port]]`.
 type Tables<T> = Option<Field<Vec<Field<T>>>>;
 
-/// Parses each table of a list; those that are wrong keep their place in it.
+/// Parses each table of a list; those that are wrong keep their index in it.
 fn each<T, U>(tables: &Tables<T>, mut parse: impl FnMut(&T) -> Option<U>) -> Vec<Option<U>> {
     elements(tables).iter().map(|table| parse(table.get()?)).collect()
 }
 
+/// The list, if every table of it could be parsed.
 fn all<T>(parsed: Vec<Option<T>>) -> Option<Vec<T>> {
     parsed.into_iter().collect()
-}
-
-/// What is written of each rule, with the rule.
-fn written<'f>(file: &'f ConfigFile, rules: &'f [Option<ForwardingRule>]) -> Vec<precedence::Written<'f>> {
-    let files = elements(&file.forwarding_rule).iter();
-    files.zip(rules).filter_map(|(file, rule)| Some((file.get()?, rule.as_ref()))).collect()
 }

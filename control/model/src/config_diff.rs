@@ -1,4 +1,4 @@
-//! What a reload changes, in words.
+//! Changes that a reload makes, in words.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,20 +10,20 @@ use crate::config::{Announcement, BackendGroup, BackendService, Config, Endpoint
 pub struct Change {
     /// The kind of change.
     pub kind: ChangeKind,
-    /// What changes, and how.
+    /// Words for the change: the thing that changes, and its old and new values.
     pub text: String,
 }
 
 /// A kind of change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangeKind {
-    /// Something is new.
+    /// A new thing.
     Added,
-    /// Something is gone.
+    /// A thing that is gone.
     Removed,
-    /// Something goes on otherwise.
+    /// A thing with other settings.
     Changed,
-    /// Something was written otherwise, and stays as it is until the next start.
+    /// A thing with other settings that take effect at the next start.
     NeedsRestart,
 }
 
@@ -39,7 +39,7 @@ impl fmt::Display for Change {
     }
 }
 
-/// What changes from `old` to `new`.
+/// Lists the changes from `old` to `new`.
 pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
     let mut changes = Changes(Vec::new());
     changes.needs_restart("[engine]", old.engine == new.engine);
@@ -53,7 +53,7 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
     if old.fleet != new.fleet {
         changes.add(ChangeKind::Changed, "fleet seed: new connections go elsewhere".to_owned());
     }
-    let service_of = |config: &Config, place: usize| config.services[place].name.clone();
+    let service_of = |config: &Config, index: usize| config.services[index].name.clone();
     changes.of_nouns(
         "forwarding rule",
         old.rules.iter().map(|rule| (&*rule.name, (rule, service_of(old, rule.service)))),
@@ -83,7 +83,7 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
         new.health_checks.iter().map(|check| (&*check.name, check)),
         |old, new| old == new,
     );
-    let next_hop = |config: &Config, place: usize| config.rules[place].name.clone();
+    let next_hop = |config: &Config, index: usize| config.rules[index].name.clone();
     changes.of_nouns(
         "route",
         old.routes.iter().map(|route| (&*route.name, (route.dest_range, next_hop(old, route.next_hop_rule)))),
@@ -102,7 +102,7 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
     changes.0
 }
 
-/// Whether two services differ in nothing but their backends and the name of their health check.
+/// True if two services differ in nothing but their backends and the name of their health check.
 fn same_settings(old: &BackendService, new: &BackendService) -> bool {
     let mut same = old.clone();
     same.members.clone_from(&new.members);
@@ -110,7 +110,7 @@ fn same_settings(old: &BackendService, new: &BackendService) -> bool {
     same == *new
 }
 
-/// A backend as a reload may change it.
+/// Settings of a backend that a reload may change: endpoint, group, and true for a failover group.
 type Backend<'c> = (&'c Endpoint, &'c BackendGroup, bool);
 
 fn backends<'c>(service: &BackendService, config: &'c Config) -> BTreeMap<&'c str, Backend<'c>> {
@@ -134,7 +134,7 @@ impl Changes {
         }
     }
 
-    /// The nouns of one kind, by name.
+    /// Adds the changes of the nouns of one kind, which are known by name.
     fn of_nouns<'c, T>(
         &mut self,
         noun: &str,
@@ -157,7 +157,7 @@ impl Changes {
         }
     }
 
-    /// The backends of a service that stays.
+    /// Adds the changes of the backends of a service that stays.
     fn of_backends(
         &mut self,
         old_service: &BackendService,

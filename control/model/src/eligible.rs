@@ -1,28 +1,29 @@
-//! The eligible-backend rules: who may get new connections. Pure; a statement of the specification's section 4.
+//! The eligible-backend rules: the backends that may get new connections. Pure; a statement of the specification's
+//! section 4.
 
 use crate::config::FailoverPolicy;
 
-/// What the rules look at in a configured backend.
+/// Properties of a configured backend that decide if it is eligible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Candidate {
-    /// Its health checks succeed.
+    /// True if the health checks of the backend succeed.
     pub healthy: bool,
-    /// Its weight; of no effect where the service is not weighted.
+    /// Weight of the backend; of no effect in a service that is not weighted.
     pub weight: u16,
-    /// It belongs to a failover group.
+    /// True if the backend belongs to a failover group.
     pub failover: bool,
 }
 
-/// What the rules look at in a service.
+/// Properties of a service that decide which of its backends are eligible.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rules {
-    /// `WEIGHTED_MAGLEV`.
+    /// True if backends are chosen in proportion to their weights (`WEIGHTED_MAGLEV`).
     pub weighted: bool,
-    /// The policy, where the service has a failover group.
+    /// Failover policy of a service with a failover group.
     pub failover: Option<FailoverPolicy>,
 }
 
-/// The places of the eligible backends among `candidates`, in order; empty where new connections are dropped.
+/// Returns the indices of the eligible backends among `candidates`, in order; none if new connections are dropped.
 pub fn eligible(candidates: &[Candidate], rules: Rules) -> Vec<usize> {
     match rules.failover {
         Some(policy) => with_failover(candidates, rules.weighted, policy),
@@ -78,7 +79,7 @@ fn last_resort(candidates: &[Candidate], weighted: bool) -> Vec<usize> {
 }
 
 fn select(candidates: &[Candidate], wanted: impl Fn(&Candidate) -> bool) -> Vec<usize> {
-    candidates.iter().enumerate().filter(|(_, candidate)| wanted(candidate)).map(|(place, _)| place).collect()
+    candidates.iter().enumerate().filter(|(_, candidate)| wanted(candidate)).map(|(index, _)| index).collect()
 }
 
 fn first_nonempty<const N: usize>(sets: [Vec<usize>; N]) -> Vec<usize> {

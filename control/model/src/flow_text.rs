@@ -11,7 +11,7 @@ use guideway_dataplane::wire::protocol;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowText(pub Flow);
 
-/// Why a text is no flow: what is wrong with it, and how it should look.
+/// An error of a text that is no flow, with the form that a flow has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlowTextError(String);
 
@@ -27,7 +27,7 @@ impl fmt::Display for FlowTextError {
 
 impl std::error::Error for FlowTextError {}
 
-/// Protocols that have a name here; any other goes by its number.
+/// Names of protocols; any other protocol is written as its number.
 const NAMES: [(&str, u8); 9] = [
     ("tcp", protocol::TCP),
     ("udp", protocol::UDP),
@@ -43,7 +43,7 @@ const NAMES: [(&str, u8); 9] = [
 impl FromStr for FlowText {
     type Err = FlowTextError;
 
-    /// `PROTOCOL SOURCE > DESTINATION [fragment]`, ports where the protocol has them; `fragment` is `first-fragment`
+    /// Reads `PROTOCOL SOURCE > DESTINATION [fragment]`, with ports if the protocol has them; `fragment` is `first-fragment`
     /// or `later-fragment`.
     fn from_str(text: &str) -> Result<Self, FlowTextError> {
         let wrong = |what: String| FlowTextError(what);
@@ -69,7 +69,7 @@ impl FromStr for FlowText {
     }
 }
 
-/// One end of a flow.
+/// Reads one end of a flow.
 fn end(text: &str, ported: bool) -> Result<(IpAddr, u16), FlowTextError> {
     let wrong = |what: &str| FlowTextError(format!("`{text}` is no {what}"));
     if ported {

@@ -76,7 +76,9 @@ fn a_service_left_to_its_defaults() {
     assert_eq!(service.tracking_mode, TrackingMode::PerConnection);
     assert_eq!(service.persistence, PersistenceOnUnhealthy::DefaultForProtocol);
     assert_eq!((service.idle_timeout_sec, service.draining_timeout_sec, service.weighted), (60, 0, false));
-    assert_eq!(service.failover_policy, FailoverPolicy::default());
+    let FailoverPolicy { ratio, drop_traffic_if_unhealthy, disable_connection_drain_on_failover } =
+        service.failover_policy;
+    assert_eq!((ratio, drop_traffic_if_unhealthy, disable_connection_drain_on_failover), (0.0, false, false));
 
     let rule = &config.rules[0];
     assert_eq!((rule.protocol, &rule.ports), (RuleProtocol::Tcp, &Ports::List(vec![80, 443])));

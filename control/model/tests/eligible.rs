@@ -1,4 +1,4 @@
-//! Who may get new connections, for every combination of up to five backends' health, weight and role under every policy:
+//! The eligible backends, for every combination of up to five backends' health, weight and role under every policy:
 //! against a statement of the rules that ranks backends instead of selecting sets.
 
 use guideway_model::config::FailoverPolicy;
@@ -16,14 +16,14 @@ fn candidate(combination: usize) -> Candidate {
     }
 }
 
-/// The backends of the best rank that anybody has; those without a rank get nothing.
+/// The backends of the best rank that any has; those without a rank get nothing.
 fn best(candidates: &[Candidate], rank: impl Fn(&Candidate) -> Option<u8>) -> Vec<usize> {
     let best = candidates.iter().filter_map(&rank).min();
-    let places = (0..candidates.len()).filter(|place| best.is_some() && rank(&candidates[*place]) == best);
-    places.collect()
+    let has_it = |index: &usize| best.is_some() && rank(&candidates[*index]) == best;
+    (0..candidates.len()).filter(has_it).collect()
 }
 
-/// The same, told by ranks; the failover ratio is in quarters.
+/// The eligible backends, found by ranks; the failover ratio is in quarters.
 fn expected(candidates: &[Candidate], weighted: bool, failover: Option<(usize, bool)>) -> Vec<usize> {
     let weightless = |c: &Candidate| weighted && c.weight == 0;
     let Some((quarters, drop)) = failover else {
@@ -66,7 +66,7 @@ fn every_combination_of_up_to_five_backends_under_every_policy() {
     for count in 0..=5_u32 {
         for combination in 0..8_usize.pow(count) {
             let candidates: Vec<_> =
-                (0..count).map(|place| candidate(combination >> (3 * place) & 7)).collect();
+                (0..count).map(|index| candidate(combination >> (3 * index) & 7)).collect();
             for policy in &policies {
                 for weighted in [false, true] {
                     let failover = policy.map(|(quarters, drop)| FailoverPolicy {

@@ -20,5 +20,5 @@ pub mod server;
 mod socket;
 pub mod view;
 
-pub use request::{CaptureReason, CaptureReasons, MAX_WEIGHT, Refused, Reply, Request, UnknownReason};
+pub use request::{CaptureReason, CaptureReasons, Refused, Reply, Request, UnknownReason};
 pub use socket::ListenError;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use clap::{Args as Arguments, Subcommand};
-use guideway::api::admin::MAX_WEIGHT;
 use guideway::api::admin::view::{Backend, Health, RuleCheck, WeightSource};
+use guideway_model::config::MAX_WEIGHT;
 
 use super::amount::{count, duration, percent, yes_no};
 use super::appliance::ApplianceArgs;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::Spanned;
 
-use guideway_model::config::{Config, ConfigErrors};
+use guideway_model::config::{Config, ConfigErrors, MAX_WEIGHT};
 use guideway_model::forwarding_state::StateChange;
 
 use crate::config_file;
@@ -182,8 +182,8 @@ impl EventEntry {
         if self.health.is_none() && self.weight.is_none() {
             return Err("an event changes `health` or `weight`: add one".into());
         }
-        if self.weight.is_some_and(|weight| weight > 1000) {
-            return Err("`weight` is more than 1000, the largest: lower it".into());
+        if self.weight.is_some_and(|weight| weight > MAX_WEIGHT) {
+            return Err(format!("`weight` is more than {MAX_WEIGHT}, the largest: lower it"));
         }
         // A backend that a reload has removed may drain still, so every configuration so far counts.
         let reloads = before.iter().filter_map(|event| match &event.change {

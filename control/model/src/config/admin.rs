@@ -1,48 +1,36 @@
-//! How the appliance is looked at and steered while it runs: the admin socket and the metrics.
+//! The admin socket and the exporter of metrics: an operator looks at the appliance and steers it by them.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::field::{Field, Optional};
-use super::file::{AdminFile, MetricsFile};
+use super::written::field::{Field, Optional};
+use super::written::file::{AdminFile, DEFAULT_SOCKET, MetricsFile};
 
-/// Where the appliance is steered. It holds from the start: a reload does not change it.
+/// Admin API of the appliance. A reload does not change it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
-    /// The Unix socket of the admin API.
+    /// Path of the Unix socket that the API listens on.
     pub socket: PathBuf,
 }
 
-/// Where Prometheus finds the appliance. It holds from the start: a reload does not change it.
+/// Exporter of metrics for Prometheus. A reload does not change it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Metrics {
-    /// The address of the listener.
+    /// Address that the exporter listens on.
     pub listen: SocketAddr,
 }
 
 impl Admin {
-    /// Where the socket is, unless the configuration says otherwise.
-    pub const DEFAULT_SOCKET: &'static str = "/run/guideway/admin.sock";
+    /// Path of the socket, unless the configuration names another.
+    pub const DEFAULT_SOCKET: &'static str = DEFAULT_SOCKET;
 
     pub(super) fn parse(file: &Option<Field<AdminFile>>) -> Option<Self> {
-        let written = match file {
-            Some(file) => file.get()?.socket.value_or(PathBuf::from(Self::DEFAULT_SOCKET))?,
-            None => PathBuf::from(Self::DEFAULT_SOCKET),
-        };
-        Some(Self { socket: written })
+        Some(Self { socket: file.value_or_default()?.socket()? })
     }
 }
 
 impl Metrics {
-    /// Where metrics are, unless the configuration says otherwise: on the appliance itself alone.
-    const DEFAULT_LISTEN: SocketAddr =
-        SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9_477);
-
     pub(super) fn parse(file: &Option<Field<MetricsFile>>) -> Option<Self> {
-        let listen = match file {
-            Some(file) => file.get()?.listen.value_or(Self::DEFAULT_LISTEN)?,
-            None => Self::DEFAULT_LISTEN,
-        };
-        Some(Self { listen })
+        Some(Self { listen: file.value_or_default()?.listen()? })
     }
 }

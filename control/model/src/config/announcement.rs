@@ -1,76 +1,62 @@
 //! Announcements: how routers learn the way to virtual IP addresses, and when.
 
-use std::collections::{BTreeSet, HashMap};
-use std::net::IpAddr;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::field::{Field, Optional, elements};
-use super::file::{AnnouncementFile, ConfigFile};
-use super::forwarding_rule::ForwardingRule;
-use super::limits::{MAX_ARGUMENTS, limit};
+use super::limits::{MAX_ARGUMENTS, MAX_PROTOCOL_NAME};
 use super::names::Scope;
 use super::report::{Report, Span};
-use super::value::{Ascii, Choice, Chosen, Integer};
+use super::written::choice::PolicyKind;
+use super::written::field::{Field, elements};
+use super::written::file::AnnouncementFile;
+use super::written::lengths::limit;
+use super::written::value::Ascii;
 
-/// What is done so that routers learn the way to the virtual IP addresses of some rules, and when.
+/// A way to tell routers about the virtual IP addresses of some rules, and the condition for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Announcement {
-    /// Its name, unique among announcements.
+    /// Name of the announcement, unique among announcements.
     pub name: String,
-    /// Indices of its forwarding rules in [`super::Config::rules`], in the order of the file.
+    /// Indices of the announced forwarding rules in [`super::Config::rules`], in the order of the file.
     pub rules: Vec<usize>,
-    /// When it announces.
+    /// Condition for announcing.
     pub policy: AnnouncementPolicy,
-    /// How it announces.
+    /// Way to tell routers.
     pub hook: Hook,
 }
 
-/// When an announcement announces, while the appliance is able to serve.
+/// Condition for announcing, while the appliance is able to serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnnouncementPolicy {
-    /// Whatever health checks say.
+    /// No condition: announces whatever health checks say.
     Always,
-    /// While a rule's service has so many healthy backends at least.
+    /// Announces while a rule's service has enough healthy backends.
     Healthy {
-        /// How many.
+        /// Number of healthy backends that are enough.
         min_healthy: u32,
     },
 }
 
-/// How routers are told.
+/// Way to tell routers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Hook {
-    /// By a protocol of BIRD's that holds the route, which is enabled and disabled.
+    /// Enables and disables a BIRD protocol that holds the route.
     Bird {
-        /// BIRD's control socket.
+        /// Path of BIRD's control socket.
         socket: PathBuf,
-        /// The protocol's name in BIRD's configuration: nothing in it is a pattern to BIRD.
+        /// Name of the protocol in BIRD's configuration; nothing in it is a pattern to BIRD.
         protocol: String,
     },
-    /// By a program, with its first arguments; never empty.
+    /// Runs a program with these first arguments; never empty.
     Command(Vec<String>),
 }
-
-/// When an announcement announces, as it is written (`policy`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum PolicyKind {
-    Always,
-    Healthy,
-}
-
-impl Choice for PolicyKind {
-    const CHOICES: &'static [(&'static str, Self)] = &[("ALWAYS", Self::Always), ("HEALTHY", Self::Healthy)];
-}
-
-/// Bytes of a BIRD protocol's name: its parser takes no longer symbol.
-const MAX_PROTOCOL_NAME: usize = 64;
 
 impl Announcement {
     pub(super) fn parse(file: &AnnouncementFile, scope: &Scope<'_>, report: &mut Report) -> Option<Self> {
         let rules = file.rules(scope, report);
-        let policy = file.policy(report);
+        let policy = file.parsed_policy(report);
         let hook = file.hook(report);
         Some(Self { name: file.name.get()?.0.clone(), rules: rules?, policy: policy?, hook: hook? })
     }
@@ -95,9 +81,9 @@ impl AnnouncementFile {
         Some(rules.into_iter().collect())
     }
 
-    fn policy(&self, report: &mut Report) -> Option<AnnouncementPolicy> {
-        let kind = self.policy.value_or(Chosen(PolicyKind::Healthy))?.0;
-        let min_healthy = self.min_healthy.value_or(Integer(1))?.0;
+    fn parsed_policy(&self, report: &mut Report) -> Option<AnnouncementPolicy> {
+        let kind = self.policy()?.0;
+        let min_healthy = self.min_healthy()?.0;
         if let (PolicyKind::Always, Some(written)) = (kind, &self.min_healthy) {
             report.error(
                 written.span(),
@@ -175,46 +161,4 @@ fn command(written: &Field<Vec<Field<Ascii>>>, report: &mut Report) -> Option<Ho
         return None;
     }
     Some(Hook::Command(words))
-}
-
-/// Reports what is told twice, and BIRD protocols that stand for more than one address.
-pub(super) fn check(
-    file: &ConfigFile,
-    announcements: &[Option<Announcement>],
-    rules: &[Option<ForwardingRule>],
-    report: &mut Report,
-) {
-    let mut told: HashMap<(&Hook, Option<IpAddr>), &Span> = HashMap::new();
-    for (file, announcement) in elements(&file.announcement).iter().zip(announcements) {
-        let (Some(file), Some(announcement)) = (file.get(), announcement) else { continue };
-        let named = announcement.rules.iter().filter_map(|rule| rules[*rule].as_ref());
-        let addresses: BTreeSet<IpAddr> = named.map(|rule| rule.address).collect();
-        let hook = &announcement.hook;
-        let marks: Vec<Option<IpAddr>> = match hook {
-            Hook::Bird { protocol, .. } => {
-                if let (Some(first), Some(last)) = (addresses.first(), addresses.last())
-                    && first != last
-                {
-                    report.error(
-                        file.name.span(),
-                        format!("`{protocol}` would stand for both {first} and {last}"),
-                        "BIRD turns a protocol on or off whole: give each address an announcement of its own",
-                    );
-                }
-                vec![None]
-            }
-            Hook::Command(_) => addresses.into_iter().map(Some).collect(),
-        };
-        for mark in marks {
-            if let Some(first) = told.insert((hook, mark), file.name.span()) {
-                report.error_beside(
-                    file.name.span(),
-                    "two announcements tell the same in the same way",
-                    "leave it to one of them: they would contradict each other",
-                    [(first, "the first".to_owned())],
-                );
-                break;
-            }
-        }
-    }
 }

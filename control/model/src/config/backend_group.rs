@@ -1,27 +1,27 @@
-//! Backend groups: endpoints, and how packets travel to them.
+//! Backend groups: endpoints, and the delivery of packets to them.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
 use guideway_dataplane::delivery::DeliveryMode;
 
-use super::MacAddress;
-use super::field::{Field, Optional};
-use super::file::{BackendGroupFile, EndpointFile, NetworkFile};
 use super::names::Names;
+use super::network::MacAddress;
 use super::report::{Report, Span};
-use super::value::{Choice, Chosen, Integer};
+use super::written::choice::{Chosen, Delivery};
+use super::written::field::{Field, Optional};
+use super::written::file::{BackendGroupFile, EndpointFile, NetworkFile};
 
-/// Endpoints that receive packets in one way.
+/// Endpoints to which packets are delivered in the same way.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BackendGroup {
-    /// Its name, unique among backend groups.
+    /// Name of the group, unique among backend groups.
     pub name: String,
-    /// How packets travel to its endpoints.
+    /// Delivery of packets to the endpoints.
     pub delivery: DeliveryMode,
-    /// The path MTU to its endpoints: the group's own, else the network's.
+    /// Path MTU to the endpoints, in bytes: the group's own, else the network's.
     pub mtu: u16,
-    /// Its endpoints, in the order of the file; there may be none.
+    /// Endpoints, in the order of the file; possibly none.
     pub endpoints: Vec<Endpoint>,
 }
 
@@ -31,14 +31,14 @@ impl BackendGroup {
         network: &Option<Field<NetworkFile>>,
         report: &mut Report,
     ) -> Option<Self> {
-        let delivery = file.delivery(report);
+        let delivery = file.delivery_mode(report);
         let endpoints = file.endpoints.get()?;
         Names::new(endpoints, report);
         file.check_addresses(report);
         Some(Self {
             name: file.name.get()?.0.clone(),
             delivery: delivery?,
-            mtu: file.mtu(network)?,
+            mtu: file.path_mtu(network)?,
             endpoints: endpoints
                 .iter()
                 .map(|endpoint| Endpoint::parse(endpoint.get()?))
@@ -53,31 +53,31 @@ impl Endpoint {
             name: file.name.get()?.0.clone(),
             address: file.ip_address.copied()?,
             mac_address: file.mac_address.written().map(|mac| mac.0),
-            weight: file.weight.value_or(Integer(1))?.as_u16(),
+            weight: file.weight()?.as_u16(),
         })
     }
 }
 
 impl BackendGroupFile {
-    /// The endpoints that could be read.
+    /// Endpoints that could be read.
     pub(super) fn endpoints(&self) -> impl Iterator<Item = &EndpointFile> {
         self.endpoints.get().into_iter().flatten().filter_map(Field::get)
     }
 
-    /// The path MTU to its endpoints: its own, else the network's.
-    pub(super) fn mtu(&self, network: &Option<Field<NetworkFile>>) -> Option<u16> {
+    /// Path MTU to the endpoints, in bytes: the group's own, else the network's.
+    pub(super) fn path_mtu(&self, network: &Option<Field<NetworkFile>>) -> Option<u16> {
         match &self.mtu {
             Some(mtu) => Some(mtu.copied()?.as_u16()),
-            None => NetworkFile::mtu_of(network),
+            None => Some(network.value_or_default()?.mtu()?.as_u16()),
         }
     }
 
-    /// How packets travel to its endpoints, without the parameters.
+    /// Kind of delivery to the endpoints, without its parameters.
     pub(super) fn delivery_kind(&self) -> Option<Delivery> {
-        Some(self.delivery.value_or(Chosen(Delivery::L2))?.0)
+        Some(self.delivery()?.0)
     }
 
-    fn delivery(&self, report: &mut Report) -> Option<DeliveryMode> {
+    fn delivery_mode(&self, report: &mut Report) -> Option<DeliveryMode> {
         let kind = self.delivery_kind()?;
         if let (Some(port), true) = (&self.gue_port, kind != Delivery::Gue) {
             let help = "leave it out, or write `delivery = \"gue\"`";
@@ -87,9 +87,7 @@ impl BackendGroupFile {
             Delivery::L2 => DeliveryMode::L2,
             Delivery::Ipip => DeliveryMode::Ipip,
             Delivery::Gre => DeliveryMode::Gre,
-            Delivery::Gue => {
-                DeliveryMode::Gue { dst_port: self.gue_port.value_or(Integer(GUE_PORT))?.as_u16() }
-            }
+            Delivery::Gue => DeliveryMode::Gue { dst_port: self.gue_port()?.as_u16() },
         })
     }
 
@@ -106,32 +104,15 @@ impl BackendGroupFile {
     }
 }
 
-/// The UDP port of generic UDP encapsulation, as IANA assigned it.
-const GUE_PORT: u32 = 6_080;
-
-/// How packets travel to endpoints, without the parameters (`delivery`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Delivery {
-    L2,
-    Ipip,
-    Gre,
-    Gue,
-}
-
-impl Choice for Delivery {
-    const CHOICES: &'static [(&'static str, Self)] =
-        &[("l2", Self::L2), ("ipip", Self::Ipip), ("gre", Self::Gre), ("gue", Self::Gue)];
-}
-
 /// A machine that receives packets.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Endpoint {
-    /// Its name, unique within every service that uses its group.
+    /// Name of the endpoint, unique within every service that uses its group.
     pub name: String,
-    /// Its own address, unique within every service that uses its group.
+    /// Address of the endpoint, unique within every service that uses its group.
     pub address: IpAddr,
-    /// Its MAC address, where it is not resolved from the address.
+    /// MAC address of the endpoint; [`None`] if it is resolved from the IP address.
     pub mac_address: Option<MacAddress>,
-    /// Its weight before the first health report, 0 to 1000.
+    /// Weight before the first health report, 0 to [`MAX_WEIGHT`](super::MAX_WEIGHT).
     pub weight: u16,
 }

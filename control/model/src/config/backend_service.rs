@@ -4,56 +4,50 @@ use guideway_dataplane::affinity::{
     LoadBalancingScheme, PersistenceOnUnhealthy, SessionAffinity, TrackingMode,
 };
 
-use super::field::{Field, Optional};
-use super::file::{BackendServiceFile, FailoverPolicyFile, MemberFile, TrackingPolicyFile};
 use super::group_member::{self, GroupMember};
 use super::limits::{EXTERNAL_IDLE_TIMEOUT_SEC, INTERNAL_IDLE_TIMEOUT_SEC, MAX_IDLE_TIMEOUT_SEC};
 use super::names::Scope;
 use super::report::{Report, Span};
-use super::value::{Choice, Chosen, Integer, Ratio};
+use super::written::choice::{Chosen, LocalityLbPolicy, ServiceProtocol};
+use super::written::field::{Field, Optional};
+use super::written::file::{BackendServiceFile, MemberFile, TrackingPolicyFile};
+use super::written::value::Integer;
 
-/// Affinity, policies and backend groups behind forwarding rules.
+/// A backend service: affinity, policies and backend groups behind forwarding rules.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BackendService {
-    /// Its name, unique among backend services.
+    /// Name of the service, unique among backend services.
     pub name: String,
-    /// Which side of the network it faces; its rules' scheme too.
+    /// Side of the network that the service faces; its forwarding rules have the same.
     pub scheme: LoadBalancingScheme,
-    /// Which forwarding rules it may serve.
+    /// Protocol of the forwarding rules that the service may serve.
     pub protocol: ServiceProtocol,
-    /// Which parts of a packet choose its backend.
+    /// Parts of a packet that choose its backend.
     pub affinity: SessionAffinity,
-    /// What names a tracked connection.
+    /// Identity of a tracked connection.
     pub tracking_mode: TrackingMode,
-    /// Whether tracked connections stay on a backend that turned unhealthy.
+    /// Persistence of tracked connections on a backend that turned unhealthy.
     pub persistence: PersistenceOnUnhealthy,
-    /// How long a conntrack entry outlives its last packet, in seconds.
+    /// Time that a conntrack entry outlives its last packet, in seconds.
     pub idle_timeout_sec: u32,
-    /// How long a removed backend keeps its entries, in seconds; 0 means not at all.
+    /// Time that a removed backend keeps its entries, in seconds; 0 ends them at once.
     pub draining_timeout_sec: u32,
-    /// Whether backends are chosen in proportion to their weights (`WEIGHTED_MAGLEV`).
+    /// True if backends are chosen in proportion to their weights (`WEIGHTED_MAGLEV`).
     pub weighted: bool,
-    /// When the failover groups take over; the defaults where the file says nothing.
+    /// Conditions under which the failover groups take over; of no effect without such a group.
     pub failover_policy: FailoverPolicy,
-    /// Its backend groups, in the order of the file; at least one is a primary.
+    /// Backend groups, in the order of the file; at least one is a primary.
     pub members: Vec<GroupMember>,
-    /// Index of its health check in [`super::Config::health_checks`].
+    /// Index of the health check in [`super::Config::health_checks`].
     pub health_check: usize,
 }
 
 impl BackendService {
-    /// The endpoints of all its groups, in the order of the file.
-    pub fn endpoints<'a>(&'a self, config: &'a super::Config) -> impl Iterator<Item = &'a super::Endpoint> {
-        self.members.iter().flat_map(|member| &config.groups[member.group].endpoints)
-    }
-
-    /// Whether any of its groups is a failover group.
+    /// True if any of the groups is a failover group.
     pub fn has_failover(&self) -> bool {
         self.members.iter().any(|member| member.failover)
     }
-}
 
-impl BackendService {
     pub(super) fn parse(file: &BackendServiceFile, scope: &Scope<'_>, report: &mut Report) -> Option<Self> {
         let scheme = file.scheme();
         let affinity = file.affinity(report);
@@ -66,7 +60,7 @@ impl BackendService {
         Some(Self {
             name: file.name.get()?.0.clone(),
             scheme: scheme?,
-            protocol: file.protocol()?,
+            protocol: file.protocol()?.0,
             affinity: affinity?,
             tracking_mode: mode,
             persistence,
@@ -80,7 +74,7 @@ impl BackendService {
     }
 }
 
-/// What a tracking policy comes to.
+/// A tracking policy with its defaults.
 struct Tracking {
     mode: TrackingMode,
     persistence: PersistenceOnUnhealthy,
@@ -88,42 +82,31 @@ struct Tracking {
 }
 
 impl BackendServiceFile {
-    /// Which side of the network it faces.
+    /// Side of the network that the service faces.
     pub(super) fn scheme(&self) -> Option<LoadBalancingScheme> {
-        Some(self.load_balancing_scheme.value_or(Chosen(LoadBalancingScheme::External))?.0)
+        Some(self.load_balancing_scheme()?.0)
     }
 
-    /// Where its scheme is written, else its name.
-    pub(super) fn place_of_scheme(&self) -> &Span {
+    /// Span of the scheme if it is written, else of the name.
+    pub(super) fn span_of_scheme(&self) -> &Span {
         self.load_balancing_scheme.as_ref().map_or(self.name.span(), Field::span)
     }
 
-    /// Which forwarding rules it may serve.
-    pub(super) fn protocol(&self) -> Option<ServiceProtocol> {
-        Some(self.protocol.value_or(Chosen(ServiceProtocol::Tcp))?.0)
-    }
-
-    /// Where its protocol is written, else its name.
-    pub(super) fn place_of_protocol(&self) -> &Span {
+    /// Span of the protocol if it is written, else of the name.
+    pub(super) fn span_of_protocol(&self) -> &Span {
         self.protocol.as_ref().map_or(self.name.span(), Field::span)
     }
 
     fn draining_timeout_sec(&self) -> Option<u32> {
-        match &self.connection_draining {
-            None => Some(0),
-            Some(draining) => Some(draining.get()?.draining_timeout_sec.value_or(Integer(0))?.0),
-        }
+        Some(self.connection_draining.value_or_default()?.draining_timeout_sec()?.0)
     }
 
     fn weighted(&self) -> Option<bool> {
-        Some(
-            self.locality_lb_policy.value_or(Chosen(LocalityLbPolicy::Maglev))?.0
-                == LocalityLbPolicy::WeightedMaglev,
-        )
+        Some(self.locality_lb_policy()?.0 == LocalityLbPolicy::WeightedMaglev)
     }
 
     fn affinity(&self, report: &mut Report) -> Option<SessionAffinity> {
-        let affinity = self.session_affinity.value_or(Chosen(SessionAffinity::None))?.0;
+        let affinity = self.session_affinity()?.0;
         if let (Some(LoadBalancingScheme::External), SessionAffinity::ClientIpNoDestination, Some(written)) =
             (self.scheme(), affinity, &self.session_affinity)
         {
@@ -141,18 +124,9 @@ impl BackendServiceFile {
             LoadBalancingScheme::External => EXTERNAL_IDLE_TIMEOUT_SEC,
             LoadBalancingScheme::Internal => INTERNAL_IDLE_TIMEOUT_SEC,
         });
-        let Some(policy) = &self.connection_tracking_policy else {
-            return Some(Tracking {
-                mode: TrackingMode::PerConnection,
-                persistence: PersistenceOnUnhealthy::DefaultForProtocol,
-                idle_timeout_sec: default_timeout?,
-            });
-        };
-        let policy = policy.get()?;
-        let mode = policy.mode();
-        let persistence = policy
-            .connection_persistence_on_unhealthy_backends
-            .value_or(Chosen(PersistenceOnUnhealthy::DefaultForProtocol));
+        let policy = &self.connection_tracking_policy.value_or_default()?;
+        let mode = policy.tracking_mode().map(|chosen| chosen.0);
+        let persistence = policy.connection_persistence_on_unhealthy_backends();
         if let (Some(TrackingMode::PerSession), Some(PersistenceOnUnhealthy::AlwaysPersist), Some(written)) =
             (mode, persistence.map(|chosen| chosen.0), &policy.connection_persistence_on_unhealthy_backends)
         {
@@ -171,8 +145,8 @@ impl BackendServiceFile {
         })
     }
 
-    /// The idle timeout is fixed, unless sessions of an internal service are tracked by more than their
-    /// connections.
+    /// Reports an idle timeout other than the fixed one, unless sessions of an internal service are tracked by more than
+    /// their connections.
     fn check_idle_timeout(&self, policy: &TrackingPolicyFile, report: &mut Report) {
         let (Some(scheme), Some(written)) = (self.scheme(), &policy.idle_timeout_sec) else { return };
         let Some(Integer(seconds)) = written.copied() else { return };
@@ -196,8 +170,7 @@ impl BackendServiceFile {
             );
             return;
         }
-        let (Some(mode), Some(Chosen(affinity))) =
-            (policy.mode(), self.session_affinity.value_or(Chosen(SessionAffinity::None)))
+        let (Some(Chosen(mode)), Some(Chosen(affinity))) = (policy.tracking_mode(), self.session_affinity())
         else {
             return;
         };
@@ -219,17 +192,22 @@ impl BackendServiceFile {
     }
 
     fn failover_policy(&self, report: &mut Report) -> Option<FailoverPolicy> {
-        let Some(policy) = &self.failover_policy else { return Some(FailoverPolicy::default()) };
-        let file = policy.get()?;
+        let file = self.failover_policy.value_or_default()?;
         let primary = |member: &Field<_>| member.get().and_then(MemberFile::failover) == Some(false);
-        if self.backends.get().is_some_and(|members| members.iter().all(primary)) {
+        if let Some(policy) = &self.failover_policy
+            && self.backends.get().is_some_and(|members| members.iter().all(primary))
+        {
             report.error(
                 policy.span(),
                 "a failover policy without a failover group",
                 "add `failover = true` to one of the service's `backends`, or leave the policy out",
             );
         }
-        file.policy()
+        Some(FailoverPolicy {
+            ratio: file.failover_ratio()?.0,
+            drop_traffic_if_unhealthy: file.drop_traffic_if_unhealthy()?,
+            disable_connection_drain_on_failover: file.disable_connection_drain_on_failover()?,
+        })
     }
 
     /// The one health check; a weighted service's must be able to report weights.
@@ -260,84 +238,13 @@ impl BackendServiceFile {
     }
 }
 
-impl TrackingPolicyFile {
-    fn mode(&self) -> Option<TrackingMode> {
-        Some(self.tracking_mode.value_or(Chosen(TrackingMode::PerConnection))?.0)
-    }
-}
-
-impl FailoverPolicyFile {
-    fn policy(&self) -> Option<FailoverPolicy> {
-        Some(FailoverPolicy {
-            ratio: self.failover_ratio.value_or(Ratio(0.0))?.0,
-            drop_traffic_if_unhealthy: self.drop_traffic_if_unhealthy.value_or(false)?,
-            disable_connection_drain_on_failover: self
-                .disable_connection_drain_on_failover
-                .value_or(false)?,
-        })
-    }
-}
-
-/// How backends are chosen (`locality_lb_policy`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LocalityLbPolicy {
-    /// Evenly.
-    Maglev,
-    /// In proportion to their weights.
-    WeightedMaglev,
-}
-
-impl Choice for LocalityLbPolicy {
-    const CHOICES: &'static [(&'static str, Self)] =
-        &[("MAGLEV", Self::Maglev), ("WEIGHTED_MAGLEV", Self::WeightedMaglev)];
-}
-
-impl Choice for ServiceProtocol {
-    const CHOICES: &'static [(&'static str, Self)] =
-        &[("TCP", Self::Tcp), ("UDP", Self::Udp), ("UNSPECIFIED", Self::Unspecified)];
-}
-
-impl Choice for SessionAffinity {
-    const CHOICES: &'static [(&'static str, Self)] = &[
-        ("NONE", Self::None),
-        ("CLIENT_IP_PORT_PROTO", Self::ClientIpPortProto),
-        ("CLIENT_IP_PROTO", Self::ClientIpProto),
-        ("CLIENT_IP", Self::ClientIp),
-        ("CLIENT_IP_NO_DESTINATION", Self::ClientIpNoDestination),
-    ];
-}
-
-impl Choice for TrackingMode {
-    const CHOICES: &'static [(&'static str, Self)] =
-        &[("PER_CONNECTION", Self::PerConnection), ("PER_SESSION", Self::PerSession)];
-}
-
-impl Choice for PersistenceOnUnhealthy {
-    const CHOICES: &'static [(&'static str, Self)] = &[
-        ("DEFAULT_FOR_PROTOCOL", Self::DefaultForProtocol),
-        ("NEVER_PERSIST", Self::NeverPersist),
-        ("ALWAYS_PERSIST", Self::AlwaysPersist),
-    ];
-}
-
-/// The protocol of a backend service, which its forwarding rules must fit (`protocol`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ServiceProtocol {
-    /// Serves TCP rules.
-    Tcp,
-    /// Serves UDP rules.
-    Udp,
-    /// Serves rules of every protocol, `L3_DEFAULT` among them.
-    Unspecified,
-}
-
-/// When the failover groups take over.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+/// Conditions under which the failover groups of a service take over.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FailoverPolicy {
-    /// The share of usable primaries below which traffic moves to the failover groups, 0.0 to 1.0.
+    /// Share of usable primaries below which traffic moves to the failover groups, 0.0 to 1.0.
     pub ratio: f64,
-    /// Whether new connections are dropped while no backend is usable.
+    /// True if new connections are dropped while no backend is usable.
     pub drop_traffic_if_unhealthy: bool,
-    /// Whether a switch between the pools voids every entry of the service.
+    /// True if every entry of the service ends when traffic moves between primary and failover groups.
     pub disable_connection_drain_on_failover: bool,
 }

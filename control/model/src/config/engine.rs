@@ -1,48 +1,36 @@
-//! The engine: which cores work, and where frames lie.
+//! The engine: the cores that work, and the memory that holds frames.
 
-use super::field::{Field, Optional, elements};
-use super::file::EngineFile;
-use super::limits::{MAX_WORKERS, limit};
+use super::limits::MAX_WORKERS;
 use super::report::Report;
-use super::value::{Core, Integer};
+use super::written::field::{Field, Optional, elements};
+use super::written::file::EngineFile;
+use super::written::lengths::limit;
+use super::written::value::{Core, Integer};
 
-/// How the engine uses the machine. It holds from the start: a reload does not change it.
+/// Cores and memory that the engine uses. A reload does not change them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Engine {
-    /// The cores of the workers, one each; chosen at the start where none is named.
+    /// Cores of the workers, one each; empty if they are chosen at the start.
     pub worker_cores: Vec<usize>,
-    /// The core of the control thread; chosen at the start where none is named.
+    /// Core of the control thread; [`None`] if it is chosen at the start.
     pub control_core: Option<usize>,
-    /// Frames lie in ordinary pages.
+    /// True if frames lie in ordinary pages.
     pub no_huge: bool,
-    /// The memory for frames in ordinary pages, in MiB.
+    /// Memory for frames in ordinary pages, in MiB.
     pub memory_mib: u32,
-    /// How many mbufs there are; worked out from ports and workers where it is not given.
+    /// Number of mbufs; [`None`] if it is worked out from ports and workers.
     pub mbufs: Option<u32>,
 }
 
 impl Engine {
-    /// The memory for frames in ordinary pages, where none is given.
-    const DEFAULT_MEMORY_MIB: u32 = 512;
-
-    /// The engine without an `[engine]` table.
-    const DEFAULT: Self = Self {
-        worker_cores: Vec::new(),
-        control_core: None,
-        no_huge: false,
-        memory_mib: Self::DEFAULT_MEMORY_MIB,
-        mbufs: None,
-    };
-
     pub(super) fn parse(file: &Option<Field<EngineFile>>, report: &mut Report) -> Option<Self> {
-        let Some(file) = file else { return Some(Self::DEFAULT) };
-        let file = file.get()?;
+        let file = file.value_or_default()?;
         let cores = elements(&file.worker_cores);
         limit("worker cores", cores, MAX_WORKERS, report);
-        for (place, core) in cores.iter().enumerate() {
+        for (index, core) in cores.iter().enumerate() {
             let Some(Integer(number)) = core.copied() else { continue };
             let same = |other: &&Field<Core>| other.copied().is_some_and(|other| other.0 == number);
-            if let Some(first) = cores[..place].iter().find(same) {
+            if let Some(first) = cores[..index].iter().find(same) {
                 report.error_beside(
                     core.span(),
                     format!("two workers on core {number}"),
@@ -54,7 +42,7 @@ impl Engine {
         if let Some(empty) = file.worker_cores.as_ref().filter(|list| list.get().is_some_and(Vec::is_empty)) {
             report.error(empty.span(), "no worker cores", "name at least one, or leave the key out");
         }
-        let no_huge = file.no_huge.value_or(false)?;
+        let no_huge = file.no_huge()?;
         if let (Some(memory), false) = (&file.memory_mib, no_huge) {
             report.error(
                 memory.span(),
@@ -69,7 +57,7 @@ impl Engine {
                 None => None,
             },
             no_huge,
-            memory_mib: file.memory_mib.value_or(Integer(Self::DEFAULT_MEMORY_MIB))?.0,
+            memory_mib: file.memory_mib()?.0,
             mbufs: match &file.mbufs {
                 Some(mbufs) => Some(mbufs.copied()?.0),
                 None => None,

@@ -1,40 +1,39 @@
-//! Forwarding rules: which packets belong to which backend service.
+//! Forwarding rules: the packets that belong to a backend service.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
 use guideway_dataplane::affinity::LoadBalancingScheme;
 use ipnet::IpNet;
 
-use super::backend_service::ServiceProtocol;
-use super::field::{Field, Optional, elements};
-use super::file::{BackendServiceFile, ForwardingRuleFile};
-use super::limits::{MAX_PORTS, MAX_SOURCE_RANGES, limit};
+use super::limits::{MAX_PORTS, MAX_SOURCE_RANGES};
 use super::names::Scope;
 use super::report::Report;
-use super::value::{Choice, Chosen, PortRange};
+use super::written::choice::{Chosen, NeighborReplies, RuleProtocol, ServiceProtocol};
+use super::written::field::{Field, elements};
+use super::written::file::{BackendServiceFile, ForwardingRuleFile};
+use super::written::lengths::limit;
+use super::written::value::PortRange;
 
 /// A virtual IP address with a protocol and ports, and the backend service behind it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ForwardingRule {
-    /// Its name, unique among forwarding rules.
+    /// Name of the rule, unique among forwarding rules.
     pub name: String,
-    /// Which side of the network it faces; its service's scheme too.
+    /// Side of the network that the rule faces; its backend service has the same.
     pub scheme: LoadBalancingScheme,
-    /// The virtual IP address.
+    /// Virtual IP address.
     pub address: IpAddr,
-    /// Which IP protocols it takes.
+    /// IP protocols that the rule takes.
     pub protocol: RuleProtocol,
-    /// Which layer-4 ports it takes.
+    /// Layer-4 ports that the rule takes.
     pub ports: Ports,
-    /// Prefixes that the client must be in; empty means any client. All are of the address's family.
+    /// Prefixes of the only clients that the rule takes, of the address's family; empty means every client.
     pub source_ranges: Vec<IpNet>,
-    /// Whether clients outside [`super::Network::region_ranges`] may use it; always true where the scheme is
-    /// external.
+    /// True if clients outside [`super::Network::region_ranges`] may use the rule; always true for an external scheme.
     pub allow_global_access: bool,
-    /// Whether the appliance answers ARP and neighbour discovery for the address.
+    /// Answers to ARP and neighbour discovery for the address.
     pub neighbor_replies: NeighborReplies,
-    /// Index of its backend service in [`super::Config::services`].
+    /// Index of the backend service in [`super::Config::services`].
     pub service: usize,
 }
 
@@ -81,30 +80,25 @@ impl ForwardingRule {
             protocol: protocol?,
             ports: ports?,
             source_ranges: source_ranges?,
-            neighbor_replies: file.neighbor_replies()?,
-            allow_global_access: file.allow_global_access.value_or(false)?
-                || scheme? == LoadBalancingScheme::External,
+            neighbor_replies: file.neighbor_replies()?.0,
+            allow_global_access: file.allow_global_access()? || scheme? == LoadBalancingScheme::External,
             service: service?,
         })
     }
 }
 
 impl ForwardingRuleFile {
-    /// Which side of the network it faces.
+    /// Side of the network that the rule faces.
     pub(super) fn scheme(&self) -> Option<LoadBalancingScheme> {
-        Some(self.load_balancing_scheme.value_or(Chosen(LoadBalancingScheme::External))?.0)
+        Some(self.load_balancing_scheme()?.0)
     }
 
     fn protocol(&self) -> Option<RuleProtocol> {
-        Some(self.ip_protocol.value_or(Chosen(RuleProtocol::Tcp))?.0)
-    }
-
-    fn neighbor_replies(&self) -> Option<NeighborReplies> {
-        Some(self.neighbor_replies.value_or(Chosen(NeighborReplies::Always))?.0)
+        Some(self.ip_protocol()?.0)
     }
 
     fn ports(&self, report: &mut Report) -> Option<Ports> {
-        let all = self.all_ports.value_or(false)?;
+        let all = self.all_ports()?;
         let written = [
             self.ports.as_ref().map(Field::span),
             self.port_range.as_ref().map(Field::span),
@@ -226,7 +220,7 @@ impl ForwardingRuleFile {
         (seen.len() == ranges.len()).then(|| seen.iter().map(|(range, _)| *range).collect())
     }
 
-    /// A rule has its service's scheme, and a protocol that the service serves.
+    /// Reports a scheme other than the service's, and a protocol that the service does not serve.
     fn check_service(&self, service: &BackendServiceFile, report: &mut Report) {
         let Some(name) = service.name.get() else { return };
         if let (Some(own), Some(theirs)) = (self.scheme(), service.scheme())
@@ -238,7 +232,7 @@ impl ForwardingRuleFile {
                 span,
                 format!("an {own} rule before the {theirs} backend service `{}`", name.0),
                 format!("write `load_balancing_scheme = \"{own}\"` in both, or `\"{theirs}\"`"),
-                [(service.place_of_scheme(), theirs.to_owned())],
+                [(service.span_of_scheme(), theirs.to_owned())],
             );
         }
         let fits = |own, theirs| {
@@ -249,7 +243,7 @@ impl ForwardingRuleFile {
                     | (RuleProtocol::Udp, ServiceProtocol::Udp)
             )
         };
-        if let (Some(own), Some(theirs)) = (self.protocol(), service.protocol())
+        if let (Some(own), Some(theirs)) = (self.protocol(), service.protocol().map(|chosen| chosen.0))
             && !fits(own, theirs)
         {
             let (own, theirs) = (Chosen(own).name(), Chosen(theirs).name());
@@ -261,72 +255,19 @@ impl ForwardingRuleFile {
                 self.ip_protocol.as_ref().map_or(self.backend_service.span(), Field::span),
                 format!("a rule for {own} before the backend service `{}` for {theirs}", name.0),
                 help,
-                [(service.place_of_protocol(), theirs.to_owned())],
+                [(service.span_of_protocol(), theirs.to_owned())],
             );
         }
     }
 }
 
-/// The IP protocols that a forwarding rule takes (`ip_protocol`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum RuleProtocol {
-    /// TCP alone.
-    Tcp,
-    /// UDP alone.
-    Udp,
-    /// Every IP protocol, on all ports.
-    L3Default,
-}
-
-impl Choice for RuleProtocol {
-    const CHOICES: &'static [(&'static str, Self)] =
-        &[("TCP", Self::Tcp), ("UDP", Self::Udp), ("L3_DEFAULT", Self::L3Default)];
-}
-
-/// Whether the appliance answers ARP and neighbour discovery for a rule's address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum NeighborReplies {
-    /// Always: the address is on a link, and of this appliance alone.
-    Always,
-    /// From an announcement to a withdrawal: of the appliances that share the address, one holds it at a time.
-    WhenAnnounced,
-    /// Never: the address is routed to the appliance's own.
-    Never,
-}
-
-impl Choice for NeighborReplies {
-    const CHOICES: &'static [(&'static str, Self)] =
-        &[("ALWAYS", Self::Always), ("WHEN_ANNOUNCED", Self::WhenAnnounced), ("NEVER", Self::Never)];
-}
-
-/// Reports rules that share an address and disagree on who answers for it.
-pub(super) fn check_neighbor_replies(rules: &[Field<ForwardingRuleFile>], report: &mut Report) {
-    let mut first_of: HashMap<IpAddr, &ForwardingRuleFile> = HashMap::new();
-    for rule in rules.iter().filter_map(Field::get) {
-        let Some(address) = rule.ip_address.copied() else { continue };
-        let first = *first_of.entry(address).or_insert(rule);
-        let (Some(here), Some(there)) = (rule.neighbor_replies(), first.neighbor_replies()) else { continue };
-        if here != there {
-            let place = |rule: &ForwardingRuleFile| {
-                rule.neighbor_replies.as_ref().map_or(rule.ip_address.span(), Field::span).clone()
-            };
-            report.error_beside(
-                &place(rule),
-                format!("two rules of `{address}` disagree on `neighbor_replies`"),
-                "write the same value into every rule of an address",
-                [(&place(first), "the first".to_owned())],
-            );
-        }
-    }
-}
-
-/// The layer-4 ports that a forwarding rule takes.
+/// Layer-4 ports that a forwarding rule takes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Ports {
     /// One to five ports, without duplicates, in ascending order.
     List(Vec<u16>),
-    /// From the first to the last, both included.
+    /// A range from the first port to the last, both included.
     Range(u16, u16),
-    /// All of them, and packets without any.
+    /// All ports, and packets without any.
     All,
 }

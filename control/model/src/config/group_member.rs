@@ -1,32 +1,24 @@
-//! The backend groups of a service: which there are, in which part, and that their endpoints can be told
-//! apart.
+//! The backend groups of a service: each a primary or a failover group, with endpoints that can be told apart.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use super::field::{Field, Optional};
-use super::file::{BackendGroupFile, BackendServiceFile, EndpointFile, MemberFile};
 use super::limits::{MAX_ENDPOINTS_OF_A_SERVICE, MAX_MEMBERS_OF_A_KIND};
 use super::names::Scope;
 use super::report::{Report, Span};
+use super::written::field::Field;
+use super::written::file::{BackendGroupFile, BackendServiceFile, EndpointFile, MemberFile};
 
-/// A backend group in its part within one service.
+/// A backend group of a service, primary or failover.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupMember {
     /// Index of the group in [`super::Config::groups`].
     pub group: usize,
-    /// Whether it is a failover group; a primary otherwise.
+    /// True if the group is a failover group, false if it is a primary.
     pub failover: bool,
 }
 
-impl MemberFile {
-    /// Whether it is a failover group.
-    pub(super) fn failover(&self) -> Option<bool> {
-        self.failover.value_or(false)
-    }
-}
-
-/// The groups of a service: resolved, at least one primary, none twice, and their endpoints unique among
+/// Parses the groups of a service: at least one is a primary, none stands twice, and their endpoints are unique among
 /// them.
 pub(super) fn parse(
     service: &BackendServiceFile,
@@ -74,8 +66,8 @@ fn check_twice(written: &[Field<MemberFile>], members: &[Option<GroupMember>], r
     }
 }
 
-/// Health and weight belong to a pair of service and endpoint, so endpoints are unique within a service: by
-/// name, and by address, which would else get a double share.
+/// Reports endpoints that occur twice within a service: health and weight belong to a pair of service and endpoint
+/// name, and an address that occurs twice would get a double share.
 fn check_endpoints(service: &BackendServiceFile, scope: &Scope<'_>, report: &mut Report) {
     let mut groups: Vec<(usize, &BackendGroupFile)> = Vec::new();
     for member in service.backends.get().into_iter().flatten().filter_map(Field::get) {

@@ -1,31 +1,33 @@
-//! Health checks: how a backend is asked whether it can serve, and how often.
+//! Health checks: the probes that find out which backends can serve.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::field::{Field, Optional};
-use super::file::HealthCheckFile;
+use super::limits::MAX_DEVICE_NAME;
 use super::report::Report;
-use super::value::{Ascii, Choice, Chosen, Integer};
+use super::written::choice::{Chosen, ProbeType, ProxyHeader, TransportKind};
+use super::written::field::{Field, Optional};
+use super::written::file::HealthCheckFile;
+use super::written::value::{Ascii, Integer};
 
-/// How a backend is asked whether it can serve, and how often.
+/// Probes that find out whether a backend can serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthCheck {
-    /// Its name, unique among health checks.
+    /// Name of the health check, unique among health checks.
     pub name: String,
-    /// From the start of one probe to the start of the next.
+    /// Time from the start of one probe to the start of the next.
     pub interval: Duration,
-    /// How long a probe may take; at most the interval.
+    /// Time that a probe may take, at most the interval.
     pub timeout: Duration,
-    /// How many successes in a row make an unhealthy backend healthy, 1 to 10.
+    /// Number of successes in a row that make an unhealthy backend healthy, 1 to 10.
     pub healthy_threshold: u32,
-    /// How many failures in a row make a healthy backend unhealthy, 1 to 10.
+    /// Number of failures in a row that make a healthy backend unhealthy, 1 to 10.
     pub unhealthy_threshold: u32,
-    /// The port of the backend that is probed.
+    /// Port of the backend that is probed.
     pub port: u16,
-    /// What is sent there, and what must come back.
+    /// Request of a probe, and the answer that it expects.
     pub probe: Probe,
-    /// How probes get there.
+    /// Path of the probes to the backend.
     pub transport: Transport,
 }
 
@@ -38,55 +40,38 @@ impl HealthCheck {
         file.check_host(report);
         file.check_path(report);
 
-        let seconds = |number: Integer<1, 300>| Duration::from_secs(number.0.into());
+        let seconds = |number: u32| Duration::from_secs(number.into());
         Some(Self {
             name: file.name.get()?.0.clone(),
-            interval: seconds(file.check_interval_sec.value_or(DEFAULT_SECONDS)?),
-            timeout: seconds(file.timeout_sec.value_or(DEFAULT_SECONDS)?),
-            healthy_threshold: file.healthy_threshold.value_or(DEFAULT_THRESHOLD)?.0,
-            unhealthy_threshold: file.unhealthy_threshold.value_or(DEFAULT_THRESHOLD)?.0,
+            interval: seconds(file.check_interval_sec()?.0),
+            timeout: seconds(file.timeout_sec()?.0),
+            healthy_threshold: file.healthy_threshold()?.0,
+            unhealthy_threshold: file.unhealthy_threshold()?.0,
             port: port?,
             probe: file.probe(kind)?,
-            transport: file.transport(report)?,
+            transport: file.parsed_transport(report)?,
         })
     }
 }
 
-/// How probes get to a backend.
+/// Path of the probes to a backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// Addressed to the virtual IP address, and delivered as its packets are: a backend without that address, or without
-    /// its tunnel, is found unhealthy.
+    /// Probes are addressed to the virtual IP address and delivered as its packets are: a backend without that address,
+    /// or without its tunnel, is found unhealthy.
     InPath,
-    /// Addressed to the backend, by the kernel's own network.
+    /// Probes are addressed to the backend, and sent by the kernel's own network.
     Kernel {
-        /// The interface that they leave by, where it is not the kernel's choice.
+        /// Network interface that probes leave by; [`None`] leaves the choice to the kernel.
         bind_device: Option<String>,
-        /// The address that they leave from, where it is not the kernel's choice.
+        /// Source address of probes; [`None`] leaves the choice to the kernel.
         source: Option<IpAddr>,
     },
 }
 
-/// How probes get to a backend, as it is written (`transport`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TransportKind {
-    InPath,
-    Kernel,
-}
-
-impl Choice for TransportKind {
-    const CHOICES: &'static [(&'static str, Self)] = &[("in_path", Self::InPath), ("kernel", Self::Kernel)];
-}
-
-/// Bytes of an interface's name: IFNAMSIZ of netdevice(7), with its NUL.
-const MAX_DEVICE_NAME: usize = 15;
-
-const DEFAULT_SECONDS: Integer<1, 300> = Integer(5);
-const DEFAULT_THRESHOLD: Integer<1, 10> = Integer(2);
-
 impl HealthCheckFile {
-    fn transport(&self, report: &mut Report) -> Option<Transport> {
-        let kind = self.transport.value_or(Chosen(TransportKind::InPath))?.0;
+    fn parsed_transport(&self, report: &mut Report) -> Option<Transport> {
+        let kind = self.transport()?.0;
         if kind == TransportKind::InPath {
             let bound = self.bind_device.as_ref().map(Field::span);
             if let Some(span) = bound.or(self.source_ip_address.as_ref().map(Field::span)) {
@@ -119,8 +104,7 @@ impl HealthCheckFile {
     }
 
     fn check_timeout(&self, report: &mut Report) {
-        let interval = self.check_interval_sec.value_or(DEFAULT_SECONDS);
-        let timeout = self.timeout_sec.value_or(DEFAULT_SECONDS);
+        let (interval, timeout) = (self.check_interval_sec(), self.timeout_sec());
         let (Some(Integer(interval)), Some(Integer(timeout))) = (interval, timeout) else { return };
         if timeout > interval {
             let either = self.timeout_sec.as_ref().or(self.check_interval_sec.as_ref());
@@ -134,7 +118,7 @@ impl HealthCheckFile {
         }
     }
 
-    /// A parameter that its type does not have is an error: it would be ignored.
+    /// Reports parameters that the type of the check does not have: they would be ignored.
     fn check_kind(&self, kind: ProbeType, report: &mut Report) {
         use ProbeType::{Grpc, Ssl, Tcp};
         let is_exchange = matches!(kind, Tcp | Ssl);
@@ -192,7 +176,7 @@ impl HealthCheckFile {
     }
 
     fn probe(&self, kind: ProbeType) -> Option<Probe> {
-        let proxy_header = self.proxy_header.value_or(Chosen(ProxyHeader::None))?.0;
+        let proxy_header = self.proxy_header()?.0;
         let text = |field: &Option<Field<Ascii>>| Some(field.value_or(Ascii(String::new()))?.0);
         let exchange = || {
             Some(Exchange { request: text(&self.request)?, response: text(&self.response)?, proxy_header })
@@ -200,7 +184,7 @@ impl HealthCheckFile {
         let http = || {
             Some(HttpRequest {
                 host: self.host.written().map(|host| host.0.clone()),
-                path: self.request_path.value_or(Ascii("/".to_owned()))?.0,
+                path: self.request_path()?.0,
                 response: text(&self.response)?,
                 proxy_header,
             })
@@ -216,40 +200,7 @@ impl HealthCheckFile {
     }
 }
 
-/// What a probe speaks, without its parameters (`type`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ProbeType {
-    Tcp,
-    Ssl,
-    Http,
-    Https,
-    Http2,
-    Grpc,
-}
-
-impl ProbeType {
-    /// Whether its answers have headers, and so may report weights.
-    pub(super) fn is_http(self) -> bool {
-        matches!(self, Self::Http | Self::Https | Self::Http2)
-    }
-}
-
-impl Choice for ProbeType {
-    const CHOICES: &'static [(&'static str, Self)] = &[
-        ("TCP", Self::Tcp),
-        ("SSL", Self::Ssl),
-        ("HTTP", Self::Http),
-        ("HTTPS", Self::Https),
-        ("HTTP2", Self::Http2),
-        ("GRPC", Self::Grpc),
-    ];
-}
-
-impl Choice for ProxyHeader {
-    const CHOICES: &'static [(&'static str, Self)] = &[("NONE", Self::None), ("PROXY_V1", Self::ProxyV1)];
-}
-
-/// What a probe sends, and what must come back (`type`).
+/// Request of a probe, and the answer that it expects (`type`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probe {
     /// A TCP connection.
@@ -262,9 +213,9 @@ pub enum Probe {
     Https(HttpRequest),
     /// An HTTP/2 request within TLS.
     Http2(HttpRequest),
-    /// A call of the gRPC health checking protocol, for this service or for the whole server.
+    /// A call of the gRPC health checking protocol.
     Grpc {
-        /// The service that is asked for; empty means the whole server.
+        /// Name of the service whose health is asked for; empty means the whole server.
         service_name: String,
     },
 }
@@ -272,32 +223,23 @@ pub enum Probe {
 /// Bytes sent over a connection, and the bytes that must come back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchange {
-    /// What is sent once connected: ASCII, at most 1,024 bytes; empty sends nothing.
+    /// Text that is sent once connected: ASCII, at most 1,024 bytes; empty sends nothing.
     pub request: String,
-    /// What the answer must begin with: ASCII, at most 1,024 bytes; empty expects nothing.
+    /// Text that the answer must begin with: ASCII, at most 1,024 bytes; empty expects nothing.
     pub response: String,
-    /// What precedes everything else on the connection.
+    /// PROXY protocol header that precedes everything else on the connection.
     pub proxy_header: ProxyHeader,
 }
 
-/// An HTTP request, and what the body of its answer must hold.
+/// An HTTP request, and the text that the body of its answer must hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpRequest {
-    /// The `Host` header; [`None`] means the address that is probed.
+    /// Value of the `Host` header; [`None`] means the address that is probed.
     pub host: Option<String>,
-    /// The path, beginning with a slash.
+    /// Path of the request, beginning with a slash.
     pub path: String,
-    /// What the first 1,024 bytes of the body must hold: ASCII; empty expects nothing.
+    /// Text that the first 1,024 bytes of the body must hold: ASCII; empty expects nothing.
     pub response: String,
-    /// What precedes everything else on the connection.
+    /// PROXY protocol header that precedes everything else on the connection.
     pub proxy_header: ProxyHeader,
-}
-
-/// What precedes everything else on a probe's connection (`proxy_header`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProxyHeader {
-    /// Nothing.
-    None,
-    /// A PROXY protocol header, version 1.
-    ProxyV1,
 }

@@ -1,104 +1,75 @@
 //! The limits of a configuration, each chosen so that the whole of it fits what the data plane can hold.
 
-use super::field::{Field, elements};
-use super::file::ConfigFile;
-use super::report::Report;
-
-/// Bytes of a configuration file.
+/// Largest size of a configuration file, in bytes.
 pub const MAX_FILE_BYTES: usize = 16 << 20;
-/// Forwarding rules.
+/// Largest number of forwarding rules.
 pub(super) const MAX_RULES: usize = 4_096;
-/// Backend services.
+/// Largest number of backend services.
 pub(super) const MAX_SERVICES: usize = 512;
-/// Backend groups.
+/// Largest number of backend groups.
 pub(super) const MAX_GROUPS: usize = 4_096;
-/// Health checks.
+/// Largest number of health checks.
 pub(super) const MAX_HEALTH_CHECKS: usize = 1_024;
-/// Routes.
+/// Largest number of routes.
 pub(super) const MAX_ROUTES: usize = 4_096;
-/// Announcements.
+/// Largest number of announcements.
 pub(super) const MAX_ANNOUNCEMENTS: usize = 256;
-/// Words of an announcement's command.
+/// Largest number of words of an announcement's command.
 pub(super) const MAX_ARGUMENTS: usize = 16;
-/// The largest `min_healthy`: as many backends as a service may have.
+/// Largest `min_healthy`: as many backends as a service may have.
 pub(super) const MAX_MIN_HEALTHY: u32 = MAX_ENDPOINTS_OF_A_SERVICE as u32;
-/// Ports of the appliance.
+/// Largest number of ports of the appliance.
 pub(super) const MAX_APPLIANCE_PORTS: usize = 16;
-/// The appliance's own addresses on one port.
+/// Largest number of the appliance's addresses on one port.
 pub(super) const MAX_ADDRESSES_OF_A_PORT: usize = 64;
-/// Workers.
+/// Largest number of workers.
 pub(super) const MAX_WORKERS: usize = 64;
-/// Bytes of a Unix socket's path: `sun_path` of unix(7), with its NUL.
+/// Longest path of a Unix socket, in bytes: `sun_path` of unix(7) without its NUL.
 pub(super) const MAX_SOCKET_PATH: usize = 107;
-/// Ports that a rule may list, as in Google Cloud.
+/// Longest name of a network interface, in bytes: IFNAMSIZ of netdevice(7) without its NUL.
+pub(super) const MAX_DEVICE_NAME: usize = 15;
+/// Longest name of a BIRD protocol, in bytes: BIRD's parser takes no longer symbol.
+pub(super) const MAX_PROTOCOL_NAME: usize = 64;
+/// Longest text, such as one that a health check sends or expects, in bytes.
+pub(super) const MAX_TEXT: usize = 1_024;
+/// Largest number of ports that a rule may list, as in Google Cloud.
 pub(super) const MAX_PORTS: usize = 5;
-/// Prefixes of a rule's `source_ip_ranges`, as in Google Cloud.
+/// Largest number of prefixes of a rule's `source_ip_ranges`, as in Google Cloud.
 pub(super) const MAX_SOURCE_RANGES: usize = 64;
-/// Prefixes of `region_ranges`.
+/// Largest number of prefixes of `region_ranges`.
 pub(super) const MAX_REGION_RANGES: usize = 256;
-/// Primary groups of a service, and failover groups too, as in Google Cloud.
+/// Largest number of primary groups of a service, and of its failover groups, as in Google Cloud.
 pub(super) const MAX_MEMBERS_OF_A_KIND: usize = 50;
-/// Endpoints of a group.
+/// Largest number of endpoints of a group.
 pub(super) const MAX_ENDPOINTS_OF_A_GROUP: usize = 1_000;
-/// Endpoints of a service. All services at this limit take half of the backend handles; the other half is for those
-/// that drain.
+/// Largest number of endpoints of a service. All services at this limit take half of the backend handles; the other half is for
+/// those that drain.
 pub(super) const MAX_ENDPOINTS_OF_A_SERVICE: usize = 1_000;
 
-/// The smallest MTU: every IPv4 host takes packets of 576 bytes (RFC 791).
+/// Smallest MTU, in bytes: every IPv4 host takes packets of 576 bytes (RFC 791).
 pub(super) const MIN_MTU: u32 = 576;
-/// The largest MTU: that of jumbo frames.
+/// Largest MTU, in bytes: that of jumbo frames.
 pub(super) const MAX_MTU: u32 = 9_216;
-/// The smallest MTU of a path that carries IPv6 (RFC 8200, section 5).
+/// Smallest MTU of a path that carries IPv6 (RFC 8200, section 5).
 pub(super) const IPV6_MIN_MTU: u16 = 1_280;
-/// The fewest host bits of a tunnel source range: with less, outer addresses hardly differ.
+/// Fewest host bits of a tunnel source range: with fewer, outer addresses hardly differ.
 pub(super) const MIN_ENTROPY_BITS: u8 = 8;
-/// The smallest conntrack table.
+/// Smallest size of the conntrack table, in entries.
 pub(super) const MIN_ENTRIES: u32 = 1 << 10;
-/// The largest conntrack table.
+/// Largest size of the conntrack table, in entries.
 pub(super) const MAX_ENTRIES: u32 = 1 << 30;
-/// The largest weight, as in Google Cloud.
-pub(super) const MAX_WEIGHT: u32 = 1_000;
-/// The longest draining, as in Google Cloud.
+/// Largest weight of a backend, as in Google Cloud.
+pub const MAX_WEIGHT: u16 = 1_000;
+/// Longest draining, in seconds, as in Google Cloud.
 pub(super) const MAX_DRAINING_TIMEOUT_SEC: u32 = 3_600;
-/// The idle timeout of external services, as in Google Cloud.
+/// Idle timeout of external services, in seconds, as in Google Cloud.
 pub(super) const EXTERNAL_IDLE_TIMEOUT_SEC: u32 = 60;
-/// The idle timeout of internal services unless it is raised, as in Google Cloud.
+/// Idle timeout of internal services unless it is raised, in seconds, as in Google Cloud.
 pub(super) const INTERNAL_IDLE_TIMEOUT_SEC: u32 = 600;
-/// The longest idle timeout, as in Google Cloud.
+/// Longest idle timeout, in seconds, as in Google Cloud.
 pub const MAX_IDLE_TIMEOUT_SEC: u32 = 57_600;
 
 const _: () = assert!(
     2 * MAX_SERVICES * MAX_ENDPOINTS_OF_A_SERVICE
         <= guideway_dataplane::backend::BackendHandle::LIMIT as usize
 );
-
-/// Reports lists that are too long, and says whether none is: what looks at every pair of their elements
-/// relies on it.
-pub(super) fn check(file: &ConfigFile, report: &mut Report) -> bool {
-    let mut within = limit("forwarding rules", elements(&file.forwarding_rule), MAX_RULES, report);
-    within &= limit("backend services", elements(&file.backend_service), MAX_SERVICES, report);
-    within &= limit("backend groups", elements(&file.backend_group), MAX_GROUPS, report);
-    within &= limit("health checks", elements(&file.health_check), MAX_HEALTH_CHECKS, report);
-    within &= limit("routes", elements(&file.route), MAX_ROUTES, report);
-    within &= limit("announcements", elements(&file.announcement), MAX_ANNOUNCEMENTS, report);
-    within &= limit("ports", elements(&file.port), MAX_APPLIANCE_PORTS, report);
-    for service in elements(&file.backend_service).iter().filter_map(Field::get) {
-        let members = service.backends.get().map_or(&[][..], Vec::as_slice);
-        within &= limit("backend groups of one service", members, 2 * MAX_MEMBERS_OF_A_KIND, report);
-    }
-    for group in elements(&file.backend_group).iter().filter_map(Field::get) {
-        let endpoints = group.endpoints.get().map_or(&[][..], Vec::as_slice);
-        within &= limit("endpoints of one group", endpoints, MAX_ENDPOINTS_OF_A_GROUP, report);
-    }
-    within
-}
-
-/// Reports the first element beyond a limit, and says whether there is none.
-pub(super) fn limit<T>(noun: &str, elements: &[Field<T>], limit: usize, report: &mut Report) -> bool {
-    let beyond = elements.get(limit);
-    if let Some(first) = beyond {
-        let message = format!("{} {noun}, and at most {limit} are allowed", elements.len());
-        report.error(first.span(), message, "leave out those from here on");
-    }
-    beyond.is_none()
-}

@@ -1,22 +1,22 @@
-//! Names: each noun's are unique, and what refers to one must find it.
+//! Names: those of one kind of table are unique, and a reference finds the table that it names.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use super::field::{Field, closest, elements};
-use super::file::{
+use super::report::Report;
+use super::written::field::{Field, closest, elements};
+use super::written::file::{
     AnnouncementFile, BackendGroupFile, BackendServiceFile, ConfigFile, EndpointFile, ForwardingRuleFile,
     HealthCheckFile, PortFile, RouteFile,
 };
-use super::report::Report;
-use super::value::Name;
+use super::written::value::Name;
 
 /// A table of the file that has a name.
 pub(super) trait Named {
-    /// What it is called in prose.
+    /// Word for such a table in prose.
     const NOUN: &'static str;
 
-    /// Its name.
+    /// Name of the table.
     fn name(&self) -> &Field<Name>;
 }
 
@@ -43,18 +43,18 @@ named! {
     AnnouncementFile, "announcement";
 }
 
-/// The nouns of one kind, found by name.
+/// Tables of one kind, found by name.
 pub(super) struct Names<'f, T> {
-    nouns: &'f [Field<T>],
+    tables: &'f [Field<T>],
     indices: HashMap<&'f str, usize>,
 }
 
 impl<'f, T: Named> Names<'f, T> {
-    /// Reports the names that occur twice.
-    pub(super) fn new(nouns: &'f [Field<T>], report: &mut Report) -> Self {
+    /// Finds the names, and reports those that occur twice.
+    pub(super) fn new(tables: &'f [Field<T>], report: &mut Report) -> Self {
         let mut indices = HashMap::new();
-        for (i, noun) in nouns.iter().enumerate() {
-            let Some(name) = noun.get().map(T::name) else { continue };
+        for (i, table) in tables.iter().enumerate() {
+            let Some(name) = table.get().map(T::name) else { continue };
             let Some(Name(text)) = name.get() else { continue };
             match indices.entry(text.as_str()) {
                 Entry::Vacant(vacant) => {
@@ -63,21 +63,21 @@ impl<'f, T: Named> Names<'f, T> {
                 Entry::Occupied(first) => {
                     let message = format!("two {}s are named `{text}`", T::NOUN);
                     let first =
-                        nouns[*first.get()].get().map(|first| (first.name().span(), "the first".to_owned()));
+                        tables[*first.get()].get().map(|first| (first.name().span(), "the first".to_owned()));
                     report.error_beside(name.span(), message, "rename one of them", first);
                 }
             }
         }
-        Self { nouns, indices }
+        Self { tables, indices }
     }
 
-    /// The noun of this name, if there is one: its index and what is written of it.
+    /// Finds the table of this name: its index, and the table as it is written.
     pub(super) fn find(&self, name: &Field<Name>) -> Option<(usize, &'f T)> {
         let index = *self.indices.get(name.get()?.0.as_str())?;
-        Some((index, self.nouns[index].get()?))
+        Some((index, self.tables[index].get()?))
     }
 
-    /// The index of the noun of this name, or a report that there is none.
+    /// Finds the index of the table of this name, or reports that there is none.
     pub(super) fn resolve(&self, name: &Field<Name>, report: &mut Report) -> Option<usize> {
         let Name(text) = name.get()?;
         let index = self.indices.get(text.as_str()).copied();
@@ -93,13 +93,13 @@ impl<'f, T: Named> Names<'f, T> {
         index
     }
 
-    /// What is written of each, with its name; those without a valid name are left out.
+    /// Tables with their names; those without a valid name are left out.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&'f str, &'f T)> {
-        self.nouns.iter().filter_map(|noun| Some((noun.get()?.name().get()?.0.as_str(), noun.get()?)))
+        self.tables.iter().filter_map(|table| Some((table.get()?.name().get()?.0.as_str(), table.get()?)))
     }
 }
 
-/// Every name that something in the file may refer to.
+/// Tables that other tables of the file may refer to, found by name.
 pub(super) struct Scope<'f> {
     pub(super) file: &'f ConfigFile,
     pub(super) rules: Names<'f, ForwardingRuleFile>,
@@ -109,7 +109,7 @@ pub(super) struct Scope<'f> {
 }
 
 impl<'f> Scope<'f> {
-    /// Reports the names that occur twice, those of routes and announcements too, which nothing refers to.
+    /// Finds the names, and reports those that occur twice, even of routes and announcements, which nothing refers to.
     pub(super) fn new(file: &'f ConfigFile, report: &mut Report) -> Self {
         Names::new(elements(&file.route), report);
         Names::new(elements(&file.announcement), report);

@@ -5,55 +5,42 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::field::{Field, Optional, elements};
-use super::file::{ConntrackFile, FleetFile, NetworkFile};
-use super::limits::{MAX_REGION_RANGES, MIN_ENTROPY_BITS, limit};
+use super::limits::{MAX_REGION_RANGES, MIN_ENTROPY_BITS};
 use super::report::Report;
-use super::value::{Integer, Mac, Seed};
+use super::written::field::{Field, Optional, elements};
+use super::written::file::{ConntrackFile, DEFAULT_SEED, FleetFile, NetworkFile};
+use super::written::lengths::limit;
+use super::written::value::Mac;
 
 /// The six bytes of a MAC address, in the order in which they are sent.
 pub type MacAddress = [u8; 6];
 
-/// The appliance's own place in the network.
+/// Addresses, MTU and ICMP errors of the appliance itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Network {
-    /// The appliance's IPv4 address: source of its IPv4 tunnels and of its ICMP errors.
+    /// IPv4 address of the appliance: source of its IPv4 tunnels and of its ICMP errors.
     pub ipv4_address: Option<Ipv4Addr>,
-    /// The appliance's IPv6 address: source of its IPv6 tunnels and of its ICMPv6 errors.
+    /// IPv6 address of the appliance: source of its IPv6 tunnels and of its ICMPv6 errors.
     pub ipv6_address: Option<Ipv6Addr>,
-    /// The source MAC address of what it sends, where it is not the port's own.
+    /// Source MAC address of frames that the appliance sends; [`None`] means the port's own.
     pub mac_address: Option<MacAddress>,
-    /// The next hop of tunnelled packets, where it is not resolved from the backend's address.
+    /// MAC address of the next hop of tunnelled packets; [`None`] if it is resolved from the backend's address.
     pub gateway_mac_address: Option<MacAddress>,
-    /// The path MTU to the backends, in bytes of the outermost IP packet.
+    /// Path MTU to the backends, in bytes of the outermost IP packet.
     pub mtu: u16,
-    /// Where clients of the appliance's own region live; empty means that every client does.
+    /// Prefixes of the clients in the appliance's own region; empty means that every client is in it.
     pub region_ranges: Vec<IpNet>,
     /// Source prefix of IPv4 tunnels, whose host part carries the flow's entropy.
     pub tunnel_source_ipv4: Option<Ipv4Net>,
     /// Source prefix of IPv6 tunnels, whose host part carries the flow's entropy.
     pub tunnel_source_ipv6: Option<Ipv6Net>,
-    /// How many ICMP errors each worker may send in a second; 0 sends none.
+    /// Number of ICMP errors that each worker may send in a second; 0 sends none.
     pub icmp_errors_per_sec: u32,
 }
 
 impl Network {
-    /// The appliance without a `[network]` table.
-    const DEFAULT: Self = Self {
-        ipv4_address: None,
-        ipv6_address: None,
-        mac_address: None,
-        gateway_mac_address: None,
-        mtu: 1_500,
-        region_ranges: Vec::new(),
-        tunnel_source_ipv4: None,
-        tunnel_source_ipv6: None,
-        icmp_errors_per_sec: 100,
-    };
-
     pub(super) fn parse(file: &Option<Field<NetworkFile>>, report: &mut Report) -> Option<Self> {
-        let Some(file) = file else { return Some(Self::DEFAULT) };
-        let file = file.get()?;
+        let file = file.value_or_default()?;
 
         let ipv4_address = match file.ipv4_address.written() {
             Some(IpAddr::V4(address)) => Some(*address),
@@ -80,27 +67,12 @@ impl Network {
             ipv6_address,
             mac_address: file.mac_address.written().map(|mac: &Mac| mac.0),
             gateway_mac_address: file.gateway_mac_address.written().map(|mac: &Mac| mac.0),
-            mtu: file.mtu()?,
+            mtu: file.mtu()?.as_u16(),
             region_ranges: region_ranges.iter().map(Field::copied).collect::<Option<_>>()?,
             tunnel_source_ipv4,
             tunnel_source_ipv6,
-            icmp_errors_per_sec: file
-                .icmp_errors_per_sec
-                .value_or(Integer(Self::DEFAULT.icmp_errors_per_sec))?
-                .0,
+            icmp_errors_per_sec: file.icmp_errors_per_sec()?.0,
         })
-    }
-}
-
-impl NetworkFile {
-    /// The path MTU to the backends.
-    pub(super) fn mtu(&self) -> Option<u16> {
-        Some(self.mtu.value_or(Integer(Network::DEFAULT.mtu.into()))?.as_u16())
-    }
-
-    /// The path MTU to the backends of a file with or without a `[network]` table.
-    pub(super) fn mtu_of(file: &Option<Field<Self>>) -> Option<u16> {
-        file.as_ref().map_or(Some(Network::DEFAULT.mtu), |file| file.get()?.mtu())
     }
 }
 
@@ -113,7 +85,7 @@ fn wrong_family(field: &Option<Field<IpAddr>>, found: Option<&IpAddr>, family: &
     }
 }
 
-/// The source prefixes of tunnels, at most one a family.
+/// Parses the source prefixes of tunnels, at most one of each address family.
 fn tunnel_sources(ranges: &[Field<IpNet>], report: &mut Report) -> (Option<Ipv4Net>, Option<Ipv6Net>) {
     let (mut ipv4, mut ipv6) = (None, None);
     for range in ranges {
@@ -151,36 +123,31 @@ fn tunnel_sources(ranges: &[Field<IpNet>], report: &mut Report) -> (Option<Ipv4N
     (ipv4.map(|(prefix, _)| prefix), ipv6.map(|(prefix, _)| prefix))
 }
 
-/// What all appliances of a fleet share.
+/// Settings that all appliances of a fleet share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fleet {
-    /// Key of the selection hash: appliances that share it choose alike.
+    /// Key of the selection hash: appliances with one seed choose the same backends.
     pub seed: [u8; 16],
 }
 
-/// The size of the conntrack table.
+/// Size of the conntrack table. A reload does not change it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conntrack {
-    /// How many connections can be tracked at once.
+    /// Number of connections that can be tracked at once.
     pub max_entries: u32,
 }
 
 impl Fleet {
-    /// The seed of appliances that are given none: the ASCII text `guideway-default`.
-    pub const DEFAULT_SEED: [u8; 16] = *b"guideway-default";
+    /// Seed of appliances that are given none: the ASCII text `guideway-default`.
+    pub const DEFAULT_SEED: [u8; 16] = DEFAULT_SEED;
 
     pub(super) fn parse(file: &Option<Field<FleetFile>>) -> Option<Self> {
-        let Some(file) = file else { return Some(Self { seed: Self::DEFAULT_SEED }) };
-        Some(Self { seed: file.get()?.seed.value_or(Seed(Self::DEFAULT_SEED))?.0 })
+        Some(Self { seed: file.value_or_default()?.seed()?.0 })
     }
 }
 
 impl Conntrack {
-    /// The size of a table that is given none: 2^24.
-    pub const DEFAULT_MAX_ENTRIES: u32 = 1 << 24;
-
     pub(super) fn parse(file: &Option<Field<ConntrackFile>>) -> Option<Self> {
-        let Some(file) = file else { return Some(Self { max_entries: Self::DEFAULT_MAX_ENTRIES }) };
-        Some(Self { max_entries: file.get()?.max_entries.value_or(Integer(Self::DEFAULT_MAX_ENTRIES))?.0 })
+        Some(Self { max_entries: file.value_or_default()?.max_entries()?.0 })
     }
 }

@@ -1,76 +1,40 @@
-//! Ports: the devices that packets come and go by, and the appliance's own place on the links behind them.
+//! Ports: the devices that packets come and go by, and the appliance's addresses on their links.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
 use guideway_engine::driver::device::Device;
 use ipnet::IpNet;
 
-use super::field::{Field, Optional, elements};
-use super::file::{ConfigFile, PortFile};
-use super::limits::{MAX_ADDRESSES_OF_A_PORT, limit};
-use super::names::Names;
+use super::limits::MAX_ADDRESSES_OF_A_PORT;
 use super::report::Report;
-use super::value::{Integer, InterfaceAddress};
+use super::written::field::{Field, elements};
+use super::written::file::PortFile;
+use super::written::lengths::limit;
 
-/// A port of the appliance. It holds from the start: a reload does not change it.
+/// A device that packets come and go by. A reload does not change it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Port {
-    /// Its name, unique among ports.
+    /// Name of the port, unique among ports.
     pub name: String,
-    /// The device, in DPDK's words.
+    /// Device, as DPDK names it.
     pub device: Device,
-    /// The appliance's own addresses on the link, each with the prefix that is on it.
+    /// Addresses of the appliance on the link, each with the length of the link's prefix.
     pub addresses: Vec<IpNet>,
-    /// Who takes IPv4 packets to elsewhere.
+    /// Router on the link to all other IPv4 destinations.
     pub ipv4_gateway: Option<IpAddr>,
-    /// Who takes IPv6 packets to elsewhere.
+    /// Router on the link to all other IPv6 destinations.
     pub ipv6_gateway: Option<IpAddr>,
-    /// The longest packet.
+    /// Length of the longest packet, in bytes.
     pub mtu: u16,
-    /// Descriptors of each receive queue.
+    /// Number of descriptors of each receive queue.
     pub rx_descriptors: u16,
-    /// Descriptors of each transmit queue.
+    /// Number of descriptors of each transmit queue.
     pub tx_descriptors: u16,
-    /// It takes frames for any MAC address.
+    /// True if the port takes frames for any MAC address.
     pub promiscuous: bool,
 }
 
 impl Port {
-    const DEFAULT_MTU: u32 = 1_500;
-    const DEFAULT_DESCRIPTORS: u32 = 1_024;
-
-    /// Reports what several ports cannot share.
-    pub(super) fn check(file: &ConfigFile, report: &mut Report) {
-        let ports = elements(&file.port);
-        Names::new(ports, report);
-        let mut devices = HashMap::new();
-        let mut addresses = HashMap::new();
-        for port in ports.iter().filter_map(Field::get) {
-            if let Some(device) = port.device.get()
-                && let Some(first) = devices.insert(device.name(), port.device.span())
-            {
-                report.error_beside(
-                    port.device.span(),
-                    format!("two ports are device `{}`", device.name()),
-                    "name each device once",
-                    [(first, "the first".to_owned())],
-                );
-            }
-            for address in elements(&port.ip_addresses) {
-                let Some(InterfaceAddress(own)) = address.copied() else { continue };
-                if let Some(first) = addresses.insert(own.addr(), address.span()) {
-                    report.error_beside(
-                        address.span(),
-                        format!("`{}` is written twice", own.addr()),
-                        "an address belongs to one port",
-                        [(first, "the first".to_owned())],
-                    );
-                }
-            }
-        }
-    }
-
     pub(super) fn parse(file: &PortFile, report: &mut Report) -> Option<Self> {
         let addresses = elements(&file.ip_addresses);
         limit("addresses of one port", addresses, MAX_ADDRESSES_OF_A_PORT, report);
@@ -83,16 +47,16 @@ impl Port {
             addresses: addresses?,
             ipv4_gateway,
             ipv6_gateway,
-            mtu: file.mtu.value_or(Integer(Self::DEFAULT_MTU))?.as_u16(),
-            rx_descriptors: file.rx_descriptors.value_or(Integer(Self::DEFAULT_DESCRIPTORS))?.as_u16(),
-            tx_descriptors: file.tx_descriptors.value_or(Integer(Self::DEFAULT_DESCRIPTORS))?.as_u16(),
-            promiscuous: file.promiscuous.value_or(false)?,
+            mtu: file.mtu()?.as_u16(),
+            rx_descriptors: file.rx_descriptors()?.as_u16(),
+            tx_descriptors: file.tx_descriptors()?.as_u16(),
+            promiscuous: file.promiscuous()?,
         })
     }
 }
 
 impl PortFile {
-    /// The gateways of both families, each on the link.
+    /// Gateways of both address families, each on the link.
     fn gateways(&self, addresses: Option<&[IpNet]>, report: &mut Report) -> [Option<IpAddr>; 2] {
         let mut gateways: [Option<(IpAddr, &Field<IpAddr>)>; 2] = [None, None];
         for field in elements(&self.gateways) {

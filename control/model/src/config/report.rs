@@ -1,4 +1,4 @@
-//! Errors of a configuration: where each is, what is wrong and how to right it, for people and for programs.
+//! Errors of a configuration, for people and for programs: each with its span, its message and its remedy.
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
@@ -8,13 +8,13 @@ use std::ops::Range;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde::Serialize;
 
-/// Bytes of the file, from the first to one past the last.
+/// A range of bytes of the file, from the first to one past the last.
 pub(super) type Span = Range<usize>;
 
-/// How many errors are kept of one file; the rest is only counted.
+/// Number of errors that are kept of one file; further ones are only counted.
 const LIMIT: usize = 500;
 
-/// Everything that is wrong with a configuration, in the order of the file.
+/// All errors of a configuration, in the order of the file.
 #[derive(Clone, Debug)]
 pub struct ConfigErrors {
     name: String,
@@ -23,18 +23,18 @@ pub struct ConfigErrors {
     omitted: usize,
 }
 
-/// One thing that is wrong with a configuration.
+/// One error of a configuration.
 ///
-/// It serializes for programs; [`ConfigErrors::render`] shows it to people.
+/// The error serializes for programs; [`ConfigErrors::render`] shows it to people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ConfigError {
-    /// The line on which it begins, from 1.
+    /// Line on which the error begins, from 1.
     pub line: usize,
-    /// The character of the line at which it begins, from 1.
+    /// Character of the line at which the error begins, from 1.
     pub column: usize,
-    /// What is wrong.
+    /// Statement of the error.
     pub message: String,
-    /// How to right it.
+    /// Remedy of the error.
     pub help: String,
     #[serde(skip)]
     span: Span,
@@ -43,17 +43,17 @@ pub struct ConfigError {
 }
 
 impl ConfigErrors {
-    /// What the file is called.
+    /// Name of the file.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The errors, in the order of the file; of a file with more than 500, the first 500 that were found.
+    /// Errors, in the order of the file; of a file with more than 500, the first 500 that were found.
     pub fn errors(&self) -> &[ConfigError] {
         &self.errors
     }
 
-    /// The errors for people: each with its place, its line and its remedy, coloured for a terminal or plain.
+    /// Shows the errors to people: each with its place, its line and its remedy, coloured for a terminal or plain.
     pub fn render(&self, color: bool) -> String {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         let mut rendered = String::new();
@@ -70,8 +70,7 @@ impl ConfigErrors {
         rendered + &format!("{}: {count} {noun}{omitted}\n", self.name)
     }
 
-    /// An error over the lines of the file that it concerns, and no others: a renderer reads all that it is
-    /// given.
+    /// Shows an error over the lines of the file that it concerns, and no others: a renderer reads all that it is given.
     fn group<'a>(&'a self, error: &'a ConfigError) -> Group<'a> {
         let spans = || error.related.iter().map(|(span, _)| span).chain([&error.span]);
         let first = spans().map(|span| span.start).min().unwrap_or(0);
@@ -119,12 +118,12 @@ struct Problem {
 }
 
 impl Report {
-    /// Adds an error: where it is, what is wrong, how to right it.
+    /// Adds an error with its span, its message and its remedy.
     pub(super) fn error(&mut self, span: &Span, message: impl Into<String>, help: impl Into<String>) {
         self.error_beside(span, message, help, []);
     }
 
-    /// Adds an error that other places of the file take part in, each with what it is.
+    /// Adds an error that other places of the file take part in, each with a label.
     pub(super) fn error_beside<'s>(
         &mut self,
         span: &Span,
@@ -146,12 +145,12 @@ impl Report {
         self.problems.push(Problem { span: span.clone(), message, help: help.into(), related });
     }
 
-    /// Whether further errors are only counted.
+    /// True if further errors are only counted.
     pub(super) fn is_full(&self) -> bool {
         self.problems.len() == LIMIT
     }
 
-    /// Nothing where nothing was reported, else the errors in the order of the file.
+    /// Returns the errors in the order of the file, if there are any.
     pub(super) fn finish(mut self, name: &str, text: &str) -> Result<(), ConfigErrors> {
         if self.problems.is_empty() {
             return Ok(());

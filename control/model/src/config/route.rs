@@ -1,23 +1,20 @@
 //! Routes: destination prefixes whose next hop is an internal forwarding rule.
 
-use std::collections::HashMap;
-
 use guideway_dataplane::affinity::LoadBalancingScheme;
 use ipnet::IpNet;
 
-use super::field::{Field, elements};
-use super::file::{ConfigFile, RouteFile};
 use super::names::Scope;
-use super::report::{Report, Span};
+use super::report::Report;
+use super::written::file::RouteFile;
 
 /// A destination prefix whose next hop is an internal forwarding rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// Its name, unique among routes.
+    /// Name of the route, unique among routes.
     pub name: String,
-    /// The destinations it takes; of the forwarding rule's family.
+    /// Destinations that the route takes, of the forwarding rule's address family.
     pub dest_range: IpNet,
-    /// Index of its forwarding rule in [`super::Config::rules`].
+    /// Index of the forwarding rule that is the next hop, in [`super::Config::rules`].
     pub next_hop_rule: usize,
 }
 
@@ -49,18 +46,5 @@ impl Route {
             dest_range: file.dest_range.copied()?,
             next_hop_rule: next_hop_rule?,
         })
-    }
-}
-
-/// Reports prefixes that two routes share: the longest prefix could not tell them apart.
-pub(super) fn check_duplicates(file: &ConfigFile, report: &mut Report) {
-    let mut seen: HashMap<IpNet, &Span> = HashMap::new();
-    for field in elements(&file.route).iter().filter_map(Field::get).map(|route| &route.dest_range) {
-        let Some(range) = field.copied() else { continue };
-        if let Some(earlier) = seen.insert(range, field.span()) {
-            let message = format!("two routes to `{range}`");
-            let help = "leave one of them out";
-            report.error_beside(field.span(), message, help, [(earlier, "the first".to_owned())]);
-        }
     }
 }

@@ -5,18 +5,19 @@ use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, Transform};
 use serde_json::Value;
 
-use super::file::ConfigFile;
+use super::written::file::ConfigFile;
 
-/// The JSON schema of a configuration file, as text that ends in a newline.
+/// JSON schema of a configuration file, as text that ends in a newline.
 pub fn schema() -> String {
     // Draft 7 is the newest that the TOML editors know.
     let mut schema = SchemaSettings::draft07().into_generator().into_root_schema_for::<ConfigFile>();
     RecursiveTransform(forget_null).transform(&mut schema);
+    RecursiveTransform(join_lines).transform(&mut schema);
     schema.insert("title".to_owned(), "Guideway configuration".into());
     serde_json::to_string_pretty(&schema).expect("a schema has text keys alone") + "\n"
 }
 
-/// TOML has no null: an absent key is absent.
+/// Removes null from the types of a value: TOML has none, and an absent key is just absent.
 fn forget_null(schema: &mut Schema) {
     let is_null = |value: &Value| *value == "null" || value["type"] == "null" || value.is_null();
     for key in ["type", "enum", "anyOf"] {
@@ -34,5 +35,12 @@ fn forget_null(schema: &mut Schema) {
             }
             _ => {}
         }
+    }
+}
+
+/// A description is a text without line breaks; the comment that it comes from may take several lines.
+fn join_lines(schema: &mut Schema) {
+    if let Some(Value::String(description)) = schema.get_mut("description") {
+        *description = description.replace('\n', " ");
     }
 }

@@ -3,10 +3,10 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use guideway_model::config::ConfigErrors;
+use guideway_model::config::{ConfigErrors, MAX_WEIGHT};
 use guideway_model::service::UnknownName;
 
-use super::request::{MAX_WEIGHT, Refused};
+use super::request::Refused;
 use super::view::{ErrorView, NeighborReplies, WrongPlace};
 
 /// A request that fails.

@@ -93,7 +93,7 @@ pub enum Request {
         service: String,
         /// Its name.
         backend: String,
-        /// The weight, at most [`MAX_WEIGHT`].
+        /// The weight, at most [`MAX_WEIGHT`](guideway_model::config::MAX_WEIGHT).
         weight: u16,
         /// The backend afterwards.
         reply: Reply<Backend>,
@@ -169,9 +169,6 @@ pub enum Request {
         reply: Reply<Stopping>,
     },
 }
-
-/// The largest weight of a backend.
-pub const MAX_WEIGHT: u16 = 1000;
 
 /// Why a packet is captured: it was passed or dropped for this reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,6 +13,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post, put};
 use axum::{Extension, Json, Router};
+use guideway_model::config::MAX_WEIGHT;
 use guideway_model::flow_text::FlowText;
 use serde::Deserialize;
 use tokio::net::UnixListener;
@@ -22,7 +23,7 @@ use tokio::time::timeout;
 use super::capture_body::CaptureBody;
 use super::extract::{Asked, Brought, Named, no_such_method, no_such_route};
 use super::failure::Failure;
-use super::request::{CaptureReason, CaptureReasons, MAX_WEIGHT, Refused, Reply, Request};
+use super::request::{CaptureReason, CaptureReasons, Refused, Reply, Request};
 use super::socket::{ListenError, SocketFile, listen};
 use super::view::{
     self, Backend, BackendList, ConntrackList, ConntrackLookup, EventList, Losses, Reload, Stats, Status,

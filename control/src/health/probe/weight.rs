@@ -1,5 +1,6 @@
 //! The weight that a backend reports in the header of its answer.
 
+use guideway_model::config::MAX_WEIGHT;
 use hyper::header::HeaderMap;
 
 /// What a backend says of its weight.
@@ -18,7 +19,8 @@ pub enum WeightReport {
 /// The header that carries the weight.
 pub(super) const HEADER: &str = "x-load-balancing-endpoint-weight";
 
-const MAX_WEIGHT: u16 = 1000;
+/// Digits of the largest weight.
+const MAX_DIGITS: usize = MAX_WEIGHT.ilog10() as usize + 1;
 
 impl WeightReport {
     pub(super) fn read(headers: &HeaderMap) -> Self {
@@ -34,8 +36,8 @@ impl WeightReport {
 
 /// Digits alone: neither a sign, nor white space, nor a fraction.
 fn parse(value: &[u8]) -> Option<u16> {
-    // More digits than 1000 has can only be leading zeros or an excess.
-    if value.is_empty() || value.len() > 4 || !value.iter().all(u8::is_ascii_digit) {
+    // More digits than the largest weight has can only be leading zeros or an excess.
+    if value.is_empty() || value.len() > MAX_DIGITS || !value.iter().all(u8::is_ascii_digit) {
         return None;
     }
     let weight = value.iter().fold(0, |weight, digit| weight * 10 + u16::from(digit - b'0'));

@@ -1,8 +1,8 @@
 //! Reads TOML tables into typed fields, and reports every key that is missing, unknown or of the wrong type.
 //!
-//! Plain serde stops at the first error; a file is righted faster where all are known. So a field whose value
-//! is wrong is reported here, stays without a value, and reading goes on: whoever finds no value in a field
-//! need not report anything.
+//! Plain serde stops at the first error; a file is corrected faster if all are known. So a wrong value is reported
+//! here, its field stays without a value, and reading goes on: code that finds no value in a field need not report
+//! anything.
 
 use std::borrow::Cow;
 
@@ -10,45 +10,57 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::report::{Report, Span};
+use crate::config::report::{Report, Span};
 
-/// The value of a key, with its place in the file.
+/// Value of a key, with its span in the file.
 #[derive(Clone, Debug)]
-pub(super) struct Field<T> {
+pub(in crate::config) struct Field<T> {
     value: Option<T>,
     span: Span,
 }
 
 impl<T> Field<T> {
-    /// The value; [`None`] where it was wrong or missing, which has been reported.
-    pub(super) fn get(&self) -> Option<&T> {
+    /// Value; [`None`] if it was wrong or missing, which has been reported.
+    pub(in crate::config) fn get(&self) -> Option<&T> {
         self.value.as_ref()
     }
 
-    /// Where the value is; of a missing one, where its table is.
-    pub(super) fn span(&self) -> &Span {
+    /// Span of the value; of a missing one, the span of its table.
+    pub(in crate::config) fn span(&self) -> &Span {
         &self.span
     }
 }
 
 impl<T: Copy> Field<T> {
-    /// The value, copied.
-    pub(super) fn copied(&self) -> Option<T> {
+    /// Copy of the value.
+    pub(in crate::config) fn copied(&self) -> Option<T> {
         self.value
     }
 }
 
 /// A key that may be absent.
-pub(super) trait Optional<T> {
-    /// The value, or the default where the key is absent; [`None`] where it was wrong, which has been
-    /// reported.
-    fn value_or(&self, default: T) -> Option<T>;
+pub(in crate::config) trait Optional {
+    /// Type of the value.
+    type Value: Clone;
 
-    /// The value where there is one.
-    fn written(&self) -> Option<&T>;
+    /// Value, or the default if the key is absent; [`None`] if it was wrong, which has been reported.
+    fn value_or(&self, default: Self::Value) -> Option<Self::Value>;
+
+    /// Value, if a right one is written.
+    fn written(&self) -> Option<&Self::Value>;
+
+    /// Value of a table, or a table without any key if it is absent; [`None`] if it was wrong, which has been reported.
+    fn value_or_default(&self) -> Option<Self::Value>
+    where
+        Self::Value: Default,
+    {
+        self.value_or(Self::Value::default())
+    }
 }
 
-impl<T: Clone> Optional<T> for Option<Field<T>> {
+impl<T: Clone> Optional for Option<Field<T>> {
+    type Value = T;
+
     fn value_or(&self, default: T) -> Option<T> {
         match self {
             None => Some(default),
@@ -61,25 +73,30 @@ impl<T: Clone> Optional<T> for Option<Field<T>> {
     }
 }
 
-/// A list that may be absent, element by element.
-pub(super) fn elements<T>(list: &Option<Field<Vec<Field<T>>>>) -> &[Field<T>] {
+/// Elements of a list; none if it is absent or wrong.
+pub(in crate::config) fn elements<T>(list: &Option<Field<Vec<Field<T>>>>) -> &[Field<T>] {
     list.as_ref().and_then(Field::get).map_or(&[], Vec::as_slice)
 }
 
 /// A type that a value in the file can have.
-pub(super) trait Value: Sized {
-    /// Whether it is a table: a list of them is an array of tables.
+pub(in crate::config) trait Value: Sized {
+    /// True of tables: a list of them is an array of tables.
     const IS_TABLE: bool = false;
 
     /// Reads the value of `key`, or reports why it cannot be one.
     fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self>;
 
-    /// What an editor should know of it.
+    /// Schema of such a value, for editors.
     fn schema(generator: &mut SchemaGenerator) -> Schema;
 }
 
 /// Reports that the value of `key` is of another type than the `expected` one.
-pub(super) fn wrong_type(key: &str, expected: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) {
+pub(in crate::config) fn wrong_type(
+    key: &str,
+    expected: &str,
+    value: &Spanned<DeValue<'_>>,
+    report: &mut Report,
+) {
     let found = value.get_ref().type_str();
     let article = if found.starts_with(['a', 'i']) { "an" } else { "a" };
     let help = match (expected, value.get_ref()) {
@@ -96,13 +113,13 @@ pub(super) fn wrong_type(key: &str, expected: &str, value: &Spanned<DeValue<'_>>
 }
 
 /// A table of the file that knows its keys.
-pub(super) trait FromTable: JsonSchema + Sized {
+pub(in crate::config) trait FromTable: JsonSchema + Sized {
     /// Reads every key that the table knows.
     fn from_table(table: &mut Table<'_, '_>) -> Self;
 }
 
 /// A table while it is read.
-pub(super) struct Table<'a, 'i> {
+pub(in crate::config) struct Table<'a, 'i> {
     entries: &'a DeTable<'i>,
     span: Span,
     known: Vec<&'static str>,
@@ -111,7 +128,11 @@ pub(super) struct Table<'a, 'i> {
 
 impl<'a, 'i> Table<'a, 'i> {
     /// Reads a table, and reports the keys that it does not know.
-    pub(super) fn read<T: FromTable>(entries: &'a DeTable<'i>, span: Span, report: &'a mut Report) -> T {
+    pub(in crate::config) fn read<T: FromTable>(
+        entries: &'a DeTable<'i>,
+        span: Span,
+        report: &'a mut Report,
+    ) -> T {
         let mut table = Self { entries, span, known: Vec::new(), report };
         let read = T::from_table(&mut table);
         table.report_unknown();
@@ -135,8 +156,8 @@ impl<'a, 'i> Table<'a, 'i> {
     }
 }
 
-/// What a key of a table is read into: a [`Field`] where it must be there, an [`Option`] of one where it may.
-pub(super) trait FromKey: Sized {
+/// A type that a key is read into: a [`Field`] of a key that must be there, an [`Option`] of one that may.
+pub(in crate::config) trait FromKey: Sized {
     /// Reads one key of a table.
     fn from_key(table: &mut Table<'_, '_>, key: &'static str) -> Self;
 }
@@ -174,7 +195,7 @@ impl<T: FromTable> Value for T {
     }
 }
 
-/// A list whose elements are wrong or right one by one.
+/// A list, each of whose elements is right or wrong by itself.
 impl<T: Value> Value for Vec<Field<T>> {
     fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
         let DeValue::Array(elements) = value.get_ref() else {
@@ -207,8 +228,11 @@ impl<T: Value> JsonSchema for Field<T> {
     }
 }
 
-/// The one of `known` that a reader most likely meant, if any is close.
-pub(super) fn closest<'k>(written: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+/// Finds the one of `known` that a writer most likely meant, if any is close.
+pub(in crate::config) fn closest<'k>(
+    written: &str,
+    known: impl IntoIterator<Item = &'k str>,
+) -> Option<&'k str> {
     let likeness = |known: &str| strsim::jaro_winkler(&known.to_lowercase(), &written.to_lowercase());
     known
         .into_iter()
@@ -218,17 +242,44 @@ pub(super) fn closest<'k>(written: &str, known: impl IntoIterator<Item = &'k str
         .map(|(_, known)| known)
 }
 
+/// Gives the default of a key the type of the key's value, which infers the bounds of an integer.
+pub(in crate::config) fn default_of<K: Optional>(default: K::Value) -> K::Value {
+    default
+}
+
 /// Declares the tables of the file: a struct whose fields are the table's keys, read in this order.
+///
+/// A key that may be absent can be followed by its default, `key: Option<Field<T>> = default`. The schema shows it,
+/// and a method named like the key returns the value that is written, else the default.
 macro_rules! tables {
-    ($($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $key:ident: $kind:ty,)* })*) => {$(
+    ($(
+        $(#[$meta:meta])*
+        $name:ident { $($(#[$key_meta:meta])* $key:ident: $kind:ty $(= $default:expr)?,)* }
+    )*) => {$(
         $(#[$meta])*
         #[derive(Clone, Debug, schemars::JsonSchema)]
         #[schemars(deny_unknown_fields)]
-        pub(super) struct $name { $($(#[$field_meta])* pub(super) $key: $kind,)* }
+        pub(in crate::config) struct $name {
+            $(
+                $(#[$key_meta])*
+                $(#[schemars(extend(
+                    "default" = $crate::config::written::field::default_of::<$kind>($default)
+                ))])?
+                pub(in crate::config) $key: $kind,
+            )*
+        }
 
-        impl $crate::config::field::FromTable for $name {
-            fn from_table(table: &mut $crate::config::field::Table<'_, '_>) -> Self {
-                Self { $($key: $crate::config::field::FromKey::from_key(
+        impl $name {$($(
+            pub(in crate::config) fn $key(
+                &self,
+            ) -> Option<<$kind as $crate::config::written::field::Optional>::Value> {
+                $crate::config::written::field::Optional::value_or(&self.$key, $default)
+            }
+        )?)*}
+
+        impl $crate::config::written::field::FromTable for $name {
+            fn from_table(table: &mut $crate::config::written::field::Table<'_, '_>) -> Self {
+                Self { $($key: $crate::config::written::field::FromKey::from_key(
                     table,
                     stringify!($key).trim_start_matches("r#"),
                 ),)* }
@@ -236,4 +287,4 @@ macro_rules! tables {
         }
     )*};
 }
-pub(super) use tables;
+pub(in crate::config) use tables;

@@ -3,19 +3,16 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use guideway_dataplane::affinity::LoadBalancingScheme;
 use guideway_engine::driver::device::{Device, UnreadableDevice};
 use ipnet::IpNet;
 use schemars::{Schema, SchemaGenerator, json_schema};
+use serde::{Serialize, Serializer};
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::field::{Value, closest, wrong_type};
-use super::limits::MAX_SOCKET_PATH;
-use super::report::Report;
-
-/// How many bytes a text for a health check may have.
-pub(super) const TEXT_LIMIT: usize = 1_024;
+use super::field::{Value, wrong_type};
+use crate::config::limits::{MAX_SOCKET_PATH, MAX_TEXT};
+use crate::config::report::Report;
 
 impl Value for bool {
     fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
@@ -32,18 +29,18 @@ impl Value for bool {
 }
 
 /// An integer from `MIN` to `MAX`, both included.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Integer<const MIN: u32, const MAX: u32>(pub(super) u32);
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(in crate::config) struct Integer<const MIN: u32, const MAX: u32>(pub(in crate::config) u32);
 
 /// A layer-4 port.
-pub(super) type Port = Integer<1, 65_535>;
+pub(in crate::config) type Port = Integer<1, 65_535>;
 
-/// A core, by the kernel's number.
-pub(super) type Core = Integer<0, 1_023>;
+/// A core, by its number in the kernel.
+pub(in crate::config) type Core = Integer<0, 1_023>;
 
 impl<const MIN: u32, const MAX: u32> Integer<MIN, MAX> {
-    /// The number in the 16 bits that its bounds leave it.
-    pub(super) fn as_u16(self) -> u16 {
+    /// Number in 16 bits, which hold all that is within its bounds.
+    pub(in crate::config) fn as_u16(self) -> u16 {
         const { assert!(MAX <= u16::MAX as u32) };
         self.0 as u16
     }
@@ -70,8 +67,8 @@ impl<const MIN: u32, const MAX: u32> Value for Integer<MIN, MAX> {
 }
 
 /// A number from 0.0 to 1.0.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Ratio(pub(super) f64);
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(in crate::config) struct Ratio(pub(in crate::config) f64);
 
 impl Value for Ratio {
     fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
@@ -97,8 +94,8 @@ impl Value for Ratio {
     }
 }
 
-/// The text of a string, or a report that it is none.
-fn text<'a>(
+/// Reads the text of a string, or reports that the value is none.
+pub(super) fn text<'a>(
     key: &str,
     expected: &str,
     value: &'a Spanned<DeValue<'_>>,
@@ -113,7 +110,7 @@ fn text<'a>(
 
 /// A name: an RFC 1035 label in lower case, as Google Cloud's resources have.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Name(pub(super) String);
+pub(in crate::config) struct Name(pub(in crate::config) String);
 
 impl Value for Name {
     fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
@@ -135,7 +132,7 @@ impl Value for Name {
     }
 }
 
-/// The address of one host: a unicast address in its own family's notation.
+/// Address of one host: a unicast address in its own family's notation.
 impl Value for IpAddr {
     fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
         let text = text(key, "an IP address", value, report)?;
@@ -152,7 +149,7 @@ impl Value for IpAddr {
     }
 }
 
-/// The address, or a report that no host has such a one.
+/// Returns the address, or reports that no host has such an address.
 fn unicast(
     key: &str,
     text: &str,
@@ -206,9 +203,9 @@ impl Value for IpNet {
     }
 }
 
-/// The address of an interface, with the length of the prefix that is on its link.
+/// Address of an interface, with the length of its link's prefix.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct InterfaceAddress(pub(super) IpNet);
+pub(in crate::config) struct InterfaceAddress(pub(in crate::config) IpNet);
 
 impl Value for InterfaceAddress {
     fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
@@ -236,7 +233,7 @@ impl Value for InterfaceAddress {
     }
 }
 
-/// A device in DPDK's words.
+/// A device, as DPDK names it.
 impl Value for Device {
     fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
         let text = text(key, "a device", value, report)?;
@@ -256,7 +253,7 @@ impl Value for Device {
     }
 }
 
-/// The path of a Unix socket.
+/// Path of a Unix socket.
 impl Value for PathBuf {
     fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
         let text = text(key, "a path", value, report)?;
@@ -279,7 +276,7 @@ impl Value for PathBuf {
     }
 }
 
-/// Where a listener listens.
+/// Address and port that a listener listens on.
 impl Value for SocketAddr {
     fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
         let text = text(key, "an address and a port", value, report)?;
@@ -296,9 +293,9 @@ impl Value for SocketAddr {
     }
 }
 
-/// A MAC address of one interface.
+/// MAC address of one interface.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Mac(pub(super) [u8; 6]);
+pub(in crate::config) struct Mac(pub(in crate::config) [u8; 6]);
 
 impl Value for Mac {
     fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
@@ -322,9 +319,9 @@ impl Value for Mac {
     }
 }
 
-/// The seed of a fleet.
+/// Seed of a fleet.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Seed(pub(super) [u8; 16]);
+pub(in crate::config) struct Seed(pub(in crate::config) [u8; 16]);
 
 impl Value for Seed {
     fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
@@ -341,7 +338,13 @@ impl Value for Seed {
     }
 }
 
-/// Exactly `N` bytes of two hexadecimal digits each, with a separator between them or none.
+impl Serialize for Seed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+    }
+}
+
+/// Reads exactly `N` bytes of two hexadecimal digits each, with a separator between them or none.
 fn hex_bytes<const N: usize>(text: &str, separator: Option<char>) -> Option<[u8; N]> {
     let mut bytes = [0; N];
     let mut digits = text.chars();
@@ -355,9 +358,9 @@ fn hex_bytes<const N: usize>(text: &str, separator: Option<char>) -> Option<[u8;
     digits.next().is_none().then_some(bytes)
 }
 
-/// The first and the last of a range of ports.
+/// First and last port of a range.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct PortRange(pub(super) u16, pub(super) u16);
+pub(in crate::config) struct PortRange(pub(in crate::config) u16, pub(in crate::config) u16);
 
 impl Value for PortRange {
     fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
@@ -380,9 +383,9 @@ impl Value for PortRange {
     }
 }
 
-/// ASCII text of at most [`TEXT_LIMIT`] bytes.
-#[derive(Clone, Debug)]
-pub(super) struct Ascii(pub(super) String);
+/// ASCII text of at most [`MAX_TEXT`] bytes.
+#[derive(Clone, Debug, Serialize)]
+pub(in crate::config) struct Ascii(pub(in crate::config) String);
 
 impl Value for Ascii {
     fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
@@ -391,8 +394,8 @@ impl Value for Ascii {
             report.error(&value.span(), format!("`{key}` must be ASCII"), "leave out what is not ASCII");
             return None;
         }
-        if text.len() > TEXT_LIMIT {
-            let message = format!("`{key}` must be at most {TEXT_LIMIT} bytes long, not {}", text.len());
+        if text.len() > MAX_TEXT {
+            let message = format!("`{key}` must be at most {MAX_TEXT} bytes long, not {}", text.len());
             report.error(&value.span(), message, "shorten it");
             return None;
         }
@@ -400,51 +403,6 @@ impl Value for Ascii {
     }
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "maxLength": TEXT_LIMIT })
+        json_schema!({ "type": "string", "maxLength": MAX_TEXT })
     }
-}
-
-/// A type whose values have names in the file.
-pub(super) trait Choice: Copy + PartialEq + 'static {
-    /// Every value with its name.
-    const CHOICES: &'static [(&'static str, Self)];
-}
-
-impl<T: Choice> Value for Chosen<T> {
-    fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
-        let text = text(key, "a string", value, report)?;
-        let chosen = T::CHOICES.iter().find(|(name, _)| *name == text);
-        if chosen.is_none() {
-            let names = || T::CHOICES.iter().map(|(name, _)| *name);
-            let known = || names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-            let help = match closest(text, names()) {
-                Some(name) => format!("did you mean `{name}`?"),
-                None => format!("choose one of {}", known()),
-            };
-            report.error(&value.span(), format!("`{text}` is not a value of `{key}`"), help);
-        }
-        chosen.map(|(_, value)| Self(*value))
-    }
-
-    fn schema(_: &mut SchemaGenerator) -> Schema {
-        let names: Vec<_> = T::CHOICES.iter().map(|(name, _)| *name).collect();
-        json_schema!({ "type": "string", "enum": names })
-    }
-}
-
-/// A value chosen by name.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Chosen<T>(pub(super) T);
-
-impl<T: Choice> Chosen<T> {
-    /// Its name in the file.
-    pub(super) fn name(self) -> &'static str {
-        let chosen = T::CHOICES.iter().find(|(_, value)| *value == self.0);
-        chosen.map(|(name, _)| *name).expect("CHOICES holds every value")
-    }
-}
-
-impl Choice for LoadBalancingScheme {
-    const CHOICES: &'static [(&'static str, Self)] =
-        &[("EXTERNAL", Self::External), ("INTERNAL", Self::Internal)];
 }

@@ -10,11 +10,12 @@ use std::net::IpAddr;
 use guideway_dataplane::affinity::LoadBalancingScheme;
 use ipnet::IpNet;
 
-use super::file::ForwardingRuleFile;
-use super::forwarding_rule::{ForwardingRule, Ports, RuleProtocol};
-use super::report::Report;
+use crate::config::forwarding_rule::{ForwardingRule, Ports};
+use crate::config::report::Report;
+use crate::config::written::choice::RuleProtocol;
+use crate::config::written::file::ForwardingRuleFile;
 
-/// What is written of a rule, and the rule, if it could be parsed.
+/// A rule as it is written, and the rule, if it could be parsed.
 pub(super) type Written<'f> = (&'f ForwardingRuleFile, Option<&'f ForwardingRule>);
 
 /// A rule that could be parsed.
@@ -28,7 +29,7 @@ pub(super) fn check(rules: &[Written<'_>], report: &mut Report) {
     check_base_rules(&parsed, &unparsed.collect(), report);
 }
 
-/// What precedence looks at: rules of different classes are always in order.
+/// Properties by which one rule precedes another: rules of different classes are always in order.
 #[derive(PartialEq, Eq, Hash)]
 struct Class {
     address: IpAddr,
@@ -37,7 +38,7 @@ struct Class {
     source: Option<IpNet>,
 }
 
-/// A run of ports of the rule at an index.
+/// Consecutive ports of one rule.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Run {
     first: u16,
@@ -70,8 +71,8 @@ fn check_contradictions(rules: &[Parsed<'_>], report: &mut Report) {
     }
 }
 
-/// Pairs of different rules with runs that overlap: none where there is none, else enough that every run that
-/// overlaps an earlier one is in a pair.
+/// Finds pairs of different rules with runs that overlap: none if no runs do, else enough that every run that overlaps
+/// an earlier one is in a pair.
 fn overlaps(mut runs: Vec<Run>) -> Vec<(usize, usize)> {
     runs.sort_unstable();
     let mut pairs = Vec::new();
@@ -99,7 +100,8 @@ fn runs(rule: usize, ports: &Ports) -> Vec<Run> {
     }
 }
 
-/// A rule that could not be parsed might be the base of any rule at its address, if that much is known of it.
+/// Reports rules with source ranges and no base rule. A rule that could not be parsed might be the base of any rule at
+/// its address, if that much is known of it.
 fn check_base_rules(rules: &[Parsed<'_>], unparsed: &HashSet<Option<IpAddr>>, report: &mut Report) {
     let key = |rule: &ForwardingRule| (rule.address, rule.protocol, rule.ports.clone());
     let bases: HashSet<_> =

@@ -1,17 +1,20 @@
-//! Whether packets can reach the endpoints: address families, tunnels' own addresses, MTUs, and no loops.
+//! Reach: address families, the sources of tunnels and MTUs let packets get to the endpoints, and none comes back to the
+//! appliance.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
 use guideway_dataplane::delivery::DeliveryMode;
 
-use super::backend_group::Delivery;
-use super::field::{Field, elements};
-use super::file::{BackendGroupFile, BackendServiceFile, ConfigFile, EndpointFile, ForwardingRuleFile};
-use super::limits::IPV6_MIN_MTU;
-use super::names::Scope;
-use super::report::{Report, Span};
-use super::value::{Chosen, InterfaceAddress};
+use crate::config::limits::IPV6_MIN_MTU;
+use crate::config::names::Scope;
+use crate::config::report::{Report, Span};
+use crate::config::written::choice::{Chosen, Delivery};
+use crate::config::written::field::{Field, elements};
+use crate::config::written::file::{
+    BackendGroupFile, BackendServiceFile, ConfigFile, EndpointFile, ForwardingRuleFile,
+};
+use crate::config::written::value::InterfaceAddress;
 
 /// Reports endpoints that no packet of a rule can reach, and packets that would come back to the appliance.
 pub(super) fn check(scope: &Scope<'_>, report: &mut Report) {
@@ -37,13 +40,13 @@ pub(super) fn check(scope: &Scope<'_>, report: &mut Report) {
     }
 }
 
-/// The appliance's own addresses.
+/// Addresses of the appliance itself.
 struct Own<'f> {
-    /// Those of the network table, by family: the sources of tunnels.
+    /// Addresses of the network table, by family: the sources of tunnels.
     addresses: [Option<&'f Field<IpAddr>>; 2],
-    /// Those of the ports.
+    /// Addresses of the ports.
     of_ports: Vec<&'f Field<InterfaceAddress>>,
-    /// Whether all of them could be read, so that a missing one is missing.
+    /// True if all addresses of the network table could be read, so that an absent one is not just wrong.
     known: bool,
 }
 
@@ -62,7 +65,7 @@ impl<'f> Own<'f> {
         Self { addresses, of_ports, known }
     }
 
-    fn place_of(&self, address: IpAddr) -> Option<&'f Span> {
+    fn span_of(&self, address: IpAddr) -> Option<&'f Span> {
         let networks = self.addresses.into_iter().flatten();
         let networks = networks.filter(|own| own.copied() == Some(address)).map(Field::span);
         let ports = self.of_ports.iter();
@@ -94,15 +97,15 @@ impl Family {
     }
 }
 
-/// A rule's address is its own, and the endpoints behind it can be given its packets.
+/// Reports a rule whose address is the appliance's, or whose packets cannot be delivered to the endpoints behind it.
 fn check_rule(rule: &ForwardingRuleFile, own: &Own<'_>, scope: &Scope<'_>, report: &mut Report) {
     let Some(vip) = rule.ip_address.copied() else { return };
-    if let Some(place) = own.place_of(vip) {
+    if let Some(span) = own.span_of(vip) {
         report.error_beside(
             rule.ip_address.span(),
             format!("`{vip}` is the appliance's own address"),
             "give the forwarding rule an address of its own",
-            [(place, "the appliance".to_owned())],
+            [(span, "the appliance".to_owned())],
         );
     }
     let Some((_, service)) = scope.services.find(&rule.backend_service) else { return };
@@ -116,7 +119,8 @@ fn check_rule(rule: &ForwardingRuleFile, own: &Own<'_>, scope: &Scope<'_>, repor
     }
 }
 
-/// On one segment, a backend's MAC address is resolved in the rule's own family.
+/// Reports endpoints on the link of another address family than the rule: a backend's MAC address is resolved in the
+/// rule's own.
 fn check_segment(rule: &ForwardingRuleFile, vip: IpAddr, group: &BackendGroupFile, report: &mut Report) {
     let other = |endpoint: &&EndpointFile| {
         endpoint.ip_address.copied().is_some_and(|address| address.is_ipv4() != vip.is_ipv4())
@@ -133,8 +137,8 @@ fn check_segment(rule: &ForwardingRuleFile, vip: IpAddr, group: &BackendGroupFil
     );
 }
 
-/// The kernel connects from an address of the backend's own family alone: every backend of the other one would be
-/// found unhealthy.
+/// Reports probes' source addresses of another family than a backend's: the kernel cannot connect from them, and would
+/// find the backend unhealthy.
 fn check_source(service: &BackendServiceFile, scope: &Scope<'_>, report: &mut Report) {
     let checks = elements_of(&service.health_checks).filter_map(|name| scope.health_checks.find(name));
     let members = || elements_of(&service.backends).filter_map(Field::get);
@@ -159,7 +163,8 @@ fn elements_of<T>(list: &Field<Vec<Field<T>>>) -> impl Iterator<Item = &Field<T>
     list.get().into_iter().flatten()
 }
 
-/// IPv6 packets of 1,280 bytes must pass whole, so a tunnel's path must hold them and its headers.
+/// Reports tunnels whose path MTU is too small for IPv6: packets of 1,280 bytes must pass whole, with the tunnel's
+/// headers.
 fn check_tunnel_mtu(
     rule: &ForwardingRuleFile,
     vip: IpAddr,
@@ -168,7 +173,7 @@ fn check_tunnel_mtu(
     scope: &Scope<'_>,
     report: &mut Report,
 ) {
-    let Some(mtu) = group.mtu(&scope.file.network) else { return };
+    let Some(mtu) = group.path_mtu(&scope.file.network) else { return };
     let outer_families =
         group.endpoints().filter_map(|endpoint| endpoint.ip_address.copied()).map(Family::of);
     let needed = |outer| match Family::of(vip) {
@@ -178,7 +183,7 @@ fn check_tunnel_mtu(
     let Some(needed) = outer_families.map(needed).max().filter(|needed| mtu < *needed) else { return };
     let name = group.name.get().map_or("", |name| &name.0);
     report.error_beside(
-        place_of_mtu(group, scope),
+        span_of_mtu(group, scope),
         format!(
             "an MTU of {mtu} cannot carry IPv6 through the `{}` tunnel to `{name}`",
             Chosen(tunnel).name()
@@ -188,7 +193,7 @@ fn check_tunnel_mtu(
     );
 }
 
-fn place_of_mtu<'f>(group: &'f BackendGroupFile, scope: &Scope<'f>) -> &'f Span {
+fn span_of_mtu<'f>(group: &'f BackendGroupFile, scope: &Scope<'f>) -> &'f Span {
     let network = scope.file.network.as_ref().and_then(Field::get);
     let networks = network.and_then(|network| network.mtu.as_ref());
     group.mtu.as_ref().or(networks).map_or(group.name.span(), Field::span)
@@ -206,7 +211,7 @@ fn overhead(tunnel: Delivery, outer: Family) -> u16 {
     mode.overhead(outer == Family::Ipv4) as u16
 }
 
-/// A tunnel's outer header has the appliance's own address as its source, and IPv6 endpoints an IPv6 path.
+/// Reports tunnels without a source address of the appliance, and IPv6 endpoints on a path that cannot carry IPv6.
 fn check_path(
     name: &str,
     group: &BackendGroupFile,
@@ -229,16 +234,16 @@ fn check_path(
             );
         }
         // RFC 8200, section 5: every path of IPv6 has at least this MTU.
-        if let (Family::Ipv6, Some(mtu)) = (family, group.mtu(&scope.file.network))
+        if let (Family::Ipv6, Some(mtu)) = (family, group.path_mtu(&scope.file.network))
             && mtu < IPV6_MIN_MTU
         {
             let message = format!("an MTU of {mtu} on the IPv6 path to backend group `{name}`");
-            report.error(place_of_mtu(group, scope), message, format!("write {IPV6_MIN_MTU} or more"));
+            report.error(span_of_mtu(group, scope), message, format!("write {IPV6_MIN_MTU} or more"));
         }
     }
 }
 
-/// A packet addressed to the appliance, or tunnelled to a virtual IP address, would come back to it.
+/// Reports endpoints from which packets would come back: the appliance itself, and virtual IP addresses in a tunnel.
 fn check_loop(
     endpoint: &EndpointFile,
     delivery: Delivery,
@@ -247,12 +252,12 @@ fn check_loop(
     report: &mut Report,
 ) {
     let Some(address) = endpoint.ip_address.copied() else { return };
-    if let Some(place) = own.place_of(address) {
+    if let Some(span) = own.span_of(address) {
         report.error_beside(
             endpoint.ip_address.span(),
             format!("endpoint `{address}` is the appliance itself"),
             "write the endpoint's own address: packets would come back to the appliance",
-            [(place, "the appliance".to_owned())],
+            [(span, "the appliance".to_owned())],
         );
     }
     if let (Some(vip), true) = (vips.get(&address), delivery != Delivery::L2) {

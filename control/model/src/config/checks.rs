@@ -1,0 +1,37 @@
+//! Rules that concern several tables: each is checked over the whole file.
+
+mod announcements;
+mod neighbor_replies;
+mod ports;
+mod precedence;
+mod reach;
+mod routes;
+
+use super::announcement::Announcement;
+use super::forwarding_rule::ForwardingRule;
+use super::names::Scope;
+use super::report::Report;
+use super::written::field::elements;
+
+/// Reports all that is wrong between tables; `rules` and `announcements` are those of the file, in its order, without
+/// those that could not be parsed.
+pub(super) fn check(
+    scope: &Scope<'_>,
+    rules: &[Option<ForwardingRule>],
+    announcements: &[Option<Announcement>],
+    report: &mut Report,
+) {
+    let file = scope.file;
+    ports::check(file, report);
+    neighbor_replies::check(elements(&file.forwarding_rule), report);
+    precedence::check(&written(scope, rules), report);
+    routes::check(file, report);
+    announcements::check(file, announcements, rules, report);
+    reach::check(scope, report);
+}
+
+/// Each rule as it is written, beside the rule, if it could be parsed.
+fn written<'f>(scope: &Scope<'f>, rules: &'f [Option<ForwardingRule>]) -> Vec<precedence::Written<'f>> {
+    let files = elements(&scope.file.forwarding_rule).iter();
+    files.zip(rules).filter_map(|(file, rule)| Some((file.get()?, rule.as_ref()))).collect()
+}

@@ -1,0 +1,8 @@
+//! The configuration as it is written: the tables of the file, the kinds of value that their keys can hold, and how
+//! TOML is read into them.
+
+pub(super) mod choice;
+pub(super) mod field;
+pub(super) mod file;
+pub(super) mod lengths;
+pub(super) mod value;
