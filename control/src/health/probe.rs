@@ -14,13 +14,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use guideway_model::config::{HealthCheck, Probe, ProxyHeader};
 
 mod body;
-mod budget;
 mod error;
 mod exchange;
-mod frames;
+mod frame_limit;
 mod grpc;
 mod http;
 mod http2;
+mod limited;
 #[cfg(test)]
 mod peer;
 mod proxy_header;
@@ -28,9 +28,10 @@ mod tls;
 mod weight;
 
 use body::ExpectedText;
-use budget::Budget;
-pub use budget::MAX_READ_BYTES;
+use limited::{ByteLimit, Limited};
+
 pub use error::ProbeError;
+pub use limited::MAX_READ_BYTES;
 pub use weight::WeightReport;
 
 /// Who is probed, as the probe addresses it, and from where.
@@ -76,11 +77,11 @@ pub async fn probe<S>(stream: S, check: &HealthCheck, target: &Target) -> Result
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut stream = Budget::new(stream, MAX_READ_BYTES);
+    let mut stream = Limited::new(stream, ByteLimit(MAX_READ_BYTES));
     let result = speak(&mut stream, &check.probe, target).await;
     match result {
-        // The protocols make of it an error of theirs.
-        Err(_) if stream.is_spent() => Err(ProbeError::AnswerTooLong),
+        // The protocols turn the stream's error into one of their own.
+        Err(_) if stream.is_exceeded() => Err(ProbeError::AnswerTooLong),
         result => result,
     }
 }

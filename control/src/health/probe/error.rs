@@ -93,7 +93,7 @@ impl ProbeError {
             io::ErrorKind::UnexpectedEof | io::ErrorKind::WriteZero | io::ErrorKind::BrokenPipe => {
                 Self::Ended
             }
-            // Of `Budget` and `Frames`.
+            // From `Limited`.
             io::ErrorKind::QuotaExceeded => Self::AnswerTooLong,
             kind => Self::Connection(kind),
         }

@@ -7,8 +7,9 @@ use hyper::header::USER_AGENT as USER_AGENT_HEADER;
 use hyper::{Request, Uri};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::frames::Frames;
+use super::frame_limit::FrameLimit;
 use super::http::{MAX_HEADER_BYTES, encoded_path, judge_head};
+use super::limited::Limited;
 use super::{ExpectedText, ProbeError, Target, USER_AGENT, WeightReport, drive};
 
 /// How much of a body the peer may send: more than is looked at, for the sake of padding, and never extended.
@@ -54,10 +55,11 @@ where
     drive(connection, exchange).await
 }
 
+/// A connection whose peer may send only so many frames.
+type LimitedConnection<S> = Connection<Limited<S, FrameLimit>, Bytes>;
+
 /// Starts HTTP/2 on `stream`, by prior knowledge.
-pub(super) async fn start<S>(
-    stream: S,
-) -> Result<(SendRequest<Bytes>, Connection<Frames<S>, Bytes>), ProbeError>
+pub(super) async fn start<S>(stream: S) -> Result<(SendRequest<Bytes>, LimitedConnection<S>), ProbeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -67,7 +69,7 @@ where
         .max_frame_size(MAX_FRAME_BYTES)
         .max_header_list_size(u32::try_from(MAX_HEADER_BYTES).unwrap_or(u32::MAX))
         .header_table_size(HEADER_TABLE_BYTES)
-        .handshake(Frames::new(stream))
+        .handshake(Limited::new(stream, FrameLimit::new()))
         .await
         .map_err(|error| ProbeError::from_h2(&error))
 }
