@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use guideway::health::lag::Lag;
 use guideway::health::monitor::Monitor;
-use guideway::health::scheduler::{Pace, ProbeResult, Scheduler};
+use guideway::health::probe::ProbeResult;
+use guideway::health::scheduler::{Pace, Scheduler};
 use guideway::health::state::CheckId;
 use guideway::net::probe_tcp::{Handle, Limits, ProbeTcp};
 use guideway_dataplane::snapshot::OwnAddresses;

@@ -2,17 +2,15 @@
 
 use hyper::header::HeaderMap;
 
-/// What a backend says of its weight.
+/// The weight that a backend reports with its answer, or the lack of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WeightReport {
-    /// The check is of a type whose answers have no headers for it.
-    NotAsked,
-    /// The answer has no such header.
+    /// A weight from 0 to 1000.
+    Weight(u16),
+    /// The answer has no header for a weight.
     Missing,
     /// The header is not one whole decimal number from 0 to 1000.
     Invalid,
-    /// The weight, from 0 to 1000.
-    Weight(u16),
 }
 
 /// The header that carries the weight.
@@ -21,6 +19,7 @@ pub(super) const HEADER: &str = "x-load-balancing-endpoint-weight";
 const MAX_WEIGHT: u16 = 1000;
 
 impl WeightReport {
+    /// Reads the headers of a successful answer.
     pub(super) fn read(headers: &HeaderMap) -> Self {
         let mut values = headers.get_all(HEADER).iter();
         match (values.next(), values.next()) {
@@ -32,7 +31,7 @@ impl WeightReport {
     }
 }
 
-/// Digits alone: neither a sign, nor white space, nor a fraction.
+/// Reads a number of digits alone: neither a sign, nor white space, nor a fraction.
 fn parse(value: &[u8]) -> Option<u16> {
     // More digits than 1000 has can only be leading zeros or an excess.
     if value.is_empty() || value.len() > 4 || !value.iter().all(u8::is_ascii_digit) {

@@ -68,7 +68,7 @@ impl<P: Ports> Supervisor<P> {
             if !changes.is_empty() {
                 self.publish_latency.decide(now.saturating_sub(report.ended.elapsed()));
             }
-            self.apply(changes, report.outcome.result.as_ref().err());
+            self.apply(changes, report.result.failure());
         }
         let standing = self.monitor.as_mut().map(|monitor| monitor.end_first_rounds(now)).unwrap_or_default();
         if !standing.is_empty() {
@@ -90,7 +90,7 @@ impl<P: Ports> Supervisor<P> {
         }
     }
 
-    fn apply(&mut self, changes: Vec<HealthChange>, error: Option<&String>) {
+    fn apply(&mut self, changes: Vec<HealthChange>, error: Option<&str>) {
         for change in changes {
             let applied = match &change {
                 HealthChange::Health { service, backend, healthy: true } => {
@@ -98,7 +98,7 @@ impl<P: Ports> Supervisor<P> {
                     self.appliance.set_health(service, backend, true)
                 }
                 HealthChange::Health { service, backend, healthy: false } => {
-                    let reason = error.map_or("its checks have changed", String::as_str);
+                    let reason = error.unwrap_or("its checks have changed");
                     let text = format!("it is unhealthy: {reason}");
                     self.note(Note::of_backend(EventKind::BackendUnhealthy, service, backend, text));
                     self.appliance.set_health(service, backend, false)
