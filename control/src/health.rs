@@ -20,5 +20,5 @@ pub mod probe;
 mod probe_job;
 pub mod scheduler;
 pub mod state;
-pub mod threshold;
+mod threshold;
 pub mod weights;

@@ -148,7 +148,7 @@ impl AsyncWrite for Wire {
     }
 }
 
-/// One probe of each type, which wants an answer.
+/// One probe of each type, which expects an answer.
 fn all_types() -> [(&'static str, Probe); 6] {
     let exchange = || Exchange {
         request: "PING".to_owned(),

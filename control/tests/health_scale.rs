@@ -32,8 +32,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// The share by which a check's interval may differ from the configured one, either way: the scheduler's jitter.
 const JITTER: f64 = 1.0 / 32.0;
 
-/// The most probes that a check may have begun in a time: the first at once, and each that follows no earlier than its interval
-/// and jitter after the one before was due.
+/// The most probes that a check may have begun in a time: the first at once, and each that follows no earlier than its
+/// interval and jitter after the one before was due.
 fn at_most(time: Duration) -> u64 {
     (time.as_secs_f64() / (1.0 - JITTER)) as u64 + 1
 }

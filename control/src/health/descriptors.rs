@@ -4,8 +4,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use guideway_model::config::{Config, Transport};
 
-/// Descriptors that the process holds beside the probes' sockets: devices, listeners, requests of operators, programs that
-/// announce.
+/// Descriptors that the process holds beside the probes' sockets: devices, listeners, requests of operators, programs
+/// that announce.
 const OTHERS: u64 = 256;
 
 /// The number of descriptors that the process needs with `config`: each check has at most one probe under way.

@@ -14,8 +14,8 @@ use super::lag::Lag;
 use super::probe::ProbeResult;
 use super::state::CheckId;
 
-/// The longest delay of a check's first probe, or its interval where that is shorter: backends that are configured together
-/// are not probed at once, and none waits long for its first probe.
+/// The longest delay of a check's first probe, where its interval is not shorter: backends that are configured
+/// together are not probed at once, and none waits long for its first probe.
 const FIRST_SPREAD: Duration = Duration::from_secs(1);
 
 /// The range of a start's jitter, as a share of the interval: half of it may be early, half of it late.

@@ -2,7 +2,7 @@
 
 /// The verdict of one check: healthy or not, through one forwarding rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Threshold {
+pub(super) struct Threshold {
     healthy: bool,
     /// Probes in a row that speak against the verdict.
     contrary: u32,
@@ -10,26 +10,26 @@ pub struct Threshold {
 
 /// The number of probes in a row that turn a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Thresholds {
+pub(super) struct Thresholds {
     /// Successes that make a backend healthy.
-    pub healthy: u32,
+    pub(super) healthy: u32,
     /// Failures that make a backend unhealthy.
-    pub unhealthy: u32,
+    pub(super) unhealthy: u32,
 }
 
 impl Threshold {
     /// A verdict that holds until the probes turn it.
-    pub const fn new(healthy: bool) -> Self {
+    pub(super) const fn new(healthy: bool) -> Self {
         Self { healthy, contrary: 0 }
     }
 
     /// True if the verdict is that the backend is healthy.
-    pub const fn is_healthy(self) -> bool {
+    pub(super) const fn is_healthy(self) -> bool {
         self.healthy
     }
 
     /// Takes in whether a probe succeeded; true where that turned the verdict.
-    pub fn observe(&mut self, success: bool, thresholds: Thresholds) -> bool {
+    pub(super) fn observe(&mut self, success: bool, thresholds: Thresholds) -> bool {
         if success == self.healthy {
             self.contrary = 0;
             return false;

@@ -15,16 +15,16 @@
 //! smoltcp's wire formats read and write the bytes; what is said is decided here and not by smoltcp's `Interface`. That
 //! has room for eight addresses, where an appliance may have a thousand VIPs; answers for each of them alike, where the
 //! operator decides; learns every host that asks, where a stranger must not fill a table; and keeps what it learned to
-//! itself, where delivery needs it. `Interface` suits what needs TCP: other packets to an address of the appliance
-//! itself are [`FrameKind::OtherOwn`], for the caller to hand on.
+//! itself, where delivery needs it. It suits what needs TCP: packets to an address of the appliance itself are
+//! [`FrameKind::OtherOwn`], for the caller to hand on.
 //!
 //! Frames are of the link whose port and VLAN tag they have, and are answered under that tag; a second tag, or a tag of
 //! no link, is counted as [`FrameKind::UnknownVlan`]. Answers go to the MAC address that asked, so none waits for a
 //! neighbour to be resolved. The port must let in, beside its own MAC address and broadcasts, the multicast of IPv6.
 //!
 //! Deliberately absent: fragments are not put together, so an echo request in fragments stays unanswered; nobody is
-//! asked whether an address is free before it is used, but claims of other hosts to it are counted; router advertisements
-//! and redirects change nothing, for gateways are configured; queries of MLDv1 stay unanswered.
+//! asked whether an address is free before it is used, but claims of other hosts to it are counted; router
+//! advertisements and redirects change nothing, for gateways are configured; queries of MLDv1 stay unanswered.
 
 mod answered_addresses;
 mod counters;
@@ -44,7 +44,7 @@ use guideway_dataplane::wire::ethernet::MacAddress;
 pub use answered_addresses::{Answers, NotAnswered, Vip};
 pub use counters::{Counters, FrameKind};
 pub use link::{HostAddress, Link, LinkId, NextHop, VlanId};
-pub use neighbours::{MAX_NEIGHBOURS, NeighbourEvent, REACHABLE_TIME, TooManyNeighbours};
+pub use neighbours::{MAX_NEIGHBOURS, NeighbourEvent, TooManyNeighbours};
 pub use outgoing::{MAX_QUEUED_BYTES, Outgoing};
 
 use answered_addresses::{AnsweredAddresses, Role};
@@ -128,7 +128,7 @@ impl HostStack {
         self.addresses.replace(&self.links, vips);
     }
 
-    /// The VIPs, each with true if it was announced and is not withdrawn.
+    /// The VIPs, each with `true` where it was announced and is not withdrawn.
     pub fn vips(&self) -> impl Iterator<Item = (Vip, bool)> {
         self.addresses.vips()
     }

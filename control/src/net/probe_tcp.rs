@@ -98,7 +98,7 @@ pub enum ConnectError {
     NoOwnAddress,
     /// The peer's address is not one host's, or its port is 0.
     Unaddressable,
-    /// There are [`Limits::connections`] already.
+    /// The stack has [`Limits::connections`] connections already.
     TooManyConnections,
     /// Every local port is in use to this VIP and port, or in TIME-WAIT; or [`MAX_TIME_WAIT`] ports are.
     NoPort,

@@ -383,7 +383,7 @@ fn what_belongs_to_nobody_is_counted_and_not_answered() {
 }
 
 #[test]
-fn whoever_claims_an_own_address_is_counted_and_remembered() {
+fn a_claim_to_an_own_address_is_counted_and_remembered() {
     let mut stack = appliance(Rates::default());
     let own = [192, 0, 2, 10];
     let claim = arp([BROADCAST, PEER_MAC], REQUEST, (PEER_MAC, own), ([0; 6], own));

@@ -66,7 +66,7 @@ fn appliance(rates: Rates) -> HostStack {
     HostStack::new(links(), &vips, rates)
 }
 
-/// All that waits to be sent.
+/// The frames that wait to be sent.
 fn sent(stack: &mut HostStack) -> Vec<Vec<u8>> {
     std::iter::from_fn(|| stack.transmit()).map(|frame| frame.bytes).collect()
 }

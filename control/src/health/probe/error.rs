@@ -37,7 +37,7 @@ pub enum ProbeError {
 }
 
 impl ProbeError {
-    /// From the error of a hyper connection or exchange.
+    /// The reason behind the error of a hyper connection or exchange.
     pub(super) fn from_hyper(error: &hyper::Error) -> Self {
         if let Some(error) = source_of::<io::Error>(error) {
             return Self::from_io(error);
@@ -52,7 +52,7 @@ impl ProbeError {
         }
     }
 
-    /// From the error of an HTTP/2 connection or stream.
+    /// The reason behind the error of an HTTP/2 connection or stream.
     pub(super) fn from_h2(error: &h2::Error) -> Self {
         if let Some(error) = error.get_io() {
             return Self::from_io(error);
@@ -63,7 +63,7 @@ impl ProbeError {
         }
     }
 
-    /// From the error of a stream, plain or within TLS.
+    /// The reason behind the error of a stream, plain or within TLS.
     pub(super) fn from_io(error: &io::Error) -> Self {
         let inner = error.get_ref();
         if let Some(error) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {

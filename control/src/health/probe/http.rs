@@ -76,8 +76,8 @@ pub(super) fn encoded_path(path: &str) -> String {
     utf8_percent_encode(path, NOT_IN_A_PATH).to_string()
 }
 
-/// The characters that can stand neither in a path nor in a query (RFC 3986, sections 3.3 and 3.4). The percent sign can: the
-/// path may be encoded already.
+/// The characters that can stand neither in a path nor in a query (RFC 3986, sections 3.3 and 3.4). The percent
+/// sign can: the path may be encoded already.
 const NOT_IN_A_PATH: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')

@@ -55,7 +55,7 @@ where
     drive(connection, exchange).await
 }
 
-/// A connection whose peer may send only so many frames.
+/// A connection over a stream whose frames are limited.
 type LimitedConnection<S> = Connection<Limited<S, FrameLimit>, Bytes>;
 
 /// Starts HTTP/2 on `stream`, by prior knowledge.

@@ -18,11 +18,11 @@ const ANNOUNCEMENTS: u8 = 3;
 /// The condition under which the appliance answers ARP and neighbour solicitations for a VIP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answers {
-    /// Never: the VIP is routed to the appliance's own address.
+    /// Never answers: the VIP is routed to the appliance's own address.
     Never,
-    /// From an announcement to a withdrawal: of the appliances that share the VIP, one holds it at a time.
+    /// Answers from an announcement to a withdrawal: of the appliances that share the VIP, one holds it at a time.
     WhenAnnounced,
-    /// Always: the VIP is on a link, and of this appliance alone.
+    /// Always answers: the VIP is on a link, and of this appliance alone.
     Always,
 }
 
@@ -35,7 +35,7 @@ pub struct Vip {
     pub answers: Answers,
 }
 
-/// An error: an address cannot be announced, as the appliance never answers for it.
+/// The error of an announcement of an address that the appliance never answers for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotAnswered(pub Address);
 
@@ -129,7 +129,7 @@ impl AnsweredAddresses {
         }
     }
 
-    /// The VIPs, each with true if it was announced and is not withdrawn.
+    /// The VIPs, each with `true` where it was announced and is not withdrawn.
     pub(super) fn vips(&self) -> impl Iterator<Item = (Vip, bool)> {
         let vips = self.entries.iter().filter(|(_, entry)| entry.role == Role::Vip);
         vips.map(|(address, entry)| (Vip { address: *address, answers: entry.answers }, entry.announced))

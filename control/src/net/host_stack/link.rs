@@ -77,7 +77,7 @@ impl Link {
     }
 }
 
-/// All links.
+/// The appliance's links, by [`LinkId`].
 #[derive(Debug)]
 pub(super) struct Links(pub(super) Vec<Link>);
 

@@ -26,7 +26,7 @@ use super::link::NextHop;
 pub const MAX_NEIGHBOURS: usize = 4_096;
 
 /// Time for which a MAC address is believed after its neighbour confirmed it: REACHABLE_TIME of RFC 4861, section 10.
-pub const REACHABLE_TIME: Duration = Duration::from_secs(30);
+const REACHABLE_TIME: Duration = Duration::from_secs(30);
 
 /// Questions of one sort, one [`RETRANSMIT`] apart: MAX_UNICAST_SOLICIT, MAX_MULTICAST_SOLICIT of RFC 4861.
 const QUESTIONS: u32 = 3;
@@ -46,7 +46,7 @@ pub struct NeighbourEvent {
     pub mac: Option<MacAddress>,
 }
 
-/// An error: the table of watched neighbours is full, at [`MAX_NEIGHBOURS`].
+/// The error of a table of watched neighbours that is full: [`MAX_NEIGHBOURS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyNeighbours;
 
@@ -182,7 +182,7 @@ impl Neighbours {
     }
 }
 
-/// The wait for an answer to the last of so many questions to everybody.
+/// The wait for an answer to question number `questions`, which went to everybody.
 fn pause_after(questions: u32) -> Duration {
     let doublings = questions.saturating_sub(QUESTIONS).min(5);
     RETRANSMIT * (1 << doublings)

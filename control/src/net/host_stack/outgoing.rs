@@ -32,7 +32,7 @@ pub(super) const MAX_GROUPS: usize = (1_280 - 56) / 20;
 /// The header before a report: ICMPv6 comes next; router alert (RFC 2711), and padding.
 const HOP_BY_HOP: [u8; 8] = [58, 0, 5, 2, 0, 0, 1, 0];
 
-/// RFC 4861, section 4.3: the hop limit of all of neighbour discovery.
+/// The hop limit of all neighbour discovery (RFC 4861, section 4.3).
 const DISCOVERY_HOP_LIMIT: u8 = 255;
 const HOP_LIMIT: u8 = 64;
 
@@ -59,8 +59,8 @@ impl Outgoing {
         Self::advertisement(link, asker_mac, target, asker, true)
     }
 
-    /// The announcement to everybody that `address` is at the link's MAC address: an ARP announcement (RFC 5227, section 1.1), or
-    /// an unsolicited neighbour advertisement (RFC 4861, section 7.2.6).
+    /// The announcement to everybody that `address` is at the link's MAC address: an ARP announcement (RFC 5227,
+    /// section 1.1), or an unsolicited neighbour advertisement (RFC 4861, section 7.2.6).
     pub(super) fn announcement(link: &Link, address: Address) -> Self {
         if address.is_ipv4() {
             Self::arp(link, BROADCAST, ArpOperation::Request, address, (MacAddress::default(), address))

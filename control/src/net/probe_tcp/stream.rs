@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::connection::ConnectionId;
-use super::{Counters, OutgoingPacket, Peer, ProbeTcp};
+use super::{OutgoingPacket, Peer, ProbeTcp};
 
 /// A [`ProbeTcp`] that the streams and the owner's loop share on one thread.
 ///
@@ -62,11 +62,6 @@ impl Handle {
     /// Number of connections: [`ProbeTcp::connections`].
     pub fn connections(&self) -> usize {
         self.stack().connections()
-    }
-
-    /// The counters: [`ProbeTcp::counters`].
-    pub fn counters(&self) -> Counters {
-        self.stack().counters()
     }
 
     /// Waits until a stream has something to send.
