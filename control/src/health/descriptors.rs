@@ -1,8 +1,7 @@
 //! The limit on open files, raised for the kernel's probes: each holds a descriptor while it is under way.
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
 use guideway_model::config::{Config, Transport};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Descriptors that the process holds beside the probes' sockets: devices, listeners, requests of operators, programs
 /// that announce.

@@ -9,9 +9,8 @@ use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 
-use tokio::io::{AsyncRead, AsyncWrite};
-
 use guideway_model::config::{HealthCheck, Probe, ProxyHeader};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 mod body;
 mod error;
@@ -65,7 +64,7 @@ pub enum ProbeResult {
     Well(Option<WeightReport>),
     /// The backend is not well, for this reason in words.
     Unwell(String),
-    /// The backend was not asked, as something was missing on this side, in words. Counts for nothing.
+    /// The backend was not asked, for this reason in words: something was missing on this side. Counts for nothing.
     NotAsked(String),
 }
 

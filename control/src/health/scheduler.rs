@@ -67,7 +67,7 @@ impl Scheduler {
         Self { tasks: HashMap::new(), reports, lag: Rc::default() }
     }
 
-    /// Begins to make the check `id`, whose every probe is a future that `probe` makes; ends the check's task of before.
+    /// Begins the check `id`, each of whose probes is a future that `probe` makes; an earlier task of the check ends.
     ///
     /// # Panics
     /// Outside of a [`tokio::task::LocalSet`].
@@ -191,6 +191,19 @@ mod tests {
             let report = received.recv().await.unwrap();
             assert_eq!(report.result, ProbeResult::Unwell("no answer within 4 s".to_owned()));
             assert_eq!(report.latency, PACE.timeout);
+        });
+    }
+
+    #[test]
+    fn a_probe_that_was_not_asked_is_not_reported() {
+        run(async {
+            let (reports, mut received) = mpsc::channel(8);
+            let mut scheduler = Scheduler::new(reports);
+            scheduler.start(id("a"), PACE, || async { ProbeResult::NotAsked("no port".to_owned()) });
+            let end = Instant::now() + PACE.interval * 10;
+            assert!(timeout_at(end, received.recv()).await.is_err());
+            assert!((9..=11).contains(&scheduler.lag().begun()), "{}", scheduler.lag().begun());
+            assert_eq!(scheduler.lag().missed(), 0);
         });
     }
 

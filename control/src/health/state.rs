@@ -448,6 +448,21 @@ mod tests {
     }
 
     #[test]
+    fn a_backend_that_was_not_asked_stays_as_it_is() {
+        let mut state = HealthState::default();
+        let now = Duration::ZERO;
+        state.configure(&config(&["one"], &[("a", 5)]), now);
+        for _ in 0..2 {
+            state.observe(&id("a", "one"), &passed(9), LATENCY, now);
+        }
+        let before = state.backend("svc", "a").cloned();
+        let not_asked = ProbeResult::NotAsked("no local port is free for a probe".to_owned());
+        assert!(state.observe(&id("a", "one"), &not_asked, Duration::ZERO, now).is_empty());
+        assert_eq!(state.backend("svc", "a").cloned(), before);
+        assert_eq!(state.weight_status("svc", "a"), Some(WeightStatus::Valid));
+    }
+
+    #[test]
     fn who_was_removed_begins_anew() {
         let mut state = HealthState::default();
         let now = Duration::ZERO;

@@ -49,7 +49,6 @@ pub use outgoing_packet::OutgoingPacket;
 pub use stream::{Handle, Stream};
 
 use crate::net::schedule::Schedule;
-
 use connection::Connection;
 use local_ports::{LocalPorts, PortUser};
 use segment::Segment;

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use guideway_dataplane::address::Address;
 
-use crate::net::schedule::Schedule;
-
 use super::link::{LinkId, Links};
 use super::neighbours::RETRANSMIT;
 use super::received::solicited_node;
+use crate::net::schedule::Schedule;
 
 /// The announcements of an address, one second apart: MAX_NEIGHBOR_ADVERTISEMENT of RFC 4861, section 10, and one
 /// more than ANNOUNCE_NUM of RFC 5227, section 1.1.

@@ -18,9 +18,8 @@ use std::time::Duration;
 
 use guideway_dataplane::wire::ethernet::MacAddress;
 
-use crate::net::schedule::Schedule;
-
 use super::link::NextHop;
+use crate::net::schedule::Schedule;
 
 /// The most neighbours that are watched.
 pub const MAX_NEIGHBOURS: usize = 4_096;
