@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use guideway::health::probe::{ProbeResult, WeightReport};
 use guideway::health::scheduler::ProbeReport;
-use guideway::health::state::{CheckId, Outcome};
-use guideway::health::weights::Report;
+use guideway::health::state::CheckId;
 use guideway_engine::counters::CountersReader;
 use hdrhistogram::Histogram;
 use tokio::time::{Instant, sleep};
@@ -125,10 +125,12 @@ async fn followed(session: &Session, generation: u64) -> Duration {
 async fn tell(session: &Session, number: usize, healthy: bool) {
     let (service, backend) = backend(number);
     let id = CheckId { rule: rule(&service), service, backend };
-    let result =
-        if healthy { Ok(Some(Report::Weight(weight(number)))) } else { Err("status 503".to_owned()) };
-    let outcome = Outcome { result, latency: Duration::from_millis(1) };
-    let report = ProbeReport { id, outcome, ended: Instant::now() };
+    let result = if healthy {
+        ProbeResult::Well(Some(WeightReport::Weight(weight(number))))
+    } else {
+        ProbeResult::Unwell("status 503".to_owned())
+    };
+    let report = ProbeReport { id, result, latency: Duration::from_millis(1), ended: Instant::now() };
     session.reports.send(report).await.expect("the supervisor runs");
 }
 

@@ -1,9 +1,11 @@
 //! Health checks: asks the backends whether they can serve.
 //!
 //! ```text
-//!  configuration ─▶ Monitor ─▶ runner ─▶ a task for each check ─▶ transport ─▶ probe
-//!                      ▲                                                         │
-//!                      └────── state: thresholds, weights ◀── reports ◀──────┘
+//!  Config ──▶ Monitor ──▶ Scheduler ──▶ a task for each check ──▶ ProbeJob ──▶ probe
+//!                │                          │         ▲                          │
+//!                │      ┌── ProbeReport ◀───┘         └─────── ProbeResult ◀─────┘
+//!                ▼      ▼
+//!              HealthState: thresholds, weights ──▶ HealthChange, for the services
 //! ```
 //!
 //! A probe is one question to one backend on one connection; [`probe`] knows what is said there. It knows neither
@@ -15,8 +17,8 @@ pub mod descriptors;
 pub mod lag;
 pub mod monitor;
 pub mod probe;
+mod probe_job;
 pub mod scheduler;
 pub mod state;
-pub mod threshold;
-mod transport;
+mod threshold;
 pub mod weights;

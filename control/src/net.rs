@@ -1,4 +1,5 @@
-//! The appliance as a host on its networks: neighbours, echo, and the TCP that probes go by; both pure.
+//! The appliance as a host on its networks: neighbours and echo, and the TCP of probes. Both are pure.
 
 pub mod host_stack;
 pub mod probe_tcp;
+mod schedule;

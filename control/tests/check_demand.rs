@@ -1,12 +1,12 @@
-//! `guideway check` tells of health checks that need more than the probes' own TCP has.
+//! Warnings of `guideway check` about health checks that need more than the probes' own TCP has.
 
 #![allow(clippy::unwrap_used)] // A test that cannot set its scene fails there.
 
 use std::fmt::Write;
 use std::process::Command;
 
-/// A service of 1,000 backends behind so many rules of one address, probed every `interval` seconds; `check`
-/// are more lines of its health check.
+/// A service of 1,000 backends behind `rules` rules of one address, probed every `interval` seconds; `check`
+/// is more lines of its health check.
 fn config(rules: usize, interval: u32, check: &str) -> String {
     let mut text = format!(
         "[[health_check]]\nname = \"alive\"\ntype = \"TCP\"\nport = 80\ncheck_interval_sec = {interval}\n\

@@ -1,4 +1,4 @@
-//! What a probe costs whose peer is broken or hostile: memory to a bound, and time to its timeout.
+//! The cost of a probe whose peer is broken or hostile: memory up to a bound, and time up to its timeout.
 //!
 //! Bytes are counted while the probe runs and not while its peer does; the clock stands still but for waiting.
 
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use guideway::health::probe::{MAX_READ_BYTES, ProbeError, Success, Target, probe};
+use guideway::health::probe::{MAX_READ_BYTES, ProbeError, Target, WeightReport, probe};
 use guideway_model::config::{Exchange, HealthCheck, HttpRequest, Probe, ProxyHeader, Transport};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::ServerConfig;
@@ -23,16 +23,16 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 
-/// What one probe holds at most, whatever its peer does: `docs/health.md` says so.
+/// The most bytes that one probe holds, whatever its peer does: `docs/health.md` says so.
 const MOST_BYTES: isize = 256 * 1024;
 
 /// The check's timeout.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What of a connection is on its way at once, in each direction.
+/// Bytes of a connection that can be on their way at once, in each direction.
 const PIPE_BYTES: usize = 16 * 1024;
 
-/// Where a flood ends that no probe stops: far beyond what one reads.
+/// Length at which a flood ends that no probe stops: far beyond what one reads.
 const FLOOD: usize = 16 * MAX_READ_BYTES;
 
 thread_local! {
@@ -148,7 +148,7 @@ impl AsyncWrite for Wire {
     }
 }
 
-/// One probe of each type, which wants an answer.
+/// One probe of each type, which expects an answer.
 fn all_types() -> [(&'static str, Probe); 6] {
     let exchange = || Exchange {
         request: "PING".to_owned(),
@@ -171,9 +171,9 @@ fn all_types() -> [(&'static str, Probe); 6] {
     ]
 }
 
-/// What a probe came to.
+/// The result and the cost of a probe.
 struct Cost {
-    result: Option<Result<Success, ProbeError>>,
+    result: Option<Result<Option<WeightReport>, ProbeError>>,
     peak: isize,
     took: Duration,
 }
@@ -202,7 +202,7 @@ async fn ask<F: Future<Output = ()>>(kind: &Probe, peer: impl FnOnce(DuplexStrea
     Cost { result, peak: PEAK.get(), took }
 }
 
-/// What a peer says: a beginning, and then one piece over and over, if there is one.
+/// The bytes of a peer: a beginning, and then one piece over and over, if there is one.
 struct Flood {
     name: &'static str,
     beginning: Vec<u8>,
@@ -291,14 +291,14 @@ fn floods() -> Vec<Flood> {
     ]
 }
 
-/// Whether a peer reads what the probe sends.
+/// A peer that reads what the probe sends, or one that does not.
 #[derive(Clone, Copy, Debug)]
 enum Ears {
     Open,
     Shut,
 }
 
-/// Says all of it until the probe hangs up.
+/// Sends a flood until the probe hangs up.
 async fn pour<S: AsyncRead + AsyncWrite>(stream: S, flood: &Flood, ears: Ears) {
     let (mut reader, mut writer) = split(stream);
     let writing = async {
@@ -343,7 +343,7 @@ fn acceptor(alpn: &[&[u8]]) -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(config))
 }
 
-/// Holds a probe to its bounds; what it held at most.
+/// Holds a probe to its bounds; returns the most bytes that it held.
 fn judge(what: &str, cost: &Cost) -> isize {
     assert!(cost.peak <= MOST_BYTES, "{what}: {} bytes", cost.peak);
     // The clock stands still while anybody works: what ends by its timeout ends at it.

@@ -13,9 +13,11 @@ use std::time::Duration;
 
 use guideway::health::lag::Lag;
 use guideway::health::monitor::Monitor;
-use guideway::health::scheduler::{Pace, ProbeResult, Scheduler};
+use guideway::health::probe::ProbeResult;
+use guideway::health::scheduler::{Pace, Scheduler};
 use guideway::health::state::CheckId;
-use guideway::net::probe_tcp::{Handle, Limits, OwnAddresses, ProbeTcp};
+use guideway::net::probe_tcp::{Handle, Limits, ProbeTcp};
+use guideway_dataplane::snapshot::OwnAddresses;
 use guideway_model::config::Config;
 use guideway_model::forwarding_state::{ForwardingState, Setup};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -27,16 +29,16 @@ use tokio::time::{Instant, sleep, timeout};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How far a check's interval may be from the configured one, either way: the scheduler's jitter.
+/// The share by which a check's interval may differ from the configured one, either way: the scheduler's jitter.
 const JITTER: f64 = 1.0 / 32.0;
 
-/// How many probes a check may have begun in a time: the first at once, and each that follows no earlier than its interval
-/// and jitter after the one before was due.
+/// The most probes that a check may have begun in a time: the first at once, and each that follows no earlier than its
+/// interval and jitter after the one before was due.
 fn at_most(time: Duration) -> u64 {
     (time.as_secs_f64() / (1.0 - JITTER)) as u64 + 1
 }
 
-/// How many probes and missed intervals a check has had at least: the first comes within a second.
+/// The fewest probes and missed intervals that a check has had: the first comes within a second.
 fn at_least(time: Duration) -> u64 {
     (time.saturating_sub(INTERVAL).as_secs_f64() / (1.0 + JITTER)) as u64
 }
@@ -54,7 +56,7 @@ fn two_thousand_checks_miss_no_interval_and_spread_their_probes() {
     const MINUTE: Duration = Duration::from_secs(60);
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     LocalSet::new().block_on(&runtime, async {
-        let (reports, mut found) = mpsc::channel(1_024);
+        let (reports, mut received) = mpsc::channel(1_024);
         let mut scheduler = Scheduler::new(reports);
         let (under_way, most) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
         for number in 0..CHECKS {
@@ -73,7 +75,7 @@ fn two_thousand_checks_miss_no_interval_and_spread_their_probes() {
         }
         let mut probes: HashMap<String, u64> = HashMap::new();
         let end = Instant::now() + MINUTE;
-        while let Ok(Some(report)) = tokio::time::timeout_at(end, found.recv()).await {
+        while let Ok(Some(report)) = tokio::time::timeout_at(end, received.recv()).await {
             *probes.entry(report.id.backend).or_default() += 1;
         }
         println!("{}; at most {} probes at once", describe(scheduler.lag()), most.get());
@@ -110,7 +112,7 @@ fn config(backends: usize, port: u16) -> Config {
     config
 }
 
-/// How many files the process has open.
+/// The number of files that the process has open.
 fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
@@ -143,7 +145,7 @@ fn the_kernels_probes_of_two_hundred_backends_are_all_made_and_give_their_socket
         let setup = Setup { workers: 0, presumed_healthy: false };
         let state = ForwardingState::new(config, setup, Duration::ZERO);
         let stack = Handle::new(ProbeTcp::new(OwnAddresses::default(), 1, Limits::default()));
-        let (reports, mut found) = mpsc::channel(1_024);
+        let (reports, mut received) = mpsc::channel(1_024);
         let mut monitor = Monitor::new(stack, reports);
         let (before, begun) = (descriptors(), Instant::now());
         assert!(monitor.configure(state.config(), state.services(), Duration::ZERO).is_empty());
@@ -151,7 +153,7 @@ fn the_kernels_probes_of_two_hundred_backends_are_all_made_and_give_their_socket
         let mut probes: HashMap<String, u64> = HashMap::new();
         let mut most = 0;
         while probes.len() < BACKENDS || probes.values().any(|count| *count < PROBES) {
-            let report = timeout(PATIENCE, found.recv()).await.expect("probes go on").unwrap();
+            let report = timeout(PATIENCE, received.recv()).await.expect("probes go on").unwrap();
             monitor.take_in(&report, begun.elapsed());
             *probes.entry(report.id.backend).or_default() += 1;
             most = most.max(descriptors());

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use guideway::api::admin::view::{self, ChangeKind, EventKind, WeightStatus};
 use guideway::api::admin::{CaptureReason, Refused, Request};
-use guideway::health::weights::Report;
+use guideway::health::probe::WeightReport;
 use guideway::run::appliance::{Appliance, Nic};
 use guideway::run::supervisor::WorkerFailure;
 use guideway_dataplane::verdict::{DropReason, PassReason};
@@ -348,8 +348,8 @@ fn reported_weights_count_until_a_backend_sends_none() {
     let config = CONFIG.replace("TCP", "HTTP").replace("health_checks", policy);
     let result = with_watch("weights", &config, |operator| async move {
         for _ in 0..2 {
-            operator.find("a", Ok(Some(Report::Weight(30)))).await;
-            operator.find("b", Ok(Some(Report::Weight(10)))).await;
+            operator.find("a", Ok(Some(WeightReport::Weight(30)))).await;
+            operator.find("b", Ok(Some(WeightReport::Weight(10)))).await;
         }
         let a = operator.backend_when("a", |backend| (0.6..0.9).contains(&backend.share)).await;
         assert!((a.share - 0.75).abs() < 0.01, "{}", a.share);
@@ -359,7 +359,7 @@ fn reported_weights_count_until_a_backend_sends_none() {
         let latest = operator.ask(|reply| Request::Events { limit: 1, after: None, reply }).await.unwrap();
         let last = latest.events[0].id;
 
-        operator.find("b", Ok(Some(Report::Missing))).await;
+        operator.find("b", Ok(Some(WeightReport::Missing))).await;
         let a = operator.backend_when("a", |backend| backend.share < 0.6).await;
         assert_eq!(a.weight, Some(1));
         assert!((a.share - 0.5).abs() < 0.01, "{}", a.share);
@@ -367,7 +367,7 @@ fn reported_weights_count_until_a_backend_sends_none() {
         let services = operator.ask(|reply| Request::Status { reply }).await.unwrap().services;
         assert_eq!(services[0].weights_valid, Some(false));
 
-        operator.find("b", Ok(Some(Report::Weight(10)))).await;
+        operator.find("b", Ok(Some(WeightReport::Weight(10)))).await;
         operator.backend_when("a", |backend| backend.weight == Some(30)).await;
         let changed = |name: &str| (EventKind::WeightChanged, Some(name.to_owned()));
         assert_eq!(

@@ -39,7 +39,7 @@ pub struct Snapshot {
 }
 
 /// The appliance's own addresses.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OwnAddresses {
     /// The IPv4 address.
     pub ipv4: Option<Address>,

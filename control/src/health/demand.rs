@@ -1,5 +1,5 @@
-//! What the health checks of a configuration ask of the probes' own TCP, beside what that has: more checks
-//! than it has connections or local ports for are made too seldom, and find failures too late.
+//! The demand of a configuration's health checks on the probes' own TCP: where it has too few connections or local
+//! ports, probes are made too seldom, and find failures too late.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,23 +7,23 @@ use std::net::IpAddr;
 
 use guideway_model::config::{Config, Transport};
 
-use crate::net::probe_tcp::{LOCAL_PORTS, Limits, MAX_RESTING, REST};
+use crate::net::probe_tcp::{LOCAL_PORTS, Limits, MAX_TIME_WAIT, TIME_WAIT};
 
-/// More than there is, while nobody answers: then a probe lasts as long as its timeout.
+/// A demand beyond a limit while nobody answers, as a probe then lasts as long as its timeout.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Excess {
-    /// Connections at once.
+    /// Number of connections that are needed at once.
     Connections(u64),
-    /// Local ports to one address and port: in use, or at rest after their probe.
+    /// Number of local ports that are needed to one address and port: in use, or in TIME-WAIT after their probe.
     Ports(IpAddr, u16, u64),
-    /// Local ports at rest, to all addresses together.
-    Resting(u64),
+    /// Number of local ports in TIME-WAIT, to all addresses together.
+    TimeWait(u64),
 }
 
 impl Excess {
-    /// All that is too much in a configuration.
+    /// All demands of a configuration that are beyond a limit.
     pub fn of(config: &Config) -> Vec<Self> {
-        let (mut connections, mut resting) = (0.0, 0.0);
+        let (mut connections, mut time_wait) = (0.0, 0.0);
         let mut ports = BTreeMap::<(IpAddr, u16), f64>::new();
         for rule in &config.rules {
             let service = &config.services[rule.service];
@@ -34,24 +34,24 @@ impl Excess {
             // A backend is probed through every rule of its service, at the check's port.
             let backends = service.endpoints(config).count() as f64;
             let of_interval = |seconds: f64| backends * seconds / check.interval.as_secs_f64();
-            let (open, rest) = (check.timeout.as_secs_f64(), REST.as_secs_f64());
+            let (open, waiting) = (check.timeout.as_secs_f64(), TIME_WAIT.as_secs_f64());
             connections += of_interval(open);
-            resting += of_interval(rest);
-            *ports.entry((rule.address, check.port)).or_default() += of_interval(open + rest);
+            time_wait += of_interval(waiting);
+            *ports.entry((rule.address, check.port)).or_default() += of_interval(open + waiting);
         }
         let beyond = |needed: f64, limit: usize| (needed > limit as f64).then_some(needed.ceil() as u64);
         let ports = ports
             .into_iter()
             .filter_map(|((vip, port), needed)| Some(Self::Ports(vip, port, beyond(needed, LOCAL_PORTS)?)));
         let connections = beyond(connections, Limits::default().connections).map(Self::Connections);
-        let resting = beyond(resting, MAX_RESTING).map(Self::Resting);
-        connections.into_iter().chain(ports).chain(resting).collect()
+        let time_wait = beyond(time_wait, MAX_TIME_WAIT).map(Self::TimeWait);
+        connections.into_iter().chain(ports).chain(time_wait).collect()
     }
 }
 
 impl fmt::Display for Excess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rest = REST.as_secs();
+        let rest = TIME_WAIT.as_secs();
         match self {
             Self::Connections(needed) => {
                 let limit = Limits::default().connections;
@@ -69,11 +69,11 @@ impl fmt::Display for Excess {
                      fewer rules"
                 )?;
             }
-            Self::Resting(needed) => {
+            Self::TimeWait(needed) => {
                 write!(
                     f,
                     "health checks need {needed} local ports at rest, each for {rest} s after its probe, \
-                     and have {MAX_RESTING}: raise `check_interval_sec`"
+                     and have {MAX_TIME_WAIT}: raise `check_interval_sec`"
                 )?;
             }
         }

@@ -1,16 +1,16 @@
-//! Enough file descriptors for the kernel's probes: each holds one while it is under way.
-
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+//! The limit on open files, raised for the kernel's probes: each holds a descriptor while it is under way.
 
 use guideway_model::config::{Config, Transport};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// What the process holds beside the probes' sockets: devices, listeners, requests of operators, programs that announce.
+/// Descriptors that the process holds beside the probes' sockets: devices, listeners, requests of operators, programs
+/// that announce.
 const OTHERS: u64 = 256;
 
-/// How many descriptors the checks of `config` may hold at a time: each check has at most one probe under way.
+/// The number of descriptors that the process needs with `config`: each check has at most one probe under way.
 pub fn wanted(config: &Config) -> u64 {
-    let of_service = |place: usize| {
-        let service = &config.services[place];
+    let of_service = |index: usize| {
+        let service = &config.services[index];
         match config.health_checks[service.health_check].transport {
             Transport::InPath => 0,
             Transport::Kernel { .. } => service.endpoints(config).count() as u64,
@@ -22,7 +22,7 @@ pub fn wanted(config: &Config) -> u64 {
 /// Raises the limit on open files to `wanted`, where it is lower.
 ///
 /// # Errors
-/// The limit that stays in force, as the process may not raise it so far.
+/// The limit that stays in force, where the process may not raise it so far.
 pub fn provide(wanted: u64) -> Result<(), u64> {
     let limit = getrlimit(Resource::Nofile);
     let Some(current) = limit.current.filter(|current| *current < wanted) else { return Ok(()) };

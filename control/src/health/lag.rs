@@ -1,14 +1,15 @@
-//! How late probes begin, and which do not begin at all: the signs of a control thread that has too much to do.
+//! The delays with which probes begin, and the probes that do not begin at all: signs of a control thread that has too
+//! much to do.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-/// How late probes began.
+/// The delays of all probes that began, and the number of those that did not.
 #[derive(Debug)]
 pub struct Lag {
-    /// In microseconds.
+    /// Delays in microseconds.
     histogram: RefCell<Histogram<u64>>,
     begun: Cell<u64>,
     missed: Cell<u64>,
@@ -25,28 +26,28 @@ impl Default for Lag {
 }
 
 impl Lag {
-    /// Notes that a probe began so much later than it was due.
+    /// Notes that a probe began `late` after it was due.
     pub fn note(&self, late: Duration) {
         self.begun.set(self.begun.get() + 1);
         self.histogram.borrow_mut().saturating_record(late.as_micros() as u64);
     }
 
-    /// How many probes have begun.
+    /// Number of probes that have begun.
     pub fn begun(&self) -> u64 {
         self.begun.get()
     }
 
-    /// Notes that so many intervals went by in which a check ought to have begun a probe and did not.
+    /// Notes a number of intervals that went by in which a check ought to have begun a probe and did not.
     pub fn miss(&self, intervals: u64) {
         self.missed.set(self.missed.get() + intervals);
     }
 
-    /// How many intervals went by without the probe that was due.
+    /// Number of intervals that went by without the probe that was due.
     pub fn missed(&self) -> u64 {
         self.missed.get()
     }
 
-    /// How late probes began, `share` of them at most.
+    /// The delay that a `share` of the probes did not exceed.
     pub fn at_quantile(&self, share: f64) -> Duration {
         Duration::from_micros(self.histogram.borrow().value_at_quantile(share))
     }

@@ -1,26 +1,25 @@
-//! One probe: what a health check says on a connection, and what it makes of the answer.
+//! One probe: the question of a health check on a connection, and the judgement of the answer.
 //!
 //! The peer may be broken or hostile, so an answer costs a bounded amount of memory and work whatever it is:
 //! see [`MAX_READ_BYTES`] and the bounds of each protocol, which come to 256 KiB of memory at most. Time is not
-//! bounded here but by the caller, with a timeout over connecting and probing: all that a probe does, it does within
-//! its future, so dropping that ends everything.
+//! bounded here but by the caller, with a timeout over connecting and probing: a probe does all its work within its
+//! future, so dropping that ends everything.
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 
+use guideway_model::config::{HealthCheck, Probe, ProxyHeader};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use guideway_model::config::{HealthCheck, Probe, ProxyHeader};
-
 mod body;
-mod budget;
 mod error;
 mod exchange;
-mod frames;
+mod frame_limit;
 mod grpc;
 mod http;
 mod http2;
+mod limited;
 #[cfg(test)]
 mod peer;
 mod proxy_header;
@@ -28,12 +27,13 @@ mod tls;
 mod weight;
 
 use body::ExpectedText;
-use budget::Budget;
-pub use budget::MAX_READ_BYTES;
+use limited::{ByteLimit, Limited};
+
 pub use error::ProbeError;
+pub use limited::MAX_READ_BYTES;
 pub use weight::WeightReport;
 
-/// Who is probed, as the probe addresses it, and from where.
+/// The addresses and ports of a probe's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
     /// The address that the probe is sent to: the forwarding rule's, which the backend serves.
@@ -57,35 +57,59 @@ impl Target {
     }
 }
 
-/// What a successful probe learned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Success {
-    /// What the backend says of its weight.
-    pub weight: WeightReport,
+/// The end of one probe, on its way from the probe to [`HealthState`](super::state::HealthState).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProbeResult {
+    /// The backend is well; the weight that it reports, or `None` where the check's answers cannot carry one.
+    Well(Option<WeightReport>),
+    /// The backend is not well, for this reason in words.
+    Unwell(String),
+    /// The backend was not asked, for this reason in words: something was missing on this side. Counts for nothing.
+    NotAsked(String),
 }
 
-/// Asks the peer of `stream`, a fresh connection to `target`, what `check` wants to know.
+impl ProbeResult {
+    /// The reason why a backend that was asked is not well.
+    pub fn failure(&self) -> Option<&str> {
+        match self {
+            Self::Unwell(reason) => Some(reason),
+            Self::Well(_) | Self::NotAsked(_) => None,
+        }
+    }
+}
+
+impl From<Result<Option<WeightReport>, ProbeError>> for ProbeResult {
+    fn from(asked: Result<Option<WeightReport>, ProbeError>) -> Self {
+        asked.map_or_else(|error| Self::Unwell(error.to_string()), Self::Well)
+    }
+}
+
+/// Asks the peer of `stream`, a fresh connection to `target`, the question of `check`.
 ///
-/// It ends as soon as the answer is known, when the peer closes the connection, or when the answer exceeds a
+/// The probe ends as soon as the answer is known, when the peer closes the connection, or when the answer exceeds a
 /// bound; a silent peer is the caller's to time out. The connection is closed by dropping it, without the
 /// farewells of TLS and HTTP/2: they could only delay a known result.
 ///
 /// # Errors
-/// Why the probe failed.
-pub async fn probe<S>(stream: S, check: &HealthCheck, target: &Target) -> Result<Success, ProbeError>
+/// [`ProbeError`] where the backend is not well.
+pub async fn probe<S>(
+    stream: S,
+    check: &HealthCheck,
+    target: &Target,
+) -> Result<Option<WeightReport>, ProbeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut stream = Budget::new(stream, MAX_READ_BYTES);
+    let mut stream = Limited::new(stream, ByteLimit(MAX_READ_BYTES));
     let result = speak(&mut stream, &check.probe, target).await;
     match result {
-        // The protocols make of it an error of theirs.
-        Err(_) if stream.is_spent() => Err(ProbeError::AnswerTooLong),
+        // The protocols turn the stream's error into one of their own.
+        Err(_) if stream.is_exceeded() => Err(ProbeError::AnswerTooLong),
         result => result,
     }
 }
 
-async fn speak<S>(mut stream: S, probe: &Probe, target: &Target) -> Result<Success, ProbeError>
+async fn speak<S>(mut stream: S, probe: &Probe, target: &Target) -> Result<Option<WeightReport>, ProbeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -96,26 +120,25 @@ where
     };
     proxy_header::send(&mut stream, proxy_header, target).await?;
 
-    let weight = match probe {
-        Probe::Tcp(exchange) => exchange::ask(stream, exchange).await?,
+    match probe {
+        Probe::Tcp(exchange) => exchange::ask(stream, exchange).await.map(|()| None),
         Probe::Ssl(exchange) => {
             let stream = tls::start(stream, tls::Inside::Anything, None, target).await?;
-            exchange::ask(stream, exchange).await?
+            exchange::ask(stream, exchange).await.map(|()| None)
         }
-        Probe::Http(request) => http::ask(stream, request, target).await?,
+        Probe::Http(request) => http::ask(stream, request, target).await.map(Some),
         Probe::Https(request) => {
             let host = request.host.as_deref();
             let stream = tls::start(stream, tls::Inside::Http1, host, target).await?;
-            http::ask(stream, request, target).await?
+            http::ask(stream, request, target).await.map(Some)
         }
         Probe::Http2(request) => {
             let host = request.host.as_deref();
             let stream = tls::start(stream, tls::Inside::Http2, host, target).await?;
-            http2::ask(stream, request, target).await?
+            http2::ask(stream, request, target).await.map(Some)
         }
-        Probe::Grpc { service_name } => grpc::ask(stream, service_name, target).await?,
-    };
-    Ok(Success { weight })
+        Probe::Grpc { service_name } => grpc::ask(stream, service_name, target).await.map(|()| None),
+    }
 }
 
 /// Follows `exchange` to its end while `connection` moves its bytes.
@@ -131,7 +154,7 @@ async fn drive<T>(connection: impl Future, exchange: impl Future<Output = T>) ->
     exchange.await
 }
 
-/// How probes name themselves.
+/// The name by which probes introduce themselves.
 const USER_AGENT: &str = concat!("Guideway-HealthCheck/", env!("CARGO_PKG_VERSION"));
 
 #[cfg(test)]
@@ -239,7 +262,7 @@ mod tests {
         (beginnings(), chance).prop_map(|(beginning, rest)| [beginning, rest].concat())
     }
 
-    /// What every type of probe makes of `answer`, which ends with the connection, outside and within TLS.
+    /// Probes of every type get `answer`, which ends with the connection, outside and within TLS.
     async fn judge(answer: &[u8]) {
         for kind in all_types() {
             let alpn = match kind {

@@ -1,4 +1,5 @@
-//! Probes on time: each check has a task of its own, which begins a probe every interval, whatever the last one took.
+//! The start of probes on time: each check has a task of its own, which begins a probe every interval, however long the
+//! last one took.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -10,80 +11,63 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::lag::Lag;
-use super::state::{CheckId, Outcome};
-use super::weights::Report;
+use super::probe::ProbeResult;
+use super::state::CheckId;
 
-/// How much of its interval a check's first probe may be put off by, at most: so that backends which are configured
-/// together are not probed at once, and none waits long for its first.
+/// The longest delay of a check's first probe, where its interval is not shorter: backends that are configured
+/// together are not probed at once, and none waits long for its first probe.
 const FIRST_SPREAD: Duration = Duration::from_secs(1);
 
-/// The share of the interval by which each start may come earlier or later.
+/// The range of a start's jitter, as a share of the interval: half of it may be early, half of it late.
 const JITTER: f64 = 1.0 / 16.0;
 
-/// What a probe comes to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ProbeResult {
-    /// The backend is well; what it reports of its weight, where the check can carry that.
-    Well(Option<Report>),
-    /// It is not, in words.
-    Unwell(String),
-    /// It was not asked, for want of something on this side: that says nothing of the backend, and counts for nothing.
-    NotAsked(String),
-}
-
-/// What a check does, and how often.
+/// The times of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pace {
-    /// From one start to the next.
+    /// Time from one start to the next.
     pub interval: Duration,
-    /// How long a probe may take.
+    /// The longest time that a probe may take.
     pub timeout: Duration,
 }
 
-/// The outcome of one probe.
+/// The report of one probe that has ended.
 #[derive(Debug)]
 pub struct ProbeReport {
-    /// What was probed.
+    /// The check that the probe was made for.
     pub id: CheckId,
-    /// How that ended.
-    pub outcome: Outcome,
-    /// When it ended.
+    /// The result.
+    pub result: ProbeResult,
+    /// Time that the probe took.
+    pub latency: Duration,
+    /// Moment at which the probe ended.
     pub ended: Instant,
 }
 
-/// The tasks of all checks. They end with it.
+/// The tasks of all checks; dropped, it ends them.
 #[derive(Debug)]
 pub struct Scheduler {
-    tasks: HashMap<CheckId, Task>,
+    tasks: HashMap<CheckId, Task<()>>,
     reports: mpsc::Sender<ProbeReport>,
     lag: Rc<Lag>,
 }
 
+/// A task that ends when this is dropped.
 #[derive(Debug)]
-struct Task(JoinHandle<()>);
+struct Task<T>(JoinHandle<T>);
 
-/// The task of one probe. It ends with it.
-struct Probing(JoinHandle<ProbeResult>);
-
-impl Drop for Probing {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-impl Drop for Task {
+impl<T> Drop for Task<T> {
     fn drop(&mut self) {
         self.0.abort();
     }
 }
 
 impl Scheduler {
-    /// A scheduler whose reports go to `reports`.
+    /// A scheduler without checks, which sends the reports of probes to `reports`.
     pub fn new(reports: mpsc::Sender<ProbeReport>) -> Self {
         Self { tasks: HashMap::new(), reports, lag: Rc::default() }
     }
 
-    /// Begins to probe `id` with what `probe` makes for each probe; one that goes on ends first.
+    /// Begins the check `id`, each of whose probes is a future that `probe` makes; an earlier task of the check ends.
     ///
     /// # Panics
     /// Outside of a [`tokio::task::LocalSet`].
@@ -106,25 +90,20 @@ impl Scheduler {
                 lag.miss(whole_intervals(started.saturating_duration_since(expected), pace.interval));
                 expected = started + pace.interval;
                 // A task of its own: one that panics must not end the check with it.
-                let mut probing = Probing(tokio::task::spawn_local(probe()));
-                let answer = match timeout_at(started + pace.timeout, &mut probing.0).await {
-                    Ok(Ok(answer)) => answer,
+                let mut probing = Task(tokio::task::spawn_local(probe()));
+                let result = match timeout_at(started + pace.timeout, &mut probing.0).await {
+                    Ok(Ok(result)) => result,
                     Ok(Err(failed)) => ProbeResult::NotAsked(failed.to_string()),
                     Err(_) => ProbeResult::Unwell(format!("no answer within {} s", pace.timeout.as_secs())),
                 };
-                let result = match answer {
-                    ProbeResult::Well(report) => Ok(report),
-                    ProbeResult::Unwell(reason) => Err(reason),
-                    ProbeResult::NotAsked(reason) => {
-                        tracing::warn!(service = name.service, backend = name.backend, reason, "not probed");
-                        due = next(due, Instant::now(), &pace, fastrand::f64());
-                        continue;
-                    }
-                };
                 let ended = Instant::now();
-                let outcome = Outcome { result, latency: ended - started };
-                if reports.send(ProbeReport { id: name.clone(), outcome, ended }).await.is_err() {
-                    return;
+                if let ProbeResult::NotAsked(reason) = result {
+                    tracing::warn!(service = name.service, backend = name.backend, reason, "not probed");
+                } else {
+                    let report = ProbeReport { id: name.clone(), result, latency: ended - started, ended };
+                    if reports.send(report).await.is_err() {
+                        return;
+                    }
                 }
                 due = next(due, ended, &pace, fastrand::f64());
             }
@@ -132,23 +111,19 @@ impl Scheduler {
         self.tasks.insert(id, Task(task));
     }
 
-    /// Ends the probes of `id`.
+    /// Ends the check `id`, and its probe that is under way.
     pub fn stop(&mut self, id: &CheckId) {
         self.tasks.remove(id);
     }
 
-    /// What is probed.
-    pub fn ids(&self) -> impl Iterator<Item = &CheckId> {
-        self.tasks.keys()
-    }
-
-    /// How late probes begin.
+    /// The delays with which probes begin.
     pub fn lag(&self) -> &Lag {
         &self.lag
     }
 }
 
-/// When the next probe is due: an interval after the last one was, with jitter, and never before that has ended.
+/// The time at which the next probe is due: an interval after the last one was, with jitter, and never before that has
+/// ended.
 ///
 /// A probe that was started late does not put off those after it.
 fn next(due: Instant, ended: Instant, pace: &Pace, share: f64) -> Instant {
@@ -157,7 +132,7 @@ fn next(due: Instant, ended: Instant, pace: &Pace, share: f64) -> Instant {
     next.max(ended)
 }
 
-/// How many intervals have gone by.
+/// The number of whole intervals in `time`.
 fn whole_intervals(time: Duration, interval: Duration) -> u64 {
     (time.as_nanos() / interval.as_nanos().max(1)) as u64
 }
@@ -166,6 +141,7 @@ fn whole_intervals(time: Duration, interval: Duration) -> u64 {
 mod tests {
     use std::cell::Cell;
 
+    use super::super::probe::WeightReport;
     use super::*;
 
     fn id(backend: &str) -> CheckId {
@@ -183,18 +159,18 @@ mod tests {
     #[test]
     fn probes_begin_an_interval_apart_however_long_they_take() {
         run(async {
-            let (reports, mut found) = mpsc::channel(8);
+            let (reports, mut received) = mpsc::channel(8);
             let mut scheduler = Scheduler::new(reports);
             scheduler.start(id("a"), PACE, || async {
                 tokio::time::sleep(Duration::from_secs(3)).await;
-                ProbeResult::Well(Some(Report::Weight(9)))
+                ProbeResult::Well(Some(WeightReport::Weight(9)))
             });
             let begun = Instant::now();
             let mut starts = Vec::new();
             for _ in 0..100 {
-                let report = found.recv().await.unwrap();
-                assert_eq!(report.outcome.result, Ok(Some(Report::Weight(9))));
-                starts.push(report.ended - report.outcome.latency);
+                let report = received.recv().await.unwrap();
+                assert_eq!(report.result, ProbeResult::Well(Some(WeightReport::Weight(9))));
+                starts.push(report.ended - report.latency);
             }
             assert!(starts[0] - begun <= FIRST_SPREAD);
             let gaps: Vec<_> = starts.windows(2).map(|pair| pair[1] - pair[0]).collect();
@@ -209,31 +185,44 @@ mod tests {
     #[test]
     fn a_probe_that_does_not_end_in_time_has_failed() {
         run(async {
-            let (reports, mut found) = mpsc::channel(8);
+            let (reports, mut received) = mpsc::channel(8);
             let mut scheduler = Scheduler::new(reports);
             scheduler.start(id("a"), PACE, std::future::pending);
-            let report = found.recv().await.unwrap();
-            assert_eq!(report.outcome.result, Err("no answer within 4 s".to_owned()));
-            assert_eq!(report.outcome.latency, PACE.timeout);
+            let report = received.recv().await.unwrap();
+            assert_eq!(report.result, ProbeResult::Unwell("no answer within 4 s".to_owned()));
+            assert_eq!(report.latency, PACE.timeout);
+        });
+    }
+
+    #[test]
+    fn a_probe_that_was_not_asked_is_not_reported() {
+        run(async {
+            let (reports, mut received) = mpsc::channel(8);
+            let mut scheduler = Scheduler::new(reports);
+            scheduler.start(id("a"), PACE, || async { ProbeResult::NotAsked("no port".to_owned()) });
+            let end = Instant::now() + PACE.interval * 10;
+            assert!(timeout_at(end, received.recv()).await.is_err());
+            assert!((9..=11).contains(&scheduler.lag().begun()), "{}", scheduler.lag().begun());
+            assert_eq!(scheduler.lag().missed(), 0);
         });
     }
 
     #[test]
     fn intervals_without_a_probe_are_missed_and_those_with_a_slow_one_are_not() {
         run(async {
-            let (reports, mut found) = mpsc::channel(1);
+            let (reports, mut received) = mpsc::channel(1);
             let mut scheduler = Scheduler::new(reports);
             let slow = Pace { interval: Duration::from_secs(10), timeout: Duration::from_secs(10) };
             scheduler.start(id("a"), slow, std::future::pending);
             for _ in 0..20 {
-                found.recv().await.unwrap();
+                received.recv().await.unwrap();
             }
             assert_eq!(scheduler.lag().missed(), 0, "it is late by its jitter, and never by an interval");
             // Nobody takes in the two that are under way: the check waits with the second.
             tokio::time::sleep(Duration::from_secs(75)).await;
-            found.recv().await.unwrap();
-            found.recv().await.unwrap();
-            found.recv().await.unwrap();
+            received.recv().await.unwrap();
+            received.recv().await.unwrap();
+            received.recv().await.unwrap();
             let missed = scheduler.lag().missed();
             assert!((4..=6).contains(&missed), "{missed}");
         });
@@ -242,7 +231,7 @@ mod tests {
     #[test]
     fn what_is_stopped_is_probed_no_more() {
         run(async {
-            let (reports, mut found) = mpsc::channel(8);
+            let (reports, mut received) = mpsc::channel(8);
             let mut scheduler = Scheduler::new(reports);
             let probes = Rc::new(Cell::new(0));
             for backend in ["a", "b"] {
@@ -252,8 +241,8 @@ mod tests {
                     async { ProbeResult::Well(None) }
                 });
             }
-            found.recv().await.unwrap();
-            found.recv().await.unwrap();
+            received.recv().await.unwrap();
+            received.recv().await.unwrap();
             scheduler.stop(&id("a"));
             drop(scheduler);
             tokio::time::sleep(Duration::from_secs(60)).await;

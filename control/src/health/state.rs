@@ -1,17 +1,18 @@
-//! What all probes of all backends come to: who is healthy, and how heavy.
+//! The health and the weight of every backend, from the results of all its probes.
 //!
-//! Pure: configurations and outcomes go in with their time, and what changes for the services comes out. A backend is
-//! probed once for each forwarding rule of its service, and is healthy while all of these probes are.
+//! Pure: configurations and results go in with their time, and what changes for the services comes out. A backend is
+//! probed once for each forwarding rule of its service, and is healthy while the probes through all rules say so.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use guideway_model::config::{BackendService, Config};
 
+use super::probe::ProbeResult;
 use super::threshold::{Threshold, Thresholds};
-use super::weights::{Report, WeightStatus, Weights};
+use super::weights::{WeightStatus, Weights};
 
-/// One thing that is probed: a backend of a service, through a forwarding rule.
+/// The subject of one health check: a backend of a service, probed through a forwarding rule.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CheckId {
     /// The backend service.
@@ -22,47 +23,38 @@ pub struct CheckId {
     pub rule: String,
 }
 
-/// How a probe ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// What was reported of the weight; none where the check cannot carry one. Or why the probe failed, in words.
-    pub result: Result<Option<Report>, String>,
-    /// How long the probe took.
-    pub latency: Duration,
-}
-
-/// What a backend's probes change.
+/// A change that the services take over from the health checks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HealthChange {
-    /// A backend turned.
+    /// A backend has turned healthy or unhealthy.
     Health {
-        /// Its service.
+        /// Name of the service.
         service: String,
-        /// Its name.
+        /// Name of the backend.
         backend: String,
-        /// It is healthy now.
+        /// True if the backend is healthy now.
         healthy: bool,
     },
     /// A backend has another weight.
     Weight {
-        /// Its service.
+        /// Name of the service.
         service: String,
-        /// Its name.
+        /// Name of the backend.
         backend: String,
-        /// The weight.
+        /// The weight that counts now.
         weight: u16,
     },
     /// The weights that a service's backends report have begun to count, or no longer do.
     Weights {
-        /// The service.
+        /// Name of the service.
         service: String,
-        /// They count; all are equal where they don't.
+        /// True if they count now; else all weights are equal.
         valid: bool,
     },
 }
 
 impl HealthChange {
-    /// The service that it is about.
+    /// Name of the service that changes.
     pub fn service(&self) -> &str {
         match self {
             Self::Health { service, .. } | Self::Weight { service, .. } | Self::Weights { service, .. } => {
@@ -72,7 +64,7 @@ impl HealthChange {
     }
 }
 
-/// The probes of all backends.
+/// The health of all backends.
 #[derive(Debug, Default)]
 pub struct HealthState {
     services: BTreeMap<String, Service>,
@@ -86,31 +78,31 @@ struct Service {
     weights: Weights,
 }
 
-/// What is known of one backend.
+/// The health of one backend.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BackendHealth {
-    /// By forwarding rule.
+    /// The backend's health through each forwarding rule, by the rule's name.
     pub rules: BTreeMap<String, RuleHealth>,
-    /// Since when it is healthy or unhealthy.
+    /// Time at which the backend last turned, or began.
     pub since: Duration,
-    /// How often it has turned.
+    /// Number of times that the backend has turned.
     pub turns: u64,
     configured_weight: u16,
-    /// The weight that the services were told last.
+    /// The weight in the last change to the services.
     applied_weight: u16,
 }
 
-/// What is known of one backend through one forwarding rule.
+/// The health of one backend through one forwarding rule.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RuleHealth {
     threshold: Threshold,
-    /// Why the latest probe failed, in words.
+    /// Reason in words why the latest probe failed; `None` where it succeeded.
     pub last_error: Option<String>,
-    /// How many probes succeeded.
+    /// Number of probes that succeeded.
     pub passed: u64,
-    /// How many failed.
+    /// Number of probes that failed.
     pub failed: u64,
-    /// How long the latest probe took.
+    /// Time that the latest probe took.
     pub latency: Duration,
 }
 
@@ -119,9 +111,9 @@ impl HealthState {
     pub fn configure(&mut self, config: &Config, now: Duration) -> Vec<HealthChange> {
         let mut changes = Vec::new();
         let mut known = std::mem::take(&mut self.services);
-        for (place, service) in config.services.iter().enumerate() {
+        for (index, service) in config.services.iter().enumerate() {
             let rules: Vec<&str> =
-                config.rules.iter().filter(|rule| rule.service == place).map(|rule| &*rule.name).collect();
+                config.rules.iter().filter(|rule| rule.service == index).map(|rule| &*rule.name).collect();
             let before = known.remove(&service.name);
             let state = Service::configure(before, config, service, &rules, now, &mut changes);
             self.services.insert(service.name.clone(), state);
@@ -129,7 +121,7 @@ impl HealthState {
         changes
     }
 
-    /// Everything that is to be probed.
+    /// All checks that are to be made.
     pub fn ids(&self) -> impl Iterator<Item = CheckId> {
         self.services.iter().flat_map(|(service, state)| {
             state.backends.iter().flat_map(move |(backend, health)| {
@@ -142,12 +134,12 @@ impl HealthState {
         })
     }
 
-    /// Whether a service is known.
+    /// True if a service is known.
     pub fn knows(&self, service: &str) -> bool {
         self.services.contains_key(service)
     }
 
-    /// Whether the probes of a service have come to a first result: somebody is healthy, and everybody else has failed
+    /// True if the probes of a service have come to a first result: a backend is healthy, and every other one has failed
     /// often enough to be taken out.
     pub fn are_decided(&self, service: &str) -> bool {
         let Some(state) = self.services.get(service) else { return true };
@@ -157,8 +149,8 @@ impl HealthState {
         state.backends.values().any(BackendHealth::is_healthy) && rules().all(is_decided)
     }
 
-    /// How the backends of a service stand, as what makes those that began unhealthy, with their configured weights, stand
-    /// so.
+    /// The present state of a service, as the changes that lead to it from backends that are unhealthy and have their
+    /// configured weights.
     pub fn standing(&self, service: &str) -> Vec<HealthChange> {
         let Some(state) = self.services.get(service) else { return Vec::new() };
         let mut changes = Vec::new();
@@ -176,21 +168,33 @@ impl HealthState {
         changes
     }
 
-    /// Takes in the outcome of a probe; one of what is no longer configured changes nothing.
-    pub fn observe(&mut self, id: &CheckId, outcome: &Outcome, now: Duration) -> Vec<HealthChange> {
+    /// Takes in the result of a probe; returns what changes.
+    ///
+    /// A probe of something that is no longer configured changes nothing, nor does one that was not asked.
+    pub fn observe(
+        &mut self,
+        id: &CheckId,
+        result: &ProbeResult,
+        latency: Duration,
+        now: Duration,
+    ) -> Vec<HealthChange> {
         let mut changes = Vec::new();
+        let report = match result {
+            ProbeResult::Well(report) => *report,
+            ProbeResult::Unwell(_) => None,
+            ProbeResult::NotAsked(_) => return changes,
+        };
         let Some(service) = self.services.get_mut(&id.service) else { return changes };
         let Some(health) = service.backends.get_mut(&id.backend) else { return changes };
         let was_healthy = health.is_healthy();
         let Some(rule) = health.rules.get_mut(&id.rule) else { return changes };
-        rule.take_in(outcome, service.thresholds);
+        rule.take_in(result.failure(), latency, service.thresholds);
         if health.is_healthy() != was_healthy {
             health.since = now;
             health.turns += 1;
             changes.push(turned(&id.service, &id.backend, !was_healthy));
         }
         if service.weighted {
-            let report = outcome.result.as_ref().ok().copied().flatten();
             let were_valid = service.weights.are_valid();
             service.weights.observe(&id.backend, report);
             if service.weights.are_valid() == were_valid {
@@ -202,17 +206,17 @@ impl HealthState {
         changes
     }
 
-    /// What is known of a backend.
+    /// The health of a backend.
     pub fn backend(&self, service: &str, backend: &str) -> Option<&BackendHealth> {
         self.services.get(service)?.backends.get(backend)
     }
 
-    /// Whether a backend's reported weight counts; none where its service has no weights.
+    /// The state of a backend's reported weight; `None` where its service does not choose by weight.
     pub fn weight_status(&self, service: &str, backend: &str) -> Option<WeightStatus> {
         self.services.get(service).filter(|state| state.weighted).map(|state| state.weights.status(backend))
     }
 
-    /// Whether a service's reported weights count; none where it has no weights.
+    /// True if a service's reported weights count; `None` where it does not choose by weight.
     pub fn weights_are_valid(&self, service: &str) -> Option<bool> {
         self.services.get(service).filter(|state| state.weighted).map(|state| state.weights.are_valid())
     }
@@ -263,8 +267,8 @@ impl Service {
         state
     }
 
-    /// Tells of one backend whose weight is another than was told last: while weights count as they did, a probe changes
-    /// none but that of the backend that was probed.
+    /// Adds the change of the probed backend's weight, if there is one: while weights count as they did, a probe changes
+    /// no other.
     fn apply_weight(&mut self, id: &CheckId, changes: &mut Vec<HealthChange>) {
         let Some(health) = self.backends.get_mut(&id.backend) else { return };
         let weight = self.weights.weight(&id.backend, health.configured_weight);
@@ -275,8 +279,7 @@ impl Service {
         }
     }
 
-    /// Tells whether weights have begun or ceased to count, and of each backend whose weight is another than was told
-    /// last.
+    /// Adds the change of whether weights count, and that of each backend whose weight is another than the services have.
     fn apply_weights(&mut self, service: &str, were_valid: bool, changes: &mut Vec<HealthChange>) {
         let valid = self.weights.are_valid();
         if valid != were_valid {
@@ -297,7 +300,7 @@ impl Service {
 }
 
 impl BackendHealth {
-    /// A backend that is new: unhealthy until its probes say otherwise.
+    /// A new backend: unhealthy until its probes say otherwise.
     fn new(rules: &[&str], weight: u16, now: Duration) -> Self {
         let rules = rules.iter().map(|rule| ((*rule).to_owned(), RuleHealth::new(false)));
         Self {
@@ -309,15 +312,15 @@ impl BackendHealth {
         }
     }
 
-    /// Whether it may serve: all its rules' probes say so, and there is one.
+    /// True if the backend may serve: it has a rule, and the probes through all rules say so.
     pub fn is_healthy(&self) -> bool {
         !self.rules.is_empty() && self.rules.values().all(|rule| rule.threshold.is_healthy())
     }
 
     /// Takes over the rules of a reload; true where that turned the backend.
     ///
-    /// A rule that is new begins as the backend is: a rule more is no reason to take it out of service until it has been
-    /// probed through that as well.
+    /// A new rule begins as the backend is: one rule more is no reason to take the backend out of service until it has
+    /// been probed through that as well.
     fn update_rules(&mut self, rules: &[&str], now: Duration) -> bool {
         let was_healthy = self.is_healthy();
         self.rules.retain(|rule, _| rules.contains(&&**rule));
@@ -346,16 +349,16 @@ impl RuleHealth {
         }
     }
 
-    /// Whether the probes through this rule say that the backend may serve.
+    /// True if the probes through this rule say that the backend may serve.
     pub const fn is_healthy(&self) -> bool {
         self.threshold.is_healthy()
     }
 
-    fn take_in(&mut self, outcome: &Outcome, thresholds: Thresholds) {
-        self.latency = outcome.latency;
-        self.last_error = outcome.result.as_ref().err().cloned();
-        *if outcome.result.is_ok() { &mut self.passed } else { &mut self.failed } += 1;
-        self.threshold.observe(outcome.result.is_ok(), thresholds);
+    fn take_in(&mut self, failure: Option<&str>, latency: Duration, thresholds: Thresholds) {
+        self.latency = latency;
+        self.last_error = failure.map(str::to_owned);
+        *if failure.is_none() { &mut self.passed } else { &mut self.failed } += 1;
+        self.threshold.observe(failure.is_none(), thresholds);
     }
 }
 
@@ -365,6 +368,7 @@ fn turned(service: &str, backend: &str, healthy: bool) -> HealthChange {
 
 #[cfg(test)]
 mod tests {
+    use super::super::probe::WeightReport;
     use super::*;
 
     /// A weighted service behind these rules, with these endpoints and their weights.
@@ -374,18 +378,18 @@ mod tests {
              [[backend_service]]\nname = \"svc\"\nlocality_lb_policy = \"WEIGHTED_MAGLEV\"\nhealth_checks = [\"hc\"]\n\
              backends = [{ group = \"group\" }]\n[[backend_group]]\nname = \"group\"\nendpoints = [\n",
         );
-        for (place, (name, weight)) in endpoints.iter().enumerate() {
+        for (index, (name, weight)) in endpoints.iter().enumerate() {
             text += &format!(
                 "{{ name = \"{name}\", ip_address = \"10.0.0.{}\", weight = {weight} }},\n",
-                place + 1
+                index + 1
             );
         }
         text += "]\n";
-        for (place, rule) in rules.iter().enumerate() {
+        for (index, rule) in rules.iter().enumerate() {
             text += &format!(
                 "[[forwarding_rule]]\nname = \"{rule}\"\nip_address = \"203.0.113.{}\"\nports = [80]\n\
                  backend_service = \"svc\"\n",
-                place + 1
+                index + 1
             );
         }
         Config::parse("state", &text).unwrap_or_else(|errors| panic!("{errors}"))
@@ -395,12 +399,14 @@ mod tests {
         CheckId { service: "svc".to_owned(), backend: backend.to_owned(), rule: rule.to_owned() }
     }
 
-    fn passed(weight: u16) -> Outcome {
-        Outcome { result: Ok(Some(Report::Weight(weight))), latency: Duration::from_millis(3) }
+    const LATENCY: Duration = Duration::from_millis(3);
+
+    fn passed(weight: u16) -> ProbeResult {
+        ProbeResult::Well(Some(WeightReport::Weight(weight)))
     }
 
-    fn failed() -> Outcome {
-        Outcome { result: Err("status 503".to_owned()), latency: Duration::from_millis(5) }
+    fn failed() -> ProbeResult {
+        ProbeResult::Unwell("status 503".to_owned())
     }
 
     fn health_of(backend: &str, healthy: bool) -> HealthChange {
@@ -414,12 +420,12 @@ mod tests {
         assert!(state.configure(&config(&["one", "two"], &[("a", 1)]), now).is_empty());
         assert_eq!(state.ids().collect::<Vec<_>>(), [id("a", "one"), id("a", "two")]);
         for rule in ["one", "one", "two"] {
-            assert!(state.observe(&id("a", rule), &passed(1), now).is_empty());
+            assert!(state.observe(&id("a", rule), &passed(1), LATENCY, now).is_empty());
         }
         let later = Duration::from_secs(2);
-        assert_eq!(state.observe(&id("a", "two"), &passed(1), later), [health_of("a", true)]);
+        assert_eq!(state.observe(&id("a", "two"), &passed(1), LATENCY, later), [health_of("a", true)]);
         assert_eq!(state.backend("svc", "a").unwrap().since, later);
-        assert_eq!(state.observe(&id("a", "one"), &failed(), later), [health_of("a", false)]);
+        assert_eq!(state.observe(&id("a", "one"), &failed(), LATENCY, later), [health_of("a", false)]);
         let health = state.backend("svc", "a").unwrap();
         assert_eq!(health.rules["one"].last_error.as_deref(), Some("status 503"));
         assert_eq!((health.rules["one"].passed, health.rules["one"].failed, health.turns), (2, 1, 2));
@@ -431,14 +437,29 @@ mod tests {
         let now = Duration::ZERO;
         state.configure(&config(&["one"], &[("a", 1), ("b", 1)]), now);
         for _ in 0..2 {
-            state.observe(&id("a", "one"), &passed(1), now);
+            state.observe(&id("a", "one"), &passed(1), LATENCY, now);
         }
         assert!(state.configure(&config(&["one", "two"], &[("a", 1), ("b", 1)]), now).is_empty());
         assert!(state.backend("svc", "a").unwrap().is_healthy());
         assert!(!state.backend("svc", "b").unwrap().is_healthy());
-        assert_eq!(state.observe(&id("a", "two"), &failed(), now), [health_of("a", false)]);
+        assert_eq!(state.observe(&id("a", "two"), &failed(), LATENCY, now), [health_of("a", false)]);
         let changes = state.configure(&config(&["one"], &[("a", 1), ("b", 1)]), now);
         assert_eq!(changes, [health_of("a", true)]);
+    }
+
+    #[test]
+    fn a_backend_that_was_not_asked_stays_as_it_is() {
+        let mut state = HealthState::default();
+        let now = Duration::ZERO;
+        state.configure(&config(&["one"], &[("a", 5)]), now);
+        for _ in 0..2 {
+            state.observe(&id("a", "one"), &passed(9), LATENCY, now);
+        }
+        let before = state.backend("svc", "a").cloned();
+        let not_asked = ProbeResult::NotAsked("no local port is free for a probe".to_owned());
+        assert!(state.observe(&id("a", "one"), &not_asked, Duration::ZERO, now).is_empty());
+        assert_eq!(state.backend("svc", "a").cloned(), before);
+        assert_eq!(state.weight_status("svc", "a"), Some(WeightStatus::Valid));
     }
 
     #[test]
@@ -447,10 +468,13 @@ mod tests {
         let now = Duration::ZERO;
         state.configure(&config(&["one"], &[("a", 5)]), now);
         for _ in 0..2 {
-            state.observe(&id("a", "one"), &passed(9), now);
+            state.observe(&id("a", "one"), &passed(9), LATENCY, now);
         }
         state.configure(&config(&["one"], &[("b", 1)]), now);
-        assert!(state.observe(&id("a", "one"), &passed(9), now).is_empty(), "nobody asks for it any more");
+        assert!(
+            state.observe(&id("a", "one"), &passed(9), LATENCY, now).is_empty(),
+            "nobody asks for it any more"
+        );
         assert!(state.configure(&config(&["one"], &[("a", 5)]), now).is_empty());
         assert!(!state.backend("svc", "a").unwrap().is_healthy());
         assert_eq!(state.weight_status("svc", "a"), Some(WeightStatus::UnavailableWeight));
@@ -466,20 +490,20 @@ mod tests {
             backend: backend.to_owned(),
             weight,
         };
-        assert_eq!(state.observe(&id("a", "one"), &passed(300), now), [weight("a", 300)]);
-        let missing = Outcome { result: Ok(Some(Report::Missing)), latency: Duration::ZERO };
+        assert_eq!(state.observe(&id("a", "one"), &passed(300), LATENCY, now), [weight("a", 300)]);
+        let missing = ProbeResult::Well(Some(WeightReport::Missing));
         let valid = |valid| HealthChange::Weights { service: "svc".to_owned(), valid };
-        let observed = state.observe(&id("b", "one"), &missing, now);
+        let observed = state.observe(&id("b", "one"), &missing, LATENCY, now);
         assert_eq!(observed, [valid(false), weight("a", 1), weight("b", 1)]);
         assert_eq!(state.weights_are_valid("svc"), Some(false));
         assert_eq!(
-            state.observe(&id("b", "one"), &passed(7), now),
+            state.observe(&id("b", "one"), &passed(7), LATENCY, now),
             [health_of("b", true), valid(true), weight("a", 300), weight("b", 7)]
         );
         // The services take the new number by themselves.
         assert!(state.configure(&config(&["one"], &[("a", 40), ("b", 6)]), now).is_empty());
         assert_eq!(
-            state.observe(&id("a", "one"), &passed(300), now),
+            state.observe(&id("a", "one"), &passed(300), LATENCY, now),
             [health_of("a", true), weight("a", 300)]
         );
     }
@@ -491,13 +515,13 @@ mod tests {
         state.configure(&config(&["one"], &[("a", 5), ("b", 6)]), now);
         assert!(state.knows("svc") && !state.knows("other"));
         for _ in 0..3 {
-            state.observe(&id("a", "one"), &failed(), now);
-            state.observe(&id("b", "one"), &failed(), now);
+            state.observe(&id("a", "one"), &failed(), LATENCY, now);
+            state.observe(&id("b", "one"), &failed(), LATENCY, now);
         }
         assert!(!state.are_decided("svc"), "nobody is well: the link may be slow to come up");
-        state.observe(&id("b", "one"), &passed(9), now);
+        state.observe(&id("b", "one"), &passed(9), LATENCY, now);
         assert!(!state.are_decided("svc"));
-        state.observe(&id("b", "one"), &passed(9), now);
+        state.observe(&id("b", "one"), &passed(9), LATENCY, now);
         assert!(state.are_decided("svc"));
         let weight = HealthChange::Weight { service: "svc".to_owned(), backend: "b".to_owned(), weight: 9 };
         assert_eq!(state.standing("svc"), [weight, health_of("b", true)]);

@@ -1,35 +1,35 @@
-//! From single probes to a verdict: so many successes in a row, or so many failures.
+//! The verdict on a backend, which a number of successes or failures in a row turns.
 
-/// What the probes of one check say, of one backend through one forwarding rule.
+/// The verdict of one check: healthy or not, through one forwarding rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Threshold {
+pub(super) struct Threshold {
     healthy: bool,
-    /// Outcomes in a row that speak against the verdict.
+    /// Probes in a row that speak against the verdict.
     contrary: u32,
 }
 
-/// How many outcomes in a row it takes.
+/// The number of probes in a row that turn a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Thresholds {
+pub(super) struct Thresholds {
     /// Successes that make a backend healthy.
-    pub healthy: u32,
-    /// Failures that make it unhealthy.
-    pub unhealthy: u32,
+    pub(super) healthy: u32,
+    /// Failures that make a backend unhealthy.
+    pub(super) unhealthy: u32,
 }
 
 impl Threshold {
     /// A verdict that holds until the probes turn it.
-    pub const fn new(healthy: bool) -> Self {
+    pub(super) const fn new(healthy: bool) -> Self {
         Self { healthy, contrary: 0 }
     }
 
-    /// The verdict.
-    pub const fn is_healthy(self) -> bool {
+    /// True if the verdict is that the backend is healthy.
+    pub(super) const fn is_healthy(self) -> bool {
         self.healthy
     }
 
-    /// Takes in the outcome of a probe; true where it turned the verdict.
-    pub fn observe(&mut self, success: bool, thresholds: Thresholds) -> bool {
+    /// Takes in whether a probe succeeded; true where that turned the verdict.
+    pub(super) fn observe(&mut self, success: bool, thresholds: Thresholds) -> bool {
         if success == self.healthy {
             self.contrary = 0;
             return false;
@@ -50,7 +50,7 @@ mod tests {
 
     const THRESHOLDS: Thresholds = Thresholds { healthy: 2, unhealthy: 3 };
 
-    /// The verdict after each of these outcomes, `+` and `-`.
+    /// The verdict after each of these results, `+` and `-`.
     fn verdicts(outcomes: &str) -> String {
         let mut threshold = Threshold::new(false);
         let verdict = |outcome| {

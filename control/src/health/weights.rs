@@ -2,32 +2,23 @@
 
 use std::collections::BTreeMap;
 
-/// The latest that one backend said of its weight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Report {
-    /// A weight.
-    Weight(u16),
-    /// It answered without a weight.
-    Missing,
-    /// It answered with something that is no weight.
-    Invalid,
-}
+use super::probe::WeightReport;
 
-/// Whether a backend's weight counts, in Google Cloud's words.
+/// The state of a backend's reported weight, in Google Cloud's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WeightStatus {
-    /// It has reported a weight with its latest probe.
+    /// The backend has reported a weight with its latest probe.
     Valid,
-    /// It answers its probes without a weight.
+    /// The backend answers its probes without a weight.
     MissingWeight,
-    /// It answers its probes with what is no weight.
+    /// The backend answers its probes with something that is no weight.
     InvalidWeight,
-    /// It does not answer, and keeps the weight that it had.
+    /// The backend does not answer, and keeps the weight that it had.
     UnavailableWeight,
 }
 
 impl WeightStatus {
-    /// Google Cloud's name of it.
+    /// Google Cloud's name of the state.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Valid => "VALID_WEIGHT",
@@ -38,37 +29,37 @@ impl WeightStatus {
     }
 }
 
-/// What the backends of one service have reported.
+/// The reports of one service's backends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Weights {
     backends: BTreeMap<String, Backend>,
-    /// How many of them answer without a weight: asked with every probe of every backend, so it is not counted anew.
+    /// Number of backends that answer without a weight: needed with every probe of every backend, so not counted anew.
     without: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Backend {
-    /// The last weight that it reported.
+    /// The last weight that was reported.
     last: Option<u16>,
-    /// What came with its latest probe; none where that failed.
-    latest: Option<Report>,
+    /// The report of the latest probe; `None` where that failed.
+    latest: Option<WeightReport>,
 }
 
 impl Backend {
-    /// Whether it answers, and without a weight.
+    /// True if the backend answers, and without a weight.
     fn is_without(self) -> bool {
-        matches!(self.latest, Some(Report::Missing | Report::Invalid))
+        matches!(self.latest, Some(WeightReport::Missing | WeightReport::Invalid))
     }
 }
 
 impl Weights {
-    /// Takes in what came with a probe of a backend: none where the probe failed.
-    pub fn observe(&mut self, backend: &str, report: Option<Report>) {
+    /// Takes in the report of a probe of a backend: `None` where the probe failed.
+    pub fn observe(&mut self, backend: &str, report: Option<WeightReport>) {
         let state = self.backends.entry(backend.to_owned()).or_default();
         self.without -= usize::from(state.is_without());
         state.latest = report;
         self.without += usize::from(state.is_without());
-        if let Some(Report::Weight(weight)) = report {
+        if let Some(WeightReport::Weight(weight)) = report {
             state.last = Some(weight);
         }
     }
@@ -80,12 +71,12 @@ impl Weights {
         }
     }
 
-    /// Whether every backend that answers sends a weight; where not, the service runs with equal weights.
+    /// True if every backend that answers sends a weight; else the service runs with equal weights.
     pub fn are_valid(&self) -> bool {
         self.without == 0
     }
 
-    /// The weight of a backend that is configured with `configured`.
+    /// The weight that counts for a backend whose configured weight is `configured`.
     pub fn weight(&self, backend: &str, configured: u16) -> u16 {
         if !self.are_valid() {
             return 1;
@@ -93,12 +84,12 @@ impl Weights {
         self.backends.get(backend).and_then(|state| state.last).unwrap_or(configured)
     }
 
-    /// Whether a backend's weight counts.
+    /// The state of a backend's reported weight.
     pub fn status(&self, backend: &str) -> WeightStatus {
         match self.backends.get(backend).and_then(|state| state.latest) {
-            Some(Report::Weight(_)) => WeightStatus::Valid,
-            Some(Report::Missing) => WeightStatus::MissingWeight,
-            Some(Report::Invalid) => WeightStatus::InvalidWeight,
+            Some(WeightReport::Weight(_)) => WeightStatus::Valid,
+            Some(WeightReport::Missing) => WeightStatus::MissingWeight,
+            Some(WeightReport::Invalid) => WeightStatus::InvalidWeight,
             None => WeightStatus::UnavailableWeight,
         }
     }
@@ -112,31 +103,31 @@ mod tests {
     fn a_backend_has_its_configured_weight_until_it_reports_one() {
         let mut weights = Weights::default();
         assert_eq!(weights.weight("a", 7), 7);
-        weights.observe("a", Some(Report::Weight(0)));
+        weights.observe("a", Some(WeightReport::Weight(0)));
         assert_eq!((weights.weight("a", 7), weights.status("a")), (0, WeightStatus::Valid));
     }
 
     #[test]
     fn one_that_answers_without_a_weight_makes_all_equal_until_it_sends_one() {
         let mut weights = Weights::default();
-        weights.observe("a", Some(Report::Weight(300)));
-        for report in [Report::Missing, Report::Invalid] {
+        weights.observe("a", Some(WeightReport::Weight(300)));
+        for report in [WeightReport::Missing, WeightReport::Invalid] {
             weights.observe("b", Some(report));
             assert!(!weights.are_valid());
             assert_eq!(["a", "b"].map(|name| weights.weight(name, 9)), [1, 1]);
         }
-        weights.observe("b", Some(Report::Weight(20)));
+        weights.observe("b", Some(WeightReport::Weight(20)));
         assert_eq!(["a", "b"].map(|name| weights.weight(name, 9)), [300, 20]);
     }
 
     #[test]
     fn one_that_does_not_answer_keeps_its_weight_and_does_not_count() {
         let mut weights = Weights::default();
-        weights.observe("a", Some(Report::Weight(300)));
-        weights.observe("b", Some(Report::Weight(20)));
+        weights.observe("a", Some(WeightReport::Weight(300)));
+        weights.observe("b", Some(WeightReport::Weight(20)));
         weights.observe("b", None);
         assert_eq!((weights.weight("b", 9), weights.status("b")), (20, WeightStatus::UnavailableWeight));
-        weights.observe("a", Some(Report::Missing));
+        weights.observe("a", Some(WeightReport::Missing));
         weights.observe("a", None);
         assert!(weights.are_valid(), "who sent none and went silent no longer counts");
     }

@@ -15,25 +15,24 @@
 //! smoltcp's wire formats read and write the bytes; what is said is decided here and not by smoltcp's `Interface`. That
 //! has room for eight addresses, where an appliance may have a thousand VIPs; answers for each of them alike, where the
 //! operator decides; learns every host that asks, where a stranger must not fill a table; and keeps what it learned to
-//! itself, where delivery needs it. It is the place for what needs TCP: packets to an address of the appliance itself
-//! are [`FrameKind::OtherOwn`], for the caller to hand on.
+//! itself, where delivery needs it. It suits what needs TCP: packets to an address of the appliance itself are
+//! [`FrameKind::OtherOwn`], for the caller to hand on.
 //!
 //! Frames are of the link whose port and VLAN tag they have, and are answered under that tag; a second tag, or a tag of
 //! no link, is counted as [`FrameKind::UnknownVlan`]. Answers go to the MAC address that asked, so none waits for a
 //! neighbour to be resolved. The port must let in, beside its own MAC address and broadcasts, the multicast of IPv6.
 //!
 //! Deliberately absent: fragments are not put together, so an echo request in fragments stays unanswered; nobody is
-//! asked whether an address is free before it is used, but whoever else claims it is counted; router advertisements
-//! and redirects change nothing, for gateways are configured; queries of MLDv1 stay unanswered.
+//! asked whether an address is free before it is used, but claims of other hosts to it are counted; router
+//! advertisements and redirects change nothing, for gateways are configured; queries of MLDv1 stay unanswered.
 
+mod answered_addresses;
 mod counters;
 mod egress;
 mod link;
 mod neighbours;
 mod outgoing;
-mod own_addresses;
 mod received;
-mod schedule;
 mod token_bucket;
 
 use std::time::Duration;
@@ -42,27 +41,27 @@ use guideway_dataplane::address::Address;
 use guideway_dataplane::egress::PortId;
 use guideway_dataplane::wire::ethernet::MacAddress;
 
+pub use answered_addresses::{Answers, NotAnswered, Vip};
 pub use counters::{Counters, FrameKind};
 pub use link::{HostAddress, Link, LinkId, NextHop, VlanId};
-pub use neighbours::{MAX_NEIGHBOURS, NeighbourEvent, REACHABLE_TIME, TooManyNeighbours};
+pub use neighbours::{MAX_NEIGHBOURS, NeighbourEvent, TooManyNeighbours};
 pub use outgoing::{MAX_QUEUED_BYTES, Outgoing};
-pub use own_addresses::{Answers, NotAnswered, Vip};
 
+use answered_addresses::{AnsweredAddresses, Role};
 use link::Links;
 use neighbours::Neighbours;
 use outgoing::Queue;
-use own_addresses::{OwnAddresses, Role};
 use received::{Echo, Envelope, Message, Resolution, Unreadable};
 use token_bucket::TokenBucket;
 
-/// How much the host stack sends in a second, of each sort; a tenth of that in a burst.
+/// The frames that the host stack sends in a second, by sort; a tenth of that in a burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rates {
     /// Echo replies.
     pub echo_replies_per_sec: u32,
     /// Answers to ARP requests, neighbour solicitations and group queries.
     pub answers_per_sec: u32,
-    /// Questions to neighbours and announcements. What is over it is sent later.
+    /// Questions to neighbours and announcements. Those beyond the rate are sent later.
     pub questions_per_sec: u32,
 }
 
@@ -72,16 +71,16 @@ impl Default for Rates {
     }
 }
 
-/// Another host claims an address that the appliance answers for.
+/// The claim of another host to an address that the appliance answers for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conflict {
-    /// Where it was heard.
+    /// The link on which the claim was heard.
     pub link: LinkId,
-    /// The address.
+    /// The address that is claimed.
     pub address: Address,
-    /// The other host.
+    /// The MAC address of the other host.
     pub mac: MacAddress,
-    /// When.
+    /// Time at which the claim was heard.
     pub at: Duration,
 }
 
@@ -89,7 +88,7 @@ pub struct Conflict {
 #[derive(Debug)]
 pub struct HostStack {
     links: Links,
-    own: OwnAddresses,
+    addresses: AnsweredAddresses,
     neighbours: Neighbours,
     queue: Queue,
     counters: Counters,
@@ -100,12 +99,12 @@ pub struct HostStack {
 }
 
 impl HostStack {
-    /// A host on `links`, which are named by their place, with `vips`. It says nothing of itself until
+    /// A host on `links`, each of which is named by its index, with `vips`. The host says nothing unasked until
     /// [`HostStack::announce_all`].
     pub fn new(links: Vec<Link>, vips: &[Vip], rates: Rates) -> Self {
         let links = Links(links);
         Self {
-            own: OwnAddresses::new(&links, vips),
+            addresses: AnsweredAddresses::new(&links, vips),
             links,
             neighbours: Neighbours::new(),
             queue: Queue::default(),
@@ -117,42 +116,39 @@ impl HostStack {
         }
     }
 
-    /// Replaces the VIPs. One that stays goes on as it was announced; an address that is the appliance's own is no VIP.
-    pub fn set_vips(&mut self, vips: &[Vip]) {
-        self.own.replace(&self.links, vips);
-    }
-
     /// Replaces the appliance's own addresses and gateways on its links, and the VIPs; neighbours stay as they are known.
     ///
+    /// A VIP that stays goes on as it was announced; an address that is the appliance's own is no VIP.
+    ///
     /// # Panics
-    /// Where there are not as many links as before.
+    /// If there are not as many links as before.
     pub fn set_links(&mut self, links: Vec<Link>, vips: &[Vip]) {
-        assert_eq!(links.len(), self.links.0.len(), "links are named by their place");
+        assert_eq!(links.len(), self.links.0.len(), "links are named by their index");
         self.links = Links(links);
-        self.own.replace(&self.links, vips);
+        self.addresses.replace(&self.links, vips);
     }
 
-    /// The VIPs, each with whether it was announced and is not withdrawn.
+    /// The VIPs, each with `true` where it was announced and is not withdrawn.
     pub fn vips(&self) -> impl Iterator<Item = (Vip, bool)> {
-        self.own.vips()
+        self.addresses.vips()
     }
 
-    /// Announces every address that the appliance answers for now, three times, as on its start.
+    /// Announces every address that the appliance answers for now, three times, as on the start.
     pub fn announce_all(&mut self, now: Duration) {
-        self.own.announce_held(now);
+        self.addresses.announce_held(now);
     }
 
     /// Begins to answer for an address, and announces it three times, as on a takeover.
     ///
     /// # Errors
-    /// [`NotAnswered`] where it is no address of the appliance, or a VIP that it never answers for.
+    /// [`NotAnswered`] where `address` is none of the appliance's, or a VIP that it never answers for.
     pub fn announce(&mut self, address: Address, now: Duration) -> Result<(), NotAnswered> {
-        self.own.announce(address, now)
+        self.addresses.announce(address, now)
     }
 
-    /// Ends the announcements of an address; a VIP that is answered for when announced is answered for no longer.
+    /// Stops the announcements of an address, and the answers for a VIP that is answered for when announced.
     pub fn withdraw(&mut self, address: Address) {
-        self.own.withdraw(address);
+        self.addresses.withdraw(address);
     }
 
     /// The neighbour whose MAC address a packet to `destination` needs: the destination itself where it is on a link,
@@ -167,13 +163,13 @@ impl HostStack {
     /// [`TooManyNeighbours`] where [`MAX_NEIGHBOURS`] are watched already.
     ///
     /// # Panics
-    /// Where its link is of another host stack.
+    /// If the link is of another host stack.
     pub fn resolve(&mut self, next_hop: NextHop, now: Duration) -> Result<(), TooManyNeighbours> {
         assert!(usize::from(next_hop.link.0) < self.links.0.len(), "{next_hop:?} is on no link");
         self.neighbours.watch(next_hop, now)
     }
 
-    /// Ends to resolve a neighbour.
+    /// Stops resolving a neighbour.
     pub fn forget(&mut self, next_hop: NextHop) {
         self.neighbours.forget(next_hop);
     }
@@ -183,12 +179,12 @@ impl HostStack {
         self.neighbours.mac(next_hop)
     }
 
-    /// What changed of the neighbours since the last call: at most one event for each.
+    /// The changes of neighbours since the last call: at most one event for each.
     pub fn events(&mut self) -> Vec<NeighbourEvent> {
         self.neighbours.events()
     }
 
-    /// What was counted.
+    /// The counters.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
@@ -201,12 +197,12 @@ impl HostStack {
     /// The link of a [`NextHop`].
     ///
     /// # Panics
-    /// Where it is of another host stack.
+    /// If the link is of another host stack.
     pub fn link(&self, link: LinkId) -> &Link {
         self.links.get(link)
     }
 
-    /// Takes in a frame that came by `port`, answers it where it is to be answered, and says what it was.
+    /// Takes in a frame that came by `port`, answers it where that is due, and returns its kind.
     pub fn handle(&mut self, port: PortId, frame: &[u8], now: Duration) -> FrameKind {
         let kind = self.sort(port, frame, now);
         self.counters.received[kind as usize] += 1;
@@ -215,8 +211,8 @@ impl HostStack {
 
     /// Queues the questions and announcements that are due at `now`.
     pub fn poll(&mut self, now: Duration) {
-        while self.own.next().is_some_and(|due| due <= now) && self.questions.take(now) {
-            let Some((address, links)) = self.own.due(now) else { continue };
+        while self.addresses.next().is_some_and(|due| due <= now) && self.questions.take(now) {
+            let Some((address, links)) = self.addresses.due(now) else { continue };
             for link in links {
                 let link = self.links.get(*link);
                 if !address.is_ipv4() {
@@ -239,9 +235,9 @@ impl HostStack {
         }
     }
 
-    /// When [`HostStack::poll`] has something to do next, if nothing comes in until then.
+    /// The time at which [`HostStack::poll`] has something to do next, if nothing comes in until then.
     pub fn next_poll(&self) -> Option<Duration> {
-        let due = [self.own.next(), self.neighbours.next()].into_iter().flatten().min()?;
+        let due = [self.addresses.next(), self.neighbours.next()].into_iter().flatten().min()?;
         Some(due.max(self.questions.next()?))
     }
 
@@ -258,7 +254,7 @@ impl HostStack {
         };
         let Some(link) = self.links.of(port, envelope.vlan) else { return FrameKind::UnknownVlan };
         let own = self.links.get(link).mac;
-        // What the appliance sent and hears again, by a loop or by another of its ports, tells it nothing.
+        // Frames that the appliance sent and hears again, by a loop or by another of its ports, tell it nothing.
         if self.links.is_own(envelope.source) {
             return FrameKind::NotForUs;
         }
@@ -278,7 +274,7 @@ impl HostStack {
             // discards what came in a group's frame to a single host.
             _ if !is_to_us => FrameKind::NotForUs,
             Ok(Message::Echo(echo)) => self.echo(link, &echo, envelope.source, now),
-            Ok(Message::Packet { destination }) => match self.own.role(destination) {
+            Ok(Message::Packet { destination }) => match self.addresses.role(destination) {
                 Some(Role::Host) => FrameKind::OtherOwn,
                 Some(Role::Vip) => FrameKind::UnservedVip,
                 None => FrameKind::NotForUs,
@@ -300,14 +296,14 @@ impl HostStack {
             if self.links.is_own(mac) {
                 return FrameKind::NotForUs;
             }
-            if self.own.answers(link, address) == Some(true) {
+            if self.addresses.answers(link, address) == Some(true) {
                 self.last_conflict = Some(Conflict { link, address, mac, at: now });
                 return FrameKind::AddressConflict;
             }
             is_known = self.neighbours.hear(NextHop { link, address }, claim, now);
         }
         if let Some(asked) = &resolution.question
-            && let Some(answers) = self.own.answers(link, asked.target)
+            && let Some(answers) = self.addresses.answers(link, asked.target)
         {
             is_known = true;
             if !answers {
@@ -327,7 +323,7 @@ impl HostStack {
     }
 
     fn group_query(&mut self, link: LinkId, group: Option<Address>, now: Duration) -> FrameKind {
-        let mut groups: Vec<_> = self.own.groups(link).into_iter().collect();
+        let mut groups: Vec<_> = self.addresses.groups(link).into_iter().collect();
         groups.retain(|own| group.is_none_or(|group| *own == group));
         if groups.is_empty() {
             return FrameKind::NotForUs;
@@ -345,11 +341,11 @@ impl HostStack {
     }
 
     fn echo(&mut self, link: LinkId, echo: &Echo<'_>, source: MacAddress, now: Duration) -> FrameKind {
-        if self.own.role(echo.destination).is_none() {
+        if self.addresses.role(echo.destination).is_none() {
             return FrameKind::NotForUs;
         }
         // RFC 1812, section 5.3.7: nobody else sends from the appliance's own address.
-        if self.own.role(echo.source) == Some(Role::Host) {
+        if self.addresses.role(echo.source) == Some(Role::Host) {
             return FrameKind::Malformed;
         }
         if self.echo_replies.take(now) {

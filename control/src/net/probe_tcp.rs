@@ -3,7 +3,7 @@
 //!
 //! A probe of a backend's own address says nothing of the VIP on its loopback, nor of its tunnel. A
 //! connection made here goes to the address and port of a forwarding rule, and each of its packets leaves as
-//! a [`OutgoingPacket`] that names the backend, for the owner to deliver as the pipeline would. The backend
+//! an [`OutgoingPacket`] that names the backend, for the owner to deliver as the pipeline would. The backend
 //! answers from the VIP to the appliance's own address, and its answers go into [`ProbeTcp::handle`].
 //!
 //! ```text
@@ -19,7 +19,7 @@
 //! whole set for each packet and each timer, which a thousand connections would make slow.
 //!
 //! Memory: a connection costs [`RECEIVE_BUFFER`] and [`SEND_BUFFER`] bytes and about one KiB, from when it is
-//! made until it ends; a port that rests costs about 64 bytes; the queue holds at most
+//! made until it ends; a port in TIME-WAIT costs about 64 bytes; the queue holds at most
 //! [`Limits::queued_packets`] packets of [`Limits::mtu`] bytes. What comes in costs nothing that lasts.
 //!
 //! Deliberately absent: fragments are not put together, extension headers of IPv6 are not read, and ICMP
@@ -32,59 +32,43 @@ mod segment;
 mod stream;
 mod wire;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use guideway_dataplane::backend::BackendHandle;
+use guideway_dataplane::snapshot::OwnAddresses;
 use smoltcp::iface::{Config, Interface, PollResult, SocketSet};
 use smoltcp::time::Instant;
 use smoltcp::wire::{HardwareAddress, IpCidr};
 
 pub use connection::{ConnectionId, RECEIVE_BUFFER, SEND_BUFFER};
-pub use local_ports::{LOCAL_PORTS, MAX_RESTING, REST};
+pub use local_ports::{LOCAL_PORTS, MAX_TIME_WAIT, TIME_WAIT};
 pub use outgoing_packet::OutgoingPacket;
 pub use stream::{Handle, Stream};
 
+use crate::net::schedule::Schedule;
 use connection::Connection;
-use local_ports::{LocalPorts, Tenant};
+use local_ports::{LocalPorts, PortUser};
 use segment::Segment;
 use wire::{Queue, Wire};
 
-/// The hop limit of departures; delivery takes one off, so that backends get the 64 of an ordinary host.
+/// The hop limit of outgoing packets; delivery takes one off, so that backends get the 64 of an ordinary host.
 pub const HOP_LIMIT: u8 = 65;
 
-/// How many segments a connection sends at once before others have their turn.
+/// The segments that a connection sends at once before others have their turn.
 const SEGMENTS_PER_TURN: usize = 8;
 
-/// The appliance's own addresses, which probes come from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct OwnAddresses {
-    /// For VIPs of IPv4.
-    pub ipv4: Option<Ipv4Addr>,
-    /// For VIPs of IPv6.
-    pub ipv6: Option<Ipv6Addr>,
-}
-
-impl OwnAddresses {
-    fn like(self, address: IpAddr) -> Option<IpAddr> {
-        match address {
-            IpAddr::V4(_) => self.ipv4.map(IpAddr::V4),
-            IpAddr::V6(_) => self.ipv6.map(IpAddr::V6),
-        }
-    }
-}
-
-/// How much an [`ProbeTcp`] holds.
+/// The bounds of a [`ProbeTcp`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at one time.
+    /// The most connections at one time.
     pub connections: usize,
-    /// Packets that wait for [`ProbeTcp::transmit`].
+    /// The most packets that wait for [`ProbeTcp::transmit`].
     pub queued_packets: usize,
-    /// The longest packet that is sent, or asked for by the maximum segment size: at least 576 bytes. It must
-    /// fit every backend's path once the outer header is before it.
+    /// The longest packet that is sent, or asked for by the maximum segment size: at least 576 bytes. Such a packet
+    /// must fit every backend's path once the outer header is before it.
     pub mtu: u16,
 }
 
@@ -95,27 +79,27 @@ impl Default for Limits {
     }
 }
 
-/// Whom to connect to.
+/// The other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// The backend that packets are delivered to.
     pub backend: BackendHandle,
-    /// The address that they are addressed to.
+    /// The address that packets are addressed to.
     pub vip: IpAddr,
-    /// The TCP port that they are addressed to.
+    /// The TCP port that packets are addressed to.
     pub port: u16,
 }
 
-/// Why there is no connection; none of it says anything about the backend.
+/// The reason why a connection cannot be tried; none says anything about the backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectError {
     /// The appliance has no address of the VIP's family.
     NoOwnAddress,
     /// The peer's address is not one host's, or its port is 0.
     Unaddressable,
-    /// [`Limits::connections`] are there already.
+    /// The stack has [`Limits::connections`] connections already.
     TooManyConnections,
-    /// Every local port is in use to this VIP and port, or rests; or [`MAX_RESTING`] ports rest.
+    /// Every local port is in use to this VIP and port, or in TIME-WAIT; or [`MAX_TIME_WAIT`] ports are.
     NoPort,
 }
 
@@ -132,24 +116,24 @@ impl fmt::Display for ConnectError {
 
 impl std::error::Error for ConnectError {}
 
-/// What was counted.
+/// Counters of the connections and packets of probes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Connections that were made or tried.
     pub connections: u64,
     /// Packets to a connection.
     pub received: u64,
-    /// Packets to a connection that is over; they are reset.
+    /// Packets to a connection that is over; each is answered with a reset.
     pub late: u64,
-    /// Packets to no connection; they are not answered.
+    /// Packets to no connection; none is answered.
     pub strays: u64,
     /// Packets that hold no whole TCP segment to an own address.
     pub unreadable: u64,
-    /// Packets that were given up since the queue was full.
+    /// Packets that were given up because the queue was full.
     pub queue_full: u64,
 }
 
-/// The connections of in-path probes.
+/// The TCP of probes in the path of traffic: their connections, and the packets that wait to be delivered.
 pub struct ProbeTcp {
     own: OwnAddresses,
     limits: Limits,
@@ -157,20 +141,20 @@ pub struct ProbeTcp {
     queue: Queue,
     connections: HashMap<ConnectionId, Box<Connection>>,
     ports: LocalPorts,
-    /// When each connection has something to do next.
-    timers: BTreeSet<(Duration, ConnectionId)>,
-    /// Holds no socket: what is handled with it is reset.
+    /// The time at which each connection has something to do next.
+    schedule: Schedule<ConnectionId>,
+    /// A set without sockets: a segment that is handled with it is answered with a reset.
     nobody: SocketSet<'static>,
     next_id: u64,
     counters: Counters,
 }
 
 impl ProbeTcp {
-    /// No connections yet; `seed` makes sequence numbers and local ports hard to guess, and is to differ at
+    /// A stack without connections; `seed` makes sequence numbers and local ports hard to guess, and is to differ at
     /// each start.
     ///
     /// # Panics
-    /// Where an own address is not one host's, or the MTU is below 576.
+    /// If an own address is not one host's, or the MTU is below 576.
     pub fn new(own: OwnAddresses, seed: u64, limits: Limits) -> Self {
         assert!(limits.mtu >= 576, "an MTU of {} carries no TCP", limits.mtu);
         let mut queue = Queue::new(limits.queued_packets);
@@ -179,8 +163,8 @@ impl ProbeTcp {
         let mut wire = Wire::new(&mut queue, limits.mtu, BackendHandle(0), None);
         let mut interface = Interface::new(config, &mut wire, Instant::ZERO);
         interface.update_ip_addrs(|addresses| {
-            let ipv4 = own.ipv4.map(|address| IpCidr::new(address.into(), 32));
-            let ipv6 = own.ipv6.map(|address| IpCidr::new(address.into(), 128));
+            let ipv4 = own.ipv4.map(|address| IpCidr::new(IpAddr::from(address).into(), 32));
+            let ipv6 = own.ipv6.map(|address| IpCidr::new(IpAddr::from(address).into(), 128));
             addresses.extend(ipv4.into_iter().chain(ipv6));
         });
         Self {
@@ -190,17 +174,17 @@ impl ProbeTcp {
             queue,
             connections: HashMap::new(),
             ports: LocalPorts::new(seed),
-            timers: BTreeSet::new(),
+            schedule: Schedule::new(),
             nobody: SocketSet::new(Vec::new()),
             next_id: 0,
             counters: Counters::default(),
         }
     }
 
-    /// Begins a connection: its first packet is there for [`ProbeTcp::transmit`].
+    /// Begins a connection, whose first packet then waits for [`ProbeTcp::transmit`].
     ///
     /// # Errors
-    /// [`ConnectError`], where the appliance itself has no way to try.
+    /// [`ConnectError`] where the appliance itself has no way to try.
     pub fn connect(&mut self, to: Peer, now: Duration) -> Result<ConnectionId, ConnectError> {
         if self.connections.len() >= self.limits.connections {
             // Those that were aborted since the last poll make room.
@@ -209,7 +193,7 @@ impl ProbeTcp {
                 return Err(ConnectError::TooManyConnections);
             }
         }
-        let own = self.own.like(to.vip).ok_or(ConnectError::NoOwnAddress)?;
+        let own = self.own_like(to.vip).ok_or(ConnectError::NoOwnAddress)?;
         if !is_one_host(to.vip) || to.port == 0 {
             return Err(ConnectError::Unaddressable);
         }
@@ -226,19 +210,19 @@ impl ProbeTcp {
     /// Takes in an IP packet to an own address.
     pub fn handle(&mut self, ip_packet: &[u8], now: Duration) {
         let segment =
-            Segment::parse(ip_packet).filter(|segment| self.own.like(segment.to) == Some(segment.to));
+            Segment::parse(ip_packet).filter(|segment| self.own_like(segment.to) == Some(segment.to));
         let Some(segment) = segment else {
             self.counters.unreadable += 1;
             return;
         };
-        match self.ports.tenant((segment.from, segment.from_port), segment.to_port) {
-            Some(Tenant::Connection(id)) => {
+        match self.ports.user((segment.from, segment.from_port), segment.to_port) {
+            Some(PortUser::Connection(id)) => {
                 self.counters.received += 1;
                 self.serve(id, Some(ip_packet), now);
             }
             // The backend may still have its half of the connection: a reset was lost, or came before its
             // answer.
-            Some(Tenant::TimeWait(backend)) => {
+            Some(PortUser::TimeWait(backend)) => {
                 self.counters.late += 1;
                 let mut wire = Wire::new(&mut self.queue, self.limits.mtu, backend, Some(ip_packet));
                 self.interface.poll_ingress_single(instant(now), &mut wire, &mut self.nobody);
@@ -247,20 +231,19 @@ impl ProbeTcp {
         }
     }
 
-    /// Sends what is due at `now`: for the first time, or again.
+    /// Sends the segments that are due at `now`, for the first time or again.
     pub fn poll(&mut self, now: Duration) {
-        // Each connection once: one that finds the queue full stays due.
-        let due: Vec<ConnectionId> =
-            self.timers.range(..=(now, ConnectionId::LAST)).map(|(_, connection)| *connection).collect();
+        // Each connection once: one that finds the queue full is due again at once.
+        let due: Vec<_> = std::iter::from_fn(|| self.schedule.pop(now)).collect();
         for id in due {
             self.serve(id, None, now);
         }
     }
 
-    /// When [`ProbeTcp::poll`] has something to do next, if nothing comes in and nobody asks for anything until
-    /// then.
+    /// The time at which [`ProbeTcp::poll`] has something to do next, if nothing comes in and nobody asks for anything
+    /// until then.
     pub fn next_poll(&self) -> Option<Duration> {
-        self.timers.first().map(|(due, _)| *due)
+        self.schedule.next()
     }
 
     /// The next packet to deliver.
@@ -268,17 +251,17 @@ impl ProbeTcp {
         self.queue.pop()
     }
 
-    /// How many connections there are, with those that were aborted and not polled since.
+    /// Number of connections, with those that were aborted and not polled since.
     pub fn connections(&self) -> usize {
         self.connections.len()
     }
 
-    /// What was counted.
+    /// The counters.
     pub fn counters(&self) -> Counters {
         Counters { queue_full: self.queue.refused(), ..self.counters }
     }
 
-    /// Has a connection take in a packet and send what it has to send.
+    /// Hands a packet to a connection, and sends the connection's segments that are due.
     fn serve(&mut self, id: ConnectionId, incoming: Option<&[u8]>, now: Duration) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let at = instant(now);
@@ -295,32 +278,22 @@ impl ProbeTcp {
             // Its reset is on its way, or found the queue full; then a late packet of the backend brings
             // another.
             let (peer, local_port) = (connection.peer, connection.local_port);
-            set_due(&mut self.timers, connection, id, None);
+            self.schedule.cancel(id);
             self.connections.remove(&id);
             self.ports.release((peer.vip, peer.port), local_port, peer.backend, now);
         } else {
-            let due = self.interface.poll_at(at, &connection.sockets).map(duration);
-            set_due(&mut self.timers, connection, id, due);
+            match self.interface.poll_at(at, &connection.sockets) {
+                Some(due) => self.schedule.set(id, duration(due)),
+                None => self.schedule.cancel(id),
+            }
         }
     }
-}
 
-fn set_due(
-    timers: &mut BTreeSet<(Duration, ConnectionId)>,
-    connection: &mut Connection,
-    id: ConnectionId,
-    due: Option<Duration>,
-) {
-    if connection.due == due {
-        return;
+    /// The own address of the same family as `address`.
+    fn own_like(&self, address: IpAddr) -> Option<IpAddr> {
+        let own = if address.is_ipv4() { self.own.ipv4 } else { self.own.ipv6 };
+        own.map(IpAddr::from)
     }
-    if let Some(earlier) = connection.due {
-        timers.remove(&(earlier, id));
-    }
-    if let Some(due) = due {
-        timers.insert((due, id));
-    }
-    connection.due = due;
 }
 
 fn is_one_host(address: IpAddr) -> bool {

@@ -26,7 +26,7 @@ use std::time::{Duration, SystemTime};
 use guideway_dataplane::affinity::TrackingHasher;
 use guideway_dataplane::conntrack::ConntrackTable;
 use guideway_dataplane::frame::Frame;
-use guideway_dataplane::snapshot::Snapshot;
+use guideway_dataplane::snapshot::{OwnAddresses, Snapshot};
 use guideway_engine::clock::Clock;
 use guideway_engine::counters::CountersReader;
 use guideway_engine::host_path::WorkerMailbox;
@@ -156,7 +156,7 @@ pub struct Supervisor<P: Ports> {
     capture: Option<Capture>,
     monitor: Option<Monitor>,
     /// The addresses that probes come from.
-    probing_from: probe_tcp::OwnAddresses,
+    probing_from: OwnAddresses,
     event_log: EventLog,
     publish_latency: PublishLatency,
     announcements: Announcements,
@@ -211,7 +211,7 @@ impl<P: Ports> Supervisor<P> {
             tap_switch,
             capture: None,
             monitor: None,
-            probing_from: probe_tcp::OwnAddresses::default(),
+            probing_from: OwnAddresses::default(),
             event_log: EventLog::default(),
             publish_latency,
             announcements: Announcements::default(),

@@ -8,7 +8,7 @@ use guideway_dataplane::egress::PortId;
 use guideway_dataplane::wire::ethernet::MacAddress;
 use pcap_fixtures::packet::{Packet, tcp};
 
-use crate::{OWN_MAC, PEER_MAC, PORT, TAGGED_MAC, TAGGED_PORT, address, appliance, secs, sent};
+use crate::{OWN_MAC, PEER_MAC, PORT, TAGGED_MAC, TAGGED_PORT, address, appliance, links, secs, sent};
 
 const BROADCAST: [u8; 6] = [0xff; 6];
 const REQUEST: u8 = 1;
@@ -149,7 +149,7 @@ fn a_vip_on_one_link_is_not_answered_for_on_another() {
 fn vips_keep_their_announcements_through_a_reload() {
     let mut stack = appliance(Rates::default());
     stack.announce(address("192.0.2.101"), secs(0)).unwrap();
-    stack.set_vips(&[Vip { address: address("192.0.2.101"), answers: Answers::WhenAnnounced }]);
+    stack.set_links(links(), &[Vip { address: address("192.0.2.101"), answers: Answers::WhenAnnounced }]);
     let ask = |vip| arp_request([192, 0, 2, 7], vip);
     assert_eq!(handle(&mut stack, &ask([192, 0, 2, 101])), FrameKind::Arp);
     assert_eq!(handle(&mut stack, &ask([192, 0, 2, 100])), FrameKind::NotForUs);
@@ -160,7 +160,7 @@ fn vips_keep_their_announcements_through_a_reload() {
 fn a_vip_that_is_answered_for_no_longer_is_announced_no_longer() {
     let mut stack = appliance(Rates::default());
     stack.announce(address("192.0.2.101"), secs(0)).unwrap();
-    stack.set_vips(&[Vip { address: address("192.0.2.101"), answers: Answers::Never }]);
+    stack.set_links(links(), &[Vip { address: address("192.0.2.101"), answers: Answers::Never }]);
     stack.poll(secs(0));
     assert!(sent(&mut stack).is_empty());
 }
@@ -233,7 +233,7 @@ fn switches_that_look_for_listeners_hear_of_the_groups_of_held_addresses() {
 fn many_groups_are_reported_in_frames_of_the_smallest_mtu() {
     let mut stack = appliance(Rates::default());
     let vip = |host: u128| Vip { address: Address(address("2001:db8::").0 | host), answers: Answers::Always };
-    stack.set_vips(&(1_000..1_200).map(vip).collect::<Vec<_>>());
+    stack.set_links(links(), &(1_000..1_200).map(vip).collect::<Vec<_>>());
     assert_eq!(handle(&mut stack, &group_query("::").build()), FrameKind::Mld);
     let frames = sent(&mut stack);
     assert_eq!(frames.len(), 201_usize.div_ceil(61));
@@ -383,7 +383,7 @@ fn what_belongs_to_nobody_is_counted_and_not_answered() {
 }
 
 #[test]
-fn whoever_claims_an_own_address_is_counted_and_remembered() {
+fn a_claim_to_an_own_address_is_counted_and_remembered() {
     let mut stack = appliance(Rates::default());
     let own = [192, 0, 2, 10];
     let claim = arp([BROADCAST, PEER_MAC], REQUEST, (PEER_MAC, own), ([0; 6], own));

@@ -1,4 +1,4 @@
-//! The appliance's own packets: what goes in, what comes out, what is counted.
+//! The host stack: frames that go in, frames that come out, and the counters.
 
 mod conversation;
 mod frames;
@@ -27,9 +27,9 @@ fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
-/// An appliance on two links, untagged on the first port and in VLAN 42 on the second, with a VIP of each sort.
-fn appliance(rates: Rates) -> HostStack {
-    let links = vec![
+/// Two links, untagged on the first port and in VLAN 42 on the second.
+fn links() -> Vec<Link> {
+    vec![
         Link {
             port: PORT,
             offloads_udp_checksum: false,
@@ -51,7 +51,11 @@ fn appliance(rates: Rates) -> HostStack {
             ipv4_gateway: None,
             ipv6_gateway: None,
         },
-    ];
+    ]
+}
+
+/// An appliance on the two links, with a VIP of each sort.
+fn appliance(rates: Rates) -> HostStack {
     let vip = |text, answers| Vip { address: address(text), answers };
     let vips = [
         vip("192.0.2.100", Answers::Always),
@@ -59,10 +63,10 @@ fn appliance(rates: Rates) -> HostStack {
         vip("203.0.113.10", Answers::Never),
         vip("2001:db8::100", Answers::Always),
     ];
-    HostStack::new(links, &vips, rates)
+    HostStack::new(links(), &vips, rates)
 }
 
-/// All that waits to be sent.
+/// The frames that wait to be sent.
 fn sent(stack: &mut HostStack) -> Vec<Vec<u8>> {
     std::iter::from_fn(|| stack.transmit()).map(|frame| frame.bytes).collect()
 }

@@ -68,9 +68,9 @@ fn frame() -> impl Strategy<Value = Vec<u8>> {
     )
         .prop_map(|(mut frame, changes, tail, cut, mend)| {
             frame.extend(tail);
-            for (place, byte) in changes {
-                let place = place.index(frame.len());
-                frame[place] = byte;
+            for (index, byte) in changes {
+                let index = index.index(frame.len());
+                frame[index] = byte;
             }
             if mend {
                 mend_icmpv6(&mut frame);

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use guideway::api::admin::view::{self, EventKind};
 use guideway::api::admin::{Refused, Reply, Request};
+use guideway::health::probe::{ProbeResult, WeightReport};
 use guideway::health::scheduler::ProbeReport;
-use guideway::health::state::{CheckId, Outcome};
-use guideway::health::weights::Report;
+use guideway::health::state::CheckId;
 use guideway::run::appliance::{Appliance, Nic};
 use guideway::run::supervisor::{Inbox, Ports, Shared, Supervisor, WorkerEnd, WorkerFailure};
 use guideway_dataplane::affinity::TrackingHasher;
@@ -91,12 +91,12 @@ pub(crate) struct Operator {
 
 impl Operator {
     /// Has a probe of a backend end so.
-    pub(crate) async fn find(&self, backend: &str, result: Result<Option<Report>, &str>) {
+    pub(crate) async fn find(&self, backend: &str, result: Result<Option<WeightReport>, &str>) {
         let id = CheckId { service: "web".into(), backend: backend.into(), rule: "web".into() };
-        let outcome =
-            Outcome { result: result.map_err(str::to_owned), latency: Duration::from_micros(1_500) };
+        let result = result.map_or_else(|reason| ProbeResult::Unwell(reason.to_owned()), ProbeResult::Well);
+        let latency = Duration::from_micros(1_500);
         self.reports
-            .send(ProbeReport { id, outcome, ended: Instant::now() })
+            .send(ProbeReport { id, result, latency, ended: Instant::now() })
             .await
             .expect("the supervisor runs");
     }

@@ -2,11 +2,11 @@
 
 use super::ProbeError;
 
-/// How much of a body is searched, and so how much of it is kept: Google Cloud looks at "the first 1024 bytes
+/// The bytes of a body that are searched, and so kept: Google Cloud looks at "the first 1024 bytes
 /// of the HTTP response body".
 pub(super) const MAX_BODY_BYTES: usize = 1024;
 
-/// Looks for a text in a body that comes in pieces.
+/// A search for a text in a body that comes in pieces.
 #[derive(Debug)]
 pub(super) struct ExpectedText<'a> {
     text: &'a [u8],
@@ -18,15 +18,15 @@ impl<'a> ExpectedText<'a> {
         Self { text: text.as_bytes(), seen: Vec::new() }
     }
 
-    /// Whether any body will do: none is read then.
+    /// True if any body will do: none is read then.
     pub(super) fn is_none(&self) -> bool {
         self.text.is_empty()
     }
 
-    /// Takes the next piece of the body; whether the text has been found by now.
+    /// Takes the next piece of the body; true if the text has been found by now.
     ///
     /// # Errors
-    /// The text is not where it is looked for.
+    /// [`ProbeError::UnexpectedAnswer`] where the text is not in the bytes that are searched.
     pub(super) fn is_found_with(&mut self, piece: &[u8]) -> Result<bool, ProbeError> {
         // The text may begin in an earlier piece, but not so early that it would have been found there.
         let from = self.seen.len().saturating_sub(self.text.len().saturating_sub(1));
@@ -48,7 +48,7 @@ mod tests {
 
     use super::*;
 
-    /// Whether `text` is found, after each piece until that is known.
+    /// Answers of the search after each piece, until the text is found or cannot be.
     fn search(text: &str, pieces: &[&[u8]]) -> Vec<Result<bool, ProbeError>> {
         let mut expected = ExpectedText::new(text);
         let mut found = Vec::new();
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_than_that_is_kept() {
+    fn no_more_than_is_searched_is_kept() {
         let mut expected = ExpectedText::new("OK");
         assert!(expected.is_found_with(&[b'.'; 100_000]).is_err());
         assert_eq!(expected.seen.len(), MAX_BODY_BYTES);

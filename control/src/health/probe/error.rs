@@ -1,24 +1,24 @@
-//! Why a probe failed.
+//! The reasons why a probe fails.
 
 use std::error::Error;
 use std::{fmt, io};
 
 use super::MAX_READ_BYTES;
 
-/// Why a probe failed, in words for an operator.
+/// The reason why a probe failed; displayed in words for an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProbeError {
     /// Reading or writing failed, typically because the peer reset the connection.
     Connection(io::ErrorKind),
     /// The peer closed the connection before its answer was complete.
     Ended,
-    /// No TLS session came to be, or it broke: typically a peer that speaks no TLS, or an outdated one.
+    /// The TLS session did not begin, or broke: typically the peer speaks no TLS, or an outdated one.
     Tls(String),
     /// The peer did not agree to HTTP/2 within TLS (ALPN).
     Http2NotAgreed,
     /// The answer is not what the protocol of the check allows.
     Protocol(String),
-    /// The server ended the request or the connection in HTTP/2's way, for this reason.
+    /// The server ended the request or the connection as HTTP/2 provides, for this reason.
     Refused(String),
     /// The headers of the answer exceed 16 KiB.
     HeadersTooLong,
@@ -37,26 +37,7 @@ pub enum ProbeError {
 }
 
 impl ProbeError {
-    /// A stable word for metrics, in snake case.
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Connection(_) => "connection_failed",
-            Self::Ended => "connection_ended",
-            Self::Tls(_) => "tls",
-            Self::Http2NotAgreed => "http2_not_agreed",
-            Self::Protocol(_) => "protocol",
-            Self::Refused(_) => "refused",
-            Self::HeadersTooLong => "headers_too_long",
-            Self::AnswerTooLong => "answer_too_long",
-            Self::Status(_) => "http_status",
-            Self::UnexpectedAnswer => "unexpected_answer",
-            Self::GrpcStatus(_) => "grpc_status",
-            Self::NotServing(_) => "not_serving",
-            Self::InvalidRequest(_) => "invalid_request",
-        }
-    }
-
-    /// What a hyper connection or exchange reports.
+    /// The reason behind the error of a hyper connection or exchange.
     pub(super) fn from_hyper(error: &hyper::Error) -> Self {
         if let Some(error) = source_of::<io::Error>(error) {
             return Self::from_io(error);
@@ -71,7 +52,7 @@ impl ProbeError {
         }
     }
 
-    /// What an HTTP/2 connection or stream reports.
+    /// The reason behind the error of an HTTP/2 connection or stream.
     pub(super) fn from_h2(error: &h2::Error) -> Self {
         if let Some(error) = error.get_io() {
             return Self::from_io(error);
@@ -82,7 +63,7 @@ impl ProbeError {
         }
     }
 
-    /// What a stream reports, be it plain or within TLS.
+    /// The reason behind the error of a stream, plain or within TLS.
     pub(super) fn from_io(error: &io::Error) -> Self {
         let inner = error.get_ref();
         if let Some(error) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
@@ -93,7 +74,7 @@ impl ProbeError {
             io::ErrorKind::UnexpectedEof | io::ErrorKind::WriteZero | io::ErrorKind::BrokenPipe => {
                 Self::Ended
             }
-            // Of `Budget` and `Frames`.
+            // From `Limited`.
             io::ErrorKind::QuotaExceeded => Self::AnswerTooLong,
             kind => Self::Connection(kind),
         }
@@ -113,7 +94,7 @@ fn source_of<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option
     None
 }
 
-/// Chains of causes are a few links long; a longer one would be a circle.
+/// The most causes that are followed: chains are a few links long, and a longer one would be a circle.
 const MAX_CAUSES: usize = 16;
 
 impl fmt::Display for ProbeError {
@@ -146,7 +127,7 @@ impl fmt::Display for ProbeError {
 
 impl Error for ProbeError {}
 
-/// The statuses that gRPC's core names (doc/statuscodes.md).
+/// The name of a status in gRPC's core (doc/statuscodes.md).
 fn grpc_status_name(status: u32) -> Option<&'static str> {
     const NAMES: [&str; 17] = [
         "OK",
@@ -170,7 +151,7 @@ fn grpc_status_name(status: u32) -> Option<&'static str> {
     NAMES.get(usize::try_from(status).ok()?).copied()
 }
 
-/// grpc.health.v1.HealthCheckResponse.ServingStatus.
+/// The name of a state in grpc.health.v1.HealthCheckResponse.ServingStatus.
 fn serving_state_name(state: u64) -> Option<&'static str> {
     const NAMES: [&str; 4] = ["UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"];
     NAMES.get(usize::try_from(state).ok()?).copied()
@@ -202,23 +183,23 @@ mod tests {
 
     #[test]
     fn errors_read_as_an_operator_speaks() {
-        let texts: Vec<_> = all().iter().map(|error| format!("{}: {error}", error.word())).collect();
+        let texts: Vec<_> = all().iter().map(ToString::to_string).collect();
         insta::assert_snapshot!(texts.join("\n"), @r"
-        connection_failed: the connection failed: connection reset
-        connection_ended: the connection ended before an answer
-        tls: TLS: received corrupt message
-        http2_not_agreed: the server does not offer HTTP/2 (`h2` in ALPN)
-        protocol: the answer breaks the protocol: invalid HTTP version parsed
-        refused: the server refused the request: refused stream before processing any application logic
-        headers_too_long: the headers of the answer are too long
-        answer_too_long: the answer is longer than 128 KiB
-        http_status: status 503
-        unexpected_answer: the answer does not hold the expected text
-        grpc_status: gRPC status 5 (NOT_FOUND)
-        grpc_status: gRPC status 99
-        not_serving: the service reports NOT_SERVING
-        not_serving: the service reports state 99
-        invalid_request: the request cannot be sent: invalid authority
+        the connection failed: connection reset
+        the connection ended before an answer
+        TLS: received corrupt message
+        the server does not offer HTTP/2 (`h2` in ALPN)
+        the answer breaks the protocol: invalid HTTP version parsed
+        the server refused the request: refused stream before processing any application logic
+        the headers of the answer are too long
+        the answer is longer than 128 KiB
+        status 503
+        the answer does not hold the expected text
+        gRPC status 5 (NOT_FOUND)
+        gRPC status 99
+        the service reports NOT_SERVING
+        the service reports state 99
+        the request cannot be sent: invalid authority
         ");
     }
 

@@ -1,16 +1,16 @@
-//! Bytes sent, and bytes that must come back: what probes of the types TCP and SSL say.
+//! Bytes to send, and bytes that must come back, as probes of the types TCP and SSL have them.
 
 use guideway_model::config::Exchange;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::{ProbeError, WeightReport};
+use super::ProbeError;
 
 /// Sends the request, if there is one, and compares the answer, if one is expected.
 ///
 /// Google Cloud's reference of `TCPHealthCheck` and `SSLHealthCheck`: `response` holds "the bytes to match
 /// against the beginning of the response data"; if it is empty, "any response will indicate health", so that
 /// none is waited for. What follows those bytes is not read.
-pub(super) async fn ask<S>(mut stream: S, exchange: &Exchange) -> Result<WeightReport, ProbeError>
+pub(super) async fn ask<S>(mut stream: S, exchange: &Exchange) -> Result<(), ProbeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -28,10 +28,10 @@ where
         }
         expected = expected.strip_prefix(&piece[..read]).ok_or(ProbeError::UnexpectedAnswer)?;
     }
-    Ok(WeightReport::NotAsked)
+    Ok(())
 }
 
-/// How much of an answer is compared at a time: an answer that is expected has at most 1,024 bytes.
+/// The bytes of an answer that are compared at a time: an expected answer has at most 1,024.
 const PIECE_BYTES: usize = 1024;
 
 #[cfg(test)]
@@ -39,11 +39,11 @@ mod tests {
     use guideway_model::config::{Exchange, Probe, ProxyHeader};
 
     use super::super::peer::{Then, ask as ask_peer, ask_in_time, exchange, floods, says};
-    use super::super::{ProbeError, Success, WeightReport};
+    use super::super::{ProbeError, WeightReport};
 
-    const HEALTHY: Result<Success, ProbeError> = Ok(Success { weight: WeightReport::NotAsked });
+    const HEALTHY: Result<Option<WeightReport>, ProbeError> = Ok(None);
 
-    async fn tcp(exchange: Exchange, answer: &[u8]) -> (Result<Success, ProbeError>, Vec<u8>) {
+    async fn tcp(exchange: Exchange, answer: &[u8]) -> (Result<Option<WeightReport>, ProbeError>, Vec<u8>) {
         ask_peer(Probe::Tcp(exchange), |stream| says(stream, answer, Then::Closes)).await
     }
 

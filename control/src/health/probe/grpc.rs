@@ -1,6 +1,6 @@
-//! A call of the gRPC health checking protocol: what probes of the type GRPC say.
+//! A call of the gRPC health checking protocol, as probes of the type GRPC make it.
 //!
-//! Its two messages have one field each, so they are written and read here by hand:
+//! The protocol's two messages have one field each, so they are written and read here by hand:
 //!
 //! ```text
 //! message HealthCheckRequest { string service = 1; }
@@ -15,12 +15,12 @@ use hyper::{Request, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::http2::{start, uri};
-use super::{ProbeError, Target, USER_AGENT, WeightReport, drive};
+use super::{ProbeError, Target, USER_AGENT, drive};
 
 /// The method of the protocol that answers once.
 const METHOD: &str = "/grpc.health.v1.Health/Check";
 
-/// What precedes a message: whether it is compressed, and its length in four bytes.
+/// The bytes before a message: a flag for compression, and the length in four bytes.
 const PREFIX_BYTES: usize = 5;
 
 /// The longest message of an answer. An honest one has two bytes; this leaves room for fields to come.
@@ -29,8 +29,8 @@ const MAX_MESSAGE_BYTES: usize = 256;
 /// `SERVING` of HealthCheckResponse.ServingStatus.
 const SERVING: u64 = 1;
 
-/// Asks, and judges the answer: the call must end with OK, and the service must be serving.
-pub(super) async fn ask<S>(stream: S, service: &str, target: &Target) -> Result<WeightReport, ProbeError>
+/// Calls, and judges the answer: the call must end with OK, and the service must be serving.
+pub(super) async fn ask<S>(stream: S, service: &str, target: &Target) -> Result<(), ProbeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -85,14 +85,14 @@ fn protocol(cause: &str) -> ProbeError {
     ProbeError::Protocol(cause.to_owned())
 }
 
-/// The status of the call, if these headers have it.
+/// The status of the call, where these headers have it.
 fn grpc_status(headers: &HeaderMap) -> Result<Option<u32>, ProbeError> {
     let Some(value) = headers.get("grpc-status") else { return Ok(None) };
     let number = value.to_str().ok().and_then(|text| text.parse().ok());
     number.map(Some).ok_or_else(|| protocol("`grpc-status` is no number"))
 }
 
-/// A `HealthCheckRequest` with its prefix.
+/// A `HealthCheckRequest` with the prefix of a message.
 fn request_message(service: &str) -> Bytes {
     let mut field = BytesMut::new();
     // proto3 leaves out a field with the default value.
@@ -108,11 +108,11 @@ fn request_message(service: &str) -> Bytes {
     message.freeze()
 }
 
-/// Field 1, of a length that precedes it.
+/// The tag of field 1, whose value follows its length.
 const SERVICE_TAG: u8 = 1 << 3 | 2;
 
-/// Judges a `HealthCheckResponse` with its prefix.
-fn judge_message(bytes: &[u8]) -> Result<WeightReport, ProbeError> {
+/// Judges a `HealthCheckResponse` with the prefix of a message.
+fn judge_message(bytes: &[u8]) -> Result<(), ProbeError> {
     let (prefix, message) =
         bytes.split_first_chunk::<PREFIX_BYTES>().ok_or_else(|| protocol("the answer is no gRPC message"))?;
     let [compressed, length @ ..] = *prefix;
@@ -121,13 +121,12 @@ fn judge_message(bytes: &[u8]) -> Result<WeightReport, ProbeError> {
         return Err(protocol("the answer is not one plain gRPC message"));
     }
     match serving_state(message).ok_or_else(|| protocol("the answer is no health check response"))? {
-        SERVING => Ok(WeightReport::NotAsked),
+        SERVING => Ok(()),
         state => Err(ProbeError::NotServing(state)),
     }
 }
 
-/// Field 1 of a `HealthCheckResponse`, the last if there are several, as protobuf has it. Other fields are
-/// skipped.
+/// Field 1 of a `HealthCheckResponse`, the last if there are several, as in protobuf. Other fields are skipped.
 fn serving_state(mut message: &[u8]) -> Option<u64> {
     let mut state = 0;
     while !message.is_empty() {
@@ -149,7 +148,7 @@ fn serving_state(mut message: &[u8]) -> Option<u64> {
     Some(state)
 }
 
-/// Seven bits a byte, the lowest first; the eighth says that more follow.
+/// Writes a number as seven bits a byte, the lowest first; the eighth bit says that more follow.
 fn put_varint(bytes: &mut BytesMut, mut number: u64) {
     while number >= 0x80 {
         bytes.put_u8(number as u8 | 0x80);
@@ -177,11 +176,11 @@ mod tests {
         self, Http2Answer, Then, ask as ask_peer, ask_in_time, floods, frame, grpc, says, settings,
     };
     use super::*;
-    use crate::health::probe::{MAX_READ_BYTES, Success};
+    use crate::health::probe::{MAX_READ_BYTES, WeightReport};
 
-    const HEALTHY: Result<Success, ProbeError> = Ok(Success { weight: WeightReport::NotAsked });
+    const HEALTHY: Result<Option<WeightReport>, ProbeError> = Ok(None);
 
-    /// An answer with this message, and this `grpc-status` after it.
+    /// An answer with this message, and this `grpc-status` after the message.
     fn answer(message: &[u8], status: &'static str) -> Http2Answer {
         let length = u32::try_from(message.len()).expect("a short message");
         let body = [&[0], length.to_be_bytes().as_slice(), message].concat();
@@ -192,7 +191,7 @@ mod tests {
         Http2Answer { trailers: Some(trailers), ..Http2Answer::new(200, &body) }
     }
 
-    async fn judge(answer: Http2Answer) -> Result<Success, ProbeError> {
+    async fn judge(answer: Http2Answer) -> Result<Option<WeightReport>, ProbeError> {
         ask_peer(grpc(""), |stream| peer::http2(stream, answer)).await.0
     }
 

@@ -1,4 +1,4 @@
-//! An HTTP/1.1 request: what probes of the types HTTP and HTTPS say.
+//! An HTTP/1.1 request, as probes of the types HTTP and HTTPS send it.
 
 use guideway_model::config::HttpRequest;
 use http_body_util::{BodyExt, Empty};
@@ -19,7 +19,7 @@ pub(super) const MAX_HEADER_BYTES: usize = 16 * 1024;
 /// The most headers that an answer may have.
 const MAX_HEADERS: usize = 100;
 
-/// Asks, and judges the answer.
+/// Sends the request, and judges the answer.
 pub(super) async fn ask<S>(
     stream: S,
     request: &HttpRequest,
@@ -60,10 +60,10 @@ where
     drive(connection, exchange).await
 }
 
-/// What the head of an answer says.
+/// Judges the head of an answer, and reads the weight in it.
 ///
 /// # Errors
-/// The status is another than 200. Redirects are not followed, as Google Cloud's probes do not.
+/// [`ProbeError::Status`] for every status but 200. Redirects are not followed, as Google Cloud's probes do not.
 pub(super) fn judge_head(status: StatusCode, headers: &HeaderMap) -> Result<WeightReport, ProbeError> {
     if status != StatusCode::OK {
         return Err(ProbeError::Status(status.as_u16()));
@@ -76,8 +76,8 @@ pub(super) fn encoded_path(path: &str) -> String {
     utf8_percent_encode(path, NOT_IN_A_PATH).to_string()
 }
 
-/// RFC 3986, section 3.3 and 3.4: what can stand neither in a path nor in a query. The percent sign can: the
-/// path may be encoded already.
+/// The characters that can stand neither in a path nor in a query (RFC 3986, sections 3.3 and 3.4). The percent
+/// sign can: the path may be encoded already.
 const NOT_IN_A_PATH: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -97,13 +97,14 @@ mod tests {
 
     use super::super::peer::{self, Then, ask as ask_peer, ask_in_time, floods, http, says};
     use super::*;
-    use crate::health::probe::{MAX_READ_BYTES, Success};
+    use crate::health::probe::MAX_READ_BYTES;
 
-    /// What a probe finds in `answer`, after which the peer closes the connection.
-    async fn judge(response: &str, answer: &str) -> Result<WeightReport, ProbeError> {
+    const MISSING_WEIGHT: Option<WeightReport> = Some(WeightReport::Missing);
+
+    /// The result of a probe that gets `answer`, after which the peer closes the connection.
+    async fn judge(response: &str, answer: &str) -> Result<Option<WeightReport>, ProbeError> {
         let closing = |stream| says(stream, answer.as_bytes(), Then::Closes);
-        let (result, _) = ask_peer(Probe::Http(http(response)), closing).await;
-        result.map(|success| success.weight)
+        ask_peer(Probe::Http(http(response)), closing).await.0
     }
 
     async fn question(request: HttpRequest) -> String {
@@ -156,8 +157,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn only_status_200_is_a_success() {
-        assert_eq!(judge("", "HTTP/1.1 200 OK\r\n\r\n").await, Ok(WeightReport::Missing));
-        assert_eq!(judge("", "HTTP/1.0 200 OK\r\n\r\n").await, Ok(WeightReport::Missing));
+        assert_eq!(judge("", "HTTP/1.1 200 OK\r\n\r\n").await, Ok(MISSING_WEIGHT));
+        assert_eq!(judge("", "HTTP/1.0 200 OK\r\n\r\n").await, Ok(MISSING_WEIGHT));
         for status in [201, 204, 206, 301, 302, 307, 308, 400, 404, 500, 503] {
             let answer = format!("HTTP/1.1 {status} Words\r\nlocation: http://192.0.2.10/\r\n\r\n");
             assert_eq!(judge("", &answer).await, Err(ProbeError::Status(status)));
@@ -167,20 +168,20 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_interim_response_is_passed_over() {
         let answer = "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\n\r\n";
-        assert_eq!(judge("", answer).await, Ok(WeightReport::Missing));
+        assert_eq!(judge("", answer).await, Ok(MISSING_WEIGHT));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_head_is_enough_where_no_text_is_expected() {
         let waiting = |stream| says(stream, b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n", Then::Waits);
         let (result, _) = ask_peer(Probe::Http(http("")), waiting).await;
-        assert_eq!(result, Ok(Success { weight: WeightReport::Missing }));
+        assert_eq!(result, Ok(MISSING_WEIGHT));
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_body_must_hold_the_expected_text() {
         let body = |body: &str| format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-        let found = Ok(WeightReport::Missing);
+        let found = Ok(MISSING_WEIGHT);
         let not_found = Err(ProbeError::UnexpectedAnswer);
         assert_eq!(judge("healthy", &body("I am healthy.")).await, found);
         assert_eq!(judge("healthy", &body("I am ill.")).await, not_found);
@@ -202,7 +203,7 @@ mod tests {
         let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\nhealthy";
         let (result, _) =
             ask_peer(Probe::Http(http("healthy")), |stream| says(stream, answer, Then::Waits)).await;
-        assert_eq!(result, Ok(Success { weight: WeightReport::Missing }));
+        assert_eq!(result, Ok(MISSING_WEIGHT));
     }
 
     #[tokio::test(start_paused = true)]
@@ -210,8 +211,8 @@ mod tests {
         let answer = |status, weight| {
             format!("HTTP/1.1 {status} Words\r\nX-Load-Balancing-Endpoint-Weight: {weight}\r\n\r\n")
         };
-        assert_eq!(judge("", &answer(200, "250")).await, Ok(WeightReport::Weight(250)));
-        assert_eq!(judge("", &answer(200, "many")).await, Ok(WeightReport::Invalid));
+        assert_eq!(judge("", &answer(200, "250")).await, Ok(Some(WeightReport::Weight(250))));
+        assert_eq!(judge("", &answer(200, "many")).await, Ok(Some(WeightReport::Invalid)));
         assert_eq!(judge("", &answer(503, "250")).await, Err(ProbeError::Status(503)));
     }
 
@@ -240,8 +241,8 @@ mod tests {
         assert!(told.starts_with(b"GET / "));
     }
 
-    /// What a probe finds in an answer without end, and how much of it was sent.
-    async fn flood(beginning: &str, piece: &str) -> (Result<Success, ProbeError>, usize) {
+    /// The result of a probe whose answer does not end, and the bytes of it that were sent.
+    async fn flood(beginning: &str, piece: &str) -> (Result<Option<WeightReport>, ProbeError>, usize) {
         let endless = |stream| floods(stream, beginning.as_bytes(), piece.as_bytes());
         ask_peer(Probe::Http(http("healthy")), endless).await
     }
@@ -260,7 +261,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn as_many_headers_as_the_bound_are_taken() {
         let answer = |count| format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(count));
-        assert_eq!(judge("", &answer(MAX_HEADERS)).await, Ok(WeightReport::Missing));
+        assert_eq!(judge("", &answer(MAX_HEADERS)).await, Ok(MISSING_WEIGHT));
         assert_eq!(judge("", &answer(MAX_HEADERS + 1)).await, Err(ProbeError::HeadersTooLong));
     }
 

@@ -1,4 +1,4 @@
-//! An HTTP/2 request: what probes of the type HTTP2 say, and what those of the type GRPC are spoken over.
+//! An HTTP/2 request, as probes of the type HTTP2 send it, and the connection that those of the type GRPC use too.
 
 use bytes::Bytes;
 use guideway_model::config::HttpRequest;
@@ -7,20 +7,21 @@ use hyper::header::USER_AGENT as USER_AGENT_HEADER;
 use hyper::{Request, Uri};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::frames::Frames;
+use super::frame_limit::FrameLimit;
 use super::http::{MAX_HEADER_BYTES, encoded_path, judge_head};
+use super::limited::Limited;
 use super::{ExpectedText, ProbeError, Target, USER_AGENT, WeightReport, drive};
 
-/// How much of a body the peer may send: more than is looked at, for the sake of padding, and never extended.
+/// The bytes of a body that the peer may send: more than is looked at, for the sake of padding, and never extended.
 const WINDOW_BYTES: u32 = 4 * 1024;
 
 /// The largest frame: the smallest that the protocol allows to ask for (RFC 9113, section 6.5.2).
 const MAX_FRAME_BYTES: u32 = 16 * 1024;
 
-/// How much the peer may have a header table hold: nothing, as one answer has no use for it.
+/// The size of the header table that the peer may use: none, as one answer has no use for it.
 const HEADER_TABLE_BYTES: u32 = 0;
 
-/// Asks, and judges the answer.
+/// Sends the request, and judges the answer.
 pub(super) async fn ask<S>(
     stream: S,
     request: &HttpRequest,
@@ -54,10 +55,11 @@ where
     drive(connection, exchange).await
 }
 
+/// A connection over a stream whose frames are limited.
+type LimitedConnection<S> = Connection<Limited<S, FrameLimit>, Bytes>;
+
 /// Starts HTTP/2 on `stream`, by prior knowledge.
-pub(super) async fn start<S>(
-    stream: S,
-) -> Result<(SendRequest<Bytes>, Connection<Frames<S>, Bytes>), ProbeError>
+pub(super) async fn start<S>(stream: S) -> Result<(SendRequest<Bytes>, LimitedConnection<S>), ProbeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -67,7 +69,7 @@ where
         .max_frame_size(MAX_FRAME_BYTES)
         .max_header_list_size(u32::try_from(MAX_HEADER_BYTES).unwrap_or(u32::MAX))
         .header_table_size(HEADER_TABLE_BYTES)
-        .handshake(Frames::new(stream))
+        .handshake(Limited::new(stream, FrameLimit::new()))
         .await
         .map_err(|error| ProbeError::from_h2(&error))
 }
@@ -75,7 +77,7 @@ where
 /// The URI of a request.
 ///
 /// # Errors
-/// `authority` is none, such as a host with a slash.
+/// [`ProbeError::InvalidRequest`] where `authority` is none, such as a host with a slash.
 pub(super) fn uri(scheme: &str, authority: &str, path: &str) -> Result<Uri, ProbeError> {
     Uri::builder()
         .scheme(scheme)
@@ -94,16 +96,17 @@ mod tests {
         settings, tls,
     };
     use super::*;
-    use crate::health::probe::{MAX_READ_BYTES, Success};
+    use crate::health::probe::MAX_READ_BYTES;
 
-    /// What a probe finds in `answer`.
-    async fn judge(response: &str, answer: Http2Answer) -> Result<WeightReport, ProbeError> {
+    const MISSING_WEIGHT: Option<WeightReport> = Some(WeightReport::Missing);
+
+    /// The result of a probe that gets `answer`.
+    async fn judge(response: &str, answer: Http2Answer) -> Result<Option<WeightReport>, ProbeError> {
         let server = async |stream| {
             let session = tls(stream, &["h2"]).await.expect("a session");
             peer::http2(session, answer).await;
         };
-        let (result, ()) = ask_peer(Probe::Http2(http(response)), server).await;
-        result.map(|success| success.weight)
+        ask_peer(Probe::Http2(http(response)), server).await.0
     }
 
     #[tokio::test(start_paused = true)]
@@ -115,7 +118,7 @@ mod tests {
             peer::http2(session, Http2Answer::new(200, b"")).await.expect("a request").0
         };
         let (result, told) = ask_peer(Probe::Http2(request), server).await;
-        assert_eq!(result, Ok(Success { weight: WeightReport::Missing }));
+        assert_eq!(result, Ok(MISSING_WEIGHT));
         assert_eq!(told.method, "GET");
         assert_eq!(told.uri, "https://www.example:81/a?b%23c");
         assert_eq!(told.headers["user-agent"], USER_AGENT);
@@ -147,7 +150,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn only_status_200_is_a_success() {
-        assert_eq!(judge("", Http2Answer::new(200, b"body")).await, Ok(WeightReport::Missing));
+        assert_eq!(judge("", Http2Answer::new(200, b"body")).await, Ok(MISSING_WEIGHT));
         for status in [204, 302, 404, 503] {
             let answer = Http2Answer::new(status, b"");
             assert_eq!(judge("", answer).await, Err(ProbeError::Status(status)));
@@ -156,7 +159,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_body_must_hold_the_expected_text() {
-        let found = Ok(WeightReport::Missing);
+        let found = Ok(MISSING_WEIGHT);
         let not_found = Err(ProbeError::UnexpectedAnswer);
         assert_eq!(judge("healthy", Http2Answer::new(200, b"I am healthy.")).await, found);
         assert_eq!(judge("healthy", Http2Answer::new(200, b"I am ill.")).await, not_found);
@@ -174,11 +177,15 @@ mod tests {
     async fn a_weight_is_reported() {
         let mut answer = Http2Answer::new(200, b"");
         answer.head = answer.head.header("X-Load-Balancing-Endpoint-Weight", "250");
-        assert_eq!(judge("", answer).await, Ok(WeightReport::Weight(250)));
+        assert_eq!(judge("", answer).await, Ok(Some(WeightReport::Weight(250))));
     }
 
-    /// What a probe finds in the bytes that `peer` sends within TLS.
-    async fn raw(response: &str, bytes: &[u8], then: Then) -> Option<Result<Success, ProbeError>> {
+    /// The result of a probe that gets these bytes within TLS; `None` where it waits for more.
+    async fn raw(
+        response: &str,
+        bytes: &[u8],
+        then: Then,
+    ) -> Option<Result<Option<WeightReport>, ProbeError>> {
         let server = async |stream| says(tls(stream, &["h2"]).await.expect("a session"), bytes, then).await;
         ask_in_time(Probe::Http2(http(response)), server).await.0
     }
@@ -193,9 +200,9 @@ mod tests {
     async fn an_answer_counts_though_the_connection_ends_with_it() {
         // END_STREAM and END_HEADERS.
         let whole = [settings(), frame(1, 5, 1, &[0x88])].concat();
-        assert_eq!(raw("", &whole, Then::Closes).await, Some(Ok(Success { weight: WeightReport::Missing })));
+        assert_eq!(raw("", &whole, Then::Closes).await, Some(Ok(MISSING_WEIGHT)));
         let with_body = [settings(), head(), frame(0, 1, 1, b"healthy")].concat();
-        let found = Some(Ok(Success { weight: WeightReport::Missing }));
+        let found = Some(Ok(MISSING_WEIGHT));
         assert_eq!(raw("healthy", &with_body, Then::Closes).await, found);
         assert_eq!(raw("ill", &with_body, Then::Closes).await, Some(Err(ProbeError::UnexpectedAnswer)));
         let goaway = [with_body, frame(7, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 0])].concat();
@@ -272,7 +279,7 @@ mod tests {
             answer.head = answer.head.header("name", "v".repeat(length));
             answer
         };
-        assert_eq!(judge("", answer(MAX_HEADER_BYTES / 2)).await, Ok(WeightReport::Missing));
+        assert_eq!(judge("", answer(MAX_HEADER_BYTES / 2)).await, Ok(MISSING_WEIGHT));
         assert!(judge("", answer(2 * MAX_HEADER_BYTES)).await.is_err());
     }
 }

@@ -17,12 +17,12 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::{ProbeError, Success, Target, probe};
+use super::{ProbeError, Target, WeightReport, probe};
 
 /// Longer than any probe of a test takes; tests pause the clock, so nobody waits for it.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What of a connection is on its way at once.
+/// Bytes of a connection that can be on their way at once.
 pub(super) const IN_FLIGHT_BYTES: usize = 4 * 1024;
 
 pub(super) fn target() -> Target {
@@ -63,23 +63,23 @@ pub(super) fn grpc(service_name: &str) -> Probe {
     Probe::Grpc { service_name: service_name.to_owned() }
 }
 
-/// Probes `peer`; what the probe found, and what the peer saw.
+/// Probes `peer`; returns the probe's result, and what the peer saw.
 ///
 /// # Panics
 /// The probe does not end.
 pub(super) async fn ask<F: Future>(
     probe: Probe,
     peer: impl FnOnce(DuplexStream) -> F,
-) -> (Result<Success, ProbeError>, F::Output) {
+) -> (Result<Option<WeightReport>, ProbeError>, F::Output) {
     let (result, seen) = ask_in_time(probe, peer).await;
     (result.expect("the probe ends"), seen)
 }
 
-/// Probes `peer`; what the probe found, or none if that took too long, and what the peer saw.
+/// Probes `peer`; returns the probe's result, or `None` if that took too long, and what the peer saw.
 pub(super) async fn ask_in_time<F: Future>(
     probe_kind: Probe,
     peer: impl FnOnce(DuplexStream) -> F,
-) -> (Option<Result<Success, ProbeError>>, F::Output) {
+) -> (Option<Result<Option<WeightReport>, ProbeError>>, F::Output) {
     let (ours, theirs) = duplex(IN_FLIGHT_BYTES);
     let check = check(probe_kind);
     let probing = async {
@@ -90,16 +90,16 @@ pub(super) async fn ask_in_time<F: Future>(
     tokio::join!(probing, peer)
 }
 
-/// What a peer does after its answer.
+/// The behaviour of a peer after its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Then {
-    /// It closes the connection.
+    /// Closes the connection.
     Closes,
-    /// It says nothing more.
+    /// Says nothing more.
     Waits,
 }
 
-/// Writes `answer`; what it was told until the probe hung up.
+/// Writes `answer`; returns what the peer was told until the probe hung up.
 pub(super) async fn says<S: AsyncRead + AsyncWrite>(stream: S, answer: &[u8], then: Then) -> Vec<u8> {
     let (reader, mut writer) = split(stream);
     let writing = async {
@@ -113,7 +113,7 @@ pub(super) async fn says<S: AsyncRead + AsyncWrite>(stream: S, answer: &[u8], th
     tokio::join!(writing, everything(reader)).1
 }
 
-/// Writes `beginning`, and `piece` over and over; how many bytes it came to until the probe hung up.
+/// Writes `beginning`, and `piece` over and over; returns the bytes that were written until the probe hung up.
 pub(super) async fn floods<S: AsyncRead + AsyncWrite>(stream: S, beginning: &[u8], piece: &[u8]) -> usize {
     let (reader, mut writer) = split(stream);
     let writing = async {
@@ -129,7 +129,7 @@ pub(super) async fn floods<S: AsyncRead + AsyncWrite>(stream: S, beginning: &[u8
     tokio::join!(writing, everything(reader)).0
 }
 
-/// Where a flood ends that no probe stops.
+/// Length at which a flood ends that no probe stops.
 pub(super) const MAX_FLOOD_BYTES: usize = 4 * 1024 * 1024;
 
 async fn everything<S: AsyncRead + AsyncWrite>(mut reader: ReadHalf<S>) -> Vec<u8> {
@@ -139,7 +139,7 @@ async fn everything<S: AsyncRead + AsyncWrite>(mut reader: ReadHalf<S>) -> Vec<u
     told
 }
 
-/// The TLS server's end of `stream`, or none if the probe did not want it.
+/// The TLS server's end of `stream`, or `None` if the probe refused it.
 pub(super) async fn tls<S>(stream: S, alpn: &[&str]) -> Option<TlsStream<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -178,7 +178,7 @@ impl Http2Answer {
     }
 }
 
-/// Answers one request over HTTP/2; its head and body.
+/// Answers one request over HTTP/2; returns the head and the body of the request.
 pub(super) async fn http2<S>(stream: S, answer: Http2Answer) -> Option<(Parts, Vec<u8>)>
 where
     S: AsyncRead + AsyncWrite + Unpin,

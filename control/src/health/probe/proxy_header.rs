@@ -7,7 +7,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::{ProbeError, Target};
 
-/// Sends the header, if there is to be one: plainly, before TLS too.
+/// Sends the header, where one is configured: in plain text, before TLS too.
 pub(super) async fn send<S>(stream: &mut S, header: ProxyHeader, target: &Target) -> Result<(), ProbeError>
 where
     S: AsyncWrite + Unpin,
@@ -20,7 +20,7 @@ where
     stream.flush().await.map_err(|error| ProbeError::from_io(&error))
 }
 
-/// proxy-protocol.txt, section 2.1. The addresses are those of the connection itself: nobody is proxied.
+/// The header of proxy-protocol.txt, section 2.1, with the addresses of the connection itself: nobody is proxied.
 fn version_1(target: &Target) -> String {
     let Target { vip, port, source } = target;
     let family = match (source.ip(), vip) {

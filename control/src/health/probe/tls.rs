@@ -1,4 +1,4 @@
-//! The TLS session within which some probes are spoken.
+//! The TLS session within which probes of the types SSL, HTTPS and HTTP2 ask.
 
 use std::io;
 use std::sync::{Arc, LazyLock};
@@ -14,10 +14,10 @@ use tokio_rustls::client::TlsStream;
 
 use super::{ProbeError, Target};
 
-/// What is spoken within the session, which is what ALPN offers.
+/// The protocol within the session, which is offered in ALPN.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Inside {
-    /// Whatever the check's texts are: nothing is offered.
+    /// Bytes of no known protocol: nothing is offered.
     Anything,
     /// HTTP/1.1. A server that ignores the offer speaks it anyway.
     Http1,
@@ -27,8 +27,7 @@ pub(super) enum Inside {
 
 /// Starts a session over `stream`.
 ///
-/// The server's name is sent (SNI) if the check has a host that is one: an address is none (RFC 6066, section
-/// 3).
+/// The server's name is sent (SNI) if the check has a host that is a name: an address is none (RFC 6066, section 3).
 pub(super) async fn start<S>(
     stream: S,
     inside: Inside,
@@ -50,7 +49,7 @@ where
     Ok(stream)
 }
 
-/// Whether the server refuses all that was offered (RFC 7301, section 3.2), rather than ignoring the offer.
+/// True if the server refuses all that was offered (RFC 7301, section 3.2), rather than ignoring the offer.
 fn is_alpn_refused(error: &io::Error) -> bool {
     let error = error.get_ref().and_then(|inner| inner.downcast_ref());
     error == Some(&rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol))
@@ -90,7 +89,7 @@ fn config(alpn: &[&[u8]]) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-/// Takes every certificate, and does not check who holds its key.
+/// A verifier that takes every certificate, and does not check who holds the key.
 ///
 /// Google Cloud's probes do not verify certificates either: a probe asks whether the backend answers. It
 /// sends no secret, and who could forge the answer could as well drop what clients send.
@@ -137,10 +136,10 @@ mod tests {
     use guideway_model::config::{Exchange, HttpRequest, Probe, ProxyHeader};
 
     use super::super::peer::{Then, ask, ask_in_time, exchange, floods, http, says, tls};
-    use super::super::{MAX_READ_BYTES, ProbeError, Success, WeightReport};
+    use super::super::{MAX_READ_BYTES, ProbeError, WeightReport};
     use super::server_name;
 
-    const HEALTHY: Result<Success, ProbeError> = Ok(Success { weight: WeightReport::NotAsked });
+    const HEALTHY: Result<Option<WeightReport>, ProbeError> = Ok(None);
 
     #[tokio::test(start_paused = true)]
     async fn a_session_alone_is_a_success_with_an_outdated_certificate_of_another_name() {
@@ -223,7 +222,7 @@ mod tests {
         assert_eq!(result, Err(ProbeError::Ended));
     }
 
-    /// The name and the protocols that an HTTPS probe offers.
+    /// The name and the protocol that an HTTPS probe agrees on with a server.
     async fn offered(host: Option<&str>) -> (Option<String>, Option<Vec<u8>>) {
         let request = HttpRequest { host: host.map(str::to_owned), ..http("") };
         let server = async |stream| {
@@ -235,7 +234,7 @@ mod tests {
             seen
         };
         let (result, seen) = ask(Probe::Https(request), server).await;
-        assert_eq!(result, Ok(Success { weight: WeightReport::Missing }));
+        assert_eq!(result, Ok(Some(WeightReport::Missing)));
         seen
     }
 

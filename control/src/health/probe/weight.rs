@@ -3,17 +3,15 @@
 use guideway_model::config::MAX_WEIGHT;
 use hyper::header::HeaderMap;
 
-/// What a backend says of its weight.
+/// The weight that a backend reports with its answer, or the lack of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WeightReport {
-    /// The check is of a type whose answers have no headers for it.
-    NotAsked,
-    /// The answer has no such header.
+    /// A weight from 0 to 1000.
+    Weight(u16),
+    /// The answer has no header for a weight.
     Missing,
     /// The header is not one whole decimal number from 0 to 1000.
     Invalid,
-    /// The weight, from 0 to 1000.
-    Weight(u16),
 }
 
 /// The header that carries the weight.
@@ -23,6 +21,7 @@ pub(super) const HEADER: &str = "x-load-balancing-endpoint-weight";
 const MAX_DIGITS: usize = MAX_WEIGHT.ilog10() as usize + 1;
 
 impl WeightReport {
+    /// Reads the headers of a successful answer.
     pub(super) fn read(headers: &HeaderMap) -> Self {
         let mut values = headers.get_all(HEADER).iter();
         match (values.next(), values.next()) {
@@ -34,7 +33,7 @@ impl WeightReport {
     }
 }
 
-/// Digits alone: neither a sign, nor white space, nor a fraction.
+/// Reads a number of digits alone: neither a sign, nor white space, nor a fraction.
 fn parse(value: &[u8]) -> Option<u16> {
     // More digits than the largest weight has can only be leading zeros or an excess.
     if value.is_empty() || value.len() > MAX_DIGITS || !value.iter().all(u8::is_ascii_digit) {

@@ -1,13 +1,13 @@
-//! What the host stack counts.
+//! The counters of the host stack.
 
-/// What a frame was to the appliance; every frame is of one kind.
+/// The kind of a received frame; every frame is of one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameKind {
     /// ARP that asks for an address of the appliance, or tells of a neighbour that it watches.
     Arp,
-    /// The same in neighbour discovery.
+    /// Neighbour discovery that asks for an address of the appliance, or tells of a neighbour that it watches.
     Ndp,
-    /// A router or a switch asks which IPv6 groups the appliance listens to (MLDv2).
+    /// The query of a router or a switch for the IPv6 groups that the appliance listens to (MLDv2).
     Mld,
     /// An echo request to an address of the appliance or to a VIP.
     Echo,
@@ -15,13 +15,13 @@ pub enum FrameKind {
     OtherOwn,
     /// Any other packet to a VIP: no forwarding rule took it.
     UnservedVip,
-    /// It concerns neither the appliance's addresses nor its neighbours.
+    /// A frame that concerns neither the appliance's addresses nor its neighbours.
     NotForUs,
-    /// Its VLAN tags are of none of the port's links.
+    /// A frame whose VLAN tags are of none of the port's links.
     UnknownVlan,
-    /// Cut short, wrong by its checksum, or against the rules of its protocol.
+    /// A frame that is cut short, has a wrong checksum, or breaks the rules of its protocol.
     Malformed,
-    /// Another host claims an address that the appliance answers for.
+    /// The claim of another host to an address that the appliance answers for.
     AddressConflict,
 }
 
@@ -57,7 +57,7 @@ impl FrameKind {
     }
 }
 
-/// What the host stack counted.
+/// The frames that the host stack received, sent and withheld.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Frames that came in, by [`FrameKind`].
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counters_find_kinds_by_their_place() {
-        assert!(FrameKind::ALL.iter().enumerate().all(|(place, kind)| *kind as usize == place));
+    fn counters_find_kinds_by_their_index() {
+        assert!(FrameKind::ALL.iter().enumerate().all(|(index, kind)| *kind as usize == index));
     }
 }

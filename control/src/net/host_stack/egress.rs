@@ -1,4 +1,4 @@
-//! The ways of the live appliance: by its links, to whoever answers there.
+//! The egress of the live appliance's packets: by its links, to the MAC addresses of its neighbours.
 
 use guideway_dataplane::address::Address;
 use guideway_dataplane::egress::{Egress, PortId};

@@ -1,4 +1,4 @@
-//! The links that the appliance is attached to, its own addresses there, and the way from it to a destination.
+//! The links that the appliance is attached to, its own addresses there, and the next hop to a destination.
 
 use guideway_dataplane::address::{Address, Prefix};
 use guideway_dataplane::egress::PortId;
@@ -8,28 +8,28 @@ use guideway_dataplane::wire::ethernet::MacAddress;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VlanId(pub u16);
 
-/// A link by its place among those that the host stack was made with.
+/// The index of a link among those that the host stack was made with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u16);
 
-/// A broadcast domain that a port reaches, untagged or under one VLAN tag, and the appliance's place in it.
+/// A broadcast domain that a port reaches, untagged or under one VLAN tag, and the appliance's addresses in it.
 ///
 /// A port that is a trunk has a link for each VLAN in which the appliance has an address.
 #[derive(Clone, Debug)]
 pub struct Link {
-    /// The port.
+    /// The port that reaches the link.
     pub port: PortId,
-    /// The tag of its frames.
+    /// The tag of the link's frames; `None` where they are untagged.
     pub vlan: Option<VlanId>,
     /// The appliance's MAC address here.
     pub mac: MacAddress,
-    /// The port's device computes UDP checksums.
+    /// True if the port's device computes UDP checksums.
     pub offloads_udp_checksum: bool,
     /// The appliance's own addresses here.
     pub addresses: Vec<HostAddress>,
-    /// Who takes IPv4 packets to elsewhere.
+    /// The router that takes IPv4 packets to other links.
     pub ipv4_gateway: Option<Address>,
-    /// Who takes IPv6 packets to elsewhere; a link-local address will do.
+    /// The router that takes IPv6 packets to other links; a link-local address will do.
     pub ipv6_gateway: Option<Address>,
 }
 
@@ -38,12 +38,12 @@ pub struct Link {
 pub struct HostAddress {
     /// The address.
     pub address: Address,
-    /// What is on the link.
+    /// The prefix whose addresses are on the link.
     pub on_link: Prefix,
 }
 
 impl HostAddress {
-    /// The address of a prefix of `length` bits.
+    /// An address whose prefix has `length` bits.
     pub fn new(address: Address, length: u8) -> Self {
         Self { address, on_link: Prefix::new(address, length) }
     }
@@ -66,7 +66,7 @@ impl Link {
     }
 
     /// The address from which the appliance asks for `target`: one of the target's own prefix where there is one, as
-    /// hosts may ignore a question from elsewhere.
+    /// hosts may ignore a question from another prefix.
     pub(super) fn source_for(&self, target: Address) -> Option<Address> {
         let family = || self.addresses.iter().filter(|own| own.address.is_ipv4() == target.is_ipv4());
         family().find(|own| own.on_link.contains(target)).or_else(|| family().next()).map(|own| own.address)
@@ -77,7 +77,7 @@ impl Link {
     }
 }
 
-/// All links.
+/// The appliance's links, by [`LinkId`].
 #[derive(Debug)]
 pub(super) struct Links(pub(super) Vec<Link>);
 
@@ -87,21 +87,21 @@ impl Links {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (LinkId, &Link)> {
-        self.0.iter().enumerate().map(|(place, link)| (LinkId(place as u16), link))
+        self.0.iter().enumerate().map(|(index, link)| (LinkId(index as u16), link))
     }
 
-    /// The link that a frame of `port` under this tag is of.
+    /// The link of a frame that came by `port` under this tag.
     pub(super) fn of(&self, port: PortId, vlan: Option<VlanId>) -> Option<LinkId> {
         self.iter().find(|(_, link)| link.port == port && link.vlan == vlan).map(|(id, _)| id)
     }
 
-    /// The link whose prefixes hold `address`, the longest first.
+    /// The link that `address` is on: the one with the longest prefix that holds it.
     pub(super) fn holding(&self, address: Address) -> Option<LinkId> {
         let holding = self.iter().filter_map(|(id, link)| Some((link.on_link(address)?, id)));
         holding.max_by_key(|(bits, id)| (*bits, std::cmp::Reverse(*id))).map(|(_, id)| id)
     }
 
-    /// Whose MAC address a packet to `destination` needs.
+    /// The neighbour whose MAC address a packet to `destination` needs.
     pub(super) fn next_hop(&self, destination: Address) -> Option<NextHop> {
         if let Some(link) = self.holding(destination) {
             return Some(NextHop { link, address: destination });
@@ -111,6 +111,7 @@ impl Links {
         Some(NextHop { link, address })
     }
 
+    /// True if `mac` is the appliance's own on any link.
     pub(super) fn is_own(&self, mac: MacAddress) -> bool {
         self.0.iter().any(|link| link.mac == mac)
     }

@@ -1,6 +1,6 @@
-//! The MAC addresses of the neighbours that somebody wants to know, kept fresh before they age.
+//! The MAC addresses of the neighbours that packets are delivered to, kept fresh before they age.
 //!
-//! What RFC 4861, section 7.3, does for a host that sees its own traffic does not fit: the packets leave from the
+//! The way of RFC 4861, section 7.3, for a host that sees its own traffic does not fit: the packets leave from the
 //! workers, which report nothing of it. So every neighbour counts as one in use. Its MAC address is believed for 30
 //! seconds, and in the last six of these the neighbour is asked again, first alone and then before everybody, while
 //! packets go on to the MAC address as it was:
@@ -11,7 +11,7 @@
 //!                                         unicast  to all
 //! ```
 //!
-//! Nobody gets into the table but by being asked for, so no stranger can fill it.
+//! A neighbour gets into the table only by being asked for, so no stranger can fill it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -19,13 +19,13 @@ use std::time::Duration;
 use guideway_dataplane::wire::ethernet::MacAddress;
 
 use super::link::NextHop;
-use super::schedule::Schedule;
+use crate::net::schedule::Schedule;
 
-/// How many neighbours are watched at most.
+/// The most neighbours that are watched.
 pub const MAX_NEIGHBOURS: usize = 4_096;
 
-/// How long a MAC address is believed after its neighbour confirmed it: REACHABLE_TIME of RFC 4861, section 10.
-pub const REACHABLE_TIME: Duration = Duration::from_secs(30);
+/// Time for which a MAC address is believed after its neighbour confirmed it: REACHABLE_TIME of RFC 4861, section 10.
+const REACHABLE_TIME: Duration = Duration::from_secs(30);
 
 /// Questions of one sort, one [`RETRANSMIT`] apart: MAX_UNICAST_SOLICIT, MAX_MULTICAST_SOLICIT of RFC 4861.
 const QUESTIONS: u32 = 3;
@@ -36,16 +36,16 @@ pub(super) const RETRANSMIT: Duration = Duration::from_secs(1);
 /// Age at which a confirmed neighbour is asked again: the questions end with its time.
 const REFRESH_AFTER: Duration = REACHABLE_TIME.checked_sub(RETRANSMIT.saturating_mul(2 * QUESTIONS)).unwrap();
 
-/// The MAC address of a watched neighbour has become known, has changed, or has been lost.
+/// A change of a watched neighbour's MAC address: it has become known, has changed, or has been lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NeighbourEvent {
     /// The neighbour.
     pub next_hop: NextHop,
-    /// Its MAC address now.
+    /// The MAC address now; `None` where it has been lost.
     pub mac: Option<MacAddress>,
 }
 
-/// The table of watched neighbours is full: [`MAX_NEIGHBOURS`].
+/// The error of a table of watched neighbours that is full: [`MAX_NEIGHBOURS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyNeighbours;
 
@@ -57,21 +57,21 @@ impl std::fmt::Display for TooManyNeighbours {
 
 impl std::error::Error for TooManyNeighbours {}
 
-/// What a message tells of a neighbour's MAC address.
+/// A message's claim about a neighbour's MAC address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Claim {
     pub(super) mac: Option<MacAddress>,
-    /// It answers a question of the appliance's, so both ways work.
+    /// True if the message answers a question of the appliance's, so both directions work.
     pub(super) solicited: bool,
-    /// It replaces another MAC address.
+    /// True if the claim replaces another MAC address.
     pub(super) overrides: bool,
 }
 
-/// A question that is to be sent.
+/// A question that is to be sent to a neighbour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Question {
     pub(super) next_hop: NextHop,
-    /// To this neighbour alone, or to all.
+    /// The MAC address to ask alone; `None` to ask all.
     pub(super) to: Option<MacAddress>,
 }
 
@@ -86,9 +86,9 @@ pub(super) struct Neighbours {
 #[derive(Debug, Default)]
 struct Neighbour {
     mac: Option<MacAddress>,
-    /// What the last event said.
+    /// The MAC address of the last event.
     reported: Option<MacAddress>,
-    /// Questions since it was last confirmed.
+    /// Questions since the neighbour was last confirmed.
     questions: u32,
 }
 
@@ -97,6 +97,7 @@ impl Neighbours {
         Self { watched: BTreeMap::new(), schedule: Schedule::new(), changed: BTreeSet::new() }
     }
 
+    /// Begins to resolve a neighbour.
     pub(super) fn watch(&mut self, next_hop: NextHop, now: Duration) -> Result<(), TooManyNeighbours> {
         if self.watched.contains_key(&next_hop) {
             return Ok(());
@@ -132,7 +133,7 @@ impl Neighbours {
             .collect()
     }
 
-    /// Takes in what was heard of a neighbour; false where nobody watches it.
+    /// Takes in a claim about a neighbour; false where the neighbour is not watched.
     pub(super) fn hear(&mut self, next_hop: NextHop, claim: Claim, now: Duration) -> bool {
         let Some(neighbour) = self.watched.get_mut(&next_hop) else { return false };
         // RFC 4861, section 7.2.5.
@@ -150,14 +151,14 @@ impl Neighbours {
             neighbour.questions = 0;
             self.schedule.set(next_hop, now + REFRESH_AFTER);
         } else if new.is_some() || (contradicts && neighbour.questions == 0) {
-            // Packets go where it says at once, and it is asked whether that is so.
+            // Packets go to the claimed MAC address at once, and the neighbour is asked whether it is right.
             neighbour.questions = 0;
             self.schedule.set(next_hop, now);
         }
         true
     }
 
-    /// When somebody is to be asked, or given up, next.
+    /// The time at which a neighbour is to be asked, or given up, next.
     pub(super) fn next(&self) -> Option<Duration> {
         self.schedule.next()
     }
@@ -180,7 +181,7 @@ impl Neighbours {
     }
 }
 
-/// How long to wait for an answer to the last of so many questions to everybody.
+/// The wait for an answer to question number `questions`, which went to everybody.
 fn pause_after(questions: u32) -> Duration {
     let doublings = questions.saturating_sub(QUESTIONS).min(5);
     RETRANSMIT * (1 << doublings)

@@ -32,7 +32,7 @@ pub(super) const MAX_GROUPS: usize = (1_280 - 56) / 20;
 /// The header before a report: ICMPv6 comes next; router alert (RFC 2711), and padding.
 const HOP_BY_HOP: [u8; 8] = [58, 0, 5, 2, 0, 0, 1, 0];
 
-/// RFC 4861, section 4.3: the hop limit of all of neighbour discovery.
+/// The hop limit of all neighbour discovery (RFC 4861, section 4.3).
 const DISCOVERY_HOP_LIMIT: u8 = 255;
 const HOP_LIMIT: u8 = 64;
 
@@ -41,7 +41,7 @@ const HOP_LIMIT: u8 = 64;
 pub struct Outgoing {
     /// The port to send it by.
     pub port: PortId,
-    /// Its bytes, at least 60 of them.
+    /// The bytes of the frame, at least 60.
     pub bytes: Vec<u8>,
 }
 
@@ -52,15 +52,15 @@ impl Outgoing {
         if target.is_ipv4() {
             return Self::arp(link, asker_mac, ArpOperation::Reply, target, (asker_mac, asker));
         }
-        // RFC 4861, section 7.2.4: who has no address yet is answered before everybody.
+        // RFC 4861, section 7.2.4: a host that has no address yet is answered before everybody.
         if asker.0 == 0 {
             return Self::advertisement(link, multicast_mac(ALL_NODES), target, ALL_NODES, false);
         }
         Self::advertisement(link, asker_mac, target, asker, true)
     }
 
-    /// Tells everybody that `address` is at the link's MAC address: an ARP announcement (RFC 5227, section 1.1), or
-    /// an unsolicited neighbour advertisement (RFC 4861, section 7.2.6).
+    /// The announcement to everybody that `address` is at the link's MAC address: an ARP announcement (RFC 5227,
+    /// section 1.1), or an unsolicited neighbour advertisement (RFC 4861, section 7.2.6).
     pub(super) fn announcement(link: &Link, address: Address) -> Self {
         if address.is_ipv4() {
             Self::arp(link, BROADCAST, ArpOperation::Request, address, (MacAddress::default(), address))
@@ -69,8 +69,8 @@ impl Outgoing {
         }
     }
 
-    /// Reports to the link's routers and switches that the appliance has begun to listen to groups, or listens to them
-    /// still (RFC 3810). A switch that looks into these reports keeps solicitations from whom it has none of.
+    /// A report to the link's routers and switches that the appliance has begun to listen to groups, or listens to them
+    /// still (RFC 3810). A switch that looks into these reports keeps solicitations from hosts that send none.
     ///
     /// Groups beyond [`MAX_GROUPS`] have no room in one report.
     pub(super) fn group_report(link: &Link, is_new: bool, groups: &[Address]) -> Self {
@@ -100,7 +100,7 @@ impl Outgoing {
         })
     }
 
-    /// Asks where `target` is, of one neighbour or of all.
+    /// The question for the MAC address of `target`, to one neighbour or to all.
     pub(super) fn question(link: &Link, to: Option<MacAddress>, own: Address, target: Address) -> Self {
         if target.is_ipv4() {
             let sought = (MacAddress::default(), target);
@@ -115,7 +115,7 @@ impl Outgoing {
         Self::icmpv6(link, to, [own, destination], DISCOVERY_HOP_LIMIT, &message)
     }
 
-    /// The reply to an echo request, to where it came from: that needs no neighbour of its own to be resolved.
+    /// The reply to an echo request, to the MAC address that it came from: so no neighbour needs to be resolved.
     pub(super) fn echo_reply(link: &Link, to: MacAddress, echo: &Echo<'_>) -> Self {
         let Echo { source, destination, identifier: ident, sequence: seq_no, data } = *echo;
         if !source.is_ipv4() {
@@ -233,7 +233,7 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// Puts a frame at the end; false where that would be more than [`MAX_QUEUED_BYTES`].
+    /// Puts a frame at the end; false where the queue would exceed [`MAX_QUEUED_BYTES`].
     pub(super) fn push(&mut self, frame: Outgoing) -> bool {
         let bytes = self.bytes + frame.bytes.len();
         let has_room = bytes <= MAX_QUEUED_BYTES;
@@ -251,7 +251,7 @@ impl Queue {
     }
 }
 
-/// RFC 2464, section 7.
+/// The MAC address of an IPv6 group (RFC 2464, section 7).
 fn multicast_mac(group: Address) -> MacAddress {
     let [.., a, b, c, d] = group.v6_bytes();
     MacAddress([0x33, 0x33, a, b, c, d])

@@ -1,4 +1,4 @@
-//! What a frame says, read with smoltcp's wire formats and checked against the rules of its protocol.
+//! The message in a received frame, read with smoltcp's wire formats and checked against the rules of its protocol.
 
 use guideway_dataplane::address::Address;
 use guideway_dataplane::wire::ethernet::MacAddress;
@@ -13,12 +13,12 @@ use smoltcp::wire::{
 use super::link::VlanId;
 use super::neighbours::Claim;
 
-/// A frame cannot be read.
+/// The reason why a frame cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unreadable {
-    /// It is cut short, wrong by its checksum, or against the rules of its protocol.
+    /// The frame is cut short, has a wrong checksum, or breaks the rules of its protocol.
     Malformed,
-    /// It has more tags than one, or a service tag.
+    /// The frame has more tags than one, or a service tag.
     ForeignTags,
 }
 
@@ -34,18 +34,18 @@ pub(super) struct Envelope<'a> {
     payload: &'a [u8],
 }
 
-/// What a frame says.
+/// The message in a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Message<'a> {
     /// ARP or neighbour discovery.
     Resolution(Resolution),
     /// An echo request.
     Echo(Echo<'a>),
-    /// The question who listens to a group, or to which groups.
+    /// A query for the listeners of a group, or of all groups where it names none.
     GroupQuery(Option<Address>),
     /// Any other IP packet.
     Packet {
-        /// To whom.
+        /// The address that the packet is for.
         destination: Address,
     },
     /// Anything else.
@@ -55,18 +55,18 @@ pub(super) enum Message<'a> {
 /// A message of ARP or of neighbour discovery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Resolution {
-    /// Its sender wants to know who has an address.
+    /// The sender's question for the MAC address of an address.
     pub(super) question: Option<Asked>,
-    /// It says where an address is.
+    /// The sender's claim about the MAC address of an address.
     pub(super) claim: Option<(Address, Claim)>,
     pub(super) is_arp: bool,
 }
 
-/// Somebody's question.
+/// A question for the MAC address of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Asked {
     pub(super) target: Address,
-    /// Who asks; unspecified where somebody wants the address himself, and looks whether it is free.
+    /// The address that asks; unspecified where a host intends to use the target itself, and looks whether it is free.
     pub(super) asker: Address,
     pub(super) asker_mac: MacAddress,
 }
@@ -105,7 +105,7 @@ impl<'a> Envelope<'a> {
         })
     }
 
-    /// Reads what it holds; `own` is the MAC address of the link that it came by.
+    /// Reads the message; `own` is the MAC address of the link that it came by.
     pub(super) fn message(&self, own: MacAddress) -> Result<Message<'a>, Unreadable> {
         match self.ethertype {
             EthernetProtocol::Arp => self.arp(own),
@@ -115,7 +115,7 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    /// RFC 826.
+    /// Reads ARP (RFC 826).
     fn arp(&self, own: MacAddress) -> Result<Message<'a>, Unreadable> {
         let packet = ArpPacket::new_checked(self.payload).map_err(|_| Malformed)?;
         let Ok(ArpRepr::EthernetIpv4 {
@@ -234,7 +234,7 @@ impl<'a> Envelope<'a> {
                 }
                 let claim = source_mac
                     .map(|mac| (source, Claim { mac: Some(mac), solicited: false, overrides: true }));
-                // Who is asked alone may leave out where he is asked from.
+                // A question to one neighbour alone may leave out the MAC address that asks.
                 let asker_mac = source_mac.unwrap_or(self.source);
                 Ok(Message::Resolution(Resolution {
                     question: Some(Asked { target, asker: source, asker_mac }),
@@ -265,7 +265,7 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// The query of a multicast listener discovery in version 2; `None` where the packet is something else.
+/// The query in a packet of multicast listener discovery, version 2; `None` where the packet is something else.
 fn group_query<'a>(header: &Ipv6Repr, payload: &[u8]) -> Option<Result<Message<'a>, Unreadable>> {
     // RFC 2711: the router alert option, which marks multicast listener discovery.
     const ROUTER_ALERT: [u8; 4] = [5, 2, 0, 0];
@@ -307,7 +307,7 @@ fn mac(address: EthernetAddress) -> MacAddress {
     MacAddress(address.0)
 }
 
-/// The MAC address of one host; a group or none at all is nobody's.
+/// The MAC address of one host; a group's or the zero address is malformed.
 fn unicast(address: EthernetAddress) -> Result<MacAddress, Unreadable> {
     let mac = mac(address);
     if mac.is_group() || mac == MacAddress::default() { Err(Malformed) } else { Ok(mac) }

@@ -1,12 +1,12 @@
-//! A bound on how much may happen in a second.
+//! A token bucket: a bound on the frames of a second.
 
 use std::time::Duration;
 
-/// Tokens that come back at a steady rate, up to a tenth of a second's worth.
+/// A bucket whose tokens come back at a steady rate, up to a tenth of a second's worth.
 #[derive(Debug)]
 pub(super) struct TokenBucket {
     per_sec: u32,
-    /// What was taken, as the time that it takes to come back: the bucket is full when this is past.
+    /// Time at which all taken tokens have come back and the bucket is full.
     full_at: Duration,
 }
 
@@ -24,7 +24,7 @@ impl TokenBucket {
         is_there
     }
 
-    /// When there is a token again; `None` where there never is one.
+    /// The time at which there is a token; `None` where there never is one.
     pub(super) fn next(&self) -> Option<Duration> {
         let token = Duration::from_secs(1).checked_div(self.per_sec)?;
         // At least one token, however slowly it comes.

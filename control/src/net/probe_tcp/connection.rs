@@ -1,4 +1,4 @@
-//! One connection: its socket, and what its owner reads, writes and waits for.
+//! One connection: its socket, and the reads, writes and waits of its owner.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -8,38 +8,31 @@ use std::time::Duration;
 use smoltcp::iface::{SocketHandle, SocketSet};
 use smoltcp::socket::tcp::{RecvError, Socket, SocketBuffer, State};
 
-use super::{Peer, ProbeTcp, set_due};
+use super::{Peer, ProbeTcp};
 
-/// Bytes that a connection receives before they are read.
+/// The most bytes that a connection receives before they are read.
 pub const RECEIVE_BUFFER: usize = 4_096;
 
-/// Bytes that a connection holds until they are acknowledged.
+/// The most bytes that a connection holds until they are acknowledged.
 pub const SEND_BUFFER: usize = 2_048;
 
-/// Names a connection; no other gets its name later.
+/// The name of a connection; no later one gets the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub(super) u64);
-
-impl ConnectionId {
-    /// After all others.
-    pub(super) const LAST: Self = Self(u64::MAX);
-}
 
 /// One connection.
 pub(super) struct Connection {
     pub(super) peer: Peer,
     pub(super) local_port: u16,
-    /// Holds one socket, made anew: smoltcp's leave some of what they learned of one peer for the next.
+    /// A set of one socket, made anew: smoltcp's sockets leave some of what they learned of one peer for the next.
     pub(super) sockets: SocketSet<'static>,
     socket: SocketHandle,
-    /// When it has something to do next: its place among the timers.
-    pub(super) due: Option<Duration>,
-    /// Nobody wants it any more: it goes once it is polled.
+    /// True once nobody uses the connection any more: the next poll removes it.
     pub(super) is_over: bool,
 }
 
 impl Connection {
-    /// Begins one from an own address and port that `peer` can be reached from.
+    /// Opens a connection to `peer` from an own address and port.
     pub(super) fn open(
         context: &mut smoltcp::iface::Context,
         peer: Peer,
@@ -54,7 +47,7 @@ impl Connection {
             .expect("the socket is new, and both ends have a host's address and a port");
         let mut sockets = SocketSet::new(Vec::with_capacity(1));
         let socket = sockets.add(socket);
-        Self { peer, local_port, sockets, socket, due: None, is_over: false }
+        Self { peer, local_port, sockets, socket, is_over: false }
     }
 
     fn socket(&mut self) -> &mut Socket<'static> {
@@ -63,17 +56,17 @@ impl Connection {
 }
 
 impl ProbeTcp {
-    /// The appliance's end of a connection; none where it has ended.
+    /// The appliance's end of a connection; `None` where it has ended.
     pub fn local_address(&self, id: ConnectionId) -> Option<SocketAddr> {
         let connection = self.connections.get(&id)?;
-        let own = self.own.like(connection.peer.vip)?;
+        let own = self.own_like(connection.peer.vip)?;
         Some(SocketAddr::new(own, connection.local_port))
     }
 
     /// Waits for the backend to accept a connection.
     ///
     /// # Errors
-    /// `ConnectionRefused` where it was reset instead.
+    /// `ConnectionRefused` where the backend answered with a reset instead.
     pub fn poll_established(&mut self, id: ConnectionId, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(connection) = self.connections.get_mut(&id) else { return Poll::Ready(Err(is_gone())) };
         let Peer { vip, port, .. } = connection.peer;
@@ -92,10 +85,10 @@ impl ProbeTcp {
         }
     }
 
-    /// Reads what came: 0 bytes at its end.
+    /// Reads received bytes: none at the end of the backend's half.
     ///
     /// # Errors
-    /// `ConnectionReset` where the backend reset it.
+    /// `ConnectionReset` where the backend reset the connection.
     pub fn poll_receive(
         &mut self,
         id: ConnectionId,
@@ -112,7 +105,7 @@ impl ProbeTcp {
         match socket.recv_slice(buffer) {
             Ok(len) => {
                 // There is room now, which the backend may wait for.
-                set_due(&mut self.timers, connection, id, Some(Duration::ZERO));
+                self.schedule.set(id, Duration::ZERO);
                 Poll::Ready(Ok(len))
             }
             Err(RecvError::Finished) => Poll::Ready(Ok(0)),
@@ -123,7 +116,7 @@ impl ProbeTcp {
     /// Takes bytes to send, as many as there is room for.
     ///
     /// # Errors
-    /// `ConnectionReset` where the backend reset it, `BrokenPipe` after [`ProbeTcp::close`].
+    /// `ConnectionReset` where the backend reset the connection, `BrokenPipe` after [`ProbeTcp::close`].
     pub fn poll_send(
         &mut self,
         id: ConnectionId,
@@ -146,22 +139,22 @@ impl ProbeTcp {
                 Poll::Pending
             }
             Ok(len) => {
-                set_due(&mut self.timers, connection, id, Some(Duration::ZERO));
+                self.schedule.set(id, Duration::ZERO);
                 Poll::Ready(Ok(len))
             }
             Err(_) => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
         }
     }
 
-    /// Ends the sending half: what was taken is sent, and then a FIN. The other half goes on.
+    /// Closes the sending half: bytes that were taken are sent, and then a FIN. The other half goes on.
     pub fn close(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         connection.socket().close();
-        set_due(&mut self.timers, connection, id, Some(Duration::ZERO));
+        self.schedule.set(id, Duration::ZERO);
     }
 
-    /// Ends a connection, with a reset where the backend still has its half of it. The next [`ProbeTcp::poll`]
-    /// sends that, and gives back the memory.
+    /// Aborts a connection, with a reset where the backend still has its half of it. The next [`ProbeTcp::poll`]
+    /// sends the reset, and gives back the memory.
     pub fn abort(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         connection.is_over = true;
@@ -169,7 +162,7 @@ impl ProbeTcp {
         if connection.socket().is_open() {
             connection.socket().abort();
         }
-        set_due(&mut self.timers, connection, id, Some(Duration::ZERO));
+        self.schedule.set(id, Duration::ZERO);
     }
 }
 

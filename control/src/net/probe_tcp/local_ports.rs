@@ -1,4 +1,4 @@
-//! Which local port belongs to which connection, and which must rest.
+//! The local ports of connections, each in use or in TIME-WAIT.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -10,81 +10,82 @@ use guideway_dataplane::backend::BackendHandle;
 
 use super::connection::ConnectionId;
 
-/// How long a local port is not used again to the same VIP and port: as long as Linux keeps a connection that
+/// Time for which a local port is not used again to the same VIP and port: as long as Linux keeps a connection that
 /// was closed (`TCP_TIMEWAIT_LEN`), twice the time that its packets may still be under way.
-pub const REST: Duration = Duration::from_secs(60);
+pub const TIME_WAIT: Duration = Duration::from_secs(60);
 
-/// How many local ports may rest: with [`REST`], room for 4,369 connections a second.
+/// The most local ports that may be in TIME-WAIT: with [`TIME_WAIT`], room for 4,369 connections a second.
 ///
 /// To one VIP and port there is room for 1,075 connections a second: every port from 1,024 on.
-pub const MAX_RESTING: usize = 1 << 18;
+pub const MAX_TIME_WAIT: usize = 1 << 18;
 
 const PORTS: RangeInclusive<u16> = 1_024..=u16::MAX;
 
-/// How many local ports there are to one VIP and port.
+/// The number of local ports to one VIP and port.
 pub const LOCAL_PORTS: usize = (*PORTS.end() - *PORTS.start()) as usize + 1;
 
 /// The address and port that connections go to.
 pub(super) type Destination = (IpAddr, u16);
 
-/// Whose a local port is.
+/// The connection that a local port belongs to, or belonged to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tenant {
-    /// An open connection's.
+pub(super) enum PortUser {
+    /// An open connection.
     Connection(ConnectionId),
-    /// It was that of a connection to this backend, which is over.
+    /// A connection to this backend that is over: the port is in TIME-WAIT.
     TimeWait(BackendHandle),
 }
 
 /// The local ports to every destination.
 #[derive(Debug)]
 pub(super) struct LocalPorts {
-    /// Destinations with a tenant.
+    /// The destinations to which a port is in use or in TIME-WAIT.
     ports: HashMap<Destination, Ports>,
-    /// The longest rest first.
-    resting: VecDeque<(Duration, Destination, u16)>,
-    random: u64,
+    /// The ports in TIME-WAIT with its end, the earliest first.
+    time_wait: VecDeque<(Duration, Destination, u16)>,
+    /// Chooses where to begin: that is to differ, not to be a secret.
+    random: fastrand::Rng,
 }
 
 #[derive(Debug)]
 struct Ports {
-    /// Where to look for a free port first. They are taken in turn, so that each rests for as long as it can.
+    /// The port to try first. Ports are taken in turn, so that each is left alone for as long as it can be.
     next: u16,
-    tenants: HashMap<u16, Tenant>,
+    users: HashMap<u16, PortUser>,
 }
 
 impl LocalPorts {
-    /// Every port is free.
+    /// Ports that are all free.
     pub(super) fn new(seed: u64) -> Self {
-        Self { ports: HashMap::new(), resting: VecDeque::new(), random: seed }
+        Self { ports: HashMap::new(), time_wait: VecDeque::new(), random: fastrand::Rng::with_seed(seed) }
     }
 
-    /// Takes a port for a connection to `destination`; `None` where there is none.
+    /// Takes a port for a connection to `destination`; `None` where none is free.
     pub(super) fn take(&mut self, destination: Destination, id: ConnectionId, now: Duration) -> Option<u16> {
-        self.end_rests(now);
-        if self.resting.len() >= MAX_RESTING {
+        self.end_time_wait(now);
+        if self.time_wait.len() >= MAX_TIME_WAIT {
             return None;
         }
         let random = &mut self.random;
-        let ports = self.ports.entry(destination).or_insert_with(|| {
-            let start = PORTS.start() + (next_random(random) % LOCAL_PORTS as u64) as u16;
-            Ports { next: start, tenants: HashMap::new() }
-        });
-        if ports.tenants.len() >= LOCAL_PORTS {
+        let ports = self
+            .ports
+            .entry(destination)
+            .or_insert_with(|| Ports { next: random.u16(PORTS), users: HashMap::new() });
+        if ports.users.len() >= LOCAL_PORTS {
             return None;
         }
         for _ in 0..LOCAL_PORTS {
             let port = ports.next;
             ports.next = if port == *PORTS.end() { *PORTS.start() } else { port + 1 };
-            if let Entry::Vacant(place) = ports.tenants.entry(port) {
-                place.insert(Tenant::Connection(id));
+            if let Entry::Vacant(free) = ports.users.entry(port) {
+                free.insert(PortUser::Connection(id));
                 return Some(port);
             }
         }
         None
     }
 
-    /// Lets a port rest whose connection to `backend` is over.
+    /// Puts a port in TIME-WAIT, as its connection to `backend` is over.
     pub(super) fn release(
         &mut self,
         destination: Destination,
@@ -93,37 +94,30 @@ impl LocalPorts {
         now: Duration,
     ) {
         if let Some(ports) = self.ports.get_mut(&destination) {
-            ports.tenants.insert(port, Tenant::TimeWait(backend));
-            self.resting.push_back((now + REST, destination, port));
+            ports.users.insert(port, PortUser::TimeWait(backend));
+            self.time_wait.push_back((now + TIME_WAIT, destination, port));
         }
     }
 
-    /// Whose a port is.
-    pub(super) fn tenant(&self, destination: Destination, port: u16) -> Option<Tenant> {
-        self.ports.get(&destination)?.tenants.get(&port).copied()
+    /// The connection that a port belongs to, or belonged to; `None` where the port is free.
+    pub(super) fn user(&self, destination: Destination, port: u16) -> Option<PortUser> {
+        self.ports.get(&destination)?.users.get(&port).copied()
     }
 
-    fn end_rests(&mut self, now: Duration) {
-        while let Some((until, destination, port)) = self.resting.front().copied()
+    /// Frees the ports whose TIME-WAIT is over at `now`.
+    fn end_time_wait(&mut self, now: Duration) {
+        while let Some((until, destination, port)) = self.time_wait.front().copied()
             && until <= now
         {
-            self.resting.pop_front();
+            self.time_wait.pop_front();
             if let Some(ports) = self.ports.get_mut(&destination) {
-                ports.tenants.remove(&port);
-                if ports.tenants.is_empty() {
+                ports.users.remove(&port);
+                if ports.users.is_empty() {
                     self.ports.remove(&destination);
                 }
             }
         }
     }
-}
-
-/// SplitMix64: where to begin is to differ, not to be a secret.
-fn next_random(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
 }
 
 #[cfg(test)]
@@ -141,31 +135,31 @@ mod tests {
     }
 
     #[test]
-    fn a_port_rests_before_it_is_used_again() {
+    fn a_port_waits_before_it_is_used_again() {
         let mut ports = LocalPorts::new(1);
         let id = ConnectionId(0);
         for second in 0..2 {
             for _ in 0..LOCAL_PORTS / 2 {
                 let port = ports.take(destination(80), id, secs(second)).unwrap();
-                assert_eq!(ports.tenant(destination(80), port), Some(Tenant::Connection(id)));
+                assert_eq!(ports.user(destination(80), port), Some(PortUser::Connection(id)));
                 ports.release(destination(80), port, BACKEND, secs(second));
-                assert_eq!(ports.tenant(destination(80), port), Some(Tenant::TimeWait(BACKEND)));
+                assert_eq!(ports.user(destination(80), port), Some(PortUser::TimeWait(BACKEND)));
             }
         }
-        assert_eq!(ports.take(destination(80), id, secs(59)), None, "all ports rest");
+        assert_eq!(ports.take(destination(80), id, secs(59)), None, "all ports wait");
         assert!(ports.take(destination(81), id, secs(59)).is_some(), "to another port none does");
         for _ in 0..LOCAL_PORTS / 2 {
-            ports.take(destination(80), id, secs(60)).expect("half of them have rested");
+            ports.take(destination(80), id, secs(60)).expect("half of them have waited");
         }
         assert_eq!(ports.take(destination(80), id, secs(60)), None);
         assert!(ports.take(destination(80), id, secs(61)).is_some());
     }
 
     #[test]
-    fn ports_are_taken_in_turn_though_earlier_ones_have_rested() {
+    fn ports_are_taken_in_turn_though_earlier_ones_are_free_again() {
         let mut ports = LocalPorts::new(1);
         let mut used = std::collections::HashSet::new();
-        // One stays in use: what is known of a destination without tenants is forgotten.
+        // One stays in use: a destination without ports in use is forgotten.
         let kept = ports.take(destination(80), ConnectionId(0), secs(0)).unwrap();
         for round in 0..LOCAL_PORTS as u64 - 1 {
             let now = secs(100 * round);
@@ -187,18 +181,18 @@ mod tests {
     }
 
     #[test]
-    fn what_rests_is_bounded_and_forgotten_in_the_end() {
+    fn ports_in_time_wait_are_bounded_and_free_in_the_end() {
         let mut ports = LocalPorts::new(1);
-        for number in 0..MAX_RESTING {
+        for number in 0..MAX_TIME_WAIT {
             let to = destination(1 + (number % 10) as u16);
             let port = ports.take(to, ConnectionId(0), secs(0)).unwrap();
             ports.release(to, port, BACKEND, secs(0));
         }
         assert_eq!(ports.take(destination(99), ConnectionId(0), secs(1)), None);
         let port = ports.take(destination(99), ConnectionId(0), secs(60)).unwrap();
-        assert_eq!((ports.resting.len(), ports.ports.len()), (0, 1));
+        assert_eq!((ports.time_wait.len(), ports.ports.len()), (0, 1));
         ports.release(destination(99), port, BACKEND, secs(60));
-        ports.end_rests(secs(120));
+        ports.end_time_wait(secs(120));
         assert!(ports.ports.is_empty());
     }
 

@@ -1,19 +1,19 @@
-//! A packet that is to be delivered to one backend.
+//! A packet of a probe that is to be delivered to one backend.
 
 use guideway_dataplane::backend::BackendHandle;
 
 /// An IP packet to a VIP, for one backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutgoingPacket {
-    /// Who is to get it.
+    /// The backend that is to get the packet.
     pub backend: BackendHandle,
     /// The IP packet.
     pub packet: Vec<u8>,
 }
 
 impl OutgoingPacket {
-    /// The packet in an Ethernet frame whose addresses are zero: what a packet of this family would have been
-    /// received as, for `Packet::parse` and the backend's `Delivery`, which writes the addresses.
+    /// The packet in an Ethernet frame whose addresses are zero, as a packet of this family would have been
+    /// received: for `Packet::parse` and the backend's `Delivery`, which writes the addresses.
     ///
     /// A delivery whose egress names no source address would take it from the frame, so the egress must name
     /// one.

@@ -1,10 +1,10 @@
-//! Whose a packet is: the addresses and ports of a TCP segment.
+//! The addresses and ports of a TCP segment, which tell the connection that it belongs to.
 
 use std::net::IpAddr;
 
 use smoltcp::wire::{IpProtocol, IpVersion, Ipv4Packet, Ipv6Packet, TcpPacket};
 
-/// Where a TCP segment comes from and goes to. Checksums and flags are smoltcp's to look at.
+/// The addresses and ports of a TCP segment. Checksums and flags are left to smoltcp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Segment {
     pub(super) from: IpAddr,

@@ -1,4 +1,4 @@
-//! A connection as tokio's reads and writes, on one thread.
+//! A connection as tokio reads and writes it, on one thread.
 
 use std::cell::{RefCell, RefMut};
 use std::future::poll_fn;
@@ -14,11 +14,11 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::connection::ConnectionId;
-use super::{Counters, OutgoingPacket, Peer, ProbeTcp};
+use super::{OutgoingPacket, Peer, ProbeTcp};
 
-/// The connections of in-path probes, shared on one thread by the streams and by the owner's loop.
+/// A [`ProbeTcp`] that the streams and the owner's loop share on one thread.
 ///
-/// The loop hands in what was received, polls, and takes what is to be delivered, whenever something was
+/// The loop hands in what was received, polls, and takes what is to be delivered: whenever something was
 /// received, when it is [`Handle::wanted`], and when [`Handle::next_poll`] says so.
 #[derive(Clone)]
 pub struct Handle {
@@ -28,45 +28,40 @@ pub struct Handle {
 struct Shared {
     stack: RefCell<ProbeTcp>,
     wanted: Notify,
-    /// When the stack's time began.
+    /// The moment at which the stack's time began.
     epoch: Instant,
 }
 
 impl Handle {
-    /// Shares `stack`, for which the time begins now.
+    /// Shares `stack`, whose time begins now.
     pub fn new(stack: ProbeTcp) -> Self {
         let epoch = Instant::now();
         Self { shared: Rc::new(Shared { stack: RefCell::new(stack), wanted: Notify::new(), epoch }) }
     }
 
-    /// [`ProbeTcp::handle`], now.
+    /// Takes in a received packet: [`ProbeTcp::handle`] at the present time.
     pub fn receive(&self, ip_packet: &[u8]) {
         self.stack().handle(ip_packet, self.now());
     }
 
-    /// [`ProbeTcp::poll`], now.
+    /// Sends what is due: [`ProbeTcp::poll`] at the present time.
     pub fn poll(&self) {
         self.stack().poll(self.now());
     }
 
-    /// [`ProbeTcp::next_poll`], which may be over.
+    /// The moment at which the next poll is due, which may be past: [`ProbeTcp::next_poll`].
     pub fn next_poll(&self) -> Option<Instant> {
         Some(self.shared.epoch + self.stack().next_poll()?)
     }
 
-    /// [`ProbeTcp::transmit`].
+    /// The next packet to deliver: [`ProbeTcp::transmit`].
     pub fn transmit(&self) -> Option<OutgoingPacket> {
         self.stack().transmit()
     }
 
-    /// [`ProbeTcp::connections`].
+    /// Number of connections: [`ProbeTcp::connections`].
     pub fn connections(&self) -> usize {
         self.stack().connections()
-    }
-
-    /// [`ProbeTcp::counters`].
-    pub fn counters(&self) -> Counters {
-        self.stack().counters()
     }
 
     /// Waits until a stream has something to send.
@@ -74,7 +69,7 @@ impl Handle {
         self.shared.wanted.notified().await;
     }
 
-    /// The borrow ends before anything is awaited, and before anybody else's code runs: to wake a task of
+    /// The stack; the borrow ends before anything is awaited, and before anybody else's code runs: to wake a task of
     /// tokio's is not to run it.
     fn stack(&self) -> RefMut<'_, ProbeTcp> {
         self.shared.stack.borrow_mut()
@@ -85,18 +80,18 @@ impl Handle {
     }
 }
 
-/// A connection to a VIP at one backend. Dropped, it is aborted.
+/// A connection to a VIP at one backend; dropped, it is aborted.
 pub struct Stream {
     handle: Handle,
     id: ConnectionId,
 }
 
 impl Stream {
-    /// Connects to a VIP at one backend, for as long as it takes: whoever probes has a timeout.
+    /// Connects to a VIP at one backend, without a time limit: the caller has a timeout.
     ///
     /// # Errors
-    /// `ConnectionRefused` where the backend answers with a reset, and [`super::ConnectError`], inside of an
-    /// error of another kind, where the appliance has no way to try.
+    /// `ConnectionRefused` where the backend answers with a reset, and [`super::ConnectError`] inside of an
+    /// error of another kind where the appliance has no way to try.
     pub async fn connect(handle: &Handle, peer: Peer) -> io::Result<Self> {
         let id = handle.stack().connect(peer, handle.now()).map_err(io::Error::other)?;
         let stream = Self { handle: handle.clone(), id };
@@ -105,12 +100,12 @@ impl Stream {
         Ok(stream)
     }
 
-    /// The appliance's end of the connection; none where it has ended.
+    /// The appliance's end of the connection; `None` where it has ended.
     pub fn local_address(&self) -> Option<SocketAddr> {
         self.handle.stack().local_address(self.id)
     }
 
-    /// Does something with the connection that may give it something to send.
+    /// Calls `act`, after which the connection may have something to send.
     fn act<R>(&self, act: impl FnOnce(&mut ProbeTcp, ConnectionId) -> R) -> R {
         let result = act(&mut self.handle.stack(), self.id);
         self.handle.shared.wanted.notify_one();
@@ -136,12 +131,12 @@ impl AsyncWrite for Stream {
         self.act(|stack, id| stack.poll_send(id, bytes, cx))
     }
 
-    /// What was written is sent without being asked for.
+    /// Does nothing: written bytes are sent without a flush.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
-    /// Does not wait for the backend to acknowledge what was written.
+    /// Closes the sending half, and does not wait for the backend to acknowledge what was written.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.act(ProbeTcp::close);
         Poll::Ready(Ok(()))

@@ -1,4 +1,4 @@
-//! What smoltcp takes for its network device: one packet in, and the queue of departures.
+//! The network device of smoltcp's sockets: one packet in, and the queue of outgoing packets.
 
 use std::collections::VecDeque;
 
@@ -10,36 +10,36 @@ use smoltcp::wire::{IpVersion, Ipv4Packet, Ipv6Packet};
 use super::HOP_LIMIT;
 use super::outgoing_packet::OutgoingPacket;
 
-/// The departures that wait.
+/// The outgoing packets that wait.
 #[derive(Debug)]
 pub(super) struct Queue {
-    departures: VecDeque<OutgoingPacket>,
+    packets: VecDeque<OutgoingPacket>,
     limit: usize,
     refused: u64,
 }
 
 impl Queue {
-    /// An empty queue for so many departures.
+    /// An empty queue for at most `limit` packets.
     pub(super) fn new(limit: usize) -> Self {
-        Self { departures: VecDeque::new(), limit, refused: 0 }
+        Self { packets: VecDeque::new(), limit, refused: 0 }
     }
 
-    /// Takes the oldest.
+    /// Takes out the oldest packet.
     pub(super) fn pop(&mut self) -> Option<OutgoingPacket> {
-        self.departures.pop_front()
+        self.packets.pop_front()
     }
 
-    /// How many departures it had no room for and nobody tries again.
+    /// Number of packets that found no room, and that nobody sends again.
     pub(super) fn refused(&self) -> u64 {
         self.refused
     }
 
     fn is_full(&self) -> bool {
-        self.departures.len() >= self.limit
+        self.packets.len() >= self.limit
     }
 }
 
-/// The device as one connection sees it.
+/// The device of one connection.
 pub(super) struct Wire<'a> {
     queue: &'a mut Queue,
     mtu: u16,
@@ -48,7 +48,7 @@ pub(super) struct Wire<'a> {
 }
 
 impl<'a> Wire<'a> {
-    /// Packets that are sent by it are for `backend`; `incoming` is received once.
+    /// A device whose outgoing packets are for `backend`; `incoming` is received once.
     pub(super) fn new(
         queue: &'a mut Queue,
         mtu: u16,
@@ -83,7 +83,7 @@ impl Device for Wire<'_> {
         let mut capabilities = DeviceCapabilities::default();
         capabilities.medium = Medium::Ip;
         capabilities.max_transmission_unit = usize::from(self.mtu);
-        // Of what is sent, it is computed here, once the hop limit is there.
+        // That of an outgoing packet is computed here, once the hop limit is set.
         capabilities.checksum.ipv4 = Checksum::Rx;
         capabilities
     }
@@ -113,13 +113,13 @@ impl TxToken for Sent<'_> {
         if self.queue.is_full() {
             self.queue.refused += 1;
         } else {
-            self.queue.departures.push_back(OutgoingPacket { backend: self.backend, packet });
+            self.queue.packets.push_back(OutgoingPacket { backend: self.backend, packet });
         }
         result
     }
 }
 
-/// Sockets could set it for what they send, but not for their immediate answers, nor for resets.
+/// Sets the hop limit of a packet. Sockets could do so for what they send, but not for immediate answers, nor for resets.
 fn set_hop_limit(packet: &mut [u8]) {
     match IpVersion::of_packet(packet) {
         Ok(IpVersion::Ipv4) => {

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use guideway_dataplane::frame::Frame;
 use guideway_dataplane::packet::Packet;
+use guideway_dataplane::snapshot::OwnAddresses;
 use tokio::sync::mpsc;
 
 use super::event_log::Note;
@@ -14,7 +15,7 @@ use crate::health::descriptors;
 use crate::health::monitor::Monitor;
 use crate::health::scheduler::ProbeReport;
 use crate::health::state::HealthChange;
-use crate::net::probe_tcp::{Handle, Limits, OwnAddresses, ProbeTcp};
+use crate::net::probe_tcp::{Handle, Limits, ProbeTcp};
 
 impl<P: Ports> Supervisor<P> {
     /// Begins to watch the backends; what probes find goes to `reports`, from where it is to come back to
@@ -67,7 +68,7 @@ impl<P: Ports> Supervisor<P> {
             if !changes.is_empty() {
                 self.publish_latency.decide(now.saturating_sub(report.ended.elapsed()));
             }
-            self.apply(changes, report.outcome.result.as_ref().err());
+            self.apply(changes, report.result.failure());
         }
         let standing = self.monitor.as_mut().map(|monitor| monitor.end_first_rounds(now)).unwrap_or_default();
         if !standing.is_empty() {
@@ -89,7 +90,7 @@ impl<P: Ports> Supervisor<P> {
         }
     }
 
-    fn apply(&mut self, changes: Vec<HealthChange>, error: Option<&String>) {
+    fn apply(&mut self, changes: Vec<HealthChange>, error: Option<&str>) {
         for change in changes {
             let applied = match &change {
                 HealthChange::Health { service, backend, healthy: true } => {
@@ -97,7 +98,7 @@ impl<P: Ports> Supervisor<P> {
                     self.appliance.set_health(service, backend, true)
                 }
                 HealthChange::Health { service, backend, healthy: false } => {
-                    let reason = error.map_or("its checks have changed", String::as_str);
+                    let reason = error.unwrap_or("its checks have changed");
                     let text = format!("it is unhealthy: {reason}");
                     self.note(Note::of_backend(EventKind::BackendUnhealthy, service, backend, text));
                     self.appliance.set_health(service, backend, false)
@@ -133,9 +134,9 @@ impl<P: Ports> Supervisor<P> {
         stack.poll();
         let sender = self.sender();
         let snapshot = self.snapshots.repin();
-        while let Some(departure) = stack.transmit() {
-            let Some(backend) = snapshot.backend(departure.backend) else { continue };
-            let Some(mut frame) = self.ports.frame(&departure.into_frame()) else {
+        while let Some(outgoing) = stack.transmit() {
+            let Some(backend) = snapshot.backend(outgoing.backend) else { continue };
+            let Some(mut frame) = self.ports.frame(&outgoing.into_frame()) else {
                 self.unsent += 1;
                 continue;
             };
@@ -163,8 +164,8 @@ impl<P: Ports> Supervisor<P> {
             IpAddr::V4(_) => None,
         });
         OwnAddresses {
-            ipv4: config.network.ipv4_address.or(ipv4),
-            ipv6: config.network.ipv6_address.or(ipv6),
+            ipv4: config.network.ipv4_address.or(ipv4).map(|address| IpAddr::V4(address).into()),
+            ipv6: config.network.ipv6_address.or(ipv6).map(|address| IpAddr::V6(address).into()),
         }
     }
 }

@@ -23,12 +23,12 @@ async fn own_and_answer(handle: Handle, far: Rc<RefCell<FarEnd>>) {
         // Until nothing moves: an answer may bring another packet.
         loop {
             handle.poll();
-            let departure = handle.transmit();
-            let answers = far.borrow_mut().turn(departure.as_ref().map(|it| it.packet.as_slice()), now);
+            let outgoing = handle.transmit();
+            let answers = far.borrow_mut().turn(outgoing.as_ref().map(|it| it.packet.as_slice()), now);
             for answer in &answers {
                 handle.receive(answer);
             }
-            if departure.is_none() && answers.is_empty() {
+            if outgoing.is_none() && answers.is_empty() {
                 break;
             }
         }
@@ -61,7 +61,7 @@ fn with_backend<T>(far: FarEnd, limits: Limits, probe: impl AsyncFnOnce(Handle) 
 
 #[test]
 fn a_stream_writes_a_request_and_reads_the_answer_to_its_end() {
-    let answer: Vec<u8> = (0..20_000).map(|place| place as u8).collect();
+    let answer: Vec<u8> = (0..20_000).map(|index| index as u8).collect();
     let far = FarEnd::new(vip(), PORT, 1, &answer);
     let request = [&[b'x'; 9_000][..], b"\n"].concat();
     let (heard, handle, far) = with_backend(far, Limits::default(), async |handle| {
@@ -131,10 +131,10 @@ fn many_streams_share_one_thread() {
     let far = FarEnd::new(vip(), PORT, 100, b"well");
     let (heard, ..) = with_backend(far, Limits::default(), async |handle| {
         let probes: Vec<_> = (0..100)
-            .map(|place| {
+            .map(|backend| {
                 let handle = handle.clone();
                 tokio::task::spawn_local(async move {
-                    let to = Peer { backend: BackendHandle(place), ..peer(0) };
+                    let to = Peer { backend: BackendHandle(backend), ..peer(0) };
                     let mut stream = Stream::connect(&handle, to).await.unwrap();
                     stream.write_all(b"how are you?\n").await.unwrap();
                     let mut heard = String::new();

@@ -10,7 +10,7 @@ use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
 use smoltcp::time::Instant;
 use smoltcp::wire::{HardwareAddress, IpCidr};
 
-/// What ends a request.
+/// The byte that ends a request.
 pub(crate) const END: u8 = b'\n';
 
 #[derive(Default)]
@@ -75,7 +75,7 @@ pub(crate) struct FarEnd {
 }
 
 impl FarEnd {
-    /// A host with the VIP, where so many connections can be made to the port.
+    /// A host with the VIP, where `listeners` connections can be made to the port.
     pub(crate) fn new(vip: IpAddr, port: u16, listeners: usize, answer: &[u8]) -> Self {
         let mut queues = Queues::default();
         let mut interface =
@@ -93,7 +93,7 @@ impl FarEnd {
         Self { interface, queues, sockets, servers, answer: answer.to_vec() }
     }
 
-    /// Takes in a packet, if there is one; gives those that leave now.
+    /// Takes in a packet, if there is one; returns those that leave now.
     pub(crate) fn turn(&mut self, packet: Option<&[u8]>, now: Duration) -> Vec<Vec<u8>> {
         self.queues.incoming.extend(packet.map(<[u8]>::to_vec));
         let at = Instant::from_micros(now.as_micros() as i64);
@@ -115,14 +115,14 @@ impl FarEnd {
         self.queues.outgoing.drain(..).collect()
     }
 
-    /// When it has something to do next.
+    /// The time at which the backend has something to do next.
     pub(crate) fn next(&mut self, now: Duration) -> Option<Duration> {
         let at = Instant::from_micros(now.as_micros() as i64);
         let due = self.interface.poll_at(at, &self.sockets)?;
         Some(Duration::from_micros(due.total_micros() as u64))
     }
 
-    /// The requests that came, where one did.
+    /// The requests that came.
     pub(crate) fn requests(&self) -> impl Iterator<Item = &[u8]> {
         self.servers.iter().map(|server| server.request.as_slice()).filter(|request| !request.is_empty())
     }

@@ -1,27 +1,26 @@
-//! How a probe gets to its backend: in the path of traffic, or by the kernel's network.
+//! One probe from connection to result: in the path of traffic, or over the kernel's network.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use guideway_dataplane::backend::BackendHandle;
 use guideway_model::config::{HealthCheck, Transport};
+use rustix::io::Errno;
 use tokio::net::{TcpSocket, TcpStream};
 
-use super::probe::{Success, Target, WeightReport, probe};
-use super::scheduler::ProbeResult;
-use super::weights::Report;
+use super::probe::{ProbeResult, Target, probe};
 use crate::net::probe_tcp::{self, Peer};
 
-/// Everything that a probe of one backend through one rule depends on.
+/// Everything that the probes of one backend through one rule depend on.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct ProbeJob {
-    /// What is asked.
+    /// The question that is asked.
     pub(super) check: HealthCheck,
     /// The rule's address.
     pub(super) vip: IpAddr,
     /// The backend's own address.
     pub(super) address: IpAddr,
-    /// The backend's place in snapshots.
+    /// The backend's handle, by which snapshots know how to deliver to it.
     pub(super) backend: BackendHandle,
 }
 
@@ -29,7 +28,7 @@ impl ProbeJob {
     /// Connects and asks; there is no time limit here.
     pub(super) async fn run(&self, stack: &probe_tcp::Handle) -> ProbeResult {
         let port = self.check.port;
-        let asked = match &self.check.transport {
+        match &self.check.transport {
             Transport::InPath => {
                 let peer = Peer { backend: self.backend, vip: self.vip, port };
                 let stream = match probe_tcp::Stream::connect(stack, peer).await {
@@ -38,7 +37,7 @@ impl ProbeJob {
                     Err(error) => return ProbeResult::Unwell(error.to_string()),
                 };
                 let source = stream.local_address().unwrap_or_else(|| SocketAddr::new(self.vip, 0));
-                probe(stream, &self.check, &Target { vip: self.vip, port, source }).await
+                probe(stream, &self.check, &Target { vip: self.vip, port, source }).await.into()
             }
             Transport::Kernel { bind_device, source } => {
                 let to = SocketAddr::new(self.address, port);
@@ -48,34 +47,17 @@ impl ProbeJob {
                     Err(error) if is_ours(&error) => return ProbeResult::NotAsked(error.to_string()),
                     Err(error) => return ProbeResult::Unwell(format!("cannot connect: {error}")),
                 };
-                probe(stream, &self.check, &Target { vip: self.address, port, source }).await
+                probe(stream, &self.check, &Target { vip: self.address, port, source }).await.into()
             }
-        };
-        match asked {
-            Ok(success) => ProbeResult::Well(report(success)),
-            Err(error) => ProbeResult::Unwell(error.to_string()),
         }
     }
 }
 
-/// Whether a connection failed for want of something on this side: no address, no port, no descriptor, no memory.
+/// True if a connection failed for lack of something on this side: an address, a port, a descriptor, memory.
 fn is_ours(error: &io::Error) -> bool {
-    const EMFILE: i32 = 24;
-    const ENFILE: i32 = 23;
-    const ENOBUFS: i32 = 105;
     matches!(error.get_ref(), Some(inner) if inner.is::<probe_tcp::ConnectError>())
         || matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::OutOfMemory)
-        || matches!(error.raw_os_error(), Some(EMFILE | ENFILE | ENOBUFS))
-}
-
-/// What a successful probe says of the weight.
-fn report(success: Success) -> Option<Report> {
-    match success.weight {
-        WeightReport::NotAsked => None,
-        WeightReport::Missing => Some(Report::Missing),
-        WeightReport::Invalid => Some(Report::Invalid),
-        WeightReport::Weight(weight) => Some(Report::Weight(weight)),
-    }
+        || matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS))
 }
 
 async fn connect(to: SocketAddr, device: Option<&str>, source: Option<IpAddr>) -> io::Result<TcpStream> {

@@ -1,4 +1,4 @@
-//! The addresses that the appliance answers for, its own and its VIPs, and their announcements.
+//! The addresses that the appliance answers for, which are its own and its VIPs, and their announcements.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,33 +8,33 @@ use guideway_dataplane::address::Address;
 use super::link::{LinkId, Links};
 use super::neighbours::RETRANSMIT;
 use super::received::solicited_node;
-use super::schedule::Schedule;
+use crate::net::schedule::Schedule;
 
-/// How often an address is announced, one second apart: MAX_NEIGHBOR_ADVERTISEMENT of RFC 4861, section 10, and one
+/// The announcements of an address, one second apart: MAX_NEIGHBOR_ADVERTISEMENT of RFC 4861, section 10, and one
 /// more than ANNOUNCE_NUM of RFC 5227, section 1.1.
 const ANNOUNCEMENTS: u8 = 3;
 
-/// Whether the appliance answers ARP and neighbour solicitations for a VIP.
+/// The condition under which the appliance answers ARP and neighbour solicitations for a VIP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answers {
-    /// Never: the VIP is routed to the appliance's own address.
+    /// Never answers: the VIP is routed to the appliance's own address.
     Never,
-    /// From an announcement to a withdrawal: of the appliances that share the VIP, one holds it at a time.
+    /// Answers from an announcement to a withdrawal: of the appliances that share the VIP, one holds it at a time.
     WhenAnnounced,
-    /// Always: the VIP is on a link, and of this appliance alone.
+    /// Always answers: the VIP is on a link, and of this appliance alone.
     Always,
 }
 
-/// A VIP, and how its neighbours find it.
+/// A VIP, and the condition under which its neighbours get an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Vip {
     /// The address.
     pub address: Address,
-    /// Who asks for it gets an answer.
+    /// The condition under which the appliance answers for the address.
     pub answers: Answers,
 }
 
-/// An address cannot be announced, as the appliance never answers for it.
+/// The error of an announcement of an address that the appliance never answers for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotAnswered(pub Address);
 
@@ -46,17 +46,17 @@ impl std::fmt::Display for NotAnswered {
 
 impl std::error::Error for NotAnswered {}
 
-/// Whose address it is.
+/// The role of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
-    /// The appliance's own.
+    /// An address of the appliance itself.
     Host,
     /// A VIP.
     Vip,
 }
 
 #[derive(Debug)]
-struct Owned {
+struct Entry {
     role: Role,
     links: Vec<LinkId>,
     answers: Answers,
@@ -64,7 +64,8 @@ struct Owned {
     announcements_left: u8,
 }
 
-impl Owned {
+impl Entry {
+    /// True if the appliance answers for the address now.
     fn holds(&self) -> bool {
         match self.answers {
             Answers::Never => false,
@@ -74,45 +75,46 @@ impl Owned {
     }
 }
 
-/// The appliance's addresses.
+/// The table of the addresses that the appliance answers for.
 #[derive(Debug)]
-pub(super) struct OwnAddresses {
-    owned: BTreeMap<Address, Owned>,
+pub(super) struct AnsweredAddresses {
+    entries: BTreeMap<Address, Entry>,
+    /// The next announcement of each address.
     schedule: Schedule<Address>,
 }
 
-impl OwnAddresses {
+impl AnsweredAddresses {
     pub(super) fn new(links: &Links, vips: &[Vip]) -> Self {
-        let mut own = Self { owned: BTreeMap::new(), schedule: Schedule::new() };
-        own.replace(links, vips);
-        own
+        let mut addresses = Self { entries: BTreeMap::new(), schedule: Schedule::new() };
+        addresses.replace(links, vips);
+        addresses
     }
 
     /// Replaces all addresses; a VIP that stays goes on as it was announced. An address of the appliance itself is no
     /// VIP.
     pub(super) fn replace(&mut self, links: &Links, vips: &[Vip]) {
-        let old = std::mem::take(&mut self.owned);
+        let old = std::mem::take(&mut self.entries);
         for (id, link) in links.iter() {
             for host in &link.addresses {
                 // A link-local address may be that of several links.
-                let owned = self.owned.entry(host.address).or_insert_with(|| Owned {
+                let entry = self.entries.entry(host.address).or_insert_with(|| Entry {
                     role: Role::Host,
                     links: Vec::new(),
                     answers: Answers::Always,
                     announced: false,
                     announcements_left: 0,
                 });
-                owned.links.push(id);
+                entry.links.push(id);
             }
         }
         for vip in vips {
             let (announced, announcements_left) =
                 old.get(&vip.address).map_or((false, 0), |old| (old.announced, old.announcements_left));
-            // Where no link's prefix holds it, whoever asks for it has a route that says it is here.
+            // Where no link's prefix holds the VIP, a host that asks for it has a route that says it is here.
             let links = links
                 .holding(vip.address)
                 .map_or_else(|| links.iter().map(|(id, _)| id).collect(), |id| vec![id]);
-            self.owned.entry(vip.address).or_insert(Owned {
+            self.entries.entry(vip.address).or_insert(Entry {
                 role: Role::Vip,
                 links,
                 answers: vip.answers,
@@ -120,65 +122,67 @@ impl OwnAddresses {
                 announcements_left,
             });
         }
-        for address in old.into_keys().filter(|address| !self.owned.get(address).is_some_and(Owned::holds)) {
+        for address in old.into_keys().filter(|address| !self.entries.get(address).is_some_and(Entry::holds))
+        {
             self.schedule.cancel(address);
         }
     }
 
-    /// The VIPs, each with whether it was announced and is not withdrawn.
+    /// The VIPs, each with `true` where it was announced and is not withdrawn.
     pub(super) fn vips(&self) -> impl Iterator<Item = (Vip, bool)> {
-        let vips = self.owned.iter().filter(|(_, owned)| owned.role == Role::Vip);
-        vips.map(|(address, owned)| (Vip { address: *address, answers: owned.answers }, owned.announced))
+        let vips = self.entries.iter().filter(|(_, entry)| entry.role == Role::Vip);
+        vips.map(|(address, entry)| (Vip { address: *address, answers: entry.answers }, entry.announced))
     }
 
+    /// The role of an address; `None` where it is none of the appliance's.
     pub(super) fn role(&self, address: Address) -> Option<Role> {
-        self.owned.get(&address).map(|owned| owned.role)
+        self.entries.get(&address).map(|entry| entry.role)
     }
 
-    /// Whether the appliance answers for `address` on `link` now; `None` where it is none of its own there.
+    /// True if the appliance answers for `address` on `link` now; `None` where the address is none of its own there.
     pub(super) fn answers(&self, link: LinkId, address: Address) -> Option<bool> {
-        let owned = self.owned.get(&address)?;
-        owned.links.contains(&link).then(|| owned.holds())
+        let entry = self.entries.get(&address)?;
+        entry.links.contains(&link).then(|| entry.holds())
     }
 
     /// The groups in which the appliance listens for questions on `link`.
     pub(super) fn groups(&self, link: LinkId) -> BTreeSet<Address> {
-        let here = |address: &Address, owned: &Owned| {
-            !address.is_ipv4() && owned.holds() && owned.links.contains(&link)
+        let here = |address: &Address, entry: &Entry| {
+            !address.is_ipv4() && entry.holds() && entry.links.contains(&link)
         };
-        let held = self.owned.iter().filter(|(address, owned)| here(address, owned));
+        let held = self.entries.iter().filter(|(address, entry)| here(address, entry));
         held.map(|(address, _)| solicited_node(*address)).collect()
     }
 
     /// Begins to answer for `address`, and to announce it.
     pub(super) fn announce(&mut self, address: Address, now: Duration) -> Result<(), NotAnswered> {
-        let owned = self.owned.get_mut(&address).filter(|owned| owned.answers != Answers::Never);
-        let owned = owned.ok_or(NotAnswered(address))?;
-        owned.announced = true;
-        owned.announcements_left = ANNOUNCEMENTS;
+        let entry = self.entries.get_mut(&address).filter(|entry| entry.answers != Answers::Never);
+        let entry = entry.ok_or(NotAnswered(address))?;
+        entry.announced = true;
+        entry.announcements_left = ANNOUNCEMENTS;
         self.schedule.set(address, now);
         Ok(())
     }
 
-    /// Begins to announce all that the appliance answers for always.
+    /// Begins to announce all addresses that the appliance answers for now.
     pub(super) fn announce_held(&mut self, now: Duration) {
-        for (address, owned) in &mut self.owned {
-            if owned.holds() {
-                owned.announcements_left = ANNOUNCEMENTS;
+        for (address, entry) in &mut self.entries {
+            if entry.holds() {
+                entry.announcements_left = ANNOUNCEMENTS;
                 self.schedule.set(*address, now);
             }
         }
     }
 
-    /// Ends announcements; a VIP that is answered for when announced is so no longer.
+    /// Stops the announcements of an address, and the answers for a VIP that is answered for when announced.
     pub(super) fn withdraw(&mut self, address: Address) {
-        if let Some(owned) = self.owned.get_mut(&address) {
-            owned.announced = false;
+        if let Some(entry) = self.entries.get_mut(&address) {
+            entry.announced = false;
             self.schedule.cancel(address);
         }
     }
 
-    /// When an announcement is due next.
+    /// The time at which an announcement is due next.
     pub(super) fn next(&self) -> Option<Duration> {
         self.schedule.next()
     }
@@ -186,11 +190,11 @@ impl OwnAddresses {
     /// An address whose announcement is due at `now`, and the links to announce it on.
     pub(super) fn due(&mut self, now: Duration) -> Option<(Address, &[LinkId])> {
         let address = self.schedule.pop(now)?;
-        let owned = self.owned.get_mut(&address)?;
-        owned.announcements_left = owned.announcements_left.saturating_sub(1);
-        if owned.announcements_left > 0 {
+        let entry = self.entries.get_mut(&address)?;
+        entry.announcements_left = entry.announcements_left.saturating_sub(1);
+        if entry.announcements_left > 0 {
             self.schedule.set(address, now + RETRANSMIT);
         }
-        Some((address, &owned.links))
+        Some((address, &entry.links))
     }
 }

@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use guideway::net::probe_tcp::{ConnectError, Limits, OwnAddresses, Peer, ProbeTcp};
+use guideway::net::probe_tcp::{ConnectError, Limits, Peer, ProbeTcp};
 use guideway_dataplane::backend::BackendHandle;
+use guideway_dataplane::snapshot::OwnAddresses;
 use smoltcp::socket::tcp::State;
 use smoltcp::wire::{Ipv4Packet, TcpPacket};
 
@@ -20,7 +21,7 @@ fn secs(secs: u64) -> Duration {
 }
 
 fn answer(len: usize) -> Vec<u8> {
-    (0..len).map(|place| (place % 251) as u8).collect()
+    (0..len).map(|index| (index % 251) as u8).collect()
 }
 
 fn flags(packet: &[u8]) -> (bool, bool, bool, bool) {
@@ -220,9 +221,9 @@ fn a_full_queue_delays_what_is_sent() {
     }
     let mut backends = Vec::new();
     for _ in 0..3 {
-        let departures: Vec<_> = std::iter::from_fn(|| stack.transmit()).collect();
-        assert!(departures.len() <= 2);
-        backends.extend(departures.iter().map(|departure| departure.backend.0));
+        let packets: Vec<_> = std::iter::from_fn(|| stack.transmit()).collect();
+        assert!(packets.len() <= 2);
+        backends.extend(packets.iter().map(|packet| packet.backend.0));
         stack.poll(secs(0));
     }
     assert_eq!(backends, [0, 1, 2, 3, 4]);

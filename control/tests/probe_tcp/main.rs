@@ -1,4 +1,4 @@
-//! Connections to a VIP at one backend: what is sent, what is heard, and what is held.
+//! The TCP of probes: connections to a VIP at one backend, their packets, and the memory that they hold.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
 

@@ -1,9 +1,9 @@
-//! What is due when: at most one time for each key.
+//! A schedule: keys, each with at most one time at which it is due.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Times by key, and keys by time.
+/// The times at which keys are due.
 #[derive(Debug)]
 pub(super) struct Schedule<K> {
     due: BTreeMap<K, Duration>,
@@ -15,13 +15,14 @@ impl<K: Ord + Copy> Schedule<K> {
         Self { due: BTreeMap::new(), queue: BTreeSet::new() }
     }
 
-    /// Sets the one time of `key`.
+    /// Sets the time at which `key` is due, in place of the time that it had.
     pub(super) fn set(&mut self, key: K, due: Duration) {
         self.cancel(key);
         self.due.insert(key, due);
         self.queue.insert((due, key));
     }
 
+    /// Takes out `key`, if it has a time.
     pub(super) fn cancel(&mut self, key: K) {
         if let Some(due) = self.due.remove(&key) {
             self.queue.remove(&(due, key));
@@ -35,7 +36,7 @@ impl<K: Ord + Copy> Schedule<K> {
         Some(key)
     }
 
-    /// When the first of them is due.
+    /// The time at which the first key is due.
     pub(super) fn next(&self) -> Option<Duration> {
         self.queue.first().map(|(due, _)| *due)
     }

@@ -19,11 +19,11 @@ fn a_thousand_connections_to_one_vip_reach_the_backend_that_each_is_for() {
     let far = |backend| (backend, FarEnd::new(vip(), PORT, 2, name(backend).as_bytes()));
     let mut lab = Lab::new((0..BACKENDS).map(far));
     let targets: Vec<u32> = (0..BACKENDS).chain((0..BACKENDS).rev()).collect();
-    let request = |place: usize| format!("request {place}\n");
+    let request = |index: usize| format!("request {index}\n");
     let mut clients: Vec<_> = targets
         .iter()
         .enumerate()
-        .map(|(place, backend)| Client::new(&mut lab, peer(*backend), request(place).as_bytes()))
+        .map(|(index, backend)| Client::new(&mut lab, peer(*backend), request(index).as_bytes()))
         .collect();
     assert_eq!(lab.stack.connections(), 1_000);
     lab.serve(&mut clients, Duration::from_secs(10));
@@ -82,8 +82,8 @@ fn own_ipv4() -> IpAddr {
 fn segments_to_no_connection_cost_nothing_and_are_not_answered() {
     let mut lab = Lab::new([]);
     let client = Client::new(&mut lab, peer(0), b"");
-    let departure = lab.stack.transmit().unwrap();
-    let local_port = u16::from_be_bytes([departure.packet[20], departure.packet[21]]);
+    let syn = lab.stack.transmit().unwrap().packet;
+    let local_port = u16::from_be_bytes([syn[20], syn[21]]);
     let next_poll = lab.stack.next_poll();
     let mut strays = 0;
     for port in (0..=u16::MAX).step_by(5) {
@@ -132,8 +132,8 @@ fn a_forger_who_guesses_every_number_but_the_sequence_fills_no_queue() {
     let limits = Limits { queued_packets: 10, ..Limits::default() };
     let mut stack = ProbeTcp::new(own(), 1, limits);
     stack.connect(peer(0), Duration::ZERO).unwrap();
-    let departure = stack.transmit().unwrap();
-    let local_port = u16::from_be_bytes([departure.packet[20], departure.packet[21]]);
+    let syn = stack.transmit().unwrap().packet;
+    let local_port = u16::from_be_bytes([syn[20], syn[21]]);
     for _ in 0..1_000 {
         let packet = forged(vip(), own_ipv4(), (PORT, local_port), TcpControl::None, true);
         stack.handle(&packet, Duration::ZERO);
@@ -173,16 +173,16 @@ proptest! {
             lab.stack.poll(lab.now);
             let far = lab.backends.values_mut().next().unwrap();
             let mut answers = Vec::new();
-            while let Some(departure) = lab.stack.transmit() {
-                answers.extend(far.turn(Some(&departure.packet), lab.now));
+            while let Some(outgoing) = lab.stack.transmit() {
+                answers.extend(far.turn(Some(&outgoing.packet), lab.now));
             }
             for mut answer in answers {
                 if keep {
                     lab.stack.handle(&answer, lab.now);
                 }
-                for (place, byte) in &changes {
-                    let place = place.index(answer.len());
-                    answer[place] = *byte;
+                for (index, byte) in &changes {
+                    let index = index.index(answer.len());
+                    answer[index] = *byte;
                 }
                 if repair {
                     repair_checksums(&mut answer);

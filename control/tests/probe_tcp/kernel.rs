@@ -11,8 +11,9 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use guideway::net::probe_tcp::{Handle, Limits, OwnAddresses, Peer, ProbeTcp, Stream};
+use guideway::net::probe_tcp::{Handle, Limits, Peer, ProbeTcp, Stream};
 use guideway_dataplane::backend::BackendHandle;
+use guideway_dataplane::snapshot::OwnAddresses;
 use nix::sched::{CloneFlags, unshare};
 use smoltcp::phy::{Device, Medium, RxToken, TunTapInterface, TxToken};
 use smoltcp::time::Instant as Moment;
@@ -32,8 +33,7 @@ fn ip(arguments: &str) {
     assert!(status.success(), "ip {arguments}");
 }
 
-/// Moves this thread, and those that it starts, into a namespace where the kernel has the VIPs and the way
-/// back.
+/// Moves this thread, and those that it starts, into a namespace where the kernel has the VIPs and the way back.
 fn enter_backend(own: OwnAddresses) -> TunTapInterface {
     unshare(CloneFlags::CLONE_NEWNET).expect("root makes a network namespace");
     let tun = TunTapInterface::new("probe0", Medium::Ip).expect("/dev/net/tun");
@@ -46,14 +46,14 @@ fn enter_backend(own: OwnAddresses) -> TunTapInterface {
     tun
 }
 
-/// Carries packets between the connections and the kernel. It looks for packets each millisecond: smoltcp's
+/// Carries packets between the connections and the kernel, and looks for packets each millisecond: smoltcp's
 /// TUN device gives out no descriptor that could be waited for safely.
 async fn carry(handle: Handle, mut tun: TunTapInterface) {
     let mut looks = tokio::time::interval(Duration::from_millis(1));
     loop {
         handle.poll();
-        while let Some(departure) = handle.transmit() {
-            let packet = departure.packet;
+        while let Some(outgoing) = handle.transmit() {
+            let packet = outgoing.packet;
             let token = tun.transmit(Moment::ZERO).expect("a TUN device always takes packets");
             token.consume(packet.len(), |bytes| bytes.copy_from_slice(&packet));
         }
@@ -68,7 +68,7 @@ async fn carry(handle: Handle, mut tun: TunTapInterface) {
     }
 }
 
-/// Answers so many connections: what came until its end of line, twice. A client that resets at last is no
+/// Answers a number of connections with their request, up to its end of line, twice. A client that resets at last is no
 /// failure.
 fn serve(listener: TcpListener, connections: usize) -> thread::JoinHandle<Vec<SocketAddr>> {
     thread::spawn(move || {

@@ -1,5 +1,6 @@
-//! A departure, delivered as the pipeline delivers packets, and read by another parser.
+//! A packet of a probe, delivered as the pipeline delivers packets, and read by another parser.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use etherparse::{IpNumber, NetSlice, SlicedPacket, TransportSlice};
@@ -21,10 +22,10 @@ const GUE_PORT: u16 = 6_080;
 fn delivered(peer: Peer, delivery: &Delivery) -> Vec<u8> {
     let mut stack = ProbeTcp::new(own(), 1, Limits::default());
     stack.connect(peer, Duration::ZERO).unwrap();
-    let departure = stack.transmit().unwrap();
-    assert_eq!(departure.backend, peer.backend);
+    let outgoing = stack.transmit().unwrap();
+    assert_eq!(outgoing.backend, peer.backend);
     let mut frame = Mbuf::new();
-    frame.fill(&departure.into_frame());
+    frame.fill(&outgoing.into_frame());
     let packet = Packet::parse(frame.bytes()).expect("a packet that the data plane takes");
     assert!(packet.tcp_syn && !delivery.refuses(&packet));
     delivery.deliver(&mut frame, &packet, &packet.flow).unwrap();
@@ -50,14 +51,14 @@ fn assert_is_the_probe(ip: &[u8]) {
     let (hop_limit, checksum) = match (&inner.net, &inner.transport) {
         (Some(NetSlice::Ipv4(ip)), Some(TransportSlice::Tcp(tcp))) => {
             let header = ip.header();
-            assert_eq!(header.source_addr(), own().ipv4.unwrap());
+            assert_eq!(header.source_addr(), IpAddr::from(own().ipv4.unwrap()));
             assert_eq!(header.destination(), [203, 0, 113, 10]);
             assert_eq!(header.header_checksum(), header.to_header().calc_header_checksum());
             (header.ttl(), tcp.calc_checksum_ipv4(ip.header().source(), ip.header().destination()))
         }
         (Some(NetSlice::Ipv6(ip)), Some(TransportSlice::Tcp(tcp))) => {
             let header = ip.header();
-            assert_eq!(header.source_addr(), own().ipv6.unwrap());
+            assert_eq!(header.source_addr(), IpAddr::from(own().ipv6.unwrap()));
             (header.hop_limit(), tcp.calc_checksum_ipv6(header.source(), header.destination()))
         }
         other => panic!("{other:?}"),

@@ -7,8 +7,9 @@ use std::net::IpAddr;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use guideway::net::probe_tcp::{ConnectionId, HOP_LIMIT, Limits, OwnAddresses, Peer, ProbeTcp};
+use guideway::net::probe_tcp::{ConnectionId, HOP_LIMIT, Limits, Peer, ProbeTcp};
 use guideway_dataplane::backend::BackendHandle;
+use guideway_dataplane::snapshot::OwnAddresses;
 
 use crate::far_end::FarEnd;
 
@@ -26,15 +27,16 @@ pub(crate) fn peer(backend: u32) -> Peer {
 }
 
 pub(crate) fn own() -> OwnAddresses {
-    OwnAddresses { ipv4: Some("192.0.2.1".parse().unwrap()), ipv6: Some("2001:db8::1".parse().unwrap()) }
+    let address = |text: &str| Some(text.parse::<IpAddr>().unwrap().into());
+    OwnAddresses { ipv4: address("192.0.2.1"), ipv6: address("2001:db8::1") }
 }
 
-/// What happens to packets on the wire, in both directions.
+/// The faults of the wire, in both directions.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Wire {
-    /// Every so manieth packet is lost.
+    /// One packet in this many is lost.
     pub(crate) loses: Option<usize>,
-    /// Every so manieth packet is overtaken by the next one.
+    /// One packet in this many is overtaken by the next.
     pub(crate) delays: Option<usize>,
 }
 
@@ -67,13 +69,13 @@ impl Lab {
         for _ in 0..MOST_TURNS {
             self.stack.poll(self.now);
             let mut moved = false;
-            while let Some(departure) = self.stack.transmit() {
+            while let Some(outgoing) = self.stack.transmit() {
                 moved = true;
-                let packet = departure.packet;
+                let packet = outgoing.packet;
                 let is_ipv4 = packet[0] >> 4 == 4;
                 assert_eq!(packet[if is_ipv4 { 8 } else { 7 }], HOP_LIMIT);
-                self.sent.push((departure.backend, packet.clone()));
-                self.carry(departure.backend, packet, true);
+                self.sent.push((outgoing.backend, packet.clone()));
+                self.carry(outgoing.backend, packet, true);
             }
             let backends: Vec<_> = self.backends.keys().copied().collect();
             for backend in backends {
@@ -95,7 +97,7 @@ impl Lab {
         panic!("the wire does not come to rest");
     }
 
-    /// Lets the time pass until something is due, at most until `end`; whether anything was.
+    /// Lets the time pass until something is due, at most until `end`; true if something was due.
     pub(crate) fn wait(&mut self, end: Duration) -> bool {
         let now = self.now;
         let due = self.backends.values_mut().filter_map(|far| far.next(now));
@@ -169,7 +171,7 @@ impl Lab {
     }
 }
 
-/// Somebody who sends a request and reads the answer to its end.
+/// A client that sends a request and reads the answer to its end.
 pub(crate) struct Client {
     pub(crate) id: ConnectionId,
     pub(crate) outcome: Option<io::Result<Vec<u8>>>,
@@ -184,7 +186,7 @@ impl Client {
         Self { id, outcome: None, request: request.to_vec(), sent: 0, received: Vec::new() }
     }
 
-    /// Does what can be done now; whether that was anything.
+    /// Goes as far as it can now; true if that was any step.
     fn drive(&mut self, stack: &mut ProbeTcp) -> bool {
         if self.outcome.is_some() {
             return false;
