@@ -158,7 +158,7 @@ impl<P: Ports> Supervisor<P> {
         let mut turns = tokio::time::interval(TURN);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut failure = loop {
-            // A reload may bring another one.
+            // A reload may replace the stack.
             let stack = self.probes.as_ref().map(|probes| probes.stack().clone());
             // Not in random order: a failure comes before all else, and a flood of requests must not keep out the turn.
             let next = tokio::select! {
@@ -181,8 +181,8 @@ impl<P: Ports> Supervisor<P> {
             Some(failure) => self.workers.give_up(failure),
         }
         let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Stopping]);
-        // Routers learn of it first. For so long, workers that are left go on, and so does what keeps packets
-        // away from backends that fail.
+        // Routers hear of the end first. Until they have, the workers that are left go on, and so do the turns, which
+        // keep packets away from backends that fail.
         let mut withdrawn = std::pin::pin!(self.announcements.withdraw_all());
         loop {
             tokio::select! {
@@ -262,10 +262,10 @@ impl<P: Ports> Supervisor<P> {
     /// Changes by one probe alone are published at once. Where several have ended together more are about to, and their
     /// changes are published with the next turn: backends that turn together make few snapshots, not one each.
     fn take_in(&mut self, first: ProbeReport, more: &mut mpsc::Receiver<ProbeReport>) -> Next {
+        let now = self.now();
         // Those that find no room here wait for the next time.
         let others = std::iter::from_fn(|| more.try_recv().ok()).take(REPORTS_AT_ONCE - 1);
         let reports: Vec<_> = std::iter::once(first).chain(others).collect();
-        let now = self.now();
         if let Some(probes) = &mut self.probes {
             let update = probes.take_in(&reports, now);
             self.apply(update);
@@ -276,7 +276,7 @@ impl<P: Ports> Supervisor<P> {
         Next::Turn
     }
 
-    /// Has the appliance take over what health checks have come to.
+    /// Applies the changes of health checks to the appliance.
     fn apply(&mut self, update: HealthUpdate) {
         self.note_all(update.notes);
         for change in &update.changes {
@@ -325,7 +325,7 @@ impl<P: Ports> Supervisor<P> {
 
     fn take_over_file(&mut self) -> Result<view::Reload, Refused> {
         let config = self.config_source.read()?;
-        // The names before those that come now are known, and no others: what goes by older ones is read now.
+        // After a reload the names of the two latest configurations are known: frames decided by older ones are read now.
         self.drain_taps();
         let now = self.now();
         let changes = self.appliance.reload(config, now);
