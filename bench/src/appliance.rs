@@ -10,30 +10,24 @@ mod far_end;
 mod traffic;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
+use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
 
 use guideway::api::admin::view::Status;
-use guideway::api::admin::{Reply, Request, view};
-use guideway::health::scheduler::ProbeReport;
-use guideway::run::appliance::{Appliance, Nic};
-use guideway::run::supervisor::{Inbox, Ports, Shared, Supervisor, WorkerEnd};
-use guideway_dataplane::affinity::TrackingHasher;
-use guideway_dataplane::conntrack::ConntrackTable;
+use guideway::api::admin::{Reply, Request};
+use guideway::run::appliance::Nic;
+pub(crate) use guideway::run::assemble::Probing;
+use guideway::run::assemble::{Senders, Setup, assemble, control_thread};
+use guideway::run::ports::MemoryPorts;
+use guideway::run::process::Process;
+use guideway::run::worker::{RingSizes, Shared, StopWorkers};
 use guideway_dataplane::wire::ethernet::MacAddress;
-use guideway_engine::burst_processor::BurstProcessor;
 use guideway_engine::clock::Clock;
-use guideway_engine::counters::{CountersReader, counters};
-use guideway_engine::host_path::host_path;
-use guideway_engine::mbuf::Mbuf;
-use guideway_engine::poll_loop::PollLoop;
-use guideway_engine::tap::TapSwitch;
+use guideway_engine::counters::CountersReader;
 use guideway_model::config::Config;
-use tokio::runtime::Builder;
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::LocalSet;
+use tokio::sync::oneshot;
 
 use traffic::Traffic;
 
@@ -43,51 +37,32 @@ const SERVICE: usize = 1_000;
 /// The port that health checks go to.
 pub(crate) const CHECKED_PORT: u16 = 8080;
 
-/// Frames between the control thread and a worker, as `guideway run` has them.
-const HOST_FRAMES: usize = 1_024;
-
-/// Outcomes of probes that may wait, and requests, as `guideway run` has them.
-const PENDING_REPORTS: usize = 1_024;
-const PENDING_REQUESTS: usize = 64;
-
 const OWN_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 
-/// Who probes the backends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Probing {
-    /// Nobody.
-    Off,
-    /// The appliance.
-    On,
-    /// The session says what probes find; what the appliance's own find is not heard.
-    Told,
-}
-
-/// What is configured.
+/// The services of a configuration, and their health check.
 pub(crate) struct Services {
-    /// How many backends there are, in services of at most a thousand.
+    /// Number of backends, in services of at most a thousand.
     pub(crate) backends: usize,
-    /// From one probe of a backend to the next.
+    /// Time from one probe of a backend to the next.
     pub(crate) interval_sec: u32,
-    /// `in_path` or `kernel`.
+    /// Way of the probes: `in_path` or `kernel`.
     pub(crate) transport: &'static str,
-    /// A backend's weight by its number; unweighted where there is none.
+    /// Weight of a backend by its number; unweighted where there is none.
     pub(crate) weight: Option<fn(usize) -> u16>,
-    /// How many probes in a row turn a backend.
+    /// Number of equal outcomes in a row that turn a backend.
     pub(crate) threshold: u32,
 }
 
-/// What a measurement has of a running appliance.
+/// A running appliance as a measurement has it.
 pub(crate) struct Session {
-    /// What each worker has counted.
+    /// Counters of each worker.
     pub(crate) workers: Vec<CountersReader>,
-    /// Outcomes of probes.
-    pub(crate) reports: mpsc::Sender<ProbeReport>,
+    /// The ways to the supervisor.
+    pub(crate) senders: Senders,
     /// The appliance's time.
     pub(crate) clock: Clock,
-    /// Which threads they are, as the system numbers them.
+    /// The workers' threads, as the system numbers them.
     pub(crate) threads: Vec<u32>,
-    requests: mpsc::Sender<Request>,
 }
 
 impl Session {
@@ -101,9 +76,16 @@ impl Session {
     }
 
     async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> T {
-        let (reply, answer) = oneshot::channel();
-        self.requests.send(request(reply)).await.expect("the supervisor runs until it is told to stop");
-        answer.await.expect("it answers").expect("nothing is refused that a measurement asks")
+        let (reply, replied) = oneshot::channel();
+        self.senders
+            .requests
+            .send(request(reply))
+            .await
+            .expect("the supervisor runs until it is told to stop");
+        replied
+            .await
+            .expect("every request gets its reply")
+            .expect("nothing is refused that a measurement asks")
     }
 }
 
@@ -123,7 +105,7 @@ pub(crate) fn rule(service: &str) -> String {
 }
 
 impl Services {
-    /// The configuration.
+    /// A configuration of these services.
     fn config(&self) -> Config {
         let mut text = String::from(
             "[conntrack]\nmax_entries = 1_000_000\n\
@@ -138,17 +120,17 @@ impl Services {
             interval = self.interval_sec,
             threshold = self.threshold,
         );
-        for place in 0..self.backends.div_ceil(SERVICE) {
-            let name = service(place);
+        for index in 0..self.backends.div_ceil(SERVICE) {
+            let name = service(index);
             text += &format!(
-                "[[forwarding_rule]]\nname = \"{rule}\"\nip_address = \"203.0.113.{place}\"\nip_protocol = \"UDP\"\n\
+                "[[forwarding_rule]]\nname = \"{rule}\"\nip_address = \"203.0.113.{index}\"\nip_protocol = \"UDP\"\n\
                  ports = [443]\nbackend_service = \"{name}\"\n\
                  [[backend_service]]\nname = \"{name}\"\nprotocol = \"UDP\"\nlocality_lb_policy = \"{kind}\"\n\
                  health_checks = [\"page\"]\nbackends = [{{ group = \"{name}\" }}]\n\
                  [[backend_group]]\nname = \"{name}\"\nendpoints = [\n",
                 rule = rule(&name),
             );
-            for number in (place * SERVICE..self.backends).take(SERVICE) {
+            for number in (index * SERVICE..self.backends).take(SERVICE) {
                 let [high, low] = (number as u16).to_be_bytes();
                 let weight = self.weight.map_or(1, |weight| weight(number));
                 text += &format!(
@@ -172,37 +154,7 @@ impl Services {
     }
 }
 
-/// The ports, as the control thread has them.
-struct MemoryPorts;
-
-impl Ports for MemoryPorts {
-    type Frame = Mbuf;
-
-    fn frame(&self, bytes: &[u8]) -> Option<Mbuf> {
-        let mut mbuf = Mbuf::new();
-        mbuf.fill(bytes);
-        Some(mbuf)
-    }
-
-    fn states(&self) -> Vec<view::Port> {
-        Vec::new()
-    }
-
-    fn stats(&self) -> Vec<view::PortStats> {
-        Vec::new()
-    }
-}
-
-/// Ends the workers where the session panics: a scope waits for its threads.
-struct StopWorkers<'s>(&'s AtomicBool);
-
-impl Drop for StopWorkers<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// The cores of this machine. The control thread has the first, the workers the last ones.
+/// The cores of this machine: the first is the control thread's, the last ones are the workers'.
 pub(crate) fn cores() -> &'static [core_affinity::CoreId] {
     // Asked once: a thread that is pinned sees its own core alone.
     static CORES: LazyLock<Vec<core_affinity::CoreId>> =
@@ -210,13 +162,13 @@ pub(crate) fn cores() -> &'static [core_affinity::CoreId] {
     &CORES
 }
 
-/// This thread, as the system numbers it.
+/// Number of this thread in the system.
 fn thread_number() -> u32 {
     let link = std::fs::read_link("/proc/thread-self").unwrap_or_default();
     link.file_name().and_then(|name| name.to_str()?.parse().ok()).unwrap_or(0)
 }
 
-/// Runs `measure` beside an appliance of so many workers, each of which has as much traffic as it can take.
+/// Runs `measure` beside an appliance of this many workers, each of which has as much traffic as it can take.
 pub(crate) fn run<T>(
     services: &Services,
     workers: usize,
@@ -227,64 +179,52 @@ pub(crate) fn run<T>(
     if let Some(core) = cores.first() {
         core_affinity::set_for_current(*core);
     }
-    let shared = Shared {
-        table: Arc::new(ConntrackTable::with_capacity(1_000_000).expect("24 MB")),
-        hasher: TrackingHasher::new([1, 2, 3, 4]),
-        clock: Clock::start(),
-    };
+    let config = services.config();
+    let shared = Shared::new(&config, [1, 2, 3, 4]).expect("24 MB");
+    let clock = shared.clock;
     let nic = Nic { mac: MacAddress(OWN_MAC), offloads_udp_checksum: false };
-    let appliance =
-        Appliance::new(services.config(), &[nic], workers, probing == Probing::Off, shared.clock.elapsed());
-    let switch = TapSwitch::new();
-    let (feed, stop) = (appliance.feed(), AtomicBool::new(false));
+    let (assembly, seeds) = assemble(Setup {
+        config,
+        nics: &[nic],
+        cores: &(0..workers).collect::<Vec<_>>(),
+        shared,
+        probing,
+        rings: RingSizes::LIVE,
+    });
+    let stop = AtomicBool::new(false);
     thread::scope(|scope| {
+        // Where the session panics, too: the scope waits for the workers.
         let _stop_workers = StopWorkers(&stop);
-        let mut ends = Vec::new();
         let (began, numbers) = std::sync::mpsc::channel();
-        for number in 0..workers {
-            let (link, host) = host_path(HOST_FRAMES);
-            let (writer, reader) = counters();
-            let (tap, tap_reader) = switch.tap(HOST_FRAMES);
-            let (feed, Shared { table, hasher, clock }, stop) = (feed.clone(), shared.clone(), &stop);
-            let began = began.clone();
-            let core = cores.iter().rev().nth(number).copied();
+        for seed in seeds {
+            let (began, stop) = (began.clone(), &stop);
+            let core = cores.iter().rev().nth(seed.number()).copied();
             scope.spawn(move || {
                 if let Some(core) = core {
                     core_affinity::set_for_current(core);
                 }
                 let _ = began.send(thread_number());
-                let worker = BurstProcessor::new(feed.subscribe(), table, hasher).numbered(number);
-                let queues = vec![Traffic::new(number)];
-                PollLoop::new(worker, queues, link, clock, writer).tapped(tap).run(stop);
+                let queues = vec![Traffic::new(seed.number())];
+                seed.poll_loop(queues).run(stop);
             });
-            ends.push(WorkerEnd { core: number, counters: reader, host, tap: tap_reader });
         }
-        let threads = numbers.iter().take(workers).collect();
-        let readers = ends.iter().map(|end| end.counters.clone()).collect();
-        let clock = shared.clock;
-        let mut supervisor = Supervisor::new(appliance, MemoryPorts, ends, switch, shared, PathBuf::new());
-        let runtime = Builder::new_current_thread().enable_all().build().expect("the system has an epoll");
-        LocalSet::new().block_on(&runtime, async {
-            let (requests, incoming) = mpsc::channel(PENDING_REQUESTS);
-            let (_report, failures) = mpsc::unbounded_channel();
-            let (found, reports) = mpsc::channel(PENDING_REPORTS);
-            match probing {
-                Probing::Off => {}
-                Probing::On => supervisor.watch(found.clone()),
-                Probing::Told => supervisor.watch(mpsc::channel(1).0),
-            }
-            let session = Session { workers: readers, reports: found, clock, threads, requests };
-            let measuring = async {
-                // Until caches are warm, and the connections are tracked.
-                tokio::time::sleep(Duration::from_millis(500)).await;
-                let measured = measure(&session).await;
-                session.stop().await;
-                measured
-            };
-            let (ended, measured) =
-                tokio::join!(supervisor.run(Inbox { requests: incoming, failures, reports }), measuring);
-            ended.expect("no worker has failed");
+        let session = Session {
+            workers: assembly.workers.iter().map(|worker| worker.counters.clone()).collect(),
+            senders: assembly.senders().clone(),
+            clock,
+            threads: numbers.iter().take(workers).collect(),
+        };
+        let measuring = async {
+            // Until caches are warm, and the connections are tracked.
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let measured = measure(&session).await;
+            session.stop().await;
             measured
-        })
+        };
+        let process = Process { config_path: PathBuf::new(), guard: None, log: None };
+        let control = async { tokio::join!(assembly.run(MemoryPorts, process), measuring) };
+        let (ended, measured) = control_thread(control).expect("the system has an epoll");
+        ended.expect("no worker has failed");
+        measured
     })
 }

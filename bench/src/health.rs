@@ -1,4 +1,4 @@
-//! Health checks at scale: whether all probes begin in time, what they cost, and what they leave to the workers.
+//! Health checks at scale: their punctuality, their cost, and the throughput that they leave to the workers.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,16 +13,16 @@ use tokio::time::{Instant, interval, sleep};
 
 use crate::appliance::{CHECKED_PORT, Probing, Services, Session, cores, run as run_appliance};
 
-/// Whether thousands of health checks are made in time by one core, and what they leave to a worker on another
+/// Measures thousands of health checks by one core: their punctuality, and the throughput of a worker on another
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Backends, each probed by HTTP once a second
     #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u16).range(1..=20_000))]
     backends: u16,
-    /// How long each of the four runs takes: without checks, with, without, with
+    /// Seconds that each of the four runs takes: without checks, with, without, with
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(3..))]
     seconds: u64,
-    /// How probes travel
+    /// Way of the probes
     #[arg(long, value_enum, default_value_t = Transport::InPath)]
     transport: Transport,
 }
@@ -35,7 +35,7 @@ enum Transport {
     Kernel,
 }
 
-/// How far the configured interval and the real one may be apart, in either direction: the scheduler's jitter.
+/// The scheduler's jitter: the real interval may be shorter or longer than the configured one by this share.
 const JITTER: f64 = 1.0 / 32.0;
 
 /// Measures and prints.
@@ -73,10 +73,10 @@ pub(crate) fn run(args: &Args) {
     );
 }
 
-/// What one run came to.
+/// Results of one run.
 struct Run {
     window: Duration,
-    /// What the worker forwarded.
+    /// Packets that the worker forwarded.
     packets: u64,
     worker_cpu: Duration,
     control_cpu: Duration,
@@ -115,7 +115,7 @@ impl Run {
     }
 }
 
-/// Holds the count of probes to what the intervals ask for: none may be lost without being counted as missed.
+/// Compares the count of probes with the number of intervals: none may be lost without being counted as missed.
 fn check_count(checks: &HealthChecks, backends: usize, window: Duration) {
     // The first comes within a second, and each that follows within an interval and its jitter.
     let least = ((window.as_secs_f64() - 1.0) / (1.0 + JITTER)).floor() as u64;
@@ -161,7 +161,7 @@ async fn measure(session: &Session, window: Duration, server: Option<&Server>) -
     }
 }
 
-/// How many files the process has open.
+/// Number of files that the process has open.
 fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
 }
@@ -176,7 +176,7 @@ fn mebibytes(bytes: usize) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
-/// The processor time of one of the process's threads, by its number or of this one.
+/// Processor time of one of the process's threads, named by its number, or of this one (`self`).
 fn processor_time(thread: &str) -> Duration {
     let path = if thread == "self" {
         "/proc/thread-self/schedstat".to_owned()
@@ -187,7 +187,7 @@ fn processor_time(thread: &str) -> Duration {
     times.split(' ').next().and_then(|nanos| nanos.parse().ok()).map_or(Duration::ZERO, Duration::from_nanos)
 }
 
-/// All backends at once, as the kernel's probes see them.
+/// All backends at once, as the kernel's probes see them: a server on every address of this host.
 struct Server {
     open: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
@@ -213,7 +213,7 @@ impl Server {
             let runtime = runtime.expect("the system has an epoll");
             tokio::task::LocalSet::new().block_on(&runtime, async {
                 let listener = TcpListener::bind(("0.0.0.0", CHECKED_PORT)).await.expect("the port is free");
-                ready.send(()).expect("it is waited for");
+                ready.send(()).expect("the starter waits");
                 while !stop.load(Ordering::Relaxed) {
                     tokio::select! {
                         accepted = listener.accept() => if let Ok((mut stream, _)) = accepted {
@@ -236,7 +236,7 @@ impl Server {
         server
     }
 
-    /// How many connections it has.
+    /// Number of open connections.
     fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
     }

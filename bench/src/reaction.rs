@@ -1,4 +1,4 @@
-//! From probe to packet: how long after the probe that turned a backend the workers forward by that.
+//! From probe to packet: the time from a probe that turns a backend to workers that forward by it.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::appliance::{Probing, Services, Session, backend, rule, run as run_appliance};
 
-/// How long after a deciding probe busy workers forward by what it found
+/// Measures the time from a deciding probe to busy workers that forward by its outcome
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Backends, of weights from 1 on
@@ -20,15 +20,15 @@ pub(crate) struct Args {
     /// Busy workers; as many as there are cores share one with the control thread
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
     workers: u8,
-    /// How many backends turn, one after another
+    /// Backends that turn, one after another
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
     flips: u32,
 }
 
-/// How long a change may take until the measurement has failed.
+/// The time after which a change that no worker follows fails the measurement.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The longest time that is told apart.
+/// The longest time that is told apart, in microseconds.
 const LONGEST_MICROS: u64 = 60_000_000;
 
 /// Measures and prints.
@@ -107,8 +107,8 @@ fn newest(session: &Session) -> u64 {
     session.workers.iter().map(|worker| worker.adoption().generation).max().unwrap_or(0)
 }
 
-/// When the last worker decided its first burst by a snapshot after `generation`. The queues are never empty, so each poll
-/// has packets.
+/// Time at which the last worker decided its first burst by a snapshot after `generation`. The queues are never empty, so
+/// each poll has packets.
 async fn followed(session: &Session, generation: u64) -> Duration {
     let begun = Instant::now();
     loop {
@@ -121,7 +121,7 @@ async fn followed(session: &Session, generation: u64) -> Duration {
     }
 }
 
-/// Has a probe of a backend end now.
+/// Reports that a probe of a backend has just ended.
 async fn tell(session: &Session, number: usize, healthy: bool) {
     let (service, backend) = backend(number);
     let id = CheckId { rule: rule(&service), service, backend };
@@ -131,10 +131,10 @@ async fn tell(session: &Session, number: usize, healthy: bool) {
         ProbeResult::Unwell("status 503".to_owned())
     };
     let report = ProbeReport { id, result, latency: Duration::from_millis(1), ended: Instant::now() };
-    session.reports.send(report).await.expect("the supervisor runs");
+    session.senders.reports.send(report).await.expect("the supervisor runs");
 }
 
-/// Of times in microseconds.
+/// Quantiles of times in microseconds, in words.
 pub(crate) fn quantiles(times: &Histogram<u64>) -> String {
     let millis = |share| times.value_at_quantile(share) as f64 / 1e3;
     format!("p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms", millis(0.5), millis(0.99), millis(1.0))

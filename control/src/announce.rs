@@ -34,7 +34,7 @@ pub use plan::{Plan, Reason, Situation, Stage, Wish};
 const LAST_TIME: Duration = Duration::from_secs(5);
 
 /// Has hooks told what plans want.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Announcer {
     lines: BTreeMap<Hook, Line>,
     guard: Option<Instructions>,
@@ -61,15 +61,19 @@ pub struct Announced {
 }
 
 impl Announcer {
-    /// Has `guard` withdraw everything where this process does not come to it.
+    /// Announces nothing yet; `guard` withdraws everything where this process does not come to it.
     ///
     /// # Panics
-    /// Outside of a tokio runtime.
-    pub fn guard_by(&mut self, guard: Guard) {
-        match guard.instruct() {
-            Ok(instructions) => self.guard = Some(instructions),
-            Err(error) => tracing::error!("no guard stands: {error}"),
-        }
+    /// Outside of a tokio runtime, where there is a guard.
+    pub fn new(guard: Option<Guard>) -> Self {
+        let instruct = |guard: Guard| match guard.instruct() {
+            Ok(instructions) => Some(instructions),
+            Err(error) => {
+                tracing::error!("no guard stands: {error}");
+                None
+            }
+        };
+        Self { lines: BTreeMap::new(), guard: guard.and_then(instruct) }
     }
 
     /// Has hooks told what `plan` wants. What it has no longer is withdrawn.

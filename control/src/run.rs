@@ -1,6 +1,15 @@
-//! The appliance that runs: its state, the control thread that owns it, and the process on DPDK around both.
+//! The appliance that runs: its state, the control thread that owns it, the workers' ends, and the process on DPDK around all.
+//!
+//! ```text
+//!  live ──▶ assemble ──▶ supervisor ──▶ appliance
+//!  bench, tests ──▶ ┘         └──▶ worker, ports
+//! ```
 
 pub mod appliance;
+pub mod assemble;
 #[cfg(feature = "dpdk")]
 pub mod live;
-pub mod supervisor;
+pub mod ports;
+pub mod process;
+mod supervisor;
+pub mod worker;

@@ -1,22 +1,16 @@
 //! A thousand reloads while a worker forwards as fast as it can: none loses a packet, none leaves memory behind.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use guideway::run::appliance::{Appliance, Nic};
-use guideway_dataplane::affinity::TrackingHasher;
-use guideway_dataplane::conntrack::ConntrackTable;
+use guideway::run::appliance::Nic;
+use guideway::run::assemble::{Probing, Setup, assemble};
+use guideway::run::worker::{RingSizes, Shared, StopWorkers};
 use guideway_dataplane::wire::ethernet::MacAddress;
-use guideway_engine::burst_processor::BurstProcessor;
-use guideway_engine::clock::Clock;
-use guideway_engine::counters::counters;
 use guideway_engine::driver::loopback::{Wire, loopback};
-use guideway_engine::host_path::host_path;
 use guideway_engine::mbuf::Mbuf;
-use guideway_engine::poll_loop::PollLoop;
 use guideway_model::config::Config;
 use pcap_fixtures::packet::Packet;
 
@@ -24,13 +18,13 @@ const RELOADS: usize = 1_000;
 const FLOWS: usize = 2_000;
 const BACKENDS: usize = 100;
 
-/// Number of frames on their way at once: fewer than a ring has slots, so that none is lost for want of one.
+/// Frames on their way at once: fewer than a ring has slots, so that none is lost for want of one.
 const UNDER_WAY: usize = 512;
 
-/// Bytes by which the process may grow in the last four fifths of the reloads: little beside 800 snapshots of 250 kB.
+/// The most that the process may grow by while it reloads: little beside a thousand snapshots of 250 kB.
 const GROWTH: usize = 32 << 20;
 
-/// Configuration of a hundred backends, one of which comes and goes, and whose weights change with each turn.
+/// A service of a hundred backends, one of which comes and goes, and whose weights change.
 fn config(turn: usize) -> Config {
     let mut endpoints = String::new();
     for backend in 0..BACKENDS {
@@ -55,7 +49,7 @@ fn config(turn: usize) -> Config {
     Config::parse("reloads.toml", &text).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
-/// Sends frames into a port and receives what leaves it, as fast as possible; returns both counts.
+/// Sends frames into a port and takes in what leaves it, as fast as both go.
 fn load(mut wire: Wire<Mbuf>, stop: &AtomicBool) -> (u64, u64) {
     let mut idle: VecDeque<Mbuf> = VecDeque::new();
     let segments: Vec<Vec<u8>> = (0..FLOWS)
@@ -81,7 +75,7 @@ fn load(mut wire: Wire<Mbuf>, stop: &AtomicBool) -> (u64, u64) {
     (sent, received)
 }
 
-/// Resident memory of the process in bytes.
+/// The process's memory, in bytes.
 fn resident() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux");
     let pages: usize =
@@ -92,19 +86,26 @@ fn resident() -> usize {
 #[test]
 fn a_thousand_reloads_under_full_load_lose_no_packet_and_leave_no_memory_behind() {
     let (queues, wire) = loopback(1024);
-    let (link, _host) = host_path(64);
-    let (writer, reader) = counters();
-    let clock = Clock::start();
     let nic = Nic { mac: MacAddress([2, 0, 0, 0, 0, 1]), offloads_udp_checksum: false };
-    let mut appliance = Appliance::new(config(0), &[nic], 1, true, clock.elapsed());
-    let feed = appliance.feed();
+    let first = config(0);
+    let shared = Shared::new(&first, [1, 2, 3, 4]).expect("2.4 MB");
+    let clock = shared.clock;
+    let (assembly, seeds) = assemble(Setup {
+        config: first,
+        nics: &[nic],
+        cores: &[0],
+        shared,
+        probing: Probing::Off,
+        rings: RingSizes::LIVE,
+    });
+    let (mut appliance, workers) = (assembly.appliance, assembly.workers);
     let (stop_load, stop_worker) = (AtomicBool::new(false), AtomicBool::new(false));
     let (sent, received) = thread::scope(|scope| {
-        scope.spawn(|| {
-            let table = Arc::new(ConntrackTable::with_capacity(100_000).expect("2.4 MB"));
-            let worker = BurstProcessor::new(feed.subscribe(), table, TrackingHasher::new([1, 2, 3, 4]));
-            PollLoop::new(worker, vec![queues], link, clock, writer).run(&stop_worker);
-        });
+        let _stop_worker = StopWorkers(&stop_worker);
+        for (seed, queues) in seeds.into_iter().zip([queues]) {
+            let stop = &stop_worker;
+            scope.spawn(move || seed.poll_loop(vec![queues]).run(stop));
+        }
         let loaded = scope.spawn(|| load(wire, &stop_load));
 
         let mut early = 0;
@@ -122,24 +123,23 @@ fn a_thousand_reloads_under_full_load_lose_no_packet_and_leave_no_memory_behind(
         assert!(grown < GROWTH, "{grown} bytes in {} reloads", RELOADS * 4 / 5);
         assert!(most_unreclaimed < 50, "{most_unreclaimed} snapshots waited at once");
         stop_load.store(true, Ordering::Relaxed);
-        let counts = loaded.join().expect("no panic");
+        let volumes = loaded.join().expect("no panic");
         let deadline = Instant::now() + Duration::from_secs(10);
         while appliance.unreclaimed_snapshots() > 0 && Instant::now() < deadline {
             appliance.tidy(clock.elapsed());
         }
         assert_eq!(appliance.unreclaimed_snapshots(), 0, "the last snapshots are freed as well");
-        stop_worker.store(true, Ordering::Relaxed);
-        counts
+        volumes
     });
-    let counted = reader.read();
+    let counted = workers[0].counters.read();
     assert!(sent > RELOADS as u64, "{sent} packets in {RELOADS} reloads are no load");
     assert_eq!(received, sent, "every packet came back");
     assert_eq!((counted.pipeline.offered, counted.pipeline.forwarded), (sent, sent));
     assert_eq!(counted.link.tx_full, 0);
-    let volumes = appliance.traffic_totals().volumes();
+    let volumes = appliance.state().traffic_totals().volumes();
     assert_eq!(
         volumes.rules["web"].packets, sent,
-        "totals outlive the numbering of the snapshots that they were counted under"
+        "counters outlive the numberings that they were counted in"
     );
     println!("{sent} packets, {RELOADS} reloads");
 }

@@ -12,11 +12,13 @@ use guideway::api::admin::view::{self, ChangeKind, EventKind, WeightStatus};
 use guideway::api::admin::{CaptureReason, Refused, Request};
 use guideway::health::probe::WeightReport;
 use guideway::run::appliance::{Appliance, Nic};
-use guideway::run::supervisor::WorkerFailure;
+use guideway::run::assemble::Probing;
+use guideway::run::worker::WorkerFailure;
 use guideway_dataplane::verdict::{DropReason, PassReason};
 use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_engine::mbuf::Mbuf;
 use guideway_model::config::Config;
+use guideway_model::forwarding_state::{Setup, StateChange};
 use operator::*;
 use pcap_fixtures::packet::Packet;
 use tokio::sync::mpsc;
@@ -89,12 +91,12 @@ fn draining_the_last_eligible_backend_warns_and_undraining_takes_it_back() {
          endpoints = [{ name = \"s\", ip_address = \"192.0.2.13\" }]\n";
     let result = with_watch("nobody", &failover, |operator| async move {
         // The spare one has never been healthy; of the primaries, one is.
-        operator.find("b", Err("no answer")).await;
-        operator.find("b", Err("no answer")).await;
-        operator.find("s", Err("no answer")).await;
-        operator.find("s", Err("no answer")).await;
-        operator.find("a", Ok(None)).await;
-        operator.find("a", Ok(None)).await;
+        operator.report("b", Err("no answer")).await;
+        operator.report("b", Err("no answer")).await;
+        operator.report("s", Err("no answer")).await;
+        operator.report("s", Err("no answer")).await;
+        operator.report("a", Ok(None)).await;
+        operator.report("a", Ok(None)).await;
         operator.backend_when("a", |backend| backend.share > 0.99).await;
         let drain = async |backend: &str| {
             let (service, backend) = ("web".to_owned(), backend.to_owned());
@@ -138,7 +140,7 @@ fn a_right_file_is_taken_over_whole_and_a_wrong_one_not_at_all() {
             ]
         );
         assert!(operator.backend("b").await.draining);
-        // As good as endless, and it takes no place on the disk.
+        // As good as endless, and it takes no room on the disk.
         std::fs::File::create(&operator.config_path).unwrap().set_len(1 << 40).unwrap();
         let refused = operator.ask(|reply| Request::Reload { reply }).await;
         let Err(Refused::Config(errors)) = refused else { panic!("{refused:?}") };
@@ -214,7 +216,7 @@ fn a_capture_tells_how_many_packets_it_lacks() {
                 assert!(operator.wire.send(mbuf).is_ok(), "the ring has room");
                 sent += 1;
             }
-            // The supervisor, on this thread, reads nothing meanwhile; a tap has 64 places.
+            // The supervisor, on this thread, reads nothing meanwhile; a tap has 64 slots.
             thread::sleep(Duration::from_millis(50));
             for _ in 0..5_000 {
                 let stats = operator.ask(|reply| Request::Stats { reply }).await.unwrap();
@@ -247,21 +249,23 @@ fn a_decision_is_named_as_it_was_when_it_was_made() {
         Config::parse("guideway.toml", &text).unwrap_or_else(|errors| panic!("{errors}"))
     };
     let nic = Nic { mac: MacAddress(OWN_MAC), offloads_udp_checksum: false };
-    let mut appliance = Appliance::new(renamed(CONFIG, "first"), &[nic], 1, true, Duration::ZERO);
-    let first = appliance.snapshot_generation();
-    appliance.set_operator_drain("web", "a", true).unwrap();
+    let setup = Setup { workers: 1, presumed_healthy: true };
+    let mut appliance = Appliance::new(renamed(CONFIG, "first"), &[nic], setup, Duration::ZERO);
+    let first = appliance.state().snapshot_generation();
+    let (service, backend) = ("web".to_owned(), "a".to_owned());
+    appliance.apply([StateChange::OperatorDrain { service, backend, drained: true }], Duration::ZERO);
     appliance.poll(Duration::ZERO);
-    let drained = appliance.snapshot_generation();
+    let drained = appliance.state().snapshot_generation();
     let name = |appliance: &Appliance, generation| {
-        let names = appliance.names_of(generation)?;
+        let names = appliance.state().names_of(generation)?;
         Some(names.rule(guideway_dataplane::forwarding_rule::RuleId(0)).to_owned())
     };
     appliance.reload(renamed(CONFIG, "second"), Duration::ZERO);
-    let second = appliance.snapshot_generation();
+    let second = appliance.state().snapshot_generation();
     let names = [first, drained, second].map(|generation| name(&appliance, generation));
     assert_eq!(names.map(Option::unwrap), ["first", "first", "second"]);
     appliance.reload(renamed(CONFIG, "third"), Duration::ZERO);
-    let third = appliance.snapshot_generation();
+    let third = appliance.state().snapshot_generation();
     let names = [drained, second, third].map(|generation| name(&appliance, generation));
     assert_eq!(names, [None, Some("second".to_owned()), Some("third".to_owned())]);
 }
@@ -302,11 +306,11 @@ fn two_successes_turn_a_backend_healthy_and_failures_turn_it_back() {
         assert_eq!((check.rules[0].healthy, check.rules[0].last_latency_ms), (false, None));
 
         // The first round is over when every check has had its chance.
-        operator.find("b", Err("no answer")).await;
-        operator.find("b", Err("no answer")).await;
-        operator.find("a", Ok(None)).await;
+        operator.report("b", Err("no answer")).await;
+        operator.report("b", Err("no answer")).await;
+        operator.report("a", Ok(None)).await;
         assert_eq!(operator.backend("a").await.health, view::Health::Unhealthy);
-        operator.find("a", Ok(None)).await;
+        operator.report("a", Ok(None)).await;
         let healthy = operator.backend_when("a", |backend| backend.share > 0.99).await;
         assert_eq!(healthy.health, view::Health::Healthy);
         let check = healthy.health_check.expect("it is watched");
@@ -318,8 +322,8 @@ fn two_successes_turn_a_backend_healthy_and_failures_turn_it_back() {
             assert_eq!(operator.receive(|frame| frame[12..14] == [8, 0]).await[5], 0xa, "{src_port}");
         }
 
-        operator.find("a", Err("status 503")).await;
-        operator.find("a", Err("status 503")).await;
+        operator.report("a", Err("status 503")).await;
+        operator.report("a", Err("status 503")).await;
         let unhealthy = operator.backend_when("a", |backend| backend.share < 0.6).await;
         assert_eq!(unhealthy.health, view::Health::Unhealthy);
         let check = unhealthy.health_check.expect("it is watched");
@@ -348,8 +352,8 @@ fn reported_weights_count_until_a_backend_sends_none() {
     let config = CONFIG.replace("TCP", "HTTP").replace("health_checks", policy);
     let result = with_watch("weights", &config, |operator| async move {
         for _ in 0..2 {
-            operator.find("a", Ok(Some(WeightReport::Weight(30)))).await;
-            operator.find("b", Ok(Some(WeightReport::Weight(10)))).await;
+            operator.report("a", Ok(Some(WeightReport::Weight(30)))).await;
+            operator.report("b", Ok(Some(WeightReport::Weight(10)))).await;
         }
         let a = operator.backend_when("a", |backend| (0.6..0.9).contains(&backend.share)).await;
         assert!((a.share - 0.75).abs() < 0.01, "{}", a.share);
@@ -359,7 +363,7 @@ fn reported_weights_count_until_a_backend_sends_none() {
         let latest = operator.ask(|reply| Request::Events { limit: 1, after: None, reply }).await.unwrap();
         let last = latest.events[0].id;
 
-        operator.find("b", Ok(Some(WeightReport::Missing))).await;
+        operator.report("b", Ok(Some(WeightReport::Missing))).await;
         let a = operator.backend_when("a", |backend| backend.share < 0.6).await;
         assert_eq!(a.weight, Some(1));
         assert!((a.share - 0.5).abs() < 0.01, "{}", a.share);
@@ -367,7 +371,7 @@ fn reported_weights_count_until_a_backend_sends_none() {
         let services = operator.ask(|reply| Request::Status { reply }).await.unwrap().services;
         assert_eq!(services[0].weights_valid, Some(false));
 
-        operator.find("b", Ok(Some(WeightReport::Weight(10)))).await;
+        operator.report("b", Ok(Some(WeightReport::Weight(10)))).await;
         operator.backend_when("a", |backend| backend.weight == Some(30)).await;
         let changed = |name: &str| (EventKind::WeightChanged, Some(name.to_owned()));
         assert_eq!(
@@ -388,19 +392,19 @@ fn reported_weights_count_until_a_backend_sends_none() {
 
 #[test]
 fn the_time_from_a_deciding_probe_to_the_workers_is_measured_once_for_each_turn() {
-    let result = with_watch("reaction", CONFIG, |operator| async move {
+    let result = with_watch("publish-latency", CONFIG, |operator| async move {
         let checks = async || {
             operator.ask(|reply| Request::Status { reply }).await.unwrap().health_checks.expect("it watches")
         };
         assert_eq!(checks().await.reactions, 0);
-        operator.find("b", Err("no answer")).await;
-        operator.find("b", Err("no answer")).await;
-        operator.find("a", Ok(None)).await;
+        operator.report("b", Err("no answer")).await;
+        operator.report("b", Err("no answer")).await;
+        operator.report("a", Ok(None)).await;
         for _ in 0..20 {
             tokio::time::sleep(Duration::from_millis(1)).await;
             assert_eq!(checks().await.reactions, 0, "a probe that decides nothing is not measured");
         }
-        operator.find("a", Ok(None)).await;
+        operator.report("a", Ok(None)).await;
         let mut measured = checks().await;
         for _ in 0..5_000 {
             if measured.reactions > 0 {
@@ -477,7 +481,7 @@ fn a_worker_that_fails_ends_the_appliance() {
     let failure = WorkerFailure { worker: 1, core: 3, message: "a bug".to_owned() };
     let reported = failure.clone();
     let result = with_appliance("failure", |operator| async move {
-        operator.failures.send(reported).unwrap();
+        operator.senders.failures.send(reported).unwrap();
     });
     assert_eq!(result, Err(failure.clone()));
     assert!(failure.to_string().starts_with("worker 1 on core 3 has failed (a bug): "));
@@ -514,14 +518,14 @@ fn backends_that_turn_together_make_a_few_snapshots() {
             panic!("{} are healthy", status().await.services[0].healthy);
         };
         for number in 0..BACKENDS {
-            operator.find(&name(number), Ok(None)).await;
+            operator.report(&name(number), Ok(None)).await;
         }
         settled(BACKENDS).await;
         // What is decided now is in a snapshot after the next turn.
         tokio::time::sleep(Duration::from_millis(20)).await;
         let before = status().await.snapshot_generation;
         for number in 0..BACKENDS {
-            operator.find(&name(number), Err("no answer")).await;
+            operator.report(&name(number), Err("no answer")).await;
         }
         settled(0).await;
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -544,8 +548,8 @@ fn the_workers_that_are_left_forward_until_routers_have_heard_that_one_has_faile
         + "[[announcement]]\nname = \"bgp\"\nforwarding_rules = [\"web\"]\npolicy = \"ALWAYS\"\n"
         + &format!("command = [\"/bin/sh\", \"-c\", {command:?}, \"sh\"]\n");
     let failure = WorkerFailure { worker: 1, core: 3, message: "a bug".to_owned() };
-    let (reported, place) = (failure.clone(), directory.clone());
-    let result = run("withdraw", &announced, false, |mut operator| async move {
+    let (reported, shared) = (failure.clone(), directory.clone());
+    let result = run("withdraw", &announced, Probing::Off, |mut operator| async move {
         operator.answer_arp().await;
         let is_announced = async || {
             let status = operator.ask(|reply| Request::Status { reply }).await.unwrap();
@@ -558,17 +562,17 @@ fn the_workers_that_are_left_forward_until_routers_have_heard_that_one_has_faile
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         assert!(is_announced().await);
-        operator.failures.send(reported).unwrap();
+        operator.senders.failures.send(reported).unwrap();
         for _ in 0..5_000 {
-            if place.join("hears").exists() {
+            if shared.join("hears").exists() {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         operator.send(&to_vip(1_000));
         operator.receive(|frame| frame[12..14] == [8, 0]).await;
-        assert!(place.join("hears").exists() && !place.join("go").exists(), "the router has not heard yet");
-        std::fs::write(place.join("go"), "").unwrap();
+        assert!(shared.join("hears").exists() && !shared.join("go").exists(), "the router has not heard yet");
+        std::fs::write(shared.join("go"), "").unwrap();
     });
     std::fs::remove_dir_all(&directory).unwrap();
     assert_eq!(result, Err(failure));

@@ -1,16 +1,16 @@
 //! All backends at once, as probes in the path of traffic see them: they accept, and answer with an empty page.
 //!
-//! It keeps nothing of a connection: the appliance's own numbers say what has come and what is missing.
+//! Stateless: the appliance's own sequence numbers say what has come and what is missing.
 
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
     IpProtocol, IpRepr, Ipv4Packet, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber, TcpTimestampRepr,
 };
 
-/// What precedes the IP header of a frame.
+/// Length of the Ethernet header.
 const ETHERNET: usize = 14;
 
-/// The page.
+/// The response to every request.
 const PAGE: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
 /// The first sequence number of every connection.

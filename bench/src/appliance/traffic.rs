@@ -1,4 +1,4 @@
-//! Queues that always have a full burst: UDP datagrams of many flows, and what the far end answers to probes.
+//! Queues that always have a full burst: UDP datagrams of many flows, and the far end's answers to probes.
 
 use std::collections::VecDeque;
 
@@ -13,7 +13,7 @@ use super::{OWN_MAC, far_end};
 /// The flows of one worker.
 const FLOWS: u16 = 16_384;
 
-/// Frames that wait to be filled again. What the control thread sends is more than what it gets, and is given back.
+/// Frames that wait to be filled again. The control thread sends more than it gets, and the surplus is freed.
 const IDLE: usize = 4 * BURST;
 
 /// The queues of one worker.
@@ -25,7 +25,7 @@ pub(super) struct Traffic {
 }
 
 impl Traffic {
-    /// The queues of the worker of this number, who has flows of its own.
+    /// Queues of the worker of this number, which has flows of its own.
     pub(super) fn new(worker: usize) -> Self {
         let source = format!("198.51.100.{}", worker + 1);
         let datagram = |flow| {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use guideway_model::config::{BackendService, Config};
+use guideway_model::forwarding_state::StateChange;
 
 use super::probe::ProbeResult;
 use super::threshold::{Threshold, Thresholds};
@@ -54,6 +55,19 @@ pub enum HealthChange {
 }
 
 impl HealthChange {
+    /// The change to the forwarding state; none for the validity of weights, which other changes carry out.
+    pub fn into_state_change(self) -> Option<StateChange> {
+        match self {
+            Self::Health { service, backend, healthy } => {
+                Some(StateChange::Health { service, backend, healthy })
+            }
+            Self::Weight { service, backend, weight } => {
+                Some(StateChange::ReportedWeight { service, backend, weight })
+            }
+            Self::Weights { .. } => None,
+        }
+    }
+
     /// Name of the service that changes.
     pub fn service(&self) -> &str {
         match self {

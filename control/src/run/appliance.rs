@@ -15,7 +15,6 @@ use guideway_engine::publish::{Feed, Publisher};
 use guideway_model::config::{Config, NeighborReplies};
 use guideway_model::config_diff;
 use guideway_model::forwarding_state::{Applied, ForwardingState, Setup, StateChange};
-use guideway_model::service::UnknownName;
 
 use crate::net::host_stack::{Answers, Conflict, FrameKind, HostStack, NextHop, Outgoing, Rates, Vip};
 
@@ -39,8 +38,7 @@ pub struct Appliance {
 
 impl Appliance {
     /// An appliance with this configuration, on ports with these devices, in the order of the configuration.
-    pub fn new(config: Config, nics: &[Nic], workers: usize, healthy: bool, now: Duration) -> Self {
-        let setup = Setup { workers, presumed_healthy: healthy };
+    pub fn new(config: Config, nics: &[Nic], setup: Setup, now: Duration) -> Self {
         let host = HostStack::new(links::links(&config, nics), &vips(&config), Rates::default());
         let mut appliance = Self {
             state: ForwardingState::new(config, setup, now),
@@ -152,66 +150,6 @@ impl Appliance {
     /// Forwarding state: configuration, services, names, totals.
     pub fn state(&self) -> &ForwardingState {
         &self.state
-    }
-
-    /// TEMPORARY
-    pub fn set_operator_drain(
-        &mut self,
-        service: &str,
-        backend: &str,
-        drained: bool,
-    ) -> Result<(), UnknownName> {
-        let (service, backend) = (service.to_owned(), backend.to_owned());
-        self.apply([StateChange::OperatorDrain { service, backend, drained }], Duration::ZERO)
-            .all_known()
-            .map(drop)
-    }
-
-    /// TEMPORARY
-    pub fn set_weight(&mut self, service: &str, backend: &str, weight: u16) -> Result<(), UnknownName> {
-        let (service, backend) = (service.to_owned(), backend.to_owned());
-        self.apply([StateChange::OperatorWeight { service, backend, weight }], Duration::ZERO)
-            .all_known()
-            .map(drop)
-    }
-
-    /// TEMPORARY
-    pub fn set_health(&mut self, service: &str, backend: &str, healthy: bool) -> Result<(), UnknownName> {
-        let (service, backend) = (service.to_owned(), backend.to_owned());
-        self.apply([StateChange::Health { service, backend, healthy }], Duration::ZERO).all_known().map(drop)
-    }
-
-    /// TEMPORARY
-    pub fn report_weight(&mut self, service: &str, backend: &str, weight: u16) -> Result<(), UnknownName> {
-        let (service, backend) = (service.to_owned(), backend.to_owned());
-        self.apply([StateChange::ReportedWeight { service, backend, weight }], Duration::ZERO)
-            .all_known()
-            .map(drop)
-    }
-
-    /// TEMPORARY
-    pub fn services(&self) -> &guideway_model::service::Services {
-        self.state.services()
-    }
-    /// TEMPORARY
-    pub fn names(&self) -> &std::sync::Arc<guideway_model::names::Names> {
-        self.state.names()
-    }
-    /// TEMPORARY
-    pub fn names_of(&self, generation: u64) -> Option<&guideway_model::names::Names> {
-        self.state.names_of(generation)
-    }
-    /// TEMPORARY
-    pub fn traffic_totals(&self) -> &guideway_model::traffic_totals::TrafficTotals {
-        self.state.traffic_totals()
-    }
-    /// TEMPORARY
-    pub fn configuration_generation(&self) -> u64 {
-        self.state.configuration_generation()
-    }
-    /// TEMPORARY
-    pub fn snapshot_generation(&self) -> u64 {
-        self.state.snapshot_generation()
     }
 
     /// Configuration that is in force.

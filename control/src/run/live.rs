@@ -1,11 +1,11 @@
-//! `guideway run`: from a configuration to an appliance that forwards, and back to nothing.
+//! `guideway run`: from a configuration to an appliance that forwards on DPDK, and back to nothing.
 //!
 //! ```text
-//! cores, table ─▶ EAL ─▶ ports, mempool ─▶ appliance ─▶ workers ─▶ listeners ─▶ supervisor's loop
-//!                                                          └── stop ◀───────────────┘
+//! cores, table ─▶ EAL ─▶ ports, mempool ─▶ assembly ─▶ workers ─▶ listeners ─▶ supervisor's loop
+//!                                                         └── stop ◀───────────────┘
 //! ```
 //!
-//! What comes out of EAL borrows it, so the workers are scoped: none outlives the ports that it polls.
+//! Ports and frames borrow EAL, so the workers are scoped: none outlives the ports that it polls.
 
 mod cores;
 #[cfg(feature = "fault-injection")]
@@ -14,53 +14,45 @@ mod ports;
 mod worker_threads;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::{fmt, io};
 
-use guideway_dataplane::affinity::TrackingHasher;
-use guideway_dataplane::conntrack::{ConntrackTable, TableTooLarge};
-use guideway_engine::clock::Clock;
+use guideway_dataplane::conntrack::TableTooLarge;
 use guideway_engine::driver::dpdk::{Eal, EalOptions, Memory, StartError};
-use guideway_engine::tap::TapSwitch;
 use guideway_model::config::Config;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
+use super::assemble::{Probing, Setup, assemble, control_thread};
+use super::process::Process;
+use super::worker::{RingSizes, Shared, StopWorkers, WorkerFailure};
 use crate::announce::Guard;
 use crate::api::admin::server::Server;
 use crate::api::metrics;
 use crate::log::Log;
-use crate::run::appliance::Appliance;
-use crate::run::supervisor::{Inbox, Shared, Supervisor, WorkerFailure};
 
 use cores::Cores;
 use ports::LivePorts;
+use worker_threads::WorkerThreads;
 
-/// Requests that may wait for the supervisor.
-const PENDING_REQUESTS: usize = 64;
-
-/// Outcomes of probes that may wait for it.
-const PENDING_REPORTS: usize = 1_024;
-
-/// Why the appliance did not start, or did not end well.
+/// The cause for which the appliance did not start, or did not end well.
 #[derive(Debug)]
 pub enum LiveError {
     /// The configuration has no port to forward by.
     NoPorts,
-    /// There is no core for a worker.
+    /// No core is left for a worker.
     NoCores(String),
-    /// There is no memory for the conntrack table.
+    /// The conntrack table finds no memory.
     Table(TableTooLarge),
     /// DPDK, a device or a core is not as it should be.
     Start(StartError),
-    /// A socket that the appliance is to be asked by cannot be had.
+    /// A socket for operators or for Prometheus cannot be opened.
     Listen {
-        /// What it is for.
+        /// Use of the socket.
         what: &'static str,
-        /// Why.
+        /// The cause, in words.
         message: String,
     },
-    /// The operating system refuses something that every program has.
+    /// The operating system refuses something that every program needs.
     System(io::Error),
     /// A worker has failed.
     Worker(WorkerFailure),
@@ -90,18 +82,7 @@ impl From<StartError> for LiveError {
     }
 }
 
-/// Ends the workers however this thread leaves the scope that they run in: a scope waits for its threads.
-struct StopWorkers<'s>(&'s AtomicBool);
-
-impl Drop for StopWorkers<'_> {
-    fn drop(&mut self) {
-        // Relaxed: the flag carries nothing but itself; the scope joins the threads.
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Runs an appliance until it is told to stop; `path` is where its configuration is read again, `log` where
-/// it logs to.
+/// Runs an appliance until it is told to stop; a reload reads the configuration again from `path`.
 ///
 /// # Errors
 /// [`LiveError`] where it cannot start, or a worker fails.
@@ -112,18 +93,13 @@ pub fn run(config: Config, path: PathBuf, verbose: bool, log: Log) -> Result<(),
     // Before there is anything that it must not hold open.
     let guard = Guard::start().map_err(LiveError::System)?;
     let cores = Cores::choose(&config.engine).map_err(LiveError::NoCores)?;
-    let table =
-        ConntrackTable::with_capacity(config.conntrack.max_entries as usize).map_err(LiveError::Table)?;
-    if let Err(error) = table.populate() {
+    let hash_keys = random_keys().map_err(LiveError::System)?;
+    let shared = Shared::new(&config, hash_keys).map_err(LiveError::Table)?;
+    if let Err(error) = shared.table.populate() {
         tracing::warn!(
             "the conntrack table gets its memory at its first use, which packets wait for: {error}"
         );
     }
-    let shared = Shared {
-        table: Arc::new(table),
-        hasher: TrackingHasher::new(random_keys().map_err(LiveError::System)?),
-        clock: Clock::start(),
-    };
     let options = EalOptions {
         memory: if config.engine.no_huge {
             Memory::NoHuge { mebibytes: config.engine.memory_mib }
@@ -134,47 +110,44 @@ pub fn run(config: Config, path: PathBuf, verbose: bool, log: Log) -> Result<(),
         control_cores: vec![cores.control],
         verbose,
     };
-    // It goes after EAL: who waits for its end waits until ports are closed.
+    // Dropped after EAL: who waits for the socket's end waits until ports are closed.
     let mut socket = None;
     let eal = Eal::init(&options)?;
     let (ports, queues) = LivePorts::open(&eal, &config, cores.workers.len())?;
-    let appliance = Appliance::new(config, &ports.nics(), cores.workers.len(), false, shared.clock.elapsed());
+    let (nics, cores) = (ports.nics(), cores.workers);
+    let (assembly, seeds) = assemble(Setup {
+        config,
+        nics: &nics,
+        cores: &cores,
+        shared,
+        probing: Probing::On,
+        rings: RingSizes::LIVE,
+    });
 
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let _stop_workers = StopWorkers(&stop);
-        let (report, failures) = mpsc::unbounded_channel();
-        let tap_switch = TapSwitch::new();
-        let threads =
-            worker_threads::WorkerThreads { scope, eal: eal.running(), stop: &stop, shared: &shared, report };
-        let workers = threads.start(&cores.workers, queues, &appliance.feed(), &tap_switch)?;
+        let report = assembly.senders().failures.clone();
+        WorkerThreads { scope, eal: eal.running(), stop: &stop, report }.start(seeds, queues)?;
 
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(LiveError::System)?;
-        let settings = (appliance.config().admin.clone(), appliance.config().metrics);
-        let mut supervisor = Supervisor::new(appliance, ports, workers, tap_switch, shared.clone(), path);
-        // Probes are tasks of this thread alone.
-        tokio::task::LocalSet::new().block_on(&runtime, async {
-            let (admin, metrics) = settings;
+        let control = async {
+            let config = assembly.appliance.config();
             let listen = |what, message| LiveError::Listen { what, message };
-            let admin = Server::bind(&admin.socket)
+            let admin = Server::bind(&config.admin.socket)
                 .await
                 .map_err(|error| listen("admin socket", error.to_string()))?;
-            let metrics = metrics::Exporter::bind(metrics.listen)
+            let metrics = metrics::Exporter::bind(config.metrics.listen)
                 .await
                 .map_err(|error| listen("metrics", error.to_string()))?;
-            tracing::info!(workers = cores.workers.len(), "forwarding");
+            tracing::info!(workers = cores.len(), "forwarding");
             // Without systemd there is nobody to tell.
             let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
 
-            let (requests, incoming) = mpsc::channel(PENDING_REQUESTS);
-            let (found, reports) = mpsc::channel(PENDING_REPORTS);
-            supervisor.watch(found);
-            supervisor.guard_by(guard);
-            supervisor.log_by(log);
+            let requests = assembly.senders().requests.clone();
             let (running, ended) = watch::channel(());
-            let control = async {
-                let result = supervisor.run(Inbox { requests: incoming, failures, reports }).await;
+            let process = Process { config_path: path, guard: Some(guard), log: Some(log) };
+            let supervise = async {
+                let result = assembly.run(ports, process).await;
                 if result.is_err() {
                     // The other workers must not go on while listeners end in good order.
                     stop.store(true, Ordering::Relaxed);
@@ -183,17 +156,18 @@ pub fn run(config: Config, path: PathBuf, verbose: bool, log: Log) -> Result<(),
                 result
             };
             let (result, served, ()) = tokio::join!(
-                control,
+                supervise,
                 admin.serve(requests.clone(), end_of(ended.clone())),
                 metrics.serve(requests, end_of(ended)),
             );
             socket = Some(served);
             result.map_err(LiveError::Worker)
-        })
+        };
+        control_thread(control).map_err(LiveError::System)?
     })
 }
 
-/// Comes when the other end of `running` is gone.
+/// Waits until the other end of `running` is gone.
 async fn end_of(mut running: watch::Receiver<()>) {
     while running.changed().await.is_ok() {}
 }
@@ -203,5 +177,5 @@ fn random_keys() -> Result<[u64; 4], io::Error> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
     let (words, _) = bytes.as_chunks::<8>();
-    Ok(std::array::from_fn(|place| u64::from_ne_bytes(words[place])))
+    Ok(std::array::from_fn(|index| u64::from_ne_bytes(words[index])))
 }

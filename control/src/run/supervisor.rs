@@ -1,5 +1,5 @@
-//! The control thread of the live appliance: what comes from workers, operators and the clock goes in, and the appliance's
-//! state, which it alone has, goes on.
+//! The control thread of the live appliance: it alone has the appliance's state, and moves it on by what workers, operators
+//! and the clock say.
 //!
 //! ```text
 //!  workers ── passed frames, failures ──▶ ┌────────────┐ ──▶ snapshots, the appliance's own frames ── workers
@@ -7,232 +7,149 @@
 //!  signals, clock ──────────────────────▶ └────────────┘ ──▶ log
 //! ```
 //!
-//! One thread, which waits for nobody but the clock: every part of a turn is bounded.
+//! One thread, which waits for nobody but the clock: every part of a turn is bounded. Each part owns its state, takes in
+//! what concerns it together with the time, and returns events and changes; the supervisor alone brings them together.
 
 mod announcements;
 mod capture;
-mod conntrack;
+mod config_source;
+mod conntrack_reader;
 mod event_log;
-mod health;
+mod operator;
+mod probes;
 mod publish_latency;
 mod requests;
 mod views;
 mod watchdog;
+mod workers;
 
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use guideway_dataplane::affinity::TrackingHasher;
-use guideway_dataplane::conntrack::ConntrackTable;
-use guideway_dataplane::frame::Frame;
-use guideway_dataplane::snapshot::{OwnAddresses, Snapshot};
 use guideway_engine::clock::Clock;
-use guideway_engine::counters::CountersReader;
-use guideway_engine::host_path::WorkerMailbox;
-use guideway_engine::publish::Subscriber;
-use guideway_engine::tap::{TapReader, TapSwitch};
-use guideway_model::config::Config;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use crate::api::admin::view::EventKind;
 use crate::api::admin::{Refused, Request, view};
-use crate::config_file;
-use crate::health::monitor::Monitor;
 use crate::health::scheduler::ProbeReport;
+use crate::health::state::HealthChange;
 use crate::log::Log;
 use crate::net::host_stack::FrameKind;
 use crate::net::probe_tcp;
 use crate::run::appliance::Appliance;
+use crate::run::ports::Ports;
+use crate::run::process::Process;
+use crate::run::worker::{Shared, WorkerEnd, WorkerFailure};
 
 use announcements::Announcements;
-use capture::Capture;
+use capture::Captures;
+use config_source::ConfigSource;
+use conntrack_reader::ConntrackReader;
 use event_log::{EventLog, Note};
+use probes::{HealthUpdate, Probes};
 use publish_latency::PublishLatency;
-use watchdog::Watchdog;
+use workers::Workers;
 
-/// How long the control thread rests between turns: what an ARP request waits for at most, and a packet that finds its
-/// backend changed.
+pub(super) use capture::Taps;
+
+/// The rest between two turns: the longest that an ARP request waits, or a packet that finds its backend changed.
 const TURN: Duration = Duration::from_millis(1);
-
-/// Frames of one worker that a turn takes in.
-const FRAMES_A_TURN: usize = 256;
 
 /// Outcomes of probes that are taken in at once, at most: as many as may wait.
 const REPORTS_AT_ONCE: usize = 1_024;
 
-/// How many turns pass between two looks at what changes slowly: workers' heartbeats, what has drained, what is free.
+/// Turns between two looks at what changes slowly: workers' heartbeats, what has drained, what is free.
 const TURNS_A_ROUND: u32 = 100;
 
-/// The ports as the control thread has them.
-pub trait Ports {
-    /// What a frame is held in.
-    type Frame: Frame;
-
-    /// A frame of these bytes, or none where there is no memory for it.
-    fn frame(&self, bytes: &[u8]) -> Option<Self::Frame>;
-
-    /// What each port is, and how it is.
-    fn states(&self) -> Vec<view::Port>;
-
-    /// What each port's device has counted.
-    fn stats(&self) -> Vec<view::PortStats>;
-}
-
-/// What the control thread has of a worker.
+/// The receivers of all that reaches the supervisor from outside.
 #[derive(Debug)]
-pub struct WorkerEnd<F> {
-    /// The core that it is pinned to.
-    pub core: usize,
-    /// What it has counted.
-    pub counters: CountersReader,
-    /// Its passed frames, and those that it is to send.
-    pub host: WorkerMailbox<F>,
-    /// What it records for captures.
-    pub tap: TapReader,
-}
-
-/// A worker has ended though nobody told it to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WorkerFailure {
-    /// Its number.
-    pub worker: usize,
-    /// The core that it was pinned to.
-    pub core: usize,
-    /// Why.
-    pub message: String,
-}
-
-impl std::fmt::Display for WorkerFailure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "worker {} on core {} has failed ({}): the appliance stops, as it must not forward on some of its \
-             queues alone",
-            self.worker, self.core, self.message
-        )
-    }
-}
-
-impl std::error::Error for WorkerFailure {}
-
-/// Where the supervisor hears of what happens.
-#[derive(Debug)]
-pub struct Inbox {
-    /// What operators and Prometheus ask.
-    pub requests: mpsc::Receiver<Request>,
+pub(super) struct Inbox {
+    /// Requests of operators and of Prometheus.
+    pub(super) requests: mpsc::Receiver<Request>,
     /// Workers that have failed.
-    pub failures: mpsc::UnboundedReceiver<WorkerFailure>,
-    /// How probes ended.
-    pub reports: mpsc::Receiver<ProbeReport>,
+    pub(super) failures: mpsc::UnboundedReceiver<WorkerFailure>,
+    /// Outcomes of probes.
+    pub(super) reports: mpsc::Receiver<ProbeReport>,
 }
 
-/// What the supervisor and the workers share.
-#[derive(Clone, Debug)]
-pub struct Shared {
-    /// The connections.
-    pub table: Arc<ConntrackTable>,
-    /// How connections are named.
-    pub hasher: TrackingHasher,
-    /// The time.
-    pub clock: Clock,
+/// The things that a supervisor is made of.
+pub(super) struct Parts<P: Ports> {
+    pub(super) appliance: Appliance,
+    pub(super) ports: P,
+    pub(super) workers: Vec<WorkerEnd<P::Frame>>,
+    pub(super) taps: Taps,
+    pub(super) shared: Shared,
+    /// The way of the probes' outcomes to [`Inbox::reports`]; none where nothing is to be probed.
+    pub(super) probe_reports: Option<mpsc::Sender<ProbeReport>>,
+    pub(super) process: Process,
 }
 
 /// The control thread's loop and all that it owns.
-#[derive(Debug)]
-pub struct Supervisor<P: Ports> {
-    appliance: Appliance,
-    ports: P,
-    workers: Vec<WorkerEnd<P::Frame>>,
-    shared: Shared,
-    config_path: PathBuf,
+pub(super) struct Supervisor<P: Ports> {
+    clock: Clock,
     started_at: SystemTime,
-    config_loaded_at: SystemTime,
-    watchdog: Watchdog,
-    turns: u32,
-    tap_switch: TapSwitch,
-    capture: Option<Capture>,
-    monitor: Option<Monitor>,
-    /// The addresses that probes come from.
-    probing_from: OwnAddresses,
+    log: Option<Log>,
+    config_source: ConfigSource,
+    appliance: Appliance,
+    workers: Workers<P>,
+    probes: Option<Probes>,
+    announcements: Announcements,
+    captures: Captures,
+    conntrack: ConntrackReader,
     event_log: EventLog,
     publish_latency: PublishLatency,
-    announcements: Announcements,
-    /// The control thread's own view of the snapshots, by which probes are delivered.
-    snapshots: Subscriber<Snapshot>,
-    /// Frames of its own that no worker or no mbuf could take.
-    unsent: u64,
-    conntrack_reader: conntrack::Reader,
-    /// Where it logs to, to tell how much of that was lost.
-    log: Option<Log>,
+    turns: u32,
 }
 
-/// Waits until a probe in the path of traffic has something to send; for ever where there are none.
-async fn wanted(stack: Option<probe_tcp::Handle>) {
+/// Waits until a probe in the path of traffic has something to send; for ever where there are no probes.
+async fn outgoing_probe(stack: Option<probe_tcp::Handle>) {
     match stack {
         Some(stack) => stack.wanted().await,
         None => std::future::pending().await,
     }
 }
 
-/// Why the loop goes on or ends.
+/// The way on after a step of the loop.
 enum Next {
     Turn,
     Stop,
 }
 
 impl<P: Ports> Supervisor<P> {
-    /// A supervisor of a configured appliance, whose configuration is read again from `config_path`; `tap_switch` is that
-    /// of the workers' taps.
-    pub fn new(
-        appliance: Appliance,
-        ports: P,
-        workers: Vec<WorkerEnd<P::Frame>>,
-        tap_switch: TapSwitch,
-        shared: Shared,
-        config_path: PathBuf,
-    ) -> Self {
-        let now = SystemTime::now();
-        let snapshots = appliance.feed().subscribe();
-        let watchdog = Watchdog::new(workers.len());
-        let publish_latency = PublishLatency::new(appliance.snapshot_generation());
-        Self {
-            appliance,
-            ports,
-            workers,
-            shared,
-            config_path,
-            started_at: now,
-            config_loaded_at: now,
-            watchdog,
-            turns: 0,
-            tap_switch,
-            capture: None,
-            monitor: None,
-            probing_from: OwnAddresses::default(),
+    /// A supervisor of a configured appliance; its probes begin.
+    ///
+    /// # Panics
+    /// Outside of a [`tokio::task::LocalSet`], where it is to probe.
+    pub(super) fn new(parts: Parts<P>) -> Self {
+        let Parts { appliance, ports, workers, taps, shared, probe_reports, process } = parts;
+        let clock = shared.clock;
+        let begin = |reports| Probes::new(&appliance, reports, clock.elapsed());
+        let (probes, update) = probe_reports.map(begin).unzip();
+        let mut supervisor = Self {
+            clock,
+            started_at: SystemTime::now(),
+            log: process.log,
+            config_source: ConfigSource::new(process.config_path),
+            workers: Workers::new(ports, workers),
+            probes,
+            announcements: Announcements::new(process.guard),
+            captures: Captures::new(taps),
+            conntrack: ConntrackReader::new(shared, appliance.feed()),
             event_log: EventLog::default(),
-            publish_latency,
-            announcements: Announcements::default(),
-            snapshots,
-            unsent: 0,
-            conntrack_reader: conntrack::Reader::default(),
-            log: None,
-        }
+            publish_latency: PublishLatency::new(appliance.state().snapshot_generation()),
+            appliance,
+            turns: 0,
+        };
+        supervisor.apply(update.unwrap_or_default());
+        supervisor
     }
 
-    /// Has it tell what was lost of this log.
-    pub fn log_by(&mut self, log: Log) {
-        self.log = Some(log);
-    }
-
-    /// Runs until it is told to stop, by a signal or a request, or until a worker fails; then withdraws what it has had
-    /// announced.
+    /// Runs until a signal, a request or a worker's failure ends the loop; then withdraws all announcements.
     ///
     /// # Errors
     /// [`WorkerFailure`] of the first worker that failed.
-    pub async fn run(&mut self, inbox: Inbox) -> Result<(), WorkerFailure> {
+    pub(super) async fn run(mut self, inbox: Inbox) -> Result<(), WorkerFailure> {
         let Inbox { mut requests, mut failures, mut reports } = inbox;
         let listen = |kind| signal(kind).expect("the runtime has signals, and these can be caught");
         let (mut terminate, mut interrupt, mut hang_up) =
@@ -240,8 +157,8 @@ impl<P: Ports> Supervisor<P> {
         let mut turns = tokio::time::interval(TURN);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut failure = loop {
-            // A reload may bring another one.
-            let stack = self.monitor.as_ref().map(|monitor| monitor.stack().clone());
+            // A reload may replace the stack.
+            let stack = self.probes.as_ref().map(|probes| probes.stack().clone());
             // Not in random order: a failure comes before all else, and a flood of requests must not keep out the turn.
             let next = tokio::select! {
                 biased;
@@ -250,84 +167,57 @@ impl<P: Ports> Supervisor<P> {
                 _ = interrupt.recv() => Next::Stop,
                 _ = turns.tick() => self.turn(),
                 _ = hang_up.recv() => self.hang_up(),
-                () = wanted(stack) => self.exchange_probes(),
+                () = outgoing_probe(stack) => self.send_probes(),
                 Some(report) = reports.recv() => self.take_in(report, &mut reports),
-                Some(request) = requests.recv() => self.answer(request),
+                Some(request) = requests.recv() => self.serve(request),
             };
             if matches!(next, Next::Stop) {
                 break None;
             }
         };
         match &failure {
-            None => self.note(Note::new(EventKind::Stopping, "the appliance stops")),
-            Some(failure) => self.bury(failure),
+            None => self.event_log.note(Note::new(EventKind::Stopping, "the appliance stops")),
+            Some(failure) => self.workers.give_up(failure),
         }
         let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Stopping]);
-        // Routers learn of it first. For so long, workers that are left go on, and so does what keeps packets
-        // away from backends that fail.
-        let mut withdrawn = std::pin::pin!(self.withdraw_all());
+        // Routers hear of the end first. Until they have, the workers that are left go on, and so do the turns, which
+        // keep packets away from backends that fail.
+        let mut withdrawn = std::pin::pin!(self.announcements.withdraw_all());
         loop {
             tokio::select! {
                 biased;
                 () = &mut withdrawn => break,
                 Some(another) = failures.recv() => {
-                    self.bury(&another);
+                    self.workers.give_up(&another);
                     failure.get_or_insert(another);
                 }
                 _ = turns.tick() => drop(self.turn()),
                 Some(report) = reports.recv() => drop(self.take_in(report, &mut reports)),
             }
         }
-        self.note_withdrawals().await;
-        self.end_capture();
+        let notes = self.announcements.news();
+        self.note_all(notes);
+        self.announcements.relieve_guard().await;
+        self.captures.end();
         failure.map_or(Ok(()), Err)
     }
 
-    /// Gives nothing more to a worker that has failed, and says so before the appliance ends for it.
-    fn bury(&mut self, failure: &WorkerFailure) {
-        tracing::error!("{failure}");
-        self.watchdog.bury(failure.worker);
-    }
-
-    /// The ports, once the loop has ended.
-    pub fn into_ports(self) -> P {
-        self.ports
-    }
-
-    /// The worker that sends what the control thread has to send: the first that goes on.
-    fn sender(&self) -> usize {
-        (0..self.workers.len()).find(|worker| !self.watchdog.is_stalled(*worker)).unwrap_or(0)
-    }
-
     fn now(&self) -> Duration {
-        self.shared.clock.elapsed()
+        self.clock.elapsed()
     }
 
-    /// Takes in what the workers passed on, does what is due, and sends what the appliance has to say.
+    /// Takes in what the workers have passed on, does what is due, and sends the appliance's own frames.
     fn turn(&mut self) -> Next {
         let now = self.now();
-        let mut conflicts = Vec::new();
-        for worker in &mut self.workers {
-            for _ in 0..FRAMES_A_TURN {
-                let Some(passed) = worker.host.receive() else { break };
-                let kind = self.appliance.handle(passed.port, passed.frame.bytes(), now);
-                if let (FrameKind::OtherOwn, Some(monitor)) = (kind, &self.monitor) {
-                    health::receive(monitor, passed.frame.bytes());
-                }
-                if kind == FrameKind::AddressConflict {
-                    conflicts.extend(self.appliance.new_conflict());
-                }
+        self.take_in_frames(now);
+        self.appliance.poll(now);
+        self.publish_latency.look(self.appliance.state().snapshot_generation(), self.workers.adoptions());
+        while let Some(outgoing) = self.appliance.transmit() {
+            if let Some(frame) = self.workers.frame(&outgoing.bytes) {
+                self.workers.send(outgoing.port, frame);
             }
         }
-        for conflict in conflicts {
-            let text = format!("another host claims {}: {}", conflict.address, conflict.mac);
-            self.note(Note::new(EventKind::AddressConflict, text));
-        }
-        self.appliance.poll(now);
-        let adoptions = self.workers.iter().map(|worker| worker.counters.adoption());
-        self.publish_latency.look(self.appliance.snapshot_generation(), adoptions);
-        self.send();
-        self.exchange_probes();
+        self.send_probes();
         self.drain_taps();
         self.plan_announcements();
         self.turns = self.turns.wrapping_add(1);
@@ -337,34 +227,83 @@ impl<P: Ports> Supervisor<P> {
     /// Looks at what changes slowly.
     fn round(&mut self, now: Duration) -> Next {
         self.appliance.tidy(now);
-        self.end_first_rounds();
-        let counters = self.workers.iter().map(|worker| &worker.counters);
-        let polls = counters.map(|counters| (counters.heartbeat(), counters.read().link.busy_polls));
-        for watchdog::News { worker, is_stalled } in self.watchdog.look(polls, now) {
-            let core = self.workers[worker].core;
-            self.note(if is_stalled {
-                let text = format!(
-                    "worker {worker} has not polled for {:?}: see what else runs on its core, {core}",
-                    watchdog::PATIENCE
-                );
-                Note::new(EventKind::WorkerStalled, text)
-            } else {
-                Note::new(EventKind::WorkerResumed, format!("worker {worker} polls again, on core {core}"))
-            });
+        if let Some(probes) = &mut self.probes {
+            let update = probes.end_first_rounds(now);
+            self.apply(update);
         }
-        self.follow_announcements(now)
+        let notes = self.workers.watch(now);
+        self.note_all(notes);
+        let progress = self.announcements.follow(self.workers.forwarded(), now);
+        self.note_all(progress.notes);
+        if progress.stops { Next::Stop } else { Next::Turn }
     }
 
-    /// Has a worker that goes on send the appliance's own frames.
-    fn send(&mut self) {
-        let alive = self.sender();
-        while let Some(outgoing) = self.appliance.transmit() {
-            let frame = self.ports.frame(&outgoing.bytes);
-            let worker = self.workers.get_mut(alive);
-            let sent =
-                worker.zip(frame).is_some_and(|(worker, frame)| worker.host.send(outgoing.port, frame));
-            self.unsent += u64::from(!sent);
+    /// Takes in the frames that the workers have passed on: for the host stack, or the answer to a probe.
+    fn take_in_frames(&mut self, now: Duration) {
+        let mut conflicts = Vec::new();
+        self.workers.receive(|port, frame| match self.appliance.handle(port, frame, now) {
+            FrameKind::OtherOwn => {
+                if let Some(probes) = &self.probes {
+                    probes.receive(frame);
+                }
+            }
+            FrameKind::AddressConflict => conflicts.extend(self.appliance.new_conflict()),
+            _ => {}
+        });
+        for conflict in conflicts {
+            let text = format!("another host claims {}: {}", conflict.address, conflict.mac);
+            self.event_log.note(Note::new(EventKind::AddressConflict, text));
         }
+    }
+
+    /// Takes in the outcome of a probe, and of all others that have ended meanwhile.
+    ///
+    /// Changes by one probe alone are published at once. Where several have ended together more are about to, and their
+    /// changes are published with the next turn: backends that turn together make few snapshots, not one each.
+    fn take_in(&mut self, first: ProbeReport, more: &mut mpsc::Receiver<ProbeReport>) -> Next {
+        let now = self.now();
+        // Those that find no room here wait for the next time.
+        let others = std::iter::from_fn(|| more.try_recv().ok()).take(REPORTS_AT_ONCE - 1);
+        let reports: Vec<_> = std::iter::once(first).chain(others).collect();
+        if let Some(probes) = &mut self.probes {
+            let update = probes.take_in(&reports, now);
+            self.apply(update);
+        }
+        if reports.len() == 1 {
+            self.appliance.publish_changes();
+        }
+        Next::Turn
+    }
+
+    /// Applies the changes of health checks to the appliance.
+    fn apply(&mut self, update: HealthUpdate) {
+        self.note_all(update.notes);
+        let changes = update.changes.into_iter().filter_map(HealthChange::into_state_change);
+        let applied = self.appliance.apply(changes, self.clock.elapsed());
+        // Checks are made of the services' own backends, and with them.
+        applied.unknown.iter().for_each(|unknown| tracing::debug!("{unknown}"));
+        if let Some(decided) = update.decided {
+            self.publish_latency.decide(decided);
+        }
+    }
+
+    fn send_probes(&mut self) -> Next {
+        if let Some(probes) = &mut self.probes {
+            probes.send(&mut self.workers);
+        }
+        Next::Turn
+    }
+
+    fn drain_taps(&mut self) {
+        self.captures.drain(|generation| self.appliance.state().names_of(generation));
+    }
+
+    fn plan_announcements(&mut self) {
+        self.announcements.plan(&self.appliance, self.workers.has_stalled());
+    }
+
+    fn note_all(&mut self, notes: impl IntoIterator<Item = Note>) {
+        notes.into_iter().for_each(|note| self.event_log.note(note));
     }
 
     fn hang_up(&mut self) -> Next {
@@ -377,49 +316,53 @@ impl<P: Ports> Supervisor<P> {
     /// Reads the configuration again and takes it over, whole or not at all.
     fn reload(&mut self) -> Result<view::Reload, Refused> {
         let reload = self.take_over_file();
-        self.note(match &reload {
-            Ok(reload) => {
-                let (number, changes) = (reload.configuration_generation, reload.changes.len());
-                Note::new(
-                    EventKind::Reloaded,
-                    format!("configuration {number} is in force, {changes} changes"),
-                )
-            }
-            Err(refused) => {
-                let why = match refused {
-                    Refused::Config(errors) => {
-                        format!("it is wrong in {} places, as `guideway check` shows", errors.errors().len())
-                    }
-                    Refused::ConfigUnreadable { path, error } => {
-                        format!("cannot read {}: {error}", path.display())
-                    }
-                    other => format!("{other:?}"),
-                };
-                Note::new(
-                    EventKind::ReloadRefused,
-                    format!("configuration not reloaded, nothing has changed: {why}"),
-                )
-            }
-        });
+        self.event_log.note(config_source::note(&reload));
         reload
     }
 
     fn take_over_file(&mut self) -> Result<view::Reload, Refused> {
-        let path = &self.config_path;
-        let text = config_file::read(path)
-            .map_err(|error| Refused::ConfigUnreadable { path: path.clone(), error })?;
-        let config = Config::parse(&path.to_string_lossy(), &text).map_err(Refused::Config)?;
-        // The names before those that come now are known, and no others: what goes by older ones is read now.
+        let config = self.config_source.read()?;
+        // After a reload the names of the two latest configurations are known: frames decided by older ones are read now.
         self.drain_taps();
-        let changes = self.appliance.reload(config, self.now());
-        self.config_loaded_at = SystemTime::now();
-        self.configure_checks();
+        let now = self.now();
+        let changes = self.appliance.reload(config, now);
+        self.config_source.mark_loaded();
+        if let Some(probes) = &mut self.probes {
+            let update = probes.configure(&self.appliance, now);
+            self.apply(update);
+        }
         for change in &changes {
             tracing::info!("reload: {change}");
         }
         Ok(view::Reload {
-            configuration_generation: self.appliance.configuration_generation(),
+            configuration_generation: self.appliance.state().configuration_generation(),
             changes: changes.iter().map(view::Change::from).collect(),
         })
+    }
+
+    /// The state of the appliance and the process, for operators.
+    fn status(&self) -> view::Status {
+        let appliance = &self.appliance;
+        let probes = self.probes.as_ref();
+        view::Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            started_at_unix_sec: views::unix_sec(self.started_at),
+            uptime_sec: self.now().as_secs(),
+            config_path: self.config_source.path().display().to_string(),
+            config_loaded_at_unix_sec: views::unix_sec(self.config_source.loaded_at()),
+            configuration_generation: appliance.state().configuration_generation(),
+            snapshot_generation: appliance.state().snapshot_generation(),
+            unreclaimed_snapshots: appliance.unreclaimed_snapshots() as u64,
+            unresolved_neighbors: appliance.unresolved_next_hops() as u64,
+            log_lines_lost: self.log.as_ref().map_or(0, Log::lost),
+            health_checks: probes.map(|probes| views::health_checks(probes, &self.publish_latency)),
+            ports: self.workers.ports().states(),
+            workers: self.workers.states(),
+            services: views::services(appliance, probes.map(|probes| probes.monitor().state())),
+            vips: views::vips(appliance),
+            announcements: self.announcements.states(),
+            drain: self.announcements.drain_state(self.now()),
+        }
     }
 }

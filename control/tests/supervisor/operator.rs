@@ -1,8 +1,7 @@
-//! An appliance with its ports in memory, and who operates it.
+//! An appliance whose ports are in memory, and its operator.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
 
@@ -11,23 +10,18 @@ use guideway::api::admin::{Refused, Reply, Request};
 use guideway::health::probe::{ProbeResult, WeightReport};
 use guideway::health::scheduler::ProbeReport;
 use guideway::health::state::CheckId;
-use guideway::run::appliance::{Appliance, Nic};
-use guideway::run::supervisor::{Inbox, Ports, Shared, Supervisor, WorkerEnd, WorkerFailure};
-use guideway_dataplane::affinity::TrackingHasher;
-use guideway_dataplane::conntrack::ConntrackTable;
+use guideway::run::appliance::Nic;
+use guideway::run::assemble::{Probing, Senders, Setup, assemble, control_thread};
+use guideway::run::ports::MemoryPorts;
+use guideway::run::process::Process;
+use guideway::run::worker::{RingSizes, Shared, StopWorkers, WorkerFailure};
 use guideway_dataplane::frame::Frame;
 use guideway_dataplane::wire::ethernet::MacAddress;
-use guideway_engine::burst_processor::BurstProcessor;
-use guideway_engine::clock::Clock;
-use guideway_engine::counters::counters;
 use guideway_engine::driver::loopback::{Wire, loopback};
-use guideway_engine::host_path::host_path;
 use guideway_engine::mbuf::Mbuf;
-use guideway_engine::poll_loop::PollLoop;
-use guideway_engine::tap::TapSwitch;
 use guideway_model::config::Config;
 use pcap_fixtures::packet::Packet;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 pub(crate) const OWN_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -59,49 +53,30 @@ endpoints = [
 ]
 "#;
 
-/// A port in memory, as the control thread has it.
-pub(crate) struct MemoryPorts;
+/// Rings that a burst of a few hundred frames overflows.
+const RINGS: RingSizes = RingSizes { host: 64, tap: 64 };
 
-impl Ports for MemoryPorts {
-    type Frame = Mbuf;
-
-    fn frame(&self, bytes: &[u8]) -> Option<Mbuf> {
-        let mut mbuf = Mbuf::new();
-        mbuf.fill(bytes);
-        Some(mbuf)
-    }
-
-    fn states(&self) -> Vec<view::Port> {
-        Vec::new()
-    }
-
-    fn stats(&self) -> Vec<view::PortStats> {
-        Vec::new()
-    }
-}
-
-/// What a test does with a running appliance.
+/// The operator of a running appliance, who also has the far end of its port.
 pub(crate) struct Operator {
-    pub(crate) requests: mpsc::Sender<Request>,
-    pub(crate) failures: mpsc::UnboundedSender<WorkerFailure>,
-    pub(crate) reports: mpsc::Sender<ProbeReport>,
+    pub(crate) senders: Senders,
     pub(crate) wire: Wire<Mbuf>,
     pub(crate) config_path: PathBuf,
 }
 
 impl Operator {
-    /// Has a probe of a backend end so.
-    pub(crate) async fn find(&self, backend: &str, result: Result<Option<WeightReport>, &str>) {
+    /// Has a probe of a backend end with this result.
+    pub(crate) async fn report(&self, backend: &str, result: Result<Option<WeightReport>, &str>) {
         let id = CheckId { service: "web".into(), backend: backend.into(), rule: "web".into() };
         let result = result.map_or_else(|reason| ProbeResult::Unwell(reason.to_owned()), ProbeResult::Well);
         let latency = Duration::from_micros(1_500);
-        self.reports
+        self.senders
+            .reports
             .send(ProbeReport { id, result, latency, ended: Instant::now() })
             .await
             .expect("the supervisor runs");
     }
 
-    /// The backend, once it is as a test wants it, which takes a turn or two.
+    /// The backend, once it is as `wanted`, which takes a turn or two.
     pub(crate) async fn backend_when(
         &self,
         name: &str,
@@ -117,16 +92,16 @@ impl Operator {
         panic!("the backend is {:?}", self.backend(name).await);
     }
 
-    /// What has happened since an event: kinds, and backends where they are about one.
+    /// Kinds of the events since another, and the backends of those that are about one.
     pub(crate) async fn events_after(&self, after: u64) -> Vec<(EventKind, Option<String>)> {
         let list = self.ask(|reply| Request::Events { limit: 100, after: Some(after), reply }).await.unwrap();
         list.events.into_iter().map(|event| (event.kind, event.backend)).collect()
     }
 
     pub(crate) async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, Refused> {
-        let (reply, answer) = oneshot::channel();
-        self.requests.send(request(reply)).await.expect("the supervisor runs");
-        answer.await.expect("it answers")
+        let (reply, replied) = oneshot::channel();
+        self.senders.requests.send(request(reply)).await.expect("the supervisor runs");
+        replied.await.expect("every request gets its reply")
     }
 
     pub(crate) async fn backend(&self, name: &str) -> view::Backend {
@@ -177,83 +152,51 @@ impl Operator {
     }
 }
 
-/// Ends the worker where a test fails: the scope waits for it.
-pub(crate) struct StopWorker<'s>(&'s AtomicBool);
-
-impl Drop for StopWorker<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 /// Runs `test` beside an appliance; returns how that ended.
 pub(crate) fn with_appliance<T: Future<Output = ()>>(
     name: &str,
     test: impl FnOnce(Operator) -> T,
 ) -> Result<(), WorkerFailure> {
-    run(name, CONFIG, false, test)
+    run(name, CONFIG, Probing::Off, test)
 }
 
-/// Runs `test` beside an appliance that watches its backends, whose probes find what the test says.
+/// Runs `test` beside an appliance that watches its backends; the test says what probes find.
 pub(crate) fn with_watch<T: Future<Output = ()>>(
     name: &str,
     config: &str,
     test: impl FnOnce(Operator) -> T,
 ) -> Result<(), WorkerFailure> {
-    run(name, config, true, test)
+    run(name, config, Probing::Told, test)
 }
 
 pub(crate) fn run<T: Future<Output = ()>>(
     name: &str,
     config_text: &str,
-    watches: bool,
+    probing: Probing,
     test: impl FnOnce(Operator) -> T,
 ) -> Result<(), WorkerFailure> {
     let config_path =
         std::env::temp_dir().join(format!("guideway-supervisor-{name}-{}.toml", std::process::id()));
     std::fs::write(&config_path, config_text).unwrap();
     let config = Config::parse("guideway.toml", config_text).unwrap_or_else(|errors| panic!("{errors}"));
-    let shared = Shared {
-        table: Arc::new(ConntrackTable::with_capacity(10_000).unwrap()),
-        hasher: TrackingHasher::new([1, 2, 3, 4]),
-        clock: Clock::start(),
-    };
+    let shared = Shared::new(&config, [1, 2, 3, 4]).unwrap();
     let nic = Nic { mac: MacAddress(OWN_MAC), offloads_udp_checksum: false };
-    let appliance = Appliance::new(config, &[nic], 1, !watches, shared.clock.elapsed());
+    let (assembly, seeds) =
+        assemble(Setup { config, nics: &[nic], cores: &[0], shared, probing, rings: RINGS });
     let (queues, wire) = loopback(256);
-    let (link, host) = host_path(64);
-    let (writer, reader) = counters();
-    let switch = TapSwitch::new();
-    let (tap, tap_reader) = switch.tap(64);
-    let (feed, stop) = (appliance.feed(), AtomicBool::new(false));
+    let stop = AtomicBool::new(false);
     let result = thread::scope(|scope| {
-        let _stop_worker = StopWorker(&stop);
-        let (worker_shared, stop) = (shared.clone(), &stop);
-        scope.spawn(move || {
-            let Shared { table, hasher, clock } = worker_shared;
-            let worker = BurstProcessor::new(feed.subscribe(), table, hasher);
-            PollLoop::new(worker, vec![queues], link, clock, writer).tapped(tap).run(stop);
-        });
-        let end = WorkerEnd { core: 0, counters: reader, host, tap: tap_reader };
-        let mut supervisor =
-            Supervisor::new(appliance, MemoryPorts, vec![end], switch, shared.clone(), config_path.clone());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        tokio::task::LocalSet::new().block_on(&runtime, async {
-            let (requests, incoming) = mpsc::channel(8);
-            let (report, failures) = mpsc::unbounded_channel();
-            // As many as the live appliance has.
-            let (found, reports) = mpsc::channel(1_024);
-            if watches {
-                // What its own probes find on this wire is nothing: it goes nowhere.
-                let (nowhere, _) = mpsc::channel(1);
-                supervisor.watch(nowhere);
-            }
-            let config_path = config_path.clone();
-            let operator = Operator { requests, failures: report, reports: found, wire, config_path };
-            let (result, ()) =
-                tokio::join!(supervisor.run(Inbox { requests: incoming, failures, reports }), test(operator));
-            result
-        })
+        // Where a test fails, too: the scope waits for the worker.
+        let _stop_worker = StopWorkers(&stop);
+        let stop = &stop;
+        for (seed, queues) in seeds.into_iter().zip([queues]) {
+            scope.spawn(move || seed.poll_loop(vec![queues]).run(stop));
+        }
+        let senders = assembly.senders().clone();
+        let operator = Operator { senders, wire, config_path: config_path.clone() };
+        let process = Process { config_path: config_path.clone(), guard: None, log: None };
+        let control = async { tokio::join!(assembly.run(MemoryPorts, process), test(operator)).0 };
+        control_thread(control).unwrap()
     });
     std::fs::remove_file(&config_path).unwrap();
     result

@@ -1,13 +1,13 @@
-//! Which core does what.
+//! The cores of the control thread and of the workers.
 
 use guideway_model::config::Engine;
 
 /// The cores of the appliance's threads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Cores {
-    /// The control thread's.
+    /// Core of the control thread.
     pub(super) control: usize,
-    /// The workers', in the order of their numbers.
+    /// Cores of the workers, by their numbers.
     pub(super) workers: Vec<usize>,
 }
 

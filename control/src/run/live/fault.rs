@@ -1,5 +1,5 @@
-//! Faults on demand, in builds for tests alone: `GUIDEWAY_FAULT=panic:WORKER:PACKETS` has a worker panic once it was offered
-//! so many packets, `stall:WORKER:PACKETS` has it rest for three seconds.
+//! Faults on demand, in builds for tests alone: with `GUIDEWAY_FAULT=panic:WORKER:PACKETS` a worker panics once that many
+//! packets were offered to it, with `stall:WORKER:PACKETS` it rests for three seconds.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use guideway_engine::driver::QueuePair;
 use guideway_engine::poll_loop::PollLoop;
 
-/// What is to go wrong, in which worker, after how many packets.
+/// A fault of one worker, which strikes after a number of packets.
 struct Fault {
     kind: String,
     worker: usize,

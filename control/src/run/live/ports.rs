@@ -1,4 +1,4 @@
-//! The configured ports, opened: what the control thread keeps of them, and the queues of each worker.
+//! The configured ports, opened: the control thread's ends, and the queues of each worker.
 
 use guideway_engine::driver::dpdk::{
     DpdkMbuf, Eal, Mempool, MempoolOptions, Port, PortOptions, QueuePair, StartError,
@@ -7,21 +7,21 @@ use guideway_engine::driver::loopback::LoopbackQueues;
 use guideway_engine::driver::steering::{Followers, followers};
 use guideway_model::config::Config;
 
-use super::worker_threads::HOST_FRAMES;
 use crate::api::admin::view;
 use crate::run::appliance::Nic;
-use crate::run::supervisor::Ports;
+use crate::run::ports::Ports;
+use crate::run::worker::RingSizes;
 
-/// Ethernet header and two VLAN tags: what a buffer holds beside the MTU.
+/// Bytes that a buffer holds beside the MTU: an Ethernet header and two VLAN tags.
 const LINK_HEADERS: u16 = 22;
 
 /// A worker's queues of one port, before it has attached them to its thread.
 pub(super) enum Queues<'eal> {
-    /// The device gives it its own.
+    /// A pair of queues that the device keeps for this worker.
     Own(QueuePair<'eal>),
-    /// It polls the device for all workers.
+    /// The device's one pair, which this worker polls for all.
     Distributor(QueuePair<'eal>, Followers<DpdkMbuf<'eal>>),
-    /// Another worker hands it its share.
+    /// A ring by which another worker hands over this one's share.
     Follower(LoopbackQueues<DpdkMbuf<'eal>>),
 }
 
@@ -69,7 +69,7 @@ impl<'eal> LivePorts<'eal> {
         Ok((Self { ports, pool }, queues))
     }
 
-    /// What the links behind the ports have of their devices.
+    /// MAC address and offloads of each port's device.
     pub(super) fn nics(&self) -> Vec<Nic> {
         let nic =
             |port: &Port<'eal>| Nic { mac: port.mac(), offloads_udp_checksum: port.offloads().udp_checksum };
@@ -85,7 +85,7 @@ fn share_out<'eal>(queues: &mut [Vec<Queues<'eal>>], own: Vec<QueuePair<'eal>>, 
     queues.iter_mut().zip(distributor.into_iter().chain(theirs)).for_each(|(worker, own)| worker.push(own));
 }
 
-/// A pool that holds what queues, rings and workers may hold at once.
+/// A pool of as many frames as queues, rings and workers may hold at once.
 fn pool_options(config: &Config, pairs_of: &[u16], workers: usize) -> MempoolOptions {
     let largest =
         |descriptors: fn(&guideway_model::config::Port) -> u16| config.ports.iter().map(descriptors).max();
@@ -96,7 +96,7 @@ fn pool_options(config: &Config, pairs_of: &[u16], workers: usize) -> MempoolOpt
     };
     // Where one worker polls for the others, the rings between them hold as much as queues of their own would.
     let pairs: u32 = pairs_of.iter().map(|_| workers as u32).sum();
-    let host_frames = 2 * (HOST_FRAMES * workers) as u32;
+    let host_frames = 2 * (RingSizes::LIVE.host * workers) as u32;
     let computed = MempoolOptions::holding(pairs, &deepest, workers as u32, host_frames);
     let longest = config.ports.iter().map(|port| port.mtu).max().unwrap_or_default() + LINK_HEADERS;
     MempoolOptions {

@@ -1,30 +1,30 @@
-//! What routers are told of the appliance: the plan follows health, configuration and stalls; and the appliance that is
-//! drained.
+//! The announcements of a running appliance: the plan follows health, configuration and stalls; and an appliance is drained.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use super::event_log::Note;
-use super::{Next, Ports, Supervisor};
 use crate::announce::{Announced, Announcer, Guard, PATIENCE, Plan, Situation, Stage};
 use crate::api::admin::view::{self, DrainEnd, EventKind};
+use crate::run::appliance::Appliance;
 
-/// How long no packet must have been forwarded for traffic to have ended.
+/// The time without a forwarded packet after which traffic has ended.
 const QUIET: Duration = Duration::from_secs(5);
 
-/// What the supervisor has of announcements.
-#[derive(Debug, Default)]
+/// The announcer, and what its plan is made of.
+#[derive(Debug)]
 pub(super) struct Announcements {
     announcer: Announcer,
-    /// What the plan in force was made of.
+    /// The basis of the plan in force.
     basis: Option<Basis>,
     drain: Option<Drain>,
+    /// The appliance ends, and everything is withdrawn.
     stops: bool,
-    /// When it was last looked at what has become of them.
+    /// Time of the latest look at the hooks' progress.
     looked_at: Option<Duration>,
 }
 
-/// What a plan depends on: the state of services is in each snapshot.
+/// The facts that a plan depends on: the state of services is in each snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Basis {
     configuration_generation: u64,
@@ -32,106 +32,102 @@ struct Basis {
     situation: Situation,
 }
 
-/// An appliance that is drained.
+/// The drain of an appliance.
 #[derive(Clone, Copy, Debug)]
 struct Drain {
     deadline: Duration,
+    /// The appliance stops when the drain has ended.
     stops: bool,
-    /// Packets that had been forwarded when it was last looked at.
+    /// Packets that had been forwarded at the latest look.
     forwarded: u64,
-    /// Since when no packet has been forwarded, and all is withdrawn.
+    /// Time since which no packet has been forwarded and all has been withdrawn.
     quiet_since: Duration,
     end: Option<DrainEnd>,
 }
 
-impl<P: Ports> Supervisor<P> {
-    /// Has a guard withdraw what was announced, should this process end otherwise than in good order.
+/// News of a look at the announcements.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    pub(super) notes: Vec<Note>,
+    /// A drain has ended after which the appliance is to stop.
+    pub(super) stops: bool,
+}
+
+impl Announcements {
+    /// Announces nothing yet; `guard` withdraws what was announced should this process end otherwise than in good order.
     ///
     /// # Panics
-    /// Outside of a tokio runtime.
-    pub fn guard_by(&mut self, guard: Guard) {
-        self.announcements.announcer.guard_by(guard);
+    /// Outside of a tokio runtime, where there is a guard.
+    pub(super) fn new(guard: Option<Guard>) -> Self {
+        Self { announcer: Announcer::new(guard), basis: None, drain: None, stops: false, looked_at: None }
     }
 
     /// Makes another plan where anything that it depends on has changed.
-    pub(super) fn plan_announcements(&mut self) {
-        let has_stalled_worker = (0..self.workers.len()).any(|worker| self.watchdog.is_stalled(worker));
-        let stage = match &self.announcements {
-            Announcements { stops: true, .. } => Stage::Stopping,
-            Announcements { drain: Some(_), .. } => Stage::Draining,
+    pub(super) fn plan(&mut self, appliance: &Appliance, has_stalled_worker: bool) {
+        let stage = match self {
+            Self { stops: true, .. } => Stage::Stopping,
+            Self { drain: Some(_), .. } => Stage::Draining,
             _ => Stage::Running,
         };
         let basis = Basis {
-            configuration_generation: self.appliance.configuration_generation(),
-            snapshot_generation: self.appliance.snapshot_generation(),
+            configuration_generation: appliance.state().configuration_generation(),
+            snapshot_generation: appliance.state().snapshot_generation(),
             situation: Situation { stage, has_stalled_worker },
         };
-        if self.announcements.basis == Some(basis) {
+        if self.basis == Some(basis) {
             return;
         }
-        self.announcements.basis = Some(basis);
-        let services = self.appliance.services().iter();
+        self.basis = Some(basis);
+        let services = appliance.state().services().iter();
         let healthy: HashMap<&str, u32> = services
             .map(|(name, state)| (name, state.configured().filter(|backend| backend.healthy).count() as u32))
             .collect();
         let healthy = |service: &str| healthy.get(service).copied().unwrap_or(0);
-        let plan = Plan::new(self.appliance.config(), healthy, basis.situation);
-        self.announcements.announcer.want(&plan);
+        self.announcer.want(&Plan::new(appliance.config(), healthy, basis.situation));
     }
 
-    /// Tells of what routers were told, and looks how far a drained appliance is.
-    pub(super) fn follow_announcements(&mut self, now: Duration) -> Next {
-        let looked_at = self.announcements.looked_at.replace(now);
+    /// Looks at the hooks' progress, and at a drain's, of an appliance that has `forwarded` so many packets.
+    pub(super) fn follow(&mut self, forwarded: u64, now: Duration) -> Progress {
+        let looked_at = self.looked_at.replace(now);
         if looked_at.is_some_and(|looked_at| now.saturating_sub(looked_at) > PATIENCE) {
             tracing::warn!(
                 "the control thread has stood still: the guard may have withdrawn what is announced"
             );
-            self.announcements.announcer.doubt();
+            self.announcer.doubt();
         }
-        self.note_announcements();
-        let forwarded = self.forwarded();
-        let is_settled = self.announcements.announcer.is_settled();
-        let Some(drain) = self.announcements.drain.as_mut().filter(|drain| drain.end.is_none()) else {
-            return Next::Turn;
-        };
-        if forwarded != drain.forwarded || !is_settled {
-            (drain.forwarded, drain.quiet_since) = (forwarded, now);
+        let mut progress = Progress { notes: self.news(), stops: false };
+        let is_settled = self.announcer.is_settled();
+        if let Some(drain) = &mut self.drain
+            && let Some(text) = drain.follow(forwarded, is_settled, now)
+        {
+            progress.notes.push(Note::new(EventKind::DrainEnded, text));
+            progress.stops = drain.stops;
         }
-        let (end, text) = if now.saturating_sub(drain.quiet_since) >= QUIET {
-            (DrainEnd::Quiet, "no packet has been forwarded for a while")
-        } else if now >= drain.deadline {
-            (DrainEnd::Deadline, "the deadline has passed")
-        } else {
-            return Next::Turn;
-        };
-        drain.end = Some(end);
-        let stops = drain.stops;
-        self.note(Note::new(EventKind::DrainEnded, text));
-        if stops { Next::Stop } else { Next::Turn }
+        progress
     }
 
     /// Withdraws everything, for a bounded time; meanwhile, turns must go on.
-    pub(super) fn withdraw_all(&mut self) -> impl Future<Output = ()> + use<P> {
-        self.announcements.stops = true;
-        self.announcements.announcer.withdraw_all()
+    pub(super) fn withdraw_all(&mut self) -> impl Future<Output = ()> + use<> {
+        self.stops = true;
+        self.announcer.withdraw_all()
     }
 
-    /// Says what has become of it.
-    pub(super) async fn note_withdrawals(&mut self) {
-        self.note_announcements();
-        for left in self.announcements.announcer.status() {
+    /// Logs what could not be withdrawn, and leaves it to the guard.
+    pub(super) async fn relieve_guard(&mut self) {
+        for left in self.announcer.status() {
             if left.progress.announced != Some(false) {
                 let (who, address) = (&left.progress.wish.announcement, left.address);
                 tracing::error!("{who}: {address} could not be withdrawn: routers may go on sending");
             }
         }
-        self.announcements.announcer.relieve_guard().await;
+        self.announcer.relieve_guard().await;
     }
 
-    fn note_announcements(&mut self) {
-        for Announced { address, progress, .. } in self.announcements.announcer.news() {
+    /// Events of the hooks since the last call.
+    pub(super) fn news(&mut self) -> Vec<Note> {
+        let note = |Announced { address, progress, .. }| {
             let name = &progress.wish.announcement;
-            let note = match (&progress.last_error, progress.announced) {
+            match (&progress.last_error, progress.announced) {
                 (Some(error), _) => {
                     Note::new(EventKind::AnnouncementFailed, format!("{name}, {address}: {error}"))
                 }
@@ -142,37 +138,35 @@ impl<P: Ports> Supervisor<P> {
                     let reason = view::AnnouncementReason::from(progress.wish.reason);
                     Note::new(EventKind::RouteWithdrawn, format!("{name} withdraws {address}: {reason}"))
                 }
-            };
-            self.note(note);
-        }
+            }
+        };
+        self.announcer.news().into_iter().map(note).collect()
     }
 
-    pub(super) fn drain(&mut self, deadline: Duration, stops: bool) -> view::Drain {
-        let now = self.now();
-        let forwarded = self.forwarded();
-        if self.announcements.drain.is_none() {
-            self.note(Note::new(EventKind::ApplianceDrained, "the operator drains the appliance"));
-        }
-        let drain = Drain { deadline: now + deadline, stops, forwarded, quiet_since: now, end: None };
-        self.announcements.drain = Some(drain);
-        self.plan_announcements();
-        self.drain_state().expect("it has just begun")
+    /// Begins a drain that lasts no longer than `patience`, or gives another deadline to the one that goes on.
+    pub(super) fn drain(
+        &mut self,
+        patience: Duration,
+        stops: bool,
+        forwarded: u64,
+        now: Duration,
+    ) -> Option<Note> {
+        let drain = Drain { deadline: now + patience, stops, forwarded, quiet_since: now, end: None };
+        let is_first = self.drain.replace(drain).is_none();
+        is_first.then(|| Note::new(EventKind::ApplianceDrained, "the operator drains the appliance"))
     }
 
-    pub(super) fn undrain(&mut self) -> view::Undrained {
-        let was_drained = self.announcements.drain.take().is_some();
-        if was_drained {
-            self.note(Note::new(EventKind::ApplianceUndrained, "the operator has the appliance serve again"));
-            self.plan_announcements();
-        }
-        view::Undrained { was_drained }
+    /// Ends a drain; returns its event if there was one.
+    pub(super) fn undrain(&mut self) -> Option<Note> {
+        let text = "the operator has the appliance serve again";
+        self.drain.take().map(|_| Note::new(EventKind::ApplianceUndrained, text))
     }
 
-    pub(super) fn drain_state(&self) -> Option<view::Drain> {
-        let now = self.now();
-        let Drain { deadline, stops, quiet_since, end, .. } = self.announcements.drain?;
+    /// State of the drain, for operators; none where the appliance is not drained.
+    pub(super) fn drain_state(&self, now: Duration) -> Option<view::Drain> {
+        let Drain { deadline, stops, quiet_since, end, .. } = self.drain?;
         Some(view::Drain {
-            withdrawn: self.announcements.announcer.is_settled(),
+            withdrawn: self.announcer.is_settled(),
             quiet_sec: now.saturating_sub(quiet_since).as_secs(),
             deadline_sec: deadline.saturating_sub(now).as_secs(),
             end,
@@ -180,12 +174,70 @@ impl<P: Ports> Supervisor<P> {
         })
     }
 
-    pub(super) fn announcement_states(&self) -> Vec<view::Announcement> {
-        self.announcements.announcer.status().into_iter().map(view::Announcement::from).collect()
+    /// State of each announced address, for operators.
+    pub(super) fn states(&self) -> Vec<view::Announcement> {
+        self.announcer.status().into_iter().map(view::Announcement::from).collect()
+    }
+}
+
+impl Drain {
+    /// Looks at how far the drain is; returns the reason when it ends.
+    fn follow(&mut self, forwarded: u64, is_settled: bool, now: Duration) -> Option<&'static str> {
+        if self.end.is_some() {
+            return None;
+        }
+        if forwarded != self.forwarded || !is_settled {
+            (self.forwarded, self.quiet_since) = (forwarded, now);
+        }
+        let (end, text) = if now.saturating_sub(self.quiet_since) >= QUIET {
+            (DrainEnd::Quiet, "no packet has been forwarded for a while")
+        } else if now >= self.deadline {
+            (DrainEnd::Deadline, "the deadline has passed")
+        } else {
+            return None;
+        };
+        self.end = Some(end);
+        Some(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_drain_ends_once_when_nothing_was_forwarded_for_a_while() {
+        let mut announcements = Announcements::new(None);
+        assert!(announcements.drain(60 * SECOND, true, 10, SECOND).is_some());
+        assert!(announcements.drain(60 * SECOND, true, 10, SECOND).is_none(), "it goes on");
+        let mut look = |forwarded, seconds: u32| {
+            let progress = announcements.follow(forwarded, seconds * SECOND);
+            (progress.notes.len(), progress.stops)
+        };
+        assert_eq!(look(11, 2), (0, false));
+        assert_eq!(look(11, 6), (0, false), "a packet was forwarded four seconds ago");
+        assert_eq!(look(11, 7), (1, true));
+        assert_eq!(look(11, 8), (0, false));
+        let drain = announcements.drain_state(8 * SECOND).expect("it is drained");
+        assert_eq!((drain.end, drain.quiet_sec), (Some(DrainEnd::Quiet), 6));
+        assert!(announcements.undrain().is_some());
+        assert!(announcements.undrain().is_none());
+        assert_eq!(announcements.drain_state(8 * SECOND), None);
     }
 
-    /// How many packets the workers have forwarded.
-    fn forwarded(&self) -> u64 {
-        self.workers.iter().map(|worker| worker.counters.read().pipeline.forwarded).sum()
+    #[test]
+    fn a_drain_under_traffic_ends_at_its_deadline() {
+        let mut announcements = Announcements::new(None);
+        announcements.drain(3 * SECOND, false, 0, Duration::ZERO);
+        let ended = |announcements: &mut Announcements, seconds: u32| {
+            let progress = announcements.follow(seconds.into(), seconds * SECOND);
+            assert!(!progress.stops, "the operator did not ask for that");
+            progress.notes.len()
+        };
+        assert_eq!([1, 2, 3, 4].map(|seconds| ended(&mut announcements, seconds)), [0, 0, 1, 0]);
+        let end = announcements.drain_state(4 * SECOND).and_then(|drain| drain.end);
+        assert_eq!(end, Some(DrainEnd::Deadline));
     }
 }

@@ -1,12 +1,11 @@
-//! What has happened lately: the latest events, for operators who come after the fact.
+//! The event log: the latest events, for operators who come after the fact.
 
 use std::collections::VecDeque;
 use std::time::SystemTime;
 
-use super::{Ports, Supervisor};
 use crate::api::admin::view::{Event, EventKind, EventList};
 
-/// Events that are kept: so many changes of weights, which may come with every probe, and so many of all others.
+/// Events that are kept: this many changes of weights, which may come with every probe, and this many of all others.
 const KEPT: usize = 1_000;
 
 /// The latest events, in the order in which they happened.
@@ -16,11 +15,11 @@ const KEPT: usize = 1_000;
 pub(super) struct EventLog {
     weights: VecDeque<Event>,
     others: VecDeque<Event>,
-    /// The latest event's.
+    /// Number of the latest event.
     last_id: u64,
 }
 
-/// Something that happens.
+/// An event before it is logged.
 #[derive(Clone, Debug)]
 pub(super) struct Note {
     kind: EventKind,
@@ -30,21 +29,22 @@ pub(super) struct Note {
 }
 
 impl Note {
+    /// An event of the appliance.
     pub(super) fn new(kind: EventKind, text: impl Into<String>) -> Self {
         Self { kind, service: None, backend: None, text: text.into() }
     }
 
-    /// What happens to a service.
+    /// An event of a service.
     pub(super) fn of_service(kind: EventKind, service: &str, text: impl Into<String>) -> Self {
         Self { service: Some(service.to_owned()), ..Self::new(kind, text) }
     }
 
-    /// What happens to a backend.
+    /// An event of a backend.
     pub(super) fn of_backend(kind: EventKind, service: &str, backend: &str, text: impl Into<String>) -> Self {
         Self { backend: Some(backend.to_owned()), ..Self::of_service(kind, service, text) }
     }
 
-    /// Writes it to the log, as a line with its kind and its names apart.
+    /// Writes a line to the log, with the event's kind and names apart.
     fn log(&self) {
         let Self { kind, service, backend, text } = self;
         let (kind, service, backend) = (kind.as_str(), service.as_deref(), backend.as_deref());
@@ -55,7 +55,7 @@ impl Note {
         }
     }
 
-    /// How loudly it is said.
+    /// Level of the log line.
     fn level(&self) -> tracing::Level {
         match self.kind {
             EventKind::WorkerStalled | EventKind::ReloadRefused => tracing::Level::ERROR,
@@ -69,6 +69,12 @@ impl Note {
 }
 
 impl EventLog {
+    /// Writes an event to the process's log, and keeps it for whoever asks later.
+    pub(super) fn note(&mut self, note: Note) {
+        note.log();
+        self.record(note, SystemTime::now());
+    }
+
     fn record(&mut self, note: Note, at: SystemTime) {
         let Note { kind, service, backend, text } = note;
         self.last_id += 1;
@@ -94,14 +100,6 @@ impl EventLog {
         }
         events.truncate(limit);
         EventList { events: events.into_iter().cloned().collect() }
-    }
-}
-
-impl<P: Ports> Supervisor<P> {
-    /// Says in the log that something has happened, and keeps it for whoever asks later.
-    pub(super) fn note(&mut self, note: Note) {
-        note.log();
-        self.event_log.record(note, SystemTime::now());
     }
 }
 

@@ -1,8 +1,8 @@
-//! From probe to packet: how long after a probe has turned a backend the workers forward by that.
+//! From probe to packet: the time from a probe that turns a backend to workers that forward by it.
 //!
 //! ```text
 //!  probe ends ── decided ──▶ published (generation) ──▶ each worker's first poll by it
-//!  └────────────────────── what is measured ─────────────────────────────────────────┘ the last worker's
+//!  └────────────────────── the publish latency ──────────────────────────────────────┘ the last worker's
 //! ```
 //!
 //! Workers tell the newest snapshot alone. One that has gone on to a later snapshot before it was asked has that one's
@@ -14,7 +14,7 @@ use std::time::Duration;
 use guideway_engine::counters::Adoption;
 use hdrhistogram::Histogram;
 
-/// Publications that may wait for their workers; more than a few wait for one that is stalled.
+/// Publications that may wait for their workers; more than a few wait for one worker that is stalled.
 const PENDING: usize = 1_024;
 
 /// The longest time that is told apart, in microseconds.
@@ -23,9 +23,9 @@ const LONGEST_MICROS: u64 = 600_000_000;
 /// The times from deciding probes to workers that forward by them.
 #[derive(Debug)]
 pub(super) struct PublishLatency {
-    /// When the first probe ended whose outcome no snapshot has yet.
+    /// End of the first probe whose outcome no snapshot has yet.
     decided: Option<Duration>,
-    /// The newest generation that is known of.
+    /// The newest generation that is known.
     generation: u64,
     pending: VecDeque<Publication>,
     /// In microseconds.
@@ -36,25 +36,25 @@ pub(super) struct PublishLatency {
 #[derive(Debug)]
 struct Publication {
     generation: u64,
-    /// When the first of its deciding probes ended.
+    /// End of the first probe that decided something in it.
     decided: Duration,
-    /// By worker: when it was first seen to poll with it.
+    /// By worker: time of the first poll by it.
     adopted: Box<[Option<Duration>]>,
 }
 
 impl PublishLatency {
-    /// Before a snapshot of `generation` is followed by another.
+    /// A measurement that begins while the snapshot of `generation` is the newest.
     pub(super) fn new(generation: u64) -> Self {
         let histogram = Histogram::new_with_max(LONGEST_MICROS, 2).expect("two digits up to ten minutes");
         Self { decided: None, generation, pending: VecDeque::new(), histogram }
     }
 
-    /// A probe that ended at this time has changed something, which the next snapshot will have.
+    /// Notes that a probe, which ended at this time, has changed something that the next snapshot will have.
     pub(super) fn decide(&mut self, ended: Duration) {
         self.decided = Some(self.decided.map_or(ended, |decided| decided.min(ended)));
     }
 
-    /// Takes in that all that was decided is in the snapshot of `generation`, and which ones the workers poll with.
+    /// Takes in that all decisions so far are in the snapshot of `generation`, and which snapshots the workers poll by.
     pub(super) fn look(&mut self, generation: u64, adoptions: impl ExactSizeIterator<Item = Adoption>) {
         let decided = self.decided.take();
         if generation != self.generation {
@@ -75,26 +75,26 @@ impl PublishLatency {
             }
         }
         // In the order of their generations: none is complete before those in front of it.
-        while let Some(reaction) = self.pending.front().and_then(Publication::reaction) {
-            self.histogram.saturating_record(reaction.as_micros() as u64);
+        while let Some(latency) = self.pending.front().and_then(Publication::latency) {
+            self.histogram.saturating_record(latency.as_micros() as u64);
             self.pending.pop_front();
         }
     }
 
-    /// How many times were measured.
+    /// Number of measured times.
     pub(super) fn measured(&self) -> u64 {
         self.histogram.len()
     }
 
-    /// How long it took, in a `share` of the times at most.
+    /// The time that a `share` of the measured times do not exceed.
     pub(super) fn at_quantile(&self, share: f64) -> Duration {
         Duration::from_micros(self.histogram.value_at_quantile(share))
     }
 }
 
 impl Publication {
-    /// How long it took until the last worker polled with it; none before that.
-    fn reaction(&self) -> Option<Duration> {
+    /// Time until the last worker polled by it; none before that.
+    fn latency(&self) -> Option<Duration> {
         let adopted = self.adopted.iter().copied().collect::<Option<Vec<_>>>()?;
         Some(adopted.into_iter().max()?.saturating_sub(self.decided))
     }
@@ -108,7 +108,7 @@ mod tests {
         Adoption { generation, at: Duration::from_millis(millis) }
     }
 
-    /// The one time that was measured, in milliseconds.
+    /// The only measured time, in milliseconds.
     fn only(publish_latency: &PublishLatency) -> u128 {
         assert_eq!(publish_latency.measured(), 1);
         publish_latency.at_quantile(1.0).as_millis()

@@ -1,44 +1,62 @@
-//! Answers what an operator asks.
+//! Requests of operators and of Prometheus: each goes to the part that it concerns, and gets its reply.
 
 use std::net::IpAddr;
 
 use guideway_model::service::UnknownName;
 
+use super::capture::CaptureOrder;
+use super::conntrack_reader::Wanted;
 use super::event_log::Note;
-use super::{Next, Ports, Supervisor};
-use crate::api::admin::view::{self, EventKind, NeighborReplies};
-use crate::api::admin::{Refused, Request};
+use super::views::Backends;
+use super::{Next, Supervisor, operator, views};
+use crate::api::admin::view::{self, ConntrackList};
+use crate::api::admin::{Refused, Reply, Request};
+use crate::run::ports::Ports;
 
 impl<P: Ports> Supervisor<P> {
-    /// Answers one request. Whoever asked may be gone by then, which is no error.
-    pub(super) fn answer(&mut self, request: Request) -> Next {
+    /// Does what a request asks for, and replies. Whoever asked may be gone by then, which is no error.
+    pub(super) fn serve(&mut self, request: Request) -> Next {
+        let now = self.now();
         match request {
             Request::Status { reply } => drop(reply.send(Ok(self.status()))),
-            Request::Stats { reply } => drop(reply.send(Ok(self.stats()))),
-            Request::ConntrackList { service, backend, limit, reply } => {
-                self.list_conntrack(service, backend, limit, reply);
+            Request::Stats { reply } => {
+                drop(reply.send(Ok(views::stats(&self.appliance, &self.workers))));
             }
-            Request::ConntrackGet { flow, reply } => drop(reply.send(Ok(self.look_up_flow(flow)))),
+            Request::ConntrackList { service, backend, limit, reply } => {
+                self.list_conntrack(Wanted { service, backend, limit }, reply);
+            }
+            Request::ConntrackGet { flow, reply } => {
+                drop(reply.send(Ok(self.conntrack.look_up(&flow, self.appliance.state().names()))));
+            }
             Request::BackendList { service, reply } => {
-                drop(reply.send(self.list_backends(service.as_deref())));
+                drop(reply.send(self.backends().list(service.as_deref())));
             }
             Request::BackendGet { service, backend, reply } => {
-                drop(reply.send(self.one_backend(&service, &backend)));
+                drop(reply.send(self.backends().get(&service, &backend)));
             }
             Request::BackendDrain { service, backend, reply } => {
-                drop(reply.send(self.set_operator_drain(&service, &backend, true)));
+                let done = operator::set_drain(&mut self.appliance, &service, &backend, true, now);
+                drop(reply.send(self.backend_after(done, &service, &backend)));
             }
             Request::BackendUndrain { service, backend, reply } => {
-                drop(reply.send(self.set_operator_drain(&service, &backend, false)));
+                let done = operator::set_drain(&mut self.appliance, &service, &backend, false, now);
+                drop(reply.send(self.backend_after(done, &service, &backend)));
             }
             Request::BackendSetWeight { service, backend, weight, reply } => {
-                drop(reply.send(self.set_weight(&service, &backend, weight)));
+                let done = operator::set_weight(&mut self.appliance, &service, &backend, weight, now);
+                drop(reply.send(self.backend_after(done, &service, &backend)));
             }
-            Request::VipList { reply } => drop(reply.send(Ok(view::VipList { vips: self.vips() }))),
-            Request::VipAnnounce { address, reply } => drop(reply.send(self.announce(address, true))),
-            Request::VipWithdraw { address, reply } => drop(reply.send(self.announce(address, false))),
+            Request::VipList { reply } => {
+                drop(reply.send(Ok(view::VipList { vips: views::vips(&self.appliance) })));
+            }
+            Request::VipAnnounce { address, reply } => {
+                drop(reply.send(self.set_vip_announced(address, true)));
+            }
+            Request::VipWithdraw { address, reply } => {
+                drop(reply.send(self.set_vip_announced(address, false)));
+            }
             Request::Capture { reasons, packets, blocks, reply } => {
-                drop(reply.send(self.begin_capture(&reasons, packets, blocks)));
+                drop(reply.send(self.begin_capture(CaptureOrder { reasons, packets, blocks })));
             }
             Request::Events { limit, after, reply } => {
                 drop(reply.send(Ok(self.event_log.list(limit, after))));
@@ -54,97 +72,64 @@ impl<P: Ports> Supervisor<P> {
         Next::Turn
     }
 
-    fn list_backends(&self, service: Option<&str>) -> Result<view::BackendList, Refused> {
-        match service {
-            Some(service) if self.appliance.services().get(service).is_none() => {
-                Err(UnknownName::Service(service.to_owned()).into())
+    /// The backends as operators see them now.
+    fn backends(&self) -> Backends<'_> {
+        let health = self.probes.as_ref().map(|probes| probes.monitor().state());
+        Backends { appliance: &self.appliance, health, now: self.now() }
+    }
+
+    fn list_conntrack(&mut self, wanted: Wanted, reply: Reply<ConntrackList>) {
+        let services = self.appliance.state().services();
+        match &wanted.service {
+            Some(service) if services.get(service).is_none() => {
+                drop(reply.send(Err(UnknownName::Service(service.clone()).into())));
             }
-            service => Ok(self.backends(service)),
+            _ => self.conntrack.list(wanted, self.appliance.state().names().clone(), reply),
         }
     }
 
-    fn one_backend(&self, service: &str, backend: &str) -> Result<view::Backend, Refused> {
-        let services = self.appliance.services();
-        services.get(service).ok_or_else(|| UnknownName::Service(service.to_owned()))?;
-        let unknown = || UnknownName::Backend(service.to_owned(), backend.to_owned());
-        Ok(self.backend_of(service, backend).ok_or_else(unknown)?)
-    }
-
-    fn set_operator_drain(
+    /// The backend after a change, which the workers have as well.
+    fn backend_after(
         &mut self,
+        change: Result<Note, Refused>,
         service: &str,
         backend: &str,
-        operator_drained: bool,
     ) -> Result<view::Backend, Refused> {
-        self.configured(service, backend)?;
-        self.appliance.set_operator_drain(service, backend, operator_drained)?;
-        let (kind, text) = if operator_drained {
-            (EventKind::BackendDrained, "the operator drains it")
-        } else {
-            (EventKind::BackendUndrained, "the operator undrains it")
-        };
-        let nobody =
-            if self.appliance.services().get(service).is_some_and(|state| state.eligible().is_empty()) {
-                "; nobody is eligible in its service now"
-            } else {
-                ""
-            };
-        self.note(Note::of_backend(kind, service, backend, format!("{text}{nobody}")));
-        self.afterwards(service, backend)
-    }
-
-    fn set_weight(&mut self, service: &str, backend: &str, weight: u16) -> Result<view::Backend, Refused> {
-        self.configured(service, backend)?;
-        if self.appliance.services().get(service).is_some_and(|state| !state.is_weighted()) {
-            return Err(Refused::ServiceNotWeighted(service.to_owned()));
-        }
-        self.appliance.set_weight(service, backend, weight)?;
-        let text = format!("the operator sets its weight to {weight}");
-        self.note(Note::of_backend(EventKind::WeightSet, service, backend, text));
-        self.afterwards(service, backend)
-    }
-
-    /// Refuses a backend that is unknown, or that drains because it was removed.
-    fn configured(&self, service: &str, backend: &str) -> Result<(), Refused> {
-        let services = self.appliance.services();
-        let state = services.get(service).ok_or_else(|| UnknownName::Service(service.to_owned()))?;
-        let known = state.backends().find(|known| known.endpoint.name == backend);
-        let unknown = || UnknownName::Backend(service.to_owned(), backend.to_owned());
-        match known.ok_or_else(unknown)?.removed_at {
-            None => Ok(()),
-            Some(_) => {
-                Err(Refused::BackendRemoved { service: service.to_owned(), backend: backend.to_owned() })
-            }
-        }
-    }
-
-    /// The backend as it is after a change, which the workers have as well.
-    fn afterwards(&mut self, service: &str, backend: &str) -> Result<view::Backend, Refused> {
+        self.event_log.note(change?);
         self.appliance.poll(self.now());
-        self.one_backend(service, backend)
+        self.backends().get(service, backend)
     }
 
-    fn announce(&mut self, address: IpAddr, announced: bool) -> Result<view::Vip, Refused> {
-        let known = |supervisor: &Self| supervisor.vips().into_iter().find(|vip| vip.address == address);
-        let vip = known(self).ok_or(Refused::UnknownVip(address))?;
-        if vip.neighbor_replies != NeighborReplies::WhenAnnounced {
-            let neighbor_replies = vip.neighbor_replies;
-            return Err(Refused::VipNotAnnounceable { address, neighbor_replies });
-        }
+    fn set_vip_announced(&mut self, address: IpAddr, announced: bool) -> Result<view::Vip, Refused> {
         let now = self.now();
-        if announced {
-            // It is a VIP that is answered for when it is announced, as was seen above.
-            let _ = self.appliance.host_mut().announce(address.into(), now);
-        } else {
-            self.appliance.host_mut().withdraw(address.into());
-        }
-        let (kind, does) = if announced {
-            (EventKind::VipAnnounced, "announces")
-        } else {
-            (EventKind::VipWithdrawn, "withdraws")
-        };
-        self.note(Note::new(kind, format!("the operator {does} {address}")));
+        let note = operator::set_vip_announced(&mut self.appliance, address, announced, now)?;
+        self.event_log.note(note);
         self.appliance.poll(now);
-        known(self).ok_or(Refused::UnknownVip(address))
+        views::vip(&self.appliance, address).ok_or(Refused::UnknownVip(address))
+    }
+
+    fn begin_capture(&mut self, order: CaptureOrder) -> Result<(), Refused> {
+        let ports = self.appliance.config().ports.iter().map(|port| &*port.name);
+        let note = self.captures.begin(order, ports)?;
+        self.event_log.note(note);
+        Ok(())
+    }
+
+    fn drain(&mut self, patience: std::time::Duration, stops: bool) -> view::Drain {
+        let (forwarded, now) = (self.workers.forwarded(), self.now());
+        let note = self.announcements.drain(patience, stops, forwarded, now);
+        self.note_all(note);
+        self.plan_announcements();
+        self.announcements.drain_state(now).expect("it has just begun")
+    }
+
+    fn undrain(&mut self) -> view::Undrained {
+        let note = self.announcements.undrain();
+        let was_drained = note.is_some();
+        if was_drained {
+            self.note_all(note);
+            self.plan_announcements();
+        }
+        view::Undrained { was_drained }
     }
 }

@@ -1,11 +1,11 @@
-//! Notices workers that do not poll.
+//! The watchdog: notices workers that do not poll.
 
 use std::time::Duration;
 
-/// How long a worker may go without a poll: a thousand times what a full burst takes.
+/// The time that a worker may go without a poll: a thousand times what a full burst takes.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What was last seen of each worker.
+/// The latest polls of each worker.
 #[derive(Debug)]
 pub(super) struct Watchdog(Vec<Pulse>);
 
@@ -14,9 +14,10 @@ struct Pulse {
     beats: u64,
     busy: u64,
     busy_share: f64,
+    /// Time of the look that first saw these beats.
     since: Duration,
     is_stalled: bool,
-    /// Its thread has ended.
+    /// The worker's thread has ended.
     has_ended: bool,
 }
 
@@ -32,8 +33,8 @@ impl Watchdog {
         Self(vec![Pulse::default(); workers])
     }
 
-    /// Looks at the workers' polls, and how many of these were busy; tells of each worker that has stalled or gone on
-    /// since the last look.
+    /// Takes in each worker's count of polls, and of those that found a frame; returns the workers that have stalled or
+    /// resumed since the last look.
     pub(super) fn look(&mut self, polls: impl Iterator<Item = (u64, u64)>, now: Duration) -> Vec<News> {
         let mut news = Vec::new();
         for (worker, (pulse, (beats, busy))) in self.0.iter_mut().zip(polls).enumerate() {
@@ -51,8 +52,8 @@ impl Watchdog {
         news
     }
 
-    /// Notes that a worker's thread has ended: nothing is to be given to it any more.
-    pub(super) fn bury(&mut self, worker: usize) {
+    /// Marks a worker whose thread has ended: it counts as stalled for ever.
+    pub(super) fn mark_ended(&mut self, worker: usize) {
         if let Some(pulse) = self.0.get_mut(worker) {
             pulse.has_ended = true;
         }
@@ -63,6 +64,7 @@ impl Watchdog {
         self.0.get(worker).map_or(0.0, |pulse| pulse.busy_share)
     }
 
+    /// True if a worker has not polled for too long, or has ended.
     pub(super) fn is_stalled(&self, worker: usize) -> bool {
         self.0.get(worker).is_some_and(|pulse| pulse.is_stalled || pulse.has_ended)
     }
@@ -76,7 +78,7 @@ mod tests {
     fn a_worker_that_has_ended_is_stalled_at_once_and_for_ever() {
         let mut watchdog = Watchdog::new(2);
         watchdog.look([(5, 1), (5, 1)].into_iter(), Duration::from_millis(100));
-        watchdog.bury(0);
+        watchdog.mark_ended(0);
         watchdog.look([(6, 1), (6, 1)].into_iter(), Duration::from_millis(200));
         assert_eq!([0, 1].map(|worker| watchdog.is_stalled(worker)), [true, false]);
     }

@@ -1,8 +1,8 @@
-//! Looks into the conntrack table for an operator.
+//! The conntrack table as operators read it.
 //!
-//! A table of millions of entries takes a while to read. A thread of its own does that, one at a time, so
-//! that neither the workers nor the control thread notice. It has the snapshot in its hands for a few entries
-//! at a time and lets go of it in between: what is replaced meanwhile can be freed.
+//! A table of millions of entries takes a while to read. A thread of its own does that, one at a time, so that neither
+//! the workers nor the control thread notice. It has the snapshot in its hands for a few entries at a time and lets go of
+//! it in between: snapshots that are replaced meanwhile can be freed.
 
 use std::sync::{Arc, Weak};
 
@@ -14,37 +14,30 @@ use guideway_dataplane::traffic_counters::TrafficCounters;
 use guideway_engine::publish::Feed;
 use guideway_model::flow_text::FlowText;
 use guideway_model::names::Names;
-use guideway_model::service::UnknownName;
 
-use super::{Ports, Supervisor};
 use crate::api::admin::view::{ConntrackEntry, ConntrackList, ConntrackLookup};
 use crate::api::admin::{Refused, Reply};
 use crate::offline::explain;
+use crate::run::worker::Shared;
 
 /// Entries that are looked at with one snapshot in hand.
 const CHUNK: usize = 1_024;
 
-/// Who reads the table: one at a time.
-#[derive(Debug, Default)]
-pub(super) struct Reader(Weak<()>);
-
-impl Reader {
-    /// The place of the only reader, until it is dropped; none while another has it.
-    fn enter(&mut self) -> Option<Arc<()>> {
-        if self.0.strong_count() > 0 {
-            return None;
-        }
-        let place = Arc::new(());
-        self.0 = Arc::downgrade(&place);
-        Some(place)
-    }
+/// The conntrack table, the snapshots that its entries are judged by, and the one list that may be in the making.
+#[derive(Debug)]
+pub(super) struct ConntrackReader {
+    shared: Shared,
+    feed: Feed<Snapshot>,
+    /// The pass of the list in the making.
+    listing: Weak<()>,
 }
 
-/// What a list is to hold.
-struct Wanted {
-    service: Option<String>,
-    backend: Option<String>,
-    limit: usize,
+/// The entries that a list is to hold, and how many at most.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) service: Option<String>,
+    pub(super) backend: Option<String>,
+    pub(super) limit: usize,
 }
 
 /// The names of a numbering, and the counters that tell its snapshots from those after a reload.
@@ -54,7 +47,7 @@ struct Numbering {
 }
 
 impl Wanted {
-    /// The list of those of `entries` that are valid and wanted; `None` where nobody waits for it any more.
+    /// A list of the entries that are valid and wanted; `None` where nobody waits for it any more.
     fn list(
         &self,
         mut entries: impl Iterator<Item = (TrackingKey, Entry)>,
@@ -92,33 +85,34 @@ impl Wanted {
     }
 }
 
-impl<P: Ports> Supervisor<P> {
-    /// Has the table read, and replies when that is done.
-    pub(super) fn list_conntrack(
-        &mut self,
-        service: Option<String>,
-        backend: Option<String>,
-        limit: usize,
-        reply: Reply<ConntrackList>,
-    ) {
-        if let Some(service) = service.as_deref().filter(|name| self.appliance.services().get(name).is_none())
-        {
-            return drop(reply.send(Err(UnknownName::Service(service.to_owned()).into())));
+impl ConntrackReader {
+    pub(super) fn new(shared: Shared, feed: Feed<Snapshot>) -> Self {
+        Self { shared, feed, listing: Weak::new() }
+    }
+
+    /// The pass of the only list, until it is dropped; none while another list has it.
+    fn enter(&mut self) -> Option<Arc<()>> {
+        if self.listing.strong_count() > 0 {
+            return None;
         }
-        let Some(place) = self.conntrack_reader.enter() else {
+        let pass = Arc::new(());
+        self.listing = Arc::downgrade(&pass);
+        Some(pass)
+    }
+
+    /// Has the table read by a thread, which replies when that is done; `names` are those in force.
+    pub(super) fn list(&mut self, wanted: Wanted, names: Arc<Names>, reply: Reply<ConntrackList>) {
+        let Some(pass) = self.enter() else {
             return drop(reply.send(Err(Refused::ListRunning)));
         };
-        let wanted = Wanted { service, backend, limit };
-        let (feed, table) = (self.appliance.feed(), Arc::clone(&self.shared.table));
-        let numbering = Numbering {
-            names: Arc::clone(self.appliance.names()),
-            traffic_counters: Arc::clone(&self.snapshots.repin().traffic_counters),
-        };
+        let (feed, table) = (self.feed.clone(), Arc::clone(&self.shared.table));
+        let traffic_counters = Arc::clone(&feed.subscribe().repin().traffic_counters);
+        let numbering = Numbering { names, traffic_counters };
         let now = self.shared.clock.now();
         let read = move || {
             let listed = wanted.list(table.entries(), &numbering, &feed, now, || !reply.is_closed());
             // Whoever has the list may ask for the next one.
-            drop(place);
+            drop(pass);
             if let Some(listed) = listed {
                 drop(reply.send(listed));
             }
@@ -129,11 +123,10 @@ impl<P: Ports> Supervisor<P> {
         }
     }
 
-    /// What a packet of this flow would find.
-    pub(super) fn look_up_flow(&self, text: FlowText) -> ConntrackLookup {
-        let mut subscriber = self.appliance.feed().subscribe();
+    /// The rule, the tuple and the entry that a packet of this flow would find; `names` are those in force.
+    pub(super) fn look_up(&self, text: &FlowText, names: &Names) -> ConntrackLookup {
+        let mut subscriber = self.feed.subscribe();
         let snapshot = subscriber.repin();
-        let names = self.appliance.names();
         let mut lookup = ConntrackLookup {
             flow: text.to_string(),
             forwarding_rule: None,
@@ -161,7 +154,7 @@ impl<P: Ports> Supervisor<P> {
     }
 }
 
-/// A valid entry in words.
+/// An entry as operators see it; none where it is void.
 fn show(
     key: TrackingKey,
     entry: &Entry,
@@ -189,6 +182,7 @@ mod tests {
 
     use guideway_dataplane::backend::{BackendHandle, Generation};
     use guideway_engine::publish::Publisher;
+    use guideway_model::config::Config;
 
     use super::*;
 
@@ -209,11 +203,13 @@ mod tests {
     }
 
     #[test]
-    fn one_reads_at_a_time() {
-        let mut reader = Reader::default();
-        let place = reader.enter().expect("nobody reads");
+    fn one_list_is_made_at_a_time() {
+        let config = Config::parse("test", "[conntrack]\nmax_entries = 10_000\n").expect("it is right");
+        let shared = Shared::new(&config, [1, 2, 3, 4]).expect("240 kB");
+        let mut reader = ConntrackReader::new(shared, Publisher::new(Snapshot::default()).feed());
+        let pass = reader.enter().expect("nobody reads");
         assert!(reader.enter().is_none());
-        drop(place);
+        drop(pass);
         assert!(reader.enter().is_some());
     }
 

@@ -1,0 +1,144 @@
+//! An appliance put together: the same for NICs, for benchmarks and for tests, which bring queues, ports and threads.
+//!
+//! ```text
+//!  Setup ─▶ assemble ─┬─▶ a WorkerSeed for each worker ── the caller's threads ──▶ poll loops
+//!                     └─▶ Assembly ── run, on the control thread ──▶ the supervisor's loop
+//!                             └─▶ Senders ── the caller's listeners, probes, threads ──▶ ┘
+//! ```
+
+use std::io;
+
+use guideway_engine::tap::TapSwitch;
+use guideway_model::config::Config;
+use guideway_model::forwarding_state;
+use tokio::sync::mpsc;
+
+use super::appliance::{Appliance, Nic};
+use super::ports::Ports;
+use super::process::Process;
+use super::supervisor::{Inbox, Parts, Supervisor, Taps};
+use super::worker::{RingSizes, Shared, WorkerEnd, WorkerFailure, WorkerSeed, worker};
+use crate::api::admin::Request;
+use crate::health::scheduler::ProbeReport;
+
+/// Requests that may wait for the supervisor.
+const PENDING_REQUESTS: usize = 64;
+
+/// Outcomes of probes that may wait for the supervisor.
+const PENDING_REPORTS: usize = 1_024;
+
+/// The source of the backends' health.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probing {
+    /// Nobody probes: every backend counts as healthy.
+    Off,
+    /// The appliance probes.
+    On,
+    /// [`Senders::reports`] says what probes find. The appliance's own probes run, and their outcomes go nowhere.
+    Told,
+}
+
+/// The things that make up an appliance.
+#[derive(Debug)]
+pub struct Setup<'s> {
+    /// The configuration to start with.
+    pub config: Config,
+    /// Devices of the ports, in the order of the configuration.
+    pub nics: &'s [Nic],
+    /// Cores of the workers, by their numbers.
+    pub cores: &'s [usize],
+    /// The state that the control thread and the workers share.
+    pub shared: Shared,
+    /// The source of the backends' health.
+    pub probing: Probing,
+    /// Sizes of the rings between the workers and the control thread.
+    pub rings: RingSizes,
+}
+
+/// Ways to reach the supervisor, before it runs and while it does.
+#[derive(Clone, Debug)]
+pub struct Senders {
+    /// Requests of operators and of Prometheus.
+    pub requests: mpsc::Sender<Request>,
+    /// Workers that have failed.
+    pub failures: mpsc::UnboundedSender<WorkerFailure>,
+    /// Outcomes of probes.
+    pub reports: mpsc::Sender<ProbeReport>,
+}
+
+/// The control thread's side of an appliance that does not run yet.
+#[derive(Debug)]
+pub struct Assembly<F> {
+    /// The state, whose first snapshot is published.
+    pub appliance: Appliance,
+    /// The workers, by their numbers.
+    pub workers: Vec<WorkerEnd<F>>,
+    taps: Taps,
+    shared: Shared,
+    probing: Probing,
+    senders: Senders,
+    inbox: Inbox,
+}
+
+/// Puts an appliance together: the control thread's side, and a seed for each worker's thread.
+pub fn assemble<F>(setup: Setup<'_>) -> (Assembly<F>, Vec<WorkerSeed<F>>) {
+    let Setup { config, nics, cores, shared, probing, rings } = setup;
+    let presumed_healthy = probing == Probing::Off;
+    let state = forwarding_state::Setup { workers: cores.len(), presumed_healthy };
+    let appliance = Appliance::new(config, nics, state, shared.clock.elapsed());
+    let mut taps = Taps { switch: TapSwitch::new(), readers: Vec::new() };
+    let (mut workers, mut seeds) = (Vec::new(), Vec::new());
+    for (number, core) in cores.iter().enumerate() {
+        let (seed, end, tap) = worker(number, *core, appliance.feed(), &shared, &taps.switch, rings);
+        seeds.push(seed);
+        workers.push(end);
+        taps.readers.push(tap);
+    }
+    let (requests, incoming) = mpsc::channel(PENDING_REQUESTS);
+    let (report_failure, failures) = mpsc::unbounded_channel();
+    let (report, reports) = mpsc::channel(PENDING_REPORTS);
+    let senders = Senders { requests, failures: report_failure, reports: report };
+    let inbox = Inbox { requests: incoming, failures, reports };
+    (Assembly { appliance, workers, taps, shared, probing, senders, inbox }, seeds)
+}
+
+impl<F> Assembly<F> {
+    /// Ways to reach the supervisor.
+    pub fn senders(&self) -> &Senders {
+        &self.senders
+    }
+
+    /// Runs the supervisor until a signal, a request or a worker's failure ends it; then withdraws all announcements.
+    ///
+    /// # Errors
+    /// [`WorkerFailure`] of the first worker that failed.
+    ///
+    /// # Panics
+    /// Outside of [`control_thread`]'s runtime.
+    pub async fn run<P: Ports<Frame = F>>(self, ports: P, process: Process) -> Result<(), WorkerFailure> {
+        let probe_reports = match self.probing {
+            Probing::Off => None,
+            Probing::On => Some(self.senders.reports),
+            Probing::Told => Some(mpsc::channel(1).0),
+        };
+        let parts = Parts {
+            appliance: self.appliance,
+            ports,
+            workers: self.workers,
+            taps: self.taps,
+            shared: self.shared,
+            probe_reports,
+            process,
+        };
+        Supervisor::new(parts).run(self.inbox).await
+    }
+}
+
+/// Runs `control` to its end on this thread, where it may start tasks that stay on the thread, as probes are.
+///
+/// # Errors
+/// Where the operating system has no event queue or no timer.
+pub fn control_thread<T>(control: impl Future<Output = T>) -> io::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(tokio::task::LocalSet::new().block_on(&runtime, control))
+}

@@ -1,0 +1,17 @@
+//! The process around an appliance: its configuration file, its guard and its log.
+
+use std::path::PathBuf;
+
+use crate::announce::Guard;
+use crate::log::Log;
+
+/// The process around an appliance.
+#[derive(Debug)]
+pub struct Process {
+    /// Path that a reload reads the configuration from.
+    pub config_path: PathBuf,
+    /// The process that withdraws announcements should this one fail to.
+    pub guard: Option<Guard>,
+    /// The log, which knows how many of its lines were lost.
+    pub log: Option<Log>,
+}

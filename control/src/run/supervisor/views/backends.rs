@@ -1,0 +1,137 @@
+//! Backends as operators see them: configuration, health, share of the lookup table, traffic and next hop.
+
+use std::time::{Duration, SystemTime};
+
+use guideway_model::service::{BackendState, ServiceState, UnknownName, WeightSource};
+use guideway_model::traffic_totals::Volumes;
+
+use super::{millis, unix_sec};
+use crate::api::admin::{Refused, view};
+use crate::health::state::{HealthState, RuleHealth};
+use crate::run::appliance::Appliance;
+
+/// The state that backends are shown from.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct Backends<'a> {
+    pub(in super::super) appliance: &'a Appliance,
+    /// The health of the backends; none where nobody probes.
+    pub(in super::super) health: Option<&'a HealthState>,
+    pub(in super::super) now: Duration,
+}
+
+impl Backends<'_> {
+    /// Every backend that is configured or drains, of one service where one is named.
+    pub(in super::super) fn list(&self, service: Option<&str>) -> Result<view::BackendList, Refused> {
+        let services = self.appliance.state().services();
+        if let Some(service) = service.filter(|service| services.get(service).is_none()) {
+            return Err(UnknownName::Service(service.to_owned()).into());
+        }
+        let volumes = self.appliance.state().traffic_totals().volumes();
+        let wanted = services.iter().filter(|(name, _)| service.is_none_or(|service| service == *name));
+        let backends = wanted.flat_map(|(name, state)| {
+            let shares = self.shares(name);
+            let volumes = &volumes;
+            state.backends().map(move |backend| self.show(name, state, backend, &shares, volumes))
+        });
+        Ok(view::BackendList { backends: backends.collect() })
+    }
+
+    /// A backend that is configured or drains.
+    pub(in super::super) fn get(&self, service: &str, backend: &str) -> Result<view::Backend, Refused> {
+        let services = self.appliance.state().services();
+        let state = services.get(service).ok_or_else(|| UnknownName::Service(service.to_owned()))?;
+        let unknown = || UnknownName::Backend(service.to_owned(), backend.to_owned());
+        let backend = state.backends().find(|known| known.endpoint.name == backend).ok_or_else(unknown)?;
+        let volumes = self.appliance.state().traffic_totals().volumes();
+        Ok(self.show(service, state, backend, &self.shares(service), &volumes))
+    }
+
+    /// The share of a service's lookup table that each eligible backend has, by name.
+    fn shares(&self, service: &str) -> Vec<(&str, f64)> {
+        let mut tables = self.appliance.state().lookup_tables();
+        let Some(table) = tables.find(|table| table.service() == service) else { return Vec::new() };
+        let slots = table.table().len().max(1) as f64;
+        table.shares().map(|share| (share.backend, f64::from(share.slots) / slots)).collect()
+    }
+
+    fn show(
+        &self,
+        service: &str,
+        state: &ServiceState,
+        backend: &BackendState,
+        shares: &[(&str, f64)],
+        volumes: &Volumes,
+    ) -> view::Backend {
+        let name = &*backend.endpoint.name;
+        let share =
+            shares.binary_search_by(|(known, _)| (*known).cmp(name)).ok().map(|index| shares[index].1);
+        let eligible = share.filter(|_| backend.removed_at.is_none());
+        let volume = volumes.backends.get(&(service.into(), name.into())).copied().unwrap_or_default();
+        view::Backend {
+            service: service.to_owned(),
+            name: name.to_owned(),
+            address: backend.endpoint.address,
+            role: if backend.failover { view::Pool::Failover } else { view::Pool::Primary },
+            health: if backend.healthy { view::Health::Healthy } else { view::Health::Unhealthy },
+            health_check: self.health_check(service, name),
+            draining: backend.removed_at.is_some(),
+            drained: backend.operator_drained,
+            weight: state.is_weighted().then_some(backend.weight),
+            weight_source: match backend.weight_source {
+                WeightSource::Configured => view::WeightSource::Configured,
+                WeightSource::Reported => view::WeightSource::Reported,
+                WeightSource::Operator => view::WeightSource::Operator,
+            },
+            eligible: eligible.is_some(),
+            share: eligible.unwrap_or(0.0),
+            warning: shares.is_empty().then(|| {
+                format!(
+                    "nobody is eligible in service `{service}`: packets of new connections are dropped \
+                     (no_eligible_backend); undrain a backend, or find out why others are unhealthy"
+                )
+            }),
+            forwarded: volume.into(),
+            next_hop: self.next_hop(backend),
+        }
+    }
+
+    fn health_check(&self, service: &str, backend: &str) -> Option<view::HealthCheck> {
+        let state = self.health?;
+        let check = state.backend(service, backend)?;
+        let ago = self.now.saturating_sub(check.since);
+        Some(view::HealthCheck {
+            since_unix_sec: SystemTime::now().checked_sub(ago).map_or(0, unix_sec),
+            for_sec: ago.as_secs(),
+            turns: check.turns,
+            weight_status: state.weight_status(service, backend).map(view::WeightStatus::from),
+            rules: check.rules.iter().map(rule_check).collect(),
+        })
+    }
+
+    fn next_hop(&self, backend: &BackendState) -> Option<view::NextHop> {
+        let host = self.appliance.host();
+        let next_hop = host.next_hop(backend.endpoint.address.into());
+        let port = |index: usize| self.appliance.config().ports.get(index).map(|port| port.name.clone());
+        let named = backend.next_hop_mac().map(guideway_dataplane::wire::ethernet::MacAddress);
+        match next_hop {
+            Some(next_hop) => Some(view::NextHop {
+                port: port(usize::from(host.link(next_hop.link).port.0))?,
+                address: named.is_none().then(|| next_hop.address.into()),
+                mac: named.or_else(|| host.mac(next_hop)).map(|mac| mac.to_string()),
+            }),
+            None => Some(view::NextHop { port: port(0)?, address: None, mac: Some(named?.to_string()) }),
+        }
+    }
+}
+
+fn rule_check((rule, check): (&String, &RuleHealth)) -> view::RuleCheck {
+    let probed = check.passed + check.failed > 0;
+    view::RuleCheck {
+        forwarding_rule: rule.clone(),
+        healthy: check.is_healthy(),
+        passed: check.passed,
+        failed: check.failed,
+        last_latency_ms: probed.then(|| millis(check.latency)),
+        last_error: check.last_error.clone(),
+    }
+}
