@@ -445,13 +445,14 @@ impl fmt::Display for Replayed {
         write!(
             f,
             "accounted for: {} put in, {} refused, {} offered; {} sent ({} of them answers), {} lost to a full \
-             queue, {} came out; {} to the host, {} found it full",
+             queue, {} for an unknown port, {} came out; {} to the host, {} found it full",
             ledger.put_in,
             ledger.refused,
             ledger.offered,
             ledger.sent,
             ledger.answered,
             ledger.tx_full,
+            ledger.unknown_egress_port,
             ledger.came_out,
             ledger.to_host,
             ledger.host_full

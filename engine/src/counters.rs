@@ -31,8 +31,10 @@ use guideway_dataplane::verdict::{DropReason, PassReason};
 pub struct IoCounters {
     /// Frames that a port took to send: forwarded ones, ICMP errors, and the control thread's.
     pub sent: u64,
-    /// Frames dropped because a port's queue stayed full.
+    /// Frames dropped because a port's transmit queue stayed full.
     pub tx_full: u64,
+    /// Frames dropped because the port that they were to leave by is none of this worker's.
+    pub unknown_egress_port: u64,
     /// Passed frames dropped because too many waited for the control thread.
     pub host_full: u64,
     /// Frames that came in and that the driver could not hand on: too long for one mbuf, or for a worker that had no
@@ -45,9 +47,10 @@ pub struct IoCounters {
 impl IoCounters {
     /// Adds what another worker counted.
     pub fn add(&mut self, other: &Self) {
-        let Self { sent, tx_full, host_full, refused, busy_polls } = other;
+        let Self { sent, tx_full, unknown_egress_port, host_full, refused, busy_polls } = other;
         self.sent += sent;
         self.tx_full += tx_full;
+        self.unknown_egress_port += unknown_egress_port;
         self.host_full += host_full;
         self.refused += refused;
         self.busy_polls += busy_polls;
@@ -74,7 +77,7 @@ pub struct Adoption {
 
 const PASS: usize = PassReason::ALL.len();
 const DROP: usize = DropReason::ALL.len();
-const WORDS: usize = 2 + PASS + DROP + 8 + 4 + 5;
+const WORDS: usize = 2 + PASS + DROP + 8 + 4 + 6;
 
 impl WorkerCounters {
     fn to_words(&self) -> [u64; WORDS] {
@@ -100,7 +103,7 @@ impl WorkerCounters {
             full,
             untracked,
         } = conntrack;
-        let IoCounters { sent, tx_full, host_full, refused, busy_polls } = &self.link;
+        let IoCounters { sent, tx_full, unknown_egress_port, host_full, refused, busy_polls } = &self.link;
         let single = [
             offered,
             forwarded,
@@ -118,6 +121,7 @@ impl WorkerCounters {
             icmp_errors_steered,
             sent,
             tx_full,
+            unknown_egress_port,
             host_full,
             refused,
             busy_polls,
@@ -152,6 +156,7 @@ impl WorkerCounters {
         let link = IoCounters {
             sent: next(),
             tx_full: next(),
+            unknown_egress_port: next(),
             host_full: next(),
             refused: next(),
             busy_polls: next(),

@@ -117,7 +117,7 @@ impl<Q: QueuePair> PollLoop<Q> {
                 match decision.verdict {
                     Verdict::Forward => match self.forwarded.get_mut(usize::from(decision.egress.0)) {
                         Some(burst) => burst.push(frame),
-                        None => self.link.tx_full += 1,
+                        None => self.link.unknown_egress_port += 1,
                     },
                     Verdict::Pass(_) => self.link.host_full += u64::from(!self.host.pass(port, frame)),
                     Verdict::Drop(_) if decision.answered => self.answered.push(frame),
@@ -148,12 +148,15 @@ impl<Q: QueuePair> PollLoop<Q> {
     fn send_for_host(&mut self) {
         for _ in 0..BURST {
             let Some(host_frame) = self.host.take() else { return };
-            if let Some(queues) = self.ports.get_mut(usize::from(host_frame.port.0)) {
-                self.answered.push(host_frame.frame);
-                transmit(queues, &mut self.answered, &mut self.link);
-                // An idle worker that sends has counters to show as well.
-                self.unpublished += 1;
+            match self.ports.get_mut(usize::from(host_frame.port.0)) {
+                Some(queues) => {
+                    self.answered.push(host_frame.frame);
+                    transmit(queues, &mut self.answered, &mut self.link);
+                }
+                None => self.link.unknown_egress_port += 1,
             }
+            // An idle worker that sends has counters to show as well.
+            self.unpublished += 1;
         }
     }
 

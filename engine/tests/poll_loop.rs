@@ -106,9 +106,26 @@ fn what_finds_no_room_is_dropped_and_counted() {
     let counted = bench.poll_loop.counters();
     let forwarded = receive_all(&mut bench.wires[1]).len() as u64;
     assert_eq!(forwarded, 256);
+    assert!(counted.link.tx_full > 0);
+    assert_eq!(counted.link.unknown_egress_port, 0);
     assert_eq!(counted.pipeline.forwarded, forwarded + counted.link.tx_full);
     assert_eq!(counted.link.sent, forwarded + counted.pipeline.icmp_errors_sent);
     assert_eq!(counted.pipeline.passed_total(), 1 + counted.link.host_full);
+}
+
+#[test]
+fn a_frame_for_a_port_that_the_worker_lacks_is_not_counted_as_a_full_queue() {
+    let frames = frames();
+    let mut bench = bench(256, 256, 2);
+    for frame in &frames {
+        bench.wires[0].send(mbuf(frame)).expect("256 descriptors");
+    }
+    while bench.poll_loop.turn() > 0 {}
+    let counted = bench.poll_loop.counters();
+    assert!(counted.pipeline.forwarded > 0);
+    assert_eq!(counted.link.unknown_egress_port, counted.pipeline.forwarded);
+    assert_eq!(counted.link.tx_full, 0);
+    assert_eq!(counted.link.sent, counted.pipeline.icmp_errors_sent);
 }
 
 #[test]
@@ -125,7 +142,8 @@ fn the_control_threads_frames_leave_by_the_port_that_it_names() {
         let sent = receive_all(wire);
         assert!(sent.iter().map(|frame| frame[0]).eq((port as u8..40).step_by(2)), "{sent:?}");
     }
-    assert_eq!(bench.counters.read().link.sent, 40);
+    let counted = bench.counters.read().link;
+    assert_eq!((counted.sent, counted.unknown_egress_port), (40, 1));
 }
 
 #[test]

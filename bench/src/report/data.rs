@@ -116,6 +116,7 @@ pub(super) struct Ledger {
     pub(super) answered: u64,
     pub(super) sent: u64,
     pub(super) tx_full: u64,
+    pub(super) unknown_egress_port: u64,
     pub(super) came_out: u64,
 }
 
@@ -184,7 +185,7 @@ impl Ledger {
     pub(super) fn is_balanced(&self) -> bool {
         self.put_in == self.offered + self.refused
             && self.offered == self.forwarded + self.passed + self.dropped
-            && self.sent + self.tx_full == self.forwarded + self.answered
+            && self.sent + self.tx_full + self.unknown_egress_port == self.forwarded + self.answered
             && self.sent == self.came_out
     }
 }

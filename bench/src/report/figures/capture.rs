@@ -134,6 +134,7 @@ pub(super) fn turns(replay: &Replay) -> Figure {
         ("dropped and answered by an ICMP error", count(ledger.answered)),
         ("sent", count(ledger.sent)),
         ("lost to a full queue", count(ledger.tx_full)),
+        ("lost for an unknown port", count(ledger.unknown_egress_port)),
         ("came out at the other end", count(ledger.came_out)),
     ];
     Figure {

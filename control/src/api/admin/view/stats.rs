@@ -77,6 +77,8 @@ pub struct LinkStats {
     pub sent: u64,
     /// Frames lost because a port's transmit queue stayed full.
     pub tx_full: u64,
+    /// Frames lost because the appliance has not opened the port that they were to leave by.
+    pub unknown_egress_port: u64,
     /// Passed frames lost because too many waited for the host stack.
     pub host_full: u64,
     /// Frames that came in and that the driver could not hand on.
@@ -220,6 +222,7 @@ impl PacketStats {
             link: LinkStats {
                 sent: link.sent,
                 tx_full: link.tx_full,
+                unknown_egress_port: link.unknown_egress_port,
                 host_full: link.host_full,
                 refused: link.refused,
             },
