@@ -13,6 +13,7 @@ mod input;
 mod link_type;
 mod pcap;
 mod pcapng;
+pub mod pcapng_block;
 mod pcapng_writer;
 mod reader;
 mod writer;

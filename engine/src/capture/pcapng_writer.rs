@@ -1,19 +1,18 @@
 //! Writes a capture of several ports in which every frame has a comment: pcapng, little-endian, Ethernet.
 //!
 //! The blocks are those of draft-ietf-opsawg-pcapng, sections 4.1 to 4.3 and 4.6; `pcap-parser` puts them
-//! into bytes, but for those of 4.6.
+//! into bytes, and [`pcapng_block`] those of 4.6.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
 
 use guideway_dataplane::egress::PortId;
 use pcap_parser::pcapng::{
-    BOM_MAGIC, EPB_MAGIC, EnhancedPacketBlock, IDB_MAGIC, InterfaceDescriptionBlock, OptionCode,
-    PcapNGOption, SHB_MAGIC, SectionHeaderBlock,
+    BOM_MAGIC, EnhancedPacketBlock, InterfaceDescriptionBlock, OptionCode, PcapNGOption, SectionHeaderBlock,
 };
 use pcap_parser::{Linktype, ToVec};
 
-use super::MAX_FRAME_LEN;
+use super::{MAX_FRAME_LEN, pcapng_block};
 
 /// Who wrote the capture.
 const APPLICATION: &str = concat!("guideway ", env!("CARGO_PKG_VERSION"));
@@ -26,10 +25,6 @@ const NANOSECONDS: u8 = 9;
 
 /// An option of the enhanced packet block whose number `pcap-parser` gives no name.
 const EPB_FLAGS: OptionCode = OptionCode(2);
-
-/// The interface statistics block, and its count of frames that the system had no room for (section 4.6).
-const ISB_MAGIC: u32 = 5;
-const ISB_OSDROP: u16 = 7;
 
 /// The longest value that an option's 16 bits of length can tell (section 3.5).
 const MAX_OPTION_LEN: usize = 65_535;
@@ -119,7 +114,7 @@ impl<W: Write> PcapngWriter<W> {
             options.push(text(OptionCode::Comment, frame.comment));
         }
         self.block(EnhancedPacketBlock {
-            block_type: EPB_MAGIC,
+            block_type: pcapng_block::ENHANCED_PACKET,
             block_len1: 0,
             if_id: port as u32,
             ts_high: (frame.timestamp_nanos >> 32) as u32,
@@ -142,20 +137,7 @@ impl<W: Write> PcapngWriter<W> {
         if self.ports == 0 {
             return Ok(());
         }
-        let length = 40u32.to_le_bytes();
-        let parts = [
-            &ISB_MAGIC.to_le_bytes()[..],
-            &length,
-            &0u32.to_le_bytes(), // the first port
-            &((timestamp_nanos >> 32) as u32).to_le_bytes(),
-            &(timestamp_nanos as u32).to_le_bytes(),
-            &ISB_OSDROP.to_le_bytes(),
-            &8u16.to_le_bytes(),
-            &missing.to_le_bytes(),
-            &0u32.to_le_bytes(), // end of options
-            &length,
-        ];
-        self.output.write_all(&parts.concat())
+        self.output.write_all(&pcapng_block::missing_frames_block(timestamp_nanos, missing))
     }
 
     /// The output, for those who take from it what has been written: always whole blocks.
@@ -175,7 +157,7 @@ impl<W: Write> PcapngWriter<W> {
 
     fn start_section(&mut self) -> io::Result<()> {
         self.block(SectionHeaderBlock {
-            block_type: SHB_MAGIC,
+            block_type: pcapng_block::SECTION_HEADER,
             block_len1: 0,
             bom: BOM_MAGIC,
             major_version: 1,
@@ -193,7 +175,7 @@ impl<W: Write> PcapngWriter<W> {
     fn describe(&mut self, name: &str) -> io::Result<()> {
         self.ports += 1;
         self.block(InterfaceDescriptionBlock {
-            block_type: IDB_MAGIC,
+            block_type: pcapng_block::INTERFACE_DESCRIPTION,
             block_len1: 0,
             linktype: Linktype::ETHERNET,
             reserved: 0,
