@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_dpdk_sys as sys;
+use rustix::io::Errno;
 
 use super::{Eal, Mempool, QueuePair, StartError, dpdk_log};
 use crate::driver::device::Device;
@@ -19,8 +20,8 @@ const LINK_HEADERS: u32 = 14 + 2 * 4;
 /// What an MTU is where none is configured.
 const DEFAULT_MTU: u16 = 1500;
 
-/// A driver has no such function. Its device then takes what it takes.
-const NOT_SUPPORTED: i32 = -95;
+/// Result of a call to a driver that has no such function; its device then takes what it takes.
+const NOT_SUPPORTED: i32 = -Errno::NOTSUP.raw_os_error();
 
 /// How a port is to be opened.
 #[derive(Clone, Copy, Debug)]
