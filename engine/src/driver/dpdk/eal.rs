@@ -80,7 +80,7 @@ impl Eal {
         if STARTED.swap(true, Ordering::AcqRel) {
             return Err(StartError::AlreadyStarted);
         }
-        dpdk_log::listen(options.verbose)?;
+        dpdk_log::open(options.verbose)?;
         let arguments = arguments(options);
         // EAL permutes the pointers and copies the texts.
         let mut pointers: Vec<*mut c_char> = arguments.iter().map(|text| text.as_ptr().cast_mut()).collect();
@@ -89,7 +89,7 @@ impl Eal {
         // writes to the array alone. `STARTED` says that it was not called before.
         let parsed = unsafe { sys::rte_eal_init(count, pointers.as_mut_ptr()) };
         if parsed < 0 {
-            return Err(StartError::Eal { said: dpdk_log::message(dpdk_log::errno()) });
+            return Err(StartError::Eal { message: dpdk_log::message(dpdk_log::errno()) });
         }
         let eal = Self { opened: RefCell::default(), not_send: PhantomData };
         lcore::claim_for_eal();
@@ -115,7 +115,7 @@ impl Eal {
             if probed < 0 {
                 return Err(StartError::DeviceRefused {
                     device: device.to_string(),
-                    said: dpdk_log::message(probed),
+                    message: dpdk_log::message(probed),
                 });
             }
         }

@@ -38,7 +38,9 @@ impl<'eal> Lcore<'eal> {
     /// [`StartError::CoreOffline`], [`StartError::CoreForbidden`], [`StartError::ThreadRefused`].
     pub fn register(_: Running<'eal>, core: usize) -> Result<Self, StartError> {
         if REGISTERED.get() {
-            return Err(StartError::ThreadRefused { said: "this thread is registered already".to_owned() });
+            return Err(StartError::ThreadRefused {
+                message: "this thread is registered already".to_owned(),
+            });
         }
         preflight::core(Path::new("/sys"), core)?;
         // Before it is registered: EAL notes the affinity that it finds.
@@ -48,7 +50,7 @@ impl<'eal> Lcore<'eal> {
         // SAFETY: EAL runs, as `Running` says, and this thread is not registered.
         let registered = unsafe { sys::rte_thread_register() };
         if registered < 0 {
-            return Err(StartError::ThreadRefused { said: dpdk_log::error_name(dpdk_log::errno()) });
+            return Err(StartError::ThreadRefused { message: dpdk_log::error_name(dpdk_log::errno()) });
         }
         REGISTERED.set(true);
         Ok(Self { core, eal: PhantomData, not_send: PhantomData })

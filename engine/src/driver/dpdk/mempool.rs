@@ -71,10 +71,10 @@ impl Eal {
     /// [`StartError::NoMemoryForMbufs`].
     pub fn mempool(&self, name: &str, options: &MempoolOptions) -> Result<Mempool<'_>, StartError> {
         let buffer = u32::from(options.data_room) + sys::RTE_PKTMBUF_HEADROOM;
-        let refused = |said| StartError::NoMemoryForMbufs {
+        let refused = |message| StartError::NoMemoryForMbufs {
             mbufs: options.mbufs,
             mebibytes: ((u64::from(options.mbufs) * u64::from(buffer + MBUF_OVERHEAD)) >> 20) as u32,
-            said,
+            message,
         };
         let c_name = CString::new(name).map_err(|_| refused("a name holds no NUL".to_owned()))?;
         let buffer =

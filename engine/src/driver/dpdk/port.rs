@@ -192,7 +192,7 @@ impl Eal {
         if found < 0 {
             return Err(StartError::DeviceRefused {
                 device: device.to_string(),
-                said: dpdk_log::message(found),
+                message: dpdk_log::message(found),
             });
         }
         Ok(id)
@@ -298,7 +298,7 @@ fn check(result: i32, device: &Device, step: &'static str) -> Result<(), StartEr
     if result >= 0 {
         return Ok(());
     }
-    Err(StartError::PortRefused { device: device.to_string(), step, said: dpdk_log::message(result) })
+    Err(StartError::PortRefused { device: device.to_string(), step, message: dpdk_log::message(result) })
 }
 
 impl Port<'_> {
