@@ -20,10 +20,10 @@ fn no_packet_costs_an_allocation() {
     let outcome = expected(&frames);
     let publisher = Publisher::new(snapshot(PortId(0)));
     let (queues, mut wire) = loopback(256);
-    let (link, mut host) = host_path(256);
+    let (host_queue, mut host) = host_path(256);
     let (writer, reader) = counters();
     let ports = vec![queues];
-    let mut poll_loop = PollLoop::new(worker(&publisher), ports, link, Clock::start(), writer);
+    let mut poll_loop = PollLoop::new(worker(&publisher), ports, host_queue, Clock::start(), writer);
     for frame in &frames {
         let mut mbuf = Mbuf::new();
         mbuf.fill(frame);

@@ -122,12 +122,12 @@ fn forwarded_and_answered_frames_are_tapped_as_they_are_sent_and_others_as_they_
     let frames = frames();
     let publisher = Publisher::new(snapshot(PortId(1)));
     let [(first, mut wire), (second, mut out)] = [loopback(256), loopback(256)];
-    let (link, mut host) = host_path(256);
+    let (host_queue, mut host) = host_path(256);
     let mut switch = TapSwitch::new();
     let (tap, mut reader) = switch.tap(256);
     let ports = vec![first, second];
     let mut poll_loop =
-        PollLoop::new(worker(&publisher), ports, link, Clock::start(), counters().0).tapped(tap);
+        PollLoop::new(worker(&publisher), ports, host_queue, Clock::start(), counters().0).tapped(tap);
     switch.set(TapFilter::ALL);
     for bytes in &frames {
         let mut frame = Mbuf::new();

@@ -33,21 +33,21 @@ pub(super) struct Ledger {
 impl Ledger {
     /// Of one worker: what its counters say beside what was seen at its wire and at its host path.
     pub(super) fn new(counters: &WorkerCounters, put_in: u64, came_out: u64, to_host: u64) -> Self {
-        let WorkerCounters { pipeline, link } = counters;
+        let WorkerCounters { pipeline, io } = counters;
         Self {
             put_in,
-            refused: link.refused,
+            refused: io.refused,
             offered: pipeline.offered,
             forwarded: pipeline.forwarded,
             passed: pipeline.passed_total(),
             dropped: pipeline.dropped_total(),
             answered: pipeline.icmp_errors_sent,
-            sent: link.sent,
-            tx_full: link.tx_full,
-            unknown_egress_port: link.unknown_egress_port,
+            sent: io.sent,
+            tx_full: io.tx_full,
+            unknown_egress_port: io.unknown_egress_port,
             came_out,
             to_host,
-            host_full: link.host_full,
+            host_full: io.host_full,
         }
     }
 

@@ -339,7 +339,7 @@ impl<P: Ports> Supervisor<P> {
         self.appliance.tidy(now);
         self.end_first_rounds();
         let counters = self.workers.iter().map(|worker| &worker.counters);
-        let polls = counters.map(|counters| (counters.heartbeat(), counters.read().link.busy_polls));
+        let polls = counters.map(|counters| (counters.heartbeat(), counters.read().io.busy_polls));
         for watchdog::News { worker, is_stalled } in self.watchdog.look(polls, now) {
             let core = self.workers[worker].core;
             self.note(if is_stalled {

@@ -41,14 +41,14 @@ impl<P: Ports> Supervisor<P> {
 
     pub(super) fn stats(&self) -> view::Stats {
         let counted: Vec<WorkerCounters> = self.workers.iter().map(|worker| worker.counters.read()).collect();
-        let (mut pipeline, mut link) = (Counters::default(), IoCounters::default());
+        let (mut pipeline, mut io) = (Counters::default(), IoCounters::default());
         for worker in &counted {
             pipeline.add(&worker.pipeline);
-            link.add(&worker.link);
+            io.add(&worker.io);
         }
         let volumes = self.appliance.traffic_totals().volumes();
         view::Stats {
-            total: view::PacketStats::new(&pipeline, &link),
+            total: view::PacketStats::new(&pipeline, &io),
             workers: self.workers.iter().zip(&counted).enumerate().map(worker_stats).collect(),
             ports: self.ports.stats(),
             rules: self.rule_stats(&volumes),
@@ -286,8 +286,8 @@ fn worker_stats<F>(
     view::WorkerStats {
         number: number as u16,
         polls: worker.counters.heartbeat(),
-        busy_polls: counted.link.busy_polls,
-        packets: view::PacketStats::new(&counted.pipeline, &counted.link),
+        busy_polls: counted.io.busy_polls,
+        packets: view::PacketStats::new(&counted.pipeline, &counted.io),
         conntrack: view::ConntrackCounts::from(&counted.pipeline.conntrack),
     }
 }

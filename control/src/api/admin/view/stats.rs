@@ -207,7 +207,7 @@ pub struct HostStackStats {
 
 impl PacketStats {
     /// What these counters say.
-    pub fn new(counters: &Counters, link: &IoCounters) -> Self {
+    pub fn new(counters: &Counters, io: &IoCounters) -> Self {
         Self {
             offered: counters.offered,
             forwarded: counters.forwarded,
@@ -220,11 +220,11 @@ impl PacketStats {
                 steered: counters.icmp_errors_steered,
             },
             link: LinkStats {
-                sent: link.sent,
-                tx_full: link.tx_full,
-                unknown_egress_port: link.unknown_egress_port,
-                host_full: link.host_full,
-                refused: link.refused,
+                sent: io.sent,
+                tx_full: io.tx_full,
+                unknown_egress_port: io.unknown_egress_port,
+                host_full: io.host_full,
+                refused: io.refused,
             },
         }
     }
