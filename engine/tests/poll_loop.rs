@@ -1,4 +1,4 @@
-//! The poll loop on queues in memory: where each frame ends, what is counted, and what happens when it is too much.
+//! Poll loop on queues in memory: each frame's end, the counters, and overload.
 
 mod appliance;
 
@@ -19,7 +19,7 @@ use guideway_engine::mbuf::Mbuf;
 use guideway_engine::poll_loop::PollLoop;
 use guideway_engine::publish::Publisher;
 
-/// A loop over two ports in memory, with all that hangs on it.
+/// Poll loop over two ports in memory, with the far ends of all that it is connected to.
 struct Bench {
     poll_loop: PollLoop<LoopbackQueues<Mbuf>>,
     wires: [Wire<Mbuf>; 2],
@@ -27,7 +27,7 @@ struct Bench {
     counters: CountersReader,
 }
 
-/// The backends are behind port `egress`.
+/// Makes a poll loop whose backends are behind port `egress`.
 fn bench(descriptors: usize, host_frames: usize, egress: u8) -> Bench {
     let publisher = Publisher::new(snapshot(PortId(egress)));
     let [(first, first_wire), (second, second_wire)] = [loopback(descriptors), loopback(descriptors)];

@@ -12,9 +12,9 @@ fn no_frame_costs_an_allocation() {
     let mut switch = TapSwitch::new();
     let (mut worker, mut reader) = switch.tap(100);
     let frames: Vec<Mbuf> = (0..BURST)
-        .map(|place| {
+        .map(|index| {
             let mut frame = Mbuf::new();
-            frame.fill(&vec![7; place * 100]);
+            frame.fill(&vec![7; index * 100]);
             frame
         })
         .collect();

@@ -1,4 +1,4 @@
-//! The packet blocks of a pcapng file: its sections, each in its own byte order, and their interfaces.
+//! Reads the packet blocks of a pcapng file: its sections, each in its own byte order, and their interfaces.
 
 use std::io::Read;
 
@@ -12,22 +12,22 @@ use super::input::Input;
 use super::pcapng_block::{self as block, ByteOrder, HEAD_LEN, TAIL_LEN};
 use super::{CaptureError, Captured, LinkType};
 
-/// The longest block that is read rather than skipped; libpcap's limit too (`MAX_BLOCKSIZE`).
+/// Bytes of the longest block that is read rather than skipped; libpcap's limit too (`MAX_BLOCKSIZE`).
 const MAX_BLOCK_LEN: u32 = 16 * 1024 * 1024;
 
-/// The most interfaces that a section may describe.
+/// Number of interfaces that a section may describe.
 const MAX_INTERFACES: usize = 65_536;
 
-/// The section that the file is in, and what it has said of its interfaces.
+/// Section that is being read: its byte order, and the interfaces that it has described.
 pub(super) struct Pcapng {
     order: ByteOrder,
     interfaces: Vec<Interface>,
-    /// The time of the last record that had one.
+    /// Time of the last record that had one.
     timestamp_nanos: u64,
 }
 
 impl Pcapng {
-    /// The type of the block that every pcapng file starts with; it reads the same in either byte order.
+    /// True if a file that starts with `magic` is pcapng: it is the type of a section header.
     pub(super) fn starts_with(magic: [u8; 4]) -> bool {
         u32::from_le_bytes(magic) == block::SECTION_HEADER
     }
@@ -125,7 +125,7 @@ impl Pcapng {
         self.captured(input, &packet)
     }
 
-    /// A record of an enhanced or an obsolete packet block, which is in the input.
+    /// Makes a record of the enhanced or obsolete packet block that is in the input.
     fn captured<R: Read>(&mut self, input: &Input<R>, packet: &Packet) -> Result<Captured, CaptureError> {
         let Some(interface) = self.interfaces.get(packet.interface) else {
             return Err(input.malformed("a packet of an interface that the section did not describe"));
@@ -143,7 +143,8 @@ impl Pcapng {
         })
     }
 
-    /// A simple packet block is of the section's first interface and has no time: it gets that of the record before.
+    /// Reads a simple packet block, which belongs to the section's first interface and has no time: it gets that of
+    /// the record before.
     fn simple_packet<R: Read>(&mut self, input: &mut Input<R>) -> Result<Captured, CaptureError> {
         self.read_block(input)?;
         let parsed = if self.order.is_big_endian() {
@@ -179,7 +180,7 @@ impl Pcapng {
         self.check_tail(input, len)
     }
 
-    /// Passes over the block whose head is in the input.
+    /// Skips the block whose head is in the input.
     fn skip_block<R: Read>(&self, input: &mut Input<R>) -> Result<(), CaptureError> {
         let len = self.block_len(input)?;
         input.skip(u64::from(len) - block::MIN_LEN as u64)?;
@@ -205,37 +206,37 @@ impl Pcapng {
     }
 }
 
-/// What an enhanced and an obsolete packet block both say of their packet.
+/// Fields that an enhanced and an obsolete packet block have in common.
 struct Packet {
     interface: usize,
-    /// In the interface's units.
+    /// Time in the interface's units.
     time: u64,
     captured_len: u32,
     wire_len: u32,
 }
 
-/// What a section says of an interface.
+/// Interface as its section describes it.
 struct Interface {
     link_type: LinkType,
-    /// The most bytes that a simple packet block holds.
+    /// Bytes of a packet that a simple packet block holds at most.
     snaplen: u32,
     resolution: Resolution,
-    /// What is to be added to every time, in seconds.
+    /// Seconds to be added to every time.
     offset_seconds: i64,
 }
 
-/// One unit of an interface's times, in seconds.
+/// Unit of an interface's times.
 #[derive(Clone, Copy)]
 enum Resolution {
-    /// 10 to the power of minus this.
+    /// Unit of 10^-n seconds.
     Decimal(u8),
-    /// 2 to the power of minus this.
+    /// Unit of 2^-n seconds.
     Binary(u8),
 }
 
 impl Interface {
-    /// pcap-parser gives these two options as well, but knows no binary resolution above 2^-63 by its flag and reads
-    /// the offset as little-endian always; so their bytes are read here.
+    /// Reads an interface's description. The resolution and the offset are read from the options' bytes: pcap-parser
+    /// knows no binary resolution finer than 2^-63, and always takes the offset for little-endian.
     fn of(block: &InterfaceDescriptionBlock<'_>, order: ByteOrder) -> Self {
         let mut interface = Self {
             link_type: LinkType(block.linktype.0 as u16),
@@ -263,7 +264,7 @@ impl Interface {
         interface
     }
 
-    /// Nanoseconds since the epoch, held to what a `u64` can say: 1970 to 2554.
+    /// Nanoseconds since the epoch, clamped to the range of a `u64`: 1970 to 2554.
     fn nanos(&self, time: u64) -> u64 {
         let nanos = self.resolution.nanos(time) + i128::from(self.offset_seconds) * 1_000_000_000;
         nanos.clamp(0, i128::from(u64::MAX)) as u64
@@ -271,7 +272,7 @@ impl Interface {
 }
 
 impl Resolution {
-    /// So many units in nanoseconds, rounded down.
+    /// Converts a number of units to nanoseconds, rounded down.
     fn nanos(self, units: u64) -> i128 {
         let units = i128::from(units);
         match self {
