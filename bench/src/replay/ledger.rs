@@ -1,29 +1,29 @@
-//! Where every frame went: what came in is what went out, and nothing is counted twice.
+//! Ledger of a replay's frames: those that came in are those that went out, and none is counted twice.
 
 use guideway_engine::counters::WorkerCounters;
 use serde::Serialize;
 
-/// The frames of a replay, by where they went.
+/// Frames of a replay, by where they went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Ledger {
-    /// Put on the wire before the ports.
+    /// Frames put on the wire, for the ports to receive.
     pub(super) put_in: u64,
-    /// Of these, what a port had and could not hand on.
+    /// Frames that a port received and could not hand on.
     pub(super) refused: u64,
-    /// What the pipelines were offered.
+    /// Frames that the pipelines were offered.
     pub(super) offered: u64,
     pub(super) forwarded: u64,
     pub(super) passed: u64,
     pub(super) dropped: u64,
-    /// Of the dropped, those that an ICMP error answered.
+    /// Dropped frames that an ICMP error answered.
     pub(super) answered: u64,
-    /// What the ports took to send.
+    /// Frames that the ports took to send.
     pub(super) sent: u64,
-    /// What a full queue cost.
+    /// Frames lost to a full transmit queue.
     pub(super) tx_full: u64,
     /// Frames for a port that no worker has.
     pub(super) unknown_egress_port: u64,
-    /// What came out at the wire's other end.
+    /// Frames that came out at the wire's other end.
     pub(super) came_out: u64,
     /// Passed frames that came to the control thread's end, and those that found it full.
     pub(super) to_host: u64,
@@ -31,7 +31,7 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Of one worker: what its counters say beside what was seen at its wire and at its host path.
+    /// Makes the ledger of one worker from its counters, and from the frames seen at its wire and at its host path.
     pub(super) fn new(counters: &WorkerCounters, put_in: u64, came_out: u64, to_host: u64) -> Self {
         let WorkerCounters { pipeline, io } = counters;
         Self {
@@ -82,7 +82,7 @@ impl Ledger {
         self.host_full += host_full;
     }
 
-    /// The sums that do not come out; none where every frame is accounted for.
+    /// Lists the sums that do not come out; none if every frame is accounted for.
     pub(super) fn mismatches(&self) -> Vec<String> {
         let equal = |what: &str, one: u64, other: u64| {
             (one != other).then(|| format!("{what}: {one} and {other} differ"))

@@ -1,4 +1,4 @@
-//! What became of a capture's packets.
+//! Figures of a capture's replay.
 
 use super::percent;
 use crate::report::chart::{BarChart, Description, Group, LineChart, Series, Steps, XAxis};
