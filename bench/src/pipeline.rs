@@ -21,8 +21,8 @@ use scenario::{Affinity, Family, Packets, Scenario, Way};
 
 /// Measures what a packet costs a worker, from memory to memory
 ///
-/// Without any of the lists below, a choice of what is most telling is measured. With one, all combinations are; what
-/// has no list of its own is 1,000,000 flows, frames of 60 bytes, IPv4, ipip, affinity NONE, hits, one worker.
+/// Without any of the lists below, the most telling scenarios are measured. With one, all combinations are; a list that
+/// is missing stands for 1,000,000 flows, frames of 60 bytes, IPv4, ipip, affinity NONE, hits, one worker.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// Connections that the packets belong to, in random order
