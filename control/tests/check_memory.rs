@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use allocation_counter::{measure, opt_out};
 use guideway::health::probe::{MAX_READ_BYTES, ProbeError, Success, Target, probe};
 use guideway_model::config::{Exchange, HealthCheck, HttpRequest, Probe, ProxyHeader, Transport};
 use rcgen::{CertificateParams, KeyPair};
@@ -24,7 +23,7 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 
 /// What one probe holds at most, whatever its peer does: `docs/health.md` says so.
-const MOST_BYTES: i64 = 256 * 1024;
+const MOST_BYTES: isize = 256 * 1024;
 
 /// The check's timeout.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,24 +36,24 @@ const FLOOD: usize = 16 * MAX_READ_BYTES;
 
 thread_local! {
     /// Bytes that the probe of this thread holds, of those that it took and gave back while it was made or polled.
-    static HELD: Cell<i64> = const { Cell::new(0) };
+    static HELD: Cell<isize> = const { Cell::new(0) };
     /// The most of them at any moment.
-    static PEAK: Cell<i64> = const { Cell::new(0) };
+    static PEAK: Cell<isize> = const { Cell::new(0) };
 }
 
 /// Runs a part of the probe, and counts what it allocates and frees.
 fn counted<T>(act: impl FnOnce() -> T) -> T {
     let mut done = None;
-    let change = measure(|| done = Some(act()));
-    PEAK.set(PEAK.get().max(HELD.get() + change.bytes_max.cast_signed()));
-    HELD.set(HELD.get() + change.bytes_current);
+    let change = allocation_counter::measure(|| done = Some(act()));
+    PEAK.set(PEAK.get().max(HELD.get() + change.bytes_max as isize));
+    HELD.set(HELD.get() + change.bytes_current as isize);
     done.unwrap()
 }
 
 /// Runs something within a part of the probe that is no part of it.
 fn uncounted<T>(act: impl FnOnce() -> T) -> T {
     let mut done = None;
-    opt_out(|| done = Some(act()));
+    allocation_counter::opt_out(|| done = Some(act()));
     done.unwrap()
 }
 
@@ -142,7 +141,7 @@ fn all_types() -> [(&'static str, Probe); 6] {
 /// What a probe came to.
 struct Cost {
     result: Option<Result<Success, ProbeError>>,
-    peak: i64,
+    peak: isize,
     took: Duration,
 }
 
@@ -312,7 +311,7 @@ fn acceptor(alpn: &[&[u8]]) -> TlsAcceptor {
 }
 
 /// Holds a probe to its bounds; what it held at most.
-fn judge(what: &str, cost: &Cost) -> i64 {
+fn judge(what: &str, cost: &Cost) -> isize {
     assert!(cost.peak <= MOST_BYTES, "{what}: {} bytes", cost.peak);
     // The clock stands still while anybody works: what ends by its timeout ends at it.
     assert!(cost.took <= TIMEOUT + Duration::from_millis(1), "{what}: {:?}", cost.took);
