@@ -1,4 +1,4 @@
-//! Has the benchmarks know the compiler that made them.
+//! Tells the benchmarks which compiler made them.
 
 use std::env;
 use std::process::Command;

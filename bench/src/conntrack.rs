@@ -1,4 +1,4 @@
-//! What a lookup in the conntrack table costs, beside concurrent maps, DPDK's hash table and memory itself.
+//! Measures lookups in the conntrack table beside concurrent maps, DPDK's hash table and memory itself.
 
 mod contestant;
 #[cfg(feature = "dpdk")]
@@ -20,33 +20,33 @@ use crate::output::{Output, markdown};
 use crate::pinned;
 use crate::sample::{Sample, turns};
 
-/// Time and memory of connection tracking beside other concurrent tables
+/// Measures time and memory of connection tracking beside other concurrent tables
 ///
 /// Every lookup is checked to find what it should.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The largest table, of 65536, 1048576, 4194304 and 16777216 entries
+    /// Entries of the largest table: 65536, 1048576, 4194304 or 16777216
     #[arg(long, default_value_t = 4 << 20, value_parser = clap::value_parser!(u32).range(1 << 16..))]
     max_entries: u32,
-    /// How often each table has its turn
+    /// Times that each table is measured, in turns
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
-    /// Only the smallest table, and a few lookups: to see that all of it works, not how fast
+    /// Measures the smallest table alone, by few lookups: a check that all of it works, not of its speed
     #[arg(long, conflicts_with_all = ["max_entries", "rounds"])]
     quick: bool,
     #[arg(long, value_enum, default_value_t)]
     output: Output,
-    /// Prints the memory of one table of `--max-entries` instead, for a process that wants to know it unmixed
+    /// Prints the memory of one table of `--max-entries` instead, in a process that has held no other
     #[arg(long, hide = true)]
     footprint_of: Option<Kind>,
 }
 
 const SIZES: [usize; 4] = [1 << 16, 1 << 20, 4 << 20, 16 << 20];
 
-/// How many threads look up at once.
+/// Numbers of threads that look up at once.
 const THREADS: [usize; 2] = [1, 2];
 
-/// Measures and prints.
+/// Measures the tables and prints the report.
 pub(crate) fn run(args: &Args) {
     let max_entries = args.max_entries as usize;
     if let Some(kind) = args.footprint_of {
@@ -76,14 +76,14 @@ pub(crate) fn run(args: &Args) {
     }
 }
 
-/// How much is done for one figure.
+/// Amount of work for one figure.
 struct Effort {
     rounds: usize,
     /// Lookups of one thread in one turn.
     lookups: usize,
 }
 
-/// Where tables come from.
+/// Maker of the tables that are compared.
 struct Rivals {
     #[cfg(feature = "dpdk")]
     eal: guideway_engine::driver::dpdk::Eal,
@@ -112,7 +112,7 @@ impl Rivals {
         }
     }
 
-    /// How many bytes a filled table takes from the operating system.
+    /// Measures the bytes that a filled table takes from the operating system.
     fn footprint(&self, kind: Kind, entries: usize) -> usize {
         let traffic = Traffic::new(entries);
         let before = resident_bytes();
@@ -124,7 +124,7 @@ impl Rivals {
     }
 }
 
-/// The footprint of a table in a process of its own, where no memory is left over from another one.
+/// Measures the footprint of a table in a process of its own, which no other table has left memory in.
 fn footprint_alone(kind: Kind, entries: usize) -> usize {
     let name = kind.to_possible_value().expect("every kind has a name");
     let program = env::current_exe().expect("this program has a file");
@@ -138,28 +138,28 @@ fn footprint_alone(kind: Kind, entries: usize) -> usize {
     })
 }
 
-/// A table on its way through the rounds.
+/// Table under measurement, with what its rounds gave.
 struct Contestant<'a> {
     kind: Kind,
     table: Box<dyn Table + 'a>,
-    /// One for each number of threads.
+    /// Results for each number of threads.
     turns: Vec<Turns>,
 }
 
-/// Nanoseconds of processor time for a lookup, by round.
+/// Nanoseconds of processor time for a lookup, hits and misses, by round.
 struct Turns {
     threads: usize,
     hit_ns: Vec<f64>,
     miss_ns: Vec<f64>,
 }
 
-/// All tables at one size, in turns; then all are freed.
+/// Measures all tables at one size, in turns, and frees them.
 fn measure(rivals: &Rivals, entries: usize, effort: &Effort) -> Vec<Lookups> {
     let footprints: Vec<usize> =
         Kind::value_variants().iter().map(|kind| footprint_alone(*kind, entries)).collect();
     let (mut contestants, traffic) = fill(rivals, entries);
-    for (round, place) in turns(effort.rounds, contestants.len()) {
-        let Contestant { kind, table, turns } = &mut contestants[place];
+    for (round, index) in turns(effort.rounds, contestants.len()) {
+        let Contestant { kind, table, turns } = &mut contestants[index];
         warm_up(table.as_ref(), &traffic.known);
         for Turns { threads, hit_ns, miss_ns } in turns {
             let time = |keys, expects| {
@@ -191,7 +191,7 @@ fn measure(rivals: &Rivals, entries: usize, effort: &Effort) -> Vec<Lookups> {
     lookups
 }
 
-/// Fills a table of every kind, all with the same entries, and says which those are.
+/// Fills a table of every kind, all with the same entries, and returns the entries.
 fn fill(rivals: &Rivals, entries: usize) -> (Vec<Contestant<'_>>, Traffic) {
     let mut traffic = Traffic::new(entries);
     let thread_counts = THREADS.into_iter().filter(|count| *count <= pinned::core_count());
@@ -210,7 +210,7 @@ fn fill(rivals: &Rivals, entries: usize) -> (Vec<Contestant<'_>>, Traffic) {
     (contestants.collect(), traffic)
 }
 
-/// Brings the caches to where long use of this table would have them, whoever had them before.
+/// Brings the caches to the state that long use of this table would give them.
 fn warm_up(table: &dyn Table, keys: &[Key]) {
     pinned::run(1, |_, _| std::hint::black_box(table.look_up(keys)));
 }
@@ -218,19 +218,19 @@ fn warm_up(table: &dyn Table, keys: &[Key]) {
 /// Lookups of one table without a pause.
 struct Turn<'k> {
     keys: &'k [Key],
-    /// The first key of the first thread.
+    /// Index of the first thread's first key.
     offset: usize,
-    /// How many lookups there are, of each thread.
+    /// Number of lookups of each thread.
     count: usize,
-    /// Whether each lookup must hit or each must miss; nothing where there is nothing to find.
+    /// True if each lookup must hit, false if each must miss; None if there is nothing to find.
     expects: Option<bool>,
 }
 
 impl Turn<'_> {
-    /// Nanoseconds of a thread's processor time for a lookup.
+    /// Measures the nanoseconds of a thread's processor time for a lookup.
     ///
     /// # Panics
-    /// Where a lookup finds what it should not, or does not find what it should.
+    /// If a lookup finds what it should not, or does not find what it should.
     fn time(&self, table: &dyn Table, threads: usize) -> f64 {
         let times = pinned::run(threads, |number, start| {
             // Threads keep away from each other's keys.
@@ -266,13 +266,13 @@ struct Report {
     environment: Environment,
 }
 
-/// One table's lookups at one size by one number of threads.
+/// Lookups of one table at one size by one number of threads.
 #[derive(Serialize)]
 struct Lookups {
     entries: usize,
     threads: usize,
     table: Kind,
-    /// What the operating system gave for it, over the entries.
+    /// Bytes that the operating system gave for the table, divided by its entries.
     bytes_per_entry: f64,
     hit_ns: Sample,
     miss_ns: Sample,
@@ -319,7 +319,7 @@ fn table_of(rows: &[Lookups]) -> Printed {
 mod tests {
     use super::*;
 
-    /// A process starts DPDK once, so all that needs it is one test.
+    /// One test of several claims, because a process starts DPDK once.
     #[test]
     fn every_table_finds_all_its_entries_and_no_other() {
         let entries = 3000;

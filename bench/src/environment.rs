@@ -1,4 +1,4 @@
-//! Where a figure comes from: the machine, the build, and who else kept the machine busy meanwhile.
+//! Environment of a figure: the machine, the build, and other load on the machine meanwhile.
 
 use std::fmt::{self, Display};
 use std::fs;
@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-/// A share of the machine's processor time, in percent, from which on a figure deserves a warning.
+/// Percent of the machine's processor time from which on other load deserves a warning.
 const DISTURBING_PERCENT: f64 = 3.0;
 
 /// Processor features that the code under measurement has faster ways for.
@@ -27,7 +27,7 @@ impl Watch {
         Self { load, times: ProcessorTimes::now(), since: Instant::now() }
     }
 
-    /// What was measured where, to print under a report or to put into it.
+    /// Ends the watch, and returns the environment, to print under a report or to put into it.
     pub(crate) fn end(self) -> Environment {
         let seconds = self.since.elapsed().as_secs_f64();
         let shares =
@@ -39,21 +39,21 @@ impl Watch {
     }
 }
 
-/// All that a reader must know to judge a figure.
+/// Facts that a reader must know to judge a figure.
 #[derive(Serialize)]
 pub(crate) struct Environment {
     machine: Machine,
     build: Build,
-    /// The kernel's load average over the minute before the measurement.
+    /// Load average of the kernel over the minute before the measurement.
     load_before: f64,
-    /// How long the measurement took.
+    /// Seconds that the measurement took.
     seconds: f64,
     #[serde(flatten)]
     shares: Option<Shares>,
     warnings: Vec<String>,
 }
 
-/// One line for each thing, two spaces ahead of it, then the warnings.
+/// Writes one line for each fact, indented by two spaces, and then the warnings.
 impl Display for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}{}", self.machine, self.build)?;
@@ -65,7 +65,7 @@ impl Display for Environment {
     }
 }
 
-/// Why the figures may be worse than the code.
+/// Lists reasons for which the figures may be worse than the code.
 fn warnings(build: &Build, shares: Option<&Shares>) -> Vec<String> {
     let mut warnings = Vec::new();
     if !build.optimized {
@@ -86,16 +86,16 @@ fn warnings(build: &Build, shares: Option<&Shares>) -> Vec<String> {
 
 #[derive(Serialize)]
 struct Machine {
-    /// The processor's name; with family and model, since a virtual one's name says little.
+    /// Name of the processor, with family and model, since a virtual one's name says little.
     cpu: String,
     cores: usize,
-    /// As the kernel states it for the first core.
+    /// Clock rate that the kernel states for the first core.
     mhz: Option<f64>,
     caches: Vec<String>,
-    /// Of [`RELEVANT_FEATURES`], those that the processor has.
+    /// Features among [`RELEVANT_FEATURES`] that the processor has.
     features: Vec<String>,
     kernel: String,
-    /// The setting for transparent huge pages.
+    /// Setting for transparent huge pages.
     transparent_huge_pages: String,
     /// Free pages of hugetlbfs, by their size.
     free_huge_pages: Vec<String>,
@@ -132,7 +132,7 @@ impl Display for Machine {
 struct Build {
     rustc: &'static str,
     optimized: bool,
-    /// Processor features that the compiler took for granted, of those that matter here.
+    /// Features among [`RELEVANT_FEATURES`] that the compiler took for granted.
     target_features: Vec<&'static str>,
 }
 
@@ -159,12 +159,12 @@ impl Display for Build {
     }
 }
 
-/// Who else had the processors during a measurement, in percent of their time.
+/// Shares of the processors' time that others had during a measurement, in percent.
 #[derive(Serialize)]
 struct Shares {
-    /// All processes but this one, and interrupts.
+    /// Share of all processes but this one, and of interrupts.
     others_percent: f64,
-    /// What the hypervisor gave to others while this machine had work to do.
+    /// Share that the hypervisor gave to others while this machine had work to do.
     stolen_percent: f64,
 }
 
@@ -174,7 +174,7 @@ struct ProcessorTimes {
     idle: u64,
     busy: u64,
     stolen: u64,
-    /// Of `busy`, what this process had.
+    /// Part of `busy` that this process had.
     own: u64,
 }
 
@@ -183,7 +183,7 @@ impl ProcessorTimes {
         Self::parse(&read("/proc/stat"), &read("/proc/self/stat"))
     }
 
-    /// From the texts of `/proc/stat` and `/proc/self/stat`, proc(5).
+    /// Parses the texts of `/proc/stat` and `/proc/self/stat`, proc(5).
     fn parse(all: &str, own: &str) -> Option<Self> {
         let columns = all.lines().find_map(|line| line.strip_prefix("cpu "))?;
         let columns: Vec<u64> = columns.split_whitespace().map_while(|ticks| ticks.parse().ok()).collect();
@@ -205,12 +205,12 @@ impl ProcessorTimes {
     }
 }
 
-/// A file of the kernel's; empty where there is none.
+/// Reads a file of the kernel; empty if there is none.
 fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(path).map(|text| text.trim_end().to_owned()).unwrap_or_default()
 }
 
-/// The first value of that name in `/proc/cpuinfo`.
+/// Finds the first value of that name in `/proc/cpuinfo`.
 fn field<'a>(cpuinfo: &'a str, name: &str) -> Option<&'a str> {
     let mut pairs = cpuinfo.lines().filter_map(|line| line.split_once(':'));
     pairs.find(|(key, _)| key.trim() == name).map(|(_, value)| value.trim())
@@ -231,12 +231,12 @@ fn features(cpuinfo: &str) -> Vec<String> {
     RELEVANT_FEATURES.into_iter().filter(|feature| has(feature)).map(str::to_owned).collect()
 }
 
-/// The bracketed one of `always [madvise] never`.
+/// Finds the bracketed one of `always [madvise] never`.
 fn chosen(setting: &str) -> &str {
     setting.split_once('[').and_then(|(_, rest)| rest.split_once(']')).map_or("unknown", |(chosen, _)| chosen)
 }
 
-/// What the first core sees, as in `L1d 48K`.
+/// Lists the caches that the first core sees, as in `L1d 48K`.
 fn caches(directory: &Path) -> Vec<String> {
     let cache = |index: usize| {
         let directory = directory.join(format!("index{index}"));

@@ -1,4 +1,4 @@
-//! Memory whose pages are of a chosen kind, and how much of it a process has.
+//! Memory whose pages are of a chosen kind, and the amount of memory that a process has.
 
 use std::fs;
 use std::io;
@@ -7,34 +7,34 @@ use memmap2::{Advice, MmapMut};
 use serde::Serialize;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// The kind of pages that a memory area is asked to have.
+/// Kind of pages that a memory area is asked to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum PageKind {
-    /// 4 KiB: as an allocator gives them where the administrator set transparent huge pages to `madvise`.
+    /// Pages of 4 KiB, as an allocator gives them if the administrator set transparent huge pages to `madvise`.
     Small,
-    /// 2 MiB where the kernel has them, by `madvise`.
+    /// Pages of 2 MiB if the kernel has them, by `madvise`.
     Huge,
 }
 
-/// A cache line: what a table's bucket fills.
+/// Cache line, which a table's bucket fills.
 #[derive(Clone, Copy, FromBytes, Immutable, IntoBytes, KnownLayout)]
 #[repr(C, align(64))]
 pub(crate) struct Line(pub(crate) [u64; 8]);
 
-/// A large area of memory, aligned to its pages, with every page present.
+/// Large area of memory, aligned to its pages, with every page present.
 pub(crate) struct Pages {
     map: MmapMut,
 }
 
-/// What a huge page's address is a multiple of.
+/// Size and alignment of a huge page.
 const HUGE: usize = 2 << 20;
 
 impl Pages {
-    /// `bytes` of memory, rounded up to whole huge pages.
+    /// Allocates `bytes` of memory, rounded up to whole huge pages.
     ///
     /// # Errors
-    /// Where the kernel doesn't provide it.
+    /// If the kernel doesn't provide the memory.
     pub(crate) fn new(bytes: usize, kind: PageKind) -> io::Result<Self> {
         let mut map = MmapMut::map_anon(bytes.next_multiple_of(HUGE))?;
         let advice = match kind {
@@ -49,18 +49,18 @@ impl Pages {
         Ok(Self { map })
     }
 
-    /// The whole area.
+    /// Lines of the whole area.
     pub(crate) fn lines(&self) -> &[Line] {
         <[Line]>::ref_from_bytes(&self.map).expect("pages are aligned to lines and hold whole ones")
     }
 }
 
-/// How much memory this process has in use, pages of hugetlbfs included; 0 where the kernel doesn't say.
+/// Reads the bytes of memory that this process has in use, pages of hugetlbfs included; 0 if the kernel doesn't say.
 pub(crate) fn resident_bytes() -> usize {
     resident_in(&fs::read_to_string("/proc/self/status").unwrap_or_default())
 }
 
-/// From the text of `/proc/PID/status`, proc(5).
+/// Parses the text of `/proc/PID/status`, proc(5).
 fn resident_in(status: &str) -> usize {
     let kibibytes = |name: &str| {
         let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;

@@ -1,19 +1,19 @@
-//! What a report is printed as.
+//! Formats that a report is printed in.
 
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
 
-/// What a report is printed as
+/// Format that a report is printed in
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
-    /// Tables in Markdown, the environment below them
+    /// Prints tables in Markdown, with the environment below them
     #[default]
     Table,
-    /// One JSON object
+    /// Prints one JSON object
     Json,
 }
 
-/// A table that the documentation can take as it is, its numbers, from that column on, to the right.
+/// Formats a table that the documentation can take as it is; numbers, from that column on, are aligned to the right.
 pub(crate) fn markdown<'a>(
     header: impl IntoIterator<Item = &'a str>,
     rows: impl IntoIterator<Item = Vec<String>>,

@@ -6,17 +6,17 @@ use std::thread;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// How many threads this process may pin.
+/// Number of threads that this process may pin.
 pub(crate) fn core_count() -> usize {
     core_affinity::get_core_ids().map_or(0, |cores| cores.len())
 }
 
-/// Runs `work` on as many threads, each pinned to a core of its own, and returns what they return, in their order.
+/// Runs `work` on `threads` threads, each pinned to a core of its own, and returns their results in order.
 ///
 /// `work` gets its thread's number, prepares itself, waits for the [`Start`], and then does what is measured.
 ///
 /// # Panics
-/// Where there are fewer cores than `threads`, or `work` panics.
+/// If there are fewer cores than `threads`, or `work` panics.
 pub(crate) fn run<T: Send>(threads: usize, work: impl Fn(usize, &Start<'_>) -> T + Sync) -> Vec<T> {
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     assert!(cores.len() >= threads, "{threads} threads need as many cores, and there are {}", cores.len());
@@ -41,7 +41,7 @@ pub(crate) fn run<T: Send>(threads: usize, work: impl Fn(usize, &Start<'_>) -> T
     })
 }
 
-/// How long this thread has had a processor, in nanoseconds, by the kernel's account.
+/// Reads the nanoseconds for which this thread has had a processor, by the kernel's account.
 ///
 /// Unlike time on the wall it doesn't go on while another process has the core; it tells the cost of work that never
 /// waits, on a machine that has other work too.
@@ -50,7 +50,8 @@ pub(crate) fn processor_ns() -> f64 {
     time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
 }
 
-/// Where a thread waits for the others. One that ends without waiting, by a panic too, is not waited for.
+/// Barrier at which a thread waits for the others. A thread that ends without waiting, by a panic too, is not waited
+/// for.
 pub(crate) struct Start<'a> {
     missing: &'a AtomicUsize,
     arrived: Cell<bool>,

@@ -1,4 +1,4 @@
-//! Packets per second through a worker: parse, classify, track, deliver, from memory to memory.
+//! Measures packets per second through a worker: parse, classify, track, deliver, from memory to memory.
 //!
 //! Frames are made in the slots of a small ring, as a NIC would put them there. What their making costs is measured by
 //! itself in the same runs and taken off; the rest is all that an engine's worker does between receiving and sending,
@@ -19,10 +19,10 @@ use crate::pinned;
 use run::{Effort, Measured};
 use scenario::{Affinity, Family, Packets, Scenario, Way};
 
-/// What a packet costs a worker, from memory to memory
+/// Measures what a packet costs a worker, from memory to memory
 ///
-/// Without any of the lists below, a choice of what is most telling is measured. With one, all combinations are; what
-/// has no list of its own is 1,000,000 flows, frames of 60 bytes, IPv4, ipip, affinity NONE, hits, one worker.
+/// Without any of the lists below, the most telling scenarios are measured. With one, all combinations are; a list that
+/// is missing stands for 1,000,000 flows, frames of 60 bytes, IPv4, ipip, affinity NONE, hits, one worker.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// Connections that the packets belong to, in random order
@@ -34,13 +34,13 @@ pub(crate) struct Args {
     /// Families of the packets, and of the tunnels that they go through
     #[arg(long, value_delimiter = ',')]
     family: Vec<Family>,
-    /// How backends are reached
+    /// Delivery modes of the backends
     #[arg(long, value_delimiter = ',')]
     delivery: Vec<Way>,
     /// Session affinities
     #[arg(long, value_delimiter = ',')]
     affinity: Vec<Affinity>,
-    /// What the packets ask of the conntrack table
+    /// Work that the packets make for the conntrack table
     #[arg(long, value_delimiter = ',')]
     packets: Vec<Packets>,
     /// Workers, each on a core of its own, over one conntrack table
@@ -55,7 +55,7 @@ pub(crate) struct Args {
     /// Forwarding rules, over which the flows are spread
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     rules: u16,
-    /// Publishes a new snapshot so many times a second while the bursts are timed
+    /// Snapshots published per second while the bursts are timed
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1000))]
     publish_per_sec: u16,
     /// Runs of each measurement
@@ -64,21 +64,21 @@ pub(crate) struct Args {
     /// Bursts of 32 packets in each run
     #[arg(long, default_value_t = 6_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     bursts: u32,
-    /// A few bursts of few flows: to see that all of it works, not how fast
+    /// Measures a few bursts of few flows: a check that all of it works, not of its speed
     #[arg(long, conflicts_with_all = ["runs", "bursts", "flows"])]
     quick: bool,
     #[arg(long, value_enum, default_value_t)]
     output: Output,
 }
 
-/// All that is known afterwards.
+/// Results of all scenarios, with their environment.
 #[derive(Serialize)]
 struct Report {
     measured: Vec<Measured>,
     environment: Environment,
 }
 
-/// Measures and prints.
+/// Measures the scenarios and prints the report.
 pub(crate) fn run(args: &Args) {
     let watch = Watch::begin();
     let effort = if args.quick {
@@ -135,7 +135,7 @@ impl Args {
         scenarios.into_iter().map(Scenario::sound).collect()
     }
 
-    /// What is most telling.
+    /// Lists the scenarios that tell most, for a run without arguments.
     fn telling(usual: &Scenario, quick: bool) -> Vec<Scenario> {
         let by_flows = |family| {
             let flows: &[usize] =
@@ -153,7 +153,7 @@ impl Args {
     }
 }
 
-/// Replaces each scenario by one for each of `values`, where there are any.
+/// Replaces each scenario by one for each of `values`, if there are any.
 fn vary<T: Copy>(scenarios: &mut Vec<Scenario>, values: &[T], set: impl Fn(&mut Scenario, T)) {
     if values.is_empty() {
         return;

@@ -1,4 +1,5 @@
-//! Packets per second of a real capture: its frames, cloned to many flows, through the poll loop of every worker.
+//! Measures packets per second of a real capture: its frames, cloned to many flows, through the poll loop of every
+//! worker.
 //!
 //! `pipeline` measures a worker by packets that it makes up; here the packets are those of a capture, with what is
 //! malformed, foreign and too big among them, and the whole poll loop has them: receive, decide, send, pass, drop. At
@@ -38,33 +39,33 @@ use ledger::Ledger;
 use player::{Played, Player, Speed, Stage};
 use source::Source;
 
-/// A minute before the appliance of the example configuration.
+/// Capture of a minute of traffic for the appliance of the example configuration.
 const DEMONSTRATION: &[u8] = include_bytes!("../../pcap-fixtures/demo.in.pcap");
 
-/// Where frames come from and go to: queues of the engine, no NIC and none of DPDK's devices.
+/// Ports of the replay, as the report names them: queues of the engine, no NIC and none of DPDK's devices.
 const DRIVER: &str = "loopback queues in memory";
 
-/// Packets per second of a capture, cloned to many flows, through the poll loop of every worker
+/// Measures packets per second of a capture, cloned to many flows, through the poll loop of every worker
 ///
 /// The frames go through the engine's poll loop over queues in memory, not through a NIC or DPDK. Every frame must be
 /// accounted for at the end, or this fails.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// The capture, pcap or pcapng; without it, an embedded example
+    /// Capture to replay, pcap or pcapng; without it, an embedded example
     capture: Option<PathBuf>,
-    /// The configuration that it is replayed under; without it, an embedded example
+    /// Configuration that the capture is replayed under; without it, an embedded example
     #[arg(long)]
     config: Option<PathBuf>,
-    /// How many flows the capture's are cloned to, by other addresses of their clients
+    /// Flows that the capture's are cloned to, by other addresses of their clients
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
     flows: u32,
-    /// How fast frames come
+    /// Speed at which frames come
     #[arg(long, value_enum, default_value_t)]
     speed: Pacing,
-    /// With `--speed capture`, how many times as fast as they were captured
+    /// Factor by which frames come faster than they were captured, with `--speed capture`
     #[arg(long, default_value_t = 1.0, value_parser = pace)]
     pace: f64,
-    /// How long it takes; the capture is looped
+    /// Seconds that the replay takes; the capture is looped
     #[arg(long, default_value_t = 10.0, value_parser = seconds)]
     seconds: f64,
     /// Workers, each on a core of its own, over one conntrack table
@@ -74,14 +75,14 @@ pub(crate) struct Args {
     output: Output,
 }
 
-/// How fast frames come
+/// Speed at which frames come
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 enum Pacing {
-    /// As fast as the workers take them
+    /// Sends frames as fast as the workers take them
     #[default]
     Full,
-    /// Each clone as it was captured
+    /// Sends each clone at the times of the capture
     Capture,
 }
 
@@ -99,7 +100,7 @@ fn within(text: &str, least: f64, most: f64) -> Result<f64, String> {
     fits.then_some(number).ok_or_else(|| format!("it must lie between {least} and {most}"))
 }
 
-/// Measures and prints; fails where a frame is unaccounted for.
+/// Measures a replay and prints the report; fails if a frame is unaccounted for.
 pub(crate) fn run(args: &Args) -> ExitCode {
     let report = match Report::measure(args) {
         Ok(report) => report,
@@ -117,14 +118,14 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     if mismatches.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// All that is known afterwards.
+/// Results of a replay, with their environment.
 #[derive(Serialize)]
 struct Report {
     replay: Replayed,
     environment: Environment,
 }
 
-/// What was replayed, and what it came to.
+/// Replay: its input and its results.
 #[derive(Serialize)]
 struct Replayed {
     capture: String,
@@ -134,21 +135,21 @@ struct Replayed {
     flows: u64,
     workers: u16,
     speed: Pacing,
-    /// What the clones send together at their pace; nothing at full speed.
+    /// Packets per second that the clones send together at their pace; None at full speed.
     asked_packets_per_sec: Option<f64>,
     packets_per_sec: f64,
-    /// The latest that a frame was put in after it was due.
+    /// Milliseconds by which the latest frame was put in after it was due.
     latest_ms: f64,
-    /// What turns of the poll loop that found packets took, over the packets.
+    /// Nanoseconds of the poll loop's turns that found packets, per packet.
     ns_per_packet: f64,
-    /// The same of the median among the turns that found a full burst: without who else had the core.
+    /// Nanoseconds per packet of the median turn that found a full burst, which leaves out whoever else had the core.
     median_ns_per_packet: Option<f64>,
     ledger: Ledger,
     passed: BTreeMap<&'static str, u64>,
     dropped: BTreeMap<&'static str, u64>,
     conntrack: Conntrack,
     backends: Vec<BackendShare>,
-    /// Turns that found packets, however many.
+    /// Nanoseconds of the turns that found any number of packets.
     burst_ns: Percentiles,
 }
 
@@ -161,7 +162,7 @@ struct Conntrack {
     untracked: u64,
 }
 
-/// What a backend got beside what its weight gives it.
+/// Share that a backend got beside the one that its weight gives it.
 #[derive(Serialize)]
 struct BackendShare {
     backend_service: String,
@@ -169,7 +170,7 @@ struct BackendShare {
     weight: u16,
     expected_share: f64,
     packets: u64,
-    /// Among its service's.
+    /// Share of the service's packets.
     share: f64,
 }
 
@@ -259,7 +260,7 @@ fn configuration(path: Option<&Path>) -> Result<Config, String> {
     Config::parse(&name, &text).map_err(|errors| errors.to_string())
 }
 
-/// The capture's name, and the capture.
+/// Opens the capture, and returns its name too.
 fn capture(path: Option<&Path>) -> Result<(String, Source), String> {
     let name = path.map_or_else(|| "the embedded example".to_owned(), |path| path.display().to_string());
     let reader = match path {
@@ -302,16 +303,16 @@ fn backend_shares(state: &ForwardingState) -> Vec<BackendShare> {
 }
 
 impl Replayed {
-    /// What all workers came to, before it is said what they replayed.
+    /// Adds up the results of all workers; the description of the input is still empty.
     fn sum(played: &[Played]) -> Self {
         let mut counters = Counters::default();
         let mut ledger = Ledger::default();
         let mut bursts = played[0].bursts.clone();
         let mut full_bursts = played[0].full_bursts.clone();
-        for (place, one) in played.iter().enumerate() {
+        for (index, one) in played.iter().enumerate() {
             counters.add(&one.counters.pipeline);
             ledger.add(&one.ledger);
-            if place > 0 {
+            if index > 0 {
                 bursts.add(&one.bursts).expect("all have the same bounds");
                 full_bursts.add(&one.full_bursts).expect("all have the same bounds");
             }
@@ -362,7 +363,7 @@ impl Percentiles {
     }
 }
 
-/// The counts that are not zero, by their reason.
+/// Collects the counts that are not zero, by their reason.
 fn by_reason(words: impl Iterator<Item = &'static str>, counts: &[u64]) -> BTreeMap<&'static str, u64> {
     words.zip(counts.iter().copied()).filter(|(_, count)| *count > 0).collect()
 }
@@ -428,13 +429,14 @@ impl fmt::Display for Replayed {
         write!(
             f,
             "accounted for: {} put in, {} refused, {} offered; {} sent ({} of them answers), {} lost to a full \
-             queue, {} came out; {} to the host, {} found it full",
+             queue, {} for an unknown port, {} came out; {} to the host, {} found it full",
             ledger.put_in,
             ledger.refused,
             ledger.offered,
             ledger.sent,
             ledger.answered,
             ledger.tx_full,
+            ledger.unknown_egress_port,
             ledger.came_out,
             ledger.to_host,
             ledger.host_full

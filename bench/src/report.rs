@@ -1,4 +1,4 @@
-//! One page with the figures of all measurements, for people who were not there.
+//! Makes one page with the figures of all measurements, for people who were not there.
 
 mod chart;
 mod data;
@@ -14,27 +14,27 @@ use std::process::{Command, ExitCode};
 use data::{Data, Environment, Origin};
 use page::{DataTable, Page};
 
-/// One HTML page with figures: throughput, latency, balance, disruption, drops
+/// Writes one HTML page with figures: throughput, latency, balance, disruption, drops
 ///
-/// It makes the measurements itself, each in a process of its own, or takes what was measured earlier. The page needs
+/// The measurements are made now, each in a process of its own, or taken from earlier outputs. The page needs
 /// nothing but itself: no scripts, no fonts, no network.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Where the page is written
+    /// File that the page is written to
     #[arg(short, long, default_value = "report.html")]
     output: PathBuf,
-    /// Seconds instead of minutes: to see that all of it works, not how fast
+    /// Measures for seconds instead of minutes: a check that all of it works, not of its speed
     #[arg(long)]
     quick: bool,
     /// Compares conntrack tables too, which takes some minutes
     #[arg(long)]
     conntrack: bool,
-    /// What pipeline, table, replay and conntrack printed as JSON, instead of measurements
+    /// Files of JSON that pipeline, table, replay and conntrack printed, shown instead of new measurements
     #[arg(long, value_name = "FILE", value_delimiter = ',', conflicts_with_all = ["quick", "conntrack"])]
     from: Vec<PathBuf>,
 }
 
-/// Measures or reads, and writes the page.
+/// Measures, or reads earlier measurements, and writes the page.
 pub(crate) fn run(args: &Args) -> ExitCode {
     let written = args.data().and_then(|data| {
         let html = page_of(&data).html();
@@ -88,7 +88,7 @@ impl Args {
     }
 }
 
-/// What a subcommand prints, in a process of its own: no memory is left over from another one.
+/// Runs a subcommand in a process of its own, which no other measurement has left memory in, and returns its output.
 fn printed(arguments: &[&str]) -> Result<String, String> {
     let program = env::current_exe().map_err(|error| format!("this program has no file: {error}"))?;
     let output = Command::new(program).args(arguments).output();
@@ -121,7 +121,7 @@ fn page_of(data: &Data) -> Page {
     }
 }
 
-/// On what it was measured: as a rule one machine and one build.
+/// Makes the table of machines and builds that were measured, as a rule one of each.
 fn machines(origins: &[Origin]) -> DataTable {
     let mut distinct: Vec<&Environment> = Vec::new();
     for Origin { environment, .. } in origins {
@@ -151,7 +151,7 @@ fn machines(origins: &[Origin]) -> DataTable {
     DataTable { caption: "Machine and build", header: vec!["what", "value"], rows, numbers_from: 2 }
 }
 
-/// How each measurement was made, and who else had the machine meanwhile.
+/// Makes the table of the measurements, with their commands and the other load on the machine.
 fn runs(origins: &[Origin]) -> DataTable {
     let percent =
         |share: Option<f64>| share.map_or_else(|| "unknown".to_owned(), |share| format!("{share:.1} %"));

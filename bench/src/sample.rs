@@ -1,8 +1,8 @@
-//! Several runs of one measurement, and of several that are to be compared.
+//! Samples: several runs of one measurement, and the turns of several that are compared.
 
 use serde::Serialize;
 
-/// What several runs of one measurement gave.
+/// Results of several runs of one measurement.
 ///
 /// The minimum is the code with the least disturbance; the distance to the median tells of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -15,7 +15,7 @@ pub(crate) struct Sample {
 
 impl Sample {
     /// # Panics
-    /// Where there is no run.
+    /// If there is no run.
     pub(crate) fn of(mut runs: Vec<f64>) -> Self {
         runs.sort_unstable_by(f64::total_cmp);
         let (&min, &max) = runs.first().zip(runs.last()).expect("a sample has a run");
@@ -26,7 +26,7 @@ impl Sample {
     }
 }
 
-/// The turns of `count` contestants over some rounds: each turn's round and contestant.
+/// Lists the turns of `count` contestants over some rounds: each turn's round and contestant.
 ///
 /// Everybody has one turn a round, so that a disturbance of some rounds meets all; and each round begins with another
 /// one, so that nobody always comes after the whole round's pause.

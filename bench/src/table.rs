@@ -1,4 +1,4 @@
-//! How balanced and how steady the lookup table is and what it costs to build, beside other Maglev tables.
+//! Measures balance, disruption and build time of the lookup table beside other Maglev tables.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{BuildHasher, Hasher};
@@ -14,18 +14,18 @@ use crate::environment::{Environment, Watch};
 use crate::output::markdown;
 use crate::turn_based;
 
-/// Balance, disruption and build time of the lookup table beside other Maglev tables
+/// Measures balance, disruption and build time of the lookup table beside other Maglev tables
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Print JSON instead of tables
+    /// Prints JSON instead of tables
     #[arg(long)]
     json: bool,
-    /// How often each table is built for its build time
+    /// Times that each table is built for its build time
     #[arg(long, default_value_t = 11, value_parser = clap::value_parser!(u32).range(1..))]
     builds: u32,
 }
 
-/// Measures and prints.
+/// Measures the tables and prints the report.
 pub(crate) fn run(args: &Args) {
     let watch = Watch::begin();
     let report = Report {
@@ -47,15 +47,15 @@ fn named(weights: impl IntoIterator<Item = u16>) -> Backends {
     weights.into_iter().zip(0..).map(|(weight, number)| (format!("backend-{number}"), weight)).collect()
 }
 
-/// A way to fill a lookup table.
+/// Method of filling a lookup table.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Method {
-    /// Guideway's.
+    /// Guideway's own method.
     Race,
-    /// Katran's and Envoy's.
+    /// Method of Katran and Envoy.
     TurnBased,
-    /// The `maglev` crate's, which knows no weights.
+    /// Method of the `maglev` crate, which knows no weights.
     MaglevCrate,
 }
 
@@ -70,8 +70,8 @@ impl Method {
         }
     }
 
-    /// The backend of each slot, by index, and how long the table took to build; `None` where the method
-    /// cannot serve these weights.
+    /// Builds a table; returns the index of each slot's backend and the build time, or `None` if the method cannot
+    /// serve these weights.
     fn build(self, backends: &Backends) -> Option<(Vec<u16>, Duration)> {
         match self {
             Self::Race => {
@@ -106,7 +106,7 @@ impl Method {
     }
 }
 
-/// A backend in the `maglev` crate's table: hashed by its name, found again by its index.
+/// Backend in the `maglev` crate's table: hashed by its name, found again by its index.
 #[derive(PartialEq, Eq)]
 struct Node<'a> {
     index: u16,
@@ -119,7 +119,8 @@ impl std::hash::Hash for Node<'_> {
     }
 }
 
-/// Hashes names as usual but leaves a `u64` as it is, so that looking up a slot's number leads to that slot.
+/// Hasher that hashes names as usual but leaves a `u64` as it is, so that looking up a slot's number leads to that
+/// slot.
 struct NameOrSlot;
 
 impl BuildHasher for NameOrSlot {
@@ -149,7 +150,7 @@ impl Hasher for NameOrSlotHasher {
     }
 }
 
-/// A set of backends whose shares are measured.
+/// Set of backends whose shares are measured.
 struct Set {
     name: &'static str,
     backends: fn() -> Backends,
@@ -200,72 +201,82 @@ impl Set {
     }
 }
 
-/// A change to a set of backends, tried at several places of the set.
+/// Change to a set of backends, tried at several indices of the set.
 struct Change {
     name: &'static str,
     before: fn() -> Backends,
-    /// Where the change is applied, one try each.
-    places: &'static [usize],
+    /// Indices at which the change is applied, one try each.
+    indices: &'static [usize],
     apply: fn(&mut Backends, usize),
 }
 
 const CHANGES: [Change; 9] = [
-    Change { name: "3 alike, one removed", before: || named([1; 3]), places: &[0, 1, 2], apply: remove },
-    Change { name: "10 alike, one removed", before: || named([1; 10]), places: &[0, 3, 6, 9], apply: remove },
+    Change { name: "3 alike, one removed", before: || named([1; 3]), indices: &[0, 1, 2], apply: remove },
+    Change {
+        name: "10 alike, one removed",
+        before: || named([1; 10]),
+        indices: &[0, 3, 6, 9],
+        apply: remove,
+    },
     Change {
         name: "100 alike, one removed",
         before: || named([1; 100]),
-        places: &[0, 10, 20, 30, 40, 50, 60, 70, 80, 90],
+        indices: &[0, 10, 20, 30, 40, 50, 60, 70, 80, 90],
         apply: remove,
     },
-    Change { name: "1,000 alike, one removed", before: || named([1; 1000]), places: &PLACES, apply: remove },
+    Change {
+        name: "1,000 alike, one removed",
+        before: || named([1; 1000]),
+        indices: &INDICES,
+        apply: remove,
+    },
     Change {
         name: "1,000 alike, ten removed",
         before: || named([1; 1000]),
-        places: &PLACES,
-        apply: |backends, place| drop(backends.drain(place..place + 10)),
+        indices: &INDICES,
+        apply: |backends, index| drop(backends.drain(index..index + 10)),
     },
     Change {
         name: "weights 1 to 1000, one removed",
         before: || named(1..=1000),
-        places: &PLACES,
+        indices: &INDICES,
         apply: remove,
     },
     Change {
         name: "weights 1 to 1000, largest halved",
         before: || named(1..=1000),
-        places: &[999],
-        apply: |backends, place| backends[place].1 /= 2,
+        indices: &[999],
+        apply: |backends, index| backends[index].1 /= 2,
     },
     Change {
         name: "weights 1 to 1000, largest to zero",
         before: || named(1..=1000),
-        places: &[999],
-        apply: |backends, place| backends[place].1 = 0,
+        indices: &[999],
+        apply: |backends, index| backends[index].1 = 0,
     },
     Change {
         name: "weights 1 to 1000, middle doubled",
         before: || named(1..=1000),
-        places: &[499],
-        apply: |backends, place| backends[place].1 *= 2,
+        indices: &[499],
+        apply: |backends, index| backends[index].1 *= 2,
     },
 ];
 
-const PLACES: [usize; 5] = [99, 299, 499, 699, 899];
+const INDICES: [usize; 5] = [99, 299, 499, 699, 899];
 
-fn remove(backends: &mut Backends, place: usize) {
-    backends.remove(place);
+fn remove(backends: &mut Backends, index: usize) {
+    backends.remove(index);
 }
 
 impl Change {
     fn measure(&self) -> Disruption {
         let before = (self.before)();
         let afters: Vec<Backends> = self
-            .places
+            .indices
             .iter()
-            .map(|&place| {
+            .map(|&index| {
                 let mut after = before.clone();
-                (self.apply)(&mut after, place);
+                (self.apply)(&mut after, index);
                 after
             })
             .collect();
@@ -290,7 +301,7 @@ impl Change {
     }
 }
 
-/// What must move in any case: the sum of what each backend's share loses.
+/// Percent of the slots that must move in any case: the sum of the shares that backends lose.
 fn ideal_percent(before: &Backends, after: &Backends) -> f64 {
     let total = |backends: &Backends| backends.iter().map(|(_, weight)| f64::from(*weight)).sum::<f64>();
     let (old_total, new_total) = (total(before), total(after));

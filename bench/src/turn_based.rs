@@ -1,4 +1,4 @@
-//! Maglev with turns, weighted the way that Katran and Envoy do: what the lookup table is compared with.
+//! Builds turn-based Maglev tables, weighted as Katran and Envoy do it, to compare the lookup table with.
 //!
 //! Backends take turns, and in its turn a backend takes the next slot of its permutation that is still free (Maglev,
 //! NSDI 2016, 3.4). Weights: in each round a backend's credit grows by its weight, and where it reaches the largest
@@ -7,7 +7,7 @@
 
 use guideway_dataplane::seed::Seed;
 
-/// The default size of the lookup table.
+/// Default size of the lookup table.
 const SLOTS: u32 = 65_537;
 
 /// Fills a table of 65,537 slots with the indices of these backends.
@@ -48,7 +48,7 @@ pub(crate) fn build(seed: &Seed, backends: &[(String, u16)]) -> Vec<u16> {
     }
 }
 
-/// A backend that takes turns.
+/// Backend that takes turns.
 struct Turn {
     index: u16,
     slot: u32,

@@ -4,7 +4,6 @@
 
 #![allow(clippy::unwrap_used)] // A test that cannot set its scene fails there.
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::future::Future;
 use std::io;
@@ -36,48 +35,27 @@ const PIPE_BYTES: usize = 16 * 1024;
 const FLOOD: usize = 16 * MAX_READ_BYTES;
 
 thread_local! {
-    static COUNTS: Cell<bool> = const { Cell::new(false) };
+    /// Bytes that the probe of this thread holds, of those that it took and gave back while it was made or polled.
     static HELD: Cell<isize> = const { Cell::new(0) };
+    /// The most of them at any moment.
     static PEAK: Cell<isize> = const { Cell::new(0) };
 }
 
-/// Counts the bytes that a thread holds, of those that it takes and gives back while it `COUNTS`.
-struct Counting;
-
-fn count(change: isize) {
-    if COUNTS.get() {
-        HELD.set(HELD.get() + change);
-        PEAK.set(PEAK.get().max(HELD.get()));
-    }
+/// Runs a part of the probe, and counts what it allocates and frees.
+fn counted<T>(act: impl FnOnce() -> T) -> T {
+    let mut done = None;
+    let change = allocation_counter::measure(|| done = Some(act()));
+    PEAK.set(PEAK.get().max(HELD.get() + change.bytes_max as isize));
+    HELD.set(HELD.get() + change.bytes_current as isize);
+    done.unwrap()
 }
 
-#[allow(unsafe_code)] // an allocator cannot be written without
-// SAFETY: every method hands its arguments to the system's allocator unchanged and returns what that returns, so the
-// contract holds as it holds there. Counting touches `Cell`s of the thread, which need neither memory nor a destructor.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
-        // SAFETY: the caller's promise about `layout` is the one that is needed here.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        count(-(layout.size() as isize));
-        // SAFETY: `memory` came from `alloc` or `realloc` with this layout, and so from the system's.
-        unsafe { System.dealloc(memory, layout) }
-    }
-
-    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // Both are there while the one is copied to the other.
-        count(size as isize);
-        count(-(layout.size() as isize));
-        // SAFETY: as for `dealloc`, and the caller's promise about `size` is the one that is needed here.
-        unsafe { System.realloc(memory, layout, size) }
-    }
+/// Runs something within a part of the probe that is no part of it.
+fn uncounted<T>(act: impl FnOnce() -> T) -> T {
+    let mut done = None;
+    allocation_counter::opt_out(|| done = Some(act()));
+    done.unwrap()
 }
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// A future whose memory is counted, the future itself too.
 struct Counted<F>(Option<Pin<Box<F>>>);
@@ -86,10 +64,7 @@ impl<F: Future> Counted<F> {
     fn new(make: impl FnOnce() -> F) -> Self {
         HELD.set(0);
         PEAK.set(0);
-        COUNTS.set(true);
-        let counted = Self(Some(Box::pin(make())));
-        COUNTS.set(false);
-        counted
+        Self(Some(counted(|| Box::pin(make()))))
     }
 }
 
@@ -97,18 +72,13 @@ impl<F: Future> Future for Counted<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        COUNTS.set(true);
-        let polled = self.0.as_mut().unwrap().as_mut().poll(context);
-        COUNTS.set(false);
-        polled
+        counted(|| self.0.as_mut().unwrap().as_mut().poll(context))
     }
 }
 
 impl<F> Drop for Counted<F> {
     fn drop(&mut self) {
-        COUNTS.set(true);
-        self.0 = None;
-        COUNTS.set(false);
+        counted(|| self.0 = None);
     }
 }
 
@@ -117,10 +87,7 @@ struct Wire(DuplexStream);
 
 impl Wire {
     fn uncounted<T>(self: Pin<&mut Self>, act: impl FnOnce(Pin<&mut DuplexStream>) -> T) -> T {
-        let counts = COUNTS.replace(false);
-        let done = act(Pin::new(&mut self.get_mut().0));
-        COUNTS.set(counts);
-        done
+        uncounted(|| act(Pin::new(&mut self.get_mut().0)))
     }
 }
 

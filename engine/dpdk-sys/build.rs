@@ -37,7 +37,7 @@ fn main() {
     bind(&cflags);
 }
 
-/// The flags that pkg-config states for libdpdk.
+/// Asks pkg-config for its flags for libdpdk.
 fn pkg_config(what: &str) -> Vec<String> {
     match Command::new("pkg-config").args([what, "libdpdk >= 22.11"]).output() {
         Ok(output) if output.status.success() => {

@@ -116,7 +116,7 @@ fn decided(live: Vec<LiveQueues>, duration: Duration) {
     let mut poll_loop = PollLoop::new(worker, ports, link, Clock::start(), writer);
     measure("pipeline", duration, || poll_loop.turn());
     let counters = poll_loop.counters();
-    assert_eq!(counters.pipeline.forwarded, counters.link.sent, "all are forwarded, and none is lost");
+    assert_eq!(counters.pipeline.forwarded, counters.io.sent, "all are forwarded, and none is lost");
 }
 
 /// Turns for `duration` and prints what the packets cost.

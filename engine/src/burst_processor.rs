@@ -1,4 +1,4 @@
-//! A worker's share of the engine: its pipeline, its view of the snapshots, its part in ageing the conntrack table.
+//! Decides bursts for one worker: the pipeline, by the newest snapshot, and a part in ageing the conntrack table.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,19 +16,22 @@ use guideway_dataplane::verdict::Verdict;
 
 use crate::publish::Subscriber;
 
-/// How long a pass of an idle worker over the conntrack table takes: entries that have outlived their use are counted as
-/// there for about so long. A busy worker takes a day, as it must.
+/// Seconds in which an idle worker passes over the whole conntrack table: entries that have outlived their use are
+/// counted as occupied for about so long. A busy worker takes a day, as it must.
 const IDLE_PASS_SECONDS: usize = 60;
 
-/// How many buckets an idle poll sweeps: about a microsecond's worth, so that a packet that comes meanwhile hardly waits.
+/// Buckets that an idle poll sweeps: about a microsecond's worth, so that a packet that comes meanwhile hardly waits.
 const IDLE_SWEEP: usize = 16;
 
-/// One worker among those of an appliance. It moves to its thread once, and shares nothing with the others but snapshots and the table.
+/// Decides the bursts of one worker: it belongs to the worker's thread, and shares nothing with those of the other
+/// workers but the snapshots and the conntrack table.
 pub struct BurstProcessor {
+    /// Number of the worker, which names its traffic counters.
     number: usize,
     pipeline: Pipeline,
     snapshots: Subscriber<Snapshot>,
     table: Arc<ConntrackTable>,
+    /// Tick of the latest sweep that was due by time.
     swept: Tick,
     cursor: SweepCursor,
     /// Buckets that idle polls may still sweep in this second.
@@ -36,7 +39,7 @@ pub struct BurstProcessor {
 }
 
 impl BurstProcessor {
-    /// The first worker on `table`, or the only one; all workers make their keys with the same `hasher`.
+    /// Makes the processor of worker 0 on `table`; the processors of all workers need the same `hasher`.
     pub fn new(snapshots: Subscriber<Snapshot>, table: Arc<ConntrackTable>, hasher: TrackingHasher) -> Self {
         Self {
             number: 0,
@@ -49,17 +52,17 @@ impl BurstProcessor {
         }
     }
 
-    /// The same worker under another number, which names its traffic_counters.
+    /// Gives the processor to the worker of this number, which names its traffic counters.
     #[must_use]
     pub fn numbered(self, number: usize) -> Self {
         Self { number, ..self }
     }
 
-    /// One turn of the poll loop: takes the newest snapshot and decides a burst, which may be empty. Returns the
-    /// snapshot's generation.
+    /// Takes the newest snapshot, decides a burst, which may be empty, and ages a little of the conntrack table. Returns
+    /// the snapshot's generation.
     ///
     /// # Panics
-    /// As [`Pipeline::process`] does.
+    /// If [`Pipeline::process`] does.
     pub fn poll<F: Frame>(&mut self, frames: &mut [F], decisions: &mut [Decision], now: Tick) -> u64 {
         let snapshot = self.snapshots.repin();
         self.pipeline.process(frames, decisions, now, snapshot, &self.table);
@@ -82,7 +85,7 @@ impl BurstProcessor {
         snapshot.generation
     }
 
-    /// What this worker has counted.
+    /// Counters of the packets that this processor has decided.
     pub fn counters(&self) -> &Counters {
         self.pipeline.counters()
     }

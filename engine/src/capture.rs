@@ -13,6 +13,7 @@ mod input;
 mod link_type;
 mod pcap;
 mod pcapng;
+pub mod pcapng_block;
 mod pcapng_writer;
 mod reader;
 mod writer;
@@ -25,13 +26,13 @@ pub use pcapng_writer::{CommentedFrame, Direction, PcapngWriter};
 pub use reader::{CaptureReader, Record};
 pub use writer::CaptureWriter;
 
-/// The longest frame that a capture may hold, captured or on the wire: an Ethernet header with two VLAN tags,
-/// then the longest IPv6 packet that is no jumbogram (RFC 8200, section 3: a payload of 65,535 bytes).
+/// Bytes of the longest frame that a capture may hold, captured or on the wire: an Ethernet header with two VLAN
+/// tags, then the longest IPv6 packet that is no jumbogram (RFC 8200, section 3: a payload of 65,535 bytes).
 ///
 /// Only captures taken above segmentation offload with BIG TCP hold longer ones; no wire carried them.
 pub const MAX_FRAME_LEN: usize = 14 + 2 * 4 + 40 + 65_535;
 
-/// A record as its file's format tells it: where in the block its bytes are, and what is known of them.
+/// Record as its file's format describes it: the range of its bytes in the block, and its time, length and link type.
 struct Captured {
     timestamp_nanos: u64,
     data: Range<usize>,

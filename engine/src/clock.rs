@@ -1,41 +1,41 @@
-//! The engine's clock: one start for the control thread and all workers, read once in many polls.
+//! Clock of the engine: one start for the control thread and all workers, read once in many polls.
 
 use std::time::{Duration, Instant};
 
 use guideway_dataplane::time::Tick;
 
-/// How many polls may see one reading. A poll takes microseconds, a tick is a second; a reading costs about 25 ns.
+/// Polls that may see one reading. A poll takes microseconds, a tick is a second; a reading costs about 25 ns.
 const POLLS_PER_READING: u32 = 32;
 
-/// Counts whole seconds from the engine's start. Copies agree.
+/// Clock that counts from the engine's start; copies have the same start.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     start: Instant,
 }
 
 impl Clock {
-    /// A clock that starts now.
+    /// Starts a clock now.
     pub fn start() -> Self {
         Self { start: Instant::now() }
     }
 
-    /// How long ago the engine started.
+    /// Time since the engine's start.
     pub fn elapsed(&self) -> Duration {
         self.start.elapsed()
     }
 
-    /// The tick at this moment.
+    /// Tick at this moment: whole seconds since the engine's start.
     pub fn now(&self) -> Tick {
         Tick::from_secs(self.start.elapsed().as_secs())
     }
 
-    /// A worker's view of this clock.
+    /// Makes a view of this clock for a worker to read at every poll.
     pub fn coarse(&self) -> CoarseClock {
         CoarseClock { clock: *self, tick: self.now(), polls_left: POLLS_PER_READING }
     }
 }
 
-/// A clock that is read at every poll and asks the processor at some.
+/// View of a [`Clock`] that is read at every poll, and reads the clock itself at one in many.
 #[derive(Clone, Debug)]
 pub struct CoarseClock {
     clock: Clock,
@@ -44,7 +44,7 @@ pub struct CoarseClock {
 }
 
 impl CoarseClock {
-    /// The tick at this poll.
+    /// Tick at this poll, up to 32 polls old.
     #[inline]
     pub fn now(&mut self) -> Tick {
         self.polls_left -= 1;
@@ -55,7 +55,7 @@ impl CoarseClock {
         self.tick
     }
 
-    /// How long ago the engine started, at this moment.
+    /// Time since the engine's start, read from the clock itself.
     pub fn elapsed(&self) -> Duration {
         self.clock.elapsed()
     }

@@ -1,4 +1,4 @@
-//! What a worker has counted, as the control thread reads it while the worker goes on.
+//! Counters of a worker, read by the control thread while the worker goes on.
 //!
 //! The worker writes its counters to shared words now and then; one writer, and it never waits. A reader must not see
 //! half of an update, or the packets that came in and those that went out would differ. So a sequence number stands
@@ -26,55 +26,58 @@ use crossbeam_utils::CachePadded;
 use guideway_dataplane::counters::{ConntrackCounters, Counters};
 use guideway_dataplane::verdict::{DropReason, PassReason};
 
-/// What a worker counts between its ports and its pipeline.
+/// Counters of one worker between its ports and its pipeline: frames that it sent or lost, and its polls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IoCounters {
     /// Frames that a port took to send: forwarded ones, ICMP errors, and the control thread's.
     pub sent: u64,
-    /// Frames dropped because a port's queue stayed full.
+    /// Frames dropped because a port's transmit queue stayed full.
     pub tx_full: u64,
+    /// Frames dropped because the port that they were to leave by is none of this worker's.
+    pub unknown_egress_port: u64,
     /// Passed frames dropped because too many waited for the control thread.
     pub host_full: u64,
-    /// Frames that came in and that the driver could not hand on: too long for one mbuf, or for a worker that had no
-    /// room.
+    /// Frames that came in and that the driver could not hand on, because they were too long for one mbuf, or because
+    /// the worker that they belong to had no room.
     pub refused: u64,
     /// Polls that found a frame.
     pub busy_polls: u64,
 }
 
 impl IoCounters {
-    /// Adds what another worker counted.
+    /// Adds the counters of another worker.
     pub fn add(&mut self, other: &Self) {
-        let Self { sent, tx_full, host_full, refused, busy_polls } = other;
+        let Self { sent, tx_full, unknown_egress_port, host_full, refused, busy_polls } = other;
         self.sent += sent;
         self.tx_full += tx_full;
+        self.unknown_egress_port += unknown_egress_port;
         self.host_full += host_full;
         self.refused += refused;
         self.busy_polls += busy_polls;
     }
 }
 
-/// All that a worker counts.
+/// Counters of one worker; written by it alone, read by the control thread.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WorkerCounters {
-    /// What became of its packets.
+    /// Packets by their verdict, and what conntrack did for them.
     pub pipeline: Counters,
-    /// What happened at its ports.
-    pub link: IoCounters,
+    /// Frames that went between the ports and the pipeline.
+    pub io: IoCounters,
 }
 
 /// The newest snapshot that a worker has polled with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Adoption {
-    /// Its generation; 0 before the first poll.
+    /// Generation of the snapshot; 0 before the first poll.
     pub generation: u64,
-    /// When the worker first polled with it, by the engine's clock.
+    /// Time of the worker's first poll with the snapshot, by the engine's clock.
     pub at: Duration,
 }
 
 const PASS: usize = PassReason::ALL.len();
 const DROP: usize = DropReason::ALL.len();
-const WORDS: usize = 2 + PASS + DROP + 8 + 4 + 5;
+const WORDS: usize = 2 + PASS + DROP + 8 + 4 + 6;
 
 impl WorkerCounters {
     fn to_words(&self) -> [u64; WORDS] {
@@ -100,7 +103,7 @@ impl WorkerCounters {
             full,
             untracked,
         } = conntrack;
-        let IoCounters { sent, tx_full, host_full, refused, busy_polls } = &self.link;
+        let IoCounters { sent, tx_full, unknown_egress_port, host_full, refused, busy_polls } = &self.io;
         let single = [
             offered,
             forwarded,
@@ -118,6 +121,7 @@ impl WorkerCounters {
             icmp_errors_steered,
             sent,
             tx_full,
+            unknown_egress_port,
             host_full,
             refused,
             busy_polls,
@@ -149,20 +153,21 @@ impl WorkerCounters {
         pipeline.icmp_errors_sent = next();
         pipeline.icmp_errors_suppressed = next();
         pipeline.icmp_errors_steered = next();
-        let link = IoCounters {
+        let io = IoCounters {
             sent: next(),
             tx_full: next(),
+            unknown_egress_port: next(),
             host_full: next(),
             refused: next(),
             busy_polls: next(),
         };
         pipeline.passed = std::array::from_fn(|_| next());
         pipeline.dropped = std::array::from_fn(|_| next());
-        Self { pipeline, link }
+        Self { pipeline, io }
     }
 }
 
-/// The words of a seqlock with one writer.
+/// Words of a seqlock with one writer.
 struct Words<const N: usize> {
     sequence: AtomicU64,
     words: [AtomicU64; N],
@@ -173,7 +178,7 @@ impl<const N: usize> Words<N> {
         Self { sequence: AtomicU64::new(0), words: std::array::from_fn(|_| AtomicU64::new(0)) }
     }
 
-    /// Only ever called by one thread.
+    /// Replaces the words; only ever called by one thread.
     fn write(&self, values: [u64; N]) {
         // Relaxed: only this thread writes it.
         let sequence = self.sequence.load(Ordering::Relaxed);
@@ -187,11 +192,12 @@ impl<const N: usize> Words<N> {
         self.sequence.store(sequence + 2, Ordering::Release);
     }
 
+    /// Reads the words of one update, again if the writer was at work meanwhile.
     fn read(&self) -> [u64; N] {
         loop {
             // Acquire: pairs with the Release store in `write`.
             let before = self.sequence.load(Ordering::Acquire);
-            let values = std::array::from_fn(|place| self.words[place].load(Ordering::Relaxed));
+            let values = std::array::from_fn(|index| self.words[index].load(Ordering::Relaxed));
             // Acquire: pairs with the Release fence in `write`.
             fence(Ordering::Acquire);
             if before.is_multiple_of(2) && self.sequence.load(Ordering::Relaxed) == before {
@@ -202,20 +208,21 @@ impl<const N: usize> Words<N> {
     }
 }
 
+/// Words that the two ends share.
 struct Shared {
     heartbeat: CachePadded<AtomicU64>,
     counters: CachePadded<Words<WORDS>>,
     adoption: CachePadded<Words<2>>,
 }
 
-/// The worker's end: it alone writes.
+/// Worker's end of its counters, and their only writer.
 pub struct CountersWriter(Arc<Shared>);
 
-/// The control thread's end.
+/// Control thread's end of a worker's counters.
 #[derive(Clone)]
 pub struct CountersReader(Arc<Shared>);
 
-/// Counters of a worker that is about to start.
+/// Makes the counters of a worker that is about to start, all zero.
 pub fn counters() -> (CountersWriter, CountersReader) {
     let shared = Arc::new(Shared {
         heartbeat: CachePadded::new(AtomicU64::new(0)),
@@ -226,14 +233,14 @@ pub fn counters() -> (CountersWriter, CountersReader) {
 }
 
 impl CountersWriter {
-    /// Says that the worker has come to its `poll`th poll.
+    /// Shows readers how many polls the worker has made.
     #[inline]
-    pub fn beat(&mut self, poll: u64) {
+    pub fn beat(&mut self, polls: u64) {
         // Relaxed: a reader asks only whether the number moves.
-        self.0.heartbeat.store(poll, Ordering::Relaxed);
+        self.0.heartbeat.store(polls, Ordering::Relaxed);
     }
 
-    /// Says that the worker polls with another snapshot now.
+    /// Shows readers that the worker polls with another snapshot from now on.
     pub fn adopt(&mut self, adoption: Adoption) {
         let Adoption { generation, at } = adoption;
         // 64 bits of nanoseconds are 584 years.
@@ -247,19 +254,19 @@ impl CountersWriter {
 }
 
 impl CountersReader {
-    /// How many polls the worker has made; one that does not move belongs to a worker that is stuck or gone.
+    /// Number of polls that the worker has made. If it stands still, the worker is stuck or gone.
     pub fn heartbeat(&self) -> u64 {
         // Relaxed: the number alone is of interest.
         self.0.heartbeat.load(Ordering::Relaxed)
     }
 
-    /// The newest snapshot that the worker has polled with, and since when.
+    /// Newest snapshot that the worker has polled with, and the time of the first such poll.
     pub fn adoption(&self) -> Adoption {
         let [generation, nanos] = self.0.adoption.read();
         Adoption { generation, at: Duration::from_nanos(nanos) }
     }
 
-    /// What the worker showed last: one moment's counters, a few polls old at most.
+    /// Counters that the worker showed last: all of one moment, and a few polls old at most.
     pub fn read(&self) -> WorkerCounters {
         WorkerCounters::from_words(self.0.counters.read())
     }
@@ -282,8 +289,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_counter_comes_through_in_its_place() {
-        let words: [u64; WORDS] = std::array::from_fn(|place| place as u64 + 1);
+    fn every_counter_comes_through_as_itself() {
+        let words: [u64; WORDS] = std::array::from_fn(|index| index as u64 + 1);
         let counters = WorkerCounters::from_words(words);
         assert_eq!(counters.to_words(), words);
         assert_eq!((counters.pipeline.offered, counters.pipeline.forwarded), (1, 2));
@@ -296,7 +303,7 @@ mod tests {
         assert_eq!(reader.read(), WorkerCounters::default());
         let mut counted = WorkerCounters::default();
         counted.pipeline.offered = 3;
-        counted.link.tx_full = 1;
+        counted.io.tx_full = 1;
         writer.publish(&counted);
         writer.beat(7);
         assert_eq!(reader.read(), counted);

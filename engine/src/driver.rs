@@ -1,4 +1,4 @@
-//! The port trait: what a worker's poll loop asks of a pair of queues, a NIC's or a test's.
+//! Queue pairs as a worker's poll loop sees them, whether a NIC's or a test's.
 
 use arrayvec::ArrayVec;
 use guideway_dataplane::frame::Frame;
@@ -13,20 +13,20 @@ pub mod steering;
 /// Frames that are received, decided or sent together, in place: no burst allocates.
 pub type Burst<F> = ArrayVec<F, BURST>;
 
-/// One worker's queues of one port: one to receive from, one to send to.
+/// Queues of one port for one worker: one to receive from, one to send to.
 ///
-/// Whoever has it by `&mut` is the only one to poll it, which is what drivers rely on.
+/// Drivers rely on there being one thread that polls a pair: the one that holds it by `&mut`.
 pub trait QueuePair {
-    /// What a frame is held in.
+    /// Frame that the queues receive and send.
     type Frame: Frame;
 
-    /// Appends what has come in to `burst`, as far as it has room; never waits.
+    /// Appends frames that have come in to `burst`, as many as it has room for; never waits.
     fn rx_burst(&mut self, burst: &mut Burst<Self::Frame>);
 
-    /// Takes frames off the front of `burst` and sends them; what the queue has no room for stays, in order.
+    /// Takes frames off the front of `burst` and sends them; those that the queue has no room for stay, in order.
     fn tx_burst(&mut self, burst: &mut Burst<Self::Frame>);
 
-    /// How many frames came in since the start and could not be handed on: too long for one mbuf, or for a worker
-    /// that had no room.
+    /// Number of frames that came in since the start and could not be handed on, because they were too long for one
+    /// mbuf, or because the worker that they belong to had no room.
     fn refused(&self) -> u64;
 }

@@ -1,8 +1,8 @@
-//! A frame in heap memory: what a capture, a test or a benchmark hands to the pipeline.
+//! Frames in heap memory, for captures, tests and benchmarks to hand to the pipeline.
 
 use guideway_dataplane::frame::{Frame, HEADROOM};
 
-/// A frame in heap memory with [`HEADROOM`] bytes before it.
+/// Frame in heap memory with [`HEADROOM`] bytes before it.
 ///
 /// ```text
 /// memory:  | headroom      | frame                    |
@@ -17,12 +17,12 @@ pub struct Mbuf {
 }
 
 impl Mbuf {
-    /// An empty frame; the first fill allocates.
+    /// Makes an empty frame; the first fill allocates.
     pub fn new() -> Self {
         Self { memory: Vec::new(), start: 0 }
     }
 
-    /// An empty frame whose memory holds frames of up to `len` bytes without a further allocation.
+    /// Makes an empty frame whose memory holds frames of up to `len` bytes without a further allocation.
     pub fn with_capacity(len: usize) -> Self {
         Self { memory: Vec::with_capacity(HEADROOM + len), start: 0 }
     }
@@ -34,7 +34,7 @@ impl Mbuf {
 
     /// Replaces the frame by `bytes` and as many zeros as make it `wire_len` bytes long.
     ///
-    /// This is how a frame that its capture cut at the snapshot length gets its length on the wire back: the
+    /// A frame that its capture cut at the snapshot length gets its length on the wire back in this way: the
     /// headers that decide its way are whole, and the payload that was not kept reads as zeros. A `wire_len`
     /// shorter than `bytes` is ignored.
     pub fn fill_padded(&mut self, bytes: &[u8], wire_len: usize) {
@@ -44,7 +44,7 @@ impl Mbuf {
         self.memory.resize(HEADROOM + wire_len.max(bytes.len()), 0);
     }
 
-    /// How many bytes have been put before the frame since it was filled.
+    /// Number of bytes that were put before the frame since it was filled.
     pub fn prepended(&self) -> usize {
         self.memory.len().min(HEADROOM) - self.start
     }

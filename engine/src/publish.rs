@@ -2,7 +2,7 @@
 //!
 //! Every worker reads the forwarding state for every packet, and now and then the control thread replaces it. A lock
 //! would let the control thread stop the packets; a counted reference would have the workers write to one word of
-//! memory, of all places the one that all of them read, and whoever counted down to zero would free a table of
+//! memory, the very one that all of them read, and whoever counted down to zero would free a table of
 //! megabytes between two bursts. What is wanted is that a worker reads one pointer per burst, writes nothing that
 //! another worker reads, and frees nothing; and that the control thread learns when a snapshot that it has replaced
 //! can no longer be in a worker's hands.
@@ -23,7 +23,7 @@
 //! crossbeam-epoch runs what was deferred on whichever thread happens to collect, a worker perhaps. So nothing is
 //! deferred but a mark: the snapshots stay in the publisher's list, numbered in the order of their retirement, and
 //! the deferred function raises `unreachable` to the number of its snapshot. The publisher frees its list up to there.
-//! It cannot move to another thread, so that a snapshot is freed on the thread that published it.
+//! The publisher cannot move to another thread, so that a snapshot is freed on the thread that published it.
 
 #![allow(unsafe_code)]
 
@@ -40,13 +40,13 @@ use std::sync::atomic::AtomicU64;
 use crossbeam_epoch::{Atomic, Collector, Guard, LocalHandle, Owned};
 use crossbeam_utils::CachePadded;
 
-/// How often [`Publisher::reclaim`] tries to move the epoch on: what was retired in an epoch is unreachable two
-/// epochs later, and the first try may find the workers one behind.
+/// Times that [`Publisher::reclaim`] tries to advance the epoch: a snapshot that was retired in an epoch is
+/// unreachable two epochs later, and the first try may find the workers one behind.
 const ADVANCES: usize = 3;
 
-/// The control thread's end: replaces the snapshot, and frees the replaced ones when no worker can read them.
+/// Control thread's end: replaces the snapshot, and frees the replaced ones when no worker can read them.
 ///
-/// It stays on the thread that made it, and so does the freeing:
+/// The publisher stays on the thread that made it, and so does the freeing:
 ///
 /// ```compile_fail,E0277
 /// # use guideway_engine::publish::Publisher;
@@ -59,24 +59,24 @@ pub struct Publisher<T: Send + Sync + 'static> {
     /// Replaced snapshots in the order of their retirement; the last one's number is `retirements`.
     retired: VecDeque<Atomic<T>>,
     retirements: u64,
-    /// The number of the last retired snapshot that no subscriber can read.
+    /// Number of the last retired snapshot that no subscriber can read.
     unreachable: Arc<Mark>,
 }
 
-/// What the two ends share.
+/// State that the publisher and its subscribers share.
 struct Shared<T> {
     current: CachePadded<Atomic<T>>,
     collector: Collector,
-    /// What subscribers might still have read when the publisher went.
+    /// Snapshots that subscribers might still have read when the publisher was dropped.
     orphans: OnceLock<VecDeque<Atomic<T>>>,
 }
 
-/// How far the retired snapshots are unreachable: raised by whoever collects, read by the publisher.
+/// Number up to which retired snapshots are unreachable: raised by whichever thread collects, read by the publisher.
 struct Mark(AtomicU64);
 
 impl Mark {
-    /// The snapshot of this number is unreachable, and so is each that was retired before it: two threads that
-    /// collect may come to their marks in either order.
+    /// Marks the snapshot of this number as unreachable, and with it each that was retired before it: two threads
+    /// that collect may come to their marks in either order.
     fn raise(&self, number: u64) {
         // Release: pairs with the Acquire in `number`, so that all that workers have read of the snapshot happens
         // before it is freed.
@@ -90,7 +90,7 @@ impl Mark {
 }
 
 impl<T: Send + Sync + 'static> Publisher<T> {
-    /// Publishes the first snapshot.
+    /// Makes a publisher whose first snapshot is `snapshot`.
     pub fn new(snapshot: T) -> Self {
         let collector = Collector::new();
         Self {
@@ -106,7 +106,7 @@ impl<T: Send + Sync + 'static> Publisher<T> {
         }
     }
 
-    /// Where a worker subscribes; send it to the worker's thread.
+    /// Makes a feed for a worker to subscribe to; send it to the worker's thread.
     pub fn feed(&self) -> Feed<T> {
         Feed { shared: Arc::clone(&self.shared) }
     }
@@ -149,14 +149,14 @@ impl<T: Send + Sync + 'static> Publisher<T> {
         }
     }
 
-    /// The number of replaced snapshots that are not freed yet.
+    /// Number of replaced snapshots that are not freed yet.
     ///
     /// One or two just after a publication is normal; a number that grows means that a worker does not poll.
     pub fn unreclaimed(&self) -> usize {
         self.retired.len()
     }
 
-    /// The number of the oldest snapshot in `retired`; past the last number where there is none.
+    /// Number of the oldest snapshot in `retired`; past the last number if there is none.
     fn first_retired(&self) -> u64 {
         self.retirements + 1 - self.retired.len() as u64
     }
@@ -172,8 +172,8 @@ impl<T: Send + Sync + 'static> fmt::Debug for Publisher<T> {
 }
 
 impl<T: Send + Sync + 'static> Drop for Publisher<T> {
-    /// Frees what it can. What subscribers may still read is left to the last of them: stop the workers first, and
-    /// there is nothing left.
+    /// Frees the snapshots that no subscriber can read. The others are left to the last subscriber: stop the workers
+    /// first, and there are none.
     fn drop(&mut self) {
         self.reclaim();
         let orphans = std::mem::take(&mut self.retired);
@@ -195,7 +195,7 @@ impl<T> Drop for Shared<T> {
     }
 }
 
-/// Where a worker subscribes to the snapshots of a [`Publisher`].
+/// Handle by which a worker subscribes to the snapshots of a [`Publisher`].
 ///
 /// A subscriber belongs to the thread that made it, so this is what is sent there.
 pub struct Feed<T: Send + Sync + 'static> {
@@ -222,7 +222,7 @@ impl<T: Send + Sync + 'static> fmt::Debug for Feed<T> {
     }
 }
 
-/// A worker's end: reads the current snapshot, and lets go of it at every poll.
+/// Worker's end: reads the current snapshot, and lets go of it at every poll.
 ///
 /// The snapshot of one poll cannot be kept beyond the next:
 ///
@@ -234,7 +234,7 @@ impl<T: Send + Sync + 'static> fmt::Debug for Feed<T> {
 /// println!("{kept} {current}");
 /// ```
 pub struct Subscriber<T: Send + Sync + 'static> {
-    /// The one pin, from subscription to drop. Before `shared`, so that it is dropped first.
+    /// Pin of this subscriber, from subscription to drop. Declared before `shared`, so that it is dropped first.
     guard: Guard,
     shared: Arc<Shared<T>>,
 }
@@ -269,7 +269,7 @@ mod tests {
 
     use super::*;
 
-    /// A snapshot that reports on which thread it was freed.
+    /// Snapshot that reports on which thread it was freed.
     struct Witness {
         number: usize,
         freed: Arc<Mutex<Vec<(usize, ThreadId)>>>,

@@ -1,4 +1,4 @@
-//! The tap: copies of frames and of what was decided for them, from the workers to whoever captures.
+//! Taps: copies of frames and of their decisions, from the workers to whoever captures.
 //!
 //! ```text
 //! control:  TapSwitch ── which verdicts ──→ every worker's WorkerTap
@@ -34,12 +34,11 @@ use rtrb::{Consumer, Producer, RingBuffer};
 pub use filter::{TapFilter, UnknownVerdict};
 pub use frame::TappedFrame;
 
-/// The most bytes that are recorded of a frame: all of one that carries 1,500 bytes behind two VLAN tags, and
-/// all outer headers where those come on top.
+/// Bytes that are recorded of a frame at most: all of one that carries 1,500 bytes behind two VLAN tags, with all
+/// outer headers that come on top.
 pub const SNAPLEN: usize = 1600;
 
-/// The memory of a slot, which holds one frame of whatever length. It is touched when a frame is recorded,
-/// not before.
+/// Bytes of a slot, which holds one frame of any length. The memory is touched when a frame is recorded, not before.
 pub const SLOT_BYTES: usize = SNAPLEN + size_of::<Head>();
 
 /// Tells the workers which verdicts to record: none at first.
@@ -47,32 +46,31 @@ pub struct TapSwitch {
     wanted: Arc<CachePadded<AtomicU64>>,
 }
 
-/// A worker's end of its tap.
+/// Worker's end of its tap: records frames.
 pub struct WorkerTap {
     wanted: Arc<CachePadded<AtomicU64>>,
     heads: Producer<Head>,
-    /// The frames' bytes, without anything between them. Written before their head, which says how many there
-    /// are.
+    /// Bytes of the frames, without anything between them. Written before their head, which says how many there are.
     bytes: Producer<u8>,
-    /// That of the snapshot by which what comes next was decided.
+    /// Generation of the snapshot that decided the next frames.
     generation: u64,
-    /// What `missed_shown` shows.
+    /// Frames missed since the worker's start, which `missed_shown` shows to the reader.
     missed: u64,
     missed_shown: Arc<CachePadded<AtomicU64>>,
-    /// Nanoseconds since the epoch.
+    /// Clock of the records, in nanoseconds since the epoch.
     clock: fn() -> u64,
 }
 
-/// The control thread's end of a worker's tap.
+/// Control thread's end of a worker's tap: reads the recorded frames.
 pub struct TapReader {
     heads: Consumer<Head>,
     bytes: Consumer<u8>,
     missed: Arc<CachePadded<AtomicU64>>,
-    /// The bytes of the frame that was read last: in their ring they may lie in two pieces.
+    /// Bytes of the frame that was read last: in their ring they may lie in two pieces.
     frame: Box<[u8; SNAPLEN]>,
 }
 
-/// What is recorded of a frame beside its bytes.
+/// Facts that are recorded of a frame beside its bytes.
 #[derive(Clone, Copy)]
 struct Head {
     timestamp_nanos: u64,
@@ -84,13 +82,12 @@ struct Head {
 }
 
 impl TapSwitch {
-    /// A switch that is off.
+    /// Makes a switch that is off.
     pub fn new() -> Self {
         Self { wanted: Arc::default() }
     }
 
-    /// A tap for one more worker, which holds `slots` frames, or [`SLOT_BYTES`] for each, until they are
-    /// read.
+    /// Makes the tap of one more worker, which holds `slots` frames, at [`SLOT_BYTES`] each, until they are read.
     pub fn tap(&self, slots: usize) -> (WorkerTap, TapReader) {
         let (heads, heads_reader) = RingBuffer::new(slots);
         let (bytes, bytes_reader) = RingBuffer::new(slots * SNAPLEN);
@@ -106,32 +103,32 @@ impl TapSwitch {
         (WorkerTap { wanted, heads, bytes, generation, missed, missed_shown, clock }, reader)
     }
 
-    /// Has every worker record these verdicts, and no others, from one of its next bursts on.
+    /// Makes every worker record frames of these verdicts, and no others, from one of its next bursts on.
     ///
     /// A frame of the filter before may therefore follow: readers ask [`TapFilter::contains`] of their own.
     pub fn set(&mut self, filter: TapFilter) {
         self.wanted.store(filter.to_bits(), Ordering::Relaxed);
     }
 
-    /// What the workers are to record.
+    /// Verdicts that the workers are to record.
     pub fn filter(&self) -> TapFilter {
         TapFilter::from_bits(self.wanted.load(Ordering::Relaxed))
     }
 }
 
 impl WorkerTap {
-    /// A tap that records nothing, ever.
+    /// Makes a tap that never records anything.
     pub fn off() -> Self {
         TapSwitch::new().tap(0).0
     }
 
-    /// Notes the generation of the snapshot by which all later frames are decided.
+    /// Notes the generation of the snapshot that decides all later frames.
     pub fn adopt(&mut self, generation: u64) {
         self.generation = generation;
     }
 
-    /// Records those frames of a burst, which came by `port` and for which `decisions` were made, that are
-    /// wanted.
+    /// Records the frames of a burst whose verdicts the filter holds. The burst came in by `port`; `decisions` are
+    /// those of its frames.
     #[inline]
     pub fn record<F: Frame>(&mut self, port: PortId, frames: &[F], decisions: &[Decision]) {
         let wanted = TapFilter::from_bits(self.wanted.load(Ordering::Relaxed));
@@ -160,7 +157,7 @@ impl WorkerTap {
         }
     }
 
-    /// Copies a frame into the rings; false where they have no room.
+    /// Copies a frame into the rings; false if they have no room.
     fn push(&mut self, timestamp_nanos: u64, came_by: PortId, decision: &Decision, frame: &[u8]) -> bool {
         let recorded = &frame[..frame.len().min(SNAPLEN)];
         let head = Head {
@@ -202,19 +199,19 @@ impl TapReader {
         })
     }
 
-    /// How many frames can be read now.
+    /// Number of frames that can be read now.
     pub fn waiting(&self) -> usize {
         self.heads.slots()
     }
 
-    /// Drops the frames that wait: those of an earlier capture.
+    /// Drops the frames that wait, which an earlier capture left.
     pub fn discard(&mut self) {
         for _ in 0..self.waiting() {
             self.read();
         }
     }
 
-    /// How many frames the worker wanted to record since its start and had no slot for.
+    /// Number of frames since the worker's start that the filter held and no slot was free for.
     pub fn missed(&self) -> u64 {
         self.missed.load(Ordering::Relaxed)
     }
@@ -244,7 +241,7 @@ impl fmt::Debug for TapReader {
     }
 }
 
-/// The system's clock; 0 before the epoch.
+/// Reads the system's clock, in nanoseconds since the epoch; 0 before it.
 fn nanos_since_epoch() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_nanos() as u64)
 }
@@ -268,7 +265,7 @@ mod tests {
         static READINGS: Cell<u64> = const { Cell::new(0) };
     }
 
-    /// A clock that a nanosecond passes on at every reading.
+    /// Clock on which a nanosecond passes at every reading.
     fn ticking() -> u64 {
         READINGS.set(READINGS.get() + 1);
         READINGS.get()
@@ -353,7 +350,7 @@ mod tests {
     #[test]
     fn a_frame_is_recorded_up_to_the_snapshot_length() {
         let (_switch, mut worker, mut reader) = tap(TapFilter::ALL, 3);
-        let bytes: Vec<u8> = (0..9000).map(|place| place as u8).collect();
+        let bytes: Vec<u8> = (0..9000).map(|index| index as u8).collect();
         let burst = frames([&bytes, &bytes[1..SNAPLEN], &[]]);
         // Three times over, so that frames lie across the end of their ring.
         for _ in 0..3 {

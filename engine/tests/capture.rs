@@ -3,7 +3,7 @@
 use guideway_engine::capture::{CaptureError, CaptureReader, CaptureWriter, LinkType, MAX_FRAME_LEN};
 use proptest::prelude::*;
 
-/// A record as a test states it: nanoseconds, bytes, length on the wire.
+/// Record as a test states it: nanoseconds, bytes, length on the wire.
 type Stated = (u64, Vec<u8>, u32);
 
 /// Reads all records, and the error that ended the capture, if one did.
@@ -77,7 +77,7 @@ impl Order {
         [&self.words(&[seconds, fraction, bytes.len() as u32, wire_len])[..], bytes].concat()
     }
 
-    /// A pcapng block of this type around `body`, which is padded.
+    /// Makes a pcapng block of this type around `body`, which is padded.
     fn block(self, block_type: u32, body: &[u8]) -> Vec<u8> {
         let padding = body.len().next_multiple_of(4) - body.len();
         let len = (12 + body.len() + padding) as u32;
@@ -499,7 +499,7 @@ fn what_is_written_is_read_back() {
     assert_eq!(read_whole(&writer.finish().unwrap()), stated);
 }
 
-/// The starts that get a reader past its first look at a file.
+/// Generates starts of files that a reader takes for a capture's.
 fn starts() -> impl Strategy<Value = Vec<u8>> {
     let [little, big] = BOTH;
     prop::sample::select(vec![
@@ -513,7 +513,7 @@ fn starts() -> impl Strategy<Value = Vec<u8>> {
     ])
 }
 
-/// Blocks and records that are mostly sound, with words in them that are not.
+/// Generates blocks and records that are mostly sound, with words in them that are not.
 fn pieces() -> impl Strategy<Value = Vec<u8>> {
     let order = prop::sample::select(BOTH.to_vec());
     let small = prop_oneof![0u32..80, any::<u32>()];

@@ -35,7 +35,7 @@ fn two_workers_poll_their_queues_of_one_port_until_they_are_stopped() {
         let mut readers = Vec::new();
         for (core, pair) in queues.into_iter().enumerate() {
             let (running, stop) = (eal.running(), &stop);
-            let (link, _) = host_path(64);
+            let (host_queue, _) = host_path(64);
             let (writer, reader) = counters();
             readers.push(reader);
             scope.spawn(move || {
@@ -43,7 +43,7 @@ fn two_workers_poll_their_queues_of_one_port_until_they_are_stopped() {
                 let lcore = Lcore::register(running, core % cores).unwrap();
                 let ports = vec![lcore.attach(pair)];
                 let publisher = Publisher::new(snapshot(PortId(0)));
-                PollLoop::new(worker(&publisher), ports, link, Clock::start(), writer).run(stop);
+                PollLoop::new(worker(&publisher), ports, host_queue, Clock::start(), writer).run(stop);
             });
         }
         let deadline = Instant::now() + Duration::from_secs(20);

@@ -19,7 +19,7 @@ use pcap_fixtures::packet::Packet as Built;
 
 const GUE_PORT: u16 = 6080;
 
-/// Where the checksum of a UDP header behind an IPv6 header is.
+/// Offset of a UDP header's checksum behind an IPv6 header.
 const CHECKSUM: usize = 14 + 40 + 6;
 
 fn ip(arguments: &str) {

@@ -41,7 +41,7 @@ fn a_capture_leaves_a_dpdk_port_as_it_leaves_heap_memory() {
     let pool = eal.mempool("frames", &MempoolOptions { mbufs: 1023, ..MempoolOptions::default() }).unwrap();
     let (port, mut queues) = eal.open(&device, &PortOptions::default(), pool).unwrap();
     let pair = queues.pop().expect("one queue pair was asked for");
-    let (link, mut host) = host_path(256);
+    let (host_queue, mut host) = host_path(256);
     let (writer, reader) = counters();
     thread::scope(|scope| {
         let running = eal.running();
@@ -49,17 +49,17 @@ fn a_capture_leaves_a_dpdk_port_as_it_leaves_heap_memory() {
             let lcore = Lcore::register(running, 0).unwrap();
             let publisher = Publisher::new(snapshot(PortId(0)));
             let ports = vec![lcore.attach(pair)];
-            let mut poll_loop = PollLoop::new(worker(&publisher), ports, link, Clock::start(), writer);
+            let mut poll_loop = PollLoop::new(worker(&publisher), ports, host_queue, Clock::start(), writer);
             while poll_loop.turn() > 0 {}
         });
     });
     let counted = reader.read();
     assert_eq!(counted.pipeline.offered, frames.len() as u64);
-    assert_eq!(counted.link.refused, 1);
+    assert_eq!(counted.io.refused, 1);
     let passed: Vec<Vec<u8>> =
         std::iter::from_fn(|| host.receive()).map(|passed| passed.frame.bytes().to_vec()).collect();
     assert_eq!(pool.available(), 1023);
-    assert_eq!(port.stats().sent, counted.link.sent);
+    assert_eq!(port.stats().sent, counted.io.sent);
     // The capture is complete once the port is closed.
     drop(port);
 

@@ -72,7 +72,8 @@ fn refuses_what_the_device_has_not<'eal>(
     assert!(error.starts_with("`net_ring7` cannot be used (No such device): "), "{error}");
 }
 
-/// A worker's thread: the ring takes frames of every length, changed in every way that the data plane changes them.
+/// Runs as a worker's thread: the ring takes frames of every length, changed in every way that the data plane changes
+/// them.
 fn sends_and_receives<'eal>(running: Running<'eal>, pair: QueuePair<'eal>, pool: Mempool<'eal>) {
     let offline = Lcore::register(running, 4096).unwrap_err().to_string();
     assert!(offline.starts_with("core 4096 is not online: choose from 0"), "{offline}");

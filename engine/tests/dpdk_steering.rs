@@ -72,14 +72,14 @@ fn two_workers_share_a_device_of_one_queue() {
     assert!(offered.iter().all(|count| *count > 0));
     assert_eq!(offered.iter().sum::<u64>(), frames.len() as u64);
     assert_eq!(port.stats().sent, outcome.sent.len() as u64);
-    assert_eq!(counted[0].link.refused, 0);
+    assert_eq!(counted[0].io.refused, 0);
     assert_eq!(pool.available(), size.mbufs);
     fs::remove_file(&input).unwrap();
 }
 
 fn poll(queues: WorkerQueues<LiveQueues<'_, '_>>, counters: CountersWriter, stop: &AtomicBool) {
     let publisher = Publisher::new(snapshot(PortId(0)));
-    let (link, _) = host_path(256);
+    let (host_queue, _) = host_path(256);
     let ports = vec![queues];
-    PollLoop::new(worker(&publisher), ports, link, Clock::start(), counters).run(stop);
+    PollLoop::new(worker(&publisher), ports, host_queue, Clock::start(), counters).run(stop);
 }

@@ -1,4 +1,4 @@
-//! Captures that were not written here: other people's files, and the fixtures' own writer.
+//! Captures that the engine's writers did not write: other people's files, and those of the fixtures' own writer.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ fn foreign(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../pcap-fixtures/foreign").join(name)
 }
 
-/// Each record's time, its length in the file and on the wire, and its UDP ports.
+/// Reads each record's time, its length in the file and on the wire, and its UDP ports.
 fn udp_records(name: &str) -> Vec<(u64, usize, u32, [u16; 2])> {
     let mut reader = CaptureReader::open(&foreign(name)).expect("a capture");
     let mut records = Vec::new();

@@ -1,4 +1,4 @@
-//! The poll loop on queues in memory: where each frame ends, what is counted, and what happens when it is too much.
+//! Poll loop on queues in memory: each frame's end, the counters, and overload.
 
 mod appliance;
 
@@ -19,7 +19,7 @@ use guideway_engine::mbuf::Mbuf;
 use guideway_engine::poll_loop::PollLoop;
 use guideway_engine::publish::Publisher;
 
-/// A loop over two ports in memory, with all that hangs on it.
+/// Poll loop over two ports in memory, with the far ends of all that it is connected to.
 struct Bench {
     poll_loop: PollLoop<LoopbackQueues<Mbuf>>,
     wires: [Wire<Mbuf>; 2],
@@ -27,15 +27,15 @@ struct Bench {
     counters: CountersReader,
 }
 
-/// The backends are behind port `egress`.
+/// Makes a poll loop whose backends are behind port `egress`.
 fn bench(descriptors: usize, host_frames: usize, egress: u8) -> Bench {
     let publisher = Publisher::new(snapshot(PortId(egress)));
     let [(first, first_wire), (second, second_wire)] = [loopback(descriptors), loopback(descriptors)];
     let ports = vec![first, second];
-    let (link, host) = host_path(host_frames);
+    let (host_queue, host) = host_path(host_frames);
     let (writer, reader) = counters();
     Bench {
-        poll_loop: PollLoop::new(worker(&publisher), ports, link, Clock::start(), writer),
+        poll_loop: PollLoop::new(worker(&publisher), ports, host_queue, Clock::start(), writer),
         wires: [first_wire, second_wire],
         host,
         counters: reader,
@@ -73,7 +73,7 @@ fn every_frame_ends_where_a_worker_alone_would_have_it_end() {
     assert_eq!(outcome, expected(&frames));
     assert_eq!(counted, bench.poll_loop.counters());
     assert_eq!(counted.pipeline.offered, frames.len() as u64);
-    assert_eq!(counted.link.sent, outcome.sent.len() as u64);
+    assert_eq!(counted.io.sent, outcome.sent.len() as u64);
     assert!(receive_all(&mut bench.wires[1]).is_empty());
 }
 
@@ -106,9 +106,26 @@ fn what_finds_no_room_is_dropped_and_counted() {
     let counted = bench.poll_loop.counters();
     let forwarded = receive_all(&mut bench.wires[1]).len() as u64;
     assert_eq!(forwarded, 256);
-    assert_eq!(counted.pipeline.forwarded, forwarded + counted.link.tx_full);
-    assert_eq!(counted.link.sent, forwarded + counted.pipeline.icmp_errors_sent);
-    assert_eq!(counted.pipeline.passed_total(), 1 + counted.link.host_full);
+    assert!(counted.io.tx_full > 0);
+    assert_eq!(counted.io.unknown_egress_port, 0);
+    assert_eq!(counted.pipeline.forwarded, forwarded + counted.io.tx_full);
+    assert_eq!(counted.io.sent, forwarded + counted.pipeline.icmp_errors_sent);
+    assert_eq!(counted.pipeline.passed_total(), 1 + counted.io.host_full);
+}
+
+#[test]
+fn a_frame_for_a_port_that_the_worker_lacks_is_not_counted_as_a_full_queue() {
+    let frames = frames();
+    let mut bench = bench(256, 256, 2);
+    for frame in &frames {
+        bench.wires[0].send(mbuf(frame)).expect("256 descriptors");
+    }
+    while bench.poll_loop.turn() > 0 {}
+    let counted = bench.poll_loop.counters();
+    assert!(counted.pipeline.forwarded > 0);
+    assert_eq!(counted.io.unknown_egress_port, counted.pipeline.forwarded);
+    assert_eq!(counted.io.tx_full, 0);
+    assert_eq!(counted.io.sent, counted.pipeline.icmp_errors_sent);
 }
 
 #[test]
@@ -119,13 +136,14 @@ fn the_control_threads_frames_leave_by_the_port_that_it_names() {
     }
     assert!(bench.host.send(PortId(7), mbuf(&[0xff])), "a port that is none costs the frame alone");
     bench.poll_loop.turn();
-    assert_eq!(bench.counters.read().link.sent, BURST as u64);
+    assert_eq!(bench.counters.read().io.sent, BURST as u64);
     bench.poll_loop.turn();
     for (port, wire) in bench.wires.iter_mut().enumerate() {
         let sent = receive_all(wire);
         assert!(sent.iter().map(|frame| frame[0]).eq((port as u8..40).step_by(2)), "{sent:?}");
     }
-    assert_eq!(bench.counters.read().link.sent, 40);
+    let counted = bench.counters.read().io;
+    assert_eq!((counted.sent, counted.unknown_egress_port), (40, 1));
 }
 
 #[test]
@@ -160,7 +178,7 @@ fn a_running_loop_beats_shows_its_counters_and_stops_when_told() {
         assert_eq!(last.pipeline.offered, 160);
         (wires, counters)
     });
-    assert_eq!(receive_all(&mut wires[1]).len() as u64, readers.read().link.sent);
+    assert_eq!(receive_all(&mut wires[1]).len() as u64, readers.read().io.sent);
 }
 
 #[test]
@@ -168,10 +186,10 @@ fn a_new_snapshot_is_told_once_with_the_time_of_the_first_poll_that_went_by_it()
     let numbered = |generation| Snapshot { generation, ..snapshot(PortId(0)) };
     let mut publisher = Publisher::new(numbered(5));
     let (queues, _wire) = loopback::<Mbuf>(8);
-    let (link, _host) = host_path(8);
+    let (host_queue, _host) = host_path(8);
     let (writer, reader) = counters();
     let clock = Clock::start();
-    let mut poll_loop = PollLoop::new(worker(&publisher), vec![queues], link, clock, writer);
+    let mut poll_loop = PollLoop::new(worker(&publisher), vec![queues], host_queue, clock, writer);
     assert_eq!(reader.adoption().generation, 0);
     let before = clock.elapsed();
     poll_loop.turn();

@@ -1,12 +1,8 @@
 //! No packet costs an allocation, whatever becomes of it.
 
-#![allow(unsafe_code)] // a global allocator is an unsafe trait; this one counts and hands on
-
 mod appliance;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
+use allocation_counter::measure;
 use appliance::{expected, frames, snapshot, worker};
 use guideway_dataplane::egress::PortId;
 use guideway_dataplane::frame::Frame;
@@ -18,48 +14,23 @@ use guideway_engine::mbuf::Mbuf;
 use guideway_engine::poll_loop::PollLoop;
 use guideway_engine::publish::Publisher;
 
-struct Counting;
-
-thread_local! {
-    /// This thread's: the test harness allocates on its own.
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call is handed on to `System` as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's promise is `System`'s condition.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: `memory` came from `System`, since `alloc` hands on; the rest is the caller's promise.
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
 #[test]
 fn no_packet_costs_an_allocation() {
     let frames = frames();
     let outcome = expected(&frames);
     let publisher = Publisher::new(snapshot(PortId(0)));
     let (queues, mut wire) = loopback(256);
-    let (link, mut host) = host_path(256);
+    let (host_queue, mut host) = host_path(256);
     let (writer, reader) = counters();
     let ports = vec![queues];
-    let mut poll_loop = PollLoop::new(worker(&publisher), ports, link, Clock::start(), writer);
+    let mut poll_loop = PollLoop::new(worker(&publisher), ports, host_queue, Clock::start(), writer);
     for frame in &frames {
         let mut mbuf = Mbuf::new();
         mbuf.fill(frame);
         wire.send(mbuf).expect("256 descriptors");
     }
-    let before = ALLOCATIONS.get();
-    while poll_loop.turn() > 0 {}
-    assert_eq!(ALLOCATIONS.get(), before);
+    let allocated = measure(|| while poll_loop.turn() > 0 {});
+    assert_eq!(allocated.count_total, 0);
 
     assert_eq!(reader.read().pipeline.offered, frames.len() as u64);
     let sent = std::iter::from_fn(|| wire.receive()).filter(|frame| !frame.bytes().is_empty()).count();

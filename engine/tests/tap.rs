@@ -1,5 +1,5 @@
-//! The tap of a worker: it sees frames as they leave, and between threads whatever is offered is read whole
-//! and in order, or counted as missed.
+//! Tap of a worker: it sees frames as they leave, and between threads every frame that is offered is read whole and
+//! in order, or counted as missed.
 
 mod appliance;
 
@@ -24,8 +24,7 @@ const SLOTS: usize = 32;
 const BURSTS: u64 = 4_000;
 const HEAD_START: u64 = 8;
 
-/// Frame number `number` of a worker: its number, then as many bytes of it as make up a length between 8 and
-/// 1,700.
+/// Makes frame `number` of a worker: its number, then as many bytes of it as make up a length between 8 and 1,700.
 fn bytes_of(number: u64) -> Vec<u8> {
     let mut bytes = vec![number as u8; 8 + (number * 37 % 1693) as usize];
     bytes[..8].copy_from_slice(&number.to_be_bytes());
@@ -42,7 +41,7 @@ fn decision_of(number: u64) -> Decision {
 }
 
 fn record_burst(tap: &mut WorkerTap, port: PortId, burst: u64) {
-    let numbers = || (0..BURST as u64).map(|place| burst * BURST as u64 + place);
+    let numbers = || (0..BURST as u64).map(|index| burst * BURST as u64 + index);
     let frames: Vec<Mbuf> = numbers()
         .map(|number| {
             let mut frame = Mbuf::new();
@@ -54,7 +53,7 @@ fn record_burst(tap: &mut WorkerTap, port: PortId, burst: u64) {
     tap.record(port, &frames, &decisions);
 }
 
-/// Reads what waits, holds it against what was recorded, and returns how much it was.
+/// Reads the waiting frames, compares them with those that were recorded, and returns their number.
 fn read(reader: &mut TapReader, port: PortId, filter: TapFilter, next: &mut u64) -> u64 {
     let mut count = 0;
     while let Some(frame) = reader.read() {
@@ -71,7 +70,7 @@ fn read(reader: &mut TapReader, port: PortId, filter: TapFilter, next: &mut u64)
     count
 }
 
-/// Workers record as fast as they can while one thread reads.
+/// Makes workers record as fast as they can while one thread reads.
 fn run(filter: TapFilter) {
     let mut switch = TapSwitch::new();
     switch.set(filter);
@@ -122,12 +121,12 @@ fn forwarded_and_answered_frames_are_tapped_as_they_are_sent_and_others_as_they_
     let frames = frames();
     let publisher = Publisher::new(snapshot(PortId(1)));
     let [(first, mut wire), (second, mut out)] = [loopback(256), loopback(256)];
-    let (link, mut host) = host_path(256);
+    let (host_queue, mut host) = host_path(256);
     let mut switch = TapSwitch::new();
     let (tap, mut reader) = switch.tap(256);
     let ports = vec![first, second];
     let mut poll_loop =
-        PollLoop::new(worker(&publisher), ports, link, Clock::start(), counters().0).tapped(tap);
+        PollLoop::new(worker(&publisher), ports, host_queue, Clock::start(), counters().0).tapped(tap);
     switch.set(TapFilter::ALL);
     for bytes in &frames {
         let mut frame = Mbuf::new();

@@ -1,22 +1,22 @@
-//! A capture in memory: nanosecond pcap, little-endian, Ethernet.
+//! Captures in memory: nanosecond pcap, little-endian, Ethernet.
 
-/// A frame of a capture.
+/// Frame of a capture, with its time.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
-    /// In nanoseconds since the epoch.
+    /// Time of the frame in nanoseconds since the epoch.
     pub nanos: u64,
-    /// As much of the frame as was kept.
+    /// Bytes of the frame, as many as were kept.
     pub bytes: &'a [u8],
-    /// How long the frame was on the wire.
+    /// Length of the frame on the wire.
     pub wire_len: usize,
 }
 
-/// The capture of whole `frames`, each with its time in nanoseconds since the epoch.
+/// Makes the capture of whole `frames`, each with its time in nanoseconds since the epoch.
 pub fn capture<'a>(frames: impl IntoIterator<Item = (u64, &'a [u8])>) -> Vec<u8> {
     capture_of(frames.into_iter().map(|(nanos, bytes)| Record { nanos, bytes, wire_len: bytes.len() }))
 }
 
-/// The capture of `records`, whose frames need not be whole.
+/// Makes the capture of `records`, whose frames need not be whole.
 pub fn capture_of<'a>(records: impl IntoIterator<Item = Record<'a>>) -> Vec<u8> {
     let mut file = Vec::new();
     file.extend(0xa1b2_3c4d_u32.to_le_bytes());

@@ -1,4 +1,4 @@
-//! An appliance's configuration, put together in words and written as TOML.
+//! Configurations of the fixtures' appliance, built part by part and written as TOML.
 //!
 //! The lines of each table are TOML as they stand; what a test must know to tell where a packet ends up (which rule
 //! leads to which service, where each backend is and how it is reached) is said in words beside them.
@@ -8,19 +8,19 @@ use std::net::IpAddr;
 
 use crate::delivery::Mode;
 
-/// The appliance's own IPv4 address in every fixture.
+/// IPv4 address of the appliance itself in every fixture.
 pub const OWN_V4: &str = "192.0.2.1";
-/// The appliance's own IPv6 address in every fixture.
+/// IPv6 address of the appliance itself in every fixture.
 pub const OWN_V6: &str = "2001:db8:1::1";
-/// The next hop of tunnels in every fixture.
+/// MAC address of the tunnels' next hop in every fixture.
 pub const GATEWAY_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0xfe];
 
-/// An appliance's configuration.
+/// Configuration of an appliance; [`Configuration::toml`] writes its file.
 #[derive(Clone, Debug, Default)]
 pub struct Configuration {
     network: Vec<String>,
     pub(crate) own_mac: Option<[u8; 6]>,
-    /// Prefixes that tunnels take their sources from, at most one a family.
+    /// Prefixes that tunnels take their sources from, at most one of each family.
     pub(crate) tunnel_sources: Vec<(IpAddr, u8)>,
     services: Vec<Service>,
     routes: Vec<String>,
@@ -44,7 +44,7 @@ struct Group {
     endpoints: Vec<Endpoint>,
 }
 
-/// A backend, and how it is reached.
+/// Backend of a service, with its address and delivery mode.
 #[derive(Clone, Debug)]
 pub(crate) struct Endpoint {
     pub(crate) name: &'static str,
@@ -54,7 +54,7 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    /// On the appliance's own segment, backends are told apart by the last byte of their addresses.
+    /// MAC address of the backend: on the appliance's own segment, its last byte is that of the IP address.
     pub(crate) fn mac(&self) -> [u8; 6] {
         let last = match self.address {
             IpAddr::V4(address) => address.octets()[3],
@@ -65,36 +65,38 @@ impl Endpoint {
 }
 
 impl Configuration {
-    /// An appliance without services.
+    /// Makes the configuration of an appliance without services.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Further lines of the `[network]` table.
+    /// Adds lines to the `[network]` table.
     pub fn network(mut self, lines: &str) -> Self {
         self.network.push(lines.to_owned());
         self
     }
 
-    /// The MAC address that the appliance sends from; that which a frame came to, otherwise.
+    /// Sets the MAC address that the appliance sends from; without it, frames leave from the address that they came
+    /// to.
     pub fn own_mac(mut self, mac: [u8; 6]) -> Self {
         self.own_mac = Some(mac);
         self
     }
 
-    /// Prefixes that tunnels take their sources from, at most one a family.
+    /// Sets the prefixes that tunnels take their sources from, at most one of each family.
     pub fn tunnel_sources(mut self, prefixes: &[(&str, u8)]) -> Self {
         let parse = |text: &str| text.parse().expect("an IP address");
         self.tunnel_sources = prefixes.iter().map(|(network, length)| (parse(network), *length)).collect();
         self
     }
 
-    /// An EXTERNAL backend service with lines of its table; the rules and groups that are said next are its own.
+    /// Adds an EXTERNAL backend service with lines of its table; the rules and groups that are added next are its
+    /// own.
     pub fn external(self, name: &'static str, lines: &'static str) -> Self {
         self.service(name, "EXTERNAL", lines)
     }
 
-    /// An INTERNAL backend service.
+    /// Adds an INTERNAL backend service, as [`Configuration::external`] adds an external one.
     pub fn internal(self, name: &'static str, lines: &'static str) -> Self {
         self.service(name, "INTERNAL", lines)
     }
@@ -104,36 +106,36 @@ impl Configuration {
         self
     }
 
-    /// A forwarding rule before the service that was said last.
+    /// Adds a forwarding rule to the service that was added last.
     pub fn rule(mut self, name: &'static str, lines: &'static str) -> Self {
         self.last().rules.push((name, lines));
         self
     }
 
-    /// A primary backend group of the service that was said last.
+    /// Adds a primary backend group to the service that was added last.
     pub fn group(self, name: &'static str, mode: Mode, endpoints: &[(&'static str, &str)]) -> Self {
         self.any_group(name, false, mode, endpoints)
     }
 
-    /// A failover backend group of the service that was said last.
+    /// Adds a failover backend group to the service that was added last.
     pub fn failover_group(self, name: &'static str, mode: Mode, endpoints: &[(&'static str, &str)]) -> Self {
         self.any_group(name, true, mode, endpoints)
     }
 
-    /// Further lines of the group that was said last.
+    /// Adds lines to the group that was added last.
     pub fn group_lines(mut self, lines: &'static str) -> Self {
         self.last().groups.last_mut().expect("a group first").lines = lines;
         self
     }
 
-    /// The weights of the last group's endpoints.
+    /// Sets the weights of the endpoints of the group that was added last.
     pub fn weights(mut self, weights: &[u16]) -> Self {
         let endpoints = &mut self.last().groups.last_mut().expect("a group first").endpoints;
         endpoints.iter_mut().zip(weights).for_each(|(endpoint, weight)| endpoint.weight = Some(*weight));
         self
     }
 
-    /// A route to a rule.
+    /// Adds a route to a rule.
     pub fn route(mut self, name: &str, dest_range: &str, rule: &str) -> Self {
         let lines = format!("name = '{name}'\ndest_range = '{dest_range}'\nnext_hop_ilb = '{rule}'\n");
         self.routes.push(lines);
@@ -160,24 +162,24 @@ impl Configuration {
         self.services.last_mut().expect("a service first")
     }
 
-    /// The service behind a rule.
+    /// Finds the service behind a rule.
     pub(crate) fn service_of_rule(&self, rule: &str) -> Option<&'static str> {
         let has = |service: &&Service| service.rules.iter().any(|(name, _)| *name == rule);
         self.services.iter().find(has).map(|service| service.name)
     }
 
-    /// The service that has a backend of this name.
+    /// Finds the service that has a backend of this name.
     pub(crate) fn service_of_backend(&self, backend: &str) -> Option<&'static str> {
         let has = |service: &&Service| service.endpoints().any(|endpoint| endpoint.name == backend);
         self.services.iter().find(has).map(|service| service.name)
     }
 
-    /// The backend of this name.
+    /// Finds the backend of this name.
     pub(crate) fn endpoint(&self, backend: &str) -> Option<&Endpoint> {
         self.services.iter().flat_map(Service::endpoints).find(|endpoint| endpoint.name == backend)
     }
 
-    /// The file.
+    /// Writes the configuration file.
     pub fn toml(&self) -> String {
         let mut text = format!(
             "[network]\nipv4_address = '{OWN_V4}'\nipv6_address = '{OWN_V6}'\ngateway_mac_address = '{}'\n",
@@ -269,7 +271,7 @@ impl Service {
     }
 }
 
-/// The lines with an end of line at their end, where there are any.
+/// Appends an end of line, if there are any lines.
 fn ended(lines: &str) -> String {
     let lines = lines.trim_end();
     if lines.is_empty() { String::new() } else { format!("{lines}\n") }

@@ -1,14 +1,14 @@
-//! What a backend must get for a packet, written from the RFCs and not by the data plane.
+//! Frames that a backend must get for a packet, written from the RFCs and not by the data plane.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::configuration::{Configuration, Endpoint, GATEWAY_MAC, OWN_V4, OWN_V6};
 use crate::packet::{Packet, Segment};
 
-/// How packets travel to a backend.
+/// Delivery mode of a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// The destination MAC address is rewritten.
+    /// Delivery at layer 2: the destination MAC address is rewritten.
     L2,
     /// IP in IP, either family in either (RFC 2003, RFC 2473, RFC 4213).
     Ipip,
@@ -16,7 +16,7 @@ pub enum Mode {
     Gre,
     /// GUE variant 0 (draft-ietf-intarea-gue-09).
     Gue {
-        /// The UDP port that the backend decapsulates on.
+        /// UDP port that the backend decapsulates on.
         dst_port: u16,
     },
 }
@@ -35,12 +35,12 @@ impl Mode {
     }
 }
 
-/// The frame that `endpoint` gets for `packet`.
+/// Makes the frame that `endpoint` gets for `packet`.
 pub(crate) fn delivered(config: &Configuration, endpoint: &Endpoint, packet: &Packet) -> Vec<u8> {
     encapsulated(config, endpoint, packet, &packet.forwarded())
 }
 
-/// The frame that `endpoint` gets for `packet`, which is `inner` once its time to live has been decremented.
+/// Makes the frame that `endpoint` gets for `packet`, which is `inner` once its time to live has been decremented.
 pub(crate) fn encapsulated(
     config: &Configuration,
     endpoint: &Endpoint,
@@ -84,7 +84,7 @@ pub(crate) fn encapsulated(
     }
 }
 
-/// The frame that tells the sender of `packet` that it is too big for `mtu`.
+/// Makes the frame that tells the sender of `packet` that it is too big for `mtu`.
 pub(crate) fn too_big(packet: &Packet, mtu: u16) -> Vec<u8> {
     // RFC 1812, section 4.3.2.3: a datagram of up to 576 bytes; RFC 4443, section 2.4(c): of up to 1,280.
     let (own, quote_len) = if packet.src.is_ipv4() { (OWN_V4, 576 - 28) } else { (OWN_V6, 1280 - 48) };
@@ -115,8 +115,8 @@ fn source(config: &Configuration, endpoint: &Endpoint, entropy: u32) -> String {
     }
 }
 
-/// The 32 bits that an outer header carries for its packet's flow: the upper half of MurmurHash3's 64-bit finalizer
-/// over addresses, protocol and, of an unfragmented TCP or UDP packet, ports, folded to one word.
+/// Hashes a packet's flow to the 32 bits that an outer header carries for it: the upper half of MurmurHash3's 64-bit
+/// finalizer over addresses, protocol and, of an unfragmented TCP or UDP packet, ports, folded to one word.
 fn entropy(packet: &Packet) -> u32 {
     let [src, dst] = [packet.src, packet.dst].map(|address| match address {
         IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),

@@ -1,4 +1,4 @@
-//! The demonstration: a minute before the appliance of `control/default.toml`, as its port would see it.
+//! Demonstration: a minute of traffic for the appliance of `control/default.toml`, as its port would see it.
 //!
 //! Some 200 clients open TCP connections to the VIPs of both families, send requests and leave; a branch office's
 //! packets take the route to the firewalls; there are ICMP errors, packets too big for the tunnel, a few malformed
@@ -17,7 +17,7 @@ const SNAP_LEN: usize = 128;
 const MICROSECOND: u64 = 1_000;
 const MINUTE: u64 = 60_000_000;
 
-/// The demonstration's capture.
+/// Makes the demonstration's capture.
 pub fn demo() -> Vec<u8> {
     let mut traffic = Traffic { frames: Vec::new(), random: Random(2_026) };
     for client in 0..200_u16 {
@@ -46,7 +46,7 @@ impl Traffic {
         self.frames.push((micros, packet.build()));
     }
 
-    /// A client's connection as the appliance sees it: what the backend answers goes to the client directly.
+    /// Adds a client's connection as the appliance sees it: what the backend answers goes to the client directly.
     fn connection(&mut self, client: u16) {
         let packet = Self::client(client);
         let src_port = 32_768 + self.random.below(28_000) as u16;
@@ -75,7 +75,7 @@ impl Traffic {
         self.push(now + round_trip, &segment(ACK).seq(seq + 1).ack(ack + 1));
     }
 
-    /// Every fifth client is an IPv6 one.
+    /// Starts a packet of a client to the VIP; every fifth client has IPv6.
     fn client(number: u16) -> Packet {
         let ttl = 44 + (number % 16) as u8;
         if number.is_multiple_of(5) {
@@ -89,7 +89,7 @@ impl Traffic {
             .identification(u32::from(number))
     }
 
-    /// DNS, a web connection and an IPsec tunnel through the firewalls: a route's destinations.
+    /// Adds DNS, a web connection and an IPsec tunnel through the firewalls, to a route's destinations.
     fn branch_office(&mut self, client: u16) {
         let dst = format!("203.0.113.{}", 130 + self.random.below(100));
         let packet = Packet::between(&format!("192.0.2.{}", 100 + client), &dst).ttl(63);
@@ -112,7 +112,7 @@ impl Traffic {
         }
     }
 
-    /// Paths of a smaller MTU, hosts that are gone, and uploads that do not fit the tunnel.
+    /// Adds ICMP errors: paths of a smaller MTU, hosts that are gone, and uploads that do not fit the tunnel.
     fn errors(&mut self) {
         let reply = Packet::between(VIP, "198.51.100.21").ttl(57).dont_fragment().tcp(443, 40_404, ACK);
         let router = Packet::between("192.0.2.254", VIP).ttl(250);
@@ -133,7 +133,7 @@ impl Traffic {
         }
     }
 
-    /// What arrives at any public address.
+    /// Adds malformed packets, as they arrive at any public address.
     fn malformed(&mut self) {
         let packet = Packet::between("198.51.100.250", VIP);
         self.push(5_000_000, &packet.clone().tcp(666, 443, SYN).patch(14 + 20 + 12, &[0x10]));
@@ -149,7 +149,7 @@ impl Traffic {
         }
     }
 
-    /// ARP, a scan of the VIP's other ports, and a neighbour's traffic.
+    /// Adds ARP, a scan of the VIP's other ports, and a neighbour's traffic.
     fn others(&mut self) {
         for index in 0..12_u8 {
             let mut arp = vec![0xff; 6];

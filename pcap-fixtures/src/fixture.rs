@@ -1,4 +1,4 @@
-//! A fixture: a claim, the capture that shows it, and what must come of every frame.
+//! Fixtures: each is a claim, the capture that shows it, and the outcome that every frame must have.
 //!
 //! Nothing is recorded from a run. What becomes of each frame is said beside it, and the frames that must leave are
 //! built from the RFCs; where the frozen selection hash chooses between several backends, the name that is written
@@ -11,17 +11,17 @@ use crate::configuration::{Configuration, Endpoint};
 use crate::delivery;
 use crate::packet::Packet;
 
-/// When every capture starts: 2026-01-01 00:00 UTC, in nanoseconds since the epoch.
+/// Time at which every capture starts: 2026-01-01 00:00 UTC, in nanoseconds since the epoch.
 pub const START: u64 = 1_767_225_600_000_000_000;
 
 const NANOS_PER_MILLISECOND: u64 = 1_000_000;
 
-/// A claim with its capture.
+/// Claim with its capture.
 #[derive(Clone, Debug)]
 pub struct Fixture {
-    /// The claim in kebab case, behind its family and a slash: where its files lie.
+    /// Path of the fixture's files: the claim's family, a slash, and the claim in kebab case.
     pub name: &'static str,
-    /// The claim as a sentence.
+    /// Claim as a sentence.
     pub claim: &'static str,
     config: Configuration,
     reloads: Vec<Configuration>,
@@ -34,37 +34,38 @@ pub struct Fixture {
 #[derive(Clone, Debug)]
 struct Frame {
     nanos: u64,
-    /// As much as the capture holds.
+    /// Bytes of the frame, as many as the capture holds.
     bytes: Vec<u8>,
     wire_len: usize,
     outcome: Outcome,
     sent: Option<Sent>,
 }
 
-/// What leaves the appliance.
+/// Frame that leaves the appliance.
 #[derive(Clone, Debug)]
 struct Sent {
-    /// As much of it as is known.
+    /// Bytes of the frame, as many as are known.
     bytes: Vec<u8>,
     wire_len: usize,
 }
 
-/// What must become of a frame.
+/// Outcome that a frame must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It goes to a backend.
+    /// The frame goes to a backend.
     Forward(Choice),
-    /// It is not the appliance's, for this reason.
+    /// The frame is none of the appliance's rules', for this reason.
     Pass(&'static str),
-    /// It ends before it belongs to a rule.
+    /// The frame is dropped for this reason, before it belongs to a rule.
     Drop(&'static str),
-    /// It ends though it belongs to this rule, before a backend is chosen or because there is none.
+    /// The frame belongs to this rule and is dropped for this reason, before a backend is chosen or because there is
+    /// none.
     Refuse(&'static str, &'static str),
-    /// It is too big for its backend's path; its sender is told this MTU, unless no error may be sent.
+    /// The frame is too big for its backend's path; its sender is told this MTU, unless no error may be sent.
     TooBig(Choice, Option<u16>),
 }
 
-/// A rule, the backend that was found behind it, and how.
+/// Rule, the backend that was found behind it, and how it was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Choice {
     rule: &'static str,
@@ -72,23 +73,24 @@ pub struct Choice {
     tracking: &'static str,
 }
 
-/// The hash decides, and an entry is made.
+/// Makes a choice that the hash decides, and that an entry is made for.
 pub const fn new(rule: &'static str, backend: &'static str) -> Outcome {
     Outcome::Forward(Choice { rule, backend, tracking: "new" })
 }
 
-/// A valid entry decides.
+/// Makes a choice that a valid entry decides.
 pub const fn hit(rule: &'static str, backend: &'static str) -> Outcome {
     Outcome::Forward(Choice { rule, backend, tracking: "hit" })
 }
 
-/// The hash decides, and no entry is made.
+/// Makes a choice that the hash decides, and that no entry is made for.
 pub const fn off(rule: &'static str, backend: &'static str) -> Outcome {
     Outcome::Forward(Choice { rule, backend, tracking: "off" })
 }
 
 impl Outcome {
-    /// It would have gone where this says, but is too big; its sender is told `mtu`, unless no error may be sent.
+    /// Makes the outcome of a frame that would have had this choice but is too big; its sender is told `mtu`, unless
+    /// no error may be sent.
     pub const fn but_too_big(self, mtu: Option<u16>) -> Self {
         match self {
             Self::Forward(choice) => Self::TooBig(choice, mtu),
@@ -96,7 +98,7 @@ impl Outcome {
         }
     }
 
-    /// The word for the verdict, and for its reason.
+    /// Words for the verdict and for its reason.
     pub fn verdict(&self) -> (&'static str, Option<&'static str>) {
         match self {
             Self::Forward(_) => ("forward", None),
@@ -108,15 +110,15 @@ impl Outcome {
 }
 
 impl Fixture {
-    /// A fixture without frames.
+    /// Makes a fixture without frames.
     pub fn new(name: &'static str, claim: &'static str, config: Configuration) -> Self {
         let (reloads, events, frames) = (Vec::new(), String::new(), Vec::new());
         Self { name, claim, config, reloads, events, frames, now: 0 }
     }
 
-    /// A packet, a millisecond after the frame before it, and what becomes of it.
+    /// Adds a packet, a millisecond after the frame before it, and its outcome.
     ///
-    /// What leaves for a backend is the packet with one hop less to live, as its backend is reached.
+    /// The frame for a backend has the packet with one hop less to live, in the backend's delivery mode.
     pub fn frame(mut self, packet: &Packet, outcome: Outcome) -> Self {
         let sent = match outcome {
             Outcome::Forward(choice) => {
@@ -130,8 +132,8 @@ impl Fixture {
         self
     }
 
-    /// As [`Fixture::frame`], for a packet whose one hop less to live is not all: inside the frame that leaves is
-    /// `inner`.
+    /// Adds a packet as [`Fixture::frame`] does, of which more changes than one hop less to live: the frame that
+    /// leaves has `inner` inside.
     pub fn frame_as(mut self, packet: &Packet, outcome: Outcome, inner: &Packet) -> Self {
         let Outcome::Forward(choice) = outcome else { panic!("{outcome:?} sends no packet on") };
         let (config, endpoint) = self.endpoint(choice.backend);
@@ -140,10 +142,10 @@ impl Fixture {
         self
     }
 
-    /// As [`Fixture::frame`], of which the capture holds the first `snap_len` bytes.
+    /// Adds a packet as [`Fixture::frame`] does, of which the capture holds the first `snap_len` bytes.
     ///
-    /// What leaves is known as far: the headers before the packet and as much of it as was captured. A checksum over
-    /// what was cut off is computed over zeros, so let that be zeros.
+    /// The frame that leaves is known as far: the headers before the packet and as much of it as was captured. A
+    /// checksum over what was cut off is computed over zeros, so let that be zeros.
     pub fn snapped(mut self, packet: &Packet, snap_len: usize, outcome: Outcome) -> Self {
         self = self.frame(packet, outcome);
         if let Some(frame) = self.frames.last_mut() {
@@ -166,35 +168,35 @@ impl Fixture {
         self
     }
 
-    /// Any bytes, which do not go to a backend.
+    /// Adds a frame of any bytes, which does not go to a backend.
     pub fn raw(mut self, bytes: &[u8], outcome: Outcome) -> Self {
         assert!(!matches!(outcome, Outcome::Forward(_)), "{}: say it as a packet", self.name);
         self.push(bytes.to_vec(), outcome, None);
         self
     }
 
-    /// Time passes.
+    /// Lets time pass before the next frame.
     pub fn wait(mut self, milliseconds: u64) -> Self {
         self.now += milliseconds;
         self
     }
 
-    /// A backend's health checks fail from now on.
+    /// Makes a backend's health checks fail from now on.
     pub fn unhealthy(self, backend: &'static str) -> Self {
         self.change(backend, "health = 'UNHEALTHY'")
     }
 
-    /// A backend's health checks succeed from now on.
+    /// Makes a backend's health checks succeed from now on.
     pub fn healthy(self, backend: &'static str) -> Self {
         self.change(backend, "health = 'HEALTHY'")
     }
 
-    /// A backend reports this weight from now on.
+    /// Makes a backend report this weight from now on.
     pub fn weight(self, backend: &'static str, weight: u16) -> Self {
         self.change(backend, &format!("weight = {weight}"))
     }
 
-    /// Another configuration takes the place of the one before.
+    /// Replaces the configuration.
     pub fn reload(mut self, config: Configuration) -> Self {
         self.reloads.push(config);
         let file = self.file_name(&format!("reload-{}.toml", self.reloads.len()));
@@ -223,23 +225,23 @@ impl Fixture {
         self.now += 1;
     }
 
-    /// The configurations, the newest first.
+    /// Lists the configurations, the newest first.
     fn configs(&self) -> impl Iterator<Item = &Configuration> {
         self.reloads.iter().rev().chain([&self.config])
     }
 
-    /// A backend as it is configured now, or as it was when it was removed.
+    /// Finds a backend as it is configured now, or as it was when it was removed.
     fn endpoint(&self, backend: &str) -> (&Configuration, &Endpoint) {
         let found = self.configs().find_map(|config| Some((config, config.endpoint(backend)?)));
         found.unwrap_or_else(|| panic!("{}: no backend {backend}", self.name))
     }
 
-    /// What must become of each frame, in order.
+    /// Outcomes that the frames must have, in order.
     pub fn outcomes(&self) -> impl Iterator<Item = Outcome> {
         self.frames.iter().map(|frame| frame.outcome)
     }
 
-    /// The fixture's files: their paths in the captures' folder, and what they hold.
+    /// Makes the fixture's files: their paths in the captures' folder, and their contents.
     pub fn files(&self) -> Vec<(String, Vec<u8>)> {
         let mut files = vec![
             (self.path("toml"), self.config.toml().into_bytes()),
@@ -256,7 +258,7 @@ impl Fixture {
         files
     }
 
-    /// The path in the captures' folder of the fixture's file of this kind.
+    /// Path in the captures' folder of the fixture's file of this kind.
     pub fn path(&self, kind: &str) -> String {
         format!("{}.{kind}", self.name)
     }

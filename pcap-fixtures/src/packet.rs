@@ -1,4 +1,4 @@
-//! A packet described in words and built into the bytes of its Ethernet frame.
+//! Packets, described field by field and built into the bytes of their Ethernet frames.
 
 mod checksum;
 mod segment;
@@ -7,24 +7,24 @@ use std::net::IpAddr;
 
 pub(crate) use segment::Segment;
 
-/// The flags of a TCP header (RFC 9293, section 3.1).
+/// Flags of a TCP header (RFC 9293, section 3.1).
 pub mod tcp {
-    /// No more data from the sender.
+    /// Flag FIN: no more data comes from the sender.
     pub const FIN: u8 = 0x01;
-    /// The connection's start.
+    /// Flag SYN: the connection starts.
     pub const SYN: u8 = 0x02;
-    /// The connection's abrupt end.
+    /// Flag RST: the connection ends abruptly.
     pub const RST: u8 = 0x04;
-    /// Hand the data on at once.
+    /// Flag PSH: the data is to be handed on at once.
     pub const PSH: u8 = 0x08;
-    /// The acknowledgment number counts.
+    /// Flag ACK: the acknowledgment number counts.
     pub const ACK: u8 = 0x10;
 }
 
-/// A packet described in words; [`Packet::build`] makes its frame.
+/// Packet, described field by field; [`Packet::build`] makes its frame.
 ///
-/// What is not said has a plain value: TTL 64, no tags, no options, no payload. Lengths and checksums are right,
-/// whatever is said, until [`Packet::patch`] makes them wrong.
+/// Fields that are not set have a plain value: TTL 64, no tags, no options, no payload. Lengths and checksums are
+/// right, whatever is set, until [`Packet::patch`] makes them wrong.
 ///
 /// ```
 /// use pcap_fixtures::packet::{Packet, tcp};
@@ -36,7 +36,7 @@ pub mod tcp {
 pub struct Packet {
     pub(crate) src_mac: [u8; 6],
     pub(crate) dst_mac: [u8; 6],
-    /// EtherType and tag of each, outermost first.
+    /// VLAN tags, outermost first: EtherType and tag of each.
     pub(crate) tags: Vec<(u16, u16)>,
     pub(crate) src: IpAddr,
     pub(crate) dst: IpAddr,
@@ -46,7 +46,7 @@ pub struct Packet {
     pub(crate) identification: u32,
     pub(crate) dont_fragment: bool,
     pub(crate) options: Vec<u8>,
-    /// Header number and body of each, without next header and length.
+    /// Extension headers: number and body of each, without next header and length.
     pub(crate) extensions: Vec<(u8, Vec<u8>)>,
     pub(crate) fragment: Option<Fragment>,
     pub(crate) segment: Segment,
@@ -55,21 +55,21 @@ pub struct Packet {
     pub(crate) patches: Vec<(usize, Vec<u8>)>,
 }
 
-/// Which part of a datagram a fragment carries.
+/// Part of a datagram that a fragment carries.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fragment {
-    /// In bytes, a multiple of 8.
+    /// Offset in bytes, a multiple of 8.
     pub(crate) offset: usize,
     pub(crate) more: bool,
 }
 
 impl Packet {
-    /// A packet from `src` to `dst`, of either family; without more said, it carries no protocol's header (253,
-    /// which RFC 3692 gives to experiments).
+    /// Starts a packet from `src` to `dst`, of either family; by default it carries no protocol's header (253, which
+    /// RFC 3692 gives to experiments).
     ///
     /// # Panics
     ///
-    /// Where one of them is no address, or they are of two families.
+    /// If one of them is no address, or they are of two families.
     pub fn between(src: &str, dst: &str) -> Self {
         let [src, dst] = [src, dst].map(|text| text.parse::<IpAddr>().expect("an IP address"));
         assert_eq!(src.is_ipv4(), dst.is_ipv4(), "two families in one packet");
@@ -94,39 +94,39 @@ impl Packet {
         }
     }
 
-    /// The frame's MAC addresses.
+    /// Sets the frame's MAC addresses.
     pub fn macs(self, src_mac: [u8; 6], dst_mac: [u8; 6]) -> Self {
         Self { src_mac, dst_mac, ..self }
     }
 
-    /// An 802.1Q tag inside those said before.
+    /// Adds an 802.1Q tag inside those added before.
     pub fn vlan(mut self, tag: u16) -> Self {
         self.tags.push((0x8100, tag));
         self
     }
 
-    /// An 802.1ad service tag (QinQ) inside those said before; say it before [`Packet::vlan`].
+    /// Adds an 802.1ad service tag (QinQ) inside those added before; call it before [`Packet::vlan`].
     pub fn service_vlan(mut self, tag: u16) -> Self {
         self.tags.push((0x88a8, tag));
         self
     }
 
-    /// TTL, or hop limit.
+    /// Sets the TTL, or hop limit.
     pub fn ttl(self, ttl: u8) -> Self {
         Self { ttl, ..self }
     }
 
-    /// Type of service, or traffic class: DSCP and ECN.
+    /// Sets the type of service, or traffic class: DSCP and ECN.
     pub fn tos(self, tos: u8) -> Self {
         Self { tos, ..self }
     }
 
-    /// The flow label of an IPv6 packet.
+    /// Sets the flow label of an IPv6 packet.
     pub fn flow_label(self, flow_label: u32) -> Self {
         Self { flow_label, ..self }
     }
 
-    /// The number that a datagram's fragments share: 16 bits in IPv4, 32 in IPv6.
+    /// Sets the number that a datagram's fragments share: 16 bits in IPv4, 32 in IPv6.
     pub fn identification(self, identification: u32) -> Self {
         Self { identification, ..self }
     }
@@ -136,7 +136,7 @@ impl Packet {
         Self { dont_fragment: true, ..self }
     }
 
-    /// The options of an IPv4 header, padded with "end of options" to whole words.
+    /// Sets the options of an IPv4 header, padded with "end of options" to whole words.
     pub fn options(self, options: &[u8]) -> Self {
         let mut options = options.to_vec();
         options.resize(options.len().next_multiple_of(4), 0);
@@ -144,18 +144,18 @@ impl Packet {
         Self { options, ..self }
     }
 
-    /// A hop-by-hop options header of an IPv6 packet; `body` is what follows its first two bytes.
+    /// Adds a hop-by-hop options header to an IPv6 packet; `body` is what follows its first two bytes.
     pub fn hop_by_hop(self, body: &[u8]) -> Self {
         self.extension(0, body)
     }
 
-    /// A routing header of an IPv6 packet. Checksums are of the destination in the IPv6 header, as they are once no
-    /// segments are left.
+    /// Adds a routing header to an IPv6 packet. Checksums are of the destination in the IPv6 header, as they are once
+    /// no segments are left.
     pub fn routing(self, body: &[u8]) -> Self {
         self.extension(43, body)
     }
 
-    /// A destination options header of an IPv6 packet.
+    /// Adds a destination options header to an IPv6 packet.
     pub fn destination_options(self, body: &[u8]) -> Self {
         self.extension(60, body)
     }
@@ -175,12 +175,12 @@ impl Packet {
         Self { fragment: Some(Fragment { offset, more }), ..self }
     }
 
-    /// A TCP segment.
+    /// Makes the packet a TCP segment.
     pub fn tcp(self, src_port: u16, dst_port: u16, flags: u8) -> Self {
         Self { segment: Segment::Tcp { ports: [src_port, dst_port], flags, seq: 0, ack: 0 }, ..self }
     }
 
-    /// The sequence number of a TCP segment or of an ESP packet.
+    /// Sets the sequence number of a TCP segment or of an ESP packet.
     pub fn seq(mut self, number: u32) -> Self {
         match &mut self.segment {
             Segment::Tcp { seq, .. } | Segment::Esp { seq, .. } => *seq = number,
@@ -189,7 +189,7 @@ impl Packet {
         self
     }
 
-    /// The acknowledgment number of a TCP segment.
+    /// Sets the acknowledgment number of a TCP segment.
     pub fn ack(mut self, number: u32) -> Self {
         match &mut self.segment {
             Segment::Tcp { ack, .. } => *ack = number,
@@ -198,79 +198,79 @@ impl Packet {
         self
     }
 
-    /// A UDP datagram.
+    /// Makes the packet a UDP datagram.
     pub fn udp(self, src_port: u16, dst_port: u16) -> Self {
         Self { segment: Segment::Udp { ports: [src_port, dst_port], checksum: true }, ..self }
     }
 
-    /// A UDP datagram whose sender made no checksum.
+    /// Makes the packet a UDP datagram whose sender made no checksum.
     pub fn udp_without_checksum(self, src_port: u16, dst_port: u16) -> Self {
         Self { segment: Segment::Udp { ports: [src_port, dst_port], checksum: false }, ..self }
     }
 
-    /// An echo request of the addresses' family.
+    /// Makes the packet an echo request of the addresses' family.
     pub fn echo_request(self, identifier: u16, sequence: u16) -> Self {
         let kind = if self.src.is_ipv4() { 8 } else { 128 };
         self.icmp(kind, 0, u32::from(identifier) << 16 | u32::from(sequence))
     }
 
-    /// An echo reply of the addresses' family.
+    /// Makes the packet an echo reply of the addresses' family.
     pub fn echo_reply(self, identifier: u16, sequence: u16) -> Self {
         let kind = if self.src.is_ipv4() { 0 } else { 129 };
         self.icmp(kind, 0, u32::from(identifier) << 16 | u32::from(sequence))
     }
 
-    /// Any ICMP or ICMPv6 message, by the addresses' family; `rest` is the header's second word.
+    /// Makes the packet any ICMP or ICMPv6 message, by the addresses' family; `rest` is the header's second word.
     pub fn icmp(self, kind: u8, code: u8, rest: u32) -> Self {
         Self { segment: Segment::Icmp { kind, code, rest: rest.to_be_bytes() }, ..self }
     }
 
-    /// "Fragmentation needed" or "packet too big": the next hop's MTU, quoting up to `quote_len` bytes of `quoted`'s
-    /// IP packet.
+    /// Makes the packet "fragmentation needed" or "packet too big", with the next hop's MTU and up to `quote_len`
+    /// bytes of `quoted`'s IP packet.
     pub fn packet_too_big(self, mtu: u16, quoted: &Self, quote_len: usize) -> Self {
         let (kind, code) = if self.src.is_ipv4() { (3, 4) } else { (2, 0) };
         self.icmp(kind, code, u32::from(mtu)).quoting(quoted, quote_len)
     }
 
-    /// The payload of an ICMP error: the first `quote_len` bytes of `quoted` from its IP header on, or all of it where
-    /// it is shorter.
+    /// Sets the payload of an ICMP error: the first `quote_len` bytes of `quoted` from its IP header on, or all of it
+    /// if it is shorter.
     pub fn quoting(self, quoted: &Self, quote_len: usize) -> Self {
         let mut payload = quoted.ip_packet();
         payload.truncate(quote_len);
         Self { payload, ..self }
     }
 
-    /// An ESP packet (RFC 4303); the payload stands for what is encrypted.
+    /// Makes the packet an ESP packet (RFC 4303); the payload stands for what is encrypted.
     pub fn esp(self, spi: u32) -> Self {
         Self { segment: Segment::Esp { spi, seq: 1 }, ..self }
     }
 
-    /// A GRE packet without options (RFC 2784).
+    /// Makes the packet a GRE packet without options (RFC 2784).
     pub fn gre(self, ether_type: u16) -> Self {
         Self { segment: Segment::Gre { ether_type }, ..self }
     }
 
-    /// An SCTP packet's common header; the payload stands for its chunks.
+    /// Makes the packet an SCTP packet with its common header; the payload stands for its chunks.
     pub fn sctp(self, src_port: u16, dst_port: u16, tag: u32) -> Self {
         Self { segment: Segment::Sctp { ports: [src_port, dst_port], tag }, ..self }
     }
 
-    /// A packet of any protocol, which is all payload.
+    /// Makes the packet one of any protocol, which is all payload.
     pub fn protocol(self, protocol: u8) -> Self {
         Self { segment: Segment::Other { protocol }, ..self }
     }
 
-    /// The bytes behind the transport's header.
+    /// Sets the bytes behind the transport's header.
     pub fn payload(self, payload: &[u8]) -> Self {
         Self { payload: payload.to_vec(), ..self }
     }
 
-    /// So many bytes behind the transport's header: 0, 1, 2, ...
+    /// Puts `len` bytes behind the transport's header: 0, 1, 2, ...
     pub fn payload_len(self, len: usize) -> Self {
         Self { payload: (0..len).map(|index| index as u8).collect(), ..self }
     }
 
-    /// Bytes of the frame behind the IP packet, as a short frame's padding.
+    /// Adds bytes to the frame behind the IP packet, as a short frame's padding.
     pub fn trailer(self, trailer: &[u8]) -> Self {
         Self { trailer: trailer.to_vec(), ..self }
     }
@@ -281,20 +281,20 @@ impl Packet {
         self
     }
 
-    /// The frame, from the destination MAC address on, without a frame check sequence.
+    /// Builds the frame, from the destination MAC address on, without a frame check sequence.
     ///
     /// # Panics
     ///
-    /// Where a patch lies outside the frame, or the packet is longer than its length field can say.
+    /// If a patch lies outside the frame, or the packet is longer than its length field can say.
     pub fn build(&self) -> Vec<u8> {
         self.frame(&self.ip_packet())
     }
 
-    /// This packet's fragments, each of up to `part_len` bytes of what the whole carries.
+    /// Cuts the packet into fragments, each of up to `part_len` bytes of what the whole carries.
     ///
     /// # Panics
     ///
-    /// Where `part_len` is no multiple of 8, which all fragments but the last must be.
+    /// If `part_len` is no multiple of 8, which all fragments but the last must be.
     pub fn fragments(&self, part_len: usize) -> Vec<Self> {
         let whole = self.segment.bytes(self.src, self.dst, &self.payload);
         let protocol = self.segment.protocol(self.src.is_ipv4());
@@ -308,12 +308,12 @@ impl Packet {
             .collect()
     }
 
-    /// The packet as a router sends it on: one hop less to live.
+    /// Makes the packet that a router sends on: one hop less to live.
     pub fn forwarded(&self) -> Self {
         Self { ttl: self.ttl - 1, ..self.clone() }
     }
 
-    /// The bytes of the IP packet within the frame, patches and all.
+    /// Builds the IP packet within the frame, patches included.
     pub fn ip_bytes(&self) -> Vec<u8> {
         let start = 14 + 4 * self.tags.len();
         let len = self.ip_packet().len();
@@ -344,7 +344,7 @@ impl Packet {
         }
     }
 
-    /// RFC 791, section 3.1.
+    /// Builds an IPv4 packet (RFC 791, section 3.1).
     fn ipv4(&self, src: [u8; 4], dst: [u8; 4], part: &[u8]) -> Vec<u8> {
         let header_len = 20 + self.options.len();
         let total_len = u16::try_from(header_len + part.len()).expect("an IPv4 packet of up to 65,535 bytes");
@@ -366,7 +366,8 @@ impl Packet {
         packet
     }
 
-    /// RFC 8200, sections 3 and 4: the headers before a fragment header are in every fragment, and here that is all.
+    /// Builds an IPv6 packet (RFC 8200, sections 3 and 4): the headers before a fragment header are in every
+    /// fragment, and here that is all.
     fn ipv6(&self, src: [u8; 16], dst: [u8; 16], part: &[u8]) -> Vec<u8> {
         const FRAGMENT_HEADER: u8 = 44;
         let mut headers = self.extensions.clone();

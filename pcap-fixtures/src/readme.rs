@@ -1,17 +1,17 @@
-//! The README's table of captures.
+//! Table of captures in the README.
 
 use std::fmt::Write as _;
 
 use crate::fixture::Fixture;
 
-/// What precedes the table; what is before it is written by hand, what follows is made here.
+/// Heading of the table: text before it is written by hand, text behind it is made here.
 const HEADING: &str = "## The captures\n";
 
-/// `readme` with the table of `fixtures` behind its heading.
+/// Replaces the text behind the heading of `readme` by the table of `fixtures`.
 ///
 /// # Panics
 ///
-/// Where `readme` has no such heading.
+/// If `readme` has no such heading.
 pub fn with_table(readme: &str, fixtures: &[Fixture]) -> String {
     let start = readme.find(HEADING).expect("a heading for the captures") + HEADING.len();
     let mut text = readme[..start].to_owned();

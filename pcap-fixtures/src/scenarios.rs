@@ -1,4 +1,4 @@
-//! All fixtures, a file per family of claims.
+//! Lists all fixtures, a file for each family of claims.
 
 mod affinity;
 mod delivery;
@@ -21,7 +21,7 @@ use crate::delivery::Mode;
 use crate::fixture::Fixture;
 use crate::packet::Packet;
 
-/// All fixtures, by family.
+/// Lists all fixtures, by family.
 pub fn fixtures() -> Vec<Fixture> {
     let families = [
         rules::fixtures(),
@@ -43,27 +43,27 @@ pub fn fixtures() -> Vec<Fixture> {
     families.into_iter().flatten().collect()
 }
 
-/// The VIP of nearly all rules.
+/// VIP of nearly all rules.
 const VIP: &str = "203.0.113.10";
-/// The IPv6 VIP of nearly all rules.
+/// IPv6 VIP of nearly all rules.
 const VIP_V6: &str = "2001:db8::10";
 
-/// Two backends on the appliance's own segment.
+/// Names and addresses of two backends on the appliance's own segment.
 const NEAR: &[(&str, &str)] = &[("b1", "192.0.2.11"), ("b2", "192.0.2.12")];
-/// The same for IPv6.
+/// Names and IPv6 addresses of two backends on the appliance's own segment.
 const NEAR_V6: &[(&str, &str)] = &[("b1", "2001:db8:1::11"), ("b2", "2001:db8:1::12")];
 
-/// A packet of a client to the VIP.
+/// Starts a packet of a client to the VIP.
 fn client(number: u8) -> Packet {
     Packet::between(&format!("198.51.100.{number}"), VIP)
 }
 
-/// A packet of a client to the IPv6 VIP.
+/// Starts a packet of a client to the IPv6 VIP.
 fn client_v6(number: u8) -> Packet {
     Packet::between(&format!("2001:db8:c::{number:x}"), VIP_V6)
 }
 
-/// TCP for ports 80 and 443 before two backends; `lines` are the service's.
+/// Configures TCP for ports 80 and 443 before two backends; `lines` are the service's.
 fn web(lines: &'static str) -> Configuration {
     Configuration::new()
         .external("web", lines)
@@ -71,7 +71,7 @@ fn web(lines: &'static str) -> Configuration {
         .group("near", Mode::L2, NEAR)
 }
 
-/// Every protocol and port before two backends; `lines` are the service's.
+/// Configures every protocol and port before two backends; `lines` are the service's.
 fn everything(lines: &'static str) -> Configuration {
     Configuration::new()
         .external("all", lines)
@@ -79,7 +79,7 @@ fn everything(lines: &'static str) -> Configuration {
         .group("near", Mode::L2, NEAR)
 }
 
-/// The same inside the network.
+/// Configures every protocol and port before two backends of an internal service; `lines` are the service's.
 fn everything_internal(lines: &'static str) -> Configuration {
     Configuration::new()
         .internal("all", lines)
@@ -87,7 +87,7 @@ fn everything_internal(lines: &'static str) -> Configuration {
         .group("near", Mode::L2, NEAR)
 }
 
-/// The same for IPv6.
+/// Configures every protocol and port before two IPv6 backends; `lines` are the service's.
 fn everything_v6(lines: &'static str) -> Configuration {
     Configuration::new()
         .external("all", lines)

@@ -1,4 +1,4 @@
-//! What is committed is what the generator makes, no less and no more.
+//! Committed files are those that the generator makes, no fewer and no more.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
 

@@ -1,4 +1,4 @@
-//! What must be sent, as etherparse reads it: the expectations are themselves well-formed.
+//! Expected frames, read by etherparse: the expectations are themselves well-formed.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
 

@@ -1,4 +1,4 @@
-//! The tables that are compared, each used as its documentation would have a packet path use it.
+//! Tables that are compared, each used as its documentation recommends for a packet path.
 
 use std::ops::AddAssign;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,13 +15,13 @@ use serde::Serialize;
 use super::traffic::Key;
 use crate::memory::{Line, PageKind, Pages};
 
-/// A table, or a bound for tables.
+/// Kind of table, or of a bound for tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Kind {
-    /// Guideway's, sized for twice the entries, as its documentation asks.
+    /// Guideway's table, sized for twice the entries, as its documentation asks.
     Guideway,
-    /// Guideway's, sized for just the entries.
+    /// Guideway's table, sized for just the entries.
     GuidewayFull,
     #[value(name = "dashmap")]
     #[serde(rename = "dashmap")]
@@ -29,7 +29,7 @@ pub(super) enum Kind {
     Papaya,
     SccHashMap,
     SccHashIndex,
-    /// DPDK's, by bulk lookup, sized for twice the entries.
+    /// DPDK's table, by bulk lookup, sized for twice the entries.
     #[cfg(feature = "dpdk")]
     RteHash,
     /// Reads of one random cache line each, in as many bytes as Guideway's table has.
@@ -53,22 +53,22 @@ impl Kind {
         }
     }
 
-    /// Whether it remembers anything.
+    /// True for a table, false for a bound, which remembers nothing.
     pub(super) fn is_table(self) -> bool {
         !matches!(self, Self::FloorSmallPages | Self::FloorHugePages)
     }
 }
 
-/// What some lookups found.
+/// Results of some lookups.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     pub(super) hits: usize,
-    /// The sum of the backends' handles: that each hit was the right one.
+    /// Sum of the backends' handles, which shows that each hit was the right one.
     pub(super) backends: u64,
 }
 
 impl Tally {
-    /// What looking up `keys` must find where all of them are in the table.
+    /// Makes the results of looking up `keys` if all of them are in the table.
     pub(super) fn of_hits(keys: &[Key]) -> Self {
         let mut tally = Self::default();
         keys.iter().for_each(|key| tally.count(key.backend().0));
@@ -89,19 +89,19 @@ impl AddAssign for Tally {
     }
 }
 
-/// A table under measurement. One thread fills it; then any number look up.
+/// Table under measurement. One thread fills it; then any number look up.
 pub(super) trait Table: Sync {
-    /// Whether there was room.
+    /// Inserts a key; false if there was no room.
     fn insert(&mut self, key: Key) -> bool;
 
     /// Looks up all keys, in bursts of [`BURST`] where that helps, and notes each hit's use.
     fn look_up(&self, keys: &[Key]) -> Tally;
 }
 
-/// The time of all uses: entries are as recent as in the second of their last packet, so nobody writes.
+/// Time of all uses: entries are as recent as in the second of their last packet, so no lookup writes.
 const NOW: Tick = Tick(1000);
 
-/// Every table hashes with aHash under these keys.
+/// Keys of aHash, with which every table hashes.
 const HASH_KEYS: [u64; 4] = [0x2545_f491, 0x4f6c_dd1d, 0x1405_7b7e, 0xf767_814f];
 
 pub(super) fn hasher() -> RandomState {
@@ -120,7 +120,7 @@ impl Guideway {
         Self { hasher: TrackingHasher::new(HASH_KEYS), table }
     }
 
-    /// As the pipeline makes it, from a flow whose addresses have room for IPv6.
+    /// Makes a tracking key as the pipeline does, from a flow whose addresses have room for IPv6.
     #[inline]
     fn tracking_key(&self, key: Key) -> TrackingKey {
         self.hasher.key(ServiceKey(1), Tuple::Five, &key.flow())
@@ -155,7 +155,7 @@ impl Table for Guideway {
     }
 }
 
-/// What a map remembers of a connection: in 8 bytes, like an entry of Guideway's table, backend and last use.
+/// Entry of a map: in 8 bytes, like an entry of Guideway's table, backend and last use.
 struct Remembered(AtomicU64);
 
 impl Remembered {
@@ -165,7 +165,7 @@ impl Remembered {
         Self(AtomicU64::new(u64::from(key.backend().0) << Self::SEEN_BITS | u64::from(NOW.0)))
     }
 
-    /// The backend. Writes only where the clock has moved on, as Guideway's table does.
+    /// Returns the backend and notes the use; writes only if the clock has moved on, as Guideway's table does.
     #[inline]
     fn backend_used(&self, now: Tick) -> u32 {
         // Relaxed, both: the word is all that there is.
@@ -254,7 +254,7 @@ impl Table for SccHashMap {
     }
 }
 
-/// The one of scc's maps that is made for reading.
+/// Map of scc that is made for reading.
 pub(super) struct SccHashIndex(scc::HashIndex<Key, Remembered, RandomState>);
 
 impl SccHashIndex {
@@ -283,11 +283,11 @@ impl Table for SccHashIndex {
     }
 }
 
-/// What memory alone costs: for each key one line of its own, at random, a burst at a time.
+/// Cost of memory alone: for each key one line of its own, at random, a burst at a time.
 pub(super) struct Floor(Pages);
 
 impl Floor {
-    /// As many bytes as Guideway's table has for this capacity.
+    /// Makes a floor of as many bytes as Guideway's table has for this capacity.
     pub(super) fn new(capacity: usize, pages: PageKind) -> Self {
         let pages = Pages::new(capacity * 24, pages)
             .unwrap_or_else(|error| panic!("no memory for the floor: {error}"));

@@ -12,7 +12,7 @@ use guideway_engine::driver::dpdk::{Eal, EalOptions, Memory};
 use super::contestant::{Table, Tally};
 use super::traffic::Key;
 
-/// Starts DPDK with memory for a table of twice that many entries: on pages of hugetlbfs where enough are free.
+/// Starts DPDK with memory for a table of twice as many entries, on pages of hugetlbfs if enough are free.
 pub(super) fn start_eal(entries: usize) -> Eal {
     // A slot of 32 bytes, an eighth of a bucket of 64, a few of an index: for each of twice the entries, and to spare.
     let mebibytes = (2 * entries * 64).div_ceil(1 << 20) + 64;
@@ -39,7 +39,7 @@ unsafe impl Sync for RteHash<'_> {}
 const NAME: &CStr = c"guideway-bench";
 
 impl<'eal> RteHash<'eal> {
-    /// A table for that many entries, by DPDK's default hash function, whose readers take no lock.
+    /// Makes a table for `capacity` entries, with DPDK's default hash function, whose readers take no lock.
     pub(super) fn new(_eal: &'eal Eal, capacity: usize) -> Self {
         let parameters = sys::rte_hash_parameters {
             name: NAME.as_ptr(),
@@ -86,8 +86,8 @@ impl Table for RteHash<'_> {
                 )
             };
             debug_assert_eq!(hits, found.count_ones() as i32);
-            for (place, value) in values.into_iter().enumerate() {
-                if found >> place & 1 == 1 {
+            for (index, value) in values.into_iter().enumerate() {
+                if found >> index & 1 == 1 {
                     tally.count(value.addr() as u32);
                 }
             }

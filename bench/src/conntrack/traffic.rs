@@ -1,4 +1,4 @@
-//! The connections that tables are filled with and asked for, in the order that a NIC might bring them.
+//! Connections that tables are filled with and asked for, in the order that a NIC might bring them.
 
 use std::hash::{Hash, Hasher};
 use std::iter;
@@ -8,7 +8,7 @@ use guideway_dataplane::backend::BackendHandle;
 use guideway_dataplane::flow::{Flow, Fragment};
 use zerocopy::{Immutable, IntoBytes};
 
-/// A TCP connection by its 5-tuple, in the 16 bytes that a table of IPv4 connections would use.
+/// TCP connection by its 5-tuple, in the 16 bytes that a table of IPv4 connections would use.
 ///
 /// ```text
 /// client 4 │ VIP 4 │ client's port 2 │ VIP's port 2 │ protocol 1 │ zero 3
@@ -20,7 +20,7 @@ pub(super) struct Key {
     rest: u64,
 }
 
-/// One step of the hasher, not one for each field.
+/// Hashes a key in one step of the hasher, not in one for each field.
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u128(u128::from(self.addresses) << 64 | u128::from(self.rest));
@@ -31,7 +31,7 @@ const TCP: u8 = 6;
 const HTTPS: u16 = 443;
 
 impl Key {
-    /// The connection of client `number`: numbers that differ give addresses that differ.
+    /// Makes the connection of client `number`: different numbers give different addresses.
     fn of_client(number: u32, random: &mut fastrand::Rng) -> Self {
         // A multiplication by an odd number permutes all addresses.
         let client = number.wrapping_mul(0x9e37_79b1);
@@ -42,7 +42,7 @@ impl Key {
         }
     }
 
-    /// What the packet's parser would say.
+    /// Makes the flow that the packet's parser would find.
     #[inline]
     pub(super) fn flow(self) -> Flow {
         Flow {
@@ -55,28 +55,28 @@ impl Key {
         }
     }
 
-    /// A number below `limit`, as good as random.
+    /// Makes a number below `limit`, as good as random.
     #[inline]
     pub(super) fn any_of(self, limit: usize) -> usize {
         let mixed = (self.addresses ^ self.rest.rotate_left(16)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         ((u128::from(mixed) * limit as u128) >> 64) as usize
     }
 
-    /// The backend that a table is to remember for it: any function will do that tells most keys apart.
+    /// Makes the backend that a table is to remember for the key: any function will do that tells most keys apart.
     #[inline]
     pub(super) fn backend(self) -> BackendHandle {
         BackendHandle(((self.addresses >> 32) as u32 ^ (self.rest >> 48) as u32) % BackendHandle::LIMIT)
     }
 }
 
-/// Connections that a table has, and as many that it doesn't.
+/// Connections that a table has, and as many that it doesn't have.
 pub(super) struct Traffic {
     pub(super) known: Vec<Key>,
     pub(super) unknown: Vec<Key>,
 }
 
 impl Traffic {
-    /// `entries` of either, the same ones for the same number, in random order.
+    /// Makes `entries` connections of each kind, the same ones for the same number, in random order.
     pub(super) fn new(entries: usize) -> Self {
         let entries = u32::try_from(entries).expect("clients have IPv4 addresses");
         let mut random = fastrand::Rng::with_seed(u64::from(entries));
@@ -89,7 +89,7 @@ impl Traffic {
     }
 }
 
-/// `count` keys from `offset` on, after the last one the first.
+/// Lists `count` keys from `offset` on; the first follows the last.
 pub(super) fn cyclic(keys: &[Key], offset: usize, count: usize) -> Vec<&[Key]> {
     let (mut offset, mut left) = (offset % keys.len(), count);
     iter::from_fn(|| {

@@ -1,4 +1,4 @@
-//! Instructions per packet, counted by callgrind, beside those of a committed baseline.
+//! Counts instructions per packet by callgrind, and compares them with a committed baseline.
 //!
 //! Time tells a change of a few percent from the machine's noise only after many runs on a quiet machine; a
 //! binary's count of instructions is the same at every run and under any load. It says nothing of caches and
@@ -21,24 +21,24 @@ use baseline::{Baseline, Comparison};
 use callgrind::Failure;
 use case::Case;
 
-/// Instructions per packet, compared with a baseline
+/// Counts instructions per packet, and compares them with a baseline
 ///
 /// Valgrind must be installed. Fails where a case needs more than its baseline and tolerance allow, or has no
 /// baseline; a baseline of another compiler is shown and not judged by.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// The baseline's file
+    /// File of the baseline
     #[arg(long, default_value = "bench/instructions.toml")]
     baseline: PathBuf,
-    /// Writes what is counted to the baseline's file instead of comparing
+    /// Writes the counts to the baseline's file instead of comparing
     #[arg(long)]
     update: bool,
-    /// Does what is counted for one case, without counting: what callgrind runs
+    /// Runs one case without counting; callgrind counts a process that does so
     #[arg(long, value_name = "CASE", conflicts_with_all = ["baseline", "update"])]
     perform: Option<Case>,
 }
 
-/// Counts, compares and prints.
+/// Counts instructions, compares them with the baseline, and prints the table.
 pub(crate) fn run(args: &Args) -> ExitCode {
     if let Some(case) = args.perform {
         println!("{}", case.perform());
@@ -80,7 +80,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     }
 }
 
-/// Instructions per packet of every case, by its name, in the order of [`Case`].
+/// Counts the instructions per packet of every case, by its name, in the order of [`Case`].
 fn count() -> Result<Vec<(String, f64)>, Failure> {
     let cases = Case::value_variants();
     let next = AtomicUsize::new(0);

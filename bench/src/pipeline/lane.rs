@@ -1,4 +1,4 @@
-//! One worker of the benchmark: frames come into its slots, and the engine's worker decides them.
+//! Lane of one worker of the benchmark: frames come into its slots, and the engine decides them.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -21,12 +21,12 @@ use crate::pinned::processor_ns;
 /// Slots that go round: a receive ring's worth of frames in the second-level cache.
 const SLOTS: usize = 256;
 
-/// The longest burst that is told apart, in nanoseconds.
+/// Nanoseconds of the longest burst that is recorded as it is.
 const LONGEST_NANOS: u64 = 1_000_000_000;
 
-/// What one worker has on its own core.
+/// State that one worker has on its own core.
 pub(super) struct Lane<'t> {
-    worker: BurstProcessor,
+    processor: BurstProcessor,
     traffic: &'t Traffic,
     slots: Box<[Slot]>,
     decisions: [Decision; BURST],
@@ -35,7 +35,7 @@ pub(super) struct Lane<'t> {
 }
 
 impl<'t> Lane<'t> {
-    /// BurstProcessor `number` of those that share `table`.
+    /// Makes the lane of worker `number` among those that share `table`.
     pub(super) fn new(
         number: usize,
         feed: &Feed<Snapshot>,
@@ -45,7 +45,7 @@ impl<'t> Lane<'t> {
     ) -> Self {
         let hasher = TrackingHasher::new([11, 12, 13, 14]);
         Self {
-            worker: BurstProcessor::new(feed.subscribe(), Arc::clone(table), hasher).numbered(number),
+            processor: BurstProcessor::new(feed.subscribe(), Arc::clone(table), hasher).numbered(number),
             traffic,
             slots: (0..SLOTS).map(|_| Slot::empty()).collect(),
             decisions: [Decision::PENDING; BURST],
@@ -54,8 +54,8 @@ impl<'t> Lane<'t> {
         }
     }
 
-    /// How long the worker has a processor, in nanoseconds, for so many bursts of the flows that `flows` names, the making
-    /// of frames included.
+    /// Measures the nanoseconds for which the worker has a processor for `bursts` bursts of the flows that `flows`
+    /// names, the making of frames included.
     #[inline(never)]
     pub(super) fn forward(&mut self, bursts: usize, syn: bool, mut flows: impl FnMut() -> u32) -> f64 {
         let start = processor_ns();
@@ -66,7 +66,7 @@ impl<'t> Lane<'t> {
         processor_ns() - start
     }
 
-    /// How long the making of the frames takes by itself.
+    /// Measures the nanoseconds that the making of the frames takes by itself.
     #[inline(never)]
     pub(super) fn make(&mut self, bursts: usize, syn: bool, mut flows: impl FnMut() -> u32) -> f64 {
         let start = processor_ns();
@@ -77,7 +77,7 @@ impl<'t> Lane<'t> {
         processor_ns() - start
     }
 
-    /// Records how long the worker takes for each of so many bursts, in nanoseconds.
+    /// Records the nanoseconds that the worker takes for each of `bursts` bursts.
     pub(super) fn time(
         &mut self,
         bursts: usize,
@@ -94,9 +94,9 @@ impl<'t> Lane<'t> {
         histogram
     }
 
-    /// What the worker has counted.
+    /// Counters of the worker.
     pub(super) fn counters(&self) -> &Counters {
-        self.worker.counters()
+        self.processor.counters()
     }
 
     #[inline]
@@ -113,7 +113,7 @@ impl<'t> Lane<'t> {
     fn decide(&mut self, window: usize) {
         let now = self.clock.now();
         let frames = &mut self.slots[window..window + BURST];
-        self.worker.poll(frames, &mut self.decisions, now);
+        self.processor.poll(frames, &mut self.decisions, now);
         black_box(&mut self.decisions);
     }
 }

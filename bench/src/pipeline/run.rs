@@ -1,4 +1,4 @@
-//! One line of the table, measured.
+//! Measures one scenario, which is one line of the table.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,26 +19,26 @@ use super::traffic::Traffic;
 use crate::pinned::{self, Start};
 use crate::sample::Sample;
 
-/// How often, and how long.
+/// Number and length of the runs.
 pub(super) struct Effort {
     pub(super) runs: usize,
     pub(super) bursts: usize,
     pub(super) publish_per_sec: u16,
 }
 
-/// What a scenario cost.
+/// Measurements of a scenario.
 #[derive(Serialize)]
 pub(super) struct Measured {
     scenario: Scenario,
-    /// Nanoseconds a packet, the making of its frame taken off, on each worker.
+    /// Nanoseconds per packet on each worker, without the making of its frame.
     net_ns: f64,
     net_median_ns: f64,
-    /// As measured, with the making of frames.
+    /// Nanoseconds per packet as measured, with the making of its frame.
     gross_ns: Sample,
     making_ns: Sample,
-    /// Millions of packets a second that all workers together decide.
+    /// Millions of packets per second that all workers together decide.
     mpps: f64,
-    /// Of the packets, how many a valid entry decided.
+    /// Share of the packets that a valid entry decided.
     hit_share: f64,
     /// Nanoseconds for a burst of 32, each timed by itself.
     burst_ns: Percentiles,
@@ -54,7 +54,7 @@ struct Percentiles {
     max: u64,
 }
 
-/// What one worker measured.
+/// Measurements of one worker.
 struct Outcome {
     making: Vec<f64>,
     forwarding: Vec<f64>,
@@ -67,7 +67,7 @@ struct Outcome {
 /// Measures a scenario.
 ///
 /// # Panics
-/// Where a packet was lost, or a flood cost an established connection its entry.
+/// If a packet was lost, or a flood cost an established connection its entry.
 pub(super) fn measure(scenario: &Scenario, effort: &Effort) -> Measured {
     let mut publisher = Publisher::new(scenario.snapshot(1));
     let table = Arc::new(ConntrackTable::with_capacity(scenario.capacity()).expect("memory for the table"));
@@ -91,7 +91,7 @@ pub(super) fn measure(scenario: &Scenario, effort: &Effort) -> Measured {
     Measured::new(*scenario, outcomes, publications)
 }
 
-/// Publishes as often as asked until the workers are done; returns how often it was.
+/// Publishes snapshots at the rate of the scenario until the workers are done; returns their number.
 fn publish(publisher: &mut Publisher<Snapshot>, scenario: &Scenario, per_sec: u16, done: &AtomicBool) -> u64 {
     let mut publications = 0;
     let pause = Duration::from_secs(1) / u32::from(per_sec.max(20));
@@ -106,7 +106,7 @@ fn publish(publisher: &mut Publisher<Snapshot>, scenario: &Scenario, per_sec: u1
     publications
 }
 
-/// One of the workers.
+/// Worker of a scenario.
 struct Worker<'a> {
     number: usize,
     scenario: &'a Scenario,
@@ -152,7 +152,7 @@ impl Worker<'_> {
         self.hits(lane)
     }
 
-    /// How many of the worker's own flows have an entry.
+    /// Counts the worker's own flows that have an entry.
     fn hits(&self, lane: &mut Lane<'_>) -> u64 {
         let before = lane.counters().conntrack.hits;
         let mut flows = self.own().cycle();
@@ -160,7 +160,7 @@ impl Worker<'_> {
         lane.counters().conntrack.hits - before
     }
 
-    /// The worker's own flows.
+    /// Numbers of the worker's own flows.
     fn own(&self) -> std::ops::Range<u32> {
         let all = self.scenario.established();
         if self.scenario.per_session {
@@ -170,7 +170,7 @@ impl Worker<'_> {
         (self.number * share) as u32..((self.number + 1) * share) as u32
     }
 
-    /// Which flow each packet belongs to.
+    /// Makes the sequence of the packets' flows.
     fn flows(&self) -> impl FnMut() -> u32 + Clone + use<> {
         let own = self.own();
         let in_order = self.scenario.packets != Packets::Hit;
@@ -187,7 +187,7 @@ impl Worker<'_> {
         }
     }
 
-    /// How many bursts a run has: where each packet takes a place, no more than there is room for in all.
+    /// Number of bursts of a run: if each packet takes an entry, no more than the table has room for in all.
     fn bursts(&self) -> usize {
         match self.scenario.packets {
             Packets::New => {
@@ -234,7 +234,7 @@ impl Measured {
         }
     }
 
-    /// A line of the table.
+    /// Makes the line of the table.
     pub(super) fn row(&self) -> Vec<String> {
         let Scenario { packets, family, delivery, affinity, workers, frame_len, flows, .. } = self.scenario;
         let word = |value: &dyn std::fmt::Debug| format!("{value:?}").to_lowercase();

@@ -1,13 +1,13 @@
-//! A frame's memory as a NIC's driver has it: fixed, with headroom, one of a pool that goes round.
+//! Slots: memory for frames as a NIC's driver has it, fixed, with headroom, from a pool that goes round.
 
 use guideway_dataplane::frame::{Frame, HEADROOM};
 
-/// The longest frame that a slot has room for.
+/// Bytes of the longest frame that a slot has room for.
 pub(super) const LONGEST_FRAME: usize = 1518;
 
 const SIZE: usize = (HEADROOM + LONGEST_FRAME).next_multiple_of(64);
 
-/// A frame and its headroom.
+/// Memory of one frame with its headroom.
 #[repr(align(64))]
 pub(super) struct Slot {
     memory: [u8; SIZE],
@@ -16,12 +16,12 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    /// A slot without a frame.
+    /// Makes a slot without a frame.
     pub(super) const fn empty() -> Self {
         Self { memory: [0; SIZE], start: HEADROOM as u16, end: HEADROOM as u16 }
     }
 
-    /// Begins a frame whose first 64 bytes are these; what follows them, up to `len`, stays what it was.
+    /// Begins a frame of `len` bytes whose first 64 are `head`; the others stay as they were.
     #[inline]
     pub(super) fn receive(&mut self, head: &[u8; 64], len: usize) -> &mut [u8; 64] {
         self.start = HEADROOM as u16;

@@ -1,20 +1,20 @@
-//! The packets of so many flows, as a NIC would bring them: each made from a template by its flow's number.
+//! Packets of a number of flows, as a NIC would bring them: each made from a template by its flow's number.
 
 use super::scenario::{Family, PORT, Scenario, vip};
 use super::slot::Slot;
 
-/// Where an Ethernet header ends.
+/// Offset at which an Ethernet header ends.
 const L3: usize = 14;
 
-/// A flow's frames.
+/// Maker of the frames of a scenario's flows.
 pub(super) struct Traffic {
     head: [u8; 64],
     frame_len: usize,
-    /// Where the lower half of the client's address and its port lie.
+    /// Offset of the lower half of the client's address, with its port behind it.
     client: usize,
     port: usize,
     flags: usize,
-    /// The VIP's last two bytes, which tell the rules apart.
+    /// Offset of the VIP's last two bytes, which tell the rules apart.
     vip: usize,
     rules: u32,
 }
@@ -23,7 +23,7 @@ const ACK: u8 = 0x10;
 const SYN: u8 = 0x02;
 
 impl Traffic {
-    /// The frames of a scenario's flows, each an acknowledgement without data.
+    /// Makes the traffic of a scenario's flows: each frame is an acknowledgement without data.
     pub(super) fn new(scenario: &Scenario) -> Self {
         let mut head = [0; 64];
         head[..12].copy_from_slice(&[2, 0, 0, 0, 0, 1, 2, 9, 0, 0, 0, 9]);
@@ -75,7 +75,7 @@ impl Traffic {
     }
 }
 
-/// The client's address, never one that no packet may come from: 32.0.0.0 to 95.255.255.255 has 30 bits.
+/// Makes the client's address, never one that no packet may come from: 32.0.0.0 to 95.255.255.255 has 30 bits.
 fn client(spread: u32) -> [u8; 4] {
     (0x2000_0000 + (spread >> 2)).to_be_bytes()
 }

@@ -1,4 +1,4 @@
-//! Where a frame names its client, and which checksums cover that.
+//! Offsets at which a frame names its client, and of the checksums that cover that address.
 
 use guideway_dataplane::flow::{Flow, Fragment};
 use guideway_dataplane::icmp_error;
@@ -9,7 +9,7 @@ const TCP: u8 = 6;
 const UDP: u8 = 17;
 const ICMPV6: u8 = 58;
 
-/// A client's address in a frame, and the checksums that cover it, by their offsets.
+/// Address of a client in a frame, and the checksums that cover it, by their offsets.
 ///
 /// An ICMP error belongs to the client of the packet that it quotes, and there the address is the destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,21 +17,21 @@ pub(super) struct Client {
     address: usize,
     ipv4_checksum: Option<usize>,
     layer4_checksum: Option<Layer4Checksum>,
-    /// Of the ICMP error whose quote all of the above are in.
+    /// Checksum of the ICMP error, if address and checksums are in its quote.
     error_checksum: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Layer4Checksum {
     at: usize,
-    /// Zero says that there is none (RFC 768).
+    /// True if a checksum of zero means that there is none (RFC 768).
     optional: bool,
 }
 
 impl Client {
-    /// The client that decides about the frame, and its flow; nothing where no well-formed packet names one.
+    /// Finds the client that decides about the frame, and its flow; None if no well-formed packet names one.
     ///
-    /// Of the frame no more than the first `captured` bytes are real.
+    /// Only the first `captured` bytes of the frame are real.
     pub(super) fn find(frame: &[u8], captured: usize) -> Option<(Self, Flow)> {
         let packet = Packet::parse(frame).ok()?;
         let l3 = usize::from(packet.l3_offset);
@@ -77,7 +77,7 @@ impl Client {
         }
     }
 
-    /// Puts `prefix`, of whole 16-bit words, in the place of the address's first bytes.
+    /// Replaces the first bytes of the client's address by `prefix`, of whole 16-bit words, and mends the checksums.
     ///
     /// The checksums stay as right as they were.
     pub(super) fn set(&self, frame: &mut [u8], prefix: &[u8]) {
@@ -103,13 +103,13 @@ impl Client {
         }
     }
 
-    /// The first bytes of the client's address.
+    /// First bytes of the client's address.
     pub(super) fn prefix<'f>(&self, frame: &'f [u8], len: usize) -> &'f [u8] {
         &frame[self.address..self.address + len]
     }
 }
 
-/// The checksum that covers a flow's addresses, where the header at `offset` has one before `end`.
+/// Finds the checksum that covers a flow's addresses, if the header at `offset` has one before `end`.
 fn layer4_checksum(flow: &Flow, offset: usize, end: usize) -> Option<Layer4Checksum> {
     let within = match flow.protocol {
         TCP => 16,
@@ -122,7 +122,7 @@ fn layer4_checksum(flow: &Flow, offset: usize, end: usize) -> Option<Layer4Check
     has.then_some(Layer4Checksum { at, optional: flow.protocol == UDP })
 }
 
-/// What words have changed by, for the checksums that cover them (RFC 1624, eqn. 3).
+/// Change of some words, for the checksums that cover them (RFC 1624, eqn. 3).
 #[derive(Clone, Copy, Debug, Default)]
 struct Change(u32);
 
@@ -147,7 +147,7 @@ mod tests {
 
     use super::*;
 
-    /// Whether the checksums of a whole IP packet without extension headers are right, its quote's among them.
+    /// True if the checksums of a whole IP packet without extension headers are right, its quote's among them.
     fn is_right(packet: &[u8]) -> bool {
         let version = packet[0] >> 4;
         let (header_len, protocol, addresses) = match version {

@@ -1,27 +1,29 @@
-//! Where every frame went: what came in is what went out, and nothing is counted twice.
+//! Ledger of a replay's frames: those that came in are those that went out, and none is counted twice.
 
 use guideway_engine::counters::WorkerCounters;
 use serde::Serialize;
 
-/// The frames of a replay, by where they went.
+/// Frames of a replay, by where they went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Ledger {
-    /// Put on the wire before the ports.
+    /// Frames put on the wire, for the ports to receive.
     pub(super) put_in: u64,
-    /// Of these, what a port had and could not hand on.
+    /// Frames that a port received and could not hand on.
     pub(super) refused: u64,
-    /// What the pipelines were offered.
+    /// Frames that the pipelines were offered.
     pub(super) offered: u64,
     pub(super) forwarded: u64,
     pub(super) passed: u64,
     pub(super) dropped: u64,
-    /// Of the dropped, those that an ICMP error answered.
+    /// Dropped frames that an ICMP error answered.
     pub(super) answered: u64,
-    /// What the ports took to send.
+    /// Frames that the ports took to send.
     pub(super) sent: u64,
-    /// What a full queue cost.
+    /// Frames lost to a full transmit queue.
     pub(super) tx_full: u64,
-    /// What came out at the wire's other end.
+    /// Frames for a port that no worker has.
+    pub(super) unknown_egress_port: u64,
+    /// Frames that came out at the wire's other end.
     pub(super) came_out: u64,
     /// Passed frames that came to the control thread's end, and those that found it full.
     pub(super) to_host: u64,
@@ -29,22 +31,23 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Of one worker: what its counters say beside what was seen at its wire and at its host path.
+    /// Makes the ledger of one worker from its counters, and from the frames seen at its wire and at its host path.
     pub(super) fn new(counters: &WorkerCounters, put_in: u64, came_out: u64, to_host: u64) -> Self {
-        let WorkerCounters { pipeline, link } = counters;
+        let WorkerCounters { pipeline, io } = counters;
         Self {
             put_in,
-            refused: link.refused,
+            refused: io.refused,
             offered: pipeline.offered,
             forwarded: pipeline.forwarded,
             passed: pipeline.passed_total(),
             dropped: pipeline.dropped_total(),
             answered: pipeline.icmp_errors_sent,
-            sent: link.sent,
-            tx_full: link.tx_full,
+            sent: io.sent,
+            tx_full: io.tx_full,
+            unknown_egress_port: io.unknown_egress_port,
             came_out,
             to_host,
-            host_full: link.host_full,
+            host_full: io.host_full,
         }
     }
 
@@ -59,6 +62,7 @@ impl Ledger {
             answered,
             sent,
             tx_full,
+            unknown_egress_port,
             came_out,
             to_host,
             host_full,
@@ -72,12 +76,13 @@ impl Ledger {
         self.answered += answered;
         self.sent += sent;
         self.tx_full += tx_full;
+        self.unknown_egress_port += unknown_egress_port;
         self.came_out += came_out;
         self.to_host += to_host;
         self.host_full += host_full;
     }
 
-    /// The sums that do not come out; none where every frame is accounted for.
+    /// Lists the sums that do not come out; none if every frame is accounted for.
     pub(super) fn mismatches(&self) -> Vec<String> {
         let equal = |what: &str, one: u64, other: u64| {
             (one != other).then(|| format!("{what}: {one} and {other} differ"))
@@ -90,9 +95,9 @@ impl Ledger {
                 self.forwarded + self.passed + self.dropped,
             ),
             equal(
-                "forwarded + answered = sent + lost to a full queue",
+                "forwarded + answered = sent + lost to a full queue + for an unknown port",
                 self.forwarded + self.answered,
-                self.sent + self.tx_full,
+                self.sent + self.tx_full + self.unknown_egress_port,
             ),
             equal("sent = came out at the other end", self.sent, self.came_out),
             equal("passed = came to the host + found it full", self.passed, self.to_host + self.host_full),
@@ -115,9 +120,10 @@ mod tests {
         passed: 12,
         dropped: 8,
         answered: 3,
-        sent: 81,
+        sent: 80,
         tx_full: 2,
-        came_out: 81,
+        unknown_egress_port: 1,
+        came_out: 80,
         to_host: 11,
         host_full: 1,
     };
@@ -129,8 +135,8 @@ mod tests {
         assert!(Ledger { dropped: 9, ..SOUND }.mismatches()[0].starts_with("offered"));
         assert!(Ledger { answered: 4, ..SOUND }.mismatches()[0].starts_with("forwarded"));
         assert_eq!(
-            Ledger { came_out: 80, ..SOUND }.mismatches(),
-            ["sent = came out at the other end: 81 and 80 differ"]
+            Ledger { came_out: 79, ..SOUND }.mismatches(),
+            ["sent = came out at the other end: 80 and 79 differ"]
         );
         assert!(Ledger { to_host: 12, ..SOUND }.mismatches()[0].starts_with("passed"));
     }

@@ -1,4 +1,4 @@
-//! One worker of the replay with both ends of its wire: frames go in, the poll loop turns, frames come out.
+//! Player: one worker of the replay with both ends of its wire. Frames go in, the poll loop turns, frames come out.
 //!
 //! Both ends are the worker's own thread's, in turns: a core for each worker is enough, and what a turn of the poll loop
 //! takes is timed without the making of frames.
@@ -24,22 +24,22 @@ use super::ledger::Ledger;
 use super::schedule::{Due, Schedule};
 use super::source::Source;
 
-/// A queue's descriptors, as a NIC's driver asks for them.
+/// Descriptors of a queue, as many as a NIC's driver has.
 const DESCRIPTORS: usize = 256;
 
-/// The longest turn that is told apart, in nanoseconds.
+/// Nanoseconds of the longest turn that is recorded as it is.
 const LONGEST_NANOS: u64 = 10_000_000_000;
 
-/// How fast frames come.
+/// Speed at which frames come.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Speed {
-    /// As fast as the worker takes them.
+    /// Frames come as fast as the worker takes them.
     Full,
-    /// When they are due, so many times as fast as they were captured.
+    /// Frames come when they are due, so many times as fast as they were captured.
     Capture(f64),
 }
 
-/// What all players share.
+/// State that all players share.
 pub(super) struct Stage<'a> {
     pub(super) source: &'a Source,
     pub(super) feed: Feed<Snapshot>,
@@ -51,23 +51,23 @@ pub(super) struct Stage<'a> {
     pub(super) workers: u64,
 }
 
-/// What a worker's replay came to.
+/// Results of one worker's replay.
 pub(super) struct Played {
     pub(super) counters: WorkerCounters,
     pub(super) ledger: Ledger,
-    /// From the first frame until the last had gone through.
+    /// Time from the first frame until the last had gone through.
     pub(super) elapsed: Duration,
-    /// Of that, what turns with frames took.
+    /// Time of the turns that found frames.
     pub(super) busy: Duration,
-    /// Turns that found a full burst, in nanoseconds.
+    /// Nanoseconds of the turns that found a full burst.
     pub(super) full_bursts: Histogram<u64>,
-    /// Turns that found any frame.
+    /// Nanoseconds of the turns that found any frame.
     pub(super) bursts: Histogram<u64>,
-    /// The latest that a frame was put in after it was due.
+    /// Time by which the latest frame was put in after it was due.
     pub(super) latest: Duration,
 }
 
-/// One worker with both ends of its wire.
+/// Worker of a replay with both ends of its wire.
 pub(super) struct Player<'a> {
     stage: &'a Stage<'a>,
     number: u64,
@@ -86,14 +86,14 @@ pub(super) struct Player<'a> {
 }
 
 impl<'a> Player<'a> {
-    /// BurstProcessor `number`, who has every clone whose number leaves this remainder.
+    /// Makes worker `number`, which gets every clone whose number leaves this remainder.
     pub(super) fn new(stage: &'a Stage<'a>, number: usize) -> Self {
         let hasher = TrackingHasher::new([21, 22, 23, 24]);
-        let worker =
+        let processor =
             BurstProcessor::new(stage.feed.subscribe(), Arc::clone(&stage.table), hasher).numbered(number);
         let (queues, wire) = loopback(DESCRIPTORS);
-        let (link, host) = host_path(DESCRIPTORS);
-        let poll_loop = PollLoop::new(worker, vec![queues], link, stage.clock, counters().0);
+        let (host_queue, host) = host_path(DESCRIPTORS);
+        let poll_loop = PollLoop::new(processor, vec![queues], host_queue, stage.clock, counters().0);
         let number = number as u64;
         let clones = (stage.clones - number).div_ceil(stage.workers);
         let histogram = || Histogram::new_with_max(LONGEST_NANOS, 3).expect("three digits up to ten seconds");
@@ -115,7 +115,7 @@ impl<'a> Player<'a> {
         }
     }
 
-    /// Plays for as long as the stage says.
+    /// Plays for the duration that the stage sets.
     pub(super) fn play(mut self) -> Played {
         let start = Instant::now();
         loop {
@@ -141,7 +141,7 @@ impl<'a> Player<'a> {
         }
     }
 
-    /// Puts a burst of what is due before the port.
+    /// Puts a burst of frames that are due on the wire to the port.
     fn feed(&mut self, now: Duration) {
         for _ in 0..BURST {
             let Due { frame, clone, nanos } = self.schedule.peek();
@@ -161,7 +161,7 @@ impl<'a> Player<'a> {
         }
     }
 
-    /// One turn of the poll loop; returns how many frames it found. Then takes what came out.
+    /// Turns the poll loop once and takes the frames that came out; returns how many the turn found.
     fn turn(&mut self) -> usize {
         let start = Instant::now();
         let found = self.poll_loop.turn();

@@ -1,16 +1,17 @@
-//! When which clone of which frame is due: all clones of a capture at once, each at another place of it.
+//! Schedule of a replay: when each clone of each frame is due. All clones of a capture run at once, each at another
+//! point of it.
 //!
-//! Were all clones at one place, their packets would come in bursts of one kind, and a quiet second of the capture would
-//! be one of the replay's. So a capture that takes as long as K slots is played by K clones like a round, each a slot
-//! behind the one before it, and each from its start again when it has come to its end.
+//! If all clones were at one point, their packets would come in bursts of one kind, and a quiet second of the capture
+//! would be one of the replay's. So a capture that takes as long as K slots is played by K clones like a round, each
+//! a slot behind the one before it, and each from its start again when it has come to its end.
 
 use std::time::Duration;
 
-/// Frames without an end, in the order in which they are due.
+/// Endless sequence of frames, in the order in which they are due.
 #[derive(Clone, Debug)]
 pub(super) struct Schedule {
-    /// By how far into its slot a frame is due.
-    places: Vec<Place>,
+    /// Frames by how far into their slot they are due.
+    turns: Vec<Turn>,
     clones: u64,
     slot_nanos: u64,
     slot: u64,
@@ -18,57 +19,57 @@ pub(super) struct Schedule {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct Turn {
     frame: u32,
     slot: u64,
     nanos: u64,
 }
 
-/// A clone's frame.
+/// Frame of a clone that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Due {
     pub(super) frame: usize,
     pub(super) clone: u64,
-    /// Since the start.
+    /// Nanoseconds since the start at which the frame is due.
     pub(super) nanos: u64,
 }
 
 impl Schedule {
-    /// The schedule of so many clones of a capture that is `length` long and has its frames at these times.
+    /// Makes the schedule of so many clones of a capture that is `length` long and has its frames at these times.
     ///
     /// # Panics
-    /// Where there is no frame, no clone, or a frame after the capture's end.
+    /// If there is no frame, no clone, or a frame after the capture's end.
     pub(super) fn new(times: &[Duration], length: Duration, clones: u64) -> Self {
         assert!(clones > 0 && !times.is_empty(), "there is something to play");
         let slot_nanos = (length.as_nanos() as u64).div_ceil(clones).max(1);
-        let mut places: Vec<Place> = times
+        let mut turns: Vec<Turn> = times
             .iter()
             .zip(0..)
             .map(|(time, frame)| {
                 assert!(*time < length, "a frame lies within its capture");
                 let nanos = time.as_nanos() as u64;
-                Place { frame, slot: nanos / slot_nanos, nanos: nanos % slot_nanos }
+                Turn { frame, slot: nanos / slot_nanos, nanos: nanos % slot_nanos }
             })
             .collect();
         // Stable: frames of one moment keep their order.
-        places.sort_by_key(|place| place.nanos);
-        Self { places, clones, slot_nanos, slot: 0, next: 0 }
+        turns.sort_by_key(|turn| turn.nanos);
+        Self { turns, clones, slot_nanos, slot: 0, next: 0 }
     }
 
-    /// The frame that is due next.
+    /// Frame that is due next.
     pub(super) fn peek(&self) -> Due {
-        let place = self.places[self.next];
+        let turn = self.turns[self.next];
         Due {
-            frame: place.frame as usize,
-            clone: (self.slot + self.clones - place.slot) % self.clones,
-            nanos: self.slot * self.slot_nanos + place.nanos,
+            frame: turn.frame as usize,
+            clone: (self.slot + self.clones - turn.slot) % self.clones,
+            nanos: self.slot * self.slot_nanos + turn.nanos,
         }
     }
 
     /// Goes on to the next frame.
     pub(super) fn advance(&mut self) {
         self.next += 1;
-        if self.next == self.places.len() {
+        if self.next == self.turns.len() {
             self.next = 0;
             self.slot += 1;
         }

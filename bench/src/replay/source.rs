@@ -1,4 +1,5 @@
-//! A capture in memory, and its clones: the same packets from clients with other addresses.
+//! Source of a replay's frames: a capture in memory, and its clones, which are the same packets from clients with
+//! other addresses.
 
 use std::collections::{HashMap, HashSet};
 use std::io::Read;
@@ -20,40 +21,40 @@ use guideway_engine::publish::Publisher;
 
 use super::client::Client;
 
-/// The most frames of a capture that are played.
+/// Number of frames of a capture that are played at most.
 pub(super) const MAX_FRAMES: usize = 4_000_000;
 
-/// The IPv4 prefixes of clones, of 24 bits each: 32.0.0.0 to 95.255.255.255. No packet leaves this process.
+/// Number of the IPv4 prefixes of clones, of 24 bits each: 32.0.0.0 to 95.255.255.255. No packet leaves this process.
 const IPV4_PREFIXES: u64 = 64 << 16;
 const FIRST_IPV4_PREFIX: u64 = 32 << 16;
 
-/// The IPv6 prefixes of clones, of 64 bits each, begin with 3fff::/16 (RFC 9637: for documentation).
+/// First of the IPv6 prefixes of clones, of 64 bits each: they begin with 3fff::/16 (RFC 9637: for documentation).
 const FIRST_IPV6_PREFIX: u64 = 0x3fff << 48;
 
-/// A frame of the capture.
+/// Frame of the capture.
 struct Captured {
     bytes: Vec<u8>,
     wire_len: usize,
     client: Option<Named>,
 }
 
-/// What a clone's frame has another one of.
+/// Client of a frame, which has another address in each clone.
 #[derive(Clone, Copy)]
 struct Named {
     client: Client,
     address: Address,
-    /// The place of its prefix among its family's.
-    place: u64,
+    /// Index of the client's prefix among those of its family.
+    index: u64,
 }
 
-/// A capture and what its clones need.
+/// Capture in memory, with what its clones need.
 pub(super) struct Source {
     frames: Vec<Captured>,
-    /// When each frame came, from the first one on; never backwards.
+    /// Times of the frames since the first one; never backwards.
     pub(super) times: Vec<Duration>,
-    /// From the first frame of one pass to the first of the next.
+    /// Time from the first frame of one pass to the first of the next.
     pub(super) length: Duration,
-    /// How many prefixes the clients have, by family.
+    /// Number of prefixes that the clients have, by family.
     prefixes: [u64; 2],
     /// Forwarded flows whose client has another address in each clone, and those that are the same in all.
     cloned_flows: u64,
@@ -61,10 +62,10 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// Reads a capture.
+    /// Reads a capture into memory.
     ///
     /// # Errors
-    /// It cannot be read to its end.
+    /// If the capture cannot be read to its end.
     pub(super) fn read<R: Read>(mut capture: CaptureReader<R>) -> Result<Self, CaptureError> {
         let (mut frames, mut times) = (Vec::new(), Vec::new());
         let mut first = None;
@@ -126,38 +127,38 @@ impl Source {
 
     /// Numbers the prefixes of all clients.
     fn name_all(&mut self) {
-        let mut places: [HashMap<Vec<u8>, u64>; 2] = [HashMap::new(), HashMap::new()];
+        let mut indices: [HashMap<Vec<u8>, u64>; 2] = [HashMap::new(), HashMap::new()];
         for frame in &mut self.frames {
             let bytes = padded(frame);
             let Some((client, flow)) = Client::find(&bytes, frame.bytes.len()) else { continue };
             let is_ipv4 = flow.src.is_ipv4();
-            let places = &mut places[usize::from(is_ipv4)];
-            let next = places.len() as u64;
+            let indices = &mut indices[usize::from(is_ipv4)];
+            let next = indices.len() as u64;
             let prefix = client.prefix(&bytes, if is_ipv4 { 3 } else { 8 }).to_vec();
-            let place = *places.entry(prefix).or_insert(next);
-            frame.client = Some(Named { client, address: flow.src, place });
+            let index = *indices.entry(prefix).or_insert(next);
+            frame.client = Some(Named { client, address: flow.src, index });
         }
-        self.prefixes = [places[0].len() as u64, places[1].len() as u64];
+        self.prefixes = [indices[0].len() as u64, indices[1].len() as u64];
     }
 
-    /// What becomes of all frames of a clone, by a worker and a table that have seen no other.
+    /// Decides all frames of a clone, by a processor and a table that have seen no other.
     fn decide(&self, snapshot: Snapshot, clone: u64) -> Vec<Decision> {
         let publisher = Publisher::new(snapshot);
         let table =
             Arc::new(ConntrackTable::with_capacity(self.frames.len()).expect("less than the capture"));
-        let mut worker =
+        let mut processor =
             BurstProcessor::new(publisher.feed().subscribe(), table, TrackingHasher::new([1, 2, 3, 4]));
         let mut decisions = vec![Decision::PENDING; self.frames.len()];
         let mut mbufs = vec![Mbuf::new(); BURST];
         for (first, decisions) in (0..).step_by(BURST).zip(decisions.chunks_mut(BURST)) {
             let mbufs = &mut mbufs[..decisions.len()];
             mbufs.iter_mut().zip(first..).for_each(|(mbuf, frame)| self.fill(mbuf, frame, clone));
-            worker.poll(mbufs, decisions, Tick::default());
+            processor.poll(mbufs, decisions, Tick::default());
         }
         decisions
     }
 
-    /// How many clones have that many flows, or as many as there are addresses for.
+    /// Number of clones that have so many flows, or as many as there are addresses for.
     pub(super) fn clones_for(&self, flows: u64) -> u64 {
         let addresses = IPV4_PREFIXES.checked_div(self.prefixes[1]).unwrap_or(u64::MAX);
         let wanted = flows.saturating_sub(self.same_flows).div_ceil(self.cloned_flows.max(1));
@@ -165,7 +166,7 @@ impl Source {
         useful.clamp(1, addresses.max(1))
     }
 
-    /// How many flows so many clones have.
+    /// Number of flows that so many clones have.
     pub(super) fn flows(&self, clones: u64) -> u64 {
         self.same_flows + self.cloned_flows * clones
     }
@@ -175,12 +176,12 @@ impl Source {
     pub(super) fn fill(&self, mbuf: &mut Mbuf, number: usize, clone: u64) {
         let Captured { bytes, wire_len, client } = &self.frames[number];
         mbuf.fill_padded(bytes, *wire_len);
-        let Some(Named { client, address, place }) = client else { return };
+        let Some(Named { client, address, index }) = client else { return };
         if clone == 0 {
             return;
         }
         let is_ipv4 = address.is_ipv4();
-        let number = (clone - 1) * self.prefixes[usize::from(is_ipv4)] + place;
+        let number = (clone - 1) * self.prefixes[usize::from(is_ipv4)] + index;
         let frame = mbuf.bytes_mut();
         if is_ipv4 {
             let host = client.prefix(frame, 4)[3];

@@ -1,4 +1,4 @@
-//! Charts in SVG: bars that lie, and lines. Colours come from the page's style sheet; shapes tell the series too.
+//! Charts in SVG: horizontal bars, and lines. Colours come from the page's style sheet; shapes tell the series too.
 
 mod bars;
 mod line;
@@ -12,23 +12,23 @@ pub(super) use bars::{BarChart, Group};
 pub(super) use line::{LineChart, Series, XAxis};
 pub(super) use scale::Steps;
 
-/// How wide every chart is, in its own units; the page scales it.
+/// Width of every chart, in its own units; the page scales it.
 const WIDTH: f64 = 760.0;
 
-/// How wide a character is, about, in the page's font of 13 units.
+/// Width of a character, about, in the page's font of 13 units.
 const CHARACTER: f64 = 7.0;
 
-/// A row of the legend.
+/// Height of a row of the legend.
 const LEGEND_ROW: f64 = 22.0;
 
-/// Room for so many characters.
+/// Width of a text.
 fn text_width(text: &str) -> f64 {
     text.chars().count() as f64 * CHARACTER
 }
 
-/// What a chart says to those who don't see it.
+/// Description of a chart for those who don't see it.
 pub(super) struct Description<'a> {
-    /// Unlike that of any other chart on the page.
+    /// Identifier of the chart, unique on the page.
     pub(super) id: &'a str,
     pub(super) title: &'a str,
     pub(super) text: &'a str,
@@ -47,7 +47,8 @@ impl Description<'_> {
     }
 }
 
-/// Names the series above a chart, each by its `sign`, and returns how high that is; a single one needs no name.
+/// Draws the names of the series above a chart, each by its `sign`, and returns their height; a single series needs
+/// no name.
 fn legend(svg: &mut String, names: &[&str], left: f64, sign: fn(&mut String, usize, f64, f64)) -> f64 {
     if names.len() < 2 {
         return 0.0;
@@ -66,7 +67,7 @@ fn legend(svg: &mut String, names: &[&str], left: f64, sign: fn(&mut String, usi
     y + LEGEND_ROW
 }
 
-/// A point of a series, in its colour and shape.
+/// Draws a point of a series, in its colour and shape.
 fn marker(svg: &mut String, series: usize, x: f64, y: f64) {
     let class = color(series);
     let _ = match series % 5 {
@@ -83,13 +84,13 @@ fn marker(svg: &mut String, series: usize, x: f64, y: f64) {
     };
 }
 
-/// A piece of a series' bar.
+/// Draws a piece of a series' bar.
 fn swatch(svg: &mut String, series: usize, x: f64, y: f64) {
     let (class, x, y) = (color(series), x - 8.0, y - 5.0);
     let _ = writeln!(svg, "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"16\" height=\"10\"/>");
 }
 
-/// The class of a series' colour.
+/// Name of the style class of a series' colour.
 fn color(series: usize) -> String {
     format!("s{}", series % 5)
 }

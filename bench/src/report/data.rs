@@ -1,24 +1,24 @@
-//! What the other subcommands print as JSON, as far as the page shows it.
+//! Data of the page: the JSON that the other subcommands print, as far as the page shows it.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-/// All that a page may show.
+/// Measurements that a page may show.
 #[derive(Default)]
 pub(super) struct Data {
     pub(super) pipeline: Option<Pipeline>,
     pub(super) table: Option<Table>,
     pub(super) replay: Option<Replay>,
     pub(super) conntrack: Option<Conntrack>,
-    /// Where each came from, with what it was measured on, in the order of their coming.
+    /// Origins of the measurements, in the order in which they were taken in.
     pub(super) origins: Vec<Origin>,
 }
 
-/// A measurement.
+/// Origin of a measurement: the command or file, and the environment.
 pub(super) struct Origin {
-    /// The command or the file.
+    /// Command that printed the measurement, or file that holds it.
     pub(super) name: String,
     pub(super) environment: Environment,
 }
@@ -116,6 +116,7 @@ pub(super) struct Ledger {
     pub(super) answered: u64,
     pub(super) sent: u64,
     pub(super) tx_full: u64,
+    pub(super) unknown_egress_port: u64,
     pub(super) came_out: u64,
 }
 
@@ -180,20 +181,20 @@ pub(super) struct Build {
 }
 
 impl Ledger {
-    /// Whether every frame is accounted for.
+    /// True if every frame is accounted for.
     pub(super) fn is_balanced(&self) -> bool {
         self.put_in == self.offered + self.refused
             && self.offered == self.forwarded + self.passed + self.dropped
-            && self.sent + self.tx_full == self.forwarded + self.answered
+            && self.sent + self.tx_full + self.unknown_egress_port == self.forwarded + self.answered
             && self.sent == self.came_out
     }
 }
 
 impl Data {
-    /// Takes in what a subcommand printed; `name` says where that was.
+    /// Takes in the output of a subcommand; `name` is the command or file that it came from.
     ///
     /// # Errors
-    /// It is not JSON, or of no subcommand that the page has a figure of, or there is a second one of that kind.
+    /// If the output is not JSON, or of no subcommand that the page has a figure of, or the second of its kind.
     pub(super) fn take(&mut self, name: String, printed: &str) -> Result<(), String> {
         // Libraries may have had something to say before.
         let start = printed.find('{').unwrap_or(0);

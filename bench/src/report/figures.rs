@@ -1,4 +1,4 @@
-//! The figures of the page, each from the data that it shows.
+//! Figures of the page, each from the data that it shows.
 
 mod capture;
 mod conntrack;
@@ -10,7 +10,7 @@ use super::markup::{count, short};
 use super::page::{Figure, Highlight};
 use pipeline::flows_of;
 
-/// All figures that there is data for.
+/// Makes all figures that there is data for.
 pub(super) fn all(data: &Data) -> Vec<Figure> {
     let mut figures = Vec::new();
     if let Some(measured) = &data.pipeline {
@@ -30,7 +30,7 @@ pub(super) fn all(data: &Data) -> Vec<Figure> {
     figures
 }
 
-/// What is told at the head of the page.
+/// Makes the highlights at the head of the page.
 pub(super) fn highlights(data: &Data) -> Vec<Highlight> {
     let mut highlights = Vec::new();
     if let Some(pipeline) = &data.pipeline

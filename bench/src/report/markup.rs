@@ -1,8 +1,8 @@
-//! Text as it may stand in HTML and SVG, and numbers as people read them.
+//! Markup: text escaped for HTML and SVG, and numbers as people read them.
 
 use std::fmt::{self, Display, Formatter};
 
-/// Any text, with what markup would take for its own escaped; good for content and for quoted attributes.
+/// Text that is written with the characters of markup escaped; good for content and for quoted attributes.
 pub(super) struct Escaped<T>(pub(super) T);
 
 impl<T: AsRef<str>> Display for Escaped<T> {
@@ -24,12 +24,12 @@ impl<T: AsRef<str>> Display for Escaped<T> {
     }
 }
 
-/// A count with its thousands apart: `1,234,567`.
+/// Formats a count with its thousands apart: `1,234,567`.
 pub(super) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() * 4 / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             grouped.push(',');
         }
         grouped.push(digit);
@@ -37,7 +37,7 @@ pub(super) fn count(number: u64) -> String {
     grouped
 }
 
-/// A number short enough for an axis: `0.05`, `2.5`, `1,000`, `50k`, `10M`.
+/// Formats a number short enough for an axis: `0.05`, `2.5`, `1,000`, `50k`, `10M`.
 pub(super) fn short(number: f64) -> String {
     let magnitude = number.abs();
     let (divisor, unit) = match magnitude {
@@ -54,7 +54,7 @@ pub(super) fn short(number: f64) -> String {
     format!("{}{unit}", significant(scaled))
 }
 
-/// Three significant digits, without zeros at the end.
+/// Formats a number by three significant digits, without zeros at the end.
 fn significant(number: f64) -> String {
     if number == 0.0 {
         return "0".to_owned();

@@ -1,4 +1,4 @@
-//! The page: one HTML file that is XML too, with its style in it and without scripts.
+//! Page of the report: one HTML file that is XML too, with its style in it and without scripts.
 
 use std::fmt::Write;
 
@@ -6,40 +6,40 @@ use super::markup::Escaped;
 
 const STYLE: &str = include_str!("style.css");
 
-/// A figure: a chart, how to read it, and its data.
+/// Figure of the page: a chart, how to read it, and its data.
 pub(super) struct Figure {
-    /// Unlike that of any other figure on the page.
+    /// Identifier of the figure, unique on the page.
     pub(super) id: &'static str,
     pub(super) title: &'static str,
-    /// One line.
+    /// Sentences that say how to read the figure.
     pub(super) reading: String,
-    /// An `svg` element.
+    /// Chart as an `svg` element.
     pub(super) chart: String,
     pub(super) table: DataTable,
 }
 
-/// A table whose first columns are words and whose other columns are numbers.
+/// Table whose first columns are words and whose other columns are numbers.
 pub(super) struct DataTable {
     pub(super) caption: &'static str,
     pub(super) header: Vec<&'static str>,
     pub(super) rows: Vec<Vec<String>>,
-    /// The first column of numbers.
+    /// Index of the first column of numbers.
     pub(super) numbers_from: usize,
 }
 
-/// A figure in words at the head of the page.
+/// Highlight: a figure in words at the head of the page.
 pub(super) struct Highlight {
     pub(super) value: String,
     pub(super) unit: &'static str,
     pub(super) of: String,
 }
 
-/// All of the page.
+/// Contents of the page.
 pub(super) struct Page {
     pub(super) highlights: Vec<Highlight>,
     pub(super) warnings: Vec<String>,
     pub(super) figures: Vec<Figure>,
-    /// Of what was measured, and where.
+    /// Tables of what was measured, and on which machine.
     pub(super) environment: Vec<DataTable>,
 }
 

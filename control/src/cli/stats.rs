@@ -53,6 +53,7 @@ fn packets(stats: &Stats) -> String {
         "DROPPED",
         "SENT",
         "TX FULL",
+        "UNKNOWN PORT",
         "HOST FULL",
         "REFUSED",
     ]);
@@ -64,6 +65,7 @@ fn packets(stats: &Stats) -> String {
             packets.dropped.values().sum(),
             packets.link.sent,
             packets.link.tx_full,
+            packets.link.unknown_egress_port,
             packets.link.host_full,
             packets.link.refused,
         ];
@@ -73,7 +75,7 @@ fn packets(stats: &Stats) -> String {
     for worker in &stats.workers {
         rows.add_row(row(worker.number.to_string(), &worker.packets));
     }
-    table::text(rows, 1..9)
+    table::text(rows, 1..10)
 }
 
 /// The counts that are not zero; nothing where all are.

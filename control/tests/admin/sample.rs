@@ -320,7 +320,13 @@ fn packets(times: u64) -> PacketStats {
         dropped: words(dropped, &[("ttl_expired", 9 * times), ("next_hop_unresolved", times)]),
         exceeding_mtu: 8 * times,
         icmp_errors: IcmpErrorStats { sent: 7 * times, suppressed: 6 * times, steered: 5 * times },
-        link: LinkStats { sent: 900 * times, tx_full: 4 * times, host_full: 0, refused: times },
+        link: LinkStats {
+            sent: 900 * times,
+            tx_full: 4 * times,
+            unknown_egress_port: 0,
+            host_full: 0,
+            refused: times,
+        },
     }
 }
 

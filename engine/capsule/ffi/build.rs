@@ -1,4 +1,4 @@
-//! Binds what capsule calls of the libdpdk that pkg-config finds.
+//! Binds those parts of the libdpdk that pkg-config finds that capsule calls.
 
 use std::env;
 use std::path::PathBuf;
@@ -58,7 +58,7 @@ fn main() {
         .expect("cargo's output directory can be written");
 }
 
-/// The flags that pkg-config states for libdpdk.
+/// Asks pkg-config for its flags for libdpdk.
 fn pkg_config(what: &str) -> Vec<String> {
     let output = Command::new("pkg-config").args([what, "libdpdk >= 22.11"]).output();
     let output = output.unwrap_or_else(|error| panic!("pkg-config does not run ({error}): {REMEDY}"));

@@ -1,4 +1,4 @@
-//! What a capture knows of its frames and `net_pcap` does not hand on.
+//! Arrivals of a capture's frames: times and lengths, which `net_pcap` does not hand on.
 
 use std::path::Path;
 
@@ -7,22 +7,22 @@ use guideway_dataplane::frame::HEADROOM;
 use guideway_dataplane::time::Tick;
 use guideway_engine::capture::{CaptureReader, LinkType};
 
-/// The longest frame that fits capsule's mbufs (2,048 bytes) with all that the data plane may put before it.
+/// Bytes of the longest frame that fits capsule's mbufs (2,048 bytes) with all that the data plane may put before it.
 const MAX_FRAME_LEN: u32 = 2048 - HEADROOM as u32;
 
-/// Over longer captures a replay clears its table in gaps, which nothing does here.
+/// Seconds of the longest capture: over longer ones a replay clears its table in gaps, which nothing does here.
 const MAX_SECONDS: u64 = 3600;
 
-/// When a frame arrived, and how much of it.
+/// Time of a frame's arrival, and its lengths.
 pub(crate) struct Arrival {
     pub(crate) timestamp_nanos: u64,
-    /// The same on the clock of the data plane, which starts with the capture and never runs backwards.
+    /// Time of the arrival on the clock of the data plane, which starts with the capture and never runs backwards.
     pub(crate) now: Tick,
     pub(crate) captured_len: usize,
     pub(crate) wire_len: usize,
 }
 
-/// The arrivals of a capture's frames, in order.
+/// Reads the arrivals of a capture's frames, in order.
 pub(crate) fn arrivals(path: &Path) -> Result<Vec<Arrival>> {
     let unreadable = |error| anyhow!("{}: {error}", path.display());
     let mut reader = CaptureReader::open(path).map_err(unreadable)?;

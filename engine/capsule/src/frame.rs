@@ -1,10 +1,10 @@
-//! A capsule mbuf as the data plane's frame.
+//! Makes a capsule mbuf a frame of the data plane.
 #![allow(unsafe_code)]
 
 use capsule::Mbuf;
 use guideway_dataplane::frame::Frame;
 
-/// A capsule mbuf as the data plane's frame.
+/// Frame of the data plane in a capsule mbuf.
 ///
 /// Capsule does not let the headroom be used: what is prepended moves the whole frame towards the mbuf's end.
 pub(crate) struct CapsuleFrame {
@@ -13,7 +13,8 @@ pub(crate) struct CapsuleFrame {
 }
 
 impl CapsuleFrame {
-    /// The frame in `mbuf`, with the zeros that make it `wire_len` bytes long: a capture may have cut it.
+    /// Takes the frame in `mbuf`, and appends the zeros that make it `wire_len` bytes long: a capture may have cut
+    /// it.
     pub(crate) fn new(mut mbuf: Mbuf, wire_len: usize) -> Self {
         let captured_len = mbuf.data_len();
         if captured_len < wire_len {
@@ -25,7 +26,7 @@ impl CapsuleFrame {
         frame
     }
 
-    /// How many bytes were put before the frame.
+    /// Number of bytes that were put before the frame.
     pub(crate) fn prepended(&self) -> usize {
         self.prepended
     }

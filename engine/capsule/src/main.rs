@@ -22,16 +22,16 @@ use guideway_model::forwarding_state::ForwardingState;
 /// Decides every frame of a capture as `guideway replay` does, on capsule and DPDK's net_pcap.
 #[derive(Parser)]
 struct Args {
-    /// The configuration file.
+    /// Configuration file.
     #[arg(long)]
     config: PathBuf,
-    /// The capture, pcap or pcapng.
+    /// Capture to decide, pcap or pcapng.
     #[arg(long)]
     pcap: PathBuf,
-    /// Where one line of JSON per frame goes.
+    /// File for the decisions: one line of JSON per frame.
     #[arg(long, value_name = "F.jsonl")]
     decisions: PathBuf,
-    /// Where the frames go that are sent.
+    /// File for the frames that are sent.
     #[arg(long, value_name = "F.pcap")]
     out: PathBuf,
 }

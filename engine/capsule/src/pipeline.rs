@@ -1,4 +1,4 @@
-//! Guideway's data plane as a capsule pipeline.
+//! Runs Guideway's data plane as a capsule pipeline.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,20 +17,20 @@ use guideway_dataplane::verdict::Verdict;
 use crate::arrival::Arrival;
 use crate::frame::CapsuleFrame;
 
-/// The keys of the conntrack table: any, as nobody attacks a capture.
+/// Keys of the conntrack table: any will do, as nobody attacks a capture.
 const TRACKING_KEYS: [u64; 4] = [1, 2, 3, 4];
 
-/// What became of a frame.
+/// Decision on a frame.
 pub(crate) struct Decided {
     pub(crate) decision: Decision,
-    /// The bytes that are known of the frame that was sent, and its length.
+    /// Known bytes of the frame that was sent, and its whole length; None if none was sent.
     pub(crate) sent: Option<(Vec<u8>, usize)>,
 }
 
-/// Where a pipeline leaves what it has decided, once that is all.
+/// Cell in which a pipeline leaves its decisions once it has made all of them.
 pub(crate) type Outcome = Arc<OnceLock<Vec<Decided>>>;
 
-/// Decides a capture's frames as they come from a port, and sends what is to be sent by the same port.
+/// Pipeline that decides a capture's frames as they come from a port, and sends them by the same port.
 ///
 /// Not made of capsule's combinators: they hand on packet by packet what the data plane takes as a burst.
 pub(crate) struct CapturePipeline {
@@ -73,10 +73,10 @@ impl Pipeline for CapturePipeline {
         let mut decisions = vec![Decision::PENDING; frames.len()];
 
         // The data plane decides a burst at one time.
-        let mut place = 0;
+        let mut index = 0;
         for second in arrivals.chunk_by(|a, b| a.now == b.now) {
-            let burst = place..place + second.len();
-            place = burst.end;
+            let burst = index..index + second.len();
+            index = burst.end;
             self.pipeline.process(
                 &mut frames[burst.clone()],
                 &mut decisions[burst],
@@ -114,7 +114,7 @@ impl Future for CapturePipeline {
     }
 }
 
-/// What is known of a frame that is sent (what was put before it, what the capture held) and its length.
+/// Known bytes of a frame that is sent (those put before it, and those that the capture held), and its whole length.
 fn known(frame: &CapsuleFrame, arrival: &Arrival) -> (Vec<u8>, usize) {
     let bytes = frame.bytes();
     let known = bytes.len().min(frame.prepended() + arrival.captured_len);

@@ -18,7 +18,7 @@ use crate::pipeline::{CapturePipeline, Decided, Outcome};
 
 const PORT: &str = "capture";
 
-/// How often the main core looks whether all is decided, and how many times before it gives up.
+/// Interval at which the main core checks if all frames are decided, and the number of checks before it gives up.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 const LOOKS: u32 = 12_000;
 
@@ -61,7 +61,7 @@ pub(crate) fn run(
     decided.context("capsule ended before it had handed on every frame of the capture")
 }
 
-/// Capsule's configuration. Its cores can be named in no way but by reading them from text.
+/// Makes capsule's configuration. Its cores can be named in no way but by parsing them from text.
 fn config(path: &Path, main: usize, worker: usize) -> Result<RuntimeConfig> {
     let path = path.to_str().context("the capture's path is not UTF-8")?;
     ensure!(!path.contains(','), "{path}: DPDK takes a comma for the end of the path");

@@ -1,4 +1,4 @@
-/* What Rust sees of DPDK: its exported functions, and these for the ones that its headers define inline. */
+/* Declarations of DPDK that Rust sees: its exported functions, and these for the ones that its headers define inline. */
 
 #include <rte_config.h>
 
@@ -28,7 +28,7 @@ void guideway_mbuf_free(struct rte_mbuf *mbuf);
 /* Says where the headers end, which is a set of bit fields. */
 void guideway_mbuf_header_lengths(struct rte_mbuf *mbuf, uint16_t link, uint16_t ip);
 
-/* Has DPDK's messages go to a place of our own, for good; with echo, to standard error besides. Returns 0, or -1 without
+/* Makes DPDK log to memory of our own, for good; with echo, to standard error besides. Returns 0, or -1 without
  * memory. */
 int guideway_log_open(int echo);
 /* Copies the first warning or error since the last call to text, which holds len bytes, and forgets it. */

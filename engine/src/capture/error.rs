@@ -1,10 +1,10 @@
-//! Why a capture cannot be read, or cannot be read on.
+//! Reason for which a capture cannot be read, or not to its end.
 
 use std::{error, fmt, io};
 
 use super::{LinkType, MAX_FRAME_LEN};
 
-/// Why a capture cannot be read, or cannot be read on.
+/// Reason for which a capture cannot be read, or not to its end.
 ///
 /// `records` is the number of whole records that were delivered before; a caller who can do with those goes on
 /// with them. Nothing is delivered after an error.
@@ -12,58 +12,58 @@ use super::{LinkType, MAX_FRAME_LEN};
 pub enum CaptureError {
     /// The file cannot be opened or read: it is missing, unreadable, or its disk failed.
     Io {
-        /// Whole records before it.
+        /// Whole records that were delivered before the error.
         records: u64,
-        /// What the operating system said.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// The file has nothing in it: typically, the capturing tool was stopped before it wrote.
+    /// The file is empty: typically, the capturing tool was stopped before it wrote.
     Empty,
     /// The file starts as no capture does: typically, it is compressed or is another kind of file.
     NotACapture {
-        /// The first bytes, four or as many as there are.
+        /// First bytes of the file: four, or all that it has.
         start: Vec<u8>,
-        /// What a file with this start commonly is, and the remedy.
+        /// Kind of file that commonly starts so, with the remedy; None if it is unknown.
         looks_like: Option<&'static str>,
     },
     /// The capture ends in the middle of a record: typically, the capturing tool was killed, or the disk was full.
     Truncated {
-        /// Whole records before it.
+        /// Whole records that were delivered before the error.
         records: u64,
-        /// Where in the file the part that is not whole starts.
+        /// Offset in the file at which the incomplete part starts.
         offset: u64,
     },
     /// The capture contradicts itself: typically, it was damaged in transfer.
     Malformed {
-        /// Whole records before it.
+        /// Whole records that were delivered before the error.
         records: u64,
-        /// Where in the file the contradiction starts.
+        /// Offset in the file at which the damaged part starts.
         offset: u64,
-        /// What is wrong there.
+        /// Contradiction that was found, as a noun phrase.
         what: &'static str,
     },
     /// A frame is longer than [`MAX_FRAME_LEN`]: typically, it was captured above segmentation offload with BIG TCP,
     /// or the file is damaged.
     FrameTooLong {
-        /// Whole records before it.
+        /// Whole records that were delivered before the error.
         records: u64,
-        /// Where in the file the record starts.
+        /// Offset in the file at which the record starts.
         offset: u64,
-        /// The frame's length on the wire or in the file, whichever is greater.
+        /// Length of the frame on the wire or in the file, whichever is greater.
         len: u32,
     },
     /// The frames are of a link layer that cannot be read as Ethernet or as IP: typically, they were captured on a
     /// radio or a serial interface.
     UnsupportedLinkType {
-        /// Whole records before it.
+        /// Whole records that were delivered before the error.
         records: u64,
-        /// The frames' link layer.
+        /// Link layer that the frames were captured with.
         link_type: LinkType,
     },
 }
 
 impl CaptureError {
-    /// The number of whole records that were delivered before the error.
+    /// Number of whole records that were delivered before the error.
     pub fn records(&self) -> u64 {
         match self {
             Self::Empty | Self::NotACapture { .. } => 0,

@@ -1,4 +1,4 @@
-//! The file under the reader: one block of it in memory at a time.
+//! Input of the reader: one block of the file in memory at a time.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -7,10 +7,10 @@ use super::CaptureError;
 /// Bytes kept free before the block, so that a header can be put in front of its data in place.
 pub(super) const ROOM: usize = 16;
 
-/// The buffer between the file and the block: large, because captures are read from end to end.
+/// Bytes of the buffer between the file and the block: many, because captures are read from end to end.
 const READ_AHEAD: usize = 256 * 1024;
 
-/// A capture's bytes, taken block by block.
+/// Bytes of a capture, taken block by block.
 ///
 /// ```text
 /// memory:  | room  | block                  | stale                 |
@@ -20,9 +20,9 @@ pub(super) struct Input<R> {
     source: BufReader<R>,
     memory: Vec<u8>,
     len: usize,
-    /// Where in the file the block starts.
+    /// Offset of the block in the file.
     offset: u64,
-    /// Bytes of the block that were taken from the file, those skipped too.
+    /// Bytes of the block that were taken from the file, skipped ones included.
     taken: u64,
     /// Whole records delivered so far.
     pub(super) records: u64,
@@ -40,24 +40,24 @@ impl<R: Read> Input<R> {
         }
     }
 
-    /// Lets the block go and starts the next one, as yet without bytes.
+    /// Drops the block and starts the next one, which has no bytes yet.
     pub(super) fn next_block(&mut self) {
         self.offset += self.taken;
         self.taken = 0;
         self.len = 0;
     }
 
-    /// The block so far.
+    /// Bytes of the block that are in memory.
     pub(super) fn block(&self) -> &[u8] {
         &self.memory[ROOM..ROOM + self.len]
     }
 
-    /// The block so far with the room before it.
+    /// Bytes of the block that are in memory, with the room before them.
     pub(super) fn memory_mut(&mut self) -> &mut [u8] {
         &mut self.memory[..ROOM + self.len]
     }
 
-    /// Extends the block up to `len` bytes in all; false where the file ends before.
+    /// Extends the block up to `len` bytes in all; false if the file ends before.
     ///
     /// The caller has checked `len` against a limit: this much memory will be taken.
     pub(super) fn extend_to(&mut self, len: usize) -> Result<bool, CaptureError> {
@@ -83,7 +83,7 @@ impl<R: Read> Input<R> {
         if self.extend_to(len)? { Ok(()) } else { Err(self.truncated()) }
     }
 
-    /// Passes over `count` bytes of the file, which must be there, without adding them to the block.
+    /// Skips `count` bytes of the file, which must be there, without adding them to the block.
     pub(super) fn skip(&mut self, count: u64) -> Result<(), CaptureError> {
         let mut left = count;
         while left > 0 {
@@ -100,17 +100,17 @@ impl<R: Read> Input<R> {
         Ok(())
     }
 
-    /// The file ends inside the block.
+    /// Makes the error for a file that ends inside the block.
     pub(super) fn truncated(&self) -> CaptureError {
         CaptureError::Truncated { records: self.records, offset: self.offset }
     }
 
-    /// The block contradicts itself or what came before.
+    /// Makes the error for a block that contradicts itself or an earlier one.
     pub(super) fn malformed(&self, what: &'static str) -> CaptureError {
         CaptureError::Malformed { records: self.records, offset: self.offset, what }
     }
 
-    /// The block holds a frame over the limit.
+    /// Makes the error for a block whose frame is longer than the limit.
     pub(super) fn too_long(&self, len: u32) -> CaptureError {
         CaptureError::FrameTooLong { records: self.records, offset: self.offset, len }
     }

@@ -1,39 +1,40 @@
-//! What a frame in a capture starts with, and how it is read as Ethernet.
+//! Link types of captures, and their frames made into Ethernet frames.
 
 use std::fmt;
 use std::ops::Range;
 
-/// Destination, source and EtherType.
+/// Bytes of an Ethernet header: destination, source and EtherType.
 const ETHERNET_HEADER_LEN: usize = 14;
 
-/// The EtherTypes of the two IP versions.
+/// EtherTypes of the two IP versions.
 const ETHER_TYPE_IPV4: [u8; 2] = [0x08, 0x00];
 const ETHER_TYPE_IPV6: [u8; 2] = [0x86, 0xdd];
 
-/// What a frame in a capture starts with: a number of the tcpdump group's registry
+/// Link type of a capture, which says what a frame starts with: a number of the tcpdump group's registry
 /// (<https://www.tcpdump.org/linktypes.html>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkType(pub u16);
 
 impl LinkType {
-    /// An Ethernet header.
+    /// Link type of frames that start with an Ethernet header.
     pub const ETHERNET: Self = Self(1);
-    /// An IPv4 or IPv6 header.
+    /// Link type of frames that start with an IPv4 or IPv6 header.
     pub const RAW: Self = Self(101);
-    /// The pseudo-header of a Linux "cooked" capture, as `tcpdump -i any` of old writes it.
+    /// Link type of frames with the pseudo-header of a Linux "cooked" capture, as old versions of `tcpdump -i any`
+    /// write it.
     pub const LINUX_SLL: Self = Self(113);
-    /// An IPv4 header.
+    /// Link type of frames that start with an IPv4 header.
     pub const IPV4: Self = Self(228);
-    /// An IPv6 header.
+    /// Link type of frames that start with an IPv6 header.
     pub const IPV6: Self = Self(229);
-    /// The second version of [`LinkType::LINUX_SLL`].
+    /// Link type of frames with the pseudo-header of [`LinkType::LINUX_SLL`] in its second version.
     pub const LINUX_SLL2: Self = Self(276);
 
     /// Numbers that some systems wrote for [`LinkType::RAW`]: their own DLT_RAW in place of the registry's.
     const RAW_BSD: Self = Self(12);
     const RAW_OPENBSD: Self = Self(14);
 
-    /// Makes an Ethernet frame of the one at `frame`, in place; None where the link type does not allow it.
+    /// Makes an Ethernet frame of the one at `frame`, in place; None if frames of this link type cannot be made one.
     ///
     /// A link layer other than Ethernet gives way to an Ethernet header without addresses (all zeros), which is
     /// written over it or into the memory before it: at least 14 bytes must be there.
@@ -58,7 +59,7 @@ impl LinkType {
         Some(start..frame.end)
     }
 
-    /// The name that the registry has for it, of the ones that are met in practice.
+    /// Name of the link type in the registry, for those that are met in practice.
     fn name(self) -> Option<&'static str> {
         Some(match self {
             Self(0) => "BSD loopback",
@@ -90,7 +91,7 @@ impl fmt::Display for LinkType {
     }
 }
 
-/// The EtherType at `offset`, or 0, which is none, where the frame was cut before it.
+/// Reads the EtherType at `offset`; 0, which is no EtherType, if the frame was cut before it.
 fn ether_type_at(bytes: &[u8], offset: usize) -> [u8; 2] {
     bytes.get(offset..offset + 2).map_or([0; 2], |pair| [pair[0], pair[1]])
 }
@@ -99,7 +100,7 @@ fn ether_type_at(bytes: &[u8], offset: usize) -> [u8; 2] {
 mod tests {
     use super::*;
 
-    /// The Ethernet frame that is made of `frame`, or None.
+    /// Makes an Ethernet frame of `frame`, if that is possible.
     fn ethernet(link_type: LinkType, frame: &[u8]) -> Option<Vec<u8>> {
         let mut memory = [&[0xee; 16], frame].concat();
         let range = 16..memory.len();

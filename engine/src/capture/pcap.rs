@@ -1,4 +1,4 @@
-//! The records of a pcap file, in either byte order, with times in microseconds or nanoseconds.
+//! Reads the records of a pcap file, in either byte order, with times in microseconds or nanoseconds.
 
 use std::io::Read;
 
@@ -11,16 +11,17 @@ use super::{CaptureError, Captured, LinkType, MAX_FRAME_LEN};
 const FILE_HEADER_LEN: usize = 24;
 const RECORD_HEADER_LEN: usize = 16;
 
-/// The record header of the "modified" format of old Linux distributions, which adds the interface.
+/// Bytes of a record header in the "modified" format of old Linux distributions, which adds the interface.
 const MODIFIED_RECORD_HEADER_LEN: usize = 24;
 
-/// What a pcap file's header says of its records.
+/// Format of a pcap file's records, as its header states it.
 pub(super) struct Pcap {
     header: PcapHeader,
 }
 
 impl Pcap {
-    /// Whether a file that starts so is pcap: microseconds, nanoseconds, both byte orders, and the modified format.
+    /// True if a file that starts with `magic` is pcap: microseconds, nanoseconds, both byte orders, and the modified
+    /// format.
     pub(super) fn starts_with(magic: [u8; 4]) -> bool {
         matches!(
             u32::from_le_bytes(magic),
@@ -71,7 +72,7 @@ impl Pcap {
         }))
     }
 
-    /// The link type without the length of the frame check sequence, which shares its field.
+    /// Link type of the file, without the length of the frame check sequence, which shares its field.
     fn link_type(&self) -> LinkType {
         LinkType((self.header.network.0 & 0xffff) as u16)
     }

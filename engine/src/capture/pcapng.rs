@@ -1,54 +1,41 @@
-//! The packet blocks of a pcapng file: its sections, each in its own byte order, and their interfaces.
+//! Reads the packet blocks of a pcapng file: its sections, each in its own byte order, and their interfaces.
 
 use std::io::Read;
 
 use pcap_parser::pcapng::{
-    BOM_MAGIC, EPB_MAGIC, IDB_MAGIC, InterfaceDescriptionBlock, OptionCode, SHB_MAGIC, SPB_MAGIC,
-    parse_enhancedpacketblock_be, parse_enhancedpacketblock_le, parse_interfacedescriptionblock_be,
-    parse_interfacedescriptionblock_le, parse_sectionheaderblock, parse_simplepacketblock_be,
-    parse_simplepacketblock_le,
+    InterfaceDescriptionBlock, OptionCode, parse_enhancedpacketblock_be, parse_enhancedpacketblock_le,
+    parse_interfacedescriptionblock_be, parse_interfacedescriptionblock_le, parse_sectionheaderblock,
+    parse_simplepacketblock_be, parse_simplepacketblock_le,
 };
 
 use super::input::Input;
+use super::pcapng_block::{self as block, ByteOrder, HEAD_LEN, TAIL_LEN};
 use super::{CaptureError, Captured, LinkType};
 
-/// The Packet Block that the enhanced one made obsolete; pcap-parser leaves it to its callers.
-const OBSOLETE_PACKET: u32 = 2;
-
-/// Type and total length.
-const BLOCK_HEAD_LEN: usize = 8;
-
-/// A block's total length, said again at its end.
-const BLOCK_TAIL_LEN: usize = 4;
-
-/// The longest block that is read rather than skipped; libpcap's limit too (`MAX_BLOCKSIZE`).
+/// Bytes of the longest block that is read rather than skipped; libpcap's limit too (`MAX_BLOCKSIZE`).
 const MAX_BLOCK_LEN: u32 = 16 * 1024 * 1024;
 
-/// The most interfaces that a section may describe.
+/// Number of interfaces that a section may describe.
 const MAX_INTERFACES: usize = 65_536;
 
-/// Where the packet starts in an enhanced or an obsolete packet block, and in a simple one.
-const PACKET_OFFSET: usize = 28;
-const SIMPLE_PACKET_OFFSET: usize = 12;
-
-/// The section that the file is in, and what it has said of its interfaces.
+/// Section that is being read: its byte order, and the interfaces that it has described.
 pub(super) struct Pcapng {
-    big_endian: bool,
+    order: ByteOrder,
     interfaces: Vec<Interface>,
-    /// The time of the last record that had one.
+    /// Time of the last record that had one.
     timestamp_nanos: u64,
 }
 
 impl Pcapng {
-    /// The type of the block that every pcapng file starts with; it reads the same in either byte order.
+    /// True if a file that starts with `magic` is pcapng: it is the type of a section header.
     pub(super) fn starts_with(magic: [u8; 4]) -> bool {
-        u32::from_le_bytes(magic) == SHB_MAGIC
+        u32::from_le_bytes(magic) == block::SECTION_HEADER
     }
 
     /// Reads the first section's header; its block type is already in the block.
     pub(super) fn open<R: Read>(input: &mut Input<R>) -> Result<Self, CaptureError> {
-        let mut pcapng = Self { big_endian: false, interfaces: Vec::new(), timestamp_nanos: 0 };
-        input.need(BLOCK_HEAD_LEN)?;
+        let mut pcapng = Self { order: ByteOrder::default(), interfaces: Vec::new(), timestamp_nanos: 0 };
+        input.need(HEAD_LEN)?;
         pcapng.start_section(input)?;
         Ok(pcapng)
     }
@@ -57,15 +44,15 @@ impl Pcapng {
     pub(super) fn next<R: Read>(&mut self, input: &mut Input<R>) -> Result<Option<Captured>, CaptureError> {
         loop {
             input.next_block();
-            if !input.extend_to(BLOCK_HEAD_LEN)? {
+            if !input.extend_to(HEAD_LEN)? {
                 return if input.block().is_empty() { Ok(None) } else { Err(input.truncated()) };
             }
-            match self.u32_at(input.block(), 0) {
-                SHB_MAGIC => self.start_section(input)?,
-                IDB_MAGIC => self.add_interface(input)?,
-                EPB_MAGIC => return self.enhanced_packet(input).map(Some),
-                SPB_MAGIC => return self.simple_packet(input).map(Some),
-                OBSOLETE_PACKET => return self.obsolete_packet(input).map(Some),
+            match self.order.u32_at(input.block(), block::TYPE_OFFSET) {
+                block::SECTION_HEADER => self.start_section(input)?,
+                block::INTERFACE_DESCRIPTION => self.add_interface(input)?,
+                block::ENHANCED_PACKET => return self.enhanced_packet(input).map(Some),
+                block::SIMPLE_PACKET => return self.simple_packet(input).map(Some),
+                block::OBSOLETE_PACKET => return self.obsolete_packet(input).map(Some),
                 _ => self.skip_block(input)?,
             }
         }
@@ -74,13 +61,9 @@ impl Pcapng {
     /// Starts a section: the byte order is its own, and interfaces count from 0 again.
     fn start_section<R: Read>(&mut self, input: &mut Input<R>) -> Result<(), CaptureError> {
         // The byte order stands behind the length, which is written in it.
-        input.need(BLOCK_HEAD_LEN + 4)?;
-        self.big_endian = false;
-        self.big_endian = match self.u32_at(input.block(), BLOCK_HEAD_LEN) {
-            BOM_MAGIC => false,
-            magic if magic.swap_bytes() == BOM_MAGIC => true,
-            _ => return Err(input.malformed("a pcapng section of neither byte order")),
-        };
+        input.need(block::BYTE_ORDER_OFFSET + 4)?;
+        self.order = ByteOrder::of_section(input.block())
+            .ok_or_else(|| input.malformed("a pcapng section of neither byte order"))?;
         self.interfaces.clear();
         self.read_block(input)?;
         match parse_sectionheaderblock(input.block()) {
@@ -95,7 +78,7 @@ impl Pcapng {
         if self.interfaces.len() == MAX_INTERFACES {
             return Err(input.malformed("more than 65,536 interfaces in a section"));
         }
-        let parsed = if self.big_endian {
+        let parsed = if self.order.is_big_endian() {
             parse_interfacedescriptionblock_be(input.block())
         } else {
             parse_interfacedescriptionblock_le(input.block())
@@ -103,13 +86,13 @@ impl Pcapng {
         let Ok((_, block)) = parsed else {
             return Err(input.malformed("no pcapng interface description"));
         };
-        self.interfaces.push(Interface::of(&block, self.big_endian));
+        self.interfaces.push(Interface::of(&block, self.order));
         Ok(())
     }
 
     fn enhanced_packet<R: Read>(&mut self, input: &mut Input<R>) -> Result<Captured, CaptureError> {
         self.read_block(input)?;
-        let parsed = if self.big_endian {
+        let parsed = if self.order.is_big_endian() {
             parse_enhancedpacketblock_be(input.block())
         } else {
             parse_enhancedpacketblock_le(input.block())
@@ -128,41 +111,43 @@ impl Pcapng {
 
     fn obsolete_packet<R: Read>(&mut self, input: &mut Input<R>) -> Result<Captured, CaptureError> {
         self.read_block(input)?;
-        let block = input.block();
-        if block.len() < PACKET_OFFSET + BLOCK_TAIL_LEN {
+        let (bytes, order) = (input.block(), self.order);
+        if bytes.len() < block::PACKET_OFFSET + TAIL_LEN {
             return Err(input.malformed("no pcapng packet block"));
         }
         let packet = Packet {
-            interface: usize::from(self.u16_at(block, 8)),
-            time: u64::from(self.u32_at(block, 12)) << 32 | u64::from(self.u32_at(block, 16)),
-            captured_len: self.u32_at(block, 20),
-            wire_len: self.u32_at(block, 24),
+            interface: usize::from(order.u16_at(bytes, block::INTERFACE_OFFSET)),
+            time: u64::from(order.u32_at(bytes, block::TIME_HIGH_OFFSET)) << 32
+                | u64::from(order.u32_at(bytes, block::TIME_LOW_OFFSET)),
+            captured_len: order.u32_at(bytes, block::CAPTURED_LEN_OFFSET),
+            wire_len: order.u32_at(bytes, block::WIRE_LEN_OFFSET),
         };
         self.captured(input, &packet)
     }
 
-    /// A record of an enhanced or an obsolete packet block, which is in the input.
+    /// Makes a record of the enhanced or obsolete packet block that is in the input.
     fn captured<R: Read>(&mut self, input: &Input<R>, packet: &Packet) -> Result<Captured, CaptureError> {
         let Some(interface) = self.interfaces.get(packet.interface) else {
             return Err(input.malformed("a packet of an interface that the section did not describe"));
         };
         let captured_len = packet.captured_len as usize;
-        if captured_len > input.block().len() - BLOCK_TAIL_LEN - PACKET_OFFSET {
+        if captured_len > input.block().len() - TAIL_LEN - block::PACKET_OFFSET {
             return Err(input.malformed("a packet that is longer than its block"));
         }
         self.timestamp_nanos = interface.nanos(packet.time);
         Ok(Captured {
             timestamp_nanos: self.timestamp_nanos,
-            data: PACKET_OFFSET..PACKET_OFFSET + captured_len,
+            data: block::PACKET_OFFSET..block::PACKET_OFFSET + captured_len,
             wire_len: packet.wire_len.max(packet.captured_len),
             link_type: interface.link_type,
         })
     }
 
-    /// A simple packet block is of the section's first interface and has no time: it gets that of the record before.
+    /// Reads a simple packet block, which belongs to the section's first interface and has no time: it gets that of
+    /// the record before.
     fn simple_packet<R: Read>(&mut self, input: &mut Input<R>) -> Result<Captured, CaptureError> {
         self.read_block(input)?;
-        let parsed = if self.big_endian {
+        let parsed = if self.order.is_big_endian() {
             parse_simplepacketblock_be(input.block())
         } else {
             parse_simplepacketblock_le(input.block())
@@ -179,7 +164,7 @@ impl Pcapng {
         }
         Ok(Captured {
             timestamp_nanos: self.timestamp_nanos,
-            data: SIMPLE_PACKET_OFFSET..SIMPLE_PACKET_OFFSET + captured_len,
+            data: block::SIMPLE_PACKET_OFFSET..block::SIMPLE_PACKET_OFFSET + captured_len,
             wire_len: block.origlen,
             link_type: interface.link_type,
         })
@@ -195,75 +180,64 @@ impl Pcapng {
         self.check_tail(input, len)
     }
 
-    /// Passes over the block whose head is in the input.
+    /// Skips the block whose head is in the input.
     fn skip_block<R: Read>(&self, input: &mut Input<R>) -> Result<(), CaptureError> {
         let len = self.block_len(input)?;
-        input.skip(u64::from(len) - (BLOCK_HEAD_LEN + BLOCK_TAIL_LEN) as u64)?;
-        input.need(BLOCK_HEAD_LEN + BLOCK_TAIL_LEN)?;
+        input.skip(u64::from(len) - block::MIN_LEN as u64)?;
+        input.need(block::MIN_LEN)?;
         self.check_tail(input, len)
     }
 
     fn block_len<R: Read>(&self, input: &Input<R>) -> Result<u32, CaptureError> {
-        let len = self.u32_at(input.block(), 4);
-        if !len.is_multiple_of(4) || (len as usize) < input.block().len().max(BLOCK_HEAD_LEN + BLOCK_TAIL_LEN)
-        {
+        let len = self.order.u32_at(input.block(), block::LENGTH_OFFSET);
+        if !block::is_possible_len(len as usize) || (len as usize) < input.block().len() {
             return Err(input.malformed("a pcapng block of an impossible length"));
         }
         Ok(len)
     }
 
     fn check_tail<R: Read>(&self, input: &Input<R>, len: u32) -> Result<(), CaptureError> {
-        let block = input.block();
-        if self.u32_at(block, block.len() - BLOCK_TAIL_LEN) == len {
+        let bytes = input.block();
+        if self.order.u32_at(bytes, bytes.len() - TAIL_LEN) == len {
             Ok(())
         } else {
             Err(input.malformed("a pcapng block whose two lengths differ"))
         }
     }
-
-    fn u32_at(&self, block: &[u8], offset: usize) -> u32 {
-        let word = [block[offset], block[offset + 1], block[offset + 2], block[offset + 3]];
-        if self.big_endian { u32::from_be_bytes(word) } else { u32::from_le_bytes(word) }
-    }
-
-    fn u16_at(&self, block: &[u8], offset: usize) -> u16 {
-        let word = [block[offset], block[offset + 1]];
-        if self.big_endian { u16::from_be_bytes(word) } else { u16::from_le_bytes(word) }
-    }
 }
 
-/// What an enhanced and an obsolete packet block both say of their packet.
+/// Fields that an enhanced and an obsolete packet block have in common.
 struct Packet {
     interface: usize,
-    /// In the interface's units.
+    /// Time in the interface's units.
     time: u64,
     captured_len: u32,
     wire_len: u32,
 }
 
-/// What a section says of an interface.
+/// Interface as its section describes it.
 struct Interface {
     link_type: LinkType,
-    /// The most bytes that a simple packet block holds.
+    /// Bytes of a packet that a simple packet block holds at most.
     snaplen: u32,
     resolution: Resolution,
-    /// What is to be added to every time, in seconds.
+    /// Seconds to be added to every time.
     offset_seconds: i64,
 }
 
-/// One unit of an interface's times, in seconds.
+/// Unit of an interface's times.
 #[derive(Clone, Copy)]
 enum Resolution {
-    /// 10 to the power of minus this.
+    /// Unit of 10^-n seconds.
     Decimal(u8),
-    /// 2 to the power of minus this.
+    /// Unit of 2^-n seconds.
     Binary(u8),
 }
 
 impl Interface {
-    /// pcap-parser gives these two options as well, but knows no binary resolution above 2^-63 by its flag and reads
-    /// the offset as little-endian always; so their bytes are read here.
-    fn of(block: &InterfaceDescriptionBlock<'_>, big_endian: bool) -> Self {
+    /// Reads an interface's description. The resolution and the offset are read from the options' bytes: pcap-parser
+    /// knows no binary resolution finer than 2^-63, and always takes the offset for little-endian.
+    fn of(block: &InterfaceDescriptionBlock<'_>, order: ByteOrder) -> Self {
         let mut interface = Self {
             link_type: LinkType(block.linktype.0 as u16),
             snaplen: if block.snaplen == 0 { u32::MAX } else { block.snaplen },
@@ -281,8 +255,7 @@ impl Interface {
                 }
                 (OptionCode::IfTsoffset, Ok(bytes)) => {
                     if let Ok(bytes) = bytes.try_into() {
-                        interface.offset_seconds =
-                            if big_endian { i64::from_be_bytes(bytes) } else { i64::from_le_bytes(bytes) };
+                        interface.offset_seconds = order.u64(bytes).cast_signed();
                     }
                 }
                 _ => {}
@@ -291,7 +264,7 @@ impl Interface {
         interface
     }
 
-    /// Nanoseconds since the epoch, held to what a `u64` can say: 1970 to 2554.
+    /// Nanoseconds since the epoch, clamped to the range of a `u64`: 1970 to 2554.
     fn nanos(&self, time: u64) -> u64 {
         let nanos = self.resolution.nanos(time) + i128::from(self.offset_seconds) * 1_000_000_000;
         nanos.clamp(0, i128::from(u64::MAX)) as u64
@@ -299,7 +272,7 @@ impl Interface {
 }
 
 impl Resolution {
-    /// So many units in nanoseconds, rounded down.
+    /// Converts a number of units to nanoseconds, rounded down.
     fn nanos(self, units: u64) -> i128 {
         let units = i128::from(units);
         match self {

@@ -1,69 +1,64 @@
 //! Writes a capture of several ports in which every frame has a comment: pcapng, little-endian, Ethernet.
 //!
 //! The blocks are those of draft-ietf-opsawg-pcapng, sections 4.1 to 4.3 and 4.6; `pcap-parser` puts them
-//! into bytes, but for those of 4.6.
+//! into bytes, and [`pcapng_block`] those of 4.6.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
 
 use guideway_dataplane::egress::PortId;
 use pcap_parser::pcapng::{
-    BOM_MAGIC, EPB_MAGIC, EnhancedPacketBlock, IDB_MAGIC, InterfaceDescriptionBlock, OptionCode,
-    PcapNGOption, SHB_MAGIC, SectionHeaderBlock,
+    BOM_MAGIC, EnhancedPacketBlock, InterfaceDescriptionBlock, OptionCode, PcapNGOption, SectionHeaderBlock,
 };
 use pcap_parser::{Linktype, ToVec};
 
-use super::MAX_FRAME_LEN;
+use super::{MAX_FRAME_LEN, pcapng_block};
 
-/// Who wrote the capture.
+/// Name of the program, as the section header states it.
 const APPLICATION: &str = concat!("guideway ", env!("CARGO_PKG_VERSION"));
 
-/// A section that does not say how long it is: it ends with the file, whenever that is.
+/// Length of a section that does not say how long it is: it ends with the file.
 const UNKNOWN_LENGTH: i64 = -1;
 
 /// `if_tsresol`: units of 10^-9 seconds.
 const NANOSECONDS: u8 = 9;
 
-/// An option of the enhanced packet block whose number `pcap-parser` gives no name.
+/// Option of the enhanced packet block that `pcap-parser` has no name for.
 const EPB_FLAGS: OptionCode = OptionCode(2);
 
-/// The interface statistics block, and its count of frames that the system had no room for (section 4.6).
-const ISB_MAGIC: u32 = 5;
-const ISB_OSDROP: u16 = 7;
-
-/// The longest value that an option's 16 bits of length can tell (section 3.5).
+/// Bytes of an option's longest value: its length has 16 bits (section 3.5).
 const MAX_OPTION_LEN: usize = 65_535;
 
-/// A frame, and what is known of it.
+/// Frame for a capture, with its port, its direction, its time, and a comment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CommentedFrame<'a> {
-    /// The port that it came in by, or left by.
+    /// Port that the frame came in by, or left by.
     pub port: PortId,
-    /// Which of the two; None where that isn't known.
+    /// Direction in which the frame passed the port; None if that is not known.
     pub direction: Option<Direction>,
-    /// When, in nanoseconds since 1970-01-01 00:00 UTC.
+    /// Time at which the frame passed, in nanoseconds since 1970-01-01 00:00 UTC.
     pub timestamp_nanos: u64,
-    /// As much of it as is at hand, from its Ethernet header on.
+    /// Bytes of the frame from its Ethernet header on, as many as are at hand.
     pub bytes: &'a [u8],
-    /// How long the whole of it was; less than `bytes` holds is read as just that.
+    /// Length of the whole frame; the length of `bytes` if that is greater.
     pub wire_len: u32,
-    /// What became of it, in words; may be empty. Only its first 65,535 bytes have room.
+    /// Fate of the frame in words; may be empty. Only its first 65,535 bytes are written.
     pub comment: &'a str,
 }
 
-/// The way of a frame through a port.
+/// Direction in which a frame passes a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// It came in.
+    /// The frame came in.
     Inbound,
-    /// It left.
+    /// The frame left.
     Outbound,
 }
 
 /// Writes a capture of several ports, frame by frame, each with a comment.
 ///
 /// Every block goes to the output whole, by one `write_all`, and nothing is held back: whatever has been
-/// written so far is a sound capture. An output that is a file wants a buffer before it.
+/// written so far is a sound capture. A file as output needs a buffer before it.
 #[derive(Debug)]
 pub struct PcapngWriter<W: Write> {
     output: W,
@@ -72,13 +67,12 @@ pub struct PcapngWriter<W: Write> {
 }
 
 impl<W: Write> PcapngWriter<W> {
-    /// Starts a capture on `output`: the section's header, and a description of each port, whose names come
-    /// in the order of their [`PortId`]s. Of no frame more than `snaplen` bytes are written, nor more than
-    /// [`MAX_FRAME_LEN`].
+    /// Starts a capture on `output` with the section's header and a description of each port; the names come in the
+    /// order of the [`PortId`]s. At most `snaplen` bytes of a frame are written, and no more than [`MAX_FRAME_LEN`].
     ///
     /// # Errors
     ///
-    /// What `output` says.
+    /// If writing to `output` fails.
     pub fn new<'a>(output: W, ports: impl IntoIterator<Item = &'a str>, snaplen: u32) -> io::Result<Self> {
         // A limit of 0 would read as none (section 4.2).
         let mut writer = Self { output, ports: 0, snaplen: snaplen.clamp(1, MAX_FRAME_LEN as u32) };
@@ -89,11 +83,11 @@ impl<W: Write> PcapngWriter<W> {
         Ok(writer)
     }
 
-    /// Writes one frame; what is longer than the capture's limits is cut there.
+    /// Writes one frame, cut at the capture's snapshot length.
     ///
     /// # Errors
     ///
-    /// What the output says, after which the capture may end within a block; and
+    /// If writing fails, after which the capture may end within a block; and
     /// [`io::ErrorKind::InvalidInput`] for a port that the capture does not describe.
     pub fn write(&mut self, frame: &CommentedFrame<'_>) -> io::Result<()> {
         let port = usize::from(frame.port.0);
@@ -119,7 +113,7 @@ impl<W: Write> PcapngWriter<W> {
             options.push(text(OptionCode::Comment, frame.comment));
         }
         self.block(EnhancedPacketBlock {
-            block_type: EPB_MAGIC,
+            block_type: pcapng_block::ENHANCED_PACKET,
             block_len1: 0,
             if_id: port as u32,
             ts_high: (frame.timestamp_nanos >> 32) as u32,
@@ -132,33 +126,20 @@ impl<W: Write> PcapngWriter<W> {
         })
     }
 
-    /// Writes how many frames the capture lacks up to now, of all ports together; it is told as the first
-    /// port's, since the format has no other place for it. A capture without ports lacks none.
+    /// Writes how many frames the capture lacks up to now, of all ports together. The number is written for the first
+    /// port, because pcapng counts by interface alone; in a capture without ports nothing is written.
     ///
     /// # Errors
     ///
-    /// What the output says, after which the capture may end within a block.
+    /// If writing fails, after which the capture may end within a block.
     pub fn write_missing(&mut self, timestamp_nanos: u64, missing: u64) -> io::Result<()> {
         if self.ports == 0 {
             return Ok(());
         }
-        let length = 40u32.to_le_bytes();
-        let parts = [
-            &ISB_MAGIC.to_le_bytes()[..],
-            &length,
-            &0u32.to_le_bytes(), // the first port
-            &((timestamp_nanos >> 32) as u32).to_le_bytes(),
-            &(timestamp_nanos as u32).to_le_bytes(),
-            &ISB_OSDROP.to_le_bytes(),
-            &8u16.to_le_bytes(),
-            &missing.to_le_bytes(),
-            &0u32.to_le_bytes(), // end of options
-            &length,
-        ];
-        self.output.write_all(&parts.concat())
+        self.output.write_all(&pcapng_block::missing_frames_block(timestamp_nanos, missing))
     }
 
-    /// The output, for those who take from it what has been written: always whole blocks.
+    /// Output of the writer, for callers that take what has been written: always whole blocks.
     pub fn output(&mut self) -> &mut W {
         &mut self.output
     }
@@ -167,7 +148,7 @@ impl<W: Write> PcapngWriter<W> {
     ///
     /// # Errors
     ///
-    /// What the output says: the capture may then not be whole.
+    /// If writing fails: the capture may then not be whole.
     pub fn finish(mut self) -> io::Result<W> {
         self.output.flush()?;
         Ok(self.output)
@@ -175,7 +156,7 @@ impl<W: Write> PcapngWriter<W> {
 
     fn start_section(&mut self) -> io::Result<()> {
         self.block(SectionHeaderBlock {
-            block_type: SHB_MAGIC,
+            block_type: pcapng_block::SECTION_HEADER,
             block_len1: 0,
             bom: BOM_MAGIC,
             major_version: 1,
@@ -193,7 +174,7 @@ impl<W: Write> PcapngWriter<W> {
     fn describe(&mut self, name: &str) -> io::Result<()> {
         self.ports += 1;
         self.block(InterfaceDescriptionBlock {
-            block_type: IDB_MAGIC,
+            block_type: pcapng_block::INTERFACE_DESCRIPTION,
             block_len1: 0,
             linktype: Linktype::ETHERNET,
             reserved: 0,
@@ -206,7 +187,7 @@ impl<W: Write> PcapngWriter<W> {
         })
     }
 
-    /// Writes a block whose lengths and end of options are still open.
+    /// Writes a block, and fills in its lengths and its end of options.
     fn block(&mut self, mut block: impl ToVec) -> io::Result<()> {
         let bytes = block.to_vec().map_err(io::Error::other)?;
         self.output.write_all(&bytes)
@@ -217,7 +198,7 @@ fn option(code: OptionCode, value: Vec<u8>) -> PcapNGOption<'static> {
     PcapNGOption { code, len: value.len() as u16, value: Cow::Owned(value) }
 }
 
-/// An option that holds text, as much of it as has room; UTF-8 is not cut within a character (section 3.6.3).
+/// Makes an option that holds text, as much of it as fits; UTF-8 is not cut within a character (section 3.6.3).
 fn text(code: OptionCode, value: &str) -> PcapNGOption<'_> {
     let value = &value.as_bytes()[..value.floor_char_boundary(MAX_OPTION_LEN)];
     PcapNGOption { code, len: value.len() as u16, value: Cow::Borrowed(value) }
@@ -247,7 +228,7 @@ mod tests {
         writer.finish().unwrap()
     }
 
-    /// Time, bytes, and length on the wire of every frame, by the project's own reader.
+    /// Reads time, bytes, and length on the wire of every frame, with the project's own reader.
     fn read(capture: &[u8]) -> Vec<(u64, Vec<u8>, u32)> {
         let mut reader = CaptureReader::new(capture).unwrap();
         let mut records = Vec::new();
@@ -268,7 +249,7 @@ mod tests {
         blocks
     }
 
-    /// The options of a capture's only frame: port, code and value.
+    /// Reads the port of a capture's only frame, and its options by code and value.
     fn frame_options(capture: &[u8]) -> (u32, Vec<(u16, Vec<u8>)>) {
         let Some(Block::EnhancedPacket(block)) = blocks(capture).pop() else { panic!("no frame at the end") };
         let options = &block.options;
@@ -417,7 +398,7 @@ mod tests {
         writer.write(&CommentedFrame { port: PortId(0), ..FRAME }).unwrap();
     }
 
-    /// An output that keeps apart what it was given apart, up to so many bytes.
+    /// Output that keeps each write by itself, up to so many bytes.
     struct Pieces(Vec<Vec<u8>>, usize);
 
     impl Write for Pieces {

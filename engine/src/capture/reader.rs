@@ -10,22 +10,22 @@ use super::pcap::Pcap;
 use super::pcapng::Pcapng;
 use super::{CaptureError, LinkType, MAX_FRAME_LEN};
 
-/// One captured frame.
+/// Captured frame with its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
-    /// When the frame passed, in nanoseconds since 1970-01-01 00:00 UTC.
+    /// Time at which the frame passed, in nanoseconds since 1970-01-01 00:00 UTC.
     ///
     /// Times are delivered as they are found and may run backwards: captures are merged, and clocks are set.
     pub timestamp_nanos: u64,
-    /// The frame's bytes from its Ethernet header on, as far as they were captured.
+    /// Bytes of the frame from its Ethernet header on, as far as they were captured.
     ///
     /// A frame of another link layer has an Ethernet header without addresses here. A frame check sequence stays, as
     /// padding does.
     pub bytes: &'a [u8],
-    /// The frame's length on the wire, from its Ethernet header on: no less than `bytes` holds, and at most
+    /// Length of the frame on the wire, from its Ethernet header on: at least that of `bytes`, and at most
     /// [`MAX_FRAME_LEN`].
     pub wire_len: u32,
-    /// The link layer that the frame was captured with.
+    /// Link layer that the frame was captured with.
     pub link_type: LinkType,
 }
 
@@ -62,11 +62,11 @@ enum Format {
 }
 
 impl CaptureReader<Box<dyn Read + Send>> {
-    /// Opens the capture at `path`, or the one on standard input where `path` is `-`.
+    /// Opens the capture at `path`, or the one on standard input if `path` is `-`.
     ///
     /// # Errors
     ///
-    /// As for [`CaptureReader::new`]. The error doesn't name the path, which the caller knows.
+    /// Those of [`CaptureReader::new`]. The error doesn't name the path, which the caller knows.
     pub fn open(path: &Path) -> Result<Self, CaptureError> {
         if path.as_os_str() == "-" {
             return Self::new(Box::new(io::stdin()));
@@ -79,13 +79,13 @@ impl CaptureReader<Box<dyn Read + Send>> {
 }
 
 impl<R: Read> CaptureReader<R> {
-    /// Reads as far as the capture's header.
+    /// Starts to read a capture from `source`, up to the end of its header.
     ///
     /// `source` needs no buffer of its own.
     ///
     /// # Errors
     ///
-    /// What `source` holds is no capture, or its header is not whole.
+    /// If `source` holds no capture, or its header is not whole.
     pub fn new(source: R) -> Result<Self, CaptureError> {
         let mut input = Input::new(source);
         let whole = input.extend_to(4)?;
@@ -109,7 +109,7 @@ impl<R: Read> CaptureReader<R> {
     ///
     /// # Errors
     ///
-    /// The capture ends inside a record, is damaged or holds what cannot be read. The records before are whole; none
+    /// If the capture ends inside a record, is damaged or holds what cannot be read. The records before are whole; none
     /// is delivered afterwards.
     pub fn next_record(&mut self) -> Result<Option<Record<'_>>, CaptureError> {
         if self.ended {
@@ -144,7 +144,7 @@ impl<R: Read> CaptureReader<R> {
         }))
     }
 
-    /// The number of records delivered so far.
+    /// Number of records delivered so far.
     pub fn records(&self) -> u64 {
         self.input.records
     }
@@ -156,7 +156,7 @@ impl<R> fmt::Debug for CaptureReader<R> {
     }
 }
 
-/// What a file that starts so commonly is, where it is no capture, and the remedy.
+/// Kind of file that commonly starts so and is no capture, with the remedy.
 fn looks_like(start: &[u8]) -> Option<&'static str> {
     const KINDS: [(&[u8], &str); 6] = [
         (b"\x1f\x8b", "a gzip file does; gunzip it first"),

@@ -2,16 +2,16 @@
 
 use std::io::{self, BufWriter, Write};
 
-/// The magic number of a pcap file whose times are in nanoseconds.
+/// Magic number of a pcap file whose times are in nanoseconds.
 const NANOSECOND_MAGIC: u32 = 0xa1b2_3c4d;
 
-/// The snapshot length that the header states; libpcap reads no longer records of Ethernet (`MAXIMUM_SNAPLEN`).
+/// Snapshot length that the header states; libpcap reads no longer records of Ethernet (`MAXIMUM_SNAPLEN`).
 const SNAPLEN: u32 = 262_144;
 
-/// The buffer before the file: large, because captures are written from end to end.
+/// Bytes of the buffer before the file: many, because captures are written from end to end.
 const WRITE_BEHIND: usize = 256 * 1024;
 
-/// The link type of Ethernet.
+/// Link type of Ethernet.
 const ETHERNET: u32 = 1;
 
 /// Writes a capture: nanosecond pcap, little-endian, Ethernet.
@@ -28,7 +28,7 @@ impl<W: Write> CaptureWriter<W> {
     ///
     /// # Errors
     ///
-    /// What `output` says.
+    /// If writing to `output` fails.
     pub fn new(output: W) -> io::Result<Self> {
         let mut output = BufWriter::with_capacity(WRITE_BEHIND, output);
         output.write_all(&NANOSECOND_MAGIC.to_le_bytes())?;
@@ -44,7 +44,7 @@ impl<W: Write> CaptureWriter<W> {
     ///
     /// # Errors
     ///
-    /// What the output says, and [`io::ErrorKind::InvalidInput`] for a time after 2106-02-07, which pcap's 32 bits
+    /// If writing fails, and [`io::ErrorKind::InvalidInput`] for a time after 2106-02-07, which pcap's 32 bits
     /// of seconds do not hold, and for more bytes than its header's snapshot length.
     pub fn write(&mut self, timestamp_nanos: u64, bytes: &[u8], wire_len: u32) -> io::Result<()> {
         let seconds = u32::try_from(timestamp_nanos / 1_000_000_000).map_err(|_| {
@@ -65,11 +65,11 @@ impl<W: Write> CaptureWriter<W> {
         self.output.write_all(bytes)
     }
 
-    /// Writes out what is buffered and gives the output back.
+    /// Writes out the buffer and returns the output.
     ///
     /// # Errors
     ///
-    /// What the output says: the capture is then not whole.
+    /// If writing fails: the capture is then not whole.
     pub fn finish(self) -> io::Result<W> {
         let mut output = self.output.into_inner().map_err(io::IntoInnerError::into_error)?;
         output.flush()?;
@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(writer.finish().unwrap().len(), 24);
     }
 
-    /// A disk with room for so many bytes.
+    /// Disk with room for so many bytes.
     struct Disk(usize);
 
     impl Write for Disk {

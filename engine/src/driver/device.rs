@@ -1,18 +1,18 @@
-//! How a device is named: a PCI function by its address, a virtual device by its driver and arguments.
+//! Names of devices: a PCI function by its address, a virtual device by its driver and arguments.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A device that DPDK is to drive.
+/// Device that DPDK is to drive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Device {
-    /// A PCI function, an SR-IOV VF as a rule: `0000:3b:02.0`.
+    /// PCI function, an SR-IOV VF as a rule: `0000:3b:02.0`.
     Pci(PciAddress),
-    /// A virtual device in DPDK's words: `net_af_packet0,iface=eth0`.
+    /// Virtual device, by DPDK's name for it: `net_af_packet0,iface=eth0`.
     Virtual(String),
 }
 
-/// Where a PCI function is: domain, bus, device, function.
+/// Address of a PCI function: domain, bus, device, function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PciAddress {
     domain: u16,
@@ -21,10 +21,10 @@ pub struct PciAddress {
     function: u8,
 }
 
-/// A device is named in neither of the two ways.
+/// Error for a text that names neither a PCI function nor a virtual device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnreadableDevice {
-    /// What was written.
+    /// Text that names no device.
     pub text: String,
 }
 
@@ -42,7 +42,7 @@ impl fmt::Display for UnreadableDevice {
 impl std::error::Error for UnreadableDevice {}
 
 impl Device {
-    /// The name of the device's port in DPDK: the address, or the virtual device's name without its arguments.
+    /// Name of the device's port in DPDK: the address, or the virtual device's name without its arguments.
     pub fn name(&self) -> String {
         match self {
             Self::Pci(address) => address.to_string(),
@@ -67,7 +67,7 @@ impl FromStr for Device {
     }
 }
 
-/// `DDDD:BB:DD.F`, in hexadecimal; only the domain may be left out.
+/// Parses `DDDD:BB:DD.F`, in hexadecimal; only the domain may be left out.
 fn parse_address(text: &str) -> Option<PciAddress> {
     let (rest, function) = text.rsplit_once('.')?;
     let mut parts = rest.rsplit(':');

@@ -1,4 +1,5 @@
-//! DPDK ports: what start-up, the control thread and the workers may each call, and nothing that they may not.
+//! DPDK ports: start-up, the control thread and the workers each get what they may call, and nothing that they may
+//! not.
 //!
 //! | who | has | may |
 //! |---|---|---|

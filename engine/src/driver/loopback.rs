@@ -1,4 +1,4 @@
-//! Queues in memory: what a test, a benchmark or another worker puts in at one end comes out at the other.
+//! Queues in memory: frames that a test, a benchmark or another worker puts in at one end come out at the other.
 
 use std::fmt;
 
@@ -7,19 +7,19 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::{Burst, QueuePair};
 
-/// A queue pair in memory, of as many descriptors as it was made with.
+/// Queue pair in memory, with a fixed number of descriptors.
 pub struct LoopbackQueues<F> {
     rx: Consumer<F>,
     tx: Producer<F>,
 }
 
-/// The other end of [`LoopbackQueues`]: what a cable is to a port.
+/// Far end of [`LoopbackQueues`], as a cable is to a port.
 pub struct Wire<F> {
     to_port: Producer<F>,
     from_port: Consumer<F>,
 }
 
-/// A queue pair with `descriptors` for each direction, and the wire to it.
+/// Makes a queue pair with `descriptors` for each direction, and the wire to it.
 pub fn loopback<F>(descriptors: usize) -> (LoopbackQueues<F>, Wire<F>) {
     let (to_port, rx) = RingBuffer::new(descriptors);
     let (tx, from_port) = RingBuffer::new(descriptors);
@@ -50,7 +50,7 @@ impl<F: Frame> QueuePair for LoopbackQueues<F> {
 }
 
 impl<F> Wire<F> {
-    /// Puts a frame before the port.
+    /// Puts a frame on the wire, for the port to receive.
     ///
     /// # Errors
     /// Gives the frame back where the port has no descriptor for it.

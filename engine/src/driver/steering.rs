@@ -1,4 +1,4 @@
-//! Steering in software: several workers on a device that has one queue pair, or does not spread flows over its
+//! Steers frames to workers in software, on a device that has one queue pair or does not spread flows over its
 //! queues.
 //!
 //! ```text
@@ -20,40 +20,41 @@ use guideway_dataplane::packet::Packet;
 use super::loopback::{LoopbackQueues, Wire, loopback};
 use super::{Burst, QueuePair};
 
-/// A worker's queues of one port, however it comes by them.
+/// Queues of one port for one worker: its own of the device, or by way of the distributor.
 #[derive(Debug)]
 pub enum WorkerQueues<Q: QueuePair> {
-    /// The device gives it its own.
+    /// The worker has queues of the device for itself.
     Own(Q),
-    /// It polls the device for all workers.
+    /// The worker polls the device for all workers.
     Distributor(Distributor<Q>),
-    /// The distributor hands it its share.
+    /// The worker gets its share from the distributor.
     Follower(LoopbackQueues<Q::Frame>),
 }
 
-/// The followers' rings, on their way to the worker that is to be the distributor.
+/// Rings to the followers, on their way to the worker that is to be the distributor.
 #[derive(Debug)]
 pub struct Followers<F>(Vec<Wire<F>>);
 
-/// The rings between a distributor and `count` followers, of `descriptors` each way, and the followers' ends.
+/// Makes the rings between a distributor and `count` followers, of `descriptors` each way; returns the distributor's
+/// ends and the followers'.
 pub fn followers<F>(count: usize, descriptors: usize) -> (Followers<F>, Vec<LoopbackQueues<F>>) {
     let (queues, wires) = (0..count).map(|_| loopback(descriptors)).unzip();
     (Followers(wires), queues)
 }
 
-/// A queue pair that is polled for all workers.
+/// Queue pair that one worker polls for all workers.
 pub struct Distributor<Q: QueuePair> {
     queues: Q,
     followers: Followers<Q::Frame>,
     incoming: Burst<Q::Frame>,
-    /// What the followers want sent, and the device has no room for yet.
+    /// Frames of the followers that the device has no room for yet.
     outgoing: Burst<Q::Frame>,
     /// Frames that a follower had no room for.
     missed: u64,
 }
 
 impl<Q: QueuePair> Distributor<Q> {
-    /// Polls `queues` for this worker and its followers.
+    /// Makes the distributor that polls `queues` for its worker and the followers.
     pub fn new(queues: Q, followers: Followers<Q::Frame>) -> Self {
         Self { queues, followers, incoming: Burst::new(), outgoing: Burst::new(), missed: 0 }
     }
@@ -73,7 +74,8 @@ impl<Q: QueuePair> Distributor<Q> {
         }
     }
 
-    /// What the device has no room for waits, and what waits in the followers' rings then is theirs to count.
+    /// Sends the followers' frames. Those that the device has no room for wait here; frames that find a follower's
+    /// ring full meanwhile are counted by that follower.
     fn send_for_followers(&mut self) {
         for wire in &mut self.followers.0 {
             while !self.outgoing.is_full()
@@ -88,7 +90,7 @@ impl<Q: QueuePair> Distributor<Q> {
     }
 }
 
-/// The worker that a frame falls to: its flow's, or the distributor where it has none.
+/// Index of the worker that a frame belongs to: that of its flow, or 0, the distributor, if it has no flow.
 fn worker_of(frame: &[u8], workers: usize) -> usize {
     Packet::parse(frame).map_or(0, |packet| (packet.flow.entropy() as usize * workers) >> u32::BITS)
 }
@@ -138,7 +140,7 @@ mod tests {
 
     type Queues = WorkerQueues<LoopbackQueues<Mbuf>>;
 
-    /// A device in memory, and three workers on its one queue pair.
+    /// Makes a device in memory, and three workers on its one queue pair.
     fn three_workers(descriptors: usize) -> (Wire<Mbuf>, Vec<Queues>) {
         let (device, wire) = loopback(1024);
         let (followers, theirs) = followers(2, descriptors);
@@ -147,7 +149,7 @@ mod tests {
         (wire, workers)
     }
 
-    /// Segments of `flows` connections in turn; a segment's number is in its payload.
+    /// Makes segments of `flows` connections in turn; a segment's number is in its payload.
     fn segments(flows: u16, count: u16) -> impl Iterator<Item = Mbuf> {
         (0..count).map(move |number| {
             let packet = Built::between("192.0.2.1", "203.0.113.10").tcp(1000 + number % flows, 80, 0x10);

@@ -1,4 +1,4 @@
-//! Which verdicts a tap records.
+//! Filter of a tap: the set of verdicts that it records.
 
 use std::error::Error;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use guideway_dataplane::verdict::{DropReason, PassReason, Verdict};
 
-/// A set of verdicts: to forward, and every reason to pass or to drop a packet.
+/// Set of verdicts: to forward, and every reason to pass or to drop a packet.
 ///
 /// ```text
 /// bit:  0          1 ..               1 + reasons to pass ..
@@ -23,33 +23,33 @@ const END: usize = FIRST_DROP + DropReason::ALL.len();
 const _: () = assert!(END <= u64::BITS as usize, "a verdict is a bit of a u64");
 
 impl TapFilter {
-    /// No verdict.
+    /// Set of no verdict.
     pub const NONE: Self = Self(0);
-    /// Every packet that travels to a backend.
+    /// Set of the verdict to forward a packet to a backend.
     pub const FORWARD: Self = Self(1);
-    /// Every packet that isn't ours.
-    pub const PASS: Self = Self::places(FIRST_PASS, FIRST_DROP);
-    /// Every packet that ends here.
-    pub const DROP: Self = Self::places(FIRST_DROP, END);
-    /// Every packet.
-    pub const ALL: Self = Self::places(0, END);
+    /// Set of all reasons to pass a packet to the appliance itself.
+    pub const PASS: Self = Self::bit_range(FIRST_PASS, FIRST_DROP);
+    /// Set of all reasons to drop a packet.
+    pub const DROP: Self = Self::bit_range(FIRST_DROP, END);
+    /// Set of all verdicts.
+    pub const ALL: Self = Self::bit_range(0, END);
 
-    /// This verdict alone.
+    /// Set of this verdict alone.
     pub const fn of(verdict: Verdict) -> Self {
-        let place = match verdict {
+        let bit = match verdict {
             Verdict::Forward => 0,
             Verdict::Pass(reason) => FIRST_PASS + reason as usize,
             Verdict::Drop(reason) => FIRST_DROP + reason as usize,
         };
-        Self(1 << place)
+        Self(1 << bit)
     }
 
-    /// Whether it holds `verdict`.
+    /// True if the set holds `verdict`.
     pub const fn contains(self, verdict: Verdict) -> bool {
         self.0 & Self::of(verdict).0 != 0
     }
 
-    /// Whether it holds no verdict.
+    /// True if the set holds no verdict.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
@@ -62,11 +62,11 @@ impl TapFilter {
         Self(bits & Self::ALL.0)
     }
 
-    const fn places(from: usize, to: usize) -> Self {
+    const fn bit_range(from: usize, to: usize) -> Self {
         Self((1 << to) - (1 << from))
     }
 
-    /// Every set that a word names, with that word: those of several verdicts first.
+    /// Lists every set that a word names, with that word: those of several verdicts first.
     fn words() -> impl Iterator<Item = (&'static str, Self)> {
         let sets =
             [("all", Self::ALL), ("drop", Self::DROP), ("pass", Self::PASS), ("forward", Self::FORWARD)];
@@ -76,7 +76,7 @@ impl TapFilter {
     }
 }
 
-/// What either of two holds.
+/// Union of two sets.
 impl BitOr for TapFilter {
     type Output = Self;
 
@@ -85,14 +85,14 @@ impl BitOr for TapFilter {
     }
 }
 
-/// What any of them holds.
+/// Union of all the sets.
 impl FromIterator<TapFilter> for TapFilter {
     fn from_iter<I: IntoIterator<Item = Self>>(filters: I) -> Self {
         filters.into_iter().fold(Self::NONE, BitOr::bitor)
     }
 }
 
-/// A word that names no verdict.
+/// Error for a word that names no verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownVerdict(pub String);
 
@@ -105,7 +105,7 @@ impl fmt::Display for UnknownVerdict {
 
 impl Error for UnknownVerdict {}
 
-/// One word: `all`, `drop`, `pass`, `forward`, or that of a reason.
+/// Parses one word: `all`, `drop`, `pass`, `forward`, or that of a reason.
 impl FromStr for TapFilter {
     type Err = UnknownVerdict;
 
@@ -116,7 +116,7 @@ impl FromStr for TapFilter {
     }
 }
 
-/// The fewest words that name what it holds, with `, ` between them; `none` where it holds nothing.
+/// Writes the fewest words that name the set, with `, ` between them; `none` if it is empty.
 impl fmt::Display for TapFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut left = self.0;

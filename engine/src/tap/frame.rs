@@ -1,4 +1,4 @@
-//! A frame that a tap has recorded.
+//! Frames that a tap has recorded.
 
 use guideway_dataplane::egress::PortId;
 use guideway_dataplane::pipeline::Decision;
@@ -6,36 +6,36 @@ use guideway_dataplane::verdict::Verdict;
 
 use crate::capture::{CommentedFrame, Direction};
 
-/// A frame as a worker had it after deciding it, and what was decided.
+/// Frame as a worker had it after deciding it, with the decision.
 ///
 /// A forwarded frame is as it is sent, behind its delivery header; but a checksum that the device is to
 /// compute is not there yet. One that was passed or dropped is as it came. Where the decision says that it
 /// was answered, the bytes are the answer's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TappedFrame<'a> {
-    /// When it was decided, in nanoseconds since 1970-01-01 00:00 UTC by the system's clock, which may be
-    /// set.
+    /// Time of the decision, in nanoseconds since 1970-01-01 00:00 UTC by the system's clock, which may be set.
     pub timestamp_nanos: u64,
-    /// The generation of the snapshot that decided it.
+    /// Generation of the snapshot that decided the frame.
     pub generation: u64,
-    /// The port that it came in by.
+    /// Port that the frame came in by.
     pub came_by: PortId,
-    /// What was decided. Its rule is to be looked up among the names of that generation: a reload numbers
-    /// rules anew.
+    /// Decision on the frame. Its rule is to be looked up among the names of that generation: a reload numbers rules
+    /// anew.
     pub decision: Decision,
-    /// How long all of the frame is.
+    /// Length of the whole frame.
     pub wire_len: u32,
-    /// Its first bytes, [`SNAPLEN`](super::SNAPLEN) at most.
+    /// First bytes of the frame, [`SNAPLEN`](super::SNAPLEN) at most.
     pub bytes: &'a [u8],
 }
 
 impl TappedFrame<'_> {
-    /// The port that its bytes pass: that which sends a forwarded frame, that which it came by for any other.
+    /// Port that the recorded bytes pass: the one that sends a forwarded frame, the one that it came by for any
+    /// other.
     pub fn port(&self) -> PortId {
         if self.decision.verdict == Verdict::Forward { self.decision.egress } else { self.came_by }
     }
 
-    /// The way that its bytes take through that port.
+    /// Direction in which the recorded bytes pass that port.
     pub fn direction(&self) -> Direction {
         if self.decision.verdict == Verdict::Forward || self.decision.answered {
             Direction::Outbound
@@ -44,7 +44,7 @@ impl TappedFrame<'_> {
         }
     }
 
-    /// The same frame for a capture, with what became of it in words.
+    /// Makes a frame for a capture, with `comment` to say what became of it.
     pub fn commented<'a>(&'a self, comment: &'a str) -> CommentedFrame<'a> {
         CommentedFrame {
             port: self.port(),

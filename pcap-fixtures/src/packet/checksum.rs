@@ -1,8 +1,8 @@
-//! The checksums of the protocols that are built here.
+//! Checksums of the protocols that the packets carry.
 
 use std::net::IpAddr;
 
-/// The Internet checksum of `bytes` (RFC 1071).
+/// Computes the Internet checksum of `bytes` (RFC 1071).
 pub(super) fn internet(bytes: &[u8]) -> u16 {
     let mut sum: u64 =
         bytes.chunks(2).map(|pair| u64::from(pair[0]) << 8 | u64::from(*pair.get(1).unwrap_or(&0))).sum();
@@ -12,7 +12,7 @@ pub(super) fn internet(bytes: &[u8]) -> u16 {
     !(sum as u16)
 }
 
-/// The checksum of a segment with its pseudo-header (RFC 793, section 3.1; RFC 8200, section 8.1).
+/// Computes the checksum of a segment with its pseudo-header (RFC 793, section 3.1; RFC 8200, section 8.1).
 pub(super) fn with_pseudo_header(src: IpAddr, dst: IpAddr, protocol: u8, segment: &[u8]) -> u16 {
     let mut bytes = Vec::new();
     for address in [src, dst] {
@@ -28,7 +28,7 @@ pub(super) fn with_pseudo_header(src: IpAddr, dst: IpAddr, protocol: u8, segment
     internet(&bytes)
 }
 
-/// CRC32c of an SCTP packet (RFC 9260, appendix A), bit by bit.
+/// Computes the CRC32c of an SCTP packet (RFC 9260, appendix A), bit by bit.
 pub(super) fn crc32c(bytes: &[u8]) -> u32 {
     let mut crc = !0_u32;
     for byte in bytes {

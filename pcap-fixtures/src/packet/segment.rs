@@ -1,10 +1,10 @@
-//! What an IP packet carries: a transport's header and the payload behind it.
+//! Segments that an IP packet carries: a transport's header and the payload behind it.
 
 use std::net::IpAddr;
 
 use super::checksum;
 
-/// The protocol numbers of what is built here (IANA, Assigned Internet Protocol Numbers).
+/// Protocol numbers of the segments (IANA, Assigned Internet Protocol Numbers).
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -13,7 +13,7 @@ const ESP: u8 = 50;
 const ICMPV6: u8 = 58;
 const SCTP: u8 = 132;
 
-/// What an IP packet carries before its payload.
+/// Header that an IP packet carries before its payload.
 #[derive(Clone, Debug)]
 pub(crate) enum Segment {
     Tcp {
@@ -26,7 +26,7 @@ pub(crate) enum Segment {
         ports: [u16; 2],
         checksum: bool,
     },
-    /// ICMP or ICMPv6, by the family of the addresses.
+    /// Header of ICMP or ICMPv6, by the family of the addresses.
     Icmp {
         kind: u8,
         code: u8,
@@ -49,7 +49,7 @@ pub(crate) enum Segment {
 }
 
 impl Segment {
-    /// The number that the IP header, or its last extension header, names this by.
+    /// Protocol number by which the IP header, or its last extension header, names the segment.
     pub(crate) fn protocol(&self, v4: bool) -> u8 {
         match self {
             Self::Tcp { .. } => TCP,
@@ -63,7 +63,7 @@ impl Segment {
         }
     }
 
-    /// The header, the payload and, where the transport has one, the checksum of both.
+    /// Builds the header and the payload and, if the transport has one, the checksum of both.
     pub(super) fn bytes(&self, src: IpAddr, dst: IpAddr, payload: &[u8]) -> Vec<u8> {
         let mut bytes = self.header(payload.len());
         bytes.extend(payload);
@@ -100,7 +100,7 @@ impl Segment {
         bytes
     }
 
-    /// The header, with zeros for its checksum.
+    /// Builds the header, with zeros for its checksum.
     fn header(&self, payload_len: usize) -> Vec<u8> {
         let mut header = Vec::new();
         match self {

@@ -11,7 +11,7 @@ pub(super) fn fixtures() -> Vec<Fixture> {
     vec![five_tuple(), three_tuple(), two_tuple(), one_tuple(), restart()]
 }
 
-/// Two VIPs, inside the network, before one service with all that an affinity may tell apart.
+/// Configures two VIPs, inside the network, before one service, with all that an affinity may tell apart.
 fn inside(lines: &'static str) -> Configuration {
     Configuration::new()
         .internal("all", lines)
@@ -20,8 +20,8 @@ fn inside(lines: &'static str) -> Configuration {
         .group("near", Mode::L2, NEAR)
 }
 
-/// Five TCP connections, two UDP ones and an echo request of client 7 to the first VIP, then a TCP connection and an
-/// echo request to the second: the backends that they must choose.
+/// Adds five TCP connections, two UDP ones and an echo request of client 7 to the first VIP, then a TCP connection
+/// and an echo request to the second; `backends` are those that they must choose.
 fn client(fixture: Fixture, backends: [&'static str; 10]) -> Fixture {
     let [a, b] = ["203.0.113.10", "203.0.113.11"].map(|vip| Packet::between("198.51.100.7", vip));
     let [t1, t2, t3, t4, t5, u1, u2, echo, other, other_echo] = backends;

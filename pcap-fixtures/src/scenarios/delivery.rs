@@ -40,7 +40,7 @@ pub(super) fn fixtures() -> Vec<Fixture> {
 const FAR: &str = "198.18.0.1";
 const FAR_V6: &str = "2001:db8:2::1";
 
-/// Both families' rules before one backend behind a tunnel.
+/// Configures rules of both families before one backend behind a tunnel.
 fn behind(mode: Mode, endpoint: &str) -> Configuration {
     Configuration::new()
         .external("web", "protocol = 'UNSPECIFIED'")

@@ -24,7 +24,7 @@ fn flow(port: u16, flags: u8) -> Packet {
     client(7).tcp(port, 443, flags)
 }
 
-/// A connection on `b1`, which a reload then removes.
+/// Starts a fixture with a connection on `b1`, which a reload then removes.
 fn removed(name: &'static str, claim: &'static str, lines: &'static str) -> Fixture {
     Fixture::new(name, claim, serving(lines, NEAR))
         .unhealthy("b2")

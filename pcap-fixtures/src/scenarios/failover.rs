@@ -10,7 +10,7 @@ pub(super) fn fixtures() -> Vec<Fixture> {
     vec![keeps(), voids(), voids_draining(), ratio_reached(), ratio_missed(), drops(), all_primaries()]
 }
 
-/// The primaries `p1` and so on, and one failover backend, `f1`.
+/// Configures the primaries `p1` and so on, and one failover backend, `f1`.
 fn with_failover(lines: &'static str, primaries: &[(&'static str, &str)]) -> Configuration {
     Configuration::new()
         .external("web", lines)

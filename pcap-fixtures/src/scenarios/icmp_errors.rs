@@ -18,12 +18,12 @@ pub(super) fn fixtures() -> Vec<Fixture> {
     ]
 }
 
-/// An error of some router on the way to client 7.
+/// Starts an error of some router on the way to client 7.
 fn error() -> Packet {
     Packet::between("192.0.2.254", VIP)
 }
 
-/// What a backend sent to client 7.
+/// Makes a packet that a backend sent to client 7, for an error to quote.
 fn reply(port: u16) -> Packet {
     Packet::between(VIP, "198.51.100.7").ttl(3).tcp(443, port, ACK).payload_len(1000)
 }

@@ -26,7 +26,7 @@ const TCP: Outcome = Outcome::Drop("malformed_tcp");
 const UDP: Outcome = Outcome::Drop("malformed_udp");
 const ICMP: Outcome = Outcome::Drop("malformed_icmp");
 
-/// Where the IP header of an untagged frame starts.
+/// Offset of the IP header in an untagged frame.
 const IP: usize = 14;
 
 fn ethernet() -> Fixture {

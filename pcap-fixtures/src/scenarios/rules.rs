@@ -13,7 +13,7 @@ pub(super) fn fixtures() -> Vec<Fixture> {
 
 const NO_RULE: Outcome = Outcome::Pass("no_forwarding_rule");
 
-/// A packet of client 7 to any address.
+/// Starts a packet of client 7 to any address.
 fn to(dst: &str) -> Packet {
     Packet::between("198.51.100.7", dst)
 }

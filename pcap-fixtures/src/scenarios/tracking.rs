@@ -99,7 +99,8 @@ fn fin_and_rst() -> Fixture {
     .frame(&flow(ACK), hit("web", "b1"))
 }
 
-/// One flow: a packet at the start, one `before` milliseconds later, and one `after` milliseconds after that.
+/// Adds packets of one flow: one at the start, one `before` milliseconds later, and one `after` milliseconds after
+/// that.
 fn idle(fixture: Fixture, rule: &'static str, [before, after]: [u64; 2]) -> Fixture {
     let flow = |flags| client(7).tcp(40_000, 443, flags);
     fixture
@@ -132,7 +133,8 @@ fn idle_internal() -> Fixture {
     idle(fixture, "all", [598_000, 602_000])
 }
 
-/// Entries keep their last use in 20 bits of seconds: after 12.1 days the same number comes again.
+/// Makes a fixture with a gap of 12.1 days: entries keep their last use in 20 bits of seconds, and then the same
+/// number comes again.
 fn gap_of_days() -> Fixture {
     let flow = |flags| client(7).tcp(40_000, 443, flags);
     Fixture::new(

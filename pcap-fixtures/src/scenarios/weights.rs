@@ -18,7 +18,7 @@ fn weighted(weights: &[u16]) -> Configuration {
         .weights(weights)
 }
 
-/// The backends of forty connections, each named by its last character.
+/// Adds forty connections; `backends` names the backend of each by its last character.
 fn connections(mut fixture: Fixture, backends: &str) -> Fixture {
     for (index, backend) in backends.chars().enumerate() {
         let backend = if backend == '1' { "b1" } else { "b2" };

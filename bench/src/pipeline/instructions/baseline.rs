@@ -1,4 +1,4 @@
-//! The committed counts, and what a new count is beside them.
+//! Baseline of committed counts, and the comparison of new counts with it.
 
 use std::collections::BTreeMap;
 use std::env::consts::ARCH;
@@ -10,26 +10,26 @@ use serde::Deserialize;
 
 use crate::output::markdown;
 
-/// What a case may differ by where its baseline says nothing else.
+/// Percent by which a case may differ if its baseline says nothing else.
 const TOLERANCE_PERCENT: f64 = 3.0;
 
-/// The compiler that made this program.
+/// Version of the compiler that made this program.
 const RUSTC: &str = env!("BENCH_RUSTC");
 
-/// The committed counts.
+/// Committed counts, with the build that they were made from.
 #[derive(Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Baseline {
-    /// The compiler that made what was counted: another one makes other instructions.
+    /// Version of the compiler that made the counted code: another one makes other instructions.
     rustc: String,
-    /// The processors that it was made for.
+    /// Processor architecture that the counted code was made for.
     architecture: String,
-    /// By the case's name.
+    /// Allowances by the case's name.
     #[serde(rename = "case")]
     cases: BTreeMap<String, Allowance>,
 }
 
-/// What a case may need.
+/// Instructions that a case may need.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Allowance {
@@ -38,7 +38,7 @@ struct Allowance {
 }
 
 impl Baseline {
-    /// What the file says; a baseline without cases, where there is none.
+    /// Reads the file; a baseline without cases if there is no file.
     pub(super) fn read(path: &Path) -> Result<Self, String> {
         match fs::read_to_string(path) {
             Ok(text) => toml::from_str(&text).map_err(|error| error.to_string()),
@@ -47,7 +47,7 @@ impl Baseline {
         }
     }
 
-    /// These counts as the baseline, with the tolerances of this one.
+    /// Makes a baseline of these counts, with the tolerances of this one.
     pub(super) fn updated(&self, counts: &[(String, f64)]) -> Self {
         let tolerance =
             |case: &str| self.cases.get(case).map_or(TOLERANCE_PERCENT, |old| old.tolerance_percent);
@@ -58,7 +58,7 @@ impl Baseline {
         Self::of(counts.iter().map(allowance).collect())
     }
 
-    /// A baseline of what this program's compiler makes.
+    /// Makes a baseline for the code of this program's compiler.
     fn of(cases: BTreeMap<String, Allowance>) -> Self {
         Self { rustc: RUSTC.to_owned(), architecture: ARCH.to_owned(), cases }
     }
@@ -67,13 +67,13 @@ impl Baseline {
         fs::write(path, self.to_string())
     }
 
-    /// Whether it was counted of what a compiler like this one had made.
+    /// True if the counted code came from a compiler like this program's.
     fn is_comparable(&self) -> bool {
         self.rustc == RUSTC && self.architecture == ARCH
     }
 }
 
-/// As TOML.
+/// Writes the baseline as TOML.
 impl Display for Baseline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "# Instructions per packet; docs/performance.md says what of.")?;
@@ -87,11 +87,11 @@ impl Display for Baseline {
     }
 }
 
-/// New counts beside the committed ones.
+/// Comparison of new counts with the committed ones.
 pub(super) struct Comparison<'a> {
     baseline: &'a Baseline,
     rows: Vec<Row<'a>>,
-    /// Cases of the baseline that nobody counts any more.
+    /// Cases of the baseline that are no longer counted.
     gone: Vec<&'a str>,
 }
 
@@ -103,11 +103,11 @@ struct Row<'a> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Judgement {
-    /// Within the tolerance.
+    /// The count is within the tolerance.
     Same,
     Worse,
     Better,
-    /// There is no baseline.
+    /// The baseline has no count for the case.
     Unknown,
 }
 
@@ -156,13 +156,13 @@ impl<'a> Comparison<'a> {
         Self { baseline, rows: counts.iter().map(row).collect(), gone }
     }
 
-    /// Whether a change that counts so may go in.
+    /// True if no case is worse than its baseline allows.
     pub(super) fn holds(&self) -> bool {
         let holds = |row: &Row<'_>| matches!(row.judgement(), Judgement::Same | Judgement::Better);
         !self.baseline.is_comparable() || (self.gone.is_empty() && self.rows.iter().all(holds))
     }
 
-    /// What to do about it, a line for each thing.
+    /// Writes what to do about the differences, one line for each step.
     pub(super) fn advice(&self) -> String {
         if !self.baseline.is_comparable() {
             let Baseline { rustc, architecture, .. } = self.baseline;
@@ -191,7 +191,7 @@ impl<'a> Comparison<'a> {
     }
 }
 
-/// The table.
+/// Writes the comparison as a table.
 impl Display for Comparison<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rows = self.rows.iter().map(Row::cells);

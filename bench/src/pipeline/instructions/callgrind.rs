@@ -5,18 +5,18 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs, io};
 
-/// The functions whose instructions are counted, with all that they call: those of `stage.rs`. Collecting
+/// Pattern of the functions whose instructions are counted, with all that they call: those of `stage.rs`. Collecting
 /// starts where one is entered and ends where it is left.
 const COUNTED: &str = "*instructions::stage::counted_*";
 
-/// Why there is no count.
+/// Reason for which there is no count.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// Valgrind can't be started.
     NoValgrind(io::Error),
-    /// Valgrind, or the program under it, has failed; what it said.
+    /// Valgrind, or the program under it, has failed; its output.
     Failed(String),
-    /// What it printed or wrote is not as it should be.
+    /// The output or this file of callgrind's is not as it should be.
     Unreadable(PathBuf),
 }
 
@@ -30,7 +30,7 @@ impl Display for Failure {
     }
 }
 
-/// Instructions per packet of the case of that name. What callgrind wrote stays in
+/// Counts the instructions per packet of the case of that name. The file that callgrind wrote stays in
 /// `target/instructions/CASE.out`, for `callgrind_annotate`.
 pub(super) fn count(case: &str) -> Result<f64, Failure> {
     let program = env::current_exe().map_err(|error| Failure::Failed(error.to_string()))?;
@@ -59,7 +59,7 @@ pub(super) fn count(case: &str) -> Result<f64, Failure> {
     }
 }
 
-/// All instructions of a file that callgrind wrote.
+/// Adds up all instructions of a file that callgrind wrote.
 fn total(text: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix("totals: "))?.trim().parse().ok()
 }

@@ -1,4 +1,4 @@
-//! What instructions are counted of: each case makes its frames, and lets them through a stage in bursts.
+//! Cases whose instructions are counted: each makes its frames, and puts them through a stage in bursts.
 
 use std::fmt::{self, Display};
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use crate::pipeline::scenario::{Affinity, Family, PORT, Packets, Scenario, Way, 
 use crate::pipeline::slot::Slot;
 use crate::pipeline::traffic::Traffic;
 
-/// Bursts that are counted: enough that no single packet's fortune in the conntrack table tells.
+/// Bursts that are counted: enough that no single packet's fortune in the conntrack table shows.
 const BURSTS: usize = 128;
 
 /// Connections that the table is made for: as many as there are packets.
@@ -35,54 +35,54 @@ const FLOWS: usize = BURSTS * BURST;
 
 const BACKENDS: usize = 100;
 
-/// The second that all of it happens in. With the real clock, it would depend on the machine's speed how
-/// often the table is swept and entries are refreshed.
+/// Second in which every case happens. By the real clock, the machine's speed would decide how often the table is
+/// swept and entries are refreshed.
 const NOW: Tick = Tick(1);
 
-/// What instructions are counted of.
+/// Case whose instructions are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Case {
-    /// The general parser, an IPv4 packet
+    /// Parses an IPv4 packet with the general parser
     ParseIpv4,
-    /// The general parser, an IPv6 packet
+    /// Parses an IPv6 packet with the general parser
     ParseIpv6,
-    /// The general parser, an IPv4 packet with a VLAN tag
+    /// Parses an IPv4 packet with a VLAN tag with the general parser
     ParseVlan,
-    /// A plain, untracked IPv4 packet that nobody may have: parsed, classified, hashed and dropped
+    /// Drops a plain, untracked IPv4 packet that no backend may have: parsed, classified and hashed
     PlainIpv4,
-    /// The same over IPv6
+    /// Drops a plain, untracked IPv6 packet that no backend may have: parsed, classified and hashed
     PlainIpv6,
-    /// A tracked packet, whole pipeline: IPv4 in IPv4
+    /// Forwards a tracked packet through the whole pipeline, IPv4 in IPv4
     HitIpipIpv4,
-    /// The same, IPv6 in IPv6
+    /// Forwards a tracked packet through the whole pipeline, IPv6 in IPv6
     HitIpipIpv6,
-    /// The same, GUE over IPv4
+    /// Forwards a tracked packet through the whole pipeline, GUE over IPv4
     HitGue,
-    /// The same by MAC address
+    /// Forwards a tracked packet through the whole pipeline, by MAC address
     HitL2,
-    /// A tracked packet with a VLAN tag, IPv4 in IPv4: neither parser nor tunnel is the plain one
+    /// Forwards a tracked packet with a VLAN tag, IPv4 in IPv4: neither parser nor tunnel is the plain one
     HitVlan,
-    /// A packet of a connection that the table doesn't have, in the middle of it, IPv4 in IPv4
+    /// Forwards a packet from the middle of a connection that the table doesn't have, IPv4 in IPv4
     Miss,
-    /// A SYN, which makes an entry, IPv4 in IPv4
+    /// Forwards a SYN, which makes an entry, IPv4 in IPv4
     New,
-    /// A SYN against a table full of live entries, IPv4 in IPv4
+    /// Forwards a SYN against a table full of live entries, IPv4 in IPv4
     Flood,
-    /// Delivery by itself: IPv4 in IPv4
+    /// Delivers a packet, and nothing else: IPv4 in IPv4
     DeliverIpipIpv4,
-    /// Delivery by itself: IPv6 in IPv6
+    /// Delivers a packet, and nothing else: IPv6 in IPv6
     DeliverIpipIpv6,
-    /// Delivery by itself: GUE over IPv4
+    /// Delivers a packet, and nothing else: GUE over IPv4
     DeliverGue,
-    /// Delivery by itself: by MAC address
+    /// Delivers a packet, and nothing else: by MAC address
     DeliverL2,
 }
 
 impl Case {
-    /// Lets all packets of the case through its stage; returns how many those are.
+    /// Puts all packets of the case through its stage; returns their number.
     ///
     /// # Panics
-    /// Where something other than what the case's name says became of them.
+    /// If packets were decided otherwise than the case's name says.
     pub(super) fn perform(self) -> usize {
         use Family::{Ipv4, Ipv6};
         let hits = |family, delivery| scenario(Packets::Hit, family, delivery);
@@ -109,7 +109,7 @@ impl Case {
     }
 }
 
-/// The name that the command line, the baseline and the table have for it.
+/// Writes the name that the command line, the baseline and the table have for the case.
 impl Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.to_possible_value().expect("no case is skipped").get_name())
@@ -132,7 +132,7 @@ fn scenario(packets: Packets, family: Family, delivery: Way) -> Scenario {
     scenario.sound()
 }
 
-/// What a flow's packets look like.
+/// Form of a flow's packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     /// TCP with ACK.
@@ -145,7 +145,7 @@ enum Form {
     Udp,
 }
 
-/// The slots of a burst, and what fills them.
+/// Slots of a burst, and the traffic that fills them.
 struct Burst {
     slots: Box<[Slot]>,
     traffic: Traffic,
@@ -161,7 +161,7 @@ impl Burst {
         }
     }
 
-    /// A packet of each of these flows.
+    /// Receives a packet of each of these flows.
     fn receive(&mut self, flows: &[u32], form: Form) -> &mut [Slot] {
         let slots = &mut self.slots[..flows.len()];
         for (slot, flow) in slots.iter_mut().zip(flows) {
@@ -197,9 +197,9 @@ fn make_udp(slot: &mut Slot, family: Family) {
     bytes[l4 + 4..l4 + 6].copy_from_slice(&len.to_be_bytes());
 }
 
-/// A worker, its table and its traffic.
+/// Processor of a worker's bursts, with its table and its traffic.
 struct Bench {
-    worker: BurstProcessor,
+    processor: BurstProcessor,
     burst: Burst,
     // A subscriber's snapshots are freed by their publisher, which outlives it.
     _publisher: Publisher<Snapshot>,
@@ -211,41 +211,41 @@ impl Bench {
         let table = ConntrackTable::with_capacity(scenario.capacity()).expect("memory for the table");
         let hasher = TrackingHasher::new([11, 12, 13, 14]);
         Self {
-            worker: BurstProcessor::new(publisher.feed().subscribe(), Arc::new(table), hasher),
+            processor: BurstProcessor::new(publisher.feed().subscribe(), Arc::new(table), hasher),
             burst: Burst::new(scenario),
             _publisher: publisher,
         }
     }
 
-    /// Has this second's share of the table swept: the first poll does so, and no later one.
+    /// Sweeps this second's share of the table: the first poll does so, and no later one.
     fn sweep(&mut self) {
-        self.worker.poll::<Slot>(&mut [], &mut [], NOW);
+        self.processor.poll::<Slot>(&mut [], &mut [], NOW);
     }
 
-    /// One packet of each flow, not counted; returns those flows that an entry has decided.
+    /// Decides one packet of each flow, not counted; returns the flows that an entry has decided.
     fn establish(&mut self, flows: &[u32], form: Form) -> Vec<u32> {
         let mut hits = Vec::new();
         for flows in flows.chunks(BURST) {
             let mut decisions = [Decision::PENDING; BURST];
             let decisions = &mut decisions[..flows.len()];
-            self.worker.poll(self.burst.receive(flows, form), decisions, NOW);
+            self.processor.poll(self.burst.receive(flows, form), decisions, NOW);
             let decided = flows.iter().zip(decisions);
             hits.extend(decided.filter(|(_, one)| one.tracking == Tracking::Hit).map(|(flow, _)| *flow));
         }
         hits
     }
 
-    /// A packet of each of [`FLOWS`] flows, counted by callgrind; returns what the worker has counted before
-    /// and after.
+    /// Decides a packet of each of [`FLOWS`] flows, counted by callgrind; returns the worker's counters before and
+    /// after.
     fn decide(&mut self, flows: &[u32], form: Form) -> (Counters, Counters) {
         assert_eq!(flows.len(), FLOWS);
-        let before = self.worker.counters().clone();
+        let before = self.processor.counters().clone();
         let mut decisions = [Decision::PENDING; BURST];
         for flows in flows.chunks(BURST) {
             let frames = self.burst.receive(flows, form);
-            stage::counted_decide(&mut self.worker, frames, &mut decisions, NOW);
+            stage::counted_decide(&mut self.processor, frames, &mut decisions, NOW);
         }
-        let after = self.worker.counters().clone();
+        let after = self.processor.counters().clone();
         assert_eq!(after.offered - before.offered, FLOWS as u64);
         (before, after)
     }
@@ -260,7 +260,7 @@ fn parse(scenario: &Scenario, form: Form) {
     }
 }
 
-/// Untracked packets for a service without backends have the shortest life that a plain packet may have.
+/// Decides untracked packets for a service without backends: no plain packet takes fewer steps.
 fn refuse(scenario: &Scenario) {
     let mut snapshot = scenario.snapshot(1);
     let rule = ForwardingRule {

@@ -1,5 +1,5 @@
-//! The functions whose instructions are counted. Callgrind finds them by their names (`callgrind.rs` has the
-//! pattern), so each stays a function, and there is no other in this file, nor a closure.
+//! Functions whose instructions are counted. Callgrind finds them by their names (`callgrind.rs` has the pattern), so
+//! each stays a function, and there is no other in this file, nor a closure.
 
 use std::hint::black_box;
 
@@ -12,20 +12,20 @@ use guideway_engine::burst_processor::BurstProcessor;
 
 use crate::pipeline::slot::Slot;
 
-/// All that a worker does with a burst, its counters and traffic_counters included.
+/// Decides a burst as a worker does, its counters and traffic counters included.
 #[inline(never)]
 pub(super) fn counted_decide(
-    worker: &mut BurstProcessor,
+    processor: &mut BurstProcessor,
     frames: &mut [Slot],
     decisions: &mut [Decision],
     now: Tick,
 ) {
-    worker.poll(frames, decisions, now);
+    processor.poll(frames, decisions, now);
     // Something after the call, so that it is no jump out of what is counted.
     black_box(decisions);
 }
 
-/// The parser that takes any packet.
+/// Parses frames with the parser that takes any packet.
 #[inline(never)]
 pub(super) fn counted_parse(frames: &[Slot]) {
     for frame in frames {
@@ -34,7 +34,7 @@ pub(super) fn counted_parse(frames: &[Slot]) {
     }
 }
 
-/// What makes frames into those that their backends get. The packets are those of the frames.
+/// Makes frames into those that their backends get. `packets` are those of the frames.
 #[inline(never)]
 pub(super) fn counted_deliver(frames: &mut [Slot], packets: &[Packet], deliveries: &[&Delivery]) {
     for ((frame, packet), delivery) in frames.iter_mut().zip(packets).zip(deliveries) {

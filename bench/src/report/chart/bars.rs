@@ -1,4 +1,4 @@
-//! Bars that lie side by side in groups, so that long names have room.
+//! Horizontal bars in groups, so that long names have room.
 
 use std::fmt::Write;
 
@@ -9,28 +9,28 @@ use crate::report::markup::short;
 /// Groups of bars, each with one bar a series.
 pub(in crate::report) struct BarChart<'a> {
     pub(in crate::report) description: Description<'a>,
-    /// What values are, with their unit.
+    /// Name of the values, with their unit.
     pub(in crate::report) label: &'a str,
     pub(in crate::report) series: Vec<&'a str>,
     pub(in crate::report) groups: Vec<Group>,
 }
 
-/// A name and its bars.
+/// Group of bars with its name.
 pub(in crate::report) struct Group {
     pub(in crate::report) name: String,
-    /// By series; `None` where there is nothing to measure.
+    /// Values by series; `None` if there is nothing to measure.
     pub(in crate::report) values: Vec<Option<f64>>,
 }
 
 const BAR: f64 = 15.0;
 const BETWEEN_BARS: f64 = 2.0;
 const BETWEEN_GROUPS: f64 = 14.0;
-/// Room for a value after its bar.
+/// Width of a value's text after its bar.
 const VALUE: f64 = 56.0;
 const BELOW: f64 = 44.0;
 
 impl BarChart<'_> {
-    /// The chart as an `svg` element.
+    /// Draws the chart as an `svg` element.
     pub(in crate::report) fn svg(&self) -> String {
         let values = self.groups.iter().flat_map(|group| group.values.iter().copied().flatten());
         let scale = Scale::over(Steps::Linear, values);
@@ -42,7 +42,7 @@ impl BarChart<'_> {
         let group_height = self.series.len() as f64 * (BAR + BETWEEN_BARS) - BETWEEN_BARS;
         let bottom = top + self.groups.len() as f64 * (group_height + BETWEEN_GROUPS);
         for mark in &scale.marks {
-            let x = left + width * scale.place(*mark);
+            let x = left + width * scale.position(*mark);
             rule(&mut inner, "grid", [x, top, x, bottom]);
             text(&mut inner, "middle", x, bottom + 17.0, &short(*mark));
         }
@@ -52,7 +52,7 @@ impl BarChart<'_> {
             text(&mut inner, "end", left - 8.0, y + group_height / 2.0 + 4.5, &group.name);
             for (series, value) in group.values.iter().enumerate() {
                 let at = y + series as f64 * (BAR + BETWEEN_BARS);
-                let length = value.map_or(0.0, |value| width * scale.place(value));
+                let length = value.map_or(0.0, |value| width * scale.position(value));
                 if length > 0.0 {
                     let class = color(series);
                     let _ = writeln!(

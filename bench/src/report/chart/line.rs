@@ -6,28 +6,28 @@ use super::scale::{Scale, Steps};
 use super::{Description, WIDTH, color, legend, marker, rule, text, text_width};
 use crate::report::markup::short;
 
-/// Lines over one axis.
+/// Lines over one axis, which share a scale of values.
 pub(in crate::report) struct LineChart<'a> {
     pub(in crate::report) description: Description<'a>,
     pub(in crate::report) x: XAxis<'a>,
-    /// What values are, with their unit.
+    /// Name of the values, with their unit.
     pub(in crate::report) y_label: &'a str,
     pub(in crate::report) y_steps: Steps,
     pub(in crate::report) series: Vec<Series>,
 }
 
-/// What the points stand over.
+/// Axis that the points stand over.
 pub(in crate::report) enum XAxis<'a> {
-    /// Numbers, with what they are.
+    /// Axis of numbers, with their name.
     Numbers { label: &'a str, steps: Steps },
-    /// Words: a point's place is its number among them.
+    /// Axis of words, whose points are at the indices of the words.
     Words { label: &'a str, words: &'a [&'a str] },
 }
 
-/// One line.
+/// Line with its name.
 pub(in crate::report) struct Series {
     pub(in crate::report) name: String,
-    /// By their places on the axis.
+    /// Points: position on the axis, and value.
     pub(in crate::report) points: Vec<(f64, f64)>,
 }
 
@@ -36,7 +36,7 @@ const BELOW: f64 = 48.0;
 const MARGIN: f64 = 28.0;
 
 impl LineChart<'_> {
-    /// The chart as an `svg` element.
+    /// Draws the chart as an `svg` element.
     pub(in crate::report) fn svg(&self) -> String {
         let points = self.series.iter().flat_map(|series| series.points.iter().copied());
         let y = Scale::over(self.y_steps, points.clone().map(|(_, value)| value));
@@ -47,7 +47,7 @@ impl LineChart<'_> {
         let head = legend(&mut inner, &names, left, marker);
         text(&mut inner, "start", 0.0, head + 13.0, self.y_label);
         let top = head + 30.0;
-        let y_at = |value: f64| top + HEIGHT * (1.0 - y.place(value));
+        let y_at = |value: f64| top + HEIGHT * (1.0 - y.position(value));
         for (mark, label) in y.marks.iter().zip(&labels) {
             rule(&mut inner, "grid", [left, y_at(*mark), WIDTH - MARGIN, y_at(*mark)]);
             text(&mut inner, "end", left - 8.0, y_at(*mark) + 4.5, label);
@@ -56,30 +56,30 @@ impl LineChart<'_> {
         let (x_label, marks): (&str, Vec<(f64, String)>) = match &self.x {
             XAxis::Numbers { label, steps } => {
                 let x = Scale::over(*steps, points.map(|(number, _)| number));
-                (label, x.marks.iter().map(|mark| (x.place(*mark), short(*mark))).collect())
+                (label, x.marks.iter().map(|mark| (x.position(*mark), short(*mark))).collect())
             }
             XAxis::Words { label, words } => {
-                let place = |number| word_place(number as f64, words.len());
-                (label, words.iter().enumerate().map(|(n, word)| (place(n), (*word).to_owned())).collect())
+                let position = |number| word_position(number as f64, words.len());
+                (label, words.iter().enumerate().map(|(n, word)| (position(n), (*word).to_owned())).collect())
             }
         };
         let bottom = top + HEIGHT;
         rule(&mut inner, "axis", [left, bottom, WIDTH - MARGIN, bottom]);
-        for (place, label) in &marks {
-            let x = left + width * place;
+        for (position, label) in &marks {
+            let x = left + width * position;
             rule(&mut inner, "axis", [x, bottom, x, bottom + 5.0]);
             text(&mut inner, "middle", x, bottom + 20.0, label);
         }
         text(&mut inner, "middle", left + width / 2.0, bottom + 42.0, x_label);
         for (number, series) in self.series.iter().enumerate() {
-            let places: Vec<(f64, f64)> = series
+            let positions: Vec<(f64, f64)> = series
                 .points
                 .iter()
                 .map(|(at, value)| (left + width * self.x_place(*at), y_at(*value)))
                 .collect();
-            let line: Vec<String> = places.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+            let line: Vec<String> = positions.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
             let _ = writeln!(inner, "<polyline class=\"{}\" points=\"{}\"/>", color(number), line.join(" "));
-            places.iter().for_each(|(x, y)| marker(&mut inner, number, *x, *y));
+            positions.iter().for_each(|(x, y)| marker(&mut inner, number, *x, *y));
         }
         let mut svg = String::new();
         self.description.open(&mut svg, bottom + BELOW);
@@ -90,15 +90,15 @@ impl LineChart<'_> {
         match &self.x {
             XAxis::Numbers { steps, .. } => {
                 let numbers = self.series.iter().flat_map(|series| series.points.iter().map(|(x, _)| *x));
-                Scale::over(*steps, numbers).place(at)
+                Scale::over(*steps, numbers).position(at)
             }
-            XAxis::Words { words, .. } => word_place(at, words.len()),
+            XAxis::Words { words, .. } => word_position(at, words.len()),
         }
     }
 }
 
-/// The middle of a word's part of the axis.
-fn word_place(number: f64, words: usize) -> f64 {
+/// Position of the middle of a word's part of the axis.
+fn word_position(number: f64, words: usize) -> f64 {
     (number + 0.5) / words as f64
 }
 

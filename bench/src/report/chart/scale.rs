@@ -1,6 +1,6 @@
-//! From values to places on an axis, with round numbers to mark it.
+//! Scales from values to positions on an axis, with round numbers to mark it.
 
-/// How values are spread over an axis.
+/// Spacing of values over an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::report) enum Steps {
     /// Equal distances are equal differences; the axis begins at zero.
@@ -9,7 +9,7 @@ pub(in crate::report) enum Steps {
     Logarithmic,
 }
 
-/// An axis, from its first mark to its last.
+/// Scale of an axis, from its first mark to its last.
 #[derive(Clone, Debug)]
 pub(super) struct Scale {
     steps: Steps,
@@ -18,11 +18,11 @@ pub(super) struct Scale {
     pub(super) marks: Vec<f64>,
 }
 
-/// About how many marks an axis has.
+/// Number of marks that an axis has, about.
 const MARKS: f64 = 6.0;
 
 impl Scale {
-    /// An axis that has room for all of `values`.
+    /// Makes a scale that has room for all of `values`.
     pub(super) fn over(steps: Steps, values: impl Iterator<Item = f64> + Clone) -> Self {
         match steps {
             Steps::Linear => Self::linear(values.fold(0.0, f64::max)),
@@ -60,8 +60,8 @@ impl Scale {
         Self { steps: Steps::Logarithmic, low: 10_f64.powi(first), high: 10_f64.powi(last), marks }
     }
 
-    /// Where a value lies, from 0 at the axis' start to 1 at its end.
-    pub(super) fn place(&self, value: f64) -> f64 {
+    /// Position of a value, from 0 at the axis' start to 1 at its end.
+    pub(super) fn position(&self, value: f64) -> f64 {
         match self.steps {
             Steps::Linear => value / self.high,
             Steps::Logarithmic => {
@@ -72,7 +72,7 @@ impl Scale {
     }
 }
 
-/// The first of 1, 2 and 5 times a power of ten that is no less than `least`.
+/// Finds the first of 1, 2 and 5 times a power of ten that is no less than `least`.
 fn round_step(least: f64) -> f64 {
     let decade = 10_f64.powf(least.log10().floor());
     let digit = [1.0, 2.0, 5.0, 10.0].into_iter().find(|digit| digit * decade >= least * (1.0 - 1e-9));
@@ -111,9 +111,9 @@ mod tests {
     #[test]
     fn places_go_from_zero_to_one() {
         let linear = Scale::over(Steps::Linear, [100.0].into_iter());
-        assert_eq!([0.0, 50.0, 100.0].map(|value| linear.place(value)), [0.0, 0.5, 1.0]);
+        assert_eq!([0.0, 50.0, 100.0].map(|value| linear.position(value)), [0.0, 0.5, 1.0]);
         let logarithmic = Scale::over(Steps::Logarithmic, [1e2, 1e6].into_iter());
-        let places = [1e2, 1e4, 1e6, 0.0].map(|value| (logarithmic.place(value) * 1e6).round() / 1e6);
-        assert_eq!(places, [0.0, 0.5, 1.0, 0.0]);
+        let positions = [1e2, 1e4, 1e6, 0.0].map(|value| (logarithmic.position(value) * 1e6).round() / 1e6);
+        assert_eq!(positions, [0.0, 0.5, 1.0, 0.0]);
     }
 }

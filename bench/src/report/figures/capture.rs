@@ -1,4 +1,4 @@
-//! What became of a capture's packets.
+//! Figures of a capture's replay.
 
 use super::percent;
 use crate::report::chart::{BarChart, Description, Group, LineChart, Series, Steps, XAxis};
@@ -134,6 +134,7 @@ pub(super) fn turns(replay: &Replay) -> Figure {
         ("dropped and answered by an ICMP error", count(ledger.answered)),
         ("sent", count(ledger.sent)),
         ("lost to a full queue", count(ledger.tx_full)),
+        ("lost for an unknown port", count(ledger.unknown_egress_port)),
         ("came out at the other end", count(ledger.came_out)),
     ];
     Figure {

@@ -1,4 +1,4 @@
-//! Lookups of connections beside other tables.
+//! Figures of connection lookups beside other tables.
 
 use std::collections::BTreeSet;
 

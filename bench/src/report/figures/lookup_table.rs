@@ -1,4 +1,4 @@
-//! How balanced and how steady lookup tables are.
+//! Figures of the balance and the disruption of lookup tables.
 
 use crate::report::chart::{BarChart, Description, Group};
 use crate::report::data::{Balance, Disruption, Table};

@@ -1,4 +1,4 @@
-//! Throughput and latency of a worker, from memory to memory.
+//! Figures of a worker's throughput and latency, from memory to memory.
 
 use super::percent;
 use crate::report::chart::{BarChart, Description, Group, LineChart, Series, Steps, XAxis};
@@ -14,7 +14,7 @@ fn family_name(family: &str) -> &str {
     }
 }
 
-/// The measurements of one worker that differ from the first one in their flows and their family alone.
+/// Finds the measurements of one worker that differ from the first one in their flows and their family alone.
 pub(super) fn flows_of<'p>(pipeline: &'p Pipeline, family: &str) -> Vec<&'p Measured> {
     let Some(first) = pipeline.measured.first().map(|measured| &measured.scenario) else { return Vec::new() };
     let mut points: Vec<&Measured> = pipeline

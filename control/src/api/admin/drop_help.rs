@@ -30,6 +30,7 @@ impl Losses {
         let worker = [
             ("refused", link.refused, REFUSED),
             ("tx_full", link.tx_full, TX_FULL),
+            ("unknown_egress_port", link.unknown_egress_port, UNKNOWN_EGRESS_PORT),
             ("host_full", link.host_full, HOST_FULL),
         ];
         let device = device.map(|(reason, packets, text)| loss(LossPlace::Device, reason, packets, text));
@@ -63,6 +64,10 @@ const REFUSED: Sentences = (
 const TX_FULL: Sentences = (
     "A port's transmit queue stayed full: more is to be sent than the link carries.",
     "Use a faster link, or raise the port's `tx_descriptors` if the load comes in short bursts.",
+);
+const UNKNOWN_EGRESS_PORT: Sentences = (
+    "The forwarding state names a port that the workers have not opened: a fault of the appliance itself.",
+    "Restart the appliance, which opens every configured port, and report the fault with the configuration.",
 );
 const HOST_FULL: Sentences = (
     "Too many packets that are not ours waited for the host stack: ARP and echo requests may be among them.",
@@ -144,18 +149,25 @@ mod tests {
     fn every_reason_is_counted_in_its_place_and_says_what_to_do() {
         let total = PacketStats {
             dropped: [("ttl_expired".to_owned(), 3)].into(),
-            link: LinkStats { sent: 9, tx_full: 4, host_full: 5, refused: 6 },
+            link: LinkStats { sent: 9, tx_full: 4, unknown_egress_port: 7, host_full: 5, refused: 6 },
             ..PacketStats::default()
         };
         let port = |name: &str, missed| PortStats { name: name.into(), missed, ..PortStats::default() };
         let stats = Stats { total, ports: vec![port("lan", 1), port("wan", 10)], ..Stats::default() };
         let losses = Losses::new(&stats).drops;
-        assert_eq!(losses.len(), 4 + 3 + DropReason::ALL.len());
+        assert_eq!(losses.len(), 4 + 4 + DropReason::ALL.len());
         let counted: Vec<_> = losses.iter().filter(|loss| loss.packets > 0).collect();
         let counted: Vec<_> = counted.iter().map(|loss| (loss.reason.as_str(), loss.packets)).collect();
         assert_eq!(
             counted,
-            [("missed", 11), ("refused", 6), ("tx_full", 4), ("host_full", 5), ("ttl_expired", 3)]
+            [
+                ("missed", 11),
+                ("refused", 6),
+                ("tx_full", 4),
+                ("unknown_egress_port", 7),
+                ("host_full", 5),
+                ("ttl_expired", 3)
+            ]
         );
         for loss in losses {
             assert!(loss.meaning.ends_with('.') && loss.help.ends_with('.'), "{}", loss.reason);

@@ -3,26 +3,16 @@
 use std::fmt;
 
 use bytes::{Bytes, BytesMut};
+use guideway_engine::capture::pcapng_block::{self, ByteOrder};
 
 /// The longest block that is waited for: a frame of 64 KiB with its options, many times over.
 const MAX_BLOCK: usize = 1 << 20;
-
-/// A section begins with this type, which reads the same in either byte order.
-const SECTION_HEADER: [u8; 4] = [0x0A, 0x0D, 0x0D, 0x0A];
-
-/// The type of a block that holds a packet.
-const ENHANCED_PACKET: u32 = 6;
-
-/// The type of a block that holds what the capture lacks up to there, and where in a block that is written by
-/// Guideway: the value of its first option, which is the only one.
-const STATISTICS: u32 = 5;
-const LACKING: std::ops::Range<usize> = 24..32;
 
 /// Bytes that have come, up to the last whole block.
 #[derive(Debug, Default)]
 pub(super) struct PcapngSplitter {
     waiting: BytesMut,
-    big_endian: bool,
+    order: ByteOrder,
     packets: u64,
     missing: u64,
 }
@@ -43,14 +33,14 @@ impl PcapngSplitter {
         self.waiting.extend_from_slice(bytes);
         let mut whole = 0;
         while let Some(len) = self.block_len(whole)? {
-            let kind = self.number_at(whole);
-            self.packets += u64::from(kind == Some(ENHANCED_PACKET));
             let block = &self.waiting[whole..whole + len];
-            if kind == Some(STATISTICS)
-                && let Some(&lacking) = block.get(LACKING).and_then(<[u8]>::first_chunk)
-            {
-                self.missing =
-                    if self.big_endian { u64::from_be_bytes(lacking) } else { u64::from_le_bytes(lacking) };
+            match self.order.u32_at(block, pcapng_block::TYPE_OFFSET) {
+                pcapng_block::ENHANCED_PACKET => self.packets += 1,
+                // Only Guideway's own captures come here, so that the block is of the kind that it writes.
+                pcapng_block::INTERFACE_STATISTICS => {
+                    self.missing = pcapng_block::missing_frames(block, self.order).unwrap_or(self.missing);
+                }
+                _ => {}
             }
             whole += len;
         }
@@ -68,34 +58,19 @@ impl PcapngSplitter {
     }
 
     /// The length of the block at `start`, where it is whole.
-    ///
-    /// ```text
-    ///  0      4      8              12                   len - 4   len
-    /// ┌──────┬──────┬──────────────┬─────────── ─ ─ ──┬───────────┐
-    /// │ type │ len  │ (byte order) │  …               │ len again │
-    /// └──────┴──────┴──────────────┴─────────── ─ ─ ──┴───────────┘
-    /// ```
     fn block_len(&mut self, start: usize) -> Result<Option<usize>, NotBlocks> {
         let rest = &self.waiting[start..];
-        let Some(&[kind, _, magic]) = rest.as_chunks::<4>().0.first_chunk() else { return Ok(None) };
-        if kind == SECTION_HEADER {
-            self.big_endian = match magic {
-                [0x1A, 0x2B, 0x3C, 0x4D] => true,
-                [0x4D, 0x3C, 0x2B, 0x1A] => false,
-                _ => return Err(NotBlocks),
-            };
+        if rest.len() < pcapng_block::MIN_LEN {
+            return Ok(None);
         }
-        let len = self.number_at(start + 4).unwrap_or(0) as usize;
-        if !(12..=MAX_BLOCK).contains(&len) || !len.is_multiple_of(4) {
+        if self.order.u32_at(rest, pcapng_block::TYPE_OFFSET) == pcapng_block::SECTION_HEADER {
+            self.order = ByteOrder::of_section(rest).ok_or(NotBlocks)?;
+        }
+        let len = self.order.u32_at(rest, pcapng_block::LENGTH_OFFSET) as usize;
+        if !pcapng_block::is_possible_len(len) || len > MAX_BLOCK {
             return Err(NotBlocks);
         }
-        Ok((self.waiting.len() - start >= len).then_some(len))
-    }
-
-    /// The number at `start`, in the byte order of the section.
-    fn number_at(&self, start: usize) -> Option<u32> {
-        let bytes = *self.waiting[start..].first_chunk()?;
-        Some(if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
+        Ok((rest.len() >= len).then_some(len))
     }
 }
 
@@ -116,7 +91,7 @@ mod tests {
             if !big_endian {
                 magic.reverse();
             }
-            let header = block(SECTION_HEADER, &magic, big_endian);
+            let header = block(pcapng_block::SECTION_HEADER.to_le_bytes(), &magic, big_endian);
             let kind = if big_endian { [0, 0, 0, 6] } else { [6, 0, 0, 0] };
             let packet = block(kind, &[7; 20], big_endian);
             let stream = [&header[..], &packet, &packet].concat();

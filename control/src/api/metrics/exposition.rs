@@ -144,7 +144,12 @@ fn workers(families: &mut Families<'_>, status: &Status, workers: &[WorkerStats]
     )?;
     let lost = workers.iter().flat_map(|worker| {
         let link = &worker.packets.link;
-        let lost = [("tx_full", link.tx_full), ("host_full", link.host_full), ("refused", link.refused)];
+        let lost = [
+            ("tx_full", link.tx_full),
+            ("unknown_egress_port", link.unknown_egress_port),
+            ("host_full", link.host_full),
+            ("refused", link.refused),
+        ];
         lost.map(|(reason, frames)| ([worker_label(worker), ("reason", reason.to_owned())], frames))
     });
     families.counters("frames_lost_total", "Frames lost between ports and data plane, by reason.", lost)

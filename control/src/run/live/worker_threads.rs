@@ -51,7 +51,7 @@ impl<'s: 'scope, 'scope, 'eal: 'scope> WorkerThreads<'s, 'scope, '_, 'eal> {
                 let _ = report.send(WorkerFailure { worker, core, message: message(&*panic) });
             }
         };
-        let refused = |said: String| StartError::ThreadRefused { said };
+        let refused = |message: String| StartError::ThreadRefused { message };
         std::thread::Builder::new()
             .name(format!("worker-{worker}"))
             .spawn_scoped(self.scope, thread)

@@ -60,7 +60,7 @@ impl<P: Ports> Workers<P> {
     /// Looks at how far the workers' polls have come; returns an event for each worker that has stalled or resumed.
     pub(super) fn watch(&mut self, now: Duration) -> Vec<Note> {
         let counters = self.ends.iter().map(|worker| &worker.counters);
-        let polls = counters.map(|counters| (counters.heartbeat(), counters.read().link.busy_polls));
+        let polls = counters.map(|counters| (counters.heartbeat(), counters.read().io.busy_polls));
         let note = |watchdog::News { worker, is_stalled }| {
             let core = self.ends[worker].core;
             if is_stalled {

@@ -1,4 +1,4 @@
-//! What capsule 0.1.5 asks of DPDK, bound to Debian's libdpdk 22.11.
+//! Bindings that capsule 0.1.5 expects of DPDK, bound to Debian's libdpdk 22.11.
 //!
 //! The names are those of DPDK 19.11; what has left it or changed since is written by hand. What is safe to
 //! call when is for capsule to prove.

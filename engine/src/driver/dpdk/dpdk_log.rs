@@ -1,4 +1,5 @@
-//! What DPDK says when it refuses: its first message since the last question, or the name of its error.
+//! DPDK's log, read for the cause of a failed call: the first warning or error since the last reading, or else the
+//! name of the error number.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, c_char, c_int};
@@ -7,34 +8,35 @@ use guideway_dpdk_sys as sys;
 
 use super::StartError;
 
-/// Has DPDK's messages kept for [`message`], and echoed to standard error where `echo` says so.
+/// Makes DPDK log to memory, for [`message`] to read, and to standard error besides if `echo` is set.
 ///
 /// # Errors
-/// [`StartError::Eal`] where there is no memory for it.
-pub(super) fn listen(echo: bool) -> Result<(), StartError> {
+/// [`StartError::Eal`] if there is no memory for it.
+pub(super) fn open(echo: bool) -> Result<(), StartError> {
     // SAFETY: takes no pointer; called once, before EAL starts, by the thread that starts it.
     let opened = unsafe { sys::guideway_log_open(c_int::from(echo)) };
-    if opened == 0 { Ok(()) } else { Err(StartError::Eal { said: "out of memory".to_owned() }) }
+    if opened == 0 { Ok(()) } else { Err(StartError::Eal { message: "out of memory".to_owned() }) }
 }
 
-/// Forgets what was said up to now.
+/// Discards what was logged up to now, so that [`message`] tells of the calls after this one alone.
 pub(super) fn forget() {
     let _ = first_message();
 }
 
-/// Why the last call failed: the first warning or error since [`forget`], else the name of `code`, whose sign is
-/// ignored.
+/// Cause of the last call's failure: the first warning or error that DPDK logged since [`forget`], or the name of the
+/// error number `code`, with or without its sign, if it logged none.
 pub(super) fn message(code: c_int) -> String {
     let message = first_message();
     if message.is_empty() { error_name(code.saturating_abs()) } else { message }
 }
 
-/// DPDK's error number of this thread.
+/// Number of this thread's last DPDK error (`rte_errno`).
 pub(super) fn errno() -> c_int {
     // SAFETY: reads a word of this thread's own.
     unsafe { sys::guideway_errno() }
 }
 
+/// Takes the first warning or error out of the log; empty if there is none.
 fn first_message() -> String {
     let mut text: [c_char; 512] = [0; 512];
     // SAFETY: `text` is writable for the stated length, and is closed by a NUL within it.
@@ -44,7 +46,7 @@ fn first_message() -> String {
     text.to_string_lossy().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The name of an error number.
+/// Name of a DPDK error number.
 pub(super) fn error_name(code: c_int) -> String {
     // SAFETY: any number is allowed; the text is static or this thread's until its next call.
     let name = unsafe { sys::rte_strerror(code) };

@@ -14,30 +14,31 @@ use guideway_dpdk_sys as sys;
 use super::{StartError, dpdk_log, lcore, preflight};
 use crate::driver::device::Device;
 
-/// A process starts EAL at most once: what it leaves behind does not let it start again.
+/// True once this process has tried to start EAL: what EAL leaves behind does not let it start again.
 static STARTED: AtomicBool = AtomicBool::new(false);
 
-/// How EAL is to start.
+/// Options that EAL starts with.
 #[derive(Clone, Debug)]
 pub struct EalOptions {
-    /// Where frames lie.
+    /// Memory that frames are kept in.
     pub memory: Memory,
-    /// The devices that this process drives; DPDK touches no other.
+    /// Devices that this process drives; DPDK touches no other.
     pub devices: Vec<Device>,
-    /// The cores that the calling thread may run on afterwards, and the threads that it starts; all where it is empty.
+    /// Cores that the calling thread, and the threads that it starts, may run on afterwards; all cores if it is
+    /// empty.
     pub control_cores: Vec<usize>,
-    /// Show DPDK's own messages on standard error.
+    /// Shows DPDK's own messages on standard error.
     pub verbose: bool,
 }
 
-/// Where frames lie.
+/// Memory that frames are kept in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Memory {
-    /// In huge pages, as many as are needed, without a file.
+    /// Huge pages, as many as are needed, without a file.
     HugePages,
-    /// In ordinary pages: slower, and unfit for hardware. For tests.
+    /// Ordinary pages: slower, and unfit for hardware. For tests.
     NoHuge {
-        /// How much, in MiB.
+        /// Size of the memory in MiB.
         mebibytes: u32,
     },
 }
@@ -48,15 +49,15 @@ impl Default for EalOptions {
     }
 }
 
-/// EAL, running. It stays on the thread that started it; what comes out of it borrows it.
+/// Running EAL. It stays on the thread that started it; ports, mempools and registrations borrow it.
 pub struct Eal {
-    /// The ports that were opened.
+    /// Ports that were opened, by DPDK's number.
     pub(super) opened: RefCell<BTreeSet<u16>>,
     /// `rte_eal_cleanup` belongs to the thread of `rte_eal_init`.
     not_send: PhantomData<*const ()>,
 }
 
-/// Says that EAL runs. A worker's thread takes it along to register.
+/// Proof that EAL runs, which a worker's thread needs to register.
 #[derive(Clone, Copy, Debug)]
 pub struct Running<'eal>(PhantomData<&'eal ()>);
 
@@ -80,7 +81,7 @@ impl Eal {
         if STARTED.swap(true, Ordering::AcqRel) {
             return Err(StartError::AlreadyStarted);
         }
-        dpdk_log::listen(options.verbose)?;
+        dpdk_log::open(options.verbose)?;
         let arguments = arguments(options);
         // EAL permutes the pointers and copies the texts.
         let mut pointers: Vec<*mut c_char> = arguments.iter().map(|text| text.as_ptr().cast_mut()).collect();
@@ -89,7 +90,7 @@ impl Eal {
         // writes to the array alone. `STARTED` says that it was not called before.
         let parsed = unsafe { sys::rte_eal_init(count, pointers.as_mut_ptr()) };
         if parsed < 0 {
-            return Err(StartError::Eal { said: dpdk_log::message(dpdk_log::errno()) });
+            return Err(StartError::Eal { message: dpdk_log::message(dpdk_log::errno()) });
         }
         let eal = Self { opened: RefCell::default(), not_send: PhantomData };
         lcore::claim_for_eal();
@@ -100,12 +101,13 @@ impl Eal {
         Ok(eal)
     }
 
-    /// What a worker's thread registers by.
+    /// Makes the proof by which a worker's thread registers.
     pub fn running(&self) -> Running<'_> {
         Running(PhantomData)
     }
 
-    /// Has a driver take a device. Those on PCI were probed by EAL itself, which goes on without the ones that failed.
+    /// Makes a driver take a device. Devices on PCI were probed by EAL itself, which goes on without the ones that
+    /// failed.
     fn probe(&self, device: &Device) -> Result<(), StartError> {
         if let Device::Virtual(arguments) = device {
             let arguments = CString::new(arguments.as_str()).expect("parsing admits no NUL");
@@ -115,7 +117,7 @@ impl Eal {
             if probed < 0 {
                 return Err(StartError::DeviceRefused {
                     device: device.to_string(),
-                    said: dpdk_log::message(probed),
+                    message: dpdk_log::message(probed),
                 });
             }
         }
@@ -137,7 +139,7 @@ impl fmt::Debug for Eal {
     }
 }
 
-/// EAL's command line.
+/// Makes EAL's command line.
 fn arguments(options: &EalOptions) -> Vec<CString> {
     let cores = if options.control_cores.is_empty() {
         preflight::online_cores(Path::new("/sys"))

@@ -1,4 +1,4 @@
-//! A worker's thread as EAL knows it: pinned to a core, registered, with a mempool cache of its own.
+//! Registers a worker's thread with EAL: pinned to a core, with a mempool cache of its own.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
@@ -12,16 +12,16 @@ use guideway_dpdk_sys as sys;
 use super::{LiveQueues, QueuePair, Running, StartError, dpdk_log, preflight};
 
 thread_local! {
-    /// EAL does not notice that it registers a thread twice.
+    /// True on a thread that is registered: EAL itself would register it twice.
     static REGISTERED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The thread that EAL was started on has its lcore from the start.
+/// Marks the calling thread, which started EAL, as registered: EAL has given it an lcore.
 pub(super) fn claim_for_eal() {
     REGISTERED.set(true);
 }
 
-/// This thread's registration. It stays on the thread, and ends with it at the latest.
+/// Registration of this thread with EAL. It stays on the thread, and ends with it at the latest.
 ///
 /// A thread that is not registered has no mempool cache: it would take the pool's shared ring for every burst, at
 /// about twice the cost.
@@ -38,7 +38,9 @@ impl<'eal> Lcore<'eal> {
     /// [`StartError::CoreOffline`], [`StartError::CoreForbidden`], [`StartError::ThreadRefused`].
     pub fn register(_: Running<'eal>, core: usize) -> Result<Self, StartError> {
         if REGISTERED.get() {
-            return Err(StartError::ThreadRefused { said: "this thread is registered already".to_owned() });
+            return Err(StartError::ThreadRefused {
+                message: "this thread is registered already".to_owned(),
+            });
         }
         preflight::core(Path::new("/sys"), core)?;
         // Before it is registered: EAL notes the affinity that it finds.
@@ -48,13 +50,13 @@ impl<'eal> Lcore<'eal> {
         // SAFETY: EAL runs, as `Running` says, and this thread is not registered.
         let registered = unsafe { sys::rte_thread_register() };
         if registered < 0 {
-            return Err(StartError::ThreadRefused { said: dpdk_log::error_name(dpdk_log::errno()) });
+            return Err(StartError::ThreadRefused { message: dpdk_log::error_name(dpdk_log::errno()) });
         }
         REGISTERED.set(true);
         Ok(Self { core, eal: PhantomData, not_send: PhantomData })
     }
 
-    /// The core that this thread is pinned to.
+    /// Number of the core that this thread is pinned to.
     pub fn core(&self) -> usize {
         self.core
     }

@@ -1,4 +1,4 @@
-//! A frame in a mempool's memory. It goes back to its pool when it is dropped.
+//! Frames in a mempool's memory, which go back to their pool when they are dropped.
 #![allow(unsafe_code)]
 
 use std::fmt;
@@ -11,17 +11,17 @@ use guideway_dpdk_sys as sys;
 
 const _: () = assert!(sys::RTE_PKTMBUF_HEADROOM as usize == HEADROOM);
 
-/// A frame in one mbuf: whole in its one segment, and ours alone.
+/// Frame in one mbuf: whole in its one segment, with no other owner.
 ///
 /// ```text
 /// buffer:  | headroom      | frame     | tailroom      |
 ///          buf_addr        + data_off  + data_len      + buf_len
 /// ```
 ///
-/// It is a pointer in size, so that a slice of these is what DPDK takes and gives.
+/// Its size is that of a pointer, so that a slice of frames is an array as DPDK takes and gives it.
 #[repr(transparent)]
 pub struct DpdkMbuf<'eal> {
-    /// Valid until it is freed, and referred to by nothing else: `refcnt` and `nb_segs` are 1.
+    /// Mbuf that is valid until it is freed, and that nothing else refers to: `refcnt` and `nb_segs` are 1.
     mbuf: NonNull<sys::rte_mbuf>,
     eal: PhantomData<&'eal ()>,
 }
@@ -31,7 +31,7 @@ pub struct DpdkMbuf<'eal> {
 unsafe impl Send for DpdkMbuf<'_> {}
 
 impl DpdkMbuf<'_> {
-    /// Takes over an mbuf; frees it, and returns `None`, where its frame lies in several segments.
+    /// Takes over an mbuf; if its frame lies in several segments, frees it and returns `None`.
     ///
     /// # Safety
     /// The mbuf comes out of a pool of the EAL that `'eal` belongs to, is initialised, and is handed over: nothing
@@ -43,7 +43,7 @@ impl DpdkMbuf<'_> {
         if owned.header().nb_segs == 1 { Some(owned) } else { None }
     }
 
-    /// Appends `bytes`; false, and nothing is changed, where the tailroom is too short.
+    /// Appends `bytes`; false if the tailroom is too short, and then nothing is changed.
     pub(super) fn append(&mut self, bytes: &[u8]) -> bool {
         let header = self.header_mut();
         let old_len = header.data_len;
@@ -70,7 +70,7 @@ impl DpdkMbuf<'_> {
         unsafe { self.mbuf.as_mut() }
     }
 
-    /// Where the frame starts.
+    /// Pointer to the frame's first byte.
     #[inline]
     fn data(&self) -> *mut u8 {
         let header = self.header();

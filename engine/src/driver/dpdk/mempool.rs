@@ -1,4 +1,4 @@
-//! Memory for frames, allocated before the first poll.
+//! Mempools: memory for frames, allocated before the first poll.
 #![allow(unsafe_code)]
 
 use std::ffi::CString;
@@ -14,10 +14,10 @@ use super::{DpdkMbuf, Eal, PortOptions, StartError, dpdk_log};
 /// `SOCKET_ID_ANY`: memory of any NUMA node.
 const ANY_NODE: i32 = -1;
 
-/// What an mbuf takes beside its buffer: its header of two cache lines and the pool's object header of one.
+/// Bytes that an mbuf takes beside its buffer: its header of two cache lines and the pool's object header of one.
 const MBUF_OVERHEAD: u32 = 192;
 
-/// A pool of mbufs. Copies are handles to the same pool, which lives as long as EAL.
+/// Pool of mbufs. Copies are handles to the same pool, which lives as long as EAL.
 #[derive(Clone, Copy)]
 pub struct Mempool<'eal> {
     pool: NonNull<sys::rte_mempool>,
@@ -31,16 +31,16 @@ unsafe impl Send for Mempool<'_> {}
 // SAFETY: as above; a handle has nothing else to share.
 unsafe impl Sync for Mempool<'_> {}
 
-/// How large a mempool is.
+/// Size of a mempool, and of its mbufs.
 #[derive(Clone, Copy, Debug)]
 pub struct MempoolOptions {
-    /// How many mbufs; one less than a power of two wastes no memory.
+    /// Number of mbufs; one less than a power of two wastes no memory.
     pub mbufs: u32,
-    /// The longest frame that an mbuf holds, without the headroom.
+    /// Bytes of the longest frame that an mbuf holds, without the headroom.
     pub data_room: u16,
-    /// How many mbufs a worker may hold back for itself, at most 512.
+    /// Mbufs that a worker may keep in a cache of its own, at most 512.
     pub cache: u16,
-    /// The NUMA node that it lies on; any where it is `None`.
+    /// NUMA node of the memory; any node if it is `None`.
     pub node: Option<u8>,
 }
 
@@ -51,8 +51,8 @@ impl Default for MempoolOptions {
 }
 
 impl MempoolOptions {
-    /// A pool that none of its users can empty: `queue_pairs` opened with `ports`, `workers`, and `host_frames` on
-    /// their way to or from the control thread.
+    /// Sizes a pool that its users together cannot empty: `queue_pairs` opened with `ports`, `workers`, and
+    /// `host_frames` on their way to or from the control thread.
     pub fn holding(queue_pairs: u32, ports: &PortOptions, workers: u32, host_frames: u32) -> Self {
         let options = Self::default();
         let descriptors = u32::from(ports.rx_descriptors) + u32::from(ports.tx_descriptors);
@@ -71,10 +71,10 @@ impl Eal {
     /// [`StartError::NoMemoryForMbufs`].
     pub fn mempool(&self, name: &str, options: &MempoolOptions) -> Result<Mempool<'_>, StartError> {
         let buffer = u32::from(options.data_room) + sys::RTE_PKTMBUF_HEADROOM;
-        let refused = |said| StartError::NoMemoryForMbufs {
+        let refused = |message| StartError::NoMemoryForMbufs {
             mbufs: options.mbufs,
             mebibytes: ((u64::from(options.mbufs) * u64::from(buffer + MBUF_OVERHEAD)) >> 20) as u32,
-            said,
+            message,
         };
         let c_name = CString::new(name).map_err(|_| refused("a name holds no NUL".to_owned()))?;
         let buffer =
@@ -98,7 +98,7 @@ impl Eal {
 }
 
 impl<'eal> Mempool<'eal> {
-    /// A frame of these bytes; none where the pool is empty or an mbuf too small.
+    /// Makes a frame of these bytes; None if the pool is empty or an mbuf too small.
     pub fn frame(&self, bytes: &[u8]) -> Option<DpdkMbuf<'eal>> {
         // SAFETY: the pool lives as long as EAL, which outlasts `'eal`.
         let mbuf = unsafe { sys::guideway_mbuf_alloc(self.pool.as_ptr()) };
@@ -107,13 +107,13 @@ impl<'eal> Mempool<'eal> {
         mbuf.append(bytes).then_some(mbuf)
     }
 
-    /// How many mbufs are in the pool and in its caches: exact while nobody polls.
+    /// Number of mbufs in the pool and in its caches: exact while nobody polls.
     pub fn available(&self) -> u32 {
         // SAFETY: the pool lives as long as EAL, which outlasts `'eal`; the function only reads.
         unsafe { sys::rte_mempool_avail_count(self.pool.as_ptr()) }
     }
 
-    /// The longest frame that an mbuf holds.
+    /// Bytes of the longest frame that an mbuf holds.
     pub fn data_room(&self) -> u16 {
         self.data_room
     }

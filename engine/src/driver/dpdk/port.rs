@@ -1,4 +1,4 @@
-//! A DPDK port: opened once, stopped and closed when the last of its queues is gone.
+//! DPDK ports: each opened once, and stopped and closed when the last of its queues is gone.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
@@ -9,31 +9,32 @@ use std::sync::Arc;
 
 use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_dpdk_sys as sys;
+use rustix::io::Errno;
 
 use super::{Eal, Mempool, QueuePair, StartError, dpdk_log};
 use crate::driver::device::Device;
 
-/// Ethernet header and two VLAN tags: what a frame has beside the MTU.
+/// Bytes of a frame beyond the MTU: Ethernet header and two VLAN tags.
 const LINK_HEADERS: u32 = 14 + 2 * 4;
 
-/// What an MTU is where none is configured.
+/// MTU of a port for which none is configured.
 const DEFAULT_MTU: u16 = 1500;
 
-/// A driver has no such function. Its device then takes what it takes.
-const NOT_SUPPORTED: i32 = -95;
+/// Result of a call to a driver that has no such function; its device then takes what it takes.
+const NOT_SUPPORTED: i32 = -Errno::NOTSUP.raw_os_error();
 
-/// How a port is to be opened.
+/// Options that a port is opened with.
 #[derive(Clone, Copy, Debug)]
 pub struct PortOptions {
-    /// Queue pairs: one for each worker.
+    /// Number of queue pairs: one for each worker.
     pub queues: u16,
     /// Descriptors of a receive queue; the driver's limits apply.
     pub rx_descriptors: u16,
     /// Descriptors of a transmit queue; the driver's limits apply.
     pub tx_descriptors: u16,
-    /// The longest packet; 1500 bytes where it is `None`.
+    /// Bytes of the longest packet; 1500 if it is `None`.
     pub mtu: Option<u16>,
-    /// Take frames for any MAC address.
+    /// Receives frames for any MAC address.
     pub promiscuous: bool,
 }
 
@@ -43,7 +44,7 @@ impl Default for PortOptions {
     }
 }
 
-/// The control thread's end of an open port.
+/// Control thread's end of an open port.
 pub struct Port<'eal> {
     port: Arc<OpenPort<'eal>>,
     device: Device,
@@ -53,23 +54,23 @@ pub struct Port<'eal> {
     not_sync: PhantomData<Cell<()>>,
 }
 
-/// What a device does by itself.
+/// Work that a device does by itself, and the queues that it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offloads {
-    /// It spreads flows over its queues by a hash of their addresses and L4 ports (RSS). A virtual device without it
-    /// spreads, if at all, in its own way.
+    /// True if the device spreads flows over its queues by a hash of their addresses and L4 ports (RSS). A virtual
+    /// device without it spreads, if at all, in its own way.
     pub rss: bool,
-    /// It computes the checksums of UDP headers. That of an IPv4 header is no work worth handing on: a tunnel's differs
-    /// from a template's in five words.
+    /// True if the device computes the checksums of UDP headers. That of an IPv4 header is no work worth handing on:
+    /// a tunnel's differs from a template's in five words.
     pub udp_checksum: bool,
-    /// The most queue pairs that it has.
+    /// Number of queue pairs that the device can have.
     pub queues: u16,
 }
 
 impl Offloads {
-    /// Whether each of `workers` can have queues of its own, and its share of the flows on them.
+    /// True if each of `workers` can have queues of its own, and its share of the flows on them.
     ///
-    /// Where not, one worker polls the device for all ([`crate::driver::steering`]). A virtual device with several
+    /// If not, one worker polls the device for all ([`crate::driver::steering`]). A virtual device with several
     /// queues is taken to spread in its own way; hardware without RSS puts everything into the first.
     pub fn serve(&self, workers: u16, device: &Device) -> bool {
         let spreads = self.rss || matches!(device, Device::Virtual(_));
@@ -77,16 +78,16 @@ impl Offloads {
     }
 }
 
-/// A port's link.
+/// State of a port's link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Link {
-    /// Whether it carries.
+    /// True if the link is up.
     pub up: bool,
-    /// Its speed in Mbit/s; [`u32::MAX`] where the device does not know.
+    /// Speed of the link in Mbit/s; [`u32::MAX`] if the device does not know it.
     pub speed_mbps: u32,
 }
 
-/// What a device has counted.
+/// Counters of a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PortStats {
     /// Packets received.
@@ -103,7 +104,7 @@ pub struct PortStats {
     pub no_mbuf: u64,
 }
 
-/// A configured port. It goes with the last of its [`Port`] and [`QueuePair`]s.
+/// Configured port, which is closed with the last of its [`Port`] and [`QueuePair`]s.
 pub(super) struct OpenPort<'eal> {
     id: u16,
     started: bool,
@@ -128,7 +129,7 @@ impl Drop for OpenPort<'_> {
 }
 
 impl Eal {
-    /// What a device offers, before it is opened.
+    /// Reads what a device does by itself, before it is opened.
     ///
     /// # Errors
     /// [`StartError::DeviceRefused`] where no driver has taken it.
@@ -191,7 +192,7 @@ impl Eal {
         if found < 0 {
             return Err(StartError::DeviceRefused {
                 device: device.to_string(),
-                said: dpdk_log::message(found),
+                message: dpdk_log::message(found),
             });
         }
         Ok(id)
@@ -297,26 +298,26 @@ fn check(result: i32, device: &Device, step: &'static str) -> Result<(), StartEr
     if result >= 0 {
         return Ok(());
     }
-    Err(StartError::PortRefused { device: device.to_string(), step, said: dpdk_log::message(result) })
+    Err(StartError::PortRefused { device: device.to_string(), step, message: dpdk_log::message(result) })
 }
 
 impl Port<'_> {
-    /// The device, as configured.
+    /// Device as configured.
     pub fn device(&self) -> &Device {
         &self.device
     }
 
-    /// DPDK's driver of it.
+    /// Name of DPDK's driver of the device.
     pub fn driver(&self) -> &str {
         &self.driver
     }
 
-    /// What the device does by itself.
+    /// Work that the device does by itself, and the queues that it has.
     pub fn offloads(&self) -> Offloads {
         self.offloads
     }
 
-    /// The port's MAC address; zero where the device has none.
+    /// MAC address of the port; zero if the device has none.
     pub fn mac(&self) -> MacAddress {
         let mut address = sys::rte_ether_addr::default();
         // SAFETY: the port is open; `address` is written to before the call returns, or not at all.
@@ -324,7 +325,7 @@ impl Port<'_> {
         MacAddress(address.addr_bytes)
     }
 
-    /// The longest packet that the port takes.
+    /// Bytes of the longest packet that the port takes.
     pub fn mtu(&self) -> u16 {
         let mut mtu = DEFAULT_MTU;
         // SAFETY: the port is open; `mtu` is written to before the call returns, or not at all.
@@ -332,7 +333,7 @@ impl Port<'_> {
         mtu
     }
 
-    /// The state of the link, as the device knows it now.
+    /// State of the link, as the device knows it now.
     pub fn link(&self) -> Link {
         let mut link = sys::rte_eth_link::default();
         // SAFETY: the port is open; `link` is written to before the call returns, or not at all.
@@ -340,7 +341,7 @@ impl Port<'_> {
         Link { up: u32::from(link.link_status()) == sys::RTE_ETH_LINK_UP, speed_mbps: link.link_speed }
     }
 
-    /// What the device has counted since the port was opened.
+    /// Counters of the device since the port was opened.
     pub fn stats(&self) -> PortStats {
         let mut stats = sys::rte_eth_stats::default();
         // SAFETY: the port is open; `stats` is written to before the call returns, or not at all.

@@ -1,4 +1,4 @@
-//! What can be known before EAL starts, and what it would say less clearly.
+//! Checks before EAL starts, for faults that EAL itself would report less clearly.
 
 use std::fs;
 use std::path::Path;
@@ -6,10 +6,10 @@ use std::path::Path;
 use super::StartError;
 use crate::driver::device::Device;
 
-/// The drivers of the kernel that hand a function to user space.
+/// Kernel drivers that hand a function to user space.
 const USER_SPACE_DRIVERS: &[&str] = &["vfio-pci", "igb_uio", "uio_pci_generic"];
 
-/// The drivers of the kernel that DPDK's own drivers work beside (its "bifurcated" ones).
+/// Kernel drivers that DPDK's own drivers work beside (its "bifurcated" ones).
 const SHARED_DRIVERS: &[&str] = &["mlx4_core", "mlx5_core", "mana", "gve"];
 
 /// Checks that a huge page of any size is free. `sys` is `/sys`.
@@ -53,7 +53,7 @@ pub(super) fn core(sys: &Path, core: usize) -> Result<(), StartError> {
     }
 }
 
-/// The cores that are online, as the kernel lists them: `0-3,8`.
+/// Cores that are online, as the kernel lists them: `0-3,8`.
 pub(super) fn online_cores(sys: &Path) -> String {
     let list = fs::read_to_string(sys.join("devices/system/cpu/online")).unwrap_or_default();
     list.trim().to_owned()
@@ -80,7 +80,7 @@ mod tests {
 
     use super::*;
 
-    /// A `/sys` of the test's own, removed at the end.
+    /// Directory that stands for `/sys` in one test, removed at the end.
     struct Sys(PathBuf);
 
     impl Sys {

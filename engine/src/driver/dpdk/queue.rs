@@ -1,4 +1,5 @@
-//! One worker's queues of one DPDK port: an inert pair that can be sent to the worker, and the live one that it polls.
+//! Queues of one DPDK port for one worker: an inert pair that can be sent to the worker, and the live one that it
+//! polls.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
@@ -15,7 +16,7 @@ use super::port::OpenPort;
 use super::{DpdkMbuf, Lcore};
 use crate::driver::{self, Burst};
 
-/// A receive and a transmit queue of a port, for one worker to take to its thread.
+/// Receive and transmit queue of a port, for one worker to take to its thread.
 ///
 /// There is one of each, and it cannot be cloned or shared, so no two threads poll the same queue.
 pub struct QueuePair<'eal> {
@@ -25,12 +26,12 @@ pub struct QueuePair<'eal> {
 }
 
 impl<'eal> QueuePair<'eal> {
-    /// Only [`OpenPort`] makes these, one for each queue that it has set up.
+    /// Makes one of a port's queue pairs; only [`OpenPort`] does, one for each queue that it has set up.
     pub(super) fn new(port: Arc<OpenPort<'eal>>, queue: u16) -> Self {
         Self { port, queue, not_sync: PhantomData }
     }
 
-    /// The queues' number on their port.
+    /// Number of the queues on their port.
     pub fn queue(&self) -> u16 {
         self.queue
     }
@@ -42,12 +43,12 @@ impl fmt::Debug for QueuePair<'_> {
     }
 }
 
-/// A queue pair on the thread that polls it.
+/// Queue pair on the thread that polls it.
 #[derive(Debug)]
 pub struct LiveQueues<'l, 'eal> {
     pair: QueuePair<'eal>,
     refused: u64,
-    /// The registration of the thread, which this does not leave and does not outlive.
+    /// Registration of the thread, which the queues do not leave and do not outlive.
     lcore: PhantomData<&'l Lcore<'eal>>,
 }
 
@@ -56,7 +57,7 @@ impl<'l, 'eal> LiveQueues<'l, 'eal> {
         Self { pair, refused: 0, lcore: PhantomData }
     }
 
-    /// Gives the queues back, to be attached elsewhere.
+    /// Returns the queue pair, to be attached to another thread.
     pub fn detach(self) -> QueuePair<'eal> {
         self.pair
     }

@@ -1,95 +1,95 @@
-//! Why live operation cannot start, each in one line with its remedy.
+//! Reasons for which live operation cannot start, each in one line with its remedy.
 
 use std::fmt;
 
-/// Why live operation cannot start.
+/// Reason for which live operation cannot start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StartError {
-    /// A second EAL was asked for; a process has one, once.
+    /// EAL was started a second time; a process starts it once.
     AlreadyStarted,
-    /// No huge page is free, and the configuration wants them.
+    /// No huge page is free, and the configuration asks for them.
     NoHugePages,
-    /// EAL did not start, for a reason that it states itself.
+    /// EAL did not start.
     Eal {
-        /// Its last words.
-        said: String,
+        /// Cause as DPDK logged it.
+        message: String,
     },
     /// No PCI function has this address.
     NoSuchDevice {
-        /// The address.
+        /// Address of the PCI function.
         device: String,
     },
     /// A PCI function belongs to a driver that keeps it from DPDK.
     WrongDriver {
-        /// The address.
+        /// Address of the PCI function.
         device: String,
-        /// The kernel's driver, if any.
+        /// Name of the kernel's driver; None if no driver has the function.
         driver: Option<String>,
     },
     /// DPDK's driver did not take a device.
     DeviceRefused {
-        /// The device as configured.
+        /// Device as configured.
         device: String,
-        /// The driver's last words.
-        said: String,
+        /// Cause as DPDK logged it.
+        message: String,
     },
-    /// A device was opened before.
+    /// A device is configured twice.
     DeviceTaken {
-        /// The device as configured.
+        /// Device as configured.
         device: String,
     },
     /// A device has fewer queues than there are workers.
     TooFewQueues {
-        /// The device as configured.
+        /// Device as configured.
         device: String,
-        /// Queues asked for.
+        /// Queues asked for, one for each worker.
         asked: u16,
-        /// Queues that it has.
+        /// Queues that the device has.
         offered: u16,
     },
     /// The mempool's buffers are too small for the port's longest frame.
     BuffersTooSmall {
-        /// The device as configured.
+        /// Device as configured.
         device: String,
-        /// The longest frame.
+        /// Bytes of the port's longest frame.
         frame_len: u32,
-        /// What a buffer holds.
+        /// Bytes that a buffer holds.
         data_room: u32,
     },
     /// A step of opening a port failed.
     PortRefused {
-        /// The device as configured.
+        /// Device as configured.
         device: String,
-        /// What was to be done.
+        /// Step that failed, as a verb phrase.
         step: &'static str,
-        /// The error, and the driver's last words.
-        said: String,
+        /// Cause as DPDK logged it, or the name of the error.
+        message: String,
     },
     /// There was not enough memory for the mbufs.
     NoMemoryForMbufs {
-        /// How many were wanted.
+        /// Mbufs asked for.
         mbufs: u32,
-        /// The memory that they take, in MiB.
+        /// Memory that the mbufs take, in MiB.
         mebibytes: u32,
-        /// The error.
-        said: String,
+        /// Cause as DPDK logged it, or the name of the error.
+        message: String,
     },
     /// A worker's core is not online.
     CoreOffline {
-        /// The core.
+        /// Number of the core.
         core: usize,
-        /// The cores that are, as the kernel lists them.
+        /// Cores that are online, as the kernel lists them: `0-3,8`.
         online: String,
     },
-    /// A core is online and closed to this process.
+    /// A core is online, but this process may not run on it.
     CoreForbidden {
-        /// The core.
+        /// Number of the core.
         core: usize,
     },
-    /// EAL has no place for another thread, or has this one already.
+    /// EAL has no room for another thread, or has registered this one before.
     ThreadRefused {
-        /// Why.
-        said: String,
+        /// Cause of the refusal.
+        message: String,
     },
 }
 
@@ -102,8 +102,8 @@ impl fmt::Display for StartError {
             Self::NoHugePages => f.write_str(
                 "no huge page is free: reserve some (`sysctl vm.nr_hugepages=512`), or set `no_huge = true` for a test",
             ),
-            Self::Eal { said } => {
-                write!(f, "DPDK does not start ({said}): run as root, and see that no other process uses its devices")
+            Self::Eal { message } => {
+                write!(f, "DPDK does not start ({message}): run as root, and see that no other process uses its devices")
             }
             Self::NoSuchDevice { device } => write!(
                 f,
@@ -117,9 +117,9 @@ impl fmt::Display for StartError {
             Self::WrongDriver { device, driver: None } => {
                 write!(f, "{device} is bound to no driver: `dpdk-devbind.py --bind=vfio-pci {device}`")
             }
-            Self::DeviceRefused { device, said } => write!(
+            Self::DeviceRefused { device, message } => write!(
                 f,
-                "`{device}` cannot be used ({said}): check the device's name and its arguments, and that the \
+                "`{device}` cannot be used ({message}): check the device's name and its arguments, and that the \
                  interface or file they name exists"
             ),
             Self::DeviceTaken { device } => {
@@ -137,16 +137,16 @@ impl fmt::Display for StartError {
                 "`{device}` takes frames of {frame_len} bytes and an mbuf holds {data_room}: lower the port's MTU, \
                  or raise the mempool's data room"
             ),
-            Self::PortRefused { device, step, said } => {
+            Self::PortRefused { device, step, message } => {
                 write!(
                     f,
-                    "`{device}` refuses to {step} ({said}): check the device's arguments, and leave the port's settings \
+                    "`{device}` refuses to {step} ({message}): check the device's arguments, and leave the port's settings \
                      at their defaults"
                 )
             }
-            Self::NoMemoryForMbufs { mbufs, mebibytes, said } => write!(
+            Self::NoMemoryForMbufs { mbufs, mebibytes, message } => write!(
                 f,
-                "no memory for {mbufs} mbufs, about {mebibytes} MiB ({said}): reserve more huge pages, or lower the \
+                "no memory for {mbufs} mbufs, about {mebibytes} MiB ({message}): reserve more huge pages, or lower the \
                  number of mbufs"
             ),
             Self::CoreOffline { core, online } => {
@@ -155,8 +155,8 @@ impl fmt::Display for StartError {
             Self::CoreForbidden { core } => {
                 write!(f, "this process may not run on core {core}: widen its cpuset (`taskset -pc`, `AllowedCPUs=`)")
             }
-            Self::ThreadRefused { said } => {
-                write!(f, "DPDK does not register the worker's thread ({said}): run fewer workers")
+            Self::ThreadRefused { message } => {
+                write!(f, "DPDK does not register the worker's thread ({message}): run fewer workers")
             }
         }
     }

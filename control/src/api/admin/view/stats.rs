@@ -77,6 +77,8 @@ pub struct LinkStats {
     pub sent: u64,
     /// Frames lost because a port's transmit queue stayed full.
     pub tx_full: u64,
+    /// Frames lost because the appliance has not opened the port that they were to leave by.
+    pub unknown_egress_port: u64,
     /// Passed frames lost because too many waited for the host stack.
     pub host_full: u64,
     /// Frames that came in and that the driver could not hand on.
@@ -205,7 +207,7 @@ pub struct HostStackStats {
 
 impl PacketStats {
     /// What these counters say.
-    pub fn new(counters: &Counters, link: &IoCounters) -> Self {
+    pub fn new(counters: &Counters, io: &IoCounters) -> Self {
         Self {
             offered: counters.offered,
             forwarded: counters.forwarded,
@@ -218,10 +220,11 @@ impl PacketStats {
                 steered: counters.icmp_errors_steered,
             },
             link: LinkStats {
-                sent: link.sent,
-                tx_full: link.tx_full,
-                host_full: link.host_full,
-                refused: link.refused,
+                sent: io.sent,
+                tx_full: io.tx_full,
+                unknown_egress_port: io.unknown_egress_port,
+                host_full: io.host_full,
+                refused: io.refused,
             },
         }
     }

@@ -18,14 +18,14 @@ use crate::run::supervisor::workers::Workers;
 /// Counters of the workers and the ports, the rules, the services and their backends.
 pub(in super::super) fn stats<P: Ports>(appliance: &Appliance, workers: &Workers<P>) -> view::Stats {
     let counted = workers.counters();
-    let (mut pipeline, mut link) = (Counters::default(), IoCounters::default());
+    let (mut pipeline, mut io) = (Counters::default(), IoCounters::default());
     for worker in &counted {
         pipeline.add(&worker.pipeline);
-        link.add(&worker.link);
+        io.add(&worker.io);
     }
     let volumes = appliance.state().traffic_totals().volumes();
     view::Stats {
-        total: view::PacketStats::new(&pipeline, &link),
+        total: view::PacketStats::new(&pipeline, &io),
         workers: workers.heartbeats().zip(&counted).enumerate().map(worker_stats).collect(),
         ports: workers.ports().stats(),
         rules: rule_stats(appliance, &volumes),
@@ -48,8 +48,8 @@ fn worker_stats((number, (polls, counted)): (usize, (u64, &WorkerCounters))) -> 
     view::WorkerStats {
         number: number as u16,
         polls,
-        busy_polls: counted.link.busy_polls,
-        packets: view::PacketStats::new(&counted.pipeline, &counted.link),
+        busy_polls: counted.io.busy_polls,
+        packets: view::PacketStats::new(&counted.pipeline, &counted.io),
         conntrack: view::ConntrackCounts::from(&counted.pipeline.conntrack),
     }
 }
