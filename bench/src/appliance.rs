@@ -15,8 +15,9 @@ use std::sync::{Arc, LazyLock};
 use std::thread;
 use std::time::Duration;
 
-use guideway::api::admin::view::Status;
-use guideway::api::admin::{Reply, Request, view};
+use guideway::api::request::{Reply, Request};
+use guideway::api::view;
+use guideway::api::view::Status;
 use guideway::health::scheduler::ProbeReport;
 use guideway::run::appliance::{Appliance, Nic};
 use guideway::run::supervisor::{Inbox, Ports, Shared, Supervisor, WorkerEnd};

@@ -8,8 +8,8 @@ mod operator;
 use std::thread;
 use std::time::Duration;
 
-use guideway::api::admin::view::{self, ChangeKind, EventKind, WeightStatus};
-use guideway::api::admin::{CaptureReason, Refused, Request};
+use guideway::api::request::{CaptureReason, Refused, Request};
+use guideway::api::view::{self, ChangeKind, EventKind, WeightStatus};
 use guideway::health::probe::WeightReport;
 use guideway::run::appliance::{Appliance, Nic};
 use guideway::run::supervisor::WorkerFailure;

@@ -19,11 +19,11 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-pub use exposition::{Measured, exposition};
+use exposition::{Measured, exposition};
 
-use crate::api::admin::Request;
-use crate::api::admin::server::RequestSender;
-use crate::api::http_server::{Bounds, serve};
+use super::http_server::{Bounds, serve};
+use super::request::Request;
+use super::request_sender::{RequestError, RequestSender};
 
 /// A scrape has a connection of its own, which ends with it.
 const BOUNDS: Bounds = Bounds {
@@ -89,10 +89,18 @@ impl Exporter {
     }
 }
 
-async fn metrics(State(supervisor): State<RequestSender>) -> Response {
-    match supervisor.measured().await {
-        Some(measured) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], exposition(measured)).into_response(),
-        None => (StatusCode::SERVICE_UNAVAILABLE, "the appliance stops, or has not answered in time\n")
+async fn metrics(State(requests): State<RequestSender>) -> Response {
+    match measure(&requests).await {
+        Ok(measured) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], exposition(measured)).into_response(),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the appliance stops, or has not answered in time\n")
             .into_response(),
     }
+}
+
+/// Asks for everything that a scrape shows.
+async fn measure(requests: &RequestSender) -> Result<Measured, RequestError> {
+    let stats = requests.ask(|reply| Request::Stats { reply }).await?;
+    let status = requests.ask(|reply| Request::Status { reply }).await?;
+    let backends = requests.ask(|reply| Request::BackendList { service: None, reply }).await?;
+    Ok(Measured { stats, status, backends })
 }

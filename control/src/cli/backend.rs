@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use clap::{Args as Arguments, Subcommand};
-use guideway::api::admin::view::{Backend, Health, RuleCheck, WeightSource};
+use guideway::api::view::{Backend, Health, RuleCheck, WeightSource};
 use guideway_model::config::MAX_WEIGHT;
 
 use super::amount::{count, duration, percent, yes_no};

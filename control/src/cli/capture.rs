@@ -5,9 +5,9 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args as Arguments;
-use guideway::api::admin::CaptureReasons;
+use guideway::api::admin::MAX_CAPTURE_SEC;
 use guideway::api::admin::client::{Capture, CaptureOrder, Client, ClientError};
-use guideway::api::admin::server::MAX_CAPTURE_SEC;
+use guideway::api::request::CaptureReasons;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::amount::count;

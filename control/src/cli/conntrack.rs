@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use clap::{Args as Arguments, Subcommand};
-use guideway::api::admin::server::{DEFAULT_ENTRIES, MAX_ENTRIES};
-use guideway::api::admin::view::{ConntrackEntry, ConntrackList, ConntrackLookup};
+use guideway::api::admin::{DEFAULT_ENTRIES, MAX_ENTRIES};
+use guideway::api::view::{ConntrackEntry, ConntrackList, ConntrackLookup};
 use guideway_model::flow_text::FlowText;
 
 use super::amount::{duration, yes_no};

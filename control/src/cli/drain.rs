@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use clap::Args as Arguments;
-use guideway::api::admin::server::DEFAULT_DRAIN_SEC;
-use guideway::api::admin::view::DrainEnd;
+use guideway::api::admin::DEFAULT_DRAIN_SEC;
+use guideway::api::view::DrainEnd;
 
 use super::appliance::{ApplianceArgs, SocketArgs, failed};
 use super::{Exit, Output};

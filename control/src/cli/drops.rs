@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use clap::Args as Arguments;
-use guideway::api::admin::view::Losses;
+use guideway::api::view::Losses;
 
 use super::Exit;
 use super::amount::count;
@@ -33,7 +33,7 @@ fn text(losses: &Losses) -> String {
     if losses.drops.is_empty() {
         return "no packet was lost\n".to_owned();
     }
-    let paragraph = |loss: &guideway::api::admin::view::Loss| {
+    let paragraph = |loss: &guideway::api::view::Loss| {
         let mut text = String::new();
         let packets = count(loss.packets, "packet");
         let _ = writeln!(text, "{} ({}): {packets}", loss.reason, loss.place.as_str());

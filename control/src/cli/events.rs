@@ -4,8 +4,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use clap::Args as Arguments;
 use guideway::api::admin::client::{Client, ClientError};
-use guideway::api::admin::server::{DEFAULT_ENTRIES, MAX_ENTRIES};
-use guideway::api::admin::view::Event;
+use guideway::api::admin::{DEFAULT_ENTRIES, MAX_ENTRIES};
+use guideway::api::view::Event;
 
 use super::appliance::{SocketArgs, failed};
 use super::{Exit, Output, table};

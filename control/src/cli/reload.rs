@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use clap::Args as Arguments;
-use guideway::api::admin::view::Reload;
+use guideway::api::view::Reload;
 
 use super::Exit;
 use super::appliance::ApplianceArgs;

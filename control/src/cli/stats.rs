@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use clap::Args as Arguments;
-use guideway::api::admin::view::{
+use guideway::api::view::{
     BackendStats, ConntrackCounts, HostStackStats, PacketStats, PortStats, RuleStats, ServiceStats, Stats,
 };
 

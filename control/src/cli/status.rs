@@ -3,9 +3,7 @@
 use std::fmt::Write;
 
 use clap::Args as Arguments;
-use guideway::api::admin::view::{
-    Announcement, DrainEnd, Port, Quantiles, Service, Status, Worker, WorkerState,
-};
+use guideway::api::view::{Announcement, DrainEnd, Port, Quantiles, Service, Status, Worker, WorkerState};
 
 use super::amount::{count, duration, percent, yes_no};
 use super::appliance::ApplianceArgs;

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use clap::{Args as Arguments, Subcommand};
-use guideway::api::admin::view::Vip;
+use guideway::api::view::Vip;
 
 use super::amount::yes_no;
 use super::appliance::ApplianceArgs;

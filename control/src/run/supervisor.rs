@@ -37,8 +37,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
-use crate::api::admin::view::EventKind;
-use crate::api::admin::{Refused, Request, view};
+use crate::api::request::{Refused, Request};
+use crate::api::view;
+use crate::api::view::EventKind;
 use crate::config_file;
 use crate::health::monitor::Monitor;
 use crate::health::scheduler::ProbeReport;

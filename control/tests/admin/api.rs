@@ -6,8 +6,9 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use guideway::api::admin::client::ClientError;
-use guideway::api::admin::server::{Server, routes};
-use guideway::api::admin::view::{BackendList, ErrorView, Losses, VipList};
+use guideway::api::admin::routes;
+use guideway::api::admin::server::Server;
+use guideway::api::view::{BackendList, ErrorView, Losses, VipList};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 

@@ -1,7 +1,7 @@
 //! What docs/admin.md must name.
 
-use guideway::api::admin::server::routes;
-use guideway::api::admin::view::{
+use guideway::api::admin::routes;
+use guideway::api::view::{
     BackendList, ConntrackList, ConntrackLookup, Drain, ErrorView, EventKind, EventList, Losses, Reload,
     Stats, Status, Stopping, VipList,
 };

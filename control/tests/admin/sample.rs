@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use guideway::api::admin::view::{
+use guideway::api::view::{
     Announcement, AnnouncementReason, Backend, BackendStats, ConntrackCounts, ConntrackEntry, ConntrackStats,
     Drain, DrainEnd, Event, EventKind, Health, HealthCheck, HealthChecks, HostStackStats, IcmpErrorStats,
     LinkStats, NeighborReplies, NextHop, PacketStats, Pool, Port, PortStats, Quantiles, RuleCheck, RuleStats,

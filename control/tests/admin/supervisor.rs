@@ -11,12 +11,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use guideway::api::admin::client::Client;
 use guideway::api::admin::server::Server;
-use guideway::api::admin::view::{
+use guideway::api::metrics::Exporter;
+use guideway::api::request::{Refused, Reply, Request};
+use guideway::api::view::{
     Backend, BackendList, Change, ChangeKind, ConntrackList, ConntrackLookup, DrainEnd, EventList,
     NeighborReplies, Reload, Stopping, Undrained, Vip, VipList, WeightSource,
 };
-use guideway::api::admin::{Refused, Reply, Request};
-use guideway::api::metrics::Exporter;
 use guideway_model::config::Config;
 use guideway_model::service::UnknownName;
 use tokio::sync::{mpsc, watch};

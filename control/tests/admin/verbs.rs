@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-use guideway::api::admin::view::Losses;
+use guideway::api::view::Losses;
 use insta::{Settings, assert_snapshot};
 use serde_json::json;
 

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use guideway::api::admin::view::EventKind;
+use guideway::api::view::EventKind;
 use rustix::process::Signal;
 
 use crate::lab::Lab;

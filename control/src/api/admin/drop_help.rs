@@ -4,7 +4,7 @@
 
 use guideway_dataplane::verdict::DropReason;
 
-use super::view::{Loss, LossPlace, Losses, Stats};
+use crate::api::view::{Loss, LossPlace, Losses, Stats};
 
 /// What happened to a packet, and what to do about it.
 type Sentences = (&'static str, &'static str);
@@ -19,7 +19,7 @@ impl Losses {
             meaning: meaning.to_owned(),
             help: help.to_owned(),
         };
-        let sum = |count: fn(&super::view::PortStats) -> u64| stats.ports.iter().map(count).sum();
+        let sum = |count: fn(&crate::api::view::PortStats) -> u64| stats.ports.iter().map(count).sum();
         let device = [
             ("missed", sum(|port| port.missed), MISSED),
             ("no_mbuf", sum(|port| port.no_mbuf), NO_MBUF),
@@ -138,7 +138,7 @@ const fn dropped(reason: DropReason) -> Sentences {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::admin::view::{LinkStats, PacketStats, PortStats};
+    use crate::api::view::{LinkStats, PacketStats, PortStats};
 
     #[test]
     fn every_reason_is_counted_in_its_place_and_says_what_to_do() {

@@ -9,27 +9,27 @@ use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::registry::Registry;
 
 use super::families::{Families, Label};
-use crate::api::admin::view::{
+use crate::api::view::{
     Announcement, Backend, BackendList, Health, HealthCheck, HealthChecks, Pool, PortStats, Quantiles,
     RuleCheck, Service, Stats, Status, Traffic, WorkerState, WorkerStats,
 };
 
 /// The appliance at one moment.
 #[derive(Clone, Debug)]
-pub struct Measured {
+pub(super) struct Measured {
     /// What it has counted.
-    pub stats: Stats,
+    pub(super) stats: Stats,
     /// How it is.
-    pub status: Status,
+    pub(super) status: Status,
     /// How its backends are.
-    pub backends: BackendList,
+    pub(super) backends: BackendList,
 }
 
 /// A metric of things of one kind: its name, its help, its value.
 type Metric<Of, Value> = (&'static str, &'static str, fn(&Of) -> Value);
 
 /// The appliance at one moment, as Prometheus reads it.
-pub fn exposition(measured: Measured) -> String {
+pub(super) fn exposition(measured: Measured) -> String {
     let mut registry = Registry::with_prefix("guideway");
     registry.register_collector(Box::new(measured));
     let mut text = String::new();

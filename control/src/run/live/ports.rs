@@ -8,7 +8,7 @@ use guideway_engine::driver::steering::{Followers, followers};
 use guideway_model::config::Config;
 
 use super::worker_threads::HOST_FRAMES;
-use crate::api::admin::view;
+use crate::api::view;
 use crate::run::appliance::Nic;
 use crate::run::supervisor::Ports;
 

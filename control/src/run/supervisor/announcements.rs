@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::event_log::Note;
 use super::{Next, Ports, Supervisor};
 use crate::announce::{Announced, Announcer, Guard, PATIENCE, Plan, Situation, Stage};
-use crate::api::admin::view::{self, DrainEnd, EventKind};
+use crate::api::view::{self, DrainEnd, EventKind};
 
 /// How long no packet must have been forwarded for traffic to have ended.
 const QUIET: Duration = Duration::from_secs(5);

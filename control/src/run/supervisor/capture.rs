@@ -14,8 +14,8 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use super::event_log::Note;
 use super::{Ports, Supervisor};
-use crate::api::admin::view::EventKind;
-use crate::api::admin::{CaptureReason, Refused};
+use crate::api::request::{CaptureReason, Refused};
+use crate::api::view::EventKind;
 
 /// A capture that goes on.
 #[derive(Debug)]

@@ -17,8 +17,8 @@ use guideway_model::names::Names;
 use guideway_model::service::UnknownName;
 
 use super::{Ports, Supervisor};
-use crate::api::admin::view::{ConntrackEntry, ConntrackList, ConntrackLookup};
-use crate::api::admin::{Refused, Reply};
+use crate::api::request::{Refused, Reply};
+use crate::api::view::{ConntrackEntry, ConntrackList, ConntrackLookup};
 use crate::offline::explain;
 
 /// Entries that are looked at with one snapshot in hand.

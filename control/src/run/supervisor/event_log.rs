@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::SystemTime;
 
 use super::{Ports, Supervisor};
-use crate::api::admin::view::{Event, EventKind, EventList};
+use crate::api::view::{Event, EventKind, EventList};
 
 /// Events that are kept: so many changes of weights, which may come with every probe, and so many of all others.
 const KEPT: usize = 1_000;

@@ -6,8 +6,8 @@ use guideway_model::service::UnknownName;
 
 use super::event_log::Note;
 use super::{Next, Ports, Supervisor};
-use crate::api::admin::view::{self, EventKind, NeighborReplies};
-use crate::api::admin::{Refused, Request};
+use crate::api::request::{Refused, Request};
+use crate::api::view::{self, EventKind, NeighborReplies};
 
 impl<P: Ports> Supervisor<P> {
     /// Answers one request. Whoever asked may be gone by then, which is no error.

@@ -10,7 +10,7 @@ use guideway_model::service::{BackendState, ServiceState, WeightSource};
 use guideway_model::traffic_totals::Volumes;
 
 use super::{Ports, Supervisor};
-use crate::api::admin::view::{self, NeighborReplies};
+use crate::api::view::{self, NeighborReplies};
 use crate::health::state::{HealthState, RuleHealth};
 use crate::net::host_stack::{Answers, Vip};
 

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Announcement, Drain, HealthChecks, Pool, Vip};
+use super::announcement::{Announcement, Drain};
+use super::backend::Pool;
+use super::health::HealthChecks;
+use super::vip::Vip;
 
 /// The appliance at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

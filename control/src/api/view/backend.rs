@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use guideway_model::service;
 use serde::{Deserialize, Serialize};
 
-use super::{HealthCheck, Traffic};
+use super::health::HealthCheck;
+use super::stats::Traffic;
 
 /// Backends, the draining ones too.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
