@@ -270,13 +270,13 @@ mod tests {
         Order { wishes, ..Order::default() }
     }
 
-    struct Line {
+    struct RunningTask {
         fake: Fake,
         orders: watch::Sender<Order>,
         shown: watch::Receiver<BTreeMap<IpAddr, Progress>>,
     }
 
-    impl Line {
+    impl RunningTask {
         fn want(&self, wishes: &[(u8, Reason)]) {
             self.orders.send_modify(|known| known.wishes = order(wishes).wishes);
         }
@@ -291,9 +291,9 @@ mod tests {
     }
 
     /// Runs a test on a clock that stands still while anybody works.
-    fn with_line<F: Future<Output = ()>>(
+    fn with_task<F: Future<Output = ()>>(
         (takes, failures, forgets): (u64, usize, bool),
-        test: impl FnOnce(Line) -> F,
+        test: impl FnOnce(RunningTask) -> F,
     ) {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         runtime.enable_time().start_paused(true).build().expect("a runtime").block_on(async {
@@ -308,7 +308,7 @@ mod tests {
             let (orders, ordered) = watch::channel(Order::default());
             let (show, shown) = watch::channel(BTreeMap::new());
             let task = tokio::spawn(serve(fake.clone(), ordered, show));
-            test(Line { fake, orders, shown }).await;
+            test(RunningTask { fake, orders, shown }).await;
             tokio::time::timeout(Duration::from_secs(1), task).await.expect("it ends").expect("no panic");
         });
     }
@@ -319,103 +319,103 @@ mod tests {
 
     #[test]
     fn only_what_is_wanted_last_is_told() {
-        with_line((4, 0, false), async |line: Line| {
-            line.want(&[(10, Reason::Served)]);
+        with_task((4, 0, false), async |task: RunningTask| {
+            task.want(&[(10, Reason::Served)]);
             seconds(1).await;
             for _ in 0..100 {
-                line.want(&[(10, Reason::TooFewHealthy)]);
+                task.want(&[(10, Reason::TooFewHealthy)]);
                 tokio::task::yield_now().await;
-                line.want(&[(10, Reason::Served)]);
+                task.want(&[(10, Reason::Served)]);
                 tokio::task::yield_now().await;
             }
-            line.want(&[(10, Reason::WorkerStalled)]);
+            task.want(&[(10, Reason::WorkerStalled)]);
             seconds(20).await;
-            assert_eq!(line.told(), [(true, 0), (false, 4)]);
-            assert_eq!(line.progress(10).announced, Some(false));
+            assert_eq!(task.told(), [(true, 0), (false, 4)]);
+            assert_eq!(task.progress(10).announced, Some(false));
         });
     }
 
     #[test]
     fn what_is_not_wanted_is_taken_back_at_the_start_for_an_earlier_process_may_have_left_it() {
-        with_line((0, 0, false), async |line: Line| {
-            line.want(&[(10, Reason::TooFewHealthy)]);
+        with_task((0, 0, false), async |task: RunningTask| {
+            task.want(&[(10, Reason::TooFewHealthy)]);
             seconds(100).await;
-            assert_eq!(line.told(), [(false, 0)]);
+            assert_eq!(task.told(), [(false, 0)]);
         });
     }
 
     #[test]
     fn a_failure_is_shown_and_tried_again_ever_more_rarely() {
-        with_line((0, 8, false), async |line: Line| {
-            line.want(&[(10, Reason::Served)]);
+        with_task((0, 8, false), async |task: RunningTask| {
+            task.want(&[(10, Reason::Served)]);
             seconds(20).await;
-            let progress = line.progress(10);
+            let progress = task.progress(10);
             assert_eq!((progress.announced, progress.failures), (None, 5));
             assert_eq!(progress.last_error.as_deref(), Some("it rains"));
             seconds(180).await;
-            let progress = line.progress(10);
+            let progress = task.progress(10);
             assert_eq!((progress.announced, progress.failures, progress.last_error), (Some(true), 0, None));
-            let at: Vec<_> = line.told().iter().map(|(_, at)| *at).collect();
+            let at: Vec<_> = task.told().iter().map(|(_, at)| *at).collect();
             assert_eq!(at, [0, 1, 3, 7, 15, 31, 61, 91, 121]);
         });
     }
 
     #[test]
     fn a_change_of_mind_does_not_wait_for_the_next_try() {
-        with_line((0, 6, false), async |line: Line| {
-            line.want(&[(10, Reason::Served)]);
+        with_task((0, 6, false), async |task: RunningTask| {
+            task.want(&[(10, Reason::Served)]);
             seconds(50).await;
-            line.want(&[(10, Reason::Draining)]);
+            task.want(&[(10, Reason::Draining)]);
             seconds(1).await;
-            assert_eq!(line.told().last(), Some(&(false, 50)));
-            assert!(line.progress(10).is_settled());
+            assert_eq!(task.told().last(), Some(&(false, 50)));
+            assert!(task.progress(10).is_settled());
         });
     }
 
     #[test]
     fn a_hook_that_forgets_is_told_again() {
-        with_line((0, 0, true), async |line: Line| {
-            line.want(&[(10, Reason::Served)]);
+        with_task((0, 0, true), async |task: RunningTask| {
+            task.want(&[(10, Reason::Served)]);
             seconds(35).await;
-            assert_eq!(line.told(), [(true, 0), (true, 10), (true, 20), (true, 30)]);
+            assert_eq!(task.told(), [(true, 0), (true, 10), (true, 20), (true, 30)]);
         });
     }
 
     #[test]
     fn a_hook_in_doubt_is_told_again_at_once() {
-        with_line((0, 0, false), async |line: Line| {
-            line.want(&[(10, Reason::Served)]);
+        with_task((0, 0, false), async |task: RunningTask| {
+            task.want(&[(10, Reason::Served)]);
             seconds(5).await;
-            line.orders.send_modify(|order| order.doubts += 1);
+            task.orders.send_modify(|order| order.doubts += 1);
             seconds(5).await;
-            assert_eq!(line.told(), [(true, 0), (true, 5)]);
+            assert_eq!(task.told(), [(true, 0), (true, 5)]);
         });
     }
 
     #[test]
     fn what_is_removed_is_withdrawn_and_forgotten() {
-        with_line((0, 0, true), async |line: Line| {
-            line.want(&[(10, Reason::Served), (11, Reason::Served)]);
+        with_task((0, 0, true), async |task: RunningTask| {
+            task.want(&[(10, Reason::Served), (11, Reason::Served)]);
             seconds(5).await;
-            line.want(&[(10, Reason::Removed), (11, Reason::Served), (12, Reason::Removed)]);
+            task.want(&[(10, Reason::Removed), (11, Reason::Served), (12, Reason::Removed)]);
             seconds(4).await;
-            assert_eq!(line.told(), [(true, 0), (true, 0), (false, 5)]);
-            assert_eq!(line.shown.borrow().keys().copied().collect::<Vec<_>>(), [address(11)]);
+            assert_eq!(task.told(), [(true, 0), (true, 0), (false, 5)]);
+            assert_eq!(task.shown.borrow().keys().copied().collect::<Vec<_>>(), [address(11)]);
         });
     }
 
     #[test]
     fn an_appliance_that_ends_waits_for_no_announcement() {
-        with_line((8, 0, false), async |line: Line| {
-            line.want(&[(10, Reason::Served), (11, Reason::TooFewHealthy)]);
+        with_task((8, 0, false), async |task: RunningTask| {
+            task.want(&[(10, Reason::Served), (11, Reason::TooFewHealthy)]);
             seconds(2).await;
-            line.orders.send_modify(|known| {
+            task.orders.send_modify(|known| {
                 known.wishes = order(&[(10, Reason::Stopping), (11, Reason::Stopping)]).wishes;
                 known.is_last = true;
             });
             seconds(20).await;
-            assert_eq!(line.told(), [(true, 0), (false, 2), (false, 10)]);
-            assert!(line.progress(10).is_settled() && line.progress(11).is_settled());
+            assert_eq!(task.told(), [(true, 0), (false, 2), (false, 10)]);
+            assert!(task.progress(10).is_settled() && task.progress(11).is_settled());
         });
     }
 }

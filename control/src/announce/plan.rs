@@ -39,7 +39,7 @@ pub enum Reason {
 
 /// How the appliance is, as far as announcements go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Situation {
+pub struct ApplianceState {
     /// How far it is in its life.
     pub stage: Stage,
     /// A worker has not polled for a while.
@@ -66,14 +66,14 @@ impl Reason {
 
 impl Plan {
     /// What `config` asks for where services have so many healthy backends, by name.
-    pub fn new(config: &Config, healthy: impl Fn(&str) -> u32, situation: Situation) -> Self {
+    pub fn new(config: &Config, healthy: impl Fn(&str) -> u32, state: ApplianceState) -> Self {
         let mut plan = Self::default();
         for announcement in &config.announcements {
             let addresses = plan.0.entry(announcement.hook.clone()).or_default();
             for rule in announcement.rules.iter().map(|rule| &config.rules[*rule]) {
                 let healthy = healthy(&config.services[rule.service].name);
                 let reason =
-                    situation.prevents().unwrap_or_else(|| Reason::of_health(announcement.policy, healthy));
+                    state.prevents().unwrap_or_else(|| Reason::of_health(announcement.policy, healthy));
                 let wish = addresses.entry(rule.address).or_insert_with(|| Wish {
                     announcement: announcement.name.clone(),
                     rule: rule.name.clone(),
@@ -99,7 +99,7 @@ impl Reason {
     }
 }
 
-impl Situation {
+impl ApplianceState {
     /// Why nothing is announced whatever the policies say, if so: what lasts comes first.
     fn prevents(self) -> Option<Reason> {
         match self {
@@ -149,15 +149,16 @@ mod tests {
         plan.0.values().flatten().map(|(address, wish)| (last(address), wish.reason)).collect()
     }
 
-    fn situations() -> impl Iterator<Item = Situation> {
+    fn states() -> impl Iterator<Item = ApplianceState> {
         let stages = [Stage::Running, Stage::Draining, Stage::Stopping];
-        let situation = |stage| [false, true].map(|stalled| Situation { stage, has_stalled_worker: stalled });
-        stages.into_iter().flat_map(situation)
+        let state =
+            |stage| [false, true].map(|stalled| ApplianceState { stage, has_stalled_worker: stalled });
+        stages.into_iter().flat_map(state)
     }
 
     /// What a plan must come to, said otherwise than it is worked out.
-    fn expected(announce: bool, situation: Situation) -> Reason {
-        match (situation.stage, situation.has_stalled_worker, announce) {
+    fn expected(announce: bool, state: ApplianceState) -> Reason {
+        match (state.stage, state.has_stalled_worker, announce) {
             (Stage::Running, false, true) => Reason::Served,
             (Stage::Running, false, false) => Reason::TooFewHealthy,
             (Stage::Running, true, _) => Reason::WorkerStalled,
@@ -170,16 +171,16 @@ mod tests {
     fn an_address_is_announced_while_any_of_its_rules_can_serve_and_nothing_prevents_it() {
         let command = "command = [\"/bin/announce\"]\n";
         let mut cases = 0;
-        for situation in situations() {
+        for state in states() {
             for (a, b, min_healthy) in
                 (0..4).flat_map(|a| (0..4).flat_map(move |b| (1..4).map(move |m| (a, b, m))))
             {
                 let healthy = |service: &str| if service == "sa" { a } else { b };
                 let config = config(&format!("{command}min_healthy = {min_healthy}\n"));
-                let plan = Plan::new(&config, healthy, situation);
+                let plan = Plan::new(&config, healthy, state);
                 let (first, second) = (a >= min_healthy || b >= min_healthy, b >= min_healthy);
-                let expected = [(10, expected(first, situation)), (11, expected(second, situation))];
-                assert_eq!(reasons(&plan), expected, "{a} {b} of {min_healthy}, {situation:?}");
+                let expected = [(10, expected(first, state)), (11, expected(second, state))];
+                assert_eq!(reasons(&plan), expected, "{a} {b} of {min_healthy}, {state:?}");
                 cases += 1;
             }
         }
@@ -189,17 +190,17 @@ mod tests {
     #[test]
     fn a_policy_of_always_asks_nobody_but_the_appliance_itself() {
         let config = config("command = [\"/bin/announce\"]\npolicy = \"ALWAYS\"\n");
-        for situation in situations() {
-            let reason = expected(true, situation);
-            let plan = Plan::new(&config, |_| 0, situation);
-            assert_eq!(reasons(&plan), [(10, reason), (11, reason)], "{situation:?}");
+        for state in states() {
+            let reason = expected(true, state);
+            let plan = Plan::new(&config, |_| 0, state);
+            assert_eq!(reasons(&plan), [(10, reason), (11, reason)], "{state:?}");
         }
     }
 
     #[test]
     fn an_announcement_is_of_its_own_rules_alone() {
         let config = config("forwarding_rules = [\"c\"]\nbird_socket = \"/b\"\nbird_protocol = \"vip\"\n");
-        let running = Situation { stage: Stage::Running, has_stalled_worker: false };
+        let running = ApplianceState { stage: Stage::Running, has_stalled_worker: false };
         let plan = Plan::new(&config, |service| u32::from(service == "sb"), running);
         let wish = plan.0.values().flatten().next().expect("there is one address").1;
         assert_eq!(reasons(&plan), [(11, Reason::Served)]);

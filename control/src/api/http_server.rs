@@ -69,7 +69,7 @@ pub(crate) async fn serve<L: Listener>(
     bounds: Bounds,
     stop: impl Future<Output = ()>,
 ) -> L {
-    let places = Arc::new(Semaphore::new(bounds.connections));
+    let permits = Arc::new(Semaphore::new(bounds.connections));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(bounds.header_time).max_header_size(MAX_HEADER_BYTES);
     let graceful = GracefulShutdown::new();
@@ -77,10 +77,10 @@ pub(crate) async fn serve<L: Listener>(
     let mut stop = std::pin::pin!(stop);
     loop {
         let next = async {
-            let place = Arc::clone(&places).acquire_owned().await.expect("nobody closes the semaphore");
-            (listener.accept().await, place)
+            let permit = Arc::clone(&permits).acquire_owned().await.expect("nobody closes the semaphore");
+            (listener.accept().await, permit)
         };
-        let (stream, place) = tokio::select! {
+        let (stream, permit) = tokio::select! {
             () = &mut stop => break,
             Some(_) = connections.join_next() => continue,
             next = next => next,
@@ -97,7 +97,7 @@ pub(crate) async fn serve<L: Listener>(
                 Some(time) => timeout(time, connection).await.unwrap_or(Ok(())),
                 None => connection.await,
             };
-            drop(place);
+            drop(permit);
         });
     }
     // Those that are not done by then end with `connections`.
@@ -197,7 +197,7 @@ mod tests {
             ask(&mut second, REQUEST).await;
             let mut answer = [0; 15];
             let waited = timeout(Duration::from_secs(5), second.read_exact(&mut answer)).await;
-            assert!(waited.is_err(), "the first has the only place");
+            assert!(waited.is_err(), "the first holds the only connection");
             drop(first);
             second.read_exact(&mut answer).await.unwrap();
             assert_eq!(&answer, b"HTTP/1.1 200 OK");

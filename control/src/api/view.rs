@@ -20,7 +20,7 @@ mod vip;
 pub use announcement::{Announcement, AnnouncementReason, Drain, DrainEnd, Undrained};
 pub use backend::{Backend, BackendList, Health, NextHop, Pool, WeightSource};
 pub use conntrack::{ConntrackEntry, ConntrackList, ConntrackLookup};
-pub use drops::{Loss, LossPlace, Losses};
+pub use drops::{CountedBy, DropRow, Drops};
 pub use error::{ErrorView, WrongPlace};
 pub use event::{Event, EventKind, EventList};
 pub use health::{HealthCheck, HealthChecks, Quantiles, RuleCheck, WeightStatus};

@@ -5,10 +5,10 @@ pub(super) fn duration(seconds: u64) -> String {
     const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
     let largest = UNITS.iter().position(|(unit, _)| seconds >= *unit).unwrap_or(3);
     let mut rest = seconds;
-    let parts = UNITS[largest..].iter().take(2).enumerate().filter_map(|(place, (unit, name))| {
+    let parts = UNITS[largest..].iter().take(2).enumerate().filter_map(|(index, (unit, name))| {
         let count = rest / unit;
         rest %= unit;
-        (place == 0 || count > 0).then(|| format!("{count} {name}"))
+        (index == 0 || count > 0).then(|| format!("{count} {name}"))
     });
     parts.collect::<Vec<_>>().join(" ")
 }

@@ -184,7 +184,7 @@ const fn health(health: Health) -> &'static str {
 
 fn state(backend: &Backend) -> String {
     let health = health(backend.health);
-    let drained = if backend.drained { ", drained" } else { "" };
+    let drained = if backend.operator_drained { ", drained" } else { "" };
     let draining = if backend.draining { ", draining" } else { "" };
     format!("{health}{drained}{draining}")
 }

@@ -130,8 +130,8 @@ async fn capture(client: &Client, order: &CaptureOrder, path: &Path) -> Result<E
 /// How much there is, on standard error: standard output may be the capture.
 fn tell(capture: &Capture, path: &Path) {
     let packets = count(capture.packets(), "packet");
-    let place = if path == Path::new("-") { String::new() } else { format!(" in {}", path.display()) };
-    eprintln!("{packets}{place}");
+    let file = if path == Path::new("-") { String::new() } else { format!(" in {}", path.display()) };
+    eprintln!("{packets}{file}");
     if capture.missing() > 0 {
         let missing = count(capture.missing(), "packet");
         let remedy = "ask for fewer reasons, or write to a faster place";

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args as Arguments;
 use guideway::offline::replay::{Outputs, ReplayError, Summary, replay};
-use guideway::offline::timeline::{Events, EventsError};
+use guideway::offline::timeline::{Timeline, TimelineError};
 use guideway_engine::capture::{CaptureError, CaptureReader, CaptureWriter};
 
 use super::{Exit, Output, table};
@@ -49,8 +49,8 @@ pub(super) fn run(args: &Args, color: bool) -> Exit {
 fn try_run(args: &Args, color: bool) -> Result<Exit, Exit> {
     let config = super::config(args.config.as_deref(), color)?;
     let events = match &args.events {
-        Some(path) => Events::read(path, &config).map_err(|error| explain_events(&error, color))?,
-        None => Events::default(),
+        Some(path) => Timeline::read(path, &config).map_err(|error| explain_events(&error, color))?,
+        None => Timeline::default(),
     };
     let capture = open_capture(args.pcap.as_deref())?;
     let outputs = Outputs {
@@ -143,21 +143,21 @@ fn cannot_write(path: &Path, error: &io::Error) -> Exit {
     Exit::Failure
 }
 
-fn explain_events(error: &EventsError, color: bool) -> Exit {
+fn explain_events(error: &TimelineError, color: bool) -> Exit {
     match error {
-        EventsError::Config(errors) => {
+        TimelineError::Config(errors) => {
             eprint!("{}", errors.render(color));
             Exit::Config
         }
-        EventsError::Unreadable(path, error) => {
+        TimelineError::Unreadable(path, error) => {
             eprintln!("error: cannot read {}: {error}", path.display());
             Exit::Usage
         }
-        EventsError::Syntax(path, error) => {
+        TimelineError::Syntax(path, error) => {
             eprintln!("error: {}: {}", path.display(), error.to_string().trim_end());
             Exit::Config
         }
-        EventsError::Wrong(wrong) => {
+        TimelineError::Wrong(wrong) => {
             for (path, line, message) in wrong {
                 eprintln!("error: {}:{line}: {message}", path.display());
             }

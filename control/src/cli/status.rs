@@ -34,7 +34,7 @@ fn text(status: &Status) -> String {
     line("snapshot", &format!("{}, {unreclaimed} unreclaimed", status.snapshot_generation));
     line("neighbors", &format!("{} unresolved", status.unresolved_neighbors));
     for service in status.services.iter().filter(|service| service.eligible == 0) {
-        let (name, healthy, drained) = (&service.name, service.healthy, service.drained);
+        let (name, healthy, drained) = (&service.name, service.healthy, service.operator_drained);
         let of = count(service.backends.into(), "backend");
         line(
             "NOBODY SERVES",
@@ -55,8 +55,8 @@ fn text(status: &Status) -> String {
             missed => format!(", {} MISSED", count(missed, "interval")),
         };
         line("health checks", &format!("{probes} begun, late by {lag}{missed}"));
-        let reactions = count(checks.reactions, "time");
-        line("reaction", &format!("{reactions}, probe to packet {}", quantiles(&checks.probe_to_packet)));
+        let publications = count(checks.publications_measured, "time");
+        line("reaction", &format!("{publications}, probe to packet {}", quantiles(&checks.probe_to_packet)));
     }
     if let Some(drain) = &status.drain {
         let withdrawn = if drain.withdrawn { "all is withdrawn" } else { "not all is withdrawn yet" };
@@ -140,7 +140,7 @@ fn services(services: &[Service]) -> String {
             .to_owned(),
             service.backends.to_string(),
             service.healthy.to_string(),
-            service.drained.to_string(),
+            service.operator_drained.to_string(),
             service.eligible.to_string(),
         ]);
     }

@@ -27,7 +27,7 @@ use guideway_model::decision_line::DecisionLine;
 use guideway_model::egress_lookup::StandInMacs;
 use guideway_model::forwarding_state::ForwardingState;
 
-use crate::offline::timeline::{Event, Events};
+use crate::offline::timeline::{Event, Timeline};
 
 use lane::{Job, Lane};
 pub use summary::Summary;
@@ -69,7 +69,7 @@ impl From<io::Error> for ReplayError {
 /// The summary is of all frames that were decided, also where an error ended the replay early.
 pub fn replay<R: Read>(
     config: Config,
-    events: Events,
+    events: Timeline,
     capture: CaptureReader<R>,
     workers: usize,
     outputs: Outputs,
@@ -102,7 +102,12 @@ struct Replay {
 }
 
 impl Replay {
-    fn new(config: Config, events: Events, workers: usize, outputs: Outputs) -> Result<Self, TableTooLarge> {
+    fn new(
+        config: Config,
+        events: Timeline,
+        workers: usize,
+        outputs: Outputs,
+    ) -> Result<Self, TableTooLarge> {
         let table = Arc::new(ConntrackTable::with_capacity(config.conntrack.max_entries as usize)?);
         let hasher = TrackingHasher::new(TRACKING_KEYS);
         let mut state = ForwardingState::offline(config);
@@ -250,7 +255,7 @@ mod tests {
         let group = "[[backend_group]]\nname = \"group\"\nendpoints = []";
         let config = sample("", "backends = [{ group = \"group\" }]", group);
         let capture = CaptureReader::new(&capture[..]).unwrap();
-        let (summary, result) = replay(config, Events::default(), capture, 1, outputs);
+        let (summary, result) = replay(config, Timeline::default(), capture, 1, outputs);
         assert!(matches!(result, Err(ReplayError::Capture(_))));
         assert_eq!(summary.packets, 1);
         let line = "{\"frame\":1,\"verdict\":\"pass\",\"reason\":\"not_ip\"}\n";

@@ -14,7 +14,7 @@ use crate::config_file;
 
 /// Changes in order of time.
 #[derive(Debug, Default)]
-pub struct Events {
+pub struct Timeline {
     /// In order of time.
     pub events: Vec<Event>,
 }
@@ -66,7 +66,7 @@ impl Change {
 
 /// Why a list of events cannot be used.
 #[derive(Debug)]
-pub enum EventsError {
+pub enum TimelineError {
     /// The list cannot be read.
     Unreadable(PathBuf, std::io::Error),
     /// The list is no TOML, or not of this form; the text names the place.
@@ -79,7 +79,7 @@ pub enum EventsError {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct EventsFile {
+struct TimelineFile {
     #[serde(default)]
     event: Vec<Spanned<EventEntry>>,
 }
@@ -102,16 +102,16 @@ enum Health {
     Unhealthy,
 }
 
-impl Events {
+impl Timeline {
     /// Reads a list of events for a replay that starts with `config`; the configurations of reloads lie beside it.
     ///
     /// # Errors
-    /// [`EventsError`], with everything that is wrong with the list at once.
-    pub fn read(path: &Path, config: &Config) -> Result<Self, EventsError> {
+    /// [`TimelineError`], with everything that is wrong with the list at once.
+    pub fn read(path: &Path, config: &Config) -> Result<Self, TimelineError> {
         let text =
-            std::fs::read_to_string(path).map_err(|error| EventsError::Unreadable(path.into(), error))?;
-        let file: EventsFile =
-            toml::from_str(&text).map_err(|error| EventsError::Syntax(path.into(), Box::new(error)))?;
+            std::fs::read_to_string(path).map_err(|error| TimelineError::Unreadable(path.into(), error))?;
+        let file: TimelineFile =
+            toml::from_str(&text).map_err(|error| TimelineError::Syntax(path.into(), Box::new(error)))?;
         let mut configs = BTreeMap::new();
         let mut wrong = Vec::new();
         let mut last = f64::NEG_INFINITY;
@@ -123,7 +123,7 @@ impl Events {
                 Ok(EntryChange::Reload(name)) => match read_config(&path.with_file_name(&name), &mut configs)
                 {
                     Ok(config) => Change::Reload(Box::new(config)),
-                    Err(ReloadError::Wrong(errors)) => return Err(EventsError::Config(errors)),
+                    Err(ReloadError::Wrong(errors)) => return Err(TimelineError::Config(errors)),
                     Err(ReloadError::Unreadable(error)) => {
                         let what = format!(
                             "cannot read `{}`, which lies beside the events: {error}",
@@ -157,7 +157,7 @@ impl Events {
                 }
             }
         }
-        if wrong.is_empty() { Ok(Self { events }) } else { Err(EventsError::Wrong(wrong)) }
+        if wrong.is_empty() { Ok(Self { events }) } else { Err(TimelineError::Wrong(wrong)) }
     }
 }
 

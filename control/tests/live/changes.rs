@@ -103,7 +103,7 @@ fn a_drained_backend_keeps_its_connections_and_gets_no_new_ones() {
     established.new_ones_go_to(&REST);
     established.all_go_on();
     let backends = appliance.backends();
-    let drained = backends.iter().filter(|backend| backend.drained);
+    let drained = backends.iter().filter(|backend| backend.operator_drained);
     let drained: Vec<_> = drained.map(|backend| (backend.service.as_str(), backend.name.as_str())).collect();
     assert_eq!(drained, [("v4", "b2")]);
     // A reload of the same configuration does not undo the drain.

@@ -23,7 +23,7 @@ use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::api::view::{
-    Backend, BackendList, ConntrackList, ConntrackLookup, Drain, EventList, Losses, Reload, Stats, Status,
+    Backend, BackendList, ConntrackList, ConntrackLookup, Drain, Drops, EventList, Reload, Stats, Status,
     Stopping, Undrained, Vip, VipList,
 };
 
@@ -78,7 +78,7 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn drops(&self) -> Result<Losses, ClientError> {
+    pub async fn drops(&self) -> Result<Drops, ClientError> {
         self.get("/v1/drops").await
     }
 

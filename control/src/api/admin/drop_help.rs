@@ -1,19 +1,19 @@
 //! Lost packets in sentences: for every reason what happened, and what to do.
 //!
-//! The one place of these texts: `guideway drops` shows them.
+//! These texts stand here alone: `guideway drops` shows them.
 
 use guideway_dataplane::verdict::DropReason;
 
-use crate::api::view::{Loss, LossPlace, Losses, Stats};
+use crate::api::view::{CountedBy, DropRow, Drops, Stats};
 
 /// What happened to a packet, and what to do about it.
 type Sentences = (&'static str, &'static str);
 
-impl Losses {
+impl Drops {
     /// All that is lost by these counters, with zeros.
     pub fn new(stats: &Stats) -> Self {
-        let loss = |place, reason: &str, packets, (meaning, help): Sentences| Loss {
-            place,
+        let row = |counted_by, reason: &str, packets, (meaning, help): Sentences| DropRow {
+            counted_by,
             reason: reason.to_owned(),
             packets,
             meaning: meaning.to_owned(),
@@ -32,11 +32,11 @@ impl Losses {
             ("tx_full", link.tx_full, TX_FULL),
             ("host_full", link.host_full, HOST_FULL),
         ];
-        let device = device.map(|(reason, packets, text)| loss(LossPlace::Device, reason, packets, text));
-        let worker = worker.map(|(reason, packets, text)| loss(LossPlace::Worker, reason, packets, text));
+        let device = device.map(|(reason, packets, text)| row(CountedBy::Device, reason, packets, text));
+        let worker = worker.map(|(reason, packets, text)| row(CountedBy::Worker, reason, packets, text));
         let verdicts = DropReason::ALL.iter().map(|reason| {
             let packets = stats.total.dropped.get(reason.as_str()).copied().unwrap_or(0);
-            loss(LossPlace::DataPlane, reason.as_str(), packets, dropped(*reason))
+            row(CountedBy::DataPlane, reason.as_str(), packets, dropped(*reason))
         });
         Self { drops: device.into_iter().chain(worker).chain(verdicts).collect() }
     }
@@ -141,7 +141,7 @@ mod tests {
     use crate::api::view::{LinkStats, PacketStats, PortStats};
 
     #[test]
-    fn every_reason_is_counted_in_its_place_and_says_what_to_do() {
+    fn every_reason_has_its_counter_and_says_what_to_do() {
         let total = PacketStats {
             dropped: [("ttl_expired".to_owned(), 3)].into(),
             link: LinkStats { sent: 9, tx_full: 4, host_full: 5, refused: 6 },
@@ -149,16 +149,16 @@ mod tests {
         };
         let port = |name: &str, missed| PortStats { name: name.into(), missed, ..PortStats::default() };
         let stats = Stats { total, ports: vec![port("lan", 1), port("wan", 10)], ..Stats::default() };
-        let losses = Losses::new(&stats).drops;
-        assert_eq!(losses.len(), 4 + 3 + DropReason::ALL.len());
-        let counted: Vec<_> = losses.iter().filter(|loss| loss.packets > 0).collect();
-        let counted: Vec<_> = counted.iter().map(|loss| (loss.reason.as_str(), loss.packets)).collect();
+        let rows = Drops::new(&stats).drops;
+        assert_eq!(rows.len(), 4 + 3 + DropReason::ALL.len());
+        let counted: Vec<_> = rows.iter().filter(|row| row.packets > 0).collect();
+        let counted: Vec<_> = counted.iter().map(|row| (row.reason.as_str(), row.packets)).collect();
         assert_eq!(
             counted,
             [("missed", 11), ("refused", 6), ("tx_full", 4), ("host_full", 5), ("ttl_expired", 3)]
         );
-        for loss in losses {
-            assert!(loss.meaning.ends_with('.') && loss.help.ends_with('.'), "{}", loss.reason);
+        for row in rows {
+            assert!(row.meaning.ends_with('.') && row.help.ends_with('.'), "{}", row.reason);
         }
     }
 }

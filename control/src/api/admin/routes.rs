@@ -23,8 +23,8 @@ use super::failure::Failure;
 use crate::api::request::{CaptureReason, CaptureReasons, Request};
 use crate::api::request_sender::RequestSender;
 use crate::api::view::{
-    self, Backend, BackendList, ConntrackList, ConntrackLookup, EventList, Losses, Reload, Stats, Status,
-    Vip, VipList,
+    self, Backend, BackendList, ConntrackList, ConntrackLookup, Drops, EventList, Reload, Stats, Status, Vip,
+    VipList,
 };
 
 /// The largest body of a request.
@@ -110,9 +110,9 @@ async fn stats(State(requests): State<RequestSender>) -> Answer<Stats> {
     Ok(Json(requests.ask(|reply| Request::Stats { reply }).await?))
 }
 
-async fn drops(State(requests): State<RequestSender>) -> Answer<Losses> {
+async fn drops(State(requests): State<RequestSender>) -> Answer<Drops> {
     let stats = requests.ask(|reply| Request::Stats { reply }).await?;
-    Ok(Json(Losses::new(&stats)))
+    Ok(Json(Drops::new(&stats)))
 }
 
 #[derive(Deserialize)]

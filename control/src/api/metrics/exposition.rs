@@ -288,7 +288,7 @@ fn services(families: &mut Families<'_>, services: &[Service]) -> fmt::Result {
         ("service_backends", "Configured backends.", |service| service.backends),
         ("service_healthy_backends", "Configured backends that are healthy.", |service| service.healthy),
         ("service_drained_backends", "Configured backends that the operator has drained.", |service| {
-            service.drained
+            service.operator_drained
         }),
         ("service_eligible_backends", "Backends that may get new connections.", |service| service.eligible),
     ];
@@ -330,7 +330,9 @@ fn backends(families: &mut Families<'_>, backends: &[Backend]) -> fmt::Result {
             "Whether the backend was removed and keeps its connections for a while.",
             |backend| backend.draining,
         ),
-        ("backend_drained", "Whether the operator has drained the backend.", |backend| backend.drained),
+        ("backend_drained", "Whether the operator has drained the backend.", |backend| {
+            backend.operator_drained
+        }),
         ("backend_eligible", "Whether the backend may get new connections.", |backend| backend.eligible),
         (
             "backend_next_hop_resolved",
@@ -388,8 +390,13 @@ fn health(families: &mut Families<'_>, status: &Status, backends: &[Backend]) ->
         "Whether the weights count that the service's backends report; if not, all are equal.",
         valid,
     )?;
-    let Some(HealthChecks { probes_begun, intervals_missed, start_lag, reactions, probe_to_packet }) =
-        &status.health_checks
+    let Some(HealthChecks {
+        probes_begun,
+        intervals_missed,
+        start_lag,
+        publications_measured,
+        probe_to_packet,
+    }) = &status.health_checks
     else {
         return Ok(());
     };
@@ -407,7 +414,7 @@ fn health(families: &mut Families<'_>, status: &Status, backends: &[Backend]) ->
     families.counter(
         "health_reactions_total",
         "How often a probe's outcome has come to all workers.",
-        *reactions,
+        *publications_measured,
     )?;
     families.gauges(
         "health_probe_to_packet_seconds",

@@ -33,7 +33,8 @@ pub struct Backend {
     /// It was removed from the configuration, and keeps its connections for a while.
     pub draining: bool,
     /// The operator has drained it: it keeps its connections and gets no new ones.
-    pub drained: bool,
+    #[serde(rename = "drained")]
+    pub operator_drained: bool,
     /// Its weight; `null` where the service does not choose by weight.
     pub weight: Option<u16>,
     /// Where that weight comes from.

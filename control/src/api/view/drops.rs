@@ -4,16 +4,17 @@ use serde::{Deserialize, Serialize};
 
 /// All reasons for which a packet is lost.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Losses {
+pub struct Drops {
     /// In the order of a packet's way: device, worker, data plane.
-    pub drops: Vec<Loss>,
+    pub drops: Vec<DropRow>,
 }
 
 /// One reason for which packets are lost.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Loss {
+pub struct DropRow {
     /// Where they end.
-    pub place: LossPlace,
+    #[serde(rename = "place")]
+    pub counted_by: CountedBy,
     /// The stable word.
     pub reason: String,
     /// How many.
@@ -27,7 +28,7 @@ pub struct Loss {
 /// Where packets are lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum LossPlace {
+pub enum CountedBy {
     /// The device or its driver loses them; no worker sees them.
     Device,
     /// A worker has them, and no verdict or no way out.
@@ -36,7 +37,7 @@ pub enum LossPlace {
     DataPlane,
 }
 
-impl LossPlace {
+impl CountedBy {
     /// The word that JSON and tables show.
     pub const fn as_str(self) -> &'static str {
         match self {

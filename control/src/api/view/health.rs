@@ -83,7 +83,8 @@ pub struct HealthChecks {
     /// How late they began; the sign of a control thread that has too much to do.
     pub start_lag: Quantiles,
     /// How often a probe's outcome has come to all workers.
-    pub reactions: u64,
+    #[serde(rename = "reactions")]
+    pub publications_measured: u64,
     /// How long that took, from the end of the probe to the last worker's first poll that goes by it.
     pub probe_to_packet: Quantiles,
 }

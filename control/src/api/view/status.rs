@@ -106,7 +106,8 @@ pub struct Service {
     /// Of these, those that are healthy.
     pub healthy: u32,
     /// Of these, those that the operator has drained.
-    pub drained: u32,
+    #[serde(rename = "drained")]
+    pub operator_drained: u32,
     /// Of these, those that may get new connections.
     pub eligible: u32,
     /// The pool that serves; `null` in a service without failover groups, or where none has served yet.

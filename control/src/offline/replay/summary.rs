@@ -36,7 +36,7 @@ pub struct Summary {
     /// Each backend that is eligible at the end or got packets.
     pub backends: Vec<BackendShare>,
     #[serde(skip)]
-    tallies: BTreeMap<(Arc<str>, Arc<str>), Tally>,
+    counts: BTreeMap<(Arc<str>, Arc<str>), BackendCounts>,
 }
 
 /// What conntrack did.
@@ -74,7 +74,7 @@ pub struct BackendShare {
 }
 
 #[derive(Debug, Default)]
-struct Tally {
+struct BackendCounts {
     selections: u64,
     packets: u64,
     bytes: u64,
@@ -101,10 +101,10 @@ impl Summary {
         let Some((_, service)) = decision.rule else { return };
         let Some(backend) = decision.backend.and_then(|handle| names.backend(handle)) else { return };
         let key = (Arc::clone(names.service(service)), Arc::clone(backend));
-        let tally = self.tallies.entry(key).or_default();
-        tally.packets += 1;
-        tally.bytes += u64::from(wire_len);
-        tally.selections += u64::from(decision.tracking != Tracking::Hit);
+        let counts = self.counts.entry(key).or_default();
+        counts.packets += 1;
+        counts.bytes += u64::from(wire_len);
+        counts.selections += u64::from(decision.tracking != Tracking::Hit);
     }
 
     /// Takes over what the workers counted, and works out the shares.
@@ -129,24 +129,24 @@ impl Summary {
         for table in state.lookup_tables() {
             for share in table.shares() {
                 let key: (Arc<str>, Arc<str>) = (table.service().into(), share.backend.into());
-                self.tallies.entry(key.clone()).or_default();
+                self.counts.entry(key.clone()).or_default();
                 expected.insert(key, f64::from(share.slots) / table.table().len() as f64);
             }
         }
         let mut selections: BTreeMap<Arc<str>, u64> = BTreeMap::new();
-        for ((service, _), tally) in &self.tallies {
-            *selections.entry(Arc::clone(service)).or_default() += tally.selections;
+        for ((service, _), counts) in &self.counts {
+            *selections.entry(Arc::clone(service)).or_default() += counts.selections;
         }
-        let share = |((service, backend), tally): (&(Arc<str>, Arc<str>), &Tally)| BackendShare {
+        let share = |((service, backend), counts): (&(Arc<str>, Arc<str>), &BackendCounts)| BackendShare {
             backend_service: service.to_string(),
             backend: backend.to_string(),
             expected_share: expected.get(&(service.clone(), backend.clone())).copied().unwrap_or(0.0),
-            selections: tally.selections,
-            selection_share: tally.selections as f64 / selections[service].max(1) as f64,
-            packets: tally.packets,
-            bytes: tally.bytes,
+            selections: counts.selections,
+            selection_share: counts.selections as f64 / selections[service].max(1) as f64,
+            packets: counts.packets,
+            bytes: counts.bytes,
         };
-        self.backends = self.tallies.iter().map(share).collect();
+        self.backends = self.counts.iter().map(share).collect();
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::event_log::Note;
 use super::{Next, Ports, Supervisor};
-use crate::announce::{Announced, Announcer, Guard, PATIENCE, Plan, Situation, Stage};
+use crate::announce::{Announced, Announcer, ApplianceState, Guard, PATIENCE, Plan, Stage};
 use crate::api::view::{self, DrainEnd, EventKind};
 
 /// How long no packet must have been forwarded for traffic to have ended.
@@ -29,7 +29,7 @@ pub(super) struct Announcements {
 struct Basis {
     configuration_generation: u64,
     snapshot_generation: u64,
-    situation: Situation,
+    situation: ApplianceState,
 }
 
 /// An appliance that is drained.
@@ -64,7 +64,7 @@ impl<P: Ports> Supervisor<P> {
         let basis = Basis {
             configuration_generation: self.appliance.configuration_generation(),
             snapshot_generation: self.appliance.snapshot_generation(),
-            situation: Situation { stage, has_stalled_worker },
+            situation: ApplianceState { stage, has_stalled_worker },
         };
         if self.announcements.basis == Some(basis) {
             return;

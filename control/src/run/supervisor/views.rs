@@ -137,7 +137,7 @@ impl<P: Ports> Supervisor<P> {
             name: name.to_owned(),
             backends: state.configured().count() as u32,
             healthy: state.configured().filter(|backend| backend.healthy).count() as u32,
-            drained: state.configured().filter(|backend| backend.operator_drained).count() as u32,
+            operator_drained: state.configured().filter(|backend| backend.operator_drained).count() as u32,
             eligible: state.eligible().len() as u32,
             pool: state.pool().filter(|_| state.has_failover()).map(view::Pool::from),
             weights_valid: self.health_state().and_then(|health| health.weights_are_valid(name)),
@@ -175,7 +175,7 @@ impl<P: Ports> Supervisor<P> {
             health: if backend.healthy { view::Health::Healthy } else { view::Health::Unhealthy },
             health_check: self.health_check(service, name),
             draining: backend.removed_at.is_some(),
-            drained: backend.operator_drained,
+            operator_drained: backend.operator_drained,
             weight: state.is_weighted().then_some(backend.weight),
             weight_source: match backend.weight_source {
                 WeightSource::Configured => view::WeightSource::Configured,
@@ -218,7 +218,7 @@ impl<P: Ports> Supervisor<P> {
             probes_begun: lag.begun(),
             intervals_missed: lag.missed(),
             start_lag: view::Quantiles::of(|share| lag.at_quantile(share)),
-            reactions: self.publish_latency.measured(),
+            publications_measured: self.publish_latency.measured(),
             probe_to_packet: view::Quantiles::of(|share| self.publish_latency.at_quantile(share)),
         })
     }

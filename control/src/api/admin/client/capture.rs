@@ -25,24 +25,24 @@ pub struct CaptureOrder {
 #[derive(Debug)]
 pub struct Capture {
     body: Incoming,
-    blocks: PcapngSplitter,
+    splitter: PcapngSplitter,
     socket: PathBuf,
 }
 
 impl Capture {
     /// Reads the capture from the body of an answer of the appliance on `socket`.
     pub(super) fn new(body: Incoming, socket: PathBuf) -> Self {
-        Self { body, blocks: PcapngSplitter::default(), socket }
+        Self { body, splitter: PcapngSplitter::default(), socket }
     }
 
     /// How many packets have come so far.
     pub fn packets(&self) -> u64 {
-        self.blocks.packets()
+        self.splitter.packets()
     }
 
     /// How many packets that were wanted had no room on their way, as far as the appliance has told.
     pub fn missing(&self) -> u64 {
-        self.blocks.missing()
+        self.splitter.missing()
     }
 
     /// The blocks that came next, each whole; none at the end.
@@ -54,7 +54,7 @@ impl Capture {
         while let Some(frame) = self.body.frame().await {
             let frame = frame.map_err(|error| ClientError::Gone(socket(), error))?;
             let Ok(bytes) = frame.into_data() else { continue };
-            let whole = self.blocks.take(&bytes);
+            let whole = self.splitter.take(&bytes);
             let whole = whole.map_err(|error| ClientError::Unreadable(socket(), error.to_string()))?;
             if !whole.is_empty() {
                 return Ok(Some(whole));

@@ -29,9 +29,9 @@ pub(super) struct PcapngSplitter {
 
 /// What came is no pcapng.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct NotBlocks;
+pub(super) struct NotPcapng;
 
-impl fmt::Display for NotBlocks {
+impl fmt::Display for NotPcapng {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("no pcapng")
     }
@@ -39,7 +39,7 @@ impl fmt::Display for NotBlocks {
 
 impl PcapngSplitter {
     /// Takes in what came next, and gives out all blocks that are whole by now.
-    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<Bytes, NotBlocks> {
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<Bytes, NotPcapng> {
         self.waiting.extend_from_slice(bytes);
         let mut whole = 0;
         while let Some(len) = self.block_len(whole)? {
@@ -75,19 +75,19 @@ impl PcapngSplitter {
     /// │ type │ len  │ (byte order) │  …               │ len again │
     /// └──────┴──────┴──────────────┴─────────── ─ ─ ──┴───────────┘
     /// ```
-    fn block_len(&mut self, start: usize) -> Result<Option<usize>, NotBlocks> {
+    fn block_len(&mut self, start: usize) -> Result<Option<usize>, NotPcapng> {
         let rest = &self.waiting[start..];
         let Some(&[kind, _, magic]) = rest.as_chunks::<4>().0.first_chunk() else { return Ok(None) };
         if kind == SECTION_HEADER {
             self.big_endian = match magic {
                 [0x1A, 0x2B, 0x3C, 0x4D] => true,
                 [0x4D, 0x3C, 0x2B, 0x1A] => false,
-                _ => return Err(NotBlocks),
+                _ => return Err(NotPcapng),
             };
         }
         let len = self.number_at(start + 4).unwrap_or(0) as usize;
         if !(12..=MAX_BLOCK).contains(&len) || !len.is_multiple_of(4) {
-            return Err(NotBlocks);
+            return Err(NotPcapng);
         }
         Ok((self.waiting.len() - start >= len).then_some(len))
     }
@@ -122,13 +122,13 @@ mod tests {
             let stream = [&header[..], &packet, &packet].concat();
             let ends = [header.len(), header.len() + packet.len(), stream.len()];
             for step in 1..stream.len() {
-                let (mut blocks, mut out) = (PcapngSplitter::default(), 0);
+                let (mut splitter, mut out) = (PcapngSplitter::default(), 0);
                 for (i, piece) in stream.chunks(step).enumerate() {
-                    out += blocks.take(piece).unwrap().len();
+                    out += splitter.take(piece).unwrap().len();
                     let come = (i * step + piece.len()).min(stream.len());
                     assert_eq!(out, ends.iter().copied().filter(|end| *end <= come).max().unwrap_or(0));
                 }
-                assert_eq!(blocks.packets(), 2);
+                assert_eq!(splitter.packets(), 2);
             }
         }
     }
@@ -136,19 +136,19 @@ mod tests {
     #[test]
     fn the_latest_count_of_what_is_missing_holds() {
         let mut writer = guideway_engine::capture::PcapngWriter::new(Vec::new(), ["lan"], 64).unwrap();
-        let mut blocks = PcapngSplitter::default();
+        let mut splitter = PcapngSplitter::default();
         for missing in [3, 1 << 40] {
             writer.write_missing(9, missing).unwrap();
-            blocks.take(&std::mem::take(writer.output())).unwrap();
-            assert_eq!((blocks.missing(), blocks.packets()), (missing, 0));
+            splitter.take(&std::mem::take(writer.output())).unwrap();
+            assert_eq!((splitter.missing(), splitter.packets()), (missing, 0));
         }
     }
 
     #[test]
     fn what_is_no_pcapng_is_refused() {
-        assert_eq!(PcapngSplitter::default().take(b"{\"error\": \"no\"}"), Err(NotBlocks));
+        assert_eq!(PcapngSplitter::default().take(b"{\"error\": \"no\"}"), Err(NotPcapng));
         let endless = block([6, 0, 0, 0], &[0; 4], false);
         let endless = [&endless[..4], &(u32::MAX - 3).to_le_bytes(), &[0; 4]].concat();
-        assert_eq!(PcapngSplitter::default().take(&endless), Err(NotBlocks));
+        assert_eq!(PcapngSplitter::default().take(&endless), Err(NotPcapng));
     }
 }
