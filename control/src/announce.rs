@@ -6,7 +6,7 @@
 //!                                                         └─▶ the guard, which outlives the appliance
 //! ```
 //!
-//! A hook is told one thing at a time, and only what was wanted last: what was wanted in between nobody hears of.
+//! A hook is told one thing at a time, and only what was wanted last: nobody hears of what was wanted in between.
 
 mod bird;
 mod command;
@@ -30,38 +30,38 @@ use hook_task::Order;
 pub use hook_task::Progress;
 pub use plan::{ApplianceState, Plan, Reason, Stage, Wish};
 
-/// The time in which everything must be withdrawn when the appliance ends.
+/// Longest wait until everything is withdrawn when the appliance ends.
 const LAST_TIME: Duration = Duration::from_secs(5);
 
-/// Has hooks told what plans want.
+/// Announcer that tells hooks what plans want.
 #[derive(Debug, Default)]
 pub struct Announcer {
     hooks: BTreeMap<Hook, HookHandle>,
     guard: Option<Instructions>,
 }
 
-/// The near end of the line to a hook.
+/// Handle of the task that tells one hook.
 #[derive(Debug)]
 struct HookHandle {
     orders: watch::Sender<Order>,
     progress: watch::Receiver<BTreeMap<IpAddr, Progress>>,
-    /// What `news` has told of.
+    /// States that `news` has told of already.
     reported: BTreeMap<IpAddr, (Option<bool>, bool)>,
 }
 
-/// An address that a hook is told of, and how far that has come.
+/// Address that a hook is told of, and how far that has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Announced {
-    /// Who is told.
+    /// Hook that is told.
     pub hook: Hook,
-    /// The address.
+    /// Address that is announced or withdrawn.
     pub address: IpAddr,
-    /// How far it has come.
+    /// Progress of the hook with this address.
     pub progress: Progress,
 }
 
 impl Announcer {
-    /// Has `guard` withdraw everything where this process does not come to it.
+    /// Lets `guard` withdraw everything if this process ends without having done so.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -72,7 +72,7 @@ impl Announcer {
         }
     }
 
-    /// Has hooks told what `plan` wants. What it has no longer is withdrawn.
+    /// Tells hooks what `plan` wants. Addresses that are no longer in it are withdrawn.
     ///
     /// # Panics
     /// Outside of a tokio runtime, where there is something to announce.
@@ -88,7 +88,7 @@ impl Announcer {
         }
     }
 
-    /// What of that which hooks may have been told to announce is to be withdrawn.
+    /// Lists the withdrawals, of addresses that hooks may have been told to announce, that `is_wanted` picks.
     fn withdrawals(&self, is_wanted: impl Fn(Option<&Progress>) -> bool) -> Vec<Withdrawal> {
         let of_hook = |(hook, handle): (&Hook, &HookHandle)| {
             let (order, progress) = (handle.orders.borrow(), handle.progress.borrow());
@@ -110,14 +110,14 @@ impl Announcer {
         }
     }
 
-    /// Others may have told the hooks something in the meantime: they are told again.
+    /// Tells the hooks everything again: others may have told them something in the meantime.
     pub fn doubt(&self) {
         for handle in self.hooks.values() {
             handle.orders.send_modify(|order| order.doubts += 1);
         }
     }
 
-    /// Every address, and how far it has come.
+    /// Lists every address, and how far it has come.
     pub fn status(&self) -> Vec<Announced> {
         let hooks = self.hooks.iter();
         let of_hook = |(hook, handle): (&Hook, &HookHandle)| {
@@ -132,7 +132,7 @@ impl Announcer {
         hooks.flat_map(of_hook).collect()
     }
 
-    /// What hooks have heard, or have begun not to hear, since the last call.
+    /// Lists what hooks have heard, or have begun not to hear, since the last call.
     pub fn news(&mut self) -> Vec<Announced> {
         let of_hook = |(hook, handle): (&Hook, &mut HookHandle)| {
             let news = handle.news();
@@ -146,12 +146,12 @@ impl Announcer {
         self.hooks.iter_mut().flat_map(of_hook).collect()
     }
 
-    /// Whether the hooks have heard all that is wanted.
+    /// True if the hooks have heard everything that is wanted.
     pub fn is_settled(&self) -> bool {
         self.hooks.values().all(HookHandle::is_settled)
     }
 
-    /// Withdraws everything, and comes when that is done or takes too long: five seconds.
+    /// Withdraws everything, and waits until that is done, for no longer than five seconds.
     pub fn withdraw_all(&mut self) -> impl Future<Output = ()> + use<> {
         for handle in self.hooks.values() {
             handle.orders.send_modify(|order| {
@@ -186,7 +186,7 @@ impl HookHandle {
         Self { orders, progress, reported: BTreeMap::new() }
     }
 
-    /// Wants these, and no others; whether there is anything left to do.
+    /// Wants these addresses and no others; true if there is anything left to do.
     fn want(&self, wishes: Option<&BTreeMap<IpAddr, Wish>>) -> bool {
         let mut wanted = wishes.cloned().unwrap_or_default();
         for (address, wish) in &self.orders.borrow().wishes {

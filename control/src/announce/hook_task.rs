@@ -1,4 +1,4 @@
-//! The line to one hook: tells it what is wanted, one thing at a time, until it has heard.
+//! The task of one hook: tells it what is wanted, one thing at a time, until it has heard.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -11,53 +11,53 @@ use tokio::time::{Instant, sleep_until};
 use super::plan::{Reason, Wish};
 use super::{bird, command};
 
-/// The wait after a first failure; each further one doubles it.
+/// Wait after a first failure; each further one doubles it.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 
-/// The longest wait.
+/// Longest wait after a failure.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// How often a hook that may forget is told again.
+/// Interval at which a hook that may forget is told again.
 const CONFIRMED_EVERY: Duration = Duration::from_secs(10);
 
-/// What a hook is to be told.
+/// Wishes that a hook is to be told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Order {
     pub(super) wishes: BTreeMap<IpAddr, Wish>,
-    /// The appliance ends: no announcement is waited for.
+    /// True when the appliance ends: no announcement is waited for.
     pub(super) is_last: bool,
-    /// How often others may have told it something else: what it was told before counts no more.
+    /// Number of times that others may have told the hook something else: what it was told before counts no more.
     pub(super) doubts: u64,
 }
 
-/// How far an address has come.
+/// Progress of an address: what is wanted, and what the hook has heard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// What is wanted.
+    /// Wish for the address.
     pub wish: Wish,
-    /// What the hook was told last, where it has heard; at the start, and after a failure, nobody knows.
+    /// State that the hook was told last, true for announced; none at the start and after a failure, when nobody knows.
     pub announced: Option<bool>,
-    /// Since when that is so.
+    /// Time of the last change of `announced`.
     pub since: SystemTime,
-    /// How often in a row it has not heard.
+    /// Consecutive failures to tell the hook.
     pub failures: u32,
-    /// Why not, the last time.
+    /// Error of the last failure.
     pub last_error: Option<String>,
 }
 
 impl Progress {
-    /// Whether the hook has heard what is wanted.
+    /// True if the hook has heard what is wanted.
     pub fn is_settled(&self) -> bool {
         self.announced == Some(self.wish.reason.announces())
     }
 }
 
-/// Who is told.
+/// Hook that can be told.
 pub(super) trait Tell {
-    /// Whether it may forget what it was told, so that it is told again now and then.
+    /// True if the hook may forget what it was told, so that it is told again now and then.
     fn forgets(&self) -> bool;
 
-    /// Tells it that an address is announced or withdrawn from now on.
+    /// Tells the hook that an address is announced or withdrawn from now on.
     fn tell(
         &self,
         announced: bool,
@@ -67,7 +67,7 @@ pub(super) trait Tell {
 }
 
 impl Tell for Hook {
-    /// BIRD does, when it starts anew; a program is the operator's own business.
+    /// BIRD forgets when it starts anew; a program is the operator's own business.
     fn forgets(&self) -> bool {
         matches!(self, Self::Bird { .. })
     }
@@ -83,7 +83,7 @@ impl Tell for Hook {
     }
 }
 
-/// An address, and when the hook is told of it next.
+/// Address, and the time at which the hook is told of it next.
 struct Target {
     progress: Progress,
     due: Instant,
@@ -149,13 +149,13 @@ pub(super) async fn serve(
     }
 }
 
-/// Comes when the appliance ends.
+/// Waits until the appliance ends.
 async fn last(mut orders: watch::Receiver<Order>) {
     // Where nobody gives orders any more, it has ended.
     let _ = orders.wait_for(|order| order.is_last).await;
 }
 
-/// Takes over what is wanted; what changes is due at once.
+/// Takes over the wishes; what changes is due at once.
 fn take_in(targets: &mut BTreeMap<IpAddr, Target>, wishes: BTreeMap<IpAddr, Wish>, is_urgent: bool) {
     let now = Instant::now();
     for (address, wish) in wishes {
@@ -178,7 +178,7 @@ fn take_in(targets: &mut BTreeMap<IpAddr, Target>, wishes: BTreeMap<IpAddr, Wish
 }
 
 impl Target {
-    /// Notes what has become of it.
+    /// Notes the result of telling the hook.
     fn note(&mut self, announced: bool, told: Result<(), String>) {
         let progress = &mut self.progress;
         let known = told.is_ok().then_some(announced);
@@ -200,12 +200,12 @@ impl Target {
         self.due = Instant::now() + wait;
     }
 
-    /// It is configured no longer, and has been taken back.
+    /// True if the address is no longer configured and has been withdrawn.
     fn is_over(&self) -> bool {
         self.progress.wish.reason == Reason::Removed && self.progress.announced == Some(false)
     }
 
-    /// Somebody else may have told the hook something.
+    /// Forgets what the hook was told: somebody else may have told it something.
     fn doubt(&mut self) {
         (self.progress.announced, self.due) = (None, Instant::now());
     }
@@ -217,10 +217,10 @@ mod tests {
 
     use super::*;
 
-    /// Whether it was announced, and the seconds from the start.
+    /// What a hook was told: true for announced, and the seconds from the start.
     type Told = (bool, u64);
 
-    /// A hook that takes its time, fails as often as it is told to, and remembers.
+    /// Hook that takes its time, fails as often as it is told to, and remembers.
     #[derive(Clone)]
     struct Fake {
         begun: Instant,

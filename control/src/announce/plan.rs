@@ -1,29 +1,29 @@
-//! What is to be announced, and why: worked out from configuration, health and the appliance's own state, without I/O.
+//! Plan of what is to be announced, and why: worked out from configuration, health and the appliance's own state, without I/O.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use guideway_model::config::{AnnouncementPolicy, Config, Hook};
 
-/// What each hook is to be told of each address.
+/// Plan: the wish for each address of each hook.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan(pub(super) BTreeMap<Hook, BTreeMap<IpAddr, Wish>>);
 
-/// What is wanted of one address.
+/// Wish for one address: announced or not, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wish {
-    /// The announcement that it is part of.
+    /// Name of the announcement that the address is part of.
     pub announcement: String,
-    /// The first rule of the announcement that has the address.
+    /// Name of the announcement's first rule that has the address.
     pub rule: String,
-    /// Whether it is to be announced, and why.
+    /// Reason why the address is announced or not.
     pub reason: Reason,
 }
 
-/// Why an address is announced or not.
+/// Reason why an address is announced or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// The policy is met: it is announced.
+    /// The policy is met: the address is announced.
     Served,
     /// No rule's service has enough healthy backends.
     TooFewHealthy,
@@ -33,39 +33,39 @@ pub enum Reason {
     Draining,
     /// The appliance stops.
     Stopping,
-    /// It is no longer configured.
+    /// The address is no longer configured.
     Removed,
 }
 
-/// How the appliance is, as far as announcements go.
+/// State of the appliance, as far as announcements depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ApplianceState {
-    /// How far it is in its life.
+    /// Stage of the appliance's life.
     pub stage: Stage,
-    /// A worker has not polled for a while.
+    /// True if a worker has not polled for a while.
     pub has_stalled_worker: bool,
 }
 
-/// How far the appliance is in its life.
+/// Stage of the appliance's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// It serves.
+    /// The appliance serves.
     Running,
-    /// It is to lose its traffic, and forwards what still comes.
+    /// The appliance is to lose its traffic, and forwards what still comes.
     Draining,
-    /// It ends.
+    /// The appliance ends.
     Stopping,
 }
 
 impl Reason {
-    /// Whether it is a reason to announce.
+    /// True if this is a reason to announce.
     pub fn announces(self) -> bool {
         self == Self::Served
     }
 }
 
 impl Plan {
-    /// What `config` asks for where services have so many healthy backends, by name.
+    /// Works out what `config` asks for; `healthy` tells the number of a service's healthy backends, by name.
     pub fn new(config: &Config, healthy: impl Fn(&str) -> u32, state: ApplianceState) -> Self {
         let mut plan = Self::default();
         for announcement in &config.announcements {
@@ -90,7 +90,7 @@ impl Plan {
 }
 
 impl Reason {
-    /// The reason that the health of one rule's service gives, under an announcement's policy.
+    /// Reason that the health of one rule's service gives, under an announcement's policy.
     fn of_health(policy: AnnouncementPolicy, healthy: u32) -> Self {
         match policy {
             AnnouncementPolicy::Healthy { min_healthy } if healthy < min_healthy => Self::TooFewHealthy,
@@ -100,7 +100,7 @@ impl Reason {
 }
 
 impl ApplianceState {
-    /// Why nothing is announced whatever the policies say, if so: what lasts comes first.
+    /// Reason to announce nothing whatever the policies say, if there is one: what lasts comes first.
     fn prevents(self) -> Option<Reason> {
         match self {
             Self { stage: Stage::Stopping, .. } => Some(Reason::Stopping),
@@ -140,7 +140,7 @@ mod tests {
         Config::parse("test", &text).unwrap_or_else(|errors| panic!("{errors}"))
     }
 
-    /// Why each address is announced or not, by its last byte.
+    /// Reason of each address, by its last byte.
     fn reasons(plan: &Plan) -> Vec<(u8, Reason)> {
         let last = |address: &IpAddr| match address {
             IpAddr::V4(address) => address.octets()[3],
@@ -156,7 +156,7 @@ mod tests {
         stages.into_iter().flat_map(state)
     }
 
-    /// What a plan must come to, said otherwise than it is worked out.
+    /// Expected reason, worked out in another way than a plan does.
     fn expected(announce: bool, state: ApplianceState) -> Reason {
         match (state.stage, state.has_stalled_worker, announce) {
             (Stage::Running, false, true) => Reason::Served,

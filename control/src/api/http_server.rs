@@ -16,32 +16,32 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-/// How much a server takes on.
+/// Limits of a server.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
-    /// Connections at once; who comes after them waits until one ends.
+    /// Connections at once; a further one waits until one ends.
     pub(crate) connections: usize,
-    /// The time in which a request's header must come. An idle connection ends after it too.
+    /// Longest wait for a request's header. An idle connection ends after it too.
     pub(crate) header_time: Duration,
-    /// The time after which a connection ends, whatever it does.
+    /// Longest life of a connection, whatever it does.
     pub(crate) connection_time: Option<Duration>,
 }
 
-/// The longest request line with its headers.
+/// Longest request line with its headers.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 
-/// The time in which answers that were begun must end once the server stops.
+/// Time that answers already begun have to end once the server stops.
 const STOP_TIME: Duration = Duration::from_secs(5);
 
-/// The pause after a connection could not be accepted, as when no file descriptor is left.
+/// Pause after a connection could not be accepted, as when no file descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A listening socket.
+/// Socket that listens.
 pub(crate) trait Listener {
-    /// What it accepts.
+    /// Type of an accepted connection.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    /// The next connection.
+    /// Waits for the next connection.
     fn accept(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 }
 
@@ -61,8 +61,8 @@ impl Listener for TcpListener {
     }
 }
 
-/// Serves `routes` until `stop` comes; then nobody is accepted any more, and answers that were begun have
-/// some seconds to end. The socket comes back: who looks at it sees whether it is closed.
+/// Serves `routes` until `stop` comes; then no connection is accepted any more, and answers that were begun
+/// have some seconds to end. The socket is returned: its owner closes it last.
 pub(crate) async fn serve<L: Listener>(
     listener: L,
     routes: Router,

@@ -25,27 +25,27 @@ use super::http_server::{Bounds, serve};
 use super::request::Request;
 use super::request_sender::{RequestError, RequestSender};
 
-/// A scrape has a connection of its own, which ends with it.
+/// Bounds of the exporter; a scrape has a connection of its own, which ends with it.
 const BOUNDS: Bounds = Bounds {
     connections: 16,
     header_time: Duration::from_secs(10),
     connection_time: Some(Duration::from_secs(60)),
 };
 
-/// What stands at `/`.
+/// Page at `/`.
 const INDEX: &str =
     "<!DOCTYPE html><title>Guideway</title><h1>Guideway</h1><a href=\"/metrics\">Metrics</a>\n";
 
-/// What Prometheus calls this format.
+/// Content type of the exposition format.
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Metrics over HTTP, listening.
+/// Exporter of metrics over HTTP that listens.
 #[derive(Debug)]
 pub struct Exporter {
     listener: TcpListener,
 }
 
-/// Metrics cannot be had where they are configured to be.
+/// Error: the exporter cannot listen on its address.
 #[derive(Debug)]
 pub struct CannotListen {
     address: SocketAddr,
@@ -71,7 +71,7 @@ impl Exporter {
         Ok(Self { listener })
     }
 
-    /// Where it listens.
+    /// Address that the exporter listens on.
     ///
     /// # Errors
     /// Those of the operating system.
@@ -79,7 +79,7 @@ impl Exporter {
         self.listener.local_addr()
     }
 
-    /// Asks `requests` for what each scrape shows, until `stop` comes.
+    /// Answers scrapes, with what `requests` are answered, until `stop` comes.
     pub async fn serve(self, requests: mpsc::Sender<Request>, stop: impl Future<Output = ()>) {
         let routes = Router::new()
             .route("/", get(Html(INDEX)))

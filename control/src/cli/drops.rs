@@ -11,7 +11,7 @@ use super::appliance::ApplianceArgs;
 
 #[derive(Arguments)]
 pub(super) struct Args {
-    /// Shows reasons that no packet was lost for too.
+    /// Shows all reasons, also those for which no packet was lost.
     #[arg(long)]
     all: bool,
     #[command(flatten)]
@@ -28,7 +28,7 @@ pub(super) fn run(args: &Args) -> Exit {
     args.appliance.ask(ask, text)
 }
 
-/// The drops for people: a paragraph each.
+/// Writes the drops for people: a paragraph each.
 fn text(drops: &Drops) -> String {
     if drops.drops.is_empty() {
         return "no packet was lost\n".to_owned();

@@ -18,7 +18,7 @@ pub(super) fn run(args: &Args, color: bool) -> Exit {
     args.appliance.ask(async |client| client.reload(color).await, text)
 }
 
-/// What has changed, for people: a line each.
+/// Writes the changes for people: a line each.
 fn text(reload: &Reload) -> String {
     let mut text = String::new();
     for change in &reload.changes {

@@ -21,7 +21,7 @@ pub(super) fn run(args: &Args) -> Exit {
     args.appliance.ask(async |client| client.stats().await, text)
 }
 
-/// The counters for people: a table for each noun, reasons that have not occurred left out.
+/// Writes the counters for people: a table for each noun, reasons that have not occurred left out.
 fn text(stats: &Stats) -> String {
     let total = &stats.total;
     let sections = [
@@ -76,7 +76,7 @@ fn packets(stats: &Stats) -> String {
     table::text(rows, 1..9)
 }
 
-/// The counts that are not zero; nothing where all are.
+/// Writes the counts that are not zero; nothing where all are.
 fn reasons(title: &str, counts: &BTreeMap<String, u64>) -> String {
     let mut rows = table::new(&[title, "PACKETS"]);
     for (reason, count) in counts.iter().filter(|(_, count)| **count > 0) {
@@ -160,7 +160,7 @@ fn host_stack(host: &HostStackStats) -> String {
     text
 }
 
-/// Single numbers, one a line, the first line for titles.
+/// Writes single numbers, one a line, the first line for titles.
 fn single(lines: &[(&str, &str)]) -> String {
     let mut rows = table::new(&[]);
     for (name, number) in lines {

@@ -147,7 +147,7 @@ fn services(services: &[Service]) -> String {
     table::text(rows, 4..8)
 }
 
-/// What routers are told, and below it why they are not where they should be.
+/// Writes the announcements, and below them the errors of those that have failed.
 fn announcements(announcements: &[Announcement], now: u64) -> String {
     let titles = ["ANNOUNCEMENT", "VIP", "BY", "WANTED", "REASON", "ANNOUNCED", "FOR"];
     let mut rows = table::new(&titles);

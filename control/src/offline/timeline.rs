@@ -1,4 +1,4 @@
-//! Events of a replay: what health checks, operators and reloads would have done, and when.
+//! Timeline of a replay: what health checks, operators and reloads would have done, and when.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,42 +12,42 @@ use guideway_model::forwarding_state::StateChange;
 
 use crate::config_file;
 
-/// Changes in order of time.
+/// Changes during a replay, in order of time.
 #[derive(Debug, Default)]
 pub struct Timeline {
-    /// In order of time.
+    /// Events in order of time.
     pub events: Vec<Event>,
 }
 
-/// One change, and when it happens.
+/// Change during a replay, and its time.
 #[derive(Debug)]
 pub struct Event {
-    /// Since the first frame; a change before it holds for every frame.
+    /// Time since the first frame; a change before it holds for every frame.
     pub at: Duration,
-    /// What changes.
+    /// Change that happens.
     pub change: Change,
 }
 
-/// What changes.
+/// Change of a backend or of the whole configuration.
 #[derive(Debug)]
 pub enum Change {
     /// A backend's health, its weight, or both.
     Backend {
-        /// The name of its service.
+        /// Service of the backend.
         service: String,
-        /// Its own name.
+        /// Name of the backend.
         backend: String,
-        /// Whether its health checks succeed from now on.
+        /// New health, true for healthy; none leaves it as it is.
         healthy: Option<bool>,
-        /// Its weight from now on.
+        /// New weight; none leaves it as it is.
         weight: Option<u16>,
     },
-    /// A whole configuration takes the place of the one before.
+    /// A whole configuration replaces the one before.
     Reload(Box<Config>),
 }
 
 impl Change {
-    /// The change to the forwarding state.
+    /// Changes of the forwarding state that this comes to.
     pub fn into_state_changes(self) -> Vec<StateChange> {
         match self {
             Self::Reload(config) => vec![StateChange::Config(config)],
@@ -64,7 +64,7 @@ impl Change {
     }
 }
 
-/// Why a list of events cannot be used.
+/// Reasons why a list of events cannot be used.
 #[derive(Debug)]
 pub enum TimelineError {
     /// The list cannot be read.
@@ -167,7 +167,7 @@ enum EntryChange {
 }
 
 impl EventEntry {
-    /// What the entry asks for, or what is wrong with it and how to mend that.
+    /// Reads the change that the entry asks for, or tells what is wrong with the entry and how to mend it.
     fn change(&self, config: &Config, before: &[Event]) -> Result<EntryChange, String> {
         if let Some(name) = &self.config {
             let others = self.service.is_some() || self.backend.is_some() || self.health.is_some();
@@ -215,7 +215,7 @@ impl EventEntry {
     }
 }
 
-/// Why a reload's configuration cannot be had.
+/// Reasons why a reload's configuration cannot be had.
 enum ReloadError {
     Unreadable(std::io::Error),
     Wrong(ConfigErrors),

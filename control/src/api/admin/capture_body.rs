@@ -1,4 +1,4 @@
-//! A capture as the body of an answer: blocks as they come, until one of its ends.
+//! A capture as the body of an answer: blocks as they come, until the capture or the server ends.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -10,15 +10,16 @@ use hyper::body::{Body, Frame};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-/// Ends when the supervisor drops its end, or when its own end comes; what was sent until then comes whole.
-/// When the client goes away the body is dropped, and the supervisor finds its channel closed.
+/// Body of a capture: ends when the supervisor drops its end of the channel, or when `end` comes; what was
+/// sent until then arrives whole. When the client goes away, the body is dropped, and the supervisor finds
+/// its channel closed.
 pub(super) struct CaptureBody {
     blocks: mpsc::Receiver<Bytes>,
     end: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl CaptureBody {
-    /// What comes from `blocks` until `end`.
+    /// Creates a body of what comes from `blocks` until `end`.
     pub(super) fn new(blocks: mpsc::Receiver<Bytes>, end: impl Future<Output = ()> + Send + 'static) -> Self {
         Self { blocks, end: Some(Box::pin(end)) }
     }

@@ -32,33 +32,33 @@ use error::ANSWER_TIME;
 pub use error::ClientError;
 use running_appliance::RunningAppliance;
 
-/// The largest answer: the counters of the largest configuration are a part of it.
+/// Largest answer; the counters of the largest configuration take a part of it.
 const MAX_ANSWER_BYTES: usize = 256 << 20;
 
-/// How often one looks how far a drained appliance is.
+/// Pause between two looks at how far a drained appliance is.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(200);
 
-/// What stands in a path or a query as it is.
+/// Characters that are not percent-encoded in a path or a query.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b':');
 
-/// Asks the appliance that listens on a socket.
+/// Client of the appliance that listens on a socket.
 #[derive(Clone, Debug)]
 pub struct Client {
     socket: PathBuf,
 }
 
 impl Client {
-    /// A client for the appliance that listens on `socket`.
+    /// Creates a client for the appliance that listens on `socket`.
     pub fn new(socket: impl Into<PathBuf>) -> Self {
         Self { socket: socket.into() }
     }
 
-    /// The socket.
+    /// Socket that the appliance listens on.
     pub fn socket(&self) -> &Path {
         &self.socket
     }
 
-    /// What the appliance is, and how it is.
+    /// Asks for the appliance's identity and state.
     ///
     /// # Errors
     /// [`ClientError`], as with every question.
@@ -66,7 +66,7 @@ impl Client {
         self.get("/v1/status").await
     }
 
-    /// What it has counted.
+    /// Asks for all counters.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -74,7 +74,7 @@ impl Client {
         self.get("/v1/stats").await
     }
 
-    /// Which packets it has lost.
+    /// Asks for the packets lost, by reason.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -82,7 +82,7 @@ impl Client {
         self.get("/v1/drops").await
     }
 
-    /// Which connections it tracks: those of a service, on a backend, or all; at most `limit`.
+    /// Lists tracked connections: those of a service, on a backend, or all; at most `limit`.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -97,7 +97,7 @@ impl Client {
         self.get(&format!("/v1/conntrack{query}")).await
     }
 
-    /// What it knows of a flow.
+    /// Looks up the conntrack entry of a flow.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -105,7 +105,7 @@ impl Client {
         self.get(&format!("/v1/conntrack/flow{}", query([("flow", Some(flow))]))).await
     }
 
-    /// The backends of a service, or all.
+    /// Lists the backends of a service, or all.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -113,7 +113,7 @@ impl Client {
         self.get(&format!("/v1/backends{}", query([("service", service)]))).await
     }
 
-    /// One backend.
+    /// Asks for one backend.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -121,7 +121,7 @@ impl Client {
         self.get(&backend_path(service, backend)).await
     }
 
-    /// Gives a backend no new connections.
+    /// Drains a backend: no new connections, tracked ones go on.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -129,7 +129,7 @@ impl Client {
         self.post(&format!("{}/drain", backend_path(service, backend))).await
     }
 
-    /// Gives it new connections again.
+    /// Undrains a backend: new connections again.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -137,7 +137,7 @@ impl Client {
         self.post(&format!("{}/undrain", backend_path(service, backend))).await
     }
 
-    /// Gives it another weight.
+    /// Sets a backend's weight.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -151,7 +151,7 @@ impl Client {
         self.ask(Method::PUT, &path, Some(&json!({ "weight": weight }))).await
     }
 
-    /// The VIPs.
+    /// Lists the VIPs.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -159,7 +159,7 @@ impl Client {
         self.get("/v1/vips").await
     }
 
-    /// Begins to answer for a VIP.
+    /// Starts to answer ARP and neighbour discovery for a VIP.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -167,7 +167,7 @@ impl Client {
         self.post(&format!("/v1/vips/{address}/announce")).await
     }
 
-    /// Ends to answer for a VIP.
+    /// Stops answering ARP and neighbour discovery for a VIP.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -175,7 +175,7 @@ impl Client {
         self.post(&format!("/v1/vips/{address}/withdraw")).await
     }
 
-    /// Begins a capture.
+    /// Starts a capture.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -193,7 +193,7 @@ impl Client {
         Ok(Capture::new(body, self.socket.clone()))
     }
 
-    /// What has happened: the latest `limit` events, or the first of those after `after`.
+    /// Lists events: the latest `limit`, or the first of those after `after`.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -203,7 +203,7 @@ impl Client {
         self.get(&format!("/v1/events{query}")).await
     }
 
-    /// Takes the configuration file over again; what is wrong with it comes coloured for a terminal or plain.
+    /// Reloads the configuration file; errors in it come coloured for a terminal or plain.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -212,7 +212,7 @@ impl Client {
     }
 
     /// Stops the appliance, and waits until nobody listens on its socket any more and, where that can be seen
-    /// from here, its process has ended; for no longer than `time`. The second value says whether that came.
+    /// from here, its process has ended; for no longer than `time`. The second value is true if that came.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -223,8 +223,9 @@ impl Client {
         Ok((stopping, appliance.has_ended_by(Instant::now() + time).await))
     }
 
-    /// Drains the appliance, and waits until that has ended, and it has stopped where it is to `stop`; for no longer than
-    /// the deadline and `time`. What it was last seen at, and whether the end has come.
+    /// Drains the appliance, and waits until the drain has ended and, with `stop`, the appliance too; for no
+    /// longer than the deadline and `time`. Returns the drain as it was last seen, and true if the end has
+    /// come.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -256,7 +257,7 @@ impl Client {
         Ok((drain, has_ended))
     }
 
-    /// Has the appliance serve again.
+    /// Undrains the appliance: it serves again.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -327,7 +328,7 @@ impl Client {
         sender.send_request(request).await.map_err(gone)
     }
 
-    /// The answer, if it is no error.
+    /// Passes on an answer that is a success; any other becomes an error.
     async fn accepted(&self, answer: Response<Incoming>) -> Result<Response<Incoming>, ClientError> {
         if answer.status().is_success() {
             return Ok(answer);
@@ -353,7 +354,7 @@ fn backend_path(service: &str, backend: &str) -> String {
     format!("/v1/services/{}/backends/{}", encoded(service), encoded(backend))
 }
 
-/// The query of those parameters that have a value.
+/// Builds the query of those parameters that have a value.
 fn query<const N: usize>(parameters: [(&str, Option<&str>); N]) -> String {
     let given = parameters.into_iter().filter_map(|(name, value)| Some((name, value?)));
     let pairs: Vec<_> = given.map(|(name, value)| format!("{name}={}", encoded(value))).collect();

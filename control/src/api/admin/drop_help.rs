@@ -6,11 +6,11 @@ use guideway_dataplane::verdict::DropReason;
 
 use crate::api::view::{CountedBy, DropRow, Drops, Stats};
 
-/// What happened to a packet, and what to do about it.
+/// Meaning of a reason, and the remedy.
 type Sentences = (&'static str, &'static str);
 
 impl Drops {
-    /// All that is lost by these counters, with zeros.
+    /// Lists every reason with its count, zeros too.
     pub fn new(stats: &Stats) -> Self {
         let row = |counted_by, reason: &str, packets, (meaning, help): Sentences| DropRow {
             counted_by,
@@ -69,7 +69,7 @@ const HOST_FULL: Sentences = (
     "See `passed` in `guideway stats` for what they are, and keep such traffic away from the port.",
 );
 
-/// What it means that a packet was dropped for a reason.
+/// Meaning and remedy of a drop reason.
 const fn dropped(reason: DropReason) -> Sentences {
     match reason {
         DropReason::MalformedEthernet => (

@@ -10,7 +10,7 @@ use crate::api::request::Refused;
 use crate::api::request_sender::RequestError;
 use crate::api::view::{ErrorView, NeighborReplies, WrongPlace};
 
-/// A request that fails.
+/// Failed request: an HTTP status and the body that explains it.
 #[derive(Debug)]
 pub(super) struct Failure {
     status: StatusCode,
@@ -18,7 +18,7 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    /// A failure of this status, in a stable word and in two sentences: what is wrong, and how to right it.
+    /// Creates a failure of this status, with a stable word and two sentences: the error and its remedy.
     pub(super) fn new(
         status: StatusCode,
         error: &str,
@@ -52,26 +52,26 @@ impl Failure {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the appliance stops", help)
     }
 
-    /// The supervisor has not answered in time.
+    /// Creates the failure of a request that the supervisor has not answered in time.
     pub(super) fn busy() -> Self {
         let message = "the appliance has not answered in time";
         let help = "ask again; if that does not help, look at its log and at the load of its control core";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message, help)
     }
 
-    /// A request for a weight that no backend can have.
+    /// Creates the failure of a request for a weight that no backend can have.
     pub(super) fn weight_out_of_range(weight: u64) -> Self {
         let message = format!("a weight of {weight}, and the largest is {MAX_WEIGHT}");
         let help = format!("choose one of 0 to {MAX_WEIGHT}; only their proportions count");
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "weight_out_of_range", message, help)
     }
 
-    /// A request whose query, path or body cannot be read.
+    /// Creates the failure of a request whose query, path or body cannot be read.
     pub(super) fn unreadable(status: StatusCode, error: &str, what: impl Into<String>) -> Self {
         Self::new(status, error, what, "docs/admin.md has an example of each request")
     }
 
-    /// What is wrong with a configuration file; coloured for a terminal or plain.
+    /// Creates the failure of a wrong configuration file, rendered with colours for a terminal or plain.
     fn config(errors: &ConfigErrors, color: bool) -> Self {
         let mut failure = Self::new(
             StatusCode::UNPROCESSABLE_ENTITY,

@@ -27,36 +27,36 @@ use crate::api::view::{
     VipList,
 };
 
-/// The largest body of a request.
+/// Largest body of a request.
 const MAX_BODY_BYTES: usize = 4 * 1024;
 
-/// The time in which a request must have been read and its answer have begun.
+/// Longest time until a request has been read and its answer has begun.
 const REQUEST_TIME: Duration = Duration::from_secs(40);
 
-/// Entries that a list shows unless it is asked for more or fewer.
+/// Entries that a list shows by default.
 pub const DEFAULT_ENTRIES: usize = 100;
 
-/// Entries that a list shows at most.
+/// Largest number of entries that a list shows.
 pub const MAX_ENTRIES: usize = 10_000;
 
-/// Blocks of a capture that wait for a client that reads slowly.
+/// Blocks of a capture that may wait for a slow client.
 const CAPTURE_BACKLOG: usize = 256;
 
-/// The longest capture.
+/// Longest capture, in seconds.
 pub const MAX_CAPTURE_SEC: u32 = 24 * 60 * 60;
 
-/// How long a drained appliance waits for the end of its traffic unless it is told otherwise.
+/// Default deadline of a drain, in seconds.
 pub const DEFAULT_DRAIN_SEC: u32 = 300;
 
-/// The longest such wait.
+/// Longest deadline of a drain, in seconds.
 pub const MAX_DRAIN_SEC: u32 = 24 * 60 * 60;
 
 type Answer<T> = Result<Json<T>, Failure>;
 
-/// A method, a path, and who answers there.
+/// A method, a path, and the handler behind it.
 type Route = (&'static str, &'static str, MethodRouter<RequestSender>);
 
-/// Every route.
+/// Table of every route.
 fn table() -> Vec<Route> {
     vec![
         ("GET", "/v1/status", get(status)),
@@ -81,7 +81,7 @@ fn table() -> Vec<Route> {
     ]
 }
 
-/// The method and the path of every route, for tests and tools.
+/// Lists the method and the path of every route, for tests and tools.
 pub fn routes() -> impl Iterator<Item = (&'static str, &'static str)> {
     table().into_iter().map(|(method, path, _)| (method, path))
 }
@@ -97,7 +97,7 @@ pub(super) fn router(requests: RequestSender) -> Router {
         .with_state(requests)
 }
 
-/// Ends a request whose body does not come.
+/// Ends a request whose body does not come in time.
 async fn in_time(request: HttpRequest, next: Next) -> Response {
     timeout(REQUEST_TIME, next.run(request)).await.unwrap_or_else(|_| Failure::busy().into_response())
 }
@@ -131,7 +131,7 @@ async fn conntrack_list(
     Ok(Json(requests.ask(|reply| Request::ConntrackList { service, backend, limit, reply }).await?))
 }
 
-/// As many entries as are asked for, or as many as are shown to whom asks for no number.
+/// Checks the limit of a list; the default where the query has none.
 fn bounded(limit: Option<usize>) -> Result<usize, Failure> {
     let limit = limit.unwrap_or(DEFAULT_ENTRIES);
     if limit > MAX_ENTRIES {
@@ -170,7 +170,7 @@ async fn backend_list(
     Ok(Json(requests.ask(|reply| Request::BackendList { service, reply }).await?))
 }
 
-/// The service and the name of a backend.
+/// Service and name of a backend.
 type BackendName = (String, String);
 
 async fn backend_get(
@@ -231,7 +231,7 @@ struct Captured {
 }
 
 impl Captured {
-    /// The reasons, each once.
+    /// Reasons of the query, each once.
     fn reasons(&self) -> Result<Vec<CaptureReason>, Failure> {
         let list = self.reasons.parse::<CaptureReasons>().map_err(|unknown| {
             Failure::unreadable(StatusCode::UNPROCESSABLE_ENTITY, "unknown_reason", unknown.to_string())

@@ -19,7 +19,7 @@ use crate::api::request_sender::RequestSender;
 const BOUNDS: Bounds =
     Bounds { connections: 64, header_time: Duration::from_secs(10), connection_time: None };
 
-/// The admin interface, listening; its socket goes with it.
+/// Admin interface that listens; its socket is removed with it.
 #[derive(Debug)]
 pub struct Server {
     listener: UnixListener,
@@ -40,7 +40,7 @@ impl Server {
         Ok(Self { listener, file })
     }
 
-    /// Sends what clients ask to `requests`, and its replies to them, until `stop` comes, and for up to five
+    /// Passes requests of clients on to `requests` and replies back, until `stop` comes, and for up to five
     /// seconds more.
     ///
     /// A client that has asked the appliance to stop waits for the end of the socket, which comes back: drop
@@ -63,7 +63,7 @@ impl Server {
     }
 }
 
-/// A socket on which nobody is answered any more. It goes with this value, which needs no runtime.
+/// Socket on which nobody is answered any more. It is removed with this value, which needs no runtime.
 #[derive(Debug)]
 pub struct ServedSocket {
     _listener: io::Result<std::os::unix::net::UnixListener>,

@@ -5,45 +5,45 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Some of the tracked connections.
+/// List of tracked connections.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConntrackList {
-    /// How many entries there are that were asked for, shown or not.
+    /// Number of entries that match the request, shown or not.
     pub matching: u64,
-    /// The first of them, in no order.
+    /// Entries shown, in no order.
     pub entries: Vec<ConntrackEntry>,
 }
 
-/// A valid entry of the table.
+/// Valid entry of the conntrack table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConntrackEntry {
-    /// The hash of the tracked fields, in hexadecimal; another in every process.
+    /// Hash of the tracked fields, in hexadecimal; it differs in every process.
     pub key: String,
-    /// The service of its backend.
+    /// Service of the entry's backend.
     pub service: String,
-    /// The backend that its packets go to.
+    /// Backend that the connection's packets go to.
     pub backend: String,
-    /// How long ago its latest packet came.
+    /// Seconds since the connection's latest packet.
     pub idle_sec: u32,
-    /// Its client has only asked for a connection so far: such entries give way first.
+    /// True if the client has only asked for a connection so far: such entries give way first.
     pub half_open: bool,
-    /// It stays on its backend when that turns unhealthy.
+    /// True if the connection stays on its backend when that turns unhealthy.
     pub persists: bool,
 }
 
-/// What the table knows of a flow.
+/// Conntrack lookup of a flow.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConntrackLookup {
-    /// The flow that was asked for.
+    /// Flow that was looked up.
     pub flow: String,
-    /// The rule that its packets belong to; `null` where there is none.
+    /// Forwarding rule of the flow's packets; `null` where there is none.
     pub forwarding_rule: Option<String>,
-    /// That rule's service.
+    /// Service of the forwarding rule.
     pub service: Option<String>,
-    /// Whether that service tracks such packets.
+    /// True if the service tracks such packets.
     pub tracked: bool,
-    /// Which fields name its connection, in words.
+    /// Fields that name the flow's connection, in words.
     pub tuple: Option<String>,
-    /// The valid entry that its packets find; `null` where there is none.
+    /// Valid entry that the flow's packets find; `null` where there is none.
     pub entry: Option<ConntrackEntry>,
 }

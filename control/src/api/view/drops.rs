@@ -2,43 +2,43 @@
 
 use serde::{Deserialize, Serialize};
 
-/// All reasons for which a packet is lost.
+/// List of all reasons for which a packet is lost.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Drops {
-    /// In the order of a packet's way: device, worker, data plane.
+    /// Reasons in the order of a packet's way: device, worker, data plane.
     pub drops: Vec<DropRow>,
 }
 
-/// One reason for which packets are lost.
+/// Reason for which packets are lost, with its count and its remedy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DropRow {
-    /// Where they end.
+    /// Part of the appliance that counts these packets.
     #[serde(rename = "place")]
     pub counted_by: CountedBy,
-    /// The stable word.
+    /// Stable word for the reason.
     pub reason: String,
-    /// How many.
+    /// Number of packets lost.
     pub packets: u64,
-    /// What happened to them.
+    /// Sentence that tells what happened to the packets.
     pub meaning: String,
-    /// What to do.
+    /// Sentence that tells what to do.
     pub help: String,
 }
 
-/// Where packets are lost.
+/// Part of the appliance that loses packets and counts them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CountedBy {
     /// The device or its driver loses them; no worker sees them.
     Device,
-    /// A worker has them, and no verdict or no way out.
+    /// A worker has the packets, and no verdict or no way out.
     Worker,
-    /// A verdict ends them.
+    /// A verdict drops the packets.
     DataPlane,
 }
 
 impl CountedBy {
-    /// The word that JSON and tables show.
+    /// Word that JSON and tables show.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Device => "device",

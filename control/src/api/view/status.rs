@@ -1,4 +1,4 @@
-//! What the appliance is, and how it is.
+//! State of the appliance: ports, workers, services.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,24 +7,24 @@ use super::backend::Pool;
 use super::health::HealthChecks;
 use super::vip::Vip;
 
-/// The appliance at one moment.
+/// State of the appliance at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
-    /// The version of the program.
+    /// Version of the program.
     pub version: String,
-    /// The number of its process.
+    /// Number of the process.
     pub pid: u32,
-    /// When the process started, in seconds since 1970.
+    /// Start of the process, in seconds since 1970.
     pub started_at_unix_sec: u64,
-    /// How long ago that was.
+    /// Seconds since the process started.
     pub uptime_sec: u64,
-    /// The configuration file.
+    /// Path of the configuration file.
     pub config_path: String,
-    /// When the running configuration was read, in seconds since 1970.
+    /// Time at which the running configuration was read, in seconds since 1970.
     pub config_loaded_at_unix_sec: u64,
-    /// How many configurations have been accepted, the first included.
+    /// Number of configurations accepted, the first included.
     pub configuration_generation: u64,
-    /// How many snapshots have been published.
+    /// Number of snapshots published.
     pub snapshot_generation: u64,
     /// Snapshots that a worker may still be reading; more than a few belong to one that is stalled.
     pub unreclaimed_snapshots: u64,
@@ -32,90 +32,89 @@ pub struct Status {
     pub unresolved_neighbors: u64,
     /// Lines of the log that were lost, because nobody read standard error in time.
     pub log_lines_lost: u64,
-    /// How well health checks keep up; `null` where none are made.
+    /// Timeliness of the health checks; `null` where none are made.
     pub health_checks: Option<HealthChecks>,
-    /// The ports, in the order of the configuration.
+    /// Ports, in the order of the configuration.
     pub ports: Vec<Port>,
-    /// The workers, by their number.
+    /// Workers, by number.
     pub workers: Vec<Worker>,
-    /// The backend services, by name.
+    /// Backend services, by name.
     pub services: Vec<Service>,
-    /// The VIPs, by address.
+    /// VIPs, by address.
     pub vips: Vec<Vip>,
-    /// What routers are told of the VIPs.
+    /// Announcements of VIPs to routers.
     pub announcements: Vec<Announcement>,
-    /// How far the appliance is drained; `null` where it serves.
+    /// State of the drain; `null` while the appliance serves.
     pub drain: Option<Drain>,
 }
 
-/// A port.
+/// State of a port.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Port {
-    /// Its name in the configuration.
+    /// Name of the port in the configuration.
     pub name: String,
-    /// Its device, as configured.
+    /// Device of the port, as configured.
     pub device: String,
     /// DPDK's driver of the device.
     pub driver: String,
-    /// Its MAC address.
+    /// MAC address of the port.
     pub mac: String,
-    /// Whether its link carries.
+    /// True if the link is up.
     pub link_up: bool,
-    /// The link's speed; `null` where the device does not know.
+    /// Speed of the link; `null` where the device does not know it.
     pub speed_mbps: Option<u32>,
-    /// The longest packet that it takes.
+    /// Longest packet that the port takes.
     pub mtu: u16,
-    /// Whether the device spreads flows over its queues by a hash.
+    /// True if the device spreads flows over its queues by a hash.
     pub rss: bool,
     /// Queue pairs in use.
     pub queues: u16,
 }
 
-/// A worker.
+/// State of a worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Worker {
-    /// Its number, from 0.
+    /// Number of the worker, from 0.
     pub number: u16,
-    /// The core that it is pinned to.
+    /// Core that the worker is pinned to.
     pub core: u32,
-    /// Whether it goes on.
+    /// State of the worker: running or stalled.
     pub state: WorkerState,
-    /// How often it has polled its ports: its heartbeat.
+    /// Polls of the ports: the worker's heartbeat.
     pub polls: u64,
-    /// The share of its latest polls that found a frame.
+    /// Share of the latest polls that found a frame.
     pub busy_share: f64,
 }
 
-/// Whether a worker goes on.
+/// State of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WorkerState {
-    /// It polls.
+    /// The worker polls.
     Running,
-    /// It has not polled for a while.
+    /// The worker has not polled for a while.
     Stalled,
 }
 
-/// A backend service.
+/// State of a backend service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Service {
-    /// Its name.
+    /// Name of the service.
     pub name: String,
     /// Configured backends.
     pub backends: u32,
-    /// Of these, those that are healthy.
+    /// Configured backends that are healthy.
     pub healthy: u32,
-    /// Of these, those that the operator has drained.
+    /// Configured backends that the operator has drained.
     #[serde(rename = "drained")]
     pub operator_drained: u32,
-    /// Of these, those that may get new connections.
+    /// Configured backends that may receive new connections.
     pub eligible: u32,
-    /// The pool that serves; `null` in a service without failover groups, or where none has served yet.
+    /// Pool that serves; `null` in a service without failover groups, or where none has served yet.
     pub pool: Option<Pool>,
-    /// Whether each backend that answers its health checks sends a weight, as without one of them all weights are
-    /// equal; `null` where weights don't come from health checks.
+    /// True if every backend that answers its health checks sends a weight; if one does not, all weights are
+    /// equal. `null` where weights don't come from health checks.
     pub weights_valid: Option<bool>,
-    /// Names the lookup table's content: appliances of a fleet choose alike where theirs are the same. In
-    /// hexadecimal.
+    /// Digest of the lookup table's content, in hexadecimal: appliances of a fleet with the same digest choose alike.
     pub lookup_table_digest: String,
 }

@@ -10,18 +10,18 @@ use super::error::ClientError;
 use super::pcapng_splitter::PcapngSplitter;
 use crate::api::request::CaptureReason;
 
-/// What a capture is to hold, and when it ends.
+/// Order for a capture: the packets that it holds, and its end.
 #[derive(Clone, Debug)]
 pub struct CaptureOrder {
-    /// Any of these.
+    /// Reasons for which a packet is captured: any of these.
     pub reasons: Vec<CaptureReason>,
-    /// How many packets at most.
+    /// Largest number of packets.
     pub packets: Option<u64>,
-    /// How long at most.
+    /// Longest time, in seconds.
     pub seconds: Option<u32>,
 }
 
-/// A capture that runs.
+/// Running capture.
 #[derive(Debug)]
 pub struct Capture {
     body: Incoming,
@@ -35,17 +35,17 @@ impl Capture {
         Self { body, splitter: PcapngSplitter::default(), socket }
     }
 
-    /// How many packets have come so far.
+    /// Packets received so far.
     pub fn packets(&self) -> u64 {
         self.splitter.packets()
     }
 
-    /// How many packets that were wanted had no room on their way, as far as the appliance has told.
+    /// Packets that were lost on their way for want of room, as far as the appliance has told.
     pub fn missing(&self) -> u64 {
         self.splitter.missing()
     }
 
-    /// The blocks that came next, each whole; none at the end.
+    /// Waits for the next blocks, each whole; none at the end.
     ///
     /// # Errors
     /// [`ClientError`] where the appliance went away; every block until then was whole.

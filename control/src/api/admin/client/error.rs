@@ -10,18 +10,18 @@ use crate::api::view::ErrorView;
 /// Longest wait for an answer: a little more than the server allows itself.
 pub(super) const ANSWER_TIME: Duration = Duration::from_secs(45);
 
-/// Why there is no answer, or not the one that was hoped for.
+/// Failure of a request to the appliance.
 #[derive(Debug)]
 pub enum ClientError {
-    /// Nobody can be asked on this socket.
+    /// No appliance can be reached on this socket.
     Unreachable(PathBuf, io::Error),
-    /// The appliance takes too long.
+    /// The appliance has not answered in time.
     Late(PathBuf),
     /// The appliance went away in the middle of its answer.
     Gone(PathBuf, hyper::Error),
-    /// The answer is not what this program reads.
+    /// The answer is not in a form that this program reads.
     Unreadable(PathBuf, String),
-    /// It answered that it does not do this.
+    /// The appliance refused the request.
     Refused(Box<ErrorView>),
 }
 

@@ -4,21 +4,21 @@ use std::fmt;
 
 use bytes::{Bytes, BytesMut};
 
-/// The longest block that is waited for: a frame of 64 KiB with its options, many times over.
+/// Longest block accepted: a frame of 64 KiB with its options, many times over.
 const MAX_BLOCK: usize = 1 << 20;
 
-/// A section begins with this type, which reads the same in either byte order.
+/// Type of the block that begins a section; it reads the same in either byte order.
 const SECTION_HEADER: [u8; 4] = [0x0A, 0x0D, 0x0D, 0x0A];
 
-/// The type of a block that holds a packet.
+/// Type of a block that holds a packet.
 const ENHANCED_PACKET: u32 = 6;
 
-/// The type of a block that holds what the capture lacks up to there, and where in a block that is written by
-/// Guideway: the value of its first option, which is the only one.
+/// Type of the block that counts the packets missing so far; in a block that Guideway writes, the count is
+/// the value of the only option.
 const STATISTICS: u32 = 5;
 const LACKING: std::ops::Range<usize> = 24..32;
 
-/// Bytes that have come, up to the last whole block.
+/// Splitter of a pcapng stream; holds the bytes that came after the last whole block.
 #[derive(Debug, Default)]
 pub(super) struct PcapngSplitter {
     waiting: BytesMut,
@@ -27,7 +27,7 @@ pub(super) struct PcapngSplitter {
     missing: u64,
 }
 
-/// What came is no pcapng.
+/// Error: the stream is not pcapng.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NotPcapng;
 
@@ -38,7 +38,7 @@ impl fmt::Display for NotPcapng {
 }
 
 impl PcapngSplitter {
-    /// Takes in what came next, and gives out all blocks that are whole by now.
+    /// Takes the next bytes, and returns all blocks that are whole by now.
     pub(super) fn take(&mut self, bytes: &[u8]) -> Result<Bytes, NotPcapng> {
         self.waiting.extend_from_slice(bytes);
         let mut whole = 0;
@@ -57,17 +57,17 @@ impl PcapngSplitter {
         Ok(self.waiting.split_to(whole).freeze())
     }
 
-    /// How many packets the whole blocks held.
+    /// Packets in the whole blocks so far.
     pub(super) fn packets(&self) -> u64 {
         self.packets
     }
 
-    /// How many packets the capture lacks, as far as it was told.
+    /// Packets missing from the capture, by its latest statistics block.
     pub(super) fn missing(&self) -> u64 {
         self.missing
     }
 
-    /// The length of the block at `start`, where it is whole.
+    /// Length of the block at `start`, if it is whole.
     ///
     /// ```text
     ///  0      4      8              12                   len - 4   len
@@ -92,7 +92,7 @@ impl PcapngSplitter {
         Ok((self.waiting.len() - start >= len).then_some(len))
     }
 
-    /// The number at `start`, in the byte order of the section.
+    /// Reads the number at `start`, in the byte order of the section.
     fn number_at(&self, start: usize) -> Option<u32> {
         let bytes = *self.waiting[start..].first_chunk()?;
         Some(if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
