@@ -205,3 +205,50 @@ fn print_json(value: &impl serde::Serialize) -> Exit {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, CommandFactory};
+
+    use super::*;
+
+    /// Words that point at a subject instead of naming it.
+    const BANNED: &str = include_str!("../tests/admin/banned_first_words.txt");
+
+    /// Adds a help line that is missing or whose first word points at a subject instead of naming it.
+    fn check(name: String, help: Option<String>, wrong: &mut Vec<String>) {
+        let help = help.unwrap_or_default();
+        let first = help.split(|c: char| !c.is_alphanumeric()).find(|word| !word.is_empty());
+        if first.is_none_or(|first| BANNED.lines().any(|banned| banned == first)) {
+            wrong.push(format!("{name}: {help}"));
+        }
+    }
+
+    /// Looks through a command, its arguments, their values and its subcommands; counts the help lines.
+    fn walk(command: &Command, path: &str, wrong: &mut Vec<String>) -> usize {
+        let name = format!("{path} {}", command.get_name());
+        check(name.clone(), command.get_about().map(ToString::to_string), wrong);
+        let mut lines = 1;
+        for argument in command.get_arguments() {
+            let name = format!("{name} {}", argument.get_id());
+            check(name.clone(), argument.get_help().map(ToString::to_string), wrong);
+            lines += 1;
+            for value in argument.get_possible_values() {
+                let name = format!("{name}={}", value.get_name());
+                check(name, value.get_help().map(ToString::to_string), wrong);
+                lines += 1;
+            }
+        }
+        lines + command.get_subcommands().map(|verb| walk(verb, &name, wrong)).sum::<usize>()
+    }
+
+    #[test]
+    fn every_help_line_begins_with_its_subject_or_its_verb() {
+        let mut command = Cli::command();
+        command.build();
+        let mut wrong = Vec::new();
+        let lines = walk(&command, "", &mut wrong);
+        assert!(lines > 150, "{lines}");
+        assert!(wrong.is_empty(), "name the subject first:\n{}", wrong.join("\n"));
+    }
+}

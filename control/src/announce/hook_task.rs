@@ -217,7 +217,7 @@ mod tests {
 
     use super::*;
 
-    /// What a hook was told: true for announced, and the seconds from the start.
+    /// One thing that a hook was told: true for announced, and the seconds from the start.
     type Told = (bool, u64);
 
     /// Hook that takes its time, fails as often as it is told to, and remembers.

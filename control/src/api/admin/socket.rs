@@ -26,7 +26,7 @@ pub enum ListenError {
     NotASocket(PathBuf),
     /// The directory of the socket cannot be made.
     Directory(PathBuf, io::Error),
-    /// The operating system does not allow it.
+    /// The operating system does not allow to listen on the socket.
     Socket(PathBuf, io::Error),
 }
 

@@ -29,7 +29,7 @@ pub struct DropRow {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CountedBy {
-    /// The device or its driver loses them; no worker sees them.
+    /// The device or its driver loses the packets; no worker sees them.
     Device,
     /// A worker has the packets, and no verdict or no way out.
     Worker,
