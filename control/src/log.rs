@@ -6,7 +6,7 @@
 //!
 //! A terminal that was stopped with Ctrl-S, or a pipe whose reader hangs, takes nothing more: what would wait
 //! for it, waits for ever. Here only the thread waits. What the queue has no room for is lost, counted, and
-//! told of in its place.
+//! noted where it is missing.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};

@@ -132,7 +132,7 @@ pub fn stand() -> io::Result<()> {
     // A service manager tells all processes of a service to end; the guard ends last.
     let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
     let _caught: Vec<_> = kinds.into_iter().map(signal).collect::<Result<_, _>>()?;
-    // Nobody may read standard error any more: what is to be said must not keep from what is to be done.
+    // Perhaps nobody reads standard error any more: a message must not keep the guard from its withdrawals.
     let log = Log::start(io::stderr())?;
     let (lines, read) = sync_channel(16);
     thread::spawn(move || listen(io::stdin(), &lines));

@@ -1,4 +1,4 @@
-//! `guideway reload`: takes the configuration file over again, whole or not at all.
+//! `guideway reload`: reloads the configuration file, whole or not at all.
 
 use std::fmt::Write;
 

@@ -389,7 +389,7 @@ fn health(families: &mut Families<'_>, status: &Status, backends: &[Backend]) ->
     };
     families.counters(
         "backend_health_turns_total",
-        "Changes of the backend from healthy to unhealthy or back.",
+        "Changes of the backend between healthy and unhealthy.",
         checked().map(turns),
     )?;
     let checks = || {

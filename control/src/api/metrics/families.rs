@@ -25,7 +25,7 @@ impl<'a> Families<'a> {
         samples: impl IntoIterator<Item = ([Label; LABELS], u64)>,
     ) -> fmt::Result {
         debug_assert!(name.ends_with("_total"), "{name}");
-        // The library's own counters would have the suffix in their samples alone, as OpenMetrics wants it.
+        // The library's own counters would have the suffix in their samples alone, as OpenMetrics requires it.
         let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
         samples.into_iter().try_for_each(|(labels, count)| sample(&mut family, &labels, count))
     }

@@ -11,7 +11,7 @@ pub struct HealthCheck {
     pub since_unix_sec: u64,
     /// Seconds for which the backend has been healthy or unhealthy.
     pub for_sec: u64,
-    /// Changes of the backend from healthy to unhealthy or back.
+    /// Changes of the backend between healthy and unhealthy.
     pub turns: u64,
     /// Status of the reported weight; `null` where the service does not choose by weight.
     pub weight_status: Option<WeightStatus>,
