@@ -15,8 +15,8 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
 
-use guideway::api::admin::view::Status;
-use guideway::api::admin::{Reply, Request};
+use guideway::api::request::{Reply, Request};
+use guideway::api::view::Status;
 use guideway::run::appliance::Nic;
 pub(crate) use guideway::run::assemble::Probing;
 use guideway::run::assemble::{Senders, Setup, assemble, control_thread};

@@ -6,7 +6,7 @@
 //!                                                         └─▶ the guard, which outlives the appliance
 //! ```
 //!
-//! A hook is told one thing at a time, and only what was wanted last: what was wanted in between nobody hears of.
+//! A hook is told one thing at a time, and only what was wanted last: nobody hears of what was wanted in between.
 
 mod bird;
 mod command;
@@ -28,40 +28,40 @@ pub use guard::{Guard, VERB as GUARD_VERB, stand as stand_guard};
 use guard::{Instructions, Withdrawal};
 use hook_task::Order;
 pub use hook_task::Progress;
-pub use plan::{Plan, Reason, Situation, Stage, Wish};
+pub use plan::{ApplianceState, Plan, Reason, Stage, Wish};
 
-/// The time in which everything must be withdrawn when the appliance ends.
+/// Longest wait until everything is withdrawn when the appliance ends.
 const LAST_TIME: Duration = Duration::from_secs(5);
 
-/// Has hooks told what plans want.
+/// Announcer that tells hooks what plans want.
 #[derive(Debug)]
 pub struct Announcer {
-    lines: BTreeMap<Hook, Line>,
+    hooks: BTreeMap<Hook, HookHandle>,
     guard: Option<Instructions>,
 }
 
-/// The near end of the line to a hook.
+/// Handle of the task that tells one hook.
 #[derive(Debug)]
-struct Line {
+struct HookHandle {
     orders: watch::Sender<Order>,
     progress: watch::Receiver<BTreeMap<IpAddr, Progress>>,
-    /// What `news` has told of.
+    /// States that `news` has told of already.
     reported: BTreeMap<IpAddr, (Option<bool>, bool)>,
 }
 
-/// An address that a hook is told of, and how far that has come.
+/// Address that a hook is told of, and how far that has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Announced {
-    /// Who is told.
+    /// Hook that is told.
     pub hook: Hook,
-    /// The address.
+    /// Address that is announced or withdrawn.
     pub address: IpAddr,
-    /// How far it has come.
+    /// Progress of the hook with this address.
     pub progress: Progress,
 }
 
 impl Announcer {
-    /// Announces nothing yet; `guard` withdraws everything where this process does not come to it.
+    /// An announcer without announcements; `guard` withdraws everything if this process ends without having done so.
     ///
     /// # Panics
     /// Outside of a tokio runtime, where there is a guard.
@@ -73,34 +73,34 @@ impl Announcer {
                 None
             }
         };
-        Self { lines: BTreeMap::new(), guard: guard.and_then(instruct) }
+        Self { hooks: BTreeMap::new(), guard: guard.and_then(instruct) }
     }
 
-    /// Has hooks told what `plan` wants. What it has no longer is withdrawn.
+    /// Tells hooks what `plan` wants. Addresses that are no longer in it are withdrawn.
     ///
     /// # Panics
     /// Outside of a tokio runtime, where there is something to announce.
     pub fn want(&mut self, plan: &Plan) {
         for hook in plan.0.keys().filter(|hook| !plan.0[*hook].is_empty()) {
-            if !self.lines.contains_key(hook) {
-                self.lines.insert(hook.clone(), Line::begin(hook.clone()));
+            if !self.hooks.contains_key(hook) {
+                self.hooks.insert(hook.clone(), HookHandle::begin(hook.clone()));
             }
         }
-        self.lines.retain(|hook, line| line.want(plan.0.get(hook)));
+        self.hooks.retain(|hook, handle| handle.want(plan.0.get(hook)));
         if let Some(guard) = &self.guard {
             guard.set(self.withdrawals(|_| true));
         }
     }
 
-    /// What of that which hooks may have been told to announce is to be withdrawn.
+    /// Lists the withdrawals, of addresses that hooks may have been told to announce, that `is_wanted` picks.
     fn withdrawals(&self, is_wanted: impl Fn(Option<&Progress>) -> bool) -> Vec<Withdrawal> {
-        let of_line = |(hook, line): (&Hook, &Line)| {
-            let (order, progress) = (line.orders.borrow(), line.progress.borrow());
+        let of_hook = |(hook, handle): (&Hook, &HookHandle)| {
+            let (order, progress) = (handle.orders.borrow(), handle.progress.borrow());
             let wishes = order.wishes.iter().filter(|(address, _)| is_wanted(progress.get(address)));
             let rules = wishes.map(|(address, wish)| (*address, wish.rule.clone())).collect();
             Withdrawal { hook: hook.clone(), rules }
         };
-        let mut withdrawals: Vec<_> = self.lines.iter().map(of_line).collect();
+        let mut withdrawals: Vec<_> = self.hooks.iter().map(of_hook).collect();
         withdrawals.retain(|withdrawal| !withdrawal.rules.is_empty());
         withdrawals
     }
@@ -114,18 +114,18 @@ impl Announcer {
         }
     }
 
-    /// Others may have told the hooks something in the meantime: they are told again.
+    /// Tells the hooks everything again: others may have told them something in the meantime.
     pub fn doubt(&self) {
-        for line in self.lines.values() {
-            line.orders.send_modify(|order| order.doubts += 1);
+        for handle in self.hooks.values() {
+            handle.orders.send_modify(|order| order.doubts += 1);
         }
     }
 
-    /// Every address, and how far it has come.
+    /// Lists every address, and how far it has come.
     pub fn status(&self) -> Vec<Announced> {
-        let lines = self.lines.iter();
-        let of_line = |(hook, line): (&Hook, &Line)| {
-            let progress = line.progress.borrow().clone();
+        let hooks = self.hooks.iter();
+        let of_hook = |(hook, handle): (&Hook, &HookHandle)| {
+            let progress = handle.progress.borrow().clone();
             let hook = hook.clone();
             progress.into_iter().map(move |(address, progress)| Announced {
                 hook: hook.clone(),
@@ -133,13 +133,13 @@ impl Announcer {
                 progress,
             })
         };
-        lines.flat_map(of_line).collect()
+        hooks.flat_map(of_hook).collect()
     }
 
-    /// What hooks have heard, or have begun not to hear, since the last call.
+    /// Lists what hooks have heard, or have begun not to hear, since the last call.
     pub fn news(&mut self) -> Vec<Announced> {
-        let of_line = |(hook, line): (&Hook, &mut Line)| {
-            let news = line.news();
+        let of_hook = |(hook, handle): (&Hook, &mut HookHandle)| {
+            let news = handle.news();
             let hook = hook.clone();
             news.into_iter().map(move |(address, progress)| Announced {
                 hook: hook.clone(),
@@ -147,33 +147,33 @@ impl Announcer {
                 progress,
             })
         };
-        self.lines.iter_mut().flat_map(of_line).collect()
+        self.hooks.iter_mut().flat_map(of_hook).collect()
     }
 
-    /// Whether the hooks have heard all that is wanted.
+    /// True if the hooks have heard everything that is wanted.
     pub fn is_settled(&self) -> bool {
-        self.lines.values().all(Line::is_settled)
+        self.hooks.values().all(HookHandle::is_settled)
     }
 
-    /// Withdraws everything, and comes when that is done or takes too long: five seconds.
+    /// Withdraws everything, and waits until that is done, for no longer than five seconds.
     pub fn withdraw_all(&mut self) -> impl Future<Output = ()> + use<> {
-        for line in self.lines.values() {
-            line.orders.send_modify(|order| {
+        for handle in self.hooks.values() {
+            handle.orders.send_modify(|order| {
                 order.is_last = true;
                 order.wishes.values_mut().for_each(|wish| wish.reason = Reason::Stopping);
             });
         }
-        let progress: Vec<_> = self.lines.values().map(|line| line.progress.clone()).collect();
+        let progress: Vec<_> = self.hooks.values().map(|handle| handle.progress.clone()).collect();
         async move {
             let all = async {
-                for mut line in progress {
-                    let is_withdrawn = |line: &BTreeMap<IpAddr, Progress>| {
-                        line.values().all(|progress| {
+                for mut progress in progress {
+                    let is_withdrawn = |shown: &BTreeMap<IpAddr, Progress>| {
+                        shown.values().all(|progress| {
                             !progress.wish.reason.announces() && progress.announced == Some(false)
                         })
                     };
                     // A task that is gone tells nobody anything.
-                    let _ = line.wait_for(is_withdrawn).await;
+                    let _ = progress.wait_for(is_withdrawn).await;
                 }
             };
             // Whatever is left is in `status`.
@@ -182,7 +182,7 @@ impl Announcer {
     }
 }
 
-impl Line {
+impl HookHandle {
     fn begin(hook: Hook) -> Self {
         let (orders, ordered) = watch::channel(Order::default());
         let (shown, progress) = watch::channel(BTreeMap::new());
@@ -190,7 +190,7 @@ impl Line {
         Self { orders, progress, reported: BTreeMap::new() }
     }
 
-    /// Wants these, and no others; whether there is anything left to do.
+    /// Wants these addresses and no others; true if there is anything left to do.
     fn want(&self, wishes: Option<&BTreeMap<IpAddr, Wish>>) -> bool {
         let mut wanted = wishes.cloned().unwrap_or_default();
         for (address, wish) in &self.orders.borrow().wishes {

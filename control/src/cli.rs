@@ -34,11 +34,11 @@ use guideway_model::config::{Config, EXAMPLE};
 
 use exit::Exit;
 
-/// A kernel-bypass layer-4 passthrough load balancer.
+/// Kernel-bypass layer-4 passthrough load balancer.
 #[derive(Parser)]
 #[command(version, after_help = exit::HELP)]
 struct Cli {
-    /// Whether errors are coloured.
+    /// Colours in error messages.
     #[arg(long, value_enum, default_value_t = Color::Auto, global = true)]
     color: Color,
     #[command(subcommand)]
@@ -47,22 +47,21 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Forwards packets until it is told to stop.
+    /// Forwards packets until the appliance is stopped.
     Run(run::Args),
-    /// Checks a configuration, and shows all that is wrong with it, or more than the health checks have room
-    /// for.
+    /// Checks a configuration, and shows all its errors and warnings.
     Check(check::Args),
-    /// Decides every packet of a capture, on the capture's own clock.
+    /// Replays a capture on its own clock, and decides every packet.
     Replay(replay::Args),
-    /// Says why a packet goes where it goes.
+    /// Explains why a packet goes where it goes.
     Explain(explain::Args),
     /// Shows the lookup tables: slots, shares, digests.
     Ring(ring::Args),
     /// Prints the JSON schema of the configuration, for editors.
     Schema,
-    /// Shows what the running appliance is, and how it is.
+    /// Shows the state of the running appliance.
     Status(status::Args),
-    /// Shows what the running appliance has counted.
+    /// Shows the counters of the running appliance.
     Stats(stats::Args),
     /// Shows which packets were lost, why, and what to do.
     Drops(drops::Args),
@@ -72,38 +71,40 @@ enum Verb {
     Backend(backend::Args),
     /// Shows VIPs, announces and withdraws them.
     Vip(vip::Args),
-    /// Shows what has happened: health, weights, commands, reloads, failures.
+    /// Shows events: changes of health and weights, commands, reloads, failures.
     Events(events::Args),
     /// Captures packets that are passed or dropped for a reason.
     Capture(capture::Args),
-    /// Takes the configuration file over again, whole or not at all.
+    /// Reloads the configuration file, whole or not at all.
     Reload(reload::Args),
     /// Stops the running appliance in good order.
     Stop(stop::Args),
     /// Withdraws all announcements, and waits until no packet is forwarded any more.
     Drain(drain::Args),
-    /// Has a drained appliance serve again.
+    /// Undrains the appliance: it serves again.
     Undrain(drain::UndrainArgs),
-    /// Withdraws what the process at the other end of standard input has announced, once that has ended.
+    /// Withdraws the announcements of the process at the other end of standard input, once that has ended.
     #[command(hide = true, name = GUARD_VERB)]
     Guard,
 }
 
-/// When errors are coloured.
+/// Choice of colours in error messages.
 #[derive(Clone, Copy, ValueEnum)]
 enum Color {
-    /// On a terminal, unless NO_COLOR is set.
+    /// Colours on a terminal, unless NO_COLOR is set.
     Auto,
+    /// Colours everywhere.
     Always,
+    /// No colours.
     Never,
 }
 
-/// What a verb prints its result as.
+/// Form in which a verb prints its result.
 #[derive(Clone, Copy, ValueEnum)]
 enum Output {
-    /// For people.
+    /// Table or text for people.
     Table,
-    /// For programs.
+    /// JSON for programs.
     Json,
 }
 
@@ -157,7 +158,7 @@ impl Color {
     }
 }
 
-/// The configuration in a file, or the embedded example; what is wrong with it goes to standard error.
+/// Reads the configuration in a file, or the embedded example; its errors go to standard error.
 fn config(path: Option<&Path>, color: bool) -> Result<Config, Exit> {
     let (name, text) = match path {
         Some(path) => (path.to_string_lossy().into_owned(), read(path)?),
@@ -169,7 +170,7 @@ fn config(path: Option<&Path>, color: bool) -> Result<Config, Exit> {
     })
 }
 
-/// The text of a configuration file, or an error on standard error.
+/// Reads the text of a configuration file, or prints an error to standard error.
 fn read(path: &Path) -> Result<String, Exit> {
     config_file::read(path).map_err(|error| {
         eprintln!("error: cannot read {}: {error}", path.display());
@@ -182,7 +183,7 @@ fn print(text: &str) -> Exit {
     print_to_reader(text).err().unwrap_or(Exit::Success)
 }
 
-/// Prints to standard output; says whether there is still a reader.
+/// Prints to standard output; true if there is still a reader.
 fn print_to_reader(text: &str) -> Result<bool, Exit> {
     match io::stdout().write_all(text.as_bytes()) {
         Ok(()) => Ok(true),
@@ -202,5 +203,52 @@ fn print_json(value: &impl serde::Serialize) -> Exit {
             eprintln!("error: cannot write JSON: {error}");
             Exit::Failure
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, CommandFactory};
+
+    use super::*;
+
+    /// Words that point at a subject instead of naming it.
+    const BANNED: &str = include_str!("../tests/admin/banned_first_words.txt");
+
+    /// Adds a help line that is missing or whose first word points at a subject instead of naming it.
+    fn check(name: String, help: Option<String>, wrong: &mut Vec<String>) {
+        let help = help.unwrap_or_default();
+        let first = help.split(|c: char| !c.is_alphanumeric()).find(|word| !word.is_empty());
+        if first.is_none_or(|first| BANNED.lines().any(|banned| banned == first)) {
+            wrong.push(format!("{name}: {help}"));
+        }
+    }
+
+    /// Looks through a command, its arguments, their values and its subcommands; counts the help lines.
+    fn walk(command: &Command, path: &str, wrong: &mut Vec<String>) -> usize {
+        let name = format!("{path} {}", command.get_name());
+        check(name.clone(), command.get_about().map(ToString::to_string), wrong);
+        let mut lines = 1;
+        for argument in command.get_arguments() {
+            let name = format!("{name} {}", argument.get_id());
+            check(name.clone(), argument.get_help().map(ToString::to_string), wrong);
+            lines += 1;
+            for value in argument.get_possible_values() {
+                let name = format!("{name}={}", value.get_name());
+                check(name, value.get_help().map(ToString::to_string), wrong);
+                lines += 1;
+            }
+        }
+        lines + command.get_subcommands().map(|verb| walk(verb, &name, wrong)).sum::<usize>()
+    }
+
+    #[test]
+    fn every_help_line_begins_with_its_subject_or_its_verb() {
+        let mut command = Cli::command();
+        command.build();
+        let mut wrong = Vec::new();
+        let lines = walk(&command, "", &mut wrong);
+        assert!(lines > 150, "{lines}");
+        assert!(wrong.is_empty(), "name the subject first:\n{}", wrong.join("\n"));
     }
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use guideway_model::config::MAX_FILE_BYTES;
 
-/// The text of a configuration file. Of a file that is too large no more is read than tells that, and
-/// [`Config::parse`](guideway_model::config::Config::parse) says so.
+/// Reads the text of a configuration file. Of a file that is too large, only one byte more than the limit is
+/// read, and [`Config::parse`](guideway_model::config::Config::parse) says so.
 ///
 /// # Errors
 /// Where the file cannot be read, or holds no UTF-8.

@@ -1,5 +1,4 @@
-//! The log: lines go to standard error by way of a thread of their own, so that nobody waits for whoever
-//! reads them.
+//! The log: a thread of its own writes lines to standard error, so that no other thread waits for the reader.
 //!
 //! ```text
 //!  control thread, panics ── lines ──▶ bounded queue ──▶ a thread ──▶ standard error
@@ -7,7 +6,7 @@
 //!
 //! A terminal that was stopped with Ctrl-S, or a pipe whose reader hangs, takes nothing more: what would wait
 //! for it, waits for ever. Here only the thread waits. What the queue has no room for is lost, counted, and
-//! told of in its place.
+//! noted where it is missing.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -17,28 +16,28 @@ use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// How much text may wait to be written: thousands of lines.
+/// Bytes of text that may wait to be written: thousands of lines.
 const MAX_WAITING_BYTES: usize = 1 << 20;
 
-/// How long a panic waits until its message is written; its thread has worse things to tell.
+/// Longest wait of a panic until its message is written.
 const PANIC_TIME: Duration = Duration::from_millis(100);
 
-/// A log. Its clones are the same log.
+/// Log of the process. Its clones are the same log.
 #[derive(Clone, Debug)]
 pub struct Log(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     queue: Mutex<Queue>,
-    /// There is a line to write.
+    /// Signals that there is a line to write.
     filled: Condvar,
-    /// All lines are written.
+    /// Signals that all lines are written.
     emptied: Condvar,
     /// Lines that were lost since the start.
     lost: AtomicU64,
 }
 
-/// What waits to be written.
+/// Lines that wait to be written.
 #[derive(Debug, Default)]
 struct Queue {
     lines: VecDeque<Vec<u8>>,
@@ -49,7 +48,7 @@ struct Queue {
 }
 
 impl Log {
-    /// A log on `output`, written by a thread of its own.
+    /// Starts a log on `output`, written by a thread of its own.
     ///
     /// # Errors
     /// Where the operating system starts no thread.
@@ -65,26 +64,25 @@ impl Log {
         Ok(log)
     }
 
-    /// Has a line written; it ends with what it has as its end.
+    /// Queues a line to be written; no line break is added.
     pub fn say(&self, line: impl Into<Vec<u8>>) {
         self.0.push(line.into());
     }
 
-    /// Waits until all is written, for no longer than `time`; whether that has come.
+    /// Waits until everything is written, for no longer than `time`; true if that has come.
     pub fn flush(&self, time: Duration) -> bool {
         let is_busy = |queue: &mut Queue| queue.is_writing || !queue.lines.is_empty() || queue.untold > 0;
         let waited = self.0.emptied.wait_timeout_while(self.0.queue(), time, is_busy);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
-    /// How many lines were lost since the start.
+    /// Number of lines lost since the start.
     pub fn lost(&self) -> u64 {
         // Relaxed: it carries nothing but itself.
         self.0.lost.load(Ordering::Relaxed)
     }
 
-    /// Has panics of any thread say what they have to say here: the standard library would wait for standard
-    /// error.
+    /// Sends the messages of panics in any thread to this log: the standard library would wait for standard error.
     pub fn take_panics(&self) {
         let log = self.clone();
         std::panic::set_hook(Box::new(move |panic| {
@@ -103,7 +101,7 @@ impl Log {
 }
 
 impl Shared {
-    /// The queue. Whoever panicked while holding it left it whole: nothing in between can fail.
+    /// Locks the queue. A thread that panicked while holding it left it whole: nothing in between can fail.
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -124,7 +122,7 @@ impl Shared {
         self.filled.notify_one();
     }
 
-    /// The writing thread's life, which is that of the process.
+    /// Writes lines for as long as the process lives.
     fn write_to(&self, mut output: impl Write) {
         loop {
             let line = self.next();
@@ -135,7 +133,7 @@ impl Shared {
         }
     }
 
-    /// The next line; waits for it.
+    /// Waits for the next line.
     fn next(&self) -> Vec<u8> {
         let mut queue = self.queue();
         queue.is_writing = false;
@@ -158,7 +156,7 @@ impl Queue {
         self.lines.push_back(line);
     }
 
-    /// What is to be said of lines that were lost, once.
+    /// Notice about lines that were lost, given once.
     fn notice(&mut self) -> Option<Vec<u8>> {
         let lost = std::mem::take(&mut self.untold);
         (lost > 0).then(|| {
@@ -168,7 +166,7 @@ impl Queue {
     }
 }
 
-/// A line comes by one call, whole.
+/// Each call writes one whole line.
 impl Write for Log {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.say(line);
@@ -196,8 +194,8 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(60);
 
-    /// Reads numbered lines, each in its place: as many lost ones as a notice says are missing there. How
-    /// many are lost.
+    /// Reads numbered lines in order, and checks that as many are missing at each notice as it says; returns
+    /// the number lost.
     fn lost_among(lines: impl Iterator<Item = String>) -> u64 {
         let (mut expected, mut lost) = (0, 0);
         for line in lines {

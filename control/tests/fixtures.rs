@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::LazyLock;
 
 use guideway::offline::replay::{Outputs, Summary, replay};
-use guideway::offline::timeline::Events;
+use guideway::offline::timeline::Timeline;
 use guideway_dataplane::verdict::{DropReason, PassReason};
 use guideway_engine::capture::{CaptureReader, CaptureWriter, Record};
 use guideway_model::config::Config;
@@ -52,7 +52,7 @@ fn parse(name: &str, config: &str) -> Config {
     Config::parse(name, config).unwrap_or_else(|errors| panic!("{}", errors.render(false)))
 }
 
-fn run(config: Config, events: Events, capture: &[u8], workers: usize) -> Replayed {
+fn run(config: Config, events: Timeline, capture: &[u8], workers: usize) -> Replayed {
     let (decisions, sent) = (Buffer::default(), Buffer::default());
     let outputs = Outputs {
         decisions: Some(Box::new(decisions.clone())),
@@ -72,8 +72,8 @@ fn replay_fixture(fixture: &Fixture, workers: usize) -> Replayed {
     let path = file("toml");
     let config = parse(&path.to_string_lossy(), &fs::read_to_string(&path).unwrap());
     let events = match file("events.toml") {
-        path if path.exists() => Events::read(&path, &config).unwrap(),
-        _ => Events::default(),
+        path if path.exists() => Timeline::read(&path, &config).unwrap(),
+        _ => Timeline::default(),
     };
     run(config, events, &fs::read(file("in.pcap")).unwrap(), workers)
 }
@@ -183,7 +183,7 @@ fn packets_that_exceed_the_mtu_and_may_be_fragmented_are_counted() {
 fn the_demonstration_shows_shares_against_weights_and_every_verdict() {
     let config = || parse("default.toml", include_str!("../default.toml"));
     let capture = fs::read(folder().join("demo.in.pcap")).unwrap();
-    let Replayed { summary, decisions, .. } = run(config(), Events::default(), &capture, 1);
+    let Replayed { summary, decisions, .. } = run(config(), Timeline::default(), &capture, 1);
     assert!((1_800..2_500).contains(&summary.packets), "{}", summary.packets);
     assert!(summary.passed.len() >= 2 && summary.dropped.len() >= 6);
     assert_eq!(summary.icmp_errors_sent, 4);
@@ -195,7 +195,7 @@ fn the_demonstration_shows_shares_against_weights_and_every_verdict() {
         let off = (backend.expected_share - backend.selection_share).abs();
         assert!(off < 0.1, "{}: {} of {}", backend.backend, backend.selection_share, backend.expected_share);
     }
-    assert_eq!(decisions, run(config(), Events::default(), &capture, 3).decisions);
+    assert_eq!(decisions, run(config(), Timeline::default(), &capture, 3).decisions);
 }
 
 /// Configuration that forwards all traffic of a route, of which the range is missing, to two backends behind a tunnel.
@@ -241,7 +241,7 @@ next_hop_ilb = 'all'
 fn replay_foreign(name: &str, dest_range: &str, workers: usize) -> (Vec<u8>, Replayed) {
     let config = parse("foreign.toml", &format!("{FOREIGN}dest_range = '{dest_range}'\n"));
     let capture = fs::read(folder().join("foreign").join(name)).unwrap();
-    let replayed = run(config, Events::default(), &capture, workers);
+    let replayed = run(config, Timeline::default(), &capture, workers);
     (capture, replayed)
 }
 
@@ -313,7 +313,7 @@ proptest! {
         let frames: Vec<Vec<u8>> = damages.iter().map(Damage::apply).collect();
         let capture = capture(frames.iter().map(|frame| (START, &frame[..])));
         let config = || parse("default.toml", include_str!("../default.toml"));
-        let [one, three] = [1, 3].map(|workers| run(config(), Events::default(), &capture, workers));
+        let [one, three] = [1, 3].map(|workers| run(config(), Timeline::default(), &capture, workers));
         prop_assert_eq!(one.summary.packets, frames.len() as u64);
         prop_assert_eq!(one.decisions, three.decisions);
     }

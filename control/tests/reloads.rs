@@ -135,7 +135,7 @@ fn a_thousand_reloads_under_full_load_lose_no_packet_and_leave_no_memory_behind(
     assert!(sent > RELOADS as u64, "{sent} packets in {RELOADS} reloads are no load");
     assert_eq!(received, sent, "every packet came back");
     assert_eq!((counted.pipeline.offered, counted.pipeline.forwarded), (sent, sent));
-    assert_eq!(counted.link.tx_full, 0);
+    assert_eq!(counted.io.tx_full, 0);
     let volumes = appliance.state().traffic_totals().volumes();
     assert_eq!(
         volumes.rules["web"].packets, sent,

@@ -8,8 +8,8 @@ mod operator;
 use std::thread;
 use std::time::Duration;
 
-use guideway::api::admin::view::{self, ChangeKind, EventKind, WeightStatus};
-use guideway::api::admin::{CaptureReason, Refused, Request};
+use guideway::api::request::{CaptureReason, Refused, Request};
+use guideway::api::view::{self, ChangeKind, EventKind, WeightStatus};
 use guideway::health::probe::WeightReport;
 use guideway::run::appliance::{Appliance, Nic};
 use guideway::run::assemble::Probing;
@@ -57,7 +57,7 @@ fn a_drained_backend_gets_no_new_connections_and_keeps_those_that_it_has() {
         }
         let drain = |reply| Request::BackendDrain { service: "web".into(), backend: "b".into(), reply };
         let drained = operator.ask(drain).await.unwrap();
-        assert!(drained.drained && !drained.eligible);
+        assert!(drained.operator_drained && !drained.eligible);
         for src_port in 2_000..2_040 {
             operator.send(&to_vip(src_port));
             assert_eq!(operator.receive(|frame| frame[12..14] == [8, 0]).await[5], 0xa, "{src_port}");
@@ -106,7 +106,7 @@ fn draining_the_last_eligible_backend_warns_and_undraining_takes_it_back() {
         let warning = drain("b").await.warning.expect("nobody is left");
         assert!(warning.starts_with("nobody is eligible in service `web`"), "{warning}");
         let status = operator.ask(|reply| Request::Status { reply }).await.unwrap();
-        assert_eq!((status.services[0].eligible, status.services[0].drained), (0, 2));
+        assert_eq!((status.services[0].eligible, status.services[0].operator_drained), (0, 2));
         let latest = operator.ask(|reply| Request::Events { limit: 1, after: None, reply }).await.unwrap();
         assert_eq!(latest.events[0].text, "the operator drains it; nobody is eligible in its service now");
         let undrain = |reply| Request::BackendUndrain { service: "web".into(), backend: "b".into(), reply };
@@ -396,24 +396,24 @@ fn the_time_from_a_deciding_probe_to_the_workers_is_measured_once_for_each_turn(
         let checks = async || {
             operator.ask(|reply| Request::Status { reply }).await.unwrap().health_checks.expect("it watches")
         };
-        assert_eq!(checks().await.reactions, 0);
+        assert_eq!(checks().await.publications_measured, 0);
         operator.report("b", Err("no answer")).await;
         operator.report("b", Err("no answer")).await;
         operator.report("a", Ok(None)).await;
         for _ in 0..20 {
             tokio::time::sleep(Duration::from_millis(1)).await;
-            assert_eq!(checks().await.reactions, 0, "a probe that decides nothing is not measured");
+            assert_eq!(checks().await.publications_measured, 0, "a probe that decides nothing is not measured");
         }
         operator.report("a", Ok(None)).await;
         let mut measured = checks().await;
         for _ in 0..5_000 {
-            if measured.reactions > 0 {
+            if measured.publications_measured > 0 {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
             measured = checks().await;
         }
-        assert_eq!(measured.reactions, 1);
+        assert_eq!(measured.publications_measured, 1);
         assert!(measured.probe_to_packet.max_ms > 0.0);
         stop(&operator).await;
     });

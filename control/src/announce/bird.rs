@@ -1,6 +1,6 @@
 //! BIRD's control socket: enables and disables a protocol.
 //!
-//! Of BIRD's side (`nest/cli.c`): it greets with `0001`, and answers each line with lines of a four-digit code and a text.
+//! BIRD's side, by `nest/cli.c`: it greets with `0001`, and answers each line with lines of a four-digit code and a text.
 //! After the code of the last comes a space, after that of all before it a hyphen; a line that begins with a space goes on
 //! under the code before, and one that begins with `+` is of its log. Codes of 8000 and more are errors.
 
@@ -12,16 +12,16 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Take};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-/// The time in which BIRD must have answered.
+/// Longest wait for BIRD's answer.
 const TIME: Duration = Duration::from_secs(3);
 
-/// The longest conversation.
+/// Longest conversation.
 const MAX_BYTES: u64 = 64 << 10;
 
-/// "BIRD … ready."
+/// Code of BIRD's greeting: "BIRD … ready."
 const GREETING: u16 = 1;
 
-/// The first error.
+/// First code of an error.
 const FIRST_ERROR: u16 = 8_000;
 
 /// Enables or disables a protocol, whose name must be no pattern; one that is so already is no error.
@@ -56,13 +56,13 @@ async fn converse(socket: &Path, protocol: &str, enabled: bool) -> Result<(), St
     Err(format!("`{}` is answered with {}", command.trim_end(), words(&reply)))
 }
 
-/// A line of a reply.
+/// Line of a reply.
 struct Line {
     code: u16,
     text: String,
 }
 
-/// The lines of a reply, each with its code.
+/// Reads the lines of a reply, each with its code.
 async fn reply(stream: &mut BufReader<Take<UnixStream>>) -> Result<Vec<Line>, String> {
     let mut lines = Vec::new();
     loop {
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
     use tokio::net::UnixListener;
 
-    /// What becomes of a command where BIRD says `greeting`, and then `answer`; and what it was told.
+    /// Runs a command against a BIRD that says `greeting` and then `answer`: its result, and what BIRD was told.
     fn told(greeting: &'static str, answer: &'static str, enabled: bool) -> (Result<(), String>, String) {
         let directory = tempfile::tempdir().expect("a directory of its own");
         let socket = directory.path().join("bird.ctl");

@@ -10,13 +10,13 @@ use tokio::io::AsyncReadExt;
 use tokio::process::{ChildStderr, Command};
 use tokio::time::timeout;
 
-/// The time in which it must have ended.
+/// Longest run of a program.
 const TIME: Duration = Duration::from_secs(10);
 
-/// How long one waits for the rest of what a program said that has ended.
+/// Longest wait for the rest of what a program has said that has ended.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
-/// How much of what it says on standard error is kept: its beginning.
+/// Bytes that are kept of what a program says on standard error: its beginning.
 const MAX_WORDS: usize = 1_024;
 
 /// Runs the program of `words`; whatever does not end in time is killed, with all that it has started.
@@ -60,7 +60,7 @@ pub(super) async fn run(words: &[String], verb: &str, address: IpAddr, rule: &st
     Err(format!("{program} {verb} ended with {status}{colon}{said}"))
 }
 
-/// Takes in all that is said, and keeps its beginning.
+/// Reads everything that is said, and keeps its beginning.
 async fn listen(stderr: Option<ChildStderr>, said: &mut Vec<u8>) {
     let Some(mut stderr) = stderr else { return };
     let mut chunk = [0; 512];
@@ -70,7 +70,7 @@ async fn listen(stderr: Option<ChildStderr>, said: &mut Vec<u8>) {
     }
 }
 
-/// The processes of a program that runs: they end with this value.
+/// Processes of a program that runs: they are killed when this value is dropped.
 struct Group(Option<Pid>);
 
 impl Drop for Group {

@@ -26,34 +26,34 @@ use tokio::time::{interval, sleep, timeout};
 use super::hook_task::Tell;
 use crate::log::Log;
 
-/// How often the appliance shows that it lives.
+/// Interval at which the appliance shows that it lives.
 const BEAT: Duration = Duration::from_secs(1);
 
-/// How long it may be silent.
+/// Longest silence of an appliance that lives.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How often the guard tries, and the wait between.
+/// Number of tries to withdraw, and the wait between.
 const TRIES: usize = 5;
 const WAIT: Duration = Duration::from_secs(1);
 
-/// The time in which the last withdrawals must have gone to the guard.
+/// Longest wait until the last withdrawals have gone to the guard.
 const LAST_TIME: Duration = Duration::from_secs(1);
 
-/// The verb of `guideway` that [`stand`]s guard.
+/// Verb of `guideway` that [`stand`]s guard.
 pub const VERB: &str = "guard";
 
-/// What is withdrawn from a hook: rules by their addresses.
+/// Withdrawal from a hook: rules by their addresses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Withdrawal {
     pub(super) hook: Hook,
     pub(super) rules: BTreeMap<IpAddr, String>,
 }
 
-/// A guard that stands; it ends after this value.
+/// Guard that stands; it ends after this value.
 #[derive(Debug)]
 pub struct Guard(Child);
 
-/// The way to tell a guard what to withdraw.
+/// Channel that tells a guard what to withdraw.
 #[derive(Debug)]
 pub(super) struct Instructions {
     orders: watch::Sender<Vec<Withdrawal>>,
@@ -61,7 +61,8 @@ pub(super) struct Instructions {
 }
 
 impl Guard {
-    /// Has this program stand guard over itself. Start it before anything is opened that it should not hold.
+    /// Starts this program a second time, to stand guard over this process. Start it before anything is
+    /// opened that it should not hold.
     ///
     /// # Errors
     /// Where the operating system starts no process.
@@ -72,7 +73,7 @@ impl Guard {
         command.spawn().map(Self)
     }
 
-    /// Begins to instruct it.
+    /// Starts to instruct the guard.
     pub(super) fn instruct(mut self) -> io::Result<Instructions> {
         let stdin = self.0.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
         let (orders, ordered) = watch::channel(Vec::new());
@@ -82,7 +83,7 @@ impl Guard {
 }
 
 impl Instructions {
-    /// Has the guard withdraw these, should the appliance end now.
+    /// Tells the guard what to withdraw, should the appliance end now.
     pub(super) fn set(&self, withdrawals: Vec<Withdrawal>) {
         self.orders.send_if_modified(|known| {
             let is_new = *known != withdrawals;
@@ -91,7 +92,7 @@ impl Instructions {
         });
     }
 
-    /// Has it withdraw these now, and end.
+    /// Tells the guard to withdraw these now, and to end.
     pub(super) async fn end(self, withdrawals: Vec<Withdrawal>) {
         self.set(withdrawals);
         drop(self.orders);
@@ -131,7 +132,7 @@ pub fn stand() -> io::Result<()> {
     // A service manager tells all processes of a service to end; the guard ends last.
     let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
     let _caught: Vec<_> = kinds.into_iter().map(signal).collect::<Result<_, _>>()?;
-    // Nobody may read standard error any more: what is to be said must not keep from what is to be done.
+    // Perhaps nobody reads standard error any more: a message must not keep the guard from its withdrawals.
     let log = Log::start(io::stderr())?;
     let (lines, read) = sync_channel(16);
     thread::spawn(move || listen(io::stdin(), &lines));

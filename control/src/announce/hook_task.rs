@@ -1,4 +1,4 @@
-//! The line to one hook: tells it what is wanted, one thing at a time, until it has heard.
+//! The task of one hook: tells it what is wanted, one thing at a time, until it has heard.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -11,53 +11,53 @@ use tokio::time::{Instant, sleep_until};
 use super::plan::{Reason, Wish};
 use super::{bird, command};
 
-/// The wait after a first failure; each further one doubles it.
+/// Wait after a first failure; each further one doubles it.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 
-/// The longest wait.
+/// Longest wait after a failure.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// How often a hook that may forget is told again.
+/// Interval at which a hook that may forget is told again.
 const CONFIRMED_EVERY: Duration = Duration::from_secs(10);
 
-/// What a hook is to be told.
+/// Wishes that a hook is to be told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Order {
     pub(super) wishes: BTreeMap<IpAddr, Wish>,
-    /// The appliance ends: no announcement is waited for.
+    /// True when the appliance ends: no announcement is waited for.
     pub(super) is_last: bool,
-    /// How often others may have told it something else: what it was told before counts no more.
+    /// Number of times that others may have told the hook something else: what it was told before counts no more.
     pub(super) doubts: u64,
 }
 
-/// How far an address has come.
+/// Progress of an address: what is wanted, and what the hook has heard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// What is wanted.
+    /// Wish for the address.
     pub wish: Wish,
-    /// What the hook was told last, where it has heard; at the start, and after a failure, nobody knows.
+    /// State that the hook was told last, true for announced; none at the start and after a failure, when nobody knows.
     pub announced: Option<bool>,
-    /// Since when that is so.
+    /// Time of the last change of `announced`.
     pub since: SystemTime,
-    /// How often in a row it has not heard.
+    /// Consecutive failures to tell the hook.
     pub failures: u32,
-    /// Why not, the last time.
+    /// Error of the last failure.
     pub last_error: Option<String>,
 }
 
 impl Progress {
-    /// Whether the hook has heard what is wanted.
+    /// True if the hook has heard what is wanted.
     pub fn is_settled(&self) -> bool {
         self.announced == Some(self.wish.reason.announces())
     }
 }
 
-/// Who is told.
+/// Hook that can be told.
 pub(super) trait Tell {
-    /// Whether it may forget what it was told, so that it is told again now and then.
+    /// True if the hook may forget what it was told, so that it is told again now and then.
     fn forgets(&self) -> bool;
 
-    /// Tells it that an address is announced or withdrawn from now on.
+    /// Tells the hook that an address is announced or withdrawn from now on.
     fn tell(
         &self,
         announced: bool,
@@ -67,7 +67,7 @@ pub(super) trait Tell {
 }
 
 impl Tell for Hook {
-    /// BIRD does, when it starts anew; a program is the operator's own business.
+    /// BIRD forgets when it starts anew; a program is the operator's own business.
     fn forgets(&self) -> bool {
         matches!(self, Self::Bird { .. })
     }
@@ -83,7 +83,7 @@ impl Tell for Hook {
     }
 }
 
-/// An address, and when the hook is told of it next.
+/// Address, and the time at which the hook is told of it next.
 struct Target {
     progress: Progress,
     due: Instant,
@@ -149,13 +149,13 @@ pub(super) async fn serve(
     }
 }
 
-/// Comes when the appliance ends.
+/// Waits until the appliance ends.
 async fn last(mut orders: watch::Receiver<Order>) {
     // Where nobody gives orders any more, it has ended.
     let _ = orders.wait_for(|order| order.is_last).await;
 }
 
-/// Takes over what is wanted; what changes is due at once.
+/// Takes over the wishes; what changes is due at once.
 fn take_in(targets: &mut BTreeMap<IpAddr, Target>, wishes: BTreeMap<IpAddr, Wish>, is_urgent: bool) {
     let now = Instant::now();
     for (address, wish) in wishes {
@@ -178,7 +178,7 @@ fn take_in(targets: &mut BTreeMap<IpAddr, Target>, wishes: BTreeMap<IpAddr, Wish
 }
 
 impl Target {
-    /// Notes what has become of it.
+    /// Notes the result of telling the hook.
     fn note(&mut self, announced: bool, told: Result<(), String>) {
         let progress = &mut self.progress;
         let known = told.is_ok().then_some(announced);
@@ -200,12 +200,12 @@ impl Target {
         self.due = Instant::now() + wait;
     }
 
-    /// It is configured no longer, and has been taken back.
+    /// True if the address is no longer configured and has been withdrawn.
     fn is_over(&self) -> bool {
         self.progress.wish.reason == Reason::Removed && self.progress.announced == Some(false)
     }
 
-    /// Somebody else may have told the hook something.
+    /// Forgets what the hook was told: somebody else may have told it something.
     fn doubt(&mut self) {
         (self.progress.announced, self.due) = (None, Instant::now());
     }
@@ -217,10 +217,10 @@ mod tests {
 
     use super::*;
 
-    /// Whether it was announced, and the seconds from the start.
+    /// One thing that a hook was told: true for announced, and the seconds from the start.
     type Told = (bool, u64);
 
-    /// A hook that takes its time, fails as often as it is told to, and remembers.
+    /// Hook that takes its time, fails as often as it is told to, and remembers.
     #[derive(Clone)]
     struct Fake {
         begun: Instant,
@@ -270,13 +270,13 @@ mod tests {
         Order { wishes, ..Order::default() }
     }
 
-    struct Line {
+    struct RunningTask {
         fake: Fake,
         orders: watch::Sender<Order>,
         shown: watch::Receiver<BTreeMap<IpAddr, Progress>>,
     }
 
-    impl Line {
+    impl RunningTask {
         fn want(&self, wishes: &[(u8, Reason)]) {
             self.orders.send_modify(|known| known.wishes = order(wishes).wishes);
         }
@@ -291,9 +291,9 @@ mod tests {
     }
 
     /// Runs a test on a clock that stands still while anybody works.
-    fn with_line<F: Future<Output = ()>>(
+    fn with_task<F: Future<Output = ()>>(
         (takes, failures, forgets): (u64, usize, bool),
-        test: impl FnOnce(Line) -> F,
+        test: impl FnOnce(RunningTask) -> F,
     ) {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         runtime.enable_time().start_paused(true).build().expect("a runtime").block_on(async {
@@ -308,7 +308,7 @@ mod tests {
             let (orders, ordered) = watch::channel(Order::default());
             let (show, shown) = watch::channel(BTreeMap::new());
             let task = tokio::spawn(serve(fake.clone(), ordered, show));
-            test(Line { fake, orders, shown }).await;
+            test(RunningTask { fake, orders, shown }).await;
             tokio::time::timeout(Duration::from_secs(1), task).await.expect("it ends").expect("no panic");
         });
     }
@@ -319,103 +319,103 @@ mod tests {
 
     #[test]
     fn only_what_is_wanted_last_is_told() {
-        with_line((4, 0, false), async |line: Line| {
-            line.want(&[(10, Reason::Served)]);
+        with_task((4, 0, false), async |task: RunningTask| {
+            task.want(&[(10, Reason::Served)]);
             seconds(1).await;
             for _ in 0..100 {
-                line.want(&[(10, Reason::TooFewHealthy)]);
+                task.want(&[(10, Reason::TooFewHealthy)]);
                 tokio::task::yield_now().await;
-                line.want(&[(10, Reason::Served)]);
+                task.want(&[(10, Reason::Served)]);
                 tokio::task::yield_now().await;
             }
-            line.want(&[(10, Reason::WorkerStalled)]);
+            task.want(&[(10, Reason::WorkerStalled)]);
             seconds(20).await;
-            assert_eq!(line.told(), [(true, 0), (false, 4)]);
-            assert_eq!(line.progress(10).announced, Some(false));
+            assert_eq!(task.told(), [(true, 0), (false, 4)]);
+            assert_eq!(task.progress(10).announced, Some(false));
         });
     }
 
     #[test]
     fn what_is_not_wanted_is_taken_back_at_the_start_for_an_earlier_process_may_have_left_it() {
-        with_line((0, 0, false), async |line: Line| {
-            line.want(&[(10, Reason::TooFewHealthy)]);
+        with_task((0, 0, false), async |task: RunningTask| {
+            task.want(&[(10, Reason::TooFewHealthy)]);
             seconds(100).await;
-            assert_eq!(line.told(), [(false, 0)]);
+            assert_eq!(task.told(), [(false, 0)]);
         });
     }
 
     #[test]
     fn a_failure_is_shown_and_tried_again_ever_more_rarely() {
-        with_line((0, 8, false), async |line: Line| {
-            line.want(&[(10, Reason::Served)]);
+        with_task((0, 8, false), async |task: RunningTask| {
+            task.want(&[(10, Reason::Served)]);
             seconds(20).await;
-            let progress = line.progress(10);
+            let progress = task.progress(10);
             assert_eq!((progress.announced, progress.failures), (None, 5));
             assert_eq!(progress.last_error.as_deref(), Some("it rains"));
             seconds(180).await;
-            let progress = line.progress(10);
+            let progress = task.progress(10);
             assert_eq!((progress.announced, progress.failures, progress.last_error), (Some(true), 0, None));
-            let at: Vec<_> = line.told().iter().map(|(_, at)| *at).collect();
+            let at: Vec<_> = task.told().iter().map(|(_, at)| *at).collect();
             assert_eq!(at, [0, 1, 3, 7, 15, 31, 61, 91, 121]);
         });
     }
 
     #[test]
     fn a_change_of_mind_does_not_wait_for_the_next_try() {
-        with_line((0, 6, false), async |line: Line| {
-            line.want(&[(10, Reason::Served)]);
+        with_task((0, 6, false), async |task: RunningTask| {
+            task.want(&[(10, Reason::Served)]);
             seconds(50).await;
-            line.want(&[(10, Reason::Draining)]);
+            task.want(&[(10, Reason::Draining)]);
             seconds(1).await;
-            assert_eq!(line.told().last(), Some(&(false, 50)));
-            assert!(line.progress(10).is_settled());
+            assert_eq!(task.told().last(), Some(&(false, 50)));
+            assert!(task.progress(10).is_settled());
         });
     }
 
     #[test]
     fn a_hook_that_forgets_is_told_again() {
-        with_line((0, 0, true), async |line: Line| {
-            line.want(&[(10, Reason::Served)]);
+        with_task((0, 0, true), async |task: RunningTask| {
+            task.want(&[(10, Reason::Served)]);
             seconds(35).await;
-            assert_eq!(line.told(), [(true, 0), (true, 10), (true, 20), (true, 30)]);
+            assert_eq!(task.told(), [(true, 0), (true, 10), (true, 20), (true, 30)]);
         });
     }
 
     #[test]
     fn a_hook_in_doubt_is_told_again_at_once() {
-        with_line((0, 0, false), async |line: Line| {
-            line.want(&[(10, Reason::Served)]);
+        with_task((0, 0, false), async |task: RunningTask| {
+            task.want(&[(10, Reason::Served)]);
             seconds(5).await;
-            line.orders.send_modify(|order| order.doubts += 1);
+            task.orders.send_modify(|order| order.doubts += 1);
             seconds(5).await;
-            assert_eq!(line.told(), [(true, 0), (true, 5)]);
+            assert_eq!(task.told(), [(true, 0), (true, 5)]);
         });
     }
 
     #[test]
     fn what_is_removed_is_withdrawn_and_forgotten() {
-        with_line((0, 0, true), async |line: Line| {
-            line.want(&[(10, Reason::Served), (11, Reason::Served)]);
+        with_task((0, 0, true), async |task: RunningTask| {
+            task.want(&[(10, Reason::Served), (11, Reason::Served)]);
             seconds(5).await;
-            line.want(&[(10, Reason::Removed), (11, Reason::Served), (12, Reason::Removed)]);
+            task.want(&[(10, Reason::Removed), (11, Reason::Served), (12, Reason::Removed)]);
             seconds(4).await;
-            assert_eq!(line.told(), [(true, 0), (true, 0), (false, 5)]);
-            assert_eq!(line.shown.borrow().keys().copied().collect::<Vec<_>>(), [address(11)]);
+            assert_eq!(task.told(), [(true, 0), (true, 0), (false, 5)]);
+            assert_eq!(task.shown.borrow().keys().copied().collect::<Vec<_>>(), [address(11)]);
         });
     }
 
     #[test]
     fn an_appliance_that_ends_waits_for_no_announcement() {
-        with_line((8, 0, false), async |line: Line| {
-            line.want(&[(10, Reason::Served), (11, Reason::TooFewHealthy)]);
+        with_task((8, 0, false), async |task: RunningTask| {
+            task.want(&[(10, Reason::Served), (11, Reason::TooFewHealthy)]);
             seconds(2).await;
-            line.orders.send_modify(|known| {
+            task.orders.send_modify(|known| {
                 known.wishes = order(&[(10, Reason::Stopping), (11, Reason::Stopping)]).wishes;
                 known.is_last = true;
             });
             seconds(20).await;
-            assert_eq!(line.told(), [(true, 0), (false, 2), (false, 10)]);
-            assert!(line.progress(10).is_settled() && line.progress(11).is_settled());
+            assert_eq!(task.told(), [(true, 0), (false, 2), (false, 10)]);
+            assert!(task.progress(10).is_settled() && task.progress(11).is_settled());
         });
     }
 }

@@ -1,29 +1,29 @@
-//! What is to be announced, and why: worked out from configuration, health and the appliance's own state, without I/O.
+//! Plan of what is to be announced, and why: worked out from configuration, health and the appliance's own state, without I/O.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use guideway_model::config::{AnnouncementPolicy, Config, Hook};
 
-/// What each hook is to be told of each address.
+/// Plan: the wish for each address of each hook.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan(pub(super) BTreeMap<Hook, BTreeMap<IpAddr, Wish>>);
 
-/// What is wanted of one address.
+/// Wish for one address: announced or not, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wish {
-    /// The announcement that it is part of.
+    /// Name of the announcement that the address is part of.
     pub announcement: String,
-    /// The first rule of the announcement that has the address.
+    /// Name of the announcement's first rule that has the address.
     pub rule: String,
-    /// Whether it is to be announced, and why.
+    /// Reason why the address is announced or not.
     pub reason: Reason,
 }
 
-/// Why an address is announced or not.
+/// Reason why an address is announced or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// The policy is met: it is announced.
+    /// The policy is met: the address is announced.
     Served,
     /// No rule's service has enough healthy backends.
     TooFewHealthy,
@@ -33,47 +33,47 @@ pub enum Reason {
     Draining,
     /// The appliance stops.
     Stopping,
-    /// It is no longer configured.
+    /// The address is no longer configured.
     Removed,
 }
 
-/// How the appliance is, as far as announcements go.
+/// State of the appliance, as far as announcements depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Situation {
-    /// How far it is in its life.
+pub struct ApplianceState {
+    /// Stage of the appliance's life.
     pub stage: Stage,
-    /// A worker has not polled for a while.
+    /// True if a worker has not polled for a while.
     pub has_stalled_worker: bool,
 }
 
-/// How far the appliance is in its life.
+/// Stage of the appliance's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// It serves.
+    /// The appliance serves.
     Running,
-    /// It is to lose its traffic, and forwards what still comes.
+    /// The appliance is to lose its traffic, and forwards what still comes.
     Draining,
-    /// It ends.
+    /// The appliance ends.
     Stopping,
 }
 
 impl Reason {
-    /// Whether it is a reason to announce.
+    /// True if this is a reason to announce.
     pub fn announces(self) -> bool {
         self == Self::Served
     }
 }
 
 impl Plan {
-    /// What `config` asks for where services have so many healthy backends, by name.
-    pub fn new(config: &Config, healthy: impl Fn(&str) -> u32, situation: Situation) -> Self {
+    /// Works out what `config` asks for; `healthy` tells the number of a service's healthy backends, by name.
+    pub fn new(config: &Config, healthy: impl Fn(&str) -> u32, state: ApplianceState) -> Self {
         let mut plan = Self::default();
         for announcement in &config.announcements {
             let addresses = plan.0.entry(announcement.hook.clone()).or_default();
             for rule in announcement.rules.iter().map(|rule| &config.rules[*rule]) {
                 let healthy = healthy(&config.services[rule.service].name);
                 let reason =
-                    situation.prevents().unwrap_or_else(|| Reason::of_health(announcement.policy, healthy));
+                    state.prevents().unwrap_or_else(|| Reason::of_health(announcement.policy, healthy));
                 let wish = addresses.entry(rule.address).or_insert_with(|| Wish {
                     announcement: announcement.name.clone(),
                     rule: rule.name.clone(),
@@ -90,7 +90,7 @@ impl Plan {
 }
 
 impl Reason {
-    /// The reason that the health of one rule's service gives, under an announcement's policy.
+    /// Reason that the health of one rule's service gives, under an announcement's policy.
     fn of_health(policy: AnnouncementPolicy, healthy: u32) -> Self {
         match policy {
             AnnouncementPolicy::Healthy { min_healthy } if healthy < min_healthy => Self::TooFewHealthy,
@@ -99,8 +99,8 @@ impl Reason {
     }
 }
 
-impl Situation {
-    /// Why nothing is announced whatever the policies say, if so: what lasts comes first.
+impl ApplianceState {
+    /// Reason to announce nothing whatever the policies say, if there is one: what lasts comes first.
     fn prevents(self) -> Option<Reason> {
         match self {
             Self { stage: Stage::Stopping, .. } => Some(Reason::Stopping),
@@ -140,7 +140,7 @@ mod tests {
         Config::parse("test", &text).unwrap_or_else(|errors| panic!("{errors}"))
     }
 
-    /// Why each address is announced or not, by its last byte.
+    /// Reason of each address, by its last byte.
     fn reasons(plan: &Plan) -> Vec<(u8, Reason)> {
         let last = |address: &IpAddr| match address {
             IpAddr::V4(address) => address.octets()[3],
@@ -149,15 +149,16 @@ mod tests {
         plan.0.values().flatten().map(|(address, wish)| (last(address), wish.reason)).collect()
     }
 
-    fn situations() -> impl Iterator<Item = Situation> {
+    fn states() -> impl Iterator<Item = ApplianceState> {
         let stages = [Stage::Running, Stage::Draining, Stage::Stopping];
-        let situation = |stage| [false, true].map(|stalled| Situation { stage, has_stalled_worker: stalled });
-        stages.into_iter().flat_map(situation)
+        let state =
+            |stage| [false, true].map(|stalled| ApplianceState { stage, has_stalled_worker: stalled });
+        stages.into_iter().flat_map(state)
     }
 
-    /// What a plan must come to, said otherwise than it is worked out.
-    fn expected(announce: bool, situation: Situation) -> Reason {
-        match (situation.stage, situation.has_stalled_worker, announce) {
+    /// Expected reason, worked out in another way than a plan does.
+    fn expected(announce: bool, state: ApplianceState) -> Reason {
+        match (state.stage, state.has_stalled_worker, announce) {
             (Stage::Running, false, true) => Reason::Served,
             (Stage::Running, false, false) => Reason::TooFewHealthy,
             (Stage::Running, true, _) => Reason::WorkerStalled,
@@ -170,16 +171,16 @@ mod tests {
     fn an_address_is_announced_while_any_of_its_rules_can_serve_and_nothing_prevents_it() {
         let command = "command = [\"/bin/announce\"]\n";
         let mut cases = 0;
-        for situation in situations() {
+        for state in states() {
             for (a, b, min_healthy) in
                 (0..4).flat_map(|a| (0..4).flat_map(move |b| (1..4).map(move |m| (a, b, m))))
             {
                 let healthy = |service: &str| if service == "sa" { a } else { b };
                 let config = config(&format!("{command}min_healthy = {min_healthy}\n"));
-                let plan = Plan::new(&config, healthy, situation);
+                let plan = Plan::new(&config, healthy, state);
                 let (first, second) = (a >= min_healthy || b >= min_healthy, b >= min_healthy);
-                let expected = [(10, expected(first, situation)), (11, expected(second, situation))];
-                assert_eq!(reasons(&plan), expected, "{a} {b} of {min_healthy}, {situation:?}");
+                let expected = [(10, expected(first, state)), (11, expected(second, state))];
+                assert_eq!(reasons(&plan), expected, "{a} {b} of {min_healthy}, {state:?}");
                 cases += 1;
             }
         }
@@ -189,17 +190,17 @@ mod tests {
     #[test]
     fn a_policy_of_always_asks_nobody_but_the_appliance_itself() {
         let config = config("command = [\"/bin/announce\"]\npolicy = \"ALWAYS\"\n");
-        for situation in situations() {
-            let reason = expected(true, situation);
-            let plan = Plan::new(&config, |_| 0, situation);
-            assert_eq!(reasons(&plan), [(10, reason), (11, reason)], "{situation:?}");
+        for state in states() {
+            let reason = expected(true, state);
+            let plan = Plan::new(&config, |_| 0, state);
+            assert_eq!(reasons(&plan), [(10, reason), (11, reason)], "{state:?}");
         }
     }
 
     #[test]
     fn an_announcement_is_of_its_own_rules_alone() {
         let config = config("forwarding_rules = [\"c\"]\nbird_socket = \"/b\"\nbird_protocol = \"vip\"\n");
-        let running = Situation { stage: Stage::Running, has_stalled_worker: false };
+        let running = ApplianceState { stage: Stage::Running, has_stalled_worker: false };
         let plan = Plan::new(&config, |service| u32::from(service == "sb"), running);
         let wish = plan.0.values().flatten().next().expect("there is one address").1;
         assert_eq!(reasons(&plan), [(11, Reason::Served)]);

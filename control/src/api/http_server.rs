@@ -16,32 +16,32 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-/// How much a server takes on.
+/// Limits of a server.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
-    /// Connections at once; who comes after them waits until one ends.
+    /// Connections at once; a further one waits until one ends.
     pub(crate) connections: usize,
-    /// The time in which a request's header must come. An idle connection ends after it too.
+    /// Longest wait for a request's header. An idle connection ends after it too.
     pub(crate) header_time: Duration,
-    /// The time after which a connection ends, whatever it does.
+    /// Longest life of a connection, whatever it does.
     pub(crate) connection_time: Option<Duration>,
 }
 
-/// The longest request line with its headers.
+/// Longest request line with its headers.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 
-/// The time in which answers that were begun must end once the server stops.
+/// Time that answers already begun have to end once the server stops.
 const STOP_TIME: Duration = Duration::from_secs(5);
 
-/// The pause after a connection could not be accepted, as when no file descriptor is left.
+/// Pause after a connection could not be accepted, as when no file descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A listening socket.
+/// Socket that listens.
 pub(crate) trait Listener {
-    /// What it accepts.
+    /// Type of an accepted connection.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    /// The next connection.
+    /// Waits for the next connection.
     fn accept(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 }
 
@@ -61,15 +61,15 @@ impl Listener for TcpListener {
     }
 }
 
-/// Serves `routes` until `stop` comes; then nobody is accepted any more, and answers that were begun have
-/// some seconds to end. The socket comes back: who looks at it sees whether it is closed.
+/// Serves `routes` until `stop` comes; then no connection is accepted any more, and answers that were begun
+/// have some seconds to end. The socket is returned: its owner closes it last.
 pub(crate) async fn serve<L: Listener>(
     listener: L,
     routes: Router,
     bounds: Bounds,
     stop: impl Future<Output = ()>,
 ) -> L {
-    let places = Arc::new(Semaphore::new(bounds.connections));
+    let permits = Arc::new(Semaphore::new(bounds.connections));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(bounds.header_time).max_header_size(MAX_HEADER_BYTES);
     let graceful = GracefulShutdown::new();
@@ -77,10 +77,10 @@ pub(crate) async fn serve<L: Listener>(
     let mut stop = std::pin::pin!(stop);
     loop {
         let next = async {
-            let place = Arc::clone(&places).acquire_owned().await.expect("nobody closes the semaphore");
-            (listener.accept().await, place)
+            let permit = Arc::clone(&permits).acquire_owned().await.expect("nobody closes the semaphore");
+            (listener.accept().await, permit)
         };
-        let (stream, place) = tokio::select! {
+        let (stream, permit) = tokio::select! {
             () = &mut stop => break,
             Some(_) = connections.join_next() => continue,
             next = next => next,
@@ -97,7 +97,7 @@ pub(crate) async fn serve<L: Listener>(
                 Some(time) => timeout(time, connection).await.unwrap_or(Ok(())),
                 None => connection.await,
             };
-            drop(place);
+            drop(permit);
         });
     }
     // Those that are not done by then end with `connections`.
@@ -197,7 +197,7 @@ mod tests {
             ask(&mut second, REQUEST).await;
             let mut answer = [0; 15];
             let waited = timeout(Duration::from_secs(5), second.read_exact(&mut answer)).await;
-            assert!(waited.is_err(), "the first has the only place");
+            assert!(waited.is_err(), "the first holds the only connection");
             drop(first);
             second.read_exact(&mut answer).await.unwrap();
             assert_eq!(&answer, b"HTTP/1.1 200 OK");

@@ -19,33 +19,33 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-pub use exposition::{Measured, exposition};
+use exposition::{Measured, exposition};
 
-use crate::api::admin::Request;
-use crate::api::admin::server::RequestSender;
-use crate::api::http_server::{Bounds, serve};
+use super::http_server::{Bounds, serve};
+use super::request::Request;
+use super::request_sender::{RequestError, RequestSender};
 
-/// A scrape has a connection of its own, which ends with it.
+/// Bounds of the exporter; a scrape has a connection of its own, which ends with it.
 const BOUNDS: Bounds = Bounds {
     connections: 16,
     header_time: Duration::from_secs(10),
     connection_time: Some(Duration::from_secs(60)),
 };
 
-/// What stands at `/`.
+/// Page at `/`.
 const INDEX: &str =
     "<!DOCTYPE html><title>Guideway</title><h1>Guideway</h1><a href=\"/metrics\">Metrics</a>\n";
 
-/// What Prometheus calls this format.
+/// Content type of the exposition format.
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Metrics over HTTP, listening.
+/// Exporter of metrics over HTTP that listens.
 #[derive(Debug)]
 pub struct Exporter {
     listener: TcpListener,
 }
 
-/// Metrics cannot be had where they are configured to be.
+/// Error: the exporter cannot listen on its address.
 #[derive(Debug)]
 pub struct CannotListen {
     address: SocketAddr,
@@ -71,7 +71,7 @@ impl Exporter {
         Ok(Self { listener })
     }
 
-    /// Where it listens.
+    /// Address that the exporter listens on.
     ///
     /// # Errors
     /// Those of the operating system.
@@ -79,7 +79,7 @@ impl Exporter {
         self.listener.local_addr()
     }
 
-    /// Asks `requests` for what each scrape shows, until `stop` comes.
+    /// Answers scrapes, with what `requests` are answered, until `stop` comes.
     pub async fn serve(self, requests: mpsc::Sender<Request>, stop: impl Future<Output = ()>) {
         let routes = Router::new()
             .route("/", get(Html(INDEX)))
@@ -89,10 +89,18 @@ impl Exporter {
     }
 }
 
-async fn metrics(State(supervisor): State<RequestSender>) -> Response {
-    match supervisor.measured().await {
-        Some(measured) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], exposition(measured)).into_response(),
-        None => (StatusCode::SERVICE_UNAVAILABLE, "the appliance stops, or has not answered in time\n")
+async fn metrics(State(requests): State<RequestSender>) -> Response {
+    match measure(&requests).await {
+        Ok(measured) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], exposition(measured)).into_response(),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the appliance stops, or has not answered in time\n")
             .into_response(),
     }
+}
+
+/// Asks for everything that a scrape shows.
+async fn measure(requests: &RequestSender) -> Result<Measured, RequestError> {
+    let stats = requests.ask(|reply| Request::Stats { reply }).await?;
+    let status = requests.ask(|reply| Request::Status { reply }).await?;
+    let backends = requests.ask(|reply| Request::BackendList { service: None, reply }).await?;
+    Ok(Measured { stats, status, backends })
 }

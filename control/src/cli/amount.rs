@@ -1,29 +1,29 @@
 //! Durations, shares and the like, as tables show them.
 
-/// A duration in its two largest units: `3 d 4 h`, `12 min 5 s`.
+/// Writes a duration in its two largest units: `3 d 4 h`, `12 min 5 s`.
 pub(super) fn duration(seconds: u64) -> String {
     const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
     let largest = UNITS.iter().position(|(unit, _)| seconds >= *unit).unwrap_or(3);
     let mut rest = seconds;
-    let parts = UNITS[largest..].iter().take(2).enumerate().filter_map(|(place, (unit, name))| {
+    let parts = UNITS[largest..].iter().take(2).enumerate().filter_map(|(index, (unit, name))| {
         let count = rest / unit;
         rest %= unit;
-        (place == 0 || count > 0).then(|| format!("{count} {name}"))
+        (index == 0 || count > 0).then(|| format!("{count} {name}"))
     });
     parts.collect::<Vec<_>>().join(" ")
 }
 
-/// A share of one, as `12.345 %`.
+/// Writes a share of one as `12.345 %`.
 pub(super) fn percent(share: f64) -> String {
     format!("{:.3} %", share * 100.0)
 }
 
-/// `yes` or `no`.
+/// Writes `yes` or `no`.
 pub(super) fn yes_no(is: bool) -> String {
     if is { "yes" } else { "no" }.to_owned()
 }
 
-/// A number with its noun: `1 packet`, `2 packets`.
+/// Writes a number with its noun: `1 packet`, `2 packets`.
 pub(super) fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }

@@ -1,4 +1,4 @@
-//! The appliance that runs: how a verb reaches it, and what becomes of its refusals.
+//! Access of a verb to the running appliance: its socket, its answers and its refusals.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use super::{Exit, Output};
 
 #[derive(Arguments)]
 pub(super) struct SocketArgs {
-    /// The admin socket of the running appliance.
+    /// Admin socket of the running appliance.
     #[arg(long, value_name = "PATH", default_value = Admin::DEFAULT_SOCKET)]
     socket: PathBuf,
 }
@@ -20,7 +20,7 @@ pub(super) struct SocketArgs {
 pub(super) struct ApplianceArgs {
     #[command(flatten)]
     socket: SocketArgs,
-    /// What the result is printed as.
+    /// Form of the result.
     #[arg(long, value_enum, default_value_t = Output::Table)]
     output: Output,
 }
@@ -39,7 +39,7 @@ impl SocketArgs {
 }
 
 impl ApplianceArgs {
-    /// Asks the appliance, and prints what it answers: as `text`, or as JSON as it came.
+    /// Asks the appliance, and prints the answer: as `text`, or as the JSON that came.
     pub(super) fn ask<T: Serialize>(
         &self,
         ask: impl AsyncFnOnce(Client) -> Result<T, ClientError>,
@@ -53,7 +53,7 @@ impl ApplianceArgs {
     }
 }
 
-/// Says why there is no answer; JSON has the appliance's own words.
+/// Prints why there is no answer; JSON has the appliance's own words.
 pub(super) fn failed(error: &ClientError, output: Output) -> Exit {
     let exit = match error {
         ClientError::Refused(view) if view.file.is_some() => Exit::Config,

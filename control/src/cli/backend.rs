@@ -1,10 +1,10 @@
-//! `guideway backend`: who serves, with which share, and who shall?
+//! `guideway backend`: shows backends, drains them, sets their weights.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use clap::{Args as Arguments, Subcommand};
-use guideway::api::admin::view::{Backend, Health, RuleCheck, WeightSource};
+use guideway::api::view::{Backend, Health, RuleCheck, WeightSource};
 use guideway_model::config::MAX_WEIGHT;
 
 use super::amount::{count, duration, percent, yes_no};
@@ -19,21 +19,21 @@ pub(super) struct Args {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Shows the backends: state, weight, share, packets, next hop, and why one is unhealthy.
+    /// Lists backends: state, weight, share, packets, next hop, and why one is unhealthy.
     List(List),
-    /// Shows all that is known of one backend.
+    /// Shows one backend in full.
     Get(One),
-    /// Gives a backend no new connections; those that it has go on.
+    /// Drains a backend: no new connections, tracked ones go on.
     Drain(One),
-    /// Gives a drained backend new connections again.
+    /// Undrains a backend: new connections again.
     Undrain(One),
-    /// Gives a backend another weight, until a reload changes the configured one.
+    /// Sets a backend's weight, until a reload changes the configured one.
     SetWeight(SetWeight),
 }
 
 #[derive(Arguments)]
 struct List {
-    /// Shows the backends of this service alone.
+    /// Backend service to list; all without it.
     #[arg(long)]
     service: Option<String>,
     #[command(flatten)]
@@ -42,9 +42,9 @@ struct List {
 
 #[derive(Arguments)]
 struct One {
-    /// The backend service.
+    /// Name of the backend service.
     service: String,
-    /// The backend.
+    /// Name of the backend.
     backend: String,
     #[command(flatten)]
     appliance: ApplianceArgs,
@@ -52,11 +52,11 @@ struct One {
 
 #[derive(Arguments)]
 struct SetWeight {
-    /// The backend service.
+    /// Name of the backend service.
     service: String,
-    /// The backend.
+    /// Name of the backend.
     backend: String,
-    /// The weight, beside those of the others.
+    /// New weight, relative to those of the service's other backends.
     #[arg(value_parser = clap::value_parser!(u16).range(0..=i64::from(MAX_WEIGHT)))]
     weight: u16,
     #[command(flatten)]
@@ -83,7 +83,7 @@ pub(super) fn run(args: &Args) -> Exit {
     }
 }
 
-/// The backends for people.
+/// Writes backends for people.
 fn text(backends: &[Backend]) -> String {
     let mut rows = table::new(&[
         "SERVICE", "BACKEND", "ADDRESS", "ROLE", "STATE", "SINCE", "ELIGIBLE", "NEXT HOP", "WEIGHT", "SHARE",
@@ -113,7 +113,7 @@ fn text(backends: &[Backend]) -> String {
     format!("{}{gap}{}", table::text(rows, 8..12), errors.concat())
 }
 
-/// Why an unhealthy backend is that, a line for each rule through which it is.
+/// Lists why a backend is unhealthy, a line for each rule through which it is.
 fn errors(backend: &Backend) -> Vec<String> {
     let checks = backend.health_check.iter().filter(|_| backend.health == Health::Unhealthy);
     let failing = checks.flat_map(|check| &check.rules).filter_map(|check| {
@@ -123,7 +123,7 @@ fn errors(backend: &Backend) -> Vec<String> {
     failing.collect()
 }
 
-/// One backend for people.
+/// Writes one backend for people.
 fn details(backend: &Backend) -> String {
     let mut text = String::new();
     let mut line = |key: &str, value: &str| {
@@ -154,7 +154,7 @@ fn details(backend: &Backend) -> String {
     }
 }
 
-/// A line for each rule that a backend is probed through.
+/// Writes a line for each rule that a backend is probed through.
 fn checks(checks: &[RuleCheck]) -> String {
     let mut rows = table::new(&["RULE", "STATE", "PASSED", "FAILED", "LAST TOOK", "LAST ERROR"]);
     for check in checks {
@@ -170,7 +170,7 @@ fn checks(checks: &[RuleCheck]) -> String {
     table::text(rows, 2..5)
 }
 
-/// How long it has been healthy or unhealthy.
+/// Writes how long a backend has been healthy or unhealthy.
 fn since(backend: &Backend) -> String {
     backend.health_check.as_ref().map_or_else(|| "-".to_owned(), |check| duration(check.for_sec))
 }
@@ -184,7 +184,7 @@ const fn health(health: Health) -> &'static str {
 
 fn state(backend: &Backend) -> String {
     let health = health(backend.health);
-    let drained = if backend.drained { ", drained" } else { "" };
+    let drained = if backend.operator_drained { ", drained" } else { "" };
     let draining = if backend.draining { ", draining" } else { "" };
     format!("{health}{drained}{draining}")
 }

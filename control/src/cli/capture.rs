@@ -5,32 +5,32 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args as Arguments;
-use guideway::api::admin::CaptureReasons;
+use guideway::api::admin::MAX_CAPTURE_SEC;
 use guideway::api::admin::client::{Capture, CaptureOrder, Client, ClientError};
-use guideway::api::admin::server::MAX_CAPTURE_SEC;
+use guideway::api::request::CaptureReasons;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::amount::count;
 use super::appliance::{SocketArgs, failed};
 use super::{Exit, Output};
 
-/// The longest capture, in seconds.
+/// Longest capture, in seconds.
 const LONGEST: i64 = MAX_CAPTURE_SEC as i64;
 
 #[derive(Arguments)]
 pub(super) struct Args {
-    /// Captures packets that are passed or dropped for this reason; more may follow, after commas or as
-    /// further options. `pass` and `drop` are all of their kind; docs/replay.md lists the reasons.
+    /// Reason for which packets are passed or dropped; more may follow, after commas or as further options.
+    /// `pass` and `drop` are all of their kind; docs/replay.md lists the reasons.
     #[arg(long = "reason", value_name = "WORD", required = true)]
     reasons: Vec<CaptureReasons>,
-    /// Where the capture goes, as pcapng; `-` is standard output.
+    /// File that the capture is written to, as pcapng; `-` is standard output.
     #[arg(short, long, value_name = "FILE")]
     write: PathBuf,
-    /// Ends after so many packets.
+    /// Packets after which the capture ends.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
-    /// Ends after so many seconds; without either, Ctrl-C ends it.
-    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(1..=LONGEST))]
+    /// Seconds after which the capture ends; without this and `--count`, Ctrl-C ends it.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=LONGEST))]
     seconds: Option<u32>,
     #[command(flatten)]
     socket: SocketArgs,
@@ -48,7 +48,7 @@ pub(super) fn run(args: &Args) -> Exit {
     })
 }
 
-/// Where a capture goes. What is there ends in a whole block, whatever happens.
+/// Destination of a capture. It ends in a whole block, whatever happens.
 enum Target {
     Stdout,
     File { file: File, whole: u64 },
@@ -82,7 +82,7 @@ impl Target {
     }
 }
 
-/// Captures until its end, a signal, or an error; what came until then is written.
+/// Captures until the end, a signal, or an error; what came until then is written.
 async fn capture(client: &Client, order: &CaptureOrder, path: &Path) -> Result<Exit, ClientError> {
     // Asked first: a capture that is refused must not empty a file.
     let mut capture = client.capture(order).await?;
@@ -127,11 +127,11 @@ async fn capture(client: &Client, order: &CaptureOrder, path: &Path) -> Result<E
     Ok(Exit::Success)
 }
 
-/// How much there is, on standard error: standard output may be the capture.
+/// Prints the number of packets to standard error: standard output may be the capture.
 fn tell(capture: &Capture, path: &Path) {
     let packets = count(capture.packets(), "packet");
-    let place = if path == Path::new("-") { String::new() } else { format!(" in {}", path.display()) };
-    eprintln!("{packets}{place}");
+    let file = if path == Path::new("-") { String::new() } else { format!(" in {}", path.display()) };
+    eprintln!("{packets}{file}");
     if capture.missing() > 0 {
         let missing = count(capture.missing(), "packet");
         let remedy = "ask for fewer reasons, or write to a faster place";

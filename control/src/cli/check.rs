@@ -13,9 +13,9 @@ use super::{Exit, Output, table};
 
 #[derive(Arguments)]
 pub(super) struct Args {
-    /// The configuration file.
+    /// Configuration file to check.
     config: PathBuf,
-    /// What the result is printed as.
+    /// Form of the result.
     #[arg(long, value_enum, default_value_t = Output::Table)]
     output: Output,
 }
@@ -39,7 +39,7 @@ pub(super) fn run(args: &Args, color: bool) -> Exit {
     }
 }
 
-/// What the configuration comes to: a line, one for each warning, and a table of its services.
+/// Sums up the configuration: a line, one for each warning, and a table of its services.
 fn summary(config: &Config) -> String {
     let mut summary = format!(
         "ok: {}, {}, {}, {}, {}\n",
@@ -84,7 +84,7 @@ fn endpoints(config: &Config) -> usize {
     config.groups.iter().map(|group| group.endpoints.len()).sum()
 }
 
-/// How many endpoints a service has in its primary or its failover groups.
+/// Counts the endpoints of a service in its primary or its failover groups.
 fn members(config: &Config, service: &BackendService, failover: bool) -> usize {
     let members = service.members.iter().filter(|member| member.failover == failover);
     members.map(|member| config.groups[member.group].endpoints.len()).sum()

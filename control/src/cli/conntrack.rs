@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use clap::{Args as Arguments, Subcommand};
-use guideway::api::admin::server::{DEFAULT_ENTRIES, MAX_ENTRIES};
-use guideway::api::admin::view::{ConntrackEntry, ConntrackList, ConntrackLookup};
+use guideway::api::admin::{DEFAULT_ENTRIES, MAX_ENTRIES};
+use guideway::api::view::{ConntrackEntry, ConntrackList, ConntrackLookup};
 use guideway_model::flow_text::FlowText;
 
 use super::amount::{duration, yes_no};
@@ -19,7 +19,7 @@ pub(super) struct Args {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Shows entries of the table. They hold no addresses: to find a flow's entry, use `get`.
+    /// Lists conntrack entries. They hold no addresses: to find a flow's entry, use `get`.
     List(List),
     /// Shows the entry that a packet of a flow would find.
     Get(Get),
@@ -27,14 +27,14 @@ enum Verb {
 
 #[derive(Arguments)]
 struct List {
-    /// Shows the entries of this service alone.
+    /// Backend service to list; all without it.
     #[arg(long)]
     service: Option<String>,
-    /// Shows the entries on backends of this name alone.
+    /// Name of the backends to list; all without it.
     #[arg(long)]
     backend: Option<String>,
-    /// Shows so many at most.
-    #[arg(long, default_value_t = DEFAULT_ENTRIES, value_parser = limit)]
+    /// Largest number of entries shown.
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_ENTRIES, value_parser = limit)]
     limit: usize,
     #[command(flatten)]
     appliance: ApplianceArgs,
@@ -42,7 +42,7 @@ struct List {
 
 #[derive(Arguments)]
 struct Get {
-    /// The flow, in one word or several: `tcp 192.0.2.7:40001 > 203.0.113.10:443`, `esp 192.0.2.7 >
+    /// Flow, in one word or several: `tcp 192.0.2.7:40001 > 203.0.113.10:443`, `esp 192.0.2.7 >
     /// 203.0.113.10`; `first-fragment` or `later-fragment` may follow.
     #[arg(required = true)]
     flow: Vec<String>,
@@ -73,7 +73,7 @@ pub(super) fn run(args: &Args) -> Exit {
     }
 }
 
-/// Entries for people.
+/// Writes entries for people.
 fn list(list: &ConntrackList) -> String {
     let mut rows = table::new(&["SERVICE", "BACKEND", "KEY", "STATE", "PERSISTS", "IDLE"]);
     for entry in &list.entries {
@@ -96,7 +96,7 @@ fn state(entry: &ConntrackEntry) -> &'static str {
     if entry.half_open { "half open" } else { "established" }
 }
 
-/// What is known of a flow, for people: one step a line.
+/// Writes the lookup of a flow for people: one step a line.
 fn lookup(lookup: &ConntrackLookup) -> String {
     let mut text = String::new();
     let mut line = |key: &str, value: &str| {

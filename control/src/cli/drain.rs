@@ -3,27 +3,27 @@
 use std::time::Duration;
 
 use clap::Args as Arguments;
-use guideway::api::admin::server::DEFAULT_DRAIN_SEC;
-use guideway::api::admin::view::DrainEnd;
+use guideway::api::admin::DEFAULT_DRAIN_SEC;
+use guideway::api::view::DrainEnd;
 
 use super::appliance::{ApplianceArgs, SocketArgs, failed};
 use super::{Exit, Output};
 
-/// What the end itself may take after the deadline.
+/// Time that the end itself may take after the deadline.
 const LAST_TIME: Duration = Duration::from_secs(30);
 
 #[derive(Arguments)]
 pub(super) struct Args {
-    /// The whole appliance; `backend drain` is for one backend.
+    /// Drains the whole appliance; `backend drain` is for one backend.
     #[arg(long, required = true)]
     appliance: bool,
-    /// Waits for the end of traffic for so many seconds at most.
-    #[arg(long, value_name = "S", default_value_t = DEFAULT_DRAIN_SEC)]
+    /// Longest wait for the end of traffic, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_DRAIN_SEC)]
     deadline: u32,
-    /// Stops the appliance then.
+    /// Stops the appliance after the drain.
     #[arg(long)]
     stop: bool,
-    /// What the result is printed as.
+    /// Form of the result.
     #[arg(long, value_enum, default_value_t = Output::Table)]
     output: Output,
     #[command(flatten)]
@@ -32,7 +32,7 @@ pub(super) struct Args {
 
 #[derive(Arguments)]
 pub(super) struct UndrainArgs {
-    /// The whole appliance; `backend undrain` is for one backend.
+    /// Undrains the whole appliance; `backend undrain` is for one backend.
     #[arg(long, required = true)]
     appliance: bool,
     #[command(flatten)]

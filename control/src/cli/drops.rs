@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use clap::Args as Arguments;
-use guideway::api::admin::view::Losses;
+use guideway::api::view::Drops;
 
 use super::Exit;
 use super::amount::count;
@@ -11,7 +11,7 @@ use super::appliance::ApplianceArgs;
 
 #[derive(Arguments)]
 pub(super) struct Args {
-    /// Shows reasons that no packet was lost for too.
+    /// Shows all reasons, also those for which no packet was lost.
     #[arg(long)]
     all: bool,
     #[command(flatten)]
@@ -21,24 +21,24 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Exit {
     let all = args.all;
     let ask = async |client: guideway::api::admin::client::Client| {
-        let mut losses = client.drops().await?;
-        losses.drops.retain(|loss| all || loss.packets > 0);
-        Ok(losses)
+        let mut drops = client.drops().await?;
+        drops.drops.retain(|row| all || row.packets > 0);
+        Ok(drops)
     };
     args.appliance.ask(ask, text)
 }
 
-/// The losses for people: a paragraph each.
-fn text(losses: &Losses) -> String {
-    if losses.drops.is_empty() {
+/// Writes the drops for people: a paragraph each.
+fn text(drops: &Drops) -> String {
+    if drops.drops.is_empty() {
         return "no packet was lost\n".to_owned();
     }
-    let paragraph = |loss: &guideway::api::admin::view::Loss| {
+    let paragraph = |row: &guideway::api::view::DropRow| {
         let mut text = String::new();
-        let packets = count(loss.packets, "packet");
-        let _ = writeln!(text, "{} ({}): {packets}", loss.reason, loss.place.as_str());
-        let _ = writeln!(text, "  {}\n  {}", loss.meaning, loss.help);
+        let packets = count(row.packets, "packet");
+        let _ = writeln!(text, "{} ({}): {packets}", row.reason, row.counted_by.as_str());
+        let _ = writeln!(text, "  {}\n  {}", row.meaning, row.help);
         text
     };
-    losses.drops.iter().map(paragraph).collect::<Vec<_>>().join("\n")
+    drops.drops.iter().map(paragraph).collect::<Vec<_>>().join("\n")
 }

@@ -4,27 +4,27 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use clap::Args as Arguments;
 use guideway::api::admin::client::{Client, ClientError};
-use guideway::api::admin::server::{DEFAULT_ENTRIES, MAX_ENTRIES};
-use guideway::api::admin::view::Event;
+use guideway::api::admin::{DEFAULT_ENTRIES, MAX_ENTRIES};
+use guideway::api::view::Event;
 
 use super::appliance::{SocketArgs, failed};
 use super::{Exit, Output, table};
 
-/// How often `--follow` asks.
+/// Pause between two questions of `--follow`.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(500);
 
 #[derive(Arguments)]
 pub(super) struct Args {
-    /// How many of the latest events are shown.
+    /// Number of latest events shown.
     #[arg(long, value_name = "N", default_value_t = DEFAULT_ENTRIES as u64,
           value_parser = clap::value_parser!(u64).range(0..=MAX_ENTRIES as u64))]
     limit: u64,
-    /// Goes on with those that come, until it is interrupted; as JSON, each event is a line.
+    /// Goes on with further events as they happen, until interrupted; as JSON, each event is a line.
     #[arg(long)]
     follow: bool,
     #[command(flatten)]
     socket: SocketArgs,
-    /// What the result is printed as.
+    /// Form of the result.
     #[arg(long, value_enum, default_value_t = Output::Table)]
     output: Output,
 }
@@ -68,7 +68,7 @@ async fn follow(client: &Client, limit: usize, output: Output) -> Result<Exit, C
     }
 }
 
-/// The events for people.
+/// Writes events for people.
 fn text(events: &[Event]) -> String {
     let mut rows = table::new(&["ID", "TIME", "EVENT", "OF", "WHAT"]);
     for event in events {
@@ -81,7 +81,7 @@ fn text(events: &[Event]) -> String {
     table::text(rows, 0..1)
 }
 
-/// One of a list whose other events are not known yet.
+/// Writes one line of a list whose other events are not known yet.
 fn line(event: &Event) -> String {
     let (time, kind, of) = (time(event), event.kind.as_str(), of(event));
     format!("{:>5}  {time}  {kind:<17}  {of}  {}", event.id, event.text)
@@ -95,7 +95,7 @@ fn of(event: &Event) -> String {
     }
 }
 
-/// In UTC, to the millisecond.
+/// Writes the time in UTC, to the millisecond.
 fn time(event: &Event) -> String {
     let since = Duration::try_from_secs_f64(event.at_unix_sec).unwrap_or_default();
     // A float may lie a little below its millisecond.

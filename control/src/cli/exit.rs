@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
-/// How the program ends.
+/// Exit status of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// It did what it was asked to.
+    /// The verb has done what it was asked to.
     Success = 0,
-    /// It could not, and said why.
+    /// The verb has failed, and said why.
     Failure = 1,
     /// The command line is wrong, or names a file that cannot be read; clap ends with this status too.
     Usage = 2,
@@ -17,11 +17,11 @@ pub(crate) enum Exit {
     Unreachable = 4,
 }
 
-/// The statuses, for `--help`.
+/// List of the statuses, for `--help`.
 pub(super) const HELP: &str = "\
 Exit status:
-  0  it did what it was asked to
-  1  it could not, and said why
+  0  success
+  1  failure, with the reason on standard error
   2  the command line is wrong, or names a file that cannot be read
   3  the configuration is wrong
   4  the running appliance cannot be reached";

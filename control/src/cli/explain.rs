@@ -13,10 +13,10 @@ use super::{Exit, Output};
 pub(super) struct Args {
     #[command(flatten)]
     what_if: WhatIfArgs,
-    /// The flow: `tcp 192.0.2.7:40001 > 203.0.113.10:443`, `esp 192.0.2.7 > 203.0.113.10`; `first-fragment` or
-    /// `later-fragment` may follow.
+    /// Flow to explain: `tcp 192.0.2.7:40001 > 203.0.113.10:443`, `esp 192.0.2.7 > 203.0.113.10`;
+    /// `first-fragment` or `later-fragment` may follow.
     flow: FlowText,
-    /// What the result is printed as.
+    /// Form of the result.
     #[arg(long, value_enum, default_value_t = Output::Table)]
     output: Output,
 }
@@ -33,7 +33,7 @@ pub(super) fn run(args: &Args, color: bool) -> Exit {
     }
 }
 
-/// The explanation for people: one step a line.
+/// Writes the explanation for people: one step a line.
 fn lines(explanation: &Explanation) -> String {
     let mut text = String::new();
     let mut line = |key: &str, value: &str| {

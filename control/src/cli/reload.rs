@@ -1,9 +1,9 @@
-//! `guideway reload`: takes the configuration file over again, whole or not at all.
+//! `guideway reload`: reloads the configuration file, whole or not at all.
 
 use std::fmt::Write;
 
 use clap::Args as Arguments;
-use guideway::api::admin::view::Reload;
+use guideway::api::view::Reload;
 
 use super::Exit;
 use super::appliance::ApplianceArgs;
@@ -18,7 +18,7 @@ pub(super) fn run(args: &Args, color: bool) -> Exit {
     args.appliance.ask(async |client| client.reload(color).await, text)
 }
 
-/// What has changed, for people: a line each.
+/// Writes the changes for people: a line each.
 fn text(reload: &Reload) -> String {
     let mut text = String::new();
     for change in &reload.changes {

@@ -7,35 +7,35 @@ use std::path::{Path, PathBuf};
 
 use clap::Args as Arguments;
 use guideway::offline::replay::{Outputs, ReplayError, Summary, replay};
-use guideway::offline::timeline::{Events, EventsError};
+use guideway::offline::timeline::{Timeline, TimelineError};
 use guideway_engine::capture::{CaptureError, CaptureReader, CaptureWriter};
 
 use super::{Exit, Output, table};
 
-/// The capture that is replayed where none is named; pcap-fixtures/README.md tells its story.
+/// Capture that is replayed where none is named; pcap-fixtures/README.md tells its story.
 const DEMO_CAPTURE: &[u8] = include_bytes!("../../../pcap-fixtures/demo.in.pcap");
 
 #[derive(Arguments)]
 pub(super) struct Args {
-    /// The configuration file; without it, an embedded example.
-    #[arg(long)]
+    /// Configuration file; without it, an embedded example.
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The capture, pcap or pcapng; `-` is standard input; without it, an embedded example.
-    #[arg(long)]
+    /// Capture to replay, pcap or pcapng; `-` is standard input; without it, an embedded example.
+    #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
-    /// Health, weights and reloads on the capture's clock, a list of `[[event]]` in TOML.
-    #[arg(long)]
+    /// File of health, weights and reloads on the capture's clock, a list of `[[event]]` in TOML.
+    #[arg(long, value_name = "FILE")]
     events: Option<PathBuf>,
-    /// Writes one line of JSON per frame.
-    #[arg(long, value_name = "F.jsonl")]
+    /// File for the decisions, one line of JSON per frame.
+    #[arg(long, value_name = "FILE")]
     decisions: Option<PathBuf>,
-    /// Writes the frames that the appliance sends.
-    #[arg(long, value_name = "F.pcap")]
+    /// File for the frames that the appliance sends, as pcap.
+    #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// How many worker threads decide; the decisions do not depend on it while the conntrack table has room.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    /// Number of worker threads; the decisions do not depend on it while the conntrack table has room.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     workers: u16,
-    /// What the summary is printed as.
+    /// Form of the summary.
     #[arg(long, value_enum, default_value_t = Output::Table)]
     output: Output,
 }
@@ -49,8 +49,8 @@ pub(super) fn run(args: &Args, color: bool) -> Exit {
 fn try_run(args: &Args, color: bool) -> Result<Exit, Exit> {
     let config = super::config(args.config.as_deref(), color)?;
     let events = match &args.events {
-        Some(path) => Events::read(path, &config).map_err(|error| explain_events(&error, color))?,
-        None => Events::default(),
+        Some(path) => Timeline::read(path, &config).map_err(|error| explain_events(&error, color))?,
+        None => Timeline::default(),
     };
     let capture = open_capture(args.pcap.as_deref())?;
     let outputs = Outputs {
@@ -116,7 +116,7 @@ impl Args {
     }
 }
 
-/// A file whose errors say its name.
+/// File whose errors say its name.
 struct Named {
     path: PathBuf,
     file: File,
@@ -143,21 +143,21 @@ fn cannot_write(path: &Path, error: &io::Error) -> Exit {
     Exit::Failure
 }
 
-fn explain_events(error: &EventsError, color: bool) -> Exit {
+fn explain_events(error: &TimelineError, color: bool) -> Exit {
     match error {
-        EventsError::Config(errors) => {
+        TimelineError::Config(errors) => {
             eprint!("{}", errors.render(color));
             Exit::Config
         }
-        EventsError::Unreadable(path, error) => {
+        TimelineError::Unreadable(path, error) => {
             eprintln!("error: cannot read {}: {error}", path.display());
             Exit::Usage
         }
-        EventsError::Syntax(path, error) => {
+        TimelineError::Syntax(path, error) => {
             eprintln!("error: {}: {}", path.display(), error.to_string().trim_end());
             Exit::Config
         }
-        EventsError::Wrong(wrong) => {
+        TimelineError::Wrong(wrong) => {
             for (path, line, message) in wrong {
                 eprintln!("error: {}:{line}: {message}", path.display());
             }
@@ -166,7 +166,7 @@ fn explain_events(error: &EventsError, color: bool) -> Exit {
     }
 }
 
-/// The summary for people.
+/// Writes the summary for people.
 fn text(summary: &Summary) -> String {
     let mut totals = table::new(&[]);
     let mut row = |what: &str, count: u64| {

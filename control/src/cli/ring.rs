@@ -13,13 +13,13 @@ use super::{Exit, Output, table};
 pub(super) struct Args {
     #[command(flatten)]
     what_if: WhatIfArgs,
-    /// Shows this backend service alone.
+    /// Backend service to show; all without it.
     #[arg(long)]
     service: Option<String>,
     /// Shows the backend in every slot too.
     #[arg(long)]
     slots: bool,
-    /// What the result is printed as.
+    /// Form of the result.
     #[arg(long, value_enum, default_value_t = Output::Table)]
     output: Output,
 }
@@ -79,7 +79,7 @@ impl<'a> Ring<'a> {
     }
 }
 
-/// The ring for people.
+/// Writes the lookup tables for people.
 fn text(ring: &Ring<'_>) -> String {
     let mut text = format!("{}: {} slots, digest {}\n\n", ring.backend_service, ring.slots, ring.digest);
     let mut shares = table::new(&["BACKEND", "WEIGHT", "SLOTS", "SHARE"]);

@@ -8,15 +8,15 @@ use super::Exit;
 
 #[derive(Arguments)]
 pub(super) struct Args {
-    /// The configuration file, which SIGHUP and `guideway reload` read again.
-    #[arg(long, default_value = "/etc/guideway/guideway.toml")]
+    /// Configuration file, which SIGHUP and `guideway reload` read again.
+    #[arg(long, value_name = "FILE", default_value = "/etc/guideway/guideway.toml")]
     config: PathBuf,
     /// Shows DPDK's own messages too.
     #[arg(long)]
     verbose: bool,
 }
 
-/// Where there is DPDK: runs until it is told to stop.
+/// Runs the appliance until it is told to stop.
 #[cfg(feature = "dpdk")]
 pub(super) fn run(args: &Args, color: bool) -> Exit {
     let config = match super::config(Some(&args.config), color) {
@@ -41,18 +41,18 @@ pub(super) fn run(args: &Args, color: bool) -> Exit {
     exit
 }
 
-/// How long the end waits until the last lines of the log are read.
+/// Longest wait at the end until the last lines of the log are read.
 #[cfg(feature = "dpdk")]
 const LAST_LINES_TIME: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// Without DPDK there is nothing to run on, and the remedy is another build.
+/// Fails: without DPDK there is nothing to run on, and the remedy is another build.
 #[cfg(not(feature = "dpdk"))]
 pub(super) fn run(_: &Args, _: bool) -> Exit {
     eprintln!("error: this build has no live ports: build it with `--features dpdk`");
     Exit::Failure
 }
 
-/// The log goes to standard error, a line an event; under systemd, without what the journal knows anyway.
+/// Starts the log on standard error, a line an event; under systemd, without what the journal knows anyway.
 #[cfg(feature = "dpdk")]
 fn log(color: bool) -> std::io::Result<guideway::log::Log> {
     use tracing_subscriber::EnvFilter;

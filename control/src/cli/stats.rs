@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use clap::Args as Arguments;
-use guideway::api::admin::view::{
+use guideway::api::view::{
     BackendStats, ConntrackCounts, HostStackStats, PacketStats, PortStats, RuleStats, ServiceStats, Stats,
 };
 
@@ -21,7 +21,7 @@ pub(super) fn run(args: &Args) -> Exit {
     args.appliance.ask(async |client| client.stats().await, text)
 }
 
-/// The counters for people: a table for each noun, reasons that have not occurred left out.
+/// Writes the counters for people: a table for each noun, reasons that have not occurred left out.
 fn text(stats: &Stats) -> String {
     let total = &stats.total;
     let sections = [
@@ -78,7 +78,7 @@ fn packets(stats: &Stats) -> String {
     table::text(rows, 1..10)
 }
 
-/// The counts that are not zero; nothing where all are.
+/// Writes the counts that are not zero; nothing where all are.
 fn reasons(title: &str, counts: &BTreeMap<String, u64>) -> String {
     let mut rows = table::new(&[title, "PACKETS"]);
     for (reason, count) in counts.iter().filter(|(_, count)| **count > 0) {
@@ -162,7 +162,7 @@ fn host_stack(host: &HostStackStats) -> String {
     text
 }
 
-/// Single numbers, one a line, the first line for titles.
+/// Writes single numbers, one a line, the first line for titles.
 fn single(lines: &[(&str, &str)]) -> String {
     let mut rows = table::new(&[]);
     for (name, number) in lines {

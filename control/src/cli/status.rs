@@ -3,9 +3,7 @@
 use std::fmt::Write;
 
 use clap::Args as Arguments;
-use guideway::api::admin::view::{
-    Announcement, DrainEnd, Port, Quantiles, Service, Status, Worker, WorkerState,
-};
+use guideway::api::view::{Announcement, DrainEnd, Port, Quantiles, Service, Status, Worker, WorkerState};
 
 use super::amount::{count, duration, percent, yes_no};
 use super::appliance::ApplianceArgs;
@@ -36,7 +34,7 @@ fn text(status: &Status) -> String {
     line("snapshot", &format!("{}, {unreclaimed} unreclaimed", status.snapshot_generation));
     line("neighbors", &format!("{} unresolved", status.unresolved_neighbors));
     for service in status.services.iter().filter(|service| service.eligible == 0) {
-        let (name, healthy, drained) = (&service.name, service.healthy, service.drained);
+        let (name, healthy, drained) = (&service.name, service.healthy, service.operator_drained);
         let of = count(service.backends.into(), "backend");
         line(
             "NOBODY SERVES",
@@ -57,8 +55,8 @@ fn text(status: &Status) -> String {
             missed => format!(", {} MISSED", count(missed, "interval")),
         };
         line("health checks", &format!("{probes} begun, late by {lag}{missed}"));
-        let reactions = count(checks.reactions, "time");
-        line("reaction", &format!("{reactions}, probe to packet {}", quantiles(&checks.probe_to_packet)));
+        let publications = count(checks.publications_measured, "time");
+        line("reaction", &format!("{publications}, probe to packet {}", quantiles(&checks.probe_to_packet)));
     }
     if let Some(drain) = &status.drain {
         let withdrawn = if drain.withdrawn { "all is withdrawn" } else { "not all is withdrawn yet" };
@@ -142,14 +140,14 @@ fn services(services: &[Service]) -> String {
             .to_owned(),
             service.backends.to_string(),
             service.healthy.to_string(),
-            service.drained.to_string(),
+            service.operator_drained.to_string(),
             service.eligible.to_string(),
         ]);
     }
     table::text(rows, 4..8)
 }
 
-/// What routers are told, and below it why they are not where they should be.
+/// Writes the announcements, and below them the errors of those that have failed.
 fn announcements(announcements: &[Announcement], now: u64) -> String {
     let titles = ["ANNOUNCEMENT", "VIP", "BY", "WANTED", "REASON", "ANNOUNCED", "FOR"];
     let mut rows = table::new(&titles);

@@ -9,10 +9,10 @@ use super::{Exit, Output};
 
 #[derive(Arguments)]
 pub(super) struct Args {
-    /// Waits for its end for so many seconds at most.
-    #[arg(long, value_name = "S", default_value_t = 30)]
+    /// Longest wait for the appliance's end, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     timeout: u32,
-    /// What the result is printed as.
+    /// Form of the result.
     #[arg(long, value_enum, default_value_t = Output::Table)]
     output: Output,
     #[command(flatten)]

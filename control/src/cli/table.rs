@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use comfy_table::{CellAlignment, Table, presets};
 
-/// An empty table; a header where there are titles.
+/// Creates an empty table; with a header where there are titles.
 pub(super) fn new(titles: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
@@ -14,7 +14,7 @@ pub(super) fn new(titles: &[&str]) -> Table {
     table
 }
 
-/// Its lines, with these columns of numbers.
+/// Writes the table's lines, with these columns of numbers.
 pub(super) fn text(mut table: Table, numbers: Range<usize>) -> String {
     for column in numbers {
         if let Some(column) = table.column_mut(column) {

@@ -1,9 +1,9 @@
-//! `guideway vip`: which addresses does the appliance answer for, and shall it?
+//! `guideway vip`: shows VIPs, announces and withdraws them.
 
 use std::net::IpAddr;
 
 use clap::{Args as Arguments, Subcommand};
-use guideway::api::admin::view::Vip;
+use guideway::api::view::Vip;
 
 use super::amount::yes_no;
 use super::appliance::ApplianceArgs;
@@ -17,11 +17,11 @@ pub(super) struct Args {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Shows the VIPs, and whether the appliance answers for them.
+    /// Lists VIPs, and whether the appliance answers for them.
     List(List),
-    /// Begins to answer ARP and neighbour discovery for a VIP, and tells its neighbours.
+    /// Starts to answer ARP and neighbour discovery for a VIP, and tells its neighbours.
     Announce(One),
-    /// Ends to answer for a VIP.
+    /// Stops answering ARP and neighbour discovery for a VIP.
     Withdraw(One),
 }
 
@@ -33,7 +33,7 @@ struct List {
 
 #[derive(Arguments)]
 struct One {
-    /// A VIP whose rules have `neighbor_replies = "WHEN_ANNOUNCED"`.
+    /// Address of a VIP whose rules have `neighbor_replies = "WHEN_ANNOUNCED"`.
     address: IpAddr,
     #[command(flatten)]
     appliance: ApplianceArgs,
@@ -54,7 +54,7 @@ pub(super) fn run(args: &Args) -> Exit {
     }
 }
 
-/// The VIPs for people.
+/// Writes VIPs for people.
 pub(super) fn text(vips: &[Vip]) -> String {
     let mut rows = table::new(&["VIP", "NEIGHBOR REPLIES", "ANNOUNCED", "RULES", "CONFLICTS"]);
     for vip in vips {

@@ -1,4 +1,4 @@
-//! The supposed state that `explain` and `ring` look at: a configuration, and who is unhealthy in it.
+//! The case that `explain` and `ring` look at: a configuration, and the backends that count as unhealthy in it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use super::Exit;
 
 #[derive(Arguments)]
 pub(super) struct WhatIfArgs {
-    /// The configuration file; without it, an embedded example.
-    #[arg(long)]
+    /// Configuration file; without it, an embedded example.
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// A backend that is to count as unhealthy; may be given again.
+    /// Backend that counts as unhealthy; may be given several times.
     #[arg(long, value_name = "SERVICE/BACKEND")]
     unhealthy: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! Why a packet goes where it goes: the steps of the packet path, one by one, in words.
+//! Explains why a packet goes where it goes: the steps of the packet path, one by one, in words.
 
 use std::net::IpAddr;
 
@@ -14,89 +14,89 @@ use guideway_model::flow_text::FlowText;
 use guideway_model::forwarding_state::ForwardingState;
 use guideway_model::service::{BackendState, Pool, ServiceState};
 
-/// What becomes of the first packet of a flow, and why.
+/// Verdict on the first packet of a flow, and the steps that led to it.
 #[derive(Debug, Serialize)]
 pub struct Explanation {
-    /// The flow.
+    /// Flow that is explained.
     pub flow: String,
-    /// `forward`, `pass` or `drop`.
+    /// Verdict: `forward`, `pass` or `drop`.
     pub verdict: &'static str,
-    /// Why it is passed or dropped.
+    /// Reason for which the packet is passed or dropped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
-    /// The rule that it belongs to.
+    /// Forwarding rule that the flow belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub forwarding_rule: Option<RuleStep>,
-    /// How its service chooses.
+    /// Selection of the backend.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub selection: Option<SelectionStep>,
-    /// How its service tracks it.
+    /// Tracking of the flow.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tracking: Option<TrackingStep>,
-    /// Where it goes.
+    /// Backend that the packet goes to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backend: Option<BackendStep>,
 }
 
-/// The rule that a flow belongs to.
+/// Forwarding rule that a flow belongs to.
 #[derive(Debug, Serialize)]
 pub struct RuleStep {
-    /// Its name.
+    /// Name of the rule.
     pub name: String,
-    /// Its address, protocol and ports.
+    /// Address, protocol and ports of the rule.
     pub matches: String,
-    /// The route that led to it, where the destination is no VIP.
+    /// Route that led to the rule, where the destination is no VIP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
-    /// The service behind it.
+    /// Service behind the rule.
     pub backend_service: String,
 }
 
-/// How a backend was selected.
+/// Selection of a backend.
 #[derive(Debug, Serialize)]
 pub struct SelectionStep {
-    /// What the selection hash covers.
+    /// Fields that the selection hash covers.
     pub tuple: &'static str,
-    /// The selection hash, in hexadecimal.
+    /// Selection hash, in hexadecimal.
     pub hash: String,
-    /// The slot that it falls on; none where nobody is eligible.
+    /// Slot that the hash falls on; none where no backend is eligible.
     pub slot: Option<usize>,
-    /// How many slots there are.
+    /// Number of slots.
     pub slots: usize,
-    /// The eligible backends.
+    /// Names of the eligible backends.
     pub eligible: Vec<String>,
-    /// How many backends are configured.
+    /// Number of configured backends.
     pub configured: usize,
-    /// Whether the primary or the failover groups serve.
+    /// Pool that serves: primary or failover; none in a service without failover groups.
     pub pool: Option<&'static str>,
 }
 
-/// How a flow is tracked.
+/// Tracking of a flow.
 #[derive(Debug, Serialize)]
 pub struct TrackingStep {
-    /// Whether it is tracked at all.
+    /// True if the flow is tracked.
     pub tracked: bool,
-    /// What names its connection.
+    /// Fields that name the flow's connection.
     pub tuple: &'static str,
-    /// Whether it stays on a backend that turns unhealthy.
+    /// True if the flow stays on a backend that turns unhealthy.
     pub persists_on_unhealthy: bool,
-    /// Seconds after which its entry is void.
+    /// Idle seconds after which the flow's entry is void.
     pub idle_timeout_sec: u32,
 }
 
-/// Where a flow goes.
+/// Backend that a flow goes to.
 #[derive(Debug, Serialize)]
 pub struct BackendStep {
-    /// The backend's name.
+    /// Name of the backend.
     pub name: String,
-    /// Its address.
+    /// Address of the backend.
     pub address: IpAddr,
-    /// Its weight; none where the service is not weighted.
+    /// Weight of the backend; none where the service is not weighted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight: Option<u16>,
-    /// How packets travel to it.
+    /// Delivery mode of packets to the backend.
     pub delivery: &'static str,
-    /// The largest packet that fits the path to it.
+    /// Largest packet that fits the path to the backend.
     pub largest_packet: usize,
 }
 
@@ -181,7 +181,7 @@ fn rule_step(rule: &ForwardingRule, route: Option<&Route>, service: &str) -> Rul
     }
 }
 
-/// What a rule takes, as `203.0.113.10 TCP 80,443 from 192.0.2.0/24`.
+/// Describes the packets of a rule: `203.0.113.10 TCP 80,443 from 192.0.2.0/24`.
 fn matches(rule: &ForwardingRule) -> String {
     let protocol = match rule.protocol {
         RuleProtocol::Tcp => "TCP",
@@ -220,7 +220,7 @@ fn backend_step(state: &ServiceState, backend: &BackendState, largest_packet: us
     }
 }
 
-/// A tuple in words.
+/// Describes a tuple in words.
 pub fn describe(tuple: Tuple) -> &'static str {
     match tuple {
         Tuple::One => "1-tuple: source address",

@@ -27,7 +27,7 @@ use guideway_model::decision_line::DecisionLine;
 use guideway_model::egress_lookup::StandInMacs;
 use guideway_model::forwarding_state::ForwardingState;
 
-use crate::offline::timeline::{Event, Events};
+use crate::offline::timeline::{Event, Timeline};
 
 use lane::{Job, Lane};
 pub use summary::Summary;
@@ -35,19 +35,19 @@ pub use summary::Summary;
 /// Frames that are read before the workers get them.
 const CHUNK: usize = 4096;
 
-/// The keys of a replay's conntrack table: any, as nobody attacks a capture; always the same, so that with one worker
-/// even what depends on a full bucket is repeatable.
+/// Keys of a replay's conntrack table: any, as nobody attacks a capture; always the same, so that with one
+/// worker even what depends on a full bucket is repeatable.
 const TRACKING_KEYS: [u64; 4] = [0x6775, 0x6964, 0x6577, 0x6179];
 
-/// Where a replay's results go.
+/// Destinations of a replay's results.
 pub struct Outputs {
-    /// One line of JSON per frame.
+    /// Decisions, one line of JSON per frame.
     pub decisions: Option<Box<dyn Write>>,
-    /// The frames that the appliance sends.
+    /// Frames that the appliance sends.
     pub frames: Option<CaptureWriter<Box<dyn Write>>>,
 }
 
-/// Why a replay ended early.
+/// Reasons why a replay ended early.
 #[derive(Debug)]
 pub enum ReplayError {
     /// The capture cannot be read on; what was read has been replayed.
@@ -69,7 +69,7 @@ impl From<io::Error> for ReplayError {
 /// The summary is of all frames that were decided, also where an error ended the replay early.
 pub fn replay<R: Read>(
     config: Config,
-    events: Events,
+    events: Timeline,
     capture: CaptureReader<R>,
     workers: usize,
     outputs: Outputs,
@@ -95,14 +95,19 @@ struct Replay {
     lanes: Vec<Lane>,
     events: std::iter::Peekable<std::vec::IntoIter<Event>>,
     outputs: Outputs,
-    /// The frames of the current chunk, in order, all of the second `now`.
+    /// Frames of the current chunk, in order, all of the second `now`.
     chunk: Vec<Job>,
     now: Tick,
     frames: u64,
 }
 
 impl Replay {
-    fn new(config: Config, events: Events, workers: usize, outputs: Outputs) -> Result<Self, TableTooLarge> {
+    fn new(
+        config: Config,
+        events: Timeline,
+        workers: usize,
+        outputs: Outputs,
+    ) -> Result<Self, TableTooLarge> {
         let table = Arc::new(ConntrackTable::with_capacity(config.conntrack.max_entries as usize)?);
         let hasher = TrackingHasher::new(TRACKING_KEYS);
         let mut state = ForwardingState::offline(config);
@@ -164,7 +169,7 @@ impl Replay {
         self.publisher.publish(self.state.snapshot(&StandInMacs));
     }
 
-    /// Has the workers decide the chunk, and writes the results in the order of the capture.
+    /// Gives the chunk to the workers, and writes their decisions in the order of the capture.
     fn decide_chunk(&mut self, summary: &mut Summary) -> Result<(), ReplayError> {
         let order: Vec<usize> = self.chunk.iter().map(|job| job.lane(self.lanes.len())).collect();
         let mut shares: Vec<Vec<Job>> = self.lanes.iter().map(|_| Vec::new()).collect();
@@ -219,7 +224,7 @@ mod tests {
 
     use super::*;
 
-    /// Keeps what is written apart until it is flushed, as a buffer before a full disk does.
+    /// Writer that holds back what is written until it is flushed, as a buffer before a full disk does.
     struct Unflushed {
         buffer: Vec<u8>,
         flushed: Rc<RefCell<Vec<u8>>>,
@@ -250,7 +255,7 @@ mod tests {
         let group = "[[backend_group]]\nname = \"group\"\nendpoints = []";
         let config = sample("", "backends = [{ group = \"group\" }]", group);
         let capture = CaptureReader::new(&capture[..]).unwrap();
-        let (summary, result) = replay(config, Events::default(), capture, 1, outputs);
+        let (summary, result) = replay(config, Timeline::default(), capture, 1, outputs);
         assert!(matches!(result, Err(ReplayError::Capture(_))));
         assert_eq!(summary.packets, 1);
         let line = "{\"frame\":1,\"verdict\":\"pass\",\"reason\":\"not_ip\"}\n";

@@ -1,4 +1,4 @@
-//! Events of a replay: what health checks, operators and reloads would have done, and when.
+//! Timeline of a replay: what health checks, operators and reloads would have done, and when.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,42 +12,42 @@ use guideway_model::forwarding_state::StateChange;
 
 use crate::config_file;
 
-/// Changes in order of time.
+/// Changes during a replay, in order of time.
 #[derive(Debug, Default)]
-pub struct Events {
-    /// In order of time.
+pub struct Timeline {
+    /// Events in order of time.
     pub events: Vec<Event>,
 }
 
-/// One change, and when it happens.
+/// Change during a replay, and its time.
 #[derive(Debug)]
 pub struct Event {
-    /// Since the first frame; a change before it holds for every frame.
+    /// Time since the first frame; a change before it holds for every frame.
     pub at: Duration,
-    /// What changes.
+    /// Change that happens.
     pub change: Change,
 }
 
-/// What changes.
+/// Change of a backend or of the whole configuration.
 #[derive(Debug)]
 pub enum Change {
     /// A backend's health, its weight, or both.
     Backend {
-        /// The name of its service.
+        /// Service of the backend.
         service: String,
-        /// Its own name.
+        /// Name of the backend.
         backend: String,
-        /// Whether its health checks succeed from now on.
+        /// New health, true for healthy; none leaves it as it is.
         healthy: Option<bool>,
-        /// Its weight from now on.
+        /// New weight; none leaves it as it is.
         weight: Option<u16>,
     },
-    /// A whole configuration takes the place of the one before.
+    /// A whole configuration replaces the one before.
     Reload(Box<Config>),
 }
 
 impl Change {
-    /// The change to the forwarding state.
+    /// Changes of the forwarding state that this comes to.
     pub fn into_state_changes(self) -> Vec<StateChange> {
         match self {
             Self::Reload(config) => vec![StateChange::Config(config)],
@@ -64,9 +64,9 @@ impl Change {
     }
 }
 
-/// Why a list of events cannot be used.
+/// Reasons why a list of events cannot be used.
 #[derive(Debug)]
-pub enum EventsError {
+pub enum TimelineError {
     /// The list cannot be read.
     Unreadable(PathBuf, std::io::Error),
     /// The list is no TOML, or not of this form; the text names the place.
@@ -79,7 +79,7 @@ pub enum EventsError {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct EventsFile {
+struct TimelineFile {
     #[serde(default)]
     event: Vec<Spanned<EventEntry>>,
 }
@@ -102,16 +102,16 @@ enum Health {
     Unhealthy,
 }
 
-impl Events {
+impl Timeline {
     /// Reads a list of events for a replay that starts with `config`; the configurations of reloads lie beside it.
     ///
     /// # Errors
-    /// [`EventsError`], with everything that is wrong with the list at once.
-    pub fn read(path: &Path, config: &Config) -> Result<Self, EventsError> {
+    /// [`TimelineError`], with everything that is wrong with the list at once.
+    pub fn read(path: &Path, config: &Config) -> Result<Self, TimelineError> {
         let text =
-            std::fs::read_to_string(path).map_err(|error| EventsError::Unreadable(path.into(), error))?;
-        let file: EventsFile =
-            toml::from_str(&text).map_err(|error| EventsError::Syntax(path.into(), Box::new(error)))?;
+            std::fs::read_to_string(path).map_err(|error| TimelineError::Unreadable(path.into(), error))?;
+        let file: TimelineFile =
+            toml::from_str(&text).map_err(|error| TimelineError::Syntax(path.into(), Box::new(error)))?;
         let mut configs = BTreeMap::new();
         let mut wrong = Vec::new();
         let mut last = f64::NEG_INFINITY;
@@ -123,7 +123,7 @@ impl Events {
                 Ok(EntryChange::Reload(name)) => match read_config(&path.with_file_name(&name), &mut configs)
                 {
                     Ok(config) => Change::Reload(Box::new(config)),
-                    Err(ReloadError::Wrong(errors)) => return Err(EventsError::Config(errors)),
+                    Err(ReloadError::Wrong(errors)) => return Err(TimelineError::Config(errors)),
                     Err(ReloadError::Unreadable(error)) => {
                         let what = format!(
                             "cannot read `{}`, which lies beside the events: {error}",
@@ -157,7 +157,7 @@ impl Events {
                 }
             }
         }
-        if wrong.is_empty() { Ok(Self { events }) } else { Err(EventsError::Wrong(wrong)) }
+        if wrong.is_empty() { Ok(Self { events }) } else { Err(TimelineError::Wrong(wrong)) }
     }
 }
 
@@ -167,7 +167,7 @@ enum EntryChange {
 }
 
 impl EventEntry {
-    /// What the entry asks for, or what is wrong with it and how to mend that.
+    /// Reads the change that the entry asks for, or tells what is wrong with the entry and how to mend it.
     fn change(&self, config: &Config, before: &[Event]) -> Result<EntryChange, String> {
         if let Some(name) = &self.config {
             let others = self.service.is_some() || self.backend.is_some() || self.health.is_some();
@@ -215,7 +215,7 @@ impl EventEntry {
     }
 }
 
-/// Why a reload's configuration cannot be had.
+/// Reasons why a reload's configuration cannot be had.
 enum ReloadError {
     Unreadable(std::io::Error),
     Wrong(ConfigErrors),

@@ -18,7 +18,7 @@ use super::ports::Ports;
 use super::process::Process;
 use super::supervisor::{Inbox, Parts, Supervisor, Taps};
 use super::worker::{RingSizes, Shared, WorkerEnd, WorkerFailure, WorkerSeed, worker};
-use crate::api::admin::Request;
+use crate::api::request::Request;
 use crate::health::scheduler::ProbeReport;
 
 /// Requests that may wait for the supervisor.

@@ -3,7 +3,7 @@
 use guideway_dataplane::frame::Frame;
 use guideway_engine::mbuf::Mbuf;
 
-use crate::api::admin::view;
+use crate::api::view;
 
 /// The ports as the control thread has them.
 pub trait Ports {

@@ -30,8 +30,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
-use crate::api::admin::view::EventKind;
-use crate::api::admin::{Refused, Request, view};
+use crate::api::request::{Refused, Request};
+use crate::api::view;
+use crate::api::view::EventKind;
 use crate::health::scheduler::ProbeReport;
 use crate::health::state::HealthChange;
 use crate::log::Log;

@@ -6,8 +6,9 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use guideway::api::admin::client::ClientError;
-use guideway::api::admin::server::{Server, routes};
-use guideway::api::admin::view::{BackendList, ErrorView, Losses, VipList};
+use guideway::api::admin::routes;
+use guideway::api::admin::server::Server;
+use guideway::api::view::{BackendList, Drops, ErrorView, VipList};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
@@ -74,7 +75,7 @@ fn views_come_as_the_supervisor_has_them() {
     block_on(async {
         assert_eq!(client.status().await.unwrap(), sample::status(&sample::vips()));
         assert_eq!(client.stats().await.unwrap(), sample::stats());
-        assert_eq!(client.drops().await.unwrap(), Losses::new(&sample::stats()));
+        assert_eq!(client.drops().await.unwrap(), Drops::new(&sample::stats()));
         assert_eq!(client.vip_list().await.unwrap(), VipList { vips: sample::vips() });
         let backends = sample::backends();
         assert_eq!(client.backend_list(None).await.unwrap(), BackendList { backends });
@@ -93,8 +94,8 @@ fn commands_change_what_they_name_and_show_it() {
     let appliance = Appliance::start();
     let client = appliance.client();
     block_on(async {
-        assert!(client.backend_drain("web", "web-2").await.unwrap().drained);
-        assert!(!client.backend_undrain("web", "web-2").await.unwrap().drained);
+        assert!(client.backend_drain("web", "web-2").await.unwrap().operator_drained);
+        assert!(!client.backend_undrain("web", "web-2").await.unwrap().operator_drained);
         assert_eq!(client.backend_set_weight("web", "web-2", 1000).await.unwrap().weight, Some(1000));
         let address = "203.0.113.10".parse().unwrap();
         assert!(client.vip_announce(address).await.unwrap().announced);

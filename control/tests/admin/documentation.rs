@@ -1,8 +1,8 @@
 //! What docs/admin.md must name.
 
-use guideway::api::admin::server::routes;
-use guideway::api::admin::view::{
-    BackendList, ConntrackList, ConntrackLookup, Drain, ErrorView, EventKind, EventList, Losses, Reload,
+use guideway::api::admin::routes;
+use guideway::api::view::{
+    BackendList, ConntrackList, ConntrackLookup, Drain, Drops, ErrorView, EventKind, EventList, Reload,
     Stats, Status, Stopping, VipList,
 };
 use serde::Serialize;
@@ -34,10 +34,10 @@ fn every_route_is_documented() {
 }
 
 #[test]
-fn every_reason_of_a_loss_is_documented() {
+fn every_reason_of_a_drop_is_documented() {
     let replay = include_str!("../../../docs/replay.md");
-    for loss in Losses::new(&Stats::default()).drops {
-        let word = format!("`{}`", loss.reason);
+    for row in Drops::new(&Stats::default()).drops {
+        let word = format!("`{}`", row.reason);
         assert!(DOCS.contains(&word) || replay.contains(&format!("| {word} |")), "{word}");
     }
 }
@@ -66,7 +66,7 @@ fn every_example_is_as_the_appliance_would_write_it() {
             "error" => is_view::<ErrorView>(text),
             "status" => is_view::<Status>(text),
             "stats" => is_view::<Stats>(text),
-            "drops" => is_view::<Losses>(text),
+            "drops" => is_view::<Drops>(text),
             "conntrack" => is_view::<ConntrackList>(text),
             "flow" => is_view::<ConntrackLookup>(text),
             "backends" => is_view::<BackendList>(text),

@@ -11,3 +11,4 @@ mod socket;
 mod supervisor;
 mod transcript;
 mod verbs;
+mod words;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use guideway::api::admin::view::{
+use guideway::api::view::{
     Announcement, AnnouncementReason, Backend, BackendStats, ConntrackCounts, ConntrackEntry, ConntrackStats,
     Drain, DrainEnd, Event, EventKind, Health, HealthCheck, HealthChecks, HostStackStats, IcmpErrorStats,
     LinkStats, NeighborReplies, NextHop, PacketStats, Pool, Port, PortStats, Quantiles, RuleCheck, RuleStats,
@@ -29,7 +29,7 @@ pub(crate) fn status(vips: &[Vip]) -> Status {
             probes_begun: 164_340,
             intervals_missed: 0,
             start_lag: Quantiles { median_ms: 0.9, p99_ms: 1.2, max_ms: 7.0 },
-            reactions: 12,
+            publications_measured: 12,
             probe_to_packet: Quantiles { median_ms: 0.6, p99_ms: 1.5, max_ms: 1.5 },
         }),
         ports: vec![
@@ -62,7 +62,7 @@ pub(crate) fn status(vips: &[Vip]) -> Status {
                 name: "firewall".into(),
                 backends: 1,
                 healthy: 0,
-                drained: 0,
+                operator_drained: 0,
                 eligible: 0,
                 pool: None,
                 weights_valid: None,
@@ -72,7 +72,7 @@ pub(crate) fn status(vips: &[Vip]) -> Status {
                 name: "web".into(),
                 backends: 3,
                 healthy: 2,
-                drained: 1,
+                operator_drained: 1,
                 eligible: 1,
                 pool: Some(Pool::Primary),
                 weights_valid: Some(false),
@@ -154,7 +154,7 @@ pub(crate) fn backends() -> Vec<Backend> {
         health: Health::Healthy,
         health_check: None,
         draining: false,
-        drained: false,
+        operator_drained: false,
         weight: None,
         weight_source: WeightSource::Configured,
         eligible: true,
@@ -352,15 +352,15 @@ fn words<'a>(words: impl Iterator<Item = &'a str>, counts: &[(&str, u64)]) -> BT
 
 /// The script's connections: each backend has so many entries.
 pub(crate) fn entries() -> Vec<ConntrackEntry> {
-    let entry = |(place, backend): (u64, &str)| ConntrackEntry {
-        key: format!("{:016x}", 0x1234_5678_9abc_def0_u64.rotate_left(4 * place as u32)),
+    let entry = |(index, backend): (u64, &str)| ConntrackEntry {
+        key: format!("{:016x}", 0x1234_5678_9abc_def0_u64.rotate_left(4 * index as u32)),
         service: "web".into(),
         backend: backend.into(),
-        idle_sec: 30 * place as u32,
-        half_open: place == 0,
+        idle_sec: 30 * index as u32,
+        half_open: index == 0,
         persists: true,
     };
-    ["web-1", "web-2", "web-1"].iter().enumerate().map(|(place, name)| entry((place as u64, name))).collect()
+    ["web-1", "web-2", "web-1"].iter().enumerate().map(|(index, name)| entry((index as u64, name))).collect()
 }
 
 /// A pcapng section of Ethernet frames whose timestamps are in nanoseconds.

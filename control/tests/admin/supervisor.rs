@@ -11,12 +11,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use guideway::api::admin::client::Client;
 use guideway::api::admin::server::Server;
-use guideway::api::admin::view::{
+use guideway::api::metrics::Exporter;
+use guideway::api::request::{Refused, Reply, Request};
+use guideway::api::view::{
     Backend, BackendList, Change, ChangeKind, ConntrackList, ConntrackLookup, DrainEnd, EventList,
     NeighborReplies, Reload, Stopping, Undrained, Vip, VipList, WeightSource,
 };
-use guideway::api::admin::{Refused, Reply, Request};
-use guideway::api::metrics::Exporter;
 use guideway_model::config::Config;
 use guideway_model::service::UnknownName;
 use tokio::sync::{mpsc, watch};
@@ -209,10 +209,10 @@ impl Script {
                 send(reply, self.find(&service, &backend).cloned());
             }
             Request::BackendDrain { service, backend, reply } => {
-                send(reply, self.change(&service, &backend, |backend| backend.drained = true));
+                send(reply, self.change(&service, &backend, |backend| backend.operator_drained = true));
             }
             Request::BackendUndrain { service, backend, reply } => {
-                send(reply, self.change(&service, &backend, |backend| backend.drained = false));
+                send(reply, self.change(&service, &backend, |backend| backend.operator_drained = false));
             }
             Request::BackendSetWeight { service, backend, weight, reply } => {
                 let weighted = |backend: &mut Backend| {
@@ -287,8 +287,8 @@ impl Script {
             return Err(Refused::BackendRemoved { service: service.into(), backend: backend.into() });
         }
         change(found);
-        found.eligible = !found.drained;
-        found.share = if found.drained { 0.0 } else { 0.5 };
+        found.eligible = !found.operator_drained;
+        found.share = if found.operator_drained { 0.0 } else { 0.5 };
         let changed = found.clone();
         let warning =
             self.is_served(service).not().then(|| format!("nobody is eligible in service `{service}`"));

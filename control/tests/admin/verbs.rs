@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-use guideway::api::admin::view::Losses;
+use guideway::api::view::Drops;
 use insta::{Settings, assert_snapshot};
 use serde_json::json;
 
@@ -149,7 +149,7 @@ fn json_is_the_view_as_it_came() {
     };
     assert_eq!(printed(&["status"]), json!(sample::status(&sample::vips())));
     assert_eq!(printed(&["stats"]), json!(sample::stats()));
-    assert_eq!(printed(&["drops", "--all"]), json!(Losses::new(&sample::stats())));
+    assert_eq!(printed(&["drops", "--all"]), json!(Drops::new(&sample::stats())));
     assert_eq!(printed(&["backend", "list"]), json!({ "backends": sample::backends() }));
     assert_eq!(printed(&["backend", "get", "web", "web-1"]), json!(sample::backends()[1]));
     assert_eq!(printed(&["events"]), json!({ "events": sample::events() }));

@@ -1,6 +1,6 @@
 //! Announcements by BGP: routers have a route to a VIP while an appliance can serve it, and no longer.
 
-use guideway::api::admin::view::{AnnouncementReason, DrainEnd, EventKind};
+use guideway::api::view::{AnnouncementReason, DrainEnd, EventKind};
 use rustix::process::Signal;
 
 use crate::lab::Lab;

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use guideway::api::admin::view::EventKind;
+use guideway::api::view::EventKind;
 use rustix::process::Signal;
 
 use crate::lab::Lab;
@@ -103,7 +103,7 @@ fn a_drained_backend_keeps_its_connections_and_gets_no_new_ones() {
     established.new_ones_go_to(&REST);
     established.all_go_on();
     let backends = appliance.backends();
-    let drained = backends.iter().filter(|backend| backend.drained);
+    let drained = backends.iter().filter(|backend| backend.operator_drained);
     let drained: Vec<_> = drained.map(|backend| (backend.service.as_str(), backend.name.as_str())).collect();
     assert_eq!(drained, [("v4", "b2")]);
     // A reload of the same configuration does not undo the drain.

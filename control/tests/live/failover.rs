@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use guideway::api::admin::view::Health;
+use guideway::api::view::Health;
 
 use crate::lab::Lab;
 use crate::lab::address::{Family, Vip};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use guideway::api::admin::view::{self, Health};
+use guideway::api::view::{self, Health};
 
 use crate::lab::Lab;
 use crate::lab::address::{self, Family, GRPC, Vip, WEB, WEB_PROXY, WEB_TLS, WEB_TLS_PROXY};

@@ -1,6 +1,6 @@
 //! Weights that backends report with their answers to probes decide their shares of new connections.
 
-use guideway::api::admin::view::{WeightSource, WeightStatus};
+use guideway::api::view::{WeightSource, WeightStatus};
 
 use crate::lab::Lab;
 use crate::lab::address::Family;

@@ -17,7 +17,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use guideway::offline::replay::{Outputs, replay};
-use guideway::offline::timeline::{Change as ReplayedChange, Event, Events};
+use guideway::offline::timeline::{Change as ReplayedChange, Event, Timeline};
 use guideway_engine::capture::{CaptureReader, CaptureWriter};
 use guideway_model::config::Config;
 
@@ -60,7 +60,7 @@ impl Scenario {
         let reader = CaptureReader::new(&capture[..]).expect("a capture that was just written");
         let written = Shared::default();
         let outputs = Outputs { decisions: Some(Box::new(written.clone())), frames: None };
-        let events = Events { events: events.collect() };
+        let events = Timeline { events: events.collect() };
         let (summary, result) = replay(parsed(&self.setup), events, reader, workers, outputs);
         assert!(result.is_ok() && summary.is_balanced(), "{summary:?}");
         let text = String::from_utf8(written.0.borrow().clone()).expect("JSON");

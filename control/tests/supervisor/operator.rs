@@ -5,8 +5,8 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
 
-use guideway::api::admin::view::{self, EventKind};
-use guideway::api::admin::{Refused, Reply, Request};
+use guideway::api::request::{Refused, Reply, Request};
+use guideway::api::view::{self, EventKind};
 use guideway::health::probe::{ProbeResult, WeightReport};
 use guideway::health::scheduler::ProbeReport;
 use guideway::health::state::CheckId;

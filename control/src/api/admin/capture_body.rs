@@ -1,24 +1,43 @@
-//! A capture as the body of an answer: blocks as they come, until one of its ends.
+//! A capture as the body of an answer: blocks as they come, until the capture or the server ends.
 
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 
-/// Ends when the supervisor drops its end, or when its own end comes; what was sent until then comes whole.
-/// When the client goes away the body is dropped, and the supervisor finds its channel closed.
+/// Body of a capture: ends when the supervisor drops its end of the channel, or when `end` comes; what was
+/// sent until then arrives whole. When the client goes away, the body is dropped, and the supervisor finds
+/// its channel closed.
 pub(super) struct CaptureBody {
     blocks: mpsc::Receiver<Bytes>,
     end: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl CaptureBody {
-    /// What comes from `blocks` until `end`.
+    /// Creates a body of what comes from `blocks` until `end`.
     pub(super) fn new(blocks: mpsc::Receiver<Bytes>, end: impl Future<Output = ()> + Send + 'static) -> Self {
         Self { blocks, end: Some(Box::pin(end)) }
+    }
+}
+
+/// Stop signal of the server, for answers that have no end of their own; the channel closes when the server stops.
+#[derive(Clone, Debug)]
+pub(super) struct ServerStop(pub(super) watch::Receiver<()>);
+
+impl ServerStop {
+    /// Waits until the server stops, for no longer than `limit` where there is one.
+    pub(super) async fn or_after(mut self, limit: Option<Duration>) {
+        // Nothing is ever sent: the channel only closes.
+        let stops = self.0.changed();
+        match limit {
+            Some(limit) => drop(timeout(limit, stops).await),
+            None => drop(stops.await),
+        }
     }
 }
 
@@ -43,10 +62,9 @@ impl Body for CaptureBody {
 #[cfg(test)]
 mod tests {
     use std::future::pending;
-    use std::time::Duration;
 
     use http_body_util::BodyExt;
-    use tokio::time::{sleep, timeout};
+    use tokio::time::sleep;
 
     use super::*;
 

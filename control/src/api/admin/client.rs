@@ -1,10 +1,12 @@
 //! The admin interface's client, for the verbs of the command line.
 
+mod capture;
+mod error;
+mod pcapng_splitter;
+mod running_appliance;
+
 use std::fmt;
-use std::io::{self, ErrorKind};
 use std::net::IpAddr;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,150 +17,48 @@ use hyper::client::conn::http1;
 use hyper::{Method, Request, Response, header};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::pcapng_splitter::PcapngSplitter;
-use super::request::CaptureReason;
-use super::view::{
-    Backend, BackendList, ConntrackList, ConntrackLookup, Drain, ErrorView, EventList, Losses, Reload, Stats,
-    Status, Stopping, Undrained, Vip, VipList,
+use crate::api::view::{
+    Backend, BackendList, ConntrackList, ConntrackLookup, Drain, Drops, EventList, Reload, Stats, Status,
+    Stopping, Undrained, Vip, VipList,
 };
 
-/// The time in which an answer must come: a little more than the server allows itself.
-const ANSWER_TIME: Duration = Duration::from_secs(45);
+pub use capture::{Capture, CaptureOrder};
+use error::ANSWER_TIME;
+pub use error::ClientError;
+use running_appliance::RunningAppliance;
 
-/// The largest answer: the counters of the largest configuration are a part of it.
+/// Largest answer; the counters of the largest configuration take a part of it.
 const MAX_ANSWER_BYTES: usize = 256 << 20;
 
-/// How often one looks whether the appliance has gone.
-const GONE_INTERVAL: Duration = Duration::from_millis(50);
-
-/// How often one looks how far a drained appliance is.
+/// Pause between two looks at how far a drained appliance is.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(200);
 
-/// What stands in a path or a query as it is.
+/// Characters that are not percent-encoded in a path or a query.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b':');
 
-/// Asks the appliance that listens on a socket.
+/// Client of the appliance that listens on a socket.
 #[derive(Clone, Debug)]
 pub struct Client {
     socket: PathBuf,
 }
 
-/// The appliance's process.
-struct Process {
-    pid: u32,
-    /// Readable once it has ended: pidfd_open(2).
-    end: OwnedFd,
-}
-
-impl Process {
-    fn has_ended(&self) -> bool {
-        let mut end = [PollFd::new(&self.end, PollFlags::IN)];
-        poll(&mut end, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
-    }
-}
-
-/// Why there is no answer, or not the one that was hoped for.
-#[derive(Debug)]
-pub enum ClientError {
-    /// Nobody can be asked on this socket.
-    Unreachable(PathBuf, io::Error),
-    /// The appliance takes too long.
-    Late(PathBuf),
-    /// The appliance went away in the middle of its answer.
-    Gone(PathBuf, hyper::Error),
-    /// The answer is not what this program reads.
-    Unreadable(PathBuf, String),
-    /// It answered that it does not do this.
-    Refused(Box<ErrorView>),
-}
-
-impl fmt::Display for ClientError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreachable(socket, error) => {
-                let socket = socket.display();
-                match error.kind() {
-                    ErrorKind::NotFound => {
-                        write!(
-                            f,
-                            "there is no socket {socket}: is guideway running? `--socket` names another"
-                        )
-                    }
-                    ErrorKind::ConnectionRefused => {
-                        write!(f, "nobody answers on {socket}: is guideway running? `--socket` names another")
-                    }
-                    ErrorKind::PermissionDenied => {
-                        write!(f, "{socket} is not for you: be root, or a member of the socket's group")
-                    }
-                    ErrorKind::WouldBlock => {
-                        write!(f, "the appliance on {socket} takes no more clients: try again")
-                    }
-                    _ => write!(f, "cannot connect to {socket}: {error}"),
-                }
-            }
-            Self::Late(socket) => {
-                let seconds = ANSWER_TIME.as_secs();
-                write!(f, "the appliance on {} has not answered for {seconds} seconds", socket.display())
-            }
-            Self::Gone(socket, error) => {
-                write!(
-                    f,
-                    "the appliance on {} went away in the middle of its answer: {error}",
-                    socket.display()
-                )
-            }
-            Self::Unreadable(socket, what) => {
-                let socket = socket.display();
-                write!(
-                    f,
-                    "the answer from {socket} is unreadable ({what}): is it a guideway of this version?"
-                )
-            }
-            Self::Refused(view) => write!(f, "{}; {}", view.message, view.help),
-        }
-    }
-}
-
-impl std::error::Error for ClientError {}
-
-/// What a capture is to hold, and when it ends.
-#[derive(Clone, Debug)]
-pub struct CaptureOrder {
-    /// Any of these.
-    pub reasons: Vec<CaptureReason>,
-    /// How many packets at most.
-    pub packets: Option<u64>,
-    /// How long at most.
-    pub seconds: Option<u32>,
-}
-
-/// A capture that runs.
-#[derive(Debug)]
-pub struct Capture {
-    body: Incoming,
-    blocks: PcapngSplitter,
-    socket: PathBuf,
-}
-
 impl Client {
-    /// A client for the appliance that listens on `socket`.
+    /// Creates a client for the appliance that listens on `socket`.
     pub fn new(socket: impl Into<PathBuf>) -> Self {
         Self { socket: socket.into() }
     }
 
-    /// The socket.
+    /// Socket that the appliance listens on.
     pub fn socket(&self) -> &Path {
         &self.socket
     }
 
-    /// What the appliance is, and how it is.
+    /// Asks for the appliance's identity and state.
     ///
     /// # Errors
     /// [`ClientError`], as with every question.
@@ -166,7 +66,7 @@ impl Client {
         self.get("/v1/status").await
     }
 
-    /// What it has counted.
+    /// Asks for all counters.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -174,15 +74,15 @@ impl Client {
         self.get("/v1/stats").await
     }
 
-    /// Which packets it has lost.
+    /// Asks for the packets lost, by reason.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn drops(&self) -> Result<Losses, ClientError> {
+    pub async fn drops(&self) -> Result<Drops, ClientError> {
         self.get("/v1/drops").await
     }
 
-    /// Which connections it tracks: those of a service, on a backend, or all; at most `limit`.
+    /// Lists tracked connections: those of a service, on a backend, or all; at most `limit`.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -197,7 +97,7 @@ impl Client {
         self.get(&format!("/v1/conntrack{query}")).await
     }
 
-    /// What it knows of a flow.
+    /// Looks up the conntrack entry of a flow.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -205,7 +105,7 @@ impl Client {
         self.get(&format!("/v1/conntrack/flow{}", query([("flow", Some(flow))]))).await
     }
 
-    /// The backends of a service, or all.
+    /// Lists the backends of a service, or all.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -213,7 +113,7 @@ impl Client {
         self.get(&format!("/v1/backends{}", query([("service", service)]))).await
     }
 
-    /// One backend.
+    /// Asks for one backend.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -221,7 +121,7 @@ impl Client {
         self.get(&backend_path(service, backend)).await
     }
 
-    /// Gives a backend no new connections.
+    /// Drains a backend: no new connections, tracked ones go on.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -229,7 +129,7 @@ impl Client {
         self.post(&format!("{}/drain", backend_path(service, backend))).await
     }
 
-    /// Gives it new connections again.
+    /// Undrains a backend: new connections again.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -237,7 +137,7 @@ impl Client {
         self.post(&format!("{}/undrain", backend_path(service, backend))).await
     }
 
-    /// Gives it another weight.
+    /// Sets a backend's weight.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -251,7 +151,7 @@ impl Client {
         self.ask(Method::PUT, &path, Some(&json!({ "weight": weight }))).await
     }
 
-    /// The VIPs.
+    /// Lists the VIPs.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -259,7 +159,7 @@ impl Client {
         self.get("/v1/vips").await
     }
 
-    /// Begins to answer for a VIP.
+    /// Starts to answer ARP and neighbour discovery for a VIP.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -267,7 +167,7 @@ impl Client {
         self.post(&format!("/v1/vips/{address}/announce")).await
     }
 
-    /// Ends to answer for a VIP.
+    /// Stops answering ARP and neighbour discovery for a VIP.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -275,7 +175,7 @@ impl Client {
         self.post(&format!("/v1/vips/{address}/withdraw")).await
     }
 
-    /// Begins a capture.
+    /// Starts a capture.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -290,10 +190,10 @@ impl Client {
         ]);
         let answer = self.in_time(self.send(Method::GET, &format!("/v1/capture{query}"), None)).await?;
         let body = self.accepted(answer).await?.into_body();
-        Ok(Capture { body, blocks: PcapngSplitter::default(), socket: self.socket.clone() })
+        Ok(Capture::new(body, self.socket.clone()))
     }
 
-    /// What has happened: the latest `limit` events, or the first of those after `after`.
+    /// Lists events: the latest `limit`, or the first of those after `after`.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -303,7 +203,7 @@ impl Client {
         self.get(&format!("/v1/events{query}")).await
     }
 
-    /// Takes the configuration file over again; what is wrong with it comes coloured for a terminal or plain.
+    /// Reloads the configuration file; errors in it come coloured for a terminal or plain.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -312,19 +212,20 @@ impl Client {
     }
 
     /// Stops the appliance, and waits until nobody listens on its socket any more and, where that can be seen
-    /// from here, its process has ended; for no longer than `time`. The second value says whether that came.
+    /// from here, its process has ended; for no longer than `time`. The second value is true if that came.
     ///
     /// # Errors
     /// [`ClientError`].
     pub async fn stop(&self, time: Duration) -> Result<(Stopping, bool), ClientError> {
-        let (file, process) = (self.file(), self.process().await);
+        let mut appliance = RunningAppliance::find(&self.socket).await;
         let stopping: Stopping = self.post("/v1/stop").await?;
-        let process = process.filter(|process| process.pid == stopping.pid);
-        Ok((stopping, self.gone(file, process, Instant::now() + time).await))
+        appliance.confirm_pid(stopping.pid);
+        Ok((stopping, appliance.has_ended_by(Instant::now() + time).await))
     }
 
-    /// Drains the appliance, and waits until that has ended, and it has stopped where it is to `stop`; for no longer than
-    /// the deadline and `time`. What it was last seen at, and whether the end has come.
+    /// Drains the appliance, and waits until the drain has ended and, with `stop`, the appliance too; for no
+    /// longer than the deadline and `time`. Returns the drain as it was last seen, and true if the end has
+    /// come.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -334,12 +235,7 @@ impl Client {
         stop: bool,
         time: Duration,
     ) -> Result<(Drain, bool), ClientError> {
-        let file = self.file();
-        let process = if stop { self.process().await } else { None };
-        let process = match process {
-            Some(process) if process.pid == self.status().await?.pid => Some(process),
-            _ => None,
-        };
+        let appliance = if stop { Some(self.running().await?) } else { None };
         let path = format!("/v1/drain?deadline={deadline_sec}&stop={stop}");
         let mut drain: Drain = self.post(&path).await?;
         let end = Instant::now() + Duration::from_secs(deadline_sec.into()) + time;
@@ -354,11 +250,14 @@ impl Client {
                 Err(error) => return Err(error),
             }
         }
-        let has_ended = if stop { self.gone(file, process, end).await } else { drain.end.is_some() };
+        let has_ended = match appliance {
+            Some(appliance) => appliance.has_ended_by(end).await,
+            None => drain.end.is_some(),
+        };
         Ok((drain, has_ended))
     }
 
-    /// Has the appliance serve again.
+    /// Undrains the appliance: it serves again.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -366,39 +265,13 @@ impl Client {
         self.post("/v1/undrain").await
     }
 
-    /// The process that listens on the socket, where it can be waited for.
-    async fn process(&self) -> Option<Process> {
-        let stream = UnixStream::connect(&self.socket).await.ok()?;
-        // One of another namespace of processes has no number here.
-        let pid = stream.peer_cred().ok()?.pid().filter(|pid| *pid > 0)?;
-        let end = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::NONBLOCK).ok()?;
-        Some(Process { pid: pid as u32, end })
-    }
-
-    /// Waits until nobody listens any more on the socket that this was the file of, and `process` has ended;
-    /// whether that has come.
-    async fn gone(&self, file: Option<(u64, u64)>, process: Option<Process>, end: Instant) -> bool {
-        loop {
-            let connected = UnixStream::connect(&self.socket).await;
-            let gone = connected.is_err_and(|error| {
-                matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused)
-            });
-            // Another appliance may have started in its place already.
-            let gone = gone || self.file() != file;
-            if gone && process.as_ref().is_none_or(Process::has_ended) {
-                return true;
-            }
-            if Instant::now() >= end {
-                return false;
-            }
-            sleep(GONE_INTERVAL).await;
+    /// Finds the running appliance, and confirms its process.
+    async fn running(&self) -> Result<RunningAppliance, ClientError> {
+        let mut appliance = RunningAppliance::find(&self.socket).await;
+        if appliance.has_process() {
+            appliance.confirm_pid(self.status().await?.pid);
         }
-    }
-
-    /// What tells the file of the socket from a later one of the same name.
-    fn file(&self) -> Option<(u64, u64)> {
-        let file = std::fs::metadata(&self.socket).ok()?;
-        Some((file.dev(), file.ino()))
+        Ok(appliance)
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
@@ -455,7 +328,7 @@ impl Client {
         sender.send_request(request).await.map_err(gone)
     }
 
-    /// The answer, if it is no error.
+    /// Passes on an answer that is a success; any other becomes an error.
     async fn accepted(&self, answer: Response<Incoming>) -> Result<Response<Incoming>, ClientError> {
         if answer.status().is_success() {
             return Ok(answer);
@@ -477,41 +350,11 @@ impl Client {
     }
 }
 
-impl Capture {
-    /// How many packets have come so far.
-    pub fn packets(&self) -> u64 {
-        self.blocks.packets()
-    }
-
-    /// How many packets that were wanted had no room on their way, as far as the appliance has told.
-    pub fn missing(&self) -> u64 {
-        self.blocks.missing()
-    }
-
-    /// The blocks that came next, each whole; none at the end.
-    ///
-    /// # Errors
-    /// [`ClientError`] where the appliance went away; every block until then was whole.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
-        let socket = || self.socket.clone();
-        while let Some(frame) = self.body.frame().await {
-            let frame = frame.map_err(|error| ClientError::Gone(socket(), error))?;
-            let Ok(bytes) = frame.into_data() else { continue };
-            let whole = self.blocks.take(&bytes);
-            let whole = whole.map_err(|error| ClientError::Unreadable(socket(), error.to_string()))?;
-            if !whole.is_empty() {
-                return Ok(Some(whole));
-            }
-        }
-        Ok(None)
-    }
-}
-
 fn backend_path(service: &str, backend: &str) -> String {
     format!("/v1/services/{}/backends/{}", encoded(service), encoded(backend))
 }
 
-/// The query of those parameters that have a value.
+/// Builds the query of those parameters that have a value.
 fn query<const N: usize>(parameters: [(&str, Option<&str>); N]) -> String {
     let given = parameters.into_iter().filter_map(|(name, value)| Some((name, value?)));
     let pairs: Vec<_> = given.map(|(name, value)| format!("{name}={}", encoded(value))).collect();

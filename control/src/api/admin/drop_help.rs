@@ -1,25 +1,25 @@
 //! Lost packets in sentences: for every reason what happened, and what to do.
 //!
-//! The one place of these texts: `guideway drops` shows them.
+//! These texts stand here alone: `guideway drops` shows them.
 
 use guideway_dataplane::verdict::DropReason;
 
-use super::view::{Loss, LossPlace, Losses, Stats};
+use crate::api::view::{CountedBy, DropRow, Drops, Stats};
 
-/// What happened to a packet, and what to do about it.
+/// Meaning of a reason, and the remedy.
 type Sentences = (&'static str, &'static str);
 
-impl Losses {
-    /// All that is lost by these counters, with zeros.
+impl Drops {
+    /// Lists every reason with its count, zeros too.
     pub fn new(stats: &Stats) -> Self {
-        let loss = |place, reason: &str, packets, (meaning, help): Sentences| Loss {
-            place,
+        let row = |counted_by, reason: &str, packets, (meaning, help): Sentences| DropRow {
+            counted_by,
             reason: reason.to_owned(),
             packets,
             meaning: meaning.to_owned(),
             help: help.to_owned(),
         };
-        let sum = |count: fn(&super::view::PortStats) -> u64| stats.ports.iter().map(count).sum();
+        let sum = |count: fn(&crate::api::view::PortStats) -> u64| stats.ports.iter().map(count).sum();
         let device = [
             ("missed", sum(|port| port.missed), MISSED),
             ("no_mbuf", sum(|port| port.no_mbuf), NO_MBUF),
@@ -33,11 +33,11 @@ impl Losses {
             ("unknown_egress_port", link.unknown_egress_port, UNKNOWN_EGRESS_PORT),
             ("host_full", link.host_full, HOST_FULL),
         ];
-        let device = device.map(|(reason, packets, text)| loss(LossPlace::Device, reason, packets, text));
-        let worker = worker.map(|(reason, packets, text)| loss(LossPlace::Worker, reason, packets, text));
+        let device = device.map(|(reason, packets, text)| row(CountedBy::Device, reason, packets, text));
+        let worker = worker.map(|(reason, packets, text)| row(CountedBy::Worker, reason, packets, text));
         let verdicts = DropReason::ALL.iter().map(|reason| {
             let packets = stats.total.dropped.get(reason.as_str()).copied().unwrap_or(0);
-            loss(LossPlace::DataPlane, reason.as_str(), packets, dropped(*reason))
+            row(CountedBy::DataPlane, reason.as_str(), packets, dropped(*reason))
         });
         Self { drops: device.into_iter().chain(worker).chain(verdicts).collect() }
     }
@@ -74,7 +74,7 @@ const HOST_FULL: Sentences = (
     "See `passed` in `guideway stats` for what they are, and keep such traffic away from the port.",
 );
 
-/// What it means that a packet was dropped for a reason.
+/// Meaning and remedy of a drop reason.
 const fn dropped(reason: DropReason) -> Sentences {
     match reason {
         DropReason::MalformedEthernet => (
@@ -143,10 +143,10 @@ const fn dropped(reason: DropReason) -> Sentences {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::admin::view::{LinkStats, PacketStats, PortStats};
+    use crate::api::view::{LinkStats, PacketStats, PortStats};
 
     #[test]
-    fn every_reason_is_counted_in_its_place_and_says_what_to_do() {
+    fn every_reason_has_its_counter_and_says_what_to_do() {
         let total = PacketStats {
             dropped: [("ttl_expired".to_owned(), 3)].into(),
             link: LinkStats { sent: 9, tx_full: 4, unknown_egress_port: 7, host_full: 5, refused: 6 },
@@ -154,10 +154,10 @@ mod tests {
         };
         let port = |name: &str, missed| PortStats { name: name.into(), missed, ..PortStats::default() };
         let stats = Stats { total, ports: vec![port("lan", 1), port("wan", 10)], ..Stats::default() };
-        let losses = Losses::new(&stats).drops;
-        assert_eq!(losses.len(), 4 + 4 + DropReason::ALL.len());
-        let counted: Vec<_> = losses.iter().filter(|loss| loss.packets > 0).collect();
-        let counted: Vec<_> = counted.iter().map(|loss| (loss.reason.as_str(), loss.packets)).collect();
+        let rows = Drops::new(&stats).drops;
+        assert_eq!(rows.len(), 4 + 4 + DropReason::ALL.len());
+        let counted: Vec<_> = rows.iter().filter(|row| row.packets > 0).collect();
+        let counted: Vec<_> = counted.iter().map(|row| (row.reason.as_str(), row.packets)).collect();
         assert_eq!(
             counted,
             [
@@ -169,8 +169,8 @@ mod tests {
                 ("ttl_expired", 3)
             ]
         );
-        for loss in losses {
-            assert!(loss.meaning.ends_with('.') && loss.help.ends_with('.'), "{}", loss.reason);
+        for row in rows {
+            assert!(row.meaning.ends_with('.') && row.help.ends_with('.'), "{}", row.reason);
         }
     }
 }

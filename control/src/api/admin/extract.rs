@@ -1,4 +1,4 @@
-//! What a request carries, read whole or refused with a reason.
+//! Query, path and body of a request, read whole or refused with a reason.
 
 use axum::Json;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::failure::Failure;
 
-/// The query of a request: `?service=web&limit=10`.
+/// Query of a request: `?service=web&limit=10`.
 pub(super) struct Asked<T>(pub(super) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
@@ -22,7 +22,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
     }
 }
 
-/// What a request's path names.
+/// Names in a request's path.
 pub(super) struct Named<T>(pub(super) T);
 
 impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Named<T> {
@@ -36,7 +36,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Named<T
     }
 }
 
-/// The JSON that a request brings.
+/// JSON body of a request.
 pub(super) struct Brought<T>(pub(super) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Brought<T> {
@@ -50,13 +50,13 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Brought<T> {
     }
 }
 
-/// A route that there is not.
+/// Answers a request for an unknown route.
 pub(super) async fn no_such_route(request: Request) -> Failure {
     let what = format!("there is no {}", request.uri().path());
     Failure::new(StatusCode::NOT_FOUND, "unknown_route", what, "docs/admin.md lists the routes")
 }
 
-/// A route that takes another method.
+/// Answers a request for a route that does not take its method.
 pub(super) async fn no_such_method(request: Request) -> Failure {
     let what = format!("{} does not take {}", request.uri().path(), request.method());
     Failure::new(StatusCode::METHOD_NOT_ALLOWED, "wrong_method", what, "docs/admin.md lists the routes")

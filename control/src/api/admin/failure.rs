@@ -6,10 +6,11 @@ use axum::response::{IntoResponse, Response};
 use guideway_model::config::{ConfigErrors, MAX_WEIGHT};
 use guideway_model::service::UnknownName;
 
-use super::request::Refused;
-use super::view::{ErrorView, NeighborReplies, WrongPlace};
+use crate::api::request::Refused;
+use crate::api::request_sender::RequestError;
+use crate::api::view::{ErrorView, NeighborReplies, WrongPlace};
 
-/// A request that fails.
+/// Failed request: an HTTP status and the body that explains it.
 #[derive(Debug)]
 pub(super) struct Failure {
     status: StatusCode,
@@ -17,7 +18,7 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    /// A failure of this status, in a stable word and in two sentences: what is wrong, and how to right it.
+    /// Creates a failure of this status, with a stable word and two sentences: the error and its remedy.
     pub(super) fn new(
         status: StatusCode,
         error: &str,
@@ -35,32 +36,42 @@ impl Failure {
         Self { status, view: Box::new(view) }
     }
 
-    /// The appliance stops, and answers nothing more.
-    pub(super) fn stopping() -> Self {
+    /// Creates the failure of a request that got no answer, with errors of a configuration coloured for a
+    /// terminal or plain.
+    pub(super) fn unanswered(error: &RequestError, color: bool) -> Self {
+        match error {
+            RequestError::Refused(refused) => Self::refused(refused, color),
+            RequestError::Stopping => Self::stopping(),
+            RequestError::Late => Self::busy(),
+        }
+    }
+
+    /// Creates the failure of a request to an appliance that stops, and answers nothing more.
+    fn stopping() -> Self {
         let help = "start it again, and ask then";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the appliance stops", help)
     }
 
-    /// The supervisor has not answered in time.
+    /// Creates the failure of a request that the supervisor has not answered in time.
     pub(super) fn busy() -> Self {
         let message = "the appliance has not answered in time";
         let help = "ask again; if that does not help, look at its log and at the load of its control core";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message, help)
     }
 
-    /// A request for a weight that no backend can have.
+    /// Creates the failure of a request for a weight that no backend can have.
     pub(super) fn weight_out_of_range(weight: u64) -> Self {
         let message = format!("a weight of {weight}, and the largest is {MAX_WEIGHT}");
         let help = format!("choose one of 0 to {MAX_WEIGHT}; only their proportions count");
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "weight_out_of_range", message, help)
     }
 
-    /// A request whose query, path or body cannot be read.
+    /// Creates the failure of a request whose query, path or body cannot be read.
     pub(super) fn unreadable(status: StatusCode, error: &str, what: impl Into<String>) -> Self {
         Self::new(status, error, what, "docs/admin.md has an example of each request")
     }
 
-    /// What is wrong with a configuration file; coloured for a terminal or plain.
+    /// Creates the failure of a wrong configuration file, rendered with colours for a terminal or plain.
     fn config(errors: &ConfigErrors, color: bool) -> Self {
         let mut failure = Self::new(
             StatusCode::UNPROCESSABLE_ENTITY,
@@ -80,8 +91,8 @@ impl Failure {
         failure
     }
 
-    /// What a refusal says, with errors of a configuration coloured for a terminal or plain.
-    pub(super) fn refused(refused: &Refused, color: bool) -> Self {
+    /// Creates the failure that a refusal comes to.
+    fn refused(refused: &Refused, color: bool) -> Self {
         let (missing, conflict) = (StatusCode::NOT_FOUND, StatusCode::CONFLICT);
         match refused {
             Refused::UnknownName(unknown) => {
@@ -142,6 +153,12 @@ impl Failure {
     }
 }
 
+impl From<RequestError> for Failure {
+    fn from(error: RequestError) -> Self {
+        Self::unanswered(&error, false)
+    }
+}
+
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         (self.status, Json(self.view)).into_response()
@@ -151,6 +168,14 @@ impl IntoResponse for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_without_an_answer_is_a_service_unavailable() {
+        for (error, word) in [(RequestError::Late, "busy"), (RequestError::Stopping, "stopping")] {
+            let failure = Failure::from(error);
+            assert_eq!((failure.status.as_u16(), failure.view.error.as_str()), (503, word));
+        }
+    }
 
     #[test]
     fn a_refusal_has_its_status_and_names_the_remedy() {
@@ -170,7 +195,7 @@ mod tests {
             (Refused::ReloadedMeanwhile, 409, "reloaded_meanwhile", "ask again"),
             (Refused::Stopping, 503, "stopping", "start it again"),
         ] {
-            let failure = Failure::refused(&refused, false);
+            let failure = Failure::from(RequestError::Refused(refused));
             assert_eq!((failure.status.as_u16(), failure.view.error.as_str()), (status, word));
             assert!(failure.view.help.contains(help), "{}", failure.view.help);
         }

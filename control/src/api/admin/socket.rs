@@ -1,4 +1,4 @@
-//! The Unix socket that the admin interface listens on: who may connect, what becomes of the file.
+//! The Unix socket that the admin interface listens on: its mode, and the life of its file.
 
 use std::fmt;
 use std::fs::{self, DirBuilder, Permissions};
@@ -8,25 +8,25 @@ use std::path::{Path, PathBuf};
 
 use tokio::net::{UnixListener, UnixSocket, UnixStream};
 
-/// Owner and group may connect.
+/// Mode of the socket: owner and group may connect.
 const SOCKET_MODE: u32 = 0o660;
 
-/// The directory only leads to the socket, whose own mode decides.
+/// Mode of the socket's directory, which only leads there: the socket's own mode decides.
 const DIRECTORY_MODE: u32 = 0o755;
 
-/// Clients that may wait to be accepted.
+/// Connections that may wait to be accepted.
 const BACKLOG: u32 = 128;
 
-/// Why the admin interface cannot listen.
+/// Reasons why the admin interface cannot listen.
 #[derive(Debug)]
 pub enum ListenError {
     /// Another appliance answers on this socket.
     Answered(PathBuf),
-    /// There is a file of this name that is no socket.
+    /// A file of this name exists and is no socket.
     NotASocket(PathBuf),
     /// The directory of the socket cannot be made.
     Directory(PathBuf, io::Error),
-    /// The operating system does not allow it.
+    /// The operating system does not allow to listen on the socket.
     Socket(PathBuf, io::Error),
 }
 
@@ -59,7 +59,7 @@ impl fmt::Display for ListenError {
 
 impl std::error::Error for ListenError {}
 
-/// The file of a socket that this process listens on; it goes with this value.
+/// File of the socket that this process listens on; removed when this value is dropped.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,

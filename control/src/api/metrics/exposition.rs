@@ -1,4 +1,4 @@
-//! What a scrape shows: every metric, its name, its labels and where its value comes from.
+//! Text of a scrape: every metric with its name, its labels and the source of its value.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,27 +9,27 @@ use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::registry::Registry;
 
 use super::families::{Families, Label};
-use crate::api::admin::view::{
+use crate::api::view::{
     Announcement, Backend, BackendList, Health, HealthCheck, HealthChecks, Pool, PortStats, Quantiles,
     RuleCheck, Service, Stats, Status, Traffic, WorkerState, WorkerStats,
 };
 
-/// The appliance at one moment.
+/// State and counters of the appliance at one moment.
 #[derive(Clone, Debug)]
-pub struct Measured {
-    /// What it has counted.
-    pub stats: Stats,
-    /// How it is.
-    pub status: Status,
-    /// How its backends are.
-    pub backends: BackendList,
+pub(super) struct Measured {
+    /// All counters.
+    pub(super) stats: Stats,
+    /// State of the appliance.
+    pub(super) status: Status,
+    /// State of the backends.
+    pub(super) backends: BackendList,
 }
 
-/// A metric of things of one kind: its name, its help, its value.
+/// Metric of things of one kind: its name, its help, its value.
 type Metric<Of, Value> = (&'static str, &'static str, fn(&Of) -> Value);
 
-/// The appliance at one moment, as Prometheus reads it.
-pub fn exposition(measured: Measured) -> String {
+/// Writes the text that Prometheus reads.
+pub(super) fn exposition(measured: Measured) -> String {
     let mut registry = Registry::with_prefix("guideway");
     registry.register_collector(Box::new(measured));
     let mut text = String::new();
@@ -55,24 +55,28 @@ impl Collector for Measured {
 
 fn process(families: &mut Families<'_>, status: &Status) -> fmt::Result {
     let version = [("version", status.version.clone())];
-    families.gauges("build_info", "The program that runs.", [(version, 1_u64)])?;
+    families.gauges("build_info", "Version of the program that runs, as a label.", [(version, 1_u64)])?;
     families.gauge(
         "start_time_seconds",
-        "When the process started, since 1970.",
+        "Start of the process, in seconds since 1970.",
         status.started_at_unix_sec,
     )?;
-    families.gauge("uptime_seconds", "How long ago that was.", status.uptime_sec)?;
+    families.gauge("uptime_seconds", "Seconds since the appliance started.", status.uptime_sec)?;
     families.gauge(
         "configuration_generation",
-        "Configurations accepted, the first included.",
+        "Configurations accepted since the start, the first included.",
         status.configuration_generation,
     )?;
     families.gauge(
         "configuration_loaded_time_seconds",
-        "When the running configuration was read, since 1970.",
+        "Time at which the running configuration was read, in seconds since 1970.",
         status.config_loaded_at_unix_sec,
     )?;
-    families.gauge("snapshot_generation", "Snapshots published.", status.snapshot_generation)?;
+    families.gauge(
+        "snapshot_generation",
+        "Snapshots of the forwarding state published since the start.",
+        status.snapshot_generation,
+    )?;
     families.gauge(
         "unreclaimed_snapshots",
         "Snapshots that a worker may still be reading; more than a few belong to a stalled one.",
@@ -88,19 +92,27 @@ fn process(families: &mut Families<'_>, status: &Status) -> fmt::Result {
         "Lines of the log that were lost, because nobody read standard error in time.",
         status.log_lines_lost,
     )?;
-    families.gauge("draining", "Whether the appliance is drained.", u64::from(status.drain.is_some()))
+    families.gauge("draining", "1 if the appliance is drained.", u64::from(status.drain.is_some()))
 }
 
 fn workers(families: &mut Families<'_>, status: &Status, workers: &[WorkerStats]) -> fmt::Result {
     let states = status.workers.iter().map(|worker| {
         ([("worker", worker.number.to_string())], u64::from(worker.state == WorkerState::Stalled))
     });
-    families.gauges("worker_stalled", "Whether the worker has not polled for a while.", states)?;
+    families.gauges("worker_stalled", "1 if the worker has not polled for a while.", states)?;
     let counted = |count: fn(&WorkerStats) -> u64| {
         workers.iter().map(move |worker| ([worker_label(worker)], count(worker)))
     };
-    families.counters("worker_polls_total", "Polls of the ports: the heartbeat.", counted(|w| w.polls))?;
-    families.counters("worker_busy_polls_total", "Polls that found a frame.", counted(|w| w.busy_polls))?;
+    families.counters(
+        "worker_polls_total",
+        "Polls of the ports by the worker: its heartbeat.",
+        counted(|w| w.polls),
+    )?;
+    families.counters(
+        "worker_busy_polls_total",
+        "Polls of the ports that found a frame.",
+        counted(|w| w.busy_polls),
+    )?;
     families.counters("packets_offered_total", "Packets that came in.", counted(|w| w.packets.offered))?;
     families.counters(
         "packets_forwarded_total",
@@ -109,12 +121,12 @@ fn workers(families: &mut Families<'_>, status: &Status, workers: &[WorkerStats]
     )?;
     families.counters(
         "packets_passed_total",
-        "Packets that weren't ours, by reason.",
+        "Packets that were not for a forwarding rule, by reason.",
         by_reason(workers, |worker| &worker.packets.passed),
     )?;
     families.counters(
         "packets_dropped_total",
-        "Packets that ended here, by reason.",
+        "Packets dropped, by reason.",
         by_reason(workers, |worker| &worker.packets.dropped),
     )?;
     families.counters(
@@ -171,10 +183,10 @@ fn by_reason(
 
 fn conntrack(families: &mut Families<'_>, stats: &Stats) -> fmt::Result {
     let capacity = stats.conntrack.capacity;
-    families.gauge("conntrack_capacity", "Connections that the table was made for.", capacity)?;
+    families.gauge("conntrack_capacity", "Connections that the conntrack table was made for.", capacity)?;
     families.gauge(
         "conntrack_entries",
-        "Entries, void ones that have not been swept included.",
+        "Entries in the conntrack table, void ones that have not been swept included.",
         stats.conntrack.entries,
     )?;
     let counted = |count: fn(&WorkerStats) -> u64| {
@@ -182,12 +194,12 @@ fn conntrack(families: &mut Families<'_>, stats: &Stats) -> fmt::Result {
     };
     families.counters(
         "conntrack_hits_total",
-        "Packets that a valid entry decided.",
+        "Packets that a valid conntrack entry decided.",
         counted(|w| w.conntrack.hits),
     )?;
     families.counters(
         "conntrack_inserts_total",
-        "Entries made, or replaced under their own key.",
+        "Conntrack entries made, or replaced under their own key.",
         counted(|w| w.conntrack.inserts),
     )?;
     let evicted = stats.workers.iter().flat_map(|worker| {
@@ -197,17 +209,17 @@ fn conntrack(families: &mut Families<'_>, stats: &Stats) -> fmt::Result {
     });
     families.counters(
         "conntrack_evictions_total",
-        "Inserts that pushed out another connection's entry, by what that was.",
+        "Conntrack inserts that pushed out another connection's entry, by the kind of that entry.",
         evicted,
     )?;
     families.counters(
         "conntrack_failures_total",
-        "Packets forwarded by their hash alone, for want of room for an entry.",
+        "Packets forwarded by their hash alone, for want of room for a conntrack entry.",
         counted(|w| w.conntrack.full),
     )?;
     families.counters(
         "conntrack_untracked_packets_total",
-        "Packets that are not tracked.",
+        "Packets that connection tracking does not track.",
         counted(|w| w.conntrack.untracked),
     )
 }
@@ -223,16 +235,20 @@ fn ports(families: &mut Families<'_>, status: &Status, counted: &[PortStats]) ->
         ];
         (labels, 1_u64)
     });
-    families.gauges("port_info", "A port and its device.", info)?;
+    families.gauges("port_info", "Device, driver and MAC address of the port, as labels.", info)?;
     let up = status.ports.iter().map(|it| (port(&it.name), u64::from(it.link_up)));
-    families.gauges("port_up", "Whether the port's link carries.", up)?;
+    families.gauges("port_up", "1 if the port's link is up.", up)?;
     let speeds = status.ports.iter().filter_map(|it| {
         let bytes = it.speed_mbps.map(|speed_mbps| u64::from(speed_mbps) * 1_000_000 / 8)?;
         Some((port(&it.name), bytes))
     });
-    families.gauges("port_speed_bytes", "The link's speed in bytes a second, where it is known.", speeds)?;
+    families.gauges(
+        "port_speed_bytes",
+        "Speed of the port's link in bytes per second, where it is known.",
+        speeds,
+    )?;
     let mtus = status.ports.iter().map(|it| (port(&it.name), u64::from(it.mtu)));
-    families.gauges("port_mtu_bytes", "The longest packet that the port takes.", mtus)?;
+    families.gauges("port_mtu_bytes", "Longest packet that the port takes, in bytes.", mtus)?;
     let counts: [Metric<PortStats, u64>; 6] = [
         ("port_received_packets_total", "Packets that the device received.", |port| port.received),
         ("port_sent_packets_total", "Packets that the device sent.", |port| port.sent),
@@ -241,18 +257,20 @@ fn ports(families: &mut Families<'_>, status: &Status, counted: &[PortStats]) ->
             "Packets that the device lost because no worker took them in time.",
             |port| port.missed,
         ),
-        ("port_receive_errors_total", "Packets received with errors.", |port| port.rx_errors),
-        ("port_transmit_errors_total", "Packets that could not be sent.", |port| port.tx_errors),
-        ("port_no_buffer_packets_total", "Packets lost because there was no buffer for them.", |port| {
-            port.no_mbuf
-        }),
+        ("port_receive_errors_total", "Packets that the device received with errors.", |port| port.rx_errors),
+        ("port_transmit_errors_total", "Packets that the device could not send.", |port| port.tx_errors),
+        (
+            "port_no_buffer_packets_total",
+            "Packets that the device lost because there was no buffer for them.",
+            |port| port.no_mbuf,
+        ),
     ];
     counts.into_iter().try_for_each(|(name, help, count)| {
         families.counters(name, help, counted.iter().map(|it| (port(&it.name), count(it))))
     })
 }
 
-/// Packets and bytes by rule, service and backend.
+/// Writes packets and bytes by rule, service and backend.
 fn traffic(families: &mut Families<'_>, stats: &Stats) -> fmt::Result {
     let rules: Vec<_> = stats
         .rules
@@ -267,7 +285,7 @@ fn traffic(families: &mut Families<'_>, stats: &Stats) -> fmt::Result {
         .iter()
         .map(|backend| (backend_labels(&backend.service, &backend.name), backend.forwarded))
         .collect();
-    volume(families, "rule", "of the rule, whatever became of them", &rules)?;
+    volume(families, "rule", "of the forwarding rule, whatever became of them", &rules)?;
     volume(families, "service_offered", "of the service's rules, whatever became of them", &offered)?;
     volume(families, "service_forwarded", "that went to the service's backends", &forwarded)?;
     volume(families, "backend", "that went to the backend", &backends)
@@ -290,12 +308,20 @@ fn volume<const LABELS: usize>(
 fn services(families: &mut Families<'_>, services: &[Service]) -> fmt::Result {
     let label = |service: &Service| [("service", service.name.clone())];
     let counts: [Metric<Service, u32>; 4] = [
-        ("service_backends", "Configured backends.", |service| service.backends),
-        ("service_healthy_backends", "Configured backends that are healthy.", |service| service.healthy),
-        ("service_drained_backends", "Configured backends that the operator has drained.", |service| {
-            service.drained
+        ("service_backends", "Configured backends of the service.", |service| service.backends),
+        ("service_healthy_backends", "Configured backends of the service that are healthy.", |service| {
+            service.healthy
         }),
-        ("service_eligible_backends", "Backends that may get new connections.", |service| service.eligible),
+        (
+            "service_drained_backends",
+            "Configured backends of the service that the operator has drained.",
+            |service| service.operator_drained,
+        ),
+        (
+            "service_eligible_backends",
+            "Configured backends of the service that may receive new connections.",
+            |service| service.eligible,
+        ),
     ];
     counts.into_iter().try_for_each(|(name, help, count)| {
         families.gauges(name, help, services.iter().map(|service| (label(service), count(service))))
@@ -306,7 +332,7 @@ fn services(families: &mut Families<'_>, services: &[Service]) -> fmt::Result {
     });
     families.gauges(
         "service_failed_over",
-        "Whether the failover backends serve, of services that have any.",
+        "1 if the failover backends serve; only for services that have any.",
         failed_over,
     )?;
     let digests = services.iter().map(|service| {
@@ -315,7 +341,7 @@ fn services(families: &mut Families<'_>, services: &[Service]) -> fmt::Result {
     });
     families.gauges(
         "lookup_table_info",
-        "Names the lookup table's content: appliances of a fleet choose alike where theirs are the same.",
+        "Digest of the service's lookup table, as a label; appliances with equal digests choose alike.",
         digests,
     )
 }
@@ -327,19 +353,19 @@ fn backend_labels(service: &str, backend: &str) -> [Label; 2] {
 fn backends(families: &mut Families<'_>, backends: &[Backend]) -> fmt::Result {
     let labels = |backend: &Backend| backend_labels(&backend.service, &backend.name);
     let states: [Metric<Backend, bool>; 5] = [
-        ("backend_healthy", "Whether the backend's health checks succeed.", |backend| {
+        ("backend_healthy", "1 if the backend's health checks succeed.", |backend| {
             backend.health == Health::Healthy
         }),
         (
             "backend_draining",
-            "Whether the backend was removed and keeps its connections for a while.",
+            "1 if the backend was removed and keeps its connections for a while.",
             |backend| backend.draining,
         ),
-        ("backend_drained", "Whether the operator has drained the backend.", |backend| backend.drained),
-        ("backend_eligible", "Whether the backend may get new connections.", |backend| backend.eligible),
+        ("backend_drained", "1 if the operator has drained the backend.", |backend| backend.operator_drained),
+        ("backend_eligible", "1 if the backend may receive new connections.", |backend| backend.eligible),
         (
             "backend_next_hop_resolved",
-            "Whether the MAC address is known that the backend's frames are sent to.",
+            "1 if the MAC address of the backend's next hop is known.",
             |backend| backend.next_hop.as_ref().is_some_and(|hop| hop.mac.is_some()),
         ),
     ];
@@ -349,14 +375,18 @@ fn backends(families: &mut Families<'_>, backends: &[Backend]) -> fmt::Result {
     let weights = backends.iter().filter_map(|it| Some((labels(it), u64::from(it.weight?))));
     families.gauges(
         "backend_weight",
-        "The backend's weight, where its service chooses by weight.",
+        "Weight of the backend, where its service chooses by weight.",
         weights,
     )?;
     let shares = backends.iter().map(|it| (labels(it), it.share));
-    families.gauges("backend_share_ratio", "The backend's share of the lookup table.", shares)
+    families.gauges(
+        "backend_share_ratio",
+        "Share of the lookup table's slots that the backend has, from 0 to 1.",
+        shares,
+    )
 }
 
-/// What health checks have found, and how well they keep up; nothing where none are made.
+/// Writes results and timeliness of health checks; nothing where none are made.
 fn health(families: &mut Families<'_>, status: &Status, backends: &[Backend]) -> fmt::Result {
     let checked = || backends.iter().filter_map(|it| Some((it, it.health_check.as_ref()?)));
     let turns = |(backend, check): (&Backend, &HealthCheck)| {
@@ -364,7 +394,7 @@ fn health(families: &mut Families<'_>, status: &Status, backends: &[Backend]) ->
     };
     families.counters(
         "backend_health_turns_total",
-        "How often the backend has turned healthy or unhealthy.",
+        "Changes of the backend between healthy and unhealthy.",
         checked().map(turns),
     )?;
     let checks = || {
@@ -376,47 +406,56 @@ fn health(families: &mut Families<'_>, status: &Status, backends: &[Backend]) ->
         })
     };
     let probes: [Metric<RuleCheck, u64>; 2] = [
-        ("health_probes_passed_total", "Probes that succeeded.", |check| check.passed),
-        ("health_probes_failed_total", "Probes that failed.", |check| check.failed),
+        ("health_probes_passed_total", "Health-check probes that succeeded.", |check| check.passed),
+        ("health_probes_failed_total", "Health-check probes that failed.", |check| check.failed),
     ];
     probes.into_iter().try_for_each(|(name, help, number)| {
         families.counters(name, help, checks().map(|(labels, check)| (labels, number(check))))
     })?;
     let took = checks().filter_map(|(labels, check)| Some((labels, check.last_latency_ms? / 1e3)));
-    families.gauges("health_probe_duration_seconds", "How long the latest probe took.", took)?;
+    families.gauges(
+        "health_probe_duration_seconds",
+        "Duration of the latest health-check probe, in seconds.",
+        took,
+    )?;
     let valid = status
         .services
         .iter()
         .filter_map(|service| Some(([("service", service.name.clone())], u64::from(service.weights_valid?))));
     families.gauges(
         "service_weights_valid",
-        "Whether the weights count that the service's backends report; if not, all are equal.",
+        "1 if the weights that the service's backends report count; 0 if all are equal, for want of one.",
         valid,
     )?;
-    let Some(HealthChecks { probes_begun, intervals_missed, start_lag, reactions, probe_to_packet }) =
-        &status.health_checks
+    let Some(HealthChecks {
+        probes_begun,
+        intervals_missed,
+        start_lag,
+        publications_measured,
+        probe_to_packet,
+    }) = &status.health_checks
     else {
         return Ok(());
     };
-    families.counter("health_probes_begun_total", "Probes that have begun.", *probes_begun)?;
+    families.counter("health_probes_begun_total", "Health-check probes that have begun.", *probes_begun)?;
     families.counter(
         "health_probe_intervals_missed_total",
-        "Intervals of a check that went by without its probe.",
+        "Intervals of health checks that went by without their probe.",
         *intervals_missed,
     )?;
     families.gauges(
         "health_probe_start_lag_seconds",
-        "How late probes began, by the percentage of them that were no later.",
+        "Delay of probes behind their schedule in seconds, by the percentage that were no later.",
         percentiles(start_lag),
     )?;
     families.counter(
         "health_reactions_total",
-        "How often a probe's outcome has come to all workers.",
-        *reactions,
+        "Snapshots that carried the outcome of a probe and have come to all workers.",
+        *publications_measured,
     )?;
     families.gauges(
         "health_probe_to_packet_seconds",
-        "From the end of a probe to the last worker's first poll that goes by it, by percentage.",
+        "Seconds from the end of a probe to the last worker's first poll that goes by it, by percentage.",
         percentiles(probe_to_packet),
     )
 }
@@ -431,13 +470,13 @@ fn percentiles(times: &Quantiles) -> [([Label; 1], f64); 3] {
 fn vips(families: &mut Families<'_>, status: &Status) -> fmt::Result {
     let vips = &status.vips;
     let announced = vips.iter().map(|vip| ([("address", vip.address.to_string())], u64::from(vip.announced)));
-    families.gauges("vip_announced", "Whether the appliance answers for the VIP now.", announced)?;
-    let conflicts = vips.iter().map(|vip| ([("address", vip.address.to_string())], vip.conflicts));
-    families.counters(
-        "vip_conflicts_total",
-        "How often another host was heard to claim the VIP.",
-        conflicts,
+    families.gauges(
+        "vip_announced",
+        "1 if the appliance answers ARP and neighbour discovery for the VIP now.",
+        announced,
     )?;
+    let conflicts = vips.iter().map(|vip| ([("address", vip.address.to_string())], vip.conflicts));
+    families.counters("vip_conflicts_total", "Claims of the VIP heard from other hosts.", conflicts)?;
     let announcements = |of: fn(&Announcement) -> u64| {
         status.announcements.iter().map(move |one| {
             ([("announcement", one.announcement.clone()), ("address", one.address.to_string())], of(one))
@@ -445,17 +484,17 @@ fn vips(families: &mut Families<'_>, status: &Status) -> fmt::Result {
     };
     families.gauges(
         "route_wanted",
-        "Whether routers are to be told of the address.",
+        "1 if routers are to be told of the address.",
         announcements(|one| one.wanted.into()),
     )?;
     families.gauges(
         "route_announced",
-        "Whether they were told.",
+        "1 if routers were told of the address.",
         announcements(|one| (one.announced == Some(true)).into()),
     )?;
     families.gauges(
         "route_failures",
-        "How often in a row it could not be told what is wanted.",
+        "Consecutive failures to announce or withdraw the address.",
         announcements(|one| one.failures.into()),
     )
 }
@@ -463,22 +502,26 @@ fn vips(families: &mut Families<'_>, status: &Status) -> fmt::Result {
 fn host_stack(families: &mut Families<'_>, stats: &Stats) -> fmt::Result {
     let host = &stats.host_stack;
     let received = host.received.iter().map(|(kind, count)| ([("kind", kind.clone())], *count));
-    families.counters("host_received_frames_total", "Frames for the host stack, by kind.", received)?;
+    families.counters(
+        "host_received_frames_total",
+        "Frames received for the host stack, by kind.",
+        received,
+    )?;
     [
-        ("host_answers_total", "Questions and echo requests that were answered.", host.answered),
+        ("host_answers_total", "ARP and neighbour discovery questions and echo requests that were answered.", host.answered),
         (
             "host_answers_withheld_total",
-            "Questions for a VIP that were not answered, as the operator set it.",
+            "ARP and neighbour discovery questions for a VIP left unanswered: it is withdrawn, or never answered for.",
             host.withheld,
         ),
         (
             "host_answers_limited_total",
-            "Questions and echo requests that were not answered, for the limit of answers in a second.",
+            "Questions and echo requests that were not answered, because of the limit of answers per second.",
             host.limited,
         ),
-        ("host_neighbor_probes_total", "Questions that were sent to neighbours.", host.probes),
-        ("host_announcements_total", "Announcements of addresses that were sent.", host.announcements),
-        ("host_group_reports_total", "Reports of IPv6 groups that were sent.", host.group_reports),
+        ("host_neighbor_probes_total", "ARP and neighbour discovery questions sent to neighbours.", host.probes),
+        ("host_announcements_total", "Gratuitous announcements of the appliance's addresses sent on its links.", host.announcements),
+        ("host_group_reports_total", "Reports of IPv6 multicast groups sent.", host.group_reports),
         (
             "host_lost_frames_total",
             "Frames of the appliance's own that were lost because too many waited to be sent.",

@@ -5,19 +5,19 @@ use std::fmt;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 
-/// A label's name and its value.
+/// Name and value of a label.
 pub(super) type Label = (&'static str, String);
 
-/// Writes one family after the other.
+/// Writer of metric families, one after the other.
 pub(super) struct Families<'a>(DescriptorEncoder<'a>);
 
 impl<'a> Families<'a> {
-    /// Writes to `encoder`.
+    /// Creates a writer to `encoder`.
     pub(super) fn new(encoder: DescriptorEncoder<'a>) -> Self {
         Self(encoder)
     }
 
-    /// Counters: `name` ends in `_total`.
+    /// Writes counters; `name` ends in `_total`.
     pub(super) fn counters<const LABELS: usize>(
         &mut self,
         name: &str,
@@ -25,18 +25,18 @@ impl<'a> Families<'a> {
         samples: impl IntoIterator<Item = ([Label; LABELS], u64)>,
     ) -> fmt::Result {
         debug_assert!(name.ends_with("_total"), "{name}");
-        // The library's own counters would have the suffix in their samples alone, as OpenMetrics wants it.
+        // The library's own counters would have the suffix in their samples alone, as OpenMetrics requires it.
         let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
         samples.into_iter().try_for_each(|(labels, count)| sample(&mut family, &labels, count))
     }
 
-    /// A counter without labels.
+    /// Writes a counter without labels.
     pub(super) fn counter(&mut self, name: &str, help: &str, count: u64) -> fmt::Result {
         debug_assert!(name.ends_with("_total"), "{name}");
         self.0.encode_descriptor(name, help, None, MetricType::Counter)?.encode_gauge(&count)
     }
 
-    /// Gauges.
+    /// Writes gauges.
     pub(super) fn gauges<const LABELS: usize>(
         &mut self,
         name: &str,
@@ -47,7 +47,7 @@ impl<'a> Families<'a> {
         samples.into_iter().try_for_each(|(labels, value)| sample(&mut family, &labels, value))
     }
 
-    /// A gauge without labels.
+    /// Writes a gauge without labels.
     pub(super) fn gauge(&mut self, name: &str, help: &str, value: impl EncodeGaugeValue) -> fmt::Result {
         self.0.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
     }

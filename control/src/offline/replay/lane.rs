@@ -19,7 +19,7 @@ use guideway_engine::capture::Record;
 use guideway_engine::mbuf::Mbuf;
 use guideway_engine::publish::Feed;
 
-/// One frame of the capture, and what was decided for it.
+/// Frame of the capture, and its decision.
 pub(super) struct Job {
     pub(super) timestamp_nanos: u64,
     pub(super) wire_len: u32,
@@ -42,7 +42,7 @@ impl Job {
         }
     }
 
-    /// The worker of `count` that decides this frame: its client's.
+    /// Index of the worker, of `count`, that decides this frame: the one of its client's address.
     pub(super) fn lane(&self, count: usize) -> usize {
         if count == 1 {
             return 0;
@@ -54,7 +54,7 @@ impl Job {
         (client.0 % count as u128) as usize
     }
 
-    /// The frame that the appliance sends, as far as it is known, and its length on the wire.
+    /// Frame that the appliance sends, as far as it is known, and its length on the wire.
     ///
     /// Known is what the appliance put before the frame, and of the frame what the capture held.
     pub(super) fn sent(&self) -> (&[u8], u32) {
@@ -64,13 +64,13 @@ impl Job {
     }
 }
 
-/// Whose packet decides: an ICMP error belongs to the client of the packet that it quotes.
+/// Flow that picks the worker: an ICMP error belongs to the client of the packet that it quotes.
 fn quoted_or_own(frame: &[u8], packet: &Packet) -> Flow {
     let quoted = packet.icmp_error.then(|| icmp_error::quoted_flow(frame, packet)).flatten();
     quoted.unwrap_or(packet.flow)
 }
 
-/// A worker thread that decides the frames it is sent, in order.
+/// Worker thread that decides the frames that it is given, in order.
 pub(super) struct Lane {
     jobs: Option<SyncSender<(Tick, Vec<Job>)>>,
     decided: Receiver<(Vec<Job>, Counters)>,
@@ -107,7 +107,7 @@ impl Lane {
         share
     }
 
-    /// What the worker has counted.
+    /// Counters of the worker.
     pub(super) fn counters(&self) -> &Counters {
         &self.counters
     }

@@ -1,4 +1,4 @@
-//! What a replay comes to: packets by verdict and reason, conntrack's work, and each backend's share.
+//! Summary of a replay: packets by verdict and reason, conntrack's work, and each backend's share.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,20 +10,20 @@ use guideway_model::forwarding_state::ForwardingState;
 use guideway_model::names::Names;
 use serde::Serialize;
 
-/// What a replay comes to.
+/// Counts and shares of a replay.
 #[derive(Debug, Default, Serialize)]
 pub struct Summary {
     /// Frames read.
     pub packets: u64,
-    /// Their length on the wire.
+    /// Bytes of the frames on the wire.
     pub bytes: u64,
     /// Packets that went to a backend.
     pub forwarded: u64,
-    /// Packets that weren't ours, by reason.
+    /// Packets that were not for a forwarding rule, by reason.
     pub passed: BTreeMap<&'static str, u64>,
-    /// Packets that ended here, by reason.
+    /// Packets dropped, by reason.
     pub dropped: BTreeMap<&'static str, u64>,
-    /// What conntrack did.
+    /// Counters of connection tracking.
     pub conntrack: Conntrack,
     /// ICMP errors steered by the packet that they quote.
     pub icmp_errors_steered: u64,
@@ -33,55 +33,55 @@ pub struct Summary {
     pub icmp_errors_suppressed: u64,
     /// Packets forwarded though they exceed the path's MTU and will be fragmented on it.
     pub exceeding_mtu: u64,
-    /// Each backend that is eligible at the end or got packets.
+    /// Share of each backend that is eligible at the end or got packets.
     pub backends: Vec<BackendShare>,
     #[serde(skip)]
-    tallies: BTreeMap<(Arc<str>, Arc<str>), Tally>,
+    counts: BTreeMap<(Arc<str>, Arc<str>), BackendCounts>,
 }
 
-/// What conntrack did.
+/// Counters of connection tracking.
 #[derive(Debug, Default, Serialize)]
 pub struct Conntrack {
-    /// A valid entry decided.
+    /// Packets that a valid entry decided.
     pub hits: u64,
-    /// An entry was made or replaced.
+    /// Entries made or replaced.
     pub new: u64,
-    /// Of these, in the place of another connection's entry.
+    /// Entries made that pushed out another connection's.
     pub evicted: u64,
-    /// No room for an entry.
+    /// Packets forwarded by their hash alone, for want of room for an entry.
     pub full: u64,
     /// Packets that are not tracked.
     pub untracked: u64,
 }
 
-/// What a backend got, beside what its weight would have given it.
+/// Share that a backend got, beside the share that its weight gives.
 #[derive(Debug, Serialize)]
 pub struct BackendShare {
-    /// Its service.
+    /// Service of the backend.
     pub backend_service: String,
-    /// Its name.
+    /// Name of the backend.
     pub backend: String,
-    /// Its share of the hash space at the end of the replay, by its weight; zero where it is not eligible.
+    /// Share of the hash space at the end of the replay, by weight; zero where the backend is not eligible.
     pub expected_share: f64,
-    /// Packets whose hash chose it, because no entry did: one a connection, and each one that is not tracked.
+    /// Packets whose hash chose the backend, because no entry did: one a connection, and each one that is not tracked.
     pub selections: u64,
-    /// Its share of the service's selections.
+    /// Share of the service's selections.
     pub selection_share: f64,
-    /// Packets that went to it, tracked or not.
+    /// Packets that went to the backend, tracked or not.
     pub packets: u64,
-    /// Their bytes, before delivery.
+    /// Bytes of these packets, before delivery.
     pub bytes: u64,
 }
 
 #[derive(Debug, Default)]
-struct Tally {
+struct BackendCounts {
     selections: u64,
     packets: u64,
     bytes: u64,
 }
 
 impl Summary {
-    /// Whether every packet is accounted for: offered = forwarded + passed + dropped.
+    /// True if every packet is accounted for: offered = forwarded + passed + dropped.
     pub fn is_balanced(&self) -> bool {
         self.packets
             == self.forwarded + self.passed.values().sum::<u64>() + self.dropped.values().sum::<u64>()
@@ -93,7 +93,7 @@ impl Summary {
         self.bytes += u64::from(wire_len);
     }
 
-    /// Counts what was decided for a frame.
+    /// Counts the decision for a frame.
     pub(super) fn decided(&mut self, decision: &Decision, names: &Names, wire_len: u32) {
         if decision.verdict != Verdict::Forward {
             return;
@@ -101,13 +101,13 @@ impl Summary {
         let Some((_, service)) = decision.rule else { return };
         let Some(backend) = decision.backend.and_then(|handle| names.backend(handle)) else { return };
         let key = (Arc::clone(names.service(service)), Arc::clone(backend));
-        let tally = self.tallies.entry(key).or_default();
-        tally.packets += 1;
-        tally.bytes += u64::from(wire_len);
-        tally.selections += u64::from(decision.tracking != Tracking::Hit);
+        let counts = self.counts.entry(key).or_default();
+        counts.packets += 1;
+        counts.bytes += u64::from(wire_len);
+        counts.selections += u64::from(decision.tracking != Tracking::Hit);
     }
 
-    /// Takes over what the workers counted, and works out the shares.
+    /// Takes over the workers' counters, and works out the shares.
     pub(super) fn conclude(&mut self, state: &ForwardingState, workers: &[&Counters]) {
         let mut counters = Counters::default();
         workers.iter().for_each(|worker| counters.add(worker));
@@ -129,28 +129,28 @@ impl Summary {
         for table in state.lookup_tables() {
             for share in table.shares() {
                 let key: (Arc<str>, Arc<str>) = (table.service().into(), share.backend.into());
-                self.tallies.entry(key.clone()).or_default();
+                self.counts.entry(key.clone()).or_default();
                 expected.insert(key, f64::from(share.slots) / table.table().len() as f64);
             }
         }
         let mut selections: BTreeMap<Arc<str>, u64> = BTreeMap::new();
-        for ((service, _), tally) in &self.tallies {
-            *selections.entry(Arc::clone(service)).or_default() += tally.selections;
+        for ((service, _), counts) in &self.counts {
+            *selections.entry(Arc::clone(service)).or_default() += counts.selections;
         }
-        let share = |((service, backend), tally): (&(Arc<str>, Arc<str>), &Tally)| BackendShare {
+        let share = |((service, backend), counts): (&(Arc<str>, Arc<str>), &BackendCounts)| BackendShare {
             backend_service: service.to_string(),
             backend: backend.to_string(),
             expected_share: expected.get(&(service.clone(), backend.clone())).copied().unwrap_or(0.0),
-            selections: tally.selections,
-            selection_share: tally.selections as f64 / selections[service].max(1) as f64,
-            packets: tally.packets,
-            bytes: tally.bytes,
+            selections: counts.selections,
+            selection_share: counts.selections as f64 / selections[service].max(1) as f64,
+            packets: counts.packets,
+            bytes: counts.bytes,
         };
-        self.backends = self.tallies.iter().map(share).collect();
+        self.backends = self.counts.iter().map(share).collect();
     }
 }
 
-/// The counts that are not zero, by their reason.
+/// Picks the counts that are not zero, by reason.
 fn by_reason(words: impl Iterator<Item = &'static str>, counts: &[u64]) -> BTreeMap<&'static str, u64> {
     words.zip(counts.iter().copied()).filter(|(_, count)| *count > 0).collect()
 }

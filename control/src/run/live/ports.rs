@@ -7,7 +7,7 @@ use guideway_engine::driver::loopback::LoopbackQueues;
 use guideway_engine::driver::steering::{Followers, followers};
 use guideway_model::config::Config;
 
-use crate::api::admin::view;
+use crate::api::view;
 use crate::run::appliance::Nic;
 use crate::run::ports::Ports;
 use crate::run::worker::RingSizes;

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::event_log::Note;
-use crate::announce::{Announced, Announcer, Guard, PATIENCE, Plan, Situation, Stage};
-use crate::api::admin::view::{self, DrainEnd, EventKind};
+use crate::announce::{Announced, Announcer, ApplianceState, Guard, PATIENCE, Plan, Stage};
+use crate::api::view::{self, DrainEnd, EventKind};
 use crate::run::appliance::Appliance;
 
 /// The time without a forwarded packet after which traffic has ended.
@@ -29,7 +29,7 @@ pub(super) struct Announcements {
 struct Basis {
     configuration_generation: u64,
     snapshot_generation: u64,
-    situation: Situation,
+    appliance_state: ApplianceState,
 }
 
 /// The drain of an appliance.
@@ -72,7 +72,7 @@ impl Announcements {
         let basis = Basis {
             configuration_generation: appliance.state().configuration_generation(),
             snapshot_generation: appliance.state().snapshot_generation(),
-            situation: Situation { stage, has_stalled_worker },
+            appliance_state: ApplianceState { stage, has_stalled_worker },
         };
         if self.basis == Some(basis) {
             return;
@@ -83,7 +83,7 @@ impl Announcements {
             .map(|(name, state)| (name, state.configured().filter(|backend| backend.healthy).count() as u32))
             .collect();
         let healthy = |service: &str| healthy.get(service).copied().unwrap_or(0);
-        self.announcer.want(&Plan::new(appliance.config(), healthy, basis.situation));
+        self.announcer.want(&Plan::new(appliance.config(), healthy, basis.appliance_state));
     }
 
     /// Looks at the hooks' progress, and at a drain's, of an appliance that has `forwarded` so many packets.

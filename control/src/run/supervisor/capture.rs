@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::event_log::Note;
-use crate::api::admin::view::EventKind;
-use crate::api::admin::{CaptureReason, Refused};
+use crate::api::request::{CaptureReason, Refused};
+use crate::api::view::EventKind;
 
 /// The workers' taps.
 #[derive(Debug)]

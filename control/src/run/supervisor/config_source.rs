@@ -6,8 +6,8 @@ use std::time::SystemTime;
 use guideway_model::config::Config;
 
 use super::event_log::Note;
-use crate::api::admin::Refused;
-use crate::api::admin::view::{self, EventKind};
+use crate::api::request::Refused;
+use crate::api::view::{self, EventKind};
 use crate::config_file;
 
 /// The path of the configuration file, and the time when what is in force was read.

@@ -15,8 +15,8 @@ use guideway_engine::publish::Feed;
 use guideway_model::flow_text::FlowText;
 use guideway_model::names::Names;
 
-use crate::api::admin::view::{ConntrackEntry, ConntrackList, ConntrackLookup};
-use crate::api::admin::{Refused, Reply};
+use crate::api::request::{Refused, Reply};
+use crate::api::view::{ConntrackEntry, ConntrackList, ConntrackLookup};
 use crate::offline::explain;
 use crate::run::worker::Shared;
 

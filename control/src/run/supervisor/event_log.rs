@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::SystemTime;
 
-use crate::api::admin::view::{Event, EventKind, EventList};
+use crate::api::view::{Event, EventKind, EventList};
 
 /// Events that are kept: this many changes of weights, which may come with every probe, and this many of all others.
 const KEPT: usize = 1_000;

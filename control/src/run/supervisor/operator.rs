@@ -8,8 +8,8 @@ use guideway_model::service::{Services, UnknownName};
 
 use super::event_log::Note;
 use super::views;
-use crate::api::admin::Refused;
-use crate::api::admin::view::{EventKind, NeighborReplies};
+use crate::api::request::Refused;
+use crate::api::view::{EventKind, NeighborReplies};
 use crate::run::appliance::Appliance;
 
 /// Keeps new connections away from a backend, or lets them come again.

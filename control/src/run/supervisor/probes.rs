@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::event_log::Note;
 use super::workers::Workers;
-use crate::api::admin::view::EventKind;
+use crate::api::view::EventKind;
 use crate::health::demand::Excess;
 use crate::health::descriptors;
 use crate::health::monitor::Monitor;

@@ -9,8 +9,8 @@ use super::conntrack_reader::Wanted;
 use super::event_log::Note;
 use super::views::Backends;
 use super::{Next, Supervisor, operator, views};
-use crate::api::admin::view::{self, ConntrackList};
-use crate::api::admin::{Refused, Reply, Request};
+use crate::api::request::{Refused, Reply, Request};
+use crate::api::view::{self, ConntrackList};
 use crate::run::ports::Ports;
 
 impl<P: Ports> Supervisor<P> {

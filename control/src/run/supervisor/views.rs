@@ -11,7 +11,7 @@ use guideway_model::service::ServiceState;
 
 use super::probes::Probes;
 use super::publish_latency::PublishLatency;
-use crate::api::admin::view::{self, NeighborReplies};
+use crate::api::view::{self, NeighborReplies};
 use crate::health::state::HealthState;
 use crate::net::host_stack::{Answers, Vip};
 use crate::run::appliance::Appliance;
@@ -56,7 +56,7 @@ pub(super) fn services(appliance: &Appliance, health: Option<&HealthState>) -> V
         name: name.to_owned(),
         backends: state.configured().count() as u32,
         healthy: state.configured().filter(|backend| backend.healthy).count() as u32,
-        drained: state.configured().filter(|backend| backend.operator_drained).count() as u32,
+        operator_drained: state.configured().filter(|backend| backend.operator_drained).count() as u32,
         eligible: state.eligible().len() as u32,
         pool: state.pool().filter(|_| state.has_failover()).map(view::Pool::from),
         weights_valid: health.and_then(|health| health.weights_are_valid(name)),
@@ -72,7 +72,7 @@ pub(super) fn health_checks(probes: &Probes, publish_latency: &PublishLatency) -
         probes_begun: lag.begun(),
         intervals_missed: lag.missed(),
         start_lag: view::Quantiles::of(|share| lag.at_quantile(share)),
-        reactions: publish_latency.measured(),
+        publications_measured: publish_latency.measured(),
         probe_to_packet: view::Quantiles::of(|share| publish_latency.at_quantile(share)),
     }
 }

@@ -10,7 +10,7 @@ use guideway_engine::counters::{Adoption, WorkerCounters};
 
 use super::event_log::Note;
 use super::watchdog::{self, Watchdog};
-use crate::api::admin::view::{self, EventKind};
+use crate::api::view::{self, EventKind};
 use crate::run::ports::Ports;
 use crate::run::worker::{WorkerEnd, WorkerFailure};
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use guideway::api::admin::view::{Backend, BackendList, Event, EventList, Stats, Status};
+use guideway::api::view::{Backend, BackendList, Event, EventList, Stats, Status};
 use rustix::process::Signal;
 use serde::de::DeserializeOwned;
 

@@ -6,7 +6,8 @@ use guideway_model::service::{BackendState, ServiceState, UnknownName, WeightSou
 use guideway_model::traffic_totals::Volumes;
 
 use super::{millis, unix_sec};
-use crate::api::admin::{Refused, view};
+use crate::api::request::Refused;
+use crate::api::view;
 use crate::health::state::{HealthState, RuleHealth};
 use crate::run::appliance::Appliance;
 
@@ -75,7 +76,7 @@ impl Backends<'_> {
             health: if backend.healthy { view::Health::Healthy } else { view::Health::Unhealthy },
             health_check: self.health_check(service, name),
             draining: backend.removed_at.is_some(),
-            drained: backend.operator_drained,
+            operator_drained: backend.operator_drained,
             weight: state.is_weighted().then_some(backend.weight),
             weight_source: match backend.weight_source {
                 WeightSource::Configured => view::WeightSource::Configured,

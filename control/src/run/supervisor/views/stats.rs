@@ -10,7 +10,7 @@ use guideway_model::config::ForwardingRule;
 use guideway_model::service::ServiceState;
 use guideway_model::traffic_totals::Volumes;
 
-use crate::api::admin::view;
+use crate::api::view;
 use crate::run::appliance::Appliance;
 use crate::run::ports::Ports;
 use crate::run::supervisor::workers::Workers;

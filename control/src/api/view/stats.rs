@@ -1,4 +1,4 @@
-//! What the appliance has counted since it started.
+//! Counters of the appliance since it started.
 
 use std::collections::BTreeMap;
 
@@ -10,67 +10,67 @@ use serde::{Deserialize, Serialize};
 
 use crate::net::host_stack;
 
-/// All counters. None goes back while the process runs; those of a rule, service or backend go with it.
+/// All counters. None decreases while the process runs; those of a rule, service or backend are removed with it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Stats {
-    /// What all workers counted.
+    /// Packet counters of all workers together.
     pub total: PacketStats,
-    /// What each worker counted, by its number.
+    /// Counters of each worker, by number.
     pub workers: Vec<WorkerStats>,
-    /// What each device counted, in the order of the configuration.
+    /// Counters of each device, in the order of the configuration.
     pub ports: Vec<PortStats>,
-    /// By rule, in the order of the configuration.
+    /// Counters of each rule, in the order of the configuration.
     pub rules: Vec<RuleStats>,
-    /// By service and name.
+    /// Counters of each service, by name.
     pub services: Vec<ServiceStats>,
-    /// By service and name, the draining ones too.
+    /// Counters of each backend, by service and name, the draining ones too.
     pub backends: Vec<BackendStats>,
-    /// What connection tracking did.
+    /// Counters of connection tracking.
     pub conntrack: ConntrackStats,
-    /// What the appliance did as a host on its links.
+    /// Counters of the appliance as a host on its links.
     pub host_stack: HostStackStats,
 }
 
 /// Packets, and the bytes of their frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traffic {
-    /// How many packets.
+    /// Number of packets.
     pub packets: u64,
-    /// The bytes of their frames, as they came in.
+    /// Bytes of the frames, as they came in.
     pub bytes: u64,
 }
 
-/// What became of packets: `offered` = `forwarded` + all of `passed` + all of `dropped`.
+/// Packet counters by verdict: `offered` = `forwarded` + all of `passed` + all of `dropped`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PacketStats {
     /// Packets that came in.
     pub offered: u64,
     /// Packets that went to a backend.
     pub forwarded: u64,
-    /// Packets that weren't ours, by reason.
+    /// Packets that were not for a forwarding rule, by reason.
     pub passed: BTreeMap<String, u64>,
-    /// Packets that ended here, by reason.
+    /// Packets dropped, by reason.
     pub dropped: BTreeMap<String, u64>,
     /// Packets forwarded though they exceed the path's MTU and will be fragmented on it.
     pub exceeding_mtu: u64,
-    /// ICMP errors.
+    /// Counters of ICMP errors.
     pub icmp_errors: IcmpErrorStats,
-    /// What happened between ports and data plane.
+    /// Counters of frames between ports and data plane.
     pub link: LinkStats,
 }
 
-/// What became of ICMP errors.
+/// Counters of ICMP errors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IcmpErrorStats {
-    /// Sent, because a packet was too big.
+    /// ICMP errors sent because a packet was too big.
     pub sent: u64,
-    /// Not sent, by the limit or because none may answer that packet.
+    /// ICMP errors not sent, by the limit or because none may answer that packet.
     pub suppressed: u64,
-    /// Received, and steered by the packet that they quote.
+    /// ICMP errors received, and steered by the packet that they quote.
     pub steered: u64,
 }
 
-/// What happened to frames between ports and data plane.
+/// Counters of frames between ports and data plane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkStats {
     /// Frames that a port took to send: forwarded ones, ICMP errors, and the appliance's own.
@@ -81,30 +81,30 @@ pub struct LinkStats {
     pub unknown_egress_port: u64,
     /// Passed frames lost because too many waited for the host stack.
     pub host_full: u64,
-    /// Frames that came in and that the driver could not hand on.
+    /// Frames received that the driver could not hand on.
     pub refused: u64,
 }
 
-/// What one worker counted.
+/// Counters of one worker.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerStats {
-    /// Its number.
+    /// Number of the worker.
     pub number: u16,
-    /// How often it has polled its ports.
+    /// Polls of the ports.
     pub polls: u64,
-    /// Of these, how often it found a frame.
+    /// Polls that found a frame.
     pub busy_polls: u64,
-    /// What became of its packets.
+    /// Packet counters of the worker.
     #[serde(flatten)]
     pub packets: PacketStats,
-    /// What connection tracking did for them.
+    /// Connection tracking counters of the worker.
     pub conntrack: ConntrackCounts,
 }
 
-/// What a device counted.
+/// Counters of one device.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortStats {
-    /// The port's name.
+    /// Name of the port.
     pub name: String,
     /// Packets received.
     pub received: u64,
@@ -120,93 +120,93 @@ pub struct PortStats {
     pub no_mbuf: u64,
 }
 
-/// What went through a forwarding rule.
+/// Counters of one forwarding rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuleStats {
-    /// Its name.
+    /// Name of the rule.
     pub name: String,
-    /// Its service.
+    /// Service of the rule.
     pub service: String,
-    /// Its packets, whatever became of them.
+    /// Packets of the rule, whatever became of them.
     #[serde(flatten)]
     pub offered: Traffic,
 }
 
-/// What went through a service.
+/// Counters of one service.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceStats {
-    /// Its name.
+    /// Name of the service.
     pub name: String,
-    /// Packets of its rules, whatever became of them.
+    /// Packets of the service's rules, whatever became of them.
     pub offered: Traffic,
-    /// Packets that went to its backends.
+    /// Packets that went to the service's backends.
     pub forwarded: Traffic,
 }
 
-/// What went to a backend.
+/// Counters of one backend.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackendStats {
-    /// Its service.
+    /// Service of the backend.
     pub service: String,
-    /// Its name.
+    /// Name of the backend.
     pub name: String,
-    /// Packets that went to it.
+    /// Packets that went to the backend.
     #[serde(flatten)]
     pub forwarded: Traffic,
 }
 
-/// The conntrack table, and what connection tracking did.
+/// Size of the conntrack table, and counters of connection tracking.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConntrackStats {
-    /// The connections that the table was made for; it has half as many places again.
+    /// Connections that the table was made for; it has half as many slots again.
     pub capacity: u64,
-    /// Entries, void ones that have not been swept included, as they were when they were last counted.
+    /// Entries when they were last counted, void ones that have not been swept included.
     pub entries: u64,
-    /// What all workers counted.
+    /// Connection tracking counters of all workers together.
     #[serde(flatten)]
     pub counts: ConntrackCounts,
 }
 
-/// What connection tracking did.
+/// Counters of connection tracking.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConntrackCounts {
-    /// A valid entry decided.
+    /// Packets that a valid entry decided.
     pub hits: u64,
-    /// An entry was made, or replaced under its own key.
+    /// Entries made, or replaced under their own key.
     pub inserts: u64,
-    /// Of these, how many pushed out another connection's entry that was void or idle too long.
+    /// Inserts that pushed out another connection's entry that was void or idle too long.
     pub evicted_void: u64,
-    /// Of these, how many pushed out another connection's half-open entry.
+    /// Inserts that pushed out another connection's half-open entry.
     pub evicted_half_open: u64,
-    /// No room for an entry: forwarded by its hash alone.
+    /// Packets forwarded by their hash alone, for want of room for an entry.
     pub full: u64,
     /// Packets that are not tracked.
     pub untracked: u64,
 }
 
-/// What the appliance did as a host on its links.
+/// Counters of the appliance as a host on its links.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostStackStats {
-    /// Frames that came in, by kind.
+    /// Frames received for the host stack, by kind.
     pub received: BTreeMap<String, u64>,
-    /// Questions and echo requests that were answered.
+    /// ARP and neighbour discovery questions and echo requests that were answered.
     pub answered: u64,
-    /// Questions for a VIP that were not answered, as the operator set it.
+    /// Questions for a VIP left unanswered: it is withdrawn, or never answered for.
     pub withheld: u64,
-    /// Questions, queries and echo requests that were not answered, for the limit of answers in a second.
+    /// Questions, queries and echo requests that were not answered because of the limit of answers per second.
     pub limited: u64,
-    /// Questions that were sent to neighbours.
+    /// ARP and neighbour discovery questions sent to neighbours.
     pub probes: u64,
-    /// Announcements that were sent.
+    /// Announcements of addresses sent.
     pub announcements: u64,
-    /// Reports of the IPv6 groups that the appliance listens to that were sent.
+    /// Reports sent of the IPv6 groups that the appliance listens to.
     pub group_reports: u64,
     /// Frames of the appliance's own that were lost because too many waited to be sent.
     pub queue_full: u64,
 }
 
 impl PacketStats {
-    /// What these counters say.
+    /// Reads the counters of the data plane and of the I/O.
     pub fn new(counters: &Counters, io: &IoCounters) -> Self {
         Self {
             offered: counters.offered,
@@ -260,7 +260,7 @@ impl From<Volume> for Traffic {
     }
 }
 
-/// Counts under their words.
+/// Puts counts under their words.
 fn by_word(words: impl Iterator<Item = &'static str>, counts: &[u64]) -> BTreeMap<String, u64> {
     words.map(str::to_owned).zip(counts.iter().copied()).collect()
 }

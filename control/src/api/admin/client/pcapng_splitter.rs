@@ -5,10 +5,10 @@ use std::fmt;
 use bytes::{Bytes, BytesMut};
 use guideway_engine::capture::pcapng_block::{self, ByteOrder};
 
-/// The longest block that is waited for: a frame of 64 KiB with its options, many times over.
+/// Longest block accepted: a frame of 64 KiB with its options, many times over.
 const MAX_BLOCK: usize = 1 << 20;
 
-/// Bytes that have come, up to the last whole block.
+/// Splitter of a pcapng stream; holds the bytes that came after the last whole block.
 #[derive(Debug, Default)]
 pub(super) struct PcapngSplitter {
     waiting: BytesMut,
@@ -17,19 +17,19 @@ pub(super) struct PcapngSplitter {
     missing: u64,
 }
 
-/// What came is no pcapng.
+/// Error: the stream is not pcapng.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct NotBlocks;
+pub(super) struct NotPcapng;
 
-impl fmt::Display for NotBlocks {
+impl fmt::Display for NotPcapng {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("no pcapng")
     }
 }
 
 impl PcapngSplitter {
-    /// Takes in what came next, and gives out all blocks that are whole by now.
-    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<Bytes, NotBlocks> {
+    /// Takes the next bytes, and returns all blocks that are whole by now.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<Bytes, NotPcapng> {
         self.waiting.extend_from_slice(bytes);
         let mut whole = 0;
         while let Some(len) = self.block_len(whole)? {
@@ -47,28 +47,28 @@ impl PcapngSplitter {
         Ok(self.waiting.split_to(whole).freeze())
     }
 
-    /// How many packets the whole blocks held.
+    /// Packets in the whole blocks so far.
     pub(super) fn packets(&self) -> u64 {
         self.packets
     }
 
-    /// How many packets the capture lacks, as far as it was told.
+    /// Packets missing from the capture, by its latest statistics block.
     pub(super) fn missing(&self) -> u64 {
         self.missing
     }
 
-    /// The length of the block at `start`, where it is whole.
-    fn block_len(&mut self, start: usize) -> Result<Option<usize>, NotBlocks> {
+    /// Length of the block at `start`, if it is whole.
+    fn block_len(&mut self, start: usize) -> Result<Option<usize>, NotPcapng> {
         let rest = &self.waiting[start..];
         if rest.len() < pcapng_block::MIN_LEN {
             return Ok(None);
         }
         if self.order.u32_at(rest, pcapng_block::TYPE_OFFSET) == pcapng_block::SECTION_HEADER {
-            self.order = ByteOrder::of_section(rest).ok_or(NotBlocks)?;
+            self.order = ByteOrder::of_section(rest).ok_or(NotPcapng)?;
         }
         let len = self.order.u32_at(rest, pcapng_block::LENGTH_OFFSET) as usize;
         if !pcapng_block::is_possible_len(len) || len > MAX_BLOCK {
-            return Err(NotBlocks);
+            return Err(NotPcapng);
         }
         Ok((rest.len() >= len).then_some(len))
     }
@@ -97,13 +97,13 @@ mod tests {
             let stream = [&header[..], &packet, &packet].concat();
             let ends = [header.len(), header.len() + packet.len(), stream.len()];
             for step in 1..stream.len() {
-                let (mut blocks, mut out) = (PcapngSplitter::default(), 0);
+                let (mut splitter, mut out) = (PcapngSplitter::default(), 0);
                 for (i, piece) in stream.chunks(step).enumerate() {
-                    out += blocks.take(piece).unwrap().len();
+                    out += splitter.take(piece).unwrap().len();
                     let come = (i * step + piece.len()).min(stream.len());
                     assert_eq!(out, ends.iter().copied().filter(|end| *end <= come).max().unwrap_or(0));
                 }
-                assert_eq!(blocks.packets(), 2);
+                assert_eq!(splitter.packets(), 2);
             }
         }
     }
@@ -111,19 +111,19 @@ mod tests {
     #[test]
     fn the_latest_count_of_what_is_missing_holds() {
         let mut writer = guideway_engine::capture::PcapngWriter::new(Vec::new(), ["lan"], 64).unwrap();
-        let mut blocks = PcapngSplitter::default();
+        let mut splitter = PcapngSplitter::default();
         for missing in [3, 1 << 40] {
             writer.write_missing(9, missing).unwrap();
-            blocks.take(&std::mem::take(writer.output())).unwrap();
-            assert_eq!((blocks.missing(), blocks.packets()), (missing, 0));
+            splitter.take(&std::mem::take(writer.output())).unwrap();
+            assert_eq!((splitter.missing(), splitter.packets()), (missing, 0));
         }
     }
 
     #[test]
     fn what_is_no_pcapng_is_refused() {
-        assert_eq!(PcapngSplitter::default().take(b"{\"error\": \"no\"}"), Err(NotBlocks));
+        assert_eq!(PcapngSplitter::default().take(b"{\"error\": \"no\"}"), Err(NotPcapng));
         let endless = block([6, 0, 0, 0], &[0; 4], false);
         let endless = [&endless[..4], &(u32::MAX - 3).to_le_bytes(), &[0; 4]].concat();
-        assert_eq!(PcapngSplitter::default().take(&endless), Err(NotBlocks));
+        assert_eq!(PcapngSplitter::default().take(&endless), Err(NotPcapng));
     }
 }

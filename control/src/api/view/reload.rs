@@ -1,38 +1,38 @@
-//! What a reload has changed; that the appliance stops.
+//! Answers to a reload and to a stop.
 
 use serde::{Deserialize, Serialize};
 
 use guideway_model::config_diff;
 
-/// A configuration that was taken over.
+/// Configuration that a reload has put in force.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reload {
-    /// How many configurations have been accepted, this one included.
+    /// Number of configurations accepted, this one included.
     pub configuration_generation: u64,
-    /// What has changed; empty where the file says what it said before.
+    /// Changes; empty where the file says what it said before.
     pub changes: Vec<Change>,
 }
 
-/// One change.
+/// Change of a part of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    /// What became of it.
+    /// Kind of change.
     pub change: ChangeKind,
-    /// What it is, in words.
+    /// Sentence that names the part.
     pub text: String,
 }
 
-/// What became of a part of the configuration.
+/// Kind of change to a part of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChangeKind {
-    /// It is new.
+    /// The part is new.
     Added,
-    /// It is gone.
+    /// The part is gone.
     Removed,
-    /// It is another than before.
+    /// The part differs from before.
     Changed,
-    /// It was written otherwise, and stays as it is until the next start.
+    /// The part differs in the file, and stays as it is until the next start.
     NeedsRestart,
 }
 
@@ -49,7 +49,7 @@ impl From<&config_diff::Change> for Change {
 }
 
 impl ChangeKind {
-    /// The sign that stands before the change in a list.
+    /// Sign before the change in a list.
     pub const fn sign(self) -> char {
         match self {
             Self::Added => '+',
@@ -60,9 +60,9 @@ impl ChangeKind {
     }
 }
 
-/// The appliance stops.
+/// Answer to a stop: the appliance stops.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stopping {
-    /// The process that ends.
+    /// Number of the process that ends.
     pub pid: u32,
 }

@@ -1,56 +1,58 @@
-//! Backends: health, weight, share, and the way to them.
+//! Backends: health, weight, share and next hop.
 
 use std::net::IpAddr;
 
 use guideway_model::service;
 use serde::{Deserialize, Serialize};
 
-use super::{HealthCheck, Traffic};
+use super::health::HealthCheck;
+use super::stats::Traffic;
 
-/// Backends, the draining ones too.
+/// List of backends, the draining ones too.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BackendList {
-    /// By service and name.
+    /// Backends, by service and name.
     pub backends: Vec<Backend>,
 }
 
-/// A backend of a service.
+/// Backend of a service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Backend {
-    /// Its service.
+    /// Service of the backend.
     pub service: String,
-    /// Its name.
+    /// Name of the backend.
     pub name: String,
-    /// Its address.
+    /// Address of the backend.
     pub address: IpAddr,
-    /// Whether its group is primary or failover.
+    /// Role of the backend's group: primary or failover.
     pub role: Pool,
-    /// What its health checks say.
+    /// Health, as the health checks have found it.
     pub health: Health,
-    /// What they have found, in full; `null` where none are made, as for a backend that was removed.
+    /// Results of the health checks, in full; `null` where none are made, as for a backend that was removed.
     pub health_check: Option<HealthCheck>,
-    /// It was removed from the configuration, and keeps its connections for a while.
+    /// True if the backend was removed from the configuration and keeps its connections for a while.
     pub draining: bool,
-    /// The operator has drained it: it keeps its connections and gets no new ones.
-    pub drained: bool,
-    /// Its weight; `null` where the service does not choose by weight.
+    /// True if the operator has drained the backend: tracked connections go on, new ones go elsewhere.
+    #[serde(rename = "drained")]
+    pub operator_drained: bool,
+    /// Weight of the backend; `null` where the service does not choose by weight.
     pub weight: Option<u16>,
-    /// Where that weight comes from.
+    /// Source of the weight.
     pub weight_source: WeightSource,
-    /// It may get new connections.
+    /// True if the backend may receive new connections.
     pub eligible: bool,
-    /// Its share of the lookup table's slots.
+    /// Share of the lookup table's slots, from 0 to 1.
     pub share: f64,
-    /// What is wrong with its service as a whole; `null` where nothing is.
+    /// Warning about the service as a whole; `null` where there is none.
     pub warning: Option<String>,
-    /// What was forwarded to it.
+    /// Packets and bytes forwarded to the backend.
     #[serde(flatten)]
     pub forwarded: Traffic,
-    /// Who its frames are sent to; `null` where there is no way to it.
+    /// Neighbour that the backend's frames are sent to; `null` where no route leads to the backend.
     pub next_hop: Option<NextHop>,
 }
 
-/// A pool, which is also the role of a group.
+/// Pool of a service, which is also the role of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pool {
@@ -61,7 +63,7 @@ pub enum Pool {
 }
 
 impl Pool {
-    /// The word that JSON and tables show.
+    /// Word that JSON and tables show.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Primary => "primary",
@@ -79,17 +81,17 @@ impl From<service::Pool> for Pool {
     }
 }
 
-/// What a backend's health checks say.
+/// Health of a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
-    /// They succeed.
+    /// The health checks succeed.
     Healthy,
-    /// They fail.
+    /// The health checks fail.
     Unhealthy,
 }
 
-/// Where a weight comes from.
+/// Source of a weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WeightSource {
@@ -101,13 +103,13 @@ pub enum WeightSource {
     Operator,
 }
 
-/// The neighbour that a backend's frames are sent to: the backend, or a gateway.
+/// Neighbour that a backend's frames are sent to: the backend, or a gateway.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NextHop {
-    /// The port.
+    /// Name of the port.
     pub port: String,
-    /// Its address; `null` where the configuration names its MAC address alone.
+    /// Address of the neighbour; `null` where the configuration names its MAC address alone.
     pub address: Option<IpAddr>,
-    /// Its MAC address; `null` while nobody has answered for it.
+    /// MAC address of the neighbour; `null` while nobody has answered for it.
     pub mac: Option<String>,
 }

@@ -1,32 +1,32 @@
-//! What has happened.
+//! Events: changes of state, commands and failures.
 
 use serde::{Deserialize, Serialize};
 
-/// Events, the earliest first.
+/// List of events, the earliest first.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EventList {
-    /// In the order in which they happened.
+    /// Events in the order in which they happened.
     pub events: Vec<Event>,
 }
 
-/// Something that has happened.
+/// Event: a change of state, a command or a failure.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// Its number, from 1; no two of a process have the same.
+    /// Number of the event, from 1; unique within a process.
     pub id: u64,
-    /// When, in seconds since 1970, to the millisecond.
+    /// Time of the event in seconds since 1970, to the millisecond.
     pub at_unix_sec: f64,
-    /// What kind of event.
+    /// Kind of event.
     pub kind: EventKind,
-    /// The service that it happened to; `null` where it is not about one.
+    /// Service of the event; `null` where it concerns none.
     pub service: Option<String>,
-    /// The backend that it happened to; `null` where it is not about one.
+    /// Backend of the event; `null` where it concerns none.
     pub backend: Option<String>,
-    /// What has happened, in words.
+    /// Sentence that tells what has happened.
     pub text: String,
 }
 
-/// What kind of event.
+/// Kind of event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
@@ -42,13 +42,13 @@ pub enum EventKind {
     WeightsValid,
     /// The operator has drained a backend.
     BackendDrained,
-    /// The operator has undrained one.
+    /// The operator has undrained a backend.
     BackendUndrained,
     /// The operator has set a backend's weight.
     WeightSet,
     /// The operator has announced a VIP.
     VipAnnounced,
-    /// The operator has withdrawn one.
+    /// The operator has withdrawn a VIP.
     VipWithdrawn,
     /// The operator has begun a capture.
     CaptureStarted,
@@ -64,22 +64,22 @@ pub enum EventKind {
     AddressConflict,
     /// Routers are told of an address.
     RouteAnnounced,
-    /// Routers are told to forget it.
+    /// Routers are told to forget an address.
     RouteWithdrawn,
-    /// Who is to tell them has not heard; it is tried again.
+    /// A hook that is to tell routers has failed; it is tried again.
     AnnouncementFailed,
     /// The operator drains the appliance.
     ApplianceDrained,
-    /// The operator has it serve again.
+    /// The operator undrains the appliance.
     ApplianceUndrained,
-    /// The wait for the end of traffic is over.
+    /// The drain's wait for the end of traffic is over.
     DrainEnded,
     /// The appliance stops.
     Stopping,
 }
 
 impl EventKind {
-    /// Every kind.
+    /// All kinds of events.
     pub const ALL: [Self; 23] = [
         Self::BackendHealthy,
         Self::BackendUnhealthy,
@@ -106,7 +106,7 @@ impl EventKind {
         Self::Stopping,
     ];
 
-    /// The word that JSON, tables and the log show.
+    /// Word that JSON, tables and the log show.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::BackendHealthy => "backend_healthy",

@@ -1,4 +1,4 @@
-//! What routers are told, and how far that has come; the appliance that is drained.
+//! Announcements to routers and their progress; the drain of the appliance.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,32 +8,32 @@ use serde::{Deserialize, Serialize};
 
 use crate::announce::{Announced, Reason};
 
-/// An address of an announcement.
+/// Address of an announcement, and how far routers have been told of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Announcement {
-    /// The announcement's name.
+    /// Name of the announcement.
     pub announcement: String,
-    /// The address.
+    /// Address that is announced.
     pub address: IpAddr,
-    /// The first rule of the announcement that has the address.
+    /// Name of the announcement's first rule that has the address.
     pub forwarding_rule: String,
-    /// Who is told: a BIRD protocol or a program.
+    /// Hook that is told: a BIRD protocol or a program.
     pub hook: String,
-    /// Whether it is to be announced.
+    /// True if the address is to be announced.
     pub wanted: bool,
-    /// Why, or why not.
+    /// Reason why the address is to be announced or not.
     pub reason: AnnouncementReason,
-    /// What the hook was told last; `null` where it has not heard.
+    /// State that the hook was told last, true for announced; `null` where it has not heard.
     pub announced: Option<bool>,
-    /// Since when that is so, in seconds since 1970.
+    /// Time of the last change of `announced`, in seconds since 1970.
     pub since_unix_sec: u64,
-    /// How often in a row the hook has not heard.
+    /// Consecutive failures to tell the hook.
     pub failures: u32,
-    /// Why not, the last time; `null` where it has heard.
+    /// Error of the last failure; `null` once the hook has heard.
     pub last_error: Option<String>,
 }
 
-/// Why an address is announced or not.
+/// Reason why an address is announced or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AnnouncementReason {
@@ -47,39 +47,39 @@ pub enum AnnouncementReason {
     Draining,
     /// The appliance stops.
     Stopping,
-    /// It is no longer configured.
+    /// The address is no longer configured.
     Removed,
 }
 
-/// An appliance that is drained.
+/// State of a drain of the appliance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drain {
-    /// Whether every announcement has been withdrawn.
+    /// True if every announcement has been withdrawn.
     pub withdrawn: bool,
-    /// How long no packet has been forwarded.
+    /// Seconds since the last forwarded packet.
     pub quiet_sec: u64,
-    /// How long one waits for that at most; what is left of it.
+    /// Seconds left until the wait for the end of traffic is over.
     pub deadline_sec: u64,
-    /// How the wait has ended; `null` while it goes on.
+    /// End of the wait; `null` while it goes on.
     pub end: Option<DrainEnd>,
-    /// Whether the appliance stops then.
+    /// True if the appliance stops after the drain.
     pub stops: bool,
 }
 
-/// How the wait for the end of traffic has ended.
+/// End of the wait for the end of traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DrainEnd {
-    /// All is withdrawn, and no packet has been forwarded for a while.
+    /// Every announcement is withdrawn, and no packet has been forwarded for a while.
     Quiet,
-    /// The time was over.
+    /// The deadline has passed.
     Deadline,
 }
 
-/// The appliance serves again.
+/// Answer to an undrain: the appliance serves again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Undrained {
-    /// Whether it was drained before.
+    /// True if the appliance was drained before.
     pub was_drained: bool,
 }
 

@@ -1,5 +1,5 @@
-//! What the running appliance shows: the JSON of the admin interface, which tables and metrics are made from
-//! too.
+//! JSON of the admin interface, which tables and metrics are made from too: all that the running appliance
+//! shows.
 //!
 //! Keys are a stable interface: they are added to, and none changes its meaning. Durations and rates carry
 //! their unit in their name, shares are between 0 and 1, times are seconds since 1970, and what does not
@@ -20,7 +20,7 @@ mod vip;
 pub use announcement::{Announcement, AnnouncementReason, Drain, DrainEnd, Undrained};
 pub use backend::{Backend, BackendList, Health, NextHop, Pool, WeightSource};
 pub use conntrack::{ConntrackEntry, ConntrackList, ConntrackLookup};
-pub use drops::{Loss, LossPlace, Losses};
+pub use drops::{CountedBy, DropRow, Drops};
 pub use error::{ErrorView, WrongPlace};
 pub use event::{Event, EventKind, EventList};
 pub use health::{HealthCheck, HealthChecks, Quantiles, RuleCheck, WeightStatus};

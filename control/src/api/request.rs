@@ -1,4 +1,4 @@
-//! What an operator asks of the running appliance, and why it may refuse.
+//! Requests to the running appliance, and the reasons why it may refuse them.
 
 use std::fmt;
 use std::io;
@@ -19,174 +19,174 @@ use super::view::{
     Status, Stopping, Undrained, Vip, VipList,
 };
 
-/// Where an answer goes. Whoever asked may be gone by then, which is no error.
+/// Channel for one answer; a receiver that is gone by then is no error.
 pub type Reply<T> = oneshot::Sender<Result<T, Refused>>;
 
-/// A question or a command, with the place for its answer.
+/// A question or a command, with the channel for its answer.
 #[derive(Debug)]
 pub enum Request {
-    /// What is the appliance, and how is it?
+    /// Asks for the appliance's identity and state.
     Status {
-        /// The answer.
+        /// Channel for the status.
         reply: Reply<Status>,
     },
-    /// What has it counted?
+    /// Asks for all counters.
     Stats {
-        /// The answer.
+        /// Channel for the counters.
         reply: Reply<Stats>,
     },
-    /// Which connections does it track?
+    /// Lists tracked connections.
     ConntrackList {
-        /// Those of this service alone.
+        /// Service to list; all without it.
         service: Option<String>,
-        /// Those on backends of this name alone.
+        /// Backend to list; all without it.
         backend: Option<String>,
-        /// How many at most; the answer says how many there are.
+        /// Largest number of entries; the answer tells how many match.
         limit: usize,
-        /// The answer.
+        /// Channel for the list.
         reply: Reply<ConntrackList>,
     },
-    /// Which entry would a packet of this flow find?
+    /// Looks up the entry that a packet of a flow would find.
     ConntrackGet {
-        /// The flow.
+        /// Flow to look up.
         flow: FlowText,
-        /// The answer.
+        /// Channel for the flow's entry.
         reply: Reply<ConntrackLookup>,
     },
-    /// Which backends are there?
+    /// Lists backends.
     BackendList {
-        /// Those of this service alone.
+        /// Service to list; all without it.
         service: Option<String>,
-        /// The answer.
+        /// Channel for the list.
         reply: Reply<BackendList>,
     },
-    /// How is this backend?
+    /// Asks for the state of one backend.
     BackendGet {
-        /// Its service.
+        /// Service of the backend.
         service: String,
-        /// Its name.
+        /// Name of the backend.
         backend: String,
-        /// The answer.
+        /// Channel for the backend.
         reply: Reply<Backend>,
     },
-    /// Gives a backend no new connections; those that it has go on. Draining one twice is no error.
+    /// Drains a backend: no new connections, tracked ones go on. Draining one twice is no error.
     BackendDrain {
-        /// Its service.
+        /// Service of the backend.
         service: String,
-        /// Its name.
+        /// Name of the backend.
         backend: String,
-        /// The backend afterwards.
+        /// Channel for the backend as it is afterwards.
         reply: Reply<Backend>,
     },
-    /// Gives it new connections again. Undraining one that is not drained is no error.
+    /// Undrains a backend: new connections again. Undraining one that is not drained is no error.
     BackendUndrain {
-        /// Its service.
+        /// Service of the backend.
         service: String,
-        /// Its name.
+        /// Name of the backend.
         backend: String,
-        /// The backend afterwards.
+        /// Channel for the backend as it is afterwards.
         reply: Reply<Backend>,
     },
-    /// Gives it another weight, until a reload changes the configured one.
+    /// Sets a backend's weight, until a reload changes the configured one.
     BackendSetWeight {
-        /// Its service.
+        /// Service of the backend.
         service: String,
-        /// Its name.
+        /// Name of the backend.
         backend: String,
-        /// The weight, at most [`MAX_WEIGHT`](guideway_model::config::MAX_WEIGHT).
+        /// New weight, at most [`MAX_WEIGHT`](guideway_model::config::MAX_WEIGHT).
         weight: u16,
-        /// The backend afterwards.
+        /// Channel for the backend as it is afterwards.
         reply: Reply<Backend>,
     },
-    /// Which VIPs are there, and who answers for them?
+    /// Lists the VIPs.
     VipList {
-        /// The answer.
+        /// Channel for the list.
         reply: Reply<VipList>,
     },
-    /// Begins to answer for a VIP, and tells its neighbours.
+    /// Starts to answer ARP and neighbour discovery for a VIP, and tells its neighbours.
     VipAnnounce {
-        /// The VIP.
+        /// Address of the VIP.
         address: IpAddr,
-        /// The VIP afterwards.
+        /// Channel for the VIP as it is afterwards.
         reply: Reply<Vip>,
     },
-    /// Ends to answer for a VIP.
+    /// Stops answering ARP and neighbour discovery for a VIP.
     VipWithdraw {
-        /// The VIP.
+        /// Address of the VIP.
         address: IpAddr,
-        /// The VIP afterwards.
+        /// Channel for the VIP as it is afterwards.
         reply: Reply<Vip>,
     },
-    /// Captures packets that end for these reasons.
+    /// Captures packets that are passed or dropped for these reasons.
     ///
     /// Each item that is sent to `blocks` is a whole number of pcapng blocks, the section header first, so
     /// that a file is whole wherever the capture ends. The capture ends when either side drops its end: the
     /// supervisor after `packets`, the server when the time is over or the client has gone. A full channel is
     /// no reason to wait: what does not fit is lost, and counted by the writer.
     Capture {
-        /// Any of these; never empty, none twice.
+        /// Reasons for which a packet is captured; never empty, none twice.
         reasons: Vec<CaptureReason>,
-        /// How many packets at most; 1 or more.
+        /// Largest number of packets; 1 or more.
         packets: Option<u64>,
-        /// Where the blocks go.
+        /// Channel for the pcapng blocks.
         blocks: mpsc::Sender<Bytes>,
-        /// Whether the capture has begun; before the first block.
+        /// Channel that tells that the capture has begun; before the first block.
         reply: Reply<()>,
     },
-    /// What has happened?
+    /// Lists events.
     Events {
-        /// How many events at most.
+        /// Largest number of events.
         limit: usize,
-        /// The first of those after this one, instead of the latest.
+        /// Number of an event: lists the first events after it, instead of the latest.
         after: Option<u64>,
-        /// The answer.
+        /// Channel for the list.
         reply: Reply<EventList>,
     },
     /// Reads the configuration file again and takes it over whole, or not at all.
     Reload {
-        /// What has changed.
+        /// Channel for the list of changes.
         reply: Reply<Reload>,
     },
     /// Withdraws all announcements, and waits until no packet is forwarded any more. The reply comes at once; asking
     /// again changes deadline and end.
     Drain {
-        /// How long one waits at most.
+        /// Longest wait for the end of traffic.
         deadline: Duration,
-        /// Whether the appliance stops then.
+        /// True if the appliance stops after the drain.
         stop: bool,
-        /// How far it is.
+        /// Channel for the state of the drain.
         reply: Reply<Drain>,
     },
-    /// Has the appliance serve again.
+    /// Undrains the appliance: it serves again.
     Undrain {
-        /// Whether it was drained.
+        /// Channel that tells if the appliance was drained.
         reply: Reply<Undrained>,
     },
     /// Stops the appliance in good order: withdraws what it announced, then ends. The reply comes before the
     /// end.
     Stop {
-        /// That it stops.
+        /// Channel for the process that ends.
         reply: Reply<Stopping>,
     },
 }
 
-/// Why a packet is captured: it was passed or dropped for this reason.
+/// Reason for which a packet is passed or dropped, and captured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CaptureReason {
-    /// It wasn't ours.
+    /// The packet was not for a forwarding rule.
     Pass(PassReason),
-    /// It ended here.
+    /// The packet was dropped.
     Drop(DropReason),
 }
 
 impl CaptureReason {
-    /// Every reason, those to pass first.
+    /// Lists every reason, those to pass first.
     pub fn all() -> impl Iterator<Item = Self> {
         let pass = PassReason::ALL.iter().map(|reason| Self::Pass(*reason));
         pass.chain(DropReason::ALL.iter().map(|reason| Self::Drop(*reason)))
     }
 
-    /// The stable word that captures, metrics and tools show.
+    /// Stable word that captures, metrics and tools show.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pass(reason) => reason.as_str(),
@@ -201,7 +201,7 @@ impl fmt::Display for CaptureReason {
     }
 }
 
-/// A word names no reason to pass or to drop a packet.
+/// Error: a word names no reason to pass or to drop a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownReason(pub String);
 
@@ -222,13 +222,12 @@ impl FromStr for CaptureReason {
     }
 }
 
-/// The reasons that a list of words names: `ttl_expired,no_headroom`; `pass` and `drop` are all of their
-/// kind.
+/// Reasons read from a list of words: `ttl_expired,no_headroom`; `pass` and `drop` are all of their kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaptureReasons(Vec<CaptureReason>);
 
 impl CaptureReasons {
-    /// All reasons of several lists, each once.
+    /// Joins the reasons of several lists, each once.
     pub fn together(lists: &[Self]) -> Vec<CaptureReason> {
         let mut reasons = Vec::new();
         for reason in lists.iter().flat_map(|list| &list.0) {
@@ -256,7 +255,7 @@ impl FromStr for CaptureReasons {
     }
 }
 
-/// Why the appliance does not do what it is asked to; nothing has changed then.
+/// Reasons why the appliance refuses a request; nothing has changed then.
 #[derive(Debug)]
 pub enum Refused {
     /// A service or a backend is neither configured nor draining.
@@ -265,21 +264,21 @@ pub enum Refused {
     UnknownVip(IpAddr),
     /// A backend is no longer configured: it drains anyway, and nothing about it can be changed.
     BackendRemoved {
-        /// Its service.
+        /// Service of the backend.
         service: String,
-        /// Its name.
+        /// Name of the backend.
         backend: String,
     },
-    /// A weight would change nothing, for the service does not choose by weight.
+    /// A weight would change nothing: the service does not choose by weight.
     ServiceNotWeighted(String),
-    /// A VIP is answered for always or never, as it is configured.
+    /// A VIP cannot be announced or withdrawn: by its configuration, it is answered for always or never.
     VipNotAnnounceable {
-        /// The VIP.
+        /// Address of the VIP.
         address: IpAddr,
-        /// What is configured.
+        /// Configured `neighbor_replies` of the VIP.
         neighbor_replies: NeighborReplies,
     },
-    /// As many captures run as may.
+    /// The largest number of captures runs already.
     CaptureRunning,
     /// Another list of connections is being made.
     ListRunning,
@@ -289,9 +288,9 @@ pub enum Refused {
     Config(ConfigErrors),
     /// The configuration file cannot be read.
     ConfigUnreadable {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// Error of the operating system.
         error: io::Error,
     },
     /// The appliance stops.

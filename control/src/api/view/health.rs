@@ -4,49 +4,49 @@ use serde::{Deserialize, Serialize};
 
 use crate::health::weights;
 
-/// What the health checks of a backend have found.
+/// Results of a backend's health checks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HealthCheck {
-    /// Since when the backend is healthy or unhealthy, in seconds since 1970.
+    /// Time since which the backend is healthy or unhealthy, in seconds since 1970.
     pub since_unix_sec: u64,
-    /// How long that is, in seconds.
+    /// Seconds for which the backend has been healthy or unhealthy.
     pub for_sec: u64,
-    /// How often it has turned.
+    /// Changes of the backend between healthy and unhealthy.
     pub turns: u64,
-    /// Whether its reported weight counts; `null` where its service does not choose by weight.
+    /// Status of the reported weight; `null` where the service does not choose by weight.
     pub weight_status: Option<WeightStatus>,
-    /// Its checks, by forwarding rule: it is healthy while all of them say so.
+    /// Checks by forwarding rule: the backend is healthy while all of them say so.
     pub rules: Vec<RuleCheck>,
 }
 
-/// What the probes of a backend through one forwarding rule have found.
+/// Results of a backend's probes through one forwarding rule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RuleCheck {
-    /// The forwarding rule.
+    /// Name of the forwarding rule.
     pub forwarding_rule: String,
-    /// Whether they say that the backend may serve.
+    /// True if the probes say that the backend may serve.
     pub healthy: bool,
-    /// How many have succeeded.
+    /// Probes that have succeeded.
     pub passed: u64,
-    /// How many have failed.
+    /// Probes that have failed.
     pub failed: u64,
-    /// How long the latest took; `null` before the first.
+    /// Duration of the latest probe; `null` before the first.
     pub last_latency_ms: Option<f64>,
-    /// Why the latest has failed; `null` where it has not.
+    /// Error of the latest probe; `null` where it succeeded.
     pub last_error: Option<String>,
 }
 
-/// Whether a backend's weight counts, in Google Cloud's words.
+/// Status of a backend's reported weight, in Google Cloud's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum WeightStatus {
-    /// It has reported a weight with its latest probe.
+    /// The latest probe has reported a weight.
     ValidWeight,
-    /// It answers its probes without a weight.
+    /// The backend answers its probes without a weight.
     MissingWeight,
-    /// It answers its probes with what is no weight.
+    /// The backend answers its probes with something that is no weight.
     InvalidWeight,
-    /// It does not answer, and keeps the weight that it had.
+    /// The backend does not answer, and keeps the weight that it had.
     UnavailableWeight,
 }
 
@@ -62,7 +62,7 @@ impl From<weights::WeightStatus> for WeightStatus {
 }
 
 impl WeightStatus {
-    /// Google Cloud's name of it.
+    /// Google Cloud's name of the status.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ValidWeight => weights::WeightStatus::Valid.as_str(),
@@ -73,34 +73,35 @@ impl WeightStatus {
     }
 }
 
-/// How well the health checks keep up.
+/// Timeliness of the health checks: probes, missed intervals and delays.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HealthChecks {
-    /// How many probes have begun.
+    /// Probes that have begun.
     pub probes_begun: u64,
-    /// How many intervals of a check went by without its probe: more than none means that the control thread cannot keep up.
+    /// Intervals of a check that went by without its probe; more than 0 means that the control thread cannot keep up.
     pub intervals_missed: u64,
-    /// How late they began; the sign of a control thread that has too much to do.
+    /// Delay of probes behind their schedule; it grows when the control thread has too much to do.
     pub start_lag: Quantiles,
-    /// How often a probe's outcome has come to all workers.
-    pub reactions: u64,
-    /// How long that took, from the end of the probe to the last worker's first poll that goes by it.
+    /// Snapshots that carried the outcome of a probe and have come to all workers.
+    #[serde(rename = "reactions")]
+    pub publications_measured: u64,
+    /// Time from the end of a probe to the last worker's first poll that goes by its outcome.
     pub probe_to_packet: Quantiles,
 }
 
-/// A distribution of times, 0 where there are none.
+/// Distribution of times, 0 where there are none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Quantiles {
-    /// Half are no longer.
+    /// Time that half of them do not exceed.
     pub median_ms: f64,
-    /// 99 of 100 are no longer.
+    /// Time that 99 of 100 do not exceed.
     pub p99_ms: f64,
-    /// The longest.
+    /// Longest time.
     pub max_ms: f64,
 }
 
 impl Quantiles {
-    /// Those of a distribution that tells the time which a share of all do not exceed.
+    /// Reads the quantiles of a distribution, which tells the time that a share of all do not exceed.
     pub(crate) fn of(at_quantile: impl Fn(f64) -> std::time::Duration) -> Self {
         let millis = |share| at_quantile(share).as_micros() as f64 / 1e3;
         Self { median_ms: millis(0.5), p99_ms: millis(0.99), max_ms: millis(1.0) }

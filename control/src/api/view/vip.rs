@@ -1,33 +1,33 @@
-//! Virtual IP addresses, and who answers for them.
+//! Virtual IP addresses, and whether the appliance answers for them.
 
 use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-/// All VIPs.
+/// List of all VIPs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VipList {
-    /// By address.
+    /// VIPs, by address.
     pub vips: Vec<Vip>,
 }
 
-/// A VIP: the address of one forwarding rule or several.
+/// VIP: the address of one forwarding rule or several.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Vip {
-    /// The address.
+    /// Address of the VIP.
     pub address: IpAddr,
-    /// When the appliance answers ARP and neighbour discovery for it.
+    /// Configured condition under which the appliance answers ARP and neighbour discovery for the VIP.
     pub neighbor_replies: NeighborReplies,
-    /// Whether it answers for it now.
+    /// True if the appliance answers for the VIP now.
     pub announced: bool,
-    /// How often another host was heard to claim it.
+    /// Claims of the VIP heard from other hosts.
     pub conflicts: u64,
-    /// The forwarding rules, by name.
+    /// Names of the VIP's forwarding rules.
     pub forwarding_rules: Vec<String>,
 }
 
-/// When the appliance answers ARP and neighbour discovery for a VIP.
+/// Condition under which the appliance answers ARP and neighbour discovery for a VIP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum NeighborReplies {
@@ -40,7 +40,7 @@ pub enum NeighborReplies {
 }
 
 impl NeighborReplies {
-    /// The word of the configuration.
+    /// Word of the configuration.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Always => "ALWAYS",

@@ -1,0 +1,327 @@
+//! The admin interface's routes: each turns a query, a path or a body into a request, and its reply into JSON.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Request as HttpRequest, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, post, put};
+use axum::{Extension, Json, Router};
+use guideway_model::config::MAX_WEIGHT;
+use guideway_model::flow_text::FlowText;
+use serde::Deserialize;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::capture_body::{CaptureBody, ServerStop};
+use super::extract::{Asked, Brought, Named, no_such_method, no_such_route};
+use super::failure::Failure;
+use crate::api::request::{CaptureReason, CaptureReasons, Request};
+use crate::api::request_sender::RequestSender;
+use crate::api::view::{
+    self, Backend, BackendList, ConntrackList, ConntrackLookup, Drops, EventList, Reload, Stats, Status, Vip,
+    VipList,
+};
+
+/// Largest body of a request.
+const MAX_BODY_BYTES: usize = 4 * 1024;
+
+/// Longest time until a request has been read and its answer has begun.
+const REQUEST_TIME: Duration = Duration::from_secs(40);
+
+/// Entries that a list shows by default.
+pub const DEFAULT_ENTRIES: usize = 100;
+
+/// Largest number of entries that a list shows.
+pub const MAX_ENTRIES: usize = 10_000;
+
+/// Blocks of a capture that may wait for a slow client.
+const CAPTURE_BACKLOG: usize = 256;
+
+/// Longest capture, in seconds.
+pub const MAX_CAPTURE_SEC: u32 = 24 * 60 * 60;
+
+/// Default deadline of a drain, in seconds.
+pub const DEFAULT_DRAIN_SEC: u32 = 300;
+
+/// Longest deadline of a drain, in seconds.
+pub const MAX_DRAIN_SEC: u32 = 24 * 60 * 60;
+
+type Answer<T> = Result<Json<T>, Failure>;
+
+/// A method, a path, and the handler behind it.
+type Route = (&'static str, &'static str, MethodRouter<RequestSender>);
+
+/// Table of every route.
+fn table() -> Vec<Route> {
+    vec![
+        ("GET", "/v1/status", get(status)),
+        ("GET", "/v1/stats", get(stats)),
+        ("GET", "/v1/drops", get(drops)),
+        ("GET", "/v1/conntrack", get(conntrack_list)),
+        ("GET", "/v1/conntrack/flow", get(conntrack_get)),
+        ("GET", "/v1/backends", get(backend_list)),
+        ("GET", "/v1/services/{service}/backends/{backend}", get(backend_get)),
+        ("POST", "/v1/services/{service}/backends/{backend}/drain", post(backend_drain)),
+        ("POST", "/v1/services/{service}/backends/{backend}/undrain", post(backend_undrain)),
+        ("PUT", "/v1/services/{service}/backends/{backend}/weight", put(backend_set_weight)),
+        ("GET", "/v1/vips", get(vip_list)),
+        ("POST", "/v1/vips/{address}/announce", post(vip_announce)),
+        ("POST", "/v1/vips/{address}/withdraw", post(vip_withdraw)),
+        ("GET", "/v1/capture", get(capture)),
+        ("GET", "/v1/events", get(events)),
+        ("POST", "/v1/reload", post(reload)),
+        ("POST", "/v1/drain", post(drain)),
+        ("POST", "/v1/undrain", post(undrain)),
+        ("POST", "/v1/stop", post(stop)),
+    ]
+}
+
+/// Lists the method and the path of every route, for tests and tools.
+pub fn routes() -> impl Iterator<Item = (&'static str, &'static str)> {
+    table().into_iter().map(|(method, path, _)| (method, path))
+}
+
+pub(super) fn router(requests: RequestSender) -> Router {
+    let routes =
+        table().into_iter().fold(Router::new(), |router, (_, path, route)| router.route(path, route));
+    routes
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(middleware::from_fn(in_time))
+        .with_state(requests)
+}
+
+/// Ends a request whose body does not come in time.
+async fn in_time(request: HttpRequest, next: Next) -> Response {
+    timeout(REQUEST_TIME, next.run(request)).await.unwrap_or_else(|_| Failure::busy().into_response())
+}
+
+async fn status(State(requests): State<RequestSender>) -> Answer<Status> {
+    Ok(Json(requests.ask(|reply| Request::Status { reply }).await?))
+}
+
+async fn stats(State(requests): State<RequestSender>) -> Answer<Stats> {
+    Ok(Json(requests.ask(|reply| Request::Stats { reply }).await?))
+}
+
+async fn drops(State(requests): State<RequestSender>) -> Answer<Drops> {
+    let stats = requests.ask(|reply| Request::Stats { reply }).await?;
+    Ok(Json(Drops::new(&stats)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entries {
+    service: Option<String>,
+    backend: Option<String>,
+    limit: Option<usize>,
+}
+
+async fn conntrack_list(
+    State(requests): State<RequestSender>,
+    Asked(Entries { service, backend, limit }): Asked<Entries>,
+) -> Answer<ConntrackList> {
+    let limit = bounded(limit)?;
+    Ok(Json(requests.ask(|reply| Request::ConntrackList { service, backend, limit, reply }).await?))
+}
+
+/// Checks the limit of a list; the default where the query has none.
+fn bounded(limit: Option<usize>) -> Result<usize, Failure> {
+    let limit = limit.unwrap_or(DEFAULT_ENTRIES);
+    if limit > MAX_ENTRIES {
+        let what = format!("a limit of {limit} entries, and at most {MAX_ENTRIES} are shown");
+        return Err(Failure::unreadable(StatusCode::UNPROCESSABLE_ENTITY, "wrong_query", what));
+    }
+    Ok(limit)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfFlow {
+    flow: String,
+}
+
+async fn conntrack_get(
+    State(requests): State<RequestSender>,
+    Asked(OfFlow { flow }): Asked<OfFlow>,
+) -> Answer<ConntrackLookup> {
+    let flow = FlowText::from_str(&flow).map_err(|wrong| {
+        Failure::unreadable(StatusCode::UNPROCESSABLE_ENTITY, "wrong_flow", wrong.to_string())
+    })?;
+    Ok(Json(requests.ask(|reply| Request::ConntrackGet { flow, reply }).await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfService {
+    service: Option<String>,
+}
+
+async fn backend_list(
+    State(requests): State<RequestSender>,
+    Asked(OfService { service }): Asked<OfService>,
+) -> Answer<BackendList> {
+    Ok(Json(requests.ask(|reply| Request::BackendList { service, reply }).await?))
+}
+
+/// Service and name of a backend.
+type BackendName = (String, String);
+
+async fn backend_get(
+    State(requests): State<RequestSender>,
+    Named((service, backend)): Named<BackendName>,
+) -> Answer<Backend> {
+    Ok(Json(requests.ask(|reply| Request::BackendGet { service, backend, reply }).await?))
+}
+
+async fn backend_drain(
+    State(requests): State<RequestSender>,
+    Named((service, backend)): Named<BackendName>,
+) -> Answer<Backend> {
+    Ok(Json(requests.ask(|reply| Request::BackendDrain { service, backend, reply }).await?))
+}
+
+async fn backend_undrain(
+    State(requests): State<RequestSender>,
+    Named((service, backend)): Named<BackendName>,
+) -> Answer<Backend> {
+    Ok(Json(requests.ask(|reply| Request::BackendUndrain { service, backend, reply }).await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Weight {
+    weight: u64,
+}
+
+async fn backend_set_weight(
+    State(requests): State<RequestSender>,
+    Named((service, backend)): Named<BackendName>,
+    Brought(Weight { weight }): Brought<Weight>,
+) -> Answer<Backend> {
+    let in_range = u16::try_from(weight).ok().filter(|weight| *weight <= MAX_WEIGHT);
+    let weight = in_range.ok_or_else(|| Failure::weight_out_of_range(weight))?;
+    Ok(Json(requests.ask(|reply| Request::BackendSetWeight { service, backend, weight, reply }).await?))
+}
+
+async fn vip_list(State(requests): State<RequestSender>) -> Answer<VipList> {
+    Ok(Json(requests.ask(|reply| Request::VipList { reply }).await?))
+}
+
+async fn vip_announce(State(requests): State<RequestSender>, Named(address): Named<IpAddr>) -> Answer<Vip> {
+    Ok(Json(requests.ask(|reply| Request::VipAnnounce { address, reply }).await?))
+}
+
+async fn vip_withdraw(State(requests): State<RequestSender>, Named(address): Named<IpAddr>) -> Answer<Vip> {
+    Ok(Json(requests.ask(|reply| Request::VipWithdraw { address, reply }).await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Captured {
+    reasons: String,
+    packets: Option<u64>,
+    seconds: Option<u32>,
+}
+
+impl Captured {
+    /// Reasons of the query, each once.
+    fn reasons(&self) -> Result<Vec<CaptureReason>, Failure> {
+        let list = self.reasons.parse::<CaptureReasons>().map_err(|unknown| {
+            Failure::unreadable(StatusCode::UNPROCESSABLE_ENTITY, "unknown_reason", unknown.to_string())
+        })?;
+        Ok(CaptureReasons::together(&[list]))
+    }
+
+    fn check_limits(&self) -> Result<(), Failure> {
+        let wrong = |what: String| Failure::unreadable(StatusCode::UNPROCESSABLE_ENTITY, "wrong_query", what);
+        if self.packets == Some(0) {
+            return Err(wrong("a capture of no packets".to_owned()));
+        }
+        if let Some(seconds) = self.seconds.filter(|seconds| !(1..=MAX_CAPTURE_SEC).contains(seconds)) {
+            let what = format!("a capture of {seconds} seconds, and it may last 1 to {MAX_CAPTURE_SEC}");
+            return Err(wrong(what));
+        }
+        Ok(())
+    }
+}
+
+async fn capture(
+    State(requests): State<RequestSender>,
+    Extension(stop): Extension<ServerStop>,
+    Asked(captured): Asked<Captured>,
+) -> Result<Response, Failure> {
+    let reasons = captured.reasons()?;
+    captured.check_limits()?;
+    let packets = captured.packets;
+    let (blocks, body) = mpsc::channel(CAPTURE_BACKLOG);
+    requests.ask(|reply| Request::Capture { reasons, packets, blocks, reply }).await?;
+    let time = captured.seconds.map(|seconds| Duration::from_secs(seconds.into()));
+    let body = Body::new(CaptureBody::new(body, stop.or_after(time)));
+    Ok(([(header::CONTENT_TYPE, "application/x-pcapng")], body).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Since {
+    limit: Option<usize>,
+    after: Option<u64>,
+}
+
+async fn events(
+    State(requests): State<RequestSender>,
+    Asked(Since { limit, after }): Asked<Since>,
+) -> Answer<EventList> {
+    let limit = bounded(limit)?;
+    Ok(Json(requests.ask(|reply| Request::Events { limit, after, reply }).await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Colored {
+    #[serde(default)]
+    color: bool,
+}
+
+async fn reload(
+    State(requests): State<RequestSender>,
+    Asked(Colored { color }): Asked<Colored>,
+) -> Answer<Reload> {
+    let reload = requests.ask(|reply| Request::Reload { reply }).await;
+    Ok(Json(reload.map_err(|error| Failure::unanswered(&error, color))?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Drained {
+    deadline: Option<u32>,
+    #[serde(default)]
+    stop: bool,
+}
+
+async fn drain(
+    State(requests): State<RequestSender>,
+    Asked(Drained { deadline, stop }): Asked<Drained>,
+) -> Answer<view::Drain> {
+    let deadline = deadline.unwrap_or(DEFAULT_DRAIN_SEC);
+    if deadline > MAX_DRAIN_SEC {
+        let what = format!("a deadline of {deadline} seconds, and at most {MAX_DRAIN_SEC} are waited for");
+        return Err(Failure::unreadable(StatusCode::UNPROCESSABLE_ENTITY, "wrong_query", what));
+    }
+    let deadline = Duration::from_secs(deadline.into());
+    Ok(Json(requests.ask(|reply| Request::Drain { deadline, stop, reply }).await?))
+}
+
+async fn undrain(State(requests): State<RequestSender>) -> Answer<view::Undrained> {
+    Ok(Json(requests.ask(|reply| Request::Undrain { reply }).await?))
+}
+
+async fn stop(State(requests): State<RequestSender>) -> Answer<view::Stopping> {
+    Ok(Json(requests.ask(|reply| Request::Stop { reply }).await?))
+}

@@ -1,0 +1,49 @@
+//! Tracked connections.
+//!
+//! The table knows a connection by a keyed 64-bit hash and nothing else: it holds no addresses to show. A
+//! flow's entry is found by the flow, an entry's flow is not found by the entry.
+
+use serde::{Deserialize, Serialize};
+
+/// List of tracked connections.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConntrackList {
+    /// Number of entries that match the request, shown or not.
+    pub matching: u64,
+    /// Entries shown, in no order.
+    pub entries: Vec<ConntrackEntry>,
+}
+
+/// Valid entry of the conntrack table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConntrackEntry {
+    /// Hash of the tracked fields, in hexadecimal; it differs in every process.
+    pub key: String,
+    /// Service of the entry's backend.
+    pub service: String,
+    /// Backend that the connection's packets go to.
+    pub backend: String,
+    /// Seconds since the connection's latest packet.
+    pub idle_sec: u32,
+    /// True if the client has only asked for a connection so far: such entries give way first.
+    pub half_open: bool,
+    /// True if the connection stays on its backend when that turns unhealthy.
+    pub persists: bool,
+}
+
+/// Conntrack lookup of a flow.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConntrackLookup {
+    /// Flow that was looked up.
+    pub flow: String,
+    /// Forwarding rule of the flow's packets; `null` where there is none.
+    pub forwarding_rule: Option<String>,
+    /// Service of the forwarding rule.
+    pub service: Option<String>,
+    /// True if the service tracks such packets.
+    pub tracked: bool,
+    /// Fields that name the flow's connection, in words.
+    pub tuple: Option<String>,
+    /// Valid entry that the flow's packets find; `null` where there is none.
+    pub entry: Option<ConntrackEntry>,
+}

@@ -1,0 +1,120 @@
+//! State of the appliance: ports, workers, services.
+
+use serde::{Deserialize, Serialize};
+
+use super::announcement::{Announcement, Drain};
+use super::backend::Pool;
+use super::health::HealthChecks;
+use super::vip::Vip;
+
+/// State of the appliance at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the program.
+    pub version: String,
+    /// Number of the process.
+    pub pid: u32,
+    /// Start of the process, in seconds since 1970.
+    pub started_at_unix_sec: u64,
+    /// Seconds since the process started.
+    pub uptime_sec: u64,
+    /// Path of the configuration file.
+    pub config_path: String,
+    /// Time at which the running configuration was read, in seconds since 1970.
+    pub config_loaded_at_unix_sec: u64,
+    /// Number of configurations accepted, the first included.
+    pub configuration_generation: u64,
+    /// Number of snapshots published.
+    pub snapshot_generation: u64,
+    /// Snapshots that a worker may still be reading; more than a few belong to one that is stalled.
+    pub unreclaimed_snapshots: u64,
+    /// Next hops whose MAC address is not known, so that nothing can be sent to the backends behind them.
+    pub unresolved_neighbors: u64,
+    /// Lines of the log that were lost, because nobody read standard error in time.
+    pub log_lines_lost: u64,
+    /// Timeliness of the health checks; `null` where none are made.
+    pub health_checks: Option<HealthChecks>,
+    /// Ports, in the order of the configuration.
+    pub ports: Vec<Port>,
+    /// Workers, by number.
+    pub workers: Vec<Worker>,
+    /// Backend services, by name.
+    pub services: Vec<Service>,
+    /// VIPs, by address.
+    pub vips: Vec<Vip>,
+    /// Announcements of VIPs to routers.
+    pub announcements: Vec<Announcement>,
+    /// State of the drain; `null` while the appliance serves.
+    pub drain: Option<Drain>,
+}
+
+/// State of a port.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Port {
+    /// Name of the port in the configuration.
+    pub name: String,
+    /// Device of the port, as configured.
+    pub device: String,
+    /// DPDK's driver of the device.
+    pub driver: String,
+    /// MAC address of the port.
+    pub mac: String,
+    /// True if the link is up.
+    pub link_up: bool,
+    /// Speed of the link; `null` where the device does not know it.
+    pub speed_mbps: Option<u32>,
+    /// Longest packet that the port takes.
+    pub mtu: u16,
+    /// True if the device spreads flows over its queues by a hash.
+    pub rss: bool,
+    /// Queue pairs in use.
+    pub queues: u16,
+}
+
+/// State of a worker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Worker {
+    /// Number of the worker, from 0.
+    pub number: u16,
+    /// Core that the worker is pinned to.
+    pub core: u32,
+    /// State of the worker: running or stalled.
+    pub state: WorkerState,
+    /// Polls of the ports: the worker's heartbeat.
+    pub polls: u64,
+    /// Share of the latest polls that found a frame.
+    pub busy_share: f64,
+}
+
+/// State of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkerState {
+    /// The worker polls.
+    Running,
+    /// The worker has not polled for a while.
+    Stalled,
+}
+
+/// State of a backend service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Service {
+    /// Name of the service.
+    pub name: String,
+    /// Configured backends.
+    pub backends: u32,
+    /// Configured backends that are healthy.
+    pub healthy: u32,
+    /// Configured backends that the operator has drained.
+    #[serde(rename = "drained")]
+    pub operator_drained: u32,
+    /// Configured backends that may receive new connections.
+    pub eligible: u32,
+    /// Pool that serves; `null` in a service without failover groups, or where none has served yet.
+    pub pool: Option<Pool>,
+    /// True if every backend that answers its health checks sends a weight; if one does not, all weights are
+    /// equal. `null` where weights don't come from health checks.
+    pub weights_valid: Option<bool>,
+    /// Digest of the lookup table's content, in hexadecimal: appliances of a fleet with the same digest choose alike.
+    pub lookup_table_digest: String,
+}
