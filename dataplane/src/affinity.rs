@@ -211,6 +211,18 @@ impl AffinityPolicy {
     }
 }
 
+impl Default for AffinityPolicy {
+    /// The policy of an external service whose configuration names none.
+    fn default() -> Self {
+        Self::new(
+            LoadBalancingScheme::External,
+            SessionAffinity::None,
+            TrackingMode::PerConnection,
+            PersistenceOnUnhealthy::DefaultForProtocol,
+        )
+    }
+}
+
 /// Makes the conntrack table's keys: fast, and unpredictable to whoever sends packets.
 ///
 /// aHash differs between builds and is keyed anew at every start; nothing outside this process may depend on it.

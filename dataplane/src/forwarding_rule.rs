@@ -68,6 +68,13 @@ pub struct ForwardingRule {
     pub service: ServiceId,
 }
 
+impl ForwardingRule {
+    /// A rule that takes every client.
+    pub fn new(address: Address, protocol: RuleProtocol, ports: RulePorts, service: ServiceId) -> Self {
+        Self { address, protocol, ports, source_ranges: Vec::new(), region_only: false, service }
+    }
+}
+
 /// Destinations that are no VIPs but reach a service as their next hop.
 #[derive(Clone, Copy, Debug)]
 pub struct Route {
@@ -217,14 +224,7 @@ mod tests {
     }
 
     fn rule(address_text: &str, protocol: RuleProtocol, ports: RulePorts) -> ForwardingRule {
-        ForwardingRule {
-            address: address(address_text),
-            protocol,
-            ports,
-            source_ranges: Vec::new(),
-            region_only: false,
-            service: ServiceId(0),
-        }
+        ForwardingRule::new(address(address_text), protocol, ports, ServiceId(0))
     }
 
     fn flow(src: &str, dst: &str, protocol: u8, dst_port: u16) -> Flow {

@@ -3,6 +3,8 @@
 //! The control thread makes a new snapshot for every change and publishes it; workers only read. What a change
 //! leaves alone is shared between snapshots.
 
+mod builder;
+
 use std::sync::Arc;
 
 use crate::address::Address;
@@ -16,6 +18,8 @@ use crate::maglev::LookupTable;
 use crate::seed::Seed;
 use crate::time::Tick;
 use crate::traffic_counters::TrafficCounters;
+
+pub use builder::SnapshotBuilder;
 
 /// The forwarding state at one moment.
 #[derive(Debug, Default)]
@@ -149,6 +153,18 @@ impl Eligible {
 }
 
 impl Backend {
+    /// A healthy backend of the first generations, whose entries live for ten minutes without a packet.
+    pub fn healthy(delivery: Delivery) -> Self {
+        Self {
+            generation: Generation(0),
+            serves: true,
+            persistent_generation: Generation(0),
+            drain_deadline: Tick::NEVER,
+            idle_timeout_sec: 600,
+            delivery,
+        }
+    }
+
     /// Whether `entry`, which names this backend, is valid.
     #[inline]
     pub fn holds(&self, entry: &Entry, now: Tick) -> bool {
@@ -185,9 +201,7 @@ mod tests {
                 generation: Generation(7),
                 serves,
                 persistent_generation: Generation(3),
-                drain_deadline: Tick::NEVER,
-                idle_timeout_sec: 600,
-                delivery: Delivery::l2(Egress::to(MacAddress::default()), 1500),
+                ..Backend::healthy(Delivery::l2(Egress::to(MacAddress::default()), 1500))
             })]),
             ..Snapshot::default()
         };
