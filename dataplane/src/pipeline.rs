@@ -41,6 +41,8 @@ pub struct Decision {
     pub tracking: Tracking,
     /// The port that sends it, where it is forwarded.
     pub egress: PortId,
+    /// Length of the frame as it came in, before delivery or an answer has changed it; zero where no rule has it.
+    pub received_len: u32,
     /// The frame now holds an ICMP error to be sent back where it came from.
     pub answered: bool,
 }
@@ -75,6 +77,7 @@ impl Decision {
         backend: None,
         tracking: Tracking::Off,
         egress: PortId(0),
+        received_len: 0,
         answered: false,
     };
 
@@ -82,8 +85,8 @@ impl Decision {
         Self { verdict, ..Self::PENDING }
     }
 
-    const fn pending(rule: RuleId, service: ServiceId) -> Self {
-        Self { rule: Some((rule, service)), ..Self::PENDING }
+    const fn pending(rule: RuleId, service: ServiceId, frame: &[u8]) -> Self {
+        Self { rule: Some((rule, service)), received_len: frame.len() as u32, ..Self::PENDING }
     }
 }
 
@@ -233,7 +236,7 @@ impl Round<'_> {
         if to_group | candidate.packet.flow.src.is_martian_source() | (candidate.packet.ttl <= 1) {
             return false;
         }
-        *decision = Decision::pending(rule, service);
+        *decision = Decision::pending(rule, service, frame);
         candidate.service = service;
         candidate.quoted = false;
         let flow = &candidate.packet.flow;
@@ -293,7 +296,7 @@ impl Round<'_> {
                 return false;
             }
         };
-        *decision = Decision::pending(rule, service);
+        *decision = Decision::pending(rule, service, frame);
         let dropped = if ethernet::destination(frame).is_group() {
             // RFC 1812, section 5.3.4: whoever forwarded a broadcast would multiply it.
             Some(DropReason::LinkLayerGroup)

@@ -12,10 +12,10 @@ use crate::forwarding_rule::RuleId;
 /// Packets, and the bytes of their frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Volume {
-    /// How many packets.
+    /// Number of packets.
     pub packets: u64,
-    /// The bytes of their frames after delivery: with the outer headers of a tunnel, and of an ICMP error where that
-    /// answered the packet.
+    /// Bytes of their frames, from the destination MAC address on: of a rule's packets as they came in, of a backend's
+    /// as they are sent, with the outer headers of a tunnel.
     pub bytes: u64,
 }
 
@@ -96,7 +96,7 @@ impl TrafficCounters {
 }
 
 impl WorkerTrafficCounters {
-    /// Counts packets of `rule`, whatever became of them.
+    /// Counts packets of `rule`, whatever became of them, with the lengths that they came in with.
     #[inline]
     pub fn count_rule(&self, rule: RuleId, volume: Volume) {
         if let Some(counter) = self.rules.get(usize::from(rule.0)) {
@@ -104,7 +104,7 @@ impl WorkerTrafficCounters {
         }
     }
 
-    /// Counts a packet that went to `backend`.
+    /// Counts a packet that went to `backend`, in a frame of so many bytes.
     #[inline]
     pub fn count_backend(&self, backend: BackendHandle, bytes: u64) {
         if let Some(counter) = self.backends.get(backend.0 as usize) {

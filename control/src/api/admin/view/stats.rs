@@ -36,7 +36,7 @@ pub struct Stats {
 pub struct Traffic {
     /// How many packets.
     pub packets: u64,
-    /// The bytes of their frames, as they came in.
+    /// Bytes of their frames: offered ones as they came in, forwarded ones as they are sent.
     pub bytes: u64,
 }
 
