@@ -107,11 +107,12 @@ const HEADERS_AHEAD: usize = 4;
 /// A packet that belongs to a service, between the two passes.
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
+    /// Its flow is the connection's: an ICMP error has that of the packet which it quotes.
     packet: Packet,
     /// The name of its connection, where that is tracked.
     key: TrackingKey,
     tracked: bool,
-    /// It is an ICMP error and goes where the packet goes that it quotes.
+    /// An ICMP error that goes where the packet goes which it quotes.
     quoted: bool,
     service: ServiceId,
     /// Its place in the burst.
@@ -185,23 +186,16 @@ impl Pipeline {
         for candidate in &candidates[..count] {
             let place = usize::from(candidate.place);
             let (frame, decision) = (&mut frames[place], &mut decisions[place]);
-            let quoted;
-            let mut flow = &candidate.packet.flow;
-            if candidate.quoted {
-                quoted = icmp_error::quoted_flow(frame.bytes(), &candidate.packet).unwrap_or(*flow);
-                flow = &quoted;
-            }
             match round.connection(candidate, &mut counters.conntrack) {
                 Some((handle, backend)) => {
                     (decision.backend, decision.tracking) = (Some(handle), Tracking::Hit);
-                    round.deliver(candidate, flow, backend, frame, decision, counters, budget);
+                    round.deliver(candidate, backend, frame, decision, counters, budget);
                 }
                 None => {
-                    (decision.backend, decision.tracking) =
-                        round.select(candidate, flow, &mut counters.conntrack);
+                    (decision.backend, decision.tracking) = round.select(candidate, &mut counters.conntrack);
                     match decision.backend.and_then(|handle| snapshot.backend(handle)) {
                         Some(backend) => {
-                            round.deliver(candidate, flow, backend, frame, decision, counters, budget);
+                            round.deliver(candidate, backend, frame, decision, counters, budget);
                         }
                         None => decision.verdict = Verdict::Drop(DropReason::NoEligibleBackend),
                     }
@@ -258,7 +252,7 @@ impl Round<'_> {
         decision: &mut Decision,
         counters: &mut Counters,
     ) -> bool {
-        let packet = match Packet::parse(frame) {
+        let mut packet = match Packet::parse(frame) {
             Ok(packet) => packet,
             Err(verdict) => {
                 *decision = Decision::end(verdict);
@@ -266,19 +260,15 @@ impl Round<'_> {
             }
         };
         let rules = &self.snapshot.rules;
-        let mut flow = packet.flow;
-        let mut quoted = false;
-        let mut found = RuleMatch::None;
+        let (mut quoted, mut found) = (None, RuleMatch::None);
         if packet.icmp_error
             && let Some(client_flow) = icmp_error::quoted_flow(frame, &packet)
         {
             found = rules.lookup(&client_flow);
-            if matches!(found, RuleMatch::Rule(..)) {
-                (flow, quoted) = (client_flow, true);
-            }
+            quoted = matches!(found, RuleMatch::Rule(..)).then_some(client_flow);
         }
-        if !quoted {
-            found = rules.lookup(&flow);
+        if quoted.is_none() {
+            found = rules.lookup(&packet.flow);
         }
         let passed = |reason| Decision::end(Verdict::Pass(reason));
         let (rule, service) = match found {
@@ -309,15 +299,20 @@ impl Round<'_> {
             decision.verdict = Verdict::Drop(reason);
             return false;
         }
-        counters.icmp_errors_steered += u64::from(quoted);
+        if let Some(client_flow) = quoted {
+            counters.icmp_errors_steered += 1;
+            packet.flow = client_flow;
+        }
+        let flow = &packet.flow;
         let treatment = self.snapshot.service(service).policy.treatment(flow.protocol);
         let tracked = treatment.tracked;
         let key = if tracked {
-            self.name(service, treatment.tracking_tuple(&flow), &flow, packet.tcp_syn)
+            self.name(service, treatment.tracking_tuple(flow), flow, packet.tcp_syn)
         } else {
             TrackingKey(0)
         };
-        *candidate = Candidate { packet, key, tracked, quoted, service, place: candidate.place };
+        let (quoted, place) = (quoted.is_some(), candidate.place);
+        *candidate = Candidate { packet, key, tracked, quoted, service, place };
         true
     }
 
@@ -358,7 +353,7 @@ impl Round<'_> {
 
     /// Whether a SYN starts the candidate's connection anew.
     fn restarts(&self, candidate: &Candidate) -> bool {
-        // Only TCP packets have the flag, and none of them is quoted: its own flow is what counts.
+        // Only TCP packets have the flag, and an ICMP error that quotes one is none: the flow is the packet's own.
         let service = self.snapshot.service(candidate.service);
         service.policy.treatment(candidate.packet.flow.protocol).restarts
     }
@@ -369,10 +364,10 @@ impl Round<'_> {
     fn select(
         &self,
         candidate: &Candidate,
-        flow: &Flow,
         counters: &mut ConntrackCounters,
     ) -> (Option<BackendHandle>, Tracking) {
         let Self { snapshot, table, now, .. } = *self;
+        let flow = &candidate.packet.flow;
         let service = snapshot.service(candidate.service);
         let selected = snapshot.select(service, flow);
         if !candidate.tracked {
@@ -416,11 +411,9 @@ impl Round<'_> {
 
     /// Makes the frame into what its backend gets, or says why that can't be.
     #[inline(always)]
-    #[expect(clippy::too_many_arguments, reason = "a stage takes what the stages before it have found out")]
     fn deliver<F: Frame>(
         &self,
         candidate: &Candidate,
-        flow: &Flow,
         backend: &Backend,
         frame: &mut F,
         decision: &mut Decision,
@@ -433,7 +426,7 @@ impl Round<'_> {
             decision.answered = self.answer_too_big(packet, backend, frame, counters, budget);
             return;
         }
-        match backend.delivery.deliver(frame, packet, flow) {
+        match backend.delivery.deliver(frame, packet, &packet.flow) {
             Ok(delivered) => {
                 decision.egress = backend.delivery.port();
                 counters.exceeding_mtu += u64::from(delivered.exceeds_mtu);

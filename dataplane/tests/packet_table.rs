@@ -2,6 +2,7 @@
 
 mod appliance;
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -214,6 +215,46 @@ fn an_icmp_error_takes_its_connections_path_through_the_tunnel() {
     let connection = outer_src_port(v4(Gue4).tcp(1025, 80, tcp::ACK));
     assert_eq!(outer_src_port(router.packet_too_big(1400, &reply, 28)), connection);
     assert_ne!(outer_src_port(v4(Gue4).tcp(1026, 80, tcp::ACK)), connection);
+}
+
+/// A frame that counts how often its bytes are asked for.
+struct Counted {
+    memory: Memory,
+    reads: Cell<usize>,
+}
+
+impl Frame for Counted {
+    fn bytes(&self) -> &[u8] {
+        self.reads.set(self.reads.get() + 1);
+        self.memory.bytes()
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        self.memory.bytes_mut()
+    }
+
+    fn prepend(&mut self, count: usize) -> bool {
+        self.memory.prepend(count)
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.memory.truncate(len);
+    }
+}
+
+#[test]
+fn an_icmp_errors_quote_is_read_with_its_headers_and_not_again() {
+    let mut appliance = Appliance::new();
+    let mut reads = |packet: Packet| {
+        let memory = Memory::new(&packet.build(), HEADROOM);
+        let mut frames = [Counted { memory, reads: Cell::new(0) }];
+        let mut decisions = [Decision::PENDING];
+        appliance.process(&mut frames, &mut decisions, 5);
+        assert_eq!(decisions[0].verdict, Verdict::Forward);
+        frames[0].reads.get()
+    };
+    let reply = Packet::between(&L2.vip(true), CLIENT_V4).tcp(80, 1025, tcp::ACK);
+    assert_eq!(reads(v4(L2).packet_too_big(1400, &reply, 28)), reads(v4(L2).echo_request(7, 1)));
 }
 
 #[test]

@@ -104,7 +104,7 @@ impl Appliance {
     }
 
     /// Decides a burst at `now`.
-    pub(crate) fn process(&mut self, frames: &mut [Memory], decisions: &mut [Decision], now: u32) {
+    pub(crate) fn process<F: Frame>(&mut self, frames: &mut [F], decisions: &mut [Decision], now: u32) {
         self.pipeline.process(frames, decisions, Tick(now), &self.snapshot, &self.table);
     }
 }
