@@ -180,3 +180,93 @@ fn decrement_ttl(packet: &mut [u8], is_ipv4: bool) {
         header.hop_limit -= 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use etherparse::{NetSlice, SlicedPacket, TransportSlice};
+    use pcap_fixtures::packet::Packet as Packets;
+
+    use super::*;
+    use crate::wire::ethernet::MacAddress;
+
+    struct Memory {
+        bytes: Vec<u8>,
+        start: usize,
+    }
+
+    impl Frame for Memory {
+        fn bytes(&self) -> &[u8] {
+            &self.bytes[self.start..]
+        }
+
+        fn bytes_mut(&mut self) -> &mut [u8] {
+            &mut self.bytes[self.start..]
+        }
+
+        fn prepend(&mut self, count: usize) -> bool {
+            self.start -= count;
+            true
+        }
+
+        fn truncate(&mut self, len: usize) {
+            self.bytes.truncate(self.start + len);
+        }
+    }
+
+    /// All modes in turn: a new one does not compile before it has its turn.
+    fn following(mode: &DeliveryMode) -> Option<DeliveryMode> {
+        match mode {
+            DeliveryMode::L2 => Some(DeliveryMode::Ipip),
+            DeliveryMode::Ipip => Some(DeliveryMode::Gre),
+            DeliveryMode::Gre => Some(DeliveryMode::Gue { dst_port: 6080 }),
+            DeliveryMode::Gue { .. } => None,
+        }
+    }
+
+    /// The tunnelled frame of a packet, by the plain path where there is one for it and by the general path where not.
+    fn delivered(
+        mode: DeliveryMode,
+        outer: [&str; 2],
+        inner: [&str; 2],
+        source: Option<MacAddress>,
+    ) -> Vec<u8> {
+        let [endpoint, own] =
+            outer.map(|text| Address::from(text.parse::<std::net::IpAddr>().expect("an address")));
+        let egress = Egress { source, ..Egress::to(MacAddress([2, 0, 0, 0, 0, 7])) };
+        let tunnel = Tunnel { endpoint, source: own, source_range: None };
+        let received =
+            Packets::between(inner[0], inner[1]).dont_fragment().tcp(1025, 80, 0x10).payload_len(77).build();
+        let packet = Packet::parse(&received).expect("a whole packet");
+        let mut frame = Memory { bytes: [vec![0; 128], received].concat(), start: 128 };
+        let delivery = Delivery::tunnel(mode, &tunnel, egress, 1500);
+        delivery.deliver(&mut frame, &packet, &packet.flow).expect("there is headroom");
+        frame.bytes().to_vec()
+    }
+
+    #[test]
+    fn a_tunnel_in_udp_has_its_length_and_over_ipv6_its_checksum() {
+        let (v4, v6) = (["10.1.0.7", "192.0.2.1"], ["fd00::7", "2001:db8:1::1"]);
+        for mode in std::iter::successors(Some(DeliveryMode::L2), following) {
+            for (outer, inner) in [(v4, v4), (v4, v6), (v6, v4), (v6, v6)] {
+                for source in [None, Some(MacAddress([2, 0, 0, 0, 0, 1]))] {
+                    let claim = format!("{mode:?} from {outer:?} of {inner:?}");
+                    let frame = delivered(mode, outer, inner, source);
+                    let sliced = SlicedPacket::from_ethernet(&frame).expect(&claim);
+                    let Some(TransportSlice::Udp(udp)) = sliced.transport else { continue };
+                    match sliced.net.expect(&claim) {
+                        NetSlice::Ipv4(ip) => {
+                            assert_eq!(usize::from(udp.length()), ip.payload().payload.len(), "{claim}");
+                        }
+                        NetSlice::Ipv6(ip) => {
+                            assert_eq!(usize::from(udp.length()), ip.payload().payload.len(), "{claim}");
+                            let header = ip.header().to_header();
+                            let sum = udp.to_header().calc_checksum_ipv6(&header, udp.payload());
+                            assert_eq!(Ok(udp.checksum()), sum, "{claim}");
+                        }
+                        NetSlice::Arp(_) => unreachable!("{claim}"),
+                    }
+                }
+            }
+        }
+    }
+}

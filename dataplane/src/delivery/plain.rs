@@ -4,6 +4,7 @@
 use zerocopy::FromBytes;
 use zerocopy::byteorder::network_endian::{U16, U32};
 
+use super::outer::Encapsulation;
 use super::{DeliveryMode, OuterHeader, Tunnel};
 use crate::egress::Egress;
 use crate::flow::Flow;
@@ -25,10 +26,20 @@ const GRE6: usize = IPIP6 + super::outer::GRE_LEN;
 pub(super) struct PlainTunnel {
     bytes: [u8; GRE6],
     len: usize,
+    shape: Shape,
     /// The family of the tunnel and of the packets in it.
     is_ipv4: bool,
     /// The one's complement sum of the outer IPv4 header, to which the changing words are added.
     sum: u32,
+}
+
+/// The headers before a plain packet, each of a length that is known to what is compiled for it.
+#[derive(Clone, Copy, Debug)]
+enum Shape {
+    Ipip4,
+    Gre4,
+    Ipip6,
+    Gre6,
 }
 
 impl PlainTunnel {
@@ -39,12 +50,19 @@ impl PlainTunnel {
         egress: &Egress,
         outer: &OuterHeader,
     ) -> Option<Self> {
-        let is_simple =
-            matches!(mode, DeliveryMode::Ipip | DeliveryMode::Gre) && tunnel.source_range.is_none();
-        let (Some(next_hop), Some(source), true) = (egress.next_hop, egress.source, is_simple) else {
+        let is_ipv4 = tunnel.endpoint.is_ipv4();
+        let shape = match (Encapsulation::of(mode)?, is_ipv4) {
+            (Encapsulation::Ipip, true) => Shape::Ipip4,
+            (Encapsulation::Gre, true) => Shape::Gre4,
+            (Encapsulation::Ipip, false) => Shape::Ipip6,
+            (Encapsulation::Gre, false) => Shape::Gre6,
+            // Its UDP header has fields that follow the packet.
+            (Encapsulation::Gue { .. }, _) => return None,
+        };
+        let (Some(next_hop), Some(source), None) = (egress.next_hop, egress.source, tunnel.source_range)
+        else {
             return None;
         };
-        let is_ipv4 = tunnel.endpoint.is_ipv4();
         let headers = outer.template(is_ipv4);
         let len = L3 + headers.len();
         let mut bytes = [0; GRE6];
@@ -56,7 +74,7 @@ impl PlainTunnel {
             bytes[L3 + 6..L3 + 8].copy_from_slice(&ipv4::DONT_FRAGMENT.to_be_bytes());
         }
         let sum = if is_ipv4 { checksum::sum(&bytes[L3..IPIP4]) } else { 0 };
-        Some(Self { bytes, len, is_ipv4, sum })
+        Some(Self { bytes, len, shape, is_ipv4, sum })
     }
 
     /// Whether `packet` is one that this delivers.
@@ -83,11 +101,11 @@ impl PlainTunnel {
         // What pads a short frame must not end up inside the tunnel.
         frame.truncate(self.len + l3_len);
         let bytes = frame.bytes_mut();
-        match self.len {
-            IPIP4 => self.write_ipv4::<IPIP4>(bytes, packet, l3_len),
-            GRE4 => self.write_ipv4::<GRE4>(bytes, packet, l3_len),
-            IPIP6 => self.write_ipv6::<IPIP6>(bytes, packet, flow, l3_len),
-            _ => self.write_ipv6::<GRE6>(bytes, packet, flow, l3_len),
+        match self.shape {
+            Shape::Ipip4 => self.write_ipv4::<IPIP4>(bytes, packet, l3_len),
+            Shape::Gre4 => self.write_ipv4::<GRE4>(bytes, packet, l3_len),
+            Shape::Ipip6 => self.write_ipv6::<IPIP6>(bytes, packet, flow, l3_len),
+            Shape::Gre6 => self.write_ipv6::<GRE6>(bytes, packet, flow, l3_len),
         }
         Ok(())
     }
