@@ -1,14 +1,9 @@
 //! A table of packets: a claim, the packet in, what becomes of it, and the packet out, read by etherparse.
 
-mod appliance;
-
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use appliance::{
-    Appliance, BACKEND_V4, BACKEND_V6, Behind, ICMP_ERRORS_PER_SEC, Memory, NEXT_HOP, OWN_V4, OWN_V6,
-};
 use etherparse::{Icmpv4Type, Icmpv6Type, NetSlice, SlicedPacket, TransportSlice, icmpv4, icmpv6, ip_number};
 use guideway_dataplane::address::Address;
 use guideway_dataplane::delivery::{Delivery, DeliveryMode, Tunnel};
@@ -18,6 +13,10 @@ use guideway_dataplane::pipeline::{Decision, Tracking};
 use guideway_dataplane::verdict::{DropReason, PassReason, Verdict};
 use guideway_dataplane::wire::ethernet::MacAddress;
 use pcap_fixtures::packet::{Packet, tcp};
+
+use crate::appliance::{
+    Appliance, BACKEND_V4, BACKEND_V6, Behind, ICMP_ERRORS_PER_SEC, Memory, NEXT_HOP, OWN_V4, OWN_V6,
+};
 
 use Behind::{Gre4, Gre6, Gue4, Gue6, Ipip4, Ipip6, L2, Nobody, RegionOnly, Spread};
 use Out::{Answered, Delivered, Untouched};
