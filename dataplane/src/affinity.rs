@@ -278,9 +278,6 @@ mod tests {
     use SessionAffinity::{ClientIp, ClientIpNoDestination, ClientIpPortProto, ClientIpProto};
     use TrackingMode::{PerConnection, PerSession};
 
-    const AFFINITIES: [SessionAffinity; 5] =
-        [SessionAffinity::None, ClientIpPortProto, ClientIpProto, ClientIp, ClientIpNoDestination];
-
     fn flow(protocol: u8, fragment: Fragment) -> Flow {
         let (src, dst) = (Address::v4([192, 0, 2, 7]), Address::v4([203, 0, 113, 10]));
         Flow { src, dst, src_port: 40001, dst_port: 443, protocol, fragment }
@@ -309,23 +306,26 @@ mod tests {
     /// The table "tracked" of the specification.
     #[test]
     fn tracking_follows_scheme_affinity_and_protocol() {
-        for affinity in AFFINITIES {
-            let none = affinity == SessionAffinity::None;
-            for (scheme, proto, tracked) in [
-                (External, protocol::TCP, true),
-                (External, protocol::UDP, !none),
-                (External, protocol::ESP, !none),
-                (External, protocol::GRE, !none),
-                (External, protocol::ICMP, false),
-                (External, 132, false),
-                (Internal, protocol::TCP, true),
-                (Internal, protocol::UDP, true),
-                (Internal, protocol::ESP, false),
-                (Internal, protocol::GRE, false),
-                (Internal, protocol::ICMPV6, false),
-            ] {
+        for (scheme, protocol, without_affinity, with_affinity) in [
+            (External, protocol::TCP, true, true),
+            (External, protocol::UDP, false, true),
+            (External, protocol::ESP, false, true),
+            (External, protocol::GRE, false, true),
+            (External, protocol::ICMP, false, false),
+            (External, 132, false, false),
+            (Internal, protocol::TCP, true, true),
+            (Internal, protocol::UDP, true, true),
+            (Internal, protocol::ESP, false, false),
+            (Internal, protocol::GRE, false, false),
+            (Internal, protocol::ICMPV6, false, false),
+        ] {
+            let tracked = |affinity| {
                 let policy = AffinityPolicy::new(scheme, affinity, PerConnection, DefaultForProtocol);
-                assert_eq!(policy.treatment(proto).tracked, tracked, "{scheme:?} {affinity:?} {proto}");
+                policy.treatment(protocol).tracked
+            };
+            assert_eq!(tracked(SessionAffinity::None), without_affinity, "{scheme:?} {protocol}");
+            for affinity in [ClientIpPortProto, ClientIpProto, ClientIp, ClientIpNoDestination] {
+                assert_eq!(tracked(affinity), with_affinity, "{scheme:?} {affinity:?} {protocol}");
             }
         }
     }
@@ -333,33 +333,54 @@ mod tests {
     #[test]
     fn sessions_are_tracked_by_the_selection_hash_where_it_is_narrower_than_a_connection() {
         let tcp = flow(protocol::TCP, Fragment::No);
-        for affinity in AFFINITIES {
-            let by_connection = matches!(affinity, SessionAffinity::None | ClientIpPortProto);
-            let session = AffinityPolicy::new(Internal, affinity, PerSession, DefaultForProtocol);
-            let expected = if by_connection { Tuple::Five } else { session.selection_tuple(&tcp) };
-            assert_eq!(session.treatment(protocol::TCP).tracking_tuple(&tcp), expected);
-            assert_eq!(session.treatment(protocol::TCP).restarts, by_connection);
-            let connection = AffinityPolicy::new(Internal, affinity, PerConnection, DefaultForProtocol);
-            assert_eq!(connection.treatment(protocol::TCP).tracking_tuple(&tcp), Tuple::Five);
-            assert!(connection.treatment(protocol::TCP).restarts);
+        for (affinity, mode, tuple, restarts) in [
+            (SessionAffinity::None, PerSession, Tuple::Five, true),
+            (ClientIpPortProto, PerSession, Tuple::Five, true),
+            (ClientIpProto, PerSession, Tuple::Three, false),
+            (ClientIp, PerSession, Tuple::Two, false),
+            (ClientIpNoDestination, PerSession, Tuple::One, false),
+            (SessionAffinity::None, PerConnection, Tuple::Five, true),
+            (ClientIpPortProto, PerConnection, Tuple::Five, true),
+            (ClientIpProto, PerConnection, Tuple::Five, true),
+            (ClientIp, PerConnection, Tuple::Five, true),
+            (ClientIpNoDestination, PerConnection, Tuple::Five, true),
+        ] {
+            let policy = AffinityPolicy::new(Internal, affinity, mode, DefaultForProtocol);
+            let treatment = policy.treatment(protocol::TCP);
+            assert_eq!(treatment.tracking_tuple(&tcp), tuple, "{affinity:?} {mode:?}");
+            assert_eq!(treatment.restarts, restarts, "{affinity:?} {mode:?}");
         }
     }
 
     /// The table "connection_persistence_on_unhealthy_backends" of the specification.
     #[test]
     fn persistence_follows_the_option_and_the_protocol() {
-        for affinity in AFFINITIES {
-            let by_connection = matches!(affinity, SessionAffinity::None | ClientIpPortProto);
-            for mode in [PerConnection, PerSession] {
-                let persists = |option, proto| {
-                    AffinityPolicy::new(Internal, affinity, mode, option).treatment(proto).persists
-                };
-                let tcp_by_default = mode == PerConnection || by_connection;
-                assert_eq!(persists(DefaultForProtocol, protocol::TCP), tcp_by_default);
-                assert!(!persists(DefaultForProtocol, protocol::UDP));
-                assert!(!persists(NeverPersist, protocol::TCP) && !persists(NeverPersist, protocol::UDP));
-                assert!(persists(AlwaysPersist, protocol::TCP) && persists(AlwaysPersist, protocol::UDP));
-            }
+        for (affinity, mode, tcp_by_default) in [
+            (SessionAffinity::None, PerConnection, true),
+            (ClientIpPortProto, PerConnection, true),
+            (ClientIpProto, PerConnection, true),
+            (ClientIp, PerConnection, true),
+            (ClientIpNoDestination, PerConnection, true),
+            (SessionAffinity::None, PerSession, true),
+            (ClientIpPortProto, PerSession, true),
+            (ClientIpProto, PerSession, false),
+            (ClientIp, PerSession, false),
+            (ClientIpNoDestination, PerSession, false),
+        ] {
+            let persists = |option, protocol| {
+                AffinityPolicy::new(Internal, affinity, mode, option).treatment(protocol).persists
+            };
+            let claim = format!("{affinity:?} {mode:?}");
+            assert_eq!(persists(DefaultForProtocol, protocol::TCP), tcp_by_default, "{claim}");
+            assert!(!persists(DefaultForProtocol, protocol::UDP), "{claim}");
+            assert!(
+                !persists(NeverPersist, protocol::TCP) && !persists(NeverPersist, protocol::UDP),
+                "{claim}"
+            );
+            assert!(
+                persists(AlwaysPersist, protocol::TCP) && persists(AlwaysPersist, protocol::UDP),
+                "{claim}"
+            );
         }
     }
 

@@ -329,22 +329,17 @@ mod tests {
             ],
             &[],
         );
-        for (dst, port, expected) in [
-            ("198.51.100.10", 80, Some(0)),
-            ("198.51.100.10", 81, Some(1)),
-            ("198.51.100.77", 9, Some(1)),
-            ("198.51.7.7", 9, Some(0)),
-            ("8.8.8.8", 9, None),
-            ("2001:db8::99", 9, Some(2)),
+        let (v4, v6) = ("192.0.2.1", "2001:db8::1");
+        for (claim, src, dst, protocol, port, expected) in [
+            ("the VIP's own rule", v4, "198.51.100.10", protocol::TCP, 80, Some(0)),
+            ("the VIP, a port without a rule", v4, "198.51.100.10", protocol::TCP, 81, Some(1)),
+            ("the VIP, a protocol without a rule", v4, "198.51.100.10", protocol::ICMP, 0, Some(1)),
+            ("the /24", v4, "198.51.100.77", protocol::ICMP, 0, Some(1)),
+            ("the /16 around it", v4, "198.51.7.7", protocol::ICMP, 0, Some(0)),
+            ("IPv4 is not in ::/0", v4, "8.8.8.8", protocol::ICMP, 0, None),
+            ("all of IPv6", v6, "2001:db8::99", protocol::ICMP, 0, Some(2)),
         ] {
-            let src = if dst.contains(':') { "2001:db8::1" } else { "192.0.2.1" };
-            assert_eq!(
-                found(&rules, &flow(src, dst, protocol::ICMP, port)),
-                if dst == "198.51.100.10" && port == 80 { Some(1) } else { expected }
-            );
-            if port != 9 {
-                assert_eq!(found(&rules, &flow(src, dst, protocol::TCP, port)), expected, "{dst}:{port}");
-            }
+            assert_eq!(found(&rules, &flow(src, dst, protocol, port)), expected, "{claim}");
         }
     }
 
