@@ -33,7 +33,7 @@ pub struct ConntrackCounters {
     pub hits: u64,
     /// An entry was made, or replaced under its own key.
     pub inserts: u64,
-    /// Of these, how many took a place that was empty.
+    /// Of these, how many took a slot that was empty.
     pub occupied: u64,
     /// Entries that this worker's sweeps have taken out, void or idle too long: what is left of `occupied` is in the
     /// table.

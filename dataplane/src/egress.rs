@@ -2,7 +2,7 @@
 
 use crate::wire::ethernet::MacAddress;
 
-/// A port's place in the configuration.
+/// Number of a port: its index in the configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PortId(pub u8);
 

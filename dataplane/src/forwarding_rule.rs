@@ -21,11 +21,11 @@ use crate::flow::Flow;
 use address_map::AddressMap;
 use vip::Vip;
 
-/// A forwarding rule by its place in the configuration.
+/// Number of a forwarding rule: its index in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RuleId(pub u16);
 
-/// A backend service by its place in the snapshot.
+/// Number of a backend service: its index in the snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceId(pub u16);
 
@@ -114,12 +114,12 @@ struct Target {
 }
 
 impl ForwardingRules {
-    /// Sorts `rules`, whose places are their ids, and `routes`; `region` holds the clients of the appliance's own
+    /// Sorts `rules`, whose indices are their ids, and `routes`; `region` holds the clients of the appliance's own
     /// region, and nothing where all clients count as such.
     pub fn new(rules: &[ForwardingRule], routes: &[Route], region: &[Prefix]) -> Self {
         let mut by_address: BTreeMap<Address, Vec<(RuleId, &ForwardingRule)>> = BTreeMap::new();
-        for (place, rule) in rules.iter().enumerate() {
-            by_address.entry(rule.address).or_default().push((RuleId(place as u16), rule));
+        for (index, rule) in rules.iter().enumerate() {
+            by_address.entry(rule.address).or_default().push((RuleId(index as u16), rule));
         }
         let mut by_length: BTreeMap<Reverse<u8>, BTreeMap<Address, RuleId>> = BTreeMap::new();
         for route in routes {

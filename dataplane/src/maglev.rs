@@ -148,7 +148,7 @@ struct Roster {
 }
 
 impl Roster {
-    /// The roster of these backends, of which `order` has the places in a list of so many.
+    /// The roster of these backends, which are those at the indices `order` of a list of so many.
     fn of(ordered: &[(&str, u16)], order: &[u16], backends: usize) -> Self {
         let mut names = (ordered.len() as u32).to_le_bytes().to_vec();
         for (name, _) in ordered {

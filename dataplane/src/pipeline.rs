@@ -115,8 +115,8 @@ struct Candidate {
     /// An ICMP error that goes where the packet goes which it quotes.
     quoted: bool,
     service: ServiceId,
-    /// Its place in the burst.
-    place: u8,
+    /// Index in the burst.
+    index: u8,
 }
 
 /// What is the same for all packets of a burst.
@@ -169,13 +169,13 @@ impl Pipeline {
         for frame in frames.iter().take(HEADERS_AHEAD) {
             prefetch_header(frame);
         }
-        for (place, decision) in decisions.iter_mut().enumerate() {
-            if let Some(ahead) = frames.get(place + HEADERS_AHEAD) {
+        for (index, decision) in decisions.iter_mut().enumerate() {
+            if let Some(ahead) = frames.get(index + HEADERS_AHEAD) {
                 prefetch_header(ahead);
             }
-            let frame = frames[place].bytes();
+            let frame = frames[index].bytes();
             let candidate = &mut candidates[count];
-            candidate.place = place as u8;
+            candidate.index = index as u8;
             // Each family by itself, so that the compiler knows which it is in all that follows.
             let admitted = (candidate.packet.read_plain_ipv4(frame)
                 && round.admit_plain(candidate, frame, decision))
@@ -184,8 +184,8 @@ impl Pipeline {
             count += usize::from(admitted);
         }
         for candidate in &candidates[..count] {
-            let place = usize::from(candidate.place);
-            let (frame, decision) = (&mut frames[place], &mut decisions[place]);
+            let index = usize::from(candidate.index);
+            let (frame, decision) = (&mut frames[index], &mut decisions[index]);
             match round.connection(candidate, &mut counters.conntrack) {
                 Some((handle, backend)) => {
                     (decision.backend, decision.tracking) = (Some(handle), Tracking::Hit);
@@ -214,7 +214,7 @@ impl Candidate {
         tracked: false,
         quoted: false,
         service: ServiceId(0),
-        place: 0,
+        index: 0,
     };
 }
 
@@ -311,8 +311,8 @@ impl Round<'_> {
         } else {
             TrackingKey(0)
         };
-        let (quoted, place) = (quoted.is_some(), candidate.place);
-        *candidate = Candidate { packet, key, tracked, quoted, service, place };
+        let (quoted, index) = (quoted.is_some(), candidate.index);
+        *candidate = Candidate { packet, key, tracked, quoted, service, index };
         true
     }
 

@@ -30,7 +30,7 @@ pub struct Snapshot {
     pub rules: Arc<ForwardingRules>,
     /// By [`ServiceId`].
     pub services: Box<[Service]>,
-    /// By [`BackendHandle`]; vacant places are handles that nothing uses now.
+    /// By [`BackendHandle`]; a handle that nothing uses now has none.
     pub backends: Box<[Option<Backend>]>,
     /// Keys the selection hash, for the whole fleet.
     pub seed: Seed,
@@ -72,7 +72,7 @@ pub struct Service {
 /// The backends that may get new connections, and the lookup table over them.
 #[derive(Debug)]
 pub struct Eligible {
-    /// Slots, each naming a place in `backends`.
+    /// Lookup table, whose slots hold indices into `backends`.
     pub table: LookupTable,
     /// The eligible backends.
     pub backends: Box<[BackendHandle]>,
@@ -148,7 +148,7 @@ impl Snapshot {
 impl Eligible {
     /// The backend whose slot a selection hash falls on; none where nobody is eligible.
     pub fn select(&self, hash: u64) -> Option<BackendHandle> {
-        self.table.select(hash).map(|place| self.backends[usize::from(place)])
+        self.table.select(hash).map(|index| self.backends[usize::from(index)])
     }
 }
 

@@ -95,8 +95,8 @@ mod tests {
     }
 
     #[test]
-    fn counters_find_reasons_by_their_place() {
-        assert!(DropReason::ALL.iter().enumerate().all(|(place, reason)| *reason as usize == place));
-        assert!(PassReason::ALL.iter().enumerate().all(|(place, reason)| *reason as usize == place));
+    fn counters_find_reasons_by_their_index() {
+        assert!(DropReason::ALL.iter().enumerate().all(|(index, reason)| *reason as usize == index));
+        assert!(PassReason::ALL.iter().enumerate().all(|(index, reason)| *reason as usize == index));
     }
 }

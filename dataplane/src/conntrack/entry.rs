@@ -42,7 +42,7 @@ impl Entry {
 
 const SEEN_MASK: u32 = (1 << Entry::SEEN_BITS) - 1;
 
-/// How far a place has come: the top two bits of its state word.
+/// How far a slot has come: the top two bits of its state word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     /// It holds nothing. All bits zero, so that fresh memory is an empty table.
@@ -55,7 +55,7 @@ pub(super) enum Phase {
     Settled = 3,
 }
 
-/// The state word of a place.
+/// The state word of a slot.
 ///
 /// ```text
 ///  63 62   61 60   59         58          57        40   39     20   20      0
@@ -65,13 +65,13 @@ pub(super) enum Phase {
 ///    2       2         1           1           18           20          20
 /// ```
 ///
-/// `turn` counts, modulo 4, how often the place has changed hands. Phase, half_open and seen change while an entry
+/// `turn` counts, modulo 4, how often the slot has changed hands. Phase, half_open and seen change while an entry
 /// stays; the others are frozen from its publication on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct State(pub(super) u64);
 
 impl State {
-    /// A place that one worker is writing to.
+    /// A slot that one worker is writing to.
     pub(super) const BUSY: Self = Self((Phase::Busy as u64) << Self::PHASE);
 
     const PHASE: u32 = 62;
@@ -84,7 +84,7 @@ impl State {
     const TURN_MASK: u64 = 0b11 << Self::TURN;
     const FROZEN: u64 = !(Self::PHASE_MASK | Self::HALF_OPEN | SEEN_MASK as u64);
 
-    /// The word under which `entry` takes over a place that was in state `before`.
+    /// The word under which `entry` takes over a slot that was in state `before`.
     pub(super) fn succeeding(before: Self, entry: &Entry) -> Self {
         debug_assert!(entry.backend.0 < BackendHandle::LIMIT, "{:?} has no room in an entry", entry.backend);
         debug_assert!(
@@ -103,7 +103,7 @@ impl State {
             .half_open(entry.half_open)
     }
 
-    /// What a place is left in when this entry goes.
+    /// What a slot is left in when this entry goes.
     #[inline]
     pub(super) fn vacated(self) -> Self {
         Self(self.0 & Self::TURN_MASK)
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn successive_holders_of_a_place_never_have_the_same_word() {
+    fn successive_holders_of_a_slot_never_have_the_same_word() {
         let first = State::succeeding(State(0), &entry(7));
         let second = State::succeeding(first, &entry(7));
         let after_a_vacancy = State::succeeding(second.vacated(), &entry(7));

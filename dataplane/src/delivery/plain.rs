@@ -135,7 +135,7 @@ impl PlainTunnel {
         }
     }
 
-    /// Puts the headers in place, and parts them from the packet behind them.
+    /// Writes the headers, and parts them from the packet behind them.
     #[inline(always)]
     fn split_off<'b, const LEN: usize>(&self, bytes: &'b mut [u8]) -> (&'b mut [u8; LEN], &'b mut [u8]) {
         let (head, inner) = bytes.split_first_chunk_mut::<LEN>().expect("room for it was made");

@@ -12,8 +12,8 @@ use crate::address::Address;
 #[derive(Clone, Copy, Debug)]
 struct Cell {
     address: Address,
-    /// The place of its value; [`Cell::EMPTY`] where the cell holds none.
-    place: u32,
+    /// Index of the address's value; [`Cell::EMPTY`] if the cell holds no address.
+    value: u32,
 }
 
 impl Cell {
@@ -35,11 +35,11 @@ impl<T> AddressMap<T> {
         let mut index = home(address, self.cells.len());
         loop {
             let cell = self.cells.get(index)?;
-            if cell.place == Cell::EMPTY {
+            if cell.value == Cell::EMPTY {
                 return None;
             }
             if cell.address == address {
-                return self.values.get(cell.place as usize);
+                return self.values.get(cell.value as usize);
             }
             index = (index + 1) & (self.cells.len() - 1);
         }
@@ -48,14 +48,14 @@ impl<T> AddressMap<T> {
 
 impl<T> From<BTreeMap<Address, T>> for AddressMap<T> {
     fn from(values: BTreeMap<Address, T>) -> Self {
-        let empty = Cell { address: Address(0), place: Cell::EMPTY };
+        let empty = Cell { address: Address(0), value: Cell::EMPTY };
         let mut cells = vec![empty; (2 * values.len()).next_power_of_two()].into_boxed_slice();
-        for (place, address) in values.keys().enumerate() {
+        for (value, address) in values.keys().enumerate() {
             let mut index = home(*address, cells.len());
-            while cells[index].place != Cell::EMPTY {
+            while cells[index].value != Cell::EMPTY {
                 index = (index + 1) & (cells.len() - 1);
             }
-            cells[index] = Cell { address: *address, place: place as u32 };
+            cells[index] = Cell { address: *address, value: value as u32 };
         }
         Self { cells, values: values.into_values().collect() }
     }

@@ -129,8 +129,8 @@ impl ProtocolRules {
     }
 
     fn listed(&self, port: u16) -> Option<&Candidates> {
-        let place = self.listed.partition_point(|segment| segment.last < port);
-        self.listed.get(place).filter(|segment| segment.first <= port).map(|segment| &segment.candidates)
+        let index = self.listed.partition_point(|segment| segment.last < port);
+        self.listed.get(index).filter(|segment| segment.first <= port).map(|segment| &segment.candidates)
     }
 }
 

@@ -155,8 +155,8 @@ mod tests {
             len in 0..160usize,
         ) {
             let mut frame = frames().swap_remove(which);
-            for (place, value) in damage {
-                if let Some(byte) = frame.get_mut(place) {
+            for (offset, value) in damage {
+                if let Some(byte) = frame.get_mut(offset) {
                     *byte = value;
                 }
             }
