@@ -7,7 +7,7 @@ use crate::conntrack::TrackingKey;
 use crate::flow::Flow;
 use crate::wire::protocol;
 
-/// Which side of the network a forwarding rule and its backend service face.
+/// Side of the network that a forwarding rule and its backend service face.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoadBalancingScheme {
     /// The external passthrough load balancer.
@@ -16,10 +16,10 @@ pub enum LoadBalancingScheme {
     Internal,
 }
 
-/// Which parts of a packet choose its backend.
+/// Parts of a packet that choose its backend, as a service's configuration names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionAffinity {
-    /// As [`SessionAffinity::ClientIpPortProto`], but UDP, ESP and GRE go untracked where the scheme is external.
+    /// Same hash as [`SessionAffinity::ClientIpPortProto`]; UDP, ESP and GRE are not tracked if the scheme is external.
     None,
     /// The 5-tuple of ported packets, the 3-tuple of all others.
     ClientIpPortProto,
@@ -31,7 +31,7 @@ pub enum SessionAffinity {
     ClientIpNoDestination,
 }
 
-/// What names a tracked connection.
+/// Hash that names a tracked connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrackingMode {
     /// The 5-tuple, or the 3-tuple where there are no ports.
@@ -40,19 +40,18 @@ pub enum TrackingMode {
     PerSession,
 }
 
-/// Whether a tracked connection stays on a backend that turned unhealthy
-/// (`connection_persistence_on_unhealthy_backends`).
+/// Tracked connections that stay on a backend that has turned unhealthy (`connection_persistence_on_unhealthy_backends`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PersistenceOnUnhealthy {
-    /// TCP does, where connections are tracked by their 5-tuple.
+    /// TCP connections, where they are tracked by their 5-tuple.
     DefaultForProtocol,
-    /// Nothing does.
+    /// None.
     NeverPersist,
-    /// Everything tracked does.
+    /// All that are tracked.
     AlwaysPersist,
 }
 
-/// Which parts of a flow a hash covers. The numbers are part of the frozen selection hash.
+/// Parts of a flow that a hash covers. The numbers are part of the frozen selection hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tuple {
     /// Source address.
@@ -65,7 +64,7 @@ pub enum Tuple {
     Five = 5,
 }
 
-/// What a flow's hash covers, in the one byte order that every machine shares.
+/// Bytes that a flow's hash covers, in the one byte order that every machine shares.
 ///
 /// ```text
 /// IPv4, 16 bytes:  src 4 │ dst 4  │ src_port 2 │ dst_port 2 │ protocol 1 │ tuple 1 │ zero 2
@@ -80,7 +79,7 @@ pub struct TupleBytes {
 }
 
 impl Tuple {
-    /// The canonical bytes of `flow`.
+    /// Canonical bytes of `flow`.
     #[inline]
     pub fn bytes(self, flow: &Flow) -> TupleBytes {
         let dst = if self == Self::One { Address(0) } else { flow.dst };
@@ -104,7 +103,7 @@ impl Tuple {
 }
 
 impl TupleBytes {
-    /// The bytes.
+    /// Bytes that are hashed, without the unused end of the array.
     #[inline]
     pub fn as_slice(&self) -> &[u8] {
         // Either length is known to what is compiled behind it.
@@ -112,27 +111,27 @@ impl TupleBytes {
     }
 }
 
-/// How one service treats one class of protocols, worked out once when the service is configured.
+/// Tracking of one class of protocols by one service, worked out once when the service is configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Treatment {
-    /// Connections are tracked.
+    /// True if connections are tracked.
     pub tracked: bool,
-    /// Their entries stay valid on a backend that turns unhealthy.
+    /// True if their entries stay valid on a backend that turns unhealthy.
     pub persists: bool,
-    /// A packet that opens a connection (SYN) starts it anew.
+    /// True if a packet that opens a connection (SYN) starts it anew.
     pub restarts: bool,
-    /// What names a tracked connection, of packets with ports and of all others.
+    /// Tuple that names a tracked connection: of packets with ports, and of all others.
     tracking: [Tuple; 2],
 }
 
 impl Treatment {
-    /// Which parts of `flow` name its connection.
+    /// Tuple of `flow` that names its connection.
     #[inline]
     pub fn tracking_tuple(&self, flow: &Flow) -> Tuple {
         self.tracking[usize::from(!flow.is_ported())]
     }
 
-    /// Which parts of a flow name its connection, where that has ports and is not a fragment.
+    /// Tuple that names the connection of a flow with ports that is not a fragment.
     #[inline]
     pub fn tracking_tuple_with_ports(&self) -> Tuple {
         self.tracking[0]
@@ -142,16 +141,16 @@ impl Treatment {
 /// The hashes and the tracking of one backend service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AffinityPolicy {
-    /// What chooses a backend, of packets with ports and of all others.
+    /// Tuple that chooses a backend: of packets with ports, and of all others.
     selection: [Tuple; 2],
-    /// Of TCP, and of UDP.
+    /// Treatment of TCP, and of UDP.
     ported: [Treatment; 2],
     esp_gre: Treatment,
     others: Treatment,
 }
 
 impl AffinityPolicy {
-    /// Works out the tables of hashes, tracking and persistence for one service.
+    /// Policy of a service with these settings, by the specification's tables of hashes, tracking and persistence.
     pub fn new(
         scheme: LoadBalancingScheme,
         affinity: SessionAffinity,
@@ -188,19 +187,19 @@ impl AffinityPolicy {
         }
     }
 
-    /// Which parts of `flow` choose its backend.
+    /// Tuple of `flow` that chooses its backend.
     #[inline]
     pub fn selection_tuple(&self, flow: &Flow) -> Tuple {
         self.selection[usize::from(!flow.is_ported())]
     }
 
-    /// How packets of TCP or UDP are tracked.
+    /// Treatment of TCP or UDP packets.
     #[inline]
     pub fn treatment_with_ports(&self, protocol: u8) -> &Treatment {
         &self.ported[usize::from(protocol == protocol::UDP)]
     }
 
-    /// How packets of this protocol are tracked.
+    /// Treatment of packets of any protocol.
     #[inline]
     pub fn treatment(&self, protocol: u8) -> &Treatment {
         match protocol {
@@ -212,7 +211,7 @@ impl AffinityPolicy {
 }
 
 impl Default for AffinityPolicy {
-    /// The policy of an external service whose configuration names none.
+    /// Policy of an external service whose configuration names none.
     fn default() -> Self {
         Self::new(
             LoadBalancingScheme::External,
@@ -223,19 +222,19 @@ impl Default for AffinityPolicy {
     }
 }
 
-/// Makes the conntrack table's keys: fast, and unpredictable to whoever sends packets.
+/// Hasher of conntrack keys: fast, and unpredictable to whoever sends packets.
 ///
 /// aHash differs between builds and is keyed anew at every start; nothing outside this process may depend on it.
 #[derive(Clone, Debug)]
 pub struct TrackingHasher(ahash::RandomState);
 
 impl TrackingHasher {
-    /// A hasher with these keys.
+    /// Hasher with these keys.
     pub fn new(keys: [u64; 4]) -> Self {
         Self(ahash::RandomState::with_seeds(keys[0], keys[1], keys[2], keys[3]))
     }
 
-    /// The key of the connection or session that `tuple` of `flow` names within one service.
+    /// Key of the connection or session that `tuple` of `flow` names within one service.
     #[inline(always)]
     pub fn key(&self, service: ServiceKey, tuple: Tuple, flow: &Flow) -> TrackingKey {
         let has_dst = tuple != Tuple::One;
@@ -263,7 +262,7 @@ impl TrackingHasher {
     }
 }
 
-/// Tells the connections of one service from those of another; never used again once its service is gone.
+/// Number that tells the connections of one service from those of another; never used again once its service is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ServiceKey(pub u32);
 

@@ -37,7 +37,7 @@
 //! # Capacity
 //!
 //! A table for *n* entries has 3*n*/2 slots: 24 bytes an entry. Keys don't spread themselves perfectly, so a few find
-//! their eight slots taken before the table is full. With *X* entries wanting the slots of a pair, a Poisson number
+//! their eight slots taken before the table is full. With *X* entries that need the slots of a pair, a Poisson number
 //! of mean 8 × load, the share that finds no room is `E[max(X − 8, 0)] / E[X]`:
 //!
 //! | valid entries, of slots | of capacity | bytes an entry | no room |
@@ -117,8 +117,8 @@
 //! worker that comes second to the last free slot with the same key, if the first stays *busy* for as long.
 //!
 //! `tests/conntrack_loom.rs` tries these claims under the interleavings that loom finds for two and three workers, with
-//! a bound on preemptions; `tests/conntrack_stress.rs` on hardware; `tests/conntrack_model.rs` compares one worker's table with a
-//! map.
+//! a bound on preemptions; `tests/conntrack_stress.rs` on hardware; `tests/conntrack_model.rs` compares one worker's
+//! table with a map.
 //!
 //! # What is absent
 //!
@@ -137,36 +137,36 @@ pub use aging::{LONGEST_PASS_SECONDS, SweepCursor};
 pub use entry::Entry;
 pub use table::{ConntrackTable, Found, TableTooLarge};
 
-/// The tracking hash of a packet: all that the table knows a connection by.
+/// Tracking hash of a packet: all that the table knows a connection by.
 ///
 /// 64 bits of a hash over the tracking tuple and its service, under a key that clients can't know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TrackingKey(pub u64);
 
-/// What an entry is worth to those who need a slot.
+/// Worth of an entry when somebody needs its slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// Valid: it never gives way.
+    /// Valid; never gives way.
     Live,
-    /// Valid, but its client has only asked for a connection: it gives way where nothing is empty or void.
+    /// Valid, but the client has only asked for a connection; gives way if no slot is empty or void.
     HalfOpen,
-    /// Expired, or void for any other reason: it gives way to anything.
+    /// Expired, or void for any other reason; gives way to anything.
     Void,
 }
 
-/// What became of an insertion.
+/// Result of an insertion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Inserted {
-    /// It has a slot that was empty.
+    /// Inserted into a slot that was empty.
     New,
-    /// It has the slot of the key's own former entry.
+    /// Inserted over the key's own former entry.
     Replaced,
-    /// It has the slot of another key's void entry.
+    /// Inserted over another key's void entry.
     EvictedVoid,
-    /// It has the slot of another key's half-open entry.
+    /// Inserted over another key's half-open entry.
     EvictedHalfOpen,
-    /// The key has this entry instead, from another worker that was first: the packet goes where it says.
+    /// Not inserted: another worker was first, and the packet goes where that one's entry says.
     Lost(Entry),
-    /// There is no room: the packet goes by its selection hash, without an entry.
+    /// Not inserted for want of room: the packet goes by its selection hash, without an entry.
     Full,
 }

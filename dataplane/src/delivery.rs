@@ -17,10 +17,10 @@ use crate::wire::ipv6::{self, Ipv6Header};
 pub use outer::OuterHeader;
 use plain::PlainTunnel;
 
-/// How a packet travels from the appliance to its backend.
+/// Way of a packet from the appliance to its backend, as the configuration names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeliveryMode {
-    /// The destination MAC address is rewritten; the backend is on the same segment.
+    /// Rewritten destination MAC address; the backend is on the same segment.
     L2,
     /// IP in IP, either family in either (RFC 2003, RFC 2473, RFC 4213).
     Ipip,
@@ -28,13 +28,13 @@ pub enum DeliveryMode {
     Gre,
     /// Generic UDP encapsulation, variant 0.
     Gue {
-        /// The UDP port that the backend decapsulates on.
+        /// UDP port that the backend decapsulates on.
         dst_port: u16,
     },
 }
 
 impl DeliveryMode {
-    /// The bytes that it puts before a packet on its way to an endpoint of the family.
+    /// Bytes that the mode puts before a packet for an endpoint of the family.
     pub const fn overhead(self, endpoint_is_ipv4: bool) -> usize {
         let ip = if endpoint_is_ipv4 { 20 } else { 40 };
         match self {
@@ -46,18 +46,18 @@ impl DeliveryMode {
     }
 }
 
-/// What a tunnel's outer header is made of.
+/// Addresses that a tunnel's outer header is made of.
 #[derive(Clone, Copy, Debug)]
 pub struct Tunnel {
-    /// The endpoint, of the same family as `source`.
+    /// Endpoint, of the same family as `source`.
     pub endpoint: Address,
-    /// The appliance's own address.
+    /// Own address of the appliance.
     pub source: Address,
-    /// A prefix to take sources from instead, one per flow, for receivers that spread load by outer addresses.
+    /// Prefix to take sources from instead, one per flow, for receivers that spread load by outer addresses.
     pub source_range: Option<Prefix>,
 }
 
-/// How to deliver to one backend, worked out when its snapshot is made.
+/// Delivery to one backend, worked out when its snapshot is made.
 #[derive(Clone, Debug)]
 pub struct Delivery {
     egress: Egress,
@@ -67,20 +67,20 @@ pub struct Delivery {
     outer: Option<OuterHeader>,
 }
 
-/// What was noticed about a packet that was delivered.
+/// Finding about a packet that was delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delivered {
-    /// It may be fragmented on its way: it exceeds the path's MTU, and its sender allows that.
+    /// True if the packet may be fragmented on its way: it exceeds the path's MTU, and its sender allows that.
     pub exceeds_mtu: bool,
 }
 
 impl Delivery {
-    /// Rewrites the frame's link-layer addresses to those of `egress`.
+    /// Delivery that rewrites a frame's link-layer addresses to those of `egress`.
     pub fn l2(egress: Egress, mtu: u16) -> Self {
         Self { egress, inner_mtu: usize::from(mtu), overhead: 0, plain: None, outer: None }
     }
 
-    /// Puts an outer header before the packet, and sends the frame on its way by `egress`.
+    /// Delivery that puts an outer header before the packet, and sends the frame on its way by `egress`.
     pub fn tunnel(mode: DeliveryMode, tunnel: &Tunnel, egress: Egress, mtu: u16) -> Self {
         let overhead = mode.overhead(tunnel.endpoint.is_ipv4());
         let outer = OuterHeader::new(mode, tunnel);
@@ -88,26 +88,26 @@ impl Delivery {
         Self { egress, inner_mtu: usize::from(mtu) - overhead, overhead, plain, outer }
     }
 
-    /// The port that sends what is delivered.
+    /// Port that sends the delivered frames.
     #[inline]
     pub fn port(&self) -> PortId {
         self.egress.port
     }
 
-    /// The largest packet that fits the path once the outer header is before it.
+    /// Length of the largest packet that fits the path behind its outer header.
     #[inline]
     pub fn inner_mtu(&self) -> usize {
         self.inner_mtu
     }
 
-    /// Whether the packet does not fit the path and may not be fragmented on it, or fits no outer header at all.
+    /// True if the packet does not fit the path and may not be fragmented on it, or fits no outer header at all.
     #[inline]
     pub fn refuses(&self, packet: &Packet) -> bool {
         let len = packet.l3_len as usize;
         (packet.dont_fragment & (len > self.inner_mtu)) || len + self.overhead > usize::from(u16::MAX)
     }
 
-    /// Makes `frame`, which holds `packet`, into the frame that the backend gets. The TTL goes down by one.
+    /// Turns `frame`, which holds `packet`, into the frame that the backend gets. The TTL goes down by one.
     ///
     /// `flow` is told apart from others in outer headers: the connection's, also where an ICMP error follows it.
     ///

@@ -21,15 +21,15 @@ use crate::flow::Flow;
 use address_map::AddressMap;
 use vip::Vip;
 
-/// Number of a forwarding rule: its index in the configuration.
+/// Index of a forwarding rule in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RuleId(pub u16);
 
-/// Number of a backend service: its index in the snapshot.
+/// Index of a backend service in the snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceId(pub u16);
 
-/// The protocol that a rule names.
+/// Protocol that a rule names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RuleProtocol {
     /// TCP alone.
@@ -40,36 +40,36 @@ pub enum RuleProtocol {
     L3Default,
 }
 
-/// The ports that a rule names.
+/// Ports that a rule names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RulePorts {
-    /// These.
+    /// Single ports.
     List(Vec<u16>),
-    /// All from the first to the last.
+    /// Ports from the first to the last, both included.
     Range(u16, u16),
-    /// All, and packets without any.
+    /// All ports, and packets without any.
     All,
 }
 
-/// A virtual IP address with a protocol and ports, in front of one backend service.
+/// Virtual IP address with a protocol and ports, in front of one backend service.
 #[derive(Clone, Debug)]
 pub struct ForwardingRule {
-    /// The VIP.
+    /// Virtual IP address.
     pub address: Address,
-    /// Its protocol.
+    /// Protocol of the packets.
     pub protocol: RuleProtocol,
-    /// Its ports.
+    /// Destination ports of the packets.
     pub ports: RulePorts,
-    /// The clients that it takes, where it doesn't take all (`source_ip_ranges`).
+    /// Clients that the rule takes; empty if it takes all (`source_ip_ranges`).
     pub source_ranges: Vec<Prefix>,
-    /// It takes clients of the region alone: INTERNAL without `allow_global_access`.
+    /// True if the rule takes clients of the region alone: INTERNAL without `allow_global_access`.
     pub region_only: bool,
-    /// The service behind it.
+    /// Service behind the rule.
     pub service: ServiceId,
 }
 
 impl ForwardingRule {
-    /// A rule that takes every client.
+    /// Rule that takes every client.
     pub fn new(address: Address, protocol: RuleProtocol, ports: RulePorts, service: ServiceId) -> Self {
         Self { address, protocol, ports, source_ranges: Vec::new(), region_only: false, service }
     }
@@ -78,24 +78,24 @@ impl ForwardingRule {
 /// Destinations that are no VIPs but reach a service as their next hop.
 #[derive(Clone, Copy, Debug)]
 pub struct Route {
-    /// The destinations.
+    /// Destinations of the packets.
     pub dest_range: Prefix,
-    /// The INTERNAL forwarding rule that is their next hop.
+    /// INTERNAL forwarding rule that is their next hop.
     pub next_hop: RuleId,
 }
 
-/// What the rules say of a packet.
+/// Answer of the rules for a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RuleMatch {
-    /// It belongs to this rule, and so to its service.
+    /// Rule that the packet belongs to, and the service behind it.
     Rule(RuleId, ServiceId),
-    /// It would, but its client is outside of the region.
+    /// Only rules for clients of the region, and the client is outside of it.
     OutsideRegion,
-    /// It belongs to none.
+    /// No rule.
     None,
 }
 
-/// All forwarding rules and routes, ready for look-up.
+/// Forwarding rules and routes of a snapshot, ready for lookup.
 #[derive(Debug, Default)]
 pub struct ForwardingRules {
     vips: AddressMap<Vip>,
@@ -103,7 +103,7 @@ pub struct ForwardingRules {
     routes: Vec<(u8, AddressMap<RuleId>)>,
     targets: Box<[Target]>,
     region: Box<[Prefix]>,
-    /// The appliance's own addresses, which no route leads away from.
+    /// Own addresses of the appliance, which no route leads away from.
     own: Box<[Address]>,
 }
 
@@ -140,13 +140,13 @@ impl ForwardingRules {
         }
     }
 
-    /// The same rules, of an appliance with these addresses: packets for them are its own, whatever routes cover them.
+    /// Gives the appliance these addresses: packets for them are its own, whatever routes cover them.
     #[must_use]
     pub fn with_own(self, own: impl IntoIterator<Item = Address>) -> Self {
         Self { own: own.into_iter().collect(), ..self }
     }
 
-    /// The rule that `flow` belongs to, or the rule behind its longest route.
+    /// Rule that `flow` belongs to, or the rule behind its longest route.
     pub fn lookup(&self, flow: &Flow) -> RuleMatch {
         match self.lookup_vip(flow) {
             found @ RuleMatch::Rule(..) => found,
@@ -158,14 +158,16 @@ impl ForwardingRules {
         }
     }
 
-    /// The rule that [`ForwardingRules::lookup`] finds for a whole TCP or UDP packet, where the first ports of a VIP lead to
-    /// it whoever the client is. `None` says nothing.
+    /// Rule of a whole TCP or UDP packet, if it can be told without looking at the client: the port is among the lowest
+    /// that rules of the VIP and the protocol list, or none lists any, and the first rule for it takes every client.
+    ///
+    /// A rule is the one that [`ForwardingRules::lookup`] finds. `None` is no answer: `lookup` may find a rule.
     #[inline(always)]
     pub fn lookup_unconditional(&self, flow: &Flow) -> Option<(RuleId, ServiceId)> {
-        self.vips.get(flow.dst)?.sole(flow)
+        self.vips.get(flow.dst)?.unconditional(flow)
     }
 
-    /// The rule whose VIP, protocol and ports take `flow`.
+    /// Rule whose VIP, protocol, ports and clients take `flow`; routes are left aside.
     pub fn lookup_vip(&self, flow: &Flow) -> RuleMatch {
         let mut outside = false;
         if let Some(vip) = self.vips.get(flow.dst) {
@@ -179,7 +181,7 @@ impl ForwardingRules {
         if outside { RuleMatch::OutsideRegion } else { RuleMatch::None }
     }
 
-    /// Whether `address` is a VIP of any rule.
+    /// True if `address` is a VIP of any rule.
     pub fn is_vip(&self, address: Address) -> bool {
         self.vips.get(address).is_some()
     }

@@ -25,41 +25,41 @@ use crate::time::Tick;
 use crate::verdict::{DropReason, PassReason, Verdict};
 use crate::wire::ethernet;
 
-/// The most frames that one call of [`Pipeline::process`] takes.
+/// Largest number of frames that one call of [`Pipeline::process`] takes.
 pub const BURST: usize = 32;
 
-/// What was decided for one packet.
+/// Decision for one packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// What becomes of it.
+    /// End of the packet.
     pub verdict: Verdict,
-    /// The rule, and the service behind it, that it belongs to.
+    /// Rule that the packet belongs to, and the service behind it.
     pub rule: Option<(RuleId, ServiceId)>,
-    /// The backend that it goes to, or was refused by.
+    /// Backend that the packet goes to, or would have gone to if it had not been dropped.
     pub backend: Option<BackendHandle>,
-    /// How the backend was found.
+    /// Way that the backend was found.
     pub tracking: Tracking,
-    /// The port that sends it, where it is forwarded.
+    /// Port that sends the packet, if it is forwarded.
     pub egress: PortId,
-    /// Length of the frame as it came in, before delivery or an answer has changed it; zero where no rule has it.
+    /// Length of the frame as it came in, before delivery or an answer has changed it; zero if it has no rule.
     pub received_len: u32,
-    /// The frame now holds an ICMP error to be sent back where it came from.
+    /// True if the frame now holds an ICMP error, to be sent back where the packet came from.
     pub answered: bool,
 }
 
-/// How a packet's backend was found.
+/// Way that a packet's backend was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tracking {
-    /// A valid entry decided.
+    /// Found in a valid entry.
     Hit,
-    /// Its hash decided, and an entry was made or replaced.
+    /// Found by the hash; an entry was made or replaced.
     New,
-    /// Its hash decided, and no entry was made.
+    /// Found by the hash; no entry was made.
     Off,
 }
 
 impl Tracking {
-    /// The stable word that captures, metrics and tools show.
+    /// Stable word that captures, metrics and tools show.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Hit => "hit",
@@ -70,7 +70,7 @@ impl Tracking {
 }
 
 impl Decision {
-    /// What a decision is before it is made.
+    /// Decision before it is made.
     pub const PENDING: Self = Self {
         verdict: Verdict::Forward,
         rule: None,
@@ -90,36 +90,36 @@ impl Decision {
     }
 }
 
-/// One worker's share of the packet path.
+/// Packet path of one worker.
 #[derive(Debug)]
 pub struct Pipeline {
     hasher: TrackingHasher,
     counters: Counters,
     budget: ErrorBudget,
-    /// The packets of a burst between the two passes; kept, so that each is written once, where it stays.
+    /// Packets of a burst between the two passes; kept, so that each is written once, where it stays.
     candidates: Box<[Candidate; BURST]>,
 }
 
-/// How many packets ahead headers are asked for: a line comes from the third-level cache, where NICs put it, in the
-/// time that some four take to parse.
+/// Number of packets ahead that headers are prefetched: a line comes from the third-level cache, where NICs put it, in
+/// the time that some four take to parse.
 const HEADERS_AHEAD: usize = 4;
 
 /// A packet that belongs to a service, between the two passes.
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
-    /// Its flow is the connection's: an ICMP error has that of the packet which it quotes.
+    /// Parsed packet, with the flow of its connection: an ICMP error has that of the packet which it quotes.
     packet: Packet,
-    /// The name of its connection, where that is tracked.
+    /// Name of its connection, if that is tracked.
     key: TrackingKey,
     tracked: bool,
-    /// An ICMP error that goes where the packet goes which it quotes.
+    /// True for an ICMP error that goes where the packet goes which it quotes.
     quoted: bool,
     service: ServiceId,
     /// Index in the burst.
     index: u8,
 }
 
-/// What is the same for all packets of a burst.
+/// Inputs that are the same for all packets of a burst.
 struct Round<'a> {
     snapshot: &'a Snapshot,
     table: &'a ConntrackTable,
@@ -128,7 +128,7 @@ struct Round<'a> {
 }
 
 impl Pipeline {
-    /// A pipeline whose conntrack keys are made with `hasher`, the same for all workers that share a table.
+    /// Pipeline whose conntrack keys are made with `hasher`, the same for all workers that share a table.
     pub fn new(hasher: TrackingHasher) -> Self {
         Self {
             hasher,
@@ -138,7 +138,7 @@ impl Pipeline {
         }
     }
 
-    /// What this worker has counted.
+    /// Counters of this worker.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
@@ -148,7 +148,7 @@ impl Pipeline {
         self.counters.conntrack.swept += entries as u64;
     }
 
-    /// Decides a burst of at most [`BURST`] frames, and makes each forwarded one into what its backend gets.
+    /// Decides a burst of at most [`BURST`] frames, and turns each forwarded one into the frame that its backend gets.
     ///
     /// `decisions` gets one decision a frame, in order.
     ///
@@ -207,7 +207,7 @@ impl Pipeline {
 }
 
 impl Candidate {
-    /// What a candidate is before there is any.
+    /// Candidate before there is any.
     const NONE: Self = Self {
         packet: Packet::NONE,
         key: TrackingKey(0),
@@ -316,7 +316,7 @@ impl Round<'_> {
         true
     }
 
-    /// The name of a connection in the table, from which it starts to bring into the cache what the packet will need.
+    /// Name of a connection in the table; starts to bring into the cache what the packet will need of it.
     #[inline(always)]
     fn name(&self, service: ServiceId, tuple: Tuple, flow: &Flow, opens: bool) -> TrackingKey {
         let key = self.hasher.key(self.snapshot.service(service).key, tuple, flow);
@@ -328,7 +328,7 @@ impl Round<'_> {
         key
     }
 
-    /// The backend that a packet's connection has been going to, where a valid entry says so.
+    /// Backend that a packet's connection has been going to, if a valid entry says so.
     #[inline(always)]
     fn connection(
         &self,
@@ -351,15 +351,15 @@ impl Round<'_> {
         Some((entry.backend, backend))
     }
 
-    /// Whether a SYN starts the candidate's connection anew.
+    /// True if a SYN starts the candidate's connection anew.
     fn restarts(&self, candidate: &Candidate) -> bool {
         // Only TCP packets have the flag, and an ICMP error that quotes one is none: the flow is the packet's own.
         let service = self.snapshot.service(candidate.service);
         service.policy.treatment(candidate.packet.flow.protocol).restarts
     }
 
-    /// The backend that the hash of a packet without a valid entry selects, and an entry that keeps it there, where it is
-    /// tracked.
+    /// Backend that the hash of a packet without a valid entry selects; makes an entry that keeps a tracked connection
+    /// there.
     #[inline(never)]
     fn select(
         &self,
@@ -409,7 +409,7 @@ impl Round<'_> {
         }
     }
 
-    /// Makes the frame into what its backend gets, or says why that can't be.
+    /// Turns the frame into the one that its backend gets, or drops it.
     #[inline(always)]
     fn deliver<F: Frame>(
         &self,
@@ -435,7 +435,7 @@ impl Round<'_> {
         }
     }
 
-    /// Tells the sender of a packet that it is too big, where that may be told, and whether it was.
+    /// Tells the sender of a packet that it is too big, if that may be told. True if the frame now holds the answer.
     #[cold]
     fn answer_too_big<F: Frame>(
         &self,

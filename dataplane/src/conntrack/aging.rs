@@ -16,15 +16,15 @@ use super::Standing;
 use super::entry::{Entry, Phase};
 use super::table::ConntrackTable;
 
-/// How long a pass of sweeps over the whole table may take.
+/// Longest time that a pass of sweeps over the whole table may take.
 pub const LONGEST_PASS_SECONDS: usize = 86_400;
 
-/// Where the next sweep goes on.
+/// Bucket that the next sweep begins with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SweepCursor(usize);
 
 impl ConntrackTable {
-    /// Empties the slots of void entries in the next `buckets` buckets (at most one pass), and says how many it was.
+    /// Empties the slots of void entries in the next `buckets` buckets (at most one pass); returns how many those were.
     ///
     /// `judge` says what an entry is worth now. Safe beside lookups, refreshes and insertions on other workers: an
     /// entry goes only from the very state that was judged, so one that is refreshed or replaced meanwhile stays.
@@ -48,7 +48,7 @@ impl ConntrackTable {
         emptied
     }
 
-    /// How many buckets a second must be swept at least.
+    /// Least number of buckets to sweep in a second.
     #[must_use]
     pub fn buckets_per_second(&self) -> usize {
         self.bucket_count().div_ceil(LONGEST_PASS_SECONDS)

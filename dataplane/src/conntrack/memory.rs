@@ -13,7 +13,7 @@ use memmap2::{MmapMut, MmapOptions};
 
 use super::table::Pair;
 
-/// So many pairs of buckets, all empty at first.
+/// Mapped memory of so many pairs of buckets, all empty at first.
 pub(super) struct Memory {
     map: MmapMut,
     pairs: usize,
@@ -30,7 +30,7 @@ impl Memory {
         Ok(Self { map, pairs })
     }
 
-    /// Has the system provide all pages now, so that no first use of one has to wait for it.
+    /// Asks the system for all pages now, so that no first use of one has to wait.
     pub(super) fn populate(&self) -> io::Result<()> {
         #[cfg(target_os = "linux")]
         self.map.advise(memmap2::Advice::PopulateWrite)?;

@@ -1,4 +1,4 @@
-//! One 16-byte slot for an entry: its two words and the only ways to change them.
+//! Slots, 16 bytes for an entry each: their two words and the only ways to change them.
 
 use super::TrackingKey;
 use super::entry::{Entry, Phase, State};
@@ -22,27 +22,27 @@ impl Slot {
         Self { identity: AtomicU64::new(0), state: AtomicU64::new(0) }
     }
 
-    /// The state word alone, whoever's it is.
+    /// State word alone, whatever key it belongs to.
     #[inline]
     pub(super) fn state(&self) -> State {
         // Acquire; pairs with the Release in `occupy`, so that the identity of this state or a later one is seen.
         State(self.state.load(Ordering::Acquire))
     }
 
-    /// The state word, where the slot holds an entry of `key`, tentative or settled.
+    /// State word, if the slot holds an entry of `key`, tentative or settled.
     #[inline]
     pub(super) fn held_by(&self, key: TrackingKey) -> Option<State> {
         let state = self.state();
         self.identifies(key, state).then_some(state)
     }
 
-    /// Whether `state`, read from this slot, belongs to an entry of `key`.
+    /// True if `state`, read from this slot, belongs to an entry of `key`.
     #[inline]
     pub(super) fn identifies(&self, key: TrackingKey, state: State) -> bool {
         matches!(state.phase(), Phase::Tentative | Phase::Settled) && self.bears(key, state)
     }
 
-    /// Whether this slot bears the name `key` under `state`, which was read from it, whatever its phase.
+    /// True if this slot bears the name `key` under `state`, which was read from it, whatever its phase.
     #[inline]
     pub(super) fn bears(&self, key: TrackingKey, state: State) -> bool {
         // Relaxed: the Acquire that read `state` rules out an identity that is older than it. A newer one is that of
@@ -50,7 +50,7 @@ impl Slot {
         self.identity.load(Ordering::Relaxed) ^ state.frozen() == key.0
     }
 
-    /// The key and the state of the entry that it holds, where that is settled.
+    /// Key and state of the entry in the slot, if it is settled.
     ///
     /// For those who list entries: a key that is read while the slot changes hands is nobody's.
     pub(super) fn settled(&self) -> Option<(TrackingKey, State)> {
@@ -60,7 +60,7 @@ impl Slot {
         (state.phase() == Phase::Settled).then_some((key, state))
     }
 
-    /// Takes the slot from what it was judged to be in, `before`, for a tentative entry of `key`.
+    /// Takes the slot, which was judged in the state `before`, for a tentative entry of `key`.
     ///
     /// None where the slot has changed since.
     pub(super) fn occupy(&self, before: State, key: TrackingKey, entry: &Entry) -> Option<State> {

@@ -11,19 +11,19 @@ use crate::prefetch::prefetch;
 use crate::primitive::{Ordering, fence};
 use crate::time::Tick;
 
-/// Slots in a bucket: a cache line. Models have two, which leaves them fewer interleavings to try.
+/// Number of slots in a bucket: a cache line. Models have two, which leaves them fewer interleavings to try.
 pub(super) const BUCKET: usize = if cfg!(loom) { 2 } else { 4 };
 
-/// Slots that a key may have its entry in: its home bucket and the other one of the pair.
+/// Number of slots that a key may have its entry in: those of its home bucket and of the other one of the pair.
 const PAIR: usize = 2 * BUCKET;
 
-/// How often an insertion starts over because other workers changed the slots under it.
+/// Number of times that an insertion starts over because other workers changed the slots under it.
 ///
 /// Each time, another worker has finished a step of its own, so this bounds the time of a packet, not the progress of
 /// the table.
 const ATTEMPTS: usize = 8;
 
-/// The connection-tracking table, shared by all workers.
+/// Connection-tracking table, shared by all workers.
 ///
 /// See the [module](super) for its layout and why it is safe to share.
 pub struct ConntrackTable {
@@ -35,17 +35,17 @@ type Pairs = Memory;
 #[cfg(loom)]
 type Pairs = Box<[Pair]>;
 
-/// Two buckets: every slot that a key may have its entry in.
+/// Two buckets: all slots that a key may have its entry in.
 #[cfg_attr(not(loom), repr(C, align(128)))]
 pub(super) struct Pair(pub(super) [Slot; PAIR]);
 
 #[cfg(not(loom))]
 const _: () = assert!(size_of::<Pair>() == 128, "a pair is two cache lines");
 
-/// The memory for a conntrack table could not be allocated: `max_entries` is more than the machine has room for.
+/// Error of a conntrack table whose memory could not be had: `max_entries` is more than the machine has room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TableTooLarge {
-    /// The entries that were asked for.
+    /// Number of entries that were asked for.
     pub max_entries: usize,
 }
 
@@ -58,7 +58,7 @@ impl fmt::Display for TableTooLarge {
 impl core::error::Error for TableTooLarge {}
 
 impl ConntrackTable {
-    /// A table for `max_entries` connections, in 24 bytes each: three slots for every two entries.
+    /// Table for `max_entries` connections, in 24 bytes each: three slots for every two entries.
     ///
     /// The memory is reserved here and zero; the operating system provides a page of it at its first use.
     ///
@@ -70,7 +70,7 @@ impl ConntrackTable {
         Ok(Self { pairs: empty_pairs(pairs).ok_or(too_large)? })
     }
 
-    /// Has the operating system provide the memory of the whole table now, so that no packet has to wait for a page.
+    /// Asks the operating system for the memory of the whole table now, so that no packet has to wait for a page.
     ///
     /// # Errors
     /// Where it can't: before Linux 5.14, or for want of memory. The table works, and gets its pages at their first use.
@@ -93,9 +93,9 @@ impl ConntrackTable {
         prefetch(near.slot(BUCKET));
     }
 
-    /// The entry of `key`, whatever it is worth.
+    /// Entry of `key`, valid or not.
     ///
-    /// It never waits and writes nothing.
+    /// A lookup never waits and writes nothing.
     #[must_use]
     #[inline]
     pub fn lookup(&self, key: TrackingKey) -> Option<Found<'_>> {
@@ -118,14 +118,14 @@ impl ConntrackTable {
         self.neighbourhood(key).insert(&entry, &judge, &|_| Standing::Void)
     }
 
-    /// All entries with their keys, in no order, each as it is when the iterator comes by.
+    /// Entries with their keys, in no order, each as it is when the iterator comes by.
     ///
     /// It reads the whole table: for the control thread.
     pub fn entries(&self) -> impl Iterator<Item = (TrackingKey, Entry)> {
         self.slots().filter_map(Slot::settled).map(|(key, state)| (key, state.entry()))
     }
 
-    /// How many entries there are, void ones that have not been swept included.
+    /// Number of entries, void ones that have not been swept included.
     ///
     /// It reads the whole table: for the control thread.
     #[must_use]
@@ -133,19 +133,19 @@ impl ConntrackTable {
         self.entries().count()
     }
 
-    /// How many slots the table has: three for every two entries of its capacity, rounded up to whole pairs.
+    /// Number of slots: three for every two entries of the capacity, rounded up to whole pairs.
     #[must_use]
     pub fn slot_count(&self) -> usize {
         self.pairs.len() * PAIR
     }
 
-    /// How many buckets the table has.
+    /// Number of buckets.
     #[must_use]
     pub fn bucket_count(&self) -> usize {
         self.pairs.len() * 2
     }
 
-    /// The bucket of this number, counted over all pairs.
+    /// Bucket with this number, counted over all pairs.
     pub(super) fn bucket(&self, number: usize) -> &[Slot; BUCKET] {
         let (buckets, _) = self.pairs[number / 2].0.as_chunks();
         &buckets[number % 2]
@@ -171,7 +171,7 @@ impl fmt::Debug for ConntrackTable {
     }
 }
 
-/// An entry where the table holds it.
+/// Entry in its slot, as a lookup found it.
 #[derive(Clone, Copy)]
 pub struct Found<'t> {
     slot: &'t Slot,
@@ -179,7 +179,7 @@ pub struct Found<'t> {
 }
 
 impl Found<'_> {
-    /// The entry as it was found.
+    /// Entry as it was found.
     #[must_use]
     #[inline]
     pub fn entry(&self) -> Entry {
@@ -208,36 +208,36 @@ impl fmt::Debug for Found<'_> {
     }
 }
 
-/// The slots where one key may have its entry.
+/// Slots where one key may have its entry.
 struct Neighbourhood<'t> {
     key: TrackingKey,
     pair: &'t [Slot; PAIR],
-    /// The index of the home bucket's first slot in the pair.
+    /// Index of the home bucket's first slot in the pair.
     home: usize,
 }
 
-/// Where an insertion may put its entry.
+/// Slot that an insertion may put its entry into.
 enum Choice {
-    /// Over the key's own entry.
+    /// Slot of the key's own entry.
     Own(usize, State),
-    /// Into a slot that is empty, or of an entry that gives way.
+    /// Slot that is empty, or whose entry gives way.
     Room(usize, State, Inserted),
-    /// Nowhere before another worker is done with a slot that it has just taken.
+    /// None before another worker is done with a slot that it has just taken.
     InMotion,
-    /// Nowhere.
+    /// None.
     Full,
 }
 
 impl<'t> Neighbourhood<'t> {
-    /// The `n`-th slot in the order of lookups: the home bucket's first. The order is the same on every worker.
+    /// Slot with index `n` in the order of lookups: the home bucket's first. The order is the same on every worker.
     #[inline]
     fn slot(&self, n: usize) -> &'t Slot {
         &self.pair[n ^ self.home]
     }
 
-    /// The settled entry of the key in the bucket that starts at `first` of the pair.
+    /// Settled entry of the key in the bucket that starts at `first` of the pair.
     ///
-    /// Which slot it is in cannot be foreseen, so all are looked at without a branch between them.
+    /// Nobody can foresee which slot has it, so all are looked at without a branch between them.
     #[inline]
     fn settled_in(&self, first: usize) -> Option<Found<'t>> {
         let bucket: &[Slot; BUCKET] = self.pair[first..].first_chunk().expect("a pair is two buckets");
@@ -343,7 +343,8 @@ impl<'t> Neighbourhood<'t> {
         }
     }
 
-    /// Decides between the tentative entries of the key, beginning with that in slot `n`, and says which entry stands.
+    /// Decides between the tentative entries of the key, beginning with that in slot `n`; returns the one that stands,
+    /// with its slot.
     ///
     /// Any worker may do this for any other's entry; the result is the same. None where all that it knew of are gone
     /// or undecided, and the insertion starts over.

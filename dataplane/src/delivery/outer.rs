@@ -27,25 +27,25 @@ pub(super) const UDP_LEN: usize = 8;
 /// Length of a GUE header, variant 0, without options (draft-ietf-intarea-gue-09, section 3.1).
 pub(super) const GUE_LEN: usize = 4;
 
-/// The longest of all: IPv6, UDP and GUE.
+/// Length of the longest outer header: IPv6, UDP and GUE.
 const LONGEST: usize = ipv6::HEADER_LEN + UDP_LEN + GUE_LEN;
 
 const TTL: u8 = 64;
 
-/// An outer header but for the fields that follow the packet.
+/// Outer header of a tunnel, but for the fields that follow the packet.
 #[derive(Clone, Debug)]
 pub struct OuterHeader {
-    /// For IPv4 packets, and for IPv6 packets.
+    /// Template for IPv4 packets, and the one for IPv6 packets.
     templates: [Template; 2],
     len: usize,
     is_ipv4: bool,
     encapsulation: Encapsulation,
-    /// Where the source address is taken from; the templates' is zero then.
+    /// Prefix that the source address is taken from; the templates' is zero then.
     source_range: Option<Box<Prefix>>,
 }
 
-/// The headers that a tunnel has between its IP header and the packet. Every match over them names each of them, so that
-/// a new one says for itself which of its fields follow the packet.
+/// Headers that a tunnel has between its IP header and the packet. Every match over them names each of them, so that a
+/// new one says for itself which of its fields follow the packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Encapsulation {
     /// None.
@@ -77,11 +77,11 @@ impl Encapsulation {
     }
 }
 
-/// All bytes of a header that are the same for every packet of one family; those that are not are zero.
+/// Bytes of a header that are the same for every packet of one family; those that are not are zero.
 #[derive(Clone, Copy, Debug)]
 struct Template {
     bytes: [u8; LONGEST],
-    /// The one's complement sum of an IPv4 header's bytes, to which the changing words are added.
+    /// One's complement sum of an IPv4 header's bytes, to which the changing words are added.
     sum: u32,
 }
 
@@ -99,12 +99,12 @@ impl OuterHeader {
         })
     }
 
-    /// Whether the outer header is IPv4.
+    /// True if the outer header is IPv4.
     pub fn is_ipv4(&self) -> bool {
         self.is_ipv4
     }
 
-    /// What stands before every packet of one family, zero where it follows the packet.
+    /// Bytes before every packet of one family, zero where they follow the packet.
     pub(super) fn template(&self, inner_is_ipv4: bool) -> &[u8] {
         &self.templates[usize::from(!inner_is_ipv4)].bytes[..self.len]
     }
@@ -117,7 +117,7 @@ impl OuterHeader {
     /// Fills `headers`, as long as the mode's overhead, for `inner`, the bytes of `packet` from its IP header on.
     ///
     /// `flow` is told apart from others by what receivers spread load by. Where the UDP checksum is `offloaded`, the
-    /// sum of the pseudo header stands in its place.
+    /// sum of the pseudo header stands there instead.
     #[inline]
     pub(super) fn write(
         &self,
@@ -252,7 +252,7 @@ impl Template {
         Self { bytes, sum }
     }
 
-    /// Copies as much of it as `headers` has room for, and parts the IP header from what is behind it.
+    /// Copies as much of the template as `headers` has room for, and parts the IP header from what is behind it.
     #[inline(always)]
     fn copy_to<'h, const IP: usize>(&self, headers: &'h mut [u8]) -> (&'h mut [u8; IP], &'h mut [u8]) {
         let (ip, shim) = headers.split_first_chunk_mut::<IP>().expect("a template has an IP header");

@@ -1,5 +1,5 @@
 //! The delivery that nearly all packets get: untagged, not to be fragmented, in a tunnel of their own family that has no
-//! more than addresses in it. Link-layer header and outer header are then one piece, of a length that the compiler knows.
+//! more than addresses in it. Link-layer and outer header are then one piece, of a length that the compiler knows.
 
 use zerocopy::FromBytes;
 use zerocopy::byteorder::network_endian::{U16, U32};
@@ -21,19 +21,19 @@ const GRE4: usize = IPIP4 + super::outer::GRE_LEN;
 const IPIP6: usize = L3 + ipv6::HEADER_LEN;
 const GRE6: usize = IPIP6 + super::outer::GRE_LEN;
 
-/// What is put before a plain packet, but for the fields that follow it.
+/// Headers before a plain packet, but for the fields that follow the packet.
 #[derive(Clone, Debug)]
 pub(super) struct PlainTunnel {
     bytes: [u8; GRE6],
     len: usize,
     shape: Shape,
-    /// The family of the tunnel and of the packets in it.
+    /// Family of the tunnel and of the packets in it.
     is_ipv4: bool,
-    /// The one's complement sum of the outer IPv4 header, to which the changing words are added.
+    /// One's complement sum of the outer IPv4 header, to which the changing words are added.
     sum: u32,
 }
 
-/// The headers before a plain packet, each of a length that is known to what is compiled for it.
+/// Kinds of headers before a plain packet; the code for each knows its length.
 #[derive(Clone, Copy, Debug)]
 enum Shape {
     Ipip4,
@@ -43,7 +43,7 @@ enum Shape {
 }
 
 impl PlainTunnel {
-    /// What a tunnel puts before plain packets; none where there is more to do.
+    /// Headers that a tunnel puts before plain packets; none if there is more to do.
     pub(super) fn new(
         mode: DeliveryMode,
         tunnel: &Tunnel,
@@ -77,13 +77,13 @@ impl PlainTunnel {
         Some(Self { bytes, len, shape, is_ipv4, sum })
     }
 
-    /// Whether `packet` is one that this delivers.
+    /// True if this delivers `packet`.
     #[inline(always)]
     pub(super) fn takes(&self, packet: &Packet) -> bool {
         (usize::from(packet.l3_offset) == L3) & packet.dont_fragment & (packet.is_ipv4 == self.is_ipv4)
     }
 
-    /// Makes `frame`, which holds `packet`, into the frame that the backend gets.
+    /// Turns `frame`, which holds `packet`, into the frame that the backend gets.
     ///
     /// # Errors
     /// `NoHeadroom`, with the frame unchanged.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::address::Address;
 
-/// What a look-up starts from, and goes on from while it finds another address.
+/// Cell of the table, in which a lookup starts and goes on to the next while it finds another address.
 #[derive(Clone, Copy, Debug)]
 struct Cell {
     address: Address,
@@ -20,7 +20,7 @@ impl Cell {
     const EMPTY: u32 = u32::MAX;
 }
 
-/// A map from addresses, built once.
+/// Map from addresses, built once.
 #[derive(Debug)]
 pub(super) struct AddressMap<T> {
     /// A power of two of them, at most half of them taken.
@@ -29,7 +29,7 @@ pub(super) struct AddressMap<T> {
 }
 
 impl<T> AddressMap<T> {
-    /// The value of `address`.
+    /// Value of `address`.
     #[inline]
     pub(super) fn get(&self, address: Address) -> Option<&T> {
         let mut index = home(address, self.cells.len());
@@ -67,7 +67,7 @@ impl<T> Default for AddressMap<T> {
     }
 }
 
-/// The cell that an address belongs in, of a power of two of them.
+/// Index of the cell that an address belongs in, of a power of two of them.
 #[inline]
 fn home(address: Address, cells: usize) -> usize {
     // The golden ratio's bits, as in Fibonacci hashing: neighbouring addresses end far apart.

@@ -10,9 +10,9 @@
 //! b, weight 1      6         2         5             heat two    b a b a a a b    so it gets the extra slot
 //! ```
 //!
-//! Were there no limit on room, this would be rendezvous hashing: who gets a slot would depend on the tries at that slot alone,
-//! and removing a backend would move its own slots and no others. The room is what makes the shares exact. What it
-//! costs is that a backend which wins one slot more than before gives up its last one to another backend.
+//! Were there no limit on room, this would be rendezvous hashing: who gets a slot would depend on the tries at that slot
+//! alone, and removing a backend would move its own slots and no others. The room is what makes the shares exact. What
+//! it costs is that a backend which wins one slot more than before gives up its last one to another backend.
 //!
 //! In a larger table the race is the same, over 65,537 cells, each of which is a stretch of slots that a backend
 //! tries one after the other. So a table that grows keeps most of what it had.
@@ -24,7 +24,7 @@ use std::ops::Range;
 use super::quota::{Quotas, SIZES};
 use crate::seed::Seed;
 
-/// How many cells the course has: as many as the smallest table has slots.
+/// Number of cells on the course: as many as the smallest table has slots.
 const CELLS: u32 = SIZES[0];
 
 /// Two to the power of this, divided by the weight, is the time between two tries of a backend.
@@ -37,33 +37,33 @@ const PACE_BITS: u32 = 30;
 /// Comparing two claims compares the times, and where those are equal lets the racer that is first by name win.
 type Claim = u64;
 
-/// How far the time is from a claim's lowest bit.
+/// Number of bits below the time in a claim.
 const TIME_SHIFT: u32 = 16;
 
-/// The claim on a slot that nobody has tried yet.
+/// Claim on a slot that nobody has tried yet.
 const FREE: Claim = Claim::MAX;
 
-/// How often it pays to race without looking at who is full.
+/// Number of times that it pays to race without looking at who is full.
 const SPRINTS: usize = 2;
 
-/// How few free slots make it cheaper to work out who arrives at them than to go on trying.
+/// Number of free slots at which it becomes cheaper to work out who arrives at them than to go on trying.
 const FEW: usize = 64;
 
 /// A backend on its way through the slots.
 struct Racer {
-    /// The cell that it is at.
+    /// Cell that the racer is at.
     cell: u32,
-    /// How far the next cell is from this one.
+    /// Distance to the next cell.
     skip: u32,
-    /// Its claim on the slots of this cell.
+    /// Claim on the slots of this cell.
     claim: Claim,
-    /// How much larger its claim on the next cell is.
+    /// Difference between the claims on the next cell and on this one.
     step: u64,
-    /// How many slots it holds.
+    /// Number of slots that the racer holds.
     held: u32,
-    /// How many slots it may hold.
+    /// Number of slots that the racer may hold.
     room: u32,
-    /// Its claim on the slot that it took last.
+    /// Claim on the slot that the racer took last.
     last_taken: Claim,
 }
 
@@ -95,8 +95,9 @@ pub(super) fn scale(hash: u64, range: u32) -> u32 {
 
 /// Races these backends, which must be ordered by name, and returns the winner of each slot.
 ///
-/// It takes two heats. In the first every backend has room for its floor, until it is known who are the first to fill theirs,
-/// as many as there are extras. These get room for the extra slot, and the race is settled again with that, to the end.
+/// It takes two heats. In the first every backend has room for its floor, until it is known who are the first to fill
+/// theirs, as many as there are extras. These get room for the extra slot, and the race is settled again with that, to
+/// the end.
 pub(super) fn run(seed: &Seed, backends: &[(&str, u16)], quotas: &Quotas) -> Vec<u16> {
     let racers = backends
         .iter()
@@ -145,11 +146,11 @@ fn run_on(layout: impl Layout, racers: Vec<Racer>, quotas: &Quotas) -> Vec<u16> 
 struct Race<L> {
     layout: L,
     racers: Vec<Racer>,
-    /// The earliest claim on each slot by a racer that had room for it.
+    /// Earliest claim on each slot by a racer that had room for it.
     claims: Vec<Claim>,
-    /// How many slots nobody has tried yet.
+    /// Number of slots that nobody has tried yet.
     free: usize,
-    /// All cells but those whose slots have all been claimed before `now`, where later tries are in vain.
+    /// Cells with a slot that was not claimed before `now`; in all others later tries are in vain.
     open: Cells,
     /// Cells of which a slot has got its first claim since `now`.
     newly_claimed: Vec<u32>,
@@ -187,8 +188,8 @@ impl<L: Layout> Race<L> {
 
     /// Settles a time in which racers hardly fill their room, with less work for each try than in a stride.
     ///
-    /// A racer that makes no more tries than it has room for has room at each of them, whatever becomes of the others. So the
-    /// earliest claim on a slot is all that matters, and who holds how many can be counted afterwards.
+    /// A racer that makes no more tries than it has room for has room at each of them, whatever becomes of the others. So
+    /// the earliest claim on a slot is all that matters, and who holds how many can be counted afterwards.
     fn sprint(&mut self) {
         let open = self.open_racers();
         let room: u32 = self.racers.iter().map(|racer| racer.room - racer.held).sum();
@@ -263,8 +264,8 @@ impl<L: Layout> Race<L> {
 
     /// Lets one racer try until it is full or has reached the present.
     ///
-    /// If it is full before the last slot of a cell, it stays there. Should it have to go on, it tries in vain what it has
-    /// tried before, as that only ever gets earlier claims.
+    /// If it is full before the last slot of a cell, it stays there. Should it have to go on, it tries in vain what it
+    /// has tried before, as that only ever gets earlier claims.
     fn advance(&mut self, index: u16) {
         let now = self.now;
         let Racer { mut cell, skip, mut claim, step, mut held, room, mut last_taken } =
@@ -317,8 +318,9 @@ impl<L: Layout> Race<L> {
 
     /// Runs to the end, by way of the free slots alone.
     ///
-    /// A racer would visit thousands of cells to find one of the last few free slots. But when it will be at a cell can be
-    /// worked out. So each racer heads for the free slot that it comes to first, and the earliest of all gets its slot.
+    /// A racer would visit thousands of cells to find one of the last few free slots. But the time at which it comes to a
+    /// cell can be worked out. So each racer heads for the free slot that it comes to first, and the earliest of all gets
+    /// its slot.
     fn finish(&mut self) {
         let mut free: Vec<(u32, u32)> = self
             .open
@@ -349,15 +351,15 @@ impl<L: Layout> Race<L> {
     }
 }
 
-/// When a racer comes to which cell.
+/// Course of a racer: the times at which it comes to the cells.
 struct Course {
-    /// The cell that it is at.
+    /// Cell that the racer is at.
     cell: u32,
-    /// Its claim there.
+    /// Claim on the slots of this cell.
     claim: Claim,
-    /// How much larger its claim on the next cell is.
+    /// Difference between the claims on the next cell and on this one.
     step: u64,
-    /// The inverse of its skip: what to multiply a distance by to have the number of steps, modulo the number of cells.
+    /// Inverse of the skip: a distance times this is the number of steps, modulo the number of cells.
     inverse: u32,
 }
 
@@ -367,14 +369,14 @@ impl Course {
         Self { cell, claim, step, inverse: inverse(skip) }
     }
 
-    /// The racer's claim on the slots of a cell.
+    /// Claim of the racer on the slots of a cell.
     fn claim_on(&self, cell: u32) -> Claim {
         let distance = u64::from(cell + CELLS - self.cell);
         self.claim + distance * u64::from(self.inverse) % u64::from(CELLS) * self.step
     }
 }
 
-/// The number that times `skip` is one, modulo the number of cells.
+/// Number that times `skip` is one, modulo the number of cells.
 fn inverse(skip: u32) -> u32 {
     // Fermat's little theorem: skip^(CELLS - 1) is one. CELLS - 2 is 2^16 - 1, so the powers are squared sixteen times.
     const { assert!(CELLS - 2 == u16::MAX as u32) };
@@ -387,7 +389,7 @@ fn inverse(skip: u32) -> u32 {
     inverse as u32
 }
 
-/// The cell that is so many cells further, where the first comes after the last.
+/// Cell that is so many cells further, where the first comes after the last.
 fn after(cell: u32, distance: u32) -> u32 {
     let cell = cell + distance;
     // What is below CELLS wraps around to something large.
@@ -402,7 +404,7 @@ impl Cells {
         Self::those(|_| true)
     }
 
-    /// The cells that are in it by what `is_in` says.
+    /// Set of the cells for which `is_in` is true.
     fn those(is_in: impl Fn(u32) -> bool) -> Self {
         let word = |first| {
             let cells = first..CELLS.min(first + 64);
@@ -427,16 +429,16 @@ impl Cells {
     }
 }
 
-/// How the cells of the course lie on the slots of a table.
+/// Layout of the course's cells on the slots of a table.
 trait Layout: Copy {
-    /// The slots of a cell.
+    /// Slots of a cell.
     fn slots(self, cell: u32) -> Range<u32>;
 
-    /// How many slots a cell has at most.
+    /// Largest number of slots that a cell has.
     fn most_slots(self) -> u32;
 }
 
-/// The layout of the smallest table: each cell is a slot.
+/// Layout of the smallest table: each cell is a slot.
 #[derive(Clone, Copy)]
 struct OneToOne;
 
@@ -450,10 +452,10 @@ impl Layout for OneToOne {
     }
 }
 
-/// The layout of a larger table: each cell is a stretch of slots, all about equally long.
+/// Layout of a larger table: each cell is a stretch of slots, all about equally long.
 #[derive(Clone, Copy)]
 struct Stretched {
-    /// Slots for each cell, in units of 2^-32, rounded up.
+    /// Number of slots for each cell, in units of 2^-32, rounded up.
     slots_per_cell: u64,
 }
 
@@ -462,7 +464,7 @@ impl Stretched {
         Self { slots_per_cell: (u64::from(slots) << 32).div_ceil(u64::from(CELLS)) }
     }
 
-    /// The first slot of a cell, rounded to the nearest; that of the cell after the last is the number of slots.
+    /// First slot of a cell, rounded to the nearest; that of the cell after the last is the number of slots.
     fn first_slot(self, cell: u32) -> u32 {
         ((u64::from(cell) * self.slots_per_cell + (1 << 31)) >> 32) as u32
     }

@@ -13,11 +13,10 @@ use crate::maglev::{LookupTable, Weighted};
 use crate::seed::Seed;
 use crate::traffic_counters::TrafficCounters;
 
-/// A snapshot in the making.
+/// Snapshot in the making.
 ///
-/// Services, backends and rules are numbered in the order in which they are added. Without further words the snapshot has
-/// generation 1 and the default seed, sends a hundred ICMP errors a second, has no addresses of its own, and nobody
-/// counts its traffic.
+/// Services, backends and rules are numbered in the order in which they are added. By default the snapshot has
+/// generation 1, the default seed, a hundred ICMP errors a second, no own addresses, and no counters of traffic.
 ///
 /// ```
 /// use guideway_dataplane::address::Address;
@@ -50,7 +49,7 @@ pub struct SnapshotBuilder {
     workers: usize,
 }
 
-/// A service, and the backends that may get its new connections.
+/// Service in the making, and the backends that may get its new connections.
 #[derive(Debug)]
 struct ServiceDraft {
     policy: AffinityPolicy,
@@ -65,7 +64,7 @@ struct EligibleDraft {
 }
 
 impl SnapshotBuilder {
-    /// A snapshot without services, backends and rules.
+    /// Builder of a snapshot that has no services, backends and rules yet.
     pub fn new() -> Self {
         Self {
             generation: 1,
@@ -86,7 +85,7 @@ impl SnapshotBuilder {
         ServiceId((self.services.len() - 1) as u16)
     }
 
-    /// Adds a healthy backend to a service. With a weight of zero it gets no new connections, and keeps those that it has.
+    /// Adds a healthy backend to a service. One of weight zero gets no new connections, and keeps those that it has.
     ///
     /// # Panics
     /// If the service was not added before.

@@ -70,7 +70,7 @@ fn rows() -> Vec<Row> {
     vec![
         forward("l2 changes addresses of the frame and the TTL", v4(L2).tcp(1025, 80, syn).payload_len(9), L2),
         forward("l2 keeps tags", v4(L2).service_vlan(7).vlan(100).udp(1025, 80), L2),
-        forward("l2 keeps padding, as the segment wants it", v4(L2).tcp(1025, 80, ack).trailer(&[0; 6]), L2),
+        forward("l2 keeps padding, which a short frame needs", v4(L2).tcp(1025, 80, ack).trailer(&[0; 6]), L2),
         forward("l2 keeps options", v4(L2).options(&[7, 7, 4, 0, 0, 0, 0]).udp(1025, 80), L2),
         forward("l2 of IPv6", v6(L2).tcp(1025, 80, syn), L2),
         forward("l2 keeps extension headers", v6(L2).hop_by_hop(&[5, 2, 0, 0]).routing(&[0; 6]).udp(1025, 80), L2),
