@@ -1,4 +1,4 @@
-//! How the data plane names a backend, and the generations that void its conntrack entries.
+//! Names of backends in the data plane, and the generations that void their conntrack entries.
 
 /// Number of one (backend service, endpoint) pair, kept for as long as any conntrack entry may name it.
 ///

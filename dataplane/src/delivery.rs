@@ -1,4 +1,4 @@
-//! How a packet travels from the appliance to its backend: untouched but for its TTL, behind a new link-layer
+//! Delivery of a packet from the appliance to its backend: untouched but for its TTL, behind a new link-layer
 //! address and perhaps an outer header.
 
 mod outer;

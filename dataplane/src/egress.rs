@@ -1,4 +1,4 @@
-//! Where a frame leaves the appliance: by which port, from which link-layer address, to which.
+//! Ways out of the appliance: the port that a frame leaves by, and its link-layer addresses.
 
 use crate::wire::ethernet::MacAddress;
 

@@ -1,4 +1,4 @@
-//! What the pipeline knows of a frame after one parse.
+//! Parsed packets: all that the pipeline knows of a frame after one parse.
 
 mod plain;
 

@@ -1,4 +1,4 @@
-//! Packets and bytes by rule and by backend, counted where the snapshot that numbers them is.
+//! Packets and bytes by rule and by backend, counted beside the snapshot that numbers them.
 //!
 //! Numbers of rules and backends mean something only together with the snapshot that they come from, so the counters are
 //! a part of it. Snapshots with one numbering share them; a reload brings new ones, and whoever reads them adds up the

@@ -1,4 +1,5 @@
-//! Empties what has outlived its use, a few buckets at a time, so that no clock or generation wraps over an entry.
+//! Empties slots whose entries have outlived their use, a few buckets at a time, so that no clock or generation wraps
+//! over an entry.
 //!
 //! An entry that nobody looks up stays in its slot after it has become void. That is harmless until a counter comes
 //! round and it looks valid again:

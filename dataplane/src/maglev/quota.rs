@@ -1,4 +1,4 @@
-//! How many slots a lookup table has, and how many of them each backend gets.
+//! Quotas: the number of slots of a lookup table, and of those that each backend gets.
 
 /// Sizes that a table can have: the first primes above 2^16, 2^18 and 2^20.
 pub(super) const SIZES: [u32; 3] = [65_537, 262_147, 1_048_583];

@@ -41,7 +41,7 @@ fn judge(frame: &[u8]) -> Result<Option<Difference>, String> {
     }
 }
 
-/// What etherparse reads in a frame, in our words.
+/// Reading of a frame by etherparse, in our words.
 struct Reading {
     src: IpAddr,
     dst: IpAddr,
@@ -150,7 +150,7 @@ fn offset_in(frame: &[u8], part: &[u8]) -> usize {
     part.as_ptr().addr() - frame.as_ptr().addr()
 }
 
-/// What two readings of one frame disagree on.
+/// Fields that two readings of one frame disagree on.
 fn compare(packet: &Packet, reading: &Reading) -> Option<String> {
     macro_rules! same {
         ($what:literal, $ours:expr, $theirs:expr) => {

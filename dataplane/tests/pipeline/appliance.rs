@@ -23,15 +23,15 @@ pub(crate) const OWN_V6: &str = "2001:db8:1::1";
 pub(crate) const BACKEND_V4: &str = "10.1.0.7";
 /// Every backend's IPv6 address.
 pub(crate) const BACKEND_V6: &str = "fd00::7";
-/// Where frames to every backend go.
+/// Link-layer address that frames to every backend go to.
 pub(crate) const NEXT_HOP: [u8; 6] = [0x02, 0, 0, 0, 0, 0x77];
 const EGRESS: Egress = Egress::to(MacAddress(NEXT_HOP));
 /// The path MTU to every backend.
 pub(crate) const MTU: u16 = 1500;
-/// How many ICMP errors a worker sends in a second.
+/// Number of ICMP errors that a worker may send in a second.
 pub(crate) const ICMP_ERRORS_PER_SEC: u32 = 3;
 
-/// What stands behind the VIP with this number.
+/// Backend, or none, behind the VIP with this number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Behind {
     /// A backend on the same segment.

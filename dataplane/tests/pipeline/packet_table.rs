@@ -21,10 +21,10 @@ use crate::appliance::{
 use Behind::{Gre4, Gre6, Gue4, Gue6, Ipip4, Ipip6, L2, Nobody, RegionOnly, Spread};
 use Out::{Answered, Delivered, Untouched};
 
-/// What a packet is when the pipeline is done with it.
+/// State of a packet when the pipeline is done with it.
 #[derive(Clone, Copy, Debug)]
 enum Out {
-    /// As it came.
+    /// Unchanged.
     Untouched,
     /// On its way to the backend, with one less TTL.
     Delivered(Behind),
