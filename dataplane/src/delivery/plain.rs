@@ -25,7 +25,6 @@ const GRE6: usize = IPIP6 + super::outer::GRE_LEN;
 #[derive(Clone, Debug)]
 pub(super) struct PlainTunnel {
     bytes: [u8; GRE6],
-    len: usize,
     shape: Shape,
     /// Family of the tunnel and of the packets in it.
     is_ipv4: bool,
@@ -74,7 +73,7 @@ impl PlainTunnel {
             bytes[L3 + 6..L3 + 8].copy_from_slice(&ipv4::DONT_FRAGMENT.to_be_bytes());
         }
         let sum = if is_ipv4 { checksum::sum(&bytes[L3..IPIP4]) } else { 0 };
-        Some(Self { bytes, len, shape, is_ipv4, sum })
+        Some(Self { bytes, shape, is_ipv4, sum })
     }
 
     /// True if this delivers `packet`.
@@ -94,25 +93,22 @@ impl PlainTunnel {
         packet: &Packet,
         flow: &Flow,
     ) -> Result<(), DropReason> {
-        let l3_len = packet.l3_len as usize;
-        if !frame.prepend(self.len - L3) {
-            return Err(DropReason::NoHeadroom);
-        }
-        // What pads a short frame must not end up inside the tunnel.
-        frame.truncate(self.len + l3_len);
-        let bytes = frame.bytes_mut();
         match self.shape {
-            Shape::Ipip4 => self.write_ipv4::<IPIP4>(bytes, packet, l3_len),
-            Shape::Gre4 => self.write_ipv4::<GRE4>(bytes, packet, l3_len),
-            Shape::Ipip6 => self.write_ipv6::<IPIP6>(bytes, packet, flow, l3_len),
-            Shape::Gre6 => self.write_ipv6::<GRE6>(bytes, packet, flow, l3_len),
+            Shape::Ipip4 => self.deliver_ipv4::<IPIP4, F>(frame, packet),
+            Shape::Gre4 => self.deliver_ipv4::<GRE4, F>(frame, packet),
+            Shape::Ipip6 => self.deliver_ipv6::<IPIP6, F>(frame, packet, flow),
+            Shape::Gre6 => self.deliver_ipv6::<GRE6, F>(frame, packet, flow),
         }
-        Ok(())
     }
 
     #[inline(always)]
-    fn write_ipv4<const LEN: usize>(&self, bytes: &mut [u8], packet: &Packet, l3_len: usize) {
-        let (head, inner) = self.split_off::<LEN>(bytes);
+    fn deliver_ipv4<const LEN: usize, F: Frame>(
+        &self,
+        frame: &mut F,
+        packet: &Packet,
+    ) -> Result<(), DropReason> {
+        let l3_len = packet.l3_len as usize;
+        let (head, inner) = self.put_before::<LEN, F>(frame, l3_len)?;
         let total_len = (LEN - L3 + l3_len) as u16;
         let sum = self.sum + u32::from(packet.traffic_class) + u32::from(total_len);
         head[L3 + 1] = packet.traffic_class;
@@ -121,11 +117,18 @@ impl PlainTunnel {
         if let Ok((header, _)) = Ipv4Header::mut_from_prefix(inner) {
             header.decrement_ttl();
         }
+        Ok(())
     }
 
     #[inline(always)]
-    fn write_ipv6<const LEN: usize>(&self, bytes: &mut [u8], packet: &Packet, flow: &Flow, l3_len: usize) {
-        let (head, inner) = self.split_off::<LEN>(bytes);
+    fn deliver_ipv6<const LEN: usize, F: Frame>(
+        &self,
+        frame: &mut F,
+        packet: &Packet,
+        flow: &Flow,
+    ) -> Result<(), DropReason> {
+        let l3_len = packet.l3_len as usize;
+        let (head, inner) = self.put_before::<LEN, F>(frame, l3_len)?;
         let label = flow.entropy() & ipv6::FLOW_LABEL;
         let first = U32::new(6 << 28 | u32::from(packet.traffic_class) << 20 | label);
         head[L3..L3 + 4].copy_from_slice(&first.to_bytes());
@@ -133,13 +136,23 @@ impl PlainTunnel {
         if let Ok((header, _)) = Ipv6Header::mut_from_prefix(inner) {
             header.hop_limit -= 1;
         }
+        Ok(())
     }
 
-    /// Writes the headers, and parts them from the packet behind them.
+    /// Writes the headers before the packet, and parts them from it.
     #[inline(always)]
-    fn split_off<'b, const LEN: usize>(&self, bytes: &'b mut [u8]) -> (&'b mut [u8; LEN], &'b mut [u8]) {
-        let (head, inner) = bytes.split_first_chunk_mut::<LEN>().expect("room for it was made");
+    fn put_before<'f, const LEN: usize, F: Frame>(
+        &self,
+        frame: &'f mut F,
+        l3_len: usize,
+    ) -> Result<(&'f mut [u8; LEN], &'f mut [u8]), DropReason> {
+        if !frame.prepend(LEN - L3) {
+            return Err(DropReason::NoHeadroom);
+        }
+        // What pads a short frame must not end up inside the tunnel.
+        frame.truncate(LEN + l3_len);
+        let (head, inner) = frame.bytes_mut().split_first_chunk_mut::<LEN>().expect("room for it was made");
         *head = *self.bytes.first_chunk().expect("there is room for the longest");
-        (head, inner)
+        Ok((head, inner))
     }
 }
