@@ -402,7 +402,11 @@ fn the_time_from_a_deciding_probe_to_the_workers_is_measured_once_for_each_turn(
         operator.report("a", Ok(None)).await;
         for _ in 0..20 {
             tokio::time::sleep(Duration::from_millis(1)).await;
-            assert_eq!(checks().await.publications_measured, 0, "a probe that decides nothing is not measured");
+            assert_eq!(
+                checks().await.publications_measured,
+                0,
+                "a probe that decides nothing is not measured"
+            );
         }
         operator.report("a", Ok(None)).await;
         let mut measured = checks().await;

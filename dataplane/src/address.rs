@@ -12,8 +12,8 @@ pub struct Address(pub u128);
 
 const MAPPED: u128 = 0xffff_0000_0000;
 
-/// The IPv4 blocks of 2^24 addresses that no packet may come from: 0.0.0.0/8, 127.0.0.0/8, 224.0.0.0/4 and all above.
-/// Beside them, 169.254.0.0/16.
+/// IPv4 blocks of 2^24 addresses that no packet may come from: 0.0.0.0/8, 127.0.0.0/8, 224.0.0.0/4 and all above.
+/// 169.254.0.0/16, which is smaller, is tested apart.
 static MARTIAN_FIRST_BYTES: [bool; 256] = {
     let mut martian = [false; 256];
     martian[0] = true;
@@ -27,17 +27,17 @@ static MARTIAN_FIRST_BYTES: [bool; 256] = {
 };
 
 impl Address {
-    /// From an IPv4 header's bytes.
+    /// Address made of the four bytes in an IPv4 header.
     pub const fn v4(bytes: [u8; 4]) -> Self {
         Self(MAPPED | u32::from_be_bytes(bytes) as u128)
     }
 
-    /// From an IPv6 header's bytes.
+    /// Address made of the sixteen bytes in an IPv6 header.
     pub const fn v6(bytes: [u8; 16]) -> Self {
         Self(u128::from_be_bytes(bytes))
     }
 
-    /// Whether it is an IPv4 address.
+    /// True for an IPv4 address.
     pub const fn is_ipv4(self) -> bool {
         self.0 >> 32 == MAPPED >> 32
     }
@@ -52,8 +52,8 @@ impl Address {
         self.0.to_be_bytes()
     }
 
-    /// Whether no packet that is to be forwarded may come from it (RFC 1812, section 5.3.7; RFC 4291, section 2.5;
-    /// RFC 3927, section 2.7).
+    /// True if no packet from this address may be forwarded (RFC 1812, section 5.3.7; RFC 4291, section 2.5; RFC 3927,
+    /// section 2.7).
     #[inline]
     pub fn is_martian_source(self) -> bool {
         if self.is_ipv4() {
@@ -114,13 +114,13 @@ impl Prefix {
         Self { network: Address(address.0 & Self::mask(bits)), bits }
     }
 
-    /// Whether `address` is in it.
+    /// True if `address` is in the prefix.
     pub fn contains(self, address: Address) -> bool {
         // ::/0 holds the mapped block, but IPv6 prefixes hold no IPv4 addresses.
         (address.0 ^ self.network.0) & Self::mask(self.bits) == 0 && address.is_ipv4() == self.is_ipv4()
     }
 
-    /// Its first address.
+    /// First address of the prefix.
     pub fn network(self) -> Address {
         self.network
     }
@@ -130,12 +130,12 @@ impl Prefix {
         self.bits
     }
 
-    /// Whether it holds IPv4 addresses.
+    /// True if the prefix holds IPv4 addresses.
     pub fn is_ipv4(self) -> bool {
         self.bits >= 96 && self.network.is_ipv4()
     }
 
-    /// Its address whose host bits are the low bits of `host`.
+    /// Address in the prefix whose host bits are the low bits of `host`.
     pub fn with_host(self, host: u128) -> Address {
         Address(self.network.0 | (host & !Self::mask(self.bits)))
     }

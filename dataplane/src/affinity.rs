@@ -7,7 +7,7 @@ use crate::conntrack::TrackingKey;
 use crate::flow::Flow;
 use crate::wire::protocol;
 
-/// Which side of the network a forwarding rule and its backend service face.
+/// Side of the network that a forwarding rule and its backend service face.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoadBalancingScheme {
     /// The external passthrough load balancer.
@@ -16,10 +16,10 @@ pub enum LoadBalancingScheme {
     Internal,
 }
 
-/// Which parts of a packet choose its backend.
+/// Parts of a packet that choose its backend, as a service's configuration names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionAffinity {
-    /// As [`SessionAffinity::ClientIpPortProto`], but UDP, ESP and GRE go untracked where the scheme is external.
+    /// Same hash as [`SessionAffinity::ClientIpPortProto`]; UDP, ESP and GRE are not tracked if the scheme is external.
     None,
     /// The 5-tuple of ported packets, the 3-tuple of all others.
     ClientIpPortProto,
@@ -31,7 +31,7 @@ pub enum SessionAffinity {
     ClientIpNoDestination,
 }
 
-/// What names a tracked connection.
+/// Hash that names a tracked connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrackingMode {
     /// The 5-tuple, or the 3-tuple where there are no ports.
@@ -40,19 +40,18 @@ pub enum TrackingMode {
     PerSession,
 }
 
-/// Whether a tracked connection stays on a backend that turned unhealthy
-/// (`connection_persistence_on_unhealthy_backends`).
+/// Tracked connections that stay on a backend that has turned unhealthy (`connection_persistence_on_unhealthy_backends`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PersistenceOnUnhealthy {
-    /// TCP does, where connections are tracked by their 5-tuple.
+    /// TCP connections, where they are tracked by their 5-tuple.
     DefaultForProtocol,
-    /// Nothing does.
+    /// None.
     NeverPersist,
-    /// Everything tracked does.
+    /// All that are tracked.
     AlwaysPersist,
 }
 
-/// Which parts of a flow a hash covers. The numbers are part of the frozen selection hash.
+/// Parts of a flow that a hash covers. The numbers are part of the frozen selection hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tuple {
     /// Source address.
@@ -65,7 +64,7 @@ pub enum Tuple {
     Five = 5,
 }
 
-/// What a flow's hash covers, in the one byte order that every machine shares.
+/// Bytes that a flow's hash covers, in the one byte order that every machine shares.
 ///
 /// ```text
 /// IPv4, 16 bytes:  src 4 │ dst 4  │ src_port 2 │ dst_port 2 │ protocol 1 │ tuple 1 │ zero 2
@@ -80,7 +79,7 @@ pub struct TupleBytes {
 }
 
 impl Tuple {
-    /// The canonical bytes of `flow`.
+    /// Canonical bytes of `flow`.
     #[inline]
     pub fn bytes(self, flow: &Flow) -> TupleBytes {
         let dst = if self == Self::One { Address(0) } else { flow.dst };
@@ -104,7 +103,7 @@ impl Tuple {
 }
 
 impl TupleBytes {
-    /// The bytes.
+    /// Bytes that are hashed, without the unused end of the array.
     #[inline]
     pub fn as_slice(&self) -> &[u8] {
         // Either length is known to what is compiled behind it.
@@ -112,27 +111,27 @@ impl TupleBytes {
     }
 }
 
-/// How one service treats one class of protocols, worked out once when the service is configured.
+/// Tracking of one class of protocols by one service, worked out once when the service is configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Treatment {
-    /// Connections are tracked.
+    /// True if connections are tracked.
     pub tracked: bool,
-    /// Their entries stay valid on a backend that turns unhealthy.
+    /// True if their entries stay valid on a backend that turns unhealthy.
     pub persists: bool,
-    /// A packet that opens a connection (SYN) starts it anew.
+    /// True if a packet that opens a connection (SYN) starts it anew.
     pub restarts: bool,
-    /// What names a tracked connection, of packets with ports and of all others.
+    /// Tuple that names a tracked connection: of packets with ports, and of all others.
     tracking: [Tuple; 2],
 }
 
 impl Treatment {
-    /// Which parts of `flow` name its connection.
+    /// Tuple of `flow` that names its connection.
     #[inline]
     pub fn tracking_tuple(&self, flow: &Flow) -> Tuple {
         self.tracking[usize::from(!flow.is_ported())]
     }
 
-    /// Which parts of a flow name its connection, where that has ports and is not a fragment.
+    /// Tuple that names the connection of a flow with ports that is not a fragment.
     #[inline]
     pub fn tracking_tuple_with_ports(&self) -> Tuple {
         self.tracking[0]
@@ -142,16 +141,16 @@ impl Treatment {
 /// The hashes and the tracking of one backend service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AffinityPolicy {
-    /// What chooses a backend, of packets with ports and of all others.
+    /// Tuple that chooses a backend: of packets with ports, and of all others.
     selection: [Tuple; 2],
-    /// Of TCP, and of UDP.
+    /// Treatment of TCP, and of UDP.
     ported: [Treatment; 2],
     esp_gre: Treatment,
     others: Treatment,
 }
 
 impl AffinityPolicy {
-    /// Works out the tables of hashes, tracking and persistence for one service.
+    /// Policy of a service with these settings, by the specification's tables of hashes, tracking and persistence.
     pub fn new(
         scheme: LoadBalancingScheme,
         affinity: SessionAffinity,
@@ -188,19 +187,19 @@ impl AffinityPolicy {
         }
     }
 
-    /// Which parts of `flow` choose its backend.
+    /// Tuple of `flow` that chooses its backend.
     #[inline]
     pub fn selection_tuple(&self, flow: &Flow) -> Tuple {
         self.selection[usize::from(!flow.is_ported())]
     }
 
-    /// How packets of TCP or UDP are tracked.
+    /// Treatment of TCP or UDP packets.
     #[inline]
     pub fn treatment_with_ports(&self, protocol: u8) -> &Treatment {
         &self.ported[usize::from(protocol == protocol::UDP)]
     }
 
-    /// How packets of this protocol are tracked.
+    /// Treatment of packets of any protocol.
     #[inline]
     pub fn treatment(&self, protocol: u8) -> &Treatment {
         match protocol {
@@ -211,19 +210,31 @@ impl AffinityPolicy {
     }
 }
 
-/// Makes the conntrack table's keys: fast, and unpredictable to whoever sends packets.
+impl Default for AffinityPolicy {
+    /// Policy of an external service whose configuration names none.
+    fn default() -> Self {
+        Self::new(
+            LoadBalancingScheme::External,
+            SessionAffinity::None,
+            TrackingMode::PerConnection,
+            PersistenceOnUnhealthy::DefaultForProtocol,
+        )
+    }
+}
+
+/// Hasher of conntrack keys: fast, and unpredictable to whoever sends packets.
 ///
 /// aHash differs between builds and is keyed anew at every start; nothing outside this process may depend on it.
 #[derive(Clone, Debug)]
 pub struct TrackingHasher(ahash::RandomState);
 
 impl TrackingHasher {
-    /// A hasher with these keys.
+    /// Hasher with these keys.
     pub fn new(keys: [u64; 4]) -> Self {
         Self(ahash::RandomState::with_seeds(keys[0], keys[1], keys[2], keys[3]))
     }
 
-    /// The key of the connection or session that `tuple` of `flow` names within one service.
+    /// Key of the connection or session that `tuple` of `flow` names within one service.
     #[inline(always)]
     pub fn key(&self, service: ServiceKey, tuple: Tuple, flow: &Flow) -> TrackingKey {
         let has_dst = tuple != Tuple::One;
@@ -251,7 +262,7 @@ impl TrackingHasher {
     }
 }
 
-/// Tells the connections of one service from those of another; never used again once its service is gone.
+/// Number that tells the connections of one service from those of another; never used again once its service is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ServiceKey(pub u32);
 
@@ -265,9 +276,6 @@ mod tests {
     use PersistenceOnUnhealthy::{AlwaysPersist, DefaultForProtocol, NeverPersist};
     use SessionAffinity::{ClientIp, ClientIpNoDestination, ClientIpPortProto, ClientIpProto};
     use TrackingMode::{PerConnection, PerSession};
-
-    const AFFINITIES: [SessionAffinity; 5] =
-        [SessionAffinity::None, ClientIpPortProto, ClientIpProto, ClientIp, ClientIpNoDestination];
 
     fn flow(protocol: u8, fragment: Fragment) -> Flow {
         let (src, dst) = (Address::v4([192, 0, 2, 7]), Address::v4([203, 0, 113, 10]));
@@ -297,23 +305,26 @@ mod tests {
     /// The table "tracked" of the specification.
     #[test]
     fn tracking_follows_scheme_affinity_and_protocol() {
-        for affinity in AFFINITIES {
-            let none = affinity == SessionAffinity::None;
-            for (scheme, proto, tracked) in [
-                (External, protocol::TCP, true),
-                (External, protocol::UDP, !none),
-                (External, protocol::ESP, !none),
-                (External, protocol::GRE, !none),
-                (External, protocol::ICMP, false),
-                (External, 132, false),
-                (Internal, protocol::TCP, true),
-                (Internal, protocol::UDP, true),
-                (Internal, protocol::ESP, false),
-                (Internal, protocol::GRE, false),
-                (Internal, protocol::ICMPV6, false),
-            ] {
+        for (scheme, protocol, without_affinity, with_affinity) in [
+            (External, protocol::TCP, true, true),
+            (External, protocol::UDP, false, true),
+            (External, protocol::ESP, false, true),
+            (External, protocol::GRE, false, true),
+            (External, protocol::ICMP, false, false),
+            (External, 132, false, false),
+            (Internal, protocol::TCP, true, true),
+            (Internal, protocol::UDP, true, true),
+            (Internal, protocol::ESP, false, false),
+            (Internal, protocol::GRE, false, false),
+            (Internal, protocol::ICMPV6, false, false),
+        ] {
+            let tracked = |affinity| {
                 let policy = AffinityPolicy::new(scheme, affinity, PerConnection, DefaultForProtocol);
-                assert_eq!(policy.treatment(proto).tracked, tracked, "{scheme:?} {affinity:?} {proto}");
+                policy.treatment(protocol).tracked
+            };
+            assert_eq!(tracked(SessionAffinity::None), without_affinity, "{scheme:?} {protocol}");
+            for affinity in [ClientIpPortProto, ClientIpProto, ClientIp, ClientIpNoDestination] {
+                assert_eq!(tracked(affinity), with_affinity, "{scheme:?} {affinity:?} {protocol}");
             }
         }
     }
@@ -321,33 +332,54 @@ mod tests {
     #[test]
     fn sessions_are_tracked_by_the_selection_hash_where_it_is_narrower_than_a_connection() {
         let tcp = flow(protocol::TCP, Fragment::No);
-        for affinity in AFFINITIES {
-            let by_connection = matches!(affinity, SessionAffinity::None | ClientIpPortProto);
-            let session = AffinityPolicy::new(Internal, affinity, PerSession, DefaultForProtocol);
-            let expected = if by_connection { Tuple::Five } else { session.selection_tuple(&tcp) };
-            assert_eq!(session.treatment(protocol::TCP).tracking_tuple(&tcp), expected);
-            assert_eq!(session.treatment(protocol::TCP).restarts, by_connection);
-            let connection = AffinityPolicy::new(Internal, affinity, PerConnection, DefaultForProtocol);
-            assert_eq!(connection.treatment(protocol::TCP).tracking_tuple(&tcp), Tuple::Five);
-            assert!(connection.treatment(protocol::TCP).restarts);
+        for (affinity, mode, tuple, restarts) in [
+            (SessionAffinity::None, PerSession, Tuple::Five, true),
+            (ClientIpPortProto, PerSession, Tuple::Five, true),
+            (ClientIpProto, PerSession, Tuple::Three, false),
+            (ClientIp, PerSession, Tuple::Two, false),
+            (ClientIpNoDestination, PerSession, Tuple::One, false),
+            (SessionAffinity::None, PerConnection, Tuple::Five, true),
+            (ClientIpPortProto, PerConnection, Tuple::Five, true),
+            (ClientIpProto, PerConnection, Tuple::Five, true),
+            (ClientIp, PerConnection, Tuple::Five, true),
+            (ClientIpNoDestination, PerConnection, Tuple::Five, true),
+        ] {
+            let policy = AffinityPolicy::new(Internal, affinity, mode, DefaultForProtocol);
+            let treatment = policy.treatment(protocol::TCP);
+            assert_eq!(treatment.tracking_tuple(&tcp), tuple, "{affinity:?} {mode:?}");
+            assert_eq!(treatment.restarts, restarts, "{affinity:?} {mode:?}");
         }
     }
 
     /// The table "connection_persistence_on_unhealthy_backends" of the specification.
     #[test]
     fn persistence_follows_the_option_and_the_protocol() {
-        for affinity in AFFINITIES {
-            let by_connection = matches!(affinity, SessionAffinity::None | ClientIpPortProto);
-            for mode in [PerConnection, PerSession] {
-                let persists = |option, proto| {
-                    AffinityPolicy::new(Internal, affinity, mode, option).treatment(proto).persists
-                };
-                let tcp_by_default = mode == PerConnection || by_connection;
-                assert_eq!(persists(DefaultForProtocol, protocol::TCP), tcp_by_default);
-                assert!(!persists(DefaultForProtocol, protocol::UDP));
-                assert!(!persists(NeverPersist, protocol::TCP) && !persists(NeverPersist, protocol::UDP));
-                assert!(persists(AlwaysPersist, protocol::TCP) && persists(AlwaysPersist, protocol::UDP));
-            }
+        for (affinity, mode, tcp_by_default) in [
+            (SessionAffinity::None, PerConnection, true),
+            (ClientIpPortProto, PerConnection, true),
+            (ClientIpProto, PerConnection, true),
+            (ClientIp, PerConnection, true),
+            (ClientIpNoDestination, PerConnection, true),
+            (SessionAffinity::None, PerSession, true),
+            (ClientIpPortProto, PerSession, true),
+            (ClientIpProto, PerSession, false),
+            (ClientIp, PerSession, false),
+            (ClientIpNoDestination, PerSession, false),
+        ] {
+            let persists = |option, protocol| {
+                AffinityPolicy::new(Internal, affinity, mode, option).treatment(protocol).persists
+            };
+            let claim = format!("{affinity:?} {mode:?}");
+            assert_eq!(persists(DefaultForProtocol, protocol::TCP), tcp_by_default, "{claim}");
+            assert!(!persists(DefaultForProtocol, protocol::UDP), "{claim}");
+            assert!(
+                !persists(NeverPersist, protocol::TCP) && !persists(NeverPersist, protocol::UDP),
+                "{claim}"
+            );
+            assert!(
+                persists(AlwaysPersist, protocol::TCP) && persists(AlwaysPersist, protocol::UDP),
+                "{claim}"
+            );
         }
     }
 

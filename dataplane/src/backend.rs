@@ -1,17 +1,17 @@
-//! How the data plane names a backend, and the generations that void its conntrack entries.
+//! Names of backends in the data plane, and the generations that void their conntrack entries.
 
-/// Names one (backend service, endpoint) pair for as long as any conntrack entry may name it.
+/// Number of one (backend service, endpoint) pair, kept for as long as any conntrack entry may name it.
 ///
 /// An index into the snapshot's backends, below [`BackendHandle::LIMIT`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BackendHandle(pub u32);
 
 impl BackendHandle {
-    /// How many handles a conntrack entry has room to name: 2^20.
+    /// Number of handles that a conntrack entry has room to name: 2^20.
     pub const LIMIT: u32 = 1 << 20;
 }
 
-/// Counts the events that void a backend's entries; an entry made under another number is void.
+/// Number of events that have voided a backend's entries; an entry made under another number is void.
 ///
 /// It wraps at [`Generation::LIMIT`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -21,7 +21,7 @@ impl Generation {
     /// One past the largest generation that an entry has room for: 2^18.
     pub const LIMIT: u32 = 1 << 18;
 
-    /// The generation after this one.
+    /// Generation that follows this one.
     #[must_use]
     pub fn next(self) -> Self {
         Self((self.0 + 1) % Self::LIMIT)

@@ -14,14 +14,14 @@
 //!
 //! # Layout
 //!
-//! A place holds one entry in two 64-bit words; a bucket is four places, one cache line; two buckets make a pair.
+//! A slot holds one entry in two 64-bit words; a bucket is four slots, one cache line; two buckets make a pair.
 //!
 //! ```text
 //!  0       8       16                      64                     128
 //! ┌───────┬───────┬─────┬─────┬─────┬ ─ ─ ┬─────┬─────┬─────┬─────┐
 //! │ ident │ state │  …  │  …  │  …  │     │     │     │     │     │
 //! └───────┴───────┴─────┴─────┴─────┴ ─ ─ ┴─────┴─────┴─────┴─────┘
-//!  one place: 16 bytes
+//!  one slot: 16 bytes
 //!  the home bucket of even keys ───────────│── that of odd keys ───│
 //!
 //!  state:  63      61     59         58          57         39        19    0
@@ -31,16 +31,16 @@
 //! ```
 //!
 //! The key's upper bits choose the pair, its lowest bit the home bucket, which is searched first; the other bucket of
-//! the pair is where an entry goes when the home is full. So a key has eight places and an entry never moves.
+//! the pair is where an entry goes when the home is full. So a key has eight slots and an entry never moves.
 //! The memory is mapped, and asks for huge pages (`conntrack/memory.rs`).
 //!
 //! # Capacity
 //!
-//! A table for *n* entries has 3*n*/2 places: 24 bytes an entry. Keys don't spread themselves perfectly, so a few find
-//! their eight places taken before the table is full. With *X* entries wanting the places of a pair, a Poisson number
+//! A table for *n* entries has 3*n*/2 slots: 24 bytes an entry. Keys don't spread themselves perfectly, so a few find
+//! their eight slots taken before the table is full. With *X* entries that need the slots of a pair, a Poisson number
 //! of mean 8 × load, the share that finds no room is `E[max(X − 8, 0)] / E[X]`:
 //!
-//! | valid entries, of places | of capacity | bytes an entry | no room |
+//! | valid entries, of slots | of capacity | bytes an entry | no room |
 //! |---|---|---|---|
 //! | 1/4 | 37% | 64 | 0.015% |
 //! | 1/3 | 50% | 48 | 0.088% |
@@ -48,7 +48,7 @@
 //! | 2/3 | 100% | 24 | 3.2% |
 //! | 3/4 | 112% | 21 | 5.2% |
 //!
-//! A connection without a place is not lost: its packets go by their selection hash, as they do in a stateless load
+//! A connection without a slot is not lost: its packets go by their selection hash, as they do in a stateless load
 //! balancer, and it tries again with each. Size the table for twice the connections that are expected at once.
 //!
 //! # Identity
@@ -57,7 +57,7 @@
 //! with a probability of 2^-64, and then share an entry; a new connection has the key of one of *n* tracked ones with
 //! *n* × 2^-64, which is 10^-12 for 16 million. Clients can't search for such pairs, since the hash is keyed.
 //!
-//! # How workers share a place
+//! # How workers share a slot
 //!
 //! ```text
 //!           occupy                       settle
@@ -72,15 +72,15 @@
 //! Every arrow but the one out of *busy* is a compare-exchange of the state word from the exact value that its worker
 //! read and judged. The judgement looks at nothing but that value, so it still holds when the exchange succeeds.
 //!
-//! **A place has one writer at a time.** To write the identity word a worker must have exchanged the state for *busy*,
+//! **A slot has one writer at a time.** To write the identity word a worker must have exchanged the state for *busy*,
 //! and nobody exchanges *busy* for anything; the worker itself ends it by storing the tentative state. So two workers
-//! that want the last free place never mix their words: one of them has it, the other looks again.
+//! that want the last free slot never mix their words: one of them has it, the other looks again.
 //!
 //! **A lookup finds an entry of its own key, or none.** It loads the state, then the identity. The store that published
 //! the state (Release) comes after the store of its identity, so the load (Acquire) is followed by that identity or a
 //! later one. A later one belongs to another holder, and the XOR of one holder's identity and another's state is the
 //! key that is sought only by a 64-bit accident: even where key, backend and generation are the same, `turn` differs
-//! between successive holders. It comes round after four: for a lookup to be deceived, four workers must take the place
+//! between successive holders. It comes round after four: for a lookup to be deceived, four workers must take the slot
 //! between its two loads, the fourth for the very key that is sought and with the same backend, generation and
 //! persistence as the first. What the lookup returns then is where the fourth is about to send its packets.
 //!
@@ -92,37 +92,37 @@
 //! 64 bits have come round, then the refresh notes a use of an entry that is like the old one in every bit: no frozen
 //! bit of any entry is ever changed by it. The same holds of a sweep: what it empties is in every bit what it judged.
 //!
-//! **A key never has two settled entries.** Two workers may insert one key at once, and in different places, since
-//! places come free meanwhile. Each publishes its entry as *tentative*, which lookups pass over; then there is a
-//! sequentially consistent fence; then it looks through the key's other places. Of two fences one is later, and the
+//! **A key never has two settled entries.** Two workers may insert one key at once, and in different slots, since
+//! slots come free meanwhile. Each publishes its entry as *tentative*, which lookups pass over; then there is a
+//! sequentially consistent fence; then it looks through the key's other slots. Of two fences one is later, and the
 //! worker behind it sees the other's entry, or what became of it:
 //!
 //! - settled: it withdraws its own entry, and the other's has won;
-//! - tentative in a higher place: it withdraws the other's, whose owner's own exchange to *settled* then fails;
-//! - tentative in a lower place: it withdraws its own, and goes on to settle the other's as that one's owner would.
+//! - tentative in a higher slot: it withdraws the other's, whose owner's own exchange to *settled* then fails;
+//! - tentative in a lower slot: it withdraws its own, and goes on to settle the other's as that one's owner would.
 //!
 //! Only after such a look is an entry settled. So of two entries of a key the one whose look began later is settled
 //! only if the other was withdrawn or had ended before, and never beside it. The argument doesn't ask who looks, which
 //! is why a worker can finish another's insertion instead of waiting for it. Both end with the entry that stands:
 //! as [`Inserted::New`] or the like for its owner and as [`Inserted::Lost`] for the others. A worker that is
-//! interrupted in the middle of an insertion holds up nobody: while its place is *busy* other keys use the other
-//! places, and its own key's next packet inserts an entry elsewhere, which the interrupted worker will find.
+//! interrupted in the middle of an insertion holds up nobody: while its slot is *busy* other keys use the other
+//! slots, and its own key's next packet inserts an entry elsewhere, which the interrupted worker will find.
 //!
 //! The replacement of an entry by the same key's goes the same way, through *busy* and *tentative*, because the key
 //! can't be found meanwhile and somebody else may insert it. For some nanoseconds a lookup misses it, its worker
 //! selects a backend and tries to insert, and learns the winner there.
 //!
-//! **An insertion takes a bounded time.** When others have changed its places under it, it starts over, up to eight
+//! **An insertion takes a bounded time.** When others have changed its slots under it, it starts over, up to eight
 //! times; then it reports [`Inserted::Full`], and the packet goes by its selection hash. The same is the answer to the
-//! worker that comes second to the last free place with the same key, if the first stays *busy* for as long.
+//! worker that comes second to the last free slot with the same key, if the first stays *busy* for as long.
 //!
 //! `tests/conntrack_loom.rs` tries these claims under the interleavings that loom finds for two and three workers, with
-//! a bound on preemptions; `tests/conntrack_stress.rs` on hardware; `tests/conntrack_model.rs` compares one worker's table with a
-//! map.
+//! a bound on preemptions; `tests/conntrack_stress.rs` on hardware; `tests/conntrack_model.rs` compares one worker's
+//! table with a map.
 //!
 //! # What is absent
 //!
-//! No timers: an entry goes when somebody needs its place or a [sweep](ConntrackTable::sweep) comes by. No backend's
+//! No timers: an entry goes when somebody needs its slot or a [sweep](ConntrackTable::sweep) comes by. No backend's
 //! list of its entries: a backend's entries are voided by its [`Generation`](crate::backend::Generation), in one step
 //! however many there are. No opinion of validity: callers judge, with the snapshot at hand.
 
@@ -130,43 +130,43 @@ mod aging;
 mod entry;
 #[cfg(not(loom))]
 mod memory;
-mod place;
+mod slot;
 mod table;
 
 pub use aging::{LONGEST_PASS_SECONDS, SweepCursor};
 pub use entry::Entry;
 pub use table::{ConntrackTable, Found, TableTooLarge};
 
-/// The tracking hash of a packet: all that the table knows a connection by.
+/// Tracking hash of a packet: all that the table knows a connection by.
 ///
 /// 64 bits of a hash over the tracking tuple and its service, under a key that clients can't know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TrackingKey(pub u64);
 
-/// What an entry is worth to those who need a place.
+/// Worth of an entry when somebody needs its slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// Valid: it never gives way.
+    /// Valid; never gives way.
     Live,
-    /// Valid, but its client has only asked for a connection: it gives way where nothing is empty or void.
+    /// Valid, but the client has only asked for a connection; gives way if no slot is empty or void.
     HalfOpen,
-    /// Expired, or void for any other reason: it gives way to anything.
+    /// Expired, or void for any other reason; gives way to anything.
     Void,
 }
 
-/// What became of an insertion.
+/// Result of an insertion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Inserted {
-    /// It has a place that was empty.
+    /// Inserted into a slot that was empty.
     New,
-    /// It has the place of the key's own former entry.
+    /// Inserted over the key's own former entry.
     Replaced,
-    /// It has the place of another key's void entry.
+    /// Inserted over another key's void entry.
     EvictedVoid,
-    /// It has the place of another key's half-open entry.
+    /// Inserted over another key's half-open entry.
     EvictedHalfOpen,
-    /// The key has this entry instead, from another worker that was first: the packet goes where it says.
+    /// Not inserted: another worker was first, and the packet goes where that one's entry says.
     Lost(Entry),
-    /// There is no room: the packet goes by its selection hash, without an entry.
+    /// Not inserted for want of room: the packet goes by its selection hash, without an entry.
     Full,
 }

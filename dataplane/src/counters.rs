@@ -1,55 +1,55 @@
-//! What one worker counts.
+//! Counters of one worker.
 
 use crate::conntrack::Inserted;
 use crate::verdict::{DropReason, PassReason, Verdict};
 
-/// What one worker counted.
+/// Packets that one worker has decided, by what became of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Packets that came in.
     pub offered: u64,
     /// Packets that went to a backend.
     pub forwarded: u64,
-    /// Packets that weren't ours, by [`PassReason`].
+    /// Packets that were passed to the host, by [`PassReason`].
     pub passed: [u64; PassReason::ALL.len()],
-    /// Packets that ended here, by [`DropReason`].
+    /// Packets that were dropped, by [`DropReason`].
     pub dropped: [u64; DropReason::ALL.len()],
-    /// What conntrack did.
+    /// Decisions and insertions of connection tracking.
     pub conntrack: ConntrackCounters,
-    /// Packets forwarded though they exceed the path's MTU and will be fragmented on it.
+    /// Packets that were forwarded though they exceed the path's MTU and will be fragmented on it.
     pub exceeding_mtu: u64,
     /// ICMP errors sent because a packet was too big.
     pub icmp_errors_sent: u64,
-    /// ICMP errors not sent, by the limit or because none may answer that packet.
+    /// ICMP errors that were not sent, by the limit or because none may answer the packet.
     pub icmp_errors_suppressed: u64,
-    /// ICMP errors steered by the packet that they quote.
+    /// ICMP errors that went where the packet goes that they quote.
     pub icmp_errors_steered: u64,
 }
 
-/// What conntrack did for one worker's packets.
+/// Decisions and insertions of connection tracking for one worker's packets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConntrackCounters {
-    /// A valid entry decided.
+    /// Packets that a valid entry decided.
     pub hits: u64,
-    /// An entry was made, or replaced under its own key.
+    /// Packets for which an entry was made, or replaced under its own key.
     pub inserts: u64,
-    /// Of these, how many took a place that was empty.
+    /// Inserts that took a slot that was empty.
     pub occupied: u64,
     /// Entries that this worker's sweeps have taken out, void or idle too long: what is left of `occupied` is in the
     /// table.
     pub swept: u64,
-    /// Of the inserts, how many pushed out another connection's entry that was void or idle too long.
+    /// Inserts that pushed out another connection's entry, which was void or idle too long.
     pub evicted_void: u64,
-    /// Of the inserts, how many pushed out another connection's half-open entry.
+    /// Inserts that pushed out another connection's half-open entry.
     pub evicted_half_open: u64,
-    /// No room for an entry: forwarded by its hash alone.
+    /// Packets without room for an entry, forwarded by their hash alone.
     pub full: u64,
-    /// Packets that are not tracked: ICMP errors that no entry decided among them.
+    /// Packets that are not tracked, ICMP errors that no entry decided among them.
     pub untracked: u64,
 }
 
 impl ConntrackCounters {
-    /// Counts what became of an insertion.
+    /// Counts the result of an insertion.
     pub fn count(&mut self, inserted: &Inserted) {
         match inserted {
             Inserted::Full => self.full += 1,
@@ -115,12 +115,12 @@ impl Counters {
         self.icmp_errors_steered += other.icmp_errors_steered;
     }
 
-    /// Packets passed for any reason.
+    /// Packets that were passed, for any reason.
     pub fn passed_total(&self) -> u64 {
         self.passed.iter().sum()
     }
 
-    /// Packets dropped for any reason.
+    /// Packets that were dropped, for any reason.
     pub fn dropped_total(&self) -> u64 {
         self.dropped.iter().sum()
     }

@@ -1,4 +1,4 @@
-//! How a packet travels from the appliance to its backend: untouched but for its TTL, behind a new link-layer
+//! Delivery of a packet from the appliance to its backend: untouched but for its TTL, behind a new link-layer
 //! address and perhaps an outer header.
 
 mod outer;
@@ -17,10 +17,10 @@ use crate::wire::ipv6::{self, Ipv6Header};
 pub use outer::OuterHeader;
 use plain::PlainTunnel;
 
-/// How a packet travels from the appliance to its backend.
+/// Way of a packet from the appliance to its backend, as the configuration names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeliveryMode {
-    /// The destination MAC address is rewritten; the backend is on the same segment.
+    /// Rewritten destination MAC address; the backend is on the same segment.
     L2,
     /// IP in IP, either family in either (RFC 2003, RFC 2473, RFC 4213).
     Ipip,
@@ -28,13 +28,13 @@ pub enum DeliveryMode {
     Gre,
     /// Generic UDP encapsulation, variant 0.
     Gue {
-        /// The UDP port that the backend decapsulates on.
+        /// UDP port that the backend decapsulates on.
         dst_port: u16,
     },
 }
 
 impl DeliveryMode {
-    /// The bytes that it puts before a packet on its way to an endpoint of the family.
+    /// Bytes that the mode puts before a packet for an endpoint of the family.
     pub const fn overhead(self, endpoint_is_ipv4: bool) -> usize {
         let ip = if endpoint_is_ipv4 { 20 } else { 40 };
         match self {
@@ -46,18 +46,18 @@ impl DeliveryMode {
     }
 }
 
-/// What a tunnel's outer header is made of.
+/// Addresses that a tunnel's outer header is made of.
 #[derive(Clone, Copy, Debug)]
 pub struct Tunnel {
-    /// The endpoint, of the same family as `source`.
+    /// Endpoint, of the same family as `source`.
     pub endpoint: Address,
-    /// The appliance's own address.
+    /// Own address of the appliance.
     pub source: Address,
-    /// A prefix to take sources from instead, one per flow, for receivers that spread load by outer addresses.
+    /// Prefix to take sources from instead, one per flow, for receivers that spread load by outer addresses.
     pub source_range: Option<Prefix>,
 }
 
-/// How to deliver to one backend, worked out when its snapshot is made.
+/// Delivery to one backend, worked out when its snapshot is made.
 #[derive(Clone, Debug)]
 pub struct Delivery {
     egress: Egress,
@@ -67,20 +67,20 @@ pub struct Delivery {
     outer: Option<OuterHeader>,
 }
 
-/// What was noticed about a packet that was delivered.
+/// Finding about a packet that was delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delivered {
-    /// It may be fragmented on its way: it exceeds the path's MTU, and its sender allows that.
+    /// True if the packet may be fragmented on its way: it exceeds the path's MTU, and its sender allows that.
     pub exceeds_mtu: bool,
 }
 
 impl Delivery {
-    /// Rewrites the frame's link-layer addresses to those of `egress`.
+    /// Delivery that rewrites a frame's link-layer addresses to those of `egress`.
     pub fn l2(egress: Egress, mtu: u16) -> Self {
         Self { egress, inner_mtu: usize::from(mtu), overhead: 0, plain: None, outer: None }
     }
 
-    /// Puts an outer header before the packet, and sends the frame on its way by `egress`.
+    /// Delivery that puts an outer header before the packet, and sends the frame on its way by `egress`.
     pub fn tunnel(mode: DeliveryMode, tunnel: &Tunnel, egress: Egress, mtu: u16) -> Self {
         let overhead = mode.overhead(tunnel.endpoint.is_ipv4());
         let outer = OuterHeader::new(mode, tunnel);
@@ -93,26 +93,26 @@ impl Delivery {
         &self.egress
     }
 
-    /// The port that sends what is delivered.
+    /// Port that sends the delivered frames.
     #[inline]
     pub fn port(&self) -> PortId {
         self.egress.port
     }
 
-    /// The largest packet that fits the path once the outer header is before it.
+    /// Length of the largest packet that fits the path behind its outer header.
     #[inline]
     pub fn inner_mtu(&self) -> usize {
         self.inner_mtu
     }
 
-    /// Whether the packet does not fit the path and may not be fragmented on it, or fits no outer header at all.
+    /// True if the packet does not fit the path and may not be fragmented on it, or fits no outer header at all.
     #[inline]
     pub fn refuses(&self, packet: &Packet) -> bool {
         let len = packet.l3_len as usize;
         (packet.dont_fragment & (len > self.inner_mtu)) || len + self.overhead > usize::from(u16::MAX)
     }
 
-    /// Makes `frame`, which holds `packet`, into the frame that the backend gets. The TTL goes down by one.
+    /// Turns `frame`, which holds `packet`, into the frame that the backend gets. The TTL goes down by one.
     ///
     /// `flow` is told apart from others in outer headers: the connection's, also where an ICMP error follows it.
     ///
@@ -183,5 +183,95 @@ fn decrement_ttl(packet: &mut [u8], is_ipv4: bool) {
         }
     } else if let Some(header) = Ipv6Header::parse_mut(packet) {
         header.hop_limit -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use etherparse::{NetSlice, SlicedPacket, TransportSlice};
+    use pcap_fixtures::packet::Packet as Packets;
+
+    use super::*;
+    use crate::wire::ethernet::MacAddress;
+
+    struct Memory {
+        bytes: Vec<u8>,
+        start: usize,
+    }
+
+    impl Frame for Memory {
+        fn bytes(&self) -> &[u8] {
+            &self.bytes[self.start..]
+        }
+
+        fn bytes_mut(&mut self) -> &mut [u8] {
+            &mut self.bytes[self.start..]
+        }
+
+        fn prepend(&mut self, count: usize) -> bool {
+            self.start -= count;
+            true
+        }
+
+        fn truncate(&mut self, len: usize) {
+            self.bytes.truncate(self.start + len);
+        }
+    }
+
+    /// All modes in turn: a new one does not compile before it has its turn.
+    fn following(mode: &DeliveryMode) -> Option<DeliveryMode> {
+        match mode {
+            DeliveryMode::L2 => Some(DeliveryMode::Ipip),
+            DeliveryMode::Ipip => Some(DeliveryMode::Gre),
+            DeliveryMode::Gre => Some(DeliveryMode::Gue { dst_port: 6080 }),
+            DeliveryMode::Gue { .. } => None,
+        }
+    }
+
+    /// The tunnelled frame of a packet, by the plain path where there is one for it and by the general path where not.
+    fn delivered(
+        mode: DeliveryMode,
+        outer: [&str; 2],
+        inner: [&str; 2],
+        source: Option<MacAddress>,
+    ) -> Vec<u8> {
+        let [endpoint, own] =
+            outer.map(|text| Address::from(text.parse::<std::net::IpAddr>().expect("an address")));
+        let egress = Egress { source, ..Egress::to(MacAddress([2, 0, 0, 0, 0, 7])) };
+        let tunnel = Tunnel { endpoint, source: own, source_range: None };
+        let received =
+            Packets::between(inner[0], inner[1]).dont_fragment().tcp(1025, 80, 0x10).payload_len(77).build();
+        let packet = Packet::parse(&received).expect("a whole packet");
+        let mut frame = Memory { bytes: [vec![0; 128], received].concat(), start: 128 };
+        let delivery = Delivery::tunnel(mode, &tunnel, egress, 1500);
+        delivery.deliver(&mut frame, &packet, &packet.flow).expect("there is headroom");
+        frame.bytes().to_vec()
+    }
+
+    #[test]
+    fn a_tunnel_in_udp_has_its_length_and_over_ipv6_its_checksum() {
+        let (v4, v6) = (["10.1.0.7", "192.0.2.1"], ["fd00::7", "2001:db8:1::1"]);
+        for mode in std::iter::successors(Some(DeliveryMode::L2), following) {
+            for (outer, inner) in [(v4, v4), (v4, v6), (v6, v4), (v6, v6)] {
+                for source in [None, Some(MacAddress([2, 0, 0, 0, 0, 1]))] {
+                    let claim = format!("{mode:?} from {outer:?} of {inner:?}");
+                    let frame = delivered(mode, outer, inner, source);
+                    let sliced = SlicedPacket::from_ethernet(&frame).expect(&claim);
+                    let Some(TransportSlice::Udp(udp)) = sliced.transport else { continue };
+                    match sliced.net.expect(&claim) {
+                        NetSlice::Ipv4(ip) => {
+                            assert_eq!(usize::from(udp.length()), ip.payload().payload.len(), "{claim}");
+                        }
+                        NetSlice::Ipv6(ip) => {
+                            assert_eq!(usize::from(udp.length()), ip.payload().payload.len(), "{claim}");
+                            let header = ip.header().to_header();
+                            let sum = udp.to_header().calc_checksum_ipv6(&header, udp.payload());
+                            assert_eq!(Ok(udp.checksum()), sum, "{claim}");
+                        }
+                        NetSlice::Arp(_) => unreachable!("{claim}"),
+                    }
+                }
+            }
+        }
     }
 }

@@ -1,26 +1,26 @@
-//! Where a frame leaves the appliance: by which port, from which link-layer address, to which.
+//! Ways out of the appliance: the port that a frame leaves by, and its link-layer addresses.
 
 use crate::wire::ethernet::MacAddress;
 
-/// A port's place in the configuration.
+/// Number of a port: its index in the configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PortId(pub u8);
 
-/// The way of a backend's frames out of the appliance.
+/// Way of a backend's frames out of the appliance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Egress {
-    /// The port that sends them.
+    /// Port that sends them.
     pub port: PortId,
-    /// The address that they leave from; without it, the one that they came to.
+    /// Link-layer address that they leave from; without it, the one that they came to.
     pub source: Option<MacAddress>,
-    /// The next hop: the backend itself, or the router on the way to it. Unknown while nobody has answered for it.
+    /// Link-layer address of the backend, or of the router on the way to it; none while nobody has answered for it.
     pub next_hop: Option<MacAddress>,
-    /// The port's device computes UDP checksums.
+    /// True if the port's device computes UDP checksums.
     pub offloads_udp_checksum: bool,
 }
 
 impl Egress {
-    /// The way to a next hop by the first port, from the address that a frame came to.
+    /// Way to a next hop by the first port, from the address that a frame came to.
     pub const fn to(next_hop: MacAddress) -> Self {
         Self { port: PortId(0), source: None, next_hop: Some(next_hop), offloads_udp_checksum: false }
     }

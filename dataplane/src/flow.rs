@@ -16,29 +16,29 @@ pub struct Flow {
     pub dst_port: u16,
     /// IP protocol number.
     pub protocol: u8,
-    /// Which part of a datagram the packet is.
+    /// Part of a datagram that the packet is.
     pub fragment: Fragment,
 }
 
-/// Which part of a datagram a packet is.
+/// Part of a datagram that a packet is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fragment {
-    /// The whole.
+    /// Whole datagram.
     No,
-    /// The first fragment: it has ports, but they are no part of its hashes, so that it meets the later ones.
+    /// First fragment; its ports are no part of its hashes, so that it goes where the later ones go.
     First,
-    /// Any other fragment: it has no ports.
+    /// Any other fragment, without ports.
     Later,
 }
 
 impl Flow {
-    /// Whether the ports take part in the 5-tuple: TCP or UDP and not a fragment.
+    /// True if the ports take part in the 5-tuple: TCP or UDP, and not a fragment.
     #[inline]
     pub fn is_ported(&self) -> bool {
         self.fragment == Fragment::No && matches!(self.protocol, protocol::TCP | protocol::UDP)
     }
 
-    /// The port that a forwarding rule may list; a packet without ports matches only rules for all of them.
+    /// Port that a forwarding rule may list; a packet without ports matches only rules for all of them.
     #[inline]
     pub fn rule_port(&self) -> Option<u16> {
         let has_ports = matches!(self.protocol, protocol::TCP | protocol::UDP);

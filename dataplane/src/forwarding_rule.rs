@@ -21,15 +21,15 @@ use crate::flow::Flow;
 use address_map::AddressMap;
 use vip::Vip;
 
-/// A forwarding rule by its place in the configuration.
+/// Index of a forwarding rule in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RuleId(pub u16);
 
-/// A backend service by its place in the snapshot.
+/// Index of a backend service in the snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceId(pub u16);
 
-/// The protocol that a rule names.
+/// Protocol that a rule names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RuleProtocol {
     /// TCP alone.
@@ -40,55 +40,62 @@ pub enum RuleProtocol {
     L3Default,
 }
 
-/// The ports that a rule names.
+/// Ports that a rule names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RulePorts {
-    /// These.
+    /// Single ports.
     List(Vec<u16>),
-    /// All from the first to the last.
+    /// Ports from the first to the last, both included.
     Range(u16, u16),
-    /// All, and packets without any.
+    /// All ports, and packets without any.
     All,
 }
 
-/// A virtual IP address with a protocol and ports, in front of one backend service.
+/// Virtual IP address with a protocol and ports, in front of one backend service.
 #[derive(Clone, Debug)]
 pub struct ForwardingRule {
-    /// The VIP.
+    /// Virtual IP address.
     pub address: Address,
-    /// Its protocol.
+    /// Protocol of the packets.
     pub protocol: RuleProtocol,
-    /// Its ports.
+    /// Destination ports of the packets.
     pub ports: RulePorts,
-    /// The clients that it takes, where it doesn't take all (`source_ip_ranges`).
+    /// Clients that the rule takes; empty if it takes all (`source_ip_ranges`).
     pub source_ranges: Vec<Prefix>,
-    /// It takes clients of the region alone: INTERNAL without `allow_global_access`.
+    /// True if the rule takes clients of the region alone: INTERNAL without `allow_global_access`.
     pub region_only: bool,
-    /// The service behind it.
+    /// Service behind the rule.
     pub service: ServiceId,
+}
+
+impl ForwardingRule {
+    /// Rule that takes every client.
+    pub fn new(address: Address, protocol: RuleProtocol, ports: RulePorts, service: ServiceId) -> Self {
+        Self { address, protocol, ports, source_ranges: Vec::new(), region_only: false, service }
+    }
 }
 
 /// Destinations that are no VIPs but reach a service as their next hop.
 #[derive(Clone, Copy, Debug)]
 pub struct Route {
-    /// The destinations.
+    /// Destinations of the packets.
     pub dest_range: Prefix,
-    /// The INTERNAL forwarding rule that is their next hop.
+    /// INTERNAL forwarding rule that is their next hop.
     pub next_hop: RuleId,
 }
 
-/// What the rules say of a packet.
+/// Answer of the rules for a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RuleMatch {
-    /// It belongs to this rule, and so to its service.
+    /// Rule that the packet belongs to, and the service behind it.
     Rule(RuleId, ServiceId),
-    /// It would, but its client is outside of the region.
+    /// Only rules for clients of the region, and the client is outside of it.
     OutsideRegion,
-    /// It belongs to none.
+    /// No rule.
     None,
 }
 
-/// All forwarding rules and routes, ready for look-up.
+/// Forwarding rules and routes of a snapshot, ready for lookup.
 #[derive(Debug, Default)]
 pub struct ForwardingRules {
     vips: AddressMap<Vip>,
@@ -96,7 +103,7 @@ pub struct ForwardingRules {
     routes: Vec<(u8, AddressMap<RuleId>)>,
     targets: Box<[Target]>,
     region: Box<[Prefix]>,
-    /// The appliance's own addresses, which no route leads away from.
+    /// Own addresses of the appliance, which no route leads away from.
     own: Box<[Address]>,
 }
 
@@ -107,12 +114,12 @@ struct Target {
 }
 
 impl ForwardingRules {
-    /// Sorts `rules`, whose places are their ids, and `routes`; `region` holds the clients of the appliance's own
+    /// Sorts `rules`, whose indices are their ids, and `routes`; `region` holds the clients of the appliance's own
     /// region, and nothing where all clients count as such.
     pub fn new(rules: &[ForwardingRule], routes: &[Route], region: &[Prefix]) -> Self {
         let mut by_address: BTreeMap<Address, Vec<(RuleId, &ForwardingRule)>> = BTreeMap::new();
-        for (place, rule) in rules.iter().enumerate() {
-            by_address.entry(rule.address).or_default().push((RuleId(place as u16), rule));
+        for (index, rule) in rules.iter().enumerate() {
+            by_address.entry(rule.address).or_default().push((RuleId(index as u16), rule));
         }
         let mut by_length: BTreeMap<Reverse<u8>, BTreeMap<Address, RuleId>> = BTreeMap::new();
         for route in routes {
@@ -133,13 +140,13 @@ impl ForwardingRules {
         }
     }
 
-    /// The same rules, of an appliance with these addresses: packets for them are its own, whatever routes cover them.
+    /// Gives the appliance these addresses: packets for them are its own, whatever routes cover them.
     #[must_use]
     pub fn with_own(self, own: impl IntoIterator<Item = Address>) -> Self {
         Self { own: own.into_iter().collect(), ..self }
     }
 
-    /// The rule that `flow` belongs to, or the rule behind its longest route.
+    /// Rule that `flow` belongs to, or the rule behind its longest route.
     pub fn lookup(&self, flow: &Flow) -> RuleMatch {
         match self.lookup_vip(flow) {
             found @ RuleMatch::Rule(..) => found,
@@ -151,14 +158,16 @@ impl ForwardingRules {
         }
     }
 
-    /// The rule that [`ForwardingRules::lookup`] finds for a whole TCP or UDP packet, where the first ports of a VIP lead to
-    /// it whoever the client is. `None` says nothing.
+    /// Rule of a whole TCP or UDP packet, if it can be told without looking at the client: the port is among the lowest
+    /// that rules of the VIP and the protocol list, or none lists any, and the first rule for it takes every client.
+    ///
+    /// A rule is the one that [`ForwardingRules::lookup`] finds. `None` is no answer: `lookup` may find a rule.
     #[inline(always)]
     pub fn lookup_unconditional(&self, flow: &Flow) -> Option<(RuleId, ServiceId)> {
-        self.vips.get(flow.dst)?.sole(flow)
+        self.vips.get(flow.dst)?.unconditional(flow)
     }
 
-    /// The rule whose VIP, protocol and ports take `flow`.
+    /// Rule whose VIP, protocol, ports and clients take `flow`; routes are left aside.
     pub fn lookup_vip(&self, flow: &Flow) -> RuleMatch {
         let mut outside = false;
         if let Some(vip) = self.vips.get(flow.dst) {
@@ -172,7 +181,7 @@ impl ForwardingRules {
         if outside { RuleMatch::OutsideRegion } else { RuleMatch::None }
     }
 
-    /// Whether `address` is a VIP of any rule.
+    /// True if `address` is a VIP of any rule.
     pub fn is_vip(&self, address: Address) -> bool {
         self.vips.get(address).is_some()
     }
@@ -217,14 +226,7 @@ mod tests {
     }
 
     fn rule(address_text: &str, protocol: RuleProtocol, ports: RulePorts) -> ForwardingRule {
-        ForwardingRule {
-            address: address(address_text),
-            protocol,
-            ports,
-            source_ranges: Vec::new(),
-            region_only: false,
-            service: ServiceId(0),
-        }
+        ForwardingRule::new(address(address_text), protocol, ports, ServiceId(0))
     }
 
     fn flow(src: &str, dst: &str, protocol: u8, dst_port: u16) -> Flow {
@@ -329,22 +331,17 @@ mod tests {
             ],
             &[],
         );
-        for (dst, port, expected) in [
-            ("198.51.100.10", 80, Some(0)),
-            ("198.51.100.10", 81, Some(1)),
-            ("198.51.100.77", 9, Some(1)),
-            ("198.51.7.7", 9, Some(0)),
-            ("8.8.8.8", 9, None),
-            ("2001:db8::99", 9, Some(2)),
+        let (v4, v6) = ("192.0.2.1", "2001:db8::1");
+        for (claim, src, dst, protocol, port, expected) in [
+            ("the VIP's own rule", v4, "198.51.100.10", protocol::TCP, 80, Some(0)),
+            ("the VIP, a port without a rule", v4, "198.51.100.10", protocol::TCP, 81, Some(1)),
+            ("the VIP, a protocol without a rule", v4, "198.51.100.10", protocol::ICMP, 0, Some(1)),
+            ("the /24", v4, "198.51.100.77", protocol::ICMP, 0, Some(1)),
+            ("the /16 around it", v4, "198.51.7.7", protocol::ICMP, 0, Some(0)),
+            ("IPv4 is not in ::/0", v4, "8.8.8.8", protocol::ICMP, 0, None),
+            ("all of IPv6", v6, "2001:db8::99", protocol::ICMP, 0, Some(2)),
         ] {
-            let src = if dst.contains(':') { "2001:db8::1" } else { "192.0.2.1" };
-            assert_eq!(
-                found(&rules, &flow(src, dst, protocol::ICMP, port)),
-                if dst == "198.51.100.10" && port == 80 { Some(1) } else { expected }
-            );
-            if port != 9 {
-                assert_eq!(found(&rules, &flow(src, dst, protocol::TCP, port)), expected, "{dst}:{port}");
-            }
+            assert_eq!(found(&rules, &flow(src, dst, protocol, port)), expected, "{claim}");
         }
     }
 

@@ -1,11 +1,11 @@
-//! What the data plane asks of the memory that holds a frame: an mbuf, or a capture's copy of one.
+//! Frames: what the data plane asks of the memory that holds one, an mbuf or a capture's copy of one.
 
-/// One Ethernet frame in memory, with headroom before it.
+/// Ethernet frame in memory, with headroom before it.
 pub trait Frame {
-    /// The frame's bytes, from the destination MAC address on, without a frame check sequence.
+    /// Bytes of the frame, from the destination MAC address on, without a frame check sequence.
     fn bytes(&self) -> &[u8];
 
-    /// The same bytes, writable.
+    /// Bytes of the frame, to be changed.
     fn bytes_mut(&mut self) -> &mut [u8];
 
     /// Grows the frame by `count` bytes of unspecified content before its first byte.
@@ -16,8 +16,8 @@ pub trait Frame {
     /// Cuts the frame down to its first `len` bytes; a shorter frame stays as it is.
     fn truncate(&mut self, len: usize);
 
-    /// Has the device that sends the frame compute the checksum of its UDP header, which follows an IPv6 header of
-    /// `ip_len` bytes at `ip_offset`, over the one's complement sum of the pseudo header that stands in its place.
+    /// Asks the device that sends the frame to compute the checksum of its UDP header, which follows an IPv6 header of
+    /// `ip_len` bytes at `ip_offset`. The field holds the one's complement sum of the pseudo header meanwhile.
     ///
     /// Returns false and changes nothing where the frame's memory has no way to tell the device: then its bytes are all
     /// that is sent.
@@ -27,5 +27,5 @@ pub trait Frame {
     }
 }
 
-/// The headroom that every driver provides, as DPDK does (`RTE_PKTMBUF_HEADROOM`).
+/// Headroom that every driver provides, as DPDK does (`RTE_PKTMBUF_HEADROOM`).
 pub const HEADROOM: usize = 128;

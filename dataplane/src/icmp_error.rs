@@ -13,7 +13,7 @@ use crate::wire::ipv4::{self, Ipv4Header};
 use crate::wire::ipv6::{self, Ipv6Header};
 use crate::wire::{checksum, icmp, protocol};
 
-/// The flow, seen from the client, of the packet that an ICMP error quotes.
+/// Flow, seen from the client, of the packet that an ICMP error quotes.
 ///
 /// A backend answers its client directly, from the VIP; so the packet that an error on its way to the VIP quotes
 /// went from the VIP to the client, and turned around it names the client's flow. `None` where the quote is too
@@ -31,13 +31,13 @@ pub fn quoted_flow(frame: &[u8], packet: &Packet) -> Option<Flow> {
     })
 }
 
-/// Whether an ICMP error may answer the packet in `frame`: not one that is an error itself, a later fragment, or from
+/// True if an ICMP error may answer the packet in `frame`: not one that is an error itself, a later fragment, or from
 /// a sender that names no single host (RFC 1122, section 3.2.2; RFC 4443, section 2.4).
 pub fn may_answer(frame: &[u8], packet: &Packet) -> bool {
     !packet.icmp_error && packet.flow.fragment != Fragment::Later && !ethernet::source(frame).is_group()
 }
 
-/// Makes `frame` into the answer to its sender that the packet in it is too big for `mtu`.
+/// Turns `frame` into the answer to its sender that the packet in it is too big for `mtu`.
 ///
 /// Fragmentation needed (RFC 1191) or packet too big (RFC 8201), from `own`, to a packet that [`may_answer`] allows it
 /// for. Returns false, with the frame in an unspecified state, for want of headroom.
@@ -115,7 +115,7 @@ fn write_ipv6(bytes: &mut [u8], own: Address, client: Address, mtu: u32) {
 /// RFC 1812, section 4.3.2.5: errors carry precedence 6, internetwork control.
 const NETWORK_CONTROL: u8 = 0xc0;
 
-/// Bounds the ICMP errors that one worker sends (RFC 1812, section 4.3.2.8; RFC 4443, section 2.4(f)).
+/// Limit on the ICMP errors that one worker sends (RFC 1812, section 4.3.2.8; RFC 4443, section 2.4(f)).
 #[derive(Debug, Default)]
 pub struct ErrorBudget {
     second: Tick,
@@ -123,7 +123,7 @@ pub struct ErrorBudget {
 }
 
 impl ErrorBudget {
-    /// Takes one error out of `limit` for the second `now`; false where they are used up.
+    /// Takes one error out of `limit` for the second `now`; false if none is left.
     pub fn take(&mut self, now: Tick, limit: u32) -> bool {
         if self.second != now {
             *self = Self { second: now, sent: 0 };

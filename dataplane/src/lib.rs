@@ -3,14 +3,15 @@
 //! The life of a packet, in the order of [`pipeline`]:
 //!
 //! 1. A [`frame`] comes in a burst. One parse makes it a [`packet`]: a [`flow`], and what else the later steps need.
-//!    Header views are in [`wire`]. What is no well-formed IP packet ends here.
-//! 2. The [`forwarding_rule`]s say whose it is. What is nobody's is passed to the host. An ICMP error goes by the packet
-//!    that it quotes ([`icmp_error`]).
+//!    Header views are in [`wire`]. A frame without a well-formed IP packet ends here.
+//! 2. The [`forwarding_rule`]s say which service it belongs to; without a rule it is passed to the host. An ICMP error
+//!    goes by the packet that it quotes ([`icmp_error`]).
 //! 3. The service's [`affinity`] says which parts of the flow name its connection and which choose its backend.
 //! 4. [`conntrack`] knows the connection's [`backend`], or its selection hash, keyed by the fleet's [`seed`], falls on a
 //!    slot of the lookup table ([`maglev`]).
-//! 5. [`delivery`] makes the frame into what the backend gets, and [`egress`] says by which port it leaves.
-//! 6. A [`verdict`] is what became of it; [`counters`] count each packet once, and each rule and backend has its [`traffic_counters`].
+//! 5. [`delivery`] turns the frame into the one that the backend gets, and [`egress`] says by which port it leaves.
+//! 6. A [`verdict`] says what became of it; [`counters`] count each packet once, [`traffic_counters`] those of each rule
+//!    and backend.
 //!
 //! All that a packet is decided by is in one immutable [`snapshot`], the conntrack table, and the [`time`] of its burst.
 

@@ -2,8 +2,8 @@
 //!
 //! A table is a pure function of the seed and the set of (backend name, weight), so every worker, every restart and
 //! every appliance of a fleet arrives at the same one. Maglev (Eisenbud et al., NSDI 2016) fills its table in turns;
-//! this one runs a race instead (`maglev/race.rs`), which keeps every share exact to one slot and moves fewer slots when the set
-//! changes. docs/lookup-table.md specifies both, with measurements.
+//! this one runs a race instead (`maglev/race.rs`), which keeps every share exact to one slot and moves fewer slots when
+//! the set changes. docs/lookup-table.md specifies both, with measurements.
 
 mod quota;
 mod race;
@@ -16,12 +16,12 @@ use siphasher::sip::SipHasher13;
 use crate::seed::Seed;
 use quota::Quotas;
 
-/// An eligible backend as the lookup table sees it.
+/// Eligible backend as the lookup table sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Weighted<'a> {
-    /// Its name, which alone decides the slots that it prefers; no two backends of a table share one.
+    /// Name, which alone decides the slots that the backend prefers; no two backends of a table share one.
     pub name: &'a str,
-    /// Its weight, 0 to 1000; larger ones work, but the shares of small ones may then need a larger table.
+    /// Weight, 0 to 1000; larger ones work, but the shares of small ones may then need a larger table.
     pub weight: u16,
 }
 
@@ -33,17 +33,18 @@ pub struct LookupTable {
     slots: Box<[u16]>,
     backends: usize,
     roster: Roster,
-    /// Made when it is first asked for: between a probe and the first packet that goes by it nobody asks.
+    /// Digest, made when it is first asked for: between a probe and the first packet that goes by it nobody asks.
     digest: OnceLock<u64>,
 }
 
 impl LookupTable {
-    /// How many backends a table can be built from.
+    /// Largest number of backends that a table can be built from.
     pub const MAX_BACKENDS: usize = 65_535;
 
     /// Builds the table of these backends; their order does not matter.
     ///
-    /// A backend of weight zero gets no slot, unless all weights are zero: then all are served evenly. No backends, no slots.
+    /// A backend of weight zero gets no slot, unless all weights are zero: then all are served evenly. Without backends
+    /// there are no slots.
     ///
     /// # Panics
     ///
@@ -81,19 +82,19 @@ impl LookupTable {
         }
     }
 
-    /// How many slots there are: a prime, or zero where there is no backend.
+    /// Number of slots: a prime, or zero if there is no backend.
     #[must_use]
     pub fn len(&self) -> usize {
         self.slots.len()
     }
 
-    /// Whether there is no backend to select.
+    /// True if there is no backend to select.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
 
-    /// The slot that a selection hash leads to: the hash, as a fraction of 2^64, of the way through the table.
+    /// Slot that a selection hash leads to: the hash, as a fraction of 2^64, of the way through the table.
     #[inline]
     #[must_use]
     pub fn slot_of(&self, hash: u64) -> usize {
@@ -101,7 +102,7 @@ impl LookupTable {
         ((u128::from(hash) * self.slots.len() as u128) >> 64) as usize
     }
 
-    /// The backend in a slot.
+    /// Backend in a slot.
     ///
     /// # Panics
     ///
@@ -112,14 +113,14 @@ impl LookupTable {
         self.slots[slot]
     }
 
-    /// The backend that a selection hash leads to; `None` where the table is empty.
+    /// Backend that a selection hash leads to; `None` if the table is empty.
     #[inline]
     #[must_use]
     pub fn select(&self, hash: u64) -> Option<u16> {
         self.slots.get(self.slot_of(hash)).copied()
     }
 
-    /// How many slots each backend has, in the order that the table was built from.
+    /// Number of slots of each backend, in the order that the table was built from.
     #[must_use]
     pub fn shares(&self) -> Vec<u32> {
         let mut shares = vec![0; self.backends];
@@ -129,26 +130,27 @@ impl LookupTable {
         shares
     }
 
-    /// Tells tables apart: equal where every slot holds the backend of the same name.
+    /// Digest that tells tables apart: equal if every slot holds the backend of the same name.
     ///
-    /// It is not keyed and does not depend on the order that the table was built from, so appliances can compare theirs.
+    /// The digest is not keyed and does not depend on the order that the table was built from, so that appliances can
+    /// compare theirs.
     #[must_use]
     pub fn digest(&self) -> u64 {
         *self.digest.get_or_init(|| self.roster.digest(&self.slots))
     }
 }
 
-/// Who has slots, as the digest names them: by their position in the order of names.
+/// Backends with slots as the digest names them: by their position in the order of names.
 #[derive(Clone, Debug)]
 struct Roster {
-    /// How many there are, and each one's name after its length in bytes.
+    /// Number of backends, and each one's name after its length in bytes.
     names: Box<[u8]>,
-    /// The position of each backend of the list that the table was built from.
+    /// Position of each backend of the list that the table was built from.
     positions: Box<[u16]>,
 }
 
 impl Roster {
-    /// The roster of these backends, of which `order` has the places in a list of so many.
+    /// The roster of these backends, which are those at the indices `order` of a list of so many.
     fn of(ordered: &[(&str, u16)], order: &[u16], backends: usize) -> Self {
         let mut names = (ordered.len() as u32).to_le_bytes().to_vec();
         for (name, _) in ordered {
@@ -162,8 +164,9 @@ impl Roster {
         Self { names: names.into(), positions }
     }
 
-    /// SipHash-1-3 under a key of zeros of: the number of backends, each one's name after its length in bytes, and each slot's
-    /// backend; backends count from zero by name, and numbers are little-endian, of 32 bits before the slots and of 16 in them.
+    /// SipHash-1-3 under a key of zeros of: the number of backends, each one's name after its length in bytes, and each
+    /// slot's backend; backends count from zero by name, and numbers are little-endian, of 32 bits before the slots and
+    /// of 16 in them.
     fn digest(&self, slots: &[u16]) -> u64 {
         let mut hasher = SipHasher13::new();
         hasher.write(&self.names);

@@ -1,4 +1,4 @@
-//! What the pipeline knows of a frame after one parse.
+//! Parsed packets: all that the pipeline knows of a frame after one parse.
 
 mod plain;
 
@@ -10,14 +10,14 @@ use crate::wire::ipv4::Ipv4Header;
 use crate::wire::ipv6::{self, Ipv6Header};
 use crate::wire::{icmp, protocol, tcp, udp};
 
-/// A well-formed IP packet in a frame.
+/// Well-formed IP packet in a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet {
-    /// Whose packet it is, by its own headers.
+    /// Addresses, protocol and ports in the packet's own headers.
     pub flow: Flow,
-    /// Where the IP header starts in the frame.
+    /// Offset of the IP header in the frame.
     pub l3_offset: u16,
-    /// Where the layer-4 header starts in the frame: at most eight extension headers of 2 KiB lie before it.
+    /// Offset of the layer-4 header in the frame: at most eight extension headers of 2 KiB lie before it.
     pub l4_offset: u16,
     /// Length of the IP packet; what follows it in the frame is padding.
     pub l3_len: u32,
@@ -25,15 +25,15 @@ pub struct Packet {
     pub ttl: u8,
     /// DSCP and ECN.
     pub traffic_class: u8,
-    /// A TCP segment with SYN set.
+    /// True for a TCP segment with SYN set.
     pub tcp_syn: bool,
-    /// An ICMP or ICMPv6 error, which quotes another packet.
+    /// True for an ICMP or ICMPv6 error, which quotes another packet.
     pub icmp_error: bool,
-    /// A message of IPv6 neighbour discovery: for the appliance itself, whatever rule its destination has.
+    /// True for a message of IPv6 neighbour discovery: for the appliance itself, whatever rule its destination has.
     pub neighbor_discovery: bool,
-    /// The sender forbids routers to fragment it: IPv6, or IPv4 with DF.
+    /// True if the sender forbids routers to fragment the packet: IPv6, or IPv4 with DF.
     pub dont_fragment: bool,
-    /// It is IPv4, as its addresses are.
+    /// True for IPv4, false for IPv6.
     pub is_ipv4: bool,
 }
 
@@ -51,7 +51,7 @@ impl Packet {
         }
     }
 
-    /// What a packet is before one is read.
+    /// Packet before one is read.
     pub(crate) const NONE: Self = Self {
         flow: Flow {
             src: Address(0),
@@ -73,15 +73,15 @@ impl Packet {
         is_ipv4: false,
     };
 
-    /// Becomes what [`Packet::parse`] finds, where that is the IPv4 packet that nearly all are: untagged, without
-    /// options, whole, TCP or UDP. False for all others.
+    /// Reads the IPv4 packet that nearly all are as [`Packet::parse`] does: untagged, without options, whole, TCP or UDP.
+    /// False for all others.
     #[inline(always)]
     pub(crate) fn read_plain_ipv4(&mut self, frame: &[u8]) -> bool {
         plain::read_ipv4(self, frame)
     }
 
-    /// Becomes what [`Packet::parse`] finds, where that is the IPv6 packet that nearly all are: untagged, without
-    /// extension headers, TCP or UDP. False for all others.
+    /// Reads the IPv6 packet that nearly all are as [`Packet::parse`] does: untagged, without extension headers, TCP or
+    /// UDP. False for all others.
     #[inline(always)]
     pub(crate) fn read_plain_ipv6(&mut self, frame: &[u8]) -> bool {
         plain::read_ipv6(self, frame)
@@ -195,7 +195,7 @@ impl Packet {
     }
 }
 
-/// The type of an ICMP message whose header is whole.
+/// Type of an ICMP message whose header is whole.
 fn icmp_kind(message: &[u8]) -> Result<u8, Verdict> {
     if message.len() < icmp::HEADER_LEN {
         return Err(Verdict::Drop(DropReason::MalformedIcmp));
@@ -203,7 +203,7 @@ fn icmp_kind(message: &[u8]) -> Result<u8, Verdict> {
     Ok(message[0])
 }
 
-/// Which part of a datagram starts at byte `start` of it, with `more` to follow.
+/// Part of a datagram that starts at byte `start` of it, with `more` to follow.
 pub(crate) fn fragment(start: usize, more: bool) -> Fragment {
     match (start, more) {
         (0, false) => Fragment::No,

@@ -25,39 +25,41 @@ use crate::time::Tick;
 use crate::verdict::{DropReason, PassReason, Verdict};
 use crate::wire::ethernet;
 
-/// The most frames that one call of [`Pipeline::process`] takes.
+/// Largest number of frames that one call of [`Pipeline::process`] takes.
 pub const BURST: usize = 32;
 
-/// What was decided for one packet.
+/// Decision for one packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// What becomes of it.
+    /// End of the packet.
     pub verdict: Verdict,
-    /// The rule, and the service behind it, that it belongs to.
+    /// Rule that the packet belongs to, and the service behind it.
     pub rule: Option<(RuleId, ServiceId)>,
-    /// The backend that it goes to, or was refused by.
+    /// Backend that the packet goes to, or would have gone to if it had not been dropped.
     pub backend: Option<BackendHandle>,
-    /// How the backend was found.
+    /// Way that the backend was found.
     pub tracking: Tracking,
-    /// The port that sends it, where it is forwarded.
+    /// Port that sends the packet, if it is forwarded.
     pub egress: PortId,
-    /// The frame now holds an ICMP error to be sent back where it came from.
+    /// Length of the frame as it came in, before delivery or an answer has changed it; zero if it has no rule.
+    pub received_len: u32,
+    /// True if the frame now holds an ICMP error, to be sent back where the packet came from.
     pub answered: bool,
 }
 
-/// How a packet's backend was found.
+/// Way that a packet's backend was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tracking {
-    /// A valid entry decided.
+    /// Found in a valid entry.
     Hit,
-    /// Its hash decided, and an entry was made or replaced.
+    /// Found by the hash; an entry was made or replaced.
     New,
-    /// Its hash decided, and no entry was made.
+    /// Found by the hash; no entry was made.
     Off,
 }
 
 impl Tracking {
-    /// The stable word that captures, metrics and tools show.
+    /// Stable word that captures, metrics and tools show.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Hit => "hit",
@@ -68,13 +70,14 @@ impl Tracking {
 }
 
 impl Decision {
-    /// What a decision is before it is made.
+    /// Decision before it is made.
     pub const PENDING: Self = Self {
         verdict: Verdict::Forward,
         rule: None,
         backend: None,
         tracking: Tracking::Off,
         egress: PortId(0),
+        received_len: 0,
         answered: false,
     };
 
@@ -82,40 +85,41 @@ impl Decision {
         Self { verdict, ..Self::PENDING }
     }
 
-    const fn pending(rule: RuleId, service: ServiceId) -> Self {
-        Self { rule: Some((rule, service)), ..Self::PENDING }
+    const fn pending(rule: RuleId, service: ServiceId, frame: &[u8]) -> Self {
+        Self { rule: Some((rule, service)), received_len: frame.len() as u32, ..Self::PENDING }
     }
 }
 
-/// One worker's share of the packet path.
+/// Packet path of one worker.
 #[derive(Debug)]
 pub struct Pipeline {
     hasher: TrackingHasher,
     counters: Counters,
     budget: ErrorBudget,
-    /// The packets of a burst between the two passes; kept, so that each is written once, where it stays.
+    /// Packets of a burst between the two passes; kept, so that each is written once, where it stays.
     candidates: Box<[Candidate; BURST]>,
 }
 
-/// How many packets ahead headers are asked for: a line comes from the third-level cache, where NICs put it, in the
-/// time that some four take to parse.
+/// Number of packets ahead that headers are prefetched: a line comes from the third-level cache, where NICs put it, in
+/// the time that some four take to parse.
 const HEADERS_AHEAD: usize = 4;
 
 /// A packet that belongs to a service, between the two passes.
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
+    /// Parsed packet, with the flow of its connection: an ICMP error has that of the packet which it quotes.
     packet: Packet,
-    /// The name of its connection, where that is tracked.
+    /// Name of its connection, if that is tracked.
     key: TrackingKey,
     tracked: bool,
-    /// It is an ICMP error and goes where the packet goes that it quotes.
+    /// True for an ICMP error that goes where the packet goes which it quotes.
     quoted: bool,
     service: ServiceId,
-    /// Its place in the burst.
-    place: u8,
+    /// Index in the burst.
+    index: u8,
 }
 
-/// What is the same for all packets of a burst.
+/// Inputs that are the same for all packets of a burst.
 struct Round<'a> {
     snapshot: &'a Snapshot,
     table: &'a ConntrackTable,
@@ -124,7 +128,7 @@ struct Round<'a> {
 }
 
 impl Pipeline {
-    /// A pipeline whose conntrack keys are made with `hasher`, the same for all workers that share a table.
+    /// Pipeline whose conntrack keys are made with `hasher`, the same for all workers that share a table.
     pub fn new(hasher: TrackingHasher) -> Self {
         Self {
             hasher,
@@ -134,7 +138,7 @@ impl Pipeline {
         }
     }
 
-    /// What this worker has counted.
+    /// Counters of this worker.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
@@ -144,7 +148,7 @@ impl Pipeline {
         self.counters.conntrack.swept += entries as u64;
     }
 
-    /// Decides a burst of at most [`BURST`] frames, and makes each forwarded one into what its backend gets.
+    /// Decides a burst of at most [`BURST`] frames, and turns each forwarded one into the frame that its backend gets.
     ///
     /// `decisions` gets one decision a frame, in order.
     ///
@@ -165,13 +169,13 @@ impl Pipeline {
         for frame in frames.iter().take(HEADERS_AHEAD) {
             prefetch_header(frame);
         }
-        for (place, decision) in decisions.iter_mut().enumerate() {
-            if let Some(ahead) = frames.get(place + HEADERS_AHEAD) {
+        for (index, decision) in decisions.iter_mut().enumerate() {
+            if let Some(ahead) = frames.get(index + HEADERS_AHEAD) {
                 prefetch_header(ahead);
             }
-            let frame = frames[place].bytes();
+            let frame = frames[index].bytes();
             let candidate = &mut candidates[count];
-            candidate.place = place as u8;
+            candidate.index = index as u8;
             // Each family by itself, so that the compiler knows which it is in all that follows.
             let admitted = (candidate.packet.read_plain_ipv4(frame)
                 && round.admit_plain(candidate, frame, decision))
@@ -180,25 +184,18 @@ impl Pipeline {
             count += usize::from(admitted);
         }
         for candidate in &candidates[..count] {
-            let place = usize::from(candidate.place);
-            let (frame, decision) = (&mut frames[place], &mut decisions[place]);
-            let quoted;
-            let mut flow = &candidate.packet.flow;
-            if candidate.quoted {
-                quoted = icmp_error::quoted_flow(frame.bytes(), &candidate.packet).unwrap_or(*flow);
-                flow = &quoted;
-            }
+            let index = usize::from(candidate.index);
+            let (frame, decision) = (&mut frames[index], &mut decisions[index]);
             match round.connection(candidate, &mut counters.conntrack) {
                 Some((handle, backend)) => {
                     (decision.backend, decision.tracking) = (Some(handle), Tracking::Hit);
-                    round.deliver(candidate, flow, backend, frame, decision, counters, budget);
+                    round.deliver(candidate, backend, frame, decision, counters, budget);
                 }
                 None => {
-                    (decision.backend, decision.tracking) =
-                        round.select(candidate, flow, &mut counters.conntrack);
+                    (decision.backend, decision.tracking) = round.select(candidate, &mut counters.conntrack);
                     match decision.backend.and_then(|handle| snapshot.backend(handle)) {
                         Some(backend) => {
-                            round.deliver(candidate, flow, backend, frame, decision, counters, budget);
+                            round.deliver(candidate, backend, frame, decision, counters, budget);
                         }
                         None => decision.verdict = Verdict::Drop(DropReason::NoEligibleBackend),
                     }
@@ -210,14 +207,14 @@ impl Pipeline {
 }
 
 impl Candidate {
-    /// What a candidate is before there is any.
+    /// Candidate before there is any.
     const NONE: Self = Self {
         packet: Packet::NONE,
         key: TrackingKey(0),
         tracked: false,
         quoted: false,
         service: ServiceId(0),
-        place: 0,
+        index: 0,
     };
 }
 
@@ -233,7 +230,7 @@ impl Round<'_> {
         if to_group | candidate.packet.flow.src.is_martian_source() | (candidate.packet.ttl <= 1) {
             return false;
         }
-        *decision = Decision::pending(rule, service);
+        *decision = Decision::pending(rule, service, frame);
         candidate.service = service;
         candidate.quoted = false;
         let flow = &candidate.packet.flow;
@@ -255,7 +252,7 @@ impl Round<'_> {
         decision: &mut Decision,
         counters: &mut Counters,
     ) -> bool {
-        let packet = match Packet::parse(frame) {
+        let mut packet = match Packet::parse(frame) {
             Ok(packet) => packet,
             Err(verdict) => {
                 *decision = Decision::end(verdict);
@@ -263,19 +260,15 @@ impl Round<'_> {
             }
         };
         let rules = &self.snapshot.rules;
-        let mut flow = packet.flow;
-        let mut quoted = false;
-        let mut found = RuleMatch::None;
+        let (mut quoted, mut found) = (None, RuleMatch::None);
         if packet.icmp_error
             && let Some(client_flow) = icmp_error::quoted_flow(frame, &packet)
         {
             found = rules.lookup(&client_flow);
-            if matches!(found, RuleMatch::Rule(..)) {
-                (flow, quoted) = (client_flow, true);
-            }
+            quoted = matches!(found, RuleMatch::Rule(..)).then_some(client_flow);
         }
-        if !quoted {
-            found = rules.lookup(&flow);
+        if quoted.is_none() {
+            found = rules.lookup(&packet.flow);
         }
         let passed = |reason| Decision::end(Verdict::Pass(reason));
         let (rule, service) = match found {
@@ -293,7 +286,7 @@ impl Round<'_> {
                 return false;
             }
         };
-        *decision = Decision::pending(rule, service);
+        *decision = Decision::pending(rule, service, frame);
         let dropped = if ethernet::destination(frame).is_group() {
             // RFC 1812, section 5.3.4: whoever forwarded a broadcast would multiply it.
             Some(DropReason::LinkLayerGroup)
@@ -306,19 +299,24 @@ impl Round<'_> {
             decision.verdict = Verdict::Drop(reason);
             return false;
         }
-        counters.icmp_errors_steered += u64::from(quoted);
+        if let Some(client_flow) = quoted {
+            counters.icmp_errors_steered += 1;
+            packet.flow = client_flow;
+        }
+        let flow = &packet.flow;
         let treatment = self.snapshot.service(service).policy.treatment(flow.protocol);
         let tracked = treatment.tracked;
         let key = if tracked {
-            self.name(service, treatment.tracking_tuple(&flow), &flow, packet.tcp_syn)
+            self.name(service, treatment.tracking_tuple(flow), flow, packet.tcp_syn)
         } else {
             TrackingKey(0)
         };
-        *candidate = Candidate { packet, key, tracked, quoted, service, place: candidate.place };
+        let (quoted, index) = (quoted.is_some(), candidate.index);
+        *candidate = Candidate { packet, key, tracked, quoted, service, index };
         true
     }
 
-    /// The name of a connection in the table, from which it starts to bring into the cache what the packet will need.
+    /// Name of a connection in the table; starts to bring into the cache what the packet will need of it.
     #[inline(always)]
     fn name(&self, service: ServiceId, tuple: Tuple, flow: &Flow, opens: bool) -> TrackingKey {
         let key = self.hasher.key(self.snapshot.service(service).key, tuple, flow);
@@ -330,7 +328,7 @@ impl Round<'_> {
         key
     }
 
-    /// The backend that a packet's connection has been going to, where a valid entry says so.
+    /// Backend that a packet's connection has been going to, if a valid entry says so.
     #[inline(always)]
     fn connection(
         &self,
@@ -353,23 +351,23 @@ impl Round<'_> {
         Some((entry.backend, backend))
     }
 
-    /// Whether a SYN starts the candidate's connection anew.
+    /// True if a SYN starts the candidate's connection anew.
     fn restarts(&self, candidate: &Candidate) -> bool {
-        // Only TCP packets have the flag, and none of them is quoted: its own flow is what counts.
+        // Only TCP packets have the flag, and an ICMP error that quotes one is none: the flow is the packet's own.
         let service = self.snapshot.service(candidate.service);
         service.policy.treatment(candidate.packet.flow.protocol).restarts
     }
 
-    /// The backend that the hash of a packet without a valid entry selects, and an entry that keeps it there, where it is
-    /// tracked.
+    /// Backend that the hash of a packet without a valid entry selects; makes an entry that keeps a tracked connection
+    /// there.
     #[inline(never)]
     fn select(
         &self,
         candidate: &Candidate,
-        flow: &Flow,
         counters: &mut ConntrackCounters,
     ) -> (Option<BackendHandle>, Tracking) {
         let Self { snapshot, table, now, .. } = *self;
+        let flow = &candidate.packet.flow;
         let service = snapshot.service(candidate.service);
         let selected = snapshot.select(service, flow);
         if !candidate.tracked {
@@ -411,13 +409,11 @@ impl Round<'_> {
         }
     }
 
-    /// Makes the frame into what its backend gets, or says why that can't be.
+    /// Turns the frame into the one that its backend gets, or drops it.
     #[inline(always)]
-    #[expect(clippy::too_many_arguments, reason = "a stage takes what the stages before it have found out")]
     fn deliver<F: Frame>(
         &self,
         candidate: &Candidate,
-        flow: &Flow,
         backend: &Backend,
         frame: &mut F,
         decision: &mut Decision,
@@ -430,7 +426,7 @@ impl Round<'_> {
             decision.answered = self.answer_too_big(packet, backend, frame, counters, budget);
             return;
         }
-        match backend.delivery.deliver(frame, packet, flow) {
+        match backend.delivery.deliver(frame, packet, &packet.flow) {
             Ok(delivered) => {
                 decision.egress = backend.delivery.port();
                 counters.exceeding_mtu += u64::from(delivered.exceeds_mtu);
@@ -439,7 +435,7 @@ impl Round<'_> {
         }
     }
 
-    /// Tells the sender of a packet that it is too big, where that may be told, and whether it was.
+    /// Tells the sender of a packet that it is too big, if that may be told. True if the frame now holds the answer.
     #[cold]
     fn answer_too_big<F: Frame>(
         &self,

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use siphasher::sip::SipHasher13;
 
-/// The key of the selection hash and of the lookup tables: appliances that share it choose alike.
+/// Key of the selection hash and of the lookup tables: appliances that share it choose alike.
 ///
 /// The hash is SipHash-1-3 over bytes whose layout the caller specifies, so it is the same on every machine, in
 /// every build and version; the test vectors below are never to be changed. SipHash because a client picks its own
@@ -17,12 +17,12 @@ use siphasher::sip::SipHasher13;
 pub struct Seed([u8; 16]);
 
 impl Seed {
-    /// The seed of an appliance that is given none: the ASCII bytes `guideway-default`.
+    /// Seed of an appliance that is given none: the ASCII bytes `guideway-default`.
     ///
     /// It is public, so a fleet that fears aimed traffic sets its own.
     pub const DEFAULT: Self = Self(*b"guideway-default");
 
-    /// A seed of these bytes: SipHash's key, k0 before k1, each little-endian.
+    /// Seed of these bytes: SipHash's key, k0 before k1, each little-endian.
     #[must_use]
     pub const fn new(bytes: [u8; 16]) -> Self {
         Self(bytes)
@@ -35,7 +35,7 @@ impl Seed {
         SipHasher13::new_with_key(&self.0).hash(bytes)
     }
 
-    /// The hash of a backend's name for one purpose: SipHash-1-3 of `purpose`, a colon, and the name in UTF-8.
+    /// Hash of a backend's name for one purpose: SipHash-1-3 of `purpose`, a colon, and the name in UTF-8.
     ///
     /// Two purposes give two hashes that have nothing to do with each other.
     #[must_use]
@@ -79,19 +79,19 @@ impl FromStr for Seed {
     }
 }
 
-/// Why a text is not a [`Seed`].
+/// Reason that a text is not a [`Seed`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SeedError {
     /// The text is all hexadecimal, but not 32 digits of it: typically a key of another size, or one cut short.
     Length {
-        /// How many digits there are.
+        /// Number of digits.
         digits: usize,
     },
     /// A character is not a hexadecimal digit: typically a `0x` before the digits or separators between them.
     NotHex {
-        /// How many characters stand before it.
+        /// Number of characters before it.
         position: usize,
-        /// The character.
+        /// Character that is none.
         found: char,
     },
 }

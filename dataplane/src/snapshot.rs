@@ -3,6 +3,8 @@
 //! The control thread makes a new snapshot for every change and publishes it; workers only read. What a change
 //! leaves alone is shared between snapshots.
 
+mod builder;
+
 use std::sync::Arc;
 
 use crate::address::Address;
@@ -17,110 +19,113 @@ use crate::seed::Seed;
 use crate::time::Tick;
 use crate::traffic_counters::TrafficCounters;
 
-/// The forwarding state at one moment.
+pub use builder::SnapshotBuilder;
+
+/// Forwarding state at one moment.
 #[derive(Debug, Default)]
 pub struct Snapshot {
-    /// Counts the snapshots of this process.
+    /// Number of the snapshot, counted in this process.
     pub generation: u64,
-    /// Which packets belong to which service.
+    /// Rules and routes that lead packets to services.
     pub rules: Arc<ForwardingRules>,
-    /// By [`ServiceId`].
+    /// Services by [`ServiceId`].
     pub services: Box<[Service]>,
-    /// By [`BackendHandle`]; vacant places are handles that nothing uses now.
+    /// Backends by [`BackendHandle`]; none for a handle that nothing uses now.
     pub backends: Box<[Option<Backend>]>,
-    /// Keys the selection hash, for the whole fleet.
+    /// Key of the selection hash, for the whole fleet.
     pub seed: Seed,
-    /// The appliance's own addresses, from which it sends ICMP errors.
+    /// Own addresses of the appliance, from which it sends ICMP errors.
     pub own: OwnAddresses,
-    /// How many ICMP errors a worker may send in a second.
+    /// Limit on the ICMP errors that a worker sends in a second.
     pub icmp_errors_per_sec: u32,
-    /// Where workers count what goes through each rule and to each backend.
+    /// Counters of the traffic through each rule and to each backend.
     pub traffic_counters: Arc<TrafficCounters>,
 }
 
-/// The appliance's own addresses.
+/// Own addresses of the appliance, one of each family.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OwnAddresses {
-    /// The IPv4 address.
+    /// IPv4 address.
     pub ipv4: Option<Address>,
-    /// The IPv6 address.
+    /// IPv6 address.
     pub ipv6: Option<Address>,
 }
 
 impl OwnAddresses {
-    /// The own address of the same family as `address`.
+    /// Own address of the same family as `address`.
     pub fn like(&self, address: Address) -> Option<Address> {
         if address.is_ipv4() { self.ipv4 } else { self.ipv6 }
     }
 }
 
-/// A backend service as packets see it.
+/// Backend service as packets see it.
 #[derive(Clone, Debug)]
 pub struct Service {
-    /// Tells its connections from those of other services.
+    /// Key that tells the service's connections from those of others.
     pub key: ServiceKey,
-    /// Its hashes and its tracking.
+    /// Hashes and tracking of the service.
     pub policy: AffinityPolicy,
-    /// Who may get new connections.
+    /// Backends that may get new connections.
     pub eligible: Arc<Eligible>,
 }
 
-/// The backends that may get new connections, and the lookup table over them.
+/// Backends that may get new connections, and the lookup table over them.
 #[derive(Debug)]
 pub struct Eligible {
-    /// Slots, each naming a place in `backends`.
+    /// Lookup table, whose slots hold indices into `backends`.
     pub table: LookupTable,
-    /// The eligible backends.
+    /// Eligible backends.
     pub backends: Box<[BackendHandle]>,
 }
 
-/// A backend as packets see it: whether entries that name it are valid, and how to deliver to it.
+/// Backend as packets see it: the validity of entries that name it, and the delivery to it.
 #[derive(Clone, Debug)]
 pub struct Backend {
-    /// What an entry that does not persist must carry.
+    /// Generation that an entry that does not persist must carry.
     pub generation: Generation,
-    /// It is healthy, or eligible as a last resort; entries that do not persist are void while it is neither.
+    /// True if the backend is healthy, or eligible as a last resort; entries that do not persist are void while it is
+    /// neither.
     pub serves: bool,
-    /// What an entry that persists on unhealthy backends must carry.
+    /// Generation that an entry that persists on unhealthy backends must carry.
     pub persistent_generation: Generation,
-    /// From when on its entries are void: the end of its draining, or never.
+    /// Time from which on the backend's entries are void: the end of its draining, or never.
     pub drain_deadline: Tick,
     /// Seconds after which an unused entry is void.
     pub idle_timeout_sec: u32,
-    /// How packets reach it.
+    /// Delivery of packets to the backend.
     pub delivery: Delivery,
 }
 
 impl Snapshot {
-    /// The backend of this handle, unless nothing uses it now.
+    /// Backend of this handle, unless nothing uses the handle now.
     #[inline]
     pub fn backend(&self, handle: BackendHandle) -> Option<&Backend> {
         self.backends.get(handle.0 as usize)?.as_ref()
     }
 
-    /// The selection hash of `flow` in a service.
+    /// Selection hash of `flow` in a service.
     pub fn selection_hash(&self, service: &Service, flow: &Flow) -> u64 {
         self.seed.hash(service.policy.selection_tuple(flow).bytes(flow).as_slice())
     }
 
-    /// The eligible backend that the selection hash of `flow` chooses.
+    /// Eligible backend that the selection hash of `flow` chooses.
     pub fn select(&self, service: &Service, flow: &Flow) -> Option<BackendHandle> {
         service.eligible.select(self.selection_hash(service, flow))
     }
 
-    /// The service behind a rule.
+    /// Service with this number.
     #[inline]
     pub fn service(&self, id: ServiceId) -> &Service {
         &self.services[usize::from(id.0)]
     }
 
-    /// The source of an ICMP error about a packet to `dst`: the appliance's own address, else the VIP, for which it
+    /// Source of an ICMP error about a packet to `dst`: the appliance's own address, else the VIP, for which it
     /// speaks. `None` for a packet that came by a route, whose destination is somebody else's.
     pub fn error_source(&self, dst: Address) -> Option<Address> {
         self.own.like(dst).or_else(|| self.rules.is_vip(dst).then_some(dst))
     }
 
-    /// What a conntrack entry is worth at `now`, to a packet of its connection or to one that needs its place.
+    /// Standing of a conntrack entry at `now`, for a packet of its connection or one that needs its slot.
     pub fn standing(&self, entry: &Entry, now: Tick) -> Standing {
         match self.backend(entry.backend) {
             Some(backend) if backend.holds(entry, now) && entry.half_open => Standing::HalfOpen,
@@ -129,7 +134,7 @@ impl Snapshot {
         }
     }
 
-    /// What a conntrack entry may yet be worth: void where nothing can make it valid again.
+    /// Standing that a conntrack entry may yet have: void if nothing can make it valid again.
     ///
     /// For sweeps. An entry whose backend neither is healthy nor serves as a last resort is void, but valid again
     /// once the backend recovers; if sweeps took it, their timing would decide about its connection.
@@ -142,20 +147,32 @@ impl Snapshot {
 }
 
 impl Eligible {
-    /// The backend whose slot a selection hash falls on; none where nobody is eligible.
+    /// Backend whose slot a selection hash falls on; none if nobody is eligible.
     pub fn select(&self, hash: u64) -> Option<BackendHandle> {
-        self.table.select(hash).map(|place| self.backends[usize::from(place)])
+        self.table.select(hash).map(|index| self.backends[usize::from(index)])
     }
 }
 
 impl Backend {
-    /// Whether `entry`, which names this backend, is valid.
+    /// Healthy backend of the first generations, whose entries live for ten minutes without a packet.
+    pub fn healthy(delivery: Delivery) -> Self {
+        Self {
+            generation: Generation(0),
+            serves: true,
+            persistent_generation: Generation(0),
+            drain_deadline: Tick::NEVER,
+            idle_timeout_sec: 600,
+            delivery,
+        }
+    }
+
+    /// True if `entry`, which names this backend, is valid.
     #[inline]
     pub fn holds(&self, entry: &Entry, now: Tick) -> bool {
         (entry.persists | self.serves) & self.may_hold(entry, now)
     }
 
-    /// Whether `entry`, which names this backend, is valid or will be as soon as the backend serves.
+    /// True if `entry`, which names this backend, is valid or will be as soon as the backend serves.
     #[inline]
     fn may_hold(&self, entry: &Entry, now: Tick) -> bool {
         // One branch for all of it, which nearly every packet takes alike.
@@ -164,7 +181,7 @@ impl Backend {
             & (entry.idle(now) <= self.idle_timeout_sec)
     }
 
-    /// The generation that a new entry is to carry.
+    /// Generation that a new entry is to carry.
     #[inline]
     pub fn generation_for(&self, persists: bool) -> Generation {
         if persists { self.persistent_generation } else { self.generation }
@@ -185,9 +202,7 @@ mod tests {
                 generation: Generation(7),
                 serves,
                 persistent_generation: Generation(3),
-                drain_deadline: Tick::NEVER,
-                idle_timeout_sec: 600,
-                delivery: Delivery::l2(Egress::to(MacAddress::default()), 1500),
+                ..Backend::healthy(Delivery::l2(Egress::to(MacAddress::default()), 1500))
             })]),
             ..Snapshot::default()
         };

@@ -1,8 +1,8 @@
-//! Packets and bytes by rule and by backend, counted where the snapshot that numbers them is.
+//! Packets and bytes by rule and by backend, counted beside the snapshot that numbers them.
 //!
-//! Numbers of rules and backends mean something only together with the snapshot that they come from, so the traffic_counters
-//! are a part of it. Snapshots with one numbering share them; a reload brings new ones, and whoever reads them adds up
-//! the old and the new by name. Each worker has traffic_counters of its own, so each has one writer.
+//! Numbers of rules and backends mean something only together with the snapshot that they come from, so the counters are
+//! a part of it. Snapshots with one numbering share them; a reload brings new ones, and whoever reads them adds up the
+//! old and the new by name. Each worker has counters of its own, so each counter has one writer.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,10 +12,10 @@ use crate::forwarding_rule::RuleId;
 /// Packets, and the bytes of their frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Volume {
-    /// How many packets.
+    /// Number of packets.
     pub packets: u64,
-    /// The bytes of their frames after delivery: with the outer headers of a tunnel, and of an ICMP error where that
-    /// answered the packet.
+    /// Bytes of their frames, from the destination MAC address on: of a rule's packets as they came in, of a backend's
+    /// as they are sent, with the outer headers of a tunnel.
     pub bytes: u64,
 }
 
@@ -27,7 +27,7 @@ impl Volume {
     }
 }
 
-/// A volume that one worker counts and others read.
+/// Volume that one worker counts and others read.
 #[derive(Debug, Default)]
 struct TrafficCounter {
     packets: AtomicU64,
@@ -48,13 +48,13 @@ impl TrafficCounter {
     }
 }
 
-/// What all workers counted under one numbering of rules and backends.
+/// Traffic of all workers, under one numbering of rules and backends.
 #[derive(Debug, Default)]
 pub struct TrafficCounters {
     workers: Box<[WorkerTrafficCounters]>,
 }
 
-/// One worker's part: it alone writes.
+/// Traffic of one worker; written by it alone.
 #[derive(Debug)]
 pub struct WorkerTrafficCounters {
     rules: Box<[TrafficCounter]>,
@@ -62,25 +62,25 @@ pub struct WorkerTrafficCounters {
 }
 
 impl TrafficCounters {
-    /// TrafficCounters at zero, for so many workers, rules and backend handles.
+    /// Counters at zero, for so many workers, rules and backend handles.
     pub fn new(workers: usize, rules: usize, backends: usize) -> Self {
         let zeros = |count: usize| (0..count).map(|_| TrafficCounter::default()).collect();
         let worker = |_| WorkerTrafficCounters { rules: zeros(rules), backends: zeros(backends) };
         Self { workers: (0..workers).map(worker).collect() }
     }
 
-    /// The part of a worker; `None` where nobody reads what it counts.
+    /// Counters of a worker; `None` if nobody reads what it counts.
     #[inline]
     pub fn worker(&self, worker: usize) -> Option<&WorkerTrafficCounters> {
         self.workers.get(worker)
     }
 
-    /// What went through a rule, by all workers.
+    /// Traffic of a rule, over all workers.
     pub fn rule(&self, rule: RuleId) -> Volume {
         self.sum(|worker| worker.rules.get(usize::from(rule.0)))
     }
 
-    /// What went to a backend, by all workers.
+    /// Traffic to a backend, over all workers.
     pub fn backend(&self, backend: BackendHandle) -> Volume {
         self.sum(|worker| worker.backends.get(backend.0 as usize))
     }
@@ -96,7 +96,7 @@ impl TrafficCounters {
 }
 
 impl WorkerTrafficCounters {
-    /// Counts packets of `rule`, whatever became of them.
+    /// Counts packets of `rule`, whatever became of them, with the lengths that they came in with.
     #[inline]
     pub fn count_rule(&self, rule: RuleId, volume: Volume) {
         if let Some(counter) = self.rules.get(usize::from(rule.0)) {
@@ -104,7 +104,7 @@ impl WorkerTrafficCounters {
         }
     }
 
-    /// Counts a packet that went to `backend`.
+    /// Counts a packet that went to `backend`, in a frame of so many bytes.
     #[inline]
     pub fn count_backend(&self, backend: BackendHandle, bytes: u64) {
         if let Some(counter) = self.backends.get(backend.0 as usize) {

@@ -1,13 +1,13 @@
-//! What becomes of a packet, and why, in stable words.
+//! Verdicts: what becomes of a packet, and why, in stable words.
 
-/// What becomes of a packet. Every packet ends in exactly one.
+/// End of a packet. Every packet has exactly one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It travels to a backend.
+    /// Sent to a backend.
     Forward,
-    /// It isn't ours: the host path gets it.
+    /// Passed to the host path: the packet isn't ours.
     Pass(PassReason),
-    /// It ends here.
+    /// Dropped.
     Drop(DropReason),
 }
 
@@ -21,7 +21,7 @@ macro_rules! reasons {
             /// Every reason, in the order of its counters.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            /// The stable word that captures, metrics and tools show.
+            /// Stable word that captures, metrics and tools show.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word,)* }
             }
@@ -30,7 +30,7 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// Why a packet isn't ours.
+    /// Reason that a packet isn't ours.
     PassReason {
         /// Neither IPv4 nor IPv6.
         NotIp = "not_ip",
@@ -38,19 +38,19 @@ reasons! {
         NoForwardingRule = "no_forwarding_rule",
         /// IPv6 neighbour discovery addressed to a VIP.
         NeighborDiscovery = "neighbor_discovery",
-        /// Only rules without `allow_global_access` hold it, and its client is outside of `region_ranges`.
+        /// Only rules without `allow_global_access` hold the destination, and the client is outside of `region_ranges`.
         OutsideRegion = "outside_region",
     }
 }
 
 reasons! {
-    /// Why a packet ends here. A variant per cause, a counter per variant.
+    /// Reason that a packet is dropped. A variant per cause, a counter per variant.
     DropReason {
         /// The frame ends inside its Ethernet header or VLAN tags.
         MalformedEthernet = "malformed_ethernet",
         /// Version, header length, total length or fragment of an IPv4 packet contradict each other or the frame.
         MalformedIpv4 = "malformed_ipv4",
-        /// The same of an IPv6 packet, or its extension headers do.
+        /// Version, payload length or extension headers of an IPv6 packet contradict each other or the frame.
         MalformedIpv6 = "malformed_ipv6",
         /// A TCP header that is cut short, or whose data offset is impossible.
         MalformedTcp = "malformed_tcp",
@@ -58,17 +58,17 @@ reasons! {
         MalformedUdp = "malformed_udp",
         /// An ICMP or ICMPv6 header that is cut short.
         MalformedIcmp = "malformed_icmp",
-        /// The source address is none that a packet may come from.
+        /// No packet may come from the source address.
         MartianSource = "martian_source",
         /// A packet for a forwarding rule came in a broadcast or multicast frame.
         LinkLayerGroup = "link_layer_group",
         /// The TTL or hop limit ends here.
         TtlExpired = "ttl_expired",
-        /// No backend may have it.
+        /// No backend may get the packet.
         NoEligibleBackend = "no_eligible_backend",
         /// Nobody has answered for the backend's address, or for the router's on the way to it.
         NextHopUnresolved = "next_hop_unresolved",
-        /// It doesn't fit the path to its backend and must not be fragmented.
+        /// The packet doesn't fit the path to its backend and must not be fragmented.
         PacketTooBig = "packet_too_big",
         /// The frame's memory has no room before it for an outer header.
         NoHeadroom = "no_headroom",
@@ -95,8 +95,8 @@ mod tests {
     }
 
     #[test]
-    fn counters_find_reasons_by_their_place() {
-        assert!(DropReason::ALL.iter().enumerate().all(|(place, reason)| *reason as usize == place));
-        assert!(PassReason::ALL.iter().enumerate().all(|(place, reason)| *reason as usize == place));
+    fn counters_find_reasons_by_their_index() {
+        assert!(DropReason::ALL.iter().enumerate().all(|(index, reason)| *reason as usize == index));
+        assert!(PassReason::ALL.iter().enumerate().all(|(index, reason)| *reason as usize == index));
     }
 }

@@ -4,7 +4,7 @@
 //! RUSTFLAGS="--cfg loom" cargo test -p guideway-dataplane --release --test conntrack_loom
 //! ```
 //!
-//! Under `--cfg loom` a bucket has two places, so a table of one pair has four. The number of
+//! Under `--cfg loom` a bucket has two slots, so a table of one pair has four. The number of
 //! preemptions in a run is bounded: three with two workers, two with three, which keeps the suite under a minute.
 //!
 //! Where one side mostly reads, it is the spawned one. loom 0.7 runs the spawning thread first and goes back to the
@@ -60,7 +60,7 @@ fn judge(entry: &Entry) -> Standing {
 /// One pair of buckets with these entries in it.
 fn table(entries: &[(u64, Entry)]) -> Arc<ConntrackTable> {
     let table = ConntrackTable::with_capacity(2).expect("a model has memory");
-    assert_eq!(table.place_count(), 4);
+    assert_eq!(table.slot_count(), 4);
     for &(key, entry) in entries {
         assert_eq!(table.insert(TrackingKey(key), entry, |_| Standing::Live), Inserted::New);
     }
@@ -102,9 +102,9 @@ fn two_workers_with_one_key_agree_on_one_entry() {
 }
 
 #[test]
-fn workers_that_took_different_places_for_one_key_agree_on_one_entry() {
+fn workers_that_took_different_slots_for_one_key_agree_on_one_entry() {
     model(|| {
-        // The sweep opens a lower place to the one while the other may already be on its way to a higher.
+        // The sweep opens a lower slot to the one while the other may already be on its way to a higher.
         let table = table(&[(2, long_idle(9))]);
         let other = thread::spawn({
             let table = table.clone();
@@ -202,7 +202,7 @@ fn an_entry_that_a_worker_can_count_it_can_find() {
 }
 
 #[test]
-fn two_workers_that_want_the_last_place_never_mix_their_keys() {
+fn two_workers_that_want_the_last_slot_never_mix_their_keys() {
     model(|| {
         let table = table(&[(2, to_backend(20)), (4, to_backend(40)), (6, to_backend(60))]);
         let other = thread::spawn({

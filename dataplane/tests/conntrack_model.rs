@@ -10,8 +10,8 @@ use proptest::prelude::*;
 
 const IDLE_TIMEOUT: u32 = 600;
 
-/// The places of a table of one pair of buckets.
-const PLACES: usize = 8;
+/// The slots of a table of one pair of buckets.
+const SLOTS: usize = 8;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -58,7 +58,7 @@ struct Trial {
 impl Trial {
     fn new(keys: u64, start: u32) -> Self {
         let table = ConntrackTable::with_capacity(4).expect("128 bytes");
-        assert_eq!(table.place_count(), PLACES);
+        assert_eq!(table.slot_count(), SLOTS);
         Self {
             table,
             expected: HashMap::new(),
@@ -142,7 +142,7 @@ impl Trial {
     }
 
     fn check_insertion(&mut self, key: u64, entry: Entry, own: Option<Entry>, outcome: Inserted) {
-        let room = self.expected.len() < PLACES;
+        let room = self.expected.len() < SLOTS;
         let others = |standing| {
             self.expected
                 .values()
@@ -204,8 +204,8 @@ fn start() -> impl Strategy<Value = u32> {
 
 proptest! {
     #[test]
-    fn with_room_for_every_key_the_table_is_a_map(start in start(), steps in steps(PLACES as u64)) {
-        let mut trial = Trial::new(PLACES as u64, start);
+    fn with_room_for_every_key_the_table_is_a_map(start in start(), steps in steps(SLOTS as u64)) {
+        let mut trial = Trial::new(SLOTS as u64, start);
         for step in steps {
             trial.take(step);
         }
@@ -238,7 +238,7 @@ fn a_table_that_no_memory_holds_is_an_error() {
 #[test]
 fn an_entry_of_capacity_costs_24_bytes() {
     let table = ConntrackTable::with_capacity(1_000_000).unwrap();
-    assert_eq!(table.place_count(), 1_500_000);
+    assert_eq!(table.slot_count(), 1_500_000);
 }
 
 #[test]
@@ -257,5 +257,5 @@ fn keys_spread_over_every_bucket() {
     for key in keys {
         table.insert(key, entry, live);
     }
-    assert_eq!(table.occupancy(), table.place_count());
+    assert_eq!(table.occupancy(), table.slot_count());
 }

@@ -19,7 +19,7 @@ fn random(state: &mut u64) -> u64 {
 
 #[test]
 fn no_worker_ever_finds_another_keys_entry() {
-    // 64 keys in 16 places: most insertions evict. An entry tells its key by its generation.
+    // 64 keys in 16 slots: most insertions evict. An entry tells its key by its generation.
     const KEYS: u64 = 64;
     let table = ConntrackTable::with_capacity(10).unwrap();
     let stop = AtomicBool::new(false);

@@ -12,21 +12,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use guideway_dataplane::address::Address;
-use guideway_dataplane::affinity::{
-    AffinityPolicy, LoadBalancingScheme, PersistenceOnUnhealthy, ServiceKey, SessionAffinity, TrackingHasher,
-    TrackingMode,
-};
-use guideway_dataplane::backend::{BackendHandle, Generation};
+use guideway_dataplane::affinity::{AffinityPolicy, TrackingHasher};
 use guideway_dataplane::conntrack::ConntrackTable;
 use guideway_dataplane::delivery::Delivery;
 use guideway_dataplane::egress::{Egress, PortId};
-use guideway_dataplane::forwarding_rule::{
-    ForwardingRule, ForwardingRules, RulePorts, RuleProtocol, ServiceId,
-};
-use guideway_dataplane::maglev::{LookupTable, Weighted};
-use guideway_dataplane::seed::Seed;
-use guideway_dataplane::snapshot::{Backend, Eligible, Service, Snapshot};
-use guideway_dataplane::time::Tick;
+use guideway_dataplane::forwarding_rule::{ForwardingRule, RulePorts, RuleProtocol};
+use guideway_dataplane::snapshot::{Snapshot, SnapshotBuilder};
 use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_engine::burst_processor::BurstProcessor;
 use guideway_engine::clock::Clock;
@@ -141,46 +132,13 @@ fn processor_nanos() -> u64 {
 
 /// 203.0.113.10:80 before a hundred backends on the same segment.
 fn snapshot() -> Snapshot {
-    let names: Vec<String> = (0..100).map(|backend| format!("backend-{backend}")).collect();
-    let weighted: Vec<Weighted> = names.iter().map(|name| Weighted { name, weight: 1 }).collect();
-    let rule = ForwardingRule {
-        address: Address::v4([203, 0, 113, 10]),
-        protocol: RuleProtocol::Tcp,
-        ports: RulePorts::List(vec![80]),
-        source_ranges: Vec::new(),
-        region_only: false,
-        service: ServiceId(0),
-    };
-    let backend = |handle: u8| {
-        Some(Backend {
-            generation: Generation(1),
-            serves: true,
-            persistent_generation: Generation(1),
-            drain_deadline: Tick::NEVER,
-            idle_timeout_sec: 600,
-            delivery: Delivery::l2(
-                Egress { port: PortId(1), ..Egress::to(MacAddress([2, 0, 0, 0, 1, handle])) },
-                1500,
-            ),
-        })
-    };
-    let service = Service {
-        key: ServiceKey(1),
-        policy: AffinityPolicy::new(
-            LoadBalancingScheme::External,
-            SessionAffinity::None,
-            TrackingMode::PerConnection,
-            PersistenceOnUnhealthy::DefaultForProtocol,
-        ),
-        eligible: Arc::new(Eligible {
-            table: LookupTable::build(&Seed::DEFAULT, &weighted),
-            backends: (0..100).map(BackendHandle).collect(),
-        }),
-    };
-    Snapshot {
-        rules: Arc::new(ForwardingRules::new(&[rule], &[], &[])),
-        services: [service].into(),
-        backends: (0..100).map(backend).collect(),
-        ..Snapshot::default()
+    let mut builder = SnapshotBuilder::new();
+    let service = builder.service(AffinityPolicy::default());
+    for backend in 0..100 {
+        let egress = Egress { port: PortId(1), ..Egress::to(MacAddress([2, 0, 0, 0, 1, backend])) };
+        builder.backend(service, &format!("backend-{backend}"), 1, Delivery::l2(egress, 1500));
     }
+    let vip = Address::v4([203, 0, 113, 10]);
+    builder.rule(ForwardingRule::new(vip, RuleProtocol::Tcp, RulePorts::List(vec![80]), service));
+    builder.build()
 }

@@ -91,7 +91,8 @@ impl BurstProcessor {
     }
 }
 
-/// Counts each packet for its rule, and each forwarded one for its backend.
+/// Counts each packet for its rule by the frame that came in, and each forwarded one for its backend by the frame that
+/// is sent.
 #[inline]
 fn count_traffic<F: Frame>(traffic_counters: &WorkerTrafficCounters, frames: &[F], decisions: &[Decision]) {
     // Neighbours mostly have one rule: what they add to it is added at once.
@@ -99,14 +100,13 @@ fn count_traffic<F: Frame>(traffic_counters: &WorkerTrafficCounters, frames: &[F
     let mut volume = Volume::default();
     for (frame, decision) in frames.iter().zip(decisions) {
         let Some((own_rule, _)) = decision.rule else { continue };
-        let bytes = frame.bytes().len() as u64;
         if own_rule != rule {
             traffic_counters.count_rule(rule, std::mem::take(&mut volume));
             rule = own_rule;
         }
-        volume.add(Volume { packets: 1, bytes });
+        volume.add(Volume { packets: 1, bytes: u64::from(decision.received_len) });
         if let (Verdict::Forward, Some(backend)) = (decision.verdict, decision.backend) {
-            traffic_counters.count_backend(backend, bytes);
+            traffic_counters.count_backend(backend, frame.bytes().len() as u64);
         }
     }
     traffic_counters.count_rule(rule, volume);
@@ -115,5 +115,70 @@ fn count_traffic<F: Frame>(traffic_counters: &WorkerTrafficCounters, frames: &[F
 impl fmt::Debug for BurstProcessor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BurstProcessor").field("swept", &self.swept).finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use guideway_dataplane::address::Address;
+    use guideway_dataplane::affinity::AffinityPolicy;
+    use guideway_dataplane::backend::BackendHandle;
+    use guideway_dataplane::delivery::{Delivery, DeliveryMode, Tunnel};
+    use guideway_dataplane::egress::Egress;
+    use guideway_dataplane::forwarding_rule::{ForwardingRule, RulePorts, RuleProtocol};
+    use guideway_dataplane::snapshot::SnapshotBuilder;
+    use guideway_dataplane::wire::ethernet::MacAddress;
+    use pcap_fixtures::packet::Packet;
+
+    use super::*;
+    use crate::mbuf::Mbuf;
+    use crate::publish::Publisher;
+
+    /// One rule before one backend in an IPv4 tunnel of 20 bytes.
+    fn snapshot() -> Snapshot {
+        let mut builder = SnapshotBuilder::new();
+        let service = builder.service(AffinityPolicy::default());
+        let own = Address::v4([192, 0, 2, 1]);
+        let tunnel = Tunnel { endpoint: Address::v4([10, 1, 0, 7]), source: own, source_range: None };
+        let egress = Egress::to(MacAddress([2, 0, 0, 0, 1, 1]));
+        builder.backend(service, "a", 1, Delivery::tunnel(DeliveryMode::Ipip, &tunnel, egress, 1500));
+        let vip = Address::v4([203, 0, 113, 10]);
+        builder.rule(ForwardingRule::new(vip, RuleProtocol::Udp, RulePorts::All, service));
+        builder.own(own).counted_workers(1).build()
+    }
+
+    #[test]
+    fn a_rule_counts_frames_as_they_came_and_a_backend_as_they_are_sent() {
+        let to_vip = || Packet::between("198.51.100.7", "203.0.113.10").udp(1025, 53);
+        let rows = [
+            ("an outer header is the backend's alone", to_vip().payload_len(100), 142, 162),
+            ("padding comes in, and does not go into the tunnel", to_vip().trailer(&[0; 18]), 60, 62),
+            (
+                "an answer is shorter than what it answers",
+                to_vip().payload_len(1453).dont_fragment(),
+                1495,
+                0,
+            ),
+            ("what is dropped came in", to_vip().ttl(1), 42, 0),
+            (
+                "what is passed has no rule",
+                Packet::between("198.51.100.7", "203.0.113.11").udp(1025, 53),
+                0,
+                0,
+            ),
+        ];
+        for (claim, packet, received, sent) in rows {
+            let publisher = Publisher::new(snapshot());
+            let table = Arc::new(ConntrackTable::with_capacity(100).expect("a few kB"));
+            let mut subscriber = publisher.feed().subscribe();
+            let mut processor =
+                BurstProcessor::new(publisher.feed().subscribe(), table, TrackingHasher::new([1, 2, 3, 4]));
+            let mut frames = [Mbuf::new()];
+            frames[0].fill(&packet.build());
+            processor.poll(&mut frames, &mut [Decision::PENDING], Tick(0));
+            let counters = &subscriber.repin().traffic_counters;
+            assert_eq!(counters.rule(RuleId(0)).bytes, received, "{claim}");
+            assert_eq!(counters.backend(BackendHandle(0)).bytes, sent, "{claim}");
+        }
     }
 }

@@ -1,22 +1,13 @@
 //! What one line of the table is measured with, and the snapshot of an appliance that is configured so.
 
-use std::sync::Arc;
-
 use guideway_dataplane::address::Address;
 use guideway_dataplane::affinity::{
-    AffinityPolicy, LoadBalancingScheme, PersistenceOnUnhealthy, ServiceKey, SessionAffinity, TrackingMode,
+    AffinityPolicy, LoadBalancingScheme, PersistenceOnUnhealthy, SessionAffinity, TrackingMode,
 };
-use guideway_dataplane::backend::{BackendHandle, Generation};
 use guideway_dataplane::delivery::{Delivery, DeliveryMode, Tunnel};
 use guideway_dataplane::egress::Egress;
-use guideway_dataplane::forwarding_rule::{
-    ForwardingRule, ForwardingRules, RulePorts, RuleProtocol, ServiceId,
-};
-use guideway_dataplane::maglev::{LookupTable, Weighted};
-use guideway_dataplane::seed::Seed;
-use guideway_dataplane::snapshot::{Backend, Eligible, OwnAddresses, Service, Snapshot};
-use guideway_dataplane::time::Tick;
-use guideway_dataplane::traffic_counters::TrafficCounters;
+use guideway_dataplane::forwarding_rule::{ForwardingRule, RulePorts, RuleProtocol, ServiceId};
+use guideway_dataplane::snapshot::{Snapshot, SnapshotBuilder};
 use guideway_dataplane::wire::ethernet::MacAddress;
 use serde::Serialize;
 
@@ -30,6 +21,11 @@ pub(super) fn vip(family: Family, n: usize) -> Address {
 
 /// The port that every rule listens on.
 pub(super) const PORT: u16 = 443;
+
+/// Rule `n` of a family.
+pub(super) fn rule(family: Family, n: usize, protocol: RuleProtocol, service: ServiceId) -> ForwardingRule {
+    ForwardingRule::new(vip(family, n), protocol, RulePorts::List(vec![PORT]), service)
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -113,51 +109,24 @@ impl Scenario {
 
     /// The forwarding state of an appliance that is configured so.
     pub(super) fn snapshot(&self, generation: u64) -> Snapshot {
-        let rule = |n| ForwardingRule {
-            address: vip(self.family, n),
-            protocol: RuleProtocol::Tcp,
-            ports: RulePorts::List(vec![PORT]),
-            source_ranges: Vec::new(),
-            region_only: false,
-            service: ServiceId(0),
-        };
-        let rules: Vec<ForwardingRule> = (0..self.rules).map(rule).collect();
-        let names: Vec<String> = (0..self.backends).map(|n| format!("backend-{n}")).collect();
-        let weighted: Vec<Weighted<'_>> = names.iter().map(|name| Weighted { name, weight: 1 }).collect();
+        let mut builder = SnapshotBuilder::new();
         let mode = if self.per_session { TrackingMode::PerSession } else { TrackingMode::PerConnection };
-        let service = Service {
-            key: ServiceKey(1),
-            policy: AffinityPolicy::new(
-                LoadBalancingScheme::External,
-                self.affinity.into(),
-                mode,
-                PersistenceOnUnhealthy::DefaultForProtocol,
-            ),
-            eligible: Arc::new(Eligible {
-                table: LookupTable::build(&Seed::DEFAULT, &weighted),
-                backends: (0..self.backends as u32).map(BackendHandle).collect(),
-            }),
-        };
-        let backend = |n| {
-            Some(Backend {
-                generation: Generation(0),
-                serves: true,
-                persistent_generation: Generation(0),
-                drain_deadline: Tick::NEVER,
-                idle_timeout_sec: 600,
-                delivery: self.delivery(n),
-            })
-        };
-        Snapshot {
-            generation,
-            rules: Arc::new(ForwardingRules::new(&rules, &[], &[])),
-            services: Box::new([service]),
-            backends: (0..self.backends).map(backend).collect(),
-            own: OwnAddresses { ipv4: Some(source(Family::Ipv4)), ipv6: Some(source(Family::Ipv6)) },
-            icmp_errors_per_sec: 100,
-            traffic_counters: Arc::new(TrafficCounters::new(self.workers, self.rules, self.backends)),
-            ..Snapshot::default()
+        let service = builder.service(AffinityPolicy::new(
+            LoadBalancingScheme::External,
+            self.affinity.into(),
+            mode,
+            PersistenceOnUnhealthy::DefaultForProtocol,
+        ));
+        for n in 0..self.backends {
+            builder.backend(service, &format!("backend-{n}"), 1, self.delivery(n));
         }
+        for n in 0..self.rules {
+            builder.rule(rule(self.family, n, RuleProtocol::Tcp, service));
+        }
+        for family in [Family::Ipv4, Family::Ipv6] {
+            builder.own(source(family));
+        }
+        builder.generation(generation).counted_workers(self.workers).build()
     }
 
     fn delivery(&self, n: usize) -> Delivery {

@@ -1,6 +1,7 @@
-//! Empties what has outlived its use, a few buckets at a time, so that no clock or generation wraps over an entry.
+//! Empties slots whose entries have outlived their use, a few buckets at a time, so that no clock or generation wraps
+//! over an entry.
 //!
-//! An entry that nobody looks up stays in its place after it has become void. That is harmless until a counter comes
+//! An entry that nobody looks up stays in its slot after it has become void. That is harmless until a counter comes
 //! round and it looks valid again:
 //!
 //! - `seen` wraps after 2^20 s. An entry is void once it is older than its idle timeout, 57,600 s at most, and must be
@@ -16,15 +17,15 @@ use super::Standing;
 use super::entry::{Entry, Phase};
 use super::table::ConntrackTable;
 
-/// How long a pass of sweeps over the whole table may take.
+/// Longest time that a pass of sweeps over the whole table may take.
 pub const LONGEST_PASS_SECONDS: usize = 86_400;
 
-/// Where the next sweep goes on.
+/// Bucket that the next sweep begins with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SweepCursor(usize);
 
 impl ConntrackTable {
-    /// Empties the places of void entries in the next `buckets` buckets (at most one pass), and says how many it was.
+    /// Empties the slots of void entries in the next `buckets` buckets (at most one pass); returns how many those were.
     ///
     /// `judge` says what an entry is worth now. Safe beside lookups, refreshes and insertions on other workers: an
     /// entry goes only from the very state that was judged, so one that is refreshed or replaced meanwhile stays.
@@ -36,10 +37,10 @@ impl ConntrackTable {
     ) -> usize {
         let mut emptied = 0;
         for _ in 0..buckets.min(self.bucket_count()) {
-            for place in self.bucket(cursor.0 % self.bucket_count()) {
-                let state = place.state();
+            for slot in self.bucket(cursor.0 % self.bucket_count()) {
+                let state = slot.state();
                 let void = state.phase() == Phase::Settled && judge(&state.entry()) == Standing::Void;
-                if void && place.vacate(state) {
+                if void && slot.vacate(state) {
                     emptied += 1;
                 }
             }
@@ -48,7 +49,7 @@ impl ConntrackTable {
         emptied
     }
 
-    /// How many buckets a second must be swept at least.
+    /// Least number of buckets to sweep in a second.
     #[must_use]
     pub fn buckets_per_second(&self) -> usize {
         self.bucket_count().div_ceil(LONGEST_PASS_SECONDS)

@@ -1,29 +1,29 @@
-//! What the table remembers of a connection, and its packing into one 64-bit state word.
+//! Entries, which tell the backend of a connection, and their packing into one 64-bit state word.
 
 use crate::backend::{BackendHandle, Generation};
 use crate::time::Tick;
 
-/// What the table remembers of one tracked connection.
+/// Backend of one tracked connection, and all that decides whether the entry is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The backend that the connection's packets go to; below [`BackendHandle::LIMIT`].
+    /// Backend that the connection's packets go to; below [`BackendHandle::LIMIT`].
     pub backend: BackendHandle,
-    /// The generation that the entry was made under; below [`Generation::LIMIT`].
+    /// Generation that the entry was made under; below [`Generation::LIMIT`].
     pub generation: Generation,
-    /// Whether the connection stays on its backend when that turns unhealthy.
+    /// True if the connection stays on its backend when that turns unhealthy.
     pub persists: bool,
-    /// Whether the client has only asked for a connection so far: such entries give way first.
+    /// True if the client has only asked for a connection so far: such entries give way first.
     pub half_open: bool,
-    /// When the connection was last used. An entry that comes out of the table has the low
-    /// [`SEEN_BITS`](Entry::SEEN_BITS) bits alone; [`Entry::idle`] is the way to read it.
+    /// Time of the last use. An entry that comes out of the table has the low [`SEEN_BITS`](Entry::SEEN_BITS) bits
+    /// alone; [`Entry::idle`] is the way to read it.
     pub seen: Tick,
 }
 
 impl Entry {
-    /// How many bits of the clock an entry keeps: it wraps after 2^20 seconds, 12.1 days.
+    /// Bits of the clock that an entry keeps: its time wraps after 2^20 seconds, 12.1 days.
     pub const SEEN_BITS: u32 = 20;
 
-    /// How far, in seconds, an entry may lie in the reader's future before it counts as very old instead.
+    /// Seconds that an entry may lie in the reader's future before it counts as very old instead.
     ///
     /// Workers read the clock once a burst, so one that is late by a tick meets entries that another has refreshed a
     /// tick ahead of it. Taken for old, they would be voided in the middle of their use.
@@ -42,20 +42,20 @@ impl Entry {
 
 const SEEN_MASK: u32 = (1 << Entry::SEEN_BITS) - 1;
 
-/// How far a place has come: the top two bits of its state word.
+/// Progress of a slot: the top two bits of its state word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// It holds nothing. All bits zero, so that fresh memory is an empty table.
+    /// Nothing is in the slot. All bits zero, so that fresh memory is an empty table.
     Empty = 0,
-    /// One worker is writing its identity word, and nobody else may touch it.
+    /// One worker is writing the identity word, and nobody else may touch it.
     Busy = 1,
-    /// It holds an entry that lookups don't see yet: another worker may be inserting the same key elsewhere.
+    /// An entry that lookups don't see yet: another worker may be inserting the same key elsewhere.
     Tentative = 2,
-    /// It holds the one entry of its key.
+    /// The one entry of its key.
     Settled = 3,
 }
 
-/// The state word of a place.
+/// The state word of a slot.
 ///
 /// ```text
 ///  63 62   61 60   59         58          57        40   39     20   20      0
@@ -65,13 +65,13 @@ pub(super) enum Phase {
 ///    2       2         1           1           18           20          20
 /// ```
 ///
-/// `turn` counts, modulo 4, how often the place has changed hands. Phase, half_open and seen change while an entry
+/// `turn` counts, modulo 4, how often the slot has changed hands. Phase, half_open and seen change while an entry
 /// stays; the others are frozen from its publication on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct State(pub(super) u64);
 
 impl State {
-    /// A place that one worker is writing to.
+    /// State of a slot that one worker is writing to.
     pub(super) const BUSY: Self = Self((Phase::Busy as u64) << Self::PHASE);
 
     const PHASE: u32 = 62;
@@ -84,7 +84,7 @@ impl State {
     const TURN_MASK: u64 = 0b11 << Self::TURN;
     const FROZEN: u64 = !(Self::PHASE_MASK | Self::HALF_OPEN | SEEN_MASK as u64);
 
-    /// The word under which `entry` takes over a place that was in state `before`.
+    /// Word under which `entry` takes over a slot that was in state `before`.
     pub(super) fn succeeding(before: Self, entry: &Entry) -> Self {
         debug_assert!(entry.backend.0 < BackendHandle::LIMIT, "{:?} has no room in an entry", entry.backend);
         debug_assert!(
@@ -103,7 +103,7 @@ impl State {
             .half_open(entry.half_open)
     }
 
-    /// What a place is left in when this entry goes.
+    /// Word that a slot is left with when this entry goes.
     #[inline]
     pub(super) fn vacated(self) -> Self {
         Self(self.0 & Self::TURN_MASK)
@@ -134,18 +134,18 @@ impl State {
         Self(self.0 & !Self::HALF_OPEN | if half_open { Self::HALF_OPEN } else { 0 })
     }
 
-    /// The bits that don't change from an entry's publication to its end.
+    /// Bits that don't change from an entry's publication to its end.
     #[inline]
     pub(super) fn frozen(self) -> u64 {
         self.0 & Self::FROZEN
     }
 
-    /// Whether `entry` could stand under this word with nothing but its time and half-open bit changed.
+    /// True if `entry` could stand under this word with nothing but its time and half-open bit changed.
     pub(super) fn differs_only_in_use(self, entry: &Entry) -> bool {
         self.frozen() & !Self::TURN_MASK == Self::succeeding(self, entry).frozen() & !Self::TURN_MASK
     }
 
-    /// The entry that the word describes; meaningless unless the phase is tentative or settled.
+    /// Entry that the word describes; meaningless unless the phase is tentative or settled.
     #[inline]
     pub(super) fn entry(self) -> Entry {
         let field = |shift: u32, limit: u32| (self.0 >> shift) as u32 & (limit - 1);
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn successive_holders_of_a_place_never_have_the_same_word() {
+    fn successive_holders_of_a_slot_never_have_the_same_word() {
         let first = State::succeeding(State(0), &entry(7));
         let second = State::succeeding(first, &entry(7));
         let after_a_vacancy = State::succeeding(second.vacated(), &entry(7));

@@ -3,7 +3,7 @@
 //! A table of gigabytes on pages of 4 KiB misses the processor's page-table cache at nearly every lookup, which costs as
 //! much again as the lookup. Mapped memory starts zero without being written to, so a table costs nothing before its
 //! first use; the allocator would write zeros to memory of such an alignment.
-#![allow(unsafe_code)] // mapped bytes are seen as places
+#![allow(unsafe_code)] // mapped bytes are seen as slots
 
 use std::fmt;
 use std::io;
@@ -13,7 +13,7 @@ use memmap2::{MmapMut, MmapOptions};
 
 use super::table::Pair;
 
-/// So many pairs of buckets, all empty at first.
+/// Mapped memory of so many pairs of buckets, all empty at first.
 pub(super) struct Memory {
     map: MmapMut,
     pairs: usize,
@@ -30,7 +30,7 @@ impl Memory {
         Ok(Self { map, pairs })
     }
 
-    /// Has the system provide all pages now, so that no first use of one has to wait for it.
+    /// Asks the system for all pages now, so that no first use of one has to wait.
     pub(super) fn populate(&self) -> io::Result<()> {
         #[cfg(target_os = "linux")]
         self.map.advise(memmap2::Advice::PopulateWrite)?;
@@ -44,7 +44,7 @@ impl Deref for Memory {
     #[inline]
     fn deref(&self) -> &[Pair] {
         // SAFETY: the mapping is `pairs` times the size of a pair long and lives as long as `self`. It starts at a page,
-        // which is a multiple of a pair's alignment. It is zero or was written to as places, and any bytes, zeros among
+        // which is a multiple of a pair's alignment. It is zero or was written to as slots, and any bytes, zeros among
         // them, are atomics of 64 bits. Nobody sees it as bytes: `map` stays in here, and its advice leaves what is
         // written. Shared references suffice to change it, as a pair holds nothing but atomics.
         unsafe { std::slice::from_raw_parts(self.map.as_ptr().cast(), self.pairs) }
@@ -67,7 +67,7 @@ mod tests {
             let memory = Memory::new(pairs).unwrap();
             assert_eq!(memory.len(), pairs);
             assert!(std::ptr::from_ref(&memory[0]).addr().is_multiple_of(align_of::<Pair>()));
-            assert!(memory.iter().flat_map(|pair| &pair.0).all(|place| place.settled().is_none()));
+            assert!(memory.iter().flat_map(|pair| &pair.0).all(|slot| slot.settled().is_none()));
         }
     }
 

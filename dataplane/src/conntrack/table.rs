@@ -1,29 +1,29 @@
-//! The table: finds a key's entry, and gives a new one its place.
+//! The table: finds a key's entry, and gives a new one its slot.
 
 use core::fmt;
 
 use super::entry::{Entry, Phase, State};
 #[cfg(not(loom))]
 use super::memory::Memory;
-use super::place::Place;
+use super::slot::Slot;
 use super::{Inserted, Standing, TrackingKey};
 use crate::prefetch::prefetch;
 use crate::primitive::{Ordering, fence};
 use crate::time::Tick;
 
-/// Places in a bucket: a cache line. Models have two, which leaves them fewer interleavings to try.
+/// Number of slots in a bucket: a cache line. Models have two, which leaves them fewer interleavings to try.
 pub(super) const BUCKET: usize = if cfg!(loom) { 2 } else { 4 };
 
-/// Places that a key may have its entry in: its home bucket and the other one of the pair.
+/// Number of slots that a key may have its entry in: those of its home bucket and of the other one of the pair.
 const PAIR: usize = 2 * BUCKET;
 
-/// How often an insertion starts over because other workers changed the places under it.
+/// Number of times that an insertion starts over because other workers changed the slots under it.
 ///
 /// Each time, another worker has finished a step of its own, so this bounds the time of a packet, not the progress of
 /// the table.
 const ATTEMPTS: usize = 8;
 
-/// The connection-tracking table, shared by all workers.
+/// Connection-tracking table, shared by all workers.
 ///
 /// See the [module](super) for its layout and why it is safe to share.
 pub struct ConntrackTable {
@@ -35,17 +35,17 @@ type Pairs = Memory;
 #[cfg(loom)]
 type Pairs = Box<[Pair]>;
 
-/// Two buckets: every place that a key may have its entry in.
+/// Two buckets: all slots that a key may have its entry in.
 #[cfg_attr(not(loom), repr(C, align(128)))]
-pub(super) struct Pair(pub(super) [Place; PAIR]);
+pub(super) struct Pair(pub(super) [Slot; PAIR]);
 
 #[cfg(not(loom))]
 const _: () = assert!(size_of::<Pair>() == 128, "a pair is two cache lines");
 
-/// The memory for a conntrack table could not be allocated: `max_entries` is more than the machine has room for.
+/// Error of a conntrack table whose memory could not be had: `max_entries` is more than the machine has room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TableTooLarge {
-    /// The entries that were asked for.
+    /// Number of entries that were asked for.
     pub max_entries: usize,
 }
 
@@ -58,7 +58,7 @@ impl fmt::Display for TableTooLarge {
 impl core::error::Error for TableTooLarge {}
 
 impl ConntrackTable {
-    /// A table for `max_entries` connections, in 24 bytes each: three places for every two entries.
+    /// Table for `max_entries` connections, in 24 bytes each: three slots for every two entries.
     ///
     /// The memory is reserved here and zero; the operating system provides a page of it at its first use.
     ///
@@ -70,7 +70,7 @@ impl ConntrackTable {
         Ok(Self { pairs: empty_pairs(pairs).ok_or(too_large)? })
     }
 
-    /// Has the operating system provide the memory of the whole table now, so that no packet has to wait for a page.
+    /// Asks the operating system for the memory of the whole table now, so that no packet has to wait for a page.
     ///
     /// # Errors
     /// Where it can't: before Linux 5.14, or for want of memory. The table works, and gets its pages at their first use.
@@ -82,20 +82,20 @@ impl ConntrackTable {
     /// Starts to bring `key`'s home bucket into the cache: enough for nearly all that are found.
     #[inline]
     pub fn prefetch(&self, key: TrackingKey) {
-        prefetch(self.neighbourhood(key).place(0));
+        prefetch(self.neighbourhood(key).slot(0));
     }
 
     /// Starts to bring both buckets of `key` into the cache, for an insertion.
     #[inline]
     pub fn prefetch_pair(&self, key: TrackingKey) {
         let near = self.neighbourhood(key);
-        prefetch(near.place(0));
-        prefetch(near.place(BUCKET));
+        prefetch(near.slot(0));
+        prefetch(near.slot(BUCKET));
     }
 
-    /// The entry of `key`, whatever it is worth.
+    /// Entry of `key`, valid or not.
     ///
-    /// It never waits and writes nothing.
+    /// A lookup never waits and writes nothing.
     #[must_use]
     #[inline]
     pub fn lookup(&self, key: TrackingKey) -> Option<Found<'_>> {
@@ -111,21 +111,21 @@ impl ConntrackTable {
         self.neighbourhood(key).insert(&entry, &judge, &judge)
     }
 
-    /// Gives `key` a new entry in place of any that it has.
+    /// Gives `key` a new entry instead of any that it has.
     ///
     /// For a TCP SYN that starts a new connection.
     pub fn restart(&self, key: TrackingKey, entry: Entry, judge: impl Fn(&Entry) -> Standing) -> Inserted {
         self.neighbourhood(key).insert(&entry, &judge, &|_| Standing::Void)
     }
 
-    /// All entries with their keys, in no order, each as it is when the iterator comes by.
+    /// Entries with their keys, in no order, each as it is when the iterator comes by.
     ///
     /// It reads the whole table: for the control thread.
     pub fn entries(&self) -> impl Iterator<Item = (TrackingKey, Entry)> {
-        self.places().filter_map(Place::settled).map(|(key, state)| (key, state.entry()))
+        self.slots().filter_map(Slot::settled).map(|(key, state)| (key, state.entry()))
     }
 
-    /// How many entries there are, void ones that have not been swept included.
+    /// Number of entries, void ones that have not been swept included.
     ///
     /// It reads the whole table: for the control thread.
     #[must_use]
@@ -133,25 +133,25 @@ impl ConntrackTable {
         self.entries().count()
     }
 
-    /// How many places the table has: three for every two entries of its capacity, rounded up to whole pairs.
+    /// Number of slots: three for every two entries of the capacity, rounded up to whole pairs.
     #[must_use]
-    pub fn place_count(&self) -> usize {
+    pub fn slot_count(&self) -> usize {
         self.pairs.len() * PAIR
     }
 
-    /// How many buckets the table has.
+    /// Number of buckets.
     #[must_use]
     pub fn bucket_count(&self) -> usize {
         self.pairs.len() * 2
     }
 
-    /// The bucket of this number, counted over all pairs.
-    pub(super) fn bucket(&self, number: usize) -> &[Place; BUCKET] {
+    /// Bucket with this number, counted over all pairs.
+    pub(super) fn bucket(&self, number: usize) -> &[Slot; BUCKET] {
         let (buckets, _) = self.pairs[number / 2].0.as_chunks();
         &buckets[number % 2]
     }
 
-    fn places(&self) -> impl Iterator<Item = &Place> {
+    fn slots(&self) -> impl Iterator<Item = &Slot> {
         self.pairs.iter().flat_map(|pair| &pair.0)
     }
 
@@ -167,19 +167,19 @@ impl ConntrackTable {
 
 impl fmt::Debug for ConntrackTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConntrackTable").field("place_count", &self.place_count()).finish_non_exhaustive()
+        f.debug_struct("ConntrackTable").field("slot_count", &self.slot_count()).finish_non_exhaustive()
     }
 }
 
-/// An entry where the table holds it.
+/// Entry in its slot, as a lookup found it.
 #[derive(Clone, Copy)]
 pub struct Found<'t> {
-    place: &'t Place,
+    slot: &'t Slot,
     state: State,
 }
 
 impl Found<'_> {
-    /// The entry as it was found.
+    /// Entry as it was found.
     #[must_use]
     #[inline]
     pub fn entry(&self) -> Entry {
@@ -197,7 +197,7 @@ impl Found<'_> {
         let half_open = entry.half_open && !established;
         if moved || half_open != entry.half_open {
             let seen = if moved { now } else { entry.seen };
-            self.place.touch(self.state, seen, half_open);
+            self.slot.touch(self.state, seen, half_open);
         }
     }
 }
@@ -208,44 +208,44 @@ impl fmt::Debug for Found<'_> {
     }
 }
 
-/// The places where one key may have its entry.
+/// Slots where one key may have its entry.
 struct Neighbourhood<'t> {
     key: TrackingKey,
-    pair: &'t [Place; PAIR],
-    /// The index of the home bucket's first place in the pair.
+    pair: &'t [Slot; PAIR],
+    /// Index of the home bucket's first slot in the pair.
     home: usize,
 }
 
-/// Where an insertion may put its entry.
+/// Slot that an insertion may put its entry into.
 enum Choice {
-    /// Over the key's own entry.
+    /// Slot of the key's own entry.
     Own(usize, State),
-    /// Into a place that is empty, or of an entry that gives way.
+    /// Slot that is empty, or whose entry gives way.
     Room(usize, State, Inserted),
-    /// Nowhere before another worker is done with a place that it has just taken.
+    /// None before another worker is done with a slot that it has just taken.
     InMotion,
-    /// Nowhere.
+    /// None.
     Full,
 }
 
 impl<'t> Neighbourhood<'t> {
-    /// The `n`-th place in the order of lookups: the home bucket's first. The order is the same on every worker.
+    /// Slot with index `n` in the order of lookups: the home bucket's first. The order is the same on every worker.
     #[inline]
-    fn place(&self, n: usize) -> &'t Place {
+    fn slot(&self, n: usize) -> &'t Slot {
         &self.pair[n ^ self.home]
     }
 
-    /// The settled entry of the key in the bucket that starts at `first` of the pair.
+    /// Settled entry of the key in the bucket that starts at `first` of the pair.
     ///
-    /// Which place it is in cannot be foreseen, so all are looked at without a branch between them.
+    /// Nobody can foresee which slot has it, so all are looked at without a branch between them.
     #[inline]
     fn settled_in(&self, first: usize) -> Option<Found<'t>> {
-        let bucket: &[Place; BUCKET] = self.pair[first..].first_chunk().expect("a pair is two buckets");
+        let bucket: &[Slot; BUCKET] = self.pair[first..].first_chunk().expect("a pair is two buckets");
         let mut found = None;
-        for place in bucket.iter().rev() {
-            let state = place.state();
-            if place.bears(self.key, state) {
-                found = Some(Found { place, state });
+        for slot in bucket.iter().rev() {
+            let state = slot.state();
+            if slot.bears(self.key, state) {
+                found = Some(Found { slot, state });
             }
         }
         // Nearly always what bears the name is its settled entry. While workers contend it may be another's beside it.
@@ -255,10 +255,10 @@ impl<'t> Neighbourhood<'t> {
     }
 
     #[cold]
-    fn search(&self, bucket: &'t [Place; BUCKET]) -> Option<Found<'t>> {
-        bucket.iter().find_map(|place| {
-            let state = place.held_by(self.key).filter(|state| state.phase() == Phase::Settled)?;
-            Some(Found { place, state })
+    fn search(&self, bucket: &'t [Slot; BUCKET]) -> Option<Found<'t>> {
+        bucket.iter().find_map(|slot| {
+            let state = slot.held_by(self.key).filter(|state| state.phase() == Phase::Settled)?;
+            Some(Found { slot, state })
         })
     }
 
@@ -278,7 +278,7 @@ impl<'t> Neighbourhood<'t> {
                     return Inserted::Lost(own.entry());
                 }
                 Choice::Own(n, own) if own.differs_only_in_use(entry) => {
-                    if self.place(n).touch(own, entry.seen, entry.half_open) {
+                    if self.slot(n).touch(own, entry.seen, entry.half_open) {
                         return Inserted::Replaced;
                     }
                     continue;
@@ -291,9 +291,9 @@ impl<'t> Neighbourhood<'t> {
                 }
                 Choice::Full => return Inserted::Full,
             };
-            let Some(tentative) = self.place(n).occupy(before, self.key, entry) else { continue };
+            let Some(tentative) = self.slot(n).occupy(before, self.key, entry) else { continue };
             match self.settle(n, tentative) {
-                Some((place, stands)) if place == n && stands.frozen() == tentative.frozen() => {
+                Some((slot, stands)) if slot == n && stands.frozen() == tentative.frozen() => {
                     return outcome;
                 }
                 Some((_, winner)) => return Inserted::Lost(winner.entry()),
@@ -303,16 +303,16 @@ impl<'t> Neighbourhood<'t> {
         Inserted::Full
     }
 
-    /// Looks at every place once, and where none is empty judges what is in them.
+    /// Looks at every slot once, and where none is empty judges what is in them.
     fn choose(&self, now: Tick, judge: &impl Fn(&Entry) -> Standing) -> Choice {
-        let states: [State; PAIR] = core::array::from_fn(|n| self.place(n).state());
+        let states: [State; PAIR] = core::array::from_fn(|n| self.slot(n).state());
         let mut empty = None;
         let mut in_motion = false;
         for (n, state) in states.into_iter().enumerate() {
             match state.phase() {
                 Phase::Empty => empty = empty.or(Some((n, state))),
                 Phase::Busy => in_motion = true,
-                Phase::Tentative | Phase::Settled if self.place(n).bears(self.key, state) => {
+                Phase::Tentative | Phase::Settled if self.slot(n).bears(self.key, state) => {
                     return Choice::Own(n, state);
                 }
                 Phase::Tentative => in_motion = true,
@@ -343,40 +343,41 @@ impl<'t> Neighbourhood<'t> {
         }
     }
 
-    /// Decides between the tentative entries of the key, beginning with that in place `n`, and says which entry stands.
+    /// Decides between the tentative entries of the key, beginning with that in slot `n`; returns the one that stands,
+    /// with its slot.
     ///
     /// Any worker may do this for any other's entry; the result is the same. None where all that it knew of are gone
     /// or undecided, and the insertion starts over.
     //
     // After Purcell and Harris, "Non-blocking hashtables with open addressing" (DISC 2005): the tentative entry in the
-    // lower place goes first, those in higher places are withdrawn, and a settled one ends the contest.
+    // lower slot goes first, those in higher slots are withdrawn, and a settled one ends the contest.
     fn settle(&self, mut n: usize, mut tentative: State) -> Option<(usize, State)> {
         'candidate: loop {
             // SeqCst; pairs with this fence on any other worker that settles an entry of the key. Of two, the later
             // sees what the earlier had found tentative: two entries can't be settled past each other.
             fence(Ordering::SeqCst);
             for m in (0..PAIR).filter(|&m| m != n) {
-                let place = self.place(m);
-                let mut rival = place.held_by(self.key);
+                let slot = self.slot(m);
+                let mut rival = slot.held_by(self.key);
                 if let Some(state) = rival.filter(|state| state.phase() == Phase::Tentative) {
                     if m < n {
-                        self.place(n).vacate(tentative);
+                        self.slot(n).vacate(tentative);
                         (n, tentative) = (m, state);
                         continue 'candidate;
                     }
-                    if place.vacate(state) {
+                    if slot.vacate(state) {
                         continue;
                     }
-                    rival = place.held_by(self.key);
+                    rival = slot.held_by(self.key);
                 }
                 if let Some(winner) = rival.filter(|state| state.phase() == Phase::Settled) {
                     // Where ours is no longer tentative, another worker has settled it: start over and find it.
-                    return self.place(n).vacate(tentative).then_some((m, winner));
+                    return self.slot(n).vacate(tentative).then_some((m, winner));
                 }
             }
-            self.place(n).settle(tentative);
+            self.slot(n).settle(tentative);
             // Settled by us or by another worker on our behalf, unless a lower one withdrew it or it is gone again.
-            return self.place(n).held_by(self.key).filter(|s| s.phase() == Phase::Settled).map(|s| (n, s));
+            return self.slot(n).held_by(self.key).filter(|s| s.phase() == Phase::Settled).map(|s| (n, s));
         }
     }
 }
@@ -388,5 +389,5 @@ fn empty_pairs(count: usize) -> Option<Pairs> {
 
 #[cfg(loom)]
 fn empty_pairs(count: usize) -> Option<Pairs> {
-    Some((0..count).map(|_| Pair(core::array::from_fn(|_| Place::empty()))).collect())
+    Some((0..count).map(|_| Pair(core::array::from_fn(|_| Slot::empty()))).collect())
 }

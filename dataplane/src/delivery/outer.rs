@@ -27,66 +27,97 @@ pub(super) const UDP_LEN: usize = 8;
 /// Length of a GUE header, variant 0, without options (draft-ietf-intarea-gue-09, section 3.1).
 pub(super) const GUE_LEN: usize = 4;
 
-/// The longest of all: IPv6, UDP and GUE.
+/// Length of the longest outer header: IPv6, UDP and GUE.
 const LONGEST: usize = ipv6::HEADER_LEN + UDP_LEN + GUE_LEN;
 
 const TTL: u8 = 64;
 
-/// An outer header but for the fields that follow the packet.
+/// Outer header of a tunnel, but for the fields that follow the packet.
 #[derive(Clone, Debug)]
 pub struct OuterHeader {
-    /// For IPv4 packets, and for IPv6 packets.
+    /// Template for IPv4 packets, and the one for IPv6 packets.
     templates: [Template; 2],
     len: usize,
     is_ipv4: bool,
-    is_gue: bool,
-    /// Where the source address is taken from; the templates' is zero then.
+    encapsulation: Encapsulation,
+    /// Prefix that the source address is taken from; the templates' is zero then.
     source_range: Option<Box<Prefix>>,
 }
 
-/// All bytes of a header that are the same for every packet of one family; those that are not are zero.
+/// Headers that a tunnel has between its IP header and the packet. Every match over them names each of them, so that a
+/// new one says for itself which of its fields follow the packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Encapsulation {
+    /// None.
+    Ipip,
+    /// GRE.
+    Gre,
+    /// UDP and GUE.
+    Gue { dst_port: u16 },
+}
+
+impl Encapsulation {
+    /// The encapsulation of a mode; none for `l2`.
+    pub(super) fn of(mode: DeliveryMode) -> Option<Self> {
+        match mode {
+            DeliveryMode::L2 => None,
+            DeliveryMode::Ipip => Some(Self::Ipip),
+            DeliveryMode::Gre => Some(Self::Gre),
+            DeliveryMode::Gue { dst_port } => Some(Self::Gue { dst_port }),
+        }
+    }
+
+    /// True if a UDP header follows the IP header: its source port, length and checksum follow the packet.
+    #[inline]
+    const fn has_udp_header(self) -> bool {
+        match self {
+            Self::Ipip | Self::Gre => false,
+            Self::Gue { .. } => true,
+        }
+    }
+}
+
+/// Bytes of a header that are the same for every packet of one family; those that are not are zero.
 #[derive(Clone, Copy, Debug)]
 struct Template {
     bytes: [u8; LONGEST],
-    /// The one's complement sum of an IPv4 header's bytes, to which the changing words are added.
+    /// One's complement sum of an IPv4 header's bytes, to which the changing words are added.
     sum: u32,
 }
 
 impl OuterHeader {
     /// The outer header of a tunnel; none for `l2`.
     pub(super) fn new(mode: DeliveryMode, tunnel: &Tunnel) -> Option<Self> {
-        if mode == DeliveryMode::L2 {
-            return None;
-        }
+        let encapsulation = Encapsulation::of(mode)?;
         let is_ipv4 = tunnel.endpoint.is_ipv4();
         Some(Self {
-            templates: [true, false].map(|inner_is_ipv4| Template::new(mode, tunnel, inner_is_ipv4)),
+            templates: [true, false].map(|inner_is_ipv4| Template::new(encapsulation, tunnel, inner_is_ipv4)),
             len: mode.overhead(is_ipv4),
             is_ipv4,
-            is_gue: matches!(mode, DeliveryMode::Gue { .. }),
+            encapsulation,
             source_range: tunnel.source_range.map(Box::new),
         })
     }
 
-    /// Whether the outer header is IPv4.
+    /// True if the outer header is IPv4.
     pub fn is_ipv4(&self) -> bool {
         self.is_ipv4
     }
 
-    /// What stands before every packet of one family, zero where it follows the packet.
+    /// Bytes before every packet of one family, zero where they follow the packet.
     pub(super) fn template(&self, inner_is_ipv4: bool) -> &[u8] {
         &self.templates[usize::from(!inner_is_ipv4)].bytes[..self.len]
     }
 
-    /// Whether it has a UDP header whose checksum covers the packet: all else costs a few additions.
+    /// True if there is a UDP header whose checksum covers the packet: all else costs a few additions.
     pub(super) fn has_udp_checksum(&self) -> bool {
-        !self.is_ipv4 && self.is_gue
+        !self.is_ipv4 && self.encapsulation.has_udp_header()
     }
 
     /// Fills `headers`, as long as the mode's overhead, for `inner`, the bytes of `packet` from its IP header on.
     ///
     /// `flow` is told apart from others by what receivers spread load by. Where the UDP checksum is `offloaded`, the
-    /// sum of the pseudo header stands in its place.
+    /// sum of the pseudo header stands there instead.
     #[inline]
     pub(super) fn write(
         &self,
@@ -100,26 +131,31 @@ impl OuterHeader {
         let inner_len = packet.l3_len as usize;
         if self.is_ipv4 {
             // What may not be fragmented carries nothing that tells its flow apart, but for a source or a port.
-            let needs_entropy = self.is_gue | self.source_range.is_some() | !packet.dont_fragment;
+            let needs_entropy =
+                self.encapsulation.has_udp_header() | self.source_range.is_some() | !packet.dont_fragment;
             let entropy = if needs_entropy { flow.entropy() } else { 0 };
             let total_len = (self.len + inner_len) as u16;
             let (ip, shim) = template.copy_to::<{ ipv4::HEADER_LEN }>(headers);
             self.complete_ipv4(ip, template.sum, total_len, inner, packet, entropy);
-            if self.is_gue {
-                complete_gue(shim, total_len - ipv4::HEADER_LEN as u16, entropy);
+            match self.encapsulation {
+                Encapsulation::Ipip | Encapsulation::Gre => {}
+                Encapsulation::Gue { .. } => complete_udp(shim, total_len - ipv4::HEADER_LEN as u16, entropy),
             }
         } else {
             let entropy = flow.entropy();
             let payload_len = (self.len - ipv6::HEADER_LEN + inner_len) as u16;
             let (ip, shim) = template.copy_to::<{ ipv6::HEADER_LEN }>(headers);
             self.complete_ipv6(ip, payload_len, packet, entropy);
-            if self.is_gue {
-                complete_gue(shim, payload_len, entropy);
-                let pseudo = pseudo_header_sum(&ip[8..], payload_len);
-                // A checksum of zero means none (RFC 768), but in IPv6 one is required (RFC 8200, section 8.1).
-                let checksum =
-                    if offloaded { !checksum::finish(pseudo) } else { udp_checksum(pseudo, shim, inner) };
-                shim[6..8].copy_from_slice(&checksum.to_be_bytes());
+            match self.encapsulation {
+                Encapsulation::Ipip | Encapsulation::Gre => {}
+                Encapsulation::Gue { .. } => {
+                    complete_udp(shim, payload_len, entropy);
+                    let pseudo = pseudo_header_sum(&ip[8..], payload_len);
+                    // A checksum of zero means none (RFC 768), but in IPv6 one is required (RFC 8200, section 8.1).
+                    let checksum =
+                        if offloaded { !checksum::finish(pseudo) } else { udp_checksum(pseudo, shim, inner) };
+                    shim[6..8].copy_from_slice(&checksum.to_be_bytes());
+                }
             }
         }
     }
@@ -176,14 +212,14 @@ impl OuterHeader {
 }
 
 impl Template {
-    fn new(mode: DeliveryMode, tunnel: &Tunnel, inner_is_ipv4: bool) -> Self {
+    fn new(encapsulation: Encapsulation, tunnel: &Tunnel, inner_is_ipv4: bool) -> Self {
         let inner_protocol = if inner_is_ipv4 { protocol::IPV4 } else { protocol::IPV6 };
-        let (next, shim) = match mode {
-            DeliveryMode::L2 | DeliveryMode::Ipip => (inner_protocol, Vec::new()),
+        let (next, shim) = match encapsulation {
+            Encapsulation::Ipip => (inner_protocol, Vec::new()),
             // RFC 2784, section 2: no checksum, version 0, then the EtherType of what follows.
-            DeliveryMode::Gre if inner_is_ipv4 => (protocol::GRE, vec![0, 0, 0x08, 0x00]),
-            DeliveryMode::Gre => (protocol::GRE, vec![0, 0, 0x86, 0xdd]),
-            DeliveryMode::Gue { dst_port } => {
+            Encapsulation::Gre if inner_is_ipv4 => (protocol::GRE, vec![0, 0, 0x08, 0x00]),
+            Encapsulation::Gre => (protocol::GRE, vec![0, 0, 0x86, 0xdd]),
+            Encapsulation::Gue { dst_port } => {
                 let [high, low] = dst_port.to_be_bytes();
                 // Behind the UDP header: variant 0, a data message without options, what follows, no flags.
                 (protocol::UDP, vec![0, 0, high, low, 0, 0, 0, 0, 0, inner_protocol, 0, 0])
@@ -216,7 +252,7 @@ impl Template {
         Self { bytes, sum }
     }
 
-    /// Copies as much of it as `headers` has room for, and parts the IP header from what is behind it.
+    /// Copies as much of the template as `headers` has room for, and parts the IP header from what is behind it.
     #[inline(always)]
     fn copy_to<'h, const IP: usize>(&self, headers: &'h mut [u8]) -> (&'h mut [u8; IP], &'h mut [u8]) {
         let (ip, shim) = headers.split_first_chunk_mut::<IP>().expect("a template has an IP header");
@@ -229,9 +265,9 @@ impl Template {
     }
 }
 
-/// Sets the source port and the length in a UDP header with GUE behind it.
+/// Sets the source port and the length in the UDP header that `shim` begins with.
 #[inline]
-fn complete_gue(shim: &mut [u8], len: u16, entropy: u32) {
+fn complete_udp(shim: &mut [u8], len: u16, entropy: u32) {
     // RFC 6335, section 6: the dynamic ports, 49152 to 65535.
     let src_port = U16::new(0xc000 | (entropy as u16));
     shim[..2].copy_from_slice(src_port.as_bytes());

@@ -8,19 +8,19 @@ use std::collections::BTreeMap;
 
 use crate::address::Address;
 
-/// What a look-up starts from, and goes on from while it finds another address.
+/// Cell of the table, in which a lookup starts and goes on to the next while it finds another address.
 #[derive(Clone, Copy, Debug)]
 struct Cell {
     address: Address,
-    /// The place of its value; [`Cell::EMPTY`] where the cell holds none.
-    place: u32,
+    /// Index of the address's value; [`Cell::EMPTY`] if the cell holds no address.
+    value: u32,
 }
 
 impl Cell {
     const EMPTY: u32 = u32::MAX;
 }
 
-/// A map from addresses, built once.
+/// Map from addresses, built once.
 #[derive(Debug)]
 pub(super) struct AddressMap<T> {
     /// A power of two of them, at most half of them taken.
@@ -29,17 +29,17 @@ pub(super) struct AddressMap<T> {
 }
 
 impl<T> AddressMap<T> {
-    /// The value of `address`.
+    /// Value of `address`.
     #[inline]
     pub(super) fn get(&self, address: Address) -> Option<&T> {
         let mut index = home(address, self.cells.len());
         loop {
             let cell = self.cells.get(index)?;
-            if cell.place == Cell::EMPTY {
+            if cell.value == Cell::EMPTY {
                 return None;
             }
             if cell.address == address {
-                return self.values.get(cell.place as usize);
+                return self.values.get(cell.value as usize);
             }
             index = (index + 1) & (self.cells.len() - 1);
         }
@@ -48,14 +48,14 @@ impl<T> AddressMap<T> {
 
 impl<T> From<BTreeMap<Address, T>> for AddressMap<T> {
     fn from(values: BTreeMap<Address, T>) -> Self {
-        let empty = Cell { address: Address(0), place: Cell::EMPTY };
+        let empty = Cell { address: Address(0), value: Cell::EMPTY };
         let mut cells = vec![empty; (2 * values.len()).next_power_of_two()].into_boxed_slice();
-        for (place, address) in values.keys().enumerate() {
+        for (value, address) in values.keys().enumerate() {
             let mut index = home(*address, cells.len());
-            while cells[index].place != Cell::EMPTY {
+            while cells[index].value != Cell::EMPTY {
                 index = (index + 1) & (cells.len() - 1);
             }
-            cells[index] = Cell { address: *address, place: place as u32 };
+            cells[index] = Cell { address: *address, value: value as u32 };
         }
         Self { cells, values: values.into_values().collect() }
     }
@@ -67,7 +67,7 @@ impl<T> Default for AddressMap<T> {
     }
 }
 
-/// The cell that an address belongs in, of a power of two of them.
+/// Index of the cell that an address belongs in, of a power of two of them.
 #[inline]
 fn home(address: Address, cells: usize) -> usize {
     // The golden ratio's bits, as in Fibonacci hashing: neighbouring addresses end far apart.

@@ -8,26 +8,26 @@ use crate::address::{Address, Prefix};
 use crate::flow::Flow;
 use crate::wire::protocol;
 
-/// The rules of one VIP.
+/// Rules of one VIP.
 #[derive(Debug)]
 pub(super) struct Vip {
-    /// What most packets come for, over TCP and over UDP.
+    /// Ports that most packets come for, over TCP and over UDP.
     first: [First; 2],
     tcp: ProtocolRules,
     udp: ProtocolRules,
     l3_default: Candidates,
 }
 
-/// The first ports of a protocol, and the rule that comes first for them, where that takes every client.
+/// First ports of a protocol, and the rule that comes first for them, if it takes every client.
 #[derive(Clone, Copy, Debug)]
 struct First {
     port: u16,
-    /// How many ports behind it share its rule.
+    /// Number of further ports behind the first that share its rule.
     span: u16,
-    sole: Option<(RuleId, ServiceId)>,
+    unconditional: Option<(RuleId, ServiceId)>,
 }
 
-/// The rules of one protocol.
+/// Rules of one protocol.
 #[derive(Debug)]
 struct ProtocolRules {
     /// Disjoint, by first port.
@@ -35,7 +35,7 @@ struct ProtocolRules {
     all: Candidates,
 }
 
-/// Ports that the same rules list; there is at least one.
+/// Ports that the same rules list, at least one rule.
 #[derive(Debug)]
 struct Segment {
     first: u16,
@@ -46,8 +46,8 @@ struct Segment {
 /// Rules among which the client's address decides: the longest source range first, the rule without one last.
 #[derive(Debug)]
 pub(super) struct Candidates {
-    /// The first of them, where it takes every client: nearly always.
-    sole: Option<(RuleId, ServiceId)>,
+    /// Rule of the first of them, if it takes every client: nearly always.
+    unconditional: Option<(RuleId, ServiceId)>,
     list: Box<[Candidate]>,
 }
 
@@ -67,7 +67,7 @@ impl Vip {
         Self { first: [tcp.first(&l3_default), udp.first(&l3_default)], tcp, udp, l3_default }
     }
 
-    /// The lists of candidates for `flow`, most specific first: its own protocol before `L3_DEFAULT`, listed ports
+    /// Lists of candidates for `flow`, most specific first: its own protocol before `L3_DEFAULT`, listed ports
     /// before all ports, and within a list longer source ranges before shorter ones before none.
     pub(super) fn preference(&self, flow: &Flow) -> impl Iterator<Item = &Candidates> {
         let own = self.own(flow);
@@ -75,12 +75,12 @@ impl Vip {
         [listed, own.map(|own| &own.all), Some(&self.l3_default)].into_iter().flatten()
     }
 
-    /// The rule that comes first for a whole TCP or UDP packet, where it takes every client and the packet comes for the
-    /// first ports of its protocol: what `preference` begins with.
+    /// Rule that comes first for a whole TCP or UDP packet, if it takes every client and the packet comes for the first
+    /// ports of its protocol: the beginning of `preference`.
     #[inline(always)]
-    pub(super) fn sole(&self, flow: &Flow) -> Option<(RuleId, ServiceId)> {
+    pub(super) fn unconditional(&self, flow: &Flow) -> Option<(RuleId, ServiceId)> {
         let first = &self.first[usize::from(flow.protocol == protocol::UDP)];
-        if flow.dst_port.wrapping_sub(first.port) <= first.span { first.sole } else { None }
+        if flow.dst_port.wrapping_sub(first.port) <= first.span { first.unconditional } else { None }
     }
 
     fn own(&self, flow: &Flow) -> Option<&ProtocolRules> {
@@ -119,18 +119,18 @@ impl ProtocolRules {
             Some(segment) => First {
                 port: segment.first,
                 span: segment.last - segment.first,
-                sole: segment.candidates.sole,
+                unconditional: segment.candidates.unconditional,
             },
             None => {
                 let all = if self.all.list.is_empty() { l3_default } else { &self.all };
-                First { port: 0, span: u16::MAX, sole: all.sole }
+                First { port: 0, span: u16::MAX, unconditional: all.unconditional }
             }
         }
     }
 
     fn listed(&self, port: u16) -> Option<&Candidates> {
-        let place = self.listed.partition_point(|segment| segment.last < port);
-        self.listed.get(place).filter(|segment| segment.first <= port).map(|segment| &segment.candidates)
+        let index = self.listed.partition_point(|segment| segment.last < port);
+        self.listed.get(index).filter(|segment| segment.first <= port).map(|segment| &segment.candidates)
     }
 }
 
@@ -156,14 +156,14 @@ impl Candidates {
             found.extend(ranges.map(|range| (Candidate { source: Some(*range), rule }, config)));
         }
         found.sort_by_key(|(candidate, _)| Reverse(candidate.source.map(Prefix::bits)));
-        let sole = found.first().and_then(|(candidate, config)| {
+        let unconditional = found.first().and_then(|(candidate, config)| {
             let takes_all = candidate.source.is_none() && !config.region_only;
             takes_all.then_some((candidate.rule, config.service))
         });
-        Self { sole, list: found.into_iter().map(|(candidate, _)| candidate).collect() }
+        Self { unconditional, list: found.into_iter().map(|(candidate, _)| candidate).collect() }
     }
 
-    /// Those that take `client`, in order.
+    /// Candidates that take `client`, in order.
     pub(super) fn of(&self, client: Address) -> impl Iterator<Item = &Candidate> {
         self.list.iter().filter(move |candidate| candidate.source.is_none_or(|range| range.contains(client)))
     }

@@ -1,28 +1,28 @@
-//! How many slots a lookup table has, and how many of them each backend gets.
+//! Quotas: the number of slots of a lookup table, and of those that each backend gets.
 
-/// The sizes that a table can have: the first primes above 2^16, 2^18 and 2^20.
+/// Sizes that a table can have: the first primes above 2^16, 2^18 and 2^20.
 pub(super) const SIZES: [u32; 3] = [65_537, 262_147, 1_048_583];
 
-/// A table's size and what each backend may have of it.
+/// Size of a table, and the slots that each backend may have of it.
 pub(super) struct Quotas {
-    /// How many slots the table has.
+    /// Number of slots of the table.
     pub(super) slots: u32,
-    /// What each backend gets, in the order of the weights.
+    /// Slots that each backend gets, in the order of the weights.
     pub(super) floors: Vec<Floor>,
-    /// How many slots are left when each backend has its floor; one each for as many backends.
+    /// Number of slots that are left when each backend has its floor; one each for as many backends.
     pub(super) extras: u32,
 }
 
-/// What one backend gets for certain.
+/// Slots that one backend gets for certain.
 pub(super) struct Floor {
-    /// Its ideal share rounded down, but at least one slot.
+    /// Ideal share rounded down, but at least one slot.
     pub(super) slots: u32,
-    /// Whether its ideal share is larger than that, so that one more slot is still exact.
+    /// True if the ideal share is larger than that, so that one more slot is still exact.
     pub(super) may_have_extra: bool,
 }
 
 impl Quotas {
-    /// The smallest table in which every one of these nonzero weights gets its share, exact to one slot.
+    /// Quotas of the smallest table in which every one of these nonzero weights gets its share, exact to one slot.
     ///
     /// Backends whose share is less than one slot get a whole one, which the others pay for with the fractions of
     /// their shares; where those do not suffice, the table must be larger. In a table of at least (sum of weights) /

@@ -10,11 +10,11 @@
 //! b, weight 1      6         2         5             heat two    b a b a a a b    so it gets the extra slot
 //! ```
 //!
-//! Were there no limit on room, this would be rendezvous hashing: who gets a slot would depend on the tries at that slot alone,
-//! and removing a backend would move its own slots and no others. The room is what makes the shares exact. What it
-//! costs is that a backend which wins one slot more than before gives up its last one to another backend.
+//! Were there no limit on room, this would be rendezvous hashing: who gets a slot would depend on the tries at that slot
+//! alone, and removing a backend would move its own slots and no others. The room is what makes the shares exact. What
+//! it costs is that a backend which wins one slot more than before gives up its last one to another backend.
 //!
-//! In a larger table the race is the same, over 65,537 places, each of which is a stretch of slots that a backend
+//! In a larger table the race is the same, over 65,537 cells, each of which is a stretch of slots that a backend
 //! tries one after the other. So a table that grows keeps most of what it had.
 
 use std::cmp::Reverse;
@@ -24,8 +24,8 @@ use std::ops::Range;
 use super::quota::{Quotas, SIZES};
 use crate::seed::Seed;
 
-/// How many places the course has: as many as the smallest table has slots.
-const PLACES: u32 = SIZES[0];
+/// Number of cells on the course: as many as the smallest table has slots.
+const CELLS: u32 = SIZES[0];
 
 /// Two to the power of this, divided by the weight, is the time between two tries of a backend.
 ///
@@ -37,33 +37,33 @@ const PACE_BITS: u32 = 30;
 /// Comparing two claims compares the times, and where those are equal lets the racer that is first by name win.
 type Claim = u64;
 
-/// How far the time is from a claim's lowest bit.
+/// Number of bits below the time in a claim.
 const TIME_SHIFT: u32 = 16;
 
-/// The claim on a slot that nobody has tried yet.
+/// Claim on a slot that nobody has tried yet.
 const FREE: Claim = Claim::MAX;
 
-/// How often it pays to race without looking at who is full.
+/// Number of times that it pays to race without looking at who is full.
 const SPRINTS: usize = 2;
 
-/// How few free slots make it cheaper to work out who arrives at them than to go on trying.
+/// Number of free slots at which it becomes cheaper to work out who arrives at them than to go on trying.
 const FEW: usize = 64;
 
 /// A backend on its way through the slots.
 struct Racer {
-    /// The place that it is at.
-    place: u32,
-    /// How far the next place is from this one.
+    /// Cell that the racer is at.
+    cell: u32,
+    /// Distance to the next cell.
     skip: u32,
-    /// Its claim on the slots of this place.
+    /// Claim on the slots of this cell.
     claim: Claim,
-    /// How much larger its claim on the next place is.
+    /// Difference between the claims on the next cell and on this one.
     step: u64,
-    /// How many slots it holds.
+    /// Number of slots that the racer holds.
     held: u32,
-    /// How many slots it may hold.
+    /// Number of slots that the racer may hold.
     room: u32,
-    /// Its claim on the slot that it took last.
+    /// Claim on the slot that the racer took last.
     last_taken: Claim,
 }
 
@@ -72,9 +72,9 @@ impl Racer {
         let step = (1 << PACE_BITS) / u64::from(weight);
         let phase = u64::from(scale(seed.hash_name("phase", name), step as u32));
         Self {
-            place: scale(seed.hash_name("offset", name), PLACES),
-            // Maglev (NSDI 2016) 3.4: the skip is in 1..size, so where the size is prime every place gets its turn.
-            skip: 1 + scale(seed.hash_name("skip", name), PLACES - 1),
+            cell: scale(seed.hash_name("offset", name), CELLS),
+            // Maglev (NSDI 2016) 3.4: the skip is in 1..size, so where the size is prime every cell gets its turn.
+            skip: 1 + scale(seed.hash_name("skip", name), CELLS - 1),
             claim: phase << TIME_SHIFT | index as u64,
             step: step << TIME_SHIFT,
             held: 0,
@@ -95,8 +95,9 @@ pub(super) fn scale(hash: u64, range: u32) -> u32 {
 
 /// Races these backends, which must be ordered by name, and returns the winner of each slot.
 ///
-/// It takes two heats. In the first every backend has room for its floor, until it is known who are the first to fill theirs,
-/// as many as there are extras. These get room for the extra slot, and the race is settled again with that, to the end.
+/// It takes two heats. In the first every backend has room for its floor, until it is known who are the first to fill
+/// theirs, as many as there are extras. These get room for the extra slot, and the race is settled again with that, to
+/// the end.
 pub(super) fn run(seed: &Seed, backends: &[(&str, u16)], quotas: &Quotas) -> Vec<u16> {
     let racers = backends
         .iter()
@@ -105,7 +106,7 @@ pub(super) fn run(seed: &Seed, backends: &[(&str, u16)], quotas: &Quotas) -> Vec
         .map(|(index, (&(name, weight), floor))| Racer::new(seed, index, name, weight, floor.slots))
         .collect();
     // Each kind of layout has its own machine code: the smallest table, which is nearly every one, needs least of it.
-    if quotas.slots == PLACES {
+    if quotas.slots == CELLS {
         run_on(OneToOne, racers, quotas)
     } else {
         run_on(Stretched::to(quotas.slots), racers, quotas)
@@ -117,7 +118,7 @@ fn run_on(layout: impl Layout, racers: Vec<Racer>, quotas: &Quotas) -> Vec<u16> 
     for _ in 0..SPRINTS {
         race.sprint();
     }
-    race.find_open_places();
+    race.find_open_cells();
 
     let extras = quotas.extras as usize;
     let mut early = Vec::new();
@@ -145,13 +146,13 @@ fn run_on(layout: impl Layout, racers: Vec<Racer>, quotas: &Quotas) -> Vec<u16> 
 struct Race<L> {
     layout: L,
     racers: Vec<Racer>,
-    /// The earliest claim on each slot by a racer that had room for it.
+    /// Earliest claim on each slot by a racer that had room for it.
     claims: Vec<Claim>,
-    /// How many slots nobody has tried yet.
+    /// Number of slots that nobody has tried yet.
     free: usize,
-    /// All places but those whose slots have all been claimed before `now`, where later tries are in vain.
-    open: Places,
-    /// Places of which a slot has got its first claim since `now`.
+    /// Cells with a slot that was not claimed before `now`; in all others later tries are in vain.
+    open: Cells,
+    /// Cells of which a slot has got its first claim since `now`.
     newly_claimed: Vec<u32>,
     /// Racers that have lost a slot to an earlier claim and must go on.
     displaced: Vec<u16>,
@@ -166,7 +167,7 @@ impl<L: Layout> Race<L> {
             racers,
             claims: vec![FREE; slots as usize],
             free: slots as usize,
-            open: Places::all(),
+            open: Cells::all(),
             newly_claimed: Vec::new(),
             displaced: Vec::new(),
             now: 0,
@@ -178,7 +179,7 @@ impl<L: Layout> Race<L> {
         self.racers.iter().zip(0..).filter(|(racer, _)| !racer.is_full()).map(|(_, index)| index).collect()
     }
 
-    /// Lets time pass in which these racers together visit about so many places.
+    /// Lets time pass in which these racers together visit about so many cells.
     fn pass_time(&mut self, racers: &[u16], visits: u32) {
         let pace: f64 = racers.iter().map(|&racer| 1.0 / self.racers[usize::from(racer)].step as f64).sum();
         let time = (f64::from(visits) / pace) as u64 >> TIME_SHIFT;
@@ -187,27 +188,27 @@ impl<L: Layout> Race<L> {
 
     /// Settles a time in which racers hardly fill their room, with less work for each try than in a stride.
     ///
-    /// A racer that makes no more tries than it has room for has room at each of them, whatever becomes of the others. So the
-    /// earliest claim on a slot is all that matters, and who holds how many can be counted afterwards.
+    /// A racer that makes no more tries than it has room for has room at each of them, whatever becomes of the others. So
+    /// the earliest claim on a slot is all that matters, and who holds how many can be counted afterwards.
     fn sprint(&mut self) {
         let open = self.open_racers();
         let room: u32 = self.racers.iter().map(|racer| racer.room - racer.held).sum();
         self.pass_time(&open, room / self.layout.most_slots());
         for index in open {
             let racer = &mut self.racers[usize::from(index)];
-            let Racer { mut place, skip, mut claim, step, held, room, mut last_taken } = *racer;
+            let Racer { mut cell, skip, mut claim, step, held, room, mut last_taken } = *racer;
             let mut visits = (room - held) / self.layout.most_slots();
             while visits > 0 && claim < self.now {
-                for slot in self.layout.slots(place) {
+                for slot in self.layout.slots(cell) {
                     let holder = &mut self.claims[slot as usize];
                     *holder = claim.min(*holder);
                 }
                 // That matters if it is full in the end, and then it has taken all that it tried.
                 last_taken = claim;
-                (place, claim) = (after(place, skip), claim + step);
+                (cell, claim) = (after(cell, skip), claim + step);
                 visits -= 1;
             }
-            (racer.place, racer.claim, racer.last_taken) = (place, claim, last_taken);
+            (racer.cell, racer.claim, racer.last_taken) = (cell, claim, last_taken);
         }
         self.count();
         // Those with more time than room, and those that were full before they were displaced.
@@ -234,9 +235,9 @@ impl<L: Layout> Race<L> {
     /// Settles what happens in a time in which the racers together try about half as many slots as there are.
     fn stride(&mut self) {
         let open = self.open_racers();
-        self.pass_time(&open, PLACES / 2);
+        self.pass_time(&open, CELLS / 2);
         self.advance_all(open);
-        self.close_places();
+        self.close_cells();
     }
 
     /// Gives these racers room for one more slot each and lets them go on to the present.
@@ -244,11 +245,11 @@ impl<L: Layout> Race<L> {
         for racer in racers.clone() {
             self.racers[usize::from(racer)].room += 1;
         }
-        // They come from the past, where the places were not closed yet.
-        let open = std::mem::replace(&mut self.open, Places::all());
+        // They come from the past, where the cells were not closed yet.
+        let open = std::mem::replace(&mut self.open, Cells::all());
         self.advance_all(racers);
         self.open = open;
-        self.close_places();
+        self.close_cells();
     }
 
     /// Lets these racers, and those whom they displace, try until they are full or have reached the present.
@@ -263,16 +264,16 @@ impl<L: Layout> Race<L> {
 
     /// Lets one racer try until it is full or has reached the present.
     ///
-    /// If it is full before the last slot of a place, it stays there. Should it have to go on, it tries in vain what it has
-    /// tried before, as that only ever gets earlier claims.
+    /// If it is full before the last slot of a cell, it stays there. Should it have to go on, it tries in vain what it
+    /// has tried before, as that only ever gets earlier claims.
     fn advance(&mut self, index: u16) {
         let now = self.now;
-        let Racer { mut place, skip, mut claim, step, mut held, room, mut last_taken } =
+        let Racer { mut cell, skip, mut claim, step, mut held, room, mut last_taken } =
             self.racers[usize::from(index)];
-        'places: while held < room && claim < now {
-            for slot in self.layout.slots(place) {
+        'cells: while held < room && claim < now {
+            for slot in self.layout.slots(cell) {
                 if held == room {
-                    break 'places;
+                    break 'cells;
                 }
                 let holder = &mut self.claims[slot as usize];
                 if claim < *holder {
@@ -281,7 +282,7 @@ impl<L: Layout> Race<L> {
                     last_taken = claim;
                     if displaced == FREE {
                         self.free -= 1;
-                        self.newly_claimed.push(place);
+                        self.newly_claimed.push(cell);
                     } else {
                         let displaced = displaced as u16;
                         self.racers[usize::from(displaced)].held -= 1;
@@ -289,45 +290,46 @@ impl<L: Layout> Race<L> {
                     }
                 }
             }
-            (place, claim) = (after(place, skip), claim + step);
-            while claim < now && !self.open.contains(place) {
-                (place, claim) = (after(place, skip), claim + step);
+            (cell, claim) = (after(cell, skip), claim + step);
+            while claim < now && !self.open.contains(cell) {
+                (cell, claim) = (after(cell, skip), claim + step);
             }
         }
         let racer = &mut self.racers[usize::from(index)];
-        (racer.place, racer.claim) = (place, claim);
+        (racer.cell, racer.claim) = (cell, claim);
         (racer.held, racer.last_taken) = (held, last_taken);
     }
 
-    /// Closes the places that have no free slot.
-    fn find_open_places(&mut self) {
+    /// Closes the cells that have no free slot.
+    fn find_open_cells(&mut self) {
         let Self { claims, layout, .. } = self;
-        self.open = Places::those(|place| layout.slots(place).any(|slot| claims[slot as usize] == FREE));
+        self.open = Cells::those(|cell| layout.slots(cell).any(|slot| claims[slot as usize] == FREE));
         self.newly_claimed.clear();
     }
 
-    /// Closes the places whose last free slot has been claimed.
-    fn close_places(&mut self) {
-        for place in self.newly_claimed.drain(..) {
-            if self.layout.slots(place).all(|slot| self.claims[slot as usize] != FREE) {
-                self.open.remove(place);
+    /// Closes the cells whose last free slot has been claimed.
+    fn close_cells(&mut self) {
+        for cell in self.newly_claimed.drain(..) {
+            if self.layout.slots(cell).all(|slot| self.claims[slot as usize] != FREE) {
+                self.open.remove(cell);
             }
         }
     }
 
     /// Runs to the end, by way of the free slots alone.
     ///
-    /// A racer would visit thousands of places to find one of the last few free slots. But when it will be at a place can be
-    /// worked out. So each racer heads for the free slot that it comes to first, and the earliest of all gets its slot.
+    /// A racer would visit thousands of cells to find one of the last few free slots. But the time at which it comes to a
+    /// cell can be worked out. So each racer heads for the free slot that it comes to first, and the earliest of all gets
+    /// its slot.
     fn finish(&mut self) {
         let mut free: Vec<(u32, u32)> = self
             .open
             .iter()
-            .flat_map(|place| self.layout.slots(place).map(move |slot| (place, slot)))
+            .flat_map(|cell| self.layout.slots(cell).map(move |slot| (cell, slot)))
             .filter(|&(_, slot)| self.claims[slot as usize] == FREE)
             .collect();
         let next = |course: &Course, free: &[(u32, u32)]| {
-            free.iter().map(|&(place, slot)| (course.claim_on(place), slot)).min()
+            free.iter().map(|&(cell, slot)| (course.claim_on(cell), slot)).min()
         };
         let courses: Vec<Course> =
             self.racers.iter().filter(|racer| !racer.is_full()).map(Course::of).collect();
@@ -349,70 +351,70 @@ impl<L: Layout> Race<L> {
     }
 }
 
-/// When a racer comes to which place.
+/// Course of a racer: the times at which it comes to the cells.
 struct Course {
-    /// The place that it is at.
-    place: u32,
-    /// Its claim there.
+    /// Cell that the racer is at.
+    cell: u32,
+    /// Claim on the slots of this cell.
     claim: Claim,
-    /// How much larger its claim on the next place is.
+    /// Difference between the claims on the next cell and on this one.
     step: u64,
-    /// The inverse of its skip: what to multiply a distance by to have the number of steps, modulo the number of places.
+    /// Inverse of the skip: a distance times this is the number of steps, modulo the number of cells.
     inverse: u32,
 }
 
 impl Course {
     fn of(racer: &Racer) -> Self {
-        let &Racer { place, skip, claim, step, .. } = racer;
-        Self { place, claim, step, inverse: inverse(skip) }
+        let &Racer { cell, skip, claim, step, .. } = racer;
+        Self { cell, claim, step, inverse: inverse(skip) }
     }
 
-    /// The racer's claim on the slots of a place.
-    fn claim_on(&self, place: u32) -> Claim {
-        let distance = u64::from(place + PLACES - self.place);
-        self.claim + distance * u64::from(self.inverse) % u64::from(PLACES) * self.step
+    /// Claim of the racer on the slots of a cell.
+    fn claim_on(&self, cell: u32) -> Claim {
+        let distance = u64::from(cell + CELLS - self.cell);
+        self.claim + distance * u64::from(self.inverse) % u64::from(CELLS) * self.step
     }
 }
 
-/// The number that times `skip` is one, modulo the number of places.
+/// Number that times `skip` is one, modulo the number of cells.
 fn inverse(skip: u32) -> u32 {
-    // Fermat's little theorem: skip^(PLACES - 1) is one. PLACES - 2 is 2^16 - 1, so the powers are squared sixteen times.
-    const { assert!(PLACES - 2 == u16::MAX as u32) };
-    let places = u64::from(PLACES);
+    // Fermat's little theorem: skip^(CELLS - 1) is one. CELLS - 2 is 2^16 - 1, so the powers are squared sixteen times.
+    const { assert!(CELLS - 2 == u16::MAX as u32) };
+    let cells = u64::from(CELLS);
     let (mut power, mut inverse) = (u64::from(skip), 1);
     for _ in 0..16 {
-        inverse = inverse * power % places;
-        power = power * power % places;
+        inverse = inverse * power % cells;
+        power = power * power % cells;
     }
     inverse as u32
 }
 
-/// The place that is so many places further, where the first comes after the last.
-fn after(place: u32, distance: u32) -> u32 {
-    let place = place + distance;
-    // What is below PLACES wraps around to something large.
-    place.min(place.wrapping_sub(PLACES))
+/// Cell that is so many cells further, where the first comes after the last.
+fn after(cell: u32, distance: u32) -> u32 {
+    let cell = cell + distance;
+    // What is below CELLS wraps around to something large.
+    cell.min(cell.wrapping_sub(CELLS))
 }
 
-/// A set of places, one bit each.
-struct Places(Box<[u64]>);
+/// A set of cells, one bit each.
+struct Cells(Box<[u64]>);
 
-impl Places {
+impl Cells {
     fn all() -> Self {
         Self::those(|_| true)
     }
 
-    /// The places that are in it by what `is_in` says.
+    /// Set of the cells for which `is_in` is true.
     fn those(is_in: impl Fn(u32) -> bool) -> Self {
         let word = |first| {
-            let places = first..PLACES.min(first + 64);
-            places.fold(0, |word, place| word | u64::from(is_in(place)) << (place - first))
+            let cells = first..CELLS.min(first + 64);
+            cells.fold(0, |word, cell| word | u64::from(is_in(cell)) << (cell - first))
         };
-        Self((0..PLACES).step_by(64).map(word).collect())
+        Self((0..CELLS).step_by(64).map(word).collect())
     }
 
-    fn contains(&self, place: u32) -> bool {
-        self.0[place as usize / 64] >> (place % 64) & 1 != 0
+    fn contains(&self, cell: u32) -> bool {
+        self.0[cell as usize / 64] >> (cell % 64) & 1 != 0
     }
 
     fn iter(&self) -> impl Iterator<Item = u32> {
@@ -422,27 +424,27 @@ impl Places {
         })
     }
 
-    fn remove(&mut self, place: u32) {
-        self.0[place as usize / 64] &= !(1 << (place % 64));
+    fn remove(&mut self, cell: u32) {
+        self.0[cell as usize / 64] &= !(1 << (cell % 64));
     }
 }
 
-/// How the places of the course lie on the slots of a table.
+/// Layout of the course's cells on the slots of a table.
 trait Layout: Copy {
-    /// The slots of a place.
-    fn slots(self, place: u32) -> Range<u32>;
+    /// Slots of a cell.
+    fn slots(self, cell: u32) -> Range<u32>;
 
-    /// How many slots a place has at most.
+    /// Largest number of slots that a cell has.
     fn most_slots(self) -> u32;
 }
 
-/// The layout of the smallest table: each place is a slot.
+/// Layout of the smallest table: each cell is a slot.
 #[derive(Clone, Copy)]
 struct OneToOne;
 
 impl Layout for OneToOne {
-    fn slots(self, place: u32) -> Range<u32> {
-        place..place + 1
+    fn slots(self, cell: u32) -> Range<u32> {
+        cell..cell + 1
     }
 
     fn most_slots(self) -> u32 {
@@ -450,31 +452,31 @@ impl Layout for OneToOne {
     }
 }
 
-/// The layout of a larger table: each place is a stretch of slots, all about equally long.
+/// Layout of a larger table: each cell is a stretch of slots, all about equally long.
 #[derive(Clone, Copy)]
 struct Stretched {
-    /// Slots for each place, in units of 2^-32, rounded up.
-    slots_per_place: u64,
+    /// Number of slots for each cell, in units of 2^-32, rounded up.
+    slots_per_cell: u64,
 }
 
 impl Stretched {
     fn to(slots: u32) -> Self {
-        Self { slots_per_place: (u64::from(slots) << 32).div_ceil(u64::from(PLACES)) }
+        Self { slots_per_cell: (u64::from(slots) << 32).div_ceil(u64::from(CELLS)) }
     }
 
-    /// The first slot of a place, rounded to the nearest; that of the place after the last is the number of slots.
-    fn first_slot(self, place: u32) -> u32 {
-        ((u64::from(place) * self.slots_per_place + (1 << 31)) >> 32) as u32
+    /// First slot of a cell, rounded to the nearest; that of the cell after the last is the number of slots.
+    fn first_slot(self, cell: u32) -> u32 {
+        ((u64::from(cell) * self.slots_per_cell + (1 << 31)) >> 32) as u32
     }
 }
 
 impl Layout for Stretched {
-    fn slots(self, place: u32) -> Range<u32> {
-        self.first_slot(place)..self.first_slot(place + 1)
+    fn slots(self, cell: u32) -> Range<u32> {
+        self.first_slot(cell)..self.first_slot(cell + 1)
     }
 
     fn most_slots(self) -> u32 {
-        self.slots_per_place.div_ceil(1 << 32) as u32
+        self.slots_per_cell.div_ceil(1 << 32) as u32
     }
 }
 
@@ -492,12 +494,12 @@ mod tests {
             let racers =
                 racers.map(|(index, (&(name, weight), &room))| Racer::new(seed, index, name, weight, room));
             let mut tries: BinaryHeap<_> =
-                racers.map(|racer| Reverse((racer.claim, racer.place, racer.skip, racer.step))).collect();
+                racers.map(|racer| Reverse((racer.claim, racer.cell, racer.skip, racer.step))).collect();
             let mut full = Vec::new();
             while !ends(&full, free) {
-                let Reverse((claim, place, skip, step)) = tries.pop().expect("somebody has room");
+                let Reverse((claim, cell, skip, step)) = tries.pop().expect("somebody has room");
                 let racer = usize::from(claim as u16);
-                for slot in layout.slots(place) {
+                for slot in layout.slots(cell) {
                     if held[racer] < rooms[racer] && winners[slot as usize].is_none() {
                         winners[slot as usize] = Some(racer as u16);
                         (held[racer], last_taken[racer]) = (held[racer] + 1, claim);
@@ -505,7 +507,7 @@ mod tests {
                     }
                 }
                 if held[racer] < rooms[racer] {
-                    tries.push(Reverse((claim + step, (place + skip) % PLACES, skip, step)));
+                    tries.push(Reverse((claim + step, (cell + skip) % CELLS, skip, step)));
                 } else {
                     full.push(last_taken[racer]);
                 }
@@ -548,7 +550,7 @@ mod tests {
     #[test]
     fn inverse_times_skip_is_one() {
         for skip in [1, 2, 3, 255, 256, 32_768, 65_535, 65_536] {
-            assert_eq!(u64::from(inverse(skip)) * u64::from(skip) % u64::from(PLACES), 1, "{skip}");
+            assert_eq!(u64::from(inverse(skip)) * u64::from(skip) % u64::from(CELLS), 1, "{skip}");
         }
     }
 }

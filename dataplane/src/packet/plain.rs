@@ -9,16 +9,16 @@ use crate::flow::Fragment;
 use crate::wire::ethernet::HEADER_LEN as L3;
 use crate::wire::{ipv4, ipv6, protocol, tcp, udp};
 
-/// Where the layer-4 header starts in an IPv4 and in an IPv6 frame, and where TCP's ends.
+/// Offset of the layer-4 header in an IPv4 and in an IPv6 frame, and of the end of TCP's.
 const V4_L4: usize = L3 + ipv4::HEADER_LEN;
 const V4_LEN: usize = V4_L4 + tcp::HEADER_LEN;
 const V6_L4: usize = L3 + ipv6::HEADER_LEN;
 const V6_LEN: usize = V6_L4 + tcp::HEADER_LEN;
 
-/// More fragments, or an offset.
+/// Bits of a fragment: more to follow, or an offset.
 const FRAGMENTED: u16 = 0x3fff;
 
-/// Makes `packet` what the general parser would, where `frame` holds plain IPv4. False for all else.
+/// Reads plain IPv4 into `packet` as the general parser does. False for all else.
 //
 // Field by field: a whole packet would be put together elsewhere and copied, before its parts have reached memory.
 #[inline(always)]
@@ -49,7 +49,7 @@ pub(super) fn read_ipv4(packet: &mut Packet, frame: &[u8]) -> bool {
     true
 }
 
-/// Makes `packet` what the general parser would, where `frame` holds plain IPv6. False for all else.
+/// Reads plain IPv6 into `packet` as the general parser does. False for all else.
 #[inline(always)]
 pub(super) fn read_ipv6(packet: &mut Packet, frame: &[u8]) -> bool {
     let Some(head) = frame.first_chunk::<V6_LEN>() else { return false };
@@ -75,7 +75,7 @@ pub(super) fn read_ipv6(packet: &mut Packet, frame: &[u8]) -> bool {
     true
 }
 
-/// The fields that both families fill alike.
+/// Fills the fields that both families fill alike.
 #[inline(always)]
 fn read_layer4<const N: usize>(packet: &mut Packet, head: &[u8; N], offset: usize, protocol: u8) {
     packet.flow.src_port = u16_at(head, offset);
@@ -88,8 +88,8 @@ fn read_layer4<const N: usize>(packet: &mut Packet, head: &[u8; N], offset: usiz
     packet.neighbor_discovery = false;
 }
 
-/// How long the packet must be from `offset` on for its TCP header, or its UDP datagram; longer than any where it is
-/// neither, or says what can't be.
+/// Length that the packet must have from `offset` on for its TCP header, or its UDP datagram; longer than any packet if
+/// it is neither, or if its fields are impossible.
 #[inline(always)]
 fn layer4_len<const N: usize>(head: &[u8; N], offset: usize, protocol: u8) -> usize {
     const IMPOSSIBLE: usize = 1 << 17;
@@ -155,8 +155,8 @@ mod tests {
             len in 0..160usize,
         ) {
             let mut frame = frames().swap_remove(which);
-            for (place, value) in damage {
-                if let Some(byte) = frame.get_mut(place) {
+            for (offset, value) in damage {
+                if let Some(byte) = frame.get_mut(offset) {
                     *byte = value;
                 }
             }

@@ -1,6 +1,6 @@
 //! The Internet checksum (RFC 1071).
 
-/// The one's complement sum of `bytes` as big-endian 16-bit words, unfolded, an odd last byte padded with zero.
+/// One's complement sum of `bytes` as big-endian 16-bit words, unfolded, an odd last byte padded with zero.
 ///
 /// 65,535 words of 65,535 fit a `u32`, and so does every packet.
 pub fn sum(bytes: &[u8]) -> u32 {

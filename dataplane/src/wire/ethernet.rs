@@ -2,12 +2,12 @@
 
 use core::fmt;
 
-/// A MAC address.
+/// MAC address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct MacAddress(pub [u8; 6]);
 
 impl MacAddress {
-    /// Whether it names a group: multicast or broadcast.
+    /// True if the address names a group: multicast or broadcast.
     #[inline]
     pub fn is_group(self) -> bool {
         self.0[0] & 1 == 1
@@ -24,16 +24,16 @@ impl fmt::Display for MacAddress {
 /// Length of the header without tags.
 pub const HEADER_LEN: usize = 14;
 
-/// The two addresses at the start of every frame.
+/// Length of the two addresses at the start of every frame.
 pub const ADDRESSES_LEN: usize = 12;
 
-/// What callers promise.
+/// Promise of the callers.
 const WHOLE: &str = "the frame has a whole header";
 
 const TAG_LEN: usize = 4;
 const MOST_TAGS: usize = 2;
 
-/// What a frame says that it carries.
+/// Type of a frame's payload, as its header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EtherType {
     /// IPv4.
@@ -62,13 +62,13 @@ pub fn payload(frame: &[u8]) -> Option<(EtherType, usize)> {
     None
 }
 
-/// The destination address of a frame of at least [`HEADER_LEN`] bytes.
+/// Destination address of a frame of at least [`HEADER_LEN`] bytes.
 #[inline]
 pub fn destination(frame: &[u8]) -> MacAddress {
     MacAddress(*frame.first_chunk().expect(WHOLE))
 }
 
-/// The source address of a frame of at least [`HEADER_LEN`] bytes.
+/// Source address of a frame of at least [`HEADER_LEN`] bytes.
 pub fn source(frame: &[u8]) -> MacAddress {
     MacAddress(*frame[6..].first_chunk().expect(WHOLE))
 }

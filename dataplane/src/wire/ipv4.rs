@@ -5,7 +5,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::checksum;
 
-/// The header without its options.
+/// IPv4 header without its options.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct Ipv4Header {
@@ -62,12 +62,12 @@ impl Ipv4Header {
         usize::from(self.flags_offset.get() & OFFSET_MASK) * 8
     }
 
-    /// Whether further fragments follow this one.
+    /// True if further fragments follow this one.
     pub fn more_fragments(&self) -> bool {
         self.flags_offset.get() & MORE_FRAGMENTS != 0
     }
 
-    /// Whether the sender forbids fragmentation.
+    /// True if the sender forbids fragmentation.
     pub fn dont_fragment(&self) -> bool {
         self.flags_offset.get() & DONT_FRAGMENT != 0
     }

@@ -3,15 +3,15 @@
 use zerocopy::byteorder::network_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// The fixed header.
+/// Fixed header of an IPv6 packet.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct Ipv6Header {
     /// Version, traffic class and flow label.
     pub version_class_label: U32,
-    /// Length of all that follows this header.
+    /// Length of all that follows the fixed header.
     pub payload_len: U16,
-    /// What follows this header.
+    /// Protocol number of the header that follows.
     pub next_header: u8,
     /// Hop limit.
     pub hop_limit: u8,
@@ -48,12 +48,12 @@ impl Ipv6Header {
     }
 }
 
-/// What stands behind the extension headers.
+/// Header behind the extension headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UpperLayer {
-    /// Its protocol number.
+    /// Protocol number.
     pub protocol: u8,
-    /// Its offset from the start of the payload.
+    /// Offset from the start of the payload.
     pub offset: usize,
     /// Fragment offset in bytes and "more fragments", where a fragment header says that this is a fragment.
     pub fragment: Option<(usize, bool)>,

@@ -6,12 +6,12 @@ pub const HEADER_LEN: usize = 20;
 /// The flag that opens a connection, in byte 13.
 pub const SYN: u8 = 0x02;
 
-/// Whether the SYN flag is set, in a segment of at least [`HEADER_LEN`] bytes.
+/// True if the SYN flag is set, in a segment of at least [`HEADER_LEN`] bytes.
 pub fn syn(segment: &[u8]) -> bool {
     segment[13] & SYN != 0
 }
 
-/// Whether the header is whole and its data offset possible; `whole` where the segment isn't a first fragment,
+/// True if the header is whole and its data offset possible; `whole` says that the segment isn't a first fragment,
 /// whose options may go on in the next.
 pub fn is_well_formed(segment: &[u8], whole: bool) -> bool {
     if segment.len() < HEADER_LEN {

@@ -3,7 +3,7 @@
 /// Length of the header.
 pub const HEADER_LEN: usize = 8;
 
-/// Whether the header is whole and its length possible; `whole` where the datagram isn't a first fragment, which is
+/// True if the header is whole and its length possible; `whole` says that the datagram isn't a first fragment, which is
 /// shorter than its header says.
 ///
 /// A length short of the packet's end is left alone: bytes behind the datagram harm nobody.

@@ -44,7 +44,7 @@ pub(crate) enum Difference {
     FirstFragmentCutShort,
     /// ICMPv6 in IPv4 and ICMP in IPv6 are protocols by their number.
     IcmpOfTheOtherFamily,
-    /// So is IGMP.
+    /// IGMP is a protocol by its number.
     Igmp,
     /// ICMP timestamps may have any length: only their first 8 bytes matter to us.
     IcmpTimestamp,
@@ -72,7 +72,7 @@ impl Difference {
         Self::UdpLengthZero,
     ];
 
-    /// Whether it accounts for what the two made of a frame.
+    /// True if the difference accounts for the two readings of a frame.
     pub(crate) fn explains(
         self,
         frame: &[u8],
@@ -178,7 +178,7 @@ fn is_malformed_layer4(ours: &Result<Packet, Verdict>) -> bool {
     matches!(ours, Err(Verdict::Drop(MalformedTcp | MalformedUdp | MalformedIcmp)))
 }
 
-/// What etherparse made of a frame.
+/// Reading of a frame by etherparse.
 struct Theirs<'a>(&'a Result<SlicedPacket<'a>, SliceError>);
 
 impl Theirs<'_> {
@@ -202,7 +202,7 @@ impl Theirs<'_> {
         self.0.as_ref().ok()?.net.as_ref()
     }
 
-    /// What stands behind the extension headers that etherparse knows.
+    /// Protocol behind the extension headers that etherparse knows.
     fn protocol(&self) -> Option<u8> {
         match self.net()? {
             NetSlice::Ipv6(ip) => Some(ip.payload().ip_number.0),

@@ -106,8 +106,8 @@ enum Damage {
 fn damage() -> impl Strategy<Value = Damage> {
     let byte = select(vec![0u8, 1, 4, 5, 6, 8, 17, 20, 40, 44, 51, 58, 60, 0x45, 0x60, 0x7f, 0x80, 0xff]);
     prop_oneof![
-        4 => (any::<Index>(), 0..8u8).prop_map(|(place, bit)| Damage::Flip(place, bit)),
-        4 => (any::<Index>(), byte).prop_map(|(place, value)| Damage::Set(place, value)),
+        4 => (any::<Index>(), 0..8u8).prop_map(|(at, bit)| Damage::Flip(at, bit)),
+        4 => (any::<Index>(), byte).prop_map(|(at, value)| Damage::Set(at, value)),
         1 => any::<Index>().prop_map(Damage::Cut),
         1 => (any::<Index>(), any::<Index>()).prop_map(|(from, to)| Damage::Splice(from, to)),
     ]
@@ -121,9 +121,9 @@ impl Damage {
         // Headers are near the start.
         let near = frame.len().min(90);
         match self {
-            Self::Flip(place, bit) => frame[place.index(near)] ^= 1 << bit,
-            Self::Set(place, value) => frame[place.index(near)] = value,
-            Self::Cut(place) => frame.truncate(place.index(frame.len())),
+            Self::Flip(at, bit) => frame[at.index(near)] ^= 1 << bit,
+            Self::Set(at, value) => frame[at.index(near)] = value,
+            Self::Cut(at) => frame.truncate(at.index(frame.len())),
             Self::Splice(from, to) => {
                 frame.truncate(from.index(frame.len()));
                 frame.extend(&other[to.index(other.len())..]);

@@ -3,23 +3,18 @@
 
 use std::sync::Arc;
 
-use guideway_dataplane::address::{Address, Prefix};
+use guideway_dataplane::address::Address;
 use guideway_dataplane::affinity::{
-    AffinityPolicy, LoadBalancingScheme, PersistenceOnUnhealthy, ServiceKey, SessionAffinity, TrackingHasher,
+    AffinityPolicy, LoadBalancingScheme, PersistenceOnUnhealthy, SessionAffinity, TrackingHasher,
     TrackingMode,
 };
-use guideway_dataplane::backend::{BackendHandle, Generation};
 use guideway_dataplane::conntrack::ConntrackTable;
 use guideway_dataplane::delivery::{Delivery, DeliveryMode, Tunnel};
 use guideway_dataplane::egress::{Egress, PortId};
-use guideway_dataplane::forwarding_rule::{
-    ForwardingRule, ForwardingRules, RulePorts, RuleProtocol, ServiceId,
-};
+use guideway_dataplane::forwarding_rule::{ForwardingRule, RulePorts, RuleProtocol};
 use guideway_dataplane::frame::Frame;
-use guideway_dataplane::maglev::{LookupTable, Weighted};
 use guideway_dataplane::pipeline::{BURST, Decision};
-use guideway_dataplane::seed::Seed;
-use guideway_dataplane::snapshot::{Backend, Eligible, OwnAddresses, Service, Snapshot};
+use guideway_dataplane::snapshot::{Snapshot, SnapshotBuilder};
 use guideway_dataplane::time::Tick;
 use guideway_dataplane::verdict::Verdict;
 use guideway_dataplane::wire::ethernet::MacAddress;
@@ -28,72 +23,32 @@ use guideway_engine::mbuf::Mbuf;
 use guideway_engine::publish::Publisher;
 use pcap_fixtures::packet::Packet;
 
-const BACKENDS: u32 = 3;
-
 /// TCP to 203.0.113.10:80 is rewritten at layer 2, UDP to 203.0.113.20 travels in GUE; three backends each, behind
 /// `port`.
 pub(crate) fn snapshot(port: PortId) -> Snapshot {
-    let rule = |last, protocol, ports, service| ForwardingRule {
-        address: Address::v4([203, 0, 113, last]),
-        protocol,
-        ports,
-        source_ranges: Vec::new(),
-        region_only: false,
-        service: ServiceId(service),
-    };
-    let rules = [
-        rule(10, RuleProtocol::Tcp, RulePorts::List(vec![80]), 0),
-        rule(20, RuleProtocol::Udp, RulePorts::All, 1),
-    ];
+    let mut builder = SnapshotBuilder::new();
     let own = Address::v4([198, 51, 100, 1]);
-    let backend = |handle: u32| {
-        let next_hop = MacAddress([0x02, 0, 0, 0, 1, handle as u8]);
-        let egress = Egress { port, ..Egress::to(next_hop) };
-        let tunnel = Tunnel {
-            endpoint: Address::v4([198, 51, 100, 10 + handle as u8]),
-            source: own,
-            source_range: None::<Prefix>,
-        };
-        let delivery = if handle < BACKENDS {
-            Delivery::l2(egress, 1500)
-        } else {
-            Delivery::tunnel(DeliveryMode::Gue { dst_port: 6080 }, &tunnel, egress, 1500)
-        };
-        Some(Backend {
-            generation: Generation(1),
-            serves: true,
-            persistent_generation: Generation(1),
-            drain_deadline: Tick::NEVER,
-            idle_timeout_sec: 600,
-            delivery,
-        })
-    };
-    let service = |first: u32| {
-        let names = ["a", "b", "c"].map(|name| Weighted { name, weight: 1 });
-        Service {
-            key: ServiceKey(first + 1),
-            policy: AffinityPolicy::new(
-                LoadBalancingScheme::Internal,
-                SessionAffinity::None,
-                TrackingMode::PerConnection,
-                PersistenceOnUnhealthy::DefaultForProtocol,
-            ),
-            eligible: Arc::new(Eligible {
-                table: LookupTable::build(&Seed::DEFAULT, &names),
-                backends: (first..first + BACKENDS).map(BackendHandle).collect(),
-            }),
-        }
-    };
-    Snapshot {
-        generation: 1,
-        rules: Arc::new(ForwardingRules::new(&rules, &[], &[])),
-        services: [service(0), service(BACKENDS)].into(),
-        backends: (0..2 * BACKENDS).map(backend).collect(),
-        seed: Seed::DEFAULT,
-        own: OwnAddresses { ipv4: Some(own), ipv6: None },
-        icmp_errors_per_sec: 1000,
-        ..Snapshot::default()
+    let policy = AffinityPolicy::new(
+        LoadBalancingScheme::Internal,
+        SessionAffinity::None,
+        TrackingMode::PerConnection,
+        PersistenceOnUnhealthy::DefaultForProtocol,
+    );
+    let egress = |last| Egress { port, ..Egress::to(MacAddress([0x02, 0, 0, 0, 1, last])) };
+    let (web, dns) = (builder.service(policy), builder.service(policy));
+    for (last, name) in (0..).zip(["a", "b", "c"]) {
+        builder.backend(web, name, 1, Delivery::l2(egress(last), 1500));
     }
+    for (last, name) in (3..).zip(["a", "b", "c"]) {
+        let endpoint = Address::v4([198, 51, 100, 10 + last]);
+        let tunnel = Tunnel { endpoint, source: own, source_range: None };
+        let mode = DeliveryMode::Gue { dst_port: 6080 };
+        builder.backend(dns, name, 1, Delivery::tunnel(mode, &tunnel, egress(last), 1500));
+    }
+    let vip = |last| Address::v4([203, 0, 113, last]);
+    builder.rule(ForwardingRule::new(vip(10), RuleProtocol::Tcp, RulePorts::List(vec![80]), web));
+    builder.rule(ForwardingRule::new(vip(20), RuleProtocol::Udp, RulePorts::All, dns));
+    builder.own(own).icmp_errors_per_sec(1000).build()
 }
 
 /// A worker with a table of its own.

@@ -4,26 +4,22 @@ use std::fmt::{self, Display};
 use std::sync::Arc;
 
 use clap::ValueEnum;
-use guideway_dataplane::affinity::TrackingHasher;
+use guideway_dataplane::affinity::{AffinityPolicy, TrackingHasher};
 use guideway_dataplane::backend::BackendHandle;
 use guideway_dataplane::conntrack::ConntrackTable;
 use guideway_dataplane::counters::Counters;
 use guideway_dataplane::delivery::Delivery;
-use guideway_dataplane::forwarding_rule::{
-    ForwardingRule, ForwardingRules, RulePorts, RuleProtocol, ServiceId,
-};
+use guideway_dataplane::forwarding_rule::RuleProtocol;
 use guideway_dataplane::frame::Frame;
-use guideway_dataplane::maglev::LookupTable;
 use guideway_dataplane::packet::Packet;
 use guideway_dataplane::pipeline::{BURST, Decision, Tracking};
-use guideway_dataplane::seed::Seed;
-use guideway_dataplane::snapshot::{Eligible, Snapshot};
+use guideway_dataplane::snapshot::{Snapshot, SnapshotBuilder};
 use guideway_dataplane::time::Tick;
 use guideway_engine::burst_processor::BurstProcessor;
 use guideway_engine::publish::Publisher;
 
 use super::stage;
-use crate::pipeline::scenario::{Affinity, Family, PORT, Packets, Scenario, Way, vip};
+use crate::pipeline::scenario::{Affinity, Family, Packets, Scenario, Way, rule};
 use crate::pipeline::slot::Slot;
 use crate::pipeline::traffic::Traffic;
 
@@ -262,18 +258,10 @@ fn parse(scenario: &Scenario, form: Form) {
 
 /// Decides untracked packets for a service without backends: no plain packet takes fewer steps.
 fn refuse(scenario: &Scenario) {
-    let mut snapshot = scenario.snapshot(1);
-    let rule = ForwardingRule {
-        address: vip(scenario.family, 0),
-        protocol: RuleProtocol::Udp,
-        ports: RulePorts::List(vec![PORT]),
-        source_ranges: Vec::new(),
-        region_only: false,
-        service: ServiceId(0),
-    };
-    snapshot.rules = Arc::new(ForwardingRules::new(&[rule], &[], &[]));
-    let nobody = Eligible { table: LookupTable::build(&Seed::DEFAULT, &[]), backends: Box::default() };
-    snapshot.services[0].eligible = Arc::new(nobody);
+    let mut builder = SnapshotBuilder::new();
+    let nobody = builder.service(AffinityPolicy::default());
+    builder.rule(rule(scenario.family, 0, RuleProtocol::Udp, nobody));
+    let snapshot = builder.counted_workers(scenario.workers).build();
     let mut bench = Bench::new(scenario, snapshot);
     let flows: Vec<u32> = (0..FLOWS as u32).collect();
     bench.sweep();

@@ -285,16 +285,23 @@ fn traffic(families: &mut Families<'_>, stats: &Stats) -> fmt::Result {
         .iter()
         .map(|backend| (backend_labels(&backend.service, &backend.name), backend.forwarded))
         .collect();
-    volume(families, "rule", "of the forwarding rule, whatever became of them", &rules)?;
-    volume(families, "service_offered", "of the service's rules, whatever became of them", &offered)?;
-    volume(families, "service_forwarded", "that went to the service's backends", &forwarded)?;
-    volume(families, "backend", "that went to the backend", &backends)
+    volume(families, "rule", "of the forwarding rule, whatever became of them", "as they came in", &rules)?;
+    volume(
+        families,
+        "service_offered",
+        "of the service's rules, whatever became of them",
+        "as they came in",
+        &offered,
+    )?;
+    volume(families, "service_forwarded", "that went to the service's backends", "as sent", &forwarded)?;
+    volume(families, "backend", "that went to the backend", "as sent", &backends)
 }
 
 fn volume<const LABELS: usize>(
     families: &mut Families<'_>,
     of: &str,
     which: &str,
+    measured: &str,
     samples: &[([Label; LABELS], Traffic)],
 ) -> fmt::Result {
     let counted = |count: fn(&Traffic) -> u64| {
@@ -302,7 +309,11 @@ fn volume<const LABELS: usize>(
     };
     let (packets, bytes) = (format!("{of}_packets_total"), format!("{of}_bytes_total"));
     families.counters(&packets, &format!("Packets {which}."), counted(|traffic| traffic.packets))?;
-    families.counters(&bytes, &format!("Bytes of the frames {which}."), counted(|traffic| traffic.bytes))
+    families.counters(
+        &bytes,
+        &format!("Bytes of the frames {which}, {measured}."),
+        counted(|traffic| traffic.bytes),
+    )
 }
 
 fn services(families: &mut Families<'_>, services: &[Service]) -> fmt::Result {

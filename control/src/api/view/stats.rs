@@ -36,7 +36,7 @@ pub struct Stats {
 pub struct Traffic {
     /// Number of packets.
     pub packets: u64,
-    /// Bytes of the frames, as they came in.
+    /// Bytes of the frames: offered ones as they came in, forwarded ones as they are sent.
     pub bytes: u64,
 }
 

@@ -1,24 +1,17 @@
 //! A hand-made appliance: VIPs of both families, each before a service with one backend in one delivery mode.
 
-use std::sync::Arc;
-
 use guideway_dataplane::address::{Address, Prefix};
 use guideway_dataplane::affinity::{
-    AffinityPolicy, LoadBalancingScheme, PersistenceOnUnhealthy, ServiceKey, SessionAffinity, TrackingHasher,
+    AffinityPolicy, LoadBalancingScheme, PersistenceOnUnhealthy, SessionAffinity, TrackingHasher,
     TrackingMode,
 };
-use guideway_dataplane::backend::{BackendHandle, Generation};
 use guideway_dataplane::conntrack::ConntrackTable;
 use guideway_dataplane::delivery::{Delivery, DeliveryMode, Tunnel};
 use guideway_dataplane::egress::Egress;
-use guideway_dataplane::forwarding_rule::{
-    ForwardingRule, ForwardingRules, RulePorts, RuleProtocol, ServiceId,
-};
+use guideway_dataplane::forwarding_rule::{ForwardingRule, RulePorts, RuleProtocol};
 use guideway_dataplane::frame::Frame;
-use guideway_dataplane::maglev::{LookupTable, Weighted};
 use guideway_dataplane::pipeline::{Decision, Pipeline};
-use guideway_dataplane::seed::Seed;
-use guideway_dataplane::snapshot::{Backend, Eligible, OwnAddresses, Service, Snapshot};
+use guideway_dataplane::snapshot::{Snapshot, SnapshotBuilder};
 use guideway_dataplane::time::Tick;
 use guideway_dataplane::wire::ethernet::MacAddress;
 
@@ -30,15 +23,15 @@ pub(crate) const OWN_V6: &str = "2001:db8:1::1";
 pub(crate) const BACKEND_V4: &str = "10.1.0.7";
 /// Every backend's IPv6 address.
 pub(crate) const BACKEND_V6: &str = "fd00::7";
-/// Where frames to every backend go.
+/// Link-layer address that frames to every backend go to.
 pub(crate) const NEXT_HOP: [u8; 6] = [0x02, 0, 0, 0, 0, 0x77];
 const EGRESS: Egress = Egress::to(MacAddress(NEXT_HOP));
 /// The path MTU to every backend.
 pub(crate) const MTU: u16 = 1500;
-/// How many ICMP errors a worker sends in a second.
+/// Number of ICMP errors that a worker may send in a second.
 pub(crate) const ICMP_ERRORS_PER_SEC: u32 = 3;
 
-/// What stands behind the VIP with this number.
+/// Backend, or none, behind the VIP with this number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Behind {
     /// A backend on the same segment.
@@ -111,60 +104,35 @@ impl Appliance {
     }
 
     /// Decides a burst at `now`.
-    pub(crate) fn process(&mut self, frames: &mut [Memory], decisions: &mut [Decision], now: u32) {
+    pub(crate) fn process<F: Frame>(&mut self, frames: &mut [F], decisions: &mut [Decision], now: u32) {
         self.pipeline.process(frames, decisions, Tick(now), &self.snapshot, &self.table);
     }
 }
 
 fn snapshot() -> Snapshot {
-    let mut rules = Vec::new();
-    let mut services = Vec::new();
-    let mut backends = Vec::new();
-    for (place, behind) in Behind::ALL.into_iter().enumerate() {
+    let mut builder = SnapshotBuilder::new();
+    for behind in Behind::ALL {
+        let service = builder.service(AffinityPolicy::new(
+            LoadBalancingScheme::External,
+            SessionAffinity::ClientIpPortProto,
+            TrackingMode::PerConnection,
+            PersistenceOnUnhealthy::DefaultForProtocol,
+        ));
+        builder.backend(service, "backend", u16::from(behind != Behind::Nobody), behind.delivery());
         for is_ipv4 in [true, false] {
-            rules.push(ForwardingRule {
-                address: address(&behind.vip(is_ipv4)),
-                protocol: RuleProtocol::L3Default,
-                ports: RulePorts::All,
-                source_ranges: Vec::new(),
+            let vip = address(&behind.vip(is_ipv4));
+            builder.rule(ForwardingRule {
                 region_only: behind == Behind::RegionOnly,
-                service: ServiceId(place as u16),
+                ..ForwardingRule::new(vip, RuleProtocol::L3Default, RulePorts::All, service)
             });
         }
-        let handle = BackendHandle(place as u32);
-        let eligible = if behind == Behind::Nobody { vec![] } else { vec![handle] };
-        let weighted = vec![Weighted { name: "backend", weight: 1 }; eligible.len()];
-        services.push(Service {
-            key: ServiceKey(place as u32),
-            policy: AffinityPolicy::new(
-                LoadBalancingScheme::External,
-                SessionAffinity::ClientIpPortProto,
-                TrackingMode::PerConnection,
-                PersistenceOnUnhealthy::DefaultForProtocol,
-            ),
-            eligible: Arc::new(Eligible {
-                table: LookupTable::build(&Seed::DEFAULT, &weighted),
-                backends: eligible.into(),
-            }),
-        });
-        backends.push(Some(Backend {
-            generation: Generation(0),
-            serves: true,
-            persistent_generation: Generation(0),
-            drain_deadline: Tick::NEVER,
-            idle_timeout_sec: 60,
-            delivery: behind.delivery(),
-        }));
     }
-    let region = [Prefix::new(address("192.0.2.0"), 24)];
-    Snapshot {
-        rules: Arc::new(ForwardingRules::new(&rules, &[], &region)),
-        services: services.into(),
-        backends: backends.into(),
-        own: OwnAddresses { ipv4: Some(address(OWN_V4)), ipv6: Some(address(OWN_V6)) },
-        icmp_errors_per_sec: ICMP_ERRORS_PER_SEC,
-        ..Snapshot::default()
-    }
+    builder
+        .region(Prefix::new(address("192.0.2.0"), 24))
+        .own(address(OWN_V4))
+        .own(address(OWN_V6))
+        .icmp_errors_per_sec(ICMP_ERRORS_PER_SEC)
+        .build()
 }
 
 fn address(text: &str) -> Address {

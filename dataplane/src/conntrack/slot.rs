@@ -1,58 +1,58 @@
-//! One 16-byte place for an entry: its two words and the only ways to change them.
+//! Slots, 16 bytes for an entry each: their two words and the only ways to change them.
 
 use super::TrackingKey;
 use super::entry::{Entry, Phase, State};
 use crate::primitive::{AtomicU64, Ordering};
 use crate::time::Tick;
 
-/// Room for one entry. All bits zero is an empty place.
+/// Room for one entry. All bits zero is an empty slot.
 #[repr(C, align(16))]
-pub(super) struct Place {
+pub(super) struct Slot {
     /// The key, XORed with the frozen bits of the state that it was published with.
     identity: AtomicU64,
     state: AtomicU64,
 }
 
 #[cfg(not(loom))]
-const _: () = assert!(size_of::<Place>() == 16, "four places fill a cache line");
+const _: () = assert!(size_of::<Slot>() == 16, "four slots fill a cache line");
 
-impl Place {
+impl Slot {
     #[cfg(loom)]
     pub(super) fn empty() -> Self {
         Self { identity: AtomicU64::new(0), state: AtomicU64::new(0) }
     }
 
-    /// The state word alone, whoever's it is.
+    /// State word alone, whatever key it belongs to.
     #[inline]
     pub(super) fn state(&self) -> State {
         // Acquire; pairs with the Release in `occupy`, so that the identity of this state or a later one is seen.
         State(self.state.load(Ordering::Acquire))
     }
 
-    /// The state word, where the place holds an entry of `key`, tentative or settled.
+    /// State word, if the slot holds an entry of `key`, tentative or settled.
     #[inline]
     pub(super) fn held_by(&self, key: TrackingKey) -> Option<State> {
         let state = self.state();
         self.identifies(key, state).then_some(state)
     }
 
-    /// Whether `state`, read from this place, belongs to an entry of `key`.
+    /// True if `state`, read from this slot, belongs to an entry of `key`.
     #[inline]
     pub(super) fn identifies(&self, key: TrackingKey, state: State) -> bool {
         matches!(state.phase(), Phase::Tentative | Phase::Settled) && self.bears(key, state)
     }
 
-    /// Whether this place bears the name `key` under `state`, which was read from it, whatever its phase.
+    /// True if this slot bears the name `key` under `state`, which was read from it, whatever its phase.
     #[inline]
     pub(super) fn bears(&self, key: TrackingKey, state: State) -> bool {
         // Relaxed: the Acquire that read `state` rules out an identity that is older than it. A newer one is that of
-        // the place's next holder, and the XOR tells the two apart.
+        // the slot's next holder, and the XOR tells the two apart.
         self.identity.load(Ordering::Relaxed) ^ state.frozen() == key.0
     }
 
-    /// The key and the state of the entry that it holds, where that is settled.
+    /// Key and state of the entry in the slot, if it is settled.
     ///
-    /// For those who list entries: a key that is read while the place changes hands is nobody's.
+    /// For those who list entries: a key that is read while the slot changes hands is nobody's.
     pub(super) fn settled(&self) -> Option<(TrackingKey, State)> {
         let state = self.state();
         // Relaxed: as in `bears`.
@@ -60,9 +60,9 @@ impl Place {
         (state.phase() == Phase::Settled).then_some((key, state))
     }
 
-    /// Takes the place from what it was judged to be in, `before`, for a tentative entry of `key`.
+    /// Takes the slot, which was judged in the state `before`, for a tentative entry of `key`.
     ///
-    /// None where the place has changed since.
+    /// None where the slot has changed since.
     pub(super) fn occupy(&self, before: State, key: TrackingKey, entry: &Entry) -> Option<State> {
         // Acquire; pairs with the Release below, by which the holder before this one published: its identity is
         // written before ours. Nobody exchanges a busy state, so from here to the Release this worker is alone.
@@ -71,12 +71,12 @@ impl Place {
         self.identity.store(key.0 ^ state.frozen(), Ordering::Relaxed);
         // Release; pairs with the Acquire in `state`. All later changes up to the next `occupy` are read-modify-writes,
         // which continue the release sequence that this store heads, whatever their own ordering.
-        // The fence before settling would order it for lookups as well; this way the place doesn't depend on it.
+        // The fence before settling would order it for lookups as well; this way the slot doesn't depend on it.
         self.state.store(state.0, Ordering::Release);
         Some(state)
     }
 
-    /// Exchanges `before` for `after`; false where the place has changed since `before` was read.
+    /// Exchanges `before` for `after`; false where the slot has changed since `before` was read.
     ///
     /// For every change but a new holder's. The judgement behind it came from the bits of `before` alone.
     #[inline]
@@ -85,7 +85,7 @@ impl Place {
         self.state.compare_exchange(before.0, after.0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// Empties the place, if it is still in the state that was judged.
+    /// Empties the slot, if it is still in the state that was judged.
     pub(super) fn vacate(&self, judged: State) -> bool {
         self.exchange(judged, judged.vacated())
     }
@@ -107,8 +107,8 @@ mod tests {
     use super::*;
     use crate::backend::{BackendHandle, Generation};
 
-    fn place() -> Place {
-        Place { identity: AtomicU64::new(0), state: AtomicU64::new(0) }
+    fn slot() -> Slot {
+        Slot { identity: AtomicU64::new(0), state: AtomicU64::new(0) }
     }
 
     fn entry() -> Entry {
@@ -122,29 +122,29 @@ mod tests {
     }
 
     #[test]
-    fn the_all_zero_place_holds_nothing_even_for_key_zero() {
-        assert_eq!(place().held_by(TrackingKey(0)), None);
+    fn the_all_zero_slot_holds_nothing_even_for_key_zero() {
+        assert_eq!(slot().held_by(TrackingKey(0)), None);
     }
 
     #[test]
     fn a_stale_change_misses_an_identical_later_entry() {
-        let place = place();
-        let old = place.occupy(State(0), TrackingKey(1), &entry()).unwrap();
-        assert!(place.vacate(old));
-        place.occupy(place.state(), TrackingKey(2), &entry()).unwrap();
-        assert!(!place.vacate(old));
-        assert!(!place.settle(old));
-        assert!(!place.touch(old, Tick(6), false));
-        assert_eq!(place.held_by(TrackingKey(1)), None);
-        assert!(place.held_by(TrackingKey(2)).is_some());
+        let slot = slot();
+        let old = slot.occupy(State(0), TrackingKey(1), &entry()).unwrap();
+        assert!(slot.vacate(old));
+        slot.occupy(slot.state(), TrackingKey(2), &entry()).unwrap();
+        assert!(!slot.vacate(old));
+        assert!(!slot.settle(old));
+        assert!(!slot.touch(old, Tick(6), false));
+        assert_eq!(slot.held_by(TrackingKey(1)), None);
+        assert!(slot.held_by(TrackingKey(2)).is_some());
     }
 
     #[test]
     fn a_state_and_the_next_holders_identity_match_neither_key() {
-        let place = place();
-        let old = place.occupy(State(0), TrackingKey(1), &entry()).unwrap();
-        place.occupy(old, TrackingKey(2), &entry()).unwrap();
-        assert!(!place.identifies(TrackingKey(1), old));
-        assert!(!place.identifies(TrackingKey(2), old));
+        let slot = slot();
+        let old = slot.occupy(State(0), TrackingKey(1), &entry()).unwrap();
+        slot.occupy(old, TrackingKey(2), &entry()).unwrap();
+        assert!(!slot.identifies(TrackingKey(1), old));
+        assert!(!slot.identifies(TrackingKey(2), old));
     }
 }

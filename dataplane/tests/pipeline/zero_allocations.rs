@@ -1,49 +1,11 @@
 //! The packet path allocates nothing, whatever becomes of a packet.
 
-mod appliance;
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
-use appliance::{Appliance, Behind, Memory};
 use guideway_dataplane::frame::{Frame, HEADROOM};
 use guideway_dataplane::pipeline::{BURST, Decision, Tracking};
 use guideway_dataplane::verdict::Verdict;
 use pcap_fixtures::packet::{Packet, tcp};
 
-thread_local! {
-    /// How often this thread has asked for memory. The test's harness allocates on threads of its own.
-    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-}
-
-/// The system's allocator, counted.
-struct Counting;
-
-#[allow(unsafe_code)] // an allocator cannot be written without
-// SAFETY: every method hands its arguments to the system's allocator unchanged and returns what that returns, so the
-// contract holds as it holds there. Counting touches a `Cell` of the thread, which needs neither memory nor a
-// destructor.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's promise about `layout` is the one that is needed here.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: `memory` came from `alloc` or `realloc` above with this layout, and so from the system's.
-        unsafe { System.dealloc(memory, layout) }
-    }
-
-    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: as for `dealloc`, and the caller's promise about `size` is the one that is needed here.
-        unsafe { System.realloc(memory, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use crate::appliance::{Appliance, Behind, Memory};
 
 /// Packets of `client` that end in every way.
 fn packets(client: usize) -> Vec<Packet> {
@@ -79,11 +41,13 @@ fn the_packet_path_allocates_nothing() {
     let mut frames: Vec<Memory> = packets.iter().chain(&packets).map(memory).collect();
     let mut decisions = vec![Decision::PENDING; frames.len()];
 
-    let before = ALLOCATIONS.get();
-    for (now, (frames, decisions)) in frames.chunks_mut(BURST).zip(decisions.chunks_mut(BURST)).enumerate() {
-        appliance.process(frames, decisions, now as u32 / 4);
-    }
-    let allocations = ALLOCATIONS.get() - before;
+    let allocations = allocation_counter::measure(|| {
+        for (now, (frames, decisions)) in
+            frames.chunks_mut(BURST).zip(decisions.chunks_mut(BURST)).enumerate()
+        {
+            appliance.process(frames, decisions, now as u32 / 4);
+        }
+    });
 
     let count = |wanted: fn(&Decision) -> bool| decisions.iter().filter(|decision| wanted(decision)).count();
     assert!(count(|decision| decision.tracking == Tracking::Hit) > 1000);
@@ -92,12 +56,13 @@ fn the_packet_path_allocates_nothing() {
     assert!(count(|decision| matches!(decision.verdict, Verdict::Pass(_))) > 500);
     assert!(count(|decision| decision.answered) > 50);
     assert!(frames.iter().all(|frame| !frame.bytes().is_empty()));
-    assert_eq!(allocations, 0);
+    assert_eq!(allocations.count_total, 0);
 }
 
 #[test]
 fn the_allocator_counts() {
-    let before = ALLOCATIONS.get();
-    drop(std::hint::black_box(Vec::<u8>::with_capacity(100)));
-    assert_eq!(ALLOCATIONS.get() - before, 1);
+    let allocations = allocation_counter::measure(|| {
+        drop(std::hint::black_box(Vec::<u8>::with_capacity(100)));
+    });
+    assert_eq!(allocations.count_total, 1);
 }

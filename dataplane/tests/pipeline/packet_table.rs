@@ -1,13 +1,9 @@
 //! A table of packets: a claim, the packet in, what becomes of it, and the packet out, read by etherparse.
 
-mod appliance;
-
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use appliance::{
-    Appliance, BACKEND_V4, BACKEND_V6, Behind, ICMP_ERRORS_PER_SEC, Memory, NEXT_HOP, OWN_V4, OWN_V6,
-};
 use etherparse::{Icmpv4Type, Icmpv6Type, NetSlice, SlicedPacket, TransportSlice, icmpv4, icmpv6, ip_number};
 use guideway_dataplane::address::Address;
 use guideway_dataplane::delivery::{Delivery, DeliveryMode, Tunnel};
@@ -18,13 +14,17 @@ use guideway_dataplane::verdict::{DropReason, PassReason, Verdict};
 use guideway_dataplane::wire::ethernet::MacAddress;
 use pcap_fixtures::packet::{Packet, tcp};
 
+use crate::appliance::{
+    Appliance, BACKEND_V4, BACKEND_V6, Behind, ICMP_ERRORS_PER_SEC, Memory, NEXT_HOP, OWN_V4, OWN_V6,
+};
+
 use Behind::{Gre4, Gre6, Gue4, Gue6, Ipip4, Ipip6, L2, Nobody, RegionOnly, Spread};
 use Out::{Answered, Delivered, Untouched};
 
-/// What a packet is when the pipeline is done with it.
+/// State of a packet when the pipeline is done with it.
 #[derive(Clone, Copy, Debug)]
 enum Out {
-    /// As it came.
+    /// Unchanged.
     Untouched,
     /// On its way to the backend, with one less TTL.
     Delivered(Behind),
@@ -70,7 +70,7 @@ fn rows() -> Vec<Row> {
     vec![
         forward("l2 changes addresses of the frame and the TTL", v4(L2).tcp(1025, 80, syn).payload_len(9), L2),
         forward("l2 keeps tags", v4(L2).service_vlan(7).vlan(100).udp(1025, 80), L2),
-        forward("l2 keeps padding, as the segment wants it", v4(L2).tcp(1025, 80, ack).trailer(&[0; 6]), L2),
+        forward("l2 keeps padding, which a short frame needs", v4(L2).tcp(1025, 80, ack).trailer(&[0; 6]), L2),
         forward("l2 keeps options", v4(L2).options(&[7, 7, 4, 0, 0, 0, 0]).udp(1025, 80), L2),
         forward("l2 of IPv6", v6(L2).tcp(1025, 80, syn), L2),
         forward("l2 keeps extension headers", v6(L2).hop_by_hop(&[5, 2, 0, 0]).routing(&[0; 6]).udp(1025, 80), L2),
@@ -214,6 +214,46 @@ fn an_icmp_error_takes_its_connections_path_through_the_tunnel() {
     let connection = outer_src_port(v4(Gue4).tcp(1025, 80, tcp::ACK));
     assert_eq!(outer_src_port(router.packet_too_big(1400, &reply, 28)), connection);
     assert_ne!(outer_src_port(v4(Gue4).tcp(1026, 80, tcp::ACK)), connection);
+}
+
+/// A frame that counts how often its bytes are asked for.
+struct Counted {
+    memory: Memory,
+    reads: Cell<usize>,
+}
+
+impl Frame for Counted {
+    fn bytes(&self) -> &[u8] {
+        self.reads.set(self.reads.get() + 1);
+        self.memory.bytes()
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        self.memory.bytes_mut()
+    }
+
+    fn prepend(&mut self, count: usize) -> bool {
+        self.memory.prepend(count)
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.memory.truncate(len);
+    }
+}
+
+#[test]
+fn an_icmp_errors_quote_is_read_with_its_headers_and_not_again() {
+    let mut appliance = Appliance::new();
+    let mut reads = |packet: Packet| {
+        let memory = Memory::new(&packet.build(), HEADROOM);
+        let mut frames = [Counted { memory, reads: Cell::new(0) }];
+        let mut decisions = [Decision::PENDING];
+        appliance.process(&mut frames, &mut decisions, 5);
+        assert_eq!(decisions[0].verdict, Verdict::Forward);
+        frames[0].reads.get()
+    };
+    let reply = Packet::between(&L2.vip(true), CLIENT_V4).tcp(80, 1025, tcp::ACK);
+    assert_eq!(reads(v4(L2).packet_too_big(1400, &reply, 28)), reads(v4(L2).echo_request(7, 1)));
 }
 
 #[test]

@@ -3,9 +3,7 @@
 //! The frames are built from descriptions, chained together from IPv6 extension headers, and damaged: bits flipped,
 //! ends cut off, parts of one frame put into another.
 
-#[path = "oracle/difference.rs"]
 mod difference;
-#[path = "oracle/frames.rs"]
 mod frames;
 
 use std::net::IpAddr;
@@ -16,6 +14,7 @@ use guideway_dataplane::flow::Fragment;
 use guideway_dataplane::packet::Packet;
 use guideway_dataplane::verdict::{PassReason, Verdict};
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 
 /// Reads `frame` twice. `Ok(None)` where the readings agree, the difference where it is one that is meant, and
 /// `Err` with both readings where it is not.
@@ -42,7 +41,7 @@ fn judge(frame: &[u8]) -> Result<Option<Difference>, String> {
     }
 }
 
-/// What etherparse reads in a frame, in our words.
+/// Reading of a frame by etherparse, in our words.
 struct Reading {
     src: IpAddr,
     dst: IpAddr,
@@ -151,7 +150,7 @@ fn offset_in(frame: &[u8], part: &[u8]) -> usize {
     part.as_ptr().addr() - frame.as_ptr().addr()
 }
 
-/// What two readings of one frame disagree on.
+/// Fields that two readings of one frame disagree on.
 fn compare(packet: &Packet, reading: &Reading) -> Option<String> {
     macro_rules! same {
         ($what:literal, $ours:expr, $theirs:expr) => {
@@ -185,8 +184,14 @@ fn compare(packet: &Packet, reading: &Reading) -> Option<String> {
     None
 }
 
+/// Failing cases are kept beside this file, and tried first.
+fn config() -> ProptestConfig {
+    let failures = FileFailurePersistence::Direct("tests/oracle/regressions.txt");
+    ProptestConfig { failure_persistence: Some(Box::new(failures)), ..ProptestConfig::with_cases(3000) }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3000))]
+    #![proptest_config(config())]
 
     #[test]
     fn described_packets_are_read_alike(frame in frames::described()) {

@@ -1,0 +1,259 @@
+//! Makes a snapshot piece by piece, for tests, examples and benchmarks: the same forwarding state as a configuration
+//! gives, without one.
+
+use std::sync::Arc;
+
+use super::{Backend, Eligible, OwnAddresses, Service, Snapshot};
+use crate::address::{Address, Prefix};
+use crate::affinity::{AffinityPolicy, ServiceKey};
+use crate::backend::BackendHandle;
+use crate::delivery::Delivery;
+use crate::forwarding_rule::{ForwardingRule, ForwardingRules, Route, RuleId, ServiceId};
+use crate::maglev::{LookupTable, Weighted};
+use crate::seed::Seed;
+use crate::traffic_counters::TrafficCounters;
+
+/// Snapshot in the making.
+///
+/// Services, backends and rules are numbered in the order in which they are added. By default the snapshot has
+/// generation 1, the default seed, a hundred ICMP errors a second, no own addresses, and no counters of traffic.
+///
+/// ```
+/// use guideway_dataplane::address::Address;
+/// use guideway_dataplane::affinity::AffinityPolicy;
+/// use guideway_dataplane::delivery::Delivery;
+/// use guideway_dataplane::egress::Egress;
+/// use guideway_dataplane::forwarding_rule::{ForwardingRule, RulePorts, RuleProtocol};
+/// use guideway_dataplane::snapshot::SnapshotBuilder;
+/// use guideway_dataplane::wire::ethernet::MacAddress;
+///
+/// let mut builder = SnapshotBuilder::new();
+/// let web = builder.service(AffinityPolicy::default());
+/// builder.backend(web, "web-1", 1, Delivery::l2(Egress::to(MacAddress([2, 0, 0, 0, 1, 1])), 1500));
+/// builder.backend(web, "web-2", 3, Delivery::l2(Egress::to(MacAddress([2, 0, 0, 0, 1, 2])), 1500));
+/// let vip = Address::v4([203, 0, 113, 10]);
+/// builder.rule(ForwardingRule::new(vip, RuleProtocol::Tcp, RulePorts::List(vec![80, 443]), web));
+/// let snapshot = builder.own(Address::v4([192, 0, 2, 1])).build();
+/// assert_eq!((snapshot.services.len(), snapshot.backends.len()), (1, 2));
+/// ```
+#[derive(Debug)]
+pub struct SnapshotBuilder {
+    generation: u64,
+    rules: Vec<ForwardingRule>,
+    routes: Vec<Route>,
+    region: Vec<Prefix>,
+    services: Vec<ServiceDraft>,
+    backends: Vec<Option<Backend>>,
+    own: OwnAddresses,
+    icmp_errors_per_sec: u32,
+    workers: usize,
+}
+
+/// Service in the making, and the backends that may get its new connections.
+#[derive(Debug)]
+struct ServiceDraft {
+    policy: AffinityPolicy,
+    eligible: Vec<EligibleDraft>,
+}
+
+#[derive(Debug)]
+struct EligibleDraft {
+    name: String,
+    weight: u16,
+    handle: BackendHandle,
+}
+
+impl SnapshotBuilder {
+    /// Builder of a snapshot that has no services, backends and rules yet.
+    pub fn new() -> Self {
+        Self {
+            generation: 1,
+            rules: Vec::new(),
+            routes: Vec::new(),
+            region: Vec::new(),
+            services: Vec::new(),
+            backends: Vec::new(),
+            own: OwnAddresses::default(),
+            icmp_errors_per_sec: 100,
+            workers: 0,
+        }
+    }
+
+    /// Adds a service that has no backends yet.
+    pub fn service(&mut self, policy: AffinityPolicy) -> ServiceId {
+        self.services.push(ServiceDraft { policy, eligible: Vec::new() });
+        ServiceId((self.services.len() - 1) as u16)
+    }
+
+    /// Adds a healthy backend to a service. One of weight zero gets no new connections, and keeps those that it has.
+    ///
+    /// # Panics
+    /// If the service was not added before.
+    pub fn backend(
+        &mut self,
+        service: ServiceId,
+        name: &str,
+        weight: u16,
+        delivery: Delivery,
+    ) -> BackendHandle {
+        let handle = BackendHandle(self.backends.len() as u32);
+        self.backends.push(Some(Backend::healthy(delivery)));
+        if weight > 0 {
+            let eligible = EligibleDraft { name: name.to_owned(), weight, handle };
+            self.services[usize::from(service.0)].eligible.push(eligible);
+        }
+        handle
+    }
+
+    /// Adds a forwarding rule.
+    pub fn rule(&mut self, rule: ForwardingRule) -> RuleId {
+        self.rules.push(rule);
+        RuleId((self.rules.len() - 1) as u16)
+    }
+
+    /// Adds a route to the service behind a rule.
+    pub fn route(&mut self, route: Route) -> &mut Self {
+        self.routes.push(route);
+        self
+    }
+
+    /// Adds clients of the appliance's own region. Without any, all clients count as such.
+    pub fn region(&mut self, clients: Prefix) -> &mut Self {
+        self.region.push(clients);
+        self
+    }
+
+    /// Sets the appliance's own address of one family.
+    pub fn own(&mut self, address: Address) -> &mut Self {
+        let own = if address.is_ipv4() { &mut self.own.ipv4 } else { &mut self.own.ipv6 };
+        *own = Some(address);
+        self
+    }
+
+    /// Sets the number of the snapshot.
+    pub fn generation(&mut self, generation: u64) -> &mut Self {
+        self.generation = generation;
+        self
+    }
+
+    /// Sets how many ICMP errors a worker may send in a second.
+    pub fn icmp_errors_per_sec(&mut self, limit: u32) -> &mut Self {
+        self.icmp_errors_per_sec = limit;
+        self
+    }
+
+    /// Gives the first so many workers counters for the traffic of rules and backends.
+    pub fn counted_workers(&mut self, workers: usize) -> &mut Self {
+        self.workers = workers;
+        self
+    }
+
+    /// Makes the snapshot, with the lookup tables of its services.
+    ///
+    /// # Panics
+    /// If a rule names a service, or a route a rule, that was not added.
+    pub fn build(&self) -> Snapshot {
+        assert!(
+            self.rules.iter().all(|rule| usize::from(rule.service.0) < self.services.len()),
+            "every rule has its service"
+        );
+        assert!(
+            self.routes.iter().all(|route| usize::from(route.next_hop.0) < self.rules.len()),
+            "every route has its rule"
+        );
+        let own = [self.own.ipv4, self.own.ipv6].into_iter().flatten();
+        let rules = ForwardingRules::new(&self.rules, &self.routes, &self.region).with_own(own);
+        let services = (1..).zip(&self.services).map(|(key, service)| Service {
+            key: ServiceKey(key),
+            policy: service.policy,
+            eligible: Arc::new(service.eligible()),
+        });
+        Snapshot {
+            generation: self.generation,
+            rules: Arc::new(rules),
+            services: services.collect(),
+            backends: self.backends.clone().into(),
+            seed: Seed::DEFAULT,
+            own: self.own,
+            icmp_errors_per_sec: self.icmp_errors_per_sec,
+            traffic_counters: Arc::new(TrafficCounters::new(
+                self.workers,
+                self.rules.len(),
+                self.backends.len(),
+            )),
+        }
+    }
+}
+
+impl Default for SnapshotBuilder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ServiceDraft {
+    fn eligible(&self) -> Eligible {
+        let weighted: Vec<Weighted<'_>> = self
+            .eligible
+            .iter()
+            .map(|backend| Weighted { name: &backend.name, weight: backend.weight })
+            .collect();
+        Eligible {
+            table: LookupTable::build(&Seed::DEFAULT, &weighted),
+            backends: self.eligible.iter().map(|backend| backend.handle).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::egress::Egress;
+    use crate::flow::{Flow, Fragment};
+    use crate::forwarding_rule::{RuleMatch, RulePorts, RuleProtocol};
+    use crate::wire::ethernet::MacAddress;
+    use crate::wire::protocol;
+
+    fn delivery(last: u8) -> Delivery {
+        Delivery::l2(Egress::to(MacAddress([2, 0, 0, 0, 1, last])), 1500)
+    }
+
+    fn flow(dst: [u8; 4]) -> Flow {
+        Flow {
+            src: Address::v4([192, 0, 2, 7]),
+            dst: Address::v4(dst),
+            src_port: 40_001,
+            dst_port: 80,
+            protocol: protocol::TCP,
+            fragment: Fragment::No,
+        }
+    }
+
+    #[test]
+    fn each_service_selects_among_its_own_backends_of_any_weight() {
+        let mut builder = SnapshotBuilder::new();
+        let (first, second) =
+            (builder.service(AffinityPolicy::default()), builder.service(AffinityPolicy::default()));
+        let alone = builder.backend(first, "a", 5, delivery(1));
+        let weightless = builder.backend(second, "a", 0, delivery(2));
+        let snapshot = builder.build();
+        let flow = flow([203, 0, 113, 10]);
+        assert_eq!(snapshot.select(snapshot.service(first), &flow), Some(alone));
+        assert_eq!(snapshot.select(snapshot.service(second), &flow), None);
+        assert!(snapshot.backend(weightless).expect("it is known").serves);
+    }
+
+    #[test]
+    fn rules_and_routes_lead_to_the_services_that_they_name() {
+        let mut builder = SnapshotBuilder::new();
+        let web = builder.service(AffinityPolicy::default());
+        let vip = Address::v4([203, 0, 113, 10]);
+        let rule = builder.rule(ForwardingRule::new(vip, RuleProtocol::Tcp, RulePorts::All, web));
+        let dest_range = Prefix::new(Address::v4([198, 51, 100, 0]), 24);
+        builder.route(Route { dest_range, next_hop: rule }).own(Address::v4([198, 51, 100, 1]));
+        let rules = builder.build().rules;
+        assert_eq!(rules.lookup(&flow([203, 0, 113, 10])), RuleMatch::Rule(rule, web));
+        assert_eq!(rules.lookup(&flow([198, 51, 100, 9])), RuleMatch::Rule(rule, web));
+        assert_eq!(rules.lookup(&flow([198, 51, 100, 1])), RuleMatch::None, "the appliance's own address");
+    }
+}

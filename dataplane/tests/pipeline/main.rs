@@ -1,0 +1,5 @@
+//! The pipeline from outside: what becomes of each packet, and that deciding it allocates nothing.
+
+mod appliance;
+mod packet_table;
+mod zero_allocations;
