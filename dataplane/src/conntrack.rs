@@ -130,6 +130,7 @@ mod aging;
 mod entry;
 #[cfg(not(loom))]
 mod memory;
+mod pair;
 mod slot;
 mod table;
 

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use crate::delivery::Mode;
+use crate::delivery_mode::Mode;
 
 /// IPv4 address of the appliance itself in every fixture.
 pub const OWN_V4: &str = "192.0.2.1";

@@ -3,37 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::configuration::{Configuration, Endpoint, GATEWAY_MAC, OWN_V4, OWN_V6};
+use crate::delivery_mode::Mode;
 use crate::packet::{Packet, Segment};
-
-/// Delivery mode of a backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Delivery at layer 2: the destination MAC address is rewritten.
-    L2,
-    /// IP in IP, either family in either (RFC 2003, RFC 2473, RFC 4213).
-    Ipip,
-    /// GRE without options (RFC 2784).
-    Gre,
-    /// GUE variant 0 (draft-ietf-intarea-gue-09).
-    Gue {
-        /// UDP port that the backend decapsulates on.
-        dst_port: u16,
-    },
-}
-
-impl Mode {
-    /// GUE on the port that IANA assigned to it.
-    pub const GUE: Self = Self::Gue { dst_port: 6080 };
-
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::L2 => "l2",
-            Self::Ipip => "ipip",
-            Self::Gre => "gre",
-            Self::Gue { .. } => "gue",
-        }
-    }
-}
 
 /// Makes the frame that `endpoint` gets for `packet`.
 pub(crate) fn delivered(config: &Configuration, endpoint: &Endpoint, packet: &Packet) -> Vec<u8> {

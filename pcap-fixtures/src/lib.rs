@@ -7,6 +7,7 @@
 pub mod capture;
 pub mod configuration;
 pub mod delivery;
+pub mod delivery_mode;
 pub mod demo;
 pub mod fixture;
 pub mod packet;

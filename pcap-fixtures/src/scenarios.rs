@@ -17,7 +17,7 @@ mod tracking;
 mod weights;
 
 use crate::configuration::Configuration;
-use crate::delivery::Mode;
+use crate::delivery_mode::Mode;
 use crate::fixture::Fixture;
 use crate::packet::Packet;
 

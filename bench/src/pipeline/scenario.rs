@@ -54,7 +54,7 @@ pub(super) enum Affinity {
     ClientIpNoDestination,
 }
 
-/// What the packets ask of the conntrack table.
+/// Work that the packets give the conntrack table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Packets {
@@ -89,7 +89,7 @@ impl Scenario {
         Self { frame_len: self.frame_len.max(least), ..self }
     }
 
-    /// The connections that the table is made for: half its places are taken, as in most benchmarks of hash tables; in
+    /// The connections that the table is made for: half its slots are taken, as in most benchmarks of hash tables; in
     /// a flood, all of them.
     pub(super) fn capacity(&self) -> usize {
         match self.packets {
@@ -98,7 +98,7 @@ impl Scenario {
         }
     }
 
-    /// How many connections are established beforehand: where the table is to be full, more than it has places for.
+    /// Number of connections established beforehand: where the table is to be full, more than it has slots for.
     pub(super) fn established(&self) -> usize {
         match self.packets {
             Packets::Hit => self.flows,

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use guideway_dataplane::backend::{BackendHandle, Generation};
 
-/// Hands out backend handles and keeps their generations.
+/// Stock of backend handles, with the generations of each.
 ///
 /// A handle that is given back carries its generations on to its next user, moved on by one, so that no entry of the
 /// old user is ever taken for one of the new. The handle that was given back first is used again first: the longer
@@ -15,17 +15,17 @@ pub struct BackendHandles {
     free: VecDeque<BackendHandle>,
 }
 
-/// The two generations of a handle.
+/// Generations of a handle, by which its conntrack entries are valid or void.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Generations {
-    /// Moves on with every event that voids any entry, health losses too.
+    /// Generation of ordinary entries: moves on with every event that voids any entry, health losses too.
     pub ordinary: Generation,
-    /// Moves on with every event that voids even entries that persist on unhealthy backends.
+    /// Generation of entries that persist on unhealthy backends: moves on with the events that void even these.
     pub persistent: Generation,
 }
 
 impl BackendHandles {
-    /// A handle that nobody uses.
+    /// Takes a handle that nobody uses.
     ///
     /// # Panics
     /// Where all [`BackendHandle::LIMIT`] are in use, twice what a configuration may hold.
@@ -38,7 +38,7 @@ impl BackendHandles {
         })
     }
 
-    /// Takes a handle back; its entries are void.
+    /// Returns a handle to the stock; its entries are void.
     pub fn give_back(&mut self, handle: BackendHandle) {
         self.void_all(handle);
         self.free.push_back(handle);
@@ -57,22 +57,22 @@ impl BackendHandles {
         generations.persistent = generations.persistent.next();
     }
 
-    /// The generations of a handle.
+    /// Generations of a handle.
     pub fn generations(&self, handle: BackendHandle) -> Generations {
         self.generations[handle.0 as usize]
     }
 
-    /// How many handles are in use.
+    /// Number of handles in use.
     pub fn in_use(&self) -> usize {
         self.generations.len() - self.free.len()
     }
 
-    /// One past the largest handle ever given out.
+    /// Number of handles ever given out: one past the largest.
     pub fn len(&self) -> usize {
         self.generations.len()
     }
 
-    /// Whether none was ever given out.
+    /// True if no handle was ever given out.
     pub fn is_empty(&self) -> bool {
         self.generations.is_empty()
     }

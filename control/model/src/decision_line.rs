@@ -1,4 +1,4 @@
-//! What was decided for a frame, as a line of JSON.
+//! The decision for a frame, as a line of JSON.
 
 use std::io::{self, Write};
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::names::Names;
 
-/// A line of the decisions: its keys and words are a stable interface.
+/// Line of the decisions; its keys and words are a stable interface.
 #[derive(Debug, Serialize)]
 pub struct DecisionLine<'a> {
     frame: u64,
@@ -26,7 +26,7 @@ pub struct DecisionLine<'a> {
 }
 
 impl<'a> DecisionLine<'a> {
-    /// What was decided for the frame of this number, the first being 1, under the snapshot that `names` names.
+    /// Line for the decision on the frame of this number, the first being 1, under the snapshot that `names` belongs to.
     pub fn new(frame: u64, decision: &Decision, names: &'a Names) -> Self {
         let (verdict, reason) = match decision.verdict {
             Verdict::Forward => ("forward", None),
@@ -47,7 +47,7 @@ impl<'a> DecisionLine<'a> {
     /// Writes the line and its end.
     ///
     /// # Errors
-    /// What `out` says.
+    /// Errors of `out`.
     pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
         serde_json::to_writer(&mut *out, self)?;
         out.write_all(b"\n")

@@ -1,17 +1,17 @@
-//! The ways out of the appliance: for a destination, the port that sends to it and the link-layer addresses.
+//! The egress of the appliance: for a destination, the port that sends to it and the link-layer addresses.
 
 use guideway_dataplane::address::Address;
 use guideway_dataplane::egress::Egress;
 use guideway_dataplane::wire::ethernet::MacAddress;
 
-/// Knows the way to a destination.
+/// Source of egresses: knows by which port and to which next hop packets to a destination leave.
 pub trait EgressLookup {
-    /// The way to a backend, or to a tunnel's endpoint.
+    /// Egress of packets to a backend, or to a tunnel's endpoint.
     fn egress(&self, destination: Address) -> Egress;
 }
 
-/// The ways of a replay, where nobody can be asked for a neighbour's MAC address: 02:00 and the last four bytes of its
-/// IP address stand in for it.
+/// Egress lookup of a replay, where nobody can be asked for a neighbour's MAC address: 02:00 and the last four bytes of
+/// its IP address stand in for it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StandInMacs;
 

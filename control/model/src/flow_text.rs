@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
+use guideway_dataplane::affinity::Tuple;
 use guideway_dataplane::flow::{Flow, Fragment};
 use guideway_dataplane::wire::protocol;
 
@@ -100,6 +101,16 @@ impl fmt::Display for FlowText {
             Fragment::First => f.write_str(" first-fragment"),
             Fragment::Later => f.write_str(" later-fragment"),
         }
+    }
+}
+
+/// Describes a tuple in words.
+pub fn describe_tuple(tuple: Tuple) -> &'static str {
+    match tuple {
+        Tuple::One => "1-tuple: source address",
+        Tuple::Two => "2-tuple: source and destination address",
+        Tuple::Three => "3-tuple: addresses and protocol",
+        Tuple::Five => "5-tuple: addresses, protocol and ports",
     }
 }
 

@@ -8,10 +8,10 @@ use guideway_dataplane::forwarding_rule::{RuleId, ServiceId};
 use crate::config::Config;
 use crate::service::Services;
 
-/// The names of one snapshot's rules, services and backends.
+/// Names of the rules, services and backends of one configuration's snapshots.
 #[derive(Debug, Default)]
 pub struct Names {
-    /// Each with its service's place.
+    /// By [`RuleId`]: the rule's name, and the index of its service.
     rules: Vec<(Arc<str>, usize)>,
     services: Vec<Arc<str>>,
     /// By handle: the service's name and the backend's.
@@ -19,7 +19,7 @@ pub struct Names {
 }
 
 impl Names {
-    /// The names of the snapshot that is compiled from `config` and `services`.
+    /// Names of the snapshots that are compiled from `config` and `services`.
     pub(crate) fn new(config: &Config, services: &Services) -> Self {
         let mut backends = vec![None; services.handles().len()];
         for (service, state) in services.iter() {
@@ -36,44 +36,44 @@ impl Names {
         }
     }
 
-    /// The name of a rule.
+    /// Name of a rule.
     pub fn rule(&self, id: RuleId) -> &str {
         &self.rules[usize::from(id.0)].0
     }
 
-    /// The names of a rule and of its service, unless there is no such rule.
+    /// Names of a rule and of its service; `None` where there is no such rule.
     pub fn rule_and_service(&self, id: RuleId) -> Option<(&Arc<str>, &Arc<str>)> {
         let (rule, service) = self.rules.get(usize::from(id.0))?;
         Some((rule, &self.services[*service]))
     }
 
-    /// The name of a service.
+    /// Name of a service.
     pub fn service(&self, id: ServiceId) -> &Arc<str> {
         &self.services[usize::from(id.0)]
     }
 
-    /// The name of a backend, unless nothing uses its handle.
+    /// Name of a backend; `None` where nothing uses its handle.
     pub fn backend(&self, handle: BackendHandle) -> Option<&Arc<str>> {
         self.service_and_backend(handle).map(|(_, backend)| backend)
     }
 
-    /// The names of a backend's service and of the backend, unless nothing uses its handle.
+    /// Names of a backend's service and of the backend; `None` where nothing uses its handle.
     pub fn service_and_backend(&self, handle: BackendHandle) -> Option<(&Arc<str>, &Arc<str>)> {
         self.backends.get(handle.0 as usize)?.as_ref().map(|(service, backend)| (service, backend))
     }
 
-    /// Every rule: its number, its name, its service's name.
+    /// All rules, each with its number, its name and its service's name.
     pub fn rules(&self) -> impl Iterator<Item = (RuleId, &Arc<str>, &Arc<str>)> {
         let rules = self.rules.iter().enumerate();
-        rules.map(|(place, (rule, service))| (RuleId(place as u16), rule, &self.services[*service]))
+        rules.map(|(index, (rule, service))| (RuleId(index as u16), rule, &self.services[*service]))
     }
 
-    /// Every service's name.
+    /// Names of all services.
     pub fn service_names(&self) -> impl Iterator<Item = &Arc<str>> {
         self.services.iter()
     }
 
-    /// Every backend, configured or draining: its handle, its service's name, its name.
+    /// All backends, configured or draining, each with its handle, its service's name and its own.
     pub fn backends(&self) -> impl Iterator<Item = (BackendHandle, &Arc<str>, &Arc<str>)> {
         let backends = self.backends.iter().enumerate();
         backends.filter_map(|(handle, names)| {
@@ -82,12 +82,12 @@ impl Names {
         })
     }
 
-    /// How many rules there are.
+    /// Number of rules.
     pub fn rule_count(&self) -> usize {
         self.rules.len()
     }
 
-    /// One past the largest handle.
+    /// Number of handles: one past the largest.
     pub fn handle_count(&self) -> usize {
         self.backends.len()
     }

@@ -2,7 +2,8 @@
 
 use crate::config::Config;
 
-/// One rule before the service `svc`; `head` are the tables before it, `service` its lines, `groups` what follows it.
+/// Configuration of one rule before the service `svc`; `head` holds the tables before it, `service` its lines, `groups`
+/// the tables after it.
 pub fn sample(head: &str, service: &str, groups: &str) -> Config {
     let text = format!(
         r#"

@@ -15,7 +15,7 @@ use crate::backend_handles::BackendHandles;
 use crate::config::{BackendService, Config, Endpoint, MacAddress, Network};
 use crate::eligible::{Candidate, Rules, eligible};
 
-/// The state of all backend services.
+/// States of all backend services.
 #[derive(Debug, Default)]
 pub struct Services {
     states: BTreeMap<String, ServiceState>,
@@ -23,7 +23,7 @@ pub struct Services {
     keys: u32,
 }
 
-/// The state of one backend service.
+/// State of one backend service.
 #[derive(Debug)]
 pub struct ServiceState {
     key: ServiceKey,
@@ -36,54 +36,54 @@ pub struct ServiceState {
     pool: Option<Pool>,
 }
 
-/// The state of one backend of one service.
+/// State of one backend of one service.
 #[derive(Clone, Debug)]
 pub struct BackendState {
-    /// Names it in snapshots and in conntrack entries.
+    /// Handle that names the backend in snapshots and in conntrack entries.
     pub handle: BackendHandle,
-    /// Where it is; of a draining backend, where it was last configured to be.
+    /// Endpoint as configured; of a draining backend, as it was configured last.
     pub endpoint: Endpoint,
-    /// How packets travel to it.
+    /// Mode in which packets are delivered to the backend.
     pub delivery: DeliveryMode,
-    /// The MTU of the path to it.
+    /// MTU of the path to the backend.
     pub mtu: u16,
-    /// The appliance's place in the network that it is reached from; of a draining backend, when it was configured.
+    /// Network that the appliance reaches the backend from; of a draining backend, as it was configured last.
     pub network: Arc<Network>,
-    /// It belongs to a failover group.
+    /// True if the backend belongs to a failover group.
     pub failover: bool,
-    /// Its health checks succeed.
+    /// True if the health checks of the backend succeed.
     pub healthy: bool,
-    /// Its weight now.
+    /// Weight in force.
     pub weight: u16,
-    /// Who set the weight.
+    /// Source of the weight in force.
     pub weight_source: WeightSource,
-    /// An operator keeps new connections away from it.
+    /// True while an operator keeps new connections away from the backend.
     pub operator_drained: bool,
-    /// When it was removed from the configuration, while it drains.
+    /// Time of its removal from the configuration; `None` while it is configured.
     pub removed_at: Option<Duration>,
 }
 
-/// Who set a weight.
+/// Source of a weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WeightSource {
     /// The configuration.
     Configured,
-    /// The backend's own reports.
+    /// Reports of the backend itself.
     Reported,
     /// An operator, until the configured number changes.
     Operator,
 }
 
-/// The primary or the failover backends.
+/// Pool of a service: the primary or the failover backends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pool {
-    /// The groups that serve by default.
+    /// Groups that serve by default.
     Primary,
-    /// The groups that stand in for them.
+    /// Groups that stand in for the primaries.
     Failover,
 }
 
-/// A change names a service or a backend that is neither configured nor draining.
+/// Name of a service or a backend that is neither configured nor draining.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UnknownName {
     /// No backend service of this name.
@@ -204,22 +204,22 @@ impl Services {
         }
     }
 
-    /// The state of a service.
+    /// State of a service.
     pub fn get(&self, service: &str) -> Option<&ServiceState> {
         self.states.get(service)
     }
 
-    /// Every service by its name.
+    /// All services with their names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &ServiceState)> {
         self.states.iter().map(|(name, state)| (name.as_str(), state))
     }
 
-    /// The handles in use, and their generations.
+    /// Backend handles and their generations.
     pub fn handles(&self) -> &BackendHandles {
         &self.handles
     }
 
-    /// Who set the weight of a backend, configured or draining.
+    /// Source of the weight of a backend, configured or draining.
     ///
     /// # Errors
     /// [`UnknownName`] where it is neither.
@@ -256,44 +256,44 @@ impl ServiceState {
         }
     }
 
-    /// Tells its connections from those of every other service there has been.
+    /// Key that tells the connections of the service from those of every other service there has been.
     pub fn key(&self) -> ServiceKey {
         self.key
     }
 
-    /// The pool that serves, or that served last.
+    /// Pool that serves, or that served last.
     pub fn pool(&self) -> Option<Pool> {
         self.pool
     }
 
-    /// How long a removed backend keeps its entries.
+    /// Time for which a removed backend keeps its entries.
     pub fn draining_timeout(&self) -> Duration {
         self.draining_timeout
     }
 
-    /// The configured backends and the draining ones, by name.
+    /// Configured and draining backends, by name.
     pub fn backends(&self) -> impl Iterator<Item = &BackendState> {
         self.backends.values()
     }
 
-    /// The configured backends, by name.
+    /// Configured backends, by name.
     pub fn configured(&self) -> impl Iterator<Item = &BackendState> {
         self.backends().filter(|backend| backend.removed_at.is_none())
     }
 
-    /// The backends that may get new connections, by name.
+    /// Backends that may get new connections, by name.
     pub fn eligible(&self) -> Vec<&BackendState> {
         let ready: Vec<_> = self.configured().filter(|backend| !backend.operator_drained).collect();
         let candidates: Vec<_> = ready.iter().map(|backend| backend.candidate()).collect();
-        eligible(&candidates, self.rules).into_iter().map(|place| ready[place]).collect()
+        eligible(&candidates, self.rules).into_iter().map(|index| ready[index]).collect()
     }
 
-    /// Whether it has failover groups, and so two pools.
+    /// True if the service has failover groups, and so two pools.
     pub fn has_failover(&self) -> bool {
         self.rules.failover.is_some()
     }
 
-    /// Whether backends are chosen by weight.
+    /// True if backends are chosen by weight.
     pub fn is_weighted(&self) -> bool {
         self.rules.weighted
     }
@@ -344,7 +344,7 @@ impl ServiceState {
         self.notice_pool(handles);
     }
 
-    /// Whether the entries of a backend that was known before are still valid; gives its handle back if not.
+    /// True if the entries of a backend that was known before are still valid; gives its handle back if not.
     fn keeps_entries(&self, backend: &BackendState, handles: &mut BackendHandles, now: Duration) -> bool {
         let keeps = backend.removed_at.is_none_or(|removed| now < removed + self.draining_timeout);
         if !keeps {
@@ -373,7 +373,7 @@ impl ServiceState {
 }
 
 impl BackendState {
-    /// The next hop's MAC address where the configuration names it: the endpoint's own, or that of the gateway of
+    /// MAC address of the next hop where the configuration names it: the endpoint's own, or that of the gateway of
     /// tunnels.
     pub fn next_hop_mac(&self) -> Option<MacAddress> {
         let gateway = || self.network.gateway_mac_address.filter(|_| self.delivery != DeliveryMode::L2);

@@ -1,4 +1,4 @@
-//! What went through each rule and to each backend since the start, by name, whatever was reloaded meanwhile.
+//! Packets and bytes of each rule, service and backend since the start, by name, whatever was reloaded meanwhile.
 //!
 //! Workers count by number, and what a number means changes with a reload. So each numbering has traffic_counters of its own,
 //! and a page here that knows the names. A page is closed, its sums carried over, when no snapshot uses its traffic_counters any
@@ -11,14 +11,14 @@ use guideway_dataplane::traffic_counters::{TrafficCounters, Volume};
 
 use crate::names::Names;
 
-/// Volumes by name, since the start.
+/// Totals by name, since the start.
 #[derive(Debug, Default)]
 pub struct TrafficTotals {
     pages: Vec<Page>,
     carried: Volumes,
 }
 
-/// The traffic_counters of one numbering, and its names.
+/// Counters of one numbering, and its names.
 #[derive(Debug)]
 struct Page {
     names: Arc<Names>,
@@ -28,16 +28,16 @@ struct Page {
 /// Volumes by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Volumes {
-    /// By rule: all packets that belong to it, whatever became of them.
+    /// Packets that belong to each rule, whatever became of them.
     pub rules: BTreeMap<Arc<str>, Volume>,
-    /// By service: those of its rules, the removed ones too.
+    /// Packets that belong to the rules of each service, the removed ones too.
     pub services: BTreeMap<Arc<str>, Volume>,
-    /// By service and backend: the packets that went there.
+    /// Packets that went to each backend, by the names of its service and its own.
     pub backends: BTreeMap<(Arc<str>, Arc<str>), Volume>,
 }
 
 impl TrafficTotals {
-    /// Opens a page, which is counted on from the next snapshot on; returns its traffic_counters.
+    /// Opens a page for another numbering, and returns its counters for the snapshots from the next one on.
     ///
     /// Names that the names does not know are forgotten once their last page is closed.
     pub(crate) fn open(&mut self, names: Arc<Names>, workers: usize) -> Arc<TrafficCounters> {
@@ -48,7 +48,7 @@ impl TrafficTotals {
         traffic_counters
     }
 
-    /// Carries over the sums of the pages whose snapshots are gone.
+    /// Closes the pages whose snapshots are gone, and carries their sums over.
     pub(crate) fn close_unused(&mut self) {
         let carried = &mut self.carried;
         let Some(current) = self.pages.pop() else { return };
@@ -66,7 +66,7 @@ impl TrafficTotals {
         self.pages.push(current);
     }
 
-    /// The volumes up to now.
+    /// Volumes up to now.
     pub fn volumes(&self) -> Volumes {
         let mut volumes = self.carried.clone();
         self.pages.iter().for_each(|page| page.add_to(&mut volumes));

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use guideway_dataplane::affinity::Tuple;
 use guideway_dataplane::delivery::DeliveryMode;
 use guideway_dataplane::forwarding_rule::RuleMatch;
 use guideway_dataplane::snapshot::Snapshot;
@@ -10,7 +9,7 @@ use guideway_dataplane::verdict::{DropReason, PassReason};
 use serde::Serialize;
 
 use guideway_model::config::{Config, ForwardingRule, Ports, Route, RuleProtocol};
-use guideway_model::flow_text::FlowText;
+use guideway_model::flow_text::{FlowText, describe_tuple};
 use guideway_model::forwarding_state::ForwardingState;
 use guideway_model::service::{BackendState, Pool, ServiceState};
 
@@ -133,7 +132,7 @@ pub fn explain(flow: FlowText, state: &ForwardingState, snapshot: &Snapshot) -> 
     let hash = snapshot.selection_hash(service, &flow);
     let table = &service.eligible.table;
     explanation.selection = Some(SelectionStep {
-        tuple: describe(service.policy.selection_tuple(&flow)),
+        tuple: describe_tuple(service.policy.selection_tuple(&flow)),
         hash: format!("{hash:016x}"),
         slot: (!table.is_empty()).then(|| table.slot_of(hash)),
         slots: table.len(),
@@ -144,7 +143,7 @@ pub fn explain(flow: FlowText, state: &ForwardingState, snapshot: &Snapshot) -> 
     let treatment = service.policy.treatment(flow.protocol);
     explanation.tracking = Some(TrackingStep {
         tracked: treatment.tracked,
-        tuple: describe(treatment.tracking_tuple(&flow)),
+        tuple: describe_tuple(treatment.tracking_tuple(&flow)),
         persists_on_unhealthy: treatment.persists,
         idle_timeout_sec: configured.idle_timeout_sec,
     });
@@ -217,15 +216,5 @@ fn backend_step(state: &ServiceState, backend: &BackendState, largest_packet: us
             DeliveryMode::Gue { .. } => "gue",
         },
         largest_packet,
-    }
-}
-
-/// Describes a tuple in words.
-pub fn describe(tuple: Tuple) -> &'static str {
-    match tuple {
-        Tuple::One => "1-tuple: source address",
-        Tuple::Two => "2-tuple: source and destination address",
-        Tuple::Three => "3-tuple: addresses and protocol",
-        Tuple::Five => "5-tuple: addresses, protocol and ports",
     }
 }

@@ -69,7 +69,7 @@ impl Change {
 pub enum TimelineError {
     /// The list cannot be read.
     Unreadable(PathBuf, std::io::Error),
-    /// The list is no TOML, or not of this form; the text names the place.
+    /// The list is no TOML, or not of this form; the text names line and column.
     Syntax(PathBuf, Box<toml::de::Error>),
     /// Events are at odds with themselves or with the configuration: file and line, what is wrong, what to do.
     Wrong(Vec<(PathBuf, usize, String)>),

@@ -20,7 +20,7 @@ use crate::net::host_stack::{Answers, Conflict, FrameKind, HostStack, NextHop, O
 
 pub use links::Nic;
 
-/// The live appliance.
+/// Live appliance: forwarding state, publisher and host stack.
 #[derive(Debug)]
 pub struct Appliance {
     state: ForwardingState,
@@ -62,7 +62,7 @@ impl Appliance {
 
     /// Takes over another configuration, publishes it, and returns the differences.
     ///
-    /// What holds from the start stays as it is, and is among the differences as what takes a restart.
+    /// Settings that hold from the start stay as they are; where they differ, the difference says that it takes a restart.
     pub fn reload(&mut self, config: Config, now: Duration) -> Vec<config_diff::Change> {
         let own = |config: &Config| {
             let network = &config.network;
@@ -102,7 +102,7 @@ impl Appliance {
         kind
     }
 
-    /// The latest claim of another host to one of the appliance's addresses, where that is the first to this address.
+    /// Latest claim of another host to an address of the appliance, where it is the first to this address.
     pub fn new_conflict(&self) -> Option<Conflict> {
         self.host.last_conflict().filter(|conflict| self.conflicts(conflict.address) == 1)
     }
@@ -132,17 +132,17 @@ impl Appliance {
         self.state.close_unused_counters();
     }
 
-    /// The next frame that the appliance sends on its own behalf.
+    /// Takes the next frame that the appliance sends on its own behalf.
     pub fn transmit(&mut self) -> Option<Outgoing> {
         self.host.transmit()
     }
 
-    /// The appliance as a host on its links.
+    /// Host stack: the appliance as a host on its links.
     pub fn host(&self) -> &HostStack {
         &self.host
     }
 
-    /// The same, to announce and withdraw VIPs.
+    /// Host stack, to announce and withdraw VIPs.
     pub fn host_mut(&mut self) -> &mut HostStack {
         &mut self.host
     }
@@ -157,17 +157,17 @@ impl Appliance {
         self.state.config()
     }
 
-    /// How many replaced snapshots are not freed yet.
+    /// Number of replaced snapshots that are not freed yet.
     pub fn unreclaimed_snapshots(&self) -> usize {
         self.publisher.unreclaimed()
     }
 
-    /// How often another host claimed an address that the appliance answers for.
+    /// Number of times that another host has claimed this address of the appliance.
     pub fn conflicts(&self, address: Address) -> u64 {
         self.conflicts.get(&address).copied().unwrap_or(0)
     }
 
-    /// How many next hops are asked for and not known, those included that there is no room to ask for.
+    /// Number of next hops that are not known yet, those included that there is no room to ask for.
     pub fn unresolved_next_hops(&self) -> usize {
         let unknown = self.watched.iter().filter(|next_hop| self.host.mac(**next_hop).is_none());
         unknown.count() + self.unwatched

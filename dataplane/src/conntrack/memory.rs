@@ -11,7 +11,7 @@ use std::ops::Deref;
 
 use memmap2::{MmapMut, MmapOptions};
 
-use super::table::Pair;
+use super::pair::Pair;
 
 /// Mapped memory of so many pairs of buckets, all empty at first.
 pub(super) struct Memory {

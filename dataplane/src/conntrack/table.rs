@@ -5,17 +5,12 @@ use core::fmt;
 use super::entry::{Entry, Phase, State};
 #[cfg(not(loom))]
 use super::memory::Memory;
+use super::pair::{BUCKET, PAIR, Pair};
 use super::slot::Slot;
 use super::{Inserted, Standing, TrackingKey};
 use crate::prefetch::prefetch;
 use crate::primitive::{Ordering, fence};
 use crate::time::Tick;
-
-/// Number of slots in a bucket: a cache line. Models have two, which leaves them fewer interleavings to try.
-pub(super) const BUCKET: usize = if cfg!(loom) { 2 } else { 4 };
-
-/// Number of slots that a key may have its entry in: those of its home bucket and of the other one of the pair.
-const PAIR: usize = 2 * BUCKET;
 
 /// Number of times that an insertion starts over because other workers changed the slots under it.
 ///
@@ -34,13 +29,6 @@ pub struct ConntrackTable {
 type Pairs = Memory;
 #[cfg(loom)]
 type Pairs = Box<[Pair]>;
-
-/// Two buckets: all slots that a key may have its entry in.
-#[cfg_attr(not(loom), repr(C, align(128)))]
-pub(super) struct Pair(pub(super) [Slot; PAIR]);
-
-#[cfg(not(loom))]
-const _: () = assert!(size_of::<Pair>() == 128, "a pair is two cache lines");
 
 /// Error of a conntrack table whose memory could not be had: `max_entries` is more than the machine has room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use super::NEAR;
 use crate::configuration::Configuration;
-use crate::delivery::Mode;
+use crate::delivery_mode::Mode;
 use crate::fixture::{Fixture, new, off};
 use crate::packet::Packet;
 use crate::packet::tcp::SYN;

@@ -2,7 +2,7 @@
 
 use super::{NEAR, NEAR_V6, client, client_v6, everything, web};
 use crate::configuration::Configuration;
-use crate::delivery::Mode;
+use crate::delivery_mode::Mode;
 use crate::fixture::{Fixture, Outcome, hit, new, off};
 use crate::packet::Packet;
 use crate::packet::tcp::{ACK, PSH, SYN};

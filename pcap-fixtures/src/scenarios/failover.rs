@@ -2,7 +2,7 @@
 
 use super::client;
 use crate::configuration::Configuration;
-use crate::delivery::Mode;
+use crate::delivery_mode::Mode;
 use crate::fixture::{Fixture, Outcome, hit, new};
 use crate::packet::tcp::{ACK, SYN};
 

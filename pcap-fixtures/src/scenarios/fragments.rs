@@ -2,7 +2,7 @@
 
 use super::{NEAR, client, client_v6, everything, everything_v6, web};
 use crate::configuration::Configuration;
-use crate::delivery::Mode;
+use crate::delivery_mode::Mode;
 use crate::fixture::{Fixture, Outcome, hit, new, off};
 use crate::packet::tcp::{ACK, PSH, SYN};
 

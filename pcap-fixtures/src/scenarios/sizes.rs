@@ -2,7 +2,7 @@
 
 use super::{NEAR, client, client_v6};
 use crate::configuration::Configuration;
-use crate::delivery::Mode;
+use crate::delivery_mode::Mode;
 use crate::fixture::{Fixture, hit, new, off};
 use crate::packet::tcp::{ACK, SYN};
 

@@ -2,7 +2,7 @@
 
 use super::{NEAR, client, web};
 use crate::configuration::Configuration;
-use crate::delivery::Mode;
+use crate::delivery_mode::Mode;
 use crate::fixture::{Fixture, hit, new};
 use crate::packet::tcp::{ACK, SYN};
 

@@ -9,12 +9,12 @@ use guideway_model::config::{Config, Port};
 
 use crate::net::host_stack::{HostAddress, Link};
 
-/// What a link has of its port's device.
+/// Facts about the device of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Nic {
-    /// Its MAC address.
+    /// MAC address of the device.
     pub mac: MacAddress,
-    /// It computes UDP checksums.
+    /// True if the device computes UDP checksums.
     pub offloads_udp_checksum: bool,
 }
 
@@ -39,10 +39,10 @@ pub(super) fn links(config: &Config, nics: &[Nic]) -> Vec<Link> {
     links
 }
 
-fn link((place, (port, nic)): (usize, (&Port, &Nic))) -> Link {
+fn link((index, (port, nic)): (usize, (&Port, &Nic))) -> Link {
     let own = port.addresses.iter();
     Link {
-        port: PortId(place as u8),
+        port: PortId(index as u8),
         vlan: None,
         mac: nic.mac,
         offloads_udp_checksum: nic.offloads_udp_checksum,

@@ -12,12 +12,11 @@ use guideway_dataplane::snapshot::Snapshot;
 use guideway_dataplane::time::Tick;
 use guideway_dataplane::traffic_counters::TrafficCounters;
 use guideway_engine::publish::Feed;
-use guideway_model::flow_text::FlowText;
+use guideway_model::flow_text::{FlowText, describe_tuple};
 use guideway_model::names::Names;
 
 use crate::api::request::{Refused, Reply};
 use crate::api::view::{ConntrackEntry, ConntrackList, ConntrackLookup};
-use crate::offline::explain;
 use crate::run::worker::Shared;
 
 /// Entries that are looked at with one snapshot in hand.
@@ -145,7 +144,7 @@ impl ConntrackReader {
             return lookup;
         }
         let tuple = treatment.tracking_tuple(&text.0);
-        lookup.tuple = Some(explain::describe(tuple).to_owned());
+        lookup.tuple = Some(describe_tuple(tuple).to_owned());
         let key = self.shared.hasher.key(service.key, tuple, &text.0);
         let found = self.shared.table.lookup(key).map(|found| found.entry());
         let now = self.shared.clock.now();

@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used)] // A test that cannot set its scene fails there.
 
-#[path = "supervisor/operator.rs"]
 mod operator;
 
 use std::thread;

@@ -1,0 +1,100 @@
+//! The rules of the house, held by a test: where imports point, what is pure, where unsafe code is, how files and
+//! words look. `CONTRIBUTING.md` says why each rule is there.
+
+mod documents;
+mod imports;
+mod modules;
+mod purity;
+mod source;
+mod unsafe_code;
+mod words;
+
+use source::{Source, manifests, sources};
+
+/// Lines after which a file has most likely outgrown its noun.
+const MAX_LINES: usize = 600;
+
+/// Words that mark work left undone. Put together here, so that this file is not among those that have them.
+const OWED: [&str; 5] = [
+    concat!("TO", "DO"),
+    concat!("FIX", "ME"),
+    concat!("XX", "X"),
+    concat!("#[ig", "nore"),
+    concat!("#[pa", "th"),
+];
+
+/// Fails with all that is wrong, a line each.
+fn assert_none(rule: &str, wrong: &[String]) {
+    assert!(wrong.is_empty(), "{rule}:\n{}", wrong.join("\n"));
+}
+
+fn lines_with(source: &Source, words: &[&str]) -> Vec<String> {
+    let lines = source.text.lines().enumerate();
+    let wrong = lines.filter(|(_, line)| words.iter().any(|word| line.contains(word)));
+    wrong.map(|(index, line)| format!("{}:{}: {}", source.path, index + 1, line.trim())).collect()
+}
+
+#[test]
+fn a_file_is_no_longer_than_its_noun() {
+    let long = sources().into_iter().filter_map(|source| {
+        let lines = source.text.lines().count();
+        (lines > MAX_LINES).then(|| format!("{}: {lines} lines", source.path))
+    });
+    assert_none("Files past 600 lines hold more than one noun: split them", &long.collect::<Vec<_>>());
+}
+
+#[test]
+fn the_first_line_of_a_file_says_what_it_is() {
+    let silent = sources().into_iter().filter(|source| !source.text.starts_with("//! "));
+    let silent: Vec<String> = silent.map(|source| source.path).collect();
+    assert_none("A file begins with `//! ` and what it is", &silent);
+}
+
+#[test]
+fn nothing_is_left_undone_skipped_or_included_by_path() {
+    let wrong: Vec<String> = sources().iter().flat_map(|source| lines_with(source, &OWED)).collect();
+    assert_none("Finish it, or leave it out; modules of a test lie in its folder", &wrong);
+}
+
+#[test]
+fn dependencies_of_crates_point_one_way() {
+    assert_none("A crate below must not know the crates above", &imports::wrong_dependencies(&manifests()));
+}
+
+#[test]
+fn rooms_of_control_import_only_what_is_below_them() {
+    assert_none("A room imports what the table in imports.rs allows", &imports::wrong_rooms(&sources()));
+}
+
+#[test]
+fn the_model_takes_no_more_of_the_engine_than_how_devices_are_written() {
+    assert_none("The model uses `driver::device` alone", &imports::engine_in_model(&sources()));
+}
+
+#[test]
+fn modules_do_not_import_each_other_in_circles() {
+    assert_none("Modules side by side import each other one way", &modules::circles(&sources()));
+}
+
+#[test]
+fn the_packet_path_and_the_model_are_pure() {
+    assert_none("No lock, thread, clock or I/O here: they are arguments", &purity::impurities(&sources()));
+}
+
+#[test]
+fn the_readme_lists_the_modules_with_unsafe_code() {
+    let readme = source::read("README.md");
+    let (allowed, listed) = (unsafe_code::allowed(&sources(), &manifests()), unsafe_code::listed(&readme));
+    assert_eq!(allowed, listed, "modules that allow unsafe code, and those that the README lists");
+}
+
+#[test]
+fn the_first_words_of_documentation_stand_alone() {
+    let wrong: Vec<String> = sources().iter().flat_map(words::fragments).collect();
+    assert_none("Documentation of a public item begins with a noun or a verb", &wrong);
+}
+
+#[test]
+fn paths_in_documents_exist() {
+    assert_none("A document names a file that is not there", &documents::lost_paths());
+}
