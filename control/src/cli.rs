@@ -213,7 +213,7 @@ mod tests {
     use super::*;
 
     /// Words that point at a subject instead of naming it.
-    const BANNED: &str = include_str!("../tests/admin/banned_first_words.txt");
+    const BANNED: &str = include_str!("../tests/banned_first_words.txt");
 
     /// Adds a help line that is missing or whose first word points at a subject instead of naming it.
     fn check(name: String, help: Option<String>, wrong: &mut Vec<String>) {

@@ -1,29 +1,12 @@
-//! First words of what is read alone: on a scrape page, in a list of reasons, in an editor's tooltip. Help lines of verbs
-//! and options have the same test beside the command line.
-
-use std::fs;
-use std::path::{Path, PathBuf};
+//! First words of what is read alone: on a scrape page, in a list of reasons. Help lines of verbs and options have the same
+//! test beside the command line, and item docs in the test `tidy`.
 
 use guideway::api::view::{Drops, Stats};
 
 use crate::metrics::scraped;
 
 /// Words that point at a subject instead of naming it.
-const BANNED: &str = include_str!("banned_first_words.txt");
-
-/// Rooms of the source whose item docs are looked through.
-const ROOMS: [&str; 10] = [
-    "announce",
-    "announce.rs",
-    "api",
-    "api.rs",
-    "cli",
-    "cli.rs",
-    "config_file.rs",
-    "log.rs",
-    "offline",
-    "offline.rs",
-];
+const BANNED: &str = include_str!("../banned_first_words.txt");
 
 /// True if a text is not empty, and its first word may begin a sentence that is read alone.
 fn stands_alone(text: &str) -> bool {
@@ -59,44 +42,4 @@ fn every_reason_of_a_drop_is_explained_in_sentences_that_stand_alone() {
         assert!(stands_alone(&row.meaning), "{}: {}", row.reason, row.meaning);
         assert!(stands_alone(&row.help), "{}: {}", row.reason, row.help);
     }
-}
-
-fn sources(path: &Path, found: &mut Vec<PathBuf>) {
-    if path.is_dir() {
-        for entry in fs::read_dir(path).unwrap() {
-            sources(&entry.unwrap().path(), found);
-        }
-    } else {
-        assert_eq!(path.extension().unwrap(), "rs");
-        found.push(path.to_owned());
-    }
-}
-
-/// First lines of the item docs of a source, each with its number.
-fn first_lines(source: &str) -> impl Iterator<Item = (usize, &str)> {
-    let lines = || source.lines().map(str::trim_start);
-    let before = std::iter::once("").chain(lines());
-    let firsts = before.zip(lines()).enumerate().filter(|(_, (before, _))| !before.starts_with("///"));
-    firsts.filter_map(|(index, (_, line))| Some((index + 1, line.strip_prefix("///")?)))
-}
-
-#[test]
-fn every_item_doc_stands_alone() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    for room in ROOMS {
-        sources(&root.join(room), &mut files);
-    }
-    let mut fragments = Vec::new();
-    let mut docs = 0;
-    for file in files {
-        for (line, text) in first_lines(&fs::read_to_string(&file).unwrap()) {
-            docs += 1;
-            if !stands_alone(text) {
-                fragments.push(format!("{}:{line}:{text}", file.display()));
-            }
-        }
-    }
-    assert!(docs > 500, "{docs}");
-    assert!(fragments.is_empty(), "name the subject first:\n{}", fragments.join("\n"));
 }

@@ -91,7 +91,7 @@ fn the_readme_lists_the_modules_with_unsafe_code() {
 #[test]
 fn the_first_words_of_documentation_stand_alone() {
     let wrong: Vec<String> = sources().iter().flat_map(words::fragments).collect();
-    assert_none("Documentation of a public item begins with a noun or a verb", &wrong);
+    assert_none("The documentation of an item begins with a noun or a verb", &wrong);
 }
 
 #[test]
