@@ -5,5 +5,5 @@ set -eu
 cd "$(dirname "$0")/.."
 # Another processor's instructions would be other counts.
 unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
-cargo build --release --quiet --locked -p guideway-bench
+cargo build --release --quiet --locked -p guideway-bench --no-default-features
 exec "${CARGO_TARGET_DIR:-target}/release/guideway-bench" instructions --baseline bench/instructions.toml "$@"

@@ -1,13 +1,16 @@
 //! `guideway-bench`: measures, one subcommand for each question.
 
+#[cfg(feature = "control")]
 mod appliance;
 mod conntrack;
 mod environment;
+#[cfg(feature = "control")]
 mod health;
 mod memory;
 mod output;
 mod pinned;
 mod pipeline;
+#[cfg(feature = "control")]
 mod reaction;
 mod replay;
 mod report;
@@ -30,9 +33,11 @@ struct Args {
 #[derive(Subcommand)]
 enum Question {
     Conntrack(conntrack::Args),
+    #[cfg(feature = "control")]
     Health(health::Args),
     Instructions(pipeline::instructions::Args),
     Pipeline(pipeline::Args),
+    #[cfg(feature = "control")]
     Reaction(reaction::Args),
     Replay(replay::Args),
     Report(report::Args),
@@ -42,9 +47,11 @@ enum Question {
 fn main() -> ExitCode {
     match Args::parse().question {
         Question::Conntrack(args) => conntrack::run(&args),
+        #[cfg(feature = "control")]
         Question::Health(args) => health::run(&args),
         Question::Instructions(args) => return pipeline::instructions::run(&args),
         Question::Pipeline(args) => pipeline::run(&args),
+        #[cfg(feature = "control")]
         Question::Reaction(args) => reaction::run(&args),
         Question::Replay(args) => return replay::run(&args),
         Question::Report(args) => return report::run(&args),
