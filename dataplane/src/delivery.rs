@@ -34,6 +34,16 @@ pub enum DeliveryMode {
 }
 
 impl DeliveryMode {
+    /// Name of the mode in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::L2 => "l2",
+            Self::Ipip => "ipip",
+            Self::Gre => "gre",
+            Self::Gue { .. } => "gue",
+        }
+    }
+
     /// Bytes that the mode puts before a packet for an endpoint of the family.
     pub const fn overhead(self, endpoint_is_ipv4: bool) -> usize {
         let ip = if endpoint_is_ipv4 { 20 } else { 40 };

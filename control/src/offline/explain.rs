@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use guideway_dataplane::delivery::DeliveryMode;
 use guideway_dataplane::forwarding_rule::RuleMatch;
 use guideway_dataplane::snapshot::Snapshot;
 use guideway_dataplane::verdict::{DropReason, PassReason};
@@ -209,12 +208,7 @@ fn backend_step(state: &ServiceState, backend: &BackendState, largest_packet: us
         name: backend.endpoint.name.clone(),
         address: backend.endpoint.address,
         weight: state.is_weighted().then_some(backend.weight),
-        delivery: match backend.delivery {
-            DeliveryMode::L2 => "l2",
-            DeliveryMode::Ipip => "ipip",
-            DeliveryMode::Gre => "gre",
-            DeliveryMode::Gue { .. } => "gue",
-        },
+        delivery: backend.delivery.as_str(),
         largest_packet,
     }
 }

@@ -83,12 +83,7 @@ impl BackendGroupFile {
             let help = "leave it out, or write `delivery = \"gue\"`";
             report.error(port.span(), format!("`gue_port` with delivery `{}`", Chosen(kind).name()), help);
         }
-        Some(match kind {
-            Delivery::L2 => DeliveryMode::L2,
-            Delivery::Ipip => DeliveryMode::Ipip,
-            Delivery::Gre => DeliveryMode::Gre,
-            Delivery::Gue => DeliveryMode::Gue { dst_port: self.gue_port()?.as_u16() },
-        })
+        Some(kind.mode(self.gue_port()?.as_u16()))
     }
 
     fn check_addresses(&self, report: &mut Report) {

@@ -4,8 +4,6 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use guideway_dataplane::delivery::DeliveryMode;
-
 use crate::config::limits::IPV6_MIN_MTU;
 use crate::config::names::Scope;
 use crate::config::report::{Report, Span};
@@ -201,14 +199,8 @@ fn span_of_mtu<'f>(group: &'f BackendGroupFile, scope: &Scope<'f>) -> &'f Span {
 
 /// Bytes of the headers that a tunnel puts before a packet.
 fn overhead(tunnel: Delivery, outer: Family) -> u16 {
-    let mode = match tunnel {
-        Delivery::L2 => DeliveryMode::L2,
-        Delivery::Ipip => DeliveryMode::Ipip,
-        Delivery::Gre => DeliveryMode::Gre,
-        // The port is no part of the length.
-        Delivery::Gue => DeliveryMode::Gue { dst_port: 0 },
-    };
-    mode.overhead(outer == Family::Ipv4) as u16
+    // The port is no part of the length.
+    tunnel.mode(0).overhead(outer == Family::Ipv4) as u16
 }
 
 /// Reports tunnels without a source address of the appliance, and IPv6 endpoints on a path that cannot carry IPv6.

@@ -3,6 +3,7 @@
 use guideway_dataplane::affinity::{
     LoadBalancingScheme, PersistenceOnUnhealthy, SessionAffinity, TrackingMode,
 };
+use guideway_dataplane::delivery::DeliveryMode;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 use toml::Spanned;
@@ -155,6 +156,18 @@ pub(in crate::config) enum Delivery {
     Ipip,
     Gre,
     Gue,
+}
+
+impl Delivery {
+    /// Delivery mode with its parameters.
+    pub(in crate::config) const fn mode(self, gue_port: u16) -> DeliveryMode {
+        match self {
+            Self::L2 => DeliveryMode::L2,
+            Self::Ipip => DeliveryMode::Ipip,
+            Self::Gre => DeliveryMode::Gre,
+            Self::Gue => DeliveryMode::Gue { dst_port: gue_port },
+        }
+    }
 }
 
 impl Choice for Delivery {
