@@ -242,6 +242,33 @@ mod tests {
         lines + command.get_subcommands().map(|verb| walk(verb, &name, wrong)).sum::<usize>()
     }
 
+    /// Adds the verbs below a command that the manuals do not name.
+    fn undocumented(command: &Command, path: &str, manuals: &str, missing: &mut Vec<String>) {
+        for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set() && verb.get_name() != "help")
+        {
+            let path = format!("{path}{}", verb.get_name());
+            let is_named =
+                ["guideway ", "`"].iter().any(|before| manuals.contains(&format!("{before}{path}")));
+            if !is_named {
+                missing.push(path.clone());
+            }
+            undocumented(verb, &format!("{path} "), manuals, missing);
+        }
+    }
+
+    #[test]
+    fn every_verb_is_in_a_manual() {
+        let manuals = [
+            include_str!("../../README.md"),
+            include_str!("../../docs/admin.md"),
+            include_str!("../../docs/announcement.md"),
+            include_str!("../../docs/replay.md"),
+        ];
+        let mut missing = Vec::new();
+        undocumented(&Cli::command(), "", &manuals.concat(), &mut missing);
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+
     #[test]
     fn every_help_line_begins_with_its_subject_or_its_verb() {
         let mut command = Cli::command();
