@@ -1,4 +1,4 @@
-//! What one line of the table is measured with, and the snapshot of an appliance that is configured so.
+//! Settings of one line of the table, and the snapshot of an appliance that is configured so.
 
 use guideway_dataplane::address::Address;
 use guideway_dataplane::affinity::{
