@@ -63,6 +63,11 @@ fn dependencies_of_crates_point_one_way() {
 }
 
 #[test]
+fn crates_below_the_control_thread_compile_without_its_dependencies() {
+    assert_none("The web and TLS belong to the control thread alone", &imports::heavy_dependencies());
+}
+
+#[test]
 fn rooms_of_control_import_only_what_is_below_them() {
     assert_none("A room imports what the table in imports.rs allows", &imports::wrong_rooms(&sources()));
 }
