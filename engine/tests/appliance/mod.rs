@@ -1,5 +1,8 @@
 //! A small appliance for tests: forwarding state made by hand, frames for every end that a packet can come to, and
-//! what a worker makes of them in heap memory.
+//! the decisions of a worker in heap memory.
+//!
+//! The target `worker` and each `dpdk_*` that polls compile this module. Those of DPDK are targets of their own, because
+//! EAL starts once in a process.
 
 use std::sync::Arc;
 
