@@ -5,8 +5,8 @@ set -eu
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
 
-# What cargo-fuzz would pass on nightly: coverage counters that libFuzzer reads. No address sanitizer, which is
-# unstable; the targets' own assertions, overflow checks and the bounds checks of safe code are what is looked for.
+# Flags that cargo-fuzz would pass on nightly: coverage counters that libFuzzer reads. No address sanitizer, which is
+# unstable; the targets' own assertions, overflow checks and the bounds checks of safe code find the faults.
 RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
  -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
  -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 -Cdebug-assertions -Coverflow-checks"

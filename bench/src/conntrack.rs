@@ -12,7 +12,9 @@ use clap::ValueEnum as _;
 use comfy_table::{CellAlignment, Table as Printed};
 use serde::Serialize;
 
-use self::contestant::{DashMap, Floor, Guideway, Kind, Papaya, SccHashIndex, SccHashMap, Table, Tally};
+use self::contestant::{
+    DashMap, Floor, Guideway, Kind, LookupResults, Papaya, SccHashIndex, SccHashMap, Table,
+};
 use self::traffic::{Key, Traffic, cyclic};
 use crate::environment::{Environment, Watch};
 use crate::memory::{PageKind, resident_bytes};
@@ -236,7 +238,7 @@ impl Turn<'_> {
             // Threads keep away from each other's keys.
             let apart = self.keys.len() / threads * number;
             let runs = cyclic(self.keys, self.offset + apart, self.count);
-            let mut found = Tally::default();
+            let mut found = LookupResults::default();
             start.wait();
             let begin = pinned::processor_ns();
             for keys in &runs {
@@ -249,10 +251,10 @@ impl Turn<'_> {
         times.iter().sum::<f64>() / times.len() as f64
     }
 
-    fn check(&self, found: Tally, runs: &[&[Key]]) {
-        let mut expected = Tally::default();
+    fn check(&self, found: LookupResults, runs: &[&[Key]]) {
+        let mut expected = LookupResults::default();
         match self.expects {
-            Some(true) => runs.iter().for_each(|keys| expected += Tally::of_hits(keys)),
+            Some(true) => runs.iter().for_each(|keys| expected += LookupResults::of_hits(keys)),
             Some(false) => {}
             None => return,
         }
@@ -329,8 +331,13 @@ mod tests {
         for Contestant { kind, table, .. } in
             contestants.iter().filter(|contestant| contestant.kind.is_table())
         {
-            assert_eq!(table.look_up(&traffic.known), Tally::of_hits(&traffic.known), "{}", kind.name());
-            assert_eq!(table.look_up(&traffic.unknown), Tally::default(), "{}", kind.name());
+            assert_eq!(
+                table.look_up(&traffic.known),
+                LookupResults::of_hits(&traffic.known),
+                "{}",
+                kind.name()
+            );
+            assert_eq!(table.look_up(&traffic.unknown), LookupResults::default(), "{}", kind.name());
             let turn = Turn { keys: &traffic.known, offset: 7, count: 10_000, expects: Some(true) };
             assert!(turn.time(table.as_ref(), 1) > 0.0);
         }

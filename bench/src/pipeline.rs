@@ -11,13 +11,14 @@ mod scenario;
 mod slot;
 mod traffic;
 
+use guideway_dataplane::delivery::DeliveryMode;
 use serde::Serialize;
 
 use crate::environment::{Environment, Watch};
 use crate::output::{Output, markdown};
 use crate::pinned;
 use run::{Effort, Measured};
-use scenario::{Affinity, Family, Packets, Scenario, Way};
+use scenario::{Affinity, Family, GUE, Packets, Scenario, delivery_modes};
 
 /// Measures what a packet costs a worker, from memory to memory
 ///
@@ -35,8 +36,8 @@ pub(crate) struct Args {
     #[arg(long, value_delimiter = ',')]
     family: Vec<Family>,
     /// Delivery modes of the backends
-    #[arg(long, value_delimiter = ',')]
-    delivery: Vec<Way>,
+    #[arg(long, value_delimiter = ',', value_parser = delivery_modes())]
+    delivery: Vec<DeliveryMode>,
     /// Session affinities
     #[arg(long, value_delimiter = ',')]
     affinity: Vec<Affinity>,
@@ -111,7 +112,7 @@ impl Args {
             flows: if self.quick { 10_000 } else { 1_000_000 },
             frame_len: 60,
             family: Family::Ipv4,
-            delivery: Way::Ipip,
+            delivery: DeliveryMode::Ipip,
             affinity: Affinity::None,
             per_session: self.per_session,
             packets: Packets::Hit,
@@ -126,7 +127,7 @@ impl Args {
         }
         let mut scenarios = vec![usual];
         vary(&mut scenarios, &self.frame_len, |scenario, len| scenario.frame_len = len.into());
-        vary(&mut scenarios, &self.delivery, |scenario, way| scenario.delivery = way);
+        vary(&mut scenarios, &self.delivery, |scenario, mode| scenario.delivery = mode);
         vary(&mut scenarios, &self.affinity, |scenario, affinity| scenario.affinity = affinity);
         vary(&mut scenarios, &self.packets, |scenario, packets| scenario.packets = packets);
         vary(&mut scenarios, &self.workers, |scenario, workers| scenario.workers = workers.into());
@@ -144,7 +145,9 @@ impl Args {
         };
         let mut scenarios: Vec<Scenario> = by_flows(Family::Ipv4).chain(by_flows(Family::Ipv6)).collect();
         scenarios.extend([Packets::New, Packets::Flood].map(|packets| Scenario { packets, ..*usual }));
-        scenarios.extend([Way::L2, Way::Gre, Way::Gue].map(|delivery| Scenario { delivery, ..*usual }));
+        scenarios.extend(
+            [DeliveryMode::L2, DeliveryMode::Gre, GUE].map(|delivery| Scenario { delivery, ..*usual }),
+        );
         scenarios.push(Scenario { frame_len: 1514, ..*usual });
         scenarios.push(Scenario { workers: 2, ..*usual });
         let sessions = Scenario { affinity: Affinity::ClientIp, per_session: true, ..*usual };

@@ -6,7 +6,7 @@
 //! the end every frame must be accounted for.
 
 mod client;
-mod ledger;
+mod frame_counts;
 mod player;
 mod schedule;
 mod source;
@@ -35,7 +35,7 @@ use serde::Serialize;
 use crate::environment::{Environment, Watch};
 use crate::output::{Output, markdown};
 use crate::pinned;
-use ledger::Ledger;
+use frame_counts::FrameCounts;
 use player::{Played, Player, Speed, Stage};
 use source::Source;
 
@@ -113,7 +113,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         Output::Table => println!("{report}"),
         Output::Json => println!("{}", serde_json::to_string_pretty(&report).expect("plain data")),
     }
-    let mismatches = report.replay.ledger.mismatches();
+    let mismatches = report.replay.frame_counts.mismatches();
     mismatches.iter().for_each(|mismatch| eprintln!("error: not every frame is accounted for: {mismatch}"));
     if mismatches.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -144,7 +144,8 @@ struct Replayed {
     ns_per_packet: f64,
     /// Nanoseconds per packet of the median turn that found a full burst, which leaves out whoever else had the core.
     median_ns_per_packet: Option<f64>,
-    ledger: Ledger,
+    #[serde(rename = "ledger")]
+    frame_counts: FrameCounts,
     passed: BTreeMap<&'static str, u64>,
     dropped: BTreeMap<&'static str, u64>,
     conntrack: Conntrack,
@@ -306,18 +307,18 @@ impl Replayed {
     /// Adds up the results of all workers; the description of the input is still empty.
     fn sum(played: &[Played]) -> Self {
         let mut counters = Counters::default();
-        let mut ledger = Ledger::default();
+        let mut frame_counts = FrameCounts::default();
         let mut bursts = played[0].bursts.clone();
         let mut full_bursts = played[0].full_bursts.clone();
         for (index, one) in played.iter().enumerate() {
             counters.add(&one.counters.pipeline);
-            ledger.add(&one.ledger);
+            frame_counts.add(&one.frame_counts);
             if index > 0 {
                 bursts.add(&one.bursts).expect("all have the same bounds");
                 full_bursts.add(&one.full_bursts).expect("all have the same bounds");
             }
         }
-        let rate = |one: &Played| one.ledger.offered as f64 / one.elapsed.as_secs_f64();
+        let rate = |one: &Played| one.frame_counts.offered as f64 / one.elapsed.as_secs_f64();
         let busy: Duration = played.iter().map(|one| one.busy).sum();
         let latest = played.iter().map(|one| one.latest).max().unwrap_or_default();
         let median = full_bursts.value_at_quantile(0.5) as f64 / guideway_dataplane::pipeline::BURST as f64;
@@ -334,7 +335,7 @@ impl Replayed {
             latest_ms: latest.as_secs_f64() * 1e3,
             ns_per_packet: busy.as_nanos() as f64 / counters.offered.max(1) as f64,
             median_ns_per_packet: (!full_bursts.is_empty()).then_some(median),
-            ledger,
+            frame_counts,
             passed: by_reason(PassReason::ALL.iter().map(|reason| reason.as_str()), &counters.passed),
             dropped: by_reason(DropReason::ALL.iter().map(|reason| reason.as_str()), &counters.dropped),
             conntrack: Conntrack {
@@ -376,7 +377,7 @@ impl fmt::Display for Report {
 
 impl fmt::Display for Replayed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { ledger, conntrack, burst_ns, .. } = self;
+        let Self { frame_counts, conntrack, burst_ns, .. } = self;
         writeln!(
             f,
             "{}: {} frames, {} clones, {} flows; {} worker(s) over {}",
@@ -401,12 +402,13 @@ impl fmt::Display for Replayed {
             "\nbursts: {} in all, p50 {} ns, p90 {}, p99 {}, p99.9 {}, max {}\n",
             burst_ns.bursts, burst_ns.p50, burst_ns.p90, burst_ns.p99, burst_ns.p99_9, burst_ns.max
         )?;
-        let share = |count: u64| format!("{:.2} %", count as f64 / ledger.offered.max(1) as f64 * 100.0);
+        let share =
+            |count: u64| format!("{:.2} %", count as f64 / frame_counts.offered.max(1) as f64 * 100.0);
         let line = |what: &str, count: u64| vec![what.to_owned(), count.to_string(), share(count)];
-        let mut rows = vec![line("forwarded", ledger.forwarded)];
+        let mut rows = vec![line("forwarded", frame_counts.forwarded)];
         rows.extend(self.passed.iter().map(|(reason, count)| line(&format!("passed: {reason}"), *count)));
         rows.extend(self.dropped.iter().map(|(reason, count)| line(&format!("dropped: {reason}"), *count)));
-        rows.push(line("offered", ledger.offered));
+        rows.push(line("offered", frame_counts.offered));
         writeln!(f, "{}\n", markdown(["packets", "count", "share"], rows, 1))?;
         let percent = |share: f64| format!("{:.2} %", share * 100.0);
         let rows = self.backends.iter().map(|backend| {
@@ -430,16 +432,16 @@ impl fmt::Display for Replayed {
             f,
             "accounted for: {} put in, {} refused, {} offered; {} sent ({} of them answers), {} lost to a full \
              queue, {} for an unknown port, {} came out; {} to the host, {} found it full",
-            ledger.put_in,
-            ledger.refused,
-            ledger.offered,
-            ledger.sent,
-            ledger.answered,
-            ledger.tx_full,
-            ledger.unknown_egress_port,
-            ledger.came_out,
-            ledger.to_host,
-            ledger.host_full
+            frame_counts.put_in,
+            frame_counts.refused,
+            frame_counts.offered,
+            frame_counts.sent,
+            frame_counts.answered,
+            frame_counts.tx_full,
+            frame_counts.unknown_egress_port,
+            frame_counts.came_out,
+            frame_counts.to_host,
+            frame_counts.host_full
         )
     }
 }

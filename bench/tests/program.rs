@@ -34,17 +34,17 @@ fn sum(reasons: &Value) -> u64 {
 
 /// Asserts that every frame is accounted for, and returns how many were offered.
 fn conserved(replay: &Value) -> u64 {
-    let ledger = |name: &str| number(&replay["ledger"][name]);
-    assert_eq!(ledger("put_in"), ledger("offered") + ledger("refused"));
-    let ends = ledger("forwarded") + sum(&replay["passed"]) + sum(&replay["dropped"]);
-    assert_eq!(ledger("offered"), ends);
-    let lost = ledger("tx_full") + ledger("unknown_egress_port");
-    assert_eq!(ledger("sent") + lost, ledger("forwarded") + ledger("answered"));
-    assert_eq!(ledger("came_out"), ledger("sent"));
+    let frames = |name: &str| number(&replay["ledger"][name]);
+    assert_eq!(frames("put_in"), frames("offered") + frames("refused"));
+    let ends = frames("forwarded") + sum(&replay["passed"]) + sum(&replay["dropped"]);
+    assert_eq!(frames("offered"), ends);
+    let lost = frames("tx_full") + frames("unknown_egress_port");
+    assert_eq!(frames("sent") + lost, frames("forwarded") + frames("answered"));
+    assert_eq!(frames("came_out"), frames("sent"));
     let to_backends: u64 =
         replay["backends"].as_array().expect("backends").iter().map(|one| number(&one["packets"])).sum();
-    assert_eq!(to_backends, ledger("forwarded"));
-    ledger("offered")
+    assert_eq!(to_backends, frames("forwarded"));
+    frames("offered")
 }
 
 #[test]

@@ -104,10 +104,10 @@ impl fmt::Display for Captured {
 }
 
 /// Number of occurrences of each word.
-fn tally(words: impl Iterator<Item = &'static str>) -> BTreeMap<&'static str, u64> {
-    let mut tally = BTreeMap::new();
-    words.for_each(|word| *tally.entry(word).or_default() += 1);
-    tally
+fn count_each(words: impl Iterator<Item = &'static str>) -> BTreeMap<&'static str, u64> {
+    let mut counts = BTreeMap::new();
+    words.for_each(|word| *counts.entry(word).or_default() += 1);
+    counts
 }
 
 #[test]
@@ -145,8 +145,8 @@ fn every_frame_of_a_fixture_is_counted_once_under_its_reason() {
         };
         assert_eq!(summary.packets, fixture.outcomes().count() as u64, "{}", fixture.name);
         assert_eq!(summary.forwarded, of("forward").count() as u64, "{}", fixture.name);
-        assert_eq!(summary.passed, tally(of("pass")), "{}", fixture.name);
-        assert_eq!(summary.dropped, tally(of("drop")), "{}", fixture.name);
+        assert_eq!(summary.passed, count_each(of("pass")), "{}", fixture.name);
+        assert_eq!(summary.dropped, count_each(of("drop")), "{}", fixture.name);
         let answered = fixture.outcomes().filter(|outcome| matches!(outcome, Outcome::TooBig(_, Some(_))));
         assert_eq!(summary.icmp_errors_sent, answered.count() as u64, "{}", fixture.name);
     }
@@ -164,7 +164,7 @@ fn decisions_do_not_depend_on_the_number_of_workers() {
 #[test]
 fn every_reason_to_pass_or_drop_has_a_fixture() {
     let shown =
-        tally(fixtures().iter().flat_map(Fixture::outcomes).filter_map(|outcome| outcome.verdict().1));
+        count_each(fixtures().iter().flat_map(Fixture::outcomes).filter_map(|outcome| outcome.verdict().1));
     let passed = PassReason::ALL.iter().map(|reason| reason.as_str());
     let dropped = DropReason::ALL.iter().map(|reason| reason.as_str());
     let missing: Vec<_> = passed.chain(dropped).filter(|reason| !shown.contains_key(reason)).collect();

@@ -1,4 +1,4 @@
-//! What a packet costs a worker on DPDK ports: received and sent untouched, or decided by the whole pipeline between.
+//! Cost of a packet to a worker on DPDK ports: received and sent untouched, or decided by the whole pipeline between.
 //!
 //! `dpdk_rate io|pipeline SECONDS RX_DEVICE TX_DEVICE` measures, `dpdk_rate capture FLOWS FILE` makes what `net_pcap`
 //! repeats; `dpdk_rate.sh` runs all of it beside dpdk-testpmd. The cost is the thread's processor time by the
@@ -84,7 +84,7 @@ fn poll(mode: &str, seconds: &str, rx: &str, tx: &str) -> Result<(), Box<dyn Err
     Ok(())
 }
 
-/// What testpmd's `io` does.
+/// Forwards as testpmd's `io` does: frames go out as they came.
 fn untouched(mut live: Vec<LiveQueues>, duration: Duration) {
     let mut burst = Burst::new();
     measure("io", duration, || {
@@ -96,7 +96,7 @@ fn untouched(mut live: Vec<LiveQueues>, duration: Duration) {
     });
 }
 
-/// What a worker does.
+/// Forwards as a worker does.
 fn decided(live: Vec<LiveQueues>, duration: Duration) {
     let publisher = Publisher::new(snapshot());
     let table = Arc::new(ConntrackTable::with_capacity(1_000_000).expect("24 MB"));
@@ -124,7 +124,7 @@ fn measure(name: &str, duration: Duration, mut turn: impl FnMut() -> usize) {
     println!("{name}: {packets} packets, {:.1} ns each", nanos as f64 / packets as f64);
 }
 
-/// This thread's time on a processor.
+/// Nanoseconds that this thread has spent on a processor.
 fn processor_nanos() -> u64 {
     let account = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     account.split(' ').next().and_then(|nanos| nanos.parse().ok()).expect("Linux with scheduler statistics")

@@ -61,18 +61,18 @@ impl Kind {
 
 /// Results of some lookups.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tally {
+pub(super) struct LookupResults {
     pub(super) hits: usize,
     /// Sum of the backends' handles, which shows that each hit was the right one.
     pub(super) backends: u64,
 }
 
-impl Tally {
+impl LookupResults {
     /// Makes the results of looking up `keys` if all of them are in the table.
     pub(super) fn of_hits(keys: &[Key]) -> Self {
-        let mut tally = Self::default();
-        keys.iter().for_each(|key| tally.count(key.backend().0));
-        tally
+        let mut results = Self::default();
+        keys.iter().for_each(|key| results.count(key.backend().0));
+        results
     }
 
     #[inline]
@@ -82,7 +82,7 @@ impl Tally {
     }
 }
 
-impl AddAssign for Tally {
+impl AddAssign for LookupResults {
     fn add_assign(&mut self, other: Self) {
         self.hits += other.hits;
         self.backends += other.backends;
@@ -95,7 +95,7 @@ pub(super) trait Table: Sync {
     fn insert(&mut self, key: Key) -> bool;
 
     /// Looks up all keys, in bursts of [`BURST`] where that helps, and notes each hit's use.
-    fn look_up(&self, keys: &[Key]) -> Tally;
+    fn look_up(&self, keys: &[Key]) -> LookupResults;
 }
 
 /// Time of all uses: entries are as recent as in the second of their last packet, so no lookup writes.
@@ -136,8 +136,8 @@ impl Table for Guideway {
         inserted == Inserted::New
     }
 
-    fn look_up(&self, keys: &[Key]) -> Tally {
-        let mut tally = Tally::default();
+    fn look_up(&self, keys: &[Key]) -> LookupResults {
+        let mut results = LookupResults::default();
         for burst in keys.chunks(BURST) {
             let mut tracked = [TrackingKey(0); BURST];
             for (tracked, key) in tracked.iter_mut().zip(burst) {
@@ -146,12 +146,12 @@ impl Table for Guideway {
             }
             for &key in &tracked[..burst.len()] {
                 if let Some(found) = self.table.lookup(key) {
-                    tally.count(found.entry().backend.0);
+                    results.count(found.entry().backend.0);
                     found.refresh(NOW, true);
                 }
             }
         }
-        tally
+        results
     }
 }
 
@@ -191,14 +191,14 @@ impl Table for DashMap {
         self.0.insert(key, Remembered::new(key)).is_none()
     }
 
-    fn look_up(&self, keys: &[Key]) -> Tally {
-        let mut tally = Tally::default();
+    fn look_up(&self, keys: &[Key]) -> LookupResults {
+        let mut results = LookupResults::default();
         for key in keys {
             if let Some(remembered) = self.0.get(key) {
-                tally.count(remembered.backend_used(NOW));
+                results.count(remembered.backend_used(NOW));
             }
         }
-        tally
+        results
     }
 }
 
@@ -215,18 +215,18 @@ impl Table for Papaya {
         self.0.pin().insert(key, Remembered::new(key)).is_none()
     }
 
-    fn look_up(&self, keys: &[Key]) -> Tally {
-        let mut tally = Tally::default();
+    fn look_up(&self, keys: &[Key]) -> LookupResults {
+        let mut results = LookupResults::default();
         for burst in keys.chunks(BURST) {
             // Once a burst, so that what others remove is freed in time.
             let map = self.0.pin();
             for key in burst {
                 if let Some(remembered) = map.get(key) {
-                    tally.count(remembered.backend_used(NOW));
+                    results.count(remembered.backend_used(NOW));
                 }
             }
         }
-        tally
+        results
     }
 }
 
@@ -243,14 +243,14 @@ impl Table for SccHashMap {
         self.0.insert_sync(key, Remembered::new(key)).is_ok()
     }
 
-    fn look_up(&self, keys: &[Key]) -> Tally {
-        let mut tally = Tally::default();
+    fn look_up(&self, keys: &[Key]) -> LookupResults {
+        let mut results = LookupResults::default();
         for key in keys {
             if let Some(backend) = self.0.read_sync(key, |_, remembered| remembered.backend_used(NOW)) {
-                tally.count(backend);
+                results.count(backend);
             }
         }
-        tally
+        results
     }
 }
 
@@ -268,18 +268,18 @@ impl Table for SccHashIndex {
         self.0.insert_sync(key, Remembered::new(key)).is_ok()
     }
 
-    fn look_up(&self, keys: &[Key]) -> Tally {
-        let mut tally = Tally::default();
+    fn look_up(&self, keys: &[Key]) -> LookupResults {
+        let mut results = LookupResults::default();
         for burst in keys.chunks(BURST) {
             // Once a burst, as in papaya's.
             let guard = scc::Guard::new();
             for key in burst {
                 if let Some(remembered) = self.0.peek(key, &guard) {
-                    tally.count(remembered.backend_used(NOW));
+                    results.count(remembered.backend_used(NOW));
                 }
             }
         }
-        tally
+        results
     }
 }
 
@@ -300,9 +300,9 @@ impl Table for Floor {
         true
     }
 
-    fn look_up(&self, keys: &[Key]) -> Tally {
+    fn look_up(&self, keys: &[Key]) -> LookupResults {
         let lines = self.0.lines();
-        let mut tally = Tally::default();
+        let mut results = LookupResults::default();
         for burst in keys.chunks(BURST) {
             // No read depends on another one, and a burst of such small steps fits the processor's window: it has all
             // of them under way at once, as prefetching would.
@@ -310,9 +310,9 @@ impl Table for Floor {
                 let Line(words) = &lines[key.any_of(lines.len())];
                 words[0]
             };
-            tally.backends += burst.iter().map(read).sum::<u64>();
-            tally.hits += burst.len();
+            results.backends += burst.iter().map(read).sum::<u64>();
+            results.hits += burst.len();
         }
-        tally
+        results
     }
 }

@@ -9,7 +9,7 @@ use guideway_dataplane::pipeline::BURST;
 use guideway_dpdk_sys as sys;
 use guideway_engine::driver::dpdk::{Eal, EalOptions, Memory};
 
-use super::contestant::{Table, Tally};
+use super::contestant::{LookupResults, Table};
 use super::traffic::Key;
 
 /// Starts DPDK with memory for a table of twice as many entries, on pages of hugetlbfs if enough are free.
@@ -65,8 +65,8 @@ impl Table for RteHash<'_> {
         added == 0
     }
 
-    fn look_up(&self, keys: &[Key]) -> Tally {
-        let mut tally = Tally::default();
+    fn look_up(&self, keys: &[Key]) -> LookupResults {
+        let mut results = LookupResults::default();
         for burst in keys.chunks(BURST) {
             let mut pointers = [ptr::null::<c_void>(); BURST];
             for (pointer, key) in pointers.iter_mut().zip(burst) {
@@ -88,11 +88,11 @@ impl Table for RteHash<'_> {
             debug_assert_eq!(hits, found.count_ones() as i32);
             for (index, value) in values.into_iter().enumerate() {
                 if found >> index & 1 == 1 {
-                    tally.count(value.addr() as u32);
+                    results.count(value.addr() as u32);
                 }
             }
         }
-        tally
+        results
     }
 }
 

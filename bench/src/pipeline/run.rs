@@ -242,7 +242,7 @@ impl Measured {
         vec![
             word(&packets),
             word(&family),
-            word(&delivery),
+            delivery.as_str().to_owned(),
             format!(
                 "{}{tracked}",
                 serde_json::to_value(affinity).expect("a word").as_str().unwrap_or_default()

@@ -1,5 +1,6 @@
-//! What one line of the table is measured with, and the snapshot of an appliance that is configured so.
+//! Settings of one line of the table, and the snapshot of an appliance that is configured so.
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use guideway_dataplane::address::Address;
 use guideway_dataplane::affinity::{
     AffinityPolicy, LoadBalancingScheme, PersistenceOnUnhealthy, SessionAffinity, TrackingMode,
@@ -9,7 +10,7 @@ use guideway_dataplane::egress::Egress;
 use guideway_dataplane::forwarding_rule::{ForwardingRule, RulePorts, RuleProtocol, ServiceId};
 use guideway_dataplane::snapshot::{Snapshot, SnapshotBuilder};
 use guideway_dataplane::wire::ethernet::MacAddress;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// The VIP of rule `n` among its family's: 203.0.113.0 and up, 2001:db8::1:0 and up.
 pub(super) fn vip(family: Family, n: usize) -> Address {
@@ -34,13 +35,15 @@ pub(super) enum Family {
     Ipv6,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Way {
-    L2,
-    Ipip,
-    Gre,
-    Gue,
+/// Delivery by GUE, to the port that backends decapsulate on by default.
+pub(super) const GUE: DeliveryMode = DeliveryMode::Gue { dst_port: 6080 };
+
+/// Parses the name of a delivery mode.
+pub(super) fn delivery_modes() -> impl TypedValueParser<Value = DeliveryMode> {
+    let modes = [DeliveryMode::L2, DeliveryMode::Ipip, DeliveryMode::Gre, GUE];
+    let named = move |name: String| modes.into_iter().find(|mode| mode.as_str() == name);
+    PossibleValuesParser::new(modes.map(DeliveryMode::as_str))
+        .map(move |name| named(name).expect("the name is one of these"))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -72,7 +75,8 @@ pub(super) struct Scenario {
     pub(super) flows: usize,
     pub(super) frame_len: usize,
     pub(super) family: Family,
-    pub(super) delivery: Way,
+    #[serde(serialize_with = "by_name")]
+    pub(super) delivery: DeliveryMode,
     pub(super) affinity: Affinity,
     /// Sessions are tracked by the selection hash (`PER_SESSION`), and so shared by the workers.
     pub(super) per_session: bool,
@@ -134,19 +138,20 @@ impl Scenario {
             source: Some(MacAddress([2, 0, 0, 0, 0, 1])),
             ..Egress::to(MacAddress([2, 1, 0, 0, (n >> 8) as u8, n as u8]))
         };
-        let mode = match self.delivery {
-            Way::L2 => return Delivery::l2(egress, 1500),
-            Way::Ipip => DeliveryMode::Ipip,
-            Way::Gre => DeliveryMode::Gre,
-            Way::Gue => DeliveryMode::Gue { dst_port: 6080 },
-        };
+        if self.delivery == DeliveryMode::L2 {
+            return Delivery::l2(egress, 1500);
+        }
         let endpoint = match self.family {
             Family::Ipv4 => Address::v4((0x0a64_0000 + n as u32).to_be_bytes()),
             Family::Ipv6 => Address((0x2001_0db8 << 96) | (0x64_0000 + n as u128)),
         };
         let tunnel = Tunnel { endpoint, source: source(self.family), source_range: None };
-        Delivery::tunnel(mode, &tunnel, egress, 1600)
+        Delivery::tunnel(self.delivery, &tunnel, egress, 1600)
     }
+}
+
+fn by_name<S: Serializer>(mode: &DeliveryMode, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(mode.as_str())
 }
 
 /// The appliance's own address.

@@ -20,7 +20,7 @@ use guideway_engine::poll_loop::PollLoop;
 use guideway_engine::publish::Feed;
 use hdrhistogram::Histogram;
 
-use super::ledger::Ledger;
+use super::frame_counts::FrameCounts;
 use super::schedule::{Due, Schedule};
 use super::source::Source;
 
@@ -54,7 +54,7 @@ pub(super) struct Stage<'a> {
 /// Results of one worker's replay.
 pub(super) struct Played {
     pub(super) counters: WorkerCounters,
-    pub(super) ledger: Ledger,
+    pub(super) frame_counts: FrameCounts,
     /// Time from the first frame until the last had gone through.
     pub(super) elapsed: Duration,
     /// Time of the turns that found frames.
@@ -129,10 +129,10 @@ impl<'a> Player<'a> {
         // What waits in the queues belongs to the sum.
         while self.turn() > 0 {}
         let counters = self.poll_loop.counters();
-        let ledger = Ledger::new(&counters, self.put_in, self.came_out, self.to_host);
+        let frame_counts = FrameCounts::new(&counters, self.put_in, self.came_out, self.to_host);
         Played {
             counters,
-            ledger,
+            frame_counts,
             elapsed: start.elapsed(),
             busy: self.busy,
             full_bursts: self.full_bursts,

@@ -98,7 +98,8 @@ pub(super) struct Replay {
     pub(super) packets_per_sec: f64,
     pub(super) ns_per_packet: f64,
     pub(super) median_ns_per_packet: Option<f64>,
-    pub(super) ledger: Ledger,
+    #[serde(rename = "ledger")]
+    pub(super) frame_counts: FrameCounts,
     pub(super) passed: BTreeMap<String, u64>,
     pub(super) dropped: BTreeMap<String, u64>,
     pub(super) backends: Vec<BackendShare>,
@@ -106,7 +107,7 @@ pub(super) struct Replay {
 }
 
 #[derive(Deserialize)]
-pub(super) struct Ledger {
+pub(super) struct FrameCounts {
     pub(super) put_in: u64,
     pub(super) refused: u64,
     pub(super) offered: u64,
@@ -180,7 +181,7 @@ pub(super) struct Build {
     pub(super) target_features: Vec<String>,
 }
 
-impl Ledger {
+impl FrameCounts {
     /// True if every frame is accounted for.
     pub(super) fn is_balanced(&self) -> bool {
         self.put_in == self.offered + self.refused

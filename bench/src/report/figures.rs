@@ -50,13 +50,13 @@ pub(super) fn highlights(data: &Data) -> Vec<Highlight> {
         highlights.push(Highlight { value: format!("{worst:.3}"), unit: "slots", of });
     }
     if let Some(replay) = &data.replay {
-        let of = if replay.ledger.is_balanced() {
+        let of = if replay.frame_counts.is_balanced() {
             "Frames replayed, each accounted for"
         } else {
             "Frames replayed, NOT all accounted for"
         };
         let of = of.to_owned();
-        highlights.push(Highlight { value: count(replay.ledger.put_in), unit: "frames", of });
+        highlights.push(Highlight { value: count(replay.frame_counts.put_in), unit: "frames", of });
         let of = "A frame of that capture in the poll loop, median burst".to_owned();
         let value = replay.median_ns_per_packet.unwrap_or(replay.ns_per_packet);
         highlights.push(Highlight { value: format!("{value:.1}"), unit: "ns", of });

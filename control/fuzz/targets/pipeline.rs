@@ -58,7 +58,7 @@ fuzz_target!(|capture: &[u8]| {
 /// A configuration that takes every packet and delivers it in one way.
 struct Appliance {
     snapshot: Snapshot,
-    /// What stands between the outer IP header and the packet; none without a tunnel.
+    /// Bytes between the outer IP header and the packet; none without a tunnel.
     shim_len: Option<usize>,
 }
 
@@ -163,7 +163,7 @@ fn parse(frame: &[u8]) -> Packet {
     Packet::parse(frame).expect("what is forwarded or answered is well-formed, before and after")
 }
 
-/// What the words of an IPv4 header without its options come to, modulo 0xffff: both zeros are one.
+/// Sum of the words of an IPv4 header without its options, modulo 0xffff: both zeros are one.
 fn header_sum(packet: &[u8]) -> u16 {
     let header = Ipv4Header::parse(packet).expect("a header");
     let sum = checksum::finish(checksum::sum(header.as_bytes()));

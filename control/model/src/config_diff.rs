@@ -179,24 +179,27 @@ impl Changes {
                 self.add(ChangeKind::Added, format!("backend {service}/{name}: {}", endpoint.address));
                 continue;
             };
-            let mut ways = Vec::new();
+            let mut differences = Vec::new();
             if before.address != endpoint.address {
-                ways.push(format!("address {} to {}", before.address, endpoint.address));
+                differences.push(format!("address {} to {}", before.address, endpoint.address));
             }
             if before.weight != endpoint.weight {
-                ways.push(format!("weight {} to {}", before.weight, endpoint.weight));
+                differences.push(format!("weight {} to {}", before.weight, endpoint.weight));
             }
             if before.mac_address != endpoint.mac_address {
-                ways.push("MAC address".to_owned());
+                differences.push("MAC address".to_owned());
             }
             if (old_group.delivery, old_group.mtu) != (group.delivery, group.mtu) {
-                ways.push("delivery".to_owned());
+                differences.push("delivery".to_owned());
             }
             if was_failover != failover {
-                ways.push(format!("now {}", if *failover { "failover" } else { "primary" }));
+                differences.push(format!("now {}", if *failover { "failover" } else { "primary" }));
             }
-            if !ways.is_empty() {
-                self.add(ChangeKind::Changed, format!("backend {service}/{name}: {}", ways.join(", ")));
+            if !differences.is_empty() {
+                self.add(
+                    ChangeKind::Changed,
+                    format!("backend {service}/{name}: {}", differences.join(", ")),
+                );
             }
         }
     }

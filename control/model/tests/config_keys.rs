@@ -39,10 +39,10 @@ impl Key {
     }
 }
 
-/// A table of a document: the way to it, and its definition in the schema.
-struct Place {
+/// A table of a document: the steps that lead to it, and its definition in the schema.
+struct TablePath {
     table: String,
-    way: Vec<Step>,
+    steps: Vec<Step>,
 }
 
 #[derive(Clone)]
@@ -73,21 +73,21 @@ fn referred(schema: &Json) -> Option<&str> {
     schema["$ref"].as_str().and_then(|reference| reference.strip_prefix("#/definitions/"))
 }
 
-/// Adds the tables within `table`, which `way` leads to and `definition` describes.
-fn add_places(schema: &Json, definition: &str, table: &Table, way: &[Step], places: &mut Vec<Place>) {
-    places.push(Place { table: definition.to_owned(), way: way.to_vec() });
+/// Adds the tables within `table`, which `steps` lead to and `definition` describes.
+fn add_paths(schema: &Json, definition: &str, table: &Table, steps: &[Step], paths: &mut Vec<TablePath>) {
+    paths.push(TablePath { table: definition.to_owned(), steps: steps.to_vec() });
     let described = if definition.is_empty() { schema } else { &schema["definitions"][definition] };
     for (key, value) in table {
         let property = &described["properties"][key];
-        let below = |steps: &[Step]| [way, &[Step::Key(key.clone())], steps].concat();
+        let below = |more: &[Step]| [steps, &[Step::Key(key.clone())], more].concat();
         match (value, referred(property), referred(&property["items"])) {
             (Value::Table(inner), Some(inner_definition), _) => {
-                add_places(schema, inner_definition, inner, &below(&[]), places);
+                add_paths(schema, inner_definition, inner, &below(&[]), paths);
             }
             (Value::Array(list), _, Some(element)) => {
                 for (i, inner) in list.iter().enumerate() {
                     let inner = inner.as_table().expect("the fixtures are right");
-                    add_places(schema, element, inner, &below(&[Step::Index(i)]), places);
+                    add_paths(schema, element, inner, &below(&[Step::Index(i)]), paths);
                 }
             }
             _ => {}
@@ -95,24 +95,24 @@ fn add_places(schema: &Json, definition: &str, table: &Table, way: &[Step], plac
     }
 }
 
-fn places(schema: &Json, document: &Table) -> Vec<Place> {
-    let mut places = Vec::new();
-    add_places(schema, "", document, &[], &mut places);
-    places
+fn table_paths(schema: &Json, document: &Table) -> Vec<TablePath> {
+    let mut paths = Vec::new();
+    add_paths(schema, "", document, &[], &mut paths);
+    paths
 }
 
-/// The table that a way leads to.
-fn at<'d>(document: &'d mut Table, way: &[Step]) -> &'d mut Table {
-    let Some((Step::Key(first), rest)) = way.split_first() else { return document };
-    let mut value = document.get_mut(first).expect("the way is the document's");
+/// The table that steps lead to.
+fn at<'d>(document: &'d mut Table, steps: &[Step]) -> &'d mut Table {
+    let Some((Step::Key(first), rest)) = steps.split_first() else { return document };
+    let mut value = document.get_mut(first).expect("the steps are the document's");
     for step in rest {
         value = match step {
             Step::Key(key) => value.get_mut(key),
             Step::Index(index) => value.get_mut(index),
         }
-        .expect("the way is the document's");
+        .expect("the steps are the document's");
     }
-    value.as_table_mut().expect("ways lead to tables")
+    value.as_table_mut().expect("steps lead to tables")
 }
 
 /// The documents that are tried: each fixture of this test, by name.
@@ -142,9 +142,9 @@ fn tried(
     let mut tried = Vec::new();
     for (name, document) in documents() {
         let base = parse(&document).unwrap_or_else(|errors| panic!("{name}: {errors}"));
-        for place in places(schema, &document).iter().filter(|place| place.table == key.table) {
+        for path in table_paths(schema, &document).iter().filter(|path| path.table == key.table) {
             let mut changed = document.clone();
-            let table = at(&mut changed, &place.way);
+            let table = at(&mut changed, &path.steps);
             if table.insert(key.name.clone(), value.clone()).is_none() || replace {
                 tried.push((base.clone(), parse(&changed)));
             }
@@ -179,14 +179,14 @@ fn a_table_left_out_is_an_empty_one() {
     let mut empty = 0;
     for (name, document) in documents() {
         let base = parse(&document).unwrap_or_else(|errors| panic!("{name}: {errors}"));
-        for place in places(&schema, &document) {
-            let Some((Step::Key(key), way)) = place.way.split_last() else { continue };
+        for path in table_paths(&schema, &document) {
+            let Some((Step::Key(key), outer)) = path.steps.split_last() else { continue };
             let mut changed = document.clone();
-            if !at(&mut changed, &place.way).is_empty() {
+            if !at(&mut changed, &path.steps).is_empty() {
                 continue;
             }
             empty += 1;
-            at(&mut changed, way).remove(key);
+            at(&mut changed, outer).remove(key);
             let without = parse(&changed).unwrap_or_else(|errors| panic!("{name} without {key}: {errors}"));
             assert_eq!(base, without, "{name} without {key}");
         }
@@ -291,9 +291,9 @@ fn element(items: &Json) -> Value {
 fn errors_of_lists(schema: &Json, key: &Key, length: usize) -> Vec<String> {
     let mut messages = Vec::new();
     for (_, document) in documents() {
-        for place in places(schema, &document).iter().filter(|place| place.table == key.table) {
+        for path in table_paths(schema, &document).iter().filter(|path| path.table == key.table) {
             let mut changed = document.clone();
-            let table = at(&mut changed, &place.way);
+            let table = at(&mut changed, &path.steps);
             let written = table.get(&key.name).and_then(|list| list.get(0)).cloned();
             if written.is_none() && referred(&key.schema["items"]).is_some() {
                 continue;
@@ -370,6 +370,12 @@ fn rows<'r>(schema: &Json, table: &str, reference: &'r str) -> Vec<Vec<&'r str>>
     lines.map(|line| line.split('|').map(str::trim).skip(1).collect()).collect()
 }
 
+/// Words of a cell, without the punctuation around them.
+fn words(cell: &str) -> Vec<String> {
+    let trimmed = |word: &str| word.trim_matches(['`', ',', ';', ':', '(', ')']).to_owned();
+    cell.split_whitespace().map(trimmed).collect()
+}
+
 #[test]
 fn the_reference_states_defaults_and_bounds() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
@@ -380,17 +386,19 @@ fn the_reference_states_defaults_and_bounds() {
         let rows = rows(&schema, table, &reference);
         let own: Vec<_> = rows.iter().filter(|row| row[0] == format!("`{name}`")).collect();
         if let Some(default) = key.schema.get("default") {
-            let shown = default.as_str().map_or(default.to_string(), str::to_owned);
-            let in_column = [shown.clone(), format!("`{shown}`"), format!("`\"{shown}\"`")];
-            let in_row = format!("{name} = {shown}");
+            let in_column = match default.as_str() {
+                Some(text) => [format!("`{text}`"), format!("`\"{text}\"`")],
+                None => [default.to_string(), format!("`{default}`")],
+            };
+            let in_row = [name, "=", &default.to_string()].map(str::to_owned);
             let stated = own.iter().any(|row| in_column.iter().any(|shown| row[2] == shown))
-                || rows.iter().flatten().any(|cell| cell.contains(&in_row));
-            assert!(stated, "{table}: the default of `{name}` is {shown}");
+                || rows.iter().flatten().any(|cell| words(cell).windows(3).any(|words| words == in_row));
+            assert!(stated, "{table}: the default of `{name}` is {default}");
         }
         if let Some(number) = key.bounded() {
             let range = format!("{}–{}", number["minimum"], number["maximum"]);
-            let written: Vec<_> = own.iter().map(|row| row[1]).filter(|cell| cell.contains('–')).collect();
-            let stated = written.is_empty() || written.iter().any(|cell| cell.ends_with(&range));
+            let stated = own.iter().any(|row| words(row[1]).contains(&range));
+            let written: Vec<&str> = own.iter().map(|row| row[1]).collect();
             assert!(stated, "{table}: `{name}` is {range}, not {}", written.join(" or "));
         }
     }

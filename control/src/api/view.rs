@@ -21,7 +21,7 @@ pub use announcement::{Announcement, AnnouncementReason, Drain, DrainEnd, Undrai
 pub use backend::{Backend, BackendList, Health, NextHop, Pool, WeightSource};
 pub use conntrack::{ConntrackEntry, ConntrackList, ConntrackLookup};
 pub use drops::{CountedBy, DropRow, Drops};
-pub use error::{ErrorView, WrongPlace};
+pub use error::{ErrorView, LocatedError};
 pub use event::{Event, EventKind, EventList};
 pub use health::{HealthCheck, HealthChecks, Quantiles, RuleCheck, WeightStatus};
 pub use reload::{Change, ChangeKind, Reload, Stopping};

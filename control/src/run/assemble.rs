@@ -16,16 +16,13 @@ use tokio::sync::mpsc;
 use super::appliance::{Appliance, Nic};
 use super::ports::Ports;
 use super::process::Process;
-use super::supervisor::{Inbox, Parts, Supervisor, Taps};
+use super::supervisor::{Inbox, PENDING_REPORTS, Parts, Supervisor, Taps};
 use super::worker::{RingSizes, Shared, WorkerEnd, WorkerFailure, WorkerSeed, worker};
 use crate::api::request::Request;
 use crate::health::scheduler::ProbeReport;
 
 /// Requests that may wait for the supervisor.
 const PENDING_REQUESTS: usize = 64;
-
-/// Outcomes of probes that may wait for the supervisor.
-const PENDING_REPORTS: usize = 1_024;
 
 /// The source of the backends' health.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +31,8 @@ pub enum Probing {
     Off,
     /// The appliance probes.
     On,
-    /// [`Senders::reports`] says what probes find. The appliance's own probes run, and their outcomes go nowhere.
+    /// [`Senders::reports`] brings the outcomes. The appliance's own checks begin too, but their reports find no receiver:
+    /// each check ends with its first one.
     Told,
 }
 

@@ -95,11 +95,6 @@ pub fn run(config: Config, path: PathBuf, verbose: bool, log: Log) -> Result<(),
     let cores = Cores::choose(&config.engine).map_err(LiveError::NoCores)?;
     let hash_keys = random_keys().map_err(LiveError::System)?;
     let shared = Shared::new(&config, hash_keys).map_err(LiveError::Table)?;
-    if let Err(error) = shared.table.populate() {
-        tracing::warn!(
-            "the conntrack table gets its memory at its first use, which packets wait for: {error}"
-        );
-    }
     let options = EalOptions {
         memory: if config.engine.no_huge {
             Memory::NoHuge { mebibytes: config.engine.memory_mib }
@@ -148,10 +143,9 @@ pub fn run(config: Config, path: PathBuf, verbose: bool, log: Log) -> Result<(),
             let process = Process { config_path: path, guard: Some(guard), log: Some(log) };
             let supervise = async {
                 let result = assembly.run(ports, process).await;
-                if result.is_err() {
-                    // The other workers must not go on while listeners end in good order.
-                    stop.store(true, Ordering::Relaxed);
-                }
+                // The supervisor is gone, and its publisher with it: no worker is to go on while listeners end in good
+                // order.
+                stop.store(true, Ordering::Relaxed);
                 drop(running);
                 result
             };

@@ -57,8 +57,8 @@ pub(super) use capture::Taps;
 /// The rest between two turns: the longest that an ARP request waits, or a packet that finds its backend changed.
 const TURN: Duration = Duration::from_millis(1);
 
-/// Outcomes of probes that are taken in at once, at most: as many as may wait.
-const REPORTS_AT_ONCE: usize = 1_024;
+/// Outcomes of probes that may wait for the supervisor, which takes in as many at once.
+pub(super) const PENDING_REPORTS: usize = 1_024;
 
 /// Turns between two looks at what changes slowly: workers' heartbeats, what has drained, what is free.
 const TURNS_A_ROUND: u32 = 100;
@@ -264,7 +264,7 @@ impl<P: Ports> Supervisor<P> {
     fn take_in(&mut self, first: ProbeReport, more: &mut mpsc::Receiver<ProbeReport>) -> Next {
         let now = self.now();
         // Those that find no room here wait for the next time.
-        let others = std::iter::from_fn(|| more.try_recv().ok()).take(REPORTS_AT_ONCE - 1);
+        let others = std::iter::from_fn(|| more.try_recv().ok()).take(PENDING_REPORTS - 1);
         let reports: Vec<_> = std::iter::once(first).chain(others).collect();
         if let Some(probes) = &mut self.probes {
             let update = probes.take_in(&reports, now);

@@ -48,12 +48,18 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// An empty conntrack table of the configured size, keyed by `hash_keys`, and a clock that starts now.
+    /// An empty conntrack table of the configured size, keyed by `hash_keys`, and a clock that starts when the table has
+    /// its memory.
     ///
     /// # Errors
     /// [`TableTooLarge`] where there is no memory for the table.
     pub fn new(config: &Config, hash_keys: [u64; 4]) -> Result<Self, TableTooLarge> {
         let table = ConntrackTable::with_capacity(config.conntrack.max_entries as usize)?;
+        if let Err(error) = table.populate() {
+            tracing::warn!(
+                "the conntrack table gets its memory at its first use, which packets wait for: {error}"
+            );
+        }
         Ok(Self { table: Arc::new(table), hasher: TrackingHasher::new(hash_keys), clock: Clock::start() })
     }
 }

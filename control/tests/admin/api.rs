@@ -42,7 +42,7 @@ fn error_word(answer: &Value) -> &str {
     answer["error"].as_str().unwrap_or_else(|| panic!("no error: {answer}"))
 }
 
-/// What each route is asked with.
+/// Request that a route is tried with.
 fn example(path: &str) -> String {
     let path = path.replace("{service}", "web").replace("{backend}", "web-1");
     let path = path.replace("{address}", "203.0.113.10");

@@ -1,4 +1,4 @@
-//! What docs/admin.md must name.
+//! Metrics, routes, reasons and events that docs/admin.md must name, and examples that it must show rightly.
 
 use guideway::api::admin::routes;
 use guideway::api::view::{

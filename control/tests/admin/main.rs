@@ -11,4 +11,3 @@ mod socket;
 mod supervisor;
 mod transcript;
 mod verbs;
-mod words;

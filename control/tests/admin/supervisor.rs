@@ -121,7 +121,7 @@ impl Drop for Appliance {
     }
 }
 
-/// How long a test waits for anything before it fails.
+/// Time that a test waits for anything before it fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(100);
 
 /// Runs what a test asks of a client.
@@ -130,13 +130,13 @@ pub(crate) fn block_on<T>(asked: impl Future<Output = T>) -> T {
     runtime.block_on(async { tokio::time::timeout(PATIENCE, asked).await.expect("an answer in time") })
 }
 
-/// What the supervisor has, and does about requests.
+/// State of the supervisor that a test plays, and its answers to requests.
 struct Script {
     pid: u32,
     backends: Vec<Backend>,
     vips: Vec<Vip>,
     reloads: u64,
-    /// Deadline, whether it stops then, and how often one must look until it has ended.
+    /// Deadline of the drain, true if the appliance stops then, and the looks that it takes until the drain has ended.
     drained: Option<(u64, bool, u32)>,
     stop: watch::Sender<bool>,
     ended_captures: std_mpsc::Sender<()>,

@@ -18,7 +18,7 @@ pub(crate) fn run(arguments: &[&str], socket: &Path) -> Output {
     ended(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
 }
 
-/// What a process has printed, which is not much, once it has ended; one that does not end fails the test.
+/// Output of a process, which is not much, once it has ended; one that does not end fails the test.
 pub(crate) fn ended(mut child: Child) -> Output {
     let end = Instant::now() + PATIENCE;
     while child.try_wait().unwrap().is_none() {

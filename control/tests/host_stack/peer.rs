@@ -64,7 +64,7 @@ impl Peer {
         }
     }
 
-    /// Who replied to a ping since the last call.
+    /// Addresses that replied to a ping since the last call.
     pub(crate) fn replies(&mut self) -> Vec<String> {
         let socket = self.sockets.get_mut::<icmp::Socket>(self.ping);
         std::iter::from_fn(|| socket.recv().ok().map(|(_, from)| from.to_string())).collect()

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::lab::patience::{PATIENCE, within};
 use crate::lab::process::{Ended, Process};
-use crate::lab::workplace::{Workplace, free_port};
+use crate::lab::scratch::{Scratch, free_port};
 
 /// A configuration of two workers, if there are two cores, on a device that receives without end.
 fn config() -> String {
@@ -30,7 +30,7 @@ fn config() -> String {
 struct Faulty {
     // Dropped first: the process ends before its directory is removed.
     process: Process,
-    workplace: Workplace,
+    scratch: Scratch,
 }
 
 /// Makes a pipe that stays full until somebody reads from it.
@@ -58,25 +58,25 @@ fn full_pipe() -> (io::PipeReader, io::PipeWriter) {
 
 impl Faulty {
     fn start(fault: &str) -> Self {
-        Self::start_by(fault, Workplace::start)
+        Self::start_by(fault, Scratch::start)
     }
 
     /// Starts an appliance whose log goes into a pipe.
     fn start_with_log(fault: &str, log: io::PipeWriter) -> Self {
-        Self::start_by(fault, |workplace, command| workplace.start_with_log(command, log))
+        Self::start_by(fault, |scratch, command| scratch.start_with_log(command, log))
     }
 
-    fn start_by(fault: &str, start: impl FnOnce(&Workplace, Command) -> Process) -> Self {
-        let workplace = Workplace::new(&config());
-        let mut command = workplace.run();
+    fn start_by(fault: &str, start: impl FnOnce(&Scratch, Command) -> Process) -> Self {
+        let scratch = Scratch::new(&config());
+        let mut command = scratch.run();
         command.env("GUIDEWAY_FAULT", fault).env("RUST_BACKTRACE", "0");
-        Self { process: start(&workplace, command), workplace }
+        Self { process: start(&scratch, command), scratch }
     }
 
     /// Runs a verb that talks to the appliance, once its socket is there.
     fn ask(&mut self, verb: &[&str]) -> Ended {
-        self.wait_for(|faulty| faulty.workplace.socket().exists().then_some(()));
-        self.workplace.ask(verb)
+        self.wait_for(|faulty| faulty.scratch.socket().exists().then_some(()));
+        self.scratch.ask(verb)
     }
 
     fn log(&self) -> String {
@@ -106,7 +106,7 @@ fn a_worker_that_panics_takes_the_process_down_and_its_socket_with_it() {
         ),
         "{log}"
     );
-    assert!(!faulty.workplace.socket().exists(), "nobody answers on it");
+    assert!(!faulty.scratch.socket().exists(), "nobody answers on it");
 }
 
 #[test]

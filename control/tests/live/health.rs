@@ -11,7 +11,7 @@ use crate::lab::appliance::Appliance;
 use crate::lab::backend::Backend;
 use crate::lab::grpc_server::{GrpcServer, SERVICE};
 use crate::lab::patience::{PATIENCE, within};
-use crate::lab::setup::{Delivery, PROBES, Setup, http_check};
+use crate::lab::setup::{DeliveryMode, PROBES, Setup, http_check};
 use crate::lab::web_server::{ALL_IS_WELL, HEALTH, Probed, TlsPort};
 
 const BACKENDS: usize = 3;
@@ -152,7 +152,7 @@ fn a_backend_without_one_vip_is_unhealthy_in_the_service_of_that_vip() {
 
 /// Ends and restores the tunnel to one backend of three.
 fn a_tunnel_ends(kind: &'static str, outer: Family) {
-    let setup = Setup { delivery: Delivery::Tunnel(kind, outer), ..checked_by(http_check()) };
+    let setup = Setup { delivery: DeliveryMode::Tunnel(kind, outer), ..checked_by(http_check()) };
     let lose = |_: &Lab, backend: &mut Backend| backend.lose_tunnels();
     let regain = |lab: &Lab, backend: &mut Backend| backend.regain_tunnels(lab, FAILING);
     one_backend_fails(&setup, &Family::BOTH, "no answer within 1 s", lose, regain);

@@ -21,10 +21,10 @@ pub(crate) mod load;
 mod namespace;
 pub(crate) mod patience;
 pub(crate) mod process;
+pub(crate) mod scratch;
 mod server;
 pub(crate) mod setup;
 pub(crate) mod web_server;
-pub(crate) mod workplace;
 
 use std::fmt::Write;
 use std::path::Path;

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::lab::patience::{PATIENCE, within};
 use crate::lab::process::Ended;
-use crate::lab::workplace::{Workplace, free_port};
+use crate::lab::scratch::{Scratch, free_port};
 
 /// MAC address of net_pcap's ports; the frames of the capture are addressed to it.
 const OWN_MAC: &str = "02:70:63:61:70:00";
@@ -137,26 +137,26 @@ fn nonzero(counts: &Value) -> BTreeMap<String, u64> {
 
 #[test]
 fn a_live_port_and_a_replay_send_and_count_alike() {
-    let workplace = Workplace::new(&config());
+    let scratch = Scratch::new(&config());
     let [captured, replayed, live] =
-        ["in.pcap", "replayed.pcap", "live.pcap"].map(|name| workplace.path().join(name));
+        ["in.pcap", "replayed.pcap", "live.pcap"].map(|name| scratch.path().join(name));
     let frames = frames();
     write_capture(&captured, &frames);
 
-    let config = workplace.config();
+    let config = scratch.config();
     let [config, input, output] =
         [&config, &captured, &replayed].map(|path| path.to_str().expect("a plain path"));
     let ended =
-        workplace.verb(&["replay", "--config", config, "--pcap", input, "--out", output, "--output", "json"]);
+        scratch.verb(&["replay", "--config", config, "--pcap", input, "--out", output, "--output", "json"]);
     let summary = json(&ended).unwrap_or_else(|| panic!("{ended:?}"));
 
-    let mut running = workplace.start(workplace.run());
+    let mut running = scratch.start(scratch.run());
     let stats = within(PATIENCE, || {
         let offered = |stats: &Value| stats["total"]["offered"].as_u64() == Some(frames.len() as u64);
-        json(&workplace.ask(&["stats", "--output", "json"])).filter(offered)
+        json(&scratch.ask(&["stats", "--output", "json"])).filter(offered)
     });
     let stats = stats.expect("the port reads the whole capture");
-    let stopped = workplace.ask(&["stop"]);
+    let stopped = scratch.ask(&["stop"]);
     assert!(stopped.status.success(), "{stopped:?}");
     // The capture that the port writes is whole once the port is closed.
     assert!(running.finish(PATIENCE).status.success());

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::lab::workplace::Workplace;
+use crate::lab::scratch::Scratch;
 
 /// A configuration that an appliance can start with.
 const RIGHT: &str = r#"
@@ -24,10 +24,10 @@ listen = "127.0.0.1:1"
 /// Starts an appliance with `from` replaced by `to` in the configuration; returns its standard error and exit status.
 fn start(from: &str, to: &str) -> (Vec<String>, Option<i32>) {
     assert!(RIGHT.contains(from), "{from}");
-    let workplace = Workplace::new(&RIGHT.replace(from, to));
-    let output = workplace.run().output().expect("the binary runs");
+    let scratch = Scratch::new(&RIGHT.replace(from, to));
+    let output = scratch.run().output().expect("the binary runs");
     let left: Vec<_> =
-        fs::read_dir(workplace.path()).expect("the directory is still there").flatten().collect();
+        fs::read_dir(scratch.path()).expect("the directory is still there").flatten().collect();
     assert_eq!(left.len(), 1, "only the configuration is left: {left:?}");
     let said = String::from_utf8_lossy(&output.stderr);
     (said.lines().map(str::to_owned).collect(), output.status.code())

@@ -14,7 +14,7 @@ use crate::lab::appliance::Appliance;
 use crate::lab::backend::Backend;
 use crate::lab::client::names;
 use crate::lab::patience::within;
-use crate::lab::setup::{Delivery, Device, Setup};
+use crate::lab::setup::{DeliveryMode, Device, Setup};
 
 const ALL: [&str; 3] = ["b0", "b1", "b2"];
 /// Address of the client that is on no link.
@@ -79,7 +79,7 @@ fn ipv6_reaches_all_backends_by_their_mac_addresses() {
 fn tunnels_carry(kind: &'static str) {
     let scene = Scene::new();
     for outer in Family::BOTH {
-        let setup = Setup { delivery: Delivery::Tunnel(kind, outer), ..Setup::of(3) };
+        let setup = Setup { delivery: DeliveryMode::Tunnel(kind, outer), ..Setup::of(3) };
         let appliance = Appliance::start(&scene.lab, 0, &setup);
         for inner in Family::BOTH {
             traffic_flows(&scene.lab, inner);

@@ -1,17 +1,43 @@
 //! Directions of imports: between crates, and between the rooms of `control`.
 
-use crate::source::Source;
+use std::collections::BTreeSet;
+
+use toml::{Table, Value};
+
+use crate::source::{Source, read};
 
 /// Crates of the project that each crate may depend on, its tests aside.
-const CRATES: [(&str, &[&str]); 8] = [
+const CRATES: [(&str, &[&str]); 10] = [
+    (
+        "bench",
+        &[
+            "guideway",
+            "guideway-dataplane",
+            "guideway-dpdk-sys",
+            "guideway-engine",
+            "guideway-model",
+            "pcap-fixtures",
+        ],
+    ),
+    ("control", &["guideway-dataplane", "guideway-engine", "guideway-model"]),
+    ("control/fuzz", &["guideway-dataplane", "guideway-engine", "guideway-model"]),
+    ("control/model", &["guideway-dataplane", "guideway-engine"]),
     ("dataplane", &[]),
     ("engine", &["guideway-dataplane", "guideway-dpdk-sys"]),
-    ("engine/dpdk-sys", &[]),
     ("engine/capsule", &["guideway-dataplane", "guideway-engine", "guideway-model"]),
-    ("control/model", &["guideway-dataplane", "guideway-engine"]),
-    ("control/fuzz", &["guideway-dataplane", "guideway-engine", "guideway-model"]),
-    ("control", &["guideway-dataplane", "guideway-engine", "guideway-model"]),
+    ("engine/capsule/ffi", &[]),
+    ("engine/dpdk-sys", &[]),
     ("pcap-fixtures", &[]),
+];
+
+/// Crates that no more than the control thread may bring along, on its way or on that of any other dependency.
+const CONTROL_ONLY: [&str; 5] = ["axum", "guideway", "h2", "hyper", "rustls"];
+
+/// Crates below the control thread, each with the lock file that names its dependencies.
+const LIGHT: [(&str, &str); 3] = [
+    ("guideway-capsule", "engine/capsule/Cargo.lock"),
+    ("guideway-fuzz", "control/fuzz/Cargo.lock"),
+    ("guideway-model", "Cargo.lock"),
 ];
 
 /// Rooms of `control` that each room may import.
@@ -26,24 +52,65 @@ const ROOMS: [(&str, &[&str]); 8] = [
     ("run", &["announce", "api", "config_file", "health", "log", "net"]),
 ];
 
-/// Dependencies on crates of the project that the table does not allow.
+/// Dependencies on crates of the project that the table does not allow, and crates that it does not have.
 pub(crate) fn wrong_dependencies(manifests: &[Source]) -> Vec<String> {
     let mut wrong = Vec::new();
-    for (folder, allowed) in CRATES {
-        let path = format!("{folder}/Cargo.toml");
-        let manifest = manifests.iter().find(|manifest| manifest.path == path).expect("every crate is there");
-        let tables = manifest.text.split("\n[");
-        for table in tables.filter(|table| table.starts_with("dependencies]")) {
-            for line in table.lines() {
-                let name = line.split(['.', ' ', '=']).next().unwrap_or_default();
-                let is_ours = name.starts_with("guideway") || name == "pcap-fixtures";
-                if is_ours && !allowed.contains(&name) {
-                    wrong.push(format!("{path}: {line}"));
-                }
-            }
-        }
+    for manifest in manifests {
+        let folder = manifest.path.trim_end_matches("/Cargo.toml");
+        let Some((_, allowed)) = CRATES.iter().find(|(name, _)| *name == folder) else {
+            wrong.push(format!("{}: the crate is not in the table", manifest.path));
+            continue;
+        };
+        let names = dependencies(&manifest.text.parse().expect("manifests are TOML"));
+        let ours = names.into_iter().filter(|name| name.starts_with("guideway") || name == "pcap-fixtures");
+        let unwanted = ours.filter(|name| !allowed.contains(&name.as_str()));
+        wrong.extend(unwanted.map(|name| format!("{}: {name}", manifest.path)));
+    }
+    let lost = CRATES.iter().filter(|(folder, _)| {
+        manifests.iter().all(|manifest| manifest.path != format!("{folder}/Cargo.toml"))
+    });
+    wrong.extend(lost.map(|(folder, _)| format!("{folder}: in the table, and not there")));
+    wrong
+}
+
+/// Names in `[dependencies]` and `[build-dependencies]`, for every target and for some.
+fn dependencies(manifest: &Table) -> BTreeSet<String> {
+    let targets = manifest.get("target").and_then(Value::as_table);
+    let targets = targets.into_iter().flat_map(Table::values).filter_map(Value::as_table);
+    let tables = [manifest].into_iter().chain(targets).flat_map(|holder| {
+        ["dependencies", "build-dependencies"].into_iter().filter_map(|name| holder.get(name)?.as_table())
+    });
+    let package = |(name, value): (&String, &Value)| {
+        value.get("package").and_then(Value::as_str).unwrap_or(name).to_owned()
+    };
+    tables.flatten().map(package).collect()
+}
+
+/// Crates of the control thread among what a crate below it depends on, by whichever way.
+pub(crate) fn heavy_dependencies() -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (root, path) in LIGHT {
+        let below = dependency_tree(root, &read(path).parse().expect("lock files are TOML"));
+        assert!(below.contains("guideway-dataplane") && below.len() > 20, "{path}: {below:?}");
+        let heavy = below.iter().filter(|name| CONTROL_ONLY.contains(&name.as_str()));
+        wrong.extend(heavy.map(|name| format!("{root}: {name}, by {path}")));
     }
     wrong
+}
+
+/// Names of all that `root` depends on, directly or not, tests included.
+fn dependency_tree(root: &str, lock: &Table) -> BTreeSet<String> {
+    let packages = lock["package"].as_array().expect("a lock file lists packages");
+    let mut found = BTreeSet::new();
+    let mut next = vec![root.to_owned()];
+    while let Some(name) = next.pop() {
+        let own = packages.iter().filter(|package| package["name"].as_str() == Some(&name));
+        let below = own.filter_map(|package| package.get("dependencies")?.as_array()).flatten();
+        // A name alone, or with the version where there are several.
+        let names = below.filter_map(|entry| entry.as_str()?.split(' ').next());
+        next.extend(names.map(str::to_owned).filter(|name| found.insert(name.clone())));
+    }
+    found
 }
 
 /// Imports between rooms that the table does not allow, and rooms that it does not have.
@@ -90,4 +157,21 @@ pub(crate) fn engine_in_model(sources: &[Source]) -> Vec<String> {
 
 fn is_no_name(letter: char) -> bool {
     !(letter.is_ascii_alphanumeric() || letter == '_')
+}
+
+#[test]
+fn dependencies_of_builds_and_of_targets_count_and_those_of_tests_do_not() {
+    let manifest = r#"
+        [dependencies]
+        a = "1"
+        b = { package = "guideway", path = ".." }
+        [build-dependencies]
+        c = "1"
+        [dev-dependencies]
+        d = "1"
+        [target.'cfg(unix)'.dependencies]
+        e.workspace = true
+    "#;
+    let names = dependencies(&manifest.parse().expect("it is TOML"));
+    assert_eq!(names.iter().map(String::as_str).collect::<Vec<_>>(), ["a", "c", "e", "guideway"]);
 }

@@ -2,6 +2,7 @@
 //! words look. `CONTRIBUTING.md` says why each rule is there.
 
 mod documents;
+mod help;
 mod imports;
 mod modules;
 mod purity;
@@ -62,6 +63,11 @@ fn dependencies_of_crates_point_one_way() {
 }
 
 #[test]
+fn crates_below_the_control_thread_compile_without_its_dependencies() {
+    assert_none("The web and TLS belong to the control thread alone", &imports::heavy_dependencies());
+}
+
+#[test]
 fn rooms_of_control_import_only_what_is_below_them() {
     assert_none("A room imports what the table in imports.rs allows", &imports::wrong_rooms(&sources()));
 }
@@ -91,7 +97,27 @@ fn the_readme_lists_the_modules_with_unsafe_code() {
 #[test]
 fn the_first_words_of_documentation_stand_alone() {
     let wrong: Vec<String> = sources().iter().flat_map(words::fragments).collect();
-    assert_none("The documentation of an item begins with a noun or a verb", &wrong);
+    assert_none("A file's first line and an item's documentation name their subject", &wrong);
+}
+
+#[test]
+fn the_help_of_metrics_stands_alone() {
+    assert_none("The HELP of a metric is a sentence that names its subject", &words::fragments_of_metrics());
+}
+
+#[test]
+fn the_reasons_of_drops_stand_alone() {
+    assert_none("The meaning and the remedy of a drop name their subject", &words::fragments_of_drops());
+}
+
+#[test]
+fn lines_of_help_stand_alone() {
+    assert_none("A line of help begins with its subject or its verb", &help::fragments());
+}
+
+#[test]
+fn every_verb_is_in_a_manual() {
+    assert_none("A manual describes each verb", &help::undocumented());
 }
 
 #[test]

@@ -17,6 +17,9 @@ const CRATES: [&str; 6] = [
 /// Module: the names on the way to it from the root of its crate.
 type Module = Vec<String>;
 
+/// Names that modules import, each with the path of the thing itself.
+type Imports = BTreeMap<Module, BTreeMap<String, Module>>;
+
 /// Circles, each as `a -> b -> a`.
 pub(crate) fn circles(sources: &[Source]) -> Vec<String> {
     CRATES.iter().flat_map(|folder| circles_of(folder, sources)).collect()
@@ -28,12 +31,13 @@ fn circles_of(folder: &str, sources: &[Source]) -> Vec<String> {
         .filter_map(|source| Some((module(source.path.strip_prefix(folder)?), source)))
         .collect();
     let known: BTreeSet<&Module> = own.iter().map(|(module, _)| module).collect();
+    let imports: Imports =
+        own.iter().map(|(module, source)| (module.clone(), imports(&source.code(), module))).collect();
     // By the module that two lie side by side in: who imports whom.
     let mut graphs: BTreeMap<Module, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
     for (from, source) in &own {
         for path in paths(&source.code(), from) {
-            let to = (0..=path.len()).rev().map(|len| path[..len].to_vec()).find(|path| known.contains(path));
-            let Some(to) = to else { continue };
+            let to = module_of(&path, &known, &imports);
             let common = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
             if common < from.len() && common < to.len() {
                 let graph = graphs.entry(from[..common].to_vec()).or_default();
@@ -49,6 +53,45 @@ fn circles_of(folder: &str, sources: &[Source]) -> Vec<String> {
                 found.push(format!("{place}: {}", circle.join(" -> ")));
             }
         }
+    }
+    found
+}
+
+/// The module that holds what `path` names, whichever modules re-export it on the way.
+fn module_of(path: &Module, known: &BTreeSet<&Module>, imports: &Imports) -> Module {
+    let mut path = path.clone();
+    let mut seen = BTreeSet::new();
+    loop {
+        let len =
+            (0..=path.len()).rev().find(|len| known.contains(&path[..*len].to_vec())).unwrap_or_default();
+        let module = path[..len].to_vec();
+        let target = path.get(len).and_then(|name| imports.get(&module)?.get(name));
+        let Some(target) = target.filter(|_| seen.insert(path.clone())) else { return module };
+        path = [&target[..], &path[len + 1..]].concat();
+    }
+}
+
+/// Names that `use` brings into the module `own`, with the paths from the root that they stand for.
+fn imports(code: &str, own: &Module) -> BTreeMap<String, Module> {
+    let mut found = BTreeMap::new();
+    for (at, _) in code.match_indices("use ") {
+        let line = code[..at].rsplit('\n').next().unwrap_or_default();
+        if !(line.is_empty() || line.starts_with("pub")) {
+            continue;
+        }
+        let item = code[at + "use ".len()..].split(';').next().unwrap_or_default();
+        let mut base = own.clone();
+        let mut rest = item;
+        if let Some(after) = rest.strip_prefix("crate::") {
+            (base, rest) = (Module::new(), after);
+        }
+        rest = rest.strip_prefix("self::").unwrap_or(rest);
+        while let Some(after) = rest.strip_prefix("super::") {
+            (base, rest) = (parent(&base, 1), after);
+        }
+        let mut paths = Vec::new();
+        expand(rest, &base, &mut paths);
+        found.extend(paths.into_iter().filter_map(|path| Some((path.last()?.clone(), path))));
     }
     found
 }
@@ -140,4 +183,23 @@ fn expand(text: &str, base: &Module, found: &mut Vec<Module>) {
         Some(rest) => expand(rest, &path, found),
         None => found.push(path),
     }
+}
+
+#[test]
+fn an_import_from_the_module_above_is_one_from_the_module_that_it_comes_from() {
+    let source = |path: &str, text: &str| Source { path: path.to_owned(), text: text.to_owned() };
+    let mut sources = vec![
+        source("engine/src/lib.rs", "mod driver;\n"),
+        source(
+            "engine/src/driver.rs",
+            "mod lcore;\nmod queue;\npub use lcore::{Lcore, Other};\npub(super) use queue::Queue;\n",
+        ),
+        source("engine/src/driver/lcore.rs", "use super::Queue;\n"),
+        source("engine/src/driver/queue.rs", "fn f() {}\n"),
+    ];
+    assert_eq!(circles(&sources), [""; 0]);
+    sources[3].text = "use super::{\n    Lcore,\n    Unknown,\n};\n".to_owned();
+    assert_eq!(circles(&sources), ["engine/src/driver: lcore -> queue -> lcore"]);
+    sources[3].text = "use super::super::driver::Other;\n".to_owned();
+    assert_eq!(circles(&sources), ["engine/src/driver: lcore -> queue -> lcore"]);
 }

@@ -15,9 +15,9 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Text without the unit tests at its end and without comments.
+    /// Text without its unit tests and without comments.
     pub(crate) fn code(&self) -> String {
-        let product = self.text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+        let product = without_tests(&self.text);
         let lines = product.lines().filter(|line| !line.trim_start().starts_with("//"));
         lines.collect::<Vec<_>>().join("\n")
     }
@@ -26,6 +26,13 @@ impl Source {
     pub(crate) fn is_product(&self) -> bool {
         self.path.contains("/src/")
     }
+}
+
+/// Text without the module of unit tests written in it; `mod name;` of a test's own file cuts nothing.
+fn without_tests(text: &str) -> String {
+    let Some((before, rest)) = text.split_once("#[cfg(test)]\nmod tests {\n") else { return text.to_owned() };
+    let after = rest.split_once("\n}\n").map_or("", |(_, after)| after);
+    format!("{before}{after}")
 }
 
 /// Top of the repository.
@@ -90,4 +97,11 @@ fn files(is_wanted: impl Fn(&str) -> bool) -> Vec<Source> {
     }
     found.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     found
+}
+
+#[test]
+fn only_unit_tests_and_comments_are_no_code() {
+    let text = "use a::B;\n#[cfg(test)]\nmod peer;\n// Why.\nfn f() {}\n#[cfg(test)]\nmod tests {\n    use c::D;\n}\nfn g() {}\n";
+    let source = Source { path: String::new(), text: text.to_owned() };
+    assert_eq!(source.code(), "use a::B;\n#[cfg(test)]\nmod peer;\nfn f() {}\nfn g() {}");
 }

@@ -39,7 +39,7 @@ pub(crate) enum Difference {
     MappedAddress,
     /// No datagram is longer than 65,535 bytes, so no fragment ends behind that.
     FragmentPastTheEnd,
-    /// Of a first fragment we need the layer-4 header; etherparse looks into no fragment. RFC 8200, section 4.5, and
+    /// A first fragment needs its layer-4 header here; etherparse looks into no fragment. RFC 8200, section 4.5, and
     /// RFC 1858 let it be dropped where that header is cut.
     FirstFragmentCutShort,
     /// ICMPv6 in IPv4 and ICMP in IPv6 are protocols by their number.

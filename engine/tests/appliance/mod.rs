@@ -1,5 +1,8 @@
 //! A small appliance for tests: forwarding state made by hand, frames for every end that a packet can come to, and
-//! what a worker makes of them in heap memory.
+//! the decisions of a worker in heap memory.
+//!
+//! The target `worker` and each `dpdk_*` that polls compile this module. Those of DPDK are targets of their own, because
+//! EAL starts once in a process.
 
 use std::sync::Arc;
 
@@ -78,18 +81,18 @@ pub(crate) fn frames() -> Vec<Vec<u8>> {
     frames
 }
 
-/// What becomes of frames.
+/// Ends that frames have come to.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Outcome {
-    /// What leaves by a port, forwarded or answered, in the order of decision.
+    /// Frames that leave by a port, forwarded or answered, in the order of decision.
     pub(crate) sent: Vec<Vec<u8>>,
-    /// What goes to the control thread.
+    /// Frames that go to the control thread.
     pub(crate) passed: Vec<Vec<u8>>,
-    /// How many frames end.
+    /// Number of frames that are dropped.
     pub(crate) dropped: usize,
 }
 
-/// What a worker makes of `frames` in heap memory, in bursts of 32.
+/// Decides `frames` in heap memory, in bursts of 32, as a worker does.
 pub(crate) fn expected(frames: &[Vec<u8>]) -> Outcome {
     let publisher = Publisher::new(snapshot(PortId(0)));
     let mut worker = worker(&publisher);

@@ -8,7 +8,7 @@ use guideway_dataplane::affinity::{AffinityPolicy, TrackingHasher};
 use guideway_dataplane::backend::BackendHandle;
 use guideway_dataplane::conntrack::ConntrackTable;
 use guideway_dataplane::counters::Counters;
-use guideway_dataplane::delivery::Delivery;
+use guideway_dataplane::delivery::{Delivery, DeliveryMode};
 use guideway_dataplane::forwarding_rule::RuleProtocol;
 use guideway_dataplane::frame::Frame;
 use guideway_dataplane::packet::Packet;
@@ -19,7 +19,7 @@ use guideway_engine::burst_processor::BurstProcessor;
 use guideway_engine::publish::Publisher;
 
 use super::stage;
-use crate::pipeline::scenario::{Affinity, Family, Packets, Scenario, Way, rule};
+use crate::pipeline::scenario::{Affinity, Family, GUE, Packets, Scenario, rule};
 use crate::pipeline::slot::Slot;
 use crate::pipeline::traffic::Traffic;
 
@@ -83,23 +83,23 @@ impl Case {
         use Family::{Ipv4, Ipv6};
         let hits = |family, delivery| scenario(Packets::Hit, family, delivery);
         match self {
-            Self::ParseIpv4 => parse(&hits(Ipv4, Way::L2), Form::Plain),
-            Self::ParseIpv6 => parse(&hits(Ipv6, Way::L2), Form::Plain),
-            Self::ParseVlan => parse(&hits(Ipv4, Way::L2), Form::Tagged),
-            Self::PlainIpv4 => refuse(&hits(Ipv4, Way::L2)),
-            Self::PlainIpv6 => refuse(&hits(Ipv6, Way::L2)),
-            Self::HitIpipIpv4 => hit(&hits(Ipv4, Way::Ipip), Form::Plain),
-            Self::HitIpipIpv6 => hit(&hits(Ipv6, Way::Ipip), Form::Plain),
-            Self::HitGue => hit(&hits(Ipv4, Way::Gue), Form::Plain),
-            Self::HitL2 => hit(&hits(Ipv4, Way::L2), Form::Plain),
-            Self::HitVlan => hit(&hits(Ipv4, Way::Ipip), Form::Tagged),
+            Self::ParseIpv4 => parse(&hits(Ipv4, DeliveryMode::L2), Form::Plain),
+            Self::ParseIpv6 => parse(&hits(Ipv6, DeliveryMode::L2), Form::Plain),
+            Self::ParseVlan => parse(&hits(Ipv4, DeliveryMode::L2), Form::Tagged),
+            Self::PlainIpv4 => refuse(&hits(Ipv4, DeliveryMode::L2)),
+            Self::PlainIpv6 => refuse(&hits(Ipv6, DeliveryMode::L2)),
+            Self::HitIpipIpv4 => hit(&hits(Ipv4, DeliveryMode::Ipip), Form::Plain),
+            Self::HitIpipIpv6 => hit(&hits(Ipv6, DeliveryMode::Ipip), Form::Plain),
+            Self::HitGue => hit(&hits(Ipv4, GUE), Form::Plain),
+            Self::HitL2 => hit(&hits(Ipv4, DeliveryMode::L2), Form::Plain),
+            Self::HitVlan => hit(&hits(Ipv4, DeliveryMode::Ipip), Form::Tagged),
             Self::Miss => insert(false),
             Self::New => insert(true),
             Self::Flood => flood(),
-            Self::DeliverIpipIpv4 => deliver(&hits(Ipv4, Way::Ipip)),
-            Self::DeliverIpipIpv6 => deliver(&hits(Ipv6, Way::Ipip)),
-            Self::DeliverGue => deliver(&hits(Ipv4, Way::Gue)),
-            Self::DeliverL2 => deliver(&hits(Ipv4, Way::L2)),
+            Self::DeliverIpipIpv4 => deliver(&hits(Ipv4, DeliveryMode::Ipip)),
+            Self::DeliverIpipIpv6 => deliver(&hits(Ipv6, DeliveryMode::Ipip)),
+            Self::DeliverGue => deliver(&hits(Ipv4, GUE)),
+            Self::DeliverL2 => deliver(&hits(Ipv4, DeliveryMode::L2)),
         }
         FLOWS
     }
@@ -112,7 +112,7 @@ impl Display for Case {
     }
 }
 
-fn scenario(packets: Packets, family: Family, delivery: Way) -> Scenario {
+fn scenario(packets: Packets, family: Family, delivery: DeliveryMode) -> Scenario {
     let scenario = Scenario {
         flows: FLOWS,
         frame_len: 60,
@@ -284,7 +284,7 @@ fn hit(scenario: &Scenario, form: Form) {
 }
 
 fn insert(opening: bool) {
-    let scenario = scenario(Packets::New, Family::Ipv4, Way::Ipip);
+    let scenario = scenario(Packets::New, Family::Ipv4, DeliveryMode::Ipip);
     let mut bench = Bench::new(&scenario, scenario.snapshot(1));
     bench.sweep();
     let flows: Vec<u32> = (0..FLOWS as u32).collect();
@@ -296,7 +296,7 @@ fn insert(opening: bool) {
 }
 
 fn flood() {
-    let scenario = scenario(Packets::Flood, Family::Ipv4, Way::Ipip);
+    let scenario = scenario(Packets::Flood, Family::Ipv4, DeliveryMode::Ipip);
     let mut bench = Bench::new(&scenario, scenario.snapshot(1));
     let established = scenario.established() as u32;
     bench.establish(&(0..established).collect::<Vec<_>>(), Form::Plain);
@@ -322,7 +322,7 @@ fn deliver(scenario: &Scenario) {
         stage::counted_deliver(frames, &packets, &deliveries);
         for (frame, delivery) in frames.iter().zip(deliveries) {
             let ttl = parse(frame).ttl;
-            assert_eq!(ttl, if scenario.delivery == Way::L2 { 63 } else { 64 }, "{delivery:?}");
+            assert_eq!(ttl, if scenario.delivery == DeliveryMode::L2 { 63 } else { 64 }, "{delivery:?}");
         }
     }
 }
@@ -340,7 +340,7 @@ mod tests {
 
     #[test]
     fn a_tagged_frame_holds_the_same_packet() {
-        let scenario = scenario(Packets::Hit, Family::Ipv4, Way::L2);
+        let scenario = scenario(Packets::Hit, Family::Ipv4, DeliveryMode::L2);
         let mut burst = Burst::new(&scenario);
         let mut packet = |form| Packet::parse(burst.receive(&[7], form)[0].bytes()).expect("well-formed");
         let (plain, tagged) = (packet(Form::Plain), packet(Form::Tagged));

@@ -8,7 +8,7 @@ use crate::report::page::{DataTable, Figure};
 
 pub(super) fn ends(replay: &Replay) -> Figure {
     let Replay { capture, frames, clones, flows, workers, driver, speed, .. } = replay;
-    let of = |count: u64| count as f64 / replay.ledger.offered.max(1) as f64;
+    let of = |count: u64| count as f64 / replay.frame_counts.offered.max(1) as f64;
     let dropped = replay.dropped.iter().map(|(reason, count)| (format!("dropped: {reason}"), *count));
     let passed = replay.passed.iter().map(|(reason, count)| (format!("passed: {reason}"), *count));
     let mut ends: Vec<(String, u64)> = dropped.chain(passed).collect();
@@ -26,12 +26,16 @@ pub(super) fn ends(replay: &Replay) -> Figure {
         series: vec!["packets"],
         groups: ends.iter().map(group).collect(),
     };
-    let mut rows: Vec<Vec<String>> = vec![("forwarded".to_owned(), replay.ledger.forwarded)]
+    let mut rows: Vec<Vec<String>> = vec![("forwarded".to_owned(), replay.frame_counts.forwarded)]
         .into_iter()
         .chain(ends)
         .map(|(name, number)| vec![name, count(number), percent(of(number))])
         .collect();
-    rows.push(vec!["all".to_owned(), count(replay.ledger.offered), percent(of(replay.ledger.offered))]);
+    rows.push(vec![
+        "all".to_owned(),
+        count(replay.frame_counts.offered),
+        percent(of(replay.frame_counts.offered)),
+    ]);
     Figure {
         id: "drops",
         title,
@@ -95,7 +99,7 @@ pub(super) fn shares(replay: &Replay) -> Figure {
 }
 
 pub(super) fn turns(replay: &Replay) -> Figure {
-    let ledger = &replay.ledger;
+    let frame_counts = &replay.frame_counts;
     let bursts = &replay.burst_ns;
     let points = [bursts.p50, bursts.p99, bursts.p99_9, bursts.max];
     let title = "Turns of the poll loop with a capture, by percentile";
@@ -125,17 +129,17 @@ pub(super) fn turns(replay: &Replay) -> Figure {
         ("ns/packet in the poll loop, on the wall", format!("{:.1}", replay.ns_per_packet)),
         ("ns/packet, median of full bursts", median),
         ("packets/s, with the making of frames", count(replay.packets_per_sec.round() as u64)),
-        ("put in", count(ledger.put_in)),
-        ("refused by the port", count(ledger.refused)),
-        ("offered", count(ledger.offered)),
-        ("forwarded", count(ledger.forwarded)),
-        ("passed", count(ledger.passed)),
-        ("dropped", count(ledger.dropped)),
-        ("dropped and answered by an ICMP error", count(ledger.answered)),
-        ("sent", count(ledger.sent)),
-        ("lost to a full queue", count(ledger.tx_full)),
-        ("lost for an unknown port", count(ledger.unknown_egress_port)),
-        ("came out at the other end", count(ledger.came_out)),
+        ("put in", count(frame_counts.put_in)),
+        ("refused by the port", count(frame_counts.refused)),
+        ("offered", count(frame_counts.offered)),
+        ("forwarded", count(frame_counts.forwarded)),
+        ("passed", count(frame_counts.passed)),
+        ("dropped", count(frame_counts.dropped)),
+        ("dropped and answered by an ICMP error", count(frame_counts.answered)),
+        ("sent", count(frame_counts.sent)),
+        ("lost to a full queue", count(frame_counts.tx_full)),
+        ("lost for an unknown port", count(frame_counts.unknown_egress_port)),
+        ("came out at the other end", count(frame_counts.came_out)),
     ];
     Figure {
         id: "replay-turns",

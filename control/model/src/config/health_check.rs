@@ -177,15 +177,13 @@ impl HealthCheckFile {
 
     fn probe(&self, kind: ProbeType) -> Option<Probe> {
         let proxy_header = self.proxy_header()?.0;
-        let text = |field: &Option<Field<Ascii>>| Some(field.value_or(Ascii(String::new()))?.0);
-        let exchange = || {
-            Some(Exchange { request: text(&self.request)?, response: text(&self.response)?, proxy_header })
-        };
+        let exchange =
+            || Some(Exchange { request: self.request()?.0, response: self.response()?.0, proxy_header });
         let http = || {
             Some(HttpRequest {
                 host: self.host.written().map(|host| host.0.clone()),
                 path: self.request_path()?.0,
-                response: text(&self.response)?,
+                response: self.response()?.0,
                 proxy_header,
             })
         };
@@ -195,7 +193,7 @@ impl HealthCheckFile {
             ProbeType::Http => Probe::Http(http()?),
             ProbeType::Https => Probe::Https(http()?),
             ProbeType::Http2 => Probe::Http2(http()?),
-            ProbeType::Grpc => Probe::Grpc { service_name: text(&self.grpc_service_name)? },
+            ProbeType::Grpc => Probe::Grpc { service_name: self.grpc_service_name()?.0 },
         })
     }
 }

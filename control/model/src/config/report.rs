@@ -157,12 +157,12 @@ impl Report {
         }
         self.problems.sort_by_cached_key(|p| (p.span.start, Reverse(p.span.end), p.message.clone()));
         let mut lines = Lines { text, line: 1, start: 0, seen: 0 };
-        let errors = self.problems.into_iter().map(|problem| lines.place(problem)).collect();
+        let errors = self.problems.into_iter().map(|problem| lines.locate(problem)).collect();
         Err(ConfigErrors { name: name.to_owned(), text: text.to_owned(), errors, omitted: self.omitted })
     }
 }
 
-/// Counts lines up to ever later places of a text.
+/// Counts lines up to ever later locations in a text.
 struct Lines<'t> {
     text: &'t str,
     line: usize,
@@ -171,7 +171,7 @@ struct Lines<'t> {
 }
 
 impl Lines<'_> {
-    fn place(&mut self, problem: Problem) -> ConfigError {
+    fn locate(&mut self, problem: Problem) -> ConfigError {
         let Problem { span, message, help, related } = problem;
         let passed = &self.text[self.seen..span.start];
         self.line += passed.matches('\n').count();
@@ -189,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_count_lines_and_characters_from_one() {
+    fn locations_count_lines_and_characters_from_one() {
         let text = "a = 1\nü = 2\n\nb = 3";
         let mut report = Report::default();
         for word in ["3", "2", "1"] {
@@ -197,8 +197,9 @@ mod tests {
             report.error(&(at..at + 1), word, "");
         }
         let errors = report.finish("x.toml", text).expect_err("three were reported");
-        let places: Vec<_> = errors.errors().iter().map(|e| (e.message.as_str(), e.line, e.column)).collect();
-        assert_eq!(places, [("1", 1, 5), ("2", 2, 5), ("3", 4, 5)]);
+        let locations: Vec<_> =
+            errors.errors().iter().map(|e| (e.message.as_str(), e.line, e.column)).collect();
+        assert_eq!(locations, [("1", 1, 5), ("2", 2, 5), ("3", 4, 5)]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use guideway_model::service::UnknownName;
 
 use crate::api::request::Refused;
 use crate::api::request_sender::RequestError;
-use crate::api::view::{ErrorView, NeighborReplies, WrongPlace};
+use crate::api::view::{ErrorView, LocatedError, NeighborReplies};
 
 /// Failed request: an HTTP status and the body that explains it.
 #[derive(Debug)]
@@ -79,14 +79,14 @@ impl Failure {
             format!("{} is wrong; the running configuration stays as it is", errors.name()),
             "right what `errors` lists, then reload again",
         );
-        let place = |error: &guideway_model::config::ConfigError| WrongPlace {
+        let located = |error: &guideway_model::config::ConfigError| LocatedError {
             line: error.line,
             column: error.column,
             message: error.message.clone(),
             help: error.help.clone(),
         };
         failure.view.file = Some(errors.name().to_owned());
-        failure.view.errors = errors.errors().iter().map(place).collect();
+        failure.view.errors = errors.errors().iter().map(located).collect();
         failure.view.rendered = Some(errors.render(color));
         failure
     }

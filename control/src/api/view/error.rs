@@ -16,15 +16,15 @@ pub struct ErrorView {
     pub file: Option<String>,
     /// Errors in the configuration file, in its order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub errors: Vec<WrongPlace>,
+    pub errors: Vec<LocatedError>,
     /// Errors rendered for people, with the lines of the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rendered: Option<String>,
 }
 
-/// Error in a configuration file.
+/// Error in a configuration file, with its location there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WrongPlace {
+pub struct LocatedError {
     /// Line on which the error begins, from 1.
     pub line: usize,
     /// Character of the line at which the error begins, from 1.

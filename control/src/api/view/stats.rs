@@ -77,7 +77,9 @@ pub struct LinkStats {
     pub sent: u64,
     /// Frames lost because a port's transmit queue stayed full.
     pub tx_full: u64,
-    /// Frames lost because the appliance has not opened the port that they were to leave by.
+    /// Frames lost because the appliance has not opened the port that they were to leave by; 0 from an appliance that
+    /// does not count them.
+    #[serde(default)]
     pub unknown_egress_port: u64,
     /// Passed frames lost because too many waited for the host stack.
     pub host_full: u64,

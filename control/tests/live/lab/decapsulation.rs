@@ -25,7 +25,7 @@ const RECEIVE_BUFFER: usize = 4 << 20;
 enum Outer {
     /// An IPv4 header, and this many bytes more.
     V4(usize),
-    /// This many bytes: raw sockets of IPv6 and UDP sockets leave out the outer header.
+    /// Bytes without an outer header: raw sockets of IPv6 and UDP sockets leave out the outer header.
     Bytes(usize),
 }
 

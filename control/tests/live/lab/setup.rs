@@ -18,9 +18,9 @@ pub(crate) enum Device {
     AfXdp,
 }
 
-/// Way of packets to the backends.
+/// Way of packets to the backends, as a group's `delivery` states it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Delivery {
+pub(crate) enum DeliveryMode {
     /// By MAC address, on the link.
     L2,
     /// By a tunnel of this kind, over this family.
@@ -32,7 +32,7 @@ pub(crate) enum Delivery {
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
     pub(crate) device: Device,
-    pub(crate) delivery: Delivery,
+    pub(crate) delivery: DeliveryMode,
     /// Numbers of the primary backends.
     pub(crate) backends: Vec<usize>,
     /// Numbers of the failover backends.
@@ -59,7 +59,7 @@ impl Setup {
     pub(crate) fn of(backends: usize) -> Self {
         Self {
             device: Device::AfPacket,
-            delivery: Delivery::L2,
+            delivery: DeliveryMode::L2,
             backends: (0..backends).collect(),
             failover: Vec::new(),
             failover_policy: String::new(),
@@ -169,8 +169,8 @@ impl Setup {
 
     fn group(&self, name: &str, family: Family, backends: &[usize]) -> String {
         let (delivery, of) = match self.delivery {
-            Delivery::L2 => ("l2", family),
-            Delivery::Tunnel(kind, outer) => (kind, outer),
+            DeliveryMode::L2 => ("l2", family),
+            DeliveryMode::Tunnel(kind, outer) => (kind, outer),
         };
         let endpoints = backends.iter().fold(String::new(), |mut endpoints, number| {
             let (name, address) = (Backend::name(*number), address::backend(*number, of));

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use guideway_dpdk_sys as sys;
 
-use super::{StartError, dpdk_log, lcore, preflight};
+use super::{Running, StartError, dpdk_log, lcore, preflight};
 use crate::driver::device::Device;
 
 /// True once this process has tried to start EAL: what EAL leaves behind does not let it start again.
@@ -57,10 +57,6 @@ pub struct Eal {
     not_send: PhantomData<*const ()>,
 }
 
-/// Proof that EAL runs, which a worker's thread needs to register.
-#[derive(Clone, Copy, Debug)]
-pub struct Running<'eal>(PhantomData<&'eal ()>);
-
 impl Eal {
     /// Starts EAL and probes the devices.
     ///
@@ -103,7 +99,7 @@ impl Eal {
 
     /// Makes the proof by which a worker's thread registers.
     pub fn running(&self) -> Running<'_> {
-        Running(PhantomData)
+        Running::new()
     }
 
     /// Makes a driver take a device. Devices on PCI were probed by EAL itself, which goes on without the ones that
@@ -122,6 +118,21 @@ impl Eal {
             }
         }
         self.port_id(device).map(drop)
+    }
+
+    /// DPDK's number of a device's port.
+    pub(super) fn port_id(&self, device: &Device) -> Result<u16, StartError> {
+        let name = CString::new(device.name()).expect("parsing admits no NUL");
+        let mut id = 0;
+        // SAFETY: EAL runs; the name ends in NUL, and `id` is written to before the call returns, or not at all.
+        let found = unsafe { sys::rte_eth_dev_get_port_by_name(name.as_ptr(), &raw mut id) };
+        if found < 0 {
+            return Err(StartError::DeviceRefused {
+                device: device.to_string(),
+                message: dpdk_log::message(found),
+            });
+        }
+        Ok(id)
     }
 }
 

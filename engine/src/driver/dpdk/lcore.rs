@@ -9,7 +9,7 @@ use std::path::Path;
 use core_affinity::CoreId;
 use guideway_dpdk_sys as sys;
 
-use super::{LiveQueues, QueuePair, Running, StartError, dpdk_log, preflight};
+use super::{StartError, dpdk_log, preflight};
 
 thread_local! {
     /// True on a thread that is registered: EAL itself would register it twice.
@@ -19,6 +19,17 @@ thread_local! {
 /// Marks the calling thread, which started EAL, as registered: EAL has given it an lcore.
 pub(super) fn claim_for_eal() {
     REGISTERED.set(true);
+}
+
+/// Proof that EAL runs, which a worker's thread needs to register.
+#[derive(Clone, Copy, Debug)]
+pub struct Running<'eal>(PhantomData<&'eal ()>);
+
+impl Running<'_> {
+    /// Makes the proof; only `Eal::running` does, for as long as EAL is borrowed.
+    pub(super) fn new() -> Self {
+        Self(PhantomData)
+    }
 }
 
 /// Registration of this thread with EAL. It stays on the thread, and ends with it at the latest.
@@ -59,11 +70,6 @@ impl<'eal> Lcore<'eal> {
     /// Number of the core that this thread is pinned to.
     pub fn core(&self) -> usize {
         self.core
-    }
-
-    /// Takes a queue pair to poll on this thread.
-    pub fn attach<'l>(&'l self, queues: QueuePair<'eal>) -> LiveQueues<'l, 'eal> {
-        LiveQueues::new(queues, self)
     }
 }
 

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -11,7 +11,8 @@ use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_dpdk_sys as sys;
 use rustix::io::Errno;
 
-use super::{Eal, Mempool, QueuePair, StartError, dpdk_log};
+use super::open_port::OpenPort;
+use super::{Eal, Mempool, PortOptions, QueuePair, StartError, dpdk_log};
 use crate::driver::device::Device;
 
 /// Bytes of a frame beyond the MTU: Ethernet header and two VLAN tags.
@@ -22,27 +23,6 @@ const DEFAULT_MTU: u16 = 1500;
 
 /// Result of a call to a driver that has no such function; its device then takes what it takes.
 const NOT_SUPPORTED: i32 = -Errno::NOTSUP.raw_os_error();
-
-/// Options that a port is opened with.
-#[derive(Clone, Copy, Debug)]
-pub struct PortOptions {
-    /// Number of queue pairs: one for each worker.
-    pub queues: u16,
-    /// Descriptors of a receive queue; the driver's limits apply.
-    pub rx_descriptors: u16,
-    /// Descriptors of a transmit queue; the driver's limits apply.
-    pub tx_descriptors: u16,
-    /// Bytes of the longest packet; 1500 if it is `None`.
-    pub mtu: Option<u16>,
-    /// Receives frames for any MAC address.
-    pub promiscuous: bool,
-}
-
-impl Default for PortOptions {
-    fn default() -> Self {
-        Self { queues: 1, rx_descriptors: 1024, tx_descriptors: 1024, mtu: None, promiscuous: false }
-    }
-}
 
 /// Control thread's end of an open port.
 pub struct Port<'eal> {
@@ -104,30 +84,6 @@ pub struct PortStats {
     pub no_mbuf: u64,
 }
 
-/// Configured port, which is closed with the last of its [`Port`] and [`QueuePair`]s.
-pub(super) struct OpenPort<'eal> {
-    id: u16,
-    started: bool,
-    eal: PhantomData<&'eal ()>,
-}
-
-impl OpenPort<'_> {
-    pub(super) fn id(&self) -> u16 {
-        self.id
-    }
-}
-
-impl Drop for OpenPort<'_> {
-    fn drop(&mut self) {
-        if self.started {
-            // SAFETY: EAL runs, since `'eal` does not end before `self`. All that poll the port's queues hold `self`.
-            unsafe { sys::rte_eth_dev_stop(self.id) };
-        }
-        // SAFETY: as above, and the port is stopped; nobody opens it again.
-        unsafe { sys::rte_eth_dev_close(self.id) };
-    }
-}
-
 impl Eal {
     /// Reads what a device does by itself, before it is opened.
     ///
@@ -173,7 +129,7 @@ impl Eal {
             return Err(StartError::DeviceTaken { device: device.to_string() });
         }
         dpdk_log::forget();
-        let mut port = OpenPort { id, started: false, eal: PhantomData };
+        let mut port = OpenPort::new(id);
         configure(id, device, options, &offloads, &info)?;
         set_up_queues(id, device, options, &info, pool)?;
         start(&mut port, device, options)?;
@@ -181,21 +137,6 @@ impl Eal {
         let queues = (0..options.queues).map(|queue| QueuePair::new(Arc::clone(&port), queue)).collect();
         let driver = driver_name(&info);
         Ok((Port { port, device: device.clone(), driver, offloads, not_sync: PhantomData }, queues))
-    }
-
-    /// DPDK's number of a device's port.
-    pub(super) fn port_id(&self, device: &Device) -> Result<u16, StartError> {
-        let name = CString::new(device.name()).expect("parsing admits no NUL");
-        let mut id = 0;
-        // SAFETY: EAL runs; the name ends in NUL, and `id` is written to before the call returns, or not at all.
-        let found = unsafe { sys::rte_eth_dev_get_port_by_name(name.as_ptr(), &raw mut id) };
-        if found < 0 {
-            return Err(StartError::DeviceRefused {
-                device: device.to_string(),
-                message: dpdk_log::message(found),
-            });
-        }
-        Ok(id)
     }
 }
 
@@ -277,18 +218,18 @@ fn set_up_queues(
 
 fn start(port: &mut OpenPort<'_>, device: &Device, options: &PortOptions) -> Result<(), StartError> {
     // SAFETY: the port is configured, its queues are set up, and it is not started.
-    let result = unsafe { sys::rte_eth_dev_start(port.id) };
+    let result = unsafe { sys::rte_eth_dev_start(port.id()) };
     check(result, device, "start")?;
-    port.started = true;
+    port.mark_started();
     // IPv6 neighbours are asked for by multicast (RFC 4861, section 7.2.2).
     // SAFETY: the port exists.
-    let result = unsafe { sys::rte_eth_allmulticast_enable(port.id) };
+    let result = unsafe { sys::rte_eth_allmulticast_enable(port.id()) };
     if result != NOT_SUPPORTED {
         check(result, device, "take multicast frames")?;
     }
     if options.promiscuous {
         // SAFETY: the port exists.
-        let result = unsafe { sys::rte_eth_promiscuous_enable(port.id) };
+        let result = unsafe { sys::rte_eth_promiscuous_enable(port.id()) };
         check(result, device, "be promiscuous")?;
     }
     Ok(())
@@ -321,7 +262,7 @@ impl Port<'_> {
     pub fn mac(&self) -> MacAddress {
         let mut address = sys::rte_ether_addr::default();
         // SAFETY: the port is open; `address` is written to before the call returns, or not at all.
-        let _ = unsafe { sys::rte_eth_macaddr_get(self.port.id, &raw mut address) };
+        let _ = unsafe { sys::rte_eth_macaddr_get(self.port.id(), &raw mut address) };
         MacAddress(address.addr_bytes)
     }
 
@@ -329,7 +270,7 @@ impl Port<'_> {
     pub fn mtu(&self) -> u16 {
         let mut mtu = DEFAULT_MTU;
         // SAFETY: the port is open; `mtu` is written to before the call returns, or not at all.
-        let _ = unsafe { sys::rte_eth_dev_get_mtu(self.port.id, &raw mut mtu) };
+        let _ = unsafe { sys::rte_eth_dev_get_mtu(self.port.id(), &raw mut mtu) };
         mtu
     }
 
@@ -337,7 +278,7 @@ impl Port<'_> {
     pub fn link(&self) -> Link {
         let mut link = sys::rte_eth_link::default();
         // SAFETY: the port is open; `link` is written to before the call returns, or not at all.
-        let _ = unsafe { sys::rte_eth_link_get_nowait(self.port.id, &raw mut link) };
+        let _ = unsafe { sys::rte_eth_link_get_nowait(self.port.id(), &raw mut link) };
         Link { up: u32::from(link.link_status()) == sys::RTE_ETH_LINK_UP, speed_mbps: link.link_speed }
     }
 
@@ -345,7 +286,7 @@ impl Port<'_> {
     pub fn stats(&self) -> PortStats {
         let mut stats = sys::rte_eth_stats::default();
         // SAFETY: the port is open; `stats` is written to before the call returns, or not at all.
-        let _ = unsafe { sys::rte_eth_stats_get(self.port.id, &raw mut stats) };
+        let _ = unsafe { sys::rte_eth_stats_get(self.port.id(), &raw mut stats) };
         PortStats {
             received: stats.ipackets,
             sent: stats.opackets,

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use guideway_dataplane::pipeline::BURST;
 use guideway_dpdk_sys as sys;
 
-use super::port::OpenPort;
+use super::open_port::OpenPort;
 use super::{DpdkMbuf, Lcore};
 use crate::driver::{self, Burst};
 
@@ -52,11 +52,14 @@ pub struct LiveQueues<'l, 'eal> {
     lcore: PhantomData<&'l Lcore<'eal>>,
 }
 
-impl<'l, 'eal> LiveQueues<'l, 'eal> {
-    pub(super) fn new(pair: QueuePair<'eal>, _: &'l Lcore<'eal>) -> Self {
-        Self { pair, refused: 0, lcore: PhantomData }
+impl<'eal> Lcore<'eal> {
+    /// Takes a queue pair to poll on this thread.
+    pub fn attach<'l>(&'l self, queues: QueuePair<'eal>) -> LiveQueues<'l, 'eal> {
+        LiveQueues { pair: queues, refused: 0, lcore: PhantomData }
     }
+}
 
+impl<'eal> LiveQueues<'_, 'eal> {
     /// Returns the queue pair, to be attached to another thread.
     pub fn detach(self) -> QueuePair<'eal> {
         self.pair

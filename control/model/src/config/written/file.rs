@@ -314,15 +314,15 @@ tables! {
         /// Path of the request, beginning with a slash (HTTP, HTTPS, HTTP2).
         #[schemars(length(min = 1))]
         request_path: Option<Field<Ascii>> = Ascii("/".to_owned()),
-        /// Text that is sent once connected (TCP, SSL); nothing by default.
-        request: Option<Field<Ascii>>,
+        /// Text that is sent once connected (TCP, SSL); none if it is empty.
+        request: Option<Field<Ascii>> = Ascii(String::new()),
         /// Text that the answer must begin with (TCP, SSL), or that its body must hold (HTTP, HTTPS, HTTP2); any answer
-        /// will do by default.
-        response: Option<Field<Ascii>>,
+        /// will do if it is empty.
+        response: Option<Field<Ascii>> = Ascii(String::new()),
         /// PROXY protocol header that precedes everything else on the connection (every type but GRPC).
         proxy_header: Option<Field<Chosen<ProxyHeader>>> = Chosen(ProxyHeader::None),
-        /// Name of the gRPC service whose health is asked for (GRPC); the whole server by default.
-        grpc_service_name: Option<Field<Ascii>>,
+        /// Name of the gRPC service whose health is asked for (GRPC); the whole server if it is empty.
+        grpc_service_name: Option<Field<Ascii>> = Ascii(String::new()),
         /// Path of the probes: to the virtual IP address, delivered as its packets are (in_path), or to the backend's own
         /// address by the kernel's network (kernel).
         transport: Option<Field<Chosen<TransportKind>>> = Chosen(TransportKind::InPath),

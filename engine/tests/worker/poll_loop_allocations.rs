@@ -1,9 +1,6 @@
 //! No packet costs an allocation, whatever becomes of it.
 
-mod appliance;
-
 use allocation_counter::measure;
-use appliance::{expected, frames, snapshot, worker};
 use guideway_dataplane::egress::PortId;
 use guideway_dataplane::frame::Frame;
 use guideway_engine::clock::Clock;
@@ -13,6 +10,8 @@ use guideway_engine::host_path::host_path;
 use guideway_engine::mbuf::Mbuf;
 use guideway_engine::poll_loop::PollLoop;
 use guideway_engine::publish::Publisher;
+
+use crate::appliance::{expected, frames, snapshot, worker};
 
 #[test]
 fn no_packet_costs_an_allocation() {

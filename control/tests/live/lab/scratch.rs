@@ -15,18 +15,18 @@ use super::process::{Ended, Process};
 
 /// A directory of one test's own; it is removed with the value.
 #[derive(Debug)]
-pub(crate) struct Workplace {
+pub(crate) struct Scratch {
     directory: TempDir,
 }
 
-impl Workplace {
+impl Scratch {
     /// Makes a directory with a configuration file; `DIRECTORY` in its text becomes the directory's path.
     pub(crate) fn new(config: &str) -> Self {
         let directory = TempDir::with_prefix(prefix()).expect("there is a directory for such");
-        let workplace = Self { directory };
-        let text = config.replace("DIRECTORY", &workplace.path().to_string_lossy());
-        fs::write(workplace.config(), text).expect("the directory can be written");
-        workplace
+        let scratch = Self { directory };
+        let text = config.replace("DIRECTORY", &scratch.path().to_string_lossy());
+        fs::write(scratch.config(), text).expect("the directory can be written");
+        scratch
     }
 
     /// Path of the directory.

@@ -1,11 +1,8 @@
 //! Tap of a worker: it sees frames as they leave, and between threads every frame that is offered is read whole and
 //! in order, or counted as missed.
 
-mod appliance;
-
 use std::thread::{self, JoinHandle};
 
-use appliance::{expected, frames, snapshot, worker};
 use guideway_dataplane::egress::PortId;
 use guideway_dataplane::frame::Frame;
 use guideway_dataplane::pipeline::{BURST, Decision};
@@ -19,6 +16,8 @@ use guideway_engine::mbuf::Mbuf;
 use guideway_engine::poll_loop::PollLoop;
 use guideway_engine::publish::Publisher;
 use guideway_engine::tap::{SNAPLEN, TapFilter, TapReader, TapSwitch, WorkerTap};
+
+use crate::appliance::{expected, frames, snapshot, worker};
 
 const SLOTS: usize = 32;
 const BURSTS: u64 = 4_000;

@@ -1,11 +1,11 @@
-//! Ledger of a replay's frames: those that came in are those that went out, and none is counted twice.
+//! Counts of a replay's frames: those that came in are those that went out, and none is counted twice.
 
 use guideway_engine::counters::WorkerCounters;
 use serde::Serialize;
 
 /// Frames of a replay, by where they went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub(super) struct Ledger {
+pub(super) struct FrameCounts {
     /// Frames put on the wire, for the ports to receive.
     pub(super) put_in: u64,
     /// Frames that a port received and could not hand on.
@@ -30,8 +30,8 @@ pub(super) struct Ledger {
     pub(super) host_full: u64,
 }
 
-impl Ledger {
-    /// Makes the ledger of one worker from its counters, and from the frames seen at its wire and at its host path.
+impl FrameCounts {
+    /// Makes the counts of one worker from its counters, and from the frames seen at its wire and at its host path.
     pub(super) fn new(counters: &WorkerCounters, put_in: u64, came_out: u64, to_host: u64) -> Self {
         let WorkerCounters { pipeline, io } = counters;
         Self {
@@ -112,7 +112,7 @@ impl Ledger {
 mod tests {
     use super::*;
 
-    const SOUND: Ledger = Ledger {
+    const SOUND: FrameCounts = FrameCounts {
         put_in: 101,
         refused: 1,
         offered: 100,
@@ -131,18 +131,18 @@ mod tests {
     #[test]
     fn a_frame_that_is_missing_anywhere_is_noticed() {
         assert_eq!(SOUND.mismatches(), Vec::<String>::new());
-        assert!(Ledger { put_in: 102, ..SOUND }.mismatches()[0].starts_with("put in"));
-        assert!(Ledger { dropped: 9, ..SOUND }.mismatches()[0].starts_with("offered"));
-        assert!(Ledger { answered: 4, ..SOUND }.mismatches()[0].starts_with("forwarded"));
+        assert!(FrameCounts { put_in: 102, ..SOUND }.mismatches()[0].starts_with("put in"));
+        assert!(FrameCounts { dropped: 9, ..SOUND }.mismatches()[0].starts_with("offered"));
+        assert!(FrameCounts { answered: 4, ..SOUND }.mismatches()[0].starts_with("forwarded"));
         assert_eq!(
-            Ledger { came_out: 79, ..SOUND }.mismatches(),
+            FrameCounts { came_out: 79, ..SOUND }.mismatches(),
             ["sent = came out at the other end: 80 and 79 differ"]
         );
-        assert!(Ledger { to_host: 12, ..SOUND }.mismatches()[0].starts_with("passed"));
+        assert!(FrameCounts { to_host: 12, ..SOUND }.mismatches()[0].starts_with("passed"));
     }
 
     #[test]
-    fn ledgers_of_workers_add_up() {
+    fn counts_of_workers_add_up() {
         let mut sum = SOUND;
         sum.add(&SOUND);
         assert_eq!((sum.put_in, sum.host_full), (202, 2));

@@ -1,12 +1,9 @@
 //! Poll loop on queues in memory: each frame's end, the counters, and overload.
 
-mod appliance;
-
 use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use appliance::{Outcome, expected, frames, snapshot, worker};
 use guideway_dataplane::egress::PortId;
 use guideway_dataplane::frame::Frame;
 use guideway_dataplane::pipeline::BURST;
@@ -18,6 +15,8 @@ use guideway_engine::host_path::{WorkerMailbox, host_path};
 use guideway_engine::mbuf::Mbuf;
 use guideway_engine::poll_loop::PollLoop;
 use guideway_engine::publish::Publisher;
+
+use crate::appliance::{Outcome, expected, frames, snapshot, worker};
 
 /// Poll loop over two ports in memory, with the far ends of all that it is connected to.
 struct Bench {
