@@ -142,7 +142,7 @@ fn the_kernels_probes_of_two_hundred_backends_are_all_made_and_give_their_socket
         let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
         let config = config(BACKENDS, listener.local_addr().unwrap().port());
         tokio::task::spawn_local(serve(listener));
-        let setup = Setup { workers: 0, presumed_healthy: false };
+        let setup = Setup { presumed_healthy: false, ..Setup::OFFLINE };
         let state = ForwardingState::new(config, setup, Duration::ZERO);
         let stack = Handle::new(ProbeTcp::new(OwnAddresses::default(), 1, Limits::default()));
         let (reports, mut received) = mpsc::channel(1_024);

@@ -54,12 +54,15 @@ pub struct Setup {
     pub workers: usize,
     /// Health of a backend that is new, until somebody says otherwise.
     pub presumed_healthy: bool,
+    /// True where what a process sets up at its start stays for its life: a reload then leaves cores, ports, sockets and
+    /// the size of the conntrack table as they were.
+    pub starts_once: bool,
 }
 
 impl Setup {
-    /// Setup of a state without an appliance around it: nobody counts, and backends are healthy until an event says
-    /// otherwise.
-    pub const OFFLINE: Self = Self { workers: 0, presumed_healthy: true };
+    /// Setup of a state without an appliance around it: nobody counts, backends are healthy until an event says otherwise,
+    /// and a configuration replaces the one before as a whole.
+    pub const OFFLINE: Self = Self { workers: 0, presumed_healthy: true, starts_once: false };
 }
 
 /// One change to the forwarding state.
@@ -103,6 +106,8 @@ pub enum StateChange {
         /// True while new connections are kept away.
         drained: bool,
     },
+    /// The egress of backends may be another: a next hop is known, has changed, or is lost.
+    Egress,
 }
 
 /// Outcome of a set of changes.
@@ -169,17 +174,13 @@ impl ForwardingState {
         !expired.is_empty()
     }
 
-    /// Has the next snapshot look the egress of every backend up again.
-    pub fn egress_changed(&mut self) {
-        self.compiler.mark_egress();
-    }
-
     /// True where anything has changed since the last snapshot.
     pub fn is_stale(&self) -> bool {
         self.compiler.is_stale()
     }
 
-    /// Snapshot of the state, whose backends are reached as `egress_lookup` says.
+    /// Snapshot of the state. Its backends are reached as `egress_lookup` says: those of services that have changed, and
+    /// after a [`StateChange::Egress`] all of them.
     ///
     /// All changes since the snapshot before are one: what they void is judged by the state before and after them. Only
     /// what they concern is made anew; the rest is that of the snapshot before.
@@ -248,6 +249,10 @@ impl ForwardingState {
     ) -> Result<Vec<config_diff::Change>, UnknownName> {
         let service = match change {
             StateChange::Config(config) => return Ok(self.reload(*config, now)),
+            StateChange::Egress => {
+                self.compiler.mark_egress();
+                return Ok(Vec::new());
+            }
             StateChange::Health { service, backend, healthy } => {
                 self.services.set_health(&service, &backend, healthy)?;
                 service
@@ -272,17 +277,21 @@ impl ForwardingState {
         Ok(Vec::new())
     }
 
-    /// Takes over another configuration but for what holds from the start, and returns the differences.
+    /// Takes over another configuration, but for what holds from the start, and returns the differences.
     fn reload(&mut self, config: Config, now: Duration) -> Vec<config_diff::Change> {
         let changes = config_diff::changes(&self.config, &config);
         let before = &self.config;
-        self.config = Config {
-            engine: before.engine.clone(),
-            ports: before.ports.clone(),
-            admin: before.admin.clone(),
-            metrics: before.metrics,
-            conntrack: before.conntrack,
-            ..config
+        self.config = if self.setup.starts_once {
+            Config {
+                engine: before.engine.clone(),
+                ports: before.ports.clone(),
+                admin: before.admin.clone(),
+                metrics: before.metrics,
+                conntrack: before.conntrack,
+                ..config
+            }
+        } else {
+            config
         };
         self.take_over(now);
         changes
@@ -410,7 +419,7 @@ mod tests {
     fn a_changed_egress_reaches_every_delivery_and_no_lookup_table() {
         let mut state = ForwardingState::offline(two_services());
         let before = state.snapshot(&NoEgress);
-        state.egress_changed();
+        state.apply([StateChange::Egress], Duration::ZERO);
         let after = state.snapshot(&StandInMacs);
         for service in ["one", "two"] {
             let backend = handle(&state, service);
@@ -498,5 +507,63 @@ mod tests {
         assert!(state.names_of(generations[0]).is_none());
         assert!(knows(&generations[1], "b"));
         assert!(knows(&generations[2], "c"));
+    }
+
+    /// A reload of a replay replaces the ports too, whose addresses no route leads away from.
+    #[test]
+    fn a_configuration_is_taken_over_whole_unless_it_starts_a_process() {
+        let with_port = |address: &str| {
+            let port = format!(
+                "[[port]]\nname = \"lan\"\ndevice = \"net_null0\"\nip_addresses = [\"{address}/24\"]"
+            );
+            config(&port, "endpoints = [{ name = \"a\", ip_address = \"10.1.0.1\" }]")
+        };
+        for (starts_once, expected) in [(false, "192.0.2.2"), (true, "192.0.2.1")] {
+            let setup = Setup { starts_once, ..Setup::OFFLINE };
+            let mut state = ForwardingState::new(with_port("192.0.2.1"), setup, Duration::ZERO);
+            state.apply([StateChange::Config(Box::new(with_port("192.0.2.2")))], Duration::ZERO);
+            assert_eq!(state.config().ports[0].addresses[0].addr().to_string(), expected);
+        }
+    }
+
+    /// Random changes, and after each set the snapshot beside one that is compiled from scratch.
+    #[test]
+    fn a_snapshot_of_what_has_changed_is_that_of_everything() {
+        let endpoints = |names: &[&str]| {
+            let endpoint =
+                |name: &&str| format!("{{ name = \"{name}\", ip_address = \"10.1.0.{}\" }}", name.len());
+            let listed: Vec<String> = names.iter().map(endpoint).collect();
+            config("", &format!("endpoints = [{}]", listed.join(", ")))
+        };
+        let configs = [endpoints(&["a", "bb", "ccc"]), endpoints(&["a", "ccc"]), endpoints(&["bb"])];
+        let mut dice = fastrand::Rng::with_seed(7);
+        let mut state = ForwardingState::offline(configs[0].clone());
+        state.snapshot(&StandInMacs);
+        for second in 1..60 {
+            let now = Duration::from_secs(second * 7);
+            let changes: Vec<StateChange> = (0..dice.usize(1..4))
+                .map(|_| {
+                    let (service, backend) =
+                        ("svc".to_owned(), dice.choice(["a", "bb", "ccc"]).unwrap().to_owned());
+                    match dice.usize(0..12) {
+                        0 => StateChange::Config(Box::new(dice.choice(&configs).unwrap().clone())),
+                        1 => StateChange::Egress,
+                        2 | 3 => StateChange::OperatorDrain { service, backend, drained: dice.bool() },
+                        4 => StateChange::OperatorWeight { service, backend, weight: dice.u16(0..9) },
+                        5 => StateChange::ReportedWeight { service, backend, weight: dice.u16(0..9) },
+                        _ => StateChange::Health { service, backend, healthy: dice.bool() },
+                    }
+                })
+                .collect();
+            state.apply(changes, now);
+            if dice.bool() {
+                state.expire(now);
+            }
+            let changed = state.snapshot(&StandInMacs);
+            state.compiler.set_config(&state.config);
+            let whole = state.snapshot(&StandInMacs);
+            assert_eq!(format!("{:?}", changed.backends), format!("{:?}", whole.backends), "at {now:?}");
+            assert_eq!(format!("{:?}", changed.services), format!("{:?}", whole.services), "at {now:?}");
+        }
     }
 }

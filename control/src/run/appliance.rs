@@ -110,13 +110,13 @@ impl Appliance {
     /// Does what is due at `now`, and publishes what has changed.
     pub fn poll(&mut self, now: Duration) {
         self.host.poll(now);
-        self.publish_changes();
+        self.publish_changes(now);
     }
 
     /// Publishes what has changed since the latest snapshot, if anything has.
-    pub fn publish_changes(&mut self) {
+    pub fn publish_changes(&mut self, now: Duration) {
         if !self.host.events().is_empty() {
-            self.state.egress_changed();
+            self.state.apply([StateChange::Egress], now);
         }
         if self.state.is_stale() {
             self.publish();

@@ -84,7 +84,7 @@ pub struct Assembly<F> {
 pub fn assemble<F>(setup: Setup<'_>) -> (Assembly<F>, Vec<WorkerSeed<F>>) {
     let Setup { config, nics, cores, shared, probing, rings } = setup;
     let presumed_healthy = probing == Probing::Off;
-    let state = forwarding_state::Setup { workers: cores.len(), presumed_healthy };
+    let state = forwarding_state::Setup { workers: cores.len(), presumed_healthy, starts_once: true };
     let appliance = Appliance::new(config, nics, state, shared.clock.elapsed());
     let mut taps = Taps { switch: TapSwitch::new(), readers: Vec::new() };
     let (mut workers, mut seeds) = (Vec::new(), Vec::new());

@@ -271,7 +271,7 @@ impl<P: Ports> Supervisor<P> {
             self.apply(update);
         }
         if reports.len() == 1 {
-            self.appliance.publish_changes();
+            self.appliance.publish_changes(now);
         }
         Next::Turn
     }

@@ -248,7 +248,7 @@ fn a_decision_is_named_as_it_was_when_it_was_made() {
         Config::parse("guideway.toml", &text).unwrap_or_else(|errors| panic!("{errors}"))
     };
     let nic = Nic { mac: MacAddress(OWN_MAC), offloads_udp_checksum: false };
-    let setup = Setup { workers: 1, presumed_healthy: true };
+    let setup = Setup { workers: 1, presumed_healthy: true, starts_once: true };
     let mut appliance = Appliance::new(renamed(CONFIG, "first"), &[nic], setup, Duration::ZERO);
     let first = appliance.state().snapshot_generation();
     let (service, backend) = ("web".to_owned(), "a".to_owned());

@@ -18,7 +18,10 @@ impl NameHistory {
     /// Puts names in force from the snapshot of this generation on.
     pub(super) fn replace(&mut self, names: Arc<Names>, from: u64) {
         let former = std::mem::replace(&mut self.current, names);
-        self.former = Some((std::mem::replace(&mut self.current_from, from), former));
+        // Names that no snapshot has had are nobody's.
+        if self.current_from != from {
+            self.former = Some((std::mem::replace(&mut self.current_from, from), former));
+        }
     }
 
     /// Names in force.
