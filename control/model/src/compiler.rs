@@ -3,7 +3,7 @@
 //! Compiled services, backends and lookup tables are kept from one snapshot to the next, and made anew only where they
 //! are marked stale: a health change costs what its own service costs, whatever else is configured.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -160,7 +160,6 @@ impl Compiler {
         egress_lookup: &impl EgressLookup,
     ) -> CompiledService {
         let eligible = self.eligible(service, state, seed);
-        let serving: HashSet<BackendHandle> = eligible.backends.iter().copied().collect();
         let mut handles = Vec::new();
         for backend in state.backends() {
             let generations = services.handles().generations(backend.handle);
@@ -168,7 +167,6 @@ impl Compiler {
             handles.push(backend.handle);
             self.backends[backend.handle.0 as usize] = Some(Backend {
                 generation: generations.ordinary,
-                serves: backend.healthy || serving.contains(&backend.handle),
                 persistent_generation: generations.persistent,
                 drain_deadline: drain_deadline.map_or(Tick::NEVER, first_tick_after),
                 idle_timeout_sec: service.idle_timeout_sec,

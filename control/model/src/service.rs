@@ -34,6 +34,8 @@ pub struct ServiceState {
     void_on_switch: bool,
     /// The pool that served last; `None` until some backend was eligible.
     pool: Option<Pool>,
+    /// True while changes are in whose consequences for entries are not drawn yet.
+    is_unsettled: bool,
 }
 
 /// State of one backend of one service.
@@ -57,6 +59,9 @@ pub struct BackendState {
     pub weight: u16,
     /// Source of the weight in force.
     pub weight_source: WeightSource,
+    /// True where its ordinary entries are void because it is unhealthy while somebody healthy is eligible: so they are
+    /// voided once, and not at every change.
+    diverted: bool,
     /// True while an operator keeps new connections away from the backend.
     pub operator_drained: bool,
     /// Time of its removal from the configuration; `None` while it is configured.
@@ -138,12 +143,7 @@ impl Services {
         backend: &str,
         healthy: bool,
     ) -> Result<(), UnknownName> {
-        self.change(service, backend, |backend, handles| {
-            if backend.healthy && !healthy {
-                handles.void_ordinary(backend.handle);
-            }
-            backend.healthy = healthy;
-        })
+        self.change(service, backend, |backend| backend.healthy = healthy)
     }
 
     /// Notes the weight of a backend, configured or draining.
@@ -157,7 +157,7 @@ impl Services {
         weight: u16,
         source: WeightSource,
     ) -> Result<(), UnknownName> {
-        self.change(service, backend, |backend, _| {
+        self.change(service, backend, |backend| {
             backend.weight = weight;
             backend.weight_source = source;
         })
@@ -174,7 +174,7 @@ impl Services {
         backend: &str,
         operator_drained: bool,
     ) -> Result<(), UnknownName> {
-        self.change(service, backend, |backend, _| backend.operator_drained = operator_drained)
+        self.change(service, backend, |backend| backend.operator_drained = operator_drained)
     }
 
     /// Ends the draining of every backend whose time is over at `now`; returns the names of their services.
@@ -193,6 +193,11 @@ impl Services {
             }
         }
         expired
+    }
+
+    /// Draws the consequences for entries of all changes since the last time.
+    pub(crate) fn settle(&mut self) {
+        self.states.values_mut().for_each(|state| state.settle(&mut self.handles));
     }
 
     /// Ends all draining early: those who left must not keep those who come from a handle.
@@ -233,13 +238,13 @@ impl Services {
         &mut self,
         service: &str,
         backend: &str,
-        change: impl FnOnce(&mut BackendState, &mut BackendHandles),
+        change: impl FnOnce(&mut BackendState),
     ) -> Result<(), UnknownName> {
         let state = self.states.get_mut(service).ok_or_else(|| UnknownName::Service(service.to_owned()))?;
         let unknown = || UnknownName::Backend(service.to_owned(), backend.to_owned());
         let found = state.backends.get_mut(backend).ok_or_else(unknown)?;
-        change(found, &mut self.handles);
-        state.notice_pool(&mut self.handles);
+        change(found);
+        state.is_unsettled = true;
         Ok(())
     }
 }
@@ -253,6 +258,7 @@ impl ServiceState {
             draining_timeout: Duration::ZERO,
             void_on_switch: false,
             pool: None,
+            is_unsettled: true,
         }
     }
 
@@ -316,9 +322,9 @@ impl ServiceState {
                 let known =
                     left.remove(&endpoint.name).filter(|known| self.keeps_entries(known, handles, now));
                 let handle = known.as_ref().map_or_else(|| handles.take(), |known| known.handle);
-                // Who came back while it drained keeps its entries, but its health and weight begin anew.
-                let kept = known.filter(|known| known.removed_at.is_none());
-                let weight = kept.as_ref().filter(|kept| kept.endpoint.weight == endpoint.weight);
+                // A backend that comes back while it drains has the health that it had, and its weight anew.
+                let weight = known.as_ref().filter(|known| known.removed_at.is_none());
+                let weight = weight.filter(|kept| kept.endpoint.weight == endpoint.weight);
                 let backend = BackendState {
                     handle,
                     endpoint: endpoint.clone(),
@@ -326,10 +332,11 @@ impl ServiceState {
                     mtu: group.mtu,
                     network: Arc::clone(&config.network),
                     failover: member.failover,
-                    healthy: kept.as_ref().map_or(healthy, |kept| kept.healthy),
+                    healthy: known.as_ref().map_or(healthy, |known| known.healthy),
+                    diverted: known.as_ref().is_some_and(|known| known.diverted),
                     weight: weight.map_or(endpoint.weight, |kept| kept.weight),
                     weight_source: weight.map_or(WeightSource::Configured, |kept| kept.weight_source),
-                    operator_drained: kept.as_ref().is_some_and(|kept| kept.operator_drained),
+                    operator_drained: known.as_ref().is_some_and(|known| known.operator_drained),
                     removed_at: None,
                 };
                 self.backends.insert(endpoint.name.clone(), backend);
@@ -341,7 +348,7 @@ impl ServiceState {
                 self.backends.insert(name, backend);
             }
         }
-        self.notice_pool(handles);
+        self.is_unsettled = true;
     }
 
     /// True if the entries of a backend that was known before are still valid; gives its handle back if not.
@@ -353,18 +360,39 @@ impl ServiceState {
         keeps
     }
 
-    /// Notices a switch between the pools, which by the service's policy voids all its entries.
-    fn notice_pool(&mut self, handles: &mut BackendHandles) {
-        let pool = if self.has_failover() {
-            let eligible = self.eligible();
-            let Some(serving) = eligible.first() else { return };
-            if serving.failover { Pool::Failover } else { Pool::Primary }
-        } else if self.configured().any(|backend| !backend.operator_drained) {
-            // Without failover groups somebody is always eligible then; hundreds of backends may turn at once.
-            Pool::Primary
-        } else {
+    /// Draws the consequences for entries of all changes since the last time, as of one: judged is the state before them
+    /// and the state after them, never one in between.
+    fn settle(&mut self, handles: &mut BackendHandles) {
+        if !std::mem::take(&mut self.is_unsettled) {
             return;
+        }
+        let eligible = self.eligible();
+        let pool = match eligible.first() {
+            Some(serving) if serving.failover => Some(Pool::Failover),
+            Some(_) => Some(Pool::Primary),
+            None => None,
         };
+        self.divert(eligible.iter().any(|backend| backend.healthy), handles);
+        self.notice_pool(pool, handles);
+    }
+
+    /// Voids the ordinary entries of unhealthy backends where somebody healthy is there to divert them to. While there is
+    /// nobody, nothing moves.
+    fn divert(&mut self, to_somebody: bool, handles: &mut BackendHandles) {
+        // Health has no say over the entries of removed backends.
+        for backend in self.backends.values_mut().filter(|backend| backend.removed_at.is_none()) {
+            let diverted = !backend.healthy && to_somebody;
+            if diverted && !backend.diverted {
+                handles.void_ordinary(backend.handle);
+            }
+            backend.diverted = diverted;
+        }
+    }
+
+    /// Notices a switch between the pools, which by the service's policy voids all its entries.
+    fn notice_pool(&mut self, pool: Option<Pool>, handles: &mut BackendHandles) {
+        // While nobody is eligible, the pool that served last is the one to compare with.
+        let Some(pool) = pool else { return };
         let switched = self.pool.replace(pool).is_some_and(|before| before != pool);
         if switched && self.void_on_switch {
             self.backends.values().for_each(|backend| handles.void_all(backend.handle));
@@ -426,6 +454,7 @@ mod tests {
     fn started(policy: &str) -> Services {
         let mut services = Services::default();
         services.configure(&config(policy, &[]), Duration::ZERO, true);
+        services.settle();
         services
     }
 
@@ -439,16 +468,70 @@ mod tests {
     }
 
     #[test]
-    fn a_health_loss_voids_ordinary_entries_and_recovery_does_not_bring_them_back() {
+    fn a_loss_of_health_voids_ordinary_entries_once_while_somebody_healthy_is_eligible() {
+        let mut services = started("");
+        let handle = backend(&services, "a").handle;
+        let before = services.handles().generations(handle);
+        for healthy in [false, false, true] {
+            services.set_health("svc", "a", healthy).unwrap();
+            services.settle();
+        }
+        let after = services.handles().generations(handle);
+        assert_eq!(
+            after.ordinary,
+            before.ordinary.next(),
+            "one loss, counted once; recovery brings none back"
+        );
+        assert_eq!(after.persistent, before.persistent);
+    }
+
+    #[test]
+    fn nothing_is_voided_while_nobody_healthy_is_eligible() {
+        let mut services = started("");
+        let [a, b] = ["a", "b"].map(|name| backend(&services, name).handle);
+        let before = [a, b].map(|handle| services.handles().generations(handle));
+        for name in ["a", "b", "c"] {
+            services.set_health("svc", name, false).unwrap();
+        }
+        services.settle();
+        assert_eq!(eligible_names(&services), ["a", "b"], "as a last resort");
+        assert_eq!([a, b].map(|handle| services.handles().generations(handle)), before);
+        services.set_health("svc", "b", true).unwrap();
+        services.settle();
+        let now = [a, b].map(|handle| services.handles().generations(handle).ordinary);
+        assert_eq!(now, [before[0].ordinary.next(), before[1].ordinary], "there is somebody to divert to");
+    }
+
+    #[test]
+    fn a_backend_that_fails_and_recovers_within_one_instant_loses_nothing() {
         let mut services = started("");
         let handle = backend(&services, "a").handle;
         let before = services.handles().generations(handle);
         services.set_health("svc", "a", false).unwrap();
-        services.set_health("svc", "a", false).unwrap();
         services.set_health("svc", "a", true).unwrap();
-        let after = services.handles().generations(handle);
-        assert_eq!(after.ordinary, before.ordinary.next(), "one loss, counted once");
-        assert_eq!(after.persistent, before.persistent);
+        services.settle();
+        assert_eq!(services.handles().generations(handle), before);
+    }
+
+    #[test]
+    fn a_removed_backend_keeps_its_entries_whatever_its_health() {
+        const DRAINING: &str = "connection_draining = { draining_timeout_sec = 30 }";
+        let mut services = started(DRAINING);
+        let handle = backend(&services, "a").handle;
+        let before = services.handles().generations(handle);
+        services.configure(&config(DRAINING, &["a"]), Duration::from_secs(10), true);
+        services.settle();
+        services.set_health("svc", "a", false).unwrap();
+        services.settle();
+        assert_eq!(services.handles().generations(handle), before);
+        services.configure(&config(DRAINING, &[]), Duration::from_secs(20), true);
+        services.settle();
+        assert!(!backend(&services, "a").healthy, "it comes back with the health that it had");
+        assert_eq!(
+            services.handles().generations(handle).ordinary,
+            before.ordinary.next(),
+            "and is one of the configured again, while others are healthy"
+        );
     }
 
     #[test]
@@ -459,10 +542,29 @@ mod tests {
             let handle = backend(&services, "c").handle;
             let before = services.handles().generations(handle);
             services.set_health("svc", "a", false).unwrap();
+            services.settle();
             assert_eq!(services.handles().generations(handle), before, "no switch yet");
             services.set_health("svc", "b", false).unwrap();
+            services.settle();
             assert_eq!(eligible_names(&services), ["c"]);
             assert_eq!(services.handles().generations(handle) != before, voids);
+        }
+    }
+
+    /// All backends turn unhealthy at once: by turns, the failover group would have served in between.
+    #[test]
+    fn a_pool_that_serves_neither_before_nor_after_an_instant_never_served() {
+        const DISABLED: &str = "failover_policy = { disable_connection_drain_on_failover = true }";
+        for order in [["a", "b", "c"], ["c", "b", "a"]] {
+            let mut services = started(DISABLED);
+            let handles = order.map(|name| backend(&services, name).handle);
+            let before = handles.map(|handle| services.handles().generations(handle));
+            for name in order {
+                services.set_health("svc", name, false).unwrap();
+            }
+            services.settle();
+            assert_eq!(services.get("svc").unwrap().pool(), Some(Pool::Primary));
+            assert_eq!(handles.map(|handle| services.handles().generations(handle)), before);
         }
     }
 

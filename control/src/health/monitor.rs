@@ -58,6 +58,10 @@ impl Monitor {
         }
         self.first_rounds.retain(|name, _| config.services.iter().any(|service| service.name == *name));
         let changes = self.state.configure(config, now);
+        self.state.begin_with(|service, backend| {
+            let known = services.get(service).into_iter().flat_map(|state| state.configured());
+            known.filter(|known| known.endpoint.name == backend).any(|known| known.healthy)
+        });
         let wanted: HashMap<CheckId, ProbeJob> =
             self.state.ids().filter_map(|id| Some((id.clone(), job(&id, config, services)?))).collect();
         let gone: Vec<_> = self.jobs.keys().filter(|id| !wanted.contains_key(id)).cloned().collect();

@@ -236,6 +236,21 @@ impl HealthState {
     }
 }
 
+impl HealthState {
+    /// Begins with the health that `is_healthy` tells, by service and backend, of each backend that was not probed yet: one
+    /// that comes back while it drains has the health that it had.
+    pub fn begin_with(&mut self, is_healthy: impl Fn(&str, &str) -> bool) {
+        for (service, state) in &mut self.services {
+            for (name, backend) in &mut state.backends {
+                let is_new = backend.rules.values().all(|rule| rule.passed + rule.failed == 0);
+                if is_new && !backend.is_healthy() && is_healthy(service, name) {
+                    backend.rules.values_mut().for_each(|rule| *rule = RuleHealth::new(true));
+                }
+            }
+        }
+    }
+}
+
 impl Service {
     fn configure(
         before: Option<Self>,

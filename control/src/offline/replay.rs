@@ -27,7 +27,7 @@ use guideway_model::decision_line::DecisionLine;
 use guideway_model::egress_lookup::StandInMacs;
 use guideway_model::forwarding_state::ForwardingState;
 
-use crate::offline::timeline::{Event, Timeline};
+use crate::offline::timeline::{Moment, Timeline};
 
 use lane::{Job, Lane};
 pub use summary::Summary;
@@ -64,18 +64,18 @@ impl From<io::Error> for ReplayError {
     }
 }
 
-/// Replays `capture` under `config` and `events` on `workers` threads.
+/// Replays `capture` under `config` and the events of `timeline` on `workers` threads.
 ///
 /// The summary is of all frames that were decided, also where an error ended the replay early.
 pub fn replay<R: Read>(
     config: Config,
-    events: Timeline,
+    timeline: Timeline,
     capture: CaptureReader<R>,
     workers: usize,
     outputs: Outputs,
 ) -> (Summary, Result<(), ReplayError>) {
     let mut summary = Summary::default();
-    let result = match Replay::new(config, events, workers, outputs) {
+    let result = match Replay::new(config, timeline, workers, outputs) {
         Ok(mut replay) => {
             let result = replay.run(capture, &mut summary);
             // What was decided before an error is written all the same; the first error is the one to tell.
@@ -93,7 +93,7 @@ struct Replay {
     publisher: Publisher<Snapshot>,
     table: Arc<ConntrackTable>,
     lanes: Vec<Lane>,
-    events: std::iter::Peekable<std::vec::IntoIter<Event>>,
+    moments: std::iter::Peekable<std::vec::IntoIter<Moment>>,
     outputs: Outputs,
     /// Frames of the current chunk, in order, all of the second `now`.
     chunk: Vec<Job>,
@@ -104,7 +104,7 @@ struct Replay {
 impl Replay {
     fn new(
         config: Config,
-        events: Timeline,
+        timeline: Timeline,
         workers: usize,
         outputs: Outputs,
     ) -> Result<Self, TableTooLarge> {
@@ -114,9 +114,9 @@ impl Replay {
         let publisher = Publisher::new(state.snapshot(&StandInMacs));
         let lane = |_| Lane::start(publisher.feed(), Arc::clone(&table), hasher.clone());
         let lanes = (0..workers.max(1)).map(lane).collect();
-        let events = events.events.into_iter().peekable();
+        let moments = timeline.moments.into_iter().peekable();
         let (chunk, now, frames) = (Vec::with_capacity(CHUNK), Tick::default(), 0);
-        Ok(Self { state, publisher, table, lanes, events, outputs, chunk, now, frames })
+        Ok(Self { state, publisher, table, lanes, moments, outputs, chunk, now, frames })
     }
 
     fn run<R: Read>(
@@ -138,9 +138,9 @@ impl Replay {
             let first = *start.get_or_insert(record.timestamp_nanos);
             // A clock that was set back while it captured stands still here until it has caught up.
             now = now.max(Duration::from_nanos(record.timestamp_nanos.saturating_sub(first)));
-            while let Some(event) = self.events.next_if(|event| event.at <= now) {
+            while let Some(moment) = self.moments.next_if(|moment| moment.at <= now) {
                 self.decide_chunk(summary)?;
-                self.apply(event);
+                self.apply(moment);
             }
             let second = Tick::from_secs(now.as_secs());
             if second != self.now || self.chunk.len() == CHUNK {
@@ -163,9 +163,9 @@ impl Replay {
         self.now = second;
     }
 
-    /// Takes in an event. Names were looked up when the events were read; whoever is gone since has no state to change.
-    fn apply(&mut self, event: Event) {
-        self.state.apply(event.change.into_state_changes(), event.at);
+    /// Takes in the events of one instant. Names were looked up when the events were read; whoever is gone since has no state to change.
+    fn apply(&mut self, moment: Moment) {
+        self.state.apply(moment.changes, moment.at);
         self.publisher.publish(self.state.snapshot(&StandInMacs));
     }
 

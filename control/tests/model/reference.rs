@@ -43,6 +43,11 @@ impl Reference {
         self.setup = Some(setup.clone());
     }
 
+    /// Draws the consequences of the changes of one instant.
+    pub(crate) fn settle(&mut self) {
+        self.services.values_mut().for_each(State::settle);
+    }
+
     /// Sets a backend's health; does nothing if the backend is unknown.
     pub(crate) fn set_health(&mut self, service: &str, backend: &str, healthy: bool) {
         if let Some(state) = self.services.get_mut(service) {

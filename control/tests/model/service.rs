@@ -27,7 +27,7 @@ struct Backend {
     configured_weight: u16,
     weight: u16,
     is_healthy: bool,
-    /// Number of turns from healthy to unhealthy.
+    /// Number of times that entries that do not persist were voided.
     losses: u64,
     removed_at: Option<Duration>,
 }
@@ -92,8 +92,8 @@ impl State {
             };
             let known = self.backends.entry(endpoint.name.clone()).or_insert_with(|| fresh.clone());
             if known.removed_at.is_some() {
-                let Backend { incarnation, losses, .. } = *known;
-                *known = Backend { incarnation, losses, ..fresh };
+                let Backend { incarnation, losses, is_healthy, .. } = *known;
+                *known = Backend { incarnation, losses, is_healthy, ..fresh };
                 continue;
             }
             known.is_failover = is_failover;
@@ -107,7 +107,6 @@ impl State {
             }
         }
         self.forget_drained(now);
-        self.notice_pool();
     }
 
     fn forget_drained(&mut self, now: Duration) {
@@ -117,21 +116,27 @@ impl State {
 
     pub(crate) fn set_health(&mut self, backend: &str, healthy: bool) {
         if let Some(backend) = self.backends.get_mut(backend) {
-            backend.losses += u64::from(backend.is_healthy && !healthy);
             backend.is_healthy = healthy;
         }
-        self.notice_pool();
     }
 
     pub(crate) fn set_weight(&mut self, backend: &str, weight: u16) {
         if let Some(backend) = self.backends.get_mut(backend) {
             backend.weight = weight;
         }
-        self.notice_pool();
     }
 
-    fn notice_pool(&mut self) {
-        let Some((first, _)) = self.eligible().into_iter().next() else { return };
+    /// Voids what the changes of one instant void, once all of them are in.
+    pub(crate) fn settle(&mut self) {
+        let eligible = self.eligible();
+        if eligible.iter().any(|(name, _)| self.backends[name].is_healthy) {
+            // There is somebody to divert to.
+            let backends = self.backends.values_mut();
+            for backend in backends.filter(|backend| !backend.is_healthy && backend.removed_at.is_none()) {
+                backend.losses += 1;
+            }
+        }
+        let Some((first, _)) = eligible.into_iter().next() else { return };
         let serves = self.backends[&first].is_failover;
         let switched = self.failover_serves.replace(serves).is_some_and(|before| before != serves);
         // The policy counts only in services with a failover group.
@@ -231,9 +236,7 @@ impl State {
             Some(backend) if backend.incarnation == entry.incarnation => backend,
             _ => return Held::No,
         };
-        let can_serve = backend.is_healthy || self.eligible().iter().any(|(name, _)| *name == entry.backend);
-        let is_well = entry.losses == backend.losses && can_serve;
-        if entry.switches != self.switches || !(entry.persists || is_well) {
+        if entry.switches != self.switches || !(entry.persists || entry.losses == backend.losses) {
             return Held::No;
         }
         let default = if self.policy.scheme == Scheme::External { 60 } else { 600 };

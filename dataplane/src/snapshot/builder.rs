@@ -240,7 +240,7 @@ mod tests {
         let flow = flow([203, 0, 113, 10]);
         assert_eq!(snapshot.select(snapshot.service(first), &flow), Some(alone));
         assert_eq!(snapshot.select(snapshot.service(second), &flow), None);
-        assert!(snapshot.backend(weightless).expect("it is known").serves);
+        assert!(snapshot.backend(weightless).is_some());
     }
 
     #[test]
