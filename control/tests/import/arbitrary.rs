@@ -9,7 +9,7 @@ use guideway::offline::import::import;
 use guideway_model::config::Config;
 
 /// Names of fields that the import knows.
-const KEYS: [&str; 44] = [
+const KEYS: [&str; 48] = [
     "kind",
     "name",
     "description",
@@ -54,6 +54,10 @@ const KEYS: [&str; 44] = [
     "instance",
     "ipAddress",
     "nextHopIlb",
+    "values",
+    "backend",
+    "network_endpoint_group",
+    "network_interface",
 ];
 
 /// Texts that are right somewhere, and wrong elsewhere.

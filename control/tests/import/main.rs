@@ -65,6 +65,15 @@ fn yaml_documents_and_lists_of_endpoints_become_one_too() {
     assert_eq!(config.rules[0].ports, Ports::List(vec![123]));
 }
 
+#[test]
+fn the_state_of_terraform_becomes_one_too() {
+    let (imported, config) = imported(&[file("terraform.json")], &ON_THE_LINK);
+    assert_snapshot!("terraform", imported.text);
+    let endpoints: Vec<_> = config.groups[0].endpoints.iter().map(|endpoint| &*endpoint.name).collect();
+    assert_eq!(endpoints, ["mail-1", "mail-2"]);
+    assert_eq!(imported.remarks, [""; 0]);
+}
+
 /// Adds the fields of a value that a text neither has as keys nor names in a remark; one that is told of is told of
 /// with all that it holds.
 fn add_untold(value: &Value, text: &str, untold: &mut Vec<String>) {

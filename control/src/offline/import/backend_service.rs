@@ -62,6 +62,7 @@ fn health_checks(fields: &mut Fields, directory: &Directory, own: &mut Section) 
 /// Writes the backends, and returns what is left of each.
 fn backends(fields: &mut Fields, directory: &Directory, own: &mut Section) -> Vec<Fields> {
     let mut backends = fields.objects("backends");
+    backends.extend(fields.objects("backend"));
     own.line("backends = [".to_owned(), WhenRefused::Table);
     for backend in &mut backends {
         let reference = backend.scalar("group").unwrap_or_default();
@@ -94,9 +95,11 @@ fn tracking(fields: &mut Fields) -> Part {
 }
 
 fn draining(fields: &mut Fields) -> Part {
-    let mut draining = fields.object("connection_draining")?;
+    // Terraform's has no table around it.
+    let alone = fields.scalar("connection_draining_timeout_sec");
+    let mut draining = fields.object("connection_draining").or(alone.as_ref().map(|_| Fields::default()))?;
     let mut section = Section::new("[backend_service.connection_draining]");
-    let timeout = draining.scalar("draining_timeout_sec");
+    let timeout = draining.scalar("draining_timeout_sec").or(alone);
     section.bare("draining_timeout_sec", timeout, WhenRefused::Line);
     Some((section, draining))
 }

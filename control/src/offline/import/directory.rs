@@ -56,8 +56,9 @@ impl Directory {
     /// Adds the groups that services refer to, and no file has.
     fn add_missing_groups(&mut self, resources: &[Resource]) {
         for service in resources.iter().filter(|resource| resource.kind == Kind::BackendService) {
-            let members = service.fields.clone().objects("backends");
-            for reference in members.into_iter().filter_map(|mut member| member.scalar("group")) {
+            let mut fields = service.fields.clone();
+            let members = ["backends", "backend"].map(|key| fields.objects(key));
+            for reference in members.into_iter().flatten().filter_map(|mut member| member.scalar("group")) {
                 if self.resolve(Kind::BackendGroup, &reference).is_none() {
                     let url = Url::new(&reference);
                     let names = self.names.entry((Kind::BackendGroup, url.name().to_owned())).or_default();
@@ -101,7 +102,8 @@ impl Directory {
 
     fn add_instance(&mut self, instance: &Resource) {
         let mut fields = instance.fields.clone();
-        let Some(mut interface) = fields.objects("network_interfaces").into_iter().next() else { return };
+        let mut interfaces = ["network_interfaces", "network_interface"].map(|key| fields.objects(key));
+        let Some(interface) = interfaces.iter_mut().flatten().next() else { return };
         let addresses = ["network_ip", "ipv6_address"].map(|key| interface.scalar(key));
         self.instances.entry(instance.name.clone()).or_default().push((instance.location.clone(), addresses));
     }

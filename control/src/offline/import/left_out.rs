@@ -7,19 +7,26 @@ use super::resource::Kind;
 
 /// Fields of passthrough load balancers that Google Cloud does not look at, or that are about something else than
 /// packets.
-const IDLE: [&str; 13] = [
+const IDLE: [&str; 20] = [
     "allow_psc_global_access",
     "balancing_mode",
     "default_port",
+    "deletion_policy",
+    "effective_labels",
+    "generated_id",
     "healths",
+    "health_check_id",
     "is_managed",
     "named_port",
     "named_ports",
     "network_endpoint_type",
     "no_automate_dns_zone",
     "port_specification",
+    "project",
     "route_type",
     "status",
+    "terraform_labels",
+    "timeouts",
     "used_by",
 ];
 
@@ -31,6 +38,8 @@ const IDLE_OF_A_SERVICE: [&str; 7] =
 pub(super) fn reason(kind: Kind, way: &str, key: &str, value: &Value) -> Option<String> {
     let is_top = !way.contains('.');
     let is_idle = is_of_google_alone(key)
+        // Terraform writes zero for none; of these two it is a value.
+        || value.as_u64() == Some(0) && !["capacity_scaler", "priority"].contains(&key)
         || IDLE.contains(&key)
         || kind == Kind::BackendService && is_top && IDLE_OF_A_SERVICE.contains(&key)
         || kind == Kind::Route && key == "priority" && value.as_u64() == Some(1_000)

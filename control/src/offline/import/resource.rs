@@ -57,6 +57,9 @@ impl Kind {
             return Self::named(&snake_case(kind.rsplit('#').next().unwrap_or_default()));
         }
         let has = |key: &str| fields.has(key);
+        if has("network_endpoint_group") {
+            return Some(Self::Endpoint);
+        }
         let has_any = |keys: &[&str]| keys.iter().any(|key| has(key));
         Some(if has("dest_range") {
             Self::Route
@@ -64,12 +67,12 @@ impl Kind {
             Self::Endpoint
         } else if has_any(&["network_endpoint_type", "endpoints"]) {
             Self::BackendGroup
-        } else if has("network_interfaces") {
+        } else if has_any(&["network_interfaces", "network_interface"]) {
             Self::Instance
         } else if has("check_interval_sec") || fields.entries.keys().any(|key| key.ends_with("_health_check"))
         {
             Self::HealthCheck
-        } else if has_any(&["backends", "session_affinity", "locality_lb_policy"]) {
+        } else if has_any(&["backends", "backend", "session_affinity", "locality_lb_policy"]) {
             Self::BackendService
         } else if has("ip_address") && has_any(&["ip_protocol", "backend_service", "target", "port_range"]) {
             Self::ForwardingRule
@@ -89,7 +92,7 @@ pub(super) struct Resource {
     pub(super) name: String,
     /// Region or zone, or `global`, where the export tells it.
     pub(super) location: Option<String>,
-    /// Name of the file that it is from, without its folder and its endings.
+    /// Name of the file that it is from, without its folder and its endings; of an endpoint that names its group, that.
     pub(super) stem: String,
     pub(super) fields: Fields,
 }
@@ -98,6 +101,9 @@ pub(super) struct Resource {
 pub(super) fn find(value: Value, file: &str, found: &mut Vec<Resource>, unknown: &mut Vec<String>) {
     descend(value, None, file, found, unknown);
 }
+
+/// Keys under which Terraform shows resources a second time, in part or as they were.
+const BESIDE_VALUES: [&str; 4] = ["configuration", "prior_state", "resource_changes", "sensitive_values"];
 
 fn descend(
     value: Value,
@@ -119,10 +125,15 @@ fn descend(
             } else if let Some(kind) = fields.peek("kind").filter(|kind| !kind.ends_with("List")) {
                 unknown.push(format!("an object of kind `{kind}`"));
             } else {
-                // A list as the REST interface gives it, or a map of lists.
+                // A list as the REST interface gives it, a map of lists, or what Terraform wraps around each resource.
                 fields.entries.remove("kind");
+                let kind = fields.peek("type").and_then(|kind| kind.strip_prefix("google_compute_"));
+                let kind = kind.map(str::to_owned).filter(|_| fields.has("values"));
                 for (key, (_, value)) in fields.entries {
-                    descend(value, Some(key.trim_end_matches('s')), file, found, unknown);
+                    let list = kind.as_deref().unwrap_or(key.trim_end_matches('s'));
+                    if !BESIDE_VALUES.contains(&key.as_str()) {
+                        descend(value, Some(list), file, found, unknown);
+                    }
                 }
             }
         }
@@ -137,7 +148,10 @@ impl Resource {
         let place = ["zone", "region"].iter().find_map(|key| fields.peek(key));
         let location = link.or(place.map(|place| Url::new(place).name().to_owned()));
         let file = Path::new(file).file_name().unwrap_or_default().to_string_lossy();
-        let stem = file.split('.').next().unwrap_or_default().to_owned();
+        let stem = file.split('.').next().unwrap_or_default();
+        // Terraform's endpoints name their group.
+        let group = (kind == Kind::Endpoint).then(|| fields.scalar("network_endpoint_group")).flatten();
+        let stem = group.map_or(stem.to_owned(), |group| Url::new(&group).name().to_owned());
         Self { kind, name, location, stem, fields }
     }
 
@@ -201,15 +215,16 @@ impl Fields {
         texts.unwrap_or_default()
     }
 
-    /// Takes an object.
+    /// Takes an object, or the one object of a list, as Terraform writes it.
     pub(super) fn object(&mut self, key: &str) -> Option<Self> {
-        self.entries.get(key)?.1.as_object()?;
-        match self.entries.remove(key) {
-            Some((written, Value::Object(object))) => {
-                Some(Self::new(object, &format!("{}{written}.", self.way)))
-            }
-            _ => None,
-        }
+        let value = &self.entries.get(key)?.1;
+        let one = match value.as_array().map(Vec::as_slice) {
+            Some([one]) => one,
+            _ => value,
+        };
+        let object = one.as_object()?.clone();
+        let (written, _) = self.entries.remove(key)?;
+        Some(Self::new(object, &format!("{}{written}.", self.way)))
     }
 
     /// Takes a list: its objects, and its texts as objects with the one field `instance`.
@@ -296,6 +311,15 @@ mod tests {
             "regions/b": { "warning": { "code": "NO_RESULTS_ON_PAGE" } },
         } });
         assert_eq!(kinds(scopes), [Kind::BackendService]);
+    }
+
+    #[test]
+    fn resources_are_taken_out_of_what_terraform_wraps_around_them() {
+        let state = json!({ "values": { "root_module": { "resources": [{
+            "mode": "managed", "type": "google_compute_instance_group", "name": "spare", "provider_name": "google",
+            "values": { "name": "spare" }, "sensitive_values": { "backend": [] },
+        }] } }, "configuration": { "backends": [] } });
+        assert_eq!(kinds(state), [Kind::BackendGroup]);
     }
 
     #[test]
