@@ -61,6 +61,7 @@ pub use report::{ConfigError, ConfigErrors};
 pub use route::Route;
 pub use schema::schema;
 pub use written::choice::{NeighborReplies, ProxyHeader, RuleProtocol, ServiceProtocol};
+pub use written::google_key::{is_of_google_alone, snake_case};
 
 /// A commented configuration with every table.
 pub const EXAMPLE: &str = include_str!("../../default.toml");

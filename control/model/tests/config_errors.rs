@@ -143,6 +143,14 @@ fn tables_and_keys() {
         ("an unknown table is named", "[conntrack]", "[contrack]"),
         ("an unknown key is named", "max_entries", "max_entires"),
         ("the keys of a table are listed where none is close", "max_entries", "purple"),
+        ("a key of Google Cloud is named in its own case", "max_entries", "maxEntries"),
+        ("a key of Google Cloud alone is left out", "name = \"alive\"", "name = \"alive\"\nselfLink = \"x\""),
+        ("a description is text", "name = \"alive\"", "name = \"alive\"\ndescription = 5"),
+        (
+            "a name is no URL",
+            "health_checks = [\"alive\"]",
+            "health_checks = [\"regions/r/healthChecks/alive\"]"
+        ),
         ("a key that must be there is missing", "name = \"page\"\n", ""),
         ("an integer is no string", "mtu = 1500", "mtu = \"1500\""),
         ("a boolean is no string", "failover = true", "failover = \"true\""),
@@ -220,6 +228,18 @@ fn forwarding_rules() {
         ("a rule lists a port at least", "ports = [80, 443]", "ports = []"),
         ("a rule lists five ports at most", "port_range = \"8000-8100\"", "ports = [1, 2, 3, 4, 5, 6]"),
         ("a rule lists a port once", "port_range = \"8000-8100\"", "ports = [80, 80]"),
+        ("a port as text is not zero", "port_range = \"8000-8100\"", "ports = [\"0\"]"),
+        ("a port as text has digits alone", "port_range = \"8000-8100\"", "ports = [\"+80\"]"),
+        ("a range in a list goes up", "port_range = \"8000-8100\"", "ports = [\"8100-8000\"]"),
+        (
+            "ranges in a list count with all their ports",
+            "port_range = \"8000-8100\"",
+            "ports = [80, \"81-85\"]"
+        ),
+        ("a range in a list lists a port once", "port_range = \"8000-8100\"", "ports = [80, \"79-81\"]"),
+        ("a range in a list is for EXTERNAL rules", "all_ports = true", "ports = [\"1-3\"]"),
+        ("a client's address is unicast", "[\"198.51.100.0/24\"]", "[\"224.0.0.1\"]"),
+        ("a client's prefix is one", "[\"198.51.100.0/24\"]", "[\"198.51.100\"]"),
         ("a port is not zero", "port_range = \"8000-8100\"", "ports = [0]"),
         ("a range of ports goes up", "8000-8100", "8100-8000"),
         ("a range of ports is for EXTERNAL rules", "all_ports = true", "port_range = \"1-65535\""),

@@ -32,6 +32,8 @@ pub(super) const MAX_DEVICE_NAME: usize = 15;
 pub(super) const MAX_PROTOCOL_NAME: usize = 64;
 /// Longest text, such as one that a health check sends or expects, in bytes.
 pub(super) const MAX_TEXT: usize = 1_024;
+/// Longest description, in characters, as in Google Cloud.
+pub(super) const MAX_DESCRIPTION: usize = 2_048;
 /// Largest number of ports that a rule may list, as in Google Cloud.
 pub(super) const MAX_PORTS: usize = 5;
 /// Largest number of prefixes of a rule's `source_ip_ranges`, as in Google Cloud.

@@ -4,5 +4,6 @@
 pub(super) mod choice;
 pub(super) mod field;
 pub(super) mod file;
+pub(super) mod google_key;
 pub(super) mod lengths;
 pub(super) mod value;

@@ -15,7 +15,7 @@ use crate::config::report::Report;
 
 /// A type whose values are chosen by name.
 pub(in crate::config) trait Choice: Copy + PartialEq + 'static {
-    /// Values of the type, each with its name.
+    /// Values of the type, each with its name; the first of several names is the one that is shown.
     const CHOICES: &'static [(&'static str, Self)];
 }
 
@@ -106,8 +106,12 @@ pub(in crate::config) enum LocalityLbPolicy {
 }
 
 impl Choice for LocalityLbPolicy {
-    const CHOICES: &'static [(&'static str, Self)] =
-        &[("MAGLEV", Self::Maglev), ("WEIGHTED_MAGLEV", Self::WeightedMaglev)];
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("MAGLEV", Self::Maglev),
+        ("WEIGHTED_MAGLEV", Self::WeightedMaglev),
+        // Google's name for it on INTERNAL services.
+        ("WEIGHTED_GCP_RENDEZVOUS", Self::WeightedMaglev),
+    ];
 }
 
 impl Choice for ServiceProtocol {

@@ -18,7 +18,10 @@ use super::choice::{
     ServiceProtocol, TransportKind,
 };
 use super::field::{Field, tables};
-use super::value::{Ascii, Core, Integer, InterfaceAddress, Mac, Name, Port, PortRange, Ratio, Seed};
+use super::value::{
+    Ascii, ClientRange, Core, Description, Integer, InterfaceAddress, ListedPorts, Mac, Name, Port,
+    PortRange, Ratio, Seed,
+};
 use crate::config::limits::{
     EXTERNAL_IDLE_TIMEOUT_SEC, MAX_ADDRESSES_OF_A_PORT, MAX_ANNOUNCEMENTS, MAX_APPLIANCE_PORTS,
     MAX_ARGUMENTS, MAX_DEVICE_NAME, MAX_DRAINING_TIMEOUT_SEC, MAX_ENDPOINTS_OF_A_GROUP, MAX_ENTRIES,
@@ -95,6 +98,9 @@ tables! {
     PortFile {
         /// Name of the port, unique among ports.
         name: Field<Name>,
+        /// Description for people; of no effect.
+        #[expect(dead_code, reason = "its value has no effect, and its errors are reported while it is read")]
+        description: Option<Field<Description>>,
         /// PCI address ("0000:3b:02.0"), or virtual device as DPDK names it ("net_af_packet0,iface=eth0").
         device: Field<Device>,
         /// Addresses of the appliance on the link, each with the length of the link's prefix.
@@ -170,23 +176,26 @@ tables! {
     ForwardingRuleFile {
         /// Name of the forwarding rule, unique among forwarding rules.
         name: Field<Name>,
+        /// Description for people; of no effect.
+        #[expect(dead_code, reason = "its value has no effect, and its errors are reported while it is read")]
+        description: Option<Field<Description>>,
         /// Side of the network that the rule faces; the backend service has the same.
         load_balancing_scheme: Option<Field<Chosen<LoadBalancingScheme>>> = Chosen(LoadBalancingScheme::External),
         /// Virtual IP address; not an address of the appliance itself.
         ip_address: Field<IpAddr>,
         /// IP protocol that the rule takes; L3_DEFAULT takes every protocol, on all ports.
         ip_protocol: Option<Field<Chosen<RuleProtocol>>> = Chosen(RuleProtocol::Tcp),
-        /// Layer-4 ports that the rule takes, one to five.
+        /// Layer-4 ports that the rule takes, one to five, as numbers or as text; or one range of ports as text.
         #[schemars(length(min = 1, max = MAX_PORTS))]
-        ports: Option<Field<List<Port>>>,
+        ports: Option<Field<List<ListedPorts>>>,
         /// Range of layer-4 ports that the rule takes, such as "8000-8100" (EXTERNAL only).
         port_range: Option<Field<PortRange>>,
         /// Takes all ports, and packets without any.
         all_ports: Option<Field<bool>> = false,
-        /// Prefixes of the only clients that the rule takes (EXTERNAL only); another rule of the same address, protocol
+        /// Prefixes or addresses of the only clients that the rule takes (EXTERNAL only); another rule of the same address, protocol
         /// and ports must take all other clients.
         #[schemars(length(min = 1, max = MAX_SOURCE_RANGES))]
-        source_ip_ranges: Option<Field<List<IpNet>>>,
+        source_ip_ranges: Option<Field<List<ClientRange>>>,
         /// Takes clients outside the region_ranges of the network table too (INTERNAL only).
         allow_global_access: Option<Field<bool>> = false,
         /// Answers to ARP and neighbour discovery for the address: always, from `guideway vip announce` to
@@ -200,13 +209,17 @@ tables! {
     BackendServiceFile {
         /// Name of the backend service, unique among backend services.
         name: Field<Name>,
+        /// Description for people; of no effect.
+        #[expect(dead_code, reason = "its value has no effect, and its errors are reported while it is read")]
+        description: Option<Field<Description>>,
         /// Side of the network that the service faces; its forwarding rules have the same.
         load_balancing_scheme: Option<Field<Chosen<LoadBalancingScheme>>> = Chosen(LoadBalancingScheme::External),
         /// Protocol of the forwarding rules that the service may serve; UNSPECIFIED serves all.
         protocol: Option<Field<Chosen<ServiceProtocol>>> = Chosen(ServiceProtocol::Tcp),
         /// Parts of a packet that choose its backend; CLIENT_IP_NO_DESTINATION is INTERNAL only.
         session_affinity: Option<Field<Chosen<SessionAffinity>>> = Chosen(SessionAffinity::None),
-        /// Choice of backends: evenly (MAGLEV), or in proportion to their weights (WEIGHTED_MAGLEV).
+        /// Choice of backends: evenly (MAGLEV), or in proportion to their weights (WEIGHTED_MAGLEV, and by another name
+        /// WEIGHTED_GCP_RENDEZVOUS).
         locality_lb_policy: Option<Field<Chosen<LocalityLbPolicy>>> = Chosen(LocalityLbPolicy::Maglev),
         /// Name of the health check of the backends, exactly one.
         #[schemars(length(min = 1, max = 1))]
@@ -226,6 +239,9 @@ tables! {
     MemberFile {
         /// Name of the backend group.
         group: Field<Name>,
+        /// Description for people; of no effect.
+        #[expect(dead_code, reason = "its value has no effect, and its errors are reported while it is read")]
+        description: Option<Field<Description>>,
         /// True if the group is a failover group.
         failover: Option<Field<bool>> = false,
     }
@@ -268,6 +284,9 @@ tables! {
     BackendGroupFile {
         /// Name of the backend group, unique among backend groups.
         name: Field<Name>,
+        /// Description for people; of no effect.
+        #[expect(dead_code, reason = "its value has no effect, and its errors are reported while it is read")]
+        description: Option<Field<Description>>,
         /// Delivery of packets to the endpoints: on the link (l2), or in a tunnel.
         delivery: Option<Field<Chosen<Delivery>>> = Chosen(Delivery::L2),
         /// UDP port on which the endpoints decapsulate (gue only).
@@ -284,6 +303,9 @@ tables! {
     EndpointFile {
         /// Name of the endpoint, unique within every service that uses the group.
         name: Field<Name>,
+        /// Description for people; of no effect.
+        #[expect(dead_code, reason = "its value has no effect, and its errors are reported while it is read")]
+        description: Option<Field<Description>>,
         /// Address of the endpoint, unique within every service that uses the group.
         ip_address: Field<IpAddr>,
         /// MAC address of the endpoint; resolved from its IP address by default.
@@ -296,6 +318,9 @@ tables! {
     HealthCheckFile {
         /// Name of the health check, unique among health checks.
         name: Field<Name>,
+        /// Description for people; of no effect.
+        #[expect(dead_code, reason = "its value has no effect, and its errors are reported while it is read")]
+        description: Option<Field<Description>>,
         /// Protocol of the probes.
         r#type: Field<Chosen<ProbeType>>,
         /// Seconds from the start of one probe to the start of the next.
@@ -337,6 +362,9 @@ tables! {
     RouteFile {
         /// Name of the route, unique among routes.
         name: Field<Name>,
+        /// Description for people; of no effect.
+        #[expect(dead_code, reason = "its value has no effect, and its errors are reported while it is read")]
+        description: Option<Field<Description>>,
         /// Prefix of the destinations, of the forwarding rule's address family.
         dest_range: Field<IpNet>,
         /// Name of the INTERNAL forwarding rule that is the next hop.
@@ -347,6 +375,9 @@ tables! {
     AnnouncementFile {
         /// Name of the announcement, unique among announcements.
         name: Field<Name>,
+        /// Description for people; of no effect.
+        #[expect(dead_code, reason = "its value has no effect, and its errors are reported while it is read")]
+        description: Option<Field<Description>>,
         /// Names of the forwarding rules whose addresses are announced; all by default.
         #[schemars(length(min = 1))]
         forwarding_rules: Option<Field<List<Name>>>,
