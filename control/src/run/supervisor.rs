@@ -196,7 +196,7 @@ impl<P: Ports> Supervisor<P> {
                 Some(report) = reports.recv() => drop(self.take_in(report, &mut reports)),
             }
         }
-        let notes = self.announcements.news();
+        let notes = self.announcements.news(self.now());
         self.note_all(notes);
         self.announcements.relieve_guard().await;
         self.captures.end();
@@ -300,7 +300,8 @@ impl<P: Ports> Supervisor<P> {
     }
 
     fn plan_announcements(&mut self) {
-        self.announcements.plan(&self.appliance, self.workers.has_stalled());
+        let now = self.now();
+        self.announcements.plan(&self.appliance, self.workers.has_stalled(), now);
     }
 
     fn note_all(&mut self, notes: impl IntoIterator<Item = Note>) {
@@ -362,7 +363,7 @@ impl<P: Ports> Supervisor<P> {
             workers: self.workers.states(),
             services: views::services(appliance, probes.map(|probes| probes.monitor().state())),
             vips: views::vips(appliance),
-            announcements: self.announcements.states(),
+            announcements: self.announcements.states(self.now()),
             drain: self.announcements.drain_state(self.now()),
         }
     }
