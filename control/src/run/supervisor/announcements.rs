@@ -219,6 +219,9 @@ impl Drain {
 
 #[cfg(test)]
 mod tests {
+    use guideway_model::config::Config;
+    use guideway_model::forwarding_state::Setup;
+
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -255,5 +258,36 @@ mod tests {
         assert_eq!([1, 2, 3, 4].map(|seconds| ended(&mut announcements, seconds)), [0, 0, 1, 0]);
         let end = announcements.drain_state(4 * SECOND).and_then(|drain| drain.end);
         assert_eq!(end, Some(DrainEnd::Deadline));
+    }
+
+    #[test]
+    fn an_address_comes_back_when_its_hold_down_has_ended_and_nothing_else_happens() {
+        let text = "[[forwarding_rule]]\nname = \"web\"\nip_address = \"203.0.113.10\"\nports = [80]\n\
+                    backend_service = \"web\"\n\
+                    [[backend_service]]\nname = \"web\"\nhealth_checks = [\"alive\"]\n\
+                    backends = [{ group = \"web\" }]\n\
+                    [[backend_group]]\nname = \"web\"\nendpoints = []\n\
+                    [[health_check]]\nname = \"alive\"\ntype = \"TCP\"\n\
+                    [[announcement]]\nname = \"one\"\npolicy = \"ALWAYS\"\nhold_down_sec = 10\n\
+                    command = [\"/bin/true\"]\n";
+        let config = Config::parse("test", text).unwrap_or_else(|errors| panic!("{errors}"));
+        let appliance = Appliance::new(config, &[], Setup::OFFLINE, Duration::ZERO);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let mut announcements = Announcements::new(None);
+            let mut reason_at = async |second: u32, is_stalled| {
+                announcements.plan(&appliance, is_stalled, second * SECOND);
+                while !announcements.announcer.is_settled() {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                let one = &announcements.states(second * SECOND)[0];
+                (one.reason.to_string(), one.hold_down_left_sec)
+            };
+            assert_eq!(reason_at(0, false).await, ("served".to_owned(), None));
+            assert_eq!(reason_at(1, true).await, ("worker stalled".to_owned(), Some(10)));
+            assert_eq!(reason_at(2, false).await, ("held down".to_owned(), Some(9)));
+            assert_eq!(reason_at(10, false).await, ("held down".to_owned(), Some(1)));
+            assert_eq!(reason_at(11, false).await, ("served".to_owned(), None));
+        });
     }
 }
