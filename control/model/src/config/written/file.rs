@@ -150,6 +150,9 @@ tables! {
         tunnel_source_ranges: Option<Field<List<IpNet>>>,
         /// Number of ICMP errors that each worker may send in a second; 0 sends none.
         icmp_errors_per_sec: Option<Field<Integer<0, 1_000_000>>> = Integer(100),
+        /// Seconds until each address that the appliance answers for is announced again, by a gratuitous ARP or an
+        /// unsolicited neighbor advertisement, so that switches and routers do not forget it; 0 announces it at events only.
+        garp_interval_sec: Option<Field<Integer<0, 3_600>>> = Integer(60),
     }
 
     /// Settings that all appliances of a fleet share.
