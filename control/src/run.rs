@@ -2,14 +2,16 @@
 //!
 //! ```text
 //!  live ──▶ assemble ──▶ supervisor ──▶ appliance
-//!  bench, tests ──▶ ┘         └──▶ worker, ports
+//!  bench, tests ──▶ ┘         └──▶ worker, ports, warnings ──▶ machine
 //! ```
 
 pub mod appliance;
 pub mod assemble;
 #[cfg(feature = "dpdk")]
 pub mod live;
+pub mod machine;
 pub mod ports;
 pub mod process;
 mod supervisor;
+pub mod warnings;
 pub mod worker;

@@ -97,7 +97,9 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
         "announcement",
         old.announcements.iter().map(|one| (&*one.name, (one, names(old, one)))),
         new.announcements.iter().map(|one| (&*one.name, (one, names(new, one)))),
-        |(old, were), (new, are)| (old.policy, &old.hook, were) == (new.policy, &new.hook, are),
+        |(old, were), (new, are)| {
+            (old.policy, old.hold_down, &old.hook, were) == (new.policy, new.hold_down, &new.hook, are)
+        },
     );
     changes.0
 }

@@ -112,6 +112,12 @@ fn announcements() {
         ("one healthy backend is the least", "min_healthy = 2", "min_healthy = 0"),
         ("always is whatever health says", "policy = \"ALWAYS\"", "policy = \"ALWAYS\"\nmin_healthy = 2"),
         (
+            "always is whatever health says later",
+            "policy = \"ALWAYS\"",
+            "policy = \"ALWAYS\"\nmin_healthy_up = 2"
+        ),
+        ("what comes back needs no fewer", "min_healthy = 2", "min_healthy = 2\nmin_healthy_up = 1"),
+        (
             "it goes one way alone",
             "bird_protocol = \"vip_web\"",
             "bird_protocol = \"vip_web\"\ncommand = [\"/bin/announce\"]",

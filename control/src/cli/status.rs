@@ -158,7 +158,10 @@ fn announcements(announcements: &[Announcement], now: u64) -> String {
             one.address.to_string(),
             one.hook.clone(),
             yes_no(one.wanted),
-            one.reason.to_string(),
+            match one.hold_down_left_sec {
+                None => one.reason.to_string(),
+                Some(left) => format!("{}, for {} at least", one.reason, duration(left)),
+            },
             one.announced.map_or_else(|| "unknown".to_owned(), yes_no),
             duration(now.saturating_sub(one.since_unix_sec)),
         ]);

@@ -33,14 +33,17 @@ use tokio::time::MissedTickBehavior;
 use crate::api::request::{Refused, Request};
 use crate::api::view;
 use crate::api::view::EventKind;
+use crate::health::descriptors;
 use crate::health::scheduler::ProbeReport;
 use crate::health::state::HealthChange;
 use crate::log::Log;
 use crate::net::host_stack::FrameKind;
 use crate::net::probe_tcp;
 use crate::run::appliance::Appliance;
+use crate::run::machine::Machine;
 use crate::run::ports::Ports;
 use crate::run::process::Process;
+use crate::run::warnings::warnings;
 use crate::run::worker::{Shared, WorkerEnd, WorkerFailure};
 
 use announcements::Announcements;
@@ -143,6 +146,7 @@ impl<P: Ports> Supervisor<P> {
             turns: 0,
         };
         supervisor.apply(update.unwrap_or_default());
+        supervisor.warn();
         supervisor
     }
 
@@ -196,7 +200,7 @@ impl<P: Ports> Supervisor<P> {
                 Some(report) = reports.recv() => drop(self.take_in(report, &mut reports)),
             }
         }
-        let notes = self.announcements.news();
+        let notes = self.announcements.news(self.now());
         self.note_all(notes);
         self.announcements.relieve_guard().await;
         self.captures.end();
@@ -300,7 +304,8 @@ impl<P: Ports> Supervisor<P> {
     }
 
     fn plan_announcements(&mut self) {
-        self.announcements.plan(&self.appliance, self.workers.has_stalled());
+        let now = self.now();
+        self.announcements.plan(&self.appliance, self.workers.has_stalled(), now);
     }
 
     fn note_all(&mut self, notes: impl IntoIterator<Item = Note>) {
@@ -335,10 +340,23 @@ impl<P: Ports> Supervisor<P> {
         for change in &changes {
             tracing::info!("reload: {change}");
         }
+        let warnings = self.warn();
         Ok(view::Reload {
             configuration_generation: self.appliance.state().configuration_generation(),
             changes: changes.iter().map(view::Change::from).collect(),
+            warnings,
         })
+    }
+
+    /// Logs the warnings of the configuration in force, and returns them.
+    fn warn(&self) -> Vec<String> {
+        let config = self.appliance.config();
+        let mut warnings = warnings(config, &Machine::look());
+        warnings.extend(self.probes.as_ref().and_then(|_| descriptors::warning(config)));
+        for warning in &warnings {
+            tracing::warn!("{warning}");
+        }
+        warnings.iter().map(ToString::to_string).collect()
     }
 
     /// The state of the appliance and the process, for operators.
@@ -362,7 +380,7 @@ impl<P: Ports> Supervisor<P> {
             workers: self.workers.states(),
             services: views::services(appliance, probes.map(|probes| probes.monitor().state())),
             vips: views::vips(appliance),
-            announcements: self.announcements.states(),
+            announcements: self.announcements.states(self.now()),
             drain: self.announcements.drain_state(self.now()),
         }
     }

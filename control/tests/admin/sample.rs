@@ -98,6 +98,7 @@ fn announcements() -> Vec<Announcement> {
         hook: hook.into(),
         wanted: true,
         reason: AnnouncementReason::Served,
+        hold_down_left_sec: None,
         announced: Some(true),
         since_unix_sec: 1_790_273_175,
         failures: 0,
@@ -108,6 +109,7 @@ fn announcements() -> Vec<Announcement> {
         Announcement {
             wanted: false,
             reason: AnnouncementReason::TooFewHealthy,
+            hold_down_left_sec: Some(42),
             announced: None,
             failures: 3,
             last_error: Some("/usr/local/bin/announce withdraw ended with exit status: 1: no router".into()),

@@ -323,8 +323,13 @@ impl Script {
                     change(ChangeKind::Changed, "backend web/web-2: weight 1 to 5"),
                     change(ChangeKind::NeedsRestart, "[engine]: takes effect at the next start"),
                 ],
+                warnings: vec![
+                    "service `web` has no backend, so that new connections to it are dropped: add endpoints to its \
+                     groups"
+                        .into(),
+                ],
             }),
-            2 => Ok(Reload { configuration_generation: 4, changes: Vec::new() }),
+            2 => Ok(Reload { configuration_generation: 4, changes: Vec::new(), warnings: Vec::new() }),
             _ => {
                 let text =
                     "[[forwarding_rule]]\nname = \"web\"\nip_address = \"127.0.0.1\"\nall_port = true\n";

@@ -19,5 +19,6 @@ mod health;
 mod replay;
 mod start;
 mod traffic;
+mod two_arms;
 mod weights;
 mod without_appliance;

@@ -16,6 +16,9 @@ pub(super) const MAX_ROUTES: usize = 4_096;
 pub(super) const MAX_ANNOUNCEMENTS: usize = 256;
 /// Largest number of words of an announcement's command.
 pub(super) const MAX_ARGUMENTS: usize = 16;
+/// Longest `hold_down_sec`: an hour.
+pub(super) const MAX_HOLD_DOWN_SEC: u32 = 3_600;
+
 /// Largest `min_healthy`: as many backends as a service may have.
 pub(super) const MAX_MIN_HEALTHY: u32 = MAX_ENDPOINTS_OF_A_SERVICE as u32;
 /// Largest number of ports of the appliance.

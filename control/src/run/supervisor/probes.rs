@@ -13,7 +13,6 @@ use tokio::sync::mpsc;
 use super::event_log::Note;
 use super::workers::Workers;
 use crate::api::view::EventKind;
-use crate::health::demand::Excess;
 use crate::health::descriptors;
 use crate::health::monitor::Monitor;
 use crate::health::scheduler::ProbeReport;
@@ -76,21 +75,13 @@ impl Probes {
     /// Replaces the checks by those of the appliance's configuration; returns what changes for backends that stay.
     pub(super) fn configure(&mut self, appliance: &Appliance, now: Duration) -> HealthUpdate {
         let config = appliance.config();
-        for excess in Excess::of(config) {
-            tracing::warn!("{excess}");
-        }
         let own = own_addresses(config);
         if own != self.own {
             self.own = own;
             self.monitor.replace_stack(stack_of(own));
         }
-        let wanted = descriptors::wanted(config);
-        if let Err(limit) = descriptors::provide(wanted) {
-            tracing::warn!(
-                "the health checks by the kernel may take {wanted} open files, and the limit is {limit}: probes that \
-                 find none do not begin; raise the hard limit (LimitNOFILE=, ulimit -Hn)"
-            );
-        }
+        // Where there are too few all the same, `descriptors::warning` says so.
+        let _ = descriptors::provide(descriptors::wanted(config));
         let mut update = HealthUpdate::default();
         update.add(self.monitor.configure(config, appliance.state().services(), now), None);
         update

@@ -50,6 +50,7 @@ pub(crate) struct Setup {
     pub(crate) own_address: fn(usize, Family) -> IpAddr,
     /// Key `neighbor_replies` of the VIPs on the link; nobody asks for the routed ones.
     pub(crate) neighbor_replies: &'static str,
+    pub(crate) garp_interval_sec: u32,
     /// Further tables, as TOML.
     pub(crate) further: String,
 }
@@ -69,6 +70,7 @@ impl Setup {
             draining_timeout_sec: 300,
             own_address: address::appliance,
             neighbor_replies: "ALWAYS",
+            garp_interval_sec: 60,
             further: String::new(),
         }
     }
@@ -102,7 +104,7 @@ impl Setup {
         };
         let link = Family::BOTH.map(|family| with_length(address::appliance(appliance, family)));
         let [v4, v6] = Family::BOTH.map(|family| (self.own_address)(appliance, family));
-        let socket = socket.display();
+        let (socket, garp) = (socket.display(), self.garp_interval_sec);
         format!(
             "[engine]
             control_core = 0
@@ -119,6 +121,7 @@ impl Setup {
             [network]
             ipv4_address = \"{v4}\"
             ipv6_address = \"{v6}\"
+            garp_interval_sec = {garp}
             [fleet]
             seed = \"000102030405060708090a0b0c0d0e0f\"
             [conntrack]

@@ -25,9 +25,9 @@ use super::value::{
 use crate::config::limits::{
     EXTERNAL_IDLE_TIMEOUT_SEC, MAX_ADDRESSES_OF_A_PORT, MAX_ANNOUNCEMENTS, MAX_APPLIANCE_PORTS,
     MAX_ARGUMENTS, MAX_DEVICE_NAME, MAX_DRAINING_TIMEOUT_SEC, MAX_ENDPOINTS_OF_A_GROUP, MAX_ENTRIES,
-    MAX_GROUPS, MAX_HEALTH_CHECKS, MAX_IDLE_TIMEOUT_SEC, MAX_MEMBERS_OF_A_KIND, MAX_MIN_HEALTHY, MAX_MTU,
-    MAX_PORTS, MAX_PROTOCOL_NAME, MAX_REGION_RANGES, MAX_ROUTES, MAX_RULES, MAX_SERVICES, MAX_SOURCE_RANGES,
-    MAX_WEIGHT, MAX_WORKERS, MIN_ENTRIES, MIN_MTU,
+    MAX_GROUPS, MAX_HEALTH_CHECKS, MAX_HOLD_DOWN_SEC, MAX_IDLE_TIMEOUT_SEC, MAX_MEMBERS_OF_A_KIND,
+    MAX_MIN_HEALTHY, MAX_MTU, MAX_PORTS, MAX_PROTOCOL_NAME, MAX_REGION_RANGES, MAX_ROUTES, MAX_RULES,
+    MAX_SERVICES, MAX_SOURCE_RANGES, MAX_WEIGHT, MAX_WORKERS, MIN_ENTRIES, MIN_MTU,
 };
 
 /// A list of values, each right or wrong by itself.
@@ -156,6 +156,9 @@ tables! {
         tunnel_source_ranges: Option<Field<List<IpNet>>>,
         /// Number of ICMP errors that each worker may send in a second; 0 sends none.
         icmp_errors_per_sec: Option<Field<Integer<0, 1_000_000>>> = Integer(100),
+        /// Seconds until each address that the appliance answers for is announced again, by a gratuitous ARP or an
+        /// unsolicited neighbor advertisement, so that switches and routers do not forget it; 0 announces it at events only.
+        garp_interval_sec: Option<Field<Integer<0, 3_600>>> = Integer(60),
     }
 
     /// Settings that all appliances of a fleet share.
@@ -383,8 +386,13 @@ tables! {
         forwarding_rules: Option<Field<List<Name>>>,
         /// Condition for announcing while the appliance can serve: none (ALWAYS), or enough healthy backends (HEALTHY).
         policy: Option<Field<Chosen<PolicyKind>>> = Chosen(PolicyKind::Healthy),
-        /// Number of healthy backends that a rule's service needs (HEALTHY only).
+        /// Number of healthy backends below which a rule's service lets the address be withdrawn (HEALTHY only).
         min_healthy: Option<Field<Integer<1, MAX_MIN_HEALTHY>>> = Integer(1),
+        /// Number of healthy backends of a rule's service from which on an address that is not announced is announced
+        /// (HEALTHY only): at least min_healthy, and that by default.
+        min_healthy_up: Option<Field<Integer<1, MAX_MIN_HEALTHY>>>,
+        /// Seconds that an address stays withdrawn at least, once too few backends were healthy or a worker had stalled.
+        hold_down_sec: Option<Field<Integer<0, MAX_HOLD_DOWN_SEC>>> = Integer(0),
         /// Path of BIRD's control socket, such as "/run/bird/bird.ctl"; with bird_protocol.
         bird_socket: Option<Field<PathBuf>>,
         /// Name of the BIRD protocol that holds the route to the one address, disabled when BIRD starts; with
