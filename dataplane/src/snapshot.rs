@@ -128,8 +128,7 @@ impl Snapshot {
     /// Standing of a conntrack entry at `now`, for a packet of its connection or one that needs its slot.
     pub fn standing(&self, entry: &Entry, now: Tick) -> Standing {
         match self.backend(entry.backend) {
-            Some(backend) if backend.holds(entry, now) && entry.half_open => Standing::HalfOpen,
-            Some(backend) if backend.holds(entry, now) => Standing::Live,
+            Some(backend) if backend.holds(entry, now) => entry.stage.standing(),
             _ => Standing::Void,
         }
     }
@@ -191,6 +190,7 @@ impl Backend {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conntrack::Stage;
     use crate::egress::Egress;
     use crate::wire::ethernet::MacAddress;
 
@@ -210,7 +210,7 @@ mod tests {
             backend: BackendHandle(0),
             generation: Generation(7),
             persists: false,
-            half_open: false,
+            stage: Stage::Established,
             seen: Tick(10),
         };
         assert_eq!(snapshot(true).standing(&entry, Tick(20)), Standing::Live);
