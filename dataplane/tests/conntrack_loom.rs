@@ -351,10 +351,10 @@ fn an_entry_that_is_closed_beside_an_insertion_gives_way_or_stays_closed() {
         let table = full_but_for(to_backend(20));
         let other = thread::spawn({
             let table = table.clone();
-            move || close(&table, 2)
+            move || insert(&table, 8, to_backend(1))
         });
-        let outcome = insert(&table, 8, to_backend(1));
-        other.join().unwrap();
+        close(&table, 2);
+        let outcome = other.join().unwrap();
         let stage = table.lookup(TrackingKey(2)).map(|found| found.entry().stage);
         match outcome {
             Inserted::EvictedClosed => assert_eq!((stage, backend_of(&table, 8)), (None, Some(1))),
@@ -362,6 +362,23 @@ fn an_entry_that_is_closed_beside_an_insertion_gives_way_or_stays_closed() {
             outcome => panic!("{outcome:?}"),
         }
         assert_eq!(table.occupancy(), 4);
+    });
+}
+
+#[test]
+fn a_close_beside_an_eviction_neither_brings_an_entry_back_nor_closes_the_next() {
+    model(|| {
+        let table = full_but_for(Entry { stage: Stage::Unconfirmed, ..to_backend(20) });
+        let other = thread::spawn({
+            let table = table.clone();
+            move || close(&table, 2)
+        });
+        let outcome = insert(&table, 8, to_backend(1));
+        assert!(matches!(outcome, Inserted::EvictedUnconfirmed | Inserted::EvictedClosed), "{outcome:?}");
+        other.join().unwrap();
+        let entry = table.lookup(TrackingKey(8)).expect("it was inserted").entry();
+        assert_eq!((entry.backend.0, entry.stage), (1, Stage::Established));
+        assert_eq!((backend_of(&table, 2), table.occupancy()), (None, 4));
     });
 }
 
