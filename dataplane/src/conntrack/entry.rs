@@ -48,7 +48,7 @@ const SEEN_MASK: u32 = (1 << Entry::SEEN_BITS) - 1;
 /// It decides about one thing: which valid entry gives way where the slots of a new one are full.
 //
 // The higher bit says that the next packet, unless it is another SYN, changes the stage: one test for nearly all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// Packets have come, after the first, that neither open nor close it.
     Established = 0b00,
@@ -65,16 +65,6 @@ pub enum Stage {
 impl Stage {
     /// All stages, in the order of their numbers.
     pub const ALL: [Self; 4] = [Self::Established, Self::Closed, Self::HalfOpen, Self::Unconfirmed];
-
-    /// Stable word that metrics and tools show.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Established => "established",
-            Self::Closed => "closed",
-            Self::HalfOpen => "half_open",
-            Self::Unconfirmed => "unconfirmed",
-        }
-    }
 
     /// Standing of a valid entry in this stage.
     #[must_use]

@@ -111,6 +111,7 @@ impl ConntrackTable {
     ///
     /// Unlike a refresh, it isn't lost where another worker notes a use at the same time: no later packet would make
     /// up for it.
+    #[inline(never)]
     pub fn close<'t>(&'t self, key: TrackingKey, mut found: Found<'t>, now: Tick) {
         for _ in 0..ATTEMPTS {
             if found.note(now, Stage::Closed) {
