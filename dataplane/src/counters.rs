@@ -42,6 +42,10 @@ pub struct ConntrackCounters {
     pub evicted_void: u64,
     /// Inserts that pushed out another connection's half-open entry.
     pub evicted_half_open: u64,
+    /// Inserts that pushed out another connection's entry after its FIN or RST.
+    pub evicted_closed: u64,
+    /// Inserts that pushed out another connection's entry that had had one packet, in mid-flow.
+    pub evicted_unconfirmed: u64,
     /// Packets without room for an entry, forwarded by their hash alone.
     pub full: u64,
     /// Packets that are not tracked, ICMP errors that no entry decided among them.
@@ -66,6 +70,14 @@ impl ConntrackCounters {
             Inserted::EvictedHalfOpen => {
                 self.inserts += 1;
                 self.evicted_half_open += 1;
+            }
+            Inserted::EvictedClosed => {
+                self.inserts += 1;
+                self.evicted_closed += 1;
+            }
+            Inserted::EvictedUnconfirmed => {
+                self.inserts += 1;
+                self.evicted_unconfirmed += 1;
             }
         }
     }
@@ -107,6 +119,8 @@ impl Counters {
         self.conntrack.swept += other.conntrack.swept;
         self.conntrack.evicted_void += other.conntrack.evicted_void;
         self.conntrack.evicted_half_open += other.conntrack.evicted_half_open;
+        self.conntrack.evicted_closed += other.conntrack.evicted_closed;
+        self.conntrack.evicted_unconfirmed += other.conntrack.evicted_unconfirmed;
         self.conntrack.full += other.conntrack.full;
         self.conntrack.untracked += other.conntrack.untracked;
         self.exceeding_mtu += other.exceeding_mtu;

@@ -11,7 +11,7 @@
 
 use crate::affinity::{TrackingHasher, Tuple};
 use crate::backend::BackendHandle;
-use crate::conntrack::{ConntrackTable, Entry, Inserted, TrackingKey};
+use crate::conntrack::{ConntrackTable, Entry, Inserted, Stage, TrackingKey};
 use crate::counters::{ConntrackCounters, Counters};
 use crate::egress::PortId;
 use crate::flow::Flow;
@@ -216,6 +216,16 @@ impl Candidate {
         service: ServiceId(0),
         index: 0,
     };
+
+    /// Stage of the connection whose first packet this is; `one` says that the entry holds no other connections, which
+    /// a close of this one would leave open.
+    fn first_stage(&self, one: bool) -> Stage {
+        match &self.packet {
+            packet if packet.opens() => Stage::HalfOpen,
+            packet if packet.closes() && one => Stage::Closed,
+            _ => Stage::Unconfirmed,
+        }
+    }
 }
 
 impl Round<'_> {
@@ -238,7 +248,7 @@ impl Round<'_> {
         candidate.tracked = treatment.tracked;
         if treatment.tracked {
             let tuple = treatment.tracking_tuple_with_ports();
-            candidate.key = self.name(service, tuple, flow, candidate.packet.tcp_syn);
+            candidate.key = self.name(service, tuple, flow, candidate.packet.opens());
         }
         true
     }
@@ -307,7 +317,7 @@ impl Round<'_> {
         let treatment = self.snapshot.service(service).policy.treatment(flow.protocol);
         let tracked = treatment.tracked;
         let key = if tracked {
-            self.name(service, treatment.tracking_tuple(flow), flow, packet.tcp_syn)
+            self.name(service, treatment.tracking_tuple(flow), flow, packet.opens())
         } else {
             TrackingKey(0)
         };
@@ -335,8 +345,8 @@ impl Round<'_> {
         candidate: &Candidate,
         counters: &mut ConntrackCounters,
     ) -> Option<(BackendHandle, &Backend)> {
-        let opens = candidate.packet.tcp_syn;
-        if !candidate.tracked || (opens && self.restarts(candidate)) {
+        let packet = &candidate.packet;
+        if !candidate.tracked || (packet.opens() && self.is_one_connection(candidate)) {
             return None;
         }
         let found = self.table.lookup(candidate.key)?;
@@ -345,15 +355,19 @@ impl Round<'_> {
             self.snapshot.backend(entry.backend).filter(|backend| backend.holds(&entry, self.now))?;
         // An error, which anyone may forge, keeps no entry alive (RFC 5508 asks the same of NATs).
         if !candidate.quoted {
-            found.refresh(self.now, !opens);
+            if packet.closes() && self.is_one_connection(candidate) {
+                self.table.close(candidate.key, found, self.now);
+            } else {
+                found.refresh(self.now, packet.opens());
+            }
         }
         counters.hits += 1;
         Some((entry.backend, backend))
     }
 
-    /// True if a SYN starts the candidate's connection anew.
-    fn restarts(&self, candidate: &Candidate) -> bool {
-        // Only TCP packets have the flag, and an ICMP error that quotes one is none: the flow is the packet's own.
+    /// True if the candidate's entry is that of one TCP connection, which a SYN starts anew and a FIN or RST closes.
+    fn is_one_connection(&self, candidate: &Candidate) -> bool {
+        // Only TCP packets have the flags, and an ICMP error that quotes one is none: the flow is the packet's own.
         let service = self.snapshot.service(candidate.service);
         service.policy.treatment(candidate.packet.flow.protocol).restarts
     }
@@ -375,14 +389,14 @@ impl Round<'_> {
             return (selected, Tracking::Off);
         }
         let treatment = service.policy.treatment(flow.protocol);
-        let opens = candidate.packet.tcp_syn;
+        let opens = candidate.packet.opens();
         match selected.and_then(|handle| Some((handle, snapshot.backend(handle)?))) {
             Some((handle, backend)) if !candidate.quoted => {
                 let entry = Entry {
                     backend: handle,
                     generation: backend.generation_for(treatment.persists),
                     persists: treatment.persists,
-                    half_open: opens,
+                    stage: candidate.first_stage(treatment.restarts),
                     seen: now,
                 };
                 let judge = |other: &Entry| snapshot.standing(other, now);

@@ -125,8 +125,7 @@ impl Snapshot {
     /// Standing of a conntrack entry at `now`, for a packet of its connection or one that needs its slot.
     pub fn standing(&self, entry: &Entry, now: Tick) -> Standing {
         match self.backend(entry.backend) {
-            Some(backend) if backend.holds(entry, now) && entry.half_open => Standing::HalfOpen,
-            Some(backend) if backend.holds(entry, now) => Standing::Live,
+            Some(backend) if backend.holds(entry, now) => entry.stage.standing(),
             _ => Standing::Void,
         }
     }
@@ -170,6 +169,7 @@ impl Backend {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conntrack::Stage;
     use crate::egress::Egress;
     use crate::wire::ethernet::MacAddress;
 
@@ -188,7 +188,7 @@ mod tests {
             backend: BackendHandle(0),
             generation: Generation(7),
             persists: false,
-            half_open: false,
+            stage: Stage::Established,
             seen: Tick(10),
         };
         let standing = |entry: &Entry, now| snapshot(Tick::NEVER).standing(entry, Tick(now));

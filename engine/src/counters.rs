@@ -100,6 +100,8 @@ impl WorkerCounters {
             swept,
             evicted_void,
             evicted_half_open,
+            evicted_closed,
+            evicted_unconfirmed,
             full,
             untracked,
         } = conntrack;
@@ -113,6 +115,8 @@ impl WorkerCounters {
             swept,
             evicted_void,
             evicted_half_open,
+            evicted_closed,
+            evicted_unconfirmed,
             full,
             untracked,
             exceeding_mtu,
@@ -146,6 +150,8 @@ impl WorkerCounters {
             swept: next(),
             evicted_void: next(),
             evicted_half_open: next(),
+            evicted_closed: next(),
+            evicted_unconfirmed: next(),
             full: next(),
             untracked: next(),
         };

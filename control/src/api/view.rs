@@ -19,7 +19,7 @@ mod vip;
 
 pub use announcement::{Announcement, AnnouncementReason, Drain, DrainEnd, Undrained};
 pub use backend::{Backend, BackendList, Health, NextHop, Pool, WeightSource};
-pub use conntrack::{ConntrackEntry, ConntrackList, ConntrackLookup};
+pub use conntrack::{ConnectionState, ConntrackEntry, ConntrackList, ConntrackLookup};
 pub use drops::{CountedBy, DropRow, Drops};
 pub use error::{ErrorView, LocatedError};
 pub use event::{Event, EventKind, EventList};

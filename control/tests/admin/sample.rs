@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use guideway::api::view::{
-    Announcement, AnnouncementReason, Backend, BackendStats, ConntrackCounts, ConntrackEntry, ConntrackStats,
-    Drain, DrainEnd, Event, EventKind, Health, HealthCheck, HealthChecks, HostStackStats, IcmpErrorStats,
-    LinkStats, NeighborReplies, NextHop, PacketStats, Pool, Port, PortStats, Quantiles, RuleCheck, RuleStats,
-    Service, ServiceStats, Stats, Status, Traffic, Vip, WeightSource, WeightStatus, Worker, WorkerState,
-    WorkerStats,
+    Announcement, AnnouncementReason, Backend, BackendStats, ConnectionState, ConntrackCounts,
+    ConntrackEntry, ConntrackStats, Drain, DrainEnd, Event, EventKind, Health, HealthCheck, HealthChecks,
+    HostStackStats, IcmpErrorStats, LinkStats, NeighborReplies, NextHop, PacketStats, Pool, Port, PortStats,
+    Quantiles, RuleCheck, RuleStats, Service, ServiceStats, Stats, Status, Traffic, Vip, WeightSource,
+    WeightStatus, Worker, WorkerState, WorkerStats,
 };
 use guideway::net::host_stack::FrameKind;
 use guideway_dataplane::verdict::{DropReason, PassReason};
@@ -338,6 +338,8 @@ fn conntrack(times: u64) -> ConntrackCounts {
         inserts: 80 * times,
         evicted_void: 5 * times,
         evicted_half_open: 4 * times,
+        evicted_closed: 7 * times,
+        evicted_unconfirmed: 6 * times,
         full: 3 * times,
         untracked: 2 * times,
     }
@@ -359,6 +361,8 @@ pub(crate) fn entries() -> Vec<ConntrackEntry> {
         service: "web".into(),
         backend: backend.into(),
         idle_sec: 30 * index as u32,
+        state: [ConnectionState::HalfOpen, ConnectionState::Established, ConnectionState::Closed]
+            [index as usize],
         half_open: index == 0,
         persists: true,
     };

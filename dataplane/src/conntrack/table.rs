@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::entry::{Entry, Phase, State};
+use super::entry::{Entry, Phase, Stage, State};
 #[cfg(not(loom))]
 use super::memory::Memory;
 use super::pair::{BUCKET, PAIR, Pair};
@@ -94,7 +94,8 @@ impl ConntrackTable {
     /// Gives `key` an entry, unless it has one that isn't void.
     ///
     /// For a packet that no valid entry was found for. `judge` says what an entry is worth now; of those in `key`'s
-    /// two buckets a void one gives way first, then the half-open one that has been idle for longest.
+    /// two buckets a void one gives way first, then a half-open one, then one that is closed or unconfirmed; of each
+    /// rank the one that has been idle for longest.
     pub fn insert(&self, key: TrackingKey, entry: Entry, judge: impl Fn(&Entry) -> Standing) -> Inserted {
         self.neighbourhood(key).insert(&entry, &judge, &judge)
     }
@@ -104,6 +105,24 @@ impl ConntrackTable {
     /// For a TCP SYN that starts a new connection.
     pub fn restart(&self, key: TrackingKey, entry: Entry, judge: impl Fn(&Entry) -> Standing) -> Inserted {
         self.neighbourhood(key).insert(&entry, &judge, &|_| Standing::Void)
+    }
+
+    /// Notes that a packet which closes the connection of `key` came at `now`; `found` is the entry that it found.
+    ///
+    /// Unlike a refresh, it isn't lost where another worker notes a use at the same time: no later packet would make
+    /// up for it.
+    #[inline(never)]
+    pub fn close<'t>(&'t self, key: TrackingKey, mut found: Found<'t>, now: Tick) {
+        for _ in 0..ATTEMPTS {
+            if found.note(now, Stage::Closed) {
+                return;
+            }
+            let frozen = found.state.frozen();
+            match self.lookup(key) {
+                Some(again) if again.state.frozen() == frozen => found = again,
+                _ => return,
+            }
+        }
     }
 
     /// Entries with their keys, in no order, each as it is when the iterator comes by.
@@ -174,19 +193,27 @@ impl Found<'_> {
         self.state.entry()
     }
 
-    /// Notes that the connection is in use at `now`; `established` ends its half-open time.
+    /// Notes that a packet of the connection came at `now`; `opens` says that it is a SYN, which alone leaves a
+    /// connection half-open.
     ///
-    /// It writes only where the clock has moved on or the half-open time ends. Where another worker has changed the
-    /// entry since it was found, it changes nothing: that worker has noted a use as recent, or put another entry here.
+    /// It writes only where the clock has moved on or the stage changes. Where another worker has changed the entry
+    /// since it was found, it changes nothing: that worker has noted a use as recent, or put another entry here.
     #[inline]
-    pub fn refresh(self, now: Tick, established: bool) {
+    pub fn refresh(self, now: Tick, opens: bool) {
+        self.note(now, self.state.stage().continued(opens));
+    }
+
+    /// Notes a use at `now`, after which the connection is in `stage`; false where the entry has changed since it was
+    /// found.
+    #[inline]
+    fn note(self, now: Tick, stage: Stage) -> bool {
         let entry = self.entry();
         let moved = entry.idle(now) > 0;
-        let half_open = entry.half_open && !established;
-        if moved || half_open != entry.half_open {
+        if moved || stage != entry.stage {
             let seen = if moved { now } else { entry.seen };
-            self.slot.touch(self.state, seen, half_open);
+            return self.slot.touch(self.state, seen, stage);
         }
+        true
     }
 }
 
@@ -266,7 +293,7 @@ impl<'t> Neighbourhood<'t> {
                     return Inserted::Lost(own.entry());
                 }
                 Choice::Own(n, own) if own.differs_only_in_use(entry) => {
-                    if self.slot(n).touch(own, entry.seen, entry.half_open) {
+                    if self.slot(n).touch(own, entry.seen, entry.stage) {
                         return Inserted::Replaced;
                     }
                     continue;
@@ -310,25 +337,31 @@ impl<'t> Neighbourhood<'t> {
         if let Some((n, state)) = empty {
             return Choice::Room(n, state, Inserted::New);
         }
-        let mut half_open: Option<(usize, State)> = None;
-        for (n, state) in states.into_iter().enumerate().filter(|(_, state)| state.phase() == Phase::Settled)
-        {
-            match judge(&state.entry()) {
+        let mut victim = None;
+        // Half-open entries before others, then the longest idle; of a second's, closed ones, which nobody will confirm.
+        let mut strongest = (false, 0, false);
+        // Another slot of a bucket for every key: were it always the first, a flood's next packet would push out what
+        // has just been made, and leave what lay there before.
+        let first = (self.key.0 >> 1) as usize % BUCKET;
+        for (n, state) in (0..PAIR).map(|n| (n ^ first, states[n ^ first])) {
+            if state.phase() != Phase::Settled {
+                continue;
+            }
+            let entry = state.entry();
+            let outcome = match judge(&entry) {
                 Standing::Void => return Choice::Room(n, state, Inserted::EvictedVoid),
-                Standing::HalfOpen => {
-                    let idle = state.entry().idle(now);
-                    if half_open.is_none_or(|(_, oldest)| oldest.entry().idle(now) < idle) {
-                        half_open = Some((n, state));
-                    }
-                }
-                Standing::Live => {}
+                Standing::HalfOpen => Inserted::EvictedHalfOpen,
+                Standing::Closed => Inserted::EvictedClosed,
+                Standing::Unconfirmed => Inserted::EvictedUnconfirmed,
+                Standing::Live => continue,
+            };
+            let half_open = outcome == Inserted::EvictedHalfOpen;
+            let claim = (half_open, entry.idle(now), outcome == Inserted::EvictedClosed);
+            if victim.is_none() || claim > strongest {
+                (victim, strongest) = (Some(Choice::Room(n, state, outcome)), claim);
             }
         }
-        match half_open {
-            Some((n, state)) => Choice::Room(n, state, Inserted::EvictedHalfOpen),
-            None if in_motion => Choice::InMotion,
-            None => Choice::Full,
-        }
+        victim.unwrap_or(if in_motion { Choice::InMotion } else { Choice::Full })
     }
 
     /// Decides between the tentative entries of the key, beginning with that in slot `n`; returns the one that stands,

@@ -204,7 +204,12 @@ fn conntrack(families: &mut Families<'_>, stats: &Stats) -> fmt::Result {
     )?;
     let evicted = stats.workers.iter().flat_map(|worker| {
         let counts = &worker.conntrack;
-        let evicted = [("void", counts.evicted_void), ("half_open", counts.evicted_half_open)];
+        let evicted = [
+            ("void", counts.evicted_void),
+            ("half_open", counts.evicted_half_open),
+            ("closed", counts.evicted_closed),
+            ("unconfirmed", counts.evicted_unconfirmed),
+        ];
         evicted.map(|(victim, count)| ([worker_label(worker), ("victim", victim.to_owned())], count))
     });
     families.counters(

@@ -180,6 +180,10 @@ pub struct ConntrackCounts {
     pub evicted_void: u64,
     /// Inserts that pushed out another connection's half-open entry.
     pub evicted_half_open: u64,
+    /// Inserts that pushed out another connection's entry after its FIN or RST.
+    pub evicted_closed: u64,
+    /// Inserts that pushed out another connection's entry that had had one packet, in mid-flow.
+    pub evicted_unconfirmed: u64,
     /// Packets forwarded by their hash alone, for want of room for an entry.
     pub full: u64,
     /// Packets that are not tracked.
@@ -234,9 +238,27 @@ impl PacketStats {
 
 impl From<&ConntrackCounters> for ConntrackCounts {
     fn from(counters: &ConntrackCounters) -> Self {
-        let ConntrackCounters { hits, inserts, evicted_void, evicted_half_open, full, untracked, .. } =
-            *counters;
-        Self { hits, inserts, evicted_void, evicted_half_open, full, untracked }
+        let ConntrackCounters {
+            hits,
+            inserts,
+            evicted_void,
+            evicted_half_open,
+            evicted_closed,
+            evicted_unconfirmed,
+            full,
+            untracked,
+            ..
+        } = *counters;
+        Self {
+            hits,
+            inserts,
+            evicted_void,
+            evicted_half_open,
+            evicted_closed,
+            evicted_unconfirmed,
+            full,
+            untracked,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use guideway_dataplane::counters::Counters;
+use guideway_dataplane::counters::{ConntrackCounters, Counters};
 use guideway_dataplane::pipeline::{Decision, Tracking};
 use guideway_dataplane::verdict::{DropReason, PassReason, Verdict};
 use guideway_model::forwarding_state::ForwardingState;
@@ -48,6 +48,14 @@ pub struct Conntrack {
     pub new: u64,
     /// Entries made that pushed out another connection's.
     pub evicted: u64,
+    /// Those of them that pushed out a void entry.
+    pub evicted_void: u64,
+    /// Those of them that pushed out a half-open entry.
+    pub evicted_half_open: u64,
+    /// Those of them that pushed out an entry after its FIN or RST.
+    pub evicted_closed: u64,
+    /// Those of them that pushed out an entry that had had one packet, in mid-flow.
+    pub evicted_unconfirmed: u64,
     /// Packets forwarded by their hash alone, for want of room for an entry.
     pub full: u64,
     /// Packets that are not tracked.
@@ -114,12 +122,28 @@ impl Summary {
         self.forwarded = counters.forwarded;
         self.passed = by_reason(PassReason::ALL.iter().map(|reason| reason.as_str()), &counters.passed);
         self.dropped = by_reason(DropReason::ALL.iter().map(|reason| reason.as_str()), &counters.dropped);
+        let ConntrackCounters {
+            hits,
+            inserts: new,
+            evicted_void,
+            evicted_half_open,
+            evicted_closed,
+            evicted_unconfirmed,
+            full,
+            untracked,
+            ..
+        } = counters.conntrack;
+        let evicted = evicted_void + evicted_half_open + evicted_closed + evicted_unconfirmed;
         self.conntrack = Conntrack {
-            hits: counters.conntrack.hits,
-            new: counters.conntrack.inserts,
-            evicted: counters.conntrack.evicted_void + counters.conntrack.evicted_half_open,
-            full: counters.conntrack.full,
-            untracked: counters.conntrack.untracked,
+            hits,
+            new,
+            evicted,
+            evicted_void,
+            evicted_half_open,
+            evicted_closed,
+            evicted_unconfirmed,
+            full,
+            untracked,
         };
         self.icmp_errors_steered = counters.icmp_errors_steered;
         self.icmp_errors_sent = counters.icmp_errors_sent;

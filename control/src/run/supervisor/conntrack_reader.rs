@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, Weak};
 
-use guideway_dataplane::conntrack::{Entry, Standing, TrackingKey};
+use guideway_dataplane::conntrack::{Entry, Stage, Standing, TrackingKey};
 use guideway_dataplane::forwarding_rule::RuleMatch;
 use guideway_dataplane::snapshot::Snapshot;
 use guideway_dataplane::time::Tick;
@@ -170,7 +170,8 @@ fn show(
         service: service.to_string(),
         backend: backend.to_string(),
         idle_sec: entry.idle(now),
-        half_open: entry.half_open,
+        state: entry.stage.into(),
+        half_open: entry.stage == Stage::HalfOpen,
         persists: entry.persists,
     })
 }
@@ -196,8 +197,8 @@ mod tests {
         (0..count).map(move |number| {
             at(number);
             let generation = Generation(0);
-            let (persists, half_open, seen) = (false, false, Tick(1));
-            (TrackingKey(number), Entry { backend: BackendHandle(9), generation, persists, half_open, seen })
+            let (persists, stage, seen) = (false, Stage::Established, Tick(1));
+            (TrackingKey(number), Entry { backend: BackendHandle(9), generation, persists, stage, seen })
         })
     }
 
