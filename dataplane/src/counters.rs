@@ -24,6 +24,11 @@ pub struct Counters {
     pub icmp_errors_suppressed: u64,
     /// ICMP errors that went where the packet goes that they quote.
     pub icmp_errors_steered: u64,
+    /// Later fragments of TCP and UDP that went where the first of their datagram had gone.
+    pub fragments_followed: u64,
+    /// Later fragments of TCP and UDP for a VIP or a route that decided for themselves, because this worker had not
+    /// forwarded a first one within the time.
+    pub fragments_first_unseen: u64,
 }
 
 /// Decisions and insertions of connection tracking for one worker's packets.
@@ -127,6 +132,8 @@ impl Counters {
         self.icmp_errors_sent += other.icmp_errors_sent;
         self.icmp_errors_suppressed += other.icmp_errors_suppressed;
         self.icmp_errors_steered += other.icmp_errors_steered;
+        self.fragments_followed += other.fragments_followed;
+        self.fragments_first_unseen += other.fragments_first_unseen;
     }
 
     /// Packets that were passed, for any reason.

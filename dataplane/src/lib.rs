@@ -22,6 +22,7 @@ pub mod conntrack;
 pub mod counters;
 pub mod delivery;
 pub mod egress;
+pub mod first_fragments;
 pub mod flow;
 pub mod forwarding_rule;
 pub mod frame;

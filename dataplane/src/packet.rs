@@ -99,6 +99,17 @@ impl Packet {
         plain::read_ipv6(self, frame)
     }
 
+    /// Identification that the fragments of a datagram share, of a fragment that was parsed from `frame`.
+    pub(crate) fn fragment_identification(&self, frame: &[u8]) -> Option<u32> {
+        let bytes = frame.get(usize::from(self.l3_offset)..)?;
+        if self.is_ipv4 {
+            return Some(Ipv4Header::parse(bytes)?.id.get().into());
+        }
+        let header = Ipv6Header::parse(bytes)?;
+        let upper = ipv6::upper_layer(header.next_header, &bytes[ipv6::HEADER_LEN..])?;
+        Some(upper.identification)
+    }
+
     fn parse_ipv4(bytes: &[u8], l3_offset: usize) -> Result<Self, Verdict> {
         const MALFORMED: Verdict = Verdict::Drop(DropReason::MalformedIpv4);
         let header = Ipv4Header::parse(bytes).ok_or(MALFORMED)?;

@@ -1,19 +1,23 @@
-//! The life of a burst, stage by stage. Every branch of the packet path is here.
+//! The life of a burst, stage by stage. Every branch of the packet path is here, those of fragments in `fragment.rs`.
 //!
 //! ```text
 //! all:        prefetch the header → parse → classify → hash, prefetch the connection's bucket
 //! each, then: its connection, or selection → deliver
+//! fragments:  all but the parse in the second pass: a later one follows the first before it, or decides for itself
 //! ```
 //!
 //! By the time that the second pass comes to a packet, its bucket has had the rest of the first to arrive from memory.
 //! The snapshot and the clock are taken once per burst. Connections are decided packet by packet, in order, so that
 //! an entry which the first packet of a burst makes is there for the second.
 
+mod fragment;
+
 use crate::affinity::{TrackingHasher, Tuple};
 use crate::backend::BackendHandle;
 use crate::conntrack::{ConntrackTable, Entry, Inserted, Stage, TrackingKey};
 use crate::counters::{ConntrackCounters, Counters};
 use crate::egress::PortId;
+use crate::first_fragments::FirstFragments;
 use crate::flow::Flow;
 use crate::forwarding_rule::{RuleId, RuleMatch, ServiceId};
 use crate::frame::Frame;
@@ -96,6 +100,7 @@ pub struct Pipeline {
     hasher: TrackingHasher,
     counters: Counters,
     budget: ErrorBudget,
+    first_fragments: FirstFragments,
     /// Packets of a burst between the two passes; kept, so that each is written once, where it stays.
     candidates: Box<[Candidate; BURST]>,
 }
@@ -111,12 +116,32 @@ struct Candidate {
     packet: Packet,
     /// Name of its connection, if that is tracked.
     key: TrackingKey,
-    tracked: bool,
+    course: Course,
     /// True for an ICMP error that goes where the packet goes which it quotes.
     quoted: bool,
+    /// True for a packet that came by a route: its hashes are those of both directions.
+    routed: bool,
     service: ServiceId,
     /// Index in the burst.
     index: u8,
+}
+
+/// Part of the second pass that a candidate takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Course {
+    /// Selection alone.
+    Untracked = 0,
+    /// Its connection, else selection.
+    Tracked = 1,
+    /// A fragment of TCP or UDP: all that follows the parse.
+    Fragment = 2,
+}
+
+impl Course {
+    #[inline(always)]
+    fn new(tracked: bool) -> Self {
+        if tracked { Self::Tracked } else { Self::Untracked }
+    }
 }
 
 /// Inputs that are the same for all packets of a burst.
@@ -134,6 +159,7 @@ impl Pipeline {
             hasher,
             counters: Counters::default(),
             budget: ErrorBudget::default(),
+            first_fragments: FirstFragments::new(),
             candidates: Box::new([Candidate::NONE; BURST]),
         }
     }
@@ -163,7 +189,7 @@ impl Pipeline {
         table: &ConntrackTable,
     ) {
         assert!(frames.len() <= BURST && frames.len() == decisions.len());
-        let Self { hasher, counters, budget, candidates } = self;
+        let Self { hasher, counters, budget, first_fragments, candidates } = self;
         let round = Round { snapshot, table, hasher, now };
         let mut count = 0;
         for frame in frames.iter().take(HEADERS_AHEAD) {
@@ -191,6 +217,9 @@ impl Pipeline {
                     (decision.backend, decision.tracking) = (Some(handle), Tracking::Hit);
                     round.deliver(candidate, backend, frame, decision, counters, budget);
                 }
+                None if candidate.course == Course::Fragment => {
+                    round.decide_fragment(candidate, frame, decision, counters, budget, first_fragments);
+                }
                 None => {
                     (decision.backend, decision.tracking) = round.select(candidate, &mut counters.conntrack);
                     match decision.backend.and_then(|handle| snapshot.backend(handle)) {
@@ -211,8 +240,9 @@ impl Candidate {
     const NONE: Self = Self {
         packet: Packet::NONE,
         key: TrackingKey(0),
-        tracked: false,
+        course: Course::Untracked,
         quoted: false,
+        routed: false,
         service: ServiceId(0),
         index: 0,
     };
@@ -243,9 +273,10 @@ impl Round<'_> {
         *decision = Decision::pending(rule, service, frame);
         candidate.service = service;
         candidate.quoted = false;
+        candidate.routed = false;
         let flow = &candidate.packet.flow;
         let treatment = self.snapshot.service(service).policy.treatment_with_ports(flow.protocol);
-        candidate.tracked = treatment.tracked;
+        candidate.course = Course::new(treatment.tracked);
         if treatment.tracked {
             let tuple = treatment.tracking_tuple_with_ports();
             candidate.key = self.name(service, tuple, flow, candidate.packet.opens());
@@ -262,31 +293,50 @@ impl Round<'_> {
         decision: &mut Decision,
         counters: &mut Counters,
     ) -> bool {
-        let mut packet = match Packet::parse(frame) {
+        let packet = match Packet::parse(frame) {
             Ok(packet) => packet,
             Err(verdict) => {
                 *decision = Decision::end(verdict);
                 return false;
             }
         };
+        candidate.packet = packet;
+        if packet.flow.is_followed() {
+            // Its first fragment may be in this burst, and is not decided yet.
+            candidate.course = Course::Fragment;
+            return true;
+        }
+        self.classify(candidate, frame, decision, counters)
+    }
+
+    /// Finds rule, service and connection of a parsed packet. True where it goes on to them, false where its decision
+    /// is final.
+    fn classify(
+        &self,
+        candidate: &mut Candidate,
+        frame: &[u8],
+        decision: &mut Decision,
+        counters: &mut Counters,
+    ) -> bool {
+        let packet = &candidate.packet;
         let rules = &self.snapshot.rules;
         let (mut quoted, mut found) = (None, RuleMatch::None);
         if packet.icmp_error
-            && let Some(client_flow) = icmp_error::quoted_flow(frame, &packet)
+            && let Some(client_flow) = icmp_error::quoted_flow(frame, packet)
         {
-            found = rules.lookup(&client_flow);
-            quoted = matches!(found, RuleMatch::Rule(..)).then_some(client_flow);
+            (quoted, found) = self.lookup_quoted(client_flow);
         }
         if quoted.is_none() {
             found = rules.lookup(&packet.flow);
         }
         let passed = |reason| Decision::end(Verdict::Pass(reason));
-        let (rule, service) = match found {
-            RuleMatch::Rule(..) if packet.neighbor_discovery => {
+        let (rule, service, routed) = match found {
+            RuleMatch::Rule(..) | RuleMatch::Route(..) if packet.neighbor_discovery => {
                 *decision = passed(PassReason::NeighborDiscovery);
                 return false;
             }
-            RuleMatch::Rule(rule, service) => (rule, service),
+            RuleMatch::Rule(rule, service) => (rule, service, false),
+            RuleMatch::Route(rule, service) => (rule, service, true),
             RuleMatch::OutsideRegion => {
                 *decision = passed(PassReason::OutsideRegion);
                 return false;
@@ -297,33 +347,41 @@ impl Round<'_> {
             }
         };
         *decision = Decision::pending(rule, service, frame);
-        let dropped = if ethernet::destination(frame).is_group() {
-            // RFC 1812, section 5.3.4: whoever forwarded a broadcast would multiply it.
-            Some(DropReason::LinkLayerGroup)
-        } else if packet.flow.src.is_martian_source() {
-            Some(DropReason::MartianSource)
-        } else {
-            (packet.ttl <= 1).then_some(DropReason::TtlExpired)
-        };
-        if let Some(reason) = dropped {
+        if let Some(reason) = unforwardable(frame, packet) {
             decision.verdict = Verdict::Drop(reason);
             return false;
         }
-        if let Some(client_flow) = quoted {
+        let opens = packet.opens();
+        if let Some(flow) = quoted {
             counters.icmp_errors_steered += 1;
-            packet.flow = client_flow;
+            candidate.packet.flow = flow;
         }
-        let flow = &packet.flow;
-        let treatment = self.snapshot.service(service).policy.treatment(flow.protocol);
-        let tracked = treatment.tracked;
-        let key = if tracked {
-            self.name(service, treatment.tracking_tuple(flow), flow, packet.opens())
-        } else {
-            TrackingKey(0)
-        };
-        let (quoted, index) = (quoted.is_some(), candidate.index);
-        *candidate = Candidate { packet, key, tracked, quoted, service, index };
+        let policy = &self.snapshot.service(service).policy;
+        let flow = &candidate.packet.flow;
+        let flow = if routed { policy.routed(flow) } else { *flow };
+        let treatment = policy.treatment(flow.protocol);
+        candidate.course = Course::new(treatment.tracked);
+        if treatment.tracked {
+            candidate.key = self.name(service, treatment.tracking_tuple(&flow), &flow, opens);
+        }
+        (candidate.quoted, candidate.routed, candidate.service) = (quoted.is_some(), routed, service);
         true
+    }
+
+    /// Flow that an ICMP error goes with, and its rule; no flow where the packet that it quotes is none of ours.
+    ///
+    /// The packet was an answer of a VIP to `client_flow`, or it came by a route itself, or its other direction does.
+    fn lookup_quoted(&self, client_flow: Flow) -> (Option<Flow>, RuleMatch) {
+        let rules = &self.snapshot.rules;
+        let found = rules.lookup(&client_flow);
+        if matches!(found, RuleMatch::Rule(..)) {
+            return (Some(client_flow), found);
+        }
+        let sent = client_flow.reversed();
+        match rules.lookup(&sent) {
+            by_route @ RuleMatch::Route(..) => (Some(sent), by_route),
+            _ => (matches!(found, RuleMatch::Route(..)).then_some(client_flow), found),
+        }
     }
 
     /// Name of a connection in the table; starts to bring into the cache what the packet will need of it.
@@ -346,7 +404,7 @@ impl Round<'_> {
         counters: &mut ConntrackCounters,
     ) -> Option<(BackendHandle, &Backend)> {
         let packet = &candidate.packet;
-        if !candidate.tracked || (packet.opens() && self.is_one_connection(candidate)) {
+        if candidate.course != Course::Tracked || (packet.opens() && self.is_one_connection(candidate)) {
             return None;
         }
         let found = self.table.lookup(candidate.key)?;
@@ -383,8 +441,12 @@ impl Round<'_> {
         let Self { snapshot, table, now, .. } = *self;
         let flow = &candidate.packet.flow;
         let service = snapshot.service(candidate.service);
-        let selected = snapshot.select(service, flow);
-        if !candidate.tracked {
+        let selected = if candidate.routed {
+            snapshot.select(service, &service.policy.routed(flow))
+        } else {
+            snapshot.select(service, flow)
+        };
+        if candidate.course != Course::Tracked {
             counters.untracked += 1;
             return (selected, Tracking::Off);
         }
@@ -470,6 +532,18 @@ impl Round<'_> {
             counters.icmp_errors_suppressed += 1;
         }
         answered
+    }
+}
+
+/// Reason for which no packet like this is forwarded, whatever its rule.
+fn unforwardable(frame: &[u8], packet: &Packet) -> Option<DropReason> {
+    if ethernet::destination(frame).is_group() {
+        // RFC 1812, section 5.3.4: whoever forwarded a broadcast would multiply it.
+        Some(DropReason::LinkLayerGroup)
+    } else if packet.flow.src.is_martian_source() {
+        Some(DropReason::MartianSource)
+    } else {
+        (packet.ttl <= 1).then_some(DropReason::TtlExpired)
     }
 }
 

@@ -81,6 +81,8 @@ pub struct Eligible {
 /// Backend as packets see it: the validity of entries that name it, and the delivery to it.
 #[derive(Clone, Debug)]
 pub struct Backend {
+    /// Name of the backend and of its service as a number, the same in every snapshot; handles have other users in time.
+    pub identity: u64,
     /// Generation that an entry that does not persist must carry.
     pub generation: Generation,
     /// Generation that an entry that persists on unhealthy backends must carry.
@@ -142,6 +144,7 @@ impl Backend {
     /// Healthy backend of the first generations, whose entries live for ten minutes without a packet.
     pub fn healthy(delivery: Delivery) -> Self {
         Self {
+            identity: 0,
             generation: Generation(0),
             persistent_generation: Generation(0),
             drain_deadline: Tick::NEVER,

@@ -77,7 +77,7 @@ pub struct Adoption {
 
 const PASS: usize = PassReason::ALL.len();
 const DROP: usize = DropReason::ALL.len();
-const WORDS: usize = 2 + PASS + DROP + 8 + 4 + 6;
+const WORDS: usize = 2 + PASS + DROP + 8 + 6 + 6;
 
 impl WorkerCounters {
     fn to_words(&self) -> [u64; WORDS] {
@@ -92,6 +92,8 @@ impl WorkerCounters {
             icmp_errors_sent,
             icmp_errors_suppressed,
             icmp_errors_steered,
+            fragments_followed,
+            fragments_first_unseen,
         } = &self.pipeline;
         let ConntrackCounters {
             hits,
@@ -123,6 +125,8 @@ impl WorkerCounters {
             icmp_errors_sent,
             icmp_errors_suppressed,
             icmp_errors_steered,
+            fragments_followed,
+            fragments_first_unseen,
             sent,
             tx_full,
             unknown_egress_port,
@@ -159,6 +163,8 @@ impl WorkerCounters {
         pipeline.icmp_errors_sent = next();
         pipeline.icmp_errors_suppressed = next();
         pipeline.icmp_errors_steered = next();
+        pipeline.fragments_followed = next();
+        pipeline.fragments_first_unseen = next();
         let io = IoCounters {
             sent: next(),
             tx_full: next(),

@@ -11,7 +11,7 @@ use guideway_dataplane::affinity::ServiceKey;
 use guideway_dataplane::backend::BackendHandle;
 use guideway_dataplane::delivery::DeliveryMode;
 
-use crate::backend_handles::BackendHandles;
+use crate::backend_handles::{BackendHandles, identity};
 use crate::config::{BackendService, Config, Endpoint, MacAddress, Network};
 use crate::eligible::{Candidate, Rules, eligible};
 
@@ -321,7 +321,10 @@ impl ServiceState {
             for endpoint in &group.endpoints {
                 let known =
                     left.remove(&endpoint.name).filter(|known| self.keeps_entries(known, handles, now));
-                let handle = known.as_ref().map_or_else(|| handles.take(), |known| known.handle);
+                let handle = known.as_ref().map_or_else(
+                    || handles.take(identity(&service.name, &endpoint.name)),
+                    |known| known.handle,
+                );
                 // A backend that comes back while it drains has the health that it had, and its weight anew.
                 let weight = known.as_ref().filter(|known| known.removed_at.is_none());
                 let weight = weight.filter(|kept| kept.endpoint.weight == endpoint.weight);

@@ -26,8 +26,8 @@ pub use event::{Event, EventKind, EventList};
 pub use health::{HealthCheck, HealthChecks, Quantiles, RuleCheck, WeightStatus};
 pub use reload::{Change, ChangeKind, Reload, Stopping};
 pub use stats::{
-    BackendStats, ConntrackCounts, ConntrackStats, HostStackStats, IcmpErrorStats, LinkStats, PacketStats,
-    PortStats, RuleStats, ServiceStats, Stats, Traffic, WorkerStats,
+    BackendStats, ConntrackCounts, ConntrackStats, FragmentStats, HostStackStats, IcmpErrorStats, LinkStats,
+    PacketStats, PortStats, RuleStats, ServiceStats, Stats, Traffic, WorkerStats,
 };
 pub use status::{Port, Service, Status, Worker, WorkerState};
 pub use vip::{NeighborReplies, Vip, VipList};

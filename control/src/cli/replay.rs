@@ -194,6 +194,8 @@ fn text(summary: &Summary) -> String {
         ("conntrack full", summary.conntrack.full),
         ("not tracked", summary.conntrack.untracked),
         ("ICMP errors steered by their quote", summary.icmp_errors_steered),
+        ("fragments that followed their first", summary.fragments_followed),
+        ("fragments whose first was unseen", summary.fragments_first_unseen),
         ("ICMP errors sent", summary.icmp_errors_sent),
         ("ICMP errors not sent", summary.icmp_errors_suppressed),
         ("exceeding the MTU", summary.exceeding_mtu),

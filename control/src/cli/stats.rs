@@ -39,6 +39,11 @@ fn text(stats: &Stats) -> String {
             ("suppressed", &total.icmp_errors.suppressed.to_string()),
             ("steered", &total.icmp_errors.steered.to_string()),
         ]),
+        single(&[
+            ("LATER FRAGMENTS", "PACKETS"),
+            ("followed", &total.fragments.followed.to_string()),
+            ("first unseen", &total.fragments.first_unseen.to_string()),
+        ]),
         host_stack(&stats.host_stack),
     ];
     sections.into_iter().filter(|section| !section.is_empty()).collect::<Vec<_>>().join("\n")

@@ -111,13 +111,13 @@ pub fn explain(flow: FlowText, state: &ForwardingState, snapshot: &Snapshot) -> 
         backend: None,
     };
     let flow = flow.0;
-    let (rule, service) = match snapshot.rules.lookup(&flow) {
-        RuleMatch::Rule(rule, service) => (rule, service),
+    let (rule, service, routed) = match snapshot.rules.lookup(&flow) {
+        RuleMatch::Rule(rule, service) => (rule, service, false),
+        RuleMatch::Route(rule, service) => (rule, service, true),
         RuleMatch::OutsideRegion => return passed(explanation, PassReason::OutsideRegion),
         RuleMatch::None => return passed(explanation, PassReason::NoForwardingRule),
     };
     let configured = &config.services[usize::from(service.0)];
-    let routed = !matches!(snapshot.rules.lookup_vip(&flow), RuleMatch::Rule(..));
     let route = routed.then(|| longest_route(config, flow.dst.into())).flatten();
     explanation.forwarding_rule =
         Some(rule_step(&config.rules[usize::from(rule.0)], route, &configured.name));
@@ -128,7 +128,8 @@ pub fn explain(flow: FlowText, state: &ForwardingState, snapshot: &Snapshot) -> 
         return dropped(explanation, DropReason::NoEligibleBackend);
     };
     let service = snapshot.service(service);
-    let hash = snapshot.selection_hash(service, &flow);
+    let hashed = if routed { service.policy.routed(&flow) } else { flow };
+    let hash = snapshot.selection_hash(service, &hashed);
     let table = &service.eligible.table;
     explanation.selection = Some(SelectionStep {
         tuple: describe_tuple(service.policy.selection_tuple(&flow)),

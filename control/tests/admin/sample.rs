@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use guideway::api::view::{
     Announcement, AnnouncementReason, Backend, BackendStats, ConnectionState, ConntrackCounts,
-    ConntrackEntry, ConntrackStats, Drain, DrainEnd, Event, EventKind, Health, HealthCheck, HealthChecks,
-    HostStackStats, IcmpErrorStats, LinkStats, NeighborReplies, NextHop, PacketStats, Pool, Port, PortStats,
-    Quantiles, RuleCheck, RuleStats, Service, ServiceStats, Stats, Status, Traffic, Vip, WeightSource,
-    WeightStatus, Worker, WorkerState, WorkerStats,
+    ConntrackEntry, ConntrackStats, Drain, DrainEnd, Event, EventKind, FragmentStats, Health, HealthCheck,
+    HealthChecks, HostStackStats, IcmpErrorStats, LinkStats, NeighborReplies, NextHop, PacketStats, Pool,
+    Port, PortStats, Quantiles, RuleCheck, RuleStats, Service, ServiceStats, Stats, Status, Traffic, Vip,
+    WeightSource, WeightStatus, Worker, WorkerState, WorkerStats,
 };
 use guideway::net::host_stack::FrameKind;
 use guideway_dataplane::verdict::{DropReason, PassReason};
@@ -322,6 +322,7 @@ fn packets(times: u64) -> PacketStats {
         dropped: words(dropped, &[("ttl_expired", 9 * times), ("next_hop_unresolved", times)]),
         exceeding_mtu: 8 * times,
         icmp_errors: IcmpErrorStats { sent: 7 * times, suppressed: 6 * times, steered: 5 * times },
+        fragments: FragmentStats { followed: 4 * times, first_unseen: 3 * times },
         link: LinkStats {
             sent: 900 * times,
             tx_full: 4 * times,

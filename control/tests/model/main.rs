@@ -77,7 +77,10 @@ impl Scenario {
     }
 
     /// Compares decisions with the reference; fails with a description of the first wrong one.
-    fn judge(&self, decisions: &[Decision]) -> Result<(), String> {
+    ///
+    /// Returns how many later fragments followed their first, and how many packets were hashed as those of the opposite
+    /// direction.
+    fn judge(&self, decisions: &[Decision]) -> Result<[u64; 2], String> {
         assert_eq!(decisions.len(), self.packets.len(), "a decision a frame");
         let mut reference = Reference::default();
         reference.load(&self.setup, Duration::ZERO);
@@ -107,7 +110,7 @@ impl Scenario {
                 )
             })?;
         }
-        Ok(())
+        Ok([reference.followed, reference.turned])
     }
 }
 
@@ -161,11 +164,13 @@ fn decisions_follow_the_semantics(workers: usize) {
     });
     let mut wrong = Vec::new();
     let mut seen = BTreeMap::new();
+    let mut followed_and_turned = [0; 2];
     for number in numbers.filter(|number| *number as usize % 4 == workers - 1) {
         let scenario = Scenario::new(number);
         let decisions = scenario.decisions(workers);
-        if let Err(discrepancy) = scenario.judge(&decisions) {
-            wrong.push(format!("scenario {number}: {discrepancy}"));
+        match scenario.judge(&decisions) {
+            Ok(counts) => followed_and_turned.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count),
+            Err(discrepancy) => wrong.push(format!("scenario {number}: {discrepancy}")),
         }
         for (packet, decision) in scenario.packets.iter().zip(decisions) {
             let quotes = packet.quoted.is_some();
@@ -173,6 +178,11 @@ fn decisions_follow_the_semantics(workers: usize) {
         }
     }
     assert!(wrong.is_empty(), "{} scenarios went wrong:\n{}", wrong.len(), wrong.join("\n"));
+    let is_frequent = followed_and_turned.iter().all(|count| *count >= SCENARIOS);
+    assert!(
+        is_frequent || chosen.is_some(),
+        "too few followers, or answers by routes: {followed_and_turned:?}"
+    );
     let kind = |verdict: &str, tracking: Option<&str>, quotes| {
         (verdict.to_owned(), tracking.map(str::to_owned), quotes)
     };

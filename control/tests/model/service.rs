@@ -7,6 +7,9 @@ use std::time::Duration;
 use crate::setup::{Affinity, Endpoint, Persistence, Scheme, Service};
 use crate::traffic::{ESP, Flow, GRE, TCP, UDP};
 
+/// Seconds about a timeout within which either decision is right.
+pub(crate) const TICK: f64 = 1.0;
+
 /// Fields that a hash covers: source, destination, protocol and ports, each if it counts.
 pub(crate) type Selection = (IpAddr, Option<IpAddr>, Option<u8>, Option<(u16, u16)>);
 
@@ -205,6 +208,22 @@ impl State {
         !self.policy.per_session || self.has_connection_affinity()
     }
 
+    /// Flow whose fields are hashed: of a packet that came by a route its ends in order, unless the client alone counts.
+    pub(crate) fn hashed(&self, flow: &Flow, routed: bool) -> Flow {
+        let (src_port, dst_port) = flow.hashed_ports().unwrap_or_default();
+        let is_in_order = (flow.src, src_port) <= (flow.dst, dst_port);
+        if !routed || is_in_order || self.policy.affinity == Affinity::ClientIpNoDestination {
+            return flow.clone();
+        }
+        flow.reversed()
+    }
+
+    /// Seconds for which a backend goes on getting what follows a fragment that it got; none if it is gone.
+    pub(crate) fn remains_for(&self, backend: &str, now: Duration) -> Option<f64> {
+        let left = |removed: Duration| self.policy.draining_timeout as f64 - (now - removed).as_secs_f64();
+        Some(self.backends.get(backend)?.removed_at.map_or(f64::INFINITY, left))
+    }
+
     pub(crate) fn selection_key(&self, flow: &Flow) -> Selection {
         let Flow { src, dst, protocol, .. } = *flow;
         match self.policy.affinity {
@@ -230,7 +249,6 @@ impl State {
 
     /// Backend that holds a connection by an entry that is valid at `now`.
     pub(crate) fn holds(&self, key: &Selection, now: Duration) -> Held {
-        const TICK: f64 = 1.0;
         let Some(entry) = self.entries.get(key) else { return Held::No };
         let backend = match self.backends.get(&entry.backend) {
             Some(backend) if backend.incarnation == entry.incarnation => backend,
@@ -274,5 +292,5 @@ impl State {
 
 /// The 5-tuple of ported packets, the 3-tuple of all others.
 fn connection_of(flow: &Flow) -> Selection {
-    (flow.src, Some(flow.dst), Some(flow.protocol), flow.ports.filter(|_| !flow.is_fragment))
+    (flow.src, Some(flow.dst), Some(flow.protocol), flow.hashed_ports())
 }

@@ -150,6 +150,16 @@ fn workers(families: &mut Families<'_>, status: &Status, workers: &[WorkerStats]
         counted(|w| w.packets.icmp_errors.steered),
     )?;
     families.counters(
+        "fragments_followed_total",
+        "Later fragments that went where the first of their datagram had gone.",
+        counted(|w| w.packets.fragments.followed),
+    )?;
+    families.counters(
+        "fragments_first_unseen_total",
+        "Later fragments for a VIP or a route whose first the worker had not forwarded within the time.",
+        counted(|w| w.packets.fragments.first_unseen),
+    )?;
+    families.counters(
         "frames_sent_total",
         "Frames that a port took to send.",
         counted(|w| w.packets.link.sent),

@@ -55,6 +55,8 @@ pub struct PacketStats {
     pub exceeding_mtu: u64,
     /// Counters of ICMP errors.
     pub icmp_errors: IcmpErrorStats,
+    /// Counters of later fragments.
+    pub fragments: FragmentStats,
     /// Counters of frames between ports and data plane.
     pub link: LinkStats,
 }
@@ -68,6 +70,15 @@ pub struct IcmpErrorStats {
     pub suppressed: u64,
     /// ICMP errors received, and steered by the packet that they quote.
     pub steered: u64,
+}
+
+/// Counters of later fragments of TCP and UDP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FragmentStats {
+    /// Later fragments that went where the first of their datagram had gone.
+    pub followed: u64,
+    /// Later fragments for a VIP or a route whose first the worker had not forwarded within the time.
+    pub first_unseen: u64,
 }
 
 /// Counters of frames between ports and data plane.
@@ -224,6 +235,10 @@ impl PacketStats {
                 sent: counters.icmp_errors_sent,
                 suppressed: counters.icmp_errors_suppressed,
                 steered: counters.icmp_errors_steered,
+            },
+            fragments: FragmentStats {
+                followed: counters.fragments_followed,
+                first_unseen: counters.fragments_first_unseen,
             },
             link: LinkStats {
                 sent: io.sent,

@@ -27,6 +27,10 @@ pub struct Summary {
     pub conntrack: Conntrack,
     /// ICMP errors steered by the packet that they quote.
     pub icmp_errors_steered: u64,
+    /// Later fragments that went where the first of their datagram had gone.
+    pub fragments_followed: u64,
+    /// Later fragments for a VIP or a route whose first had not been forwarded within the time.
+    pub fragments_first_unseen: u64,
     /// ICMP errors sent because a packet was too big.
     pub icmp_errors_sent: u64,
     /// ICMP errors not sent, by the limit or because none may answer that packet.
@@ -146,6 +150,8 @@ impl Summary {
             untracked,
         };
         self.icmp_errors_steered = counters.icmp_errors_steered;
+        self.fragments_followed = counters.fragments_followed;
+        self.fragments_first_unseen = counters.fragments_first_unseen;
         self.icmp_errors_sent = counters.icmp_errors_sent;
         self.icmp_errors_suppressed = counters.icmp_errors_suppressed;
         self.exceeding_mtu = counters.exceeding_mtu;

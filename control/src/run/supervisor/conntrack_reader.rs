@@ -134,7 +134,11 @@ impl ConntrackReader {
             tuple: None,
             entry: None,
         };
-        let RuleMatch::Rule(rule, id) = snapshot.rules.lookup(&text.0) else { return lookup };
+        let (rule, id, routed) = match snapshot.rules.lookup(&text.0) {
+            RuleMatch::Rule(rule, id) => (rule, id, false),
+            RuleMatch::Route(rule, id) => (rule, id, true),
+            RuleMatch::OutsideRegion | RuleMatch::None => return lookup,
+        };
         lookup.forwarding_rule = Some(names.rule(rule).to_owned());
         lookup.service = Some(names.service(id).to_string());
         let service = snapshot.service(id);
@@ -145,7 +149,8 @@ impl ConntrackReader {
         }
         let tuple = treatment.tracking_tuple(&text.0);
         lookup.tuple = Some(describe_tuple(tuple).to_owned());
-        let key = self.shared.hasher.key(service.key, tuple, &text.0);
+        let hashed = if routed { service.policy.routed(&text.0) } else { text.0 };
+        let key = self.shared.hasher.key(service.key, tuple, &hashed);
         let found = self.shared.table.lookup(key).map(|found| found.entry());
         let now = self.shared.clock.now();
         lookup.entry = found.and_then(|entry| show(key, &entry, names, snapshot, now));
