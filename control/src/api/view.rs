@@ -18,7 +18,7 @@ mod status;
 mod vip;
 
 pub use announcement::{Announcement, AnnouncementReason, Drain, DrainEnd, Undrained};
-pub use backend::{Backend, BackendList, Health, NextHop, Pool, WeightSource};
+pub use backend::{Backend, BackendDrain, BackendList, Health, NextHop, Pool, Remaining, WeightSource};
 pub use conntrack::{ConntrackEntry, ConntrackList, ConntrackLookup};
 pub use drops::{CountedBy, DropRow, Drops};
 pub use error::{ErrorView, WrongPlace};

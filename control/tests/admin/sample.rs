@@ -155,6 +155,7 @@ pub(crate) fn backends() -> Vec<Backend> {
         health_check: None,
         draining: false,
         operator_drained: false,
+        entries_end_sec: None,
         weight: None,
         weight_source: WeightSource::Configured,
         eligible: true,

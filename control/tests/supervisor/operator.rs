@@ -109,6 +109,16 @@ impl Operator {
         list.backends.into_iter().find(|backend| backend.name == name).expect("a backend")
     }
 
+    /// Drains a backend; its connections end after the deadline.
+    pub(crate) async fn drain(
+        &self,
+        backend: &str,
+        deadline: Option<Duration>,
+    ) -> Result<view::Backend, Refused> {
+        let (service, backend) = ("web".to_owned(), backend.to_owned());
+        self.ask(|reply| Request::BackendDrain { service, backend, deadline, reply }).await
+    }
+
     pub(crate) fn send(&mut self, packet: &Packet) {
         let mut mbuf = Mbuf::new();
         mbuf.fill(&packet.clone().macs([2, 0, 0, 0, 0, 9], OWN_MAC).build());

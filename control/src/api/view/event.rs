@@ -46,6 +46,8 @@ pub enum EventKind {
     BackendUndrained,
     /// The operator has set a backend's weight.
     WeightSet,
+    /// The operator has taken back a backend's drain and weight.
+    BackendReset,
     /// The operator has announced a VIP.
     VipAnnounced,
     /// The operator has withdrawn a VIP.
@@ -80,7 +82,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All kinds of events.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::BackendHealthy,
         Self::BackendUnhealthy,
         Self::WeightChanged,
@@ -89,6 +91,7 @@ impl EventKind {
         Self::BackendDrained,
         Self::BackendUndrained,
         Self::WeightSet,
+        Self::BackendReset,
         Self::VipAnnounced,
         Self::VipWithdrawn,
         Self::CaptureStarted,
@@ -117,6 +120,7 @@ impl EventKind {
             Self::BackendDrained => "backend_drained",
             Self::BackendUndrained => "backend_undrained",
             Self::WeightSet => "weight_set",
+            Self::BackendReset => "backend_reset",
             Self::VipAnnounced => "vip_announced",
             Self::VipWithdrawn => "vip_withdrawn",
             Self::CaptureStarted => "capture_started",

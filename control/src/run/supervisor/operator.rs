@@ -12,30 +12,65 @@ use crate::api::request::Refused;
 use crate::api::view::{EventKind, NeighborReplies};
 use crate::run::appliance::Appliance;
 
-/// Keeps new connections away from a backend, or lets them come again.
-pub(super) fn set_drain(
+/// Keeps new connections away from a backend; with a deadline, its entries end then.
+pub(super) fn drain(
     appliance: &mut Appliance,
     service: &str,
     backend: &str,
-    drained: bool,
+    deadline: Option<Duration>,
     now: Duration,
 ) -> Result<Note, Refused> {
     must_be_configured(appliance.state().services(), service, backend)?;
+    let entries_end_at = deadline.map(|deadline| now + deadline);
     let (owned_service, owned_backend) = (service.to_owned(), backend.to_owned());
-    let drain = StateChange::OperatorDrain { service: owned_service, backend: owned_backend, drained };
+    let drain = StateChange::OperatorDrain { service: owned_service, backend: owned_backend, entries_end_at };
     appliance.apply([drain], now).all_known()?;
-    let (kind, text) = if drained {
-        (EventKind::BackendDrained, "the operator drains it")
-    } else {
-        (EventKind::BackendUndrained, "the operator undrains it")
-    };
-    let nobody = if appliance.state().services().get(service).is_some_and(|state| state.eligible().is_empty())
-    {
-        "; nobody is eligible in its service now"
-    } else {
-        ""
-    };
-    Ok(Note::of_backend(kind, service, backend, format!("{text}{nobody}")))
+    let end = deadline.map_or_else(String::new, |deadline| {
+        format!(", and ends its connections in {} s", deadline.as_secs())
+    });
+    let nobody = nobody_serves(appliance, service);
+    let text = format!("the operator drains it{end}{nobody}");
+    Ok(Note::of_backend(EventKind::BackendDrained, service, backend, text))
+}
+
+/// Lets new connections come to a backend again.
+pub(super) fn undrain(
+    appliance: &mut Appliance,
+    service: &str,
+    backend: &str,
+    now: Duration,
+) -> Result<Note, Refused> {
+    must_be_configured(appliance.state().services(), service, backend)?;
+    let undrain = StateChange::OperatorUndrain { service: service.to_owned(), backend: backend.to_owned() };
+    appliance.apply([undrain], now).all_known()?;
+    let text = format!("the operator undrains it{}", nobody_serves(appliance, service));
+    Ok(Note::of_backend(EventKind::BackendUndrained, service, backend, text))
+}
+
+/// Takes back whatever operators have set of a backend; `standing` is the change that gives it its reported weight.
+pub(super) fn reset(
+    appliance: &mut Appliance,
+    service: &str,
+    backend: &str,
+    standing: Option<StateChange>,
+    now: Duration,
+) -> Result<Note, Refused> {
+    must_be_configured(appliance.state().services(), service, backend)?;
+    let names = || (service.to_owned(), backend.to_owned());
+    let ((service_of, undrained), (weighed_service, weighed)) = (names(), names());
+    let changes = [
+        StateChange::OperatorUndrain { service: service_of, backend: undrained },
+        StateChange::ConfiguredWeight { service: weighed_service, backend: weighed },
+    ];
+    appliance.apply(changes.into_iter().chain(standing), now).all_known()?;
+    let text = format!("the operator takes back drain and weight{}", nobody_serves(appliance, service));
+    Ok(Note::of_backend(EventKind::BackendReset, service, backend, text))
+}
+
+fn nobody_serves(appliance: &Appliance, service: &str) -> &'static str {
+    let state = appliance.state().services().get(service);
+    let nobody = state.is_some_and(|state| state.eligible().is_empty());
+    if nobody { "; nobody is eligible in its service now" } else { "" }
 }
 
 /// Sets the weight of a backend.

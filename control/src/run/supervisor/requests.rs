@@ -2,15 +2,18 @@
 
 use std::net::IpAddr;
 
+use guideway_model::config::BackendService;
+use guideway_model::forwarding_state::StateChange;
 use guideway_model::service::UnknownName;
 
 use super::capture::CaptureOrder;
-use super::conntrack_reader::Wanted;
+use super::conntrack_reader::{Counted, Wanted};
 use super::event_log::Note;
 use super::views::Backends;
 use super::{Next, Supervisor, operator, views};
 use crate::api::request::{Refused, Reply, Request};
-use crate::api::view::{self, ConntrackList};
+use crate::api::view::{self, ConntrackList, Remaining};
+use crate::health::state::HealthChange;
 use crate::run::ports::Ports;
 
 impl<P: Ports> Supervisor<P> {
@@ -34,12 +37,20 @@ impl<P: Ports> Supervisor<P> {
             Request::BackendGet { service, backend, reply } => {
                 drop(reply.send(self.backends().get(&service, &backend)));
             }
-            Request::BackendDrain { service, backend, reply } => {
-                let done = operator::set_drain(&mut self.appliance, &service, &backend, true, now);
+            Request::BackendRemaining { service, backend, reply } => {
+                self.count_remaining(&service, &backend, reply);
+            }
+            Request::BackendDrain { service, backend, deadline, reply } => {
+                let done = operator::drain(&mut self.appliance, &service, &backend, deadline, now);
                 drop(reply.send(self.backend_after(done, &service, &backend)));
             }
             Request::BackendUndrain { service, backend, reply } => {
-                let done = operator::set_drain(&mut self.appliance, &service, &backend, false, now);
+                let done = operator::undrain(&mut self.appliance, &service, &backend, now);
+                drop(reply.send(self.backend_after(done, &service, &backend)));
+            }
+            Request::BackendReset { service, backend, reply } => {
+                let standing = self.standing_weight(&service, &backend);
+                let done = operator::reset(&mut self.appliance, &service, &backend, standing, now);
                 drop(reply.send(self.backend_after(done, &service, &backend)));
             }
             Request::BackendSetWeight { service, backend, weight, reply } => {
@@ -86,6 +97,36 @@ impl<P: Ports> Supervisor<P> {
             }
             _ => self.conntrack.list(wanted, self.appliance.state().names().clone(), reply),
         }
+    }
+
+    fn count_remaining(&mut self, service: &str, backend: &str, reply: Reply<Remaining>) {
+        let state = self.appliance.state();
+        let unknown = || UnknownName::Backend(service.to_owned(), backend.to_owned());
+        let known = state.services().get(service).ok_or_else(|| UnknownName::Service(service.to_owned()));
+        let found = known.and_then(|known| {
+            known.backends().find(|known| known.endpoint.name == backend).ok_or_else(unknown)
+        });
+        let handle = match found {
+            Ok(found) => found.handle,
+            Err(unknown) => return drop(reply.send(Err(unknown.into()))),
+        };
+        let configured = state.config().services.iter().find(|known| known.name == service);
+        let counted = Counted {
+            service: service.to_owned(),
+            handle,
+            are_sessions: configured.is_some_and(BackendService::tracks_sessions),
+            idle_timeout_sec: configured.map_or(0, |service| service.idle_timeout_sec),
+        };
+        self.conntrack.count(counted, state.names().clone(), reply);
+    }
+
+    /// The change that gives a backend the weight that it reports; none where it has its configured one.
+    fn standing_weight(&self, service: &str, backend: &str) -> Option<StateChange> {
+        let standing = self.probes.as_ref()?.monitor().state().standing(service);
+        let own = standing
+            .into_iter()
+            .find(|change| matches!(change, HealthChange::Weight { backend: known, .. } if known == backend));
+        own?.into_state_change()
     }
 
     /// The backend after a change, which the workers have as well.

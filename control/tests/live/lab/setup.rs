@@ -41,6 +41,8 @@ pub(crate) struct Setup {
     pub(crate) failover_policy: String,
     /// True if backends are chosen by their weights.
     pub(crate) weighted: bool,
+    /// True if the services track sessions by the client's address instead of connections.
+    pub(crate) sessions: bool,
     /// Keys of both health checks, without names and times.
     pub(crate) health_check: String,
     /// Source address of probes that the kernel sends; the kernel chooses if none is given.
@@ -64,6 +66,7 @@ impl Setup {
             failover: Vec::new(),
             failover_policy: String::new(),
             weighted: false,
+            sessions: false,
             health_check: format!("type = \"TCP\"\nport = {WEB}\nhealthy_threshold = 1"),
             source_ip_address: None,
             draining_timeout_sec: 300,
@@ -152,18 +155,23 @@ impl Setup {
             let _ = write!(groups, ", {{ group = \"{name}\", failover = true }}");
             policy = format!("[backend_service.failover_policy]\n{}\n", self.failover_policy);
         }
+        let (affinity, tracking) = if self.sessions {
+            ("CLIENT_IP", "[backend_service.connection_tracking_policy]\ntracking_mode = \"PER_SESSION\"\n")
+        } else {
+            ("CLIENT_IP_PORT_PROTO", "")
+        };
         let locality = if self.weighted { "WEIGHTED_MAGLEV" } else { "MAGLEV" };
         toml + &format!(
             "[[backend_service]]
             name = \"{word}\"
             protocol = \"UNSPECIFIED\"
-            session_affinity = \"CLIENT_IP_PORT_PROTO\"
+            session_affinity = \"{affinity}\"
             locality_lb_policy = \"{locality}\"
             health_checks = [\"{word}\"]
             backends = [{groups}]
             [backend_service.connection_draining]
             draining_timeout_sec = {draining}
-            {policy}"
+            {tracking}{policy}"
         )
     }
 
