@@ -12,6 +12,7 @@ mod drops;
 mod error;
 mod event;
 mod health;
+mod operator;
 mod reload;
 mod stats;
 mod status;
@@ -24,6 +25,7 @@ pub use drops::{CountedBy, DropRow, Drops};
 pub use error::{ErrorView, WrongPlace};
 pub use event::{Event, EventKind, EventList};
 pub use health::{HealthCheck, HealthChecks, Quantiles, RuleCheck, WeightStatus};
+pub use operator::{OperatorSetting, OperatorSettings};
 pub use reload::{Change, ChangeKind, Reload, Stopping};
 pub use stats::{
     BackendStats, ConntrackCounts, ConntrackStats, HostStackStats, IcmpErrorStats, LinkStats, PacketStats,

@@ -548,7 +548,7 @@ fn the_workers_that_are_left_forward_until_routers_have_heard_that_one_has_faile
         + &format!("command = [\"/bin/sh\", \"-c\", {command:?}, \"sh\"]\n");
     let failure = WorkerFailure { worker: 1, core: 3, message: "a bug".to_owned() };
     let (reported, shared) = (failure.clone(), directory.clone());
-    let result = run("withdraw", &announced, Probing::Off, |mut operator| async move {
+    let result = run("withdraw", &announced, Probing::Off, None, |mut operator| async move {
         operator.answer_arp().await;
         let is_announced = async || {
             let status = operator.ask(|reply| Request::Status { reply }).await.unwrap();

@@ -11,6 +11,11 @@ use super::views;
 use crate::api::request::Refused;
 use crate::api::view::{EventKind, NeighborReplies};
 use crate::run::appliance::Appliance;
+use crate::run::kept_state::KeptState;
+use crate::run::operator_state::{Dropped, OperatorState};
+
+/// Settings that are named one by one when a start sets them again.
+const NAMED: usize = 20;
 
 /// Keeps new connections away from a backend; with a deadline, its entries end then.
 pub(super) fn drain(
@@ -71,6 +76,40 @@ fn nobody_serves(appliance: &Appliance, service: &str) -> &'static str {
     let state = appliance.state().services().get(service);
     let nobody = state.is_some_and(|state| state.eligible().is_empty());
     if nobody { "; nobody is eligible in its service now" } else { "" }
+}
+
+/// The event of a setting that the configuration has ended.
+pub(super) fn dropped(dropped: &Dropped) -> Note {
+    let Dropped { service, backend, text } = dropped;
+    Note::of_backend(EventKind::OperatorSettingDropped, service, backend, text.clone())
+}
+
+/// The events of a start that has found what operators had set before.
+pub(super) fn taken_over(kept: &KeptState) -> Vec<Note> {
+    let spoiled = kept.spoiled.as_ref().map(|spoiled| {
+        let text = format!("drains and weights set by hand before the start are lost: {}", spoiled.text);
+        Note::new(EventKind::OperatorStateFailed, text)
+    });
+    let restored = restored(&kept.operator_state).map(|text| Note::new(EventKind::OperatorStateKept, text));
+    spoiled.into_iter().chain(kept.dropped.iter().map(dropped)).chain(restored).collect()
+}
+
+/// Words for the settings that hold on from before the start; none where there are none.
+fn restored(operator_state: &OperatorState) -> Option<String> {
+    let mut settings = Vec::new();
+    for (service, backend, setting) in operator_state.backends() {
+        if setting.drained_at_unix_sec.is_some() {
+            settings.push(format!("{service}/{backend} is drained"));
+        }
+        if let Some(set) = setting.weight {
+            settings.push(format!("{service}/{backend} has weight {}", set.weight));
+        }
+    }
+    let more = settings.len().saturating_sub(NAMED);
+    settings.truncate(NAMED);
+    let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+    (!settings.is_empty())
+        .then(|| format!("as operators had set before the start: {}{more}", settings.join(", ")))
 }
 
 /// Sets the weight of a backend.

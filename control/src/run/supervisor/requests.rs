@@ -1,6 +1,7 @@
 //! Requests of operators and of Prometheus: each goes to the part that it concerns, and gets its reply.
 
 use std::net::IpAddr;
+use std::time::SystemTime;
 
 use guideway_model::config::BackendService;
 use guideway_model::forwarding_state::StateChange;
@@ -14,6 +15,7 @@ use super::{Next, Supervisor, operator, views};
 use crate::api::request::{Refused, Reply, Request};
 use crate::api::view::{self, ConntrackList, Remaining};
 use crate::health::state::HealthChange;
+use crate::run::kept_state::KeptState;
 use crate::run::ports::Ports;
 
 impl<P: Ports> Supervisor<P> {
@@ -42,20 +44,20 @@ impl<P: Ports> Supervisor<P> {
             }
             Request::BackendDrain { service, backend, deadline, reply } => {
                 let done = operator::drain(&mut self.appliance, &service, &backend, deadline, now);
-                drop(reply.send(self.backend_after(done, &service, &backend)));
+                self.answer_backend(done, &service, &backend, reply);
             }
             Request::BackendUndrain { service, backend, reply } => {
                 let done = operator::undrain(&mut self.appliance, &service, &backend, now);
-                drop(reply.send(self.backend_after(done, &service, &backend)));
+                self.answer_backend(done, &service, &backend, reply);
             }
             Request::BackendReset { service, backend, reply } => {
                 let standing = self.standing_weight(&service, &backend);
                 let done = operator::reset(&mut self.appliance, &service, &backend, standing, now);
-                drop(reply.send(self.backend_after(done, &service, &backend)));
+                self.answer_backend(done, &service, &backend, reply);
             }
             Request::BackendSetWeight { service, backend, weight, reply } => {
                 let done = operator::set_weight(&mut self.appliance, &service, &backend, weight, now);
-                drop(reply.send(self.backend_after(done, &service, &backend)));
+                self.answer_backend(done, &service, &backend, reply);
             }
             Request::VipList { reply } => {
                 drop(reply.send(Ok(view::VipList { vips: views::vips(&self.appliance) })));
@@ -127,6 +129,32 @@ impl<P: Ports> Supervisor<P> {
             .into_iter()
             .find(|change| matches!(change, HealthChange::Weight { backend: known, .. } if known == backend));
         own?.into_state_change()
+    }
+
+    /// Takes over what operators had set before the start, and writes the file: one that cannot be written is told now.
+    pub(super) fn take_over_kept(&mut self, kept: KeptState) {
+        self.note_all(operator::taken_over(&kept));
+        self.operator_state = kept.operator_state;
+        let now = self.now();
+        self.state_keeper.keep(|| self.operator_state.encode(), now);
+    }
+
+    /// Replies with the backend after an operator's change, once the change is kept.
+    fn answer_backend(
+        &mut self,
+        change: Result<Note, Refused>,
+        service: &str,
+        backend: &str,
+        reply: Reply<view::Backend>,
+    ) {
+        let shown = match self.backend_after(change, service, backend) {
+            Ok(shown) => shown,
+            Err(refused) => return drop(reply.send(Err(refused))),
+        };
+        let (now, unix_now) = (self.now(), views::unix_sec(SystemTime::now()));
+        self.operator_state.record(self.appliance.state().services(), service, backend, unix_now);
+        self.state_keeper.keep(|| self.operator_state.encode(), now);
+        self.state_keeper.answer(reply, shown, now);
     }
 
     /// The backend after a change, which the workers have as well.

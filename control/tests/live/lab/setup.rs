@@ -43,6 +43,8 @@ pub(crate) struct Setup {
     pub(crate) weighted: bool,
     /// True if the services track sessions by the client's address instead of connections.
     pub(crate) sessions: bool,
+    /// True if a file keeps what operators set by hand.
+    pub(crate) keeps_state: bool,
     /// Keys of both health checks, without names and times.
     pub(crate) health_check: String,
     /// Source address of probes that the kernel sends; the kernel chooses if none is given.
@@ -67,6 +69,7 @@ impl Setup {
             failover_policy: String::new(),
             weighted: false,
             sessions: false,
+            keeps_state: false,
             health_check: format!("type = \"TCP\"\nport = {WEB}\nhealthy_threshold = 1"),
             source_ip_address: None,
             draining_timeout_sec: 300,
@@ -105,6 +108,8 @@ impl Setup {
         };
         let link = Family::BOTH.map(|family| with_length(address::appliance(appliance, family)));
         let [v4, v6] = Family::BOTH.map(|family| (self.own_address)(appliance, family));
+        let state = socket.with_extension("state.toml");
+        let state = if self.keeps_state { format!("state = \"{}\"", state.display()) } else { String::new() };
         let socket = socket.display();
         format!(
             "[engine]
@@ -119,6 +124,7 @@ impl Setup {
             ip_addresses = {link:?}
             [admin]
             socket = \"{socket}\"
+            {state}
             [network]
             ipv4_address = \"{v4}\"
             ipv6_address = \"{v6}\"

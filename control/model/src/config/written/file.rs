@@ -18,7 +18,9 @@ use super::choice::{
     ServiceProtocol, TransportKind,
 };
 use super::field::{Field, tables};
-use super::value::{Ascii, Core, Integer, InterfaceAddress, Mac, Name, Port, PortRange, Ratio, Seed};
+use super::value::{
+    Ascii, Core, FilePath, Integer, InterfaceAddress, Mac, Name, Port, PortRange, Ratio, Seed,
+};
 use crate::config::limits::{
     EXTERNAL_IDLE_TIMEOUT_SEC, MAX_ADDRESSES_OF_A_PORT, MAX_ANNOUNCEMENTS, MAX_APPLIANCE_PORTS,
     MAX_ARGUMENTS, MAX_DEVICE_NAME, MAX_DRAINING_TIMEOUT_SEC, MAX_ENDPOINTS_OF_A_GROUP, MAX_ENTRIES,
@@ -118,6 +120,8 @@ tables! {
     AdminFile {
         /// Path of the Unix socket that the admin API listens on.
         socket: Option<Field<PathBuf>> = PathBuf::from(DEFAULT_SOCKET),
+        /// Path of the file that keeps operators' drains and weights over a restart; without it, a restart forgets them.
+        state: Option<Field<FilePath>>,
     }
 
     /// Exporter of metrics for Prometheus. A reload does not change it.
