@@ -7,11 +7,14 @@
 
 pub mod appliance;
 pub mod assemble;
+mod kept_state;
 #[cfg(feature = "dpdk")]
 pub mod live;
 pub mod machine;
+pub mod operator_state;
 pub mod ports;
 pub mod process;
+mod state_file;
 mod supervisor;
 pub mod warnings;
 pub mod worker;

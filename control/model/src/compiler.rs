@@ -164,7 +164,8 @@ impl Compiler {
         let mut handles = Vec::new();
         for backend in state.backends() {
             let generations = services.handles().generations(backend.handle);
-            let drain_deadline = backend.removed_at.map(|removed| removed + state.draining_timeout());
+            let drained = backend.removed_at.map(|removed| removed + state.draining_timeout());
+            let drain_deadline = drained.into_iter().chain(backend.entries_end_at).min();
             handles.push(backend.handle);
             self.backends[backend.handle.0 as usize] = Some(Backend {
                 identity: services.handles().identity(backend.handle),

@@ -172,6 +172,9 @@ impl Changes {
         for name in old.keys().filter(|name| !now.contains_key(*name)) {
             let end = match new_service.draining_timeout_sec {
                 0 => "its connections end".to_owned(),
+                seconds if new_service.tracks_sessions() => format!(
+                    "drains for {seconds} s, in which new connections of its sessions (PER_SESSION) still come to it"
+                ),
                 seconds => format!("drains for {seconds} s"),
             };
             self.add(ChangeKind::Removed, format!("backend {service}/{name}: {end}"));

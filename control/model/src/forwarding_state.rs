@@ -97,14 +97,28 @@ pub enum StateChange {
         /// Weight from now on.
         weight: u16,
     },
-    /// An operator keeps new connections away from a backend, or lets them come again.
+    /// An operator gives a backend its configured weight again.
+    ConfiguredWeight {
+        /// Name of the backend service.
+        service: String,
+        /// Name of the backend.
+        backend: String,
+    },
+    /// An operator keeps new connections away from a backend.
     OperatorDrain {
         /// Name of the backend service.
         service: String,
         /// Name of the backend.
         backend: String,
-        /// True while new connections are kept away.
-        drained: bool,
+        /// Time at which the backend's entries end; without one, an earlier drain's holds.
+        entries_end_at: Option<Duration>,
+    },
+    /// An operator lets new connections come to a backend again.
+    OperatorUndrain {
+        /// Name of the backend service.
+        service: String,
+        /// Name of the backend.
+        backend: String,
     },
     /// The egress of backends may be another: a next hop is known, has changed, or is lost.
     Egress,
@@ -167,7 +181,8 @@ impl ForwardingState {
         applied
     }
 
-    /// Ends the draining of every backend whose time is over at `now`; true where there was one.
+    /// Ends the draining of every backend, and the entries of every drained one, whose time is over at `now`; true where
+    /// there was one.
     pub fn expire(&mut self, now: Duration) -> bool {
         let expired = self.services.expire(now);
         expired.iter().for_each(|service| self.compiler.mark_service(service));
@@ -268,8 +283,16 @@ impl ForwardingState {
                 self.services.set_weight(&service, &backend, weight, WeightSource::Operator)?;
                 service
             }
-            StateChange::OperatorDrain { service, backend, drained } => {
-                self.services.set_operator_drain(&service, &backend, drained)?;
+            StateChange::ConfiguredWeight { service, backend } => {
+                self.services.restore_weight(&service, &backend)?;
+                service
+            }
+            StateChange::OperatorDrain { service, backend, entries_end_at } => {
+                self.services.operator_drain(&service, &backend, entries_end_at)?;
+                service
+            }
+            StateChange::OperatorUndrain { service, backend } => {
+                self.services.operator_undrain(&service, &backend, now)?;
                 service
             }
         };
@@ -311,8 +334,10 @@ impl ForwardingState {
 #[cfg(test)]
 mod tests {
     use guideway_dataplane::backend::BackendHandle;
+    use guideway_dataplane::conntrack::{Entry, Standing};
     use guideway_dataplane::frame::Frame;
     use guideway_dataplane::packet::Packet;
+    use guideway_dataplane::time::Tick;
     use guideway_engine::mbuf::Mbuf;
 
     use super::*;
@@ -449,8 +474,8 @@ mod tests {
     fn a_set_of_changes_is_one_snapshot_and_unknown_names_spoil_none_of_the_others() {
         let mut state = ForwardingState::offline(two_services());
         state.snapshot(&StandInMacs);
-        let drain =
-            StateChange::OperatorDrain { service: "one".to_owned(), backend: "a".to_owned(), drained: true };
+        let (service, backend) = ("one".to_owned(), "a".to_owned());
+        let drain = StateChange::OperatorDrain { service, backend, entries_end_at: None };
         let applied =
             state.apply([health("one", "z", false), drain, health("two", "b", false)], Duration::ZERO);
         assert_eq!(applied.unknown, [UnknownName::Backend("one".to_owned(), "z".to_owned())]);
@@ -487,6 +512,68 @@ mod tests {
         assert!(!state.expire(Duration::from_secs(30)));
         assert!(state.expire(Duration::from_secs(31)));
         assert!(state.snapshot(&StandInMacs).backend(draining).is_none());
+    }
+
+    /// Entries of a drained backend end at the operator's time, and stay void when it is undrained.
+    #[test]
+    fn a_drain_with_a_deadline_ends_entries_for_good() {
+        let mut state = ForwardingState::offline(two_services());
+        let backend = handle(&state, "one");
+        let names = || ("one".to_owned(), "a".to_owned());
+        let drain = |state: &mut ForwardingState, deadline: Option<u64>| {
+            let (service, backend) = names();
+            let entries_end_at = deadline.map(Duration::from_secs);
+            let change = StateChange::OperatorDrain { service, backend, entries_end_at };
+            state.apply([change], Duration::ZERO).all_known().unwrap();
+        };
+        let undrain = |state: &mut ForwardingState, now: u64| {
+            let (service, backend) = names();
+            let change = StateChange::OperatorUndrain { service, backend };
+            state.apply([change], Duration::from_secs(now)).all_known().unwrap();
+        };
+        let before = state.services().handles().generations(backend);
+        let snapshot = state.snapshot(&StandInMacs);
+        let made = snapshot.backend(backend).unwrap().generation;
+        let entry = |snapshot: &Snapshot, now| {
+            let (persists, half_open, seen) = (false, false, Tick::from_secs(1));
+            let entry = Entry { backend, generation: made, persists, half_open, seen };
+            snapshot.standing(&entry, Tick::from_secs(now))
+        };
+        // Without a deadline, entries hold; one that is undrained in time has its entries.
+        drain(&mut state, None);
+        assert_eq!(entry(&state.snapshot(&StandInMacs), 40), Standing::Live);
+        drain(&mut state, Some(30));
+        // A drain without a deadline leaves the earlier one.
+        drain(&mut state, None);
+        let drained = state.snapshot(&StandInMacs);
+        assert_eq!([29, 30].map(|now| entry(&drained, now)), [Standing::Live, Standing::Void]);
+        undrain(&mut state, 29);
+        assert_eq!(state.services().handles().generations(backend), before);
+        assert_eq!(entry(&state.snapshot(&StandInMacs), 40), Standing::Live);
+        // Its time over, none of the entries comes back.
+        drain(&mut state, Some(60));
+        assert!(!state.expire(Duration::from_secs(59)));
+        assert!(state.expire(Duration::from_secs(60)));
+        assert!(state.is_stale());
+        assert!(!state.expire(Duration::from_secs(61)), "they end once");
+        undrain(&mut state, 62);
+        assert_eq!(entry(&state.snapshot(&StandInMacs), 62), Standing::Void);
+        let after = state.services().handles().generations(backend);
+        // Nor where it is undrained before anybody looked.
+        drain(&mut state, Some(70));
+        undrain(&mut state, 70);
+        assert_ne!(state.services().handles().generations(backend), after);
+    }
+
+    #[test]
+    fn a_weight_that_an_operator_takes_back_is_the_configured_one() {
+        let mut state = ForwardingState::offline(two_services());
+        let (service, backend) = ("one".to_owned(), "a".to_owned());
+        let set =
+            StateChange::OperatorWeight { service: service.clone(), backend: backend.clone(), weight: 3 };
+        state.apply([set, StateChange::ConfiguredWeight { service, backend }], Duration::ZERO);
+        let backend = state.services().get("one").unwrap().backends().next().unwrap();
+        assert_eq!((backend.weight, backend.weight_source), (1, WeightSource::Configured));
     }
 
     #[test]

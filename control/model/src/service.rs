@@ -64,6 +64,8 @@ pub struct BackendState {
     diverted: bool,
     /// True while an operator keeps new connections away from the backend.
     pub operator_drained: bool,
+    /// Time at which the operator's drain ends the backend's entries; `None` while they hold without a limit.
+    pub entries_end_at: Option<Duration>,
     /// Time of its removal from the configuration; `None` while it is configured.
     pub removed_at: Option<Duration>,
 }
@@ -143,7 +145,7 @@ impl Services {
         backend: &str,
         healthy: bool,
     ) -> Result<(), UnknownName> {
-        self.change(service, backend, |backend| backend.healthy = healthy)
+        self.change(service, backend, |backend, _| backend.healthy = healthy)
     }
 
     /// Notes the weight of a backend, configured or draining.
@@ -157,37 +159,73 @@ impl Services {
         weight: u16,
         source: WeightSource,
     ) -> Result<(), UnknownName> {
-        self.change(service, backend, |backend| {
+        self.change(service, backend, |backend, _| {
             backend.weight = weight;
             backend.weight_source = source;
         })
     }
 
-    /// Keeps new connections away from a backend, as if it were removed, or lets them come again; its entries hold,
-    /// without a time limit.
+    /// Keeps new connections away from a backend, as if it were removed; its entries hold until `entries_end_at`. Without
+    /// one, they hold as long as an earlier drain says, or without a time limit.
     ///
     /// # Errors
     /// [`UnknownName`] where it is neither configured nor draining; nothing changes then.
-    pub(crate) fn set_operator_drain(
+    pub(crate) fn operator_drain(
         &mut self,
         service: &str,
         backend: &str,
-        operator_drained: bool,
+        entries_end_at: Option<Duration>,
     ) -> Result<(), UnknownName> {
-        self.change(service, backend, |backend| backend.operator_drained = operator_drained)
+        self.change(service, backend, |backend, _| {
+            backend.operator_drained = true;
+            backend.entries_end_at = entries_end_at.or(backend.entries_end_at);
+        })
     }
 
-    /// Ends the draining of every backend whose time is over at `now`; returns the names of their services.
+    /// Lets new connections come to a backend again; entries that a drain has ended by `now` stay void.
+    ///
+    /// # Errors
+    /// [`UnknownName`] where it is neither configured nor draining; nothing changes then.
+    pub(crate) fn operator_undrain(
+        &mut self,
+        service: &str,
+        backend: &str,
+        now: Duration,
+    ) -> Result<(), UnknownName> {
+        self.change(service, backend, |backend, handles| {
+            backend.end_entries(handles, now);
+            backend.operator_drained = false;
+            backend.entries_end_at = None;
+        })
+    }
+
+    /// Gives a backend its configured weight again.
+    ///
+    /// # Errors
+    /// [`UnknownName`] where it is neither configured nor draining; nothing changes then.
+    pub(crate) fn restore_weight(&mut self, service: &str, backend: &str) -> Result<(), UnknownName> {
+        self.change(service, backend, |backend, _| {
+            backend.weight = backend.endpoint.weight;
+            backend.weight_source = WeightSource::Configured;
+        })
+    }
+
+    /// Ends the draining of every backend, and the entries of every drained one, whose time is over at `now`; returns
+    /// the names of their services.
     pub(crate) fn expire(&mut self, now: Duration) -> Vec<String> {
         let mut expired = Vec::new();
         for (name, state) in &mut self.states {
             let timeout = state.draining_timeout;
+            let mut ended = 0;
+            for backend in state.backends.values_mut() {
+                ended += usize::from(backend.end_entries(&mut self.handles, now));
+            }
             let over = |_: &String, backend: &mut BackendState| {
                 backend.removed_at.is_some_and(|removed| now >= removed + timeout)
             };
             let handles: Vec<_> =
                 state.backends.extract_if(.., over).map(|(_, backend)| backend.handle).collect();
-            if !handles.is_empty() {
+            if ended > 0 || !handles.is_empty() {
                 handles.into_iter().for_each(|handle| self.handles.give_back(handle));
                 expired.push(name.clone());
             }
@@ -238,12 +276,12 @@ impl Services {
         &mut self,
         service: &str,
         backend: &str,
-        change: impl FnOnce(&mut BackendState),
+        change: impl FnOnce(&mut BackendState, &mut BackendHandles),
     ) -> Result<(), UnknownName> {
         let state = self.states.get_mut(service).ok_or_else(|| UnknownName::Service(service.to_owned()))?;
         let unknown = || UnknownName::Backend(service.to_owned(), backend.to_owned());
         let found = state.backends.get_mut(backend).ok_or_else(unknown)?;
-        change(found);
+        change(found, &mut self.handles);
         state.is_unsettled = true;
         Ok(())
     }
@@ -326,8 +364,8 @@ impl ServiceState {
                     |known| known.handle,
                 );
                 // A backend that comes back while it drains has the health that it had, and its weight anew.
-                let weight = known.as_ref().filter(|known| known.removed_at.is_none());
-                let weight = weight.filter(|kept| kept.endpoint.weight == endpoint.weight);
+                let kept = known.as_ref().filter(|known| known.removed_at.is_none());
+                let weight = kept.filter(|kept| kept.endpoint.weight == endpoint.weight);
                 let backend = BackendState {
                     handle,
                     endpoint: endpoint.clone(),
@@ -339,7 +377,8 @@ impl ServiceState {
                     diverted: known.as_ref().is_some_and(|known| known.diverted),
                     weight: weight.map_or(endpoint.weight, |kept| kept.weight),
                     weight_source: weight.map_or(WeightSource::Configured, |kept| kept.weight_source),
-                    operator_drained: known.as_ref().is_some_and(|known| known.operator_drained),
+                    operator_drained: kept.is_some_and(|kept| kept.operator_drained),
+                    entries_end_at: kept.and_then(|kept| kept.entries_end_at),
                     removed_at: None,
                 };
                 self.backends.insert(endpoint.name.clone(), backend);
@@ -409,6 +448,15 @@ impl BackendState {
     pub fn next_hop_mac(&self) -> Option<MacAddress> {
         let gateway = || self.network.gateway_mac_address.filter(|_| self.delivery != DeliveryMode::L2);
         self.endpoint.mac_address.or_else(gateway)
+    }
+
+    /// Voids the entries if the operator's drain ends them by `now`; true if it does.
+    fn end_entries(&mut self, handles: &mut BackendHandles, now: Duration) -> bool {
+        let over = self.entries_end_at.take_if(|end| *end <= now).is_some();
+        if over {
+            handles.void_all(self.handle);
+        }
+        over
     }
 
     fn candidate(&self) -> Candidate {

@@ -67,6 +67,11 @@ fn engine_and_ports() {
         ("a virtual IP address is no port's", "\"198.51.100.1/24\"", "\"203.0.113.10/24\""),
         ("an endpoint is no port of the appliance", "\"198.51.100.1/24\"", "\"198.51.100.11/24\""),
         ("a socket is a whole path", "/run/guideway/a.sock", "a.sock"),
+        (
+            "a state file is a whole path",
+            "\"/run/guideway/a.sock\"",
+            "\"/run/guideway/a.sock\"\nstate = \"state.toml\"",
+        ),
         ("a listener has a port", "[::1]:9477", "::1"),
         (
             "rules of one address agree on who answers for it",

@@ -12,18 +12,20 @@ mod drops;
 mod error;
 mod event;
 mod health;
+mod operator;
 mod reload;
 mod stats;
 mod status;
 mod vip;
 
 pub use announcement::{Announcement, AnnouncementReason, Drain, DrainEnd, Undrained};
-pub use backend::{Backend, BackendList, Health, NextHop, Pool, WeightSource};
+pub use backend::{Backend, BackendDrain, BackendList, Health, NextHop, Pool, Remaining, WeightSource};
 pub use conntrack::{ConnectionState, ConntrackEntry, ConntrackList, ConntrackLookup};
 pub use drops::{CountedBy, DropRow, Drops};
 pub use error::{ErrorView, LocatedError};
 pub use event::{Event, EventKind, EventList};
 pub use health::{HealthCheck, HealthChecks, Quantiles, RuleCheck, WeightStatus};
+pub use operator::{OperatorSetting, OperatorSettings};
 pub use reload::{Change, ChangeKind, Reload, Stopping};
 pub use stats::{
     BackendStats, ConntrackCounts, ConntrackStats, FragmentStats, HostStackStats, IcmpErrorStats, LinkStats,

@@ -116,7 +116,8 @@ pub fn run(config: Config, path: PathBuf, verbose: bool, log: Log) -> Result<(),
     let eal = Eal::init(&options)?;
     let (ports, queues) = LivePorts::open(&eal, &config, cores.workers.len())?;
     let (nics, cores) = (ports.nics(), cores.workers);
-    let (assembly, seeds) = assemble(Setup {
+    let state_path = config.admin.state.clone();
+    let (mut assembly, seeds) = assemble(Setup {
         config,
         nics: &nics,
         cores: &cores,
@@ -124,6 +125,9 @@ pub fn run(config: Config, path: PathBuf, verbose: bool, log: Log) -> Result<(),
         probing: Probing::On,
         rings: RingSizes::LIVE,
     });
+    if let Some(path) = state_path {
+        assembly.keep_operator_state(path);
+    }
 
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {

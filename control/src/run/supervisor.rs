@@ -19,6 +19,7 @@ mod operator;
 mod probes;
 mod publish_latency;
 mod requests;
+mod state_keeper;
 mod views;
 mod watchdog;
 mod workers;
@@ -41,6 +42,8 @@ use crate::net::host_stack::FrameKind;
 use crate::net::probe_tcp;
 use crate::run::appliance::Appliance;
 use crate::run::machine::Machine;
+use crate::run::kept_state::KeptState;
+use crate::run::operator_state::OperatorState;
 use crate::run::ports::Ports;
 use crate::run::process::Process;
 use crate::run::warnings::warnings;
@@ -53,6 +56,7 @@ use conntrack_reader::ConntrackReader;
 use event_log::{EventLog, Note};
 use probes::{HealthUpdate, Probes};
 use publish_latency::PublishLatency;
+use state_keeper::StateKeeper;
 use workers::Workers;
 
 pub(super) use capture::Taps;
@@ -86,6 +90,8 @@ pub(super) struct Parts<P: Ports> {
     pub(super) shared: Shared,
     /// The way of the probes' outcomes to [`Inbox::reports`]; none where nothing is to be probed.
     pub(super) probe_reports: Option<mpsc::Sender<ProbeReport>>,
+    /// Settings that operators had made before the start, and the file for those from now on.
+    pub(super) kept: KeptState,
     pub(super) process: Process,
 }
 
@@ -101,6 +107,8 @@ pub(super) struct Supervisor<P: Ports> {
     announcements: Announcements,
     captures: Captures,
     conntrack: ConntrackReader,
+    operator_state: OperatorState,
+    state_keeper: StateKeeper,
     event_log: EventLog,
     publish_latency: PublishLatency,
     turns: u32,
@@ -126,7 +134,7 @@ impl<P: Ports> Supervisor<P> {
     /// # Panics
     /// Outside of a [`tokio::task::LocalSet`], where it is to probe.
     pub(super) fn new(parts: Parts<P>) -> Self {
-        let Parts { appliance, ports, workers, taps, shared, probe_reports, process } = parts;
+        let Parts { appliance, ports, workers, taps, shared, probe_reports, kept, process } = parts;
         let clock = shared.clock;
         let begin = |reports| Probes::new(&appliance, reports, clock.elapsed());
         let (probes, update) = probe_reports.map(begin).unzip();
@@ -140,11 +148,14 @@ impl<P: Ports> Supervisor<P> {
             announcements: Announcements::new(process.guard),
             captures: Captures::new(taps),
             conntrack: ConntrackReader::new(shared, appliance.feed()),
+            operator_state: OperatorState::default(),
+            state_keeper: StateKeeper::new(kept.file.clone()),
             event_log: EventLog::default(),
             publish_latency: PublishLatency::new(appliance.state().snapshot_generation()),
             appliance,
             turns: 0,
         };
+        supervisor.take_over_kept(kept);
         supervisor.apply(update.unwrap_or_default());
         supervisor.warn();
         supervisor
@@ -204,6 +215,8 @@ impl<P: Ports> Supervisor<P> {
         self.note_all(notes);
         self.announcements.relieve_guard().await;
         self.captures.end();
+        let note = self.state_keeper.finish(self.now()).await;
+        self.note_all(note);
         failure.map_or(Ok(()), Err)
     }
 
@@ -225,6 +238,8 @@ impl<P: Ports> Supervisor<P> {
         self.send_probes();
         self.drain_taps();
         self.plan_announcements();
+        let note = self.state_keeper.poll(now);
+        self.note_all(note);
         self.turns = self.turns.wrapping_add(1);
         if self.turns.is_multiple_of(TURNS_A_ROUND) { self.round(now) } else { Next::Turn }
     }
@@ -333,6 +348,11 @@ impl<P: Ports> Supervisor<P> {
         let now = self.now();
         let changes = self.appliance.reload(config, now);
         self.config_source.mark_loaded();
+        let dropped = self.operator_state.reconcile(self.appliance.state().services());
+        if !dropped.is_empty() {
+            self.note_all(dropped.iter().map(operator::dropped));
+            self.state_keeper.keep(|| self.operator_state.encode(), now);
+        }
         if let Some(probes) = &mut self.probes {
             let update = probes.configure(&self.appliance, now);
             self.apply(update);
@@ -382,6 +402,7 @@ impl<P: Ports> Supervisor<P> {
             vips: views::vips(appliance),
             announcements: self.announcements.states(self.now()),
             drain: self.announcements.drain_state(self.now()),
+            operator_settings: views::operator_settings(&self.operator_state, &self.state_keeper),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use guideway::api::view::{
     Announcement, AnnouncementReason, Backend, BackendStats, ConnectionState, ConntrackCounts,
     ConntrackEntry, ConntrackStats, Drain, DrainEnd, Event, EventKind, FragmentStats, Health, HealthCheck,
-    HealthChecks, HostStackStats, IcmpErrorStats, LinkStats, NeighborReplies, NextHop, PacketStats, Pool,
+    HealthChecks, HostStackStats, IcmpErrorStats, LinkStats, NeighborReplies, NextHop, OperatorSetting, OperatorSettings, PacketStats, Pool,
     Port, PortStats, Quantiles, RuleCheck, RuleStats, Service, ServiceStats, Stats, Status, Traffic, Vip,
     WeightSource, WeightStatus, Worker, WorkerState, WorkerStats,
 };
@@ -82,6 +82,33 @@ pub(crate) fn status(vips: &[Vip]) -> Status {
         vips: vips.to_vec(),
         announcements: announcements(),
         drain: None,
+        operator_settings: operator_settings(),
+    }
+}
+
+/// One backend is drained, another has a weight set by hand; both are kept over a restart.
+fn operator_settings() -> OperatorSettings {
+    let setting = |backend: &str| OperatorSetting {
+        service: "web".into(),
+        backend: backend.into(),
+        drained_at_unix_sec: None,
+        weight: None,
+        weight_set_at_unix_sec: None,
+    };
+    OperatorSettings {
+        state_path: Some("/var/lib/guideway/state.toml".into()),
+        last_error: None,
+        backends: vec![
+            OperatorSetting {
+                weight: Some(2),
+                weight_set_at_unix_sec: Some(1_790_000_000 + 273_900 - 59),
+                ..setting("web-1")
+            },
+            OperatorSetting {
+                drained_at_unix_sec: Some(1_790_000_000 + 273_900 - 7_325),
+                ..setting("web-2")
+            },
+        ],
     }
 }
 
@@ -157,6 +184,7 @@ pub(crate) fn backends() -> Vec<Backend> {
         health_check: None,
         draining: false,
         operator_drained: false,
+        entries_end_sec: None,
         weight: None,
         weight_source: WeightSource::Configured,
         eligible: true,

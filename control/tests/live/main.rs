@@ -18,6 +18,7 @@ mod faults;
 mod health;
 mod replay;
 mod start;
+mod taken_out;
 mod traffic;
 mod two_arms;
 mod weights;

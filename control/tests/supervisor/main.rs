@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // A test that cannot set its scene fails there.
 
+mod backends_taken_out;
 mod operator;
 mod two_arms;
 
@@ -55,8 +56,7 @@ fn a_drained_backend_gets_no_new_connections_and_keeps_those_that_it_has() {
                 on_b.push(src_port);
             }
         }
-        let drain = |reply| Request::BackendDrain { service: "web".into(), backend: "b".into(), reply };
-        let drained = operator.ask(drain).await.unwrap();
+        let drained = operator.drain("b", None).await.unwrap();
         assert!(drained.operator_drained && !drained.eligible);
         for src_port in 2_000..2_040 {
             operator.send(&to_vip(src_port));
@@ -68,8 +68,7 @@ fn a_drained_backend_gets_no_new_connections_and_keeps_those_that_it_has() {
         }
         let undrain = |reply| Request::BackendUndrain { service: "web".into(), backend: "b".into(), reply };
         assert!(operator.ask(undrain).await.unwrap().eligible);
-        let unknown = |reply| Request::BackendDrain { service: "web".into(), backend: "z".into(), reply };
-        assert!(matches!(operator.ask(unknown).await, Err(Refused::UnknownName(_))));
+        assert!(matches!(operator.drain("z", None).await, Err(Refused::UnknownName(_))));
         let weigh = |reply| Request::BackendSetWeight {
             service: "web".into(),
             backend: "a".into(),
@@ -98,10 +97,7 @@ fn draining_the_last_eligible_backend_warns_and_undraining_takes_it_back() {
         operator.report("a", Ok(None)).await;
         operator.report("a", Ok(None)).await;
         operator.backend_when("a", |backend| backend.share > 0.99).await;
-        let drain = async |backend: &str| {
-            let (service, backend) = ("web".to_owned(), backend.to_owned());
-            operator.ask(|reply| Request::BackendDrain { service, backend, reply }).await.unwrap()
-        };
+        let drain = async |backend: &str| operator.drain(backend, None).await.unwrap();
         assert_eq!(drain("a").await.warning, None, "the other one serves, as a last resort");
         let warning = drain("b").await.warning.expect("nobody is left");
         assert!(warning.starts_with("nobody is eligible in service `web`"), "{warning}");
@@ -264,7 +260,8 @@ fn a_decision_is_named_as_it_was_when_it_was_made() {
     let mut appliance = Appliance::new(renamed(CONFIG, "first"), &[nic], setup, Duration::ZERO);
     let first = appliance.state().snapshot_generation();
     let (service, backend) = ("web".to_owned(), "a".to_owned());
-    appliance.apply([StateChange::OperatorDrain { service, backend, drained: true }], Duration::ZERO);
+    let drain = StateChange::OperatorDrain { service, backend, entries_end_at: None };
+    appliance.apply([drain], Duration::ZERO);
     appliance.poll(Duration::ZERO);
     let drained = appliance.state().snapshot_generation();
     let name = |appliance: &Appliance, generation| {
@@ -438,8 +435,7 @@ fn the_time_from_a_deciding_probe_to_the_workers_is_measured_once_for_each_turn(
 #[test]
 fn what_operators_do_is_among_the_events() {
     let result = with_appliance("events", |operator| async move {
-        let drain = |reply| Request::BackendDrain { service: "web".into(), backend: "b".into(), reply };
-        operator.ask(drain).await.unwrap();
+        operator.drain("b", None).await.unwrap();
         let undrain = |reply| Request::BackendUndrain { service: "web".into(), backend: "b".into(), reply };
         operator.ask(undrain).await.unwrap();
         operator.ask(|reply| Request::Reload { reply }).await.unwrap();
@@ -564,7 +560,7 @@ fn the_workers_that_are_left_forward_until_routers_have_heard_that_one_has_faile
         + &format!("command = [\"/bin/sh\", \"-c\", {command:?}, \"sh\"]\n");
     let failure = WorkerFailure { worker: 1, core: 3, message: "a bug".to_owned() };
     let (reported, shared) = (failure.clone(), directory.clone());
-    let result = run("withdraw", &announced, Probing::Off, |mut operator| async move {
+    let result = run("withdraw", &announced, Probing::Off, None, |mut operator| async move {
         operator.answer_arp().await;
         let is_announced = async || {
             let status = operator.ask(|reply| Request::Status { reply }).await.unwrap();

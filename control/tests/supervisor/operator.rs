@@ -1,6 +1,6 @@
 //! An appliance whose ports are in memory, and its operator.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
@@ -109,6 +109,16 @@ impl Operator {
         list.backends.into_iter().find(|backend| backend.name == name).expect("a backend")
     }
 
+    /// Drains a backend; its connections end after the deadline.
+    pub(crate) async fn drain(
+        &self,
+        backend: &str,
+        deadline: Option<Duration>,
+    ) -> Result<view::Backend, Refused> {
+        let (service, backend) = ("web".to_owned(), backend.to_owned());
+        self.ask(|reply| Request::BackendDrain { service, backend, deadline, reply }).await
+    }
+
     pub(crate) fn send(&mut self, packet: &Packet) {
         let mut mbuf = Mbuf::new();
         mbuf.fill(&packet.clone().macs([2, 0, 0, 0, 0, 9], OWN_MAC).build());
@@ -157,7 +167,7 @@ pub(crate) fn with_appliance<T: Future<Output = ()>>(
     name: &str,
     test: impl FnOnce(Operator) -> T,
 ) -> Result<(), WorkerFailure> {
-    run(name, CONFIG, Probing::Off, test)
+    run(name, CONFIG, Probing::Off, None, test)
 }
 
 /// Runs `test` beside an appliance that watches its backends; the test says what probes find.
@@ -166,13 +176,14 @@ pub(crate) fn with_watch<T: Future<Output = ()>>(
     config: &str,
     test: impl FnOnce(Operator) -> T,
 ) -> Result<(), WorkerFailure> {
-    run(name, config, Probing::Told, test)
+    run(name, config, Probing::Told, None, test)
 }
 
 pub(crate) fn run<T: Future<Output = ()>>(
     name: &str,
     config_text: &str,
     probing: Probing,
+    state: Option<&Path>,
     test: impl FnOnce(Operator) -> T,
 ) -> Result<(), WorkerFailure> {
     let config_path =
@@ -181,8 +192,11 @@ pub(crate) fn run<T: Future<Output = ()>>(
     let config = Config::parse("guideway.toml", config_text).unwrap_or_else(|errors| panic!("{errors}"));
     let shared = Shared::new(&config, [1, 2, 3, 4]).unwrap();
     let nic = Nic { mac: MacAddress(OWN_MAC), offloads_udp_checksum: false };
-    let (assembly, seeds) =
+    let (mut assembly, seeds) =
         assemble(Setup { config, nics: &[nic], cores: &[0], shared, probing, rings: RINGS });
+    if let Some(path) = state {
+        assembly.keep_operator_state(path.to_owned());
+    }
     let (queues, wire) = loopback(256);
     let stop = AtomicBool::new(false);
     let result = thread::scope(|scope| {

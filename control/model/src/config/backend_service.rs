@@ -48,6 +48,14 @@ impl BackendService {
         self.members.iter().any(|member| member.failover)
     }
 
+    /// True if the service tracks sessions instead of connections: a session's client goes back to its backend with each
+    /// new connection, and each refreshes the session.
+    pub fn tracks_sessions(&self) -> bool {
+        let by_connection =
+            matches!(self.affinity, SessionAffinity::None | SessionAffinity::ClientIpPortProto);
+        self.tracking_mode == TrackingMode::PerSession && !by_connection
+    }
+
     pub(super) fn parse(file: &BackendServiceFile, scope: &Scope<'_>, report: &mut Report) -> Option<Self> {
         let scheme = file.scheme();
         let affinity = file.affinity(report);

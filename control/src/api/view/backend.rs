@@ -35,6 +35,8 @@ pub struct Backend {
     /// True if the operator has drained the backend: tracked connections go on, new ones go elsewhere.
     #[serde(rename = "drained")]
     pub operator_drained: bool,
+    /// Seconds until the drain ends the backend's connections; `null` while they go on without a limit.
+    pub entries_end_sec: Option<u64>,
     /// Weight of the backend; `null` where the service does not choose by weight.
     pub weight: Option<u16>,
     /// Source of the weight.
@@ -50,6 +52,34 @@ pub struct Backend {
     pub forwarded: Traffic,
     /// Neighbour that the backend's frames are sent to; `null` where no route leads to the backend.
     pub next_hop: Option<NextHop>,
+}
+
+/// Entries of the conntrack table that still hold packets to a backend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remaining {
+    /// Tracked connections.
+    pub connections: u64,
+    /// Tracked sessions: new connections of their clients come to the backend too.
+    pub sessions: u64,
+    /// Warning that sessions do not end by themselves; `null` where there are none.
+    pub warning: Option<String>,
+}
+
+impl Remaining {
+    /// Connections and sessions together.
+    pub const fn total(&self) -> u64 {
+        self.connections + self.sessions
+    }
+}
+
+/// Backend that an operator has taken out, and the connections that it still has: what the command line prints.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BackendDrain {
+    /// Backend after the command.
+    #[serde(flatten)]
+    pub backend: Backend,
+    /// Connections and sessions that remain; `null` where they could not be counted.
+    pub remaining: Option<Remaining>,
 }
 
 /// Pool of a service, which is also the role of a group.

@@ -46,6 +46,14 @@ pub enum EventKind {
     BackendUndrained,
     /// The operator has set a backend's weight.
     WeightSet,
+    /// The operator has taken back a backend's drain and weight.
+    BackendReset,
+    /// The configuration has ended a drain or a weight that an operator had set.
+    OperatorSettingDropped,
+    /// Settings of operators hold on from before the start, or are kept again after a failure.
+    OperatorStateKept,
+    /// The file that keeps settings of operators cannot be read or written.
+    OperatorStateFailed,
     /// The operator has announced a VIP.
     VipAnnounced,
     /// The operator has withdrawn a VIP.
@@ -80,7 +88,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All kinds of events.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 27] = [
         Self::BackendHealthy,
         Self::BackendUnhealthy,
         Self::WeightChanged,
@@ -89,6 +97,10 @@ impl EventKind {
         Self::BackendDrained,
         Self::BackendUndrained,
         Self::WeightSet,
+        Self::BackendReset,
+        Self::OperatorSettingDropped,
+        Self::OperatorStateKept,
+        Self::OperatorStateFailed,
         Self::VipAnnounced,
         Self::VipWithdrawn,
         Self::CaptureStarted,
@@ -117,6 +129,10 @@ impl EventKind {
             Self::BackendDrained => "backend_drained",
             Self::BackendUndrained => "backend_undrained",
             Self::WeightSet => "weight_set",
+            Self::BackendReset => "backend_reset",
+            Self::OperatorSettingDropped => "operator_setting_dropped",
+            Self::OperatorStateKept => "operator_state_kept",
+            Self::OperatorStateFailed => "operator_state_failed",
             Self::VipAnnounced => "vip_announced",
             Self::VipWithdrawn => "vip_withdrawn",
             Self::CaptureStarted => "capture_started",

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::announcement::{Announcement, Drain};
 use super::backend::Pool;
 use super::health::HealthChecks;
+use super::operator::OperatorSettings;
 use super::vip::Vip;
 
 /// State of the appliance at one moment.
@@ -46,6 +47,8 @@ pub struct Status {
     pub announcements: Vec<Announcement>,
     /// State of the drain; `null` while the appliance serves.
     pub drain: Option<Drain>,
+    /// Drains and weights that operators have set by hand.
+    pub operator_settings: OperatorSettings,
 }
 
 /// State of a port.

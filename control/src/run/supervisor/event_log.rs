@@ -61,6 +61,8 @@ impl Note {
             EventKind::WorkerStalled | EventKind::ReloadRefused => tracing::Level::ERROR,
             EventKind::BackendUnhealthy
             | EventKind::AnnouncementFailed
+            | EventKind::OperatorSettingDropped
+            | EventKind::OperatorStateFailed
             | EventKind::WeightsInvalid
             | EventKind::AddressConflict => tracing::Level::WARN,
             _ => tracing::Level::INFO,

@@ -11,10 +11,12 @@ use guideway_model::service::ServiceState;
 
 use super::probes::Probes;
 use super::publish_latency::PublishLatency;
+use super::state_keeper::StateKeeper;
 use crate::api::view::{self, NeighborReplies};
 use crate::health::state::HealthState;
 use crate::net::host_stack::{Answers, Vip};
 use crate::run::appliance::Appliance;
+use crate::run::operator_state::{OperatorState, Setting};
 
 pub(super) use backends::Backends;
 pub(super) use stats::stats;
@@ -74,6 +76,22 @@ pub(super) fn health_checks(probes: &Probes, publish_latency: &PublishLatency) -
         start_lag: view::Quantiles::of(|share| lag.at_quantile(share)),
         publications_measured: publish_latency.measured(),
         probe_to_packet: view::Quantiles::of(|share| publish_latency.at_quantile(share)),
+    }
+}
+
+/// Settings that operators have made by hand, and the file that keeps them.
+pub(super) fn operator_settings(state: &OperatorState, keeper: &StateKeeper) -> view::OperatorSettings {
+    let setting = |(service, backend, setting): (&str, &str, &Setting)| view::OperatorSetting {
+        service: service.to_owned(),
+        backend: backend.to_owned(),
+        drained_at_unix_sec: setting.drained_at_unix_sec,
+        weight: setting.weight.map(|set| set.weight),
+        weight_set_at_unix_sec: setting.weight.map(|set| set.set_at_unix_sec),
+    };
+    view::OperatorSettings {
+        state_path: keeper.file().map(|file| file.path().display().to_string()),
+        last_error: keeper.last_error().map(str::to_owned),
+        backends: state.backends().map(setting).collect(),
     }
 }
 

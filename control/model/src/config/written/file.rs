@@ -19,7 +19,7 @@ use super::choice::{
 };
 use super::field::{Field, tables};
 use super::value::{
-    Ascii, ClientRange, Core, Description, Integer, InterfaceAddress, ListedPorts, Mac, Name, Port,
+    Ascii, ClientRange, Core, Description, FilePath, Integer, InterfaceAddress, ListedPorts, Mac, Name, Port,
     PortRange, Ratio, Seed,
 };
 use crate::config::limits::{
@@ -124,6 +124,8 @@ tables! {
     AdminFile {
         /// Path of the Unix socket that the admin API listens on.
         socket: Option<Field<PathBuf>> = PathBuf::from(DEFAULT_SOCKET),
+        /// Path of the file that keeps operators' drains and weights over a restart; without it, a restart forgets them.
+        state: Option<Field<FilePath>>,
     }
 
     /// Exporter of metrics for Prometheus. A reload does not change it.

@@ -283,24 +283,59 @@ impl Value for Device {
 /// Path of a Unix socket.
 impl Value for PathBuf {
     fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
-        let text = text(key, "a path", value, report)?;
-        if !text.starts_with('/') || text.ends_with('/') || text.contains('\0') {
-            let help = "write the whole path of a file, such as `/run/guideway/admin.sock`";
-            report.error(&value.span(), format!("`{text}` is no absolute path"), help);
-            return None;
-        }
-        if text.len() > MAX_SOCKET_PATH {
-            let message =
-                format!("a path of {} bytes, and a socket's has at most {MAX_SOCKET_PATH}", text.len());
-            report.error(&value.span(), message, "write a shorter path");
-            return None;
-        }
-        Some(text.into())
+        let text = absolute_path(key, value, "/run/guideway/admin.sock", report)?;
+        is_short(text, ("a socket's", MAX_SOCKET_PATH), value, report).then(|| text.into())
     }
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string", "maxLength": MAX_SOCKET_PATH })
     }
+}
+
+/// Path of a file that the appliance writes.
+#[derive(Clone, Debug, Serialize)]
+pub(in crate::config) struct FilePath(pub(in crate::config) PathBuf);
+
+impl Value for FilePath {
+    fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
+        let text = absolute_path(key, value, "/var/lib/guideway/state.toml", report)?;
+        is_short(text, ("a file's", MAX_TEXT), value, report).then(|| Self(text.into()))
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "maxLength": MAX_TEXT })
+    }
+}
+
+/// Reads the absolute path of a file, such as `example`.
+fn absolute_path<'v>(
+    key: &str,
+    value: &'v Spanned<DeValue<'_>>,
+    example: &str,
+    report: &mut Report,
+) -> Option<&'v str> {
+    let text = text(key, "a path", value, report)?;
+    if !text.starts_with('/') || text.ends_with('/') || text.contains('\0') {
+        let help = format!("write the whole path of a file, such as `{example}`");
+        report.error(&value.span(), format!("`{text}` is no absolute path"), help);
+        return None;
+    }
+    Some(text)
+}
+
+/// Checks that a path is no longer than one of its kind may be.
+fn is_short(
+    path: &str,
+    (whose, limit): (&str, usize),
+    value: &Spanned<DeValue<'_>>,
+    report: &mut Report,
+) -> bool {
+    let is_short = path.len() <= limit;
+    if !is_short {
+        let message = format!("a path of {} bytes, and {whose} has at most {limit}", path.len());
+        report.error(&value.span(), message, "write a shorter path");
+    }
+    is_short
 }
 
 /// Address and port that a listener listens on.

@@ -77,6 +77,7 @@ impl Backends<'_> {
             health_check: self.health_check(service, name),
             draining: backend.removed_at.is_some(),
             operator_drained: backend.operator_drained,
+            entries_end_sec: backend.entries_end_at.map(|end| end.saturating_sub(self.now).as_secs()),
             weight: state.is_weighted().then_some(backend.weight),
             weight_source: match backend.weight_source {
                 WeightSource::Configured => view::WeightSource::Configured,
