@@ -136,17 +136,14 @@ fn a_right_file_is_taken_over_whole_and_a_wrong_one_not_at_all() {
             ]
         );
         assert!(operator.backend("b").await.draining);
-        assert_eq!(reload.warnings, [""; 0]);
         let idle = "[[backend_service]]\nname = \"idle\"\nhealth_checks = [\"alive\"]\n\
                     backends = [{ group = \"idle\" }]\n[[backend_group]]\nname = \"idle\"\nendpoints = []\n";
+        // The machine may give warnings of its own.
+        let warning = "service `idle` has no backend, so that new connections to it are dropped: add endpoints to its groups";
+        assert!(!reload.warnings.iter().any(|one| one == warning));
         std::fs::write(&operator.config_path, format!("{CONFIG}\n{idle}")).unwrap();
         let reload = operator.ask(|reply| Request::Reload { reply }).await.unwrap();
-        assert_eq!(
-            reload.warnings,
-            [
-                "service `idle` has no backend, so that new connections to it are dropped: add endpoints to its groups"
-            ]
-        );
+        assert!(reload.warnings.iter().any(|one| one == warning), "{:?}", reload.warnings);
         // As good as endless, and it takes no room on the disk.
         std::fs::File::create(&operator.config_path).unwrap().set_len(1 << 40).unwrap();
         let refused = operator.ask(|reply| Request::Reload { reply }).await;
