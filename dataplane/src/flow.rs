@@ -37,11 +37,12 @@ impl Flow {
     // Google Cloud hashes fragmented UDP by 3-tuple, and tracks TCP by 5-tuple always.
     #[inline]
     pub fn is_ported(&self) -> bool {
-        match self.fragment {
-            Fragment::No => matches!(self.protocol, protocol::TCP | protocol::UDP),
-            Fragment::First => self.protocol == protocol::TCP,
-            Fragment::Later => false,
-        }
+        self.is_whole_with_ports() || (self.fragment == Fragment::First && self.protocol == protocol::TCP)
+    }
+
+    #[inline]
+    fn is_whole_with_ports(&self) -> bool {
+        self.fragment == Fragment::No && matches!(self.protocol, protocol::TCP | protocol::UDP)
     }
 
     /// True for TCP and UDP in fragments, of which the later ones follow the first.
@@ -83,9 +84,12 @@ impl Flow {
     ///
     /// Neither keyed nor used for any choice of our own: it is the same in every build, so that captures compare.
     pub fn entropy(&self) -> u32 {
-        // No fragment's: all parts of a datagram travel alike.
-        let is_ported = self.fragment == Fragment::No && self.is_ported();
-        let ports = if is_ported { u128::from(self.src_port) << 16 | u128::from(self.dst_port) } else { 0 };
+        // A fragment's take no part: all parts of a datagram travel alike.
+        let ports = if self.is_whole_with_ports() {
+            u128::from(self.src_port) << 16 | u128::from(self.dst_port)
+        } else {
+            0
+        };
         let words =
             self.src.0 ^ self.dst.0.rotate_left(64) ^ ports.rotate_left(32) ^ u128::from(self.protocol);
         let folded = (words as u64) ^ ((words >> 64) as u64).rotate_left(32);

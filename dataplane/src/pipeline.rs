@@ -1,4 +1,4 @@
-//! The life of a burst, stage by stage. Every branch of the packet path is here, those of fragments in `fragment.rs`.
+//! The life of a burst, stage by stage. Every branch of the packet path is here, those of routes and fragments in `apart.rs`.
 //!
 //! ```text
 //! all:        prefetch the header → parse → classify → hash, prefetch the connection's bucket
@@ -10,7 +10,7 @@
 //! The snapshot and the clock are taken once per burst. Connections are decided packet by packet, in order, so that
 //! an entry which the first packet of a burst makes is there for the second.
 
-mod fragment;
+mod apart;
 
 use crate::affinity::{TrackingHasher, Tuple};
 use crate::backend::BackendHandle;
@@ -116,32 +116,23 @@ struct Candidate {
     packet: Packet,
     /// Name of its connection, if that is tracked.
     key: TrackingKey,
-    course: Course,
+    tracked: bool,
     /// True for an ICMP error that goes where the packet goes which it quotes.
     quoted: bool,
-    /// True for a packet that came by a route: its hashes are those of both directions.
-    routed: bool,
+    apart: Apart,
     service: ServiceId,
     /// Index in the burst.
     index: u8,
 }
 
-/// Part of the second pass that a candidate takes.
+/// Reason for which a candidate without a valid entry is decided apart from those that nearly all are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Course {
-    /// Selection alone.
-    Untracked = 0,
-    /// Its connection, else selection.
-    Tracked = 1,
-    /// A fragment of TCP or UDP: all that follows the parse.
-    Fragment = 2,
-}
-
-impl Course {
-    #[inline(always)]
-    fn new(tracked: bool) -> Self {
-        if tracked { Self::Tracked } else { Self::Untracked }
-    }
+enum Apart {
+    No,
+    /// Came by a route: its hashes are those of both directions.
+    Routed,
+    /// A fragment of TCP or UDP, of which nothing is decided yet.
+    Fragment,
 }
 
 /// Inputs that are the same for all packets of a burst.
@@ -217,8 +208,8 @@ impl Pipeline {
                     (decision.backend, decision.tracking) = (Some(handle), Tracking::Hit);
                     round.deliver(candidate, backend, frame, decision, counters, budget);
                 }
-                None if candidate.course == Course::Fragment => {
-                    round.decide_fragment(candidate, frame, decision, counters, budget, first_fragments);
+                None if candidate.apart != Apart::No => {
+                    round.decide_apart(candidate, frame, decision, counters, budget, first_fragments);
                 }
                 None => {
                     (decision.backend, decision.tracking) = round.select(candidate, &mut counters.conntrack);
@@ -240,9 +231,9 @@ impl Candidate {
     const NONE: Self = Self {
         packet: Packet::NONE,
         key: TrackingKey(0),
-        course: Course::Untracked,
+        tracked: false,
         quoted: false,
-        routed: false,
+        apart: Apart::No,
         service: ServiceId(0),
         index: 0,
     };
@@ -273,10 +264,10 @@ impl Round<'_> {
         *decision = Decision::pending(rule, service, frame);
         candidate.service = service;
         candidate.quoted = false;
-        candidate.routed = false;
+        candidate.apart = Apart::No;
         let flow = &candidate.packet.flow;
         let treatment = self.snapshot.service(service).policy.treatment_with_ports(flow.protocol);
-        candidate.course = Course::new(treatment.tracked);
+        candidate.tracked = treatment.tracked;
         if treatment.tracked {
             let tuple = treatment.tracking_tuple_with_ports();
             candidate.key = self.name(service, tuple, flow, candidate.packet.opens());
@@ -303,7 +294,7 @@ impl Round<'_> {
         candidate.packet = packet;
         if packet.flow.is_followed() {
             // Its first fragment may be in this burst, and is not decided yet.
-            candidate.course = Course::Fragment;
+            (candidate.tracked, candidate.apart) = (false, Apart::Fragment);
             return true;
         }
         self.classify(candidate, frame, decision, counters)
@@ -311,6 +302,7 @@ impl Round<'_> {
 
     /// Finds rule, service and connection of a parsed packet. True where it goes on to them, false where its decision
     /// is final.
+    #[inline(always)]
     fn classify(
         &self,
         candidate: &mut Candidate,
@@ -357,14 +349,19 @@ impl Round<'_> {
             candidate.packet.flow = flow;
         }
         let policy = &self.snapshot.service(service).policy;
-        let flow = &candidate.packet.flow;
-        let flow = if routed { policy.routed(flow) } else { *flow };
-        let treatment = policy.treatment(flow.protocol);
-        candidate.course = Course::new(treatment.tracked);
-        if treatment.tracked {
-            candidate.key = self.name(service, treatment.tracking_tuple(&flow), &flow, opens);
+        let in_order;
+        let mut flow = &candidate.packet.flow;
+        candidate.apart = Apart::No;
+        if routed {
+            in_order = policy.routed(flow);
+            (flow, candidate.apart) = (&in_order, Apart::Routed);
         }
-        (candidate.quoted, candidate.routed, candidate.service) = (quoted.is_some(), routed, service);
+        let treatment = policy.treatment(flow.protocol);
+        candidate.tracked = treatment.tracked;
+        if treatment.tracked {
+            candidate.key = self.name(service, treatment.tracking_tuple(flow), flow, opens);
+        }
+        (candidate.quoted, candidate.service) = (quoted.is_some(), service);
         true
     }
 
@@ -404,7 +401,7 @@ impl Round<'_> {
         counters: &mut ConntrackCounters,
     ) -> Option<(BackendHandle, &Backend)> {
         let packet = &candidate.packet;
-        if candidate.course != Course::Tracked || (packet.opens() && self.is_one_connection(candidate)) {
+        if !candidate.tracked || (packet.opens() && self.is_one_connection(candidate)) {
             return None;
         }
         let found = self.table.lookup(candidate.key)?;
@@ -438,15 +435,31 @@ impl Round<'_> {
         candidate: &Candidate,
         counters: &mut ConntrackCounters,
     ) -> (Option<BackendHandle>, Tracking) {
+        self.select_by(&candidate.packet.flow, candidate, counters)
+    }
+
+    /// Backend as [`Round::select`] selects it, of a packet that came by a route.
+    #[inline(never)]
+    fn select_routed(
+        &self,
+        candidate: &Candidate,
+        counters: &mut ConntrackCounters,
+    ) -> (Option<BackendHandle>, Tracking) {
+        let policy = &self.snapshot.service(candidate.service).policy;
+        self.select_by(&policy.routed(&candidate.packet.flow), candidate, counters)
+    }
+
+    #[inline(always)]
+    fn select_by(
+        &self,
+        flow: &Flow,
+        candidate: &Candidate,
+        counters: &mut ConntrackCounters,
+    ) -> (Option<BackendHandle>, Tracking) {
         let Self { snapshot, table, now, .. } = *self;
-        let flow = &candidate.packet.flow;
         let service = snapshot.service(candidate.service);
-        let selected = if candidate.routed {
-            snapshot.select(service, &service.policy.routed(flow))
-        } else {
-            snapshot.select(service, flow)
-        };
-        if candidate.course != Course::Tracked {
+        let selected = snapshot.select(service, flow);
+        if !candidate.tracked {
             counters.untracked += 1;
             return (selected, Tracking::Off);
         }

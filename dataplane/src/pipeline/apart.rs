@@ -1,6 +1,6 @@
-//! Fragments of TCP and UDP: a later one goes where its first went; all others decide for themselves.
+//! Packets that are decided apart: those that came by a route, and fragments of TCP and UDP.
 
-use super::{Candidate, Decision, Round, Tracking, unforwardable};
+use super::{Apart, Candidate, Decision, Round, Tracking, unforwardable};
 use crate::backend::BackendHandle;
 use crate::counters::Counters;
 use crate::first_fragments::{First, FirstFragments};
@@ -12,10 +12,43 @@ use crate::snapshot::Backend;
 use crate::verdict::{DropReason, Verdict};
 
 impl Round<'_> {
-    /// Decides a fragment of TCP or UDP: a later one goes where its first went, all else decide for themselves.
+    /// Decides a packet without a valid entry that came by a route, or any fragment of TCP or UDP.
     #[cold]
     #[inline(never)]
-    pub(super) fn decide_fragment<F: Frame>(
+    pub(super) fn decide_apart<F: Frame>(
+        &self,
+        candidate: &Candidate,
+        frame: &mut F,
+        decision: &mut Decision,
+        counters: &mut Counters,
+        budget: &mut ErrorBudget,
+        first_fragments: &mut FirstFragments,
+    ) {
+        if candidate.apart == Apart::Fragment {
+            self.decide_fragment(candidate, frame, decision, counters, budget, first_fragments);
+        } else {
+            (decision.backend, decision.tracking) = self.select_routed(candidate, &mut counters.conntrack);
+            self.deliver_selected(candidate, frame, decision, counters, budget);
+        }
+    }
+
+    /// Delivers a packet to the backend of its decision, or drops it for want of one.
+    fn deliver_selected<F: Frame>(
+        &self,
+        candidate: &Candidate,
+        frame: &mut F,
+        decision: &mut Decision,
+        counters: &mut Counters,
+        budget: &mut ErrorBudget,
+    ) {
+        match decision.backend.and_then(|handle| self.snapshot.backend(handle)) {
+            Some(backend) => self.deliver(candidate, backend, frame, decision, counters, budget),
+            None => decision.verdict = Verdict::Drop(DropReason::NoEligibleBackend),
+        }
+    }
+
+    /// Decides a fragment of TCP or UDP: a later one goes where its first went, all else decide for themselves.
+    fn decide_fragment<F: Frame>(
         &self,
         fragment: &Candidate,
         frame: &mut F,
@@ -52,16 +85,16 @@ impl Round<'_> {
         }
         (decision.backend, decision.tracking) = match self.connection(&candidate, &mut counters.conntrack) {
             Some((handle, _)) => (Some(handle), Tracking::Hit),
+            None if candidate.apart == Apart::Routed => {
+                self.select_routed(&candidate, &mut counters.conntrack)
+            }
             None => self.select(&candidate, &mut counters.conntrack),
         };
-        let known = |handle| Some((handle, self.snapshot.backend(handle)?));
-        let Some((handle, backend)) = decision.backend.and_then(known) else {
-            decision.verdict = Verdict::Drop(DropReason::NoEligibleBackend);
-            return;
-        };
-        self.deliver(&candidate, backend, frame, decision, counters, budget);
-        if let (true, Verdict::Forward, Some((rule, _)), Some(datagram)) =
-            (is_first, decision.verdict, decision.rule, datagram)
+        self.deliver_selected(&candidate, frame, decision, counters, budget);
+        if let (true, Verdict::Forward) = (is_first, decision.verdict)
+            && let (Some((rule, _)), Some(handle), Some(datagram)) =
+                (decision.rule, decision.backend, datagram)
+            && let Some(backend) = self.snapshot.backend(handle)
         {
             let rule = self.snapshot.rules.identity(rule);
             let first = First { rule, backend: handle, backend_identity: backend.identity, seen: self.now };
