@@ -11,7 +11,7 @@
 
 use crate::affinity::{TrackingHasher, Tuple};
 use crate::backend::BackendHandle;
-use crate::conntrack::{ConntrackTable, Entry, Inserted, Stage, TrackingKey};
+use crate::conntrack::{ConntrackTable, Entry, Found, Inserted, Stage, TrackingKey};
 use crate::counters::{ConntrackCounters, Counters};
 use crate::egress::PortId;
 use crate::flow::Flow;
@@ -345,24 +345,51 @@ impl Round<'_> {
         candidate: &Candidate,
         counters: &mut ConntrackCounters,
     ) -> Option<(BackendHandle, &Backend)> {
-        let packet = &candidate.packet;
-        if !candidate.tracked || (packet.opens() && self.is_one_connection(candidate)) {
+        if !candidate.tracked {
             return None;
         }
+        if candidate.packet.tcp_flags != 0 {
+            return self.turning_connection(candidate, counters);
+        }
+        let (found, handle, backend) = self.valid_entry(candidate)?;
+        // An error, which anyone may forge, keeps no entry alive (RFC 5508 asks the same of NATs).
+        if !candidate.quoted {
+            found.refresh(self.now, false);
+        }
+        counters.hits += 1;
+        Some((handle, backend))
+    }
+
+    /// Backend of a connection that the packet opens or closes. An ICMP error does neither: its flags are none.
+    #[inline(never)]
+    fn turning_connection(
+        &self,
+        candidate: &Candidate,
+        counters: &mut ConntrackCounters,
+    ) -> Option<(BackendHandle, &Backend)> {
+        let packet = &candidate.packet;
+        let one = self.is_one_connection(candidate);
+        if packet.opens() && one {
+            return None;
+        }
+        let (found, handle, backend) = self.valid_entry(candidate)?;
+        if packet.closes() && one {
+            self.table.close(candidate.key, found, self.now);
+        } else {
+            found.refresh(self.now, packet.opens());
+        }
+        counters.hits += 1;
+        Some((handle, backend))
+    }
+
+    /// Valid entry of the candidate's connection, with its backend.
+    #[inline(always)]
+    fn valid_entry(&self, candidate: &Candidate) -> Option<(Found<'_>, BackendHandle, &Backend)> {
         let found = self.table.lookup(candidate.key)?;
         let entry = found.entry();
         let backend =
             self.snapshot.backend(entry.backend).filter(|backend| backend.holds(&entry, self.now))?;
-        // An error, which anyone may forge, keeps no entry alive (RFC 5508 asks the same of NATs).
-        if !candidate.quoted {
-            if packet.closes() && self.is_one_connection(candidate) {
-                self.table.close(candidate.key, found, self.now);
-            } else {
-                found.refresh(self.now, packet.opens());
-            }
-        }
-        counters.hits += 1;
-        Some((entry.backend, backend))
+        Some((found, entry.backend, backend))
     }
 
     /// True if the candidate's entry is that of one TCP connection, which a SYN starts anew and a FIN or RST closes.

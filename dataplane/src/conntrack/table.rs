@@ -200,12 +200,13 @@ impl Found<'_> {
     /// since it was found, it changes nothing: that worker has noted a use as recent, or put another entry here.
     #[inline]
     pub fn refresh(self, now: Tick, opens: bool) {
-        self.note(now, self.state.stage().continued(opens));
+        if self.entry().idle(now) > 0 || self.state.is_unconfirmed() {
+            self.note(now, self.state.stage().continued(opens));
+        }
     }
 
     /// Notes a use at `now`, after which the connection is in `stage`; false where the entry has changed since it was
     /// found.
-    #[inline]
     fn note(self, now: Tick, stage: Stage) -> bool {
         let entry = self.entry();
         let moved = entry.idle(now) > 0;
