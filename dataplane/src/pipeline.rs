@@ -221,6 +221,7 @@ impl Candidate {
     /// a close of this one would leave open.
     fn first_stage(&self, one: bool) -> Stage {
         match &self.packet {
+            packet if packet.tcp_flags == 0 => Stage::Unconfirmed,
             packet if packet.opens() => Stage::HalfOpen,
             packet if packet.closes() && one => Stage::Closed,
             _ => Stage::Unconfirmed,
@@ -349,7 +350,9 @@ impl Round<'_> {
             return None;
         }
         if candidate.packet.tcp_flags != 0 {
-            return self.turning_connection(candidate, counters);
+            let one = self.is_one_connection(candidate);
+            let restarts = one && candidate.packet.opens();
+            return if restarts { None } else { self.turning_connection(candidate, one, counters) };
         }
         let (found, handle, backend) = self.valid_entry(candidate)?;
         // An error, which anyone may forge, keeps no entry alive (RFC 5508 asks the same of NATs).
@@ -360,18 +363,16 @@ impl Round<'_> {
         Some((handle, backend))
     }
 
-    /// Backend of a connection that the packet opens or closes. An ICMP error does neither: its flags are none.
+    /// Backend of a connection that the packet closes, or opens as one of several; `one` says that the entry holds no
+    /// others. An ICMP error does neither: it has no flags.
     #[inline(never)]
     fn turning_connection(
         &self,
         candidate: &Candidate,
+        one: bool,
         counters: &mut ConntrackCounters,
     ) -> Option<(BackendHandle, &Backend)> {
         let packet = &candidate.packet;
-        let one = self.is_one_connection(candidate);
-        if packet.opens() && one {
-            return None;
-        }
         let (found, handle, backend) = self.valid_entry(candidate)?;
         if packet.closes() && one {
             self.table.close(candidate.key, found, self.now);
