@@ -60,31 +60,18 @@ pub struct ConntrackCounters {
 impl ConntrackCounters {
     /// Counts the result of an insertion.
     pub fn count(&mut self, inserted: &Inserted) {
-        match inserted {
-            Inserted::Full => self.full += 1,
-            Inserted::Lost(_) => self.hits += 1,
-            Inserted::New => {
-                self.inserts += 1;
-                self.occupied += 1;
-            }
-            Inserted::Replaced => self.inserts += 1,
-            Inserted::EvictedVoid => {
-                self.inserts += 1;
-                self.evicted_void += 1;
-            }
-            Inserted::EvictedHalfOpen => {
-                self.inserts += 1;
-                self.evicted_half_open += 1;
-            }
-            Inserted::EvictedClosed => {
-                self.inserts += 1;
-                self.evicted_closed += 1;
-            }
-            Inserted::EvictedUnconfirmed => {
-                self.inserts += 1;
-                self.evicted_unconfirmed += 1;
-            }
-        }
+        let taken = match inserted {
+            Inserted::New => &mut self.occupied,
+            Inserted::EvictedVoid => &mut self.evicted_void,
+            Inserted::EvictedHalfOpen => &mut self.evicted_half_open,
+            Inserted::EvictedClosed => &mut self.evicted_closed,
+            Inserted::EvictedUnconfirmed => &mut self.evicted_unconfirmed,
+            Inserted::Replaced => return self.inserts += 1,
+            Inserted::Lost(_) => return self.hits += 1,
+            Inserted::Full => return self.full += 1,
+        };
+        *taken += 1;
+        self.inserts += 1;
     }
 }
 

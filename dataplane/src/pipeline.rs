@@ -14,7 +14,7 @@ mod apart;
 
 use crate::affinity::{TrackingHasher, Tuple};
 use crate::backend::BackendHandle;
-use crate::conntrack::{ConntrackTable, Entry, Inserted, Stage, TrackingKey};
+use crate::conntrack::{ConntrackTable, Entry, Found, Inserted, Stage, TrackingKey};
 use crate::counters::{ConntrackCounters, Counters};
 use crate::egress::PortId;
 use crate::first_fragments::FirstFragments;
@@ -242,6 +242,7 @@ impl Candidate {
     /// a close of this one would leave open.
     fn first_stage(&self, one: bool) -> Stage {
         match &self.packet {
+            packet if packet.tcp_flags == 0 => Stage::Unconfirmed,
             packet if packet.opens() => Stage::HalfOpen,
             packet if packet.closes() && one => Stage::Closed,
             _ => Stage::Unconfirmed,
@@ -400,24 +401,51 @@ impl Round<'_> {
         candidate: &Candidate,
         counters: &mut ConntrackCounters,
     ) -> Option<(BackendHandle, &Backend)> {
-        let packet = &candidate.packet;
-        if !candidate.tracked || (packet.opens() && self.is_one_connection(candidate)) {
+        if !candidate.tracked {
             return None;
         }
+        if candidate.packet.tcp_flags != 0 {
+            let one = self.is_one_connection(candidate);
+            let restarts = one && candidate.packet.opens();
+            return if restarts { None } else { self.turning_connection(candidate, one, counters) };
+        }
+        let (found, handle, backend) = self.valid_entry(candidate)?;
+        // An error, which anyone may forge, keeps no entry alive (RFC 5508 asks the same of NATs).
+        if !candidate.quoted {
+            found.refresh(self.now, false);
+        }
+        counters.hits += 1;
+        Some((handle, backend))
+    }
+
+    /// Backend of a connection that the packet closes, or opens as one of several; `one` says that the entry holds no
+    /// others. An ICMP error does neither: it has no flags.
+    #[inline(never)]
+    fn turning_connection(
+        &self,
+        candidate: &Candidate,
+        one: bool,
+        counters: &mut ConntrackCounters,
+    ) -> Option<(BackendHandle, &Backend)> {
+        let packet = &candidate.packet;
+        let (found, handle, backend) = self.valid_entry(candidate)?;
+        if packet.closes() && one {
+            self.table.close(candidate.key, found, self.now);
+        } else {
+            found.refresh(self.now, packet.opens());
+        }
+        counters.hits += 1;
+        Some((handle, backend))
+    }
+
+    /// Valid entry of the candidate's connection, with its backend.
+    #[inline(always)]
+    fn valid_entry(&self, candidate: &Candidate) -> Option<(Found<'_>, BackendHandle, &Backend)> {
         let found = self.table.lookup(candidate.key)?;
         let entry = found.entry();
         let backend =
             self.snapshot.backend(entry.backend).filter(|backend| backend.holds(&entry, self.now))?;
-        // An error, which anyone may forge, keeps no entry alive (RFC 5508 asks the same of NATs).
-        if !candidate.quoted {
-            if packet.closes() && self.is_one_connection(candidate) {
-                self.table.close(candidate.key, found, self.now);
-            } else {
-                found.refresh(self.now, packet.opens());
-            }
-        }
-        counters.hits += 1;
-        Some((entry.backend, backend))
+        Some((found, entry.backend, backend))
     }
 
     /// True if the candidate's entry is that of one TCP connection, which a SYN starts anew and a FIN or RST closes.

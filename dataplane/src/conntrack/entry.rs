@@ -47,7 +47,7 @@ const SEEN_MASK: u32 = (1 << Entry::SEEN_BITS) - 1;
 ///
 /// It decides about one thing: which valid entry gives way where the slots of a new one are full.
 //
-// The higher bit says that the next packet, unless it is another SYN, changes the stage: one test for nearly all.
+// The higher bit says that the next packet may change the stage: one test for nearly all packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// Packets have come, after the first, that neither open nor close it.
@@ -184,6 +184,12 @@ impl State {
             0b10 => Stage::HalfOpen,
             _ => Stage::Unconfirmed,
         }
+    }
+
+    /// True if SYNs alone, or one packet alone, have come of the connection.
+    #[inline]
+    pub(super) fn is_unconfirmed(self) -> bool {
+        self.0 & 0b10 << Self::STAGE != 0
     }
 
     #[inline]

@@ -200,12 +200,13 @@ impl Found<'_> {
     /// since it was found, it changes nothing: that worker has noted a use as recent, or put another entry here.
     #[inline]
     pub fn refresh(self, now: Tick, opens: bool) {
-        self.note(now, self.state.stage().continued(opens));
+        if self.entry().idle(now) > 0 || self.state.is_unconfirmed() {
+            self.note(now, self.state.stage().continued(opens));
+        }
     }
 
     /// Notes a use at `now`, after which the connection is in `stage`; false where the entry has changed since it was
     /// found.
-    #[inline]
     fn note(self, now: Tick, stage: Stage) -> bool {
         let entry = self.entry();
         let moved = entry.idle(now) > 0;
@@ -237,7 +238,7 @@ enum Choice {
     Own(usize, State),
     /// Slot that is empty, or whose entry gives way.
     Room(usize, State, Inserted),
-    /// None before another worker is done with a slot that it has just taken.
+    /// None before another worker is done with a slot that it has just taken, or emptied.
     InMotion,
     /// None.
     Full,
@@ -318,12 +319,12 @@ impl<'t> Neighbourhood<'t> {
         Inserted::Full
     }
 
-    /// Looks at every slot once, and where none is empty judges what is in them.
+    /// Looks at every slot, and where none is empty again, to judge what is in them.
     fn choose(&self, now: Tick, judge: &impl Fn(&Entry) -> Standing) -> Choice {
-        let states: [State; PAIR] = core::array::from_fn(|n| self.slot(n).state());
         let mut empty = None;
         let mut in_motion = false;
-        for (n, state) in states.into_iter().enumerate() {
+        for n in 0..PAIR {
+            let state = self.slot(n).state();
             match state.phase() {
                 Phase::Empty => empty = empty.or(Some((n, state))),
                 Phase::Busy => in_motion = true,
@@ -337,14 +338,27 @@ impl<'t> Neighbourhood<'t> {
         if let Some((n, state)) = empty {
             return Choice::Room(n, state, Inserted::New);
         }
+        match self.victim(now, judge) {
+            // Another worker may have finished the key's entry since it was looked for.
+            Choice::Room(n, state, _) if self.slot(n).bears(self.key, state) => Choice::Own(n, state),
+            Choice::Full if in_motion => Choice::InMotion,
+            choice => choice,
+        }
+    }
+
+    /// Slot whose entry gives way.
+    fn victim(&self, now: Tick, judge: &impl Fn(&Entry) -> Standing) -> Choice {
+        let mut in_motion = false;
         let mut victim = None;
         // Half-open entries before others, then the longest idle; of a second's, closed ones, which nobody will confirm.
         let mut strongest = (false, 0, false);
         // Another slot of a bucket for every key: were it always the first, a flood's next packet would push out what
         // has just been made, and leave what lay there before.
         let first = (self.key.0 >> 1) as usize % BUCKET;
-        for (n, state) in (0..PAIR).map(|n| (n ^ first, states[n ^ first])) {
+        for n in (0..PAIR).map(|n| n ^ first) {
+            let state = self.slot(n).state();
             if state.phase() != Phase::Settled {
+                in_motion = true;
                 continue;
             }
             let entry = state.entry();
