@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use guideway::health::probe::{MAX_READ_BYTES, ProbeError, Target, WeightReport, probe};
+use guideway::health::probe::{Answer, MAX_READ_BYTES, ProbeError, Target, WeightReport, probe};
 use guideway_model::config::{Exchange, HealthCheck, HttpRequest, Probe, ProxyHeader, Transport};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::ServerConfig;
@@ -162,7 +162,8 @@ async fn ask<F: Future<Output = ()>>(kind: &Probe, peer: impl FnOnce(DuplexStrea
         Target { vip: [192, 0, 2, 10].into(), port: 80, source: "198.51.100.7:40001".parse().unwrap() };
     let begun = Instant::now();
     let probing = async {
-        let result = timeout(TIMEOUT, Counted::new(|| probe(Wire(ours), &check, &target))).await.ok();
+        let answer = timeout(TIMEOUT, Counted::new(|| probe(Wire(ours), &check, &target))).await.ok();
+        let result = answer.map(|Answer { weight, judgement }| judgement.map(|()| weight));
         (result, begun.elapsed())
     };
     let ((result, took), _) = tokio::join!(probing, timeout(2 * TIMEOUT, peer(theirs)));

@@ -34,6 +34,7 @@ mod port;
 mod report;
 mod route;
 mod schema;
+mod unused_weights;
 mod written;
 
 use std::sync::Arc;
@@ -60,6 +61,7 @@ pub use port::Port;
 pub use report::{ConfigError, ConfigErrors};
 pub use route::Route;
 pub use schema::schema;
+pub use unused_weights::UnusedWeights;
 pub use written::choice::{NeighborReplies, ProxyHeader, RuleProtocol, ServiceProtocol};
 
 /// A commented configuration with every table.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args as Arguments;
 use guideway::health::demand::Excess;
 use guideway_dataplane::affinity::LoadBalancingScheme;
-use guideway_model::config::{BackendService, Config, ConfigErrors};
+use guideway_model::config::{BackendService, Config, ConfigErrors, UnusedWeights};
 use serde_json::json;
 
 use super::{Exit, Output, table};
@@ -49,8 +49,8 @@ fn summary(config: &Config) -> String {
         count(config.health_checks.len(), "health check"),
         count(config.routes.len(), "route"),
     );
-    for excess in Excess::of(config) {
-        let _ = writeln!(summary, "warning: {excess}");
+    for warning in warnings(config) {
+        let _ = writeln!(summary, "warning: {warning}");
     }
     if config.services.is_empty() {
         return summary;
@@ -99,8 +99,14 @@ fn counts(config: &Config) -> serde_json::Value {
         "endpoints": endpoints(config),
         "health_checks": config.health_checks.len(),
         "routes": config.routes.len(),
-        "warnings": Excess::of(config).iter().map(Excess::to_string).collect::<Vec<_>>(),
+        "warnings": warnings(config),
     })
+}
+
+/// Things that are allowed, and hardly meant.
+fn warnings(config: &Config) -> Vec<String> {
+    let excess = Excess::of(config).into_iter().map(|excess| excess.to_string());
+    excess.chain(UnusedWeights::of(config).iter().map(UnusedWeights::to_string)).collect()
 }
 
 fn listed(errors: &ConfigErrors) -> serde_json::Value {

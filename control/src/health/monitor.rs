@@ -9,10 +9,11 @@ use guideway_model::config::Config;
 use guideway_model::service::Services;
 use tokio::sync::mpsc;
 
+use super::change::HealthChange;
 use super::lag::Lag;
 use super::probe_job::ProbeJob;
 use super::scheduler::{Pace, ProbeReport, Scheduler};
-use super::state::{CheckId, HealthChange, HealthState};
+use super::state::{CheckId, HealthState};
 use crate::net::probe_tcp;
 
 /// The health checks of all services.

@@ -62,25 +62,48 @@ impl Target {
 pub enum ProbeResult {
     /// The backend is well; the weight that it reports, or `None` where the check's answers cannot carry one.
     Well(Option<WeightReport>),
-    /// The backend is not well, for this reason in words.
-    Unwell(String),
+    /// The backend is not well.
+    Unwell {
+        /// Reason in words.
+        reason: String,
+        /// The weight that the failing answer reports, or `None` where none came that could carry one.
+        weight: Option<WeightReport>,
+    },
     /// The backend was not asked, for this reason in words: something was missing on this side. Counts for nothing.
     NotAsked(String),
 }
 
 impl ProbeResult {
+    /// The result of a probe that got no answer which could report a weight, for this reason in words.
+    pub fn unwell(reason: impl Into<String>) -> Self {
+        Self::Unwell { reason: reason.into(), weight: None }
+    }
+
     /// The reason why a backend that was asked is not well.
     pub fn failure(&self) -> Option<&str> {
         match self {
-            Self::Unwell(reason) => Some(reason),
+            Self::Unwell { reason, .. } => Some(reason),
             Self::Well(_) | Self::NotAsked(_) => None,
         }
     }
 }
 
-impl From<Result<Option<WeightReport>, ProbeError>> for ProbeResult {
-    fn from(asked: Result<Option<WeightReport>, ProbeError>) -> Self {
-        asked.map_or_else(|error| Self::Unwell(error.to_string()), Self::Well)
+/// The end of a question: the judgement of the answer, and the weight that the answer reports, whatever that judgement
+/// is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The weight in the answer's headers; `None` where none came, or the check's answers have no headers.
+    pub weight: Option<WeightReport>,
+    /// The judgement: why the backend is not well, if it is not.
+    pub judgement: Result<(), ProbeError>,
+}
+
+impl From<Answer> for ProbeResult {
+    fn from(Answer { weight, judgement }: Answer) -> Self {
+        match judgement {
+            Ok(()) => Self::Well(weight),
+            Err(error) => Self::Unwell { reason: error.to_string(), weight },
+        }
     }
 }
 
@@ -89,27 +112,27 @@ impl From<Result<Option<WeightReport>, ProbeError>> for ProbeResult {
 /// The probe ends as soon as the answer is known, when the peer closes the connection, or when the answer exceeds a
 /// bound; a silent peer is the caller's to time out. The connection is closed by dropping it, without the
 /// farewells of TLS and HTTP/2: they could only delay a known result.
-///
-/// # Errors
-/// [`ProbeError`] where the backend is not well.
-pub async fn probe<S>(
-    stream: S,
-    check: &HealthCheck,
-    target: &Target,
-) -> Result<Option<WeightReport>, ProbeError>
+pub async fn probe<S>(stream: S, check: &HealthCheck, target: &Target) -> Answer
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut stream = Limited::new(stream, ByteLimit(MAX_READ_BYTES));
-    let result = speak(&mut stream, &check.probe, target).await;
-    match result {
+    let mut weight = None;
+    let judgement = match speak(&mut stream, &check.probe, target, &mut weight).await {
         // The protocols turn the stream's error into one of their own.
         Err(_) if stream.is_exceeded() => Err(ProbeError::AnswerTooLong),
-        result => result,
-    }
+        judgement => judgement,
+    };
+    Answer { weight, judgement }
 }
 
-async fn speak<S>(mut stream: S, probe: &Probe, target: &Target) -> Result<Option<WeightReport>, ProbeError>
+/// Asks, and judges the answer; `weight` is what its headers report, once they have come.
+async fn speak<S>(
+    mut stream: S,
+    probe: &Probe,
+    target: &Target,
+    weight: &mut Option<WeightReport>,
+) -> Result<(), ProbeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -121,23 +144,23 @@ where
     proxy_header::send(&mut stream, proxy_header, target).await?;
 
     match probe {
-        Probe::Tcp(exchange) => exchange::ask(stream, exchange).await.map(|()| None),
+        Probe::Tcp(exchange) => exchange::ask(stream, exchange).await,
         Probe::Ssl(exchange) => {
             let stream = tls::start(stream, tls::Inside::Anything, None, target).await?;
-            exchange::ask(stream, exchange).await.map(|()| None)
+            exchange::ask(stream, exchange).await
         }
-        Probe::Http(request) => http::ask(stream, request, target).await.map(Some),
+        Probe::Http(request) => http::ask(stream, request, target, weight).await,
         Probe::Https(request) => {
             let host = request.host.as_deref();
             let stream = tls::start(stream, tls::Inside::Http1, host, target).await?;
-            http::ask(stream, request, target).await.map(Some)
+            http::ask(stream, request, target, weight).await
         }
         Probe::Http2(request) => {
             let host = request.host.as_deref();
             let stream = tls::start(stream, tls::Inside::Http2, host, target).await?;
-            http2::ask(stream, request, target).await.map(Some)
+            http2::ask(stream, request, target, weight).await
         }
-        Probe::Grpc { service_name } => grpc::ask(stream, service_name, target).await.map(|()| None),
+        Probe::Grpc { service_name } => grpc::ask(stream, service_name, target).await,
     }
 }
 
@@ -222,7 +245,7 @@ mod tests {
                 probe(stream, &peer::check(kind.clone()), &target).await
             };
             let (result, ()) = tokio::join!(probing, server);
-            assert!(result.is_ok(), "{kind:?}: {result:?}");
+            assert!(result.judgement.is_ok(), "{kind:?}: {result:?}");
         }
     }
 

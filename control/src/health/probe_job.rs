@@ -34,7 +34,7 @@ impl ProbeJob {
                 let stream = match probe_tcp::Stream::connect(stack, peer).await {
                     Ok(stream) => stream,
                     Err(error) if is_ours(&error) => return ProbeResult::NotAsked(error.to_string()),
-                    Err(error) => return ProbeResult::Unwell(error.to_string()),
+                    Err(error) => return ProbeResult::unwell(error.to_string()),
                 };
                 let source = stream.local_address().unwrap_or_else(|| SocketAddr::new(self.vip, 0));
                 probe(stream, &self.check, &Target { vip: self.vip, port, source }).await.into()
@@ -45,7 +45,7 @@ impl ProbeJob {
                 let (stream, source) = match connected.and_then(|stream| Ok((stream.local_addr()?, stream))) {
                     Ok((source, stream)) => (stream, source),
                     Err(error) if is_ours(&error) => return ProbeResult::NotAsked(error.to_string()),
-                    Err(error) => return ProbeResult::Unwell(format!("cannot connect: {error}")),
+                    Err(error) => return ProbeResult::unwell(format!("cannot connect: {error}")),
                 };
                 probe(stream, &self.check, &Target { vip: self.address, port, source }).await.into()
             }

@@ -66,8 +66,12 @@ pub(crate) struct Operator {
 impl Operator {
     /// Has a probe of a backend end with this result.
     pub(crate) async fn report(&self, backend: &str, result: Result<Option<WeightReport>, &str>) {
+        self.report_result(backend, result.map_or_else(ProbeResult::unwell, ProbeResult::Well)).await;
+    }
+
+    /// Has a probe of a backend end with a result of any kind.
+    pub(crate) async fn report_result(&self, backend: &str, result: ProbeResult) {
         let id = CheckId { service: "web".into(), backend: backend.into(), rule: "web".into() };
-        let result = result.map_or_else(|reason| ProbeResult::Unwell(reason.to_owned()), ProbeResult::Well);
         let latency = Duration::from_micros(1_500);
         self.senders
             .reports

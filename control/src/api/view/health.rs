@@ -13,7 +13,7 @@ pub struct HealthCheck {
     pub for_sec: u64,
     /// Changes of the backend between healthy and unhealthy.
     pub turns: u64,
-    /// Status of the reported weight; `null` where the service does not choose by weight.
+    /// Status of the reported weight; `null` where the service does not choose by reported weights.
     pub weight_status: Option<WeightStatus>,
     /// Checks by forwarding rule: the backend is healthy while all of them say so.
     pub rules: Vec<RuleCheck>,
@@ -42,11 +42,11 @@ pub struct RuleCheck {
 pub enum WeightStatus {
     /// The latest probe has reported a weight.
     ValidWeight,
-    /// The backend answers its probes without a weight.
+    /// The backend's answers pass the check without a weight.
     MissingWeight,
     /// The backend answers its probes with something that is no weight.
     InvalidWeight,
-    /// The backend does not answer, and keeps the weight that it had.
+    /// The backend cannot be reached, or its answers fail the check without a weight: it keeps the one that it had.
     UnavailableWeight,
 }
 

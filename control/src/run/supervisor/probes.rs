@@ -7,17 +7,17 @@ use guideway_dataplane::frame::Frame;
 use guideway_dataplane::packet::Packet;
 use guideway_dataplane::snapshot::{OwnAddresses, Snapshot};
 use guideway_engine::publish::Subscriber;
-use guideway_model::config::Config;
+use guideway_model::config::{Config, UnusedWeights};
 use tokio::sync::mpsc;
 
 use super::event_log::Note;
 use super::workers::Workers;
 use crate::api::view::EventKind;
+use crate::health::change::HealthChange;
 use crate::health::demand::Excess;
 use crate::health::descriptors;
 use crate::health::monitor::Monitor;
 use crate::health::scheduler::ProbeReport;
-use crate::health::state::HealthChange;
 use crate::net::probe_tcp::{Handle, Limits, ProbeTcp};
 use crate::run::appliance::Appliance;
 use crate::run::ports::Ports;
@@ -78,6 +78,9 @@ impl Probes {
         let config = appliance.config();
         for excess in Excess::of(config) {
             tracing::warn!("{excess}");
+        }
+        for unused in UnusedWeights::of(config) {
+            tracing::warn!("{unused}");
         }
         let own = own_addresses(config);
         if own != self.own {
@@ -179,7 +182,7 @@ fn note(change: &HealthChange, error: Option<&str>) -> Note {
             Note::of_service(EventKind::WeightsValid, service, text)
         }
         HealthChange::Weights { service, valid: false } => {
-            let text = "a backend answers without a weight: the service runs with equal weights";
+            let text = "a backend answers without a usable weight: the service runs with equal weights";
             Note::of_service(EventKind::WeightsInvalid, service, text)
         }
     }

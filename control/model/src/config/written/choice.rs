@@ -110,6 +110,20 @@ impl Choice for LocalityLbPolicy {
         &[("MAGLEV", Self::Maglev), ("WEIGHTED_MAGLEV", Self::WeightedMaglev)];
 }
 
+/// Source of the weights of a service's backends (`weight_source`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::config) enum WeightSource {
+    /// Headers of the answers to health checks.
+    Reported,
+    /// The endpoints as configured, and the operator.
+    Configured,
+}
+
+impl Choice for WeightSource {
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("REPORTED", Self::Reported), ("CONFIGURED", Self::Configured)];
+}
+
 impl Choice for ServiceProtocol {
     const CHOICES: &'static [(&'static str, Self)] =
         &[("TCP", Self::Tcp), ("UDP", Self::Udp), ("UNSPECIFIED", Self::Unspecified)];

@@ -15,7 +15,7 @@ use ipnet::IpNet;
 
 use super::choice::{
     Chosen, Delivery, LocalityLbPolicy, NeighborReplies, PolicyKind, ProbeType, ProxyHeader, RuleProtocol,
-    ServiceProtocol, TransportKind,
+    ServiceProtocol, TransportKind, WeightSource,
 };
 use super::field::{Field, tables};
 use super::value::{Ascii, Core, Integer, InterfaceAddress, Mac, Name, Port, PortRange, Ratio, Seed};
@@ -208,6 +208,9 @@ tables! {
         session_affinity: Option<Field<Chosen<SessionAffinity>>> = Chosen(SessionAffinity::None),
         /// Choice of backends: evenly (MAGLEV), or in proportion to their weights (WEIGHTED_MAGLEV).
         locality_lb_policy: Option<Field<Chosen<LocalityLbPolicy>>> = Chosen(LocalityLbPolicy::Maglev),
+        /// Source of the weights (WEIGHTED_MAGLEV only): the answers to health checks of type HTTP, HTTPS or HTTP2, or the
+        /// endpoints' own `weight` and the operator.
+        weight_source: Option<Field<Chosen<WeightSource>>> = Chosen(WeightSource::Reported),
         /// Name of the health check of the backends, exactly one.
         #[schemars(length(min = 1, max = 1))]
         health_checks: Field<List<Name>>,
