@@ -5,7 +5,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use guideway_model::config::Config;
+use guideway_model::config::{Config, Transport};
 use guideway_model::service::Services;
 use tokio::sync::mpsc;
 
@@ -114,6 +114,11 @@ impl Monitor {
     /// The health of all backends.
     pub fn state(&self) -> &HealthState {
         &self.state
+    }
+
+    /// True if the probes of a check go by the workers, in the path of traffic.
+    pub fn is_in_path(&self, id: &CheckId) -> bool {
+        self.jobs.get(id).is_some_and(|job| job.check.transport == Transport::InPath)
     }
 
     /// The delays with which probes begin.

@@ -80,6 +80,8 @@ pub struct HealthChecks {
     pub probes_begun: u64,
     /// Intervals of a check that went by without its probe; more than 0 means that the control thread cannot keep up.
     pub intervals_missed: u64,
+    /// Failures of probes that count for nothing, as they fell in a stall of a worker or of the control thread.
+    pub failures_discarded: u64,
     /// Delay of probes behind their schedule; it grows when the control thread has too much to do.
     pub start_lag: Quantiles,
     /// Snapshots that carried the outcome of a probe and have come to all workers.

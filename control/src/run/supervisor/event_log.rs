@@ -62,6 +62,7 @@ impl Note {
             EventKind::BackendUnhealthy
             | EventKind::AnnouncementFailed
             | EventKind::WeightsInvalid
+            | EventKind::ProbesDiscarded
             | EventKind::AddressConflict => tracing::Level::WARN,
             _ => tracing::Level::INFO,
         }

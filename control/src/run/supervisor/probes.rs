@@ -11,6 +11,7 @@ use guideway_model::config::{Config, UnusedWeights};
 use tokio::sync::mpsc;
 
 use super::event_log::Note;
+use super::stalls::ProbeTime;
 use super::workers::Workers;
 use crate::api::view::EventKind;
 use crate::health::change::HealthChange;
@@ -116,6 +117,13 @@ impl Probes {
         }
         update.add(standing, None);
         update
+    }
+
+    /// The time of a probe that has ended, and the threads that it went by.
+    pub(super) fn time_of(&self, report: &ProbeReport, now: Duration) -> ProbeTime {
+        let ended = now.saturating_sub(report.ended.elapsed());
+        let by_workers = self.monitor.is_in_path(&report.id);
+        ProbeTime { began: ended.saturating_sub(report.latency), ended, by_workers }
     }
 
     /// Ends the first rounds whose time is over, though no probe has ended since.
