@@ -98,6 +98,16 @@ pub struct Answer {
     pub judgement: Result<(), ProbeError>,
 }
 
+impl Answer {
+    /// True if the peer answered as its protocol provides, whatever that says of its health.
+    pub(super) fn is_whole(&self) -> bool {
+        use ProbeError::{GrpcStatus, NotServing, Status, UnexpectedAnswer};
+        let failed = self.judgement.as_ref().err();
+        failed
+            .is_none_or(|error| matches!(error, Status(_) | UnexpectedAnswer | GrpcStatus(_) | NotServing(_)))
+    }
+}
+
 impl From<Answer> for ProbeResult {
     fn from(Answer { weight, judgement }: Answer) -> Self {
         match judgement {
@@ -110,8 +120,8 @@ impl From<Answer> for ProbeResult {
 /// Asks the peer of `stream`, a fresh connection to `target`, the question of `check`.
 ///
 /// The probe ends as soon as the answer is known, when the peer closes the connection, or when the answer exceeds a
-/// bound; a silent peer is the caller's to time out. The connection is closed by dropping it, without the
-/// farewells of TLS and HTTP/2: they could only delay a known result.
+/// bound; a silent peer is the caller's to time out. A TLS session is told its end where that costs no time; all else
+/// is left to the caller, who drops the connection or closes it in order.
 pub async fn probe<S>(stream: S, check: &HealthCheck, target: &Target) -> Answer
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -146,19 +156,25 @@ where
     match probe {
         Probe::Tcp(exchange) => exchange::ask(stream, exchange).await,
         Probe::Ssl(exchange) => {
-            let stream = tls::start(stream, tls::Inside::Anything, None, target).await?;
-            exchange::ask(stream, exchange).await
+            let mut stream = tls::start(stream, tls::Inside::Anything, None, target).await?;
+            let asked = exchange::ask(&mut stream, exchange).await;
+            tls::end(stream);
+            asked
         }
         Probe::Http(request) => http::ask(stream, request, target, weight).await,
         Probe::Https(request) => {
             let host = request.host.as_deref();
-            let stream = tls::start(stream, tls::Inside::Http1, host, target).await?;
-            http::ask(stream, request, target, weight).await
+            let mut stream = tls::start(stream, tls::Inside::Http1, host, target).await?;
+            let asked = http::ask(&mut stream, request, target, weight).await;
+            tls::end(stream);
+            asked
         }
         Probe::Http2(request) => {
             let host = request.host.as_deref();
-            let stream = tls::start(stream, tls::Inside::Http2, host, target).await?;
-            http2::ask(stream, request, target, weight).await
+            let mut stream = tls::start(stream, tls::Inside::Http2, host, target).await?;
+            let asked = http2::ask(&mut stream, request, target, weight).await;
+            tls::end(stream);
+            asked
         }
         Probe::Grpc { service_name } => grpc::ask(stream, service_name, target).await,
     }

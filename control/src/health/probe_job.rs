@@ -31,13 +31,18 @@ impl ProbeJob {
         match &self.check.transport {
             Transport::InPath => {
                 let peer = Peer { backend: self.backend, vip: self.vip, port };
-                let stream = match probe_tcp::Stream::connect(stack, peer).await {
+                let mut stream = match probe_tcp::Stream::connect(stack, peer).await {
                     Ok(stream) => stream,
                     Err(error) if is_ours(&error) => return ProbeResult::NotAsked(error.to_string()),
                     Err(error) => return ProbeResult::unwell(error.to_string()),
                 };
                 let source = stream.local_address().unwrap_or_else(|| SocketAddr::new(self.vip, 0));
-                probe(stream, &self.check, &Target { vip: self.vip, port, source }).await.into()
+                let answer = probe(&mut stream, &self.check, &Target { vip: self.vip, port, source }).await;
+                // A server that answered need not see a reset for it; one that breaks its protocol gets no more time.
+                if answer.is_whole() {
+                    stream.finish();
+                }
+                answer.into()
             }
             Transport::Kernel { bind_device, source } => {
                 let to = SocketAddr::new(self.address, port);

@@ -1,7 +1,9 @@
 //! The TLS session within which probes of the types SSL, HTTPS and HTTP2 ask.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
+use std::task::{Context, Waker};
 
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -47,6 +49,14 @@ where
         return Err(ProbeError::Http2NotAgreed);
     }
     Ok(stream)
+}
+
+/// Tells the server that the session ends (`close_notify`), as far as that goes at once: it must not delay a known result.
+pub(super) fn end<S>(mut stream: TlsStream<S>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let _ = Pin::new(&mut stream).poll_shutdown(&mut Context::from_waker(Waker::noop()));
 }
 
 /// True if the server refuses all that was offered (RFC 7301, section 3.2), rather than ignoring the offer.

@@ -80,10 +80,11 @@ impl Handle {
     }
 }
 
-/// A connection to a VIP at one backend; dropped, it is aborted.
+/// A connection to a VIP at one backend; dropped, it is aborted, unless it was finished.
 pub struct Stream {
     handle: Handle,
     id: ConnectionId,
+    is_finished: bool,
 }
 
 impl Stream {
@@ -94,7 +95,7 @@ impl Stream {
     /// error of another kind where the appliance has no way to try.
     pub async fn connect(handle: &Handle, peer: Peer) -> io::Result<Self> {
         let id = handle.stack().connect(peer, handle.now()).map_err(io::Error::other)?;
-        let stream = Self { handle: handle.clone(), id };
+        let stream = Self { handle: handle.clone(), id, is_finished: false };
         handle.shared.wanted.notify_one();
         poll_fn(|cx| stream.handle.stack().poll_established(id, cx)).await?;
         Ok(stream)
@@ -103,6 +104,13 @@ impl Stream {
     /// The appliance's end of the connection; `None` where it has ended.
     pub fn local_address(&self) -> Option<SocketAddr> {
         self.handle.stack().local_address(self.id)
+    }
+
+    /// Closes the connection in order, in the background: see [`ProbeTcp::finish`].
+    pub fn finish(mut self) {
+        self.is_finished = true;
+        let now = self.handle.now();
+        self.act(|stack, id| stack.finish(id, now));
     }
 
     /// Calls `act`, after which the connection may have something to send.
@@ -145,6 +153,8 @@ impl AsyncWrite for Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.act(ProbeTcp::abort);
+        if !self.is_finished {
+            self.act(ProbeTcp::abort);
+        }
     }
 }
