@@ -116,7 +116,7 @@ impl AsyncWrite for Wire {
 }
 
 /// One probe of each type, which expects an answer.
-fn all_types() -> [(&'static str, Probe); 6] {
+fn all_types() -> [(&'static str, Probe); 7] {
     let exchange = || Exchange {
         request: "PING".to_owned(),
         response: "P".repeat(1_024),
@@ -135,6 +135,7 @@ fn all_types() -> [(&'static str, Probe); 6] {
         ("HTTPS", Probe::Https(request())),
         ("HTTP2", Probe::Http2(request())),
         ("GRPC", Probe::Grpc { service_name: "service".to_owned() }),
+        ("GRPC_WITH_TLS", Probe::GrpcWithTls { service_name: "service".to_owned() }),
     ]
 }
 
@@ -338,7 +339,7 @@ async fn all_floods() {
                 worst = worst.max((judge(&what, &cost), what));
                 let acceptor = match kind {
                     Probe::Ssl(_) | Probe::Https(_) => &http,
-                    Probe::Http2(_) => &http2,
+                    Probe::Http2(_) | Probe::GrpcWithTls { .. } => &http2,
                     Probe::Tcp(_) | Probe::Http(_) | Probe::Grpc { .. } => continue,
                 };
                 let within = async |stream| {

@@ -149,7 +149,7 @@ where
     let proxy_header = match probe {
         Probe::Tcp(exchange) | Probe::Ssl(exchange) => exchange.proxy_header,
         Probe::Http(request) | Probe::Https(request) | Probe::Http2(request) => request.proxy_header,
-        Probe::Grpc { .. } => ProxyHeader::None,
+        Probe::Grpc { .. } | Probe::GrpcWithTls { .. } => ProxyHeader::None,
     };
     proxy_header::send(&mut stream, proxy_header, target).await?;
 
@@ -176,7 +176,13 @@ where
             tls::end(stream);
             asked
         }
-        Probe::Grpc { service_name } => grpc::ask(stream, service_name, target).await,
+        Probe::Grpc { service_name } => grpc::ask(stream, service_name, "http", target).await,
+        Probe::GrpcWithTls { service_name } => {
+            let mut stream = tls::start(stream, tls::Inside::Http2, None, target).await?;
+            let asked = grpc::ask(&mut stream, service_name, "https", target).await;
+            tls::end(stream);
+            asked
+        }
     }
 }
 
@@ -206,7 +212,7 @@ mod tests {
     use super::peer::{self, Http2Answer, Then, ask, exchange, grpc, http, says, settings, tls};
     use super::*;
 
-    fn all_types() -> [Probe; 6] {
+    fn all_types() -> [Probe; 7] {
         [
             Probe::Tcp(exchange("PING", "PONG")),
             Probe::Ssl(exchange("PING", "PONG")),
@@ -214,6 +220,7 @@ mod tests {
             Probe::Https(http("healthy")),
             Probe::Http2(http("healthy")),
             grpc("service"),
+            Probe::GrpcWithTls { service_name: "service".to_owned() },
         ]
     }
 
@@ -235,12 +242,17 @@ mod tests {
                 let session = tls(stream, &["h2"]).await.expect("a session");
                 peer::http2(session, Http2Answer::new(200, b"healthy")).await;
             }
-            Probe::Grpc { .. } => {
+            Probe::Grpc { .. } | Probe::GrpcWithTls { .. } => {
                 let mut answer = Http2Answer::new(200, &[0, 0, 0, 0, 2, 8, 1]);
                 let mut trailers = hyper::HeaderMap::new();
                 trailers.insert("grpc-status", "0".parse().expect("a value"));
                 answer.trailers = Some(trailers);
-                peer::http2(stream, answer).await;
+                if matches!(probe, Probe::GrpcWithTls { .. }) {
+                    let session = tls(stream, &["h2"]).await.expect("a session");
+                    peer::http2(session, answer).await;
+                } else {
+                    peer::http2(stream, answer).await;
+                }
             }
         }
     }
@@ -305,7 +317,7 @@ mod tests {
     async fn judge(answer: &[u8]) {
         for kind in all_types() {
             let alpn = match kind {
-                Probe::Http2(_) => Some(["h2"].as_slice()),
+                Probe::Http2(_) | Probe::GrpcWithTls { .. } => Some(["h2"].as_slice()),
                 Probe::Ssl(_) | Probe::Https(_) => Some([].as_slice()),
                 Probe::Tcp(_) | Probe::Http(_) | Probe::Grpc { .. } => None,
             };

@@ -274,6 +274,26 @@ fn a_grpc_server_is_unhealthy_while_it_says_anything_but_that_it_serves() {
 }
 
 #[test]
+fn a_grpc_server_within_tls_is_healthy_to_its_own_type_of_check_alone() {
+    let lab = Lab::new(1, BACKENDS);
+    let mut backends = Backend::all(&lab, BACKENDS);
+    let servers: Vec<_> = (0..BACKENDS).map(|number| GrpcServer::start_with_tls(&lab, number)).collect();
+    let check = |kind| checked_by(format!("type = \"{kind}\"\nport = {GRPC}"));
+    let appliance = Appliance::start(&lab, 0, &check("GRPC_WITH_TLS"));
+    let failure = Failure {
+        families: &Family::BOTH,
+        begins: &|_| servers[FAILING].set_state("NOT_SERVING"),
+        ends: &|_| servers[FAILING].set_state("SERVING"),
+        reason: "the service reports NOT_SERVING",
+    };
+    failure.comes_and_goes(&lab, &mut backends, &appliance);
+    appliance.reload(&check("GRPC"));
+    for family in Family::BOTH {
+        wait_for_unhealthy(&appliance, family, &ALL, "the connection ");
+    }
+}
+
+#[test]
 fn probes_of_the_kernel_go_out_by_their_device() {
     let lab = Lab::new(1, BACKENDS);
     lab.manage(0);

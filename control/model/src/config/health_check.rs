@@ -120,18 +120,19 @@ impl HealthCheckFile {
 
     /// Reports parameters that the type of the check does not have: they would be ignored.
     fn check_kind(&self, kind: ProbeType, report: &mut Report) {
-        use ProbeType::{Grpc, Ssl, Tcp};
+        use ProbeType::{Ssl, Tcp};
         let is_exchange = matches!(kind, Tcp | Ssl);
         let texts = [
             ("host", self.host.as_ref(), kind.is_http(), "HTTP, HTTPS and HTTP2"),
             ("request_path", self.request_path.as_ref(), kind.is_http(), "HTTP, HTTPS and HTTP2"),
             ("request", self.request.as_ref(), is_exchange, "TCP and SSL"),
-            ("response", self.response.as_ref(), kind != Grpc, "every type but GRPC"),
-            ("grpc_service_name", self.grpc_service_name.as_ref(), kind == Grpc, "GRPC"),
+            ("response", self.response.as_ref(), !kind.is_grpc(), "every type but GRPC and GRPC_WITH_TLS"),
+            ("grpc_service_name", self.grpc_service_name.as_ref(), kind.is_grpc(), "GRPC and GRPC_WITH_TLS"),
         ];
         let texts = texts.map(|(key, field, known, kinds)| (key, field.map(Field::span), known, kinds));
         let proxy_header = self.proxy_header.as_ref().map(Field::span);
-        let proxy_header = ("proxy_header", proxy_header, kind != Grpc, "every type but GRPC");
+        let proxy_header =
+            ("proxy_header", proxy_header, !kind.is_grpc(), "every type but GRPC and GRPC_WITH_TLS");
         for (key, span, known, kinds) in texts.into_iter().chain([proxy_header]) {
             if let (Some(span), false) = (span, known) {
                 let message = format!("a health check of type {} has no `{key}`", Chosen(kind).name());
@@ -144,10 +145,11 @@ impl HealthCheckFile {
         let default = match kind {
             ProbeType::Tcp | ProbeType::Http => Integer(80),
             ProbeType::Ssl | ProbeType::Https | ProbeType::Http2 => Integer(443),
-            ProbeType::Grpc => {
+            ProbeType::Grpc | ProbeType::GrpcWithTls => {
                 if self.port.is_none() {
                     let help = "add `port = …`: gRPC has no port of its own";
-                    report.error(self.name.span(), "a GRPC health check without a port", help);
+                    let message = format!("a {} health check without a port", Chosen(kind).name());
+                    report.error(self.name.span(), message, help);
                     return None;
                 }
                 Integer(1)
@@ -196,6 +198,7 @@ impl HealthCheckFile {
             ProbeType::Https => Probe::Https(http()?),
             ProbeType::Http2 => Probe::Http2(http()?),
             ProbeType::Grpc => Probe::Grpc { service_name: text(&self.grpc_service_name)? },
+            ProbeType::GrpcWithTls => Probe::GrpcWithTls { service_name: text(&self.grpc_service_name)? },
         })
     }
 }
@@ -215,6 +218,11 @@ pub enum Probe {
     Http2(HttpRequest),
     /// A call of the gRPC health checking protocol.
     Grpc {
+        /// Name of the service whose health is asked for; empty means the whole server.
+        service_name: String,
+    },
+    /// A call of the gRPC health checking protocol within TLS.
+    GrpcWithTls {
         /// Name of the service whose health is asked for; empty means the whole server.
         service_name: String,
     },

@@ -1,4 +1,4 @@
-//! An HTTP/2 request, as probes of the type HTTP2 send it, and the connection that those of the type GRPC use too.
+//! An HTTP/2 request, as probes of the type HTTP2 send it, and the connection that those of the types GRPC and GRPC_WITH_TLS use too.
 
 use bytes::Bytes;
 use guideway_model::config::HttpRequest;

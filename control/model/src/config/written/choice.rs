@@ -198,12 +198,18 @@ pub(in crate::config) enum ProbeType {
     Https,
     Http2,
     Grpc,
+    GrpcWithTls,
 }
 
 impl ProbeType {
     /// True if answers have headers, and so may report weights.
     pub(in crate::config) fn is_http(self) -> bool {
         matches!(self, Self::Http | Self::Https | Self::Http2)
+    }
+
+    /// True if probes are calls of the gRPC health checking protocol.
+    pub(in crate::config) fn is_grpc(self) -> bool {
+        matches!(self, Self::Grpc | Self::GrpcWithTls)
     }
 }
 
@@ -215,6 +221,7 @@ impl Choice for ProbeType {
         ("HTTPS", Self::Https),
         ("HTTP2", Self::Http2),
         ("GRPC", Self::Grpc),
+        ("GRPC_WITH_TLS", Self::GrpcWithTls),
     ];
 }
 

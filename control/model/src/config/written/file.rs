@@ -309,7 +309,8 @@ tables! {
         healthy_threshold: Option<Field<Integer<1, 10>>> = Integer(2),
         /// Number of failures in a row that make a backend unhealthy.
         unhealthy_threshold: Option<Field<Integer<1, 10>>> = Integer(2),
-        /// Port of the backend that is probed: 80 (TCP, HTTP) or 443 (SSL, HTTPS, HTTP2) by default; required for GRPC.
+        /// Port of the backend that is probed: 80 (TCP, HTTP) or 443 (SSL, HTTPS, HTTP2) by default; required for GRPC and
+        /// GRPC_WITH_TLS.
         port: Option<Field<Port>>,
         /// Host header (HTTP, HTTPS, HTTP2); the probed address by default.
         #[schemars(length(min = 1))]
@@ -322,9 +323,9 @@ tables! {
         /// Text that the answer must begin with (TCP, SSL), or that its body must hold (HTTP, HTTPS, HTTP2); any answer
         /// will do by default.
         response: Option<Field<Ascii>>,
-        /// PROXY protocol header that precedes everything else on the connection (every type but GRPC).
+        /// PROXY protocol header that precedes everything else on the connection (TCP, SSL, HTTP, HTTPS, HTTP2).
         proxy_header: Option<Field<Chosen<ProxyHeader>>> = Chosen(ProxyHeader::None),
-        /// Name of the gRPC service whose health is asked for (GRPC); the whole server by default.
+        /// Name of the gRPC service whose health is asked for (GRPC, GRPC_WITH_TLS); the whole server by default.
         grpc_service_name: Option<Field<Ascii>>,
         /// Path of the probes: to the virtual IP address, delivered as its packets are (in_path), or to the backend's own
         /// address by the kernel's network (kernel).
