@@ -340,7 +340,7 @@ async fn all_floods() {
                 let acceptor = match kind {
                     Probe::Ssl(_) | Probe::Https(_) => &http,
                     Probe::Http2(_) | Probe::GrpcWithTls { .. } => &http2,
-                    Probe::Tcp(_) | Probe::Http(_) | Probe::Grpc { .. } => continue,
+                    _ => continue,
                 };
                 let within = async |stream| {
                     if let Ok(session) = acceptor.accept(stream).await {

@@ -23,6 +23,7 @@ mod limited;
 #[cfg(test)]
 mod peer;
 mod proxy_header;
+mod question;
 mod tls;
 mod weight;
 
@@ -31,6 +32,7 @@ use limited::{ByteLimit, Limited};
 
 pub use error::ProbeError;
 pub use limited::MAX_READ_BYTES;
+pub use question::Question;
 pub use weight::WeightReport;
 
 /// The addresses and ports of a probe's connection.
@@ -149,7 +151,9 @@ where
     let proxy_header = match probe {
         Probe::Tcp(exchange) | Probe::Ssl(exchange) => exchange.proxy_header,
         Probe::Http(request) | Probe::Https(request) | Probe::Http2(request) => request.proxy_header,
-        Probe::Grpc { .. } | Probe::GrpcWithTls { .. } => ProxyHeader::None,
+        Probe::Grpc { .. } | Probe::GrpcWithTls { .. } | Probe::Udp { .. } | Probe::Dns(_) => {
+            ProxyHeader::None
+        }
     };
     proxy_header::send(&mut stream, proxy_header, target).await?;
 
@@ -175,6 +179,10 @@ where
             let asked = http2::ask(&mut stream, request, target, weight).await;
             tls::end(stream);
             asked
+        }
+        // Asked by [`Question`].
+        Probe::Udp { .. } | Probe::Dns(_) => {
+            Err(ProbeError::InvalidRequest("a datagram goes over no connection".to_owned()))
         }
         Probe::Grpc { service_name } => grpc::ask(stream, service_name, "http", target).await,
         Probe::GrpcWithTls { service_name } => {
@@ -228,6 +236,9 @@ mod tests {
     async fn serve(probe: &Probe, stream: TcpStream) {
         let page = b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\nhealthy";
         match probe {
+            Probe::Udp { .. } | Probe::Dns(_) => {
+                unreachable!("they are not among all types with a connection")
+            }
             Probe::Tcp(_) => drop(says(stream, b"PONG", Then::Waits).await),
             Probe::Http(_) => drop(says(stream, page, Then::Closes).await),
             Probe::Ssl(_) => {
@@ -319,7 +330,7 @@ mod tests {
             let alpn = match kind {
                 Probe::Http2(_) | Probe::GrpcWithTls { .. } => Some(["h2"].as_slice()),
                 Probe::Ssl(_) | Probe::Https(_) => Some([].as_slice()),
-                Probe::Tcp(_) | Probe::Http(_) | Probe::Grpc { .. } => None,
+                _ => None,
             };
             if let Some(alpn) = alpn {
                 let within = async |stream| {

@@ -22,10 +22,13 @@
 //! made until it ends, closing included; a port in TIME-WAIT costs about 64 bytes; the queue holds at most
 //! [`Limits::queued_packets`] packets of [`Limits::mtu`] bytes. What comes in costs nothing that lasts.
 //!
+//! Probes by UDP go the same way, without a connection: [`Datagram`].
+//!
 //! Deliberately absent: fragments are not put together, extension headers of IPv6 are not read, and ICMP
 //! errors end no connection, so a probe needs a timeout of its own.
 
 mod connection;
+mod datagrams;
 mod local_ports;
 mod outgoing_packet;
 mod segment;
@@ -44,9 +47,10 @@ use smoltcp::time::Instant;
 use smoltcp::wire::{HardwareAddress, IpCidr};
 
 pub use connection::{CLOSING_TIME, ConnectionId, RECEIVE_BUFFER, SEND_BUFFER};
+pub use datagrams::MAX_FLOWS;
 pub use local_ports::{LOCAL_PORTS, MAX_TIME_WAIT, TIME_WAIT};
 pub use outgoing_packet::OutgoingPacket;
-pub use stream::{Handle, Stream};
+pub use stream::{Datagram, Handle, Stream};
 
 use crate::net::schedule::Schedule;
 use connection::Connection;

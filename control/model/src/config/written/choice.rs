@@ -199,6 +199,8 @@ pub(in crate::config) enum ProbeType {
     Http2,
     Grpc,
     GrpcWithTls,
+    Udp,
+    Dns,
 }
 
 impl ProbeType {
@@ -222,6 +224,62 @@ impl Choice for ProbeType {
         ("HTTP2", Self::Http2),
         ("GRPC", Self::Grpc),
         ("GRPC_WITH_TLS", Self::GrpcWithTls),
+        ("UDP", Self::Udp),
+        ("DNS", Self::Dns),
+    ];
+}
+
+/// Type of the record that a DNS check asks for (`query_type`); the number is the one on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+#[expect(missing_docs, reason = "the names are those of RFC 1035, section 3.2.2, RFC 3596 and RFC 2782")]
+pub enum DnsType {
+    A = 1,
+    Ns = 2,
+    Cname = 5,
+    Soa = 6,
+    Ptr = 12,
+    Mx = 15,
+    Txt = 16,
+    Aaaa = 28,
+    Srv = 33,
+}
+
+impl Choice for DnsType {
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("A", Self::A),
+        ("AAAA", Self::Aaaa),
+        ("NS", Self::Ns),
+        ("CNAME", Self::Cname),
+        ("SOA", Self::Soa),
+        ("PTR", Self::Ptr),
+        ("MX", Self::Mx),
+        ("TXT", Self::Txt),
+        ("SRV", Self::Srv),
+    ];
+}
+
+/// Response code that a DNS check expects (`expected_rcode`); the number is the one on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "the names are those of IANA's registry of DNS RCODEs")]
+pub enum DnsRcode {
+    NoError = 0,
+    FormErr = 1,
+    ServFail = 2,
+    NxDomain = 3,
+    NotImp = 4,
+    Refused = 5,
+}
+
+impl Choice for DnsRcode {
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("NOERROR", Self::NoError),
+        ("FORMERR", Self::FormErr),
+        ("SERVFAIL", Self::ServFail),
+        ("NXDOMAIN", Self::NxDomain),
+        ("NOTIMP", Self::NotImp),
+        ("REFUSED", Self::Refused),
     ];
 }
 
