@@ -365,7 +365,11 @@ impl ServiceState {
                 );
                 // A backend that comes back while it drains has the health that it had, and its weight anew.
                 let kept = known.as_ref().filter(|known| known.removed_at.is_none());
-                let weight = kept.filter(|kept| kept.endpoint.weight == endpoint.weight);
+                let keeps_weight = |kept: &&BackendState| {
+                    let is_ours = service.configured_weights && kept.weight_source == WeightSource::Reported;
+                    kept.endpoint.weight == endpoint.weight && !is_ours
+                };
+                let weight = kept.filter(keeps_weight);
                 let backend = BackendState {
                     handle,
                     endpoint: endpoint.clone(),
@@ -658,6 +662,19 @@ mod tests {
         changed.groups[0].endpoints[1].weight = 3;
         services.configure(&changed, Duration::from_secs(2), true);
         assert_eq!(backend(&services, "b").weight, 3);
+    }
+
+    #[test]
+    fn configured_weights_replace_reported_ones_and_leave_an_operators() {
+        let mut services = started("");
+        services.set_weight("svc", "a", 7, WeightSource::Reported).unwrap();
+        services.set_weight("svc", "b", 8, WeightSource::Operator).unwrap();
+        let mut changed = config("", &[]);
+        changed.services[0].configured_weights = true;
+        services.configure(&changed, Duration::from_secs(1), true);
+        let weight = |name| (backend(&services, name).weight, backend(&services, name).weight_source);
+        assert_eq!(weight("a"), (1, WeightSource::Configured));
+        assert_eq!(weight("b"), (8, WeightSource::Operator));
     }
 
     #[test]

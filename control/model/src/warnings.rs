@@ -36,8 +36,9 @@ pub fn warnings(config: &Config) -> Vec<Warning> {
         )
     });
     let services = config.services.iter().filter_map(|service| empty_groups(service, config));
+    let weights = config.services.iter().filter_map(|service| unused_weights(service, config));
     let announcements = config.announcements.iter().flat_map(|one| never_announced(one, config));
-    nothing.into_iter().chain(services).chain(announcements).collect()
+    nothing.into_iter().chain(services).chain(weights).chain(announcements).collect()
 }
 
 /// Warns of a service with no backend in all its groups, or in all groups of one kind while there are groups of the other.
@@ -104,6 +105,22 @@ fn never_announced(announcement: &Announcement, config: &Config) -> Vec<Warning>
         })
     };
     services.into_iter().filter_map(warning).collect()
+}
+
+/// Warns of configured weights other than 1 in a service whose backends report theirs.
+fn unused_weights(service: &BackendService, config: &Config) -> Option<Warning> {
+    let is_reported = service.weighted && !service.configured_weights;
+    let is_set = service.endpoints(config).any(|endpoint| endpoint.weight != 1);
+    (is_reported && is_set).then(|| {
+        Warning::new(
+            format!(
+                "backend service `{}`: the configured weights count only until backends report theirs \
+                 (`X-Load-Balancing-Endpoint-Weight`), and not while one answers without",
+                service.name
+            ),
+            "write `weight_source = \"CONFIGURED\"` to go by the configured ones",
+        )
+    })
 }
 
 #[cfg(test)]
@@ -207,5 +224,23 @@ mod tests {
             "has 1 backend, and must have 2 healthy ones: lower `min_healthy_up`, or add endpoints"
         ));
         assert_eq!(of_announcement(1, "policy = \"ALWAYS\""), [""; 0]);
+    }
+
+    #[test]
+    fn weights_that_reports_replace_are_warned_of_and_no_others() {
+        let is_warned = |weighted, configured_weights, weight: u16| {
+            let group = format!(
+                "[[backend_group]]\nname = \"group\"\n\
+                 endpoints = [{{ name = \"a\", ip_address = \"10.1.0.1\", weight = {weight} }}]"
+            );
+            let mut config = crate::sample::sample("", "backends = [{ group = \"group\" }]", &group);
+            (config.services[0].weighted, config.services[0].configured_weights) =
+                (weighted, configured_weights);
+            warnings(&config).iter().any(|warning| warning.text.contains("configured weights"))
+        };
+        assert!(is_warned(true, false, 5));
+        assert!(!is_warned(true, false, 1));
+        assert!(!is_warned(false, false, 5), "nobody is chosen by weight");
+        assert!(!is_warned(true, true, 5));
     }
 }

@@ -173,6 +173,7 @@ fn an_internal_service_on_ipv6_with_a_route() {
     let service = &config.services[0];
     assert_eq!((service.affinity, service.idle_timeout_sec), (SessionAffinity::ClientIpProto, 900));
     assert_eq!(service.draining_timeout_sec, 30);
+    assert!(service.weighted && service.configured_weights, "a check of type TCP will do");
     assert!(!config.rules[0].allow_global_access);
     assert_eq!(config.routes[0].next_hop_rule, 1);
 }

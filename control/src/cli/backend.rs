@@ -220,6 +220,7 @@ fn weight(backend: &Backend) -> String {
         (None, _) => "-".to_owned(),
         (Some(weight), WeightSource::Configured) => weight.to_string(),
         (Some(weight), WeightSource::Reported) => format!("{weight} (reported)"),
+        (Some(weight), WeightSource::Equal) => format!("{weight} (equal)"),
         (Some(weight), WeightSource::Operator) => format!("{weight} (operator)"),
     }
 }

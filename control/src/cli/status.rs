@@ -56,7 +56,11 @@ fn text(status: &Status) -> String {
             0 => String::new(),
             missed => format!(", {} MISSED", count(missed, "interval")),
         };
-        line("health checks", &format!("{probes} begun, late by {lag}{missed}"));
+        let discarded = match checks.failures_discarded {
+            0 => String::new(),
+            discarded => format!(", {} discarded for stalls", count(discarded, "failure")),
+        };
+        line("health checks", &format!("{probes} begun, late by {lag}{missed}{discarded}"));
         let publications = count(checks.publications_measured, "time");
         line("reaction", &format!("{publications}, probe to packet {}", quantiles(&checks.probe_to_packet)));
     }

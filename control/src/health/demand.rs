@@ -28,7 +28,8 @@ impl Excess {
         for rule in &config.rules {
             let service = &config.services[rule.service];
             let check = &config.health_checks[service.health_check];
-            if check.transport != Transport::InPath {
+            // Datagrams hold neither a connection nor a port beyond their answer.
+            if check.transport != Transport::InPath || check.probe.is_datagram() {
                 continue;
             }
             // A backend is probed through every rule of its service, at the check's port.

@@ -113,10 +113,11 @@ impl Replay {
     ) -> Result<Self, TableTooLarge> {
         let table = Arc::new(ConntrackTable::with_capacity(config.conntrack.max_entries as usize)?);
         let hasher = TrackingHasher::new(TRACKING_KEYS);
-        let reloads = timeline.moments.iter().flat_map(|moment| &moment.changes).filter_map(|change| match change {
-            StateChange::Config(config) => Some(&**config),
-            _ => None,
-        });
+        let reloads =
+            timeline.moments.iter().flat_map(|moment| &moment.changes).filter_map(|change| match change {
+                StateChange::Config(config) => Some(&**config),
+                _ => None,
+            });
         let lane_key = LaneKey::new(reloads.chain([&config]));
         let mut state = ForwardingState::offline(config);
         let publisher = Publisher::new(state.snapshot(&StandInMacs));

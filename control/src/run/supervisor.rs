@@ -19,6 +19,7 @@ mod operator;
 mod probes;
 mod publish_latency;
 mod requests;
+mod stalls;
 mod state_keeper;
 mod views;
 mod watchdog;
@@ -34,15 +35,15 @@ use tokio::time::MissedTickBehavior;
 use crate::api::request::{Refused, Request};
 use crate::api::view;
 use crate::api::view::EventKind;
+use crate::health::change::HealthChange;
 use crate::health::descriptors;
 use crate::health::scheduler::ProbeReport;
-use crate::health::state::HealthChange;
 use crate::log::Log;
 use crate::net::host_stack::FrameKind;
 use crate::net::probe_tcp;
 use crate::run::appliance::Appliance;
-use crate::run::machine::Machine;
 use crate::run::kept_state::KeptState;
+use crate::run::machine::Machine;
 use crate::run::operator_state::OperatorState;
 use crate::run::ports::Ports;
 use crate::run::process::Process;
@@ -56,6 +57,7 @@ use conntrack_reader::ConntrackReader;
 use event_log::{EventLog, Note};
 use probes::{HealthUpdate, Probes};
 use publish_latency::PublishLatency;
+use stalls::Stalls;
 use state_keeper::StateKeeper;
 use workers::Workers;
 
@@ -104,6 +106,7 @@ pub(super) struct Supervisor<P: Ports> {
     appliance: Appliance,
     workers: Workers<P>,
     probes: Option<Probes>,
+    stalls: Stalls,
     announcements: Announcements,
     captures: Captures,
     conntrack: ConntrackReader,
@@ -145,6 +148,7 @@ impl<P: Ports> Supervisor<P> {
             config_source: ConfigSource::new(process.config_path),
             workers: Workers::new(ports, workers),
             probes,
+            stalls: Stalls::new(clock.elapsed()),
             announcements: Announcements::new(process.guard),
             captures: Captures::new(taps),
             conntrack: ConntrackReader::new(shared, appliance.feed()),
@@ -227,6 +231,7 @@ impl<P: Ports> Supervisor<P> {
     /// Takes in what the workers have passed on, does what is due, and sends the appliance's own frames.
     fn turn(&mut self) -> Next {
         let now = self.now();
+        self.stalls.look_at_control(now);
         self.take_in_frames(now);
         self.appliance.poll(now);
         self.publish_latency.look(self.appliance.state().snapshot_generation(), self.workers.adoptions());
@@ -251,6 +256,7 @@ impl<P: Ports> Supervisor<P> {
             let update = probes.end_first_rounds(now);
             self.apply(update);
         }
+        self.stalls.look_at_workers(self.workers.heartbeats(), now);
         let notes = self.workers.watch(now);
         self.note_all(notes);
         let progress = self.announcements.follow(self.workers.forwarded(), now);
@@ -284,7 +290,8 @@ impl<P: Ports> Supervisor<P> {
         let now = self.now();
         // Those that find no room here wait for the next time.
         let others = std::iter::from_fn(|| more.try_recv().ok()).take(PENDING_REPORTS - 1);
-        let reports: Vec<_> = std::iter::once(first).chain(others).collect();
+        let mut reports: Vec<_> = std::iter::once(first).chain(others).collect();
+        self.discard_stalled(&mut reports, now);
         if let Some(probes) = &mut self.probes {
             let update = probes.take_in(&reports, now);
             self.apply(update);
@@ -293,6 +300,27 @@ impl<P: Ports> Supervisor<P> {
             self.appliance.publish_changes(now);
         }
         Next::Turn
+    }
+
+    /// Leaves out the failures of probes that fell in a stall on this side.
+    fn discard_stalled(&mut self, reports: &mut Vec<ProbeReport>, now: Duration) {
+        let Some(probes) = &self.probes else { return };
+        if reports.iter().all(|report| report.result.failure().is_none()) {
+            return;
+        }
+        self.stalls.look_at_control(now);
+        self.stalls.look_at_workers(self.workers.heartbeats(), now);
+        let (stalls, event_log) = (&mut self.stalls, &mut self.event_log);
+        reports.retain(|report| {
+            let Some(reason) = report.result.failure() else { return true };
+            let (excused, note) = stalls.excuse(&probes.time_of(report, now));
+            if excused {
+                let (service, backend) = (&report.id.service, &report.id.backend);
+                tracing::debug!(service, backend, reason, "a probe's failure in a stall is discarded");
+            }
+            note.into_iter().for_each(|note| event_log.note(note));
+            !excused
+        });
     }
 
     /// Applies the changes of health checks to the appliance.
@@ -395,7 +423,8 @@ impl<P: Ports> Supervisor<P> {
             unreclaimed_snapshots: appliance.unreclaimed_snapshots() as u64,
             unresolved_neighbors: appliance.unresolved_next_hops() as u64,
             log_lines_lost: self.log.as_ref().map_or(0, Log::lost),
-            health_checks: probes.map(|probes| views::health_checks(probes, &self.publish_latency)),
+            health_checks: probes
+                .map(|probes| views::health_checks(probes, &self.publish_latency, &self.stalls)),
             ports: self.workers.ports().states(),
             workers: self.workers.states(),
             services: views::services(appliance, probes.map(|probes| probes.monitor().state())),

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use guideway::api::view::{
     Announcement, AnnouncementReason, Backend, BackendStats, ConnectionState, ConntrackCounts,
     ConntrackEntry, ConntrackStats, Drain, DrainEnd, Event, EventKind, FragmentStats, Health, HealthCheck,
-    HealthChecks, HostStackStats, IcmpErrorStats, LinkStats, NeighborReplies, NextHop, OperatorSetting, OperatorSettings, PacketStats, Pool,
-    Port, PortStats, Quantiles, RuleCheck, RuleStats, Service, ServiceStats, Stats, Status, Traffic, Vip,
-    WeightSource, WeightStatus, Worker, WorkerState, WorkerStats,
+    HealthChecks, HostStackStats, IcmpErrorStats, LinkStats, NeighborReplies, NextHop, OperatorSetting,
+    OperatorSettings, PacketStats, Pool, Port, PortStats, Quantiles, RuleCheck, RuleStats, Service,
+    ServiceStats, Stats, Status, Traffic, Vip, WeightSource, WeightStatus, Worker, WorkerState, WorkerStats,
 };
 use guideway::net::host_stack::FrameKind;
 use guideway_dataplane::verdict::{DropReason, PassReason};
@@ -28,6 +28,7 @@ pub(crate) fn status(vips: &[Vip]) -> Status {
         health_checks: Some(HealthChecks {
             probes_begun: 164_340,
             intervals_missed: 0,
+            failures_discarded: 3,
             start_lag: Quantiles { median_ms: 0.9, p99_ms: 1.2, max_ms: 7.0 },
             publications_measured: 12,
             probe_to_packet: Quantiles { median_ms: 0.6, p99_ms: 1.5, max_ms: 1.5 },

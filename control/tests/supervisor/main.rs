@@ -4,14 +4,15 @@
 
 mod backends_taken_out;
 mod operator;
+mod stalls;
 mod two_arms;
+mod weights;
 
 use std::thread;
 use std::time::Duration;
 
 use guideway::api::request::{CaptureReason, Refused, Request};
-use guideway::api::view::{self, ChangeKind, EventKind, WeightStatus};
-use guideway::health::probe::WeightReport;
+use guideway::api::view::{self, ChangeKind, EventKind};
 use guideway::run::appliance::{Appliance, Nic};
 use guideway::run::assemble::Probing;
 use guideway::run::worker::WorkerFailure;
@@ -346,50 +347,6 @@ fn two_successes_turn_a_backend_healthy_and_failures_turn_it_back() {
         );
         let of = (list.events[1].service.as_deref(), list.events[1].backend.as_deref());
         assert_eq!(of, (Some("web"), Some("a")));
-        stop(&operator).await;
-    });
-    assert_eq!(result, Ok(()));
-}
-
-#[test]
-fn reported_weights_count_until_a_backend_sends_none() {
-    let policy = "locality_lb_policy = \"WEIGHTED_MAGLEV\"\nhealth_checks";
-    let config = CONFIG.replace("TCP", "HTTP").replace("health_checks", policy);
-    let result = with_watch("weights", &config, |operator| async move {
-        for _ in 0..2 {
-            operator.report("a", Ok(Some(WeightReport::Weight(30)))).await;
-            operator.report("b", Ok(Some(WeightReport::Weight(10)))).await;
-        }
-        let a = operator.backend_when("a", |backend| (0.6..0.9).contains(&backend.share)).await;
-        assert!((a.share - 0.75).abs() < 0.01, "{}", a.share);
-        assert_eq!((a.weight, a.weight_source), (Some(30), view::WeightSource::Reported));
-        let status = |backend: view::Backend| backend.health_check.and_then(|check| check.weight_status);
-        assert_eq!(status(a), Some(WeightStatus::ValidWeight));
-        let latest = operator.ask(|reply| Request::Events { limit: 1, after: None, reply }).await.unwrap();
-        let last = latest.events[0].id;
-
-        operator.report("b", Ok(Some(WeightReport::Missing))).await;
-        let a = operator.backend_when("a", |backend| backend.share < 0.6).await;
-        assert_eq!(a.weight, Some(1));
-        assert!((a.share - 0.5).abs() < 0.01, "{}", a.share);
-        assert_eq!(status(operator.backend("b").await), Some(WeightStatus::MissingWeight));
-        let services = operator.ask(|reply| Request::Status { reply }).await.unwrap().services;
-        assert_eq!(services[0].weights_valid, Some(false));
-
-        operator.report("b", Ok(Some(WeightReport::Weight(10)))).await;
-        operator.backend_when("a", |backend| backend.weight == Some(30)).await;
-        let changed = |name: &str| (EventKind::WeightChanged, Some(name.to_owned()));
-        assert_eq!(
-            operator.events_after(last).await,
-            [
-                (EventKind::WeightsInvalid, None),
-                changed("a"),
-                changed("b"),
-                (EventKind::WeightsValid, None),
-                changed("a"),
-                changed("b"),
-            ]
-        );
         stop(&operator).await;
     });
     assert_eq!(result, Ok(()));

@@ -1,7 +1,8 @@
 //! An appliance whose ports are in memory, and its operator.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -61,14 +62,24 @@ pub(crate) struct Operator {
     pub(crate) senders: Senders,
     pub(crate) wire: Wire<Mbuf>,
     pub(crate) config_path: PathBuf,
+    /// While it is set, the worker rests.
+    pub(crate) worker_rests: Arc<AtomicBool>,
 }
 
 impl Operator {
     /// Has a probe of a backend end with this result.
     pub(crate) async fn report(&self, backend: &str, result: Result<Option<WeightReport>, &str>) {
+        self.report_result(backend, result.map_or_else(ProbeResult::unwell, ProbeResult::Well)).await;
+    }
+
+    /// Has a probe of a backend end with a result of any kind.
+    pub(crate) async fn report_result(&self, backend: &str, result: ProbeResult) {
+        self.report_after(Duration::from_micros(1_500), backend, result).await;
+    }
+
+    /// Has a probe of a backend end now, after this time.
+    pub(crate) async fn report_after(&self, latency: Duration, backend: &str, result: ProbeResult) {
         let id = CheckId { service: "web".into(), backend: backend.into(), rule: "web".into() };
-        let result = result.map_or_else(|reason| ProbeResult::Unwell(reason.to_owned()), ProbeResult::Well);
-        let latency = Duration::from_micros(1_500);
         self.senders
             .reports
             .send(ProbeReport { id, result, latency, ended: Instant::now() })
@@ -199,15 +210,32 @@ pub(crate) fn run<T: Future<Output = ()>>(
     }
     let (queues, wire) = loopback(256);
     let stop = AtomicBool::new(false);
+    let worker_rests = Arc::new(AtomicBool::new(false));
     let result = thread::scope(|scope| {
         // Where a test fails, too: the scope waits for the worker.
         let _stop_worker = StopWorkers(&stop);
         let stop = &stop;
         for (seed, queues) in seeds.into_iter().zip([queues]) {
-            scope.spawn(move || seed.poll_loop(vec![queues]).run(stop));
+            let rests = Arc::clone(&worker_rests);
+            scope.spawn(move || {
+                let mut poll_loop = seed.poll_loop(vec![queues]);
+                while !stop.load(Ordering::Relaxed) {
+                    if rests.load(Ordering::Relaxed) {
+                        thread::sleep(Duration::from_millis(1));
+                    } else {
+                        poll_loop.turn();
+                    }
+                }
+                poll_loop.run(stop);
+            });
         }
         let senders = assembly.senders().clone();
-        let operator = Operator { senders, wire, config_path: config_path.clone() };
+        let operator = Operator {
+            senders,
+            wire,
+            config_path: config_path.clone(),
+            worker_rests: Arc::clone(&worker_rests),
+        };
         let process = Process { config_path: config_path.clone(), guard: None, log: None };
         let control = async { tokio::join!(assembly.run(MemoryPorts, process), test(operator)).0 };
         control_thread(control).unwrap()

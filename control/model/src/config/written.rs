@@ -2,6 +2,7 @@
 //! TOML is read into them.
 
 pub(super) mod choice;
+pub(super) mod dns_name;
 pub(super) mod field;
 pub(super) mod file;
 pub(super) mod google_key;

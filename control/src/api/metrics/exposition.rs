@@ -456,6 +456,7 @@ fn health(families: &mut Families<'_>, status: &Status, backends: &[Backend]) ->
     let Some(HealthChecks {
         probes_begun,
         intervals_missed,
+        failures_discarded,
         start_lag,
         publications_measured,
         probe_to_packet,
@@ -468,6 +469,11 @@ fn health(families: &mut Families<'_>, status: &Status, backends: &[Backend]) ->
         "health_probe_intervals_missed_total",
         "Intervals of health checks that went by without their probe.",
         *intervals_missed,
+    )?;
+    families.counter(
+        "health_probe_failures_discarded_total",
+        "Failures of probes that count for nothing, as they fell in a stall of a worker or of the control thread.",
+        *failures_discarded,
     )?;
     families.gauges(
         "health_probe_start_lag_seconds",

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::health::HealthCheck;
 use super::stats::Traffic;
+use crate::health::weights::WeightBasis;
 
 /// List of backends, the draining ones too.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -129,8 +130,20 @@ pub enum WeightSource {
     Configured,
     /// The backend's own reports.
     Reported,
+    /// None: all weights are equal while a backend of the service answers without a usable one.
+    Equal,
     /// The operator, over the admin interface.
     Operator,
+}
+
+impl From<WeightBasis> for WeightSource {
+    fn from(basis: WeightBasis) -> Self {
+        match basis {
+            WeightBasis::Reported => Self::Reported,
+            WeightBasis::Configured => Self::Configured,
+            WeightBasis::Equal => Self::Equal,
+        }
+    }
 }
 
 /// Neighbour that a backend's frames are sent to: the backend, or a gateway.

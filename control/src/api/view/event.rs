@@ -68,6 +68,8 @@ pub enum EventKind {
     WorkerStalled,
     /// A worker polls again.
     WorkerResumed,
+    /// Failures of probes count for nothing, as a worker or the control thread stood still.
+    ProbesDiscarded,
     /// Another host claims an address of the appliance.
     AddressConflict,
     /// Routers are told of an address.
@@ -88,7 +90,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All kinds of events.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::BackendHealthy,
         Self::BackendUnhealthy,
         Self::WeightChanged,
@@ -108,6 +110,7 @@ impl EventKind {
         Self::ReloadRefused,
         Self::WorkerStalled,
         Self::WorkerResumed,
+        Self::ProbesDiscarded,
         Self::AddressConflict,
         Self::RouteAnnounced,
         Self::RouteWithdrawn,
@@ -140,6 +143,7 @@ impl EventKind {
             Self::ReloadRefused => "reload_refused",
             Self::WorkerStalled => "worker_stalled",
             Self::WorkerResumed => "worker_resumed",
+            Self::ProbesDiscarded => "probes_discarded",
             Self::AddressConflict => "address_conflict",
             Self::RouteAnnounced => "route_announced",
             Self::RouteWithdrawn => "route_withdrawn",

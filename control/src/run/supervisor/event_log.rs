@@ -64,6 +64,7 @@ impl Note {
             | EventKind::OperatorSettingDropped
             | EventKind::OperatorStateFailed
             | EventKind::WeightsInvalid
+            | EventKind::ProbesDiscarded
             | EventKind::AddressConflict => tracing::Level::WARN,
             _ => tracing::Level::INFO,
         }

@@ -11,12 +11,13 @@ use guideway_model::config::Config;
 use tokio::sync::mpsc;
 
 use super::event_log::Note;
+use super::stalls::ProbeTime;
 use super::workers::Workers;
 use crate::api::view::EventKind;
+use crate::health::change::HealthChange;
 use crate::health::descriptors;
 use crate::health::monitor::Monitor;
 use crate::health::scheduler::ProbeReport;
-use crate::health::state::HealthChange;
 use crate::net::probe_tcp::{Handle, Limits, ProbeTcp};
 use crate::run::appliance::Appliance;
 use crate::run::ports::Ports;
@@ -106,6 +107,13 @@ impl Probes {
         update
     }
 
+    /// The time of a probe that has ended, and the threads that it went by.
+    pub(super) fn time_of(&self, report: &ProbeReport, now: Duration) -> ProbeTime {
+        let ended = now.saturating_sub(report.ended.elapsed());
+        let by_workers = self.monitor.is_in_path(&report.id);
+        ProbeTime { began: ended.saturating_sub(report.latency), ended, by_workers }
+    }
+
     /// Ends the first rounds whose time is over, though no probe has ended since.
     pub(super) fn end_first_rounds(&mut self, now: Duration) -> HealthUpdate {
         let mut update = HealthUpdate::default();
@@ -170,7 +178,7 @@ fn note(change: &HealthChange, error: Option<&str>) -> Note {
             Note::of_service(EventKind::WeightsValid, service, text)
         }
         HealthChange::Weights { service, valid: false } => {
-            let text = "a backend answers without a weight: the service runs with equal weights";
+            let text = "a backend answers without a usable weight: the service runs with equal weights";
             Note::of_service(EventKind::WeightsInvalid, service, text)
         }
     }

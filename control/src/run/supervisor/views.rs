@@ -11,6 +11,7 @@ use guideway_model::service::ServiceState;
 
 use super::probes::Probes;
 use super::publish_latency::PublishLatency;
+use super::stalls::Stalls;
 use super::state_keeper::StateKeeper;
 use crate::api::view::{self, NeighborReplies};
 use crate::health::state::HealthState;
@@ -68,11 +69,16 @@ pub(super) fn services(appliance: &Appliance, health: Option<&HealthState>) -> V
 }
 
 /// Punctuality of the probes, and the time from a probe to the workers.
-pub(super) fn health_checks(probes: &Probes, publish_latency: &PublishLatency) -> view::HealthChecks {
+pub(super) fn health_checks(
+    probes: &Probes,
+    publish_latency: &PublishLatency,
+    stalls: &Stalls,
+) -> view::HealthChecks {
     let lag = probes.monitor().lag();
     view::HealthChecks {
         probes_begun: lag.begun(),
         intervals_missed: lag.missed(),
+        failures_discarded: stalls.discarded(),
         start_lag: view::Quantiles::of(|share| lag.at_quantile(share)),
         publications_measured: publish_latency.measured(),
         probe_to_packet: view::Quantiles::of(|share| publish_latency.at_quantile(share)),

@@ -14,9 +14,10 @@ use guideway_engine::driver::device::Device;
 use ipnet::IpNet;
 
 use super::choice::{
-    Chosen, Delivery, LocalityLbPolicy, NeighborReplies, PolicyKind, ProbeType, ProxyHeader, RuleProtocol,
-    ServiceProtocol, TransportKind,
+    Chosen, Delivery, DnsRcode, DnsType, LocalityLbPolicy, NeighborReplies, PolicyKind, ProbeType,
+    ProxyHeader, RuleProtocol, ServiceProtocol, TransportKind, WeightSource,
 };
+use super::dns_name::DnsName;
 use super::field::{Field, tables};
 use super::value::{
     Ascii, ClientRange, Core, Description, FilePath, Integer, InterfaceAddress, ListedPorts, Mac, Name, Port,
@@ -226,6 +227,9 @@ tables! {
         /// Choice of backends: evenly (MAGLEV), or in proportion to their weights (WEIGHTED_MAGLEV, and by another name
         /// WEIGHTED_GCP_RENDEZVOUS).
         locality_lb_policy: Option<Field<Chosen<LocalityLbPolicy>>> = Chosen(LocalityLbPolicy::Maglev),
+        /// Source of the weights (WEIGHTED_MAGLEV only): the answers to health checks of type HTTP, HTTPS or HTTP2, or the
+        /// endpoints' own `weight` and the operator.
+        weight_source: Option<Field<Chosen<WeightSource>>> = Chosen(WeightSource::Reported),
         /// Name of the health check of the backends, exactly one.
         #[schemars(length(min = 1, max = 1))]
         health_checks: Field<List<Name>>,
@@ -336,7 +340,8 @@ tables! {
         healthy_threshold: Option<Field<Integer<1, 10>>> = Integer(2),
         /// Number of failures in a row that make a backend unhealthy.
         unhealthy_threshold: Option<Field<Integer<1, 10>>> = Integer(2),
-        /// Port of the backend that is probed: 80 (TCP, HTTP) or 443 (SSL, HTTPS, HTTP2) by default; required for GRPC.
+        /// Port of the backend that is probed: 80 (TCP, HTTP) or 443 (SSL, HTTPS, HTTP2) or 53 (DNS) by default; required
+        /// for GRPC, GRPC_WITH_TLS and UDP.
         port: Option<Field<Port>>,
         /// Host header (HTTP, HTTPS, HTTP2); the probed address by default.
         #[schemars(length(min = 1))]
@@ -344,15 +349,21 @@ tables! {
         /// Path of the request, beginning with a slash (HTTP, HTTPS, HTTP2).
         #[schemars(length(min = 1))]
         request_path: Option<Field<Ascii>> = Ascii("/".to_owned()),
-        /// Text that is sent once connected (TCP, SSL); none if it is empty.
+        /// Text that is sent once connected (TCP, SSL), none if it is empty; or the datagram that is sent, required (UDP).
         request: Option<Field<Ascii>> = Ascii(String::new()),
-        /// Text that the answer must begin with (TCP, SSL), or that its body must hold (HTTP, HTTPS, HTTP2); any answer
+        /// Text that the answer must begin with (TCP, SSL, UDP), or that its body must hold (HTTP, HTTPS, HTTP2); any answer
         /// will do if it is empty.
         response: Option<Field<Ascii>> = Ascii(String::new()),
-        /// PROXY protocol header that precedes everything else on the connection (every type but GRPC).
+        /// PROXY protocol header that precedes everything else on the connection (TCP, SSL, HTTP, HTTPS, HTTP2).
         proxy_header: Option<Field<Chosen<ProxyHeader>>> = Chosen(ProxyHeader::None),
-        /// Name of the gRPC service whose health is asked for (GRPC); the whole server if it is empty.
+        /// Name of the gRPC service whose health is asked for (GRPC, GRPC_WITH_TLS); the whole server if it is empty.
         grpc_service_name: Option<Field<Ascii>> = Ascii(String::new()),
+        /// Name that is asked for; required (DNS).
+        query_name: Option<Field<DnsName>>,
+        /// Type of the record that is asked for (DNS).
+        query_type: Option<Field<Chosen<DnsType>>> = Chosen(DnsType::A),
+        /// Response code that an answer must have (DNS).
+        expected_rcode: Option<Field<Chosen<DnsRcode>>> = Chosen(DnsRcode::NoError),
         /// Path of the probes: to the virtual IP address, delivered as its packets are (in_path), or to the backend's own
         /// address by the kernel's network (kernel).
         transport: Option<Field<Chosen<TransportKind>>> = Chosen(TransportKind::InPath),
