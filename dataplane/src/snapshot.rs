@@ -196,7 +196,7 @@ mod tests {
         };
         let standing = |entry: &Entry, now| snapshot(Tick::NEVER).standing(entry, Tick(now));
         assert_eq!(standing(&entry, 20), Standing::Live);
-        assert_eq!(standing(&Entry { half_open: true, ..entry }, 20), Standing::HalfOpen);
+        assert_eq!(standing(&Entry { stage: Stage::HalfOpen, ..entry }, 20), Standing::HalfOpen);
         assert_eq!(standing(&Entry { generation: Generation(6), ..entry }, 20), Standing::Void, "lost");
         assert_eq!(standing(&Entry { persists: true, ..entry }, 20), Standing::Void, "another generation");
         assert_eq!(

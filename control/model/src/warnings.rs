@@ -233,7 +233,7 @@ mod tests {
                 "[[backend_group]]\nname = \"group\"\n\
                  endpoints = [{{ name = \"a\", ip_address = \"10.1.0.1\", weight = {weight} }}]"
             );
-            let mut config = crate::sample::sample("", "backends = [{ group = \"group\" }]", &group);
+            let mut config = sample("", "backends = [{ group = \"group\" }]", &group);
             (config.services[0].weighted, config.services[0].configured_weights) =
                 (weighted, configured_weights);
             warnings(&config).iter().any(|warning| warning.text.contains("configured weights"))

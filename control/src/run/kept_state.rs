@@ -31,7 +31,7 @@ impl KeptState {
         let (changes, dropped) = operator_state.restore(appliance.state().services());
         let applied = appliance.apply(changes, now);
         debug_assert!(applied.unknown.is_empty(), "the changes are of configured backends");
-        appliance.publish_changes();
+        appliance.publish_changes(now);
         Self { operator_state, file: Some(file), dropped, spoiled }
     }
 }

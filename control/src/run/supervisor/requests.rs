@@ -14,7 +14,7 @@ use super::views::Backends;
 use super::{Next, Supervisor, operator, views};
 use crate::api::request::{Refused, Reply, Request};
 use crate::api::view::{self, ConntrackList, Remaining};
-use crate::health::state::HealthChange;
+use crate::health::change::HealthChange;
 use crate::run::kept_state::KeptState;
 use crate::run::ports::Ports;
 
