@@ -468,6 +468,15 @@ fn health_checks() {
             "type = \"GRPC\"\nport = 50051\nresponse = \"OK\"\nproxy_header = \"NONE\""
         ),
         ("a GRPC check has a port", "type = \"TCP\"", "type = \"GRPC\""),
+        ("a UDP check has a port and a request", "type = \"TCP\"", "type = \"UDP\""),
+        ("a UDP check asks something", "type = \"TCP\"", "type = \"UDP\"\nport = 7\nrequest = \"\""),
+        ("a DNS check has a name", "type = \"TCP\"", "type = \"DNS\"\nrequest = \"a\""),
+        (
+            "a name has labels",
+            "type = \"TCP\"",
+            "type = \"DNS\"\nquery_name = \"www..example\"\nquery_type = \"ANY\""
+        ),
+        ("a TCP check asks for no name", "type = \"TCP\"", "type = \"TCP\"\nquery_name = \".\""),
         ("a path begins with a slash", "\"/healthz\"", "\"healthz\""),
         ("a path has no spaces", "\"/healthz\"", "\"/health z\""),
         ("a host is a word", "port = 8080", "host = \"a\\r\\nb\""),
