@@ -171,10 +171,10 @@ pub enum Standing {
     Live,
     /// Valid, but the connection was closed; gives way if no slot is empty, void or half-open.
     Closed,
-    /// Valid, but made by the only packet so far, which is no SYN; gives way as closed ones do.
-    Unconfirmed,
     /// Valid, but the client has only asked for a connection; gives way if no slot is empty or void.
     HalfOpen,
+    /// Valid, but made by the only packet so far, which is no SYN; gives way as closed ones do.
+    Unconfirmed,
     /// Expired, or void for any other reason; gives way to anything.
     Void,
 }

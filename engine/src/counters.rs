@@ -77,7 +77,7 @@ pub struct Adoption {
 
 const PASS: usize = PassReason::ALL.len();
 const DROP: usize = DropReason::ALL.len();
-const WORDS: usize = 2 + PASS + DROP + 8 + 6 + 6;
+const WORDS: usize = 2 + PASS + DROP + 10 + 6 + 6;
 
 impl WorkerCounters {
     fn to_words(&self) -> [u64; WORDS] {

@@ -68,6 +68,7 @@ impl Stage {
 
     /// Standing of a valid entry in this stage.
     #[must_use]
+    #[inline]
     pub const fn standing(self) -> Standing {
         match self {
             Self::Established => Standing::Live,

@@ -362,20 +362,24 @@ impl<'t> Neighbourhood<'t> {
                 continue;
             }
             let entry = state.entry();
-            let outcome = match judge(&entry) {
-                Standing::Void => return Choice::Room(n, state, Inserted::EvictedVoid),
-                Standing::HalfOpen => Inserted::EvictedHalfOpen,
-                Standing::Closed => Inserted::EvictedClosed,
-                Standing::Unconfirmed => Inserted::EvictedUnconfirmed,
+            let standing = judge(&entry);
+            match standing {
                 Standing::Live => continue,
-            };
-            let half_open = outcome == Inserted::EvictedHalfOpen;
-            let claim = (half_open, entry.idle(now), outcome == Inserted::EvictedClosed);
+                Standing::Void => return Choice::Room(n, state, Inserted::EvictedVoid),
+                Standing::Closed | Standing::HalfOpen | Standing::Unconfirmed => {}
+            }
+            let claim = (standing == Standing::HalfOpen, entry.idle(now), standing == Standing::Closed);
             if victim.is_none() || claim > strongest {
-                (victim, strongest) = (Some(Choice::Room(n, state, outcome)), claim);
+                (victim, strongest) = (Some((n, state, standing)), claim);
             }
         }
-        victim.unwrap_or(if in_motion { Choice::InMotion } else { Choice::Full })
+        match victim {
+            Some((n, state, Standing::HalfOpen)) => Choice::Room(n, state, Inserted::EvictedHalfOpen),
+            Some((n, state, Standing::Closed)) => Choice::Room(n, state, Inserted::EvictedClosed),
+            Some((n, state, _)) => Choice::Room(n, state, Inserted::EvictedUnconfirmed),
+            None if in_motion => Choice::InMotion,
+            None => Choice::Full,
+        }
     }
 
     /// Decides between the tentative entries of the key, beginning with that in slot `n`; returns the one that stands,

@@ -52,13 +52,13 @@ pub struct Conntrack {
     pub new: u64,
     /// Entries made that pushed out another connection's.
     pub evicted: u64,
-    /// Those of them that pushed out a void entry.
+    /// Entries made that pushed out a void one.
     pub evicted_void: u64,
-    /// Those of them that pushed out a half-open entry.
+    /// Entries made that pushed out a half-open one.
     pub evicted_half_open: u64,
-    /// Those of them that pushed out an entry after its FIN or RST.
+    /// Entries made that pushed out one after its FIN or RST.
     pub evicted_closed: u64,
-    /// Those of them that pushed out an entry that had had one packet, in mid-flow.
+    /// Entries made that pushed out one that had had a single packet, in mid-flow.
     pub evicted_unconfirmed: u64,
     /// Packets forwarded by their hash alone, for want of room for an entry.
     pub full: u64,
