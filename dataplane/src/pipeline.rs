@@ -212,7 +212,9 @@ impl Pipeline {
                     round.decide_apart(candidate, frame, decision, counters, budget, first_fragments);
                 }
                 None => {
-                    (decision.backend, decision.tracking) = round.select(candidate, &mut counters.conntrack);
+                    let flow = &candidate.packet.flow;
+                    (decision.backend, decision.tracking) =
+                        round.select(candidate, flow, &mut counters.conntrack);
                     match decision.backend.and_then(|handle| snapshot.backend(handle)) {
                         Some(backend) => {
                             round.deliver(candidate, backend, frame, decision, counters, budget);
@@ -274,15 +276,14 @@ impl Round<'_> {
         decision: &mut Decision,
         counters: &mut Counters,
     ) -> bool {
-        let packet = match Packet::parse(frame) {
-            Ok(packet) => packet,
+        match Packet::parse(frame) {
+            Ok(packet) => candidate.packet = packet,
             Err(verdict) => {
                 *decision = Decision::end(verdict);
                 return false;
             }
-        };
-        candidate.packet = packet;
-        if packet.flow.is_followed() {
+        }
+        if candidate.packet.flow.is_followed() {
             // Its first fragment may be in this burst, and is not decided yet.
             (candidate.tracked, candidate.apart) = (false, Apart::Fragment);
             return true;
@@ -358,6 +359,8 @@ impl Round<'_> {
     /// Flow that an ICMP error goes with, and its rule; no flow where the packet that it quotes is none of ours.
     ///
     /// The packet was an answer of a VIP to `client_flow`, or it came by a route itself, or its other direction does.
+    #[cold]
+    #[inline(never)]
     fn lookup_quoted(&self, client_flow: Flow) -> (Option<Flow>, RuleMatch) {
         let rules = &self.snapshot.rules;
         let found = rules.lookup(&client_flow);
@@ -413,33 +416,13 @@ impl Round<'_> {
         service.policy.treatment(candidate.packet.flow.protocol).restarts
     }
 
-    /// Backend that the hash of a packet without a valid entry selects; makes an entry that keeps a tracked connection
-    /// there.
+    /// Backend that the hash of `flow`, of a packet without a valid entry, selects; makes an entry that keeps a tracked
+    /// connection there.
     #[inline(never)]
     fn select(
         &self,
         candidate: &Candidate,
-        counters: &mut ConntrackCounters,
-    ) -> (Option<BackendHandle>, Tracking) {
-        self.select_by(&candidate.packet.flow, candidate, counters)
-    }
-
-    /// Backend as [`Round::select`] selects it, of a packet that came by a route.
-    #[inline(never)]
-    fn select_routed(
-        &self,
-        candidate: &Candidate,
-        counters: &mut ConntrackCounters,
-    ) -> (Option<BackendHandle>, Tracking) {
-        let policy = &self.snapshot.service(candidate.service).policy;
-        self.select_by(&policy.routed(&candidate.packet.flow), candidate, counters)
-    }
-
-    #[inline(always)]
-    fn select_by(
-        &self,
         flow: &Flow,
-        candidate: &Candidate,
         counters: &mut ConntrackCounters,
     ) -> (Option<BackendHandle>, Tracking) {
         let Self { snapshot, table, now, .. } = *self;

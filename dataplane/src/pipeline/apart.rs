@@ -2,7 +2,7 @@
 
 use super::{Apart, Candidate, Decision, Round, Tracking, unforwardable};
 use crate::backend::BackendHandle;
-use crate::counters::Counters;
+use crate::counters::{ConntrackCounters, Counters};
 use crate::first_fragments::{First, FirstFragments};
 use crate::flow::Fragment;
 use crate::forwarding_rule::{RuleId, ServiceId};
@@ -27,9 +27,23 @@ impl Round<'_> {
         if candidate.apart == Apart::Fragment {
             self.decide_fragment(candidate, frame, decision, counters, budget, first_fragments);
         } else {
-            (decision.backend, decision.tracking) = self.select_routed(candidate, &mut counters.conntrack);
+            (decision.backend, decision.tracking) = self.select_apart(candidate, &mut counters.conntrack);
             self.deliver_selected(candidate, frame, decision, counters, budget);
         }
+    }
+
+    /// Backend as [`Round::select`] selects it, by the hash of both directions if the packet came by a route.
+    fn select_apart(
+        &self,
+        candidate: &Candidate,
+        counters: &mut ConntrackCounters,
+    ) -> (Option<BackendHandle>, Tracking) {
+        let flow = &candidate.packet.flow;
+        if candidate.apart == Apart::Routed {
+            let policy = &self.snapshot.service(candidate.service).policy;
+            return self.select(candidate, &policy.routed(flow), counters);
+        }
+        self.select(candidate, flow, counters)
     }
 
     /// Delivers a packet to the backend of its decision, or drops it for want of one.
@@ -85,10 +99,7 @@ impl Round<'_> {
         }
         (decision.backend, decision.tracking) = match self.connection(&candidate, &mut counters.conntrack) {
             Some((handle, _)) => (Some(handle), Tracking::Hit),
-            None if candidate.apart == Apart::Routed => {
-                self.select_routed(&candidate, &mut counters.conntrack)
-            }
-            None => self.select(&candidate, &mut counters.conntrack),
+            None => self.select_apart(&candidate, &mut counters.conntrack),
         };
         self.deliver_selected(&candidate, frame, decision, counters, budget);
         if let (true, Verdict::Forward) = (is_first, decision.verdict)
