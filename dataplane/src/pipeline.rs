@@ -28,6 +28,7 @@ use crate::snapshot::{Backend, Snapshot};
 use crate::time::Tick;
 use crate::verdict::{DropReason, PassReason, Verdict};
 use crate::wire::ethernet;
+use apart::Onward;
 
 /// Largest number of frames that one call of [`Pipeline::process`] takes.
 pub const BURST: usize = 32;
@@ -208,18 +209,27 @@ impl Pipeline {
                     (decision.backend, decision.tracking) = (Some(handle), Tracking::Hit);
                     round.deliver(candidate, backend, frame, decision, counters, budget);
                 }
-                None if candidate.apart != Apart::No => {
-                    round.decide_apart(candidate, frame, decision, counters, budget, first_fragments);
-                }
                 None => {
-                    let flow = &candidate.packet.flow;
-                    (decision.backend, decision.tracking) =
-                        round.select(candidate, flow, &mut counters.conntrack);
+                    let mut first_of = None;
+                    if candidate.apart == Apart::No {
+                        (decision.backend, decision.tracking) =
+                            round.select(candidate, &mut counters.conntrack);
+                    } else {
+                        let bytes = frame.bytes();
+                        match round.decide_apart(candidate, bytes, decision, counters, first_fragments) {
+                            Onward::Deliver => {}
+                            Onward::DeliverFirst(datagram) => first_of = Some(datagram),
+                            Onward::End => continue,
+                        }
+                    }
                     match decision.backend.and_then(|handle| snapshot.backend(handle)) {
                         Some(backend) => {
                             round.deliver(candidate, backend, frame, decision, counters, budget);
                         }
                         None => decision.verdict = Verdict::Drop(DropReason::NoEligibleBackend),
+                    }
+                    if let Some(datagram) = first_of {
+                        round.remember(datagram, decision, first_fragments);
                     }
                 }
             }
@@ -416,15 +426,15 @@ impl Round<'_> {
         service.policy.treatment(candidate.packet.flow.protocol).restarts
     }
 
-    /// Backend that the hash of `flow`, of a packet without a valid entry, selects; makes an entry that keeps a tracked
-    /// connection there.
+    /// Backend that the hash of a packet without a valid entry selects; makes an entry that keeps a tracked connection
+    /// there.
     #[inline(never)]
     fn select(
         &self,
         candidate: &Candidate,
-        flow: &Flow,
         counters: &mut ConntrackCounters,
     ) -> (Option<BackendHandle>, Tracking) {
+        let flow = &candidate.packet.flow;
         let Self { snapshot, table, now, .. } = *self;
         let service = snapshot.service(candidate.service);
         let selected = snapshot.select(service, flow);
