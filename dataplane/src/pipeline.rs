@@ -28,6 +28,7 @@ use crate::snapshot::{Backend, Snapshot};
 use crate::time::Tick;
 use crate::verdict::{DropReason, PassReason, Verdict};
 use crate::wire::ethernet;
+use apart::Onward;
 
 /// Largest number of frames that one call of [`Pipeline::process`] takes.
 pub const BURST: usize = 32;
@@ -208,16 +209,27 @@ impl Pipeline {
                     (decision.backend, decision.tracking) = (Some(handle), Tracking::Hit);
                     round.deliver(candidate, backend, frame, decision, counters, budget);
                 }
-                None if candidate.apart != Apart::No => {
-                    round.decide_apart(candidate, frame, decision, counters, budget, first_fragments);
-                }
                 None => {
-                    (decision.backend, decision.tracking) = round.select(candidate, &mut counters.conntrack);
+                    let mut first_of = None;
+                    if candidate.apart == Apart::No {
+                        (decision.backend, decision.tracking) =
+                            round.select(candidate, &mut counters.conntrack);
+                    } else {
+                        let bytes = frame.bytes();
+                        match round.decide_apart(candidate, bytes, decision, counters, first_fragments) {
+                            Onward::Deliver => {}
+                            Onward::DeliverFirst(datagram) => first_of = Some(datagram),
+                            Onward::End => continue,
+                        }
+                    }
                     match decision.backend.and_then(|handle| snapshot.backend(handle)) {
                         Some(backend) => {
                             round.deliver(candidate, backend, frame, decision, counters, budget);
                         }
                         None => decision.verdict = Verdict::Drop(DropReason::NoEligibleBackend),
+                    }
+                    if let Some(datagram) = first_of {
+                        round.remember(datagram, decision, first_fragments);
                     }
                 }
             }
@@ -285,15 +297,14 @@ impl Round<'_> {
         decision: &mut Decision,
         counters: &mut Counters,
     ) -> bool {
-        let packet = match Packet::parse(frame) {
-            Ok(packet) => packet,
+        match Packet::parse(frame) {
+            Ok(packet) => candidate.packet = packet,
             Err(verdict) => {
                 *decision = Decision::end(verdict);
                 return false;
             }
-        };
-        candidate.packet = packet;
-        if packet.flow.is_followed() {
+        }
+        if candidate.packet.flow.is_followed() {
             // Its first fragment may be in this burst, and is not decided yet.
             (candidate.tracked, candidate.apart) = (false, Apart::Fragment);
             return true;
@@ -369,6 +380,8 @@ impl Round<'_> {
     /// Flow that an ICMP error goes with, and its rule; no flow where the packet that it quotes is none of ours.
     ///
     /// The packet was an answer of a VIP to `client_flow`, or it came by a route itself, or its other direction does.
+    #[cold]
+    #[inline(never)]
     fn lookup_quoted(&self, client_flow: Flow) -> (Option<Flow>, RuleMatch) {
         let rules = &self.snapshot.rules;
         let found = rules.lookup(&client_flow);
@@ -463,27 +476,7 @@ impl Round<'_> {
         candidate: &Candidate,
         counters: &mut ConntrackCounters,
     ) -> (Option<BackendHandle>, Tracking) {
-        self.select_by(&candidate.packet.flow, candidate, counters)
-    }
-
-    /// Backend as [`Round::select`] selects it, of a packet that came by a route.
-    #[inline(never)]
-    fn select_routed(
-        &self,
-        candidate: &Candidate,
-        counters: &mut ConntrackCounters,
-    ) -> (Option<BackendHandle>, Tracking) {
-        let policy = &self.snapshot.service(candidate.service).policy;
-        self.select_by(&policy.routed(&candidate.packet.flow), candidate, counters)
-    }
-
-    #[inline(always)]
-    fn select_by(
-        &self,
-        flow: &Flow,
-        candidate: &Candidate,
-        counters: &mut ConntrackCounters,
-    ) -> (Option<BackendHandle>, Tracking) {
+        let flow = &candidate.packet.flow;
         let Self { snapshot, table, now, .. } = *self;
         let service = snapshot.service(candidate.service);
         let selected = snapshot.select(service, flow);

@@ -213,3 +213,37 @@ fn backend_step(state: &ServiceState, backend: &BackendState, largest_packet: us
         largest_packet,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use guideway_model::egress_lookup::StandInMacs;
+    use guideway_model::sample::sample;
+
+    use super::*;
+
+    #[test]
+    fn both_directions_of_a_route_are_explained_by_one_hash() {
+        let rest = "[[backend_group]]\nname = \"g\"\nendpoints = [\n\
+                    { name = \"b1\", ip_address = \"192.0.2.11\" }, { name = \"b2\", ip_address = \"192.0.2.12\" }]\n\
+                    [[forwarding_rule]]\nname = \"fw\"\nip_address = \"192.0.2.10\"\nip_protocol = \"L3_DEFAULT\"\n\
+                    all_ports = true\nload_balancing_scheme = \"INTERNAL\"\nbackend_service = \"firewalls\"\n\
+                    [[backend_service]]\nname = \"firewalls\"\nload_balancing_scheme = \"INTERNAL\"\n\
+                    protocol = \"UNSPECIFIED\"\nhealth_checks = [\"hc\"]\nbackends = [{ group = \"g\" }]\n\
+                    [[route]]\nname = \"inside\"\ndest_range = \"10.1.0.0/16\"\nnext_hop_ilb = \"fw\"\n\
+                    [[route]]\nname = \"outside\"\ndest_range = \"0.0.0.0/0\"\nnext_hop_ilb = \"fw\"";
+        let head = "[network]\nmac_address = \"02:00:00:00:00:01\"";
+        let mut state = ForwardingState::offline(sample(head, "backends = [{ group = \"g\" }]", rest));
+        let snapshot = state.snapshot(&StandInMacs);
+        for port in 40_000..40_020 {
+            let explained = |text: String| explain(text.parse().expect("a flow"), &state, &snapshot);
+            let there = explained(format!("tcp 198.51.100.7:{port} > 10.1.0.5:443"));
+            let back = explained(format!("tcp 10.1.0.5:443 > 198.51.100.7:{port}"));
+            let chosen = |explanation: &Explanation| {
+                let hash = explanation.selection.as_ref().map(|selection| selection.hash.clone());
+                (hash, explanation.backend.as_ref().map(|backend| backend.name.clone()))
+            };
+            assert_eq!(chosen(&there), chosen(&back));
+            assert!(there.backend.is_some(), "{there:?}");
+        }
+    }
+}
