@@ -116,7 +116,7 @@ fn a_thousand_backends_are_chosen_as_ever() {
     );
 }
 
-/// What comes by a route is hashed with its ends in order.
+/// Packets that come by a route are hashed with their ends in order.
 #[test]
 #[rustfmt::skip]
 fn both_directions_of_a_route_are_hashed_alike_and_as_ever() {
