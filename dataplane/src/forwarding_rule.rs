@@ -185,6 +185,7 @@ impl ForwardingRules {
     }
 
     /// Rule that `flow` belongs to, or the rule behind its longest route.
+    #[inline(always)]
     pub fn lookup(&self, flow: &Flow) -> RuleMatch {
         match self.lookup_vip(flow) {
             found @ RuleMatch::Rule(..) => found,
