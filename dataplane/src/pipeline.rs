@@ -9,10 +9,13 @@
 //! The snapshot and the clock are taken once per burst. Connections are decided packet by packet, in order, so that
 //! an entry which the first packet of a burst makes is there for the second.
 
+use std::num::NonZeroU16;
+
 use crate::affinity::{TrackingHasher, Tuple};
 use crate::backend::BackendHandle;
 use crate::conntrack::{ConntrackTable, Entry, Inserted, TrackingKey};
 use crate::counters::{ConntrackCounters, Counters};
+use crate::delivery::TooLong;
 use crate::egress::PortId;
 use crate::flow::Flow;
 use crate::forwarding_rule::{RuleId, RuleMatch, ServiceId};
@@ -45,6 +48,9 @@ pub struct Decision {
     pub received_len: u32,
     /// True if the frame now holds an ICMP error, to be sent back where the packet came from.
     pub answered: bool,
+    /// MTU that the forwarded frame exceeds: [`fragments`](crate::delivery::fragments::fragments) of it are sent. None
+    /// for a frame that is sent whole.
+    pub fragment_mtu: Option<NonZeroU16>,
 }
 
 /// Way that a packet's backend was found.
@@ -79,6 +85,7 @@ impl Decision {
         egress: PortId(0),
         received_len: 0,
         answered: false,
+        fragment_mtu: None,
     };
 
     const fn end(verdict: Verdict) -> Self {
@@ -421,16 +428,44 @@ impl Round<'_> {
         budget: &mut ErrorBudget,
     ) {
         let packet = &candidate.packet;
-        if backend.delivery.refuses(packet) {
-            decision.verdict = Verdict::Drop(DropReason::PacketTooBig);
-            decision.answered = self.answer_too_big(packet, backend, frame, counters, budget);
+        if !backend.delivery.fits(packet) {
+            self.deliver_too_long(packet, backend, frame, decision, counters, budget);
             return;
         }
         match backend.delivery.deliver(frame, packet, &packet.flow) {
-            Ok(delivered) => {
-                decision.egress = backend.delivery.port();
-                counters.exceeding_mtu += u64::from(delivered.exceeds_mtu);
+            Ok(()) => decision.egress = backend.delivery.port(),
+            Err(reason) => decision.verdict = Verdict::Drop(reason),
+        }
+    }
+
+    /// Delivers a packet that does not fit the path, or drops it.
+    #[cold]
+    fn deliver_too_long<F: Frame>(
+        &self,
+        packet: &Packet,
+        backend: &Backend,
+        frame: &mut F,
+        decision: &mut Decision,
+        counters: &mut Counters,
+        budget: &mut ErrorBudget,
+    ) {
+        let delivery = &backend.delivery;
+        let delivered = match delivery.too_long(packet) {
+            TooLong::Refuse => {
+                decision.answered = self.answer_too_big(packet, backend, frame, counters, budget);
+                Err(DropReason::PacketTooBig)
             }
+            TooLong::Drop => Err(DropReason::ExceedsTunnelMtu),
+            TooLong::Fragment => delivery.deliver_in_fragments(frame, packet, &packet.flow).map(|()| {
+                decision.fragment_mtu = NonZeroU16::new(delivery.mtu() as u16);
+                counters.fragmented += 1;
+            }),
+            TooLong::Forward => {
+                delivery.deliver(frame, packet, &packet.flow).map(|()| counters.exceeding_mtu += 1)
+            }
+        };
+        match delivered {
+            Ok(()) => decision.egress = delivery.port(),
             Err(reason) => decision.verdict = Verdict::Drop(reason),
         }
     }
@@ -448,7 +483,7 @@ impl Round<'_> {
         let answered = self.snapshot.error_source(packet.flow.dst).is_some_and(|own| {
             icmp_error::may_answer(frame.bytes(), packet)
                 && budget.take(self.now, self.snapshot.icmp_errors_per_sec)
-                && icmp_error::answer_too_big(frame, packet, own, backend.delivery.inner_mtu())
+                && icmp_error::answer_too_big(frame, packet, own, backend.delivery.told_mtu(packet))
         });
         if answered {
             counters.icmp_errors_sent += 1;

@@ -290,7 +290,7 @@ fn delivery(backend: &BackendState, egress: Egress) -> Delivery {
         source: source.map_or(Address(0), Address::from),
         source_range: source_range.map(prefix),
     };
-    Delivery::tunnel(backend.delivery, &tunnel, egress, backend.mtu)
+    Delivery::tunnel(backend.delivery, &tunnel, egress, backend.mtu).fragmenting(network.fragment_tunnels)
 }
 
 fn own_addresses(network: &Network) -> OwnAddresses {

@@ -197,8 +197,14 @@ impl Replay {
         if let Some(out) = &mut self.outputs.frames
             && (decision.verdict == Verdict::Forward || decision.answered)
         {
-            let (bytes, wire_len) = job.sent();
-            out.write(job.timestamp_nanos, bytes, wire_len)?;
+            let mut write = |bytes: &[u8], wire_len| out.write(job.timestamp_nanos, bytes, wire_len);
+            match decision.fragment_mtu {
+                Some(mtu) => job.sent_in_fragments(mtu, write)?,
+                None => {
+                    let (bytes, wire_len) = job.sent();
+                    write(bytes, wire_len)?;
+                }
+            }
         }
         Ok(())
     }

@@ -319,6 +319,7 @@ fn packets(times: u64) -> PacketStats {
         passed: words(passed, &[("not_ip", 70 * times), ("no_forwarding_rule", 30 * times)]),
         dropped: words(dropped, &[("ttl_expired", 9 * times), ("next_hop_unresolved", times)]),
         exceeding_mtu: 8 * times,
+        fragmented: 2 * times,
         icmp_errors: IcmpErrorStats { sent: 7 * times, suppressed: 6 * times, steered: 5 * times },
         link: LinkStats {
             sent: 900 * times,
@@ -326,6 +327,8 @@ fn packets(times: u64) -> PacketStats {
             unknown_egress_port: 0,
             host_full: 0,
             refused: times,
+            fragments: 4 * times,
+            no_fragment_memory: 0,
         },
     }
 }

@@ -36,6 +36,8 @@ pub struct Network {
     pub tunnel_source_ipv6: Option<Ipv6Net>,
     /// Number of ICMP errors that each worker may send in a second; 0 sends none.
     pub icmp_errors_per_sec: u32,
+    /// True if tunnels carry IPv4 packets without DF that do not fit them in fragments.
+    pub fragment_tunnels: bool,
 }
 
 impl Network {
@@ -72,6 +74,7 @@ impl Network {
             tunnel_source_ipv4,
             tunnel_source_ipv6,
             icmp_errors_per_sec: file.icmp_errors_per_sec()?.0,
+            fragment_tunnels: file.fragment_tunnels()?,
         })
     }
 }

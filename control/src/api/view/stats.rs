@@ -53,6 +53,8 @@ pub struct PacketStats {
     pub dropped: BTreeMap<String, u64>,
     /// Packets forwarded though they exceed the path's MTU and will be fragmented on it.
     pub exceeding_mtu: u64,
+    /// Packets forwarded whose tunnel packet left in fragments.
+    pub fragmented: u64,
     /// Counters of ICMP errors.
     pub icmp_errors: IcmpErrorStats,
     /// Counters of frames between ports and data plane.
@@ -83,6 +85,10 @@ pub struct LinkStats {
     pub host_full: u64,
     /// Frames received that the driver could not hand on.
     pub refused: u64,
+    /// Fragments that tunnel packets were cut into, each a frame to be sent.
+    pub fragments: u64,
+    /// Packets lost because there was no memory for their fragments.
+    pub no_fragment_memory: u64,
 }
 
 /// Counters of one worker.
@@ -214,6 +220,7 @@ impl PacketStats {
             passed: by_word(PassReason::ALL.iter().map(|reason| reason.as_str()), &counters.passed),
             dropped: by_word(DropReason::ALL.iter().map(|reason| reason.as_str()), &counters.dropped),
             exceeding_mtu: counters.exceeding_mtu,
+            fragmented: counters.fragmented,
             icmp_errors: IcmpErrorStats {
                 sent: counters.icmp_errors_sent,
                 suppressed: counters.icmp_errors_suppressed,
@@ -223,6 +230,8 @@ impl PacketStats {
                 sent: io.sent,
                 tx_full: io.tx_full,
                 unknown_egress_port: io.unknown_egress_port,
+                fragments: io.fragments,
+                no_fragment_memory: io.no_fragment_memory,
                 host_full: io.host_full,
                 refused: io.refused,
             },

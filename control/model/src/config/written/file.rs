@@ -150,6 +150,9 @@ tables! {
         tunnel_source_ranges: Option<Field<List<IpNet>>>,
         /// Number of ICMP errors that each worker may send in a second; 0 sends none.
         icmp_errors_per_sec: Option<Field<Integer<0, 1_000_000>>> = Integer(100),
+        /// Sends tunnel packets that exceed the path MTU in fragments, where the packet inside is IPv4 without DF; else
+        /// such packets are dropped.
+        fragment_tunnels: Option<Field<bool>> = false,
     }
 
     /// Settings that all appliances of a fleet share.
