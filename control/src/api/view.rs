@@ -18,7 +18,7 @@ mod status;
 mod vip;
 
 pub use announcement::{Announcement, AnnouncementReason, Drain, DrainEnd, Undrained};
-pub use backend::{Backend, BackendList, Health, NextHop, Pool, WeightSource};
+pub use backend::{Backend, BackendList, Health, NextHop, PathMtu, Pool, WeightSource};
 pub use conntrack::{ConntrackEntry, ConntrackList, ConntrackLookup};
 pub use drops::{CountedBy, DropRow, Drops};
 pub use error::{ErrorView, WrongPlace};
@@ -27,7 +27,7 @@ pub use health::{HealthCheck, HealthChecks, Quantiles, RuleCheck, WeightStatus};
 pub use reload::{Change, ChangeKind, Reload, Stopping};
 pub use stats::{
     BackendStats, ConntrackCounts, ConntrackStats, HostStackStats, IcmpErrorStats, LinkStats, PacketStats,
-    PortStats, RuleStats, ServiceStats, Stats, Traffic, WorkerStats,
+    PortStats, RuleStats, ServiceStats, Stats, Traffic, TunnelErrorStats, WorkerStats,
 };
 pub use status::{Port, Service, Status, Worker, WorkerState};
 pub use vip::{NeighborReplies, Vip, VipList};

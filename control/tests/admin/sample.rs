@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use guideway::api::view::{
     Announcement, AnnouncementReason, Backend, BackendStats, ConntrackCounts, ConntrackEntry, ConntrackStats,
     Drain, DrainEnd, Event, EventKind, Health, HealthCheck, HealthChecks, HostStackStats, IcmpErrorStats,
-    LinkStats, NeighborReplies, NextHop, PacketStats, Pool, Port, PortStats, Quantiles, RuleCheck, RuleStats,
-    Service, ServiceStats, Stats, Status, Traffic, Vip, WeightSource, WeightStatus, Worker, WorkerState,
-    WorkerStats,
+    LinkStats, NeighborReplies, NextHop, PacketStats, PathMtu, Pool, Port, PortStats, Quantiles, RuleCheck,
+    RuleStats, Service, ServiceStats, Stats, Status, Traffic, TunnelErrorStats, Vip, WeightSource,
+    WeightStatus, Worker, WorkerState, WorkerStats,
 };
 use guideway::net::host_stack::FrameKind;
 use guideway_dataplane::verdict::{DropReason, PassReason};
@@ -162,6 +162,7 @@ pub(crate) fn backends() -> Vec<Backend> {
         forwarded: Traffic { packets: 12, bytes: 4_096 },
         warning: None,
         next_hop: Some(hop(Some("02:00:00:00:00:fe"))),
+        path_mtu: None,
     };
     vec![
         Backend {
@@ -175,6 +176,7 @@ pub(crate) fn backends() -> Vec<Backend> {
             weight: Some(2),
             share: 0.66668,
             health_check: Some(succeeding(WeightStatus::ValidWeight)),
+            path_mtu: Some(PathMtu { mtu: 1_400, told_by: "192.0.2.254".parse().unwrap(), for_sec: 540 }),
             ..backend("web", "web-1", "198.51.100.11")
         },
         Backend {
@@ -307,6 +309,7 @@ pub(crate) fn stats() -> Stats {
             group_reports: 5,
             queue_full: 1,
         },
+        tunnel_errors: TunnelErrorStats { learnt: 2, unreachable: 1, ignored: 3 },
     }
 }
 

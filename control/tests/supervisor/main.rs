@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // A test that cannot set its scene fails there.
 
 mod operator;
+mod tunnels;
 
 use std::thread;
 use std::time::Duration;

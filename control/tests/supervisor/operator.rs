@@ -66,9 +66,18 @@ pub(crate) struct Operator {
 impl Operator {
     /// Has a probe of a backend end with this result.
     pub(crate) async fn report(&self, backend: &str, result: Result<Option<WeightReport>, &str>) {
+        self.report_after(backend, result, Duration::from_micros(1_500)).await;
+    }
+
+    /// Has a probe of a backend end with this result, after so long.
+    pub(crate) async fn report_after(
+        &self,
+        backend: &str,
+        result: Result<Option<WeightReport>, &str>,
+        latency: Duration,
+    ) {
         let id = CheckId { service: "web".into(), backend: backend.into(), rule: "web".into() };
         let result = result.map_or_else(|reason| ProbeResult::Unwell(reason.to_owned()), ProbeResult::Well);
-        let latency = Duration::from_micros(1_500);
         self.senders
             .reports
             .send(ProbeReport { id, result, latency, ended: Instant::now() })

@@ -1,9 +1,9 @@
 //! Packets that no longer fit the path once an outer header is before them.
 
 use super::{NEAR, client, client_v6};
-use crate::configuration::Configuration;
+use crate::configuration::{Configuration, OWN_V4, OWN_V6};
 use crate::delivery_mode::Mode;
-use crate::fixture::{Fixture, hit, new, off};
+use crate::fixture::{Fixture, Outcome, hit, new, off};
 use crate::packet::Packet;
 use crate::packet::tcp::{ACK, SYN};
 
@@ -16,6 +16,11 @@ pub(super) fn fixtures() -> Vec<Fixture> {
         unanswerable(),
         rate(),
         without_df(),
+        path_mtu("sizes/path-mtu-of-ipip-is-learnt", "Ipip", Mode::Ipip, "198.18.0.1", 1380),
+        path_mtu("sizes/path-mtu-of-gre-is-learnt", "GRE", Mode::Gre, "198.18.0.1", 1376),
+        path_mtu("sizes/path-mtu-of-gue-is-learnt", "GUE", Mode::GUE, "198.18.0.1", 1368),
+        path_mtu("sizes/path-mtu-of-ipip-over-ipv6-is-learnt", "Ipip", Mode::Ipip, "2001:db8:2::1", 1360),
+        forged_path_mtu(),
         fragmented(
             "sizes/a-tunnel-over-ipv4-leaves-in-fragments",
             "With fragment_tunnels, the tunnel packet of an IPv4 packet without DF leaves in fragments that fit the path.",
@@ -153,6 +158,60 @@ fn without_df() -> Fixture {
     .frame(&datagram(1472).dont_fragment(), off("all", "b1").but_too_big(Some(1480)))
     .frame(&fragments[0], off("all", "b1").but_too_long())
     .frame(&fragments[1], off("all", "b1"))
+}
+
+/// "Fragmentation needed" or "packet too big" about the packet in which `mode` carries `inner` from `own`.
+fn told_mtu(own: &str, mode: Mode, endpoint: &str, inner: &Packet) -> Packet {
+    let bytes = inner.forwarded().ip_bytes();
+    let outer = Packet::between(own, endpoint).dont_fragment();
+    let outer = match mode {
+        Mode::L2 | Mode::Ipip => outer.protocol(4).payload(&bytes),
+        Mode::Gre => outer.gre(0x0800).payload(&bytes),
+        Mode::Gue { dst_port } => {
+            let payload = [&[0, 4, 0, 0][..], &bytes].concat();
+            outer.udp_without_checksum(0xebb9, dst_port).payload(&payload)
+        }
+    };
+    let router = if outer.src.is_ipv4() { "192.0.2.254" } else { "2001:db8:1::fe" };
+    Packet::between(router, own).packet_too_big(1400, &outer, 156)
+}
+
+fn path_mtu(name: &'static str, word: &'static str, mode: Mode, endpoint: &str, told: u16) -> Fixture {
+    let own = if endpoint.contains(':') { OWN_V6 } else { OWN_V4 };
+    let data = |payload: usize| client(7).dont_fragment().tcp(40_000, 443, ACK).payload_len(payload);
+    let claim: &'static str = match word {
+        "GRE" => "As of ipip: the path MTU of a GRE tunnel.",
+        "GUE" => "As of ipip: the path MTU of a GUE tunnel.",
+        _ => {
+            "A router's \"too big\" about the tunnel's own packet lowers the path's MTU: clients are told on their next \
+             packet, for 10 minutes."
+        }
+    };
+    Fixture::new(name, claim, behind(mode, endpoint))
+        .frame(&client(7).tcp(40_000, 443, SYN), new("all", "b1"))
+        .frame(&data(1400), hit("all", "b1"))
+        .frame(&told_mtu(own, mode, endpoint, &data(1400)), Outcome::Pass("no_forwarding_rule"))
+        .frame(&data(1400), hit("all", "b1").but_too_big(Some(told)))
+        .frame(&data(usize::from(told) - 40), hit("all", "b1"))
+        .frame(&data(usize::from(told) - 39), hit("all", "b1").but_too_big(Some(told)))
+        .wait(600_000)
+        .frame(&data(1400), new("all", "b1"))
+}
+
+fn forged_path_mtu() -> Fixture {
+    let data = client(7).dont_fragment().tcp(40_000, 443, ACK).payload_len(1400);
+    let pass = Outcome::Pass("no_forwarding_rule");
+    Fixture::new(
+        "sizes/forged-path-mtus-are-not-believed",
+        "An error that quotes no packet of the appliance's tunnels changes nothing: another source, another endpoint, \
+         another tunnel's headers.",
+        behind(Mode::Ipip, "198.18.0.1"),
+    )
+    .frame(&client(7).tcp(40_000, 443, SYN), new("all", "b1"))
+    .frame(&told_mtu("192.0.2.9", Mode::Ipip, "198.18.0.1", &data), pass)
+    .frame(&told_mtu(OWN_V4, Mode::Ipip, "198.18.0.9", &data), pass)
+    .frame(&told_mtu(OWN_V4, Mode::Gre, "198.18.0.1", &data), pass)
+    .frame(&data, hit("all", "b1"))
 }
 
 fn fragmented(name: &'static str, claim: &'static str, endpoint: &str) -> Fixture {

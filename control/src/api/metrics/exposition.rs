@@ -524,6 +524,14 @@ fn vips(families: &mut Families<'_>, status: &Status) -> fmt::Result {
 fn host_stack(families: &mut Families<'_>, stats: &Stats) -> fmt::Result {
     let host = &stats.host_stack;
     let received = host.received.iter().map(|(kind, count)| ([("kind", kind.clone())], *count));
+    let errors = &stats.tunnel_errors;
+    let errors =
+        [("learnt", errors.learnt), ("unreachable", errors.unreachable), ("ignored", errors.ignored)];
+    families.counters(
+        "tunnel_icmp_errors_total",
+        "ICMP errors about the appliance's own tunnel packets, by what they led to.",
+        errors.map(|(result, count)| ([("result", result.to_owned())], count)),
+    )?;
     families.counters(
         "host_received_frames_total",
         "Frames received for the host stack, by kind.",

@@ -62,6 +62,8 @@ pub enum EventKind {
     WorkerResumed,
     /// Another host claims an address of the appliance.
     AddressConflict,
+    /// A router has told that the path to a backend's tunnel takes shorter packets than configured.
+    PathMtuLearnt,
     /// Routers are told of an address.
     RouteAnnounced,
     /// Routers are told to forget an address.
@@ -80,7 +82,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All kinds of events.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::BackendHealthy,
         Self::BackendUnhealthy,
         Self::WeightChanged,
@@ -97,6 +99,7 @@ impl EventKind {
         Self::WorkerStalled,
         Self::WorkerResumed,
         Self::AddressConflict,
+        Self::PathMtuLearnt,
         Self::RouteAnnounced,
         Self::RouteWithdrawn,
         Self::AnnouncementFailed,
@@ -125,6 +128,7 @@ impl EventKind {
             Self::WorkerStalled => "worker_stalled",
             Self::WorkerResumed => "worker_resumed",
             Self::AddressConflict => "address_conflict",
+            Self::PathMtuLearnt => "path_mtu_learnt",
             Self::RouteAnnounced => "route_announced",
             Self::RouteWithdrawn => "route_withdrawn",
             Self::AnnouncementFailed => "announcement_failed",

@@ -6,6 +6,7 @@ use guideway_dataplane::counters::{ConntrackCounters, Counters};
 use guideway_dataplane::traffic_counters::Volume;
 use guideway_dataplane::verdict::{DropReason, PassReason};
 use guideway_engine::counters::IoCounters;
+use guideway_model::path_mtu::TunnelErrorCounts;
 use serde::{Deserialize, Serialize};
 
 use crate::net::host_stack;
@@ -29,6 +30,19 @@ pub struct Stats {
     pub conntrack: ConntrackStats,
     /// Counters of the appliance as a host on its links.
     pub host_stack: HostStackStats,
+    /// Counters of ICMP errors about the appliance's own tunnel packets.
+    pub tunnel_errors: TunnelErrorStats,
+}
+
+/// Counters of ICMP errors about the appliance's own tunnel packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TunnelErrorStats {
+    /// Errors that lowered the MTU of a path.
+    pub learnt: u64,
+    /// Errors that told of a backend that tunnel packets did not reach.
+    pub unreachable: u64,
+    /// Errors that no packet of the appliance can have caused, that taught nothing new, or that were too many.
+    pub ignored: u64,
 }
 
 /// Packets, and the bytes of their frames.
@@ -260,6 +274,13 @@ impl From<&host_stack::Counters> for HostStackStats {
             group_reports: counters.group_reports,
             queue_full: counters.queue_full,
         }
+    }
+}
+
+impl From<TunnelErrorCounts> for TunnelErrorStats {
+    fn from(counts: TunnelErrorCounts) -> Self {
+        let TunnelErrorCounts { learnt, unreachable, ignored } = counts;
+        Self { learnt, unreachable, ignored }
     }
 }
 
