@@ -118,7 +118,7 @@ impl OuterHeader {
     ///
     /// `flow` is told apart from others by what receivers spread load by. Where the UDP checksum is `offloaded`, the
     /// sum of the pseudo header stands there instead.
-    #[inline]
+    #[inline(always)]
     pub(super) fn write(
         &self,
         headers: &mut [u8],
