@@ -13,7 +13,7 @@ impl BackendHandle {
 
 /// Number of events that have voided a backend's entries; an entry made under another number is void.
 ///
-/// It wraps at [`Generation::LIMIT`].
+/// The number wraps at [`Generation::LIMIT`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Generation(pub u32);
 

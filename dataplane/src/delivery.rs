@@ -159,7 +159,7 @@ impl Delivery {
             if !frame.prepend(self.overhead) {
                 return Err(DropReason::NoHeadroom);
             }
-            // What pads a short frame must not end up inside the tunnel.
+            // Padding of a short frame must not end up inside the tunnel.
             frame.truncate(self.overhead + l3 + len);
             let offloaded = self.egress.offloads_udp_checksum
                 && outer.has_udp_checksum()

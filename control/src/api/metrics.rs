@@ -74,7 +74,7 @@ impl Exporter {
     /// Address that the exporter listens on.
     ///
     /// # Errors
-    /// Those of the operating system.
+    /// Errors of the operating system.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }

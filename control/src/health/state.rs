@@ -539,7 +539,7 @@ mod tests {
         assert!(state.are_decided("svc"));
         let weight = HealthChange::Weight { service: "svc".to_owned(), backend: "b".to_owned(), weight: 9 };
         assert_eq!(state.standing("svc"), [weight, health_of("b", true)]);
-        // What is removed and comes back stands as it begins, whatever was said of it before.
+        // A backend that is removed and comes back begins anew, whatever was said of it before.
         state.configure(&config(&["one"], &[("a", 5)]), now);
         state.configure(&config(&["one"], &[("a", 5), ("b", 6)]), now);
         assert_eq!(state.standing("svc"), []);

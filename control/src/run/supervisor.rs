@@ -263,7 +263,7 @@ impl<P: Ports> Supervisor<P> {
     /// changes are published with the next turn: backends that turn together make few snapshots, not one each.
     fn take_in(&mut self, first: ProbeReport, more: &mut mpsc::Receiver<ProbeReport>) -> Next {
         let now = self.now();
-        // Those that find no room here wait for the next time.
+        // Reports that find no room here wait for the next time.
         let others = std::iter::from_fn(|| more.try_recv().ok()).take(PENDING_REPORTS - 1);
         let reports: Vec<_> = std::iter::once(first).chain(others).collect();
         if let Some(probes) = &mut self.probes {

@@ -8,7 +8,7 @@ pub(crate) fn lost_paths() -> Vec<String> {
     let tops = ["bench/", "control/", "dataplane/", "docker/", "docs/", "engine/", "pcap-fixtures/", ".ci/"];
     let mut lost = Vec::new();
     for document in documents() {
-        // What a document quotes as code, a word at a time: commands name files too.
+        // Quoted code, a word at a time: commands name files too.
         let quoted = document.text.split('`').skip(1).step_by(2).flat_map(str::split_whitespace);
         for path in quoted.filter(|word| tops.iter().any(|top| word.starts_with(top))).flat_map(expand) {
             let path = path.trim_end_matches([',', '.', ':', ';', '/']);

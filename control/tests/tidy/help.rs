@@ -57,7 +57,7 @@ impl Help {
                 {
                     lines.push(line(value, text));
                 } else if (1..10).contains(&indent) {
-                    // Its description is the next line.
+                    // The description is on the next line.
                     entry = Some(text.trim());
                 } else if let Some(entry) = entry.take() {
                     lines.push(line(entry, text));

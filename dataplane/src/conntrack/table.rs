@@ -108,14 +108,14 @@ impl ConntrackTable {
 
     /// Entries with their keys, in no order, each as it is when the iterator comes by.
     ///
-    /// It reads the whole table: for the control thread.
+    /// Reads the whole table: for the control thread.
     pub fn entries(&self) -> impl Iterator<Item = (TrackingKey, Entry)> {
         self.slots().filter_map(Slot::settled).map(|(key, state)| (key, state.entry()))
     }
 
     /// Number of entries, void ones that have not been swept included.
     ///
-    /// It reads the whole table: for the control thread.
+    /// Reads the whole table: for the control thread.
     #[must_use]
     pub fn occupancy(&self) -> usize {
         self.entries().count()

@@ -55,7 +55,7 @@ impl PlainTunnel {
             (Encapsulation::Gre, true) => Shape::Gre4,
             (Encapsulation::Ipip, false) => Shape::Ipip6,
             (Encapsulation::Gre, false) => Shape::Gre6,
-            // Its UDP header has fields that follow the packet.
+            // The UDP header of GUE has fields that depend on the packet.
             (Encapsulation::Gue { .. }, _) => return None,
         };
         let (Some(next_hop), Some(source), None) = (egress.next_hop, egress.source, tunnel.source_range)
@@ -149,7 +149,7 @@ impl PlainTunnel {
         if !frame.prepend(LEN - L3) {
             return Err(DropReason::NoHeadroom);
         }
-        // What pads a short frame must not end up inside the tunnel.
+        // Padding of a short frame must not end up inside the tunnel.
         frame.truncate(LEN + l3_len);
         let (head, inner) = frame.bytes_mut().split_first_chunk_mut::<LEN>().expect("room for it was made");
         *head = *self.bytes.first_chunk().expect("there is room for the longest");

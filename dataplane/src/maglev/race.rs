@@ -95,7 +95,7 @@ pub(super) fn scale(hash: u64, range: u32) -> u32 {
 
 /// Races these backends, which must be ordered by name, and returns the winner of each slot.
 ///
-/// It takes two heats. In the first every backend has room for its floor, until it is known who are the first to fill
+/// The race takes two heats. In the first every backend has room for its floor, until it is known who are the first to fill
 /// theirs, as many as there are extras. These get room for the extra slot, and the race is settled again with that, to
 /// the end.
 pub(super) fn run(seed: &Seed, backends: &[(&str, u16)], quotas: &Quotas) -> Vec<u16> {
@@ -392,7 +392,7 @@ fn inverse(skip: u32) -> u32 {
 /// Cell that is so many cells further, where the first comes after the last.
 fn after(cell: u32, distance: u32) -> u32 {
     let cell = cell + distance;
-    // What is below CELLS wraps around to something large.
+    // A number below CELLS wraps around to something large.
     cell.min(cell.wrapping_sub(CELLS))
 }
 

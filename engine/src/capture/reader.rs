@@ -66,7 +66,7 @@ impl CaptureReader<Box<dyn Read + Send>> {
     ///
     /// # Errors
     ///
-    /// Those of [`CaptureReader::new`]. The error doesn't name the path, which the caller knows.
+    /// Errors of [`CaptureReader::new`]. The error doesn't name the path, which the caller knows.
     pub fn open(path: &Path) -> Result<Self, CaptureError> {
         if path.as_os_str() == "-" {
             return Self::new(Box::new(io::stdin()));

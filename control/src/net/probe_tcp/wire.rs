@@ -83,7 +83,7 @@ impl Device for Wire<'_> {
         let mut capabilities = DeviceCapabilities::default();
         capabilities.medium = Medium::Ip;
         capabilities.max_transmission_unit = usize::from(self.mtu);
-        // That of an outgoing packet is computed here, once the hop limit is set.
+        // The checksum of an outgoing packet is computed here, once the hop limit is set.
         capabilities.checksum.ipv4 = Checksum::Rx;
         capabilities
     }

@@ -18,7 +18,7 @@ const _: () = assert!(sys::RTE_PKTMBUF_HEADROOM as usize == HEADROOM);
 ///          buf_addr        + data_off  + data_len      + buf_len
 /// ```
 ///
-/// Its size is that of a pointer, so that a slice of frames is an array as DPDK takes and gives it.
+/// The size is that of a pointer, so that a slice of frames is an array as DPDK takes and gives it.
 #[repr(transparent)]
 pub struct DpdkMbuf<'eal> {
     /// Mbuf that is valid until it is freed, and that nothing else refers to: `refcnt` and `nb_segs` are 1.
