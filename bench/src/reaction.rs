@@ -128,7 +128,7 @@ async fn tell(session: &Session, number: usize, healthy: bool) {
     let result = if healthy {
         ProbeResult::Well(Some(WeightReport::Weight(weight(number))))
     } else {
-        ProbeResult::Unwell("status 503".to_owned())
+        ProbeResult::unwell("status 503")
     };
     let report = ProbeReport { id, result, latency: Duration::from_millis(1), ended: Instant::now() };
     session.senders.reports.send(report).await.expect("the supervisor runs");

@@ -1,9 +1,9 @@
 //! Announcements: routers learn the way to a virtual IP address only while this appliance can serve it.
 //!
 //! ```text
-//!  configuration, health, stalls ──▶ Plan ──▶ Announcer ──┬─▶ a task a hook ──▶ BIRD's control socket
-//!                                                         ├─▶ a task a hook ──▶ a program
-//!                                                         └─▶ the guard, which outlives the appliance
+//!  configuration, health, stalls ──▶ Planner ──▶ Plan ──▶ Announcer ──┬─▶ a task a hook ──▶ BIRD's control socket
+//!                                                                       ├─▶ a task a hook ──▶ a program
+//!                                                                       └─▶ the guard, which outlives the appliance
 //! ```
 //!
 //! A hook is told one thing at a time, and only what was wanted last: nobody hears of what was wanted in between.
@@ -28,7 +28,7 @@ pub use guard::{Guard, VERB as GUARD_VERB, stand as stand_guard};
 use guard::{Instructions, Withdrawal};
 use hook_task::Order;
 pub use hook_task::Progress;
-pub use plan::{ApplianceState, Plan, Reason, Stage, Wish};
+pub use plan::{ApplianceState, Plan, Planner, Reason, Stage, Wish};
 
 /// Longest wait until everything is withdrawn when the appliance ends.
 const LAST_TIME: Duration = Duration::from_secs(5);
@@ -160,7 +160,7 @@ impl Announcer {
         for handle in self.hooks.values() {
             handle.orders.send_modify(|order| {
                 order.is_last = true;
-                order.wishes.values_mut().for_each(|wish| wish.reason = Reason::Stopping);
+                order.wishes.values_mut().for_each(|wish| *wish = wish.for_good(Reason::Stopping));
             });
         }
         let progress: Vec<_> = self.hooks.values().map(|handle| handle.progress.clone()).collect();
@@ -196,7 +196,7 @@ impl HookHandle {
         for (address, wish) in &self.orders.borrow().wishes {
             let is_done = wish.reason == Reason::Removed && !self.progress.borrow().contains_key(address);
             if !wanted.contains_key(address) && !is_done {
-                wanted.insert(*address, Wish { reason: Reason::Removed, ..wish.clone() });
+                wanted.insert(*address, wish.for_good(Reason::Removed));
             }
         }
         let is_needed = !wanted.is_empty();

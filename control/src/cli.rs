@@ -11,6 +11,7 @@ mod drops;
 mod events;
 mod exit;
 mod explain;
+mod import;
 mod reload;
 mod replay;
 mod ring;
@@ -57,6 +58,8 @@ enum Verb {
     Explain(explain::Args),
     /// Shows the lookup tables: slots, shares, digests.
     Ring(ring::Args),
+    /// Imports the configuration of another load balancer.
+    Import(import::Args),
     /// Prints the JSON schema of the configuration, for editors.
     Schema,
     /// Shows the state of the running appliance.
@@ -118,6 +121,7 @@ pub(crate) fn run() -> Exit {
         Verb::Replay(args) => replay::run(&args, color),
         Verb::Explain(args) => explain::run(&args, color),
         Verb::Ring(args) => ring::run(&args, color),
+        Verb::Import(args) => import::run(&args),
         Verb::Schema => schema::run(),
         Verb::Status(args) => status::run(&args),
         Verb::Stats(args) => stats::run(&args),

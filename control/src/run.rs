@@ -2,14 +2,19 @@
 //!
 //! ```text
 //!  live ──▶ assemble ──▶ supervisor ──▶ appliance
-//!  bench, tests ──▶ ┘         └──▶ worker, ports
+//!  bench, tests ──▶ ┘         └──▶ worker, ports, warnings ──▶ machine
 //! ```
 
 pub mod appliance;
 pub mod assemble;
+mod kept_state;
 #[cfg(feature = "dpdk")]
 pub mod live;
+pub mod machine;
+pub mod operator_state;
 pub mod ports;
 pub mod process;
+mod state_file;
 mod supervisor;
+pub mod warnings;
 pub mod worker;

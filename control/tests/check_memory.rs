@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use guideway::health::probe::{MAX_READ_BYTES, ProbeError, Target, WeightReport, probe};
+use guideway::health::probe::{Answer, MAX_READ_BYTES, ProbeError, Target, WeightReport, probe};
 use guideway_model::config::{Exchange, HealthCheck, HttpRequest, Probe, ProxyHeader, Transport};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::ServerConfig;
@@ -116,7 +116,7 @@ impl AsyncWrite for Wire {
 }
 
 /// One probe of each type, which expects an answer.
-fn all_types() -> [(&'static str, Probe); 6] {
+fn all_types() -> [(&'static str, Probe); 7] {
     let exchange = || Exchange {
         request: "PING".to_owned(),
         response: "P".repeat(1_024),
@@ -135,6 +135,7 @@ fn all_types() -> [(&'static str, Probe); 6] {
         ("HTTPS", Probe::Https(request())),
         ("HTTP2", Probe::Http2(request())),
         ("GRPC", Probe::Grpc { service_name: "service".to_owned() }),
+        ("GRPC_WITH_TLS", Probe::GrpcWithTls { service_name: "service".to_owned() }),
     ]
 }
 
@@ -162,7 +163,8 @@ async fn ask<F: Future<Output = ()>>(kind: &Probe, peer: impl FnOnce(DuplexStrea
         Target { vip: [192, 0, 2, 10].into(), port: 80, source: "198.51.100.7:40001".parse().unwrap() };
     let begun = Instant::now();
     let probing = async {
-        let result = timeout(TIMEOUT, Counted::new(|| probe(Wire(ours), &check, &target))).await.ok();
+        let answer = timeout(TIMEOUT, Counted::new(|| probe(Wire(ours), &check, &target))).await.ok();
+        let result = answer.map(|Answer { weight, judgement }| judgement.map(|()| weight));
         (result, begun.elapsed())
     };
     let ((result, took), _) = tokio::join!(probing, timeout(2 * TIMEOUT, peer(theirs)));
@@ -337,8 +339,8 @@ async fn all_floods() {
                 worst = worst.max((judge(&what, &cost), what));
                 let acceptor = match kind {
                     Probe::Ssl(_) | Probe::Https(_) => &http,
-                    Probe::Http2(_) => &http2,
-                    Probe::Tcp(_) | Probe::Http(_) | Probe::Grpc { .. } => continue,
+                    Probe::Http2(_) | Probe::GrpcWithTls { .. } => &http2,
+                    _ => continue,
                 };
                 let within = async |stream| {
                     if let Ok(session) = acceptor.accept(stream).await {

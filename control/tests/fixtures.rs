@@ -287,6 +287,38 @@ fn foreign_captures_are_decided_alike_by_any_number_of_workers() {
     }
 }
 
+#[test]
+fn a_table_full_of_closed_and_spoofed_connections_tracks_every_new_one() {
+    use pcap_fixtures::packet::{Packet, tcp::*};
+    let from = |client: u32| {
+        let [_, a, b, c] = client.to_be_bytes();
+        Packet::between(&format!("10.{a}.{b}.{c}"), "192.0.2.10")
+    };
+    let segments = |clients: std::ops::Range<u32>, flags: &'static [u8]| {
+        clients.flat_map(move |client| flags.iter().map(move |flags| from(client).tcp(40_000, 443, *flags)))
+    };
+    let short = segments(0..8_000, &[SYN, ACK, ACK, FIN | ACK, ACK]);
+    let long = segments(10_000..10_200, &[SYN, ACK, ACK]);
+    let spoofed = segments(1_000_000..1_010_000, &[ACK]);
+    let new = segments(20_000..20_200, &[SYN, ACK, ACK]);
+    let datagrams = (2_000_000..2_010_000).map(|client| from(client).udp(40_000, 53));
+    let later = segments(10_000..10_200, &[ACK]).chain(segments(20_000..20_200, &[ACK]));
+    let packets = short.chain(long).chain(spoofed).chain(new).chain(datagrams).chain(later);
+    let frames: Vec<Vec<u8>> = packets.map(|packet| packet.build()).collect();
+    let capture = capture(frames.iter().map(|frame| (START, &frame[..])));
+    let config = FOREIGN.replace("max_entries = 1024", "max_entries = 4096");
+    let config = parse("full.toml", &format!("{config}dest_range = '172.16.0.0/12'\n"));
+    let Replayed { summary, decisions, .. } = run(config, Timeline::default(), &capture, 1);
+    let count = summary.conntrack;
+    assert_eq!((summary.forwarded, count.full, count.untracked), (frames.len() as u64, 0, 0));
+    assert!(!decisions.contains("\"off\""));
+    let made = 8_000 + 200 + 10_000 + 200 + 10_000;
+    assert_eq!((count.new, count.hits), (made, frames.len() as u64 - made));
+    assert!(count.evicted_closed > 1_000 && count.evicted_unconfirmed > 10_000, "{count:?}");
+    assert_eq!((count.evicted_void, count.evicted_half_open), (0, 0));
+    assert_eq!(count.evicted, count.evicted_closed + count.evicted_unconfirmed);
+}
+
 /// A frame of a fixture, damaged: cut to a part of its length, with some of its bytes overwritten.
 #[derive(Clone, Debug)]
 struct Damage {

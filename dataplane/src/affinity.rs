@@ -4,6 +4,7 @@ use std::hash::{BuildHasher, Hasher};
 
 use crate::address::Address;
 use crate::conntrack::TrackingKey;
+use crate::first_fragments::DatagramKey;
 use crate::flow::Flow;
 use crate::wire::protocol;
 
@@ -193,6 +194,14 @@ impl AffinityPolicy {
         self.selection[usize::from(!flow.is_ported())]
     }
 
+    /// Flow that is hashed for a packet that came by a route, for selection and for tracking: its ends in order, so that
+    /// a next hop behind two routes, there and back, sees both directions of a connection.
+    ///
+    /// Where the client's address alone chooses, it stays the source.
+    pub fn routed(&self, flow: &Flow) -> Flow {
+        if self.selection[0] == Tuple::One { *flow } else { flow.in_order() }
+    }
+
     /// Treatment of TCP or UDP packets.
     #[inline]
     pub fn treatment_with_ports(&self, protocol: u8) -> &Treatment {
@@ -260,6 +269,15 @@ impl TrackingHasher {
         }
         TrackingKey(hasher.finish())
     }
+
+    /// Key of the datagram that a fragment of `flow` with this identification is part of.
+    pub fn datagram_key(&self, flow: &Flow, identification: u32) -> DatagramKey {
+        let mut hasher = self.0.build_hasher();
+        hasher.write_u128(flow.src.0);
+        hasher.write_u128(flow.dst.0);
+        hasher.write_u64(u64::from(flow.protocol) << 32 | u64::from(identification));
+        DatagramKey(hasher.finish())
+    }
 }
 
 /// Number that tells the connections of one service from those of another; never used again once its service is gone.
@@ -295,8 +313,10 @@ mod tests {
             let policy = AffinityPolicy::new(Internal, affinity, PerConnection, DefaultForProtocol);
             assert_eq!(policy.selection_tuple(&flow(protocol::TCP, Fragment::No)), ported);
             assert_eq!(policy.selection_tuple(&flow(protocol::UDP, Fragment::No)), ported);
-            for fragment in [Fragment::First, Fragment::Later] {
-                assert_eq!(policy.selection_tuple(&flow(protocol::TCP, fragment)), other);
+            assert_eq!(policy.selection_tuple(&flow(protocol::TCP, Fragment::First)), ported);
+            assert_eq!(policy.selection_tuple(&flow(protocol::UDP, Fragment::First)), other);
+            for protocol in [protocol::TCP, protocol::UDP] {
+                assert_eq!(policy.selection_tuple(&flow(protocol, Fragment::Later)), other);
             }
             assert_eq!(policy.selection_tuple(&flow(protocol::ESP, Fragment::No)), other);
         }
@@ -380,6 +400,21 @@ mod tests {
                 persists(AlwaysPersist, protocol::TCP) && persists(AlwaysPersist, protocol::UDP),
                 "{claim}"
             );
+        }
+    }
+
+    #[test]
+    fn a_route_is_hashed_alike_in_both_directions_unless_the_client_alone_chooses() {
+        let there = flow(protocol::TCP, Fragment::No);
+        for affinity in
+            [SessionAffinity::None, ClientIpPortProto, ClientIpProto, ClientIp, ClientIpNoDestination]
+        {
+            for mode in [PerConnection, PerSession] {
+                let policy = AffinityPolicy::new(Internal, affinity, mode, DefaultForProtocol);
+                let alike = policy.routed(&there) == policy.routed(&there.reversed());
+                assert_eq!(alike, affinity != ClientIpNoDestination, "{affinity:?} {mode:?}");
+                assert_eq!(policy.routed(&there), there, "the lower end is the source already");
+            }
         }
     }
 

@@ -24,10 +24,10 @@
 //!  one slot: 16 bytes
 //!  the home bucket of even keys ───────────│── that of odd keys ───│
 //!
-//!  state:  63      61     59         58          57         39        19    0
-//!         │ phase │ turn │ persists │ half_open │ generation │ backend │ seen │
+//!  state:  63      61     59         58           40        20      18     0
+//!         │ phase │ turn │ persists │ generation │ backend │ stage │ seen │
 //!
-//!  ident = key XOR (state without phase, half_open and seen)
+//!  ident = key XOR (state without phase, stage and seen)
 //! ```
 //!
 //! The key's upper bits choose the pair, its lowest bit the home bucket, which is searched first; the other bucket of
@@ -50,6 +50,22 @@
 //!
 //! A connection without a slot is not lost: its packets go by their selection hash, as they do in a stateless load
 //! balancer, and it tries again with each. Size the table for twice the connections that are expected at once.
+//!
+//! # Who gives way
+//!
+//! Where all eight slots are taken, a new entry pushes out the first of these that there is, and of several valid ones
+//! that which has been idle for longest:
+//!
+//! 1. a void entry: expired, or of a backend whose entries are void;
+//! 2. a half-open one: SYNs alone have come of its connection;
+//! 3. a closed one, of whose connection a FIN or RST has come, or an unconfirmed one, which a single packet has made that
+//!    is no SYN: a stray one from the middle of a TCP connection, or the first of a UDP flow. Its second packet
+//!    confirms it.
+//!
+//! An established one never gives way. So neither short connections nor floods of SYNs, ACKs or datagrams with forged
+//! sources keep new connections out. A flood that sends each of its packets twice does. Until somebody needs its slot,
+//! a closed or unconfirmed entry is one like any: it is found, refreshed, and ends when it has been idle for too long.
+//! The stage of a session that covers several connections isn't closed by the end of one of them.
 //!
 //! # Identity
 //!
@@ -88,9 +104,13 @@
 //! written again, and a refresh exchanges its state for one with the same frozen bits in a single step.
 //!
 //! **A refresh never brings an entry back.** It is an exchange from the state that was looked up. A holder in between
-//! has changed `turn`; a use in between has changed `seen` or `half_open`, or there is nothing left to note. Should all
+//! has changed `turn`; a use in between has changed `seen` or `stage`, or there is nothing left to note. Should all
 //! 64 bits have come round, then the refresh notes a use of an entry that is like the old one in every bit: no frozen
 //! bit of any entry is ever changed by it. The same holds of a sweep: what it empties is in every bit what it judged.
+//!
+//! **A close is not lost to a refresh.** Where the exchange that notes it fails, its worker looks the key up again, and
+//! notes it in the entry that it finds with the same frozen bits. So it fails only with the entry itself. A refresh that
+//! fails beside a close leaves the entry closed.
 //!
 //! **A key never has two settled entries.** Two workers may insert one key at once, and in different slots, since
 //! slots come free meanwhile. Each publishes its entry as *tentative*, which lookups pass over; then there is a
@@ -135,7 +155,7 @@ mod slot;
 mod table;
 
 pub use aging::{LONGEST_PASS_SECONDS, SweepCursor};
-pub use entry::Entry;
+pub use entry::{Entry, Stage};
 pub use table::{ConntrackTable, Found, TableTooLarge};
 
 /// Tracking hash of a packet: all that the table knows a connection by.
@@ -149,8 +169,12 @@ pub struct TrackingKey(pub u64);
 pub enum Standing {
     /// Valid; never gives way.
     Live,
+    /// Valid, but the connection was closed; gives way if no slot is empty, void or half-open.
+    Closed,
     /// Valid, but the client has only asked for a connection; gives way if no slot is empty or void.
     HalfOpen,
+    /// Valid, but made by the only packet so far, which is no SYN; gives way as closed ones do.
+    Unconfirmed,
     /// Expired, or void for any other reason; gives way to anything.
     Void,
 }
@@ -166,6 +190,10 @@ pub enum Inserted {
     EvictedVoid,
     /// Inserted over another key's half-open entry.
     EvictedHalfOpen,
+    /// Inserted over another key's entry whose connection was closed.
+    EvictedClosed,
+    /// Inserted over another key's entry that had had one packet, in mid-flow.
+    EvictedUnconfirmed,
     /// Not inserted: another worker was first, and the packet goes where that one's entry says.
     Lost(Entry),
     /// Not inserted for want of room: the packet goes by its selection hash, without an entry.

@@ -24,6 +24,11 @@ pub struct Counters {
     pub icmp_errors_suppressed: u64,
     /// ICMP errors that went where the packet goes that they quote.
     pub icmp_errors_steered: u64,
+    /// Later fragments of TCP and UDP that went where the first of their datagram had gone.
+    pub fragments_followed: u64,
+    /// Later fragments of TCP and UDP for a VIP or a route that decided for themselves, because this worker had not
+    /// forwarded a first one within the time.
+    pub fragments_first_unseen: u64,
 }
 
 /// Decisions and insertions of connection tracking for one worker's packets.
@@ -42,6 +47,10 @@ pub struct ConntrackCounters {
     pub evicted_void: u64,
     /// Inserts that pushed out another connection's half-open entry.
     pub evicted_half_open: u64,
+    /// Inserts that pushed out another connection's entry after its FIN or RST.
+    pub evicted_closed: u64,
+    /// Inserts that pushed out another connection's entry that had had one packet, in mid-flow.
+    pub evicted_unconfirmed: u64,
     /// Packets without room for an entry, forwarded by their hash alone.
     pub full: u64,
     /// Packets that are not tracked, ICMP errors that no entry decided among them.
@@ -51,23 +60,18 @@ pub struct ConntrackCounters {
 impl ConntrackCounters {
     /// Counts the result of an insertion.
     pub fn count(&mut self, inserted: &Inserted) {
-        match inserted {
-            Inserted::Full => self.full += 1,
-            Inserted::Lost(_) => self.hits += 1,
-            Inserted::New => {
-                self.inserts += 1;
-                self.occupied += 1;
-            }
-            Inserted::Replaced => self.inserts += 1,
-            Inserted::EvictedVoid => {
-                self.inserts += 1;
-                self.evicted_void += 1;
-            }
-            Inserted::EvictedHalfOpen => {
-                self.inserts += 1;
-                self.evicted_half_open += 1;
-            }
-        }
+        let taken = match inserted {
+            Inserted::New => &mut self.occupied,
+            Inserted::EvictedVoid => &mut self.evicted_void,
+            Inserted::EvictedHalfOpen => &mut self.evicted_half_open,
+            Inserted::EvictedClosed => &mut self.evicted_closed,
+            Inserted::EvictedUnconfirmed => &mut self.evicted_unconfirmed,
+            Inserted::Replaced => return self.inserts += 1,
+            Inserted::Lost(_) => return self.hits += 1,
+            Inserted::Full => return self.full += 1,
+        };
+        *taken += 1;
+        self.inserts += 1;
     }
 }
 
@@ -107,12 +111,16 @@ impl Counters {
         self.conntrack.swept += other.conntrack.swept;
         self.conntrack.evicted_void += other.conntrack.evicted_void;
         self.conntrack.evicted_half_open += other.conntrack.evicted_half_open;
+        self.conntrack.evicted_closed += other.conntrack.evicted_closed;
+        self.conntrack.evicted_unconfirmed += other.conntrack.evicted_unconfirmed;
         self.conntrack.full += other.conntrack.full;
         self.conntrack.untracked += other.conntrack.untracked;
         self.exceeding_mtu += other.exceeding_mtu;
         self.icmp_errors_sent += other.icmp_errors_sent;
         self.icmp_errors_suppressed += other.icmp_errors_suppressed;
         self.icmp_errors_steered += other.icmp_errors_steered;
+        self.fragments_followed += other.fragments_followed;
+        self.fragments_first_unseen += other.fragments_first_unseen;
     }
 
     /// Packets that were passed, for any reason.

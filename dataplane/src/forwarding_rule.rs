@@ -89,11 +89,17 @@ pub struct Route {
 pub enum RuleMatch {
     /// Rule that the packet belongs to, and the service behind it.
     Rule(RuleId, ServiceId),
+    /// Rule that is the next hop of the packet's route, and the service behind it.
+    Route(RuleId, ServiceId),
     /// Only rules for clients of the region, and the client is outside of it.
     OutsideRegion,
     /// No rule.
     None,
 }
+
+/// Name of a rule and of its service as a number, the same in every snapshot: [`RuleId`]s change with a reload.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RuleIdentity(pub u64);
 
 /// Forwarding rules and routes of a snapshot, ready for lookup.
 #[derive(Debug, Default)]
@@ -102,6 +108,8 @@ pub struct ForwardingRules {
     /// Routes by prefix length, longest first; each length a map from its networks.
     routes: Vec<(u8, AddressMap<RuleId>)>,
     targets: Box<[Target]>,
+    /// Rules by their identity, in order.
+    identities: Box<[(RuleIdentity, RuleId)]>,
     region: Box<[Prefix]>,
     /// Own addresses of the appliance, which no route leads away from.
     own: Box<[Address]>,
@@ -111,6 +119,7 @@ pub struct ForwardingRules {
 struct Target {
     service: ServiceId,
     region_only: bool,
+    identity: RuleIdentity,
 }
 
 impl ForwardingRules {
@@ -131,10 +140,15 @@ impl ForwardingRules {
         Self {
             vips: vips.into(),
             routes: by_length.into_iter().map(|(Reverse(bits), networks)| (bits, networks.into())).collect(),
-            targets: rules
-                .iter()
-                .map(|rule| Target { service: rule.service, region_only: rule.region_only })
+            targets: (0..)
+                .zip(rules)
+                .map(|(index, rule)| Target {
+                    service: rule.service,
+                    region_only: rule.region_only,
+                    identity: RuleIdentity(index),
+                })
                 .collect(),
+            identities: (0..rules.len()).map(|id| (RuleIdentity(id as u64), RuleId(id as u16))).collect(),
             region: region.into(),
             own: Box::default(),
         }
@@ -146,12 +160,38 @@ impl ForwardingRules {
         Self { own: own.into_iter().collect(), ..self }
     }
 
+    /// Gives the rules, in the order of their ids, their identities; without, these are the ids.
+    #[must_use]
+    pub fn with_identities(mut self, identities: impl IntoIterator<Item = RuleIdentity>) -> Self {
+        for (target, identity) in self.targets.iter_mut().zip(identities) {
+            target.identity = identity;
+        }
+        self.identities =
+            (0..).zip(&self.targets).map(|(id, target)| (target.identity, RuleId(id))).collect();
+        self.identities.sort_unstable();
+        self
+    }
+
+    /// Identity of a rule.
+    pub fn identity(&self, rule: RuleId) -> RuleIdentity {
+        self.targets[usize::from(rule.0)].identity
+    }
+
+    /// Rule of this identity and its service, if there is one.
+    pub fn identified(&self, identity: RuleIdentity) -> Option<(RuleId, ServiceId)> {
+        let index = self.identities.binary_search_by_key(&identity, |(identity, _)| *identity).ok()?;
+        let (_, rule) = self.identities[index];
+        Some((rule, self.targets[usize::from(rule.0)].service))
+    }
+
     /// Rule that `flow` belongs to, or the rule behind its longest route.
+    #[inline(always)]
     pub fn lookup(&self, flow: &Flow) -> RuleMatch {
         match self.lookup_vip(flow) {
             found @ RuleMatch::Rule(..) => found,
             missed if self.own.contains(&flow.dst) => missed,
             missed => match self.lookup_route(flow) {
+                RuleMatch::Rule(rule, service) => RuleMatch::Route(rule, service),
                 RuleMatch::None => missed,
                 found => found,
             },
@@ -236,7 +276,7 @@ mod tests {
 
     fn found(rules: &ForwardingRules, flow: &Flow) -> Option<u16> {
         match rules.lookup(flow) {
-            RuleMatch::Rule(RuleId(id), _) => Some(id),
+            RuleMatch::Rule(RuleId(id), _) | RuleMatch::Route(RuleId(id), _) => Some(id),
             _ => None,
         }
     }
@@ -374,6 +414,22 @@ mod tests {
             fragment: Fragment::No,
         };
         assert_eq!(rules.lookup(&to("192.0.2.1")), RuleMatch::None);
-        assert_eq!(rules.lookup(&to("192.0.2.2")), RuleMatch::Rule(RuleId(0), ServiceId(0)));
+        assert_eq!(rules.lookup(&to("192.0.2.2")), RuleMatch::Route(RuleId(0), ServiceId(0)));
+    }
+
+    #[test]
+    fn a_rule_is_found_by_its_identity_whatever_its_number_is_now() {
+        let vips = [
+            rule(VIP, RuleProtocol::Tcp, RulePorts::All),
+            rule("10.0.0.1", RuleProtocol::Tcp, RulePorts::All),
+        ];
+        let numbered = |identities: [u64; 2]| {
+            ForwardingRules::new(&vips, &[], &[]).with_identities(identities.map(RuleIdentity))
+        };
+        let (before, after) = (numbered([900, 7]), numbered([7, 800]));
+        let identity = before.identity(RuleId(1));
+        assert_eq!(before.identified(identity), Some((RuleId(1), ServiceId(0))));
+        assert_eq!(after.identified(identity), Some((RuleId(0), ServiceId(0))));
+        assert_eq!(after.identified(before.identity(RuleId(0))), None, "it is gone");
     }
 }

@@ -9,6 +9,7 @@
 //! 3. The service's [`affinity`] says which parts of the flow name its connection and which choose its backend.
 //! 4. [`conntrack`] knows the connection's [`backend`], or its selection hash, keyed by the fleet's [`seed`], falls on a
 //!    slot of the lookup table ([`maglev`]).
+//!    A later fragment goes where the first of its datagram went ([`first_fragments`]).
 //! 5. [`delivery`] turns the frame into the one that the backend gets, and [`egress`] says by which port it leaves.
 //! 6. A [`verdict`] says what became of it; [`counters`] count each packet once, [`traffic_counters`] those of each rule
 //!    and backend.
@@ -22,6 +23,7 @@ pub mod conntrack;
 pub mod counters;
 pub mod delivery;
 pub mod egress;
+pub mod first_fragments;
 pub mod flow;
 pub mod forwarding_rule;
 pub mod frame;

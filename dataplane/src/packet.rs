@@ -25,8 +25,8 @@ pub struct Packet {
     pub ttl: u8,
     /// DSCP and ECN.
     pub traffic_class: u8,
-    /// True for a TCP segment with SYN set.
-    pub tcp_syn: bool,
+    /// Flags of a TCP segment that open or close its connection: those of [`tcp::TURNING`]; zero for all else.
+    pub tcp_flags: u8,
     /// True for an ICMP or ICMPv6 error, which quotes another packet.
     pub icmp_error: bool,
     /// True for a message of IPv6 neighbour discovery: for the appliance itself, whatever rule its destination has.
@@ -51,6 +51,18 @@ impl Packet {
         }
     }
 
+    /// True for a TCP segment with SYN set.
+    #[inline]
+    pub fn opens(&self) -> bool {
+        self.tcp_flags & tcp::SYN != 0
+    }
+
+    /// True for a TCP segment with FIN or RST set.
+    #[inline]
+    pub fn closes(&self) -> bool {
+        self.tcp_flags & (tcp::FIN | tcp::RST) != 0
+    }
+
     /// Packet before one is read.
     pub(crate) const NONE: Self = Self {
         flow: Flow {
@@ -66,7 +78,7 @@ impl Packet {
         l3_len: 0,
         ttl: 0,
         traffic_class: 0,
-        tcp_syn: false,
+        tcp_flags: 0,
         icmp_error: false,
         neighbor_discovery: false,
         dont_fragment: false,
@@ -85,6 +97,17 @@ impl Packet {
     #[inline(always)]
     pub(crate) fn read_plain_ipv6(&mut self, frame: &[u8]) -> bool {
         plain::read_ipv6(self, frame)
+    }
+
+    /// Identification that the fragments of a datagram share, of a fragment that was parsed from `frame`.
+    pub(crate) fn fragment_identification(&self, frame: &[u8]) -> Option<u32> {
+        let bytes = frame.get(usize::from(self.l3_offset)..)?;
+        if self.is_ipv4 {
+            return Some(Ipv4Header::parse(bytes)?.id.get().into());
+        }
+        let header = Ipv6Header::parse(bytes)?;
+        let upper = ipv6::upper_layer(header.next_header, &bytes[ipv6::HEADER_LEN..])?;
+        Some(upper.identification)
     }
 
     fn parse_ipv4(bytes: &[u8], l3_offset: usize) -> Result<Self, Verdict> {
@@ -113,7 +136,7 @@ impl Packet {
             l3_len: total_len as u32,
             ttl: header.ttl,
             traffic_class: header.traffic_class,
-            tcp_syn: false,
+            tcp_flags: 0,
             icmp_error: false,
             neighbor_discovery: false,
             dont_fragment: header.dont_fragment(),
@@ -148,7 +171,7 @@ impl Packet {
             l3_len: end as u32,
             ttl: header.hop_limit,
             traffic_class: header.traffic_class(),
-            tcp_syn: false,
+            tcp_flags: 0,
             icmp_error: false,
             neighbor_discovery: false,
             dont_fragment: true,
@@ -168,7 +191,7 @@ impl Packet {
                 if !tcp::is_well_formed(segment, whole) {
                     return Err(Verdict::Drop(DropReason::MalformedTcp));
                 }
-                self.tcp_syn = tcp::syn(segment);
+                self.tcp_flags = tcp::turning_flags(segment);
                 self.read_ports(segment);
             }
             protocol::UDP => {

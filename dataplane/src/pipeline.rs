@@ -1,19 +1,23 @@
-//! The life of a burst, stage by stage. Every branch of the packet path is here.
+//! The life of a burst, stage by stage. Every branch of the packet path is here, those of routes and fragments in `apart.rs`.
 //!
 //! ```text
 //! all:        prefetch the header → parse → classify → hash, prefetch the connection's bucket
 //! each, then: its connection, or selection → deliver
+//! fragments:  all but the parse in the second pass: a later one follows the first before it, or decides for itself
 //! ```
 //!
 //! By the time that the second pass comes to a packet, its bucket has had the rest of the first to arrive from memory.
 //! The snapshot and the clock are taken once per burst. Connections are decided packet by packet, in order, so that
 //! an entry which the first packet of a burst makes is there for the second.
 
+mod apart;
+
 use crate::affinity::{TrackingHasher, Tuple};
 use crate::backend::BackendHandle;
-use crate::conntrack::{ConntrackTable, Entry, Inserted, TrackingKey};
+use crate::conntrack::{ConntrackTable, Entry, Found, Inserted, Stage, TrackingKey};
 use crate::counters::{ConntrackCounters, Counters};
 use crate::egress::PortId;
+use crate::first_fragments::FirstFragments;
 use crate::flow::Flow;
 use crate::forwarding_rule::{RuleId, RuleMatch, ServiceId};
 use crate::frame::Frame;
@@ -24,6 +28,7 @@ use crate::snapshot::{Backend, Snapshot};
 use crate::time::Tick;
 use crate::verdict::{DropReason, PassReason, Verdict};
 use crate::wire::ethernet;
+use apart::Onward;
 
 /// Largest number of frames that one call of [`Pipeline::process`] takes.
 pub const BURST: usize = 32;
@@ -96,6 +101,7 @@ pub struct Pipeline {
     hasher: TrackingHasher,
     counters: Counters,
     budget: ErrorBudget,
+    first_fragments: FirstFragments,
     /// Packets of a burst between the two passes; kept, so that each is written once, where it stays.
     candidates: Box<[Candidate; BURST]>,
 }
@@ -114,9 +120,20 @@ struct Candidate {
     tracked: bool,
     /// True for an ICMP error that goes where the packet goes which it quotes.
     quoted: bool,
+    apart: Apart,
     service: ServiceId,
     /// Index in the burst.
     index: u8,
+}
+
+/// Reason for which a candidate without a valid entry is decided apart from those that nearly all are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Apart {
+    No,
+    /// Came by a route: its hashes are those of both directions.
+    Routed,
+    /// A fragment of TCP or UDP, of which nothing is decided yet.
+    Fragment,
 }
 
 /// Inputs that are the same for all packets of a burst.
@@ -134,6 +151,7 @@ impl Pipeline {
             hasher,
             counters: Counters::default(),
             budget: ErrorBudget::default(),
+            first_fragments: FirstFragments::new(),
             candidates: Box::new([Candidate::NONE; BURST]),
         }
     }
@@ -163,7 +181,7 @@ impl Pipeline {
         table: &ConntrackTable,
     ) {
         assert!(frames.len() <= BURST && frames.len() == decisions.len());
-        let Self { hasher, counters, budget, candidates } = self;
+        let Self { hasher, counters, budget, first_fragments, candidates } = self;
         let round = Round { snapshot, table, hasher, now };
         let mut count = 0;
         for frame in frames.iter().take(HEADERS_AHEAD) {
@@ -192,12 +210,26 @@ impl Pipeline {
                     round.deliver(candidate, backend, frame, decision, counters, budget);
                 }
                 None => {
-                    (decision.backend, decision.tracking) = round.select(candidate, &mut counters.conntrack);
+                    let mut first_of = None;
+                    if candidate.apart == Apart::No {
+                        (decision.backend, decision.tracking) =
+                            round.select(candidate, &mut counters.conntrack);
+                    } else {
+                        let bytes = frame.bytes();
+                        match round.decide_apart(candidate, bytes, decision, counters, first_fragments) {
+                            Onward::Deliver => {}
+                            Onward::DeliverFirst(datagram) => first_of = Some(datagram),
+                            Onward::End => continue,
+                        }
+                    }
                     match decision.backend.and_then(|handle| snapshot.backend(handle)) {
                         Some(backend) => {
                             round.deliver(candidate, backend, frame, decision, counters, budget);
                         }
                         None => decision.verdict = Verdict::Drop(DropReason::NoEligibleBackend),
+                    }
+                    if let Some(datagram) = first_of {
+                        round.remember(datagram, decision, first_fragments);
                     }
                 }
             }
@@ -213,9 +245,21 @@ impl Candidate {
         key: TrackingKey(0),
         tracked: false,
         quoted: false,
+        apart: Apart::No,
         service: ServiceId(0),
         index: 0,
     };
+
+    /// Stage of the connection whose first packet this is; `one` says that the entry holds no other connections, which
+    /// a close of this one would leave open.
+    fn first_stage(&self, one: bool) -> Stage {
+        match &self.packet {
+            packet if packet.tcp_flags == 0 => Stage::Unconfirmed,
+            packet if packet.opens() => Stage::HalfOpen,
+            packet if packet.closes() && one => Stage::Closed,
+            _ => Stage::Unconfirmed,
+        }
+    }
 }
 
 impl Round<'_> {
@@ -233,12 +277,13 @@ impl Round<'_> {
         *decision = Decision::pending(rule, service, frame);
         candidate.service = service;
         candidate.quoted = false;
+        candidate.apart = Apart::No;
         let flow = &candidate.packet.flow;
         let treatment = self.snapshot.service(service).policy.treatment_with_ports(flow.protocol);
         candidate.tracked = treatment.tracked;
         if treatment.tracked {
             let tuple = treatment.tracking_tuple_with_ports();
-            candidate.key = self.name(service, tuple, flow, candidate.packet.tcp_syn);
+            candidate.key = self.name(service, tuple, flow, candidate.packet.opens());
         }
         true
     }
@@ -252,31 +297,50 @@ impl Round<'_> {
         decision: &mut Decision,
         counters: &mut Counters,
     ) -> bool {
-        let mut packet = match Packet::parse(frame) {
-            Ok(packet) => packet,
+        match Packet::parse(frame) {
+            Ok(packet) => candidate.packet = packet,
             Err(verdict) => {
                 *decision = Decision::end(verdict);
                 return false;
             }
-        };
+        }
+        if candidate.packet.flow.is_followed() {
+            // Its first fragment may be in this burst, and is not decided yet.
+            (candidate.tracked, candidate.apart) = (false, Apart::Fragment);
+            return true;
+        }
+        self.classify(candidate, frame, decision, counters)
+    }
+
+    /// Finds rule, service and connection of a parsed packet. True where it goes on to them, false where its decision
+    /// is final.
+    #[inline(always)]
+    fn classify(
+        &self,
+        candidate: &mut Candidate,
+        frame: &[u8],
+        decision: &mut Decision,
+        counters: &mut Counters,
+    ) -> bool {
+        let packet = &candidate.packet;
         let rules = &self.snapshot.rules;
         let (mut quoted, mut found) = (None, RuleMatch::None);
         if packet.icmp_error
-            && let Some(client_flow) = icmp_error::quoted_flow(frame, &packet)
+            && let Some(client_flow) = icmp_error::quoted_flow(frame, packet)
         {
-            found = rules.lookup(&client_flow);
-            quoted = matches!(found, RuleMatch::Rule(..)).then_some(client_flow);
+            (quoted, found) = self.lookup_quoted(client_flow);
         }
         if quoted.is_none() {
             found = rules.lookup(&packet.flow);
         }
         let passed = |reason| Decision::end(Verdict::Pass(reason));
-        let (rule, service) = match found {
-            RuleMatch::Rule(..) if packet.neighbor_discovery => {
+        let (rule, service, routed) = match found {
+            RuleMatch::Rule(..) | RuleMatch::Route(..) if packet.neighbor_discovery => {
                 *decision = passed(PassReason::NeighborDiscovery);
                 return false;
             }
-            RuleMatch::Rule(rule, service) => (rule, service),
+            RuleMatch::Rule(rule, service) => (rule, service, false),
+            RuleMatch::Route(rule, service) => (rule, service, true),
             RuleMatch::OutsideRegion => {
                 *decision = passed(PassReason::OutsideRegion);
                 return false;
@@ -287,33 +351,48 @@ impl Round<'_> {
             }
         };
         *decision = Decision::pending(rule, service, frame);
-        let dropped = if ethernet::destination(frame).is_group() {
-            // RFC 1812, section 5.3.4: whoever forwarded a broadcast would multiply it.
-            Some(DropReason::LinkLayerGroup)
-        } else if packet.flow.src.is_martian_source() {
-            Some(DropReason::MartianSource)
-        } else {
-            (packet.ttl <= 1).then_some(DropReason::TtlExpired)
-        };
-        if let Some(reason) = dropped {
+        if let Some(reason) = unforwardable(frame, packet) {
             decision.verdict = Verdict::Drop(reason);
             return false;
         }
-        if let Some(client_flow) = quoted {
+        let opens = packet.opens();
+        if let Some(flow) = quoted {
             counters.icmp_errors_steered += 1;
-            packet.flow = client_flow;
+            candidate.packet.flow = flow;
         }
-        let flow = &packet.flow;
-        let treatment = self.snapshot.service(service).policy.treatment(flow.protocol);
-        let tracked = treatment.tracked;
-        let key = if tracked {
-            self.name(service, treatment.tracking_tuple(flow), flow, packet.tcp_syn)
-        } else {
-            TrackingKey(0)
-        };
-        let (quoted, index) = (quoted.is_some(), candidate.index);
-        *candidate = Candidate { packet, key, tracked, quoted, service, index };
+        let policy = &self.snapshot.service(service).policy;
+        let in_order;
+        let mut flow = &candidate.packet.flow;
+        candidate.apart = Apart::No;
+        if routed {
+            in_order = policy.routed(flow);
+            (flow, candidate.apart) = (&in_order, Apart::Routed);
+        }
+        let treatment = policy.treatment(flow.protocol);
+        candidate.tracked = treatment.tracked;
+        if treatment.tracked {
+            candidate.key = self.name(service, treatment.tracking_tuple(flow), flow, opens);
+        }
+        (candidate.quoted, candidate.service) = (quoted.is_some(), service);
         true
+    }
+
+    /// Flow that an ICMP error goes with, and its rule; no flow where the packet that it quotes is none of ours.
+    ///
+    /// The packet was an answer of a VIP to `client_flow`, or it came by a route itself, or its other direction does.
+    #[cold]
+    #[inline(never)]
+    fn lookup_quoted(&self, client_flow: Flow) -> (Option<Flow>, RuleMatch) {
+        let rules = &self.snapshot.rules;
+        let found = rules.lookup(&client_flow);
+        if matches!(found, RuleMatch::Rule(..)) {
+            return (Some(client_flow), found);
+        }
+        let sent = client_flow.reversed();
+        match rules.lookup(&sent) {
+            by_route @ RuleMatch::Route(..) => (Some(sent), by_route),
+            _ => (matches!(found, RuleMatch::Route(..)).then_some(client_flow), found),
+        }
     }
 
     /// Name of a connection in the table; starts to bring into the cache what the packet will need of it.
@@ -335,25 +414,56 @@ impl Round<'_> {
         candidate: &Candidate,
         counters: &mut ConntrackCounters,
     ) -> Option<(BackendHandle, &Backend)> {
-        let opens = candidate.packet.tcp_syn;
-        if !candidate.tracked || (opens && self.restarts(candidate)) {
+        if !candidate.tracked {
             return None;
         }
+        if candidate.packet.tcp_flags != 0 {
+            let one = self.is_one_connection(candidate);
+            let restarts = one && candidate.packet.opens();
+            return if restarts { None } else { self.turning_connection(candidate, one, counters) };
+        }
+        let (found, handle, backend) = self.valid_entry(candidate)?;
+        // An error, which anyone may forge, keeps no entry alive (RFC 5508 asks the same of NATs).
+        if !candidate.quoted {
+            found.refresh(self.now, false);
+        }
+        counters.hits += 1;
+        Some((handle, backend))
+    }
+
+    /// Backend of a connection that the packet closes, or opens as one of several; `one` says that the entry holds no
+    /// others. An ICMP error does neither: it has no flags.
+    #[inline(never)]
+    fn turning_connection(
+        &self,
+        candidate: &Candidate,
+        one: bool,
+        counters: &mut ConntrackCounters,
+    ) -> Option<(BackendHandle, &Backend)> {
+        let packet = &candidate.packet;
+        let (found, handle, backend) = self.valid_entry(candidate)?;
+        if packet.closes() && one {
+            self.table.close(candidate.key, found, self.now);
+        } else {
+            found.refresh(self.now, packet.opens());
+        }
+        counters.hits += 1;
+        Some((handle, backend))
+    }
+
+    /// Valid entry of the candidate's connection, with its backend.
+    #[inline(always)]
+    fn valid_entry(&self, candidate: &Candidate) -> Option<(Found<'_>, BackendHandle, &Backend)> {
         let found = self.table.lookup(candidate.key)?;
         let entry = found.entry();
         let backend =
             self.snapshot.backend(entry.backend).filter(|backend| backend.holds(&entry, self.now))?;
-        // An error, which anyone may forge, keeps no entry alive (RFC 5508 asks the same of NATs).
-        if !candidate.quoted {
-            found.refresh(self.now, !opens);
-        }
-        counters.hits += 1;
-        Some((entry.backend, backend))
+        Some((found, entry.backend, backend))
     }
 
-    /// True if a SYN starts the candidate's connection anew.
-    fn restarts(&self, candidate: &Candidate) -> bool {
-        // Only TCP packets have the flag, and an ICMP error that quotes one is none: the flow is the packet's own.
+    /// True if the candidate's entry is that of one TCP connection, which a SYN starts anew and a FIN or RST closes.
+    fn is_one_connection(&self, candidate: &Candidate) -> bool {
+        // Only TCP packets have the flags, and an ICMP error that quotes one is none: the flow is the packet's own.
         let service = self.snapshot.service(candidate.service);
         service.policy.treatment(candidate.packet.flow.protocol).restarts
     }
@@ -366,8 +476,8 @@ impl Round<'_> {
         candidate: &Candidate,
         counters: &mut ConntrackCounters,
     ) -> (Option<BackendHandle>, Tracking) {
-        let Self { snapshot, table, now, .. } = *self;
         let flow = &candidate.packet.flow;
+        let Self { snapshot, table, now, .. } = *self;
         let service = snapshot.service(candidate.service);
         let selected = snapshot.select(service, flow);
         if !candidate.tracked {
@@ -375,14 +485,14 @@ impl Round<'_> {
             return (selected, Tracking::Off);
         }
         let treatment = service.policy.treatment(flow.protocol);
-        let opens = candidate.packet.tcp_syn;
+        let opens = candidate.packet.opens();
         match selected.and_then(|handle| Some((handle, snapshot.backend(handle)?))) {
             Some((handle, backend)) if !candidate.quoted => {
                 let entry = Entry {
                     backend: handle,
                     generation: backend.generation_for(treatment.persists),
                     persists: treatment.persists,
-                    half_open: opens,
+                    stage: candidate.first_stage(treatment.restarts),
                     seen: now,
                 };
                 let judge = |other: &Entry| snapshot.standing(other, now);
@@ -456,6 +566,18 @@ impl Round<'_> {
             counters.icmp_errors_suppressed += 1;
         }
         answered
+    }
+}
+
+/// Reason for which no packet like this is forwarded, whatever its rule.
+fn unforwardable(frame: &[u8], packet: &Packet) -> Option<DropReason> {
+    if ethernet::destination(frame).is_group() {
+        // RFC 1812, section 5.3.4: whoever forwarded a broadcast would multiply it.
+        Some(DropReason::LinkLayerGroup)
+    } else if packet.flow.src.is_martian_source() {
+        Some(DropReason::MartianSource)
+    } else {
+        (packet.ttl <= 1).then_some(DropReason::TtlExpired)
     }
 }
 

@@ -81,11 +81,10 @@ pub struct Eligible {
 /// Backend as packets see it: the validity of entries that name it, and the delivery to it.
 #[derive(Clone, Debug)]
 pub struct Backend {
+    /// Name of the backend and of its service as a number, the same in every snapshot; handles have other users in time.
+    pub identity: u64,
     /// Generation that an entry that does not persist must carry.
     pub generation: Generation,
-    /// True if the backend is healthy, or eligible as a last resort; entries that do not persist are void while it is
-    /// neither.
-    pub serves: bool,
     /// Generation that an entry that persists on unhealthy backends must carry.
     pub persistent_generation: Generation,
     /// Time from which on the backend's entries are void: the end of its draining, or never.
@@ -128,19 +127,7 @@ impl Snapshot {
     /// Standing of a conntrack entry at `now`, for a packet of its connection or one that needs its slot.
     pub fn standing(&self, entry: &Entry, now: Tick) -> Standing {
         match self.backend(entry.backend) {
-            Some(backend) if backend.holds(entry, now) && entry.half_open => Standing::HalfOpen,
-            Some(backend) if backend.holds(entry, now) => Standing::Live,
-            _ => Standing::Void,
-        }
-    }
-
-    /// Standing that a conntrack entry may yet have: void if nothing can make it valid again.
-    ///
-    /// For sweeps. An entry whose backend neither is healthy nor serves as a last resort is void, but valid again
-    /// once the backend recovers; if sweeps took it, their timing would decide about its connection.
-    pub fn prospect(&self, entry: &Entry, now: Tick) -> Standing {
-        match self.backend(entry.backend) {
-            Some(backend) if backend.may_hold(entry, now) => Standing::Live,
+            Some(backend) if backend.holds(entry, now) => entry.stage.standing(),
             _ => Standing::Void,
         }
     }
@@ -157,8 +144,8 @@ impl Backend {
     /// Healthy backend of the first generations, whose entries live for ten minutes without a packet.
     pub fn healthy(delivery: Delivery) -> Self {
         Self {
+            identity: 0,
             generation: Generation(0),
-            serves: true,
             persistent_generation: Generation(0),
             drain_deadline: Tick::NEVER,
             idle_timeout_sec: 600,
@@ -166,15 +153,9 @@ impl Backend {
         }
     }
 
-    /// True if `entry`, which names this backend, is valid.
+    /// True if `entry`, which names this backend, is valid. One that is not will never be again.
     #[inline]
     pub fn holds(&self, entry: &Entry, now: Tick) -> bool {
-        (entry.persists | self.serves) & self.may_hold(entry, now)
-    }
-
-    /// True if `entry`, which names this backend, is valid or will be as soon as the backend serves.
-    #[inline]
-    fn may_hold(&self, entry: &Entry, now: Tick) -> bool {
         // One branch for all of it, which nearly every packet takes alike.
         (entry.generation == self.generation_for(entry.persists))
             & (now < self.drain_deadline)
@@ -191,17 +172,17 @@ impl Backend {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conntrack::Stage;
     use crate::egress::Egress;
     use crate::wire::ethernet::MacAddress;
 
-    /// A primary that failed serves as a last resort, stops when the service drops its traffic instead, and recovers.
     #[test]
-    fn an_entry_outlives_the_time_between_last_resort_and_recovery() {
-        let snapshot = |serves| Snapshot {
+    fn an_entry_is_valid_under_its_generation_until_it_is_idle_or_its_backend_has_drained() {
+        let snapshot = |drain_deadline| Snapshot {
             backends: Box::new([Some(Backend {
                 generation: Generation(7),
-                serves,
                 persistent_generation: Generation(3),
+                drain_deadline,
                 ..Backend::healthy(Delivery::l2(Egress::to(MacAddress::default()), 1500))
             })]),
             ..Snapshot::default()
@@ -210,14 +191,20 @@ mod tests {
             backend: BackendHandle(0),
             generation: Generation(7),
             persists: false,
-            half_open: false,
+            stage: Stage::Established,
             seen: Tick(10),
         };
-        assert_eq!(snapshot(true).standing(&entry, Tick(20)), Standing::Live);
-        assert_eq!(snapshot(false).standing(&entry, Tick(20)), Standing::Void);
-        assert_eq!(snapshot(false).prospect(&entry, Tick(20)), Standing::Live);
-        let lost = Entry { generation: Generation(6), ..entry };
-        assert_eq!(snapshot(true).prospect(&lost, Tick(20)), Standing::Void);
-        assert_eq!(snapshot(true).prospect(&entry, Tick(611)), Standing::Void);
+        let standing = |entry: &Entry, now| snapshot(Tick::NEVER).standing(entry, Tick(now));
+        assert_eq!(standing(&entry, 20), Standing::Live);
+        assert_eq!(standing(&Entry { stage: Stage::HalfOpen, ..entry }, 20), Standing::HalfOpen);
+        assert_eq!(standing(&Entry { generation: Generation(6), ..entry }, 20), Standing::Void, "lost");
+        assert_eq!(standing(&Entry { persists: true, ..entry }, 20), Standing::Void, "another generation");
+        assert_eq!(
+            standing(&Entry { generation: Generation(3), persists: true, ..entry }, 20),
+            Standing::Live
+        );
+        assert_eq!(standing(&entry, 611), Standing::Void, "idle");
+        assert_eq!(snapshot(Tick(20)).standing(&entry, Tick(19)), Standing::Live);
+        assert_eq!(snapshot(Tick(20)).standing(&entry, Tick(20)), Standing::Void, "drained");
     }
 }

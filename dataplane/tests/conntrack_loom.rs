@@ -13,7 +13,9 @@
 #![cfg(loom)]
 
 use guideway_dataplane::backend::{BackendHandle, Generation};
-use guideway_dataplane::conntrack::{ConntrackTable, Entry, Inserted, Standing, SweepCursor, TrackingKey};
+use guideway_dataplane::conntrack::{
+    ConntrackTable, Entry, Inserted, Stage, Standing, SweepCursor, TrackingKey,
+};
 use guideway_dataplane::time::Tick;
 use loom::sync::Arc;
 use loom::thread;
@@ -40,7 +42,7 @@ fn to_backend(backend: u32) -> Entry {
         backend: BackendHandle(backend),
         generation: Generation(0),
         persists: false,
-        half_open: false,
+        stage: Stage::Established,
         seen: NOW,
     }
 }
@@ -52,8 +54,7 @@ fn long_idle(backend: u32) -> Entry {
 fn judge(entry: &Entry) -> Standing {
     match entry {
         entry if entry.idle(NOW) > 60 => Standing::Void,
-        entry if entry.half_open => Standing::HalfOpen,
-        _ => Standing::Live,
+        entry => entry.stage.standing(),
     }
 }
 
@@ -73,6 +74,18 @@ fn insert(table: &ConntrackTable, key: u64, entry: Entry) -> Inserted {
 
 fn backend_of(table: &ConntrackTable, key: u64) -> Option<u32> {
     table.lookup(TrackingKey(key)).map(|found| found.entry().backend.0)
+}
+
+/// Closes the connection of `key`, and says which backend the entry had that was found for it.
+fn close(table: &ConntrackTable, key: u64) -> Option<u32> {
+    let found = table.lookup(TrackingKey(key))?;
+    table.close(TrackingKey(key), found, NOW);
+    Some(found.entry().backend.0)
+}
+
+/// A table that is full of live entries, but for that of key 2.
+fn full_but_for(entry: Entry) -> Arc<ConntrackTable> {
+    table(&[(2, entry), (4, to_backend(40)), (6, to_backend(60)), (7, to_backend(70))])
 }
 
 /// Inserts an entry for key 8, and says which backend the worker learns: from the outcome, and from every lookup after.
@@ -267,12 +280,12 @@ fn a_lookup_never_sees_an_entry_that_loses_its_contest() {
 #[test]
 fn a_refresh_never_hides_an_entry() {
     model(|| {
-        let table = table(&[(8, Entry { half_open: true, seen: Tick(90), ..to_backend(1) })]);
+        let table = table(&[(8, Entry { stage: Stage::HalfOpen, seen: Tick(90), ..to_backend(1) })]);
         let other = thread::spawn({
             let table = table.clone();
-            move || table.lookup(TrackingKey(8)).expect("it was inserted").refresh(NOW, true)
+            move || table.lookup(TrackingKey(8)).expect("it was inserted").refresh(NOW, false)
         });
-        table.lookup(TrackingKey(8)).expect("a refresh hides nothing").refresh(NOW, false);
+        table.lookup(TrackingKey(8)).expect("a refresh hides nothing").refresh(NOW, true);
         assert_eq!(backend_of(&table, 8), Some(1));
         other.join().unwrap();
         let entry = table.lookup(TrackingKey(8)).expect("a refresh hides nothing").entry();
@@ -288,7 +301,7 @@ fn a_refresh_never_brings_a_replaced_entry_back() {
             let table = table.clone();
             move || {
                 if let Some(found) = table.lookup(TrackingKey(8)) {
-                    found.refresh(NOW, false);
+                    found.refresh(NOW, true);
                 }
             }
         });
@@ -300,6 +313,100 @@ fn a_refresh_never_brings_a_replaced_entry_back() {
 }
 
 #[test]
+fn a_close_beside_a_refresh_closes() {
+    model(|| {
+        let table = table(&[(8, Entry { stage: Stage::Unconfirmed, seen: Tick(90), ..to_backend(1) })]);
+        let other = thread::spawn({
+            let table = table.clone();
+            move || table.lookup(TrackingKey(8)).expect("it was inserted").refresh(NOW, false)
+        });
+        close(&table, 8).expect("a refresh hides nothing");
+        other.join().unwrap();
+        let entry = table.lookup(TrackingKey(8)).expect("a close hides nothing").entry();
+        assert_eq!((entry.stage, entry.idle(NOW)), (Stage::Closed, 0));
+    });
+}
+
+#[test]
+fn a_close_never_touches_the_entry_that_replaces_the_closed_one() {
+    model(|| {
+        let table = table(&[(8, Entry { seen: Tick(90), ..to_backend(1) })]);
+        let other = thread::spawn({
+            let table = table.clone();
+            move || close(&table, 8)
+        });
+        let opened = Entry { stage: Stage::HalfOpen, ..to_backend(2) };
+        assert_eq!(table.restart(TrackingKey(8), opened, judge), Inserted::Replaced);
+        let closed = other.join().unwrap();
+        let entry = table.lookup(TrackingKey(8)).expect("it was inserted").entry();
+        let stage = if closed == Some(2) { Stage::Closed } else { Stage::HalfOpen };
+        assert_eq!((entry.backend.0, entry.stage), (2, stage));
+        assert_eq!(table.occupancy(), 1);
+    });
+}
+
+#[test]
+fn an_entry_that_is_closed_beside_an_insertion_gives_way_or_stays_closed() {
+    model(|| {
+        let table = full_but_for(to_backend(20));
+        let other = thread::spawn({
+            let table = table.clone();
+            move || insert(&table, 8, to_backend(1))
+        });
+        close(&table, 2);
+        let outcome = other.join().unwrap();
+        let stage = table.lookup(TrackingKey(2)).map(|found| found.entry().stage);
+        match outcome {
+            Inserted::EvictedClosed => assert_eq!((stage, backend_of(&table, 8)), (None, Some(1))),
+            Inserted::Full => assert_eq!((stage, backend_of(&table, 8)), (Some(Stage::Closed), None)),
+            outcome => panic!("{outcome:?}"),
+        }
+        assert_eq!(table.occupancy(), 4);
+    });
+}
+
+#[test]
+fn a_close_beside_an_eviction_neither_brings_an_entry_back_nor_closes_the_next() {
+    model(|| {
+        let table = full_but_for(Entry { stage: Stage::Unconfirmed, ..to_backend(20) });
+        let other = thread::spawn({
+            let table = table.clone();
+            move || close(&table, 2)
+        });
+        let outcome = insert(&table, 8, to_backend(1));
+        assert!(matches!(outcome, Inserted::EvictedUnconfirmed | Inserted::EvictedClosed), "{outcome:?}");
+        other.join().unwrap();
+        let entry = table.lookup(TrackingKey(8)).expect("it was inserted").entry();
+        assert_eq!((entry.backend.0, entry.stage), (1, Stage::Established));
+        assert_eq!((backend_of(&table, 2), table.occupancy()), (None, 4));
+    });
+}
+
+#[test]
+fn an_entry_that_is_confirmed_beside_an_insertion_gives_way_or_is_live() {
+    model(|| {
+        let table = full_but_for(Entry { stage: Stage::Unconfirmed, ..to_backend(20) });
+        let other = thread::spawn({
+            let table = table.clone();
+            move || {
+                if let Some(found) = table.lookup(TrackingKey(2)) {
+                    found.refresh(NOW, false);
+                }
+            }
+        });
+        let outcome = insert(&table, 8, to_backend(1));
+        other.join().unwrap();
+        let stage = table.lookup(TrackingKey(2)).map(|found| found.entry().stage);
+        match outcome {
+            Inserted::EvictedUnconfirmed => assert_eq!((stage, backend_of(&table, 8)), (None, Some(1))),
+            Inserted::Full => assert_eq!((stage, backend_of(&table, 8)), (Some(Stage::Established), None)),
+            outcome => panic!("{outcome:?}"),
+        }
+        assert_eq!(table.occupancy(), 4);
+    });
+}
+
+#[test]
 fn a_sweep_spares_an_entry_that_is_refreshed_first() {
     model(|| {
         let table = table(&[(8, long_idle(1))]);
@@ -307,7 +414,7 @@ fn a_sweep_spares_an_entry_that_is_refreshed_first() {
             let table = table.clone();
             move || {
                 if let Some(found) = table.lookup(TrackingKey(8)) {
-                    found.refresh(NOW, false);
+                    found.refresh(NOW, true);
                 }
             }
         });

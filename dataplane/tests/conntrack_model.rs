@@ -4,7 +4,9 @@
 use std::collections::HashMap;
 
 use guideway_dataplane::backend::{BackendHandle, Generation};
-use guideway_dataplane::conntrack::{ConntrackTable, Entry, Inserted, Standing, SweepCursor, TrackingKey};
+use guideway_dataplane::conntrack::{
+    ConntrackTable, Entry, Inserted, Stage, Standing, SweepCursor, TrackingKey,
+};
 use guideway_dataplane::time::Tick;
 use proptest::prelude::*;
 
@@ -17,18 +19,19 @@ const SLOTS: usize = 8;
 enum Step {
     Insert { key: u64, entry: Entry },
     Restart { key: u64, entry: Entry },
-    Use { key: u64, established: bool },
+    Use { key: u64, opens: bool },
+    Close { key: u64 },
     Wait { seconds: u32 },
     VoidBackend { backend: usize },
     Sweep { buckets: usize },
 }
 
 fn entry() -> impl Strategy<Value = Entry> {
-    (0..4u32, any::<bool>(), any::<bool>()).prop_map(|(backend, persists, half_open)| Entry {
+    (0..4u32, any::<bool>(), 0..4usize).prop_map(|(backend, persists, stage)| Entry {
         backend: BackendHandle(backend),
         generation: Generation(0),
         persists,
-        half_open,
+        stage: Stage::ALL[stage],
         seen: Tick(0),
     })
 }
@@ -37,7 +40,8 @@ fn steps(keys: u64) -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         6 => (0..keys, entry()).prop_map(|(key, entry)| Step::Insert { key, entry }),
         2 => (0..keys, entry()).prop_map(|(key, entry)| Step::Restart { key, entry }),
-        4 => (0..keys, any::<bool>()).prop_map(|(key, established)| Step::Use { key, established }),
+        4 => (0..keys, any::<bool>()).prop_map(|(key, opens)| Step::Use { key, opens }),
+        2 => (0..keys).prop_map(|key| Step::Close { key }),
         2 => (1..400u32).prop_map(|seconds| Step::Wait { seconds }),
         1 => (0..4usize).prop_map(|backend| Step::VoidBackend { backend }),
         1 => (1..4usize).prop_map(|buckets| Step::Sweep { buckets }),
@@ -74,10 +78,8 @@ impl Trial {
         let expired = self.now.0 - entry.seen.0 > IDLE_TIMEOUT;
         if expired || entry.generation != self.generations[entry.backend.0 as usize] {
             Standing::Void
-        } else if entry.half_open {
-            Standing::HalfOpen
         } else {
-            Standing::Live
+            worth(entry.stage)
         }
     }
 
@@ -87,10 +89,8 @@ impl Trial {
         move |entry| {
             if entry.idle(now) > IDLE_TIMEOUT || entry.generation != generations[entry.backend.0 as usize] {
                 Standing::Void
-            } else if entry.half_open {
-                Standing::HalfOpen
             } else {
-                Standing::Live
+                worth(entry.stage)
             }
         }
     }
@@ -116,13 +116,22 @@ impl Trial {
                 let outcome = self.table.restart(TrackingKey(key), entry, self.judge());
                 self.check_insertion(key, entry, self.expected.get(&key).copied(), outcome);
             }
-            Step::Use { key, established } => {
+            Step::Use { key, opens } => {
                 let found = self.table.lookup(TrackingKey(key));
                 if let Some(found) = found {
-                    found.refresh(self.now, established);
+                    found.refresh(self.now, opens);
                     let expected = self.expected.get_mut(&key).expect("it was inserted");
                     expected.seen = self.now;
-                    expected.half_open &= !established;
+                    if expected.stage == Stage::Unconfirmed || expected.stage == Stage::HalfOpen && !opens {
+                        expected.stage = Stage::Established;
+                    }
+                }
+            }
+            Step::Close { key } => {
+                if let Some(found) = self.table.lookup(TrackingKey(key)) {
+                    self.table.close(TrackingKey(key), found, self.now);
+                    let expected = self.expected.get_mut(&key).expect("it was inserted");
+                    (expected.seen, expected.stage) = (self.now, Stage::Closed);
                 }
             }
             Step::Wait { seconds } => self.now.0 += seconds,
@@ -151,24 +160,28 @@ impl Trial {
                 .collect::<Vec<_>>()
         };
         let (void, half_open) = (others(Standing::Void), others(Standing::HalfOpen));
+        let worth_little = [others(Standing::Closed), others(Standing::Unconfirmed)].concat();
         if outcome != Inserted::Full {
             self.expected.insert(key, entry);
         }
         let gone = self.forget_what_is_gone();
+        let check_eviction = |standing, better: &[&[Entry]], equals: &[Entry]| {
+            assert!(own.is_none() && !room && better.iter().all(|entries| entries.is_empty()));
+            assert!(gone.len() == 1 && self.standing(&gone[0]) == standing);
+            assert!(equals.iter().all(|entry| entry.seen >= gone[0].seen), "an older one was there");
+        };
         match outcome {
             Inserted::Replaced => assert!(own.is_some() && gone.is_empty()),
             Inserted::New => assert!(own.is_none() && room && gone.is_empty()),
-            Inserted::EvictedVoid => {
-                assert!(own.is_none() && !room);
-                assert!(gone.len() == 1 && self.standing(&gone[0]) == Standing::Void);
-            }
-            Inserted::EvictedHalfOpen => {
-                assert!(own.is_none() && !room && void.is_empty());
-                assert!(gone.len() == 1 && self.standing(&gone[0]) == Standing::HalfOpen);
-                assert!(half_open.iter().all(|entry| entry.seen >= gone[0].seen), "an older one was there");
+            Inserted::EvictedVoid => check_eviction(Standing::Void, &[], &[]),
+            Inserted::EvictedHalfOpen => check_eviction(Standing::HalfOpen, &[&void], &half_open),
+            Inserted::EvictedClosed => check_eviction(Standing::Closed, &[&void, &half_open], &worth_little),
+            Inserted::EvictedUnconfirmed => {
+                check_eviction(Standing::Unconfirmed, &[&void, &half_open], &worth_little);
             }
             Inserted::Full => {
-                assert!(own.is_none() && !room && void.is_empty() && half_open.is_empty() && gone.is_empty());
+                assert!(own.is_none() && !room && gone.is_empty());
+                assert!([void, half_open, worth_little].concat().is_empty());
             }
             Inserted::Lost(winner) => panic!("lost to {winner:?} with no other worker"),
         }
@@ -189,6 +202,16 @@ impl Trial {
             assert_eq!(found, self.expected.get(&key).copied().map(stored), "key {key}");
         }
         assert_eq!(self.table.occupancy(), self.expected.len());
+    }
+}
+
+/// Standing of a valid entry.
+fn worth(stage: Stage) -> Standing {
+    match stage {
+        Stage::Established => Standing::Live,
+        Stage::Closed => Standing::Closed,
+        Stage::HalfOpen => Standing::HalfOpen,
+        Stage::Unconfirmed => Standing::Unconfirmed,
     }
 }
 
@@ -249,7 +272,7 @@ fn keys_spread_over_every_bucket() {
         backend: BackendHandle(1),
         generation: Generation(0),
         persists: false,
-        half_open: false,
+        stage: Stage::Established,
         seen: Tick(0),
     };
     // Fibonacci hashing: an even spread over the key's whole range.

@@ -7,7 +7,9 @@ use std::thread;
 use std::time::Duration;
 
 use guideway_dataplane::backend::{BackendHandle, Generation};
-use guideway_dataplane::conntrack::{ConntrackTable, Entry, Inserted, Standing, SweepCursor, TrackingKey};
+use guideway_dataplane::conntrack::{
+    ConntrackTable, Entry, Inserted, Stage, Standing, SweepCursor, TrackingKey,
+};
 use guideway_dataplane::time::Tick;
 
 /// SplitMix64: enough to keep the workers out of step.
@@ -23,8 +25,9 @@ fn no_worker_ever_finds_another_keys_entry() {
     const KEYS: u64 = 64;
     let table = ConntrackTable::with_capacity(10).unwrap();
     let stop = AtomicBool::new(false);
-    let judge =
-        |entry: &Entry| if entry.backend.0.is_multiple_of(2) { Standing::Void } else { Standing::HalfOpen };
+    let judge = |entry: &Entry| {
+        if entry.backend.0.is_multiple_of(2) { Standing::Void } else { entry.stage.standing() }
+    };
     thread::scope(|scope| {
         let (table, stop) = (&table, &stop);
         for worker in 0..4u64 {
@@ -38,13 +41,17 @@ fn no_worker_ever_finds_another_keys_entry() {
                     let now = Tick((dice >> 40) as u32 & 0xff);
                     if let Some(found) = table.lookup(key) {
                         assert_eq!(u64::from(found.entry().generation.0), number);
-                        found.refresh(now, true);
+                        if dice & 1 << 61 != 0 {
+                            table.close(key, found, now);
+                        } else {
+                            found.refresh(now, false);
+                        }
                     }
                     let entry = Entry {
                         backend: BackendHandle((dice >> 8) as u32 % BackendHandle::LIMIT),
                         generation: Generation(number as u32),
                         persists: dice & 1 << 60 != 0,
-                        half_open: dice & 1 << 61 != 0,
+                        stage: Stage::ALL[(dice >> 32) as usize % 4],
                         seen: now,
                     };
                     match dice >> 62 {
@@ -76,7 +83,7 @@ fn workers_that_insert_one_key_at_once_agree() {
         backend: BackendHandle(worker),
         generation: Generation(0),
         persists: false,
-        half_open: false,
+        stage: Stage::Established,
         seen: Tick(0),
     };
     let learned = thread::scope(|scope| {

@@ -4,7 +4,9 @@
 //! The hashes agree with those of a SipHash-1-3 in Python, written from the paper (Aumasson and Bernstein, 2012).
 
 use guideway_dataplane::address::Address;
-use guideway_dataplane::affinity::Tuple;
+use guideway_dataplane::affinity::{
+    AffinityPolicy, LoadBalancingScheme, PersistenceOnUnhealthy, SessionAffinity, TrackingMode, Tuple,
+};
 use guideway_dataplane::flow::{Flow, Fragment};
 use guideway_dataplane::maglev::{LookupTable, Weighted};
 use guideway_dataplane::seed::Seed;
@@ -112,4 +114,34 @@ fn a_thousand_backends_are_chosen_as_ever() {
             ("fd00::1", "fd00::2", 47, [0, 0], Tuple::Three, 0x60b1_40fe_a4c4_ca70, 24753, "backend-0994"),
         ],
     );
+}
+
+/// Packets that come by a route are hashed with their ends in order.
+#[test]
+#[rustfmt::skip]
+fn both_directions_of_a_route_are_hashed_alike_and_as_ever() {
+    let by_connection = SessionAffinity::None;
+    for (src, dst, protocol, [src_port, dst_port], fragment, affinity, tuple, hash) in [
+        ("198.51.100.7", "10.1.0.5", 6, [40_001, 443], Fragment::No, by_connection, Tuple::Five, 0x53ac_8c46_aeba_4a74),
+        ("198.51.100.7", "10.1.0.5", 6, [40_001, 443], Fragment::First, by_connection, Tuple::Five, 0x53ac_8c46_aeba_4a74),
+        ("198.51.100.7", "10.1.0.5", 17, [40_001, 53], Fragment::First, by_connection, Tuple::Three, 0x8db5_e749_ec6b_28b2),
+        ("198.51.100.7", "10.1.0.5", 50, [0, 0], Fragment::No, by_connection, Tuple::Three, 0xced6_fc3c_8e15_0861),
+        ("198.51.100.7", "10.1.0.5", 6, [40_001, 443], Fragment::No, SessionAffinity::ClientIp, Tuple::Two, 0xde86_4ae9_071b_7bed),
+        ("10.9.9.9", "10.9.9.9", 6, [443, 80], Fragment::No, by_connection, Tuple::Five, 0x1706_4935_4c33_8bc6),
+        ("2001:db8:99::5", "2001:db8:c::7", 6, [40_001, 443], Fragment::No, by_connection, Tuple::Five, 0xd67b_9034_0608_df2c),
+    ] {
+        let there = Flow { src: address(src), dst: address(dst), src_port, dst_port, protocol, fragment };
+        let policy = AffinityPolicy::new(
+            LoadBalancingScheme::Internal,
+            affinity,
+            TrackingMode::PerConnection,
+            PersistenceOnUnhealthy::DefaultForProtocol,
+        );
+        for flow in [there, there.reversed()] {
+            let hashed = policy.routed(&flow);
+            assert_eq!(policy.selection_tuple(&hashed), tuple, "{flow:?}");
+            let found = Seed::DEFAULT.hash(tuple.bytes(&hashed).as_slice());
+            assert_eq!(found, hash, "{flow:?} gives {found:#018x}");
+        }
+    }
 }

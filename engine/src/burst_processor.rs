@@ -79,7 +79,7 @@ impl BurstProcessor {
             self.spare_buckets -= due;
         }
         if due > 0 {
-            let swept = self.table.sweep(&mut self.cursor, due, |entry| snapshot.prospect(entry, now));
+            let swept = self.table.sweep(&mut self.cursor, due, |entry| snapshot.standing(entry, now));
             self.pipeline.count_swept(swept);
         }
         snapshot.generation

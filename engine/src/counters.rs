@@ -77,7 +77,7 @@ pub struct Adoption {
 
 const PASS: usize = PassReason::ALL.len();
 const DROP: usize = DropReason::ALL.len();
-const WORDS: usize = 2 + PASS + DROP + 8 + 4 + 6;
+const WORDS: usize = 2 + PASS + DROP + 10 + 6 + 6;
 
 impl WorkerCounters {
     fn to_words(&self) -> [u64; WORDS] {
@@ -92,6 +92,8 @@ impl WorkerCounters {
             icmp_errors_sent,
             icmp_errors_suppressed,
             icmp_errors_steered,
+            fragments_followed,
+            fragments_first_unseen,
         } = &self.pipeline;
         let ConntrackCounters {
             hits,
@@ -100,6 +102,8 @@ impl WorkerCounters {
             swept,
             evicted_void,
             evicted_half_open,
+            evicted_closed,
+            evicted_unconfirmed,
             full,
             untracked,
         } = conntrack;
@@ -113,12 +117,16 @@ impl WorkerCounters {
             swept,
             evicted_void,
             evicted_half_open,
+            evicted_closed,
+            evicted_unconfirmed,
             full,
             untracked,
             exceeding_mtu,
             icmp_errors_sent,
             icmp_errors_suppressed,
             icmp_errors_steered,
+            fragments_followed,
+            fragments_first_unseen,
             sent,
             tx_full,
             unknown_egress_port,
@@ -146,6 +154,8 @@ impl WorkerCounters {
             swept: next(),
             evicted_void: next(),
             evicted_half_open: next(),
+            evicted_closed: next(),
+            evicted_unconfirmed: next(),
             full: next(),
             untracked: next(),
         };
@@ -153,6 +163,8 @@ impl WorkerCounters {
         pipeline.icmp_errors_sent = next();
         pipeline.icmp_errors_suppressed = next();
         pipeline.icmp_errors_steered = next();
+        pipeline.fragments_followed = next();
+        pipeline.fragments_first_unseen = next();
         let io = IoCounters {
             sent: next(),
             tx_full: next(),

@@ -11,6 +11,7 @@ mod ipv6;
 mod link;
 mod malformed;
 mod protocols;
+mod routes;
 mod rules;
 mod sizes;
 mod tracking;
@@ -25,6 +26,7 @@ use crate::packet::Packet;
 pub fn fixtures() -> Vec<Fixture> {
     let families = [
         rules::fixtures(),
+        routes::fixtures(),
         affinity::fixtures(),
         tracking::fixtures(),
         protocols::fixtures(),

@@ -7,7 +7,7 @@ use ahash::RandomState;
 use clap::ValueEnum;
 use guideway_dataplane::affinity::{ServiceKey, TrackingHasher, Tuple};
 use guideway_dataplane::backend::Generation;
-use guideway_dataplane::conntrack::{ConntrackTable, Entry, Inserted, Standing, TrackingKey};
+use guideway_dataplane::conntrack::{ConntrackTable, Entry, Inserted, Stage, Standing, TrackingKey};
 use guideway_dataplane::pipeline::BURST;
 use guideway_dataplane::time::Tick;
 use serde::Serialize;
@@ -130,7 +130,8 @@ impl Guideway {
 impl Table for Guideway {
     fn insert(&mut self, key: Key) -> bool {
         let generation = Generation(0);
-        let entry = Entry { backend: key.backend(), generation, persists: true, half_open: false, seen: NOW };
+        let stage = Stage::Established;
+        let entry = Entry { backend: key.backend(), generation, persists: true, stage, seen: NOW };
         let inserted = self.table.insert(self.tracking_key(key), entry, |_| Standing::Live);
         assert!(matches!(inserted, Inserted::New | Inserted::Full), "{inserted:?}: nobody else inserts");
         inserted == Inserted::New
@@ -147,7 +148,7 @@ impl Table for Guideway {
             for &key in &tracked[..burst.len()] {
                 if let Some(found) = self.table.lookup(key) {
                     results.count(found.entry().backend.0);
-                    found.refresh(NOW, true);
+                    found.refresh(NOW, false);
                 }
             }
         }

@@ -3,7 +3,7 @@
 //! Compiled services, backends and lookup tables are kept from one snapshot to the next, and made anew only where they
 //! are marked stale: a health change costs what its own service costs, whatever else is configured.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use guideway_dataplane::backend::BackendHandle;
 use guideway_dataplane::delivery::{Delivery, DeliveryMode, Tunnel};
 use guideway_dataplane::egress::Egress;
 use guideway_dataplane::forwarding_rule::{
-    ForwardingRule, ForwardingRules, Route, RuleId, RulePorts, RuleProtocol, ServiceId,
+    ForwardingRule, ForwardingRules, Route, RuleId, RuleIdentity, RulePorts, RuleProtocol, ServiceId,
 };
 use guideway_dataplane::maglev::{LookupTable, Weighted};
 use guideway_dataplane::seed::Seed;
@@ -24,6 +24,7 @@ use guideway_dataplane::traffic_counters::TrafficCounters;
 use guideway_dataplane::wire::ethernet::MacAddress;
 use ipnet::IpNet;
 
+use crate::backend_handles::identity;
 use crate::config::{BackendService, Config, Network, Ports, RuleProtocol as ConfiguredProtocol};
 use crate::egress_lookup::EgressLookup;
 use crate::lookup_table_view::{Ingredients, NamedTable};
@@ -160,15 +161,15 @@ impl Compiler {
         egress_lookup: &impl EgressLookup,
     ) -> CompiledService {
         let eligible = self.eligible(service, state, seed);
-        let serving: HashSet<BackendHandle> = eligible.backends.iter().copied().collect();
         let mut handles = Vec::new();
         for backend in state.backends() {
             let generations = services.handles().generations(backend.handle);
-            let drain_deadline = backend.removed_at.map(|removed| removed + state.draining_timeout());
+            let drained = backend.removed_at.map(|removed| removed + state.draining_timeout());
+            let drain_deadline = drained.into_iter().chain(backend.entries_end_at).min();
             handles.push(backend.handle);
             self.backends[backend.handle.0 as usize] = Some(Backend {
+                identity: services.handles().identity(backend.handle),
                 generation: generations.ordinary,
-                serves: backend.healthy || serving.contains(&backend.handle),
                 persistent_generation: generations.persistent,
                 drain_deadline: drain_deadline.map_or(Tick::NEVER, first_tick_after),
                 idle_timeout_sec: service.idle_timeout_sec,
@@ -254,7 +255,9 @@ fn forwarding_rules(config: &Config) -> ForwardingRules {
     let own = [network.ipv4_address.map(IpAddr::V4), network.ipv6_address.map(IpAddr::V6)];
     let of_ports = config.ports.iter().flat_map(|port| &port.addresses).map(IpNet::addr);
     let own = own.into_iter().flatten().chain(of_ports).map(Address::from);
-    ForwardingRules::new(&rules, &routes, &region).with_own(own)
+    let identities =
+        config.rules.iter().map(|rule| identity(&config.services[rule.service].name, &rule.name));
+    ForwardingRules::new(&rules, &routes, &region).with_own(own).with_identities(identities.map(RuleIdentity))
 }
 
 /// First tick of which no part is before the deadline.

@@ -53,14 +53,15 @@ pub use backend_service::{BackendService, FailoverPolicy};
 pub use engine::Engine;
 pub use forwarding_rule::{ForwardingRule, Ports};
 pub use group_member::GroupMember;
-pub use health_check::{Exchange, HealthCheck, HttpRequest, Probe, Transport};
+pub use health_check::{DnsQuery, Exchange, HealthCheck, HttpRequest, Probe, Transport};
 pub use limits::{MAX_FILE_BYTES, MAX_IDLE_TIMEOUT_SEC, MAX_WEIGHT};
 pub use network::{Conntrack, Fleet, MacAddress, Network};
 pub use port::Port;
 pub use report::{ConfigError, ConfigErrors};
 pub use route::Route;
 pub use schema::schema;
-pub use written::choice::{NeighborReplies, ProxyHeader, RuleProtocol, ServiceProtocol};
+pub use written::choice::{DnsRcode, DnsType, NeighborReplies, ProxyHeader, RuleProtocol, ServiceProtocol};
+pub use written::google_key::{is_of_google_alone, snake_case};
 
 /// A commented configuration with every table.
 pub const EXAMPLE: &str = include_str!("../../default.toml");

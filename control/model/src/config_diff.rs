@@ -97,7 +97,9 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
         "announcement",
         old.announcements.iter().map(|one| (&*one.name, (one, names(old, one)))),
         new.announcements.iter().map(|one| (&*one.name, (one, names(new, one)))),
-        |(old, were), (new, are)| (old.policy, &old.hook, were) == (new.policy, &new.hook, are),
+        |(old, were), (new, are)| {
+            (old.policy, old.hold_down, &old.hook, were) == (new.policy, new.hold_down, &new.hook, are)
+        },
     );
     changes.0
 }
@@ -170,6 +172,9 @@ impl Changes {
         for name in old.keys().filter(|name| !now.contains_key(*name)) {
             let end = match new_service.draining_timeout_sec {
                 0 => "its connections end".to_owned(),
+                seconds if new_service.tracks_sessions() => format!(
+                    "drains for {seconds} s, in which new connections of its sessions (PER_SESSION) still come to it"
+                ),
                 seconds => format!("drains for {seconds} s"),
             };
             self.add(ChangeKind::Removed, format!("backend {service}/{name}: {end}"));

@@ -25,3 +25,4 @@ pub mod names;
 pub mod sample;
 pub mod service;
 pub mod traffic_totals;
+pub mod warnings;

@@ -11,7 +11,7 @@ use guideway_dataplane::affinity::ServiceKey;
 use guideway_dataplane::backend::BackendHandle;
 use guideway_dataplane::delivery::DeliveryMode;
 
-use crate::backend_handles::BackendHandles;
+use crate::backend_handles::{BackendHandles, identity};
 use crate::config::{BackendService, Config, Endpoint, MacAddress, Network};
 use crate::eligible::{Candidate, Rules, eligible};
 
@@ -34,6 +34,8 @@ pub struct ServiceState {
     void_on_switch: bool,
     /// The pool that served last; `None` until some backend was eligible.
     pool: Option<Pool>,
+    /// True while changes are in whose consequences for entries are not drawn yet.
+    is_unsettled: bool,
 }
 
 /// State of one backend of one service.
@@ -57,8 +59,13 @@ pub struct BackendState {
     pub weight: u16,
     /// Source of the weight in force.
     pub weight_source: WeightSource,
+    /// True where its ordinary entries are void because it is unhealthy while somebody healthy is eligible: so they are
+    /// voided once, and not at every change.
+    diverted: bool,
     /// True while an operator keeps new connections away from the backend.
     pub operator_drained: bool,
+    /// Time at which the operator's drain ends the backend's entries; `None` while they hold without a limit.
+    pub entries_end_at: Option<Duration>,
     /// Time of its removal from the configuration; `None` while it is configured.
     pub removed_at: Option<Duration>,
 }
@@ -138,12 +145,7 @@ impl Services {
         backend: &str,
         healthy: bool,
     ) -> Result<(), UnknownName> {
-        self.change(service, backend, |backend, handles| {
-            if backend.healthy && !healthy {
-                handles.void_ordinary(backend.handle);
-            }
-            backend.healthy = healthy;
-        })
+        self.change(service, backend, |backend, _| backend.healthy = healthy)
     }
 
     /// Notes the weight of a backend, configured or draining.
@@ -163,36 +165,77 @@ impl Services {
         })
     }
 
-    /// Keeps new connections away from a backend, as if it were removed, or lets them come again; its entries hold,
-    /// without a time limit.
+    /// Keeps new connections away from a backend, as if it were removed; its entries hold until `entries_end_at`. Without
+    /// one, they hold as long as an earlier drain says, or without a time limit.
     ///
     /// # Errors
     /// [`UnknownName`] where it is neither configured nor draining; nothing changes then.
-    pub(crate) fn set_operator_drain(
+    pub(crate) fn operator_drain(
         &mut self,
         service: &str,
         backend: &str,
-        operator_drained: bool,
+        entries_end_at: Option<Duration>,
     ) -> Result<(), UnknownName> {
-        self.change(service, backend, |backend, _| backend.operator_drained = operator_drained)
+        self.change(service, backend, |backend, _| {
+            backend.operator_drained = true;
+            backend.entries_end_at = entries_end_at.or(backend.entries_end_at);
+        })
     }
 
-    /// Ends the draining of every backend whose time is over at `now`; returns the names of their services.
+    /// Lets new connections come to a backend again; entries that a drain has ended by `now` stay void.
+    ///
+    /// # Errors
+    /// [`UnknownName`] where it is neither configured nor draining; nothing changes then.
+    pub(crate) fn operator_undrain(
+        &mut self,
+        service: &str,
+        backend: &str,
+        now: Duration,
+    ) -> Result<(), UnknownName> {
+        self.change(service, backend, |backend, handles| {
+            backend.end_entries(handles, now);
+            backend.operator_drained = false;
+            backend.entries_end_at = None;
+        })
+    }
+
+    /// Gives a backend its configured weight again.
+    ///
+    /// # Errors
+    /// [`UnknownName`] where it is neither configured nor draining; nothing changes then.
+    pub(crate) fn restore_weight(&mut self, service: &str, backend: &str) -> Result<(), UnknownName> {
+        self.change(service, backend, |backend, _| {
+            backend.weight = backend.endpoint.weight;
+            backend.weight_source = WeightSource::Configured;
+        })
+    }
+
+    /// Ends the draining of every backend, and the entries of every drained one, whose time is over at `now`; returns
+    /// the names of their services.
     pub(crate) fn expire(&mut self, now: Duration) -> Vec<String> {
         let mut expired = Vec::new();
         for (name, state) in &mut self.states {
             let timeout = state.draining_timeout;
+            let mut ended = 0;
+            for backend in state.backends.values_mut() {
+                ended += usize::from(backend.end_entries(&mut self.handles, now));
+            }
             let over = |_: &String, backend: &mut BackendState| {
                 backend.removed_at.is_some_and(|removed| now >= removed + timeout)
             };
             let handles: Vec<_> =
                 state.backends.extract_if(.., over).map(|(_, backend)| backend.handle).collect();
-            if !handles.is_empty() {
+            if ended > 0 || !handles.is_empty() {
                 handles.into_iter().for_each(|handle| self.handles.give_back(handle));
                 expired.push(name.clone());
             }
         }
         expired
+    }
+
+    /// Draws the consequences for entries of all changes since the last time.
+    pub(crate) fn settle(&mut self) {
+        self.states.values_mut().for_each(|state| state.settle(&mut self.handles));
     }
 
     /// Ends all draining early: those who left must not keep those who come from a handle.
@@ -239,7 +282,7 @@ impl Services {
         let unknown = || UnknownName::Backend(service.to_owned(), backend.to_owned());
         let found = state.backends.get_mut(backend).ok_or_else(unknown)?;
         change(found, &mut self.handles);
-        state.notice_pool(&mut self.handles);
+        state.is_unsettled = true;
         Ok(())
     }
 }
@@ -253,6 +296,7 @@ impl ServiceState {
             draining_timeout: Duration::ZERO,
             void_on_switch: false,
             pool: None,
+            is_unsettled: true,
         }
     }
 
@@ -315,10 +359,17 @@ impl ServiceState {
             for endpoint in &group.endpoints {
                 let known =
                     left.remove(&endpoint.name).filter(|known| self.keeps_entries(known, handles, now));
-                let handle = known.as_ref().map_or_else(|| handles.take(), |known| known.handle);
-                // Who came back while it drained keeps its entries, but its health and weight begin anew.
-                let kept = known.filter(|known| known.removed_at.is_none());
-                let weight = kept.as_ref().filter(|kept| kept.endpoint.weight == endpoint.weight);
+                let handle = known.as_ref().map_or_else(
+                    || handles.take(identity(&service.name, &endpoint.name)),
+                    |known| known.handle,
+                );
+                // A backend that comes back while it drains has the health that it had, and its weight anew.
+                let kept = known.as_ref().filter(|known| known.removed_at.is_none());
+                let keeps_weight = |kept: &&BackendState| {
+                    let is_ours = service.configured_weights && kept.weight_source == WeightSource::Reported;
+                    kept.endpoint.weight == endpoint.weight && !is_ours
+                };
+                let weight = kept.filter(keeps_weight);
                 let backend = BackendState {
                     handle,
                     endpoint: endpoint.clone(),
@@ -326,10 +377,12 @@ impl ServiceState {
                     mtu: group.mtu,
                     network: Arc::clone(&config.network),
                     failover: member.failover,
-                    healthy: kept.as_ref().map_or(healthy, |kept| kept.healthy),
+                    healthy: known.as_ref().map_or(healthy, |known| known.healthy),
+                    diverted: known.as_ref().is_some_and(|known| known.diverted),
                     weight: weight.map_or(endpoint.weight, |kept| kept.weight),
                     weight_source: weight.map_or(WeightSource::Configured, |kept| kept.weight_source),
-                    operator_drained: kept.as_ref().is_some_and(|kept| kept.operator_drained),
+                    operator_drained: kept.is_some_and(|kept| kept.operator_drained),
+                    entries_end_at: kept.and_then(|kept| kept.entries_end_at),
                     removed_at: None,
                 };
                 self.backends.insert(endpoint.name.clone(), backend);
@@ -341,7 +394,7 @@ impl ServiceState {
                 self.backends.insert(name, backend);
             }
         }
-        self.notice_pool(handles);
+        self.is_unsettled = true;
     }
 
     /// True if the entries of a backend that was known before are still valid; gives its handle back if not.
@@ -353,18 +406,39 @@ impl ServiceState {
         keeps
     }
 
-    /// Notices a switch between the pools, which by the service's policy voids all its entries.
-    fn notice_pool(&mut self, handles: &mut BackendHandles) {
-        let pool = if self.has_failover() {
-            let eligible = self.eligible();
-            let Some(serving) = eligible.first() else { return };
-            if serving.failover { Pool::Failover } else { Pool::Primary }
-        } else if self.configured().any(|backend| !backend.operator_drained) {
-            // Without failover groups somebody is always eligible then; hundreds of backends may turn at once.
-            Pool::Primary
-        } else {
+    /// Draws the consequences for entries of all changes since the last time, as of one: judged is the state before them
+    /// and the state after them, never one in between.
+    fn settle(&mut self, handles: &mut BackendHandles) {
+        if !std::mem::take(&mut self.is_unsettled) {
             return;
+        }
+        let eligible = self.eligible();
+        let pool = match eligible.first() {
+            Some(serving) if serving.failover => Some(Pool::Failover),
+            Some(_) => Some(Pool::Primary),
+            None => None,
         };
+        self.divert(eligible.iter().any(|backend| backend.healthy), handles);
+        self.notice_pool(pool, handles);
+    }
+
+    /// Voids the ordinary entries of unhealthy backends where somebody healthy is there to divert them to. While there is
+    /// nobody, nothing moves.
+    fn divert(&mut self, to_somebody: bool, handles: &mut BackendHandles) {
+        // Health has no say over the entries of removed backends.
+        for backend in self.backends.values_mut().filter(|backend| backend.removed_at.is_none()) {
+            let diverted = !backend.healthy && to_somebody;
+            if diverted && !backend.diverted {
+                handles.void_ordinary(backend.handle);
+            }
+            backend.diverted = diverted;
+        }
+    }
+
+    /// Notices a switch between the pools, which by the service's policy voids all its entries.
+    fn notice_pool(&mut self, pool: Option<Pool>, handles: &mut BackendHandles) {
+        // While nobody is eligible, the pool that served last is the one to compare with.
+        let Some(pool) = pool else { return };
         let switched = self.pool.replace(pool).is_some_and(|before| before != pool);
         if switched && self.void_on_switch {
             self.backends.values().for_each(|backend| handles.void_all(backend.handle));
@@ -380,6 +454,15 @@ impl BackendState {
         self.endpoint.mac_address.or_else(gateway)
     }
 
+    /// Voids the entries if the operator's drain ends them by `now`; true if it does.
+    fn end_entries(&mut self, handles: &mut BackendHandles, now: Duration) -> bool {
+        let over = self.entries_end_at.take_if(|end| *end <= now).is_some();
+        if over {
+            handles.void_all(self.handle);
+        }
+        over
+    }
+
     fn candidate(&self) -> Candidate {
         Candidate { healthy: self.healthy, weight: self.weight, failover: self.failover }
     }
@@ -390,144 +473,4 @@ fn rules(service: &BackendService) -> Rules {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sample::sample;
-
-    /// A service with primaries `a` and `b` and failover backend `c`, but for the endpoints in `gone`.
-    fn config(policy: &str, gone: &[&str]) -> Config {
-        let endpoint = |name: &str, last: u8| {
-            let listed = !gone.contains(&name);
-            if listed {
-                format!("{{ name = \"{name}\", ip_address = \"10.1.0.{last}\" }},")
-            } else {
-                String::new()
-            }
-        };
-        let service = format!(
-            "backends = [{{ group = \"primary\" }}, {{ group = \"spare\", failover = true }}]\n{policy}"
-        );
-        let groups = format!(
-            r#"
-            [[backend_group]]
-            name = "primary"
-            endpoints = [{} {}]
-            [[backend_group]]
-            name = "spare"
-            endpoints = [{}]
-            "#,
-            endpoint("a", 1),
-            endpoint("b", 2),
-            endpoint("c", 3),
-        );
-        sample("", &service, &groups)
-    }
-
-    fn started(policy: &str) -> Services {
-        let mut services = Services::default();
-        services.configure(&config(policy, &[]), Duration::ZERO, true);
-        services
-    }
-
-    fn backend<'a>(services: &'a Services, name: &str) -> &'a BackendState {
-        services.get("svc").unwrap().backends().find(|backend| backend.endpoint.name == name).unwrap()
-    }
-
-    fn eligible_names(services: &Services) -> Vec<String> {
-        let state = services.get("svc").unwrap();
-        state.eligible().iter().map(|backend| backend.endpoint.name.clone()).collect()
-    }
-
-    #[test]
-    fn a_health_loss_voids_ordinary_entries_and_recovery_does_not_bring_them_back() {
-        let mut services = started("");
-        let handle = backend(&services, "a").handle;
-        let before = services.handles().generations(handle);
-        services.set_health("svc", "a", false).unwrap();
-        services.set_health("svc", "a", false).unwrap();
-        services.set_health("svc", "a", true).unwrap();
-        let after = services.handles().generations(handle);
-        assert_eq!(after.ordinary, before.ordinary.next(), "one loss, counted once");
-        assert_eq!(after.persistent, before.persistent);
-    }
-
-    #[test]
-    fn a_pool_switch_voids_every_entry_where_draining_on_failover_is_disabled() {
-        const DISABLED: &str = "failover_policy = { disable_connection_drain_on_failover = true }";
-        for (policy, voids) in [("", false), (DISABLED, true)] {
-            let mut services = started(policy);
-            let handle = backend(&services, "c").handle;
-            let before = services.handles().generations(handle);
-            services.set_health("svc", "a", false).unwrap();
-            assert_eq!(services.handles().generations(handle), before, "no switch yet");
-            services.set_health("svc", "b", false).unwrap();
-            assert_eq!(eligible_names(&services), ["c"]);
-            assert_eq!(services.handles().generations(handle) != before, voids);
-        }
-    }
-
-    #[test]
-    fn a_removed_backend_drains_and_keeps_its_entries_if_it_comes_back_in_time() {
-        const DRAINING: &str = "connection_draining = { draining_timeout_sec = 30 }";
-        let (all, without_a) = (config(DRAINING, &[]), config(DRAINING, &["a"]));
-        for (back_at, keeps) in [(39, true), (40, false)] {
-            let mut services = started(DRAINING);
-            let handle = backend(&services, "a").handle;
-            let before = services.handles().generations(handle);
-            services.configure(&without_a, Duration::from_secs(10), true);
-            assert_eq!(backend(&services, "a").removed_at, Some(Duration::from_secs(10)));
-            assert_eq!(eligible_names(&services), ["b"]);
-            services.configure(&all, Duration::from_secs(back_at), true);
-            assert_eq!(services.handles().generations(handle) == before, keeps, "back at {back_at} s");
-            assert_eq!(eligible_names(&services), ["a", "b"]);
-        }
-    }
-
-    #[test]
-    fn without_draining_a_removal_voids_at_once() {
-        let mut services = started("");
-        let handle = backend(&services, "a").handle;
-        let before = services.handles().generations(handle);
-        services.configure(&config("", &["a"]), Duration::from_secs(10), true);
-        assert_ne!(services.handles().generations(handle).persistent, before.persistent);
-        assert!(services.get("svc").unwrap().backends().all(|backend| backend.endpoint.name != "a"));
-    }
-
-    #[test]
-    fn a_reload_keeps_health_and_weight_unless_the_configured_weight_changed() {
-        let mut services = started("");
-        services.set_health("svc", "a", false).unwrap();
-        services.set_weight("svc", "b", 7, WeightSource::Reported).unwrap();
-        services.configure(&config("", &[]), Duration::from_secs(1), true);
-        assert!(!backend(&services, "a").healthy);
-        assert_eq!(backend(&services, "b").weight, 7);
-        let mut changed = config("", &[]);
-        changed.groups[0].endpoints[1].weight = 3;
-        services.configure(&changed, Duration::from_secs(2), true);
-        assert_eq!(backend(&services, "b").weight, 3);
-    }
-
-    #[test]
-    fn an_endpoint_under_another_address_is_the_same_backend() {
-        let mut services = started("");
-        let handle = backend(&services, "a").handle;
-        let before = services.handles().generations(handle);
-        let mut moved = config("", &[]);
-        moved.groups[0].endpoints[0].address = "10.1.0.99".parse().unwrap();
-        services.configure(&moved, Duration::from_secs(1), true);
-        assert_eq!(backend(&services, "a").handle, handle);
-        assert_eq!(backend(&services, "a").endpoint.address, moved.groups[0].endpoints[0].address);
-        assert_eq!(services.handles().generations(handle), before);
-    }
-
-    #[test]
-    fn unknown_names_change_nothing() {
-        let mut services = started("");
-        let error = services.set_health("svc", "z", false).unwrap_err();
-        assert_eq!(error.to_string(), "backend service `svc` has no backend `z`");
-        assert!(matches!(
-            services.set_weight("no", "a", 1, WeightSource::Reported),
-            Err(UnknownName::Service(_))
-        ));
-    }
-}
+mod tests;

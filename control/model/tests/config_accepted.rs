@@ -100,6 +100,55 @@ fn a_service_left_to_its_defaults() {
     assert_eq!((request.response.as_str(), request.proxy_header), ("", ProxyHeader::None));
 }
 
+/// Text of the defaults' fixture with a text in it replaced.
+fn defaults_with(from: &str, to: &str) -> Config {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config_accepted/defaults.toml");
+    let text = std::fs::read_to_string(path).expect("the fixture is there");
+    assert!(text.contains(from), "{from}");
+    parse("defaults.toml", &text.replacen(from, to, 1))
+}
+
+#[test]
+fn ports_may_be_text() {
+    let ports = |written: &str| defaults_with("ports = [443, 80]", written).rules[0].ports.clone();
+    assert_eq!(ports("ports = [\"443\", 80]"), Ports::List(vec![80, 443]));
+    assert_eq!(ports("ports = [\"8000-8010\"]"), Ports::Range(8_000, 8_010));
+    assert_eq!(ports("ports = [\"8000-8010\"]"), ports("port_range = \"8000-8010\""));
+    assert_eq!(ports("ports = [\"81-83\", \"80\"]"), Ports::List(vec![80, 81, 82, 83]));
+}
+
+#[test]
+fn a_range_of_one_port_is_that_port() {
+    let ports = |written: &str| defaults_with("ports = [443, 80]", written).rules[0].ports.clone();
+    assert_eq!(ports("port_range = \"80-80\""), Ports::List(vec![80]));
+    assert_eq!(ports("ports = [\"80-80\"]"), Ports::List(vec![80]));
+}
+
+#[test]
+fn a_client_may_be_an_address_alone() {
+    let base = "ports = [443, 80]\nbackend_service = \"web\"\n[[forwarding_rule]]\nname = \"steered\"\n\
+                ip_address = \"203.0.113.10\"\nports = [80, 443]\nsource_ip_ranges = [\"192.0.2.1\", \"10.0.0.0/8\"]";
+    let ranges = defaults_with("ports = [443, 80]", base).rules[1].source_ranges.clone();
+    assert_eq!(ranges.iter().map(ToString::to_string).collect::<Vec<_>>(), ["192.0.2.1/32", "10.0.0.0/8"]);
+}
+
+#[test]
+fn the_weighted_policy_has_a_name_of_its_own_on_internal_services() {
+    let name = "health_checks = [\"page\"]";
+    let weighted = |policy: &str| defaults_with(name, &format!("{name}\nlocality_lb_policy = \"{policy}\""));
+    assert_eq!(weighted("WEIGHTED_GCP_RENDEZVOUS"), weighted("WEIGHTED_MAGLEV"));
+    assert!(weighted("WEIGHTED_GCP_RENDEZVOUS").services[0].weighted);
+}
+
+#[test]
+fn descriptions_have_no_effect() {
+    let described =
+        defaults_with("name = \"page\"", "name = \"page\"\ndescription = \"Wie geht's, Müller?\"");
+    assert_eq!(described, fixture("defaults.toml"));
+    let longest = format!("name = \"page\"\ndescription = \"{}\"", "ü".repeat(2_048));
+    assert_eq!(defaults_with("name = \"page\"", &longest), fixture("defaults.toml"));
+}
+
 #[test]
 fn an_external_service_for_every_protocol_with_weights_and_failover() {
     let config = fixture("external.toml");
@@ -124,6 +173,7 @@ fn an_internal_service_on_ipv6_with_a_route() {
     let service = &config.services[0];
     assert_eq!((service.affinity, service.idle_timeout_sec), (SessionAffinity::ClientIpProto, 900));
     assert_eq!(service.draining_timeout_sec, 30);
+    assert!(service.weighted && service.configured_weights, "a check of type TCP will do");
     assert!(!config.rules[0].allow_global_access);
     assert_eq!(config.routes[0].next_hop_rule, 1);
 }

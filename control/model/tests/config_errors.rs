@@ -67,6 +67,11 @@ fn engine_and_ports() {
         ("a virtual IP address is no port's", "\"198.51.100.1/24\"", "\"203.0.113.10/24\""),
         ("an endpoint is no port of the appliance", "\"198.51.100.1/24\"", "\"198.51.100.11/24\""),
         ("a socket is a whole path", "/run/guideway/a.sock", "a.sock"),
+        (
+            "a state file is a whole path",
+            "\"/run/guideway/a.sock\"",
+            "\"/run/guideway/a.sock\"\nstate = \"state.toml\"",
+        ),
         ("a listener has a port", "[::1]:9477", "::1"),
         (
             "rules of one address agree on who answers for it",
@@ -112,6 +117,12 @@ fn announcements() {
         ("one healthy backend is the least", "min_healthy = 2", "min_healthy = 0"),
         ("always is whatever health says", "policy = \"ALWAYS\"", "policy = \"ALWAYS\"\nmin_healthy = 2"),
         (
+            "always is whatever health says later",
+            "policy = \"ALWAYS\"",
+            "policy = \"ALWAYS\"\nmin_healthy_up = 2"
+        ),
+        ("what comes back needs no fewer", "min_healthy = 2", "min_healthy = 2\nmin_healthy_up = 1"),
+        (
             "it goes one way alone",
             "bird_protocol = \"vip_web\"",
             "bird_protocol = \"vip_web\"\ncommand = [\"/bin/announce\"]",
@@ -143,6 +154,14 @@ fn tables_and_keys() {
         ("an unknown table is named", "[conntrack]", "[contrack]"),
         ("an unknown key is named", "max_entries", "max_entires"),
         ("the keys of a table are listed where none is close", "max_entries", "purple"),
+        ("a key of Google Cloud is named in its own case", "max_entries", "maxEntries"),
+        ("a key of Google Cloud alone is left out", "name = \"alive\"", "name = \"alive\"\nselfLink = \"x\""),
+        ("a description is text", "name = \"alive\"", "name = \"alive\"\ndescription = 5"),
+        (
+            "a name is no URL",
+            "health_checks = [\"alive\"]",
+            "health_checks = [\"regions/r/healthChecks/alive\"]"
+        ),
         ("a key that must be there is missing", "name = \"page\"\n", ""),
         ("an integer is no string", "mtu = 1500", "mtu = \"1500\""),
         ("a boolean is no string", "failover = true", "failover = \"true\""),
@@ -220,6 +239,18 @@ fn forwarding_rules() {
         ("a rule lists a port at least", "ports = [80, 443]", "ports = []"),
         ("a rule lists five ports at most", "port_range = \"8000-8100\"", "ports = [1, 2, 3, 4, 5, 6]"),
         ("a rule lists a port once", "port_range = \"8000-8100\"", "ports = [80, 80]"),
+        ("a port as text is not zero", "port_range = \"8000-8100\"", "ports = [\"0\"]"),
+        ("a port as text has digits alone", "port_range = \"8000-8100\"", "ports = [\"+80\"]"),
+        ("a range in a list goes up", "port_range = \"8000-8100\"", "ports = [\"8100-8000\"]"),
+        (
+            "ranges in a list count with all their ports",
+            "port_range = \"8000-8100\"",
+            "ports = [80, \"81-85\"]"
+        ),
+        ("a range in a list lists a port once", "port_range = \"8000-8100\"", "ports = [80, \"79-81\"]"),
+        ("a range in a list is for EXTERNAL rules", "all_ports = true", "ports = [\"1-3\"]"),
+        ("a client's address is unicast", "[\"198.51.100.0/24\"]", "[\"224.0.0.1\"]"),
+        ("a client's prefix is one", "[\"198.51.100.0/24\"]", "[\"198.51.100\"]"),
         ("a port is not zero", "port_range = \"8000-8100\"", "ports = [0]"),
         ("a range of ports goes up", "8000-8100", "8100-8000"),
         ("a range of ports is for EXTERNAL rules", "all_ports = true", "port_range = \"1-65535\""),
@@ -437,6 +468,15 @@ fn health_checks() {
             "type = \"GRPC\"\nport = 50051\nresponse = \"OK\"\nproxy_header = \"NONE\""
         ),
         ("a GRPC check has a port", "type = \"TCP\"", "type = \"GRPC\""),
+        ("a UDP check has a port and a request", "type = \"TCP\"", "type = \"UDP\""),
+        ("a UDP check asks something", "type = \"TCP\"", "type = \"UDP\"\nport = 7\nrequest = \"\""),
+        ("a DNS check has a name", "type = \"TCP\"", "type = \"DNS\"\nrequest = \"a\""),
+        (
+            "a name has labels",
+            "type = \"TCP\"",
+            "type = \"DNS\"\nquery_name = \"www..example\"\nquery_type = \"ANY\""
+        ),
+        ("a TCP check asks for no name", "type = \"TCP\"", "type = \"TCP\"\nquery_name = \".\""),
         ("a path begins with a slash", "\"/healthz\"", "\"healthz\""),
         ("a path has no spaces", "\"/healthz\"", "\"/health z\""),
         ("a host is a word", "port = 8080", "host = \"a\\r\\nb\""),

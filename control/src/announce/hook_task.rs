@@ -265,7 +265,12 @@ mod tests {
     }
 
     fn order(wishes: &[(u8, Reason)]) -> Order {
-        let wish = |reason| Wish { announcement: "bgp".to_owned(), rule: "web".to_owned(), reason };
+        let wish = |reason| Wish {
+            announcement: "bgp".to_owned(),
+            rule: "web".to_owned(),
+            reason,
+            held_until: None,
+        };
         let wishes = wishes.iter().map(|(host, reason)| (address(*host), wish(*reason))).collect();
         Order { wishes, ..Order::default() }
     }

@@ -1,9 +1,11 @@
-//! Plan of what is to be announced, and why: worked out from configuration, health and the appliance's own state, without I/O.
+//! Plan of what is to be announced, and why: worked out from configuration, health, the appliance's own state and what was
+//! planned before, without I/O; time is an argument.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
-use guideway_model::config::{AnnouncementPolicy, Config, Hook};
+use guideway_model::config::{Announcement, AnnouncementPolicy, Config, Hook};
 
 /// Plan: the wish for each address of each hook.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub struct Wish {
     pub rule: String,
     /// Reason why the address is announced or not.
     pub reason: Reason,
+    /// End of the hold-down that the latest withdrawal began, as a time of the planner's clock; none without one.
+    pub held_until: Option<Duration>,
 }
 
 /// Reason why an address is announced or not.
@@ -27,6 +31,8 @@ pub enum Reason {
     Served,
     /// No rule's service has enough healthy backends.
     TooFewHealthy,
+    /// The policy is met again, and the hold-down of the latest withdrawal is not over.
+    HeldDown,
     /// A worker has stalled, and what comes to its queues is lost.
     WorkerStalled,
     /// The appliance is drained.
@@ -57,6 +63,36 @@ pub enum Stage {
     Stopping,
 }
 
+/// Planner: makes plans, and remembers what each address depends on beyond the present.
+#[derive(Debug, Default)]
+pub struct Planner {
+    standings: BTreeMap<(Hook, IpAddr), Standing>,
+}
+
+/// Standing of an address: a drain or a stop of the appliance does not change it, health and stalls do.
+#[derive(Clone, Copy, Debug, Default)]
+struct Standing {
+    /// True from the time when enough backends were healthy until too few are, or a worker stalls.
+    is_up: bool,
+    /// Time of the latest withdrawal.
+    went_down: Option<Duration>,
+    /// End of the hold-down, where nothing else keeps the address down.
+    due: Option<Duration>,
+}
+
+impl Wish {
+    /// Seconds until the hold-down is over, rounded up; none where none goes on at `now`.
+    pub fn hold_down_left_sec(&self, now: Duration) -> Option<u64> {
+        let left = self.held_until?.checked_sub(now).filter(|left| !left.is_zero())?;
+        Some(left.as_millis().div_ceil(1_000) as u64)
+    }
+
+    /// The wish with another reason, which no hold-down delays.
+    pub(super) fn for_good(&self, reason: Reason) -> Self {
+        Self { reason, held_until: None, ..self.clone() }
+    }
+}
+
 impl Reason {
     /// True if this is a reason to announce.
     pub fn announces(self) -> bool {
@@ -64,49 +100,101 @@ impl Reason {
     }
 }
 
-impl Plan {
-    /// Works out what `config` asks for; `healthy` tells the number of a service's healthy backends, by name.
-    pub fn new(config: &Config, healthy: impl Fn(&str) -> u32, state: ApplianceState) -> Self {
-        let mut plan = Self::default();
+impl Planner {
+    /// Works out what `config` asks for at `now`; `healthy` tells the number of a service's healthy backends, by name.
+    pub fn plan(
+        &mut self,
+        config: &Config,
+        healthy: impl Fn(&str) -> u32,
+        state: ApplianceState,
+        now: Duration,
+    ) -> Plan {
+        let mut plan = Plan::default();
+        let mut standings = BTreeMap::new();
         for announcement in &config.announcements {
-            let addresses = plan.0.entry(announcement.hook.clone()).or_default();
-            for rule in announcement.rules.iter().map(|rule| &config.rules[*rule]) {
-                let healthy = healthy(&config.services[rule.service].name);
-                let reason =
-                    state.prevents().unwrap_or_else(|| Reason::of_health(announcement.policy, healthy));
-                let wish = addresses.entry(rule.address).or_insert_with(|| Wish {
-                    announcement: announcement.name.clone(),
-                    rule: rule.name.clone(),
-                    reason,
-                });
-                // One rule that serves is enough.
-                if reason.announces() {
-                    wish.reason = reason;
-                }
+            let wishes = plan.0.entry(announcement.hook.clone()).or_default();
+            for (address, (rule, healthy)) in best_by_address(announcement, config, &healthy) {
+                let key = (announcement.hook.clone(), address);
+                let mut standing = self.standings.get(&key).copied().unwrap_or_default();
+                let reason = standing.follow(announcement, healthy, state.has_stalled_worker, now);
+                let reason = state.stage.prevents().unwrap_or(reason);
+                let held_until = standing.held_until(announcement, now);
+                let (announcement, rule) = (announcement.name.clone(), rule.to_owned());
+                wishes.insert(address, Wish { announcement, rule, reason, held_until });
+                standings.insert(key, standing);
             }
         }
+        self.standings = standings;
         plan
     }
-}
 
-impl Reason {
-    /// Reason that the health of one rule's service gives, under an announcement's policy.
-    fn of_health(policy: AnnouncementPolicy, healthy: u32) -> Self {
-        match policy {
-            AnnouncementPolicy::Healthy { min_healthy } if healthy < min_healthy => Self::TooFewHealthy,
-            AnnouncementPolicy::Healthy { .. } | AnnouncementPolicy::Always => Self::Served,
-        }
+    /// True if a hold-down has ended that alone kept an address down: another plan is due.
+    pub fn is_due(&self, now: Duration) -> bool {
+        self.standings.values().filter_map(|standing| standing.due).any(|due| due <= now)
     }
 }
 
-impl ApplianceState {
-    /// Reason to announce nothing whatever the policies say, if there is one: what lasts comes first.
+/// Returns each address of an announcement with its first rule, and the most healthy backends of any of its rules' services.
+fn best_by_address<'c>(
+    announcement: &Announcement,
+    config: &'c Config,
+    healthy: impl Fn(&str) -> u32,
+) -> BTreeMap<IpAddr, (&'c str, u32)> {
+    let mut addresses = BTreeMap::new();
+    for rule in announcement.rules.iter().map(|rule| &config.rules[*rule]) {
+        let healthy = healthy(&config.services[rule.service].name);
+        let (_, most) = addresses.entry(rule.address).or_insert((&*rule.name, healthy));
+        // One rule that serves is enough.
+        *most = healthy.max(*most);
+    }
+    addresses
+}
+
+impl Standing {
+    /// Takes in health and stalls; returns the reason that they give, whatever the stage of the appliance.
+    fn follow(
+        &mut self,
+        announcement: &Announcement,
+        healthy: u32,
+        has_stalled_worker: bool,
+        now: Duration,
+    ) -> Reason {
+        let is_enough = match announcement.policy {
+            AnnouncementPolicy::Always => true,
+            AnnouncementPolicy::Healthy { min_healthy, .. } if self.is_up => healthy >= min_healthy,
+            AnnouncementPolicy::Healthy { min_healthy_up, .. } => healthy >= min_healthy_up,
+        };
+        let is_met = is_enough && !has_stalled_worker;
+        if self.is_up && !is_met {
+            (self.is_up, self.went_down) = (false, Some(now));
+        }
+        self.due = self.held_until(announcement, now).filter(|_| is_met);
+        self.is_up = is_met && self.due.is_none();
+        if has_stalled_worker {
+            Reason::WorkerStalled
+        } else if !is_enough {
+            Reason::TooFewHealthy
+        } else if self.is_up {
+            Reason::Served
+        } else {
+            Reason::HeldDown
+        }
+    }
+
+    /// End of the hold-down that goes on at `now`; none where the address is up, or may come up.
+    fn held_until(&self, announcement: &Announcement, now: Duration) -> Option<Duration> {
+        let went_down = self.went_down.filter(|_| !self.is_up)?;
+        Some(went_down + announcement.hold_down).filter(|until| *until > now)
+    }
+}
+
+impl Stage {
+    /// Reason to announce nothing whatever health says, if there is one.
     fn prevents(self) -> Option<Reason> {
         match self {
-            Self { stage: Stage::Stopping, .. } => Some(Reason::Stopping),
-            Self { stage: Stage::Draining, .. } => Some(Reason::Draining),
-            Self { has_stalled_worker: true, .. } => Some(Reason::WorkerStalled),
-            Self { stage: Stage::Running, has_stalled_worker: false } => None,
+            Self::Running => None,
+            Self::Draining => Some(Reason::Draining),
+            Self::Stopping => Some(Reason::Stopping),
         }
     }
 }
@@ -156,6 +244,8 @@ mod tests {
         stages.into_iter().flat_map(state)
     }
 
+    const RUNNING: ApplianceState = ApplianceState { stage: Stage::Running, has_stalled_worker: false };
+
     /// Expected reason, worked out in another way than a plan does.
     fn expected(announce: bool, state: ApplianceState) -> Reason {
         match (state.stage, state.has_stalled_worker, announce) {
@@ -177,7 +267,7 @@ mod tests {
             {
                 let healthy = |service: &str| if service == "sa" { a } else { b };
                 let config = config(&format!("{command}min_healthy = {min_healthy}\n"));
-                let plan = Plan::new(&config, healthy, state);
+                let plan = Planner::default().plan(&config, healthy, state, Duration::ZERO);
                 let (first, second) = (a >= min_healthy || b >= min_healthy, b >= min_healthy);
                 let expected = [(10, expected(first, state)), (11, expected(second, state))];
                 assert_eq!(reasons(&plan), expected, "{a} {b} of {min_healthy}, {state:?}");
@@ -192,7 +282,7 @@ mod tests {
         let config = config("command = [\"/bin/announce\"]\npolicy = \"ALWAYS\"\n");
         for state in states() {
             let reason = expected(true, state);
-            let plan = Plan::new(&config, |_| 0, state);
+            let plan = Planner::default().plan(&config, |_| 0, state, Duration::ZERO);
             assert_eq!(reasons(&plan), [(10, reason), (11, reason)], "{state:?}");
         }
     }
@@ -200,10 +290,96 @@ mod tests {
     #[test]
     fn an_announcement_is_of_its_own_rules_alone() {
         let config = config("forwarding_rules = [\"c\"]\nbird_socket = \"/b\"\nbird_protocol = \"vip\"\n");
-        let running = ApplianceState { stage: Stage::Running, has_stalled_worker: false };
-        let plan = Plan::new(&config, |service| u32::from(service == "sb"), running);
+        let healthy = |service: &str| u32::from(service == "sb");
+        let plan = Planner::default().plan(&config, healthy, RUNNING, Duration::ZERO);
         let wish = plan.0.values().flatten().next().expect("there is one address").1;
         assert_eq!(reasons(&plan), [(11, Reason::Served)]);
         assert_eq!((&*wish.announcement, &*wish.rule), ("bgp", "c"));
+    }
+
+    /// Planner of one configuration; each step tells it the healthy backends of `sa` at a second.
+    struct Run {
+        planner: Planner,
+        config: Config,
+    }
+
+    impl Run {
+        fn new(announcement: &str) -> Self {
+            let text = format!("forwarding_rules = [\"a\"]\ncommand = [\"/bin/announce\"]\n{announcement}");
+            Self { planner: Planner::default(), config: config(&text) }
+        }
+
+        /// Returns the reason, and the second at which the hold-down ends, if one goes on.
+        fn at(&mut self, second: u64, healthy: u32, state: ApplianceState) -> (Reason, Option<u64>) {
+            let plan = self.planner.plan(&self.config, |_| healthy, state, Duration::from_secs(second));
+            let wish = plan.0.values().flatten().next().expect("there is one address").1;
+            (wish.reason, wish.held_until.map(|until| until.as_secs()))
+        }
+
+        fn is_due(&self, second: u64) -> bool {
+            self.planner.is_due(Duration::from_secs(second))
+        }
+    }
+
+    #[test]
+    fn an_address_goes_below_one_number_and_comes_back_at_another() {
+        let mut run = Run::new("min_healthy = 2\nmin_healthy_up = 4\n");
+        let numbers = [3, 4, 3, 2, 1, 2, 3, 4, 2];
+        let announced = numbers.map(|healthy| run.at(0, healthy, RUNNING).0 == Reason::Served);
+        assert_eq!(announced, [false, true, true, true, false, false, false, true, true]);
+        assert_eq!(run.at(0, 1, RUNNING), (Reason::TooFewHealthy, None));
+    }
+
+    #[test]
+    fn an_address_that_went_down_stays_down_for_as_long_as_it_is_held() {
+        let mut run = Run::new("hold_down_sec = 30\n");
+        assert_eq!(run.at(0, 0, RUNNING), (Reason::TooFewHealthy, None), "a start is no withdrawal");
+        assert_eq!(run.at(5, 1, RUNNING), (Reason::Served, None));
+        assert_eq!(run.at(10, 0, RUNNING), (Reason::TooFewHealthy, Some(40)));
+        assert!(!run.is_due(60), "health alone can bring it back");
+        assert_eq!(run.at(11, 1, RUNNING), (Reason::HeldDown, Some(40)));
+        assert_eq!(run.at(12, 0, RUNNING), (Reason::TooFewHealthy, Some(40)), "it was down already");
+        assert_eq!(run.at(13, 1, RUNNING), (Reason::HeldDown, Some(40)));
+        assert_eq!([39, 40].map(|second| run.is_due(second)), [false, true]);
+        assert_eq!(run.at(40, 1, RUNNING), (Reason::Served, None));
+        assert!(!run.is_due(100));
+        assert_eq!(run.at(50, 0, RUNNING), (Reason::TooFewHealthy, Some(80)));
+        assert_eq!(run.at(90, 0, RUNNING), (Reason::TooFewHealthy, None));
+        assert_eq!(run.at(91, 1, RUNNING), (Reason::Served, None), "it was down for long enough");
+    }
+
+    #[test]
+    fn a_backend_that_flaps_every_second_takes_the_address_down_once_in_each_hold_down() {
+        let mut run = Run::new("hold_down_sec = 30\n");
+        let announced: Vec<_> =
+            (0..120).map(|second| run.at(second, 1 - second as u32 % 2, RUNNING).0.announces()).collect();
+        let changes = announced.windows(2).filter(|pair| pair[0] != pair[1]).count();
+        // Down at 1, 33, 65 and 97, up one second before each.
+        assert_eq!(changes, 7);
+    }
+
+    #[test]
+    fn a_stalled_worker_begins_a_hold_down_and_a_drain_does_not() {
+        let mut run = Run::new("policy = \"ALWAYS\"\nhold_down_sec = 10\n");
+        let stalled = ApplianceState { has_stalled_worker: true, ..RUNNING };
+        let draining = ApplianceState { stage: Stage::Draining, ..RUNNING };
+        assert_eq!(run.at(0, 0, RUNNING), (Reason::Served, None));
+        assert_eq!(run.at(1, 0, draining), (Reason::Draining, None));
+        assert_eq!(run.at(2, 0, RUNNING), (Reason::Served, None), "an operator waits for nothing");
+        assert_eq!(run.at(3, 0, stalled), (Reason::WorkerStalled, Some(13)));
+        assert_eq!(run.at(4, 0, RUNNING), (Reason::HeldDown, Some(13)));
+        assert_eq!(run.at(5, 0, draining), (Reason::Draining, Some(13)));
+        assert_eq!(run.at(13, 0, RUNNING), (Reason::Served, None));
+    }
+
+    #[test]
+    fn a_reload_keeps_what_is_held_and_may_shorten_it() {
+        let mut run = Run::new("hold_down_sec = 30\n");
+        run.at(0, 1, RUNNING);
+        run.at(1, 0, RUNNING);
+        run.config = Run::new("hold_down_sec = 10\n").config;
+        assert_eq!(run.at(2, 1, RUNNING), (Reason::HeldDown, Some(11)));
+        run.config = Run::new("").config;
+        assert_eq!(run.at(3, 1, RUNNING), (Reason::Served, None));
     }
 }

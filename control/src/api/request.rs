@@ -15,8 +15,8 @@ use guideway_model::service::UnknownName;
 use tokio::sync::{mpsc, oneshot};
 
 use super::view::{
-    Backend, BackendList, ConntrackList, ConntrackLookup, Drain, EventList, NeighborReplies, Reload, Stats,
-    Status, Stopping, Undrained, Vip, VipList,
+    Backend, BackendList, ConntrackList, ConntrackLookup, Drain, EventList, NeighborReplies, Reload,
+    Remaining, Stats, Status, Stopping, Undrained, Vip, VipList,
 };
 
 /// Channel for one answer; a receiver that is gone by then is no error.
@@ -69,8 +69,28 @@ pub enum Request {
         /// Channel for the backend.
         reply: Reply<Backend>,
     },
+    /// Counts the tracked connections and sessions of a backend.
+    BackendRemaining {
+        /// Service of the backend.
+        service: String,
+        /// Name of the backend.
+        backend: String,
+        /// Channel for the numbers.
+        reply: Reply<Remaining>,
+    },
     /// Drains a backend: no new connections, tracked ones go on. Draining one twice is no error.
     BackendDrain {
+        /// Service of the backend.
+        service: String,
+        /// Name of the backend.
+        backend: String,
+        /// Time after which tracked connections and sessions end; without one, an earlier drain's holds.
+        deadline: Option<Duration>,
+        /// Channel for the backend as it is afterwards.
+        reply: Reply<Backend>,
+    },
+    /// Undrains a backend: new connections again. Undraining one that is not drained is no error.
+    BackendUndrain {
         /// Service of the backend.
         service: String,
         /// Name of the backend.
@@ -78,8 +98,8 @@ pub enum Request {
         /// Channel for the backend as it is afterwards.
         reply: Reply<Backend>,
     },
-    /// Undrains a backend: new connections again. Undraining one that is not drained is no error.
-    BackendUndrain {
+    /// Resets a backend: takes back its drain and the weight that an operator has set.
+    BackendReset {
         /// Service of the backend.
         service: String,
         /// Name of the backend.

@@ -12,22 +12,24 @@ mod drops;
 mod error;
 mod event;
 mod health;
+mod operator;
 mod reload;
 mod stats;
 mod status;
 mod vip;
 
 pub use announcement::{Announcement, AnnouncementReason, Drain, DrainEnd, Undrained};
-pub use backend::{Backend, BackendList, Health, NextHop, Pool, WeightSource};
-pub use conntrack::{ConntrackEntry, ConntrackList, ConntrackLookup};
+pub use backend::{Backend, BackendDrain, BackendList, Health, NextHop, Pool, Remaining, WeightSource};
+pub use conntrack::{ConnectionState, ConntrackEntry, ConntrackList, ConntrackLookup};
 pub use drops::{CountedBy, DropRow, Drops};
 pub use error::{ErrorView, LocatedError};
 pub use event::{Event, EventKind, EventList};
 pub use health::{HealthCheck, HealthChecks, Quantiles, RuleCheck, WeightStatus};
+pub use operator::{OperatorSetting, OperatorSettings};
 pub use reload::{Change, ChangeKind, Reload, Stopping};
 pub use stats::{
-    BackendStats, ConntrackCounts, ConntrackStats, HostStackStats, IcmpErrorStats, LinkStats, PacketStats,
-    PortStats, RuleStats, ServiceStats, Stats, Traffic, WorkerStats,
+    BackendStats, ConntrackCounts, ConntrackStats, FragmentStats, HostStackStats, IcmpErrorStats, LinkStats,
+    PacketStats, PortStats, RuleStats, ServiceStats, Stats, Traffic, WorkerStats,
 };
 pub use status::{Port, Service, Status, Worker, WorkerState};
 pub use vip::{NeighborReplies, Vip, VipList};

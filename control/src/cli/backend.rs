@@ -1,10 +1,12 @@
 //! `guideway backend`: shows backends, drains them, sets their weights.
 
+mod drain;
+
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use clap::{Args as Arguments, Subcommand};
-use guideway::api::view::{Backend, Health, RuleCheck, WeightSource};
+use guideway::api::view::{Backend, BackendDrain, Health, RuleCheck, WeightSource};
 use guideway_model::config::MAX_WEIGHT;
 
 use super::amount::{count, duration, percent, yes_no};
@@ -23,10 +25,12 @@ enum Verb {
     List(List),
     /// Shows one backend in full.
     Get(One),
-    /// Drains a backend: no new connections, tracked ones go on.
-    Drain(One),
+    /// Drains a backend: no new connections, tracked ones go on; shows how many remain.
+    Drain(drain::Args),
     /// Undrains a backend: new connections again.
     Undrain(One),
+    /// Resets a backend: takes back its drain and the weight set by hand.
+    Reset(One),
     /// Sets a backend's weight, until a reload changes the configured one.
     SetWeight(SetWeight),
 }
@@ -71,12 +75,21 @@ pub(super) fn run(args: &Args) -> Exit {
         Verb::Get(One { service, backend, appliance }) => {
             appliance.ask(async |client| client.backend_get(service, backend).await, details)
         }
-        Verb::Drain(One { service, backend, appliance }) => {
-            appliance.ask(async |client| client.backend_drain(service, backend).await, one)
-        }
+        Verb::Drain(args) => drain::run(args, one),
         Verb::Undrain(One { service, backend, appliance }) => {
             appliance.ask(async |client| client.backend_undrain(service, backend).await, one)
         }
+        Verb::Reset(One { service, backend, appliance }) => {
+            appliance.ask(async |client| client.backend_reset(service, backend).await, one)
+        }
+        Verb::SetWeight(SetWeight { service, backend, weight: 0, appliance }) => appliance.ask(
+            async |client| {
+                let shown = client.backend_set_weight(service, backend, 0).await?;
+                let remaining = drain::remaining(&client, service, backend).await.ok();
+                Ok(BackendDrain { backend: shown, remaining })
+            },
+            |BackendDrain { backend, remaining }| one(backend) + "\n" + &drain::words(remaining.as_ref()),
+        ),
         Verb::SetWeight(SetWeight { service, backend, weight, appliance }) => {
             appliance.ask(async |client| client.backend_set_weight(service, backend, *weight).await, one)
         }
@@ -184,7 +197,11 @@ const fn health(health: Health) -> &'static str {
 
 fn state(backend: &Backend) -> String {
     let health = health(backend.health);
-    let drained = if backend.operator_drained { ", drained" } else { "" };
+    let drained = match (backend.operator_drained, backend.entries_end_sec) {
+        (false, _) => String::new(),
+        (true, None) => ", drained".to_owned(),
+        (true, Some(left)) => format!(", drained, connections end in {}", duration(left)),
+    };
     let draining = if backend.draining { ", draining" } else { "" };
     format!("{health}{drained}{draining}")
 }
@@ -203,6 +220,7 @@ fn weight(backend: &Backend) -> String {
         (None, _) => "-".to_owned(),
         (Some(weight), WeightSource::Configured) => weight.to_string(),
         (Some(weight), WeightSource::Reported) => format!("{weight} (reported)"),
+        (Some(weight), WeightSource::Equal) => format!("{weight} (equal)"),
         (Some(weight), WeightSource::Operator) => format!("{weight} (operator)"),
     }
 }

@@ -4,7 +4,8 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use clap::Args as Arguments;
-use guideway::health::demand::Excess;
+use guideway::run::machine::Machine;
+use guideway::run::warnings::warnings;
 use guideway_dataplane::affinity::LoadBalancingScheme;
 use guideway_model::config::{BackendService, Config, ConfigErrors};
 use serde_json::json;
@@ -49,8 +50,8 @@ fn summary(config: &Config) -> String {
         count(config.health_checks.len(), "health check"),
         count(config.routes.len(), "route"),
     );
-    for excess in Excess::of(config) {
-        let _ = writeln!(summary, "warning: {excess}");
+    for warning in warnings(config, &Machine::look()) {
+        let _ = writeln!(summary, "warning: {warning}");
     }
     if config.services.is_empty() {
         return summary;
@@ -99,7 +100,7 @@ fn counts(config: &Config) -> serde_json::Value {
         "endpoints": endpoints(config),
         "health_checks": config.health_checks.len(),
         "routes": config.routes.len(),
-        "warnings": Excess::of(config).iter().map(Excess::to_string).collect::<Vec<_>>(),
+        "warnings": warnings(config, &Machine::look()).iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
 }
 

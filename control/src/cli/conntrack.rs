@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use clap::{Args as Arguments, Subcommand};
 use guideway::api::admin::{DEFAULT_ENTRIES, MAX_ENTRIES};
-use guideway::api::view::{ConntrackEntry, ConntrackList, ConntrackLookup};
+use guideway::api::view::{ConnectionState, ConntrackEntry, ConntrackList, ConntrackLookup};
 use guideway_model::flow_text::FlowText;
 
 use super::amount::{duration, yes_no};
@@ -93,7 +93,12 @@ fn list(list: &ConntrackList) -> String {
 }
 
 fn state(entry: &ConntrackEntry) -> &'static str {
-    if entry.half_open { "half open" } else { "established" }
+    match entry.state {
+        ConnectionState::HalfOpen => "half open",
+        ConnectionState::Unconfirmed => "unconfirmed",
+        ConnectionState::Established => "established",
+        ConnectionState::Closed => "closed",
+    }
 }
 
 /// Writes the lookup of a flow for people: one step a line.

@@ -18,11 +18,14 @@ pub(super) fn run(args: &Args, color: bool) -> Exit {
     args.appliance.ask(async |client| client.reload(color).await, text)
 }
 
-/// Writes the changes for people: a line each.
+/// Writes the changes and the warnings for people: a line each.
 fn text(reload: &Reload) -> String {
     let mut text = String::new();
     for change in &reload.changes {
         let _ = writeln!(text, "{} {}", change.change.sign(), change.text);
+    }
+    for warning in &reload.warnings {
+        let _ = writeln!(text, "warning: {warning}");
     }
     let nothing = if reload.changes.is_empty() { ": nothing has changed" } else { "" };
     let _ = writeln!(text, "configuration {} runs{nothing}", reload.configuration_generation);

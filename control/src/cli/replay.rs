@@ -186,10 +186,16 @@ fn text(summary: &Summary) -> String {
     row("conntrack hits", summary.conntrack.hits);
     row("conntrack entries made", summary.conntrack.new);
     for (what, count) in [
-        ("  in another's place", summary.conntrack.evicted),
+        ("  in another's slot", summary.conntrack.evicted),
+        ("    of a void one", summary.conntrack.evicted_void),
+        ("    of a half-open one", summary.conntrack.evicted_half_open),
+        ("    of a closed one", summary.conntrack.evicted_closed),
+        ("    of an unconfirmed one", summary.conntrack.evicted_unconfirmed),
         ("conntrack full", summary.conntrack.full),
         ("not tracked", summary.conntrack.untracked),
         ("ICMP errors steered by their quote", summary.icmp_errors_steered),
+        ("fragments that followed their first", summary.fragments_followed),
+        ("fragments whose first was unseen", summary.fragments_first_unseen),
         ("ICMP errors sent", summary.icmp_errors_sent),
         ("ICMP errors not sent", summary.icmp_errors_suppressed),
         ("exceeding the MTU", summary.exceeding_mtu),

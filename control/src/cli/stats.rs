@@ -39,6 +39,11 @@ fn text(stats: &Stats) -> String {
             ("suppressed", &total.icmp_errors.suppressed.to_string()),
             ("steered", &total.icmp_errors.steered.to_string()),
         ]),
+        single(&[
+            ("LATER FRAGMENTS", "PACKETS"),
+            ("followed", &total.fragments.followed.to_string()),
+            ("first unseen", &total.fragments.first_unseen.to_string()),
+        ]),
         host_stack(&stats.host_stack),
     ];
     sections.into_iter().filter(|section| !section.is_empty()).collect::<Vec<_>>().join("\n")
@@ -129,8 +134,16 @@ fn backends(backends: &[BackendStats]) -> String {
 }
 
 fn conntrack(stats: &Stats) -> String {
-    let ConntrackCounts { hits, inserts, evicted_void, evicted_half_open, full, untracked } =
-        &stats.conntrack.counts;
+    let ConntrackCounts {
+        hits,
+        inserts,
+        evicted_void,
+        evicted_half_open,
+        evicted_closed,
+        evicted_unconfirmed,
+        full,
+        untracked,
+    } = &stats.conntrack.counts;
     single(&[
         ("CONNTRACK", ""),
         ("entries", &format!("{} of {}", stats.conntrack.entries, stats.conntrack.capacity)),
@@ -138,6 +151,8 @@ fn conntrack(stats: &Stats) -> String {
         ("inserts", &inserts.to_string()),
         ("evicted void", &evicted_void.to_string()),
         ("evicted half open", &evicted_half_open.to_string()),
+        ("evicted closed", &evicted_closed.to_string()),
+        ("evicted unconfirmed", &evicted_unconfirmed.to_string()),
         ("full", &full.to_string()),
         ("untracked", &untracked.to_string()),
     ])

@@ -3,7 +3,9 @@
 use std::fmt::Write;
 
 use clap::Args as Arguments;
-use guideway::api::view::{Announcement, DrainEnd, Port, Quantiles, Service, Status, Worker, WorkerState};
+use guideway::api::view::{
+    Announcement, DrainEnd, OperatorSettings, Port, Quantiles, Service, Status, Worker, WorkerState,
+};
 
 use super::amount::{count, duration, percent, yes_no};
 use super::appliance::ApplianceArgs;
@@ -54,7 +56,11 @@ fn text(status: &Status) -> String {
             0 => String::new(),
             missed => format!(", {} MISSED", count(missed, "interval")),
         };
-        line("health checks", &format!("{probes} begun, late by {lag}{missed}"));
+        let discarded = match checks.failures_discarded {
+            0 => String::new(),
+            discarded => format!(", {} discarded for stalls", count(discarded, "failure")),
+        };
+        line("health checks", &format!("{probes} begun, late by {lag}{missed}{discarded}"));
         let publications = count(checks.publications_measured, "time");
         line("reaction", &format!("{publications}, probe to packet {}", quantiles(&checks.probe_to_packet)));
     }
@@ -67,6 +73,10 @@ fn text(status: &Status) -> String {
         };
         line("drained", &format!("{withdrawn}, no packet for {}, {left}", duration(drain.quiet_sec)));
     }
+    let by_hand = &status.operator_settings;
+    if let Some(error) = &by_hand.last_error {
+        line("NOT KEPT", &format!("drains and weights set by hand are lost with a restart: {error}"));
+    }
     let mut sections = vec![
         ports(&status.ports),
         workers(&status.workers),
@@ -75,6 +85,9 @@ fn text(status: &Status) -> String {
     ];
     if !status.announcements.is_empty() {
         sections.push(announcements(&status.announcements, now));
+    }
+    if !by_hand.backends.is_empty() {
+        sections.push(operator_settings(by_hand, now));
     }
     for section in sections {
         text.push('\n');
@@ -147,6 +160,26 @@ fn services(services: &[Service]) -> String {
     table::text(rows, 4..8)
 }
 
+/// Writes what operators have set by hand and since when, and below it where that is kept.
+fn operator_settings(settings: &OperatorSettings, now: u64) -> String {
+    let mut rows = table::new(&["SET BY HAND", "BACKEND", "DRAINED FOR", "WEIGHT", "SET FOR"]);
+    let since = |at: Option<u64>| at.map_or_else(|| "-".to_owned(), |at| duration(now.saturating_sub(at)));
+    for one in &settings.backends {
+        rows.add_row([
+            one.service.clone(),
+            one.backend.clone(),
+            since(one.drained_at_unix_sec),
+            one.weight.map_or_else(|| "-".to_owned(), |weight| weight.to_string()),
+            since(one.weight_set_at_unix_sec),
+        ]);
+    }
+    let kept = match &settings.state_path {
+        Some(path) => format!("kept over a restart in {path}"),
+        None => "lost with a restart: `[admin] state` names no file".to_owned(),
+    };
+    format!("{}{kept}\n", table::text(rows, 2..5))
+}
+
 /// Writes the announcements, and below them the errors of those that have failed.
 fn announcements(announcements: &[Announcement], now: u64) -> String {
     let titles = ["ANNOUNCEMENT", "VIP", "BY", "WANTED", "REASON", "ANNOUNCED", "FOR"];
@@ -158,7 +191,10 @@ fn announcements(announcements: &[Announcement], now: u64) -> String {
             one.address.to_string(),
             one.hook.clone(),
             yes_no(one.wanted),
-            one.reason.to_string(),
+            match one.hold_down_left_sec {
+                None => one.reason.to_string(),
+                Some(left) => format!("{}, for {} at least", one.reason, duration(left)),
+            },
             one.announced.map_or_else(|| "unknown".to_owned(), yes_no),
             duration(now.saturating_sub(one.since_unix_sec)),
         ]);

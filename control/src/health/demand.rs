@@ -2,10 +2,10 @@
 //! ports, probes are made too seldom, and find failures too late.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::IpAddr;
 
 use guideway_model::config::{Config, Transport};
+use guideway_model::warnings::Warning;
 
 use crate::net::probe_tcp::{LOCAL_PORTS, Limits, MAX_TIME_WAIT, TIME_WAIT};
 
@@ -28,7 +28,8 @@ impl Excess {
         for rule in &config.rules {
             let service = &config.services[rule.service];
             let check = &config.health_checks[service.health_check];
-            if check.transport != Transport::InPath {
+            // Datagrams hold neither a connection nor a port beyond their answer.
+            if check.transport != Transport::InPath || check.probe.is_datagram() {
                 continue;
             }
             // A backend is probed through every rule of its service, at the check's port.
@@ -47,36 +48,36 @@ impl Excess {
         let time_wait = beyond(time_wait, MAX_TIME_WAIT).map(Self::TimeWait);
         connections.into_iter().chain(ports).chain(time_wait).collect()
     }
-}
 
-impl fmt::Display for Excess {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// Warning with the figures of the demand and the ways to lower it.
+    pub fn warning(&self) -> Warning {
         let rest = TIME_WAIT.as_secs();
-        match self {
+        let (text, remedy) = match self {
             Self::Connections(needed) => {
                 let limit = Limits::default().connections;
-                write!(
-                    f,
-                    "health checks need {needed} connections at once when nobody answers, and have {limit}"
-                )?;
-                f.write_str(": lower `timeout_sec`, raise `check_interval_sec`")?;
+                (
+                    format!(
+                        "health checks need {needed} connections at once when nobody answers, and have {limit}"
+                    ),
+                    "lower `timeout_sec`, raise `check_interval_sec`",
+                )
             }
-            Self::Ports(vip, port, needed) => {
-                write!(
-                    f,
+            Self::Ports(vip, port, needed) => (
+                format!(
                     "health checks need {needed} local ports to {vip} port {port}, as each rests for {rest} s \
-                     after its probe, and have {LOCAL_PORTS}: raise `check_interval_sec`, have the address in \
-                     fewer rules"
-                )?;
-            }
-            Self::TimeWait(needed) => {
-                write!(
-                    f,
-                    "health checks need {needed} local ports at rest, each for {rest} s after its probe, \
-                     and have {MAX_TIME_WAIT}: raise `check_interval_sec`"
-                )?;
-            }
-        }
-        f.write_str(", or set `transport = \"kernel\"` for some; probes beyond that are not made in time")
+                     after its probe, and have {LOCAL_PORTS}"
+                ),
+                "raise `check_interval_sec`, have the address in fewer rules",
+            ),
+            Self::TimeWait(needed) => (
+                format!(
+                    "health checks need {needed} local ports at rest, each for {rest} s after its probe, and have \
+                     {MAX_TIME_WAIT}"
+                ),
+                "raise `check_interval_sec`",
+            ),
+        };
+        let rest = ", or set `transport = \"kernel\"` for some; probes beyond that are not made in time";
+        Warning::new(text, format!("{remedy}{rest}"))
     }
 }

@@ -1,6 +1,7 @@
 //! The limit on open files, raised for the kernel's probes: each holds a descriptor while it is under way.
 
 use guideway_model::config::{Config, Transport};
+use guideway_model::warnings::Warning;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Descriptors that the process holds beside the probes' sockets: devices, listeners, requests of operators, programs
@@ -32,6 +33,23 @@ pub fn provide(wanted: u64) -> Result<(), u64> {
     if in_force < wanted { Err(in_force) } else { Ok(()) }
 }
 
+/// Warning where the limit in force, after [`provide`] has raised it as far as it may, is below what `config` wants.
+pub fn warning(config: &Config) -> Option<Warning> {
+    shortage(wanted(config), getrlimit(Resource::Nofile).current)
+}
+
+/// Warning of a limit, if there is one, that is below the number that is wanted.
+fn shortage(wanted: u64, limit: Option<u64>) -> Option<Warning> {
+    let limit = limit.filter(|limit| *limit < wanted)?;
+    Some(Warning::new(
+        format!(
+            "the health checks by the kernel may take {wanted} open files, and the limit is {limit}, so that probes \
+             that find none do not begin"
+        ),
+        "raise the hard limit (LimitNOFILE=, ulimit -Hn)",
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use guideway_model::sample::sample;
@@ -60,6 +78,14 @@ mod tests {
         assert_eq!(wanted(&twice), OTHERS + 2 * twice.rules.len() as u64);
         twice.rules.push(twice.rules[0].clone());
         assert_eq!(wanted(&twice), OTHERS + 2 * twice.rules.len() as u64);
+    }
+
+    #[test]
+    fn a_limit_below_what_is_wanted_is_told_with_both_figures() {
+        assert_eq!(shortage(1_000, None), None);
+        assert_eq!(shortage(1_000, Some(1_000)), None);
+        let warning = shortage(1_000, Some(999)).expect("one is lacking").to_string();
+        assert!(warning.contains("may take 1000 open files, and the limit is 999"), "{warning}");
     }
 
     /// One test, as the limit is the process's.

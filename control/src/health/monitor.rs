@@ -5,14 +5,15 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use guideway_model::config::Config;
-use guideway_model::service::Services;
+use guideway_model::config::{Config, Transport};
+use guideway_model::service::{ServiceState, Services};
 use tokio::sync::mpsc;
 
+use super::change::HealthChange;
 use super::lag::Lag;
 use super::probe_job::ProbeJob;
 use super::scheduler::{Pace, ProbeReport, Scheduler};
-use super::state::{CheckId, HealthChange, HealthState};
+use super::state::{CheckId, HealthState};
 use crate::net::probe_tcp;
 
 /// The health checks of all services.
@@ -58,6 +59,10 @@ impl Monitor {
         }
         self.first_rounds.retain(|name, _| config.services.iter().any(|service| service.name == *name));
         let changes = self.state.configure(config, now);
+        self.state.begin_with(|service, backend| {
+            let known = services.get(service).into_iter().flat_map(ServiceState::configured);
+            known.filter(|known| known.endpoint.name == backend).any(|known| known.healthy)
+        });
         let wanted: HashMap<CheckId, ProbeJob> =
             self.state.ids().filter_map(|id| Some((id.clone(), job(&id, config, services)?))).collect();
         let gone: Vec<_> = self.jobs.keys().filter(|id| !wanted.contains_key(id)).cloned().collect();
@@ -113,6 +118,11 @@ impl Monitor {
     /// The health of all backends.
     pub fn state(&self) -> &HealthState {
         &self.state
+    }
+
+    /// True if the probes of a check go by the workers, in the path of traffic.
+    pub fn is_in_path(&self, id: &CheckId) -> bool {
+        self.jobs.get(id).is_some_and(|job| job.check.transport == Transport::InPath)
     }
 
     /// The delays with which probes begin.

@@ -23,6 +23,7 @@ mod limited;
 #[cfg(test)]
 mod peer;
 mod proxy_header;
+mod question;
 mod tls;
 mod weight;
 
@@ -31,6 +32,7 @@ use limited::{ByteLimit, Limited};
 
 pub use error::ProbeError;
 pub use limited::MAX_READ_BYTES;
+pub use question::Question;
 pub use weight::WeightReport;
 
 /// The addresses and ports of a probe's connection.
@@ -62,82 +64,133 @@ impl Target {
 pub enum ProbeResult {
     /// The backend is well; the weight that it reports, or `None` where the check's answers cannot carry one.
     Well(Option<WeightReport>),
-    /// The backend is not well, for this reason in words.
-    Unwell(String),
+    /// The backend is not well.
+    Unwell {
+        /// Reason in words.
+        reason: String,
+        /// The weight that the failing answer reports, or `None` where none came that could carry one.
+        weight: Option<WeightReport>,
+    },
     /// The backend was not asked, for this reason in words: something was missing on this side. Counts for nothing.
     NotAsked(String),
 }
 
 impl ProbeResult {
+    /// The result of a probe that got no answer which could report a weight, for this reason in words.
+    pub fn unwell(reason: impl Into<String>) -> Self {
+        Self::Unwell { reason: reason.into(), weight: None }
+    }
+
     /// The reason why a backend that was asked is not well.
     pub fn failure(&self) -> Option<&str> {
         match self {
-            Self::Unwell(reason) => Some(reason),
+            Self::Unwell { reason, .. } => Some(reason),
             Self::Well(_) | Self::NotAsked(_) => None,
         }
     }
 }
 
-impl From<Result<Option<WeightReport>, ProbeError>> for ProbeResult {
-    fn from(asked: Result<Option<WeightReport>, ProbeError>) -> Self {
-        asked.map_or_else(|error| Self::Unwell(error.to_string()), Self::Well)
+/// The end of a question: the judgement of the answer, and the weight that the answer reports, whatever that judgement
+/// is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The weight in the answer's headers; `None` where none came, or the check's answers have no headers.
+    pub weight: Option<WeightReport>,
+    /// The judgement: why the backend is not well, if it is not.
+    pub judgement: Result<(), ProbeError>,
+}
+
+impl Answer {
+    /// True if the peer answered as its protocol provides, whatever that says of its health.
+    pub(super) fn is_whole(&self) -> bool {
+        use ProbeError::{GrpcStatus, NotServing, Status, UnexpectedAnswer};
+        let failed = self.judgement.as_ref().err();
+        failed
+            .is_none_or(|error| matches!(error, Status(_) | UnexpectedAnswer | GrpcStatus(_) | NotServing(_)))
+    }
+}
+
+impl From<Answer> for ProbeResult {
+    fn from(Answer { weight, judgement }: Answer) -> Self {
+        match judgement {
+            Ok(()) => Self::Well(weight),
+            Err(error) => Self::Unwell { reason: error.to_string(), weight },
+        }
     }
 }
 
 /// Asks the peer of `stream`, a fresh connection to `target`, the question of `check`.
 ///
 /// The probe ends as soon as the answer is known, when the peer closes the connection, or when the answer exceeds a
-/// bound; a silent peer is the caller's to time out. The connection is closed by dropping it, without the
-/// farewells of TLS and HTTP/2: they could only delay a known result.
-///
-/// # Errors
-/// [`ProbeError`] where the backend is not well.
-pub async fn probe<S>(
-    stream: S,
-    check: &HealthCheck,
-    target: &Target,
-) -> Result<Option<WeightReport>, ProbeError>
+/// bound; a silent peer is the caller's to time out. A TLS session is told its end where that costs no time; all else
+/// is left to the caller, who drops the connection or closes it in order.
+pub async fn probe<S>(stream: S, check: &HealthCheck, target: &Target) -> Answer
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut stream = Limited::new(stream, ByteLimit(MAX_READ_BYTES));
-    let result = speak(&mut stream, &check.probe, target).await;
-    match result {
+    let mut weight = None;
+    let judgement = match speak(&mut stream, &check.probe, target, &mut weight).await {
         // The protocols turn the stream's error into one of their own.
         Err(_) if stream.is_exceeded() => Err(ProbeError::AnswerTooLong),
-        result => result,
-    }
+        judgement => judgement,
+    };
+    Answer { weight, judgement }
 }
 
-async fn speak<S>(mut stream: S, probe: &Probe, target: &Target) -> Result<Option<WeightReport>, ProbeError>
+/// Asks, and judges the answer; `weight` is what its headers report, once they have come.
+async fn speak<S>(
+    mut stream: S,
+    probe: &Probe,
+    target: &Target,
+    weight: &mut Option<WeightReport>,
+) -> Result<(), ProbeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let proxy_header = match probe {
         Probe::Tcp(exchange) | Probe::Ssl(exchange) => exchange.proxy_header,
         Probe::Http(request) | Probe::Https(request) | Probe::Http2(request) => request.proxy_header,
-        Probe::Grpc { .. } => ProxyHeader::None,
+        Probe::Grpc { .. } | Probe::GrpcWithTls { .. } | Probe::Udp { .. } | Probe::Dns(_) => {
+            ProxyHeader::None
+        }
     };
     proxy_header::send(&mut stream, proxy_header, target).await?;
 
     match probe {
-        Probe::Tcp(exchange) => exchange::ask(stream, exchange).await.map(|()| None),
+        Probe::Tcp(exchange) => exchange::ask(stream, exchange).await,
         Probe::Ssl(exchange) => {
-            let stream = tls::start(stream, tls::Inside::Anything, None, target).await?;
-            exchange::ask(stream, exchange).await.map(|()| None)
+            let mut stream = tls::start(stream, tls::Inside::Anything, None, target).await?;
+            let asked = exchange::ask(&mut stream, exchange).await;
+            tls::end(stream);
+            asked
         }
-        Probe::Http(request) => http::ask(stream, request, target).await.map(Some),
+        Probe::Http(request) => http::ask(stream, request, target, weight).await,
         Probe::Https(request) => {
             let host = request.host.as_deref();
-            let stream = tls::start(stream, tls::Inside::Http1, host, target).await?;
-            http::ask(stream, request, target).await.map(Some)
+            let mut stream = tls::start(stream, tls::Inside::Http1, host, target).await?;
+            let asked = http::ask(&mut stream, request, target, weight).await;
+            tls::end(stream);
+            asked
         }
         Probe::Http2(request) => {
             let host = request.host.as_deref();
-            let stream = tls::start(stream, tls::Inside::Http2, host, target).await?;
-            http2::ask(stream, request, target).await.map(Some)
+            let mut stream = tls::start(stream, tls::Inside::Http2, host, target).await?;
+            let asked = http2::ask(&mut stream, request, target, weight).await;
+            tls::end(stream);
+            asked
         }
-        Probe::Grpc { service_name } => grpc::ask(stream, service_name, target).await.map(|()| None),
+        // Asked by [`Question`].
+        Probe::Udp { .. } | Probe::Dns(_) => {
+            Err(ProbeError::InvalidRequest("a datagram goes over no connection".to_owned()))
+        }
+        Probe::Grpc { service_name } => grpc::ask(stream, service_name, "http", target).await,
+        Probe::GrpcWithTls { service_name } => {
+            let mut stream = tls::start(stream, tls::Inside::Http2, None, target).await?;
+            let asked = grpc::ask(&mut stream, service_name, "https", target).await;
+            tls::end(stream);
+            asked
+        }
     }
 }
 
@@ -167,7 +220,7 @@ mod tests {
     use super::peer::{self, Http2Answer, Then, ask, exchange, grpc, http, says, settings, tls};
     use super::*;
 
-    fn all_types() -> [Probe; 6] {
+    fn all_types() -> [Probe; 7] {
         [
             Probe::Tcp(exchange("PING", "PONG")),
             Probe::Ssl(exchange("PING", "PONG")),
@@ -175,6 +228,7 @@ mod tests {
             Probe::Https(http("healthy")),
             Probe::Http2(http("healthy")),
             grpc("service"),
+            Probe::GrpcWithTls { service_name: "service".to_owned() },
         ]
     }
 
@@ -182,6 +236,9 @@ mod tests {
     async fn serve(probe: &Probe, stream: TcpStream) {
         let page = b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\nhealthy";
         match probe {
+            Probe::Udp { .. } | Probe::Dns(_) => {
+                unreachable!("they are not among all types with a connection")
+            }
             Probe::Tcp(_) => drop(says(stream, b"PONG", Then::Waits).await),
             Probe::Http(_) => drop(says(stream, page, Then::Closes).await),
             Probe::Ssl(_) => {
@@ -196,12 +253,17 @@ mod tests {
                 let session = tls(stream, &["h2"]).await.expect("a session");
                 peer::http2(session, Http2Answer::new(200, b"healthy")).await;
             }
-            Probe::Grpc { .. } => {
+            Probe::Grpc { .. } | Probe::GrpcWithTls { .. } => {
                 let mut answer = Http2Answer::new(200, &[0, 0, 0, 0, 2, 8, 1]);
                 let mut trailers = hyper::HeaderMap::new();
                 trailers.insert("grpc-status", "0".parse().expect("a value"));
                 answer.trailers = Some(trailers);
-                peer::http2(stream, answer).await;
+                if matches!(probe, Probe::GrpcWithTls { .. }) {
+                    let session = tls(stream, &["h2"]).await.expect("a session");
+                    peer::http2(session, answer).await;
+                } else {
+                    peer::http2(stream, answer).await;
+                }
             }
         }
     }
@@ -222,7 +284,7 @@ mod tests {
                 probe(stream, &peer::check(kind.clone()), &target).await
             };
             let (result, ()) = tokio::join!(probing, server);
-            assert!(result.is_ok(), "{kind:?}: {result:?}");
+            assert!(result.judgement.is_ok(), "{kind:?}: {result:?}");
         }
     }
 
@@ -266,9 +328,9 @@ mod tests {
     async fn judge(answer: &[u8]) {
         for kind in all_types() {
             let alpn = match kind {
-                Probe::Http2(_) => Some(["h2"].as_slice()),
+                Probe::Http2(_) | Probe::GrpcWithTls { .. } => Some(["h2"].as_slice()),
                 Probe::Ssl(_) | Probe::Https(_) => Some([].as_slice()),
-                Probe::Tcp(_) | Probe::Http(_) | Probe::Grpc { .. } => None,
+                _ => None,
             };
             if let Some(alpn) = alpn {
                 let within = async |stream| {

@@ -6,9 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use guideway_dataplane::backend::BackendHandle;
 use guideway_model::config::{HealthCheck, Transport};
 use rustix::io::Errno;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 
-use super::probe::{ProbeResult, Target, probe};
+use super::probe::{Answer, ProbeError, ProbeResult, Question, Target, probe};
 use crate::net::probe_tcp::{self, Peer};
 
 /// Everything that the probes of one backend through one rule depend on.
@@ -28,16 +28,24 @@ impl ProbeJob {
     /// Connects and asks; there is no time limit here.
     pub(super) async fn run(&self, stack: &probe_tcp::Handle) -> ProbeResult {
         let port = self.check.port;
+        if let Some(question) = Question::of(&self.check.probe, fastrand::u16(..)) {
+            return self.ask_by_datagram(stack, &question).await;
+        }
         match &self.check.transport {
             Transport::InPath => {
                 let peer = Peer { backend: self.backend, vip: self.vip, port };
-                let stream = match probe_tcp::Stream::connect(stack, peer).await {
+                let mut stream = match probe_tcp::Stream::connect(stack, peer).await {
                     Ok(stream) => stream,
                     Err(error) if is_ours(&error) => return ProbeResult::NotAsked(error.to_string()),
-                    Err(error) => return ProbeResult::Unwell(error.to_string()),
+                    Err(error) => return ProbeResult::unwell(error.to_string()),
                 };
                 let source = stream.local_address().unwrap_or_else(|| SocketAddr::new(self.vip, 0));
-                probe(stream, &self.check, &Target { vip: self.vip, port, source }).await.into()
+                let answer = probe(&mut stream, &self.check, &Target { vip: self.vip, port, source }).await;
+                // A server that answered need not see a reset for it; one that breaks its protocol gets no more time.
+                if answer.is_whole() {
+                    stream.finish();
+                }
+                answer.into()
             }
             Transport::Kernel { bind_device, source } => {
                 let to = SocketAddr::new(self.address, port);
@@ -45,13 +53,65 @@ impl ProbeJob {
                 let (stream, source) = match connected.and_then(|stream| Ok((stream.local_addr()?, stream))) {
                     Ok((source, stream)) => (stream, source),
                     Err(error) if is_ours(&error) => return ProbeResult::NotAsked(error.to_string()),
-                    Err(error) => return ProbeResult::Unwell(format!("cannot connect: {error}")),
+                    Err(error) => return ProbeResult::unwell(format!("cannot connect: {error}")),
                 };
                 probe(stream, &self.check, &Target { vip: self.address, port, source }).await.into()
             }
         }
     }
 }
+
+impl ProbeJob {
+    /// Sends one datagram, and waits for its answer.
+    async fn ask_by_datagram(&self, stack: &probe_tcp::Handle, question: &Question<'_>) -> ProbeResult {
+        let judged = match &self.check.transport {
+            Transport::InPath => {
+                let peer = Peer { backend: self.backend, vip: self.vip, port: self.check.port };
+                let flow = match probe_tcp::Datagram::send(stack, peer, question.datagram()) {
+                    Ok(flow) => flow,
+                    Err(error) => return ProbeResult::NotAsked(error.to_string()),
+                };
+                loop {
+                    if let Some(judged) = question.judge(&flow.answer().await) {
+                        break judged;
+                    }
+                }
+            }
+            Transport::Kernel { bind_device, source } => {
+                let to = SocketAddr::new(self.address, self.check.port);
+                let asked = ask_by_kernel(to, bind_device.as_deref(), *source, question).await;
+                match asked {
+                    Ok(judged) => judged,
+                    Err(error) if is_ours(&error) => return ProbeResult::NotAsked(error.to_string()),
+                    Err(error) => return ProbeResult::unwell(format!("cannot ask: {error}")),
+                }
+            }
+        };
+        Answer { weight: None, judgement: judged }.into()
+    }
+}
+
+async fn ask_by_kernel(
+    to: SocketAddr,
+    device: Option<&str>,
+    source: Option<IpAddr>,
+    question: &Question<'_>,
+) -> io::Result<Result<(), ProbeError>> {
+    let socket = UdpSocket::bind(SocketAddr::new(source.unwrap_or_else(|| unspecified(to)), 0)).await?;
+    socket.bind_device(device.map(str::as_bytes))?;
+    socket.connect(to).await?;
+    socket.send(question.datagram()).await?;
+    let mut answer = vec![0; MAX_ANSWER_BYTES];
+    loop {
+        let len = socket.recv(&mut answer).await?;
+        if let Some(judged) = question.judge(&answer[..len]) {
+            return Ok(judged);
+        }
+    }
+}
+
+/// The bytes of an answer that are looked at: the longest expected text, and the question of a DNS message.
+const MAX_ANSWER_BYTES: usize = 2_048;
 
 /// True if a connection failed for lack of something on this side: an address, a port, a descriptor, memory.
 fn is_ours(error: &io::Error) -> bool {

@@ -94,7 +94,7 @@ impl Scheduler {
                 let result = match timeout_at(started + pace.timeout, &mut probing.0).await {
                     Ok(Ok(result)) => result,
                     Ok(Err(failed)) => ProbeResult::NotAsked(failed.to_string()),
-                    Err(_) => ProbeResult::Unwell(format!("no answer within {} s", pace.timeout.as_secs())),
+                    Err(_) => ProbeResult::unwell(format!("no answer within {} s", pace.timeout.as_secs())),
                 };
                 let ended = Instant::now();
                 if let ProbeResult::NotAsked(reason) = result {
@@ -189,7 +189,7 @@ mod tests {
             let mut scheduler = Scheduler::new(reports);
             scheduler.start(id("a"), PACE, std::future::pending);
             let report = received.recv().await.unwrap();
-            assert_eq!(report.result, ProbeResult::Unwell("no answer within 4 s".to_owned()));
+            assert_eq!(report.result, ProbeResult::unwell("no answer within 4 s"));
             assert_eq!(report.latency, PACE.timeout);
         });
     }

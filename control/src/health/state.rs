@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use guideway_model::config::{BackendService, Config};
-use guideway_model::forwarding_state::StateChange;
 
-use super::probe::ProbeResult;
+use super::change::HealthChange;
+use super::probe::{ProbeResult, WeightReport};
 use super::threshold::{Threshold, Thresholds};
-use super::weights::{WeightStatus, Weights};
+use super::weights::{WeightBasis, WeightStatus, Weights};
 
 /// The subject of one health check: a backend of a service, probed through a forwarding rule.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,60 +24,6 @@ pub struct CheckId {
     pub rule: String,
 }
 
-/// A change that the services take over from the health checks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HealthChange {
-    /// A backend has turned healthy or unhealthy.
-    Health {
-        /// Name of the service.
-        service: String,
-        /// Name of the backend.
-        backend: String,
-        /// True if the backend is healthy now.
-        healthy: bool,
-    },
-    /// A backend has another weight.
-    Weight {
-        /// Name of the service.
-        service: String,
-        /// Name of the backend.
-        backend: String,
-        /// The weight that counts now.
-        weight: u16,
-    },
-    /// The weights that a service's backends report have begun to count, or no longer do.
-    Weights {
-        /// Name of the service.
-        service: String,
-        /// True if they count now; else all weights are equal.
-        valid: bool,
-    },
-}
-
-impl HealthChange {
-    /// The change to the forwarding state; none for the validity of weights, which other changes carry out.
-    pub fn into_state_change(self) -> Option<StateChange> {
-        match self {
-            Self::Health { service, backend, healthy } => {
-                Some(StateChange::Health { service, backend, healthy })
-            }
-            Self::Weight { service, backend, weight } => {
-                Some(StateChange::ReportedWeight { service, backend, weight })
-            }
-            Self::Weights { .. } => None,
-        }
-    }
-
-    /// Name of the service that changes.
-    pub fn service(&self) -> &str {
-        match self {
-            Self::Health { service, .. } | Self::Weight { service, .. } | Self::Weights { service, .. } => {
-                service
-            }
-        }
-    }
-}
-
 /// The health of all backends.
 #[derive(Debug, Default)]
 pub struct HealthState {
@@ -87,7 +33,8 @@ pub struct HealthState {
 #[derive(Debug)]
 struct Service {
     thresholds: Thresholds,
-    weighted: bool,
+    /// True if backends are chosen by the weights that they report.
+    takes_weights: bool,
     backends: BTreeMap<String, BackendHealth>,
     weights: Weights,
 }
@@ -168,7 +115,7 @@ impl HealthState {
     pub fn standing(&self, service: &str) -> Vec<HealthChange> {
         let Some(state) = self.services.get(service) else { return Vec::new() };
         let mut changes = Vec::new();
-        if state.weighted && !state.weights.are_valid() {
+        if state.takes_weights && !state.weights.are_valid() {
             changes.push(HealthChange::Weights { service: service.to_owned(), valid: false });
         }
         for (name, health) in &state.backends {
@@ -195,7 +142,8 @@ impl HealthState {
         let mut changes = Vec::new();
         let report = match result {
             ProbeResult::Well(report) => *report,
-            ProbeResult::Unwell(_) => None,
+            // An answer that fails tells nothing by having no weight.
+            ProbeResult::Unwell { weight, .. } => weight.filter(|report| *report != WeightReport::Missing),
             ProbeResult::NotAsked(_) => return changes,
         };
         let Some(service) = self.services.get_mut(&id.service) else { return changes };
@@ -208,9 +156,9 @@ impl HealthState {
             health.turns += 1;
             changes.push(turned(&id.service, &id.backend, !was_healthy));
         }
-        if service.weighted {
+        if service.takes_weights {
             let were_valid = service.weights.are_valid();
-            service.weights.observe(&id.backend, report);
+            service.weights.observe(&id.backend, &id.rule, report);
             if service.weights.are_valid() == were_valid {
                 service.apply_weight(id, &mut changes);
             } else {
@@ -225,14 +173,40 @@ impl HealthState {
         self.services.get(service)?.backends.get(backend)
     }
 
-    /// The state of a backend's reported weight; `None` where its service does not choose by weight.
+    /// The state of a backend's reported weight; `None` where its service does not choose by reported weights.
     pub fn weight_status(&self, service: &str, backend: &str) -> Option<WeightStatus> {
-        self.services.get(service).filter(|state| state.weighted).map(|state| state.weights.status(backend))
+        self.with_weights(service).map(|state| state.weights.status(backend))
     }
 
-    /// True if a service's reported weights count; `None` where it does not choose by weight.
+    /// The weight that the checks of a backend have come to, and its basis; `None` where its service does not choose by
+    /// reported weights.
+    pub fn weight(&self, service: &str, backend: &str) -> Option<(u16, WeightBasis)> {
+        let state = self.with_weights(service)?;
+        Some(state.weights.weight(backend, state.backends.get(backend)?.configured_weight))
+    }
+
+    /// True if a service's reported weights count; `None` where it does not choose by reported weights.
     pub fn weights_are_valid(&self, service: &str) -> Option<bool> {
-        self.services.get(service).filter(|state| state.weighted).map(|state| state.weights.are_valid())
+        self.with_weights(service).map(|state| state.weights.are_valid())
+    }
+
+    fn with_weights(&self, service: &str) -> Option<&Service> {
+        self.services.get(service).filter(|state| state.takes_weights)
+    }
+}
+
+impl HealthState {
+    /// Begins with the health that `is_healthy` tells, by service and backend, of each backend that was not probed yet: one
+    /// that comes back while it drains has the health that it had.
+    pub fn begin_with(&mut self, is_healthy: impl Fn(&str, &str) -> bool) {
+        for (service, state) in &mut self.services {
+            for (name, backend) in &mut state.backends {
+                let is_new = backend.rules.values().all(|rule| rule.passed + rule.failed == 0);
+                if is_new && !backend.is_healthy() && is_healthy(service, name) {
+                    backend.rules.values_mut().for_each(|rule| *rule = RuleHealth::new(true));
+                }
+            }
+        }
     }
 }
 
@@ -246,12 +220,15 @@ impl Service {
         changes: &mut Vec<HealthChange>,
     ) -> Self {
         let check = &config.health_checks[service.health_check];
-        let (mut known, weights) =
+        let (mut known, mut weights) =
             before.map_or_else(Default::default, |before| (before.backends, before.weights));
+        if service.configured_weights {
+            weights = Weights::default();
+        }
         let were_valid = weights.are_valid();
         let mut state = Self {
             thresholds: Thresholds { healthy: check.healthy_threshold, unhealthy: check.unhealthy_threshold },
-            weighted: service.weighted,
+            takes_weights: service.weighted && !service.configured_weights,
             backends: BTreeMap::new(),
             weights,
         };
@@ -259,11 +236,11 @@ impl Service {
             let name = &endpoint.name;
             let health = match known.remove(name) {
                 Some(mut health) => {
-                    if health.configured_weight != endpoint.weight {
+                    if health.configured_weight != endpoint.weight || service.configured_weights {
                         // The services take the new number until the next report.
                         health.configured_weight = endpoint.weight;
                         health.applied_weight = endpoint.weight;
-                        state.weights.forget(name);
+                        state.weights.forget_weight(name);
                     }
                     if health.update_rules(rules, now) {
                         changes.push(turned(&service.name, name, health.is_healthy()));
@@ -274,8 +251,8 @@ impl Service {
             };
             state.backends.insert(name.clone(), health);
         }
-        known.keys().for_each(|gone| state.weights.forget(gone));
-        if state.weighted {
+        state.weights.retain(|backend| state.backends.contains_key(backend), rules);
+        if state.takes_weights {
             state.apply_weights(&service.name, were_valid, changes);
         }
         state
@@ -285,7 +262,7 @@ impl Service {
     /// no other.
     fn apply_weight(&mut self, id: &CheckId, changes: &mut Vec<HealthChange>) {
         let Some(health) = self.backends.get_mut(&id.backend) else { return };
-        let weight = self.weights.weight(&id.backend, health.configured_weight);
+        let (weight, _) = self.weights.weight(&id.backend, health.configured_weight);
         if weight != health.applied_weight {
             health.applied_weight = weight;
             let (service, backend) = (id.service.clone(), id.backend.clone());
@@ -300,7 +277,7 @@ impl Service {
             changes.push(HealthChange::Weights { service: service.to_owned(), valid });
         }
         for (backend, health) in &mut self.backends {
-            let weight = self.weights.weight(backend, health.configured_weight);
+            let (weight, _) = self.weights.weight(backend, health.configured_weight);
             if weight != health.applied_weight {
                 health.applied_weight = weight;
                 changes.push(HealthChange::Weight {
@@ -382,7 +359,6 @@ fn turned(service: &str, backend: &str, healthy: bool) -> HealthChange {
 
 #[cfg(test)]
 mod tests {
-    use super::super::probe::WeightReport;
     use super::*;
 
     /// A weighted service behind these rules, with these endpoints and their weights.
@@ -420,7 +396,7 @@ mod tests {
     }
 
     fn failed() -> ProbeResult {
-        ProbeResult::Unwell("status 503".to_owned())
+        ProbeResult::unwell("status 503")
     }
 
     fn health_of(backend: &str, healthy: bool) -> HealthChange {
@@ -520,6 +496,59 @@ mod tests {
             state.observe(&id("a", "one"), &passed(300), LATENCY, now),
             [health_of("a", true), weight("a", 300)]
         );
+    }
+
+    #[test]
+    fn an_answer_that_fails_reports_its_weight_and_tells_nothing_by_having_none() {
+        let mut state = HealthState::default();
+        let now = Duration::ZERO;
+        state.configure(&config(&["one"], &[("a", 5), ("b", 6)]), now);
+        let fails = |weight| ProbeResult::Unwell { reason: "status 503".to_owned(), weight: Some(weight) };
+        for backend in ["a", "b", "a", "b"] {
+            state.observe(&id(backend, "one"), &passed(5), LATENCY, now);
+        }
+        let weight = |backend: &str, weight| HealthChange::Weight {
+            service: "svc".to_owned(),
+            backend: backend.to_owned(),
+            weight,
+        };
+        let drained = state.observe(&id("b", "one"), &fails(WeightReport::Weight(0)), LATENCY, now);
+        assert_eq!(drained, [health_of("b", false), weight("b", 0)]);
+        assert_eq!(state.weight_status("svc", "b"), Some(WeightStatus::Valid));
+        assert_eq!(state.observe(&id("b", "one"), &fails(WeightReport::Missing), LATENCY, now), []);
+        assert_eq!(state.weight_status("svc", "b"), Some(WeightStatus::UnavailableWeight));
+        assert_eq!(state.weight("svc", "b"), Some((0, WeightBasis::Reported)), "it keeps the last one");
+        let unreadable = state.observe(&id("b", "one"), &fails(WeightReport::Invalid), LATENCY, now);
+        let equal = HealthChange::Weights { service: "svc".to_owned(), valid: false };
+        assert_eq!(unreadable, [equal, weight("a", 1), weight("b", 1)]);
+    }
+
+    #[test]
+    fn configured_weights_are_left_as_they_are() {
+        let mut state = HealthState::default();
+        let now = Duration::ZERO;
+        let reported = config(&["one"], &[("a", 5), ("b", 1)]);
+        let mut configured = reported.clone();
+        configured.services[0].configured_weights = true;
+        state.configure(&reported, now);
+        for _ in 0..2 {
+            state.observe(&id("a", "one"), &passed(9), LATENCY, now);
+        }
+        // The services go back to the configured weight by themselves.
+        assert_eq!(state.configure(&configured, now), []);
+        let missing = ProbeResult::Well(Some(WeightReport::Missing));
+        for result in [passed(9), missing, failed()] {
+            let changes = state.observe(&id("a", "one"), &result, LATENCY, now);
+            assert!(
+                changes.iter().all(|change| matches!(change, HealthChange::Health { .. })),
+                "{changes:?}"
+            );
+        }
+        assert_eq!((state.weight("svc", "a"), state.weights_are_valid("svc")), (None, None));
+        assert_eq!(state.weight_status("svc", "a"), None);
+        assert_eq!(state.configure(&reported, now), []);
+        let weight = HealthChange::Weight { service: "svc".to_owned(), backend: "a".to_owned(), weight: 9 };
+        assert_eq!(state.observe(&id("a", "one"), &passed(9), LATENCY, now), [weight]);
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub use link::{HostAddress, Link, LinkId, NextHop, VlanId};
 pub use neighbours::{MAX_NEIGHBOURS, NeighbourEvent, TooManyNeighbours};
 pub use outgoing::{MAX_QUEUED_BYTES, Outgoing};
 
-use answered_addresses::{AnsweredAddresses, Role};
+use answered_addresses::{AnsweredAddresses, Due, Role};
 use link::Links;
 use neighbours::Neighbours;
 use outgoing::Queue;
@@ -146,6 +146,15 @@ impl HostStack {
         self.addresses.announce(address, now)
     }
 
+    /// Repeats the announcement of each address that the appliance answers for, at this interval from now on, evenly spread
+    /// and 50 a second at most; never without an interval. Of a port that sends nothing else, as one that takes clients'
+    /// packets for backends elsewhere, switches would forget the MAC address.
+    ///
+    /// A VIP on no link is repeated only on links without an own address: elsewhere, routers have it by that address.
+    pub fn repeat_announcements(&mut self, every: Option<Duration>, now: Duration) {
+        self.addresses.repeat(every, now);
+    }
+
     /// Stops the announcements of an address, and the answers for a VIP that is answered for when announced.
     pub fn withdraw(&mut self, address: Address) {
         self.addresses.withdraw(address);
@@ -212,10 +221,11 @@ impl HostStack {
     /// Queues the questions and announcements that are due at `now`.
     pub fn poll(&mut self, now: Duration) {
         while self.addresses.next().is_some_and(|due| due <= now) && self.questions.take(now) {
-            let Some((address, links)) = self.addresses.due(now) else { continue };
+            let Some(Due { address, links, is_repeated }) = self.addresses.due(now) else { continue };
             for link in links {
                 let link = self.links.get(*link);
-                if !address.is_ipv4() {
+                // Routers and switches ask for groups by themselves, and are told unasked of changes alone.
+                if !address.is_ipv4() && !is_repeated {
                     let report = Outgoing::group_report(link, true, &[received::solicited_node(address)]);
                     let counters = &mut self.counters;
                     send(&mut self.queue, report, &mut counters.group_reports, &mut counters.queue_full);

@@ -19,13 +19,16 @@
 //! whole set for each packet and each timer, which a thousand connections would make slow.
 //!
 //! Memory: a connection costs [`RECEIVE_BUFFER`] and [`SEND_BUFFER`] bytes and about one KiB, from when it is
-//! made until it ends; a port in TIME-WAIT costs about 64 bytes; the queue holds at most
+//! made until it ends, closing included; a port in TIME-WAIT costs about 64 bytes; the queue holds at most
 //! [`Limits::queued_packets`] packets of [`Limits::mtu`] bytes. What comes in costs nothing that lasts.
+//!
+//! Probes by UDP go the same way, without a connection: [`Datagram`].
 //!
 //! Deliberately absent: fragments are not put together, extension headers of IPv6 are not read, and ICMP
 //! errors end no connection, so a probe needs a timeout of its own.
 
 mod connection;
+mod datagrams;
 mod local_ports;
 mod outgoing_packet;
 mod segment;
@@ -43,10 +46,11 @@ use smoltcp::iface::{Config, Interface, PollResult, SocketSet};
 use smoltcp::time::Instant;
 use smoltcp::wire::{HardwareAddress, IpCidr};
 
-pub use connection::{ConnectionId, RECEIVE_BUFFER, SEND_BUFFER};
+pub use connection::{CLOSING_TIME, ConnectionId, RECEIVE_BUFFER, SEND_BUFFER};
+pub use datagrams::MAX_FLOWS;
 pub use local_ports::{LOCAL_PORTS, MAX_TIME_WAIT, TIME_WAIT};
 pub use outgoing_packet::OutgoingPacket;
-pub use stream::{Handle, Stream};
+pub use stream::{Datagram, Handle, Stream};
 
 use crate::net::schedule::Schedule;
 use connection::Connection;
@@ -187,8 +191,11 @@ impl ProbeTcp {
     /// [`ConnectError`] where the appliance itself has no way to try.
     pub fn connect(&mut self, to: Peer, now: Duration) -> Result<ConnectionId, ConnectError> {
         if self.connections.len() >= self.limits.connections {
-            // Those that were aborted since the last poll make room.
+            // Those that were aborted since the last poll make room, and one that only waits for its backend to close.
             self.poll(now);
+            if self.connections.len() >= self.limits.connections {
+                self.hurry(now);
+            }
             if self.connections.len() >= self.limits.connections {
                 return Err(ConnectError::TooManyConnections);
             }
@@ -269,6 +276,7 @@ impl ProbeTcp {
         if incoming.is_some() {
             self.interface.poll_ingress_single(at, &mut wire, &mut connection.sockets);
         }
+        connection.go_on_closing(now);
         for _ in 0..SEGMENTS_PER_TURN {
             if self.interface.poll_egress(at, &mut wire, &mut connection.sockets) == PollResult::None {
                 break;
@@ -282,8 +290,9 @@ impl ProbeTcp {
             self.connections.remove(&id);
             self.ports.release((peer.vip, peer.port), local_port, peer.backend, now);
         } else {
-            match self.interface.poll_at(at, &connection.sockets) {
-                Some(due) => self.schedule.set(id, duration(due)),
+            let due = self.interface.poll_at(at, &connection.sockets).map(duration);
+            match due.into_iter().chain(connection.closes_until).min() {
+                Some(due) => self.schedule.set(id, due),
                 None => self.schedule.cancel(id),
             }
         }

@@ -111,13 +111,13 @@ pub fn explain(flow: FlowText, state: &ForwardingState, snapshot: &Snapshot) -> 
         backend: None,
     };
     let flow = flow.0;
-    let (rule, service) = match snapshot.rules.lookup(&flow) {
-        RuleMatch::Rule(rule, service) => (rule, service),
+    let (rule, service, routed) = match snapshot.rules.lookup(&flow) {
+        RuleMatch::Rule(rule, service) => (rule, service, false),
+        RuleMatch::Route(rule, service) => (rule, service, true),
         RuleMatch::OutsideRegion => return passed(explanation, PassReason::OutsideRegion),
         RuleMatch::None => return passed(explanation, PassReason::NoForwardingRule),
     };
     let configured = &config.services[usize::from(service.0)];
-    let routed = !matches!(snapshot.rules.lookup_vip(&flow), RuleMatch::Rule(..));
     let route = routed.then(|| longest_route(config, flow.dst.into())).flatten();
     explanation.forwarding_rule =
         Some(rule_step(&config.rules[usize::from(rule.0)], route, &configured.name));
@@ -128,7 +128,8 @@ pub fn explain(flow: FlowText, state: &ForwardingState, snapshot: &Snapshot) -> 
         return dropped(explanation, DropReason::NoEligibleBackend);
     };
     let service = snapshot.service(service);
-    let hash = snapshot.selection_hash(service, &flow);
+    let hashed = if routed { service.policy.routed(&flow) } else { flow };
+    let hash = snapshot.selection_hash(service, &hashed);
     let table = &service.eligible.table;
     explanation.selection = Some(SelectionStep {
         tuple: describe_tuple(service.policy.selection_tuple(&flow)),
@@ -210,5 +211,39 @@ fn backend_step(state: &ServiceState, backend: &BackendState, largest_packet: us
         weight: state.is_weighted().then_some(backend.weight),
         delivery: backend.delivery.as_str(),
         largest_packet,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use guideway_model::egress_lookup::StandInMacs;
+    use guideway_model::sample::sample;
+
+    use super::*;
+
+    #[test]
+    fn both_directions_of_a_route_are_explained_by_one_hash() {
+        let rest = "[[backend_group]]\nname = \"g\"\nendpoints = [\n\
+                    { name = \"b1\", ip_address = \"192.0.2.11\" }, { name = \"b2\", ip_address = \"192.0.2.12\" }]\n\
+                    [[forwarding_rule]]\nname = \"fw\"\nip_address = \"192.0.2.10\"\nip_protocol = \"L3_DEFAULT\"\n\
+                    all_ports = true\nload_balancing_scheme = \"INTERNAL\"\nbackend_service = \"firewalls\"\n\
+                    [[backend_service]]\nname = \"firewalls\"\nload_balancing_scheme = \"INTERNAL\"\n\
+                    protocol = \"UNSPECIFIED\"\nhealth_checks = [\"hc\"]\nbackends = [{ group = \"g\" }]\n\
+                    [[route]]\nname = \"inside\"\ndest_range = \"10.1.0.0/16\"\nnext_hop_ilb = \"fw\"\n\
+                    [[route]]\nname = \"outside\"\ndest_range = \"0.0.0.0/0\"\nnext_hop_ilb = \"fw\"";
+        let head = "[network]\nmac_address = \"02:00:00:00:00:01\"";
+        let mut state = ForwardingState::offline(sample(head, "backends = [{ group = \"g\" }]", rest));
+        let snapshot = state.snapshot(&StandInMacs);
+        for port in 40_000..40_020 {
+            let explained = |text: String| explain(text.parse().expect("a flow"), &state, &snapshot);
+            let there = explained(format!("tcp 198.51.100.7:{port} > 10.1.0.5:443"));
+            let back = explained(format!("tcp 10.1.0.5:443 > 198.51.100.7:{port}"));
+            let chosen = |explanation: &Explanation| {
+                let hash = explanation.selection.as_ref().map(|selection| selection.hash.clone());
+                (hash, explanation.backend.as_ref().map(|backend| backend.name.clone()))
+            };
+            assert_eq!(chosen(&there), chosen(&back));
+            assert!(there.backend.is_some(), "{there:?}");
+        }
     }
 }

@@ -1,14 +1,15 @@
 //! Replays a capture on its own clock: every frame is decided as the live appliance would have decided it then.
 //!
 //! The frames go through the same workers, snapshots and conntrack table as live traffic. One thread reads; it hands
-//! each frame to the worker that its client's address picks, a chunk at a time, and writes what comes back in the
-//! order of the capture. Every tracking hash covers the client's address, so all packets that may share an entry
-//! meet the same worker in order, and the decisions do not depend on the number of workers, as long as the table has
-//! room: who finds a full bucket is a race between workers, here as in life. A new second of the
+//! each frame to the worker that its addresses pick (`lane_key`), a chunk at a time, and writes what comes back in the
+//! order of the capture. All packets that may share an entry, and all fragments of a datagram, meet the same worker in
+//! order, and the decisions do not depend on the number of workers, as long as the table and each worker's memory of
+//! first fragments have room: who finds a full bucket is a race between workers, here as in life. A new second of the
 //! capture's clock ends a chunk, so that no worker sees another's entries from a later time; an event ends one too:
 //! all frames before it are decided, the snapshot is published, and the rest follow.
 
 mod lane;
+mod lane_key;
 mod summary;
 
 use std::io::{self, Read, Write};
@@ -25,11 +26,12 @@ use guideway_engine::publish::Publisher;
 use guideway_model::config::{Config, MAX_IDLE_TIMEOUT_SEC};
 use guideway_model::decision_line::DecisionLine;
 use guideway_model::egress_lookup::StandInMacs;
-use guideway_model::forwarding_state::ForwardingState;
+use guideway_model::forwarding_state::{ForwardingState, StateChange};
 
-use crate::offline::timeline::{Event, Timeline};
+use crate::offline::timeline::{Moment, Timeline};
 
 use lane::{Job, Lane};
+use lane_key::LaneKey;
 pub use summary::Summary;
 
 /// Frames that are read before the workers get them.
@@ -64,18 +66,18 @@ impl From<io::Error> for ReplayError {
     }
 }
 
-/// Replays `capture` under `config` and `events` on `workers` threads.
+/// Replays `capture` under `config` and the events of `timeline` on `workers` threads.
 ///
 /// The summary is of all frames that were decided, also where an error ended the replay early.
 pub fn replay<R: Read>(
     config: Config,
-    events: Timeline,
+    timeline: Timeline,
     capture: CaptureReader<R>,
     workers: usize,
     outputs: Outputs,
 ) -> (Summary, Result<(), ReplayError>) {
     let mut summary = Summary::default();
-    let result = match Replay::new(config, events, workers, outputs) {
+    let result = match Replay::new(config, timeline, workers, outputs) {
         Ok(mut replay) => {
             let result = replay.run(capture, &mut summary);
             // What was decided before an error is written all the same; the first error is the one to tell.
@@ -93,7 +95,8 @@ struct Replay {
     publisher: Publisher<Snapshot>,
     table: Arc<ConntrackTable>,
     lanes: Vec<Lane>,
-    events: std::iter::Peekable<std::vec::IntoIter<Event>>,
+    lane_key: LaneKey,
+    moments: std::iter::Peekable<std::vec::IntoIter<Moment>>,
     outputs: Outputs,
     /// Frames of the current chunk, in order, all of the second `now`.
     chunk: Vec<Job>,
@@ -104,19 +107,25 @@ struct Replay {
 impl Replay {
     fn new(
         config: Config,
-        events: Timeline,
+        timeline: Timeline,
         workers: usize,
         outputs: Outputs,
     ) -> Result<Self, TableTooLarge> {
         let table = Arc::new(ConntrackTable::with_capacity(config.conntrack.max_entries as usize)?);
         let hasher = TrackingHasher::new(TRACKING_KEYS);
+        let reloads =
+            timeline.moments.iter().flat_map(|moment| &moment.changes).filter_map(|change| match change {
+                StateChange::Config(config) => Some(&**config),
+                _ => None,
+            });
+        let lane_key = LaneKey::new(reloads.chain([&config]));
         let mut state = ForwardingState::offline(config);
         let publisher = Publisher::new(state.snapshot(&StandInMacs));
         let lane = |_| Lane::start(publisher.feed(), Arc::clone(&table), hasher.clone());
         let lanes = (0..workers.max(1)).map(lane).collect();
-        let events = events.events.into_iter().peekable();
+        let moments = timeline.moments.into_iter().peekable();
         let (chunk, now, frames) = (Vec::with_capacity(CHUNK), Tick::default(), 0);
-        Ok(Self { state, publisher, table, lanes, events, outputs, chunk, now, frames })
+        Ok(Self { state, publisher, table, lanes, lane_key, moments, outputs, chunk, now, frames })
     }
 
     fn run<R: Read>(
@@ -138,9 +147,9 @@ impl Replay {
             let first = *start.get_or_insert(record.timestamp_nanos);
             // A clock that was set back while it captured stands still here until it has caught up.
             now = now.max(Duration::from_nanos(record.timestamp_nanos.saturating_sub(first)));
-            while let Some(event) = self.events.next_if(|event| event.at <= now) {
+            while let Some(moment) = self.moments.next_if(|moment| moment.at <= now) {
                 self.decide_chunk(summary)?;
-                self.apply(event);
+                self.apply(moment);
             }
             let second = Tick::from_secs(now.as_secs());
             if second != self.now || self.chunk.len() == CHUNK {
@@ -163,15 +172,16 @@ impl Replay {
         self.now = second;
     }
 
-    /// Takes in an event. Names were looked up when the events were read; whoever is gone since has no state to change.
-    fn apply(&mut self, event: Event) {
-        self.state.apply(event.change.into_state_changes(), event.at);
+    /// Takes in the events of one instant. Names were looked up when the events were read; whoever is gone since has no state to change.
+    fn apply(&mut self, moment: Moment) {
+        self.state.apply(moment.changes, moment.at);
         self.publisher.publish(self.state.snapshot(&StandInMacs));
     }
 
     /// Gives the chunk to the workers, and writes their decisions in the order of the capture.
     fn decide_chunk(&mut self, summary: &mut Summary) -> Result<(), ReplayError> {
-        let order: Vec<usize> = self.chunk.iter().map(|job| job.lane(self.lanes.len())).collect();
+        let order: Vec<usize> =
+            self.chunk.iter().map(|job| job.lane(self.lane_key, self.lanes.len())).collect();
         let mut shares: Vec<Vec<Job>> = self.lanes.iter().map(|_| Vec::new()).collect();
         for (job, lane) in self.chunk.drain(..).zip(&order) {
             shares[*lane].push(job);

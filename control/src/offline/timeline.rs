@@ -15,53 +15,17 @@ use crate::config_file;
 /// Changes during a replay, in order of time.
 #[derive(Debug, Default)]
 pub struct Timeline {
-    /// Events in order of time.
-    pub events: Vec<Event>,
+    /// Moments in order of time.
+    pub moments: Vec<Moment>,
 }
 
-/// Change during a replay, and its time.
+/// Changes of one instant: together they are one change.
 #[derive(Debug)]
-pub struct Event {
+pub struct Moment {
     /// Time since the first frame; a change before it holds for every frame.
     pub at: Duration,
-    /// Change that happens.
-    pub change: Change,
-}
-
-/// Change of a backend or of the whole configuration.
-#[derive(Debug)]
-pub enum Change {
-    /// A backend's health, its weight, or both.
-    Backend {
-        /// Service of the backend.
-        service: String,
-        /// Name of the backend.
-        backend: String,
-        /// New health, true for healthy; none leaves it as it is.
-        healthy: Option<bool>,
-        /// New weight; none leaves it as it is.
-        weight: Option<u16>,
-    },
-    /// A whole configuration replaces the one before.
-    Reload(Box<Config>),
-}
-
-impl Change {
-    /// Changes of the forwarding state that this comes to.
-    pub fn into_state_changes(self) -> Vec<StateChange> {
-        match self {
-            Self::Reload(config) => vec![StateChange::Config(config)],
-            Self::Backend { service, backend, healthy, weight } => {
-                let health = healthy.map(|healthy| StateChange::Health {
-                    service: service.clone(),
-                    backend: backend.clone(),
-                    healthy,
-                });
-                let weight = weight.map(|weight| StateChange::ReportedWeight { service, backend, weight });
-                health.into_iter().chain(weight).collect()
-            }
-        }
-    }
+    /// Changes, in the order of the list.
+    pub changes: Vec<StateChange>,
 }
 
 /// Reasons why a list of events cannot be used.
@@ -115,14 +79,14 @@ impl Timeline {
         let mut configs = BTreeMap::new();
         let mut wrong = Vec::new();
         let mut last = f64::NEG_INFINITY;
-        let mut events: Vec<Event> = Vec::with_capacity(file.event.len());
+        let mut moments: Vec<Moment> = Vec::new();
         for entry in file.event {
             let line = 1 + text[..entry.span().start].matches('\n').count();
-            let change = match entry.as_ref().change(config, &events) {
-                Ok(EntryChange::Backend(change)) => change,
+            let changes = match entry.as_ref().change(config, &moments) {
+                Ok(EntryChange::Backend(changes)) => changes,
                 Ok(EntryChange::Reload(name)) => match read_config(&path.with_file_name(&name), &mut configs)
                 {
-                    Ok(config) => Change::Reload(Box::new(config)),
+                    Ok(config) => vec![StateChange::Config(Box::new(config))],
                     Err(ReloadError::Wrong(errors)) => return Err(TimelineError::Config(errors)),
                     Err(ReloadError::Unreadable(error)) => {
                         let what = format!(
@@ -141,9 +105,13 @@ impl Timeline {
             let at = entry.as_ref().at;
             // A change from before the first frame holds from it on.
             match Duration::try_from_secs_f64(at.max(0.0)) {
-                Ok(time) if at.is_finite() && at >= last => {
+                Ok(_) if at == last => {
+                    let moment = moments.last_mut().expect("a moment had this time");
+                    moment.changes.extend(changes);
+                }
+                Ok(time) if at.is_finite() && at > last => {
                     last = at;
-                    events.push(Event { at: time, change });
+                    moments.push(Moment { at: time, changes });
                 }
                 Ok(_) if at.is_finite() => {
                     wrong.push((path.to_owned(), line, "events must be in order of `at`: move it up".into()));
@@ -157,18 +125,18 @@ impl Timeline {
                 }
             }
         }
-        if wrong.is_empty() { Ok(Self { events }) } else { Err(TimelineError::Wrong(wrong)) }
+        if wrong.is_empty() { Ok(Self { moments }) } else { Err(TimelineError::Wrong(wrong)) }
     }
 }
 
 enum EntryChange {
-    Backend(Change),
+    Backend(Vec<StateChange>),
     Reload(PathBuf),
 }
 
 impl EventEntry {
     /// Reads the change that the entry asks for, or tells what is wrong with the entry and how to mend it.
-    fn change(&self, config: &Config, before: &[Event]) -> Result<EntryChange, String> {
+    fn change(&self, config: &Config, before: &[Moment]) -> Result<EntryChange, String> {
         if let Some(name) = &self.config {
             let others = self.service.is_some() || self.backend.is_some() || self.health.is_some();
             if others || self.weight.is_some() {
@@ -186,9 +154,9 @@ impl EventEntry {
             return Err(format!("`weight` is more than {MAX_WEIGHT}, the largest: lower it"));
         }
         // A backend that a reload has removed may drain still, so every configuration so far counts.
-        let reloads = before.iter().filter_map(|event| match &event.change {
-            Change::Reload(config) => Some(&**config),
-            Change::Backend { .. } => None,
+        let reloads = before.iter().flat_map(|moment| &moment.changes).filter_map(|change| match change {
+            StateChange::Config(config) => Some(&**config),
+            _ => None,
         });
         let mut is_service = false;
         let mut is_backend = false;
@@ -206,12 +174,16 @@ impl EventEntry {
         if !is_backend {
             return Err(format!("service `{service}` has no backend `{backend}` by then: correct `backend`"));
         }
-        Ok(EntryChange::Backend(Change::Backend {
-            service: service.clone(),
-            backend: backend.clone(),
-            healthy: self.health.map(|health| health == Health::Healthy),
-            weight: self.weight,
-        }))
+        let names = || (service.clone(), backend.clone());
+        let health = self.health.map(|health| {
+            let ((service, backend), healthy) = (names(), health == Health::Healthy);
+            StateChange::Health { service, backend, healthy }
+        });
+        let weight = self.weight.map(|weight| {
+            let (service, backend) = names();
+            StateChange::ReportedWeight { service, backend, weight }
+        });
+        Ok(EntryChange::Backend(health.into_iter().chain(weight).collect()))
     }
 }
 

@@ -51,6 +51,7 @@ impl Appliance {
         };
         appliance.watch(now);
         appliance.host.announce_all(now);
+        appliance.host.repeat_announcements(appliance.state.config().network.garp_interval, now);
         appliance.publish();
         appliance
     }
@@ -80,6 +81,7 @@ impl Appliance {
         if own(self.state.config()) != own_before {
             self.host.announce_all(now);
         }
+        self.host.repeat_announcements(self.state.config().network.garp_interval, now);
         self.watch(now);
         self.publish();
         changes

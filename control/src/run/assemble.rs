@@ -7,6 +7,7 @@
 //! ```
 
 use std::io;
+use std::path::PathBuf;
 
 use guideway_engine::tap::TapSwitch;
 use guideway_model::config::Config;
@@ -14,6 +15,7 @@ use guideway_model::forwarding_state;
 use tokio::sync::mpsc;
 
 use super::appliance::{Appliance, Nic};
+use super::kept_state::KeptState;
 use super::ports::Ports;
 use super::process::Process;
 use super::supervisor::{Inbox, PENDING_REPORTS, Parts, Supervisor, Taps};
@@ -74,6 +76,7 @@ pub struct Assembly<F> {
     taps: Taps,
     shared: Shared,
     probing: Probing,
+    kept: KeptState,
     senders: Senders,
     inbox: Inbox,
 }
@@ -97,13 +100,21 @@ pub fn assemble<F>(setup: Setup<'_>) -> (Assembly<F>, Vec<WorkerSeed<F>>) {
     let (report, reports) = mpsc::channel(PENDING_REPORTS);
     let senders = Senders { requests, failures: report_failure, reports: report };
     let inbox = Inbox { requests: incoming, failures, reports };
-    (Assembly { appliance, workers, taps, shared, probing, senders, inbox }, seeds)
+    let kept = KeptState::default();
+    (Assembly { appliance, workers, taps, shared, probing, kept, senders, inbox }, seeds)
 }
 
 impl<F> Assembly<F> {
     /// Ways to reach the supervisor.
     pub fn senders(&self) -> &Senders {
         &self.senders
+    }
+
+    /// Keeps what operators set by hand in this file, and sets again what it holds: before the workers begin, so that no
+    /// packet goes where an operator has said that it should not.
+    pub fn keep_operator_state(&mut self, path: PathBuf) {
+        let now = self.shared.clock.elapsed();
+        self.kept = KeptState::restore(path, &mut self.appliance, now);
     }
 
     /// Runs the supervisor until a signal, a request or a worker's failure ends it; then withdraws all announcements.
@@ -126,6 +137,7 @@ impl<F> Assembly<F> {
             taps: self.taps,
             shared: self.shared,
             probe_reports,
+            kept: self.kept,
             process,
         };
         Supervisor::new(parts).run(self.inbox).await

@@ -13,7 +13,7 @@ mod fault;
 mod ports;
 mod worker_threads;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::{fmt, io};
 
@@ -23,6 +23,7 @@ use guideway_model::config::Config;
 use tokio::sync::watch;
 
 use super::assemble::{Probing, Setup, assemble, control_thread};
+use super::machine::memory::{Memory as MachineMemory, TableMemory, TooLittleMemory};
 use super::process::Process;
 use super::worker::{RingSizes, Shared, StopWorkers, WorkerFailure};
 use crate::announce::Guard;
@@ -43,6 +44,8 @@ pub enum LiveError {
     NoCores(String),
     /// The conntrack table finds no memory.
     Table(TableTooLarge),
+    /// The conntrack table takes more memory than there is.
+    Memory(TooLittleMemory),
     /// DPDK, a device or a core is not as it should be.
     Start(StartError),
     /// A socket for operators or for Prometheus cannot be opened.
@@ -66,6 +69,7 @@ impl fmt::Display for LiveError {
             }
             Self::NoCores(why) => f.write_str(why),
             Self::Table(error) => write!(f, "{error}: lower `[conntrack] max_entries`"),
+            Self::Memory(error) => write!(f, "{error}: lower `[conntrack] max_entries`"),
             Self::Start(error) => error.fmt(f),
             Self::Listen { what, message } => write!(f, "{what}: {message}"),
             Self::System(error) => write!(f, "cannot start the control thread: {error}"),
@@ -90,6 +94,8 @@ pub fn run(config: Config, path: PathBuf, verbose: bool, log: Log) -> Result<(),
     if config.ports.is_empty() {
         return Err(LiveError::NoPorts);
     }
+    // The kernel would give the table out, and kill somebody when it is filled.
+    MachineMemory::read(Path::new("/")).provide(TableMemory::of(&config)).map_err(LiveError::Memory)?;
     // Before there is anything that it must not hold open.
     let guard = Guard::start().map_err(LiveError::System)?;
     let cores = Cores::choose(&config.engine).map_err(LiveError::NoCores)?;
@@ -110,7 +116,8 @@ pub fn run(config: Config, path: PathBuf, verbose: bool, log: Log) -> Result<(),
     let eal = Eal::init(&options)?;
     let (ports, queues) = LivePorts::open(&eal, &config, cores.workers.len())?;
     let (nics, cores) = (ports.nics(), cores.workers);
-    let (assembly, seeds) = assemble(Setup {
+    let state_path = config.admin.state.clone();
+    let (mut assembly, seeds) = assemble(Setup {
         config,
         nics: &nics,
         cores: &cores,
@@ -118,6 +125,9 @@ pub fn run(config: Config, path: PathBuf, verbose: bool, log: Log) -> Result<(),
         probing: Probing::On,
         rings: RingSizes::LIVE,
     });
+    if let Some(path) = state_path {
+        assembly.keep_operator_state(path);
+    }
 
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {

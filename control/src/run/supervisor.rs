@@ -19,6 +19,8 @@ mod operator;
 mod probes;
 mod publish_latency;
 mod requests;
+mod stalls;
+mod state_keeper;
 mod views;
 mod watchdog;
 mod workers;
@@ -33,14 +35,19 @@ use tokio::time::MissedTickBehavior;
 use crate::api::request::{Refused, Request};
 use crate::api::view;
 use crate::api::view::EventKind;
+use crate::health::change::HealthChange;
+use crate::health::descriptors;
 use crate::health::scheduler::ProbeReport;
-use crate::health::state::HealthChange;
 use crate::log::Log;
 use crate::net::host_stack::FrameKind;
 use crate::net::probe_tcp;
 use crate::run::appliance::Appliance;
+use crate::run::kept_state::KeptState;
+use crate::run::machine::Machine;
+use crate::run::operator_state::OperatorState;
 use crate::run::ports::Ports;
 use crate::run::process::Process;
+use crate::run::warnings::warnings;
 use crate::run::worker::{Shared, WorkerEnd, WorkerFailure};
 
 use announcements::Announcements;
@@ -50,6 +57,8 @@ use conntrack_reader::ConntrackReader;
 use event_log::{EventLog, Note};
 use probes::{HealthUpdate, Probes};
 use publish_latency::PublishLatency;
+use stalls::Stalls;
+use state_keeper::StateKeeper;
 use workers::Workers;
 
 pub(super) use capture::Taps;
@@ -83,6 +92,8 @@ pub(super) struct Parts<P: Ports> {
     pub(super) shared: Shared,
     /// The way of the probes' outcomes to [`Inbox::reports`]; none where nothing is to be probed.
     pub(super) probe_reports: Option<mpsc::Sender<ProbeReport>>,
+    /// Settings that operators had made before the start, and the file for those from now on.
+    pub(super) kept: KeptState,
     pub(super) process: Process,
 }
 
@@ -95,9 +106,12 @@ pub(super) struct Supervisor<P: Ports> {
     appliance: Appliance,
     workers: Workers<P>,
     probes: Option<Probes>,
+    stalls: Stalls,
     announcements: Announcements,
     captures: Captures,
     conntrack: ConntrackReader,
+    operator_state: OperatorState,
+    state_keeper: StateKeeper,
     event_log: EventLog,
     publish_latency: PublishLatency,
     turns: u32,
@@ -123,7 +137,7 @@ impl<P: Ports> Supervisor<P> {
     /// # Panics
     /// Outside of a [`tokio::task::LocalSet`], where it is to probe.
     pub(super) fn new(parts: Parts<P>) -> Self {
-        let Parts { appliance, ports, workers, taps, shared, probe_reports, process } = parts;
+        let Parts { appliance, ports, workers, taps, shared, probe_reports, kept, process } = parts;
         let clock = shared.clock;
         let begin = |reports| Probes::new(&appliance, reports, clock.elapsed());
         let (probes, update) = probe_reports.map(begin).unzip();
@@ -134,15 +148,20 @@ impl<P: Ports> Supervisor<P> {
             config_source: ConfigSource::new(process.config_path),
             workers: Workers::new(ports, workers),
             probes,
+            stalls: Stalls::new(clock.elapsed()),
             announcements: Announcements::new(process.guard),
             captures: Captures::new(taps),
             conntrack: ConntrackReader::new(shared, appliance.feed()),
+            operator_state: OperatorState::default(),
+            state_keeper: StateKeeper::new(kept.file.clone()),
             event_log: EventLog::default(),
             publish_latency: PublishLatency::new(appliance.state().snapshot_generation()),
             appliance,
             turns: 0,
         };
+        supervisor.take_over_kept(kept);
         supervisor.apply(update.unwrap_or_default());
+        supervisor.warn();
         supervisor
     }
 
@@ -196,10 +215,12 @@ impl<P: Ports> Supervisor<P> {
                 Some(report) = reports.recv() => drop(self.take_in(report, &mut reports)),
             }
         }
-        let notes = self.announcements.news();
+        let notes = self.announcements.news(self.now());
         self.note_all(notes);
         self.announcements.relieve_guard().await;
         self.captures.end();
+        let note = self.state_keeper.finish(self.now()).await;
+        self.note_all(note);
         failure.map_or(Ok(()), Err)
     }
 
@@ -210,6 +231,7 @@ impl<P: Ports> Supervisor<P> {
     /// Takes in what the workers have passed on, does what is due, and sends the appliance's own frames.
     fn turn(&mut self) -> Next {
         let now = self.now();
+        self.stalls.look_at_control(now);
         self.take_in_frames(now);
         self.appliance.poll(now);
         self.publish_latency.look(self.appliance.state().snapshot_generation(), self.workers.adoptions());
@@ -221,6 +243,8 @@ impl<P: Ports> Supervisor<P> {
         self.send_probes();
         self.drain_taps();
         self.plan_announcements();
+        let note = self.state_keeper.poll(now);
+        self.note_all(note);
         self.turns = self.turns.wrapping_add(1);
         if self.turns.is_multiple_of(TURNS_A_ROUND) { self.round(now) } else { Next::Turn }
     }
@@ -232,6 +256,7 @@ impl<P: Ports> Supervisor<P> {
             let update = probes.end_first_rounds(now);
             self.apply(update);
         }
+        self.stalls.look_at_workers(self.workers.heartbeats(), now);
         let notes = self.workers.watch(now);
         self.note_all(notes);
         let progress = self.announcements.follow(self.workers.forwarded(), now);
@@ -265,7 +290,8 @@ impl<P: Ports> Supervisor<P> {
         let now = self.now();
         // Reports that find no room here wait for the next time.
         let others = std::iter::from_fn(|| more.try_recv().ok()).take(PENDING_REPORTS - 1);
-        let reports: Vec<_> = std::iter::once(first).chain(others).collect();
+        let mut reports: Vec<_> = std::iter::once(first).chain(others).collect();
+        self.discard_stalled(&mut reports, now);
         if let Some(probes) = &mut self.probes {
             let update = probes.take_in(&reports, now);
             self.apply(update);
@@ -274,6 +300,27 @@ impl<P: Ports> Supervisor<P> {
             self.appliance.publish_changes(now);
         }
         Next::Turn
+    }
+
+    /// Leaves out the failures of probes that fell in a stall on this side.
+    fn discard_stalled(&mut self, reports: &mut Vec<ProbeReport>, now: Duration) {
+        let Some(probes) = &self.probes else { return };
+        if reports.iter().all(|report| report.result.failure().is_none()) {
+            return;
+        }
+        self.stalls.look_at_control(now);
+        self.stalls.look_at_workers(self.workers.heartbeats(), now);
+        let (stalls, event_log) = (&mut self.stalls, &mut self.event_log);
+        reports.retain(|report| {
+            let Some(reason) = report.result.failure() else { return true };
+            let (excused, note) = stalls.excuse(&probes.time_of(report, now));
+            if excused {
+                let (service, backend) = (&report.id.service, &report.id.backend);
+                tracing::debug!(service, backend, reason, "a probe's failure in a stall is discarded");
+            }
+            note.into_iter().for_each(|note| event_log.note(note));
+            !excused
+        });
     }
 
     /// Applies the changes of health checks to the appliance.
@@ -300,7 +347,8 @@ impl<P: Ports> Supervisor<P> {
     }
 
     fn plan_announcements(&mut self) {
-        self.announcements.plan(&self.appliance, self.workers.has_stalled());
+        let now = self.now();
+        self.announcements.plan(&self.appliance, self.workers.has_stalled(), now);
     }
 
     fn note_all(&mut self, notes: impl IntoIterator<Item = Note>) {
@@ -328,6 +376,11 @@ impl<P: Ports> Supervisor<P> {
         let now = self.now();
         let changes = self.appliance.reload(config, now);
         self.config_source.mark_loaded();
+        let dropped = self.operator_state.reconcile(self.appliance.state().services());
+        if !dropped.is_empty() {
+            self.note_all(dropped.iter().map(operator::dropped));
+            self.state_keeper.keep(|| self.operator_state.encode(), now);
+        }
         if let Some(probes) = &mut self.probes {
             let update = probes.configure(&self.appliance, now);
             self.apply(update);
@@ -335,10 +388,23 @@ impl<P: Ports> Supervisor<P> {
         for change in &changes {
             tracing::info!("reload: {change}");
         }
+        let warnings = self.warn();
         Ok(view::Reload {
             configuration_generation: self.appliance.state().configuration_generation(),
             changes: changes.iter().map(view::Change::from).collect(),
+            warnings,
         })
+    }
+
+    /// Logs the warnings of the configuration in force, and returns them.
+    fn warn(&self) -> Vec<String> {
+        let config = self.appliance.config();
+        let mut warnings = warnings(config, &Machine::look());
+        warnings.extend(self.probes.as_ref().and_then(|_| descriptors::warning(config)));
+        for warning in &warnings {
+            tracing::warn!("{warning}");
+        }
+        warnings.iter().map(ToString::to_string).collect()
     }
 
     /// The state of the appliance and the process, for operators.
@@ -357,13 +423,15 @@ impl<P: Ports> Supervisor<P> {
             unreclaimed_snapshots: appliance.unreclaimed_snapshots() as u64,
             unresolved_neighbors: appliance.unresolved_next_hops() as u64,
             log_lines_lost: self.log.as_ref().map_or(0, Log::lost),
-            health_checks: probes.map(|probes| views::health_checks(probes, &self.publish_latency)),
+            health_checks: probes
+                .map(|probes| views::health_checks(probes, &self.publish_latency, &self.stalls)),
             ports: self.workers.ports().states(),
             workers: self.workers.states(),
             services: views::services(appliance, probes.map(|probes| probes.monitor().state())),
             vips: views::vips(appliance),
-            announcements: self.announcements.states(),
+            announcements: self.announcements.states(self.now()),
             drain: self.announcements.drain_state(self.now()),
+            operator_settings: views::operator_settings(&self.operator_state, &self.state_keeper),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use guideway::api::admin::client::ClientError;
 use guideway::api::admin::routes;
 use guideway::api::admin::server::Server;
-use guideway::api::view::{BackendList, Drops, ErrorView, VipList};
+use guideway::api::view::{BackendList, Drops, ErrorView, VipList, WeightSource};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
@@ -94,9 +94,14 @@ fn commands_change_what_they_name_and_show_it() {
     let appliance = Appliance::start();
     let client = appliance.client();
     block_on(async {
-        assert!(client.backend_drain("web", "web-2").await.unwrap().operator_drained);
+        let drained = client.backend_drain("web", "web-2", Some(600)).await.unwrap();
+        assert_eq!((drained.operator_drained, drained.entries_end_sec), (true, Some(600)));
+        assert_eq!(client.backend_drain("web", "web-2", None).await.unwrap().entries_end_sec, None);
+        assert_eq!(client.backend_remaining("web", "web-2").await.unwrap().sessions, 2);
         assert!(!client.backend_undrain("web", "web-2").await.unwrap().operator_drained);
         assert_eq!(client.backend_set_weight("web", "web-2", 1000).await.unwrap().weight, Some(1000));
+        let reset = client.backend_reset("web", "web-2").await.unwrap();
+        assert_eq!(reset.weight_source, WeightSource::Configured);
         let address = "203.0.113.10".parse().unwrap();
         assert!(client.vip_announce(address).await.unwrap().announced);
         assert!(!client.vip_withdraw(address).await.unwrap().announced);
@@ -117,6 +122,10 @@ fn a_request_that_cannot_be_met_says_why_and_what_to_do() {
         ("GET", "/v1/backends?service=nobody", "", 404, "unknown_service"),
         ("POST", "/v1/services/web/backends/nobody/drain", "", 404, "unknown_backend"),
         ("POST", "/v1/services/web/backends/web-3/drain", "", 409, "backend_removed"),
+        ("POST", "/v1/services/web/backends/web-3/reset", "", 409, "backend_removed"),
+        ("POST", "/v1/services/web/backends/web-2/drain?deadline=86401", "", 422, "wrong_query"),
+        ("POST", "/v1/services/web/backends/web-2/drain?deadline=soon", "", 400, "wrong_query"),
+        ("GET", "/v1/services/web/backends/nobody/remaining", "", 404, "unknown_backend"),
         ("PUT", "/v1/services/firewall/backends/fw-1/weight", "{\"weight\": 5}", 409, "service_not_weighted"),
         ("PUT", weight, "{\"weight\": 1001}", 422, "weight_out_of_range"),
         ("PUT", weight, "{\"weight\": 70000}", 422, "weight_out_of_range"),

@@ -3,7 +3,7 @@
 use guideway::api::admin::routes;
 use guideway::api::view::{
     BackendList, ConntrackList, ConntrackLookup, Drain, Drops, ErrorView, EventKind, EventList, Reload,
-    Stats, Status, Stopping, VipList,
+    Remaining, Stats, Status, Stopping, VipList,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -70,6 +70,7 @@ fn every_example_is_as_the_appliance_would_write_it() {
             "conntrack" => is_view::<ConntrackList>(text),
             "flow" => is_view::<ConntrackLookup>(text),
             "backends" => is_view::<BackendList>(text),
+            "remaining" => is_view::<Remaining>(text),
             "events" => is_view::<EventList>(text),
             "vips" => is_view::<VipList>(text),
             "reload" => is_view::<Reload>(text),
@@ -80,5 +81,5 @@ fn every_example_is_as_the_appliance_would_write_it() {
         assert!(is_view, "{name}");
         examples += 1;
     }
-    assert_eq!(examples, 12);
+    assert_eq!(examples, 13);
 }

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use guideway::api::view::{
-    Announcement, AnnouncementReason, Backend, BackendStats, ConntrackCounts, ConntrackEntry, ConntrackStats,
-    Drain, DrainEnd, Event, EventKind, Health, HealthCheck, HealthChecks, HostStackStats, IcmpErrorStats,
-    LinkStats, NeighborReplies, NextHop, PacketStats, Pool, Port, PortStats, Quantiles, RuleCheck, RuleStats,
-    Service, ServiceStats, Stats, Status, Traffic, Vip, WeightSource, WeightStatus, Worker, WorkerState,
-    WorkerStats,
+    Announcement, AnnouncementReason, Backend, BackendStats, ConnectionState, ConntrackCounts,
+    ConntrackEntry, ConntrackStats, Drain, DrainEnd, Event, EventKind, FragmentStats, Health, HealthCheck,
+    HealthChecks, HostStackStats, IcmpErrorStats, LinkStats, NeighborReplies, NextHop, OperatorSetting,
+    OperatorSettings, PacketStats, Pool, Port, PortStats, Quantiles, RuleCheck, RuleStats, Service,
+    ServiceStats, Stats, Status, Traffic, Vip, WeightSource, WeightStatus, Worker, WorkerState, WorkerStats,
 };
 use guideway::net::host_stack::FrameKind;
 use guideway_dataplane::verdict::{DropReason, PassReason};
@@ -28,6 +28,7 @@ pub(crate) fn status(vips: &[Vip]) -> Status {
         health_checks: Some(HealthChecks {
             probes_begun: 164_340,
             intervals_missed: 0,
+            failures_discarded: 3,
             start_lag: Quantiles { median_ms: 0.9, p99_ms: 1.2, max_ms: 7.0 },
             publications_measured: 12,
             probe_to_packet: Quantiles { median_ms: 0.6, p99_ms: 1.5, max_ms: 1.5 },
@@ -82,6 +83,33 @@ pub(crate) fn status(vips: &[Vip]) -> Status {
         vips: vips.to_vec(),
         announcements: announcements(),
         drain: None,
+        operator_settings: operator_settings(),
+    }
+}
+
+/// One backend is drained, another has a weight set by hand; both are kept over a restart.
+fn operator_settings() -> OperatorSettings {
+    let setting = |backend: &str| OperatorSetting {
+        service: "web".into(),
+        backend: backend.into(),
+        drained_at_unix_sec: None,
+        weight: None,
+        weight_set_at_unix_sec: None,
+    };
+    OperatorSettings {
+        state_path: Some("/var/lib/guideway/state.toml".into()),
+        last_error: None,
+        backends: vec![
+            OperatorSetting {
+                weight: Some(2),
+                weight_set_at_unix_sec: Some(1_790_000_000 + 273_900 - 59),
+                ..setting("web-1")
+            },
+            OperatorSetting {
+                drained_at_unix_sec: Some(1_790_000_000 + 273_900 - 7_325),
+                ..setting("web-2")
+            },
+        ],
     }
 }
 
@@ -98,6 +126,7 @@ fn announcements() -> Vec<Announcement> {
         hook: hook.into(),
         wanted: true,
         reason: AnnouncementReason::Served,
+        hold_down_left_sec: None,
         announced: Some(true),
         since_unix_sec: 1_790_273_175,
         failures: 0,
@@ -108,6 +137,7 @@ fn announcements() -> Vec<Announcement> {
         Announcement {
             wanted: false,
             reason: AnnouncementReason::TooFewHealthy,
+            hold_down_left_sec: Some(42),
             announced: None,
             failures: 3,
             last_error: Some("/usr/local/bin/announce withdraw ended with exit status: 1: no router".into()),
@@ -155,6 +185,7 @@ pub(crate) fn backends() -> Vec<Backend> {
         health_check: None,
         draining: false,
         operator_drained: false,
+        entries_end_sec: None,
         weight: None,
         weight_source: WeightSource::Configured,
         eligible: true,
@@ -320,6 +351,7 @@ fn packets(times: u64) -> PacketStats {
         dropped: words(dropped, &[("ttl_expired", 9 * times), ("next_hop_unresolved", times)]),
         exceeding_mtu: 8 * times,
         icmp_errors: IcmpErrorStats { sent: 7 * times, suppressed: 6 * times, steered: 5 * times },
+        fragments: FragmentStats { followed: 4 * times, first_unseen: 3 * times },
         link: LinkStats {
             sent: 900 * times,
             tx_full: 4 * times,
@@ -336,6 +368,8 @@ fn conntrack(times: u64) -> ConntrackCounts {
         inserts: 80 * times,
         evicted_void: 5 * times,
         evicted_half_open: 4 * times,
+        evicted_closed: 7 * times,
+        evicted_unconfirmed: 6 * times,
         full: 3 * times,
         untracked: 2 * times,
     }
@@ -357,6 +391,8 @@ pub(crate) fn entries() -> Vec<ConntrackEntry> {
         service: "web".into(),
         backend: backend.into(),
         idle_sec: 30 * index as u32,
+        state: [ConnectionState::HalfOpen, ConnectionState::Established, ConnectionState::Closed]
+            [index as usize],
         half_open: index == 0,
         persists: true,
     };

@@ -15,7 +15,7 @@ use guideway::api::metrics::Exporter;
 use guideway::api::request::{Refused, Reply, Request};
 use guideway::api::view::{
     Backend, BackendList, Change, ChangeKind, ConntrackList, ConntrackLookup, DrainEnd, EventList,
-    NeighborReplies, Reload, Stopping, Undrained, Vip, VipList, WeightSource,
+    NeighborReplies, Reload, Remaining, Stopping, Undrained, Vip, VipList, WeightSource,
 };
 use guideway_model::config::Config;
 use guideway_model::service::UnknownName;
@@ -136,6 +136,8 @@ struct Script {
     backends: Vec<Backend>,
     vips: Vec<Vip>,
     reloads: u64,
+    /// Sessions that are still counted on the drained backend, one fewer at each look.
+    sessions: u64,
     /// Deadline of the drain, true if the appliance stops then, and the looks that it takes until the drain has ended.
     drained: Option<(u64, bool, u32)>,
     stop: watch::Sender<bool>,
@@ -149,6 +151,7 @@ impl Script {
             backends: sample::backends(),
             vips: sample::vips(),
             reloads: 0,
+            sessions: 2,
             drained: None,
             stop,
             ended_captures,
@@ -208,11 +211,26 @@ impl Script {
             Request::BackendGet { service, backend, reply } => {
                 send(reply, self.find(&service, &backend).cloned());
             }
-            Request::BackendDrain { service, backend, reply } => {
-                send(reply, self.change(&service, &backend, |backend| backend.operator_drained = true));
+            Request::BackendRemaining { service, backend, reply } => {
+                let found = self.find(&service, &backend).map(|_| ());
+                send(reply, found.map(|()| self.remaining(&service)));
+            }
+            Request::BackendDrain { service, backend, deadline, reply } => {
+                let drain = |backend: &mut Backend| {
+                    backend.operator_drained = true;
+                    backend.entries_end_sec = deadline.map(|deadline| deadline.as_secs());
+                };
+                send(reply, self.change(&service, &backend, drain));
             }
             Request::BackendUndrain { service, backend, reply } => {
                 send(reply, self.change(&service, &backend, |backend| backend.operator_drained = false));
+            }
+            Request::BackendReset { service, backend, reply } => {
+                let reset = |backend: &mut Backend| {
+                    backend.operator_drained = false;
+                    backend.weight_source = WeightSource::Configured;
+                };
+                send(reply, self.change(&service, &backend, reset));
             }
             Request::BackendSetWeight { service, backend, weight, reply } => {
                 let weighted = |backend: &mut Backend| {
@@ -265,6 +283,17 @@ impl Script {
             Some(service) if backends.is_empty() => Err(UnknownName::Service(service.into()).into()),
             _ => Ok(BackendList { backends }),
         }
+    }
+
+    /// Service `web` tracks sessions, one of which ends with each look; the connections of others stay.
+    fn remaining(&mut self, service: &str) -> Remaining {
+        if service != "web" {
+            return Remaining { connections: 1, sessions: 0, warning: None };
+        }
+        let sessions = self.sessions;
+        self.sessions = sessions.saturating_sub(1);
+        let warning = (sessions > 0).then(|| "they go on (PER_SESSION)".to_owned());
+        Remaining { connections: 0, sessions, warning }
     }
 
     fn find(&mut self, service: &str, backend: &str) -> Result<&mut Backend, Refused> {
@@ -323,8 +352,13 @@ impl Script {
                     change(ChangeKind::Changed, "backend web/web-2: weight 1 to 5"),
                     change(ChangeKind::NeedsRestart, "[engine]: takes effect at the next start"),
                 ],
+                warnings: vec![
+                    "service `web` has no backend, so that new connections to it are dropped: add endpoints to its \
+                     groups"
+                        .into(),
+                ],
             }),
-            2 => Ok(Reload { configuration_generation: 4, changes: Vec::new() }),
+            2 => Ok(Reload { configuration_generation: 4, changes: Vec::new(), warnings: Vec::new() }),
             _ => {
                 let text =
                     "[[forwarding_rule]]\nname = \"web\"\nip_address = \"127.0.0.1\"\nall_port = true\n";

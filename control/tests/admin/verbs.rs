@@ -8,8 +8,8 @@ use insta::{Settings, assert_snapshot};
 use serde_json::json;
 
 use crate::sample;
-use crate::supervisor::{Appliance, Directory};
-use crate::transcript::{guideway, run, transcript};
+use crate::supervisor::{Appliance, Directory, block_on};
+use crate::transcript::{ended, guideway, run, transcript};
 
 /// A snapshot without the expression that made it: a transcript repeats it.
 macro_rules! snapshot {
@@ -68,6 +68,53 @@ fn backend() {
         &["status"],
     ];
     snapshot!(transcript(verbs, &appliance.socket()));
+}
+
+/// A look shows two sessions, the next one, and the third none.
+#[test]
+fn backend_drain_that_waits() {
+    let appliance = Appliance::start();
+    let verbs: &[&[&str]] = &[
+        &["backend", "drain", "web", "web-2", "--wait", "0", "--deadline", "600"],
+        &["backend", "drain", "web", "web-2", "--wait"],
+        &["backend", "drain", "web", "web-1", "--wait", "--output", "json"],
+        &["backend", "drain", "firewall", "fw-1", "--wait", "1", "--output", "json"],
+        &["backend", "drain", "web", "web-2", "--deadline", "86401"],
+        &["backend", "drain", "web", "nobody", "--wait"],
+    ];
+    snapshot!(transcript(verbs, &appliance.socket()));
+}
+
+#[test]
+fn backend_weight_zero_and_reset() {
+    let appliance = Appliance::start();
+    let verbs: &[&[&str]] = &[
+        &["backend", "set-weight", "web", "web-2", "0"],
+        &["backend", "reset", "web", "web-2"],
+        &["backend", "set-weight", "web", "web-2", "0", "--output", "json"],
+    ];
+    snapshot!(transcript(verbs, &appliance.socket()));
+}
+
+#[test]
+fn a_wait_ends_when_somebody_undrains_the_backend() {
+    let appliance = Appliance::start();
+    let waiting = guideway(&["backend", "drain", "firewall", "fw-1", "--wait"], &appliance.socket())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    block_on(async {
+        let client = appliance.client();
+        while !client.backend_get("firewall", "fw-1").await.unwrap().operator_drained {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        client.backend_undrain("firewall", "fw-1").await.unwrap();
+    });
+    let ended = ended(waiting);
+    assert_eq!(ended.status.code(), Some(1));
+    let error = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(error.contains("somebody has undrained it, and 1 connection remains"), "{error}");
 }
 
 #[test]

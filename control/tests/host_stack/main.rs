@@ -4,6 +4,7 @@ mod conversation;
 mod frames;
 mod never_panics;
 mod peer;
+mod repetition;
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -10,6 +10,7 @@ use crate::lab::backend::Backend;
 use crate::lab::bird::{Birds, next_hops};
 use crate::lab::patience::{PATIENCE, within};
 use crate::lab::setup::Setup;
+use crate::lab::web_server::TlsPort;
 
 /// Starts an appliance that announces the routed VIP of IPv4.
 fn start(lab: &Lab, number: usize, backends: usize) -> Appliance<'_> {
@@ -47,6 +48,48 @@ fn routers_have_a_route_while_a_backend_is_healthy() {
     for kind in [EventKind::RouteAnnounced, EventKind::RouteWithdrawn] {
         assert!(events.contains(kind.as_str()), "{events}");
     }
+}
+
+#[test]
+fn routers_do_not_follow_a_backend_that_flaps_while_its_address_is_held_down() {
+    let lab = Lab::new(1, 1);
+    let mut backends = Backend::all(&lab, 1);
+    let web = &mut backends[0].web;
+    let _birds = Birds::start(&lab, 1);
+    // Longer than any test: only a reload ends it.
+    let held_down_for = |seconds: u32| Setup {
+        further: format!("{}hold_down_sec = {seconds}\n", Birds::announcement(&lab, 0)),
+        ..Setup::routed(1)
+    };
+    let appliance = Appliance::start(&lab, 0, &held_down_for(3_600));
+    wait_for_hops(&lab, 1, &[0]);
+    let wait_for_reason = |expected: AnnouncementReason| {
+        let reason = || appliance.status().announcements[0].reason;
+        let found = within(PATIENCE, || (reason() == expected).then_some(()));
+        found.unwrap_or_else(|| panic!("{:?} and not {expected:?}", reason()));
+        assert_eq!(next_hops(&lab, 1), [0_usize; 0]);
+        let left = appliance.status().announcements[0].hold_down_left_sec.expect("the hold-down goes on");
+        assert!((1..=3_600).contains(&left), "{left}");
+    };
+    web.stop();
+    wait_for_hops(&lab, 1, &[]);
+    for _ in 0..2 {
+        wait_for_reason(AnnouncementReason::TooFewHealthy);
+        web.start_again(&lab, 0, TlsPort::Tls);
+        wait_for_reason(AnnouncementReason::HeldDown);
+        web.stop();
+    }
+    web.start_again(&lab, 0, TlsPort::Tls);
+    wait_for_reason(AnnouncementReason::HeldDown);
+    let announced = || {
+        let events = appliance.events();
+        events.iter().filter(|event| event.kind == EventKind::RouteAnnounced).count()
+    };
+    assert_eq!(announced(), 1);
+
+    appliance.reload(&held_down_for(0));
+    wait_for_hops(&lab, 1, &[0]);
+    assert_eq!(announced(), 2);
 }
 
 #[test]

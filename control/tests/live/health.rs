@@ -6,9 +6,10 @@ use std::net::IpAddr;
 use guideway::api::view::{self, Health};
 
 use crate::lab::Lab;
-use crate::lab::address::{self, Family, GRPC, Vip, WEB, WEB_PROXY, WEB_TLS, WEB_TLS_PROXY};
+use crate::lab::address::{self, DATAGRAMS, Family, GRPC, Vip, WEB, WEB_PROXY, WEB_TLS, WEB_TLS_PROXY};
 use crate::lab::appliance::Appliance;
 use crate::lab::backend::Backend;
+use crate::lab::datagram_server::DatagramServer;
 use crate::lab::grpc_server::{GrpcServer, SERVICE};
 use crate::lab::patience::{PATIENCE, within};
 use crate::lab::setup::{DeliveryMode, PROBES, Setup, http_check};
@@ -270,6 +271,57 @@ fn a_grpc_server_is_unhealthy_while_it_says_anything_but_that_it_serves() {
         wait_for_unhealthy(&appliance, family, &ALL, "gRPC status 5 (NOT_FOUND)");
     }
     appliance.reload(&checked_by(format!("{check}\ngrpc_service_name = \"{SERVICE}\"")));
+    appliance.wait_for_health();
+}
+
+#[test]
+fn a_grpc_server_within_tls_is_healthy_to_its_own_type_of_check_alone() {
+    let lab = Lab::new(1, BACKENDS);
+    let mut backends = Backend::all(&lab, BACKENDS);
+    let servers: Vec<_> = (0..BACKENDS).map(|number| GrpcServer::start_with_tls(&lab, number)).collect();
+    let check = |kind| checked_by(format!("type = \"{kind}\"\nport = {GRPC}"));
+    let appliance = Appliance::start(&lab, 0, &check("GRPC_WITH_TLS"));
+    let failure = Failure {
+        families: &Family::BOTH,
+        begins: &|_| servers[FAILING].set_state("NOT_SERVING"),
+        ends: &|_| servers[FAILING].set_state("SERVING"),
+        reason: "the service reports NOT_SERVING",
+    };
+    failure.comes_and_goes(&lab, &mut backends, &appliance);
+    appliance.reload(&check("GRPC"));
+    for family in Family::BOTH {
+        wait_for_unhealthy(&appliance, family, &ALL, "the connection ");
+    }
+}
+
+/// Probes by UDP take the way of traffic, or the kernel's, and are judged by what comes back.
+#[test]
+fn a_dns_server_is_unhealthy_while_it_is_silent_or_answers_with_another_code() {
+    let lab = Lab::new(1, BACKENDS);
+    lab.manage(0);
+    let mut backends = Backend::all(&lab, BACKENDS);
+    let servers: Vec<_> = (0..BACKENDS).map(|number| DatagramServer::start(&lab, number)).collect();
+    let dns = format!("type = \"DNS\"\nport = {DATAGRAMS}\nquery_name = \"lab.example\"");
+    let udp = format!("type = \"UDP\"\nport = {DATAGRAMS}\nrequest = \"PING\"\nresponse = \"PONG\"");
+    let appliance = Appliance::start(&lab, 0, &checked_by(dns.clone()));
+    for (check, state, reason) in [
+        (dns.clone(), "3", "DNS response code 3 (NXDOMAIN)"),
+        (udp.clone(), "silent", "no answer within 1 s"),
+        (udp + "\ntransport = \"kernel\"", "3", "the answer does not hold the expected text"),
+        (dns.clone() + "\ntransport = \"kernel\"", "silent", "no answer within 1 s"),
+    ] {
+        appliance.reload(&checked_by(check));
+        appliance.wait_for_health();
+        let failure = Failure {
+            families: &Family::BOTH,
+            begins: &|_| servers[FAILING].set_state(state),
+            ends: &|_| servers[FAILING].set_state("0"),
+            reason,
+        };
+        failure.comes_and_goes(&lab, &mut backends, &appliance);
+    }
+    servers.iter().for_each(|server| server.set_state("5"));
+    appliance.reload(&checked_by(dns + "\nexpected_rcode = \"REFUSED\""));
     appliance.wait_for_health();
 }
 

@@ -15,6 +15,7 @@ pub(crate) mod backend;
 pub(crate) mod bird;
 pub(crate) mod client;
 pub(crate) mod conversation;
+pub(crate) mod datagram_server;
 mod decapsulation;
 pub(crate) mod grpc_server;
 pub(crate) mod load;

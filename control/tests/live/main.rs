@@ -18,6 +18,8 @@ mod faults;
 mod health;
 mod replay;
 mod start;
+mod taken_out;
 mod traffic;
+mod two_arms;
 mod weights;
 mod without_appliance;

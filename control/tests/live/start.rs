@@ -1,6 +1,9 @@
 //! An appliance that cannot start says why in one line, with the remedy, and leaves nothing behind.
 
 use std::fs;
+use std::path::Path;
+
+use guideway::run::machine::memory::Memory;
 
 use crate::lab::scratch::Scratch;
 
@@ -58,6 +61,14 @@ fn an_appliance_that_cannot_start_says_why_in_one_line_with_the_remedy() {
             "no_huge = true\nmemory_mib = 64",
             "no_huge = false",
             "error: no huge page is free: reserve some (`sysctl vm.nr_hugepages=512`), or set `no_huge = true`",
+        ));
+    }
+    // Where it would fit, nobody wants it to be tried.
+    if Memory::read(Path::new("/")).available.is_some_and(|available| available < 24 << 30) {
+        cases.push((
+            "max_entries = 1024",
+            "max_entries = 1073741824",
+            "error: a conntrack table of 1073741824 entries takes 24576 MiB, and this process can have ",
         ));
     }
     for (from, to, expected) in cases {

@@ -67,10 +67,16 @@ fn shares_follow_the_weights_that_backends_report_while_all_of_them_do() {
     go_to(&["b1", "b2"]);
     shares_become(&appliance, &backends, [Some("0"), Some("heavy"), Some("300")], even);
     assert_eq!(status("b1"), of_both(WeightStatus::InvalidWeight));
-    // A backend that answers no probes keeps its weight, and gets no share.
+    // A fraction is rounded, and not to 0.
+    shares_become(&appliance, &backends, [Some("0.2"), Some("2.6"), Some("0")], [0.25, 0.75, 0.0]);
+    // A backend whose answers fail without a weight keeps its own, and gets no share.
     shares_become(&appliance, &backends, [Some("600"), Some("300"), Some("100")], [0.6, 0.3, 0.1]);
     backends[2].web.set_unavailable(true);
     shares_become(&appliance, &backends, [Some("600"), Some("300"), None], [2.0 / 3.0, 1.0 / 3.0, 0.0]);
     assert_eq!(status("b2"), of_both(WeightStatus::UnavailableWeight));
+    go_to(&["b0", "b1"]);
+    // One whose answers fail with a weight has that: with all others at 0, nonzero weight would make it the last resort.
+    shares_become(&appliance, &backends, [Some("0"), Some("0"), Some("0")], [0.5, 0.5, 0.0]);
+    assert_eq!(status("b2"), of_both(WeightStatus::ValidWeight));
     go_to(&["b0", "b1"]);
 }

@@ -17,9 +17,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use guideway::offline::replay::{Outputs, replay};
-use guideway::offline::timeline::{Change as ReplayedChange, Event, Timeline};
+use guideway::offline::timeline::{Moment, Timeline};
 use guideway_engine::capture::{CaptureReader, CaptureWriter};
 use guideway_model::config::Config;
+use guideway_model::forwarding_state::StateChange;
 
 use change::{Change, Timed};
 use dice::Dice;
@@ -49,8 +50,16 @@ impl Scenario {
         Self { setup, packets, changes }
     }
 
+    /// Changes by instant.
+    fn moments(&self) -> Vec<&[Timed]> {
+        self.changes.chunk_by(|a, b| a.at == b.at).collect()
+    }
+
     fn decisions(&self, workers: usize) -> Vec<Decision> {
-        let events = self.changes.iter().map(|timed| Event { at: timed.at, change: replayed(&timed.change) });
+        let moments = self.moments().into_iter().map(|moment| Moment {
+            at: moment[0].at,
+            changes: moment.iter().map(|timed| replayed(&timed.change)).collect(),
+        });
         let mut capture = CaptureWriter::new(Vec::new()).expect("memory takes everything");
         for packet in &self.packets {
             let nanos = 1_767_225_600_000_000_000 + packet.at.as_nanos() as u64;
@@ -60,30 +69,37 @@ impl Scenario {
         let reader = CaptureReader::new(&capture[..]).expect("a capture that was just written");
         let written = Shared::default();
         let outputs = Outputs { decisions: Some(Box::new(written.clone())), frames: None };
-        let events = Timeline { events: events.collect() };
-        let (summary, result) = replay(parsed(&self.setup), events, reader, workers, outputs);
+        let timeline = Timeline { moments: moments.collect() };
+        let (summary, result) = replay(parsed(&self.setup), timeline, reader, workers, outputs);
         assert!(result.is_ok() && summary.is_balanced(), "{summary:?}");
         let text = String::from_utf8(written.0.borrow().clone()).expect("JSON");
         text.lines().map(decision).collect()
     }
 
     /// Compares decisions with the reference; fails with a description of the first wrong one.
-    fn judge(&self, decisions: &[Decision]) -> Result<(), String> {
+    ///
+    /// Returns how many later fragments followed their first, and how many packets were hashed as those of the opposite
+    /// direction.
+    fn judge(&self, decisions: &[Decision]) -> Result<[u64; 2], String> {
         assert_eq!(decisions.len(), self.packets.len(), "a decision a frame");
         let mut reference = Reference::default();
         reference.load(&self.setup, Duration::ZERO);
-        let mut changes = self.changes.iter().peekable();
+        reference.settle();
+        let mut moments = self.moments().into_iter().peekable();
         for (index, (packet, decision)) in self.packets.iter().zip(decisions).enumerate() {
-            while let Some(timed) = changes.next_if(|timed| timed.at <= packet.at) {
-                match &timed.change {
-                    Change::Health { service, backend, healthy } => {
-                        reference.set_health(service, backend, *healthy);
+            while let Some(moment) = moments.next_if(|moment| moment[0].at <= packet.at) {
+                for timed in moment {
+                    match &timed.change {
+                        Change::Health { service, backend, healthy } => {
+                            reference.set_health(service, backend, *healthy);
+                        }
+                        Change::Weight { service, backend, weight } => {
+                            reference.set_weight(service, backend, *weight);
+                        }
+                        Change::Reload(setup) => reference.load(setup, timed.at),
                     }
-                    Change::Weight { service, backend, weight } => {
-                        reference.set_weight(service, backend, *weight);
-                    }
-                    Change::Reload(setup) => reference.load(setup, timed.at),
                 }
+                reference.settle();
             }
             reference.judge(packet, decision).map_err(|expected| {
                 let Packet { at, flow, syn, quoted, .. } = packet;
@@ -94,19 +110,17 @@ impl Scenario {
                 )
             })?;
         }
-        Ok(())
+        Ok([reference.followed, reference.turned])
     }
 }
 
-fn replayed(change: &Change) -> ReplayedChange {
+fn replayed(change: &Change) -> StateChange {
     match change.clone() {
-        Change::Health { service, backend, healthy } => {
-            ReplayedChange::Backend { service, backend, healthy: Some(healthy), weight: None }
-        }
+        Change::Health { service, backend, healthy } => StateChange::Health { service, backend, healthy },
         Change::Weight { service, backend, weight } => {
-            ReplayedChange::Backend { service, backend, healthy: None, weight: Some(weight) }
+            StateChange::ReportedWeight { service, backend, weight }
         }
-        Change::Reload(setup) => ReplayedChange::Reload(Box::new(parsed(&setup))),
+        Change::Reload(setup) => StateChange::Config(Box::new(parsed(&setup))),
     }
 }
 
@@ -150,11 +164,13 @@ fn decisions_follow_the_semantics(workers: usize) {
     });
     let mut wrong = Vec::new();
     let mut seen = BTreeMap::new();
+    let mut followed_and_turned = [0; 2];
     for number in numbers.filter(|number| *number as usize % 4 == workers - 1) {
         let scenario = Scenario::new(number);
         let decisions = scenario.decisions(workers);
-        if let Err(discrepancy) = scenario.judge(&decisions) {
-            wrong.push(format!("scenario {number}: {discrepancy}"));
+        match scenario.judge(&decisions) {
+            Ok(counts) => followed_and_turned.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count),
+            Err(discrepancy) => wrong.push(format!("scenario {number}: {discrepancy}")),
         }
         for (packet, decision) in scenario.packets.iter().zip(decisions) {
             let quotes = packet.quoted.is_some();
@@ -162,6 +178,11 @@ fn decisions_follow_the_semantics(workers: usize) {
         }
     }
     assert!(wrong.is_empty(), "{} scenarios went wrong:\n{}", wrong.len(), wrong.join("\n"));
+    let is_frequent = followed_and_turned.iter().all(|count| *count >= SCENARIOS);
+    assert!(
+        is_frequent || chosen.is_some(),
+        "too few followers, or answers by routes: {followed_and_turned:?}"
+    );
     let kind = |verdict: &str, tracking: Option<&str>, quotes| {
         (verdict.to_owned(), tracking.map(str::to_owned), quotes)
     };

@@ -4,11 +4,12 @@
 //! with every earlier choice, and goes on from there.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::service::{Held, Selection, State};
+use crate::service::{Held, Selection, State, TICK};
 use crate::setup::{Ports, Rule, RuleProtocol, Scheme, Setup};
-use crate::traffic::{Flow, Packet, TCP, UDP};
+use crate::traffic::{Flow, Packet, Part, TCP, UDP};
 
 /// Decision of the replay for one packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +24,19 @@ pub(crate) struct Decision {
 /// Input of a choice: service, fields of the selection hash, and eligible backends with their weights.
 type Choice = (String, Selection, Vec<(String, u16)>);
 
+/// Addresses, protocol and identification that the fragments of a datagram share.
+type Datagram = (IpAddr, IpAddr, u8, u32);
+
+/// Seconds for which later fragments follow their first.
+const FOLLOWING: f64 = 30.0;
+
+/// First fragment that was forwarded.
+struct First {
+    rule: String,
+    backend: String,
+    seen: Duration,
+}
+
 /// State of all services, as the semantics have it by now.
 #[derive(Default)]
 pub(crate) struct Reference {
@@ -30,6 +44,11 @@ pub(crate) struct Reference {
     services: BTreeMap<String, State>,
     /// Backend that each choice fell on. A service that is removed and comes back must choose as before.
     choices: HashMap<Choice, String>,
+    firsts: HashMap<Datagram, First>,
+    /// Number of later fragments that followed their first.
+    pub(crate) followed: u64,
+    /// Number of packets that came by a route and were hashed as those of the opposite direction.
+    pub(crate) turned: u64,
 }
 
 impl Reference {
@@ -41,6 +60,11 @@ impl Reference {
             state.configure(service, setup.endpoints(service), now);
         }
         self.setup = Some(setup.clone());
+    }
+
+    /// Draws the consequences of the changes of one instant.
+    pub(crate) fn settle(&mut self) {
+        self.services.values_mut().for_each(State::settle);
     }
 
     /// Sets a backend's health; does nothing if the backend is unknown.
@@ -59,18 +83,46 @@ impl Reference {
 
     /// Judges the decision for one packet, and goes on from it.
     pub(crate) fn judge(&mut self, packet: &Packet, decision: &Decision) -> Result<(), String> {
-        let (flow, rule, quoted) =
-            match packet.quoted.as_ref().and_then(|flow| Some((flow, self.rule(flow)?))) {
-                Some((client_flow, rule)) => (client_flow, Some(rule), true),
-                None => (&packet.flow, self.rule(&packet.flow), false),
-            };
-        let Some(rule) = rule.cloned() else {
+        if let Some((surely, expected)) = self.followed(packet) {
+            if *decision == expected {
+                self.followed += 1;
+                return Ok(());
+            }
+            expect(!surely, || format!("what follows its first fragment: {expected:?}"))?;
+        }
+        let (flow, rule, quoted) = match packet.quoted.as_ref().and_then(|flow| self.quoted(flow)) {
+            Some((flow, rule)) => (flow, Some(rule), true),
+            None => (packet.flow.clone(), self.rule(&packet.flow), false),
+        };
+        let Some((rule, routed)) = rule.map(|(rule, routed)| (rule.clone(), routed)) else {
             return expect(decision.verdict == "pass", || "no rule and no route: pass".to_owned());
         };
+        self.judge_ruled(packet, &flow, &rule, (routed, quoted), decision)?;
+        if let (Part::First, TCP | UDP, Some(backend)) =
+            (packet.flow.part, packet.flow.protocol, decision.backend.clone())
+        {
+            let first = First { rule: rule.name, backend, seen: packet.at };
+            self.firsts.insert(datagram(packet), first);
+        }
+        Ok(())
+    }
+
+    /// Judges the decision for a packet that belongs to a rule and follows no other.
+    fn judge_ruled(
+        &mut self,
+        packet: &Packet,
+        flow: &Flow,
+        rule: &Rule,
+        (routed, quoted): (bool, bool),
+        decision: &Decision,
+    ) -> Result<(), String> {
         let named = (decision.rule.as_deref(), decision.service.as_deref());
         expect(named == (Some(&rule.name), Some(&rule.service)), || format!("rule {}", rule.name))?;
         let state = self.services.get_mut(&rule.service).ok_or("a rule without a service")?;
 
+        let hashed = state.hashed(flow, routed);
+        self.turned += u64::from(hashed != *flow);
+        let flow = &hashed;
         let key = state.tracking_key(flow);
         let held = match &key {
             Some(key) if quoted || !(packet.syn && state.starts_anew()) => state.holds(key, packet.at),
@@ -113,8 +165,40 @@ impl Reference {
         expect(*before == chosen, || format!("{before}, which the same hash chose before"))
     }
 
-    /// Rule that matches a flow, else the rule that the flow's longest route leads to.
-    fn rule(&self, flow: &Flow) -> Option<&Rule> {
+    /// Decision that a later fragment takes over from its first; sure unless a timeout is a tick away.
+    fn followed(&self, packet: &Packet) -> Option<(bool, Decision)> {
+        if packet.flow.part != Part::Later || packet.quoted.is_some() {
+            return None;
+        }
+        let First { rule, backend, seen } = self.firsts.get(&datagram(packet))?;
+        let rule = self.setup.as_ref()?.rules.iter().find(|other| other.name == *rule)?;
+        let remains = self.services.get(&rule.service)?.remains_for(backend, packet.at)?;
+        let left = remains.min(FOLLOWING - (packet.at - *seen).as_secs_f64());
+        let expected = Decision {
+            verdict: "forward".to_owned(),
+            rule: Some(rule.name.clone()),
+            service: Some(rule.service.clone()),
+            backend: Some(backend.clone()),
+            tracking: Some("off".to_owned()),
+        };
+        (left > -TICK).then_some((left >= TICK, expected))
+    }
+
+    /// Flow that an ICMP error goes with, and its rule: the client's, to whom a VIP answered, or that of the quoted
+    /// packet itself, if it came by a route, or else that of the opposite direction, which does.
+    fn quoted(&self, client_flow: &Flow) -> Option<(Flow, (&Rule, bool))> {
+        let sent = client_flow.reversed();
+        let of_client = self.rule(client_flow);
+        let of_sent = self.rule(&sent).filter(|(_, routed)| *routed);
+        match (of_client, of_sent) {
+            (Some(rule @ (_, false)), _) | (Some(rule), None) => Some((client_flow.clone(), rule)),
+            (_, Some(rule)) => Some((sent, rule)),
+            (None, None) => None,
+        }
+    }
+
+    /// Rule that matches a flow, else the rule that the flow's longest route leads to; true if a route does.
+    fn rule(&self, flow: &Flow) -> Option<(&Rule, bool)> {
         let setup = self.setup.as_ref()?;
         let admits = |rule: &Rule| {
             rule.scheme == Scheme::External
@@ -131,12 +215,18 @@ impl Reference {
                 source.map(|range| 1 + range.prefix_len()).max().unwrap_or(0),
             )
         });
-        direct.or_else(|| {
+        direct.map(|rule| (rule, false)).or_else(|| {
             let routes = setup.routes.iter().filter(|route| route.range.contains(&flow.dst));
             let longest = routes.max_by_key(|route| route.range.prefix_len())?;
-            setup.rules.iter().find(|rule| rule.name == longest.next_hop).filter(|rule| admits(rule))
+            let hop = setup.rules.iter().find(|rule| rule.name == longest.next_hop);
+            hop.filter(|rule| admits(rule)).map(|rule| (rule, true))
         })
     }
+}
+
+fn datagram(packet: &Packet) -> Datagram {
+    let Flow { src, dst, protocol, .. } = packet.flow;
+    (src, dst, protocol, packet.identification)
 }
 
 /// True if a rule matches packets of a flow.

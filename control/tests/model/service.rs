@@ -7,6 +7,9 @@ use std::time::Duration;
 use crate::setup::{Affinity, Endpoint, Persistence, Scheme, Service};
 use crate::traffic::{ESP, Flow, GRE, TCP, UDP};
 
+/// Seconds about a timeout within which either decision is right.
+pub(crate) const TICK: f64 = 1.0;
+
 /// Fields that a hash covers: source, destination, protocol and ports, each if it counts.
 pub(crate) type Selection = (IpAddr, Option<IpAddr>, Option<u8>, Option<(u16, u16)>);
 
@@ -27,7 +30,7 @@ struct Backend {
     configured_weight: u16,
     weight: u16,
     is_healthy: bool,
-    /// Number of turns from healthy to unhealthy.
+    /// Number of times that entries that do not persist were voided.
     losses: u64,
     removed_at: Option<Duration>,
 }
@@ -92,8 +95,8 @@ impl State {
             };
             let known = self.backends.entry(endpoint.name.clone()).or_insert_with(|| fresh.clone());
             if known.removed_at.is_some() {
-                let Backend { incarnation, losses, .. } = *known;
-                *known = Backend { incarnation, losses, ..fresh };
+                let Backend { incarnation, losses, is_healthy, .. } = *known;
+                *known = Backend { incarnation, losses, is_healthy, ..fresh };
                 continue;
             }
             known.is_failover = is_failover;
@@ -107,7 +110,6 @@ impl State {
             }
         }
         self.forget_drained(now);
-        self.notice_pool();
     }
 
     fn forget_drained(&mut self, now: Duration) {
@@ -117,21 +119,27 @@ impl State {
 
     pub(crate) fn set_health(&mut self, backend: &str, healthy: bool) {
         if let Some(backend) = self.backends.get_mut(backend) {
-            backend.losses += u64::from(backend.is_healthy && !healthy);
             backend.is_healthy = healthy;
         }
-        self.notice_pool();
     }
 
     pub(crate) fn set_weight(&mut self, backend: &str, weight: u16) {
         if let Some(backend) = self.backends.get_mut(backend) {
             backend.weight = weight;
         }
-        self.notice_pool();
     }
 
-    fn notice_pool(&mut self) {
-        let Some((first, _)) = self.eligible().into_iter().next() else { return };
+    /// Voids what the changes of one instant void, once all of them are in.
+    pub(crate) fn settle(&mut self) {
+        let eligible = self.eligible();
+        if eligible.iter().any(|(name, _)| self.backends[name].is_healthy) {
+            // There is somebody to divert to.
+            let backends = self.backends.values_mut();
+            for backend in backends.filter(|backend| !backend.is_healthy && backend.removed_at.is_none()) {
+                backend.losses += 1;
+            }
+        }
+        let Some((first, _)) = eligible.into_iter().next() else { return };
         let serves = self.backends[&first].is_failover;
         let switched = self.failover_serves.replace(serves).is_some_and(|before| before != serves);
         // The policy counts only in services with a failover group.
@@ -200,6 +208,22 @@ impl State {
         !self.policy.per_session || self.has_connection_affinity()
     }
 
+    /// Flow whose fields are hashed: of a packet that came by a route its ends in order, unless the client alone counts.
+    pub(crate) fn hashed(&self, flow: &Flow, routed: bool) -> Flow {
+        let (src_port, dst_port) = flow.hashed_ports().unwrap_or_default();
+        let is_in_order = (flow.src, src_port) <= (flow.dst, dst_port);
+        if !routed || is_in_order || self.policy.affinity == Affinity::ClientIpNoDestination {
+            return flow.clone();
+        }
+        flow.reversed()
+    }
+
+    /// Seconds for which a backend goes on getting what follows a fragment that it got; none if it is gone.
+    pub(crate) fn remains_for(&self, backend: &str, now: Duration) -> Option<f64> {
+        let left = |removed: Duration| self.policy.draining_timeout as f64 - (now - removed).as_secs_f64();
+        Some(self.backends.get(backend)?.removed_at.map_or(f64::INFINITY, left))
+    }
+
     pub(crate) fn selection_key(&self, flow: &Flow) -> Selection {
         let Flow { src, dst, protocol, .. } = *flow;
         match self.policy.affinity {
@@ -225,15 +249,12 @@ impl State {
 
     /// Backend that holds a connection by an entry that is valid at `now`.
     pub(crate) fn holds(&self, key: &Selection, now: Duration) -> Held {
-        const TICK: f64 = 1.0;
         let Some(entry) = self.entries.get(key) else { return Held::No };
         let backend = match self.backends.get(&entry.backend) {
             Some(backend) if backend.incarnation == entry.incarnation => backend,
             _ => return Held::No,
         };
-        let can_serve = backend.is_healthy || self.eligible().iter().any(|(name, _)| *name == entry.backend);
-        let is_well = entry.losses == backend.losses && can_serve;
-        if entry.switches != self.switches || !(entry.persists || is_well) {
+        if entry.switches != self.switches || !(entry.persists || entry.losses == backend.losses) {
             return Held::No;
         }
         let default = if self.policy.scheme == Scheme::External { 60 } else { 600 };
@@ -271,5 +292,5 @@ impl State {
 
 /// The 5-tuple of ported packets, the 3-tuple of all others.
 fn connection_of(flow: &Flow) -> Selection {
-    (flow.src, Some(flow.dst), Some(flow.protocol), flow.ports.filter(|_| !flow.is_fragment))
+    (flow.src, Some(flow.dst), Some(flow.protocol), flow.hashed_ports())
 }

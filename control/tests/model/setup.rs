@@ -224,14 +224,18 @@ impl Setup {
             .cloned()
             .collect();
         let ranges = if is_ipv4 {
-            ["198.51.100.0/24", "198.51.100.128/25"]
+            ["198.51.100.0/24", "198.51.100.128/25", "192.0.0.0/23"]
         } else {
-            ["2001:db8:99::/48", "2001:db8:99:1::/64"]
+            ["2001:db8:99::/48", "2001:db8:99:1::/64", "2001:db8:c::/48"]
         };
+        // There and back mostly by the same next hop, as a firewall needs it.
+        let usual = (!hops.is_empty()).then(|| dice.pick(&hops).name);
         for range in ranges {
             if !hops.is_empty() && dice.chance(60) {
                 let name = format!("route-{}", self.routes.len());
-                self.routes.push(Route { name, range: net(range), next_hop: dice.pick(&hops).name });
+                let next_hop = usual.clone().filter(|_| dice.chance(70));
+                let next_hop = next_hop.unwrap_or_else(|| dice.pick(&hops).name);
+                self.routes.push(Route { name, range: net(range), next_hop });
             }
         }
     }

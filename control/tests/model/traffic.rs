@@ -25,8 +25,29 @@ pub(crate) struct Flow {
     pub(crate) protocol: u8,
     /// Source and destination port of TCP and UDP; none in later fragments.
     pub(crate) ports: Option<(u16, u16)>,
-    /// True for every fragment, also the first.
-    pub(crate) is_fragment: bool,
+    pub(crate) part: Part,
+}
+
+/// Part of a datagram that a packet is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Whole,
+    First,
+    Later,
+}
+
+impl Flow {
+    /// Ports that count for hashes: those of whole packets, and of first fragments of TCP.
+    pub(crate) fn hashed_ports(&self) -> Option<(u16, u16)> {
+        let counts = self.part == Part::Whole || self.part == Part::First && self.protocol == TCP;
+        self.ports.filter(|_| counts)
+    }
+
+    /// Flow of the opposite direction.
+    pub(crate) fn reversed(&self) -> Self {
+        let ports = self.ports.map(|(src_port, dst_port)| (dst_port, src_port));
+        Self { src: self.dst, dst: self.src, ports, ..self.clone() }
+    }
 }
 
 /// A packet on its way to the appliance.
@@ -35,6 +56,8 @@ pub(crate) struct Packet {
     pub(crate) at: Duration,
     pub(crate) flow: Flow,
     pub(crate) syn: bool,
+    /// Number that the fragments of a datagram share.
+    pub(crate) identification: u32,
     /// Client's flow to which the packet in an ICMP error's quote belongs; none in other packets.
     pub(crate) quoted: Option<Flow>,
     pub(crate) frame: Vec<u8>,
@@ -55,12 +78,18 @@ pub(crate) fn packets(dice: &mut Dice, setup: &Setup, count: usize, horizon: Dur
     let families: Vec<bool> = [true, false].into_iter().filter(|is_ipv4| has(*is_ipv4)).collect();
     let families = if families.is_empty() { vec![true] } else { families };
     let clients = dice.pick(&[4, 12, 60]);
-    let habits: Vec<Habit> =
+    let mut habits: Vec<Habit> =
         (0..8 + dice.below(60)).map(|number| habit(dice, &families, clients, number)).collect();
+    // What goes by a route has another direction, which may go by a route too.
+    let answers: Vec<Habit> = habits.iter().filter(|habit| habit.is_routed()).map(Habit::answers).collect();
+    habits.extend(answers);
     let mut times: Vec<Duration> = (1..count).map(|_| moment(dice, horizon)).collect();
     times.push(Duration::ZERO);
     times.sort_unstable();
-    times.into_iter().map(|at| packet(dice, at, &habits)).collect()
+    let mut found: Vec<Packet> = times.into_iter().flat_map(|at| datagram(dice, at, &habits)).collect();
+    found.sort_by_key(|packet| packet.at);
+    found.truncate(count);
+    found
 }
 
 fn habit(dice: &mut Dice, families: &[bool], clients: usize, number: usize) -> Habit {
@@ -80,26 +109,71 @@ fn habit(dice: &mut Dice, families: &[bool], clients: usize, number: usize) -> H
     }
 }
 
-fn packet(dice: &mut Dice, at: Duration, habits: &[Habit]) -> Packet {
+impl Habit {
+    fn is_routed(&self) -> bool {
+        let is_ipv4 = self.server.is_ipv4();
+        [true, false].iter().any(|near| self.server == routed(is_ipv4, *near))
+    }
+
+    /// Packets of the opposite direction.
+    fn answers(&self) -> Self {
+        let (src_port, dst_port) = self.ports;
+        Self { client: self.server, server: self.client, ports: (dst_port, src_port), ..self.clone() }
+    }
+}
+
+/// A datagram, whole or in parts, some of which may be missing, early or late.
+fn datagram(dice: &mut Dice, at: Duration, habits: &[Habit]) -> Vec<Packet> {
     let habit = dice.pick(habits);
-    let is_quoted = dice.chance(8);
-    let fragment = match habit.protocol {
-        TCP | UDP if dice.chance(12) => Some(dice.pick(&[(0, true), (1480, true), (2960, false)])),
-        _ => None,
+    // Few numbers: now and then a datagram has that of another.
+    let identification = dice.below(60) as u32;
+    if !matches!(habit.protocol, TCP | UDP) || !dice.chance(15) {
+        return vec![packet(dice, at, &habit, None, identification)];
+    }
+    let (first, middle, last) = ((0, true), (1480, true), (2960, false));
+    let parts: &[(usize, bool)] = match dice.below(8) {
+        0..=2 => &[first, middle, last],
+        3 => &[first, last],
+        4 => &[middle, first, last],
+        5 => &[first],
+        6 => &[middle],
+        _ => &[last],
     };
+    let mut at = at;
+    let mut found = Vec::new();
+    for part in parts {
+        found.push(packet(dice, at, &habit, Some(*part), identification));
+        at += Duration::from_millis(dice.pick(&[0, 1, 10, 10, 1_000, 5_000, 20_000, 40_000]));
+    }
+    found
+}
+
+fn packet(
+    dice: &mut Dice,
+    at: Duration,
+    habit: &Habit,
+    fragment: Option<(usize, bool)>,
+    identification: u32,
+) -> Packet {
+    let is_quoted = dice.chance(8);
     let flags = dice.pick(&[tcp::SYN, tcp::ACK, tcp::ACK, tcp::ACK, tcp::FIN | tcp::ACK, tcp::RST]);
-    let is_later = fragment.is_some_and(|(offset, _)| offset > 0);
+    let part = match fragment {
+        None => Part::Whole,
+        Some((0, _)) => Part::First,
+        Some(_) => Part::Later,
+    };
+    let is_later = part == Part::Later;
     let flow = Flow {
         src: habit.client,
         dst: habit.server,
         protocol: habit.protocol,
         ports: (matches!(habit.protocol, TCP | UDP) && !is_later).then_some(habit.ports),
-        is_fragment: fragment.is_some(),
+        part,
     };
     if is_quoted {
-        return icmp_error(dice, at, &habit, flow, fragment);
+        return icmp_error(dice, at, habit, flow, fragment);
     }
-    let mut frame = carrying(between(habit.client, habit.server), &habit, habit.ports, flags);
+    let mut frame = carrying(between(habit.client, habit.server), habit, habit.ports, flags);
     if dice.chance(5) {
         frame = frame.vlan(100);
     }
@@ -107,10 +181,10 @@ fn packet(dice: &mut Dice, at: Duration, habits: &[Habit]) -> Packet {
         frame = if habit.client.is_ipv4() { frame.options(&[1; 4]) } else { frame.hop_by_hop(&[1, 4]) };
     }
     if let Some((offset, more)) = fragment {
-        frame = frame.fragment(offset, more);
+        frame = frame.identification(identification).fragment(offset, more);
     }
     let syn = habit.protocol == TCP && flags & tcp::SYN != 0 && !is_later;
-    Packet { at, flow, syn, quoted: None, frame: frame.build() }
+    Packet { at, flow, syn, identification, quoted: None, frame: frame.build() }
 }
 
 /// Makes an ICMP error of a router or of the client's own host, about a packet that a backend sent to the client.
@@ -142,8 +216,8 @@ fn icmp_error(
     };
     let frame = between(sender, receiver).icmp(kind, code, 1280).quoting(&answer, quote_len).build();
     let protocol = if is_ipv4 { ICMP } else { ICMPV6 };
-    let flow = Flow { src: sender, dst: receiver, protocol, ports: None, is_fragment: false };
-    Packet { at, flow, syn: false, quoted: is_usable.then_some(quoted), frame }
+    let flow = Flow { src: sender, dst: receiver, protocol, ports: None, part: Part::Whole };
+    Packet { at, flow, syn: false, identification: 0, quoted: is_usable.then_some(quoted), frame }
 }
 
 fn between(src: IpAddr, dst: IpAddr) -> Frame {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use guideway::net::probe_tcp::{ConnectError, Limits, Peer, ProbeTcp};
+use guideway::net::probe_tcp::{CLOSING_TIME, ConnectError, Limits, Peer, ProbeTcp};
 use guideway_dataplane::backend::BackendHandle;
 use guideway_dataplane::snapshot::OwnAddresses;
 use smoltcp::socket::tcp::State;
@@ -66,6 +66,61 @@ fn a_connection_that_both_ends_closed_is_over_without_a_reset() {
         assert!(lab.sent.iter().any(|(_, packet)| flags(packet).2), "a FIN");
         assert!(lab.sent.iter().all(|(_, packet)| !flags(packet).3), "no RST");
     }
+}
+
+/// True if a packet with this flag left.
+fn sent(lab: &Lab, flag: fn((bool, bool, bool, bool)) -> bool) -> bool {
+    lab.sent.iter().any(|(_, packet)| flag(flags(packet)))
+}
+
+#[test]
+fn a_finished_connection_closes_in_order_and_gives_its_memory_back() {
+    // The server closes first, having answered; or after the client, who has heard nothing, or only a part.
+    for (request, answer) in [(REQUEST, answer(4)), (b"", answer(4)), (REQUEST, answer(20_000))] {
+        let mut lab = Lab::new([(0, FarEnd::new(vip(), PORT, 1, &answer).closing_with_client())]);
+        let client = Client::new(&mut lab, peer(0), b"");
+        lab.settle();
+        let cx = &mut Context::from_waker(Waker::noop());
+        if !request.is_empty() {
+            assert!(lab.stack.poll_send(client.id, request, cx).is_ready());
+            lab.settle();
+        }
+        lab.stack.finish(client.id, lab.now);
+        lab.run_until(lab.now + CLOSING_TIME / 2);
+        assert_eq!((lab.stack.connections(), lab.stack.next_poll()), (0, None), "{}", answer.len());
+        lab.run_until(lab.now + secs(60));
+        let state = lab.backends[&BackendHandle(0)].state();
+        assert!(matches!(state, State::Closed | State::TimeWait), "{state:?}");
+        assert!(sent(&lab, |(_, _, fin, _)| fin) && !sent(&lab, |(.., rst)| rst), "{}", answer.len());
+    }
+}
+
+#[test]
+fn a_finished_connection_whose_packets_are_lost_closes_in_order() {
+    for loses in 3..12 {
+        let mut lab = Lab::new([(0, FarEnd::new(vip(), PORT, 1, b"well").closing_with_client())]);
+        lab.wire = Wire { loses: Some(loses), ..Wire::default() };
+        let mut clients = [Client::new(&mut lab, peer(0), REQUEST)];
+        lab.serve(&mut clients, secs(20));
+        lab.stack.finish(clients[0].id, lab.now);
+        lab.run_until(lab.now + CLOSING_TIME);
+        assert_eq!(lab.stack.connections(), 0);
+        assert!(sent(&lab, |(_, _, fin, _)| fin) && !sent(&lab, |(.., rst)| rst), "one in {loses} is lost");
+    }
+}
+
+#[test]
+fn a_backend_that_does_not_close_is_reset_after_a_while() {
+    let mut lab = Lab::new([(0, FarEnd::new(vip(), PORT, 1, b"well"))]);
+    let client = Client::new(&mut lab, peer(0), b"");
+    lab.settle();
+    lab.stack.finish(client.id, lab.now);
+    lab.run_until(lab.now + CLOSING_TIME / 2);
+    assert_eq!(lab.backends[&BackendHandle(0)].state(), State::CloseWait);
+    assert!(!sent(&lab, |(.., rst)| rst));
+    lab.run_until(lab.now + CLOSING_TIME);
+    assert!(sent(&lab, |(.., rst)| rst));
+    assert_eq!((lab.stack.connections(), lab.backends[&BackendHandle(0)].state()), (0, State::Closed));
 }
 
 #[test]

@@ -72,6 +72,8 @@ pub(crate) struct FarEnd {
     sockets: SocketSet<'static>,
     servers: Vec<Server>,
     answer: Vec<u8>,
+    /// True if it closes its half when the client has closed its own.
+    closes_with_client: bool,
 }
 
 impl FarEnd {
@@ -90,7 +92,12 @@ impl FarEnd {
             Server { socket: sockets.add(socket), request: Vec::new(), answered: 0 }
         });
         let servers = servers.collect();
-        Self { interface, queues, sockets, servers, answer: answer.to_vec() }
+        Self { interface, queues, sockets, servers, answer: answer.to_vec(), closes_with_client: false }
+    }
+
+    /// The host, whose server closes as soon as the client has, as most do.
+    pub(crate) fn closing_with_client(self) -> Self {
+        Self { closes_with_client: true, ..self }
     }
 
     /// Takes in a packet, if there is one; returns those that leave now.
@@ -109,6 +116,9 @@ impl FarEnd {
                 if server.answered == self.answer.len() {
                     socket.close();
                 }
+            }
+            if self.closes_with_client && socket.state() == State::CloseWait {
+                socket.close();
             }
         }
         self.interface.poll(at, &mut self.queues, &mut self.sockets);

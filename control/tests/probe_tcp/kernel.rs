@@ -91,6 +91,18 @@ fn serve(listener: TcpListener, connections: usize) -> thread::JoinHandle<Vec<So
     })
 }
 
+/// Waits for the end of a number of connections, each without a request; returns what their last reads came to.
+fn hear_ends(listener: TcpListener, connections: usize) -> thread::JoinHandle<Vec<io::Result<usize>>> {
+    thread::spawn(move || {
+        let accepted = std::iter::repeat_with(|| listener.accept().unwrap().0).take(connections);
+        let end = |mut socket: std::net::TcpStream| {
+            socket.set_read_timeout(Some(PATIENCE)).unwrap();
+            socket.read(&mut [0; 10])
+        };
+        accepted.map(end).collect()
+    })
+}
+
 #[test]
 fn a_kernel_with_the_vip_on_its_loopback_answers() {
     let tun = enter_backend(own());
@@ -101,6 +113,9 @@ fn a_kernel_with_the_vip_on_its_loopback_answers() {
         Peer { backend: BackendHandle(5), vip: address.ip(), port: address.port() }
     });
     let servers = listeners.map(|listener| serve(listener, 10));
+    let quiet = TcpListener::bind((VIPS[0], 0)).unwrap();
+    let quiet_port = quiet.local_addr().unwrap().port();
+    let ends = hear_ends(quiet, 10);
     LocalSet::new().block_on(&runtime, async {
         let handle = Handle::new(ProbeTcp::new(own(), 11, Limits::default()));
         let carrier = tokio::task::spawn_local(carry(handle.clone(), tun));
@@ -120,6 +135,12 @@ fn a_kernel_with_the_vip_on_its_loopback_answers() {
                 assert_eq!(heard, [&request[..], &request[..]].concat());
             }
         }
+        for _ in 0..10 {
+            let to = Peer { port: quiet_port, ..peers[0] };
+            timeout(PATIENCE, Stream::connect(&handle, to)).await.expect("in time").unwrap().finish();
+        }
+        let ends = tokio::task::spawn_blocking(|| ends.join().unwrap()).await.unwrap();
+        assert!(ends.iter().all(|end| matches!(end, Ok(0))), "FIN, and no reset: {ends:?}");
         // A port that nobody listens on, at a host that is there.
         let closed = Peer { port: 1, ..peers[0] };
         let refused = timeout(PATIENCE, Stream::connect(&handle, closed)).await.expect("in time");

@@ -90,6 +90,20 @@ fn a_stream_that_is_dropped_resets_its_connection() {
 }
 
 #[test]
+fn a_stream_that_is_finished_closes_its_connection_and_makes_room_for_another() {
+    let far = FarEnd::new(vip(), PORT, 2, b"well");
+    let limits = Limits { connections: 1, ..Limits::default() };
+    let ((), handle, far) = with_backend(far, limits, async |handle| {
+        let stream = Stream::connect(&handle, peer(1)).await.unwrap();
+        stream.finish();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(handle.connections(), 1, "the server has not closed its half");
+        drop(Stream::connect(&handle, peer(1)).await.unwrap());
+    });
+    assert_eq!((handle.connections(), far.state()), (0, State::Closed));
+}
+
+#[test]
 fn a_connection_that_is_refused_says_so() {
     let far = FarEnd::new(vip(), PORT, 0, b"");
     let (error, handle, _) = with_backend(far, Limits::default(), async |handle| {

@@ -2,14 +2,17 @@
 
 #![allow(clippy::unwrap_used)] // A test that cannot set its scene fails there.
 
+mod backends_taken_out;
 mod operator;
+mod stalls;
+mod two_arms;
+mod weights;
 
 use std::thread;
 use std::time::Duration;
 
 use guideway::api::request::{CaptureReason, Refused, Request};
-use guideway::api::view::{self, ChangeKind, EventKind, WeightStatus};
-use guideway::health::probe::WeightReport;
+use guideway::api::view::{self, ChangeKind, EventKind};
 use guideway::run::appliance::{Appliance, Nic};
 use guideway::run::assemble::Probing;
 use guideway::run::worker::WorkerFailure;
@@ -54,8 +57,7 @@ fn a_drained_backend_gets_no_new_connections_and_keeps_those_that_it_has() {
                 on_b.push(src_port);
             }
         }
-        let drain = |reply| Request::BackendDrain { service: "web".into(), backend: "b".into(), reply };
-        let drained = operator.ask(drain).await.unwrap();
+        let drained = operator.drain("b", None).await.unwrap();
         assert!(drained.operator_drained && !drained.eligible);
         for src_port in 2_000..2_040 {
             operator.send(&to_vip(src_port));
@@ -67,8 +69,7 @@ fn a_drained_backend_gets_no_new_connections_and_keeps_those_that_it_has() {
         }
         let undrain = |reply| Request::BackendUndrain { service: "web".into(), backend: "b".into(), reply };
         assert!(operator.ask(undrain).await.unwrap().eligible);
-        let unknown = |reply| Request::BackendDrain { service: "web".into(), backend: "z".into(), reply };
-        assert!(matches!(operator.ask(unknown).await, Err(Refused::UnknownName(_))));
+        assert!(matches!(operator.drain("z", None).await, Err(Refused::UnknownName(_))));
         let weigh = |reply| Request::BackendSetWeight {
             service: "web".into(),
             backend: "a".into(),
@@ -97,10 +98,7 @@ fn draining_the_last_eligible_backend_warns_and_undraining_takes_it_back() {
         operator.report("a", Ok(None)).await;
         operator.report("a", Ok(None)).await;
         operator.backend_when("a", |backend| backend.share > 0.99).await;
-        let drain = async |backend: &str| {
-            let (service, backend) = ("web".to_owned(), backend.to_owned());
-            operator.ask(|reply| Request::BackendDrain { service, backend, reply }).await.unwrap()
-        };
+        let drain = async |backend: &str| operator.drain(backend, None).await.unwrap();
         assert_eq!(drain("a").await.warning, None, "the other one serves, as a last resort");
         let warning = drain("b").await.warning.expect("nobody is left");
         assert!(warning.starts_with("nobody is eligible in service `web`"), "{warning}");
@@ -139,6 +137,14 @@ fn a_right_file_is_taken_over_whole_and_a_wrong_one_not_at_all() {
             ]
         );
         assert!(operator.backend("b").await.draining);
+        let idle = "[[backend_service]]\nname = \"idle\"\nhealth_checks = [\"alive\"]\n\
+                    backends = [{ group = \"idle\" }]\n[[backend_group]]\nname = \"idle\"\nendpoints = []\n";
+        // The machine may give warnings of its own.
+        let warning = "service `idle` has no backend, so that new connections to it are dropped: add endpoints to its groups";
+        assert!(!reload.warnings.iter().any(|one| one == warning));
+        std::fs::write(&operator.config_path, format!("{CONFIG}\n{idle}")).unwrap();
+        let reload = operator.ask(|reply| Request::Reload { reply }).await.unwrap();
+        assert!(reload.warnings.iter().any(|one| one == warning), "{:?}", reload.warnings);
         // As good as endless, and it takes no room on the disk.
         std::fs::File::create(&operator.config_path).unwrap().set_len(1 << 40).unwrap();
         let refused = operator.ask(|reply| Request::Reload { reply }).await;
@@ -252,7 +258,8 @@ fn a_decision_is_named_as_it_was_when_it_was_made() {
     let mut appliance = Appliance::new(renamed(CONFIG, "first"), &[nic], setup, Duration::ZERO);
     let first = appliance.state().snapshot_generation();
     let (service, backend) = ("web".to_owned(), "a".to_owned());
-    appliance.apply([StateChange::OperatorDrain { service, backend, drained: true }], Duration::ZERO);
+    let drain = StateChange::OperatorDrain { service, backend, entries_end_at: None };
+    appliance.apply([drain], Duration::ZERO);
     appliance.poll(Duration::ZERO);
     let drained = appliance.state().snapshot_generation();
     let name = |appliance: &Appliance, generation| {
@@ -346,50 +353,6 @@ fn two_successes_turn_a_backend_healthy_and_failures_turn_it_back() {
 }
 
 #[test]
-fn reported_weights_count_until_a_backend_sends_none() {
-    let policy = "locality_lb_policy = \"WEIGHTED_MAGLEV\"\nhealth_checks";
-    let config = CONFIG.replace("TCP", "HTTP").replace("health_checks", policy);
-    let result = with_watch("weights", &config, |operator| async move {
-        for _ in 0..2 {
-            operator.report("a", Ok(Some(WeightReport::Weight(30)))).await;
-            operator.report("b", Ok(Some(WeightReport::Weight(10)))).await;
-        }
-        let a = operator.backend_when("a", |backend| (0.6..0.9).contains(&backend.share)).await;
-        assert!((a.share - 0.75).abs() < 0.01, "{}", a.share);
-        assert_eq!((a.weight, a.weight_source), (Some(30), view::WeightSource::Reported));
-        let status = |backend: view::Backend| backend.health_check.and_then(|check| check.weight_status);
-        assert_eq!(status(a), Some(WeightStatus::ValidWeight));
-        let latest = operator.ask(|reply| Request::Events { limit: 1, after: None, reply }).await.unwrap();
-        let last = latest.events[0].id;
-
-        operator.report("b", Ok(Some(WeightReport::Missing))).await;
-        let a = operator.backend_when("a", |backend| backend.share < 0.6).await;
-        assert_eq!(a.weight, Some(1));
-        assert!((a.share - 0.5).abs() < 0.01, "{}", a.share);
-        assert_eq!(status(operator.backend("b").await), Some(WeightStatus::MissingWeight));
-        let services = operator.ask(|reply| Request::Status { reply }).await.unwrap().services;
-        assert_eq!(services[0].weights_valid, Some(false));
-
-        operator.report("b", Ok(Some(WeightReport::Weight(10)))).await;
-        operator.backend_when("a", |backend| backend.weight == Some(30)).await;
-        let changed = |name: &str| (EventKind::WeightChanged, Some(name.to_owned()));
-        assert_eq!(
-            operator.events_after(last).await,
-            [
-                (EventKind::WeightsInvalid, None),
-                changed("a"),
-                changed("b"),
-                (EventKind::WeightsValid, None),
-                changed("a"),
-                changed("b"),
-            ]
-        );
-        stop(&operator).await;
-    });
-    assert_eq!(result, Ok(()));
-}
-
-#[test]
 fn the_time_from_a_deciding_probe_to_the_workers_is_measured_once_for_each_turn() {
     let result = with_watch("publish-latency", CONFIG, |operator| async move {
         let checks = async || {
@@ -426,8 +389,7 @@ fn the_time_from_a_deciding_probe_to_the_workers_is_measured_once_for_each_turn(
 #[test]
 fn what_operators_do_is_among_the_events() {
     let result = with_appliance("events", |operator| async move {
-        let drain = |reply| Request::BackendDrain { service: "web".into(), backend: "b".into(), reply };
-        operator.ask(drain).await.unwrap();
+        operator.drain("b", None).await.unwrap();
         let undrain = |reply| Request::BackendUndrain { service: "web".into(), backend: "b".into(), reply };
         operator.ask(undrain).await.unwrap();
         operator.ask(|reply| Request::Reload { reply }).await.unwrap();
@@ -552,7 +514,7 @@ fn the_workers_that_are_left_forward_until_routers_have_heard_that_one_has_faile
         + &format!("command = [\"/bin/sh\", \"-c\", {command:?}, \"sh\"]\n");
     let failure = WorkerFailure { worker: 1, core: 3, message: "a bug".to_owned() };
     let (reported, shared) = (failure.clone(), directory.clone());
-    let result = run("withdraw", &announced, Probing::Off, |mut operator| async move {
+    let result = run("withdraw", &announced, Probing::Off, None, |mut operator| async move {
         operator.answer_arp().await;
         let is_announced = async || {
             let status = operator.ask(|reply| Request::Status { reply }).await.unwrap();

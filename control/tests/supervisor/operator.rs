@@ -1,7 +1,8 @@
 //! An appliance whose ports are in memory, and its operator.
 
-use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -61,14 +62,24 @@ pub(crate) struct Operator {
     pub(crate) senders: Senders,
     pub(crate) wire: Wire<Mbuf>,
     pub(crate) config_path: PathBuf,
+    /// While it is set, the worker rests.
+    pub(crate) worker_rests: Arc<AtomicBool>,
 }
 
 impl Operator {
     /// Has a probe of a backend end with this result.
     pub(crate) async fn report(&self, backend: &str, result: Result<Option<WeightReport>, &str>) {
+        self.report_result(backend, result.map_or_else(ProbeResult::unwell, ProbeResult::Well)).await;
+    }
+
+    /// Has a probe of a backend end with a result of any kind.
+    pub(crate) async fn report_result(&self, backend: &str, result: ProbeResult) {
+        self.report_after(Duration::from_micros(1_500), backend, result).await;
+    }
+
+    /// Has a probe of a backend end now, after this time.
+    pub(crate) async fn report_after(&self, latency: Duration, backend: &str, result: ProbeResult) {
         let id = CheckId { service: "web".into(), backend: backend.into(), rule: "web".into() };
-        let result = result.map_or_else(|reason| ProbeResult::Unwell(reason.to_owned()), ProbeResult::Well);
-        let latency = Duration::from_micros(1_500);
         self.senders
             .reports
             .send(ProbeReport { id, result, latency, ended: Instant::now() })
@@ -107,6 +118,16 @@ impl Operator {
     pub(crate) async fn backend(&self, name: &str) -> view::Backend {
         let list = self.ask(|reply| Request::BackendList { service: None, reply }).await.unwrap();
         list.backends.into_iter().find(|backend| backend.name == name).expect("a backend")
+    }
+
+    /// Drains a backend; its connections end after the deadline.
+    pub(crate) async fn drain(
+        &self,
+        backend: &str,
+        deadline: Option<Duration>,
+    ) -> Result<view::Backend, Refused> {
+        let (service, backend) = ("web".to_owned(), backend.to_owned());
+        self.ask(|reply| Request::BackendDrain { service, backend, deadline, reply }).await
     }
 
     pub(crate) fn send(&mut self, packet: &Packet) {
@@ -157,7 +178,7 @@ pub(crate) fn with_appliance<T: Future<Output = ()>>(
     name: &str,
     test: impl FnOnce(Operator) -> T,
 ) -> Result<(), WorkerFailure> {
-    run(name, CONFIG, Probing::Off, test)
+    run(name, CONFIG, Probing::Off, None, test)
 }
 
 /// Runs `test` beside an appliance that watches its backends; the test says what probes find.
@@ -166,13 +187,14 @@ pub(crate) fn with_watch<T: Future<Output = ()>>(
     config: &str,
     test: impl FnOnce(Operator) -> T,
 ) -> Result<(), WorkerFailure> {
-    run(name, config, Probing::Told, test)
+    run(name, config, Probing::Told, None, test)
 }
 
 pub(crate) fn run<T: Future<Output = ()>>(
     name: &str,
     config_text: &str,
     probing: Probing,
+    state: Option<&Path>,
     test: impl FnOnce(Operator) -> T,
 ) -> Result<(), WorkerFailure> {
     let config_path =
@@ -181,19 +203,39 @@ pub(crate) fn run<T: Future<Output = ()>>(
     let config = Config::parse("guideway.toml", config_text).unwrap_or_else(|errors| panic!("{errors}"));
     let shared = Shared::new(&config, [1, 2, 3, 4]).unwrap();
     let nic = Nic { mac: MacAddress(OWN_MAC), offloads_udp_checksum: false };
-    let (assembly, seeds) =
+    let (mut assembly, seeds) =
         assemble(Setup { config, nics: &[nic], cores: &[0], shared, probing, rings: RINGS });
+    if let Some(path) = state {
+        assembly.keep_operator_state(path.to_owned());
+    }
     let (queues, wire) = loopback(256);
     let stop = AtomicBool::new(false);
+    let worker_rests = Arc::new(AtomicBool::new(false));
     let result = thread::scope(|scope| {
         // Where a test fails, too: the scope waits for the worker.
         let _stop_worker = StopWorkers(&stop);
         let stop = &stop;
         for (seed, queues) in seeds.into_iter().zip([queues]) {
-            scope.spawn(move || seed.poll_loop(vec![queues]).run(stop));
+            let rests = Arc::clone(&worker_rests);
+            scope.spawn(move || {
+                let mut poll_loop = seed.poll_loop(vec![queues]);
+                while !stop.load(Ordering::Relaxed) {
+                    if rests.load(Ordering::Relaxed) {
+                        thread::sleep(Duration::from_millis(1));
+                    } else {
+                        poll_loop.turn();
+                    }
+                }
+                poll_loop.run(stop);
+            });
         }
         let senders = assembly.senders().clone();
-        let operator = Operator { senders, wire, config_path: config_path.clone() };
+        let operator = Operator {
+            senders,
+            wire,
+            config_path: config_path.clone(),
+            worker_rests: Arc::clone(&worker_rests),
+        };
         let process = Process { config_path: config_path.clone(), guard: None, log: None };
         let control = async { tokio::join!(assembly.run(MemoryPorts, process), test(operator)).0 };
         control_thread(control).unwrap()

@@ -17,14 +17,16 @@ pub(crate) struct Source {
 impl Source {
     /// Text without its unit tests and without comments.
     pub(crate) fn code(&self) -> String {
-        let product = without_tests(&self.text);
+        // Unit tests that have a file of their own are no code of the product.
+        let is_tests = self.path.ends_with("/tests.rs");
+        let product = if is_tests { String::new() } else { without_tests(&self.text) };
         let lines = product.lines().filter(|line| !line.trim_start().starts_with("//"));
         lines.collect::<Vec<_>>().join("\n")
     }
 
     /// True for the code of a crate itself, and not of its tests, examples and benchmarks.
     pub(crate) fn is_product(&self) -> bool {
-        self.path.contains("/src/")
+        self.path.contains("/src/") && !self.path.ends_with("/tests.rs")
     }
 }
 

@@ -1,5 +1,6 @@
 //! Entries, which tell the backend of a connection, and their packing into one 64-bit state word.
 
+use super::Standing;
 use crate::backend::{BackendHandle, Generation};
 use crate::time::Tick;
 
@@ -12,16 +13,16 @@ pub struct Entry {
     pub generation: Generation,
     /// True if the connection stays on its backend when that turns unhealthy.
     pub persists: bool,
-    /// True if the client has only asked for a connection so far: such entries give way first.
-    pub half_open: bool,
+    /// Stage of the connection, by the packets that have come of it.
+    pub stage: Stage,
     /// Time of the last use. An entry that comes out of the table has the low [`SEEN_BITS`](Entry::SEEN_BITS) bits
     /// alone; [`Entry::idle`] is the way to read it.
     pub seen: Tick,
 }
 
 impl Entry {
-    /// Bits of the clock that an entry keeps: its time wraps after 2^20 seconds, 12.1 days.
-    pub const SEEN_BITS: u32 = 20;
+    /// Bits of the clock that an entry keeps: its time wraps after 2^19 seconds, 6.1 days.
+    pub const SEEN_BITS: u32 = 19;
 
     /// Seconds that an entry may lie in the reader's future before it counts as very old instead.
     ///
@@ -42,6 +43,52 @@ impl Entry {
 
 const SEEN_MASK: u32 = (1 << Entry::SEEN_BITS) - 1;
 
+/// Stage of a connection, by the packets that have come of it.
+///
+/// It decides about one thing: which valid entry gives way where the slots of a new one are full.
+//
+// The higher bit says that the next packet may change the stage: one test for nearly all packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Packets have come, after the first, that neither open nor close it.
+    Established = 0b00,
+    /// A FIN or RST has come of it, and no SYN since. It stays so: what follows are acknowledgements and
+    /// retransmissions.
+    Closed = 0b01,
+    /// SYNs alone have come.
+    HalfOpen = 0b10,
+    /// One packet has come that isn't a SYN: one from the middle of a TCP connection, or the first of another
+    /// protocol's.
+    Unconfirmed = 0b11,
+}
+
+impl Stage {
+    /// All stages, in the order of their numbers.
+    pub const ALL: [Self; 4] = [Self::Established, Self::Closed, Self::HalfOpen, Self::Unconfirmed];
+
+    /// Standing of a valid entry in this stage.
+    #[must_use]
+    #[inline]
+    pub const fn standing(self) -> Standing {
+        match self {
+            Self::Established => Standing::Live,
+            Self::Closed => Standing::Closed,
+            Self::HalfOpen => Standing::HalfOpen,
+            Self::Unconfirmed => Standing::Unconfirmed,
+        }
+    }
+
+    /// Stage after another packet that doesn't close the connection; `opens` says that it is a SYN.
+    #[inline]
+    pub(super) fn continued(self, opens: bool) -> Self {
+        match self {
+            Self::HalfOpen if !opens => Self::Established,
+            Self::Unconfirmed => Self::Established,
+            unchanged => unchanged,
+        }
+    }
+}
+
 /// Progress of a slot: the top two bits of its state word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -58,14 +105,14 @@ pub(super) enum Phase {
 /// The state word of a slot.
 ///
 /// ```text
-///  63 62   61 60   59         58          57        40   39     20   20      0
-/// ┌───────┬───────┬──────────┬───────────┬────────────┬────────────┬──────────┐
-/// │ phase │ turn  │ persists │ half_open │ generation │  backend   │   seen   │
-/// └───────┴───────┴──────────┴───────────┴────────────┴────────────┴──────────┘
-///    2       2         1           1           18           20          20
+///  63 62   61 60      59      58        41   40     21   20 19   18       0
+/// ┌───────┬───────┬──────────┬────────────┬────────────┬───────┬───────────┐
+/// │ phase │ turn  │ persists │ generation │  backend   │ stage │   seen    │
+/// └───────┴───────┴──────────┴────────────┴────────────┴───────┴───────────┘
+///    2       2         1           18           20         2        19
 /// ```
 ///
-/// `turn` counts, modulo 4, how often the slot has changed hands. Phase, half_open and seen change while an entry
+/// `turn` counts, modulo 4, how often the slot has changed hands. Phase, stage and seen change while an entry
 /// stays; the others are frozen from its publication on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct State(pub(super) u64);
@@ -77,12 +124,13 @@ impl State {
     const PHASE: u32 = 62;
     const TURN: u32 = 60;
     const PERSISTS: u64 = 1 << 59;
-    const HALF_OPEN: u64 = 1 << 58;
-    const GENERATION: u32 = 40;
-    const BACKEND: u32 = 20;
+    const GENERATION: u32 = 41;
+    const BACKEND: u32 = 21;
+    const STAGE: u32 = Entry::SEEN_BITS;
     const PHASE_MASK: u64 = 0b11 << Self::PHASE;
     const TURN_MASK: u64 = 0b11 << Self::TURN;
-    const FROZEN: u64 = !(Self::PHASE_MASK | Self::HALF_OPEN | SEEN_MASK as u64);
+    const STAGE_MASK: u64 = 0b11 << Self::STAGE;
+    const FROZEN: u64 = !(Self::PHASE_MASK | Self::STAGE_MASK | SEEN_MASK as u64);
 
     /// Word under which `entry` takes over a slot that was in state `before`.
     pub(super) fn succeeding(before: Self, entry: &Entry) -> Self {
@@ -100,7 +148,7 @@ impl State {
         Self(turn | persists | generation | backend)
             .in_phase(Phase::Tentative)
             .seen_at(entry.seen)
-            .half_open(entry.half_open)
+            .in_stage(entry.stage)
     }
 
     /// Word that a slot is left with when this entry goes.
@@ -130,8 +178,24 @@ impl State {
     }
 
     #[inline]
-    pub(super) fn half_open(self, half_open: bool) -> Self {
-        Self(self.0 & !Self::HALF_OPEN | if half_open { Self::HALF_OPEN } else { 0 })
+    pub(super) fn stage(self) -> Stage {
+        match self.0 >> Self::STAGE & 0b11 {
+            0b00 => Stage::Established,
+            0b01 => Stage::Closed,
+            0b10 => Stage::HalfOpen,
+            _ => Stage::Unconfirmed,
+        }
+    }
+
+    /// True if SYNs alone, or one packet alone, have come of the connection.
+    #[inline]
+    pub(super) fn is_unconfirmed(self) -> bool {
+        self.0 & 0b10 << Self::STAGE != 0
+    }
+
+    #[inline]
+    pub(super) fn in_stage(self, stage: Stage) -> Self {
+        Self(self.0 & !Self::STAGE_MASK | (stage as u64) << Self::STAGE)
     }
 
     /// Bits that don't change from an entry's publication to its end.
@@ -140,7 +204,7 @@ impl State {
         self.0 & Self::FROZEN
     }
 
-    /// True if `entry` could stand under this word with nothing but its time and half-open bit changed.
+    /// True if `entry` could stand under this word with nothing but its time and stage changed.
     pub(super) fn differs_only_in_use(self, entry: &Entry) -> bool {
         self.frozen() & !Self::TURN_MASK == Self::succeeding(self, entry).frozen() & !Self::TURN_MASK
     }
@@ -153,7 +217,7 @@ impl State {
             backend: BackendHandle(field(Self::BACKEND, BackendHandle::LIMIT)),
             generation: Generation(field(Self::GENERATION, Generation::LIMIT)),
             persists: self.0 & Self::PERSISTS != 0,
-            half_open: self.0 & Self::HALF_OPEN != 0,
+            stage: self.stage(),
             seen: Tick(field(0, 1 << Entry::SEEN_BITS)),
         }
     }
@@ -168,7 +232,7 @@ mod tests {
             backend: BackendHandle(BackendHandle::LIMIT - 1),
             generation: Generation(0),
             persists: true,
-            half_open: false,
+            stage: Stage::Established,
             seen: Tick(seen),
         }
     }
@@ -178,13 +242,14 @@ mod tests {
         for backend in [0, 1, BackendHandle::LIMIT - 1] {
             for generation in [0, 1, Generation::LIMIT - 1] {
                 for seen in [0, 1, SEEN_MASK] {
-                    for (persists, half_open) in [(false, false), (false, true), (true, false), (true, true)]
+                    for (persists, stage) in
+                        [false, true].into_iter().flat_map(|p| Stage::ALL.map(|stage| (p, stage)))
                     {
                         let entry = Entry {
                             backend: BackendHandle(backend),
                             generation: Generation(generation),
                             persists,
-                            half_open,
+                            stage,
                             seen: Tick(seen),
                         };
                         let state = State::succeeding(State(0), &entry);
@@ -210,10 +275,26 @@ mod tests {
     #[test]
     fn use_changes_no_frozen_bit() {
         let state = State::succeeding(State(0), &entry(7));
-        let used = state.in_phase(Phase::Settled).seen_at(Tick(u32::MAX)).half_open(true);
-        assert_eq!(used.frozen(), state.frozen());
-        assert!(used.differs_only_in_use(&entry(1)));
-        assert!(!used.differs_only_in_use(&Entry { generation: Generation(1), ..entry(1) }));
+        for stage in Stage::ALL {
+            let used = state.in_phase(Phase::Settled).seen_at(Tick(u32::MAX)).in_stage(stage);
+            assert_eq!(used.stage(), stage);
+            assert_eq!(used.frozen(), state.frozen());
+            assert!(used.differs_only_in_use(&entry(1)));
+            assert!(!used.differs_only_in_use(&Entry { generation: Generation(1), ..entry(1) }));
+        }
+    }
+
+    #[test]
+    fn a_second_packet_establishes_and_a_close_lasts() {
+        for (stage, after_any, after_a_syn) in [
+            (Stage::HalfOpen, Stage::Established, Stage::HalfOpen),
+            (Stage::Unconfirmed, Stage::Established, Stage::Established),
+            (Stage::Established, Stage::Established, Stage::Established),
+            (Stage::Closed, Stage::Closed, Stage::Closed),
+        ] {
+            assert_eq!(stage.continued(false), after_any, "{stage:?}");
+            assert_eq!(stage.continued(true), after_a_syn, "{stage:?}");
+        }
     }
 
     #[test]

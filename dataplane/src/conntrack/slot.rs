@@ -1,7 +1,7 @@
 //! Slots, 16 bytes for an entry each: their two words and the only ways to change them.
 
 use super::TrackingKey;
-use super::entry::{Entry, Phase, State};
+use super::entry::{Entry, Phase, Stage, State};
 use crate::primitive::{AtomicU64, Ordering};
 use crate::time::Tick;
 
@@ -97,8 +97,8 @@ impl Slot {
 
     /// Notes the use of a settled entry, if nobody else has changed it since `before` was read.
     #[inline]
-    pub(super) fn touch(&self, before: State, seen: Tick, half_open: bool) -> bool {
-        self.exchange(before, before.seen_at(seen).half_open(half_open))
+    pub(super) fn touch(&self, before: State, seen: Tick, stage: Stage) -> bool {
+        self.exchange(before, before.seen_at(seen).in_stage(stage))
     }
 }
 
@@ -116,7 +116,7 @@ mod tests {
             backend: BackendHandle(3),
             generation: Generation(4),
             persists: false,
-            half_open: true,
+            stage: Stage::HalfOpen,
             seen: Tick(5),
         }
     }
@@ -134,7 +134,7 @@ mod tests {
         slot.occupy(slot.state(), TrackingKey(2), &entry()).unwrap();
         assert!(!slot.vacate(old));
         assert!(!slot.settle(old));
-        assert!(!slot.touch(old, Tick(6), false));
+        assert!(!slot.touch(old, Tick(6), Stage::Established));
         assert_eq!(slot.held_by(TrackingKey(1)), None);
         assert!(slot.held_by(TrackingKey(2)).is_some());
     }

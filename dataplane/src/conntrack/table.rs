@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::entry::{Entry, Phase, State};
+use super::entry::{Entry, Phase, Stage, State};
 #[cfg(not(loom))]
 use super::memory::Memory;
 use super::pair::{BUCKET, PAIR, Pair};
@@ -94,7 +94,8 @@ impl ConntrackTable {
     /// Gives `key` an entry, unless it has one that isn't void.
     ///
     /// For a packet that no valid entry was found for. `judge` says what an entry is worth now; of those in `key`'s
-    /// two buckets a void one gives way first, then the half-open one that has been idle for longest.
+    /// two buckets a void one gives way first, then a half-open one, then one that is closed or unconfirmed; of each
+    /// rank the one that has been idle for longest.
     pub fn insert(&self, key: TrackingKey, entry: Entry, judge: impl Fn(&Entry) -> Standing) -> Inserted {
         self.neighbourhood(key).insert(&entry, &judge, &judge)
     }
@@ -104,6 +105,24 @@ impl ConntrackTable {
     /// For a TCP SYN that starts a new connection.
     pub fn restart(&self, key: TrackingKey, entry: Entry, judge: impl Fn(&Entry) -> Standing) -> Inserted {
         self.neighbourhood(key).insert(&entry, &judge, &|_| Standing::Void)
+    }
+
+    /// Notes that a packet which closes the connection of `key` came at `now`; `found` is the entry that it found.
+    ///
+    /// Unlike a refresh, it isn't lost where another worker notes a use at the same time: no later packet would make
+    /// up for it.
+    #[inline(never)]
+    pub fn close<'t>(&'t self, key: TrackingKey, mut found: Found<'t>, now: Tick) {
+        for _ in 0..ATTEMPTS {
+            if found.note(now, Stage::Closed) {
+                return;
+            }
+            let frozen = found.state.frozen();
+            match self.lookup(key) {
+                Some(again) if again.state.frozen() == frozen => found = again,
+                _ => return,
+            }
+        }
     }
 
     /// Entries with their keys, in no order, each as it is when the iterator comes by.
@@ -174,19 +193,28 @@ impl Found<'_> {
         self.state.entry()
     }
 
-    /// Notes that the connection is in use at `now`; `established` ends its half-open time.
+    /// Notes that a packet of the connection came at `now`; `opens` says that it is a SYN, which alone leaves a
+    /// connection half-open.
     ///
-    /// It writes only where the clock has moved on or the half-open time ends. Where another worker has changed the
-    /// entry since it was found, it changes nothing: that worker has noted a use as recent, or put another entry here.
+    /// It writes only where the clock has moved on or the stage changes. Where another worker has changed the entry
+    /// since it was found, it changes nothing: that worker has noted a use as recent, or put another entry here.
     #[inline]
-    pub fn refresh(self, now: Tick, established: bool) {
+    pub fn refresh(self, now: Tick, opens: bool) {
+        if self.entry().idle(now) > 0 || self.state.is_unconfirmed() {
+            self.note(now, self.state.stage().continued(opens));
+        }
+    }
+
+    /// Notes a use at `now`, after which the connection is in `stage`; false where the entry has changed since it was
+    /// found.
+    fn note(self, now: Tick, stage: Stage) -> bool {
         let entry = self.entry();
         let moved = entry.idle(now) > 0;
-        let half_open = entry.half_open && !established;
-        if moved || half_open != entry.half_open {
+        if moved || stage != entry.stage {
             let seen = if moved { now } else { entry.seen };
-            self.slot.touch(self.state, seen, half_open);
+            return self.slot.touch(self.state, seen, stage);
         }
+        true
     }
 }
 
@@ -210,7 +238,7 @@ enum Choice {
     Own(usize, State),
     /// Slot that is empty, or whose entry gives way.
     Room(usize, State, Inserted),
-    /// None before another worker is done with a slot that it has just taken.
+    /// None before another worker is done with a slot that it has just taken, or emptied.
     InMotion,
     /// None.
     Full,
@@ -266,7 +294,7 @@ impl<'t> Neighbourhood<'t> {
                     return Inserted::Lost(own.entry());
                 }
                 Choice::Own(n, own) if own.differs_only_in_use(entry) => {
-                    if self.slot(n).touch(own, entry.seen, entry.half_open) {
+                    if self.slot(n).touch(own, entry.seen, entry.stage) {
                         return Inserted::Replaced;
                     }
                     continue;
@@ -291,12 +319,12 @@ impl<'t> Neighbourhood<'t> {
         Inserted::Full
     }
 
-    /// Looks at every slot once, and where none is empty judges what is in them.
+    /// Looks at every slot, and where none is empty again, to judge what is in them.
     fn choose(&self, now: Tick, judge: &impl Fn(&Entry) -> Standing) -> Choice {
-        let states: [State; PAIR] = core::array::from_fn(|n| self.slot(n).state());
         let mut empty = None;
         let mut in_motion = false;
-        for (n, state) in states.into_iter().enumerate() {
+        for n in 0..PAIR {
+            let state = self.slot(n).state();
             match state.phase() {
                 Phase::Empty => empty = empty.or(Some((n, state))),
                 Phase::Busy => in_motion = true,
@@ -310,22 +338,45 @@ impl<'t> Neighbourhood<'t> {
         if let Some((n, state)) = empty {
             return Choice::Room(n, state, Inserted::New);
         }
-        let mut half_open: Option<(usize, State)> = None;
-        for (n, state) in states.into_iter().enumerate().filter(|(_, state)| state.phase() == Phase::Settled)
-        {
-            match judge(&state.entry()) {
+        match self.victim(now, judge) {
+            // Another worker may have finished the key's entry since it was looked for.
+            Choice::Room(n, state, _) if self.slot(n).bears(self.key, state) => Choice::Own(n, state),
+            Choice::Full if in_motion => Choice::InMotion,
+            choice => choice,
+        }
+    }
+
+    /// Slot whose entry gives way.
+    fn victim(&self, now: Tick, judge: &impl Fn(&Entry) -> Standing) -> Choice {
+        let mut in_motion = false;
+        let mut victim = None;
+        // Half-open entries before others, then the longest idle; of a second's, closed ones, which nobody will confirm.
+        let mut strongest = (false, 0, false);
+        // Another slot of a bucket for every key: were it always the first, a flood's next packet would push out what
+        // has just been made, and leave what lay there before.
+        let first = (self.key.0 >> 1) as usize % BUCKET;
+        for n in (0..PAIR).map(|n| n ^ first) {
+            let state = self.slot(n).state();
+            if state.phase() != Phase::Settled {
+                in_motion = true;
+                continue;
+            }
+            let entry = state.entry();
+            let standing = judge(&entry);
+            match standing {
+                Standing::Live => continue,
                 Standing::Void => return Choice::Room(n, state, Inserted::EvictedVoid),
-                Standing::HalfOpen => {
-                    let idle = state.entry().idle(now);
-                    if half_open.is_none_or(|(_, oldest)| oldest.entry().idle(now) < idle) {
-                        half_open = Some((n, state));
-                    }
-                }
-                Standing::Live => {}
+                Standing::Closed | Standing::HalfOpen | Standing::Unconfirmed => {}
+            }
+            let claim = (standing == Standing::HalfOpen, entry.idle(now), standing == Standing::Closed);
+            if victim.is_none() || claim > strongest {
+                (victim, strongest) = (Some((n, state, standing)), claim);
             }
         }
-        match half_open {
-            Some((n, state)) => Choice::Room(n, state, Inserted::EvictedHalfOpen),
+        match victim {
+            Some((n, state, Standing::HalfOpen)) => Choice::Room(n, state, Inserted::EvictedHalfOpen),
+            Some((n, state, Standing::Closed)) => Choice::Room(n, state, Inserted::EvictedClosed),
+            Some((n, state, _)) => Choice::Room(n, state, Inserted::EvictedUnconfirmed),
             None if in_motion => Choice::InMotion,
             None => Choice::Full,
         }

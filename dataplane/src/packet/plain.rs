@@ -83,7 +83,7 @@ fn read_layer4<const N: usize>(packet: &mut Packet, head: &[u8; N], offset: usiz
     packet.flow.protocol = protocol;
     packet.flow.fragment = Fragment::No;
     packet.l3_offset = L3 as u16;
-    packet.tcp_syn = (protocol == protocol::TCP) & (head[offset + 13] & tcp::SYN != 0);
+    packet.tcp_flags = if protocol == protocol::TCP { head[offset + tcp::FLAGS] & tcp::TURNING } else { 0 };
     packet.icmp_error = false;
     packet.neighbor_discovery = false;
 }

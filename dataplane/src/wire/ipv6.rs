@@ -57,6 +57,8 @@ pub struct UpperLayer {
     pub offset: usize,
     /// Fragment offset in bytes and "more fragments", where a fragment header says that this is a fragment.
     pub fragment: Option<(usize, bool)>,
+    /// Identification in the fragment header; zero without one.
+    pub identification: u32,
 }
 
 /// More extension headers than any real packet carries; RFC 8200, section 4.1, names six kinds.
@@ -80,6 +82,7 @@ pub fn upper_layer(first: u8, payload: &[u8]) -> Option<UpperLayer> {
     let mut protocol = first;
     let mut offset = 0;
     let mut fragment = None;
+    let mut identification = 0;
     let mut fragment_headers = 0;
     for index in 0..=MOST_HEADERS {
         match protocol {
@@ -98,16 +101,20 @@ pub fn upper_layer(first: u8, payload: &[u8]) -> Option<UpperLayer> {
                 }
                 let word = u16::from_be_bytes([header[2], header[3]]);
                 let (start, more) = (usize::from(word & 0xfff8), word & 1 == 1);
+                identification = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
                 protocol = header[0];
                 offset += 8;
                 if start > 0 || more {
                     fragment = Some((start, more));
                 }
                 if start > 0 {
-                    return Some(UpperLayer { protocol, offset, fragment });
+                    return Some(UpperLayer { protocol, offset, fragment, identification });
                 }
             }
-            _ => return (offset <= payload.len()).then_some(UpperLayer { protocol, offset, fragment }),
+            _ => {
+                let found = UpperLayer { protocol, offset, fragment, identification };
+                return (offset <= payload.len()).then_some(found);
+            }
         }
     }
     None
@@ -126,7 +133,8 @@ mod tests {
             0, // destination options of 16 bytes, next: UDP
             1, 2, 3, 4,
         ];
-        assert_eq!(upper_layer(0, &payload), Some(UpperLayer { protocol: 17, offset: 32, fragment: None }));
+        let expected = UpperLayer { protocol: 17, offset: 32, fragment: None, identification: 0 };
+        assert_eq!(upper_layer(0, &payload), Some(expected));
     }
 
     #[test]
@@ -134,10 +142,9 @@ mod tests {
         let first = [6, 0, 0, 1, 0, 0, 0, 9];
         assert_eq!(upper_layer(44, &first).unwrap().fragment, Some((0, true)));
         let later = [6, 0, 0x05, 0xa8, 0, 0, 0, 9];
-        assert_eq!(
-            upper_layer(44, &later),
-            Some(UpperLayer { protocol: 6, offset: 8, fragment: Some((1448, false)) })
-        );
+        let expected =
+            UpperLayer { protocol: 6, offset: 8, fragment: Some((1448, false)), identification: 9 };
+        assert_eq!(upper_layer(44, &later), Some(expected));
         let atomic = [6, 0, 0, 0, 0, 0, 0, 9];
         assert_eq!(upper_layer(44, &atomic).unwrap().fragment, None);
     }

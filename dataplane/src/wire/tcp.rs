@@ -1,14 +1,26 @@
-//! TCP (RFC 9293), as far as a passthrough load balancer looks: ports and the SYN flag.
+//! TCP (RFC 9293), as far as a passthrough load balancer looks: ports and the flags that open and close a connection.
 
 /// Length of the header without options.
 pub const HEADER_LEN: usize = 20;
 
-/// The flag that opens a connection, in byte 13.
+/// Offset of the flags' byte.
+pub const FLAGS: usize = 13;
+
+/// Flag that opens a connection.
 pub const SYN: u8 = 0x02;
 
-/// True if the SYN flag is set, in a segment of at least [`HEADER_LEN`] bytes.
-pub fn syn(segment: &[u8]) -> bool {
-    segment[13] & SYN != 0
+/// Flag that ends one side's part of a connection.
+pub const FIN: u8 = 0x01;
+
+/// Flag that breaks a connection off.
+pub const RST: u8 = 0x04;
+
+/// Flags that open or close a connection.
+pub const TURNING: u8 = SYN | FIN | RST;
+
+/// Flags of a segment of at least [`HEADER_LEN`] bytes that open or close its connection.
+pub fn turning_flags(segment: &[u8]) -> u8 {
+    segment[FLAGS] & TURNING
 }
 
 /// True if the header is whole and its data offset possible; `whole` says that the segment isn't a first fragment,
@@ -30,11 +42,13 @@ mod tests {
         [0x9c, 0x41, 0x01, 0xbb, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 0x02, 0xff, 0xff, 0, 0, 0, 0];
 
     #[test]
-    fn syn_is_read_from_byte_13() {
-        assert!(syn(&SEGMENT));
-        let mut ack = SEGMENT;
-        ack[13] = 0x10;
-        assert!(!syn(&ack));
+    fn flags_are_read_from_byte_13() {
+        assert_eq!(turning_flags(&SEGMENT), SYN);
+        for (byte, flags) in [(0x10, 0), (0x11, FIN), (0x14, RST), (0x12, SYN), (0xf8, 0), (0xff, TURNING)] {
+            let mut segment = SEGMENT;
+            segment[13] = byte;
+            assert_eq!(turning_flags(&segment), flags, "{byte:#x}");
+        }
     }
 
     #[test]

@@ -172,7 +172,7 @@ fn compare(packet: &Packet, reading: &Reading) -> Option<String> {
     same!("layer-4 offset", usize::from(packet.l4_offset), reading.l4_offset);
     // etherparse looks into no fragment, we look into the first.
     if flow.fragment != Fragment::First {
-        let ours = (flow.src_port, flow.dst_port, packet.tcp_syn);
+        let ours = (flow.src_port, flow.dst_port, packet.opens());
         same!("ports and SYN", ours, reading.ports.unwrap_or_default());
         let quotes = match reading.icmp_type {
             Some(kind) if packet.is_ipv4 => [3, 11, 12].contains(&kind),

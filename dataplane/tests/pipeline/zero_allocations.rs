@@ -20,7 +20,11 @@ fn packets(client: usize) -> Vec<Packet> {
         v4(Behind::Gre6).esp(7).payload_len(100),
         v6(Behind::Gue6).hop_by_hop(&[0; 6]).udp(1025, 443).payload_len(900),
         v4(Behind::Spread).vlan(100).tcp(1025, 80, tcp::ACK),
+        v4(Behind::Gue4).udp(1025, 80).payload_len(1472).fragment(0, true),
         v4(Behind::Gue4).udp(1025, 80).fragment(1480, false),
+        v6(Behind::L2).tcp(1025, 80, tcp::ACK).payload_len(1000).fragment(0, true),
+        v6(Behind::L2).protocol(6).payload_len(100).fragment(1024, false),
+        v6(Behind::L2).identification(9).protocol(6).payload_len(100).fragment(1024, false),
         v4(Behind::Ipip4).udp(1025, 80).payload_len(1465).dont_fragment(),
         v6(Behind::Ipip6).udp(1025, 80).payload_len(1440),
         v4(Behind::L2).echo_request(1, 1),
@@ -56,6 +60,8 @@ fn the_packet_path_allocates_nothing() {
     assert!(count(|decision| matches!(decision.verdict, Verdict::Pass(_))) > 500);
     assert!(count(|decision| decision.answered) > 50);
     assert!(frames.iter().all(|frame| !frame.bytes().is_empty()));
+    let counters = appliance.pipeline.counters();
+    assert!(counters.fragments_followed > 500 && counters.fragments_first_unseen > 300, "{counters:?}");
     assert_eq!(allocations.count_total, 0);
 }
 

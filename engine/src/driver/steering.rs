@@ -8,7 +8,9 @@
 //! ```
 //!
 //! One worker polls the device and hands each frame to the worker that its flow falls to, itself among them. A flow's
-//! packets stay with one worker and so in order; which worker that is does not matter, as all share the connections.
+//! packets stay with one worker and so in order, in both directions; which worker that is does not matter, as all share
+//! the connections. Fragments go by addresses and protocol alone: the worker that forwards the first of a datagram must
+//! get the later ones, which have no ports.
 //! The parse for it costs the distributor a part of what a NIC's RSS would save it: this is for devices that leave no
 //! choice.
 
@@ -92,7 +94,7 @@ impl<Q: QueuePair> Distributor<Q> {
 
 /// Index of the worker that a frame belongs to: that of its flow, or 0, the distributor, if it has no flow.
 fn worker_of(frame: &[u8], workers: usize) -> usize {
-    Packet::parse(frame).map_or(0, |packet| (packet.flow.entropy() as usize * workers) >> u32::BITS)
+    Packet::parse(frame).map_or(0, |packet| (packet.flow.meeting_point() as usize * workers) >> u32::BITS)
 }
 
 impl<Q: QueuePair> QueuePair for WorkerQueues<Q> {
@@ -187,6 +189,30 @@ mod tests {
                 assert_eq!(*owner[usize::from(number % 50)].get_or_insert(worker), worker);
             }
         }
+    }
+
+    #[test]
+    fn both_directions_and_all_fragments_between_two_ends_meet_at_one_worker() {
+        let mut seen = [false; 3];
+        for number in 0..40 {
+            let (here, there) = (format!("192.0.2.{number}"), format!("198.51.{number}.9"));
+            let (out, back) = (Built::between(&here, &there), Built::between(&there, &here));
+            let worker = |packet: Built| worker_of(&packet.build(), 3);
+            let whole = worker(out.clone().tcp(1000 + number, 80, 0x10));
+            assert_eq!(whole, worker(back.clone().tcp(80, 1000 + number, 0x10)));
+            let parts = |packet: Built| packet.payload_len(3000).fragments(1480);
+            let fragments: Vec<usize> = [out.udp(1000 + number, 53), back.udp(53, 1000 + number)]
+                .into_iter()
+                .flat_map(parts)
+                .map(worker)
+                .collect();
+            assert!(
+                fragments.len() >= 6 && fragments.iter().all(|worker| *worker == fragments[0]),
+                "{fragments:?}"
+            );
+            seen[whole] = true;
+        }
+        assert_eq!(seen, [true; 3]);
     }
 
     #[test]

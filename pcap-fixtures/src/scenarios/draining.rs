@@ -90,16 +90,16 @@ fn unhealthy() -> Fixture {
     const NEVER: &str = "connection_draining = { draining_timeout_sec = 30 }\n\
         connection_tracking_policy = { connection_persistence_on_unhealthy_backends = 'NEVER_PERSIST' }";
     removed(
-        "draining/draining-backend-that-turns-unhealthy-loses-its-connections",
-        "The persistence policy holds for a draining backend too: with NEVER_PERSIST a health loss ends its \
-         entries.",
+        "draining/draining-backend-that-turns-unhealthy-keeps-its-connections",
+        "Health has no say over the entries of a removed backend: they hold until it has drained, with \
+         NEVER_PERSIST too.",
         NEVER,
     )
     .frame(&flow(40_000, ACK), hit("web", "b1"))
     .unhealthy("b1")
-    .frame(&flow(40_000, ACK), new("web", "b2"))
+    .frame(&flow(40_000, ACK), hit("web", "b1"))
     .healthy("b1")
-    .frame(&flow(40_000, ACK), hit("web", "b2"))
+    .frame(&flow(40_000, ACK), hit("web", "b1"))
 }
 
 fn added() -> Fixture {

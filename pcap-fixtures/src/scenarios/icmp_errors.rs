@@ -137,16 +137,17 @@ fn unrelated_for_all() -> Fixture {
 fn fragment() -> Fixture {
     let fragments = reply(40_000).identification(5).fragments(512);
     Fixture::new(
-        "icmp-errors/a-quoted-fragment-belongs-to-the-fragments-entry",
-        "A quote of a fragment names addresses and protocol, the entry that a client's fragments share.",
+        "icmp-errors/a-quoted-later-fragment-belongs-to-the-fragments-entry",
+        "A quote of a first fragment of TCP names its connection; that of a later one names addresses and protocol, \
+         the entry of a client's fragments without a first.",
         everything("protocol = 'UNSPECIFIED'"),
     )
     .unhealthy("b2")
-    .frame(&client(7).tcp(40_000, 443, ACK).payload_len(600).fragments(512)[0], new("all", "b1"))
+    .frame(&client(7).tcp(40_000, 443, ACK).payload_len(600).fragments(512)[1], new("all", "b1"))
     .healthy("b2")
     .unhealthy("b1")
     .frame(&client(7).tcp(40_000, 443, ACK), new("all", "b2"))
-    .frame(&error().packet_too_big(400, &fragments[0], 28), hit("all", "b1"))
+    .frame(&error().packet_too_big(400, &fragments[0], 28), hit("all", "b2"))
     .frame(&error().packet_too_big(400, &fragments[1], 28), hit("all", "b1"))
     .frame(&error().packet_too_big(400, &reply(40_000), 28), hit("all", "b2"))
 }

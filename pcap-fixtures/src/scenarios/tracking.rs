@@ -133,8 +133,8 @@ fn idle_internal() -> Fixture {
     idle(fixture, "all", [598_000, 602_000])
 }
 
-/// Makes a fixture with a gap of 12.1 days: entries keep their last use in 20 bits of seconds, and then the same
-/// number comes again.
+/// Makes a fixture with a gap of 12.1 days: entries keep their last use in 19 bits of seconds, and then the same
+/// number has come again, for the second time.
 fn gap_of_days() -> Fixture {
     let flow = |flags| client(7).tcp(40_000, 443, flags);
     Fixture::new(

@@ -11,6 +11,8 @@ use super::written::file::{AdminFile, DEFAULT_SOCKET, MetricsFile};
 pub struct Admin {
     /// Path of the Unix socket that the API listens on.
     pub socket: PathBuf,
+    /// Path of the file that keeps operators' drains and weights over a restart; `None` where a restart forgets them.
+    pub state: Option<PathBuf>,
 }
 
 /// Exporter of metrics for Prometheus. A reload does not change it.
@@ -25,7 +27,12 @@ impl Admin {
     pub const DEFAULT_SOCKET: &'static str = DEFAULT_SOCKET;
 
     pub(super) fn parse(file: &Option<Field<AdminFile>>) -> Option<Self> {
-        Some(Self { socket: file.value_or_default()?.socket()? })
+        let file = file.value_or_default()?;
+        let state = match &file.state {
+            Some(state) => Some(state.get()?.0.clone()),
+            None => None,
+        };
+        Some(Self { socket: file.socket()?, state })
     }
 }
 

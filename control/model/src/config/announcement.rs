@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,8 @@ pub struct Announcement {
     pub rules: Vec<usize>,
     /// Condition for announcing.
     pub policy: AnnouncementPolicy,
+    /// Shortest time from a withdrawal for want of health, or for a stalled worker, to the next announcement.
+    pub hold_down: Duration,
     /// Way to tell routers.
     pub hook: Hook,
 }
@@ -34,8 +37,10 @@ pub enum AnnouncementPolicy {
     Always,
     /// Announces while a rule's service has enough healthy backends.
     Healthy {
-        /// Number of healthy backends that are enough.
+        /// Number of healthy backends that are enough to stay announced.
         min_healthy: u32,
+        /// Number of healthy backends that are enough to be announced after a withdrawal; at least `min_healthy`.
+        min_healthy_up: u32,
     },
 }
 
@@ -58,7 +63,14 @@ impl Announcement {
         let rules = file.rules(scope, report);
         let policy = file.parsed_policy(report);
         let hook = file.hook(report);
-        Some(Self { name: file.name.get()?.0.clone(), rules: rules?, policy: policy?, hook: hook? })
+        let hold_down = Duration::from_secs(file.hold_down_sec()?.0.into());
+        Some(Self {
+            name: file.name.get()?.0.clone(),
+            rules: rules?,
+            policy: policy?,
+            hold_down,
+            hook: hook?,
+        })
     }
 }
 
@@ -83,17 +95,34 @@ impl AnnouncementFile {
 
     fn parsed_policy(&self, report: &mut Report) -> Option<AnnouncementPolicy> {
         let kind = self.policy()?.0;
-        let min_healthy = self.min_healthy()?.0;
-        if let (PolicyKind::Always, Some(written)) = (kind, &self.min_healthy) {
-            report.error(
-                written.span(),
-                "`min_healthy` is for `policy = \"HEALTHY\"` only",
-                "leave it out: this one announces whatever health checks say",
-            );
+        let written = [("min_healthy", &self.min_healthy), ("min_healthy_up", &self.min_healthy_up)];
+        for (key, written) in written {
+            if let (PolicyKind::Always, Some(written)) = (kind, written) {
+                report.error(
+                    written.span(),
+                    format!("`{key}` is for `policy = \"HEALTHY\"` only"),
+                    "leave it out: this one announces whatever health checks say",
+                );
+            }
         }
+        let min_healthy = self.min_healthy()?.0;
+        let min_healthy_up = match &self.min_healthy_up {
+            None => min_healthy,
+            Some(written) => {
+                let min_healthy_up = written.get()?.0;
+                if kind == PolicyKind::Healthy && min_healthy_up < min_healthy {
+                    report.error(
+                        written.span(),
+                        format!("`min_healthy_up` is {min_healthy_up}, below `min_healthy`, which is {min_healthy}"),
+                        "write a number that is as large or larger, or leave it out",
+                    );
+                }
+                min_healthy_up
+            }
+        };
         Some(match kind {
             PolicyKind::Always => AnnouncementPolicy::Always,
-            PolicyKind::Healthy => AnnouncementPolicy::Healthy { min_healthy },
+            PolicyKind::Healthy => AnnouncementPolicy::Healthy { min_healthy, min_healthy_up },
         })
     }
 

@@ -8,7 +8,7 @@ use super::group_member::{self, GroupMember};
 use super::limits::{EXTERNAL_IDLE_TIMEOUT_SEC, INTERNAL_IDLE_TIMEOUT_SEC, MAX_IDLE_TIMEOUT_SEC};
 use super::names::Scope;
 use super::report::{Report, Span};
-use super::written::choice::{Chosen, LocalityLbPolicy, ServiceProtocol};
+use super::written::choice::{Chosen, LocalityLbPolicy, ServiceProtocol, WeightSource};
 use super::written::field::{Field, Optional};
 use super::written::file::{BackendServiceFile, MemberFile, TrackingPolicyFile};
 use super::written::value::Integer;
@@ -34,6 +34,9 @@ pub struct BackendService {
     pub draining_timeout_sec: u32,
     /// True if backends are chosen in proportion to their weights (`WEIGHTED_MAGLEV`).
     pub weighted: bool,
+    /// True if weights are those of the configuration and the operator alone: what backends report does not count
+    /// (`weight_source`).
+    pub configured_weights: bool,
     /// Conditions under which the failover groups take over; of no effect without such a group.
     pub failover_policy: FailoverPolicy,
     /// Backend groups, in the order of the file; at least one is a primary.
@@ -46,6 +49,14 @@ impl BackendService {
     /// True if any of the groups is a failover group.
     pub fn has_failover(&self) -> bool {
         self.members.iter().any(|member| member.failover)
+    }
+
+    /// True if the service tracks sessions instead of connections: a session's client goes back to its backend with each
+    /// new connection, and each refreshes the session.
+    pub fn tracks_sessions(&self) -> bool {
+        let by_connection =
+            matches!(self.affinity, SessionAffinity::None | SessionAffinity::ClientIpPortProto);
+        self.tracking_mode == TrackingMode::PerSession && !by_connection
     }
 
     pub(super) fn parse(file: &BackendServiceFile, scope: &Scope<'_>, report: &mut Report) -> Option<Self> {
@@ -67,6 +78,7 @@ impl BackendService {
             idle_timeout_sec,
             draining_timeout_sec: file.draining_timeout_sec()?,
             weighted: file.weighted()?,
+            configured_weights: file.configured_weights()?,
             failover_policy: failover_policy?,
             members: members?,
             health_check: health_check?,
@@ -103,6 +115,10 @@ impl BackendServiceFile {
 
     fn weighted(&self) -> Option<bool> {
         Some(self.locality_lb_policy()?.0 == LocalityLbPolicy::WeightedMaglev)
+    }
+
+    fn configured_weights(&self) -> Option<bool> {
+        Some(self.weight_source()?.0 == WeightSource::Configured)
     }
 
     fn affinity(&self, report: &mut Report) -> Option<SessionAffinity> {
@@ -210,7 +226,7 @@ impl BackendServiceFile {
         })
     }
 
-    /// The one health check; a weighted service's must be able to report weights.
+    /// The one health check; where weights are reported, it must be able to carry them.
     fn health_check(&self, scope: &Scope<'_>, report: &mut Report) -> Option<usize> {
         let names = self.health_checks.get()?;
         let [name] = names.as_slice() else {
@@ -224,13 +240,14 @@ impl BackendServiceFile {
         };
         let index = scope.health_checks.resolve(name, report)?;
         if let Some((_, check)) = scope.health_checks.find(name)
-            && let (Some(true), Some(Chosen(kind))) = (self.weighted(), check.r#type.copied())
+            && let (Some(true), Some(false)) = (self.weighted(), self.configured_weights())
+            && let Some(Chosen(kind)) = check.r#type.copied()
             && !kind.is_http()
         {
             report.error_beside(
                 name.span(),
                 format!("weights cannot come from a health check of type {}", Chosen(kind).name()),
-                "a WEIGHTED_MAGLEV service needs a health check of type HTTP, HTTPS or HTTP2",
+                "choose a health check of type HTTP, HTTPS or HTTP2, or write `weight_source = \"CONFIGURED\"`",
                 [(check.r#type.span(), "its type".to_owned())],
             );
         }

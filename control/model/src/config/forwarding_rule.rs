@@ -12,7 +12,7 @@ use super::written::choice::{Chosen, NeighborReplies, RuleProtocol, ServiceProto
 use super::written::field::{Field, elements};
 use super::written::file::{BackendServiceFile, ForwardingRuleFile};
 use super::written::lengths::limit;
-use super::written::value::PortRange;
+use super::written::value::{ClientRange, ListedPorts, PortRange};
 
 /// A virtual IP address with a protocol and ports, and the backend service behind it.
 #[derive(Clone, Debug, PartialEq)]
@@ -130,7 +130,7 @@ impl ForwardingRuleFile {
         }
         if let Some(range) = &self.port_range {
             let PortRange(first, last) = range.copied()?;
-            return Some(Ports::Range(first, last));
+            return Some(Ports::consecutive(first, last));
         }
         self.listed_ports(report)
     }
@@ -146,8 +146,26 @@ impl ForwardingRuleFile {
             );
             return None;
         }
-        if ports.len() > MAX_PORTS {
-            let message = format!("{} ports, and a rule lists at most {MAX_PORTS}", ports.len());
+        if let [range] = ports.as_slice()
+            && let Some(ListedPorts(first, last)) = range.copied()
+            && first < last
+        {
+            if self.scheme() == Some(LoadBalancingScheme::Internal) {
+                report.error(
+                    range.span(),
+                    "a range of ports is for EXTERNAL rules only",
+                    "list up to 5 `ports`, or write `all_ports = true`",
+                );
+            }
+            return Some(Ports::consecutive(first, last));
+        }
+        let lengths = ports.iter().map(|field| match field.copied() {
+            Some(ListedPorts(first, last)) => usize::from(last - first) + 1,
+            None => 1,
+        });
+        let number: usize = lengths.sum();
+        if number > MAX_PORTS {
+            let message = format!("{number} ports, and a rule lists at most {MAX_PORTS}");
             let help = match self.scheme() {
                 Some(LoadBalancingScheme::External) => {
                     "write a `port_range`, `all_ports = true`, or a second rule"
@@ -159,22 +177,23 @@ impl ForwardingRuleFile {
         }
         let mut seen: Vec<(u16, &Field<_>)> = Vec::new();
         for field in ports {
-            let Some(port) = field.copied() else { continue };
-            let port = port.as_u16();
-            if let Some((_, earlier)) = seen.iter().find(|(seen, _)| *seen == port) {
-                let earlier = [(earlier.span(), "the first".to_owned())];
-                report.error_beside(
-                    field.span(),
-                    format!("port {port} is listed twice"),
-                    "list it once",
-                    earlier,
-                );
+            let Some(ListedPorts(first, last)) = field.copied() else { continue };
+            for port in first..=last {
+                if let Some((_, earlier)) = seen.iter().find(|(seen, _)| *seen == port) {
+                    let earlier = [(earlier.span(), "the first".to_owned())];
+                    report.error_beside(
+                        field.span(),
+                        format!("port {port} is listed twice"),
+                        "list it once",
+                        earlier,
+                    );
+                }
+                seen.push((port, field));
             }
-            seen.push((port, field));
         }
         let mut sorted: Vec<_> = seen.iter().map(|(port, _)| *port).collect();
         sorted.sort_unstable();
-        (seen.len() == ports.len()).then_some(Ports::List(sorted))
+        (seen.len() == number).then_some(Ports::List(sorted))
     }
 
     fn source_ranges(&self, report: &mut Report) -> Option<Vec<IpNet>> {
@@ -191,9 +210,9 @@ impl ForwardingRuleFile {
         if !limit("source ranges", ranges, MAX_SOURCE_RANGES, report) {
             return None;
         }
-        let mut seen: Vec<(IpNet, &Field<IpNet>)> = Vec::new();
+        let mut seen: Vec<(IpNet, &Field<ClientRange>)> = Vec::new();
         for field in ranges {
-            let Some(range) = field.copied() else { continue };
+            let Some(ClientRange(range)) = field.copied() else { continue };
             if let Some((_, earlier)) = seen.iter().find(|(seen, _)| *seen == range) {
                 let earlier = [(earlier.span(), "the first".to_owned())];
                 report.error_beside(
@@ -270,4 +289,11 @@ pub enum Ports {
     Range(u16, u16),
     /// All ports, and packets without any.
     All,
+}
+
+impl Ports {
+    /// Ports from the first to the last. A range of one port is that port listed, so that rules of one port are equal.
+    fn consecutive(first: u16, last: u16) -> Self {
+        if first == last { Self::List(vec![first]) } else { Self::Range(first, last) }
+    }
 }

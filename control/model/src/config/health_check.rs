@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::limits::MAX_DEVICE_NAME;
 use super::report::Report;
-use super::written::choice::{Chosen, ProbeType, ProxyHeader, TransportKind};
+use super::written::choice::{Chosen, DnsRcode, DnsType, ProbeType, ProxyHeader, TransportKind};
 use super::written::field::{Field, Optional};
 use super::written::file::HealthCheckFile;
 use super::written::value::{Ascii, Integer};
@@ -120,23 +120,50 @@ impl HealthCheckFile {
 
     /// Reports parameters that the type of the check does not have: they would be ignored.
     fn check_kind(&self, kind: ProbeType, report: &mut Report) {
-        use ProbeType::{Grpc, Ssl, Tcp};
+        use ProbeType::{Dns, Ssl, Tcp, Udp};
         let is_exchange = matches!(kind, Tcp | Ssl);
         let texts = [
             ("host", self.host.as_ref(), kind.is_http(), "HTTP, HTTPS and HTTP2"),
             ("request_path", self.request_path.as_ref(), kind.is_http(), "HTTP, HTTPS and HTTP2"),
-            ("request", self.request.as_ref(), is_exchange, "TCP and SSL"),
-            ("response", self.response.as_ref(), kind != Grpc, "every type but GRPC"),
-            ("grpc_service_name", self.grpc_service_name.as_ref(), kind == Grpc, "GRPC"),
+            ("request", self.request.as_ref(), is_exchange || kind == Udp, "TCP, SSL and UDP"),
+            (
+                "response",
+                self.response.as_ref(),
+                !kind.is_grpc() && kind != Dns,
+                "every type but GRPC, GRPC_WITH_TLS and DNS",
+            ),
+            ("grpc_service_name", self.grpc_service_name.as_ref(), kind.is_grpc(), "GRPC and GRPC_WITH_TLS"),
         ];
         let texts = texts.map(|(key, field, known, kinds)| (key, field.map(Field::span), known, kinds));
         let proxy_header = self.proxy_header.as_ref().map(Field::span);
-        let proxy_header = ("proxy_header", proxy_header, kind != Grpc, "every type but GRPC");
-        for (key, span, known, kinds) in texts.into_iter().chain([proxy_header]) {
+        let has_header = is_exchange || kind.is_http();
+        let proxy_header = ("proxy_header", proxy_header, has_header, "TCP, SSL, HTTP, HTTPS and HTTP2");
+        let query = [
+            ("query_name", self.query_name.as_ref().map(Field::span)),
+            ("query_type", self.query_type.as_ref().map(Field::span)),
+            ("expected_rcode", self.expected_rcode.as_ref().map(Field::span)),
+        ];
+        let query = query.map(|(key, span)| (key, span, kind == Dns, "DNS"));
+        for (key, span, known, kinds) in texts.into_iter().chain([proxy_header]).chain(query) {
             if let (Some(span), false) = (span, known) {
                 let message = format!("a health check of type {} has no `{key}`", Chosen(kind).name());
                 report.error(span, message, format!("leave it out: it is for {kinds}"));
             }
+        }
+        self.check_question(kind, report);
+    }
+
+    /// Reports a check by UDP that has nothing to ask: no connection shows then that somebody is there.
+    fn check_question(&self, kind: ProbeType, report: &mut Report) {
+        let is_empty = |request: &Field<Ascii>| request.get().is_some_and(|request| request.0.is_empty());
+        if kind == ProbeType::Udp && self.request.as_ref().is_none_or(is_empty) {
+            let span = self.request.as_ref().map_or(self.name.span(), Field::span);
+            let help = "add `request = …`, a datagram that the server answers";
+            report.error(span, "a UDP health check without a request", help);
+        }
+        if kind == ProbeType::Dns && self.query_name.is_none() {
+            let help = "add `query_name = …`, a name that the server knows";
+            report.error(self.name.span(), "a DNS health check without a name to ask for", help);
         }
     }
 
@@ -144,10 +171,13 @@ impl HealthCheckFile {
         let default = match kind {
             ProbeType::Tcp | ProbeType::Http => Integer(80),
             ProbeType::Ssl | ProbeType::Https | ProbeType::Http2 => Integer(443),
-            ProbeType::Grpc => {
+            ProbeType::Dns => Integer(53),
+            ProbeType::Grpc | ProbeType::GrpcWithTls | ProbeType::Udp => {
                 if self.port.is_none() {
-                    let help = "add `port = …`: gRPC has no port of its own";
-                    report.error(self.name.span(), "a GRPC health check without a port", help);
+                    let protocol = if kind == ProbeType::Udp { "a UDP server" } else { "gRPC" };
+                    let help = format!("add `port = …`: {protocol} has no port of its own");
+                    let message = format!("a {} health check without a port", Chosen(kind).name());
+                    report.error(self.name.span(), message, help);
                     return None;
                 }
                 Integer(1)
@@ -194,6 +224,13 @@ impl HealthCheckFile {
             ProbeType::Https => Probe::Https(http()?),
             ProbeType::Http2 => Probe::Http2(http()?),
             ProbeType::Grpc => Probe::Grpc { service_name: self.grpc_service_name()?.0 },
+            ProbeType::GrpcWithTls => Probe::GrpcWithTls { service_name: self.grpc_service_name()?.0 },
+            ProbeType::Udp => Probe::Udp { request: self.request()?.0, response: self.response()?.0 },
+            ProbeType::Dns => Probe::Dns(DnsQuery {
+                name: self.query_name.as_ref()?.get()?.0.clone(),
+                record: self.query_type()?.0,
+                rcode: self.expected_rcode()?.0,
+            }),
         })
     }
 }
@@ -216,6 +253,38 @@ pub enum Probe {
         /// Name of the service whose health is asked for; empty means the whole server.
         service_name: String,
     },
+    /// A datagram, and the beginning of its answer.
+    Udp {
+        /// Payload of the datagram: ASCII, 1 to 1,024 bytes.
+        request: String,
+        /// Text that the answer must begin with; empty takes any answer.
+        response: String,
+    },
+    /// A question to a DNS server by UDP.
+    Dns(DnsQuery),
+    /// A call of the gRPC health checking protocol within TLS.
+    GrpcWithTls {
+        /// Name of the service whose health is asked for; empty means the whole server.
+        service_name: String,
+    },
+}
+
+impl Probe {
+    /// True if the probe is a datagram and its answer, and no connection.
+    pub fn is_datagram(&self) -> bool {
+        matches!(self, Self::Udp { .. } | Self::Dns(_))
+    }
+}
+
+/// A question for a DNS server, and the response code of a right answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DnsQuery {
+    /// Name that is asked for, without the dot at its end; empty is the root.
+    pub name: String,
+    /// Type of the record that is asked for.
+    pub record: DnsType,
+    /// Response code that an answer must have.
+    pub rcode: DnsRcode,
 }
 
 /// Bytes sent over a connection, and the bytes that must come back.

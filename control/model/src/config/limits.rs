@@ -16,6 +16,9 @@ pub(super) const MAX_ROUTES: usize = 4_096;
 pub(super) const MAX_ANNOUNCEMENTS: usize = 256;
 /// Largest number of words of an announcement's command.
 pub(super) const MAX_ARGUMENTS: usize = 16;
+/// Longest `hold_down_sec`: an hour.
+pub(super) const MAX_HOLD_DOWN_SEC: u32 = 3_600;
+
 /// Largest `min_healthy`: as many backends as a service may have.
 pub(super) const MAX_MIN_HEALTHY: u32 = MAX_ENDPOINTS_OF_A_SERVICE as u32;
 /// Largest number of ports of the appliance.
@@ -32,6 +35,8 @@ pub(super) const MAX_DEVICE_NAME: usize = 15;
 pub(super) const MAX_PROTOCOL_NAME: usize = 64;
 /// Longest text, such as one that a health check sends or expects, in bytes.
 pub(super) const MAX_TEXT: usize = 1_024;
+/// Longest description, in characters, as in Google Cloud.
+pub(super) const MAX_DESCRIPTION: usize = 2_048;
 /// Largest number of ports that a rule may list, as in Google Cloud.
 pub(super) const MAX_PORTS: usize = 5;
 /// Largest number of prefixes of a rule's `source_ip_ranges`, as in Google Cloud.

@@ -2,6 +2,7 @@
 //! table.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
@@ -36,6 +37,8 @@ pub struct Network {
     pub tunnel_source_ipv6: Option<Ipv6Net>,
     /// Number of ICMP errors that each worker may send in a second; 0 sends none.
     pub icmp_errors_per_sec: u32,
+    /// Interval at which each address that the appliance answers for is announced to its neighbours again; [`None`] never.
+    pub garp_interval: Option<Duration>,
 }
 
 impl Network {
@@ -72,6 +75,10 @@ impl Network {
             tunnel_source_ipv4,
             tunnel_source_ipv6,
             icmp_errors_per_sec: file.icmp_errors_per_sec()?.0,
+            garp_interval: match file.garp_interval_sec()?.0 {
+                0 => None,
+                seconds => Some(Duration::from_secs(seconds.into())),
+            },
         })
     }
 }

@@ -2,7 +2,9 @@
 //! TOML is read into them.
 
 pub(super) mod choice;
+pub(super) mod dns_name;
 pub(super) mod field;
 pub(super) mod file;
+pub(super) mod google_key;
 pub(super) mod lengths;
 pub(super) mod value;

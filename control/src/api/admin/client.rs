@@ -23,8 +23,8 @@ use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::api::view::{
-    Backend, BackendList, ConntrackList, ConntrackLookup, Drain, Drops, EventList, Reload, Stats, Status,
-    Stopping, Undrained, Vip, VipList,
+    Backend, BackendList, ConntrackList, ConntrackLookup, Drain, Drops, EventList, Reload, Remaining, Stats,
+    Status, Stopping, Undrained, Vip, VipList,
 };
 
 pub use capture::{Capture, CaptureOrder};
@@ -121,12 +121,35 @@ impl Client {
         self.get(&backend_path(service, backend)).await
     }
 
-    /// Drains a backend: no new connections, tracked ones go on.
+    /// Counts the tracked connections and sessions of a backend.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn backend_drain(&self, service: &str, backend: &str) -> Result<Backend, ClientError> {
-        self.post(&format!("{}/drain", backend_path(service, backend))).await
+    pub async fn backend_remaining(&self, service: &str, backend: &str) -> Result<Remaining, ClientError> {
+        self.get(&format!("{}/remaining", backend_path(service, backend))).await
+    }
+
+    /// Drains a backend: no new connections, tracked ones go on, until the deadline if there is one.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn backend_drain(
+        &self,
+        service: &str,
+        backend: &str,
+        deadline_sec: Option<u32>,
+    ) -> Result<Backend, ClientError> {
+        let deadline = deadline_sec.map(|seconds| seconds.to_string());
+        let query = query([("deadline", deadline.as_deref())]);
+        self.post(&format!("{}/drain{query}", backend_path(service, backend))).await
+    }
+
+    /// Resets a backend: takes back its drain and the weight that an operator has set.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn backend_reset(&self, service: &str, backend: &str) -> Result<Backend, ClientError> {
+        self.post(&format!("{}/reset", backend_path(service, backend))).await
     }
 
     /// Undrains a backend: new connections again.

@@ -23,8 +23,8 @@ use super::failure::Failure;
 use crate::api::request::{CaptureReason, CaptureReasons, Request};
 use crate::api::request_sender::RequestSender;
 use crate::api::view::{
-    self, Backend, BackendList, ConntrackList, ConntrackLookup, Drops, EventList, Reload, Stats, Status, Vip,
-    VipList,
+    self, Backend, BackendList, ConntrackList, ConntrackLookup, Drops, EventList, Reload, Remaining, Stats,
+    Status, Vip, VipList,
 };
 
 /// Largest body of a request.
@@ -66,8 +66,10 @@ fn table() -> Vec<Route> {
         ("GET", "/v1/conntrack/flow", get(conntrack_get)),
         ("GET", "/v1/backends", get(backend_list)),
         ("GET", "/v1/services/{service}/backends/{backend}", get(backend_get)),
+        ("GET", "/v1/services/{service}/backends/{backend}/remaining", get(backend_remaining)),
         ("POST", "/v1/services/{service}/backends/{backend}/drain", post(backend_drain)),
         ("POST", "/v1/services/{service}/backends/{backend}/undrain", post(backend_undrain)),
+        ("POST", "/v1/services/{service}/backends/{backend}/reset", post(backend_reset)),
         ("PUT", "/v1/services/{service}/backends/{backend}/weight", put(backend_set_weight)),
         ("GET", "/v1/vips", get(vip_list)),
         ("POST", "/v1/vips/{address}/announce", post(vip_announce)),
@@ -180,11 +182,33 @@ async fn backend_get(
     Ok(Json(requests.ask(|reply| Request::BackendGet { service, backend, reply }).await?))
 }
 
+async fn backend_remaining(
+    State(requests): State<RequestSender>,
+    Named((service, backend)): Named<BackendName>,
+) -> Answer<Remaining> {
+    Ok(Json(requests.ask(|reply| Request::BackendRemaining { service, backend, reply }).await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BackendDrained {
+    deadline: Option<u32>,
+}
+
 async fn backend_drain(
     State(requests): State<RequestSender>,
     Named((service, backend)): Named<BackendName>,
+    Asked(BackendDrained { deadline }): Asked<BackendDrained>,
 ) -> Answer<Backend> {
-    Ok(Json(requests.ask(|reply| Request::BackendDrain { service, backend, reply }).await?))
+    let deadline = deadline.map(deadline_of).transpose()?;
+    Ok(Json(requests.ask(|reply| Request::BackendDrain { service, backend, deadline, reply }).await?))
+}
+
+async fn backend_reset(
+    State(requests): State<RequestSender>,
+    Named((service, backend)): Named<BackendName>,
+) -> Answer<Backend> {
+    Ok(Json(requests.ask(|reply| Request::BackendReset { service, backend, reply }).await?))
 }
 
 async fn backend_undrain(
@@ -309,13 +333,17 @@ async fn drain(
     State(requests): State<RequestSender>,
     Asked(Drained { deadline, stop }): Asked<Drained>,
 ) -> Answer<view::Drain> {
-    let deadline = deadline.unwrap_or(DEFAULT_DRAIN_SEC);
-    if deadline > MAX_DRAIN_SEC {
-        let what = format!("a deadline of {deadline} seconds, and at most {MAX_DRAIN_SEC} are waited for");
+    let deadline = deadline_of(deadline.unwrap_or(DEFAULT_DRAIN_SEC))?;
+    Ok(Json(requests.ask(|reply| Request::Drain { deadline, stop, reply }).await?))
+}
+
+/// Checks the deadline of a drain.
+fn deadline_of(seconds: u32) -> Result<Duration, Failure> {
+    if seconds > MAX_DRAIN_SEC {
+        let what = format!("a deadline of {seconds} seconds, and at most {MAX_DRAIN_SEC} are waited for");
         return Err(Failure::unreadable(StatusCode::UNPROCESSABLE_ENTITY, "wrong_query", what));
     }
-    let deadline = Duration::from_secs(deadline.into());
-    Ok(Json(requests.ask(|reply| Request::Drain { deadline, stop, reply }).await?))
+    Ok(Duration::from_secs(seconds.into()))
 }
 
 async fn undrain(State(requests): State<RequestSender>) -> Answer<view::Undrained> {

@@ -150,6 +150,16 @@ fn workers(families: &mut Families<'_>, status: &Status, workers: &[WorkerStats]
         counted(|w| w.packets.icmp_errors.steered),
     )?;
     families.counters(
+        "fragments_followed_total",
+        "Later fragments that went where the first of their datagram had gone.",
+        counted(|w| w.packets.fragments.followed),
+    )?;
+    families.counters(
+        "fragments_first_unseen_total",
+        "Later fragments for a VIP or a route whose first the worker had not forwarded within the time.",
+        counted(|w| w.packets.fragments.first_unseen),
+    )?;
+    families.counters(
         "frames_sent_total",
         "Frames that a port took to send.",
         counted(|w| w.packets.link.sent),
@@ -204,7 +214,12 @@ fn conntrack(families: &mut Families<'_>, stats: &Stats) -> fmt::Result {
     )?;
     let evicted = stats.workers.iter().flat_map(|worker| {
         let counts = &worker.conntrack;
-        let evicted = [("void", counts.evicted_void), ("half_open", counts.evicted_half_open)];
+        let evicted = [
+            ("void", counts.evicted_void),
+            ("half_open", counts.evicted_half_open),
+            ("closed", counts.evicted_closed),
+            ("unconfirmed", counts.evicted_unconfirmed),
+        ];
         evicted.map(|(victim, count)| ([worker_label(worker), ("victim", victim.to_owned())], count))
     });
     families.counters(
@@ -441,6 +456,7 @@ fn health(families: &mut Families<'_>, status: &Status, backends: &[Backend]) ->
     let Some(HealthChecks {
         probes_begun,
         intervals_missed,
+        failures_discarded,
         start_lag,
         publications_measured,
         probe_to_packet,
@@ -453,6 +469,11 @@ fn health(families: &mut Families<'_>, status: &Status, backends: &[Backend]) ->
         "health_probe_intervals_missed_total",
         "Intervals of health checks that went by without their probe.",
         *intervals_missed,
+    )?;
+    families.counter(
+        "health_probe_failures_discarded_total",
+        "Failures of probes that count for nothing, as they fell in a stall of a worker or of the control thread.",
+        *failures_discarded,
     )?;
     families.gauges(
         "health_probe_start_lag_seconds",

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use guideway_model::config::Hook;
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,8 @@ pub struct Announcement {
     pub wanted: bool,
     /// Reason why the address is to be announced or not.
     pub reason: AnnouncementReason,
+    /// Seconds until the hold-down of the latest withdrawal is over; `null` where none goes on.
+    pub hold_down_left_sec: Option<u64>,
     /// State that the hook was told last, true for announced; `null` where it has not heard.
     pub announced: Option<bool>,
     /// Time of the last change of `announced`, in seconds since 1970.
@@ -41,6 +44,8 @@ pub enum AnnouncementReason {
     Served,
     /// No rule's service has enough healthy backends.
     TooFewHealthy,
+    /// The policy is met again, and the hold-down of the latest withdrawal is not over.
+    HeldDown,
     /// A worker has stalled.
     WorkerStalled,
     /// The appliance is drained.
@@ -88,6 +93,7 @@ impl fmt::Display for AnnouncementReason {
         f.write_str(match self {
             Self::Served => "served",
             Self::TooFewHealthy => "too few healthy",
+            Self::HeldDown => "held down",
             Self::WorkerStalled => "worker stalled",
             Self::Draining => "draining",
             Self::Stopping => "stopping",
@@ -101,6 +107,7 @@ impl From<Reason> for AnnouncementReason {
         match reason {
             Reason::Served => Self::Served,
             Reason::TooFewHealthy => Self::TooFewHealthy,
+            Reason::HeldDown => Self::HeldDown,
             Reason::WorkerStalled => Self::WorkerStalled,
             Reason::Draining => Self::Draining,
             Reason::Stopping => Self::Stopping,
@@ -109,8 +116,10 @@ impl From<Reason> for AnnouncementReason {
     }
 }
 
-impl From<Announced> for Announcement {
-    fn from(Announced { hook, address, progress }: Announced) -> Self {
+impl Announcement {
+    /// State of an address at `now`, a time of the planner's clock.
+    pub fn new(Announced { hook, address, progress }: Announced, now: Duration) -> Self {
+        let hold_down_left_sec = progress.wish.hold_down_left_sec(now);
         let since = progress.since.duration_since(std::time::UNIX_EPOCH);
         Self {
             announcement: progress.wish.announcement,
@@ -122,6 +131,7 @@ impl From<Announced> for Announcement {
             },
             wanted: progress.wish.reason.announces(),
             reason: progress.wish.reason.into(),
+            hold_down_left_sec,
             announced: progress.announced,
             since_unix_sec: since.map_or(0, |since| since.as_secs()),
             failures: progress.failures,

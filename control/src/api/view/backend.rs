@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::health::HealthCheck;
 use super::stats::Traffic;
+use crate::health::weights::WeightBasis;
 
 /// List of backends, the draining ones too.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +36,8 @@ pub struct Backend {
     /// True if the operator has drained the backend: tracked connections go on, new ones go elsewhere.
     #[serde(rename = "drained")]
     pub operator_drained: bool,
+    /// Seconds until the drain ends the backend's connections; `null` while they go on without a limit.
+    pub entries_end_sec: Option<u64>,
     /// Weight of the backend; `null` where the service does not choose by weight.
     pub weight: Option<u16>,
     /// Source of the weight.
@@ -50,6 +53,34 @@ pub struct Backend {
     pub forwarded: Traffic,
     /// Neighbour that the backend's frames are sent to; `null` where no route leads to the backend.
     pub next_hop: Option<NextHop>,
+}
+
+/// Entries of the conntrack table that still hold packets to a backend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remaining {
+    /// Tracked connections.
+    pub connections: u64,
+    /// Tracked sessions: new connections of their clients come to the backend too.
+    pub sessions: u64,
+    /// Warning that sessions do not end by themselves; `null` where there are none.
+    pub warning: Option<String>,
+}
+
+impl Remaining {
+    /// Connections and sessions together.
+    pub const fn total(&self) -> u64 {
+        self.connections + self.sessions
+    }
+}
+
+/// Backend that an operator has taken out, and the connections that it still has: what the command line prints.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BackendDrain {
+    /// Backend after the command.
+    #[serde(flatten)]
+    pub backend: Backend,
+    /// Connections and sessions that remain; `null` where they could not be counted.
+    pub remaining: Option<Remaining>,
 }
 
 /// Pool of a service, which is also the role of a group.
@@ -99,8 +130,20 @@ pub enum WeightSource {
     Configured,
     /// The backend's own reports.
     Reported,
+    /// None: all weights are equal while a backend of the service answers without a usable one.
+    Equal,
     /// The operator, over the admin interface.
     Operator,
+}
+
+impl From<WeightBasis> for WeightSource {
+    fn from(basis: WeightBasis) -> Self {
+        match basis {
+            WeightBasis::Reported => Self::Reported,
+            WeightBasis::Configured => Self::Configured,
+            WeightBasis::Equal => Self::Equal,
+        }
+    }
 }
 
 /// Neighbour that a backend's frames are sent to: the backend, or a gateway.

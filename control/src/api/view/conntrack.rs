@@ -3,6 +3,7 @@
 //! The table knows a connection by a keyed 64-bit hash and nothing else: it holds no addresses to show. A
 //! flow's entry is found by the flow, an entry's flow is not found by the entry.
 
+use guideway_dataplane::conntrack::Stage;
 use serde::{Deserialize, Serialize};
 
 /// List of tracked connections.
@@ -25,10 +26,37 @@ pub struct ConntrackEntry {
     pub backend: String,
     /// Seconds since the connection's latest packet.
     pub idle_sec: u32,
-    /// True if the client has only asked for a connection so far: such entries give way first.
+    /// State of the connection, by the packets that have come of it.
+    pub state: ConnectionState,
+    /// True if the state is `half_open`: such entries give way first.
     pub half_open: bool,
     /// True if the connection stays on its backend when that turns unhealthy.
     pub persists: bool,
+}
+
+/// State of a tracked connection, by the packets that have come of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConnectionState {
+    /// SYNs alone have come: the entry gives way first.
+    HalfOpen,
+    /// One packet has come, which is no SYN: the entry gives way after half-open ones.
+    Unconfirmed,
+    /// The entry never gives way.
+    Established,
+    /// A FIN or RST has come: the entry gives way after half-open ones.
+    Closed,
+}
+
+impl From<Stage> for ConnectionState {
+    fn from(stage: Stage) -> Self {
+        match stage {
+            Stage::HalfOpen => Self::HalfOpen,
+            Stage::Unconfirmed => Self::Unconfirmed,
+            Stage::Established => Self::Established,
+            Stage::Closed => Self::Closed,
+        }
+    }
 }
 
 /// Conntrack lookup of a flow.

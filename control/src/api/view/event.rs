@@ -46,6 +46,14 @@ pub enum EventKind {
     BackendUndrained,
     /// The operator has set a backend's weight.
     WeightSet,
+    /// The operator has taken back a backend's drain and weight.
+    BackendReset,
+    /// The configuration has ended a drain or a weight that an operator had set.
+    OperatorSettingDropped,
+    /// Settings of operators hold on from before the start, or are kept again after a failure.
+    OperatorStateKept,
+    /// The file that keeps settings of operators cannot be read or written.
+    OperatorStateFailed,
     /// The operator has announced a VIP.
     VipAnnounced,
     /// The operator has withdrawn a VIP.
@@ -60,6 +68,8 @@ pub enum EventKind {
     WorkerStalled,
     /// A worker polls again.
     WorkerResumed,
+    /// Failures of probes count for nothing, as a worker or the control thread stood still.
+    ProbesDiscarded,
     /// Another host claims an address of the appliance.
     AddressConflict,
     /// Routers are told of an address.
@@ -80,7 +90,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All kinds of events.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 28] = [
         Self::BackendHealthy,
         Self::BackendUnhealthy,
         Self::WeightChanged,
@@ -89,6 +99,10 @@ impl EventKind {
         Self::BackendDrained,
         Self::BackendUndrained,
         Self::WeightSet,
+        Self::BackendReset,
+        Self::OperatorSettingDropped,
+        Self::OperatorStateKept,
+        Self::OperatorStateFailed,
         Self::VipAnnounced,
         Self::VipWithdrawn,
         Self::CaptureStarted,
@@ -96,6 +110,7 @@ impl EventKind {
         Self::ReloadRefused,
         Self::WorkerStalled,
         Self::WorkerResumed,
+        Self::ProbesDiscarded,
         Self::AddressConflict,
         Self::RouteAnnounced,
         Self::RouteWithdrawn,
@@ -117,6 +132,10 @@ impl EventKind {
             Self::BackendDrained => "backend_drained",
             Self::BackendUndrained => "backend_undrained",
             Self::WeightSet => "weight_set",
+            Self::BackendReset => "backend_reset",
+            Self::OperatorSettingDropped => "operator_setting_dropped",
+            Self::OperatorStateKept => "operator_state_kept",
+            Self::OperatorStateFailed => "operator_state_failed",
             Self::VipAnnounced => "vip_announced",
             Self::VipWithdrawn => "vip_withdrawn",
             Self::CaptureStarted => "capture_started",
@@ -124,6 +143,7 @@ impl EventKind {
             Self::ReloadRefused => "reload_refused",
             Self::WorkerStalled => "worker_stalled",
             Self::WorkerResumed => "worker_resumed",
+            Self::ProbesDiscarded => "probes_discarded",
             Self::AddressConflict => "address_conflict",
             Self::RouteAnnounced => "route_announced",
             Self::RouteWithdrawn => "route_withdrawn",

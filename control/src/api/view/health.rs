@@ -13,7 +13,7 @@ pub struct HealthCheck {
     pub for_sec: u64,
     /// Changes of the backend between healthy and unhealthy.
     pub turns: u64,
-    /// Status of the reported weight; `null` where the service does not choose by weight.
+    /// Status of the reported weight; `null` where the service does not choose by reported weights.
     pub weight_status: Option<WeightStatus>,
     /// Checks by forwarding rule: the backend is healthy while all of them say so.
     pub rules: Vec<RuleCheck>,
@@ -42,11 +42,11 @@ pub struct RuleCheck {
 pub enum WeightStatus {
     /// The latest probe has reported a weight.
     ValidWeight,
-    /// The backend answers its probes without a weight.
+    /// The backend's answers pass the check without a weight.
     MissingWeight,
     /// The backend answers its probes with something that is no weight.
     InvalidWeight,
-    /// The backend does not answer, and keeps the weight that it had.
+    /// The backend cannot be reached, or its answers fail the check without a weight: it keeps the one that it had.
     UnavailableWeight,
 }
 
@@ -80,6 +80,8 @@ pub struct HealthChecks {
     pub probes_begun: u64,
     /// Intervals of a check that went by without its probe; more than 0 means that the control thread cannot keep up.
     pub intervals_missed: u64,
+    /// Failures of probes that count for nothing, as they fell in a stall of a worker or of the control thread.
+    pub failures_discarded: u64,
     /// Delay of probes behind their schedule; it grows when the control thread has too much to do.
     pub start_lag: Quantiles,
     /// Snapshots that carried the outcome of a probe and have come to all workers.

@@ -11,6 +11,8 @@ pub struct Reload {
     pub configuration_generation: u64,
     /// Changes; empty where the file says what it said before.
     pub changes: Vec<Change>,
+    /// Warnings of settings that can never do what they are there for.
+    pub warnings: Vec<String>,
 }
 
 /// Change of a part of the configuration.

@@ -55,6 +55,8 @@ pub struct PacketStats {
     pub exceeding_mtu: u64,
     /// Counters of ICMP errors.
     pub icmp_errors: IcmpErrorStats,
+    /// Counters of later fragments.
+    pub fragments: FragmentStats,
     /// Counters of frames between ports and data plane.
     pub link: LinkStats,
 }
@@ -68,6 +70,15 @@ pub struct IcmpErrorStats {
     pub suppressed: u64,
     /// ICMP errors received, and steered by the packet that they quote.
     pub steered: u64,
+}
+
+/// Counters of later fragments of TCP and UDP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FragmentStats {
+    /// Later fragments that went where the first of their datagram had gone.
+    pub followed: u64,
+    /// Later fragments for a VIP or a route whose first the worker had not forwarded within the time.
+    pub first_unseen: u64,
 }
 
 /// Counters of frames between ports and data plane.
@@ -180,6 +191,10 @@ pub struct ConntrackCounts {
     pub evicted_void: u64,
     /// Inserts that pushed out another connection's half-open entry.
     pub evicted_half_open: u64,
+    /// Inserts that pushed out another connection's entry after its FIN or RST.
+    pub evicted_closed: u64,
+    /// Inserts that pushed out another connection's entry that had had one packet, in mid-flow.
+    pub evicted_unconfirmed: u64,
     /// Packets forwarded by their hash alone, for want of room for an entry.
     pub full: u64,
     /// Packets that are not tracked.
@@ -221,6 +236,10 @@ impl PacketStats {
                 suppressed: counters.icmp_errors_suppressed,
                 steered: counters.icmp_errors_steered,
             },
+            fragments: FragmentStats {
+                followed: counters.fragments_followed,
+                first_unseen: counters.fragments_first_unseen,
+            },
             link: LinkStats {
                 sent: io.sent,
                 tx_full: io.tx_full,
@@ -234,9 +253,27 @@ impl PacketStats {
 
 impl From<&ConntrackCounters> for ConntrackCounts {
     fn from(counters: &ConntrackCounters) -> Self {
-        let ConntrackCounters { hits, inserts, evicted_void, evicted_half_open, full, untracked, .. } =
-            *counters;
-        Self { hits, inserts, evicted_void, evicted_half_open, full, untracked }
+        let ConntrackCounters {
+            hits,
+            inserts,
+            evicted_void,
+            evicted_half_open,
+            evicted_closed,
+            evicted_unconfirmed,
+            full,
+            untracked,
+            ..
+        } = *counters;
+        Self {
+            hits,
+            inserts,
+            evicted_void,
+            evicted_half_open,
+            evicted_closed,
+            evicted_unconfirmed,
+            full,
+            untracked,
+        }
     }
 }
 

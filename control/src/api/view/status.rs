@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::announcement::{Announcement, Drain};
 use super::backend::Pool;
 use super::health::HealthChecks;
+use super::operator::OperatorSettings;
 use super::vip::Vip;
 
 /// State of the appliance at one moment.
@@ -46,6 +47,8 @@ pub struct Status {
     pub announcements: Vec<Announcement>,
     /// State of the drain; `null` while the appliance serves.
     pub drain: Option<Drain>,
+    /// Drains and weights that operators have set by hand.
+    pub operator_settings: OperatorSettings,
 }
 
 /// State of a port.
@@ -112,8 +115,8 @@ pub struct Service {
     pub eligible: u32,
     /// Pool that serves; `null` in a service without failover groups, or where none has served yet.
     pub pool: Option<Pool>,
-    /// True if every backend that answers its health checks sends a weight; if one does not, all weights are
-    /// equal. `null` where weights don't come from health checks.
+    /// True if every backend that passes its health checks sends a weight, and none sends an unreadable one; else all
+    /// weights are equal. `null` where weights don't come from health checks.
     pub weights_valid: Option<bool>,
     /// Digest of the lookup table's content, in hexadecimal: appliances of a fleet with the same digest choose alike.
     pub lookup_table_digest: String,

@@ -32,6 +32,8 @@ pub enum ProbeError {
     GrpcStatus(u32),
     /// The gRPC service reports this state instead of SERVING.
     NotServing(u64),
+    /// The response of a DNS server has this code instead of the expected one.
+    Rcode(u8),
     /// The configured host or path cannot be sent with this protocol.
     InvalidRequest(String),
 }
@@ -120,6 +122,10 @@ impl fmt::Display for ProbeError {
                 Some(name) => write!(formatter, "the service reports {name}"),
                 None => write!(formatter, "the service reports state {state}"),
             },
+            Self::Rcode(code) => match rcode_name(*code) {
+                Some(name) => write!(formatter, "DNS response code {code} ({name})"),
+                None => write!(formatter, "DNS response code {code}"),
+            },
             Self::InvalidRequest(cause) => write!(formatter, "the request cannot be sent: {cause}"),
         }
     }
@@ -151,6 +157,12 @@ fn grpc_status_name(status: u32) -> Option<&'static str> {
     NAMES.get(usize::try_from(status).ok()?).copied()
 }
 
+/// The name of a response code in IANA's registry.
+fn rcode_name(code: u8) -> Option<&'static str> {
+    const NAMES: [&str; 6] = ["NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED"];
+    NAMES.get(usize::from(code)).copied()
+}
+
 /// The name of a state in grpc.health.v1.HealthCheckResponse.ServingStatus.
 fn serving_state_name(state: u64) -> Option<&'static str> {
     const NAMES: [&str; 4] = ["UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"];
@@ -177,6 +189,8 @@ mod tests {
             ProbeError::GrpcStatus(99),
             ProbeError::NotServing(2),
             ProbeError::NotServing(99),
+            ProbeError::Rcode(3),
+            ProbeError::Rcode(9),
             ProbeError::InvalidRequest("invalid authority".to_owned()),
         ]
     }
@@ -199,6 +213,8 @@ mod tests {
         gRPC status 99
         the service reports NOT_SERVING
         the service reports state 99
+        DNS response code 3 (NXDOMAIN)
+        DNS response code 9
         the request cannot be sent: invalid authority
         ");
     }

@@ -1,4 +1,4 @@
-//! A call of the gRPC health checking protocol, as probes of the type GRPC make it.
+//! A call of the gRPC health checking protocol, as probes of the types GRPC and GRPC_WITH_TLS make it.
 //!
 //! The protocol's two messages have one field each, so they are written and read here by hand:
 //!
@@ -30,12 +30,12 @@ const MAX_MESSAGE_BYTES: usize = 256;
 const SERVING: u64 = 1;
 
 /// Calls, and judges the answer: the call must end with OK, and the service must be serving.
-pub(super) async fn ask<S>(stream: S, service: &str, target: &Target) -> Result<(), ProbeError>
+pub(super) async fn ask<S>(stream: S, service: &str, scheme: &str, target: &Target) -> Result<(), ProbeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let authority = SocketAddr::new(target.vip, target.port).to_string();
-    let question = Request::post(uri("http", &authority, METHOD)?)
+    let question = Request::post(uri(scheme, &authority, METHOD)?)
         .header(CONTENT_TYPE, "application/grpc")
         .header(TE, "trailers")
         .header(USER_AGENT_HEADER, USER_AGENT)

@@ -4,7 +4,7 @@ use guideway_model::config::HttpRequest;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
-use hyper::header::{CONNECTION, HOST, HeaderMap, USER_AGENT as USER_AGENT_HEADER};
+use hyper::header::{CONNECTION, HOST, USER_AGENT as USER_AGENT_HEADER};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -19,12 +19,13 @@ pub(super) const MAX_HEADER_BYTES: usize = 16 * 1024;
 /// The most headers that an answer may have.
 const MAX_HEADERS: usize = 100;
 
-/// Sends the request, and judges the answer.
+/// Sends the request, and judges the answer, whose head says what `weight` is.
 pub(super) async fn ask<S>(
     stream: S,
     request: &HttpRequest,
     target: &Target,
-) -> Result<WeightReport, ProbeError>
+    weight: &mut Option<WeightReport>,
+) -> Result<(), ProbeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -45,7 +46,8 @@ where
         .map_err(failed)?;
     let exchange = async {
         let answer = sender.send_request(question).await.map_err(failed)?;
-        let weight = judge_head(answer.status(), answer.headers())?;
+        *weight = Some(WeightReport::read(answer.headers()));
+        judge_status(answer.status())?;
         let mut body = answer.into_body();
         let mut is_found = expected.is_none();
         while !is_found {
@@ -55,20 +57,17 @@ where
                 is_found = expected.is_found_with(piece)?;
             }
         }
-        Ok(weight)
+        Ok(())
     };
     drive(connection, exchange).await
 }
 
-/// Judges the head of an answer, and reads the weight in it.
+/// Judges the status of an answer.
 ///
 /// # Errors
 /// [`ProbeError::Status`] for every status but 200. Redirects are not followed, as Google Cloud's probes do not.
-pub(super) fn judge_head(status: StatusCode, headers: &HeaderMap) -> Result<WeightReport, ProbeError> {
-    if status != StatusCode::OK {
-        return Err(ProbeError::Status(status.as_u16()));
-    }
-    Ok(WeightReport::read(headers))
+pub(super) fn judge_status(status: StatusCode) -> Result<(), ProbeError> {
+    if status == StatusCode::OK { Ok(()) } else { Err(ProbeError::Status(status.as_u16())) }
 }
 
 /// The configured path, which is visible ASCII, as a URI can hold it.
@@ -95,6 +94,7 @@ const NOT_IN_A_PATH: &AsciiSet = &CONTROLS
 mod tests {
     use guideway_model::config::{Probe, ProxyHeader};
 
+    use super::super::Answer;
     use super::super::peer::{self, Then, ask as ask_peer, ask_in_time, floods, http, says};
     use super::*;
     use crate::health::probe::MAX_READ_BYTES;
@@ -207,13 +207,25 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_weight_is_reported_with_a_success_alone() {
-        let answer = |status, weight| {
-            format!("HTTP/1.1 {status} Words\r\nX-Load-Balancing-Endpoint-Weight: {weight}\r\n\r\n")
+    async fn a_weight_is_reported_whether_the_answer_passes_or_fails() {
+        let answered = async |status, weight, response| {
+            let head = format!("HTTP/1.1 {status} Words\r\n{weight}\r\n");
+            let peer = |stream| says(stream, head.as_bytes(), Then::Closes);
+            let Answer { weight, judgement } = peer::answer(Probe::Http(http(response)), peer).await;
+            (weight, judgement)
         };
-        assert_eq!(judge("", &answer(200, "250")).await, Ok(Some(WeightReport::Weight(250))));
-        assert_eq!(judge("", &answer(200, "many")).await, Ok(Some(WeightReport::Invalid)));
-        assert_eq!(judge("", &answer(503, "250")).await, Err(ProbeError::Status(503)));
+        let weight = "X-Load-Balancing-Endpoint-Weight: 250\r\n";
+        let reported = Some(WeightReport::Weight(250));
+        assert_eq!(answered(200, weight, "").await, (reported, Ok(())));
+        assert_eq!(answered(503, weight, "").await, (reported, Err(ProbeError::Status(503))));
+        assert_eq!(answered(200, weight, "well").await, (reported, Err(ProbeError::UnexpectedAnswer)));
+        let many = "X-Load-Balancing-Endpoint-Weight: many\r\n";
+        for (status, judgement) in [(200, Ok(())), (503, Err(ProbeError::Status(503)))] {
+            assert_eq!(answered(status, many, "").await, (Some(WeightReport::Invalid), judgement));
+        }
+        assert_eq!(answered(503, "", "").await, (MISSING_WEIGHT, Err(ProbeError::Status(503))));
+        let silent = peer::answer(Probe::Http(http("")), |stream| says(stream, b"", Then::Closes)).await;
+        assert_eq!(silent, Answer { weight: None, judgement: Err(ProbeError::Ended) });
     }
 
     #[tokio::test(start_paused = true)]

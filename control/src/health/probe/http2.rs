@@ -1,4 +1,4 @@
-//! An HTTP/2 request, as probes of the type HTTP2 send it, and the connection that those of the type GRPC use too.
+//! An HTTP/2 request, as probes of the type HTTP2 send it, and the connection that those of the types GRPC and GRPC_WITH_TLS use too.
 
 use bytes::Bytes;
 use guideway_model::config::HttpRequest;
@@ -8,7 +8,7 @@ use hyper::{Request, Uri};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::frame_limit::FrameLimit;
-use super::http::{MAX_HEADER_BYTES, encoded_path, judge_head};
+use super::http::{MAX_HEADER_BYTES, encoded_path, judge_status};
 use super::limited::Limited;
 use super::{ExpectedText, ProbeError, Target, USER_AGENT, WeightReport, drive};
 
@@ -21,12 +21,13 @@ const MAX_FRAME_BYTES: u32 = 16 * 1024;
 /// The size of the header table that the peer may use: none, as one answer has no use for it.
 const HEADER_TABLE_BYTES: u32 = 0;
 
-/// Sends the request, and judges the answer.
+/// Sends the request, and judges the answer, whose head says what `weight` is.
 pub(super) async fn ask<S>(
     stream: S,
     request: &HttpRequest,
     target: &Target,
-) -> Result<WeightReport, ProbeError>
+    weight: &mut Option<WeightReport>,
+) -> Result<(), ProbeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -43,14 +44,15 @@ where
         let mut sender = sender.ready().await.map_err(failed)?;
         let (answer, _) = sender.send_request(question, true).map_err(failed)?;
         let answer = answer.await.map_err(failed)?;
-        let weight = judge_head(answer.status(), answer.headers())?;
+        *weight = Some(WeightReport::read(answer.headers()));
+        judge_status(answer.status())?;
         let mut body = answer.into_body();
         let mut is_found = expected.is_none();
         while !is_found {
             let piece = body.data().await.ok_or(ProbeError::UnexpectedAnswer)?.map_err(failed)?;
             is_found = expected.is_found_with(&piece)?;
         }
-        Ok(weight)
+        Ok(())
     };
     drive(connection, exchange).await
 }

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::{ProbeError, Target, WeightReport, probe};
+use super::{Answer, ProbeError, Target, WeightReport, probe};
 
 /// Longer than any probe of a test takes; tests pause the clock, so nobody waits for it.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -75,11 +75,27 @@ pub(super) async fn ask<F: Future>(
     (result.expect("the probe ends"), seen)
 }
 
+/// Probes `peer`; returns the whole answer, with the weight that it reports though it fails.
+///
+/// # Panics
+/// The probe does not end.
+pub(super) async fn answer<F: Future>(probe: Probe, peer: impl FnOnce(DuplexStream) -> F) -> Answer {
+    answer_in_time(probe, peer).await.0.expect("the probe ends")
+}
+
 /// Probes `peer`; returns the probe's result, or `None` if that took too long, and what the peer saw.
 pub(super) async fn ask_in_time<F: Future>(
-    probe_kind: Probe,
+    probe: Probe,
     peer: impl FnOnce(DuplexStream) -> F,
 ) -> (Option<Result<Option<WeightReport>, ProbeError>>, F::Output) {
+    let (answer, seen) = answer_in_time(probe, peer).await;
+    (answer.map(|Answer { weight, judgement }| judgement.map(|()| weight)), seen)
+}
+
+async fn answer_in_time<F: Future>(
+    probe_kind: Probe,
+    peer: impl FnOnce(DuplexStream) -> F,
+) -> (Option<Answer>, F::Output) {
     let (ours, theirs) = duplex(IN_FLIGHT_BYTES);
     let check = check(probe_kind);
     let probing = async {

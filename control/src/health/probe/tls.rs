@@ -1,7 +1,9 @@
-//! The TLS session within which probes of the types SSL, HTTPS and HTTP2 ask.
+//! The TLS session within which probes of the types SSL, HTTPS, HTTP2 and GRPC_WITH_TLS ask.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
+use std::task::{Context, Waker};
 
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -25,6 +27,23 @@ pub(super) enum Inside {
     Http2,
 }
 
+/// The versions, cipher suites and groups that probes offer, in short; `docs/health.md` lists them.
+const OFFERED: &str =
+    "TLS 1.3 and 1.2, ECDHE with AES-GCM or ChaCha20-Poly1305, groups X25519, P-256 and P-384";
+
+/// True if a session did not begin for lack of something that both ends speak: the server says so, or chose what was not
+/// offered.
+fn is_mismatch(error: &io::Error) -> bool {
+    use AlertDescription::{HandshakeFailure, IllegalParameter, InsufficientSecurity, ProtocolVersion};
+    match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        Some(rustls::Error::PeerIncompatible(_)) => true,
+        Some(rustls::Error::AlertReceived(alert)) => {
+            matches!(alert, HandshakeFailure | IllegalParameter | InsufficientSecurity | ProtocolVersion)
+        }
+        _ => false,
+    }
+}
+
 /// Starts a session over `stream`.
 ///
 /// The server's name is sent (SNI) if the check has a host that is a name: an address is none (RFC 6066, section 3).
@@ -41,12 +60,25 @@ where
     let stream =
         TlsConnector::from(inside.config()).connect(name, stream).await.map_err(|error| match inside {
             Inside::Http2 if is_alpn_refused(&error) => ProbeError::Http2NotAgreed,
-            _ => ProbeError::from_io(&error),
+            _ => match ProbeError::from_io(&error) {
+                ProbeError::Tls(cause) if is_mismatch(&error) => {
+                    ProbeError::Tls(format!("{cause}; offered: {OFFERED}"))
+                }
+                other => other,
+            },
         })?;
     if matches!(inside, Inside::Http2) && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
         return Err(ProbeError::Http2NotAgreed);
     }
     Ok(stream)
+}
+
+/// Tells the server that the session ends (`close_notify`), as far as that goes at once: it must not delay a known result.
+pub(super) fn end<S>(mut stream: TlsStream<S>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let _ = Pin::new(&mut stream).poll_shutdown(&mut Context::from_waker(Waker::noop()));
 }
 
 /// True if the server refuses all that was offered (RFC 7301, section 3.2), rather than ignoring the offer.
@@ -137,7 +169,9 @@ mod tests {
 
     use super::super::peer::{Then, ask, ask_in_time, exchange, floods, http, says, tls};
     use super::super::{MAX_READ_BYTES, ProbeError, WeightReport};
-    use super::server_name;
+    use rustls::crypto::ring;
+
+    use super::{OFFERED, server_name};
 
     const HEALTHY: Result<Option<WeightReport>, ProbeError> = Ok(None);
 
@@ -257,6 +291,38 @@ mod tests {
 
         let server = async |stream| tls(stream, &["http/1.1"]).await.is_some();
         assert_eq!(ask(Probe::Http2(http("")), server).await, (Err(ProbeError::Http2NotAgreed), false));
+    }
+
+    /// An alert of the server, as a record in plain text.
+    async fn alerted(description: u8) -> String {
+        let alert = [21, 3, 3, 0, 2, 2, description];
+        let (result, _) =
+            ask(Probe::Ssl(exchange("", "")), |stream| says(stream, &alert, Then::Closes)).await;
+        result.expect_err("there is no session").to_string()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_speaks_nothing_of_what_is_offered_is_told_from_others() {
+        // RFC 8446, appendix B.2: handshake_failure, protocol_version, insufficient_security.
+        for description in [40, 70, 71] {
+            let error = alerted(description).await;
+            assert!(error.ends_with(&format!("; offered: {OFFERED}")), "{error}");
+        }
+        // internal_error
+        assert_eq!(alerted(80).await, "TLS: received fatal alert: InternalError");
+    }
+
+    /// Documentation that operators read holds what rustls offers: a suite that comes or goes has to be told of.
+    #[test]
+    fn what_is_offered_is_documented() {
+        let provider = ring::default_provider();
+        let suites = provider.cipher_suites.iter().map(|suite| format!("{:?}", suite.suite()));
+        let groups = provider.kx_groups.iter().map(|group| format!("{:?}", group.name()));
+        let docs = include_str!("../../../../docs/health.md");
+        let listed: Vec<_> =
+            docs.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | TLS ")).collect();
+        let listed: Vec<_> = listed.into_iter().map(|(name, _)| name.to_owned()).collect();
+        assert_eq!(listed, suites.chain(groups).collect::<Vec<_>>());
     }
 
     #[test]

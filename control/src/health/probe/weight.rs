@@ -10,18 +10,18 @@ pub enum WeightReport {
     Weight(u16),
     /// The answer has no header for a weight.
     Missing,
-    /// The header is not one whole decimal number from 0 to 1000.
+    /// The header is not one decimal number from 0 to 1000.
     Invalid,
 }
 
 /// The header that carries the weight.
 pub(super) const HEADER: &str = "x-load-balancing-endpoint-weight";
 
-/// Digits of the largest weight.
+/// Digits of the largest weight; more before the point can only be leading zeros or an excess.
 const MAX_DIGITS: usize = MAX_WEIGHT.ilog10() as usize + 1;
 
 impl WeightReport {
-    /// Reads the headers of a successful answer.
+    /// Reads the headers of an answer.
     pub(super) fn read(headers: &HeaderMap) -> Self {
         let mut values = headers.get_all(HEADER).iter();
         match (values.next(), values.next()) {
@@ -33,13 +33,21 @@ impl WeightReport {
     }
 }
 
-/// Reads a number of digits alone: neither a sign, nor white space, nor a fraction.
+/// Reads a number of digits with a decimal point or without, and neither a sign, nor white space, nor an exponent.
+///
+/// A fraction is rounded, halves up; what is more than 0 is never rounded to 0, which would take the backend out.
 fn parse(value: &[u8]) -> Option<u16> {
-    // More digits than the largest weight has can only be leading zeros or an excess.
-    if value.is_empty() || value.len() > MAX_DIGITS || !value.iter().all(u8::is_ascii_digit) {
+    let point = value.iter().position(|byte| *byte == b'.').unwrap_or(value.len());
+    let (whole, rest) = value.split_at(point);
+    let fraction = rest.get(1..).unwrap_or_default();
+    let is_number = whole.iter().chain(fraction).all(u8::is_ascii_digit);
+    if !is_number || whole.len() + fraction.len() == 0 || whole.len() > MAX_DIGITS {
         return None;
     }
-    let weight = value.iter().fold(0, |weight, digit| weight * 10 + u16::from(digit - b'0'));
+    let whole = whole.iter().fold(0, |weight, digit| weight * 10 + u16::from(digit - b'0'));
+    let rounded = whole + u16::from(fraction.first().is_some_and(|tenths| *tenths >= b'5'));
+    let is_zero = whole == 0 && fraction.iter().all(|digit| *digit == b'0');
+    let weight = if is_zero { 0 } else { rounded.max(1) };
     (weight <= MAX_WEIGHT).then_some(weight)
 }
 
@@ -66,6 +74,30 @@ mod tests {
     }
 
     #[test]
+    fn fractions_are_rounded_and_never_to_0_unless_they_are_0() {
+        for (value, weight) in [
+            (b"1.0".as_slice(), 1),
+            (b"2.5", 3),
+            (b"2.49", 2),
+            (b"0.5", 1),
+            (b"0.3", 1),
+            (b"0.0000000000000000000000000000001", 1),
+            (b".25", 1),
+            (b"7.", 7),
+            (b"0.0", 0),
+            (b".0", 0),
+            (b"33.333333333333336", 33),
+            (b"999.5", 1000),
+            (b"1000.2", 1000),
+        ] {
+            assert_eq!(report(&[value]), WeightReport::Weight(weight), "{}", value.escape_ascii());
+        }
+        for value in [b"1000.5".as_slice(), b".", b"1.2.3", b"1,5", b"-0.5", b"1.5e2", b"1. 5", b"00001.5"] {
+            assert_eq!(report(&[value]), WeightReport::Invalid, "{}", value.escape_ascii());
+        }
+    }
+
+    #[test]
     fn anything_else_is_invalid() {
         for value in [
             b"".as_slice(),
@@ -77,7 +109,6 @@ mod tests {
             b"18446744073709551617",
             b"-1",
             b"+1",
-            b"1.0",
             b"1e2",
             b"0x10",
             b"1 0",

@@ -1,6 +1,7 @@
 //! The addresses that the appliance answers for, which are its own and its VIPs, and their announcements.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::time::Duration;
 
 use guideway_dataplane::address::Address;
@@ -13,6 +14,9 @@ use crate::net::schedule::Schedule;
 /// The announcements of an address, one second apart: MAX_NEIGHBOR_ADVERTISEMENT of RFC 4861, section 10, and one
 /// more than ANNOUNCE_NUM of RFC 5227, section 1.1.
 const ANNOUNCEMENTS: u8 = 3;
+
+/// Shortest time from one repeated announcement to the next, of whatever addresses: 50 broadcasts a second at most.
+const REPETITION_GAP: Duration = Duration::from_millis(20);
 
 /// The condition under which the appliance answers ARP and neighbour solicitations for a VIP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +63,8 @@ pub(super) enum Role {
 struct Entry {
     role: Role,
     links: Vec<LinkId>,
+    /// Links on which the announcement is repeated.
+    repeated_on: Vec<LinkId>,
     answers: Answers,
     announced: bool,
     announcements_left: u8,
@@ -73,6 +79,28 @@ impl Entry {
             Answers::Always => true,
         }
     }
+
+    /// True if the announcement of the address is repeated now.
+    fn is_repeated(&self) -> bool {
+        self.holds() && !self.repeated_on.is_empty()
+    }
+}
+
+/// Announcement that is due.
+#[derive(Debug)]
+pub(super) struct Due<'a> {
+    pub(super) address: Address,
+    pub(super) links: &'a [LinkId],
+    /// True if nothing has happened to the address: it is told again, so that switches do not forget.
+    pub(super) is_repeated: bool,
+}
+
+/// Repetition of announcements: one address after the other, in their order, evenly over an interval.
+#[derive(Debug)]
+struct Repetition {
+    every: Duration,
+    next: Duration,
+    latest: Option<Address>,
 }
 
 /// The table of the addresses that the appliance answers for.
@@ -81,11 +109,12 @@ pub(super) struct AnsweredAddresses {
     entries: BTreeMap<Address, Entry>,
     /// The next announcement of each address.
     schedule: Schedule<Address>,
+    repetition: Option<Repetition>,
 }
 
 impl AnsweredAddresses {
     pub(super) fn new(links: &Links, vips: &[Vip]) -> Self {
-        let mut addresses = Self { entries: BTreeMap::new(), schedule: Schedule::new() };
+        let mut addresses = Self { entries: BTreeMap::new(), schedule: Schedule::new(), repetition: None };
         addresses.replace(links, vips);
         addresses
     }
@@ -100,23 +129,31 @@ impl AnsweredAddresses {
                 let entry = self.entries.entry(host.address).or_insert_with(|| Entry {
                     role: Role::Host,
                     links: Vec::new(),
+                    repeated_on: Vec::new(),
                     answers: Answers::Always,
                     announced: false,
                     announcements_left: 0,
                 });
                 entry.links.push(id);
+                entry.repeated_on.push(id);
             }
         }
         for vip in vips {
             let (announced, announcements_left) =
                 old.get(&vip.address).map_or((false, 0), |old| (old.announced, old.announcements_left));
-            // Where no link's prefix holds the VIP, a host that asks for it has a route that says it is here.
-            let links = links
-                .holding(vip.address)
-                .map_or_else(|| links.iter().map(|(id, _)| id).collect(), |id| vec![id]);
+            let (links, repeated_on) = match links.holding(vip.address) {
+                Some(id) => (vec![id], vec![id]),
+                // Where no link's prefix holds the VIP, a host that asks for it has a route that says it is here. Others
+                // have a route to an address of the appliance: only where it has none must they hear of the VIP again.
+                None => {
+                    let without_address = links.iter().filter(|(_, link)| link.addresses.is_empty());
+                    (links.iter().map(|(id, _)| id).collect(), without_address.map(|(id, _)| id).collect())
+                }
+            };
             self.entries.entry(vip.address).or_insert(Entry {
                 role: Role::Vip,
                 links,
+                repeated_on,
                 answers: vip.answers,
                 announced,
                 announcements_left,
@@ -182,19 +219,48 @@ impl AnsweredAddresses {
         }
     }
 
-    /// The time at which an announcement is due next.
-    pub(super) fn next(&self) -> Option<Duration> {
-        self.schedule.next()
+    /// Repeats the announcement of each address at this interval from now on; never without one.
+    pub(super) fn repeat(&mut self, every: Option<Duration>, now: Duration) {
+        if every != self.repetition.as_ref().map(|repetition| repetition.every) {
+            let start = |every| Repetition { every, next: now + self.gap(every), latest: None };
+            self.repetition = every.map(start);
+        }
     }
 
-    /// An address whose announcement is due at `now`, and the links to announce it on.
-    pub(super) fn due(&mut self, now: Duration) -> Option<(Address, &[LinkId])> {
-        let address = self.schedule.pop(now)?;
+    /// Time from one repeated announcement to the next, for all addresses to have their turn within the interval.
+    fn gap(&self, every: Duration) -> Duration {
+        let repeated = self.entries.values().filter(|entry| entry.is_repeated()).count();
+        (every / u32::try_from(repeated).unwrap_or(u32::MAX).max(1)).max(REPETITION_GAP)
+    }
+
+    /// The time at which an announcement is due next.
+    pub(super) fn next(&self) -> Option<Duration> {
+        let repeated = self.repetition.as_ref().map(|repetition| repetition.next);
+        [self.schedule.next(), repeated].into_iter().flatten().min()
+    }
+
+    /// An announcement that is due at `now`.
+    pub(super) fn due(&mut self, now: Duration) -> Option<Due<'_>> {
+        let Some(address) = self.schedule.pop(now) else { return self.due_again(now) };
         let entry = self.entries.get_mut(&address)?;
         entry.announcements_left = entry.announcements_left.saturating_sub(1);
         if entry.announcements_left > 0 {
             self.schedule.set(address, now + RETRANSMIT);
         }
-        Some((address, &entry.links))
+        Some(Due { address, links: &entry.links, is_repeated: false })
+    }
+
+    /// A repeated announcement that is due at `now`: that of the address after the latest one.
+    fn due_again(&mut self, now: Duration) -> Option<Due<'_>> {
+        let repetition = self.repetition.as_ref().filter(|repetition| repetition.next <= now)?;
+        let gap = self.gap(repetition.every);
+        let repetition = self.repetition.as_mut()?;
+        repetition.next = now + gap;
+        let after = repetition.latest.map_or(Bound::Unbounded, Bound::Excluded);
+        let later = self.entries.range((after, Bound::Unbounded));
+        let mut in_turn = later.chain(&self.entries).filter(|(_, entry)| entry.is_repeated());
+        let (address, entry) = in_turn.next()?;
+        repetition.latest = Some(*address);
+        Some(Due { address: *address, links: &entry.repeated_on, is_repeated: true })
     }
 }

@@ -16,6 +16,14 @@ pub const RECEIVE_BUFFER: usize = 4_096;
 /// The most bytes that a connection holds until they are acknowledged.
 pub const SEND_BUFFER: usize = 2_048;
 
+/// The time that a backend has to close its half of a connection whose owner is done with it; then it is reset. A FIN that
+/// is lost is sent again after a second (RFC 6298, section 2).
+pub const CLOSING_TIME: Duration = Duration::from_secs(3);
+
+/// The time for which a connection that both ends have closed answers a FIN that comes again, as the last
+/// acknowledgement may be lost or delayed. Its port stays in TIME-WAIT for longer.
+const LAST_WORDS_TIME: Duration = Duration::from_millis(50);
+
 /// The name of a connection; no later one gets the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub(super) u64);
@@ -27,6 +35,8 @@ pub(super) struct Connection {
     /// A set of one socket, made anew: smoltcp's sockets leave some of what they learned of one peer for the next.
     pub(super) sockets: SocketSet<'static>,
     socket: SocketHandle,
+    /// End of the time to close in order, once the owner is done with the connection.
+    pub(super) closes_until: Option<Duration>,
     /// True once nobody uses the connection any more: the next poll removes it.
     pub(super) is_over: bool,
 }
@@ -47,11 +57,36 @@ impl Connection {
             .expect("the socket is new, and both ends have a host's address and a port");
         let mut sockets = SocketSet::new(Vec::with_capacity(1));
         let socket = sockets.add(socket);
-        Self { peer, local_port, sockets, socket, is_over: false }
+        Self { peer, local_port, sockets, socket, closes_until: None, is_over: false }
     }
 
     fn socket(&mut self) -> &mut Socket<'static> {
         self.sockets.get_mut(self.socket)
+    }
+
+    /// Goes on with closing in order: what still comes is thrown away, a FIN that acknowledges it is waited for, and a
+    /// backend that takes too long is given up.
+    pub(super) fn go_on_closing(&mut self, now: Duration) {
+        let Some(until) = self.closes_until else { return };
+        let socket = self.socket();
+        while socket.can_recv() && socket.recv(|bytes| (bytes.len(), ())).is_ok() {}
+        let state = socket.state();
+        let has_closed = state == State::TimeWait;
+        if has_closed {
+            self.closes_until = Some(until.min(now + LAST_WORDS_TIME));
+        }
+        if state == State::Closed || now >= until {
+            self.give_up();
+        }
+    }
+
+    /// Ends the connection, with a reset where the backend still has its half of it.
+    fn give_up(&mut self) {
+        self.is_over = true;
+        // In TIME-WAIT, both halves are closed.
+        if self.socket().is_open() {
+            self.socket().abort();
+        }
     }
 }
 
@@ -157,12 +192,28 @@ impl ProbeTcp {
     /// sends the reset, and gives back the memory.
     pub fn abort(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        connection.is_over = true;
-        // In TIME-WAIT, both halves are closed.
-        if connection.socket().is_open() {
-            connection.socket().abort();
+        connection.give_up();
+        self.schedule.set(id, Duration::ZERO);
+    }
+
+    /// Closes a connection in order, for an owner who has heard enough: a FIN, and a reset only where the backend has not
+    /// closed its half within [`CLOSING_TIME`]. What the backend still says is not kept.
+    pub fn finish(&mut self, id: ConnectionId, now: Duration) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if !connection.is_over {
+            connection.socket().close();
+            connection.closes_until = Some(now + CLOSING_TIME);
         }
         self.schedule.set(id, Duration::ZERO);
+    }
+
+    /// Gives up the connection that has been closing for longest, to make room for another.
+    pub(super) fn hurry(&mut self, now: Duration) {
+        let closing = self.connections.iter().filter_map(|(id, one)| Some((one.closes_until?, *id)));
+        if let Some((_, id)) = closing.min() {
+            self.abort(id);
+            self.poll(now);
+        }
     }
 }
 

@@ -14,7 +14,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::connection::ConnectionId;
-use super::{OutgoingPacket, Peer, ProbeTcp};
+use super::datagrams::{Datagrams, FlowId};
+use super::{ConnectError, OutgoingPacket, Peer, ProbeTcp};
 
 /// A [`ProbeTcp`] that the streams and the owner's loop share on one thread.
 ///
@@ -27,6 +28,7 @@ pub struct Handle {
 
 struct Shared {
     stack: RefCell<ProbeTcp>,
+    datagrams: RefCell<Datagrams>,
     wanted: Notify,
     /// The moment at which the stack's time began.
     epoch: Instant,
@@ -36,12 +38,16 @@ impl Handle {
     /// Shares `stack`, whose time begins now.
     pub fn new(stack: ProbeTcp) -> Self {
         let epoch = Instant::now();
-        Self { shared: Rc::new(Shared { stack: RefCell::new(stack), wanted: Notify::new(), epoch }) }
+        let datagrams = RefCell::new(Datagrams::new(stack.own, stack.limits.queued_packets));
+        let stack = RefCell::new(stack);
+        Self { shared: Rc::new(Shared { stack, datagrams, wanted: Notify::new(), epoch }) }
     }
 
-    /// Takes in a received packet: [`ProbeTcp::handle`] at the present time.
+    /// Takes in a received packet: an answer by UDP, or else [`ProbeTcp::handle`] at the present time.
     pub fn receive(&self, ip_packet: &[u8]) {
-        self.stack().handle(ip_packet, self.now());
+        if !self.shared.datagrams.borrow_mut().handle(ip_packet) {
+            self.stack().handle(ip_packet, self.now());
+        }
     }
 
     /// Sends what is due: [`ProbeTcp::poll`] at the present time.
@@ -54,9 +60,10 @@ impl Handle {
         Some(self.shared.epoch + self.stack().next_poll()?)
     }
 
-    /// The next packet to deliver: [`ProbeTcp::transmit`].
+    /// The next packet to deliver: a datagram, or that of [`ProbeTcp::transmit`].
     pub fn transmit(&self) -> Option<OutgoingPacket> {
-        self.stack().transmit()
+        let datagram = self.shared.datagrams.borrow_mut().transmit();
+        datagram.or_else(|| self.stack().transmit())
     }
 
     /// Number of connections: [`ProbeTcp::connections`].
@@ -80,10 +87,42 @@ impl Handle {
     }
 }
 
-/// A connection to a VIP at one backend; dropped, it is aborted.
+/// A datagram to a VIP at one backend, whose answers are waited for until this is dropped.
+pub struct Datagram {
+    handle: Handle,
+    id: FlowId,
+}
+
+impl Datagram {
+    /// Sends a datagram.
+    ///
+    /// # Errors
+    /// [`ConnectError`] where the appliance itself has no way to try.
+    pub fn send(handle: &Handle, peer: Peer, payload: &[u8]) -> Result<Self, ConnectError> {
+        let mut datagrams = handle.shared.datagrams.borrow_mut();
+        let id = datagrams.open(peer)?;
+        datagrams.send(id, payload);
+        handle.shared.wanted.notify_one();
+        Ok(Self { handle: handle.clone(), id })
+    }
+
+    /// Waits for the next answer, without a time limit: the caller has a timeout.
+    pub async fn answer(&self) -> Vec<u8> {
+        poll_fn(|cx| self.handle.shared.datagrams.borrow_mut().poll_answer(self.id, cx)).await
+    }
+}
+
+impl Drop for Datagram {
+    fn drop(&mut self) {
+        self.handle.shared.datagrams.borrow_mut().close(self.id);
+    }
+}
+
+/// A connection to a VIP at one backend; dropped, it is aborted, unless it was finished.
 pub struct Stream {
     handle: Handle,
     id: ConnectionId,
+    is_finished: bool,
 }
 
 impl Stream {
@@ -94,7 +133,7 @@ impl Stream {
     /// error of another kind where the appliance has no way to try.
     pub async fn connect(handle: &Handle, peer: Peer) -> io::Result<Self> {
         let id = handle.stack().connect(peer, handle.now()).map_err(io::Error::other)?;
-        let stream = Self { handle: handle.clone(), id };
+        let stream = Self { handle: handle.clone(), id, is_finished: false };
         handle.shared.wanted.notify_one();
         poll_fn(|cx| stream.handle.stack().poll_established(id, cx)).await?;
         Ok(stream)
@@ -103,6 +142,13 @@ impl Stream {
     /// The appliance's end of the connection; `None` where it has ended.
     pub fn local_address(&self) -> Option<SocketAddr> {
         self.handle.stack().local_address(self.id)
+    }
+
+    /// Closes the connection in order, in the background: see [`ProbeTcp::finish`].
+    pub fn finish(mut self) {
+        self.is_finished = true;
+        let now = self.handle.now();
+        self.act(|stack, id| stack.finish(id, now));
     }
 
     /// Calls `act`, after which the connection may have something to send.
@@ -145,6 +191,8 @@ impl AsyncWrite for Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.act(ProbeTcp::abort);
+        if !self.is_finished {
+            self.act(ProbeTcp::abort);
+        }
     }
 }

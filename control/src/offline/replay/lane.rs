@@ -7,10 +7,7 @@ use std::thread::JoinHandle;
 use guideway_dataplane::affinity::TrackingHasher;
 use guideway_dataplane::conntrack::ConntrackTable;
 use guideway_dataplane::counters::Counters;
-use guideway_dataplane::flow::Flow;
 use guideway_dataplane::frame::Frame;
-use guideway_dataplane::icmp_error;
-use guideway_dataplane::packet::Packet;
 use guideway_dataplane::pipeline::{BURST, Decision};
 use guideway_dataplane::snapshot::Snapshot;
 use guideway_dataplane::time::Tick;
@@ -18,6 +15,8 @@ use guideway_engine::burst_processor::BurstProcessor;
 use guideway_engine::capture::Record;
 use guideway_engine::mbuf::Mbuf;
 use guideway_engine::publish::Feed;
+
+use super::lane_key::LaneKey;
 
 /// Frame of the capture, and its decision.
 pub(super) struct Job {
@@ -42,16 +41,9 @@ impl Job {
         }
     }
 
-    /// Index of the worker, of `count`, that decides this frame: the one of its client's address.
-    pub(super) fn lane(&self, count: usize) -> usize {
-        if count == 1 {
-            return 0;
-        }
-        let client = match Packet::parse(self.frame.bytes()) {
-            Ok(packet) => quoted_or_own(self.frame.bytes(), &packet).src,
-            Err(_) => return 0,
-        };
-        (client.0 % count as u128) as usize
+    /// Index of the worker, of `count`, that decides this frame.
+    pub(super) fn lane(&self, key: LaneKey, count: usize) -> usize {
+        key.lane(self.frame.bytes(), count)
     }
 
     /// Frame that the appliance sends, as far as it is known, and its length on the wire.
@@ -62,12 +54,6 @@ impl Job {
         let known = (self.frame.prepended() + self.captured_len).min(bytes.len());
         (&bytes[..known], bytes.len() as u32)
     }
-}
-
-/// Flow that picks the worker: an ICMP error belongs to the client of the packet that it quotes.
-fn quoted_or_own(frame: &[u8], packet: &Packet) -> Flow {
-    let quoted = packet.icmp_error.then(|| icmp_error::quoted_flow(frame, packet)).flatten();
-    quoted.unwrap_or(packet.flow)
 }
 
 /// Worker thread that decides the frames that it is given, in order.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use guideway_dataplane::counters::Counters;
+use guideway_dataplane::counters::{ConntrackCounters, Counters};
 use guideway_dataplane::pipeline::{Decision, Tracking};
 use guideway_dataplane::verdict::{DropReason, PassReason, Verdict};
 use guideway_model::forwarding_state::ForwardingState;
@@ -27,6 +27,10 @@ pub struct Summary {
     pub conntrack: Conntrack,
     /// ICMP errors steered by the packet that they quote.
     pub icmp_errors_steered: u64,
+    /// Later fragments that went where the first of their datagram had gone.
+    pub fragments_followed: u64,
+    /// Later fragments for a VIP or a route whose first had not been forwarded within the time.
+    pub fragments_first_unseen: u64,
     /// ICMP errors sent because a packet was too big.
     pub icmp_errors_sent: u64,
     /// ICMP errors not sent, by the limit or because none may answer that packet.
@@ -48,6 +52,14 @@ pub struct Conntrack {
     pub new: u64,
     /// Entries made that pushed out another connection's.
     pub evicted: u64,
+    /// Entries made that pushed out a void one.
+    pub evicted_void: u64,
+    /// Entries made that pushed out a half-open one.
+    pub evicted_half_open: u64,
+    /// Entries made that pushed out one after its FIN or RST.
+    pub evicted_closed: u64,
+    /// Entries made that pushed out one that had had a single packet, in mid-flow.
+    pub evicted_unconfirmed: u64,
     /// Packets forwarded by their hash alone, for want of room for an entry.
     pub full: u64,
     /// Packets that are not tracked.
@@ -114,14 +126,32 @@ impl Summary {
         self.forwarded = counters.forwarded;
         self.passed = by_reason(PassReason::ALL.iter().map(|reason| reason.as_str()), &counters.passed);
         self.dropped = by_reason(DropReason::ALL.iter().map(|reason| reason.as_str()), &counters.dropped);
+        let ConntrackCounters {
+            hits,
+            inserts: new,
+            evicted_void,
+            evicted_half_open,
+            evicted_closed,
+            evicted_unconfirmed,
+            full,
+            untracked,
+            ..
+        } = counters.conntrack;
+        let evicted = evicted_void + evicted_half_open + evicted_closed + evicted_unconfirmed;
         self.conntrack = Conntrack {
-            hits: counters.conntrack.hits,
-            new: counters.conntrack.inserts,
-            evicted: counters.conntrack.evicted_void + counters.conntrack.evicted_half_open,
-            full: counters.conntrack.full,
-            untracked: counters.conntrack.untracked,
+            hits,
+            new,
+            evicted,
+            evicted_void,
+            evicted_half_open,
+            evicted_closed,
+            evicted_unconfirmed,
+            full,
+            untracked,
         };
         self.icmp_errors_steered = counters.icmp_errors_steered;
+        self.fragments_followed = counters.fragments_followed;
+        self.fragments_first_unseen = counters.fragments_first_unseen;
         self.icmp_errors_sent = counters.icmp_errors_sent;
         self.icmp_errors_suppressed = counters.icmp_errors_suppressed;
         self.exceeding_mtu = counters.exceeding_mtu;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::event_log::Note;
-use crate::announce::{Announced, Announcer, ApplianceState, Guard, PATIENCE, Plan, Stage};
+use crate::announce::{Announced, Announcer, ApplianceState, Guard, PATIENCE, Planner, Stage};
 use crate::api::view::{self, DrainEnd, EventKind};
 use crate::run::appliance::Appliance;
 
@@ -15,6 +15,7 @@ const QUIET: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Announcements {
     announcer: Announcer,
+    planner: Planner,
     /// The basis of the plan in force.
     basis: Option<Basis>,
     drain: Option<Drain>,
@@ -59,11 +60,18 @@ impl Announcements {
     /// # Panics
     /// Outside of a tokio runtime, where there is a guard.
     pub(super) fn new(guard: Option<Guard>) -> Self {
-        Self { announcer: Announcer::new(guard), basis: None, drain: None, stops: false, looked_at: None }
+        Self {
+            announcer: Announcer::new(guard),
+            planner: Planner::default(),
+            basis: None,
+            drain: None,
+            stops: false,
+            looked_at: None,
+        }
     }
 
-    /// Makes another plan where anything that it depends on has changed.
-    pub(super) fn plan(&mut self, appliance: &Appliance, has_stalled_worker: bool) {
+    /// Makes another plan where anything that it depends on has changed, or a hold-down has ended.
+    pub(super) fn plan(&mut self, appliance: &Appliance, has_stalled_worker: bool, now: Duration) {
         let stage = match self {
             Self { stops: true, .. } => Stage::Stopping,
             Self { drain: Some(_), .. } => Stage::Draining,
@@ -74,7 +82,7 @@ impl Announcements {
             snapshot_generation: appliance.state().snapshot_generation(),
             appliance_state: ApplianceState { stage, has_stalled_worker },
         };
-        if self.basis == Some(basis) {
+        if self.basis == Some(basis) && !self.planner.is_due(now) {
             return;
         }
         self.basis = Some(basis);
@@ -83,7 +91,8 @@ impl Announcements {
             .map(|(name, state)| (name, state.configured().filter(|backend| backend.healthy).count() as u32))
             .collect();
         let healthy = |service: &str| healthy.get(service).copied().unwrap_or(0);
-        self.announcer.want(&Plan::new(appliance.config(), healthy, basis.appliance_state));
+        let plan = self.planner.plan(appliance.config(), healthy, basis.appliance_state, now);
+        self.announcer.want(&plan);
     }
 
     /// Looks at the hooks' progress, and at a drain's, of an appliance that has `forwarded` so many packets.
@@ -95,7 +104,7 @@ impl Announcements {
             );
             self.announcer.doubt();
         }
-        let mut progress = Progress { notes: self.news(), stops: false };
+        let mut progress = Progress { notes: self.news(now), stops: false };
         let is_settled = self.announcer.is_settled();
         if let Some(drain) = &mut self.drain
             && let Some(text) = drain.follow(forwarded, is_settled, now)
@@ -124,7 +133,7 @@ impl Announcements {
     }
 
     /// Events of the hooks since the last call.
-    pub(super) fn news(&mut self) -> Vec<Note> {
+    pub(super) fn news(&mut self, now: Duration) -> Vec<Note> {
         let note = |Announced { address, progress, .. }| {
             let name = &progress.wish.announcement;
             match (&progress.last_error, progress.announced) {
@@ -136,7 +145,14 @@ impl Announcements {
                 }
                 (None, _) => {
                     let reason = view::AnnouncementReason::from(progress.wish.reason);
-                    Note::new(EventKind::RouteWithdrawn, format!("{name} withdraws {address}: {reason}"))
+                    let held = match progress.wish.hold_down_left_sec(now) {
+                        Some(seconds) => format!("; it stays so for {seconds} s at least"),
+                        None => String::new(),
+                    };
+                    Note::new(
+                        EventKind::RouteWithdrawn,
+                        format!("{name} withdraws {address}: {reason}{held}"),
+                    )
                 }
             }
         };
@@ -175,8 +191,8 @@ impl Announcements {
     }
 
     /// State of each announced address, for operators.
-    pub(super) fn states(&self) -> Vec<view::Announcement> {
-        self.announcer.status().into_iter().map(view::Announcement::from).collect()
+    pub(super) fn states(&self, now: Duration) -> Vec<view::Announcement> {
+        self.announcer.status().into_iter().map(|one| view::Announcement::new(one, now)).collect()
     }
 }
 
@@ -203,6 +219,9 @@ impl Drain {
 
 #[cfg(test)]
 mod tests {
+    use guideway_model::config::Config;
+    use guideway_model::forwarding_state::Setup;
+
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -239,5 +258,36 @@ mod tests {
         assert_eq!([1, 2, 3, 4].map(|seconds| ended(&mut announcements, seconds)), [0, 0, 1, 0]);
         let end = announcements.drain_state(4 * SECOND).and_then(|drain| drain.end);
         assert_eq!(end, Some(DrainEnd::Deadline));
+    }
+
+    #[test]
+    fn an_address_comes_back_when_its_hold_down_has_ended_and_nothing_else_happens() {
+        let text = "[[forwarding_rule]]\nname = \"web\"\nip_address = \"203.0.113.10\"\nports = [80]\n\
+                    backend_service = \"web\"\n\
+                    [[backend_service]]\nname = \"web\"\nhealth_checks = [\"alive\"]\n\
+                    backends = [{ group = \"web\" }]\n\
+                    [[backend_group]]\nname = \"web\"\nendpoints = []\n\
+                    [[health_check]]\nname = \"alive\"\ntype = \"TCP\"\n\
+                    [[announcement]]\nname = \"one\"\npolicy = \"ALWAYS\"\nhold_down_sec = 10\n\
+                    command = [\"/bin/true\"]\n";
+        let config = Config::parse("test", text).unwrap_or_else(|errors| panic!("{errors}"));
+        let appliance = Appliance::new(config, &[], Setup::OFFLINE, Duration::ZERO);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let mut announcements = Announcements::new(None);
+            let mut reason_at = async |second: u32, is_stalled| {
+                announcements.plan(&appliance, is_stalled, second * SECOND);
+                while !announcements.announcer.is_settled() {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                let one = &announcements.states(second * SECOND)[0];
+                (one.reason.to_string(), one.hold_down_left_sec)
+            };
+            assert_eq!(reason_at(0, false).await, ("served".to_owned(), None));
+            assert_eq!(reason_at(1, true).await, ("worker stalled".to_owned(), Some(10)));
+            assert_eq!(reason_at(2, false).await, ("held down".to_owned(), Some(9)));
+            assert_eq!(reason_at(10, false).await, ("held down".to_owned(), Some(1)));
+            assert_eq!(reason_at(11, false).await, ("served".to_owned(), None));
+        });
     }
 }

@@ -6,7 +6,8 @@
 
 use std::sync::{Arc, Weak};
 
-use guideway_dataplane::conntrack::{Entry, Standing, TrackingKey};
+use guideway_dataplane::backend::BackendHandle;
+use guideway_dataplane::conntrack::{ConntrackTable, Entry, Stage, Standing, TrackingKey};
 use guideway_dataplane::forwarding_rule::RuleMatch;
 use guideway_dataplane::snapshot::Snapshot;
 use guideway_dataplane::time::Tick;
@@ -16,7 +17,7 @@ use guideway_model::flow_text::{FlowText, describe_tuple};
 use guideway_model::names::Names;
 
 use crate::api::request::{Refused, Reply};
-use crate::api::view::{ConntrackEntry, ConntrackList, ConntrackLookup};
+use crate::api::view::{ConntrackEntry, ConntrackList, ConntrackLookup, Remaining};
 use crate::run::worker::Shared;
 
 /// Entries that are looked at with one snapshot in hand.
@@ -39,6 +40,16 @@ pub(super) struct Wanted {
     pub(super) limit: usize,
 }
 
+/// The backend whose entries are counted, and what its service makes of them.
+#[derive(Debug)]
+pub(super) struct Counted {
+    pub(super) service: String,
+    pub(super) handle: BackendHandle,
+    /// True if an entry is a session, which new connections of its client go on with.
+    pub(super) are_sessions: bool,
+    pub(super) idle_timeout_sec: u32,
+}
+
 /// The names of a numbering, and the counters that tell its snapshots from those after a reload.
 struct Numbering {
     names: Arc<Names>,
@@ -49,13 +60,67 @@ impl Wanted {
     /// A list of the entries that are valid and wanted; `None` where nobody waits for it any more.
     fn list(
         &self,
-        mut entries: impl Iterator<Item = (TrackingKey, Entry)>,
+        entries: impl Iterator<Item = (TrackingKey, Entry)>,
         numbering: &Numbering,
         feed: &Feed<Snapshot>,
         now: Tick,
         is_awaited: impl Fn() -> bool,
     ) -> Option<Result<ConntrackList, Refused>> {
         let mut list = ConntrackList { matching: 0, entries: Vec::new() };
+        let read = numbering.read(entries, feed, is_awaited, |key, entry, snapshot| {
+            let Some(shown) = show(key, entry, &numbering.names, snapshot, now) else { return };
+            let wanted = self.service.as_ref().is_none_or(|name| *name == shown.service)
+                && self.backend.as_ref().is_none_or(|name| *name == shown.backend);
+            list.matching += u64::from(wanted);
+            if wanted && list.entries.len() < self.limit {
+                list.entries.push(shown);
+            }
+        })?;
+        Some(read.map(|()| list))
+    }
+}
+
+impl Counted {
+    /// The number of the backend's valid entries; `None` where nobody waits for it any more.
+    fn count(
+        &self,
+        entries: impl Iterator<Item = (TrackingKey, Entry)>,
+        numbering: &Numbering,
+        feed: &Feed<Snapshot>,
+        now: Tick,
+        is_awaited: impl Fn() -> bool,
+    ) -> Option<Result<Remaining, Refused>> {
+        let mut count = 0;
+        let read = numbering.read(entries, feed, is_awaited, |_, entry, snapshot| {
+            let holds = entry.backend == self.handle && snapshot.standing(entry, now) != Standing::Void;
+            count += u64::from(holds);
+        })?;
+        Some(read.map(|()| self.remaining(count)))
+    }
+
+    fn remaining(&self, count: u64) -> Remaining {
+        let (connections, sessions) = if self.are_sessions { (0, count) } else { (count, 0) };
+        let warning = (sessions > 0).then(|| {
+            format!(
+                "service `{}` tracks sessions (PER_SESSION): new connections of their clients still come to this \
+                 backend, and each keeps its session for another {} s; a drain with a deadline ends them",
+                self.service, self.idle_timeout_sec
+            )
+        });
+        Remaining { connections, sessions, warning }
+    }
+}
+
+impl Numbering {
+    /// Shows the entries one by one, each with the snapshot that it is judged by; `None` where nobody waits for that
+    /// any more.
+    fn read(
+        &self,
+        mut entries: impl Iterator<Item = (TrackingKey, Entry)>,
+        feed: &Feed<Snapshot>,
+        is_awaited: impl Fn() -> bool,
+        mut see: impl FnMut(TrackingKey, &Entry, &Snapshot),
+    ) -> Option<Result<(), Refused>> {
         let mut chunk = Vec::with_capacity(CHUNK);
         loop {
             chunk.extend(entries.by_ref().take(CHUNK));
@@ -63,23 +128,15 @@ impl Wanted {
                 return None;
             }
             if chunk.is_empty() {
-                return Some(Ok(list));
+                return Some(Ok(()));
             }
             // A subscriber of this chunk alone: between two entries there may be much to read.
             let mut subscriber = feed.subscribe();
             let snapshot = subscriber.repin();
-            if !Arc::ptr_eq(&snapshot.traffic_counters, &numbering.traffic_counters) {
+            if !Arc::ptr_eq(&snapshot.traffic_counters, &self.traffic_counters) {
                 return Some(Err(Refused::ReloadedMeanwhile));
             }
-            for (key, entry) in chunk.drain(..) {
-                let Some(shown) = show(key, &entry, &numbering.names, snapshot, now) else { continue };
-                let wanted = self.service.as_ref().is_none_or(|name| *name == shown.service)
-                    && self.backend.as_ref().is_none_or(|name| *name == shown.backend);
-                list.matching += u64::from(wanted);
-                if wanted && list.entries.len() < self.limit {
-                    list.entries.push(shown);
-                }
-            }
+            chunk.drain(..).for_each(|(key, entry)| see(key, &entry, snapshot));
         }
     }
 }
@@ -101,6 +158,33 @@ impl ConntrackReader {
 
     /// Has the table read by a thread, which replies when that is done; `names` are those in force.
     pub(super) fn list(&mut self, wanted: Wanted, names: Arc<Names>, reply: Reply<ConntrackList>) {
+        self.read(names, reply, move |table, numbering, feed, now, is_awaited| {
+            wanted.list(table.entries(), numbering, feed, now, is_awaited)
+        });
+    }
+
+    /// Has the entries of a backend counted by a thread, which replies when that is done; `names` are those in force.
+    pub(super) fn count(&mut self, counted: Counted, names: Arc<Names>, reply: Reply<Remaining>) {
+        self.read(names, reply, move |table, numbering, feed, now, is_awaited| {
+            counted.count(table.entries(), numbering, feed, now, is_awaited)
+        });
+    }
+
+    /// Has the table read by a thread, which replies with what `reading` comes to.
+    fn read<T: Send + 'static>(
+        &mut self,
+        names: Arc<Names>,
+        reply: Reply<T>,
+        reading: impl FnOnce(
+            &ConntrackTable,
+            &Numbering,
+            &Feed<Snapshot>,
+            Tick,
+            &dyn Fn() -> bool,
+        ) -> Option<Result<T, Refused>>
+        + Send
+        + 'static,
+    ) {
         let Some(pass) = self.enter() else {
             return drop(reply.send(Err(Refused::ListRunning)));
         };
@@ -109,11 +193,11 @@ impl ConntrackReader {
         let numbering = Numbering { names, traffic_counters };
         let now = self.shared.clock.now();
         let read = move || {
-            let listed = wanted.list(table.entries(), &numbering, &feed, now, || !reply.is_closed());
-            // Whoever has the list may ask for the next one.
+            let read = reading(&table, &numbering, &feed, now, &|| !reply.is_closed());
+            // Whoever has the answer may ask for the next one.
             drop(pass);
-            if let Some(listed) = listed {
-                drop(reply.send(listed));
+            if let Some(read) = read {
+                drop(reply.send(read));
             }
         };
         // A thread that cannot be had drops the reply, and whoever asked is told that there is none.
@@ -134,7 +218,11 @@ impl ConntrackReader {
             tuple: None,
             entry: None,
         };
-        let RuleMatch::Rule(rule, id) = snapshot.rules.lookup(&text.0) else { return lookup };
+        let (rule, id, routed) = match snapshot.rules.lookup(&text.0) {
+            RuleMatch::Rule(rule, id) => (rule, id, false),
+            RuleMatch::Route(rule, id) => (rule, id, true),
+            RuleMatch::OutsideRegion | RuleMatch::None => return lookup,
+        };
         lookup.forwarding_rule = Some(names.rule(rule).to_owned());
         lookup.service = Some(names.service(id).to_string());
         let service = snapshot.service(id);
@@ -145,7 +233,8 @@ impl ConntrackReader {
         }
         let tuple = treatment.tracking_tuple(&text.0);
         lookup.tuple = Some(describe_tuple(tuple).to_owned());
-        let key = self.shared.hasher.key(service.key, tuple, &text.0);
+        let hashed = if routed { service.policy.routed(&text.0) } else { text.0 };
+        let key = self.shared.hasher.key(service.key, tuple, &hashed);
         let found = self.shared.table.lookup(key).map(|found| found.entry());
         let now = self.shared.clock.now();
         lookup.entry = found.and_then(|entry| show(key, &entry, names, snapshot, now));
@@ -170,7 +259,8 @@ fn show(
         service: service.to_string(),
         backend: backend.to_string(),
         idle_sec: entry.idle(now),
-        half_open: entry.half_open,
+        state: entry.stage.into(),
+        half_open: entry.stage == Stage::HalfOpen,
         persists: entry.persists,
     })
 }
@@ -179,7 +269,7 @@ fn show(
 mod tests {
     use std::cell::{Cell, RefCell};
 
-    use guideway_dataplane::backend::{BackendHandle, Generation};
+    use guideway_dataplane::backend::Generation;
     use guideway_engine::publish::Publisher;
     use guideway_model::config::Config;
 
@@ -196,8 +286,8 @@ mod tests {
         (0..count).map(move |number| {
             at(number);
             let generation = Generation(0);
-            let (persists, half_open, seen) = (false, false, Tick(1));
-            (TrackingKey(number), Entry { backend: BackendHandle(9), generation, persists, half_open, seen })
+            let (persists, stage, seen) = (false, Stage::Established, Tick(1));
+            (TrackingKey(number), Entry { backend: BackendHandle(9), generation, persists, stage, seen })
         })
     }
 

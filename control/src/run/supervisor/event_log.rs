@@ -61,7 +61,10 @@ impl Note {
             EventKind::WorkerStalled | EventKind::ReloadRefused => tracing::Level::ERROR,
             EventKind::BackendUnhealthy
             | EventKind::AnnouncementFailed
+            | EventKind::OperatorSettingDropped
+            | EventKind::OperatorStateFailed
             | EventKind::WeightsInvalid
+            | EventKind::ProbesDiscarded
             | EventKind::AddressConflict => tracing::Level::WARN,
             _ => tracing::Level::INFO,
         }

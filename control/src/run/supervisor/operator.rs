@@ -11,31 +11,105 @@ use super::views;
 use crate::api::request::Refused;
 use crate::api::view::{EventKind, NeighborReplies};
 use crate::run::appliance::Appliance;
+use crate::run::kept_state::KeptState;
+use crate::run::operator_state::{Dropped, OperatorState};
 
-/// Keeps new connections away from a backend, or lets them come again.
-pub(super) fn set_drain(
+/// Settings that are named one by one when a start sets them again.
+const NAMED: usize = 20;
+
+/// Keeps new connections away from a backend; with a deadline, its entries end then.
+pub(super) fn drain(
     appliance: &mut Appliance,
     service: &str,
     backend: &str,
-    drained: bool,
+    deadline: Option<Duration>,
     now: Duration,
 ) -> Result<Note, Refused> {
     must_be_configured(appliance.state().services(), service, backend)?;
+    let entries_end_at = deadline.map(|deadline| now + deadline);
     let (owned_service, owned_backend) = (service.to_owned(), backend.to_owned());
-    let drain = StateChange::OperatorDrain { service: owned_service, backend: owned_backend, drained };
+    let drain = StateChange::OperatorDrain { service: owned_service, backend: owned_backend, entries_end_at };
     appliance.apply([drain], now).all_known()?;
-    let (kind, text) = if drained {
-        (EventKind::BackendDrained, "the operator drains it")
-    } else {
-        (EventKind::BackendUndrained, "the operator undrains it")
-    };
-    let nobody = if appliance.state().services().get(service).is_some_and(|state| state.eligible().is_empty())
-    {
-        "; nobody is eligible in its service now"
-    } else {
-        ""
-    };
-    Ok(Note::of_backend(kind, service, backend, format!("{text}{nobody}")))
+    let end = deadline.map_or_else(String::new, |deadline| {
+        format!(", and ends its connections in {} s", deadline.as_secs())
+    });
+    let nobody = nobody_serves(appliance, service);
+    let text = format!("the operator drains it{end}{nobody}");
+    Ok(Note::of_backend(EventKind::BackendDrained, service, backend, text))
+}
+
+/// Lets new connections come to a backend again.
+pub(super) fn undrain(
+    appliance: &mut Appliance,
+    service: &str,
+    backend: &str,
+    now: Duration,
+) -> Result<Note, Refused> {
+    must_be_configured(appliance.state().services(), service, backend)?;
+    let undrain = StateChange::OperatorUndrain { service: service.to_owned(), backend: backend.to_owned() };
+    appliance.apply([undrain], now).all_known()?;
+    let text = format!("the operator undrains it{}", nobody_serves(appliance, service));
+    Ok(Note::of_backend(EventKind::BackendUndrained, service, backend, text))
+}
+
+/// Takes back whatever operators have set of a backend; `standing` is the change that gives it its reported weight.
+pub(super) fn reset(
+    appliance: &mut Appliance,
+    service: &str,
+    backend: &str,
+    standing: Option<StateChange>,
+    now: Duration,
+) -> Result<Note, Refused> {
+    must_be_configured(appliance.state().services(), service, backend)?;
+    let names = || (service.to_owned(), backend.to_owned());
+    let ((service_of, undrained), (weighed_service, weighed)) = (names(), names());
+    let changes = [
+        StateChange::OperatorUndrain { service: service_of, backend: undrained },
+        StateChange::ConfiguredWeight { service: weighed_service, backend: weighed },
+    ];
+    appliance.apply(changes.into_iter().chain(standing), now).all_known()?;
+    let text = format!("the operator takes back drain and weight{}", nobody_serves(appliance, service));
+    Ok(Note::of_backend(EventKind::BackendReset, service, backend, text))
+}
+
+fn nobody_serves(appliance: &Appliance, service: &str) -> &'static str {
+    let state = appliance.state().services().get(service);
+    let nobody = state.is_some_and(|state| state.eligible().is_empty());
+    if nobody { "; nobody is eligible in its service now" } else { "" }
+}
+
+/// The event of a setting that the configuration has ended.
+pub(super) fn dropped(dropped: &Dropped) -> Note {
+    let Dropped { service, backend, text } = dropped;
+    Note::of_backend(EventKind::OperatorSettingDropped, service, backend, text.clone())
+}
+
+/// The events of a start that has found what operators had set before.
+pub(super) fn taken_over(kept: &KeptState) -> Vec<Note> {
+    let spoiled = kept.spoiled.as_ref().map(|spoiled| {
+        let text = format!("drains and weights set by hand before the start are lost: {}", spoiled.text);
+        Note::new(EventKind::OperatorStateFailed, text)
+    });
+    let restored = restored(&kept.operator_state).map(|text| Note::new(EventKind::OperatorStateKept, text));
+    spoiled.into_iter().chain(kept.dropped.iter().map(dropped)).chain(restored).collect()
+}
+
+/// Words for the settings that hold on from before the start; none where there are none.
+fn restored(operator_state: &OperatorState) -> Option<String> {
+    let mut settings = Vec::new();
+    for (service, backend, setting) in operator_state.backends() {
+        if setting.drained_at_unix_sec.is_some() {
+            settings.push(format!("{service}/{backend} is drained"));
+        }
+        if let Some(set) = setting.weight {
+            settings.push(format!("{service}/{backend} has weight {}", set.weight));
+        }
+    }
+    let more = settings.len().saturating_sub(NAMED);
+    settings.truncate(NAMED);
+    let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+    (!settings.is_empty())
+        .then(|| format!("as operators had set before the start: {}{more}", settings.join(", ")))
 }
 
 /// Sets the weight of a backend.

@@ -11,13 +11,13 @@ use guideway_model::config::Config;
 use tokio::sync::mpsc;
 
 use super::event_log::Note;
+use super::stalls::ProbeTime;
 use super::workers::Workers;
 use crate::api::view::EventKind;
-use crate::health::demand::Excess;
+use crate::health::change::HealthChange;
 use crate::health::descriptors;
 use crate::health::monitor::Monitor;
 use crate::health::scheduler::ProbeReport;
-use crate::health::state::HealthChange;
 use crate::net::probe_tcp::{Handle, Limits, ProbeTcp};
 use crate::run::appliance::Appliance;
 use crate::run::ports::Ports;
@@ -76,21 +76,13 @@ impl Probes {
     /// Replaces the checks by those of the appliance's configuration; returns what changes for backends that stay.
     pub(super) fn configure(&mut self, appliance: &Appliance, now: Duration) -> HealthUpdate {
         let config = appliance.config();
-        for excess in Excess::of(config) {
-            tracing::warn!("{excess}");
-        }
         let own = own_addresses(config);
         if own != self.own {
             self.own = own;
             self.monitor.replace_stack(stack_of(own));
         }
-        let wanted = descriptors::wanted(config);
-        if let Err(limit) = descriptors::provide(wanted) {
-            tracing::warn!(
-                "the health checks by the kernel may take {wanted} open files, and the limit is {limit}: probes that \
-                 find none do not begin; raise the hard limit (LimitNOFILE=, ulimit -Hn)"
-            );
-        }
+        // Where there are too few all the same, `descriptors::warning` says so.
+        let _ = descriptors::provide(descriptors::wanted(config));
         let mut update = HealthUpdate::default();
         update.add(self.monitor.configure(config, appliance.state().services(), now), None);
         update
@@ -113,6 +105,13 @@ impl Probes {
         }
         update.add(standing, None);
         update
+    }
+
+    /// The time of a probe that has ended, and the threads that it went by.
+    pub(super) fn time_of(&self, report: &ProbeReport, now: Duration) -> ProbeTime {
+        let ended = now.saturating_sub(report.ended.elapsed());
+        let by_workers = self.monitor.is_in_path(&report.id);
+        ProbeTime { began: ended.saturating_sub(report.latency), ended, by_workers }
     }
 
     /// Ends the first rounds whose time is over, though no probe has ended since.
@@ -179,7 +178,7 @@ fn note(change: &HealthChange, error: Option<&str>) -> Note {
             Note::of_service(EventKind::WeightsValid, service, text)
         }
         HealthChange::Weights { service, valid: false } => {
-            let text = "a backend answers without a weight: the service runs with equal weights";
+            let text = "a backend answers without a usable weight: the service runs with equal weights";
             Note::of_service(EventKind::WeightsInvalid, service, text)
         }
     }

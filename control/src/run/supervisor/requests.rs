@@ -1,16 +1,21 @@
 //! Requests of operators and of Prometheus: each goes to the part that it concerns, and gets its reply.
 
 use std::net::IpAddr;
+use std::time::SystemTime;
 
+use guideway_model::config::BackendService;
+use guideway_model::forwarding_state::StateChange;
 use guideway_model::service::UnknownName;
 
 use super::capture::CaptureOrder;
-use super::conntrack_reader::Wanted;
+use super::conntrack_reader::{Counted, Wanted};
 use super::event_log::Note;
 use super::views::Backends;
 use super::{Next, Supervisor, operator, views};
 use crate::api::request::{Refused, Reply, Request};
-use crate::api::view::{self, ConntrackList};
+use crate::api::view::{self, ConntrackList, Remaining};
+use crate::health::change::HealthChange;
+use crate::run::kept_state::KeptState;
 use crate::run::ports::Ports;
 
 impl<P: Ports> Supervisor<P> {
@@ -34,17 +39,25 @@ impl<P: Ports> Supervisor<P> {
             Request::BackendGet { service, backend, reply } => {
                 drop(reply.send(self.backends().get(&service, &backend)));
             }
-            Request::BackendDrain { service, backend, reply } => {
-                let done = operator::set_drain(&mut self.appliance, &service, &backend, true, now);
-                drop(reply.send(self.backend_after(done, &service, &backend)));
+            Request::BackendRemaining { service, backend, reply } => {
+                self.count_remaining(&service, &backend, reply);
+            }
+            Request::BackendDrain { service, backend, deadline, reply } => {
+                let done = operator::drain(&mut self.appliance, &service, &backend, deadline, now);
+                self.answer_backend(done, &service, &backend, reply);
             }
             Request::BackendUndrain { service, backend, reply } => {
-                let done = operator::set_drain(&mut self.appliance, &service, &backend, false, now);
-                drop(reply.send(self.backend_after(done, &service, &backend)));
+                let done = operator::undrain(&mut self.appliance, &service, &backend, now);
+                self.answer_backend(done, &service, &backend, reply);
+            }
+            Request::BackendReset { service, backend, reply } => {
+                let standing = self.standing_weight(&service, &backend);
+                let done = operator::reset(&mut self.appliance, &service, &backend, standing, now);
+                self.answer_backend(done, &service, &backend, reply);
             }
             Request::BackendSetWeight { service, backend, weight, reply } => {
                 let done = operator::set_weight(&mut self.appliance, &service, &backend, weight, now);
-                drop(reply.send(self.backend_after(done, &service, &backend)));
+                self.answer_backend(done, &service, &backend, reply);
             }
             Request::VipList { reply } => {
                 drop(reply.send(Ok(view::VipList { vips: views::vips(&self.appliance) })));
@@ -86,6 +99,62 @@ impl<P: Ports> Supervisor<P> {
             }
             _ => self.conntrack.list(wanted, self.appliance.state().names().clone(), reply),
         }
+    }
+
+    fn count_remaining(&mut self, service: &str, backend: &str, reply: Reply<Remaining>) {
+        let state = self.appliance.state();
+        let unknown = || UnknownName::Backend(service.to_owned(), backend.to_owned());
+        let known = state.services().get(service).ok_or_else(|| UnknownName::Service(service.to_owned()));
+        let found = known.and_then(|known| {
+            known.backends().find(|known| known.endpoint.name == backend).ok_or_else(unknown)
+        });
+        let handle = match found {
+            Ok(found) => found.handle,
+            Err(unknown) => return drop(reply.send(Err(unknown.into()))),
+        };
+        let configured = state.config().services.iter().find(|known| known.name == service);
+        let counted = Counted {
+            service: service.to_owned(),
+            handle,
+            are_sessions: configured.is_some_and(BackendService::tracks_sessions),
+            idle_timeout_sec: configured.map_or(0, |service| service.idle_timeout_sec),
+        };
+        self.conntrack.count(counted, state.names().clone(), reply);
+    }
+
+    /// The change that gives a backend the weight that it reports; none where it has its configured one.
+    fn standing_weight(&self, service: &str, backend: &str) -> Option<StateChange> {
+        let standing = self.probes.as_ref()?.monitor().state().standing(service);
+        let own = standing
+            .into_iter()
+            .find(|change| matches!(change, HealthChange::Weight { backend: known, .. } if known == backend));
+        own?.into_state_change()
+    }
+
+    /// Takes over what operators had set before the start, and writes the file: one that cannot be written is told now.
+    pub(super) fn take_over_kept(&mut self, kept: KeptState) {
+        self.note_all(operator::taken_over(&kept));
+        self.operator_state = kept.operator_state;
+        let now = self.now();
+        self.state_keeper.keep(|| self.operator_state.encode(), now);
+    }
+
+    /// Replies with the backend after an operator's change, once the change is kept.
+    fn answer_backend(
+        &mut self,
+        change: Result<Note, Refused>,
+        service: &str,
+        backend: &str,
+        reply: Reply<view::Backend>,
+    ) {
+        let shown = match self.backend_after(change, service, backend) {
+            Ok(shown) => shown,
+            Err(refused) => return drop(reply.send(Err(refused))),
+        };
+        let (now, unix_now) = (self.now(), views::unix_sec(SystemTime::now()));
+        self.operator_state.record(self.appliance.state().services(), service, backend, unix_now);
+        self.state_keeper.keep(|| self.operator_state.encode(), now);
+        self.state_keeper.answer(reply, shown, now);
     }
 
     /// The backend after a change, which the workers have as well.

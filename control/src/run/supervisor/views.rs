@@ -11,10 +11,13 @@ use guideway_model::service::ServiceState;
 
 use super::probes::Probes;
 use super::publish_latency::PublishLatency;
+use super::stalls::Stalls;
+use super::state_keeper::StateKeeper;
 use crate::api::view::{self, NeighborReplies};
 use crate::health::state::HealthState;
 use crate::net::host_stack::{Answers, Vip};
 use crate::run::appliance::Appliance;
+use crate::run::operator_state::{OperatorState, Setting};
 
 pub(super) use backends::Backends;
 pub(super) use stats::stats;
@@ -66,14 +69,35 @@ pub(super) fn services(appliance: &Appliance, health: Option<&HealthState>) -> V
 }
 
 /// Punctuality of the probes, and the time from a probe to the workers.
-pub(super) fn health_checks(probes: &Probes, publish_latency: &PublishLatency) -> view::HealthChecks {
+pub(super) fn health_checks(
+    probes: &Probes,
+    publish_latency: &PublishLatency,
+    stalls: &Stalls,
+) -> view::HealthChecks {
     let lag = probes.monitor().lag();
     view::HealthChecks {
         probes_begun: lag.begun(),
         intervals_missed: lag.missed(),
+        failures_discarded: stalls.discarded(),
         start_lag: view::Quantiles::of(|share| lag.at_quantile(share)),
         publications_measured: publish_latency.measured(),
         probe_to_packet: view::Quantiles::of(|share| publish_latency.at_quantile(share)),
+    }
+}
+
+/// Settings that operators have made by hand, and the file that keeps them.
+pub(super) fn operator_settings(state: &OperatorState, keeper: &StateKeeper) -> view::OperatorSettings {
+    let setting = |(service, backend, setting): (&str, &str, &Setting)| view::OperatorSetting {
+        service: service.to_owned(),
+        backend: backend.to_owned(),
+        drained_at_unix_sec: setting.drained_at_unix_sec,
+        weight: setting.weight.map(|set| set.weight),
+        weight_set_at_unix_sec: setting.weight.map(|set| set.set_at_unix_sec),
+    };
+    view::OperatorSettings {
+        state_path: keeper.file().map(|file| file.path().display().to_string()),
+        last_error: keeper.last_error().map(str::to_owned),
+        backends: state.backends().map(setting).collect(),
     }
 }
 

@@ -12,6 +12,8 @@ pub(crate) const WEB_PROXY: u16 = 8080;
 pub(crate) const WEB_TLS_PROXY: u16 = 8443;
 /// TCP port of every backend's gRPC server.
 pub(crate) const GRPC: u16 = 50051;
+/// Port of the backends' server of datagrams.
+pub(crate) const DATAGRAMS: u16 = 5300;
 /// UDP port of every backend's echo server.
 pub(crate) const ECHO: u16 = 5353;
 

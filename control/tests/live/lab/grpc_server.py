@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 """Serves grpc.health.v1.Health/Check with Google's own gRPC, for the whole server and for the service `lab.Web`.
 
-    grpc_server.py PORT FILE
+    grpc_server.py PORT FILE [CERTIFICATE KEY]
 
-FILE holds the state to report; it is read with each call. A message of the protocol is a field or none, so this does
+With a certificate and its key it speaks TLS alone. FILE holds the state to report; it is read with each call. A message of the protocol is a field or none, so this does
 without protobuf. The file has another name than `grpc_health`, which `import grpc` looks for.
 """
 
@@ -39,7 +39,12 @@ def main():
     methods = {"Check": grpc.unary_unary_rpc_method_handler(check)}
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("grpc.health.v1.Health", methods)])
-    if server.add_insecure_port(f"[::]:{port}") != port:
+    if len(sys.argv) > 3:
+        certificate, key = (Path(name).read_bytes() for name in sys.argv[3:5])
+        bound = server.add_secure_port(f"[::]:{port}", grpc.ssl_server_credentials([(key, certificate)]))
+    else:
+        bound = server.add_insecure_port(f"[::]:{port}")
+    if bound != port:
         sys.exit(f"port {port} is taken")
     server.start()
     server.wait_for_termination()

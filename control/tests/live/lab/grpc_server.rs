@@ -26,11 +26,20 @@ pub(crate) struct GrpcServer {
 
 impl GrpcServer {
     pub(crate) fn start(lab: &Lab, number: usize) -> Self {
+        Self::start_with(lab, number, &[])
+    }
+
+    /// A server that speaks TLS alone, with the web servers' certificate.
+    pub(crate) fn start_with_tls(lab: &Lab, number: usize) -> Self {
+        Self::start_with(lab, number, &["certificate.pem", "key.pem"].map(|file| lab.directory().join(file)))
+    }
+
+    fn start_with(lab: &Lab, number: usize, certificate: &[PathBuf]) -> Self {
         let name = format!("grpc-{}", Backend::name(number));
         let state = lab.directory().join(format!("{name}.state"));
         write_state(&state, "SERVING");
         let mut command = lab.backend(number).command(PYTHON);
-        command.arg(PROGRAM).arg(GRPC.to_string()).arg(&state);
+        command.arg(PROGRAM).arg(GRPC.to_string()).arg(&state).args(certificate);
         let mut python = Process::start(lab.directory(), &name, command);
         let own = SocketAddr::new(address::backend(number, Family::V4), GRPC);
         let up = || match python.ended() {

@@ -41,6 +41,10 @@ pub(crate) struct Setup {
     pub(crate) failover_policy: String,
     /// True if backends are chosen by their weights.
     pub(crate) weighted: bool,
+    /// True if the services track sessions by the client's address instead of connections.
+    pub(crate) sessions: bool,
+    /// True if a file keeps what operators set by hand.
+    pub(crate) keeps_state: bool,
     /// Keys of both health checks, without names and times.
     pub(crate) health_check: String,
     /// Source address of probes that the kernel sends; the kernel chooses if none is given.
@@ -50,6 +54,7 @@ pub(crate) struct Setup {
     pub(crate) own_address: fn(usize, Family) -> IpAddr,
     /// Key `neighbor_replies` of the VIPs on the link; nobody asks for the routed ones.
     pub(crate) neighbor_replies: &'static str,
+    pub(crate) garp_interval_sec: u32,
     /// Further tables, as TOML.
     pub(crate) further: String,
 }
@@ -64,11 +69,14 @@ impl Setup {
             failover: Vec::new(),
             failover_policy: String::new(),
             weighted: false,
+            sessions: false,
+            keeps_state: false,
             health_check: format!("type = \"TCP\"\nport = {WEB}\nhealthy_threshold = 1"),
             source_ip_address: None,
             draining_timeout_sec: 300,
             own_address: address::appliance,
             neighbor_replies: "ALWAYS",
+            garp_interval_sec: 60,
             further: String::new(),
         }
     }
@@ -102,6 +110,9 @@ impl Setup {
         };
         let link = Family::BOTH.map(|family| with_length(address::appliance(appliance, family)));
         let [v4, v6] = Family::BOTH.map(|family| (self.own_address)(appliance, family));
+        let garp = self.garp_interval_sec;
+        let state = socket.with_extension("state.toml");
+        let state = if self.keeps_state { format!("state = \"{}\"", state.display()) } else { String::new() };
         let socket = socket.display();
         format!(
             "[engine]
@@ -116,9 +127,11 @@ impl Setup {
             ip_addresses = {link:?}
             [admin]
             socket = \"{socket}\"
+            {state}
             [network]
             ipv4_address = \"{v4}\"
             ipv6_address = \"{v6}\"
+            garp_interval_sec = {garp}
             [fleet]
             seed = \"000102030405060708090a0b0c0d0e0f\"
             [conntrack]
@@ -152,18 +165,23 @@ impl Setup {
             let _ = write!(groups, ", {{ group = \"{name}\", failover = true }}");
             policy = format!("[backend_service.failover_policy]\n{}\n", self.failover_policy);
         }
+        let (affinity, tracking) = if self.sessions {
+            ("CLIENT_IP", "[backend_service.connection_tracking_policy]\ntracking_mode = \"PER_SESSION\"\n")
+        } else {
+            ("CLIENT_IP_PORT_PROTO", "")
+        };
         let locality = if self.weighted { "WEIGHTED_MAGLEV" } else { "MAGLEV" };
         toml + &format!(
             "[[backend_service]]
             name = \"{word}\"
             protocol = \"UNSPECIFIED\"
-            session_affinity = \"CLIENT_IP_PORT_PROTO\"
+            session_affinity = \"{affinity}\"
             locality_lb_policy = \"{locality}\"
             health_checks = [\"{word}\"]
             backends = [{groups}]
             [backend_service.connection_draining]
             draining_timeout_sec = {draining}
-            {policy}"
+            {tracking}{policy}"
         )
     }
 

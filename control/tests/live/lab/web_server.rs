@@ -19,7 +19,7 @@ pub(crate) const ALL_IS_WELL: &str = "all is well";
 const OUT_OF_ORDER: &str = "out of order";
 
 /// Weights that a server can report with the page, and a word that is no weight.
-const WEIGHTS: [&str; 5] = ["0", "100", "300", "600", "heavy"];
+const WEIGHTS: [&str; 7] = ["0", "0.2", "2.6", "100", "300", "600", "heavy"];
 
 /// Protocol on the port for TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,11 +178,11 @@ impl WebServer {
                     location = {HEALTH} {{
                         root {prefix};
                         access_log {prefix}/probes.log probe;
-                        if (-f {prefix}/unavailable) {{ return 503; }}
                         if (-f {prefix}/slow) {{ set $limit_rate 20; }}
                         set $weight \"\";
                         {weights}
-                        add_header X-Load-Balancing-Endpoint-Weight $weight;
+                        if (-f {prefix}/unavailable) {{ return 503; }}
+                        add_header X-Load-Balancing-Endpoint-Weight $weight always;
                     }}
                 }}
             }}\n"

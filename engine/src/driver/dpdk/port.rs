@@ -178,14 +178,27 @@ fn configure(
         conf.txmode.offloads |= sys::guideway_tx_udp_checksum;
     }
     conf.rxmode.mtu = u32::from(options.mtu.unwrap_or(0));
+    let mut key = symmetric_rss_key(info.hash_key_size);
     if offloads.rss && options.queues > 1 {
         conf.rxmode.mq_mode = sys::RTE_ETH_MQ_RX_RSS;
-        // The driver's own key: two workers' shares of the flows are no one's business but theirs.
         conf.rx_adv_conf.rss_conf.rss_hf = info.flow_type_rss_offloads & sys::guideway_rss_flows;
+        if !key.is_empty() {
+            conf.rx_adv_conf.rss_conf.rss_key = key.as_mut_ptr();
+            conf.rx_adv_conf.rss_conf.rss_key_len = info.hash_key_size;
+        }
     }
-    // SAFETY: the port exists and is not started; `conf` is read before the call returns.
+    // SAFETY: the port exists and is not started; `conf` and the key are read before the call returns.
     let result = unsafe { sys::rte_eth_dev_configure(id, options.queues, options.queues, &raw const conf) };
     check(result, device, "be configured")
+}
+
+/// Key by which a device hashes both directions of a flow alike, and so puts them into one queue; empty for a device that
+/// states no length of its key, and keeps the driver's own.
+//
+// Woo and Park, "Scalable TCP session monitoring with symmetric receive-side scaling" (2012): Toeplitz hashing is
+// symmetric under a key that repeats every 16 bits, the length of a port and half that of an address.
+fn symmetric_rss_key(len: u8) -> Vec<u8> {
+    [0x6d, 0x5a].into_iter().cycle().take(len.into()).collect()
 }
 
 fn set_up_queues(
@@ -310,6 +323,35 @@ impl fmt::Debug for Port<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Toeplitz hash as devices compute it.
+    fn toeplitz(key: &[u8], input: &[u8]) -> u32 {
+        let bit = |bytes: &[u8], index: usize| bytes[index / 8] >> (7 - index % 8) & 1;
+        let window = |start: usize| (0..32).fold(0, |word, n| word << 1 | u32::from(bit(key, start + n)));
+        (0..input.len() * 8)
+            .filter(|index| bit(input, *index) == 1)
+            .fold(0, |hash, index| hash ^ window(index))
+    }
+
+    #[test]
+    fn both_directions_of_a_flow_fall_into_one_queue_and_flows_into_several() {
+        for (address_len, key_len) in [(4, 40), (16, 40), (16, 52)] {
+            let key = symmetric_rss_key(key_len);
+            let mut hashes = std::collections::BTreeSet::new();
+            for number in 0..64 {
+                let (here, there) = (vec![number; address_len], vec![200 - number; address_len]);
+                let there = [&there[1..], &[7 ^ number]].concat();
+                let (own, other) = ([0x9c, number], [0, 80]);
+                let hash = toeplitz(&key, &[&here[..], &there, &own, &other].concat());
+                assert_eq!(hash, toeplitz(&key, &[&there[..], &here, &other, &own].concat()));
+                let by_addresses = toeplitz(&key, &[&here[..], &there].concat());
+                assert_eq!(by_addresses, toeplitz(&key, &[&there[..], &here].concat()), "fragments");
+                hashes.insert(hash % 4);
+            }
+            assert_eq!(hashes.len(), 4);
+        }
+        assert!(symmetric_rss_key(0).is_empty());
+    }
 
     #[test]
     fn hardware_without_rss_serves_one_worker_and_a_virtual_device_as_many_as_it_has_queues() {

@@ -15,7 +15,7 @@ use crate::config::report::Report;
 
 /// A type whose values are chosen by name.
 pub(in crate::config) trait Choice: Copy + PartialEq + 'static {
-    /// Values of the type, each with its name.
+    /// Values of the type, each with its name; the first of several names is the one that is shown.
     const CHOICES: &'static [(&'static str, Self)];
 }
 
@@ -106,8 +106,26 @@ pub(in crate::config) enum LocalityLbPolicy {
 }
 
 impl Choice for LocalityLbPolicy {
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("MAGLEV", Self::Maglev),
+        ("WEIGHTED_MAGLEV", Self::WeightedMaglev),
+        // Google's name for it on INTERNAL services.
+        ("WEIGHTED_GCP_RENDEZVOUS", Self::WeightedMaglev),
+    ];
+}
+
+/// Source of the weights of a service's backends (`weight_source`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::config) enum WeightSource {
+    /// Headers of the answers to health checks.
+    Reported,
+    /// The endpoints as configured, and the operator.
+    Configured,
+}
+
+impl Choice for WeightSource {
     const CHOICES: &'static [(&'static str, Self)] =
-        &[("MAGLEV", Self::Maglev), ("WEIGHTED_MAGLEV", Self::WeightedMaglev)];
+        &[("REPORTED", Self::Reported), ("CONFIGURED", Self::Configured)];
 }
 
 impl Choice for ServiceProtocol {
@@ -184,12 +202,20 @@ pub(in crate::config) enum ProbeType {
     Https,
     Http2,
     Grpc,
+    GrpcWithTls,
+    Udp,
+    Dns,
 }
 
 impl ProbeType {
     /// True if answers have headers, and so may report weights.
     pub(in crate::config) fn is_http(self) -> bool {
         matches!(self, Self::Http | Self::Https | Self::Http2)
+    }
+
+    /// True if probes are calls of the gRPC health checking protocol.
+    pub(in crate::config) fn is_grpc(self) -> bool {
+        matches!(self, Self::Grpc | Self::GrpcWithTls)
     }
 }
 
@@ -201,6 +227,63 @@ impl Choice for ProbeType {
         ("HTTPS", Self::Https),
         ("HTTP2", Self::Http2),
         ("GRPC", Self::Grpc),
+        ("GRPC_WITH_TLS", Self::GrpcWithTls),
+        ("UDP", Self::Udp),
+        ("DNS", Self::Dns),
+    ];
+}
+
+/// Type of the record that a DNS check asks for (`query_type`); the number is the one on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+#[expect(missing_docs, reason = "the names are those of RFC 1035, section 3.2.2, RFC 3596 and RFC 2782")]
+pub enum DnsType {
+    A = 1,
+    Ns = 2,
+    Cname = 5,
+    Soa = 6,
+    Ptr = 12,
+    Mx = 15,
+    Txt = 16,
+    Aaaa = 28,
+    Srv = 33,
+}
+
+impl Choice for DnsType {
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("A", Self::A),
+        ("AAAA", Self::Aaaa),
+        ("NS", Self::Ns),
+        ("CNAME", Self::Cname),
+        ("SOA", Self::Soa),
+        ("PTR", Self::Ptr),
+        ("MX", Self::Mx),
+        ("TXT", Self::Txt),
+        ("SRV", Self::Srv),
+    ];
+}
+
+/// Response code that a DNS check expects (`expected_rcode`); the number is the one on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "the names are those of IANA's registry of DNS RCODEs")]
+pub enum DnsRcode {
+    NoError = 0,
+    FormErr = 1,
+    ServFail = 2,
+    NxDomain = 3,
+    NotImp = 4,
+    Refused = 5,
+}
+
+impl Choice for DnsRcode {
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("NOERROR", Self::NoError),
+        ("FORMERR", Self::FormErr),
+        ("SERVFAIL", Self::ServFail),
+        ("NXDOMAIN", Self::NxDomain),
+        ("NOTIMP", Self::NotImp),
+        ("REFUSED", Self::Refused),
     ];
 }
 

@@ -10,6 +10,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::google_key::{is_of_google_alone, snake_case};
 use crate::config::report::{Report, Span};
 
 /// Value of a key, with its span in the file.
@@ -147,8 +148,16 @@ impl<'a, 'i> Table<'a, 'i> {
 
     fn report_unknown(self) {
         for key in self.entries.keys().filter(|key| !self.known.contains(&key.get_ref().as_ref())) {
-            let help = match closest(key.get_ref(), self.known.iter().copied()) {
+            let written = key.get_ref().as_ref();
+            let in_snake_case = snake_case(written);
+            let same = self.known.iter().copied().find(|known| *known == in_snake_case);
+            let is_google = is_of_google_alone(&in_snake_case);
+            let likely = || closest(written, self.known.iter().copied()).filter(|_| !is_google);
+            let help = match same.or_else(likely) {
                 Some(known) => format!("did you mean `{known}`?"),
+                None if is_google => {
+                    "leave it out: `guideway import gcloud` takes over what has a counterpart".to_owned()
+                }
                 None => format!("known here: {}", self.known.join(", ")),
             };
             self.report.error(&key.span(), format!("unknown key `{}`", key.get_ref()), help);

@@ -14,17 +14,21 @@ use guideway_engine::driver::device::Device;
 use ipnet::IpNet;
 
 use super::choice::{
-    Chosen, Delivery, LocalityLbPolicy, NeighborReplies, PolicyKind, ProbeType, ProxyHeader, RuleProtocol,
-    ServiceProtocol, TransportKind,
+    Chosen, Delivery, DnsRcode, DnsType, LocalityLbPolicy, NeighborReplies, PolicyKind, ProbeType,
+    ProxyHeader, RuleProtocol, ServiceProtocol, TransportKind, WeightSource,
 };
+use super::dns_name::DnsName;
 use super::field::{Field, tables};
-use super::value::{Ascii, Core, Integer, InterfaceAddress, Mac, Name, Port, PortRange, Ratio, Seed};
+use super::value::{
+    Ascii, ClientRange, Core, Description, FilePath, Integer, InterfaceAddress, ListedPorts, Mac, Name, Port,
+    PortRange, Ratio, Seed,
+};
 use crate::config::limits::{
     EXTERNAL_IDLE_TIMEOUT_SEC, MAX_ADDRESSES_OF_A_PORT, MAX_ANNOUNCEMENTS, MAX_APPLIANCE_PORTS,
     MAX_ARGUMENTS, MAX_DEVICE_NAME, MAX_DRAINING_TIMEOUT_SEC, MAX_ENDPOINTS_OF_A_GROUP, MAX_ENTRIES,
-    MAX_GROUPS, MAX_HEALTH_CHECKS, MAX_IDLE_TIMEOUT_SEC, MAX_MEMBERS_OF_A_KIND, MAX_MIN_HEALTHY, MAX_MTU,
-    MAX_PORTS, MAX_PROTOCOL_NAME, MAX_REGION_RANGES, MAX_ROUTES, MAX_RULES, MAX_SERVICES, MAX_SOURCE_RANGES,
-    MAX_WEIGHT, MAX_WORKERS, MIN_ENTRIES, MIN_MTU,
+    MAX_GROUPS, MAX_HEALTH_CHECKS, MAX_HOLD_DOWN_SEC, MAX_IDLE_TIMEOUT_SEC, MAX_MEMBERS_OF_A_KIND,
+    MAX_MIN_HEALTHY, MAX_MTU, MAX_PORTS, MAX_PROTOCOL_NAME, MAX_REGION_RANGES, MAX_ROUTES, MAX_RULES,
+    MAX_SERVICES, MAX_SOURCE_RANGES, MAX_WEIGHT, MAX_WORKERS, MIN_ENTRIES, MIN_MTU,
 };
 
 /// A list of values, each right or wrong by itself.
@@ -95,6 +99,9 @@ tables! {
     PortFile {
         /// Name of the port, unique among ports.
         name: Field<Name>,
+        /// Description for people; of no effect.
+        #[expect(dead_code, reason = "its value has no effect, and its errors are reported while it is read")]
+        description: Option<Field<Description>>,
         /// PCI address ("0000:3b:02.0"), or virtual device as DPDK names it ("net_af_packet0,iface=eth0").
         device: Field<Device>,
         /// Addresses of the appliance on the link, each with the length of the link's prefix.
@@ -118,6 +125,8 @@ tables! {
     AdminFile {
         /// Path of the Unix socket that the admin API listens on.
         socket: Option<Field<PathBuf>> = PathBuf::from(DEFAULT_SOCKET),
+        /// Path of the file that keeps operators' drains and weights over a restart; without it, a restart forgets them.
+        state: Option<Field<FilePath>>,
     }
 
     /// Exporter of metrics for Prometheus. A reload does not change it.
@@ -150,6 +159,9 @@ tables! {
         tunnel_source_ranges: Option<Field<List<IpNet>>>,
         /// Number of ICMP errors that each worker may send in a second; 0 sends none.
         icmp_errors_per_sec: Option<Field<Integer<0, 1_000_000>>> = Integer(100),
+        /// Seconds until each address that the appliance answers for is announced again, by a gratuitous ARP or an
+        /// unsolicited neighbor advertisement, so that switches and routers do not forget it; 0 announces it at events only.
+        garp_interval_sec: Option<Field<Integer<0, 3_600>>> = Integer(60),
     }
 
     /// Settings that all appliances of a fleet share.
@@ -170,23 +182,26 @@ tables! {
     ForwardingRuleFile {
         /// Name of the forwarding rule, unique among forwarding rules.
         name: Field<Name>,
+        /// Description for people; of no effect.
+        #[expect(dead_code, reason = "its value has no effect, and its errors are reported while it is read")]
+        description: Option<Field<Description>>,
         /// Side of the network that the rule faces; the backend service has the same.
         load_balancing_scheme: Option<Field<Chosen<LoadBalancingScheme>>> = Chosen(LoadBalancingScheme::External),
         /// Virtual IP address; not an address of the appliance itself.
         ip_address: Field<IpAddr>,
         /// IP protocol that the rule takes; L3_DEFAULT takes every protocol, on all ports.
         ip_protocol: Option<Field<Chosen<RuleProtocol>>> = Chosen(RuleProtocol::Tcp),
-        /// Layer-4 ports that the rule takes, one to five.
+        /// Layer-4 ports that the rule takes, one to five, as numbers or as text; or one range of ports as text.
         #[schemars(length(min = 1, max = MAX_PORTS))]
-        ports: Option<Field<List<Port>>>,
+        ports: Option<Field<List<ListedPorts>>>,
         /// Range of layer-4 ports that the rule takes, such as "8000-8100" (EXTERNAL only).
         port_range: Option<Field<PortRange>>,
         /// Takes all ports, and packets without any.
         all_ports: Option<Field<bool>> = false,
-        /// Prefixes of the only clients that the rule takes (EXTERNAL only); another rule of the same address, protocol
+        /// Prefixes or addresses of the only clients that the rule takes (EXTERNAL only); another rule of the same address, protocol
         /// and ports must take all other clients.
         #[schemars(length(min = 1, max = MAX_SOURCE_RANGES))]
-        source_ip_ranges: Option<Field<List<IpNet>>>,
+        source_ip_ranges: Option<Field<List<ClientRange>>>,
         /// Takes clients outside the region_ranges of the network table too (INTERNAL only).
         allow_global_access: Option<Field<bool>> = false,
         /// Answers to ARP and neighbour discovery for the address: always, from `guideway vip announce` to
@@ -200,14 +215,21 @@ tables! {
     BackendServiceFile {
         /// Name of the backend service, unique among backend services.
         name: Field<Name>,
+        /// Description for people; of no effect.
+        #[expect(dead_code, reason = "its value has no effect, and its errors are reported while it is read")]
+        description: Option<Field<Description>>,
         /// Side of the network that the service faces; its forwarding rules have the same.
         load_balancing_scheme: Option<Field<Chosen<LoadBalancingScheme>>> = Chosen(LoadBalancingScheme::External),
         /// Protocol of the forwarding rules that the service may serve; UNSPECIFIED serves all.
         protocol: Option<Field<Chosen<ServiceProtocol>>> = Chosen(ServiceProtocol::Tcp),
         /// Parts of a packet that choose its backend; CLIENT_IP_NO_DESTINATION is INTERNAL only.
         session_affinity: Option<Field<Chosen<SessionAffinity>>> = Chosen(SessionAffinity::None),
-        /// Choice of backends: evenly (MAGLEV), or in proportion to their weights (WEIGHTED_MAGLEV).
+        /// Choice of backends: evenly (MAGLEV), or in proportion to their weights (WEIGHTED_MAGLEV, and by another name
+        /// WEIGHTED_GCP_RENDEZVOUS).
         locality_lb_policy: Option<Field<Chosen<LocalityLbPolicy>>> = Chosen(LocalityLbPolicy::Maglev),
+        /// Source of the weights (WEIGHTED_MAGLEV only): the answers to health checks of type HTTP, HTTPS or HTTP2, or the
+        /// endpoints' own `weight` and the operator.
+        weight_source: Option<Field<Chosen<WeightSource>>> = Chosen(WeightSource::Reported),
         /// Name of the health check of the backends, exactly one.
         #[schemars(length(min = 1, max = 1))]
         health_checks: Field<List<Name>>,
@@ -226,6 +248,9 @@ tables! {
     MemberFile {
         /// Name of the backend group.
         group: Field<Name>,
+        /// Description for people; of no effect.
+        #[expect(dead_code, reason = "its value has no effect, and its errors are reported while it is read")]
+        description: Option<Field<Description>>,
         /// True if the group is a failover group.
         failover: Option<Field<bool>> = false,
     }
@@ -268,6 +293,9 @@ tables! {
     BackendGroupFile {
         /// Name of the backend group, unique among backend groups.
         name: Field<Name>,
+        /// Description for people; of no effect.
+        #[expect(dead_code, reason = "its value has no effect, and its errors are reported while it is read")]
+        description: Option<Field<Description>>,
         /// Delivery of packets to the endpoints: on the link (l2), or in a tunnel.
         delivery: Option<Field<Chosen<Delivery>>> = Chosen(Delivery::L2),
         /// UDP port on which the endpoints decapsulate (gue only).
@@ -284,6 +312,9 @@ tables! {
     EndpointFile {
         /// Name of the endpoint, unique within every service that uses the group.
         name: Field<Name>,
+        /// Description for people; of no effect.
+        #[expect(dead_code, reason = "its value has no effect, and its errors are reported while it is read")]
+        description: Option<Field<Description>>,
         /// Address of the endpoint, unique within every service that uses the group.
         ip_address: Field<IpAddr>,
         /// MAC address of the endpoint; resolved from its IP address by default.
@@ -296,6 +327,9 @@ tables! {
     HealthCheckFile {
         /// Name of the health check, unique among health checks.
         name: Field<Name>,
+        /// Description for people; of no effect.
+        #[expect(dead_code, reason = "its value has no effect, and its errors are reported while it is read")]
+        description: Option<Field<Description>>,
         /// Protocol of the probes.
         r#type: Field<Chosen<ProbeType>>,
         /// Seconds from the start of one probe to the start of the next.
@@ -306,7 +340,8 @@ tables! {
         healthy_threshold: Option<Field<Integer<1, 10>>> = Integer(2),
         /// Number of failures in a row that make a backend unhealthy.
         unhealthy_threshold: Option<Field<Integer<1, 10>>> = Integer(2),
-        /// Port of the backend that is probed: 80 (TCP, HTTP) or 443 (SSL, HTTPS, HTTP2) by default; required for GRPC.
+        /// Port of the backend that is probed: 80 (TCP, HTTP) or 443 (SSL, HTTPS, HTTP2) or 53 (DNS) by default; required
+        /// for GRPC, GRPC_WITH_TLS and UDP.
         port: Option<Field<Port>>,
         /// Host header (HTTP, HTTPS, HTTP2); the probed address by default.
         #[schemars(length(min = 1))]
@@ -314,15 +349,21 @@ tables! {
         /// Path of the request, beginning with a slash (HTTP, HTTPS, HTTP2).
         #[schemars(length(min = 1))]
         request_path: Option<Field<Ascii>> = Ascii("/".to_owned()),
-        /// Text that is sent once connected (TCP, SSL); none if it is empty.
+        /// Text that is sent once connected (TCP, SSL), none if it is empty; or the datagram that is sent, required (UDP).
         request: Option<Field<Ascii>> = Ascii(String::new()),
-        /// Text that the answer must begin with (TCP, SSL), or that its body must hold (HTTP, HTTPS, HTTP2); any answer
+        /// Text that the answer must begin with (TCP, SSL, UDP), or that its body must hold (HTTP, HTTPS, HTTP2); any answer
         /// will do if it is empty.
         response: Option<Field<Ascii>> = Ascii(String::new()),
-        /// PROXY protocol header that precedes everything else on the connection (every type but GRPC).
+        /// PROXY protocol header that precedes everything else on the connection (TCP, SSL, HTTP, HTTPS, HTTP2).
         proxy_header: Option<Field<Chosen<ProxyHeader>>> = Chosen(ProxyHeader::None),
-        /// Name of the gRPC service whose health is asked for (GRPC); the whole server if it is empty.
+        /// Name of the gRPC service whose health is asked for (GRPC, GRPC_WITH_TLS); the whole server if it is empty.
         grpc_service_name: Option<Field<Ascii>> = Ascii(String::new()),
+        /// Name that is asked for; required (DNS).
+        query_name: Option<Field<DnsName>>,
+        /// Type of the record that is asked for (DNS).
+        query_type: Option<Field<Chosen<DnsType>>> = Chosen(DnsType::A),
+        /// Response code that an answer must have (DNS).
+        expected_rcode: Option<Field<Chosen<DnsRcode>>> = Chosen(DnsRcode::NoError),
         /// Path of the probes: to the virtual IP address, delivered as its packets are (in_path), or to the backend's own
         /// address by the kernel's network (kernel).
         transport: Option<Field<Chosen<TransportKind>>> = Chosen(TransportKind::InPath),
@@ -337,6 +378,9 @@ tables! {
     RouteFile {
         /// Name of the route, unique among routes.
         name: Field<Name>,
+        /// Description for people; of no effect.
+        #[expect(dead_code, reason = "its value has no effect, and its errors are reported while it is read")]
+        description: Option<Field<Description>>,
         /// Prefix of the destinations, of the forwarding rule's address family.
         dest_range: Field<IpNet>,
         /// Name of the INTERNAL forwarding rule that is the next hop.
@@ -347,13 +391,21 @@ tables! {
     AnnouncementFile {
         /// Name of the announcement, unique among announcements.
         name: Field<Name>,
+        /// Description for people; of no effect.
+        #[expect(dead_code, reason = "its value has no effect, and its errors are reported while it is read")]
+        description: Option<Field<Description>>,
         /// Names of the forwarding rules whose addresses are announced; all by default.
         #[schemars(length(min = 1))]
         forwarding_rules: Option<Field<List<Name>>>,
         /// Condition for announcing while the appliance can serve: none (ALWAYS), or enough healthy backends (HEALTHY).
         policy: Option<Field<Chosen<PolicyKind>>> = Chosen(PolicyKind::Healthy),
-        /// Number of healthy backends that a rule's service needs (HEALTHY only).
+        /// Number of healthy backends below which a rule's service lets the address be withdrawn (HEALTHY only).
         min_healthy: Option<Field<Integer<1, MAX_MIN_HEALTHY>>> = Integer(1),
+        /// Number of healthy backends of a rule's service from which on an address that is not announced is announced
+        /// (HEALTHY only): at least min_healthy, and that by default.
+        min_healthy_up: Option<Field<Integer<1, MAX_MIN_HEALTHY>>>,
+        /// Seconds that an address stays withdrawn at least, once too few backends were healthy or a worker had stalled.
+        hold_down_sec: Option<Field<Integer<0, MAX_HOLD_DOWN_SEC>>> = Integer(0),
         /// Path of BIRD's control socket, such as "/run/bird/bird.ctl"; with bird_protocol.
         bird_socket: Option<Field<PathBuf>>,
         /// Name of the BIRD protocol that holds the route to the one address, disabled when BIRD starts; with

@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::field::{Value, wrong_type};
-use crate::config::limits::{MAX_SOCKET_PATH, MAX_TEXT};
+use crate::config::limits::{MAX_DESCRIPTION, MAX_SOCKET_PATH, MAX_TEXT};
 use crate::config::report::Report;
 
 impl Value for bool {
@@ -115,13 +115,14 @@ pub(in crate::config) struct Name(pub(in crate::config) String);
 impl Value for Name {
     fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
         let text = text(key, "a name", value, report)?;
-        let valid = (1..=63).contains(&text.len())
-            && text.starts_with(|first: char| first.is_ascii_lowercase())
-            && !text.ends_with('-')
-            && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'));
+        let valid = is_name(text);
         if !valid {
-            let help = "a name is 1 to 63 lower-case letters, digits and hyphens; it begins with a letter and ends \
-                        in no hyphen";
+            let help = match text.rsplit_once('/') {
+                Some((_, last)) if is_name(last) => format!("write `{last}`: a name, and no URL"),
+                _ => "a name is 1 to 63 lower-case letters, digits and hyphens; it begins with a letter and ends \
+                      in no hyphen"
+                    .to_owned(),
+            };
             report.error(&value.span(), format!("`{text}` is not a name"), help);
         }
         valid.then(|| Self(text.to_owned()))
@@ -130,6 +131,14 @@ impl Value for Name {
     fn schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string", "pattern": "^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$" })
     }
+}
+
+/// True of an RFC 1035 label in lower case.
+fn is_name(text: &str) -> bool {
+    (1..=63).contains(&text.len())
+        && text.starts_with(|first: char| first.is_ascii_lowercase())
+        && !text.ends_with('-')
+        && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }
 
 /// Address of one host: a unicast address in its own family's notation.
@@ -203,6 +212,24 @@ impl Value for IpNet {
     }
 }
 
+/// Clients that a rule takes: a prefix in CIDR notation, or the address of one client, as Google Cloud writes it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(in crate::config) struct ClientRange(pub(in crate::config) IpNet);
+
+impl Value for ClientRange {
+    fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
+        let text = text(key, "a prefix or an address", value, report)?;
+        match text.parse::<IpAddr>() {
+            Ok(address) => unicast(key, text, address, value, report).map(|address| Self(address.into())),
+            Err(_) => IpNet::read(key, value, report).map(Self),
+        }
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[0-9a-fA-F:.]+(/[0-9]{1,3})?$" })
+    }
+}
+
 /// Address of an interface, with the length of its link's prefix.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::config) struct InterfaceAddress(pub(in crate::config) IpNet);
@@ -256,24 +283,59 @@ impl Value for Device {
 /// Path of a Unix socket.
 impl Value for PathBuf {
     fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
-        let text = text(key, "a path", value, report)?;
-        if !text.starts_with('/') || text.ends_with('/') || text.contains('\0') {
-            let help = "write the whole path of a file, such as `/run/guideway/admin.sock`";
-            report.error(&value.span(), format!("`{text}` is no absolute path"), help);
-            return None;
-        }
-        if text.len() > MAX_SOCKET_PATH {
-            let message =
-                format!("a path of {} bytes, and a socket's has at most {MAX_SOCKET_PATH}", text.len());
-            report.error(&value.span(), message, "write a shorter path");
-            return None;
-        }
-        Some(text.into())
+        let text = absolute_path(key, value, "/run/guideway/admin.sock", report)?;
+        is_short(text, ("a socket's", MAX_SOCKET_PATH), value, report).then(|| text.into())
     }
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string", "maxLength": MAX_SOCKET_PATH })
     }
+}
+
+/// Path of a file that the appliance writes.
+#[derive(Clone, Debug, Serialize)]
+pub(in crate::config) struct FilePath(pub(in crate::config) PathBuf);
+
+impl Value for FilePath {
+    fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
+        let text = absolute_path(key, value, "/var/lib/guideway/state.toml", report)?;
+        is_short(text, ("a file's", MAX_TEXT), value, report).then(|| Self(text.into()))
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "maxLength": MAX_TEXT })
+    }
+}
+
+/// Reads the absolute path of a file, such as `example`.
+fn absolute_path<'v>(
+    key: &str,
+    value: &'v Spanned<DeValue<'_>>,
+    example: &str,
+    report: &mut Report,
+) -> Option<&'v str> {
+    let text = text(key, "a path", value, report)?;
+    if !text.starts_with('/') || text.ends_with('/') || text.contains('\0') {
+        let help = format!("write the whole path of a file, such as `{example}`");
+        report.error(&value.span(), format!("`{text}` is no absolute path"), help);
+        return None;
+    }
+    Some(text)
+}
+
+/// Checks that a path is no longer than one of its kind may be.
+fn is_short(
+    path: &str,
+    (whose, limit): (&str, usize),
+    value: &Spanned<DeValue<'_>>,
+    report: &mut Report,
+) -> bool {
+    let is_short = path.len() <= limit;
+    if !is_short {
+        let message = format!("a path of {} bytes, and {whose} has at most {limit}", path.len());
+        report.error(&value.span(), message, "write a shorter path");
+    }
+    is_short
 }
 
 /// Address and port that a listener listens on.
@@ -380,6 +442,67 @@ impl Value for PortRange {
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string", "pattern": "^[0-9]{1,5}-[0-9]{1,5}$" })
+    }
+}
+
+/// Element of a list of ports: a port as a number or as text, or a range of ports as text, as Google Cloud writes them.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::config) struct ListedPorts(pub(in crate::config) u16, pub(in crate::config) u16);
+
+impl Value for ListedPorts {
+    fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
+        let text = match value.get_ref() {
+            DeValue::Integer(_) => {
+                let port = Port::read(key, value, report)?.as_u16();
+                return Some(Self(port, port));
+            }
+            _ => text(key, "a port", value, report)?,
+        };
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let has_digits_alone = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        match (first.parse::<u16>(), last.parse::<u16>()) {
+            (Ok(first_port), Ok(last_port))
+                if has_digits_alone(first)
+                    && has_digits_alone(last)
+                    && (1..=last_port).contains(&first_port) =>
+            {
+                Some(Self(first_port, last_port))
+            }
+            _ => {
+                let help = "write a port such as `443`, or a range such as `\"8000-8100\"`, each 1 to 65535";
+                report.error(&value.span(), format!("`{text}` is not a port"), help);
+                None
+            }
+        }
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": ["integer", "string"],
+            "minimum": 1,
+            "maximum": 65_535,
+            "pattern": "^[0-9]{1,5}(-[0-9]{1,5})?$"
+        })
+    }
+}
+
+/// Text for people, of at most [`MAX_DESCRIPTION`] characters; nothing depends on it.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::config) struct Description;
+
+impl Value for Description {
+    fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
+        let length = text(key, "a string", value, report)?.chars().count();
+        if length > MAX_DESCRIPTION {
+            let message = format!("`{key}` must be at most {MAX_DESCRIPTION} characters long, not {length}");
+            report.error(&value.span(), message, "shorten it");
+            return None;
+        }
+        Some(Self)
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "maxLength": MAX_DESCRIPTION })
     }
 }
 

@@ -77,12 +77,9 @@ impl Backends<'_> {
             health_check: self.health_check(service, name),
             draining: backend.removed_at.is_some(),
             operator_drained: backend.operator_drained,
+            entries_end_sec: backend.entries_end_at.map(|end| end.saturating_sub(self.now).as_secs()),
             weight: state.is_weighted().then_some(backend.weight),
-            weight_source: match backend.weight_source {
-                WeightSource::Configured => view::WeightSource::Configured,
-                WeightSource::Reported => view::WeightSource::Reported,
-                WeightSource::Operator => view::WeightSource::Operator,
-            },
+            weight_source: self.weight_source(service, backend),
             eligible: eligible.is_some(),
             share: eligible.unwrap_or(0.0),
             warning: shares.is_empty().then(|| {
@@ -93,6 +90,18 @@ impl Backends<'_> {
             }),
             forwarded: volume.into(),
             next_hop: self.next_hop(backend),
+        }
+    }
+
+    /// The source of a backend's weight. The health checks know it best, where the weight in force is theirs: a service
+    /// takes over their number alone, and not what it is made of.
+    fn weight_source(&self, service: &str, backend: &BackendState) -> view::WeightSource {
+        let known = self.health.and_then(|health| health.weight(service, &backend.endpoint.name));
+        match (backend.weight_source, known) {
+            (WeightSource::Operator, _) => view::WeightSource::Operator,
+            (_, Some((weight, basis))) if weight == backend.weight => basis.into(),
+            (WeightSource::Configured, _) => view::WeightSource::Configured,
+            (WeightSource::Reported, _) => view::WeightSource::Reported,
         }
     }
 

@@ -1,0 +1,318 @@
+//! Tests of the forwarding state: what a set of changes comes to in snapshots, names and totals.
+
+use guideway_dataplane::backend::BackendHandle;
+use guideway_dataplane::conntrack::{Entry, Stage, Standing};
+use guideway_dataplane::frame::Frame;
+use guideway_dataplane::packet::Packet;
+use guideway_dataplane::time::Tick;
+use guideway_engine::mbuf::Mbuf;
+
+use super::*;
+use crate::egress_lookup::StandInMacs;
+use crate::sample::sample;
+
+fn config(network: &str, group: &str) -> Config {
+    let service = "backends = [{ group = \"group\" }]\nconnection_draining = { draining_timeout_sec = 30 }";
+    sample(network, service, &format!("[[backend_group]]\nname = \"group\"\n{group}"))
+}
+
+/// Two services, `one` with backend `a` and `two` with backend `b`.
+fn two_services() -> Config {
+    let service = |name: &str, host: u8, backend: &str| {
+        format!(
+            "[[forwarding_rule]]\nname = \"{name}\"\nip_address = \"203.0.113.{host}\"\nip_protocol = \"TCP\"\n\
+             all_ports = true\nbackend_service = \"{name}\"\n[[backend_service]]\nname = \"{name}\"\n\
+             health_checks = [\"hc\"]\nbackends = [{{ group = \"{name}\" }}]\n[[backend_group]]\nname = \"{name}\"\n\
+             endpoints = [{{ name = \"{backend}\", ip_address = \"10.1.0.{host}\" }}]\n"
+        )
+    };
+    let check = "[[health_check]]\nname = \"hc\"\ntype = \"TCP\"\nport = 80\n";
+    let text = format!("{check}{}{}", service("one", 1, "a"), service("two", 2, "b"));
+    Config::parse("test", &text).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+fn handle(state: &ForwardingState, service: &str) -> BackendHandle {
+    state.services().get(service).unwrap().backends().next().unwrap().handle
+}
+
+fn health(service: &str, backend: &str, healthy: bool) -> StateChange {
+    StateChange::Health { service: service.to_owned(), backend: backend.to_owned(), healthy }
+}
+
+/// An egress lookup that counts the questions for each address.
+#[derive(Default)]
+struct Counting(std::cell::RefCell<Vec<String>>);
+
+impl EgressLookup for Counting {
+    fn egress(
+        &self,
+        destination: guideway_dataplane::address::Address,
+    ) -> guideway_dataplane::egress::Egress {
+        self.0.borrow_mut().push(std::net::IpAddr::from(destination).to_string());
+        StandInMacs.egress(destination)
+    }
+}
+
+/// A reload takes the appliance's own address away while a backend drains behind a tunnel.
+#[test]
+fn a_draining_backend_keeps_the_tunnel_that_it_was_reached_by() {
+    let before = config(
+        "[network]\nipv4_address = \"192.0.2.1\"",
+        "delivery = \"ipip\"\nendpoints = [{ name = \"a\", ip_address = \"10.1.0.1\" }]",
+    );
+    let after = config("", "endpoints = [{ name = \"b\", ip_address = \"10.1.0.2\" }]");
+    let mut state = ForwardingState::offline(before);
+    let draining = handle(&state, "svc");
+    state.apply([StateChange::Config(Box::new(after))], Duration::from_secs(1));
+    let snapshot = state.snapshot(&StandInMacs);
+
+    let packet =
+        pcap_fixtures::packet::Packet::between("198.51.100.7", "203.0.113.10").tcp(40_000, 443, 0x10);
+    let mut frame = Mbuf::new();
+    frame.fill(&packet.build());
+    let parsed = Packet::parse(frame.bytes()).unwrap();
+    snapshot.backend(draining).unwrap().delivery.deliver(&mut frame, &parsed, &parsed.flow).unwrap();
+    assert_eq!(frame.bytes()[26..34], [192, 0, 2, 1, 10, 1, 0, 1], "the outer source and destination");
+}
+
+#[test]
+fn tables_and_rules_that_a_change_leaves_alone_are_shared_between_snapshots() {
+    let config = config("", "endpoints = [{ name = \"a\", ip_address = \"10.1.0.1\" }]");
+    let mut state = ForwardingState::offline(config);
+    let first = state.snapshot(&StandInMacs);
+    let (service, backend) = ("svc".to_owned(), "a".to_owned());
+    state.apply([StateChange::ReportedWeight { service, backend, weight: 7 }], Duration::ZERO);
+    let second = state.snapshot(&StandInMacs);
+    assert!(Arc::ptr_eq(&first.rules, &second.rules));
+    assert!(Arc::ptr_eq(&first.services[0].eligible, &second.services[0].eligible), "weights are not in use");
+    assert_eq!(second.generation, first.generation + 1);
+}
+
+#[test]
+fn a_change_remakes_its_own_service_alone() {
+    let mut state = ForwardingState::offline(two_services());
+    state.snapshot(&StandInMacs);
+    assert!(!state.is_stale());
+    state.apply([health("two", "b", false)], Duration::ZERO);
+    assert!(state.is_stale());
+    let asked = Counting::default();
+    let snapshot = state.snapshot(&asked);
+    assert_eq!(asked.0.take(), ["10.1.0.2"], "the delivery of the other service's backend stays");
+    assert!(snapshot.backend(handle(&state, "one")).is_some());
+    assert!(snapshot.backend(handle(&state, "two")).is_some());
+    assert!(!state.is_stale());
+}
+
+#[test]
+fn a_changed_egress_reaches_every_delivery_and_no_lookup_table() {
+    let mut state = ForwardingState::offline(two_services());
+    let before = state.snapshot(&NoEgress);
+    state.apply([StateChange::Egress], Duration::ZERO);
+    let after = state.snapshot(&StandInMacs);
+    for service in ["one", "two"] {
+        let backend = handle(&state, service);
+        let next_hop = |snapshot: &Snapshot| snapshot.backend(backend).unwrap().delivery.egress().next_hop;
+        assert_eq!(next_hop(&before), None);
+        assert!(next_hop(&after).is_some());
+    }
+    for (before, after) in before.services.iter().zip(&after.services) {
+        assert!(Arc::ptr_eq(&before.eligible, &after.eligible));
+    }
+}
+
+/// An egress lookup that knows no next hop yet.
+struct NoEgress;
+
+impl EgressLookup for NoEgress {
+    fn egress(
+        &self,
+        destination: guideway_dataplane::address::Address,
+    ) -> guideway_dataplane::egress::Egress {
+        guideway_dataplane::egress::Egress { next_hop: None, ..StandInMacs.egress(destination) }
+    }
+}
+
+#[test]
+fn a_set_of_changes_is_one_snapshot_and_unknown_names_spoil_none_of_the_others() {
+    let mut state = ForwardingState::offline(two_services());
+    state.snapshot(&StandInMacs);
+    let (service, backend) = ("one".to_owned(), "a".to_owned());
+    let drain = StateChange::OperatorDrain { service, backend, entries_end_at: None };
+    let applied = state.apply([health("one", "z", false), drain, health("two", "b", false)], Duration::ZERO);
+    assert_eq!(applied.unknown, [UnknownName::Backend("one".to_owned(), "z".to_owned())]);
+    let snapshot = state.snapshot(&StandInMacs);
+    assert_eq!(snapshot.generation, 2);
+    assert!(snapshot.services[0].eligible.table.is_empty(), "the drained backend was the only one");
+    assert!(!state.services().get("two").unwrap().backends().next().unwrap().healthy);
+}
+
+#[test]
+fn a_reported_weight_yields_to_that_of_an_operator() {
+    let mut state = ForwardingState::offline(two_services());
+    let names = || ("one".to_owned(), "a".to_owned());
+    let weight =
+        |state: &ForwardingState| state.services().get("one").unwrap().backends().next().unwrap().weight;
+    let (service, backend) = names();
+    state.apply([StateChange::OperatorWeight { service, backend, weight: 3 }], Duration::ZERO);
+    let (service, backend) = names();
+    state.apply([StateChange::ReportedWeight { service, backend, weight: 7 }], Duration::ZERO);
+    assert_eq!(weight(&state), 3);
+}
+
+/// A backend that has drained gives its handle back, and no snapshot has it any more.
+#[test]
+fn an_expired_backend_leaves_the_next_snapshot() {
+    let group = |name: &str, host: u8| {
+        format!("endpoints = [{{ name = \"{name}\", ip_address = \"10.1.0.{host}\" }}]")
+    };
+    let mut state = ForwardingState::offline(config("", &group("a", 1)));
+    let draining = handle(&state, "svc");
+    let after = config("", &group("b", 2));
+    state.apply([StateChange::Config(Box::new(after))], Duration::from_secs(1));
+    assert!(state.snapshot(&StandInMacs).backend(draining).is_some());
+    assert!(!state.expire(Duration::from_secs(30)));
+    assert!(state.expire(Duration::from_secs(31)));
+    assert!(state.snapshot(&StandInMacs).backend(draining).is_none());
+}
+
+/// Entries of a drained backend end at the operator's time, and stay void when it is undrained.
+#[test]
+fn a_drain_with_a_deadline_ends_entries_for_good() {
+    let mut state = ForwardingState::offline(two_services());
+    let backend = handle(&state, "one");
+    let names = || ("one".to_owned(), "a".to_owned());
+    let drain = |state: &mut ForwardingState, deadline: Option<u64>| {
+        let (service, backend) = names();
+        let entries_end_at = deadline.map(Duration::from_secs);
+        let change = StateChange::OperatorDrain { service, backend, entries_end_at };
+        state.apply([change], Duration::ZERO).all_known().unwrap();
+    };
+    let undrain = |state: &mut ForwardingState, now: u64| {
+        let (service, backend) = names();
+        let change = StateChange::OperatorUndrain { service, backend };
+        state.apply([change], Duration::from_secs(now)).all_known().unwrap();
+    };
+    let before = state.services().handles().generations(backend);
+    let snapshot = state.snapshot(&StandInMacs);
+    let made = snapshot.backend(backend).unwrap().generation;
+    let entry = |snapshot: &Snapshot, now| {
+        let (persists, stage, seen) = (false, Stage::Established, Tick::from_secs(1));
+        let entry = Entry { backend, generation: made, persists, stage, seen };
+        snapshot.standing(&entry, Tick::from_secs(now))
+    };
+    // Without a deadline, entries hold; one that is undrained in time has its entries.
+    drain(&mut state, None);
+    assert_eq!(entry(&state.snapshot(&StandInMacs), 40), Standing::Live);
+    drain(&mut state, Some(30));
+    // A drain without a deadline leaves the earlier one.
+    drain(&mut state, None);
+    let drained = state.snapshot(&StandInMacs);
+    assert_eq!([29, 30].map(|now| entry(&drained, now)), [Standing::Live, Standing::Void]);
+    undrain(&mut state, 29);
+    assert_eq!(state.services().handles().generations(backend), before);
+    assert_eq!(entry(&state.snapshot(&StandInMacs), 40), Standing::Live);
+    // Its time over, none of the entries comes back.
+    drain(&mut state, Some(60));
+    assert!(!state.expire(Duration::from_secs(59)));
+    assert!(state.expire(Duration::from_secs(60)));
+    assert!(state.is_stale());
+    assert!(!state.expire(Duration::from_secs(61)), "they end once");
+    undrain(&mut state, 62);
+    assert_eq!(entry(&state.snapshot(&StandInMacs), 62), Standing::Void);
+    let after = state.services().handles().generations(backend);
+    // Nor where it is undrained before anybody looked.
+    drain(&mut state, Some(70));
+    undrain(&mut state, 70);
+    assert_ne!(state.services().handles().generations(backend), after);
+}
+
+#[test]
+fn a_weight_that_an_operator_takes_back_is_the_configured_one() {
+    let mut state = ForwardingState::offline(two_services());
+    let (service, backend) = ("one".to_owned(), "a".to_owned());
+    let set = StateChange::OperatorWeight { service: service.clone(), backend: backend.clone(), weight: 3 };
+    state.apply([set, StateChange::ConfiguredWeight { service, backend }], Duration::ZERO);
+    let backend = state.services().get("one").unwrap().backends().next().unwrap();
+    assert_eq!((backend.weight, backend.weight_source), (1, WeightSource::Configured));
+}
+
+#[test]
+fn names_of_the_configuration_before_are_known_and_no_older_ones() {
+    let named =
+        |name: &str| config("", &format!("endpoints = [{{ name = \"{name}\", ip_address = \"10.1.0.1\" }}]"));
+    let mut state = ForwardingState::offline(named("a"));
+    let mut generations = vec![state.snapshot(&StandInMacs).generation];
+    for name in ["b", "c"] {
+        state.apply([StateChange::Config(Box::new(named(name)))], Duration::ZERO);
+        generations.push(state.snapshot(&StandInMacs).generation);
+    }
+    let knows = |generation: &u64, name: &str| {
+        let names = state.names_of(*generation);
+        names.is_some_and(|names| names.backends().any(|(_, _, backend)| &**backend == name))
+    };
+    assert!(state.names_of(generations[0]).is_none());
+    assert!(knows(&generations[1], "b"));
+    assert!(knows(&generations[2], "c"));
+}
+
+/// A reload of a replay replaces the ports too, whose addresses no route leads away from.
+#[test]
+fn a_configuration_is_taken_over_whole_unless_it_starts_a_process() {
+    let with_port = |address: &str| {
+        let port =
+            format!("[[port]]\nname = \"lan\"\ndevice = \"net_null0\"\nip_addresses = [\"{address}/24\"]");
+        config(&port, "endpoints = [{ name = \"a\", ip_address = \"10.1.0.1\" }]")
+    };
+    for (starts_once, expected) in [(false, "192.0.2.2"), (true, "192.0.2.1")] {
+        let setup = Setup { starts_once, ..Setup::OFFLINE };
+        let mut state = ForwardingState::new(with_port("192.0.2.1"), setup, Duration::ZERO);
+        state.apply([StateChange::Config(Box::new(with_port("192.0.2.2")))], Duration::ZERO);
+        assert_eq!(state.config().ports[0].addresses[0].addr().to_string(), expected);
+    }
+}
+
+/// Random changes, and after each set the snapshot beside one that is compiled from scratch.
+#[test]
+fn a_snapshot_of_what_has_changed_is_that_of_everything() {
+    let endpoints = |names: &[&str]| {
+        let endpoint =
+            |name: &&str| format!("{{ name = \"{name}\", ip_address = \"10.1.0.{}\" }}", name.len());
+        let listed: Vec<String> = names.iter().map(endpoint).collect();
+        config("", &format!("endpoints = [{}]", listed.join(", ")))
+    };
+    let configs = [endpoints(&["a", "bb", "ccc"]), endpoints(&["a", "ccc"]), endpoints(&["bb"])];
+    let mut dice = fastrand::Rng::with_seed(7);
+    let mut state = ForwardingState::offline(configs[0].clone());
+    state.snapshot(&StandInMacs);
+    for second in 1..60 {
+        let now = Duration::from_secs(second * 7);
+        let changes: Vec<StateChange> = (0..dice.usize(1..4))
+            .map(|_| {
+                let (service, backend) =
+                    ("svc".to_owned(), dice.choice(["a", "bb", "ccc"]).unwrap().to_owned());
+                match dice.usize(0..12) {
+                    0 => StateChange::Config(Box::new(dice.choice(&configs).unwrap().clone())),
+                    1 => StateChange::Egress,
+                    2 => StateChange::OperatorDrain {
+                        service,
+                        backend,
+                        entries_end_at: dice.bool().then_some(now + Duration::from_secs(20)),
+                    },
+                    3 => StateChange::OperatorUndrain { service, backend },
+                    4 => StateChange::OperatorWeight { service, backend, weight: dice.u16(0..9) },
+                    5 => StateChange::ReportedWeight { service, backend, weight: dice.u16(0..9) },
+                    _ => StateChange::Health { service, backend, healthy: dice.bool() },
+                }
+            })
+            .collect();
+        state.apply(changes, now);
+        if dice.bool() {
+            state.expire(now);
+        }
+        let changed = state.snapshot(&StandInMacs);
+        state.compiler.set_config(&state.config);
+        let whole = state.snapshot(&StandInMacs);
+        assert_eq!(format!("{:?}", changed.backends), format!("{:?}", whole.backends), "at {now:?}");
+        assert_eq!(format!("{:?}", changed.services), format!("{:?}", whole.services), "at {now:?}");
+    }
+}

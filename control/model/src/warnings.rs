@@ -1,0 +1,246 @@
+//! Warnings of a configuration: settings that are right by themselves, and together can never do what they are there for.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use crate::config::{Announcement, AnnouncementPolicy, BackendService, Config};
+
+/// Warning of a configuration that is accepted all the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// Sentence that names the setting, and what comes of it.
+    pub text: String,
+    /// Change that ends the warning.
+    pub remedy: String,
+}
+
+impl Warning {
+    /// Warning of these words.
+    pub fn new(text: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { text: text.into(), remedy: remedy.into() }
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.text, self.remedy)
+    }
+}
+
+/// Lists the warnings that the configuration alone gives, in the order of its tables.
+pub fn warnings(config: &Config) -> Vec<Warning> {
+    let nothing = config.rules.is_empty().then(|| {
+        Warning::new(
+            "there is no forwarding rule, so that no packet is forwarded",
+            "add a `[[forwarding_rule]]`",
+        )
+    });
+    let services = config.services.iter().filter_map(|service| empty_groups(service, config));
+    let weights = config.services.iter().filter_map(|service| unused_weights(service, config));
+    let announcements = config.announcements.iter().flat_map(|one| never_announced(one, config));
+    nothing.into_iter().chain(services).chain(weights).chain(announcements).collect()
+}
+
+/// Warns of a service with no backend in all its groups, or in all groups of one kind while there are groups of the other.
+fn empty_groups(service: &BackendService, config: &Config) -> Option<Warning> {
+    let name = &service.name;
+    let of_kind = |failover: bool| {
+        let members = service.members.iter().filter(move |member| member.failover == failover);
+        members.map(|member| config.groups[member.group].endpoints.len()).sum::<usize>()
+    };
+    match (of_kind(false), of_kind(true)) {
+        (0, 0) => Some(Warning::new(
+            format!("service `{name}` has no backend, so that new connections to it are dropped"),
+            "add endpoints to its groups",
+        )),
+        (_, 0) if service.has_failover() => Some(Warning::new(
+            format!("the failover groups of service `{name}` have no endpoint, so that nobody takes over"),
+            "add endpoints to them, or leave the groups out",
+        )),
+        (0, _) => {
+            // The last resort of a weighted service takes failover backends too.
+            let is_dropped = !service.weighted && !service.failover_policy.drop_traffic_if_unhealthy;
+            let last_resort = if is_dropped {
+                "; while none of these is healthy, new connections are dropped although `drop_traffic_if_unhealthy` \
+                 is false, as the last resort is all unhealthy primary backends, and there is none"
+            } else {
+                ""
+            };
+            Some(Warning::new(
+                format!(
+                    "the primary groups of service `{name}` have no endpoint, so that its failover groups serve \
+                     alone{last_resort}"
+                ),
+                "add endpoints to them, or make a failover group a primary one",
+            ))
+        }
+        _ => None,
+    }
+}
+
+/// Warns of each service of an announcement that has fewer backends than must be healthy to announce its rules' addresses.
+fn never_announced(announcement: &Announcement, config: &Config) -> Vec<Warning> {
+    let (key, needed) = match announcement.policy {
+        AnnouncementPolicy::Always => return Vec::new(),
+        AnnouncementPolicy::Healthy { min_healthy, min_healthy_up } if min_healthy_up > min_healthy => {
+            ("min_healthy_up", min_healthy_up)
+        }
+        AnnouncementPolicy::Healthy { min_healthy, .. } => ("min_healthy", min_healthy),
+    };
+    let services: BTreeSet<usize> =
+        announcement.rules.iter().map(|rule| config.rules[*rule].service).collect();
+    let warning = |index: usize| {
+        let service = &config.services[index];
+        let backends = service.endpoints(config).count();
+        let noun = if backends == 1 { "backend" } else { "backends" };
+        let (announcement, service) = (&announcement.name, &service.name);
+        (backends < needed as usize).then(|| {
+            Warning::new(
+                format!(
+                    "announcement `{announcement}` never announces an address for service `{service}`, which has \
+                     {backends} {noun}, and must have {needed} healthy ones"
+                ),
+                format!("lower `{key}`, or add endpoints"),
+            )
+        })
+    };
+    services.into_iter().filter_map(warning).collect()
+}
+
+/// Warns of configured weights other than 1 in a service whose backends report theirs.
+fn unused_weights(service: &BackendService, config: &Config) -> Option<Warning> {
+    let is_reported = service.weighted && !service.configured_weights;
+    let is_set = service.endpoints(config).any(|endpoint| endpoint.weight != 1);
+    (is_reported && is_set).then(|| {
+        Warning::new(
+            format!(
+                "backend service `{}`: the configured weights count only until backends report theirs \
+                 (`X-Load-Balancing-Endpoint-Weight`), and not while one answers without",
+                service.name
+            ),
+            "write `weight_source = \"CONFIGURED\"` to go by the configured ones",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::sample;
+
+    /// Groups `p` and `f` with so many endpoints.
+    fn groups(primaries: usize, failovers: usize) -> String {
+        let group = |name: &str, third: usize, count: usize| {
+            let endpoint =
+                |i: usize| format!("{{ name = \"{name}{i}\", ip_address = \"10.1.{third}.{}\" }}", i + 1);
+            let endpoints: Vec<_> = (0..count).map(endpoint).collect();
+            format!("[[backend_group]]\nname = \"{name}\"\nendpoints = [{}]\n", endpoints.join(", "))
+        };
+        group("p", 1, primaries) + &group("f", 2, failovers)
+    }
+
+    /// Warnings of a service with these lines, whose groups have so many endpoints.
+    fn of_groups(service: &str, primaries: usize, failovers: usize) -> Vec<String> {
+        let config = sample("", service, &groups(primaries, failovers));
+        warnings(&config).iter().map(Warning::to_string).collect()
+    }
+
+    const BOTH: &str = "backends = [{ group = \"p\" }, { group = \"f\", failover = true }]";
+
+    #[test]
+    fn a_configuration_that_can_be_met_gives_no_warning() {
+        assert_eq!(of_groups(BOTH, 1, 1), [""; 0]);
+        assert_eq!(
+            of_groups("backends = [{ group = \"p\" }]", 2, 0),
+            [""; 0],
+            "a group of nobody is no matter"
+        );
+    }
+
+    #[test]
+    fn an_empty_file_forwards_nothing() {
+        let config = Config::parse("empty", "").unwrap_or_else(|errors| panic!("{errors}"));
+        let warnings: Vec<_> = warnings(&config).iter().map(Warning::to_string).collect();
+        assert_eq!(
+            warnings,
+            ["there is no forwarding rule, so that no packet is forwarded: add a `[[forwarding_rule]]`"]
+        );
+    }
+
+    #[test]
+    fn groups_of_a_kind_that_are_all_empty_are_told_with_what_comes_of_it() {
+        assert_eq!(
+            of_groups(BOTH, 0, 0),
+            [
+                "service `svc` has no backend, so that new connections to it are dropped: add endpoints to its groups"
+            ]
+        );
+        assert_eq!(
+            of_groups(BOTH, 1, 0),
+            [
+                "the failover groups of service `svc` have no endpoint, so that nobody takes over: add endpoints to \
+              them, or leave the groups out"
+            ]
+        );
+        let alone =
+            "the primary groups of service `svc` have no endpoint, so that its failover groups serve alone";
+        let remedy = ": add endpoints to them, or make a failover group a primary one";
+        let [literal] = &of_groups(BOTH, 0, 2)[..] else { panic!("one warning") };
+        assert!(literal.starts_with(alone) && literal.ends_with(remedy), "{literal}");
+        assert!(
+            literal.contains("new connections are dropped although `drop_traffic_if_unhealthy` is false")
+        );
+        let drops = format!("{BOTH}\nfailover_policy = {{ drop_traffic_if_unhealthy = true }}");
+        assert_eq!(of_groups(&drops, 0, 2), [format!("{alone}{remedy}")]);
+        let mut weighted = sample("", BOTH, &groups(0, 2));
+        weighted.services[0].weighted = true;
+        assert_eq!(
+            warnings(&weighted)[0].to_string(),
+            format!("{alone}{remedy}"),
+            "failover backends are left"
+        );
+    }
+
+    /// Warnings of a rule before so many backends, with an announcement of these lines.
+    fn of_announcement(backends: usize, lines: &str) -> Vec<String> {
+        let announcement =
+            format!("[[announcement]]\nname = \"bgp\"\ncommand = [\"/bin/announce\"]\n{lines}\n");
+        let config = sample("", "backends = [{ group = \"p\" }]", &(groups(backends, 0) + &announcement));
+        warnings(&config).iter().map(Warning::to_string).collect()
+    }
+
+    #[test]
+    fn more_healthy_backends_than_there_are_backends_are_never_had() {
+        assert_eq!(of_announcement(3, "min_healthy = 3"), [""; 0]);
+        assert_eq!(
+            of_announcement(3, "min_healthy = 5"),
+            [
+                "announcement `bgp` never announces an address for service `svc`, which has 3 backends, and must have 5 \
+              healthy ones: lower `min_healthy`, or add endpoints"
+            ]
+        );
+        let up = of_announcement(1, "min_healthy = 1\nmin_healthy_up = 2");
+        assert!(up[0].ends_with(
+            "has 1 backend, and must have 2 healthy ones: lower `min_healthy_up`, or add endpoints"
+        ));
+        assert_eq!(of_announcement(1, "policy = \"ALWAYS\""), [""; 0]);
+    }
+
+    #[test]
+    fn weights_that_reports_replace_are_warned_of_and_no_others() {
+        let is_warned = |weighted, configured_weights, weight: u16| {
+            let group = format!(
+                "[[backend_group]]\nname = \"group\"\n\
+                 endpoints = [{{ name = \"a\", ip_address = \"10.1.0.1\", weight = {weight} }}]"
+            );
+            let mut config = sample("", "backends = [{ group = \"group\" }]", &group);
+            (config.services[0].weighted, config.services[0].configured_weights) =
+                (weighted, configured_weights);
+            warnings(&config).iter().any(|warning| warning.text.contains("configured weights"))
+        };
+        assert!(is_warned(true, false, 5));
+        assert!(!is_warned(true, false, 1));
+        assert!(!is_warned(false, false, 5), "nobody is chosen by weight");
+        assert!(!is_warned(true, true, 5));
+    }
+}

@@ -1,0 +1,28 @@
+//! Routes of Google Cloud.
+
+use super::directory::Directory;
+use super::resource::{Kind, Resource};
+use super::table::{Table, WhenRefused};
+
+/// Makes the table of a route.
+pub(super) fn table(mut resource: Resource, directory: &Directory) -> Table {
+    let name = directory.name_of(&resource);
+    let mut table = Table::new(resource.kind, &name, "route");
+    let fields = &mut resource.fields;
+    let own = table.own();
+    own.text("name", Some(name), WhenRefused::Table);
+    own.description(fields);
+    own.text("dest_range", fields.scalar("dest_range"), WhenRefused::Table);
+    let next_hop = fields.scalar("next_hop_ilb");
+    let rule = next_hop.as_ref().map(|next_hop| {
+        // The address of the rule, or its URL.
+        let at_address = next_hop.parse().ok().and_then(|address| directory.rule_at(address));
+        at_address.or(directory.resolve(Kind::ForwardingRule, next_hop)).unwrap_or(next_hop).to_owned()
+    });
+    own.text("next_hop_ilb", rule, WhenRefused::Table);
+    table.rest(resource.fields);
+    if next_hop.is_none() {
+        table.leave_out("its next hop is no forwarding rule");
+    }
+    table
+}

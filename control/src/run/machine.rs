@@ -1,0 +1,156 @@
+//! The machine that the appliance runs on, as far as settings depend on it: its memory, and the kernel's own addresses.
+
+pub mod memory;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::Path;
+
+use guideway_model::config::Config;
+use guideway_model::warnings::Warning;
+use nix::ifaddrs::getifaddrs;
+
+use memory::{Memory, TableMemory};
+
+/// Machine as it is at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Machine {
+    /// Memory of the machine, and of the control group that the process is in.
+    pub memory: Memory,
+    /// Addresses of the kernel's interfaces, each with the name of the first that has it.
+    pub addresses: BTreeMap<IpAddr, String>,
+}
+
+impl Machine {
+    /// Looks at this machine. What it does not tell gives no warning.
+    pub fn look() -> Self {
+        Self { memory: Memory::read(Path::new("/")), addresses: kernel_addresses() }
+    }
+
+    /// Lists the warnings of a configuration that this machine gives.
+    pub fn warnings(&self, config: &Config) -> Vec<Warning> {
+        let table = TableMemory::of(config);
+        let table = self.memory.total.filter(|total| *total < table.bytes).map(|total| {
+            Warning::new(
+                format!(
+                    "{table}, and this process can have {} MiB at most, so that `guideway run` refuses it",
+                    total >> 20
+                ),
+                "lower `[conntrack] max_entries`",
+            )
+        });
+        table.into_iter().chain(self.shared_addresses(config)).collect()
+    }
+
+    /// Warns of each address of the appliance that the kernel has too.
+    fn shared_addresses(&self, config: &Config) -> Vec<Warning> {
+        let of_ports = config.ports.iter().flat_map(|port| {
+            port.addresses.iter().map(|own| (own.addr(), format!("an address of port `{}`", port.name)))
+        });
+        let network = &config.network;
+        let of_network = [network.ipv4_address.map(IpAddr::V4), network.ipv6_address.map(IpAddr::V6)];
+        let of_network =
+            of_network.into_iter().flatten().map(|own| (own, "an address of `[network]`".to_owned()));
+        let of_rules = config
+            .rules
+            .iter()
+            .map(|rule| (rule.address, format!("the address of forwarding rule `{}`", rule.name)));
+        let mut owners = BTreeMap::new();
+        for (address, owner) in of_ports.chain(of_network).chain(of_rules) {
+            owners.entry(address).or_insert(owner);
+        }
+        let shared = owners.into_iter().filter_map(|(address, owner)| {
+            let interface = self.addresses.get(&address)?;
+            Some(Warning::new(
+                format!(
+                    "{address}, {owner}, is also the kernel's, on interface {interface}: where the kernel hears a \
+                     port's link it answers for the address too, and resets connections of health checks"
+                ),
+                format!("remove it there (`ip address del {address} dev {interface}`), or give the appliance another"),
+            ))
+        });
+        shared.collect()
+    }
+}
+
+/// Addresses of the kernel's interfaces; none where the kernel does not tell.
+fn kernel_addresses() -> BTreeMap<IpAddr, String> {
+    let mut addresses = BTreeMap::new();
+    for interface in getifaddrs().into_iter().flatten() {
+        let Some(address) = interface.address else { continue };
+        let ipv4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+        let ipv6 = address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip()));
+        if let Some(address) = ipv4.or(ipv6) {
+            addresses.entry(address).or_insert(interface.interface_name);
+        }
+    }
+    addresses
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        Config::parse("test", text).unwrap_or_else(|errors| panic!("{errors}"))
+    }
+
+    const PORT: &str = "[network]\nipv6_address = \"2001:db8:1::1\"\n\
+                        [[port]]\nname = \"lan\"\ndevice = \"net_af_packet0,iface=eth0\"\n\
+                        ip_addresses = [\"192.0.2.1/24\", \"2001:db8:1::1/64\"]\n";
+    const RULE: &str = "[[forwarding_rule]]\nname = \"web\"\nip_address = \"203.0.113.10\"\nports = [80]\n\
+                        backend_service = \"web\"\n\
+                        [[backend_service]]\nname = \"web\"\nhealth_checks = [\"alive\"]\n\
+                        backends = [{ group = \"web\" }]\n\
+                        [[backend_group]]\nname = \"web\"\nendpoints = []\n\
+                        [[health_check]]\nname = \"alive\"\ntype = \"TCP\"\n";
+
+    fn with_addresses(addresses: &[(&str, &str)]) -> Machine {
+        let parsed = |(address, interface): &(&str, &str)| {
+            (address.parse().expect("an address"), (*interface).to_owned())
+        };
+        Machine { addresses: addresses.iter().map(parsed).collect(), ..Machine::default() }
+    }
+
+    #[test]
+    fn an_address_that_the_kernel_has_too_is_told_once() {
+        let config = config(&format!("{PORT}{RULE}"));
+        assert_eq!(with_addresses(&[("192.0.2.2", "eth0"), ("127.0.0.1", "lo")]).warnings(&config), []);
+        let machine =
+            with_addresses(&[("192.0.2.1", "eth0"), ("2001:db8:1::1", "eth0"), ("203.0.113.10", "lo")]);
+        let warnings: Vec<_> = machine.warnings(&config).iter().map(Warning::to_string).collect();
+        let starts = [
+            "192.0.2.1, an address of port `lan`, is also the kernel's, on interface eth0: ",
+            "203.0.113.10, the address of forwarding rule `web`, is also the kernel's, on interface lo: ",
+            "2001:db8:1::1, an address of port `lan`, is also the kernel's, on interface eth0: ",
+        ];
+        assert_eq!(warnings.len(), starts.len(), "{warnings:?}");
+        assert!(
+            warnings.iter().zip(starts).all(|(warning, start)| warning.starts_with(start)),
+            "{warnings:?}"
+        );
+        assert!(warnings[0].contains("(`ip address del 192.0.2.1 dev eth0`)"), "{}", warnings[0]);
+    }
+
+    #[test]
+    fn a_table_that_the_machine_never_has_room_for_is_told() {
+        let config = config("[conntrack]\nmax_entries = 1073741824\n");
+        let machine = |total| Machine { memory: Memory { total, available: Some(0) }, ..Machine::default() };
+        assert_eq!(machine(None).warnings(&config), []);
+        assert_eq!(machine(Some(24 << 30)).warnings(&config), [], "what others take now, they may give back");
+        let warnings = machine(Some(8 << 30)).warnings(&config);
+        let [warning] = &warnings[..] else { panic!("{warnings:?}") };
+        assert_eq!(
+            warning.to_string(),
+            "a conntrack table of 1073741824 entries takes 24576 MiB, and this process can have 8192 MiB at most, so \
+             that `guideway run` refuses it: lower `[conntrack] max_entries`"
+        );
+    }
+
+    #[test]
+    fn this_machine_has_memory_and_the_address_of_its_loopback() {
+        let machine = Machine::look();
+        assert!(machine.memory.total >= machine.memory.available && machine.memory.available > Some(0));
+        assert_eq!(machine.addresses.get(&IpAddr::from([127, 0, 0, 1])).map(String::as_str), Some("lo"));
+    }
+}

@@ -1,0 +1,196 @@
+//! Exports of Google Cloud, and the configurations that they become.
+
+mod arbitrary;
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+use guideway::offline::import::{ExportFile, ImportError, Imported, Options, import};
+use guideway_dataplane::delivery::DeliveryMode;
+use guideway_model::config::{Config, Ports, snake_case};
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+
+/// Backends on the link, and no addresses of the appliance.
+const ON_THE_LINK: Options = Options { delivery: DeliveryMode::L2, ipv4_address: None, ipv6_address: None };
+
+/// Backends behind tunnels over IPv4.
+const IN_TUNNELS: Options = Options {
+    delivery: DeliveryMode::Gre,
+    ipv4_address: Some(Ipv4Addr::new(192, 0, 2, 5)),
+    ipv6_address: None,
+};
+
+fn file(name: &str) -> ExportFile {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/import").join(name);
+    ExportFile { name: name.to_owned(), text: std::fs::read_to_string(path).expect("the fixture is there") }
+}
+
+fn export(value: &Value) -> ExportFile {
+    ExportFile { name: "export.json".to_owned(), text: value.to_string() }
+}
+
+/// Imports files, and parses what they become.
+fn imported(files: &[ExportFile], options: &Options) -> (Imported, Config) {
+    let imported = import(files, options).expect("the files are readable");
+    let config = Config::parse("imported.toml", &imported.text).unwrap_or_else(|errors| panic!("{errors}"));
+    (imported, config)
+}
+
+/// A service with its check and its group, in a zone, and whatever else an export has.
+fn service_and(other: Value) -> Value {
+    json!({
+        "backendServices": [{
+            "name": "web", "protocol": "TCP", "healthChecks": ["hc"],
+            "backends": [{ "group": "projects/p/zones/a/networkEndpointGroups/neg" }],
+        }],
+        "healthChecks": [{ "name": "hc", "type": "TCP" }],
+        "other": other,
+    })
+}
+
+#[test]
+fn an_export_becomes_a_configuration_with_remarks() {
+    let (imported, _) = imported(&[file("bookshop.json")], &ON_THE_LINK);
+    assert_snapshot!("bookshop", imported.text);
+    assert_snapshot!("bookshop_remarks", imported.remarks.join("\n"));
+}
+
+#[test]
+fn yaml_documents_and_lists_of_endpoints_become_one_too() {
+    let (imported, config) = imported(&[file("rule.yaml"), file("clocks.json")], &ON_THE_LINK);
+    assert_snapshot!("clocks", imported.text);
+    let endpoints: Vec<_> = config.groups[0].endpoints.iter().map(|endpoint| &*endpoint.name).collect();
+    assert_eq!(endpoints, ["clock-1", "endpoint-10-20-4-2"]);
+    assert_eq!(config.rules[0].ports, Ports::List(vec![123]));
+}
+
+#[test]
+fn the_state_of_terraform_becomes_one_too() {
+    let (imported, config) = imported(&[file("terraform.json")], &ON_THE_LINK);
+    assert_snapshot!("terraform", imported.text);
+    let endpoints: Vec<_> = config.groups[0].endpoints.iter().map(|endpoint| &*endpoint.name).collect();
+    assert_eq!(endpoints, ["mail-1", "mail-2"]);
+    assert_eq!(imported.remarks, [""; 0]);
+}
+
+/// Adds the fields of a value that a text neither has as keys nor names in a remark; one that is told of is told of
+/// with all that it holds.
+fn add_untold(value: &Value, text: &str, untold: &mut Vec<String>) {
+    match value {
+        Value::Object(object) => {
+            for (name, value) in object {
+                let forms = [format!("{} = ", snake_case(name)), format!("{name}`"), format!("`{name}")];
+                if forms.iter().any(|form| text.contains(form)) {
+                    continue;
+                }
+                match value {
+                    Value::Object(_) | Value::Array(_) => add_untold(value, text, untold),
+                    _ => untold.push(name.clone()),
+                }
+            }
+        }
+        Value::Array(list) => list.iter().for_each(|value| add_untold(value, text, untold)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_field_of_an_export_is_carried_over_or_told() {
+    let mut export: Value = serde_json::from_str(&file("bookshop.json").text).expect("it is JSON");
+    // Instances lend their addresses alone.
+    export.as_object_mut().expect("it is a map").remove("instances");
+    let (imported, _) = imported(&[file("bookshop.json")], &ON_THE_LINK);
+    let mut untold = Vec::new();
+    add_untold(&export, &imported.text, &mut untold);
+    // An instance is its endpoint's name; an empty host is none; one port or one range may be written as a list.
+    let elsewhere = ["instance", "host", "portRange", "address"];
+    untold.retain(|name| !elsewhere.contains(&name.as_str()));
+    assert!(untold.is_empty(), "{untold:?}");
+}
+
+#[test]
+fn a_range_of_ipv6_addresses_is_carried_over() {
+    let rule = json!([{ "name": "v6", "IPAddress": "2001:db8:1:2:0:1::/96", "IPProtocol": "TCP", "ports": ["80"],
+        "backendService": "regions/r/backendServices/web" }]);
+    let endpoints = json!([{ "name": "neg", "endpoints": [{ "instance": "vm", "ipAddress": "10.0.0.1" }] }]);
+    let (imported, config) = imported(&[export(&service_and(json!([rule, endpoints])))], &IN_TUNNELS);
+    assert_eq!(config.rules.len(), 1, "{}", imported.text);
+    assert!(imported.text.contains("ip_address = \"2001:db8:1:2:0:1::"), "{}", imported.text);
+    assert!(imported.text.contains("ipv4_address = \"192.0.2.5\""));
+}
+
+#[test]
+fn a_tunnel_takes_endpoints_of_the_families_that_it_has_a_source_of() {
+    let endpoints = json!([{ "name": "neg", "endpoints": [
+        { "instance": "four", "ipAddress": "10.0.0.1" }, { "instance": "six", "ipAddress": "2001:db8::6" },
+    ] }]);
+    let (imported, config) = imported(&[export(&service_and(endpoints))], &IN_TUNNELS);
+    assert_eq!(config.groups[0].endpoints.len(), 1);
+    assert!(imported.remarks[0].contains("instance `six` at `2001:db8::6`"), "{:?}", imported.remarks);
+}
+
+#[test]
+fn a_group_that_is_not_exported_is_empty_and_keeps_its_zone_apart() {
+    let other = json!([{ "name": "neg", "selfLink": "projects/p/zones/b/networkEndpointGroups/neg",
+        "endpoints": [{ "instance": "vm", "ipAddress": "10.0.0.1" }] }]);
+    let (imported, config) = imported(&[export(&service_and(other))], &ON_THE_LINK);
+    let service = &config.services[0];
+    let group = &config.groups[service.members[0].group];
+    assert_eq!((&*group.name, group.endpoints.len()), ("neg-a", 0));
+    assert!(imported.remarks.iter().any(|remark| remark.contains("its endpoints are not among the files")));
+}
+
+#[test]
+fn a_list_of_endpoints_goes_to_the_group_that_its_file_is_named_after() {
+    let list = |name: &str, address: &str| ExportFile {
+        name: format!("exports/{name}.json"),
+        text: json!([{ "networkEndpoint": { "ipAddress": address } }]).to_string(),
+    };
+    let zones = json!(
+        ["a", "b"].map(|zone| json!({ "name": "neg", "zone": zone, "kind": "compute#networkEndpointGroup" }))
+    );
+    let files = [export(&service_and(zones)), list("neg-b", "10.0.0.2"), list("neg", "10.0.0.3")];
+    let (imported, config) = imported(&files, &ON_THE_LINK);
+    let groups: Vec<_> = config.groups.iter().map(|group| (&*group.name, group.endpoints.len())).collect();
+    assert_eq!(groups, [("neg-a", 0), ("neg-b", 1), ("neg", 1)]);
+    assert!(imported.remarks.iter().any(|remark| remark.contains("`neg`: no service refers")));
+}
+
+#[test]
+fn a_resource_in_two_files_is_imported_once() {
+    let twice = [file("bookshop.json"), ExportFile { name: "copy.json".to_owned(), ..file("bookshop.json") }];
+    let once = import(&twice[..1], &ON_THE_LINK).expect("it is readable");
+    let both = import(&twice, &ON_THE_LINK).expect("it is readable");
+    assert_eq!(once.tables, both.tables);
+}
+
+#[test]
+fn what_is_beyond_a_limit_is_left_out() {
+    let endpoints: Vec<_> =
+        (0..1_100).map(|i| json!({ "ipAddress": format!("10.0.{}.{}", i / 200, i % 200 + 1) })).collect();
+    let rules: Vec<_> = (0..4_100)
+        .map(|i| {
+            json!({ "name": format!("r{i}"), "IPAddress": format!("203.{}.{}.1", i / 200, i % 200),
+                "IPProtocol": "TCP", "ports": ["80"], "backendService": "web" })
+        })
+        .collect();
+    let group = json!({ "name": "neg", "endpoints": endpoints });
+    let (imported, config) = imported(&[export(&service_and(json!([rules, group])))], &ON_THE_LINK);
+    assert_eq!((config.rules.len(), config.groups[0].endpoints.len()), (4_096, 1_000));
+    assert!(imported.remarks.iter().any(|remark| remark.contains("4100 forwarding rules")));
+    assert!(imported.remarks.iter().any(|remark| remark.contains("1100 endpoints")));
+}
+
+#[test]
+fn nothing_of_a_load_balancer_is_an_error() {
+    for value in [
+        json!([]),
+        json!({ "kind": "compute#address", "name": "a" }),
+        json!({ "kind": "compute#instance" }),
+        json!("text"),
+        json!(null),
+    ] {
+        assert_eq!(import(&[export(&value)], &ON_THE_LINK).err(), Some(ImportError::Empty), "{value}");
+    }
+}
