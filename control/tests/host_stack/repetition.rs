@@ -24,13 +24,14 @@ fn announced(frame: &[u8]) -> String {
     match untagged[..2] {
         [0x08, 0x06] => {
             assert_eq!((&frame[..6], &untagged[8..10]), (&[0xff; 6][..], &[0, 1][..]), "a request to all");
-            let [sender, target] = [16, 26].map(|at| <[u8; 4]>::try_from(&untagged[at..at + 4]).unwrap());
+            let [sender, target] =
+                [16, 26].map(|at| <[u8; 4]>::try_from(&untagged[at..at + 4]).expect("four bytes"));
             assert_eq!(sender, target);
             std::net::Ipv4Addr::from(sender).to_string()
         }
         [0x86, 0xdd] => {
             assert_eq!((untagged[2 + 40], &frame[..2]), (136, &[0x33, 0x33][..]), "an advertisement to all");
-            let target = <[u8; 16]>::try_from(&untagged[2 + 48..2 + 64]).unwrap();
+            let target = <[u8; 16]>::try_from(&untagged[2 + 48..2 + 64]).expect("sixteen bytes");
             std::net::Ipv6Addr::from(target).to_string()
         }
         _ => panic!("{frame:02x?}"),
