@@ -18,6 +18,8 @@ pub struct Counters {
     pub conntrack: ConntrackCounters,
     /// Packets that were forwarded though they exceed the path's MTU and will be fragmented on it.
     pub exceeding_mtu: u64,
+    /// Packets whose outer packet exceeds the path's MTU, and leaves in fragments.
+    pub fragmented: u64,
     /// ICMP errors sent because a packet was too big.
     pub icmp_errors_sent: u64,
     /// ICMP errors that were not sent, by the limit or because none may answer the packet.
@@ -116,6 +118,7 @@ impl Counters {
         self.conntrack.full += other.conntrack.full;
         self.conntrack.untracked += other.conntrack.untracked;
         self.exceeding_mtu += other.exceeding_mtu;
+        self.fragmented += other.fragmented;
         self.icmp_errors_sent += other.icmp_errors_sent;
         self.icmp_errors_suppressed += other.icmp_errors_suppressed;
         self.icmp_errors_steered += other.icmp_errors_steered;

@@ -1,6 +1,7 @@
 //! Delivery of a packet from the appliance to its backend: untouched but for its TTL, behind a new link-layer
 //! address and perhaps an outer header.
 
+pub mod fragments;
 mod outer;
 mod plain;
 
@@ -75,19 +76,26 @@ pub struct Delivery {
     overhead: usize,
     plain: Option<PlainTunnel>,
     outer: Option<OuterHeader>,
+    fragments: bool,
 }
 
-/// Finding about a packet that was delivered.
+/// Treatment of a packet that does not fit the path to its backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Delivered {
-    /// True if the packet may be fragmented on its way: it exceeds the path's MTU, and its sender allows that.
-    pub exceeds_mtu: bool,
+pub enum TooLong {
+    /// Dropped; the sender is told the MTU.
+    Refuse,
+    /// Dropped: to tell the sender would change nothing, and the tunnel does not fragment.
+    Drop,
+    /// Delivered; the outer packet leaves in fragments.
+    Fragment,
+    /// Delivered whole, to be fragmented on the path.
+    Forward,
 }
 
 impl Delivery {
     /// Delivery that rewrites a frame's link-layer addresses to those of `egress`.
     pub fn l2(egress: Egress, mtu: u16) -> Self {
-        Self { egress, inner_mtu: usize::from(mtu), overhead: 0, plain: None, outer: None }
+        Self { egress, inner_mtu: usize::from(mtu), overhead: 0, plain: None, outer: None, fragments: false }
     }
 
     /// Delivery that puts an outer header before the packet, and sends the frame on its way by `egress`.
@@ -95,7 +103,14 @@ impl Delivery {
         let overhead = mode.overhead(tunnel.endpoint.is_ipv4());
         let outer = OuterHeader::new(mode, tunnel);
         let plain = outer.as_ref().and_then(|outer| PlainTunnel::new(mode, tunnel, &egress, outer));
-        Self { egress, inner_mtu: usize::from(mtu) - overhead, overhead, plain, outer }
+        let inner_mtu = usize::from(mtu) - overhead;
+        Self { egress, inner_mtu, overhead, plain, outer, fragments: false }
+    }
+
+    /// Delivery whose tunnel carries IPv4 packets without DF that do not fit it in fragments, where `fragments` is true.
+    #[must_use]
+    pub fn fragmenting(self, fragments: bool) -> Self {
+        Self { fragments, ..self }
     }
 
     /// Egress that frames leave by.
@@ -115,11 +130,44 @@ impl Delivery {
         self.inner_mtu
     }
 
-    /// True if the packet does not fit the path and may not be fragmented on it, or fits no outer header at all.
+    /// MTU of the path, in bytes of the outermost packet.
     #[inline]
-    pub fn refuses(&self, packet: &Packet) -> bool {
+    pub fn mtu(&self) -> usize {
+        self.inner_mtu + self.overhead
+    }
+
+    /// MTU that the sender of a packet which does not fit is told.
+    pub fn told_mtu(&self, packet: &Packet) -> usize {
+        // RFC 2473, section 7.1(a): no less than what every IPv6 path has, for senders ignore that (RFC 8201, section 4).
+        if self.outer.is_none() || packet.is_ipv4 {
+            self.inner_mtu
+        } else {
+            self.inner_mtu.max(ipv6::MIN_MTU)
+        }
+    }
+
+    /// True if the packet fits the path.
+    #[inline(always)]
+    pub fn fits(&self, packet: &Packet) -> bool {
+        packet.l3_len as usize <= self.inner_mtu
+    }
+
+    /// Treatment of a packet that does not fit the path.
+    pub fn too_long(&self, packet: &Packet) -> TooLong {
         let len = packet.l3_len as usize;
-        (packet.dont_fragment & (len > self.inner_mtu)) || len + self.overhead > usize::from(u16::MAX)
+        if len + self.overhead > usize::from(u16::MAX) {
+            return TooLong::Refuse;
+        }
+        match (&self.outer, packet.dont_fragment) {
+            // It came by a link that is no narrower than the one that it leaves by, or by a router on the way.
+            (None, false) => TooLong::Forward,
+            (None, true) => TooLong::Refuse,
+            (Some(_), false) if self.fragments => TooLong::Fragment,
+            (Some(_), false) => TooLong::Drop,
+            // Its sender has been told, or knows: it sends no shorter ones.
+            (Some(_), true) if !packet.is_ipv4 && len <= ipv6::MIN_MTU => TooLong::Drop,
+            (Some(_), true) => TooLong::Refuse,
+        }
     }
 
     /// Turns `frame`, which holds `packet`, into the frame that the backend gets. The TTL goes down by one.
@@ -129,18 +177,36 @@ impl Delivery {
     /// # Errors
     /// `NextHopUnresolved` and `NoHeadroom`, with the frame unchanged.
     #[inline(always)]
-    pub fn deliver<F: Frame>(
+    pub fn deliver<F: Frame>(&self, frame: &mut F, packet: &Packet, flow: &Flow) -> Result<(), DropReason> {
+        match &self.plain {
+            Some(plain) if plain.takes(packet) => plain.deliver(frame, packet, flow),
+            _ => self.deliver_any(frame, packet, flow, self.egress.offloads_udp_checksum),
+        }
+    }
+
+    /// Turns `frame` into one that [`fragments::fragments`] cuts into the frames that the backend gets.
+    ///
+    /// # Errors
+    /// `NextHopUnresolved` and `NoHeadroom`; where the latter concerns the fragment header alone, the frame is changed.
+    pub fn deliver_in_fragments<F: Frame>(
         &self,
         frame: &mut F,
         packet: &Packet,
         flow: &Flow,
-    ) -> Result<Delivered, DropReason> {
-        match &self.plain {
-            Some(plain) if plain.takes(packet) => {
-                plain.deliver(frame, packet, flow)?;
-                Ok(Delivered { exceeds_mtu: packet.l3_len as usize > self.inner_mtu })
-            }
-            _ => self.deliver_any(frame, packet, flow),
+    ) -> Result<(), DropReason> {
+        // A device would compute a checksum for each fragment.
+        self.deliver_any(frame, packet, flow, false)?;
+        if self.outer.as_ref().is_none_or(OuterHeader::is_ipv4) {
+            return Ok(());
+        }
+        let l3 = usize::from(packet.l3_offset);
+        let inner = frame.bytes().get(l3 + self.overhead..).and_then(Ipv4Header::parse);
+        // Fragments of one datagram share an identification, and each is a packet of its own here.
+        let own = inner.map_or(0, |ip| u32::from(ip.id.get()) << 16 | u32::from(ip.flags_offset.get()));
+        if fragments::insert_header(frame, l3, own ^ flow.entropy()) {
+            Ok(())
+        } else {
+            Err(DropReason::NoHeadroom)
         }
     }
 
@@ -150,7 +216,8 @@ impl Delivery {
         frame: &mut F,
         packet: &Packet,
         flow: &Flow,
-    ) -> Result<Delivered, DropReason> {
+        offloads_udp_checksum: bool,
+    ) -> Result<(), DropReason> {
         let Some(next_hop) = self.egress.next_hop else { return Err(DropReason::NextHopUnresolved) };
         let l3 = usize::from(packet.l3_offset);
         let len = packet.l3_len as usize;
@@ -161,7 +228,7 @@ impl Delivery {
             }
             // Padding of a short frame must not end up inside the tunnel.
             frame.truncate(self.overhead + l3 + len);
-            let offloaded = self.egress.offloads_udp_checksum
+            let offloaded = offloads_udp_checksum
                 && outer.has_udp_checksum()
                 && frame.offload_udp_checksum(l3, ipv6::HEADER_LEN);
             let bytes = frame.bytes_mut();
@@ -181,7 +248,7 @@ impl Delivery {
             ethernet::set_addresses(link, next_hop, source);
             decrement_ttl(packet_bytes, packet.is_ipv4);
         }
-        Ok(Delivered { exceeds_mtu: len > self.inner_mtu() })
+        Ok(())
     }
 }
 

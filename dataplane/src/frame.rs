@@ -16,6 +16,17 @@ pub trait Frame {
     /// Cuts the frame down to its first `len` bytes; a shorter frame stays as it is.
     fn truncate(&mut self, len: usize);
 
+    /// Makes another frame of the same kind of memory, which holds `parts`, one behind the other.
+    ///
+    /// None where there is no memory for it, or the frame's memory gives none.
+    fn another(&self, parts: [&[u8]; 2]) -> Option<Self>
+    where
+        Self: Sized,
+    {
+        let _ = parts;
+        None
+    }
+
     /// Asks the device that sends the frame to compute the checksum of its UDP header, which follows an IPv6 header of
     /// `ip_len` bytes at `ip_offset`. The field holds the one's complement sum of the pseudo header meanwhile.
     ///

@@ -1,4 +1,5 @@
-//! The life of a burst, stage by stage. Every branch of the packet path is here, those of routes and fragments in `apart.rs`.
+//! The life of a burst, stage by stage. Every branch of the packet path is here: those of routes and fragments in
+//! `apart.rs`, and of packets that exceed a path's MTU in `too_long.rs`.
 //!
 //! ```text
 //! all:        prefetch the header → parse → classify → hash, prefetch the connection's bucket
@@ -11,6 +12,9 @@
 //! an entry which the first packet of a burst makes is there for the second.
 
 mod apart;
+mod too_long;
+
+use std::num::NonZeroU16;
 
 use crate::affinity::{TrackingHasher, Tuple};
 use crate::backend::BackendHandle;
@@ -50,6 +54,9 @@ pub struct Decision {
     pub received_len: u32,
     /// True if the frame now holds an ICMP error, to be sent back where the packet came from.
     pub answered: bool,
+    /// MTU that the forwarded frame exceeds: [`fragments`](crate::delivery::fragments::fragments) of it are sent. None
+    /// for a frame that is sent whole.
+    pub fragment_mtu: Option<NonZeroU16>,
 }
 
 /// Way that a packet's backend was found.
@@ -84,6 +91,7 @@ impl Decision {
         egress: PortId(0),
         received_len: 0,
         answered: false,
+        fragment_mtu: None,
     };
 
     const fn end(verdict: Verdict) -> Self {
@@ -531,41 +539,14 @@ impl Round<'_> {
         budget: &mut ErrorBudget,
     ) {
         let packet = &candidate.packet;
-        if backend.delivery.refuses(packet) {
-            decision.verdict = Verdict::Drop(DropReason::PacketTooBig);
-            decision.answered = self.answer_too_big(packet, backend, frame, counters, budget);
+        if !backend.delivery.fits(packet) {
+            self.deliver_too_long(packet, backend, frame, decision, counters, budget);
             return;
         }
         match backend.delivery.deliver(frame, packet, &packet.flow) {
-            Ok(delivered) => {
-                decision.egress = backend.delivery.port();
-                counters.exceeding_mtu += u64::from(delivered.exceeds_mtu);
-            }
+            Ok(()) => decision.egress = backend.delivery.port(),
             Err(reason) => decision.verdict = Verdict::Drop(reason),
         }
-    }
-
-    /// Tells the sender of a packet that it is too big, if that may be told. True if the frame now holds the answer.
-    #[cold]
-    fn answer_too_big<F: Frame>(
-        &self,
-        packet: &Packet,
-        backend: &Backend,
-        frame: &mut F,
-        counters: &mut Counters,
-        budget: &mut ErrorBudget,
-    ) -> bool {
-        let answered = self.snapshot.error_source(packet.flow.dst).is_some_and(|own| {
-            icmp_error::may_answer(frame.bytes(), packet)
-                && budget.take(self.now, self.snapshot.icmp_errors_per_sec)
-                && icmp_error::answer_too_big(frame, packet, own, backend.delivery.inner_mtu())
-        });
-        if answered {
-            counters.icmp_errors_sent += 1;
-        } else {
-            counters.icmp_errors_suppressed += 1;
-        }
-        answered
     }
 }
 

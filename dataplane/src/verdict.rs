@@ -70,6 +70,8 @@ reasons! {
         NextHopUnresolved = "next_hop_unresolved",
         /// The packet doesn't fit the path to its backend and must not be fragmented.
         PacketTooBig = "packet_too_big",
+        /// The packet doesn't fit its tunnel, and its sender can neither be told nor be left to the tunnel's fragments.
+        ExceedsTunnelMtu = "exceeds_tunnel_mtu",
         /// The frame's memory has no room before it for an outer header.
         NoHeadroom = "no_headroom",
     }

@@ -35,6 +35,10 @@ pub struct IoCounters {
     pub tx_full: u64,
     /// Frames dropped because the port that they were to leave by is none of this worker's.
     pub unknown_egress_port: u64,
+    /// Fragments that packets too long for their tunnel were cut into; each is a frame that is sent or dropped.
+    pub fragments: u64,
+    /// Packets dropped because there was no memory for their fragments.
+    pub no_fragment_memory: u64,
     /// Passed frames dropped because too many waited for the control thread.
     pub host_full: u64,
     /// Frames that came in and that the driver could not hand on, because they were too long for one mbuf, or because
@@ -47,10 +51,21 @@ pub struct IoCounters {
 impl IoCounters {
     /// Adds the counters of another worker.
     pub fn add(&mut self, other: &Self) {
-        let Self { sent, tx_full, unknown_egress_port, host_full, refused, busy_polls } = other;
+        let Self {
+            sent,
+            tx_full,
+            unknown_egress_port,
+            fragments,
+            no_fragment_memory,
+            host_full,
+            refused,
+            busy_polls,
+        } = other;
         self.sent += sent;
         self.tx_full += tx_full;
         self.unknown_egress_port += unknown_egress_port;
+        self.fragments += fragments;
+        self.no_fragment_memory += no_fragment_memory;
         self.host_full += host_full;
         self.refused += refused;
         self.busy_polls += busy_polls;
@@ -77,7 +92,7 @@ pub struct Adoption {
 
 const PASS: usize = PassReason::ALL.len();
 const DROP: usize = DropReason::ALL.len();
-const WORDS: usize = 2 + PASS + DROP + 10 + 6 + 6;
+const WORDS: usize = 2 + PASS + DROP + 10 + 7 + 8;
 
 impl WorkerCounters {
     fn to_words(&self) -> [u64; WORDS] {
@@ -89,6 +104,7 @@ impl WorkerCounters {
             dropped,
             conntrack,
             exceeding_mtu,
+            fragmented,
             icmp_errors_sent,
             icmp_errors_suppressed,
             icmp_errors_steered,
@@ -107,7 +123,16 @@ impl WorkerCounters {
             full,
             untracked,
         } = conntrack;
-        let IoCounters { sent, tx_full, unknown_egress_port, host_full, refused, busy_polls } = &self.io;
+        let IoCounters {
+            sent,
+            tx_full,
+            unknown_egress_port,
+            fragments,
+            no_fragment_memory,
+            host_full,
+            refused,
+            busy_polls,
+        } = &self.io;
         let single = [
             offered,
             forwarded,
@@ -122,6 +147,7 @@ impl WorkerCounters {
             full,
             untracked,
             exceeding_mtu,
+            fragmented,
             icmp_errors_sent,
             icmp_errors_suppressed,
             icmp_errors_steered,
@@ -130,6 +156,8 @@ impl WorkerCounters {
             sent,
             tx_full,
             unknown_egress_port,
+            fragments,
+            no_fragment_memory,
             host_full,
             refused,
             busy_polls,
@@ -160,6 +188,7 @@ impl WorkerCounters {
             untracked: next(),
         };
         pipeline.exceeding_mtu = next();
+        pipeline.fragmented = next();
         pipeline.icmp_errors_sent = next();
         pipeline.icmp_errors_suppressed = next();
         pipeline.icmp_errors_steered = next();
@@ -169,6 +198,8 @@ impl WorkerCounters {
             sent: next(),
             tx_full: next(),
             unknown_egress_port: next(),
+            fragments: next(),
+            no_fragment_memory: next(),
             host_full: next(),
             refused: next(),
             busy_polls: next(),

@@ -76,6 +76,14 @@ impl Frame for Mbuf {
     fn truncate(&mut self, len: usize) {
         self.memory.truncate(self.start.saturating_add(len));
     }
+
+    /// Allocates: there is no pool behind it.
+    fn another(&self, [first, second]: [&[u8]; 2]) -> Option<Self> {
+        let mut other = Self::with_capacity(first.len() + second.len());
+        other.fill(first);
+        other.memory.extend_from_slice(second);
+        Some(other)
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! every port:  rx burst → BurstProcessor::poll → forwarded  → tx burst on the backend's port
+//!                                              → too long   → its fragments → tx burst on the backend's port
 //!                                              → answered   → tx burst on the port that it came by
 //!                                              → passed     → the control thread
 //!                                              → dropped    → its pool
@@ -11,9 +12,12 @@
 //! Nothing here waits, locks or allocates: queues are asked, and what does not fit is counted and freed.
 
 use std::fmt;
+use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use guideway_dataplane::delivery::fragments::fragments;
 use guideway_dataplane::egress::PortId;
+use guideway_dataplane::frame::Frame;
 use guideway_dataplane::pipeline::{BURST, Decision};
 use guideway_dataplane::verdict::Verdict;
 
@@ -52,6 +56,8 @@ pub struct PollLoop<Q: QueuePair> {
     /// Frames that are to leave by each port, by [`PortId`].
     forwarded: Box<[Burst<Q::Frame>]>,
     answered: Burst<Q::Frame>,
+    /// Fragments of one frame.
+    fragments: Burst<Q::Frame>,
     decisions: [Decision; BURST],
 }
 
@@ -78,6 +84,7 @@ impl<Q: QueuePair> PollLoop<Q> {
             unpublished: 0,
             received: Burst::new(),
             answered: Burst::new(),
+            fragments: Burst::new(),
             decisions: [Decision::PENDING; BURST],
         }
     }
@@ -116,7 +123,15 @@ impl<Q: QueuePair> PollLoop<Q> {
             for (frame, decision) in self.received.drain(..).zip(decisions) {
                 match decision.verdict {
                     Verdict::Forward => match self.forwarded.get_mut(usize::from(decision.egress.0)) {
-                        Some(burst) => burst.push(frame),
+                        Some(burst) => match decision.fragment_mtu {
+                            None => burst.push(frame),
+                            Some(mtu) => {
+                                let queues = &mut self.ports[usize::from(decision.egress.0)];
+                                // What came before it leaves before it.
+                                transmit(queues, burst, &mut self.io);
+                                transmit_in_fragments(queues, &frame, mtu, &mut self.fragments, &mut self.io);
+                            }
+                        },
                         None => self.io.unknown_egress_port += 1,
                     },
                     Verdict::Pass(_) => self.io.host_full += u64::from(!self.host_queue.pass(port, frame)),
@@ -194,6 +209,30 @@ fn transmit<Q: QueuePair>(queues: &mut Q, burst: &mut Burst<Q::Frame>, io: &mut 
     io.sent += (count - burst.len()) as u64;
     io.tx_full += burst.len() as u64;
     burst.clear();
+}
+
+/// Sends the fragments of `frame`, by way of `burst`; of all or of none of them, so that no part of a packet travels
+/// in vain, unless the queue is full.
+#[cold]
+fn transmit_in_fragments<Q: QueuePair>(
+    queues: &mut Q,
+    frame: &Q::Frame,
+    mtu: NonZeroU16,
+    burst: &mut Burst<Q::Frame>,
+    io: &mut IoCounters,
+) {
+    let cut = fragments(frame.bytes(), usize::from(mtu.get()));
+    let is_whole = cut.into_iter().all(|fragment| {
+        let made = frame.another([fragment.headers(), fragment.piece]);
+        made.is_some_and(|made| burst.try_push(made).is_ok())
+    });
+    if is_whole && !burst.is_empty() {
+        io.fragments += burst.len() as u64;
+        transmit(queues, burst, io);
+    } else {
+        io.no_fragment_memory += 1;
+        burst.clear();
+    }
 }
 
 impl<Q: QueuePair> fmt::Debug for PollLoop<Q> {

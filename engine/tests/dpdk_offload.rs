@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use guideway_dataplane::address::Address;
+use guideway_dataplane::delivery::fragments::{Fragment, fragments};
 use guideway_dataplane::delivery::{Delivery, DeliveryMode, Tunnel};
 use guideway_dataplane::egress::Egress;
 use guideway_dataplane::frame::Frame;
@@ -71,6 +72,22 @@ fn a_kernel_takes_the_udp_checksum_that_a_device_computed() {
     let mut damaged = sent(false);
     damaged.bytes_mut()[CHECKSUM..][..2].copy_from_slice(&checksum(&offloaded));
 
+    // Too long for the tunnel, and without DF: a device that computes checksums must not compute those of fragments.
+    let delivery = Delivery::tunnel(
+        DeliveryMode::Gue { dst_port: GUE_PORT },
+        &tunnel,
+        Egress { offloads_udp_checksum: true, ..egress },
+        1500,
+    );
+    let bytes = Built::between("192.0.2.7", "203.0.113.10").udp(40_000, 80).payload_len(1472).build();
+    let mut frame = pool.frame(&bytes).expect("2,047 mbufs");
+    let packet = Packet::parse(frame.bytes()).expect("a whole packet");
+    delivery.deliver_in_fragments(&mut frame, &packet, &packet.flow).expect("headroom");
+    let another =
+        |fragment: Fragment<'_>| frame.another([fragment.headers(), fragment.piece]).expect("2,047 mbufs");
+    let cut: Vec<_> = fragments(frame.bytes(), 1500).map(another).collect();
+    assert_eq!(cut.len(), 2);
+
     let running = eal.running();
     thread::scope(|scope| {
         scope.spawn(move || {
@@ -79,6 +96,7 @@ fn a_kernel_takes_the_udp_checksum_that_a_device_computed() {
             let mut burst = Burst::new();
             // The kernel drops the first, takes the other two, and takes them in order.
             burst.extend([damaged, offloaded, computed]);
+            burst.extend(cut);
             for _ in 0..1_000 {
                 queues.tx_burst(&mut burst);
             }
@@ -86,9 +104,11 @@ fn a_kernel_takes_the_udp_checksum_that_a_device_computed() {
         });
     });
     let mut datagram = [0; 2048];
-    for _ in 0..2 {
+    for (claim, packet_len) in
+        [("offloaded", 20 + 20 + 333), ("computed", 20 + 20 + 333), ("put together by the kernel", 1500)]
+    {
         let len = socket.recv(&mut datagram).expect("the kernel takes the datagram");
-        assert_eq!(len, 4 + 20 + 20 + 333, "the GUE header and the packet");
+        assert_eq!(len, 4 + packet_len, "{claim}: the GUE header and the packet");
     }
     socket.set_nonblocking(true).unwrap();
     assert!(socket.recv(&mut datagram).is_err(), "the damaged one was dropped");

@@ -22,6 +22,31 @@ pub(crate) fn encapsulated(
     if endpoint.mode == Mode::L2 {
         return inner.clone().macs(own_mac, endpoint.mac()).build();
     }
+    outer(config, endpoint, packet, inner).build()
+}
+
+/// Makes the frames that `endpoint` gets for `packet` by a tunnel whose path takes packets of `mtu` bytes.
+pub(crate) fn fragmented(
+    config: &Configuration,
+    endpoint: &Endpoint,
+    packet: &Packet,
+    mtu: usize,
+) -> Vec<Vec<u8>> {
+    let mut whole = outer(config, endpoint, packet, &packet.forwarded());
+    let mut headers_len = 20;
+    if endpoint.address.is_ipv6() {
+        // The fragment header is one too. Fragments of the packet inside are packets of their own.
+        headers_len = 40 + 8;
+        let flags_offset = u16::from_be_bytes([packet.ip_bytes()[6], packet.ip_bytes()[7]]);
+        let own = packet.identification << 16 | u32::from(flags_offset);
+        whole = whole.identification(own ^ entropy(packet));
+    }
+    whole.fragments((mtu - headers_len) / 8 * 8).iter().map(Packet::build).collect()
+}
+
+/// Makes the packet in which `inner` travels to `endpoint`.
+fn outer(config: &Configuration, endpoint: &Endpoint, packet: &Packet, inner: &Packet) -> Packet {
+    let own_mac = config.own_mac.unwrap_or(packet.dst_mac);
     let entropy = entropy(packet);
     let mut outer = Packet::between(&source(config, endpoint, entropy), &endpoint.address.to_string())
         .macs(own_mac, GATEWAY_MAC)
@@ -34,12 +59,14 @@ pub(crate) fn encapsulated(
         // RFC 2003, section 3.1: what must not be fragmented inside must not be outside.
         outer = outer.dont_fragment();
     } else {
-        outer = outer.identification(packet.identification ^ entropy & 0xffff);
+        // Fragments of one datagram have one identification, and are packets of their own here.
+        let offset = packet.fragment.map_or(0, |fragment| fragment.offset as u32 / 8);
+        outer = outer.identification((packet.identification ^ entropy ^ (offset * 0x9e37)) & 0xffff);
     }
     let inner_bytes = inner.ip_bytes();
     let (protocol, ether_type) = if packet.src.is_ipv4() { (4, 0x0800) } else { (41, 0x86dd) };
     match endpoint.mode {
-        Mode::Gre => outer.gre(ether_type).payload(&inner_bytes).build(),
+        Mode::Gre => outer.gre(ether_type).payload(&inner_bytes),
         Mode::Gue { dst_port } => {
             let port = 0xc000 | entropy as u16;
             let shim = [0, protocol, 0, 0];
@@ -49,9 +76,9 @@ pub(crate) fn encapsulated(
                 IpAddr::V4(_) => outer.udp_without_checksum(port, dst_port),
                 IpAddr::V6(_) => outer.udp(port, dst_port),
             };
-            outer.payload(&payload).build()
+            outer.payload(&payload)
         }
-        Mode::Ipip | Mode::L2 => outer.protocol(protocol).payload(&inner_bytes).build(),
+        Mode::Ipip | Mode::L2 => outer.protocol(protocol).payload(&inner_bytes),
     }
 }
 

@@ -38,7 +38,7 @@ struct Frame {
     bytes: Vec<u8>,
     wire_len: usize,
     outcome: Outcome,
-    sent: Option<Sent>,
+    sent: Vec<Sent>,
 }
 
 /// Frame that leaves the appliance.
@@ -63,6 +63,8 @@ pub enum Outcome {
     Refuse(&'static str, &'static str),
     /// The frame is too big for its backend's path; its sender is told this MTU, unless no error may be sent.
     TooBig(Choice, Option<u16>),
+    /// The frame is too long for its backend's tunnel, and nobody is told.
+    TooLong(Choice),
 }
 
 /// Rule, the backend that was found behind it, and how it was found.
@@ -98,6 +100,14 @@ impl Outcome {
         }
     }
 
+    /// Makes the outcome of a frame that would have had this choice but is too long for the tunnel.
+    pub const fn but_too_long(self) -> Self {
+        match self {
+            Self::Forward(choice) => Self::TooLong(choice),
+            other => other,
+        }
+    }
+
     /// Words for the verdict and for its reason.
     pub fn verdict(&self) -> (&'static str, Option<&'static str>) {
         match self {
@@ -105,6 +115,7 @@ impl Outcome {
             Self::Pass(reason) => ("pass", Some(reason)),
             Self::Drop(reason) | Self::Refuse(_, reason) => ("drop", Some(reason)),
             Self::TooBig(..) => ("drop", Some("packet_too_big")),
+            Self::TooLong(_) => ("drop", Some("exceeds_tunnel_mtu")),
         }
     }
 }
@@ -123,11 +134,20 @@ impl Fixture {
         let sent = match outcome {
             Outcome::Forward(choice) => {
                 let (config, endpoint) = self.endpoint(choice.backend);
-                Some(delivery::delivered(config, endpoint, packet))
+                vec![delivery::delivered(config, endpoint, packet)]
             }
-            Outcome::TooBig(_, Some(mtu)) => Some(delivery::too_big(packet, mtu)),
-            _ => None,
+            Outcome::TooBig(_, Some(mtu)) => vec![delivery::too_big(packet, mtu)],
+            _ => Vec::new(),
         };
+        self.push(packet.build(), outcome, sent);
+        self
+    }
+
+    /// Adds a packet as [`Fixture::frame`] does, which leaves in fragments of up to `mtu` bytes of its tunnel packet.
+    pub fn frame_in_fragments(mut self, packet: &Packet, outcome: Outcome, mtu: usize) -> Self {
+        let Outcome::Forward(choice) = outcome else { panic!("{outcome:?} sends no packet on") };
+        let (config, endpoint) = self.endpoint(choice.backend);
+        let sent = delivery::fragmented(config, endpoint, packet, mtu);
         self.push(packet.build(), outcome, sent);
         self
     }
@@ -138,7 +158,7 @@ impl Fixture {
         let Outcome::Forward(choice) = outcome else { panic!("{outcome:?} sends no packet on") };
         let (config, endpoint) = self.endpoint(choice.backend);
         let sent = delivery::encapsulated(config, endpoint, packet, inner);
-        self.push(packet.build(), outcome, Some(sent));
+        self.push(packet.build(), outcome, vec![sent]);
         self
     }
 
@@ -150,7 +170,7 @@ impl Fixture {
         self = self.frame(packet, outcome);
         if let Some(frame) = self.frames.last_mut() {
             frame.bytes.truncate(snap_len);
-            if let Some(Sent { bytes, .. }) = &mut frame.sent {
+            if let [Sent { bytes, .. }] = &mut frame.sent[..] {
                 let prepended = match outcome {
                     // The headers of an ICMP or ICMPv6 error.
                     Outcome::TooBig(..) => {
@@ -171,7 +191,7 @@ impl Fixture {
     /// Adds a frame of any bytes, which does not go to a backend.
     pub fn raw(mut self, bytes: &[u8], outcome: Outcome) -> Self {
         assert!(!matches!(outcome, Outcome::Forward(_)), "{}: say it as a packet", self.name);
-        self.push(bytes.to_vec(), outcome, None);
+        self.push(bytes.to_vec(), outcome, Vec::new());
         self
     }
 
@@ -217,10 +237,10 @@ impl Fixture {
         let _ = writeln!(self.events, "{gap}[[event]]\nat = {seconds}.{millis:03}\n{lines}");
     }
 
-    fn push(&mut self, bytes: Vec<u8>, outcome: Outcome, sent: Option<Vec<u8>>) {
+    fn push(&mut self, bytes: Vec<u8>, outcome: Outcome, sent: Vec<Vec<u8>>) {
         let nanos = START + self.now * NANOS_PER_MILLISECOND;
         assert!(self.now == 0 || !self.frames.is_empty(), "{}: time starts with the first frame", self.name);
-        let sent = sent.map(|bytes| Sent { wire_len: bytes.len(), bytes });
+        let sent = sent.into_iter().map(|bytes| Sent { wire_len: bytes.len(), bytes }).collect();
         self.frames.push(Frame { nanos, wire_len: bytes.len(), bytes, outcome, sent });
         self.now += 1;
     }
@@ -277,7 +297,7 @@ impl Fixture {
     }
 
     fn output(&self) -> Vec<u8> {
-        let sent = self.frames.iter().filter_map(|frame| Some((frame.nanos, frame.sent.as_ref()?)));
+        let sent = self.frames.iter().flat_map(|frame| frame.sent.iter().map(|sent| (frame.nanos, sent)));
         capture_of(sent.map(|(nanos, sent)| Record { nanos, bytes: &sent.bytes, wire_len: sent.wire_len }))
     }
 
@@ -290,7 +310,9 @@ impl Fixture {
                 let _ = write!(text, ",\"reason\":\"{reason}\"");
             }
             let (rule, choice) = match outcome {
-                Outcome::Forward(choice) | Outcome::TooBig(choice, _) => (Some(choice.rule), Some(choice)),
+                Outcome::Forward(choice) | Outcome::TooBig(choice, _) | Outcome::TooLong(choice) => {
+                    (Some(choice.rule), Some(choice))
+                }
                 Outcome::Refuse(rule, _) => (Some(rule), None),
                 Outcome::Pass(_) | Outcome::Drop(_) => (None, None),
             };

@@ -2,7 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
 
-use etherparse::{NetHeaders, PacketHeaders, TransportHeader};
+use etherparse::defrag::IpDefragPool;
+use etherparse::{NetHeaders, PacketHeaders, SlicedPacket, TransportHeader, UdpHeader};
 use pcap_fixtures::fixture::Fixture;
 use pcap_fixtures::scenarios::fixtures;
 
@@ -56,9 +57,24 @@ fn check(name: &str, headers: &PacketHeaders<'_>) {
     check(name, &PacketHeaders::from_ip_slice(inner).unwrap());
 }
 
+/// Checks the packet in a tunnel packet that came in fragments.
+fn check_whole(name: &str, protocol: u8, payload: &[u8]) {
+    let inner = match protocol {
+        47 => &payload[4..],
+        17 => {
+            let (udp, rest) = UdpHeader::from_slice(payload).unwrap();
+            assert_eq!(usize::from(udp.length), payload.len(), "{name}");
+            &rest[4..]
+        }
+        _ => payload,
+    };
+    check(name, &PacketHeaders::from_ip_slice(inner).unwrap());
+}
+
 #[test]
 fn whatever_must_be_sent_is_well_formed() {
     let mut tunnelled = 0;
+    let mut put_together = 0;
     for fixture in fixtures() {
         // Of packets that carry no whole IP packet though their protocol says so, and of headers that are wrong on
         // purpose, there is nothing to check.
@@ -68,10 +84,21 @@ fn whatever_must_be_sent_is_well_formed() {
         {
             continue;
         }
+        let mut pool = IpDefragPool::<(), ()>::new();
         for frame in sent(&fixture) {
+            let sliced = SlicedPacket::from_ethernet(&frame).unwrap();
+            let is_tunnelled = frame[..6] == [0x02, 0, 0, 0, 0, 0xfe];
+            if is_tunnelled && sliced.is_ip_payload_fragmented() {
+                if let Some(whole) = pool.process_sliced_packet(&sliced, (), ()).unwrap() {
+                    check_whole(fixture.name, whole.ip_number.0, &whole.payload);
+                    put_together += 1;
+                }
+                continue;
+            }
             check(fixture.name, &PacketHeaders::from_ethernet_slice(&frame).unwrap());
-            tunnelled += usize::from(frame[..6] == [0x02, 0, 0, 0, 0, 0xfe]);
+            tunnelled += usize::from(is_tunnelled);
         }
     }
     assert!(tunnelled > 150, "{tunnelled}");
+    assert_eq!(put_together, 30);
 }

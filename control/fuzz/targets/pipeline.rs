@@ -9,6 +9,8 @@ use std::sync::OnceLock;
 
 use guideway_dataplane::affinity::TrackingHasher;
 use guideway_dataplane::conntrack::ConntrackTable;
+use guideway_dataplane::delivery::fragments::fragments;
+use guideway_dataplane::flow::Fragment;
 use guideway_dataplane::frame::Frame;
 use guideway_dataplane::packet::Packet;
 use guideway_dataplane::pipeline::{BURST, Decision, Pipeline};
@@ -60,7 +62,12 @@ struct Appliance {
     snapshot: Snapshot,
     /// Bytes between the outer IP header and the packet; none without a tunnel.
     shim_len: Option<usize>,
+    /// True if packets too long for the tunnel may leave in fragments.
+    fragments: bool,
 }
+
+/// MTU of every path.
+const MTU: usize = 1340;
 
 static APPLIANCES: OnceLock<Vec<Appliance>> = OnceLock::new();
 
@@ -71,17 +78,21 @@ fn appliances() -> Vec<Appliance> {
     for (delivery, shim_len) in modes {
         for (v4_hosts, v6_hosts) in directions {
             // On one segment, a family stays with itself.
-            if shim_len.is_some() || v4_hosts == "10.1.0" {
-                found.push(Appliance { snapshot: snapshot(delivery, v4_hosts, v6_hosts), shim_len });
+            if shim_len.is_none() && v4_hosts != "10.1.0" {
+                continue;
+            }
+            for fragments in [false, true] {
+                let snapshot = snapshot(delivery, v4_hosts, v6_hosts, fragments);
+                found.push(Appliance { snapshot, shim_len, fragments });
             }
         }
     }
     found
 }
 
-fn snapshot(delivery: &str, v4_hosts: &str, v6_hosts: &str) -> Snapshot {
-    let mut text = String::from(
-        "[network]\nipv4_address = \"192.0.2.1\"\nipv6_address = \"2001:db8:1::1\"\nmtu = 1340\n\
+fn snapshot(delivery: &str, v4_hosts: &str, v6_hosts: &str, fragments: bool) -> Snapshot {
+    let mut text = format!(
+        "[network]\nipv4_address = \"192.0.2.1\"\nipv6_address = \"2001:db8:1::1\"\nmtu = {MTU}\nfragment_tunnels = {fragments}\n\
          [[health_check]]\nname = \"check\"\ntype = \"TCP\"\n",
     );
     for (name, vip, range, hosts) in
@@ -107,7 +118,10 @@ fn snapshot(delivery: &str, v4_hosts: &str, v6_hosts: &str) -> Snapshot {
 impl Appliance {
     fn inspect(&self, before: &[u8], after: &[u8], decision: &Decision) {
         match decision.verdict {
-            Verdict::Forward => self.inspect_forwarded(before, after),
+            Verdict::Forward => {
+                self.inspect_forwarded(before, after);
+                self.inspect_length(after, decision);
+            }
             _ if decision.answered => {
                 let (packet, answer) = (parse(before), parse(after));
                 assert!(answer.icmp_error, "the answer is an ICMP error");
@@ -125,6 +139,27 @@ impl Appliance {
                 );
             }
         }
+    }
+
+    /// Asserts that a frame which leaves by a tunnel fits its path, or that its fragments do and put together are the same.
+    fn inspect_length(&self, after: &[u8], decision: &Decision) {
+        let outer = parse(after);
+        let fits = outer.l3_len as usize <= MTU;
+        let Some(mtu) = decision.fragment_mtu else {
+            assert!(fits || self.shim_len.is_none(), "what is too long is dropped");
+            return;
+        };
+        assert!(self.fragments && self.shim_len.is_some() && !fits);
+        assert_eq!(usize::from(mtu.get()), MTU);
+        let mut whole = Vec::new();
+        for fragment in fragments(after, MTU) {
+            let part = parse(&[fragment.headers(), fragment.piece].concat());
+            assert!(part.l3_len as usize <= MTU);
+            assert_ne!(part.flow.fragment, Fragment::No);
+            assert_eq!((part.flow.src, part.flow.dst), (outer.flow.src, outer.flow.dst));
+            whole.extend_from_slice(fragment.piece);
+        }
+        assert_eq!(whole, after[usize::from(outer.l4_offset)..]);
     }
 
     fn inspect_forwarded(&self, before: &[u8], after: &[u8]) {

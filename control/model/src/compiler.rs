@@ -82,7 +82,7 @@ impl Compiler {
         }
     }
 
-    /// Marks the egress of every backend as possibly changed.
+    /// Marks the egress and the path MTU of every backend as possibly changed.
     pub(crate) fn mark_egress(&mut self) {
         if let Stale::Parts { egress, .. } = &mut self.stale {
             *egress = true;
@@ -173,7 +173,7 @@ impl Compiler {
                 persistent_generation: generations.persistent,
                 drain_deadline: drain_deadline.map_or(Tick::NEVER, first_tick_after),
                 idle_timeout_sec: service.idle_timeout_sec,
-                delivery: delivery(backend, egress(backend, egress_lookup)),
+                delivery: delivery(backend, egress(backend, egress_lookup), mtu(backend, egress_lookup)),
             });
         }
         let policy =
@@ -181,14 +181,14 @@ impl Compiler {
         CompiledService { service: Service { key: state.key(), policy, eligible }, handles }
     }
 
-    /// Makes the deliveries anew whose egress is another than when they were made.
+    /// Makes the deliveries anew whose egress or path MTU is another than when they were made.
     fn refresh_egress(&mut self, services: &Services, egress_lookup: &impl EgressLookup) {
         for backend in services.iter().flat_map(|(_, state)| state.backends()) {
-            let egress = egress(backend, egress_lookup);
+            let (egress, mtu) = (egress(backend, egress_lookup), mtu(backend, egress_lookup));
             if let Some(compiled) = &mut self.backends[backend.handle.0 as usize]
-                && *compiled.delivery.egress() != egress
+                && (*compiled.delivery.egress() != egress || compiled.delivery.mtu() != usize::from(mtu))
             {
-                compiled.delivery = delivery(backend, egress);
+                compiled.delivery = delivery(backend, egress, mtu);
             }
         }
     }
@@ -276,10 +276,19 @@ fn egress(backend: &BackendState, egress_lookup: &impl EgressLookup) -> Egress {
     }
 }
 
-fn delivery(backend: &BackendState, egress: Egress) -> Delivery {
+/// MTU of the path to a backend: the configured one, or a lower one that a tunnel's routers have told of.
+fn mtu(backend: &BackendState, egress_lookup: &impl EgressLookup) -> u16 {
+    let told = match backend.delivery {
+        DeliveryMode::L2 => None,
+        _ => egress_lookup.path_mtu(Address::from(backend.endpoint.address)),
+    };
+    told.map_or(backend.mtu, |told| told.min(backend.mtu))
+}
+
+fn delivery(backend: &BackendState, egress: Egress, mtu: u16) -> Delivery {
     let network = &backend.network;
     if backend.delivery == DeliveryMode::L2 {
-        return Delivery::l2(egress, backend.mtu);
+        return Delivery::l2(egress, mtu);
     }
     let address = Address::from(backend.endpoint.address);
     let (source, source_range) = if address.is_ipv4() {
@@ -293,7 +302,7 @@ fn delivery(backend: &BackendState, egress: Egress) -> Delivery {
         source: source.map_or(Address(0), Address::from),
         source_range: source_range.map(prefix),
     };
-    Delivery::tunnel(backend.delivery, &tunnel, egress, backend.mtu)
+    Delivery::tunnel(backend.delivery, &tunnel, egress, mtu).fragmenting(network.fragment_tunnels)
 }
 
 fn own_addresses(network: &Network) -> OwnAddresses {

@@ -4,10 +4,35 @@ use guideway_dataplane::address::Address;
 use guideway_dataplane::egress::Egress;
 use guideway_dataplane::wire::ethernet::MacAddress;
 
+use crate::path_mtu::PathMtus;
+
 /// Source of egresses: knows by which port and to which next hop packets to a destination leave.
 pub trait EgressLookup {
     /// Egress of packets to a backend, or to a tunnel's endpoint.
     fn egress(&self, destination: Address) -> Egress;
+
+    /// MTU of the path to a tunnel's endpoint, where a router has told of one; the configured one may be lower.
+    fn path_mtu(&self, endpoint: Address) -> Option<u16> {
+        let _ = endpoint;
+        None
+    }
+}
+
+/// Egress lookup that knows the path MTUs too.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WithPathMtus<'a, L> {
+    pub(crate) egress_lookup: &'a L,
+    pub(crate) path_mtus: &'a PathMtus,
+}
+
+impl<L: EgressLookup> EgressLookup for WithPathMtus<'_, L> {
+    fn egress(&self, destination: Address) -> Egress {
+        self.egress_lookup.egress(destination)
+    }
+
+    fn path_mtu(&self, endpoint: Address) -> Option<u16> {
+        self.path_mtus.learnt(endpoint).map(|path_mtu| path_mtu.mtu)
+    }
 }
 
 /// Egress lookup of a replay, where nobody can be asked for a neighbour's MAC address: 02:00 and the last four bytes of

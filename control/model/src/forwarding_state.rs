@@ -18,15 +18,17 @@ mod name_history;
 use std::sync::Arc;
 use std::time::Duration;
 
+use guideway_dataplane::address::Address;
 use guideway_dataplane::snapshot::Snapshot;
 use guideway_dataplane::traffic_counters::TrafficCounters;
 
 use crate::compiler::Compiler;
 use crate::config::Config;
 use crate::config_diff;
-use crate::egress_lookup::EgressLookup;
+use crate::egress_lookup::{EgressLookup, WithPathMtus};
 use crate::lookup_table_view::NamedTable;
 use crate::names::Names;
+use crate::path_mtu::{PathMtu, PathMtus};
 use crate::service::{Services, UnknownName, WeightSource};
 use crate::traffic_totals::TrafficTotals;
 
@@ -41,6 +43,7 @@ pub struct ForwardingState {
     compiler: Compiler,
     names: NameHistory,
     traffic_totals: TrafficTotals,
+    path_mtus: PathMtus,
     /// Counters of the numbering that is in force.
     traffic_counters: Arc<TrafficCounters>,
     configuration_generation: u64,
@@ -156,6 +159,7 @@ impl ForwardingState {
             compiler: Compiler::default(),
             names: NameHistory::default(),
             traffic_totals: TrafficTotals::default(),
+            path_mtus: PathMtus::default(),
             traffic_counters: Arc::default(),
             configuration_generation: 0,
             snapshot_generation: 0,
@@ -189,6 +193,33 @@ impl ForwardingState {
         !expired.is_empty()
     }
 
+    /// Has the next snapshot look the egress of every backend up again.
+    pub fn egress_changed(&mut self) {
+        self.compiler.mark_egress();
+    }
+
+    /// Takes in a frame that was passed and may hold an ICMP error about a tunnel packet. Returns the endpoint whose path
+    /// MTU is lower from now on, if there is one.
+    pub fn take_in_tunnel_error(&mut self, frame: &[u8], now: Duration) -> Option<(Address, PathMtu)> {
+        let lowered = self.path_mtus.take_in(frame, &self.services, now);
+        if lowered.is_some() {
+            self.compiler.mark_egress();
+        }
+        lowered
+    }
+
+    /// Forgets the path MTUs that were learnt too long before `now`.
+    pub fn expire_path_mtus(&mut self, now: Duration) {
+        if self.path_mtus.expire(now) {
+            self.compiler.mark_egress();
+        }
+    }
+
+    /// Path MTUs that were learnt, and endpoints that tunnel packets did not reach.
+    pub fn path_mtus(&self) -> &PathMtus {
+        &self.path_mtus
+    }
+
     /// True where anything has changed since the last snapshot.
     pub fn is_stale(&self) -> bool {
         self.compiler.is_stale()
@@ -206,7 +237,7 @@ impl ForwardingState {
             self.snapshot_generation,
             &self.config,
             &self.services,
-            egress_lookup,
+            &WithPathMtus { egress_lookup, path_mtus: &self.path_mtus },
             &self.traffic_counters,
         )
     }

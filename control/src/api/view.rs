@@ -19,7 +19,9 @@ mod status;
 mod vip;
 
 pub use announcement::{Announcement, AnnouncementReason, Drain, DrainEnd, Undrained};
-pub use backend::{Backend, BackendDrain, BackendList, Health, NextHop, Pool, Remaining, WeightSource};
+pub use backend::{
+    Backend, BackendDrain, BackendList, Health, NextHop, PathMtu, Pool, Remaining, WeightSource,
+};
 pub use conntrack::{ConnectionState, ConntrackEntry, ConntrackList, ConntrackLookup};
 pub use drops::{CountedBy, DropRow, Drops};
 pub use error::{ErrorView, LocatedError};
@@ -29,7 +31,7 @@ pub use operator::{OperatorSetting, OperatorSettings};
 pub use reload::{Change, ChangeKind, Reload, Stopping};
 pub use stats::{
     BackendStats, ConntrackCounts, ConntrackStats, FragmentStats, HostStackStats, IcmpErrorStats, LinkStats,
-    PacketStats, PortStats, RuleStats, ServiceStats, Stats, Traffic, WorkerStats,
+    PacketStats, PortStats, RuleStats, ServiceStats, Stats, Traffic, TunnelErrorStats, WorkerStats,
 };
 pub use status::{Port, Service, Status, Worker, WorkerState};
 pub use vip::{NeighborReplies, Vip, VipList};

@@ -151,6 +151,10 @@ fn details(backend: &Backend) -> String {
     }
     line("eligible", &yes_no(backend.eligible));
     line("next hop", &next_hop(backend));
+    if let Some(learnt) = &backend.path_mtu {
+        let time = duration(learnt.for_sec);
+        line("path MTU", &format!("{}, told by {}, for another {time}", learnt.mtu, learnt.told_by));
+    }
     line("weight", &weight(backend));
     if let Some(status) = backend.health_check.as_ref().and_then(|check| check.weight_status) {
         line("weight status", status.as_str());

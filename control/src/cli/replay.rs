@@ -199,6 +199,7 @@ fn text(summary: &Summary) -> String {
         ("ICMP errors sent", summary.icmp_errors_sent),
         ("ICMP errors not sent", summary.icmp_errors_suppressed),
         ("exceeding the MTU", summary.exceeding_mtu),
+        ("sent in fragments", summary.fragmented),
     ] {
         if count > 0 {
             row(what, count);

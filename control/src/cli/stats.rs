@@ -45,6 +45,12 @@ fn text(stats: &Stats) -> String {
             ("first unseen", &total.fragments.first_unseen.to_string()),
         ]),
         host_stack(&stats.host_stack),
+        single(&[
+            ("TUNNEL ERRORS", "FRAMES"),
+            ("learnt", &stats.tunnel_errors.learnt.to_string()),
+            ("unreachable", &stats.tunnel_errors.unreachable.to_string()),
+            ("ignored", &stats.tunnel_errors.ignored.to_string()),
+        ]),
     ];
     sections.into_iter().filter(|section| !section.is_empty()).collect::<Vec<_>>().join("\n")
 }

@@ -6,7 +6,8 @@
 //! order, and the decisions do not depend on the number of workers, as long as the table and each worker's memory of
 //! first fragments have room: who finds a full bucket is a race between workers, here as in life. A new second of the
 //! capture's clock ends a chunk, so that no worker sees another's entries from a later time; an event ends one too:
-//! all frames before it are decided, the snapshot is published, and the rest follow.
+//! all frames before it are decided, the snapshot is published, and the rest follow. So does an ICMP error that may be
+//! about the appliance's own tunnel packets, for what it teaches changes the snapshot.
 
 mod lane;
 mod lane_key;
@@ -27,6 +28,7 @@ use guideway_model::config::{Config, MAX_IDLE_TIMEOUT_SEC};
 use guideway_model::decision_line::DecisionLine;
 use guideway_model::egress_lookup::StandInMacs;
 use guideway_model::forwarding_state::{ForwardingState, StateChange};
+use guideway_model::path_mtu::PathMtus;
 
 use crate::offline::timeline::{Moment, Timeline};
 
@@ -155,11 +157,23 @@ impl Replay {
             if second != self.now || self.chunk.len() == CHUNK {
                 self.decide_chunk(summary)?;
                 self.turn_clock(second);
+                self.state.expire_path_mtus(now);
+                if self.state.is_stale() {
+                    self.publish();
+                }
             }
             summary.read(record.wire_len);
             self.chunk.push(Job::new(&record));
+            if PathMtus::is_candidate(record.bytes) {
+                // What follows it in the capture is decided by what it teaches, however many workers there are.
+                let is_passed = self.decide_chunk(summary)?;
+                if is_passed && self.state.take_in_tunnel_error(record.bytes, now).is_some() {
+                    self.publish();
+                }
+            }
         }
-        self.decide_chunk(summary)
+        self.decide_chunk(summary)?;
+        Ok(())
     }
 
     /// Moves the clock on to `second`.
@@ -175,11 +189,17 @@ impl Replay {
     /// Takes in the events of one instant. Names were looked up when the events were read; whoever is gone since has no state to change.
     fn apply(&mut self, moment: Moment) {
         self.state.apply(moment.changes, moment.at);
+        self.publish();
+    }
+
+    fn publish(&mut self) {
         self.publisher.publish(self.state.snapshot(&StandInMacs));
     }
 
-    /// Gives the chunk to the workers, and writes their decisions in the order of the capture.
-    fn decide_chunk(&mut self, summary: &mut Summary) -> Result<(), ReplayError> {
+    /// Gives the chunk to the workers, and writes their decisions in the order of the capture. True if its last frame was
+    /// passed.
+    fn decide_chunk(&mut self, summary: &mut Summary) -> Result<bool, ReplayError> {
+        let mut is_passed = false;
         let order: Vec<usize> =
             self.chunk.iter().map(|job| job.lane(self.lane_key, self.lanes.len())).collect();
         let mut shares: Vec<Vec<Job>> = self.lanes.iter().map(|_| Vec::new()).collect();
@@ -193,8 +213,9 @@ impl Replay {
         for lane in order {
             let job = decided[lane].next().expect("a lane returns every job that it was given, in order");
             self.write(&job, summary)?;
+            is_passed = matches!(job.decision.verdict, Verdict::Pass(_));
         }
-        Ok(())
+        Ok(is_passed)
     }
 
     fn write(&mut self, job: &Job, summary: &mut Summary) -> Result<(), ReplayError> {
@@ -207,8 +228,14 @@ impl Replay {
         if let Some(out) = &mut self.outputs.frames
             && (decision.verdict == Verdict::Forward || decision.answered)
         {
-            let (bytes, wire_len) = job.sent();
-            out.write(job.timestamp_nanos, bytes, wire_len)?;
+            let mut write = |bytes: &[u8], wire_len| out.write(job.timestamp_nanos, bytes, wire_len);
+            match decision.fragment_mtu {
+                Some(mtu) => job.sent_in_fragments(mtu, write)?,
+                None => {
+                    let (bytes, wire_len) = job.sent();
+                    write(bytes, wire_len)?;
+                }
+            }
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ use guideway_engine::publish::{Feed, Publisher};
 use guideway_model::config::{Config, NeighborReplies};
 use guideway_model::config_diff;
 use guideway_model::forwarding_state::{Applied, ForwardingState, Setup, StateChange};
+use guideway_model::path_mtu::PathMtu;
 
 use crate::net::host_stack::{Answers, Conflict, FrameKind, HostStack, NextHop, Outgoing, Rates, Vip};
 
@@ -104,6 +105,12 @@ impl Appliance {
         kind
     }
 
+    /// Takes in a frame that was passed and may hold an ICMP error about a tunnel packet of the appliance. Returns the
+    /// endpoint whose path MTU is lower from now on, if there is one.
+    pub fn take_in_tunnel_error(&mut self, frame: &[u8], now: Duration) -> Option<(Address, PathMtu)> {
+        self.state.take_in_tunnel_error(frame, now)
+    }
+
     /// Latest claim of another host to an address of the appliance, where it is the first to this address.
     pub fn new_conflict(&self) -> Option<Conflict> {
         self.host.last_conflict().filter(|conflict| self.conflicts(conflict.address) == 1)
@@ -130,6 +137,7 @@ impl Appliance {
         if self.state.expire(now) {
             self.watch(now);
         }
+        self.state.expire_path_mtus(now);
         self.publisher.reclaim();
         self.state.close_unused_counters();
     }

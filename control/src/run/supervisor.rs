@@ -21,6 +21,7 @@ mod publish_latency;
 mod requests;
 mod stalls;
 mod state_keeper;
+mod tunnels;
 mod views;
 mod watchdog;
 mod workers;
@@ -266,19 +267,25 @@ impl<P: Ports> Supervisor<P> {
 
     /// Takes in the frames that the workers have passed on: for the host stack, or the answer to a probe.
     fn take_in_frames(&mut self, now: Duration) {
-        let mut conflicts = Vec::new();
+        let (mut conflicts, mut lowered) = (Vec::new(), Vec::new());
         self.workers.receive(|port, frame| match self.appliance.handle(port, frame, now) {
             FrameKind::OtherOwn => {
+                lowered.extend(self.appliance.take_in_tunnel_error(frame, now));
                 if let Some(probes) = &self.probes {
                     probes.receive(frame);
                 }
             }
+            // A tunnel's source prefix is none of the host's addresses.
+            FrameKind::NotForUs => lowered.extend(self.appliance.take_in_tunnel_error(frame, now)),
             FrameKind::AddressConflict => conflicts.extend(self.appliance.new_conflict()),
             _ => {}
         });
         for conflict in conflicts {
             let text = format!("another host claims {}: {}", conflict.address, conflict.mac);
             self.event_log.note(Note::new(EventKind::AddressConflict, text));
+        }
+        for (endpoint, path_mtu) in lowered {
+            self.note_all(tunnels::notes(&self.appliance, endpoint, path_mtu));
         }
     }
 
@@ -292,6 +299,7 @@ impl<P: Ports> Supervisor<P> {
         let others = std::iter::from_fn(|| more.try_recv().ok()).take(PENDING_REPORTS - 1);
         let mut reports: Vec<_> = std::iter::once(first).chain(others).collect();
         self.discard_stalled(&mut reports, now);
+        reports.iter_mut().for_each(|report| tunnels::explain(&self.appliance, report, now));
         if let Some(probes) = &mut self.probes {
             let update = probes.take_in(&reports, now);
             self.apply(update);

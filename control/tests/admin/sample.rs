@@ -6,8 +6,9 @@ use guideway::api::view::{
     Announcement, AnnouncementReason, Backend, BackendStats, ConnectionState, ConntrackCounts,
     ConntrackEntry, ConntrackStats, Drain, DrainEnd, Event, EventKind, FragmentStats, Health, HealthCheck,
     HealthChecks, HostStackStats, IcmpErrorStats, LinkStats, NeighborReplies, NextHop, OperatorSetting,
-    OperatorSettings, PacketStats, Pool, Port, PortStats, Quantiles, RuleCheck, RuleStats, Service,
-    ServiceStats, Stats, Status, Traffic, Vip, WeightSource, WeightStatus, Worker, WorkerState, WorkerStats,
+    OperatorSettings, PacketStats, PathMtu, Pool, Port, PortStats, Quantiles, RuleCheck, RuleStats, Service,
+    ServiceStats, Stats, Status, Traffic, TunnelErrorStats, Vip, WeightSource, WeightStatus, Worker,
+    WorkerState, WorkerStats,
 };
 use guideway::net::host_stack::FrameKind;
 use guideway_dataplane::verdict::{DropReason, PassReason};
@@ -193,6 +194,7 @@ pub(crate) fn backends() -> Vec<Backend> {
         forwarded: Traffic { packets: 12, bytes: 4_096 },
         warning: None,
         next_hop: Some(hop(Some("02:00:00:00:00:fe"))),
+        path_mtu: None,
     };
     vec![
         Backend {
@@ -206,6 +208,7 @@ pub(crate) fn backends() -> Vec<Backend> {
             weight: Some(2),
             share: 0.66668,
             health_check: Some(succeeding(WeightStatus::ValidWeight)),
+            path_mtu: Some(PathMtu { mtu: 1_400, told_by: "192.0.2.254".parse().unwrap(), for_sec: 540 }),
             ..backend("web", "web-1", "198.51.100.11")
         },
         Backend {
@@ -338,6 +341,7 @@ pub(crate) fn stats() -> Stats {
             group_reports: 5,
             queue_full: 1,
         },
+        tunnel_errors: TunnelErrorStats { learnt: 2, unreachable: 1, ignored: 3 },
     }
 }
 
@@ -350,6 +354,7 @@ fn packets(times: u64) -> PacketStats {
         passed: words(passed, &[("not_ip", 70 * times), ("no_forwarding_rule", 30 * times)]),
         dropped: words(dropped, &[("ttl_expired", 9 * times), ("next_hop_unresolved", times)]),
         exceeding_mtu: 8 * times,
+        fragmented: 2 * times,
         icmp_errors: IcmpErrorStats { sent: 7 * times, suppressed: 6 * times, steered: 5 * times },
         fragments: FragmentStats { followed: 4 * times, first_unseen: 3 * times },
         link: LinkStats {
@@ -358,6 +363,8 @@ fn packets(times: u64) -> PacketStats {
             unknown_egress_port: 0,
             host_full: 0,
             refused: times,
+            fragments: 4 * times,
+            no_fragment_memory: 0,
         },
     }
 }

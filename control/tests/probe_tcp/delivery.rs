@@ -27,7 +27,7 @@ fn delivered(peer: Peer, delivery: &Delivery) -> Vec<u8> {
     let mut frame = Mbuf::new();
     frame.fill(&outgoing.into_frame());
     let packet = Packet::parse(frame.bytes()).expect("a packet that the data plane takes");
-    assert!(packet.opens() && !delivery.refuses(&packet));
+    assert!(packet.opens() && delivery.fits(&packet));
     delivery.deliver(&mut frame, &packet, &packet.flow).unwrap();
     frame.bytes().to_vec()
 }

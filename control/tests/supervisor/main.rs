@@ -5,6 +5,7 @@
 mod backends_taken_out;
 mod operator;
 mod stalls;
+mod tunnels;
 mod two_arms;
 mod weights;
 

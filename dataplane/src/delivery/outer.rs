@@ -180,8 +180,9 @@ impl OuterHeader {
             header.flags_offset.set(ipv4::DONT_FRAGMENT);
             sum += u32::from(ipv4::DONT_FRAGMENT);
         } else if let Some(original) = Ipv4Header::parse(inner) {
-            // May be fragmented: the sender's own identification, kept apart from that of the tunnel's other flows.
-            let id = original.id.get() ^ entropy as u16;
+            // May be fragmented: the sender's own identification, kept apart from that of the tunnel's other flows, and
+            // from that of the other fragments of its datagram, which are packets of their own here.
+            let id = original.id.get() ^ entropy as u16 ^ spread(original.fragment_offset());
             header.id.set(id);
             sum += u32::from(id);
         }
@@ -263,6 +264,13 @@ impl Template {
         }
         (ip, shim)
     }
+}
+
+/// Spreads a fragment's offset over the identifications, so that neighbouring datagrams' fragments do not meet; zero
+/// stays zero.
+#[inline]
+fn spread(fragment_offset: usize) -> u16 {
+    ((fragment_offset / 8) as u16).wrapping_mul(0x9e37)
 }
 
 /// Sets the source port and the length in the UDP header that `shim` begins with.

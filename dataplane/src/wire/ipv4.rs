@@ -35,7 +35,8 @@ pub struct Ipv4Header {
 pub const HEADER_LEN: usize = 20;
 /// The flag "don't fragment" in [`Ipv4Header::flags_offset`].
 pub const DONT_FRAGMENT: u16 = 0x4000;
-const MORE_FRAGMENTS: u16 = 0x2000;
+/// The flag "more fragments" in [`Ipv4Header::flags_offset`].
+pub const MORE_FRAGMENTS: u16 = 0x2000;
 const OFFSET_MASK: u16 = 0x1fff;
 
 impl Ipv4Header {

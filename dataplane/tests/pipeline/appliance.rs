@@ -51,7 +51,7 @@ pub(crate) enum Behind {
 }
 
 impl Behind {
-    const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::L2,
         Self::Ipip4,
         Self::Gre4,
@@ -69,10 +69,10 @@ impl Behind {
         if is_ipv4 { format!("203.0.113.{}", self as u8) } else { format!("2001:db8::{:x}", self as u8) }
     }
 
-    fn delivery(self) -> Delivery {
+    fn delivery(self, mtu: u16) -> Delivery {
         let (mode, endpoint, source) = match self {
             Self::L2 | Self::Nobody | Self::RegionOnly => {
-                return Delivery::l2(EGRESS, MTU);
+                return Delivery::l2(EGRESS, mtu);
             }
             Self::Ipip4 => (DeliveryMode::Ipip, BACKEND_V4, OWN_V4),
             Self::Gre4 => (DeliveryMode::Gre, BACKEND_V4, OWN_V4),
@@ -83,7 +83,7 @@ impl Behind {
         };
         let source_range = (self == Self::Spread).then(|| Prefix::new(address("10.64.0.0"), 16));
         let tunnel = Tunnel { endpoint: address(endpoint), source: address(source), source_range };
-        Delivery::tunnel(mode, &tunnel, EGRESS, MTU)
+        Delivery::tunnel(mode, &tunnel, EGRESS, mtu)
     }
 }
 
@@ -96,11 +96,21 @@ pub(crate) struct Appliance {
 
 impl Appliance {
     pub(crate) fn new() -> Self {
+        Self::with(|delivery| delivery)
+    }
+
+    /// An appliance whose deliveries are made by `change` of the usual ones.
+    pub(crate) fn with(change: impl Fn(Delivery) -> Delivery) -> Self {
         Self {
             pipeline: Pipeline::new(TrackingHasher::new([1, 2, 3, 4])),
-            snapshot: snapshot(),
+            snapshot: snapshot(MTU, change),
             table: ConntrackTable::with_capacity(4096).expect("memory for a small table"),
         }
+    }
+
+    /// An appliance whose paths take packets of `mtu` bytes.
+    pub(crate) fn with_mtu(mtu: u16) -> Self {
+        Self { snapshot: snapshot(mtu, |delivery| delivery), ..Self::new() }
     }
 
     /// Decides a burst at `now`.
@@ -109,7 +119,7 @@ impl Appliance {
     }
 }
 
-fn snapshot() -> Snapshot {
+fn snapshot(mtu: u16, change: impl Fn(Delivery) -> Delivery) -> Snapshot {
     let mut builder = SnapshotBuilder::new();
     for behind in Behind::ALL {
         let service = builder.service(AffinityPolicy::new(
@@ -118,7 +128,12 @@ fn snapshot() -> Snapshot {
             TrackingMode::PerConnection,
             PersistenceOnUnhealthy::DefaultForProtocol,
         ));
-        builder.backend(service, "backend", u16::from(behind != Behind::Nobody), behind.delivery());
+        builder.backend(
+            service,
+            "backend",
+            u16::from(behind != Behind::Nobody),
+            change(behind.delivery(mtu)),
+        );
         for is_ipv4 in [true, false] {
             let vip = address(&behind.vip(is_ipv4));
             builder.rule(ForwardingRule {

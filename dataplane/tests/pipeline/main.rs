@@ -1,6 +1,7 @@
 //! The pipeline from outside: what becomes of each packet, and that deciding it allocates nothing.
 
 mod appliance;
+mod fragments;
 mod full_table;
 mod packet_table;
 mod zero_allocations;

@@ -92,7 +92,8 @@ fn rows() -> Vec<Row> {
         forward("gue of IPv6 in IPv6 has a checksum", v6(Gue6).tcp(1025, 80, ack).payload_len(501), Gue6),
         forward("a source range spreads outer addresses", v4(Spread).udp(1025, 80), Spread),
         forward("a packet that fills the path exactly", v4(Ipip4).udp(1, 2).payload_len(1452).dont_fragment(), Ipip4),
-        forward("one more byte without DF is fragmented on its way", v4(Ipip4).udp(1, 2).payload_len(1453), Ipip4),
+        forward("by l2, one more byte than the path takes goes its way without DF", v4(L2).udp(1, 2)
+            .payload_len(1473), L2),
         forward("an ICMP error goes where the packet goes that it quotes", v4(L2).packet_too_big(
             1400, &Packet::between(&L2.vip(true), CLIENT_V4).tcp(80, 1025, ack), 28), L2),
         forward("an ICMP error without a usable quote is a packet like any", v4(L2).icmp(3, 4, 1400), L2),
@@ -104,6 +105,11 @@ fn rows() -> Vec<Row> {
         too_big("IPv6 in IPv4 is answered", v6(Gre4).udp(1025, 80).payload_len(1429), 1476),
         dropped("an ICMP error that is too big is not answered", v4(Ipip4).dont_fragment().icmp(3, 1, 0)
             .payload_len(1460), DropReason::PacketTooBig),
+
+        dropped("one more byte than the tunnel takes, without DF", v4(Ipip4).udp(1, 2).payload_len(1453),
+            DropReason::ExceedsTunnelMtu),
+        dropped("a full-sized fragment", v4(Gue6).protocol(17).fragment(1480, true).payload_len(1480),
+            DropReason::ExceedsTunnelMtu),
 
         passed("ARP", host.clone().patch(12, &[0x08, 0x06]), PassReason::NotIp),
         passed("a third tag", v4(L2).vlan(1).vlan(2).vlan(3), PassReason::NotIp),

@@ -26,7 +26,7 @@ use guideway_engine::mbuf::Mbuf;
 use guideway_engine::publish::Publisher;
 use pcap_fixtures::packet::Packet;
 
-/// TCP to 203.0.113.10:80 is rewritten at layer 2, UDP to 203.0.113.20 travels in GUE; three backends each, behind
+/// TCP to 203.0.113.10:80 is rewritten at layer 2, UDP to 203.0.113.20 travels in GUE, in fragments where it must; three backends each, behind
 /// `port`.
 pub(crate) fn snapshot(port: PortId) -> Snapshot {
     let mut builder = SnapshotBuilder::new();
@@ -46,7 +46,8 @@ pub(crate) fn snapshot(port: PortId) -> Snapshot {
         let endpoint = Address::v4([198, 51, 100, 10 + last]);
         let tunnel = Tunnel { endpoint, source: own, source_range: None };
         let mode = DeliveryMode::Gue { dst_port: 6080 };
-        builder.backend(dns, name, 1, Delivery::tunnel(mode, &tunnel, egress(last), 1500));
+        let delivery = Delivery::tunnel(mode, &tunnel, egress(last), 1500).fragmenting(true);
+        builder.backend(dns, name, 1, delivery);
     }
     let vip = |last| Address::v4([203, 0, 113, last]);
     builder.rule(ForwardingRule::new(vip(10), RuleProtocol::Tcp, RulePorts::List(vec![80]), web));

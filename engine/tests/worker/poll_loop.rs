@@ -15,6 +15,7 @@ use guideway_engine::host_path::{WorkerMailbox, host_path};
 use guideway_engine::mbuf::Mbuf;
 use guideway_engine::poll_loop::PollLoop;
 use guideway_engine::publish::Publisher;
+use pcap_fixtures::packet::Packet;
 
 use crate::appliance::{Outcome, expected, frames, snapshot, worker};
 
@@ -110,6 +111,37 @@ fn what_finds_no_room_is_dropped_and_counted() {
     assert_eq!(counted.pipeline.forwarded, forwarded + counted.io.tx_full);
     assert_eq!(counted.io.sent, forwarded + counted.pipeline.icmp_errors_sent);
     assert_eq!(counted.pipeline.passed_total(), 1 + counted.io.host_full);
+}
+
+#[test]
+fn a_packet_too_long_for_its_tunnel_leaves_in_fragments_in_its_turn() {
+    let datagram = |payload_len| {
+        Packet::between("192.0.2.7", "203.0.113.20").udp(5060, 53).payload_len(payload_len).build()
+    };
+    let mut bench = bench(256, 1, 1);
+    for payload_len in [100, 1472, 3000, 200] {
+        bench.wires[0].send(mbuf(&datagram(payload_len))).expect("256 descriptors");
+    }
+    bench.poll_loop.turn();
+    let sent = receive_all(&mut bench.wires[1]);
+    // Without Ethernet, 32 bytes of outer headers and 28 of the packet; of later fragments, 20 of the outer header.
+    let lens: Vec<_> = sent.iter().map(|frame| frame.len() - 14).collect();
+    assert_eq!(lens, [160, 1500, 52, 1500, 1500, 100, 260]);
+    let counted = bench.poll_loop.counters();
+    assert_eq!((counted.pipeline.forwarded, counted.pipeline.fragmented), (4, 2));
+    assert_eq!((counted.io.sent, counted.io.fragments, counted.io.no_fragment_memory), (7, 5, 0));
+}
+
+#[test]
+fn a_packet_of_more_fragments_than_a_burst_is_lost_whole_and_counted() {
+    let mut bench = bench(256, 1, 1);
+    let long = Packet::between("192.0.2.7", "203.0.113.20").udp(5060, 53).payload_len(60_000).build();
+    bench.wires[0].send(mbuf(&long)).expect("256 descriptors");
+    bench.poll_loop.turn();
+    assert!(receive_all(&mut bench.wires[1]).is_empty());
+    let counted = bench.poll_loop.counters();
+    assert_eq!((counted.pipeline.forwarded, counted.pipeline.fragmented), (1, 1));
+    assert_eq!((counted.io.sent, counted.io.fragments, counted.io.no_fragment_memory), (0, 0, 1));
 }
 
 #[test]

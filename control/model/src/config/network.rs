@@ -39,6 +39,8 @@ pub struct Network {
     pub icmp_errors_per_sec: u32,
     /// Interval at which each address that the appliance answers for is announced to its neighbours again; [`None`] never.
     pub garp_interval: Option<Duration>,
+    /// True if tunnels carry IPv4 packets without DF that do not fit them in fragments.
+    pub fragment_tunnels: bool,
 }
 
 impl Network {
@@ -79,6 +81,7 @@ impl Network {
                 0 => None,
                 seconds => Some(Duration::from_secs(seconds.into())),
             },
+            fragment_tunnels: file.fragment_tunnels()?,
         })
     }
 }

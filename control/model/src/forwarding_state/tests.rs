@@ -44,10 +44,7 @@ fn health(service: &str, backend: &str, healthy: bool) -> StateChange {
 struct Counting(std::cell::RefCell<Vec<String>>);
 
 impl EgressLookup for Counting {
-    fn egress(
-        &self,
-        destination: guideway_dataplane::address::Address,
-    ) -> guideway_dataplane::egress::Egress {
+    fn egress(&self, destination: Address) -> guideway_dataplane::egress::Egress {
         self.0.borrow_mut().push(std::net::IpAddr::from(destination).to_string());
         StandInMacs.egress(destination)
     }
@@ -124,10 +121,7 @@ fn a_changed_egress_reaches_every_delivery_and_no_lookup_table() {
 struct NoEgress;
 
 impl EgressLookup for NoEgress {
-    fn egress(
-        &self,
-        destination: guideway_dataplane::address::Address,
-    ) -> guideway_dataplane::egress::Egress {
+    fn egress(&self, destination: Address) -> guideway_dataplane::egress::Egress {
         guideway_dataplane::egress::Egress { next_hop: None, ..StandInMacs.egress(destination) }
     }
 }

@@ -32,6 +32,7 @@ impl Drops {
             ("tx_full", link.tx_full, TX_FULL),
             ("unknown_egress_port", link.unknown_egress_port, UNKNOWN_EGRESS_PORT),
             ("host_full", link.host_full, HOST_FULL),
+            ("no_fragment_memory", link.no_fragment_memory, NO_FRAGMENT_MEMORY),
         ];
         let device = device.map(|(reason, packets, text)| row(CountedBy::Device, reason, packets, text));
         let worker = worker.map(|(reason, packets, text)| row(CountedBy::Worker, reason, packets, text));
@@ -72,6 +73,10 @@ const UNKNOWN_EGRESS_PORT: Sentences = (
 const HOST_FULL: Sentences = (
     "Too many packets that are not ours waited for the host stack: ARP and echo requests may be among them.",
     "See `passed` in `guideway stats` for what they are, and keep such traffic away from the port.",
+);
+const NO_FRAGMENT_MEMORY: Sentences = (
+    "There was no buffer for the fragments of a tunnel packet, or the packet would have made too many.",
+    "Raise `mbufs` in `[engine]`, or carry longer packets: raise the MTU of the path and `mtu` with it.",
 );
 
 /// Meaning and remedy of a drop reason.
@@ -133,6 +138,12 @@ const fn dropped(reason: DropReason) -> Sentences {
             "Raise `mtu` where the path carries more, or lower the MSS or MTU of clients; see that ICMP \
              reaches them.",
         ),
+        DropReason::ExceedsTunnelMtu => (
+            "The tunnel's headers make the packet too long for the path, and its sender lets routers fragment it, or \
+             sends IPv6 packets of 1,280 bytes, which may be no shorter.",
+            "Raise the MTU of the path and `mtu` with it, let `fragment_tunnels` send IPv4 in fragments, or lower the \
+             MTU of the senders.",
+        ),
         DropReason::NoHeadroom => (
             "The frame's buffer has no room before the packet for an outer header.",
             "Deliver by `l2`, or use a device whose driver leaves the headroom of 128 bytes.",
@@ -149,13 +160,21 @@ mod tests {
     fn every_reason_has_its_counter_and_says_what_to_do() {
         let total = PacketStats {
             dropped: [("ttl_expired".to_owned(), 3)].into(),
-            link: LinkStats { sent: 9, tx_full: 4, unknown_egress_port: 7, host_full: 5, refused: 6 },
+            link: LinkStats {
+                sent: 9,
+                tx_full: 4,
+                unknown_egress_port: 7,
+                host_full: 5,
+                refused: 6,
+                fragments: 9,
+                no_fragment_memory: 2,
+            },
             ..PacketStats::default()
         };
         let port = |name: &str, missed| PortStats { name: name.into(), missed, ..PortStats::default() };
         let stats = Stats { total, ports: vec![port("lan", 1), port("wan", 10)], ..Stats::default() };
         let rows = Drops::new(&stats).drops;
-        assert_eq!(rows.len(), 4 + 4 + DropReason::ALL.len());
+        assert_eq!(rows.len(), 4 + 5 + DropReason::ALL.len());
         let counted: Vec<_> = rows.iter().filter(|row| row.packets > 0).collect();
         let counted: Vec<_> = counted.iter().map(|row| (row.reason.as_str(), row.packets)).collect();
         assert_eq!(
@@ -166,6 +185,7 @@ mod tests {
                 ("tx_full", 4),
                 ("unknown_egress_port", 7),
                 ("host_full", 5),
+                ("no_fragment_memory", 2),
                 ("ttl_expired", 3)
             ]
         );

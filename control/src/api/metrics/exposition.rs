@@ -135,6 +135,11 @@ fn workers(families: &mut Families<'_>, status: &Status, workers: &[WorkerStats]
         counted(|w| w.packets.exceeding_mtu),
     )?;
     families.counters(
+        "packets_fragmented_total",
+        "Packets forwarded whose tunnel packet left in fragments.",
+        counted(|w| w.packets.fragmented),
+    )?;
+    families.counters(
         "icmp_errors_sent_total",
         "ICMP errors sent because a packet was too big.",
         counted(|w| w.packets.icmp_errors.sent),
@@ -164,6 +169,11 @@ fn workers(families: &mut Families<'_>, status: &Status, workers: &[WorkerStats]
         "Frames that a port took to send.",
         counted(|w| w.packets.link.sent),
     )?;
+    families.counters(
+        "fragments_made_total",
+        "Fragments that tunnel packets were cut into, each a frame to be sent.",
+        counted(|w| w.packets.link.fragments),
+    )?;
     let lost = workers.iter().flat_map(|worker| {
         let link = &worker.packets.link;
         let lost = [
@@ -171,6 +181,7 @@ fn workers(families: &mut Families<'_>, status: &Status, workers: &[WorkerStats]
             ("unknown_egress_port", link.unknown_egress_port),
             ("host_full", link.host_full),
             ("refused", link.refused),
+            ("no_fragment_memory", link.no_fragment_memory),
         ];
         lost.map(|(reason, frames)| ([worker_label(worker), ("reason", reason.to_owned())], frames))
     });
@@ -534,6 +545,14 @@ fn vips(families: &mut Families<'_>, status: &Status) -> fmt::Result {
 fn host_stack(families: &mut Families<'_>, stats: &Stats) -> fmt::Result {
     let host = &stats.host_stack;
     let received = host.received.iter().map(|(kind, count)| ([("kind", kind.clone())], *count));
+    let errors = &stats.tunnel_errors;
+    let errors =
+        [("learnt", errors.learnt), ("unreachable", errors.unreachable), ("ignored", errors.ignored)];
+    families.counters(
+        "tunnel_icmp_errors_total",
+        "ICMP errors about the appliance's own tunnel packets, by what they led to.",
+        errors.map(|(result, count)| ([("result", result.to_owned())], count)),
+    )?;
     families.counters(
         "host_received_frames_total",
         "Frames received for the host stack, by kind.",

@@ -53,6 +53,19 @@ pub struct Backend {
     pub forwarded: Traffic,
     /// Neighbour that the backend's frames are sent to; `null` where no route leads to the backend.
     pub next_hop: Option<NextHop>,
+    /// MTU that routers on the path to the backend have told of; `null` where the configured one holds.
+    pub path_mtu: Option<PathMtu>,
+}
+
+/// MTU that a router on the path to a backend's tunnel has told of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PathMtu {
+    /// MTU, in bytes of the outermost packet.
+    pub mtu: u16,
+    /// Router that told of it.
+    pub told_by: IpAddr,
+    /// Seconds until it is forgotten.
+    pub for_sec: u64,
 }
 
 /// Entries of the conntrack table that still hold packets to a backend.

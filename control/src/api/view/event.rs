@@ -72,6 +72,8 @@ pub enum EventKind {
     ProbesDiscarded,
     /// Another host claims an address of the appliance.
     AddressConflict,
+    /// A router has told that the path to a backend's tunnel takes shorter packets than configured.
+    PathMtuLearnt,
     /// Routers are told of an address.
     RouteAnnounced,
     /// Routers are told to forget an address.
@@ -90,7 +92,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All kinds of events.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::BackendHealthy,
         Self::BackendUnhealthy,
         Self::WeightChanged,
@@ -112,6 +114,7 @@ impl EventKind {
         Self::WorkerResumed,
         Self::ProbesDiscarded,
         Self::AddressConflict,
+        Self::PathMtuLearnt,
         Self::RouteAnnounced,
         Self::RouteWithdrawn,
         Self::AnnouncementFailed,
@@ -145,6 +148,7 @@ impl EventKind {
             Self::WorkerResumed => "worker_resumed",
             Self::ProbesDiscarded => "probes_discarded",
             Self::AddressConflict => "address_conflict",
+            Self::PathMtuLearnt => "path_mtu_learnt",
             Self::RouteAnnounced => "route_announced",
             Self::RouteWithdrawn => "route_withdrawn",
             Self::AnnouncementFailed => "announcement_failed",

@@ -6,6 +6,7 @@ use guideway_dataplane::counters::{ConntrackCounters, Counters};
 use guideway_dataplane::traffic_counters::Volume;
 use guideway_dataplane::verdict::{DropReason, PassReason};
 use guideway_engine::counters::IoCounters;
+use guideway_model::path_mtu::TunnelErrorCounts;
 use serde::{Deserialize, Serialize};
 
 use crate::net::host_stack;
@@ -29,6 +30,19 @@ pub struct Stats {
     pub conntrack: ConntrackStats,
     /// Counters of the appliance as a host on its links.
     pub host_stack: HostStackStats,
+    /// Counters of ICMP errors about the appliance's own tunnel packets.
+    pub tunnel_errors: TunnelErrorStats,
+}
+
+/// Counters of ICMP errors about the appliance's own tunnel packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TunnelErrorStats {
+    /// Errors that lowered the MTU of a path.
+    pub learnt: u64,
+    /// Errors that told of a backend that tunnel packets did not reach.
+    pub unreachable: u64,
+    /// Errors that no packet of the appliance can have caused, that taught nothing new, or that were too many.
+    pub ignored: u64,
 }
 
 /// Packets, and the bytes of their frames.
@@ -53,6 +67,8 @@ pub struct PacketStats {
     pub dropped: BTreeMap<String, u64>,
     /// Packets forwarded though they exceed the path's MTU and will be fragmented on it.
     pub exceeding_mtu: u64,
+    /// Packets forwarded whose tunnel packet left in fragments.
+    pub fragmented: u64,
     /// Counters of ICMP errors.
     pub icmp_errors: IcmpErrorStats,
     /// Counters of later fragments.
@@ -96,6 +112,10 @@ pub struct LinkStats {
     pub host_full: u64,
     /// Frames received that the driver could not hand on.
     pub refused: u64,
+    /// Fragments that tunnel packets were cut into, each a frame to be sent.
+    pub fragments: u64,
+    /// Packets lost because there was no memory for their fragments.
+    pub no_fragment_memory: u64,
 }
 
 /// Counters of one worker.
@@ -231,6 +251,7 @@ impl PacketStats {
             passed: by_word(PassReason::ALL.iter().map(|reason| reason.as_str()), &counters.passed),
             dropped: by_word(DropReason::ALL.iter().map(|reason| reason.as_str()), &counters.dropped),
             exceeding_mtu: counters.exceeding_mtu,
+            fragmented: counters.fragmented,
             icmp_errors: IcmpErrorStats {
                 sent: counters.icmp_errors_sent,
                 suppressed: counters.icmp_errors_suppressed,
@@ -244,6 +265,8 @@ impl PacketStats {
                 sent: io.sent,
                 tx_full: io.tx_full,
                 unknown_egress_port: io.unknown_egress_port,
+                fragments: io.fragments,
+                no_fragment_memory: io.no_fragment_memory,
                 host_full: io.host_full,
                 refused: io.refused,
             },
@@ -290,6 +313,13 @@ impl From<&host_stack::Counters> for HostStackStats {
             group_reports: counters.group_reports,
             queue_full: counters.queue_full,
         }
+    }
+}
+
+impl From<TunnelErrorCounts> for TunnelErrorStats {
+    fn from(counts: TunnelErrorCounts) -> Self {
+        let TunnelErrorCounts { learnt, unreachable, ignored } = counts;
+        Self { learnt, unreachable, ignored }
     }
 }
 

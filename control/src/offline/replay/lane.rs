@@ -1,5 +1,6 @@
 //! A replay's worker thread, and the frames that go to it and come back.
 
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::JoinHandle;
@@ -7,6 +8,7 @@ use std::thread::JoinHandle;
 use guideway_dataplane::affinity::TrackingHasher;
 use guideway_dataplane::conntrack::ConntrackTable;
 use guideway_dataplane::counters::Counters;
+use guideway_dataplane::delivery::fragments::fragments;
 use guideway_dataplane::frame::Frame;
 use guideway_dataplane::pipeline::{BURST, Decision};
 use guideway_dataplane::snapshot::Snapshot;
@@ -51,8 +53,35 @@ impl Job {
     /// Known is what the appliance put before the frame, and of the frame what the capture held.
     pub(super) fn sent(&self) -> (&[u8], u32) {
         let bytes = self.frame.bytes();
-        let known = (self.frame.prepended() + self.captured_len).min(bytes.len());
-        (&bytes[..known], bytes.len() as u32)
+        (&bytes[..self.known_len()], bytes.len() as u32)
+    }
+
+    /// Frames that the appliance sends in place of one that is too long: the bytes that are known, and the length on the
+    /// wire. One fragment is one call of `take`.
+    pub(super) fn sent_in_fragments<E>(
+        &self,
+        mtu: NonZeroU16,
+        mut take: impl FnMut(&[u8], u32) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut known = self.known_len();
+        let mut bytes = Vec::new();
+        for fragment in fragments(self.frame.bytes(), usize::from(mtu.get())) {
+            let headers = fragment.headers();
+            if bytes.is_empty() {
+                known = known.saturating_sub(headers.len());
+            }
+            bytes.clear();
+            bytes.extend_from_slice(headers);
+            bytes.extend_from_slice(&fragment.piece[..known.min(fragment.piece.len())]);
+            known = known.saturating_sub(fragment.piece.len());
+            take(&bytes, (headers.len() + fragment.piece.len()) as u32)?;
+        }
+        Ok(())
+    }
+
+    /// Number of the frame's bytes that are known.
+    fn known_len(&self) -> usize {
+        (self.frame.prepended() + self.captured_len).min(self.frame.bytes().len())
     }
 }
 

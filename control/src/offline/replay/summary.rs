@@ -37,6 +37,8 @@ pub struct Summary {
     pub icmp_errors_suppressed: u64,
     /// Packets forwarded though they exceed the path's MTU and will be fragmented on it.
     pub exceeding_mtu: u64,
+    /// Packets forwarded whose tunnel packet left in fragments.
+    pub fragmented: u64,
     /// Share of each backend that is eligible at the end or got packets.
     pub backends: Vec<BackendShare>,
     #[serde(skip)]
@@ -155,6 +157,7 @@ impl Summary {
         self.icmp_errors_sent = counters.icmp_errors_sent;
         self.icmp_errors_suppressed = counters.icmp_errors_suppressed;
         self.exceeding_mtu = counters.exceeding_mtu;
+        self.fragmented = counters.fragmented;
         let mut expected = BTreeMap::new();
         for table in state.lookup_tables() {
             for share in table.shares() {

@@ -116,6 +116,14 @@ impl Frame for DpdkMbuf<'_> {
         }
     }
 
+    fn another(&self, parts: [&[u8]; 2]) -> Option<Self> {
+        // SAFETY: an mbuf's pool lives as long as EAL, which outlasts `'eal`.
+        let mbuf = unsafe { sys::guideway_mbuf_alloc(self.header().pool) };
+        // SAFETY: the mbuf was just taken out of the pool and initialised, and nobody else has it.
+        let mut other = unsafe { Self::from_raw(NonNull::new(mbuf)?) }?;
+        parts.into_iter().all(|part| other.append(part)).then_some(other)
+    }
+
     #[inline]
     fn offload_udp_checksum(&mut self, ip_offset: usize, ip_len: usize) -> bool {
         // SAFETY: the mbuf is owned, and this call writes to its header alone.

@@ -162,6 +162,9 @@ tables! {
         /// Seconds until each address that the appliance answers for is announced again, by a gratuitous ARP or an
         /// unsolicited neighbor advertisement, so that switches and routers do not forget it; 0 announces it at events only.
         garp_interval_sec: Option<Field<Integer<0, 3_600>>> = Integer(60),
+        /// Sends tunnel packets that exceed the path MTU in fragments, where the packet inside is IPv4 without DF; else
+        /// such packets are dropped.
+        fragment_tunnels: Option<Field<bool>> = false,
     }
 
     /// Settings that all appliances of a fleet share.

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use guideway_dataplane::delivery::DeliveryMode;
 use guideway_model::service::{BackendState, ServiceState, UnknownName, WeightSource};
 use guideway_model::traffic_totals::Volumes;
 
@@ -90,6 +91,7 @@ impl Backends<'_> {
             }),
             forwarded: volume.into(),
             next_hop: self.next_hop(backend),
+            path_mtu: self.path_mtu(backend),
         }
     }
 
@@ -103,6 +105,16 @@ impl Backends<'_> {
             (WeightSource::Configured, _) => view::WeightSource::Configured,
             (WeightSource::Reported, _) => view::WeightSource::Reported,
         }
+    }
+
+    fn path_mtu(&self, backend: &BackendState) -> Option<view::PathMtu> {
+        let endpoint = backend.endpoint.address.into();
+        let learnt = self.appliance.state().path_mtus().learnt(endpoint)?;
+        (backend.delivery != DeliveryMode::L2 && learnt.mtu < backend.mtu).then(|| view::PathMtu {
+            mtu: learnt.mtu,
+            told_by: learnt.told_by.into(),
+            for_sec: learnt.until.saturating_sub(self.now).as_secs(),
+        })
     }
 
     fn health_check(&self, service: &str, backend: &str) -> Option<view::HealthCheck> {

@@ -41,6 +41,7 @@ pub(in super::super) fn stats<P: Ports>(appliance: &Appliance, workers: &Workers
             queue_full: appliance.host().counters().queue_full + workers.unsent(),
             ..view::HostStackStats::from(appliance.host().counters())
         },
+        tunnel_errors: appliance.state().path_mtus().counts().into(),
     }
 }
 

@@ -1,0 +1,62 @@
+//! Tunnels as routers and backends tell of them by ICMP: events of learnt path MTUs, and the reason why a probe got no
+//! answer.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use guideway_dataplane::address::Address;
+use guideway_dataplane::delivery::DeliveryMode;
+use guideway_model::config::Transport;
+use guideway_model::path_mtu::{self, PathMtu};
+
+use super::event_log::Note;
+use crate::api::view::EventKind;
+use crate::health::probe::ProbeResult;
+use crate::health::scheduler::ProbeReport;
+use crate::run::appliance::Appliance;
+
+/// Events of a path MTU that was learnt: one for each backend whose configured MTU is higher.
+pub(super) fn notes(appliance: &Appliance, endpoint: Address, learnt: PathMtu) -> Vec<Note> {
+    let backends = appliance
+        .state()
+        .services()
+        .iter()
+        .flat_map(|(service, state)| state.backends().map(move |backend| (service, backend)));
+    let concerned = backends.filter(|(_, backend)| {
+        Address::from(backend.endpoint.address) == endpoint
+            && backend.delivery != DeliveryMode::L2
+            && learnt.mtu < backend.mtu
+    });
+    let note = |(service, backend): (&str, &guideway_model::service::BackendState)| {
+        let text = format!(
+            "the path to its tunnel takes packets of {} bytes, {} tells; `mtu` says {}: for {} minutes, clients are told",
+            learnt.mtu,
+            IpAddr::from(learnt.told_by),
+            backend.mtu,
+            path_mtu::LIFETIME.as_secs() / 60
+        );
+        Note::of_backend(EventKind::PathMtuLearnt, service, &backend.endpoint.name, text)
+    };
+    concerned.map(note).collect()
+}
+
+/// Adds to the failure of a probe what ICMP has told of the backend's tunnel while the probe went on.
+pub(super) fn explain(appliance: &Appliance, report: &mut ProbeReport, now: Duration) {
+    let ProbeResult::Unwell { reason, .. } = &mut report.result else { return };
+    let config = appliance.config();
+    let in_path = config
+        .services
+        .iter()
+        .find(|service| service.name == report.id.service)
+        .is_some_and(|service| config.health_checks[service.health_check].transport == Transport::InPath);
+    let state = appliance.state();
+    let backend =
+        state.services().get(&report.id.service).filter(|_| in_path).and_then(|service| {
+            service.backends().find(|backend| backend.endpoint.name == report.id.backend)
+        });
+    let Some(backend) = backend.filter(|backend| backend.delivery != DeliveryMode::L2) else { return };
+    let began = now.saturating_sub(report.ended.elapsed() + report.latency);
+    if let Some(error) = state.path_mtus().unreachable_since(backend.endpoint.address.into(), began) {
+        *reason = format!("{reason}; {error}");
+    }
+}
