@@ -34,6 +34,8 @@ for pcap in pcap-fixtures/captures/*/*.in.pcap; do
   name=${pcap%.in.pcap}
   case $name in
     */what-fits-no-outer-header-is-refused) continue ;; # frames that are longer than capsule's mbufs
+    *-leaves-in-fragments) continue ;; # the poll loop cuts them, and capsule has its own
+    */path-mtu-of-*) continue ;; # the forwarding state learns path MTUs from passed frames, which nobody reads here
   esac
   # Capsule's run has one configuration, and its backends' state does not change.
   [ -e "$name.events.toml" ] || compare "$name.toml" "$pcap"
