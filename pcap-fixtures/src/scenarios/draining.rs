@@ -8,7 +8,16 @@ use crate::packet::Packet;
 use crate::packet::tcp::{ACK, SYN};
 
 pub(super) fn fixtures() -> Vec<Fixture> {
-    vec![until_the_timeout(), at_once(), back_in_time(), back_too_late(), unhealthy(), added()]
+    vec![
+        until_the_timeout(),
+        at_once(),
+        back_in_time(),
+        back_too_late(),
+        unhealthy(),
+        last_resort(),
+        same_health(),
+        added(),
+    ]
 }
 
 const DRAINING: &str = "connection_draining = { draining_timeout_sec = 30 }";
@@ -100,6 +109,37 @@ fn unhealthy() -> Fixture {
     .frame(&flow(40_000, ACK), hit("web", "b1"))
     .healthy("b1")
     .frame(&flow(40_000, ACK), hit("web", "b1"))
+}
+
+fn last_resort() -> Fixture {
+    removed(
+        "draining/a-last-resort-backend-that-is-removed-keeps-its-connections",
+        "A backend that is unhealthy, as all are, keeps its connections when it is removed: health has no say over \
+         them, and nobody who is healthy could take them.",
+        "connection_draining = { draining_timeout_sec = 30 }\n\
+         connection_tracking_policy = { connection_persistence_on_unhealthy_backends = 'NEVER_PERSIST' }",
+    )
+    .unhealthy("b2")
+    .frame(&flow(40_000, ACK), hit("web", "b1"))
+    .healthy("b2")
+    .frame(&flow(40_000, ACK), hit("web", "b1"))
+    .frame(&flow(40_001, SYN), new("web", "b2"))
+}
+
+fn same_health() -> Fixture {
+    removed(
+        "draining/a-backend-that-comes-back-in-time-has-the-health-that-it-had",
+        "A backend that comes back while it drains is as unhealthy as it was: it gets no new connections.",
+        DRAINING,
+    )
+    .unhealthy("b1")
+    .wait(10_000)
+    .reload(serving(DRAINING, NEAR))
+    .frame(&flow(40_000, ACK), hit("web", "b1"))
+    .frame(&flow(40_001, SYN), new("web", "b2"))
+    .unhealthy("b2")
+    .healthy("b1")
+    .frame(&flow(40_002, SYN), new("web", "b1"))
 }
 
 fn added() -> Fixture {

@@ -7,7 +7,18 @@ use crate::fixture::{Fixture, Outcome, hit, new};
 use crate::packet::tcp::{ACK, SYN};
 
 pub(super) fn fixtures() -> Vec<Fixture> {
-    vec![keeps(), voids(), voids_draining(), ratio_reached(), ratio_missed(), drops(), all_primaries()]
+    vec![
+        keeps(),
+        voids(),
+        voids_draining(),
+        one_instant("failover/pools-that-change-within-an-instant-void-nothing", ["p1", "f1"]),
+        one_instant("failover/pools-that-change-within-an-instant-void-nothing-in-any-order", ["f1", "p1"]),
+        ratio_reached(),
+        ratio_missed(),
+        drops(),
+        all_primaries(),
+        no_primaries(),
+    ]
 }
 
 /// Configures the primaries `p1` and so on, and one failover backend, `f1`.
@@ -148,4 +159,32 @@ fn all_primaries() -> Fixture {
     .healthy("f1")
     .frame(&flow(40_001, SYN), new("web", "f1"))
     .frame(&flow(40_000, ACK), hit("web", "p1"))
+}
+
+fn one_instant(name: &'static str, [first, second]: [&'static str; 2]) -> Fixture {
+    Fixture::new(
+        name,
+        "With all backends unhealthy in one instant the primaries serve as before, as the last resort: no \
+         connection moves, although one event by itself would switch to the failover pool.",
+        with_failover("failover_policy = { disable_connection_drain_on_failover = true }", ONE),
+    )
+    .frame(&flow(40_000, SYN), new("web", "p1"))
+    .wait(1000)
+    .unhealthy(first)
+    .unhealthy(second)
+    .frame(&flow(40_000, ACK), hit("web", "p1"))
+}
+
+fn no_primaries() -> Fixture {
+    Fixture::new(
+        "failover/without-primaries-there-is-no-last-resort",
+        "Failover backends serve where no primary is configured; while they are unhealthy nobody does, as the \
+         last resort is all primaries.",
+        with_failover("", &[]),
+    )
+    .frame(&flow(40_000, SYN), new("web", "f1"))
+    .wait(1000)
+    .unhealthy("f1")
+    .frame(&flow(40_001, SYN), Outcome::Refuse("web", "no_eligible_backend"))
+    .frame(&flow(40_000, ACK), hit("web", "f1"))
 }

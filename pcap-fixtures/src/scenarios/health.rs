@@ -13,6 +13,7 @@ pub(super) fn fixtures() -> Vec<Fixture> {
         always(),
         void_after_recovery(),
         last_resort(),
+        nobody_to_move_to(),
     ]
 }
 
@@ -149,4 +150,26 @@ fn last_resort() -> Fixture {
     .frame(&flow(40_001, ACK), hit("web", "b1"))
     .frame(&flow(40_002, ACK), hit("web", "b1"))
     .frame(&flow(40_003, ACK), hit("web", "b2"))
+}
+
+fn nobody_to_move_to() -> Fixture {
+    let datagram = client(7).udp(40_000, 53);
+    Fixture::new(
+        "health/nothing-moves-while-nobody-is-healthy",
+        "NEVER_PERSIST: a connection stays where it is while no backend is healthy, and moves with the first that is.",
+        everything(
+            "protocol = 'UNSPECIFIED'\n\
+             session_affinity = 'CLIENT_IP'\n\
+             connection_tracking_policy = { connection_persistence_on_unhealthy_backends = 'NEVER_PERSIST' }",
+        ),
+    )
+    .unhealthy("b2")
+    .frame(&datagram, new("all", "b1"))
+    .wait(1000)
+    .unhealthy("b1")
+    .frame(&datagram, hit("all", "b1"))
+    .wait(1000)
+    .healthy("b2")
+    .frame(&datagram, new("all", "b2"))
+    .frame(&datagram, hit("all", "b2"))
 }
