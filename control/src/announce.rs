@@ -15,13 +15,12 @@ mod hook_task;
 mod plan;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use guideway_model::config::Hook;
+use guideway_model::config::{Hook, VipRange};
 
 pub(crate) use guard::PATIENCE;
 pub use guard::{Guard, VERB as GUARD_VERB, stand as stand_guard};
@@ -44,9 +43,9 @@ pub struct Announcer {
 #[derive(Debug)]
 struct HookHandle {
     orders: watch::Sender<Order>,
-    progress: watch::Receiver<BTreeMap<IpAddr, Progress>>,
+    progress: watch::Receiver<BTreeMap<VipRange, Progress>>,
     /// States that `news` has told of already.
-    reported: BTreeMap<IpAddr, (Option<bool>, bool)>,
+    reported: BTreeMap<VipRange, (Option<bool>, bool)>,
 }
 
 /// Address that a hook is told of, and how far that has come.
@@ -55,7 +54,7 @@ pub struct Announced {
     /// Hook that is told.
     pub hook: Hook,
     /// Address that is announced or withdrawn.
-    pub address: IpAddr,
+    pub address: VipRange,
     /// Progress of the hook with this address.
     pub progress: Progress,
 }
@@ -167,7 +166,7 @@ impl Announcer {
         async move {
             let all = async {
                 for mut progress in progress {
-                    let is_withdrawn = |shown: &BTreeMap<IpAddr, Progress>| {
+                    let is_withdrawn = |shown: &BTreeMap<VipRange, Progress>| {
                         shown.values().all(|progress| {
                             !progress.wish.reason.announces() && progress.announced == Some(false)
                         })
@@ -191,7 +190,7 @@ impl HookHandle {
     }
 
     /// Wants these addresses and no others; true if there is anything left to do.
-    fn want(&self, wishes: Option<&BTreeMap<IpAddr, Wish>>) -> bool {
+    fn want(&self, wishes: Option<&BTreeMap<VipRange, Wish>>) -> bool {
         let mut wanted = wishes.cloned().unwrap_or_default();
         for (address, wish) in &self.orders.borrow().wishes {
             let is_done = wish.reason == Reason::Removed && !self.progress.borrow().contains_key(address);
@@ -208,13 +207,13 @@ impl HookHandle {
         is_needed
     }
 
-    fn news(&mut self) -> Vec<(IpAddr, Progress)> {
+    fn news(&mut self) -> Vec<(VipRange, Progress)> {
         if !self.progress.has_changed().unwrap_or(false) {
             return Vec::new();
         }
         let shown = self.progress.borrow_and_update();
         let state = |progress: &Progress| (progress.announced, progress.failures > 0);
-        let is_new = |(address, progress): &(&IpAddr, &Progress)| {
+        let is_new = |(address, progress): &(&VipRange, &Progress)| {
             state(progress) != (None, false) && self.reported.get(address) != Some(&state(progress))
         };
         let news =

@@ -52,6 +52,14 @@ impl Address {
         self.0.to_be_bytes()
     }
 
+    /// Prefix of so many bits, in the 128-bit form, that holds the address; none where IPv4 has none so short.
+    #[inline]
+    pub fn in_prefix(self, bits: u8) -> Option<Prefix> {
+        // A length of 96 and more may be either family's; a shorter one is IPv6's alone.
+        let has_one = bits >= 96 || !self.is_ipv4();
+        has_one.then(|| Prefix { network: Self(self.0 & Prefix::mask(bits)), bits })
+    }
+
     /// True if no packet from this address may be forwarded (RFC 1812, section 5.3.7; RFC 4291, section 2.5; RFC 3927,
     /// section 2.7).
     #[inline]
@@ -98,7 +106,7 @@ impl fmt::Debug for Address {
 }
 
 /// A range of addresses of one family that share their leading bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Prefix {
     network: Address,
     /// Leading bits in the 128-bit form: an IPv4 length and 96.
@@ -130,6 +138,11 @@ impl Prefix {
         self.bits
     }
 
+    /// True if the prefix holds one address alone.
+    pub fn is_one_address(self) -> bool {
+        self.bits == 128
+    }
+
     /// True if the prefix holds IPv4 addresses.
     pub fn is_ipv4(self) -> bool {
         self.bits >= 96 && self.network.is_ipv4()
@@ -140,8 +153,23 @@ impl Prefix {
         Address(self.network.0 | (host & !Self::mask(self.bits)))
     }
 
+    /// The 128-bit form's leading `bits`.
     fn mask(bits: u8) -> u128 {
         u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0)
+    }
+}
+
+/// The prefix that holds this address alone.
+impl From<Address> for Prefix {
+    fn from(address: Address) -> Self {
+        Self { network: address, bits: 128 }
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let length = if self.is_ipv4() { self.bits - 96 } else { self.bits };
+        write!(f, "{}/{length}", self.network)
     }
 }
 

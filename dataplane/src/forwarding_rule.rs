@@ -9,16 +9,20 @@
 //!   each a sorted list of disjoint port segments,
 //!     each a list of (source range, rule): longest range first, the rule without one last
 //! ```
+//!
+//! A VIP may be a prefix. Among the rules that take a packet, those of the longest prefix come first, an address being
+//! the longest; so prefixes are looked into, longest first, only for packets that no rule of the very address takes.
 
 mod address_map;
+mod prefix_map;
 mod vip;
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use crate::address::{Address, Prefix};
 use crate::flow::Flow;
 use address_map::AddressMap;
+use prefix_map::PrefixMap;
 use vip::Vip;
 
 /// Index of a forwarding rule in the configuration.
@@ -51,11 +55,11 @@ pub enum RulePorts {
     All,
 }
 
-/// Virtual IP address with a protocol and ports, in front of one backend service.
+/// Virtual IP address or prefix with a protocol and ports, in front of one backend service.
 #[derive(Clone, Debug)]
 pub struct ForwardingRule {
-    /// Virtual IP address.
-    pub address: Address,
+    /// Virtual IP addresses: one, or all of a prefix.
+    pub vip: Prefix,
     /// Protocol of the packets.
     pub protocol: RuleProtocol,
     /// Destination ports of the packets.
@@ -70,8 +74,9 @@ pub struct ForwardingRule {
 
 impl ForwardingRule {
     /// Rule that takes every client.
-    pub fn new(address: Address, protocol: RuleProtocol, ports: RulePorts, service: ServiceId) -> Self {
-        Self { address, protocol, ports, source_ranges: Vec::new(), region_only: false, service }
+    pub fn new(vip: impl Into<Prefix>, protocol: RuleProtocol, ports: RulePorts, service: ServiceId) -> Self {
+        let vip = vip.into();
+        Self { vip, protocol, ports, source_ranges: Vec::new(), region_only: false, service }
     }
 }
 
@@ -104,9 +109,11 @@ pub struct RuleIdentity(pub u64);
 /// Forwarding rules and routes of a snapshot, ready for lookup.
 #[derive(Debug, Default)]
 pub struct ForwardingRules {
+    /// VIPs that are one address.
     vips: AddressMap<Vip>,
-    /// Routes by prefix length, longest first; each length a map from its networks.
-    routes: Vec<(u8, AddressMap<RuleId>)>,
+    /// VIPs that are prefixes; empty in nearly all configurations.
+    vip_prefixes: PrefixMap<Vip>,
+    routes: PrefixMap<RuleId>,
     targets: Box<[Target]>,
     /// Rules by their identity, in order.
     identities: Box<[(RuleIdentity, RuleId)]>,
@@ -126,20 +133,24 @@ impl ForwardingRules {
     /// Sorts `rules`, whose indices are their ids, and `routes`; `region` holds the clients of the appliance's own
     /// region, and nothing where all clients count as such.
     pub fn new(rules: &[ForwardingRule], routes: &[Route], region: &[Prefix]) -> Self {
-        let mut by_address: BTreeMap<Address, Vec<(RuleId, &ForwardingRule)>> = BTreeMap::new();
+        let mut by_vip: BTreeMap<Prefix, Vec<(RuleId, &ForwardingRule)>> = BTreeMap::new();
         for (index, rule) in rules.iter().enumerate() {
-            by_address.entry(rule.address).or_default().push((RuleId(index as u16), rule));
+            by_vip.entry(rule.vip).or_default().push((RuleId(index as u16), rule));
         }
-        let mut by_length: BTreeMap<Reverse<u8>, BTreeMap<Address, RuleId>> = BTreeMap::new();
-        for route in routes {
-            let networks = by_length.entry(Reverse(route.dest_range.bits())).or_default();
-            networks.insert(route.dest_range.network(), route.next_hop);
+        let (mut vips, mut vip_prefixes) = (BTreeMap::new(), BTreeMap::new());
+        for (prefix, rules) in by_vip {
+            if prefix.is_one_address() {
+                vips.insert(prefix.network(), Vip::new(&rules));
+            } else {
+                vip_prefixes.insert(prefix, Vip::new(&rules));
+            }
         }
-        let vips: BTreeMap<Address, Vip> =
-            by_address.into_iter().map(|(address, rules)| (address, Vip::new(&rules))).collect();
+        let routes: BTreeMap<Prefix, RuleId> =
+            routes.iter().map(|route| (route.dest_range, route.next_hop)).collect();
         Self {
             vips: vips.into(),
-            routes: by_length.into_iter().map(|(Reverse(bits), networks)| (bits, networks.into())).collect(),
+            vip_prefixes: vip_prefixes.into(),
+            routes: routes.into(),
             targets: (0..)
                 .zip(rules)
                 .map(|(index, rule)| Target {
@@ -207,37 +218,64 @@ impl ForwardingRules {
         self.vips.get(flow.dst)?.unconditional(flow)
     }
 
-    /// Rule whose VIP, protocol, ports and clients take `flow`; routes are left aside.
-    pub fn lookup_vip(&self, flow: &Flow) -> RuleMatch {
-        let mut outside = false;
-        if let Some(vip) = self.vips.get(flow.dst) {
-            for candidate in vip.preference(flow).flat_map(|candidates| candidates.of(flow.src)) {
-                match self.admit(candidate.rule, flow.src) {
-                    RuleMatch::OutsideRegion => outside = true,
-                    found => return found,
-                }
-            }
-        }
-        if outside { RuleMatch::OutsideRegion } else { RuleMatch::None }
+    /// True if a VIP is a prefix, so that [`Self::lookup_unconditional_prefix`] may find a rule.
+    #[inline]
+    pub fn has_vip_prefixes(&self) -> bool {
+        !self.vip_prefixes.is_empty()
     }
 
-    /// True if `address` is a VIP of any rule.
+    /// Rule of a whole TCP or UDP packet to an address that is no VIP by itself, as [`Self::lookup_unconditional`].
+    #[inline]
+    pub fn lookup_unconditional_prefix(&self, flow: &Flow) -> Option<(RuleId, ServiceId)> {
+        if self.vips.get(flow.dst).is_some() {
+            return None;
+        }
+        self.vip_prefixes.holding(flow.dst).next()?.unconditional(flow)
+    }
+
+    /// Rule whose VIP, protocol, ports and clients take `flow`; routes are left aside.
+    pub fn lookup_vip(&self, flow: &Flow) -> RuleMatch {
+        let missed = match self.vips.get(flow.dst).map_or(RuleMatch::None, |vip| self.lookup_in(vip, flow)) {
+            found @ RuleMatch::Rule(..) => return found,
+            missed => missed,
+        };
+        if self.vip_prefixes.is_empty() { missed } else { self.lookup_vip_prefix(flow, missed) }
+    }
+
+    /// Rule of a packet that no rule of its very destination takes; else `missed`, or a better reason.
+    #[inline(never)]
+    fn lookup_vip_prefix(&self, flow: &Flow, mut missed: RuleMatch) -> RuleMatch {
+        for vip in self.vip_prefixes.holding(flow.dst) {
+            match self.lookup_in(vip, flow) {
+                RuleMatch::None => {}
+                found @ RuleMatch::Rule(..) => return found,
+                other => missed = other,
+            }
+        }
+        missed
+    }
+
+    fn lookup_in(&self, vip: &Vip, flow: &Flow) -> RuleMatch {
+        let mut missed = RuleMatch::None;
+        for candidate in vip.preference(flow).flat_map(|candidates| candidates.of(flow.src)) {
+            match self.admit(candidate.rule, flow.src) {
+                RuleMatch::OutsideRegion => missed = RuleMatch::OutsideRegion,
+                found => return found,
+            }
+        }
+        missed
+    }
+
+    /// True if `address` is a VIP of any rule, or in a prefix that is.
     pub fn is_vip(&self, address: Address) -> bool {
-        self.vips.get(address).is_some()
+        self.vips.get(address).is_some() || self.vip_prefixes.holding(address).next().is_some()
     }
 
     fn lookup_route(&self, flow: &Flow) -> RuleMatch {
-        for (bits, networks) in &self.routes {
-            // A length of 96 and more may be either family's; a shorter one is IPv6's alone.
-            if *bits < 96 && flow.dst.is_ipv4() {
-                continue;
-            }
-            let network = Address(flow.dst.0 & u128::MAX.checked_shl(128 - u32::from(*bits)).unwrap_or(0));
-            if let Some(next_hop) = networks.get(network) {
-                return self.admit(*next_hop, flow.src);
-            }
-        }
-        RuleMatch::None
+        self.routes
+            .holding(flow.dst)
+            .next()
+            .map_or(RuleMatch::None, |next_hop| self.admit(*next_hop, flow.src))
     }
 
     fn admit(&self, rule: RuleId, client: Address) -> RuleMatch {
@@ -265,8 +303,9 @@ mod tests {
         Prefix::new(address(network), length.parse().unwrap())
     }
 
-    fn rule(address_text: &str, protocol: RuleProtocol, ports: RulePorts) -> ForwardingRule {
-        ForwardingRule::new(address(address_text), protocol, ports, ServiceId(0))
+    fn rule(vip: &str, protocol: RuleProtocol, ports: RulePorts) -> ForwardingRule {
+        let vip = if vip.contains('/') { prefix(vip) } else { address(vip).into() };
+        ForwardingRule::new(vip, protocol, ports, ServiceId(0))
     }
 
     fn flow(src: &str, dst: &str, protocol: u8, dst_port: u16) -> Flow {
@@ -354,6 +393,66 @@ mod tests {
         ] {
             assert_eq!(found(&rules, &flow("192.0.2.1", VIP, protocol::TCP, port)), expected, "port {port}");
         }
+    }
+
+    #[test]
+    fn among_the_rules_that_take_a_packet_the_longest_vip_wins() {
+        let (tcp, all) = (RuleProtocol::Tcp, RulePorts::All);
+        let web = || RulePorts::List(vec![80]);
+        let mut abroad = rule("198.51.100.8", RuleProtocol::Udp, RulePorts::All);
+        abroad.region_only = true;
+        let rules = ForwardingRules::new(
+            &[
+                rule("198.51.100.0/24", RuleProtocol::L3Default, RulePorts::All),
+                rule("198.51.100.0/28", tcp, web()),
+                rule("198.51.100.7", tcp, RulePorts::List(vec![443])),
+                rule("2001:db8:1234::/48", tcp, all.clone()),
+                rule("2001:db8:1234::/96", tcp, web()),
+                rule("2001:db8:1234::7", tcp, all),
+                abroad,
+            ],
+            &[Route { dest_range: prefix("2001:db8::/32"), next_hop: RuleId(0) }],
+            &[prefix("10.0.0.0/8")],
+        );
+        for (dst, protocol, port, expected) in [
+            ("198.51.100.7", protocol::TCP, 443, Some(2)),
+            ("198.51.100.7", protocol::TCP, 80, Some(1)),
+            ("198.51.100.7", protocol::TCP, 22, Some(0)),
+            ("198.51.100.7", protocol::ESP, 0, Some(0)),
+            ("198.51.100.15", protocol::TCP, 80, Some(1)),
+            ("198.51.100.16", protocol::TCP, 80, Some(0)),
+            ("198.51.100.255", protocol::UDP, 53, Some(0)),
+            ("198.51.101.0", protocol::TCP, 80, None),
+            ("198.51.100.8", protocol::UDP, 53, Some(0)),
+            ("2001:db8:1234::7", protocol::TCP, 80, Some(5)),
+            ("2001:db8:1234::ffff:ffff", protocol::TCP, 80, Some(4)),
+            ("2001:db8:1234::8", protocol::TCP, 81, Some(3)),
+            ("2001:db8:1234:1::8", protocol::TCP, 80, Some(3)),
+            ("2001:db8:1235::8", protocol::TCP, 80, Some(0)),
+            ("2001:db8:1234::7", protocol::UDP, 80, Some(0)),
+        ] {
+            let src = if dst.contains(':') { "2001:db8:9::1" } else { "192.0.2.1" };
+            let flow = flow(src, dst, protocol, port);
+            assert_eq!(found(&rules, &flow), expected, "{dst} {protocol} {port}");
+            if protocol != protocol::ESP
+                && let Some((RuleId(found), _)) =
+                    rules.lookup_unconditional(&flow).or(rules.lookup_unconditional_prefix(&flow))
+            {
+                assert_eq!(Some(found), expected, "{dst} {protocol} {port} by the short way");
+            }
+        }
+        let plain = flow("192.0.2.1", "198.51.100.9", protocol::TCP, 80);
+        assert_eq!(rules.lookup_unconditional_prefix(&plain), Some((RuleId(1), ServiceId(0))));
+        assert!(rules.is_vip(address("198.51.100.99")) && rules.is_vip(address("2001:db8:1234::99")));
+        assert!(!rules.is_vip(address("198.51.99.255")) && !rules.is_vip(address("2001:db8:1235::")));
+    }
+
+    #[test]
+    fn a_prefix_of_one_family_takes_no_packets_of_the_other() {
+        let rules = ForwardingRules::new(&[rule("::/0", RuleProtocol::L3Default, RulePorts::All)], &[], &[]);
+        assert_eq!(found(&rules, &flow("192.0.2.1", VIP, protocol::TCP, 80)), None);
+        assert_eq!(found(&rules, &flow("2001:db8::1", "2001:db8::2", protocol::TCP, 80)), Some(0));
+        assert!(!rules.is_vip(address(VIP)));
     }
 
     #[test]

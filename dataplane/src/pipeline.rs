@@ -1,4 +1,4 @@
-//! The life of a burst, stage by stage. Every branch of the packet path is here: those of routes and fragments in
+//! The life of a burst, stage by stage. Every branch of the packet path is here: those of routes, fragments and prefixes in
 //! `apart.rs`, and of packets that exceed a path's MTU in `too_long.rs`.
 //!
 //! ```text
@@ -191,6 +191,7 @@ impl Pipeline {
         assert!(frames.len() <= BURST && frames.len() == decisions.len());
         let Self { hasher, counters, budget, first_fragments, candidates } = self;
         let round = Round { snapshot, table, hasher, now };
+        let of_address = |flow: &Flow| snapshot.rules.lookup_unconditional(flow);
         let mut count = 0;
         for frame in frames.iter().take(HEADERS_AHEAD) {
             prefetch_header(frame);
@@ -204,8 +205,9 @@ impl Pipeline {
             candidate.index = index as u8;
             // Each family by itself, so that the compiler knows which it is in all that follows.
             let admitted = (candidate.packet.read_plain_ipv4(frame)
-                && round.admit_plain(candidate, frame, decision))
-                || (candidate.packet.read_plain_ipv6(frame) && round.admit_plain(candidate, frame, decision))
+                && round.admit_plain(candidate, frame, decision, of_address))
+                || (candidate.packet.read_plain_ipv6(frame)
+                    && round.admit_plain(candidate, frame, decision, of_address))
                 || round.admit_any(candidate, frame, decision, counters);
             count += usize::from(admitted);
         }
@@ -271,13 +273,17 @@ impl Candidate {
 }
 
 impl Round<'_> {
-    /// Takes in a packet that is as nearly all are: well-formed, plain, for a rule that takes every client. False where
-    /// it is not, and nothing is decided.
+    /// Takes in a packet that is as nearly all are: well-formed, plain, for a rule that takes every client and that
+    /// `lookup` finds. False where it is not, and nothing is decided.
     #[inline(always)]
-    fn admit_plain(&self, candidate: &mut Candidate, frame: &[u8], decision: &mut Decision) -> bool {
-        let Some((rule, service)) = self.snapshot.rules.lookup_unconditional(&candidate.packet.flow) else {
-            return false;
-        };
+    fn admit_plain(
+        &self,
+        candidate: &mut Candidate,
+        frame: &[u8],
+        decision: &mut Decision,
+        lookup: impl FnOnce(&Flow) -> Option<(RuleId, ServiceId)>,
+    ) -> bool {
+        let Some((rule, service)) = lookup(&candidate.packet.flow) else { return false };
         let to_group = ethernet::destination(frame).is_group();
         if to_group | candidate.packet.flow.src.is_martian_source() | (candidate.packet.ttl <= 1) {
             return false;
@@ -305,6 +311,9 @@ impl Round<'_> {
         decision: &mut Decision,
         counters: &mut Counters,
     ) -> bool {
+        if self.snapshot.rules.has_vip_prefixes() && self.admit_plain_prefix(candidate, frame, decision) {
+            return true;
+        }
         match Packet::parse(frame) {
             Ok(packet) => candidate.packet = packet,
             Err(verdict) => {

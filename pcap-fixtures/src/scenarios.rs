@@ -10,6 +10,7 @@ mod icmp_errors;
 mod ipv6;
 mod link;
 mod malformed;
+mod prefixes;
 mod protocols;
 mod routes;
 mod rules;
@@ -26,6 +27,7 @@ use crate::packet::Packet;
 pub fn fixtures() -> Vec<Fixture> {
     let families = [
         rules::fixtures(),
+        prefixes::fixtures(),
         routes::fixtures(),
         affinity::fixtures(),
         tracking::fixtures(),

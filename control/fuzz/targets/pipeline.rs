@@ -95,13 +95,17 @@ fn snapshot(delivery: &str, v4_hosts: &str, v6_hosts: &str, fragments: bool) -> 
         "[network]\nipv4_address = \"192.0.2.1\"\nipv6_address = \"2001:db8:1::1\"\nmtu = {MTU}\nfragment_tunnels = {fragments}\n\
          [[health_check]]\nname = \"check\"\ntype = \"TCP\"\n",
     );
-    for (name, vip, range, hosts) in
-        [("v4", "192.0.2.10", "0.0.0.0/0", v4_hosts), ("v6", "2001:db8::10", "::/0", v6_hosts)]
-    {
+    for (name, vip, vip_prefix, range, hosts) in [
+        ("v4", "192.0.2.10", "203.0.113.0/24", "0.0.0.0/0", v4_hosts),
+        ("v6", "2001:db8::10", "2001:db8:1234::/96", "::/0", v6_hosts),
+    ] {
         let separator = if hosts.contains(':') { ":" } else { "." };
         text += &format!(
             "[[forwarding_rule]]\nname = \"{name}\"\nload_balancing_scheme = \"INTERNAL\"\n\
              ip_address = \"{vip}\"\nip_protocol = \"L3_DEFAULT\"\nall_ports = true\nbackend_service = \"{name}\"\n\
+             [[forwarding_rule]]\nname = \"prefix-{name}\"\nload_balancing_scheme = \"INTERNAL\"\n\
+             ip_address = \"{vip_prefix}\"\nip_protocol = \"TCP\"\nall_ports = true\n\
+             backend_service = \"{name}\"\n\
              [[backend_service]]\nname = \"{name}\"\nload_balancing_scheme = \"INTERNAL\"\n\
              protocol = \"UNSPECIFIED\"\nhealth_checks = [\"check\"]\nbackends = [{{ group = \"{name}\" }}]\n\
              [[backend_group]]\nname = \"{name}\"\ndelivery = \"{delivery}\"\nendpoints = [\

@@ -226,7 +226,7 @@ fn forwarding_rules(config: &Config) -> ForwardingRules {
         .rules
         .iter()
         .map(|rule| ForwardingRule {
-            address: rule.address.into(),
+            vip: rule.vip.into(),
             protocol: match rule.protocol {
                 ConfiguredProtocol::Tcp => RuleProtocol::Tcp,
                 ConfiguredProtocol::Udp => RuleProtocol::Udp,

@@ -62,6 +62,7 @@ pub use route::Route;
 pub use schema::schema;
 pub use written::choice::{DnsRcode, DnsType, NeighborReplies, ProxyHeader, RuleProtocol, ServiceProtocol};
 pub use written::google_key::{is_of_google_alone, snake_case};
+pub use written::vip_range::{UnreadableVip, VipRange};
 
 /// A commented configuration with every table.
 pub const EXAMPLE: &str = include_str!("../../default.toml");

@@ -109,6 +109,21 @@ fn defaults_with(from: &str, to: &str) -> Config {
 }
 
 #[test]
+fn a_virtual_ip_address_may_be_a_prefix() {
+    let vip = |written: &str| {
+        let written = format!("ip_address = {written}");
+        let rule = defaults_with("ip_address = \"203.0.113.10\"", &written).rules[0].clone();
+        (rule.vip.to_string(), rule.probe_address.to_string())
+    };
+    let both = |vip: &str, probe: &str| (vip.to_owned(), probe.to_owned());
+    assert_eq!(vip("\"203.0.113.10\""), both("203.0.113.10", "203.0.113.10"));
+    assert_eq!(vip("\"203.0.113.10/32\""), both("203.0.113.10", "203.0.113.10"));
+    assert_eq!(vip("\"203.0.113.0/28\""), both("203.0.113.0/28", "203.0.113.0"));
+    let named = vip("\"203.0.113.0/28\"\nprobe_address = \"203.0.113.7\"");
+    assert_eq!(named, both("203.0.113.0/28", "203.0.113.7"));
+}
+
+#[test]
 fn ports_may_be_text() {
     let ports = |written: &str| defaults_with("ports = [443, 80]", written).rules[0].ports.clone();
     assert_eq!(ports("ports = [\"443\", 80]"), Ports::List(vec![80, 443]));

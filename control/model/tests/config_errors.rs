@@ -297,6 +297,47 @@ fn forwarding_rules() {
 }
 
 #[test]
+fn prefixes_of_virtual_ip_addresses() {
+    let v6 = "ip_address = \"2001:db8::10\"";
+    snapshot!(shown(&[
+        ("a VIP is an address or a prefix", v6, "ip_address = \"2001:db8::10-20\""),
+        ("a prefix has no host bits", v6, "ip_address = \"2001:db8::10/96\""),
+        ("a prefix is no longer than an address", v6, "ip_address = \"2001:db8::/129\""),
+        ("a prefix holds no multicast addresses", v6, "ip_address = \"fe00::/7\""),
+        ("a prefix is not everything", v6, "ip_address = \"::/0\""),
+        ("a prefix holds no address of the appliance", v6, "ip_address = \"2001:db8:1::/96\""),
+        ("a prefix holds no router", "ip_address = \"192.0.2.10\"", "ip_address = \"192.0.2.248/29\"",),
+        ("a prefix holds no endpoint of a tunnel", v6, "ip_address = \"2001:db8:2::/96\""),
+        (
+            "probes go to an address of the prefix",
+            v6,
+            "ip_address = \"2001:db8::/96\"\nprobe_address = \"2001:db8:0:1::\"",
+        ),
+        (
+            "probes go to an address of the family",
+            v6,
+            "ip_address = \"2001:db8::/96\"\nprobe_address = \"192.0.2.7\"",
+        ),
+        (
+            "probes go to the one address",
+            v6,
+            "ip_address = \"2001:db8::10\"\nprobe_address = \"2001:db8::11\"",
+        ),
+    ]));
+}
+
+#[test]
+fn an_endpoint_on_the_link_is_not_asked_for_by_who_answers_for_it() {
+    let prefix = BASE.replace("ip_address = \"192.0.2.10\"", "ip_address = \"192.0.2.16/28\"");
+    let parsed = |text: &str| Config::parse("config.toml", text);
+    assert!(parsed(&prefix).is_ok(), "its MAC address is written");
+    let unnamed = prefix.replace(", mac_address = \"02:00:00:00:00:21\"", "");
+    snapshot!(parsed(&unnamed).expect_err("the appliance would ask itself"));
+    let silent = unnamed.replace("all_ports = true\n", "all_ports = true\nneighbor_replies = \"NEVER\"\n");
+    assert!(parsed(&silent).is_ok(), "the endpoint answers for itself");
+}
+
+#[test]
 fn rules_that_contradict_each_other() {
     let rule = |name: &str, more: &str| {
         format!(
@@ -323,6 +364,17 @@ fn rules_that_contradict_each_other() {
     snapshot!(shown_all.join("\n"));
 
     // The more specific of these is known.
+    let of_vips = |first: &str, second: &str| {
+        let of = |name: &str, vip: &str| {
+            rule(name, "ports = [80]").replace("203.0.113.10", vip) + "neighbor_replies = \"NEVER\"\n"
+        };
+        let text = format!("{BASE}\n{}{}", of("a", first), of("b", second));
+        Config::parse("config.toml", &text).err().map(|errors| errors.errors()[0].message.clone())
+    };
+    assert!(of_vips("203.0.113.16/28", "203.0.113.16/28").is_some_and(|text| text.contains("`a` and `b`")));
+    assert_eq!(of_vips("203.0.113.16/28", "203.0.113.16/29"), None);
+    assert_eq!(of_vips("203.0.113.16/28", "203.0.113.17"), None);
+    assert!(of_vips("203.0.113.17/32", "203.0.113.17").is_some_and(|text| text.contains("`a` and `b`")));
     assert_eq!(shown("ports = [80]", "ports = [443]"), None);
     assert_eq!(shown("port_range = \"50-60\"", "port_range = \"61-100\""), None);
     assert_eq!(shown("ports = [80]", "all_ports = true"), None);

@@ -1,10 +1,10 @@
 //! A program of the operator's that tells routers: run with a verb, an address and a rule, for a bounded time.
 
-use std::net::IpAddr;
 use std::pin::pin;
 use std::process::Stdio;
 use std::time::Duration;
 
+use guideway_model::config::VipRange;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncReadExt;
 use tokio::process::{ChildStderr, Command};
@@ -20,7 +20,7 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 const MAX_WORDS: usize = 1_024;
 
 /// Runs the program of `words`; whatever does not end in time is killed, with all that it has started.
-pub(super) async fn run(words: &[String], verb: &str, address: IpAddr, rule: &str) -> Result<(), String> {
+pub(super) async fn run(words: &[String], verb: &str, address: VipRange, rule: &str) -> Result<(), String> {
     let (program, arguments) = words.split_first().ok_or("there is no program")?;
     let mut command = Command::new(program);
     command.args(arguments).args([verb, &address.to_string(), rule]);

@@ -9,14 +9,13 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read};
-use std::net::IpAddr;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use guideway_model::config::Hook;
+use guideway_model::config::{Hook, VipRange};
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt;
 use tokio::signal::unix::{SignalKind, signal};
@@ -46,7 +45,7 @@ pub const VERB: &str = "guard";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Withdrawal {
     pub(super) hook: Hook,
-    pub(super) rules: BTreeMap<IpAddr, String>,
+    pub(super) rules: BTreeMap<VipRange, String>,
 }
 
 /// Guard that stands; it ends after this value.

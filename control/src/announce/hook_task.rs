@@ -1,10 +1,9 @@
 //! The task of one hook: tells it what is wanted, one thing at a time, until it has heard.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use guideway_model::config::Hook;
+use guideway_model::config::{Hook, VipRange};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
@@ -23,7 +22,7 @@ const CONFIRMED_EVERY: Duration = Duration::from_secs(10);
 /// Wishes that a hook is to be told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Order {
-    pub(super) wishes: BTreeMap<IpAddr, Wish>,
+    pub(super) wishes: BTreeMap<VipRange, Wish>,
     /// True when the appliance ends: no announcement is waited for.
     pub(super) is_last: bool,
     /// Number of times that others may have told the hook something else: what it was told before counts no more.
@@ -61,7 +60,7 @@ pub(super) trait Tell {
     fn tell(
         &self,
         announced: bool,
-        address: IpAddr,
+        address: VipRange,
         rule: &str,
     ) -> impl Future<Output = Result<(), String>> + Send;
 }
@@ -72,7 +71,7 @@ impl Tell for Hook {
         matches!(self, Self::Bird { .. })
     }
 
-    async fn tell(&self, announced: bool, address: IpAddr, rule: &str) -> Result<(), String> {
+    async fn tell(&self, announced: bool, address: VipRange, rule: &str) -> Result<(), String> {
         match self {
             Self::Bird { socket, protocol } => bird::switch(socket, protocol, announced).await,
             Self::Command(words) => {
@@ -93,9 +92,9 @@ struct Target {
 pub(super) async fn serve(
     hook: impl Tell,
     mut orders: watch::Receiver<Order>,
-    shown: watch::Sender<BTreeMap<IpAddr, Progress>>,
+    shown: watch::Sender<BTreeMap<VipRange, Progress>>,
 ) {
-    let mut targets = BTreeMap::<IpAddr, Target>::new();
+    let mut targets = BTreeMap::<VipRange, Target>::new();
     let mut doubts = 0;
     let (mut is_new, mut is_last) = (true, false);
     loop {
@@ -110,11 +109,11 @@ pub(super) async fn serve(
                 targets.values_mut().for_each(Target::doubt);
             }
             targets.retain(|_, target| !target.is_over());
-            let progress = |(address, target): (&IpAddr, &Target)| (*address, target.progress.clone());
+            let progress = |(address, target): (&VipRange, &Target)| (*address, target.progress.clone());
             shown.send_replace(targets.iter().map(progress).collect());
         }
 
-        let due = |(address, target): (&IpAddr, &Target)| {
+        let due = |(address, target): (&VipRange, &Target)| {
             (!target.progress.is_settled() || hook.forgets()).then_some((target.due, *address))
         };
         let next = targets.iter().filter_map(due).min();
@@ -156,7 +155,7 @@ async fn last(mut orders: watch::Receiver<Order>) {
 }
 
 /// Takes over the wishes; what changes is due at once.
-fn take_in(targets: &mut BTreeMap<IpAddr, Target>, wishes: BTreeMap<IpAddr, Wish>, is_urgent: bool) {
+fn take_in(targets: &mut BTreeMap<VipRange, Target>, wishes: BTreeMap<VipRange, Wish>, is_urgent: bool) {
     let now = Instant::now();
     for (address, wish) in wishes {
         match targets.get_mut(&address) {
@@ -213,6 +212,7 @@ impl Target {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
     use std::sync::{Arc, Mutex};
 
     use super::*;
@@ -236,7 +236,7 @@ mod tests {
             self.forgets
         }
 
-        async fn tell(&self, announced: bool, _: IpAddr, _: &str) -> Result<(), String> {
+        async fn tell(&self, announced: bool, _: VipRange, _: &str) -> Result<(), String> {
             let at = self.begun.elapsed().as_secs();
             *self.at_once.lock().expect("no test has failed") += 1;
             assert_eq!(*self.at_once.lock().expect("no test has failed"), 1, "one at a time");
@@ -260,8 +260,8 @@ mod tests {
         }
     }
 
-    fn address(host: u8) -> IpAddr {
-        [203, 0, 113, host].into()
+    fn address(host: u8) -> VipRange {
+        IpAddr::from([203, 0, 113, host]).into()
     }
 
     fn order(wishes: &[(u8, Reason)]) -> Order {
@@ -278,7 +278,7 @@ mod tests {
     struct RunningTask {
         fake: Fake,
         orders: watch::Sender<Order>,
-        shown: watch::Receiver<BTreeMap<IpAddr, Progress>>,
+        shown: watch::Receiver<BTreeMap<VipRange, Progress>>,
     }
 
     impl RunningTask {

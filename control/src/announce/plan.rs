@@ -2,14 +2,13 @@
 //! planned before, without I/O; time is an argument.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::time::Duration;
 
-use guideway_model::config::{Announcement, AnnouncementPolicy, Config, Hook};
+use guideway_model::config::{Announcement, AnnouncementPolicy, Config, Hook, VipRange};
 
 /// Plan: the wish for each address of each hook.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plan(pub(super) BTreeMap<Hook, BTreeMap<IpAddr, Wish>>);
+pub struct Plan(pub(super) BTreeMap<Hook, BTreeMap<VipRange, Wish>>);
 
 /// Wish for one address: announced or not, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +65,7 @@ pub enum Stage {
 /// Planner: makes plans, and remembers what each address depends on beyond the present.
 #[derive(Debug, Default)]
 pub struct Planner {
-    standings: BTreeMap<(Hook, IpAddr), Standing>,
+    standings: BTreeMap<(Hook, VipRange), Standing>,
 }
 
 /// Standing of an address: a drain or a stop of the appliance does not change it, health and stalls do.
@@ -139,11 +138,11 @@ fn best_by_address<'c>(
     announcement: &Announcement,
     config: &'c Config,
     healthy: impl Fn(&str) -> u32,
-) -> BTreeMap<IpAddr, (&'c str, u32)> {
+) -> BTreeMap<VipRange, (&'c str, u32)> {
     let mut addresses = BTreeMap::new();
     for rule in announcement.rules.iter().map(|rule| &config.rules[*rule]) {
         let healthy = healthy(&config.services[rule.service].name);
-        let (_, most) = addresses.entry(rule.address).or_insert((&*rule.name, healthy));
+        let (_, most) = addresses.entry(rule.vip).or_insert((&*rule.name, healthy));
         // One rule that serves is enough.
         *most = healthy.max(*most);
     }
@@ -201,6 +200,8 @@ impl Stage {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     /// Rules `a` and `b` of one address before the services of these names, and `c` of another before `b`'s.
@@ -230,7 +231,7 @@ mod tests {
 
     /// Reason of each address, by its last byte.
     fn reasons(plan: &Plan) -> Vec<(u8, Reason)> {
-        let last = |address: &IpAddr| match address {
+        let last = |vip: &VipRange| match vip.first() {
             IpAddr::V4(address) => address.octets()[3],
             IpAddr::V6(_) => 0,
         };
@@ -295,6 +296,29 @@ mod tests {
         let wish = plan.0.values().flatten().next().expect("there is one address").1;
         assert_eq!(reasons(&plan), [(11, Reason::Served)]);
         assert_eq!((&*wish.announcement, &*wish.rule), ("bgp", "c"));
+    }
+
+    #[test]
+    fn a_prefix_is_announced_as_one_and_an_address_in_it_by_itself() {
+        let mut text = "command = [\"/bin/announce\"]\n".to_owned();
+        for (name, vip) in [("d", "198.51.100.0/28"), ("e", "198.51.100.7"), ("f", "2001:db8:1234::/96")] {
+            text += &format!(
+                "[[forwarding_rule]]\nname = \"{name}\"\nip_address = \"{vip}\"\nports = [80]\n\
+                 backend_service = \"sa\"\n"
+            );
+        }
+        let healthy = |service: &str| u32::from(service == "sa");
+        let plan = Planner::default().plan(&config(&text), healthy, RUNNING, Duration::ZERO);
+        let wishes: Vec<_> =
+            plan.0.values().flatten().map(|(vip, wish)| (vip.to_string(), &*wish.rule)).collect();
+        let expected = [
+            ("198.51.100.0/28", "d"),
+            ("198.51.100.7", "e"),
+            ("203.0.113.10", "a"),
+            ("203.0.113.11", "c"),
+            ("2001:db8:1234::/96", "f"),
+        ];
+        assert_eq!(wishes, expected.map(|(vip, rule)| (vip.to_owned(), rule)));
     }
 
     /// Planner of one configuration; each step tells it the healthy backends of `sa` at a second.

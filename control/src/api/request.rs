@@ -2,14 +2,13 @@
 
 use std::fmt;
 use std::io;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use guideway_dataplane::verdict::{DropReason, PassReason};
-use guideway_model::config::ConfigErrors;
+use guideway_model::config::{ConfigErrors, VipRange};
 use guideway_model::flow_text::FlowText;
 use guideway_model::service::UnknownName;
 use tokio::sync::{mpsc, oneshot};
@@ -125,15 +124,15 @@ pub enum Request {
     },
     /// Starts to answer ARP and neighbour discovery for a VIP, and tells its neighbours.
     VipAnnounce {
-        /// Address of the VIP.
-        address: IpAddr,
+        /// Address or prefix of the VIP.
+        address: VipRange,
         /// Channel for the VIP as it is afterwards.
         reply: Reply<Vip>,
     },
     /// Stops answering ARP and neighbour discovery for a VIP.
     VipWithdraw {
-        /// Address of the VIP.
-        address: IpAddr,
+        /// Address or prefix of the VIP.
+        address: VipRange,
         /// Channel for the VIP as it is afterwards.
         reply: Reply<Vip>,
     },
@@ -280,8 +279,8 @@ impl FromStr for CaptureReasons {
 pub enum Refused {
     /// A service or a backend is neither configured nor draining.
     UnknownName(UnknownName),
-    /// An address is no VIP.
-    UnknownVip(IpAddr),
+    /// An address or a prefix is no VIP.
+    UnknownVip(VipRange),
     /// A backend is no longer configured: it drains anyway, and nothing about it can be changed.
     BackendRemoved {
         /// Service of the backend.
@@ -293,8 +292,8 @@ pub enum Refused {
     ServiceNotWeighted(String),
     /// A VIP cannot be announced or withdrawn: by its configuration, it is answered for always or never.
     VipNotAnnounceable {
-        /// Address of the VIP.
-        address: IpAddr,
+        /// Address or prefix of the VIP.
+        address: VipRange,
         /// Configured `neighbor_replies` of the VIP.
         neighbor_replies: NeighborReplies,
     },

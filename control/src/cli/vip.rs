@@ -1,9 +1,8 @@
 //! `guideway vip`: shows VIPs, announces and withdraws them.
 
-use std::net::IpAddr;
-
 use clap::{Args as Arguments, Subcommand};
 use guideway::api::view::Vip;
+use guideway_model::config::VipRange;
 
 use super::amount::yes_no;
 use super::appliance::ApplianceArgs;
@@ -33,8 +32,8 @@ struct List {
 
 #[derive(Arguments)]
 struct One {
-    /// Address of a VIP whose rules have `neighbor_replies = "WHEN_ANNOUNCED"`.
-    address: IpAddr,
+    /// Address or prefix of a VIP whose rules have `neighbor_replies = "WHEN_ANNOUNCED"`.
+    address: VipRange,
     #[command(flatten)]
     appliance: ApplianceArgs,
 }

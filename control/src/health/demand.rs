@@ -38,7 +38,7 @@ impl Excess {
             let (open, waiting) = (check.timeout.as_secs_f64(), TIME_WAIT.as_secs_f64());
             connections += of_interval(open);
             time_wait += of_interval(waiting);
-            *ports.entry((rule.address, check.port)).or_default() += of_interval(open + waiting);
+            *ports.entry((rule.probe_address, check.port)).or_default() += of_interval(open + waiting);
         }
         let beyond = |needed: f64, limit: usize| (needed > limit as f64).then_some(needed.ceil() as u64);
         let ports = ports

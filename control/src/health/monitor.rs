@@ -150,8 +150,37 @@ fn job(id: &CheckId, config: &Config, services: &Services) -> Option<ProbeJob> {
     let backend = backends.find(|backend| backend.endpoint.name == id.backend)?;
     Some(ProbeJob {
         check: config.health_checks[service.health_check].clone(),
-        vip: rule.address,
+        vip: rule.probe_address,
         address: backend.endpoint.address,
         backend: backend.handle,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use guideway_model::forwarding_state::ForwardingState;
+
+    use super::*;
+
+    #[test]
+    fn probes_of_a_prefix_go_to_one_address_of_it() {
+        let probed = |vip: &str| {
+            let text = format!(
+                "[[forwarding_rule]]\nname = \"web\"\n{vip}\nports = [80]\nbackend_service = \"web\"\n\
+                 [[backend_service]]\nname = \"web\"\nhealth_checks = [\"alive\"]\n\
+                 backends = [{{ group = \"web\" }}]\n\
+                 [[backend_group]]\nname = \"web\"\nendpoints = [{{ name = \"b\", ip_address = \"2001:db8:1::1\" }}]\n\
+                 [[health_check]]\nname = \"alive\"\ntype = \"TCP\"\n"
+            );
+            let config = Config::parse("test", &text).unwrap_or_else(|errors| panic!("{errors}"));
+            let state = ForwardingState::offline(config);
+            let (service, rule, backend) = ("web".to_owned(), "web".to_owned(), "b".to_owned());
+            let job = job(&CheckId { service, rule, backend }, state.config(), state.services());
+            job.expect("all have their names").vip.to_string()
+        };
+        assert_eq!(probed("ip_address = \"2001:db8::7\""), "2001:db8::7");
+        assert_eq!(probed("ip_address = \"2001:db8:1234::/96\""), "2001:db8:1234::");
+        let named = "ip_address = \"2001:db8:1234::/96\"\nprobe_address = \"2001:db8:1234::80\"";
+        assert_eq!(probed(named), "2001:db8:1234::80");
+    }
 }

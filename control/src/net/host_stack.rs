@@ -37,7 +37,7 @@ mod token_bucket;
 
 use std::time::Duration;
 
-use guideway_dataplane::address::Address;
+use guideway_dataplane::address::{Address, Prefix};
 use guideway_dataplane::egress::PortId;
 use guideway_dataplane::wire::ethernet::MacAddress;
 
@@ -78,6 +78,8 @@ pub struct Conflict {
     pub link: LinkId,
     /// The address that is claimed.
     pub address: Address,
+    /// The address again, or the prefix of the VIP that holds it.
+    pub held: Prefix,
     /// The MAC address of the other host.
     pub mac: MacAddress,
     /// Time at which the claim was heard.
@@ -138,12 +140,13 @@ impl HostStack {
         self.addresses.announce_held(now);
     }
 
-    /// Begins to answer for an address, and announces it three times, as on a takeover.
+    /// Begins to answer for an address, or for the prefix of a VIP, and announces it three times, as on a takeover: each
+    /// address of a prefix of at most 16, of a larger one the first.
     ///
     /// # Errors
-    /// [`NotAnswered`] where `address` is none of the appliance's, or a VIP that it never answers for.
-    pub fn announce(&mut self, address: Address, now: Duration) -> Result<(), NotAnswered> {
-        self.addresses.announce(address, now)
+    /// [`NotAnswered`] where `held` is none of the appliance's, or a VIP that it never answers for.
+    pub fn announce(&mut self, held: impl Into<Prefix>, now: Duration) -> Result<(), NotAnswered> {
+        self.addresses.announce(held.into(), now)
     }
 
     /// Repeats the announcement of each address that the appliance answers for, at this interval from now on, evenly spread
@@ -155,9 +158,9 @@ impl HostStack {
         self.addresses.repeat(every, now);
     }
 
-    /// Stops the announcements of an address, and the answers for a VIP that is answered for when announced.
-    pub fn withdraw(&mut self, address: Address) {
-        self.addresses.withdraw(address);
+    /// Stops the announcements of an address or a prefix, and the answers for a VIP that is answered for when announced.
+    pub fn withdraw(&mut self, held: impl Into<Prefix>) {
+        self.addresses.withdraw(held.into());
     }
 
     /// The neighbour whose MAC address a packet to `destination` needs: the destination itself where it is on a link,
@@ -306,14 +309,14 @@ impl HostStack {
             if self.links.is_own(mac) {
                 return FrameKind::NotForUs;
             }
-            if self.addresses.answers(link, address) == Some(true) {
-                self.last_conflict = Some(Conflict { link, address, mac, at: now });
+            if let Some((true, held)) = self.addresses.answers(link, address) {
+                self.last_conflict = Some(Conflict { link, address, held, mac, at: now });
                 return FrameKind::AddressConflict;
             }
             is_known = self.neighbours.hear(NextHop { link, address }, claim, now);
         }
         if let Some(asked) = &resolution.question
-            && let Some(answers) = self.addresses.answers(link, asked.target)
+            && let Some((answers, _)) = self.addresses.answers(link, asked.target)
         {
             is_known = true;
             if !answers {

@@ -194,7 +194,7 @@ fn matches(rule: &ForwardingRule) -> String {
     };
     let sources: Vec<String> = rule.source_ranges.iter().map(ToString::to_string).collect();
     let from = if sources.is_empty() { String::new() } else { format!(" from {}", sources.join(", ")) };
-    format!("{} {protocol} {ports}{from}", rule.address)
+    format!("{} {protocol} {ports}{from}", rule.vip)
 }
 
 fn pool(state: &ServiceState) -> Option<&'static str> {
@@ -220,6 +220,19 @@ mod tests {
     use guideway_model::sample::sample;
 
     use super::*;
+
+    #[test]
+    fn a_rule_of_a_prefix_is_shown_with_it() {
+        let rest = "[[backend_group]]\nname = \"g\"\nendpoints = [{ name = \"b1\", ip_address = \"192.0.2.11\" }]\n\
+                    [[forwarding_rule]]\nname = \"range\"\nip_address = \"198.51.100.0/28\"\nports = [443, 80]\n\
+                    backend_service = \"svc\"";
+        let head = "[network]\nmac_address = \"02:00:00:00:00:01\"";
+        let mut state = ForwardingState::offline(sample(head, "backends = [{ group = \"g\" }]", rest));
+        let snapshot = state.snapshot(&StandInMacs);
+        let flow = "tcp 203.0.113.7:40000 > 198.51.100.9:443".parse().expect("a flow");
+        let rule = explain(flow, &state, &snapshot).forwarding_rule.expect("it belongs to a rule");
+        assert_eq!((&*rule.name, &*rule.matches), ("range", "198.51.100.0/28 TCP 80,443"));
+    }
 
     #[test]
     fn both_directions_of_a_route_are_explained_by_one_hash() {

@@ -5,14 +5,13 @@
 mod links;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::time::Duration;
 
-use guideway_dataplane::address::Address;
+use guideway_dataplane::address::{Address, Prefix};
 use guideway_dataplane::egress::PortId;
 use guideway_dataplane::snapshot::Snapshot;
 use guideway_engine::publish::{Feed, Publisher};
-use guideway_model::config::{Config, NeighborReplies};
+use guideway_model::config::{Config, NeighborReplies, VipRange};
 use guideway_model::config_diff;
 use guideway_model::forwarding_state::{Applied, ForwardingState, Setup, StateChange};
 use guideway_model::path_mtu::PathMtu;
@@ -33,8 +32,9 @@ pub struct Appliance {
     watched: BTreeSet<NextHop>,
     /// Number of next hops that found no room among the watched.
     unwatched: usize,
-    /// Number of times that another host has claimed an address of the appliance.
-    conflicts: BTreeMap<Address, u64>,
+    /// Number of times that another host has claimed an address of the appliance, by what holds the address: itself, or a
+    /// VIP's prefix.
+    conflicts: BTreeMap<Prefix, u64>,
 }
 
 impl Appliance {
@@ -72,12 +72,13 @@ impl Appliance {
         };
         let own_before = own(self.state.config());
         let Applied { config: changes, .. } = self.state.apply([StateChange::Config(Box::new(config))], now);
-        let known: BTreeSet<Address> = self.host.vips().map(|(vip, _)| vip.address).collect();
+        let known: BTreeSet<Prefix> = self.host.vips().map(|(vip, _)| vip.addresses).collect();
         let vips = vips(self.state.config());
         self.host.set_links(links::links(self.state.config(), &self.nics), &vips);
-        for vip in vips.iter().filter(|vip| vip.answers == Answers::Always && !known.contains(&vip.address)) {
+        for vip in vips.iter().filter(|vip| vip.answers == Answers::Always && !known.contains(&vip.addresses))
+        {
             // A VIP that is an address of the appliance itself was announced at the start.
-            let _ = self.host.announce(vip.address, now);
+            let _ = self.host.announce(vip.addresses, now);
         }
         if own(self.state.config()) != own_before {
             self.host.announce_all(now);
@@ -100,7 +101,7 @@ impl Appliance {
         if kind == FrameKind::AddressConflict
             && let Some(conflict) = self.host.last_conflict()
         {
-            *self.conflicts.entry(conflict.address).or_default() += 1;
+            *self.conflicts.entry(conflict.held).or_default() += 1;
         }
         kind
     }
@@ -111,9 +112,9 @@ impl Appliance {
         self.state.take_in_tunnel_error(frame, now)
     }
 
-    /// Latest claim of another host to an address of the appliance, where it is the first to this address.
+    /// Latest claim of another host to an address of the appliance, where it is the first to this address, or to its VIP's prefix.
     pub fn new_conflict(&self) -> Option<Conflict> {
-        self.host.last_conflict().filter(|conflict| self.conflicts(conflict.address) == 1)
+        self.host.last_conflict().filter(|conflict| self.conflicts(conflict.held) == 1)
     }
 
     /// Does what is due at `now`, and publishes what has changed.
@@ -172,9 +173,9 @@ impl Appliance {
         self.publisher.unreclaimed()
     }
 
-    /// Number of times that another host has claimed this address of the appliance.
-    pub fn conflicts(&self, address: Address) -> u64 {
-        self.conflicts.get(&address).copied().unwrap_or(0)
+    /// Number of times that another host has claimed this address of the appliance, or one of this prefix.
+    pub fn conflicts(&self, held: Prefix) -> u64 {
+        self.conflicts.get(&held).copied().unwrap_or(0)
     }
 
     /// Number of next hops that are not known yet, those included that there is no room to ask for.
@@ -205,15 +206,15 @@ impl Appliance {
     }
 }
 
-/// The virtual IP addresses, each once: rules of one address agree on who answers for it.
+/// The VIPs, each once: rules of one VIP agree on who answers for it.
 fn vips(config: &Config) -> Vec<Vip> {
     let answers = |replies| match replies {
         NeighborReplies::Always => Answers::Always,
         NeighborReplies::WhenAnnounced => Answers::WhenAnnounced,
         NeighborReplies::Never => Answers::Never,
     };
-    let by_address: BTreeMap<IpAddr, NeighborReplies> =
-        config.rules.iter().map(|rule| (rule.address, rule.neighbor_replies)).collect();
-    let vip = |(address, replies): (IpAddr, _)| Vip { address: address.into(), answers: answers(replies) };
-    by_address.into_iter().map(vip).collect()
+    let by_vip: BTreeMap<VipRange, NeighborReplies> =
+        config.rules.iter().map(|rule| (rule.vip, rule.neighbor_replies)).collect();
+    let vip = |(vip, replies): (VipRange, _)| Vip { addresses: vip.into(), answers: answers(replies) };
+    by_vip.into_iter().map(vip).collect()
 }

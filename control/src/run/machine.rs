@@ -2,6 +2,7 @@
 
 pub mod memory;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
@@ -51,10 +52,17 @@ impl Machine {
         let of_network = [network.ipv4_address.map(IpAddr::V4), network.ipv6_address.map(IpAddr::V6)];
         let of_network =
             of_network.into_iter().flatten().map(|own| (own, "an address of `[network]`".to_owned()));
-        let of_rules = config
-            .rules
-            .iter()
-            .map(|rule| (rule.address, format!("the address of forwarding rule `{}`", rule.name)));
+        // The longest prefix first: an address is told of once, by the rule that its packets belong to.
+        let mut rules: Vec<_> = config.rules.iter().collect();
+        rules.sort_by_key(|rule| Reverse(rule.vip.prefix().prefix_len()));
+        let of_rules = rules.into_iter().flat_map(|rule| {
+            let owner = match rule.vip.is_prefix() {
+                false => format!("the address of forwarding rule `{}`", rule.name),
+                true => format!("in the prefix {} of forwarding rule `{}`", rule.vip, rule.name),
+            };
+            let held = self.addresses.keys().filter(move |address| rule.vip.contains(**address));
+            held.map(move |address| (*address, owner.clone()))
+        });
         let mut owners = BTreeMap::new();
         for (address, owner) in of_ports.chain(of_network).chain(of_rules) {
             owners.entry(address).or_insert(owner);
@@ -130,6 +138,29 @@ mod tests {
             "{warnings:?}"
         );
         assert!(warnings[0].contains("(`ip address del 192.0.2.1 dev eth0`)"), "{}", warnings[0]);
+    }
+
+    #[test]
+    fn addresses_of_the_kernel_in_a_prefix_are_told_by_the_rule_of_the_longest() {
+        let wide = RULE.replace("203.0.113.10", "203.0.113.0/24");
+        let narrow = "[[forwarding_rule]]\nname = \"narrow\"\nip_address = \"203.0.113.0/28\"\nports = [80]\n\
+                      backend_service = \"web\"\n";
+        let config = config(&format!("{wide}{narrow}"));
+        let machine =
+            with_addresses(&[("203.0.113.7", "lo"), ("203.0.113.77", "eth0"), ("203.0.114.1", "eth1")]);
+        let warnings: Vec<_> = machine.warnings(&config).iter().map(Warning::to_string).collect();
+        let [first, second] = &warnings[..] else { panic!("{warnings:?}") };
+        assert!(
+            first.starts_with(
+                "203.0.113.7, in the prefix 203.0.113.0/28 of forwarding rule `narrow`, is also"
+            ),
+            "{first}"
+        );
+        assert!(
+            second
+                .starts_with("203.0.113.77, in the prefix 203.0.113.0/24 of forwarding rule `web`, is also"),
+            "{second}"
+        );
     }
 
     #[test]

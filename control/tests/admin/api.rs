@@ -103,6 +103,9 @@ fn commands_change_what_they_name_and_show_it() {
         let reset = client.backend_reset("web", "web-2").await.unwrap();
         assert_eq!(reset.weight_source, WeightSource::Configured);
         let address = "203.0.113.10".parse().unwrap();
+        let prefix = "2001:db8:1234::/96".parse().unwrap();
+        assert!(client.vip_announce(prefix).await.unwrap().announced);
+        assert_eq!(client.vip_withdraw(prefix).await.unwrap().address, prefix);
         assert!(client.vip_announce(address).await.unwrap().announced);
         assert!(!client.vip_withdraw(address).await.unwrap().announced);
         let reloaded = client.reload(false).await.unwrap();
@@ -136,6 +139,8 @@ fn a_request_that_cannot_be_met_says_why_and_what_to_do() {
         ("POST", "/v1/vips/203.0.113.99/announce", "", 404, "unknown_vip"),
         ("POST", "/v1/vips/2001:db8::10/withdraw", "", 409, "vip_not_announceable"),
         ("POST", "/v1/vips/example.com/announce", "", 400, "wrong_path"),
+        ("POST", "/v1/vips/2001:db8:1234::%2F95/announce", "", 404, "unknown_vip"),
+        ("POST", "/v1/vips/2001:db8:1234::1%2F96/announce", "", 400, "wrong_path"),
         ("GET", "/v1/conntrack?limit=10001", "", 422, "wrong_query"),
         ("GET", "/v1/events?limit=10001", "", 422, "wrong_query"),
         ("GET", "/v1/events?after=-1", "", 400, "wrong_query"),

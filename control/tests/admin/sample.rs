@@ -168,6 +168,13 @@ pub(crate) fn vips() -> Vec<Vip> {
             conflicts: 0,
             forwarding_rules: vec!["web-v6".into()],
         },
+        Vip {
+            address: "2001:db8:1234::/96".parse().unwrap(),
+            neighbor_replies: NeighborReplies::WhenAnnounced,
+            announced: false,
+            conflicts: 1,
+            forwarding_rules: vec!["mail-v6".into()],
+        },
     ]
 }
 

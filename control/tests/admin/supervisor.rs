@@ -17,7 +17,7 @@ use guideway::api::view::{
     Backend, BackendList, Change, ChangeKind, ConntrackList, ConntrackLookup, DrainEnd, EventList,
     NeighborReplies, Reload, Remaining, Stopping, Undrained, Vip, VipList, WeightSource,
 };
-use guideway_model::config::Config;
+use guideway_model::config::{Config, VipRange};
 use guideway_model::service::UnknownName;
 use tokio::sync::{mpsc, watch};
 
@@ -328,7 +328,7 @@ impl Script {
         self.backends.iter().any(|backend| backend.service == service && backend.eligible)
     }
 
-    fn announce(&mut self, address: std::net::IpAddr, announced: bool) -> Result<Vip, Refused> {
+    fn announce(&mut self, address: VipRange, announced: bool) -> Result<Vip, Refused> {
         let found = self.vips.iter_mut().find(|vip| vip.address == address);
         let vip = found.ok_or(Refused::UnknownVip(address))?;
         if vip.neighbor_replies != NeighborReplies::WhenAnnounced {

@@ -150,6 +150,8 @@ fn vip() {
         &["vip", "announce", "203.0.113.10"],
         &["vip", "withdraw", "203.0.113.10"],
         &["vip", "announce", "2001:db8::10"],
+        &["vip", "announce", "2001:db8:1234::/96"],
+        &["vip", "withdraw", "2001:db8:1234::/96"],
         &["vip", "announce", "203.0.113.99"],
     ];
     snapshot!(transcript(verbs, &appliance.socket()));

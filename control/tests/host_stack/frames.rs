@@ -23,12 +23,12 @@ fn arp(macs: [[u8; 6]; 2], operation: u8, sender: ([u8; 6], [u8; 4]), target: ([
     frame
 }
 
-fn arp_request(sender: [u8; 4], target: [u8; 4]) -> Vec<u8> {
+pub(crate) fn arp_request(sender: [u8; 4], target: [u8; 4]) -> Vec<u8> {
     arp([BROADCAST, PEER_MAC], REQUEST, (PEER_MAC, sender), ([0; 6], target))
 }
 
 /// A message of neighbour discovery: type, flags, target, and an option with a link-layer address.
-fn discovery(
+pub(crate) fn discovery(
     from: &str,
     to: &str,
     message: (u8, u32),
@@ -43,11 +43,11 @@ fn discovery(
     Packet::between(from, to).macs(PEER_MAC, OWN_MAC).ttl(255).icmp(message.0, 0, message.1).payload(&body)
 }
 
-const SOLICITATION: (u8, u32) = (135, 0);
+pub(crate) const SOLICITATION: (u8, u32) = (135, 0);
 const SOLICITED: u32 = 0x4000_0000;
 const OVERRIDE: u32 = 0x2000_0000;
 
-fn handle(stack: &mut HostStack, frame: &[u8]) -> FrameKind {
+pub(crate) fn handle(stack: &mut HostStack, frame: &[u8]) -> FrameKind {
     stack.handle(PORT, frame, secs(1))
 }
 
@@ -149,7 +149,10 @@ fn a_vip_on_one_link_is_not_answered_for_on_another() {
 fn vips_keep_their_announcements_through_a_reload() {
     let mut stack = appliance(Rates::default());
     stack.announce(address("192.0.2.101"), secs(0)).unwrap();
-    stack.set_links(links(), &[Vip { address: address("192.0.2.101"), answers: Answers::WhenAnnounced }]);
+    stack.set_links(
+        links(),
+        &[Vip { addresses: address("192.0.2.101").into(), answers: Answers::WhenAnnounced }],
+    );
     let ask = |vip| arp_request([192, 0, 2, 7], vip);
     assert_eq!(handle(&mut stack, &ask([192, 0, 2, 101])), FrameKind::Arp);
     assert_eq!(handle(&mut stack, &ask([192, 0, 2, 100])), FrameKind::NotForUs);
@@ -160,7 +163,7 @@ fn vips_keep_their_announcements_through_a_reload() {
 fn a_vip_that_is_answered_for_no_longer_is_announced_no_longer() {
     let mut stack = appliance(Rates::default());
     stack.announce(address("192.0.2.101"), secs(0)).unwrap();
-    stack.set_links(links(), &[Vip { address: address("192.0.2.101"), answers: Answers::Never }]);
+    stack.set_links(links(), &[Vip { addresses: address("192.0.2.101").into(), answers: Answers::Never }]);
     stack.poll(secs(0));
     assert!(sent(&mut stack).is_empty());
 }
@@ -197,7 +200,7 @@ fn on_start_all_is_announced_that_is_answered_for() {
 }
 
 /// A report of groups from the unspecified address, with the type of its records.
-fn group_report(change: u8, groups: &[&str]) -> Vec<u8> {
+pub(crate) fn group_report(change: u8, groups: &[&str]) -> Vec<u8> {
     let mut records = Vec::new();
     for group in groups {
         records.extend([change, 0, 0, 0]);
@@ -207,7 +210,7 @@ fn group_report(change: u8, groups: &[&str]) -> Vec<u8> {
     report.hop_by_hop(&[5, 2, 0, 0, 1, 0]).icmp(143, 0, groups.len() as u32).payload(&records).build()
 }
 
-fn group_query(group: &str) -> Packet {
+pub(crate) fn group_query(group: &str) -> Packet {
     let mut body = address(group).v6_bytes().to_vec();
     body.extend([2, 125, 0, 0]);
     let query = Packet::between("fe80::1", "ff02::1").macs(PEER_MAC, [0x33, 0x33, 0, 0, 0, 1]).ttl(1);
@@ -232,7 +235,10 @@ fn switches_that_look_for_listeners_hear_of_the_groups_of_held_addresses() {
 #[test]
 fn many_groups_are_reported_in_frames_of_the_smallest_mtu() {
     let mut stack = appliance(Rates::default());
-    let vip = |host: u128| Vip { address: Address(address("2001:db8::").0 | host), answers: Answers::Always };
+    let vip = |host: u128| Vip {
+        addresses: Address(address("2001:db8::").0 | host).into(),
+        answers: Answers::Always,
+    };
     stack.set_links(links(), &(1_000..1_200).map(vip).collect::<Vec<_>>());
     assert_eq!(handle(&mut stack, &group_query("::").build()), FrameKind::Mld);
     let frames = sent(&mut stack);

@@ -4,6 +4,7 @@ mod conversation;
 mod frames;
 mod never_panics;
 mod peer;
+mod prefixes;
 mod repetition;
 
 use std::net::IpAddr;
@@ -57,7 +58,7 @@ fn links() -> Vec<Link> {
 
 /// An appliance on the two links, with a VIP of each sort.
 fn appliance(rates: Rates) -> HostStack {
-    let vip = |text, answers| Vip { address: address(text), answers };
+    let vip = |text, answers| Vip { addresses: address(text).into(), answers };
     let vips = [
         vip("192.0.2.100", Answers::Always),
         vip("192.0.2.101", Answers::WhenAnnounced),

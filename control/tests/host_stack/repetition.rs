@@ -19,7 +19,7 @@ fn sent_at(stack: &mut HostStack, seconds: std::ops::RangeInclusive<u64>) -> BTr
 }
 
 /// Addresses that a frame announces: the sender of a gratuitous ARP, or the target of an unsolicited advertisement.
-fn announced(frame: &[u8]) -> String {
+pub(crate) fn announced(frame: &[u8]) -> String {
     let untagged = if frame[12..14] == [0x81, 0] { &frame[16..] } else { &frame[12..] };
     match untagged[..2] {
         [0x08, 0x06] => {
@@ -96,7 +96,10 @@ fn a_vip_is_repeated_from_its_announcement_to_its_withdrawal() {
 #[test]
 fn many_addresses_stretch_the_interval_instead_of_flooding_the_link() {
     let mut stack = appliance(Rates::default());
-    let vip = |host: u128| Vip { address: Address(address("2001:db8::").0 | host), answers: Answers::Always };
+    let vip = |host: u128| Vip {
+        addresses: Address(address("2001:db8::").0 | host).into(),
+        answers: Answers::Always,
+    };
     stack.set_links(links(), &(1_000..4_000).map(vip).collect::<Vec<_>>());
     stack.repeat_announcements(Some(secs(10)), secs(0));
     let mut addresses = BTreeSet::new();
@@ -119,7 +122,7 @@ fn many_addresses_stretch_the_interval_instead_of_flooding_the_link() {
 #[test]
 fn a_vip_on_no_link_is_repeated_only_where_the_port_has_no_address() {
     let mut links = links();
-    let vip = Vip { address: address("203.0.113.10"), answers: Answers::Always };
+    let vip = Vip { addresses: address("203.0.113.10").into(), answers: Answers::Always };
     let announced_on = |links: Vec<Link>| {
         let mut stack = HostStack::new(links, &[vip], Rates::default());
         stack.repeat_announcements(Some(secs(1)), secs(0));

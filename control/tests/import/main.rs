@@ -116,8 +116,28 @@ fn a_range_of_ipv6_addresses_is_carried_over() {
     let endpoints = json!([{ "name": "neg", "endpoints": [{ "instance": "vm", "ipAddress": "10.0.0.1" }] }]);
     let (imported, config) = imported(&[export(&service_and(json!([rule, endpoints])))], &IN_TUNNELS);
     assert_eq!(config.rules.len(), 1, "{}", imported.text);
-    assert!(imported.text.contains("ip_address = \"2001:db8:1:2:0:1::"), "{}", imported.text);
+    assert_eq!(config.rules[0].vip.to_string(), "2001:db8:1:2:0:1::/96");
+    assert_eq!(imported.remarks, [""; 0]);
     assert!(imported.text.contains("ipv4_address = \"192.0.2.5\""));
+}
+
+#[test]
+fn a_route_leads_to_the_rule_whose_range_its_next_hop_is_in() {
+    let service = json!([{ "name": "fw", "protocol": "UNSPECIFIED", "loadBalancingScheme": "INTERNAL",
+        "healthChecks": ["hc"], "backends": [{ "group": "projects/p/zones/a/networkEndpointGroups/neg" }] }]);
+    let rule = |name: &str, range: &str| {
+        json!({ "name": name, "IPAddress": range, "IPProtocol": "L3_DEFAULT", "allPorts": true,
+            "loadBalancingScheme": "INTERNAL", "backendService": "regions/r/backendServices/fw" })
+    };
+    let rules = json!([rule("wide", "2001:db8:1:2::/80"), rule("narrow", "2001:db8:1:2:0:1::/96")]);
+    let routes = ["2001:db8:1:2:0:1:0:7", "2001:db8:1:2:0:1::/96", "2001:db8:1:2:0:2::"];
+    let route = |(number, hop): (usize, &str)| json!({ "name": format!("r{number}"), "destRange": format!("2001:db8:{number}::/48"), "nextHopIlb": hop });
+    let routes: Vec<Value> = routes.into_iter().zip(11..).map(|(hop, number)| route((number, hop))).collect();
+    let endpoints = json!([{ "name": "neg", "endpoints": [{ "instance": "vm", "ipAddress": "10.0.0.1" }] }]);
+    let whole = service_and(json!([service, rules, routes, endpoints]));
+    let (imported, config) = imported(&[export(&whole)], &IN_TUNNELS);
+    let hops: Vec<_> = config.routes.iter().map(|route| &*config.rules[route.next_hop_rule].name).collect();
+    assert_eq!(hops, ["narrow", "narrow", "wide"], "{}", imported.text);
 }
 
 #[test]

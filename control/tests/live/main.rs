@@ -16,6 +16,7 @@ mod failover;
 mod failures;
 mod faults;
 mod health;
+mod prefixes;
 mod replay;
 mod start;
 mod taken_out;

@@ -118,7 +118,7 @@ fn edit(dice: &mut Dice, current: &mut Setup, at_first: &Setup) {
 fn is_base(base: &crate::setup::Rule, steering: &crate::setup::Rule) -> bool {
     let ports = |rule: &crate::setup::Rule| format!("{:?}", rule.ports);
     base.source_ranges.is_empty()
-        && (base.address, base.protocol) == (steering.address, steering.protocol)
+        && (base.vip, base.protocol) == (steering.vip, steering.protocol)
         && ports(base) == ports(steering)
 }
 

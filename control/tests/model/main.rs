@@ -78,9 +78,9 @@ impl Scenario {
 
     /// Compares decisions with the reference; fails with a description of the first wrong one.
     ///
-    /// Returns how many later fragments followed their first, and how many packets were hashed as those of the opposite
-    /// direction.
-    fn judge(&self, decisions: &[Decision]) -> Result<[u64; 2], String> {
+    /// Returns how many later fragments followed their first, how many packets were hashed as those of the opposite
+    /// direction, and how many belong to rules whose VIPs are prefixes.
+    fn judge(&self, decisions: &[Decision]) -> Result<[u64; 3], String> {
         assert_eq!(decisions.len(), self.packets.len(), "a decision a frame");
         let mut reference = Reference::default();
         reference.load(&self.setup, Duration::ZERO);
@@ -110,7 +110,7 @@ impl Scenario {
                 )
             })?;
         }
-        Ok([reference.followed, reference.turned])
+        Ok([reference.followed, reference.turned, reference.by_prefix])
     }
 }
 
@@ -164,12 +164,12 @@ fn decisions_follow_the_semantics(workers: usize) {
     });
     let mut wrong = Vec::new();
     let mut seen = BTreeMap::new();
-    let mut followed_and_turned = [0; 2];
+    let mut rarities = [0; 3];
     for number in numbers.filter(|number| *number as usize % 4 == workers - 1) {
         let scenario = Scenario::new(number);
         let decisions = scenario.decisions(workers);
         match scenario.judge(&decisions) {
-            Ok(counts) => followed_and_turned.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count),
+            Ok(counts) => rarities.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count),
             Err(discrepancy) => wrong.push(format!("scenario {number}: {discrepancy}")),
         }
         for (packet, decision) in scenario.packets.iter().zip(decisions) {
@@ -178,10 +178,10 @@ fn decisions_follow_the_semantics(workers: usize) {
         }
     }
     assert!(wrong.is_empty(), "{} scenarios went wrong:\n{}", wrong.len(), wrong.join("\n"));
-    let is_frequent = followed_and_turned.iter().all(|count| *count >= SCENARIOS);
+    let is_frequent = rarities.iter().all(|count| *count >= SCENARIOS);
     assert!(
         is_frequent || chosen.is_some(),
-        "too few followers, or answers by routes: {followed_and_turned:?}"
+        "too few followers, answers by routes, or packets of prefixes: {rarities:?}"
     );
     let kind = |verdict: &str, tracking: Option<&str>, quotes| {
         (verdict.to_owned(), tracking.map(str::to_owned), quotes)

@@ -49,6 +49,8 @@ pub(crate) struct Reference {
     pub(crate) followed: u64,
     /// Number of packets that came by a route and were hashed as those of the opposite direction.
     pub(crate) turned: u64,
+    /// Number of packets that belong to a rule whose VIP is a prefix.
+    pub(crate) by_prefix: u64,
 }
 
 impl Reference {
@@ -98,6 +100,7 @@ impl Reference {
             return expect(decision.verdict == "pass", || "no rule and no route: pass".to_owned());
         };
         self.judge_ruled(packet, &flow, &rule, (routed, quoted), decision)?;
+        self.by_prefix += u64::from(!routed && rule.vip.prefix_len() < rule.vip.max_prefix_len());
         if let (Part::First, TCP | UDP, Some(backend)) =
             (packet.flow.part, packet.flow.protocol, decision.backend.clone())
         {
@@ -210,6 +213,7 @@ impl Reference {
         let direct = matching.max_by_key(|rule| {
             let source = rule.source_ranges.iter().filter(|range| range.contains(&flow.src));
             (
+                rule.vip.prefix_len(),
                 rule.protocol != RuleProtocol::L3Default,
                 !matches!(rule.ports, Ports::All),
                 source.map(|range| 1 + range.prefix_len()).max().unwrap_or(0),
@@ -245,7 +249,7 @@ fn takes(rule: &Rule, flow: &Flow) -> bool {
     };
     let source =
         rule.source_ranges.is_empty() || rule.source_ranges.iter().any(|range| range.contains(&flow.src));
-    rule.address == flow.dst && protocol && ports && source
+    rule.vip.contains(&flow.dst) && protocol && ports && source
 }
 
 fn expect(holds: bool, expected: impl FnOnce() -> String) -> Result<(), String> {

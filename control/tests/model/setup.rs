@@ -47,7 +47,8 @@ pub(crate) enum Ports {
 pub(crate) struct Rule {
     pub(crate) name: String,
     pub(crate) scheme: Scheme,
-    pub(crate) address: IpAddr,
+    /// Virtual IP address, as a prefix of its full length, or prefix.
+    pub(crate) vip: IpNet,
     pub(crate) protocol: RuleProtocol,
     pub(crate) ports: Ports,
     pub(crate) source_ranges: Vec<IpNet>,
@@ -121,6 +122,15 @@ pub(crate) fn vip(is_ipv4: bool, number: usize) -> IpAddr {
     text.parse().expect("an address")
 }
 
+/// Prefixes of several lengths that hold some of the VIPs, and neither clients nor destinations of routes.
+fn vip_prefixes(is_ipv4: bool) -> [IpNet; 2] {
+    let texts = match is_ipv4 {
+        true => ["203.0.113.0/24", "203.0.113.12/30"],
+        false => ["2001:db8::/64", "2001:db8::12/127"],
+    };
+    texts.map(net)
+}
+
 /// Client of this number in a family: even ones are in the region, those below 8 in ranges that rules steer by.
 pub(crate) fn client(is_ipv4: bool, number: usize) -> IpAddr {
     let (side, host) = (number % 2, number + 1);
@@ -157,15 +167,20 @@ impl Setup {
         }
         for is_ipv4 in families {
             for number in 0..3 {
-                setup.add_rules(dice, vip(is_ipv4, number));
+                setup.add_rules(dice, vip(is_ipv4, number).into());
+            }
+            if dice.chance(50) {
+                for prefix in vip_prefixes(is_ipv4) {
+                    setup.add_rules(dice, prefix);
+                }
             }
             setup.add_routes(dice, is_ipv4);
         }
         setup
     }
 
-    /// Adds rules of each protocol and kind of ports on one address, some of them with rules that steer by source.
-    fn add_rules(&mut self, dice: &mut Dice, address: IpAddr) {
+    /// Adds rules of each protocol and kind of ports on one VIP, some of them with rules that steer by source.
+    fn add_rules(&mut self, dice: &mut Dice, vip: IpNet) {
         for protocol in [RuleProtocol::Tcp, RuleProtocol::Udp, RuleProtocol::L3Default] {
             for all in [false, true] {
                 if dice.chance(45) || protocol == RuleProtocol::L3Default && !all {
@@ -182,7 +197,7 @@ impl Setup {
                 let base = Rule {
                     name: format!("rule-{}", self.rules.len()),
                     scheme: service.scheme,
-                    address,
+                    vip,
                     protocol,
                     ports,
                     source_ranges: Vec::new(),
@@ -198,9 +213,9 @@ impl Setup {
     fn add_steering(&mut self, dice: &mut Dice, base: &Rule) {
         let external: Vec<Service> =
             self.services.iter().filter(|service| service.scheme == Scheme::External).cloned().collect();
-        let ranges = match base.address {
-            IpAddr::V4(_) => ["192.0.0.0/16", "192.0.0.0/29", "192.0.1.0/29", "192.0.1.2/32"],
-            IpAddr::V6(_) => {
+        let ranges = match base.vip {
+            IpNet::V4(_) => ["192.0.0.0/16", "192.0.0.0/29", "192.0.1.0/29", "192.0.1.2/32"],
+            IpNet::V6(_) => {
                 ["2001:db8:c::/48", "2001:db8:c::/125", "2001:db8:c:1::/125", "2001:db8:c:1::2/128"]
             }
         };
@@ -220,7 +235,7 @@ impl Setup {
         let hops: Vec<Rule> = self
             .rules
             .iter()
-            .filter(|rule| rule.scheme == Scheme::Internal && rule.address.is_ipv4() == is_ipv4)
+            .filter(|rule| rule.scheme == Scheme::Internal && rule.vip.addr().is_ipv4() == is_ipv4)
             .cloned()
             .collect();
         let ranges = if is_ipv4 {
@@ -321,7 +336,7 @@ impl Rule {
         };
         writeln!(out, "[[forwarding_rule]]\nname = \"{}\"", self.name)?;
         writeln!(out, "load_balancing_scheme = \"{}\"", self.scheme.word())?;
-        writeln!(out, "ip_address = \"{}\"\nip_protocol = \"{protocol}\"", self.address)?;
+        writeln!(out, "ip_address = \"{}\"\nip_protocol = \"{protocol}\"", self.vip)?;
         writeln!(out, "backend_service = \"{}\"", self.service)?;
         match &self.ports {
             Ports::List(ports) => writeln!(out, "ports = {ports:?}")?,

@@ -74,7 +74,7 @@ struct Habit {
 
 /// Random packets within `horizon`, in order; the first at zero.
 pub(crate) fn packets(dice: &mut Dice, setup: &Setup, count: usize, horizon: Duration) -> Vec<Packet> {
-    let has = |is_ipv4: bool| setup.rules.iter().any(|rule| rule.address.is_ipv4() == is_ipv4);
+    let has = |is_ipv4: bool| setup.rules.iter().any(|rule| rule.vip.addr().is_ipv4() == is_ipv4);
     let families: Vec<bool> = [true, false].into_iter().filter(|is_ipv4| has(*is_ipv4)).collect();
     let families = if families.is_empty() { vec![true] } else { families };
     let clients = dice.pick(&[4, 12, 60]);

@@ -1,4 +1,5 @@
-//! Packets that are decided apart: those that came by a route, and fragments of TCP and UDP.
+//! Packets that are decided apart: those that came by a route, and fragments of TCP and UDP; and plain ones for VIPs that
+//! are prefixes, which are taken in apart.
 
 use super::{Apart, Candidate, Decision, Round, Tracking, unforwardable};
 use crate::backend::BackendHandle;
@@ -19,6 +20,22 @@ pub(super) enum Onward {
 }
 
 impl Round<'_> {
+    /// Takes in a plain packet for a VIP that is a prefix, as [`Self::admit_plain`]; apart from the packets for addresses,
+    /// which pay nothing for it.
+    #[inline(never)]
+    pub(super) fn admit_plain_prefix(
+        &self,
+        candidate: &mut Candidate,
+        frame: &[u8],
+        decision: &mut Decision,
+    ) -> bool {
+        let packet = &mut candidate.packet;
+        (packet.read_plain_ipv4(frame) || packet.read_plain_ipv6(frame))
+            && self.admit_plain(candidate, frame, decision, |flow| {
+                self.snapshot.rules.lookup_unconditional_prefix(flow)
+            })
+    }
+
     /// Decides a packet without a valid entry that came by a route, or any fragment of TCP or UDP.
     #[cold]
     #[inline(never)]

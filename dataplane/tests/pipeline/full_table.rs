@@ -1,5 +1,6 @@
 //! A full conntrack table: connections that have been closed, and floods of single packets, keep nobody out.
 
+use guideway_dataplane::address::Address;
 use guideway_dataplane::affinity::{
     AffinityPolicy, LoadBalancingScheme, PersistenceOnUnhealthy, SessionAffinity, TrackingHasher,
     TrackingMode,
@@ -37,7 +38,7 @@ impl World {
         let service =
             builder.service(AffinityPolicy::new(LoadBalancingScheme::Internal, affinity, mode, persistence));
         builder.backend(service, "backend", 1, Delivery::l2(Egress::to(MacAddress([2; 6])), 1500));
-        let vip = VIP.parse::<std::net::IpAddr>().expect("an address").into();
+        let vip = Address::from(VIP.parse::<std::net::IpAddr>().expect("an address"));
         builder.rule(ForwardingRule::new(vip, RuleProtocol::L3Default, RulePorts::All, service));
         Self {
             pipeline: Pipeline::new(TrackingHasher::new([1, 2, 3, 4])),

@@ -13,6 +13,7 @@ use super::written::field::{Field, elements};
 use super::written::file::{BackendServiceFile, ForwardingRuleFile};
 use super::written::lengths::limit;
 use super::written::value::{ClientRange, ListedPorts, PortRange};
+use super::written::vip_range::VipRange;
 
 /// A virtual IP address with a protocol and ports, and the backend service behind it.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,17 +22,19 @@ pub struct ForwardingRule {
     pub name: String,
     /// Side of the network that the rule faces; its backend service has the same.
     pub scheme: LoadBalancingScheme,
-    /// Virtual IP address.
-    pub address: IpAddr,
+    /// Virtual IP addresses: one, or all of a prefix.
+    pub vip: VipRange,
+    /// Address of these that probes in the path of traffic go to.
+    pub probe_address: IpAddr,
     /// IP protocols that the rule takes.
     pub protocol: RuleProtocol,
     /// Layer-4 ports that the rule takes.
     pub ports: Ports,
-    /// Prefixes of the only clients that the rule takes, of the address's family; empty means every client.
+    /// Prefixes of the only clients that the rule takes, of the VIP's family; empty means every client.
     pub source_ranges: Vec<IpNet>,
     /// True if clients outside [`super::Network::region_ranges`] may use the rule; always true for an external scheme.
     pub allow_global_access: bool,
-    /// Answers to ARP and neighbour discovery for the address.
+    /// Answers to ARP and neighbour discovery for the VIP.
     pub neighbor_replies: NeighborReplies,
     /// Index of the backend service in [`super::Config::services`].
     pub service: usize,
@@ -43,6 +46,7 @@ impl ForwardingRule {
         let protocol = file.protocol();
         let ports = file.ports(report);
         let source_ranges = file.source_ranges(report);
+        let probe_address = file.parsed_probe_address(report);
 
         if let (Some(RuleProtocol::L3Default), Some(ports)) = (protocol, &ports)
             && *ports != Ports::All
@@ -76,7 +80,8 @@ impl ForwardingRule {
         Some(Self {
             name: file.name.get()?.0.clone(),
             scheme: scheme?,
-            address: file.ip_address.copied()?,
+            vip: file.ip_address.copied()?,
+            probe_address: probe_address?,
             protocol: protocol?,
             ports: ports?,
             source_ranges: source_ranges?,
@@ -196,6 +201,25 @@ impl ForwardingRuleFile {
         (seen.len() == number).then_some(Ports::List(sorted))
     }
 
+    fn parsed_probe_address(&self, report: &mut Report) -> Option<IpAddr> {
+        let vip = self.ip_address.copied()?;
+        let Some(written) = &self.probe_address else { return Some(vip.first()) };
+        let address = written.copied()?;
+        if !vip.contains(address) {
+            let help = match vip.is_prefix() {
+                true => format!("write an address of {vip}, or leave it out to probe {}", vip.first()),
+                false => format!("leave it out: probes go to {vip}, which is one address"),
+            };
+            report.error_beside(
+                written.span(),
+                format!("backends are not probed at `{address}`: the rule does not have it"),
+                help,
+                [(self.ip_address.span(), "the rule's".to_owned())],
+            );
+        }
+        Some(address)
+    }
+
     fn source_ranges(&self, report: &mut Report) -> Option<Vec<IpNet>> {
         let Some(list) = &self.source_ip_ranges else { return Some(Vec::new()) };
         if self.scheme() == Some(LoadBalancingScheme::Internal) {
@@ -222,10 +246,10 @@ impl ForwardingRuleFile {
                     earlier,
                 );
             }
-            if let Some(address) = self.ip_address.copied()
-                && address.is_ipv4() != range.addr().is_ipv4()
+            if let Some(vip) = self.ip_address.copied()
+                && vip.is_ipv4() != range.addr().is_ipv4()
             {
-                let message = format!("clients of `{address}` are never in `{range}`");
+                let message = format!("clients of `{vip}` are never in `{range}`");
                 let help = "write prefixes of the family of the rule's own address";
                 report.error_beside(
                     field.span(),

@@ -8,3 +8,4 @@ pub(super) mod file;
 pub(super) mod google_key;
 pub(super) mod lengths;
 pub(super) mod value;
+pub(super) mod vip_range;

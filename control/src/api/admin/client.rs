@@ -6,11 +6,11 @@ mod pcapng_splitter;
 mod running_appliance;
 
 use std::fmt;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
+use guideway_model::config::VipRange;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -186,16 +186,16 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn vip_announce(&self, address: IpAddr) -> Result<Vip, ClientError> {
-        self.post(&format!("/v1/vips/{address}/announce")).await
+    pub async fn vip_announce(&self, vip: VipRange) -> Result<Vip, ClientError> {
+        self.post(&format!("{}/announce", vip_path(vip))).await
     }
 
     /// Stops answering ARP and neighbour discovery for a VIP.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn vip_withdraw(&self, address: IpAddr) -> Result<Vip, ClientError> {
-        self.post(&format!("/v1/vips/{address}/withdraw")).await
+    pub async fn vip_withdraw(&self, vip: VipRange) -> Result<Vip, ClientError> {
+        self.post(&format!("{}/withdraw", vip_path(vip))).await
     }
 
     /// Starts a capture.
@@ -375,6 +375,11 @@ impl Client {
 
 fn backend_path(service: &str, backend: &str) -> String {
     format!("/v1/services/{}/backends/{}", encoded(service), encoded(backend))
+}
+
+/// Path of a VIP; the slash in a prefix is none of the path.
+fn vip_path(vip: VipRange) -> String {
+    format!("/v1/vips/{}", encoded(&vip.to_string()))
 }
 
 /// Builds the query of those parameters that have a value.

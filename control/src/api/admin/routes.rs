@@ -1,6 +1,5 @@
 //! The admin interface's routes: each turns a query, a path or a body into a request, and its reply into JSON.
 
-use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post, put};
 use axum::{Extension, Json, Router};
-use guideway_model::config::MAX_WEIGHT;
+use guideway_model::config::{MAX_WEIGHT, VipRange};
 use guideway_model::flow_text::FlowText;
 use serde::Deserialize;
 use tokio::sync::mpsc;
@@ -238,11 +237,11 @@ async fn vip_list(State(requests): State<RequestSender>) -> Answer<VipList> {
     Ok(Json(requests.ask(|reply| Request::VipList { reply }).await?))
 }
 
-async fn vip_announce(State(requests): State<RequestSender>, Named(address): Named<IpAddr>) -> Answer<Vip> {
+async fn vip_announce(State(requests): State<RequestSender>, Named(address): Named<VipRange>) -> Answer<Vip> {
     Ok(Json(requests.ask(|reply| Request::VipAnnounce { address, reply }).await?))
 }
 
-async fn vip_withdraw(State(requests): State<RequestSender>, Named(address): Named<IpAddr>) -> Answer<Vip> {
+async fn vip_withdraw(State(requests): State<RequestSender>, Named(address): Named<VipRange>) -> Answer<Vip> {
     Ok(Json(requests.ask(|reply| Request::VipWithdraw { address, reply }).await?))
 }
 

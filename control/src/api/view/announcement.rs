@@ -1,10 +1,9 @@
 //! Announcements to routers and their progress; the drain of the appliance.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::time::Duration;
 
-use guideway_model::config::Hook;
+use guideway_model::config::{Hook, VipRange};
 use serde::{Deserialize, Serialize};
 
 use crate::announce::{Announced, Reason};
@@ -14,8 +13,8 @@ use crate::announce::{Announced, Reason};
 pub struct Announcement {
     /// Name of the announcement.
     pub announcement: String,
-    /// Address that is announced.
-    pub address: IpAddr,
+    /// Address or prefix that is announced.
+    pub address: VipRange,
     /// Name of the announcement's first rule that has the address.
     pub forwarding_rule: String,
     /// Hook that is told: a BIRD protocol or a program.

@@ -1,8 +1,8 @@
 //! Virtual IP addresses, and whether the appliance answers for them.
 
 use std::fmt;
-use std::net::IpAddr;
 
+use guideway_model::config::VipRange;
 use serde::{Deserialize, Serialize};
 
 /// List of all VIPs.
@@ -12,11 +12,11 @@ pub struct VipList {
     pub vips: Vec<Vip>,
 }
 
-/// VIP: the address of one forwarding rule or several.
+/// VIP: the address, or the prefix, of one forwarding rule or several.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Vip {
-    /// Address of the VIP.
-    pub address: IpAddr,
+    /// Address or prefix of the VIP.
+    pub address: VipRange,
     /// Configured condition under which the appliance answers ARP and neighbour discovery for the VIP.
     pub neighbor_replies: NeighborReplies,
     /// True if the appliance answers for the VIP now.

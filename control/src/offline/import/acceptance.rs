@@ -123,12 +123,6 @@ fn leave_out_lines(owned: &[(&ConfigError, Owner)], tables: &mut [Table]) -> boo
                 line.remarks.push(remark(error));
                 is_changed = true;
             }
-            WhenRefused::Instead(text, remark) => {
-                line.remarks.push(remark.clone());
-                line.text = text.clone();
-                line.when_refused = WhenRefused::Table;
-                is_changed = true;
-            }
         }
     }
     is_changed

@@ -1,7 +1,8 @@
 //! Directory of an import's resources: the name that each has in the configuration, and what references lead to.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+
+use guideway_model::config::VipRange;
 
 use super::resource::{Kind, Resource};
 use super::url::Url;
@@ -19,8 +20,8 @@ pub(super) struct Directory {
     names: BTreeMap<(Kind, String), Located<String>>,
     /// Addresses of instances, IPv4 and IPv6, by name and zone.
     instances: BTreeMap<String, Located<[Option<String>; 2]>>,
-    /// Forwarding rules by their addresses.
-    rules: BTreeMap<IpAddr, String>,
+    /// Forwarding rules by their addresses and prefixes.
+    rules: BTreeMap<VipRange, String>,
     /// Names of the groups that services refer to, and no file has.
     missing_groups: Vec<String>,
     /// Addresses of endpoints by the names that they were given.
@@ -122,9 +123,10 @@ impl Directory {
         located(names, url.location().as_deref()).map(String::as_str)
     }
 
-    /// Name of the forwarding rule with an address.
-    pub(super) fn rule_at(&self, address: IpAddr) -> Option<&str> {
-        self.rules.get(&address).map(String::as_str)
+    /// Name of the forwarding rule with an address or a prefix: that of the longest prefix that holds it.
+    pub(super) fn rule_at(&self, vip: VipRange) -> Option<&str> {
+        let holding = self.rules.iter().filter(|(range, _)| range.prefix().contains(&vip.prefix()));
+        holding.max_by_key(|(range, _)| range.prefix().prefix_len()).map(|(_, name)| name.as_str())
     }
 
     /// Addresses of an instance, IPv4 and IPv6, if it is among the resources.

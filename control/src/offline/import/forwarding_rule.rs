@@ -15,7 +15,7 @@ pub(super) fn table(mut resource: Resource, directory: &Directory) -> Table {
     own.description(fields);
     let scheme = scheme(fields);
     own.text("load_balancing_scheme", scheme.clone(), WhenRefused::Table);
-    address(fields, own);
+    own.text("ip_address", fields.scalar("ip_address"), WhenRefused::Table);
     let protocol = fields.scalar("ip_protocol");
     own.text("ip_protocol", protocol.clone(), WhenRefused::Table);
     ports(fields, protocol.as_deref(), own);
@@ -40,19 +40,6 @@ pub(super) fn table(mut resource: Resource, directory: &Directory) -> Table {
         table.leave_out(format!("its backend service `{missing}` is not among the files"));
     }
     table
-}
-
-/// Writes the address. A range, as IPv6 rules have, is its first address where a rule has one address alone.
-fn address(fields: &mut Fields, own: &mut Section) {
-    let address = fields.scalar("ip_address");
-    let when_refused = match address.as_ref().and_then(|range| range.split_once('/')) {
-        Some((first, _)) => WhenRefused::Instead(
-            format!("ip_address = {}", quoted(first)),
-            "the first address of the range alone is carried over".to_owned(),
-        ),
-        None => WhenRefused::Table,
-    };
-    own.text("ip_address", address, when_refused);
 }
 
 /// Writes the ports in one way, where Google Cloud may tell them in two.

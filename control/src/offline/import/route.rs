@@ -15,8 +15,8 @@ pub(super) fn table(mut resource: Resource, directory: &Directory) -> Table {
     own.text("dest_range", fields.scalar("dest_range"), WhenRefused::Table);
     let next_hop = fields.scalar("next_hop_ilb");
     let rule = next_hop.as_ref().map(|next_hop| {
-        // The address of the rule, or its URL.
-        let at_address = next_hop.parse().ok().and_then(|address| directory.rule_at(address));
+        // The address of the rule, or one of its prefix, or its URL.
+        let at_address = next_hop.parse().ok().and_then(|vip| directory.rule_at(vip));
         at_address.or(directory.resolve(Kind::ForwardingRule, next_hop)).unwrap_or(next_hop).to_owned()
     });
     own.text("next_hop_ilb", rule, WhenRefused::Table);

@@ -12,8 +12,6 @@ pub(super) enum WhenRefused {
     Table,
     /// The line alone is left out.
     Line,
-    /// Another line takes its place, once, with a remark.
-    Instead(String, String),
 }
 
 /// Line of a table.

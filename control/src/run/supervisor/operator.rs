@@ -1,8 +1,8 @@
 //! Changes that an operator makes to backends and VIPs: each is refused, or made and noted.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
+use guideway_model::config::VipRange;
 use guideway_model::forwarding_state::StateChange;
 use guideway_model::service::{Services, UnknownName};
 
@@ -134,7 +134,7 @@ pub(super) fn set_weight(
 /// Begins or stops to answer ARP and neighbour discovery for a VIP.
 pub(super) fn set_vip_announced(
     appliance: &mut Appliance,
-    address: IpAddr,
+    address: VipRange,
     announced: bool,
     now: Duration,
 ) -> Result<Note, Refused> {
@@ -145,10 +145,10 @@ pub(super) fn set_vip_announced(
     }
     let (kind, does) = if announced {
         // The VIP is one that is answered for when it is announced, as was seen above.
-        let _ = appliance.host_mut().announce(address.into(), now);
+        let _ = appliance.host_mut().announce(address, now);
         (EventKind::VipAnnounced, "announces")
     } else {
-        appliance.host_mut().withdraw(address.into());
+        appliance.host_mut().withdraw(address);
         (EventKind::VipWithdrawn, "withdraws")
     };
     Ok(Note::new(kind, format!("the operator {does} {address}")))

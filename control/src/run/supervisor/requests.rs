@@ -1,9 +1,8 @@
 //! Requests of operators and of Prometheus: each goes to the part that it concerns, and gets its reply.
 
-use std::net::IpAddr;
 use std::time::SystemTime;
 
-use guideway_model::config::BackendService;
+use guideway_model::config::{BackendService, VipRange};
 use guideway_model::forwarding_state::StateChange;
 use guideway_model::service::UnknownName;
 
@@ -169,7 +168,7 @@ impl<P: Ports> Supervisor<P> {
         self.backends().get(service, backend)
     }
 
-    fn set_vip_announced(&mut self, address: IpAddr, announced: bool) -> Result<view::Vip, Refused> {
+    fn set_vip_announced(&mut self, address: VipRange, announced: bool) -> Result<view::Vip, Refused> {
         let now = self.now();
         let note = operator::set_vip_announced(&mut self.appliance, address, announced, now)?;
         self.event_log.note(note);

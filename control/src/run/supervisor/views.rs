@@ -3,10 +3,10 @@
 mod backends;
 mod stats;
 
-use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use guideway_dataplane::address::Address;
+use guideway_dataplane::address::Prefix;
+use guideway_model::config::VipRange;
 use guideway_model::service::ServiceState;
 
 use super::probes::Probes;
@@ -27,8 +27,8 @@ pub(super) fn vips(appliance: &Appliance) -> Vec<view::Vip> {
     appliance.host().vips().map(|(vip, announced)| show_vip(appliance, vip, announced)).collect()
 }
 
-/// The VIP of this address.
-pub(super) fn vip(appliance: &Appliance, address: IpAddr) -> Option<view::Vip> {
+/// The VIP of this address or prefix.
+pub(super) fn vip(appliance: &Appliance, address: VipRange) -> Option<view::Vip> {
     vips(appliance).into_iter().find(|vip| vip.address == address)
 }
 
@@ -40,12 +40,12 @@ fn show_vip(appliance: &Appliance, vip: Vip, announced: bool) -> view::Vip {
         Answers::Never => (NeighborReplies::Never, false),
     };
     view::Vip {
-        address: vip.address.into(),
+        address: vip.addresses.into(),
         neighbor_replies,
         announced,
-        conflicts: appliance.conflicts(vip.address),
+        conflicts: appliance.conflicts(vip.addresses),
         forwarding_rules: rules
-            .filter(|rule| Address::from(rule.address) == vip.address)
+            .filter(|rule| Prefix::from(rule.vip) == vip.addresses)
             .map(|rule| rule.name.clone())
             .collect(),
     }

@@ -16,6 +16,10 @@ use super::process::{Ended, Process};
 
 /// Name of BIRD's protocol that holds the route to the VIP.
 pub(crate) const PROTOCOL: &str = "vip_web";
+/// Name of BIRD's protocol that holds the route to [`RANGE`].
+const RANGE_PROTOCOL: &str = "vip_range";
+/// VIP that is a prefix, on no link.
+pub(crate) const RANGE: &str = "198.51.100.0/28";
 
 /// BIRD on the client, with a session to the BIRD beside each appliance.
 #[derive(Debug)]
@@ -63,13 +67,22 @@ impl Birds {
 
     /// Configuration that has the BIRD beside an appliance announce the routed VIP of IPv4.
     pub(crate) fn announcement(lab: &Lab, number: usize) -> String {
+        Self::announcement_by(lab, number, &["web-routed-v4", "echo-routed-v4"], PROTOCOL)
+    }
+
+    /// Configuration that has the BIRD beside an appliance announce [`RANGE`], the VIP of a rule.
+    pub(crate) fn announcement_of_range(lab: &Lab, number: usize, rule: &str) -> String {
+        Self::announcement_by(lab, number, &[rule], RANGE_PROTOCOL)
+    }
+
+    fn announcement_by(lab: &Lab, number: usize, rules: &[&str], protocol: &str) -> String {
         let socket = socket(lab, number);
         format!(
             "[[announcement]]
             name = \"bgp\"
-            forwarding_rules = [\"web-routed-v4\", \"echo-routed-v4\"]
+            forwarding_rules = {rules:?}
             bird_socket = \"{}\"
-            bird_protocol = \"{PROTOCOL}\"\n",
+            bird_protocol = \"{protocol}\"\n",
             socket.display()
         )
     }
@@ -85,11 +98,12 @@ fn beside_appliance(number: usize) -> String {
         log stderr all;
         protocol device {{ scan time 1; }}
         protocol static {PROTOCOL} {{ disabled; ipv4; route {vip}/32 blackhole; }}
+        protocol static {RANGE_PROTOCOL} {{ disabled; ipv4; route {RANGE} blackhole; }}
         protocol bgp upstream {{
             local 10.255.{number}.1 as 64512;
             neighbor 10.255.{number}.2 as 64500;
             {TIMES}
-            ipv4 {{ import none; export where proto = \"{PROTOCOL}\"; next hop address {own}; }};
+            ipv4 {{ import none; export where source = RTS_STATIC; next hop address {own}; }};
         }}\n"
     )
 }
@@ -107,8 +121,13 @@ fn start(lab: &Lab, name: &str, text: &str, socket: &Path, mut command: Command)
 
 /// Numbers of the appliances that the client's kernel has as next hops to the routed VIP.
 pub(crate) fn next_hops(lab: &Lab, appliances: usize) -> Vec<usize> {
+    next_hops_to(lab, appliances, &Vip::Routed.address(Family::V4).to_string())
+}
+
+/// Numbers of the appliances that the client's kernel has as next hops to an IPv4 address or prefix.
+pub(crate) fn next_hops_to(lab: &Lab, appliances: usize, vip: &str) -> Vec<usize> {
     let mut command = lab.client().command("ip");
-    command.args(["-4", "route", "show", &Vip::Routed.address(Family::V4).to_string()]);
+    command.args(["-4", "route", "show", vip]);
     let Ended { status, stdout, stderr } = Process::run(lab.directory(), "ip-route", command, PATIENCE);
     assert!(status.success(), "ip route: {stderr}");
     let hops: Vec<_> = stdout.split_whitespace().collect();

@@ -1,30 +1,30 @@
-//! Announcements: none tells what another tells, and a BIRD protocol stands for one address.
+//! Announcements: none tells what another tells, and a BIRD protocol stands for one address or prefix.
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::IpAddr;
 
 use crate::config::announcement::{Announcement, Hook};
 use crate::config::forwarding_rule::ForwardingRule;
 use crate::config::report::{Report, Span};
 use crate::config::written::field::elements;
 use crate::config::written::file::ConfigFile;
+use crate::config::written::vip_range::VipRange;
 
-/// Reports announcements that tell the same as another, and BIRD protocols that stand for more than one address.
+/// Reports announcements that tell the same as another, and BIRD protocols that stand for more than one VIP.
 pub(super) fn check(
     file: &ConfigFile,
     announcements: &[Option<Announcement>],
     rules: &[Option<ForwardingRule>],
     report: &mut Report,
 ) {
-    let mut told: HashMap<(&Hook, Option<IpAddr>), &Span> = HashMap::new();
+    let mut told: HashMap<(&Hook, Option<VipRange>), &Span> = HashMap::new();
     for (file, announcement) in elements(&file.announcement).iter().zip(announcements) {
         let (Some(file), Some(announcement)) = (file.get(), announcement) else { continue };
         let named = announcement.rules.iter().filter_map(|rule| rules[*rule].as_ref());
-        let addresses: BTreeSet<IpAddr> = named.map(|rule| rule.address).collect();
+        let vips: BTreeSet<VipRange> = named.map(|rule| rule.vip).collect();
         let hook = &announcement.hook;
-        let marks: Vec<Option<IpAddr>> = match hook {
+        let marks: Vec<Option<VipRange>> = match hook {
             Hook::Bird { protocol, .. } => {
-                if let (Some(first), Some(last)) = (addresses.first(), addresses.last())
+                if let (Some(first), Some(last)) = (vips.first(), vips.last())
                     && first != last
                 {
                     report.error(
@@ -35,7 +35,7 @@ pub(super) fn check(
                 }
                 vec![None]
             }
-            Hook::Command(_) => addresses.into_iter().map(Some).collect(),
+            Hook::Command(_) => vips.into_iter().map(Some).collect(),
         };
         for mark in marks {
             if let Some(first) = told.insert((hook, mark), file.name.span()) {

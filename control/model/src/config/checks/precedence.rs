@@ -1,11 +1,11 @@
 //! Precedence among forwarding rules: whichever two a packet could match, one must be the more specific.
 //!
-//! A rule of the packet's own protocol precedes an `L3_DEFAULT` one, listed ports precede all ports, and
-//! longer source ranges precede shorter ones and none. Two rules that are equal in all three and share a port
-//! contradict each other.
+//! A rule of a longer prefix, or of an address, precedes one of a shorter prefix that holds it. Among those of one VIP,
+//! a rule of the packet's own protocol precedes an `L3_DEFAULT` one, listed ports precede all ports, and
+//! longer source ranges precede shorter ones and none. Two rules of one VIP that are equal in all three and
+//! share a port contradict each other.
 
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
 
 use guideway_dataplane::affinity::LoadBalancingScheme;
 use ipnet::IpNet;
@@ -14,6 +14,7 @@ use crate::config::forwarding_rule::{ForwardingRule, Ports};
 use crate::config::report::Report;
 use crate::config::written::choice::RuleProtocol;
 use crate::config::written::file::ForwardingRuleFile;
+use crate::config::written::vip_range::VipRange;
 
 /// A rule as it is written, and the rule, if it could be parsed.
 pub(super) type Written<'f> = (&'f ForwardingRuleFile, Option<&'f ForwardingRule>);
@@ -32,7 +33,7 @@ pub(super) fn check(rules: &[Written<'_>], report: &mut Report) {
 /// Properties by which one rule precedes another: rules of different classes are always in order.
 #[derive(PartialEq, Eq, Hash)]
 struct Class {
-    address: IpAddr,
+    vip: VipRange,
     protocol: RuleProtocol,
     all_ports: bool,
     source: Option<IpNet>,
@@ -52,7 +53,7 @@ fn check_contradictions(rules: &[Parsed<'_>], report: &mut Report) {
         let sources = rule.source_ranges.iter().copied().map(Some);
         for source in sources.chain(rule.source_ranges.is_empty().then_some(None)) {
             let all_ports = rule.ports == Ports::All;
-            let class = Class { address: rule.address, protocol: rule.protocol, all_ports, source };
+            let class = Class { vip: rule.vip, protocol: rule.protocol, all_ports, source };
             classes.entry(class).or_default().extend(runs(i, &rule.ports));
         }
     }
@@ -101,16 +102,16 @@ fn runs(rule: usize, ports: &Ports) -> Vec<Run> {
 }
 
 /// Reports rules with source ranges and no base rule. A rule that could not be parsed might be the base of any rule at
-/// its address, if that much is known of it.
-fn check_base_rules(rules: &[Parsed<'_>], unparsed: &HashSet<Option<IpAddr>>, report: &mut Report) {
-    let key = |rule: &ForwardingRule| (rule.address, rule.protocol, rule.ports.clone());
+/// its VIP, if that much is known of it.
+fn check_base_rules(rules: &[Parsed<'_>], unparsed: &HashSet<Option<VipRange>>, report: &mut Report) {
+    let key = |rule: &ForwardingRule| (rule.vip, rule.protocol, rule.ports.clone());
     let bases: HashSet<_> =
         rules.iter().filter(|(_, rule)| rule.source_ranges.is_empty()).map(|(_, rule)| key(rule)).collect();
     for (file, rule) in rules {
         if rule.source_ranges.is_empty()
             || rule.scheme == LoadBalancingScheme::Internal
             || bases.contains(&key(rule))
-            || unparsed.contains(&Some(rule.address))
+            || unparsed.contains(&Some(rule.vip))
             || unparsed.contains(&None)
         {
             continue;

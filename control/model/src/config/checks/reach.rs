@@ -1,27 +1,26 @@
 //! Reach: address families, the sources of tunnels and MTUs let packets get to the endpoints, and none comes back to the
 //! appliance.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
+
+use ipnet::IpNet;
 
 use crate::config::limits::IPV6_MIN_MTU;
 use crate::config::names::Scope;
 use crate::config::report::{Report, Span};
-use crate::config::written::choice::{Chosen, Delivery};
+use crate::config::written::choice::{Chosen, Delivery, NeighborReplies};
 use crate::config::written::field::{Field, elements};
 use crate::config::written::file::{
     BackendGroupFile, BackendServiceFile, ConfigFile, EndpointFile, ForwardingRuleFile,
 };
 use crate::config::written::value::InterfaceAddress;
+use crate::config::written::vip_range::VipRange;
 
 /// Reports endpoints that no packet of a rule can reach, and packets that would come back to the appliance.
 pub(super) fn check(scope: &Scope<'_>, report: &mut Report) {
     let own = Own::of(scope.file);
-    let rules = elements(&scope.file.forwarding_rule);
-    let vips: HashMap<IpAddr, &Field<IpAddr>> = rules
-        .iter()
-        .filter_map(|rule| Some((rule.get()?.ip_address.copied()?, &rule.get()?.ip_address)))
-        .collect();
+    let vips = Vips::of(scope.file);
 
     for (_, rule) in scope.rules.iter() {
         check_rule(rule, &own, scope, report);
@@ -44,35 +43,67 @@ struct Own<'f> {
     addresses: [Option<&'f Field<IpAddr>>; 2],
     /// Addresses of the ports.
     of_ports: Vec<&'f Field<InterfaceAddress>>,
+    /// Routers on the ports' links.
+    gateways: Vec<&'f Field<IpAddr>>,
     /// True if all addresses of the network table could be read, so that an absent one is not just wrong.
     known: bool,
 }
 
 impl<'f> Own<'f> {
     fn of(file: &'f ConfigFile) -> Self {
-        let ports = elements(&file.port).iter().filter_map(Field::get);
-        let of_ports = ports.flat_map(|port| elements(&port.ip_addresses)).collect();
+        let ports = || elements(&file.port).iter().filter_map(Field::get);
+        let of_ports = ports().flat_map(|port| elements(&port.ip_addresses)).collect();
+        let gateways = ports().flat_map(|port| elements(&port.gateways)).collect();
         let Some(network) = &file.network else {
-            return Self { addresses: [None, None], of_ports, known: true };
+            return Self { addresses: [None, None], of_ports, gateways, known: true };
         };
         let Some(network) = network.get() else {
-            return Self { addresses: [None, None], of_ports, known: false };
+            return Self { addresses: [None, None], of_ports, gateways, known: false };
         };
         let addresses = [network.ipv4_address.as_ref(), network.ipv6_address.as_ref()];
         let known = addresses.iter().flatten().all(|address| address.get().is_some());
-        Self { addresses, of_ports, known }
+        Self { addresses, of_ports, gateways, known }
+    }
+
+    /// First address of the appliance that is one of these, and its span.
+    fn among(&self, range: VipRange) -> Option<(IpAddr, &'f Span)> {
+        let networks = self.addresses.into_iter().flatten();
+        let networks = networks.filter_map(|own| Some((own.copied()?, own.span())));
+        let ports = self.of_ports.iter().filter_map(|own| Some((own.copied()?.0.addr(), own.span())));
+        networks.chain(ports).find(|(address, _)| range.contains(*address))
     }
 
     fn span_of(&self, address: IpAddr) -> Option<&'f Span> {
-        let networks = self.addresses.into_iter().flatten();
-        let networks = networks.filter(|own| own.copied() == Some(address)).map(Field::span);
-        let ports = self.of_ports.iter();
-        let ports = ports.filter(|own| own.copied().is_some_and(|own| own.0.addr() == address));
-        networks.chain(ports.map(|own| own.span())).next()
+        self.among(address.into()).map(|(_, span)| span)
     }
 
     fn lacks(&self, family: Family) -> bool {
         self.known && self.addresses[family as usize].is_none()
+    }
+}
+
+/// VIPs of all rules.
+struct Vips<'f> {
+    rules: HashMap<IpNet, &'f ForwardingRuleFile>,
+    /// Lengths of the IPv4 and of the IPv6 prefixes.
+    lengths: [BTreeSet<u8>; 2],
+}
+
+impl<'f> Vips<'f> {
+    fn of(file: &'f ConfigFile) -> Self {
+        let mut vips = Self { rules: HashMap::new(), lengths: [BTreeSet::new(), BTreeSet::new()] };
+        for rule in elements(&file.forwarding_rule).iter().filter_map(Field::get) {
+            let Some(vip) = rule.ip_address.copied() else { continue };
+            vips.rules.insert(vip.prefix(), rule);
+            vips.lengths[Family::of(vip.first()) as usize].insert(vip.prefix().prefix_len());
+        }
+        vips
+    }
+
+    /// Rule whose VIP holds `address`: one of the longest prefix.
+    fn holding(&self, address: IpAddr) -> Option<&'f ForwardingRuleFile> {
+        let mut lengths = self.lengths[Family::of(address) as usize].iter().rev();
+        lengths.find_map(|length| self.rules.get(&IpNet::new(address, *length).ok()?.trunc()).copied())
     }
 }
 
@@ -95,15 +126,31 @@ impl Family {
     }
 }
 
-/// Reports a rule whose address is the appliance's, or whose packets cannot be delivered to the endpoints behind it.
+/// Reports a rule whose VIP is the appliance's or a router's, or whose packets cannot be delivered to the endpoints behind it.
 fn check_rule(rule: &ForwardingRuleFile, own: &Own<'_>, scope: &Scope<'_>, report: &mut Report) {
     let Some(vip) = rule.ip_address.copied() else { return };
-    if let Some(span) = own.span_of(vip) {
-        report.error_beside(
+    match own.among(vip) {
+        Some((address, span)) if vip.is_prefix() => report.error_beside(
+            rule.ip_address.span(),
+            format!("`{vip}` holds `{address}`, the appliance's own address"),
+            "give the forwarding rule a prefix without it",
+            [(span, "the appliance".to_owned())],
+        ),
+        Some((_, span)) => report.error_beside(
             rule.ip_address.span(),
             format!("`{vip}` is the appliance's own address"),
             "give the forwarding rule an address of its own",
             [(span, "the appliance".to_owned())],
+        ),
+        None => {}
+    }
+    let gateway = own.gateways.iter().find(|gateway| gateway.copied().is_some_and(|at| vip.contains(at)));
+    if let Some(gateway) = gateway.filter(|_| vip.is_prefix()) {
+        report.error_beside(
+            rule.ip_address.span(),
+            format!("`{vip}` holds the address of a gateway"),
+            "give the forwarding rule a prefix without it: the router's own packets would be taken from it",
+            [(gateway.span(), "the gateway".to_owned())],
         );
     }
     let Some((_, service)) = scope.services.find(&rule.backend_service) else { return };
@@ -119,12 +166,12 @@ fn check_rule(rule: &ForwardingRuleFile, own: &Own<'_>, scope: &Scope<'_>, repor
 
 /// Reports endpoints on the link of another address family than the rule: a backend's MAC address is resolved in the
 /// rule's own.
-fn check_segment(rule: &ForwardingRuleFile, vip: IpAddr, group: &BackendGroupFile, report: &mut Report) {
+fn check_segment(rule: &ForwardingRuleFile, vip: VipRange, group: &BackendGroupFile, report: &mut Report) {
     let other = |endpoint: &&EndpointFile| {
         endpoint.ip_address.copied().is_some_and(|address| address.is_ipv4() != vip.is_ipv4())
     };
     let Some(endpoint) = group.endpoints().find(other) else { return };
-    let (name, family) = (group.name.get().map_or("", |name| &name.0), Family::of(vip).name());
+    let (name, family) = (group.name.get().map_or("", |name| &name.0), Family::of(vip.first()).name());
     report.error_beside(
         rule.ip_address.span(),
         format!("{family} packets cannot be delivered to backend group `{name}` by `l2`"),
@@ -165,7 +212,7 @@ fn elements_of<T>(list: &Field<Vec<Field<T>>>) -> impl Iterator<Item = &Field<T>
 /// headers.
 fn check_tunnel_mtu(
     rule: &ForwardingRuleFile,
-    vip: IpAddr,
+    vip: VipRange,
     group: &BackendGroupFile,
     tunnel: Delivery,
     scope: &Scope<'_>,
@@ -174,7 +221,7 @@ fn check_tunnel_mtu(
     let Some(mtu) = group.path_mtu(&scope.file.network) else { return };
     let outer_families =
         group.endpoints().filter_map(|endpoint| endpoint.ip_address.copied()).map(Family::of);
-    let needed = |outer| match Family::of(vip) {
+    let needed = |outer| match Family::of(vip.first()) {
         Family::Ipv6 => IPV6_MIN_MTU + overhead(tunnel, outer),
         Family::Ipv4 => 0,
     };
@@ -235,12 +282,13 @@ fn check_path(
     }
 }
 
-/// Reports endpoints from which packets would come back: the appliance itself, and virtual IP addresses in a tunnel.
+/// Reports endpoints from which packets would come back: the appliance itself, and virtual IP addresses in a tunnel; and
+/// endpoints on the link whose MAC address the appliance would ask itself for.
 fn check_loop(
     endpoint: &EndpointFile,
     delivery: Delivery,
     own: &Own<'_>,
-    vips: &HashMap<IpAddr, &Field<IpAddr>>,
+    vips: &Vips<'_>,
     report: &mut Report,
 ) {
     let Some(address) = endpoint.ip_address.copied() else { return };
@@ -252,12 +300,25 @@ fn check_loop(
             [(span, "the appliance".to_owned())],
         );
     }
-    if let (Some(vip), true) = (vips.get(&address), delivery != Delivery::L2) {
+    let Some(rule) = vips.holding(address) else { return };
+    let Some(vip) = rule.ip_address.copied() else { return };
+    let beside = [(rule.ip_address.span(), "the forwarding rule".to_owned())];
+    if delivery != Delivery::L2 {
+        let message = match vip.is_prefix() {
+            true => format!("endpoint `{address}` is in `{vip}`, a forwarding rule's prefix"),
+            false => format!("endpoint `{address}` is a forwarding rule's address"),
+        };
+        let help = "write the endpoint's own address: tunnelled packets would come back to the appliance";
+        report.error_beside(endpoint.ip_address.span(), message, help, beside);
+    } else if vip.is_prefix()
+        && endpoint.mac_address.is_none()
+        && rule.neighbor_replies().is_some_and(|replies| replies.0 != NeighborReplies::Never)
+    {
         report.error_beside(
             endpoint.ip_address.span(),
-            format!("endpoint `{address}` is a forwarding rule's address"),
-            "write the endpoint's own address: tunnelled packets would come back to the appliance",
-            [(vip.span(), "the forwarding rule".to_owned())],
+            format!("endpoint `{address}` is in `{vip}`, for which the appliance itself answers"),
+            "write the endpoint's `mac_address`, or `neighbor_replies = \"NEVER\"` into the rules of the prefix",
+            beside,
         );
     }
 }

@@ -23,6 +23,7 @@ use super::value::{
     Ascii, ClientRange, Core, Description, FilePath, Integer, InterfaceAddress, ListedPorts, Mac, Name, Port,
     PortRange, Ratio, Seed,
 };
+use super::vip_range::VipRange;
 use crate::config::limits::{
     EXTERNAL_IDLE_TIMEOUT_SEC, MAX_ADDRESSES_OF_A_PORT, MAX_ANNOUNCEMENTS, MAX_APPLIANCE_PORTS,
     MAX_ARGUMENTS, MAX_DEVICE_NAME, MAX_DRAINING_TIMEOUT_SEC, MAX_ENDPOINTS_OF_A_GROUP, MAX_ENTRIES,
@@ -190,8 +191,11 @@ tables! {
         description: Option<Field<Description>>,
         /// Side of the network that the rule faces; the backend service has the same.
         load_balancing_scheme: Option<Field<Chosen<LoadBalancingScheme>>> = Chosen(LoadBalancingScheme::External),
-        /// Virtual IP address; not an address of the appliance itself.
-        ip_address: Field<IpAddr>,
+        /// Virtual IP address, or a prefix of them such as "2001:db8:1234::/96"; no address of the appliance itself. Of the
+        /// rules that take a packet, those of the longest prefix come first, an address being the longest.
+        ip_address: Field<VipRange>,
+        /// Address of the prefix that probes in_path go to; the first by default.
+        probe_address: Option<Field<IpAddr>>,
         /// IP protocol that the rule takes; L3_DEFAULT takes every protocol, on all ports.
         ip_protocol: Option<Field<Chosen<RuleProtocol>>> = Chosen(RuleProtocol::Tcp),
         /// Layer-4 ports that the rule takes, one to five, as numbers or as text; or one range of ports as text.
@@ -207,8 +211,8 @@ tables! {
         source_ip_ranges: Option<Field<List<ClientRange>>>,
         /// Takes clients outside the region_ranges of the network table too (INTERNAL only).
         allow_global_access: Option<Field<bool>> = false,
-        /// Answers to ARP and neighbour discovery for the address: always, from `guideway vip announce` to
-        /// `guideway vip withdraw`, or never. Rules of one address agree.
+        /// Answers to ARP and neighbour discovery for the address, or for each of the prefix: always, from `guideway vip
+        /// announce` to `guideway vip withdraw`, or never. Rules of one address, or of one prefix, agree.
         neighbor_replies: Option<Field<Chosen<NeighborReplies>>> = Chosen(NeighborReplies::Always),
         /// Name of the backend service that packets of the rule go to.
         backend_service: Field<Name>,
@@ -411,11 +415,11 @@ tables! {
         hold_down_sec: Option<Field<Integer<0, MAX_HOLD_DOWN_SEC>>> = Integer(0),
         /// Path of BIRD's control socket, such as "/run/bird/bird.ctl"; with bird_protocol.
         bird_socket: Option<Field<PathBuf>>,
-        /// Name of the BIRD protocol that holds the route to the one address, disabled when BIRD starts; with
+        /// Name of the BIRD protocol that holds the route to the one address or prefix, disabled when BIRD starts; with
         /// bird_socket.
         #[schemars(length(min = 1, max = MAX_PROTOCOL_NAME))]
         bird_protocol: Option<Field<Ascii>>,
-        /// Program and its first arguments, run with announce or withdraw, the address and a rule's name after them.
+        /// Program and its first arguments, run with announce or withdraw, the address or prefix and a rule's name after them.
         #[schemars(length(min = 1, max = MAX_ARGUMENTS))]
         command: Option<Field<List<Ascii>>>,
     }

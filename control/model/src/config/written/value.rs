@@ -159,7 +159,7 @@ impl Value for IpAddr {
 }
 
 /// Returns the address, or reports that no host has such an address.
-fn unicast(
+pub(super) fn unicast(
     key: &str,
     text: &str,
     address: IpAddr,
