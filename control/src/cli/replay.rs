@@ -199,6 +199,7 @@ fn text(summary: &Summary) -> String {
         ("ICMP errors sent", summary.icmp_errors_sent),
         ("ICMP errors not sent", summary.icmp_errors_suppressed),
         ("exceeding the MTU", summary.exceeding_mtu),
+        ("cut in the capture", summary.cut_in_capture),
     ] {
         if count > 0 {
             row(what, count);

@@ -156,7 +156,7 @@ impl Replay {
                 self.decide_chunk(summary)?;
                 self.turn_clock(second);
             }
-            summary.read(record.wire_len);
+            summary.read(&record);
             self.chunk.push(Job::new(&record));
         }
         self.decide_chunk(summary)
