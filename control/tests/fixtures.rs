@@ -187,6 +187,18 @@ fn packets_that_exceed_the_mtu_and_may_be_fragmented_are_counted() {
 }
 
 #[test]
+fn frames_that_the_capture_cut_are_counted_and_those_that_a_device_cut_are_not() {
+    let fixtures = fixtures();
+    let cut_in = |name: &str| {
+        let fixture = fixtures.iter().find(|fixture| fixture.name == name).expect("the fixture");
+        let summary = replay_fixture(fixture, 1).summary;
+        (summary.cut_in_capture, summary.dropped.get("truncated").copied().unwrap_or(0))
+    };
+    assert_eq!(cut_in("link/cut-captures-are-replayed-at-their-wire-length"), (4, 0));
+    assert_eq!(cut_in("malformed/frames-that-were-cut"), (0, 8));
+}
+
+#[test]
 fn the_demonstration_shows_shares_against_weights_and_every_verdict() {
     let config = || parse("default.toml", include_str!("../default.toml"));
     let capture = fs::read(folder().join("demo.in.pcap")).unwrap();

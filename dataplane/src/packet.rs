@@ -114,8 +114,11 @@ impl Packet {
         const MALFORMED: Verdict = Verdict::Drop(DropReason::MalformedIpv4);
         let header = Ipv4Header::parse(bytes).ok_or(MALFORMED)?;
         let (header_len, total_len) = (header.header_len(), usize::from(header.total_len.get()));
-        if total_len < header_len || total_len > bytes.len() {
+        if total_len < header_len {
             return Err(MALFORMED);
+        }
+        if total_len > bytes.len() {
+            return Err(Verdict::Drop(DropReason::Truncated));
         }
         let start = header.fragment_offset();
         // The "ping of death": a fragment that would end past the longest datagram that there can be.
@@ -150,7 +153,7 @@ impl Packet {
         const MALFORMED: Verdict = Verdict::Drop(DropReason::MalformedIpv6);
         let header = Ipv6Header::parse(bytes).ok_or(MALFORMED)?;
         let end = ipv6::HEADER_LEN + usize::from(header.payload_len.get());
-        let payload = bytes.get(ipv6::HEADER_LEN..end).ok_or(MALFORMED)?;
+        let payload = bytes.get(ipv6::HEADER_LEN..end).ok_or(Verdict::Drop(DropReason::Truncated))?;
         let (src, dst) = (Address::v6(header.src), Address::v6(header.dst));
         // An IPv4-mapped address must not travel; here it would be taken for the IPv4 address itself.
         if src.is_ipv4() || dst.is_ipv4() {

@@ -48,9 +48,13 @@ reasons! {
     DropReason {
         /// The frame ends inside its Ethernet header or VLAN tags.
         MalformedEthernet = "malformed_ethernet",
-        /// Version, header length, total length or fragment of an IPv4 packet contradict each other or the frame.
+        /// The frame is shorter than the IP packet whose length its header states.
+        Truncated = "truncated",
+        /// Version, header length, total length or fragment of an IPv4 packet contradict each other, or the frame ends
+        /// in the header.
         MalformedIpv4 = "malformed_ipv4",
-        /// Version, payload length or extension headers of an IPv6 packet contradict each other or the frame.
+        /// Version, payload length or extension headers of an IPv6 packet contradict each other, or the frame ends in
+        /// the header.
         MalformedIpv6 = "malformed_ipv6",
         /// A TCP header that is cut short, or whose data offset is impossible.
         MalformedTcp = "malformed_tcp",

@@ -89,7 +89,8 @@ fn sends_and_receives<'eal>(running: Running<'eal>, pair: QueuePair<'eal>, pool:
     queues.rx_burst(&mut burst);
     assert!(burst.is_empty());
 
-    let contents: Vec<Vec<u8>> = (0..40).map(|frame| vec![frame; 1 + usize::from(frame) * 37]).collect();
+    let contents: Vec<Vec<u8>> = (0..40).map(|frame| vec![frame; 1 + usize::from(frame) * 39]).collect();
+    assert_eq!(contents.last().map(Vec::len), Some(1522), "as long as the MTU and two VLAN tags make it");
     for share in contents.chunks(BURST) {
         burst.extend(share.iter().map(|bytes| pool.frame(bytes).expect("2047 mbufs")));
         queues.tx_burst(&mut burst);

@@ -9,7 +9,7 @@ use guideway_dataplane::seed::Seed;
 ///
 /// A handle that is given back carries its generations on to its next user, moved on by one, so that no entry of the
 /// old user is ever taken for one of the new. A backend that comes back gets the handle that it had, if that is free:
-/// fragments may still follow it there. So handles rest until [`RESTING`] are free; then others get the one that was
+/// fragments may still follow it there. So handles rest until `RESTING` are free; then others get the one that was
 /// given back first: the longer it rests, the fewer of its entries are left.
 #[derive(Debug, Default)]
 pub struct BackendHandles {

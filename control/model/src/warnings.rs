@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::config::{Announcement, AnnouncementPolicy, BackendService, Config};
+use crate::config::{
+    Announcement, AnnouncementPolicy, BackendService, Config, ForwardingRule, Port, RuleProtocol,
+};
 
 /// Warning of a configuration that is accepted all the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +40,26 @@ pub fn warnings(config: &Config) -> Vec<Warning> {
     let services = config.services.iter().filter_map(|service| empty_groups(service, config));
     let weights = config.services.iter().filter_map(|service| unused_weights(service, config));
     let announcements = config.announcements.iter().flat_map(|one| never_announced(one, config));
-    nothing.into_iter().chain(services).chain(weights).chain(announcements).collect()
+    let reassembly = config.ports.iter().filter_map(|port| reassembled(port, config));
+    nothing.into_iter().chain(reassembly).chain(services).chain(weights).chain(announcements).collect()
+}
+
+/// Warns of a port whose device reassembles fragments that may come: of UDP and of other protocols over IPv4. TCP avoids them.
+fn reassembled(port: &Port, config: &Config) -> Option<Warning> {
+    let takes = |rule: &ForwardingRule| rule.vip.is_ipv4() && rule.protocol != RuleProtocol::Tcp;
+    let is_routed = config.routes.iter().any(|route| route.dest_range.addr().is_ipv4());
+    let may_come = config.rules.iter().any(takes) || is_routed;
+    (may_come && port.device.is_driven_by("net_af_packet")).then(|| {
+        let interface = port.device.argument("iface").unwrap_or("eth0");
+        Warning::new(
+            format!(
+                "port `{}`: net_af_packet, before DPDK 25.03 or with several queue pairs, reassembles IPv4 fragments \
+                 before the appliance gets them, so that datagrams in fragments are not forwarded as they came, and longer ones are dropped as `truncated`",
+                port.name
+            ),
+            format!("where clients send fragments, use `net_pcap0,iface={interface}`, net_af_xdp or hardware"),
+        )
+    })
 }
 
 /// Warns of a service with no backend in all its groups, or in all groups of one kind while there are groups of the other.
@@ -224,6 +245,36 @@ mod tests {
             "has 1 backend, and must have 2 healthy ones: lower `min_healthy_up`, or add endpoints"
         ));
         assert_eq!(of_announcement(1, "policy = \"ALWAYS\""), [""; 0]);
+    }
+
+    /// Warnings of port `lan` on this device with a rule of this protocol at this address, and a route of these lines.
+    fn of_port(device: &str, protocol: &str, address: &str, route: &str) -> Vec<String> {
+        let endpoint = if address.contains(':') { "fd00::11" } else { "10.1.3.1" };
+        let head = format!(
+            "[[port]]\nname = \"lan\"\ndevice = \"{device}\"\n[[forwarding_rule]]\nname = \"other\"\n\
+             ip_address = \"{address}\"\nip_protocol = \"{protocol}\"\nall_ports = true\n\
+             load_balancing_scheme = \"INTERNAL\"\nbackend_service = \"other\"\n\
+             [[backend_service]]\nname = \"other\"\nprotocol = \"UNSPECIFIED\"\nhealth_checks = [\"hc\"]\n\
+             load_balancing_scheme = \"INTERNAL\"\nbackends = [{{ group = \"q\" }}]\n\
+             [[backend_group]]\nname = \"q\"\nendpoints = [{{ name = \"q0\", ip_address = \"{endpoint}\" }}]\n{route}"
+        );
+        let config = sample(&head, "backends = [{ group = \"p\" }]", &groups(1, 0));
+        warnings(&config).iter().map(Warning::to_string).collect()
+    }
+
+    #[test]
+    fn a_device_that_reassembles_is_told_where_fragments_may_come() {
+        let route = |range: &str| {
+            format!("[[route]]\nname = \"r\"\ndest_range = \"{range}\"\nnext_hop_ilb = \"other\"\n")
+        };
+        let af_packet = "net_af_packet0,iface=eth7,qpairs=2";
+        let told = "port `lan`: net_af_packet, before DPDK 25.03 or with several queue pairs, reassembles IPv4 \
+                    fragments before the appliance gets them, so that datagrams in fragments are not forwarded as they came, and longer ones are dropped as \
+                    `truncated`: where clients send fragments, use `net_pcap0,iface=eth7`, net_af_xdp or hardware";
+        assert_eq!(of_port(af_packet, "L3_DEFAULT", "10.1.2.10", ""), [told]);
+        assert_eq!(of_port(af_packet, "L3_DEFAULT", "10.1.2.10", &route("10.9.0.0/16")), [told]);
+        assert_eq!(of_port(af_packet, "L3_DEFAULT", "fd00::10", ""), [""; 0], "IPv6 is left as it is");
+        assert_eq!(of_port("net_pcap0,iface=eth7", "L3_DEFAULT", "10.1.2.10", ""), [""; 0]);
     }
 
     #[test]

@@ -58,6 +58,16 @@ fn engine_and_ports() {
         ("memory is counted without huge pages alone", "no_huge = true", "no_huge = false"),
         ("a device is a PCI address or DPDK's name", "0000:3b:02.0", "eth1"),
         ("a device is one port's", "0000:3b:02.0", "net_af_packet0,iface=eth1"),
+        (
+            "a ring holds frames of the MTU",
+            "net_af_packet0,iface=eth0",
+            "net_af_packet0,iface=eth0,framesz=1024"
+        ),
+        (
+            "a ring's block holds whole frames",
+            "net_af_packet0,iface=eth0",
+            "net_af_packet0,iface=eth0,framesz=1600"
+        ),
         ("ports have names of their own", "\"inner\"", "\"outside\""),
         ("an interface has an address, not a network", "\"198.51.100.1/24\"", "\"198.51.100.0/24\""),
         ("an interface's address has a length", "\"198.51.100.1/24\"", "\"198.51.100.1\""),

@@ -200,6 +200,7 @@ fn text(summary: &Summary) -> String {
         ("ICMP errors not sent", summary.icmp_errors_suppressed),
         ("exceeding the MTU", summary.exceeding_mtu),
         ("sent in fragments", summary.fragmented),
+        ("cut in the capture", summary.cut_in_capture),
     ] {
         if count > 0 {
             row(what, count);

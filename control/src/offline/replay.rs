@@ -162,7 +162,7 @@ impl Replay {
                     self.publish();
                 }
             }
-            summary.read(record.wire_len);
+            summary.read(&record);
             self.chunk.push(Job::new(&record));
             if PathMtus::is_candidate(record.bytes) {
                 // What follows it in the capture is decided by what it teaches, however many workers there are.

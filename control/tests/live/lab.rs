@@ -19,13 +19,15 @@ pub(crate) mod datagram_server;
 mod decapsulation;
 pub(crate) mod grpc_server;
 pub(crate) mod load;
-mod namespace;
+pub(crate) mod namespace;
 pub(crate) mod patience;
 pub(crate) mod process;
 pub(crate) mod scratch;
 mod server;
 pub(crate) mod setup;
+pub(crate) mod twin;
 pub(crate) mod web_server;
+pub(crate) mod wire;
 
 use std::fmt::Write;
 use std::path::Path;
@@ -50,8 +52,7 @@ pub(crate) struct Lab {
 impl Lab {
     /// Makes the namespaces of this many appliances and backends; nothing runs in them yet.
     pub(crate) fn new(appliances: usize, backends: usize) -> Self {
-        static LABS: AtomicUsize = AtomicUsize::new(0);
-        let number = LABS.fetch_add(1, Ordering::Relaxed);
+        let number = next_number();
         let namespace = |role: &str| Namespace::new(number, role);
 
         let switch = namespace("switch");
@@ -147,13 +148,22 @@ impl Lab {
 
 /// Connects a port of the switch to a device of a host.
 fn plug(switch: &Namespace, port: &str, host: &Namespace, device: &str) {
-    switch.ip(&format!(
-        "link add {port} type veth peer name {device} netns {}\nlink set {port} master br0 up\n",
-        host.name()
-    ));
-    switch.without_offloads(port);
+    cable(switch, port, host, device);
+    switch.ip(&format!("link set {port} master br0 up\n"));
+}
+
+/// Makes a cable between a device of one host and a device of another, and brings the latter up.
+pub(crate) fn cable(far: &Namespace, far_device: &str, host: &Namespace, device: &str) {
+    far.ip(&format!("link add {far_device} type veth peer name {device} netns {}\n", host.name()));
+    far.without_offloads(far_device);
     host.without_offloads(device);
     host.ip(&format!("link set {device} up\n"));
+}
+
+/// Number for the names of a lab's namespaces.
+pub(crate) fn next_number() -> usize {
+    static LABS: AtomicUsize = AtomicUsize::new(0);
+    LABS.fetch_add(1, Ordering::Relaxed)
 }
 
 fn own_addresses(device: &str, address: impl Fn(Family) -> std::net::IpAddr) -> String {

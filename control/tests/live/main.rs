@@ -12,6 +12,7 @@ mod lab;
 
 mod bgp;
 mod changes;
+mod devices;
 mod failover;
 mod failures;
 mod faults;

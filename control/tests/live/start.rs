@@ -52,6 +52,12 @@ fn an_appliance_that_cannot_start_says_why_in_one_line_with_the_remedy() {
             "error: `net_af_packet0,iface=gwnone0` cannot be used (",
         ),
         ("net_null0", "net_nothing0", "error: `net_nothing0` cannot be used ("),
+        (
+            "device = \"net_null0\"",
+            "device = \"net_tap0,iface=gwtap1\"\nmtu = 2000",
+            "error: `net_tap0,iface=gwtap1` takes packets of at most 1504 bytes, and the port's `mtu` is 2000: lower \
+             `mtu`, or use a device that takes them",
+        ),
         ("[0]", "[1023]", "error: core 1023 is not online: choose from "),
         ("memory_mib = 64", "memory_mib = 64\nmbufs = 1000000", "error: no memory for 1000000 mbufs, about "),
         ("127.0.0.1:1", "192.0.2.1:9477", "error: metrics: cannot listen on 192.0.2.1:9477 for metrics: "),

@@ -119,7 +119,9 @@ fn rows() -> Vec<Row> {
         passed("a client outside of the region", stranger.udp(1025, 80), PassReason::OutsideRegion),
 
         dropped("an IP version at odds with the frame", v4(L2).patch(14, &[0x65]), DropReason::MalformedIpv4),
-        dropped("an IPv6 payload beyond the frame", v6(L2).patch(14 + 4, &[0xff]), DropReason::MalformedIpv6),
+        dropped("an IPv4 total length beyond the frame", v4(L2).patch(14 + 2, &[0xff]), DropReason::Truncated),
+        dropped("an IPv6 payload beyond the frame", v6(L2).patch(14 + 4, &[0xff]), DropReason::Truncated),
+        dropped("an IPv6 version at odds with the frame", v6(L2).patch(14, &[0x45]), DropReason::MalformedIpv6),
         dropped("a TCP header longer than its segment", v4(L2).tcp(1025, 80, syn).patch(14 + 32, &[0xf0]),
             DropReason::MalformedTcp),
         dropped("a UDP length beyond the packet", v4(L2).udp(1025, 80).patch(14 + 24, &[0, 9]),

@@ -1,7 +1,11 @@
 //! Names of devices: a PCI function by its address, a virtual device by its driver and arguments.
 
+mod af_packet;
+
 use std::fmt;
 use std::str::FromStr;
+
+pub use af_packet::AfPacketRing;
 
 /// Device that DPDK is to drive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +52,18 @@ impl Device {
             Self::Pci(address) => address.to_string(),
             Self::Virtual(arguments) => arguments.split(',').next().unwrap_or_default().to_owned(),
         }
+    }
+
+    /// True for a virtual device of this driver of DPDK, whose name starts the device's.
+    pub fn is_driven_by(&self, driver: &str) -> bool {
+        matches!(self, Self::Virtual(arguments) if arguments.starts_with(driver))
+    }
+
+    /// Value of an argument of a virtual device, such as `iface`; the last one counts.
+    pub fn argument(&self, key: &str) -> Option<&str> {
+        let Self::Virtual(arguments) = self else { return None };
+        let pairs = arguments.split(',').skip(1).filter_map(|argument| argument.split_once('='));
+        pairs.filter(|(name, _)| *name == key).last().map(|(_, value)| value)
     }
 }
 
@@ -120,6 +136,18 @@ mod tests {
         let device: Device = "net_af_packet0,iface=eth0,qpairs=2".parse().unwrap();
         assert_eq!(device.name(), "net_af_packet0");
         assert_eq!(device.to_string(), "net_af_packet0,iface=eth0,qpairs=2");
+    }
+
+    #[test]
+    fn arguments_of_a_virtual_device_are_found_by_their_names() {
+        let device: Device = "net_af_packet0,iface=eth0,qpairs=2,qpairs=4".parse().unwrap();
+        assert_eq!(
+            ["iface", "qpairs", "qpair", "net_af_packet0"].map(|key| device.argument(key)),
+            [Some("eth0"), Some("4"), None, None]
+        );
+        assert!(device.is_driven_by("net_af_packet") && !device.is_driven_by("net_af_xdp"));
+        let vf: Device = "0000:3b:02.0".parse().unwrap();
+        assert!(vf.argument("iface").is_none() && !vf.is_driven_by("net_af_packet"));
     }
 
     #[test]

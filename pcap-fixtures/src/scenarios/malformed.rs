@@ -8,6 +8,7 @@ use crate::packet::tcp::{ACK, SYN};
 pub(super) fn fixtures() -> Vec<Fixture> {
     vec![
         ethernet(),
+        truncated(),
         ipv4(),
         transport(),
         fragments(),
@@ -20,6 +21,7 @@ pub(super) fn fixtures() -> Vec<Fixture> {
 }
 
 const ETHERNET: Outcome = Outcome::Drop("malformed_ethernet");
+const TRUNCATED: Outcome = Outcome::Drop("truncated");
 const IPV4: Outcome = Outcome::Drop("malformed_ipv4");
 const IPV6: Outcome = Outcome::Drop("malformed_ipv6");
 const TCP: Outcome = Outcome::Drop("malformed_tcp");
@@ -49,6 +51,33 @@ fn ethernet() -> Fixture {
     .frame(&whole, new("web", "b1"))
 }
 
+fn truncated() -> Fixture {
+    // A datagram of 3,000 bytes, and the IPv6 packet alike, as a device passes them on that cuts after 1,982 bytes.
+    let datagram = |packet: Packet| packet.payload_len(3000).build();
+    let (v4, v6) = (datagram(client(7).udp(40_000, 53)), datagram(client_v6(7).udp(40_000, 53)));
+    let tagged = datagram(client(7).vlan(100).udp(40_000, 53));
+    let first = client(7).udp(40_000, 53).payload_len(1480).fragment(0, true).build();
+    let later = client(7).protocol(17).fragment(1480, false).payload_len(100).build();
+    let cut = client(7).vlan(100).tcp(40_000, 443, SYN).build();
+    Fixture::new(
+        "malformed/frames-that-were-cut",
+        "A frame that is shorter than its IP packet, whole or a fragment, is dropped as truncated, whichever \
+         layer it ends in.",
+        everything("protocol = 'UNSPECIFIED'"),
+    )
+    .unhealthy("b2")
+    .raw(&v4[..1982], TRUNCATED)
+    .raw(&v6[..1982], TRUNCATED)
+    .raw(&tagged[..1982], TRUNCATED)
+    .raw(&first[..first.len() - 1], TRUNCATED)
+    .raw(&later[..IP + 20], TRUNCATED)
+    .raw(&cut[..IP + 4 + 20], TRUNCATED)
+    .raw(&cut[..cut.len() - 1], TRUNCATED)
+    // An option's length more than the frame has, of a header that is otherwise whole.
+    .raw(&client(7).udp(40_000, 53).payload_len(40).patch(IP, &[0x4f]).build()[..IP + 40], TRUNCATED)
+    .frame(&client(7).udp(40_000, 53).payload_len(1000), off("all", "b1"))
+}
+
 fn ipv4() -> Fixture {
     let whole = client(7).tcp(40_000, 443, SYN).payload_len(4);
     let frame = whole.build();
@@ -68,9 +97,9 @@ fn ipv4() -> Fixture {
     .raw(&patched(0, &[0x4c]), IPV4)
     .raw(&patched(2, &[0, 19]), IPV4)
     .raw(&patched(2, &[0, 0]), IPV4)
-    .raw(&patched(2, &45_u16.to_be_bytes()), IPV4)
-    .raw(&patched(2, &[0xff, 0xff]), IPV4)
-    .raw(&frame[..frame.len() - 1], IPV4)
+    .raw(&patched(2, &45_u16.to_be_bytes()), TRUNCATED)
+    .raw(&patched(2, &[0xff, 0xff]), TRUNCATED)
+    .raw(&frame[..frame.len() - 1], TRUNCATED)
     .frame(&whole, new("web", "b1"))
 }
 
@@ -142,9 +171,9 @@ fn ipv6() -> Fixture {
     .raw(&frame[..IP + 39], IPV6)
     .raw(&patched(0, &[0x45]), IPV6)
     .raw(&patched(0, &[0x00]), IPV6)
-    .raw(&patched(4, &25_u16.to_be_bytes()), IPV6)
-    .raw(&patched(4, &[0xff, 0xff]), IPV6)
-    .raw(&frame[..frame.len() - 1], IPV6)
+    .raw(&patched(4, &25_u16.to_be_bytes()), TRUNCATED)
+    .raw(&patched(4, &[0xff, 0xff]), TRUNCATED)
+    .raw(&frame[..frame.len() - 1], TRUNCATED)
     .raw(&client_v6(7).hop_by_hop(&[0xc2, 4, 0, 1, 0, 0]).udp(1, 2).patch(IP + 4, &[0, 0]).build(), IPV6)
     .raw(&cut(6, 19), TCP)
     .raw(&cut(17, 7), UDP)

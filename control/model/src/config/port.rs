@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use guideway_engine::driver::device::Device;
+use guideway_engine::driver::device::{AfPacketRing, Device};
 use ipnet::IpNet;
 
 use super::limits::MAX_ADDRESSES_OF_A_PORT;
@@ -10,6 +10,9 @@ use super::report::Report;
 use super::written::field::{Field, elements};
 use super::written::file::PortFile;
 use super::written::lengths::limit;
+
+/// Bytes of a frame beyond the packet: an Ethernet header and two VLAN tags.
+const LINK_HEADERS: u32 = 22;
 
 /// A device that packets come and go by. A reload does not change it.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +43,7 @@ impl Port {
         limit("addresses of one port", addresses, MAX_ADDRESSES_OF_A_PORT, report);
         let addresses: Option<Vec<IpNet>> =
             addresses.iter().map(|address| Some(address.copied()?.0)).collect();
+        file.check_ring(report);
         let [ipv4_gateway, ipv6_gateway] = file.gateways(addresses.as_deref(), report);
         Some(Self {
             name: file.name.get()?.0.clone(),
@@ -56,6 +60,31 @@ impl Port {
 }
 
 impl PortFile {
+    /// Refuses a ring of `net_af_packet` that cuts the port's frames, or that its driver reads wrongly.
+    fn check_ring(&self, report: &mut Report) {
+        let (Some(device), Some(mtu)) = (self.device.get(), self.mtu()) else { return };
+        let Some(ring) = AfPacketRing::of(device) else { return };
+        let needed = u32::from(mtu.as_u16()) + LINK_HEADERS;
+        let fitting = AfPacketRing::for_frames(needed);
+        if ring.longest_frame() < needed {
+            report.error(
+                self.device.span(),
+                format!(
+                    "the device cuts frames after {} bytes, and the port's longest, by its `mtu`, has {needed}",
+                    ring.longest_frame()
+                ),
+                format!("lower the port's `mtu`, or write `{fitting}` among the device's arguments"),
+            );
+        } else if !ring.is_seamless() {
+            report.error(
+                self.device.span(),
+                "the device's `blocksz` is no multiple of its `framesz`, and its driver would read frames from where \
+                 there are none",
+                format!("write `{fitting}` among the device's arguments, or leave both out"),
+            );
+        }
+    }
+
     /// Gateways of both address families, each on the link.
     fn gateways(&self, addresses: Option<&[IpNet]>, report: &mut Report) -> [Option<IpAddr>; 2] {
         let mut gateways: [Option<(IpAddr, &Field<IpAddr>)>; 2] = [None, None];

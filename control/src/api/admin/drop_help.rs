@@ -87,13 +87,21 @@ const fn dropped(reason: DropReason) -> Sentences {
             "Capture some with `guideway capture`, and look for the sender or the link that cuts frames \
              short.",
         ),
+        DropReason::Truncated => (
+            "The frame is shorter than the IP packet whose length its header states: a device cuts frames that \
+             are too long for it, or the sender lies.",
+            "Turn off receive offloads that merge packets (`ethtool -K INTERFACE gro off lro off`), keep the \
+             link's MTU at the port's `mtu`, and take fragments by another device than net_af_packet, which \
+             reassembles them; if it is none of these, capture some to find the sender.",
+        ),
         DropReason::MalformedIpv4 => (
-            "Version, header length, total length or fragment of an IPv4 packet contradict each other or the \
-             frame.",
+            "Version, header length, total length or fragment of an IPv4 packet contradict each other, or the \
+             frame ends in the header.",
             "Nothing to do for single packets; capture them to find the sender if there are many.",
         ),
         DropReason::MalformedIpv6 => (
-            "The lengths or the extension headers of an IPv6 packet contradict each other or the frame.",
+            "The lengths or the extension headers of an IPv6 packet contradict each other, or the frame ends \
+             in the header.",
             "Nothing to do for single packets; capture them to find the sender if there are many.",
         ),
         DropReason::MalformedTcp => (

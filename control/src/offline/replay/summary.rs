@@ -6,6 +6,7 @@ use std::sync::Arc;
 use guideway_dataplane::counters::{ConntrackCounters, Counters};
 use guideway_dataplane::pipeline::{Decision, Tracking};
 use guideway_dataplane::verdict::{DropReason, PassReason, Verdict};
+use guideway_engine::capture::Record;
 use guideway_model::forwarding_state::ForwardingState;
 use guideway_model::names::Names;
 use serde::Serialize;
@@ -17,6 +18,8 @@ pub struct Summary {
     pub packets: u64,
     /// Bytes of the frames on the wire.
     pub bytes: u64,
+    /// Frames that the capture holds a part of; zeros stand for the rest.
+    pub cut_in_capture: u64,
     /// Packets that went to a backend.
     pub forwarded: u64,
     /// Packets that were not for a forwarding rule, by reason.
@@ -102,9 +105,10 @@ impl Summary {
     }
 
     /// Counts a frame that was read.
-    pub(super) fn read(&mut self, wire_len: u32) {
+    pub(super) fn read(&mut self, record: &Record<'_>) {
         self.packets += 1;
-        self.bytes += u64::from(wire_len);
+        self.bytes += u64::from(record.wire_len);
+        self.cut_in_capture += u64::from((record.bytes.len() as u64) < u64::from(record.wire_len));
     }
 
     /// Counts the decision for a frame.

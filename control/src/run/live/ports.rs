@@ -1,5 +1,6 @@
 //! The configured ports, opened: the control thread's ends, and the queues of each worker.
 
+use guideway_engine::driver::device::AfPacketRing;
 use guideway_engine::driver::dpdk::{
     DpdkMbuf, Eal, Mempool, MempoolOptions, Port, PortOptions, QueuePair, StartError,
 };
@@ -98,12 +99,18 @@ fn pool_options(config: &Config, pairs_of: &[u16], workers: usize) -> MempoolOpt
     let pairs: u32 = pairs_of.iter().map(|_| workers as u32).sum();
     let host_frames = 2 * (RingSizes::LIVE.host * workers) as u32;
     let computed = MempoolOptions::holding(pairs, &deepest, workers as u32, host_frames);
-    let longest = config.ports.iter().map(|port| port.mtu).max().unwrap_or_default() + LINK_HEADERS;
+    let longest = config.ports.iter().map(buffer_len).max().unwrap_or_default();
     MempoolOptions {
         mbufs: config.engine.mbufs.unwrap_or(computed.mbufs),
         data_room: computed.data_room.max(longest.next_multiple_of(64)),
         ..computed
     }
+}
+
+/// Bytes of a buffer for a port's frames: as long as its MTU allows, and as long as the driver of its device demands.
+fn buffer_len(port: &guideway_model::config::Port) -> u16 {
+    let ring = AfPacketRing::of(&port.device).map_or(0, |ring| ring.mbuf_room());
+    (port.mtu + LINK_HEADERS).max(u16::try_from(ring).unwrap_or(u16::MAX - 63))
 }
 
 impl<'eal> Ports for LivePorts<'eal> {

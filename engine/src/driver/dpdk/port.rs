@@ -117,6 +117,10 @@ impl Eal {
             });
         }
         let mtu = options.mtu.unwrap_or(DEFAULT_MTU);
+        let longest = longest_mtu(&info);
+        if mtu > longest {
+            return Err(StartError::MtuTooLong { device: device.to_string(), mtu, longest });
+        }
         let frame_len = u32::from(mtu) + LINK_HEADERS;
         if frame_len > u32::from(pool.data_room()) {
             return Err(StartError::BuffersTooSmall {
@@ -154,6 +158,18 @@ fn offloads_of(info: &sys::rte_eth_dev_info) -> Offloads {
         udp_checksum: info.tx_offload_capa & sys::guideway_tx_udp_checksum != 0,
         queues: info.max_rx_queues.min(info.max_tx_queues),
     }
+}
+
+/// Bytes of the longest packet that a device takes, as ethdev works it out (`eth_dev_validate_mtu`): a driver that states
+/// no overhead of its frames is taken to count an Ethernet header and a frame check sequence.
+fn longest_mtu(info: &sys::rte_eth_dev_info) -> u16 {
+    const OVERHEAD: u32 = 14 + 4;
+    let longest_packet = if info.max_mtu < u16::MAX && info.max_rx_pktlen > u32::from(info.max_mtu) {
+        info.max_mtu.into()
+    } else {
+        info.max_rx_pktlen.saturating_sub(OVERHEAD)
+    };
+    info.max_mtu.min(u16::try_from(longest_packet).unwrap_or(u16::MAX))
 }
 
 fn driver_name(info: &sys::rte_eth_dev_info) -> String {
@@ -351,6 +367,22 @@ mod tests {
             assert_eq!(hashes.len(), 4);
         }
         assert!(symmetric_rss_key(0).is_empty());
+    }
+
+    #[test]
+    fn the_longest_packet_is_the_one_that_ethdev_would_take() {
+        let info =
+            |max_mtu, max_rx_pktlen| sys::rte_eth_dev_info { max_mtu, max_rx_pktlen, ..Default::default() };
+        // As DPDK 22.11's drivers say: af_packet, tap, af_xdp, pcap, and a driver that counts in both.
+        for (max_mtu, max_rx_pktlen, longest) in [
+            (u16::MAX, 1518, 1500),
+            (u16::MAX, 1522, 1504),
+            (3542, 3568, 3542),
+            (u16::MAX, u32::MAX, u16::MAX),
+            (9000, 1518, 1500),
+        ] {
+            assert_eq!(longest_mtu(&info(max_mtu, max_rx_pktlen)), longest, "{max_mtu} {max_rx_pktlen}");
+        }
     }
 
     #[test]

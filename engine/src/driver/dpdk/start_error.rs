@@ -56,6 +56,15 @@ pub enum StartError {
         /// Bytes that a buffer holds.
         data_room: u32,
     },
+    /// A device takes no packets of the port's MTU.
+    MtuTooLong {
+        /// Device as configured.
+        device: String,
+        /// MTU asked for.
+        mtu: u16,
+        /// Bytes of the longest packet that the device takes.
+        longest: u16,
+    },
     /// A step of opening a port failed.
     PortRefused {
         /// Device as configured.
@@ -136,6 +145,11 @@ impl fmt::Display for StartError {
                 f,
                 "`{device}` takes frames of {frame_len} bytes and an mbuf holds {data_room}: lower the port's MTU, \
                  or raise the mempool's data room"
+            ),
+            Self::MtuTooLong { device, mtu, longest } => write!(
+                f,
+                "`{device}` takes packets of at most {longest} bytes, and the port's `mtu` is {mtu}: lower `mtu`, or use \
+                 a device that takes them"
             ),
             Self::PortRefused { device, step, message } => {
                 write!(
