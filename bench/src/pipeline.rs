@@ -18,12 +18,13 @@ use crate::environment::{Environment, Watch};
 use crate::output::{Output, markdown};
 use crate::pinned;
 use run::{Effort, Measured};
-use scenario::{Affinity, Family, GUE, Packets, Scenario, delivery_modes};
+use scenario::{Affinity, Family, GUE, Packets, RuleForm, Scenario, delivery_modes};
 
 /// Measures what a packet costs a worker, from memory to memory
 ///
 /// Without any of the lists below, the most telling scenarios are measured. With one, all combinations are; a list that
-/// is missing stands for 1,000,000 flows, frames of 60 bytes, IPv4, ipip, affinity NONE, hits, one worker.
+/// is missing stands for 1,000,000 flows, frames of 60 bytes, IPv4, ipip, affinity NONE, one
+/// listed port, hits, one worker.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// Connections that the packets belong to, in random order
@@ -56,6 +57,9 @@ pub(crate) struct Args {
     /// Forwarding rules, over which the flows are spread
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     rules: u16,
+    /// Form of the rules
+    #[arg(long, value_delimiter = ',')]
+    rule: Vec<RuleForm>,
     /// Snapshots published per second while the bursts are timed
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1000))]
     publish_per_sec: u16,
@@ -119,9 +123,10 @@ impl Args {
             workers: 1,
             backends: self.backends.into(),
             rules: self.rules.into(),
+            rule: RuleForm::Port,
         };
         let lists = [self.flows.len(), self.frame_len.len(), self.family.len(), self.delivery.len()];
-        let more_lists = [self.affinity.len(), self.packets.len(), self.workers.len()];
+        let more_lists = [self.affinity.len(), self.packets.len(), self.workers.len(), self.rule.len()];
         if !self.per_session && lists.iter().chain(&more_lists).all(|len| *len == 0) {
             return Self::telling(&usual, self.quick);
         }
@@ -130,6 +135,7 @@ impl Args {
         vary(&mut scenarios, &self.delivery, |scenario, mode| scenario.delivery = mode);
         vary(&mut scenarios, &self.affinity, |scenario, affinity| scenario.affinity = affinity);
         vary(&mut scenarios, &self.packets, |scenario, packets| scenario.packets = packets);
+        vary(&mut scenarios, &self.rule, |scenario, form| scenario.rule = form);
         vary(&mut scenarios, &self.workers, |scenario, workers| scenario.workers = workers.into());
         vary(&mut scenarios, &self.family, |scenario, family| scenario.family = family);
         vary(&mut scenarios, &self.flows, |scenario, flows| scenario.flows = flows as usize);
@@ -180,6 +186,7 @@ impl std::fmt::Display for Report {
             "family",
             "delivery",
             "affinity",
+            "rule",
             "workers",
             "frame",
             "flows",
@@ -193,7 +200,7 @@ impl std::fmt::Display for Report {
             "max",
         ];
         let rows = self.measured.iter().map(Measured::row);
-        writeln!(f, "{}\n", markdown(header, rows, 4))?;
+        writeln!(f, "{}\n", markdown(header, rows, 5))?;
         write!(f, "{}", self.environment)
     }
 }

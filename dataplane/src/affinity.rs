@@ -112,6 +112,30 @@ impl TupleBytes {
     }
 }
 
+/// Parts of a flow that a tracking tuple of one protocol leaves, worked out before there is a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TupleParts {
+    /// Bits of the destination address that take part: all or none.
+    dst: u64,
+    /// Bits of both ports that take part: all or none.
+    ports: u32,
+    /// Protocol, if it takes part, and the tuple's number.
+    kind: u32,
+}
+
+impl Tuple {
+    /// Parts of the flows of `protocol` that the tuple covers.
+    #[inline]
+    pub const fn parts(self, protocol: u8) -> TupleParts {
+        let protocol = if matches!(self, Self::Three | Self::Five) { protocol } else { 0 };
+        TupleParts {
+            dst: if matches!(self, Self::One) { 0 } else { u64::MAX },
+            ports: if matches!(self, Self::Five) { u32::MAX } else { 0 },
+            kind: (protocol as u32) << 8 | self as u32,
+        }
+    }
+}
+
 /// Tracking of one class of protocols by one service, worked out once when the service is configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Treatment {
@@ -123,6 +147,8 @@ pub struct Treatment {
     pub restarts: bool,
     /// Tuple that names a tracked connection: of packets with ports, and of all others.
     tracking: [Tuple; 2],
+    /// Parts of the first of these; of a class with several protocols, none that is used.
+    ported: TupleParts,
 }
 
 impl Treatment {
@@ -132,10 +158,10 @@ impl Treatment {
         self.tracking[usize::from(!flow.is_ported())]
     }
 
-    /// Tuple that names the connection of a flow with ports that is not a fragment.
-    #[inline]
-    pub fn tracking_tuple_with_ports(&self) -> Tuple {
-        self.tracking[0]
+    /// Parts that name the connection of a flow with ports that is not a fragment: of [`Self::tracking_tuple`].
+    #[inline(always)]
+    pub fn tracking_parts_with_ports(&self) -> &TupleParts {
+        &self.ported
     }
 }
 
@@ -175,12 +201,25 @@ impl AffinityPolicy {
             SessionAffinity::ClientIpNoDestination => [Tuple::One; 2],
         };
         let tracking = if tracked_by_selection { selection } else { connection };
-        let datagrams = |tracked| Treatment { tracked, persists: persists(false), restarts: false, tracking };
+        let ported = |protocol| tracking[0].parts(protocol);
+        let datagrams = |tracked| Treatment {
+            tracked,
+            persists: persists(false),
+            restarts: false,
+            tracking,
+            ported: ported(protocol::UDP),
+        };
         let restarts = !tracked_by_selection;
         Self {
             selection,
             ported: [
-                Treatment { tracked: true, persists: persists(true), restarts, tracking },
+                Treatment {
+                    tracked: true,
+                    persists: persists(true),
+                    restarts,
+                    tracking,
+                    ported: ported(protocol::TCP),
+                },
                 datagrams(!external || has_affinity),
             ],
             esp_gre: datagrams(external && has_affinity),
@@ -244,27 +283,27 @@ impl TrackingHasher {
     }
 
     /// Key of the connection or session that `tuple` of `flow` names within one service.
-    #[inline(always)]
     pub fn key(&self, service: ServiceKey, tuple: Tuple, flow: &Flow) -> TrackingKey {
-        let has_dst = tuple != Tuple::One;
-        let ports = match tuple {
-            Tuple::Five => u64::from(flow.src_port) << 16 | u64::from(flow.dst_port),
-            _ => 0,
-        };
-        let protocol = if matches!(tuple, Tuple::Three | Tuple::Five) { flow.protocol } else { 0 };
+        self.key_of_parts(service, &tuple.parts(flow.protocol), flow)
+    }
+
+    /// Key of the connection or session that these parts of `flow` name within one service.
+    #[inline(always)]
+    pub fn key_of_parts(&self, service: ServiceKey, parts: &TupleParts, flow: &Flow) -> TrackingKey {
+        let ports = (u32::from(flow.src_port) << 16 | u32::from(flow.dst_port)) & parts.ports;
         let is_ipv4 = flow.src.is_ipv4();
-        let service_and_ports = u64::from(service.0) << 32 | ports;
-        let kind = u64::from(is_ipv4) << 16 | u64::from(protocol) << 8 | u64::from(tuple as u8);
+        let service_and_ports = u64::from(service.0) << 32 | u64::from(ports);
+        let kind = u64::from(is_ipv4) << 16 | u64::from(parts.kind);
         let mut hasher = self.0.build_hasher();
         if is_ipv4 {
             // The constant 96 bits of both addresses are left out: half the work.
-            let dst = if has_dst { flow.dst.0 as u32 } else { 0 };
+            let dst = flow.dst.0 as u32 & parts.dst as u32;
             let addresses = u64::from(flow.src.0 as u32) << 32 | u64::from(dst);
             hasher.write_u128(u128::from(addresses) << 64 | u128::from(service_and_ports));
             hasher.write_u64(kind);
         } else {
             hasher.write_u128(flow.src.0);
-            hasher.write_u128(if has_dst { flow.dst.0 } else { 0 });
+            hasher.write_u128(flow.dst.0 & (u128::from(parts.dst) << 64 | u128::from(parts.dst)));
             hasher.write_u128(u128::from(service_and_ports) << 64 | u128::from(kind));
         }
         TrackingKey(hasher.finish())

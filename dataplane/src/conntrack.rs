@@ -155,7 +155,7 @@ mod slot;
 mod table;
 
 pub use aging::{LONGEST_PASS_SECONDS, SweepCursor};
-pub use entry::{Entry, Stage};
+pub use entry::{Entry, Stage, ValidState};
 pub use table::{ConntrackTable, Found, TableTooLarge};
 
 /// Tracking hash of a packet: all that the table knows a connection by.

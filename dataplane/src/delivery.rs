@@ -16,7 +16,7 @@ use crate::wire::ipv4::Ipv4Header;
 use crate::wire::ipv6::{self, Ipv6Header};
 
 pub use outer::OuterHeader;
-use plain::PlainTunnel;
+pub use plain::{PlainDelivery, PlainPacket};
 
 /// Way of a packet from the appliance to its backend, as the configuration names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +74,6 @@ pub struct Delivery {
     egress: Egress,
     inner_mtu: usize,
     overhead: usize,
-    plain: Option<PlainTunnel>,
     outer: Option<OuterHeader>,
     fragments: bool,
 }
@@ -95,16 +94,15 @@ pub enum TooLong {
 impl Delivery {
     /// Delivery that rewrites a frame's link-layer addresses to those of `egress`.
     pub fn l2(egress: Egress, mtu: u16) -> Self {
-        Self { egress, inner_mtu: usize::from(mtu), overhead: 0, plain: None, outer: None, fragments: false }
+        Self { egress, inner_mtu: usize::from(mtu), overhead: 0, outer: None, fragments: false }
     }
 
     /// Delivery that puts an outer header before the packet, and sends the frame on its way by `egress`.
     pub fn tunnel(mode: DeliveryMode, tunnel: &Tunnel, egress: Egress, mtu: u16) -> Self {
         let overhead = mode.overhead(tunnel.endpoint.is_ipv4());
         let outer = OuterHeader::new(mode, tunnel);
-        let plain = outer.as_ref().and_then(|outer| PlainTunnel::new(mode, tunnel, &egress, outer));
         let inner_mtu = usize::from(mtu) - overhead;
-        Self { egress, inner_mtu, overhead, plain, outer, fragments: false }
+        Self { egress, inner_mtu, overhead, outer, fragments: false }
     }
 
     /// Delivery whose tunnel carries IPv4 packets without DF that do not fit it in fragments, where `fragments` is true.
@@ -176,12 +174,8 @@ impl Delivery {
     ///
     /// # Errors
     /// `NextHopUnresolved` and `NoHeadroom`, with the frame unchanged.
-    #[inline(always)]
     pub fn deliver<F: Frame>(&self, frame: &mut F, packet: &Packet, flow: &Flow) -> Result<(), DropReason> {
-        match &self.plain {
-            Some(plain) if plain.takes(packet) => plain.deliver(frame, packet, flow),
-            _ => self.deliver_any(frame, packet, flow, self.egress.offloads_udp_checksum),
-        }
+        self.deliver_any(frame, packet, flow, self.egress.offloads_udp_checksum)
     }
 
     /// Turns `frame` into one that [`fragments::fragments`] cuts into the frames that the backend gets.

@@ -2,7 +2,8 @@
 //! belongs to.
 //!
 //! Rules are sorted once, when a snapshot is made, into the order in which the specification prefers them; a packet
-//! then costs one hash of its destination and a binary search over its port. Per VIP:
+//! then costs one hash of its destination and port, where the client has no say, and else one hash of its destination and
+//! a binary search over its port. Per VIP:
 //!
 //! ```text
 //! own protocol, listed ports │ own protocol, all ports │ L3_DEFAULT
@@ -14,6 +15,7 @@
 //! the longest; so prefixes are looked into, longest first, only for packets that no rule of the very address takes.
 
 mod address_map;
+mod port_table;
 mod prefix_map;
 mod vip;
 
@@ -22,6 +24,7 @@ use std::collections::BTreeMap;
 use crate::address::{Address, Prefix};
 use crate::flow::Flow;
 use address_map::AddressMap;
+use port_table::PortTable;
 use prefix_map::PrefixMap;
 use vip::Vip;
 
@@ -109,6 +112,7 @@ pub struct RuleIdentity(pub u64);
 /// Forwarding rules and routes of a snapshot, ready for lookup.
 #[derive(Debug, Default)]
 pub struct ForwardingRules {
+    ports: PortTable,
     /// VIPs that are one address.
     vips: AddressMap<Vip>,
     /// VIPs that are prefixes; empty in nearly all configurations.
@@ -140,14 +144,15 @@ impl ForwardingRules {
         let (mut vips, mut vip_prefixes) = (BTreeMap::new(), BTreeMap::new());
         for (prefix, rules) in by_vip {
             if prefix.is_one_address() {
-                vips.insert(prefix.network(), Vip::new(&rules));
+                vips.insert(prefix.network(), Vip::new(&rules, !region.is_empty()));
             } else {
-                vip_prefixes.insert(prefix, Vip::new(&rules));
+                vip_prefixes.insert(prefix, Vip::new(&rules, !region.is_empty()));
             }
         }
         let routes: BTreeMap<Prefix, RuleId> =
             routes.iter().map(|route| (route.dest_range, route.next_hop)).collect();
         Self {
+            ports: PortTable::new(&vips),
             vips: vips.into(),
             vip_prefixes: vip_prefixes.into(),
             routes: routes.into(),
@@ -209,28 +214,23 @@ impl ForwardingRules {
         }
     }
 
-    /// Rule of a whole TCP or UDP packet, if it can be told without looking at the client: the port is among the lowest
-    /// that rules of the VIP and the protocol list, or none lists any, and the first rule for it takes every client.
+    /// Rule of a whole TCP or UDP packet, if it can be told without looking at the client: the first rule for its port
+    /// takes every client, and the port is not one of a long range.
     ///
     /// A rule is the one that [`ForwardingRules::lookup`] finds. `None` is no answer: `lookup` may find a rule.
     #[inline(always)]
     pub fn lookup_unconditional(&self, flow: &Flow) -> Option<(RuleId, ServiceId)> {
-        self.vips.get(flow.dst)?.unconditional(flow)
+        self.ports.get(flow.dst, flow.protocol, flow.dst_port)
     }
 
-    /// True if a VIP is a prefix, so that [`Self::lookup_unconditional_prefix`] may find a rule.
-    #[inline]
-    pub fn has_vip_prefixes(&self) -> bool {
-        !self.vip_prefixes.is_empty()
-    }
-
-    /// Rule of a whole TCP or UDP packet to an address that is no VIP by itself, as [`Self::lookup_unconditional`].
-    #[inline]
-    pub fn lookup_unconditional_prefix(&self, flow: &Flow) -> Option<(RuleId, ServiceId)> {
-        if self.vips.get(flow.dst).is_some() {
-            return None;
+    /// Rule of a whole TCP or UDP packet where the client decides, where the port is one of a long range, or where the VIP
+    /// is a prefix. None where no rule takes it, or a route.
+    #[inline(never)]
+    pub fn lookup_conditional(&self, flow: Flow) -> Option<(RuleId, ServiceId)> {
+        match self.lookup_vip(&flow) {
+            RuleMatch::Rule(rule, service) => Some((rule, service)),
+            RuleMatch::Route(..) | RuleMatch::OutsideRegion | RuleMatch::None => None,
         }
-        self.vip_prefixes.holding(flow.dst).next()?.unconditional(flow)
     }
 
     /// Rule whose VIP, protocol, ports and clients take `flow`; routes are left aside.
@@ -435,14 +435,13 @@ mod tests {
             let flow = flow(src, dst, protocol, port);
             assert_eq!(found(&rules, &flow), expected, "{dst} {protocol} {port}");
             if protocol != protocol::ESP
-                && let Some((RuleId(found), _)) =
-                    rules.lookup_unconditional(&flow).or(rules.lookup_unconditional_prefix(&flow))
+                && let Some((RuleId(found), _)) = rules.lookup_unconditional(&flow)
             {
                 assert_eq!(Some(found), expected, "{dst} {protocol} {port} by the short way");
             }
         }
         let plain = flow("192.0.2.1", "198.51.100.9", protocol::TCP, 80);
-        assert_eq!(rules.lookup_unconditional_prefix(&plain), Some((RuleId(1), ServiceId(0))));
+        assert_eq!(rules.lookup_conditional(plain), Some((RuleId(1), ServiceId(0))));
         assert!(rules.is_vip(address("198.51.100.99")) && rules.is_vip(address("2001:db8:1234::99")));
         assert!(!rules.is_vip(address("198.51.99.255")) && !rules.is_vip(address("2001:db8:1235::")));
     }

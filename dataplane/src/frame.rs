@@ -16,6 +16,19 @@ pub trait Frame {
     /// Cuts the frame down to its first `len` bytes; a shorter frame stays as it is.
     fn truncate(&mut self, len: usize);
 
+    /// Grows the frame by `count` bytes of unspecified content before its first byte, cuts it down to `len` bytes, and
+    /// returns these.
+    ///
+    /// Returns `None` and changes nothing where the headroom is too short.
+    #[inline]
+    fn reframe(&mut self, count: usize, len: usize) -> Option<&mut [u8]> {
+        if !self.prepend(count) {
+            return None;
+        }
+        self.truncate(len);
+        Some(self.bytes_mut())
+    }
+
     /// Makes another frame of the same kind of memory, which holds `parts`, one behind the other.
     ///
     /// None where there is no memory for it, or the frame's memory gives none.

@@ -10,6 +10,8 @@ use crate::wire::ipv4::Ipv4Header;
 use crate::wire::ipv6::{self, Ipv6Header};
 use crate::wire::{icmp, protocol, tcp, udp};
 
+pub(crate) use plain::Plain;
+
 /// Well-formed IP packet in a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet {
@@ -84,20 +86,6 @@ impl Packet {
         dont_fragment: false,
         is_ipv4: false,
     };
-
-    /// Reads the IPv4 packet that nearly all are as [`Packet::parse`] does: untagged, without options, whole, TCP or UDP.
-    /// False for all others.
-    #[inline(always)]
-    pub(crate) fn read_plain_ipv4(&mut self, frame: &[u8]) -> bool {
-        plain::read_ipv4(self, frame)
-    }
-
-    /// Reads the IPv6 packet that nearly all are as [`Packet::parse`] does: untagged, without extension headers, TCP or
-    /// UDP. False for all others.
-    #[inline(always)]
-    pub(crate) fn read_plain_ipv6(&mut self, frame: &[u8]) -> bool {
-        plain::read_ipv6(self, frame)
-    }
 
     /// Identification that the fragments of a datagram share, of a fragment that was parsed from `frame`.
     pub(crate) fn fragment_identification(&self, frame: &[u8]) -> Option<u32> {

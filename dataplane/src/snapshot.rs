@@ -3,6 +3,7 @@
 //! The control thread makes a new snapshot for every change and publishes it; workers only read. What a change
 //! leaves alone is shared between snapshots.
 
+mod backends;
 mod builder;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::seed::Seed;
 use crate::time::Tick;
 use crate::traffic_counters::TrafficCounters;
 
+pub use backends::Backends;
 pub use builder::SnapshotBuilder;
 
 /// Forwarding state at one moment.
@@ -30,8 +32,8 @@ pub struct Snapshot {
     pub rules: Arc<ForwardingRules>,
     /// Services by [`ServiceId`].
     pub services: Box<[Service]>,
-    /// Backends by [`BackendHandle`]; none for a handle that nothing uses now.
-    pub backends: Box<[Option<Backend>]>,
+    /// Backends by [`BackendHandle`].
+    pub backends: Backends,
     /// Key of the selection hash, for the whole fleet.
     pub seed: Seed,
     /// Own addresses of the appliance, from which it sends ICMP errors.
@@ -99,7 +101,7 @@ impl Snapshot {
     /// Backend of this handle, unless nothing uses the handle now.
     #[inline]
     pub fn backend(&self, handle: BackendHandle) -> Option<&Backend> {
-        self.backends.get(handle.0 as usize)?.as_ref()
+        self.backends.get(handle)
     }
 
     /// Selection hash of `flow` in a service.
@@ -179,7 +181,7 @@ mod tests {
     #[test]
     fn an_entry_is_valid_under_its_generation_until_it_is_idle_or_its_backend_has_drained() {
         let snapshot = |drain_deadline| Snapshot {
-            backends: Box::new([Some(Backend {
+            backends: Backends::from(vec![Some(Backend {
                 generation: Generation(7),
                 persistent_generation: Generation(3),
                 drain_deadline,

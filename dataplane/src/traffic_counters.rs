@@ -97,19 +97,60 @@ impl TrafficCounters {
 
 impl WorkerTrafficCounters {
     /// Counts packets of `rule`, whatever became of them, with the lengths that they came in with.
-    #[inline]
-    pub fn count_rule(&self, rule: RuleId, volume: Volume) {
+    fn count_rule(&self, rule: RuleId, volume: Volume) {
         if let Some(counter) = self.rules.get(usize::from(rule.0)) {
             counter.count(volume);
         }
     }
+}
 
-    /// Counts a packet that went to `backend`, in a frame of so many bytes.
-    #[inline]
-    pub fn count_backend(&self, backend: BackendHandle, bytes: u64) {
-        if let Some(counter) = self.backends.get(backend.0 as usize) {
-            counter.count(Volume { packets: 1, bytes });
+/// Tally of a burst: each packet for its rule by the frame that came in, and each forwarded one for its backend by the
+/// frame that is sent.
+#[derive(Debug)]
+pub struct Tally<'a> {
+    /// None if nobody reads what is counted.
+    counters: Option<&'a WorkerTrafficCounters>,
+    backends: &'a [TrafficCounter],
+    // Neighbours mostly have one rule: what they add to it is added at once.
+    rule: RuleId,
+    volume: Volume,
+}
+
+impl<'a> Tally<'a> {
+    /// Tally of a burst for these counters.
+    pub fn new(counters: Option<&'a WorkerTrafficCounters>) -> Self {
+        let backends = counters.map_or(&[][..], |counters| &counters.backends);
+        Self { counters, backends, rule: RuleId(0), volume: Volume::default() }
+    }
+
+    /// Counts a packet of `rule` that came in a frame of so many bytes.
+    #[inline(always)]
+    pub fn receive(&mut self, rule: RuleId, bytes: u32) {
+        if rule != self.rule {
+            self.turn_to(rule);
         }
+        self.volume.add(Volume { packets: 1, bytes: bytes.into() });
+    }
+
+    /// Counts a packet that is sent to `backend` in a frame of so many bytes.
+    #[inline(always)]
+    pub fn send(&self, backend: BackendHandle, bytes: usize) {
+        if let Some(counter) = self.backends.get(backend.0 as usize) {
+            counter.count(Volume { packets: 1, bytes: bytes as u64 });
+        }
+    }
+
+    /// Adds what has been tallied of the rule at hand.
+    pub fn finish(mut self) {
+        self.turn_to(RuleId(0));
+    }
+
+    #[inline(never)]
+    fn turn_to(&mut self, rule: RuleId) {
+        if let Some(counters) = self.counters {
+            counters.count_rule(self.rule, std::mem::take(&mut self.volume));
+        }
+        self.rule = rule;
     }
 }
 
@@ -121,9 +162,10 @@ mod tests {
     fn workers_count_apart_and_are_read_together() {
         let traffic_counters = TrafficCounters::new(2, 3, 1);
         for (worker, bytes) in [(0, 60), (1, 100), (1, 40)] {
-            let own = traffic_counters.worker(worker).unwrap();
-            own.count_rule(RuleId(2), Volume { packets: 1, bytes });
-            own.count_backend(BackendHandle(0), bytes);
+            let mut tally = Tally::new(traffic_counters.worker(worker));
+            tally.receive(RuleId(2), bytes);
+            tally.send(BackendHandle(0), bytes as usize);
+            tally.finish();
         }
         assert_eq!(traffic_counters.rule(RuleId(2)), Volume { packets: 3, bytes: 200 });
         assert_eq!(traffic_counters.backend(BackendHandle(0)), Volume { packets: 3, bytes: 200 });
@@ -133,7 +175,7 @@ mod tests {
     #[test]
     fn what_has_no_place_is_nobodys() {
         let traffic_counters = TrafficCounters::new(1, 1, 1);
-        traffic_counters.worker(0).unwrap().count_backend(BackendHandle(1), 60);
+        Tally::new(traffic_counters.worker(0)).send(BackendHandle(1), 60);
         assert!(traffic_counters.worker(1).is_none());
         assert_eq!(traffic_counters.backend(BackendHandle(1)), Volume::default());
     }

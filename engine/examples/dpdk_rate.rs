@@ -100,7 +100,8 @@ fn untouched(mut live: Vec<LiveQueues>, duration: Duration) {
 fn decided(live: Vec<LiveQueues>, duration: Duration) {
     let publisher = Publisher::new(snapshot());
     let table = Arc::new(ConntrackTable::with_capacity(1_000_000).expect("24 MB"));
-    let worker = BurstProcessor::new(publisher.feed().subscribe(), table, TrackingHasher::new([1, 2, 3, 4]));
+    let worker =
+        BurstProcessor::new(publisher.feed().subscribe(), table, TrackingHasher::new([1, 2, 3, 4]), 0);
     let ports = live;
     let (link, _) = host_path(64);
     let (writer, _) = counters();

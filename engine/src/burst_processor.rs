@@ -6,13 +6,10 @@ use std::sync::Arc;
 use guideway_dataplane::affinity::TrackingHasher;
 use guideway_dataplane::conntrack::{ConntrackTable, SweepCursor};
 use guideway_dataplane::counters::Counters;
-use guideway_dataplane::forwarding_rule::RuleId;
 use guideway_dataplane::frame::Frame;
 use guideway_dataplane::pipeline::{Decision, Pipeline};
 use guideway_dataplane::snapshot::Snapshot;
 use guideway_dataplane::time::Tick;
-use guideway_dataplane::traffic_counters::{Volume, WorkerTrafficCounters};
-use guideway_dataplane::verdict::Verdict;
 
 use crate::publish::Subscriber;
 
@@ -26,8 +23,6 @@ const IDLE_SWEEP: usize = 16;
 /// Decides the bursts of one worker: it belongs to the worker's thread, and shares nothing with those of the other
 /// workers but the snapshots and the conntrack table.
 pub struct BurstProcessor {
-    /// Number of the worker, which names its traffic counters.
-    number: usize,
     pipeline: Pipeline,
     snapshots: Subscriber<Snapshot>,
     table: Arc<ConntrackTable>,
@@ -39,23 +34,22 @@ pub struct BurstProcessor {
 }
 
 impl BurstProcessor {
-    /// Makes the processor of worker 0 on `table`; the processors of all workers need the same `hasher`.
-    pub fn new(snapshots: Subscriber<Snapshot>, table: Arc<ConntrackTable>, hasher: TrackingHasher) -> Self {
+    /// Makes the processor of the worker of this number, which names its traffic counters, on `table`; the processors of
+    /// all workers need the same `hasher`.
+    pub fn new(
+        snapshots: Subscriber<Snapshot>,
+        table: Arc<ConntrackTable>,
+        hasher: TrackingHasher,
+        number: usize,
+    ) -> Self {
         Self {
-            number: 0,
-            pipeline: Pipeline::new(hasher),
+            pipeline: Pipeline::new(hasher, number),
             snapshots,
             table,
             swept: Tick::default(),
             cursor: SweepCursor::default(),
             spare_buckets: 0,
         }
-    }
-
-    /// Gives the processor to the worker of this number, which names its traffic counters.
-    #[must_use]
-    pub fn numbered(self, number: usize) -> Self {
-        Self { number, ..self }
     }
 
     /// Takes the newest snapshot, decides a burst, which may be empty, and ages a little of the conntrack table. Returns
@@ -66,9 +60,6 @@ impl BurstProcessor {
     pub fn poll<F: Frame>(&mut self, frames: &mut [F], decisions: &mut [Decision], now: Tick) -> u64 {
         let snapshot = self.snapshots.repin();
         self.pipeline.process(frames, decisions, now, snapshot, &self.table);
-        if let Some(traffic_counters) = snapshot.traffic_counters.worker(self.number) {
-            count_traffic(traffic_counters, frames, decisions);
-        }
         let mut due = 0;
         if now > self.swept {
             due = (now.0 - self.swept.0) as usize * self.table.buckets_per_second();
@@ -91,27 +82,6 @@ impl BurstProcessor {
     }
 }
 
-/// Counts each packet for its rule by the frame that came in, and each forwarded one for its backend by the frame that
-/// is sent.
-#[inline]
-fn count_traffic<F: Frame>(traffic_counters: &WorkerTrafficCounters, frames: &[F], decisions: &[Decision]) {
-    // Neighbours mostly have one rule: what they add to it is added at once.
-    let mut rule = RuleId(0);
-    let mut volume = Volume::default();
-    for (frame, decision) in frames.iter().zip(decisions) {
-        let Some((own_rule, _)) = decision.rule else { continue };
-        if own_rule != rule {
-            traffic_counters.count_rule(rule, std::mem::take(&mut volume));
-            rule = own_rule;
-        }
-        volume.add(Volume { packets: 1, bytes: u64::from(decision.received_len) });
-        if let (Verdict::Forward, Some(backend)) = (decision.verdict, decision.backend) {
-            traffic_counters.count_backend(backend, frame.bytes().len() as u64);
-        }
-    }
-    traffic_counters.count_rule(rule, volume);
-}
-
 impl fmt::Debug for BurstProcessor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BurstProcessor").field("swept", &self.swept).finish_non_exhaustive()
@@ -125,7 +95,7 @@ mod tests {
     use guideway_dataplane::backend::BackendHandle;
     use guideway_dataplane::delivery::{Delivery, DeliveryMode, Tunnel};
     use guideway_dataplane::egress::Egress;
-    use guideway_dataplane::forwarding_rule::{ForwardingRule, RulePorts, RuleProtocol};
+    use guideway_dataplane::forwarding_rule::{ForwardingRule, RuleId, RulePorts, RuleProtocol};
     use guideway_dataplane::snapshot::SnapshotBuilder;
     use guideway_dataplane::wire::ethernet::MacAddress;
     use pcap_fixtures::packet::Packet;
@@ -171,8 +141,12 @@ mod tests {
             let publisher = Publisher::new(snapshot());
             let table = Arc::new(ConntrackTable::with_capacity(100).expect("a few kB"));
             let mut subscriber = publisher.feed().subscribe();
-            let mut processor =
-                BurstProcessor::new(publisher.feed().subscribe(), table, TrackingHasher::new([1, 2, 3, 4]));
+            let mut processor = BurstProcessor::new(
+                publisher.feed().subscribe(),
+                table,
+                TrackingHasher::new([1, 2, 3, 4]),
+                0,
+            );
             let mut frames = [Mbuf::new()];
             frames[0].fill(&packet.build());
             processor.poll(&mut frames, &mut [Decision::PENDING], Tick(0));

@@ -45,7 +45,7 @@ impl<'t> Lane<'t> {
     ) -> Self {
         let hasher = TrackingHasher::new([11, 12, 13, 14]);
         Self {
-            processor: BurstProcessor::new(feed.subscribe(), Arc::clone(table), hasher).numbered(number),
+            processor: BurstProcessor::new(feed.subscribe(), Arc::clone(table), hasher, number),
             traffic,
             slots: (0..SLOTS).map(|_| Slot::empty()).collect(),
             decisions: [Decision::PENDING; BURST],

@@ -237,7 +237,8 @@ impl Measured {
 
     /// Makes the line of the table.
     pub(super) fn row(&self) -> Vec<String> {
-        let Scenario { packets, family, delivery, affinity, workers, frame_len, flows, .. } = self.scenario;
+        let Scenario { packets, family, delivery, affinity, rule, workers, frame_len, flows, .. } =
+            self.scenario;
         let word = |value: &dyn std::fmt::Debug| format!("{value:?}").to_lowercase();
         let tracked = if self.scenario.per_session { " per session" } else { "" };
         vec![
@@ -248,6 +249,7 @@ impl Measured {
                 "{}{tracked}",
                 serde_json::to_value(affinity).expect("a word").as_str().unwrap_or_default()
             ),
+            serde_json::to_value(rule).expect("a word").as_str().unwrap_or_default().to_owned(),
             workers.to_string(),
             frame_len.to_string(),
             flows.to_string(),

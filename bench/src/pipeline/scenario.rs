@@ -1,7 +1,7 @@
 //! Settings of one line of the table, and the snapshot of an appliance that is configured so.
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use guideway_dataplane::address::Address;
+use guideway_dataplane::address::{Address, Prefix};
 use guideway_dataplane::affinity::{
     AffinityPolicy, LoadBalancingScheme, PersistenceOnUnhealthy, SessionAffinity, TrackingMode,
 };
@@ -22,6 +22,57 @@ pub(super) fn vip(family: Family, n: usize) -> Address {
 
 /// The port that every rule listens on.
 pub(super) const PORT: u16 = 443;
+
+/// Forms of the forwarding rules, all of which take every packet of the traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RuleForm {
+    /// One listed port
+    Port,
+    /// Five listed ports, of which the traffic's is the last
+    Ports,
+    /// A range of a thousand ports
+    Range,
+    /// All ports
+    AllPorts,
+    /// One listed port, for clients of the region alone, and a region of 16 prefixes
+    Region,
+    /// One listed port, for 16 ranges of clients, before a rule for all of them
+    SourceRanges,
+    /// One listed port of a VIP that is a prefix
+    Prefix,
+}
+
+impl RuleForm {
+    /// Rules of this form at the VIP with this number.
+    fn rules(self, family: Family, n: usize, service: ServiceId) -> Vec<ForwardingRule> {
+        let plain = rule(family, n, RuleProtocol::Tcp, service);
+        let with = |ports| ForwardingRule { ports, ..plain.clone() };
+        match self {
+            Self::Port => vec![plain],
+            Self::Ports => vec![with(RulePorts::List(vec![80, 81, 82, 83, PORT]))],
+            Self::Range => vec![with(RulePorts::Range(1, 1_000))],
+            Self::AllPorts => vec![with(RulePorts::All)],
+            Self::Region => vec![ForwardingRule { region_only: true, ..plain }],
+            Self::SourceRanges => {
+                let source_ranges = clients(family).to_vec();
+                vec![ForwardingRule { source_ranges, ..plain.clone() }, plain]
+            }
+            Self::Prefix => {
+                let vip = Prefix::new(vip(family, n), if family == Family::Ipv4 { 28 } else { 96 });
+                vec![ForwardingRule { vip, ..plain }]
+            }
+        }
+    }
+}
+
+/// Prefixes that together hold all clients, in 16 parts.
+fn clients(family: Family) -> [Prefix; 16] {
+    std::array::from_fn(|n| match family {
+        Family::Ipv4 => Prefix::new(Address::v4([(n as u8) << 4, 0, 0, 0]), 4),
+        Family::Ipv6 => Prefix::new(Address(0x2001_0db8 << 96 | (n as u128) << 92), 36),
+    })
+}
 
 /// Rule `n` of a family.
 pub(super) fn rule(family: Family, n: usize, protocol: RuleProtocol, service: ServiceId) -> ForwardingRule {
@@ -84,6 +135,7 @@ pub(super) struct Scenario {
     pub(super) workers: usize,
     pub(super) backends: usize,
     pub(super) rules: usize,
+    pub(super) rule: RuleForm,
 }
 
 impl Scenario {
@@ -124,8 +176,13 @@ impl Scenario {
         for n in 0..self.backends {
             builder.backend(service, &format!("backend-{n}"), 1, self.delivery(n));
         }
-        for n in 0..self.rules {
-            builder.rule(rule(self.family, n, RuleProtocol::Tcp, service));
+        for rule in (0..self.rules).flat_map(|n| self.rule.rules(self.family, n, service)) {
+            builder.rule(rule);
+        }
+        if self.rule == RuleForm::Region {
+            for prefix in clients(self.family) {
+                builder.region(prefix);
+            }
         }
         for family in [Family::Ipv4, Family::Ipv6] {
             builder.own(source(family));

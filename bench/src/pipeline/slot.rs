@@ -57,6 +57,14 @@ impl Frame for Slot {
     }
 
     #[inline]
+    fn reframe(&mut self, count: usize, len: usize) -> Option<&mut [u8]> {
+        let start = usize::from(self.start).checked_sub(count)?;
+        let end = usize::from(self.end).min(start + len);
+        (self.start, self.end) = (start as u16, end as u16);
+        self.memory.get_mut(start..end)
+    }
+
+    #[inline]
     fn truncate(&mut self, len: usize) {
         self.end = self.end.min((usize::from(self.start) + len) as u16);
     }

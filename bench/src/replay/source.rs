@@ -147,7 +147,7 @@ impl Source {
         let table =
             Arc::new(ConntrackTable::with_capacity(self.frames.len()).expect("less than the capture"));
         let mut processor =
-            BurstProcessor::new(publisher.feed().subscribe(), table, TrackingHasher::new([1, 2, 3, 4]));
+            BurstProcessor::new(publisher.feed().subscribe(), table, TrackingHasher::new([1, 2, 3, 4]), 0);
         let mut decisions = vec![Decision::PENDING; self.frames.len()];
         let mut mbufs = vec![Mbuf::new(); BURST];
         for (first, decisions) in (0..).step_by(BURST).zip(decisions.chunks_mut(BURST)) {

@@ -42,7 +42,7 @@ fuzz_target!(|capture: &[u8]| {
     }
     let appliances = APPLIANCES.get_or_init(appliances);
     let appliance = &appliances[start.unwrap_or(0) as usize % appliances.len()];
-    let mut pipeline = Pipeline::new(TrackingHasher::new([1, 2, 3, 4]));
+    let mut pipeline = Pipeline::new(TrackingHasher::new([1, 2, 3, 4]), 0);
     let table = ConntrackTable::with_capacity(64).expect("memory for a small table");
     for burst in frames.chunks(BURST) {
         let mut processed: Vec<Mbuf> = burst.iter().map(|(_, frame)| frame.clone()).collect();

@@ -399,7 +399,7 @@ endpoints = [{ name = "n4", ip_address = "198.18.0.4" }]
         let mut state = state("");
         let inner_mtus = |state: &mut ForwardingState| {
             let snapshot = state.snapshot(&crate::egress_lookup::StandInMacs);
-            let backends = snapshot.backends.iter().flatten();
+            let backends = snapshot.backends.iter();
             let mut mtus: Vec<_> = backends.map(|backend| backend.delivery.inner_mtu()).collect();
             mtus.sort_unstable();
             mtus

@@ -103,6 +103,7 @@ impl Volumes {
 #[cfg(test)]
 mod tests {
     use guideway_dataplane::forwarding_rule::RuleId;
+    use guideway_dataplane::traffic_counters::Tally;
 
     use super::*;
     use crate::sample::sample;
@@ -121,10 +122,11 @@ mod tests {
 
     /// Counts a packet of 100 bytes for the first rule and the backend of this name.
     fn count(names: &Names, traffic_counters: &TrafficCounters, backend: &str) {
-        let own = traffic_counters.worker(0).unwrap();
-        own.count_rule(RuleId(0), Volume { packets: 1, bytes: 100 });
+        let mut tally = Tally::new(traffic_counters.worker(0));
+        tally.receive(RuleId(0), 100);
         let (handle, ..) = names.backends().find(|(_, _, name)| &***name == backend).unwrap();
-        own.count_backend(handle, 100);
+        tally.send(handle, 100);
+        tally.finish();
     }
 
     fn packets(totals: &TrafficTotals) -> (u64, Vec<(String, u64)>) {

@@ -118,7 +118,7 @@ impl<F> WorkerSeed<F> {
     /// The worker's poll loop over `queues`, its own of each port; to be made on the thread that runs it.
     pub fn poll_loop<Q: QueuePair<Frame = F>>(self, queues: Vec<Q>) -> PollLoop<Q> {
         let Shared { table, hasher, clock } = self.shared;
-        let processor = BurstProcessor::new(self.feed.subscribe(), table, hasher).numbered(self.number);
+        let processor = BurstProcessor::new(self.feed.subscribe(), table, hasher, self.number);
         PollLoop::new(processor, queues, self.host_queue, clock, self.counters).tapped(self.tap)
     }
 }

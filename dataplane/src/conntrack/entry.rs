@@ -210,6 +210,12 @@ impl State {
     }
 
     /// Entry that the word describes; meaningless unless the phase is tentative or settled.
+    /// Backend of the entry.
+    #[inline(always)]
+    pub(super) fn backend(self) -> BackendHandle {
+        BackendHandle((self.0 >> Self::BACKEND) as u32 & (BackendHandle::LIMIT - 1))
+    }
+
     #[inline]
     pub(super) fn entry(self) -> Entry {
         let field = |shift: u32, limit: u32| (self.0 >> shift) as u32 & (limit - 1);
@@ -220,6 +226,38 @@ impl State {
             stage: self.stage(),
             seen: Tick(field(0, 1 << Entry::SEEN_BITS)),
         }
+    }
+}
+
+/// State words of the entries of one backend that are valid, but for what their use changes.
+#[derive(Clone, Copy, Debug)]
+pub struct ValidState {
+    /// Words of entries that do not persist, and of those that do.
+    words: [u64; 2],
+}
+
+impl ValidState {
+    /// Bits that a valid entry has in common with its word.
+    const MASK: u64 = State::FROZEN & !State::TURN_MASK | State::PHASE_MASK;
+
+    /// Words of the entries of `backend` under these generations; `persistent` is that of entries that persist.
+    pub fn new(backend: BackendHandle, generation: Generation, persistent: Generation) -> Self {
+        let word = |persists: bool| {
+            let generation = if persists { persistent } else { generation };
+            let stage = Stage::Established;
+            let entry = Entry { backend, generation, persists, stage, seen: Tick(0) };
+            State::succeeding(State(0), &entry).in_phase(Phase::Settled).0 & Self::MASK
+        };
+        Self { words: [word(false), word(true)] }
+    }
+
+    /// True if the entry is valid and a packet at `now` which neither opens nor closes its connection leaves nothing to
+    /// note in it.
+    #[inline(always)]
+    pub(super) fn is_in_use(&self, state: State, now: Tick) -> bool {
+        const MASK: u64 = ValidState::MASK | SEEN_MASK as u64 | 0b10 << State::STAGE;
+        let word = self.words[usize::from(state.0 & State::PERSISTS != 0)];
+        state.0 & MASK == word | u64::from(now.0 & SEEN_MASK)
     }
 }
 

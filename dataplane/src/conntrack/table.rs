@@ -1,13 +1,15 @@
 //! The table: finds a key's entry, and gives a new one its slot.
 
 use core::fmt;
+use core::hint::select_unpredictable;
 
-use super::entry::{Entry, Phase, Stage, State};
+use super::entry::{Entry, Phase, Stage, State, ValidState};
 #[cfg(not(loom))]
 use super::memory::Memory;
 use super::pair::{BUCKET, PAIR, Pair};
 use super::slot::Slot;
 use super::{Inserted, Standing, TrackingKey};
+use crate::backend::BackendHandle;
 use crate::prefetch::prefetch;
 use crate::primitive::{Ordering, fence};
 use crate::time::Tick;
@@ -91,6 +93,14 @@ impl ConntrackTable {
         near.settled_in(near.home).or_else(|| near.settled_in(near.home ^ BUCKET))
     }
 
+    /// Glance at the entry of `key`: what nearly every packet needs to know of it.
+    #[inline(always)]
+    pub(crate) fn glance(&self, key: TrackingKey) -> Glance {
+        let near = self.neighbourhood(key);
+        let home = near.glance_at(near.home);
+        if !home.is_nothing() { home } else { near.glance_at(near.home ^ BUCKET) }
+    }
+
     /// Gives `key` an entry, unless it has one that isn't void.
     ///
     /// For a packet that no valid entry was found for. `judge` says what an entry is worth now; of those in `key`'s
@@ -162,7 +172,7 @@ impl ConntrackTable {
         self.pairs.iter().flat_map(|pair| &pair.0)
     }
 
-    #[inline]
+    #[inline(always)]
     fn neighbourhood(&self, key: TrackingKey) -> Neighbourhood<'_> {
         // The key's upper bits scaled to the number of pairs, which so need not be a power of two: memory is what was
         // asked for, not up to twice that. The lowest bit picks the home bucket.
@@ -224,6 +234,31 @@ impl fmt::Debug for Found<'_> {
     }
 }
 
+/// State of an entry without its slot, settled or not; zero if there is none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Glance(State);
+
+impl Glance {
+    /// True if there is no entry.
+    #[inline(always)]
+    pub(crate) fn is_nothing(self) -> bool {
+        self.0.0 == 0
+    }
+
+    /// Backend of the entry.
+    #[inline(always)]
+    pub(crate) fn backend(self) -> BackendHandle {
+        self.0.backend()
+    }
+
+    /// True if the entry is settled, valid by the words of its backend, and has nothing to be noted in it by a packet at
+    /// `now` that neither opens nor closes the connection.
+    #[inline(always)]
+    pub(crate) fn is_in_use(self, valid: &ValidState, now: Tick) -> bool {
+        valid.is_in_use(self.0, now)
+    }
+}
+
 /// Slots where one key may have its entry.
 struct Neighbourhood<'t> {
     key: TrackingKey,
@@ -252,8 +287,6 @@ impl<'t> Neighbourhood<'t> {
     }
 
     /// Settled entry of the key in the bucket that starts at `first` of the pair.
-    ///
-    /// Nobody can foresee which slot has it, so all are looked at without a branch between them.
     #[inline]
     fn settled_in(&self, first: usize) -> Option<Found<'t>> {
         let bucket: &[Slot; BUCKET] = self.pair[first..].first_chunk().expect("a pair is two buckets");
@@ -266,12 +299,28 @@ impl<'t> Neighbourhood<'t> {
         }
         // Nearly always what bears the name is its settled entry. While workers contend it may be another's beside it.
         found.and_then(
-            |found| if found.state.phase() == Phase::Settled { Some(found) } else { self.search(bucket) },
+            |found| if found.state.phase() == Phase::Settled { Some(found) } else { self.search(first) },
         )
     }
 
+    /// State of the slot that bears the name of the key in the bucket that starts at `first` of the pair.
+    //
+    // Nobody can foresee which slot it is, and a wrong guess costs more than all else here: there must be no branch.
+    // Where workers contend the name it may be a tentative entry's beside the settled one, as its phase says.
+    #[inline(always)]
+    fn glance_at(&self, first: usize) -> Glance {
+        let bucket: &[Slot; BUCKET] = self.pair[first..].first_chunk().expect("a pair is two buckets");
+        let mut word = 0;
+        for slot in bucket {
+            let state = slot.state();
+            word = select_unpredictable(slot.bears(self.key, state), state.0, word);
+        }
+        Glance(State(word))
+    }
+
     #[cold]
-    fn search(&self, bucket: &'t [Slot; BUCKET]) -> Option<Found<'t>> {
+    fn search(&self, first: usize) -> Option<Found<'t>> {
+        let bucket: &[Slot; BUCKET] = self.pair[first..].first_chunk().expect("a pair is two buckets");
         bucket.iter().find_map(|slot| {
             let state = slot.held_by(self.key).filter(|state| state.phase() == Phase::Settled)?;
             Some(Found { slot, state })

@@ -104,6 +104,11 @@ impl OuterHeader {
         self.is_ipv4
     }
 
+    /// Encapsulation, if nothing but the length and the entropy of the packet's flow changes in its headers.
+    pub(super) fn plain_encapsulation(&self) -> Option<Encapsulation> {
+        self.source_range.is_none().then_some(self.encapsulation)
+    }
+
     /// Bytes before every packet of one family, zero where they follow the packet.
     pub(super) fn template(&self, inner_is_ipv4: bool) -> &[u8] {
         &self.templates[usize::from(!inner_is_ipv4)].bytes[..self.len]
@@ -182,7 +187,7 @@ impl OuterHeader {
         } else if let Some(original) = Ipv4Header::parse(inner) {
             // May be fragmented: the sender's own identification, kept apart from that of the tunnel's other flows, and
             // from that of the other fragments of its datagram, which are packets of their own here.
-            let id = original.id.get() ^ entropy as u16 ^ spread(original.fragment_offset());
+            let id = identification(original.id.get(), original.fragment_offset(), entropy);
             header.id.set(id);
             sum += u32::from(id);
         }
@@ -266,6 +271,13 @@ impl Template {
     }
 }
 
+/// Identification of an outer packet that may be fragmented, from the packet's own, the offset of the fragment that the
+/// packet may be, and its flow's entropy.
+#[inline(always)]
+pub(super) fn identification(original: u16, fragment_offset: usize, entropy: u32) -> u16 {
+    original ^ entropy as u16 ^ spread(fragment_offset)
+}
+
 /// Spreads a fragment's offset over the identifications, so that neighbouring datagrams' fragments do not meet; zero
 /// stays zero.
 #[inline]
@@ -275,7 +287,7 @@ fn spread(fragment_offset: usize) -> u16 {
 
 /// Sets the source port and the length in the UDP header that `shim` begins with.
 #[inline]
-fn complete_udp(shim: &mut [u8], len: u16, entropy: u32) {
+pub(super) fn complete_udp(shim: &mut [u8], len: u16, entropy: u32) {
     // RFC 6335, section 6: the dynamic ports, 49152 to 65535.
     let src_port = U16::new(0xc000 | (entropy as u16));
     shim[..2].copy_from_slice(src_port.as_bytes());

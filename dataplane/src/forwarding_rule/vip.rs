@@ -11,20 +11,9 @@ use crate::wire::protocol;
 /// Rules of one VIP.
 #[derive(Debug)]
 pub(super) struct Vip {
-    /// Ports that most packets come for, over TCP and over UDP.
-    first: [First; 2],
     tcp: ProtocolRules,
     udp: ProtocolRules,
     l3_default: Candidates,
-}
-
-/// First ports of a protocol, and the rule that comes first for them, if it takes every client.
-#[derive(Clone, Copy, Debug)]
-struct First {
-    port: u16,
-    /// Number of further ports behind the first that share its rule.
-    span: u16,
-    unconditional: Option<(RuleId, ServiceId)>,
 }
 
 /// Rules of one protocol.
@@ -59,12 +48,15 @@ pub(super) struct Candidate {
 }
 
 impl Vip {
-    pub(super) fn new(rules: &[(RuleId, &ForwardingRule)]) -> Self {
+    /// Sorts the rules of a VIP; `has_region` says that some clients are outside of the region.
+    pub(super) fn new(rules: &[(RuleId, &ForwardingRule)], has_region: bool) -> Self {
         let of = |protocol| rules.iter().copied().filter(move |(_, rule)| rule.protocol == protocol);
-        let tcp = ProtocolRules::new(&of(RuleProtocol::Tcp).collect::<Vec<_>>());
-        let udp = ProtocolRules::new(&of(RuleProtocol::Udp).collect::<Vec<_>>());
-        let l3_default = Candidates::new(of(RuleProtocol::L3Default));
-        Self { first: [tcp.first(&l3_default), udp.first(&l3_default)], tcp, udp, l3_default }
+        let of_protocol = |protocol| ProtocolRules::new(&of(protocol).collect::<Vec<_>>(), has_region);
+        Self {
+            tcp: of_protocol(RuleProtocol::Tcp),
+            udp: of_protocol(RuleProtocol::Udp),
+            l3_default: Candidates::new(of(RuleProtocol::L3Default), has_region),
+        }
     }
 
     /// Lists of candidates for `flow`, most specific first: its own protocol before `L3_DEFAULT`, listed ports
@@ -75,12 +67,22 @@ impl Vip {
         [listed, own.map(|own| &own.all), Some(&self.l3_default)].into_iter().flatten()
     }
 
-    /// Rule that comes first for a whole TCP or UDP packet, if it takes every client and the packet comes for the first
-    /// ports of its protocol: the beginning of `preference`.
-    #[inline(always)]
-    pub(super) fn unconditional(&self, flow: &Flow) -> Option<(RuleId, ServiceId)> {
-        let first = &self.first[usize::from(flow.protocol == protocol::UDP)];
-        if flow.dst_port.wrapping_sub(first.port) <= first.span { first.unconditional } else { None }
+    /// Ports of TCP or UDP that rules list, as ranges that have no port in common, each with the rule for all of its
+    /// packets; none if the client decides.
+    pub(super) fn listed_ports(
+        &self,
+        protocol: u8,
+    ) -> impl Iterator<Item = (u16, u16, Option<(RuleId, ServiceId)>)> {
+        let own = if protocol == protocol::UDP { &self.udp } else { &self.tcp };
+        own.listed.iter().map(|segment| (segment.first, segment.last, segment.candidates.unconditional))
+    }
+
+    /// Rule for all TCP or UDP packets to ports that no rule lists, or none if the client decides; none at all if there is
+    /// no such rule.
+    pub(super) fn other_ports(&self, protocol: u8) -> Option<Option<(RuleId, ServiceId)>> {
+        let own = if protocol == protocol::UDP { &self.udp.all } else { &self.tcp.all };
+        let first = if own.list.is_empty() { &self.l3_default } else { own };
+        (!first.list.is_empty()).then_some(first.unconditional)
     }
 
     fn own(&self, flow: &Flow) -> Option<&ProtocolRules> {
@@ -93,7 +95,7 @@ impl Vip {
 }
 
 impl ProtocolRules {
-    fn new(rules: &[(RuleId, &ForwardingRule)]) -> Self {
+    fn new(rules: &[(RuleId, &ForwardingRule)], has_region: bool) -> Self {
         let ranges: Vec<(u16, u16, RuleId, &ForwardingRule)> = rules
             .iter()
             .flat_map(|(id, rule)| {
@@ -107,25 +109,11 @@ impl ProtocolRules {
         let listed = starts.iter().zip(ends).filter_map(|(start, end)| {
             let (first, last) = (*start as u16, (*end - 1) as u16);
             let inside = ranges.iter().filter(|(from, to, ..)| *from <= first && last <= *to);
-            let candidates = Candidates::new(inside.map(|(_, _, id, rule)| (*id, *rule)));
+            let candidates = Candidates::new(inside.map(|(_, _, id, rule)| (*id, *rule)), has_region);
             (!candidates.list.is_empty()).then_some(Segment { first, last, candidates })
         });
         let all = rules.iter().copied().filter(|(_, rule)| rule.ports == RulePorts::All);
-        Self { listed: listed.collect(), all: Candidates::new(all) }
-    }
-
-    fn first(&self, l3_default: &Candidates) -> First {
-        match self.listed.first() {
-            Some(segment) => First {
-                port: segment.first,
-                span: segment.last - segment.first,
-                unconditional: segment.candidates.unconditional,
-            },
-            None => {
-                let all = if self.all.list.is_empty() { l3_default } else { &self.all };
-                First { port: 0, span: u16::MAX, unconditional: all.unconditional }
-            }
-        }
+        Self { listed: listed.collect(), all: Candidates::new(all, has_region) }
     }
 
     fn listed(&self, port: u16) -> Option<&Candidates> {
@@ -146,7 +134,7 @@ impl RulePorts {
 
 impl Candidates {
     /// One candidate per source range.
-    fn new<'a>(rules: impl Iterator<Item = (RuleId, &'a ForwardingRule)>) -> Self {
+    fn new<'a>(rules: impl Iterator<Item = (RuleId, &'a ForwardingRule)>, has_region: bool) -> Self {
         let mut found = Vec::new();
         for (rule, config) in rules {
             if config.source_ranges.is_empty() {
@@ -157,7 +145,7 @@ impl Candidates {
         }
         found.sort_by_key(|(candidate, _)| Reverse(candidate.source.map(Prefix::bits)));
         let unconditional = found.first().and_then(|(candidate, config)| {
-            let takes_all = candidate.source.is_none() && !config.region_only;
+            let takes_all = candidate.source.is_none() && !(config.region_only && has_region);
             takes_all.then_some((candidate.rule, config.service))
         });
         Self { unconditional, list: found.into_iter().map(|(candidate, _)| candidate).collect() }

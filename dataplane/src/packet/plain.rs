@@ -5,7 +5,7 @@
 
 use super::Packet;
 use crate::address::Address;
-use crate::flow::Fragment;
+use crate::flow::{Flow, Fragment};
 use crate::wire::ethernet::HEADER_LEN as L3;
 use crate::wire::{ipv4, ipv6, protocol, tcp, udp};
 
@@ -18,74 +18,120 @@ const V6_LEN: usize = V6_L4 + tcp::HEADER_LEN;
 /// Bits of a fragment: more to follow, or an offset.
 const FRAGMENTED: u16 = 0x3fff;
 
-/// Reads plain IPv4 into `packet` as the general parser does. False for all else.
+/// A plain packet: its connection, and what its delivery needs to know.
 //
-// Field by field: a whole packet would be put together elsewhere and copied, before its parts have reached memory.
-#[inline(always)]
-pub(super) fn read_ipv4(packet: &mut Packet, frame: &[u8]) -> bool {
-    let Some(head) = frame.first_chunk::<V4_LEN>() else { return false };
-    // EtherType, version and header length.
-    if u32::from_be_bytes(bytes_at(head, L3 - 2)) & 0xffff_ff00 != 0x0800_4500 {
-        return false;
-    }
-    let l3_len = usize::from(u16_at(head, L3 + 2));
-    let fragment = u16_at(head, L3 + 6);
-    let protocol = head[L3 + 9];
-    let fits = (L3 + l3_len <= frame.len())
-        & (layer4_len(head, V4_L4, protocol) + ipv4::HEADER_LEN <= l3_len)
-        & (fragment & FRAGMENTED == 0);
-    if !fits {
-        return false;
-    }
-    packet.flow.src = Address::v4(bytes_at(head, L3 + 12));
-    packet.flow.dst = Address::v4(bytes_at(head, L3 + 16));
-    packet.l4_offset = V4_L4 as u16;
-    packet.l3_len = l3_len as u32;
-    packet.ttl = head[L3 + 8];
-    packet.traffic_class = head[L3 + 1];
-    packet.dont_fragment = fragment & ipv4::DONT_FRAGMENT != 0;
-    packet.is_ipv4 = true;
-    read_layer4(packet, head, V4_L4, protocol);
-    true
+// Small enough that it stays in registers between the parse and the conntrack key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Plain {
+    /// Addresses, protocol and ports.
+    pub(crate) flow: Flow,
+    /// Length of the IP packet.
+    pub(crate) l3_len: u16,
+    /// TTL or hop limit.
+    pub(crate) ttl: u8,
+    /// DSCP and ECN.
+    pub(crate) traffic_class: u8,
+    /// Flags of a TCP segment that open or close its connection: those of [`tcp::TURNING`]; zero for all else.
+    pub(crate) tcp_flags: u8,
+    /// True if the sender forbids routers to fragment the packet: IPv6, or IPv4 with DF.
+    pub(crate) dont_fragment: bool,
 }
 
-/// Reads plain IPv6 into `packet` as the general parser does. False for all else.
-#[inline(always)]
-pub(super) fn read_ipv6(packet: &mut Packet, frame: &[u8]) -> bool {
-    let Some(head) = frame.first_chunk::<V6_LEN>() else { return false };
-    // EtherType and version.
-    if u32::from_be_bytes(bytes_at(head, L3 - 2)) & 0xffff_f000 != 0x86dd_6000 {
-        return false;
+impl Plain {
+    /// Reads plain IPv4 as the general parser does. None for all else.
+    #[inline(always)]
+    pub(crate) fn read_ipv4(frame: &[u8]) -> Option<Self> {
+        let head = frame.first_chunk::<V4_LEN>()?;
+        // EtherType, version and header length.
+        if u32::from_be_bytes(bytes_at(head, L3 - 2)) & 0xffff_ff00 != 0x0800_4500 {
+            return None;
+        }
+        let l3_len = u16_at(head, L3 + 2);
+        let fragment = u16_at(head, L3 + 6);
+        let protocol = head[L3 + 9];
+        let fits = (L3 + usize::from(l3_len) <= frame.len())
+            & (layer4_len(head, V4_L4, protocol) + ipv4::HEADER_LEN <= usize::from(l3_len))
+            & (fragment & FRAGMENTED == 0);
+        if !fits {
+            return None;
+        }
+        let (src, dst) = (Address::v4(bytes_at(head, L3 + 12)), Address::v4(bytes_at(head, L3 + 16)));
+        Some(Self {
+            flow: flow(src, dst, head, V4_L4, protocol),
+            l3_len,
+            ttl: head[L3 + 8],
+            traffic_class: head[L3 + 1],
+            tcp_flags: tcp_flags(head, V4_L4, protocol),
+            dont_fragment: fragment & ipv4::DONT_FRAGMENT != 0,
+        })
     }
-    let payload_len = usize::from(u16_at(head, L3 + 4));
-    let protocol = head[L3 + 6];
-    let (src, dst) = (Address::v6(bytes_at(head, L3 + 8)), Address::v6(bytes_at(head, L3 + 24)));
-    let fits = (V6_L4 + payload_len <= frame.len()) & (layer4_len(head, V6_L4, protocol) <= payload_len);
-    if !fits | src.is_ipv4() | dst.is_ipv4() {
-        return false;
+
+    /// Reads plain IPv6 as the general parser does. None for all else.
+    #[inline(always)]
+    pub(crate) fn read_ipv6(frame: &[u8]) -> Option<Self> {
+        let head = frame.first_chunk::<V6_LEN>()?;
+        // EtherType and version.
+        if u32::from_be_bytes(bytes_at(head, L3 - 2)) & 0xffff_f000 != 0x86dd_6000 {
+            return None;
+        }
+        let payload_len = usize::from(u16_at(head, L3 + 4));
+        let protocol = head[L3 + 6];
+        let (src, dst) = (Address::v6(bytes_at(head, L3 + 8)), Address::v6(bytes_at(head, L3 + 24)));
+        let fits = (V6_L4 + payload_len <= frame.len()) & (layer4_len(head, V6_L4, protocol) <= payload_len);
+        if !fits | src.is_ipv4() | dst.is_ipv4() {
+            return None;
+        }
+        Some(Self {
+            flow: flow(src, dst, head, V6_L4, protocol),
+            // The longest frame that fits an mbuf is shorter than 2^16 bytes.
+            l3_len: u16::try_from(ipv6::HEADER_LEN + payload_len).ok()?,
+            ttl: head[L3 + 7],
+            traffic_class: (u16_at(head, L3) >> 4) as u8,
+            tcp_flags: tcp_flags(head, V6_L4, protocol),
+            dont_fragment: true,
+        })
     }
-    (packet.flow.src, packet.flow.dst) = (src, dst);
-    packet.l4_offset = V6_L4 as u16;
-    packet.l3_len = (ipv6::HEADER_LEN + payload_len) as u32;
-    packet.ttl = head[L3 + 7];
-    packet.traffic_class = (u16_at(head, L3) >> 4) as u8;
-    packet.dont_fragment = true;
-    packet.is_ipv4 = false;
-    read_layer4(packet, head, V6_L4, protocol);
-    true
+
+    /// Reads a frame that is known to hold a plain packet of one family.
+    #[inline(always)]
+    pub(crate) fn read(frame: &[u8], is_ipv4: bool) -> Option<Self> {
+        if is_ipv4 { Self::read_ipv4(frame) } else { Self::read_ipv6(frame) }
+    }
+
+    /// Writes the packet as the general parser has it.
+    //
+    // Field by field: a whole packet would be put together elsewhere and copied, before its parts have reached memory.
+    #[inline(always)]
+    pub(crate) fn write_to(self, packet: &mut Packet) {
+        let is_ipv4 = self.flow.src.is_ipv4();
+        packet.flow.src = self.flow.src;
+        packet.flow.dst = self.flow.dst;
+        packet.flow.src_port = self.flow.src_port;
+        packet.flow.dst_port = self.flow.dst_port;
+        packet.flow.protocol = self.flow.protocol;
+        packet.flow.fragment = self.flow.fragment;
+        packet.l3_offset = L3 as u16;
+        packet.l4_offset = if is_ipv4 { V4_L4 as u16 } else { V6_L4 as u16 };
+        packet.l3_len = self.l3_len.into();
+        packet.ttl = self.ttl;
+        packet.traffic_class = self.traffic_class;
+        packet.tcp_flags = self.tcp_flags;
+        packet.icmp_error = false;
+        packet.neighbor_discovery = false;
+        packet.dont_fragment = self.dont_fragment;
+        packet.is_ipv4 = is_ipv4;
+    }
 }
 
-/// Fills the fields that both families fill alike.
 #[inline(always)]
-fn read_layer4<const N: usize>(packet: &mut Packet, head: &[u8; N], offset: usize, protocol: u8) {
-    packet.flow.src_port = u16_at(head, offset);
-    packet.flow.dst_port = u16_at(head, offset + 2);
-    packet.flow.protocol = protocol;
-    packet.flow.fragment = Fragment::No;
-    packet.l3_offset = L3 as u16;
-    packet.tcp_flags = if protocol == protocol::TCP { head[offset + tcp::FLAGS] & tcp::TURNING } else { 0 };
-    packet.icmp_error = false;
-    packet.neighbor_discovery = false;
+fn flow<const N: usize>(src: Address, dst: Address, head: &[u8; N], layer4: usize, protocol: u8) -> Flow {
+    let (src_port, dst_port) = (u16_at(head, layer4), u16_at(head, layer4 + 2));
+    Flow { src, dst, src_port, dst_port, protocol, fragment: Fragment::No }
+}
+
+#[inline(always)]
+fn tcp_flags<const N: usize>(head: &[u8; N], layer4: usize, protocol: u8) -> u8 {
+    if protocol == protocol::TCP { head[layer4 + tcp::FLAGS] & tcp::TURNING } else { 0 }
 }
 
 /// Length that the packet must have from `offset` on for its TCP header, or its UDP datagram; longer than any packet if
@@ -134,7 +180,8 @@ mod tests {
         // No field may keep what another packet has left in it.
         let mut packet = Packet::NONE;
         (packet.l3_len, packet.icmp_error, packet.neighbor_discovery) = (7, true, true);
-        (packet.read_plain_ipv4(frame) || packet.read_plain_ipv6(frame)).then_some(packet)
+        Plain::read_ipv4(frame).or_else(|| Plain::read_ipv6(frame))?.write_to(&mut packet);
+        Some(packet)
     }
 
     #[test]

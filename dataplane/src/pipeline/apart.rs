@@ -1,7 +1,7 @@
-//! Packets that are decided apart: those that came by a route, and fragments of TCP and UDP; and plain ones for VIPs that
-//! are prefixes, which are taken in apart.
+//! Packets that are decided apart: those that came by a route, and fragments of TCP and UDP.
 
-use super::{Apart, Candidate, Decision, Round, Tracking, unforwardable};
+use super::general::{Apart, Candidate, unforwardable};
+use super::{Decision, Round, Tracking};
 use crate::backend::BackendHandle;
 use crate::counters::{ConntrackCounters, Counters};
 use crate::first_fragments::{DatagramKey, First, FirstFragments};
@@ -20,22 +20,6 @@ pub(super) enum Onward {
 }
 
 impl Round<'_> {
-    /// Takes in a plain packet for a VIP that is a prefix, as [`Self::admit_plain`]; apart from the packets for addresses,
-    /// which pay nothing for it.
-    #[inline(never)]
-    pub(super) fn admit_plain_prefix(
-        &self,
-        candidate: &mut Candidate,
-        frame: &[u8],
-        decision: &mut Decision,
-    ) -> bool {
-        let packet = &mut candidate.packet;
-        (packet.read_plain_ipv4(frame) || packet.read_plain_ipv6(frame))
-            && self.admit_plain(candidate, frame, decision, |flow| {
-                self.snapshot.rules.lookup_unconditional_prefix(flow)
-            })
-    }
-
     /// Decides a packet without a valid entry that came by a route, or any fragment of TCP or UDP.
     #[cold]
     #[inline(never)]
@@ -109,7 +93,7 @@ impl Round<'_> {
             return Onward::End;
         }
         (decision.backend, decision.tracking) = match self.connection(&candidate, &mut counters.conntrack) {
-            Some((handle, _)) => (Some(handle), Tracking::Hit),
+            Some(handle) => (Some(handle), Tracking::Hit),
             None => self.select_apart(&candidate, &mut counters.conntrack),
         };
         datagram.filter(|_| is_first).map_or(Onward::Deliver, Onward::DeliverFirst)

@@ -102,7 +102,7 @@ impl Appliance {
     /// An appliance whose deliveries are made by `change` of the usual ones.
     pub(crate) fn with(change: impl Fn(Delivery) -> Delivery) -> Self {
         Self {
-            pipeline: Pipeline::new(TrackingHasher::new([1, 2, 3, 4])),
+            pipeline: Pipeline::new(TrackingHasher::new([1, 2, 3, 4]), 0),
             snapshot: snapshot(MTU, change),
             table: ConntrackTable::with_capacity(4096).expect("memory for a small table"),
         }

@@ -41,7 +41,7 @@ impl World {
         let vip = Address::from(VIP.parse::<std::net::IpAddr>().expect("an address"));
         builder.rule(ForwardingRule::new(vip, RuleProtocol::L3Default, RulePorts::All, service));
         Self {
-            pipeline: Pipeline::new(TrackingHasher::new([1, 2, 3, 4])),
+            pipeline: Pipeline::new(TrackingHasher::new([1, 2, 3, 4]), 0),
             snapshot: builder.build(),
             table: ConntrackTable::with_capacity(ENTRIES).expect("96 KiB"),
             now: 100,

@@ -4,4 +4,5 @@ mod appliance;
 mod fragments;
 mod full_table;
 mod packet_table;
+mod plain_way;
 mod zero_allocations;

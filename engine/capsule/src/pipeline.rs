@@ -51,7 +51,7 @@ impl CapturePipeline {
         arrivals: Vec<Arrival>,
         outcome: Outcome,
     ) -> Self {
-        let pipeline = pipeline::Pipeline::new(TrackingHasher::new(TRACKING_KEYS));
+        let pipeline = pipeline::Pipeline::new(TrackingHasher::new(TRACKING_KEYS), 0);
         Self { port, pipeline, snapshot, table, arrivals, decided: Vec::new(), outcome }
     }
 }

@@ -58,7 +58,7 @@ pub(crate) fn snapshot(port: PortId) -> Snapshot {
 /// A worker with a table of its own.
 pub(crate) fn worker(publisher: &Publisher<Snapshot>) -> BurstProcessor {
     let table = ConntrackTable::with_capacity(10_000).expect("240 kB");
-    BurstProcessor::new(publisher.feed().subscribe(), Arc::new(table), TrackingHasher::new([1, 2, 3, 4]))
+    BurstProcessor::new(publisher.feed().subscribe(), Arc::new(table), TrackingHasher::new([1, 2, 3, 4]), 0)
 }
 
 /// Frames that are forwarded both ways, answered, passed and dropped.

@@ -8,7 +8,7 @@ use guideway_dataplane::affinity::{AffinityPolicy, TrackingHasher};
 use guideway_dataplane::backend::BackendHandle;
 use guideway_dataplane::conntrack::ConntrackTable;
 use guideway_dataplane::counters::Counters;
-use guideway_dataplane::delivery::{Delivery, DeliveryMode};
+use guideway_dataplane::delivery::{DeliveryMode, PlainDelivery, PlainPacket};
 use guideway_dataplane::forwarding_rule::RuleProtocol;
 use guideway_dataplane::frame::Frame;
 use guideway_dataplane::packet::Packet;
@@ -19,7 +19,7 @@ use guideway_engine::burst_processor::BurstProcessor;
 use guideway_engine::publish::Publisher;
 
 use super::stage;
-use crate::pipeline::scenario::{Affinity, Family, GUE, Packets, Scenario, rule};
+use crate::pipeline::scenario::{Affinity, Family, GUE, Packets, RuleForm, Scenario, rule};
 use crate::pipeline::slot::Slot;
 use crate::pipeline::traffic::Traffic;
 
@@ -56,6 +56,16 @@ pub(super) enum Case {
     HitGue,
     /// Forwards a tracked packet through the whole pipeline, by MAC address
     HitL2,
+    /// Forwards a tracked packet through the whole pipeline, to one of five listed ports
+    HitPorts,
+    /// Forwards a tracked packet through the whole pipeline, to a port of a range
+    HitRange,
+    /// Forwards a tracked packet through the whole pipeline, for clients of the region alone
+    HitRegion,
+    /// Forwards a tracked packet through the whole pipeline, for ranges of clients
+    HitSourceRanges,
+    /// Forwards a tracked packet through the whole pipeline, to an address of a prefix
+    HitPrefix,
     /// Forwards a tracked packet with a VLAN tag, IPv4 in IPv4: neither parser nor tunnel is the plain one
     HitVlan,
     /// Forwards a packet from the middle of a connection that the table doesn't have, IPv4 in IPv4
@@ -82,6 +92,7 @@ impl Case {
     pub(super) fn perform(self) -> usize {
         use Family::{Ipv4, Ipv6};
         let hits = |family, delivery| scenario(Packets::Hit, family, delivery);
+        let by_rule = |rule| Scenario { rule, ..hits(Ipv4, DeliveryMode::Ipip) };
         match self {
             Self::ParseIpv4 => parse(&hits(Ipv4, DeliveryMode::L2), Form::Plain),
             Self::ParseIpv6 => parse(&hits(Ipv6, DeliveryMode::L2), Form::Plain),
@@ -92,6 +103,11 @@ impl Case {
             Self::HitIpipIpv6 => hit(&hits(Ipv6, DeliveryMode::Ipip), Form::Plain),
             Self::HitGue => hit(&hits(Ipv4, GUE), Form::Plain),
             Self::HitL2 => hit(&hits(Ipv4, DeliveryMode::L2), Form::Plain),
+            Self::HitPorts => hit(&by_rule(RuleForm::Ports), Form::Plain),
+            Self::HitRange => hit(&by_rule(RuleForm::Range), Form::Plain),
+            Self::HitRegion => hit(&by_rule(RuleForm::Region), Form::Plain),
+            Self::HitSourceRanges => hit(&by_rule(RuleForm::SourceRanges), Form::Plain),
+            Self::HitPrefix => hit(&by_rule(RuleForm::Prefix), Form::Plain),
             Self::HitVlan => hit(&hits(Ipv4, DeliveryMode::Ipip), Form::Tagged),
             Self::Miss => insert(false),
             Self::New => insert(true),
@@ -124,6 +140,7 @@ fn scenario(packets: Packets, family: Family, delivery: DeliveryMode) -> Scenari
         workers: 1,
         backends: BACKENDS,
         rules: 1,
+        rule: RuleForm::Port,
     };
     scenario.sound()
 }
@@ -207,7 +224,7 @@ impl Bench {
         let table = ConntrackTable::with_capacity(scenario.capacity()).expect("memory for the table");
         let hasher = TrackingHasher::new([11, 12, 13, 14]);
         Self {
-            processor: BurstProcessor::new(publisher.feed().subscribe(), Arc::new(table), hasher),
+            processor: BurstProcessor::new(publisher.feed().subscribe(), Arc::new(table), hasher, 0),
             burst: Burst::new(scenario),
             _publisher: publisher,
         }
@@ -310,16 +327,21 @@ fn flood() {
 
 fn deliver(scenario: &Scenario) {
     let snapshot = scenario.snapshot(1);
-    let delivery = |flow: u32| -> &Delivery {
+    let delivery = |flow: u32| {
         let backend = snapshot.backend(BackendHandle(flow % BACKENDS as u32));
-        &backend.expect("the scenario has so many").delivery
+        PlainDelivery::of(&backend.expect("the scenario has so many").delivery)
     };
     let mut burst = Burst::new(scenario);
     for flows in (0..FLOWS as u32).collect::<Vec<_>>().chunks(BURST) {
         let frames = burst.receive(flows, Form::Plain);
         let parse = |frame: &Slot| Packet::parse(frame.bytes()).expect("it is well-formed");
-        let packets: Vec<Packet> = frames.iter().map(parse).collect();
-        let deliveries: Vec<&Delivery> = flows.iter().map(|flow| delivery(*flow)).collect();
+        let plain = |frame: &Slot| {
+            let packet = parse(frame);
+            let (l3_len, entropy) = (packet.l3_len as u16, packet.flow.entropy());
+            PlainPacket { l3_len, is_ipv4: packet.is_ipv4, entropy }
+        };
+        let packets: Vec<PlainPacket> = frames.iter().map(plain).collect();
+        let deliveries: Vec<PlainDelivery> = flows.iter().map(|flow| delivery(*flow)).collect();
         stage::counted_deliver(frames, &packets, &deliveries);
         for (frame, delivery) in frames.iter().zip(deliveries) {
             let ttl = parse(frame).ttl;

@@ -3,7 +3,7 @@
 
 use std::hint::black_box;
 
-use guideway_dataplane::delivery::Delivery;
+use guideway_dataplane::delivery::{PlainDelivery, PlainPacket};
 use guideway_dataplane::frame::Frame;
 use guideway_dataplane::packet::Packet;
 use guideway_dataplane::pipeline::Decision;
@@ -36,8 +36,8 @@ pub(super) fn counted_parse(frames: &[Slot]) {
 
 /// Makes frames into those that their backends get. `packets` are those of the frames.
 #[inline(never)]
-pub(super) fn counted_deliver(frames: &mut [Slot], packets: &[Packet], deliveries: &[&Delivery]) {
+pub(super) fn counted_deliver(frames: &mut [Slot], packets: &[PlainPacket], deliveries: &[PlainDelivery]) {
     for ((frame, packet), delivery) in frames.iter_mut().zip(packets).zip(deliveries) {
-        let _ = black_box(&delivery.deliver(frame, packet, &packet.flow));
+        black_box(delivery.deliver(frame, packet));
     }
 }

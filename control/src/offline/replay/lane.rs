@@ -98,7 +98,7 @@ impl Lane {
         let (jobs, incoming) = mpsc::sync_channel::<(Tick, Vec<Job>)>(1);
         let (outgoing, decided) = mpsc::sync_channel(1);
         let thread = std::thread::spawn(move || {
-            let mut worker = BurstProcessor::new(feed.subscribe(), table, hasher);
+            let mut worker = BurstProcessor::new(feed.subscribe(), table, hasher, 0);
             for (now, mut share) in incoming {
                 decide(&mut worker, now, &mut share);
                 if outgoing.send((share, worker.counters().clone())).is_err() {

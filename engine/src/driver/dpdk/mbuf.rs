@@ -116,6 +116,17 @@ impl Frame for DpdkMbuf<'_> {
         }
     }
 
+    #[inline]
+    fn reframe(&mut self, count: usize, len: usize) -> Option<&mut [u8]> {
+        let header = self.header_mut();
+        let count = u16::try_from(count).ok()?;
+        header.data_off = header.data_off.checked_sub(count)?;
+        // As in `prepend` and `truncate`.
+        header.data_len = (header.data_len + count).min(u16::try_from(len).unwrap_or(u16::MAX));
+        header.pkt_len = u32::from(header.data_len);
+        Some(self.bytes_mut())
+    }
+
     fn another(&self, parts: [&[u8]; 2]) -> Option<Self> {
         // SAFETY: an mbuf's pool lives as long as EAL, which outlasts `'eal`.
         let mbuf = unsafe { sys::guideway_mbuf_alloc(self.header().pool) };

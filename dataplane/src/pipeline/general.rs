@@ -1,0 +1,368 @@
+//! The way of any packet: parsed in full, looked up with its client, tracked, selected for and delivered by every rule.
+
+use super::{Decision, Round, Tracking, Worker};
+use crate::affinity::Tuple;
+use crate::backend::BackendHandle;
+use crate::conntrack::{Entry, Found, Inserted, Stage, TrackingKey};
+use crate::counters::{ConntrackCounters, Counters};
+use crate::flow::Flow;
+use crate::forwarding_rule::{RuleId, RuleMatch, ServiceId};
+use crate::frame::Frame;
+use crate::icmp_error::{self, ErrorBudget};
+use crate::packet::{Packet, Plain};
+use crate::snapshot::Backend;
+use crate::verdict::{DropReason, PassReason, Verdict};
+use crate::wire::ethernet;
+
+/// A packet that belongs to a service, between the two passes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Candidate {
+    /// Parsed packet, with the flow of its connection: an ICMP error has that of the packet which it quotes.
+    pub(super) packet: Packet,
+    /// Name of its connection, if that is tracked.
+    pub(super) key: TrackingKey,
+    pub(super) tracked: bool,
+    /// True for an ICMP error that goes where the packet goes which it quotes.
+    pub(super) quoted: bool,
+    pub(super) apart: Apart,
+    pub(super) service: ServiceId,
+}
+
+/// Reason for which a candidate without a valid entry is decided apart from those that nearly all are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Apart {
+    No,
+    /// Came by a route: its hashes are those of both directions.
+    Routed,
+    /// A fragment of TCP or UDP, of which nothing is decided yet.
+    Fragment,
+}
+
+impl Candidate {
+    /// Candidate before there is any.
+    pub(super) const NONE: Self = Self {
+        packet: Packet::NONE,
+        key: TrackingKey(0),
+        tracked: false,
+        quoted: false,
+        apart: Apart::No,
+        service: ServiceId(0),
+    };
+
+    /// Stage of the connection whose first packet this is; `one` says that the entry holds no other connections, which
+    /// a close of this one would leave open.
+    fn first_stage(&self, one: bool) -> Stage {
+        match &self.packet {
+            packet if packet.tcp_flags == 0 => Stage::Unconfirmed,
+            packet if packet.opens() => Stage::HalfOpen,
+            packet if packet.closes() && one => Stage::Closed,
+            _ => Stage::Unconfirmed,
+        }
+    }
+}
+
+impl Round<'_> {
+    /// Takes in a plain packet of a rule that takes it, and whose connection has this `key`, if that is known.
+    #[inline(always)]
+    pub(super) fn admit_plain(
+        &self,
+        candidate: &mut Candidate,
+        plain: Plain,
+        (rule, service): (RuleId, ServiceId),
+        key: Option<TrackingKey>,
+        frame: &[u8],
+        decision: &mut Decision,
+    ) {
+        plain.write_to(&mut candidate.packet);
+        *decision = Decision::pending(rule, service, frame);
+        candidate.service = service;
+        candidate.quoted = false;
+        candidate.apart = Apart::No;
+        let treatment = self.snapshot.service(service).policy.treatment_with_ports(plain.flow.protocol);
+        candidate.tracked = treatment.tracked;
+        if let Some(key) = key {
+            candidate.key = key;
+        } else if treatment.tracked {
+            let key = self.snapshot.service(service).key;
+            candidate.key = self.hasher.key_of_parts(key, treatment.tracking_parts_with_ports(), &plain.flow);
+            self.table.prefetch_pair(candidate.key);
+        }
+    }
+
+    /// Takes in any packet. True where it goes on to the second pass, false where its decision is final.
+    #[inline(never)]
+    pub(super) fn admit_any(
+        &self,
+        candidate: &mut Candidate,
+        frame: &[u8],
+        decision: &mut Decision,
+        counters: &mut Counters,
+    ) -> bool {
+        match Packet::parse(frame) {
+            Ok(packet) => candidate.packet = packet,
+            Err(verdict) => {
+                *decision = Decision::end(verdict);
+                return false;
+            }
+        }
+        if candidate.packet.flow.is_followed() {
+            // Its first fragment may be in this burst, and is not decided yet.
+            (candidate.tracked, candidate.apart) = (false, Apart::Fragment);
+            return true;
+        }
+        self.classify(candidate, frame, decision, counters)
+    }
+
+    /// Finds rule, service and connection of a parsed packet. True where it goes on to them, false where its decision
+    /// is final.
+    #[inline(always)]
+    pub(super) fn classify(
+        &self,
+        candidate: &mut Candidate,
+        frame: &[u8],
+        decision: &mut Decision,
+        counters: &mut Counters,
+    ) -> bool {
+        let packet = &candidate.packet;
+        let rules = &self.snapshot.rules;
+        let (mut quoted, mut found) = (None, RuleMatch::None);
+        if packet.icmp_error
+            && let Some(client_flow) = icmp_error::quoted_flow(frame, packet)
+        {
+            (quoted, found) = self.lookup_quoted(client_flow);
+        }
+        if quoted.is_none() {
+            found = rules.lookup(&packet.flow);
+        }
+        let passed = |reason| Decision::end(Verdict::Pass(reason));
+        let (rule, service, routed) = match found {
+            RuleMatch::Rule(..) | RuleMatch::Route(..) if packet.neighbor_discovery => {
+                *decision = passed(PassReason::NeighborDiscovery);
+                return false;
+            }
+            RuleMatch::Rule(rule, service) => (rule, service, false),
+            RuleMatch::Route(rule, service) => (rule, service, true),
+            RuleMatch::OutsideRegion => {
+                *decision = passed(PassReason::OutsideRegion);
+                return false;
+            }
+            RuleMatch::None => {
+                *decision = passed(PassReason::NoForwardingRule);
+                return false;
+            }
+        };
+        *decision = Decision::pending(rule, service, frame);
+        if let Some(reason) = unforwardable(frame, packet) {
+            decision.verdict = Verdict::Drop(reason);
+            return false;
+        }
+        let opens = packet.opens();
+        if let Some(flow) = quoted {
+            counters.icmp_errors_steered += 1;
+            candidate.packet.flow = flow;
+        }
+        let policy = &self.snapshot.service(service).policy;
+        let in_order;
+        let mut flow = &candidate.packet.flow;
+        candidate.apart = Apart::No;
+        if routed {
+            in_order = policy.routed(flow);
+            (flow, candidate.apart) = (&in_order, Apart::Routed);
+        }
+        let treatment = policy.treatment(flow.protocol);
+        candidate.tracked = treatment.tracked;
+        if treatment.tracked {
+            candidate.key = self.name(service, treatment.tracking_tuple(flow), flow, opens);
+        }
+        (candidate.quoted, candidate.service) = (quoted.is_some(), service);
+        true
+    }
+
+    /// Flow that an ICMP error goes with, and its rule; no flow where the packet that it quotes is none of ours.
+    ///
+    /// The packet was an answer of a VIP to `client_flow`, or it came by a route itself, or its other direction does.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn lookup_quoted(&self, client_flow: Flow) -> (Option<Flow>, RuleMatch) {
+        let rules = &self.snapshot.rules;
+        let found = rules.lookup(&client_flow);
+        if matches!(found, RuleMatch::Rule(..)) {
+            return (Some(client_flow), found);
+        }
+        let sent = client_flow.reversed();
+        match rules.lookup(&sent) {
+            by_route @ RuleMatch::Route(..) => (Some(sent), by_route),
+            _ => (matches!(found, RuleMatch::Route(..)).then_some(client_flow), found),
+        }
+    }
+
+    /// Name of a connection in the table; starts to bring into the cache what the packet will need of it.
+    #[inline(always)]
+    pub(super) fn name(&self, service: ServiceId, tuple: Tuple, flow: &Flow, opens: bool) -> TrackingKey {
+        let key = self.hasher.key(self.snapshot.service(service).key, tuple, flow);
+        if opens {
+            self.table.prefetch_pair(key);
+        } else {
+            self.table.prefetch(key);
+        }
+        key
+    }
+
+    /// Delivers a plain packet that the plain delivery leaves to the general one.
+    #[inline(never)]
+    pub(super) fn deliver_generally<F: Frame>(
+        &self,
+        backend: BackendHandle,
+        frame: &mut F,
+        decision: &mut Decision,
+        worker: &mut Worker<'_>,
+    ) {
+        if let (Ok(packet), Some(backend)) = (Packet::parse(frame.bytes()), self.snapshot.backend(backend)) {
+            self.deliver(&packet, backend, frame, decision, worker.counters, worker.budget);
+        }
+    }
+
+    /// Backend that a packet's connection has been going to, if a valid entry says so.
+    #[inline(always)]
+    pub(super) fn connection(
+        &self,
+        candidate: &Candidate,
+        counters: &mut ConntrackCounters,
+    ) -> Option<BackendHandle> {
+        if !candidate.tracked {
+            return None;
+        }
+        if candidate.packet.tcp_flags != 0 {
+            let one = self.is_one_connection(candidate);
+            let restarts = one && candidate.packet.opens();
+            return if restarts { None } else { self.turning_connection(candidate, one, counters) };
+        }
+        let (found, handle) = self.valid_entry(candidate)?;
+        // An error, which anyone may forge, keeps no entry alive (RFC 5508 asks the same of NATs).
+        if !candidate.quoted {
+            found.refresh(self.now, false);
+        }
+        counters.hits += 1;
+        Some(handle)
+    }
+
+    /// Backend of a connection that the packet closes, or opens as one of several; `one` says that the entry holds no
+    /// others. An ICMP error does neither: it has no flags.
+    #[inline(never)]
+    pub(super) fn turning_connection(
+        &self,
+        candidate: &Candidate,
+        one: bool,
+        counters: &mut ConntrackCounters,
+    ) -> Option<BackendHandle> {
+        let packet = &candidate.packet;
+        let (found, handle) = self.valid_entry(candidate)?;
+        if packet.closes() && one {
+            self.table.close(candidate.key, found, self.now);
+        } else {
+            found.refresh(self.now, packet.opens());
+        }
+        counters.hits += 1;
+        Some(handle)
+    }
+
+    /// Valid entry of the candidate's connection, with its backend.
+    #[inline(always)]
+    pub(super) fn valid_entry(&self, candidate: &Candidate) -> Option<(Found<'_>, BackendHandle)> {
+        let found = self.table.lookup(candidate.key)?;
+        let entry = found.entry();
+        self.snapshot.backend(entry.backend).filter(|backend| backend.holds(&entry, self.now))?;
+        Some((found, entry.backend))
+    }
+
+    /// True if the candidate's entry is that of one TCP connection, which a SYN starts anew and a FIN or RST closes.
+    pub(super) fn is_one_connection(&self, candidate: &Candidate) -> bool {
+        // Only TCP packets have the flags, and an ICMP error that quotes one is none: the flow is the packet's own.
+        let service = self.snapshot.service(candidate.service);
+        service.policy.treatment(candidate.packet.flow.protocol).restarts
+    }
+
+    /// Backend that the hash of a packet without a valid entry selects; makes an entry that keeps a tracked connection
+    /// there.
+    #[inline(never)]
+    pub(super) fn select(
+        &self,
+        candidate: &Candidate,
+        counters: &mut ConntrackCounters,
+    ) -> (Option<BackendHandle>, Tracking) {
+        let flow = &candidate.packet.flow;
+        let Self { snapshot, table, now, .. } = *self;
+        let service = snapshot.service(candidate.service);
+        let selected = snapshot.select(service, flow);
+        if !candidate.tracked {
+            counters.untracked += 1;
+            return (selected, Tracking::Off);
+        }
+        let treatment = service.policy.treatment(flow.protocol);
+        let opens = candidate.packet.opens();
+        match selected.and_then(|handle| Some((handle, snapshot.backend(handle)?))) {
+            Some((handle, backend)) if !candidate.quoted => {
+                let entry = Entry {
+                    backend: handle,
+                    generation: backend.generation_for(treatment.persists),
+                    persists: treatment.persists,
+                    stage: candidate.first_stage(treatment.restarts),
+                    seen: now,
+                };
+                let judge = |other: &Entry| snapshot.standing(other, now);
+                let inserted = if opens && treatment.restarts {
+                    table.restart(candidate.key, entry, judge)
+                } else {
+                    table.insert(candidate.key, entry, judge)
+                };
+                counters.count(&inserted);
+                match inserted {
+                    Inserted::Full => (selected, Tracking::Off),
+                    // Another worker was first. Its snapshot may be newer than ours, its backend unknown here yet.
+                    Inserted::Lost(winner) if snapshot.backend(winner.backend).is_some() => {
+                        (Some(winner.backend), Tracking::Hit)
+                    }
+                    Inserted::Lost(_) => (selected, Tracking::Hit),
+                    _ => (selected, Tracking::New),
+                }
+            }
+            _ => {
+                counters.untracked += u64::from(candidate.quoted);
+                (selected, Tracking::Off)
+            }
+        }
+    }
+
+    /// Turns the frame into the one that its backend gets, or drops it.
+    #[inline(always)]
+    pub(super) fn deliver<F: Frame>(
+        &self,
+        packet: &Packet,
+        backend: &Backend,
+        frame: &mut F,
+        decision: &mut Decision,
+        counters: &mut Counters,
+        budget: &mut ErrorBudget,
+    ) {
+        if !backend.delivery.fits(packet) {
+            self.deliver_too_long(packet, backend, frame, decision, counters, budget);
+            return;
+        }
+        match backend.delivery.deliver(frame, packet, &packet.flow) {
+            Ok(()) => decision.egress = backend.delivery.port(),
+            Err(reason) => decision.verdict = Verdict::Drop(reason),
+        }
+    }
+}
+
+/// Reason for which no packet like this is forwarded, whatever its rule.
+pub(super) fn unforwardable(frame: &[u8], packet: &Packet) -> Option<DropReason> {
+    if ethernet::destination(frame).is_group() {
+        // RFC 1812, section 5.3.4: whoever forwarded a broadcast would multiply it.
+        Some(DropReason::LinkLayerGroup)
+    } else if packet.flow.src.is_martian_source() {
+        Some(DropReason::MartianSource)
+    } else {
+        (packet.ttl <= 1).then_some(DropReason::TtlExpired)
+    }
+}
