@@ -18,7 +18,7 @@ use guideway_dataplane::forwarding_rule::{
 };
 use guideway_dataplane::maglev::{LookupTable, Weighted};
 use guideway_dataplane::seed::Seed;
-use guideway_dataplane::snapshot::{Backend, Eligible, OwnAddresses, Service, Snapshot};
+use guideway_dataplane::snapshot::{Backend, Backends, Eligible, OwnAddresses, Service, Snapshot};
 use guideway_dataplane::time::Tick;
 use guideway_dataplane::traffic_counters::TrafficCounters;
 use guideway_dataplane::wire::ethernet::MacAddress;
@@ -39,7 +39,7 @@ pub(crate) struct Compiler {
     /// By [`ServiceId`].
     services: Vec<CompiledService>,
     /// By [`BackendHandle`].
-    backends: Vec<Option<Backend>>,
+    backends: Backends,
     stale: Stale,
 }
 
@@ -109,7 +109,7 @@ impl Compiler {
         let seed = Seed::new(config.fleet.seed);
         match std::mem::take(&mut self.stale) {
             Stale::Everything => {
-                self.backends = vec![None; services.handles().len()];
+                self.backends = Backends::unused(services.handles().len());
                 self.services.clear();
                 for service in &config.services {
                     let state = state_of(services, service);
@@ -123,7 +123,7 @@ impl Compiler {
                         continue;
                     }
                     for handle in std::mem::take(&mut self.services[id].handles) {
-                        self.backends[handle.0 as usize] = None;
+                        self.backends.set(handle, None);
                     }
                     let state = state_of(services, service);
                     self.services[id] = self.compile_service(service, state, services, &seed, egress_lookup);
@@ -137,7 +137,7 @@ impl Compiler {
             generation,
             rules: Arc::clone(&self.rules),
             services: self.services.iter().map(|compiled| compiled.service.clone()).collect(),
-            backends: self.backends.clone().into(),
+            backends: self.backends.clone(),
             seed,
             own: own_addresses(&config.network),
             icmp_errors_per_sec: config.network.icmp_errors_per_sec,
@@ -167,14 +167,15 @@ impl Compiler {
             let drained = backend.removed_at.map(|removed| removed + state.draining_timeout());
             let drain_deadline = drained.into_iter().chain(backend.entries_end_at).min();
             handles.push(backend.handle);
-            self.backends[backend.handle.0 as usize] = Some(Backend {
+            let compiled = Backend {
                 identity: services.handles().identity(backend.handle),
                 generation: generations.ordinary,
                 persistent_generation: generations.persistent,
                 drain_deadline: drain_deadline.map_or(Tick::NEVER, first_tick_after),
                 idle_timeout_sec: service.idle_timeout_sec,
                 delivery: delivery(backend, egress(backend, egress_lookup), mtu(backend, egress_lookup)),
-            });
+            };
+            self.backends.set(backend.handle, Some(compiled));
         }
         let policy =
             AffinityPolicy::new(service.scheme, service.affinity, service.tracking_mode, service.persistence);
@@ -185,10 +186,12 @@ impl Compiler {
     fn refresh_egress(&mut self, services: &Services, egress_lookup: &impl EgressLookup) {
         for backend in services.iter().flat_map(|(_, state)| state.backends()) {
             let (egress, mtu) = (egress(backend, egress_lookup), mtu(backend, egress_lookup));
-            if let Some(compiled) = &mut self.backends[backend.handle.0 as usize]
+            if let Some(compiled) = self.backends.get(backend.handle)
                 && (*compiled.delivery.egress() != egress || compiled.delivery.mtu() != usize::from(mtu))
             {
-                compiled.delivery = delivery(backend, egress, mtu);
+                let delivery = delivery(backend, egress, mtu);
+                let changed = Backend { delivery, ..compiled.clone() };
+                self.backends.set(backend.handle, Some(changed));
             }
         }
     }

@@ -1,4 +1,9 @@
 //! The backends of a snapshot by their handles: whole, and as plain packets of tracked connections see them.
+//!
+//! They lie in pages, which snapshots share: a change costs the pages that it touches, however many backends there are.
+
+use std::fmt;
+use std::sync::Arc;
 
 use super::Backend;
 use crate::backend::{BackendHandle, Generation};
@@ -6,12 +11,22 @@ use crate::conntrack::ValidState;
 use crate::delivery::PlainDelivery;
 use crate::time::Tick;
 
-/// Backends by [`BackendHandle`].
-#[derive(Debug, Default)]
+/// Number of handles in a page: a power of two.
+const PAGE: usize = 64;
+
+/// Backends by [`BackendHandle`]. A clone shares all pages until either is changed.
+#[derive(Clone, Default)]
 pub struct Backends {
+    pages: Box<[Arc<Page>]>,
+    len: usize,
+}
+
+/// Backends of neighbouring handles.
+#[derive(Clone)]
+struct Page {
+    plain: [PlainBackend; PAGE],
     /// None for a handle that nothing uses now.
-    all: Box<[Option<Backend>]>,
-    plain: Box<[PlainBackend]>,
+    all: Box<[Option<Backend>; PAGE]>,
 }
 
 /// Backend as plain packets see it whose connection has a valid entry: all that they need, side by side.
@@ -29,38 +44,79 @@ pub(crate) struct PlainBackend {
 const _: () = assert!(size_of::<PlainBackend>() == 128);
 
 impl Backends {
+    /// Backends of so many handles, none of which is used.
+    pub fn unused(len: usize) -> Self {
+        let page = |first: usize| {
+            let plain = std::array::from_fn(|index| PlainBackend::new((first * PAGE + index) as u32, None));
+            Arc::new(Page { plain, all: Box::new([const { None }; PAGE]) })
+        };
+        Self { pages: (0..len.div_ceil(PAGE)).map(page).collect(), len }
+    }
+
+    /// Replaces the backend of this handle.
+    ///
+    /// # Panics
+    /// If there is no such handle.
+    pub fn set(&mut self, handle: BackendHandle, backend: Option<Backend>) {
+        let index = handle.0 as usize;
+        assert!(index < self.len, "there is no handle {index}");
+        let page = Arc::make_mut(&mut self.pages[index / PAGE]);
+        page.plain[index % PAGE] = PlainBackend::new(handle.0, backend.as_ref());
+        page.all[index % PAGE] = backend;
+    }
+
     /// Backend of this handle, unless nothing uses the handle now.
     #[inline]
     pub fn get(&self, handle: BackendHandle) -> Option<&Backend> {
-        self.all.get(handle.0 as usize)?.as_ref()
+        let index = handle.0 as usize;
+        self.pages.get(index / PAGE)?.all[index % PAGE].as_ref()
     }
 
     /// Backend of this handle as plain packets see it. Of a handle that nothing uses now, one without entries.
     #[inline(always)]
     pub(crate) fn plain(&self, handle: BackendHandle) -> Option<&PlainBackend> {
-        self.plain.get(handle.0 as usize)
+        let index = handle.0 as usize;
+        Some(&self.pages.get(index / PAGE)?.plain[index % PAGE])
     }
 
     /// Backends of all handles that something uses.
     pub fn iter(&self) -> impl Iterator<Item = &Backend> {
-        self.all.iter().flatten()
+        self.pages.iter().flat_map(|page| page.all.iter().flatten())
     }
 
     /// Number of handles.
     pub fn len(&self) -> usize {
-        self.all.len()
+        self.len
     }
 
     /// True if there are no handles.
     pub fn is_empty(&self) -> bool {
-        self.all.is_empty()
+        self.len == 0
     }
 }
 
 impl From<Vec<Option<Backend>>> for Backends {
     fn from(all: Vec<Option<Backend>>) -> Self {
-        let plain = |(handle, backend): (u32, &Option<Backend>)| match backend {
-            Some(backend) => PlainBackend {
+        let mut backends = Self::unused(all.len());
+        for (handle, backend) in (0..).zip(all) {
+            backends.set(BackendHandle(handle), backend);
+        }
+        backends
+    }
+}
+
+/// Writes the backends that are used.
+impl fmt::Debug for Backends {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let handles = (0..self.len as u32).map(BackendHandle);
+        f.debug_map().entries(handles.filter_map(|handle| Some((handle, self.get(handle)?)))).finish()
+    }
+}
+
+impl PlainBackend {
+    fn new(handle: u32, backend: Option<&Backend>) -> Self {
+        match backend {
+            Some(backend) => Self {
                 valid: ValidState::new(
                     BackendHandle(handle),
                     backend.generation,
@@ -70,12 +126,40 @@ impl From<Vec<Option<Backend>>> for Backends {
                 delivery: PlainDelivery::of(&backend.delivery),
             },
             // Its deadline is over, whatever the time.
-            None => PlainBackend {
+            None => Self {
                 valid: ValidState::new(BackendHandle(handle), Generation(0), Generation(0)),
                 drain_deadline: Tick(0),
                 delivery: PlainDelivery::GENERAL,
             },
-        };
-        Self { plain: (0..).zip(&all).map(plain).collect(), all: all.into() }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::Delivery;
+    use crate::egress::Egress;
+    use crate::wire::ethernet::MacAddress;
+
+    fn backend(identity: u64) -> Option<Backend> {
+        let delivery = Delivery::l2(Egress::to(MacAddress::default()), 1500);
+        Some(Backend { identity, ..Backend::healthy(delivery) })
+    }
+
+    #[test]
+    fn a_change_remakes_its_own_page_and_leaves_clones_as_they_were() {
+        let before = Backends::from((0..200).map(backend).collect::<Vec<_>>());
+        let mut after = before.clone();
+        after.set(BackendHandle(70), backend(1_000));
+        after.set(BackendHandle(71), None);
+        let identity =
+            |backends: &Backends, handle| backends.get(BackendHandle(handle)).map(|backend| backend.identity);
+        assert_eq!((identity(&before, 70), identity(&after, 70)), (Some(70), Some(1_000)));
+        assert_eq!((identity(&before, 71), identity(&after, 71)), (Some(71), None));
+        assert_eq!((identity(&after, 199), identity(&after, 200)), (Some(199), None));
+        assert_eq!((before.iter().count(), after.iter().count(), after.len()), (200, 199, 200));
+        let shared = before.pages.iter().zip(&after.pages).map(|(one, other)| Arc::ptr_eq(one, other));
+        assert_eq!(shared.collect::<Vec<_>>(), [true, false, true, true]);
     }
 }
