@@ -297,8 +297,8 @@ impl Round<'_> {
         }
     }
 
-    /// Decides a candidate, which goes where its `connection` does if it has one, and turns its frame into the one that its backend gets; but of a plain packet that fits the
-    /// path it returns the backend, for the third loop.
+    /// Decides a candidate, which goes where its `connection` does if it has one, and turns its frame into the one that its
+    /// backend gets; but of a plain packet that fits the path it returns the backend, for the third loop.
     #[inline(always)]
     fn decide<F: Frame>(
         &self,
