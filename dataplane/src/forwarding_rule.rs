@@ -2,7 +2,7 @@
 //! belongs to.
 //!
 //! Rules are sorted once, when a snapshot is made, into the order in which the specification prefers them; a packet
-//! then costs one hash of its destination and port, where the client has no say, and else one hash of its destination and
+//! then costs a hash of its destination and port, or two, where the client has no say, and else one hash of its destination and
 //! a binary search over its port. Per VIP:
 //!
 //! ```text

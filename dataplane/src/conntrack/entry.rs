@@ -209,13 +209,19 @@ impl State {
         self.frozen() & !Self::TURN_MASK == Self::succeeding(self, entry).frozen() & !Self::TURN_MASK
     }
 
-    /// Entry that the word describes; meaningless unless the phase is tentative or settled.
-    /// Backend of the entry.
+    /// True if there is an entry: the phase is tentative or settled, which share a bit.
+    #[inline(always)]
+    pub(super) fn is_entry(self) -> bool {
+        self.0 >> (u64::BITS - 1) != 0
+    }
+
+    /// Backend of the entry; meaningless unless the phase is tentative or settled.
     #[inline(always)]
     pub(super) fn backend(self) -> BackendHandle {
         BackendHandle((self.0 >> Self::BACKEND) as u32 & (BackendHandle::LIMIT - 1))
     }
 
+    /// Entry that the word describes; meaningless unless the phase is tentative or settled.
     #[inline]
     pub(super) fn entry(self) -> Entry {
         let field = |shift: u32, limit: u32| (self.0 >> shift) as u32 & (limit - 1);

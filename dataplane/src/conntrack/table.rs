@@ -306,14 +306,16 @@ impl<'t> Neighbourhood<'t> {
     /// State of the slot that bears the name of the key in the bucket that starts at `first` of the pair.
     //
     // Nobody can foresee which slot it is, and a wrong guess costs more than all else here: there must be no branch.
-    // Where workers contend the name it may be a tentative entry's beside the settled one, as its phase says.
+    // Where workers contend the name it may be a tentative entry beside the settled one, as its phase says.
     #[inline(always)]
     fn glance_at(&self, first: usize) -> Glance {
         let bucket: &[Slot; BUCKET] = self.pair[first..].first_chunk().expect("a pair is two buckets");
         let mut word = 0;
         for slot in bucket {
             let state = slot.state();
-            word = select_unpredictable(slot.bears(self.key, state), state.0, word);
+            // The key's former slots still bear its name, if no other key has had them since.
+            let bears = slot.bears(self.key, state) & state.is_entry();
+            word = select_unpredictable(bears, state.0, word);
         }
         Glance(State(word))
     }
@@ -478,4 +480,50 @@ fn empty_pairs(count: usize) -> Option<Pairs> {
 #[cfg(loom)]
 fn empty_pairs(count: usize) -> Option<Pairs> {
     Some((0..count).map(|_| Pair(core::array::from_fn(|_| Slot::empty()))).collect())
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::super::SweepCursor;
+    use super::*;
+    use crate::backend::Generation;
+
+    fn entry(backend: u32) -> Entry {
+        Entry {
+            backend: BackendHandle(backend),
+            generation: Generation(0),
+            persists: false,
+            stage: Stage::Established,
+            seen: Tick(5),
+        }
+    }
+
+    /// The fourth holder of a slot has the turn of an empty one: with backend 0 its word is zero once it is gone, and the
+    /// slot goes on to bear its name.
+    #[test]
+    fn a_glance_sees_an_entry_beside_a_slot_that_its_key_has_had_before() {
+        let table = ConntrackTable::with_capacity(4).expect("a few bytes");
+        let sweep = |backend: u32| {
+            let judge = |entry: &Entry| {
+                if entry.backend.0 == backend { Standing::Void } else { Standing::Live }
+            };
+            table.sweep(&mut SweepCursor::default(), table.bucket_count(), judge);
+        };
+        // Even, so that all have one home bucket.
+        let key = TrackingKey(2);
+        let live = |_: &Entry| Standing::Live;
+        assert_eq!(table.insert(TrackingKey(4), entry(2), live), Inserted::New);
+        for n in 0..3 {
+            assert_eq!(table.insert(TrackingKey(10 + 2 * n), entry(1), live), Inserted::New);
+            sweep(1);
+        }
+        assert_eq!(table.insert(key, entry(0), live), Inserted::New);
+        sweep(0);
+        assert!(table.glance(key).is_nothing());
+        sweep(2);
+        assert_eq!(table.insert(key, entry(0), live), Inserted::New);
+        let valid = ValidState::new(BackendHandle(0), Generation(0), Generation(0));
+        assert!(!table.glance(key).is_nothing() && table.glance(key).is_in_use(&valid, Tick(5)));
+        assert_eq!(table.lookup(key).map(|found| found.entry()), Some(entry(0)));
+    }
 }

@@ -1,4 +1,5 @@
-//! A table from (VIP, protocol, port) to the rule for it, so that nearly every packet costs one hash and one cell.
+//! A table from (VIP, protocol, port) to the rule for it: a packet to a listed port costs a hash and a cell, one to a VIP
+//! whose rule takes all ports two of each.
 //!
 //! Only what the client has no say in stands in it; for the rest a cell says that the client decides, and the VIP's own
 //! lists are asked. Ranges of many ports are not spelled out: they too are left to the lists.
@@ -113,5 +114,23 @@ impl Default for PortTable {
 #[inline(always)]
 fn home(address: Address, port: PortKey, cells: usize) -> usize {
     let words = (address.0 as u64) ^ ((address.0 >> 64) as u64).rotate_left(32) ^ u64::from(port) << 24;
-    (words.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize & (cells - 1)
+    // The port's lowest bit is the 40th: all that is above depends on it.
+    (words.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize & (cells - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn ports_of_one_address_have_homes_of_their_own() {
+        let address = Address::v4([203, 0, 113, 10]);
+        for (ports, cells) in [(5, 16), (64, 128), (640, 2_048)] {
+            let of = |port| home(address, port_key(protocol::TCP, port), cells);
+            let homes: BTreeSet<usize> = (8_000..8_000 + ports).map(of).collect();
+            assert!(homes.len() * 4 > usize::from(ports) * 3, "{} of {ports}", homes.len());
+        }
+    }
 }

@@ -14,7 +14,7 @@ use crate::snapshot::Backend;
 use crate::verdict::{DropReason, PassReason, Verdict};
 use crate::wire::ethernet;
 
-/// A packet that belongs to a service, between the two passes.
+/// A packet that belongs to a service, between the loops.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Candidate {
     /// Parsed packet, with the flow of its connection: an ICMP error has that of the packet which it quotes.
@@ -89,7 +89,7 @@ impl Round<'_> {
         }
     }
 
-    /// Takes in any packet. True where it goes on to the second pass, false where its decision is final.
+    /// Takes in any packet. True where it goes on to the second loop, false where its decision is final.
     #[inline(never)]
     pub(super) fn admit_any(
         &self,

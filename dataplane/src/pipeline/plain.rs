@@ -356,8 +356,8 @@ impl Round<'_> {
         let Some(backend) = self.snapshot.backends.plain(step.backend) else { return false };
         let received_len = frame.bytes().len();
         *decision = step.decision(received_len);
-        decision.egress = backend.delivery.port();
         let Some(sent_len) = backend.delivery.deliver(frame, &step.packet) else { return false };
+        decision.egress = backend.delivery.port();
         tally.receive(step.rule, received_len as u32);
         tally.send(step.backend, sent_len);
         true
