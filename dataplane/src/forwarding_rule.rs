@@ -122,8 +122,8 @@ pub struct ForwardingRules {
     /// Rules by their identity, in order.
     identities: Box<[(RuleIdentity, RuleId)]>,
     region: Box<[Prefix]>,
-    /// Own addresses of the appliance, which no route leads away from.
-    own: Box<[Address]>,
+    /// Own addresses of the appliance, and those that its tunnels come from, which no route leads away from.
+    own: Box<[Prefix]>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -172,8 +172,13 @@ impl ForwardingRules {
 
     /// Gives the appliance these addresses: packets for them are its own, whatever routes cover them.
     #[must_use]
-    pub fn with_own(self, own: impl IntoIterator<Item = Address>) -> Self {
+    pub fn with_own(self, own: impl IntoIterator<Item = Prefix>) -> Self {
         Self { own: own.into_iter().collect(), ..self }
+    }
+
+    /// True if packets to `address` are for the appliance itself, unless a rule takes them.
+    pub fn is_own(&self, address: Address) -> bool {
+        self.own.iter().any(|own| own.contains(address))
     }
 
     /// Gives the rules, in the order of their ids, their identities; without, these are the ids.
@@ -205,7 +210,7 @@ impl ForwardingRules {
     pub fn lookup(&self, flow: &Flow) -> RuleMatch {
         match self.lookup_vip(flow) {
             found @ RuleMatch::Rule(..) => found,
-            missed if self.own.contains(&flow.dst) => missed,
+            missed if self.is_own(flow.dst) => missed,
             missed => match self.lookup_route(flow) {
                 RuleMatch::Rule(rule, service) => RuleMatch::Route(rule, service),
                 RuleMatch::None => missed,
@@ -502,7 +507,7 @@ mod tests {
     fn no_route_leads_away_from_the_appliances_own_address() {
         let rules = [rule("203.0.113.10", RuleProtocol::Tcp, RulePorts::All)];
         let routes = [Route { dest_range: prefix("0.0.0.0/0"), next_hop: RuleId(0) }];
-        let rules = ForwardingRules::new(&rules, &routes, &[]).with_own([address("192.0.2.1")]);
+        let rules = ForwardingRules::new(&rules, &routes, &[]).with_own([address("192.0.2.1").into()]);
         let to = |dst| Flow {
             src: address("198.51.100.7"),
             dst: address(dst),

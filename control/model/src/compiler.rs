@@ -257,7 +257,9 @@ fn forwarding_rules(config: &Config) -> ForwardingRules {
     let network = &config.network;
     let own = [network.ipv4_address.map(IpAddr::V4), network.ipv6_address.map(IpAddr::V6)];
     let of_ports = config.ports.iter().flat_map(|port| &port.addresses).map(IpNet::addr);
-    let own = own.into_iter().flatten().chain(of_ports).map(Address::from);
+    let own = own.into_iter().flatten().chain(of_ports).map(|address| Address::from(address).into());
+    let of_tunnels = [network.tunnel_source_ipv4.map(IpNet::V4), network.tunnel_source_ipv6.map(IpNet::V6)];
+    let own = own.chain(of_tunnels.into_iter().flatten().map(prefix));
     let identities =
         config.rules.iter().map(|rule| identity(&config.services[rule.service].name, &rule.name));
     ForwardingRules::new(&rules, &routes, &region).with_own(own).with_identities(identities.map(RuleIdentity))

@@ -189,6 +189,10 @@ impl Round<'_> {
         if matches!(found, RuleMatch::Rule(..)) {
             return (Some(client_flow), found);
         }
+        if rules.is_own(client_flow.dst) {
+            // The appliance sent the packet itself, most likely in a tunnel: a route to the tunnel's end has no say.
+            return (None, RuleMatch::None);
+        }
         let sent = client_flow.reversed();
         match rules.lookup(&sent) {
             by_route @ RuleMatch::Route(..) => (Some(sent), by_route),

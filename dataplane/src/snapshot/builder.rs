@@ -162,7 +162,8 @@ impl SnapshotBuilder {
             "every route has its rule"
         );
         let own = [self.own.ipv4, self.own.ipv6].into_iter().flatten();
-        let rules = ForwardingRules::new(&self.rules, &self.routes, &self.region).with_own(own);
+        let rules =
+            ForwardingRules::new(&self.rules, &self.routes, &self.region).with_own(own.map(Prefix::from));
         let services = (1..).zip(&self.services).map(|(key, service)| Service {
             key: ServiceKey(key),
             policy: service.policy,
