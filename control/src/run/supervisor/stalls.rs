@@ -16,6 +16,10 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 /// for the rest.
 const LEAST_SHARE: f64 = 0.1;
 
+/// The longest time of one stall that excuses failures: a worker that never polls again must not keep backends that have
+/// died in service, as the other workers send to them.
+const LONGEST_EXCUSE: Duration = Duration::from_secs(30);
+
 /// Stalls that are remembered: the latest ones. A probe outlasts more of them only where stalls are all that there is.
 const REMEMBERED: usize = 64;
 
@@ -39,7 +43,7 @@ struct Stall {
 impl Stall {
     /// The time that the stall took from a probe.
     fn overlap(&self, probe: &ProbeTime) -> Duration {
-        let until = self.until.unwrap_or(probe.ended).min(probe.ended);
+        let until = self.until.unwrap_or(probe.ended).min(probe.ended).min(self.from + LONGEST_EXCUSE);
         until.saturating_sub(self.from.max(probe.began))
     }
 }
@@ -215,6 +219,18 @@ mod tests {
         let mut stalls = watched(10_000..10_900, 30_000);
         assert!(!stalls.excuse(&probe(5_000, 25_000)).0);
         assert!(stalls.excuse(&probe(7_000, 12_000)).0);
+    }
+
+    #[test]
+    fn a_worker_that_never_polls_again_excuses_failures_for_half_a_minute() {
+        let mut stalls = Stalls::new(ms(0));
+        for now in 0..100 {
+            stalls.look_at_control(ms(now * 1_000));
+            stalls.look_at_workers([7].into_iter(), ms(now * 1_000));
+        }
+        stalls.latest.retain(|stall| stall.thread != Thread::Control);
+        assert!(stalls.excuse(&probe(20_000, 21_000)).0);
+        assert!(!stalls.excuse(&probe(40_000, 41_000)).0, "backends that have died are found again");
     }
 
     #[test]
