@@ -112,6 +112,10 @@ impl StateKeeper {
     pub(super) async fn finish(&mut self, now: Duration) -> Option<Note> {
         let end = tokio::time::Instant::now() + LAST_PATIENCE;
         let mut note = None;
+        // What waits for its next try has none later.
+        if let Some((_, earliest)) = &mut self.next {
+            *earliest = now;
+        }
         loop {
             self.begin(now);
             let Some(writing) = &mut self.writing else { break };
@@ -119,7 +123,8 @@ impl StateKeeper {
             let Ok(result) = ended else { break };
             note = self.end(result.unwrap_or_else(|_| Err(io::Error::other("the writer has ended"))), now);
         }
-        self.answers.drain(..).for_each(|answer| answer.send(None));
+        let unwritten = "the change may be lost with the restart: it is not in the state file yet";
+        self.answers.drain(..).for_each(|answer| answer.send(Some(unwritten)));
         note
     }
 
