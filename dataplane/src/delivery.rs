@@ -73,6 +73,8 @@ pub struct Tunnel {
 pub struct Delivery {
     egress: Egress,
     inner_mtu: usize,
+    /// Length of the largest packet that fits the path as it is configured, where a narrower one may have been learnt.
+    configured_inner_mtu: usize,
     overhead: usize,
     outer: Option<OuterHeader>,
     fragments: bool,
@@ -94,7 +96,15 @@ pub enum TooLong {
 impl Delivery {
     /// Delivery that rewrites a frame's link-layer addresses to those of `egress`.
     pub fn l2(egress: Egress, mtu: u16) -> Self {
-        Self { egress, inner_mtu: usize::from(mtu), overhead: 0, outer: None, fragments: false }
+        let inner_mtu = usize::from(mtu);
+        Self {
+            egress,
+            inner_mtu,
+            configured_inner_mtu: inner_mtu,
+            overhead: 0,
+            outer: None,
+            fragments: false,
+        }
     }
 
     /// Delivery that puts an outer header before the packet, and sends the frame on its way by `egress`.
@@ -102,7 +112,14 @@ impl Delivery {
         let overhead = mode.overhead(tunnel.endpoint.is_ipv4());
         let outer = OuterHeader::new(mode, tunnel);
         let inner_mtu = usize::from(mtu) - overhead;
-        Self { egress, inner_mtu, overhead, outer, fragments: false }
+        Self { egress, inner_mtu, configured_inner_mtu: inner_mtu, overhead, outer, fragments: false }
+    }
+
+    /// Delivery over a path that was learnt to take packets of `mtu` bytes, the outermost ones, where that is less.
+    #[must_use]
+    pub fn narrowed_to(self, mtu: u16) -> Self {
+        let inner_mtu = usize::from(mtu).saturating_sub(self.overhead).min(self.configured_inner_mtu);
+        Self { inner_mtu, ..self }
     }
 
     /// Delivery whose tunnel carries IPv4 packets without DF that do not fit it in fragments, where `fragments` is true.
@@ -156,14 +173,24 @@ impl Delivery {
         if len + self.overhead > usize::from(u16::MAX) {
             return TooLong::Refuse;
         }
+        // A learnt path MTU is somebody's word: what cannot get shorter is sent as it would be without. If it is true,
+        // a router fragments it, or drops it as it would before.
+        let fits_configured_path = len <= self.configured_inner_mtu;
         match (&self.outer, packet.dont_fragment) {
             // It came by a link that is no narrower than the one that it leaves by, or by a router on the way.
             (None, false) => TooLong::Forward,
             (None, true) => TooLong::Refuse,
             (Some(_), false) if self.fragments => TooLong::Fragment,
+            (Some(_), false) if fits_configured_path => TooLong::Forward,
             (Some(_), false) => TooLong::Drop,
             // Its sender has been told, or knows: it sends no shorter ones.
-            (Some(_), true) if !packet.is_ipv4 && len <= ipv6::MIN_MTU => TooLong::Drop,
+            (Some(_), true) if !packet.is_ipv4 && len <= ipv6::MIN_MTU => {
+                if fits_configured_path {
+                    TooLong::Forward
+                } else {
+                    TooLong::Drop
+                }
+            }
             (Some(_), true) => TooLong::Refuse,
         }
     }
@@ -317,6 +344,37 @@ mod tests {
         let delivery = Delivery::tunnel(mode, &tunnel, egress, 1500);
         delivery.deliver(&mut frame, &packet, &packet.flow).expect("there is headroom");
         frame.bytes().to_vec()
+    }
+
+    /// A learnt path MTU may be forged: what its sender cannot make shorter goes on as it did before.
+    #[test]
+    fn what_cannot_get_shorter_is_dropped_by_the_configured_mtu_alone() {
+        let address = |text: &str| Address::from(text.parse::<std::net::IpAddr>().expect("an address"));
+        let tunnel =
+            Tunnel { endpoint: address("10.1.0.7"), source: address("192.0.2.1"), source_range: None };
+        let egress = Egress::to(MacAddress([2, 0, 0, 0, 0, 7]));
+        let configured = Delivery::tunnel(DeliveryMode::Ipip, &tunnel, egress, 1500);
+        let learnt = configured.clone().narrowed_to(1300);
+        assert_eq!((learnt.mtu(), learnt.inner_mtu()), (1300, 1280));
+        assert_eq!(configured.clone().narrowed_to(1600).mtu(), 1500);
+        let v4 =
+            |len: usize| Packets::between("192.0.2.7", "203.0.113.10").tcp(1, 80, 0x10).payload_len(len - 40);
+        let v6 = |len: usize| {
+            Packets::between("2001:db8::7", "2001:db8::10").tcp(1, 80, 0x10).payload_len(len - 60)
+        };
+        let narrower = configured.clone().narrowed_to(1200);
+        for (claim, delivery, packet, expected) in [
+            ("by what is configured", &configured, v4(1481), TooLong::Drop),
+            ("by what was learnt", &learnt, v4(1480), TooLong::Forward),
+            ("with DF", &learnt, v4(1480).dont_fragment(), TooLong::Refuse),
+            ("in fragments", &learnt.clone().fragmenting(true), v4(1480), TooLong::Fragment),
+            ("the least of IPv6", &narrower, v6(1280), TooLong::Forward),
+            ("more of IPv6", &narrower, v6(1281), TooLong::Refuse),
+        ] {
+            let packet = Packet::parse(&packet.build()).expect("a whole packet");
+            assert!(!delivery.fits(&packet), "{claim}");
+            assert_eq!(delivery.too_long(&packet), expected, "{claim}");
+        }
     }
 
     #[test]

@@ -307,7 +307,9 @@ fn delivery(backend: &BackendState, egress: Egress, mtu: u16) -> Delivery {
         source: source.map_or(Address(0), Address::from),
         source_range: source_range.map(prefix),
     };
-    Delivery::tunnel(backend.delivery, &tunnel, egress, mtu).fragmenting(network.fragment_tunnels)
+    Delivery::tunnel(backend.delivery, &tunnel, egress, backend.mtu)
+        .fragmenting(network.fragment_tunnels)
+        .narrowed_to(mtu)
 }
 
 fn own_addresses(network: &Network) -> OwnAddresses {

@@ -31,6 +31,9 @@ pub const LIFETIME: Duration = Duration::from_secs(600);
 /// ICMP errors that are looked at in a second.
 pub const ERRORS_PER_SEC: u32 = 100;
 
+/// Time in which the MTU of one path is lowered once.
+const REST: Duration = Duration::from_secs(1);
+
 /// Smallest MTU that is believed of an IPv4 path: what every host must be able to receive (RFC 791, section 3.1).
 const IPV4_FLOOR: u16 = 576;
 
@@ -181,7 +184,9 @@ impl PathMtus {
             u16::try_from(reported).ok().filter(|told| *told >= IPV6_FLOOR)?
         };
         let known = self.learnt.get(&error.endpoint).filter(|known| now < known.until);
-        if lower >= mtu || lower >= error.quoted_len || known.is_some_and(|known| known.mtu <= lower) {
+        // A path that gets narrower a second time at once is none: each lowering makes every tunnel's headers anew.
+        let is_new = |known: &&PathMtu| lower < known.mtu && known.until + REST <= now + LIFETIME;
+        if lower >= mtu || lower >= error.quoted_len || known.is_some_and(|known| !is_new(&known)) {
             return None;
         }
         let path_mtu = PathMtu { mtu: lower, told_by: error.told_by, until: now + LIFETIME };
@@ -351,6 +356,14 @@ endpoints = [{ name = "n4", ip_address = "198.18.0.4" }]
             assert_eq!(learn(&mut state, &error, 5), None, "{claim}");
             assert_eq!(state.path_mtus().counts().learnt, 0, "{claim}");
         }
+    }
+
+    #[test]
+    fn an_mtu_is_lowered_once_a_second() {
+        let mut state = state("");
+        assert!(learn(&mut state, &told(1400, &ipip4(1480), 28), 10).is_some());
+        assert_eq!(learn(&mut state, &told(1399, &ipip4(1480), 28), 10), None);
+        assert!(learn(&mut state, &told(1399, &ipip4(1480), 28), 11).is_some());
     }
 
     #[test]
