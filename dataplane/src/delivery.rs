@@ -177,13 +177,13 @@ impl Delivery {
         // a router fragments it, or drops it as it would before.
         let fits_configured_path = len <= self.configured_inner_mtu;
         match (&self.outer, packet.dont_fragment) {
-            // It came by a link that is no narrower than the one that it leaves by, or by a router on the way.
+            // A link that is no narrower than the one that the packet leaves by brought it, or a router is on the way.
             (None, false) => TooLong::Forward,
             (None, true) => TooLong::Refuse,
             (Some(_), false) if self.fragments => TooLong::Fragment,
             (Some(_), false) if fits_configured_path => TooLong::Forward,
             (Some(_), false) => TooLong::Drop,
-            // Its sender has been told, or knows: it sends no shorter ones.
+            // Senders make no IPv6 packets shorter than this, whatever they are told.
             (Some(_), true) if !packet.is_ipv4 && len <= ipv6::MIN_MTU => {
                 if fits_configured_path {
                     TooLong::Forward

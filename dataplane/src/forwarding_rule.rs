@@ -504,6 +504,40 @@ mod tests {
     }
 
     #[test]
+    fn rules_are_found_without_the_client_where_it_has_no_say() {
+        let mut regional = rule(VIP, RuleProtocol::Tcp, RulePorts::List(vec![443, 80]));
+        regional.region_only = true;
+        let mut narrow = rule(VIP, RuleProtocol::Tcp, RulePorts::List(vec![22]));
+        narrow.source_ranges = vec![prefix("192.0.2.0/24")];
+        let listed = [
+            regional,
+            narrow,
+            rule(VIP, RuleProtocol::Udp, RulePorts::Range(100, 163)),
+            rule(VIP, RuleProtocol::Udp, RulePorts::Range(1_000, 1_064)),
+            rule("203.0.113.11", RuleProtocol::L3Default, RulePorts::All),
+        ];
+        let everywhere = ForwardingRules::new(&listed, &[], &[]);
+        let found = |rules: &ForwardingRules, dst, protocol, port| {
+            rules.lookup_unconditional(&flow("192.0.2.1", dst, protocol, port)).map(|(RuleId(id), _)| id)
+        };
+        for (dst, protocol, port, expected) in [
+            (VIP, protocol::TCP, 80, Some(0)),
+            (VIP, protocol::TCP, 443, Some(0)),
+            (VIP, protocol::TCP, 22, None),
+            (VIP, protocol::TCP, 81, None),
+            (VIP, protocol::UDP, 100, Some(2)),
+            (VIP, protocol::UDP, 163, Some(2)),
+            (VIP, protocol::UDP, 1_000, None),
+            ("203.0.113.11", protocol::TCP, 0, Some(4)),
+            ("203.0.113.11", protocol::UDP, 65_535, Some(4)),
+        ] {
+            assert_eq!(found(&everywhere, dst, protocol, port), expected, "{dst} {protocol} {port}");
+        }
+        let in_region = ForwardingRules::new(&listed, &[], &[prefix("192.0.2.0/24")]);
+        assert_eq!(found(&in_region, VIP, protocol::TCP, 80), None, "the client decides");
+    }
+
+    #[test]
     fn no_route_leads_away_from_the_appliances_own_address() {
         let rules = [rule("203.0.113.10", RuleProtocol::Tcp, RulePorts::All)];
         let routes = [Route { dest_range: prefix("0.0.0.0/0"), next_hop: RuleId(0) }];

@@ -127,7 +127,7 @@ impl<Q: QueuePair> PollLoop<Q> {
                             None => burst.push(frame),
                             Some(mtu) => {
                                 let queues = &mut self.ports[usize::from(decision.egress.0)];
-                                // What came before it leaves before it.
+                                // Frames that came before this one leave before it.
                                 transmit(queues, burst, &mut self.io);
                                 transmit_in_fragments(queues, &frame, mtu, &mut self.fragments, &mut self.io);
                             }

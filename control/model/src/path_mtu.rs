@@ -168,7 +168,7 @@ impl PathMtus {
                 return Some(Judged::Unreachable);
             }
         };
-        // What fits is not too big, and what the appliance never sends was too big for nobody.
+        // Packets that fit are not too big, and longer ones than the appliance sends were none of its own.
         if reported >= u32::from(error.quoted_len) || error.quoted_len > mtu {
             return None;
         }

@@ -143,7 +143,7 @@ fn best_by_address<'c>(
     for rule in announcement.rules.iter().map(|rule| &config.rules[*rule]) {
         let healthy = healthy(&config.services[rule.service].name);
         let (_, most) = addresses.entry(rule.vip).or_insert((&*rule.name, healthy));
-        // One rule that serves is enough.
+        // A single rule that serves is enough.
         *most = healthy.max(*most);
     }
     addresses

@@ -191,7 +191,7 @@ impl ProbeTcp {
     /// [`ConnectError`] where the appliance itself has no way to try.
     pub fn connect(&mut self, to: Peer, now: Duration) -> Result<ConnectionId, ConnectError> {
         if self.connections.len() >= self.limits.connections {
-            // Those that were aborted since the last poll make room, and one that only waits for its backend to close.
+            // Connections that were aborted since the last poll make room, and one that only waits for its backend to close.
             self.poll(now);
             if self.connections.len() >= self.limits.connections {
                 self.hurry(now);

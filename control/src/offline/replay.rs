@@ -165,7 +165,7 @@ impl Replay {
             summary.read(&record);
             self.chunk.push(Job::new(&record));
             if PathMtus::is_candidate(record.bytes) {
-                // What follows it in the capture is decided by what it teaches, however many workers there are.
+                // Later frames of the capture are decided by the MTU that this one teaches, however many workers there are.
                 let is_passed = self.decide_chunk(summary)?;
                 if is_passed && self.state.take_in_tunnel_error(record.bytes, now).is_some() {
                     self.publish();

@@ -128,7 +128,7 @@ mod tests {
             assert_eq!(wrote.unwrap_err().kind(), io::ErrorKind::StorageFull);
             assert_eq!(file.read(decode).as_deref(), Ok("good, the old one"), "after {len} bytes");
         }
-        // What was left of it is no hindrance.
+        // Remains of an interrupted write do not hinder the next one.
         file.write(new).unwrap();
         assert_eq!(file.read(decode).as_deref(), Ok(new));
     }

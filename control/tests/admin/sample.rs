@@ -88,7 +88,7 @@ pub(crate) fn status(vips: &[Vip]) -> Status {
     }
 }
 
-/// One backend is drained, another has a weight set by hand; both are kept over a restart.
+/// Settings by hand, both kept over a restart: a drain of one backend, a weight of another.
 fn operator_settings() -> OperatorSettings {
     let setting = |backend: &str| OperatorSetting {
         service: "web".into(),

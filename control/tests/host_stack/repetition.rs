@@ -140,7 +140,7 @@ fn a_vip_on_no_link_is_repeated_only_where_the_port_has_no_address() {
     assert_eq!(announced_on(links.clone()), BTreeSet::new());
     links.push(Link { port: PortId(2), addresses: Vec::new(), vlan: None, ..links[0].clone() });
     assert_eq!(announced_on(links.clone()), BTreeSet::from([2]));
-    // Where the link holds it, it is announced there alone.
+    // Addresses that a link holds are announced there alone.
     links[2].addresses.push(HostAddress::new(address("203.0.113.1"), 24));
     assert_eq!(announced_on(links), BTreeSet::from([2]));
 }

@@ -45,7 +45,7 @@ impl Bench {
         command.args(["run", "--config"]).arg(self.scratch.config());
         let running = self.scratch.start(command);
         let (namespace, device) = if is_tap { (&self.appliance, TAP) } else { (&self.far, FAR) };
-        // It answers once its ports are open.
+        // The appliance answers once its ports are open.
         let answers = within(PATIENCE, || self.scratch.ask(&["status"]).status.success().then_some(()));
         answers.expect("the appliance starts");
         let wire = Wire::open(namespace, device).expect("the device is there");

@@ -92,7 +92,7 @@ fn a_drain_holds_over_a_restart_from_the_first_packet_on() {
     appliance.must(&["backend", "undrain", "v4", "b2"]);
     appliance.restart();
     lab.new_connections_go_to(Family::V4, &["b0", "b1", "b2"]);
-    // Whoever configures no file has it as it was: the next start knows nothing.
+    // Without a file in the configuration the next start knows nothing of a drain.
     appliance.must(&["backend", "drain", "v4", "b2"]);
     appliance.configure(&Setup::of(3));
     appliance.restart();

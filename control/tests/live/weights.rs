@@ -75,7 +75,8 @@ fn shares_follow_the_weights_that_backends_report_while_all_of_them_do() {
     shares_become(&appliance, &backends, [Some("600"), Some("300"), None], [2.0 / 3.0, 1.0 / 3.0, 0.0]);
     assert_eq!(status("b2"), of_both(WeightStatus::UnavailableWeight));
     go_to(&["b0", "b1"]);
-    // One whose answers fail with a weight has that: with all others at 0, nonzero weight would make it the last resort.
+    // A backend whose answers fail with a weight has that weight: with all others at 0, a nonzero one would make it the
+    // last resort.
     shares_become(&appliance, &backends, [Some("0"), Some("0"), Some("0")], [0.5, 0.5, 0.0]);
     assert_eq!(status("b2"), of_both(WeightStatus::ValidWeight));
     go_to(&["b0", "b1"]);

@@ -24,7 +24,7 @@ pub(crate) enum Change {
 pub(crate) fn changes(dice: &mut Dice, setup: &Setup, horizon: Duration) -> Vec<Timed> {
     let mut times: Vec<Duration> = (0..2 + dice.below(30)).map(|_| moment(dice, horizon)).collect();
     times.sort_unstable();
-    // Some things happen at the very same instant: they are one change.
+    // Events of the very same instant are one change.
     for index in 1..times.len() {
         if dice.chance(20) {
             times[index] = times[index - 1];

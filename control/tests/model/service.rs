@@ -133,7 +133,7 @@ impl State {
     pub(crate) fn settle(&mut self) {
         let eligible = self.eligible();
         if eligible.iter().any(|(name, _)| self.backends[name].is_healthy) {
-            // There is somebody to divert to.
+            // A healthy backend is there to divert to.
             let backends = self.backends.values_mut();
             for backend in backends.filter(|backend| !backend.is_healthy && backend.removed_at.is_none()) {
                 backend.losses += 1;

@@ -98,7 +98,7 @@ fn a_drain_says_what_remains_and_its_deadline_ends_it() {
         for src_port in &on_b {
             assert_eq!(operator.backend_of(&go_on(*src_port)).await, 0xa, "{src_port}");
         }
-        // Those that went elsewhere stay there.
+        // Connections that went elsewhere stay there.
         assert!(operator.undrain("b").await.eligible);
         for src_port in on_b {
             assert_eq!(operator.backend_of(&go_on(src_port)).await, 0xa, "{src_port}");

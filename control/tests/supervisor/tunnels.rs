@@ -101,7 +101,7 @@ fn a_probe_that_times_out_names_what_icmp_has_told_of_its_tunnel() {
             last_error(&operator.backend("a").await).unwrap(),
             "no answer within 5 s; ICMP protocol unreachable from 192.0.2.11: no tunnel device?"
         );
-        // One that began later has nothing to do with it.
+        // A probe that began after the error does not name it.
         operator.report_after(Duration::ZERO, "a", ProbeResult::unwell("no answer")).await;
         operator.backend_when("a", |backend| last_error(backend).as_deref() == Some("no answer")).await;
         stop(&operator).await;

@@ -56,7 +56,7 @@ fn heard_at(appliance: &mut Appliance, seconds: std::ops::Range<u64>) -> Vec<u64
 fn the_port_that_only_receives_is_heard_of_as_often_as_configured_and_a_reload_changes_that() {
     let nic = |last| Nic { mac: MacAddress([2, 0, 0, 0, 1, last]), offloads_udp_checksum: false };
     let mut appliance = Appliance::new(config(""), &[nic(1), nic(2)], Setup::OFFLINE, Duration::ZERO);
-    // What is said at the start is said by then.
+    // Announcements of the start end within five seconds.
     heard_at(&mut appliance, 0..5);
     // By its own address and by the VIP, each once a minute.
     assert_eq!(heard_at(&mut appliance, 5..130), [40, 60, 100, 120]);

@@ -45,7 +45,7 @@ const SEEN_MASK: u32 = (1 << Entry::SEEN_BITS) - 1;
 
 /// Stage of a connection, by the packets that have come of it.
 ///
-/// It decides about one thing: which valid entry gives way where the slots of a new one are full.
+/// The stage decides one thing: which valid entry gives way where the slots of a new one are full.
 //
 // The higher bit says that the next packet may change the stage: one test for nearly all packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub enum Stage {
     Closed = 0b01,
     /// SYNs alone have come.
     HalfOpen = 0b10,
-    /// One packet has come that isn't a SYN: one from the middle of a TCP connection, or the first of another
+    /// A single packet has come that isn't a SYN: one from the middle of a TCP connection, or the first of another
     /// protocol's.
     Unconfirmed = 0b11,
 }

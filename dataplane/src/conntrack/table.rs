@@ -206,8 +206,8 @@ impl Found<'_> {
     /// Notes that a packet of the connection came at `now`; `opens` says that it is a SYN, which alone leaves a
     /// connection half-open.
     ///
-    /// It writes only where the clock has moved on or the stage changes. Where another worker has changed the entry
-    /// since it was found, it changes nothing: that worker has noted a use as recent, or put another entry here.
+    /// Writes only where the clock has moved on or the stage changes. Where another worker has changed the entry since
+    /// it was found, nothing is changed: that worker has noted a use as recent, or put another entry here.
     #[inline]
     pub fn refresh(self, now: Tick, opens: bool) {
         if self.entry().idle(now) > 0 || self.state.is_unconfirmed() {

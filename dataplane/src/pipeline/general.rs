@@ -106,7 +106,7 @@ impl Round<'_> {
             }
         }
         if candidate.packet.flow.is_followed() {
-            // Its first fragment may be in this burst, and is not decided yet.
+            // The first fragment may be in this burst, and is not decided yet.
             (candidate.tracked, candidate.apart) = (false, Apart::Fragment);
             return true;
         }
@@ -183,7 +183,7 @@ impl Round<'_> {
     /// The packet was an answer of a VIP to `client_flow`, or it came by a route itself, or its other direction does.
     #[cold]
     #[inline(never)]
-    pub(super) fn lookup_quoted(&self, client_flow: Flow) -> (Option<Flow>, RuleMatch) {
+    fn lookup_quoted(&self, client_flow: Flow) -> (Option<Flow>, RuleMatch) {
         let rules = &self.snapshot.rules;
         let found = rules.lookup(&client_flow);
         if matches!(found, RuleMatch::Rule(..)) {
@@ -202,7 +202,7 @@ impl Round<'_> {
 
     /// Name of a connection in the table; starts to bring into the cache what the packet will need of it.
     #[inline(always)]
-    pub(super) fn name(&self, service: ServiceId, tuple: Tuple, flow: &Flow, opens: bool) -> TrackingKey {
+    fn name(&self, service: ServiceId, tuple: Tuple, flow: &Flow, opens: bool) -> TrackingKey {
         let key = self.hasher.key(self.snapshot.service(service).key, tuple, flow);
         if opens {
             self.table.prefetch_pair(key);
@@ -221,9 +221,9 @@ impl Round<'_> {
         decision: &mut Decision,
         worker: &mut Worker<'_>,
     ) {
-        if let (Ok(packet), Some(backend)) = (Packet::parse(frame.bytes()), self.snapshot.backend(backend)) {
-            self.deliver(&packet, backend, frame, decision, worker.counters, worker.budget);
-        }
+        let packet = Packet::parse(frame.bytes()).expect("a plain packet is well-formed");
+        let backend = self.snapshot.backend(backend).expect("the second loop found it in this snapshot");
+        self.deliver(&packet, backend, frame, decision, worker.counters, worker.budget);
     }
 
     /// Backend that a packet's connection has been going to, if a valid entry says so.
@@ -253,7 +253,7 @@ impl Round<'_> {
     /// Backend of a connection that the packet closes, or opens as one of several; `one` says that the entry holds no
     /// others. An ICMP error does neither: it has no flags.
     #[inline(never)]
-    pub(super) fn turning_connection(
+    fn turning_connection(
         &self,
         candidate: &Candidate,
         one: bool,
@@ -272,7 +272,7 @@ impl Round<'_> {
 
     /// Valid entry of the candidate's connection, with its backend.
     #[inline(always)]
-    pub(super) fn valid_entry(&self, candidate: &Candidate) -> Option<(Found<'_>, BackendHandle)> {
+    fn valid_entry(&self, candidate: &Candidate) -> Option<(Found<'_>, BackendHandle)> {
         let found = self.table.lookup(candidate.key)?;
         let entry = found.entry();
         self.snapshot.backend(entry.backend).filter(|backend| backend.holds(&entry, self.now))?;
@@ -280,7 +280,7 @@ impl Round<'_> {
     }
 
     /// True if the candidate's entry is that of one TCP connection, which a SYN starts anew and a FIN or RST closes.
-    pub(super) fn is_one_connection(&self, candidate: &Candidate) -> bool {
+    fn is_one_connection(&self, candidate: &Candidate) -> bool {
         // Only TCP packets have the flags, and an ICMP error that quotes one is none: the flow is the packet's own.
         let service = self.snapshot.service(candidate.service);
         service.policy.treatment(candidate.packet.flow.protocol).restarts

@@ -1,9 +1,9 @@
 //! The way of plain packets, which nearly all are: whole TCP and UDP without options or tags, in a tracked connection that
 //! has an entry. Three loops over a burst, each of which has all of its memory on the way when it begins.
 //!
-//! What a plain packet means is said elsewhere, once for all packets: its fields by the parser, its rule by the VIP's
-//! lists, its entry's validity by the backend, its outer header by the delivery. Here stands what these come to where
-//! nothing is out of the ordinary; whatever is, takes the general way from its start.
+//! The rules are stated elsewhere, once for all packets: a packet's fields by the parser, its rule by the VIP's lists, its
+//! entry's validity by the backend, its outer header by the delivery. This file holds what these come to for ordinary packets;
+//! all others take the general way from its start.
 
 use super::apart::Onward;
 use super::general::{Apart, Candidate};
@@ -26,8 +26,8 @@ const HEADERS_AHEAD: usize = 4;
 
 /// Way of a packet between the loops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
-    /// None: its decision is final.
+enum Way {
+    /// No further way: the decision is final.
     Ended,
     /// Plain, of a connection that should have an entry.
     Established,
@@ -339,7 +339,7 @@ impl Round<'_> {
     }
 
     /// True if a plain packet fits the path to its backend; else it takes the general way there.
-    pub(super) fn fits(&self, step: &Step, handle: BackendHandle) -> bool {
+    fn fits(&self, step: &Step, handle: BackendHandle) -> bool {
         self.snapshot.backends.plain(handle).is_some_and(|backend| backend.delivery.fits(&step.packet))
     }
 

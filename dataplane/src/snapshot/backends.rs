@@ -1,6 +1,6 @@
 //! The backends of a snapshot by their handles: whole, and as plain packets of tracked connections see them.
 //!
-//! They lie in pages, which snapshots share: a change costs the pages that it touches, however many backends there are.
+//! Snapshots share the pages that backends lie in: a change costs the pages that it touches, however many backends there are.
 
 use std::fmt;
 use std::sync::Arc;
@@ -125,7 +125,7 @@ impl PlainBackend {
                 drain_deadline: backend.drain_deadline,
                 delivery: PlainDelivery::of(&backend.delivery),
             },
-            // Its deadline is over, whatever the time.
+            // A deadline that is over, whatever the time, lets no entry be valid.
             None => Self {
                 valid: ValidState::new(BackendHandle(handle), Generation(0), Generation(0)),
                 drain_deadline: Tick(0),

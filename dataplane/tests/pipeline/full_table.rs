@@ -173,7 +173,7 @@ fn an_unconfirmed_connection_lives_through_a_flood_of_its_second() {
     for client in 0..200 {
         world.segments(client, &[ACK]);
     }
-    // One for every pair of buckets: were it always one slot of a bucket that is taken, a third would be gone.
+    // New clients, one for every pair of buckets: if one slot of a bucket were always taken, a third would be gone.
     for client in 2_000_000..2_000_768 {
         world.segments(client, &[ACK]);
     }

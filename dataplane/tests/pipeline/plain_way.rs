@@ -170,7 +170,7 @@ fn snapshot(fates: &[Fate]) -> Snapshot {
     }
 }
 
-/// One of few connections, in any of the forms that a packet may have.
+/// Packet of one of few connections, in any of its forms.
 fn packet() -> impl Strategy<Value = Vec<u8>> {
     let ends = (
         any::<bool>(),
@@ -232,7 +232,7 @@ impl Worker {
     fn new(pipeline: impl Fn(Pipeline) -> Pipeline) -> Self {
         Self {
             pipeline: pipeline(Pipeline::new(TrackingHasher::new([1, 2, 3, 4]), 0)),
-            // So small that connections are without room.
+            // A table so small that connections are without room.
             table: ConntrackTable::with_capacity(40).expect("memory for a small table"),
         }
     }
@@ -268,7 +268,7 @@ proptest! {
         let mut now = 0;
         for (burst, fates, seconds) in rounds {
             now += seconds;
-            // Of few packets, each several times: those of a connection that has an entry are what the plain way is for.
+            // Few packets come several times each: those of a connection that has an entry are what the plain way is for.
             let burst: Vec<Vec<u8>> = burst.iter().map(|index| index.get(&pool).clone()).collect();
             let (of_plain, of_general) = (snapshot(&fates), snapshot(&fates));
             let (ours, theirs) = (plain.decide(&burst, now, &of_plain), general.decide(&burst, now, &of_general));

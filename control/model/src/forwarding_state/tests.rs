@@ -205,7 +205,7 @@ fn a_drain_with_a_deadline_ends_entries_for_good() {
     undrain(&mut state, 29);
     assert_eq!(state.services().handles().generations(backend), before);
     assert_eq!(entry(&state.snapshot(&StandInMacs), 40), Standing::Live);
-    // Its time over, none of the entries comes back.
+    // After the deadline none of the entries comes back.
     drain(&mut state, Some(60));
     assert!(!state.expire(Duration::from_secs(59)));
     assert!(state.expire(Duration::from_secs(60)));

@@ -1,6 +1,6 @@
 //! Acceptance: what the configuration's own parser refuses is left out again, with its words as the remark.
 //!
-//! So what an import writes is valid whatever Google Cloud allows and Guideway does not, and the reasons are those of
+//! Hence an import's result is valid whatever Google Cloud allows and Guideway does not, and the reasons are those of
 //! `guideway check`.
 
 use guideway_model::config::{Config, ConfigError};

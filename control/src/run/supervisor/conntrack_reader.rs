@@ -194,7 +194,7 @@ impl ConntrackReader {
         let now = self.shared.clock.now();
         let read = move || {
             let read = reading(&table, &numbering, &feed, now, &|| !reply.is_closed());
-            // Whoever has the answer may ask for the next one.
+            // Dropped before the answer is sent, so that its receiver may ask again at once.
             drop(pass);
             if let Some(read) = read {
                 drop(reply.send(read));

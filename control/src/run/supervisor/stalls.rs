@@ -34,7 +34,7 @@ enum Thread {
 struct Stall {
     thread: Thread,
     from: Duration,
-    /// None while it goes on.
+    /// End of the stall; none while it goes on.
     until: Option<Duration>,
     /// True once an event has told that failures in it are discarded.
     is_told: bool,
@@ -133,7 +133,7 @@ impl Stalls {
 
     fn remember(&mut self, stall: Stall) {
         if self.latest.len() == REMEMBERED {
-            // Those that go on end last: a worker that never polls again is not forgotten.
+            // Stalls that have ended go first: a worker that never polls again is not forgotten.
             let oldest = self.latest.iter().position(|stall| stall.until.is_some()).unwrap_or(0);
             self.latest.remove(oldest);
         }

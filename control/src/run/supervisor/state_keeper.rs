@@ -1,7 +1,7 @@
 //! Writes what operators have set by hand to its file, in a thread of its own: a slow disk holds up no turn.
 //!
-//! One write goes on at a time, and the latest state waits for it. An operator's answer comes once the file has what was
-//! changed, so that nothing that was answered is lost with the process; where the disk takes too long or refuses, the
+//! Writes follow one another, and the latest state waits for the one that goes on. An operator's answer comes once the
+//! file has what was changed, so that nothing that was answered is lost with the process; where the disk takes too long or refuses, the
 //! answer warns, and the state is written again and again until that succeeds.
 
 use std::io;
@@ -83,7 +83,7 @@ impl StateKeeper {
     /// Sends an answer once the latest state is in the file: at once where nothing is kept.
     pub(super) fn answer(&mut self, reply: Reply<Backend>, backend: Backend, now: Duration) {
         if self.file.is_none() {
-            // Whoever asked may be gone.
+            // A client that is gone takes no answer.
             let _ = reply.send(Ok(backend));
             return;
         }
@@ -112,7 +112,7 @@ impl StateKeeper {
     pub(super) async fn finish(&mut self, now: Duration) -> Option<Note> {
         let end = tokio::time::Instant::now() + LAST_PATIENCE;
         let mut note = None;
-        // What waits for its next try has none later.
+        // A state that waits for its next try has no later one.
         if let Some((_, earliest)) = &mut self.next {
             *earliest = now;
         }
@@ -175,7 +175,7 @@ impl Answer {
         let Self { reply, mut backend, .. } = self;
         let warnings: Vec<&str> = backend.warning.as_deref().into_iter().chain(warning).collect();
         backend.warning = (!warnings.is_empty()).then(|| warnings.join("; "));
-        // Whoever asked may be gone.
+        // A client that is gone takes no answer.
         let _ = reply.send(Ok(backend));
     }
 }
@@ -211,6 +211,11 @@ mod tests {
             std::thread::sleep(Duration::from_millis(1));
         }
         None
+    }
+
+    fn runtime(start_paused: bool) -> tokio::runtime::Runtime {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().start_paused(start_paused).build().unwrap()
     }
 
     #[test]
@@ -270,9 +275,37 @@ mod tests {
         keeper.keep(|| "last".to_owned(), Duration::ZERO);
         let (reply, mut answer) = oneshot::channel();
         keeper.answer(reply, backend(None), Duration::ZERO);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        assert!(runtime.block_on(keeper.finish(Duration::ZERO)).is_none());
+        assert!(runtime(false).block_on(keeper.finish(Duration::ZERO)).is_none());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "last");
         assert!(answer.try_recv().unwrap().is_ok());
+    }
+
+    #[test]
+    fn an_end_that_the_disk_outlasts_says_that_the_change_may_be_lost() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, new) = (directory.path().join("state.toml"), directory.path().join("state.toml.new"));
+        assert!(std::process::Command::new("mkfifo").arg(&new).status().unwrap().success());
+        let mut keeper = keeper(&path);
+        keeper.keep(|| "kept".to_owned(), Duration::ZERO);
+        let (reply, mut answer) = oneshot::channel();
+        keeper.answer(reply, backend(None), Duration::ZERO);
+        // The time passes when nothing else is left to do.
+        runtime(true).block_on(keeper.finish(Duration::ZERO));
+        let warning = answer.try_recv().unwrap().unwrap().warning.unwrap();
+        assert!(warning.starts_with("the change may be lost with the restart"), "{warning}");
+        // The writer's thread ends with this.
+        drop(std::fs::File::open(&new).unwrap());
+    }
+
+    #[test]
+    fn an_end_tries_once_more_to_write_what_has_failed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("missing").join("state.toml");
+        let mut keeper = keeper(&path);
+        keeper.keep(|| "kept".to_owned(), Duration::ZERO);
+        assert!(until_written(&mut keeper, Duration::ZERO).is_some(), "there is no such directory");
+        std::fs::create_dir(directory.path().join("missing")).unwrap();
+        assert!(runtime(false).block_on(keeper.finish(Duration::ZERO)).is_some(), "its end is noted");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "kept");
     }
 }

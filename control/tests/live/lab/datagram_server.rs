@@ -13,7 +13,7 @@ use super::process::Process;
 const PYTHON: &str = "/usr/bin/python3";
 const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/live/lab/datagram_server.py");
 
-/// One server; it ends with the value.
+/// Server in a namespace, which ends with the value.
 #[derive(Debug)]
 pub(crate) struct DatagramServer {
     state: PathBuf,

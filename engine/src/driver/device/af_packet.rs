@@ -5,8 +5,8 @@
 //!        0                          framesz                  blocksz          0         66
 //! ```
 //!
-//! What does not fit a slot is cut, and the driver does not say so. It takes each slot to follow the one before, so that
-//! a block must hold whole ones.
+//! Frames that do not fit a slot are cut, and the driver does not say so. Slots must follow one another without a gap, so a
+//! block must hold whole ones.
 
 use std::fmt;
 
