@@ -165,8 +165,8 @@ impl Services {
         })
     }
 
-    /// Keeps new connections away from a backend, as if it were removed; its entries hold until `entries_end_at`. Without
-    /// one, they hold as long as an earlier drain says, or without a time limit.
+    /// Keeps new connections away from a backend; its entries hold until `entries_end_at`, or until its health voids them.
+    /// Without a time, they hold as long as an earlier drain says, or without a time limit.
     ///
     /// # Errors
     /// [`UnknownName`] where it is neither configured nor draining; nothing changes then.

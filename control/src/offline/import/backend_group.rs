@@ -17,11 +17,8 @@ pub(super) fn table(
     directory: &mut Directory,
     options: &Options,
 ) -> Table {
-    let name = directory.name_of(&resource);
-    let mut table = Table::new(resource.kind, &name, "backend_group");
+    let mut table = Table::begin(&mut resource, directory, "backend_group");
     let own = table.own();
-    own.text("name", Some(name), WhenRefused::Table);
-    own.description(&mut resource.fields);
     if options.delivery != DeliveryMode::L2 {
         own.text("delivery", Some(options.delivery.as_str().to_owned()), WhenRefused::Table);
     }

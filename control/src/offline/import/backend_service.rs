@@ -6,12 +6,9 @@ use super::table::{Section, Table, WhenRefused, quoted};
 
 /// Makes the table of a backend service.
 pub(super) fn table(mut resource: Resource, directory: &Directory) -> Table {
-    let name = directory.name_of(&resource);
-    let mut table = Table::new(resource.kind, &name, "backend_service");
+    let mut table = Table::begin(&mut resource, directory, "backend_service");
     let fields = &mut resource.fields;
     let own = table.own();
-    own.text("name", Some(name), WhenRefused::Table);
-    own.description(fields);
     let scheme = scheme(fields);
     own.text("load_balancing_scheme", scheme.clone(), WhenRefused::Table);
     own.text("protocol", fields.scalar("protocol"), WhenRefused::Table);

@@ -7,12 +7,9 @@ use super::table::{Section, Table, WhenRefused, quoted};
 
 /// Makes the table of a forwarding rule.
 pub(super) fn table(mut resource: Resource, directory: &Directory) -> Table {
-    let name = directory.name_of(&resource);
-    let mut table = Table::new(resource.kind, &name, "forwarding_rule");
+    let mut table = Table::begin(&mut resource, directory, "forwarding_rule");
     let fields = &mut resource.fields;
     let own = table.own();
-    own.text("name", Some(name), WhenRefused::Table);
-    own.description(fields);
     let scheme = scheme(fields);
     own.text("load_balancing_scheme", scheme.clone(), WhenRefused::Table);
     own.text("ip_address", fields.scalar("ip_address"), WhenRefused::Table);

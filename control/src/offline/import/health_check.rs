@@ -20,12 +20,9 @@ const TYPES: [(&str, &str); 8] = [
 
 /// Makes the table of a health check.
 pub(super) fn table(mut resource: Resource, directory: &Directory) -> Table {
-    let name = directory.name_of(&resource);
-    let mut table = Table::new(resource.kind, &name, "health_check");
+    let mut table = Table::begin(&mut resource, directory, "health_check");
     let fields = &mut resource.fields;
     let own = table.own();
-    own.text("name", Some(name), WhenRefused::Table);
-    own.description(fields);
     let legacy = fields.peek("kind").map(|kind| snake_case(kind.rsplit('#').next().unwrap_or_default()));
     let legacy = TYPES.iter().find(|(_, key)| legacy.as_deref() == Some(key)).map(|(kind, _)| *kind);
     let inferred = legacy.or(TYPES.iter().find(|(_, key)| fields.has(key)).map(|(kind, _)| *kind));

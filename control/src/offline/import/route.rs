@@ -6,12 +6,9 @@ use super::table::{Table, WhenRefused};
 
 /// Makes the table of a route.
 pub(super) fn table(mut resource: Resource, directory: &Directory) -> Table {
-    let name = directory.name_of(&resource);
-    let mut table = Table::new(resource.kind, &name, "route");
+    let mut table = Table::begin(&mut resource, directory, "route");
     let fields = &mut resource.fields;
     let own = table.own();
-    own.text("name", Some(name), WhenRefused::Table);
-    own.description(fields);
     own.text("dest_range", fields.scalar("dest_range"), WhenRefused::Table);
     let next_hop = fields.scalar("next_hop_ilb");
     let rule = next_hop.as_ref().map(|next_hop| {

@@ -2,8 +2,9 @@
 
 use toml_writer::{ToTomlValue, TomlStringBuilder};
 
+use super::directory::Directory;
 use super::left_out::reason;
-use super::resource::{Fields, Kind};
+use super::resource::{Fields, Kind, Resource};
 
 /// Fate of a line that the configuration's parser refuses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,16 +90,19 @@ impl Section {
 }
 
 impl Table {
-    /// Makes a table of a resource, by the name that the resource has in the configuration.
-    pub(super) fn new(kind: Kind, name: &str, key: &str) -> Self {
-        let noun = kind.noun();
+    /// Begins the table of a resource: with the name that it has in the configuration, and its description.
+    pub(super) fn begin(resource: &mut Resource, directory: &Directory, key: &str) -> Self {
+        let (noun, name) = (resource.kind.noun(), directory.name_of(resource));
         let title =
             if name.is_empty() { format!("{noun} without a name") } else { format!("{noun} `{name}`") };
+        let mut own = Section::new(&format!("[[{key}]]"));
+        own.text("name", Some(name), WhenRefused::Table);
+        own.description(&mut resource.fields);
         Self {
-            kind,
+            kind: resource.kind,
             title,
             remarks: Vec::new(),
-            sections: vec![Section::new(&format!("[[{key}]]"))],
+            sections: vec![own],
             idle_fields: Vec::new(),
             is_left_out: false,
         }
