@@ -112,26 +112,36 @@ impl TupleBytes {
     }
 }
 
-/// Parts of a flow that a tracking tuple of one protocol leaves, worked out before there is a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TupleParts {
+/// Parts of a flow that name its connection, for one service, tuple and protocol: worked out before there is a packet.
+//
+// Words without alignment, so that a table of rules which has them in its cells wastes no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct KeyParts {
+    /// Service, class of the tuple, and for all but 5-tuples the protocol and the tuple.
+    constant: [u8; 8],
     /// Bits of the destination address that take part: all or none.
-    dst: u64,
+    dst: u32,
     /// Bits of both ports that take part: all or none.
     ports: u32,
-    /// Protocol, if it takes part, and the tuple's number.
-    kind: u32,
 }
 
-impl Tuple {
-    /// Parts of the flows of `protocol` that the tuple covers.
+impl KeyParts {
+    /// Parts of the flows of `protocol` that `tuple` covers, within one service.
     #[inline]
-    pub const fn parts(self, protocol: u8) -> TupleParts {
-        let protocol = if matches!(self, Self::Three | Self::Five) { protocol } else { 0 };
-        TupleParts {
-            dst: if matches!(self, Self::One) { 0 } else { u64::MAX },
-            ports: if matches!(self, Self::Five) { u32::MAX } else { 0 },
-            kind: (protocol as u32) << 8 | self as u32,
+    pub const fn new(service: ServiceKey, tuple: Tuple, protocol: u8) -> Self {
+        debug_assert!(service.0 < ServiceKey::LIMIT, "a service's key leaves room for the class");
+        let covered = if matches!(tuple, Tuple::Three | Tuple::Five) { protocol } else { 0 };
+        // A 5-tuple's ports take the place of what tells other tuples apart.
+        let (class, kind) = match (tuple, protocol) {
+            (Tuple::Five, protocol::TCP) => (1, 0),
+            (Tuple::Five, protocol::UDP) => (2, 0),
+            _ => (3, (covered as u64) << 8 | tuple as u64),
+        };
+        let constant = (service.0 as u64) << 34 | class << 32 | kind;
+        Self {
+            constant: constant.to_le_bytes(),
+            dst: if matches!(tuple, Tuple::One) { 0 } else { u32::MAX },
+            ports: if matches!(tuple, Tuple::Five) { u32::MAX } else { 0 },
         }
     }
 }
@@ -147,8 +157,6 @@ pub struct Treatment {
     pub restarts: bool,
     /// Tuple that names a tracked connection: of packets with ports, and of all others.
     tracking: [Tuple; 2],
-    /// Parts of the first of these; of a class with several protocols, none that is used.
-    ported: TupleParts,
 }
 
 impl Treatment {
@@ -158,10 +166,10 @@ impl Treatment {
         self.tracking[usize::from(!flow.is_ported())]
     }
 
-    /// Parts that name the connection of a flow with ports that is not a fragment: of [`Self::tracking_tuple`].
-    #[inline(always)]
-    pub fn tracking_parts_with_ports(&self) -> &TupleParts {
-        &self.ported
+    /// Tuple that names the connection of a flow with ports that is not a fragment.
+    #[inline]
+    pub fn tracking_tuple_with_ports(&self) -> Tuple {
+        self.tracking[0]
     }
 }
 
@@ -201,25 +209,12 @@ impl AffinityPolicy {
             SessionAffinity::ClientIpNoDestination => [Tuple::One; 2],
         };
         let tracking = if tracked_by_selection { selection } else { connection };
-        let ported = |protocol| tracking[0].parts(protocol);
-        let datagrams = |tracked| Treatment {
-            tracked,
-            persists: persists(false),
-            restarts: false,
-            tracking,
-            ported: ported(protocol::UDP),
-        };
+        let datagrams = |tracked| Treatment { tracked, persists: persists(false), restarts: false, tracking };
         let restarts = !tracked_by_selection;
         Self {
             selection,
             ported: [
-                Treatment {
-                    tracked: true,
-                    persists: persists(true),
-                    restarts,
-                    tracking,
-                    ported: ported(protocol::TCP),
-                },
+                Treatment { tracked: true, persists: persists(true), restarts, tracking },
                 datagrams(!external || has_affinity),
             ],
             esp_gre: datagrams(external && has_affinity),
@@ -284,28 +279,38 @@ impl TrackingHasher {
 
     /// Key of the connection or session that `tuple` of `flow` names within one service.
     pub fn key(&self, service: ServiceKey, tuple: Tuple, flow: &Flow) -> TrackingKey {
-        self.key_of_parts(service, &tuple.parts(flow.protocol), flow)
+        let parts = KeyParts::new(service, tuple, flow.protocol);
+        let [src_port, dst_port] = [flow.src_port, flow.dst_port].map(u16::to_be_bytes);
+        let ports = u32::from_le_bytes([src_port[0], src_port[1], dst_port[0], dst_port[1]]);
+        if flow.src.is_ipv4() {
+            let [src, dst] = [flow.src, flow.dst].map(|address| u32::from_le_bytes(address.v4_bytes()));
+            self.ipv4_key(&parts, src, dst, ports)
+        } else {
+            let [src, dst] = [flow.src, flow.dst].map(|address| u128::from_le_bytes(address.v6_bytes()));
+            self.ipv6_key(&parts, src, dst, ports)
+        }
     }
 
-    /// Key of the connection or session that these parts of `flow` name within one service.
+    /// Key of a connection or session over IPv4; addresses and ports are little-endian words of the header's bytes, so
+    /// that nothing need be put in order first.
     #[inline(always)]
-    pub fn key_of_parts(&self, service: ServiceKey, parts: &TupleParts, flow: &Flow) -> TrackingKey {
-        let ports = (u32::from(flow.src_port) << 16 | u32::from(flow.dst_port)) & parts.ports;
-        let is_ipv4 = flow.src.is_ipv4();
-        let service_and_ports = u64::from(service.0) << 32 | u64::from(ports);
-        let kind = u64::from(is_ipv4) << 16 | u64::from(parts.kind);
+    pub(crate) fn ipv4_key(&self, parts: &KeyParts, src: u32, dst: u32, ports: u32) -> TrackingKey {
+        let addresses = u64::from(dst & parts.dst) << 32 | u64::from(src);
+        let rest = u64::from_le_bytes(parts.constant) ^ u64::from(ports & parts.ports);
         let mut hasher = self.0.build_hasher();
-        if is_ipv4 {
-            // The constant 96 bits of both addresses are left out: half the work.
-            let dst = flow.dst.0 as u32 & parts.dst as u32;
-            let addresses = u64::from(flow.src.0 as u32) << 32 | u64::from(dst);
-            hasher.write_u128(u128::from(addresses) << 64 | u128::from(service_and_ports));
-            hasher.write_u64(kind);
-        } else {
-            hasher.write_u128(flow.src.0);
-            hasher.write_u128(flow.dst.0 & (u128::from(parts.dst) << 64 | u128::from(parts.dst)));
-            hasher.write_u128(u128::from(service_and_ports) << 64 | u128::from(kind));
-        }
+        hasher.write_u128(u128::from(rest) << 64 | u128::from(addresses));
+        TrackingKey(hasher.finish())
+    }
+
+    /// Key of a connection or session over IPv6, of words as for IPv4.
+    #[inline(always)]
+    pub(crate) fn ipv6_key(&self, parts: &KeyParts, src: u128, dst: u128, ports: u32) -> TrackingKey {
+        let rest = u64::from_le_bytes(parts.constant) ^ u64::from(ports & parts.ports);
+        let dst = if parts.dst == 0 { 0 } else { dst };
+        let mut hasher = self.0.build_hasher();
+        hasher.write_u128(src);
+        hasher.write_u128(dst);
+        hasher.write_u64(rest);
         TrackingKey(hasher.finish())
     }
 
@@ -322,6 +327,11 @@ impl TrackingHasher {
 /// Number that tells the connections of one service from those of another; never used again once its service is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ServiceKey(pub u32);
+
+impl ServiceKey {
+    /// Bound of the numbers: a thousand new services a second last for twelve days.
+    pub const LIMIT: u32 = 1 << 30;
+}
 
 #[cfg(test)]
 mod tests {
@@ -486,6 +496,7 @@ mod tests {
     fn tracking_keys_tell_tuples_services_and_flows_apart() {
         let hasher = TrackingHasher::new([1, 2, 3, 4]);
         let tcp = flow(protocol::TCP, Fragment::No);
+        let udp = Flow { protocol: protocol::UDP, ..tcp };
         let portless = Flow { src_port: 0, dst_port: 0, ..tcp };
         let key = |service, tuple, flow| hasher.key(ServiceKey(service), tuple, flow).0;
         let mut keys = vec![
@@ -495,10 +506,13 @@ mod tests {
             key(1, Tuple::Three, &tcp),
             key(1, Tuple::Two, &tcp),
             key(1, Tuple::One, &tcp),
+            key(1, Tuple::Five, &udp),
+            key(1, Tuple::Three, &udp),
+            key(ServiceKey::LIMIT - 1, Tuple::Five, &tcp),
         ];
         assert_eq!(key(1, Tuple::Three, &tcp), key(1, Tuple::Three, &portless));
         keys.sort_unstable();
         keys.dedup();
-        assert_eq!(keys.len(), 6);
+        assert_eq!(keys.len(), 9);
     }
 }

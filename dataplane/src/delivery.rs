@@ -12,7 +12,7 @@ use crate::frame::Frame;
 use crate::packet::Packet;
 use crate::verdict::DropReason;
 use crate::wire::ethernet;
-use crate::wire::ipv4::Ipv4Header;
+use crate::wire::ipv4::{self, Ipv4Header};
 use crate::wire::ipv6::{self, Ipv6Header};
 
 pub use outer::OuterHeader;
@@ -259,7 +259,7 @@ impl Delivery {
             }
             let (link, rest) = bytes.split_at_mut(l3);
             let (headers, inner) = rest.split_at_mut(self.overhead);
-            let ethertype: u16 = if outer.is_ipv4() { 0x0800 } else { 0x86dd };
+            let ethertype: u16 = if outer.is_ipv4() { ipv4::ETHERTYPE } else { ipv6::ETHERTYPE };
             link[l3 - 2..].copy_from_slice(&ethertype.to_be_bytes());
             ethernet::set_addresses(link, next_hop, source);
             decrement_ttl(inner, packet.is_ipv4);

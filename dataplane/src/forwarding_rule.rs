@@ -1,9 +1,9 @@
 //! Forwarding rules and routes: from a packet's destination to the rule, and so the backend service, that it
 //! belongs to.
 //!
-//! Rules are sorted once, when a snapshot is made, into the order in which the specification prefers them; a packet
-//! then costs a hash of its destination and port, or two, where the client has no say, and else one hash of its destination and
-//! a binary search over its port. Per VIP:
+//! Rules are sorted once, when a configuration is taken in, into the order in which the specification prefers them. A packet
+//! then costs a hash of its destination and a binary search over its port; a plain one less, as all that the lists can
+//! say of those is [spelled out](rule_table). Per VIP:
 //!
 //! ```text
 //! own protocol, listed ports │ own protocol, all ports │ L3_DEFAULT
@@ -15,18 +15,20 @@
 //! the longest; so prefixes are looked into, longest first, only for packets that no rule of the very address takes.
 
 mod address_map;
-mod port_table;
 mod prefix_map;
+mod rule_table;
 mod vip;
 
 use std::collections::BTreeMap;
 
 use crate::address::{Address, Prefix};
+use crate::affinity::{AffinityPolicy, ServiceKey};
 use crate::flow::Flow;
 use address_map::AddressMap;
-use port_table::PortTable;
 use prefix_map::PrefixMap;
 use vip::Vip;
+
+pub(crate) use rule_table::{Answer, PlainRule, RuleTable};
 
 /// Index of a forwarding rule in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -112,7 +114,6 @@ pub struct RuleIdentity(pub u64);
 /// Forwarding rules and routes of a snapshot, ready for lookup.
 #[derive(Debug, Default)]
 pub struct ForwardingRules {
-    ports: PortTable,
     /// VIPs that are one address.
     vips: AddressMap<Vip>,
     /// VIPs that are prefixes; empty in nearly all configurations.
@@ -124,6 +125,8 @@ pub struct ForwardingRules {
     region: Box<[Prefix]>,
     /// Own addresses of the appliance, and those that its tunnels come from, which no route leads away from.
     own: Box<[Prefix]>,
+    /// All of this for plain packets; nothing until it is spelled out.
+    table: RuleTable,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -144,15 +147,14 @@ impl ForwardingRules {
         let (mut vips, mut vip_prefixes) = (BTreeMap::new(), BTreeMap::new());
         for (prefix, rules) in by_vip {
             if prefix.is_one_address() {
-                vips.insert(prefix.network(), Vip::new(&rules, !region.is_empty()));
+                vips.insert(prefix.network(), Vip::new(&rules));
             } else {
-                vip_prefixes.insert(prefix, Vip::new(&rules, !region.is_empty()));
+                vip_prefixes.insert(prefix, Vip::new(&rules));
             }
         }
         let routes: BTreeMap<Prefix, RuleId> =
             routes.iter().map(|route| (route.dest_range, route.next_hop)).collect();
         Self {
-            ports: PortTable::new(&vips),
             vips: vips.into(),
             vip_prefixes: vip_prefixes.into(),
             routes: routes.into(),
@@ -167,7 +169,22 @@ impl ForwardingRules {
             identities: (0..rules.len()).map(|id| (RuleIdentity(id as u64), RuleId(id as u16))).collect(),
             region: region.into(),
             own: Box::default(),
+            table: RuleTable::default(),
         }
+    }
+
+    /// Spells out for plain packets what the rules say; the last step, once all else is known. `services` are by
+    /// [`ServiceId`].
+    #[must_use]
+    pub fn spelled_out(mut self, services: &[(ServiceKey, AffinityPolicy)]) -> Self {
+        self.table = RuleTable::new(&self, services);
+        self
+    }
+
+    /// Rules and routes for plain packets.
+    #[inline(always)]
+    pub(crate) fn table(&self) -> &RuleTable {
+        &self.table
     }
 
     /// Gives the appliance these addresses: packets for them are its own, whatever routes cover them.
@@ -219,25 +236,6 @@ impl ForwardingRules {
         }
     }
 
-    /// Rule of a whole TCP or UDP packet, if it can be told without looking at the client: the first rule for its port
-    /// takes every client, and the port is not one of a long range.
-    ///
-    /// A rule is the one that [`ForwardingRules::lookup`] finds. `None` is no answer: `lookup` may find a rule.
-    #[inline(always)]
-    pub fn lookup_unconditional(&self, flow: &Flow) -> Option<(RuleId, ServiceId)> {
-        self.ports.get(flow.dst, flow.protocol, flow.dst_port)
-    }
-
-    /// Rule of a whole TCP or UDP packet where the client decides, where the port is one of a long range, or where the VIP
-    /// is a prefix. None where no rule takes it, or a route.
-    #[inline(never)]
-    pub fn lookup_conditional(&self, flow: Flow) -> Option<(RuleId, ServiceId)> {
-        match self.lookup_vip(&flow) {
-            RuleMatch::Rule(rule, service) => Some((rule, service)),
-            RuleMatch::Route(..) | RuleMatch::OutsideRegion | RuleMatch::None => None,
-        }
-    }
-
     /// Rule whose VIP, protocol, ports and clients take `flow`; routes are left aside.
     pub fn lookup_vip(&self, flow: &Flow) -> RuleMatch {
         let missed = match self.vips.get(flow.dst).map_or(RuleMatch::None, |vip| self.lookup_in(vip, flow)) {
@@ -274,6 +272,16 @@ impl ForwardingRules {
     /// True if `address` is a VIP of any rule, or in a prefix that is.
     pub fn is_vip(&self, address: Address) -> bool {
         self.vips.get(address).is_some() || self.vip_prefixes.holding(address).next().is_some()
+    }
+
+    /// VIPs that hold `address`, the address itself before prefixes.
+    fn vips_for(&self, address: Address) -> impl Iterator<Item = &Vip> {
+        self.vips.get(address).into_iter().chain(self.vip_prefixes.holding(address))
+    }
+
+    /// True if some clients are outside of the region.
+    fn has_region(&self) -> bool {
+        !self.region.is_empty()
     }
 
     fn lookup_route(&self, flow: &Flow) -> RuleMatch {
@@ -439,14 +447,7 @@ mod tests {
             let src = if dst.contains(':') { "2001:db8:9::1" } else { "192.0.2.1" };
             let flow = flow(src, dst, protocol, port);
             assert_eq!(found(&rules, &flow), expected, "{dst} {protocol} {port}");
-            if protocol != protocol::ESP
-                && let Some((RuleId(found), _)) = rules.lookup_unconditional(&flow)
-            {
-                assert_eq!(Some(found), expected, "{dst} {protocol} {port} by the short way");
-            }
         }
-        let plain = flow("192.0.2.1", "198.51.100.9", protocol::TCP, 80);
-        assert_eq!(rules.lookup_conditional(plain), Some((RuleId(1), ServiceId(0))));
         assert!(rules.is_vip(address("198.51.100.99")) && rules.is_vip(address("2001:db8:1234::99")));
         assert!(!rules.is_vip(address("198.51.99.255")) && !rules.is_vip(address("2001:db8:1235::")));
     }
@@ -501,40 +502,6 @@ mod tests {
             assert_eq!(found(&rules, &flow("10.9.9.9", dst, protocol::TCP, 80)), Some(0));
             assert_eq!(rules.lookup(&flow("192.0.2.1", dst, protocol::TCP, 80)), RuleMatch::OutsideRegion);
         }
-    }
-
-    #[test]
-    fn rules_are_found_without_the_client_where_it_has_no_say() {
-        let mut regional = rule(VIP, RuleProtocol::Tcp, RulePorts::List(vec![443, 80]));
-        regional.region_only = true;
-        let mut narrow = rule(VIP, RuleProtocol::Tcp, RulePorts::List(vec![22]));
-        narrow.source_ranges = vec![prefix("192.0.2.0/24")];
-        let listed = [
-            regional,
-            narrow,
-            rule(VIP, RuleProtocol::Udp, RulePorts::Range(100, 163)),
-            rule(VIP, RuleProtocol::Udp, RulePorts::Range(1_000, 1_064)),
-            rule("203.0.113.11", RuleProtocol::L3Default, RulePorts::All),
-        ];
-        let everywhere = ForwardingRules::new(&listed, &[], &[]);
-        let found = |rules: &ForwardingRules, dst, protocol, port| {
-            rules.lookup_unconditional(&flow("192.0.2.1", dst, protocol, port)).map(|(RuleId(id), _)| id)
-        };
-        for (dst, protocol, port, expected) in [
-            (VIP, protocol::TCP, 80, Some(0)),
-            (VIP, protocol::TCP, 443, Some(0)),
-            (VIP, protocol::TCP, 22, None),
-            (VIP, protocol::TCP, 81, None),
-            (VIP, protocol::UDP, 100, Some(2)),
-            (VIP, protocol::UDP, 163, Some(2)),
-            (VIP, protocol::UDP, 1_000, None),
-            ("203.0.113.11", protocol::TCP, 0, Some(4)),
-            ("203.0.113.11", protocol::UDP, 65_535, Some(4)),
-        ] {
-            assert_eq!(found(&everywhere, dst, protocol, port), expected, "{dst} {protocol} {port}");
-        }
-        let in_region = ForwardingRules::new(&listed, &[], &[prefix("192.0.2.0/24")]);
-        assert_eq!(found(&in_region, VIP, protocol::TCP, 80), None, "the client decides");
     }
 
     #[test]

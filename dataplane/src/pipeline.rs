@@ -115,8 +115,7 @@ pub struct Pipeline {
     counters: Counters,
     budget: ErrorBudget,
     first_fragments: FirstFragments,
-    /// Packets of a burst between the loops; kept, so that each is written once, where it stays.
-    steps: Box<[Step; BURST]>,
+    /// Packets of a burst that are not of the plain way alone; kept, so that each is written once, where it stays.
     candidates: Box<[Candidate; BURST]>,
 }
 
@@ -146,7 +145,6 @@ impl Pipeline {
             counters: Counters::default(),
             budget: ErrorBudget::default(),
             first_fragments: FirstFragments::new(),
-            steps: Box::new([Step::NONE; BURST]),
             candidates: Box::new([Candidate::NONE; BURST]),
         }
     }
@@ -182,18 +180,18 @@ impl Pipeline {
         table: &ConntrackTable,
     ) {
         assert!(frames.len() <= BURST && frames.len() == decisions.len());
-        let Self { hasher, number, general_alone, counters, budget, first_fragments, steps, candidates } =
-            self;
+        let Self { hasher, number, general_alone, counters, budget, first_fragments, candidates } = self;
+        let mut steps = [Step::NONE; BURST];
         let round = Round { snapshot, table, hasher, now };
         let mut worker = Worker { counters, budget, first_fragments };
         if *general_alone {
-            round.take_in_generally(frames, steps, candidates, decisions, worker.counters);
+            round.take_in_generally(frames, &mut steps, candidates, decisions, worker.counters);
         } else {
-            round.take_in_all(frames, steps, candidates, decisions, worker.counters);
+            round.take_in_all(frames, &mut steps, candidates, decisions, worker.counters);
         }
-        round.decide_all(frames, steps, candidates, decisions, &mut worker);
+        round.decide_all(frames, &mut steps, candidates, decisions, &mut worker);
         let mut tally = Tally::new(snapshot.traffic_counters.worker(*number));
-        round.depart_all(frames, steps, decisions, &mut worker, &mut tally);
+        round.depart_all(frames, &steps, decisions, &mut worker, &mut tally);
         tally.finish();
         counters.count(decisions.iter().map(|decision| decision.verdict));
     }

@@ -21,6 +21,7 @@ use crate::time::Tick;
 use crate::traffic_counters::TrafficCounters;
 
 pub use backends::Backends;
+pub(crate) use backends::PlainBackend;
 pub use builder::SnapshotBuilder;
 
 /// Forwarding state at one moment.

@@ -66,9 +66,8 @@ impl Default for Stale {
 }
 
 impl Compiler {
-    /// Sorts the rules and routes of a new configuration, and marks everything as stale.
+    /// Takes in a new configuration: everything is stale.
     pub(crate) fn set_config(&mut self, config: &Config) {
-        self.rules = Arc::new(forwarding_rules(config));
         self.tables.retain(|name, _| config.services.iter().any(|service| service.name == *name));
         self.stale = Stale::Everything;
     }
@@ -116,6 +115,9 @@ impl Compiler {
                     let compiled = self.compile_service(service, state, services, &seed, egress_lookup);
                     self.services.push(compiled);
                 }
+                let treated =
+                    self.services.iter().map(|compiled| (compiled.service.key, compiled.service.policy));
+                self.rules = Arc::new(forwarding_rules(config).spelled_out(&treated.collect::<Vec<_>>()));
             }
             Stale::Parts { services: stale, egress } => {
                 for (id, service) in config.services.iter().enumerate() {

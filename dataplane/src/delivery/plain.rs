@@ -1,5 +1,5 @@
-//! The delivery that nearly all packets get: untagged, whole, in a tunnel of their own family or in none. Link-layer and
-//! outer header are then one piece, of a length that the compiler knows.
+//! The delivery that nearly all packets get: whole, in a tunnel of their own family or in none. Link-layer and outer header
+//! are then one piece, of a length that the compiler knows; a VLAN tag is put into it.
 
 use zerocopy::FromBytes;
 use zerocopy::byteorder::network_endian::{U16, U32};
@@ -8,9 +8,9 @@ use super::Delivery;
 use super::outer::{self, Encapsulation, GRE_LEN, GUE_LEN, UDP_LEN};
 use crate::egress::PortId;
 use crate::frame::Frame;
-use crate::packet::Plain;
+use crate::packet::{Plain, PlainIpv4, PlainIpv6};
 use crate::wire::checksum;
-use crate::wire::ethernet::{self, ADDRESSES_LEN, HEADER_LEN as L3};
+use crate::wire::ethernet::{self, ADDRESSES_LEN, HEADER_LEN as L3, TAG_LEN};
 use crate::wire::ipv4::{self, Ipv4Header};
 use crate::wire::ipv6::{self, Ipv6Header};
 
@@ -24,7 +24,7 @@ const GRE6: usize = IPIP6 + GRE_LEN;
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct PlainDelivery {
-    /// One's complement sum of the outer IPv4 header, to which the changing words are added.
+    /// One's complement sum of the outer IPv4 header's words, little-endian, to which the changing ones are added.
     sum: u32,
     /// Length of the longest packet that fits the path.
     inner_mtu: u16,
@@ -53,10 +53,10 @@ enum Shape {
 pub struct PlainPacket {
     /// Length of the IP packet.
     pub l3_len: u16,
+    /// Length of the VLAN tag that it comes behind; zero if there is none.
+    pub tag_len: u8,
     /// True for IPv4, false for IPv6.
     pub is_ipv4: bool,
-    /// [`Flow::entropy`](crate::flow::Flow::entropy) of an IPv6 packet.
-    pub entropy: u32,
 }
 
 impl PlainDelivery {
@@ -102,7 +102,7 @@ impl PlainDelivery {
         let headers = outer.template(is_ipv4);
         plain.bytes[L3..L3 + headers.len()].copy_from_slice(headers);
         plain.bytes[L3 - 2..L3].copy_from_slice(if is_ipv4 { &[0x08, 0x00] } else { &[0x86, 0xdd] });
-        plain.sum = if is_ipv4 { checksum::sum(&plain.bytes[L3..IPIP4]) } else { 0 };
+        plain.sum = if is_ipv4 { little_endian_sum(&plain.bytes[L3..IPIP4]) } else { 0 };
         Some(plain)
     }
 
@@ -122,87 +122,138 @@ impl PlainDelivery {
     /// length of that, or none where the general delivery has to, and then the frame is unchanged.
     #[inline(always)]
     pub fn deliver<F: Frame>(&self, frame: &mut F, packet: &PlainPacket) -> Option<usize> {
+        if packet.tag_len == 0 {
+            self.deliver_behind::<0, F>(frame, packet)
+        } else {
+            self.deliver_tagged(frame, packet)
+        }
+    }
+
+    /// [`Self::deliver`] of a packet behind a VLAN tag.
+    #[inline(never)]
+    fn deliver_tagged<F: Frame>(&self, frame: &mut F, packet: &PlainPacket) -> Option<usize> {
+        self.deliver_behind::<TAG_LEN, F>(frame, packet)
+    }
+
+    /// [`Self::deliver`] of a packet behind so many bytes of VLAN tags.
+    #[inline(always)]
+    fn deliver_behind<const TAG: usize, F: Frame>(
+        &self,
+        frame: &mut F,
+        packet: &PlainPacket,
+    ) -> Option<usize> {
         match (self.shape, packet.is_ipv4) {
-            (Shape::L2, _) => self.deliver_l2(frame, packet.is_ipv4),
-            (Shape::Ipip4, true) => self.deliver_ipv4::<IPIP4, F>(frame, packet),
-            (Shape::Gre4, true) => self.deliver_ipv4::<GRE4, F>(frame, packet),
-            (Shape::Gue4, true) => self.deliver_ipv4::<GUE4, F>(frame, packet),
-            (Shape::Ipip6, false) => self.deliver_ipv6::<IPIP6, F>(frame, packet),
-            (Shape::Gre6, false) => self.deliver_ipv6::<GRE6, F>(frame, packet),
+            (Shape::L2, _) => self.deliver_l2::<TAG, F>(frame, packet),
+            (Shape::Ipip4, true) => self.deliver_ipv4::<TAG, IPIP4, F>(frame, packet),
+            (Shape::Gre4, true) => self.deliver_ipv4::<TAG, GRE4, F>(frame, packet),
+            (Shape::Gue4, true) => self.deliver_ipv4::<TAG, GUE4, F>(frame, packet),
+            (Shape::Ipip6, false) => self.deliver_ipv6::<TAG, IPIP6, F>(frame, packet),
+            (Shape::Gre6, false) => self.deliver_ipv6::<TAG, GRE6, F>(frame, packet),
             _ => None,
         }
     }
 
     #[inline(always)]
-    fn deliver_l2<F: Frame>(&self, frame: &mut F, is_ipv4: bool) -> Option<usize> {
-        let (link, inner) = frame.bytes_mut().split_first_chunk_mut::<L3>()?;
+    fn deliver_l2<const TAG: usize, F: Frame>(&self, frame: &mut F, packet: &PlainPacket) -> Option<usize> {
+        let bytes = frame.bytes_mut();
+        let link = bytes.first_chunk_mut::<ADDRESSES_LEN>()?;
         let arrived_at = arrival(link);
-        link[..ADDRESSES_LEN].copy_from_slice(&self.bytes[..ADDRESSES_LEN]);
+        link.copy_from_slice(&self.bytes[..ADDRESSES_LEN]);
         self.keep_source(link, arrived_at);
-        decrement_ttl(inner, is_ipv4);
-        Some(L3 + inner.len())
+        decrement_ttl(bytes.get_mut(L3 + TAG..)?, packet.is_ipv4);
+        Some(bytes.len())
     }
 
     #[inline(always)]
-    fn deliver_ipv4<const LEN: usize, F: Frame>(&self, frame: &mut F, packet: &PlainPacket) -> Option<usize> {
-        let received = frame.bytes();
-        let received_head = received.first_chunk::<{ L3 + 8 }>()?;
-        let traffic_class = received_head[L3 + 1];
-        let fragment = u16::from_be_bytes([received_head[L3 + 6], received_head[L3 + 7]]);
-        let dont_fragment = fragment & ipv4::DONT_FRAGMENT;
-        let arrived_at = arrival(received_head);
+    fn deliver_ipv4<const TAG: usize, const LEN: usize, F: Frame>(
+        &self,
+        frame: &mut F,
+        packet: &PlainPacket,
+    ) -> Option<usize> {
+        let received = frame.bytes().get(L3 + TAG..)?;
+        let received_head = received.first_chunk::<8>()?;
+        let traffic_class = received_head[1];
+        // Words of the header as a little-endian processor reads them: the sum is the same in either order (RFC 1071).
+        const DONT_FRAGMENT: u16 = ipv4::DONT_FRAGMENT.swap_bytes();
+        let dont_fragment = u16::from_le_bytes([received_head[6], received_head[7]]) & DONT_FRAGMENT;
         let (mut id, mut entropy) = (0, 0);
         if LEN == GUE4 || dont_fragment == 0 {
-            entropy = Plain::read_ipv4(received).map_or(0, |plain| plain.flow.entropy());
+            entropy = PlainIpv4::known(received)?.flow().entropy();
             if dont_fragment == 0 {
-                let original = u16::from_be_bytes([received_head[L3 + 4], received_head[L3 + 5]]);
-                id = outer::identification(original, 0, entropy);
+                let original = u16::from_be_bytes([received_head[4], received_head[5]]);
+                id = outer::identification(original, 0, entropy).swap_bytes();
             }
         }
-        let (head, inner) = put_before::<LEN, F>(frame, packet.l3_len)?;
-        *head = *self.bytes.first_chunk().expect("there is room for the longest");
-        self.keep_source(head, arrived_at);
-        let total_len = (LEN - L3) as u16 + packet.l3_len;
+        let (head, inner) = self.put_before::<TAG, LEN, F>(frame, packet)?;
+        let total_len = ((LEN - L3) as u16 + packet.l3_len).swap_bytes();
         let sum = self.sum
-            + u32::from(traffic_class)
+            + (u32::from(traffic_class) << 8)
             + u32::from(total_len)
             + u32::from(dont_fragment)
             + u32::from(id);
         head[L3 + 1] = traffic_class;
-        head[L3 + 2..L3 + 4].copy_from_slice(&total_len.to_be_bytes());
-        head[L3 + 4..L3 + 6].copy_from_slice(&id.to_be_bytes());
-        head[L3 + 6..L3 + 8].copy_from_slice(&dont_fragment.to_be_bytes());
-        head[L3 + 10..L3 + 12].copy_from_slice(&checksum::finish(sum).to_be_bytes());
+        head[L3 + 2..L3 + 4].copy_from_slice(&total_len.to_le_bytes());
+        head[L3 + 4..L3 + 6].copy_from_slice(&id.to_le_bytes());
+        head[L3 + 6..L3 + 8].copy_from_slice(&dont_fragment.to_le_bytes());
+        head[L3 + 10..L3 + 12].copy_from_slice(&checksum::finish(sum).to_le_bytes());
         if LEN == GUE4 {
-            outer::complete_udp(&mut head[IPIP4..], total_len - ipv4::HEADER_LEN as u16, entropy);
+            let len = (LEN - IPIP4) as u16 + packet.l3_len;
+            outer::complete_udp(&mut head[IPIP4..], len, entropy);
         }
         decrement_ttl(inner, true);
-        Some(LEN + inner.len())
+        Some(TAG + LEN + inner.len())
     }
 
     #[inline(always)]
-    fn deliver_ipv6<const LEN: usize, F: Frame>(&self, frame: &mut F, packet: &PlainPacket) -> Option<usize> {
-        let received_head = frame.bytes().first_chunk::<{ L3 + 8 }>()?;
-        let traffic_class = u16::from_be_bytes([received_head[L3], received_head[L3 + 1]]) >> 4 & 0xff;
-        let arrived_at = arrival(received_head);
-        let (head, inner) = put_before::<LEN, F>(frame, packet.l3_len)?;
-        *head = *self.bytes.first_chunk().expect("there is room for the longest");
-        self.keep_source(head, arrived_at);
-        let label = packet.entropy & ipv6::FLOW_LABEL;
+    fn deliver_ipv6<const TAG: usize, const LEN: usize, F: Frame>(
+        &self,
+        frame: &mut F,
+        packet: &PlainPacket,
+    ) -> Option<usize> {
+        let received = PlainIpv6::known(frame.bytes().get(L3 + TAG..)?)?;
+        let traffic_class = received.traffic_class();
+        let label = received.flow().entropy() & ipv6::FLOW_LABEL;
+        let (head, inner) = self.put_before::<TAG, LEN, F>(frame, packet)?;
         let first = U32::new(6 << 28 | u32::from(traffic_class) << 20 | label);
         head[L3..L3 + 4].copy_from_slice(&first.to_bytes());
         head[L3 + 4..L3 + 6].copy_from_slice(&U16::new((LEN - IPIP6) as u16 + packet.l3_len).to_bytes());
         decrement_ttl(inner, false);
-        Some(LEN + inner.len())
+        Some(TAG + LEN + inner.len())
+    }
+
+    /// Puts the headers before the packet, and parts them from it; a VLAN tag stays in them.
+    #[inline(always)]
+    fn put_before<'f, const TAG: usize, const LEN: usize, F: Frame>(
+        &self,
+        frame: &'f mut F,
+        packet: &PlainPacket,
+    ) -> Option<(&'f mut [u8; LEN], &'f mut [u8])> {
+        let received = frame.bytes().first_chunk::<{ L3 + TAG_LEN }>()?;
+        let (arrived_at, tag) = (arrival(received), *received[ADDRESSES_LEN..].first_chunk()?);
+        // Padding of a short frame must not end up inside the tunnel.
+        let len = TAG + LEN + usize::from(packet.l3_len);
+        let bytes = frame.reframe(LEN - L3, len)?;
+        *bytes.get_mut(TAG..)?.first_chunk_mut::<LEN>()? = *self.bytes.first_chunk()?;
+        if TAG > 0 {
+            put_tag(bytes.first_chunk_mut()?, &self.bytes, tag);
+        }
+        self.keep_source(bytes.first_chunk_mut::<ADDRESSES_LEN>()?, arrived_at);
+        bytes.get_mut(TAG..)?.split_first_chunk_mut()
     }
 
     /// Lets the frame leave from the address that it came to, if it is to.
     #[inline(always)]
-    fn keep_source<const N: usize>(&self, head: &mut [u8; N], arrived_at: [u8; 6]) {
+    fn keep_source(&self, link: &mut [u8; ADDRESSES_LEN], arrived_at: [u8; 6]) {
         if self.keeps_source {
-            head[6..ADDRESSES_LEN].copy_from_slice(&arrived_at);
+            link[6..].copy_from_slice(&arrived_at);
         }
     }
+}
+
+/// Puts the addresses of `headers` before the tag of a frame whose end of header, EtherType and all, is already behind it.
+fn put_tag(link: &mut [u8; L3 + TAG_LEN], headers: &[u8; GRE6], tag: [u8; TAG_LEN]) {
+    link[..ADDRESSES_LEN].copy_from_slice(&headers[..ADDRESSES_LEN]);
+    link[ADDRESSES_LEN..ADDRESSES_LEN + TAG_LEN].copy_from_slice(&tag);
 }
 
 /// Link-layer address that a frame came to.
@@ -211,11 +262,9 @@ fn arrival<const N: usize>(head: &[u8; N]) -> [u8; 6] {
     *head.first_chunk().expect("a frame begins with it")
 }
 
-/// Makes room for the headers before the packet, and parts them from it.
-#[inline(always)]
-fn put_before<const LEN: usize, F: Frame>(frame: &mut F, l3_len: u16) -> Option<(&mut [u8; LEN], &mut [u8])> {
-    // Padding of a short frame must not end up inside the tunnel.
-    frame.reframe(LEN - L3, LEN + usize::from(l3_len))?.split_first_chunk_mut::<LEN>()
+/// One's complement sum of little-endian words, folded once, so that more can be added to it.
+fn little_endian_sum(words: &[u8]) -> u32 {
+    u32::from((!checksum::finish(checksum::sum(words))).swap_bytes())
 }
 
 #[inline(always)]

@@ -46,6 +46,13 @@ impl<T> AddressMap<T> {
     }
 }
 
+impl<T> AddressMap<T> {
+    /// Addresses that are held, in no order.
+    pub(super) fn keys(&self) -> impl Iterator<Item = Address> {
+        self.cells.iter().filter(|cell| cell.value != Cell::EMPTY).map(|cell| cell.address)
+    }
+}
+
 impl<T> From<BTreeMap<Address, T>> for AddressMap<T> {
     fn from(values: BTreeMap<Address, T>) -> Self {
         let empty = Cell { address: Address(0), value: Cell::EMPTY };

@@ -20,6 +20,13 @@ impl<T> PrefixMap<T> {
         self.lengths.is_empty()
     }
 
+    /// Prefixes that are held.
+    pub(super) fn keys(&self) -> impl Iterator<Item = Prefix> {
+        let networks =
+            self.lengths.iter().flat_map(|(bits, networks)| networks.keys().map(|key| (key, *bits)));
+        networks.map(|(network, bits)| network.in_prefix(bits).expect("its prefix has this length"))
+    }
+
     /// Values of the prefixes that hold `address`, longest first.
     #[inline]
     pub(super) fn holding(&self, address: Address) -> impl Iterator<Item = &T> {

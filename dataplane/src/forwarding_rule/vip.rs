@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-use super::{ForwardingRule, RuleId, RulePorts, RuleProtocol, ServiceId};
+use super::{ForwardingRule, RuleId, RulePorts, RuleProtocol};
 use crate::address::{Address, Prefix};
 use crate::flow::Flow;
 use crate::wire::protocol;
@@ -35,27 +35,25 @@ struct Segment {
 /// Rules among which the client's address decides: the longest source range first, the rule without one last.
 #[derive(Debug)]
 pub(super) struct Candidates {
-    /// Rule of the first of them, if it takes every client: nearly always.
-    unconditional: Option<(RuleId, ServiceId)>,
     list: Box<[Candidate]>,
 }
 
 /// A rule, for the clients that it takes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Candidate {
-    source: Option<Prefix>,
+    pub(super) source: Option<Prefix>,
     pub(super) rule: RuleId,
 }
 
 impl Vip {
-    /// Sorts the rules of a VIP; `has_region` says that some clients are outside of the region.
-    pub(super) fn new(rules: &[(RuleId, &ForwardingRule)], has_region: bool) -> Self {
+    /// Sorts the rules of a VIP.
+    pub(super) fn new(rules: &[(RuleId, &ForwardingRule)]) -> Self {
         let of = |protocol| rules.iter().copied().filter(move |(_, rule)| rule.protocol == protocol);
-        let of_protocol = |protocol| ProtocolRules::new(&of(protocol).collect::<Vec<_>>(), has_region);
+        let of_protocol = |protocol| ProtocolRules::new(&of(protocol).collect::<Vec<_>>());
         Self {
             tcp: of_protocol(RuleProtocol::Tcp),
             udp: of_protocol(RuleProtocol::Udp),
-            l3_default: Candidates::new(of(RuleProtocol::L3Default), has_region),
+            l3_default: Candidates::new(of(RuleProtocol::L3Default)),
         }
     }
 
@@ -67,22 +65,10 @@ impl Vip {
         [listed, own.map(|own| &own.all), Some(&self.l3_default)].into_iter().flatten()
     }
 
-    /// Ports of TCP or UDP that rules list, as ranges that have no port in common, each with the rule for all of its
-    /// packets; none if the client decides.
-    pub(super) fn listed_ports(
-        &self,
-        protocol: u8,
-    ) -> impl Iterator<Item = (u16, u16, Option<(RuleId, ServiceId)>)> {
+    /// Ports of TCP or UDP at which the rules change.
+    pub(super) fn port_starts(&self, protocol: u8) -> impl Iterator<Item = u32> {
         let own = if protocol == protocol::UDP { &self.udp } else { &self.tcp };
-        own.listed.iter().map(|segment| (segment.first, segment.last, segment.candidates.unconditional))
-    }
-
-    /// Rule for all TCP or UDP packets to ports that no rule lists, or none if the client decides; none at all if there is
-    /// no such rule.
-    pub(super) fn other_ports(&self, protocol: u8) -> Option<Option<(RuleId, ServiceId)>> {
-        let own = if protocol == protocol::UDP { &self.udp.all } else { &self.tcp.all };
-        let first = if own.list.is_empty() { &self.l3_default } else { own };
-        (!first.list.is_empty()).then_some(first.unconditional)
+        own.listed.iter().flat_map(|segment| [segment.first.into(), u32::from(segment.last) + 1])
     }
 
     fn own(&self, flow: &Flow) -> Option<&ProtocolRules> {
@@ -95,7 +81,7 @@ impl Vip {
 }
 
 impl ProtocolRules {
-    fn new(rules: &[(RuleId, &ForwardingRule)], has_region: bool) -> Self {
+    fn new(rules: &[(RuleId, &ForwardingRule)]) -> Self {
         let ranges: Vec<(u16, u16, RuleId, &ForwardingRule)> = rules
             .iter()
             .flat_map(|(id, rule)| {
@@ -109,11 +95,11 @@ impl ProtocolRules {
         let listed = starts.iter().zip(ends).filter_map(|(start, end)| {
             let (first, last) = (*start as u16, (*end - 1) as u16);
             let inside = ranges.iter().filter(|(from, to, ..)| *from <= first && last <= *to);
-            let candidates = Candidates::new(inside.map(|(_, _, id, rule)| (*id, *rule)), has_region);
+            let candidates = Candidates::new(inside.map(|(_, _, id, rule)| (*id, *rule)));
             (!candidates.list.is_empty()).then_some(Segment { first, last, candidates })
         });
         let all = rules.iter().copied().filter(|(_, rule)| rule.ports == RulePorts::All);
-        Self { listed: listed.collect(), all: Candidates::new(all, has_region) }
+        Self { listed: listed.collect(), all: Candidates::new(all) }
     }
 
     fn listed(&self, port: u16) -> Option<&Candidates> {
@@ -134,21 +120,22 @@ impl RulePorts {
 
 impl Candidates {
     /// One candidate per source range.
-    fn new<'a>(rules: impl Iterator<Item = (RuleId, &'a ForwardingRule)>, has_region: bool) -> Self {
+    fn new<'a>(rules: impl Iterator<Item = (RuleId, &'a ForwardingRule)>) -> Self {
         let mut found = Vec::new();
         for (rule, config) in rules {
             if config.source_ranges.is_empty() {
-                found.push((Candidate { source: None, rule }, config));
+                found.push(Candidate { source: None, rule });
             }
             let ranges = config.source_ranges.iter();
-            found.extend(ranges.map(|range| (Candidate { source: Some(*range), rule }, config)));
+            found.extend(ranges.map(|range| Candidate { source: Some(*range), rule }));
         }
-        found.sort_by_key(|(candidate, _)| Reverse(candidate.source.map(Prefix::bits)));
-        let unconditional = found.first().and_then(|(candidate, config)| {
-            let takes_all = candidate.source.is_none() && !(config.region_only && has_region);
-            takes_all.then_some((candidate.rule, config.service))
-        });
-        Self { unconditional, list: found.into_iter().map(|(candidate, _)| candidate).collect() }
+        found.sort_by_key(|candidate| Reverse(candidate.source.map(Prefix::bits)));
+        Self { list: found.into() }
+    }
+
+    /// Candidates for any client, in order.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Candidate> {
+        self.list.iter()
     }
 
     /// Candidates that take `client`, in order.

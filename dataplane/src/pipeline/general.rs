@@ -6,10 +6,10 @@ use crate::backend::BackendHandle;
 use crate::conntrack::{Entry, Found, Inserted, Stage, TrackingKey};
 use crate::counters::{ConntrackCounters, Counters};
 use crate::flow::Flow;
-use crate::forwarding_rule::{RuleId, RuleMatch, ServiceId};
+use crate::forwarding_rule::{RuleMatch, ServiceId};
 use crate::frame::Frame;
 use crate::icmp_error::{self, ErrorBudget};
-use crate::packet::{Packet, Plain};
+use crate::packet::Packet;
 use crate::snapshot::Backend;
 use crate::verdict::{DropReason, PassReason, Verdict};
 use crate::wire::ethernet;
@@ -62,33 +62,6 @@ impl Candidate {
 }
 
 impl Round<'_> {
-    /// Takes in a plain packet of a rule that takes it, and whose connection has this `key`, if that is known.
-    #[inline(always)]
-    pub(super) fn admit_plain(
-        &self,
-        candidate: &mut Candidate,
-        plain: Plain,
-        (rule, service): (RuleId, ServiceId),
-        key: Option<TrackingKey>,
-        frame: &[u8],
-        decision: &mut Decision,
-    ) {
-        plain.write_to(&mut candidate.packet);
-        *decision = Decision::pending(rule, service, frame);
-        candidate.service = service;
-        candidate.quoted = false;
-        candidate.apart = Apart::No;
-        let treatment = self.snapshot.service(service).policy.treatment_with_ports(plain.flow.protocol);
-        candidate.tracked = treatment.tracked;
-        if let Some(key) = key {
-            candidate.key = key;
-        } else if treatment.tracked {
-            let key = self.snapshot.service(service).key;
-            candidate.key = self.hasher.key_of_parts(key, treatment.tracking_parts_with_ports(), &plain.flow);
-            self.table.prefetch_pair(candidate.key);
-        }
-    }
-
     /// Takes in any packet. True where it goes on to the second loop, false where its decision is final.
     #[inline(never)]
     pub(super) fn admit_any(

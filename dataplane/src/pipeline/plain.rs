@@ -1,8 +1,8 @@
-//! The way of plain packets, which nearly all are: whole TCP and UDP without options or tags, in a tracked connection that
-//! has an entry. Three loops over a burst, each of which has all of its memory on the way when it begins.
+//! The way of plain packets, which nearly all are: whole TCP and UDP without options, in a tracked connection that has an
+//! entry. Three loops over a burst, each of which has all of its memory on the way when it begins.
 //!
-//! The rules are stated elsewhere, once for all packets: a packet's fields by the parser, its rule by the VIP's lists, its
-//! entry's validity by the backend, its outer header by the delivery. This file holds what these come to for ordinary packets;
+//! The rules are stated elsewhere, once for all packets: a packet's fields by the parser, its rule by the lists, its entry's
+//! validity by the backend, its outer header by the delivery. This file holds what these come to for ordinary packets;
 //! all others take the general way from its start.
 
 use super::apart::Onward;
@@ -12,13 +12,15 @@ use crate::backend::BackendHandle;
 use crate::conntrack::TrackingKey;
 use crate::counters::Counters;
 use crate::delivery::PlainPacket;
-use crate::forwarding_rule::{RuleId, ServiceId};
+use crate::flow::Flow;
+use crate::forwarding_rule::{Answer, PlainRule, RuleId, ServiceId};
 use crate::frame::Frame;
-use crate::packet::Plain;
+use crate::packet::{Plain, PlainIpv4, PlainIpv6, TAGGED, ethertype};
 use crate::prefetch::prefetch;
+use crate::snapshot::PlainBackend;
 use crate::traffic_counters::Tally;
-use crate::verdict::{DropReason, Verdict};
-use crate::wire::ethernet;
+use crate::verdict::{DropReason, PassReason, Verdict};
+use crate::wire::ethernet::{self, HEADER_LEN, TAG_LEN};
 
 /// Number of packets ahead that headers are prefetched: a line comes from the third-level cache, where NICs put it, in
 /// the time that some four take to parse.
@@ -37,39 +39,47 @@ enum Way {
     Plain,
     /// A candidate of the general way.
     General,
-    /// Plain, on its way to a backend.
-    Departing,
+}
+
+/// Packet that is not of an established connection, and so no matter of the plain way's first loop.
+#[derive(Clone, Copy)]
+enum Other<'s> {
+    /// A matter of the general way.
+    General,
+    /// Plain, of this rule: it opens or closes its connection, or is not tracked.
+    Plain(&'s PlainRule),
+    /// None of ours.
+    Passed(PassReason),
 }
 
 /// State of a packet between the loops.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Step {
+pub(super) struct Step<'s> {
     key: TrackingKey,
-    packet: PlainPacket,
+    /// Backend that the plain packet is on its way to; none before it is found, and for packets of the general way.
+    backend: Option<&'s PlainBackend>,
+    handle: BackendHandle,
     rule: RuleId,
     service: ServiceId,
-    backend: BackendHandle,
+    packet: PlainPacket,
     tracking: Tracking,
     way: Way,
+    /// True if the packet came by a route.
+    routed: bool,
 }
 
-/// Memory of the packets of a burst that are not of the plain way alone, and the index of one of them.
-struct Others<'a> {
-    candidates: &'a mut [Candidate; BURST],
-    decisions: &'a mut [Decision],
-    index: usize,
-}
-
-impl Step {
+impl Step<'_> {
     /// Step before there is any.
     pub(super) const NONE: Self = Self {
         key: TrackingKey(0),
-        packet: PlainPacket { l3_len: 0, is_ipv4: false, entropy: 0 },
+        backend: None,
+        handle: BackendHandle(0),
         rule: RuleId(0),
         service: ServiceId(0),
-        backend: BackendHandle(0),
+        packet: PlainPacket { l3_len: 0, tag_len: 0, is_ipv4: false },
         tracking: Tracking::Off,
         way: Way::Ended,
+        routed: false,
     };
 
     /// Decision on the packet when it departs, in a frame that came with `received_len` bytes.
@@ -77,7 +87,7 @@ impl Step {
     fn decision(&self, received_len: usize) -> Decision {
         Decision {
             rule: Some((self.rule, self.service)),
-            backend: Some(self.backend),
+            backend: Some(self.handle),
             tracking: self.tracking,
             received_len: received_len as u32,
             ..Decision::PENDING
@@ -85,33 +95,34 @@ impl Step {
     }
 }
 
-impl Round<'_> {
+impl<'s> Round<'s> {
     /// Takes in a burst: the first loop. Steps of plain packets are complete after it, and candidates of all others.
     #[inline(never)]
     pub(super) fn take_in_all<F: Frame>(
         &self,
         frames: &[F],
-        steps: &mut [Step; BURST],
+        steps: &mut [Step<'s>; BURST],
         candidates: &mut [Candidate; BURST],
         decisions: &mut [Decision],
         counters: &mut Counters,
     ) {
-        for frame in frames.iter().take(HEADERS_AHEAD) {
-            prefetch_header(frame);
-        }
+        let (first, others_ahead) = frames.split_at(HEADERS_AHEAD.min(frames.len()));
+        first.iter().for_each(prefetch_header);
+        let mut ahead = others_ahead.iter();
         for (index, (frame, step)) in frames.iter().zip(&mut *steps).enumerate() {
-            if let Some(ahead) = frames.get(index + HEADERS_AHEAD) {
+            if let Some(ahead) = ahead.next() {
                 prefetch_header(ahead);
             }
             let frame = frame.bytes();
-            let others = &mut Others { candidates, decisions, index };
-            // Each family by itself, so that the compiler knows which it is in all that follows.
-            let is_taken = match Plain::read_ipv4(frame) {
-                Some(plain) => self.take_in(plain, frame, step, others),
-                None => Plain::read_ipv6(frame).is_some_and(|plain| self.take_in(plain, frame, step, others)),
+            let taken_in = match ethertype::<0>(frame) {
+                Some(PlainIpv4::ETHERTYPE) => self.take_in::<0, PlainIpv4>(frame, step),
+                Some(PlainIpv6::ETHERTYPE) => self.take_in::<0, PlainIpv6>(frame, step),
+                Some(TAGGED) => self.take_in_tagged(frame, step),
+                _ => Err(Other::General),
             };
-            if !is_taken {
-                step.way = self.take_in_other(frame, &mut candidates[index], &mut decisions[index], counters);
+            if let Err(other) = taken_in {
+                let (candidate, decision) = (&mut candidates[index], &mut decisions[index]);
+                step.way = self.take_in_other(other, frame, step, candidate, decision, counters);
             }
         }
     }
@@ -120,7 +131,7 @@ impl Round<'_> {
     pub(super) fn take_in_generally<F: Frame>(
         &self,
         frames: &[F],
-        steps: &mut [Step; BURST],
+        steps: &mut [Step<'s>; BURST],
         candidates: &mut [Candidate; BURST],
         decisions: &mut [Decision],
         counters: &mut Counters,
@@ -128,7 +139,7 @@ impl Round<'_> {
         for (frame, ((step, candidate), decision)) in
             frames.iter().zip(steps.iter_mut().zip(candidates).zip(decisions))
         {
-            step.way = self.take_in_other(frame.bytes(), candidate, decision, counters);
+            step.way = self.take_in_other(Other::General, frame.bytes(), step, candidate, decision, counters);
         }
     }
 
@@ -138,7 +149,7 @@ impl Round<'_> {
     pub(super) fn decide_all<F: Frame>(
         &self,
         frames: &mut [F],
-        steps: &mut [Step; BURST],
+        steps: &mut [Step<'s>; BURST],
         candidates: &mut [Candidate; BURST],
         decisions: &mut [Decision],
         worker: &mut Worker<'_>,
@@ -159,17 +170,17 @@ impl Round<'_> {
     pub(super) fn depart_all<F: Frame>(
         &self,
         frames: &mut [F],
-        steps: &[Step; BURST],
+        steps: &[Step<'s>; BURST],
         decisions: &mut [Decision],
         worker: &mut Worker<'_>,
         tally: &mut Tally<'_>,
     ) {
         for ((frame, step), decision) in frames.iter_mut().zip(steps).zip(decisions) {
-            if step.way == Way::Departing {
-                if self.depart(step, frame, decision, tally) {
+            if let Some(backend) = step.backend {
+                if depart(backend, step, frame, decision, tally) {
                     continue;
                 }
-                self.deliver_generally(step.backend, frame, decision, worker);
+                self.deliver_generally(step.handle, frame, decision, worker);
             }
             if let Some((rule, _)) = decision.rule {
                 tally.receive(rule, decision.received_len);
@@ -180,69 +191,123 @@ impl Round<'_> {
         }
     }
 
-    /// Takes in a plain packet, in the first loop. False where it is not for a rule, or may not be forwarded.
-    #[inline(always)]
-    fn take_in(&self, plain: Plain, frame: &[u8], step: &mut Step, others: &mut Others<'_>) -> bool {
-        // By value where it is a call: a flow that a pointer leads to has to be in memory, for every packet.
-        let rules = &self.snapshot.rules;
-        let found = match rules.lookup_unconditional(&plain.flow) {
-            None => rules.lookup_conditional(plain.flow),
-            found => found,
-        };
-        let Some((rule, service)) = found else { return false };
-        let flow = &plain.flow;
-        let to_group = ethernet::destination(frame).is_group();
-        if to_group | flow.src.is_martian_source() | (plain.ttl <= 1) {
-            return false;
+    /// Takes in the packet of a frame with a VLAN tag, as [`Self::take_in`] does.
+    #[inline(never)]
+    fn take_in_tagged(&self, frame: &[u8], step: &mut Step<'s>) -> Result<(), Other<'s>> {
+        match ethertype::<TAG_LEN>(frame) {
+            Some(PlainIpv4::ETHERTYPE) => self.take_in::<TAG_LEN, PlainIpv4>(frame, step),
+            Some(PlainIpv6::ETHERTYPE) => self.take_in::<TAG_LEN, PlainIpv6>(frame, step),
+            _ => Err(Other::General),
         }
-        (step.rule, step.service) = (rule, service);
-        let is_ipv4 = flow.src.is_ipv4();
-        let entropy = if is_ipv4 { 0 } else { flow.entropy() };
-        step.packet = PlainPacket { l3_len: plain.l3_len, is_ipv4, entropy };
-        let service = self.snapshot.service(service);
-        let treatment = service.policy.treatment_with_ports(flow.protocol);
-        if treatment.tracked & (plain.tcp_flags == 0) {
-            step.key = self.hasher.key_of_parts(service.key, treatment.tracking_parts_with_ports(), flow);
-            step.way = Way::Established;
-            self.table.prefetch(step.key);
-        } else {
-            self.take_in_turning(plain, frame, step, others);
-        }
-        true
     }
 
-    /// Takes in a packet that is not plain, or that no rule takes.
+    /// Takes in the packet behind so many bytes of VLAN tags, in the first loop, if it is plain and should have an entry.
+    ///
+    /// # Errors
+    /// What the packet is, if it is another.
     #[inline(always)]
+    fn take_in<'f, const TAG: usize, P: Plain<'f>>(
+        &self,
+        frame: &'f [u8],
+        step: &mut Step<'s>,
+    ) -> Result<(), Other<'s>> {
+        let plain = frame.get(HEADER_LEN + TAG..).and_then(P::read).ok_or(Other::General)?;
+        let rule = plain.rule(self.snapshot.rules.table()).map_err(Other::without_rule)?;
+        if ethernet::destination(frame).is_group() || plain.ttl() <= 1 {
+            return Err(Other::General);
+        }
+        (step.rule, step.service) = (rule.rule, rule.service);
+        step.packet = PlainPacket { l3_len: plain.l3_len(), tag_len: TAG as u8, is_ipv4: P::IS_IPV4 };
+        if !rule.tracked || plain.tcp_flags() != 0 {
+            return Err(Other::Plain(rule));
+        }
+        // Whether its source is a martian is asked once it turns out to have no entry: no such packet makes one.
+        step.key = if rule.routed {
+            step.routed = true;
+            self.routed_key(&plain.flow(), rule)
+        } else {
+            plain.tracking_key(self.hasher, &rule.key)
+        };
+        step.way = Way::Established;
+        self.table.prefetch(step.key);
+        Ok(())
+    }
+
+    /// Key of a packet that came by a route: of both directions.
+    #[inline(never)]
+    fn routed_key(&self, flow: &Flow, rule: &PlainRule) -> TrackingKey {
+        let service = self.snapshot.service(rule.service);
+        let treatment = service.policy.treatment_with_ports(flow.protocol);
+        self.hasher.key(service.key, treatment.tracking_tuple_with_ports(), &service.policy.routed(flow))
+    }
+
+    /// Takes in a packet that is not of an established connection.
+    //
+    // A call, so that what it needs takes no registers from the packets before it.
+    #[inline(never)]
     fn take_in_other(
         &self,
+        other: Other<'s>,
         frame: &[u8],
+        step: &mut Step<'s>,
         candidate: &mut Candidate,
         decision: &mut Decision,
         counters: &mut Counters,
     ) -> Way {
-        if self.admit_any(candidate, frame, decision, counters) { Way::General } else { Way::Ended }
+        let is_plain = match other {
+            Other::General => false,
+            Other::Passed(reason) => {
+                *decision = Decision::end(Verdict::Pass(reason));
+                return Way::Ended;
+            }
+            Other::Plain(rule) if step.packet.is_ipv4 => {
+                self.take_in_turning::<PlainIpv4>(rule, frame, step, candidate, decision)
+            }
+            Other::Plain(rule) => self.take_in_turning::<PlainIpv6>(rule, frame, step, candidate, decision),
+        };
+        if is_plain {
+            Way::Plain
+        } else if self.admit_any(candidate, frame, decision, counters) {
+            Way::General
+        } else {
+            Way::Ended
+        }
     }
 
-    /// Takes in a plain packet that opens or closes its connection, or has none.
+    /// Takes in a plain packet that opens or closes its connection, or has none. False where the general way has to.
     #[inline(always)]
-    fn take_in_turning(&self, plain: Plain, frame: &[u8], step: &mut Step, others: &mut Others<'_>) {
-        let Others { candidates, decisions, index } = others;
-        step.way = Way::Plain;
-        let rule = (step.rule, step.service);
-        self.admit_plain(&mut candidates[*index], plain, rule, None, frame, &mut decisions[*index]);
+    fn take_in_turning<'f, P: Plain<'f>>(
+        &self,
+        rule: &PlainRule,
+        frame: &'f [u8],
+        step: &mut Step<'s>,
+        candidate: &mut Candidate,
+        decision: &mut Decision,
+    ) -> bool {
+        let plain: P = known_in(frame, step);
+        if rule.routed || plain.flow().src.is_martian_source() {
+            return false;
+        }
+        admit_plain(plain, step, candidate, frame, decision);
+        candidate.tracked = rule.tracked;
+        if rule.tracked {
+            candidate.key = plain.tracking_key(self.hasher, &rule.key);
+            self.table.prefetch_pair(candidate.key);
+        }
+        true
     }
 
     /// Lets a plain packet follow its connection, in the second loop. False where the connection has no valid entry, or the
     /// packet does not fit the path.
     #[inline(always)]
-    fn follow(&self, step: &mut Step) -> bool {
+    fn follow(&self, step: &mut Step<'s>) -> bool {
         let found = self.table.glance(step.key);
         let handle = found.backend();
         if let Some(backend) = self.snapshot.backends.plain(handle)
             && found.is_in_use(&backend.valid, self.now) & (self.now < backend.drain_deadline)
             && backend.delivery.fits(&step.packet)
         {
-            (step.backend, step.tracking, step.way) = (handle, Tracking::Hit, Way::Departing);
+            (step.backend, step.handle, step.tracking) = (Some(backend), handle, Tracking::Hit);
             return true;
         }
         if found.is_nothing() {
@@ -254,61 +319,61 @@ impl Round<'_> {
 
     /// Lets a plain packet follow its connection, and notes that it came: mostly the first one in a second.
     #[inline(never)]
-    fn follow_anew(&self, step: &mut Step) -> bool {
+    fn follow_anew(&self, step: &mut Step<'s>) -> bool {
         let found = self.table.lookup(step.key).map(|found| (found, found.entry())).filter(|(_, entry)| {
             self.snapshot.backend(entry.backend).is_some_and(|backend| backend.holds(entry, self.now))
         });
-        match found {
-            None => step.way = Way::Unknown,
-            Some((found, entry)) if self.fits(step, entry.backend) => {
-                found.refresh(self.now, false);
-                (step.backend, step.tracking, step.way) = (entry.backend, Tracking::Hit, Way::Departing);
-                return true;
-            }
-            Some(_) => {}
-        }
-        false
+        let Some((found, entry)) = found else {
+            step.way = Way::Unknown;
+            return false;
+        };
+        let Some(backend) = self.fitting(step, entry.backend) else { return false };
+        found.refresh(self.now, false);
+        (step.backend, step.handle, step.tracking) = (Some(backend), entry.backend, Tracking::Hit);
+        true
     }
 
     /// Decides a packet that the plain way has found no backend for.
     #[inline(always)]
     fn decide_other<F: Frame>(
         &self,
-        step: &mut Step,
+        step: &mut Step<'s>,
         candidate: &mut Candidate,
         frame: &mut F,
         decision: &mut Decision,
         worker: &mut Worker<'_>,
     ) {
         let connection = match step.way {
-            Way::Ended | Way::Departing => return,
+            Way::Ended => return,
             Way::Plain | Way::General => self.connection(candidate, &mut worker.counters.conntrack),
             Way::Established | Way::Unknown => {
-                let plain = Plain::read(frame.bytes(), step.packet.is_ipv4);
-                let plain = plain.expect("it was plain in the first loop");
-                let rule = (step.rule, step.service);
-                self.admit_plain(candidate, plain, rule, Some(step.key), frame.bytes(), decision);
+                let is_admitted = if step.packet.is_ipv4 {
+                    admit_unknown::<PlainIpv4>(step, candidate, frame.bytes(), decision)
+                } else {
+                    admit_unknown::<PlainIpv6>(step, candidate, frame.bytes(), decision)
+                };
+                if !is_admitted {
+                    return;
+                }
                 let is_known = step.way == Way::Established;
                 if is_known { self.connection(candidate, &mut worker.counters.conntrack) } else { None }
             }
         };
-        if let Some(backend) = self.decide(candidate, connection, step, frame, decision, worker) {
-            (step.backend, step.tracking, step.way) = (backend, decision.tracking, Way::Departing);
-        }
+        self.decide(candidate, connection, step, frame, decision, worker);
     }
 
     /// Decides a candidate, which goes where its `connection` does if it has one, and turns its frame into the one that its
-    /// backend gets; but of a plain packet that fits the path it returns the backend, for the third loop.
+    /// backend gets; but a plain packet that fits the path is left to the third loop.
     #[inline(always)]
     fn decide<F: Frame>(
         &self,
         candidate: &Candidate,
         connection: Option<BackendHandle>,
-        step: &Step,
+        step: &mut Step<'s>,
         frame: &mut F,
         decision: &mut Decision,
         worker: &mut Worker<'_>,
-    ) -> Option<BackendHandle> {
+    ) {
         let Worker { counters, budget, first_fragments } = worker;
         let mut first_of = None;
         match connection {
@@ -319,49 +384,105 @@ impl Round<'_> {
             None => match self.decide_apart(candidate, frame.bytes(), decision, counters, first_fragments) {
                 Onward::Deliver => {}
                 Onward::DeliverFirst(datagram) => first_of = Some(datagram),
-                Onward::End => return None,
+                Onward::End => return,
             },
         }
         let Some(backend) = decision.backend.and_then(|handle| self.snapshot.backend(handle)) else {
             decision.verdict = Verdict::Drop(DropReason::NoEligibleBackend);
-            return None;
+            return;
         };
         if step.way != Way::General
-            && let Some(handle) = decision.backend.filter(|handle| self.fits(step, *handle))
+            && let Some(handle) = decision.backend
+            && let Some(backend) = self.fitting(step, handle)
         {
-            return Some(handle);
+            (step.backend, step.handle, step.tracking) = (Some(backend), handle, decision.tracking);
+            return;
         }
         self.deliver(&candidate.packet, backend, frame, decision, counters, budget);
         if let Some(datagram) = first_of {
             self.remember(datagram, decision, first_fragments);
         }
-        None
     }
 
-    /// True if a plain packet fits the path to its backend; else it takes the general way there.
-    fn fits(&self, step: &Step, handle: BackendHandle) -> bool {
-        self.snapshot.backends.plain(handle).is_some_and(|backend| backend.delivery.fits(&step.packet))
+    /// Backend of this handle as plain packets see it, if the packet fits the path there; else it takes the general way.
+    fn fitting(&self, step: &Step<'s>, handle: BackendHandle) -> Option<&'s PlainBackend> {
+        self.snapshot.backends.plain(handle).filter(|backend| backend.delivery.fits(&step.packet))
     }
+}
 
-    /// Turns the frame of a plain packet into the one that its backend gets, in the third loop, and counts it. False where
-    /// the general delivery has to, and then the packet is not counted.
+impl Other<'_> {
+    /// Packet for which the rules have this answer, which is no rule.
     #[inline(always)]
-    fn depart<F: Frame>(
-        &self,
-        step: &Step,
-        frame: &mut F,
-        decision: &mut Decision,
-        tally: &mut Tally<'_>,
-    ) -> bool {
-        let Some(backend) = self.snapshot.backends.plain(step.backend) else { return false };
-        let received_len = frame.bytes().len();
-        *decision = step.decision(received_len);
-        let Some(sent_len) = backend.delivery.deliver(frame, &step.packet) else { return false };
-        decision.egress = backend.delivery.port();
-        tally.receive(step.rule, received_len as u32);
-        tally.send(step.backend, sent_len);
-        true
+    fn without_rule(answer: &Answer) -> Self {
+        match answer {
+            Answer::None => Self::Passed(PassReason::NoForwardingRule),
+            Answer::OutsideRegion => Self::Passed(PassReason::OutsideRegion),
+            Answer::Rule(_) | Answer::NotSpelledOut | Answer::ByPort(_) | Answer::ByClient(_) => {
+                Self::General
+            }
+        }
     }
+}
+
+/// Plain packet of a step, in its frame.
+#[inline(always)]
+fn known_in<'f, P: Plain<'f>>(frame: &'f [u8], step: &Step<'_>) -> P {
+    let packet = frame.get(HEADER_LEN + usize::from(step.packet.tag_len)..).and_then(P::known);
+    packet.expect("it was plain in the first loop")
+}
+
+/// Makes a plain packet of an unknown connection a candidate, in the second loop. False where no packet like it is
+/// forwarded, as the decision then says.
+#[inline(always)]
+fn admit_unknown<'f, P: Plain<'f>>(
+    step: &Step<'_>,
+    candidate: &mut Candidate,
+    frame: &'f [u8],
+    decision: &mut Decision,
+) -> bool {
+    let plain: P = known_in(frame, step);
+    admit_plain(plain, step, candidate, frame, decision);
+    (candidate.tracked, candidate.key) = (true, step.key);
+    if plain.flow().src.is_martian_source() {
+        decision.verdict = Verdict::Drop(DropReason::MartianSource);
+        return false;
+    }
+    true
+}
+
+/// Makes a plain packet a candidate, but for its connection's key.
+#[inline(always)]
+fn admit_plain<'f, P: Plain<'f>>(
+    plain: P,
+    step: &Step<'_>,
+    candidate: &mut Candidate,
+    frame: &[u8],
+    decision: &mut Decision,
+) {
+    plain.write_to(step.packet.tag_len, &mut candidate.packet);
+    *decision = Decision::pending(step.rule, step.service, frame);
+    candidate.service = step.service;
+    candidate.quoted = false;
+    candidate.apart = if step.routed { Apart::Routed } else { Apart::No };
+}
+
+/// Turns the frame of a plain packet into the one that its backend gets, in the third loop, and counts it. False where the
+/// general delivery has to, and then the packet is not counted.
+#[inline(always)]
+fn depart<F: Frame>(
+    backend: &PlainBackend,
+    step: &Step<'_>,
+    frame: &mut F,
+    decision: &mut Decision,
+    tally: &mut Tally<'_>,
+) -> bool {
+    let received_len = frame.bytes().len();
+    *decision = step.decision(received_len);
+    let Some(sent_len) = backend.delivery.deliver(frame, &step.packet) else { return false };
+    decision.egress = backend.delivery.port();
+    tally.receive(step.rule, received_len as u32);
+    tally.send(step.handle, sent_len);
+    true
 }
 
 #[inline]

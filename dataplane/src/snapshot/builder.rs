@@ -162,11 +162,14 @@ impl SnapshotBuilder {
             "every route has its rule"
         );
         let own = [self.own.ipv4, self.own.ipv6].into_iter().flatten();
-        let rules =
-            ForwardingRules::new(&self.rules, &self.routes, &self.region).with_own(own.map(Prefix::from));
-        let services = (1..).zip(&self.services).map(|(key, service)| Service {
-            key: ServiceKey(key),
-            policy: service.policy,
+        let treated: Vec<(ServiceKey, AffinityPolicy)> =
+            (1..).map(ServiceKey).zip(self.services.iter().map(|service| service.policy)).collect();
+        let rules = ForwardingRules::new(&self.rules, &self.routes, &self.region)
+            .with_own(own.map(Prefix::from))
+            .spelled_out(&treated);
+        let services = treated.iter().zip(&self.services).map(|((key, policy), service)| Service {
+            key: *key,
+            policy: *policy,
             eligible: Arc::new(service.eligible()),
         });
         Snapshot {

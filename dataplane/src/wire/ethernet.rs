@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use super::{ipv4, ipv6};
+
 /// MAC address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct MacAddress(pub [u8; 6]);
@@ -30,7 +32,8 @@ pub const ADDRESSES_LEN: usize = 12;
 /// Promise of the callers.
 const WHOLE: &str = "the frame has a whole header";
 
-const TAG_LEN: usize = 4;
+/// Length of a VLAN tag.
+pub const TAG_LEN: usize = 4;
 const MOST_TAGS: usize = 2;
 
 /// Type of a frame's payload, as its header says.
@@ -52,8 +55,8 @@ pub fn payload(frame: &[u8]) -> Option<(EtherType, usize)> {
     for _ in 0..=MOST_TAGS {
         let ethertype = u16::from_be_bytes([*frame.get(offset - 2)?, *frame.get(offset - 1)?]);
         match ethertype {
-            0x0800 => return Some((EtherType::Ipv4, offset)),
-            0x86dd => return Some((EtherType::Ipv6, offset)),
+            ipv4::ETHERTYPE => return Some((EtherType::Ipv4, offset)),
+            ipv6::ETHERTYPE => return Some((EtherType::Ipv6, offset)),
             // Customer tag, service tag, and the service tag of equipment older than 802.1ad.
             0x8100 | 0x88a8 | 0x9100 if offset < HEADER_LEN + MOST_TAGS * TAG_LEN => offset += TAG_LEN,
             other => return Some((EtherType::Other(other), offset)),

@@ -31,6 +31,10 @@ pub struct Ipv4Header {
 
 /// Length of the header without options.
 pub const HEADER_LEN: usize = 20;
+
+/// EtherType of the packets.
+pub const ETHERTYPE: u16 = 0x0800;
+
 /// The flag "don't fragment" in [`Ipv4Header::flags_offset`].
 pub const DONT_FRAGMENT: u16 = 0x4000;
 /// The flag "more fragments" in [`Ipv4Header::flags_offset`].
@@ -75,10 +79,10 @@ impl Ipv4Header {
     #[inline]
     pub fn decrement_ttl(&mut self) {
         self.ttl -= 1;
-        // RFC 1624, eqn. 3, with m - m' = 0x0100 whatever else the word holds: ~m + m' = 0xfeff.
-        let sum = u32::from(!self.checksum.get()) + 0xfeff;
-        // Two words' sum folds at once: it is short of 0x20000 by more than what is carried.
-        self.checksum.set(!((sum & 0xffff) + (sum >> 16)) as u16);
+        // RFC 1624, eqn. 3: the complement of the sum falls by 0x0100, so the checksum rises by it, with the carry at its end
+        // (and zero for 0xffff). Read the other way round, 0x0100 is one.
+        let raised = u32::from(u16::from_le_bytes(self.checksum.to_bytes())) + 1;
+        self.checksum = U16::from_bytes(((raised + u32::from(raised >= 0xffff)) as u16).to_le_bytes());
     }
 }
 
@@ -100,6 +104,17 @@ mod tests {
         assert!(header.dont_fragment() && !header.more_fragments());
         assert_eq!(header.fragment_offset(), 0);
         assert_eq!((header.src, header.dst), ([192, 0, 2, 7], [203, 0, 113, 10]));
+    }
+
+    #[test]
+    fn every_checksum_is_adjusted_as_rfc_1624_has_it() {
+        for checksum in 0..=u16::MAX {
+            let mut header = *Ipv4Header::parse(&BYTES).unwrap();
+            header.checksum.set(checksum);
+            header.decrement_ttl();
+            let sum = u32::from(!checksum) + 0xfeff;
+            assert_eq!(header.checksum.get(), !((sum & 0xffff) + (sum >> 16)) as u16, "{checksum:#x}");
+        }
     }
 
     #[test]

@@ -24,6 +24,9 @@ pub struct Ipv6Header {
 /// Length of the fixed header.
 pub const HEADER_LEN: usize = 40;
 
+/// EtherType of the packets.
+pub const ETHERTYPE: u16 = 0x86dd;
+
 /// The flow label's bits in [`Ipv6Header::version_class_label`].
 pub const FLOW_LABEL: u32 = 0x000f_ffff;
 

@@ -135,6 +135,7 @@ fn healthy() -> Snapshot {
     ));
     builder
         .route(Route { dest_range: Prefix::new(address("198.51.100.128"), 25), next_hop: RuleId(2) })
+        .route(Route { dest_range: Prefix::new(address("2001:db8:99::"), 48), next_hop: RuleId(0) })
         .region(Prefix::new(address("192.0.2.0"), 29))
         .own(address("192.0.2.1"))
         .own(address("2001:db8:1::1"))
@@ -174,18 +175,28 @@ fn snapshot(fates: &[Fate]) -> Snapshot {
 fn packet() -> impl Strategy<Value = Vec<u8>> {
     let ends = (
         any::<bool>(),
-        0..SERVICES + 2,
-        select(vec![1u8, 4, 9]),
+        0..SERVICES + 3,
+        select(vec![1u8, 1, 1, 4, 4, 9, 127]),
         select(vec![80u16, 443, 443, 443, 444, 22]),
         0..2u16,
     );
-    let form = (0..24u8, select(vec![0usize, 1, 5, 700, 1430, 1441, 1465, 1480, 1600]), any::<bool>());
+    let lengths = vec![0usize, 1, 5, 700, 1430, 1441, 1465, 1480, 1600];
+    let form = (0..24u8, select(lengths), any::<bool>(), prop::bool::weighted(0.2));
     (ends, form, prop::option::weighted(0.1, (0..80usize, any::<u8>()))).prop_map(
-        |((is_ipv4, service, client, port, client_port), (form, len, may_fragment), damage)| {
-            let client = if is_ipv4 { format!("192.0.2.{client}") } else { format!("2001:db8:c::{client}") };
-            let dst = match (service, is_ipv4) {
-                (SERVICES, true) => "198.51.100.3".to_owned(),
-                (SERVICES.., true) => "198.51.100.200".to_owned(),
+        |((is_ipv4, service, client, port, client_port), (form, len, may_fragment, is_tagged), damage)| {
+            let client = match (client, is_ipv4) {
+                // A martian.
+                (127, true) => "127.0.0.1".to_owned(),
+                (127, false) => "fe80::1".to_owned(),
+                (_, true) => format!("192.0.2.{client}"),
+                (_, false) => format!("2001:db8:c::{client}"),
+            };
+            let dst = match (service.checked_sub(SERVICES), is_ipv4) {
+                (Some(0), true) => "198.51.100.3".to_owned(),
+                (Some(1), true) => "198.51.100.200".to_owned(),
+                (Some(1), false) => "2001:db8:99::200".to_owned(),
+                (Some(2), true) => "203.0.113.99".to_owned(),
+                (Some(_), false) => "2001:db8::99".to_owned(),
                 _ => vip(service % SERVICES, is_ipv4),
             };
             let mut packet = Packet::between(&client, &dst).tos(form * 9).identification(7);
@@ -207,6 +218,9 @@ fn packet() -> impl Strategy<Value = Vec<u8>> {
             packet = if (19..21).contains(&form) { packet } else { packet.payload_len(len) };
             if !may_fragment {
                 packet = packet.dont_fragment();
+            }
+            if is_tagged {
+                packet = packet.vlan(5);
             }
             let mut frame = packet.build();
             if let Some((offset, byte)) = damage

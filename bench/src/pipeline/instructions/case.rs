@@ -337,8 +337,7 @@ fn deliver(scenario: &Scenario) {
         let parse = |frame: &Slot| Packet::parse(frame.bytes()).expect("it is well-formed");
         let plain = |frame: &Slot| {
             let packet = parse(frame);
-            let (l3_len, entropy) = (packet.l3_len as u16, packet.flow.entropy());
-            PlainPacket { l3_len, is_ipv4: packet.is_ipv4, entropy }
+            PlainPacket { l3_len: packet.l3_len as u16, tag_len: 0, is_ipv4: packet.is_ipv4 }
         };
         let packets: Vec<PlainPacket> = frames.iter().map(plain).collect();
         let deliveries: Vec<PlainDelivery> = flows.iter().map(|flow| delivery(*flow)).collect();

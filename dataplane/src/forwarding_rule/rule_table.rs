@@ -1,0 +1,155 @@
+//! The rules and routes spelled out for plain packets: by destination, protocol and port, and where it has a say by client,
+//! so that a packet costs a cell of a table, or two, and a binary search where ranges of ports or clients decide.
+//!
+//! The answers are those of the lists, which are asked once for every case that they tell apart. A destination is a VIP, or
+//! a range of addresses which prefixes, routes and the appliance's own addresses treat alike:
+//!
+//! ```text
+//! (destination, protocol, port) ────────────▶ answer
+//! (destination, protocol), no such port ────▶ answer, or by port ▶ answer      answer: or by client ▶ answer
+//! no such destination ─▶ its range: as if that were the destination
+//! ```
+
+mod cells;
+mod ranges;
+mod spelling;
+
+use super::{RuleId, ServiceId};
+use crate::affinity::KeyParts;
+use cells::{Cells, Ipv4Key, Ipv6Key, Key};
+use ranges::Ranges;
+
+/// Answer for a plain packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Answer {
+    /// A rule takes the packet, or the rule behind a route does.
+    Rule(PlainRule),
+    /// The port decides: number of its ranges.
+    ByPort(u32),
+    /// The client decides: number of its ranges.
+    ByClient(u32),
+    /// The rules take clients of the region alone, and the client is outside of it.
+    OutsideRegion,
+    /// No rule.
+    None,
+    /// The lists have to be asked.
+    NotSpelledOut,
+}
+
+/// Rule for a plain packet, with what nearly all of them need to know of its service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct PlainRule {
+    pub(crate) rule: RuleId,
+    pub(crate) service: ServiceId,
+    /// Parts that name the packet's connection.
+    pub(crate) key: KeyParts,
+    /// True if connections are tracked.
+    pub(crate) tracked: bool,
+    /// True if the packet came by a route: its hashes are those of both directions.
+    pub(crate) routed: bool,
+}
+
+/// Rules and routes, spelled out for plain packets.
+#[derive(Debug, Default)]
+pub(crate) struct RuleTable {
+    ipv4: FamilyTable<Ipv4Key>,
+    ipv6: FamilyTable<Ipv6Key>,
+}
+
+/// Rules and routes of one family.
+#[derive(Debug)]
+struct FamilyTable<K: Key> {
+    cells: Cells<K>,
+    /// Numbers of the ranges of destinations; none where no rule or route is.
+    destinations: Ranges<K::Word, Option<u32>>,
+    ports: Vec<Ranges<u16, Answer>>,
+    clients: Vec<Ranges<K::Word, Answer>>,
+    /// Answer for a destination that has neither cells nor a range.
+    elsewhere: Answer,
+}
+
+impl RuleTable {
+    /// Rule for an IPv4 packet of TCP or UDP; `end` has the last four bytes of its header and the ports, little-endian.
+    ///
+    /// # Errors
+    /// The answer, where it is no rule.
+    #[inline(always)]
+    pub(crate) fn get_ipv4(
+        &self,
+        end: u64,
+        protocol: u8,
+        client: impl Fn() -> u32,
+    ) -> Result<&PlainRule, &Answer> {
+        self.ipv4.get(Ipv4Key::of_packet(end, protocol), client)
+    }
+
+    /// Rule for an IPv6 packet of TCP or UDP; destination and ports are little-endian words of the header's bytes.
+    ///
+    /// # Errors
+    /// The answer, where it is no rule.
+    #[inline(always)]
+    pub(crate) fn get_ipv6(
+        &self,
+        destination: u128,
+        ports: u32,
+        protocol: u8,
+        client: impl Fn() -> u128,
+    ) -> Result<&PlainRule, &Answer> {
+        self.ipv6.get(Ipv6Key::of_packet(destination, ports, protocol), client)
+    }
+}
+
+impl<K: Key> FamilyTable<K> {
+    #[inline(always)]
+    fn get(&self, key: K, client: impl Fn() -> K::Word) -> Result<&PlainRule, &Answer> {
+        match self.cells.get(key) {
+            Some(Answer::Rule(rule)) => Ok(rule),
+            found => match self.decide(found, key, client()) {
+                Answer::Rule(rule) => Ok(rule),
+                other => Err(other),
+            },
+        }
+    }
+
+    /// Answer where the port has no cell, or where its cell leaves it to the port or to the client.
+    //
+    // A call, so that what it needs takes no registers from the packets before it.
+    #[inline(never)]
+    fn decide<'t>(&'t self, found: Option<&'t Answer>, key: K, client: K::Word) -> &'t Answer {
+        let mut answer =
+            found.or_else(|| self.cells.get(key.of_other_ports())).unwrap_or_else(|| self.get_in_range(key));
+        if let Answer::ByPort(number) = answer {
+            answer = self.ports[*number as usize].get(key.port());
+        }
+        if let Answer::ByClient(number) = answer {
+            answer = self.clients[*number as usize].get(client);
+        }
+        answer
+    }
+
+    /// Answer for a destination that has no cells of its own.
+    #[inline(always)]
+    fn get_in_range(&self, key: K) -> &Answer {
+        match self.destinations.get(key.destination()) {
+            Some(number) => {
+                let key = key.in_range(*number);
+                let found = self.cells.get(key).or_else(|| self.cells.get(key.of_other_ports()));
+                found.unwrap_or(&self.elsewhere)
+            }
+            None => &self.elsewhere,
+        }
+    }
+}
+
+impl<K: Key> Default for FamilyTable<K> {
+    /// Table in which nothing is spelled out.
+    fn default() -> Self {
+        Self {
+            cells: Cells::new(Vec::new()),
+            destinations: Ranges::all(None),
+            ports: Vec::new(),
+            clients: Vec::new(),
+            elsewhere: Answer::NotSpelledOut,
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! Spelling out: the lists are asked once for every case that they tell apart.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::cells::{Cells, Ipv4Key, Ipv6Key, Key};
+use super::ranges::Ranges;
+use super::{Answer, FamilyTable, PlainRule, RuleTable};
+use crate::address::{Address, Prefix};
+use crate::affinity::{AffinityPolicy, KeyParts, ServiceKey};
+use crate::flow::{Flow, Fragment};
+use crate::forwarding_rule::vip::{Candidates, Vip};
+use crate::forwarding_rule::{ForwardingRules, RuleId, RuleMatch, ServiceId};
+use crate::wire::protocol;
+
+/// Ports of a range that have cells of their own at most; a longer range's have none.
+const SPELLED_OUT: u32 = 64;
+
+/// Candidates that the lists may look at, in all: a tenth of a second's work. Cases beyond, of thousands of rules with ranges of
+/// clients for one port, are left to the lists.
+const BUDGET: usize = 20_000_000;
+
+impl RuleTable {
+    /// Spells out `rules`, whose services have these keys and policies.
+    pub(in crate::forwarding_rule) fn new(
+        rules: &ForwardingRules,
+        services: &[(ServiceKey, AffinityPolicy)],
+    ) -> Self {
+        Self {
+            ipv4: Speller::<Ipv4Key>::new(rules, services).spell_out(),
+            ipv6: Speller::<Ipv6Key>::new(rules, services).spell_out(),
+        }
+    }
+}
+
+/// State of the spelling of one family.
+struct Speller<'a, K: Key> {
+    rules: &'a ForwardingRules,
+    services: &'a [(ServiceKey, AffinityPolicy)],
+    budget: usize,
+    cells: Vec<(K, Answer)>,
+    ports: Vec<Ranges<u16, Answer>>,
+    clients: Vec<Ranges<K::Word, Answer>>,
+    /// Numbers of the clients' ranges: many ports have the same.
+    known_clients: HashMap<Vec<(K::Word, Answer)>, u32>,
+}
+
+impl<'a, K: Key> Speller<'a, K> {
+    fn new(rules: &'a ForwardingRules, services: &'a [(ServiceKey, AffinityPolicy)]) -> Self {
+        Self {
+            rules,
+            services,
+            budget: BUDGET,
+            cells: Vec::new(),
+            ports: Vec::new(),
+            clients: Vec::new(),
+            known_clients: HashMap::new(),
+        }
+    }
+
+    fn spell_out(mut self) -> FamilyTable<K> {
+        let rules = self.rules;
+        for address in rules.vips.keys().filter(|address| address.is_ipv4() == K::IS_IPV4) {
+            self.spell_destination(address, |key| key);
+        }
+        FamilyTable {
+            destinations: self.spell_ranges(),
+            cells: Cells::new(self.cells),
+            ports: self.ports,
+            clients: self.clients,
+            elsewhere: Answer::None,
+        }
+    }
+
+    /// Spells out the destinations that prefixes and routes hold, by number.
+    fn spell_ranges(&mut self) -> Ranges<K::Word, Option<u32>> {
+        let rules = self.rules;
+        let of_family = |prefix: &Prefix| prefix.is_ipv4() == K::IS_IPV4;
+        let held = || rules.vip_prefixes.keys().chain(rules.routes.keys()).filter(of_family);
+        if held().next().is_none() {
+            return Ranges::all(None);
+        }
+        let mut starts = BTreeSet::from([K::Word::default()]);
+        held()
+            .chain(rules.own.iter().copied().filter(of_family))
+            .for_each(|prefix| add::<K>(&mut starts, prefix));
+        let ends = starts.iter().skip(1).copied().map(Some).chain([None]);
+        let mut count = 0;
+        let numbered = starts.iter().copied().zip(ends).map(|(start, end)| {
+            // A VIP in the range has cells of its own, and would not speak for the range.
+            let mut words = std::iter::successors(Some(start), |word| K::successor(*word));
+            let spokesman = words.find(|word| rules.vips.get(K::address(*word)).is_none())?;
+            let address = K::address(spokesman);
+            let is_held = rules.vip_prefixes.holding(address).next().is_some()
+                || rules.routes.holding(address).next().is_some();
+            if !is_held || end.is_some_and(|end| end <= spokesman) {
+                return None;
+            }
+            let number = count;
+            count += 1;
+            self.spell_destination(address, |key| key.in_range(number));
+            Some(number)
+        });
+        let numbered: Vec<Option<u32>> = numbered.collect();
+        starts.into_iter().zip(numbered).collect()
+    }
+
+    /// Spells out the packets to one destination under the keys that `key` makes of its own.
+    fn spell_destination(&mut self, destination: Address, key: impl Fn(K) -> K) {
+        let vips: Vec<&Vip> = self.rules.vips_for(destination).collect();
+        for protocol in [protocol::TCP, protocol::UDP] {
+            let starts: BTreeSet<u32> =
+                vips.iter().flat_map(|vip| vip.port_starts(protocol)).chain([0]).collect();
+            let ends = starts.iter().skip(1).copied().chain([1 << 16]);
+            let mut long: Vec<(u16, Answer)> = Vec::new();
+            let mut short: Vec<(u32, u32, Answer)> = Vec::new();
+            for (start, end) in starts.iter().copied().zip(ends) {
+                let flow = Flow {
+                    src: K::address(K::Word::default()),
+                    dst: destination,
+                    src_port: 0,
+                    dst_port: start as u16,
+                    protocol,
+                    fragment: Fragment::No,
+                };
+                let answer = self.answer(&vips, flow);
+                if end - start <= SPELLED_OUT {
+                    short.push((start, end, answer));
+                } else {
+                    long.push((start as u16, answer));
+                }
+            }
+            for port in
+                short.iter().flat_map(|(start, end, answer)| (*start..*end).map(move |port| (port, answer)))
+            {
+                self.cells.push((key(K::new(destination, protocol, port.0 as u16)), *port.1));
+            }
+            let others = self.others(long);
+            self.cells.push((key(K::new(destination, protocol, 0).of_other_ports()), others));
+        }
+    }
+
+    /// Answer for the ports of long ranges alone, which have these first ports.
+    fn others(&mut self, mut long: Vec<(u16, Answer)>) -> Answer {
+        let Some((first, _)) = long.first_mut() else { return Answer::None };
+        // Ports before have cells.
+        *first = 0;
+        let ranges: Ranges<u16, Answer> = long.into_iter().collect();
+        if let Some(only) = ranges.only() {
+            return only;
+        }
+        self.ports.push(ranges);
+        Answer::ByPort(self.ports.len() as u32 - 1)
+    }
+
+    /// Answer for the packets of one case, whoever their client is; `flow` is one of them, `vips` are those that hold its
+    /// destination.
+    fn answer(&mut self, vips: &[&Vip], flow: Flow) -> Answer {
+        let rules = self.rules;
+        let mut starts = BTreeSet::from([K::Word::default()]);
+        let mut candidates = 1;
+        for candidate in vips.iter().flat_map(|vip| vip.preference(&flow)).flat_map(Candidates::all) {
+            candidates += 1;
+            candidate.source.into_iter().for_each(|source| add::<K>(&mut starts, source));
+        }
+        if rules.has_region() {
+            // Whichever rule has a say, it asks for the same region.
+            let of_family = |prefix: &&Prefix| prefix.is_ipv4() == K::IS_IPV4;
+            rules.region.iter().filter(of_family).for_each(|prefix| add::<K>(&mut starts, *prefix));
+        }
+        let Some(budget) = self.budget.checked_sub(starts.len().saturating_mul(candidates)) else {
+            return Answer::NotSpelledOut;
+        };
+        self.budget = budget;
+        let answers: Ranges<K::Word, Answer> = starts
+            .into_iter()
+            .map(|start| (start, self.asked(&Flow { src: K::address(start), ..flow })))
+            .collect();
+        if let Some(only) = answers.only() {
+            return only;
+        }
+        let next = self.clients.len() as u32;
+        let number = *self.known_clients.entry(answers.iter().collect()).or_insert(next);
+        if number == next {
+            self.clients.push(answers);
+        }
+        Answer::ByClient(number)
+    }
+
+    /// Answer of the lists for one flow.
+    fn asked(&self, flow: &Flow) -> Answer {
+        match self.rules.lookup(flow) {
+            RuleMatch::Rule(rule, service) => self.plain_rule(rule, service, flow.protocol, false),
+            RuleMatch::Route(rule, service) => self.plain_rule(rule, service, flow.protocol, true),
+            RuleMatch::OutsideRegion => Answer::OutsideRegion,
+            RuleMatch::None => Answer::None,
+        }
+    }
+
+    fn plain_rule(&self, rule: RuleId, service: ServiceId, protocol: u8, routed: bool) -> Answer {
+        let Some((key, policy)) = self.services.get(usize::from(service.0)) else {
+            return Answer::NotSpelledOut;
+        };
+        let treatment = policy.treatment_with_ports(protocol);
+        let key = KeyParts::new(*key, treatment.tracking_tuple_with_ports(), protocol);
+        Answer::Rule(PlainRule { rule, service, key, tracked: treatment.tracked, routed })
+    }
+}
+
+/// Adds the numbers at which a prefix begins, and at which it has just ended.
+fn add<K: Key>(starts: &mut BTreeSet<K::Word>, prefix: Prefix) {
+    if prefix.is_ipv4() == K::IS_IPV4 {
+        starts.insert(K::word(prefix.network()));
+        starts.extend(K::successor(K::word(prefix.with_host(u128::MAX))));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    use super::*;
+    use crate::affinity::{LoadBalancingScheme, PersistenceOnUnhealthy, SessionAffinity, TrackingMode};
+    use crate::forwarding_rule::{ForwardingRule, Route, RulePorts, RuleProtocol};
+
+    const SERVICES: u16 = 3;
+
+    fn addresses(is_ipv4: bool, network: u8, host: u8) -> Address {
+        if is_ipv4 {
+            Address::v4([203, 0, network, host])
+        } else {
+            Address(0x2001_0db8 << 96 | u128::from(network) << 64 | u128::from(host))
+        }
+    }
+
+    /// One of few addresses, some of which are the first or the last of a prefix.
+    fn address() -> impl Strategy<Value = Address> {
+        (any::<bool>(), 0..3u8, select(vec![0u8, 1, 2, 127, 128, 255]))
+            .prop_map(|(is_ipv4, network, host)| addresses(is_ipv4, network, host))
+    }
+
+    fn prefix() -> impl Strategy<Value = Prefix> {
+        (address(), select(vec![0u8, 1, 7, 8, 9, 10, 16, 64])).prop_map(|(address, host_bits)| {
+            let longest: u8 = if address.is_ipv4() { 32 } else { 128 };
+            Prefix::new(address, longest.saturating_sub(host_bits))
+        })
+    }
+
+    fn rule() -> impl Strategy<Value = ForwardingRule> {
+        let protocol = select(vec![RuleProtocol::Tcp, RuleProtocol::Udp, RuleProtocol::L3Default]);
+        let ports = prop_oneof![
+            vec(select(vec![0u16, 80, 443, 500, u16::MAX]), 1..4).prop_map(RulePorts::List),
+            (0..500u16, 0..2_000u16).prop_map(|(first, more)| RulePorts::Range(first, first + more)),
+            Just(RulePorts::All),
+        ];
+        let vip = prop_oneof![2 => address().prop_map(Prefix::from), 1 => prefix()];
+        (vip, protocol, ports, vec(prefix(), 0..3), any::<bool>(), 0..SERVICES).prop_map(
+            |(vip, protocol, ports, source_ranges, region_only, service)| {
+                let of_family = |source: &Prefix| source.is_ipv4() == vip.is_ipv4();
+                ForwardingRule {
+                    vip,
+                    protocol,
+                    ports: if protocol == RuleProtocol::L3Default { RulePorts::All } else { ports },
+                    source_ranges: source_ranges.into_iter().filter(of_family).collect(),
+                    region_only,
+                    service: ServiceId(service),
+                }
+            },
+        )
+    }
+
+    fn services() -> Vec<(ServiceKey, AffinityPolicy)> {
+        let affinities =
+            [SessionAffinity::None, SessionAffinity::ClientIp, SessionAffinity::ClientIpNoDestination];
+        let policy = |affinity| {
+            AffinityPolicy::new(
+                LoadBalancingScheme::External,
+                affinity,
+                TrackingMode::PerSession,
+                PersistenceOnUnhealthy::DefaultForProtocol,
+            )
+        };
+        (40..).map(ServiceKey).zip(affinities.map(policy)).collect()
+    }
+
+    /// Answer of the table for a flow.
+    fn spelled(rules: &ForwardingRules, flow: &Flow) -> Answer {
+        let ports = u32::from(flow.dst_port.swap_bytes()) << 16 | 0x1234;
+        let found = if flow.src.is_ipv4() {
+            let end = u64::from(ports) << 32 | u64::from(u32::from_le_bytes(flow.dst.v4_bytes()));
+            rules.table().get_ipv4(end, flow.protocol, || flow.src.0 as u32)
+        } else {
+            rules.table().get_ipv6(flow.dst.0.swap_bytes(), ports, flow.protocol, || flow.src.0)
+        };
+        found.copied().map_or_else(|other| *other, Answer::Rule)
+    }
+
+    fn listed(rules: &ForwardingRules, flow: &Flow) -> Answer {
+        Speller::<Ipv4Key>::new(rules, &services()).asked(flow)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        #[test]
+        fn the_table_says_what_the_lists_say(
+            rules in vec(rule(), 0..8),
+            routes in vec((prefix(), any::<prop::sample::Index>()), 0..3),
+            region in vec(prefix(), 0..3),
+            own in vec(prefix(), 0..2),
+            flows in vec(
+                (address(), address(), select(vec![0u16, 79, 80, 81, 443, 499, 500, 501, 1_000, 1_064, u16::MAX]), any::<bool>()),
+                100,
+            ),
+        ) {
+            let routes: Vec<Route> = routes
+                .into_iter()
+                .filter(|_| !rules.is_empty())
+                .map(|(dest_range, rule)| Route { dest_range, next_hop: RuleId(rule.index(rules.len()) as u16) })
+                .collect();
+            let rules = ForwardingRules::new(&rules, &routes, &region).with_own(own).spelled_out(&services());
+            for (src, dst, dst_port, is_tcp) in flows {
+                if src.is_ipv4() != dst.is_ipv4() {
+                    continue;
+                }
+                let protocol = if is_tcp { protocol::TCP } else { protocol::UDP };
+                let flow = Flow { src, dst, src_port: 0, dst_port, protocol, fragment: Fragment::No };
+                prop_assert_eq!(spelled(&rules, &flow), listed(&rules, &flow), "{:?}", flow);
+            }
+        }
+    }
+
+    #[test]
+    fn cases_beyond_the_budget_are_left_to_the_lists() {
+        let vip = Address::v4([203, 0, 113, 10]);
+        let ranges = |rule: u16| {
+            let source = |n: u16| Prefix::new(Address::v4([10, (rule >> 8) as u8, rule as u8, n as u8]), 32);
+            ForwardingRule {
+                source_ranges: (0..64).map(source).collect(),
+                ..ForwardingRule::new(vip, RuleProtocol::Tcp, RulePorts::List(vec![443]), ServiceId(0))
+            }
+        };
+        let mut rules: Vec<ForwardingRule> = (0..100).map(ranges).collect();
+        rules.push(ForwardingRule::new(vip, RuleProtocol::Udp, RulePorts::All, ServiceId(1)));
+        let rules = ForwardingRules::new(&rules, &[], &[]).spelled_out(&services());
+        let flow = |protocol| Flow {
+            src: Address::v4([10, 0, 7, 3]),
+            dst: vip,
+            src_port: 0,
+            dst_port: 443,
+            protocol,
+            fragment: Fragment::No,
+        };
+        assert_eq!(spelled(&rules, &flow(protocol::TCP)), Answer::NotSpelledOut);
+        assert!(matches!(
+            listed(&rules, &flow(protocol::TCP)),
+            Answer::Rule(PlainRule { rule: RuleId(7), .. })
+        ));
+        assert_eq!(spelled(&rules, &flow(protocol::UDP)), listed(&rules, &flow(protocol::UDP)));
+    }
+}
