@@ -11,6 +11,7 @@ mod scenario;
 mod slot;
 mod traffic;
 
+use clap::ValueEnum;
 use guideway_dataplane::delivery::DeliveryMode;
 use serde::Serialize;
 
@@ -19,6 +20,7 @@ use crate::output::{Output, markdown};
 use crate::pinned;
 use run::{Effort, Measured};
 use scenario::{Affinity, Family, GUE, Packets, RuleForm, Scenario, delivery_modes};
+use traffic::PacketForm;
 
 /// Measures what a packet costs a worker, from memory to memory
 ///
@@ -60,6 +62,9 @@ pub(crate) struct Args {
     /// Form of the rules
     #[arg(long, value_delimiter = ',')]
     rule: Vec<RuleForm>,
+    /// Form of the packets of established connections
+    #[arg(long, value_delimiter = ',')]
+    form: Vec<PacketForm>,
     /// Snapshots published per second while the bursts are timed
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1000))]
     publish_per_sec: u16,
@@ -124,9 +129,11 @@ impl Args {
             backends: self.backends.into(),
             rules: self.rules.into(),
             rule: RuleForm::Port,
+            form: PacketForm::Plain,
         };
         let lists = [self.flows.len(), self.frame_len.len(), self.family.len(), self.delivery.len()];
-        let more_lists = [self.affinity.len(), self.packets.len(), self.workers.len(), self.rule.len()];
+        let more_lists =
+            [self.affinity.len(), self.packets.len(), self.workers.len(), self.rule.len(), self.form.len()];
         if !self.per_session && lists.iter().chain(&more_lists).all(|len| *len == 0) {
             return Self::telling(&usual, self.quick);
         }
@@ -136,10 +143,20 @@ impl Args {
         vary(&mut scenarios, &self.affinity, |scenario, affinity| scenario.affinity = affinity);
         vary(&mut scenarios, &self.packets, |scenario, packets| scenario.packets = packets);
         vary(&mut scenarios, &self.rule, |scenario, form| scenario.rule = form);
+        vary(&mut scenarios, &self.form, |scenario, form| scenario.form = form);
         vary(&mut scenarios, &self.workers, |scenario, workers| scenario.workers = workers.into());
         vary(&mut scenarios, &self.family, |scenario, family| scenario.family = family);
         vary(&mut scenarios, &self.flows, |scenario, flows| scenario.flows = flows as usize);
         scenarios.into_iter().map(Scenario::sound).collect()
+    }
+
+    /// Lists the forms of rules and of packets, all with few flows, so that nothing but the form differs.
+    fn cliffs(usual: &Scenario) -> Vec<Scenario> {
+        let plainest = Scenario { flows: 1_000, ..*usual };
+        let rules = RuleForm::value_variants().iter().map(|rule| Scenario { rule: *rule, ..plainest });
+        let forms =
+            PacketForm::value_variants().iter().skip(1).map(|form| Scenario { form: *form, ..plainest });
+        rules.chain(forms).chain([Scenario { rules: 10_000, ..plainest }]).collect()
     }
 
     /// Lists the scenarios that tell most, for a run without arguments.
@@ -156,6 +173,7 @@ impl Args {
         );
         scenarios.push(Scenario { frame_len: 1514, ..*usual });
         scenarios.push(Scenario { workers: 2, ..*usual });
+        scenarios.extend(Self::cliffs(usual));
         let sessions = Scenario { affinity: Affinity::ClientIp, per_session: true, ..*usual };
         scenarios.extend([1, 2].map(|workers| Scenario { workers, ..sessions }));
         scenarios.into_iter().map(Scenario::sound).collect()
@@ -187,6 +205,7 @@ impl std::fmt::Display for Report {
             "delivery",
             "affinity",
             "rule",
+            "form",
             "workers",
             "frame",
             "flows",
@@ -200,7 +219,7 @@ impl std::fmt::Display for Report {
             "max",
         ];
         let rows = self.measured.iter().map(Measured::row);
-        writeln!(f, "{}\n", markdown(header, rows, 5))?;
+        writeln!(f, "{}\n", markdown(header, rows, 6))?;
         write!(f, "{}", self.environment)
     }
 }

@@ -5,13 +5,13 @@
 ///
 /// It does nothing where the target has no such instruction in stable Rust.
 #[inline(always)]
-pub(crate) fn prefetch<T>(target: &T) {
+pub(crate) fn prefetch<T>(target: *const T) {
     #[cfg(target_arch = "x86_64")]
     {
         use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: PREFETCHT0 is part of SSE, which every x86_64 target has. It reads nothing that the program can
-        // observe and never faults, whatever the address; this one comes from a live reference besides.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(core::ptr::from_ref(target).cast()) }
+        // observe and never faults, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(target.cast()) }
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = target;

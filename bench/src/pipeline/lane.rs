@@ -15,7 +15,7 @@ use guideway_engine::publish::Feed;
 use hdrhistogram::Histogram;
 
 use super::slot::Slot;
-use super::traffic::Traffic;
+use super::traffic::{Sent, Traffic};
 use crate::pinned::processor_ns;
 
 /// Slots that go round: a receive ring's worth of frames in the second-level cache.
@@ -57,10 +57,10 @@ impl<'t> Lane<'t> {
     /// Measures the nanoseconds for which the worker has a processor for `bursts` bursts of the flows that `flows`
     /// names, the making of frames included.
     #[inline(never)]
-    pub(super) fn forward(&mut self, bursts: usize, syn: bool, mut flows: impl FnMut() -> u32) -> f64 {
+    pub(super) fn forward(&mut self, bursts: usize, sent: Sent, mut flows: impl FnMut() -> u32) -> f64 {
         let start = processor_ns();
         for _ in 0..bursts {
-            let window = self.receive(syn, &mut flows);
+            let window = self.receive(sent, &mut flows);
             self.decide(window);
         }
         processor_ns() - start
@@ -68,10 +68,10 @@ impl<'t> Lane<'t> {
 
     /// Measures the nanoseconds that the making of the frames takes by itself.
     #[inline(never)]
-    pub(super) fn make(&mut self, bursts: usize, syn: bool, mut flows: impl FnMut() -> u32) -> f64 {
+    pub(super) fn make(&mut self, bursts: usize, sent: Sent, mut flows: impl FnMut() -> u32) -> f64 {
         let start = processor_ns();
         for _ in 0..bursts {
-            let window = self.receive(syn, &mut flows);
+            let window = self.receive(sent, &mut flows);
             black_box(&mut self.slots[window..window + BURST]);
         }
         processor_ns() - start
@@ -81,12 +81,12 @@ impl<'t> Lane<'t> {
     pub(super) fn time(
         &mut self,
         bursts: usize,
-        syn: bool,
+        sent: Sent,
         mut flows: impl FnMut() -> u32,
     ) -> Histogram<u64> {
         let mut histogram = Histogram::new_with_max(LONGEST_NANOS, 3).expect("three digits up to a second");
         for _ in 0..bursts {
-            let window = self.receive(syn, &mut flows);
+            let window = self.receive(sent, &mut flows);
             let start = Instant::now();
             self.decide(window);
             histogram.saturating_record(start.elapsed().as_nanos() as u64);
@@ -100,11 +100,11 @@ impl<'t> Lane<'t> {
     }
 
     #[inline]
-    fn receive(&mut self, syn: bool, flows: &mut impl FnMut() -> u32) -> usize {
+    fn receive(&mut self, sent: Sent, flows: &mut impl FnMut() -> u32) -> usize {
         let window = self.next;
         self.next = (window + BURST) % SLOTS;
         for slot in &mut self.slots[window..window + BURST] {
-            self.traffic.receive(slot, flows(), syn);
+            self.traffic.receive(slot, flows(), sent);
         }
         window
     }

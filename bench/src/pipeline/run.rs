@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::lane::Lane;
 use super::scenario::{Packets, Scenario};
-use super::traffic::Traffic;
+use super::traffic::{Sent, Traffic};
 use crate::pinned::{self, Start};
 use crate::sample::Sample;
 
@@ -124,15 +124,15 @@ impl Worker<'_> {
         start.wait();
         let before = lane.counters().clone();
         let mut flows = self.flows();
-        let syn = self.scenario.packets != Packets::Hit;
+        let sent = if self.scenario.packets == Packets::Hit { Sent::InForm } else { Sent::Opening };
         let (mut making, mut forwarding) = (Vec::new(), Vec::new());
         let bursts = self.bursts();
         let per_packet = |ns: f64| ns / (bursts * BURST) as f64;
         for _ in 0..self.effort.runs {
-            making.push(per_packet(lane.make(bursts, syn, &mut flows.clone())));
-            forwarding.push(per_packet(lane.forward(bursts, syn, &mut flows)));
+            making.push(per_packet(lane.make(bursts, sent, &mut flows.clone())));
+            forwarding.push(per_packet(lane.forward(bursts, sent, &mut flows)));
         }
-        let timed = lane.time(bursts * self.effort.runs.min(10), syn, &mut flows);
+        let timed = lane.time(bursts * self.effort.runs.min(10), sent, &mut flows);
         let after = lane.counters().clone();
         assert_eq!(after.forwarded, after.offered, "every packet has a backend");
         if self.scenario.packets == Packets::Flood {
@@ -149,7 +149,9 @@ impl Worker<'_> {
         }
         // Two packets of each at once: a second confirms the entry, which before would give way to the next flow's.
         let mut flows = self.own().flat_map(|flow| [flow, flow]).cycle();
-        lane.forward((2 * self.own().len()).div_ceil(BURST), false, || flows.next().expect("it goes round"));
+        lane.forward((2 * self.own().len()).div_ceil(BURST), Sent::Plain, || {
+            flows.next().expect("it goes round")
+        });
         self.hits(lane)
     }
 
@@ -157,7 +159,7 @@ impl Worker<'_> {
     fn hits(&self, lane: &mut Lane<'_>) -> u64 {
         let before = lane.counters().conntrack.hits;
         let mut flows = self.own().cycle();
-        lane.forward(self.own().len() / BURST, false, || flows.next().expect("it goes round"));
+        lane.forward(self.own().len() / BURST, Sent::Plain, || flows.next().expect("it goes round"));
         lane.counters().conntrack.hits - before
     }
 
@@ -237,7 +239,7 @@ impl Measured {
 
     /// Makes the line of the table.
     pub(super) fn row(&self) -> Vec<String> {
-        let Scenario { packets, family, delivery, affinity, rule, workers, frame_len, flows, .. } =
+        let Scenario { packets, family, delivery, affinity, rule, form, workers, frame_len, flows, .. } =
             self.scenario;
         let word = |value: &dyn std::fmt::Debug| format!("{value:?}").to_lowercase();
         let tracked = if self.scenario.per_session { " per session" } else { "" };
@@ -250,6 +252,7 @@ impl Measured {
                 serde_json::to_value(affinity).expect("a word").as_str().unwrap_or_default()
             ),
             serde_json::to_value(rule).expect("a word").as_str().unwrap_or_default().to_owned(),
+            serde_json::to_value(form).expect("a word").as_str().unwrap_or_default().to_owned(),
             workers.to_string(),
             frame_len.to_string(),
             flows.to_string(),

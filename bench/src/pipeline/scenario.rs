@@ -7,10 +7,14 @@ use guideway_dataplane::affinity::{
 };
 use guideway_dataplane::delivery::{Delivery, DeliveryMode, Tunnel};
 use guideway_dataplane::egress::Egress;
-use guideway_dataplane::forwarding_rule::{ForwardingRule, RulePorts, RuleProtocol, ServiceId};
+use guideway_dataplane::forwarding_rule::{
+    ForwardingRule, Route, RuleId, RulePorts, RuleProtocol, ServiceId,
+};
 use guideway_dataplane::snapshot::{Snapshot, SnapshotBuilder};
 use guideway_dataplane::wire::ethernet::MacAddress;
 use serde::{Serialize, Serializer};
+
+use super::traffic::PacketForm;
 
 /// The VIP of rule `n` among its family's: 203.0.113.0 and up, 2001:db8::1:0 and up.
 pub(super) fn vip(family: Family, n: usize) -> Address {
@@ -37,10 +41,12 @@ pub(super) enum RuleForm {
     AllPorts,
     /// One listed port, for clients of the region alone, and a region of 16 prefixes
     Region,
-    /// One listed port, for 16 ranges of clients, before a rule for all of them
+    /// One listed port, for 16 ranges of clients by turns with another rule's, before a rule for all of them
     SourceRanges,
     /// One listed port of a VIP that is a prefix
     Prefix,
+    /// A route, whose next hop the rule is
+    Route,
 }
 
 impl RuleForm {
@@ -55,23 +61,38 @@ impl RuleForm {
             Self::AllPorts => vec![with(RulePorts::All)],
             Self::Region => vec![ForwardingRule { region_only: true, ..plain }],
             Self::SourceRanges => {
-                let source_ranges = clients(family).to_vec();
-                vec![ForwardingRule { source_ranges, ..plain.clone() }, plain]
+                let parts = |odd| clients(family).into_iter().skip(odd).step_by(2).collect();
+                let of_parts = |odd| ForwardingRule { source_ranges: parts(odd), ..plain.clone() };
+                vec![of_parts(0), of_parts(1), plain.clone()]
             }
             Self::Prefix => {
                 let vip = Prefix::new(vip(family, n), if family == Family::Ipv4 { 28 } else { 96 });
                 vec![ForwardingRule { vip, ..plain }]
             }
+            // The route leads to the VIPs of the other forms.
+            Self::Route => vec![ForwardingRule { vip: vip(family, n + 0x8000).into(), ..plain }],
         }
     }
 }
 
 /// Prefixes that together hold all clients, in 16 parts.
 fn clients(family: Family) -> [Prefix; 16] {
-    std::array::from_fn(|n| match family {
-        Family::Ipv4 => Prefix::new(Address::v4([(n as u8) << 4, 0, 0, 0]), 4),
-        Family::Ipv6 => Prefix::new(Address(0x2001_0db8 << 96 | (n as u128) << 92), 36),
-    })
+    std::array::from_fn(|n| client_prefix(family, 32 + 4 * n as u8, 6))
+}
+
+/// Region of 16 prefixes, of which every fourth holds clients of the traffic.
+fn region(family: Family) -> impl Iterator<Item = Prefix> {
+    let clients = [32, 48, 64, 80].map(|first| client_prefix(family, first, 4));
+    let others = (0..12).map(move |n| client_prefix(family, 100 + 2 * n, 8));
+    clients.into_iter().chain(others)
+}
+
+/// Prefix of so many bits of the part of an address that tells clients apart.
+fn client_prefix(family: Family, first: u8, bits: u8) -> Prefix {
+    match family {
+        Family::Ipv4 => Prefix::new(Address::v4([first, 0, 0, 0]), bits),
+        Family::Ipv6 => Prefix::new(Address(0x2001_0db8 << 96 | u128::from(first) << 24), 96 + bits),
+    }
 }
 
 /// Rule `n` of a family.
@@ -136,6 +157,7 @@ pub(super) struct Scenario {
     pub(super) backends: usize,
     pub(super) rules: usize,
     pub(super) rule: RuleForm,
+    pub(super) form: PacketForm,
 }
 
 impl Scenario {
@@ -180,9 +202,14 @@ impl Scenario {
             builder.rule(rule);
         }
         if self.rule == RuleForm::Region {
-            for prefix in clients(self.family) {
+            for prefix in region(self.family) {
                 builder.region(prefix);
             }
+        }
+        if self.rule == RuleForm::Route {
+            let dest_range =
+                Prefix::new(vip(self.family, 0), if self.family == Family::Ipv4 { 24 } else { 112 });
+            builder.route(Route { dest_range, next_hop: RuleId(0) });
         }
         for family in [Family::Ipv4, Family::Ipv6] {
             builder.own(source(family));

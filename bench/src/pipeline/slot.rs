@@ -4,8 +4,11 @@
 
 use guideway_dataplane::frame::{Frame, HEADROOM};
 
+/// Bytes of a frame that are made anew for each packet.
+pub(super) const HEAD: usize = 96;
+
 /// Bytes of the longest frame that a slot has room for.
-pub(super) const LONGEST_FRAME: usize = 1518;
+pub(super) const LONGEST_FRAME: usize = 1522;
 
 const SIZE: usize = (HEADROOM + LONGEST_FRAME).next_multiple_of(64);
 
@@ -26,21 +29,15 @@ impl Slot {
         Self(Box::new(Memory { bytes: [0; SIZE], start: HEADROOM as u16, end: HEADROOM as u16 }))
     }
 
-    /// Begins a frame of `len` bytes whose first 64 are `head`; the others stay as they were.
+    /// Begins a frame of `len` bytes whose first ones are `head`; the others stay as they were.
     #[inline]
-    pub(super) fn receive(&mut self, head: &[u8; 64], len: usize) -> &mut [u8; 64] {
+    pub(super) fn receive(&mut self, head: &[u8; HEAD], len: usize) -> &mut [u8; HEAD] {
         assert!(len <= LONGEST_FRAME);
         self.0.start = HEADROOM as u16;
         self.0.end = (HEADROOM + len) as u16;
         let first = self.0.bytes[HEADROOM..].first_chunk_mut().expect("a slot is longer than its headroom");
         *first = *head;
         first
-    }
-
-    /// Gives the received frame's TCP header, whose byte 12 lies at `offset`, its length and these flags.
-    #[inline]
-    pub(super) fn set_tcp(&mut self, offset: usize, flags: u8) {
-        self.0.bytes[HEADROOM + offset..HEADROOM + offset + 2].copy_from_slice(&[0x50, flags]);
     }
 }
 

@@ -159,7 +159,9 @@ impl PlainDelivery {
         let link = bytes.first_chunk_mut::<ADDRESSES_LEN>()?;
         let arrived_at = arrival(link);
         link.copy_from_slice(&self.bytes[..ADDRESSES_LEN]);
-        self.keep_source(link, arrived_at);
+        if self.keeps_source {
+            link[6..].copy_from_slice(&arrived_at);
+        }
         decrement_ttl(bytes.get_mut(L3 + TAG..)?, packet.is_ipv4);
         Some(bytes.len())
     }
@@ -229,7 +231,8 @@ impl PlainDelivery {
         packet: &PlainPacket,
     ) -> Option<(&'f mut [u8; LEN], &'f mut [u8])> {
         let received = frame.bytes().first_chunk::<{ L3 + TAG_LEN }>()?;
-        let (arrived_at, tag) = (arrival(received), *received[ADDRESSES_LEN..].first_chunk()?);
+        let arrived_at = self.keeps_source.then(|| arrival(received));
+        let tag = *received[ADDRESSES_LEN..].first_chunk()?;
         // Padding of a short frame must not end up inside the tunnel.
         let len = TAG + LEN + usize::from(packet.l3_len);
         let bytes = frame.reframe(LEN - L3, len)?;
@@ -237,16 +240,10 @@ impl PlainDelivery {
         if TAG > 0 {
             put_tag(bytes.first_chunk_mut()?, &self.bytes, tag);
         }
-        self.keep_source(bytes.first_chunk_mut::<ADDRESSES_LEN>()?, arrived_at);
-        bytes.get_mut(TAG..)?.split_first_chunk_mut()
-    }
-
-    /// Lets the frame leave from the address that it came to, if it is to.
-    #[inline(always)]
-    fn keep_source(&self, link: &mut [u8; ADDRESSES_LEN], arrived_at: [u8; 6]) {
-        if self.keeps_source {
-            link[6..].copy_from_slice(&arrived_at);
+        if let Some(arrived_at) = arrived_at {
+            bytes.get_mut(6..ADDRESSES_LEN)?.copy_from_slice(&arrived_at);
         }
+        bytes.get_mut(TAG..)?.split_first_chunk_mut()
     }
 }
 

@@ -9,7 +9,7 @@ use crate::affinity::{KeyParts, TrackingHasher};
 use crate::conntrack::TrackingKey;
 use crate::flow::{Flow, Fragment};
 use crate::forwarding_rule::{Answer, PlainRule, RuleTable};
-use crate::wire::ethernet::{ADDRESSES_LEN, HEADER_LEN, TAG_LEN};
+use crate::wire::ethernet::{ADDRESSES_LEN, HEADER_LEN};
 use crate::wire::{ipv4, ipv6, protocol, tcp, udp};
 
 /// Bits of a fragment: more to follow, or an offset.
@@ -22,12 +22,13 @@ const IPV6_HEAD: usize = ipv6::HEADER_LEN + tcp::HEADER_LEN;
 /// EtherType of a VLAN tag, as [`ethertype`] has it.
 pub(crate) const TAGGED: u16 = 0x8100u16.swap_bytes();
 
-/// EtherType behind so many bytes of VLAN tags. None where the frame ends before.
+/// EtherType behind so many bytes of VLAN tags. None for a frame that is shorter than any plain one.
 ///
 /// A little-endian word of its bytes, to be compared with [`Plain::ETHERTYPE`].
 #[inline(always)]
 pub(crate) fn ethertype<const TAG: usize>(frame: &[u8]) -> Option<u16> {
-    let header = frame.first_chunk::<{ HEADER_LEN + TAG_LEN }>()?;
+    // As long as the shortest plain frame, so that its length is asked for once.
+    let header = frame.first_chunk::<{ HEADER_LEN + IPV4_HEAD }>()?;
     Some(u16::from_le_bytes(bytes_at(header, ADDRESSES_LEN + TAG)))
 }
 
@@ -314,6 +315,7 @@ fn bytes_at<const N: usize, const LEN: usize>(bytes: &[u8; N], offset: usize) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::ethernet::TAG_LEN;
     use pcap_fixtures::packet::{Packet as Frame, tcp};
     use proptest::prelude::*;
 

@@ -487,7 +487,5 @@ fn depart<F: Frame>(
 
 #[inline]
 fn prefetch_header<F: Frame>(frame: &F) {
-    if let Some(first) = frame.bytes().first() {
-        prefetch(first);
-    }
+    prefetch(frame.bytes().as_ptr());
 }

@@ -21,7 +21,7 @@ use guideway_engine::publish::Publisher;
 use super::stage;
 use crate::pipeline::scenario::{Affinity, Family, GUE, Packets, RuleForm, Scenario, rule};
 use crate::pipeline::slot::Slot;
-use crate::pipeline::traffic::Traffic;
+use crate::pipeline::traffic::{PacketForm, Sent, Traffic};
 
 /// Bursts that are counted: enough that no single packet's fortune in the conntrack table shows.
 const BURSTS: usize = 128;
@@ -52,6 +52,8 @@ pub(super) enum Case {
     HitIpipIpv4,
     /// Forwards a tracked packet through the whole pipeline, IPv6 in IPv6
     HitIpipIpv6,
+    /// Forwards a tracked packet through the whole pipeline, GRE over IPv4
+    HitGre,
     /// Forwards a tracked packet through the whole pipeline, GUE over IPv4
     HitGue,
     /// Forwards a tracked packet through the whole pipeline, by MAC address
@@ -66,8 +68,18 @@ pub(super) enum Case {
     HitSourceRanges,
     /// Forwards a tracked packet through the whole pipeline, to an address of a prefix
     HitPrefix,
-    /// Forwards a tracked packet with a VLAN tag, IPv4 in IPv4: neither parser nor tunnel is the plain one
+    /// Forwards a tracked packet through the whole pipeline, by a route
+    HitRoute,
+    /// Forwards a tracked packet without DF through the whole pipeline
+    HitMayFragment,
+    /// Forwards a tracked packet with a VLAN tag through the whole pipeline
     HitVlan,
+    /// Forwards a tracked packet with IP options through the whole pipeline
+    HitOptions,
+    /// Forwards a first fragment through the whole pipeline
+    HitFragment,
+    /// Forwards an ICMP error about a tracked packet through the whole pipeline
+    HitIcmpError,
     /// Forwards a packet from the middle of a connection that the table doesn't have, IPv4 in IPv4
     Miss,
     /// Forwards a SYN, which makes an entry, IPv4 in IPv4
@@ -93,22 +105,29 @@ impl Case {
         use Family::{Ipv4, Ipv6};
         let hits = |family, delivery| scenario(Packets::Hit, family, delivery);
         let by_rule = |rule| Scenario { rule, ..hits(Ipv4, DeliveryMode::Ipip) };
+        let in_form = |form| Scenario { form, ..hits(Ipv4, DeliveryMode::Ipip) };
         match self {
-            Self::ParseIpv4 => parse(&hits(Ipv4, DeliveryMode::L2), Form::Plain),
-            Self::ParseIpv6 => parse(&hits(Ipv6, DeliveryMode::L2), Form::Plain),
-            Self::ParseVlan => parse(&hits(Ipv4, DeliveryMode::L2), Form::Tagged),
+            Self::ParseIpv4 => parse(&hits(Ipv4, DeliveryMode::L2)),
+            Self::ParseIpv6 => parse(&hits(Ipv6, DeliveryMode::L2)),
+            Self::ParseVlan => parse(&in_form(PacketForm::Vlan)),
             Self::PlainIpv4 => refuse(&hits(Ipv4, DeliveryMode::L2)),
             Self::PlainIpv6 => refuse(&hits(Ipv6, DeliveryMode::L2)),
-            Self::HitIpipIpv4 => hit(&hits(Ipv4, DeliveryMode::Ipip), Form::Plain),
-            Self::HitIpipIpv6 => hit(&hits(Ipv6, DeliveryMode::Ipip), Form::Plain),
-            Self::HitGue => hit(&hits(Ipv4, GUE), Form::Plain),
-            Self::HitL2 => hit(&hits(Ipv4, DeliveryMode::L2), Form::Plain),
-            Self::HitPorts => hit(&by_rule(RuleForm::Ports), Form::Plain),
-            Self::HitRange => hit(&by_rule(RuleForm::Range), Form::Plain),
-            Self::HitRegion => hit(&by_rule(RuleForm::Region), Form::Plain),
-            Self::HitSourceRanges => hit(&by_rule(RuleForm::SourceRanges), Form::Plain),
-            Self::HitPrefix => hit(&by_rule(RuleForm::Prefix), Form::Plain),
-            Self::HitVlan => hit(&hits(Ipv4, DeliveryMode::Ipip), Form::Tagged),
+            Self::HitIpipIpv4 => hit(&hits(Ipv4, DeliveryMode::Ipip)),
+            Self::HitIpipIpv6 => hit(&hits(Ipv6, DeliveryMode::Ipip)),
+            Self::HitGre => hit(&hits(Ipv4, DeliveryMode::Gre)),
+            Self::HitGue => hit(&hits(Ipv4, GUE)),
+            Self::HitL2 => hit(&hits(Ipv4, DeliveryMode::L2)),
+            Self::HitPorts => hit(&by_rule(RuleForm::Ports)),
+            Self::HitRange => hit(&by_rule(RuleForm::Range)),
+            Self::HitRegion => hit(&by_rule(RuleForm::Region)),
+            Self::HitSourceRanges => hit(&by_rule(RuleForm::SourceRanges)),
+            Self::HitPrefix => hit(&by_rule(RuleForm::Prefix)),
+            Self::HitRoute => hit(&by_rule(RuleForm::Route)),
+            Self::HitMayFragment => hit(&in_form(PacketForm::MayFragment)),
+            Self::HitVlan => hit(&in_form(PacketForm::Vlan)),
+            Self::HitOptions => hit(&in_form(PacketForm::Options)),
+            Self::HitFragment => hit(&in_form(PacketForm::Fragment)),
+            Self::HitIcmpError => hit(&in_form(PacketForm::IcmpError)),
             Self::Miss => insert(false),
             Self::New => insert(true),
             Self::Flood => flood(),
@@ -141,6 +160,7 @@ fn scenario(packets: Packets, family: Family, delivery: DeliveryMode) -> Scenari
         backends: BACKENDS,
         rules: 1,
         rule: RuleForm::Port,
+        form: PacketForm::Plain,
     };
     scenario.sound()
 }
@@ -148,12 +168,12 @@ fn scenario(packets: Packets, family: Family, delivery: DeliveryMode) -> Scenari
 /// Form of a flow's packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
-    /// TCP with ACK.
+    /// TCP with ACK, in the form of the scenario.
+    InForm,
+    /// TCP with ACK and nothing special.
     Plain,
     /// TCP with SYN.
     Opening,
-    /// TCP with ACK, and a VLAN tag.
-    Tagged,
     /// UDP.
     Udp,
 }
@@ -178,23 +198,18 @@ impl Burst {
     fn receive(&mut self, flows: &[u32], form: Form) -> &mut [Slot] {
         let slots = &mut self.slots[..flows.len()];
         for (slot, flow) in slots.iter_mut().zip(flows) {
-            self.traffic.receive(slot, *flow, form == Form::Opening);
-            match form {
-                Form::Plain | Form::Opening => {}
-                Form::Tagged => tag(slot),
-                Form::Udp => make_udp(slot, self.family),
+            let sent = match form {
+                Form::InForm => Sent::InForm,
+                Form::Plain | Form::Udp => Sent::Plain,
+                Form::Opening => Sent::Opening,
+            };
+            self.traffic.receive(slot, *flow, sent);
+            if form == Form::Udp {
+                make_udp(slot, self.family);
             }
         }
         slots
     }
-}
-
-/// Puts a VLAN tag between a frame's addresses and its EtherType.
-fn tag(slot: &mut Slot) {
-    assert!(slot.prepend(4), "a received frame has headroom");
-    let bytes = slot.bytes_mut();
-    bytes.copy_within(4..16, 0);
-    bytes[12..16].copy_from_slice(&[0x81, 0x00, 0x00, 0x07]);
 }
 
 /// Makes a TCP packet of this family UDP, with the same ports and, by its headers, the same length.
@@ -264,10 +279,10 @@ impl Bench {
     }
 }
 
-fn parse(scenario: &Scenario, form: Form) {
+fn parse(scenario: &Scenario) {
     let mut burst = Burst::new(scenario);
     for flows in (0..FLOWS as u32).collect::<Vec<_>>().chunks(BURST) {
-        let frames = burst.receive(flows, form);
+        let frames = burst.receive(flows, Form::InForm);
         assert!(frames.iter().all(|frame| Packet::parse(frame.bytes()).is_ok()));
         stage::counted_parse(frames);
     }
@@ -287,15 +302,15 @@ fn refuse(scenario: &Scenario) {
     assert_eq!(after.conntrack.untracked - before.conntrack.untracked, FLOWS as u64);
 }
 
-fn hit(scenario: &Scenario, form: Form) {
+fn hit(scenario: &Scenario) {
     let mut bench = Bench::new(scenario, scenario.snapshot(1));
     let flows: Vec<u32> = (0..scenario.established() as u32).collect();
-    bench.establish(&flows, form);
+    bench.establish(&flows, Form::Plain);
     // A few of them found no room in the table.
-    let known = bench.establish(&flows, form);
+    let known = bench.establish(&flows, Form::Plain);
     let mut random = fastrand::Rng::with_seed(1);
     let flows: Vec<u32> = (0..FLOWS).map(|_| known[random.usize(..known.len())]).collect();
-    let (before, after) = bench.decide(&flows, form);
+    let (before, after) = bench.decide(&flows, Form::InForm);
     assert_eq!(after.conntrack.hits - before.conntrack.hits, FLOWS as u64);
     assert_eq!(after.forwarded - before.forwarded, FLOWS as u64);
 }
@@ -333,7 +348,7 @@ fn deliver(scenario: &Scenario) {
     };
     let mut burst = Burst::new(scenario);
     for flows in (0..FLOWS as u32).collect::<Vec<_>>().chunks(BURST) {
-        let frames = burst.receive(flows, Form::Plain);
+        let frames = burst.receive(flows, Form::InForm);
         let parse = |frame: &Slot| Packet::parse(frame.bytes()).expect("it is well-formed");
         let plain = |frame: &Slot| {
             let packet = parse(frame);
@@ -361,12 +376,19 @@ mod tests {
     }
 
     #[test]
-    fn a_tagged_frame_holds_the_same_packet() {
-        let scenario = scenario(Packets::Hit, Family::Ipv4, DeliveryMode::L2);
-        let mut burst = Burst::new(&scenario);
-        let mut packet = |form| Packet::parse(burst.receive(&[7], form)[0].bytes()).expect("well-formed");
-        let (plain, tagged) = (packet(Form::Plain), packet(Form::Tagged));
-        assert_eq!((plain.l3_offset, tagged.l3_offset), (14, 18));
-        assert_eq!(plain.flow, tagged.flow);
+    fn a_flow_is_the_same_in_every_form() {
+        let plain = scenario(Packets::Hit, Family::Ipv4, DeliveryMode::L2);
+        for form in PacketForm::value_variants() {
+            let mut burst = Burst::new(&Scenario { form: *form, ..plain });
+            let mut packet = |form| Packet::parse(burst.receive(&[7], form)[0].bytes()).expect("well-formed");
+            let (plain, in_form) = (packet(Form::Plain), packet(Form::InForm));
+            assert_eq!(plain.l3_offset + if *form == PacketForm::Vlan { 4 } else { 0 }, in_form.l3_offset);
+            let is_error = *form == PacketForm::IcmpError;
+            assert_eq!(in_form.icmp_error, is_error);
+            assert!(
+                is_error
+                    || (plain.flow.src, plain.flow.src_port) == (in_form.flow.src, in_form.flow.src_port)
+            );
+        }
     }
 }
