@@ -14,6 +14,7 @@ mod pipeline;
 mod reaction;
 mod replay;
 mod report;
+mod rfc2544;
 mod sample;
 mod table;
 mod turn_based;
