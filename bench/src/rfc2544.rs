@@ -122,6 +122,9 @@ pub(crate) struct Args {
     /// Seconds that the last frames of a trial have to come back
     #[arg(long, default_value_t = 2.0, value_parser = seconds)]
     settle: f64,
+    /// Frames that the sender makes up for after a stall, at most: more keeps the rate on a busy machine, in bursts
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    backlog: u32,
     /// Lowest rate that is tried, in frames per second
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     min_rate: u64,
@@ -264,7 +267,6 @@ impl Args {
     }
 
     #[cfg(not(feature = "dpdk"))]
-    #[allow(clippy::unused_self)]
     fn measure_ports(&self, _: &Config, _: &[Target], _: &mut Vec<String>) -> Result<Vec<Measured>, String> {
         Err("ports need DPDK: build with `--features dpdk`, or measure the engine itself (`--inside`)"
             .to_owned())
@@ -333,6 +335,7 @@ impl Args {
                 rate_tolerance: self.width,
             },
             settle: Duration::from_secs_f64(self.settle),
+            backlog: self.backlog,
             latency_shares: self.latency_at.iter().map(|percent| f64::from(*percent) / 100.0).collect(),
             latency_trial: self.latency_trial.map_or(final_trial, Duration::from_secs_f64),
         }

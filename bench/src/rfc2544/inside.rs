@@ -96,9 +96,12 @@ struct InsideRig {
 impl Rig for InsideRig {
     fn trial(&mut self, traffic: &Traffic, run: &Run) -> Result<Seen, String> {
         let Self { near, far, cores } = self;
+        // Never on the caller's thread, which stays free to run on any core.
         let (Some(far), Some(receiver)) = (far.as_mut(), cores.receiver) else {
-            pin(cores.sender)?;
-            return Ok(alone(near, far.as_mut(), traffic, run));
+            return thread::scope(|scope| {
+                let work = || pin(cores.sender).map(|()| alone(near, far.as_mut(), traffic, run));
+                scope.spawn(work).join().expect("the tester has no reason to panic")
+            });
         };
         let progress = Progress::new();
         thread::scope(|scope| {

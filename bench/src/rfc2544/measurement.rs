@@ -19,6 +19,8 @@ pub(super) struct Plan {
     pub(super) limits: Limits,
     /// Time that the last frames of a trial have to come back.
     pub(super) settle: Duration,
+    /// Frames that are made up for after a stall of the sender, at most.
+    pub(super) backlog: u32,
     /// Shares of the first goal's rate at which latencies are measured.
     pub(super) latency_shares: Vec<f64>,
     /// Length of the trials that measure latencies.
@@ -157,6 +159,7 @@ impl Bench<'_> {
             rate: trial.rate,
             duration: trial.duration,
             settle: self.plan.settle,
+            backlog: self.plan.backlog,
             signature: self.signatures.u32(..),
             is_first,
             with_latencies,

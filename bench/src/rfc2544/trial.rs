@@ -52,6 +52,8 @@ pub(super) struct Run {
     pub(super) duration: Duration,
     /// Time that the last frames have to come back.
     pub(super) settle: Duration,
+    /// Frames that are made up for after a stall of the sender, at most.
+    pub(super) backlog: u32,
     /// Number that no other trial's frames have.
     pub(super) signature: u32,
     /// True if TCP segments are the first of their connections.
@@ -220,8 +222,8 @@ struct Sender<'t, F> {
     traffic: &'t Traffic,
     run: Run,
     pacer: Pacer,
-    began: u64,
-    ended: u64,
+    /// Moment from which on no frame is due.
+    ends: u64,
     /// Frames that were made, and may wait for room in the queue.
     made: u64,
     no_memory: u64,
@@ -231,27 +233,26 @@ struct Sender<'t, F> {
 impl<'t, F: Frame> Sender<'t, F> {
     fn new(traffic: &'t Traffic, run: &Run) -> Self {
         let began = run.now();
-        let pacer = Pacer::new(run.rate, began);
-        Self { traffic, run: *run, pacer, began, ended: began, made: 0, no_memory: 0, burst: Burst::new() }
+        let pacer = Pacer::new(run.rate, began, run.backlog);
+        let ends = began + run.duration.as_nanos() as u64;
+        Self { traffic, run: *run, pacer, ends, made: 0, no_memory: 0, burst: Burst::new() }
     }
 
-    /// Sends what is due; false once the trial's time is over.
+    /// Sends what is due; false once all is sent that was due within the trial's time.
     fn turn<Q: QueuePair<Frame = F>, M: Memory<Frame = F>>(&mut self, end: &mut End<Q, M>) -> bool {
         let now = self.run.now();
-        self.ended = now;
-        if now - self.began >= self.run.duration.as_nanos() as u64 {
-            return false;
-        }
         // A queue without room is asked again before more is made: the port is slower than the rate then.
         if self.burst.is_empty() {
-            for _ in 0..self.pacer.due(now) {
+            let due = self.pacer.due(now.min(self.ends));
+            if due == 0 {
+                return now < self.ends;
+            }
+            for _ in 0..due {
                 self.make(now, &end.memory);
             }
         }
-        if !self.burst.is_empty() {
-            end.queues.tx_burst(&mut self.burst);
-        }
-        true
+        end.queues.tx_burst(&mut self.burst);
+        now < self.ends + self.run.settle.as_nanos() as u64
     }
 
     #[inline]
@@ -270,8 +271,7 @@ impl<'t, F: Frame> Sender<'t, F> {
     /// Result; what waits for room counts as not sent.
     fn end(&self) -> Sent {
         let frames = self.made - self.burst.len() as u64;
-        let nanos = (self.ended - self.began).max(1);
-        let offered = (frames as f64 * 1e9 / nanos as f64).round() as u64;
+        let offered = (frames as f64 / self.run.duration.as_secs_f64()).round() as u64;
         Sent { frames, offered, no_memory: self.no_memory }
     }
 }
@@ -470,6 +470,7 @@ mod tests {
             rate: 20_000,
             duration: Duration::from_millis(50),
             settle: Duration::from_millis(20),
+            backlog: 64,
             signature: 0x1234_5678,
             is_first: false,
             with_latencies: true,
