@@ -19,6 +19,7 @@ mod measurement;
 mod pacer;
 #[cfg(feature = "dpdk")]
 mod ports;
+mod protocol;
 mod record;
 mod report;
 mod responder;
@@ -43,10 +44,11 @@ use crate::output::Output;
 use frame_len::FrameLen;
 use goal::Goal;
 use measurement::{Measured, Plan};
+use protocol::{Family, Protocol};
 use report::Report;
 use rig::{Cores, Rig};
 use search::Limits;
-use target::{Family, Protocol, Target};
+use target::Target;
 use traffic::{Traffic, TrafficOptions};
 
 /// Configuration of the device where none is given.
@@ -110,6 +112,10 @@ pub(crate) struct Args {
     /// Distance of the bounds at which the search ends, as a share of the upper one
     #[arg(long, default_value_t = 0.005, value_parser = width)]
     width: f64,
+    /// Seconds before the search in which the device comes to know connections, neighbours and healthy backends; without it,
+    /// 10 before ports, and 1 inside
+    #[arg(long, value_parser = seconds)]
+    warm_up: Option<f64>,
     /// Seconds of the first trials
     #[arg(long, default_value_t = 1.0, value_parser = seconds)]
     initial_trial: f64,
@@ -203,7 +209,7 @@ impl Args {
         let targets = target::targets(&config, self.family, self.protocol);
         if targets.is_empty() {
             return Err(format!(
-                "the configuration has no rule for {:?} over {:?} that takes clients of {}",
+                "the configuration has no rule for {} over {} that takes clients of {}",
                 self.protocol,
                 self.family,
                 client::ends(self.family)[0]
@@ -305,7 +311,8 @@ impl Args {
             let one = measurement::measure(&plan, *frame_len, &round, &traffic, rig)?;
             if one.goals[0].found.lower.is_none() {
                 remarks.push(format!(
-                    "Frames of {frame_len}: no rate met the first goal, so no latency was measured."
+                    "Frames of {frame_len}: no rate met the first goal, so no latency was measured; the device's counters may tell \
+                     why."
                 ));
             }
             measured.push(one);
@@ -334,6 +341,7 @@ impl Args {
                 max_time: Duration::from_secs_f64(self.max_time),
                 rate_tolerance: self.width,
             },
+            warm_up: Duration::from_secs_f64(self.warm_up.unwrap_or(if self.inside { 1.0 } else { 10.0 })),
             settle: Duration::from_secs_f64(self.settle),
             backlog: self.backlog,
             latency_shares: self.latency_at.iter().map(|percent| f64::from(*percent) / 100.0).collect(),

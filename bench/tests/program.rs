@@ -134,6 +134,8 @@ fn the_engine_forwards_every_test_frame_at_a_low_rate() {
             "0.04",
             "--settle",
             "30",
+            "--warm-up",
+            "0.1",
             "--max-trials",
             "12",
             "--latency-at",
@@ -172,7 +174,7 @@ fn the_engine_forwards_every_test_frame_at_a_low_rate() {
 fn a_tester_says_what_it_lacks() {
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../control/default.toml");
     for (arguments, reason) in [
-        (vec!["--inside", "--config", example, "--family", "ipv6"], "no rule for Udp over Ipv6"),
+        (vec!["--inside", "--config", example, "--family", "ipv6"], "no rule for UDP over IPv6"),
         (vec!["--inside", "--min-rate", "10", "--max-rate", "5"], "too many frames, or none"),
         (vec!["--inside", "--frame-len", "63"], "64 to 1518"),
         (vec![], "--port"),

@@ -32,6 +32,8 @@ fn a_cable_loses_no_test_frame() {
         "0.04",
         "--settle",
         "30",
+        "--warm-up",
+        "0.1",
         "--max-trials",
         "6",
         "--latency-at",

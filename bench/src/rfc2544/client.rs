@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::target::Family;
+use super::protocol::Family;
 
 /// First of the addresses of 198.18.0.0/15 (RFC 2544, appendix C.2.2).
 const IPV4: u32 = u32::from_be_bytes([198, 18, 0, 0]);

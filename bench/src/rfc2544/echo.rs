@@ -8,6 +8,7 @@ use guideway_dataplane::packet::Packet;
 use guideway_dataplane::wire::ethernet::MacAddress;
 
 use super::client;
+use super::protocol::Family;
 
 const L3: usize = 14;
 const IPV4_IN_IP: u8 = 4;
@@ -53,7 +54,7 @@ pub(super) fn echo(frame: &[u8], own: MacAddress) -> Option<Vec<u8>> {
 }
 
 fn is_client(address: IpAddr) -> bool {
-    let family = if address.is_ipv4() { super::target::Family::Ipv4 } else { super::target::Family::Ipv6 };
+    let family = if address.is_ipv4() { Family::Ipv4 } else { Family::Ipv6 };
     let [first, last] = client::ends(family);
     (first..=last).contains(&address)
 }

@@ -17,6 +17,8 @@ use super::trial::{Run, Seen};
 pub(super) struct Plan {
     pub(super) goals: Vec<Goal>,
     pub(super) limits: Limits,
+    /// Length of the trial before all others, which does not count.
+    pub(super) warm_up: Duration,
     /// Time that the last frames of a trial have to come back.
     pub(super) settle: Duration,
     /// Frames that are made up for after a stall of the sender, at most.
@@ -122,10 +124,7 @@ pub(super) fn measure(
 impl Bench<'_> {
     fn search(&mut self) -> Result<(Vec<Found>, Vec<TrialResult>), String> {
         let mut search = Search::new(&self.plan.goals, self.plan.limits);
-        // Every connection is known to the device afterwards, and its caches and the tester's are warm.
-        if let Some(first) = search.next() {
-            self.trial(first, true, false)?;
-        }
+        self.warm_up()?;
         let mut trials = Vec::new();
         while let Some(trial) = search.next() {
             let began = Instant::now();
@@ -136,6 +135,16 @@ impl Bench<'_> {
             trials.push(result);
         }
         Ok((search.found(), trials))
+    }
+
+    /// Sends two frames of each connection: then the device knows it, its neighbours, and that its backends are healthy.
+    fn warm_up(&mut self) -> Result<(), String> {
+        let duration = self.plan.warm_up;
+        let rate = f64::from(2 * self.traffic.flows()) / duration.as_secs_f64();
+        let rate = (rate as u64).clamp(1, self.plan.limits.max_rate);
+        let seen = self.trial(Trial { rate, duration }, true, false)?;
+        eprintln!("warm-up: {} frames sent, {} came back", seen.sent, seen.received);
+        Ok(())
     }
 
     fn latencies(&mut self, rate: u64) -> Result<Vec<LatencyResult>, String> {
@@ -154,14 +163,14 @@ impl Bench<'_> {
         Ok(results)
     }
 
-    fn trial(&mut self, trial: Trial, is_first: bool, with_latencies: bool) -> Result<Seen, String> {
+    fn trial(&mut self, trial: Trial, is_new: bool, with_latencies: bool) -> Result<Seen, String> {
         let run = Run {
             rate: trial.rate,
             duration: trial.duration,
             settle: self.plan.settle,
             backlog: self.plan.backlog,
             signature: self.signatures.u32(..),
-            is_first,
+            is_new,
             with_latencies,
             clock: self.clock,
         };

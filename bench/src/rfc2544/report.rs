@@ -4,8 +4,9 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::frame_len::FrameLen;
 use super::measurement::{GoalResult, Measured, Plan};
-use super::target::{Family, Protocol};
+use super::protocol::{Family, Protocol};
 use crate::environment::Environment;
 use crate::output::markdown;
 
@@ -31,7 +32,7 @@ impl fmt::Display for Report {
         let goal = &self.plan.goals[0];
         writeln!(
             f,
-            "{}\n{:?} over {:?}, {} flows to {} targets; trials of {:?} to {:?}, {:?} in all at a rate, {} % of it may \
+            "{}\n{} over {}, {} flows to {} targets; trials of {:?} to {:?}, {:?} in all at a rate, {} % of it may \
              exceed; width {} %\n",
             self.device,
             self.protocol,
@@ -107,7 +108,7 @@ impl Measured {
     /// Length of the frames, and of the shortest if it had to be longer.
     fn frame(&self) -> String {
         match self.frame_len {
-            super::frame_len::FrameLen::Bytes(bytes) if usize::from(bytes) < self.shortest_frame => {
+            FrameLen::Bytes(bytes) if usize::from(bytes) < self.shortest_frame => {
                 format!("{bytes} as {}", self.shortest_frame)
             }
             len => len.to_string(),

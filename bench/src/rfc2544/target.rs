@@ -2,35 +2,16 @@
 
 use std::net::IpAddr;
 
-use clap::ValueEnum;
 use guideway_model::config::{Config, ForwardingRule, Ports, RuleProtocol};
-use serde::Serialize;
 
 use super::client;
+use super::protocol::{Family, Protocol};
 
 /// Ports of one rule that frames go to, at most: of a longer range, the first ones.
 const PORTS_OF_A_RULE: usize = 16;
 
 /// Port for rules that take all: discard (RFC 863).
 const ANY_PORT: u16 = 9;
-
-/// Family of the test frames
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Family {
-    #[default]
-    Ipv4,
-    Ipv6,
-}
-
-/// Protocol of the test frames
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Protocol {
-    #[default]
-    Udp,
-    Tcp,
-}
 
 /// Destination of test frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

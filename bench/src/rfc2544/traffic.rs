@@ -7,8 +7,9 @@ use guideway_dataplane::wire::ethernet::MacAddress;
 
 use super::client;
 use super::frame_len::CHECK_SEQUENCE;
+use super::protocol::{Family, Protocol};
 use super::stamp::{Position, Stamp};
-use super::target::{Family, Protocol, Target};
+use super::target::Target;
 
 /// Offset at which an Ethernet header ends.
 const L3: usize = 14;
@@ -108,9 +109,10 @@ impl Traffic {
         &self.template(sequence).bytes
     }
 
-    /// Gives a frame that began as [`Self::unfinished`] its client, its stamp and its checksums.
+    /// Gives a frame that began as [`Self::unfinished`] its client, its stamp and its checksums; the first TCP
+    /// segments of connections that are new begin them.
     #[inline]
-    pub(super) fn finish(&self, frame: &mut [u8], stamp: Stamp, is_first: bool) {
+    pub(super) fn finish(&self, frame: &mut [u8], stamp: Stamp, is_new: bool) {
         let template = self.template(stamp.sequence);
         let flow = (stamp.sequence % u64::from(self.flows)) as u32;
         let (address, port) = client::of_flow(flow, self.family);
@@ -129,7 +131,7 @@ impl Traffic {
         let checksum_at = match self.protocol {
             Protocol::Udp => l4 + 6,
             Protocol::Tcp => {
-                let flags = if is_first { SYN } else { ACK };
+                let flags = if is_new && stamp.sequence < u64::from(self.flows) { SYN } else { ACK };
                 frame[l4 + 13] = flags;
                 sum += u32::from(flags);
                 l4 + 16

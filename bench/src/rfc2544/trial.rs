@@ -56,8 +56,8 @@ pub(super) struct Run {
     pub(super) backlog: u32,
     /// Number that no other trial's frames have.
     pub(super) signature: u32,
-    /// True if TCP segments are the first of their connections.
-    pub(super) is_first: bool,
+    /// True if the connections are not known to the device.
+    pub(super) is_new: bool,
     /// True if latencies are recorded.
     pub(super) with_latencies: bool,
     /// Moment that times are counted from.
@@ -260,7 +260,7 @@ impl<'t, F: Frame> Sender<'t, F> {
         let stamp = Stamp { signature: self.run.signature, time: now as u32, sequence: self.made };
         match memory.frame(self.traffic.unfinished(self.made)) {
             Some(mut frame) => {
-                self.traffic.finish(frame.bytes_mut(), stamp, self.run.is_first);
+                self.traffic.finish(frame.bytes_mut(), stamp, self.run.is_new);
                 self.burst.push(frame);
                 self.made += 1;
             }
@@ -369,7 +369,8 @@ mod tests {
     use guideway_engine::mbuf::Mbuf;
 
     use super::*;
-    use crate::rfc2544::target::{Family, Protocol, Target};
+    use crate::rfc2544::protocol::{Family, Protocol};
+    use crate::rfc2544::target::Target;
     use crate::rfc2544::traffic::TrafficOptions;
 
     struct Heap;
@@ -472,7 +473,7 @@ mod tests {
             settle: Duration::from_millis(20),
             backlog: 64,
             signature: 0x1234_5678,
-            is_first: false,
+            is_new: false,
             with_latencies: true,
             clock: Instant::now(),
         };
