@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn rates_are_judged_by_all_of_their_trials() {
         let (low, high) = (0.004, 0.006);
-        let (strict, half) = (target(0.0, 4, 4), target(0.5, 1, 5));
+        let (strict, half, long_half) = (target(0.0, 4, 4), target(0.5, 1, 5), target(0.5, 4, 4));
         let rows = [
             ("nothing is known of a rate without trials", &strict, vec![], Standing::Undecided),
             ("a short trial without loss proves nothing", &strict, vec![trial(1, low)], Standing::Undecided),
@@ -139,6 +139,18 @@ mod tests {
                 &half,
                 vec![trial(1, high), trial(1, low), trial(1, high), trial(1, low), trial(1, low)],
                 Standing::Lower,
+            ),
+            (
+                "short trials with loss are many enough alone",
+                &long_half,
+                vec![trial(1, high); 3],
+                Standing::Upper,
+            ),
+            (
+                "and not with as many without",
+                &long_half,
+                vec![trial(1, high), trial(1, low), trial(1, high), trial(1, low), trial(1, high)],
+                Standing::Undecided,
             ),
         ];
         for (claim, target, trials, expected) in rows {

@@ -365,6 +365,8 @@ mod tests {
     use std::cell::RefCell;
     use std::collections::VecDeque;
     use std::net::IpAddr;
+    use std::sync::mpsc;
+    use std::thread;
 
     use guideway_engine::mbuf::Mbuf;
 
@@ -454,31 +456,80 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_a_cable_does_to_frames_is_counted_exactly() {
+    const MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 9]);
+
+    fn traffic() -> Traffic {
         let targets = [Target { vip: IpAddr::from([203, 0, 113, 1]), port: 443 }];
-        let mac = MacAddress([2, 0, 0, 0, 0, 9]);
-        let traffic = Traffic::new(&TrafficOptions {
+        Traffic::new(&TrafficOptions {
             family: Family::Ipv4,
             protocol: Protocol::Udp,
             targets: &targets,
             round: &[64, 128],
             flows: 2,
-            source: mac,
-            destination: mac,
-        });
-        let run = Run {
+            source: MAC,
+            destination: MAC,
+        })
+    }
+
+    fn run(settle: Duration) -> Run {
+        Run {
             rate: 20_000,
             duration: Duration::from_millis(50),
-            settle: Duration::from_millis(20),
+            settle,
             backlog: 64,
             signature: 0x1234_5678,
             is_new: false,
             with_latencies: true,
             clock: Instant::now(),
-        };
+        }
+    }
+
+    fn end<Q>(queues: Q) -> End<Q, Heap> {
+        End { queues, memory: Heap, mac: MAC }
+    }
+
+    /// Cable between two threads.
+    struct Channel(mpsc::Sender<Mbuf>, mpsc::Receiver<Mbuf>);
+
+    impl QueuePair for Channel {
+        type Frame = Mbuf;
+
+        fn rx_burst(&mut self, burst: &mut Burst<Mbuf>) {
+            while !burst.is_full()
+                && let Ok(frame) = self.1.try_recv()
+            {
+                burst.push(frame);
+            }
+        }
+
+        fn tx_burst(&mut self, burst: &mut Burst<Mbuf>) {
+            burst.drain(..).for_each(|frame| drop(self.0.send(frame)));
+        }
+
+        fn refused(&self) -> u64 {
+            0
+        }
+    }
+
+    #[test]
+    fn a_receiver_on_its_own_thread_gets_all_that_is_sent() {
+        let (traffic, run, progress) = (traffic(), run(Duration::from_secs(30)), Progress::new());
+        let ((to_far, from_near), (to_near, from_far)) = (mpsc::channel(), mpsc::channel());
+        let (mut near, mut far) = (end(Channel(to_far, from_far)), end(Channel(to_near, from_near)));
+        let seen = thread::scope(|scope| {
+            let received = scope.spawn(|| receive(&mut far, &traffic, &run, &progress));
+            let sent = send(&mut near, &traffic, &run);
+            progress.finish(sent.frames());
+            Seen::new(sent, received.join().expect("it ends"))
+        });
+        assert!(seen.sent > 0 && seen.received == seen.sent, "{seen:?}");
+        assert_eq!((seen.duplicates, seen.reordered, seen.strangers), (0, 0, 0));
+    }
+
+    #[test]
+    fn what_a_cable_does_to_frames_is_counted_exactly() {
+        let (traffic, run) = (traffic(), run(Duration::from_millis(20)));
         let faults = RefCell::new(Faults::default());
-        let end = |queues| End { queues, memory: Heap, mac };
         let (mut near, mut far) = (end(Side::In(&faults)), end(Side::Out(&faults)));
         let seen = alone(&mut near, Some(&mut far), &traffic, &run);
         let faults = faults.into_inner();
