@@ -14,6 +14,7 @@ mod pipeline;
 mod reaction;
 mod replay;
 mod report;
+mod rfc2544;
 mod sample;
 mod table;
 mod turn_based;
@@ -41,6 +42,7 @@ enum Question {
     Reaction(reaction::Args),
     Replay(replay::Args),
     Report(report::Args),
+    Rfc2544(rfc2544::Args),
     Table(table::Args),
 }
 
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         Question::Reaction(args) => reaction::run(&args),
         Question::Replay(args) => return replay::run(&args),
         Question::Report(args) => return report::run(&args),
+        Question::Rfc2544(args) => return rfc2544::run(&args),
         Question::Table(args) => table::run(&args),
     }
     ExitCode::SUCCESS

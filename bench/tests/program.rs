@@ -107,6 +107,84 @@ fn what_is_no_capture_is_refused() {
 }
 
 #[test]
+fn the_engine_forwards_every_test_frame_at_a_low_rate() {
+    // A trial has fewer frames than the device has descriptors, and waits until all are back: so whatever else the machine
+    // does, none is lost.
+    for (family, protocol, shortest) in [("ipv4", "udp", 64), ("ipv6", "tcp", 84)] {
+        let output = bench(&[
+            "rfc2544",
+            "--inside",
+            "--output",
+            "json",
+            "--family",
+            family,
+            "--protocol",
+            protocol,
+            "--flows",
+            "100",
+            "--frame-len",
+            "64,imix",
+            "--min-rate",
+            "100",
+            "--max-rate",
+            "2000",
+            "--initial-trial",
+            "0.02",
+            "--final-trial",
+            "0.04",
+            "--settle",
+            "30",
+            "--warm-up",
+            "0.1",
+            "--max-trials",
+            "12",
+            "--latency-at",
+            "50",
+        ]);
+        assert!(output.status.success(), "{}", said(&output));
+        let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert!(report["environment"]["machine"]["cores"].as_u64() > Some(0));
+        for (measured, frame_len) in
+            report["measured"].as_array().expect("frame lengths").iter().zip(["64", "imix"])
+        {
+            assert_eq!(
+                (&measured["frame_len"], &measured["shortest_frame"]),
+                (&frame_len.into(), &shortest.into())
+            );
+            let trials = measured["trials"].as_array().expect("trials");
+            assert!((1..=12).contains(&trials.len()));
+            for trial in trials {
+                assert!(number(&trial["sent"]) > 0, "{trial}");
+                assert_eq!(trial["sent"], trial["received"], "{trial}");
+                for none in ["duplicates", "reordered", "strangers", "no_memory", "missed"] {
+                    assert_eq!(number(&trial[none]), 0, "{trial}");
+                }
+            }
+            for (goal, name) in measured["goals"].as_array().expect("goals").iter().zip(["NDR", "PDR"]) {
+                assert_eq!((&goal["name"], &goal["upper"]), (&name.into(), &Value::Null), "{goal}");
+            }
+            for latency in measured["latencies"].as_array().expect("latencies") {
+                assert!(number(&latency["latency_ns"]["min"]) > 0, "{latency}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_tester_says_what_it_lacks() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../control/default.toml");
+    for (arguments, reason) in [
+        (vec!["--inside", "--config", example, "--family", "ipv6"], "no rule for UDP over IPv6"),
+        (vec!["--inside", "--min-rate", "10", "--max-rate", "5"], "too many frames, or none"),
+        (vec!["--inside", "--frame-len", "63"], "64 to 1518"),
+        (vec![], "--port"),
+    ] {
+        let output = bench(&[&["rfc2544"][..], &arguments].concat());
+        assert!(!output.status.success() && said(&output).contains(reason), "{}", said(&output));
+    }
+}
+
+#[test]
 fn a_report_has_every_figure_with_its_data() {
     let folder = tempfile::tempdir().expect("a directory");
     let path = folder.path().join("report.html");
