@@ -233,7 +233,12 @@ impl AffinityPolicy {
     ///
     /// Where the client's address alone chooses, it stays the source.
     pub fn routed(&self, flow: &Flow) -> Flow {
-        if self.selection[0] == Tuple::One { *flow } else { flow.in_order() }
+        if self.routes_alike() { flow.in_order() } else { *flow }
+    }
+
+    /// True if a next hop behind two routes sees both directions of a connection.
+    pub(crate) fn routes_alike(&self) -> bool {
+        self.selection[0] != Tuple::One
     }
 
     /// Treatment of TCP or UDP packets.

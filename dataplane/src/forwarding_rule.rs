@@ -28,7 +28,7 @@ use address_map::AddressMap;
 use prefix_map::PrefixMap;
 use vip::Vip;
 
-pub(crate) use rule_table::{Answer, PlainRule, RuleTable};
+pub(crate) use rule_table::{Answer, Came, PlainRule, RuleTable};
 
 /// Index of a forwarding rule in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

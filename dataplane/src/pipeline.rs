@@ -190,9 +190,8 @@ impl Pipeline {
             round.take_in_all(frames, &mut steps, candidates, decisions, worker.counters);
         }
         round.decide_all(frames, &mut steps, candidates, decisions, &mut worker);
-        let mut tally = Tally::new(snapshot.traffic_counters.worker(*number));
-        round.depart_all(frames, &steps, decisions, &mut worker, &mut tally);
-        tally.finish();
+        let tally = Tally::new(snapshot.traffic_counters.worker(*number));
+        round.depart_all(frames, &steps, decisions, &mut worker, tally);
         counters.count(decisions.iter().map(|decision| decision.verdict));
     }
 }

@@ -35,12 +35,12 @@ struct TrafficCounter {
 }
 
 impl TrafficCounter {
-    /// Counts some packets; only ever called by one worker.
+    /// Counts a packet in a frame of so many bytes; only ever called by one worker.
     #[inline]
-    fn count(&self, volume: Volume) {
+    fn count(&self, bytes: u64) {
         // Relaxed: each number stands for itself, and only this worker writes it, so it needs no exchange.
-        self.packets.store(self.packets.load(Ordering::Relaxed) + volume.packets, Ordering::Relaxed);
-        self.bytes.store(self.bytes.load(Ordering::Relaxed) + volume.bytes, Ordering::Relaxed);
+        self.packets.store(self.packets.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        self.bytes.store(self.bytes.load(Ordering::Relaxed) + bytes, Ordering::Relaxed);
     }
 
     fn read(&self) -> Volume {
@@ -95,62 +95,40 @@ impl TrafficCounters {
     }
 }
 
-impl WorkerTrafficCounters {
-    /// Counts packets of `rule`, whatever became of them, with the lengths that they came in with.
-    fn count_rule(&self, rule: RuleId, volume: Volume) {
-        if let Some(counter) = self.rules.get(usize::from(rule.0)) {
-            counter.count(volume);
-        }
-    }
-}
-
 /// Tally of a burst: each packet for its rule by the frame that came in, and each forwarded one for its backend by the
 /// frame that is sent.
-#[derive(Debug)]
+//
+// Each packet is added at once: to add up neighbours of one rule takes a branch that nobody can foresee where they are of
+// several.
+#[derive(Clone, Copy, Debug)]
 pub struct Tally<'a> {
     /// None if nobody reads what is counted.
-    counters: Option<&'a WorkerTrafficCounters>,
+    rules: &'a [TrafficCounter],
     backends: &'a [TrafficCounter],
-    // Neighbours mostly have one rule: what they add to it is added at once.
-    rule: RuleId,
-    volume: Volume,
 }
 
 impl<'a> Tally<'a> {
     /// Tally of a burst for these counters.
     pub fn new(counters: Option<&'a WorkerTrafficCounters>) -> Self {
-        let backends = counters.map_or(&[][..], |counters| &counters.backends);
-        Self { counters, backends, rule: RuleId(0), volume: Volume::default() }
+        let (rules, backends) =
+            counters.map_or((&[][..], &[][..]), |counters| (&counters.rules, &counters.backends));
+        Self { rules, backends }
     }
 
     /// Counts a packet of `rule` that came in a frame of so many bytes.
     #[inline(always)]
-    pub fn receive(&mut self, rule: RuleId, bytes: u32) {
-        if rule != self.rule {
-            self.turn_to(rule);
+    pub fn receive(&self, rule: RuleId, bytes: u32) {
+        if let Some(counter) = self.rules.get(usize::from(rule.0)) {
+            counter.count(bytes.into());
         }
-        self.volume.add(Volume { packets: 1, bytes: bytes.into() });
     }
 
     /// Counts a packet that is sent to `backend` in a frame of so many bytes.
     #[inline(always)]
     pub fn send(&self, backend: BackendHandle, bytes: usize) {
         if let Some(counter) = self.backends.get(backend.0 as usize) {
-            counter.count(Volume { packets: 1, bytes: bytes as u64 });
+            counter.count(bytes as u64);
         }
-    }
-
-    /// Adds what has been tallied of the rule at hand.
-    pub fn finish(mut self) {
-        self.turn_to(RuleId(0));
-    }
-
-    #[inline(never)]
-    fn turn_to(&mut self, rule: RuleId) {
-        if let Some(counters) = self.counters {
-            counters.count_rule(self.rule, std::mem::take(&mut self.volume));
-        }
-        self.rule = rule;
     }
 }
 
@@ -162,10 +140,9 @@ mod tests {
     fn workers_count_apart_and_are_read_together() {
         let traffic_counters = TrafficCounters::new(2, 3, 1);
         for (worker, bytes) in [(0, 60), (1, 100), (1, 40)] {
-            let mut tally = Tally::new(traffic_counters.worker(worker));
+            let tally = Tally::new(traffic_counters.worker(worker));
             tally.receive(RuleId(2), bytes);
             tally.send(BackendHandle(0), bytes as usize);
-            tally.finish();
         }
         assert_eq!(traffic_counters.rule(RuleId(2)), Volume { packets: 3, bytes: 200 });
         assert_eq!(traffic_counters.backend(BackendHandle(0)), Volume { packets: 3, bytes: 200 });

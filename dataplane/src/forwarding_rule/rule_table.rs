@@ -45,8 +45,25 @@ pub(crate) struct PlainRule {
     pub(crate) key: KeyParts,
     /// True if connections are tracked.
     pub(crate) tracked: bool,
-    /// True if the packet came by a route: its hashes are those of both directions.
-    pub(crate) routed: bool,
+    pub(crate) came: Came,
+}
+
+/// Way by which a plain packet came to its rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Came {
+    /// Sent to its VIP.
+    Directly,
+    /// By a route, with hashes that are those of both directions.
+    ByRoute,
+    /// By a route to a service whose hashes have the client's address alone, and no other direction.
+    ByRouteOneWay,
+}
+
+impl Came {
+    /// True unless the packet was sent to its VIP.
+    pub(crate) fn is_routed(self) -> bool {
+        self != Self::Directly
+    }
 }
 
 /// Rules and routes, spelled out for plain packets.
@@ -116,8 +133,24 @@ impl<K: Key> FamilyTable<K> {
     // A call, so that what it needs takes no registers from the packets before it.
     #[inline(never)]
     fn decide<'t>(&'t self, found: Option<&'t Answer>, key: K, client: K::Word) -> &'t Answer {
-        let mut answer =
-            found.or_else(|| self.cells.get(key.of_other_ports())).unwrap_or_else(|| self.get_in_range(key));
+        match found.or_else(|| self.cells.get(key.of_other_ports())) {
+            Some(answer) => self.finish(answer, key, client),
+            None => self.decide_in_range(key, client),
+        }
+    }
+
+    /// Answer for a destination that has no cells of its own.
+    #[inline(never)]
+    fn decide_in_range(&self, key: K, client: K::Word) -> &Answer {
+        let Some(number) = self.destinations.get(key.destination()) else { return &self.elsewhere };
+        let key = key.in_range(*number);
+        let found = self.cells.get(key).or_else(|| self.cells.get(key.of_other_ports()));
+        found.map_or(&self.elsewhere, |answer| self.finish(answer, key, client))
+    }
+
+    /// Answer, where it may be left to the port or to the client.
+    #[inline(always)]
+    fn finish<'t>(&'t self, mut answer: &'t Answer, key: K, client: K::Word) -> &'t Answer {
         if let Answer::ByPort(number) = answer {
             answer = self.ports[*number as usize].get(key.port());
         }
@@ -125,19 +158,6 @@ impl<K: Key> FamilyTable<K> {
             answer = self.clients[*number as usize].get(client);
         }
         answer
-    }
-
-    /// Answer for a destination that has no cells of its own.
-    #[inline(always)]
-    fn get_in_range(&self, key: K) -> &Answer {
-        match self.destinations.get(key.destination()) {
-            Some(number) => {
-                let key = key.in_range(*number);
-                let found = self.cells.get(key).or_else(|| self.cells.get(key.of_other_ports()));
-                found.unwrap_or(&self.elsewhere)
-            }
-            None => &self.elsewhere,
-        }
     }
 }
 

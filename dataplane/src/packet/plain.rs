@@ -79,6 +79,9 @@ pub(crate) trait Plain<'f>: Copy {
     /// Key of the packet's connection.
     fn tracking_key(self, hasher: &TrackingHasher, parts: &KeyParts) -> TrackingKey;
 
+    /// Key of the packet's connection that both directions have: of its ends in order, as in [`Flow::in_order`].
+    fn tracking_key_in_order(self, hasher: &TrackingHasher, parts: &KeyParts) -> TrackingKey;
+
     /// Flags of a TCP segment that open or close its connection: those of [`tcp::TURNING`]; zero for all else.
     #[inline(always)]
     fn tcp_flags(self) -> u8 {
@@ -181,6 +184,17 @@ impl<'f> Plain<'f> for PlainIpv4<'f> {
         let [src, dst, ports] = [12, 16, 20].map(|offset| u32::from_le_bytes(bytes_at(self.head, offset)));
         hasher.ipv4_key(parts, src, dst, ports)
     }
+
+    #[inline(always)]
+    fn tracking_key_in_order(self, hasher: &TrackingHasher, parts: &KeyParts) -> TrackingKey {
+        let [src, dst, ports] = [12, 16, 20].map(|offset| u32::from_le_bytes(bytes_at(self.head, offset)));
+        let end = |address: u32, port: u32| (address.swap_bytes(), (port as u16).swap_bytes());
+        if end(dst, ports >> 16) < end(src, ports) {
+            hasher.ipv4_key(parts, dst, src, ports.rotate_left(16))
+        } else {
+            hasher.ipv4_key(parts, src, dst, ports)
+        }
+    }
 }
 
 impl PlainIpv4<'_> {
@@ -267,6 +281,18 @@ impl<'f> Plain<'f> for PlainIpv6<'f> {
     fn tracking_key(self, hasher: &TrackingHasher, parts: &KeyParts) -> TrackingKey {
         let [src, dst] = [8, 24].map(|offset| u128::from_le_bytes(bytes_at(self.head, offset)));
         hasher.ipv6_key(parts, src, dst, u32::from_le_bytes(bytes_at(self.head, 40)))
+    }
+
+    #[inline(always)]
+    fn tracking_key_in_order(self, hasher: &TrackingHasher, parts: &KeyParts) -> TrackingKey {
+        let [src, dst] = [8, 24].map(|offset| u128::from_le_bytes(bytes_at(self.head, offset)));
+        let ports = u32::from_le_bytes(bytes_at(self.head, 40));
+        let end = |address: u128, port: u32| (address.swap_bytes(), (port as u16).swap_bytes());
+        if end(dst, ports >> 16) < end(src, ports) {
+            hasher.ipv6_key(parts, dst, src, ports.rotate_left(16))
+        } else {
+            hasher.ipv6_key(parts, src, dst, ports)
+        }
     }
 }
 

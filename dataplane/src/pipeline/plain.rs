@@ -12,8 +12,7 @@ use crate::backend::BackendHandle;
 use crate::conntrack::TrackingKey;
 use crate::counters::Counters;
 use crate::delivery::PlainPacket;
-use crate::flow::Flow;
-use crate::forwarding_rule::{Answer, PlainRule, RuleId, ServiceId};
+use crate::forwarding_rule::{Answer, Came, PlainRule, RuleId, ServiceId};
 use crate::frame::Frame;
 use crate::packet::{Plain, PlainIpv4, PlainIpv6, TAGGED, ethertype};
 use crate::prefetch::prefetch;
@@ -64,8 +63,7 @@ pub(super) struct Step<'s> {
     packet: PlainPacket,
     tracking: Tracking,
     way: Way,
-    /// True if the packet came by a route.
-    routed: bool,
+    came: Came,
 }
 
 impl Step<'_> {
@@ -79,7 +77,7 @@ impl Step<'_> {
         packet: PlainPacket { l3_len: 0, tag_len: 0, is_ipv4: false },
         tracking: Tracking::Off,
         way: Way::Ended,
-        routed: false,
+        came: Came::Directly,
     };
 
     /// Decision on the packet when it departs, in a frame that came with `received_len` bytes.
@@ -173,7 +171,7 @@ impl<'s> Round<'s> {
         steps: &[Step<'s>; BURST],
         decisions: &mut [Decision],
         worker: &mut Worker<'_>,
-        tally: &mut Tally<'_>,
+        tally: Tally<'_>,
     ) {
         for ((frame, step), decision) in frames.iter_mut().zip(steps).zip(decisions) {
             if let Some(backend) = step.backend {
@@ -222,23 +220,15 @@ impl<'s> Round<'s> {
             return Err(Other::Plain(rule));
         }
         // Whether its source is a martian is asked once it turns out to have no entry: no such packet makes one.
-        step.key = if rule.routed {
-            step.routed = true;
-            self.routed_key(&plain.flow(), rule)
+        step.came = rule.came;
+        step.key = if rule.came == Came::ByRoute {
+            plain.tracking_key_in_order(self.hasher, &rule.key)
         } else {
             plain.tracking_key(self.hasher, &rule.key)
         };
         step.way = Way::Established;
         self.table.prefetch(step.key);
         Ok(())
-    }
-
-    /// Key of a packet that came by a route: of both directions.
-    #[inline(never)]
-    fn routed_key(&self, flow: &Flow, rule: &PlainRule) -> TrackingKey {
-        let service = self.snapshot.service(rule.service);
-        let treatment = service.policy.treatment_with_ports(flow.protocol);
-        self.hasher.key(service.key, treatment.tracking_tuple_with_ports(), &service.policy.routed(flow))
     }
 
     /// Takes in a packet that is not of an established connection.
@@ -285,7 +275,7 @@ impl<'s> Round<'s> {
         decision: &mut Decision,
     ) -> bool {
         let plain: P = known_in(frame, step);
-        if rule.routed || plain.flow().src.is_martian_source() {
+        if rule.came.is_routed() || plain.flow().src.is_martian_source() {
             return false;
         }
         admit_plain(plain, step, candidate, frame, decision);
@@ -463,7 +453,7 @@ fn admit_plain<'f, P: Plain<'f>>(
     *decision = Decision::pending(step.rule, step.service, frame);
     candidate.service = step.service;
     candidate.quoted = false;
-    candidate.apart = if step.routed { Apart::Routed } else { Apart::No };
+    candidate.apart = if step.came.is_routed() { Apart::Routed } else { Apart::No };
 }
 
 /// Turns the frame of a plain packet into the one that its backend gets, in the third loop, and counts it. False where the
@@ -474,7 +464,7 @@ fn depart<F: Frame>(
     step: &Step<'_>,
     frame: &mut F,
     decision: &mut Decision,
-    tally: &mut Tally<'_>,
+    tally: Tally<'_>,
 ) -> bool {
     let received_len = frame.bytes().len();
     *decision = step.decision(received_len);

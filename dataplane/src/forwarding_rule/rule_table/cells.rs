@@ -5,6 +5,7 @@
 use std::fmt::Debug;
 
 use super::Answer;
+use super::ranges::Number;
 use crate::address::Address;
 
 /// Destination, protocol and port of one family, as one number or two.
@@ -13,7 +14,7 @@ use crate::address::Address;
 // key is a masked piece of the packet.
 pub(super) trait Key: Copy + Debug + Eq {
     /// Address as a number.
-    type Word: Copy + Debug + Default + Ord + std::hash::Hash;
+    type Word: Number + Debug + std::hash::Hash;
 
     /// True for IPv4.
     const IS_IPV4: bool;

@@ -1,31 +1,102 @@
 //! Disjoint ranges of numbers that together are all of them, each with a value.
 
+/// Number that ranges are of.
+pub(super) trait Number: Copy + Default + Ord {
+    /// Number of the blocks that are looked up first.
+    const BLOCKS: usize;
+
+    /// Block that the number is in: blocks are of one size, in order.
+    fn block(self) -> usize;
+
+    /// First number of a block.
+    fn first_of(block: usize) -> Self;
+}
+
+/// Ports.
+impl Number for u16 {
+    const BLOCKS: usize = 256;
+
+    #[inline(always)]
+    fn block(self) -> usize {
+        usize::from(self >> 8)
+    }
+
+    fn first_of(block: usize) -> Self {
+        (block as Self) << 8
+    }
+}
+
+/// IPv4 addresses; a block is a /8, and seldom has more than a few ranges.
+impl Number for u32 {
+    const BLOCKS: usize = 256;
+
+    #[inline(always)]
+    fn block(self) -> usize {
+        (self >> 24) as usize
+    }
+
+    fn first_of(block: usize) -> Self {
+        (block as Self) << 24
+    }
+}
+
+/// IPv6 addresses, nearly all of which have one beginning.
+impl Number for u128 {
+    const BLOCKS: usize = 1;
+
+    #[inline(always)]
+    fn block(self) -> usize {
+        0
+    }
+
+    fn first_of(_: usize) -> Self {
+        0
+    }
+}
+
 /// Values by ranges of numbers.
 #[derive(Debug)]
 pub(super) struct Ranges<N, T> {
+    /// Numbers of the first and the last range of each block: where they are the same, no search is needed.
+    blocks: Box<[(u32, u32)]>,
     /// First numbers of the ranges, in order, of which the first is the least that there is.
     starts: Box<[N]>,
     values: Box<[T]>,
 }
 
-impl<N: Copy + Default + Ord, T> Ranges<N, T> {
+impl<N: Number, T> Ranges<N, T> {
     /// One range of all numbers.
     pub(super) fn all(value: T) -> Self {
-        Self { starts: Box::new([N::default()]), values: Box::new([value]) }
+        Self::new(vec![N::default()], vec![value])
+    }
+
+    fn new(starts: Vec<N>, values: Vec<T>) -> Self {
+        let ranges = |block| {
+            let first = starts.partition_point(|start| *start <= N::first_of(block)) - 1;
+            let last = starts.partition_point(|start| start.block() <= block) - 1;
+            (first as u32, last as u32)
+        };
+        let blocks = (0..N::BLOCKS).map(ranges).collect();
+        Self { blocks, starts: starts.into(), values: values.into() }
     }
 
     /// Value of the range that `number` is in.
     //
-    // Each step halves the ranges by a conditional move: nobody can foresee a client.
+    // Each step of the search halves the ranges by a conditional move: nobody can foresee a client.
     #[inline(always)]
     pub(super) fn get(&self, number: N) -> &T {
-        let after = self.starts.partition_point(|start| *start <= number);
-        &self.values[after - 1]
+        let (first, last) = self.blocks[number.block()];
+        let (first, last) = (first as usize, last as usize);
+        if first == last {
+            return &self.values[first];
+        }
+        let after = self.starts[first..=last].partition_point(|start| *start <= number);
+        &self.values[first + after - 1]
     }
 }
 
 /// Ranges of these first numbers, which are in order and begin with the least; neighbours with one value become one range.
-impl<N: Copy + Default + Ord, T: PartialEq> FromIterator<(N, T)> for Ranges<N, T> {
+impl<N: Number, T: PartialEq> FromIterator<(N, T)> for Ranges<N, T> {
     fn from_iter<I: IntoIterator<Item = (N, T)>>(ranges: I) -> Self {
         let (mut starts, mut values): (Vec<N>, Vec<T>) = (Vec::new(), Vec::new());
         for (start, value) in ranges {
@@ -36,7 +107,7 @@ impl<N: Copy + Default + Ord, T: PartialEq> FromIterator<(N, T)> for Ranges<N, T
         }
         assert!(starts.first() == Some(&N::default()), "the first range begins with the least number");
         assert!(starts.is_sorted(), "ranges are in order");
-        Self { starts: starts.into(), values: values.into() }
+        Self::new(starts, values)
     }
 }
 
@@ -67,5 +138,17 @@ mod tests {
         }
         assert_eq!(ranges.iter().collect::<Vec<_>>(), [(0, 'a'), (10, 'b'), (11, 'c'), (65_535, 'd')]);
         assert_eq!(*Ranges::<u32, _>::all(7).get(9), 7);
+    }
+
+    #[test]
+    fn blocks_with_none_one_and_several_ranges_say_what_a_search_says() {
+        let starts = [0, 5, 1 << 24, (1 << 24) + 9, 3 << 24, (3 << 24) + 1, (7 << 24) - 1, 7 << 24, u32::MAX];
+        let ranges: Ranges<u32, u32> = starts.into_iter().map(|start| (start, !start)).collect();
+        let near =
+            starts.into_iter().flat_map(|start| [start.saturating_sub(1), start, start.saturating_add(1)]);
+        for number in near.chain([2 << 24, 100 << 24]) {
+            let expected = !starts[starts.partition_point(|start| *start <= number) - 1];
+            assert_eq!(*ranges.get(number), expected, "{number:#x}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::cells::{Cells, Ipv4Key, Ipv6Key, Key};
 use super::ranges::Ranges;
-use super::{Answer, FamilyTable, PlainRule, RuleTable};
+use super::{Answer, Came, FamilyTable, PlainRule, RuleTable};
 use crate::address::{Address, Prefix};
 use crate::affinity::{AffinityPolicy, KeyParts, ServiceKey};
 use crate::flow::{Flow, Fragment};
@@ -202,7 +202,12 @@ impl<'a, K: Key> Speller<'a, K> {
         };
         let treatment = policy.treatment_with_ports(protocol);
         let key = KeyParts::new(*key, treatment.tracking_tuple_with_ports(), protocol);
-        Answer::Rule(PlainRule { rule, service, key, tracked: treatment.tracked, routed })
+        let came = match (routed, policy.routes_alike()) {
+            (false, _) => Came::Directly,
+            (true, true) => Came::ByRoute,
+            (true, false) => Came::ByRouteOneWay,
+        };
+        Answer::Rule(PlainRule { rule, service, key, tracked: treatment.tracked, came })
     }
 }
 
