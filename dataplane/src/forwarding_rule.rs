@@ -223,8 +223,25 @@ impl ForwardingRules {
     }
 
     /// Rule that `flow` belongs to, or the rule behind its longest route.
-    #[inline(always)]
     pub fn lookup(&self, flow: &Flow) -> RuleMatch {
+        let spelled_out = match flow.rule_port() {
+            Some(_) => self.table.get(flow),
+            None => Answer::NotSpelledOut,
+        };
+        match spelled_out {
+            Answer::Rule(PlainRule { rule, service, came: Came::Directly, .. }) => {
+                RuleMatch::Rule(rule, service)
+            }
+            Answer::Rule(PlainRule { rule, service, .. }) => RuleMatch::Route(rule, service),
+            Answer::OutsideRegion => RuleMatch::OutsideRegion,
+            Answer::None => RuleMatch::None,
+            Answer::NotSpelledOut | Answer::ByPort(_) | Answer::ByClient(_) => self.lookup_in_lists(flow),
+        }
+    }
+
+    /// Rule that `flow` belongs to, or the rule behind its longest route, by the lists alone.
+    #[inline(never)]
+    fn lookup_in_lists(&self, flow: &Flow) -> RuleMatch {
         match self.lookup_vip(flow) {
             found @ RuleMatch::Rule(..) => found,
             missed if self.is_own(flow.dst) => missed,

@@ -16,6 +16,7 @@ mod spelling;
 
 use super::{RuleId, ServiceId};
 use crate::affinity::KeyParts;
+use crate::flow::Flow;
 use cells::{Cells, Ipv4Key, Ipv6Key, Key};
 use ranges::Ranges;
 
@@ -116,7 +117,21 @@ impl RuleTable {
     }
 }
 
+impl RuleTable {
+    /// Answer for any packet of TCP or UDP with ports.
+    #[inline(never)]
+    pub(crate) fn get(&self, flow: &Flow) -> Answer {
+        if flow.src.is_ipv4() { self.ipv4.get_flow(flow) } else { self.ipv6.get_flow(flow) }
+    }
+}
+
 impl<K: Key> FamilyTable<K> {
+    #[inline(always)]
+    fn get_flow(&self, flow: &Flow) -> Answer {
+        let found = self.get(K::new(flow.dst, flow.protocol, flow.dst_port), || K::word(flow.src));
+        found.copied().map_or_else(|other| *other, Answer::Rule)
+    }
+
     #[inline(always)]
     fn get(&self, key: K, client: impl Fn() -> K::Word) -> Result<&PlainRule, &Answer> {
         match self.cells.get(key) {

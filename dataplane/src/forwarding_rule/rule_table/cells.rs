@@ -81,6 +81,7 @@ impl Key for Ipv4Key {
     const IS_IPV4: bool = true;
     const NONE: Self = Self(0);
 
+    #[inline(always)]
     fn new(destination: Address, protocol: u8, port: u16) -> Self {
         let port = u64::from(port.swap_bytes()) << 48;
         Self::of_packet(u64::from(u32::from_le_bytes(destination.v4_bytes())) | port, protocol)
@@ -106,6 +107,7 @@ impl Key for Ipv4Key {
         ((self.0 >> 48) as u16).swap_bytes()
     }
 
+    #[inline(always)]
     fn word(address: Address) -> u32 {
         address.0 as u32
     }
@@ -147,6 +149,7 @@ impl Key for Ipv6Key {
     const IS_IPV4: bool = false;
     const NONE: Self = Self { destination: 0, rest: 0 };
 
+    #[inline(always)]
     fn new(destination: Address, protocol: u8, port: u16) -> Self {
         Self::of_packet(destination.0.swap_bytes(), u32::from(port.swap_bytes()) << 16, protocol)
     }
@@ -171,6 +174,7 @@ impl Key for Ipv6Key {
         ((self.rest >> 16) as u16).swap_bytes()
     }
 
+    #[inline(always)]
     fn word(address: Address) -> u128 {
         address.0
     }
