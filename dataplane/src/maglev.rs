@@ -13,6 +13,7 @@ use std::sync::OnceLock;
 
 use siphasher::sip::SipHasher13;
 
+use crate::prefetch::prefetch;
 use crate::seed::Seed;
 use quota::Quotas;
 
@@ -117,7 +118,19 @@ impl LookupTable {
     #[inline]
     #[must_use]
     pub fn select(&self, hash: u64) -> Option<u16> {
-        self.slots.get(self.slot_of(hash)).copied()
+        self.get(self.slot_of(hash))
+    }
+
+    /// Backend in a slot; `None` if the table is empty.
+    #[inline]
+    pub(crate) fn get(&self, slot: usize) -> Option<u16> {
+        self.slots.get(slot).copied()
+    }
+
+    /// Starts to bring a slot into the cache.
+    #[inline]
+    pub(crate) fn prefetch(&self, slot: usize) {
+        prefetch(self.slots.as_ptr().wrapping_add(slot));
     }
 
     /// Number of slots of each backend, in the order that the table was built from.

@@ -1,5 +1,5 @@
-//! The life of a burst, loop by loop. The plain way, which nearly all packets take, is in `plain.rs`; every other branch of
-//! the packet path in `general.rs`, those of routes and fragments in `apart.rs`, and of packets that exceed a path's MTU in
+//! The life of a burst, loop by loop. The plain way, which nearly all packets take, is in `plain.rs`, with the first packets
+//! of its connections in `opening.rs`; every other branch of the packet path in `general.rs`, those of routes and fragments in `apart.rs`, and of packets that exceed a path's MTU in
 //! `too_long.rs`.
 //!
 //! ```text
@@ -15,6 +15,7 @@
 
 mod apart;
 mod general;
+mod opening;
 mod plain;
 mod too_long;
 

@@ -139,7 +139,25 @@ impl Snapshot {
 impl Eligible {
     /// Backend whose slot a selection hash falls on; none if nobody is eligible.
     pub fn select(&self, hash: u64) -> Option<BackendHandle> {
-        self.table.select(hash).map(|index| self.backends[usize::from(index)])
+        self.at(self.slot_of(hash))
+    }
+
+    /// Slot of the lookup table that a selection hash falls on.
+    #[inline]
+    pub(crate) fn slot_of(&self, hash: u64) -> usize {
+        self.table.slot_of(hash)
+    }
+
+    /// Backend of a slot; none if nobody is eligible.
+    #[inline]
+    pub(crate) fn at(&self, slot: usize) -> Option<BackendHandle> {
+        self.table.get(slot).map(|index| self.backends[usize::from(index)])
+    }
+
+    /// Starts to bring a slot of the lookup table into the cache.
+    #[inline]
+    pub(crate) fn prefetch(&self, slot: usize) {
+        self.table.prefetch(slot);
     }
 }
 

@@ -88,6 +88,12 @@ pub(crate) trait Plain<'f>: Copy {
         if self.protocol() == protocol::TCP { self.segment()[tcp::FLAGS] & tcp::TURNING } else { 0 }
     }
 
+    /// True for a TCP segment with SYN set.
+    #[inline(always)]
+    fn opens(self) -> bool {
+        self.tcp_flags() & tcp::SYN != 0
+    }
+
     /// Writes the packet, which comes behind so many bytes of VLAN tags, as the general parser has it.
     //
     // Field by field: a whole packet would be put together elsewhere and copied, before its parts have reached memory.
@@ -181,13 +187,15 @@ impl<'f> Plain<'f> for PlainIpv4<'f> {
 
     #[inline(always)]
     fn tracking_key(self, hasher: &TrackingHasher, parts: &KeyParts) -> TrackingKey {
-        let [src, dst, ports] = [12, 16, 20].map(|offset| u32::from_le_bytes(bytes_at(self.head, offset)));
+        let word = |offset| u32::from_le_bytes(bytes_at(self.head, offset));
+        let (src, dst, ports) = (word(12), word(16), word(20));
         hasher.ipv4_key(parts, src, dst, ports)
     }
 
     #[inline(always)]
     fn tracking_key_in_order(self, hasher: &TrackingHasher, parts: &KeyParts) -> TrackingKey {
-        let [src, dst, ports] = [12, 16, 20].map(|offset| u32::from_le_bytes(bytes_at(self.head, offset)));
+        let word = |offset| u32::from_le_bytes(bytes_at(self.head, offset));
+        let (src, dst, ports) = (word(12), word(16), word(20));
         let end = |address: u32, port: u32| (address.swap_bytes(), (port as u16).swap_bytes());
         if end(dst, ports >> 16) < end(src, ports) {
             hasher.ipv4_key(parts, dst, src, ports.rotate_left(16))
@@ -279,13 +287,15 @@ impl<'f> Plain<'f> for PlainIpv6<'f> {
 
     #[inline(always)]
     fn tracking_key(self, hasher: &TrackingHasher, parts: &KeyParts) -> TrackingKey {
-        let [src, dst] = [8, 24].map(|offset| u128::from_le_bytes(bytes_at(self.head, offset)));
+        let word = |offset| u128::from_le_bytes(bytes_at(self.head, offset));
+        let (src, dst) = (word(8), word(24));
         hasher.ipv6_key(parts, src, dst, u32::from_le_bytes(bytes_at(self.head, 40)))
     }
 
     #[inline(always)]
     fn tracking_key_in_order(self, hasher: &TrackingHasher, parts: &KeyParts) -> TrackingKey {
-        let [src, dst] = [8, 24].map(|offset| u128::from_le_bytes(bytes_at(self.head, offset)));
+        let word = |offset| u128::from_le_bytes(bytes_at(self.head, offset));
+        let (src, dst) = (word(8), word(24));
         let ports = u32::from_le_bytes(bytes_at(self.head, 40));
         let end = |address: u128, port: u32| (address.swap_bytes(), (port as u16).swap_bytes());
         if end(dst, ports >> 16) < end(src, ports) {

@@ -1,9 +1,10 @@
 //! The way of any packet: parsed in full, looked up with its client, tracked, selected for and delivered by every rule.
 
+use super::opening::Opening;
 use super::{Decision, Round, Tracking, Worker};
 use crate::affinity::Tuple;
 use crate::backend::BackendHandle;
-use crate::conntrack::{Entry, Found, Inserted, Stage, TrackingKey};
+use crate::conntrack::{Found, Stage, TrackingKey};
 use crate::counters::{ConntrackCounters, Counters};
 use crate::flow::Flow;
 use crate::forwarding_rule::{RuleMatch, ServiceId};
@@ -268,46 +269,20 @@ impl Round<'_> {
         counters: &mut ConntrackCounters,
     ) -> (Option<BackendHandle>, Tracking) {
         let flow = &candidate.packet.flow;
-        let Self { snapshot, table, now, .. } = *self;
-        let service = snapshot.service(candidate.service);
-        let selected = snapshot.select(service, flow);
-        if !candidate.tracked {
+        let service = self.snapshot.service(candidate.service);
+        let selected = self.snapshot.select(service, flow);
+        if !candidate.tracked || candidate.quoted {
             counters.untracked += 1;
             return (selected, Tracking::Off);
         }
         let treatment = service.policy.treatment(flow.protocol);
-        let opens = candidate.packet.opens();
-        match selected.and_then(|handle| Some((handle, snapshot.backend(handle)?))) {
-            Some((handle, backend)) if !candidate.quoted => {
-                let entry = Entry {
-                    backend: handle,
-                    generation: backend.generation_for(treatment.persists),
-                    persists: treatment.persists,
-                    stage: candidate.first_stage(treatment.restarts),
-                    seen: now,
-                };
-                let judge = |other: &Entry| snapshot.standing(other, now);
-                let inserted = if opens && treatment.restarts {
-                    table.restart(candidate.key, entry, judge)
-                } else {
-                    table.insert(candidate.key, entry, judge)
-                };
-                counters.count(&inserted);
-                match inserted {
-                    Inserted::Full => (selected, Tracking::Off),
-                    // Another worker was first. Its snapshot may be newer than ours, its backend unknown here yet.
-                    Inserted::Lost(winner) if snapshot.backend(winner.backend).is_some() => {
-                        (Some(winner.backend), Tracking::Hit)
-                    }
-                    Inserted::Lost(_) => (selected, Tracking::Hit),
-                    _ => (selected, Tracking::New),
-                }
-            }
-            _ => {
-                counters.untracked += u64::from(candidate.quoted);
-                (selected, Tracking::Off)
-            }
-        }
+        let opening = Opening {
+            key: candidate.key,
+            persists: treatment.persists,
+            stage: candidate.first_stage(treatment.restarts),
+            restarts: candidate.packet.opens() && treatment.restarts,
+        };
+        self.enter(&opening, selected, counters)
     }
 
     /// Turns the frame into the one that its backend gets, or drops it.

@@ -27,15 +27,19 @@ const HEADERS_AHEAD: usize = 4;
 
 /// Way of a packet between the loops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+pub(super) enum Way {
     /// No further way: the decision is final.
     Ended,
     /// Plain, of a connection that should have an entry.
     Established,
     /// Plain, of a connection that has turned out to have no valid entry.
     Unknown,
-    /// Plain, and a candidate: it opens or closes a connection, or is not tracked.
-    Plain,
+    /// Plain, and starts its connection anew.
+    Opening,
+    /// Plain, and not tracked.
+    Untracked,
+    /// Plain, and a candidate: it closes its connection, or opens one of several that are tracked together.
+    Turning,
     /// A candidate of the general way.
     General,
 }
@@ -54,24 +58,25 @@ enum Other<'s> {
 /// State of a packet between the loops.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step<'s> {
-    key: TrackingKey,
+    pub(super) key: TrackingKey,
     /// Backend that the plain packet is on its way to; none before it is found, and for packets of the general way.
     backend: Option<&'s PlainBackend>,
-    handle: BackendHandle,
-    rule: RuleId,
-    service: ServiceId,
-    packet: PlainPacket,
+    /// Handle of that backend; before it is found, slot of the lookup table that the hash of an opening packet leads to.
+    pub(super) target: u32,
+    pub(super) rule: RuleId,
+    pub(super) service: ServiceId,
+    pub(super) packet: PlainPacket,
     tracking: Tracking,
-    way: Way,
+    pub(super) way: Way,
     came: Came,
 }
 
-impl Step<'_> {
+impl<'s> Step<'s> {
     /// Step before there is any.
     pub(super) const NONE: Self = Self {
         key: TrackingKey(0),
         backend: None,
-        handle: BackendHandle(0),
+        target: 0,
         rule: RuleId(0),
         service: ServiceId(0),
         packet: PlainPacket { l3_len: 0, tag_len: 0, is_ipv4: false },
@@ -80,12 +85,18 @@ impl Step<'_> {
         came: Came::Directly,
     };
 
+    /// Sends the packet on its way to a backend.
+    #[inline(always)]
+    pub(super) fn depart_to(&mut self, backend: &'s PlainBackend, handle: BackendHandle, tracking: Tracking) {
+        (self.backend, self.target, self.tracking) = (Some(backend), handle.0, tracking);
+    }
+
     /// Decision on the packet when it departs, in a frame that came with `received_len` bytes.
     #[inline(always)]
     fn decision(&self, received_len: usize) -> Decision {
         Decision {
             rule: Some((self.rule, self.service)),
-            backend: Some(self.handle),
+            backend: Some(BackendHandle(self.target)),
             tracking: self.tracking,
             received_len: received_len as u32,
             ..Decision::PENDING
@@ -178,7 +189,7 @@ impl<'s> Round<'s> {
                 if depart(backend, step, frame, decision, tally) {
                     continue;
                 }
-                self.deliver_generally(step.handle, frame, decision, worker);
+                self.deliver_generally(BackendHandle(step.target), frame, decision, worker);
             }
             if let Some((rule, _)) = decision.rule {
                 tally.receive(rule, decision.received_len);
@@ -244,8 +255,8 @@ impl<'s> Round<'s> {
         decision: &mut Decision,
         counters: &mut Counters,
     ) -> Way {
-        let is_plain = match other {
-            Other::General => false,
+        let way = match other {
+            Other::General => None,
             Other::Passed(reason) => {
                 *decision = Decision::end(Verdict::Pass(reason));
                 return Way::Ended;
@@ -255,16 +266,12 @@ impl<'s> Round<'s> {
             }
             Other::Plain(rule) => self.take_in_turning::<PlainIpv6>(rule, frame, step, candidate, decision),
         };
-        if is_plain {
-            Way::Plain
-        } else if self.admit_any(candidate, frame, decision, counters) {
-            Way::General
-        } else {
-            Way::Ended
-        }
+        way.unwrap_or_else(|| {
+            if self.admit_any(candidate, frame, decision, counters) { Way::General } else { Way::Ended }
+        })
     }
 
-    /// Takes in a plain packet that opens or closes its connection, or has none. False where the general way has to.
+    /// Takes in a plain packet that opens or closes its connection, or has none. None where the general way has to.
     #[inline(always)]
     fn take_in_turning<'f, P: Plain<'f>>(
         &self,
@@ -273,18 +280,18 @@ impl<'s> Round<'s> {
         step: &mut Step<'s>,
         candidate: &mut Candidate,
         decision: &mut Decision,
-    ) -> bool {
+    ) -> Option<Way> {
         let plain: P = known_in(frame, step);
         if rule.came.is_routed() || plain.flow().src.is_martian_source() {
-            return false;
+            return None;
+        }
+        if let Some(way) = self.take_in_opening(plain, rule, step) {
+            return Some(way);
         }
         admit_plain(plain, step, candidate, frame, decision);
-        candidate.tracked = rule.tracked;
-        if rule.tracked {
-            candidate.key = plain.tracking_key(self.hasher, &rule.key);
-            self.table.prefetch_pair(candidate.key);
-        }
-        true
+        (candidate.tracked, candidate.key) = (true, plain.tracking_key(self.hasher, &rule.key));
+        self.table.prefetch_pair(candidate.key);
+        Some(Way::Turning)
     }
 
     /// Lets a plain packet follow its connection, in the second loop. False where the connection has no valid entry, or the
@@ -297,7 +304,7 @@ impl<'s> Round<'s> {
             && found.is_in_use(&backend.valid, self.now) & (self.now < backend.drain_deadline)
             && backend.delivery.fits(&step.packet)
         {
-            (step.backend, step.handle, step.tracking) = (Some(backend), handle, Tracking::Hit);
+            step.depart_to(backend, handle, Tracking::Hit);
             return true;
         }
         if found.is_nothing() {
@@ -319,7 +326,7 @@ impl<'s> Round<'s> {
         };
         let Some(backend) = self.fitting(step, entry.backend) else { return false };
         found.refresh(self.now, false);
-        (step.backend, step.handle, step.tracking) = (Some(backend), entry.backend, Tracking::Hit);
+        step.depart_to(backend, entry.backend, Tracking::Hit);
         true
     }
 
@@ -335,7 +342,9 @@ impl<'s> Round<'s> {
     ) {
         let connection = match step.way {
             Way::Ended => return,
-            Way::Plain | Way::General => self.connection(candidate, &mut worker.counters.conntrack),
+            Way::Opening | Way::Untracked => return self.open(step, frame, decision, worker),
+            Way::Unknown if !step.came.is_routed() => return self.open(step, frame, decision, worker),
+            Way::Turning | Way::General => self.connection(candidate, &mut worker.counters.conntrack),
             Way::Established | Way::Unknown => {
                 let is_admitted = if step.packet.is_ipv4 {
                     admit_unknown::<PlainIpv4>(step, candidate, frame.bytes(), decision)
@@ -385,7 +394,7 @@ impl<'s> Round<'s> {
             && let Some(handle) = decision.backend
             && let Some(backend) = self.fitting(step, handle)
         {
-            (step.backend, step.handle, step.tracking) = (Some(backend), handle, decision.tracking);
+            step.depart_to(backend, handle, decision.tracking);
             return;
         }
         self.deliver(&candidate.packet, backend, frame, decision, counters, budget);
@@ -395,7 +404,8 @@ impl<'s> Round<'s> {
     }
 
     /// Backend of this handle as plain packets see it, if the packet fits the path there; else it takes the general way.
-    fn fitting(&self, step: &Step<'s>, handle: BackendHandle) -> Option<&'s PlainBackend> {
+    #[inline]
+    pub(super) fn fitting(&self, step: &Step<'s>, handle: BackendHandle) -> Option<&'s PlainBackend> {
         self.snapshot.backends.plain(handle).filter(|backend| backend.delivery.fits(&step.packet))
     }
 }
@@ -416,7 +426,7 @@ impl Other<'_> {
 
 /// Plain packet of a step, in its frame.
 #[inline(always)]
-fn known_in<'f, P: Plain<'f>>(frame: &'f [u8], step: &Step<'_>) -> P {
+pub(super) fn known_in<'f, P: Plain<'f>>(frame: &'f [u8], step: &Step<'_>) -> P {
     let packet = frame.get(HEADER_LEN + usize::from(step.packet.tag_len)..).and_then(P::known);
     packet.expect("it was plain in the first loop")
 }
@@ -471,7 +481,7 @@ fn depart<F: Frame>(
     let Some(sent_len) = backend.delivery.deliver(frame, &step.packet) else { return false };
     decision.egress = backend.delivery.port();
     tally.receive(step.rule, received_len as u32);
-    tally.send(step.handle, sent_len);
+    tally.send(BackendHandle(step.target), sent_len);
     true
 }
 

@@ -1,0 +1,148 @@
+//! The first packets of plain connections, and plain packets that are not tracked: a backend is selected by the hash, and an
+//! entry made that keeps the connection there.
+//!
+//! What is sure to be selected has its hash computed in the first loop, and its slot of the lookup table is on the way when
+//! the second comes to it.
+
+use super::plain::{Step, Way, known_in};
+use super::{Decision, Round, Tracking, Worker};
+use crate::backend::BackendHandle;
+use crate::conntrack::{Entry, Inserted, Stage, TrackingKey};
+use crate::counters::ConntrackCounters;
+use crate::forwarding_rule::PlainRule;
+use crate::frame::Frame;
+use crate::packet::{Plain, PlainIpv4, PlainIpv6};
+use crate::verdict::{DropReason, Verdict};
+use crate::wire::protocol;
+
+/// Entry that a packet without one makes, but for its backend.
+#[derive(Clone, Copy)]
+pub(super) struct Opening {
+    pub(super) key: TrackingKey,
+    /// True if the connection stays on its backend when that turns unhealthy.
+    pub(super) persists: bool,
+    pub(super) stage: Stage,
+    /// True if the packet starts the connection anew, whatever entry there is.
+    pub(super) restarts: bool,
+}
+
+impl<'s> Round<'s> {
+    /// Takes in a plain packet of which it is known that its hash selects, in the first loop. None if it is another.
+    #[inline(always)]
+    pub(super) fn take_in_opening<'f, P: Plain<'f>>(
+        &self,
+        plain: P,
+        rule: &PlainRule,
+        step: &mut Step<'s>,
+    ) -> Option<Way> {
+        let service = self.snapshot.service(rule.service);
+        let flow = &plain.flow();
+        let way = if !rule.tracked {
+            Way::Untracked
+        } else if plain.opens() && service.policy.treatment_with_ports(flow.protocol).restarts {
+            step.key = plain.tracking_key(self.hasher, &rule.key);
+            self.table.prefetch_pair(step.key);
+            Way::Opening
+        } else {
+            return None;
+        };
+        let slot = service.eligible.slot_of(self.snapshot.selection_hash(service, flow));
+        service.eligible.prefetch(slot);
+        step.target = slot as u32;
+        Some(way)
+    }
+
+    /// Selects a backend for a plain packet that has no entry, in the second loop.
+    #[inline(never)]
+    pub(super) fn open<F: Frame>(
+        &self,
+        step: &mut Step<'s>,
+        frame: &mut F,
+        decision: &mut Decision,
+        worker: &mut Worker<'_>,
+    ) {
+        let service = self.snapshot.service(step.service);
+        let counters = &mut worker.counters.conntrack;
+        let (selected, tracking) = match step.way {
+            Way::Untracked => {
+                counters.untracked += 1;
+                (service.eligible.at(step.target as usize), Tracking::Off)
+            }
+            Way::Opening => {
+                let stage = Stage::HalfOpen;
+                // Only TCP has packets that open a connection.
+                let persists = service.policy.treatment_with_ports(protocol::TCP).persists;
+                let opening = Opening { key: step.key, persists, stage, restarts: true };
+                self.enter(&opening, service.eligible.at(step.target as usize), counters)
+            }
+            _ => {
+                let bytes = frame.bytes();
+                let flow = if step.packet.is_ipv4 {
+                    known_in::<PlainIpv4>(bytes, step).flow()
+                } else {
+                    known_in::<PlainIpv6>(bytes, step).flow()
+                };
+                if flow.src.is_martian_source() {
+                    *decision = Decision::pending(step.rule, step.service, bytes);
+                    decision.verdict = Verdict::Drop(DropReason::MartianSource);
+                    return;
+                }
+                let persists = service.policy.treatment_with_ports(flow.protocol).persists;
+                let stage = Stage::Unconfirmed;
+                let opening = Opening { key: step.key, persists, stage, restarts: false };
+                self.enter(&opening, self.snapshot.select(service, &flow), counters)
+            }
+        };
+        if let Some(handle) = selected
+            && let Some(backend) = self.fitting(step, handle)
+        {
+            step.depart_to(backend, handle, tracking);
+            return;
+        }
+        *decision = Decision::pending(step.rule, step.service, frame.bytes());
+        (decision.backend, decision.tracking) = (selected, tracking);
+        match selected.filter(|handle| self.snapshot.backend(*handle).is_some()) {
+            Some(handle) => self.deliver_generally(handle, frame, decision, worker),
+            None => decision.verdict = Verdict::Drop(DropReason::NoEligibleBackend),
+        }
+    }
+
+    /// Makes an entry that keeps a connection on the backend that is `selected` for it; returns the backend that the
+    /// packet goes to.
+    #[inline(always)]
+    pub(super) fn enter(
+        &self,
+        opening: &Opening,
+        selected: Option<BackendHandle>,
+        counters: &mut ConntrackCounters,
+    ) -> (Option<BackendHandle>, Tracking) {
+        let Self { snapshot, table, now, .. } = *self;
+        let Some((handle, backend)) = selected.and_then(|handle| Some((handle, snapshot.backend(handle)?)))
+        else {
+            return (selected, Tracking::Off);
+        };
+        let entry = Entry {
+            backend: handle,
+            generation: backend.generation_for(opening.persists),
+            persists: opening.persists,
+            stage: opening.stage,
+            seen: now,
+        };
+        let judge = |other: &Entry| snapshot.standing(other, now);
+        let inserted = if opening.restarts {
+            table.restart(opening.key, entry, judge)
+        } else {
+            table.insert(opening.key, entry, judge)
+        };
+        counters.count(&inserted);
+        match inserted {
+            Inserted::Full => (selected, Tracking::Off),
+            // Another worker was first. Its snapshot may be newer than ours, its backend unknown here yet.
+            Inserted::Lost(winner) if snapshot.backend(winner.backend).is_some() => {
+                (Some(winner.backend), Tracking::Hit)
+            }
+            Inserted::Lost(_) => (selected, Tracking::Hit),
+            _ => (selected, Tracking::New),
+        }
+    }
+}
