@@ -14,7 +14,9 @@
 mod by_turns;
 #[cfg(feature = "dpdk")]
 mod dpdk_queues;
-pub(in crate::pipeline) mod memory_queues;
+mod memory_queues;
+pub(in crate::pipeline) mod shared;
+pub(in crate::pipeline) mod waiting_burst;
 
 use std::fmt;
 use std::process::ExitCode;

@@ -1,7 +1,5 @@
 //! Measures one kind of queues: alone, with the pipeline, and in the poll loop, by turns.
 
-use std::cell::RefCell;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use guideway_dataplane::affinity::TrackingHasher;
@@ -17,6 +15,7 @@ use guideway_engine::poll_loop::PollLoop;
 use guideway_engine::publish::Publisher;
 
 use super::Effort;
+use super::shared::Shared;
 use crate::pinned::processor_ns;
 use crate::pipeline::scenario::Scenario;
 
@@ -42,7 +41,7 @@ impl<Q: QueuePair> ByTurns<Q> {
         let table =
             Arc::new(ConntrackTable::with_capacity(scenario.capacity()).expect("memory for the table"));
         let clock = Clock::start();
-        let queues = Shared(Rc::new(RefCell::new(queues)));
+        let queues = Shared::new(queues);
         let processor = |number| {
             let hasher = TrackingHasher::new([11, 12, 13, 14]);
             BurstProcessor::new(publisher.feed().subscribe(), Arc::clone(&table), hasher, number)
@@ -121,31 +120,4 @@ pub(super) fn pass_through<Q: QueuePair>(queues: &mut Q, burst: &mut Burst<Q::Fr
         burst.clear();
     }
     processor_ns() - start
-}
-
-/// Queues that two owners poll by turns, on one thread.
-struct Shared<Q>(Rc<RefCell<Q>>);
-
-impl<Q> Clone for Shared<Q> {
-    fn clone(&self) -> Self {
-        Self(Rc::clone(&self.0))
-    }
-}
-
-impl<Q: QueuePair> QueuePair for Shared<Q> {
-    type Frame = Q::Frame;
-
-    #[inline]
-    fn rx_burst(&mut self, burst: &mut Burst<Q::Frame>) {
-        self.0.borrow_mut().rx_burst(burst);
-    }
-
-    #[inline]
-    fn tx_burst(&mut self, burst: &mut Burst<Q::Frame>) {
-        self.0.borrow_mut().tx_burst(burst);
-    }
-
-    fn refused(&self) -> u64 {
-        self.0.borrow().refused()
-    }
 }
