@@ -37,6 +37,7 @@ enum Question {
     #[cfg(feature = "control")]
     Health(health::Args),
     Instructions(pipeline::instructions::Args),
+    Loop(pipeline::poll_loop::Args),
     Pipeline(pipeline::Args),
     #[cfg(feature = "control")]
     Reaction(reaction::Args),
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "control")]
         Question::Health(args) => health::run(&args),
         Question::Instructions(args) => return pipeline::instructions::run(&args),
+        Question::Loop(args) => return pipeline::poll_loop::run(&args),
         Question::Pipeline(args) => pipeline::run(&args),
         #[cfg(feature = "control")]
         Question::Reaction(args) => reaction::run(&args),

@@ -6,6 +6,7 @@
 
 pub(crate) mod instructions;
 mod lane;
+pub(crate) mod poll_loop;
 mod run;
 mod scenario;
 mod slot;

@@ -59,6 +59,21 @@ fn a_replay_at_full_speed_accounts_for_every_frame() {
 }
 
 #[test]
+fn the_poll_loop_is_taken_apart_into_queues_pipeline_and_loop() {
+    let output = bench(&["loop", "--flows", "100,200", "--runs", "2", "--bursts", "50", "--output", "json"]);
+    assert!(output.status.success(), "{}", said(&output));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let memory: Vec<&Value> =
+        report["measured"].as_array().expect("rows").iter().filter(|row| row["queues"] == "memory").collect();
+    assert_eq!(memory.iter().map(|row| number(&row["flows"])).collect::<Vec<_>>(), [100, 200]);
+    for row in memory {
+        let ns = |part: &str| row[part].as_f64().unwrap_or_else(|| panic!("{part} in {row}"));
+        assert!(ns("queues_ns") > 0.0 && ns("pipeline_ns") > 0.0);
+        assert!(ns("decided_ns") > ns("queues_ns") && ns("loop_ns") > ns("queues_ns"), "{row}");
+    }
+}
+
+#[test]
 fn a_replay_at_the_captures_speed_plays_no_more_than_is_due() {
     let replay = replayed(&["--seconds", "0.5", "--flows", "1", "--speed", "capture", "--pace", "10"]);
     let asked = replay["asked_packets_per_sec"].as_f64().expect("a rate");

@@ -8,6 +8,7 @@ mod baseline;
 mod callgrind;
 mod case;
 mod stage;
+mod turned;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

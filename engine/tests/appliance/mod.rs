@@ -26,9 +26,14 @@ use guideway_engine::mbuf::Mbuf;
 use guideway_engine::publish::Publisher;
 use pcap_fixtures::packet::Packet;
 
-/// TCP to 203.0.113.10:80 is rewritten at layer 2, UDP to 203.0.113.20 travels in GUE, in fragments where it must; three backends each, behind
-/// `port`.
+/// TCP to 203.0.113.10:80 is rewritten at layer 2, UDP to 203.0.113.20 travels in GUE, in fragments where it must; three
+/// backends each, behind `port`.
 pub(crate) fn snapshot(port: PortId) -> Snapshot {
+    snapshot_of(port, port)
+}
+
+/// The same with the backends for TCP behind one port, and those for UDP behind the other.
+pub(crate) fn snapshot_of(tcp_port: PortId, udp_port: PortId) -> Snapshot {
     let mut builder = SnapshotBuilder::new();
     let own = Address::v4([198, 51, 100, 1]);
     let policy = AffinityPolicy::new(
@@ -37,16 +42,16 @@ pub(crate) fn snapshot(port: PortId) -> Snapshot {
         TrackingMode::PerConnection,
         PersistenceOnUnhealthy::DefaultForProtocol,
     );
-    let egress = |last| Egress { port, ..Egress::to(MacAddress([0x02, 0, 0, 0, 1, last])) };
+    let egress = |port, last| Egress { port, ..Egress::to(MacAddress([0x02, 0, 0, 0, 1, last])) };
     let (web, dns) = (builder.service(policy), builder.service(policy));
     for (last, name) in (0..).zip(["a", "b", "c"]) {
-        builder.backend(web, name, 1, Delivery::l2(egress(last), 1500));
+        builder.backend(web, name, 1, Delivery::l2(egress(tcp_port, last), 1500));
     }
     for (last, name) in (3..).zip(["a", "b", "c"]) {
         let endpoint = Address::v4([198, 51, 100, 10 + last]);
         let tunnel = Tunnel { endpoint, source: own, source_range: None };
         let mode = DeliveryMode::Gue { dst_port: 6080 };
-        let delivery = Delivery::tunnel(mode, &tunnel, egress(last), 1500).fragmenting(true);
+        let delivery = Delivery::tunnel(mode, &tunnel, egress(udp_port, last), 1500).fragmenting(true);
         builder.backend(dns, name, 1, delivery);
     }
     let vip = |last| Address::v4([203, 0, 113, last]);
@@ -95,10 +100,15 @@ pub(crate) struct Outcome {
 
 /// Decides `frames` in heap memory, in bursts of 32, as a worker does.
 pub(crate) fn expected(frames: &[Vec<u8>]) -> Outcome {
+    expected_in_bursts(frames, BURST)
+}
+
+/// Decides `frames` in heap memory, in bursts of `len`, as a worker does.
+pub(crate) fn expected_in_bursts(frames: &[Vec<u8>], len: usize) -> Outcome {
     let publisher = Publisher::new(snapshot(PortId(0)));
     let mut worker = worker(&publisher);
     let mut outcome = Outcome::default();
-    for share in frames.chunks(BURST) {
+    for share in frames.chunks(len) {
         let mut burst = vec![Mbuf::new(); share.len()];
         for (mbuf, bytes) in burst.iter_mut().zip(share) {
             mbuf.fill(bytes);

@@ -17,7 +17,7 @@ use guideway_engine::poll_loop::PollLoop;
 use guideway_engine::publish::Publisher;
 use pcap_fixtures::packet::Packet;
 
-use crate::appliance::{Outcome, expected, frames, snapshot, worker};
+use crate::appliance::{Outcome, expected, frames, snapshot, snapshot_of, worker};
 
 /// Poll loop over two ports in memory, with the far ends of all that it is connected to.
 struct Bench {
@@ -29,7 +29,11 @@ struct Bench {
 
 /// Makes a poll loop whose backends are behind port `egress`.
 fn bench(descriptors: usize, host_frames: usize, egress: u8) -> Bench {
-    let publisher = Publisher::new(snapshot(PortId(egress)));
+    bench_of(snapshot(PortId(egress)), descriptors, host_frames)
+}
+
+fn bench_of(snapshot: Snapshot, descriptors: usize, host_frames: usize) -> Bench {
+    let publisher = Publisher::new(snapshot);
     let [(first, first_wire), (second, second_wire)] = [loopback(descriptors), loopback(descriptors)];
     let ports = vec![first, second];
     let (host_queue, host) = host_path(host_frames);
@@ -89,6 +93,91 @@ fn a_two_armed_appliance_forwards_to_the_other_port_and_answers_on_the_same() {
     assert!(counted.icmp_errors_sent > 0);
     assert_eq!(receive_all(&mut bench.wires[0]).len() as u64, counted.icmp_errors_sent);
     assert_eq!(receive_all(&mut bench.wires[1]).len() as u64, counted.forwarded);
+}
+
+#[test]
+fn a_burst_that_leaves_whole_keeps_its_order_and_so_does_one_with_another_frame_amid_it() {
+    let datagram = |number: u8| {
+        Packet::between("192.0.2.7", "203.0.113.20").udp(5060, 53).payload(&[number; 32]).build()
+    };
+    let other = Packet::between("192.0.2.7", "203.0.113.99").udp(5060, 53).build();
+    // None but forwarded frames; then one that is passed at the begin, amid them and at the end.
+    for passed_at in [None, Some(0), Some(11), Some(BURST - 1)] {
+        let mut bench = bench(256, 4, 1);
+        let mut burst: Vec<Vec<u8>> = (0..BURST as u8).map(datagram).collect();
+        let mut numbers: Vec<u8> = (0..BURST as u8).collect();
+        if let Some(at) = passed_at {
+            burst[at].clone_from(&other);
+            numbers.remove(at);
+        }
+        for frame in &burst {
+            bench.wires[0].send(mbuf(frame)).expect("256 descriptors");
+        }
+        assert_eq!(bench.poll_loop.turn(), BURST);
+        let sent = receive_all(&mut bench.wires[1]);
+        let last_bytes: Vec<u8> = sent.iter().filter_map(|frame| frame.last().copied()).collect();
+        assert_eq!(last_bytes, numbers, "{passed_at:?}");
+        assert_eq!(receive_passed(&mut bench.host).len(), usize::from(passed_at.is_some()));
+        assert_eq!(bench.poll_loop.counters().io.sent, numbers.len() as u64);
+        assert!(receive_all(&mut bench.wires[0]).is_empty());
+    }
+}
+
+#[test]
+fn a_burst_whose_frames_leave_by_two_ports_is_parted() {
+    let mut bench = bench_of(snapshot_of(PortId(1), PortId(0)), 256, 4);
+    let datagram = Packet::between("192.0.2.7", "203.0.113.20").udp(5060, 53).build();
+    let segment = Packet::between("192.0.2.7", "203.0.113.10").tcp(5060, 80, 0x02).build();
+    for frame in [&segment, &segment, &datagram, &segment] {
+        bench.wires[0].send(mbuf(frame)).expect("256 descriptors");
+    }
+    bench.poll_loop.turn();
+    assert_eq!(bench.wires.each_mut().map(|wire| receive_all(wire).len()), [1, 3]);
+    assert_eq!(bench.poll_loop.counters().io.sent, 4);
+}
+
+#[test]
+fn a_burst_that_leaves_whole_and_finds_a_full_queue_is_dropped_from_its_end_and_counted() {
+    let datagram = |number: u8| {
+        Packet::between("192.0.2.7", "203.0.113.20").udp(5060, 53).payload(&[number; 32]).build()
+    };
+    let mut bench = bench(BURST, 4, 0);
+    for frame in (0..BURST as u8).map(datagram) {
+        bench.wires[0].send(mbuf(&frame)).expect("as many descriptors");
+    }
+    bench.poll_loop.turn();
+    for _ in 0..10 {
+        bench.wires[0].receive().expect("the first burst was sent");
+    }
+    for frame in (0..BURST as u8).map(datagram) {
+        bench.wires[0].send(mbuf(&frame)).expect("as many descriptors");
+    }
+    bench.poll_loop.turn();
+    let sent = receive_all(&mut bench.wires[0]);
+    let last_bytes: Vec<u8> = sent.iter().filter_map(|frame| frame.last().copied()).collect();
+    assert_eq!(last_bytes, (10..BURST as u8).chain(0..10).collect::<Vec<_>>());
+    let counted = bench.poll_loop.counters();
+    assert_eq!((counted.io.sent, counted.io.tx_full), (BURST as u64 + 10, BURST as u64 - 10));
+    // What was left of it does not leave with the next burst.
+    bench.wires[0].send(mbuf(&datagram(77))).expect("as many descriptors");
+    bench.poll_loop.turn();
+    assert_eq!(receive_all(&mut bench.wires[0]).len(), 1);
+}
+
+#[test]
+fn whole_bursts_and_mixed_ones_leave_in_the_order_in_which_they_came() {
+    let frames = frames();
+    let mut bench = bench(256, 256, 0);
+    let whole = Packet::between("192.0.2.7", "203.0.113.20").udp(5060, 53).payload_len(18).build();
+    for frame in std::iter::repeat_n(&whole, BURST).chain(&frames).chain(std::iter::repeat_n(&whole, BURST)) {
+        bench.wires[0].send(mbuf(frame)).expect("256 descriptors");
+    }
+    while bench.poll_loop.turn() > 0 {}
+    let sent = receive_all(&mut bench.wires[0]);
+    let alone = expected(&frames).sent;
+    assert_eq!(sent.len(), alone.len() + 2 * BURST);
+    let lens = |sent: &[Vec<u8>]| sent.iter().map(Vec::len).collect::<Vec<_>>();
+    assert_eq!(lens(&sent[BURST..sent.len() - BURST]), lens(&alone));
 }
 
 #[test]

@@ -18,7 +18,7 @@ use guideway_dataplane::time::Tick;
 use guideway_engine::burst_processor::BurstProcessor;
 use guideway_engine::publish::Publisher;
 
-use super::stage;
+use super::{stage, turned};
 use crate::pipeline::scenario::{Affinity, Family, GUE, Packets, RuleForm, Scenario, rule};
 use crate::pipeline::slot::Slot;
 use crate::pipeline::traffic::{PacketForm, Sent, Traffic};
@@ -86,6 +86,8 @@ pub(super) enum Case {
     New,
     /// Forwards a SYN against a table full of live entries, IPv4 in IPv4
     Flood,
+    /// Takes a tracked packet through the whole poll loop, IPv4 in IPv4
+    PollLoop,
     /// Delivers a packet, and nothing else: IPv4 in IPv4
     DeliverIpipIpv4,
     /// Delivers a packet, and nothing else: IPv6 in IPv6
@@ -131,6 +133,7 @@ impl Case {
             Self::Miss => insert(false),
             Self::New => insert(true),
             Self::Flood => flood(),
+            Self::PollLoop => turned::turn(&hits(Ipv4, DeliveryMode::Ipip), BURSTS),
             Self::DeliverIpipIpv4 => deliver(&hits(Ipv4, DeliveryMode::Ipip)),
             Self::DeliverIpipIpv6 => deliver(&hits(Ipv6, DeliveryMode::Ipip)),
             Self::DeliverGue => deliver(&hits(Ipv4, GUE)),

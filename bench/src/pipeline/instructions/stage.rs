@@ -9,7 +9,10 @@ use guideway_dataplane::packet::Packet;
 use guideway_dataplane::pipeline::Decision;
 use guideway_dataplane::time::Tick;
 use guideway_engine::burst_processor::BurstProcessor;
+use guideway_engine::poll_loop::PollLoop;
 
+use crate::pipeline::poll_loop::shared::Shared;
+use crate::pipeline::poll_loop::waiting_burst::WaitingBurst;
 use crate::pipeline::slot::Slot;
 
 /// Decides a burst as a worker does, its counters and traffic counters included.
@@ -23,6 +26,12 @@ pub(super) fn counted_decide(
     processor.poll(frames, decisions, now);
     // Something after the call, so that it is no jump out of what is counted.
     black_box(decisions);
+}
+
+/// Turns a poll loop once.
+#[inline(never)]
+pub(super) fn counted_turn(poll_loop: &mut PollLoop<Shared<WaitingBurst>>) {
+    black_box(poll_loop.turn());
 }
 
 /// Parses frames with the parser that takes any packet.

@@ -43,6 +43,12 @@ impl DpdkMbuf<'_> {
         if owned.header().nb_segs == 1 { Some(owned) } else { None }
     }
 
+    /// Number of the frame's segments behind its first one; other bits than none say as much for no segment at all.
+    #[inline]
+    pub(super) fn further_segments(&self) -> u16 {
+        self.header().nb_segs ^ 1
+    }
+
     /// Appends `bytes`; false if the tailroom is too short, and then nothing is changed.
     pub(super) fn append(&mut self, bytes: &[u8]) -> bool {
         let header = self.header_mut();

@@ -8,6 +8,8 @@ use guideway_dpdk_sys as sys;
 /// Configured port, which is closed with the last of its owners: the control thread's end and its queue pairs.
 pub(super) struct OpenPort<'eal> {
     id: u16,
+    /// True unless every frame that the driver hands over is known to lie in one mbuf.
+    may_segment: bool,
     started: bool,
     eal: PhantomData<&'eal ()>,
 }
@@ -16,8 +18,13 @@ impl OpenPort<'_> {
     /// Takes over a port that is to be opened; only [`Eal::open`] does, once for each.
     ///
     /// [`Eal::open`]: super::Eal::open
-    pub(super) fn new(id: u16) -> Self {
-        Self { id, started: false, eal: PhantomData }
+    pub(super) fn new(id: u16, may_segment: bool) -> Self {
+        Self { id, may_segment, started: false, eal: PhantomData }
+    }
+
+    /// True if a received frame may lie in several mbufs, so that its header has to be looked at.
+    pub(super) fn may_segment(&self) -> bool {
+        self.may_segment
     }
 
     /// Number that DPDK has given the port.

@@ -24,6 +24,12 @@ const DEFAULT_MTU: u16 = 1500;
 /// Result of a call to a driver that has no such function; its device then takes what it takes.
 const NOT_SUPPORTED: i32 = -Errno::NOTSUP.raw_os_error();
 
+/// Drivers that receive each frame into one mbuf: nothing in them chains a second one to it, whatever they are asked for.
+///
+/// Of any other, each frame's header is looked at: `net_pcap` chains mbufs for a frame that exceeds one, without being
+/// asked, and so may others.
+const ONE_MBUF_A_FRAME: [&str; 2] = ["net_null", "net_af_packet"];
+
 /// Control thread's end of an open port.
 pub struct Port<'eal> {
     port: Arc<OpenPort<'eal>>,
@@ -133,13 +139,13 @@ impl Eal {
             return Err(StartError::DeviceTaken { device: device.to_string() });
         }
         dpdk_log::forget();
-        let mut port = OpenPort::new(id);
+        let driver = driver_name(&info);
+        let mut port = OpenPort::new(id, !ONE_MBUF_A_FRAME.contains(&driver.as_str()));
         configure(id, device, options, &offloads, &info)?;
         set_up_queues(id, device, options, &info, pool)?;
         start(&mut port, device, options)?;
         let port = Arc::new(port);
         let queues = (0..options.queues).map(|queue| QueuePair::new(Arc::clone(&port), queue)).collect();
-        let driver = driver_name(&info);
         Ok((Port { port, device: device.clone(), driver, offloads, not_sync: PhantomData }, queues))
     }
 }

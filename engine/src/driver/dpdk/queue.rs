@@ -6,10 +6,8 @@ use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem;
-use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
-use guideway_dataplane::pipeline::BURST;
 use guideway_dpdk_sys as sys;
 
 use super::open_port::OpenPort;
@@ -47,6 +45,9 @@ impl fmt::Debug for QueuePair<'_> {
 #[derive(Debug)]
 pub struct LiveQueues<'l, 'eal> {
     pair: QueuePair<'eal>,
+    /// Number of the port, beside that of the queue.
+    port: u16,
+    may_segment: bool,
     refused: u64,
     /// Registration of the thread, which the queues do not leave and do not outlive.
     lcore: PhantomData<&'l Lcore<'eal>>,
@@ -55,7 +56,13 @@ pub struct LiveQueues<'l, 'eal> {
 impl<'eal> Lcore<'eal> {
     /// Takes a queue pair to poll on this thread.
     pub fn attach<'l>(&'l self, queues: QueuePair<'eal>) -> LiveQueues<'l, 'eal> {
-        LiveQueues { pair: queues, refused: 0, lcore: PhantomData }
+        LiveQueues {
+            port: queues.port.id(),
+            may_segment: queues.port.may_segment(),
+            pair: queues,
+            refused: 0,
+            lcore: PhantomData,
+        }
     }
 }
 
@@ -63,6 +70,14 @@ impl<'eal> LiveQueues<'_, 'eal> {
     /// Returns the queue pair, to be attached to another thread.
     pub fn detach(self) -> QueuePair<'eal> {
         self.pair
+    }
+
+    /// Frees the frames that lie in several segments, and counts them.
+    #[cold]
+    fn refuse_segmented(&mut self, burst: &mut Burst<DpdkMbuf<'eal>>) {
+        let before = burst.len();
+        burst.retain(|frame| frame.further_segments() == 0);
+        self.refused += (before - burst.len()) as u64;
     }
 }
 
@@ -72,31 +87,41 @@ impl<'eal> driver::QueuePair for LiveQueues<'_, 'eal> {
     /// Frames in several segments are freed and counted: the port is set up so that each fits one mbuf.
     #[inline]
     fn rx_burst(&mut self, burst: &mut Burst<DpdkMbuf<'eal>>) {
-        let mut mbufs: [*mut sys::rte_mbuf; BURST] = [ptr::null_mut(); BURST];
-        let room = burst.remaining_capacity() as u16;
+        let before = burst.len();
+        let room = burst.remaining_capacity();
+        // SAFETY: the offset is at most the capacity of `burst`.
+        let spare = unsafe { burst.as_mut_ptr().add(before) };
         // SAFETY: the port is started and the queue set up as long as `pair.port` lives, and nobody else polls this
-        // queue. `room` is at most the capacity of `burst`, which is the length of `mbufs`.
-        let count =
-            unsafe { sys::guideway_rx_burst(self.pair.port.id(), self.pair.queue, mbufs.as_mut_ptr(), room) };
-        for mbuf in mbufs.into_iter().take(usize::from(count)).filter_map(NonNull::new) {
-            // SAFETY: the driver has handed over the mbufs that it counted; each comes from the pool that its queue
-            // was set up with, or from one of the same EAL that another port sent it from.
-            match unsafe { DpdkMbuf::from_raw(mbuf) } {
-                Some(frame) => burst.push(frame),
-                None => self.refused += 1,
-            }
+        // queue. A `DpdkMbuf` is a pointer in memory, and there is room for so many behind those that `burst` holds.
+        let count = unsafe { sys::guideway_rx_burst(self.port, self.pair.queue, spare.cast(), room as u16) };
+        // SAFETY: the driver has written `count` pointers, at most `room`, and handed over their mbufs, which are
+        // initialised; each comes from the pool that its queue was set up with, or from one of the same EAL that another
+        // port sent it from. That each has one segment is looked at before anybody else sees it.
+        unsafe { burst.set_len(before + usize::from(count)) };
+        if !self.may_segment {
+            return;
+        }
+        // All of them, without a branch for each: their headers come from memory side by side.
+        let extra = burst[before..].iter().fold(0, |extra, frame| extra | frame.further_segments());
+        if extra != 0 {
+            self.refuse_segmented(burst);
         }
     }
 
     #[inline]
     fn tx_burst(&mut self, burst: &mut Burst<DpdkMbuf<'eal>>) {
-        let count = burst.len() as u16;
+        let count = burst.len();
         let mbufs = burst.as_mut_ptr().cast::<*mut sys::rte_mbuf>();
         // SAFETY: the port is started and the queue set up as long as `pair.port` lives, and nobody else polls this
         // queue. A `DpdkMbuf` is a pointer in memory, and `burst` holds `count` of them.
-        let sent = unsafe { sys::guideway_tx_burst(self.pair.port.id(), self.pair.queue, mbufs, count) };
+        let sent = unsafe { sys::guideway_tx_burst(self.port, self.pair.queue, mbufs, count as u16) };
         // The driver has taken these over and frees them once they are sent.
-        burst.drain(..usize::from(sent)).for_each(mem::forget);
+        if usize::from(sent) == count {
+            // SAFETY: nothing has zero elements to be initialised.
+            unsafe { burst.set_len(0) };
+        } else {
+            burst.drain(..usize::from(sent)).for_each(mem::forget);
+        }
     }
 
     fn refused(&self) -> u64 {
