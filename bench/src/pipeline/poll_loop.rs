@@ -31,7 +31,7 @@ use serde::Serialize;
 
 use super::lane::Lane;
 use super::scenario::{Affinity, Family, Packets, RuleForm, Scenario, delivery_modes};
-use super::traffic::Traffic;
+use super::traffic::{PacketForm, Sent, Traffic};
 use crate::environment::{Environment, Watch};
 use crate::output::{Output, markdown};
 use crate::pinned;
@@ -144,6 +144,7 @@ fn scenario(flows: u32, delivery: DeliveryMode) -> Scenario {
         backends: 100,
         rules: 1,
         rule: RuleForm::Port,
+        form: PacketForm::Plain,
     }
 }
 
@@ -155,13 +156,13 @@ fn alone<'t>(scenario: &Scenario, traffic: &'t Traffic) -> impl FnMut(usize) -> 
     let flows = scenario.flows as u32;
     // Two packets of each at once: a second confirms the entry, which before would give way to the next flow's.
     let mut each = (0..flows).flat_map(|flow| [flow, flow]).cycle();
-    lane.forward((2 * flows as usize).div_ceil(BURST), false, || each.next().expect("it goes round"));
+    lane.forward((2 * flows as usize).div_ceil(BURST), Sent::Plain, || each.next().expect("it goes round"));
     let mut random = fastrand::Rng::with_seed(0);
     move |bursts| {
         // Held by the lane's subscription as long as it is used.
         let _ = &publisher;
-        let making = lane.make(bursts, false, || random.u32(..flows));
-        lane.forward(bursts, false, || random.u32(..flows)) - making
+        let making = lane.make(bursts, Sent::InForm, || random.u32(..flows));
+        lane.forward(bursts, Sent::InForm, || random.u32(..flows)) - making
     }
 }
 

@@ -17,7 +17,7 @@ use crate::pipeline::poll_loop::shared::Shared;
 use crate::pipeline::poll_loop::waiting_burst::WaitingBurst;
 use crate::pipeline::scenario::Scenario;
 use crate::pipeline::slot::Slot;
-use crate::pipeline::traffic::Traffic;
+use crate::pipeline::traffic::{Sent, Traffic};
 
 /// Turns of one poll loop: it reads the clock at the 32nd, and by that the machine's speed would decide when a second is
 /// over.
@@ -35,7 +35,7 @@ pub(super) fn turn(scenario: &Scenario, bursts: usize) {
     let queues = Shared::new(WaitingBurst::new(slots));
     let receive = |next: &mut dyn FnMut() -> u32| {
         let mut waiting = queues.borrow_mut();
-        waiting.frames_mut().iter_mut().for_each(|slot| traffic.receive(slot, next(), false));
+        waiting.frames_mut().iter_mut().for_each(|slot| traffic.receive(slot, next(), Sent::InForm));
     };
     let poll_loop = || {
         let hasher = TrackingHasher::new([11, 12, 13, 14]);

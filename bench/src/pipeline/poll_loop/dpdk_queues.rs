@@ -14,7 +14,7 @@ use pcap_fixtures::capture::capture;
 use super::by_turns::{ByTurns, pass_through};
 use super::{Args, Effort, Measured, alone, scenario};
 use crate::pipeline::slot::Slot;
-use crate::pipeline::traffic::Traffic;
+use crate::pipeline::traffic::{Sent, Traffic};
 
 /// Mebibytes of memory that EAL takes from the operating system, in pages of 4 KiB.
 const MEBIBYTES: u32 = 512;
@@ -101,7 +101,7 @@ fn packets(flows: u32, args: &Args) -> Vec<u8> {
         .into_iter()
         .map(|flow| {
             let mut slot = Slot::empty();
-            traffic.receive(&mut slot, flow, false);
+            traffic.receive(&mut slot, flow, Sent::InForm);
             slot.bytes().to_vec()
         })
         .collect();

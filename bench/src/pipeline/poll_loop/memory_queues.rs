@@ -6,7 +6,7 @@ use guideway_dataplane::frame::Frame;
 use guideway_engine::driver::{Burst, QueuePair};
 
 use crate::pipeline::slot::Slot;
-use crate::pipeline::traffic::Traffic;
+use crate::pipeline::traffic::{Sent, Traffic};
 
 /// Slots that go round, as many as those of the pipeline's measurement.
 const SLOTS: usize = 256;
@@ -37,7 +37,7 @@ impl QueuePair for MemoryQueues<'_> {
         for _ in 0..burst.remaining_capacity() {
             let flow = self.first.next().map_or_else(|| self.random.u32(..self.flows), |number| number / 2);
             let Some(mut slot) = self.slots.pop_front() else { return };
-            self.traffic.receive(&mut slot, flow, false);
+            self.traffic.receive(&mut slot, flow, Sent::InForm);
             burst.push(slot);
         }
     }
