@@ -6,6 +6,7 @@ mod backend;
 mod capture;
 mod check;
 mod conntrack;
+mod cpu_level;
 mod drain;
 mod drops;
 mod events;
@@ -37,7 +38,7 @@ use exit::Exit;
 
 /// Kernel-bypass layer-4 passthrough load balancer.
 #[derive(Parser)]
-#[command(version, after_help = exit::HELP)]
+#[command(version = cpu_level::VERSION, after_help = exit::HELP)]
 struct Cli {
     /// Colours in error messages.
     #[arg(long, value_enum, default_value_t = Color::Auto, global = true)]
@@ -113,6 +114,7 @@ enum Output {
 
 /// Runs the verb that the command line names.
 pub(crate) fn run() -> Exit {
+    cpu_level::hand_over();
     let cli = Cli::parse();
     let color = cli.color.on_stderr();
     match cli.verb {
