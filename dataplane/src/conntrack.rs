@@ -24,7 +24,7 @@
 //!  one slot: 16 bytes
 //!  the home bucket of even keys ───────────│── that of odd keys ───│
 //!
-//!  state:  63      61     59         58           40        20      18     0
+//!  state:  63      61     59         58           40        19      17     0
 //!         │ phase │ turn │ persists │ generation │ backend │ stage │ seen │
 //!
 //!  ident = key XOR (state without phase, stage and seen)

@@ -4,8 +4,8 @@
 //! An entry that nobody looks up stays in its slot after it has become void. That is harmless until a counter comes
 //! round and it looks valid again:
 //!
-//! - `seen` wraps after 2^19 s. An entry is void once it is older than its idle timeout, 57,600 s at most, and must be
-//!   gone [`CLOCK_SKEW`](Entry::CLOCK_SKEW) before the wrap: 2^19 − 57,600 − 4,096 = 462,592 s, 5.4 days.
+//! - `seen` wraps after 2^18 s. An entry is void once it is older than its idle timeout, 57,600 s at most, and must be
+//!   gone [`CLOCK_SKEW`](Entry::CLOCK_SKEW) before the wrap: 2^18 − 57,600 − 4,096 = 200,448 s, 2.3 days.
 //! - a backend's generation wraps after 2^18 steps. At a step a second, faster than any health check turns, that is
 //!   262,144 s: 3 days.
 //!
