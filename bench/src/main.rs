@@ -15,6 +15,8 @@ mod reaction;
 mod replay;
 mod report;
 mod sample;
+#[cfg(feature = "control")]
+mod scale;
 mod table;
 mod turn_based;
 
@@ -41,6 +43,8 @@ enum Question {
     Reaction(reaction::Args),
     Replay(replay::Args),
     Report(report::Args),
+    #[cfg(feature = "control")]
+    Scale(scale::Args),
     Table(table::Args),
 }
 
@@ -55,6 +59,8 @@ fn main() -> ExitCode {
         Question::Reaction(args) => reaction::run(&args),
         Question::Replay(args) => return replay::run(&args),
         Question::Report(args) => return report::run(&args),
+        #[cfg(feature = "control")]
+        Question::Scale(args) => scale::run(&args),
         Question::Table(args) => table::run(&args),
     }
     ExitCode::SUCCESS
