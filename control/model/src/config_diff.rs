@@ -1,6 +1,6 @@
 //! Changes that a reload makes, in words.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use crate::config::{Announcement, BackendGroup, BackendService, Config, Endpoint};
@@ -72,8 +72,10 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
         new.services.iter().map(|service| (&*service.name, (service, check_of(new, service)))),
         |(old, checked), (new, checks)| same_settings(old, new) && checked == checks,
     );
+    let before: HashMap<&str, &BackendService> =
+        old.services.iter().map(|service| (&*service.name, service)).collect();
     for service in &new.services {
-        if let Some(before) = old.services.iter().find(|before| before.name == service.name) {
+        if let Some(before) = before.get(&*service.name) {
             changes.of_backends(before, old, service, new);
         }
     }

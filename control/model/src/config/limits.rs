@@ -77,5 +77,6 @@ pub(super) const INTERNAL_IDLE_TIMEOUT_SEC: u32 = 600;
 pub const MAX_IDLE_TIMEOUT_SEC: u32 = 57_600;
 
 // Numbers of rules and services have 16 bits in the data plane.
-const _: () = assert!(MAX_RULES <= u16::MAX as usize && MAX_SERVICES <= u16::MAX as usize);
+const _: () = assert!(MAX_RULES <= u16::MAX as usize);
+const _: () = assert!(MAX_SERVICES <= u16::MAX as usize);
 const _: () = assert!(2 * MAX_BACKENDS <= guideway_dataplane::backend::BackendHandle::LIMIT as usize);
