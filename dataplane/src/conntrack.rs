@@ -154,7 +154,7 @@ mod pair;
 mod slot;
 mod table;
 
-pub use aging::{LONGEST_PASS_SECONDS, SweepCursor};
+pub use aging::{IDLE_PASS_SECONDS, LONGEST_PASS_SECONDS, SweepCursor, Sweeps};
 pub use entry::{Entry, Stage, ValidState};
 pub use table::{ConntrackTable, Found, TableTooLarge};
 

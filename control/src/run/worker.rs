@@ -68,6 +68,8 @@ impl Shared {
 #[derive(Debug)]
 pub struct WorkerSeed<F> {
     number: usize,
+    /// Number of all workers.
+    workers: usize,
     core: usize,
     feed: Feed<Snapshot>,
     shared: Shared,
@@ -87,9 +89,9 @@ pub struct WorkerEnd<F> {
     pub mailbox: WorkerMailbox<F>,
 }
 
-/// The worker of this number, in its two ends and the reader of its tap.
+/// The worker of this number, of so many, in its two ends and the reader of its tap.
 pub(super) fn worker<F>(
-    number: usize,
+    (number, workers): (usize, usize),
     core: usize,
     feed: Feed<Snapshot>,
     shared: &Shared,
@@ -100,7 +102,7 @@ pub(super) fn worker<F>(
     let (writer, reader) = counters();
     let (tap, tap_reader) = taps.tap(rings.tap);
     let shared = shared.clone();
-    let seed = WorkerSeed { number, core, feed, shared, host_queue, counters: writer, tap };
+    let seed = WorkerSeed { number, workers, core, feed, shared, host_queue, counters: writer, tap };
     (seed, WorkerEnd { core, counters: reader, mailbox }, tap_reader)
 }
 
@@ -118,7 +120,8 @@ impl<F> WorkerSeed<F> {
     /// The worker's poll loop over `queues`, its own of each port; to be made on the thread that runs it.
     pub fn poll_loop<Q: QueuePair<Frame = F>>(self, queues: Vec<Q>) -> PollLoop<Q> {
         let Shared { table, hasher, clock } = self.shared;
-        let processor = BurstProcessor::new(self.feed.subscribe(), table, hasher, self.number);
+        let processor =
+            BurstProcessor::new(self.feed.subscribe(), table, hasher, self.number).among(self.workers);
         PollLoop::new(processor, queues, self.host_queue, clock, self.counters).tapped(self.tap)
     }
 }
