@@ -22,6 +22,8 @@ use guideway_engine::publish::Feed;
 use guideway_engine::tap::{TapReader, TapSwitch, WorkerTap};
 use guideway_model::config::Config;
 
+use super::table_memory;
+
 /// Sizes of the rings between a worker and the control thread, in frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RingSizes {
@@ -49,17 +51,13 @@ pub struct Shared {
 
 impl Shared {
     /// An empty conntrack table of the configured size, keyed by `hash_keys`, and a clock that starts when the table has
-    /// its memory.
+    /// its memory, which threads on the workers' `cores` ask for.
     ///
     /// # Errors
     /// [`TableTooLarge`] where there is no memory for the table.
-    pub fn new(config: &Config, hash_keys: [u64; 4]) -> Result<Self, TableTooLarge> {
+    pub fn new(config: &Config, hash_keys: [u64; 4], cores: &[usize]) -> Result<Self, TableTooLarge> {
         let table = ConntrackTable::with_capacity(config.conntrack.max_entries as usize)?;
-        if let Err(error) = table.populate() {
-            tracing::warn!(
-                "the conntrack table gets its memory at its first use, which packets wait for: {error}"
-            );
-        }
+        table_memory::populate(&table, cores);
         Ok(Self { table: Arc::new(table), hasher: TrackingHasher::new(hash_keys), clock: Clock::start() })
     }
 }
