@@ -1,8 +1,8 @@
 //! Measures what a large configuration takes: time and memory of its check, its start, its reloads and a health change.
 //!
 //! Everything is what the appliance itself does, by [`Appliance`], without workers and queues: parse and check the text,
-//! make the forwarding state and publish its first snapshot, take over a configuration again, and publish the snapshot
-//! that a single backend's health asks for.
+//! get the conntrack table's memory, make the forwarding state and publish its first snapshot, take over a configuration
+//! again, and publish the snapshot that a single backend's health asks for.
 
 mod configuration;
 
@@ -10,6 +10,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use guideway::run::appliance::{Appliance, Nic};
+use guideway::run::worker::Shared;
 use guideway_dataplane::snapshot::Snapshot;
 use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_engine::publish::Subscriber;
@@ -18,6 +19,7 @@ use guideway_model::forwarding_state::{Setup, StateChange};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use crate::appliance::cores;
 use crate::environment::{Environment, Watch};
 use crate::memory::{most_resident_bytes, resident_bytes};
 use crate::output::{Output, markdown};
@@ -38,6 +40,9 @@ pub(crate) struct Args {
     /// Workers that count the traffic of each rule and backend
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     workers: u8,
+    /// Connections that the conntrack table is for; threads ask for its memory, as many as there are workers and cores
+    #[arg(long, default_value_t = 1_024, value_parser = clap::value_parser!(u32).range(1_024..=1 << 30))]
+    max_entries: u32,
     /// Health changes that are measured, each of another service
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..))]
     changes: u16,
@@ -86,7 +91,8 @@ struct HealthChanges {
 
 /// Measures and prints.
 pub(crate) fn run(args: &Args) {
-    let counts = Counts { services: args.services, backends: args.backends, rules: args.rules };
+    let Args { services, backends, rules, max_entries, .. } = *args;
+    let counts = Counts { services, backends, rules, max_entries };
     let mut text = counts.text(1);
     if let Some(path) = &args.write {
         std::fs::write(path, &text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -97,6 +103,9 @@ pub(crate) fn run(args: &Args) {
     let mut phases = Phases(Vec::new());
     let text_bytes = text.len();
     let config = phases.time("check", || parse(&text));
+    let cores: Vec<usize> = cores().iter().map(|core| core.id).take(args.workers.into()).collect();
+    let table = || Shared::new(&config, [1, 2, 3, 4], &cores).expect("memory for it");
+    drop(phases.time("conntrack table", table));
     let nic = Nic { mac: MacAddress([2, 0, 0, 0, 0, 1]), offloads_udp_checksum: false };
     let setup = Setup { workers: args.workers.into(), presumed_healthy: true, starts_once: true };
     let mut appliance = phases.time("start", || Appliance::new(config, &[nic], setup, begun.elapsed()));

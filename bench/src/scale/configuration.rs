@@ -11,17 +11,20 @@ pub(super) struct Counts {
     pub(super) backends: u16,
     /// Number of forwarding rules, each with an address and five ports of its own; services take turns.
     pub(super) rules: u16,
+    /// Number of connections that can be tracked.
+    pub(super) max_entries: u32,
 }
 
 impl Counts {
     /// Text of the configuration; the backends of the first service have this weight, the others 1.
     pub(super) fn text(self, first_weight: u16) -> String {
-        let mut text = String::from(
+        let mut text = format!(
             "[network]\nipv4_address = \"192.0.2.1\"\n\
-             [conntrack]\nmax_entries = 1_024\n\
+             [conntrack]\nmax_entries = {}\n\
              [[port]]\nname = \"lan\"\ndevice = \"net_null0\"\nip_addresses = [\"192.0.2.1/24\"]\n\
              gateways = [\"192.0.2.254\"]\n\
              [[health_check]]\nname = \"tcp\"\ntype = \"TCP\"\nport = 80\n",
+            self.max_entries
         );
         for number in 0..self.rules {
             let ([high, low], service) = (number.to_be_bytes(), name(number % self.services));

@@ -3,6 +3,7 @@
 //! The kernel clears each page that it gives, 4.8 GB in nine seconds by one thread. It takes the page from the node of the
 //! thread that asks, so threads on the workers' cores spread the table over the workers' nodes.
 
+use std::fs;
 use std::io;
 use std::thread;
 use std::time::Instant;
@@ -13,9 +14,12 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 /// Bytes for which a further thread is worth its start.
 const A_THREAD: usize = 64 << 20;
 
+/// Bytes of the largest pages, which are reserved.
+const GIGANTIC: usize = 1 << 30;
+
 /// Asks for the memory of the whole table, and logs what it got; `cores` are those of the workers.
 pub(super) fn populate(table: &ConntrackTable, cores: &[usize]) {
-    let begun = Instant::now();
+    let (begun, huge_before) = (Instant::now(), transparent_huge_bytes());
     let cores = choose(cores, table.bytes());
     let results: Vec<io::Result<()>> = thread::scope(|scope| {
         let shares = cores.iter().enumerate().map(|(share, core)| {
@@ -34,10 +38,15 @@ pub(super) fn populate(table: &ConntrackTable, cores: &[usize]) {
         let ended = threads.into_iter().map(|thread| thread.join());
         ended.map(|result| result.unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))).collect()
     });
+    let on_huge_pages = match table.page_bytes() {
+        GIGANTIC => table.bytes(),
+        _ => transparent_huge_bytes().saturating_sub(huge_before).min(table.bytes()),
+    };
     match results.into_iter().collect::<io::Result<()>>() {
         Ok(()) => tracing::info!(
             mebibytes = table.bytes() >> 20,
-            page_kibibytes = table.page_bytes() >> 10,
+            on_huge_pages = on_huge_pages >> 20,
+            page_mebibytes = table.page_bytes() >> 20,
             threads = cores.len(),
             seconds = begun.elapsed().as_secs_f64(),
             "the conntrack table has its memory"
@@ -48,6 +57,14 @@ pub(super) fn populate(table: &ConntrackTable, cores: &[usize]) {
             );
         }
     }
+}
+
+/// Bytes of the process that lie on huge pages which the kernel has given by itself; 0 where it does not tell.
+fn transparent_huge_bytes() -> usize {
+    let rollup = fs::read_to_string("/proc/self/smaps_rollup").unwrap_or_default();
+    let line = rollup.lines().find_map(|line| line.strip_prefix("AnonHugePages:"));
+    let kibibytes = line.and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<usize>().ok());
+    kibibytes.unwrap_or(0) << 10
 }
 
 /// Cores to ask from, spread over those of the workers, as many as so many bytes are worth; none stands for any core.
