@@ -566,32 +566,6 @@ fn routes() {
     ]));
 }
 
-/// Configuration of so many services, each with the same thousand endpoints.
-fn many_backends(services: usize) -> String {
-    let endpoints =
-        (0..1_000).map(|i| format!("{{ name = \"e{i}\", ip_address = \"10.0.{}.{}\" }}, ", i / 256, i % 256));
-    let group = format!(
-        "[network]\nipv4_address = \"192.0.2.1\"\n[[health_check]]\nname = \"tcp\"\ntype = \"TCP\"\n\
-         [[backend_group]]\nname = \"all\"\ndelivery = \"ipip\"\nendpoints = [{}]\n",
-        endpoints.collect::<String>()
-    );
-    let service = |i| {
-        format!(
-            "[[backend_service]]\nname = \"s{i}\"\nload_balancing_scheme = \"EXTERNAL\"\nhealth_checks = [\"tcp\"]\n\
-             backends = [{{ group = \"all\" }}]\n"
-        )
-    };
-    group + &(0..services).map(service).collect::<String>()
-}
-
-#[test]
-fn a_thousand_services_of_a_thousand_backends_are_accepted() {
-    let config =
-        Config::parse("config.toml", &many_backends(1_048)).unwrap_or_else(|errors| panic!("{errors}"));
-    let backends: usize = config.services.iter().map(|service| service.endpoints(&config).count()).sum();
-    assert_eq!(backends, 1_048_000);
-}
-
 #[test]
 fn everything_has_a_limit() {
     let message = |text: &str| {
@@ -614,7 +588,6 @@ fn everything_has_a_limit() {
                 "endpoints = [{ name = \"f1\"",
                 &format!("endpoints = [{endpoints}{{ name = \"f1\"")
             )),
-            message(&many_backends(1_049)),
             message(&format!("{BASE}{}", "#".repeat(128 << 20))),
         ]
         .concat()
