@@ -72,7 +72,7 @@ impl Deref for Memory {
 
     #[inline]
     fn deref(&self) -> &[Pair] {
-        // SAFETY: the mapping is `pairs` times the size of a pair long and lives as long as `self`. It starts at a page,
+        // SAFETY: the mapping is at least `pairs` times the size of a pair long and lives as long as `self`. It starts at a page,
         // which is a multiple of a pair's alignment. It is zero or was written to as slots, and any bytes, zeros among
         // them, are atomics of 64 bits. Nobody sees it as bytes: `map` stays in here, and its advice leaves what is
         // written. Shared references suffice to change it, as a pair holds nothing but atomics.
