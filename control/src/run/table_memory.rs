@@ -35,7 +35,7 @@ pub(super) fn populate(table: &ConntrackTable, cores: &[usize]) {
             })
         });
         let threads: Vec<_> = shares.collect();
-        let ended = threads.into_iter().map(|thread| thread.join());
+        let ended = threads.into_iter().map(thread::ScopedJoinHandle::join);
         ended.map(|result| result.unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))).collect()
     });
     let on_huge_pages = match table.page_bytes() {
