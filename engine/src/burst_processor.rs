@@ -78,7 +78,8 @@ impl fmt::Debug for BurstProcessor {
 mod tests {
     use guideway_dataplane::address::Address;
     use guideway_dataplane::affinity::AffinityPolicy;
-    use guideway_dataplane::backend::BackendHandle;
+    use guideway_dataplane::backend::{BackendHandle, Generation};
+    use guideway_dataplane::conntrack::{Entry, Inserted, Stage, Standing, TrackingKey};
     use guideway_dataplane::delivery::{Delivery, DeliveryMode, Tunnel};
     use guideway_dataplane::egress::Egress;
     use guideway_dataplane::forwarding_rule::{ForwardingRule, RuleId, RulePorts, RuleProtocol};
@@ -140,5 +141,36 @@ mod tests {
             assert_eq!(counters.rule(RuleId(0)).bytes, received, "{claim}");
             assert_eq!(counters.backend(BackendHandle(0)).bytes, sent, "{claim}");
         }
+    }
+
+    /// In the first minute, while nobody has packets: later, workers take each other's share in turns.
+    #[test]
+    fn workers_age_a_share_of_the_table_each_and_all_of_it_together() {
+        const ENTRIES: u64 = 500;
+        let table = Arc::new(ConntrackTable::with_capacity(1_000).expect("24 kB"));
+        for number in 0..ENTRIES {
+            // Of a backend that no snapshot has.
+            let entry = Entry {
+                backend: BackendHandle(7),
+                generation: Generation(0),
+                persists: false,
+                stage: Stage::Established,
+                seen: Tick(0),
+            };
+            let key = TrackingKey(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            assert_eq!(table.insert(key, entry, |_| Standing::Live), Inserted::New);
+        }
+        let publisher = Publisher::new(snapshot());
+        let swept = [0, 1, 2].map(|number| {
+            let (feed, hasher) = (publisher.feed(), TrackingHasher::new([1, 2, 3, 4]));
+            let mut worker =
+                BurstProcessor::new(feed.subscribe(), Arc::clone(&table), hasher, number).among(3);
+            for poll in 0..59 * 10 {
+                worker.poll::<Mbuf>(&mut [], &mut [], Tick(1 + poll / 10));
+            }
+            worker.counters().conntrack.swept
+        });
+        assert_eq!(swept.iter().sum::<u64>(), ENTRIES, "{swept:?}");
+        assert!(swept.iter().all(|swept| (100..240).contains(swept)), "{swept:?}");
     }
 }

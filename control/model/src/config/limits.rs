@@ -1,6 +1,6 @@
 //! The limits of a configuration, each chosen so that the whole of it fits what the data plane can hold.
 
-/// Largest size of a configuration file, in bytes: 128 for each of the [`MAX_BACKENDS`].
+/// Largest size of a configuration file, in bytes: 128 for each of as many backends as there may be.
 pub const MAX_FILE_BYTES: usize = 128 << 20;
 /// Largest number of forwarding rules.
 pub(super) const MAX_RULES: usize = 16_384;
