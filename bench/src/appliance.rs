@@ -180,7 +180,7 @@ pub(crate) fn run<T>(
         core_affinity::set_for_current(*core);
     }
     let config = services.config();
-    let shared = Shared::new(&config, [1, 2, 3, 4]).expect("24 MB");
+    let shared = Shared::new(&config, [1, 2, 3, 4], &[]).expect("24 MB");
     let clock = shared.clock;
     let nic = Nic { mac: MacAddress(OWN_MAC), offloads_udp_checksum: false };
     let (assembly, seeds) = assemble(Setup {

@@ -16,6 +16,8 @@ mod replay;
 mod report;
 mod rfc2544;
 mod sample;
+#[cfg(feature = "control")]
+mod scale;
 mod table;
 mod turn_based;
 
@@ -44,6 +46,8 @@ enum Question {
     Replay(replay::Args),
     Report(report::Args),
     Rfc2544(rfc2544::Args),
+    #[cfg(feature = "control")]
+    Scale(scale::Args),
     Table(table::Args),
 }
 
@@ -60,6 +64,8 @@ fn main() -> ExitCode {
         Question::Replay(args) => return replay::run(&args),
         Question::Report(args) => return report::run(&args),
         Question::Rfc2544(args) => return rfc2544::run(&args),
+        #[cfg(feature = "control")]
+        Question::Scale(args) => scale::run(&args),
         Question::Table(args) => table::run(&args),
     }
     ExitCode::SUCCESS

@@ -60,13 +60,24 @@ pub(crate) fn resident_bytes() -> usize {
     resident_in(&fs::read_to_string("/proc/self/status").unwrap_or_default())
 }
 
-/// Parses the text of `/proc/PID/status`, proc(5).
+/// Reads the most bytes of memory that this process has had in use, pages of hugetlbfs excluded; 0 if the kernel doesn't
+/// say.
+#[cfg(feature = "control")]
+pub(crate) fn most_resident_bytes() -> usize {
+    bytes_in(&fs::read_to_string("/proc/self/status").unwrap_or_default(), &["VmHWM"])
+}
+
 fn resident_in(status: &str) -> usize {
-    let kibibytes = |name: &str| {
-        let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    bytes_in(status, &["VmRSS", "HugetlbPages"])
+}
+
+/// Sum of these lines in the text of `/proc/PID/status`, proc(5).
+fn bytes_in(status: &str, names: &[&str]) -> usize {
+    let kibibytes = |name: &&str| {
+        let value = status.lines().find_map(|line| line.strip_prefix(*name)?.strip_prefix(':'))?;
         value.trim().strip_suffix(" kB")?.parse::<usize>().ok()
     };
-    ["VmRSS", "HugetlbPages"].into_iter().filter_map(kibibytes).sum::<usize>() * 1024
+    names.iter().filter_map(kibibytes).sum::<usize>() * 1024
 }
 
 #[cfg(test)]

@@ -264,3 +264,26 @@ fn a_report_of_files_shows_what_they_hold() {
     let output = bench(&["report", "--from", &format!("{file},{file}"), "-o", &path]);
     assert!(!output.status.success() && said(&output).contains("second of its kind"), "{}", said(&output));
 }
+
+#[test]
+fn a_scale_of_many_services_has_every_phase_and_each_health_change() {
+    let size = ["--services", "20", "--backends", "50", "--rules", "100"];
+    let output = bench(&[&["scale", "--changes", "10", "--output", "json"], &size[..]].concat());
+    assert!(output.status.success(), "{}", said(&output));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((number(&report["backends"]), number(&report["rules"])), (1_000, 100));
+    // A service of fifty backends has the smallest table.
+    assert_eq!(number(&report["lookup_table_bytes"]), 20 * 65_537 * 2);
+    let phases = report["phases"].as_array().expect("phases");
+    let names: Vec<_> = phases.iter().filter_map(|phase| phase["name"].as_str()).collect();
+    let reloads = ["reload without a change", "reload with one service changed"];
+    assert_eq!(names, [&["check", "conntrack table", "start"], &reloads[..]].concat());
+    assert!(phases.iter().all(|phase| phase["seconds"].as_f64() > Some(0.0)));
+    assert_eq!(number(&report["health_changes"]["count"]), 10);
+
+    let folder = tempfile::tempdir().expect("a directory");
+    let file = folder.path().join("scale.toml").display().to_string();
+    assert!(bench(&[&["scale", "--write", &file], &size[..]].concat()).status.success());
+    let written = std::fs::read_to_string(&file).expect("it is written");
+    assert_eq!(number(&report["text_bytes"]), written.len() as u64);
+}

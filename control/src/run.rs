@@ -16,5 +16,6 @@ pub mod ports;
 pub mod process;
 mod state_file;
 mod supervisor;
+mod table_memory;
 pub mod warnings;
 pub mod worker;

@@ -88,7 +88,7 @@ fn a_thousand_reloads_under_full_load_lose_no_packet_and_leave_no_memory_behind(
     let (queues, wire) = loopback(1024);
     let nic = Nic { mac: MacAddress([2, 0, 0, 0, 0, 1]), offloads_udp_checksum: false };
     let first = config(0);
-    let shared = Shared::new(&first, [1, 2, 3, 4]).expect("2.4 MB");
+    let shared = Shared::new(&first, [1, 2, 3, 4], &[]).expect("2.4 MB");
     let clock = shared.clock;
     let (assembly, seeds) = assemble(Setup {
         config: first,

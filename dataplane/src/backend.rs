@@ -7,8 +7,8 @@
 pub struct BackendHandle(pub u32);
 
 impl BackendHandle {
-    /// Number of handles that a conntrack entry has room to name: 2^20.
-    pub const LIMIT: u32 = 1 << 20;
+    /// Number of handles that a conntrack entry has room to name: 2^21.
+    pub const LIMIT: u32 = 1 << 21;
 }
 
 /// Number of events that have voided a backend's entries; an entry made under another number is void.

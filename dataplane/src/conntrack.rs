@@ -24,7 +24,7 @@
 //!  one slot: 16 bytes
 //!  the home bucket of even keys ───────────│── that of odd keys ───│
 //!
-//!  state:  63      61     59         58           40        20      18     0
+//!  state:  63      61     59         58           40        19      17     0
 //!         │ phase │ turn │ persists │ generation │ backend │ stage │ seen │
 //!
 //!  ident = key XOR (state without phase, stage and seen)
@@ -154,7 +154,7 @@ mod pair;
 mod slot;
 mod table;
 
-pub use aging::{LONGEST_PASS_SECONDS, SweepCursor};
+pub use aging::{IDLE_PASS_SECONDS, LONGEST_PASS_SECONDS, SweepCursor, Sweeps};
 pub use entry::{Entry, Stage, ValidState};
 pub use table::{ConntrackTable, Found, TableTooLarge};
 

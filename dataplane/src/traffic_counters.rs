@@ -2,9 +2,13 @@
 //!
 //! Numbers of rules and backends mean something only together with the snapshot that they come from, so the counters are
 //! a part of it. Snapshots with one numbering share them; a reload brings new ones, and whoever reads them adds up the
-//! old and the new by name. Each worker has counters of its own, so each counter has one writer.
+//! old and the new by name. Each worker has counters of its own, so each counter has one writer, and no cache line has
+//! two.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use zerocopy::{FromZeros, KnownLayout};
 
 use crate::backend::BackendHandle;
 use crate::forwarding_rule::RuleId;
@@ -28,7 +32,8 @@ impl Volume {
 }
 
 /// Volume that one worker counts and others read.
-#[derive(Debug, Default)]
+#[derive(Debug, FromZeros, KnownLayout)]
+#[repr(C)]
 struct TrafficCounter {
     packets: AtomicU64,
     bytes: AtomicU64,
@@ -57,15 +62,41 @@ pub struct TrafficCounters {
 /// Traffic of one worker; written by it alone.
 #[derive(Debug)]
 pub struct WorkerTrafficCounters {
-    rules: Box<[TrafficCounter]>,
-    backends: Box<[TrafficCounter]>,
+    rules: Cells,
+    backends: Cells,
+}
+
+/// Counters of one worker that no cache line has in common with anything else.
+///
+/// The allocator puts workers' memory side by side, and a line that two of them write to would travel between their cores
+/// with every burst. So there is room before the first counter and behind the last one that nobody uses.
+#[derive(Debug)]
+struct Cells(Box<[TrafficCounter]>);
+
+/// Bytes that a processor fetches together: two lines of 64.
+const LINES: usize = 128;
+
+/// Counters before the first and behind the last that nobody uses.
+const UNUSED: usize = LINES / size_of::<TrafficCounter>();
+
+impl Cells {
+    /// So many counters at zero, which take no memory before they are counted: the system gives zeros at the first use,
+    /// from the memory that is nearest to the worker.
+    fn new(count: usize) -> Self {
+        let cells = <[TrafficCounter]>::new_box_zeroed_with_elems(count + 2 * UNUSED);
+        Self(cells.expect("memory for 16 bytes a rule or backend"))
+    }
+
+    #[inline]
+    fn used(&self) -> &[TrafficCounter] {
+        &self.0[UNUSED..self.0.len() - UNUSED]
+    }
 }
 
 impl TrafficCounters {
     /// Counters at zero, for so many workers, rules and backend handles.
     pub fn new(workers: usize, rules: usize, backends: usize) -> Self {
-        let zeros = |count: usize| (0..count).map(|_| TrafficCounter::default()).collect();
-        let worker = |_| WorkerTrafficCounters { rules: zeros(rules), backends: zeros(backends) };
+        let worker = |_| WorkerTrafficCounters { rules: Cells::new(rules), backends: Cells::new(backends) };
         Self { workers: (0..workers).map(worker).collect() }
     }
 
@@ -77,12 +108,12 @@ impl TrafficCounters {
 
     /// Traffic of a rule, over all workers.
     pub fn rule(&self, rule: RuleId) -> Volume {
-        self.sum(|worker| worker.rules.get(usize::from(rule.0)))
+        self.sum(|worker| worker.rules.used().get(usize::from(rule.0)))
     }
 
     /// Traffic to a backend, over all workers.
     pub fn backend(&self, backend: BackendHandle) -> Volume {
-        self.sum(|worker| worker.backends.get(backend.0 as usize))
+        self.sum(|worker| worker.backends.used().get(backend.0 as usize))
     }
 
     fn sum<'a>(
@@ -92,6 +123,16 @@ impl TrafficCounters {
         let mut sum = Volume::default();
         self.workers.iter().filter_map(counter).for_each(|counter| sum.add(counter.read()));
         sum
+    }
+}
+
+impl WorkerTrafficCounters {
+    /// Addresses that the worker writes to.
+    pub fn addresses(&self) -> [Range<usize>; 2] {
+        [&self.rules, &self.backends].map(|cells| {
+            let used = cells.used().as_ptr_range();
+            used.start.addr()..used.end.addr()
+        })
     }
 }
 
@@ -111,7 +152,7 @@ impl<'a> Tally<'a> {
     /// Tally of a burst for these counters.
     pub fn new(counters: Option<&'a WorkerTrafficCounters>) -> Self {
         let (rules, backends) =
-            counters.map_or((&[][..], &[][..]), |counters| (&counters.rules, &counters.backends));
+            counters.map_or((&[][..], &[][..]), |counters| (counters.rules.used(), counters.backends.used()));
         Self { rules, backends }
     }
 
@@ -155,5 +196,21 @@ mod tests {
         Tally::new(traffic_counters.worker(0)).send(BackendHandle(1), 60);
         assert!(traffic_counters.worker(1).is_none());
         assert_eq!(traffic_counters.backend(BackendHandle(1)), Volume::default());
+    }
+
+    #[test]
+    fn no_line_is_written_by_two_workers() {
+        for (rules, backends) in [(0, 0), (1, 1), (3, 5), (8, 8), (100, 1_000)] {
+            let traffic_counters = TrafficCounters::new(8, rules, backends);
+            let mut lines = std::collections::HashMap::new();
+            for (number, worker) in traffic_counters.workers.iter().enumerate() {
+                for range in worker.addresses() {
+                    for line in range.start / LINES..range.end.div_ceil(LINES) {
+                        let owner = *lines.entry(line).or_insert(number);
+                        assert_eq!(owner, number, "{rules} rules, {backends} backends: workers share a line");
+                    }
+                }
+            }
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use guideway_dataplane::affinity::TrackingHasher;
-use guideway_dataplane::conntrack::{ConntrackTable, SweepCursor};
+use guideway_dataplane::conntrack::{ConntrackTable, Sweeps};
 use guideway_dataplane::counters::Counters;
 use guideway_dataplane::frame::Frame;
 use guideway_dataplane::pipeline::{Decision, Pipeline};
@@ -13,43 +13,37 @@ use guideway_dataplane::time::Tick;
 
 use crate::publish::Subscriber;
 
-/// Seconds in which an idle worker passes over the whole conntrack table: entries that have outlived their use are
-/// counted as occupied for about so long. A busy worker takes a day, as it must.
-const IDLE_PASS_SECONDS: usize = 60;
-
-/// Buckets that an idle poll sweeps: about a microsecond's worth, so that a packet that comes meanwhile hardly waits.
-const IDLE_SWEEP: usize = 16;
-
 /// Decides the bursts of one worker: it belongs to the worker's thread, and shares nothing with those of the other
 /// workers but the snapshots and the conntrack table.
 pub struct BurstProcessor {
     pipeline: Pipeline,
     snapshots: Subscriber<Snapshot>,
     table: Arc<ConntrackTable>,
-    /// Tick of the latest sweep that was due by time.
-    swept: Tick,
-    cursor: SweepCursor,
-    /// Buckets that idle polls may still sweep in this second.
-    spare_buckets: usize,
+    number: usize,
+    sweeps: Sweeps,
 }
 
 impl BurstProcessor {
     /// Makes the processor of the worker of this number, which names its traffic counters, on `table`; the processors of
-    /// all workers need the same `hasher`.
+    /// all workers need the same `hasher`. It ages the whole table, unless it is told [of others](Self::among).
     pub fn new(
         snapshots: Subscriber<Snapshot>,
         table: Arc<ConntrackTable>,
         hasher: TrackingHasher,
         number: usize,
     ) -> Self {
-        Self {
-            pipeline: Pipeline::new(hasher, number),
-            snapshots,
-            table,
-            swept: Tick::default(),
-            cursor: SweepCursor::default(),
-            spare_buckets: 0,
-        }
+        let sweeps = Sweeps::new(&table, 0, 1);
+        Self { pipeline: Pipeline::new(hasher, number), snapshots, table, number, sweeps }
+    }
+
+    /// Leaves to the other workers, of so many in all, their share in ageing the table: each of them must poll.
+    ///
+    /// # Panics
+    /// If the number of this worker is not below theirs.
+    #[must_use]
+    pub fn among(mut self, workers: usize) -> Self {
+        self.sweeps = Sweeps::new(&self.table, self.number, workers);
+        self
     }
 
     /// Takes the newest snapshot, decides a burst, which may be empty, and ages a little of the conntrack table. Returns
@@ -60,17 +54,9 @@ impl BurstProcessor {
     pub fn poll<F: Frame>(&mut self, frames: &mut [F], decisions: &mut [Decision], now: Tick) -> u64 {
         let snapshot = self.snapshots.repin();
         self.pipeline.process(frames, decisions, now, snapshot, &self.table);
-        let mut due = 0;
-        if now > self.swept {
-            due = (now.0 - self.swept.0) as usize * self.table.buckets_per_second();
-            self.swept = now;
-            self.spare_buckets = self.table.bucket_count() / IDLE_PASS_SECONDS;
-        } else if frames.is_empty() && self.spare_buckets > 0 {
-            due = self.spare_buckets.min(IDLE_SWEEP);
-            self.spare_buckets -= due;
-        }
-        if due > 0 {
-            let swept = self.table.sweep(&mut self.cursor, due, |entry| snapshot.standing(entry, now));
+        if self.sweeps.have_work(now, frames.is_empty()) {
+            let judge = |entry: &_| snapshot.standing(entry, now);
+            let swept = self.sweeps.poll(&self.table, now, frames.is_empty(), judge);
             self.pipeline.count_swept(swept);
         }
         snapshot.generation
@@ -84,7 +70,7 @@ impl BurstProcessor {
 
 impl fmt::Debug for BurstProcessor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BurstProcessor").field("swept", &self.swept).finish_non_exhaustive()
+        f.debug_struct("BurstProcessor").field("number", &self.number).finish_non_exhaustive()
     }
 }
 
@@ -92,7 +78,8 @@ impl fmt::Debug for BurstProcessor {
 mod tests {
     use guideway_dataplane::address::Address;
     use guideway_dataplane::affinity::AffinityPolicy;
-    use guideway_dataplane::backend::BackendHandle;
+    use guideway_dataplane::backend::{BackendHandle, Generation};
+    use guideway_dataplane::conntrack::{Entry, Inserted, Stage, Standing, TrackingKey};
     use guideway_dataplane::delivery::{Delivery, DeliveryMode, Tunnel};
     use guideway_dataplane::egress::Egress;
     use guideway_dataplane::forwarding_rule::{ForwardingRule, RuleId, RulePorts, RuleProtocol};
@@ -154,5 +141,36 @@ mod tests {
             assert_eq!(counters.rule(RuleId(0)).bytes, received, "{claim}");
             assert_eq!(counters.backend(BackendHandle(0)).bytes, sent, "{claim}");
         }
+    }
+
+    /// In the first minute, while nobody has packets: later, workers take each other's share in turns.
+    #[test]
+    fn workers_age_a_share_of_the_table_each_and_all_of_it_together() {
+        const ENTRIES: u64 = 500;
+        let table = Arc::new(ConntrackTable::with_capacity(1_000).expect("24 kB"));
+        for number in 0..ENTRIES {
+            // Of a backend that no snapshot has.
+            let entry = Entry {
+                backend: BackendHandle(7),
+                generation: Generation(0),
+                persists: false,
+                stage: Stage::Established,
+                seen: Tick(0),
+            };
+            let key = TrackingKey(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            assert_eq!(table.insert(key, entry, |_| Standing::Live), Inserted::New);
+        }
+        let publisher = Publisher::new(snapshot());
+        let swept = [0, 1, 2].map(|number| {
+            let (feed, hasher) = (publisher.feed(), TrackingHasher::new([1, 2, 3, 4]));
+            let mut worker =
+                BurstProcessor::new(feed.subscribe(), Arc::clone(&table), hasher, number).among(3);
+            for poll in 0..59 * 10 {
+                worker.poll::<Mbuf>(&mut [], &mut [], Tick(1 + poll / 10));
+            }
+            worker.counters().conntrack.swept
+        });
+        assert_eq!(swept.iter().sum::<u64>(), ENTRIES, "{swept:?}");
+        assert!(swept.iter().all(|swept| (100..240).contains(swept)), "{swept:?}");
     }
 }

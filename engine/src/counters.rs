@@ -6,6 +6,7 @@
 //! seqlock).
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -288,6 +289,12 @@ impl CountersWriter {
         let Adoption { generation, at } = adoption;
         // 64 bits of nanoseconds are 584 years.
         self.0.adoption.write([generation, at.as_nanos() as u64]);
+    }
+
+    /// Addresses that the worker writes to.
+    pub fn addresses(&self) -> Range<usize> {
+        let start = std::ptr::from_ref::<Shared>(&self.0).addr();
+        start..start + size_of::<Shared>()
     }
 
     /// Shows readers these counters.

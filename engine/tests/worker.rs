@@ -4,6 +4,7 @@ mod appliance;
 
 /// Tests in the folder of this name, which is no target of its own.
 mod worker {
+    mod lines;
     mod poll_loop;
     mod poll_loop_allocations;
     mod tap;

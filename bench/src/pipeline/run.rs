@@ -72,7 +72,7 @@ pub(super) fn measure(scenario: &Scenario, effort: &Effort) -> Measured {
     let mut publisher = Publisher::new(scenario.snapshot(1));
     let table = Arc::new(ConntrackTable::with_capacity(scenario.capacity()).expect("memory for the table"));
     // As an appliance does at its start. Where the system can't, pages come at their first use, in the first run.
-    let _ = table.populate();
+    let _ = table.populate(0, 1);
     let traffic = Traffic::new(scenario);
     let feed = publisher.feed();
     let done = AtomicBool::new(false);

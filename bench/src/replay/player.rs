@@ -89,7 +89,8 @@ impl<'a> Player<'a> {
     /// Makes worker `number`, which gets every clone whose number leaves this remainder.
     pub(super) fn new(stage: &'a Stage<'a>, number: usize) -> Self {
         let hasher = TrackingHasher::new([21, 22, 23, 24]);
-        let processor = BurstProcessor::new(stage.feed.subscribe(), Arc::clone(&stage.table), hasher, number);
+        let processor = BurstProcessor::new(stage.feed.subscribe(), Arc::clone(&stage.table), hasher, number)
+            .among(stage.workers as usize);
         let (queues, wire) = loopback(DESCRIPTORS);
         let (host_queue, host) = host_path(DESCRIPTORS);
         let poll_loop = PollLoop::new(processor, vec![queues], host_queue, stage.clock, counters().0);

@@ -3,7 +3,7 @@
 //! Compiled services, backends and lookup tables are kept from one snapshot to the next, and made anew only where they
 //! are marked stale: a health change costs what its own service costs, whatever else is configured.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,7 +68,8 @@ impl Default for Stale {
 impl Compiler {
     /// Takes in a new configuration: everything is stale.
     pub(crate) fn set_config(&mut self, config: &Config) {
-        self.tables.retain(|name, _| config.services.iter().any(|service| service.name == *name));
+        let configured: HashSet<&str> = config.services.iter().map(|service| &*service.name).collect();
+        self.tables.retain(|name, _| configured.contains(&**name));
         self.stale = Stale::Everything;
     }
 
@@ -166,14 +167,12 @@ impl Compiler {
         let mut handles = Vec::new();
         for backend in state.backends() {
             let generations = services.handles().generations(backend.handle);
-            let drained = backend.removed_at.map(|removed| removed + state.draining_timeout());
-            let drain_deadline = drained.into_iter().chain(backend.entries_end_at).min();
             handles.push(backend.handle);
             let compiled = Backend {
                 identity: services.handles().identity(backend.handle),
                 generation: generations.ordinary,
                 persistent_generation: generations.persistent,
-                drain_deadline: drain_deadline.map_or(Tick::NEVER, first_tick_after),
+                drain_deadline: backend.end(state.draining_timeout()).map_or(Tick::NEVER, first_tick_after),
                 idle_timeout_sec: service.idle_timeout_sec,
                 delivery: delivery(backend, egress(backend, egress_lookup), mtu(backend, egress_lookup)),
             };

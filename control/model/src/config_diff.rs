@@ -1,6 +1,6 @@
 //! Changes that a reload makes, in words.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use crate::config::{Announcement, BackendGroup, BackendService, Config, Endpoint};
@@ -72,8 +72,12 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
         new.services.iter().map(|service| (&*service.name, (service, check_of(new, service)))),
         |(old, checked), (new, checks)| same_settings(old, new) && checked == checks,
     );
+    let before: HashMap<&str, &BackendService> =
+        old.services.iter().map(|service| (&*service.name, service)).collect();
     for service in &new.services {
-        if let Some(before) = old.services.iter().find(|before| before.name == service.name) {
+        if let Some(before) = before.get(&*service.name)
+            && !groups(before, old).eq(groups(service, new))
+        {
             changes.of_backends(before, old, service, new);
         }
     }
@@ -115,9 +119,16 @@ fn same_settings(old: &BackendService, new: &BackendService) -> bool {
 /// Settings of a backend that a reload may change: endpoint, group, and true for a failover group.
 type Backend<'c> = (&'c Endpoint, &'c BackendGroup, bool);
 
-fn backends<'c>(service: &BackendService, config: &'c Config) -> BTreeMap<&'c str, Backend<'c>> {
-    let members = service.members.iter().map(|member| (&config.groups[member.group], member.failover));
-    let endpoints = members.flat_map(|(group, failover)| {
+/// Groups of a service, each with true for a failover group.
+fn groups<'c>(
+    service: &'c BackendService,
+    config: &'c Config,
+) -> impl Iterator<Item = (&'c BackendGroup, bool)> {
+    service.members.iter().map(|member| (&config.groups[member.group], member.failover))
+}
+
+fn backends<'c>(service: &'c BackendService, config: &'c Config) -> BTreeMap<&'c str, Backend<'c>> {
+    let endpoints = groups(service, config).flat_map(|(group, failover)| {
         group.endpoints.iter().map(move |endpoint| (&*endpoint.name, (endpoint, group, failover)))
     });
     endpoints.collect()

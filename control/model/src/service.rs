@@ -3,7 +3,7 @@
 //! Pure: events go in with their time, and what packets need to know of them comes out as generations, deadlines
 //! and the set of eligible backends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +36,10 @@ pub struct ServiceState {
     pool: Option<Pool>,
     /// True while changes are in whose consequences for entries are not drawn yet.
     is_unsettled: bool,
+    /// Number of configured backends that were healthy when the consequences were drawn last.
+    healthy: u32,
+    /// Time before which no draining and no operator's drain ends; `None` where there is none.
+    quiet_until: Option<Duration>,
 }
 
 /// State of one backend of one service.
@@ -116,7 +120,8 @@ impl Services {
     /// Takes over a configuration, the first or a new one, at `now`; backends that are new are `healthy` or not.
     pub(crate) fn configure(&mut self, config: &Config, now: Duration, healthy: bool) {
         self.expire(now);
-        let is_configured = |name: &String| config.services.iter().any(|service| service.name == *name);
+        let configured: HashSet<&str> = config.services.iter().map(|service| &*service.name).collect();
+        let is_configured = |name: &String| configured.contains(&**name);
         for (_, state) in self.states.extract_if(.., |name, _| !is_configured(name)) {
             state.backends.into_values().for_each(|backend| self.handles.give_back(backend.handle));
         }
@@ -214,7 +219,9 @@ impl Services {
     /// the names of their services.
     pub(crate) fn expire(&mut self, now: Duration) -> Vec<String> {
         let mut expired = Vec::new();
-        for (name, state) in &mut self.states {
+        // Asked ten times a second: services where nothing ends have no backend looked at.
+        let due = |state: &ServiceState| state.quiet_until.is_some_and(|until| until <= now);
+        for (name, state) in self.states.iter_mut().filter(|(_, state)| due(state)) {
             let timeout = state.draining_timeout;
             let mut ended = 0;
             for backend in state.backends.values_mut() {
@@ -229,6 +236,7 @@ impl Services {
                 handles.into_iter().for_each(|handle| self.handles.give_back(handle));
                 expired.push(name.clone());
             }
+            state.quiet_until = state.next_end();
         }
         expired
     }
@@ -282,6 +290,8 @@ impl Services {
         let unknown = || UnknownName::Backend(service.to_owned(), backend.to_owned());
         let found = state.backends.get_mut(backend).ok_or_else(unknown)?;
         change(found, &mut self.handles);
+        let end = found.end(state.draining_timeout);
+        state.quiet_until = state.quiet_until.into_iter().chain(end).min();
         state.is_unsettled = true;
         Ok(())
     }
@@ -297,6 +307,8 @@ impl ServiceState {
             void_on_switch: false,
             pool: None,
             is_unsettled: true,
+            healthy: 0,
+            quiet_until: None,
         }
     }
 
@@ -323,6 +335,11 @@ impl ServiceState {
     /// Configured backends, by name.
     pub fn configured(&self) -> impl Iterator<Item = &BackendState> {
         self.backends().filter(|backend| backend.removed_at.is_none())
+    }
+
+    /// Number of configured backends that are healthy, as of the latest snapshot.
+    pub fn healthy(&self) -> u32 {
+        self.healthy
     }
 
     /// Backends that may get new connections, by name.
@@ -395,6 +412,12 @@ impl ServiceState {
             }
         }
         self.is_unsettled = true;
+        self.quiet_until = self.next_end();
+    }
+
+    /// Earliest end of a draining or of an operator's drain.
+    fn next_end(&self) -> Option<Duration> {
+        self.backends.values().filter_map(|backend| backend.end(self.draining_timeout)).min()
     }
 
     /// True if the entries of a backend that was known before are still valid; gives its handle back if not.
@@ -412,6 +435,7 @@ impl ServiceState {
         if !std::mem::take(&mut self.is_unsettled) {
             return;
         }
+        self.healthy = self.configured().filter(|backend| backend.healthy).count() as u32;
         let eligible = self.eligible();
         let pool = match eligible.first() {
             Some(serving) if serving.failover => Some(Pool::Failover),
@@ -452,6 +476,12 @@ impl BackendState {
     pub fn next_hop_mac(&self) -> Option<MacAddress> {
         let gateway = || self.network.gateway_mac_address.filter(|_| self.delivery != DeliveryMode::L2);
         self.endpoint.mac_address.or_else(gateway)
+    }
+
+    /// Time at which its draining, of so long, or the operator's drain ends; `None` where it is in neither.
+    pub(crate) fn end(&self, draining_timeout: Duration) -> Option<Duration> {
+        let drained = self.removed_at.map(|removed| removed + draining_timeout);
+        drained.into_iter().chain(self.entries_end_at).min()
     }
 
     /// Voids the entries if the operator's drain ends them by `now`; true if it does.

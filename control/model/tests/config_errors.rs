@@ -588,7 +588,7 @@ fn everything_has_a_limit() {
                 "endpoints = [{ name = \"f1\"",
                 &format!("endpoints = [{endpoints}{{ name = \"f1\"")
             )),
-            message(&format!("{BASE}{}", "#".repeat(16 << 20))),
+            message(&format!("{BASE}{}", "#".repeat(128 << 20))),
         ]
         .concat()
     );

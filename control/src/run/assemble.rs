@@ -90,7 +90,8 @@ pub fn assemble<F>(setup: Setup<'_>) -> (Assembly<F>, Vec<WorkerSeed<F>>) {
     let mut taps = Taps { switch: TapSwitch::new(), readers: Vec::new() };
     let (mut workers, mut seeds) = (Vec::new(), Vec::new());
     for (number, core) in cores.iter().enumerate() {
-        let (seed, end, tap) = worker(number, *core, appliance.feed(), &shared, &taps.switch, rings);
+        let (seed, end, tap) =
+            worker((number, cores.len()), *core, appliance.feed(), &shared, &taps.switch, rings);
         seeds.push(seed);
         workers.push(end);
         taps.readers.push(tap);

@@ -1,8 +1,8 @@
 //! `guideway run`: from a configuration to an appliance that forwards on DPDK, and back to nothing.
 //!
 //! ```text
-//! cores, table ─▶ EAL ─▶ ports, mempool ─▶ assembly ─▶ workers ─▶ listeners ─▶ supervisor's loop
-//!                                                         └── stop ◀───────────────┘
+//! cores ─▶ EAL ─▶ ports, mempool ─▶ table ─▶ assembly ─▶ workers ─▶ listeners ─▶ supervisor's loop
+//!                                                           └── stop ◀───────────────┘
 //! ```
 //!
 //! Ports and frames borrow EAL, so the workers are scoped: none outlives the ports that it polls.
@@ -100,7 +100,6 @@ pub fn run(config: Config, path: PathBuf, verbose: bool, log: Log) -> Result<(),
     let guard = Guard::start().map_err(LiveError::System)?;
     let cores = Cores::choose(&config.engine).map_err(LiveError::NoCores)?;
     let hash_keys = random_keys().map_err(LiveError::System)?;
-    let shared = Shared::new(&config, hash_keys).map_err(LiveError::Table)?;
     let options = EalOptions {
         memory: if config.engine.no_huge {
             Memory::NoHuge { mebibytes: config.engine.memory_mib }
@@ -115,6 +114,9 @@ pub fn run(config: Config, path: PathBuf, verbose: bool, log: Log) -> Result<(),
     let mut socket = None;
     let eal = Eal::init(&options)?;
     let (ports, queues) = LivePorts::open(&eal, &config, cores.workers.len())?;
+    // After DPDK, which cannot do without the huge pages that are reserved, and may leave fewer of them.
+    MachineMemory::read(Path::new("/")).provide(TableMemory::of(&config)).map_err(LiveError::Memory)?;
+    let shared = Shared::new(&config, hash_keys, &cores.workers).map_err(LiveError::Table)?;
     let (nics, cores) = (ports.nics(), cores.workers);
     let state_path = config.admin.state.clone();
     let (mut assembly, seeds) = assemble(Setup {

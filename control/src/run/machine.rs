@@ -166,7 +166,10 @@ mod tests {
     #[test]
     fn a_table_that_the_machine_never_has_room_for_is_told() {
         let config = config("[conntrack]\nmax_entries = 1073741824\n");
-        let machine = |total| Machine { memory: Memory { total, available: Some(0) }, ..Machine::default() };
+        let machine = |total| Machine {
+            memory: Memory { total, available: Some(0), free_gigantic: 0 },
+            ..Machine::default()
+        };
         assert_eq!(machine(None).warnings(&config), []);
         assert_eq!(machine(Some(24 << 30)).warnings(&config), [], "what others take now, they may give back");
         let warnings = machine(Some(8 << 30)).warnings(&config);

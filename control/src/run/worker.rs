@@ -22,6 +22,8 @@ use guideway_engine::publish::Feed;
 use guideway_engine::tap::{TapReader, TapSwitch, WorkerTap};
 use guideway_model::config::Config;
 
+use super::table_memory;
+
 /// Sizes of the rings between a worker and the control thread, in frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RingSizes {
@@ -49,17 +51,13 @@ pub struct Shared {
 
 impl Shared {
     /// An empty conntrack table of the configured size, keyed by `hash_keys`, and a clock that starts when the table has
-    /// its memory.
+    /// its memory, which threads on the workers' `cores` ask for.
     ///
     /// # Errors
     /// [`TableTooLarge`] where there is no memory for the table.
-    pub fn new(config: &Config, hash_keys: [u64; 4]) -> Result<Self, TableTooLarge> {
+    pub fn new(config: &Config, hash_keys: [u64; 4], cores: &[usize]) -> Result<Self, TableTooLarge> {
         let table = ConntrackTable::with_capacity(config.conntrack.max_entries as usize)?;
-        if let Err(error) = table.populate() {
-            tracing::warn!(
-                "the conntrack table gets its memory at its first use, which packets wait for: {error}"
-            );
-        }
+        table_memory::populate(&table, cores);
         Ok(Self { table: Arc::new(table), hasher: TrackingHasher::new(hash_keys), clock: Clock::start() })
     }
 }
@@ -68,6 +66,8 @@ impl Shared {
 #[derive(Debug)]
 pub struct WorkerSeed<F> {
     number: usize,
+    /// Number of all workers.
+    workers: usize,
     core: usize,
     feed: Feed<Snapshot>,
     shared: Shared,
@@ -87,9 +87,9 @@ pub struct WorkerEnd<F> {
     pub mailbox: WorkerMailbox<F>,
 }
 
-/// The worker of this number, in its two ends and the reader of its tap.
+/// The worker of this number, of so many, in its two ends and the reader of its tap.
 pub(super) fn worker<F>(
-    number: usize,
+    (number, workers): (usize, usize),
     core: usize,
     feed: Feed<Snapshot>,
     shared: &Shared,
@@ -100,7 +100,7 @@ pub(super) fn worker<F>(
     let (writer, reader) = counters();
     let (tap, tap_reader) = taps.tap(rings.tap);
     let shared = shared.clone();
-    let seed = WorkerSeed { number, core, feed, shared, host_queue, counters: writer, tap };
+    let seed = WorkerSeed { number, workers, core, feed, shared, host_queue, counters: writer, tap };
     (seed, WorkerEnd { core, counters: reader, mailbox }, tap_reader)
 }
 
@@ -118,7 +118,8 @@ impl<F> WorkerSeed<F> {
     /// The worker's poll loop over `queues`, its own of each port; to be made on the thread that runs it.
     pub fn poll_loop<Q: QueuePair<Frame = F>>(self, queues: Vec<Q>) -> PollLoop<Q> {
         let Shared { table, hasher, clock } = self.shared;
-        let processor = BurstProcessor::new(self.feed.subscribe(), table, hasher, self.number);
+        let processor =
+            BurstProcessor::new(self.feed.subscribe(), table, hasher, self.number).among(self.workers);
         PollLoop::new(processor, queues, self.host_queue, clock, self.counters).tapped(self.tap)
     }
 }

@@ -189,7 +189,7 @@ fn a_resource_in_two_files_is_imported_once() {
 fn what_is_beyond_a_limit_is_left_out() {
     let endpoints: Vec<_> =
         (0..1_100).map(|i| json!({ "ipAddress": format!("10.0.{}.{}", i / 200, i % 200 + 1) })).collect();
-    let rules: Vec<_> = (0..4_100)
+    let rules: Vec<_> = (0..16_400)
         .map(|i| {
             json!({ "name": format!("r{i}"), "IPAddress": format!("203.{}.{}.1", i / 200, i % 200),
                 "IPProtocol": "TCP", "ports": ["80"], "backendService": "web" })
@@ -197,8 +197,8 @@ fn what_is_beyond_a_limit_is_left_out() {
         .collect();
     let group = json!({ "name": "neg", "endpoints": endpoints });
     let (imported, config) = imported(&[export(&service_and(json!([rules, group])))], &ON_THE_LINK);
-    assert_eq!((config.rules.len(), config.groups[0].endpoints.len()), (4_096, 1_000));
-    assert!(imported.remarks.iter().any(|remark| remark.contains("4100 forwarding rules")));
+    assert_eq!((config.rules.len(), config.groups[0].endpoints.len()), (16_384, 1_000));
+    assert!(imported.remarks.iter().any(|remark| remark.contains("16400 forwarding rules")));
     assert!(imported.remarks.iter().any(|remark| remark.contains("1100 endpoints")));
 }
 

@@ -201,7 +201,7 @@ pub(crate) fn run<T: Future<Output = ()>>(
         std::env::temp_dir().join(format!("guideway-supervisor-{name}-{}.toml", std::process::id()));
     std::fs::write(&config_path, config_text).unwrap();
     let config = Config::parse("guideway.toml", config_text).unwrap_or_else(|errors| panic!("{errors}"));
-    let shared = Shared::new(&config, [1, 2, 3, 4]).unwrap();
+    let shared = Shared::new(&config, [1, 2, 3, 4], &[]).unwrap();
     let nic = Nic { mac: MacAddress(OWN_MAC), offloads_udp_checksum: false };
     let (mut assembly, seeds) =
         assemble(Setup { config, nics: &[nic], cores: &[0], shared, probing, rings: RINGS });

@@ -21,8 +21,8 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Bits of the clock that an entry keeps: its time wraps after 2^19 seconds, 6.1 days.
-    pub const SEEN_BITS: u32 = 19;
+    /// Bits of the clock that an entry keeps: its time wraps after 2^18 seconds, 3 days.
+    pub const SEEN_BITS: u32 = 18;
 
     /// Seconds that an entry may lie in the reader's future before it counts as very old instead.
     ///
@@ -105,11 +105,11 @@ pub(super) enum Phase {
 /// The state word of a slot.
 ///
 /// ```text
-///  63 62   61 60      59      58        41   40     21   20 19   18       0
+///  63 62   61 60      59      58        41   40     20   19 18   17       0
 /// ┌───────┬───────┬──────────┬────────────┬────────────┬───────┬───────────┐
 /// │ phase │ turn  │ persists │ generation │  backend   │ stage │   seen    │
 /// └───────┴───────┴──────────┴────────────┴────────────┴───────┴───────────┘
-///    2       2         1           18           20         2        19
+///    2       2         1           18           21         2        18
 /// ```
 ///
 /// `turn` counts, modulo 4, how often the slot has changed hands. Phase, stage and seen change while an entry
@@ -124,8 +124,8 @@ impl State {
     const PHASE: u32 = 62;
     const TURN: u32 = 60;
     const PERSISTS: u64 = 1 << 59;
-    const GENERATION: u32 = 41;
-    const BACKEND: u32 = 21;
+    const GENERATION: u32 = Self::BACKEND + BackendHandle::LIMIT.ilog2();
+    const BACKEND: u32 = Entry::SEEN_BITS + 2;
     const STAGE: u32 = Entry::SEEN_BITS;
     const PHASE_MASK: u64 = 0b11 << Self::PHASE;
     const TURN_MASK: u64 = 0b11 << Self::TURN;

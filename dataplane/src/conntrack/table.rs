@@ -60,13 +60,28 @@ impl ConntrackTable {
         Ok(Self { pairs: empty_pairs(pairs).ok_or(too_large)? })
     }
 
-    /// Asks the operating system for the memory of the whole table now, so that no packet has to wait for a page.
+    /// Asks the operating system for the memory of one share of the table, of so many, now, so that no packet has to wait for
+    /// a page. The pages are those nearest to the calling thread; threads may populate shares beside each other.
     ///
     /// # Errors
     /// Where it can't: before Linux 5.14, or for want of memory. The table works, and gets its pages at their first use.
     #[cfg(not(loom))]
-    pub fn populate(&self) -> std::io::Result<()> {
-        self.pairs.populate()
+    pub fn populate(&self, share: usize, of: usize) -> std::io::Result<()> {
+        self.pairs.populate(share, of)
+    }
+
+    /// Bytes of the pages that the table lies on: 1 GiB where a large table found reserved ones, else 2 MiB, which the
+    /// kernel gives where it can.
+    #[cfg(not(loom))]
+    #[must_use]
+    pub fn page_bytes(&self) -> usize {
+        self.pairs.page_bytes()
+    }
+
+    /// Bytes that the table takes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.pairs.len() * size_of::<Pair>()
     }
 
     /// Starts to bring `key`'s home bucket into the cache: enough for nearly all that are found.

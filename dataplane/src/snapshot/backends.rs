@@ -11,8 +11,9 @@ use crate::conntrack::ValidState;
 use crate::delivery::PlainDelivery;
 use crate::time::Tick;
 
-/// Number of handles in a page: a power of two.
-const PAGE: usize = 64;
+/// Number of handles in a page: a power of two. A change copies pages as large as these, and counts one reference to each of
+/// the others: 4,096 of them for a million handles.
+const PAGE: usize = 256;
 
 /// Backends by [`BackendHandle`]. A clone shares all pages until either is changed.
 #[derive(Clone, Default)]
@@ -149,16 +150,23 @@ mod tests {
 
     #[test]
     fn a_change_remakes_its_own_page_and_leaves_clones_as_they_were() {
-        let before = Backends::from((0..200).map(backend).collect::<Vec<_>>());
+        const LEN: usize = 3 * PAGE + 8;
+        const CHANGED: u32 = PAGE as u32 + 6;
+        let before = Backends::from((0..LEN as u64).map(backend).collect::<Vec<_>>());
         let mut after = before.clone();
-        after.set(BackendHandle(70), backend(1_000));
-        after.set(BackendHandle(71), None);
+        after.set(BackendHandle(CHANGED), backend(1_000_000));
+        after.set(BackendHandle(CHANGED + 1), None);
         let identity =
             |backends: &Backends, handle| backends.get(BackendHandle(handle)).map(|backend| backend.identity);
-        assert_eq!((identity(&before, 70), identity(&after, 70)), (Some(70), Some(1_000)));
-        assert_eq!((identity(&before, 71), identity(&after, 71)), (Some(71), None));
-        assert_eq!((identity(&after, 199), identity(&after, 200)), (Some(199), None));
-        assert_eq!((before.iter().count(), after.iter().count(), after.len()), (200, 199, 200));
+        let changed = u64::from(CHANGED);
+        assert_eq!((identity(&before, CHANGED), identity(&after, CHANGED)), (Some(changed), Some(1_000_000)));
+        assert_eq!(
+            (identity(&before, CHANGED + 1), identity(&after, CHANGED + 1)),
+            (Some(changed + 1), None)
+        );
+        let end = LEN as u32;
+        assert_eq!((identity(&after, end - 1), identity(&after, end)), (Some(LEN as u64 - 1), None));
+        assert_eq!((before.iter().count(), after.iter().count(), after.len()), (LEN, LEN - 1, LEN));
         let shared = before.pages.iter().zip(&after.pages).map(|(one, other)| Arc::ptr_eq(one, other));
         assert_eq!(shared.collect::<Vec<_>>(), [true, false, true, true]);
     }

@@ -1,6 +1,7 @@
 //! Rules that concern several tables: each is checked over the whole file.
 
 mod announcements;
+mod backends;
 mod neighbor_replies;
 mod ports;
 mod precedence;
@@ -28,6 +29,7 @@ pub(super) fn check(
     routes::check(file, report);
     announcements::check(file, announcements, rules, report);
     reach::check(scope, report);
+    backends::check(scope, report);
 }
 
 /// Each rule as it is written, beside the rule, if it could be parsed.

@@ -1,13 +1,13 @@
 //! The limits of a configuration, each chosen so that the whole of it fits what the data plane can hold.
 
-/// Largest size of a configuration file, in bytes.
-pub const MAX_FILE_BYTES: usize = 16 << 20;
+/// Largest size of a configuration file, in bytes: 128 for each of as many backends as there may be.
+pub const MAX_FILE_BYTES: usize = 128 << 20;
 /// Largest number of forwarding rules.
-pub(super) const MAX_RULES: usize = 4_096;
+pub(super) const MAX_RULES: usize = 16_384;
 /// Largest number of backend services.
-pub(super) const MAX_SERVICES: usize = 512;
+pub(super) const MAX_SERVICES: usize = 4_096;
 /// Largest number of backend groups.
-pub(super) const MAX_GROUPS: usize = 4_096;
+pub(super) const MAX_GROUPS: usize = 16_384;
 /// Largest number of health checks.
 pub(super) const MAX_HEALTH_CHECKS: usize = 1_024;
 /// Largest number of routes.
@@ -47,9 +47,11 @@ pub(super) const MAX_REGION_RANGES: usize = 256;
 pub(super) const MAX_MEMBERS_OF_A_KIND: usize = 50;
 /// Largest number of endpoints of a group.
 pub(super) const MAX_ENDPOINTS_OF_A_GROUP: usize = 1_000;
-/// Largest number of endpoints of a service. All services at this limit take half of the backend handles; the other half is for
-/// those that drain.
+/// Largest number of endpoints of a service.
 pub(super) const MAX_ENDPOINTS_OF_A_SERVICE: usize = 1_000;
+/// Largest number of backends, which are the endpoints of each service, added up over all services. They take half of the
+/// backend handles that a conntrack entry can name; the other half is for those that drain.
+pub(super) const MAX_BACKENDS: usize = 1 << 20;
 
 /// Smallest MTU, in bytes: every IPv4 host takes packets of 576 bytes (RFC 791).
 pub(super) const MIN_MTU: u32 = 576;
@@ -74,7 +76,7 @@ pub(super) const INTERNAL_IDLE_TIMEOUT_SEC: u32 = 600;
 /// Longest idle timeout, in seconds, as in Google Cloud.
 pub const MAX_IDLE_TIMEOUT_SEC: u32 = 57_600;
 
-const _: () = assert!(
-    2 * MAX_SERVICES * MAX_ENDPOINTS_OF_A_SERVICE
-        <= guideway_dataplane::backend::BackendHandle::LIMIT as usize
-);
+// Numbers of rules and services have 16 bits in the data plane.
+const _: () = assert!(MAX_RULES <= u16::MAX as usize);
+const _: () = assert!(MAX_SERVICES <= u16::MAX as usize);
+const _: () = assert!(2 * MAX_BACKENDS <= guideway_dataplane::backend::BackendHandle::LIMIT as usize);

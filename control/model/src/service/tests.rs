@@ -221,3 +221,35 @@ fn unknown_names_change_nothing() {
         Err(UnknownName::Service(_))
     ));
 }
+
+#[test]
+fn a_round_looks_at_the_backends_of_a_service_only_when_something_ends() {
+    let second = Duration::from_secs;
+    let policy = "[backend_service.connection_draining]\ndraining_timeout_sec = 100\n";
+    let mut services = started(policy);
+    let quiet_until = |services: &Services| services.get("svc").unwrap().quiet_until;
+    assert_eq!(quiet_until(&services), None, "nobody leaves");
+    services.configure(&config(policy, &["b"]), second(10), true);
+    assert_eq!(quiet_until(&services), Some(second(110)));
+    services.operator_drain("svc", "a", Some(second(50))).unwrap();
+    assert_eq!(quiet_until(&services), Some(second(50)), "the earlier one");
+    assert!(services.expire(second(49)).is_empty());
+    assert_eq!(services.expire(second(50)), ["svc"]);
+    assert_eq!(quiet_until(&services), Some(second(110)));
+    assert_eq!(services.expire(second(110)), ["svc"]);
+    assert_eq!(quiet_until(&services), None);
+    assert_eq!(services.get("svc").unwrap().backends().count(), 2, "`b` has drained");
+}
+
+#[test]
+fn the_healthy_are_counted_with_each_snapshot() {
+    let mut services = started("");
+    let healthy = |services: &Services| services.get("svc").unwrap().healthy();
+    assert_eq!(healthy(&services), 3);
+    services.set_health("svc", "b", false).unwrap();
+    services.settle();
+    assert_eq!(healthy(&services), 2);
+    services.configure(&config("", &["a"]), Duration::ZERO, true);
+    services.settle();
+    assert_eq!(healthy(&services), 1, "a draining backend is nobody's");
+}

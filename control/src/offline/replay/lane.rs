@@ -98,6 +98,7 @@ impl Lane {
         let (jobs, incoming) = mpsc::sync_channel::<(Tick, Vec<Job>)>(1);
         let (outgoing, decided) = mpsc::sync_channel(1);
         let thread = std::thread::spawn(move || {
+            // Ages the whole table: another lane may have no frames for days of the capture's time.
             let mut worker = BurstProcessor::new(feed.subscribe(), table, hasher, 0);
             for (now, mut share) in incoming {
                 decide(&mut worker, now, &mut share);

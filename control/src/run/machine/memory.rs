@@ -20,6 +20,8 @@ pub struct Memory {
     pub total: Option<u64>,
     /// Memory that the process can have now.
     pub available: Option<u64>,
+    /// Reserved pages of 1 GiB that nobody uses now; they are in no other figure but the total.
+    pub free_gigantic: u64,
 }
 
 /// Memory that a conntrack table takes.
@@ -72,16 +74,26 @@ impl Memory {
     pub fn read(root: &Path) -> Self {
         let text = fs::read_to_string(root.join("proc/meminfo")).unwrap_or_default();
         let kibibytes = |key: &str| number_after(&text, key).map(|number| number << 10);
-        let machine = Self { total: kibibytes("MemTotal:"), available: kibibytes("MemAvailable:") };
+        let gigantic = root.join("sys/kernel/mm/hugepages/hugepages-1048576kB/free_hugepages");
+        let gigantic = fs::read_to_string(gigantic).ok().and_then(|text| text.trim().parse().ok());
+        let machine = Self {
+            total: kibibytes("MemTotal:"),
+            available: kibibytes("MemAvailable:"),
+            free_gigantic: gigantic.unwrap_or(0),
+        };
         let groups = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
         groups.lines().filter_map(Group::new).fold(machine, |memory, group| memory.within(&group, root))
     }
 
-    /// Error where a table takes more than the process can have now.
+    /// Error where a table takes more than the process can have now. One of a GiB or more lies on the reserved pages if they
+    /// hold all of it.
     ///
     /// # Errors
     /// [`TooLittleMemory`], before any of it is taken.
     pub fn provide(self, table: TableMemory) -> Result<(), TooLittleMemory> {
+        if table.bytes >= 1 << 30 && table.bytes.div_ceil(1 << 30) <= self.free_gigantic {
+            return Ok(());
+        }
         match self.available {
             Some(available) if available < table.bytes => Err(TooLittleMemory { table, available }),
             _ => Ok(()),
@@ -104,7 +116,8 @@ impl Memory {
             let cached = read("memory.stat").and_then(|text| number_after(&text, files.cached)).unwrap_or(0);
             let available = limit.saturating_sub(used.saturating_sub(cached));
             let least = |known: Option<u64>, here: u64| Some(known.map_or(here, |known| known.min(here)));
-            self = Self { total: least(self.total, limit), available: least(self.available, available) };
+            self =
+                Self { total: least(self.total, limit), available: least(self.available, available), ..self };
         }
         self
     }
@@ -190,7 +203,22 @@ mod tests {
         Memory::read(root.path())
     }
 
-    const MACHINE: Memory = Memory { total: Some(16_000_000 << 10), available: Some(8_000_000 << 10) };
+    const MACHINE: Memory =
+        Memory { total: Some(16_000_000 << 10), available: Some(8_000_000 << 10), free_gigantic: 0 };
+
+    fn with(total: u64, available: u64) -> Memory {
+        Memory { total: Some(total), available: Some(available), free_gigantic: 0 }
+    }
+
+    #[test]
+    fn a_table_on_reserved_pages_needs_no_other_memory() {
+        let pages = "sys/kernel/mm/hugepages/hugepages-1048576kB/free_hugepages";
+        let machine = memory(&[(pages, "12\n")]);
+        assert_eq!(machine, Memory { free_gigantic: 12, ..MACHINE });
+        let table = |bytes| TableMemory { max_entries: 1, bytes };
+        assert_eq!(machine.provide(table(12 << 30)), Ok(()));
+        assert!(machine.provide(table((12 << 30) + 1)).is_err(), "all of it lies on them, or nothing");
+    }
 
     #[test]
     fn a_machine_without_control_groups_has_what_it_says() {
@@ -213,7 +241,7 @@ mod tests {
             ("sys/fs/cgroup/system.slice/memory.max", "1900000000\n"),
             ("sys/fs/cgroup/system.slice/memory.current", "100000000\n"),
         ]);
-        assert_eq!(limited, Memory { total: Some(1_900_000_000), available: Some(1_600_000_000) });
+        assert_eq!(limited, with(1_900_000_000, 1_600_000_000));
     }
 
     #[test]
@@ -224,7 +252,7 @@ mod tests {
             ("sys/fs/cgroup/memory/memory.usage_in_bytes", "300000000\n"),
             ("sys/fs/cgroup/memory/memory.stat", "cache 7\ntotal_inactive_file 50000000\n"),
         ]);
-        assert_eq!(limited, Memory { total: Some(1_000_000_000), available: Some(750_000_000) });
+        assert_eq!(limited, with(1_000_000_000, 750_000_000));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The announcements of a running appliance: the plan follows health, configuration and stalls; and an appliance is drained.
 
-use std::collections::HashMap;
 use std::time::Duration;
+
+use guideway_model::service::ServiceState;
 
 use super::event_log::Note;
 use crate::announce::{Announced, Announcer, ApplianceState, Guard, PATIENCE, Planner, Stage};
@@ -86,11 +87,8 @@ impl Announcements {
             return;
         }
         self.basis = Some(basis);
-        let services = appliance.state().services().iter();
-        let healthy: HashMap<&str, u32> = services
-            .map(|(name, state)| (name, state.configured().filter(|backend| backend.healthy).count() as u32))
-            .collect();
-        let healthy = |service: &str| healthy.get(service).copied().unwrap_or(0);
+        let services = appliance.state().services();
+        let healthy = |service: &str| services.get(service).map_or(0, ServiceState::healthy);
         let plan = self.planner.plan(appliance.config(), healthy, basis.appliance_state, now);
         self.announcer.want(&plan);
     }

@@ -294,7 +294,7 @@ mod tests {
     #[test]
     fn one_list_is_made_at_a_time() {
         let config = Config::parse("test", "[conntrack]\nmax_entries = 10_000\n").expect("it is right");
-        let shared = Shared::new(&config, [1, 2, 3, 4]).expect("240 kB");
+        let shared = Shared::new(&config, [1, 2, 3, 4], &[]).expect("240 kB");
         let mut reader = ConntrackReader::new(shared, Publisher::new(Snapshot::default()).feed());
         let pass = reader.enter().expect("nobody reads");
         assert!(reader.enter().is_none());
