@@ -20,8 +20,7 @@ use crate::environment::{Environment, Watch};
 use crate::output::{Output, markdown};
 use crate::pinned;
 use run::{Effort, Measured};
-use scenario::{Affinity, Family, GUE, Packets, RuleForm, Scenario, delivery_modes};
-use traffic::PacketForm;
+use scenario::{Affinity, Family, GUE, PacketForm, Packets, RuleForm, Scenario, delivery_modes};
 
 /// Measures what a packet costs a worker, from memory to memory
 ///

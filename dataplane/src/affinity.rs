@@ -4,7 +4,6 @@ use std::hash::{BuildHasher, Hasher};
 
 use crate::address::Address;
 use crate::conntrack::TrackingKey;
-use crate::first_fragments::DatagramKey;
 use crate::flow::Flow;
 use crate::wire::protocol;
 
@@ -328,6 +327,10 @@ impl TrackingHasher {
         DatagramKey(hasher.finish())
     }
 }
+
+/// Keyed hash of addresses, protocol and identification: all that the memory knows of a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DatagramKey(pub u64);
 
 /// Number that tells the connections of one service from those of another; never used again once its service is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -21,6 +21,7 @@
 
 use std::fmt;
 
+use crate::affinity::DatagramKey;
 use crate::backend::BackendHandle;
 use crate::forwarding_rule::RuleIdentity;
 use crate::time::Tick;
@@ -35,10 +36,6 @@ pub const FOLLOW_SECONDS: u32 = 30;
 
 const BUCKETS: usize = 2_048;
 const BUCKET: usize = 4;
-
-/// Keyed hash of addresses, protocol and identification: all that the memory knows of a datagram.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DatagramKey(pub u64);
 
 /// Destination of a datagram's first fragment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

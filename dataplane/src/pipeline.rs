@@ -17,6 +17,7 @@ mod apart;
 mod general;
 mod opening;
 mod plain;
+mod step;
 mod too_long;
 
 use std::num::NonZeroU16;
@@ -35,7 +36,7 @@ use crate::time::Tick;
 use crate::traffic_counters::Tally;
 use crate::verdict::Verdict;
 use general::Candidate;
-use plain::Step;
+use step::Step;
 
 /// Largest number of frames that one call of [`Pipeline::process`] takes.
 pub const BURST: usize = 32;

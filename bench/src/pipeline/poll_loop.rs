@@ -30,8 +30,8 @@ use guideway_engine::publish::Publisher;
 use serde::Serialize;
 
 use super::lane::Lane;
-use super::scenario::{Affinity, Family, Packets, RuleForm, Scenario, delivery_modes};
-use super::traffic::{PacketForm, Sent, Traffic};
+use super::scenario::{Affinity, Family, PacketForm, Packets, RuleForm, Scenario, delivery_modes};
+use super::traffic::{Sent, Traffic};
 use crate::environment::{Environment, Watch};
 use crate::output::{Output, markdown};
 use crate::pinned;

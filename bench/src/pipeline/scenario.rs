@@ -14,8 +14,6 @@ use guideway_dataplane::snapshot::{Snapshot, SnapshotBuilder};
 use guideway_dataplane::wire::ethernet::MacAddress;
 use serde::{Serialize, Serializer};
 
-use super::traffic::PacketForm;
-
 /// The VIP of rule `n` among its family's: 203.0.113.0 and up, 2001:db8::1:0 and up.
 pub(super) fn vip(family: Family, n: usize) -> Address {
     match family {
@@ -127,6 +125,24 @@ pub(super) enum Affinity {
     ClientIpProto,
     ClientIp,
     ClientIpNoDestination,
+}
+
+/// Forms of the packets of established connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum PacketForm {
+    /// Acknowledgements without anything special; over IPv4 with DF
+    Plain,
+    /// The same without DF, as routers may fragment them; IPv4 alone
+    MayFragment,
+    /// The same with a VLAN tag
+    Vlan,
+    /// The same with IP options, or with an extension header over IPv6
+    Options,
+    /// First fragments; IPv4 alone
+    Fragment,
+    /// ICMP errors about packets of the VIP; IPv4 alone
+    IcmpError,
 }
 
 /// Work that the packets give the conntrack table.

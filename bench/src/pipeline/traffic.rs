@@ -1,8 +1,6 @@
 //! Packets of a number of flows, as a NIC would bring them: each made from a template by its flow's number.
 
-use serde::Serialize;
-
-use super::scenario::{Family, PORT, Scenario, vip};
+use super::scenario::{Family, PORT, PacketForm, Scenario, vip};
 use super::slot::{HEAD, Slot};
 
 /// Offset at which an Ethernet header ends.
@@ -10,24 +8,6 @@ const L3: usize = 14;
 
 const ACK: u8 = 0x10;
 const SYN: u8 = 0x02;
-
-/// Forms of the packets of established connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum PacketForm {
-    /// Acknowledgements without anything special; over IPv4 with DF
-    Plain,
-    /// The same without DF, as routers may fragment them; IPv4 alone
-    MayFragment,
-    /// The same with a VLAN tag
-    Vlan,
-    /// The same with IP options, or with an extension header over IPv6
-    Options,
-    /// First fragments; IPv4 alone
-    Fragment,
-    /// ICMP errors about packets of the VIP; IPv4 alone
-    IcmpError,
-}
 
 /// Packets of one flow that are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -128,7 +128,7 @@ pub(super) fn with_device<T>(
     let entries = config.conntrack.max_entries as usize;
     let table = ConntrackTable::with_capacity(entries)
         .map_err(|_| format!("a conntrack table of {entries} entries does not fit the memory"))?;
-    let _ = table.populate();
+    let _ = table.populate(0, 1);
     let setup = Setup { workers: 1, ..Setup::OFFLINE };
     let snapshot = ForwardingState::new(config.clone(), setup, Duration::ZERO).snapshot(&OnLink { config });
     let publisher = Publisher::new(snapshot);

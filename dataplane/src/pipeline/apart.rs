@@ -2,9 +2,10 @@
 
 use super::general::{Apart, Candidate, unforwardable};
 use super::{Decision, Round, Tracking};
+use crate::affinity::DatagramKey;
 use crate::backend::BackendHandle;
 use crate::counters::{ConntrackCounters, Counters};
-use crate::first_fragments::{DatagramKey, First, FirstFragments};
+use crate::first_fragments::{First, FirstFragments};
 use crate::flow::Fragment;
 use crate::forwarding_rule::{RuleId, ServiceId};
 use crate::verdict::Verdict;

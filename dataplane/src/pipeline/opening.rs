@@ -4,7 +4,7 @@
 //! What is sure to be selected has its hash computed in the first loop, and its slot of the lookup table is on the way when
 //! the second comes to it.
 
-use super::plain::{Step, Way, known_in};
+use super::step::{Step, Way, known_in};
 use super::{Decision, Round, Tracking, Worker};
 use crate::backend::BackendHandle;
 use crate::conntrack::{Entry, Inserted, Stage, TrackingKey};

@@ -7,12 +7,12 @@
 
 use super::apart::Onward;
 use super::general::{Apart, Candidate};
+use super::step::{Step, Way, known_in};
 use super::{BURST, Decision, Round, Tracking, Worker};
 use crate::backend::BackendHandle;
-use crate::conntrack::TrackingKey;
 use crate::counters::Counters;
 use crate::delivery::PlainPacket;
-use crate::forwarding_rule::{Answer, Came, PlainRule, RuleId, ServiceId};
+use crate::forwarding_rule::{Answer, Came, PlainRule};
 use crate::frame::Frame;
 use crate::packet::{Plain, PlainIpv4, PlainIpv6, TAGGED, ethertype};
 use crate::prefetch::prefetch;
@@ -25,25 +25,6 @@ use crate::wire::ethernet::{self, HEADER_LEN, TAG_LEN};
 /// the time that some four take to parse.
 const HEADERS_AHEAD: usize = 4;
 
-/// Way of a packet between the loops.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
-    /// No further way: the decision is final.
-    Ended,
-    /// Plain, of a connection that should have an entry.
-    Established,
-    /// Plain, of a connection that has turned out to have no valid entry.
-    Unknown,
-    /// Plain, and starts its connection anew.
-    Opening,
-    /// Plain, and not tracked.
-    Untracked,
-    /// Plain, and a candidate: it closes its connection, or opens one of several that are tracked together.
-    Turning,
-    /// A candidate of the general way.
-    General,
-}
-
 /// Packet that is not of an established connection, and so no matter of the plain way's first loop.
 #[derive(Clone, Copy)]
 enum Other<'s> {
@@ -53,55 +34,6 @@ enum Other<'s> {
     Plain(&'s PlainRule),
     /// None of ours.
     Passed(PassReason),
-}
-
-/// State of a packet between the loops.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Step<'s> {
-    pub(super) key: TrackingKey,
-    /// Backend that the plain packet is on its way to; none before it is found, and for packets of the general way.
-    backend: Option<&'s PlainBackend>,
-    /// Handle of that backend; before it is found, slot of the lookup table that the hash of an opening packet leads to.
-    pub(super) target: u32,
-    pub(super) rule: RuleId,
-    pub(super) service: ServiceId,
-    pub(super) packet: PlainPacket,
-    tracking: Tracking,
-    pub(super) way: Way,
-    came: Came,
-}
-
-impl<'s> Step<'s> {
-    /// Step before there is any.
-    pub(super) const NONE: Self = Self {
-        key: TrackingKey(0),
-        backend: None,
-        target: 0,
-        rule: RuleId(0),
-        service: ServiceId(0),
-        packet: PlainPacket { l3_len: 0, tag_len: 0, is_ipv4: false },
-        tracking: Tracking::Off,
-        way: Way::Ended,
-        came: Came::Directly,
-    };
-
-    /// Sends the packet on its way to a backend.
-    #[inline(always)]
-    pub(super) fn depart_to(&mut self, backend: &'s PlainBackend, handle: BackendHandle, tracking: Tracking) {
-        (self.backend, self.target, self.tracking) = (Some(backend), handle.0, tracking);
-    }
-
-    /// Decision on the packet when it departs, in a frame that came with `received_len` bytes.
-    #[inline(always)]
-    fn decision(&self, received_len: usize) -> Decision {
-        Decision {
-            rule: Some((self.rule, self.service)),
-            backend: Some(BackendHandle(self.target)),
-            tracking: self.tracking,
-            received_len: received_len as u32,
-            ..Decision::PENDING
-        }
-    }
 }
 
 impl<'s> Round<'s> {
@@ -422,13 +354,6 @@ impl Other<'_> {
             }
         }
     }
-}
-
-/// Plain packet of a step, in its frame.
-#[inline(always)]
-pub(super) fn known_in<'f, P: Plain<'f>>(frame: &'f [u8], step: &Step<'_>) -> P {
-    let packet = frame.get(HEADER_LEN + usize::from(step.packet.tag_len)..).and_then(P::known);
-    packet.expect("it was plain in the first loop")
 }
 
 /// Makes a plain packet of an unknown connection a candidate, in the second loop. False where no packet like it is

@@ -19,9 +19,9 @@ use guideway_engine::burst_processor::BurstProcessor;
 use guideway_engine::publish::Publisher;
 
 use super::{stage, turned};
-use crate::pipeline::scenario::{Affinity, Family, GUE, Packets, RuleForm, Scenario, rule};
+use crate::pipeline::scenario::{Affinity, Family, GUE, PacketForm, Packets, RuleForm, Scenario, rule};
 use crate::pipeline::slot::Slot;
-use crate::pipeline::traffic::{PacketForm, Sent, Traffic};
+use crate::pipeline::traffic::{Sent, Traffic};
 
 /// Bursts that are counted: enough that no single packet's fortune in the conntrack table shows.
 const BURSTS: usize = 128;
@@ -172,7 +172,7 @@ fn scenario(packets: Packets, family: Family, delivery: DeliveryMode) -> Scenari
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     /// TCP with ACK, in the form of the scenario.
-    InForm,
+    OfScenario,
     /// TCP with ACK and nothing special.
     Plain,
     /// TCP with SYN.
@@ -202,7 +202,7 @@ impl Burst {
         let slots = &mut self.slots[..flows.len()];
         for (slot, flow) in slots.iter_mut().zip(flows) {
             let sent = match form {
-                Form::InForm => Sent::InForm,
+                Form::OfScenario => Sent::InForm,
                 Form::Plain | Form::Udp => Sent::Plain,
                 Form::Opening => Sent::Opening,
             };
@@ -285,7 +285,7 @@ impl Bench {
 fn parse(scenario: &Scenario) {
     let mut burst = Burst::new(scenario);
     for flows in (0..FLOWS as u32).collect::<Vec<_>>().chunks(BURST) {
-        let frames = burst.receive(flows, Form::InForm);
+        let frames = burst.receive(flows, Form::OfScenario);
         assert!(frames.iter().all(|frame| Packet::parse(frame.bytes()).is_ok()));
         stage::counted_parse(frames);
     }
@@ -313,7 +313,7 @@ fn hit(scenario: &Scenario) {
     let known = bench.establish(&flows, Form::Plain);
     let mut random = fastrand::Rng::with_seed(1);
     let flows: Vec<u32> = (0..FLOWS).map(|_| known[random.usize(..known.len())]).collect();
-    let (before, after) = bench.decide(&flows, Form::InForm);
+    let (before, after) = bench.decide(&flows, Form::OfScenario);
     assert_eq!(after.conntrack.hits - before.conntrack.hits, FLOWS as u64);
     assert_eq!(after.forwarded - before.forwarded, FLOWS as u64);
 }
@@ -351,7 +351,7 @@ fn deliver(scenario: &Scenario) {
     };
     let mut burst = Burst::new(scenario);
     for flows in (0..FLOWS as u32).collect::<Vec<_>>().chunks(BURST) {
-        let frames = burst.receive(flows, Form::InForm);
+        let frames = burst.receive(flows, Form::OfScenario);
         let parse = |frame: &Slot| Packet::parse(frame.bytes()).expect("it is well-formed");
         let plain = |frame: &Slot| {
             let packet = parse(frame);
@@ -384,7 +384,7 @@ mod tests {
         for form in PacketForm::value_variants() {
             let mut burst = Burst::new(&Scenario { form: *form, ..plain });
             let mut packet = |form| Packet::parse(burst.receive(&[7], form)[0].bytes()).expect("well-formed");
-            let (plain, in_form) = (packet(Form::Plain), packet(Form::InForm));
+            let (plain, in_form) = (packet(Form::Plain), packet(Form::OfScenario));
             assert_eq!(plain.l3_offset + if *form == PacketForm::Vlan { 4 } else { 0 }, in_form.l3_offset);
             let is_error = *form == PacketForm::IcmpError;
             assert_eq!(in_form.icmp_error, is_error);

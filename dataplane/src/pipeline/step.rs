@@ -1,0 +1,85 @@
+//! Steps: what is known of a packet between the loops.
+
+use super::{Decision, Tracking};
+use crate::backend::BackendHandle;
+use crate::conntrack::TrackingKey;
+use crate::delivery::PlainPacket;
+use crate::forwarding_rule::{Came, RuleId, ServiceId};
+use crate::packet::Plain;
+use crate::snapshot::PlainBackend;
+use crate::wire::ethernet::HEADER_LEN;
+
+/// Way of a packet between the loops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// No further way: the decision is final.
+    Ended,
+    /// Plain, of a connection that should have an entry.
+    Established,
+    /// Plain, of a connection that has turned out to have no valid entry.
+    Unknown,
+    /// Plain, and starts its connection anew.
+    Opening,
+    /// Plain, and not tracked.
+    Untracked,
+    /// Plain, and a candidate: it closes its connection, or opens one of several that are tracked together.
+    Turning,
+    /// A candidate of the general way.
+    General,
+}
+
+/// State of a packet between the loops.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step<'s> {
+    pub(super) key: TrackingKey,
+    /// Backend that the plain packet is on its way to; none before it is found, and for packets of the general way.
+    pub(super) backend: Option<&'s PlainBackend>,
+    /// Handle of that backend; before it is found, slot of the lookup table that the hash of an opening packet leads to.
+    pub(super) target: u32,
+    pub(super) rule: RuleId,
+    pub(super) service: ServiceId,
+    pub(super) packet: PlainPacket,
+    tracking: Tracking,
+    pub(super) way: Way,
+    pub(super) came: Came,
+}
+
+impl<'s> Step<'s> {
+    /// Step before there is any.
+    pub(super) const NONE: Self = Self {
+        key: TrackingKey(0),
+        backend: None,
+        target: 0,
+        rule: RuleId(0),
+        service: ServiceId(0),
+        packet: PlainPacket { l3_len: 0, tag_len: 0, is_ipv4: false },
+        tracking: Tracking::Off,
+        way: Way::Ended,
+        came: Came::Directly,
+    };
+
+    /// Sends the packet on its way to a backend.
+    #[inline(always)]
+    pub(super) fn depart_to(&mut self, backend: &'s PlainBackend, handle: BackendHandle, tracking: Tracking) {
+        (self.backend, self.target, self.tracking) = (Some(backend), handle.0, tracking);
+    }
+
+    /// Decision on the packet when it departs, in a frame that came with `received_len` bytes.
+    #[inline(always)]
+    pub(super) fn decision(&self, received_len: usize) -> Decision {
+        Decision {
+            rule: Some((self.rule, self.service)),
+            backend: Some(BackendHandle(self.target)),
+            tracking: self.tracking,
+            received_len: received_len as u32,
+            ..Decision::PENDING
+        }
+    }
+}
+
+/// Plain packet of a step, in its frame.
+#[inline(always)]
+pub(super) fn known_in<'f, P: Plain<'f>>(frame: &'f [u8], step: &Step<'_>) -> P {
+    let packet = frame.get(HEADER_LEN + usize::from(step.packet.tag_len)..).and_then(P::known);
+    packet.expect("it was plain in the first loop")
+}
