@@ -3,7 +3,7 @@
 //!
 //! Rules are sorted once, when a configuration is taken in, into the order in which the specification prefers them. A packet
 //! then costs a hash of its destination and a binary search over its port; a plain one less, as all that the lists can
-//! say of those is [spelled out](rule_table). Per VIP:
+//! say of those is spelled out (`forwarding_rule/rule_table.rs`). Per VIP:
 //!
 //! ```text
 //! own protocol, listed ports │ own protocol, all ports │ L3_DEFAULT
