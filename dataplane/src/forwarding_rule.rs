@@ -301,6 +301,16 @@ impl ForwardingRules {
         !self.region.is_empty()
     }
 
+    /// True if a client counts as one of the region.
+    fn in_region(&self, client: Address) -> bool {
+        self.region.is_empty() || self.region.iter().any(|range| range.contains(client))
+    }
+
+    /// True if a rule takes clients of the region alone.
+    fn is_regional(&self, rule: RuleId) -> bool {
+        self.targets[usize::from(rule.0)].region_only
+    }
+
     fn lookup_route(&self, flow: &Flow) -> RuleMatch {
         self.routes
             .holding(flow.dst)
@@ -310,9 +320,7 @@ impl ForwardingRules {
 
     fn admit(&self, rule: RuleId, client: Address) -> RuleMatch {
         let target = self.targets[usize::from(rule.0)];
-        let inside = !target.region_only
-            || self.region.is_empty()
-            || self.region.iter().any(|range| range.contains(client));
+        let inside = !target.region_only || self.in_region(client);
         if inside { RuleMatch::Rule(rule, target.service) } else { RuleMatch::OutsideRegion }
     }
 }

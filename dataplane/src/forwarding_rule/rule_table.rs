@@ -27,7 +27,7 @@ pub(crate) enum Answer {
     Rule(PlainRule),
     /// The port decides: number of its ranges.
     ByPort(u32),
-    /// The client decides: number of its ranges.
+    /// The client decides: number of the answers.
     ByClient(u32),
     /// The rules take clients of the region alone, and the client is outside of it.
     OutsideRegion,
@@ -81,9 +81,19 @@ struct FamilyTable<K: Key> {
     /// Numbers of the ranges of destinations; none where no rule or route is.
     destinations: Ranges<K::Word, Option<u32>>,
     ports: Vec<Ranges<u16, Answer>>,
-    clients: Vec<Ranges<K::Word, Answer>>,
+    clients: Vec<ByClient>,
+    /// Classes of clients that rules tell apart, which many rules share: those of the region to begin with.
+    classes: Vec<Ranges<K::Word, u32>>,
     /// Answer for a destination that has neither cells nor a range.
     elsewhere: Answer,
+}
+
+/// Answers by the class that the client is of.
+#[derive(Debug)]
+struct ByClient {
+    /// Number of the classes.
+    classes: u32,
+    answers: Box<[Answer]>,
 }
 
 impl RuleTable {
@@ -170,7 +180,9 @@ impl<K: Key> FamilyTable<K> {
             answer = self.ports[*number as usize].get(key.port());
         }
         if let Answer::ByClient(number) = answer {
-            answer = self.clients[*number as usize].get(client);
+            let by_client = &self.clients[*number as usize];
+            let class = self.classes[by_client.classes as usize].get(client);
+            answer = &by_client.answers[*class as usize];
         }
         answer
     }
@@ -184,6 +196,7 @@ impl<K: Key> Default for FamilyTable<K> {
             destinations: Ranges::all(None),
             ports: Vec::new(),
             clients: Vec::new(),
+            classes: Vec::new(),
             elsewhere: Answer::NotSpelledOut,
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::cells::{Cells, Ipv4Key, Ipv6Key, Key};
 use super::ranges::Ranges;
-use super::{Answer, Came, FamilyTable, PlainRule, RuleTable};
+use super::{Answer, ByClient, Came, FamilyTable, PlainRule, RuleTable};
 use crate::address::{Address, Prefix};
 use crate::affinity::{AffinityPolicy, KeyParts, ServiceKey};
 use crate::flow::{Flow, Fragment};
@@ -18,6 +18,9 @@ const SPELLED_OUT: u32 = 64;
 /// Candidates that the lists may look at, in all: a tenth of a second's work. Cases beyond, of thousands of rules with ranges of
 /// clients for one port, are left to the lists.
 const BUDGET: usize = 20_000_000;
+
+/// Number of the classes of clients that the region makes.
+const REGION: u32 = 0;
 
 impl RuleTable {
     /// Spells out `rules`, whose services have these keys and policies.
@@ -39,9 +42,13 @@ struct Speller<'a, K: Key> {
     budget: usize,
     cells: Vec<(K, Answer)>,
     ports: Vec<Ranges<u16, Answer>>,
-    clients: Vec<Ranges<K::Word, Answer>>,
-    /// Numbers of the clients' ranges: many ports have the same.
-    known_clients: HashMap<Vec<(K::Word, Answer)>, u32>,
+    clients: Vec<ByClient>,
+    classes: Vec<Ranges<K::Word, u32>>,
+    /// Numbers of these: many rules have the same classes of clients, and many ports the same answers.
+    known_clients: HashMap<(u32, Vec<Answer>), u32>,
+    known_classes: HashMap<Vec<(K::Word, u32)>, u32>,
+    /// A client of each class of the region, in order.
+    region_spokesmen: Vec<K::Word>,
 }
 
 impl<'a, K: Key> Speller<'a, K> {
@@ -53,12 +60,16 @@ impl<'a, K: Key> Speller<'a, K> {
             cells: Vec::new(),
             ports: Vec::new(),
             clients: Vec::new(),
+            classes: Vec::new(),
             known_clients: HashMap::new(),
+            known_classes: HashMap::new(),
+            region_spokesmen: Vec::new(),
         }
     }
 
     fn spell_out(mut self) -> FamilyTable<K> {
         let rules = self.rules;
+        self.spell_region();
         for address in rules.vips.keys().filter(|address| address.is_ipv4() == K::IS_IPV4) {
             self.spell_destination(address, |key| key);
         }
@@ -67,8 +78,23 @@ impl<'a, K: Key> Speller<'a, K> {
             cells: Cells::new(self.cells),
             ports: self.ports,
             clients: self.clients,
+            classes: self.classes,
             elsewhere: Answer::None,
         }
+    }
+
+    /// Makes the first classes of clients those of the region: in it, and outside.
+    fn spell_region(&mut self) {
+        let mut starts = BTreeSet::from([K::Word::default()]);
+        self.rules.region.iter().for_each(|prefix| add::<K>(&mut starts, *prefix));
+        let is_inside = |start: K::Word| self.rules.in_region(K::address(start));
+        let first = is_inside(K::Word::default());
+        let class = |start| u32::from(is_inside(start) != first);
+        let classes: Ranges<K::Word, u32> = starts.iter().map(|start| (*start, class(*start))).collect();
+        let of_class = |number| classes.iter().find(|(_, class)| *class == number).map(|(start, _)| start);
+        self.region_spokesmen = [0, 1].into_iter().filter_map(of_class).collect();
+        let number = self.number_of(classes);
+        debug_assert_eq!(number, REGION, "they are the first");
     }
 
     /// Spells out the destinations that prefixes and routes hold, by number.
@@ -115,7 +141,7 @@ impl<'a, K: Key> Speller<'a, K> {
             let mut short: Vec<(u32, u32, Answer)> = Vec::new();
             for (start, end) in starts.iter().copied().zip(ends) {
                 let flow = Flow {
-                    src: K::address(K::Word::default()),
+                    src: Address(0),
                     dst: destination,
                     src_port: 0,
                     dst_port: start as u16,
@@ -156,39 +182,81 @@ impl<'a, K: Key> Speller<'a, K> {
     /// destination.
     fn answer(&mut self, vips: &[&Vip], flow: Flow) -> Answer {
         let rules = self.rules;
-        let mut starts = BTreeSet::from([K::Word::default()]);
-        let mut candidates = 1;
-        for candidate in vips.iter().flat_map(|vip| vip.preference(&flow)).flat_map(Candidates::all) {
-            candidates += 1;
-            candidate.source.into_iter().for_each(|source| add::<K>(&mut starts, source));
+        let candidates = || vips.iter().flat_map(|vip| vip.preference(&flow)).flat_map(Candidates::all);
+        let behind_route = rules.routes.holding(flow.dst).next().copied();
+        let region_has_a_say = rules.has_region()
+            && candidates()
+                .map(|candidate| candidate.rule)
+                .chain(behind_route)
+                .any(|rule| rules.is_regional(rule));
+        if candidates().any(|candidate| candidate.source.is_some()) {
+            let mut starts = BTreeSet::from([K::Word::default()]);
+            candidates()
+                .filter_map(|candidate| candidate.source)
+                .for_each(|source| add::<K>(&mut starts, source));
+            if region_has_a_say {
+                rules.region.iter().for_each(|prefix| add::<K>(&mut starts, *prefix));
+            }
+            let work = starts.len().saturating_mul(candidates().count());
+            let Some(budget) = self.budget.checked_sub(work) else { return Answer::NotSpelledOut };
+            self.budget = budget;
+            return self.answer_by_client(&starts, &flow);
         }
-        if rules.has_region() {
-            // Whichever rule has a say, it asks for the same region.
-            let of_family = |prefix: &&Prefix| prefix.is_ipv4() == K::IS_IPV4;
-            rules.region.iter().filter(of_family).for_each(|prefix| add::<K>(&mut starts, *prefix));
+        if region_has_a_say {
+            // Two clients stand for all of them, however many prefixes the region has.
+            let spokesmen = std::mem::take(&mut self.region_spokesmen);
+            let answers = spokesmen.iter().map(|client| self.asked(*client, &flow)).collect();
+            self.region_spokesmen = spokesmen;
+            return self.by_class(REGION, answers);
         }
-        let Some(budget) = self.budget.checked_sub(starts.len().saturating_mul(candidates)) else {
-            return Answer::NotSpelledOut;
-        };
-        self.budget = budget;
-        let answers: Ranges<K::Word, Answer> = starts
-            .into_iter()
-            .map(|start| (start, self.asked(&Flow { src: K::address(start), ..flow })))
+        self.asked(K::Word::default(), &flow)
+    }
+
+    /// Answer where clients change at these numbers.
+    fn answer_by_client(&mut self, starts: &BTreeSet<K::Word>, flow: &Flow) -> Answer {
+        let mut answers: Vec<Answer> = Vec::new();
+        let mut numbers: HashMap<Answer, u32> = HashMap::new();
+        let classes: Ranges<K::Word, u32> = starts
+            .iter()
+            .map(|start| {
+                let answer = self.asked(*start, flow);
+                let class = *numbers.entry(answer).or_insert(answers.len() as u32);
+                if class as usize == answers.len() {
+                    answers.push(answer);
+                }
+                (*start, class)
+            })
             .collect();
-        if let Some(only) = answers.only() {
-            return only;
+        let number = self.number_of(classes);
+        self.by_class(number, answers)
+    }
+
+    /// Number of classes of clients, as others may have them too.
+    fn number_of(&mut self, classes: Ranges<K::Word, u32>) -> u32 {
+        let next = self.classes.len() as u32;
+        let number = *self.known_classes.entry(classes.iter().collect()).or_insert(next);
+        if number == next {
+            self.classes.push(classes);
+        }
+        number
+    }
+
+    /// Answer by the class of the client, of the `classes` with this number.
+    fn by_class(&mut self, classes: u32, answers: Vec<Answer>) -> Answer {
+        if let Some(only) = answers.first().filter(|first| answers.iter().all(|answer| answer == *first)) {
+            return *only;
         }
         let next = self.clients.len() as u32;
-        let number = *self.known_clients.entry(answers.iter().collect()).or_insert(next);
+        let number = *self.known_clients.entry((classes, answers.clone())).or_insert(next);
         if number == next {
-            self.clients.push(answers);
+            self.clients.push(ByClient { classes, answers: answers.into() });
         }
         Answer::ByClient(number)
     }
 
-    /// Answer of the lists for one flow.
-    fn asked(&self, flow: &Flow) -> Answer {
-        match self.rules.lookup_in_lists(flow) {
+    /// Answer of the lists for one client.
+    fn asked(&self, client: K::Word, flow: &Flow) -> Answer {
+        match self.rules.lookup_in_lists(&Flow { src: K::address(client), ..*flow }) {
             RuleMatch::Rule(rule, service) => self.plain_rule(rule, service, flow.protocol, false),
             RuleMatch::Route(rule, service) => self.plain_rule(rule, service, flow.protocol, true),
             RuleMatch::OutsideRegion => Answer::OutsideRegion,
@@ -290,7 +358,12 @@ mod tests {
     }
 
     fn listed(rules: &ForwardingRules, flow: &Flow) -> Answer {
-        Speller::<Ipv4Key>::new(rules, &services()).asked(flow)
+        let services = services();
+        if flow.src.is_ipv4() {
+            Speller::<Ipv4Key>::new(rules, &services).asked(Ipv4Key::word(flow.src), flow)
+        } else {
+            Speller::<Ipv6Key>::new(rules, &services).asked(Ipv6Key::word(flow.src), flow)
+        }
     }
 
     proptest! {
