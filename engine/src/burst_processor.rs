@@ -149,7 +149,7 @@ mod tests {
         const ENTRIES: u64 = 500;
         let table = Arc::new(ConntrackTable::with_capacity(1_000).expect("24 kB"));
         for number in 0..ENTRIES {
-            // Of a backend that no snapshot has.
+            // An entry of a backend that no snapshot has.
             let entry = Entry {
                 backend: BackendHandle(7),
                 generation: Generation(0),

@@ -77,7 +77,7 @@ struct Measured {
     flows: Option<u32>,
     /// Received, and sent as they came.
     queues_ns: f64,
-    /// The same, and decided between; None where nothing is forwarded.
+    /// Received, decided, and sent; None where nothing is forwarded.
     decided_ns: Option<f64>,
     /// Turned over by the poll loop.
     loop_ns: Option<f64>,

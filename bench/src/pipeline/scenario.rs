@@ -133,11 +133,11 @@ pub(super) enum Affinity {
 pub(super) enum PacketForm {
     /// Acknowledgements without anything special; over IPv4 with DF
     Plain,
-    /// The same without DF, as routers may fragment them; IPv4 alone
+    /// Acknowledgements without DF, as routers may fragment them; IPv4 alone
     MayFragment,
-    /// The same with a VLAN tag
+    /// Acknowledgements with a VLAN tag
     Vlan,
-    /// The same with IP options, or with an extension header over IPv6
+    /// Acknowledgements with IP options, or with an extension header over IPv6
     Options,
     /// First fragments; IPv4 alone
     Fragment,

@@ -115,7 +115,7 @@ impl Template {
         const OUTER: usize = 28;
         let mut inner = [0; 28];
         inner.copy_from_slice(&self.head[L3..L3 + 28]);
-        // What it is about went the other way.
+        // The quoted packet went the other way.
         inner[12..16].copy_from_slice(&self.head[L3 + 16..L3 + 20]);
         inner[16..20].copy_from_slice(&[10, 0, 0, 0]);
         inner[20..22].copy_from_slice(&PORT.to_be_bytes());

@@ -39,7 +39,7 @@ impl Goal {
     pub(super) fn targets(&self) -> Vec<Target> {
         let shortest = self.initial_trial.as_secs_f64();
         let growth = self.duration_sum.as_secs_f64() / shortest;
-        // Where the first trials are as long as the last ones, a coarse target saves nothing.
+        // A coarse target saves nothing where the first trials are as long as the last ones.
         let preceding = if growth > 1.0 { PRECEDING } else { 0 };
         let target = |step: i32| {
             let share = if preceding == 0 { 1.0 } else { f64::from(step) / f64::from(preceding) };

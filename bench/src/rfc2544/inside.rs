@@ -118,7 +118,7 @@ impl Rig for InsideRig {
 /// Runs `measure` beside a device of this configuration.
 ///
 /// # Errors
-/// Where the conntrack table has no memory, or `measure` fails.
+/// If the conntrack table has no memory, or `measure` fails.
 pub(super) fn with_device<T>(
     config: &Config,
     device_core: usize,

@@ -89,7 +89,7 @@ struct Bench<'m> {
 /// Measures one frame length.
 ///
 /// # Errors
-/// Where the rig fails.
+/// If the rig fails.
 pub(super) fn measure(
     plan: &Plan,
     frame_len: FrameLen,

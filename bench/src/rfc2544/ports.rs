@@ -69,7 +69,7 @@ impl<'eal> Memory for Mempool<'eal> {
 /// Opens the ports and runs `measure`.
 ///
 /// # Errors
-/// Where DPDK or a port does not start, no link comes up, or `measure` fails.
+/// If DPDK or a port does not start, no link comes up, or `measure` fails.
 pub(super) fn with_ports<T>(
     options: &PortsOptions<'_>,
     measure: impl FnOnce(&mut PortsRig<'_>) -> Result<T, String>,
@@ -141,7 +141,7 @@ impl<'eal> PortsRig<'eal> {
     /// Asks the device for its MAC address.
     ///
     /// # Errors
-    /// Where nobody answers.
+    /// If nobody answers.
     pub(super) fn ask_for_mac(&mut self, asked: [u8; 4]) -> Result<MacAddress, String> {
         let (core, near) = (self.cores.sender, [self.near.take()]);
         let (pairs, answer) = on_core(self.running, core, self.pool, near, |ends| {

@@ -8,7 +8,7 @@ pub(super) trait Rig {
     /// Makes one trial.
     ///
     /// # Errors
-    /// Where a thread can't be pinned or registered.
+    /// If a thread can't be pinned or registered.
     fn trial(&mut self, traffic: &Traffic, run: &Run) -> Result<Seen, String>;
 }
 

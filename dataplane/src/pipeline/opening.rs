@@ -1,8 +1,8 @@
 //! The first packets of plain connections, and plain packets that are not tracked: a backend is selected by the hash, and an
 //! entry made that keeps the connection there.
 //!
-//! What is sure to be selected has its hash computed in the first loop, and its slot of the lookup table is on the way when
-//! the second comes to it.
+//! A packet that is sure to be selected for has its hash computed in the first loop, and its slot of the lookup table is on
+//! the way when the second comes to it.
 
 use super::step::{Step, Way, known_in};
 use super::{Decision, Round, Tracking, Worker};

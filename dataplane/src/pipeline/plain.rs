@@ -145,7 +145,7 @@ impl<'s> Round<'s> {
     /// Takes in the packet behind so many bytes of VLAN tags, in the first loop, if it is plain and should have an entry.
     ///
     /// # Errors
-    /// What the packet is, if it is another.
+    /// The kind of the packet, if it is another.
     #[inline(always)]
     fn take_in<'f, const TAG: usize, P: Plain<'f>>(
         &self,
@@ -162,7 +162,7 @@ impl<'s> Round<'s> {
         if !rule.tracked || plain.tcp_flags() != 0 {
             return Err(Other::Plain(rule));
         }
-        // Whether its source is a martian is asked once it turns out to have no entry: no such packet makes one.
+        // Martian sources are looked for where there is no entry: no packet from one makes any.
         step.came = rule.came;
         step.key = if rule.came == Came::ByRoute {
             plain.tracking_key_in_order(self.hasher, &rule.key)

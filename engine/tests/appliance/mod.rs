@@ -32,7 +32,7 @@ pub(crate) fn snapshot(port: PortId) -> Snapshot {
     snapshot_of(port, port)
 }
 
-/// The same with the backends for TCP behind one port, and those for UDP behind the other.
+/// An appliance as `start` makes it, with the backends for TCP behind one port, and those for UDP behind the other.
 pub(crate) fn snapshot_of(tcp_port: PortId, udp_port: PortId) -> Snapshot {
     let mut builder = SnapshotBuilder::new();
     let own = Address::v4([198, 51, 100, 1]);

@@ -1,6 +1,6 @@
 //! No line of memory is written by two workers that forward packets of established connections: addresses prove it.
 //!
-//! What they do write in common is the conntrack table, where each entry notes its use once a second; a packet within the
+//! Workers do write in common to the conntrack table, where each entry notes its use once a second; a packet within the
 //! same second writes nothing there, as its time stands still in this test.
 
 use std::collections::HashMap;

@@ -158,7 +158,7 @@ fn a_burst_that_leaves_whole_and_finds_a_full_queue_is_dropped_from_its_end_and_
     assert_eq!(last_bytes, (10..BURST as u8).chain(0..10).collect::<Vec<_>>());
     let counted = bench.poll_loop.counters();
     assert_eq!((counted.io.sent, counted.io.tx_full), (BURST as u64 + 10, BURST as u64 - 10));
-    // What was left of it does not leave with the next burst.
+    // The rest of it does not leave with the next burst.
     bench.wires[0].send(mbuf(&datagram(77))).expect("as many descriptors");
     bench.poll_loop.turn();
     assert_eq!(receive_all(&mut bench.wires[0]).len(), 1);

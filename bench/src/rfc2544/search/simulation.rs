@@ -105,7 +105,7 @@ proptest! {
         let most = if overload > 1.0 - PDR { capacity as f64 * overload / (1.0 - PDR) } else { capacity as f64 };
         prop_assert!(lower as f64 <= most + 1.0 && most <= upper as f64 + 1.0, "{lower} {most} {upper}");
         prop_assert!(searched.trials.len() <= 60, "{} trials", searched.trials.len());
-        // What is reported has been tried for as long as the goal asks.
+        // A rate that is reported has been tried for as long as the goal asks.
         for found in &searched.found {
             let full = Trial { rate: found.lower.unwrap_or(0), duration: 8 * SECOND };
             prop_assert!(searched.trials.contains(&full));

@@ -26,7 +26,7 @@ const NOT_SUPPORTED: i32 = -Errno::NOTSUP.raw_os_error();
 
 /// Drivers that receive each frame into one mbuf: nothing in them chains a second one to it, whatever they are asked for.
 ///
-/// Of any other, each frame's header is looked at: `net_pcap` chains mbufs for a frame that exceeds one, without being
+/// Other drivers have each frame's header looked at: `net_pcap` chains mbufs for a frame that exceeds one, without being
 /// asked, and so may others.
 const ONE_MBUF_A_FRAME: [&str; 2] = ["net_null", "net_af_packet"];
 
