@@ -162,8 +162,12 @@ impl<'s> Round<'s> {
         if !rule.tracked || plain.tcp_flags() != 0 {
             return Err(Other::Plain(rule));
         }
-        // Martian sources are looked for where there is no entry: no packet from one makes any.
         step.came = rule.came;
+        // Martian sources are looked for where there is no entry: no packet from one makes any, but one to it may, which
+        // came by a route and has the same key.
+        if rule.came == Came::ByRoute && plain.flow().src.is_martian_source() {
+            return Err(Other::General);
+        }
         step.key = if rule.came == Came::ByRoute {
             plain.tracking_key_in_order(self.hasher, &rule.key)
         } else {

@@ -136,6 +136,8 @@ fn healthy() -> Snapshot {
     builder
         .route(Route { dest_range: Prefix::new(address("198.51.100.128"), 25), next_hop: RuleId(2) })
         .route(Route { dest_range: Prefix::new(address("2001:db8:99::"), 48), next_hop: RuleId(0) })
+        .route(Route { dest_range: Prefix::new(address("127.0.0.0"), 8), next_hop: RuleId(2) })
+        .route(Route { dest_range: Prefix::new(address("192.0.2.8"), 29), next_hop: RuleId(2) })
         .region(Prefix::new(address("192.0.2.0"), 29))
         .own(address("192.0.2.1"))
         .own(address("2001:db8:1::1"))
@@ -175,7 +177,7 @@ fn snapshot(fates: &[Fate]) -> Snapshot {
 fn packet() -> impl Strategy<Value = Vec<u8>> {
     let ends = (
         any::<bool>(),
-        0..SERVICES + 3,
+        0..SERVICES + 4,
         select(vec![1u8, 1, 1, 4, 4, 9, 127]),
         select(vec![80u16, 443, 443, 443, 444, 22]),
         0..2u16,
@@ -196,12 +198,18 @@ fn packet() -> impl Strategy<Value = Vec<u8>> {
                 (Some(1), true) => "198.51.100.200".to_owned(),
                 (Some(1), false) => "2001:db8:99::200".to_owned(),
                 (Some(2), true) => "203.0.113.99".to_owned(),
+                // Both ends of one connection by routes, of which one is a martian.
+                (Some(3), true) => {
+                    if client.starts_with("127") { "192.0.2.9" } else { "127.0.0.1" }.to_owned()
+                }
                 (Some(_), false) => "2001:db8::99".to_owned(),
                 _ => vip(service % SERVICES, is_ipv4),
             };
             let mut packet = Packet::between(&client, &dst).tos(form * 9).identification(7);
+            let is_way_back = service == SERVICES + 3 && client.starts_with("127");
             let (src_port, flags) =
                 (1_000 + client_port, [tcp::ACK, tcp::SYN, tcp::ACK | tcp::FIN, tcp::RST]);
+            let (src_port, port) = if is_way_back { (port, src_port) } else { (src_port, port) };
             packet = match form {
                 0..8 => packet.tcp(src_port, port, tcp::ACK),
                 8..12 => packet.tcp(src_port, port, flags[usize::from(form % 4)]),

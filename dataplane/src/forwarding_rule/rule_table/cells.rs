@@ -190,7 +190,7 @@ impl Key for Ipv6Key {
     #[inline(always)]
     fn hash(self) -> u64 {
         let (high, low) = (self.destination as u64, (self.destination >> 64) as u64);
-        spread(low ^ high.rotate_left(32) ^ u64::from(self.rest))
+        spread(low ^ spread(high ^ u64::from(self.rest)))
     }
 }
 
@@ -271,6 +271,9 @@ mod tests {
             assert!(homes(&|n| Ipv4Key::new(address(u32::from(n) << 16), 6, 443).hash()) >= least, "{bits}");
             assert!(homes(&|n| Ipv6Key::new(v6(1), protocol::TCP, 8_000 + n).hash()) >= least, "{bits}");
             assert!(homes(&|n| Ipv6Key::new(v6(n.into()), protocol::TCP, 443).hash()) >= least, "{bits}");
+            let of_subnet = |n: u16| Address(0x2001_0db8 << 96 | u128::from(n % 64) << 64 | 1);
+            let subnets = homes(&|n| Ipv6Key::new(of_subnet(n), protocol::TCP, 8_064 + n / 64).hash());
+            assert!(subnets >= least, "{bits}: {subnets}");
         }
     }
 

@@ -15,9 +15,16 @@ use crate::wire::protocol;
 /// Ports of a range that have cells of their own at most; a longer range's have none.
 const SPELLED_OUT: u32 = 64;
 
-/// Candidates that the lists may look at, in all: a tenth of a second's work. Cases beyond, of thousands of rules with ranges of
-/// clients for one port, are left to the lists.
+/// Prefixes that the lists may look at for one family, in all: about a second's work. Cases beyond, as of thousands of rules with
+/// ranges of clients for one port, are left to the lists.
 const BUDGET: usize = 20_000_000;
+
+/// Work of any case, in these terms.
+const CASE: usize = 16;
+
+/// Cells of one family. Destinations beyond, as of prefixes with hundreds of ports and thousands of VIPs in them, are left to
+/// the lists.
+const CELLS: usize = 1 << 20;
 
 /// Number of the classes of clients that the region makes.
 const REGION: u32 = 0;
@@ -113,12 +120,13 @@ impl<'a, K: Key> Speller<'a, K> {
         let mut count = 0;
         let numbered = starts.iter().copied().zip(ends).map(|(start, end)| {
             // A VIP in the range has cells of its own, and would not speak for the range.
-            let mut words = std::iter::successors(Some(start), |word| K::successor(*word));
+            let mut words = std::iter::successors(Some(start), |word| K::successor(*word))
+                .take_while(|word| end.is_none_or(|end| *word < end));
             let spokesman = words.find(|word| rules.vips.get(K::address(*word)).is_none())?;
             let address = K::address(spokesman);
             let is_held = rules.vip_prefixes.holding(address).next().is_some()
                 || rules.routes.holding(address).next().is_some();
-            if !is_held || end.is_some_and(|end| end <= spokesman) {
+            if !is_held {
                 return None;
             }
             let number = count;
@@ -134,8 +142,10 @@ impl<'a, K: Key> Speller<'a, K> {
     fn spell_destination(&mut self, destination: Address, key: impl Fn(K) -> K) {
         let vips: Vec<&Vip> = self.rules.vips_for(destination).collect();
         for protocol in [protocol::TCP, protocol::UDP] {
-            let starts: BTreeSet<u32> =
-                vips.iter().flat_map(|vip| vip.port_starts(protocol)).chain([0]).collect();
+            // Without a budget no case is looked at: one of all ports stands for them.
+            let port_starts =
+                vips.iter().filter(|_| self.budget > 0).flat_map(|vip| vip.port_starts(protocol));
+            let starts: BTreeSet<u32> = port_starts.chain([0]).collect();
             let ends = starts.iter().skip(1).copied().chain([1 << 16]);
             let mut long: Vec<(u16, Answer)> = Vec::new();
             let mut short: Vec<(u32, u32, Answer)> = Vec::new();
@@ -155,12 +165,16 @@ impl<'a, K: Key> Speller<'a, K> {
                     long.push((start as u16, answer));
                 }
             }
-            for port in
-                short.iter().flat_map(|(start, end, answer)| (*start..*end).map(move |port| (port, answer)))
-            {
-                self.cells.push((key(K::new(destination, protocol, port.0 as u16)), *port.1));
-            }
             let others = self.others(long);
+            // Gaps between listed ports have the answer of all other ports, if these have one.
+            let apart = short.into_iter().filter(|(_, _, answer)| *answer != others);
+            let listed: Vec<(K, Answer)> = apart
+                .flat_map(|(start, end, answer)| (start..end).map(move |port| (port as u16, answer)))
+                .map(|(port, answer)| (key(K::new(destination, protocol, port)), answer))
+                .collect();
+            let is_spelled_out = self.budget > 0 && self.cells.len() + listed.len() < CELLS;
+            let others = if is_spelled_out { others } else { Answer::NotSpelledOut };
+            self.cells.extend(listed.into_iter().filter(|_| is_spelled_out));
             self.cells.push((key(K::new(destination, protocol, 0).of_other_ports()), others));
         }
     }
@@ -189,6 +203,9 @@ impl<'a, K: Key> Speller<'a, K> {
                 .map(|candidate| candidate.rule)
                 .chain(behind_route)
                 .any(|rule| rules.is_regional(rule));
+        if !self.take_budget(CASE) {
+            return Answer::NotSpelledOut;
+        }
         if candidates().any(|candidate| candidate.source.is_some()) {
             let mut starts = BTreeSet::from([K::Word::default()]);
             candidates()
@@ -197,9 +214,10 @@ impl<'a, K: Key> Speller<'a, K> {
             if region_has_a_say {
                 rules.region.iter().for_each(|prefix| add::<K>(&mut starts, *prefix));
             }
-            let work = starts.len().saturating_mul(candidates().count());
-            let Some(budget) = self.budget.checked_sub(work) else { return Answer::NotSpelledOut };
-            self.budget = budget;
+            let prefixes = candidates().count() + if region_has_a_say { rules.region.len() } else { 0 };
+            if !self.take_budget(starts.len().saturating_mul(prefixes)) {
+                return Answer::NotSpelledOut;
+            }
             return self.answer_by_client(&starts, &flow);
         }
         if region_has_a_say {
@@ -210,6 +228,13 @@ impl<'a, K: Key> Speller<'a, K> {
             return self.by_class(REGION, answers);
         }
         self.asked(K::Word::default(), &flow)
+    }
+
+    /// Takes so much work from the budget; false where it is not there.
+    fn take_budget(&mut self, work: usize) -> bool {
+        let left = self.budget.checked_sub(work);
+        self.budget = left.unwrap_or(if work <= CASE { 0 } else { self.budget });
+        left.is_some()
     }
 
     /// Answer where clients change at these numbers.
@@ -395,6 +420,38 @@ mod tests {
                 prop_assert_eq!(rules.table().get(&flow), listed(&rules, &flow), "{:?}", flow);
             }
         }
+    }
+
+    #[test]
+    fn cells_beyond_their_number_are_left_to_the_lists() {
+        // Ports so close that the gaps are as good as listed, and a thousand VIPs among them.
+        let port = |n: u16| RulePorts::Range(n * 65, n * 65 + 63);
+        let around = Prefix::new(Address::v4([203, 0, 0, 0]), 16);
+        let mut rules: Vec<ForwardingRule> = (0..1_000)
+            .map(|n| ForwardingRule::new(around, RuleProtocol::Tcp, port(n), ServiceId(n % SERVICES)))
+            .collect();
+        rules.extend((0..1_000u32).map(|n| {
+            let vip = Address::v4((0xcb00_0100 + n).to_be_bytes());
+            ForwardingRule::new(vip, RuleProtocol::Udp, RulePorts::List(vec![53]), ServiceId(0))
+        }));
+        let rules = ForwardingRules::new(&rules, &[], &[]).spelled_out(&services());
+        let (mut spelled, mut left) = (0, 0);
+        for host in (0..1_100u32).step_by(7) {
+            for dst_port in [0, 63, 64, 6_500, 64_999, u16::MAX] {
+                let (src, dst) =
+                    (Address::v4([192, 0, 2, 1]), Address::v4((0xcb00_0000 + host).to_be_bytes()));
+                let flow =
+                    Flow { src, dst, src_port: 0, dst_port, protocol: protocol::TCP, fragment: Fragment::No };
+                match rules.table().get(&flow) {
+                    Answer::NotSpelledOut => left += 1,
+                    answer => {
+                        assert_eq!(answer, listed(&rules, &flow), "{flow:?}");
+                        spelled += 1;
+                    }
+                }
+            }
+        }
+        assert!(spelled > 0 && left > 0, "{spelled} spelled out, {left} left");
     }
 
     #[test]
