@@ -16,7 +16,10 @@ fn output(folder: &Path, level: Option<&str>) -> String {
 
 fn has_v3() -> bool {
     is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("bmi1")
         && is_x86_feature_detected!("bmi2")
+        && is_x86_feature_detected!("f16c")
+        && is_x86_feature_detected!("lzcnt")
         && is_x86_feature_detected!("fma")
         && is_x86_feature_detected!("movbe")
 }

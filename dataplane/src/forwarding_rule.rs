@@ -125,7 +125,7 @@ pub struct ForwardingRules {
     region: Box<[Prefix]>,
     /// Own addresses of the appliance, and those that its tunnels come from, which no route leads away from.
     own: Box<[Prefix]>,
-    /// All of this for plain packets; nothing until it is spelled out.
+    /// Answers for packets with ports; none until they are spelled out.
     table: RuleTable,
 }
 

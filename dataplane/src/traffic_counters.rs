@@ -136,20 +136,20 @@ impl WorkerTrafficCounters {
     }
 }
 
-/// Tally of a burst: each packet for its rule by the frame that came in, and each forwarded one for its backend by the
-/// frame that is sent.
+/// Access of one worker to its counters: each packet is counted for its rule by the frame that came in, and each forwarded one
+/// for its backend by the frame that is sent.
 //
 // Each packet is added at once: to add up neighbours of one rule takes a branch that nobody can foresee where they are of
 // several.
 #[derive(Clone, Copy, Debug)]
 pub struct Tally<'a> {
-    /// None if nobody reads what is counted.
+    /// Counters of rules; empty if nobody reads what is counted.
     rules: &'a [TrafficCounter],
     backends: &'a [TrafficCounter],
 }
 
 impl<'a> Tally<'a> {
-    /// Tally of a burst for these counters.
+    /// Access to these counters.
     pub fn new(counters: Option<&'a WorkerTrafficCounters>) -> Self {
         let (rules, backends) =
             counters.map_or((&[][..], &[][..]), |counters| (counters.rules.used(), counters.backends.used()));

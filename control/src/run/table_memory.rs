@@ -1,6 +1,6 @@
 //! Memory of the conntrack table at the start: asked for by several threads at once, each on a worker's core.
 //!
-//! The kernel clears each page that it gives, 4.8 GB in nine seconds by one thread. It takes the page from the node of the
+//! The kernel clears each page that it gives: 4.8 GB took one thread 3 to 8 s (docs/performance.md). It takes the page from the node of the
 //! thread that asks, so threads on the workers' cores spread the table over the workers' nodes.
 
 use std::fs;

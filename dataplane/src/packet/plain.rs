@@ -46,7 +46,7 @@ pub(crate) trait Plain<'f>: Copy {
     /// Reads a packet that begins with its IP header, as the general parser does. None if it is not plain.
     fn read(packet: &'f [u8]) -> Option<Self>;
 
-    /// A packet that has been read before.
+    /// Packet of which [`Self::read`] has said before that it is plain: its length alone is checked.
     fn known(packet: &'f [u8]) -> Option<Self>;
 
     /// Length of the IP packet.

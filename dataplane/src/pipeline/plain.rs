@@ -25,7 +25,8 @@ use crate::wire::ethernet::{self, HEADER_LEN, TAG_LEN};
 /// the time that some four take to parse.
 const HEADERS_AHEAD: usize = 4;
 
-/// Packet that is not of an established connection, and so no matter of the plain way's first loop.
+/// Packet that the first loop does not take in as established: it is not plain, has no rule, opens or closes its connection, or
+/// is not tracked.
 #[derive(Clone, Copy)]
 enum Other<'s> {
     /// A matter of the general way.

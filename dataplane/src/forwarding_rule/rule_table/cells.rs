@@ -197,7 +197,7 @@ impl Key for Ipv6Key {
 /// Answers by key, built once.
 #[derive(Debug)]
 pub(super) struct Cells<K> {
-    /// A power of two of them, at most half of them taken.
+    /// Cells, a power of two in number, at most half of them taken.
     cells: Box<[Cell<K>]>,
 }
 
