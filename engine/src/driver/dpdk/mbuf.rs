@@ -43,9 +43,9 @@ impl DpdkMbuf<'_> {
         if owned.header().nb_segs == 1 { Some(owned) } else { None }
     }
 
-    /// Number of the frame's segments behind its first one; other bits than none say as much for no segment at all.
+    /// Zero if the frame lies in one mbuf; any other value if it does not, or if its header counts no segment at all.
     #[inline]
-    pub(super) fn further_segments(&self) -> u16 {
+    pub(super) fn segments_but_one(&self) -> u16 {
         self.header().nb_segs ^ 1
     }
 

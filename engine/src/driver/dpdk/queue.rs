@@ -76,7 +76,7 @@ impl<'eal> LiveQueues<'_, 'eal> {
     #[cold]
     fn refuse_segmented(&mut self, burst: &mut Burst<DpdkMbuf<'eal>>) {
         let before = burst.len();
-        burst.retain(|frame| frame.further_segments() == 0);
+        burst.retain(|frame| frame.segments_but_one() == 0);
         self.refused += (before - burst.len()) as u64;
     }
 }
@@ -96,13 +96,13 @@ impl<'eal> driver::QueuePair for LiveQueues<'_, 'eal> {
         let count = unsafe { sys::guideway_rx_burst(self.port, self.pair.queue, spare.cast(), room as u16) };
         // SAFETY: the driver has written `count` pointers, at most `room`, and handed over their mbufs, which are
         // initialised; each comes from the pool that its queue was set up with, or from one of the same EAL that another
-        // port sent it from. That each has one segment is looked at before anybody else sees it.
+        // port sent it from. Each lies in one segment: the driver makes no others, or the look below frees those that do not.
         unsafe { burst.set_len(before + usize::from(count)) };
         if !self.may_segment {
             return;
         }
         // All of them, without a branch for each: their headers come from memory side by side.
-        let extra = burst[before..].iter().fold(0, |extra, frame| extra | frame.further_segments());
+        let extra = burst[before..].iter().fold(0, |extra, frame| extra | frame.segments_but_one());
         if extra != 0 {
             self.refuse_segmented(burst);
         }
