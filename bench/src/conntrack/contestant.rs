@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ahash::RandomState;
 use clap::ValueEnum;
-use guideway_dataplane::affinity::{ServiceKey, TrackingHasher, Tuple};
+use guideway_dataplane::affinity::{AffinityPolicy, ServiceKey, TrackingHasher, Treatment};
 use guideway_dataplane::backend::Generation;
 use guideway_dataplane::conntrack::{ConntrackTable, Entry, Inserted, Stage, Standing, TrackingKey};
 use guideway_dataplane::pipeline::BURST;
 use guideway_dataplane::time::Tick;
 use serde::Serialize;
 
-use super::traffic::Key;
+use super::traffic::{Key, TCP};
 use crate::memory::{Line, PageKind, Pages};
 
 /// Kind of table, or of a bound for tables.
@@ -111,19 +111,22 @@ pub(super) fn hasher() -> RandomState {
 
 pub(super) struct Guideway {
     hasher: TrackingHasher,
+    /// Treatment of the flows, all TCP, by a service of the default policy: each is a connection.
+    treatment: Treatment,
     table: ConntrackTable,
 }
 
 impl Guideway {
     pub(super) fn new(capacity: usize) -> Self {
         let table = ConntrackTable::with_capacity(capacity).unwrap_or_else(|error| panic!("{error}"));
-        Self { hasher: TrackingHasher::new(HASH_KEYS), table }
+        let treatment = *AffinityPolicy::default().treatment_with_ports(TCP);
+        Self { hasher: TrackingHasher::new(HASH_KEYS), treatment, table }
     }
 
-    /// Makes a tracking key as the pipeline does, from a flow whose addresses have room for IPv6.
+    /// Makes a tracking key as the pipeline does of a plain packet, from a flow whose addresses have room for IPv6.
     #[inline]
     fn tracking_key(&self, key: Key) -> TrackingKey {
-        self.hasher.key(ServiceKey(1), Tuple::Five, &key.flow())
+        self.hasher.key_of_parts(ServiceKey(1), self.treatment.tracking_parts_with_ports(), &key.flow())
     }
 }
 

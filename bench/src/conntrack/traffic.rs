@@ -27,7 +27,7 @@ impl Hash for Key {
     }
 }
 
-const TCP: u8 = 6;
+pub(super) const TCP: u8 = 6;
 const HTTPS: u16 = 443;
 
 impl Key {
