@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ahash::RandomState;
 use clap::ValueEnum;
-use guideway_dataplane::affinity::{AffinityPolicy, ServiceKey, TrackingHasher, Treatment};
+use guideway_dataplane::affinity::{KeyParts, ServiceKey, TrackingHasher, Tuple};
 use guideway_dataplane::backend::Generation;
 use guideway_dataplane::conntrack::{ConntrackTable, Entry, Inserted, Stage, Standing, TrackingKey};
 use guideway_dataplane::pipeline::BURST;
@@ -111,22 +111,22 @@ pub(super) fn hasher() -> RandomState {
 
 pub(super) struct Guideway {
     hasher: TrackingHasher,
-    /// Treatment of the flows, all TCP, by a service of the default policy: each is a connection.
-    treatment: Treatment,
+    parts: KeyParts,
     table: ConntrackTable,
 }
 
 impl Guideway {
     pub(super) fn new(capacity: usize) -> Self {
         let table = ConntrackTable::with_capacity(capacity).unwrap_or_else(|error| panic!("{error}"));
-        let treatment = *AffinityPolicy::default().treatment_with_ports(TCP);
-        Self { hasher: TrackingHasher::new(HASH_KEYS), treatment, table }
+        let parts = KeyParts::new(ServiceKey(1), Tuple::Five, TCP);
+        Self { hasher: TrackingHasher::new(HASH_KEYS), parts, table }
     }
 
-    /// Makes a tracking key as the pipeline does of a plain packet, from a flow whose addresses have room for IPv6.
+    /// Makes a tracking key as the pipeline does for a plain packet.
     #[inline]
     fn tracking_key(&self, key: Key) -> TrackingKey {
-        self.hasher.key_of_parts(ServiceKey(1), self.treatment.tracking_parts_with_ports(), &key.flow())
+        let (src, dst, ports) = key.header_words();
+        self.hasher.ipv4_key(&self.parts, src, dst, ports)
     }
 }
 
