@@ -66,30 +66,24 @@ impl FirstFragments {
     pub fn remember(&mut self, key: DatagramKey, first: First) {
         let word = word(key);
         let bucket = self.bucket_mut(word);
-        let age = |slot: &[u64; 4]| first.seen.0.saturating_sub(unpack(slot).seen.0);
-        // Empty slots go before those that are out of date by any time, and these before all others.
-        let rank = |slot: &[u64; 4]| match slot[0] {
-            own if own == word => (0, 0),
-            0 => (1, 0),
-            _ => (2, u32::MAX - age(slot)),
-        };
-        if let Some(slot) = bucket.iter_mut().min_by_key(|slot| rank(slot)) {
-            *slot = pack(word, &first);
-        }
+        let own = bucket.iter().position(|slot| slot[0] == word);
+        let index = own.unwrap_or_else(|| given_up(bucket, first.seen));
+        bucket[index] = pack(word, &first);
     }
 
     /// First fragment that a later one of the same datagram follows at `now`.
     pub fn find(&self, key: DatagramKey, now: Tick) -> Option<First> {
         let word = word(key);
-        let start = bucket_of(word);
-        let slot = self.slots[start..start + BUCKET].iter().find(|slot| slot[0] == word)?;
+        let bucket: &[_; BUCKET] =
+            self.slots[bucket_of(word)..].first_chunk().expect("the memory is made of whole buckets");
+        let slot = bucket.iter().find(|slot| slot[0] == word)?;
         let first = unpack(slot);
         (now.0.saturating_sub(first.seen.0) <= FOLLOW_SECONDS).then_some(first)
     }
 
-    fn bucket_mut(&mut self, word: u64) -> &mut [[u64; 4]] {
+    fn bucket_mut(&mut self, word: u64) -> &mut [[u64; 4]; BUCKET] {
         let start = bucket_of(word);
-        &mut self.slots[start..start + BUCKET]
+        self.slots[start..].first_chunk_mut().expect("the memory is made of whole buckets")
     }
 }
 
@@ -103,6 +97,14 @@ impl fmt::Debug for FirstFragments {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FirstFragments").finish_non_exhaustive()
     }
+}
+
+/// Index of the slot that a new datagram takes: an empty one, else that of the oldest first.
+#[inline(never)]
+fn given_up(bucket: &[[u64; 4]; BUCKET], now: Tick) -> usize {
+    let age = |slot: &[u64; 4]| now.0.saturating_sub(unpack(slot).seen.0);
+    let rank = |slot: &[u64; 4]| if slot[0] == 0 { 0 } else { 1 + u64::from(u32::MAX - age(slot)) };
+    (0..BUCKET).min_by_key(|&index| rank(&bucket[index])).expect("a bucket has slots")
 }
 
 /// Word that a slot knows a datagram by; zero is that of an empty slot.

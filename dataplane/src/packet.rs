@@ -45,9 +45,21 @@ impl Packet {
     /// # Errors
     /// The verdict on a frame that holds no well-formed IP packet.
     pub fn parse(frame: &[u8]) -> Result<Self, Verdict> {
+        let mut packet = Self::NONE;
+        packet.read(frame)?;
+        Ok(packet)
+    }
+
+    /// Parses one frame in place: the fields are written once, where they will be read.
+    ///
+    /// A copy of them would be loaded in words that were stored in parts, which a processor waits for.
+    ///
+    /// # Errors
+    /// The verdict on a frame that holds no well-formed IP packet; the packet is then unspecified.
+    pub(crate) fn read(&mut self, frame: &[u8]) -> Result<(), Verdict> {
         match ethernet::payload(frame) {
-            Some((EtherType::Ipv4, offset)) => Self::parse_ipv4(&frame[offset..], offset),
-            Some((EtherType::Ipv6, offset)) => Self::parse_ipv6(&frame[offset..], offset),
+            Some((EtherType::Ipv4, offset)) => self.read_ipv4(&frame[offset..], offset),
+            Some((EtherType::Ipv6, offset)) => self.read_ipv6(&frame[offset..], offset),
             Some((EtherType::Other(_), _)) => Err(Verdict::Pass(PassReason::NotIp)),
             None => Err(Verdict::Drop(DropReason::MalformedEthernet)),
         }
@@ -98,7 +110,7 @@ impl Packet {
         Some(upper.identification)
     }
 
-    fn parse_ipv4(bytes: &[u8], l3_offset: usize) -> Result<Self, Verdict> {
+    fn read_ipv4(&mut self, bytes: &[u8], l3_offset: usize) -> Result<(), Verdict> {
         const MALFORMED: Verdict = Verdict::Drop(DropReason::MalformedIpv4);
         let header = Ipv4Header::parse(bytes).ok_or(MALFORMED)?;
         let (header_len, total_len) = (header.header_len(), usize::from(header.total_len.get()));
@@ -113,7 +125,7 @@ impl Packet {
         if start + (total_len - header_len) > usize::from(u16::MAX) - header_len {
             return Err(MALFORMED);
         }
-        let mut packet = Self {
+        *self = Self {
             flow: Flow {
                 src: Address::v4(header.src),
                 dst: Address::v4(header.dst),
@@ -133,11 +145,10 @@ impl Packet {
             dont_fragment: header.dont_fragment(),
             is_ipv4: true,
         };
-        packet.parse_layer4(&bytes[header_len..total_len])?;
-        Ok(packet)
+        self.read_layer4(&bytes[header_len..total_len])
     }
 
-    fn parse_ipv6(bytes: &[u8], l3_offset: usize) -> Result<Self, Verdict> {
+    fn read_ipv6(&mut self, bytes: &[u8], l3_offset: usize) -> Result<(), Verdict> {
         const MALFORMED: Verdict = Verdict::Drop(DropReason::MalformedIpv6);
         let header = Ipv6Header::parse(bytes).ok_or(MALFORMED)?;
         let end = ipv6::HEADER_LEN + usize::from(header.payload_len.get());
@@ -148,7 +159,7 @@ impl Packet {
             return Err(Verdict::Drop(DropReason::MartianSource));
         }
         let upper = ipv6::upper_layer(header.next_header, payload).ok_or(MALFORMED)?;
-        let mut packet = Self {
+        *self = Self {
             flow: Flow {
                 src,
                 dst,
@@ -168,11 +179,10 @@ impl Packet {
             dont_fragment: true,
             is_ipv4: false,
         };
-        packet.parse_layer4(&payload[upper.offset..])?;
-        Ok(packet)
+        self.read_layer4(&payload[upper.offset..])
     }
 
-    fn parse_layer4(&mut self, segment: &[u8]) -> Result<(), Verdict> {
+    fn read_layer4(&mut self, segment: &[u8]) -> Result<(), Verdict> {
         if self.flow.fragment == Fragment::Later {
             return Ok(());
         }

@@ -41,7 +41,9 @@ pub(super) enum RuleForm {
     Region,
     /// One listed port, for 16 ranges of clients by turns with another rule's, before a rule for all of them
     SourceRanges,
-    /// One listed port of a VIP that is a prefix
+    /// One listed port of a VIP that is a prefix of 16 addresses; over IPv6 of 256
+    SmallPrefix,
+    /// One listed port of a VIP that is a prefix of 4,096 addresses; over IPv6 of 2^32
     Prefix,
     /// A route, whose next hop the rule is
     Route,
@@ -63,8 +65,12 @@ impl RuleForm {
                 let of_parts = |odd| ForwardingRule { source_ranges: parts(odd), ..plain.clone() };
                 vec![of_parts(0), of_parts(1), plain.clone()]
             }
+            Self::SmallPrefix => {
+                let vip = Prefix::new(vip(family, n), if family == Family::Ipv4 { 28 } else { 120 });
+                vec![ForwardingRule { vip, ..plain }]
+            }
             Self::Prefix => {
-                let vip = Prefix::new(vip(family, n), if family == Family::Ipv4 { 28 } else { 96 });
+                let vip = Prefix::new(vip(family, n), if family == Family::Ipv4 { 20 } else { 96 });
                 vec![ForwardingRule { vip, ..plain }]
             }
             // The route leads to the VIPs of the other forms.

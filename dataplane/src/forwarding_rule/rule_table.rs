@@ -7,7 +7,8 @@
 //! ```text
 //! (destination, protocol, port) ────────────▶ answer
 //! (destination, protocol), no such port ────▶ answer, or by port ▶ answer      answer: or by client ▶ answer
-//! no such destination ─▶ its range: as if that were the destination
+//! no such destination ─▶ its range ─▶ (range, protocol, port), if it has listed ports ─▶ answer
+//!                                  ─▶ protocol ─▶ answer, or by port ▶ answer
 //! ```
 
 mod cells;
@@ -78,14 +79,39 @@ pub(crate) struct RuleTable {
 #[derive(Debug)]
 struct FamilyTable<K: Key> {
     cells: Cells<K>,
-    /// Numbers of the ranges of destinations; none where no rule or route is.
-    destinations: Ranges<K::Word, Option<u32>>,
+    /// Answers for destinations without cells of their own.
+    destinations: Ranges<K::Word, InRange>,
     ports: Vec<Ranges<u16, Answer>>,
     clients: Vec<ByClient>,
     /// Classes of clients that rules tell apart, which many rules share: those of the region to begin with.
     classes: Vec<Ranges<K::Word, u32>>,
-    /// Answer for a destination that has neither cells nor a range.
-    elsewhere: Answer,
+}
+
+/// Answers for a range of destinations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct InRange {
+    /// True if some of them may have cells of their own.
+    has_exceptions: bool,
+    listed: Listed,
+    /// Answers for ports without cells, of TCP and of UDP.
+    others: [Answer; 2],
+}
+
+/// Listed ports of a range of destinations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Listed {
+    None,
+    /// One port, of UDP or of TCP.
+    One(u16, bool, Answer),
+    /// Ports with cells, in which this number stands for the destinations.
+    InCells(u32),
+}
+
+impl InRange {
+    /// Range of destinations that have one answer, but for those with cells of their own.
+    const fn all(answer: Answer) -> Self {
+        Self { has_exceptions: true, listed: Listed::None, others: [answer; 2] }
+    }
 }
 
 /// Answers by the class that the client is of.
@@ -158,19 +184,26 @@ impl<K: Key> FamilyTable<K> {
     // A call, so that what it needs takes no registers from the packets before it.
     #[inline(never)]
     fn decide<'t>(&'t self, found: Option<&'t Answer>, key: K, client: K::Word) -> &'t Answer {
-        match found.or_else(|| self.cells.get(key.of_other_ports())) {
+        match found {
             Some(answer) => self.finish(answer, key, client),
-            None => self.decide_in_range(key, client),
+            None => self.decide_by_destination(key, client),
         }
     }
 
-    /// Answer for a destination that has no cells of its own.
+    /// Answer where the port has no cell of the destination's own.
     #[inline(never)]
-    fn decide_in_range(&self, key: K, client: K::Word) -> &Answer {
-        let Some(number) = self.destinations.get(key.destination()) else { return &self.elsewhere };
-        let key = key.in_range(*number);
-        let found = self.cells.get(key).or_else(|| self.cells.get(key.of_other_ports()));
-        found.map_or(&self.elsewhere, |answer| self.finish(answer, key, client))
+    fn decide_by_destination(&self, key: K, client: K::Word) -> &Answer {
+        let range = self.destinations.get(key.destination());
+        let own = if range.has_exceptions { self.cells.get(key.of_other_ports()) } else { None };
+        let found = own.or_else(|| match &range.listed {
+            Listed::None => None,
+            Listed::One(port, is_udp, answer) => {
+                (key.port() == *port && key.is_udp() == *is_udp).then_some(answer)
+            }
+            Listed::InCells(number) => self.cells.get(key.in_range(*number)),
+        });
+        let answer = found.unwrap_or(&range.others[usize::from(key.is_udp())]);
+        self.finish(answer, key, client)
     }
 
     /// Answer, where it may be left to the port or to the client.
@@ -193,11 +226,10 @@ impl<K: Key> Default for FamilyTable<K> {
     fn default() -> Self {
         Self {
             cells: Cells::new(Vec::new()),
-            destinations: Ranges::all(None),
+            destinations: Ranges::all(InRange::all(Answer::NotSpelledOut)),
             ports: Vec::new(),
             clients: Vec::new(),
             classes: Vec::new(),
-            elsewhere: Answer::NotSpelledOut,
         }
     }
 }

@@ -1,56 +1,47 @@
-//! Packets that are decided apart: those that came by a route, and fragments of TCP and UDP.
+//! Packets that are decided apart: those that came by a route, and later fragments of TCP and UDP.
 
-use super::general::{Apart, Candidate, unforwardable};
+use super::general::{Apart, Candidate, datagram_of, unforwardable};
 use super::{Decision, Round, Tracking};
 use crate::affinity::DatagramKey;
 use crate::backend::BackendHandle;
 use crate::counters::{ConntrackCounters, Counters};
 use crate::first_fragments::{First, FirstFragments};
-use crate::flow::Fragment;
 use crate::forwarding_rule::{RuleId, ServiceId};
+use crate::snapshot::Backend;
 use crate::verdict::Verdict;
 
-/// Rest of the way of a packet that was decided apart.
-pub(super) enum Onward {
-    /// Delivery to the backend of the decision, if there is one.
-    Deliver,
-    /// Delivery, and this datagram's later fragments are to follow if it succeeds.
-    DeliverFirst(DatagramKey),
-    /// Nothing: the decision is final.
-    End,
-}
-
 impl Round<'_> {
-    /// Decides a packet without a valid entry that came by a route, or any fragment of TCP or UDP.
+    /// Decides a packet without a valid entry that came by a route, or a later fragment of TCP or UDP. True if it goes on to
+    /// its delivery, false where its decision is final.
     #[cold]
     #[inline(never)]
     pub(super) fn decide_apart(
         &self,
-        candidate: &Candidate,
+        candidate: &mut Candidate,
         frame: &[u8],
         decision: &mut Decision,
         counters: &mut Counters,
         first_fragments: &FirstFragments,
-    ) -> Onward {
-        if candidate.apart == Apart::Fragment {
-            return self.decide_fragment(candidate, frame, decision, counters, first_fragments);
+    ) -> bool {
+        if candidate.apart == Apart::LaterFragment {
+            return self.decide_later_fragment(candidate, frame, decision, counters, first_fragments);
         }
         (decision.backend, decision.tracking) = self.select_apart(candidate, &mut counters.conntrack);
-        Onward::Deliver
+        true
     }
 
-    /// Remembers where a first fragment went, if it was forwarded.
+    /// Remembers that a first fragment went to `backend`, if it was forwarded.
     #[cold]
     #[inline(never)]
     pub(super) fn remember(
         &self,
         datagram: DatagramKey,
+        backend: &Backend,
         decision: &Decision,
         first_fragments: &mut FirstFragments,
     ) {
         if let (Verdict::Forward, Some((rule, _)), Some(handle)) =
             (decision.verdict, decision.rule, decision.backend)
-            && let Some(backend) = self.snapshot.backend(handle)
         {
             let rule = self.snapshot.rules.identity(rule);
             let first = First { rule, backend: handle, backend_identity: backend.identity, seen: self.now };
@@ -58,46 +49,42 @@ impl Round<'_> {
         }
     }
 
-    /// Decides a fragment: a later one goes where its first went, all else decide for themselves.
-    fn decide_fragment(
+    /// Decides a later fragment: it goes where its first went, else it decides for itself. True if it goes on to its
+    /// delivery, false where its decision is final.
+    fn decide_later_fragment(
         &self,
-        fragment: &Candidate,
+        candidate: &mut Candidate,
         frame: &[u8],
         decision: &mut Decision,
         counters: &mut Counters,
         first_fragments: &FirstFragments,
-    ) -> Onward {
-        let packet = &fragment.packet;
-        let is_first = packet.flow.fragment == Fragment::First;
-        let datagram = packet
-            .fragment_identification(frame)
-            .map(|identification| self.hasher.datagram_key(&packet.flow, identification));
-        if !is_first {
-            let first = datagram.and_then(|datagram| first_fragments.find(datagram, self.now));
-            if let Some((rule, service, handle)) = first.and_then(|first| self.followed(&first)) {
-                counters.fragments_followed += 1;
-                *decision = Decision::pending(rule, service, frame);
-                if let Some(reason) = unforwardable(frame, packet) {
-                    decision.verdict = Verdict::Drop(reason);
-                    return Onward::End;
-                }
-                counters.conntrack.untracked += 1;
-                decision.backend = Some(handle);
-                return Onward::Deliver;
+    ) -> bool {
+        let packet = &candidate.packet;
+        let first = datagram_of(packet, frame, self.hasher)
+            .and_then(|datagram| first_fragments.find(datagram, self.now))
+            .and_then(|first| self.followed(&first));
+        if let Some((rule, service, handle)) = first {
+            counters.fragments_followed += 1;
+            *decision = Decision::pending(rule, service, frame);
+            if let Some(reason) = unforwardable(frame, packet.flow.src, packet.ttl) {
+                decision.verdict = Verdict::Drop(reason);
+                return false;
             }
+            counters.conntrack.untracked += 1;
+            decision.backend = Some(handle);
+            return true;
         }
-        let mut candidate = *fragment;
-        let admitted = self.classify(&mut candidate, frame, decision, counters);
-        let is_ours = decision.rule.is_some() || self.snapshot.rules.is_vip(packet.flow.dst);
-        counters.fragments_first_unseen += u64::from(!is_first && is_ours);
-        if !admitted {
-            return Onward::End;
+        let is_admitted = self.classify(candidate, frame, decision, counters);
+        let is_ours = decision.rule.is_some() || self.snapshot.rules.is_vip(candidate.packet.flow.dst);
+        counters.fragments_first_unseen += u64::from(is_ours);
+        if !is_admitted {
+            return false;
         }
-        (decision.backend, decision.tracking) = match self.connection(&candidate, &mut counters.conntrack) {
+        (decision.backend, decision.tracking) = match self.connection(candidate, &mut counters.conntrack) {
             Some(handle) => (Some(handle), Tracking::Hit),
-            None => self.select_apart(&candidate, &mut counters.conntrack),
+            None => self.select_apart(candidate, &mut counters.conntrack),
         };
-        datagram.filter(|_| is_first).map_or(Onward::Deliver, Onward::DeliverFirst)
+        true
     }
 
     /// Backend as [`Round::select`] selects it, by the hash of both directions if the packet came by a route.
@@ -106,12 +93,12 @@ impl Round<'_> {
         candidate: &Candidate,
         counters: &mut ConntrackCounters,
     ) -> (Option<BackendHandle>, Tracking) {
-        let mut hashed = *candidate;
-        if candidate.apart == Apart::Routed {
-            let policy = &self.snapshot.service(candidate.service).policy;
-            hashed.packet.flow = policy.routed(&candidate.packet.flow);
+        let flow = &candidate.packet.flow;
+        if candidate.apart != Apart::Routed {
+            return self.select(candidate, flow, counters);
         }
-        self.select(&hashed, counters)
+        let in_order = self.snapshot.service(candidate.service).policy.routed(flow);
+        self.select(candidate, &in_order, counters)
     }
 
     /// Rule and backend of a first fragment, while both are still there: the backend configured or draining.

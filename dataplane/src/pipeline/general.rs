@@ -2,11 +2,12 @@
 
 use super::opening::Opening;
 use super::{Decision, Round, Tracking, Worker};
-use crate::affinity::Tuple;
+use crate::address::Address;
+use crate::affinity::{DatagramKey, TrackingHasher, Tuple};
 use crate::backend::BackendHandle;
 use crate::conntrack::{Found, Stage, TrackingKey};
 use crate::counters::{ConntrackCounters, Counters};
-use crate::flow::Flow;
+use crate::flow::{Flow, Fragment};
 use crate::forwarding_rule::{RuleMatch, ServiceId};
 use crate::frame::Frame;
 use crate::icmp_error::{self, ErrorBudget};
@@ -35,8 +36,8 @@ pub(super) enum Apart {
     No,
     /// Came by a route: its hashes are those of both directions.
     Routed,
-    /// A fragment of TCP or UDP, of which nothing is decided yet.
-    Fragment,
+    /// A later fragment of TCP or UDP, of which nothing is decided yet: it follows its first.
+    LaterFragment,
 }
 
 impl Candidate {
@@ -49,6 +50,14 @@ impl Candidate {
         apart: Apart::No,
         service: ServiceId(0),
     };
+
+    /// Name of the datagram whose first fragment this is, if others are to follow it.
+    #[inline(always)]
+    pub(super) fn first_of(&self, frame: &[u8], hasher: &TrackingHasher) -> Option<DatagramKey> {
+        // An ICMP error has the flow of the packet that it quotes.
+        let is_first = self.packet.flow.fragment == Fragment::First && !self.quoted;
+        if is_first { datagram_of(&self.packet, frame, hasher) } else { None }
+    }
 
     /// Stage of the connection whose first packet this is; `one` says that the entry holds no other connections, which
     /// a close of this one would leave open.
@@ -72,16 +81,13 @@ impl Round<'_> {
         decision: &mut Decision,
         counters: &mut Counters,
     ) -> bool {
-        match Packet::parse(frame) {
-            Ok(packet) => candidate.packet = packet,
-            Err(verdict) => {
-                *decision = Decision::end(verdict);
-                return false;
-            }
+        if let Err(verdict) = candidate.packet.read(frame) {
+            *decision = Decision::end(verdict);
+            return false;
         }
-        if candidate.packet.flow.is_followed() {
+        if candidate.packet.flow.fragment == Fragment::Later && candidate.packet.flow.is_followed() {
             // The first fragment may be in this burst, and is not decided yet.
-            (candidate.tracked, candidate.apart) = (false, Apart::Fragment);
+            (candidate.tracked, candidate.apart) = (false, Apart::LaterFragment);
             return true;
         }
         self.classify(candidate, frame, decision, counters)
@@ -97,17 +103,14 @@ impl Round<'_> {
         decision: &mut Decision,
         counters: &mut Counters,
     ) -> bool {
+        let src = candidate.packet.flow.src;
+        let by_quote =
+            if candidate.packet.icmp_error { self.follow_quote(&mut candidate.packet, frame) } else { None };
         let packet = &candidate.packet;
-        let rules = &self.snapshot.rules;
-        let (mut quoted, mut found) = (None, RuleMatch::None);
-        if packet.icmp_error
-            && let Some(client_flow) = icmp_error::quoted_flow(frame, packet)
-        {
-            (quoted, found) = self.lookup_quoted(client_flow);
-        }
-        if quoted.is_none() {
-            found = rules.lookup(&packet.flow);
-        }
+        let found = match by_quote {
+            Some(found) => found,
+            None => self.snapshot.rules.lookup(&packet.flow),
+        };
         let passed = |reason| Decision::end(Verdict::Pass(reason));
         let (rule, service, routed) = match found {
             RuleMatch::Rule(..) | RuleMatch::Route(..) if packet.neighbor_discovery => {
@@ -126,15 +129,13 @@ impl Round<'_> {
             }
         };
         *decision = Decision::pending(rule, service, frame);
-        if let Some(reason) = unforwardable(frame, packet) {
+        if let Some(reason) = unforwardable(frame, src, packet.ttl) {
             decision.verdict = Verdict::Drop(reason);
             return false;
         }
         let opens = packet.opens();
-        if let Some(flow) = quoted {
-            counters.icmp_errors_steered += 1;
-            candidate.packet.flow = flow;
-        }
+        candidate.quoted = by_quote.is_some();
+        counters.icmp_errors_steered += u64::from(candidate.quoted);
         let policy = &self.snapshot.service(service).policy;
         let in_order;
         let mut flow = &candidate.packet.flow;
@@ -148,30 +149,38 @@ impl Round<'_> {
         if treatment.tracked {
             candidate.key = self.name(service, treatment.tracking_tuple(flow), flow, opens);
         }
-        (candidate.quoted, candidate.service) = (quoted.is_some(), service);
+        candidate.service = service;
         true
     }
 
-    /// Flow that an ICMP error goes with, and its rule; no flow where the packet that it quotes is none of ours.
+    /// Gives an ICMP error the flow of the packet that it quotes, and returns the rule of that; none, and the error keeps
+    /// its own flow, where the quoted packet is none of ours.
     ///
-    /// The packet was an answer of a VIP to `client_flow`, or it came by a route itself, or its other direction does.
+    /// The packet was an answer of a VIP to its client, or it came by a route itself, or its other direction does.
     #[cold]
     #[inline(never)]
-    fn lookup_quoted(&self, client_flow: Flow) -> (Option<Flow>, RuleMatch) {
+    fn follow_quote(&self, error: &mut Packet, frame: &[u8]) -> Option<RuleMatch> {
         let rules = &self.snapshot.rules;
+        let client_flow = icmp_error::quoted_flow(frame, error)?;
         let found = rules.lookup(&client_flow);
         if matches!(found, RuleMatch::Rule(..)) {
-            return (Some(client_flow), found);
+            error.flow = client_flow;
+            return Some(found);
         }
         if rules.is_own(client_flow.dst) {
             // The appliance sent the packet itself, most likely in a tunnel: a route to the tunnel's end has no say.
-            return (None, RuleMatch::None);
+            return None;
         }
         let sent = client_flow.reversed();
-        match rules.lookup(&sent) {
-            by_route @ RuleMatch::Route(..) => (Some(sent), by_route),
-            _ => (matches!(found, RuleMatch::Route(..)).then_some(client_flow), found),
+        let (flow, found) = match rules.lookup(&sent) {
+            by_route @ RuleMatch::Route(..) => (sent, by_route),
+            _ => (client_flow, found),
+        };
+        if !matches!(found, RuleMatch::Route(..)) {
+            return None;
         }
+        error.flow = flow;
+        Some(found)
     }
 
     /// Name of a connection in the table; starts to bring into the cache what the packet will need of it.
@@ -260,15 +269,15 @@ impl Round<'_> {
         service.policy.treatment(candidate.packet.flow.protocol).restarts
     }
 
-    /// Backend that the hash of a packet without a valid entry selects; makes an entry that keeps a tracked connection
-    /// there.
+    /// Backend that the hash of `flow`, of a packet without a valid entry, selects; makes an entry that keeps a tracked
+    /// connection there.
     #[inline(never)]
     pub(super) fn select(
         &self,
         candidate: &Candidate,
+        flow: &Flow,
         counters: &mut ConntrackCounters,
     ) -> (Option<BackendHandle>, Tracking) {
-        let flow = &candidate.packet.flow;
         let service = self.snapshot.service(candidate.service);
         let selected = self.snapshot.select(service, flow);
         if !candidate.tracked || candidate.quoted {
@@ -307,14 +316,22 @@ impl Round<'_> {
     }
 }
 
+/// Name of the datagram that a fragment of TCP or UDP is part of.
+#[cold]
+#[inline(never)]
+pub(super) fn datagram_of(fragment: &Packet, frame: &[u8], hasher: &TrackingHasher) -> Option<DatagramKey> {
+    let identification = fragment.flow.is_followed().then(|| fragment.fragment_identification(frame))??;
+    Some(hasher.datagram_key(&fragment.flow, identification))
+}
+
 /// Reason for which no packet like this is forwarded, whatever its rule.
-pub(super) fn unforwardable(frame: &[u8], packet: &Packet) -> Option<DropReason> {
+pub(super) fn unforwardable(frame: &[u8], src: Address, ttl: u8) -> Option<DropReason> {
     if ethernet::destination(frame).is_group() {
         // RFC 1812, section 5.3.4: whoever forwarded a broadcast would multiply it.
         Some(DropReason::LinkLayerGroup)
-    } else if packet.flow.src.is_martian_source() {
+    } else if src.is_martian_source() {
         Some(DropReason::MartianSource)
     } else {
-        (packet.ttl <= 1).then_some(DropReason::TtlExpired)
+        (ttl <= 1).then_some(DropReason::TtlExpired)
     }
 }

@@ -5,7 +5,6 @@
 //! validity by the backend, its outer header by the delivery. This file holds what these come to for ordinary packets;
 //! all others take the general way from its start.
 
-use super::apart::Onward;
 use super::general::{Apart, Candidate};
 use super::step::{Step, Way, known_in};
 use super::{BURST, Decision, Round, Tracking, Worker};
@@ -303,7 +302,7 @@ impl<'s> Round<'s> {
     #[inline(always)]
     fn decide<F: Frame>(
         &self,
-        candidate: &Candidate,
+        candidate: &mut Candidate,
         connection: Option<BackendHandle>,
         step: &mut Step<'s>,
         frame: &mut F,
@@ -311,17 +310,17 @@ impl<'s> Round<'s> {
         worker: &mut Worker<'_>,
     ) {
         let Worker { counters, budget, first_fragments } = worker;
-        let mut first_of = None;
         match connection {
             Some(handle) => (decision.backend, decision.tracking) = (Some(handle), Tracking::Hit),
             None if candidate.apart == Apart::No => {
-                (decision.backend, decision.tracking) = self.select(candidate, &mut counters.conntrack);
+                (decision.backend, decision.tracking) =
+                    self.select(candidate, &candidate.packet.flow, &mut counters.conntrack);
             }
-            None => match self.decide_apart(candidate, frame.bytes(), decision, counters, first_fragments) {
-                Onward::Deliver => {}
-                Onward::DeliverFirst(datagram) => first_of = Some(datagram),
-                Onward::End => return,
-            },
+            None => {
+                if !self.decide_apart(candidate, frame.bytes(), decision, counters, first_fragments) {
+                    return;
+                }
+            }
         }
         let Some(backend) = decision.backend.and_then(|handle| self.snapshot.backend(handle)) else {
             decision.verdict = Verdict::Drop(DropReason::NoEligibleBackend);
@@ -334,9 +333,10 @@ impl<'s> Round<'s> {
             step.depart_to(backend, handle, decision.tracking);
             return;
         }
+        let first_of = candidate.first_of(frame.bytes(), self.hasher);
         self.deliver(&candidate.packet, backend, frame, decision, counters, budget);
         if let Some(datagram) = first_of {
-            self.remember(datagram, decision, first_fragments);
+            self.remember(datagram, backend, decision, first_fragments);
         }
     }
 

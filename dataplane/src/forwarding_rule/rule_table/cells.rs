@@ -7,6 +7,7 @@ use std::fmt::Debug;
 use super::Answer;
 use super::ranges::Number;
 use crate::address::Address;
+use crate::wire::protocol;
 
 /// Destination, protocol and port of one family, as one number or two.
 //
@@ -36,6 +37,9 @@ pub(super) trait Key: Copy + Debug + Eq {
 
     /// Port that the key was made with.
     fn port(self) -> u16;
+
+    /// True if the protocol that the key was made with is UDP.
+    fn is_udp(self) -> bool;
 
     /// Address as a number.
     fn word(address: Address) -> Self::Word;
@@ -108,6 +112,11 @@ impl Key for Ipv4Key {
     }
 
     #[inline(always)]
+    fn is_udp(self) -> bool {
+        (self.0 >> 32) as u8 == protocol::UDP
+    }
+
+    #[inline(always)]
     fn word(address: Address) -> u32 {
         address.0 as u32
     }
@@ -172,6 +181,11 @@ impl Key for Ipv6Key {
     #[inline(always)]
     fn port(self) -> u16 {
         ((self.rest >> 16) as u16).swap_bytes()
+    }
+
+    #[inline(always)]
+    fn is_udp(self) -> bool {
+        self.rest as u8 == protocol::UDP
     }
 
     #[inline(always)]
@@ -250,7 +264,6 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::wire::protocol;
 
     #[test]
     fn ports_of_one_address_and_neighbouring_addresses_have_homes_of_their_own() {
@@ -299,5 +312,8 @@ mod tests {
         let v6 = Ipv6Key::new(Address(0x2001_0db8 << 96 | 7), protocol::UDP, 0x1234);
         assert_eq!((v6.destination(), v6.port()), (0x2001_0db8 << 96 | 7, 0x1234));
         assert_eq!((v4.in_range(5).port(), v6.in_range(5).port()), (0x1234, 0x1234));
+        assert!(v4.is_udp() && v6.is_udp() && v4.in_range(5).is_udp() && v6.of_other_ports().is_udp());
+        assert!(!Ipv4Key::new(Address::v4([17; 4]), protocol::TCP, 17).is_udp());
+        assert!(!Ipv6Key::new(Address(17), protocol::TCP, 17).is_udp());
     }
 }

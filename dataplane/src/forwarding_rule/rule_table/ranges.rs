@@ -10,6 +10,9 @@ pub(super) trait Number: Copy + Default + Ord {
 
     /// First number of a block.
     fn first_of(block: usize) -> Self;
+
+    /// The greatest number.
+    const MAX: Self;
 }
 
 /// Ports.
@@ -24,6 +27,8 @@ impl Number for u16 {
     fn first_of(block: usize) -> Self {
         (block as Self) << 8
     }
+
+    const MAX: Self = Self::MAX;
 }
 
 /// IPv4 addresses; a block is a /8, and seldom has more than a few ranges.
@@ -38,6 +43,8 @@ impl Number for u32 {
     fn first_of(block: usize) -> Self {
         (block as Self) << 24
     }
+
+    const MAX: Self = Self::MAX;
 }
 
 /// IPv6 addresses, nearly all of which have one beginning.
@@ -52,14 +59,20 @@ impl Number for u128 {
     fn first_of(_: usize) -> Self {
         0
     }
+
+    const MAX: Self = Self::MAX;
 }
+
+/// Number of ranges after a block's first among which a number's is counted out: no more than a few comparisons.
+const COUNTED: usize = 4;
 
 /// Values by ranges of numbers.
 #[derive(Debug)]
 pub(super) struct Ranges<N, T> {
     /// Numbers of the first and the last range of each block: where they are the same, no search is needed.
     blocks: Box<[(u32, u32)]>,
-    /// First numbers of the ranges, in order, of which the first is the least that there is.
+    /// First numbers of the ranges, in order, of which the first is the least that there is; after them [`COUNTED`] of the
+    /// greatest number, so that there are always so many to compare with.
     starts: Box<[N]>,
     values: Box<[T]>,
 }
@@ -70,19 +83,20 @@ impl<N: Number, T> Ranges<N, T> {
         Self::new(vec![N::default()], vec![value])
     }
 
-    fn new(starts: Vec<N>, values: Vec<T>) -> Self {
+    fn new(mut starts: Vec<N>, values: Vec<T>) -> Self {
         let ranges = |block| {
             let first = starts.partition_point(|start| *start <= N::first_of(block)) - 1;
             let last = starts.partition_point(|start| start.block() <= block) - 1;
             (first as u32, last as u32)
         };
         let blocks = (0..N::BLOCKS).map(ranges).collect();
+        starts.extend([N::MAX; COUNTED]);
         Self { blocks, starts: starts.into(), values: values.into() }
     }
 
     /// Value of the range that `number` is in.
     //
-    // Each step of the search halves the ranges by a conditional move: nobody can foresee a client.
+    // No branch depends on what the comparisons say: nobody can foresee a client.
     #[inline(always)]
     pub(super) fn get(&self, number: N) -> &T {
         let (first, last) = self.blocks[number.block()];
@@ -90,8 +104,15 @@ impl<N: Number, T> Ranges<N, T> {
         if first == last {
             return &self.values[first];
         }
-        let after = self.starts[first..=last].partition_point(|start| *start <= number);
-        &self.values[first + after - 1]
+        let after = if last - first <= COUNTED {
+            let next: &[N; COUNTED] =
+                self.starts[first + 1..].first_chunk().expect("so many follow the last");
+            // Those of later blocks are greater, and only the greatest number reaches what follows the last.
+            next.iter().map(|start| usize::from(*start <= number)).sum::<usize>().min(last - first)
+        } else {
+            self.starts[first + 1..=last].partition_point(|start| *start <= number)
+        };
+        &self.values[first + after]
     }
 }
 
@@ -142,11 +163,12 @@ mod tests {
 
     #[test]
     fn blocks_with_none_one_and_several_ranges_say_what_a_search_says() {
-        let starts = [0, 5, 1 << 24, (1 << 24) + 9, 3 << 24, (3 << 24) + 1, (7 << 24) - 1, 7 << 24, u32::MAX];
-        let ranges: Ranges<u32, u32> = starts.into_iter().map(|start| (start, !start)).collect();
-        let near =
-            starts.into_iter().flat_map(|start| [start.saturating_sub(1), start, start.saturating_add(1)]);
-        for number in near.chain([2 << 24, 100 << 24]) {
+        let several = (1..8).map(|n| (5 << 24) + 3 * n);
+        let mut starts = vec![0, 5, 1 << 24, (1 << 24) + 9, 3 << 24, (3 << 24) + 1];
+        starts.extend(several.chain([(7 << 24) - 1, 7 << 24, u32::MAX]));
+        let ranges: Ranges<u32, u32> = starts.iter().map(|start| (*start, !start)).collect();
+        let near = starts.iter().flat_map(|&start| [start.saturating_sub(1), start, start.saturating_add(1)]);
+        for number in near.chain([2 << 24, 100 << 24, u32::MAX]) {
             let expected = !starts[starts.partition_point(|start| *start <= number) - 1];
             assert_eq!(*ranges.get(number), expected, "{number:#x}");
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::cells::{Cells, Ipv4Key, Ipv6Key, Key};
 use super::ranges::Ranges;
-use super::{Answer, ByClient, Came, FamilyTable, PlainRule, RuleTable};
+use super::{Answer, ByClient, Came, FamilyTable, InRange, Listed, PlainRule, RuleTable};
 use crate::address::{Address, Prefix};
 use crate::affinity::{AffinityPolicy, KeyParts, ServiceKey};
 use crate::flow::{Flow, Fragment};
@@ -25,6 +25,15 @@ const CASE: usize = 16;
 /// Cells of one family. Destinations beyond, as of prefixes with hundreds of ports and thousands of VIPs in them, are left to
 /// the lists.
 const CELLS: usize = 1 << 20;
+
+/// Protocols of plain packets, in the order of [`InRange::others`].
+const PROTOCOLS: [u8; 2] = [protocol::TCP, protocol::UDP];
+
+/// Addresses of a VIP that is a small prefix at most: each has cells of its own, as other VIPs have.
+const SMALL: u128 = 256;
+
+/// Destinations beyond which no more small prefixes are spelled out by address.
+const OWN_ADDRESSES: usize = 4_096;
 
 /// Number of the classes of clients that the region makes.
 const REGION: u32 = 0;
@@ -75,18 +84,20 @@ impl<'a, K: Key> Speller<'a, K> {
     }
 
     fn spell_out(mut self) -> FamilyTable<K> {
-        let rules = self.rules;
         self.spell_region();
-        for address in rules.vips.keys().filter(|address| address.is_ipv4() == K::IS_IPV4) {
-            self.spell_destination(address, |key| key);
+        let own = self.destinations_of_their_own();
+        for address in own.iter().copied().map(K::address) {
+            let others = self.spell_destination(address, |key| key);
+            for (protocol, answer) in PROTOCOLS.into_iter().zip(others) {
+                self.cells.push((K::new(address, protocol, 0).of_other_ports(), answer));
+            }
         }
         FamilyTable {
-            destinations: self.spell_ranges(),
+            destinations: self.spell_ranges(&own),
             cells: Cells::new(self.cells),
             ports: self.ports,
             clients: self.clients,
             classes: self.classes,
-            elsewhere: Answer::None,
         }
     }
 
@@ -104,13 +115,31 @@ impl<'a, K: Key> Speller<'a, K> {
         debug_assert_eq!(number, REGION, "they are the first");
     }
 
-    /// Spells out the destinations that prefixes and routes hold, by number.
-    fn spell_ranges(&mut self) -> Ranges<K::Word, Option<u32>> {
+    /// Destinations that have cells of their own: VIPs, and all addresses of VIPs that are small prefixes.
+    fn destinations_of_their_own(&self) -> BTreeSet<K::Word> {
+        let rules = self.rules;
+        let of_family = |address: &Address| address.is_ipv4() == K::IS_IPV4;
+        let mut own: BTreeSet<K::Word> = rules.vips.keys().filter(of_family).map(K::word).collect();
+        let small = rules.vip_prefixes.keys().filter(|prefix| prefix.is_ipv4() == K::IS_IPV4);
+        for prefix in small.filter(|prefix| prefix.with_host(u128::MAX).0 - prefix.network().0 < SMALL) {
+            if own.len() >= OWN_ADDRESSES {
+                break;
+            }
+            own.extend(
+                (prefix.network().0..=prefix.with_host(u128::MAX).0).map(|word| K::word(Address(word))),
+            );
+        }
+        own
+    }
+
+    /// Spells out the destinations that prefixes and routes hold, by range; `own` are those that have cells of their own.
+    fn spell_ranges(&mut self, own: &BTreeSet<K::Word>) -> Ranges<K::Word, InRange> {
+        const NOT_HELD: InRange = InRange::all(Answer::None);
         let rules = self.rules;
         let of_family = |prefix: &Prefix| prefix.is_ipv4() == K::IS_IPV4;
         let held = || rules.vip_prefixes.keys().chain(rules.routes.keys()).filter(of_family);
         if held().next().is_none() {
-            return Ranges::all(None);
+            return Ranges::all(NOT_HELD);
         }
         let mut starts = BTreeSet::from([K::Word::default()]);
         held()
@@ -118,30 +147,44 @@ impl<'a, K: Key> Speller<'a, K> {
             .for_each(|prefix| add::<K>(&mut starts, prefix));
         let ends = starts.iter().skip(1).copied().map(Some).chain([None]);
         let mut count = 0;
-        let numbered = starts.iter().copied().zip(ends).map(|(start, end)| {
-            // A VIP in the range has cells of its own, and would not speak for the range.
+        let spelled = starts.iter().copied().zip(ends).map(|(start, end)| {
+            let has_exceptions =
+                own.range(start..).next().is_some_and(|own| end.is_none_or(|end| *own < end));
+            let not_held = InRange { has_exceptions, ..NOT_HELD };
+            // A destination with cells of its own would not speak for the range.
             let mut words = std::iter::successors(Some(start), |word| K::successor(*word))
                 .take_while(|word| end.is_none_or(|end| *word < end));
-            let spokesman = words.find(|word| rules.vips.get(K::address(*word)).is_none())?;
+            let Some(spokesman) = words.find(|word| !own.contains(word)) else { return not_held };
             let address = K::address(spokesman);
             let is_held = rules.vip_prefixes.holding(address).next().is_some()
                 || rules.routes.holding(address).next().is_some();
             if !is_held {
-                return None;
+                return not_held;
             }
-            let number = count;
-            count += 1;
-            self.spell_destination(address, |key| key.in_range(number));
-            Some(number)
+            let cells = self.cells.len();
+            let others = self.spell_destination(address, |key| key.in_range(count));
+            let listed = match self.cells[cells..] {
+                [] => Listed::None,
+                [(key, answer)] => {
+                    self.cells.pop();
+                    Listed::One(key.port(), key.is_udp(), answer)
+                }
+                _ => {
+                    count += 1;
+                    Listed::InCells(count - 1)
+                }
+            };
+            InRange { has_exceptions, listed, others }
         });
-        let numbered: Vec<Option<u32>> = numbered.collect();
-        starts.into_iter().zip(numbered).collect()
+        let spelled: Vec<InRange> = spelled.collect();
+        starts.into_iter().zip(spelled).collect()
     }
 
-    /// Spells out the packets to one destination under the keys that `key` makes of its own.
-    fn spell_destination(&mut self, destination: Address, key: impl Fn(K) -> K) {
+    /// Spells out the packets to one destination, those to listed ports under the keys that `key` makes of its own; returns
+    /// the answers for all other ports.
+    fn spell_destination(&mut self, destination: Address, key: impl Fn(K) -> K) -> [Answer; 2] {
         let vips: Vec<&Vip> = self.rules.vips_for(destination).collect();
-        for protocol in [protocol::TCP, protocol::UDP] {
+        PROTOCOLS.map(|protocol| {
             // Without a budget no case is looked at: one of all ports stands for them.
             let port_starts =
                 vips.iter().filter(|_| self.budget > 0).flat_map(|vip| vip.port_starts(protocol));
@@ -175,8 +218,8 @@ impl<'a, K: Key> Speller<'a, K> {
             let is_spelled_out = self.budget > 0 && self.cells.len() + listed.len() < CELLS;
             let others = if is_spelled_out { others } else { Answer::NotSpelledOut };
             self.cells.extend(listed.into_iter().filter(|_| is_spelled_out));
-            self.cells.push((key(K::new(destination, protocol, 0).of_other_ports()), others));
-        }
+            others
+        })
     }
 
     /// Answer for the ports of long ranges alone, which have these first ports.
