@@ -29,6 +29,7 @@ pub mod forwarding_rule;
 pub mod frame;
 pub mod icmp_error;
 pub mod maglev;
+pub mod network;
 pub mod packet;
 pub mod pipeline;
 mod prefetch;

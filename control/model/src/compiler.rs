@@ -12,11 +12,12 @@ use guideway_dataplane::address::{Address, Prefix};
 use guideway_dataplane::affinity::{AffinityPolicy, LoadBalancingScheme};
 use guideway_dataplane::backend::BackendHandle;
 use guideway_dataplane::delivery::{Delivery, DeliveryMode, Tunnel};
-use guideway_dataplane::egress::Egress;
+use guideway_dataplane::egress::{Egress, PortId};
 use guideway_dataplane::forwarding_rule::{
     ForwardingRule, ForwardingRules, Route, RuleId, RuleIdentity, RulePorts, RuleProtocol, ServiceId,
 };
 use guideway_dataplane::maglev::{LookupTable, Weighted};
+use guideway_dataplane::network::NetworkId;
 use guideway_dataplane::seed::Seed;
 use guideway_dataplane::snapshot::{Backend, Backends, Eligible, OwnAddresses, Service, Snapshot};
 use guideway_dataplane::time::Tick;
@@ -142,8 +143,8 @@ impl Compiler {
             services: self.services.iter().map(|compiled| compiled.service.clone()).collect(),
             backends: self.backends.clone(),
             seed,
-            own: own_addresses(&config.network),
-            icmp_errors_per_sec: config.network.icmp_errors_per_sec,
+            own: own_addresses(&config.networks[0]),
+            icmp_errors_per_sec: config.networks[0].icmp_errors_per_sec,
             traffic_counters: Arc::clone(traffic_counters),
         }
     }
@@ -174,7 +175,11 @@ impl Compiler {
                 persistent_generation: generations.persistent,
                 drain_deadline: backend.end(state.draining_timeout()).map_or(Tick::NEVER, first_tick_after),
                 idle_timeout_sec: service.idle_timeout_sec,
-                delivery: delivery(backend, egress(backend, egress_lookup), mtu(backend, egress_lookup)),
+                delivery: delivery(
+                    backend,
+                    egress(state.network(), backend, egress_lookup),
+                    mtu(state.network(), backend, egress_lookup),
+                ),
             };
             self.backends.set(backend.handle, Some(compiled));
         }
@@ -184,9 +189,12 @@ impl Compiler {
     }
 
     /// Makes the deliveries anew whose egress or path MTU is another than when they were made.
-    fn refresh_egress(&mut self, services: &Services, egress_lookup: &impl EgressLookup) {
-        for backend in services.iter().flat_map(|(_, state)| state.backends()) {
-            let (egress, mtu) = (egress(backend, egress_lookup), mtu(backend, egress_lookup));
+    fn refresh_egress<'s>(&mut self, services: &'s Services, egress_lookup: &impl EgressLookup) {
+        let backends =
+            |(_, state): (_, &'s ServiceState)| state.backends().map(|backend| (state.network(), backend));
+        for (network, backend) in services.iter().flat_map(backends) {
+            let egress = egress(network, backend, egress_lookup);
+            let mtu = mtu(network, backend, egress_lookup);
             if let Some(compiled) = self.backends.get(backend.handle)
                 && (*compiled.delivery.egress() != egress || compiled.delivery.mtu() != usize::from(mtu))
             {
@@ -254,8 +262,8 @@ fn forwarding_rules(config: &Config) -> ForwardingRules {
             next_hop: RuleId(route.next_hop_rule as u16),
         })
         .collect();
-    let region: Vec<Prefix> = config.network.region_ranges.iter().copied().map(prefix).collect();
-    let network = &config.network;
+    let region: Vec<Prefix> = config.networks[0].region_ranges.iter().copied().map(prefix).collect();
+    let network = &config.networks[0];
     let own = [network.ipv4_address.map(IpAddr::V4), network.ipv6_address.map(IpAddr::V6)];
     let of_ports = config.ports.iter().flat_map(|port| &port.addresses).map(IpNet::addr);
     let own = own.into_iter().flatten().chain(of_ports).map(|address| Address::from(address).into());
@@ -273,20 +281,22 @@ fn first_tick_after(deadline: Duration) -> Tick {
 }
 
 /// Egress of a backend: the addresses that the configuration names, and for the rest the way that is looked up.
-fn egress(backend: &BackendState, egress_lookup: &impl EgressLookup) -> Egress {
-    let found = egress_lookup.egress(Address::from(backend.endpoint.address));
+fn egress(network: NetworkId, backend: &BackendState, egress_lookup: &impl EgressLookup) -> Egress {
+    let found = egress_lookup.egress(network, Address::from(backend.endpoint.address));
     Egress {
         source: backend.network.mac_address.map(MacAddress).or(found.source),
         next_hop: backend.next_hop_mac().map(MacAddress).or(found.next_hop),
+        // A network of one port leaves by it, whatever else is known of the backend.
+        port: backend.network.port.map_or(found.port, |port| PortId(port as u8)),
         ..found
     }
 }
 
 /// MTU of the path to a backend: the configured one, or a lower one that a tunnel's routers have told of.
-fn mtu(backend: &BackendState, egress_lookup: &impl EgressLookup) -> u16 {
+fn mtu(network: NetworkId, backend: &BackendState, egress_lookup: &impl EgressLookup) -> u16 {
     let told = match backend.delivery {
         DeliveryMode::L2 => None,
-        _ => egress_lookup.path_mtu(Address::from(backend.endpoint.address)),
+        _ => egress_lookup.path_mtu(network, Address::from(backend.endpoint.address)),
     };
     told.map_or(backend.mtu, |told| told.min(backend.mtu))
 }

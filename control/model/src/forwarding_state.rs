@@ -19,11 +19,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use guideway_dataplane::address::Address;
+use guideway_dataplane::network::NetworkId;
 use guideway_dataplane::snapshot::Snapshot;
 use guideway_dataplane::traffic_counters::TrafficCounters;
 
 use crate::compiler::Compiler;
-use crate::config::Config;
+use crate::config::{Config, Network};
 use crate::config_diff;
 use crate::egress_lookup::{EgressLookup, WithPathMtus};
 use crate::lookup_table_view::NamedTable;
@@ -198,10 +199,15 @@ impl ForwardingState {
         self.compiler.mark_egress();
     }
 
-    /// Takes in a frame that was passed and may hold an ICMP error about a tunnel packet. Returns the endpoint whose path
-    /// MTU is lower from now on, if there is one.
-    pub fn take_in_tunnel_error(&mut self, frame: &[u8], now: Duration) -> Option<(Address, PathMtu)> {
-        let lowered = self.path_mtus.take_in(frame, &self.services, now);
+    /// Takes in a frame of a network that was passed and may hold an ICMP error about a tunnel packet. Returns the endpoint
+    /// whose path MTU is lower from now on, if there is one.
+    pub fn take_in_tunnel_error(
+        &mut self,
+        network: NetworkId,
+        frame: &[u8],
+        now: Duration,
+    ) -> Option<(Address, PathMtu)> {
+        let lowered = self.path_mtus.take_in(network, frame, &self.services, now);
         if lowered.is_some() {
             self.compiler.mark_egress();
         }
@@ -334,10 +340,18 @@ impl ForwardingState {
     /// Takes over another configuration, but for what holds from the start, and returns the differences.
     fn reload(&mut self, config: Config, now: Duration) -> Vec<config_diff::Change> {
         let changes = config_diff::changes(&self.config, &config);
+        let names = |config: &Config| -> Vec<String> {
+            config.networks.iter().map(|network| network.name.clone()).collect()
+        };
+        if names(&self.config) != names(&config) {
+            // What was learnt is known by the networks' numbers, which are others now.
+            self.path_mtus.forget();
+        }
         let before = &self.config;
         self.config = if self.setup.starts_once {
             Config {
                 engine: before.engine.clone(),
+                networks: on_ports_of(before, &config),
                 ports: before.ports.clone(),
                 admin: before.admin.clone(),
                 metrics: before.metrics,
@@ -360,6 +374,24 @@ impl ForwardingState {
         // Until the next snapshot is made, none has the new names.
         self.names.replace(names, self.snapshot_generation + 1);
     }
+}
+
+/// Networks of a new configuration on the ports of the one before, which stay; one whose port is new is on none of them.
+fn on_ports_of(before: &Config, config: &Config) -> Vec<Arc<Network>> {
+    let port_before = |port: usize| {
+        let name = config.ports.get(port).map(|port| &port.name);
+        // A configuration without ports, as of a replay, has the first all the same.
+        let same = |index: usize| before.ports.get(index).map(|port| &port.name) == name;
+        if same(port) { Some(port) } else { (0..before.ports.len()).find(|index| same(*index)) }
+    };
+    let kept = |network: &Arc<Network>| match network.port {
+        Some(port) if port_before(port) != Some(port) => {
+            let port = Some(port_before(port).unwrap_or(Network::NO_PORT));
+            Arc::new(Network { port, ..(**network).clone() })
+        }
+        _ => Arc::clone(network),
+    };
+    config.networks.iter().map(kept).collect()
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use guideway_dataplane::affinity::TrackingHasher;
 use guideway_dataplane::conntrack::{ConntrackTable, Standing, SweepCursor, TableTooLarge};
+use guideway_dataplane::network::NetworkId;
 use guideway_dataplane::snapshot::Snapshot;
 use guideway_dataplane::time::Tick;
 use guideway_dataplane::verdict::Verdict;
@@ -167,7 +168,8 @@ impl Replay {
             if PathMtus::is_candidate(record.bytes) {
                 // Later frames of the capture are decided by the MTU that this one teaches, however many workers there are.
                 let is_passed = self.decide_chunk(summary)?;
-                if is_passed && self.state.take_in_tunnel_error(record.bytes, now).is_some() {
+                if is_passed && self.state.take_in_tunnel_error(NetworkId::FIRST, record.bytes, now).is_some()
+                {
                     self.publish();
                 }
             }

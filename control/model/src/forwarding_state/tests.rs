@@ -3,6 +3,7 @@
 use guideway_dataplane::backend::BackendHandle;
 use guideway_dataplane::conntrack::{Entry, Stage, Standing};
 use guideway_dataplane::frame::Frame;
+use guideway_dataplane::network::NetworkId;
 use guideway_dataplane::packet::Packet;
 use guideway_dataplane::time::Tick;
 use guideway_engine::mbuf::Mbuf;
@@ -44,9 +45,9 @@ fn health(service: &str, backend: &str, healthy: bool) -> StateChange {
 struct Counting(std::cell::RefCell<Vec<String>>);
 
 impl EgressLookup for Counting {
-    fn egress(&self, destination: Address) -> guideway_dataplane::egress::Egress {
+    fn egress(&self, network: NetworkId, destination: Address) -> guideway_dataplane::egress::Egress {
         self.0.borrow_mut().push(std::net::IpAddr::from(destination).to_string());
-        StandInMacs.egress(destination)
+        StandInMacs.egress(network, destination)
     }
 }
 
@@ -121,8 +122,8 @@ fn a_changed_egress_reaches_every_delivery_and_no_lookup_table() {
 struct NoEgress;
 
 impl EgressLookup for NoEgress {
-    fn egress(&self, destination: Address) -> guideway_dataplane::egress::Egress {
-        guideway_dataplane::egress::Egress { next_hop: None, ..StandInMacs.egress(destination) }
+    fn egress(&self, network: NetworkId, destination: Address) -> guideway_dataplane::egress::Egress {
+        guideway_dataplane::egress::Egress { next_hop: None, ..StandInMacs.egress(network, destination) }
     }
 }
 

@@ -196,8 +196,8 @@ fn own_addresses(config: &Config) -> OwnAddresses {
         IpAddr::V4(_) => None,
     });
     OwnAddresses {
-        ipv4: config.network.ipv4_address.or(ipv4).map(|address| IpAddr::V4(address).into()),
-        ipv6: config.network.ipv6_address.or(ipv6).map(|address| IpAddr::V6(address).into()),
+        ipv4: config.networks[0].ipv4_address.or(ipv4).map(|address| IpAddr::V4(address).into()),
+        ipv6: config.networks[0].ipv6_address.or(ipv6).map(|address| IpAddr::V6(address).into()),
     }
 }
 
