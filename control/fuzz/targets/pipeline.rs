@@ -7,6 +7,7 @@
 
 use std::sync::OnceLock;
 
+use guideway_dataplane::egress::PortId;
 use guideway_dataplane::affinity::TrackingHasher;
 use guideway_dataplane::conntrack::ConntrackTable;
 use guideway_dataplane::delivery::fragments::fragments;
@@ -47,7 +48,7 @@ fuzz_target!(|capture: &[u8]| {
     for burst in frames.chunks(BURST) {
         let mut processed: Vec<Mbuf> = burst.iter().map(|(_, frame)| frame.clone()).collect();
         let mut decisions = vec![Decision::PENDING; burst.len()];
-        pipeline.process(&mut processed, &mut decisions, burst[0].0, &appliance.snapshot, &table);
+        pipeline.process(PortId(0), &mut processed, &mut decisions, burst[0].0, &appliance.snapshot, &table);
         for ((before, after), decision) in burst.iter().zip(&processed).zip(&decisions) {
             appliance.inspect(before.1.bytes(), after.bytes(), decision);
         }

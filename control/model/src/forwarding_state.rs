@@ -19,11 +19,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use guideway_dataplane::address::Address;
-use guideway_dataplane::network::NetworkId;
+use guideway_dataplane::egress::PortId;
+use guideway_dataplane::network::{Ingress, NetworkId};
 use guideway_dataplane::snapshot::Snapshot;
 use guideway_dataplane::traffic_counters::TrafficCounters;
 
-use crate::compiler::Compiler;
+use crate::compiler::{self, Compiler};
 use crate::config::{Config, Network};
 use crate::config_diff;
 use crate::egress_lookup::{EgressLookup, WithPathMtus};
@@ -45,6 +46,7 @@ pub struct ForwardingState {
     names: NameHistory,
     traffic_totals: TrafficTotals,
     path_mtus: PathMtus,
+    ingress: Ingress,
     /// Counters of the numbering that is in force.
     traffic_counters: Arc<TrafficCounters>,
     configuration_generation: u64,
@@ -161,6 +163,7 @@ impl ForwardingState {
             names: NameHistory::default(),
             traffic_totals: TrafficTotals::default(),
             path_mtus: PathMtus::default(),
+            ingress: Ingress::default(),
             traffic_counters: Arc::default(),
             configuration_generation: 0,
             snapshot_generation: 0,
@@ -242,6 +245,7 @@ impl ForwardingState {
         self.compiler.compile(
             self.snapshot_generation,
             &self.config,
+            &self.ingress,
             &self.services,
             &WithPathMtus { egress_lookup, path_mtus: &self.path_mtus },
             &self.traffic_counters,
@@ -251,6 +255,17 @@ impl ForwardingState {
     /// Frees the counters that no snapshot uses any more; their sums are kept.
     pub fn close_unused_counters(&mut self) {
         self.traffic_totals.close_unused();
+    }
+
+    /// Network of a frame that came by a port; `None` if it is of no network.
+    pub fn network_of(&self, port: PortId, frame: &[u8]) -> Option<NetworkId> {
+        self.ingress.network_of(port, frame)
+    }
+
+    /// Name of a network; `None` where the appliance is in one network alone, which needs no word.
+    pub fn network_name(&self, network: NetworkId) -> Option<&str> {
+        let several = Some(&self.config).filter(|config| config.has_several_networks())?;
+        several.networks.get(usize::from(network.0)).map(|network| network.name.as_str())
     }
 
     /// Configuration that is in force.
@@ -369,6 +384,7 @@ impl ForwardingState {
         self.configuration_generation += 1;
         self.services.configure(&self.config, now, self.setup.presumed_healthy);
         self.compiler.set_config(&self.config);
+        self.ingress = compiler::ingress(&self.config);
         let names = Arc::new(Names::new(&self.config, &self.services));
         self.traffic_counters = self.traffic_totals.open(Arc::clone(&names), self.setup.workers);
         // Until the next snapshot is made, none has the new names.

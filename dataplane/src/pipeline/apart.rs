@@ -7,7 +7,8 @@ use crate::backend::BackendHandle;
 use crate::counters::{ConntrackCounters, Counters};
 use crate::first_fragments::{First, FirstFragments};
 use crate::flow::Fragment;
-use crate::forwarding_rule::{RuleId, ServiceId};
+use crate::forwarding_rule::{RuleId, ServiceId, Targets};
+use crate::network::NetworkId;
 use crate::verdict::Verdict;
 
 /// Rest of the way of a packet that was decided apart.
@@ -52,7 +53,7 @@ impl Round<'_> {
             (decision.verdict, decision.rule, decision.backend)
             && let Some(backend) = self.snapshot.backend(handle)
         {
-            let rule = self.snapshot.rules.identity(rule);
+            let rule = self.targets().identity(rule);
             let first = First { rule, backend: handle, backend_identity: backend.identity, seen: self.now };
             first_fragments.remember(datagram, first);
         }
@@ -71,10 +72,12 @@ impl Round<'_> {
         let is_first = packet.flow.fragment == Fragment::First;
         let datagram = packet
             .fragment_identification(frame)
-            .map(|identification| self.hasher.datagram_key(&packet.flow, identification));
+            .map(|identification| self.hasher.datagram_key(fragment.network, &packet.flow, identification));
         if !is_first {
             let first = datagram.and_then(|datagram| first_fragments.find(datagram, self.now));
-            if let Some((rule, service, handle)) = first.and_then(|first| self.followed(&first)) {
+            if let Some((rule, service, handle)) =
+                first.and_then(|first| self.followed(&first, fragment.network))
+            {
                 counters.fragments_followed += 1;
                 *decision = Decision::pending(rule, service, frame);
                 if let Some(reason) = unforwardable(frame, packet) {
@@ -87,8 +90,9 @@ impl Round<'_> {
             }
         }
         let mut candidate = *fragment;
-        let admitted = self.classify(&mut candidate, frame, decision, counters);
-        let is_ours = decision.rule.is_some() || self.snapshot.rules.is_vip(packet.flow.dst);
+        let intake = self.intake(self.snapshot.networks.get(fragment.network));
+        let admitted = intake.classify(&mut candidate, frame, decision, counters);
+        let is_ours = decision.rule.is_some() || intake.rules.is_vip(packet.flow.dst);
         counters.fragments_first_unseen += u64::from(!is_first && is_ours);
         if !admitted {
             return Onward::End;
@@ -114,11 +118,18 @@ impl Round<'_> {
         self.select(&hashed, counters)
     }
 
-    /// Rule and backend of a first fragment, while both are still there: the backend configured or draining.
-    fn followed(&self, first: &First) -> Option<(RuleId, ServiceId, BackendHandle)> {
+    /// Rule and backend of a first fragment in a network, while both are still there: the backend configured or draining.
+    fn followed(&self, first: &First, network: NetworkId) -> Option<(RuleId, ServiceId, BackendHandle)> {
         let backend = self.snapshot.backend(first.backend)?;
         let is_there = backend.identity == first.backend_identity && self.now < backend.drain_deadline;
-        let (rule, service) = self.snapshot.rules.identified(first.rule).filter(|_| is_there)?;
-        Some((rule, service, first.backend))
+        let (rule, service) = self.targets().identified(first.rule).filter(|_| is_there)?;
+        // A reload may have given the network's number to another, or the rule to another network.
+        let is_here = self.snapshot.service(service).network == network;
+        is_here.then_some((rule, service, first.backend))
+    }
+
+    /// Rules of all networks, by their ids.
+    fn targets(&self) -> &Targets {
+        self.snapshot.networks.first().rules.targets()
     }
 }

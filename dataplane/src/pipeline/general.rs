@@ -1,5 +1,6 @@
 //! The way of any packet: parsed in full, looked up with its client, tracked, selected for and delivered by every rule.
 
+use super::intake::Intake;
 use super::opening::Opening;
 use super::{Decision, Round, Tracking, Worker};
 use crate::affinity::Tuple;
@@ -9,7 +10,8 @@ use crate::counters::{ConntrackCounters, Counters};
 use crate::flow::Flow;
 use crate::forwarding_rule::{RuleMatch, ServiceId};
 use crate::frame::Frame;
-use crate::icmp_error::{self, ErrorBudget};
+use crate::icmp_error::{self, ErrorBudgets};
+use crate::network::NetworkId;
 use crate::packet::Packet;
 use crate::snapshot::Backend;
 use crate::verdict::{DropReason, PassReason, Verdict};
@@ -27,6 +29,8 @@ pub(super) struct Candidate {
     pub(super) quoted: bool,
     pub(super) apart: Apart,
     pub(super) service: ServiceId,
+    /// Network of a fragment, of whose service nothing is known yet.
+    pub(super) network: NetworkId,
 }
 
 /// Reason for which a candidate without a valid entry is decided apart from those that nearly all are.
@@ -48,6 +52,7 @@ impl Candidate {
         quoted: false,
         apart: Apart::No,
         service: ServiceId(0),
+        network: NetworkId::FIRST,
     };
 
     /// Stage of the connection whose first packet this is; `one` says that the entry holds no other connections, which
@@ -62,7 +67,7 @@ impl Candidate {
     }
 }
 
-impl Round<'_> {
+impl Intake<'_> {
     /// Takes in any packet. True where it goes on to the second loop, false where its decision is final.
     #[inline(never)]
     pub(super) fn admit_any(
@@ -82,6 +87,7 @@ impl Round<'_> {
         if candidate.packet.flow.is_followed() {
             // The first fragment may be in this burst, and is not decided yet.
             (candidate.tracked, candidate.apart) = (false, Apart::Fragment);
+            candidate.network = self.network;
             return true;
         }
         self.classify(candidate, frame, decision, counters)
@@ -98,7 +104,7 @@ impl Round<'_> {
         counters: &mut Counters,
     ) -> bool {
         let packet = &candidate.packet;
-        let rules = &self.snapshot.rules;
+        let rules = self.rules;
         let (mut quoted, mut found) = (None, RuleMatch::None);
         if packet.icmp_error
             && let Some(client_flow) = icmp_error::quoted_flow(frame, packet)
@@ -158,7 +164,7 @@ impl Round<'_> {
     #[cold]
     #[inline(never)]
     fn lookup_quoted(&self, client_flow: Flow) -> (Option<Flow>, RuleMatch) {
-        let rules = &self.snapshot.rules;
+        let rules = self.rules;
         let found = rules.lookup(&client_flow);
         if matches!(found, RuleMatch::Rule(..)) {
             return (Some(client_flow), found);
@@ -185,7 +191,9 @@ impl Round<'_> {
         }
         key
     }
+}
 
+impl Round<'_> {
     /// Delivers a plain packet that the plain delivery leaves to the general one.
     #[inline(never)]
     pub(super) fn deliver_generally<F: Frame>(
@@ -197,7 +205,7 @@ impl Round<'_> {
     ) {
         let packet = Packet::parse(frame.bytes()).expect("a plain packet is well-formed");
         let backend = self.snapshot.backend(backend).expect("the second loop found it in this snapshot");
-        self.deliver(&packet, backend, frame, decision, worker.counters, worker.budget);
+        self.deliver(&packet, backend, frame, decision, worker.counters, worker.budgets);
     }
 
     /// Backend that a packet's connection has been going to, if a valid entry says so.
@@ -294,10 +302,10 @@ impl Round<'_> {
         frame: &mut F,
         decision: &mut Decision,
         counters: &mut Counters,
-        budget: &mut ErrorBudget,
+        budgets: &mut ErrorBudgets,
     ) {
         if !backend.delivery.fits(packet) {
-            self.deliver_too_long(packet, backend, frame, decision, counters, budget);
+            self.deliver_too_long(packet, backend, frame, decision, counters, budgets);
             return;
         }
         match backend.delivery.deliver(frame, packet, &packet.flow) {

@@ -218,7 +218,7 @@ impl ConntrackReader {
             tuple: None,
             entry: None,
         };
-        let (rule, id, routed) = match snapshot.rules.lookup(&text.0) {
+        let (rule, id, routed) = match snapshot.networks.first().rules.lookup(&text.0) {
             RuleMatch::Rule(rule, id) => (rule, id, false),
             RuleMatch::Route(rule, id) => (rule, id, true),
             RuleMatch::OutsideRegion | RuleMatch::None => return lookup,
