@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use guideway_dataplane::frame::Frame;
-use guideway_dataplane::packet::Packet;
 use guideway_dataplane::network::OwnAddresses;
+use guideway_dataplane::packet::Packet;
 use guideway_dataplane::snapshot::Snapshot;
 use guideway_engine::publish::Subscriber;
 use guideway_model::config::Config;
