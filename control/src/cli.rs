@@ -32,7 +32,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use guideway::announce::{GUARD_VERB, stand_guard};
 use guideway::config_file;
-use guideway_dataplane::network::NetworkId;
+use guideway_dataplane::ingress::NetworkId;
 use guideway_model::config::{Config, EXAMPLE};
 
 use exit::Exit;

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hasher};
 use crate::address::Address;
 use crate::conntrack::TrackingKey;
 use crate::flow::Flow;
-use crate::network::NetworkId;
+use crate::ingress::NetworkId;
 use crate::wire::protocol;
 
 /// Side of the network that a forwarding rule and its backend service face.

@@ -6,7 +6,7 @@ use zerocopy::IntoBytes;
 use crate::address::Address;
 use crate::flow::{Flow, Fragment};
 use crate::frame::Frame;
-use crate::network::{MAX_NETWORKS, NetworkId};
+use crate::ingress::{MAX_NETWORKS, NetworkId};
 use crate::packet::{self, Packet};
 use crate::time::Tick;
 use crate::wire::ethernet;

@@ -28,6 +28,7 @@ pub mod flow;
 pub mod forwarding_rule;
 pub mod frame;
 pub mod icmp_error;
+pub mod ingress;
 pub mod maglev;
 pub mod network;
 pub mod packet;

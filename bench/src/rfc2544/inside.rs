@@ -17,7 +17,7 @@ use guideway_dataplane::address::Address;
 use guideway_dataplane::affinity::TrackingHasher;
 use guideway_dataplane::conntrack::ConntrackTable;
 use guideway_dataplane::egress::{Egress, PortId};
-use guideway_dataplane::network::NetworkId;
+use guideway_dataplane::ingress::NetworkId;
 use guideway_dataplane::snapshot::Snapshot;
 use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_engine::burst_processor::BurstProcessor;

@@ -16,10 +16,9 @@ use guideway_dataplane::egress::{Egress, PortId};
 use guideway_dataplane::forwarding_rule::{
     ForwardingRule, ForwardingRules, Route, RuleId, RuleIdentity, RulePorts, RuleProtocol, ServiceId, Targets,
 };
+use guideway_dataplane::ingress::{Ingress, NetworkId, NetworkLink};
 use guideway_dataplane::maglev::{LookupTable, Weighted};
-use guideway_dataplane::network::{
-    self as dataplane, Ingress, NetworkId, NetworkLink, Networks, OwnAddresses,
-};
+use guideway_dataplane::network::{self as dataplane, Networks, OwnAddresses};
 use guideway_dataplane::seed::Seed;
 use guideway_dataplane::snapshot::{Backend, Backends, Eligible, Service, Snapshot};
 use guideway_dataplane::time::Tick;

@@ -2,7 +2,7 @@
 
 use guideway_dataplane::address::Address;
 use guideway_dataplane::egress::Egress;
-use guideway_dataplane::network::NetworkId;
+use guideway_dataplane::ingress::NetworkId;
 use guideway_dataplane::wire::ethernet::MacAddress;
 
 use crate::path_mtu::PathMtus;

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use guideway_dataplane::address::Address;
 use guideway_dataplane::egress::PortId;
-use guideway_dataplane::network::{Ingress, NetworkId};
+use guideway_dataplane::ingress::{Ingress, NetworkId};
 use guideway_dataplane::snapshot::Snapshot;
 use guideway_dataplane::traffic_counters::TrafficCounters;
 
@@ -260,6 +260,16 @@ impl ForwardingState {
     /// Network of a frame that came by a port; `None` if it is of no network.
     pub fn network_of(&self, port: PortId, frame: &[u8]) -> Option<NetworkId> {
         self.ingress.network_of(port, frame)
+    }
+
+    /// Network of this name; the first without a name.
+    ///
+    /// # Errors
+    /// [`UnknownName`] where there is none.
+    pub fn network_named(&self, name: Option<&str>) -> Result<NetworkId, UnknownName> {
+        let Some(name) = name else { return Ok(NetworkId::FIRST) };
+        let found = self.config.networks.iter().position(|network| network.name == name);
+        found.map(|index| NetworkId(index as u8)).ok_or_else(|| UnknownName::Network(name.to_owned()))
     }
 
     /// Name of a network; `None` where the appliance is in one network alone, which needs no word.

@@ -19,7 +19,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use guideway_dataplane::address::Address;
-use guideway_dataplane::network::NetworkId;
+use guideway_dataplane::ingress::NetworkId;
 use guideway_dataplane::wire::ipv6;
 
 use crate::service::Services;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use guideway_dataplane::affinity::ServiceKey;
 use guideway_dataplane::backend::BackendHandle;
 use guideway_dataplane::delivery::DeliveryMode;
-use guideway_dataplane::network::NetworkId;
+use guideway_dataplane::ingress::NetworkId;
 
 use crate::backend_handles::{BackendHandles, identity};
 use crate::config::{BackendService, Config, Endpoint, MacAddress, Network};
@@ -98,9 +98,11 @@ pub enum Pool {
     Failover,
 }
 
-/// Name of a service or a backend that is neither configured nor draining.
+/// Name of a network that is not configured, or of a service or a backend that is neither configured nor draining.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UnknownName {
+    /// No network of this name.
+    Network(String),
     /// No backend service of this name.
     Service(String),
     /// No backend of the second name in the service of the first.
@@ -110,6 +112,7 @@ pub enum UnknownName {
 impl std::fmt::Display for UnknownName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Network(network) => write!(f, "there is no network `{network}`"),
             Self::Service(service) => write!(f, "there is no backend service `{service}`"),
             Self::Backend(service, backend) => {
                 write!(f, "backend service `{service}` has no backend `{backend}`")

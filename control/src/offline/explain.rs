@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use guideway_dataplane::forwarding_rule::RuleMatch;
-use guideway_dataplane::network::NetworkId;
+use guideway_dataplane::ingress::NetworkId;
 use guideway_dataplane::snapshot::Snapshot;
 use guideway_dataplane::verdict::{DropReason, PassReason};
 use serde::Serialize;

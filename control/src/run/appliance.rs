@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use guideway_dataplane::address::{Address, Prefix};
 use guideway_dataplane::egress::PortId;
-use guideway_dataplane::network::NetworkId;
+use guideway_dataplane::ingress::NetworkId;
 use guideway_dataplane::snapshot::Snapshot;
 use guideway_engine::publish::{Feed, Publisher};
 use guideway_model::config::{Config, NeighborReplies, VipRange};

@@ -8,7 +8,7 @@ use crate::counters::{ConntrackCounters, Counters};
 use crate::first_fragments::{First, FirstFragments};
 use crate::flow::Fragment;
 use crate::forwarding_rule::{RuleId, ServiceId, Targets};
-use crate::network::NetworkId;
+use crate::ingress::NetworkId;
 use crate::verdict::Verdict;
 
 /// Rest of the way of a packet that was decided apart.

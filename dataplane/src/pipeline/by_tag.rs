@@ -7,7 +7,8 @@ use super::step::Step;
 use super::{BURST, Decision, Round};
 use crate::counters::Counters;
 use crate::frame::Frame;
-use crate::network::{ByTag, Network, Networks, OfPort};
+use crate::ingress::ByTag;
+use crate::network::{Network, Networks, OfPort};
 use crate::packet::{Plain, PlainIpv4, PlainIpv6, TAGGED, ethertype};
 use crate::verdict::Verdict;
 

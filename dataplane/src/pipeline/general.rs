@@ -11,7 +11,7 @@ use crate::flow::Flow;
 use crate::forwarding_rule::{RuleMatch, ServiceId};
 use crate::frame::Frame;
 use crate::icmp_error::{self, ErrorBudgets};
-use crate::network::NetworkId;
+use crate::ingress::NetworkId;
 use crate::packet::Packet;
 use crate::snapshot::Backend;
 use crate::verdict::{DropReason, PassReason, Verdict};

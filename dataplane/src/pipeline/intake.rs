@@ -4,7 +4,8 @@ use super::Round;
 use crate::affinity::TrackingHasher;
 use crate::conntrack::ConntrackTable;
 use crate::forwarding_rule::ForwardingRules;
-use crate::network::{Network, NetworkId};
+use crate::ingress::NetworkId;
+use crate::network::Network;
 use crate::snapshot::Snapshot;
 
 /// Inputs that are the same for all packets of one network in a burst. Rules are found by way of it alone, so that none is

@@ -10,8 +10,9 @@ use crate::backend::BackendHandle;
 use crate::delivery::Delivery;
 use crate::egress::PortId;
 use crate::forwarding_rule::{ForwardingRule, ForwardingRules, Route, RuleId, ServiceId, Targets};
+use crate::ingress::{Ingress, NetworkId, NetworkLink};
 use crate::maglev::{LookupTable, Weighted};
-use crate::network::{Ingress, Network, NetworkId, NetworkLink, Networks, OwnAddresses};
+use crate::network::{Network, Networks, OwnAddresses};
 use crate::seed::Seed;
 use crate::traffic_counters::TrafficCounters;
 

@@ -3,7 +3,7 @@
 use guideway_dataplane::backend::BackendHandle;
 use guideway_dataplane::conntrack::{Entry, Stage, Standing};
 use guideway_dataplane::frame::Frame;
-use guideway_dataplane::network::NetworkId;
+use guideway_dataplane::ingress::NetworkId;
 use guideway_dataplane::packet::Packet;
 use guideway_dataplane::time::Tick;
 use guideway_engine::mbuf::Mbuf;

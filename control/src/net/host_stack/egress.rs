@@ -2,7 +2,7 @@
 
 use guideway_dataplane::address::Address;
 use guideway_dataplane::egress::{Egress, PortId};
-use guideway_dataplane::network::NetworkId;
+use guideway_dataplane::ingress::NetworkId;
 use guideway_model::egress_lookup::EgressLookup;
 
 use super::HostStack;

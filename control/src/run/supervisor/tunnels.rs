@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use guideway_dataplane::address::Address;
 use guideway_dataplane::delivery::DeliveryMode;
-use guideway_dataplane::network::NetworkId;
+use guideway_dataplane::ingress::NetworkId;
 use guideway_model::config::Transport;
 use guideway_model::path_mtu::{self, PathMtu};
 
