@@ -45,8 +45,8 @@ pub struct Ingress {
 
 #[derive(Debug)]
 struct Ports {
-    /// By [`PortId`].
-    listed: Box<[PortNetworks]>,
+    /// By [`PortId`]; none for a port that no link is on.
+    listed: Box<[Option<PortNetworks>]>,
     /// Networks of all other ports: none.
     others: PortNetworks,
 }
@@ -67,8 +67,9 @@ impl Ingress {
         let of_port = |port| {
             let own: Vec<_> = links.iter().filter(|link| link.port == PortId(port)).collect();
             match own[..] {
-                [&NetworkLink { network, vlan: None, .. }] => PortNetworks::One(network),
-                _ => PortNetworks::ByTag(Box::new(ByTag::new(&own))),
+                [] => None,
+                [&NetworkLink { network, vlan: None, .. }] => Some(PortNetworks::One(network)),
+                _ => Some(PortNetworks::ByTag(Box::new(ByTag::new(&own)))),
             }
         };
         let listed = (0..=last.0).map(of_port).collect();
@@ -90,7 +91,7 @@ impl Ingress {
     #[inline]
     pub(crate) fn of_port(&self, port: PortId) -> Option<&PortNetworks> {
         let Ports { listed, others } = self.ports.as_deref()?;
-        Some(listed.get(usize::from(port.0)).unwrap_or(others))
+        Some(listed.get(usize::from(port.0)).and_then(Option::as_ref).unwrap_or(others))
     }
 }
 

@@ -171,3 +171,13 @@ fn what_two_networks_cannot_share_is_refused() {
     writeln!(shown, "## there are 64 networks at most\n{}", errors.render(false)).expect("a string takes it");
     insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!(shown) });
 }
+
+#[test]
+fn the_manuals_example_is_right_and_the_one_that_the_verbs_are_shown_with() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).expect("it is there");
+    let manual = read("docs/networks.md");
+    let example = manual.split("```").find_map(|block| block.strip_prefix("toml\n")).expect("an example");
+    assert!(parse(example).has_several_networks());
+    assert!(read("control/tests/cli/networks.toml").ends_with(example));
+}

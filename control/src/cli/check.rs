@@ -104,7 +104,7 @@ fn members(config: &Config, service: &BackendService, failover: bool) -> usize {
 }
 
 fn counts(config: &Config) -> serde_json::Value {
-    json!({
+    let mut counts = json!({
         "ok": true,
         "forwarding_rules": config.rules.len(),
         "backend_services": config.services.len(),
@@ -112,9 +112,12 @@ fn counts(config: &Config) -> serde_json::Value {
         "endpoints": endpoints(config),
         "health_checks": config.health_checks.len(),
         "routes": config.routes.len(),
-        "networks": config.networks.len(),
         "warnings": warnings(config, &Machine::look()).iter().map(ToString::to_string).collect::<Vec<_>>(),
-    })
+    });
+    if config.has_several_networks() {
+        counts["networks"] = config.networks.len().into();
+    }
+    counts
 }
 
 fn listed(errors: &ConfigErrors) -> serde_json::Value {
