@@ -32,6 +32,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use guideway::announce::{GUARD_VERB, stand_guard};
 use guideway::config_file;
+use guideway_dataplane::ingress::NetworkId;
 use guideway_model::config::{Config, EXAMPLE};
 
 use exit::Exit;
@@ -173,6 +174,16 @@ fn config(path: Option<&Path>, color: bool) -> Result<Config, Exit> {
     Config::parse(&name, &text).map_err(|errors| {
         eprint!("{}", errors.render(color));
         Exit::Config
+    })
+}
+
+/// Number of the network of this name, or of the first without one; an unknown name goes to standard error.
+fn network(name: Option<&str>, config: &Config) -> Result<NetworkId, Exit> {
+    let Some(name) = name else { return Ok(NetworkId::FIRST) };
+    let found = config.networks.iter().position(|network| network.name == name);
+    found.map(|index| NetworkId(index as u8)).ok_or_else(|| {
+        eprintln!("error: --network: there is no network `{name}`");
+        Exit::Usage
     })
 }
 

@@ -13,8 +13,9 @@ use std::sync::LazyLock;
 
 use guideway::offline::replay::{Outputs, Summary, replay};
 use guideway::offline::timeline::Timeline;
+use guideway_dataplane::egress::PortId;
 use guideway_dataplane::verdict::{DropReason, PassReason};
-use guideway_engine::capture::{CaptureReader, CaptureWriter, Record};
+use guideway_engine::capture::{CaptureReader, CaptureWriter, CommentedFrame, PcapngWriter, Record};
 use guideway_model::config::Config;
 use pcap_fixtures::capture::capture;
 use pcap_fixtures::fixture::{Fixture, Outcome, START};
@@ -303,6 +304,54 @@ fn foreign_captures_are_decided_alike_by_any_number_of_workers() {
         let [one, three] = [1, 3].map(|workers| replay_foreign(name, dest_range, workers).1);
         assert_eq!(one.decisions, three.decisions, "{name}");
         assert_eq!(one.sent, three.sent, "{name}");
+    }
+}
+
+#[test]
+fn interfaces_of_a_capture_are_the_ports_that_networks_are_on() {
+    use pcap_fixtures::packet::{Packet, tcp::*};
+    let mut config = "[[health_check]]\nname = 'alive'\ntype = 'TCP'\n".to_owned();
+    for (index, name) in ["blue", "red"].into_iter().enumerate() {
+        config += &format!(
+            "[[port]]\nname = 'nic{index}'\ndevice = 'net_pcap{index},iface=eth{index}'\n\
+             [[network]]\nname = '{name}'\nport = 'nic{index}'\n\
+             [[forwarding_rule]]\nname = '{name}'\nnetwork = '{name}'\nip_address = '203.0.113.10'\nports = [80]\n\
+             backend_service = '{name}'\n\
+             [[backend_service]]\nname = '{name}'\nnetwork = '{name}'\nhealth_checks = ['alive']\n\
+             backends = [{{ group = '{name}' }}]\n\
+             [[backend_group]]\nname = '{name}'\nnetwork = '{name}'\n\
+             endpoints = [{{ name = 'b', ip_address = '10.0.0.{index}' }}]\n"
+        );
+    }
+    let mut writer = PcapngWriter::new(Vec::new(), ["nic0", "nic1", "spare"], 65_535).unwrap();
+    let frame = Packet::between("198.51.100.7", "203.0.113.10").tcp(40_000, 80, SYN).build();
+    for port in [0, 1, 1, 0, 2] {
+        let comment = "";
+        let (bytes, wire_len) = (&frame[..], frame.len() as u32);
+        writer
+            .write(&CommentedFrame {
+                port: PortId(port),
+                direction: None,
+                timestamp_nanos: START,
+                bytes,
+                wire_len,
+                comment,
+            })
+            .unwrap();
+    }
+    let capture = writer.finish().unwrap();
+    for workers in [1, 3] {
+        let config = parse("nics.toml", &config);
+        let Replayed { decisions, .. } = run(config, Timeline::default(), &capture, workers);
+        let right = |line: u8, network: &str| {
+            format!(
+                "{{\"frame\":{line},\"network\":\"{network}\",\"verdict\":\"forward\",\"forwarding_rule\":\"{network}\",\
+                 \"backend_service\":\"{network}\",\"backend\":\"b\",\"tracking\":\"new\"}}\n"
+            )
+        };
+        let none = "{\"frame\":5,\"verdict\":\"drop\",\"reason\":\"no_network\"}\n".to_owned();
+        let lines = [right(1, "blue"), right(2, "red"), right(3, "red"), right(4, "blue"), none];
+        assert_eq!(decisions, lines.concat());
     }
 }
 

@@ -17,7 +17,7 @@ use guideway::health::probe::ProbeResult;
 use guideway::health::scheduler::{Pace, Scheduler};
 use guideway::health::state::CheckId;
 use guideway::net::probe_tcp::{Handle, Limits, ProbeTcp};
-use guideway_dataplane::snapshot::OwnAddresses;
+use guideway_dataplane::network::OwnAddresses;
 use guideway_model::config::Config;
 use guideway_model::forwarding_state::{ForwardingState, Setup};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -5,6 +5,7 @@ use std::hash::{BuildHasher, Hasher};
 use crate::address::Address;
 use crate::conntrack::TrackingKey;
 use crate::flow::Flow;
+use crate::ingress::NetworkId;
 use crate::wire::protocol;
 
 /// Side of the network that a forwarding rule and its backend service face.
@@ -318,17 +319,18 @@ impl TrackingHasher {
         TrackingKey(hasher.finish())
     }
 
-    /// Key of the datagram that a fragment of `flow` with this identification is part of.
-    pub fn datagram_key(&self, flow: &Flow, identification: u32) -> DatagramKey {
+    /// Key of the datagram that a fragment of `flow`, with this identification, in a network is part of.
+    pub fn datagram_key(&self, network: NetworkId, flow: &Flow, identification: u32) -> DatagramKey {
         let mut hasher = self.0.build_hasher();
         hasher.write_u128(flow.src.0);
         hasher.write_u128(flow.dst.0);
-        hasher.write_u64(u64::from(flow.protocol) << 32 | u64::from(identification));
+        let network_and_protocol = u64::from(network.0) << 8 | u64::from(flow.protocol);
+        hasher.write_u64(network_and_protocol << 32 | u64::from(identification));
         DatagramKey(hasher.finish())
     }
 }
 
-/// Keyed hash of addresses, protocol and identification: all that the memory knows of a datagram.
+/// Keyed hash of network, addresses, protocol and identification: all that the memory knows of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DatagramKey(pub u64);
 

@@ -17,9 +17,11 @@
 mod address_map;
 mod prefix_map;
 mod rule_table;
+mod targets;
 mod vip;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::address::{Address, Prefix};
 use crate::affinity::{AffinityPolicy, ServiceKey};
@@ -29,6 +31,7 @@ use prefix_map::PrefixMap;
 use vip::Vip;
 
 pub(crate) use rule_table::{Answer, Came, PlainRule, RuleTable};
+pub use targets::Targets;
 
 /// Index of a forwarding rule in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -111,7 +114,7 @@ pub enum RuleMatch {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RuleIdentity(pub u64);
 
-/// Forwarding rules and routes of a snapshot, ready for lookup.
+/// Forwarding rules and routes of one network, ready for lookup.
 #[derive(Debug, Default)]
 pub struct ForwardingRules {
     /// VIPs that are one address.
@@ -119,9 +122,7 @@ pub struct ForwardingRules {
     /// VIPs that are prefixes; empty in nearly all configurations.
     vip_prefixes: PrefixMap<Vip>,
     routes: PrefixMap<RuleId>,
-    targets: Box<[Target]>,
-    /// Rules by their identity, in order.
-    identities: Box<[(RuleIdentity, RuleId)]>,
+    targets: Arc<Targets>,
     region: Box<[Prefix]>,
     /// Own addresses of the appliance, and those that its tunnels come from, which no route leads away from.
     own: Box<[Prefix]>,
@@ -129,20 +130,25 @@ pub struct ForwardingRules {
     table: RuleTable,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Target {
-    service: ServiceId,
-    region_only: bool,
-    identity: RuleIdentity,
-}
-
 impl ForwardingRules {
     /// Sorts `rules`, whose indices are their ids, and `routes`; `region` holds the clients of the appliance's own
     /// region, and nothing where all clients count as such.
     pub fn new(rules: &[ForwardingRule], routes: &[Route], region: &[Prefix]) -> Self {
+        let ids = (0..).map(RuleId);
+        Self::of_network(&Arc::new(Targets::new(rules)), ids.zip(rules), routes, region)
+    }
+
+    /// Sorts the `rules` of one network among several, with their ids, as [`Self::new`] does; `targets` are those of all
+    /// networks.
+    pub fn of_network<'r>(
+        targets: &Arc<Targets>,
+        rules: impl IntoIterator<Item = (RuleId, &'r ForwardingRule)>,
+        routes: &[Route],
+        region: &[Prefix],
+    ) -> Self {
         let mut by_vip: BTreeMap<Prefix, Vec<(RuleId, &ForwardingRule)>> = BTreeMap::new();
-        for (index, rule) in rules.iter().enumerate() {
-            by_vip.entry(rule.vip).or_default().push((RuleId(index as u16), rule));
+        for (id, rule) in rules {
+            by_vip.entry(rule.vip).or_default().push((id, rule));
         }
         let (mut vips, mut vip_prefixes) = (BTreeMap::new(), BTreeMap::new());
         for (prefix, rules) in by_vip {
@@ -158,15 +164,7 @@ impl ForwardingRules {
             vips: vips.into(),
             vip_prefixes: vip_prefixes.into(),
             routes: routes.into(),
-            targets: (0..)
-                .zip(rules)
-                .map(|(index, rule)| Target {
-                    service: rule.service,
-                    region_only: rule.region_only,
-                    identity: RuleIdentity(index),
-                })
-                .collect(),
-            identities: (0..rules.len()).map(|id| (RuleIdentity(id as u64), RuleId(id as u16))).collect(),
+            targets: Arc::clone(targets),
             region: region.into(),
             own: Box::default(),
             table: RuleTable::default(),
@@ -198,28 +196,9 @@ impl ForwardingRules {
         self.own.iter().any(|own| own.contains(address))
     }
 
-    /// Gives the rules, in the order of their ids, their identities; without, these are the ids.
-    #[must_use]
-    pub fn with_identities(mut self, identities: impl IntoIterator<Item = RuleIdentity>) -> Self {
-        for (target, identity) in self.targets.iter_mut().zip(identities) {
-            target.identity = identity;
-        }
-        self.identities =
-            (0..).zip(&self.targets).map(|(id, target)| (target.identity, RuleId(id))).collect();
-        self.identities.sort_unstable();
-        self
-    }
-
-    /// Identity of a rule.
-    pub fn identity(&self, rule: RuleId) -> RuleIdentity {
-        self.targets[usize::from(rule.0)].identity
-    }
-
-    /// Rule of this identity and its service, if there is one.
-    pub fn identified(&self, identity: RuleIdentity) -> Option<(RuleId, ServiceId)> {
-        let index = self.identities.binary_search_by_key(&identity, |(identity, _)| *identity).ok()?;
-        let (_, rule) = self.identities[index];
-        Some((rule, self.targets[usize::from(rule.0)].service))
+    /// Rules by their ids, of all networks.
+    pub fn targets(&self) -> &Targets {
+        &self.targets
     }
 
     /// Rule that `flow` belongs to, or the rule behind its longest route.
@@ -308,7 +287,7 @@ impl ForwardingRules {
 
     /// True if a rule takes clients of the region alone.
     fn is_regional(&self, rule: RuleId) -> bool {
-        self.targets[usize::from(rule.0)].region_only
+        self.targets.get(rule).region_only
     }
 
     fn lookup_route(&self, flow: &Flow) -> RuleMatch {
@@ -319,7 +298,7 @@ impl ForwardingRules {
     }
 
     fn admit(&self, rule: RuleId, client: Address) -> RuleMatch {
-        let target = self.targets[usize::from(rule.0)];
+        let target = self.targets.get(rule);
         let inside = !target.region_only || self.in_region(client);
         if inside { RuleMatch::Rule(rule, target.service) } else { RuleMatch::OutsideRegion }
     }
@@ -544,21 +523,5 @@ mod tests {
         };
         assert_eq!(rules.lookup(&to("192.0.2.1")), RuleMatch::None);
         assert_eq!(rules.lookup(&to("192.0.2.2")), RuleMatch::Route(RuleId(0), ServiceId(0)));
-    }
-
-    #[test]
-    fn a_rule_is_found_by_its_identity_whatever_its_number_is_now() {
-        let vips = [
-            rule(VIP, RuleProtocol::Tcp, RulePorts::All),
-            rule("10.0.0.1", RuleProtocol::Tcp, RulePorts::All),
-        ];
-        let numbered = |identities: [u64; 2]| {
-            ForwardingRules::new(&vips, &[], &[]).with_identities(identities.map(RuleIdentity))
-        };
-        let (before, after) = (numbered([900, 7]), numbered([7, 800]));
-        let identity = before.identity(RuleId(1));
-        assert_eq!(before.identified(identity), Some((RuleId(1), ServiceId(0))));
-        assert_eq!(after.identified(identity), Some((RuleId(0), ServiceId(0))));
-        assert_eq!(after.identified(before.identity(RuleId(0))), None, "it is gone");
     }
 }

@@ -6,6 +6,7 @@ use zerocopy::IntoBytes;
 use crate::address::Address;
 use crate::flow::{Flow, Fragment};
 use crate::frame::Frame;
+use crate::ingress::{MAX_NETWORKS, NetworkId};
 use crate::packet::{self, Packet};
 use crate::time::Tick;
 use crate::wire::ethernet;
@@ -115,7 +116,7 @@ fn write_ipv6(bytes: &mut [u8], own: Address, client: Address, mtu: u32) {
 /// RFC 1812, section 4.3.2.5: errors carry precedence 6, internetwork control.
 const NETWORK_CONTROL: u8 = 0xc0;
 
-/// Limit on the ICMP errors that one worker sends (RFC 1812, section 4.3.2.8; RFC 4443, section 2.4(f)).
+/// Limit on the ICMP errors that one worker sends in a network (RFC 1812, section 4.3.2.8; RFC 4443, section 2.4(f)).
 #[derive(Debug, Default)]
 pub struct ErrorBudget {
     second: Tick,
@@ -131,6 +132,23 @@ impl ErrorBudget {
         let left = self.sent < limit;
         self.sent += u32::from(left);
         left
+    }
+}
+
+/// Budgets of one worker for the ICMP errors of each network: what happens in one leaves those of the others alone.
+#[derive(Debug)]
+pub struct ErrorBudgets([ErrorBudget; MAX_NETWORKS]);
+
+impl ErrorBudgets {
+    /// Takes one error out of `limit` for a network and the second `now`; false if none is left.
+    pub fn take(&mut self, network: NetworkId, now: Tick, limit: u32) -> bool {
+        self.0[usize::from(network.0) % MAX_NETWORKS].take(now, limit)
+    }
+}
+
+impl Default for ErrorBudgets {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| ErrorBudget::default()))
     }
 }
 

@@ -14,7 +14,9 @@
 //! an entry which the first packet of a burst makes is there for the second.
 
 mod apart;
+mod by_tag;
 mod general;
+mod intake;
 mod opening;
 mod plain;
 mod step;
@@ -30,7 +32,8 @@ use crate::egress::PortId;
 use crate::first_fragments::FirstFragments;
 use crate::forwarding_rule::{RuleId, ServiceId};
 use crate::frame::Frame;
-use crate::icmp_error::ErrorBudget;
+use crate::icmp_error::ErrorBudgets;
+use crate::network::OfPort;
 use crate::snapshot::Snapshot;
 use crate::time::Tick;
 use crate::traffic_counters::Tally;
@@ -115,7 +118,7 @@ pub struct Pipeline {
     /// True if no packet takes the plain way.
     general_alone: bool,
     counters: Counters,
-    budget: ErrorBudget,
+    budgets: ErrorBudgets,
     first_fragments: FirstFragments,
     /// Packets of a burst that are not of the plain way alone; kept, so that each is written once, where it stays.
     candidates: Box<[Candidate; BURST]>,
@@ -124,7 +127,7 @@ pub struct Pipeline {
 /// State of the worker that deciding a packet changes.
 struct Worker<'a> {
     counters: &'a mut Counters,
-    budget: &'a mut ErrorBudget,
+    budgets: &'a mut ErrorBudgets,
     first_fragments: &'a mut FirstFragments,
 }
 
@@ -145,7 +148,7 @@ impl Pipeline {
             number,
             general_alone: false,
             counters: Counters::default(),
-            budget: ErrorBudget::default(),
+            budgets: ErrorBudgets::default(),
             first_fragments: FirstFragments::new(),
             candidates: Box::new([Candidate::NONE; BURST]),
         }
@@ -167,7 +170,8 @@ impl Pipeline {
         self.counters.conntrack.swept += entries as u64;
     }
 
-    /// Decides a burst of at most [`BURST`] frames, and turns each forwarded one into the frame that its backend gets.
+    /// Decides a burst of at most [`BURST`] frames that came by a port, and turns each forwarded one into the frame that its
+    /// backend gets.
     ///
     /// `decisions` gets one decision a frame, in order.
     ///
@@ -175,6 +179,7 @@ impl Pipeline {
     /// Where `frames` and `decisions` differ in length, or exceed [`BURST`].
     pub fn process<F: Frame>(
         &mut self,
+        port: PortId,
         frames: &mut [F],
         decisions: &mut [Decision],
         now: Tick,
@@ -182,14 +187,21 @@ impl Pipeline {
         table: &ConntrackTable,
     ) {
         assert!(frames.len() <= BURST && frames.len() == decisions.len());
-        let Self { hasher, number, general_alone, counters, budget, first_fragments, candidates } = self;
+        let Self { hasher, number, general_alone, counters, budgets, first_fragments, candidates } = self;
         let mut steps = [Step::NONE; BURST];
         let round = Round { snapshot, table, hasher, now };
-        let mut worker = Worker { counters, budget, first_fragments };
-        if *general_alone {
-            round.take_in_generally(frames, &mut steps, candidates, decisions, worker.counters);
-        } else {
-            round.take_in_all(frames, &mut steps, candidates, decisions, worker.counters);
+        let mut worker = Worker { counters, budgets, first_fragments };
+        match snapshot.networks.of_port(port) {
+            OfPort::One(network) if !*general_alone => {
+                let intake = round.intake(network);
+                intake.take_in_all(frames, &mut steps, candidates, decisions, worker.counters);
+            }
+            OfPort::ByTag(by_tag) if !*general_alone => {
+                round.take_in_by_tag(by_tag, frames, &mut steps, candidates, decisions, worker.counters);
+            }
+            of_port => {
+                round.take_in_generally(of_port, frames, &mut steps, candidates, decisions, worker.counters);
+            }
         }
         round.decide_all(frames, &mut steps, candidates, decisions, &mut worker);
         let tally = Tally::new(snapshot.traffic_counters.worker(*number));

@@ -8,14 +8,15 @@ mod builder;
 
 use std::sync::Arc;
 
-use crate::address::Address;
 use crate::affinity::{AffinityPolicy, ServiceKey};
 use crate::backend::{BackendHandle, Generation};
 use crate::conntrack::{Entry, Standing};
 use crate::delivery::Delivery;
 use crate::flow::Flow;
-use crate::forwarding_rule::{ForwardingRules, ServiceId};
+use crate::forwarding_rule::ServiceId;
+use crate::ingress::NetworkId;
 use crate::maglev::LookupTable;
+use crate::network::Networks;
 use crate::seed::Seed;
 use crate::time::Tick;
 use crate::traffic_counters::TrafficCounters;
@@ -29,41 +30,23 @@ pub use builder::SnapshotBuilder;
 pub struct Snapshot {
     /// Number of the snapshot, counted in this process.
     pub generation: u64,
-    /// Rules and routes that lead packets to services.
-    pub rules: Arc<ForwardingRules>,
+    /// Networks that the appliance is in: rules and routes that lead packets to services, and its own addresses.
+    pub networks: Networks,
     /// Services by [`ServiceId`].
     pub services: Box<[Service]>,
     /// Backends by [`BackendHandle`].
     pub backends: Backends,
     /// Key of the selection hash, for the whole fleet.
     pub seed: Seed,
-    /// Own addresses of the appliance, from which it sends ICMP errors.
-    pub own: OwnAddresses,
-    /// Limit on the ICMP errors that a worker sends in a second.
-    pub icmp_errors_per_sec: u32,
     /// Counters of the traffic through each rule and to each backend.
     pub traffic_counters: Arc<TrafficCounters>,
-}
-
-/// Own addresses of the appliance, one of each family.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct OwnAddresses {
-    /// IPv4 address.
-    pub ipv4: Option<Address>,
-    /// IPv6 address.
-    pub ipv6: Option<Address>,
-}
-
-impl OwnAddresses {
-    /// Own address of the same family as `address`.
-    pub fn like(&self, address: Address) -> Option<Address> {
-        if address.is_ipv4() { self.ipv4 } else { self.ipv6 }
-    }
 }
 
 /// Backend service as packets see it.
 #[derive(Clone, Debug)]
 pub struct Service {
+    /// Network that the service's packets come from, and leave by.
+    pub network: NetworkId,
     /// Key that tells the service's connections from those of others.
     pub key: ServiceKey,
     /// Hashes and tracking of the service.
@@ -119,12 +102,6 @@ impl Snapshot {
     #[inline]
     pub fn service(&self, id: ServiceId) -> &Service {
         &self.services[usize::from(id.0)]
-    }
-
-    /// Source of an ICMP error about a packet to `dst`: the appliance's own address, else the VIP, for which it
-    /// speaks. `None` for a packet that came by a route, whose destination is somebody else's.
-    pub fn error_source(&self, dst: Address) -> Option<Address> {
-        self.own.like(dst).or_else(|| self.rules.is_vip(dst).then_some(dst))
     }
 
     /// Standing of a conntrack entry at `now`, for a packet of its connection or one that needs its slot.

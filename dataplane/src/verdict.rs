@@ -78,6 +78,8 @@ reasons! {
         ExceedsTunnelMtu = "exceeds_tunnel_mtu",
         /// The frame's memory has no room before it for an outer header.
         NoHeadroom = "no_headroom",
+        /// The frame's VLAN, or its want of a tag, is that of no network on the port that it came by.
+        NoNetwork = "no_network",
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use guideway_dataplane::affinity::TrackingHasher;
 use guideway_dataplane::conntrack::{ConntrackTable, Sweeps};
 use guideway_dataplane::counters::Counters;
+use guideway_dataplane::egress::PortId;
 use guideway_dataplane::frame::Frame;
 use guideway_dataplane::pipeline::{Decision, Pipeline};
 use guideway_dataplane::snapshot::Snapshot;
@@ -46,14 +47,20 @@ impl BurstProcessor {
         self
     }
 
-    /// Takes the newest snapshot, decides a burst, which may be empty, and ages a little of the conntrack table. Returns
+    /// Takes the newest snapshot, decides a burst that came by a port, which may be empty, and ages a little of the conntrack table. Returns
     /// the snapshot's generation.
     ///
     /// # Panics
     /// If [`Pipeline::process`] does.
-    pub fn poll<F: Frame>(&mut self, frames: &mut [F], decisions: &mut [Decision], now: Tick) -> u64 {
+    pub fn poll<F: Frame>(
+        &mut self,
+        port: PortId,
+        frames: &mut [F],
+        decisions: &mut [Decision],
+        now: Tick,
+    ) -> u64 {
         let snapshot = self.snapshots.repin();
-        self.pipeline.process(frames, decisions, now, snapshot, &self.table);
+        self.pipeline.process(port, frames, decisions, now, snapshot, &self.table);
         if self.sweeps.have_work(now, frames.is_empty()) {
             let judge = |entry: &_| snapshot.standing(entry, now);
             let swept = self.sweeps.poll(&self.table, now, frames.is_empty(), judge);
@@ -136,7 +143,7 @@ mod tests {
             );
             let mut frames = [Mbuf::new()];
             frames[0].fill(&packet.build());
-            processor.poll(&mut frames, &mut [Decision::PENDING], Tick(0));
+            processor.poll(PortId(0), &mut frames, &mut [Decision::PENDING], Tick(0));
             let counters = &subscriber.repin().traffic_counters;
             assert_eq!(counters.rule(RuleId(0)).bytes, received, "{claim}");
             assert_eq!(counters.backend(BackendHandle(0)).bytes, sent, "{claim}");
@@ -166,7 +173,7 @@ mod tests {
             let mut worker =
                 BurstProcessor::new(feed.subscribe(), Arc::clone(&table), hasher, number).among(3);
             for poll in 0..59 * 10 {
-                worker.poll::<Mbuf>(&mut [], &mut [], Tick(1 + poll / 10));
+                worker.poll::<Mbuf>(PortId(0), &mut [], &mut [], Tick(1 + poll / 10));
             }
             worker.counters().conntrack.swept
         });

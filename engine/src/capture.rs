@@ -32,10 +32,11 @@ pub use writer::CaptureWriter;
 /// Only captures taken above segmentation offload with BIG TCP hold longer ones; no wire carried them.
 pub const MAX_FRAME_LEN: usize = 14 + 2 * 4 + 40 + 65_535;
 
-/// Record as its file's format describes it: the range of its bytes in the block, and its time, length and link type.
+/// Record as its file's format describes it: the range of its bytes in the block, and its time, length, link type and interface.
 struct Captured {
     timestamp_nanos: u64,
     data: Range<usize>,
     wire_len: u32,
     link_type: LinkType,
+    interface: u32,
 }

@@ -114,7 +114,7 @@ impl<Q: QueuePair> PollLoop<Q> {
             self.ports[index].rx_burst(&mut self.received);
             received += self.received.len();
             let decisions = &mut self.decisions[..self.received.len()];
-            let generation = self.processor.poll(&mut self.received, decisions, now);
+            let generation = self.processor.poll(PortId(index as u8), &mut self.received, decisions, now);
             if generation != self.adopted {
                 self.adopted = generation;
                 self.tap.adopt(generation);

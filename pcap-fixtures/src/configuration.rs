@@ -22,13 +22,23 @@ pub struct Configuration {
     pub(crate) own_mac: Option<[u8; 6]>,
     /// Prefixes that tunnels take their sources from, at most one of each family.
     pub(crate) tunnel_sources: Vec<(IpAddr, u8)>,
+    /// Networks, each a VLAN; none where there is one network, which needs no word.
+    networks: Vec<Network>,
     services: Vec<Service>,
     routes: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Network {
+    name: &'static str,
+    vlan: u16,
 }
 
 #[derive(Clone, Debug)]
 struct Service {
     name: &'static str,
+    /// Name of its network, if that is not the first.
+    network: Option<&'static str>,
     scheme: &'static str,
     lines: &'static str,
     rules: Vec<(&'static str, &'static str)>,
@@ -90,6 +100,12 @@ impl Configuration {
         self
     }
 
+    /// Adds a network that is a VLAN; the services that are added next are its own.
+    pub fn vlan_network(mut self, name: &'static str, vlan: u16) -> Self {
+        self.networks.push(Network { name, vlan });
+        self
+    }
+
     /// Adds an EXTERNAL backend service with lines of its table; the rules and groups that are added next are its
     /// own.
     pub fn external(self, name: &'static str, lines: &'static str) -> Self {
@@ -102,7 +118,8 @@ impl Configuration {
     }
 
     fn service(mut self, name: &'static str, scheme: &'static str, lines: &'static str) -> Self {
-        self.services.push(Service { name, scheme, lines, rules: Vec::new(), groups: Vec::new() });
+        let network = self.networks.last().map(|network| network.name).filter(|_| self.networks.len() > 1);
+        self.services.push(Service { name, network, scheme, lines, rules: Vec::new(), groups: Vec::new() });
         self
     }
 
@@ -137,7 +154,10 @@ impl Configuration {
 
     /// Adds a route to a rule.
     pub fn route(mut self, name: &str, dest_range: &str, rule: &str) -> Self {
-        let lines = format!("name = '{name}'\ndest_range = '{dest_range}'\nnext_hop_ilb = '{rule}'\n");
+        let of_rule = |service: &&Service| service.rules.iter().any(|(name, _)| *name == rule);
+        let network = in_network(self.services.iter().find(of_rule).and_then(|service| service.network));
+        let lines =
+            format!("name = '{name}'\n{network}dest_range = '{dest_range}'\nnext_hop_ilb = '{rule}'\n");
         self.routes.push(lines);
         self
     }
@@ -179,10 +199,40 @@ impl Configuration {
         self.services.iter().flat_map(Service::endpoints).find(|endpoint| endpoint.name == backend)
     }
 
+    /// Finds the network of a frame with a tag of this VLAN, or without one, where there are several.
+    pub(crate) fn network_of(&self, vlan: Option<u16>) -> Option<&'static str> {
+        let several = Some(&self.networks).filter(|networks| networks.len() > 1)?;
+        several.iter().find(|network| Some(network.vlan) == vlan).map(|network| network.name)
+    }
+
     /// Writes the configuration file.
     pub fn toml(&self) -> String {
-        let mut text = format!(
-            "[network]\nipv4_address = '{OWN_V4}'\nipv6_address = '{OWN_V6}'\ngateway_mac_address = '{}'\n",
+        let mut text = String::new();
+        if self.networks.is_empty() {
+            text.push_str("[network]\n");
+            self.write_network(&mut text);
+        }
+        for Network { name, vlan } in &self.networks {
+            let gap = if text.is_empty() { "" } else { "\n" };
+            let _ = write!(text, "{gap}[[network]]\nname = '{name}'\nvlan = {vlan}\n");
+            self.write_network(&mut text);
+        }
+        text.push_str("\n[conntrack]\nmax_entries = 1024\n");
+        for service in &self.services {
+            service.write(&mut text);
+        }
+        for route in &self.routes {
+            let _ = write!(text, "\n[[route]]\n{route}");
+        }
+        text.push_str("\n[[health_check]]\nname = 'alive'\ntype = 'HTTP'\nport = 8080\n");
+        text
+    }
+
+    /// Writes the keys that all networks have alike.
+    fn write_network(&self, text: &mut String) {
+        let _ = write!(
+            text,
+            "ipv4_address = '{OWN_V4}'\nipv6_address = '{OWN_V6}'\ngateway_mac_address = '{}'\n",
             mac(GATEWAY_MAC)
         );
         if let Some(own) = self.own_mac {
@@ -194,15 +244,6 @@ impl Configuration {
             let _ = writeln!(text, "tunnel_source_ranges = [{}]", prefixes.join(", "));
         }
         self.network.iter().for_each(|lines| text.push_str(&ended(lines)));
-        text.push_str("\n[conntrack]\nmax_entries = 1024\n");
-        for service in &self.services {
-            service.write(&mut text);
-        }
-        for route in &self.routes {
-            let _ = write!(text, "\n[[route]]\n{route}");
-        }
-        text.push_str("\n[[health_check]]\nname = 'alive'\ntype = 'HTTP'\nport = 8080\n");
-        text
     }
 }
 
@@ -213,12 +254,14 @@ impl Service {
 
     fn write(&self, text: &mut String) {
         let Self { name, scheme, .. } = self;
+        let network = in_network(self.network);
         for (rule, lines) in &self.rules {
             let _ = write!(
                 text,
                 "\n\
                  [[forwarding_rule]]\n\
                  name = '{rule}'\n\
+                 {network}\
                  load_balancing_scheme = '{scheme}'\n\
                  {}backend_service = '{name}'\n",
                 ended(lines)
@@ -234,6 +277,7 @@ impl Service {
             "\n\
              [[backend_service]]\n\
              name = '{name}'\n\
+             {network}\
              load_balancing_scheme = '{scheme}'\n\
              health_checks = ['alive']\n\
              backends = [{}]\n\
@@ -244,7 +288,7 @@ impl Service {
         for group in &self.groups {
             let _ = write!(
                 text,
-                "\n[[backend_group]]\nname = '{}'\ndelivery = '{}'\n{}",
+                "\n[[backend_group]]\nname = '{}'\n{network}delivery = '{}'\n{}",
                 group.name,
                 group.mode.word(),
                 ended(group.lines)
@@ -269,6 +313,11 @@ impl Service {
             text.push_str("]\n");
         }
     }
+}
+
+/// Line that names a network, if it has to be named.
+fn in_network(name: Option<&str>) -> String {
+    name.map(|name| format!("network = '{name}'\n")).unwrap_or_default()
 }
 
 /// Appends an end of line, if there are any lines.

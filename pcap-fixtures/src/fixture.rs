@@ -37,6 +37,8 @@ struct Frame {
     /// Bytes of the frame, as many as the capture holds.
     bytes: Vec<u8>,
     wire_len: usize,
+    /// Network that the frame is of, where there are several.
+    network: Option<&'static str>,
     outcome: Outcome,
     sent: Vec<Sent>,
 }
@@ -241,7 +243,13 @@ impl Fixture {
         let nanos = START + self.now * NANOS_PER_MILLISECOND;
         assert!(self.now == 0 || !self.frames.is_empty(), "{}: time starts with the first frame", self.name);
         let sent = sent.into_iter().map(|bytes| Sent { wire_len: bytes.len(), bytes }).collect();
-        self.frames.push(Frame { nanos, wire_len: bytes.len(), bytes, outcome, sent });
+        let vlan = match bytes.get(12..18) {
+            Some(&[0x81, 0x00, _, _, 0x81, 0x00]) => Some(u16::MAX),
+            Some(&[0x81, 0x00, high, low, ..]) => Some(u16::from_be_bytes([high & 0x0f, low])),
+            _ => None,
+        };
+        let network = self.configs().next().and_then(|config| config.network_of(vlan));
+        self.frames.push(Frame { nanos, wire_len: bytes.len(), bytes, network, outcome, sent });
         self.now += 1;
     }
 
@@ -303,13 +311,17 @@ impl Fixture {
 
     fn decisions(&self) -> String {
         let mut text = String::new();
-        for (index, outcome) in self.outcomes().enumerate() {
+        for (index, Frame { outcome, network, .. }) in self.frames.iter().enumerate() {
             let (verdict, reason) = outcome.verdict();
-            let _ = write!(text, "{{\"frame\":{},\"verdict\":\"{verdict}\"", index + 1);
+            let _ = write!(text, "{{\"frame\":{}", index + 1);
+            if let Some(network) = network {
+                let _ = write!(text, ",\"network\":\"{network}\"");
+            }
+            let _ = write!(text, ",\"verdict\":\"{verdict}\"");
             if let Some(reason) = reason {
                 let _ = write!(text, ",\"reason\":\"{reason}\"");
             }
-            let (rule, choice) = match outcome {
+            let (rule, choice) = match *outcome {
                 Outcome::Forward(choice) | Outcome::TooBig(choice, _) | Outcome::TooLong(choice) => {
                     (Some(choice.rule), Some(choice))
                 }

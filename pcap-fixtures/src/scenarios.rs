@@ -10,6 +10,7 @@ mod icmp_errors;
 mod ipv6;
 mod link;
 mod malformed;
+mod networks;
 mod prefixes;
 mod protocols;
 mod routes;
@@ -43,6 +44,7 @@ pub fn fixtures() -> Vec<Fixture> {
         sizes::fixtures(),
         icmp_errors::fixtures(),
         malformed::fixtures(),
+        networks::fixtures(),
     ];
     families.into_iter().flatten().collect()
 }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use guideway_dataplane::affinity::TrackingHasher;
 use guideway_dataplane::conntrack::ConntrackTable;
 use guideway_dataplane::counters::Counters;
+use guideway_dataplane::egress::PortId;
 use guideway_dataplane::pipeline::{BURST, Decision};
 use guideway_dataplane::snapshot::Snapshot;
 use guideway_engine::burst_processor::BurstProcessor;
@@ -113,7 +114,7 @@ impl<'t> Lane<'t> {
     fn decide(&mut self, window: usize) {
         let now = self.clock.now();
         let frames = &mut self.slots[window..window + BURST];
-        self.processor.poll(frames, &mut self.decisions, now);
+        self.processor.poll(PortId(0), frames, &mut self.decisions, now);
         black_box(&mut self.decisions);
     }
 }

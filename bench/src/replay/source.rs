@@ -9,6 +9,7 @@ use std::time::Duration;
 use guideway_dataplane::address::Address;
 use guideway_dataplane::affinity::TrackingHasher;
 use guideway_dataplane::conntrack::ConntrackTable;
+use guideway_dataplane::egress::PortId;
 use guideway_dataplane::frame::Frame;
 use guideway_dataplane::pipeline::{BURST, Decision};
 use guideway_dataplane::snapshot::Snapshot;
@@ -153,7 +154,7 @@ impl Source {
         for (first, decisions) in (0..).step_by(BURST).zip(decisions.chunks_mut(BURST)) {
             let mbufs = &mut mbufs[..decisions.len()];
             mbufs.iter_mut().zip(first..).for_each(|(mbuf, frame)| self.fill(mbuf, frame, clone));
-            processor.poll(mbufs, decisions, Tick::default());
+            processor.poll(PortId(0), mbufs, decisions, Tick::default());
         }
         decisions
     }

@@ -17,6 +17,7 @@ use guideway_dataplane::address::Address;
 use guideway_dataplane::affinity::TrackingHasher;
 use guideway_dataplane::conntrack::ConntrackTable;
 use guideway_dataplane::egress::{Egress, PortId};
+use guideway_dataplane::ingress::NetworkId;
 use guideway_dataplane::snapshot::Snapshot;
 use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_engine::burst_processor::BurstProcessor;
@@ -184,7 +185,7 @@ struct OnLink<'c> {
 }
 
 impl EgressLookup for OnLink<'_> {
-    fn egress(&self, destination: Address) -> Egress {
+    fn egress(&self, _: NetworkId, destination: Address) -> Egress {
         let address = IpAddr::from(destination);
         let by_link = |port: &Port| port.addresses.iter().any(|on_link| on_link.contains(&address));
         let by_gateway = |port: &Port| {

@@ -49,9 +49,10 @@ fn takes_clients(rule: &ForwardingRule, config: &Config, family: Family) -> bool
     let ends = client::ends(family);
     let by_source = rule.source_ranges.is_empty()
         || rule.source_ranges.iter().any(|range| ends.iter().all(|end| range.contains(end)));
+    let region = &config.networks[rule.network].region_ranges;
     let by_region = rule.allow_global_access
-        || config.network.region_ranges.is_empty()
-        || config.network.region_ranges.iter().any(|range| ends.iter().all(|end| range.contains(end)));
+        || region.is_empty()
+        || region.iter().any(|range| ends.iter().all(|end| range.contains(end)));
     by_source && by_region
 }
 

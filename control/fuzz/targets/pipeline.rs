@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use guideway_dataplane::affinity::TrackingHasher;
 use guideway_dataplane::conntrack::ConntrackTable;
 use guideway_dataplane::delivery::fragments::fragments;
+use guideway_dataplane::egress::PortId;
 use guideway_dataplane::flow::Fragment;
 use guideway_dataplane::frame::Frame;
 use guideway_dataplane::packet::Packet;
@@ -47,7 +48,7 @@ fuzz_target!(|capture: &[u8]| {
     for burst in frames.chunks(BURST) {
         let mut processed: Vec<Mbuf> = burst.iter().map(|(_, frame)| frame.clone()).collect();
         let mut decisions = vec![Decision::PENDING; burst.len()];
-        pipeline.process(&mut processed, &mut decisions, burst[0].0, &appliance.snapshot, &table);
+        pipeline.process(PortId(0), &mut processed, &mut decisions, burst[0].0, &appliance.snapshot, &table);
         for ((before, after), decision) in burst.iter().zip(&processed).zip(&decisions) {
             appliance.inspect(before.1.bytes(), after.bytes(), decision);
         }
@@ -82,41 +83,59 @@ fn appliances() -> Vec<Appliance> {
                 continue;
             }
             for fragments in [false, true] {
-                let snapshot = snapshot(delivery, v4_hosts, v6_hosts, fragments);
+                let snapshot = snapshot(delivery, [v4_hosts, v6_hosts], fragments, &[None]);
                 found.push(Appliance { snapshot, shim_len, fragments });
             }
+            let snapshot = snapshot(delivery, [v4_hosts, v6_hosts], false, &[None, Some(100)]);
+            found.push(Appliance { snapshot, shim_len, fragments: false });
         }
     }
     found
 }
 
-fn snapshot(delivery: &str, v4_hosts: &str, v6_hosts: &str, fragments: bool) -> Snapshot {
-    let mut text = format!(
-        "[network]\nipv4_address = \"192.0.2.1\"\nipv6_address = \"2001:db8:1::1\"\nmtu = {MTU}\nfragment_tunnels = {fragments}\n\
-         [[health_check]]\nname = \"check\"\ntype = \"TCP\"\n",
-    );
+/// Snapshot of networks with these VLANs, or untagged, which have the same addresses.
+fn snapshot(
+    delivery: &str,
+    [v4_hosts, v6_hosts]: [&str; 2],
+    fragments: bool,
+    vlans: &[Option<u16>],
+) -> Snapshot {
+    let mut text = "[[health_check]]\nname = \"check\"\ntype = \"TCP\"\n".to_owned();
+    for (index, vlan) in vlans.iter().enumerate() {
+        text += &format!(
+            "[[network]]\nname = \"n{index}\"\n{}ipv4_address = \"192.0.2.1\"\nipv6_address = \"2001:db8:1::1\"\n\
+             mtu = {MTU}\nfragment_tunnels = {fragments}\n",
+            vlan.map(|vlan| format!("vlan = {vlan}\n")).unwrap_or_default()
+        );
+        add_services(&mut text, delivery, [v4_hosts, v6_hosts], index);
+    }
+    let config =
+        Config::parse("fuzz.toml", &text).unwrap_or_else(|errors| panic!("{}", errors.render(false)));
+    ForwardingState::offline(config).snapshot(&StandInMacs)
+}
+
+/// Adds rules, services, groups and routes of both families to the network with this index.
+fn add_services(text: &mut String, delivery: &str, [v4_hosts, v6_hosts]: [&str; 2], index: usize) {
+    let network = format!("network = \"n{index}\"\n");
     for (name, vip, vip_prefix, range, hosts) in [
         ("v4", "192.0.2.10", "203.0.113.0/24", "0.0.0.0/0", v4_hosts),
         ("v6", "2001:db8::10", "2001:db8:1234::/96", "::/0", v6_hosts),
     ] {
         let separator = if hosts.contains(':') { ":" } else { "." };
-        text += &format!(
-            "[[forwarding_rule]]\nname = \"{name}\"\nload_balancing_scheme = \"INTERNAL\"\n\
-             ip_address = \"{vip}\"\nip_protocol = \"L3_DEFAULT\"\nall_ports = true\nbackend_service = \"{name}\"\n\
-             [[forwarding_rule]]\nname = \"prefix-{name}\"\nload_balancing_scheme = \"INTERNAL\"\n\
+        *text += &format!(
+            "[[forwarding_rule]]\nname = \"{name}-{index}\"\n{network}load_balancing_scheme = \"INTERNAL\"\n\
+             ip_address = \"{vip}\"\nip_protocol = \"L3_DEFAULT\"\nall_ports = true\nbackend_service = \"{name}-{index}\"\n\
+             [[forwarding_rule]]\nname = \"prefix-{name}-{index}\"\n{network}load_balancing_scheme = \"INTERNAL\"\n\
              ip_address = \"{vip_prefix}\"\nip_protocol = \"TCP\"\nall_ports = true\n\
-             backend_service = \"{name}\"\n\
-             [[backend_service]]\nname = \"{name}\"\nload_balancing_scheme = \"INTERNAL\"\n\
-             protocol = \"UNSPECIFIED\"\nhealth_checks = [\"check\"]\nbackends = [{{ group = \"{name}\" }}]\n\
-             [[backend_group]]\nname = \"{name}\"\ndelivery = \"{delivery}\"\nendpoints = [\
+             backend_service = \"{name}-{index}\"\n\
+             [[backend_service]]\nname = \"{name}-{index}\"\n{network}load_balancing_scheme = \"INTERNAL\"\n\
+             protocol = \"UNSPECIFIED\"\nhealth_checks = [\"check\"]\nbackends = [{{ group = \"{name}-{index}\" }}]\n\
+             [[backend_group]]\nname = \"{name}-{index}\"\n{network}delivery = \"{delivery}\"\nendpoints = [\
              {{ name = \"a\", ip_address = \"{hosts}{separator}1\" }}, \
              {{ name = \"b\", ip_address = \"{hosts}{separator}2\" }}]\n\
-             [[route]]\nname = \"{name}\"\ndest_range = \"{range}\"\nnext_hop_ilb = \"{name}\"\n"
+             [[route]]\nname = \"{name}-{index}\"\n{network}dest_range = \"{range}\"\nnext_hop_ilb = \"{name}-{index}\"\n"
         );
     }
-    let config =
-        Config::parse("fuzz.toml", &text).unwrap_or_else(|errors| panic!("{}", errors.render(false)));
-    ForwardingState::offline(config).snapshot(&StandInMacs)
 }
 
 impl Appliance {
@@ -134,7 +153,7 @@ impl Appliance {
             }
             verdict => {
                 assert_eq!(before, after, "{verdict:?} leaves the frame alone");
-                let own = &self.snapshot.own;
+                let own = self.snapshot.networks.first().own;
                 let is_routed = Packet::parse(before)
                     .is_ok_and(|packet| ![own.ipv4, own.ipv6].contains(&Some(packet.flow.dst)));
                 assert!(

@@ -9,23 +9,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use guideway_dataplane::address::{Address, Prefix};
-use guideway_dataplane::affinity::{AffinityPolicy, LoadBalancingScheme};
+use guideway_dataplane::affinity::{AffinityPolicy, LoadBalancingScheme, ServiceKey};
 use guideway_dataplane::backend::BackendHandle;
 use guideway_dataplane::delivery::{Delivery, DeliveryMode, Tunnel};
-use guideway_dataplane::egress::Egress;
+use guideway_dataplane::egress::{Egress, PortId};
 use guideway_dataplane::forwarding_rule::{
-    ForwardingRule, ForwardingRules, Route, RuleId, RuleIdentity, RulePorts, RuleProtocol, ServiceId,
+    ForwardingRule, ForwardingRules, Route, RuleId, RuleIdentity, RulePorts, RuleProtocol, ServiceId, Targets,
 };
+use guideway_dataplane::ingress::{Ingress, NetworkId, NetworkLink};
 use guideway_dataplane::maglev::{LookupTable, Weighted};
+use guideway_dataplane::network::{self as dataplane, Networks, OwnAddresses};
 use guideway_dataplane::seed::Seed;
-use guideway_dataplane::snapshot::{Backend, Backends, Eligible, OwnAddresses, Service, Snapshot};
+use guideway_dataplane::snapshot::{Backend, Backends, Eligible, Service, Snapshot};
 use guideway_dataplane::time::Tick;
 use guideway_dataplane::traffic_counters::TrafficCounters;
 use guideway_dataplane::wire::ethernet::MacAddress;
 use ipnet::IpNet;
 
 use crate::backend_handles::identity;
-use crate::config::{BackendService, Config, Network, Ports, RuleProtocol as ConfiguredProtocol};
+use crate::config::{
+    BackendService, Config, ForwardingRule as ConfiguredRule, Network, Ports,
+    RuleProtocol as ConfiguredProtocol,
+};
 use crate::egress_lookup::EgressLookup;
 use crate::lookup_table_view::{Ingredients, NamedTable};
 use crate::service::{BackendState, ServiceState, Services};
@@ -33,7 +38,7 @@ use crate::service::{BackendState, ServiceState, Services};
 /// Maker of snapshots.
 #[derive(Debug, Default)]
 pub(crate) struct Compiler {
-    rules: Arc<ForwardingRules>,
+    networks: Networks,
     /// By name of the service: its lookup table, and the ingredients that the table was made of.
     tables: BTreeMap<String, (Ingredients, Arc<Eligible>)>,
     /// By [`ServiceId`].
@@ -102,6 +107,7 @@ impl Compiler {
         &mut self,
         generation: u64,
         config: &Config,
+        ingress: &Ingress,
         services: &Services,
         egress_lookup: &impl EgressLookup,
         traffic_counters: &Arc<TrafficCounters>,
@@ -118,7 +124,8 @@ impl Compiler {
                 }
                 let treated =
                     self.services.iter().map(|compiled| (compiled.service.key, compiled.service.policy));
-                self.rules = Arc::new(forwarding_rules(config).spelled_out(&treated.collect::<Vec<_>>()));
+                let treated: Vec<_> = treated.collect();
+                self.networks = Networks::new(networks(config, &treated), ingress.clone());
             }
             Stale::Parts { services: stale, egress } => {
                 for (id, service) in config.services.iter().enumerate() {
@@ -138,12 +145,10 @@ impl Compiler {
         }
         Snapshot {
             generation,
-            rules: Arc::clone(&self.rules),
+            networks: self.networks.clone(),
             services: self.services.iter().map(|compiled| compiled.service.clone()).collect(),
             backends: self.backends.clone(),
             seed,
-            own: own_addresses(&config.network),
-            icmp_errors_per_sec: config.network.icmp_errors_per_sec,
             traffic_counters: Arc::clone(traffic_counters),
         }
     }
@@ -174,19 +179,29 @@ impl Compiler {
                 persistent_generation: generations.persistent,
                 drain_deadline: backend.end(state.draining_timeout()).map_or(Tick::NEVER, first_tick_after),
                 idle_timeout_sec: service.idle_timeout_sec,
-                delivery: delivery(backend, egress(backend, egress_lookup), mtu(backend, egress_lookup)),
+                delivery: delivery(
+                    backend,
+                    egress(state.network(), backend, egress_lookup),
+                    mtu(state.network(), backend, egress_lookup),
+                ),
             };
             self.backends.set(backend.handle, Some(compiled));
         }
         let policy =
             AffinityPolicy::new(service.scheme, service.affinity, service.tracking_mode, service.persistence);
-        CompiledService { service: Service { key: state.key(), policy, eligible }, handles }
+        CompiledService {
+            service: Service { network: state.network(), key: state.key(), policy, eligible },
+            handles,
+        }
     }
 
     /// Makes the deliveries anew whose egress or path MTU is another than when they were made.
-    fn refresh_egress(&mut self, services: &Services, egress_lookup: &impl EgressLookup) {
-        for backend in services.iter().flat_map(|(_, state)| state.backends()) {
-            let (egress, mtu) = (egress(backend, egress_lookup), mtu(backend, egress_lookup));
+    fn refresh_egress<'s>(&mut self, services: &'s Services, egress_lookup: &impl EgressLookup) {
+        let backends =
+            |(_, state): (_, &'s ServiceState)| state.backends().map(|backend| (state.network(), backend));
+        for (network, backend) in services.iter().flat_map(backends) {
+            let egress = egress(network, backend, egress_lookup);
+            let mtu = mtu(network, backend, egress_lookup);
             if let Some(compiled) = self.backends.get(backend.handle)
                 && (*compiled.delivery.egress() != egress || compiled.delivery.mtu() != usize::from(mtu))
             {
@@ -225,45 +240,74 @@ fn state_of<'a>(services: &'a Services, service: &BackendService) -> &'a Service
     services.get(&service.name).expect("the services have the configuration that is compiled")
 }
 
-fn forwarding_rules(config: &Config) -> ForwardingRules {
-    let rules: Vec<ForwardingRule> = config
-        .rules
-        .iter()
-        .map(|rule| ForwardingRule {
-            vip: rule.vip.into(),
-            protocol: match rule.protocol {
-                ConfiguredProtocol::Tcp => RuleProtocol::Tcp,
-                ConfiguredProtocol::Udp => RuleProtocol::Udp,
-                ConfiguredProtocol::L3Default => RuleProtocol::L3Default,
-            },
-            ports: match &rule.ports {
-                Ports::List(ports) => RulePorts::List(ports.clone()),
-                Ports::Range(first, last) => RulePorts::Range(*first, *last),
-                Ports::All => RulePorts::All,
-            },
-            source_ranges: rule.source_ranges.iter().copied().map(prefix).collect(),
-            region_only: rule.scheme == LoadBalancingScheme::Internal && !rule.allow_global_access,
-            service: ServiceId(rule.service as u16),
-        })
-        .collect();
-    let routes: Vec<Route> = config
-        .routes
-        .iter()
-        .map(|route| Route {
-            dest_range: prefix(route.dest_range),
-            next_hop: RuleId(route.next_hop_rule as u16),
-        })
-        .collect();
-    let region: Vec<Prefix> = config.network.region_ranges.iter().copied().map(prefix).collect();
-    let network = &config.network;
-    let own = [network.ipv4_address.map(IpAddr::V4), network.ipv6_address.map(IpAddr::V6)];
-    let of_ports = config.ports.iter().flat_map(|port| &port.addresses).map(IpNet::addr);
-    let own = own.into_iter().flatten().chain(of_ports).map(|address| Address::from(address).into());
-    let of_tunnels = [network.tunnel_source_ipv4.map(IpNet::V4), network.tunnel_source_ipv6.map(IpNet::V6)];
-    let own = own.chain(of_tunnels.into_iter().flatten().map(prefix));
+/// Networks of a configuration, with rules and routes that lead to services of these keys and policies.
+fn networks(config: &Config, services: &[(ServiceKey, AffinityPolicy)]) -> Vec<dataplane::Network> {
+    let rules: Vec<ForwardingRule> = config.rules.iter().map(forwarding_rule).collect();
     let identities =
         config.rules.iter().map(|rule| identity(&config.services[rule.service].name, &rule.name));
-    ForwardingRules::new(&rules, &routes, &region).with_own(own).with_identities(identities.map(RuleIdentity))
+    let targets = Arc::new(Targets::new(&rules).with_identities(identities.map(RuleIdentity)));
+    let network = |(index, network): (usize, &Arc<Network>)| {
+        let own_rules = (0..).map(RuleId).zip(&rules).zip(&config.rules);
+        let own_rules = own_rules.filter(|(_, configured)| configured.network == index).map(|(rule, _)| rule);
+        let routes = config.routes.iter().filter(|route| route.network == index);
+        let routes: Vec<Route> = routes
+            .map(|route| Route {
+                dest_range: prefix(route.dest_range),
+                next_hop: RuleId(route.next_hop_rule as u16),
+            })
+            .collect();
+        let region: Vec<Prefix> = network.region_ranges.iter().copied().map(prefix).collect();
+        let rules = ForwardingRules::of_network(&targets, own_rules, &routes, &region)
+            .with_own(own_prefixes(index, config))
+            .spelled_out(services);
+        dataplane::Network {
+            id: NetworkId(index as u8),
+            rules: Arc::new(rules),
+            own: own_addresses(network),
+            icmp_errors_per_sec: network.icmp_errors_per_sec,
+        }
+    };
+    config.networks.iter().enumerate().map(network).collect()
+}
+
+/// Way of frames to the networks of a configuration.
+pub(crate) fn ingress(config: &Config) -> Ingress {
+    let link = |(index, network): (usize, &Arc<Network>)| {
+        let (network_id, port) = (NetworkId(index as u8), PortId(network.port? as u8));
+        Some(NetworkLink { network: network_id, port, vlan: network.vlan })
+    };
+    // A network without a port is the only one, and has every frame.
+    Ingress::new(&config.networks.iter().enumerate().filter_map(link).collect::<Vec<_>>())
+}
+
+/// Addresses of the appliance itself in a network, and those that its tunnels there come from.
+fn own_prefixes(index: usize, config: &Config) -> impl Iterator<Item = Prefix> {
+    let network = &config.networks[index];
+    let own = [network.ipv4_address.map(IpAddr::V4), network.ipv6_address.map(IpAddr::V6)];
+    let of_links = config.links().filter(move |link| link.network == index);
+    let of_links = of_links.flat_map(|link| link.addresses).map(IpNet::addr);
+    let own = own.into_iter().flatten().chain(of_links).map(|address| Address::from(address).into());
+    let of_tunnels = [network.tunnel_source_ipv4.map(IpNet::V4), network.tunnel_source_ipv6.map(IpNet::V6)];
+    own.chain(of_tunnels.into_iter().flatten().map(prefix))
+}
+
+fn forwarding_rule(rule: &ConfiguredRule) -> ForwardingRule {
+    ForwardingRule {
+        vip: rule.vip.into(),
+        protocol: match rule.protocol {
+            ConfiguredProtocol::Tcp => RuleProtocol::Tcp,
+            ConfiguredProtocol::Udp => RuleProtocol::Udp,
+            ConfiguredProtocol::L3Default => RuleProtocol::L3Default,
+        },
+        ports: match &rule.ports {
+            Ports::List(ports) => RulePorts::List(ports.clone()),
+            Ports::Range(first, last) => RulePorts::Range(*first, *last),
+            Ports::All => RulePorts::All,
+        },
+        source_ranges: rule.source_ranges.iter().copied().map(prefix).collect(),
+        region_only: rule.scheme == LoadBalancingScheme::Internal && !rule.allow_global_access,
+        service: ServiceId(rule.service as u16),
+    }
 }
 
 /// First tick of which no part is before the deadline.
@@ -273,20 +317,22 @@ fn first_tick_after(deadline: Duration) -> Tick {
 }
 
 /// Egress of a backend: the addresses that the configuration names, and for the rest the way that is looked up.
-fn egress(backend: &BackendState, egress_lookup: &impl EgressLookup) -> Egress {
-    let found = egress_lookup.egress(Address::from(backend.endpoint.address));
+fn egress(network: NetworkId, backend: &BackendState, egress_lookup: &impl EgressLookup) -> Egress {
+    let found = egress_lookup.egress(network, Address::from(backend.endpoint.address));
     Egress {
         source: backend.network.mac_address.map(MacAddress).or(found.source),
         next_hop: backend.next_hop_mac().map(MacAddress).or(found.next_hop),
+        // A network of one port leaves by it, whatever else is known of the backend.
+        port: backend.network.port.map_or(found.port, |port| PortId(port as u8)),
         ..found
     }
 }
 
 /// MTU of the path to a backend: the configured one, or a lower one that a tunnel's routers have told of.
-fn mtu(backend: &BackendState, egress_lookup: &impl EgressLookup) -> u16 {
+fn mtu(network: NetworkId, backend: &BackendState, egress_lookup: &impl EgressLookup) -> u16 {
     let told = match backend.delivery {
         DeliveryMode::L2 => None,
-        _ => egress_lookup.path_mtu(Address::from(backend.endpoint.address)),
+        _ => egress_lookup.path_mtu(network, Address::from(backend.endpoint.address)),
     };
     told.map_or(backend.mtu, |told| told.min(backend.mtu))
 }

@@ -28,6 +28,7 @@ mod forwarding_rule;
 mod group_member;
 mod health_check;
 mod limits;
+mod link;
 mod names;
 mod network;
 mod port;
@@ -36,8 +37,10 @@ mod route;
 mod schema;
 mod written;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use toml::de::DeTable;
 
 use names::Scope;
@@ -78,8 +81,8 @@ pub struct Config {
     pub admin: Admin,
     /// Exporter of metrics for Prometheus.
     pub metrics: Metrics,
-    /// Addresses, MTU and ICMP errors of the appliance itself.
-    pub network: Arc<Network>,
+    /// Networks that the appliance is attached to, in the order of the file; at least one.
+    pub networks: Vec<Arc<Network>>,
     /// Settings that all appliances of a fleet share.
     pub fleet: Fleet,
     /// Size of the conntrack table.
@@ -142,8 +145,8 @@ impl Config {
 
         let engine = Engine::parse(&file.engine, report);
         let ports = each(&file.port, |port| Port::parse(port, report));
-        let network = Network::parse(&file.network, report);
-        let groups = each(&file.backend_group, |group| BackendGroup::parse(group, &file.network, report));
+        let networks = network::parse(&scope, report);
+        let groups = each(&file.backend_group, |group| BackendGroup::parse(group, &scope, report));
         let health_checks = each(&file.health_check, |check| HealthCheck::parse(check, report));
         let services = each(&file.backend_service, |service| BackendService::parse(service, &scope, report));
         let rules = each(&file.forwarding_rule, |rule| ForwardingRule::parse(rule, &scope, report));
@@ -158,7 +161,7 @@ impl Config {
             ports: all(ports)?,
             admin: Admin::parse(&file.admin)?,
             metrics: Metrics::parse(&file.metrics)?,
-            network: Arc::new(network?),
+            networks: all(networks)?.into_iter().map(Arc::new).collect(),
             fleet: Fleet::parse(&file.fleet)?,
             conntrack: Conntrack::parse(&file.conntrack)?,
             rules: all(rules)?,
@@ -167,6 +170,58 @@ impl Config {
             health_checks: all(health_checks)?,
             routes: all(routes)?,
             announcements: all(announcements)?,
+        })
+    }
+}
+
+/// The appliance's place on a link of a network: a port, untagged or in a VLAN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NetworkLink<'c> {
+    /// Index of the network in [`Config::networks`].
+    pub network: usize,
+    /// Index of the port in [`Config::ports`].
+    pub port: usize,
+    /// VLAN whose tag the link's frames have; [`None`] if they are untagged.
+    pub vlan: Option<u16>,
+    /// Addresses of the appliance on the link, each with the length of the link's prefix.
+    pub addresses: &'c [IpNet],
+    /// Router on the link to all other IPv4 destinations.
+    pub ipv4_gateway: Option<IpAddr>,
+    /// Router on the link to all other IPv6 destinations.
+    pub ipv6_gateway: Option<IpAddr>,
+}
+
+impl Config {
+    /// True if the appliance is attached to more than one network, so that words about a packet or a rule name theirs.
+    pub fn has_several_networks(&self) -> bool {
+        self.networks.len() > 1
+    }
+
+    /// Links of all networks: of each in turn, in the order of its ports.
+    pub fn links(&self) -> impl Iterator<Item = NetworkLink<'_>> {
+        self.networks.iter().enumerate().flat_map(|(index, network)| self.links_of(index, network))
+    }
+
+    fn links_of<'c>(&'c self, index: usize, network: &'c Network) -> impl Iterator<Item = NetworkLink<'c>> {
+        let ports = self.ports.iter().enumerate();
+        let own = ports.filter(|(port, _)| network.port.is_none_or(|own| own == *port));
+        own.map(move |(port, at)| match network.vlan {
+            None => NetworkLink {
+                network: index,
+                port,
+                vlan: None,
+                addresses: &at.addresses,
+                ipv4_gateway: at.ipv4_gateway,
+                ipv6_gateway: at.ipv6_gateway,
+            },
+            vlan => NetworkLink {
+                network: index,
+                port,
+                vlan,
+                addresses: &network.addresses,
+                ipv4_gateway: network.ipv4_gateway,
+                ipv6_gateway: network.ipv6_gateway,
+            },
         })
     }
 }

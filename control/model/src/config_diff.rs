@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
-use crate::config::{Announcement, BackendGroup, BackendService, Config, Endpoint};
+use crate::config::{Announcement, BackendGroup, BackendService, Config, Endpoint, Network};
 
 /// One change that a reload makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,9 +47,7 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
     changes.needs_restart("[admin]", old.admin == new.admin);
     changes.needs_restart("[metrics]", old.metrics == new.metrics);
     changes.needs_restart("[conntrack]", old.conntrack == new.conntrack);
-    if old.network != new.network {
-        changes.add(ChangeKind::Changed, "network".to_owned());
-    }
+    changes.of_networks(old, new);
     if old.fleet != new.fleet {
         changes.add(ChangeKind::Changed, "fleet seed: new connections go elsewhere".to_owned());
     }
@@ -60,7 +58,7 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
         new.rules.iter().map(|rule| (&*rule.name, (rule, service_of(new, rule.service)))),
         |(old, was), (new, is)| {
             let mut same = (*old).clone();
-            same.service = new.service;
+            (same.service, same.network) = (new.service, new.network);
             same == **new && was == is
         },
     );
@@ -112,7 +110,7 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
 fn same_settings(old: &BackendService, new: &BackendService) -> bool {
     let mut same = old.clone();
     same.members.clone_from(&new.members);
-    same.health_check = new.health_check;
+    (same.health_check, same.network) = (new.health_check, new.network);
     same == *new
 }
 
@@ -168,6 +166,32 @@ impl Changes {
                 Some(_) => {}
             }
         }
+    }
+
+    /// Adds the changes of the networks.
+    fn of_networks(&mut self, old: &Config, new: &Config) {
+        if let ([before], [now]) = (&*old.networks, &*new.networks)
+            && before.name == now.name
+        {
+            if before != now {
+                self.add(ChangeKind::Changed, "network".to_owned());
+            }
+            return;
+        }
+        let port = |config: &Config, network: &Network| {
+            let port = network.port.and_then(|port| config.ports.get(port));
+            port.map(|port| port.name.clone())
+        };
+        self.of_nouns(
+            "network",
+            old.networks.iter().map(|network| (&*network.name, (network, port(old, network)))),
+            new.networks.iter().map(|network| (&*network.name, (network, port(new, network)))),
+            |(old, was), (new, is)| {
+                let mut same = (***old).clone();
+                same.port = new.port;
+                same == ***new && was == is
+            },
+        );
     }
 
     /// Adds the changes of the backends of a service that stays.

@@ -12,6 +12,8 @@ use crate::names::Names;
 #[derive(Debug, Serialize)]
 pub struct DecisionLine<'a> {
     frame: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network: Option<&'a str>,
     verdict: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
@@ -35,6 +37,7 @@ impl<'a> DecisionLine<'a> {
         };
         Self {
             frame,
+            network: decision.rule.and_then(|(_, service)| names.network(service)).map(|name| &**name),
             verdict,
             reason,
             forwarding_rule: decision.rule.map(|(rule, _)| names.rule(rule)),
@@ -42,6 +45,12 @@ impl<'a> DecisionLine<'a> {
             backend: decision.backend.and_then(|backend| names.backend(backend)).map(|name| &**name),
             tracking: decision.backend.map(|_| decision.tracking.as_str()),
         }
+    }
+
+    /// Line that names the network of its frame, whatever was decided; the packets of rules have theirs without.
+    #[must_use]
+    pub fn in_network(self, network: Option<&'a str>) -> Self {
+        Self { network: network.or(self.network), ..self }
     }
 
     /// Writes the line and its end.

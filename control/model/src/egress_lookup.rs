@@ -2,18 +2,19 @@
 
 use guideway_dataplane::address::Address;
 use guideway_dataplane::egress::Egress;
+use guideway_dataplane::ingress::NetworkId;
 use guideway_dataplane::wire::ethernet::MacAddress;
 
 use crate::path_mtu::PathMtus;
 
 /// Source of egresses: knows by which port and to which next hop packets to a destination leave.
 pub trait EgressLookup {
-    /// Egress of packets to a backend, or to a tunnel's endpoint.
-    fn egress(&self, destination: Address) -> Egress;
+    /// Egress of a network's packets to a backend, or to a tunnel's endpoint.
+    fn egress(&self, network: NetworkId, destination: Address) -> Egress;
 
-    /// MTU of the path to a tunnel's endpoint, where a router has told of one; the configured one may be lower.
-    fn path_mtu(&self, endpoint: Address) -> Option<u16> {
-        let _ = endpoint;
+    /// MTU of the path to a tunnel's endpoint in a network, where a router has told of one; the configured one may be lower.
+    fn path_mtu(&self, network: NetworkId, endpoint: Address) -> Option<u16> {
+        let _ = (network, endpoint);
         None
     }
 }
@@ -26,12 +27,12 @@ pub(crate) struct WithPathMtus<'a, L> {
 }
 
 impl<L: EgressLookup> EgressLookup for WithPathMtus<'_, L> {
-    fn egress(&self, destination: Address) -> Egress {
-        self.egress_lookup.egress(destination)
+    fn egress(&self, network: NetworkId, destination: Address) -> Egress {
+        self.egress_lookup.egress(network, destination)
     }
 
-    fn path_mtu(&self, endpoint: Address) -> Option<u16> {
-        self.path_mtus.learnt(endpoint).map(|path_mtu| path_mtu.mtu)
+    fn path_mtu(&self, network: NetworkId, endpoint: Address) -> Option<u16> {
+        self.path_mtus.learnt(network, endpoint).map(|path_mtu| path_mtu.mtu)
     }
 }
 
@@ -41,7 +42,7 @@ impl<L: EgressLookup> EgressLookup for WithPathMtus<'_, L> {
 pub struct StandInMacs;
 
 impl EgressLookup for StandInMacs {
-    fn egress(&self, destination: Address) -> Egress {
+    fn egress(&self, _: NetworkId, destination: Address) -> Egress {
         let [a, b, c, d] = destination.v4_bytes();
         Egress::to(MacAddress([0x02, 0x00, a, b, c, d]))
     }

@@ -19,11 +19,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use guideway_dataplane::address::Address;
+use guideway_dataplane::egress::PortId;
+use guideway_dataplane::ingress::{Ingress, NetworkId};
 use guideway_dataplane::snapshot::Snapshot;
 use guideway_dataplane::traffic_counters::TrafficCounters;
 
-use crate::compiler::Compiler;
-use crate::config::Config;
+use crate::compiler::{self, Compiler};
+use crate::config::{Config, Network};
 use crate::config_diff;
 use crate::egress_lookup::{EgressLookup, WithPathMtus};
 use crate::lookup_table_view::NamedTable;
@@ -44,6 +46,7 @@ pub struct ForwardingState {
     names: NameHistory,
     traffic_totals: TrafficTotals,
     path_mtus: PathMtus,
+    ingress: Ingress,
     /// Counters of the numbering that is in force.
     traffic_counters: Arc<TrafficCounters>,
     configuration_generation: u64,
@@ -160,6 +163,7 @@ impl ForwardingState {
             names: NameHistory::default(),
             traffic_totals: TrafficTotals::default(),
             path_mtus: PathMtus::default(),
+            ingress: Ingress::default(),
             traffic_counters: Arc::default(),
             configuration_generation: 0,
             snapshot_generation: 0,
@@ -198,10 +202,15 @@ impl ForwardingState {
         self.compiler.mark_egress();
     }
 
-    /// Takes in a frame that was passed and may hold an ICMP error about a tunnel packet. Returns the endpoint whose path
-    /// MTU is lower from now on, if there is one.
-    pub fn take_in_tunnel_error(&mut self, frame: &[u8], now: Duration) -> Option<(Address, PathMtu)> {
-        let lowered = self.path_mtus.take_in(frame, &self.services, now);
+    /// Takes in a frame of a network that was passed and may hold an ICMP error about a tunnel packet. Returns the endpoint
+    /// whose path MTU is lower from now on, if there is one.
+    pub fn take_in_tunnel_error(
+        &mut self,
+        network: NetworkId,
+        frame: &[u8],
+        now: Duration,
+    ) -> Option<(Address, PathMtu)> {
+        let lowered = self.path_mtus.take_in(network, frame, &self.services, now);
         if lowered.is_some() {
             self.compiler.mark_egress();
         }
@@ -236,6 +245,7 @@ impl ForwardingState {
         self.compiler.compile(
             self.snapshot_generation,
             &self.config,
+            &self.ingress,
             &self.services,
             &WithPathMtus { egress_lookup, path_mtus: &self.path_mtus },
             &self.traffic_counters,
@@ -245,6 +255,27 @@ impl ForwardingState {
     /// Frees the counters that no snapshot uses any more; their sums are kept.
     pub fn close_unused_counters(&mut self) {
         self.traffic_totals.close_unused();
+    }
+
+    /// Network of a frame that came by a port; `None` if it is of no network.
+    pub fn network_of(&self, port: PortId, frame: &[u8]) -> Option<NetworkId> {
+        self.ingress.network_of(port, frame)
+    }
+
+    /// Network of this name; the first without a name.
+    ///
+    /// # Errors
+    /// [`UnknownName`] where there is none.
+    pub fn network_named(&self, name: Option<&str>) -> Result<NetworkId, UnknownName> {
+        let Some(name) = name else { return Ok(NetworkId::FIRST) };
+        let found = self.config.networks.iter().position(|network| network.name == name);
+        found.map(|index| NetworkId(index as u8)).ok_or_else(|| UnknownName::Network(name.to_owned()))
+    }
+
+    /// Name of a network; `None` where the appliance is in one network alone, which needs no word.
+    pub fn network_name(&self, network: NetworkId) -> Option<&str> {
+        let several = Some(&self.config).filter(|config| config.has_several_networks())?;
+        several.networks.get(usize::from(network.0)).map(|network| network.name.as_str())
     }
 
     /// Configuration that is in force.
@@ -334,10 +365,18 @@ impl ForwardingState {
     /// Takes over another configuration, but for what holds from the start, and returns the differences.
     fn reload(&mut self, config: Config, now: Duration) -> Vec<config_diff::Change> {
         let changes = config_diff::changes(&self.config, &config);
+        let names = |config: &Config| -> Vec<String> {
+            config.networks.iter().map(|network| network.name.clone()).collect()
+        };
+        if names(&self.config) != names(&config) {
+            // What was learnt is known by the networks' numbers, which are others now.
+            self.path_mtus.forget();
+        }
         let before = &self.config;
         self.config = if self.setup.starts_once {
             Config {
                 engine: before.engine.clone(),
+                networks: on_ports_of(before, &config),
                 ports: before.ports.clone(),
                 admin: before.admin.clone(),
                 metrics: before.metrics,
@@ -355,11 +394,30 @@ impl ForwardingState {
         self.configuration_generation += 1;
         self.services.configure(&self.config, now, self.setup.presumed_healthy);
         self.compiler.set_config(&self.config);
+        self.ingress = compiler::ingress(&self.config);
         let names = Arc::new(Names::new(&self.config, &self.services));
         self.traffic_counters = self.traffic_totals.open(Arc::clone(&names), self.setup.workers);
         // Until the next snapshot is made, none has the new names.
         self.names.replace(names, self.snapshot_generation + 1);
     }
+}
+
+/// Networks of a new configuration on the ports of the one before, which stay; one whose port is new is on none of them.
+fn on_ports_of(before: &Config, config: &Config) -> Vec<Arc<Network>> {
+    let port_before = |port: usize| {
+        let name = config.ports.get(port).map(|port| &port.name);
+        // A configuration without ports, as of a replay, has the first all the same.
+        let same = |index: usize| before.ports.get(index).map(|port| &port.name) == name;
+        if same(port) { Some(port) } else { (0..before.ports.len()).find(|index| same(*index)) }
+    };
+    let kept = |network: &Arc<Network>| match network.port {
+        Some(port) if port_before(port) != Some(port) => {
+            let port = Some(port_before(port).unwrap_or(Network::NO_PORT));
+            Arc::new(Network { port, ..(**network).clone() })
+        }
+        _ => Arc::clone(network),
+    };
+    config.networks.iter().map(kept).collect()
 }
 
 #[cfg(test)]

@@ -14,6 +14,8 @@ pub struct Names {
     /// By [`RuleId`]: the rule's name, and the index of its service.
     rules: Vec<(Arc<str>, usize)>,
     services: Vec<Arc<str>>,
+    /// By [`ServiceId`]: the name of the service's network, where there are several.
+    networks: Vec<Arc<str>>,
     /// By handle: the service's name and the backend's.
     backends: Vec<Option<(Arc<str>, Arc<str>)>>,
 }
@@ -31,6 +33,7 @@ impl Names {
         }
         Self {
             rules: config.rules.iter().map(|rule| (rule.name.as_str().into(), rule.service)).collect(),
+            networks: networks_of(config),
             services: config.services.iter().map(|service| service.name.as_str().into()).collect(),
             backends,
         }
@@ -50,6 +53,11 @@ impl Names {
     /// Name of a service.
     pub fn service(&self, id: ServiceId) -> &Arc<str> {
         &self.services[usize::from(id.0)]
+    }
+
+    /// Name of a service's network; `None` where the appliance is in one network alone.
+    pub fn network(&self, id: ServiceId) -> Option<&Arc<str>> {
+        self.networks.get(usize::from(id.0))
     }
 
     /// Name of a backend; `None` where nothing uses its handle.
@@ -91,4 +99,13 @@ impl Names {
     pub fn handle_count(&self) -> usize {
         self.backends.len()
     }
+}
+
+/// Names of the services' networks, by [`ServiceId`]; none where there is one network.
+fn networks_of(config: &Config) -> Vec<Arc<str>> {
+    if !config.has_several_networks() {
+        return Vec::new();
+    }
+    let names: Vec<Arc<str>> = config.networks.iter().map(|network| network.name.as_str().into()).collect();
+    config.services.iter().map(|service| Arc::clone(&names[service.network])).collect()
 }

@@ -19,6 +19,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use guideway_dataplane::address::Address;
+use guideway_dataplane::ingress::NetworkId;
 use guideway_dataplane::wire::ipv6;
 
 use crate::service::Services;
@@ -46,10 +47,10 @@ const PLATEAUS: [u16; 7] = [8_166, 4_352, 2_002, 1_492, 1_006, 576, 508];
 /// Path MTUs and unreachable endpoints that routers have told of.
 #[derive(Debug, Default)]
 pub struct PathMtus {
-    /// By the endpoint of tunnels.
-    learnt: BTreeMap<Address, PathMtu>,
-    /// By the endpoint of tunnels: the latest error of each.
-    unreachable: BTreeMap<Address, Unreachable>,
+    /// By the network and the endpoint of tunnels.
+    learnt: BTreeMap<(NetworkId, Address), PathMtu>,
+    /// By the network and the endpoint of tunnels: the latest error of each.
+    unreachable: BTreeMap<(NetworkId, Address), Unreachable>,
     /// Second of the latest errors, and the number of them.
     second: (u64, u32),
     counts: TunnelErrorCounts,
@@ -99,10 +100,11 @@ impl fmt::Display for Unreachable {
 }
 
 impl PathMtus {
-    /// Takes in a frame that may hold an ICMP error about a tunnel packet to a backend of `services`. Returns the endpoint
-    /// whose MTU is lower from now on, if there is one.
+    /// Takes in a frame of a network that may hold an ICMP error about a tunnel packet to a backend of `services` there.
+    /// Returns the endpoint whose MTU is lower from now on, if there is one.
     pub fn take_in(
         &mut self,
+        network: NetworkId,
         frame: &[u8],
         services: &Services,
         now: Duration,
@@ -112,7 +114,8 @@ impl PathMtus {
             self.second = (now.as_secs(), 0);
         }
         self.second.1 += 1;
-        let lowered = (self.second.1 <= ERRORS_PER_SEC).then(|| self.judge(&error, services, now)).flatten();
+        let lowered =
+            (self.second.1 <= ERRORS_PER_SEC).then(|| self.judge(network, &error, services, now)).flatten();
         match lowered {
             Some(Judged::Lowered(path_mtu)) => {
                 self.counts.learnt += 1;
@@ -142,14 +145,25 @@ impl PathMtus {
         self.learnt.len() < before
     }
 
-    /// Learnt MTU of the path to an endpoint.
-    pub fn learnt(&self, endpoint: Address) -> Option<PathMtu> {
-        self.learnt.get(&endpoint).copied()
+    /// Forgets all that was learnt.
+    pub fn forget(&mut self) {
+        self.learnt.clear();
+        self.unreachable.clear();
     }
 
-    /// Error that told of an endpoint at `since` or later.
-    pub fn unreachable_since(&self, endpoint: Address, since: Duration) -> Option<Unreachable> {
-        self.unreachable.get(&endpoint).copied().filter(|error| error.at >= since)
+    /// Learnt MTU of the path to an endpoint in a network.
+    pub fn learnt(&self, network: NetworkId, endpoint: Address) -> Option<PathMtu> {
+        self.learnt.get(&(network, endpoint)).copied()
+    }
+
+    /// Error that told of an endpoint in a network at `since` or later.
+    pub fn unreachable_since(
+        &self,
+        network: NetworkId,
+        endpoint: Address,
+        since: Duration,
+    ) -> Option<Unreachable> {
+        self.unreachable.get(&(network, endpoint)).copied().filter(|error| error.at >= since)
     }
 
     /// Number of errors so far.
@@ -157,14 +171,21 @@ impl PathMtus {
         self.counts
     }
 
-    fn judge(&mut self, error: &TunnelError<'_>, services: &Services, now: Duration) -> Option<Judged> {
-        let backends = services.iter().flat_map(|(_, state)| state.backends());
+    fn judge(
+        &mut self,
+        network: NetworkId,
+        error: &TunnelError<'_>,
+        services: &Services,
+        now: Duration,
+    ) -> Option<Judged> {
+        let of_network = services.iter().filter(|(_, state)| state.network() == network);
+        let backends = of_network.flat_map(|(_, state)| state.backends());
         let mtu = backends.filter(|backend| error.is_about(backend)).map(|backend| backend.mtu).max()?;
         let reported = match error.cause {
             Cause::TooBig(reported) => reported,
             Cause::Unreachable(cause) => {
                 let unreachable = Unreachable { cause, told_by: error.told_by, at: now };
-                self.unreachable.insert(error.endpoint, unreachable);
+                self.unreachable.insert((network, error.endpoint), unreachable);
                 return Some(Judged::Unreachable);
             }
         };
@@ -183,14 +204,14 @@ impl PathMtus {
             // RFC 8201, section 4: one that reports less is discarded.
             u16::try_from(reported).ok().filter(|told| *told >= IPV6_FLOOR)?
         };
-        let known = self.learnt.get(&error.endpoint).filter(|known| now < known.until);
+        let known = self.learnt.get(&(network, error.endpoint)).filter(|known| now < known.until);
         // A path that gets narrower a second time at once is none: each lowering makes every tunnel's headers anew.
         let is_new = |known: &&PathMtu| lower < known.mtu && known.until + REST <= now + LIFETIME;
         if lower >= mtu || lower >= error.quoted_len || known.is_some_and(|known| !is_new(&known)) {
             return None;
         }
         let path_mtu = PathMtu { mtu: lower, told_by: error.told_by, until: now + LIFETIME };
-        self.learnt.insert(error.endpoint, path_mtu);
+        self.learnt.insert((network, error.endpoint), path_mtu);
         Some(Judged::Lowered(path_mtu))
     }
 }
@@ -281,7 +302,7 @@ endpoints = [{ name = "n4", ip_address = "198.18.0.4" }]
     }
 
     fn learn(state: &mut ForwardingState, error: &Packet, at: u64) -> Option<(IpAddr, u16)> {
-        let learnt = state.take_in_tunnel_error(&error.build(), Duration::from_secs(at));
+        let learnt = state.take_in_tunnel_error(NetworkId::FIRST, &error.build(), Duration::from_secs(at));
         learnt.map(|(endpoint, path_mtu)| (endpoint.into(), path_mtu.mtu))
     }
 
@@ -370,7 +391,9 @@ endpoints = [{ name = "n4", ip_address = "198.18.0.4" }]
     fn an_mtu_only_falls_until_it_is_forgotten_after_ten_minutes() {
         let mut state = state("");
         let endpoint = Address::v4([198, 18, 0, 1]);
-        let mtu = |state: &ForwardingState| state.path_mtus().learnt(endpoint).map(|learnt| learnt.mtu);
+        let mtu = |state: &ForwardingState| {
+            state.path_mtus().learnt(NetworkId::FIRST, endpoint).map(|learnt| learnt.mtu)
+        };
         assert!(learn(&mut state, &told(1400, &ipip4(1480), 28), 10).is_some());
         for (told_mtu, mtu_then) in [(1450, 1400), (1400, 1400), (1350, 1350)] {
             learn(&mut state, &told(told_mtu, &ipip4(1480), 28), 20);
@@ -431,7 +454,9 @@ endpoints = [{ name = "n4", ip_address = "198.18.0.4" }]
         let error = Packet::between("198.18.0.1", "192.0.2.1").icmp(3, 2, 0).quoting(&ipip4(100), 28);
         assert_eq!(learn(&mut state, &error, 5), None);
         let endpoint = Address::v4([198, 18, 0, 1]);
-        let since = |seconds| state.path_mtus().unreachable_since(endpoint, Duration::from_secs(seconds));
+        let since = |seconds| {
+            state.path_mtus().unreachable_since(NetworkId::FIRST, endpoint, Duration::from_secs(seconds))
+        };
         let words = since(5).expect("it was told").to_string();
         assert_eq!(words, "ICMP protocol unreachable from 198.18.0.1: no tunnel device?");
         assert_eq!(since(6), None);

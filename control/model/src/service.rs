@@ -10,6 +10,7 @@ use std::time::Duration;
 use guideway_dataplane::affinity::ServiceKey;
 use guideway_dataplane::backend::BackendHandle;
 use guideway_dataplane::delivery::DeliveryMode;
+use guideway_dataplane::ingress::NetworkId;
 
 use crate::backend_handles::{BackendHandles, identity};
 use crate::config::{BackendService, Config, Endpoint, MacAddress, Network};
@@ -27,6 +28,9 @@ pub struct Services {
 #[derive(Debug)]
 pub struct ServiceState {
     key: ServiceKey,
+    network: NetworkId,
+    /// Name of the network, by which it is known in another configuration.
+    network_name: String,
     /// By name, the draining ones too: a backend is known by its name, whatever its address.
     backends: BTreeMap<String, BackendState>,
     rules: Rules,
@@ -94,9 +98,11 @@ pub enum Pool {
     Failover,
 }
 
-/// Name of a service or a backend that is neither configured nor draining.
+/// Name of a network that is not configured, or of a service or a backend that is neither configured nor draining.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UnknownName {
+    /// No network of this name.
+    Network(String),
     /// No backend service of this name.
     Service(String),
     /// No backend of the second name in the service of the first.
@@ -106,6 +112,7 @@ pub enum UnknownName {
 impl std::fmt::Display for UnknownName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Network(network) => write!(f, "there is no network `{network}`"),
             Self::Service(service) => write!(f, "there is no backend service `{service}`"),
             Self::Backend(service, backend) => {
                 write!(f, "backend service `{service}` has no backend `{backend}`")
@@ -121,7 +128,14 @@ impl Services {
     pub(crate) fn configure(&mut self, config: &Config, now: Duration, healthy: bool) {
         self.expire(now);
         let configured: HashSet<&str> = config.services.iter().map(|service| &*service.name).collect();
-        let is_configured = |name: &String| configured.contains(&**name);
+        // A service that comes to another network is another one: packets there must not meet its entries.
+        let moves: HashSet<&str> = config
+            .services
+            .iter()
+            .filter(|service| self.moves(service, config))
+            .map(|service| &*service.name)
+            .collect();
+        let is_configured = |name: &String| configured.contains(&**name) && !moves.contains(&**name);
         for (_, state) in self.states.extract_if(.., |name, _| !is_configured(name)) {
             state.backends.into_values().for_each(|backend| self.handles.give_back(backend.handle));
         }
@@ -131,13 +145,20 @@ impl Services {
         }
         for service in &config.services {
             if !self.states.contains_key(&service.name) {
-                self.states.insert(service.name.clone(), ServiceState::new(ServiceKey(self.keys), service));
+                self.states
+                    .insert(service.name.clone(), ServiceState::new(ServiceKey(self.keys), service, config));
                 self.keys += 1;
             }
             if let Some(state) = self.states.get_mut(&service.name) {
                 state.configure(config, service, now, healthy, &mut self.handles);
             }
         }
+    }
+
+    /// True for a service that is known in another network than the one that it has in `config`.
+    fn moves(&self, service: &BackendService, config: &Config) -> bool {
+        let known = self.states.get(&service.name);
+        known.is_some_and(|state| state.network_name != config.networks[service.network].name)
     }
 
     /// Notes the health of a backend, configured or draining.
@@ -298,9 +319,11 @@ impl Services {
 }
 
 impl ServiceState {
-    fn new(key: ServiceKey, service: &BackendService) -> Self {
+    fn new(key: ServiceKey, service: &BackendService, config: &Config) -> Self {
         Self {
             key,
+            network: NetworkId(service.network as u8),
+            network_name: config.networks[service.network].name.clone(),
             backends: BTreeMap::new(),
             rules: rules(service),
             draining_timeout: Duration::ZERO,
@@ -315,6 +338,11 @@ impl ServiceState {
     /// Key that tells the connections of the service from those of every other service there has been.
     pub fn key(&self) -> ServiceKey {
         self.key
+    }
+
+    /// Network that the packets of the service come from, and leave by.
+    pub fn network(&self) -> NetworkId {
+        self.network
     }
 
     /// Pool that serves, or that served last.
@@ -367,6 +395,7 @@ impl ServiceState {
         healthy: bool,
         handles: &mut BackendHandles,
     ) {
+        self.network = NetworkId(service.network as u8);
         self.rules = rules(service);
         self.draining_timeout = Duration::from_secs(service.draining_timeout_sec.into());
         self.void_on_switch = service.failover_policy.disable_connection_drain_on_failover;
@@ -392,7 +421,7 @@ impl ServiceState {
                     endpoint: endpoint.clone(),
                     delivery: group.delivery,
                     mtu: group.mtu,
-                    network: Arc::clone(&config.network),
+                    network: Arc::clone(&config.networks[service.network]),
                     failover: member.failover,
                     healthy: known.as_ref().map_or(healthy, |known| known.healthy),
                     diverted: known.as_ref().is_some_and(|known| known.diverted),

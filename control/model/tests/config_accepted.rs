@@ -25,7 +25,7 @@ fn fixture(name: &str) -> Config {
 #[test]
 fn an_empty_file_is_all_defaults() {
     let config = parse("empty.toml", "");
-    let Network { mtu, icmp_errors_per_sec, ipv4_address, .. } = *config.network;
+    let Network { mtu, icmp_errors_per_sec, ipv4_address, .. } = *config.networks[0];
     assert_eq!((mtu, icmp_errors_per_sec, ipv4_address), (1_500, 100, None));
     assert_eq!(config.fleet, Fleet { seed: *b"guideway-default" });
     assert_eq!(config.conntrack.max_entries, 16_777_216);

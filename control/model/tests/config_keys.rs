@@ -73,6 +73,13 @@ fn referred(schema: &Json) -> Option<&str> {
     schema["$ref"].as_str().and_then(|reference| reference.strip_prefix("#/definitions/"))
 }
 
+/// The definition of the tables that a key holds: of one, and of those of a list.
+fn held(property: &Json) -> [Option<&str>; 2] {
+    let choices = property["anyOf"].as_array();
+    let schemas = || choices.into_iter().flatten().chain([property]);
+    [schemas().find_map(referred), schemas().find_map(|schema| referred(&schema["items"]))]
+}
+
 /// Adds the tables within `table`, which `steps` lead to and `definition` describes.
 fn add_paths(schema: &Json, definition: &str, table: &Table, steps: &[Step], paths: &mut Vec<TablePath>) {
     paths.push(TablePath { table: definition.to_owned(), steps: steps.to_vec() });
@@ -80,7 +87,8 @@ fn add_paths(schema: &Json, definition: &str, table: &Table, steps: &[Step], pat
     for (key, value) in table {
         let property = &described["properties"][key];
         let below = |more: &[Step]| [steps, &[Step::Key(key.clone())], more].concat();
-        match (value, referred(property), referred(&property["items"])) {
+        let [alone, listed] = held(property);
+        match (value, alone, listed) {
             (Value::Table(inner), Some(inner_definition), _) => {
                 add_paths(schema, inner_definition, inner, &below(&[]), paths);
             }
@@ -338,8 +346,8 @@ fn lists_are_accepted_up_to_their_limits_and_not_beyond() {
 /// The key that holds tables of this definition, alone or in a list.
 fn holder<'s>(definition: &'s Json, table: &str) -> Option<&'s str> {
     let properties = definition["properties"].as_object().expect("a table has keys");
-    let held = |property: &Json| [referred(property), referred(&property["items"])].contains(&Some(table));
-    properties.iter().find_map(|(key, property)| held(property).then_some(key.as_str()))
+    let holds = |property: &Json| held(property).contains(&Some(table));
+    properties.iter().find_map(|(key, property)| holds(property).then_some(key.as_str()))
 }
 
 /// The titles of the reference's sections that may describe a table: `x` for one at the top of the file; `x.y`, or `x`

@@ -5,6 +5,7 @@
 
 mod exposition;
 mod families;
+mod network_label;
 
 use std::fmt;
 use std::io;

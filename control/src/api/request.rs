@@ -49,6 +49,8 @@ pub enum Request {
     ConntrackGet {
         /// Flow to look up.
         flow: FlowText,
+        /// Network of the flow; the first without it.
+        network: Option<String>,
         /// Channel for the flow's entry.
         reply: Reply<ConntrackLookup>,
     },

@@ -143,6 +143,9 @@ fn details(backend: &Backend) -> String {
         let _ = writeln!(text, "{key:<14} {value}");
     };
     line("backend", &format!("{} of {}", backend.name, backend.service));
+    if let Some(network) = &backend.network {
+        line("network", network);
+    }
     line("address", &format!("{}, {}", backend.address, backend.role.as_str()));
     line("state", &state(backend));
     if let Some(check) = &backend.health_check {

@@ -50,13 +50,21 @@ fn summary(config: &Config) -> String {
         count(config.health_checks.len(), "health check"),
         count(config.routes.len(), "route"),
     );
+    if config.has_several_networks() {
+        let names: Vec<&str> = config.networks.iter().map(|network| &*network.name).collect();
+        let _ = writeln!(summary, "{}: {}", count(names.len(), "network"), names.join(", "));
+    }
     for warning in warnings(config, &Machine::look()) {
         let _ = writeln!(summary, "warning: {warning}");
     }
     if config.services.is_empty() {
         return summary;
     }
-    let mut services = table::new(&["SERVICE", "SCHEME", "RULES", "PRIMARIES", "FAILOVERS"]);
+    let mut titles = vec!["SERVICE", "SCHEME", "RULES", "PRIMARIES", "FAILOVERS"];
+    if config.has_several_networks() {
+        titles.push("NETWORK");
+    }
+    let mut services = table::new(&titles);
     for (i, service) in config.services.iter().enumerate() {
         let rules: Vec<_> =
             config.rules.iter().filter(|rule| rule.service == i).map(|rule| &*rule.name).collect();
@@ -64,13 +72,17 @@ fn summary(config: &Config) -> String {
             LoadBalancingScheme::External => "EXTERNAL",
             LoadBalancingScheme::Internal => "INTERNAL",
         };
-        services.add_row([
-            service.name.as_str(),
-            scheme,
-            &rules.join(", "),
-            &members(config, service, false).to_string(),
-            &members(config, service, true).to_string(),
-        ]);
+        let mut row = vec![
+            service.name.clone(),
+            scheme.to_owned(),
+            rules.join(", "),
+            members(config, service, false).to_string(),
+            members(config, service, true).to_string(),
+        ];
+        if config.has_several_networks() {
+            row.push(config.networks[service.network].name.clone());
+        }
+        services.add_row(row);
     }
     summary.push('\n');
     summary.push_str(&table::text(services, 3..5));
@@ -92,7 +104,7 @@ fn members(config: &Config, service: &BackendService, failover: bool) -> usize {
 }
 
 fn counts(config: &Config) -> serde_json::Value {
-    json!({
+    let mut counts = json!({
         "ok": true,
         "forwarding_rules": config.rules.len(),
         "backend_services": config.services.len(),
@@ -101,7 +113,11 @@ fn counts(config: &Config) -> serde_json::Value {
         "health_checks": config.health_checks.len(),
         "routes": config.routes.len(),
         "warnings": warnings(config, &Machine::look()).iter().map(ToString::to_string).collect::<Vec<_>>(),
-    })
+    });
+    if config.has_several_networks() {
+        counts["networks"] = config.networks.len().into();
+    }
+    counts
 }
 
 fn listed(errors: &ConfigErrors) -> serde_json::Value {

@@ -46,6 +46,9 @@ struct Get {
     /// 203.0.113.10`; `first-fragment` or `later-fragment` may follow.
     #[arg(required = true)]
     flow: Vec<String>,
+    /// Network that the flow's packets come from; the first by default.
+    #[arg(long, value_name = "NAME")]
+    network: Option<String>,
     #[command(flatten)]
     appliance: ApplianceArgs,
 }
@@ -63,8 +66,11 @@ pub(super) fn run(args: &Args) -> Exit {
             let (service, backend) = (service.as_deref(), backend.as_deref());
             appliance.ask(async |client| client.conntrack_list(service, backend, *limit).await, list)
         }
-        Verb::Get(Get { flow, appliance }) => match flow.join(" ").parse::<FlowText>() {
-            Ok(flow) => appliance.ask(async |client| client.conntrack_get(&flow.to_string()).await, lookup),
+        Verb::Get(Get { flow, network, appliance }) => match flow.join(" ").parse::<FlowText>() {
+            Ok(flow) => {
+                let (flow, network) = (flow.to_string(), network.as_deref());
+                appliance.ask(async |client| client.conntrack_get(&flow, network).await, lookup)
+            }
             Err(wrong) => {
                 eprintln!("error: {wrong}");
                 Exit::Usage
@@ -108,6 +114,9 @@ fn lookup(lookup: &ConntrackLookup) -> String {
         let _ = writeln!(text, "{key:<10} {value}");
     };
     line("flow", &lookup.flow);
+    if let Some(network) = &lookup.network {
+        line("network", network);
+    }
     line("rule", lookup.forwarding_rule.as_deref().unwrap_or("none"));
     if let Some(service) = &lookup.service {
         line("service", service);

@@ -16,6 +16,9 @@ pub(super) struct Args {
     /// Flow to explain: `tcp 192.0.2.7:40001 > 203.0.113.10:443`, `esp 192.0.2.7 > 203.0.113.10`;
     /// `first-fragment` or `later-fragment` may follow.
     flow: FlowText,
+    /// Network that the packet comes from; the first by default.
+    #[arg(long, value_name = "NAME")]
+    network: Option<String>,
     /// Form of the result.
     #[arg(long, value_enum, default_value_t = Output::Table)]
     output: Output,
@@ -26,7 +29,11 @@ pub(super) fn run(args: &Args, color: bool) -> Exit {
         Ok(what_if) => what_if,
         Err(exit) => return exit,
     };
-    let explanation = explain(args.flow, &what_if.state, &what_if.snapshot);
+    let network = match super::network(args.network.as_deref(), what_if.state.config()) {
+        Ok(network) => network,
+        Err(exit) => return exit,
+    };
+    let explanation = explain(args.flow, network, &what_if.state, &what_if.snapshot);
     match args.output {
         Output::Table => super::print(&lines(&explanation)),
         Output::Json => super::print_json(&explanation),
@@ -40,6 +47,9 @@ fn lines(explanation: &Explanation) -> String {
         let _ = writeln!(text, "{key:<10} {value}");
     };
     line("flow", &explanation.flow);
+    if let Some(network) = &explanation.network {
+        line("network", network);
+    }
     if let Some(rule) = &explanation.forwarding_rule {
         if let Some(route) = &rule.route {
             line("route", route);

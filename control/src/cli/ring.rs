@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use clap::Args as Arguments;
 use guideway_model::lookup_table_view::NamedTable;
+use guideway_model::service::ServiceState;
 use serde::Serialize;
 
 use super::what_if::WhatIfArgs;
@@ -16,6 +17,9 @@ pub(super) struct Args {
     /// Backend service to show; all without it.
     #[arg(long)]
     service: Option<String>,
+    /// Network whose services are shown; all without it.
+    #[arg(long, value_name = "NAME")]
+    network: Option<String>,
     /// Shows the backend in every slot too.
     #[arg(long)]
     slots: bool,
@@ -27,6 +31,8 @@ pub(super) struct Args {
 #[derive(Serialize)]
 struct Ring<'a> {
     backend_service: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network: Option<&'a str>,
     slots: usize,
     digest: String,
     backends: Vec<Share<'a>>,
@@ -47,9 +53,24 @@ pub(super) fn run(args: &Args, color: bool) -> Exit {
         Ok(what_if) => what_if,
         Err(exit) => return exit,
     };
-    let tables = what_if.state.lookup_tables();
+    let state = &what_if.state;
+    let wanted_network = match args.network.as_deref() {
+        Some(name) => match super::network(Some(name), state.config()) {
+            Ok(network) => Some(network),
+            Err(exit) => return exit,
+        },
+        None => None,
+    };
+    let network_of = |service: &str| state.services().get(service).map(ServiceState::network);
+    let is_there = |service: &str| wanted_network.is_none() || network_of(service) == wanted_network;
+    let tables = state.lookup_tables().filter(|table| is_there(table.service()));
     let wanted = tables.filter(|table| args.service.as_deref().is_none_or(|name| name == table.service()));
-    let rings: Vec<Ring<'_>> = wanted.map(|table| Ring::new(table, args.slots)).collect();
+    let rings: Vec<Ring<'_>> = wanted
+        .map(|table| {
+            let network = network_of(table.service()).and_then(|network| state.network_name(network));
+            Ring::new(table, network, args.slots)
+        })
+        .collect();
     if let (Some(name), []) = (&args.service, &rings[..]) {
         eprintln!("error: --service: there is no backend service `{name}`");
         return Exit::Usage;
@@ -61,7 +82,7 @@ pub(super) fn run(args: &Args, color: bool) -> Exit {
 }
 
 impl<'a> Ring<'a> {
-    fn new(table: NamedTable<'a>, with_slots: bool) -> Self {
+    fn new(table: NamedTable<'a>, network: Option<&'a str>, with_slots: bool) -> Self {
         let slots = table.table().len();
         let share = |share: guideway_model::lookup_table_view::Share<'a>| Share {
             backend: share.backend,
@@ -71,6 +92,7 @@ impl<'a> Ring<'a> {
         };
         Self {
             backend_service: table.service(),
+            network,
             slots,
             digest: format!("{:016x}", table.table().digest()),
             backends: table.shares().map(share).collect(),
@@ -81,7 +103,9 @@ impl<'a> Ring<'a> {
 
 /// Writes the lookup tables for people.
 fn text(ring: &Ring<'_>) -> String {
-    let mut text = format!("{}: {} slots, digest {}\n\n", ring.backend_service, ring.slots, ring.digest);
+    let network = ring.network.map(|network| format!(" in {network}")).unwrap_or_default();
+    let Ring { backend_service, slots, digest, .. } = ring;
+    let mut text = format!("{backend_service}{network}: {slots} slots, digest {digest}\n\n");
     let mut shares = table::new(&["BACKEND", "WEIGHT", "SLOTS", "SHARE"]);
     for share in &ring.backends {
         let percent = format!("{:.3} %", share.share * 100.0);

@@ -138,10 +138,15 @@ fn workers(workers: &[Worker]) -> String {
 }
 
 fn services(services: &[Service]) -> String {
-    let titles = ["SERVICE", "DIGEST", "POOL", "WEIGHTS", "BACKENDS", "HEALTHY", "DRAINED", "ELIGIBLE"];
+    let mut titles =
+        vec!["SERVICE", "DIGEST", "POOL", "WEIGHTS", "BACKENDS", "HEALTHY", "DRAINED", "ELIGIBLE"];
+    let are_several = services.iter().any(|service| service.network.is_some());
+    if are_several {
+        titles.push("NETWORK");
+    }
     let mut rows = table::new(&titles);
     for service in services {
-        rows.add_row([
+        let mut row = vec![
             service.name.clone(),
             service.lookup_table_digest.clone(),
             service.pool.map_or("-", |pool| pool.as_str()).to_owned(),
@@ -155,7 +160,9 @@ fn services(services: &[Service]) -> String {
             service.healthy.to_string(),
             service.operator_drained.to_string(),
             service.eligible.to_string(),
-        ]);
+        ];
+        row.extend(are_several.then(|| service.network.clone().unwrap_or_default()));
+        rows.add_row(row);
     }
     table::text(rows, 4..8)
 }

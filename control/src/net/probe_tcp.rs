@@ -41,7 +41,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use guideway_dataplane::backend::BackendHandle;
-use guideway_dataplane::snapshot::OwnAddresses;
+use guideway_dataplane::network::OwnAddresses;
 use smoltcp::iface::{Config, Interface, PollResult, SocketSet};
 use smoltcp::time::Instant;
 use smoltcp::wire::{HardwareAddress, IpCidr};

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use guideway_dataplane::forwarding_rule::RuleMatch;
+use guideway_dataplane::ingress::NetworkId;
 use guideway_dataplane::snapshot::Snapshot;
 use guideway_dataplane::verdict::{DropReason, PassReason};
 use serde::Serialize;
@@ -17,6 +18,9 @@ use guideway_model::service::{BackendState, Pool, ServiceState};
 pub struct Explanation {
     /// Flow that is explained.
     pub flow: String,
+    /// Network of the flow, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
     /// Verdict: `forward`, `pass` or `drop`.
     pub verdict: &'static str,
     /// Reason for which the packet is passed or dropped.
@@ -98,11 +102,17 @@ pub struct BackendStep {
     pub largest_packet: usize,
 }
 
-/// Explains the first packet of `flow` under `state` and its latest snapshot.
-pub fn explain(flow: FlowText, state: &ForwardingState, snapshot: &Snapshot) -> Explanation {
+/// Explains the first packet of `flow` in a network under `state` and its latest snapshot.
+pub fn explain(
+    flow: FlowText,
+    network: NetworkId,
+    state: &ForwardingState,
+    snapshot: &Snapshot,
+) -> Explanation {
     let (config, services) = (state.config(), state.services());
     let mut explanation = Explanation {
         flow: flow.to_string(),
+        network: state.network_name(network).map(str::to_owned),
         verdict: "forward",
         reason: None,
         forwarding_rule: None,
@@ -111,14 +121,14 @@ pub fn explain(flow: FlowText, state: &ForwardingState, snapshot: &Snapshot) -> 
         backend: None,
     };
     let flow = flow.0;
-    let (rule, service, routed) = match snapshot.rules.lookup(&flow) {
+    let (rule, service, routed) = match snapshot.networks.get(network).rules.lookup(&flow) {
         RuleMatch::Rule(rule, service) => (rule, service, false),
         RuleMatch::Route(rule, service) => (rule, service, true),
         RuleMatch::OutsideRegion => return passed(explanation, PassReason::OutsideRegion),
         RuleMatch::None => return passed(explanation, PassReason::NoForwardingRule),
     };
     let configured = &config.services[usize::from(service.0)];
-    let route = routed.then(|| longest_route(config, flow.dst.into())).flatten();
+    let route = routed.then(|| longest_route(config, network, flow.dst.into())).flatten();
     explanation.forwarding_rule =
         Some(rule_step(&config.rules[usize::from(rule.0)], route, &configured.name));
     if flow.src.is_martian_source() {
@@ -166,8 +176,9 @@ fn dropped(explanation: Explanation, reason: DropReason) -> Explanation {
     Explanation { verdict: "drop", reason: Some(reason.as_str()), ..explanation }
 }
 
-fn longest_route(config: &Config, dst: IpAddr) -> Option<&Route> {
-    let holding = config.routes.iter().filter(|route| route.dest_range.contains(&dst));
+fn longest_route(config: &Config, network: NetworkId, dst: IpAddr) -> Option<&Route> {
+    let own = config.routes.iter().filter(|route| route.network == usize::from(network.0));
+    let holding = own.filter(|route| route.dest_range.contains(&dst));
     holding.max_by_key(|route| route.dest_range.prefix_len())
 }
 
@@ -230,7 +241,8 @@ mod tests {
         let mut state = ForwardingState::offline(sample(head, "backends = [{ group = \"g\" }]", rest));
         let snapshot = state.snapshot(&StandInMacs);
         let flow = "tcp 203.0.113.7:40000 > 198.51.100.9:443".parse().expect("a flow");
-        let rule = explain(flow, &state, &snapshot).forwarding_rule.expect("it belongs to a rule");
+        let rule =
+            explain(flow, NetworkId::FIRST, &state, &snapshot).forwarding_rule.expect("it belongs to a rule");
         assert_eq!((&*rule.name, &*rule.matches), ("range", "198.51.100.0/28 TCP 80,443"));
     }
 
@@ -248,7 +260,8 @@ mod tests {
         let mut state = ForwardingState::offline(sample(head, "backends = [{ group = \"g\" }]", rest));
         let snapshot = state.snapshot(&StandInMacs);
         for port in 40_000..40_020 {
-            let explained = |text: String| explain(text.parse().expect("a flow"), &state, &snapshot);
+            let explained =
+                |text: String| explain(text.parse().expect("a flow"), NetworkId::FIRST, &state, &snapshot);
             let there = explained(format!("tcp 198.51.100.7:{port} > 10.1.0.5:443"));
             let back = explained(format!("tcp 10.1.0.5:443 > 198.51.100.7:{port}"));
             let chosen = |explanation: &Explanation| {

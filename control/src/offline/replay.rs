@@ -163,11 +163,13 @@ impl Replay {
                 }
             }
             summary.read(&record);
-            self.chunk.push(Job::new(&record));
-            if PathMtus::is_candidate(record.bytes) {
+            let job = Job::new(&record);
+            let network = self.state.network_of(job.port, record.bytes);
+            self.chunk.push(job);
+            if let Some(network) = network.filter(|_| PathMtus::is_candidate(record.bytes)) {
                 // Later frames of the capture are decided by the MTU that this one teaches, however many workers there are.
                 let is_passed = self.decide_chunk(summary)?;
-                if is_passed && self.state.take_in_tunnel_error(record.bytes, now).is_some() {
+                if is_passed && self.state.take_in_tunnel_error(network, record.bytes, now).is_some() {
                     self.publish();
                 }
             }
@@ -223,7 +225,9 @@ impl Replay {
         let decision = &job.decision;
         summary.decided(decision, self.state.names(), job.wire_len);
         if let Some(out) = &mut self.outputs.decisions {
-            DecisionLine::new(self.frames, decision, self.state.names()).write(out)?;
+            let network = self.state.network_of(job.port, job.bytes());
+            let network = network.and_then(|network| self.state.network_name(network));
+            DecisionLine::new(self.frames, decision, self.state.names()).in_network(network).write(out)?;
         }
         if let Some(out) = &mut self.outputs.frames
             && (decision.verdict == Verdict::Forward || decision.answered)

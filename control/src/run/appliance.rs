@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use guideway_dataplane::address::{Address, Prefix};
 use guideway_dataplane::egress::PortId;
+use guideway_dataplane::ingress::NetworkId;
 use guideway_dataplane::snapshot::Snapshot;
 use guideway_engine::publish::{Feed, Publisher};
 use guideway_model::config::{Config, NeighborReplies, VipRange};
@@ -52,7 +53,7 @@ impl Appliance {
         };
         appliance.watch(now);
         appliance.host.announce_all(now);
-        appliance.host.repeat_announcements(appliance.state.config().network.garp_interval, now);
+        appliance.host.repeat_announcements(appliance.state.config().networks[0].garp_interval, now);
         appliance.publish();
         appliance
     }
@@ -67,7 +68,7 @@ impl Appliance {
     /// Settings that hold from the start stay as they are; where they differ, the difference says that it takes a restart.
     pub fn reload(&mut self, config: Config, now: Duration) -> Vec<config_diff::Change> {
         let own = |config: &Config| {
-            let network = &config.network;
+            let network = &config.networks[0];
             (network.ipv4_address, network.ipv6_address, network.mac_address)
         };
         let own_before = own(self.state.config());
@@ -83,7 +84,7 @@ impl Appliance {
         if own(self.state.config()) != own_before {
             self.host.announce_all(now);
         }
-        self.host.repeat_announcements(self.state.config().network.garp_interval, now);
+        self.host.repeat_announcements(self.state.config().networks[0].garp_interval, now);
         self.watch(now);
         self.publish();
         changes
@@ -109,7 +110,7 @@ impl Appliance {
     /// Takes in a frame that was passed and may hold an ICMP error about a tunnel packet of the appliance. Returns the
     /// endpoint whose path MTU is lower from now on, if there is one.
     pub fn take_in_tunnel_error(&mut self, frame: &[u8], now: Duration) -> Option<(Address, PathMtu)> {
-        self.state.take_in_tunnel_error(frame, now)
+        self.state.take_in_tunnel_error(NetworkId::FIRST, frame, now)
     }
 
     /// Latest claim of another host to an address of the appliance, where it is the first to this address, or to its VIP's prefix.

@@ -48,7 +48,7 @@ impl Machine {
         let of_ports = config.ports.iter().flat_map(|port| {
             port.addresses.iter().map(|own| (own.addr(), format!("an address of port `{}`", port.name)))
         });
-        let network = &config.network;
+        let network = &config.networks[0];
         let of_network = [network.ipv4_address.map(IpAddr::V4), network.ipv6_address.map(IpAddr::V6)];
         let of_network =
             of_network.into_iter().flatten().map(|own| (own, "an address of `[network]`".to_owned()));

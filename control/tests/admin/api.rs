@@ -84,7 +84,7 @@ fn views_come_as_the_supervisor_has_them() {
         assert_eq!(client.events(1, Some(41)).await.unwrap().events, sample::events()[1..2]);
         let list = client.conntrack_list(Some("web"), Some("web-1"), 1).await.unwrap();
         assert_eq!((list.matching, list.entries.len()), (2, 1));
-        let lookup = client.conntrack_get("tcp 192.0.2.7:40001 > 203.0.113.10:443").await.unwrap();
+        let lookup = client.conntrack_get("tcp 192.0.2.7:40001 > 203.0.113.10:443", None).await.unwrap();
         assert_eq!(lookup.entry, Some(sample::entries().remove(1)));
     });
 }

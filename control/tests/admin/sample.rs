@@ -62,6 +62,7 @@ pub(crate) fn status(vips: &[Vip]) -> Status {
         services: vec![
             Service {
                 name: "firewall".into(),
+                network: None,
                 backends: 1,
                 healthy: 0,
                 operator_drained: 0,
@@ -72,6 +73,7 @@ pub(crate) fn status(vips: &[Vip]) -> Status {
             },
             Service {
                 name: "web".into(),
+                network: None,
                 backends: 3,
                 healthy: 2,
                 operator_drained: 1,
@@ -185,6 +187,7 @@ pub(crate) fn backends() -> Vec<Backend> {
         mac: mac.map(str::to_owned),
     };
     let backend = |service: &str, name: &str, address: &str| Backend {
+        network: None,
         service: service.into(),
         name: name.into(),
         address: address.parse().unwrap(),

@@ -195,10 +195,11 @@ impl Script {
                 entries.truncate(limit);
                 send(reply, Ok(ConntrackList { matching, entries }));
             }
-            Request::ConntrackGet { flow, reply } => {
+            Request::ConntrackGet { flow, network, reply } => {
                 let ours = flow.0.rule_port() == Some(443);
                 let lookup = ConntrackLookup {
                     flow: flow.to_string(),
+                    network,
                     forwarding_rule: ours.then(|| "web".into()),
                     service: ours.then(|| "web".into()),
                     tracked: ours,

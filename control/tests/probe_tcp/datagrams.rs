@@ -5,7 +5,7 @@ use std::task::{Context, Poll, Waker};
 
 use guideway::net::probe_tcp::{ConnectError, Datagram, HOP_LIMIT, Handle, Limits, Peer, ProbeTcp};
 use guideway_dataplane::backend::BackendHandle;
-use guideway_dataplane::snapshot::OwnAddresses;
+use guideway_dataplane::network::OwnAddresses;
 use pcap_fixtures::packet::Packet;
 use smoltcp::wire::{IpVersion, Ipv4Packet, Ipv6Packet, UdpPacket};
 

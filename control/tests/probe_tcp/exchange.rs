@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use guideway::net::probe_tcp::{CLOSING_TIME, ConnectError, Limits, Peer, ProbeTcp};
 use guideway_dataplane::backend::BackendHandle;
-use guideway_dataplane::snapshot::OwnAddresses;
+use guideway_dataplane::network::OwnAddresses;
 use smoltcp::socket::tcp::State;
 use smoltcp::wire::{Ipv4Packet, TcpPacket};
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use guideway::net::probe_tcp::{Handle, Limits, Peer, ProbeTcp, Stream};
 use guideway_dataplane::backend::BackendHandle;
-use guideway_dataplane::snapshot::OwnAddresses;
+use guideway_dataplane::network::OwnAddresses;
 use nix::sched::{CloneFlags, unshare};
 use smoltcp::phy::{Device, Medium, RxToken, TunTapInterface, TxToken};
 use smoltcp::time::Instant as Moment;

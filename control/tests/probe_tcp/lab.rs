@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use guideway::net::probe_tcp::{ConnectionId, HOP_LIMIT, Limits, Peer, ProbeTcp};
 use guideway_dataplane::backend::BackendHandle;
-use guideway_dataplane::snapshot::OwnAddresses;
+use guideway_dataplane::network::OwnAddresses;
 
 use crate::far_end::FarEnd;
 

@@ -285,7 +285,7 @@ fn a_flow_is_found_in_the_conntrack_table_by_its_addresses() {
         operator.receive(|frame| frame[12..14] == [8, 0]).await;
         let flow: guideway_model::flow_text::FlowText =
             "tcp 192.0.2.50:1000 > 192.0.2.100:80".parse().unwrap();
-        let found = operator.ask(|reply| Request::ConntrackGet { flow, reply }).await.unwrap();
+        let found = operator.ask(|reply| Request::ConntrackGet { flow, network: None, reply }).await.unwrap();
         let entry = found.entry.expect("the flow is tracked");
         assert!(entry.half_open);
         let list = |reply| Request::ConntrackList { service: None, backend: None, limit: 10, reply };
@@ -294,7 +294,11 @@ fn a_flow_is_found_in_the_conntrack_table_by_its_addresses() {
         let other: guideway_model::flow_text::FlowText =
             "tcp 192.0.2.50:1001 > 192.0.2.100:80".parse().unwrap();
         assert_eq!(
-            operator.ask(|reply| Request::ConntrackGet { flow: other, reply }).await.unwrap().entry,
+            operator
+                .ask(|reply| Request::ConntrackGet { flow: other, network: None, reply })
+                .await
+                .unwrap()
+                .entry,
             None
         );
         stop(&operator).await;

@@ -6,7 +6,8 @@ use crate::affinity::DatagramKey;
 use crate::backend::BackendHandle;
 use crate::counters::{ConntrackCounters, Counters};
 use crate::first_fragments::{First, FirstFragments};
-use crate::forwarding_rule::{RuleId, ServiceId};
+use crate::forwarding_rule::{RuleId, ServiceId, Targets};
+use crate::ingress::NetworkId;
 use crate::snapshot::Backend;
 use crate::verdict::Verdict;
 
@@ -43,7 +44,7 @@ impl Round<'_> {
         if let (Verdict::Forward, Some((rule, _)), Some(handle)) =
             (decision.verdict, decision.rule, decision.backend)
         {
-            let rule = self.snapshot.rules.identity(rule);
+            let rule = self.targets().identity(rule);
             let first = First { rule, backend: handle, backend_identity: backend.identity, seen: self.now };
             first_fragments.remember(datagram, first);
         }
@@ -60,9 +61,9 @@ impl Round<'_> {
         first_fragments: &FirstFragments,
     ) -> bool {
         let packet = &candidate.packet;
-        let first = datagram_of(packet, frame, self.hasher)
+        let first = datagram_of(candidate, frame, self.hasher)
             .and_then(|datagram| first_fragments.find(datagram, self.now))
-            .and_then(|first| self.followed(&first));
+            .and_then(|first| self.followed(&first, candidate.network));
         if let Some((rule, service, handle)) = first {
             counters.fragments_followed += 1;
             *decision = Decision::pending(rule, service, frame);
@@ -74,8 +75,9 @@ impl Round<'_> {
             decision.backend = Some(handle);
             return true;
         }
-        let is_admitted = self.classify(candidate, frame, decision, counters);
-        let is_ours = decision.rule.is_some() || self.snapshot.rules.is_vip(candidate.packet.flow.dst);
+        let intake = self.intake(self.snapshot.networks.get(candidate.network));
+        let is_admitted = intake.classify(candidate, frame, decision, counters);
+        let is_ours = decision.rule.is_some() || intake.rules.is_vip(candidate.packet.flow.dst);
         counters.fragments_first_unseen += u64::from(is_ours);
         if !is_admitted {
             return false;
@@ -101,11 +103,18 @@ impl Round<'_> {
         self.select(candidate, &in_order, counters)
     }
 
-    /// Rule and backend of a first fragment, while both are still there: the backend configured or draining.
-    fn followed(&self, first: &First) -> Option<(RuleId, ServiceId, BackendHandle)> {
+    /// Rule and backend of a first fragment in a network, while both are still there: the backend configured or draining.
+    fn followed(&self, first: &First, network: NetworkId) -> Option<(RuleId, ServiceId, BackendHandle)> {
         let backend = self.snapshot.backend(first.backend)?;
         let is_there = backend.identity == first.backend_identity && self.now < backend.drain_deadline;
-        let (rule, service) = self.snapshot.rules.identified(first.rule).filter(|_| is_there)?;
-        Some((rule, service, first.backend))
+        let (rule, service) = self.targets().identified(first.rule).filter(|_| is_there)?;
+        // A reload may have given the network's number to another, or the rule to another network.
+        let is_here = self.snapshot.service(service).network == network;
+        is_here.then_some((rule, service, first.backend))
+    }
+
+    /// Rules of all networks, by their ids.
+    fn targets(&self) -> &Targets {
+        self.snapshot.networks.first().rules.targets()
     }
 }

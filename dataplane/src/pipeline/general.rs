@@ -1,5 +1,6 @@
 //! The way of any packet: parsed in full, looked up with its client, tracked, selected for and delivered by every rule.
 
+use super::intake::Intake;
 use super::opening::Opening;
 use super::{Decision, Round, Tracking, Worker};
 use crate::address::Address;
@@ -10,7 +11,8 @@ use crate::counters::{ConntrackCounters, Counters};
 use crate::flow::{Flow, Fragment};
 use crate::forwarding_rule::{RuleMatch, ServiceId};
 use crate::frame::Frame;
-use crate::icmp_error::{self, ErrorBudget};
+use crate::icmp_error::{self, ErrorBudgets};
+use crate::ingress::NetworkId;
 use crate::packet::Packet;
 use crate::snapshot::Backend;
 use crate::verdict::{DropReason, PassReason, Verdict};
@@ -28,6 +30,8 @@ pub(super) struct Candidate {
     pub(super) quoted: bool,
     pub(super) apart: Apart,
     pub(super) service: ServiceId,
+    /// Network of a fragment, of whose service nothing is known yet.
+    pub(super) network: NetworkId,
 }
 
 /// Reason for which a candidate without a valid entry is decided apart from those that nearly all are.
@@ -49,6 +53,7 @@ impl Candidate {
         quoted: false,
         apart: Apart::No,
         service: ServiceId(0),
+        network: NetworkId::FIRST,
     };
 
     /// Name of the datagram whose first fragment this is, if others are to follow it.
@@ -56,7 +61,7 @@ impl Candidate {
     pub(super) fn first_of(&self, frame: &[u8], hasher: &TrackingHasher) -> Option<DatagramKey> {
         // An ICMP error has the flow of the packet that it quotes.
         let is_first = self.packet.flow.fragment == Fragment::First && !self.quoted;
-        if is_first { datagram_of(&self.packet, frame, hasher) } else { None }
+        if is_first { datagram_of(self, frame, hasher) } else { None }
     }
 
     /// Stage of the connection whose first packet this is; `one` says that the entry holds no other connections, which
@@ -71,7 +76,7 @@ impl Candidate {
     }
 }
 
-impl Round<'_> {
+impl Intake<'_> {
     /// Takes in any packet. True where it goes on to the second loop, false where its decision is final.
     #[inline(never)]
     pub(super) fn admit_any(
@@ -81,6 +86,7 @@ impl Round<'_> {
         decision: &mut Decision,
         counters: &mut Counters,
     ) -> bool {
+        candidate.network = self.network;
         if let Err(verdict) = candidate.packet.read(frame) {
             *decision = Decision::end(verdict);
             return false;
@@ -109,7 +115,7 @@ impl Round<'_> {
         let packet = &candidate.packet;
         let found = match by_quote {
             Some(found) => found,
-            None => self.snapshot.rules.lookup(&packet.flow),
+            None => self.rules.lookup(&packet.flow),
         };
         let passed = |reason| Decision::end(Verdict::Pass(reason));
         let (rule, service, routed) = match found {
@@ -160,7 +166,7 @@ impl Round<'_> {
     #[cold]
     #[inline(never)]
     fn follow_quote(&self, error: &mut Packet, frame: &[u8]) -> Option<RuleMatch> {
-        let rules = &self.snapshot.rules;
+        let rules = self.rules;
         let client_flow = icmp_error::quoted_flow(frame, error)?;
         let found = rules.lookup(&client_flow);
         if matches!(found, RuleMatch::Rule(..)) {
@@ -194,7 +200,9 @@ impl Round<'_> {
         }
         key
     }
+}
 
+impl Round<'_> {
     /// Delivers a plain packet that the plain delivery leaves to the general one.
     #[inline(never)]
     pub(super) fn deliver_generally<F: Frame>(
@@ -206,7 +214,7 @@ impl Round<'_> {
     ) {
         let packet = Packet::parse(frame.bytes()).expect("a plain packet is well-formed");
         let backend = self.snapshot.backend(backend).expect("the second loop found it in this snapshot");
-        self.deliver(&packet, backend, frame, decision, worker.counters, worker.budget);
+        self.deliver(&packet, backend, frame, decision, worker.counters, worker.budgets);
     }
 
     /// Backend that a packet's connection has been going to, if a valid entry says so.
@@ -303,10 +311,10 @@ impl Round<'_> {
         frame: &mut F,
         decision: &mut Decision,
         counters: &mut Counters,
-        budget: &mut ErrorBudget,
+        budgets: &mut ErrorBudgets,
     ) {
         if !backend.delivery.fits(packet) {
-            self.deliver_too_long(packet, backend, frame, decision, counters, budget);
+            self.deliver_too_long(packet, backend, frame, decision, counters, budgets);
             return;
         }
         match backend.delivery.deliver(frame, packet, &packet.flow) {
@@ -319,9 +327,14 @@ impl Round<'_> {
 /// Name of the datagram that a fragment of TCP or UDP is part of.
 #[cold]
 #[inline(never)]
-pub(super) fn datagram_of(fragment: &Packet, frame: &[u8], hasher: &TrackingHasher) -> Option<DatagramKey> {
-    let identification = fragment.flow.is_followed().then(|| fragment.fragment_identification(frame))??;
-    Some(hasher.datagram_key(&fragment.flow, identification))
+pub(super) fn datagram_of(
+    fragment: &Candidate,
+    frame: &[u8],
+    hasher: &TrackingHasher,
+) -> Option<DatagramKey> {
+    let packet = &fragment.packet;
+    let identification = packet.flow.is_followed().then(|| packet.fragment_identification(frame))??;
+    Some(hasher.datagram_key(fragment.network, &packet.flow, identification))
 }
 
 /// Reason for which no packet like this is forwarded, whatever its rule.

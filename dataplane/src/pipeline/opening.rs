@@ -4,6 +4,7 @@
 //! A packet that is sure to be selected for has its hash computed in the first loop, and its slot of the lookup table is on
 //! the way when the second comes to it.
 
+use super::intake::Intake;
 use super::step::{Step, Way, known_in};
 use super::{Decision, Round, Tracking, Worker};
 use crate::backend::BackendHandle;
@@ -26,14 +27,14 @@ pub(super) struct Opening {
     pub(super) restarts: bool,
 }
 
-impl<'s> Round<'s> {
+impl Intake<'_> {
     /// Takes in a plain packet of which it is known that its hash selects, in the first loop. None if it is another.
     #[inline(always)]
     pub(super) fn take_in_opening<'f, P: Plain<'f>>(
         &self,
         plain: P,
         rule: &PlainRule,
-        step: &mut Step<'s>,
+        step: &mut Step<'_>,
     ) -> Option<Way> {
         let service = self.snapshot.service(rule.service);
         let flow = &plain.flow();
@@ -51,7 +52,9 @@ impl<'s> Round<'s> {
         step.target = slot as u32;
         Some(way)
     }
+}
 
+impl<'s> Round<'s> {
     /// Selects a backend for a plain packet that has no entry, in the second loop.
     #[inline(never)]
     pub(super) fn open<F: Frame>(

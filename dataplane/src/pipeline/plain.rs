@@ -6,6 +6,7 @@
 //! all others take the general way from its start.
 
 use super::general::{Apart, Candidate};
+use super::intake::Intake;
 use super::step::{Step, Way, known_in};
 use super::{BURST, Decision, Round, Tracking, Worker};
 use crate::backend::BackendHandle;
@@ -22,12 +23,12 @@ use crate::wire::ethernet::{self, HEADER_LEN, TAG_LEN};
 
 /// Number of packets ahead that headers are prefetched: a line comes from the third-level cache, where NICs put it, in
 /// the time that some four take to parse.
-const HEADERS_AHEAD: usize = 4;
+pub(super) const HEADERS_AHEAD: usize = 4;
 
 /// Packet that the first loop does not take in as established: it is not plain, has no rule, opens or closes its connection, or
 /// is not tracked.
 #[derive(Clone, Copy)]
-enum Other<'s> {
+pub(super) enum Other<'s> {
     /// A matter of the general way.
     General,
     /// Plain, of this rule: it opens or closes its connection, or is not tracked.
@@ -36,7 +37,7 @@ enum Other<'s> {
     Passed(PassReason),
 }
 
-impl<'s> Round<'s> {
+impl<'s> Intake<'s> {
     /// Takes in a burst: the first loop. Steps of plain packets are complete after it, and candidates of all others.
     #[inline(never)]
     pub(super) fn take_in_all<F: Frame>(
@@ -68,22 +69,106 @@ impl<'s> Round<'s> {
         }
     }
 
-    /// Takes in a burst whose packets all take the general way.
-    pub(super) fn take_in_generally<F: Frame>(
-        &self,
-        frames: &[F],
-        steps: &mut [Step<'s>; BURST],
-        candidates: &mut [Candidate; BURST],
-        decisions: &mut [Decision],
-        counters: &mut Counters,
-    ) {
-        for (frame, ((step, candidate), decision)) in
-            frames.iter().zip(steps.iter_mut().zip(candidates).zip(decisions))
-        {
-            step.way = self.take_in_other(Other::General, frame.bytes(), step, candidate, decision, counters);
+    /// Takes in the packet of a frame with a VLAN tag, as [`Self::take_in`] does.
+    #[inline(never)]
+    pub(super) fn take_in_tagged(&self, frame: &[u8], step: &mut Step<'s>) -> Result<(), Other<'s>> {
+        match ethertype::<TAG_LEN>(frame) {
+            Some(PlainIpv4::ETHERTYPE) => self.take_in::<TAG_LEN, PlainIpv4>(frame, step),
+            Some(PlainIpv6::ETHERTYPE) => self.take_in::<TAG_LEN, PlainIpv6>(frame, step),
+            _ => Err(Other::General),
         }
     }
 
+    /// Takes in the packet behind so many bytes of VLAN tags, in the first loop, if it is plain and should have an entry.
+    ///
+    /// # Errors
+    /// The kind of the packet, if it is another.
+    #[inline(always)]
+    pub(super) fn take_in<'f, const TAG: usize, P: Plain<'f>>(
+        &self,
+        frame: &'f [u8],
+        step: &mut Step<'s>,
+    ) -> Result<(), Other<'s>> {
+        let plain = frame.get(HEADER_LEN + TAG..).and_then(P::read).ok_or(Other::General)?;
+        let rule = plain.rule(self.rules.table()).map_err(Other::without_rule)?;
+        if ethernet::destination(frame).is_group() || plain.ttl() <= 1 {
+            return Err(Other::General);
+        }
+        (step.rule, step.service) = (rule.rule, rule.service);
+        step.packet = PlainPacket { l3_len: plain.l3_len(), tag_len: TAG as u8, is_ipv4: P::IS_IPV4 };
+        if !rule.tracked || plain.tcp_flags() != 0 {
+            return Err(Other::Plain(rule));
+        }
+        step.came = rule.came;
+        // Martian sources are looked for where there is no entry: no packet from one makes any, but one to it may, which
+        // came by a route and has the same key.
+        if rule.came == Came::ByRoute && plain.flow().src.is_martian_source() {
+            return Err(Other::General);
+        }
+        step.key = if rule.came == Came::ByRoute {
+            plain.tracking_key_in_order(self.hasher, &rule.key)
+        } else {
+            plain.tracking_key(self.hasher, &rule.key)
+        };
+        step.way = Way::Established;
+        self.table.prefetch(step.key);
+        Ok(())
+    }
+
+    /// Takes in a packet that is not of an established connection.
+    //
+    // A call, so that what it needs takes no registers from the packets before it.
+    #[inline(never)]
+    pub(super) fn take_in_other(
+        &self,
+        other: Other<'s>,
+        frame: &[u8],
+        step: &mut Step<'s>,
+        candidate: &mut Candidate,
+        decision: &mut Decision,
+        counters: &mut Counters,
+    ) -> Way {
+        let way = match other {
+            Other::General => None,
+            Other::Passed(reason) => {
+                *decision = Decision::end(Verdict::Pass(reason));
+                return Way::Ended;
+            }
+            Other::Plain(rule) if step.packet.is_ipv4 => {
+                self.take_in_turning::<PlainIpv4>(rule, frame, step, candidate, decision)
+            }
+            Other::Plain(rule) => self.take_in_turning::<PlainIpv6>(rule, frame, step, candidate, decision),
+        };
+        way.unwrap_or_else(|| {
+            if self.admit_any(candidate, frame, decision, counters) { Way::General } else { Way::Ended }
+        })
+    }
+
+    /// Takes in a plain packet that opens or closes its connection, or has none. None where the general way has to.
+    #[inline(always)]
+    fn take_in_turning<'f, P: Plain<'f>>(
+        &self,
+        rule: &PlainRule,
+        frame: &'f [u8],
+        step: &mut Step<'s>,
+        candidate: &mut Candidate,
+        decision: &mut Decision,
+    ) -> Option<Way> {
+        let plain: P = known_in(frame, step);
+        if rule.came.is_routed() || plain.flow().src.is_martian_source() {
+            return None;
+        }
+        if let Some(way) = self.take_in_opening(plain, rule, step) {
+            return Some(way);
+        }
+        admit_plain(plain, step, candidate, frame, decision);
+        (candidate.tracked, candidate.key) = (true, plain.tracking_key(self.hasher, &rule.key));
+        self.table.prefetch_pair(candidate.key);
+        Some(Way::Turning)
+    }
+}
+
+impl<'s> Round<'s> {
     /// Finds the backends of a burst, in the order of its packets: the second loop. Plain packets depart in the third;
     /// all others are decided and delivered.
     #[inline(never)]
@@ -130,104 +215,6 @@ impl<'s> Round<'s> {
                 }
             }
         }
-    }
-
-    /// Takes in the packet of a frame with a VLAN tag, as [`Self::take_in`] does.
-    #[inline(never)]
-    fn take_in_tagged(&self, frame: &[u8], step: &mut Step<'s>) -> Result<(), Other<'s>> {
-        match ethertype::<TAG_LEN>(frame) {
-            Some(PlainIpv4::ETHERTYPE) => self.take_in::<TAG_LEN, PlainIpv4>(frame, step),
-            Some(PlainIpv6::ETHERTYPE) => self.take_in::<TAG_LEN, PlainIpv6>(frame, step),
-            _ => Err(Other::General),
-        }
-    }
-
-    /// Takes in the packet behind so many bytes of VLAN tags, in the first loop, if it is plain and should have an entry.
-    ///
-    /// # Errors
-    /// The kind of the packet, if it is another.
-    #[inline(always)]
-    fn take_in<'f, const TAG: usize, P: Plain<'f>>(
-        &self,
-        frame: &'f [u8],
-        step: &mut Step<'s>,
-    ) -> Result<(), Other<'s>> {
-        let plain = frame.get(HEADER_LEN + TAG..).and_then(P::read).ok_or(Other::General)?;
-        let rule = plain.rule(self.snapshot.rules.table()).map_err(Other::without_rule)?;
-        if ethernet::destination(frame).is_group() || plain.ttl() <= 1 {
-            return Err(Other::General);
-        }
-        (step.rule, step.service) = (rule.rule, rule.service);
-        step.packet = PlainPacket { l3_len: plain.l3_len(), tag_len: TAG as u8, is_ipv4: P::IS_IPV4 };
-        if !rule.tracked || plain.tcp_flags() != 0 {
-            return Err(Other::Plain(rule));
-        }
-        step.came = rule.came;
-        // Martian sources are looked for where there is no entry: no packet from one makes any, but one to it may, which
-        // came by a route and has the same key.
-        if rule.came == Came::ByRoute && plain.flow().src.is_martian_source() {
-            return Err(Other::General);
-        }
-        step.key = if rule.came == Came::ByRoute {
-            plain.tracking_key_in_order(self.hasher, &rule.key)
-        } else {
-            plain.tracking_key(self.hasher, &rule.key)
-        };
-        step.way = Way::Established;
-        self.table.prefetch(step.key);
-        Ok(())
-    }
-
-    /// Takes in a packet that is not of an established connection.
-    //
-    // A call, so that what it needs takes no registers from the packets before it.
-    #[inline(never)]
-    fn take_in_other(
-        &self,
-        other: Other<'s>,
-        frame: &[u8],
-        step: &mut Step<'s>,
-        candidate: &mut Candidate,
-        decision: &mut Decision,
-        counters: &mut Counters,
-    ) -> Way {
-        let way = match other {
-            Other::General => None,
-            Other::Passed(reason) => {
-                *decision = Decision::end(Verdict::Pass(reason));
-                return Way::Ended;
-            }
-            Other::Plain(rule) if step.packet.is_ipv4 => {
-                self.take_in_turning::<PlainIpv4>(rule, frame, step, candidate, decision)
-            }
-            Other::Plain(rule) => self.take_in_turning::<PlainIpv6>(rule, frame, step, candidate, decision),
-        };
-        way.unwrap_or_else(|| {
-            if self.admit_any(candidate, frame, decision, counters) { Way::General } else { Way::Ended }
-        })
-    }
-
-    /// Takes in a plain packet that opens or closes its connection, or has none. None where the general way has to.
-    #[inline(always)]
-    fn take_in_turning<'f, P: Plain<'f>>(
-        &self,
-        rule: &PlainRule,
-        frame: &'f [u8],
-        step: &mut Step<'s>,
-        candidate: &mut Candidate,
-        decision: &mut Decision,
-    ) -> Option<Way> {
-        let plain: P = known_in(frame, step);
-        if rule.came.is_routed() || plain.flow().src.is_martian_source() {
-            return None;
-        }
-        if let Some(way) = self.take_in_opening(plain, rule, step) {
-            return Some(way);
-        }
-        admit_plain(plain, step, candidate, frame, decision);
-        (candidate.tracked, candidate.key) = (true, plain.tracking_key(self.hasher, &rule.key));
-        self.table.prefetch_pair(candidate.key);
-        Some(Way::Turning)
     }
 
     /// Lets a plain packet follow its connection, in the second loop. False where the connection has no valid entry, or the
@@ -309,7 +296,7 @@ impl<'s> Round<'s> {
         decision: &mut Decision,
         worker: &mut Worker<'_>,
     ) {
-        let Worker { counters, budget, first_fragments } = worker;
+        let Worker { counters, budgets, first_fragments } = worker;
         match connection {
             Some(handle) => (decision.backend, decision.tracking) = (Some(handle), Tracking::Hit),
             None if candidate.apart == Apart::No => {
@@ -334,7 +321,7 @@ impl<'s> Round<'s> {
             return;
         }
         let first_of = candidate.first_of(frame.bytes(), self.hasher);
-        self.deliver(&candidate.packet, backend, frame, decision, counters, budget);
+        self.deliver(&candidate.packet, backend, frame, decision, counters, budgets);
         if let Some(datagram) = first_of {
             self.remember(datagram, backend, decision, first_fragments);
         }
@@ -416,6 +403,6 @@ fn depart<F: Frame>(
 }
 
 #[inline]
-fn prefetch_header<F: Frame>(frame: &F) {
+pub(super) fn prefetch_header<F: Frame>(frame: &F) {
     prefetch(frame.bytes().as_ptr());
 }

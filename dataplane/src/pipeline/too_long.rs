@@ -6,7 +6,8 @@ use super::{Decision, Round};
 use crate::counters::Counters;
 use crate::delivery::TooLong;
 use crate::frame::Frame;
-use crate::icmp_error::{self, ErrorBudget};
+use crate::icmp_error::{self, ErrorBudgets};
+use crate::network::Network;
 use crate::packet::Packet;
 use crate::snapshot::Backend;
 use crate::verdict::{DropReason, Verdict};
@@ -21,12 +22,14 @@ impl Round<'_> {
         frame: &mut F,
         decision: &mut Decision,
         counters: &mut Counters,
-        budget: &mut ErrorBudget,
+        budgets: &mut ErrorBudgets,
     ) {
         let delivery = &backend.delivery;
         let delivered = match delivery.too_long(packet) {
             TooLong::Refuse => {
-                decision.answered = self.answer_too_big(packet, backend, frame, counters, budget);
+                decision.answered = self.network_of(decision).is_some_and(|network| {
+                    self.answer_too_big(network, packet, backend, frame, counters, budgets)
+                });
                 Err(DropReason::PacketTooBig)
             }
             TooLong::Drop => Err(DropReason::ExceedsTunnelMtu),
@@ -44,19 +47,26 @@ impl Round<'_> {
         }
     }
 
+    /// Network of a packet that has a rule: its service's.
+    fn network_of(&self, decision: &Decision) -> Option<&Network> {
+        let (_, service) = decision.rule?;
+        Some(self.snapshot.networks.get(self.snapshot.service(service).network))
+    }
+
     /// Tells the sender of a packet that it is too big, if that may be told. True if the frame now holds the answer.
     #[cold]
     fn answer_too_big<F: Frame>(
         &self,
+        network: &Network,
         packet: &Packet,
         backend: &Backend,
         frame: &mut F,
         counters: &mut Counters,
-        budget: &mut ErrorBudget,
+        budgets: &mut ErrorBudgets,
     ) -> bool {
-        let answered = self.snapshot.error_source(packet.flow.dst).is_some_and(|own| {
+        let answered = network.error_source(packet.flow.dst).is_some_and(|own| {
             icmp_error::may_answer(frame.bytes(), packet)
-                && budget.take(self.now, self.snapshot.icmp_errors_per_sec)
+                && budgets.take(network.id, self.now, network.icmp_errors_per_sec)
                 && icmp_error::answer_too_big(frame, packet, own, backend.delivery.told_mtu(packet))
         });
         if answered {

@@ -3,20 +3,24 @@
 
 use std::sync::Arc;
 
-use super::{Backend, Eligible, OwnAddresses, Service, Snapshot};
+use super::{Backend, Eligible, Service, Snapshot};
 use crate::address::{Address, Prefix};
 use crate::affinity::{AffinityPolicy, ServiceKey};
 use crate::backend::BackendHandle;
 use crate::delivery::Delivery;
-use crate::forwarding_rule::{ForwardingRule, ForwardingRules, Route, RuleId, ServiceId};
+use crate::egress::PortId;
+use crate::forwarding_rule::{ForwardingRule, ForwardingRules, Route, RuleId, ServiceId, Targets};
+use crate::ingress::{Ingress, NetworkId, NetworkLink};
 use crate::maglev::{LookupTable, Weighted};
+use crate::network::{Network, Networks, OwnAddresses};
 use crate::seed::Seed;
 use crate::traffic_counters::TrafficCounters;
 
 /// Snapshot in the making.
 ///
 /// Services, backends and rules are numbered in the order in which they are added. By default the snapshot has
-/// generation 1, the default seed, a hundred ICMP errors a second, no own addresses, and no counters of traffic.
+/// generation 1, the default seed, one network with a hundred ICMP errors a second and no own addresses, and no counters of
+/// traffic.
 ///
 /// ```
 /// use guideway_dataplane::address::Address;
@@ -40,18 +44,26 @@ use crate::traffic_counters::TrafficCounters;
 pub struct SnapshotBuilder {
     generation: u64,
     rules: Vec<ForwardingRule>,
-    routes: Vec<Route>,
-    region: Vec<Prefix>,
+    networks: Vec<NetworkDraft>,
     services: Vec<ServiceDraft>,
     backends: Vec<Option<Backend>>,
+    workers: usize,
+}
+
+/// Network in the making.
+#[derive(Debug)]
+struct NetworkDraft {
+    link: Option<NetworkLink>,
+    routes: Vec<Route>,
+    region: Vec<Prefix>,
     own: OwnAddresses,
     icmp_errors_per_sec: u32,
-    workers: usize,
 }
 
 /// Service in the making, and the backends that may get its new connections.
 #[derive(Debug)]
 struct ServiceDraft {
+    network: NetworkId,
     policy: AffinityPolicy,
     eligible: Vec<EligibleDraft>,
 }
@@ -69,19 +81,32 @@ impl SnapshotBuilder {
         Self {
             generation: 1,
             rules: Vec::new(),
-            routes: Vec::new(),
-            region: Vec::new(),
+            networks: vec![NetworkDraft::new(None)],
             services: Vec::new(),
             backends: Vec::new(),
-            own: OwnAddresses::default(),
-            icmp_errors_per_sec: 100,
             workers: 0,
         }
     }
 
+    /// Adds a network of a port, untagged or in a VLAN: services, routes, regions and own addresses that are added from here
+    /// on are of it. Without any, all are of one network that has every frame.
+    pub fn network(&mut self, port: PortId, vlan: Option<u16>) -> NetworkId {
+        if self.networks[0].link.is_none() {
+            self.networks.clear();
+        }
+        let network = NetworkId(self.networks.len() as u8);
+        self.networks.push(NetworkDraft::new(Some(NetworkLink { network, port, vlan })));
+        network
+    }
+
+    fn latest(&mut self) -> &mut NetworkDraft {
+        self.networks.last_mut().expect("there is one network at least")
+    }
+
     /// Adds a service that has no backends yet.
     pub fn service(&mut self, policy: AffinityPolicy) -> ServiceId {
-        self.services.push(ServiceDraft { policy, eligible: Vec::new() });
+        let network = NetworkId((self.networks.len() - 1) as u8);
+        self.services.push(ServiceDraft { network, policy, eligible: Vec::new() });
         ServiceId((self.services.len() - 1) as u16)
     }
 
@@ -105,7 +130,7 @@ impl SnapshotBuilder {
         handle
     }
 
-    /// Adds a forwarding rule.
+    /// Adds a forwarding rule, which is of its service's network.
     pub fn rule(&mut self, rule: ForwardingRule) -> RuleId {
         self.rules.push(rule);
         RuleId((self.rules.len() - 1) as u16)
@@ -113,20 +138,20 @@ impl SnapshotBuilder {
 
     /// Adds a route to the service behind a rule.
     pub fn route(&mut self, route: Route) -> &mut Self {
-        self.routes.push(route);
+        self.latest().routes.push(route);
         self
     }
 
     /// Adds clients of the appliance's own region. Without any, all clients count as such.
     pub fn region(&mut self, clients: Prefix) -> &mut Self {
-        self.region.push(clients);
+        self.latest().region.push(clients);
         self
     }
 
     /// Sets the appliance's own address of one family.
     pub fn own(&mut self, address: Address) -> &mut Self {
-        let own = if address.is_ipv4() { &mut self.own.ipv4 } else { &mut self.own.ipv6 };
-        *own = Some(address);
+        let own = &mut self.latest().own;
+        *(if address.is_ipv4() { &mut own.ipv4 } else { &mut own.ipv6 }) = Some(address);
         self
     }
 
@@ -138,7 +163,7 @@ impl SnapshotBuilder {
 
     /// Sets how many ICMP errors a worker may send in a second.
     pub fn icmp_errors_per_sec(&mut self, limit: u32) -> &mut Self {
-        self.icmp_errors_per_sec = limit;
+        self.latest().icmp_errors_per_sec = limit;
         self
     }
 
@@ -158,28 +183,38 @@ impl SnapshotBuilder {
             "every rule has its service"
         );
         assert!(
-            self.routes.iter().all(|route| usize::from(route.next_hop.0) < self.rules.len()),
+            self.networks
+                .iter()
+                .flat_map(|network| &network.routes)
+                .all(|route| usize::from(route.next_hop.0) < self.rules.len()),
             "every route has its rule"
         );
-        let own = [self.own.ipv4, self.own.ipv6].into_iter().flatten();
         let treated: Vec<(ServiceKey, AffinityPolicy)> =
             (1..).map(ServiceKey).zip(self.services.iter().map(|service| service.policy)).collect();
-        let rules = ForwardingRules::new(&self.rules, &self.routes, &self.region)
-            .with_own(own.map(Prefix::from))
-            .spelled_out(&treated);
+        let targets = Arc::new(Targets::new(&self.rules));
+        let ids = (0..).map(NetworkId);
+        let networks = ids.zip(&self.networks).map(|(id, draft)| {
+            let of_network = |rule: &ForwardingRule| self.services[usize::from(rule.service.0)].network == id;
+            let rules = (0..).map(RuleId).zip(&self.rules).filter(|(_, rule)| of_network(rule));
+            let rules = ForwardingRules::of_network(&targets, rules, &draft.routes, &draft.region)
+                .with_own([draft.own.ipv4, draft.own.ipv6].into_iter().flatten().map(Prefix::from))
+                .spelled_out(&treated);
+            let (own, icmp_errors_per_sec) = (draft.own, draft.icmp_errors_per_sec);
+            Network { id, rules: Arc::new(rules), own, icmp_errors_per_sec }
+        });
+        let links: Vec<NetworkLink> = self.networks.iter().filter_map(|network| network.link).collect();
         let services = treated.iter().zip(&self.services).map(|((key, policy), service)| Service {
+            network: service.network,
             key: *key,
             policy: *policy,
             eligible: Arc::new(service.eligible()),
         });
         Snapshot {
             generation: self.generation,
-            rules: Arc::new(rules),
+            networks: Networks::new(networks, Ingress::new(&links)),
             services: services.collect(),
             backends: self.backends.clone().into(),
             seed: Seed::DEFAULT,
-            own: self.own,
-            icmp_errors_per_sec: self.icmp_errors_per_sec,
             traffic_counters: Arc::new(TrafficCounters::new(
                 self.workers,
                 self.rules.len(),
@@ -192,6 +227,18 @@ impl SnapshotBuilder {
 impl Default for SnapshotBuilder {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl NetworkDraft {
+    fn new(link: Option<NetworkLink>) -> Self {
+        Self {
+            link,
+            routes: Vec::new(),
+            region: Vec::new(),
+            own: OwnAddresses::default(),
+            icmp_errors_per_sec: 100,
+        }
     }
 }
 
@@ -255,7 +302,7 @@ mod tests {
         let rule = builder.rule(ForwardingRule::new(vip, RuleProtocol::Tcp, RulePorts::All, web));
         let dest_range = Prefix::new(Address::v4([198, 51, 100, 0]), 24);
         builder.route(Route { dest_range, next_hop: rule }).own(Address::v4([198, 51, 100, 1]));
-        let rules = builder.build().rules;
+        let rules = Arc::clone(&builder.build().networks.first().rules);
         assert_eq!(rules.lookup(&flow([203, 0, 113, 10])), RuleMatch::Rule(rule, web));
         assert_eq!(rules.lookup(&flow([198, 51, 100, 9])), RuleMatch::Route(rule, web));
         assert_eq!(rules.lookup(&flow([198, 51, 100, 1])), RuleMatch::None, "the appliance's own address");

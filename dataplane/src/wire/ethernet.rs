@@ -36,6 +36,17 @@ const WHOLE: &str = "the frame has a whole header";
 pub const TAG_LEN: usize = 4;
 const MOST_TAGS: usize = 2;
 
+/// EtherTypes of a customer tag, of a service tag, and of the service tag of equipment older than 802.1ad.
+const CUSTOMER_TAG: u16 = 0x8100;
+const SERVICE_TAG: u16 = 0x88a8;
+const OLD_SERVICE_TAG: u16 = 0x9100;
+
+/// Bits of a tag that name the VLAN; the others are a priority and whether the frame may be dropped.
+const VLAN: u16 = 0x0fff;
+
+/// Number that names no VLAN (IEEE 802.1Q, table 9-2).
+const NO_VLAN: u16 = 0x0fff;
+
 /// Type of a frame's payload, as its header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EtherType {
@@ -57,12 +68,30 @@ pub fn payload(frame: &[u8]) -> Option<(EtherType, usize)> {
         match ethertype {
             ipv4::ETHERTYPE => return Some((EtherType::Ipv4, offset)),
             ipv6::ETHERTYPE => return Some((EtherType::Ipv6, offset)),
-            // Customer tag, service tag, and the service tag of equipment older than 802.1ad.
-            0x8100 | 0x88a8 | 0x9100 if offset < HEADER_LEN + MOST_TAGS * TAG_LEN => offset += TAG_LEN,
+            CUSTOMER_TAG | SERVICE_TAG | OLD_SERVICE_TAG if offset < HEADER_LEN + MOST_TAGS * TAG_LEN => {
+                offset += TAG_LEN;
+            }
             other => return Some((EtherType::Other(other), offset)),
         }
     }
     None
+}
+
+/// VLAN that the only tag of a frame names; 0 for a frame without a tag, or with one that has nothing but a priority; 4095, which
+/// names none, for a frame with a service tag or with several.
+///
+/// `None` where the frame ends inside its own header.
+#[inline]
+pub fn vlan(frame: &[u8]) -> Option<u16> {
+    let word = |offset: usize| Some(u16::from_be_bytes([*frame.get(offset)?, *frame.get(offset + 1)?]));
+    match word(ADDRESSES_LEN)? {
+        CUSTOMER_TAG => match word(ADDRESSES_LEN + TAG_LEN)? {
+            CUSTOMER_TAG | SERVICE_TAG | OLD_SERVICE_TAG => Some(NO_VLAN),
+            _ => Some(word(ADDRESSES_LEN + 2)? & VLAN),
+        },
+        SERVICE_TAG | OLD_SERVICE_TAG => Some(NO_VLAN),
+        _ => Some(0),
+    }
 }
 
 /// Destination address of a frame of at least [`HEADER_LEN`] bytes.

@@ -7,7 +7,7 @@ use guideway_dataplane::affinity::{
 };
 use guideway_dataplane::conntrack::ConntrackTable;
 use guideway_dataplane::delivery::{Delivery, DeliveryMode, Tunnel};
-use guideway_dataplane::egress::Egress;
+use guideway_dataplane::egress::{Egress, PortId};
 use guideway_dataplane::forwarding_rule::{ForwardingRule, RulePorts, RuleProtocol};
 use guideway_dataplane::frame::Frame;
 use guideway_dataplane::pipeline::{Decision, Pipeline};
@@ -115,7 +115,7 @@ impl Appliance {
 
     /// Decides a burst at `now`.
     pub(crate) fn process<F: Frame>(&mut self, frames: &mut [F], decisions: &mut [Decision], now: u32) {
-        self.pipeline.process(frames, decisions, Tick(now), &self.snapshot, &self.table);
+        self.pipeline.process(PortId(0), frames, decisions, Tick(now), &self.snapshot, &self.table);
     }
 }
 

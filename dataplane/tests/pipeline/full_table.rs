@@ -8,7 +8,7 @@ use guideway_dataplane::affinity::{
 use guideway_dataplane::conntrack::{ConntrackTable, Stage};
 use guideway_dataplane::counters::ConntrackCounters;
 use guideway_dataplane::delivery::Delivery;
-use guideway_dataplane::egress::Egress;
+use guideway_dataplane::egress::{Egress, PortId};
 use guideway_dataplane::forwarding_rule::{ForwardingRule, RulePorts, RuleProtocol};
 use guideway_dataplane::frame::HEADROOM;
 use guideway_dataplane::pipeline::{Decision, Pipeline, Tracking};
@@ -56,7 +56,14 @@ impl World {
     fn send(&mut self, packet: &Packet) -> Tracking {
         let mut frames = [Memory::new(&packet.build(), HEADROOM)];
         let mut decisions = [Decision::PENDING];
-        self.pipeline.process(&mut frames, &mut decisions, Tick(self.now), &self.snapshot, &self.table);
+        self.pipeline.process(
+            PortId(0),
+            &mut frames,
+            &mut decisions,
+            Tick(self.now),
+            &self.snapshot,
+            &self.table,
+        );
         assert!(decisions[0].backend.is_some());
         decisions[0].tracking
     }

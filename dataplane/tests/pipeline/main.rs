@@ -3,6 +3,7 @@
 mod appliance;
 mod fragments;
 mod full_table;
+mod networks;
 mod own_packets;
 mod packet_table;
 mod plain_way;

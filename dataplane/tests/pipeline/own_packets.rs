@@ -4,7 +4,7 @@ use guideway_dataplane::address::{Address, Prefix};
 use guideway_dataplane::affinity::{AffinityPolicy, TrackingHasher};
 use guideway_dataplane::conntrack::ConntrackTable;
 use guideway_dataplane::delivery::Delivery;
-use guideway_dataplane::egress::Egress;
+use guideway_dataplane::egress::{Egress, PortId};
 use guideway_dataplane::forwarding_rule::{ForwardingRule, Route, RuleId, RulePorts, RuleProtocol};
 use guideway_dataplane::frame::HEADROOM;
 use guideway_dataplane::pipeline::{Decision, Pipeline};
@@ -32,7 +32,7 @@ fn an_error_about_a_tunnel_packet_is_passed_although_a_route_covers_the_tunnels_
     let told = |src: &str| Packet::between("192.0.2.254", src).packet_too_big(1_400, &sent(src), 28);
     let mut frames = ["192.0.2.1", "192.0.2.2"].map(|src| Memory::new(&told(src).build(), HEADROOM));
     let mut decisions = [Decision::PENDING; 2];
-    pipeline.process(&mut frames, &mut decisions, Tick(0), &snapshot, &table);
+    pipeline.process(PortId(0), &mut frames, &mut decisions, Tick(0), &snapshot, &table);
     assert_eq!(
         decisions[0].verdict,
         Verdict::Pass(PassReason::NoForwardingRule),

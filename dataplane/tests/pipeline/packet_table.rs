@@ -151,8 +151,12 @@ fn process(appliance: &mut Appliance, frame: &[u8], headroom: usize) -> (Decisio
 }
 
 /// Reasons that have a test of their own, outside the table.
-const BY_THEMSELVES: [DropReason; 3] =
-    [DropReason::NoHeadroom, DropReason::MalformedEthernet, DropReason::NextHopUnresolved];
+const BY_THEMSELVES: [DropReason; 4] = [
+    DropReason::NoHeadroom,
+    DropReason::MalformedEthernet,
+    DropReason::NextHopUnresolved,
+    DropReason::NoNetwork,
+];
 
 #[test]
 fn every_packet_of_the_table_ends_as_it_says() {

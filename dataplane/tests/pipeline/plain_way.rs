@@ -1,5 +1,6 @@
 //! The plain way decides and delivers every packet as the general way does, whatever the state of backends and table.
 
+use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
 use guideway_dataplane::address::{Address, Prefix};
@@ -10,7 +11,7 @@ use guideway_dataplane::affinity::{
 use guideway_dataplane::backend::{BackendHandle, Generation};
 use guideway_dataplane::conntrack::{ConntrackTable, Entry, TrackingKey};
 use guideway_dataplane::delivery::{Delivery, DeliveryMode, Tunnel};
-use guideway_dataplane::egress::Egress;
+use guideway_dataplane::egress::{Egress, PortId};
 use guideway_dataplane::forwarding_rule::{
     ForwardingRule, Route, RuleId, RulePorts, RuleProtocol, ServiceId,
 };
@@ -95,59 +96,67 @@ fn delivery(mode: DeliveryMode, backend: usize) -> Delivery {
 }
 
 /// The snapshot in which all backends are healthy. Its lookup tables take long to make, and never change.
-static HEALTHY: LazyLock<Snapshot> = LazyLock::new(healthy);
-
-fn healthy() -> Snapshot {
+static HEALTHY: LazyLock<Snapshot> = LazyLock::new(|| {
     let mut builder = SnapshotBuilder::new();
-    for service in 0..SERVICES {
+    fill(&mut builder, 0..SERVICES);
+    builder.counted_workers(1).build()
+});
+
+/// The same of two networks, each of which has half of the services, behind the same addresses: frames without a tag, and those
+/// of VLAN 5.
+static OF_TWO_NETWORKS: LazyLock<Snapshot> = LazyLock::new(|| {
+    let mut builder = SnapshotBuilder::new();
+    for (vlan, first) in [(None, 0), (Some(5), SERVICES / 2)] {
+        builder.network(PortId(0), vlan);
+        fill(&mut builder, first..first + SERVICES / 2);
+    }
+    builder.counted_workers(1).build()
+});
+
+/// Adds these services to the latest network, with rules and routes before them.
+fn fill(builder: &mut SnapshotBuilder, services: Range<usize>) {
+    let mut rules = Vec::new();
+    for (number, service) in services.clone().enumerate() {
         let id = builder.service(policy(service));
         for backend in 0..3 {
             builder.backend(id, &format!("{service}-{backend}"), 1, delivery(MODES[service % 4], backend));
         }
         for is_ipv4 in [true, false] {
-            let vip = address(&vip(service, is_ipv4));
+            let vip = address(&vip(number, is_ipv4));
             let (tcp, udp) = (RuleProtocol::Tcp, RuleProtocol::Udp);
-            let rules = match service % 4 {
+            let of_service = match service % 4 {
                 0 => vec![(tcp, RulePorts::List(vec![80, 443])), (udp, RulePorts::List(vec![443]))],
                 1 => vec![(RuleProtocol::L3Default, RulePorts::All)],
                 2 => vec![(tcp, RulePorts::Range(80, 500)), (udp, RulePorts::All)],
                 _ => vec![(tcp, RulePorts::All), (udp, RulePorts::Range(440, 450))],
             };
-            for (protocol, ports) in rules {
+            for (protocol, ports) in of_service {
                 let region_only = service == 5;
-                builder.rule(ForwardingRule { region_only, ..ForwardingRule::new(vip, protocol, ports, id) });
+                let rule = ForwardingRule::new(vip, protocol, ports, id);
+                rules.push(builder.rule(ForwardingRule { region_only, ..rule }));
             }
         }
     }
-    let mut narrow = ForwardingRule::new(
-        address(&vip(0, true)),
-        RuleProtocol::Tcp,
-        RulePorts::List(vec![443]),
-        ServiceId(1),
-    );
+    let service = |number: u16| ServiceId(services.start as u16 + number);
+    let listed = RulePorts::List(vec![443]);
+    let mut narrow = ForwardingRule::new(address(&vip(0, true)), RuleProtocol::Tcp, listed, service(1));
     narrow.source_ranges = vec![Prefix::new(address("192.0.2.4"), 31)];
     builder.rule(narrow);
-    builder.rule(ForwardingRule::new(
-        Prefix::new(address("198.51.100.0"), 28),
-        RuleProtocol::Tcp,
-        RulePorts::All,
-        ServiceId(2),
-    ));
+    let range = Prefix::new(address("198.51.100.0"), 28);
+    builder.rule(ForwardingRule::new(range, RuleProtocol::Tcp, RulePorts::All, service(2)));
     builder
-        .route(Route { dest_range: Prefix::new(address("198.51.100.128"), 25), next_hop: RuleId(2) })
-        .route(Route { dest_range: Prefix::new(address("2001:db8:99::"), 48), next_hop: RuleId(0) })
-        .route(Route { dest_range: Prefix::new(address("127.0.0.0"), 8), next_hop: RuleId(2) })
-        .route(Route { dest_range: Prefix::new(address("192.0.2.8"), 29), next_hop: RuleId(2) })
+        .route(Route { dest_range: Prefix::new(address("198.51.100.128"), 25), next_hop: rules[2] })
+        .route(Route { dest_range: Prefix::new(address("2001:db8:99::"), 48), next_hop: rules[0] })
+        .route(Route { dest_range: Prefix::new(address("127.0.0.0"), 8), next_hop: rules[2] })
+        .route(Route { dest_range: Prefix::new(address("192.0.2.8"), 29), next_hop: rules[2] })
         .region(Prefix::new(address("192.0.2.0"), 29))
         .own(address("192.0.2.1"))
         .own(address("2001:db8:1::1"))
-        .icmp_errors_per_sec(3)
-        .counted_workers(1);
-    builder.build()
+        .icmp_errors_per_sec(3);
 }
 
-fn snapshot(fates: &[Fate]) -> Snapshot {
-    let snapshot = &*HEALTHY;
+fn snapshot(fates: &[Fate], of_two: bool) -> Snapshot {
+    let snapshot = if of_two { &*OF_TWO_NETWORKS } else { &*HEALTHY };
     let changed = |(handle, fate): (u32, &Fate)| {
         let backend = snapshot.backends.get(BackendHandle(handle))?.clone();
         match *fate {
@@ -163,11 +172,9 @@ fn snapshot(fates: &[Fate]) -> Snapshot {
     };
     let backends: Vec<Option<Backend>> = (0..).zip(fates).map(changed).collect();
     Snapshot {
-        rules: Arc::clone(&snapshot.rules),
+        networks: snapshot.networks.clone(),
         services: snapshot.services.clone(),
         backends: Backends::from(backends),
-        own: snapshot.own,
-        icmp_errors_per_sec: snapshot.icmp_errors_per_sec,
         traffic_counters: Arc::new(TrafficCounters::new(1, 40, 3 * SERVICES)),
         ..Snapshot::default()
     }
@@ -183,9 +190,14 @@ fn packet() -> impl Strategy<Value = Vec<u8>> {
         0..2u16,
     );
     let lengths = vec![0usize, 1, 5, 700, 1430, 1441, 1465, 1480, 1600];
-    let form = (0..24u8, select(lengths), any::<bool>(), prop::bool::weighted(0.2));
+    let form = (
+        0..24u8,
+        select(lengths),
+        any::<bool>(),
+        select(vec![None, None, None, None, Some(5), Some(5), Some(6)]),
+    );
     (ends, form, prop::option::weighted(0.1, (0..80usize, any::<u8>()))).prop_map(
-        |((is_ipv4, service, client, port, client_port), (form, len, may_fragment, is_tagged), damage)| {
+        |((is_ipv4, service, client, port, client_port), (form, len, may_fragment, vlan), damage)| {
             let client = match (client, is_ipv4) {
                 // A martian.
                 (127, true) => "127.0.0.1".to_owned(),
@@ -227,8 +239,8 @@ fn packet() -> impl Strategy<Value = Vec<u8>> {
             if !may_fragment {
                 packet = packet.dont_fragment();
             }
-            if is_tagged {
-                packet = packet.vlan(5);
+            if let Some(vlan) = vlan {
+                packet = packet.vlan(vlan);
             }
             let mut frame = packet.build();
             if let Some((offset, byte)) = damage
@@ -262,7 +274,7 @@ impl Worker {
     fn decide(&mut self, burst: &[Vec<u8>], now: u32, snapshot: &Snapshot) -> Vec<(Decision, Vec<u8>)> {
         let mut frames: Vec<Memory> = burst.iter().map(|frame| Memory::new(frame, HEADROOM)).collect();
         let mut decisions = vec![Decision::PENDING; frames.len()];
-        self.pipeline.process(&mut frames, &mut decisions, Tick(now), snapshot, &self.table);
+        self.pipeline.process(PortId(0), &mut frames, &mut decisions, Tick(now), snapshot, &self.table);
         decisions
             .into_iter()
             .zip(frames)
@@ -278,10 +290,11 @@ impl Worker {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
     fn the_plain_way_is_the_general_way(
+        of_two in any::<bool>(),
         pool in vec(packet(), 4..24),
         rounds in vec((vec(any::<Index>(), 1..=32), vec(fate(), 3 * SERVICES), 0..3u32), 2..6),
     ) {
@@ -292,7 +305,7 @@ proptest! {
             now += seconds;
             // Few packets come several times each: those of a connection that has an entry are what the plain way is for.
             let burst: Vec<Vec<u8>> = burst.iter().map(|index| index.get(&pool).clone()).collect();
-            let (of_plain, of_general) = (snapshot(&fates), snapshot(&fates));
+            let (of_plain, of_general) = (snapshot(&fates, of_two), snapshot(&fates, of_two));
             let (ours, theirs) = (plain.decide(&burst, now, &of_plain), general.decide(&burst, now, &of_general));
             for ((frame, ours), theirs) in burst.iter().zip(&ours).zip(&theirs) {
                 prop_assert_eq!(ours, theirs, "{:?}", frame);

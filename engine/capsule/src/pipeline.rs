@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use capsule::PortQueue;
 use capsule::batch::{PacketRx, PacketTx, Pipeline};
+use guideway_dataplane::egress::PortId;
 use guideway_dataplane::affinity::TrackingHasher;
 use guideway_dataplane::conntrack::ConntrackTable;
 use guideway_dataplane::frame::Frame;
@@ -78,6 +79,7 @@ impl Pipeline for CapturePipeline {
             let burst = index..index + second.len();
             index = burst.end;
             self.pipeline.process(
+                PortId(0),
                 &mut frames[burst.clone()],
                 &mut decisions[burst],
                 second[0].now,

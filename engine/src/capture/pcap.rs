@@ -69,6 +69,7 @@ impl Pcap {
             data: header_len..end,
             wire_len: record.origlen.max(captured_len),
             link_type: self.link_type(),
+            interface: 0,
         }))
     }
 

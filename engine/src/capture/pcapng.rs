@@ -140,6 +140,7 @@ impl Pcapng {
             data: block::PACKET_OFFSET..block::PACKET_OFFSET + captured_len,
             wire_len: packet.wire_len.max(packet.captured_len),
             link_type: interface.link_type,
+            interface: packet.interface as u32,
         })
     }
 
@@ -167,6 +168,7 @@ impl Pcapng {
             data: block::SIMPLE_PACKET_OFFSET..block::SIMPLE_PACKET_OFFSET + captured_len,
             wire_len: block.origlen,
             link_type: interface.link_type,
+            interface: 0,
         })
     }
 

@@ -27,6 +27,8 @@ pub struct Record<'a> {
     pub wire_len: u32,
     /// Link layer that the frame was captured with.
     pub link_type: LinkType,
+    /// Interface that the frame was captured on, by its index in its section of a pcapng file; 0 in a pcap file.
+    pub interface: u32,
 }
 
 /// Reads a capture, pcap or pcapng, record by record.
@@ -124,7 +126,7 @@ impl<R: Read> CaptureReader<R> {
         let Some(captured) = captured else {
             return Ok(None);
         };
-        let link_type = captured.link_type;
+        let (link_type, interface) = (captured.link_type, captured.interface);
         let in_memory = ROOM + captured.data.start..ROOM + captured.data.end;
         let Some(frame) = link_type.make_ethernet(self.input.memory_mut(), in_memory) else {
             return Err(CaptureError::UnsupportedLinkType { records: self.input.records, link_type });
@@ -141,6 +143,7 @@ impl<R: Read> CaptureReader<R> {
             bytes: &self.input.memory_mut()[frame],
             wire_len,
             link_type,
+            interface,
         }))
     }
 

@@ -114,7 +114,7 @@ pub(crate) fn expected_in_bursts(frames: &[Vec<u8>], len: usize) -> Outcome {
             mbuf.fill(bytes);
         }
         let mut decisions = vec![Decision::PENDING; share.len()];
-        worker.poll(&mut burst, &mut decisions, Tick(0));
+        worker.poll(PortId(0), &mut burst, &mut decisions, Tick(0));
         // Of one burst, the loop sends what is forwarded before what is answered.
         let mut answers = Vec::new();
         for (mbuf, decision) in burst.iter().zip(&decisions) {

@@ -9,6 +9,7 @@ use guideway_dataplane::backend::BackendHandle;
 use guideway_dataplane::conntrack::ConntrackTable;
 use guideway_dataplane::counters::Counters;
 use guideway_dataplane::delivery::{DeliveryMode, PlainDelivery, PlainPacket};
+use guideway_dataplane::egress::PortId;
 use guideway_dataplane::forwarding_rule::RuleProtocol;
 use guideway_dataplane::frame::Frame;
 use guideway_dataplane::packet::Packet;
@@ -250,7 +251,7 @@ impl Bench {
 
     /// Sweeps this second's share of the table: the first poll does so, and no later one.
     fn sweep(&mut self) {
-        self.processor.poll::<Slot>(&mut [], &mut [], NOW);
+        self.processor.poll::<Slot>(PortId(0), &mut [], &mut [], NOW);
     }
 
     /// Decides one packet of each flow, not counted; returns the flows that an entry has decided.
@@ -259,7 +260,7 @@ impl Bench {
         for flows in flows.chunks(BURST) {
             let mut decisions = [Decision::PENDING; BURST];
             let decisions = &mut decisions[..flows.len()];
-            self.processor.poll(self.burst.receive(flows, form), decisions, NOW);
+            self.processor.poll(PortId(0), self.burst.receive(flows, form), decisions, NOW);
             let decided = flows.iter().zip(decisions);
             hits.extend(decided.filter(|(_, one)| one.tracking == Tracking::Hit).map(|(flow, _)| *flow));
         }

@@ -4,6 +4,7 @@
 use std::hint::black_box;
 
 use guideway_dataplane::delivery::{PlainDelivery, PlainPacket};
+use guideway_dataplane::egress::PortId;
 use guideway_dataplane::frame::Frame;
 use guideway_dataplane::packet::Packet;
 use guideway_dataplane::pipeline::Decision;
@@ -23,7 +24,7 @@ pub(super) fn counted_decide(
     decisions: &mut [Decision],
     now: Tick,
 ) {
-    processor.poll(frames, decisions, now);
+    processor.poll(PortId(0), frames, decisions, now);
     // Something after the call, so that it is no jump out of what is counted.
     black_box(decisions);
 }

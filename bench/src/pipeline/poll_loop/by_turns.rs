@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use guideway_dataplane::affinity::TrackingHasher;
 use guideway_dataplane::conntrack::ConntrackTable;
+use guideway_dataplane::egress::PortId;
 use guideway_dataplane::pipeline::{BURST, Decision};
 use guideway_dataplane::snapshot::Snapshot;
 use guideway_engine::burst_processor::BurstProcessor;
@@ -91,7 +92,7 @@ impl<Q: QueuePair> ByTurns<Q> {
         for _ in 0..bursts {
             self.queues.rx_burst(&mut self.burst);
             let now = self.clock.now();
-            self.processor.poll(&mut self.burst, &mut self.decisions, now);
+            self.processor.poll(PortId(0), &mut self.burst, &mut self.decisions, now);
             self.queues.tx_burst(&mut self.burst);
             self.burst.clear();
         }

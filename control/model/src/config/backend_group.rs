@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use guideway_dataplane::delivery::DeliveryMode;
 
-use super::names::Names;
+use super::names::{Names, Scope};
 use super::network::MacAddress;
 use super::report::{Report, Span};
 use super::written::choice::{Chosen, Delivery};
@@ -19,6 +19,8 @@ pub struct BackendGroup {
     pub name: String,
     /// Delivery of packets to the endpoints.
     pub delivery: DeliveryMode,
+    /// Index of the network that the endpoints are reached by, in [`super::Config::networks`].
+    pub network: usize,
     /// Path MTU to the endpoints, in bytes: the group's own, else the network's.
     pub mtu: u16,
     /// Endpoints, in the order of the file; possibly none.
@@ -26,11 +28,8 @@ pub struct BackendGroup {
 }
 
 impl BackendGroup {
-    pub(super) fn parse(
-        file: &BackendGroupFile,
-        network: &Option<Field<NetworkFile>>,
-        report: &mut Report,
-    ) -> Option<Self> {
+    pub(super) fn parse(file: &BackendGroupFile, scope: &Scope<'_>, report: &mut Report) -> Option<Self> {
+        let network = scope.networks.resolve(&file.network, report);
         let delivery = file.delivery_mode(report);
         let endpoints = file.endpoints.get()?;
         Names::new(endpoints, report);
@@ -38,7 +37,8 @@ impl BackendGroup {
         Some(Self {
             name: file.name.get()?.0.clone(),
             delivery: delivery?,
-            mtu: file.path_mtu(network)?,
+            network: network?,
+            mtu: file.path_mtu(scope)?,
             endpoints: endpoints
                 .iter()
                 .map(|endpoint| Endpoint::parse(endpoint.get()?))
@@ -65,10 +65,15 @@ impl BackendGroupFile {
     }
 
     /// Path MTU to the endpoints, in bytes: the group's own, else the network's.
-    pub(super) fn path_mtu(&self, network: &Option<Field<NetworkFile>>) -> Option<u16> {
-        match &self.mtu {
-            Some(mtu) => Some(mtu.copied()?.as_u16()),
-            None => Some(network.value_or_default()?.mtu()?.as_u16()),
+    pub(super) fn path_mtu(&self, scope: &Scope<'_>) -> Option<u16> {
+        if let Some(mtu) = &self.mtu {
+            return Some(mtu.copied()?.as_u16());
+        }
+        let network = scope.networks.find(&self.network)?;
+        match scope.networks.table(network) {
+            Some(table) => Some(table.mtu()?.as_u16()),
+            None if scope.networks.is_readable(network) => Some(NetworkFile::default().mtu()?.as_u16()),
+            None => None,
         }
     }
 

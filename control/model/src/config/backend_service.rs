@@ -18,6 +18,9 @@ use super::written::value::Integer;
 pub struct BackendService {
     /// Name of the service, unique among backend services.
     pub name: String,
+    /// Index of the network that the service's packets leave by, in [`super::Config::networks`]; its forwarding rules and
+    /// groups have the same.
+    pub network: usize,
     /// Side of the network that the service faces; its forwarding rules have the same.
     pub scheme: LoadBalancingScheme,
     /// Protocol of the forwarding rules that the service may serve.
@@ -60,6 +63,7 @@ impl BackendService {
     }
 
     pub(super) fn parse(file: &BackendServiceFile, scope: &Scope<'_>, report: &mut Report) -> Option<Self> {
+        let network = scope.networks.resolve(&file.network, report);
         let scheme = file.scheme();
         let affinity = file.affinity(report);
         let tracking = file.tracking(report);
@@ -70,6 +74,7 @@ impl BackendService {
         let Tracking { mode, persistence, idle_timeout_sec } = tracking?;
         Some(Self {
             name: file.name.get()?.0.clone(),
+            network: network?,
             scheme: scheme?,
             protocol: file.protocol()?.0,
             affinity: affinity?,
@@ -102,6 +107,11 @@ impl BackendServiceFile {
     /// Span of the scheme if it is written, else of the name.
     pub(super) fn span_of_scheme(&self) -> &Span {
         self.load_balancing_scheme.as_ref().map_or(self.name.span(), Field::span)
+    }
+
+    /// Span of the network if it is written, else of the name.
+    pub(super) fn span_of_network(&self) -> &Span {
+        self.network.as_ref().map_or(self.name.span(), Field::span)
     }
 
     /// Span of the protocol if it is written, else of the name.

@@ -3,6 +3,7 @@
 mod announcements;
 mod backends;
 mod neighbor_replies;
+mod networks;
 mod ports;
 mod precedence;
 mod reach;
@@ -23,10 +24,11 @@ pub(super) fn check(
     report: &mut Report,
 ) {
     let file = scope.file;
-    ports::check(file, report);
-    neighbor_replies::check(elements(&file.forwarding_rule), report);
+    networks::check(scope, report);
+    ports::check(scope, report);
+    neighbor_replies::check(scope, report);
     precedence::check(&written(scope, rules), report);
-    routes::check(file, report);
+    routes::check(scope, report);
     announcements::check(file, announcements, rules, report);
     reach::check(scope, report);
     backends::check(scope, report);

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::limits::{MAX_PORTS, MAX_SOURCE_RANGES};
 use super::names::Scope;
-use super::report::Report;
+use super::report::{Report, Span};
 use super::written::choice::{Chosen, NeighborReplies, RuleProtocol, ServiceProtocol};
 use super::written::field::{Field, elements};
 use super::written::file::{BackendServiceFile, ForwardingRuleFile};
@@ -20,6 +20,9 @@ use super::written::vip_range::VipRange;
 pub struct ForwardingRule {
     /// Name of the rule, unique among forwarding rules.
     pub name: String,
+    /// Index of the network that packets of the rule come from, in [`super::Config::networks`]; its backend service has the
+    /// same.
+    pub network: usize,
     /// Side of the network that the rule faces; its backend service has the same.
     pub scheme: LoadBalancingScheme,
     /// Virtual IP addresses: one, or all of a prefix.
@@ -42,6 +45,7 @@ pub struct ForwardingRule {
 
 impl ForwardingRule {
     pub(super) fn parse(file: &ForwardingRuleFile, scope: &Scope<'_>, report: &mut Report) -> Option<Self> {
+        let network = scope.networks.resolve(&file.network, report);
         let scheme = file.scheme();
         let protocol = file.protocol();
         let ports = file.ports(report);
@@ -75,10 +79,12 @@ impl ForwardingRule {
         let service = scope.services.resolve(&file.backend_service, report);
         if let Some((_, service)) = scope.services.find(&file.backend_service) {
             file.check_service(service, report);
+            file.check_network(service, scope, report);
         }
 
         Some(Self {
             name: file.name.get()?.0.clone(),
+            network: network?,
             scheme: scheme?,
             vip: file.ip_address.copied()?,
             probe_address: probe_address?,
@@ -261,6 +267,38 @@ impl ForwardingRuleFile {
             seen.push((range, field));
         }
         (seen.len() == ranges.len()).then(|| seen.iter().map(|(range, _)| *range).collect())
+    }
+
+    /// Span of the network if it is written, else of the name.
+    pub(super) fn span_of_network(&self) -> &Span {
+        self.network.as_ref().map_or(self.name.span(), Field::span)
+    }
+
+    /// Reports a network other than the service's.
+    fn check_network(&self, service: &BackendServiceFile, scope: &Scope<'_>, report: &mut Report) {
+        let networks = &scope.networks;
+        let (Some(own), Some(theirs)) = (networks.find(&self.network), networks.find(&service.network))
+        else {
+            return;
+        };
+        let (Some(rule), Some(name), true) = (self.name.get(), service.name.get(), own != theirs) else {
+            return;
+        };
+        let (own, theirs) = (networks.name(own), networks.name(theirs));
+        report.error_beside(
+            self.backend_service.span(),
+            format!(
+                "forwarding rule `{}` is in network `{own}`, and its backend service `{}` in `{theirs}`",
+                rule.0, name.0
+            ),
+            format!(
+                "write `network = \"{own}\"` in both, or `\"{theirs}\"`: a packet leaves by its own network"
+            ),
+            [
+                (self.span_of_network(), format!("in `{own}`")),
+                (service.span_of_network(), format!("in `{theirs}`")),
+            ],
+        );
     }
 
     /// Reports a scheme other than the service's, and a protocol that the service does not serve.

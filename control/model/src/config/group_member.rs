@@ -32,6 +32,9 @@ pub(super) fn parse(
         return None;
     }
     let members: Vec<_> = written.iter().map(|member| parse_one(member.get()?, scope, report)).collect();
+    for member in written.iter().filter_map(Field::get) {
+        check_network(service, member, scope, report);
+    }
 
     for (failover, noun) in [(false, "primary"), (true, "failover")] {
         let of_a_kind = || members.iter().flatten().filter(|member| member.failover == failover);
@@ -53,6 +56,29 @@ pub(super) fn parse(
 fn parse_one(member: &MemberFile, scope: &Scope<'_>, report: &mut Report) -> Option<GroupMember> {
     let group = scope.groups.resolve(&member.group, report);
     Some(GroupMember { group: group?, failover: member.failover()? })
+}
+
+/// Reports a group of another network than the service's.
+fn check_network(service: &BackendServiceFile, member: &MemberFile, scope: &Scope<'_>, report: &mut Report) {
+    let Some((_, group)) = scope.groups.find(&member.group) else { return };
+    let networks = &scope.networks;
+    let (Some(own), Some(theirs)) = (networks.find(&service.network), networks.find(&group.network)) else {
+        return;
+    };
+    let (Some(service_name), Some(name), true) = (service.name.get(), group.name.get(), own != theirs) else {
+        return;
+    };
+    let (own, theirs) = (networks.name(own), networks.name(theirs));
+    let span_of_group = group.network.as_ref().map_or(group.name.span(), Field::span);
+    report.error_beside(
+        member.group.span(),
+        format!(
+            "backend service `{}` is in network `{own}`, and its backend group `{}` in `{theirs}`",
+            service_name.0, name.0
+        ),
+        format!("write `network = \"{own}\"` in both, or `\"{theirs}\"`: a packet leaves by its own network"),
+        [(service.span_of_network(), format!("in `{own}`")), (span_of_group, format!("in `{theirs}`"))],
+    );
 }
 
 fn check_twice(written: &[Field<MemberFile>], members: &[Option<GroupMember>], report: &mut Report) {

@@ -23,7 +23,9 @@ pub(super) const MAX_HOLD_DOWN_SEC: u32 = 3_600;
 pub(super) const MAX_MIN_HEALTHY: u32 = MAX_ENDPOINTS_OF_A_SERVICE as u32;
 /// Largest number of ports of the appliance.
 pub(super) const MAX_APPLIANCE_PORTS: usize = 16;
-/// Largest number of the appliance's addresses on one port.
+/// Largest number of networks.
+pub(super) const MAX_NETWORKS: usize = guideway_dataplane::ingress::MAX_NETWORKS;
+/// Largest number of the appliance's addresses on one port, or in one VLAN.
 pub(super) const MAX_ADDRESSES_OF_A_PORT: usize = 64;
 /// Largest number of workers.
 pub(super) const MAX_WORKERS: usize = 64;

@@ -1,5 +1,5 @@
-//! The appliance itself: its addresses, its path MTU, the seed of its fleet and the size of its conntrack
-//! table.
+//! The networks that the appliance is attached to, with its own addresses and path MTU there; the seed of its fleet and the size
+//! of its conntrack table.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -7,6 +7,8 @@ use std::time::Duration;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::limits::{MAX_REGION_RANGES, MIN_ENTROPY_BITS};
+use super::link;
+use super::names::Scope;
 use super::report::Report;
 use super::written::field::{Field, Optional, elements};
 use super::written::file::{ConntrackFile, DEFAULT_SEED, FleetFile, NetworkFile};
@@ -16,9 +18,21 @@ use super::written::value::Mac;
 /// The six bytes of a MAC address, in the order in which they are sent.
 pub type MacAddress = [u8; 6];
 
-/// Addresses, MTU and ICMP errors of the appliance itself.
+/// A network that the appliance is attached to: its link, and the appliance's own addresses, MTU and ICMP errors there.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Network {
+    /// Name of the network, unique among networks; `default` for a sole one that is given none.
+    pub name: String,
+    /// Index of its port in [`super::Config::ports`]; [`None`] for a sole network, which is on all ports.
+    pub port: Option<usize>,
+    /// VLAN of the port that the network is; [`None`] if its frames are untagged.
+    pub vlan: Option<u16>,
+    /// Addresses of the appliance in the VLAN, each with the length of the link's prefix.
+    pub addresses: Vec<IpNet>,
+    /// Router in the VLAN to all other IPv4 destinations.
+    pub ipv4_gateway: Option<IpAddr>,
+    /// Router in the VLAN to all other IPv6 destinations.
+    pub ipv6_gateway: Option<IpAddr>,
     /// IPv4 address of the appliance: source of its IPv4 tunnels and of its ICMP errors.
     pub ipv4_address: Option<Ipv4Addr>,
     /// IPv6 address of the appliance: source of its IPv6 tunnels and of its ICMPv6 errors.
@@ -43,9 +57,22 @@ pub struct Network {
     pub fragment_tunnels: bool,
 }
 
+/// Networks of a file in its order, at least one: without any table, one with the defaults of all keys.
+pub(super) fn parse(scope: &Scope<'_>, report: &mut Report) -> Vec<Option<Network>> {
+    (0..scope.networks.count()).map(|index| Network::parse(index, scope, report)).collect()
+}
+
 impl Network {
-    pub(super) fn parse(file: &Option<Field<NetworkFile>>, report: &mut Report) -> Option<Self> {
-        let file = file.value_or_default()?;
+    /// Index of a port that there is not: of a network that waits for the start at which its port is taken over.
+    pub const NO_PORT: usize = u8::MAX as usize;
+
+    fn parse(index: usize, scope: &Scope<'_>, report: &mut Report) -> Option<Self> {
+        let default = NetworkFile::default();
+        let file = match scope.networks.table(index) {
+            Some(file) => file,
+            None if scope.networks.is_readable(index) => &default,
+            None => return None,
+        };
 
         let ipv4_address = match file.ipv4_address.written() {
             Some(IpAddr::V4(address)) => Some(*address),
@@ -61,13 +88,26 @@ impl Network {
                 None
             }
         };
-
+        let port = match &file.port {
+            Some(name) => scope.ports.resolve(name, report).map(Some),
+            None => Some((scope.networks.count() > 1 || file.vlan.is_some()).then_some(0)),
+        };
+        let link = link::parse(&file.ip_addresses, &file.gateways, "network", report);
         let region_ranges = elements(&file.region_ranges);
         limit("region ranges", region_ranges, MAX_REGION_RANGES, report);
         let (tunnel_source_ipv4, tunnel_source_ipv6) =
             tunnel_sources(elements(&file.tunnel_source_ranges), report);
 
         Some(Self {
+            name: scope.networks.name(index).to_owned(),
+            port: port?,
+            vlan: match &file.vlan {
+                Some(vlan) => Some(vlan.copied()?.as_u16()),
+                None => None,
+            },
+            addresses: link.addresses?,
+            ipv4_gateway: link.ipv4_gateway,
+            ipv6_gateway: link.ipv6_gateway,
             ipv4_address,
             ipv6_address,
             mac_address: file.mac_address.written().map(|mac: &Mac| mac.0),

@@ -5,11 +5,9 @@ use std::net::IpAddr;
 use guideway_engine::driver::device::{AfPacketRing, Device};
 use ipnet::IpNet;
 
-use super::limits::MAX_ADDRESSES_OF_A_PORT;
+use super::link;
 use super::report::Report;
-use super::written::field::{Field, elements};
 use super::written::file::PortFile;
-use super::written::lengths::limit;
 
 /// Bytes of a frame beyond the packet: an Ethernet header and two VLAN tags.
 const LINK_HEADERS: u32 = 22;
@@ -39,18 +37,14 @@ pub struct Port {
 
 impl Port {
     pub(super) fn parse(file: &PortFile, report: &mut Report) -> Option<Self> {
-        let addresses = elements(&file.ip_addresses);
-        limit("addresses of one port", addresses, MAX_ADDRESSES_OF_A_PORT, report);
-        let addresses: Option<Vec<IpNet>> =
-            addresses.iter().map(|address| Some(address.copied()?.0)).collect();
         file.check_ring(report);
-        let [ipv4_gateway, ipv6_gateway] = file.gateways(addresses.as_deref(), report);
+        let link = link::parse(&file.ip_addresses, &file.gateways, "port", report);
         Some(Self {
             name: file.name.get()?.0.clone(),
             device: file.device.get()?.clone(),
-            addresses: addresses?,
-            ipv4_gateway,
-            ipv6_gateway,
+            addresses: link.addresses?,
+            ipv4_gateway: link.ipv4_gateway,
+            ipv6_gateway: link.ipv6_gateway,
             mtu: file.mtu()?.as_u16(),
             rx_descriptors: file.rx_descriptors()?.as_u16(),
             tx_descriptors: file.tx_descriptors()?.as_u16(),
@@ -83,38 +77,5 @@ impl PortFile {
                 format!("write `{fitting}` among the device's arguments, or leave both out"),
             );
         }
-    }
-
-    /// Gateways of both address families, each on the link.
-    fn gateways(&self, addresses: Option<&[IpNet]>, report: &mut Report) -> [Option<IpAddr>; 2] {
-        let mut gateways: [Option<(IpAddr, &Field<IpAddr>)>; 2] = [None, None];
-        for field in elements(&self.gateways) {
-            let Some(gateway) = field.copied() else { continue };
-            let on_link = |addresses: &[IpNet]| {
-                addresses.iter().any(|own| own.contains(&gateway) && own.addr() != gateway)
-            };
-            // A link-local gateway is on every link, but to ask for it takes an address of its family.
-            let link_local = matches!(gateway, IpAddr::V6(v6) if v6.is_unicast_link_local());
-            let is_near = |addresses: &[IpNet]| {
-                on_link(addresses) || (link_local && addresses.iter().any(|own| own.addr().is_ipv6()))
-            };
-            if addresses.is_some_and(|own| !is_near(own)) {
-                report.error(
-                    field.span(),
-                    format!("gateway `{gateway}` is in no prefix of the port's `ip_addresses`"),
-                    "write the address of a neighbour on the link, or add the port's own address there",
-                );
-            }
-            let family = &mut gateways[usize::from(gateway.is_ipv6())];
-            if let Some((_, first)) = family.replace((gateway, field)) {
-                report.error_beside(
-                    field.span(),
-                    "two gateways of one family",
-                    "keep at most one IPv4 gateway and one IPv6 gateway",
-                    [(first.span(), "the first".to_owned())],
-                );
-            }
-        }
-        gateways.map(|gateway| gateway.map(|(address, _)| address))
     }
 }

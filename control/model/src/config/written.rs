@@ -7,5 +7,6 @@ pub(super) mod field;
 pub(super) mod file;
 pub(super) mod google_key;
 pub(super) mod lengths;
+pub(super) mod one_or_more;
 pub(super) mod value;
 pub(super) mod vip_range;

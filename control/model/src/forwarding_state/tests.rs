@@ -1,8 +1,11 @@
 //! Tests of the forwarding state: what a set of changes comes to in snapshots, names and totals.
 
+use std::collections::BTreeSet;
+
 use guideway_dataplane::backend::BackendHandle;
 use guideway_dataplane::conntrack::{Entry, Stage, Standing};
 use guideway_dataplane::frame::Frame;
+use guideway_dataplane::ingress::NetworkId;
 use guideway_dataplane::packet::Packet;
 use guideway_dataplane::time::Tick;
 use guideway_engine::mbuf::Mbuf;
@@ -44,9 +47,9 @@ fn health(service: &str, backend: &str, healthy: bool) -> StateChange {
 struct Counting(std::cell::RefCell<Vec<String>>);
 
 impl EgressLookup for Counting {
-    fn egress(&self, destination: Address) -> guideway_dataplane::egress::Egress {
+    fn egress(&self, network: NetworkId, destination: Address) -> guideway_dataplane::egress::Egress {
         self.0.borrow_mut().push(std::net::IpAddr::from(destination).to_string());
-        StandInMacs.egress(destination)
+        StandInMacs.egress(network, destination)
     }
 }
 
@@ -80,7 +83,7 @@ fn tables_and_rules_that_a_change_leaves_alone_are_shared_between_snapshots() {
     let (service, backend) = ("svc".to_owned(), "a".to_owned());
     state.apply([StateChange::ReportedWeight { service, backend, weight: 7 }], Duration::ZERO);
     let second = state.snapshot(&StandInMacs);
-    assert!(Arc::ptr_eq(&first.rules, &second.rules));
+    assert!(Arc::ptr_eq(&first.networks.first().rules, &second.networks.first().rules));
     assert!(Arc::ptr_eq(&first.services[0].eligible, &second.services[0].eligible), "weights are not in use");
     assert_eq!(second.generation, first.generation + 1);
 }
@@ -121,8 +124,8 @@ fn a_changed_egress_reaches_every_delivery_and_no_lookup_table() {
 struct NoEgress;
 
 impl EgressLookup for NoEgress {
-    fn egress(&self, destination: Address) -> guideway_dataplane::egress::Egress {
-        guideway_dataplane::egress::Egress { next_hop: None, ..StandInMacs.egress(destination) }
+    fn egress(&self, network: NetworkId, destination: Address) -> guideway_dataplane::egress::Egress {
+        guideway_dataplane::egress::Egress { next_hop: None, ..StandInMacs.egress(network, destination) }
     }
 }
 
@@ -309,4 +312,122 @@ fn a_snapshot_of_what_has_changed_is_that_of_everything() {
         assert_eq!(format!("{:?}", changed.backends), format!("{:?}", whole.backends), "at {now:?}");
         assert_eq!(format!("{:?}", changed.services), format!("{:?}", whole.services), "at {now:?}");
     }
+}
+
+/// Networks of these names, VLANs of ports of these names; the service `web` is in `network`.
+fn networks(places: &[(&str, &str, u16)], network: &str) -> Config {
+    let ports: BTreeSet<&str> = places.iter().map(|(_, port, _)| *port).collect();
+    let port = |port: &str| {
+        format!("[[port]]\nname = \"{port}\"\ndevice = \"net_pcap{}\"\n", port.as_bytes()[0] - b'a')
+    };
+    let network_table = |(name, port, vlan): &(&str, &str, u16)| {
+        format!(
+            "[[network]]\nname = \"{name}\"\nport = \"{port}\"\nvlan = {vlan}\nipv4_address = \"192.0.2.1\"\n"
+        )
+    };
+    let ports: String = ports.into_iter().map(port).collect();
+    let tables: String = places.iter().map(network_table).collect();
+    let own = format!("network = \"{network}\"\n");
+    let text = format!(
+        "{ports}{tables}[[health_check]]\nname = \"hc\"\ntype = \"TCP\"\nport = 80\n\
+         [[forwarding_rule]]\nname = \"web\"\n{own}ip_address = \"203.0.113.10\"\nports = [80]\n\
+         backend_service = \"web\"\n[[backend_service]]\nname = \"web\"\n{own}health_checks = [\"hc\"]\n\
+         backends = [{{ group = \"web\" }}]\n[[backend_group]]\nname = \"web\"\n{own}delivery = \"ipip\"\n\
+         endpoints = [{{ name = \"a\", ip_address = \"198.18.0.1\" }}]\n"
+    );
+    Config::parse("test", &text).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+/// An entry that the service's backend has now.
+fn entry_of(snapshot: &Snapshot, handle: BackendHandle) -> Entry {
+    let backend = snapshot.backend(handle).expect("the backend is there");
+    Entry {
+        backend: handle,
+        generation: backend.generation_for(true),
+        persists: true,
+        stage: Stage::Established,
+        seen: Tick(0),
+    }
+}
+
+#[test]
+fn a_service_that_moves_to_another_network_is_another_one() {
+    let places = [("blue", "a", 100), ("red", "a", 200)];
+    let mut state = ForwardingState::offline(networks(&places, "blue"));
+    let before = state.snapshot(&StandInMacs);
+    let entry = entry_of(&before, handle(&state, "web"));
+    let (key, network) = (before.services[0].key, before.services[0].network);
+    assert_eq!((network, before.standing(&entry, Tick(1))), (NetworkId(0), Standing::Live));
+
+    state.apply([StateChange::Config(Box::new(networks(&places, "red")))], Duration::ZERO);
+    let after = state.snapshot(&StandInMacs);
+    assert_eq!(after.services[0].network, NetworkId(1));
+    assert_ne!(after.services[0].key, key, "no packet has the name of a connection of before");
+    assert_eq!(after.standing(&entry, Tick(1)), Standing::Void);
+}
+
+#[test]
+fn a_network_is_known_by_its_name_whatever_its_number() {
+    let before = [("blue", "a", 100), ("red", "a", 200)];
+    let mut state = ForwardingState::offline(networks(&before, "blue"));
+    let snapshot = state.snapshot(&StandInMacs);
+    let (key, entry) = (snapshot.services[0].key, entry_of(&snapshot, handle(&state, "web")));
+
+    let after = [("green", "a", 300), ("red", "a", 200), ("blue", "a", 100)];
+    state.apply([StateChange::Config(Box::new(networks(&after, "blue")))], Duration::ZERO);
+    let snapshot = state.snapshot(&StandInMacs);
+    assert_eq!((snapshot.services[0].network, snapshot.services[0].key), (NetworkId(2), key));
+    assert_eq!(snapshot.standing(&entry, Tick(1)), Standing::Live);
+    let tagged = pcap_fixtures::packet::Packet::between("192.0.2.7", "203.0.113.10").vlan(100).tcp(1, 80, 0);
+    assert_eq!(state.network_of(PortId(0), &tagged.build()), Some(NetworkId(2)));
+}
+
+#[test]
+fn a_reload_finds_the_ports_of_networks_among_those_that_there_are() {
+    let setup = Setup { starts_once: true, ..Setup::OFFLINE };
+    let before = networks(&[("blue", "a", 100), ("red", "b", 100)], "blue");
+    let mut state = ForwardingState::new(before, setup, Duration::ZERO);
+    // Port `b` is gone, `c` is new, and `red` is on it; `blue` comes behind.
+    let after = networks(&[("red", "c", 100), ("blue", "a", 100)], "blue");
+    let mut reordered = after.clone();
+    reordered.ports.reverse();
+    reordered.networks = after
+        .networks
+        .iter()
+        .map(|network| Arc::new(Network { port: network.port.map(|port| 1 - port), ..(**network).clone() }))
+        .collect();
+    for config in [after, reordered] {
+        state.apply([StateChange::Config(Box::new(config))], Duration::ZERO);
+        let ports: Vec<_> = state.config().networks.iter().map(|network| network.port).collect();
+        assert_eq!(ports, [Some(Network::NO_PORT), Some(0)], "`red` waits for the next start");
+        assert_eq!(state.config().ports.len(), 2);
+        let frame =
+            pcap_fixtures::packet::Packet::between("192.0.2.7", "203.0.113.10").vlan(100).tcp(1, 80, 0);
+        let of = |port| state.network_of(PortId(port), &frame.build());
+        assert_eq!((of(0), of(1)), (Some(NetworkId(1)), None));
+        let egress = *state.snapshot(&StandInMacs).backend(handle(&state, "web")).unwrap().delivery.egress();
+        assert_eq!(egress.port, PortId(0));
+    }
+}
+
+#[test]
+fn a_path_mtu_is_learnt_in_the_network_whose_router_told_of_it() {
+    use pcap_fixtures::packet::Packet as Built;
+    let config = networks(&[("blue", "a", 100), ("red", "a", 200)], "red");
+    let mut state = ForwardingState::offline(config);
+    let inner = Built::between("192.0.2.7", "203.0.113.10").dont_fragment().tcp(1, 80, 0).payload_len(1_360);
+    let sent =
+        Built::between("192.0.2.1", "198.18.0.1").dont_fragment().protocol(4).payload(&inner.ip_bytes());
+    let told = Built::between("192.0.2.254", "192.0.2.1").packet_too_big(1_400, &sent, 100).build();
+    let endpoint = Address::v4([198, 18, 0, 1]);
+    let second = Duration::from_secs;
+    assert_eq!(state.take_in_tunnel_error(NetworkId(0), &told, second(1)), None, "no such tunnel in blue");
+    assert!(state.take_in_tunnel_error(NetworkId(1), &told, second(2)).is_some());
+    let learnt = |network| state.path_mtus().learnt(NetworkId(network), endpoint).map(|learnt| learnt.mtu);
+    assert_eq!((learnt(0), learnt(1)), (None, Some(1_400)));
+    let snapshot = state.snapshot(&StandInMacs);
+    assert_eq!(snapshot.backend(handle(&state, "web")).unwrap().delivery.mtu(), 1_400);
+    let other = networks(&[("red", "a", 200), ("blue", "a", 100)], "red");
+    state.apply([StateChange::Config(Box::new(other))], second(3));
+    assert_eq!(state.path_mtus().learnt(NetworkId(1), endpoint), None, "another network's number now");
 }

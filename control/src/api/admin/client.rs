@@ -97,12 +97,17 @@ impl Client {
         self.get(&format!("/v1/conntrack{query}")).await
     }
 
-    /// Looks up the conntrack entry of a flow.
+    /// Looks up the conntrack entry of a flow in a network; in the first without one.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn conntrack_get(&self, flow: &str) -> Result<ConntrackLookup, ClientError> {
-        self.get(&format!("/v1/conntrack/flow{}", query([("flow", Some(flow))]))).await
+    pub async fn conntrack_get(
+        &self,
+        flow: &str,
+        network: Option<&str>,
+    ) -> Result<ConntrackLookup, ClientError> {
+        let query = query([("flow", Some(flow)), ("network", network)]);
+        self.get(&format!("/v1/conntrack/flow{query}")).await
     }
 
     /// Lists the backends of a service, or all.

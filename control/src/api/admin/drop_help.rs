@@ -156,6 +156,10 @@ const fn dropped(reason: DropReason) -> Sentences {
             "The frame's buffer has no room before the packet for an outer header.",
             "Deliver by `l2`, or use a device whose driver leaves the headroom of 128 bytes.",
         ),
+        DropReason::NoNetwork => (
+            "The frame's VLAN, or its want of a tag, is that of no network on the port that it came by.",
+            "Take the VLANs that are no network's off the switch port, or add a `[[network]]` for the VLAN.",
+        ),
     }
 }
 

@@ -98,6 +98,7 @@ impl Failure {
             Refused::UnknownName(unknown) => {
                 let (word, verb) = match unknown {
                     UnknownName::Service(_) => ("unknown_service", "guideway status"),
+                    UnknownName::Network(_) => ("unknown_network", "guideway status"),
                     UnknownName::Backend(..) => ("unknown_backend", "guideway backend list"),
                 };
                 Self::new(missing, word, unknown.to_string(), format!("`{verb}` lists those that there are"))

@@ -146,16 +146,17 @@ fn bounded(limit: Option<usize>) -> Result<usize, Failure> {
 #[serde(deny_unknown_fields)]
 struct OfFlow {
     flow: String,
+    network: Option<String>,
 }
 
 async fn conntrack_get(
     State(requests): State<RequestSender>,
-    Asked(OfFlow { flow }): Asked<OfFlow>,
+    Asked(OfFlow { flow, network }): Asked<OfFlow>,
 ) -> Answer<ConntrackLookup> {
     let flow = FlowText::from_str(&flow).map_err(|wrong| {
         Failure::unreadable(StatusCode::UNPROCESSABLE_ENTITY, "wrong_flow", wrong.to_string())
     })?;
-    Ok(Json(requests.ask(|reply| Request::ConntrackGet { flow, reply }).await?))
+    Ok(Json(requests.ask(|reply| Request::ConntrackGet { flow, network, reply }).await?))
 }
 
 #[derive(Deserialize)]

@@ -9,6 +9,7 @@ use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::registry::Registry;
 
 use super::families::{Families, Label};
+use super::network_label::NetworkLabel;
 use crate::api::view::{
     Announcement, Backend, BackendList, Health, HealthCheck, HealthChecks, Pool, PortStats, Quantiles,
     RuleCheck, Service, Stats, Status, Traffic, WorkerState, WorkerStats,
@@ -44,10 +45,11 @@ impl Collector for Measured {
         workers(&mut families, &self.status, &self.stats.workers)?;
         conntrack(&mut families, &self.stats)?;
         ports(&mut families, &self.status, &self.stats.ports)?;
-        traffic(&mut families, &self.stats)?;
-        services(&mut families, &self.status.services)?;
-        backends(&mut families, &self.backends.backends)?;
-        health(&mut families, &self.status, &self.backends.backends)?;
+        let network = &NetworkLabel::new(&self.status.services);
+        traffic(&mut families, &self.stats, network)?;
+        services(&mut families, &self.status.services, network)?;
+        backends(&mut families, &self.backends.backends, network)?;
+        health(&mut families, &self.status, &self.backends.backends, network)?;
         vips(&mut families, &self.status)?;
         host_stack(&mut families, &self.stats)
     }
@@ -297,19 +299,22 @@ fn ports(families: &mut Families<'_>, status: &Status, counted: &[PortStats]) ->
 }
 
 /// Writes packets and bytes by rule, service and backend.
-fn traffic(families: &mut Families<'_>, stats: &Stats) -> fmt::Result {
+fn traffic(families: &mut Families<'_>, stats: &Stats, network: &NetworkLabel<'_>) -> fmt::Result {
     let rules: Vec<_> = stats
         .rules
         .iter()
-        .map(|rule| ([("rule", rule.name.clone()), ("service", rule.service.clone())], rule.offered))
+        .map(|rule| {
+            let labels = [("rule", rule.name.clone()), ("service", rule.service.clone())];
+            (network.added(&rule.service, labels), rule.offered)
+        })
         .collect();
-    let label = |name: &str| [("service", name.to_owned())];
+    let label = |name: &str| network.added(name, [("service", name.to_owned())]);
     let offered: Vec<_> = stats.services.iter().map(|it| (label(&it.name), it.offered)).collect();
     let forwarded: Vec<_> = stats.services.iter().map(|it| (label(&it.name), it.forwarded)).collect();
     let backends: Vec<_> = stats
         .backends
         .iter()
-        .map(|backend| (backend_labels(&backend.service, &backend.name), backend.forwarded))
+        .map(|backend| (backend_labels(network, &backend.service, &backend.name), backend.forwarded))
         .collect();
     volume(families, "rule", "of the forwarding rule, whatever became of them", "as they came in", &rules)?;
     volume(
@@ -323,16 +328,15 @@ fn traffic(families: &mut Families<'_>, stats: &Stats) -> fmt::Result {
     volume(families, "backend", "that went to the backend", "as sent", &backends)
 }
 
-fn volume<const LABELS: usize>(
+fn volume(
     families: &mut Families<'_>,
     of: &str,
     which: &str,
     measured: &str,
-    samples: &[([Label; LABELS], Traffic)],
+    samples: &[(Vec<Label>, Traffic)],
 ) -> fmt::Result {
-    let counted = |count: fn(&Traffic) -> u64| {
-        samples.iter().map(move |(labels, traffic)| (labels.clone(), count(traffic)))
-    };
+    let counted =
+        |count: fn(&Traffic) -> u64| samples.iter().map(move |(labels, traffic)| (labels, count(traffic)));
     let (packets, bytes) = (format!("{of}_packets_total"), format!("{of}_bytes_total"));
     families.counters(&packets, &format!("Packets {which}."), counted(|traffic| traffic.packets))?;
     families.counters(
@@ -342,8 +346,8 @@ fn volume<const LABELS: usize>(
     )
 }
 
-fn services(families: &mut Families<'_>, services: &[Service]) -> fmt::Result {
-    let label = |service: &Service| [("service", service.name.clone())];
+fn services(families: &mut Families<'_>, services: &[Service], network: &NetworkLabel<'_>) -> fmt::Result {
+    let label = |service: &Service| network.added(&service.name, [("service", service.name.clone())]);
     let counts: [Metric<Service, u32>; 4] = [
         ("service_backends", "Configured backends of the service.", |service| service.backends),
         ("service_healthy_backends", "Configured backends of the service that are healthy.", |service| {
@@ -374,7 +378,7 @@ fn services(families: &mut Families<'_>, services: &[Service]) -> fmt::Result {
     )?;
     let digests = services.iter().map(|service| {
         let digest = ("digest", service.lookup_table_digest.clone());
-        ([("service", service.name.clone()), digest], 1_u64)
+        (network.added(&service.name, [("service", service.name.clone()), digest]), 1_u64)
     });
     families.gauges(
         "lookup_table_info",
@@ -383,12 +387,12 @@ fn services(families: &mut Families<'_>, services: &[Service]) -> fmt::Result {
     )
 }
 
-fn backend_labels(service: &str, backend: &str) -> [Label; 2] {
-    [("service", service.to_owned()), ("backend", backend.to_owned())]
+fn backend_labels(network: &NetworkLabel<'_>, service: &str, backend: &str) -> Vec<Label> {
+    network.added(service, [("service", service.to_owned()), ("backend", backend.to_owned())])
 }
 
-fn backends(families: &mut Families<'_>, backends: &[Backend]) -> fmt::Result {
-    let labels = |backend: &Backend| backend_labels(&backend.service, &backend.name);
+fn backends(families: &mut Families<'_>, backends: &[Backend], network: &NetworkLabel<'_>) -> fmt::Result {
+    let labels = |backend: &Backend| backend_labels(network, &backend.service, &backend.name);
     let states: [Metric<Backend, bool>; 5] = [
         ("backend_healthy", "1 if the backend's health checks succeed.", |backend| {
             backend.health == Health::Healthy
@@ -424,10 +428,15 @@ fn backends(families: &mut Families<'_>, backends: &[Backend]) -> fmt::Result {
 }
 
 /// Writes results and timeliness of health checks; nothing where none are made.
-fn health(families: &mut Families<'_>, status: &Status, backends: &[Backend]) -> fmt::Result {
+fn health(
+    families: &mut Families<'_>,
+    status: &Status,
+    backends: &[Backend],
+    network: &NetworkLabel<'_>,
+) -> fmt::Result {
     let checked = || backends.iter().filter_map(|it| Some((it, it.health_check.as_ref()?)));
     let turns = |(backend, check): (&Backend, &HealthCheck)| {
-        (backend_labels(&backend.service, &backend.name), check.turns)
+        (backend_labels(network, &backend.service, &backend.name), check.turns)
     };
     families.counters(
         "backend_health_turns_total",
@@ -437,8 +446,10 @@ fn health(families: &mut Families<'_>, status: &Status, backends: &[Backend]) ->
     let checks = || {
         checked().flat_map(|(backend, check)| {
             check.rules.iter().map(move |rule| {
-                let [service, name] = backend_labels(&backend.service, &backend.name);
-                ([service, name, ("rule", rule.forwarding_rule.clone())], rule)
+                let service = ("service", backend.service.clone());
+                let labels =
+                    [service, ("backend", backend.name.clone()), ("rule", rule.forwarding_rule.clone())];
+                (network.added(&backend.service, labels), rule)
             })
         })
     };
@@ -455,10 +466,10 @@ fn health(families: &mut Families<'_>, status: &Status, backends: &[Backend]) ->
         "Duration of the latest health-check probe, in seconds.",
         took,
     )?;
-    let valid = status
-        .services
-        .iter()
-        .filter_map(|service| Some(([("service", service.name.clone())], u64::from(service.weights_valid?))));
+    let valid = status.services.iter().filter_map(|service| {
+        let labels = network.added(&service.name, [("service", service.name.clone())]);
+        Some((labels, u64::from(service.weights_valid?)))
+    });
     families.gauges(
         "service_weights_valid",
         "1 if the weights that the service's backends report count; 0 if all are equal, for want of one.",

@@ -18,16 +18,16 @@ impl<'a> Families<'a> {
     }
 
     /// Writes counters; `name` ends in `_total`.
-    pub(super) fn counters<const LABELS: usize>(
+    pub(super) fn counters(
         &mut self,
         name: &str,
         help: &str,
-        samples: impl IntoIterator<Item = ([Label; LABELS], u64)>,
+        samples: impl IntoIterator<Item = (impl AsRef<[Label]>, u64)>,
     ) -> fmt::Result {
         debug_assert!(name.ends_with("_total"), "{name}");
         // The library's own counters would have the suffix in their samples alone, as OpenMetrics requires it.
         let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
-        samples.into_iter().try_for_each(|(labels, count)| sample(&mut family, &labels, count))
+        samples.into_iter().try_for_each(|(labels, count)| sample(&mut family, labels.as_ref(), count))
     }
 
     /// Writes a counter without labels.
@@ -37,14 +37,14 @@ impl<'a> Families<'a> {
     }
 
     /// Writes gauges.
-    pub(super) fn gauges<const LABELS: usize>(
+    pub(super) fn gauges(
         &mut self,
         name: &str,
         help: &str,
-        samples: impl IntoIterator<Item = ([Label; LABELS], impl EncodeGaugeValue)>,
+        samples: impl IntoIterator<Item = (impl AsRef<[Label]>, impl EncodeGaugeValue)>,
     ) -> fmt::Result {
         let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        samples.into_iter().try_for_each(|(labels, value)| sample(&mut family, &labels, value))
+        samples.into_iter().try_for_each(|(labels, value)| sample(&mut family, labels.as_ref(), value))
     }
 
     /// Writes a gauge without labels.
@@ -53,10 +53,6 @@ impl<'a> Families<'a> {
     }
 }
 
-fn sample<const LABELS: usize>(
-    family: &mut MetricEncoder<'_>,
-    labels: &[Label; LABELS],
-    value: impl EncodeGaugeValue,
-) -> fmt::Result {
-    family.encode_family(labels)?.encode_gauge(&value)
+fn sample(family: &mut MetricEncoder<'_>, labels: &[Label], value: impl EncodeGaugeValue) -> fmt::Result {
+    family.encode_family(&labels)?.encode_gauge(&value)
 }

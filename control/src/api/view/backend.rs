@@ -23,6 +23,9 @@ pub struct Backend {
     pub service: String,
     /// Name of the backend.
     pub name: String,
+    /// Network that the backend is reached by; absent where the appliance is in one network alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
     /// Address of the backend.
     pub address: IpAddr,
     /// Role of the backend's group: primary or failover.

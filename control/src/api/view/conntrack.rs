@@ -64,6 +64,9 @@ impl From<Stage> for ConnectionState {
 pub struct ConntrackLookup {
     /// Flow that was looked up.
     pub flow: String,
+    /// Network of the flow; absent where the appliance is in one network alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
     /// Forwarding rule of the flow's packets; `null` where there is none.
     pub forwarding_rule: Option<String>,
     /// Service of the forwarding rule.

@@ -104,6 +104,9 @@ pub enum WorkerState {
 pub struct Service {
     /// Name of the service.
     pub name: String,
+    /// Network of the service; absent where the appliance is in one network alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
     /// Configured backends.
     pub backends: u32,
     /// Configured backends that are healthy.

@@ -2,12 +2,13 @@
 
 use guideway_dataplane::address::Address;
 use guideway_dataplane::egress::{Egress, PortId};
+use guideway_dataplane::ingress::NetworkId;
 use guideway_model::egress_lookup::EgressLookup;
 
 use super::HostStack;
 
 impl EgressLookup for HostStack {
-    fn egress(&self, destination: Address) -> Egress {
+    fn egress(&self, _: NetworkId, destination: Address) -> Egress {
         match self.next_hop(destination) {
             Some(next_hop) => {
                 let link = self.link(next_hop.link);

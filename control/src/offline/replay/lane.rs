@@ -9,6 +9,7 @@ use guideway_dataplane::affinity::TrackingHasher;
 use guideway_dataplane::conntrack::ConntrackTable;
 use guideway_dataplane::counters::Counters;
 use guideway_dataplane::delivery::fragments::fragments;
+use guideway_dataplane::egress::PortId;
 use guideway_dataplane::frame::Frame;
 use guideway_dataplane::pipeline::{BURST, Decision};
 use guideway_dataplane::snapshot::Snapshot;
@@ -23,6 +24,8 @@ use super::lane_key::LaneKey;
 /// Frame of the capture, and its decision.
 pub(super) struct Job {
     pub(super) timestamp_nanos: u64,
+    /// Port that the frame came by: the capture's interface.
+    pub(super) port: PortId,
     pub(super) wire_len: u32,
     pub(super) decision: Decision,
     captured_len: usize,
@@ -36,6 +39,7 @@ impl Job {
         frame.fill_padded(record.bytes, record.wire_len as usize);
         Self {
             timestamp_nanos: record.timestamp_nanos,
+            port: PortId(record.interface.min(u8::MAX.into()) as u8),
             wire_len: record.wire_len,
             decision: Decision::PENDING,
             captured_len: record.bytes.len(),
@@ -46,6 +50,11 @@ impl Job {
     /// Index of the worker, of `count`, that decides this frame.
     pub(super) fn lane(&self, key: LaneKey, count: usize) -> usize {
         key.lane(self.frame.bytes(), count)
+    }
+
+    /// Bytes of the frame, as it came or as it was delivered: with the VLAN tag of its network either way.
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.frame.bytes()
     }
 
     /// Frame that the appliance sends, as far as it is known, and its length on the wire.
@@ -143,9 +152,10 @@ impl Drop for Lane {
 fn decide(worker: &mut BurstProcessor, now: Tick, share: &mut [Job]) {
     let mut frames = Vec::with_capacity(BURST);
     let mut decisions = [Decision::PENDING; BURST];
-    for burst in share.chunks_mut(BURST) {
+    let of_a_port = share.chunk_by_mut(|one, next| one.port == next.port);
+    for burst in of_a_port.flat_map(|jobs| jobs.chunks_mut(BURST)) {
         frames.extend(burst.iter_mut().map(|job| std::mem::take(&mut job.frame)));
-        worker.poll(&mut frames, &mut decisions[..burst.len()], now);
+        worker.poll(burst[0].port, &mut frames, &mut decisions[..burst.len()], now);
         for ((job, frame), decision) in burst.iter_mut().zip(frames.drain(..)).zip(decisions) {
             (job.frame, job.decision) = (frame, decision);
         }

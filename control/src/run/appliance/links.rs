@@ -24,7 +24,7 @@ pub struct Nic {
 /// packets for it there.
 pub(super) fn links(config: &Config, nics: &[Nic]) -> Vec<Link> {
     let mut links: Vec<Link> = config.ports.iter().zip(nics).enumerate().map(link).collect();
-    let network = &config.network;
+    let network = &config.networks[0];
     for link in &mut links {
         link.mac = network.mac_address.map_or(link.mac, MacAddress);
     }

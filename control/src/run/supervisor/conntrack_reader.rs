@@ -9,11 +9,13 @@ use std::sync::{Arc, Weak};
 use guideway_dataplane::backend::BackendHandle;
 use guideway_dataplane::conntrack::{ConntrackTable, Entry, Stage, Standing, TrackingKey};
 use guideway_dataplane::forwarding_rule::RuleMatch;
+use guideway_dataplane::ingress::NetworkId;
 use guideway_dataplane::snapshot::Snapshot;
 use guideway_dataplane::time::Tick;
 use guideway_dataplane::traffic_counters::TrafficCounters;
 use guideway_engine::publish::Feed;
 use guideway_model::flow_text::{FlowText, describe_tuple};
+use guideway_model::forwarding_state::ForwardingState;
 use guideway_model::names::Names;
 
 use crate::api::request::{Refused, Reply};
@@ -206,19 +208,28 @@ impl ConntrackReader {
         }
     }
 
-    /// The rule, the tuple and the entry that a packet of this flow would find; `names` are those in force.
-    pub(super) fn look_up(&self, text: &FlowText, names: &Names) -> ConntrackLookup {
+    /// The rule, the tuple and the entry that a packet of this flow in a network would find.
+    pub(super) fn look_up(
+        &self,
+        text: &FlowText,
+        network: NetworkId,
+        state: &ForwardingState,
+    ) -> ConntrackLookup {
+        let names = state.names();
         let mut subscriber = self.feed.subscribe();
         let snapshot = subscriber.repin();
         let mut lookup = ConntrackLookup {
             flow: text.to_string(),
+            network: state.network_name(network).map(str::to_owned),
             forwarding_rule: None,
             service: None,
             tracked: false,
             tuple: None,
             entry: None,
         };
-        let (rule, id, routed) = match snapshot.rules.lookup(&text.0) {
+        let rules = snapshot.networks.iter().find(|known| known.id == network).map(|known| &known.rules);
+        let found = rules.map_or(RuleMatch::None, |rules| rules.lookup(&text.0));
+        let (rule, id, routed) = match found {
             RuleMatch::Rule(rule, id) => (rule, id, false),
             RuleMatch::Route(rule, id) => (rule, id, true),
             RuleMatch::OutsideRegion | RuleMatch::None => return lookup,

@@ -4,8 +4,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use guideway_dataplane::frame::Frame;
+use guideway_dataplane::network::OwnAddresses;
 use guideway_dataplane::packet::Packet;
-use guideway_dataplane::snapshot::{OwnAddresses, Snapshot};
+use guideway_dataplane::snapshot::Snapshot;
 use guideway_engine::publish::Subscriber;
 use guideway_model::config::Config;
 use tokio::sync::mpsc;
@@ -196,8 +197,8 @@ fn own_addresses(config: &Config) -> OwnAddresses {
         IpAddr::V4(_) => None,
     });
     OwnAddresses {
-        ipv4: config.network.ipv4_address.or(ipv4).map(|address| IpAddr::V4(address).into()),
-        ipv6: config.network.ipv6_address.or(ipv6).map(|address| IpAddr::V6(address).into()),
+        ipv4: config.networks[0].ipv4_address.or(ipv4).map(|address| IpAddr::V4(address).into()),
+        ipv6: config.networks[0].ipv6_address.or(ipv6).map(|address| IpAddr::V6(address).into()),
     }
 }
 

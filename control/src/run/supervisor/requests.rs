@@ -29,8 +29,11 @@ impl<P: Ports> Supervisor<P> {
             Request::ConntrackList { service, backend, limit, reply } => {
                 self.list_conntrack(Wanted { service, backend, limit }, reply);
             }
-            Request::ConntrackGet { flow, reply } => {
-                drop(reply.send(Ok(self.conntrack.look_up(&flow, self.appliance.state().names()))));
+            Request::ConntrackGet { flow, network, reply } => {
+                let state = self.appliance.state();
+                let network = state.network_named(network.as_deref());
+                let look_up = |network| self.conntrack.look_up(&flow, network, state);
+                drop(reply.send(network.map(look_up).map_err(Refused::from)));
             }
             Request::BackendList { service, reply } => {
                 drop(reply.send(self.backends().list(service.as_deref())));

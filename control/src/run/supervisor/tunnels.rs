@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use guideway_dataplane::address::Address;
 use guideway_dataplane::delivery::DeliveryMode;
+use guideway_dataplane::ingress::NetworkId;
 use guideway_model::config::Transport;
 use guideway_model::path_mtu::{self, PathMtu};
 
@@ -56,7 +57,9 @@ pub(super) fn explain(appliance: &Appliance, report: &mut ProbeReport, now: Dura
         });
     let Some(backend) = backend.filter(|backend| backend.delivery != DeliveryMode::L2) else { return };
     let began = now.saturating_sub(report.ended.elapsed() + report.latency);
-    if let Some(error) = state.path_mtus().unreachable_since(backend.endpoint.address.into(), began) {
+    if let Some(error) =
+        state.path_mtus().unreachable_since(NetworkId::FIRST, backend.endpoint.address.into(), began)
+    {
         *reason = format!("{reason}; {error}");
     }
 }

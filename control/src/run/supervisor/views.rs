@@ -57,6 +57,7 @@ pub(super) fn services(appliance: &Appliance, health: Option<&HealthState>) -> V
         appliance.state().lookup_tables().map(|table| (table.service(), table.table().digest())).collect();
     let state = |(name, state): (&str, &ServiceState)| view::Service {
         name: name.to_owned(),
+        network: appliance.state().network_name(state.network()).map(str::to_owned),
         backends: state.configured().count() as u32,
         healthy: state.configured().filter(|backend| backend.healthy).count() as u32,
         operator_drained: state.configured().filter(|backend| backend.operator_drained).count() as u32,

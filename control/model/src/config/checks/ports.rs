@@ -1,20 +1,20 @@
-//! Ports: no two share a name, a device or an address.
+//! Ports and VLANs: no two ports share a device, and no two links of one network an address.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
-use crate::config::names::Names;
-use crate::config::report::Report;
+use super::networks::untagged_on;
+use crate::config::names::Scope;
+use crate::config::report::{Report, Span};
 use crate::config::written::field::{Field, elements};
-use crate::config::written::file::ConfigFile;
 use crate::config::written::value::InterfaceAddress;
 
-/// Reports names, devices and addresses that two ports share.
-pub(super) fn check(file: &ConfigFile, report: &mut Report) {
-    let ports = elements(&file.port);
-    Names::new(ports, report);
+/// Reports devices that two ports share, and addresses that are written twice in one network.
+pub(super) fn check(scope: &Scope<'_>, report: &mut Report) {
     let mut devices = HashMap::new();
     let mut addresses = HashMap::new();
-    for port in ports.iter().filter_map(Field::get) {
+    for (index, port) in elements(&scope.file.port).iter().enumerate() {
+        let Some(port) = port.get() else { continue };
         if let Some(device) = port.device.get()
             && let Some(first) = devices.insert(device.name(), port.device.span())
         {
@@ -25,16 +25,31 @@ pub(super) fn check(file: &ConfigFile, report: &mut Report) {
                 [(first, "the first".to_owned())],
             );
         }
-        for address in elements(&port.ip_addresses) {
-            let Some(InterfaceAddress(own)) = address.copied() else { continue };
-            if let Some(first) = addresses.insert(own.addr(), address.span()) {
-                report.error_beside(
-                    address.span(),
-                    format!("`{}` is written twice", own.addr()),
-                    "an address belongs to one port",
-                    [(first, "the first".to_owned())],
-                );
-            }
+        if let Some(network) = untagged_on(index, scope) {
+            check_addresses(network, elements(&port.ip_addresses), &mut addresses, report);
+        }
+    }
+    for (network, table) in scope.networks.iter() {
+        check_addresses(network, elements(&table.ip_addresses), &mut addresses, report);
+    }
+}
+
+/// Reports addresses of a link that its network has already.
+fn check_addresses<'f>(
+    network: usize,
+    written: &'f [Field<InterfaceAddress>],
+    seen: &mut HashMap<(usize, IpAddr), &'f Span>,
+    report: &mut Report,
+) {
+    for address in written {
+        let Some(InterfaceAddress(own)) = address.copied() else { continue };
+        if let Some(first) = seen.insert((network, own.addr()), address.span()) {
+            report.error_beside(
+                address.span(),
+                format!("`{}` is written twice", own.addr()),
+                "an address belongs to one port",
+                [(first, "the first".to_owned())],
+            );
         }
     }
 }

@@ -33,6 +33,7 @@ pub(super) fn check(rules: &[Written<'_>], report: &mut Report) {
 /// Properties by which one rule precedes another: rules of different classes are always in order.
 #[derive(PartialEq, Eq, Hash)]
 struct Class {
+    network: usize,
     vip: VipRange,
     protocol: RuleProtocol,
     all_ports: bool,
@@ -53,7 +54,8 @@ fn check_contradictions(rules: &[Parsed<'_>], report: &mut Report) {
         let sources = rule.source_ranges.iter().copied().map(Some);
         for source in sources.chain(rule.source_ranges.is_empty().then_some(None)) {
             let all_ports = rule.ports == Ports::All;
-            let class = Class { vip: rule.vip, protocol: rule.protocol, all_ports, source };
+            let (network, vip, protocol) = (rule.network, rule.vip, rule.protocol);
+            let class = Class { network, vip, protocol, all_ports, source };
             classes.entry(class).or_default().extend(runs(i, &rule.ports));
         }
     }
@@ -104,7 +106,7 @@ fn runs(rule: usize, ports: &Ports) -> Vec<Run> {
 /// Reports rules with source ranges and no base rule. A rule that could not be parsed might be the base of any rule at
 /// its VIP, if that much is known of it.
 fn check_base_rules(rules: &[Parsed<'_>], unparsed: &HashSet<Option<VipRange>>, report: &mut Report) {
-    let key = |rule: &ForwardingRule| (rule.vip, rule.protocol, rule.ports.clone());
+    let key = |rule: &ForwardingRule| (rule.network, rule.vip, rule.protocol, rule.ports.clone());
     let bases: HashSet<_> =
         rules.iter().filter(|(_, rule)| rule.source_ranges.is_empty()).map(|(_, rule)| key(rule)).collect();
     for (file, rule) in rules {

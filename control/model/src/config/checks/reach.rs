@@ -6,71 +6,79 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::networks::untagged_on;
 use crate::config::limits::IPV6_MIN_MTU;
 use crate::config::names::Scope;
 use crate::config::report::{Report, Span};
 use crate::config::written::choice::{Chosen, Delivery, NeighborReplies};
 use crate::config::written::field::{Field, elements};
-use crate::config::written::file::{
-    BackendGroupFile, BackendServiceFile, ConfigFile, EndpointFile, ForwardingRuleFile,
-};
+use crate::config::written::file::{BackendGroupFile, BackendServiceFile, EndpointFile, ForwardingRuleFile};
 use crate::config::written::value::InterfaceAddress;
 use crate::config::written::vip_range::VipRange;
 
 /// Reports endpoints that no packet of a rule can reach, and packets that would come back to the appliance.
 pub(super) fn check(scope: &Scope<'_>, report: &mut Report) {
-    let own = Own::of(scope.file);
-    let vips = Vips::of(scope.file);
+    let own: Vec<Own<'_>> = (0..scope.networks.count()).map(|network| Own::of(network, scope)).collect();
+    let vips: Vec<Vips<'_>> = Vips::by_network(scope);
 
     for (_, rule) in scope.rules.iter() {
-        check_rule(rule, &own, scope, report);
+        if let Some(network) = scope.networks.find(&rule.network) {
+            check_rule(rule, &own[network], scope, report);
+        }
     }
     for (_, service) in scope.services.iter() {
         check_source(service, scope, report);
     }
     for (name, group) in scope.groups.iter() {
         let Some(delivery) = group.delivery_kind() else { continue };
-        check_path(name, group, delivery, &own, scope, report);
+        let Some(network) = scope.networks.find(&group.network) else { continue };
+        check_path(name, group, delivery, &own[network], scope, report);
         for endpoint in group.endpoints() {
-            check_loop(endpoint, delivery, &own, &vips, report);
+            check_loop(endpoint, delivery, &own[network], &vips[network], report);
         }
     }
 }
 
-/// Addresses of the appliance itself.
+/// Addresses of the appliance itself in one network.
 struct Own<'f> {
     /// Addresses of the network table, by family: the sources of tunnels.
     addresses: [Option<&'f Field<IpAddr>>; 2],
-    /// Addresses of the ports.
-    of_ports: Vec<&'f Field<InterfaceAddress>>,
-    /// Routers on the ports' links.
+    /// Addresses on the network's links.
+    of_links: Vec<&'f Field<InterfaceAddress>>,
+    /// Routers on the network's links.
     gateways: Vec<&'f Field<IpAddr>>,
     /// True if all addresses of the network table could be read, so that an absent one is not just wrong.
     known: bool,
 }
 
 impl<'f> Own<'f> {
-    fn of(file: &'f ConfigFile) -> Self {
-        let ports = || elements(&file.port).iter().filter_map(Field::get);
-        let of_ports = ports().flat_map(|port| elements(&port.ip_addresses)).collect();
-        let gateways = ports().flat_map(|port| elements(&port.gateways)).collect();
-        let Some(network) = &file.network else {
-            return Self { addresses: [None, None], of_ports, gateways, known: true };
+    fn of(network: usize, scope: &Scope<'f>) -> Self {
+        let ports = elements(&scope.file.port).iter().enumerate();
+        let ports: Vec<_> = ports
+            .filter(|(index, _)| untagged_on(*index, scope) == Some(network))
+            .filter_map(|(_, port)| port.get())
+            .collect();
+        let table = scope.networks.table(network);
+        let of_ports = ports.iter().flat_map(|port| elements(&port.ip_addresses));
+        let of_links = of_ports.chain(table.into_iter().flat_map(|table| elements(&table.ip_addresses)));
+        let gateways = ports.iter().flat_map(|port| elements(&port.gateways));
+        let gateways = gateways.chain(table.into_iter().flat_map(|table| elements(&table.gateways)));
+        let (of_links, gateways) = (of_links.collect(), gateways.collect());
+        let Some(table) = table else {
+            let known = scope.networks.is_readable(network);
+            return Self { addresses: [None, None], of_links, gateways, known };
         };
-        let Some(network) = network.get() else {
-            return Self { addresses: [None, None], of_ports, gateways, known: false };
-        };
-        let addresses = [network.ipv4_address.as_ref(), network.ipv6_address.as_ref()];
+        let addresses = [table.ipv4_address.as_ref(), table.ipv6_address.as_ref()];
         let known = addresses.iter().flatten().all(|address| address.get().is_some());
-        Self { addresses, of_ports, gateways, known }
+        Self { addresses, of_links, gateways, known }
     }
 
     /// First address of the appliance that is one of these, and its span.
     fn among(&self, range: VipRange) -> Option<(IpAddr, &'f Span)> {
         let networks = self.addresses.into_iter().flatten();
         let networks = networks.filter_map(|own| Some((own.copied()?, own.span())));
-        let ports = self.of_ports.iter().filter_map(|own| Some((own.copied()?.0.addr(), own.span())));
-        networks.chain(ports).find(|(address, _)| range.contains(*address))
+        let links = self.of_links.iter().filter_map(|own| Some((own.copied()?.0.addr(), own.span())));
+        networks.chain(links).find(|(address, _)| range.contains(*address))
     }
 
     fn span_of(&self, address: IpAddr) -> Option<&'f Span> {
@@ -82,7 +90,7 @@ impl<'f> Own<'f> {
     }
 }
 
-/// VIPs of all rules.
+/// VIPs of all rules of one network.
 struct Vips<'f> {
     rules: HashMap<IpNet, &'f ForwardingRuleFile>,
     /// Lengths of the IPv4 and of the IPv6 prefixes.
@@ -90,14 +98,17 @@ struct Vips<'f> {
 }
 
 impl<'f> Vips<'f> {
-    fn of(file: &'f ConfigFile) -> Self {
-        let mut vips = Self { rules: HashMap::new(), lengths: [BTreeSet::new(), BTreeSet::new()] };
-        for rule in elements(&file.forwarding_rule).iter().filter_map(Field::get) {
+    fn by_network(scope: &Scope<'f>) -> Vec<Self> {
+        let none = || Self { rules: HashMap::new(), lengths: [BTreeSet::new(), BTreeSet::new()] };
+        let mut by_network: Vec<Self> = (0..scope.networks.count()).map(|_| none()).collect();
+        for rule in elements(&scope.file.forwarding_rule).iter().filter_map(Field::get) {
             let Some(vip) = rule.ip_address.copied() else { continue };
+            let Some(network) = scope.networks.find(&rule.network) else { continue };
+            let vips = &mut by_network[network];
             vips.rules.insert(vip.prefix(), rule);
             vips.lengths[Family::of(vip.first()) as usize].insert(vip.prefix().prefix_len());
         }
-        vips
+        by_network
     }
 
     /// Rule whose VIP holds `address`: one of the longest prefix.
@@ -218,7 +229,7 @@ fn check_tunnel_mtu(
     scope: &Scope<'_>,
     report: &mut Report,
 ) {
-    let Some(mtu) = group.path_mtu(&scope.file.network) else { return };
+    let Some(mtu) = group.path_mtu(scope) else { return };
     let outer_families =
         group.endpoints().filter_map(|endpoint| endpoint.ip_address.copied()).map(Family::of);
     let needed = |outer| match Family::of(vip.first()) {
@@ -239,7 +250,7 @@ fn check_tunnel_mtu(
 }
 
 fn span_of_mtu<'f>(group: &'f BackendGroupFile, scope: &Scope<'f>) -> &'f Span {
-    let network = scope.file.network.as_ref().and_then(Field::get);
+    let network = scope.networks.find(&group.network).and_then(|network| scope.networks.table(network));
     let networks = network.and_then(|network| network.mtu.as_ref());
     group.mtu.as_ref().or(networks).map_or(group.name.span(), Field::span)
 }
@@ -273,7 +284,7 @@ fn check_path(
             );
         }
         // RFC 8200, section 5: every path of IPv6 has at least this MTU.
-        if let (Family::Ipv6, Some(mtu)) = (family, group.path_mtu(&scope.file.network))
+        if let (Family::Ipv6, Some(mtu)) = (family, group.path_mtu(scope))
             && mtu < IPV6_MIN_MTU
         {
             let message = format!("an MTU of {mtu} on the IPv6 path to backend group `{name}`");

@@ -32,6 +32,13 @@ impl<T> Field<T> {
     }
 }
 
+impl<T: Value> Field<T> {
+    /// Reads the value of `key`, or reports why it cannot be one.
+    pub(in crate::config) fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Self {
+        Self { value: T::read(key, value, report), span: value.span() }
+    }
+}
+
 impl<T: Copy> Field<T> {
     /// Copy of the value.
     pub(in crate::config) fn copied(&self) -> Option<T> {
@@ -143,7 +150,7 @@ impl<'a, 'i> Table<'a, 'i> {
     fn value<T: Value>(&mut self, key: &'static str) -> Option<Field<T>> {
         self.known.push(key);
         let value = self.entries.get(key)?;
-        Some(Field { value: T::read(key, value, self.report), span: value.span() })
+        Some(Field::read(key, value, self.report))
     }
 
     fn report_unknown(self) {
@@ -211,10 +218,8 @@ impl<T: Value> Value for Vec<Field<T>> {
             wrong_type(key, if T::IS_TABLE { "an array of tables" } else { "an array" }, value, report);
             return None;
         };
-        let element = |(i, value): (usize, &Spanned<DeValue<'_>>)| Field {
-            value: T::read(&format!("{key}[{i}]"), value, report),
-            span: value.span(),
-        };
+        let element =
+            |(i, value): (usize, &Spanned<DeValue<'_>>)| Field::read(&format!("{key}[{i}]"), value, report);
         Some(elements.iter().enumerate().map(element).collect())
     }
 

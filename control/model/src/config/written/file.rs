@@ -19,6 +19,7 @@ use super::choice::{
 };
 use super::dns_name::DnsName;
 use super::field::{Field, tables};
+use super::one_or_more::OneOrMore;
 use super::value::{
     Ascii, ClientRange, Core, Description, FilePath, Integer, InterfaceAddress, ListedPorts, Mac, Name, Port,
     PortRange, Ratio, Seed,
@@ -28,8 +29,8 @@ use crate::config::limits::{
     EXTERNAL_IDLE_TIMEOUT_SEC, MAX_ADDRESSES_OF_A_PORT, MAX_ANNOUNCEMENTS, MAX_APPLIANCE_PORTS,
     MAX_ARGUMENTS, MAX_DEVICE_NAME, MAX_DRAINING_TIMEOUT_SEC, MAX_ENDPOINTS_OF_A_GROUP, MAX_ENTRIES,
     MAX_GROUPS, MAX_HEALTH_CHECKS, MAX_HOLD_DOWN_SEC, MAX_IDLE_TIMEOUT_SEC, MAX_MEMBERS_OF_A_KIND,
-    MAX_MIN_HEALTHY, MAX_MTU, MAX_PORTS, MAX_PROTOCOL_NAME, MAX_REGION_RANGES, MAX_ROUTES, MAX_RULES,
-    MAX_SERVICES, MAX_SOURCE_RANGES, MAX_WEIGHT, MAX_WORKERS, MIN_ENTRIES, MIN_MTU,
+    MAX_MIN_HEALTHY, MAX_MTU, MAX_NETWORKS, MAX_PORTS, MAX_PROTOCOL_NAME, MAX_REGION_RANGES, MAX_ROUTES,
+    MAX_RULES, MAX_SERVICES, MAX_SOURCE_RANGES, MAX_WEIGHT, MAX_WORKERS, MIN_ENTRIES, MIN_MTU,
 };
 
 /// A list of values, each right or wrong by itself.
@@ -53,8 +54,8 @@ tables! {
         admin: Option<Field<AdminFile>>,
         /// Exporter of metrics for Prometheus.
         metrics: Option<Field<MetricsFile>>,
-        /// Addresses, MTU and ICMP errors of the appliance itself.
-        network: Option<Field<NetworkFile>>,
+        /// Network that the appliance is attached to; or several, as `[[network]]`, each with a name.
+        network: Option<Field<OneOrMore<NetworkFile, MAX_NETWORKS>>>,
         /// Settings that all appliances of a fleet share.
         fleet: Option<Field<FleetFile>>,
         /// Table of tracked connections.
@@ -137,9 +138,27 @@ tables! {
         listen: Option<Field<SocketAddr>> = SocketAddr::from(([127, 0, 0, 1], 9_477)),
     }
 
-    /// Addresses, MTU and ICMP errors of the appliance itself.
+    /// A network that the appliance is attached to: its link, and the appliance's own addresses, MTU and ICMP errors there.
     #[derive(Default)]
     NetworkFile {
+        /// Name of the network, unique among networks; required where there are several.
+        name: Option<Field<Name>>,
+        /// Description for people; of no effect.
+        #[expect(dead_code, reason = "its value has no effect, and its errors are reported while it is read")]
+        description: Option<Field<Description>>,
+        /// Name of the port that the network is on: the first by default. A network that is the only one, and names neither
+        /// port nor VLAN, is on all ports.
+        port: Option<Field<Name>>,
+        /// VLAN of the port that the network is, by the number in its frames' tags (IEEE 802.1Q); untagged by default.
+        vlan: Option<Field<Integer<1, 4_094>>>,
+        /// Addresses of the appliance in the VLAN, each with the length of the link's prefix; an untagged network has those
+        /// of its port.
+        #[schemars(length(max = MAX_ADDRESSES_OF_A_PORT))]
+        ip_addresses: Option<Field<List<InterfaceAddress>>>,
+        /// Routers in the VLAN to all other destinations, at most one of each address family; an untagged network has those
+        /// of its port.
+        #[schemars(length(max = 2))]
+        gateways: Option<Field<List<IpAddr>>>,
         /// IPv4 address of the appliance: source of IPv4 tunnels and of ICMP errors.
         ipv4_address: Option<Field<IpAddr>>,
         /// IPv6 address of the appliance: source of IPv6 tunnels and of ICMPv6 errors.
@@ -189,6 +208,8 @@ tables! {
         /// Description for people; of no effect.
         #[expect(dead_code, reason = "its value has no effect, and its errors are reported while it is read")]
         description: Option<Field<Description>>,
+        /// Name of the network that packets of the rule come from; the first by default. The backend service has the same.
+        network: Option<Field<Name>>,
         /// Side of the network that the rule faces; the backend service has the same.
         load_balancing_scheme: Option<Field<Chosen<LoadBalancingScheme>>> = Chosen(LoadBalancingScheme::External),
         /// Virtual IP address, or a prefix of them such as "2001:db8:1234::/96"; no address of the appliance itself. Of the
@@ -209,7 +230,7 @@ tables! {
         /// and ports must take all other clients.
         #[schemars(length(min = 1, max = MAX_SOURCE_RANGES))]
         source_ip_ranges: Option<Field<List<ClientRange>>>,
-        /// Takes clients outside the region_ranges of the network table too (INTERNAL only).
+        /// Takes clients outside the region_ranges of the network too (INTERNAL only).
         allow_global_access: Option<Field<bool>> = false,
         /// Answers to ARP and neighbour discovery for the address, or for each of the prefix: always, from `guideway vip
         /// announce` to `guideway vip withdraw`, or never. Rules of one address, or of one prefix, agree.
@@ -225,6 +246,9 @@ tables! {
         /// Description for people; of no effect.
         #[expect(dead_code, reason = "its value has no effect, and its errors are reported while it is read")]
         description: Option<Field<Description>>,
+        /// Name of the network that the service's packets leave by; the first by default. Its forwarding rules and backend
+        /// groups have the same.
+        network: Option<Field<Name>>,
         /// Side of the network that the service faces; its forwarding rules have the same.
         load_balancing_scheme: Option<Field<Chosen<LoadBalancingScheme>>> = Chosen(LoadBalancingScheme::External),
         /// Protocol of the forwarding rules that the service may serve; UNSPECIFIED serves all.
@@ -303,12 +327,14 @@ tables! {
         /// Description for people; of no effect.
         #[expect(dead_code, reason = "its value has no effect, and its errors are reported while it is read")]
         description: Option<Field<Description>>,
+        /// Name of the network that the endpoints are reached by; the first by default.
+        network: Option<Field<Name>>,
         /// Delivery of packets to the endpoints: on the link (l2), or in a tunnel.
         delivery: Option<Field<Chosen<Delivery>>> = Chosen(Delivery::L2),
         /// UDP port on which the endpoints decapsulate (gue only).
         // 6080 is the port that IANA assigned to generic UDP encapsulation.
         gue_port: Option<Field<Port>> = Integer(6_080),
-        /// Path MTU to the endpoints, in bytes of the outermost IP packet; that of the network table by default.
+        /// Path MTU to the endpoints, in bytes of the outermost IP packet; that of the network by default.
         mtu: Option<Field<Integer<MIN_MTU, MAX_MTU>>>,
         /// Endpoints of the group; an empty list is allowed.
         #[schemars(length(max = MAX_ENDPOINTS_OF_A_GROUP))]
@@ -388,6 +414,8 @@ tables! {
         /// Description for people; of no effect.
         #[expect(dead_code, reason = "its value has no effect, and its errors are reported while it is read")]
         description: Option<Field<Description>>,
+        /// Name of the network that packets of the route come from; the first by default. The next hop has the same.
+        network: Option<Field<Name>>,
         /// Prefix of the destinations, of the forwarding rule's address family.
         dest_range: Field<IpNet>,
         /// Name of the INTERNAL forwarding rule that is the next hop.

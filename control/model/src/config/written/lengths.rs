@@ -2,9 +2,10 @@
 
 use super::field::{Field, elements};
 use super::file::ConfigFile;
+use super::one_or_more::tables;
 use crate::config::limits::{
     MAX_ANNOUNCEMENTS, MAX_APPLIANCE_PORTS, MAX_ENDPOINTS_OF_A_GROUP, MAX_GROUPS, MAX_HEALTH_CHECKS,
-    MAX_MEMBERS_OF_A_KIND, MAX_ROUTES, MAX_RULES, MAX_SERVICES,
+    MAX_MEMBERS_OF_A_KIND, MAX_NETWORKS, MAX_ROUTES, MAX_RULES, MAX_SERVICES,
 };
 use crate::config::report::Report;
 
@@ -18,6 +19,7 @@ pub(in crate::config) fn check(file: &ConfigFile, report: &mut Report) -> bool {
     within &= limit("routes", elements(&file.route), MAX_ROUTES, report);
     within &= limit("announcements", elements(&file.announcement), MAX_ANNOUNCEMENTS, report);
     within &= limit("ports", elements(&file.port), MAX_APPLIANCE_PORTS, report);
+    within &= limit("networks", tables(&file.network), MAX_NETWORKS, report);
     for service in elements(&file.backend_service).iter().filter_map(Field::get) {
         let members = service.backends.get().map_or(&[][..], Vec::as_slice);
         within &= limit("backend groups of one service", members, 2 * MAX_MEMBERS_OF_A_KIND, report);

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use guideway_dataplane::delivery::DeliveryMode;
+use guideway_dataplane::ingress::NetworkId;
 use guideway_model::service::{BackendState, ServiceState, UnknownName, WeightSource};
 use guideway_model::traffic_totals::Volumes;
 
@@ -72,6 +73,7 @@ impl Backends<'_> {
         view::Backend {
             service: service.to_owned(),
             name: name.to_owned(),
+            network: self.appliance.state().network_name(state.network()).map(str::to_owned),
             address: backend.endpoint.address,
             role: if backend.failover { view::Pool::Failover } else { view::Pool::Primary },
             health: if backend.healthy { view::Health::Healthy } else { view::Health::Unhealthy },
@@ -109,7 +111,7 @@ impl Backends<'_> {
 
     fn path_mtu(&self, backend: &BackendState) -> Option<view::PathMtu> {
         let endpoint = backend.endpoint.address.into();
-        let learnt = self.appliance.state().path_mtus().learnt(endpoint)?;
+        let learnt = self.appliance.state().path_mtus().learnt(NetworkId::FIRST, endpoint)?;
         (backend.delivery != DeliveryMode::L2 && learnt.mtu < backend.mtu).then(|| view::PathMtu {
             mtu: learnt.mtu,
             told_by: learnt.told_by.into(),
