@@ -31,6 +31,15 @@ void guideway_mbuf_header_lengths(struct rte_mbuf *mbuf, uint16_t link, uint16_t
 	mbuf->l3_len = ip;
 }
 
+int guideway_link(uint16_t port, uint8_t *up, uint32_t *speed_mbps) {
+	struct rte_eth_link link = { 0 };
+	int result = rte_eth_link_get_nowait(port, &link);
+
+	*up = link.link_status == RTE_ETH_LINK_UP;
+	*speed_mbps = link.link_speed;
+	return result;
+}
+
 /* The first error of a failing start is its cause; those after it say that something failed. The stream is never closed,
  * because any thread may be writing to it, and its lock guards the text. */
 static FILE *log_stream;

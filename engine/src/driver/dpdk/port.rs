@@ -311,10 +311,10 @@ impl Port<'_> {
 
     /// State of the link, as the device knows it now.
     pub fn link(&self) -> Link {
-        let mut link = sys::rte_eth_link::default();
-        // SAFETY: the port is open; `link` is written to before the call returns, or not at all.
-        let _ = unsafe { sys::rte_eth_link_get_nowait(self.port.id(), &raw mut link) };
-        Link { up: u32::from(link.link_status()) == sys::RTE_ETH_LINK_UP, speed_mbps: link.link_speed }
+        let (mut up, mut speed_mbps) = (0, 0);
+        // SAFETY: the port is open; both are written to before the call returns.
+        let _ = unsafe { sys::guideway_link(self.port.id(), &raw mut up, &raw mut speed_mbps) };
+        Link { up: up != 0, speed_mbps }
     }
 
     /// Counters of the device since the port was opened.
