@@ -69,7 +69,7 @@ fn bind(cflags: &[String]) {
              |thread_(un)?register|pktmbuf_pool_create|mempool_avail_count\
              |eth_dev_(get_port_by_name|info_get|configure|start|stop|close|socket_id|adjust_nb_rx_tx_desc|get_mtu)\
              |hash_(create|free|add_key_data|lookup_bulk_data)\
-             |eth_((rx|tx)_queue_setup|macaddr_get|(promiscuous|allmulticast)_enable|stats_get))",
+             |eth_((rx|tx)_queue_setup|macaddr_get|(promiscuous|allmulticast)_enable|stats_get|rx_queue_info_get))",
         )
         .allowlist_function("guideway_.*")
         .allowlist_var("guideway_.*|RTE_(HASH_EXTRA_FLAGS_RW_CONCURRENCY_LF|PKTMBUF_HEADROOM|ETH_MQ_RX_RSS)");

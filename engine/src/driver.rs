@@ -29,4 +29,9 @@ pub trait QueuePair {
     /// Number of frames that came in since the start and could not be handed on, because they were too long for one
     /// mbuf, or because the worker that they belong to had no room.
     fn refused(&self) -> u64;
+
+    /// Number of frames that came in several mbufs since the start, and were handed on in one.
+    fn joined(&self) -> u64 {
+        0
+    }
 }

@@ -370,6 +370,7 @@ fn packets(times: u64) -> PacketStats {
             unknown_egress_port: 0,
             host_full: 0,
             refused: times,
+            joined: 2 * times,
             fragments: 4 * times,
             no_fragment_memory: 0,
         },

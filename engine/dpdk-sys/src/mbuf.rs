@@ -35,8 +35,8 @@ impl rte_mbuf {
     field!(data_off, set_data_off: u16 = guideway_mbuf_data_off);
     field!(data_len, set_data_len: u16 = guideway_mbuf_data_len);
     field!(pkt_len, set_pkt_len: u32 = guideway_mbuf_pkt_len);
-    field!(nb_segs: u16 = guideway_mbuf_nb_segs);
-    field!(next: *mut rte_mbuf = guideway_mbuf_next);
+    field!(nb_segs, set_nb_segs: u16 = guideway_mbuf_nb_segs);
+    field!(next, set_next: *mut rte_mbuf = guideway_mbuf_next);
     field!(ol_flags, set_ol_flags: u64 = guideway_mbuf_ol_flags);
     field!(pool: *mut rte_mempool = guideway_mbuf_pool);
 }

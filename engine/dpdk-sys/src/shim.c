@@ -31,6 +31,10 @@ void guideway_mbuf_header_lengths(struct rte_mbuf *mbuf, uint16_t link, uint16_t
 	mbuf->l3_len = ip;
 }
 
+int guideway_mbuf_linearize(struct rte_mbuf *mbuf) {
+	return rte_pktmbuf_linearize(mbuf);
+}
+
 int guideway_link(uint16_t port, uint8_t *up, uint32_t *speed_mbps) {
 	struct rte_eth_link link = { 0 };
 	int result = rte_eth_link_get_nowait(port, &link);

@@ -44,6 +44,10 @@ void guideway_mbuf_free(struct rte_mbuf *mbuf);
 /* Says where the headers end, which is a set of bit fields. */
 void guideway_mbuf_header_lengths(struct rte_mbuf *mbuf, uint16_t link, uint16_t ip);
 
+/* Copies the bytes of all segments into the first, and frees the others. Returns 0, or -1 where they do not fit; then
+ * nothing is changed. */
+int guideway_mbuf_linearize(struct rte_mbuf *mbuf);
+
 /* State of a port's link; its fields are in a union without a name where DPDK is new. Returns 0, or a negative error
  * number. */
 int guideway_link(uint16_t port, uint8_t *up, uint32_t *speed_mbps);

@@ -174,6 +174,11 @@ fn workers(families: &mut Families<'_>, status: &Status, workers: &[WorkerStats]
         "Fragments that tunnel packets were cut into, each a frame to be sent.",
         counted(|w| w.packets.link.fragments),
     )?;
+    families.counters(
+        "frames_joined_total",
+        "Frames received in several buffers and joined in one.",
+        counted(|w| w.packets.link.joined),
+    )?;
     let lost = workers.iter().flat_map(|worker| {
         let link = &worker.packets.link;
         let lost = [

@@ -13,9 +13,6 @@ use crate::run::appliance::Nic;
 use crate::run::ports::Ports;
 use crate::run::worker::RingSizes;
 
-/// Bytes that a buffer holds beside the MTU: an Ethernet header and two VLAN tags.
-const LINK_HEADERS: u16 = 22;
-
 /// A worker's queues of one port, before it has attached them to its thread.
 pub(super) enum Queues<'eal> {
     /// A pair of queues that the device keeps for this worker.
@@ -102,7 +99,7 @@ fn pool_options(config: &Config, pairs_of: &[u16], workers: usize) -> MempoolOpt
     let longest = config.ports.iter().map(buffer_len).max().unwrap_or_default();
     MempoolOptions {
         mbufs: config.engine.mbufs.unwrap_or(computed.mbufs),
-        data_room: computed.data_room.max(longest.next_multiple_of(64)),
+        data_room: computed.data_room.max(longest),
         ..computed
     }
 }
@@ -110,7 +107,7 @@ fn pool_options(config: &Config, pairs_of: &[u16], workers: usize) -> MempoolOpt
 /// Bytes of a buffer for a port's frames: as long as its MTU allows, and as long as the driver of its device demands.
 fn buffer_len(port: &guideway_model::config::Port) -> u16 {
     let ring = AfPacketRing::of(&port.device).map_or(0, |ring| ring.mbuf_room());
-    (port.mtu + LINK_HEADERS).max(u16::try_from(ring).unwrap_or(u16::MAX - 63))
+    MempoolOptions::room_for(port.mtu).max(u16::try_from(ring).unwrap_or(u16::MAX))
 }
 
 impl<'eal> Ports for LivePorts<'eal> {

@@ -49,6 +49,30 @@ impl DpdkMbuf<'_> {
         self.header().nb_segs() ^ 1
     }
 
+    /// Copies the bytes of a frame in several segments into its first, and gives the others back; false if they do not
+    /// fit, and then nothing is changed.
+    #[cold]
+    pub(super) fn join_segments(&mut self) -> bool {
+        // A header that counts no segment is no chain to follow.
+        if self.header().nb_segs() == 0 {
+            return false;
+        }
+        // SAFETY: the mbuf and the chain behind it are owned by `self`, and drivers count segments and bytes right.
+        unsafe { sys::guideway_mbuf_linearize(self.mbuf.as_ptr()) == 0 }
+    }
+
+    /// Makes another frame the second segment of this one, as drivers do with a frame that exceeds an mbuf.
+    #[cfg(test)]
+    pub(super) fn followed_by(mut self, next: Self) -> Self {
+        let header = self.header_mut();
+        header.set_next(next.mbuf.as_ptr());
+        header.set_nb_segs(2);
+        header.set_pkt_len(header.pkt_len() + next.header().pkt_len());
+        // It is the chain's from now on, which is freed as one.
+        std::mem::forget(next);
+        self
+    }
+
     /// Appends `bytes`; false if the tailroom is too short, and then nothing is changed.
     pub(super) fn append(&mut self, bytes: &[u8]) -> bool {
         let header = self.header_mut();

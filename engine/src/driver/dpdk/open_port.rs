@@ -18,8 +18,13 @@ impl OpenPort<'_> {
     /// Takes over a port that is to be opened; only [`Eal::open`] does, once for each.
     ///
     /// [`Eal::open`]: super::Eal::open
-    pub(super) fn new(id: u16, may_segment: bool) -> Self {
-        Self { id, may_segment, started: false, eal: PhantomData }
+    pub(super) fn new(id: u16) -> Self {
+        Self { id, may_segment: true, started: false, eal: PhantomData }
+    }
+
+    /// Notes that the driver hands over each frame in one mbuf.
+    pub(super) fn mark_whole(&mut self) {
+        self.may_segment = false;
     }
 
     /// True if a received frame may lie in several mbufs, so that its header has to be looked at.

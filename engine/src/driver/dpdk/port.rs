@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::ffi::CStr;
 use std::fmt;
 use std::marker::PhantomData;
+use std::path::Path;
 use std::sync::Arc;
 
 use guideway_dataplane::wire::ethernet::MacAddress;
@@ -12,7 +13,7 @@ use guideway_dpdk_sys as sys;
 use rustix::io::Errno;
 
 use super::open_port::OpenPort;
-use super::{Eal, Mempool, PortOptions, QueuePair, StartError, dpdk_log};
+use super::{Eal, Mempool, PortOptions, QueuePair, StartError, dpdk_log, preflight};
 use crate::driver::device::Device;
 
 /// Bytes of a frame beyond the MTU: Ethernet header and two VLAN tags.
@@ -29,6 +30,19 @@ const NOT_SUPPORTED: i32 = -Errno::NOTSUP.raw_os_error();
 /// Other drivers have each frame's header looked at: `net_pcap` chains mbufs for a frame that exceeds one, without being
 /// asked, and so may others.
 const ONE_MBUF_A_FRAME: [&str; 2] = ["net_null", "net_af_packet"];
+
+/// Drivers that say truly, by a started queue, whether they chain mbufs (`scattered_rx`): each chooses its receive function
+/// by that word. Others have the word and never write it.
+const SAYS_IF_IT_CHAINS: [&str; 8] = [
+    "net_e1000_em",
+    "net_e1000_igb",
+    "net_e1000_igb_vf",
+    "net_ixgbe",
+    "net_ixgbe_vf",
+    "net_i40e",
+    "net_iavf",
+    "net_ice",
+];
 
 /// Control thread's end of an open port.
 pub struct Port<'eal> {
@@ -140,10 +154,13 @@ impl Eal {
         }
         dpdk_log::forget();
         let driver = driver_name(&info);
-        let mut port = OpenPort::new(id, !ONE_MBUF_A_FRAME.contains(&driver.as_str()));
+        let mut port = OpenPort::new(id);
         configure(id, device, options, &offloads, &info)?;
         set_up_queues(id, device, options, &info, pool)?;
         start(&mut port, device, options)?;
+        if hands_over_whole_frames(id, &driver) {
+            port.mark_whole();
+        }
         let port = Arc::new(port);
         let queues = (0..options.queues).map(|queue| QueuePair::new(Arc::clone(&port), queue)).collect();
         Ok((Port { port, device: device.clone(), driver, offloads, not_sync: PhantomData }, queues))
@@ -176,6 +193,18 @@ fn longest_mtu(info: &sys::rte_eth_dev_info) -> u16 {
         info.max_rx_pktlen.saturating_sub(OVERHEAD)
     };
     info.max_mtu.min(u16::try_from(longest_packet).unwrap_or(u16::MAX))
+}
+
+/// True if every frame of a started port is known to lie in one mbuf, so that no header needs to be looked at for it.
+fn hands_over_whole_frames(id: u16, driver: &str) -> bool {
+    if ONE_MBUF_A_FRAME.contains(&driver) {
+        return true;
+    }
+    let mut queue = sys::rte_eth_rxq_info::default();
+    // SAFETY: the port is started and has a first queue, as its queues are alike; `queue` is written to before the call
+    // returns, or not at all.
+    let result = unsafe { sys::rte_eth_rx_queue_info_get(id, 0, &raw mut queue) };
+    result == 0 && queue.scattered_rx == 0 && SAYS_IF_IT_CHAINS.contains(&driver)
 }
 
 fn driver_name(info: &sys::rte_eth_dev_info) -> String {
@@ -211,7 +240,7 @@ fn configure(
     }
     // SAFETY: the port exists and is not started; `conf` and the key are read before the call returns.
     let result = unsafe { sys::rte_eth_dev_configure(id, options.queues, options.queues, &raw const conf) };
-    check(result, device, "be configured")
+    check_with_mtu(result, device, "be configured", options)
 }
 
 /// Key by which a device hashes both directions of a flow alike, and so puts them into one queue; empty for a device that
@@ -254,7 +283,7 @@ fn set_up_queues(
 fn start(port: &mut OpenPort<'_>, device: &Device, options: &PortOptions) -> Result<(), StartError> {
     // SAFETY: the port is configured, its queues are set up, and it is not started.
     let result = unsafe { sys::rte_eth_dev_start(port.id()) };
-    check(result, device, "start")?;
+    check_with_mtu(result, device, "start", options)?;
     port.mark_started();
     // IPv6 neighbours are asked for by multicast (RFC 4861, section 7.2.2).
     // SAFETY: the port exists.
@@ -275,6 +304,31 @@ fn check(result: i32, device: &Device, step: &'static str) -> Result<(), StartEr
         return Ok(());
     }
     Err(StartError::PortRefused { device: device.to_string(), step, message: dpdk_log::message(result) })
+}
+
+/// Checks a step that an MTU may fail in: drivers hear of a VF's PF only there, and say so in their logs alone.
+fn check_with_mtu(
+    result: i32,
+    device: &Device,
+    step: &'static str,
+    options: &PortOptions,
+) -> Result<(), StartError> {
+    match check(result, device, step) {
+        Err(StartError::PortRefused { device: name, message, .. }) if is_about_frame_length(&message) => {
+            let pf = preflight::pf_mtu(Path::new("/sys"), device);
+            let mtu = options.mtu.unwrap_or(DEFAULT_MTU);
+            Err(StartError::MtuRefused { device: name, mtu, pf, message })
+        }
+        result => result,
+    }
+}
+
+/// True for the words in which drivers refuse a length of frames.
+// `ixgbevf_dev_rx_init`: "Set max packet length to %d failed."; `rte_eth_dev_configure`: "Invalid MTU"; `iavf_init_rxq`:
+// "maximum packet length must be larger than …".
+fn is_about_frame_length(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    ["mtu", "packet length", "frame size", "max_rx_pkt"].iter().any(|words| message.contains(words))
 }
 
 impl Port<'_> {
@@ -389,6 +443,27 @@ mod tests {
         ] {
             assert_eq!(longest_mtu(&info(max_mtu, max_rx_pktlen)), longest, "{max_mtu} {max_rx_pktlen}");
         }
+    }
+
+    #[test]
+    fn a_refused_length_of_frames_is_told_from_other_refusals() {
+        for (message, is_length) in [
+            ("ixgbevf_dev_rx_init(): Set max packet length to 9018 failed.", true),
+            ("Ethdev port_id=0 MTU (9000) > max value (1500)", true),
+            ("iavf_init_rxq(): maximum packet length must be larger than 60 and smaller than 9728", true),
+            ("Unable to allocate memory for queue", false),
+        ] {
+            assert_eq!(is_about_frame_length(message), is_length, "{message}");
+        }
+        let refused = |pf| StartError::MtuRefused { device: "d".into(), mtu: 9000, pf, message: "m".into() };
+        assert_eq!(
+            refused(Some(("ens1f0".into(), 1500))).to_string(),
+            "`d` refuses its `mtu` of 9000 (m): its PF ens1f0 has an MTU of 1500; raise that (`ip link set ens1f0 mtu 9000`), \
+             or lower `mtu`"
+        );
+        assert!(
+            refused(None).to_string().ends_with(": lower `mtu`, or raise that of whoever lends the device")
+        );
     }
 
     #[test]

@@ -40,6 +40,16 @@ pub(super) fn device(sys: &Path, device: &Device) -> Result<(), StartError> {
     }
 }
 
+/// Interface of the PF that a VF belongs to, and its MTU; None for other devices, and for a PF without an interface of the
+/// kernel. `sys` is `/sys`.
+pub(super) fn pf_mtu(sys: &Path, device: &Device) -> Option<(String, u32)> {
+    let Device::Pci(address) = device else { return None };
+    let interfaces = sys.join("bus/pci/devices").join(address.to_string()).join("physfn/net");
+    let interface = fs::read_dir(interfaces).ok()?.flatten().next()?;
+    let mtu = number(&interface.path().join("mtu"))?;
+    Some((interface.file_name().into_string().ok()?, u32::try_from(mtu).ok()?))
+}
+
 /// Checks that a core is online. `sys` is `/sys`.
 ///
 /// # Errors
@@ -137,6 +147,16 @@ mod tests {
                 assert!(error.to_string().contains("bound to the kernel's driver `iavf`: "), "{error}");
             }
         }
+    }
+
+    #[test]
+    fn the_pf_of_a_vf_has_an_interface_with_an_mtu() {
+        let sys = Sys::new("pf");
+        let vf: Device = "3b:02.0".parse().unwrap();
+        assert_eq!(pf_mtu(&sys.0, &vf), None);
+        sys.write("bus/pci/devices/0000:3b:02.0/physfn/net/ens1f0/mtu", "1500\n");
+        assert_eq!(pf_mtu(&sys.0, &vf), Some(("ens1f0".to_owned(), 1500)));
+        assert_eq!(pf_mtu(&sys.0, &"net_ring0".parse().unwrap()), None);
     }
 
     #[test]

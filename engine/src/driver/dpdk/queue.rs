@@ -49,6 +49,7 @@ pub struct LiveQueues<'l, 'eal> {
     port: u16,
     may_segment: bool,
     refused: u64,
+    joined: u64,
     /// Registration of the thread, which the queues do not leave and do not outlive.
     lcore: PhantomData<&'l Lcore<'eal>>,
 }
@@ -61,6 +62,7 @@ impl<'eal> Lcore<'eal> {
             may_segment: queues.port.may_segment(),
             pair: queues,
             refused: 0,
+            joined: 0,
             lcore: PhantomData,
         }
     }
@@ -72,19 +74,26 @@ impl<'eal> LiveQueues<'_, 'eal> {
         self.pair
     }
 
-    /// Frees the frames that lie in several segments, and counts them.
+    /// Joins the frames that lie in several segments, each in its first mbuf; frees those that do not fit. Counts both.
     #[cold]
-    fn refuse_segmented(&mut self, burst: &mut Burst<DpdkMbuf<'eal>>) {
-        let before = burst.len();
-        burst.retain(|frame| frame.segments_but_one() == 0);
-        self.refused += (before - burst.len()) as u64;
+    fn join_segmented(&mut self, burst: &mut Burst<DpdkMbuf<'eal>>) {
+        let (joined, refused) = (&mut self.joined, &mut self.refused);
+        burst.retain(|frame| {
+            if frame.segments_but_one() == 0 {
+                return true;
+            }
+            let fits = frame.join_segments();
+            *if fits { &mut *joined } else { &mut *refused } += 1;
+            fits
+        });
     }
 }
 
 impl<'eal> driver::QueuePair for LiveQueues<'_, 'eal> {
     type Frame = DpdkMbuf<'eal>;
 
-    /// Frames in several segments are freed and counted: the port is set up so that each fits one mbuf.
+    /// Frames in several segments are joined, or freed where they do not fit one mbuf, and counted: the port is set up so
+    /// that each fits one.
     #[inline]
     fn rx_burst(&mut self, burst: &mut Burst<DpdkMbuf<'eal>>) {
         let before = burst.len();
@@ -96,7 +105,7 @@ impl<'eal> driver::QueuePair for LiveQueues<'_, 'eal> {
         let count = unsafe { sys::guideway_rx_burst(self.port, self.pair.queue, spare.cast(), room as u16) };
         // SAFETY: the driver has written `count` pointers, at most `room`, and handed over their mbufs, which are
         // initialised; each comes from the pool that its queue was set up with, or from one of the same EAL that another
-        // port sent it from. Each lies in one segment: the driver makes no others, or the look below frees those that do not.
+        // port sent it from. Each lies in one segment: the driver makes no others, or the look below joins or frees those that do not.
         unsafe { burst.set_len(before + usize::from(count)) };
         if !self.may_segment {
             return;
@@ -104,7 +113,7 @@ impl<'eal> driver::QueuePair for LiveQueues<'_, 'eal> {
         // All of them, without a branch for each: their headers come from memory side by side.
         let extra = burst[before..].iter().fold(0, |extra, frame| extra | frame.segments_but_one());
         if extra != 0 {
-            self.refuse_segmented(burst);
+            self.join_segmented(burst);
         }
     }
 
@@ -126,5 +135,62 @@ impl<'eal> driver::QueuePair for LiveQueues<'_, 'eal> {
 
     fn refused(&self) -> u64 {
         self.refused
+    }
+
+    fn joined(&self) -> u64 {
+        self.joined
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use guideway_dataplane::frame::Frame;
+
+    use super::*;
+    use crate::driver::QueuePair as _;
+    use crate::driver::device::Device;
+    use crate::driver::dpdk::{Eal, EalOptions, Memory, MempoolOptions, PortOptions};
+
+    /// A ring hands over mbufs as they were sent, in chains if they are. EAL starts once in a process, and no other test of
+    /// the library starts it.
+    #[test]
+    fn a_chain_of_mbufs_is_joined_where_it_fits_the_first_and_freed_where_not() {
+        let device: Device = "net_ring0".parse().unwrap();
+        let eal = Eal::init(&EalOptions {
+            memory: Memory::NoHuge { mebibytes: 64 },
+            devices: vec![device.clone()],
+            ..EalOptions::default()
+        })
+        .unwrap();
+        let mbufs = MempoolOptions { mbufs: 2047, ..MempoolOptions::default() };
+        let pool = eal.mempool("frames", &mbufs).unwrap();
+        let (_port, pairs) = eal.open(&device, &PortOptions::default(), pool).unwrap();
+        let running = eal.running();
+        let chain = |parts: [&[u8]; 2]| {
+            let [first, second] = parts.map(|part| pool.frame(part).expect("2,047 mbufs"));
+            first.followed_by(second)
+        };
+        thread::scope(|scope| {
+            for pair in pairs {
+                scope.spawn(|| {
+                    let lcore = Lcore::register(running, 0).unwrap();
+                    let mut queues = lcore.attach(pair);
+                    let mut burst = Burst::new();
+                    burst.extend(pool.frame(b"alone"));
+                    burst.push(chain([&[1; 1500], &[2; 548]]));
+                    burst.push(chain([&[1; 1500], &[2; 549]]));
+                    burst.extend(pool.frame(b"alone, too"));
+                    queues.tx_burst(&mut burst);
+                    assert!(burst.is_empty());
+                    queues.rx_burst(&mut burst);
+                    let joined = [[1; 1500].as_slice(), &[2; 548]].concat();
+                    assert!(burst.iter().map(Frame::bytes).eq([b"alone".as_slice(), &joined, b"alone, too"]));
+                    assert_eq!((queues.joined(), queues.refused()), (1, 1));
+                });
+            }
+        });
+        assert_eq!(pool.available(), 2047);
     }
 }

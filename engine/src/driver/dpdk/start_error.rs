@@ -65,6 +65,17 @@ pub enum StartError {
         /// Bytes of the longest packet that the device takes.
         longest: u16,
     },
+    /// A device, or the PF of a VF, refuses the port's MTU though the driver's limits admit it.
+    MtuRefused {
+        /// Device as configured.
+        device: String,
+        /// MTU asked for.
+        mtu: u16,
+        /// Interface of the PF and its MTU, for a VF whose PF the kernel drives.
+        pf: Option<(String, u32)>,
+        /// Cause as DPDK logged it.
+        message: String,
+    },
     /// A step of opening a port failed.
     PortRefused {
         /// Device as configured.
@@ -150,6 +161,15 @@ impl fmt::Display for StartError {
                 f,
                 "`{device}` takes packets of at most {longest} bytes, and the port's `mtu` is {mtu}: lower `mtu`, or use \
                  a device that takes them"
+            ),
+            Self::MtuRefused { device, mtu, pf: Some((pf, pf_mtu)), message } => write!(
+                f,
+                "`{device}` refuses its `mtu` of {mtu} ({message}): its PF {pf} has an MTU of {pf_mtu}; raise that (`ip link \
+                 set {pf} mtu {mtu}`), or lower `mtu`"
+            ),
+            Self::MtuRefused { device, mtu, pf: None, message } => write!(
+                f,
+                "`{device}` refuses its `mtu` of {mtu} ({message}): lower `mtu`, or raise that of whoever lends the device"
             ),
             Self::PortRefused { device, step, message } => {
                 write!(
