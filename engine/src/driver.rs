@@ -7,6 +7,7 @@ use guideway_dataplane::pipeline::BURST;
 pub mod device;
 #[cfg(feature = "dpdk")]
 pub mod dpdk;
+pub mod gate;
 pub mod loopback;
 pub mod steering;
 

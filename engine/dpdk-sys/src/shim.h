@@ -31,6 +31,8 @@ enum guideway_mbuf_offset {
 /* Flags that DPDK states as macros of macros. */
 static const uint64_t guideway_rss_flows = RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP;
 static const uint64_t guideway_tx_udp_checksum = RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
+static const uint32_t guideway_dev_signals_link = RTE_ETH_DEV_INTR_LSC;
+static const uint32_t guideway_dev_signals_removal = RTE_ETH_DEV_INTR_RMV;
 static const uint64_t guideway_mbuf_udp6_checksum = RTE_MBUF_F_TX_IPV6 | RTE_MBUF_F_TX_UDP_CKSUM;
 
 /* rte_errno is a thread-local word behind a macro. */

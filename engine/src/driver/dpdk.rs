@@ -49,8 +49,10 @@ mod mempool;
 mod open_port;
 mod port;
 mod port_options;
+mod port_restart;
 mod preflight;
 mod queue;
+mod signals;
 mod start_error;
 
 pub use eal::{Eal, EalOptions, Memory};
@@ -60,4 +62,5 @@ pub use mempool::{Mempool, MempoolOptions};
 pub use port::{Link, Offloads, Port, PortStats};
 pub use port_options::PortOptions;
 pub use queue::{LiveQueues, QueuePair};
+pub use signals::Signals;
 pub use start_error::StartError;

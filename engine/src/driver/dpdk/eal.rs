@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use guideway_dpdk_sys as sys;
 
-use super::{Running, StartError, dpdk_log, lcore, preflight};
+use super::{Running, StartError, dpdk_log, lcore, preflight, signals};
 use crate::driver::device::Device;
 
 /// True once this process has tried to start EAL: what EAL leaves behind does not let it start again.
@@ -93,6 +93,7 @@ impl Eal {
         for device in &options.devices {
             eal.probe(device)?;
         }
+        signals::listen_to_buses();
         dpdk_log::forget();
         Ok(eal)
     }

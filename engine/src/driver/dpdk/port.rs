@@ -13,7 +13,7 @@ use guideway_dpdk_sys as sys;
 use rustix::io::Errno;
 
 use super::open_port::OpenPort;
-use super::{Eal, Mempool, PortOptions, QueuePair, StartError, dpdk_log, preflight};
+use super::{Eal, Mempool, PortOptions, QueuePair, StartError, dpdk_log, preflight, signals};
 use crate::driver::device::Device;
 
 /// Bytes of a frame beyond the MTU: Ethernet header and two VLAN tags.
@@ -23,7 +23,7 @@ const LINK_HEADERS: u32 = 14 + 2 * 4;
 const DEFAULT_MTU: u16 = 1500;
 
 /// Result of a call to a driver that has no such function; its device then takes what it takes.
-const NOT_SUPPORTED: i32 = -Errno::NOTSUP.raw_os_error();
+pub(super) const NOT_SUPPORTED: i32 = -Errno::NOTSUP.raw_os_error();
 
 /// Drivers that receive each frame into one mbuf: nothing in them chains a second one to it, whatever they are asked for.
 ///
@@ -50,6 +50,9 @@ pub struct Port<'eal> {
     device: Device,
     driver: String,
     offloads: Offloads,
+    /// Options that the port is opened with, and again after a reset.
+    options: PortOptions,
+    pool: Mempool<'eal>,
     /// DPDK does not promise that two threads may ask at once.
     not_sync: PhantomData<Cell<()>>,
 }
@@ -154,16 +157,15 @@ impl Eal {
         }
         dpdk_log::forget();
         let driver = driver_name(&info);
-        let mut port = OpenPort::new(id);
-        configure(id, device, options, &offloads, &info)?;
-        set_up_queues(id, device, options, &info, pool)?;
-        start(&mut port, device, options)?;
+        let mut port = OpenPort::new(id, options.queues);
+        set_up(id, device, options, &info, pool)?;
         if hands_over_whole_frames(id, &driver) {
             port.mark_whole();
         }
-        let port = Arc::new(port);
+        signals::listen(id);
+        let (port, device, options) = (Arc::new(port), device.clone(), *options);
         let queues = (0..options.queues).map(|queue| QueuePair::new(Arc::clone(&port), queue)).collect();
-        Ok((Port { port, device: device.clone(), driver, offloads, not_sync: PhantomData }, queues))
+        Ok((Port { port, device, driver, offloads, options, pool, not_sync: PhantomData }, queues))
     }
 }
 
@@ -216,6 +218,19 @@ fn driver_name(info: &sys::rte_eth_dev_info) -> String {
     name.to_string_lossy().into_owned()
 }
 
+/// Configures a port that does not run, and starts it.
+fn set_up(
+    id: u16,
+    device: &Device,
+    options: &PortOptions,
+    info: &sys::rte_eth_dev_info,
+    pool: Mempool<'_>,
+) -> Result<(), StartError> {
+    configure(id, device, options, &offloads_of(info), info)?;
+    set_up_queues(id, device, options, info, pool)?;
+    start(id, device, options)
+}
+
 fn configure(
     id: u16,
     device: &Device,
@@ -228,6 +243,10 @@ fn configure(
         // Where a driver can, it does so for the mbufs that ask for it alone.
         conf.txmode.offloads |= sys::guideway_tx_udp_checksum;
     }
+    let flags = device_flags(info);
+    // Drivers without an interrupt for the link's state refuse to be configured with it.
+    conf.intr_conf.set_lsc((flags & sys::guideway_dev_signals_link != 0).into());
+    conf.intr_conf.set_rmv((flags & sys::guideway_dev_signals_removal != 0).into());
     conf.rxmode.mtu = u32::from(options.mtu.unwrap_or(0));
     let mut key = symmetric_rss_key(info.hash_key_size);
     if offloads.rss && options.queues > 1 {
@@ -280,26 +299,34 @@ fn set_up_queues(
     Ok(())
 }
 
-fn start(port: &mut OpenPort<'_>, device: &Device, options: &PortOptions) -> Result<(), StartError> {
+/// Flags of a driver for its device (`RTE_ETH_DEV_…`).
+fn device_flags(info: &sys::rte_eth_dev_info) -> u32 {
+    if info.dev_flags.is_null() {
+        return 0;
+    }
+    // SAFETY: ethdev states where the port keeps its flags, which live as long as the port; nobody writes them now.
+    unsafe { *info.dev_flags }
+}
+
+fn start(id: u16, device: &Device, options: &PortOptions) -> Result<(), StartError> {
     // SAFETY: the port is configured, its queues are set up, and it is not started.
-    let result = unsafe { sys::rte_eth_dev_start(port.id()) };
+    let result = unsafe { sys::rte_eth_dev_start(id) };
     check_with_mtu(result, device, "start", options)?;
-    port.mark_started();
     // IPv6 neighbours are asked for by multicast (RFC 4861, section 7.2.2).
     // SAFETY: the port exists.
-    let result = unsafe { sys::rte_eth_allmulticast_enable(port.id()) };
+    let result = unsafe { sys::rte_eth_allmulticast_enable(id) };
     if result != NOT_SUPPORTED {
         check(result, device, "take multicast frames")?;
     }
     if options.promiscuous {
         // SAFETY: the port exists.
-        let result = unsafe { sys::rte_eth_promiscuous_enable(port.id()) };
+        let result = unsafe { sys::rte_eth_promiscuous_enable(id) };
         check(result, device, "be promiscuous")?;
     }
     Ok(())
 }
 
-fn check(result: i32, device: &Device, step: &'static str) -> Result<(), StartError> {
+pub(super) fn check(result: i32, device: &Device, step: &'static str) -> Result<(), StartError> {
     if result >= 0 {
         return Ok(());
     }
@@ -332,6 +359,18 @@ fn is_about_frame_length(message: &str) -> bool {
 }
 
 impl Port<'_> {
+    /// Sets the port up again as it was opened; it is stopped.
+    pub(super) fn set_up(&self) -> Result<(), StartError> {
+        let id = self.port.id();
+        let info = device_info(id, &self.device)?;
+        set_up(id, &self.device, &self.options, &info, self.pool)
+    }
+
+    /// Port that the queue pairs share.
+    pub(super) fn open_port(&self) -> &OpenPort<'_> {
+        &self.port
+    }
+
     /// Device as configured.
     pub fn device(&self) -> &Device {
         &self.device

@@ -96,12 +96,15 @@ impl<'eal> driver::QueuePair for LiveQueues<'_, 'eal> {
     /// that each fits one.
     #[inline]
     fn rx_burst(&mut self, burst: &mut Burst<DpdkMbuf<'eal>>) {
+        if !self.pair.port.gate().lets_in(self.pair.queue.into()) {
+            return;
+        }
         let before = burst.len();
         let room = burst.remaining_capacity();
         // SAFETY: the offset is at most the capacity of `burst`.
         let spare = unsafe { burst.as_mut_ptr().add(before) };
-        // SAFETY: the port is started and the queue set up as long as `pair.port` lives, and nobody else polls this
-        // queue. A `DpdkMbuf` is a pointer in memory, and there is room for so many behind those that `burst` holds.
+        // SAFETY: the port is started and the queue set up as long as `pair.port` lives and its gate lets this pair in, and
+        // nobody else polls this queue. A `DpdkMbuf` is a pointer in memory, and there is room for so many behind those that `burst` holds.
         let count = unsafe { sys::guideway_rx_burst(self.port, self.pair.queue, spare.cast(), room as u16) };
         // SAFETY: the driver has written `count` pointers, at most `room`, and handed over their mbufs, which are
         // initialised; each comes from the pool that its queue was set up with, or from one of the same EAL that another
@@ -119,10 +122,14 @@ impl<'eal> driver::QueuePair for LiveQueues<'_, 'eal> {
 
     #[inline]
     fn tx_burst(&mut self, burst: &mut Burst<DpdkMbuf<'eal>>) {
+        // The device is being reset, or gone: it takes nothing.
+        if !self.pair.port.gate().lets_in(self.pair.queue.into()) {
+            return;
+        }
         let count = burst.len();
         let mbufs = burst.as_mut_ptr().cast::<*mut sys::rte_mbuf>();
-        // SAFETY: the port is started and the queue set up as long as `pair.port` lives, and nobody else polls this
-        // queue. A `DpdkMbuf` is a pointer in memory, and `burst` holds `count` of them.
+        // SAFETY: the port is started and the queue set up as long as `pair.port` lives and its gate lets this pair in, and
+        // nobody else polls this queue. A `DpdkMbuf` is a pointer in memory, and `burst` holds `count` of them.
         let sent = unsafe { sys::guideway_tx_burst(self.port, self.pair.queue, mbufs, count as u16) };
         // The driver has taken these over and frees them once they are sent.
         if usize::from(sent) == count {
