@@ -2,7 +2,7 @@
 
 use guideway_engine::driver::device::AfPacketRing;
 use guideway_engine::driver::dpdk::{
-    DpdkMbuf, Eal, Mempool, MempoolOptions, Port, PortOptions, QueuePair, StartError,
+    DpdkMbuf, Eal, Link, Mempool, MempoolOptions, Port, PortOptions, QueuePair, Signals, StartError,
 };
 use guideway_engine::driver::loopback::LoopbackQueues;
 use guideway_engine::driver::steering::{Followers, followers};
@@ -10,7 +10,7 @@ use guideway_model::config::Config;
 
 use crate::api::view;
 use crate::run::appliance::Nic;
-use crate::run::ports::Ports;
+use crate::run::ports::{PortLink, PortSignals, Ports};
 use crate::run::worker::RingSizes;
 
 /// A worker's queues of one port, before it has attached them to its thread.
@@ -110,6 +110,19 @@ fn buffer_len(port: &guideway_model::config::Port) -> u16 {
     MempoolOptions::room_for(port.mtu).max(u16::try_from(ring).unwrap_or(u16::MAX))
 }
 
+impl<'eal> LivePorts<'eal> {
+    /// Port of this index in the configuration.
+    fn port(&self, index: usize) -> &Port<'eal> {
+        &self.ports[index].1
+    }
+}
+
+/// Speed of a link; none where the device does not know it.
+fn known_speed(link: Link) -> Option<u32> {
+    // A link that is down has none, and some drivers say so by 0.
+    (link.speed_mbps != u32::MAX && link.speed_mbps != 0).then_some(link.speed_mbps)
+}
+
 impl<'eal> Ports for LivePorts<'eal> {
     type Frame = DpdkMbuf<'eal>;
 
@@ -126,10 +139,11 @@ impl<'eal> Ports for LivePorts<'eal> {
                 driver: port.driver().to_owned(),
                 mac: port.mac().to_string(),
                 link_up: link.up,
-                speed_mbps: (link.speed_mbps != u32::MAX).then_some(link.speed_mbps),
+                speed_mbps: known_speed(link),
                 mtu: port.mtu(),
                 rss: port.offloads().rss && *queues > 1,
                 queues: *queues,
+                ..view::Port::default()
             }
         };
         self.ports.iter().map(state).collect()
@@ -149,5 +163,35 @@ impl<'eal> Ports for LivePorts<'eal> {
             }
         };
         self.ports.iter().map(stats).collect()
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.ports.iter().map(|(name, ..)| name.clone()).collect()
+    }
+
+    fn take_signals(&self, port: usize) -> PortSignals {
+        let Signals { link, reset, removal } = self.port(port).take_signals();
+        PortSignals { link, reset, removal }
+    }
+
+    fn link(&self, port: usize) -> PortLink {
+        let link = self.port(port).link();
+        PortLink { up: link.up, speed_mbps: known_speed(link) }
+    }
+
+    fn pause(&self, port: usize) {
+        self.port(port).pause();
+    }
+
+    fn is_paused(&self, port: usize) -> bool {
+        self.port(port).is_paused()
+    }
+
+    fn restart(&self, port: usize) -> Result<(), String> {
+        self.port(port).restart().map_err(|error| error.to_string())
+    }
+
+    fn remove(&self, port: usize) -> Result<(), String> {
+        self.port(port).remove().map_err(|error| error.to_string())
     }
 }
