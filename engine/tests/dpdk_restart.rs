@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_engine::driver::device::Device;
 use guideway_engine::driver::dpdk::{
     Eal, EalOptions, Lcore, Memory, MempoolOptions, PortOptions, QueuePair, Running, Signals,
@@ -53,6 +54,10 @@ fn a_port_carries_frames_before_and_after_its_reset_and_none_once_it_is_removed(
         assert_eq!(port.take_signals(), Signals::default());
         let early = port.restart().unwrap_err().to_string();
         assert!(early.contains("`net_ring0` refuses to be reset (workers may poll it"), "{early}");
+
+        // A ring filters nothing, and is given no address.
+        assert_eq!(port.adopt_mac(Some(MacAddress([2, 0, 0, 0, 0, 7]))), Ok(None));
+        assert_eq!(port.listen(&[MacAddress([0x33, 0x33, 0, 0, 0, 1])]), None);
 
         port.pause();
         wait("the worker keeps away", || port.is_paused());

@@ -1,6 +1,7 @@
 //! The ports as the control thread has them: a source of frames to send, and what operators are shown.
 
 use guideway_dataplane::frame::Frame;
+use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_engine::mbuf::Mbuf;
 
 use crate::api::view;
@@ -59,6 +60,18 @@ pub trait Ports {
     /// State of a port's link now.
     fn link(&self, _port: usize) -> PortLink {
         PortLink::DOWN
+    }
+
+    /// Has a port's device take the frames for a MAC address, or for its own where there is none. Returns a sentence for the
+    /// operator if there is something to know.
+    fn adopt_mac(&self, _port: usize, _mac: Option<MacAddress>) -> Option<String> {
+        None
+    }
+
+    /// Has a port's device take the frames of multicast groups. Returns a sentence for the operator if there is something
+    /// new to know.
+    fn listen(&self, _port: usize, _groups: &[MacAddress]) -> Option<String> {
+        None
     }
 
     /// Keeps the workers away from a port, from their next polls on.

@@ -29,6 +29,8 @@ mod workers;
 
 use std::time::{Duration, SystemTime};
 
+use guideway_dataplane::egress::PortId;
+use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_engine::clock::Clock;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -165,6 +167,7 @@ impl<P: Ports> Supervisor<P> {
             turns: 0,
         };
         supervisor.take_over_kept(kept);
+        supervisor.tell_addresses();
         supervisor.apply(update.unwrap_or_default());
         supervisor.warn();
         supervisor
@@ -370,6 +373,17 @@ impl<P: Ports> Supervisor<P> {
         self.announcements.plan(&self.appliance, obstacles, now);
     }
 
+    /// Tells the ports' devices which addresses they are to take frames for.
+    fn tell_addresses(&self) {
+        let mac = self.appliance.config().network.mac_address.map(MacAddress);
+        for (index, name) in self.port_watch.names().enumerate() {
+            let ports = self.workers.ports();
+            let groups = self.appliance.host().groups(PortId(index as u8));
+            let remarks = ports.adopt_mac(index, mac).into_iter().chain(ports.listen(index, &groups));
+            remarks.for_each(|remark| tracing::warn!(port = name, "{remark}"));
+        }
+    }
+
     /// Looks at the ports' devices, and takes the step that is due of each.
     fn watch_ports(&mut self, now: Duration) {
         for port in 0..self.port_watch.len() {
@@ -415,6 +429,7 @@ impl<P: Ports> Supervisor<P> {
         self.drain_taps();
         let now = self.now();
         let changes = self.appliance.reload(config, now);
+        self.tell_addresses();
         self.config_source.mark_loaded();
         let dropped = self.operator_state.reconcile(self.appliance.state().services());
         if !dropped.is_empty() {

@@ -8,6 +8,7 @@ use guideway::api::request::Request;
 use guideway::api::view::{self, EventKind, PortState};
 use guideway::run::assemble::Probing;
 use guideway::run::ports::{MemoryPorts, PortLink, PortSignals, Ports};
+use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_engine::mbuf::Mbuf;
 
 use crate::operator::{CONFIG, Operator, run_on};
@@ -23,6 +24,8 @@ struct Device {
     calls: Vec<&'static str>,
     reset_fails: bool,
     is_paused: bool,
+    mac: Option<MacAddress>,
+    groups: Vec<MacAddress>,
 }
 
 /// One port with a device.
@@ -37,6 +40,8 @@ impl OneDevice {
             calls: Vec::new(),
             reset_fails: false,
             is_paused: false,
+            mac: None,
+            groups: Vec::new(),
         })))
     }
 
@@ -75,6 +80,16 @@ impl Ports for OneDevice {
 
     fn link(&self, _: usize) -> PortLink {
         self.0.borrow().link
+    }
+
+    fn adopt_mac(&self, _: usize, mac: Option<MacAddress>) -> Option<String> {
+        self.0.borrow_mut().mac = mac;
+        None
+    }
+
+    fn listen(&self, _: usize, groups: &[MacAddress]) -> Option<String> {
+        self.0.borrow_mut().groups = groups.to_vec();
+        None
     }
 
     fn pause(&self, _: usize) {
@@ -188,4 +203,36 @@ fn the_appliance_stops_once_its_last_device_is_gone() {
     });
     assert_eq!(result, Ok(()));
     assert_eq!(device.calls(), ["pause", "remove"]);
+}
+
+#[test]
+fn devices_are_told_the_addresses_at_the_start_with_a_reload_and_with_a_vip() {
+    let with = |network: &str, replies: &str| {
+        let ports = CONFIG.replace("\"192.0.2.1/24\"", "\"192.0.2.1/24\", \"2001:db8::1/64\"");
+        format!(
+            "{network}{ports}[[forwarding_rule]]\nname = \"six\"\nip_address = \"2001:db8::ab:cdef\"\nports = [80]\n\
+             backend_service = \"six\"\n{replies}[[backend_service]]\nname = \"six\"\n\
+             health_checks = [\"alive\"]\nbackends = [{{ group = \"six\" }}]\n\
+             [[backend_group]]\nname = \"six\"\nendpoints = []\n"
+        )
+    };
+    let group = |low: [u8; 4]| MacAddress([0x33, 0x33, low[0], low[1], low[2], low[3]]);
+    let (all, own, vip) = (group([0, 0, 0, 1]), group([0xff, 0, 0, 1]), group([0xff, 0xab, 0xcd, 0xef]));
+    let device = OneDevice::new();
+    let far = device.clone();
+    let network = "[network]\nmac_address = \"02:00:00:00:00:77\"\n";
+    let first = with(network, "");
+    let result = run_on(device, "addresses", &first, Probing::Off, None, |operator| async move {
+        assert_eq!(port(&operator).await.name, "lan");
+        let told = || (far.0.borrow().mac, far.0.borrow().groups.clone());
+        assert_eq!(told(), (Some(MacAddress([2, 0, 0, 0, 0, 0x77])), vec![all, own, vip]));
+        std::fs::write(&operator.config_path, with("", "neighbor_replies = \"WHEN_ANNOUNCED\"\n")).unwrap();
+        operator.ask(|reply| Request::Reload { reply }).await.unwrap();
+        assert_eq!(told(), (None, vec![all, own]));
+        let address = "2001:db8::ab:cdef".parse().unwrap();
+        operator.ask(|reply| Request::VipAnnounce { address, reply }).await.unwrap();
+        assert_eq!(told().1, [all, own, vip]);
+        crate::operator::stop(&operator).await;
+    });
+    assert_eq!(result, Ok(()));
 }

@@ -1,5 +1,6 @@
 //! The configured ports, opened: the control thread's ends, and the queues of each worker.
 
+use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_engine::driver::device::AfPacketRing;
 use guideway_engine::driver::dpdk::{
     DpdkMbuf, Eal, Link, Mempool, MempoolOptions, Port, PortOptions, QueuePair, Signals, StartError,
@@ -53,6 +54,10 @@ impl<'eal> LivePorts<'eal> {
                 promiscuous: port.promiscuous,
             };
             let (opened, own) = eal.open(&port.device, &options, pool)?;
+            let adopted = opened.adopt_mac(config.network.mac_address.map(MacAddress))?;
+            for remark in adopted.into_iter().chain(opened.remark_of_mtu()) {
+                tracing::warn!(port = port.name, "{remark}");
+            }
             if own.len() == workers {
                 queues.iter_mut().zip(own).for_each(|(worker, pair)| worker.push(Queues::Own(pair)));
             } else {
@@ -69,8 +74,10 @@ impl<'eal> LivePorts<'eal> {
 
     /// MAC address and offloads of each port's device.
     pub(super) fn nics(&self) -> Vec<Nic> {
-        let nic =
-            |port: &Port<'eal>| Nic { mac: port.mac(), offloads_udp_checksum: port.offloads().udp_checksum };
+        let nic = |port: &Port<'eal>| Nic {
+            mac: port.own_mac(),
+            offloads_udp_checksum: port.offloads().udp_checksum,
+        };
         self.ports.iter().map(|(_, port, _)| nic(port)).collect()
     }
 }
@@ -177,6 +184,15 @@ impl<'eal> Ports for LivePorts<'eal> {
     fn link(&self, port: usize) -> PortLink {
         let link = self.port(port).link();
         PortLink { up: link.up, speed_mbps: known_speed(link) }
+    }
+
+    fn adopt_mac(&self, port: usize, mac: Option<MacAddress>) -> Option<String> {
+        // The host stack goes by the address from now on; what the device refuses is for the operator to set right.
+        self.port(port).adopt_mac(mac).unwrap_or_else(|error| Some(error.to_string()))
+    }
+
+    fn listen(&self, port: usize, groups: &[MacAddress]) -> Option<String> {
+        self.port(port).listen(groups)
     }
 
     fn pause(&self, port: usize) {

@@ -86,6 +86,11 @@ impl PortWatch {
         self.ports.len()
     }
 
+    /// Names of the ports.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.ports.iter().map(|port| &*port.name)
+    }
+
     /// Takes in the signals of a port's device, and whether the workers keep away from it; returns the step that is due.
     pub(super) fn look(
         &mut self,

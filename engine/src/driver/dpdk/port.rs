@@ -1,7 +1,7 @@
 //! DPDK ports: each opened once, and stopped and closed when the last of its queues is gone.
 #![allow(unsafe_code)]
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
 use std::fmt;
 use std::marker::PhantomData;
@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_dpdk_sys as sys;
-use rustix::io::Errno;
 
+use super::address_filter::Addresses;
 use super::open_port::OpenPort;
 use super::{Eal, Mempool, PortOptions, QueuePair, StartError, dpdk_log, preflight, signals};
 use crate::driver::device::Device;
@@ -21,9 +21,6 @@ const LINK_HEADERS: u32 = 14 + 2 * 4;
 
 /// MTU of a port for which none is configured.
 const DEFAULT_MTU: u16 = 1500;
-
-/// Result of a call to a driver that has no such function; its device then takes what it takes.
-pub(super) const NOT_SUPPORTED: i32 = -Errno::NOTSUP.raw_os_error();
 
 /// Drivers that receive each frame into one mbuf: nothing in them chains a second one to it, whatever they are asked for.
 ///
@@ -53,6 +50,9 @@ pub struct Port<'eal> {
     /// Options that the port is opened with, and again after a reset.
     options: PortOptions,
     pool: Mempool<'eal>,
+    /// MAC address that the device had before it was given another.
+    own_mac: MacAddress,
+    addresses: RefCell<Addresses>,
     /// DPDK does not promise that two threads may ask at once.
     not_sync: PhantomData<Cell<()>>,
 }
@@ -165,7 +165,19 @@ impl Eal {
         signals::listen(id);
         let (port, device, options) = (Arc::new(port), device.clone(), *options);
         let queues = (0..options.queues).map(|queue| QueuePair::new(Arc::clone(&port), queue)).collect();
-        Ok((Port { port, device, driver, offloads, options, pool, not_sync: PhantomData }, queues))
+        let port = Port {
+            own_mac: mac_of(id),
+            port,
+            device,
+            driver,
+            offloads,
+            options,
+            pool,
+            addresses: RefCell::default(),
+            not_sync: PhantomData,
+        };
+        port.listen(&[]);
+        Ok((port, queues))
     }
 }
 
@@ -312,12 +324,6 @@ fn start(id: u16, device: &Device, options: &PortOptions) -> Result<(), StartErr
     // SAFETY: the port is configured, its queues are set up, and it is not started.
     let result = unsafe { sys::rte_eth_dev_start(id) };
     check_with_mtu(result, device, "start", options)?;
-    // IPv6 neighbours are asked for by multicast (RFC 4861, section 7.2.2).
-    // SAFETY: the port exists.
-    let result = unsafe { sys::rte_eth_allmulticast_enable(id) };
-    if result != NOT_SUPPORTED {
-        check(result, device, "take multicast frames")?;
-    }
     if options.promiscuous {
         // SAFETY: the port exists.
         let result = unsafe { sys::rte_eth_promiscuous_enable(id) };
@@ -358,12 +364,35 @@ fn is_about_frame_length(message: &str) -> bool {
     ["mtu", "packet length", "frame size", "max_rx_pkt"].iter().any(|words| message.contains(words))
 }
 
+fn mac_of(id: u16) -> MacAddress {
+    let mut address = sys::rte_ether_addr::default();
+    // SAFETY: the port is open; `address` is written to before the call returns, or not at all.
+    let _ = unsafe { sys::rte_eth_macaddr_get(id, &raw mut address) };
+    MacAddress(address.addr_bytes)
+}
+
 impl Port<'_> {
     /// Sets the port up again as it was opened; it is stopped.
     pub(super) fn set_up(&self) -> Result<(), StartError> {
         let id = self.port.id();
         let info = device_info(id, &self.device)?;
-        set_up(id, &self.device, &self.options, &info, self.pool)
+        set_up(id, &self.device, &self.options, &info, self.pool)?;
+        self.tell_addresses_again()
+    }
+
+    /// Options that the port was opened with.
+    pub(super) fn options(&self) -> &PortOptions {
+        &self.options
+    }
+
+    /// MAC address that the device had when it was opened.
+    pub fn own_mac(&self) -> MacAddress {
+        self.own_mac
+    }
+
+    /// Addresses that the port is told to take frames for.
+    pub(super) fn addresses(&self) -> &RefCell<Addresses> {
+        &self.addresses
     }
 
     /// Port that the queue pairs share.
@@ -388,10 +417,7 @@ impl Port<'_> {
 
     /// MAC address of the port; zero if the device has none.
     pub fn mac(&self) -> MacAddress {
-        let mut address = sys::rte_ether_addr::default();
-        // SAFETY: the port is open; `address` is written to before the call returns, or not at all.
-        let _ = unsafe { sys::rte_eth_macaddr_get(self.port.id(), &raw mut address) };
-        MacAddress(address.addr_bytes)
+        mac_of(self.port.id())
     }
 
     /// Bytes of the longest packet that the port takes.

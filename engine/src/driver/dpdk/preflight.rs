@@ -3,14 +3,14 @@
 use std::fs;
 use std::path::Path;
 
-use super::StartError;
+use super::{StartError, Vf};
 use crate::driver::device::Device;
 
 /// Kernel drivers that hand a function to user space.
 const USER_SPACE_DRIVERS: &[&str] = &["vfio-pci", "igb_uio", "uio_pci_generic"];
 
 /// Kernel drivers that DPDK's own drivers work beside (its "bifurcated" ones).
-const SHARED_DRIVERS: &[&str] = &["mlx4_core", "mlx5_core", "mana", "gve"];
+const SHARED_DRIVERS: &[&str] = &["mlx4_core", "mlx5_core", "mana"];
 
 /// Checks that a huge page of any size is free. `sys` is `/sys`.
 ///
@@ -38,6 +38,21 @@ pub(super) fn device(sys: &Path, device: &Device) -> Result<(), StartError> {
         Some(name) if USER_SPACE_DRIVERS.iter().chain(SHARED_DRIVERS).any(|fit| fit == name) => Ok(()),
         _ => Err(StartError::WrongDriver { device: device.to_string(), driver }),
     }
+}
+
+/// Number of a VF among those of its PF, and the PF's interface where the kernel has one; None for other devices. `sys` is
+/// `/sys`.
+pub(super) fn vf_number(sys: &Path, device: &Device) -> Option<Vf> {
+    let Device::Pci(address) = device else { return None };
+    let name = address.to_string();
+    let pf = sys.join("bus/pci/devices").join(&name).join("physfn");
+    let is_device = |entry: &fs::DirEntry| {
+        fs::read_link(entry.path()).is_ok_and(|link| link.file_name().is_some_and(|last| *last == *name))
+    };
+    let number = |entry: fs::DirEntry| entry.file_name().to_str()?.strip_prefix("virtfn")?.parse().ok();
+    let number = fs::read_dir(&pf).ok()?.flatten().filter(is_device).find_map(number)?;
+    let interface = fs::read_dir(pf.join("net")).ok().and_then(|entries| entries.flatten().next());
+    Some(Vf { number, interface: interface.and_then(|entry| entry.file_name().into_string().ok()) })
 }
 
 /// Interface of the PF that a VF belongs to, and its MTU; None for other devices, and for a PF without an interface of the
@@ -138,13 +153,16 @@ mod tests {
             "0000:3b:02.0 is bound to no driver: `dpdk-devbind.py --bind=vfio-pci 0000:3b:02.0`"
         );
 
-        for (driver, fits) in [("iavf", false), ("vfio-pci", true), ("mlx5_core", true)] {
+        for (driver, fits) in [("gve", false), ("iavf", false), ("vfio-pci", true), ("mlx5_core", true)] {
             let _ = fs::remove_file(directory.join("driver"));
             symlink(format!("../../../bus/pci/drivers/{driver}"), directory.join("driver")).unwrap();
             let result = device(&sys.0, &vf);
             assert_eq!(result.is_ok(), fits, "{result:?}");
             if let Err(error) = result {
-                assert!(error.to_string().contains("bound to the kernel's driver `iavf`: "), "{error}");
+                assert!(
+                    error.to_string().contains(&format!("bound to the kernel's driver `{driver}`: ")),
+                    "{error}"
+                );
             }
         }
     }
@@ -156,6 +174,13 @@ mod tests {
         assert_eq!(pf_mtu(&sys.0, &vf), None);
         sys.write("bus/pci/devices/0000:3b:02.0/physfn/net/ens1f0/mtu", "1500\n");
         assert_eq!(pf_mtu(&sys.0, &vf), Some(("ens1f0".to_owned(), 1500)));
+        assert_eq!(vf_number(&sys.0, &vf), None, "the PF does not know it");
+        for (number, address) in [(0, "0000:3b:01.0"), (11, "0000:3b:02.0")] {
+            let link = sys.0.join(format!("bus/pci/devices/0000:3b:02.0/physfn/virtfn{number}"));
+            symlink(format!("../{address}"), link).unwrap();
+        }
+        let found = vf_number(&sys.0, &vf).expect("the PF knows it");
+        assert_eq!((found.number, found.interface.as_deref()), (11, Some("ens1f0")));
         assert_eq!(pf_mtu(&sys.0, &"net_ring0".parse().unwrap()), None);
     }
 

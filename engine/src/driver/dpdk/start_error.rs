@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use guideway_dataplane::wire::ethernet::MacAddress;
+
+use super::Vf;
+
 /// Reason for which live operation cannot start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StartError {
@@ -74,6 +78,17 @@ pub enum StartError {
         /// Interface of the PF and its MTU, for a VF whose PF the kernel drives.
         pf: Option<(String, u32)>,
         /// Cause as DPDK logged it.
+        message: String,
+    },
+    /// A device takes no frames for the appliance's MAC address.
+    MacRefused {
+        /// Device as configured.
+        device: String,
+        /// MAC address of the appliance.
+        mac: MacAddress,
+        /// Number of a VF, and its PF; None for other devices.
+        vf: Option<Vf>,
+        /// Cause as DPDK logged it, or the name of the error.
         message: String,
     },
     /// A step of opening a port failed.
@@ -171,6 +186,20 @@ impl fmt::Display for StartError {
                 f,
                 "`{device}` refuses its `mtu` of {mtu} ({message}): lower `mtu`, or raise that of whoever lends the device"
             ),
+            Self::MacRefused { device, mac, vf, message } => {
+                write!(f, "`{device}` refuses the MAC address {mac} of `[network] mac_address` ({message}): ")?;
+                match vf {
+                    Some(Vf { number, interface }) => {
+                        let pf = interface.as_deref().unwrap_or("PF");
+                        write!(
+                            f,
+                            "have its PF give it that address (`ip link set {pf} vf {number} mac {mac}`) or trust it \
+                             (`ip link set {pf} vf {number} trust on`), or leave out `mac_address`"
+                        )
+                    }
+                    None => f.write_str("leave out `mac_address`, or set the port's `promiscuous`"),
+                }
+            }
             Self::PortRefused { device, step, message } => {
                 write!(
                     f,
