@@ -57,5 +57,5 @@ int guideway_link(uint16_t port, uint8_t *up, uint32_t *speed_mbps);
 /* Makes DPDK log to memory of our own, for good; with echo, to standard error besides. Returns 0, or -1 without
  * memory. */
 int guideway_log_open(int echo);
-/* Copies the first warning or error since the last call to text, which holds len bytes, and forgets it. */
+/* Copies the warnings and errors since the last call to text, which holds len bytes, in a line each, and forgets them. */
 void guideway_log_take(char *text, size_t len);

@@ -45,6 +45,7 @@ mod address_filter;
 mod dpdk_log;
 mod eal;
 mod lcore;
+mod log_cause;
 mod mbuf;
 mod mempool;
 mod open_port;

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use guideway_dpdk_sys as sys;
 
-use super::{Running, StartError, dpdk_log, lcore, preflight, signals};
+use super::{Running, StartError, dpdk_log, lcore, log_cause, preflight, signals};
 use crate::driver::device::Device;
 
 /// True once this process has tried to start EAL: what EAL leaves behind does not let it start again.
@@ -90,8 +90,10 @@ impl Eal {
         }
         let eal = Self { opened: RefCell::default(), not_send: PhantomData };
         lcore::claim_for_eal();
+        // Devices on PCI were probed by now; what was logged of all of them tells why one is missing.
+        let logged = dpdk_log::take();
         for device in &options.devices {
-            eal.probe(device)?;
+            eal.probe(device, &logged)?;
         }
         signals::listen_to_buses();
         dpdk_log::forget();
@@ -105,7 +107,17 @@ impl Eal {
 
     /// Makes a driver take a device. Devices on PCI were probed by EAL itself, which goes on without the ones that
     /// failed.
-    fn probe(&self, device: &Device) -> Result<(), StartError> {
+    fn probe(&self, device: &Device, logged: &[String]) -> Result<(), StartError> {
+        if let Device::Pci(address) = device {
+            return self.port_id(device).map(drop).map_err(|error| match error {
+                StartError::DeviceRefused { device, message } => {
+                    let names = preflight::log_names(Path::new("/sys"), address);
+                    let message = log_cause::cause(logged, &names).map_or(message, str::to_owned);
+                    StartError::DeviceRefused { device, message }
+                }
+                error => error,
+            });
+        }
         if let Device::Virtual(arguments) = device {
             let arguments = CString::new(arguments.as_str()).expect("parsing admits no NUL");
             dpdk_log::forget();

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::{StartError, Vf};
-use crate::driver::device::Device;
+use crate::driver::device::{Device, PciAddress};
 
 /// Kernel drivers that hand a function to user space.
 const USER_SPACE_DRIVERS: &[&str] = &["vfio-pci", "igb_uio", "uio_pci_generic"];
@@ -38,6 +38,16 @@ pub(super) fn device(sys: &Path, device: &Device) -> Result<(), StartError> {
         Some(name) if USER_SPACE_DRIVERS.iter().chain(SHARED_DRIVERS).any(|fit| fit == name) => Ok(()),
         _ => Err(StartError::WrongDriver { device: device.to_string(), driver }),
     }
+}
+
+/// Words by which DPDK's log means a PCI function: its address, and its IOMMU group in two ways. `sys` is `/sys`.
+pub(super) fn log_names(sys: &Path, address: &PciAddress) -> Vec<String> {
+    let mut names = vec![address.to_string()];
+    let group = fs::read_link(sys.join("bus/pci/devices").join(&names[0]).join("iommu_group"));
+    if let Some(group) = group.ok().as_deref().and_then(Path::file_name).and_then(|name| name.to_str()) {
+        names.extend([format!("/dev/vfio/{group}"), format!("VFIO group {group}")]);
+    }
+    names
 }
 
 /// Number of a VF among those of its PF, and the PF's interface where the kernel has one; None for other devices. `sys` is
@@ -182,6 +192,20 @@ mod tests {
         let found = vf_number(&sys.0, &vf).expect("the PF knows it");
         assert_eq!((found.number, found.interface.as_deref()), (11, Some("ens1f0")));
         assert_eq!(pf_mtu(&sys.0, &"net_ring0".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn a_log_means_a_function_by_its_address_and_its_iommu_group() {
+        let sys = Sys::new("group");
+        let address = match "3b:02.0".parse() {
+            Ok(Device::Pci(address)) => address,
+            other => unreachable!("{other:?}"),
+        };
+        assert_eq!(log_names(&sys.0, &address), ["0000:3b:02.0"]);
+        let directory = sys.0.join("bus/pci/devices/0000:3b:02.0");
+        fs::create_dir_all(&directory).unwrap();
+        symlink("../../../../kernel/iommu_groups/16", directory.join("iommu_group")).unwrap();
+        assert_eq!(log_names(&sys.0, &address)[1..], ["/dev/vfio/16", "VFIO group 16"]);
     }
 
     #[test]

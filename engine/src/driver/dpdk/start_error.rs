@@ -5,6 +5,7 @@ use std::fmt;
 use guideway_dataplane::wire::ethernet::MacAddress;
 
 use super::Vf;
+use crate::driver::device::Device;
 
 /// Reason for which live operation cannot start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,6 +153,16 @@ impl fmt::Display for StartError {
             Self::WrongDriver { device, driver: None } => {
                 write!(f, "{device} is bound to no driver: `dpdk-devbind.py --bind=vfio-pci {device}`")
             }
+            Self::DeviceRefused { device, message } if message.contains("resource busy") => write!(
+                f,
+                "`{device}` cannot be used ({message}): another process has it, or another device of its IOMMU group; end \
+                 that process (`fuser -v /dev/vfio/*` names it)"
+            ),
+            Self::DeviceRefused { device, message } if matches!(device.parse(), Ok(Device::Pci(_))) => write!(
+                f,
+                "`{device}` cannot be used ({message}): see that DPDK has a driver for it, and that all devices of its IOMMU \
+                 group are bound to `vfio-pci` (`dpdk-devbind.py --status-dev net`)"
+            ),
             Self::DeviceRefused { device, message } => write!(
                 f,
                 "`{device}` cannot be used ({message}): check the device's name and its arguments, and that the \
@@ -229,4 +240,23 @@ impl std::error::Error for StartError {}
 
 fn plural(count: u16) -> &'static str {
     if count == 1 { "" } else { "s" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_device_has_the_remedy_of_its_kind() {
+        let refused = |device: &str, message: &str| {
+            let (device, message) = (device.to_owned(), message.to_owned());
+            StartError::DeviceRefused { device, message }.to_string()
+        };
+        let busy = refused("0000:01:10.2", "EAL: Cannot open /dev/vfio/16: Device or resource busy");
+        assert!(busy.contains("another process has it"), "{busy}");
+        let unknown = refused("0000:01:10.2", "No such device");
+        assert!(unknown.contains("see that DPDK has a driver for it"), "{unknown}");
+        let file = refused("net_pcap0,rx_pcap=none", "Couldn't open none");
+        assert!(file.contains("the interface or file they name exists"), "{file}");
+    }
 }
