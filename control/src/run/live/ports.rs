@@ -10,7 +10,7 @@ use guideway_engine::driver::steering::{Followers, followers};
 use guideway_model::config::Config;
 
 use crate::api::view;
-use crate::run::appliance::Nic;
+use crate::run::appliance::{Nic, needs_udp_checksum};
 use crate::run::ports::{PortLink, PortSignals, Ports};
 use crate::run::worker::RingSizes;
 
@@ -43,6 +43,7 @@ impl<'eal> LivePorts<'eal> {
             pairs_of.push(if serves { workers as u16 } else { 1 });
         }
         let pool = eal.mempool("frames", &pool_options(config, &pairs_of, workers))?;
+        let udp_checksum = needs_udp_checksum(config);
         let mut ports = Vec::with_capacity(config.ports.len());
         let mut queues: Vec<Vec<Queues<'eal>>> = (0..workers).map(|_| Vec::new()).collect();
         for (port, pairs) in config.ports.iter().zip(pairs_of) {
@@ -52,6 +53,7 @@ impl<'eal> LivePorts<'eal> {
                 tx_descriptors: port.tx_descriptors,
                 mtu: Some(port.mtu),
                 promiscuous: port.promiscuous,
+                udp_checksum,
             };
             let (opened, own) = eal.open(&port.device, &options, pool)?;
             let adopted = opened.adopt_mac(config.network.mac_address.map(MacAddress))?;

@@ -164,6 +164,7 @@ impl Eal {
         }
         signals::listen(id);
         let (port, device, options) = (Arc::new(port), device.clone(), *options);
+        let offloads = Offloads { udp_checksum: offloads.udp_checksum && options.udp_checksum, ..offloads };
         let queues = (0..options.queues).map(|queue| QueuePair::new(Arc::clone(&port), queue)).collect();
         let port = Port {
             own_mac: mac_of(id),
@@ -251,7 +252,8 @@ fn configure(
     info: &sys::rte_eth_dev_info,
 ) -> Result<(), StartError> {
     let mut conf = sys::rte_eth_conf::default();
-    if offloads.udp_checksum {
+    // No other offload: `MBUF_FAST_FREE` frees all mbufs to the pool of the first, and each port may send another's.
+    if offloads.udp_checksum && options.udp_checksum {
         // Where a driver can, it does so for the mbufs that ask for it alone.
         conf.txmode.offloads |= sys::guideway_tx_udp_checksum;
     }
@@ -410,7 +412,7 @@ impl Port<'_> {
         &self.driver
     }
 
-    /// Work that the device does by itself, and the queues that it has.
+    /// Work that the device does by itself, of what the port was opened with, and the queues that it has.
     pub fn offloads(&self) -> Offloads {
         self.offloads
     }
