@@ -73,7 +73,7 @@ fn bind(cflags: &[String]) {
              |eth_((rx|tx)_queue_setup|macaddr_get|(promiscuous|allmulticast)_enable|stats_get|rx_queue_info_get))",
         )
         .allowlist_function("guideway_.*")
-        .allowlist_var("guideway_.*|RTE_(HASH_EXTRA_FLAGS_RW_CONCURRENCY_LF|PKTMBUF_HEADROOM|MAX_ETHPORTS|ETH_MQ_RX_RSS)");
+        .allowlist_var("guideway_.*|RTE_(HASH_EXTRA_FLAGS_RW_CONCURRENCY_LF|PKTMBUF_HEADROOM|VER_YEAR|VER_MONTH|MAX_ETHPORTS|ETH_MQ_RX_RSS)");
     let generated = match catch_unwind(AssertUnwindSafe(|| builder.generate())) {
         Ok(Ok(bindings)) => bindings,
         Ok(Err(error)) => fail(&format!("DPDK's headers cannot be read: {error}"), MISSING_CLANG),

@@ -43,6 +43,8 @@ pub(super) enum Kind {
     Vf,
     /// Interface that the kernel has too, which keeps the address of its own.
     Kernel,
+    /// Bond of ports, which drops broadcast frames as well by LACP unless it takes all multicast ones.
+    Bond,
     /// Other virtual device.
     Virtual,
 }
@@ -55,6 +57,7 @@ impl Kind {
             _ if is_pci && (has_pf || driver.contains("vf")) => Self::Vf,
             _ if is_pci => Self::Physical,
             "net_af_packet" | "net_af_xdp" | "net_pcap" | "net_tap" => Self::Kernel,
+            "net_bonding" => Self::Bond,
             _ => Self::Virtual,
         }
     }
@@ -66,6 +69,11 @@ impl Kind {
 /// Without groups nothing but all multicast is asked for: nobody knows yet which are needed.
 pub(super) fn listen(filter: &mut impl Filter, groups: &[MacAddress], kind: Kind) -> Option<String> {
     let all = filter.take_all_groups();
+    if kind == Kind::Bond && all != 0 {
+        return (filter.take_everything() != 0).then(|| {
+            "the bond takes neither multicast nor all frames: by LACP, neighbours cannot find the appliance".to_owned()
+        });
+    }
     if groups.is_empty() {
         return None;
     }
@@ -241,6 +249,19 @@ mod tests {
     }
 
     #[test]
+    fn a_bond_takes_all_frames_where_it_cannot_take_all_multicast() {
+        for (all, everything, calls, is_told) in [
+            (0, 0, &["all"][..], false),
+            (NOT_SUPPORTED, 0, &["all", "everything"], false),
+            (REFUSED, REFUSED, &["all", "everything"], true),
+        ] {
+            let mut driver = Driver::with(all, 0, everything);
+            assert_eq!(listen(&mut driver, &[], Kind::Bond).is_some(), is_told);
+            assert_eq!(driver.calls, calls);
+        }
+    }
+
+    #[test]
     fn a_mac_address_is_programmed_and_a_refusal_is_told_or_gone_around() {
         use Kind::{Kernel, Physical, Vf, Virtual};
         // Results of change, add and everything; whether the port is promiscuous.
@@ -280,6 +301,7 @@ mod tests {
             (true, "mlx5_pci", false, Kind::Physical),
             (true, "net_virtio", false, Kind::Physical),
             (false, "net_af_packet", false, Kind::Kernel),
+            (false, "net_bonding", false, Kind::Bond),
             (false, "net_ring", false, Kind::Virtual),
         ] {
             assert_eq!(Kind::of(is_pci, driver, has_pf), kind, "{driver}");

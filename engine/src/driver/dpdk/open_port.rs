@@ -13,6 +13,8 @@ pub(super) struct OpenPort<'eal> {
     id: u16,
     /// True unless every frame that the driver hands over is known to lie in one mbuf.
     may_segment: bool,
+    /// True for a bond, which sends messages of its own as part of its transmit function.
+    is_bond: bool,
     /// Gate that each worker looks at before it polls its queues.
     gate: Gate,
     closed: AtomicBool,
@@ -23,9 +25,9 @@ impl OpenPort<'_> {
     /// Takes over a port that is to be opened, with so many queue pairs; only [`Eal::open`] does, once for each.
     ///
     /// [`Eal::open`]: super::Eal::open
-    pub(super) fn new(id: u16, queue_pairs: u16) -> Self {
+    pub(super) fn new(id: u16, queue_pairs: u16, is_bond: bool) -> Self {
         let gate = Gate::new(queue_pairs.into());
-        Self { id, may_segment: true, gate, closed: AtomicBool::new(false), eal: PhantomData }
+        Self { id, may_segment: true, is_bond, gate, closed: AtomicBool::new(false), eal: PhantomData }
     }
 
     /// Notes that the driver hands over each frame in one mbuf.
@@ -36,6 +38,11 @@ impl OpenPort<'_> {
     /// True if a received frame may lie in several mbufs, so that its header has to be looked at.
     pub(super) fn may_segment(&self) -> bool {
         self.may_segment
+    }
+
+    /// True for a bond.
+    pub(super) fn is_bond(&self) -> bool {
+        self.is_bond
     }
 
     /// Number that DPDK has given the port.

@@ -157,7 +157,7 @@ impl Eal {
         }
         dpdk_log::forget();
         let driver = driver_name(&info);
-        let mut port = OpenPort::new(id, options.queues);
+        let mut port = OpenPort::new(id, options.queues, driver == "net_bonding");
         set_up(id, device, options, &info, pool)?;
         if hands_over_whole_frames(id, &driver) {
             port.mark_whole();

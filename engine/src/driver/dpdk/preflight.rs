@@ -22,21 +22,25 @@ pub(super) fn huge_pages(sys: &Path) -> Result<(), StartError> {
     if free > 0 { Ok(()) } else { Err(StartError::NoHugePages) }
 }
 
-/// Checks that a PCI function exists and that its driver leaves it to DPDK. `sys` is `/sys`.
+/// Checks that the PCI functions of a device exist and that their drivers leave them to DPDK. `sys` is `/sys`.
 ///
 /// # Errors
 /// [`StartError::NoSuchDevice`], [`StartError::WrongDriver`].
 pub(super) fn device(sys: &Path, device: &Device) -> Result<(), StartError> {
-    let Device::Pci(address) = device else { return Ok(()) };
-    let directory = sys.join("bus/pci/devices").join(address.to_string());
+    device.pci_functions().iter().try_for_each(|address| function(sys, *address))
+}
+
+fn function(sys: &Path, address: PciAddress) -> Result<(), StartError> {
+    let device = address.to_string();
+    let directory = sys.join("bus/pci/devices").join(&device);
     if !directory.exists() {
-        return Err(StartError::NoSuchDevice { device: device.to_string() });
+        return Err(StartError::NoSuchDevice { device });
     }
     let link = fs::read_link(directory.join("driver")).ok();
     let driver = link.and_then(|link| Some(link.file_name()?.to_str()?.to_owned()));
     match &driver {
         Some(name) if USER_SPACE_DRIVERS.iter().chain(SHARED_DRIVERS).any(|fit| fit == name) => Ok(()),
-        _ => Err(StartError::WrongDriver { device: device.to_string(), driver }),
+        _ => Err(StartError::WrongDriver { device, driver }),
     }
 }
 
@@ -162,6 +166,9 @@ mod tests {
             unbound,
             "0000:3b:02.0 is bound to no driver: `dpdk-devbind.py --bind=vfio-pci 0000:3b:02.0`"
         );
+
+        let bond: Device = "net_bonding0,mode=4,slave=3b:02.0".parse().unwrap();
+        assert_eq!(device(&sys.0, &bond).unwrap_err().to_string(), unbound, "its members are looked at");
 
         for (driver, fits) in [("gve", false), ("iavf", false), ("vfio-pci", true), ("mlx5_core", true)] {
             let _ = fs::remove_file(directory.join("driver"));

@@ -5,14 +5,17 @@
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
-use std::mem;
 use std::sync::Arc;
+use std::{mem, ptr};
 
 use guideway_dpdk_sys as sys;
 
 use super::open_port::OpenPort;
 use super::{DpdkMbuf, Lcore};
 use crate::driver::{self, Burst};
+
+/// Polls of a bond after which it gets to send its own messages: some 0.1 ms, or 10 ms of a worker that polls slow devices.
+const POLLS_PER_MESSAGES: u32 = 1024;
 
 /// Receive and transmit queue of a port, for one worker to take to its thread.
 ///
@@ -48,6 +51,8 @@ pub struct LiveQueues<'l, 'eal> {
     /// Number of the port, beside that of the queue.
     port: u16,
     may_segment: bool,
+    /// Polls until a bond gets to send its own messages; None for other devices.
+    until_messages: Option<u32>,
     refused: u64,
     joined: u64,
     /// Registration of the thread, which the queues do not leave and do not outlive.
@@ -60,6 +65,7 @@ impl<'eal> Lcore<'eal> {
         LiveQueues {
             port: queues.port.id(),
             may_segment: queues.port.may_segment(),
+            until_messages: queues.port.is_bond().then_some(POLLS_PER_MESSAGES),
             pair: queues,
             refused: 0,
             joined: 0,
@@ -72,6 +78,19 @@ impl<'eal> LiveQueues<'_, 'eal> {
     /// Returns the queue pair, to be attached to another thread.
     pub fn detach(self) -> QueuePair<'eal> {
         self.pair
+    }
+
+    /// Lets a bond send its LACP messages now and then, which it does within a transmit burst: an idle worker sends none, and
+    /// the partner would give the bond up.
+    // DPDK's guide of the bonding driver: bursts of both kinds at least every 100 ms.
+    fn let_bond_talk(&mut self) {
+        let Some(left) = &mut self.until_messages else { return };
+        *left -= 1;
+        if *left == 0 {
+            *left = POLLS_PER_MESSAGES;
+            // SAFETY: as in `tx_burst`, and no mbuf is handed over.
+            unsafe { sys::guideway_tx_burst(self.port, self.pair.queue, ptr::null_mut(), 0) };
+        }
     }
 
     /// Joins the frames that lie in several segments, each in its first mbuf; frees those that do not fit. Counts both.
@@ -113,6 +132,8 @@ impl<'eal> driver::QueuePair for LiveQueues<'_, 'eal> {
         if !self.may_segment {
             return;
         }
+        // A bond may segment, as far as is known.
+        self.let_bond_talk();
         // All of them, without a branch for each: their headers come from memory side by side.
         let extra = burst[before..].iter().fold(0, |extra, frame| extra | frame.segments_but_one());
         if extra != 0 {
