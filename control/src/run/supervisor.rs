@@ -398,7 +398,7 @@ impl<P: Ports> Supervisor<P> {
                 }
                 // These two may take a while, in which nothing else is done: the traffic of the port is lost anyhow.
                 Some(Step::Restart) => watch.end_restart(port, ports.restart(port), now),
-                Some(Step::Remove) => vec![watch.end_removal(port, ports.remove(port))],
+                Some(Step::Remove) => watch.end_removal(port, ports.remove(port), now).into_iter().collect(),
                 None => continue,
             };
             self.note_all(notes);

@@ -7,6 +7,7 @@
 //!  serving ───────────────────▶ pausing ──┬──────────────▶ restart ─────────────▶ serving
 //!     │  ▲                                │                   │ failed  ▲
 //!     └──┘ reads the link                 └─▶ remove ─▶ gone  └▶ waiting ┘ pause between two attempts
+//!                                               └─▶ releasing, until its bus lets go of the device ─▶ gone
 //! ```
 
 use std::time::Duration;
@@ -46,6 +47,8 @@ enum Phase {
     Pausing { removal: bool },
     /// The latest reset has failed, and the next one is due at this time.
     Waiting { until: Duration },
+    /// The device is closed, and its bus is asked again at this time to release it.
+    Releasing { until: Duration },
     /// The device is released.
     Gone,
 }
@@ -118,9 +121,14 @@ impl PortWatch {
         self.ports[port].end_restart(result, now)
     }
 
-    /// Takes in the end of a removal, or the cause for which the device's bus keeps it; returns the event.
-    pub(super) fn end_removal(&mut self, port: usize, result: Result<(), String>) -> Note {
-        self.ports[port].end_removal(result)
+    /// Takes in the end of a removal, or the cause for which the device's bus keeps it; returns the event, if it is the first.
+    pub(super) fn end_removal(
+        &mut self,
+        port: usize,
+        result: Result<(), String>,
+        now: Duration,
+    ) -> Option<Note> {
+        self.ports[port].end_removal(result, now)
     }
 
     /// True if there are ports, and none of them has a link.
@@ -130,7 +138,7 @@ impl PortWatch {
 
     /// True if there were ports, and the devices of all are gone.
     pub(super) fn is_deserted(&self) -> bool {
-        !self.ports.is_empty() && self.ports.iter().all(|port| port.phase == Phase::Gone)
+        !self.ports.is_empty() && self.ports.iter().all(Watched::is_closed)
     }
 
     /// Completes the state of each port for operators.
@@ -138,7 +146,7 @@ impl PortWatch {
         for (watched, shown) in self.ports.iter().zip(ports) {
             shown.state = match watched.phase {
                 Phase::Serving => PortState::Running,
-                Phase::Gone => PortState::Removed,
+                Phase::Releasing { .. } | Phase::Gone => PortState::Removed,
                 _ => PortState::Resetting,
             };
             (shown.resets, shown.link_losses) = (watched.resets, watched.link_losses);
@@ -174,7 +182,7 @@ impl Watched {
             let rested = self.restarted.map_or(now, |restarted| restarted + RESET_INTERVAL);
             self.reset_due.get_or_insert(rested.max(now));
         }
-        if signals.removal && self.phase != Phase::Gone {
+        if signals.removal && !self.is_closed() {
             self.phase = Phase::Pausing { removal: true };
             return Some(Step::Pause);
         }
@@ -191,6 +199,7 @@ impl Watched {
                 Some(if removal { Step::Remove } else { Step::Restart })
             }
             Phase::Waiting { until } if until <= now => Some(Step::Restart),
+            Phase::Releasing { until } if until <= now => Some(Step::Remove),
             _ => None,
         }
     }
@@ -237,8 +246,17 @@ impl Watched {
         std::iter::once(Note::new(EventKind::PortResetFailed, text)).chain(lost).collect()
     }
 
-    fn end_removal(&mut self, result: Result<(), String>) -> Note {
-        self.phase = Phase::Gone;
+    /// True from the end of the device on.
+    fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Releasing { .. } | Phase::Gone)
+    }
+
+    fn end_removal(&mut self, result: Result<(), String>, now: Duration) -> Option<Note> {
+        let is_told = self.is_closed();
+        self.phase = match result {
+            Ok(()) => Phase::Gone,
+            Err(_) => Phase::Releasing { until: now + RESET_INTERVAL },
+        };
         // It is part of what the removal's event tells.
         self.link_losses += u64::from(std::mem::replace(&mut self.link_up, false));
         let name = &self.name;
@@ -247,9 +265,13 @@ impl Watched {
                 "port {name}: its device is gone, or the kernel has asked for it, and is released; a restart of the \
                  appliance takes it again once it is back"
             ),
-            Err(cause) => format!("port {name}: its device is gone, and cannot be released: {cause}"),
+            Err(cause) => {
+                format!(
+                    "port {name}: its device is gone, and cannot be released yet, which is tried again: {cause}"
+                )
+            }
         };
-        Note::new(EventKind::PortRemoved, text)
+        (!is_told).then(|| Note::new(EventKind::PortRemoved, text))
     }
 }
 
@@ -373,14 +395,22 @@ mod tests {
             assert_eq!(watch.look(0, REMOVAL, || false, ms(11)), Some(Step::Pause));
             assert_eq!(watch.look(0, NONE, || false, ms(12)), None);
             assert_eq!(watch.look(0, NONE, || true, ms(13)), Some(Step::Remove));
-            assert!(watch.end_removal(0, Ok(())).text.starts_with("port wan: its device is gone"));
+            let note = watch.end_removal(0, Ok(()), ms(13)).expect("the first");
+            assert!(note.text.starts_with("port wan: its device is gone"), "{note:?}");
             assert_eq!(watch.look(0, REMOVAL, || true, ms(9_000)), None, "it is gone");
             assert_eq!(state(&watch), (PortState::Removed, 0, 1));
             assert!(!watch.is_deserted(), "the other port goes on");
             watch.look(1, REMOVAL, || true, ms(9_000));
-            let note = watch.end_removal(1, Err("busy".to_owned()));
-            assert_eq!(note.text, "port lan: its device is gone, and cannot be released: busy");
+            let note = watch.end_removal(1, Err("busy".to_owned()), ms(9_001)).expect("the first");
+            assert_eq!(
+                note.text,
+                "port lan: its device is gone, and cannot be released yet, which is tried again: busy"
+            );
             assert!(watch.is_deserted() && watch.has_no_link());
+            assert_eq!(watch.look(1, REMOVAL, || true, ms(10_000)), None);
+            assert_eq!(watch.look(1, NONE, || true, ms(10_001)), Some(Step::Remove));
+            assert!(watch.end_removal(1, Ok(()), ms(10_001)).is_none(), "it was told");
+            assert_eq!(watch.look(1, NONE, || true, ms(99_000)), None);
         }
     }
 }

@@ -54,9 +54,12 @@ impl Port<'_> {
     /// Closes the port for good and releases its device, whatever drives it: no worker ever polls it again.
     ///
     /// # Errors
-    /// [`StartError::PortRefused`] if the device is closed and its bus keeps it all the same, or if the port is not paused.
+    /// [`StartError::PortRefused`] if the device is closed and its bus keeps it all the same, which another call may change,
+    /// or if the port is not paused.
     pub fn remove(&self) -> Result<(), StartError> {
-        self.expect_quiet("be removed")?;
+        if self.open_port().is_open() {
+            self.expect_quiet("be removed")?;
+        }
         dpdk_log::forget();
         self.open_port().close();
         let bus = match self.device() {
