@@ -45,6 +45,8 @@ pub struct IoCounters {
     /// Frames that came in and that the driver could not hand on, because they were too long for one mbuf, or because
     /// the worker that they belong to had no room.
     pub refused: u64,
+    /// Frames that came in several mbufs, and whose bytes were copied into the first.
+    pub joined: u64,
     /// Polls that found a frame.
     pub busy_polls: u64,
 }
@@ -60,6 +62,7 @@ impl IoCounters {
             no_fragment_memory,
             host_full,
             refused,
+            joined,
             busy_polls,
         } = other;
         self.sent += sent;
@@ -69,6 +72,7 @@ impl IoCounters {
         self.no_fragment_memory += no_fragment_memory;
         self.host_full += host_full;
         self.refused += refused;
+        self.joined += joined;
         self.busy_polls += busy_polls;
     }
 }
@@ -93,7 +97,7 @@ pub struct Adoption {
 
 const PASS: usize = PassReason::ALL.len();
 const DROP: usize = DropReason::ALL.len();
-const WORDS: usize = 2 + PASS + DROP + 10 + 7 + 8;
+const WORDS: usize = 2 + PASS + DROP + 10 + 7 + 9;
 
 impl WorkerCounters {
     fn to_words(&self) -> [u64; WORDS] {
@@ -132,6 +136,7 @@ impl WorkerCounters {
             no_fragment_memory,
             host_full,
             refused,
+            joined,
             busy_polls,
         } = &self.io;
         let single = [
@@ -161,6 +166,7 @@ impl WorkerCounters {
             no_fragment_memory,
             host_full,
             refused,
+            joined,
             busy_polls,
         ];
         let mut words = [0; WORDS];
@@ -203,6 +209,7 @@ impl WorkerCounters {
             no_fragment_memory: next(),
             host_full: next(),
             refused: next(),
+            joined: next(),
             busy_polls: next(),
         };
         pipeline.passed = std::array::from_fn(|_| next());

@@ -7,6 +7,7 @@ use guideway_dataplane::pipeline::BURST;
 pub mod device;
 #[cfg(feature = "dpdk")]
 pub mod dpdk;
+pub mod gate;
 pub mod loopback;
 pub mod steering;
 
@@ -29,4 +30,9 @@ pub trait QueuePair {
     /// Number of frames that came in since the start and could not be handed on, because they were too long for one
     /// mbuf, or because the worker that they belong to had no room.
     fn refused(&self) -> u64;
+
+    /// Number of frames that came in several mbufs since the start, and were handed on in one.
+    fn joined(&self) -> u64 {
+        0
+    }
 }

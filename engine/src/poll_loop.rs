@@ -177,7 +177,11 @@ impl<Q: QueuePair> PollLoop<Q> {
     pub fn counters(&self) -> WorkerCounters {
         WorkerCounters {
             pipeline: self.processor.counters().clone(),
-            io: IoCounters { refused: self.ports.iter().map(Q::refused).sum(), ..self.io },
+            io: IoCounters {
+                refused: self.ports.iter().map(Q::refused).sum(),
+                joined: self.ports.iter().map(Q::joined).sum(),
+                ..self.io
+            },
         }
     }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use appliance::{snapshot, worker};
 use guideway_dataplane::egress::PortId;
+use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_engine::clock::Clock;
 use guideway_engine::counters::counters;
 use guideway_engine::driver::device::Device;
@@ -55,4 +56,11 @@ fn two_workers_poll_their_queues_of_one_port_until_they_are_stopped() {
         stop.store(true, Ordering::Relaxed);
     });
     assert!(port.stats().received > 200_000);
+
+    let (own, other) = (port.own_mac(), MacAddress([2, 0, 0, 0, 0, 7]));
+    assert_eq!(port.adopt_mac(Some(other)), Ok(None));
+    assert_eq!((port.mac(), port.own_mac()), (other, own));
+    assert_eq!(port.listen(&[MacAddress([0x33, 0x33, 0, 0, 0, 1])]), None);
+    assert_eq!(port.adopt_mac(None), Ok(None));
+    assert_eq!(port.mac(), own);
 }

@@ -14,6 +14,7 @@ use guideway_dataplane::egress::Egress;
 use guideway_dataplane::frame::Frame;
 use guideway_dataplane::packet::Packet;
 use guideway_dataplane::wire::ethernet::MacAddress;
+use guideway_engine::driver::device::Device;
 use guideway_engine::driver::dpdk::{Eal, EalOptions, Lcore, Memory, MempoolOptions, PortOptions};
 use guideway_engine::driver::{Burst, QueuePair};
 use nix::sched::{CloneFlags, unshare};
@@ -32,17 +33,21 @@ fn ip(arguments: &str) {
 #[test]
 fn a_kernel_takes_the_udp_checksum_that_a_device_computed() {
     unshare(CloneFlags::CLONE_NEWNET).expect("root makes a network namespace");
-    let device = "net_tap0,iface=gwtap0".parse().unwrap();
+    let device: Device = "net_tap0,iface=gwtap0".parse().unwrap();
+    let other: Device = "net_tap1,iface=gwtap1".parse().unwrap();
     let eal = Eal::init(&EalOptions {
         memory: Memory::NoHuge { mebibytes: 64 },
-        devices: vec![device],
+        devices: vec![device.clone(), other.clone()],
         ..EalOptions::default()
     })
     .unwrap();
-    let device = "net_tap0,iface=gwtap0".parse().unwrap();
     assert!(eal.offloads(&device).unwrap().udp_checksum, "DPDK's tap computes checksums");
-    let pool = eal.mempool("frames", &MempoolOptions { mbufs: 2_047, ..MempoolOptions::default() }).unwrap();
-    let (port, pairs) = eal.open(&device, &PortOptions::default(), pool).unwrap();
+    let pool = eal.mempool("frames", &MempoolOptions { mbufs: 4_095, ..MempoolOptions::default() }).unwrap();
+    let options = PortOptions { udp_checksum: true, ..PortOptions::default() };
+    let (port, pairs) = eal.open(&device, &options, pool).unwrap();
+    assert!(port.offloads().udp_checksum);
+    let (other, _pairs) = eal.open(&other, &PortOptions::default(), pool).unwrap();
+    assert!(!other.offloads().udp_checksum, "nobody asked for it");
     ip("link set lo up");
     ip("link set gwtap0 up");
     ip("-6 addr add 2001:db8:9::1/64 dev gwtap0 nodad");
@@ -62,7 +67,7 @@ fn a_kernel_takes_the_udp_checksum_that_a_device_computed() {
         let delivery = Delivery::tunnel(DeliveryMode::Gue { dst_port: GUE_PORT }, &tunnel, egress, 1500);
         let bytes =
             Built::between("192.0.2.7", "203.0.113.10").tcp(40_000, 80, 0x10).payload_len(333).build();
-        let mut frame = pool.frame(&bytes).expect("2,047 mbufs");
+        let mut frame = pool.frame(&bytes).expect("4,095 mbufs");
         let packet = Packet::parse(frame.bytes()).expect("a whole packet");
         delivery.deliver(&mut frame, &packet, &packet.flow).expect("headroom");
         frame
@@ -81,11 +86,11 @@ fn a_kernel_takes_the_udp_checksum_that_a_device_computed() {
         1500,
     );
     let bytes = Built::between("192.0.2.7", "203.0.113.10").udp(40_000, 80).payload_len(1472).build();
-    let mut frame = pool.frame(&bytes).expect("2,047 mbufs");
+    let mut frame = pool.frame(&bytes).expect("4,095 mbufs");
     let packet = Packet::parse(frame.bytes()).expect("a whole packet");
     delivery.deliver_in_fragments(&mut frame, &packet, &packet.flow).expect("headroom");
     let another =
-        |fragment: Fragment<'_>| frame.another([fragment.headers(), fragment.piece]).expect("2,047 mbufs");
+        |fragment: Fragment<'_>| frame.another([fragment.headers(), fragment.piece]).expect("4,095 mbufs");
     let cut: Vec<_> = fragments(frame.bytes(), 1500).map(another).collect();
     assert_eq!(cut.len(), 2);
 

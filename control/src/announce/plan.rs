@@ -34,6 +34,8 @@ pub enum Reason {
     HeldDown,
     /// A worker has stalled, and what comes to its queues is lost.
     WorkerStalled,
+    /// No port has a link.
+    LinkDown,
     /// The appliance is drained.
     Draining,
     /// The appliance stops.
@@ -49,6 +51,8 @@ pub struct ApplianceState {
     pub stage: Stage,
     /// True if a worker has not polled for a while.
     pub has_stalled_worker: bool,
+    /// True if the links of all ports are down.
+    pub has_no_link: bool,
 }
 
 /// Stage of the appliance's life.
@@ -68,10 +72,10 @@ pub struct Planner {
     standings: BTreeMap<(Hook, VipRange), Standing>,
 }
 
-/// Standing of an address: a drain or a stop of the appliance does not change it, health and stalls do.
+/// Standing of an address: a drain or a stop of the appliance does not change it, health, stalls and links do.
 #[derive(Clone, Copy, Debug, Default)]
 struct Standing {
-    /// True from the time when enough backends were healthy until too few are, or a worker stalls.
+    /// True from the time when enough backends were healthy until too few are, a worker stalls, or no port has a link.
     is_up: bool,
     /// Time of the latest withdrawal.
     went_down: Option<Duration>,
@@ -115,7 +119,7 @@ impl Planner {
             for (address, (rule, healthy)) in best_by_address(announcement, config, &healthy) {
                 let key = (announcement.hook.clone(), address);
                 let mut standing = self.standings.get(&key).copied().unwrap_or_default();
-                let reason = standing.follow(announcement, healthy, state.has_stalled_worker, now);
+                let reason = standing.follow(announcement, healthy, state.obstacle(), now);
                 let reason = state.stage.prevents().unwrap_or(reason);
                 let held_until = standing.held_until(announcement, now);
                 let (announcement, rule) = (announcement.name.clone(), rule.to_owned());
@@ -150,12 +154,12 @@ fn best_by_address<'c>(
 }
 
 impl Standing {
-    /// Takes in health and stalls; returns the reason that they give, whatever the stage of the appliance.
+    /// Takes in health and what else keeps the appliance from serving; returns the reason that they give, whatever the stage of the appliance.
     fn follow(
         &mut self,
         announcement: &Announcement,
         healthy: u32,
-        has_stalled_worker: bool,
+        obstacle: Option<Reason>,
         now: Duration,
     ) -> Reason {
         let is_enough = match announcement.policy {
@@ -163,14 +167,14 @@ impl Standing {
             AnnouncementPolicy::Healthy { min_healthy, .. } if self.is_up => healthy >= min_healthy,
             AnnouncementPolicy::Healthy { min_healthy_up, .. } => healthy >= min_healthy_up,
         };
-        let is_met = is_enough && !has_stalled_worker;
+        let is_met = is_enough && obstacle.is_none();
         if self.is_up && !is_met {
             (self.is_up, self.went_down) = (false, Some(now));
         }
         self.due = self.held_until(announcement, now).filter(|_| is_met);
         self.is_up = is_met && self.due.is_none();
-        if has_stalled_worker {
-            Reason::WorkerStalled
+        if let Some(obstacle) = obstacle {
+            obstacle
         } else if !is_enough {
             Reason::TooFewHealthy
         } else if self.is_up {
@@ -184,6 +188,15 @@ impl Standing {
     fn held_until(&self, announcement: &Announcement, now: Duration) -> Option<Duration> {
         let went_down = self.went_down.filter(|_| !self.is_up)?;
         Some(went_down + announcement.hold_down).filter(|until| *until > now)
+    }
+}
+
+impl ApplianceState {
+    /// Reason for which nothing can be served, whatever health says, if there is one.
+    fn obstacle(self) -> Option<Reason> {
+        // Without links workers go on polling: a stall comes on top, and is the more urgent to know of.
+        let stalled = self.has_stalled_worker.then_some(Reason::WorkerStalled);
+        stalled.or(self.has_no_link.then_some(Reason::LinkDown))
     }
 }
 
@@ -240,21 +253,26 @@ mod tests {
 
     fn states() -> impl Iterator<Item = ApplianceState> {
         let stages = [Stage::Running, Stage::Draining, Stage::Stopping];
-        let state =
-            |stage| [false, true].map(|stalled| ApplianceState { stage, has_stalled_worker: stalled });
+        let state = |stage| {
+            [(false, false), (false, true), (true, false), (true, true)].map(|(stalled, no_link)| {
+                ApplianceState { stage, has_stalled_worker: stalled, has_no_link: no_link }
+            })
+        };
         stages.into_iter().flat_map(state)
     }
 
-    const RUNNING: ApplianceState = ApplianceState { stage: Stage::Running, has_stalled_worker: false };
+    const RUNNING: ApplianceState =
+        ApplianceState { stage: Stage::Running, has_stalled_worker: false, has_no_link: false };
 
     /// Expected reason, worked out in another way than a plan does.
     fn expected(announce: bool, state: ApplianceState) -> Reason {
-        match (state.stage, state.has_stalled_worker, announce) {
-            (Stage::Running, false, true) => Reason::Served,
-            (Stage::Running, false, false) => Reason::TooFewHealthy,
-            (Stage::Running, true, _) => Reason::WorkerStalled,
-            (Stage::Draining, _, _) => Reason::Draining,
-            (Stage::Stopping, _, _) => Reason::Stopping,
+        match (state.stage, state.has_stalled_worker, state.has_no_link, announce) {
+            (Stage::Running, false, false, true) => Reason::Served,
+            (Stage::Running, false, false, false) => Reason::TooFewHealthy,
+            (Stage::Running, true, _, _) => Reason::WorkerStalled,
+            (Stage::Running, false, true, _) => Reason::LinkDown,
+            (Stage::Draining, ..) => Reason::Draining,
+            (Stage::Stopping, ..) => Reason::Stopping,
         }
     }
 
@@ -275,7 +293,7 @@ mod tests {
                 cases += 1;
             }
         }
-        assert_eq!(cases, 6 * 48);
+        assert_eq!(cases, 12 * 48);
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use clap::Args as Arguments;
 use guideway::api::view::{
-    Announcement, DrainEnd, OperatorSettings, Port, Quantiles, Service, Status, Worker, WorkerState,
+    Announcement, DrainEnd, OperatorSettings, Port, PortState, Quantiles, Service, Status, Worker,
+    WorkerState,
 };
 
 use super::amount::{count, duration, percent, yes_no};
@@ -109,7 +110,7 @@ fn ports(ports: &[Port]) -> String {
             port.device.clone(),
             port.driver.clone(),
             port.mac.clone(),
-            if port.link_up { "up" } else { "down" }.to_owned(),
+            link(port).to_owned(),
             yes_no(port.rss),
             port.speed_mbps.map_or_else(|| "unknown".to_owned(), |mbps| format!("{mbps} Mbit/s")),
             port.mtu.to_string(),
@@ -117,6 +118,16 @@ fn ports(ports: &[Port]) -> String {
         ]);
     }
     table::text(rows, 6..9)
+}
+
+/// State of a port's link, or of its device where that cannot have one.
+fn link(port: &Port) -> &'static str {
+    match (port.state, port.link_up) {
+        (PortState::Running, true) => "up",
+        (PortState::Running, false) => "down",
+        (PortState::Resetting, _) => "resetting",
+        (PortState::Removed, _) => "removed",
+    }
 }
 
 fn workers(workers: &[Worker]) -> String {

@@ -35,6 +35,7 @@ mod outgoing;
 mod received;
 mod token_bucket;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use guideway_dataplane::address::{Address, Prefix};
@@ -204,6 +205,16 @@ impl HostStack {
     /// The latest claim of another host to an address that the appliance answers for.
     pub fn last_conflict(&self) -> Option<Conflict> {
         self.last_conflict
+    }
+
+    /// MAC addresses of the groups that the appliance listens to by this port; none where it has no IPv6 address there.
+    pub fn groups(&self, port: PortId) -> Vec<MacAddress> {
+        let here = self.links.iter().filter(|(_, link)| link.port == port);
+        let mut groups: BTreeSet<_> = here.flat_map(|(id, _)| self.addresses.groups(id)).collect();
+        if !groups.is_empty() {
+            groups.insert(outgoing::ALL_NODES);
+        }
+        groups.into_iter().map(outgoing::multicast_mac).collect()
     }
 
     /// The link of a [`NextHop`].

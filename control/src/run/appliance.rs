@@ -19,7 +19,7 @@ use guideway_model::path_mtu::PathMtu;
 
 use crate::net::host_stack::{Answers, Conflict, FrameKind, HostStack, NextHop, Outgoing, Rates, Vip};
 
-pub use links::Nic;
+pub use links::{Nic, needs_udp_checksum};
 
 /// Live appliance: forwarding state, publisher and host stack.
 #[derive(Debug)]

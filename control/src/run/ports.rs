@@ -1,11 +1,39 @@
 //! The ports as the control thread has them: a source of frames to send, and what operators are shown.
 
 use guideway_dataplane::frame::Frame;
+use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_engine::mbuf::Mbuf;
 
 use crate::api::view;
 
+/// Signals of a port's device since they were last taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PortSignals {
+    /// True if the link has changed.
+    pub link: bool,
+    /// True if the device has to be reset before it works again.
+    pub reset: bool,
+    /// True if the device is gone, or is to be released.
+    pub removal: bool,
+}
+
+/// State of a port's link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortLink {
+    /// True if the link is up.
+    pub up: bool,
+    /// Speed of the link; none where the device does not know it.
+    pub speed_mbps: Option<u32>,
+}
+
+impl PortLink {
+    /// Link that is down.
+    pub const DOWN: Self = Self { up: false, speed_mbps: None };
+}
+
 /// The ports as the control thread has them.
+///
+/// Each device is known by the index of its port in the configuration. Ports without devices have nothing to watch.
 pub trait Ports {
     /// The buffer that holds a frame.
     type Frame: Frame;
@@ -18,6 +46,57 @@ pub trait Ports {
 
     /// Counters of each port's device, in the order of the configuration.
     fn stats(&self) -> Vec<view::PortStats>;
+
+    /// Names of the ports whose devices are to be watched, in the order of the configuration.
+    fn names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Takes the signals of a port's device since the last call.
+    fn take_signals(&self, _port: usize) -> PortSignals {
+        PortSignals::default()
+    }
+
+    /// State of a port's link now.
+    fn link(&self, _port: usize) -> PortLink {
+        PortLink::DOWN
+    }
+
+    /// Has a port's device take the frames for a MAC address, or for its own where there is none. Returns a sentence for the
+    /// operator if there is something to know.
+    fn adopt_mac(&self, _port: usize, _mac: Option<MacAddress>) -> Option<String> {
+        None
+    }
+
+    /// Has a port's device take the frames of multicast groups. Returns a sentence for the operator if there is something
+    /// new to know.
+    fn listen(&self, _port: usize, _groups: &[MacAddress]) -> Option<String> {
+        None
+    }
+
+    /// Keeps the workers away from a port, from their next polls on.
+    fn pause(&self, _port: usize) {}
+
+    /// True if no worker polls a port that was paused.
+    fn is_paused(&self, _port: usize) -> bool {
+        true
+    }
+
+    /// Resets the device of a paused port, and lets the workers poll it again.
+    ///
+    /// # Errors
+    /// Cause of the failure, in words; the workers stay away.
+    fn restart(&self, _port: usize) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Releases the device of a paused port, which workers never poll again.
+    ///
+    /// # Errors
+    /// Cause for which the device could not be released, in words.
+    fn remove(&self, _port: usize) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// Ports without devices, for tests and measurements: frames are in the process's memory, and there is nothing to show.

@@ -16,6 +16,7 @@ mod config_source;
 mod conntrack_reader;
 mod event_log;
 mod operator;
+mod port_watch;
 mod probes;
 mod publish_latency;
 mod requests;
@@ -28,6 +29,8 @@ mod workers;
 
 use std::time::{Duration, SystemTime};
 
+use guideway_dataplane::egress::PortId;
+use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_engine::clock::Clock;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -51,11 +54,12 @@ use crate::run::process::Process;
 use crate::run::warnings::warnings;
 use crate::run::worker::{Shared, WorkerEnd, WorkerFailure};
 
-use announcements::Announcements;
+use announcements::{Announcements, Obstacles};
 use capture::Captures;
 use config_source::ConfigSource;
 use conntrack_reader::ConntrackReader;
 use event_log::{EventLog, Note};
+use port_watch::{PortWatch, Step};
 use probes::{HealthUpdate, Probes};
 use publish_latency::PublishLatency;
 use stalls::Stalls;
@@ -106,6 +110,7 @@ pub(super) struct Supervisor<P: Ports> {
     config_source: ConfigSource,
     appliance: Appliance,
     workers: Workers<P>,
+    port_watch: PortWatch,
     probes: Option<Probes>,
     stalls: Stalls,
     announcements: Announcements,
@@ -147,6 +152,7 @@ impl<P: Ports> Supervisor<P> {
             started_at: SystemTime::now(),
             log: process.log,
             config_source: ConfigSource::new(process.config_path),
+            port_watch: PortWatch::new(ports.names(), clock.elapsed()),
             workers: Workers::new(ports, workers),
             probes,
             stalls: Stalls::new(clock.elapsed()),
@@ -161,6 +167,7 @@ impl<P: Ports> Supervisor<P> {
             turns: 0,
         };
         supervisor.take_over_kept(kept);
+        supervisor.tell_addresses();
         supervisor.apply(update.unwrap_or_default());
         supervisor.warn();
         supervisor
@@ -243,6 +250,7 @@ impl<P: Ports> Supervisor<P> {
         }
         self.send_probes();
         self.drain_taps();
+        self.watch_ports(now);
         self.plan_announcements();
         let note = self.state_keeper.poll(now);
         self.note_all(note);
@@ -262,6 +270,10 @@ impl<P: Ports> Supervisor<P> {
         self.note_all(notes);
         let progress = self.announcements.follow(self.workers.forwarded(), now);
         self.note_all(progress.notes);
+        if self.port_watch.is_deserted() {
+            tracing::error!("no port is left to forward by");
+            return Next::Stop;
+        }
         if progress.stops { Next::Stop } else { Next::Turn }
     }
 
@@ -356,7 +368,41 @@ impl<P: Ports> Supervisor<P> {
 
     fn plan_announcements(&mut self) {
         let now = self.now();
-        self.announcements.plan(&self.appliance, self.workers.has_stalled(), now);
+        let obstacles =
+            Obstacles { stalled_worker: self.workers.has_stalled(), no_link: self.port_watch.has_no_link() };
+        self.announcements.plan(&self.appliance, obstacles, now);
+    }
+
+    /// Tells the ports' devices which addresses they are to take frames for.
+    fn tell_addresses(&self) {
+        let mac = self.appliance.config().network.mac_address.map(MacAddress);
+        for (index, name) in self.port_watch.names().enumerate() {
+            let ports = self.workers.ports();
+            let groups = self.appliance.host().groups(PortId(index as u8));
+            let remarks = ports.adopt_mac(index, mac).into_iter().chain(ports.listen(index, &groups));
+            remarks.for_each(|remark| tracing::warn!(port = name, "{remark}"));
+        }
+    }
+
+    /// Looks at the ports' devices, and takes the step that is due of each.
+    fn watch_ports(&mut self, now: Duration) {
+        for port in 0..self.port_watch.len() {
+            let ports = self.workers.ports();
+            let signals = ports.take_signals(port);
+            let watch = &mut self.port_watch;
+            let notes = match watch.look(port, signals, || ports.is_paused(port), now) {
+                Some(Step::ReadLink) => watch.see_link(port, ports.link(port)).into_iter().collect(),
+                Some(Step::Pause) => {
+                    ports.pause(port);
+                    continue;
+                }
+                // These two may take a while, in which nothing else is done: the traffic of the port is lost anyhow.
+                Some(Step::Restart) => watch.end_restart(port, ports.restart(port), now),
+                Some(Step::Remove) => watch.end_removal(port, ports.remove(port), now).into_iter().collect(),
+                None => continue,
+            };
+            self.note_all(notes);
+        }
     }
 
     fn note_all(&mut self, notes: impl IntoIterator<Item = Note>) {
@@ -383,6 +429,7 @@ impl<P: Ports> Supervisor<P> {
         self.drain_taps();
         let now = self.now();
         let changes = self.appliance.reload(config, now);
+        self.tell_addresses();
         self.config_source.mark_loaded();
         let dropped = self.operator_state.reconcile(self.appliance.state().services());
         if !dropped.is_empty() {
@@ -419,6 +466,8 @@ impl<P: Ports> Supervisor<P> {
     fn status(&self) -> view::Status {
         let appliance = &self.appliance;
         let probes = self.probes.as_ref();
+        let mut ports = self.workers.ports().states();
+        self.port_watch.complete(&mut ports);
         view::Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -433,7 +482,7 @@ impl<P: Ports> Supervisor<P> {
             log_lines_lost: self.log.as_ref().map_or(0, Log::lost),
             health_checks: probes
                 .map(|probes| views::health_checks(probes, &self.publish_latency, &self.stalls)),
-            ports: self.workers.ports().states(),
+            ports,
             workers: self.workers.states(),
             services: views::services(appliance, probes.map(|probes| probes.monitor().state())),
             vips: views::vips(appliance),

@@ -6,9 +6,9 @@ use guideway::api::view::{
     Announcement, AnnouncementReason, Backend, BackendStats, ConnectionState, ConntrackCounts,
     ConntrackEntry, ConntrackStats, Drain, DrainEnd, Event, EventKind, FragmentStats, Health, HealthCheck,
     HealthChecks, HostStackStats, IcmpErrorStats, LinkStats, NeighborReplies, NextHop, OperatorSetting,
-    OperatorSettings, PacketStats, PathMtu, Pool, Port, PortStats, Quantiles, RuleCheck, RuleStats, Service,
-    ServiceStats, Stats, Status, Traffic, TunnelErrorStats, Vip, WeightSource, WeightStatus, Worker,
-    WorkerState, WorkerStats,
+    OperatorSettings, PacketStats, PathMtu, Pool, Port, PortState, PortStats, Quantiles, RuleCheck,
+    RuleStats, Service, ServiceStats, Stats, Status, Traffic, TunnelErrorStats, Vip, WeightSource,
+    WeightStatus, Worker, WorkerState, WorkerStats,
 };
 use guideway::net::host_stack::FrameKind;
 use guideway_dataplane::verdict::{DropReason, PassReason};
@@ -45,6 +45,9 @@ pub(crate) fn status(vips: &[Vip]) -> Status {
                 mtu: 1500,
                 rss: true,
                 queues: 2,
+                state: PortState::Running,
+                resets: 3,
+                link_losses: 4,
             },
             Port {
                 name: "lab".into(),
@@ -56,6 +59,9 @@ pub(crate) fn status(vips: &[Vip]) -> Status {
                 mtu: 9000,
                 rss: false,
                 queues: 1,
+                state: PortState::Resetting,
+                resets: 0,
+                link_losses: 1,
             },
         ],
         workers: vec![worker(0, WorkerState::Running, 0.25), worker(1, WorkerState::Stalled, 0.0)],
@@ -373,6 +379,7 @@ fn packets(times: u64) -> PacketStats {
             unknown_egress_port: 0,
             host_full: 0,
             refused: times,
+            joined: 2 * times,
             fragments: 4 * times,
             no_fragment_memory: 0,
         },

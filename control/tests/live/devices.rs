@@ -208,3 +208,20 @@ fn net_pcap_refuses_frames_that_are_too_long_for_it_and_counts_them() {
     assert_eq!(stats["total"]["forwarded"], 1);
     assert_eq!(stats["total"]["link"]["refused"], 1);
 }
+
+#[test]
+fn net_tap_tells_of_its_link() {
+    let bench = Bench::new(&format!("net_tap0,iface={TAP}"), 1500, 1500);
+    let (_running, _) = bench.start(true);
+    let is_told = |text: &str| {
+        let told = || bench.scratch.ask(&["events"]).stdout.contains(text).then_some(());
+        within(PATIENCE, told).unwrap_or_else(|| panic!("no event says `{text}`"));
+    };
+    bench.appliance.ip(&format!("link set {TAP} down\n"));
+    is_told("the link is down");
+    bench.appliance.ip(&format!("link set {TAP} up\n"));
+    is_told("the link is up");
+    let wire = Wire::open(&bench.appliance, TAP).expect("the device is there");
+    wire.send(&Packet::between("198.18.0.1", "203.0.113.5").udp(20_000, 5060).build());
+    assert_eq!(stats_after(&bench.scratch, 1)["total"]["forwarded"], 1);
+}

@@ -8,4 +8,6 @@
 #![allow(missing_docs, non_camel_case_types, non_snake_case, non_upper_case_globals)]
 #![allow(unsafe_op_in_unsafe_fn, unnecessary_transmutes, clippy::all)]
 
+mod mbuf;
+
 include!(concat!(env!("OUT_DIR"), "/bindings.rs"));

@@ -5,6 +5,7 @@
 #include "shim.h"
 
 #include <stdio.h>
+#include <string.h>
 
 int guideway_errno(void) {
 	return rte_errno;
@@ -31,16 +32,34 @@ void guideway_mbuf_header_lengths(struct rte_mbuf *mbuf, uint16_t link, uint16_t
 	mbuf->l3_len = ip;
 }
 
-/* The first error of a failing start is its cause; those after it say that something failed. The stream is never closed,
- * because any thread may be writing to it, and its lock guards the text. */
+int guideway_mbuf_linearize(struct rte_mbuf *mbuf) {
+	return rte_pktmbuf_linearize(mbuf);
+}
+
+int guideway_link(uint16_t port, uint8_t *up, uint32_t *speed_mbps) {
+	struct rte_eth_link link = { 0 };
+	int result = rte_eth_link_get_nowait(port, &link);
+
+	*up = link.link_status == RTE_ETH_LINK_UP;
+	*speed_mbps = link.link_speed;
+	return result;
+}
+
+/* Warnings and errors since they were last taken, each in a line of its own; the first of them, where they are too many.
+ * The stream is never closed, because any thread may be writing to it, and its lock guards the text. */
 static FILE *log_stream;
-static char log_first[512];
+static char log_kept[16384];
+static size_t log_len;
 static int log_echo;
 
 static ssize_t log_keep(void *cookie, const char *text, size_t len) {
 	(void)cookie;
-	if (log_first[0] == '\0' && len > 1 && rte_log_cur_msg_loglevel() <= (int)RTE_LOG_WARNING)
-		snprintf(log_first, sizeof(log_first), "%.*s", (int)len, text);
+	/* With a newline and a NUL behind it. */
+	if (len > 1 && log_len + len + 2 <= sizeof(log_kept) && rte_log_cur_msg_loglevel() <= (int)RTE_LOG_WARNING) {
+		memcpy(log_kept + log_len, text, len);
+		log_len += len;
+		log_kept[log_len++] = '\n';
+	}
 	if (log_echo)
 		fwrite(text, 1, len, stderr);
 	return (ssize_t)len;
@@ -61,7 +80,7 @@ void guideway_log_take(char *text, size_t len) {
 	if (log_stream == NULL)
 		return;
 	flockfile(log_stream);
-	snprintf(text, len, "%s", log_first);
-	log_first[0] = '\0';
+	snprintf(text, len, "%.*s", (int)log_len, log_kept);
+	log_len = 0;
 	funlockfile(log_stream);
 }

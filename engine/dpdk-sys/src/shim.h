@@ -11,10 +11,29 @@
 #include <rte_log.h>
 #include <rte_mbuf.h>
 #include <rte_mempool.h>
+#include <rte_version.h>
+
+#include <stddef.h>
+
+/* Offsets of an mbuf's fields: newer versions of DPDK keep some of them in unions without a name, in which a binding cannot
+ * find them by theirs. */
+enum guideway_mbuf_offset {
+	guideway_mbuf_buf_addr = offsetof(struct rte_mbuf, buf_addr),
+	guideway_mbuf_data_off = offsetof(struct rte_mbuf, data_off),
+	guideway_mbuf_nb_segs = offsetof(struct rte_mbuf, nb_segs),
+	guideway_mbuf_ol_flags = offsetof(struct rte_mbuf, ol_flags),
+	guideway_mbuf_pkt_len = offsetof(struct rte_mbuf, pkt_len),
+	guideway_mbuf_data_len = offsetof(struct rte_mbuf, data_len),
+	guideway_mbuf_buf_len = offsetof(struct rte_mbuf, buf_len),
+	guideway_mbuf_pool = offsetof(struct rte_mbuf, pool),
+	guideway_mbuf_next = offsetof(struct rte_mbuf, next),
+};
 
 /* Flags that DPDK states as macros of macros. */
 static const uint64_t guideway_rss_flows = RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP;
 static const uint64_t guideway_tx_udp_checksum = RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
+static const uint32_t guideway_dev_signals_link = RTE_ETH_DEV_INTR_LSC;
+static const uint32_t guideway_dev_signals_removal = RTE_ETH_DEV_INTR_RMV;
 static const uint64_t guideway_mbuf_udp6_checksum = RTE_MBUF_F_TX_IPV6 | RTE_MBUF_F_TX_UDP_CKSUM;
 
 /* rte_errno is a thread-local word behind a macro. */
@@ -28,8 +47,16 @@ void guideway_mbuf_free(struct rte_mbuf *mbuf);
 /* Says where the headers end, which is a set of bit fields. */
 void guideway_mbuf_header_lengths(struct rte_mbuf *mbuf, uint16_t link, uint16_t ip);
 
+/* Copies the bytes of all segments into the first, and frees the others. Returns 0, or -1 where they do not fit; then
+ * nothing is changed. */
+int guideway_mbuf_linearize(struct rte_mbuf *mbuf);
+
+/* State of a port's link; its fields are in a union without a name where DPDK is new. Returns 0, or a negative error
+ * number. */
+int guideway_link(uint16_t port, uint8_t *up, uint32_t *speed_mbps);
+
 /* Makes DPDK log to memory of our own, for good; with echo, to standard error besides. Returns 0, or -1 without
  * memory. */
 int guideway_log_open(int echo);
-/* Copies the first warning or error since the last call to text, which holds len bytes, and forgets it. */
+/* Copies the warnings and errors since the last call to text, which holds len bytes, in a line each, and forgets them. */
 void guideway_log_take(char *text, size_t len);

@@ -1,6 +1,7 @@
 //! Names of devices: a PCI function by its address, a virtual device by its driver and arguments.
 
 mod af_packet;
+mod bond;
 
 use std::fmt;
 use std::str::FromStr;
@@ -51,6 +52,22 @@ impl Device {
         match self {
             Self::Pci(address) => address.to_string(),
             Self::Virtual(arguments) => arguments.split(',').next().unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// PCI functions that DPDK drives for this device: itself, or the members of a bond.
+    pub fn pci_functions(&self) -> Vec<PciAddress> {
+        match self {
+            Self::Pci(address) => vec![*address],
+            Self::Virtual(arguments) => bond::pci_members(arguments),
+        }
+    }
+
+    /// Device in the words of DPDK from 23.11 on, or of an older one.
+    pub fn in_words_of(&self, is_new: bool) -> String {
+        match self {
+            Self::Pci(address) => address.to_string(),
+            Self::Virtual(arguments) => bond::in_words_of(arguments, is_new),
         }
     }
 

@@ -41,17 +41,23 @@
 //! drop(frame);
 //! ```
 
+mod address_filter;
 mod dpdk_log;
 mod eal;
 mod lcore;
+mod log_cause;
 mod mbuf;
 mod mempool;
 mod open_port;
 mod port;
+mod port_addresses;
 mod port_options;
+mod port_restart;
 mod preflight;
 mod queue;
+mod signals;
 mod start_error;
+mod vf;
 
 pub use eal::{Eal, EalOptions, Memory};
 pub use lcore::{Lcore, Running};
@@ -60,4 +66,6 @@ pub use mempool::{Mempool, MempoolOptions};
 pub use port::{Link, Offloads, Port, PortStats};
 pub use port_options::PortOptions;
 pub use queue::{LiveQueues, QueuePair};
+pub use signals::Signals;
 pub use start_error::StartError;
+pub use vf::Vf;

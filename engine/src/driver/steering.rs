@@ -125,6 +125,14 @@ impl<Q: QueuePair> QueuePair for WorkerQueues<Q> {
             Self::Follower(queues) => queues.refused(),
         }
     }
+
+    fn joined(&self) -> u64 {
+        match self {
+            Self::Own(queues) => queues.joined(),
+            Self::Distributor(distributor) => distributor.queues.joined(),
+            Self::Follower(queues) => queues.joined(),
+        }
+    }
 }
 
 impl<Q: QueuePair> fmt::Debug for Distributor<Q> {

@@ -178,6 +178,7 @@ mod tests {
                 unknown_egress_port: 7,
                 host_full: 5,
                 refused: 6,
+                joined: 0,
                 fragments: 9,
                 no_fragment_memory: 2,
             },

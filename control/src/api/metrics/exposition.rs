@@ -176,6 +176,11 @@ fn workers(families: &mut Families<'_>, status: &Status, workers: &[WorkerStats]
         "Fragments that tunnel packets were cut into, each a frame to be sent.",
         counted(|w| w.packets.link.fragments),
     )?;
+    families.counters(
+        "frames_joined_total",
+        "Frames received in several buffers and joined in one.",
+        counted(|w| w.packets.link.joined),
+    )?;
     let lost = workers.iter().flat_map(|worker| {
         let link = &worker.packets.link;
         let lost = [
@@ -266,6 +271,10 @@ fn ports(families: &mut Families<'_>, status: &Status, counted: &[PortStats]) ->
     families.gauges("port_info", "Device, driver and MAC address of the port, as labels.", info)?;
     let up = status.ports.iter().map(|it| (port(&it.name), u64::from(it.link_up)));
     families.gauges("port_up", "1 if the port's link is up.", up)?;
+    let losses = status.ports.iter().map(|it| (port(&it.name), it.link_losses));
+    families.counters("port_link_losses_total", "Times that the port's link went down.", losses)?;
+    let resets = status.ports.iter().map(|it| (port(&it.name), it.resets));
+    families.counters("port_resets_total", "Resets of the port's device that it asked for.", resets)?;
     let speeds = status.ports.iter().filter_map(|it| {
         let bytes = it.speed_mbps.map(|speed_mbps| u64::from(speed_mbps) * 1_000_000 / 8)?;
         Some((port(&it.name), bytes))

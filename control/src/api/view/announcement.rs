@@ -47,6 +47,8 @@ pub enum AnnouncementReason {
     HeldDown,
     /// A worker has stalled.
     WorkerStalled,
+    /// No port has a link.
+    LinkDown,
     /// The appliance is drained.
     Draining,
     /// The appliance stops.
@@ -94,6 +96,7 @@ impl fmt::Display for AnnouncementReason {
             Self::TooFewHealthy => "too few healthy",
             Self::HeldDown => "held down",
             Self::WorkerStalled => "worker stalled",
+            Self::LinkDown => "link down",
             Self::Draining => "draining",
             Self::Stopping => "stopping",
             Self::Removed => "removed",
@@ -108,6 +111,7 @@ impl From<Reason> for AnnouncementReason {
             Reason::TooFewHealthy => Self::TooFewHealthy,
             Reason::HeldDown => Self::HeldDown,
             Reason::WorkerStalled => Self::WorkerStalled,
+            Reason::LinkDown => Self::LinkDown,
             Reason::Draining => Self::Draining,
             Reason::Stopping => Self::Stopping,
             Reason::Removed => Self::Removed,

@@ -72,6 +72,16 @@ pub enum EventKind {
     ProbesDiscarded,
     /// Another host claims an address of the appliance.
     AddressConflict,
+    /// A port's link has gone down.
+    LinkDown,
+    /// A port's link is up again.
+    LinkUp,
+    /// A port's device has asked for a reset, and was reset.
+    PortReset,
+    /// A port's device asks for a reset, which fails and is tried again.
+    PortResetFailed,
+    /// A port's device is gone, and is released.
+    PortRemoved,
     /// A router has told that the path to a backend's tunnel takes shorter packets than configured.
     PathMtuLearnt,
     /// Routers are told of an address.
@@ -92,7 +102,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All kinds of events.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 34] = [
         Self::BackendHealthy,
         Self::BackendUnhealthy,
         Self::WeightChanged,
@@ -114,6 +124,11 @@ impl EventKind {
         Self::WorkerResumed,
         Self::ProbesDiscarded,
         Self::AddressConflict,
+        Self::LinkDown,
+        Self::LinkUp,
+        Self::PortReset,
+        Self::PortResetFailed,
+        Self::PortRemoved,
         Self::PathMtuLearnt,
         Self::RouteAnnounced,
         Self::RouteWithdrawn,
@@ -148,6 +163,11 @@ impl EventKind {
             Self::WorkerResumed => "worker_resumed",
             Self::ProbesDiscarded => "probes_discarded",
             Self::AddressConflict => "address_conflict",
+            Self::LinkDown => "link_down",
+            Self::LinkUp => "link_up",
+            Self::PortReset => "port_reset",
+            Self::PortResetFailed => "port_reset_failed",
+            Self::PortRemoved => "port_removed",
             Self::PathMtuLearnt => "path_mtu_learnt",
             Self::RouteAnnounced => "route_announced",
             Self::RouteWithdrawn => "route_withdrawn",

@@ -112,6 +112,9 @@ pub struct LinkStats {
     pub host_full: u64,
     /// Frames received that the driver could not hand on.
     pub refused: u64,
+    /// Frames received in several buffers and joined in one; 0 from an appliance that does not count them.
+    #[serde(default)]
+    pub joined: u64,
     /// Fragments that tunnel packets were cut into, each a frame to be sent.
     pub fragments: u64,
     /// Packets lost because there was no memory for their fragments.
@@ -269,6 +272,7 @@ impl PacketStats {
                 no_fragment_memory: io.no_fragment_memory,
                 host_full: io.host_full,
                 refused: io.refused,
+                joined: io.joined,
             },
         }
     }

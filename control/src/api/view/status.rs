@@ -52,7 +52,7 @@ pub struct Status {
 }
 
 /// State of a port.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Port {
     /// Name of the port in the configuration.
     pub name: String,
@@ -72,6 +72,28 @@ pub struct Port {
     pub rss: bool,
     /// Queue pairs in use.
     pub queues: u16,
+    /// State of the device; `running` from an appliance that does not watch it.
+    #[serde(default)]
+    pub state: PortState,
+    /// Number of times that the device was reset because it asked for it.
+    #[serde(default)]
+    pub resets: u64,
+    /// Number of times that the link went down.
+    #[serde(default)]
+    pub link_losses: u64,
+}
+
+/// State of a port's device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PortState {
+    /// Workers poll the device.
+    #[default]
+    Running,
+    /// The device has asked for a reset, and workers keep away until it is done.
+    Resetting,
+    /// The device is gone, and workers go on without it.
+    Removed,
 }
 
 /// State of a worker.

@@ -23,7 +23,7 @@ const MIN_FRAME_LEN: usize = 60;
 
 const TAG_LEN: usize = 4;
 const BROADCAST: MacAddress = MacAddress([0xff; 6]);
-const ALL_NODES: Address = Address::v6([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+pub(super) const ALL_NODES: Address = Address::v6([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
 const ALL_MLDV2_ROUTERS: Address = Address::v6([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x16]);
 
 /// The groups of one report: 20 bytes each, and 56 for its headers, in the smallest MTU of IPv6.
@@ -252,7 +252,7 @@ impl Queue {
 }
 
 /// The MAC address of an IPv6 group (RFC 2464, section 7).
-fn multicast_mac(group: Address) -> MacAddress {
+pub(super) fn multicast_mac(group: Address) -> MacAddress {
     let [.., a, b, c, d] = group.v6_bytes();
     MacAddress([0x33, 0x33, a, b, c, d])
 }

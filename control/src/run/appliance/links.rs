@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 
 use guideway_dataplane::address::Address;
+use guideway_dataplane::delivery::DeliveryMode;
 use guideway_dataplane::egress::PortId;
 use guideway_dataplane::wire::ethernet::MacAddress;
-use guideway_model::config::{Config, Port};
+use guideway_model::config::{BackendGroup, Config, Port};
 
 use crate::net::host_stack::{HostAddress, Link};
 
@@ -49,5 +50,33 @@ fn link((index, (port, nic)): (usize, (&Port, &Nic))) -> Link {
         addresses: own.map(|own| HostAddress::new(own.addr().into(), own.prefix_len())).collect(),
         ipv4_gateway: port.ipv4_gateway.map(Address::from),
         ipv6_gateway: port.ipv6_gateway.map(Address::from),
+    }
+}
+
+/// True if the configuration has tunnels whose UDP header needs a checksum: by GUE, over IPv6. Those that a reload brings to
+/// ports that were opened without them have it computed by the workers.
+pub fn needs_udp_checksum(config: &Config) -> bool {
+    let is_gue = |group: &&BackendGroup| matches!(group.delivery, DeliveryMode::Gue { .. });
+    let mut endpoints = config.groups.iter().filter(is_gue).flat_map(|group| &group.endpoints);
+    endpoints.any(|endpoint| endpoint.address.is_ipv6())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_udp_checksum_is_asked_for_where_a_tunnel_needs_one() {
+        let needs = |delivery: &str, address: &str| {
+            let text = format!(
+                "[[backend_group]]\nname = \"a\"\ndelivery = \"{delivery}\"\n\
+                 endpoints = [{{ name = \"a\", ip_address = \"{address}\" }}]\n\
+                 [network]\nipv4_address = \"192.0.2.1\"\nipv6_address = \"2001:db8::1\"\n"
+            );
+            needs_udp_checksum(&Config::parse("test", &text).unwrap_or_else(|errors| panic!("{errors}")))
+        };
+        assert!(needs("gue", "2001:db8::11"));
+        assert!(!needs("gue", "192.0.2.11"));
+        assert!(!needs("gre", "2001:db8::11") && !needs("l2", "2001:db8::11"));
     }
 }

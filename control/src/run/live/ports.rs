@@ -1,20 +1,18 @@
 //! The configured ports, opened: the control thread's ends, and the queues of each worker.
 
+use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_engine::driver::device::AfPacketRing;
 use guideway_engine::driver::dpdk::{
-    DpdkMbuf, Eal, Mempool, MempoolOptions, Port, PortOptions, QueuePair, StartError,
+    DpdkMbuf, Eal, Link, Mempool, MempoolOptions, Port, PortOptions, QueuePair, Signals, StartError,
 };
 use guideway_engine::driver::loopback::LoopbackQueues;
 use guideway_engine::driver::steering::{Followers, followers};
 use guideway_model::config::Config;
 
 use crate::api::view;
-use crate::run::appliance::Nic;
-use crate::run::ports::Ports;
+use crate::run::appliance::{Nic, needs_udp_checksum};
+use crate::run::ports::{PortLink, PortSignals, Ports};
 use crate::run::worker::RingSizes;
-
-/// Bytes that a buffer holds beside the MTU: an Ethernet header and two VLAN tags.
-const LINK_HEADERS: u16 = 22;
 
 /// A worker's queues of one port, before it has attached them to its thread.
 pub(super) enum Queues<'eal> {
@@ -45,6 +43,7 @@ impl<'eal> LivePorts<'eal> {
             pairs_of.push(if serves { workers as u16 } else { 1 });
         }
         let pool = eal.mempool("frames", &pool_options(config, &pairs_of, workers))?;
+        let udp_checksum = needs_udp_checksum(config);
         let mut ports = Vec::with_capacity(config.ports.len());
         let mut queues: Vec<Vec<Queues<'eal>>> = (0..workers).map(|_| Vec::new()).collect();
         for (port, pairs) in config.ports.iter().zip(pairs_of) {
@@ -54,8 +53,13 @@ impl<'eal> LivePorts<'eal> {
                 tx_descriptors: port.tx_descriptors,
                 mtu: Some(port.mtu),
                 promiscuous: port.promiscuous,
+                udp_checksum,
             };
             let (opened, own) = eal.open(&port.device, &options, pool)?;
+            let adopted = opened.adopt_mac(config.network.mac_address.map(MacAddress))?;
+            for remark in adopted.into_iter().chain(opened.remark_of_mtu()) {
+                tracing::warn!(port = port.name, "{remark}");
+            }
             if own.len() == workers {
                 queues.iter_mut().zip(own).for_each(|(worker, pair)| worker.push(Queues::Own(pair)));
             } else {
@@ -72,8 +76,10 @@ impl<'eal> LivePorts<'eal> {
 
     /// MAC address and offloads of each port's device.
     pub(super) fn nics(&self) -> Vec<Nic> {
-        let nic =
-            |port: &Port<'eal>| Nic { mac: port.mac(), offloads_udp_checksum: port.offloads().udp_checksum };
+        let nic = |port: &Port<'eal>| Nic {
+            mac: port.own_mac(),
+            offloads_udp_checksum: port.offloads().udp_checksum,
+        };
         self.ports.iter().map(|(_, port, _)| nic(port)).collect()
     }
 }
@@ -102,7 +108,7 @@ fn pool_options(config: &Config, pairs_of: &[u16], workers: usize) -> MempoolOpt
     let longest = config.ports.iter().map(buffer_len).max().unwrap_or_default();
     MempoolOptions {
         mbufs: config.engine.mbufs.unwrap_or(computed.mbufs),
-        data_room: computed.data_room.max(longest.next_multiple_of(64)),
+        data_room: computed.data_room.max(longest),
         ..computed
     }
 }
@@ -110,7 +116,20 @@ fn pool_options(config: &Config, pairs_of: &[u16], workers: usize) -> MempoolOpt
 /// Bytes of a buffer for a port's frames: as long as its MTU allows, and as long as the driver of its device demands.
 fn buffer_len(port: &guideway_model::config::Port) -> u16 {
     let ring = AfPacketRing::of(&port.device).map_or(0, |ring| ring.mbuf_room());
-    (port.mtu + LINK_HEADERS).max(u16::try_from(ring).unwrap_or(u16::MAX - 63))
+    MempoolOptions::room_for(port.mtu).max(u16::try_from(ring).unwrap_or(u16::MAX))
+}
+
+impl<'eal> LivePorts<'eal> {
+    /// Port of this index in the configuration.
+    fn port(&self, index: usize) -> &Port<'eal> {
+        &self.ports[index].1
+    }
+}
+
+/// Speed of a link; none where the device does not know it.
+fn known_speed(link: Link) -> Option<u32> {
+    // A link that is down has none, and some drivers say so by 0.
+    (link.speed_mbps != u32::MAX && link.speed_mbps != 0).then_some(link.speed_mbps)
 }
 
 impl<'eal> Ports for LivePorts<'eal> {
@@ -129,10 +148,11 @@ impl<'eal> Ports for LivePorts<'eal> {
                 driver: port.driver().to_owned(),
                 mac: port.mac().to_string(),
                 link_up: link.up,
-                speed_mbps: (link.speed_mbps != u32::MAX).then_some(link.speed_mbps),
+                speed_mbps: known_speed(link),
                 mtu: port.mtu(),
                 rss: port.offloads().rss && *queues > 1,
                 queues: *queues,
+                ..view::Port::default()
             }
         };
         self.ports.iter().map(state).collect()
@@ -152,5 +172,44 @@ impl<'eal> Ports for LivePorts<'eal> {
             }
         };
         self.ports.iter().map(stats).collect()
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.ports.iter().map(|(name, ..)| name.clone()).collect()
+    }
+
+    fn take_signals(&self, port: usize) -> PortSignals {
+        let Signals { link, reset, removal } = self.port(port).take_signals();
+        PortSignals { link, reset, removal }
+    }
+
+    fn link(&self, port: usize) -> PortLink {
+        let link = self.port(port).link();
+        PortLink { up: link.up, speed_mbps: known_speed(link) }
+    }
+
+    fn adopt_mac(&self, port: usize, mac: Option<MacAddress>) -> Option<String> {
+        // The host stack goes by the address from now on; what the device refuses is for the operator to set right.
+        self.port(port).adopt_mac(mac).unwrap_or_else(|error| Some(error.to_string()))
+    }
+
+    fn listen(&self, port: usize, groups: &[MacAddress]) -> Option<String> {
+        self.port(port).listen(groups)
+    }
+
+    fn pause(&self, port: usize) {
+        self.port(port).pause();
+    }
+
+    fn is_paused(&self, port: usize) -> bool {
+        self.port(port).is_paused()
+    }
+
+    fn restart(&self, port: usize) -> Result<(), String> {
+        self.port(port).restart().map_err(|error| error.to_string())
+    }
+
+    fn remove(&self, port: usize) -> Result<(), String> {
+        self.port(port).remove().map_err(|error| error.to_string())
     }
 }

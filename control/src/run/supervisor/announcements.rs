@@ -47,6 +47,15 @@ struct Drain {
     end: Option<DrainEnd>,
 }
 
+/// State of the appliance's own parts that keeps it from serving.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Obstacles {
+    /// A worker has not polled for a while.
+    pub(super) stalled_worker: bool,
+    /// The links of all ports are down.
+    pub(super) no_link: bool,
+}
+
 /// News of a look at the announcements.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
@@ -72,7 +81,7 @@ impl Announcements {
     }
 
     /// Makes another plan where anything that it depends on has changed, or a hold-down has ended.
-    pub(super) fn plan(&mut self, appliance: &Appliance, has_stalled_worker: bool, now: Duration) {
+    pub(super) fn plan(&mut self, appliance: &Appliance, obstacles: Obstacles, now: Duration) {
         let stage = match self {
             Self { stops: true, .. } => Stage::Stopping,
             Self { drain: Some(_), .. } => Stage::Draining,
@@ -81,7 +90,11 @@ impl Announcements {
         let basis = Basis {
             configuration_generation: appliance.state().configuration_generation(),
             snapshot_generation: appliance.state().snapshot_generation(),
-            appliance_state: ApplianceState { stage, has_stalled_worker },
+            appliance_state: ApplianceState {
+                stage,
+                has_stalled_worker: obstacles.stalled_worker,
+                has_no_link: obstacles.no_link,
+            },
         };
         if self.basis == Some(basis) && !self.planner.is_due(now) {
             return;
@@ -273,8 +286,9 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
             let mut announcements = Announcements::new(None);
-            let mut reason_at = async |second: u32, is_stalled| {
-                announcements.plan(&appliance, is_stalled, second * SECOND);
+            let mut reason_at = async |second: u32, stalled_worker| {
+                let obstacles = Obstacles { stalled_worker, no_link: (20..30).contains(&second) };
+                announcements.plan(&appliance, obstacles, second * SECOND);
                 while !announcements.announcer.is_settled() {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
@@ -286,6 +300,9 @@ mod tests {
             assert_eq!(reason_at(2, false).await, ("held down".to_owned(), Some(9)));
             assert_eq!(reason_at(10, false).await, ("held down".to_owned(), Some(1)));
             assert_eq!(reason_at(11, false).await, ("served".to_owned(), None));
+            assert_eq!(reason_at(20, false).await, ("link down".to_owned(), Some(10)));
+            assert_eq!(reason_at(29, false).await, ("link down".to_owned(), Some(1)));
+            assert_eq!(reason_at(30, false).await, ("served".to_owned(), None));
         });
     }
 }

@@ -22,10 +22,10 @@ pub(super) struct EventLog {
 /// An event before it is logged.
 #[derive(Clone, Debug)]
 pub(super) struct Note {
-    kind: EventKind,
+    pub(super) kind: EventKind,
     service: Option<String>,
     backend: Option<String>,
-    text: String,
+    pub(super) text: String,
 }
 
 impl Note {
@@ -58,14 +58,18 @@ impl Note {
     /// Level of the log line.
     fn level(&self) -> tracing::Level {
         match self.kind {
-            EventKind::WorkerStalled | EventKind::ReloadRefused => tracing::Level::ERROR,
+            EventKind::WorkerStalled
+            | EventKind::ReloadRefused
+            | EventKind::PortResetFailed
+            | EventKind::PortRemoved => tracing::Level::ERROR,
             EventKind::BackendUnhealthy
             | EventKind::AnnouncementFailed
             | EventKind::OperatorSettingDropped
             | EventKind::OperatorStateFailed
             | EventKind::WeightsInvalid
             | EventKind::ProbesDiscarded
-            | EventKind::AddressConflict => tracing::Level::WARN,
+            | EventKind::AddressConflict
+            | EventKind::LinkDown => tracing::Level::WARN,
             _ => tracing::Level::INFO,
         }
     }

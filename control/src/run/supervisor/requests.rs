@@ -175,6 +175,7 @@ impl<P: Ports> Supervisor<P> {
         let now = self.now();
         let note = operator::set_vip_announced(&mut self.appliance, address, announced, now)?;
         self.event_log.note(note);
+        self.tell_addresses();
         self.appliance.poll(now);
         views::vip(&self.appliance, address).ok_or(Refused::UnknownVip(address))
     }

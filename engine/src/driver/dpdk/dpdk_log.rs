@@ -1,12 +1,12 @@
-//! DPDK's log, read for the cause of a failed call: the first warning or error since the last reading, or else the
-//! name of the error number.
+//! DPDK's log, read for the cause of a failed call: the warnings and errors since the last reading, or else the name of the
+//! error number.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, c_char, c_int};
 
 use guideway_dpdk_sys as sys;
 
-use super::StartError;
+use super::{StartError, log_cause};
 
 /// Makes DPDK log to memory, for [`message`] to read, and to standard error besides if `echo` is set.
 ///
@@ -20,14 +20,14 @@ pub(super) fn open(echo: bool) -> Result<(), StartError> {
 
 /// Discards what was logged up to now, so that [`message`] tells of the calls after this one alone.
 pub(super) fn forget() {
-    let _ = first_message();
+    let _ = take();
 }
 
-/// Cause of the last call's failure: the first warning or error that DPDK logged since [`forget`], or the name of the
-/// error number `code`, with or without its sign, if it logged none.
+/// Cause of the last call's failure: the first telling warning or error that DPDK logged since [`forget`], or the name of
+/// the error number `code`, with or without its sign, if it logged none.
 pub(super) fn message(code: c_int) -> String {
-    let message = first_message();
-    if message.is_empty() { error_name(code.saturating_abs()) } else { message }
+    let messages = take();
+    log_cause::first(&messages).map_or_else(|| error_name(code.saturating_abs()), str::to_owned)
 }
 
 /// Number of this thread's last DPDK error (`rte_errno`).
@@ -36,14 +36,16 @@ pub(super) fn errno() -> c_int {
     unsafe { sys::guideway_errno() }
 }
 
-/// Takes the first warning or error out of the log; empty if there is none.
-fn first_message() -> String {
-    let mut text: [c_char; 512] = [0; 512];
+/// Takes all warnings and errors out of the log, the earliest first.
+pub(super) fn take() -> Vec<String> {
+    let mut text: Vec<c_char> = vec![0; 16 << 10];
     // SAFETY: `text` is writable for the stated length, and is closed by a NUL within it.
     unsafe { sys::guideway_log_take(text.as_mut_ptr(), text.len()) };
     // SAFETY: the call above has closed `text` by a NUL; nobody else has it.
     let text = unsafe { CStr::from_ptr(text.as_ptr()) };
-    text.to_string_lossy().split_whitespace().collect::<Vec<_>>().join(" ")
+    let text = text.to_string_lossy();
+    let lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+    lines.filter(|line| !line.is_empty()).collect()
 }
 
 /// Name of a DPDK error number.

@@ -11,11 +11,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use guideway_dpdk_sys as sys;
 
-use super::{Running, StartError, dpdk_log, lcore, preflight};
+use super::{Running, StartError, dpdk_log, lcore, log_cause, preflight, signals};
 use crate::driver::device::Device;
 
 /// True once this process has tried to start EAL: what EAL leaves behind does not let it start again.
 static STARTED: AtomicBool = AtomicBool::new(false);
+
+/// True where bonds have members, as they do since DPDK 23.11.
+const MEMBERS: bool = sys::RTE_VER_YEAR >= 23 && (sys::RTE_VER_YEAR > 23 || sys::RTE_VER_MONTH >= 11);
 
 /// Options that EAL starts with.
 #[derive(Clone, Debug)]
@@ -90,9 +93,12 @@ impl Eal {
         }
         let eal = Self { opened: RefCell::default(), not_send: PhantomData };
         lcore::claim_for_eal();
+        // Devices on PCI were probed by now; what was logged of all of them tells why one is missing.
+        let logged = dpdk_log::take();
         for device in &options.devices {
-            eal.probe(device)?;
+            eal.probe(device, &logged)?;
         }
+        signals::listen_to_buses();
         dpdk_log::forget();
         Ok(eal)
     }
@@ -104,9 +110,19 @@ impl Eal {
 
     /// Makes a driver take a device. Devices on PCI were probed by EAL itself, which goes on without the ones that
     /// failed.
-    fn probe(&self, device: &Device) -> Result<(), StartError> {
-        if let Device::Virtual(arguments) = device {
-            let arguments = CString::new(arguments.as_str()).expect("parsing admits no NUL");
+    fn probe(&self, device: &Device, logged: &[String]) -> Result<(), StartError> {
+        if let Device::Pci(address) = device {
+            return self.port_id(device).map(drop).map_err(|error| match error {
+                StartError::DeviceRefused { device, message } => {
+                    let names = preflight::log_names(Path::new("/sys"), address);
+                    let message = log_cause::cause(logged, &names).map_or(message, str::to_owned);
+                    StartError::DeviceRefused { device, message }
+                }
+                error => error,
+            });
+        }
+        if let Device::Virtual(_) = device {
+            let arguments = CString::new(device.in_words_of(MEMBERS)).expect("parsing admits no NUL");
             dpdk_log::forget();
             // SAFETY: EAL runs; the string ends in NUL and is copied.
             let probed = unsafe { sys::rte_dev_probe(arguments.as_ptr()) };
@@ -168,8 +184,8 @@ fn arguments(options: &EalOptions) -> Vec<CString> {
             arguments.push(mebibytes.to_string());
         }
     }
-    let pci = options.devices.iter().filter(|device| matches!(device, Device::Pci(_)));
-    let allowed: Vec<String> = pci.map(|device| format!("--allow={device}")).collect();
+    let pci = options.devices.iter().flat_map(Device::pci_functions);
+    let allowed: Vec<String> = pci.map(|function| format!("--allow={function}")).collect();
     if allowed.is_empty() {
         arguments.push("--no-pci".to_owned());
     }
@@ -192,5 +208,7 @@ mod tests {
         assert_eq!(line(&options), "guideway --no-telemetry --lcores 0@(0,3) --in-memory --no-pci");
         options.devices = vec!["3b:02.0".parse().unwrap(), "net_null0".parse().unwrap()];
         assert!(line(&options).ends_with(" --in-memory --allow=0000:3b:02.0"));
+        options.devices = vec!["net_bonding0,mode=4,slave=3b:00.0,slave=3b:00.1".parse().unwrap()];
+        assert!(line(&options).ends_with(" --in-memory --allow=0000:3b:00.0 --allow=0000:3b:00.1"));
     }
 }

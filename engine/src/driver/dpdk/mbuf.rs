@@ -40,26 +40,50 @@ impl DpdkMbuf<'_> {
     pub(super) unsafe fn from_raw(mbuf: NonNull<sys::rte_mbuf>) -> Option<Self> {
         let owned = Self { mbuf, eal: PhantomData };
         // Dropping it frees every segment.
-        if owned.header().nb_segs == 1 { Some(owned) } else { None }
+        if owned.header().nb_segs() == 1 { Some(owned) } else { None }
     }
 
     /// Zero if the frame lies in one mbuf; any other value if it does not, or if its header counts no segment at all.
     #[inline]
     pub(super) fn segments_but_one(&self) -> u16 {
-        self.header().nb_segs ^ 1
+        self.header().nb_segs() ^ 1
+    }
+
+    /// Copies the bytes of a frame in several segments into its first, and gives the others back; false if they do not
+    /// fit, and then nothing is changed.
+    #[cold]
+    pub(super) fn join_segments(&mut self) -> bool {
+        // A header that counts no segment is no chain to follow.
+        if self.header().nb_segs() == 0 {
+            return false;
+        }
+        // SAFETY: the mbuf and the chain behind it are owned by `self`, and drivers count segments and bytes right.
+        unsafe { sys::guideway_mbuf_linearize(self.mbuf.as_ptr()) == 0 }
+    }
+
+    /// Makes another frame the second segment of this one, as drivers do with a frame that exceeds an mbuf.
+    #[cfg(test)]
+    pub(super) fn followed_by(mut self, next: Self) -> Self {
+        let header = self.header_mut();
+        header.set_next(next.mbuf.as_ptr());
+        header.set_nb_segs(2);
+        header.set_pkt_len(header.pkt_len() + next.header().pkt_len());
+        // It is the chain's from now on, which is freed as one.
+        std::mem::forget(next);
+        self
     }
 
     /// Appends `bytes`; false if the tailroom is too short, and then nothing is changed.
     pub(super) fn append(&mut self, bytes: &[u8]) -> bool {
         let header = self.header_mut();
-        let old_len = header.data_len;
+        let old_len = header.data_len();
         let new_len = usize::from(old_len) + bytes.len();
-        if usize::from(header.data_off) + new_len > usize::from(header.buf_len) {
+        if usize::from(header.data_off()) + new_len > usize::from(header.buf_len()) {
             return false;
         }
         // It fits: it is at most `buf_len`, a u16.
-        header.data_len = new_len as u16;
-        header.pkt_len = new_len as u32;
+        header.set_data_len(new_len as u16);
+        header.set_pkt_len(new_len as u32);
         self.bytes_mut()[usize::from(old_len)..].copy_from_slice(bytes);
         true
     }
@@ -81,7 +105,7 @@ impl DpdkMbuf<'_> {
     fn data(&self) -> *mut u8 {
         let header = self.header();
         // SAFETY: drivers and the methods here keep `data_off + data_len <= buf_len`, so the sum stays in the buffer.
-        unsafe { header.buf_addr.cast::<u8>().add(usize::from(header.data_off)) }
+        unsafe { header.buf_addr().cast::<u8>().add(usize::from(header.data_off())) }
     }
 }
 
@@ -90,24 +114,25 @@ impl Frame for DpdkMbuf<'_> {
     fn bytes(&self) -> &[u8] {
         // SAFETY: the frame is the `data_len` bytes from `data` on, in the buffer (see `data`), whose memory EAL has
         // mapped and zeroed. Only `self` refers to it.
-        unsafe { slice::from_raw_parts(self.data(), usize::from(self.header().data_len)) }
+        unsafe { slice::from_raw_parts(self.data(), usize::from(self.header().data_len())) }
     }
 
     #[inline]
     fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `bytes`; `self` is borrowed mutably as long as the result is.
-        unsafe { slice::from_raw_parts_mut(self.data(), usize::from(self.header().data_len)) }
+        unsafe { slice::from_raw_parts_mut(self.data(), usize::from(self.header().data_len())) }
     }
 
     #[inline]
     fn prepend(&mut self, count: usize) -> bool {
         let header = self.header_mut();
         let Ok(count) = u16::try_from(count) else { return false };
-        let Some(data_off) = header.data_off.checked_sub(count) else { return false };
-        header.data_off = data_off;
+        let Some(data_off) = header.data_off().checked_sub(count) else { return false };
+        header.set_data_off(data_off);
         // It stays below `buf_len`: what the length gains, the offset has lost.
-        header.data_len += count;
-        header.pkt_len = u32::from(header.data_len);
+        let len = header.data_len() + count;
+        header.set_data_len(len);
+        header.set_pkt_len(u32::from(len));
         true
     }
 
@@ -115,10 +140,10 @@ impl Frame for DpdkMbuf<'_> {
     fn truncate(&mut self, len: usize) {
         let header = self.header_mut();
         if let Ok(len) = u16::try_from(len)
-            && len < header.data_len
+            && len < header.data_len()
         {
-            header.data_len = len;
-            header.pkt_len = u32::from(len);
+            header.set_data_len(len);
+            header.set_pkt_len(u32::from(len));
         }
     }
 
@@ -126,16 +151,17 @@ impl Frame for DpdkMbuf<'_> {
     fn reframe(&mut self, count: usize, len: usize) -> Option<&mut [u8]> {
         let header = self.header_mut();
         let count = u16::try_from(count).ok()?;
-        header.data_off = header.data_off.checked_sub(count)?;
+        header.set_data_off(header.data_off().checked_sub(count)?);
         // As in `prepend` and `truncate`.
-        header.data_len = (header.data_len + count).min(u16::try_from(len).unwrap_or(u16::MAX));
-        header.pkt_len = u32::from(header.data_len);
+        let len = (header.data_len() + count).min(u16::try_from(len).unwrap_or(u16::MAX));
+        header.set_data_len(len);
+        header.set_pkt_len(u32::from(len));
         Some(self.bytes_mut())
     }
 
     fn another(&self, parts: [&[u8]; 2]) -> Option<Self> {
         // SAFETY: an mbuf's pool lives as long as EAL, which outlasts `'eal`.
-        let mbuf = unsafe { sys::guideway_mbuf_alloc(self.header().pool) };
+        let mbuf = unsafe { sys::guideway_mbuf_alloc(self.header().pool()) };
         // SAFETY: the mbuf was just taken out of the pool and initialised, and nobody else has it.
         let mut other = unsafe { Self::from_raw(NonNull::new(mbuf)?) }?;
         parts.into_iter().all(|part| other.append(part)).then_some(other)
@@ -147,7 +173,8 @@ impl Frame for DpdkMbuf<'_> {
         unsafe {
             sys::guideway_mbuf_header_lengths(self.mbuf.as_ptr(), ip_offset as u16, ip_len as u16);
         }
-        self.header_mut().ol_flags |= sys::guideway_mbuf_udp6_checksum;
+        let header = self.header_mut();
+        header.set_ol_flags(header.ol_flags() | sys::guideway_mbuf_udp6_checksum);
         true
     }
 }
@@ -164,6 +191,9 @@ impl Drop for DpdkMbuf<'_> {
 impl fmt::Debug for DpdkMbuf<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let header = self.header();
-        f.debug_struct("DpdkMbuf").field("headroom", &header.data_off).field("len", &header.data_len).finish()
+        f.debug_struct("DpdkMbuf")
+            .field("headroom", &header.data_off())
+            .field("len", &header.data_len())
+            .finish()
     }
 }

@@ -17,6 +17,14 @@ const ANY_NODE: i32 = -1;
 /// Bytes that an mbuf takes beside its buffer: its header of two cache lines and the pool's object header of one.
 const MBUF_OVERHEAD: u32 = 192;
 
+/// Bytes that drivers count beside the MTU when they choose between one mbuf a frame and several: an Ethernet header, a
+/// frame check sequence and, as those of Intel's 1-gigabit NICs do, three VLAN tags (`E1000_ETH_OVERHEAD` and two more).
+const FRAME_OVERHEAD: u32 = 14 + 4 + 3 * 4;
+
+/// Granule of a buffer's size: devices of Intel take the largest multiple of 1,024 bytes (1 and 10 gigabits) or 128 (from
+/// 40 on) within a buffer, and the one for E810 of DPDK 22.11 the smallest multiple of 128 above it.
+const ROOM_GRANULE: u32 = 1024;
+
 /// Pool of mbufs. Copies are handles to the same pool, which lives as long as EAL.
 #[derive(Clone, Copy)]
 pub struct Mempool<'eal> {
@@ -51,6 +59,14 @@ impl Default for MempoolOptions {
 }
 
 impl MempoolOptions {
+    /// Data room of buffers that hold the frames of a port with this MTU, so that no driver needs a second one for a frame
+    /// or takes a buffer for longer than it is.
+    pub fn room_for(mtu: u16) -> u16 {
+        let granules = (u32::from(mtu) + FRAME_OVERHEAD).div_ceil(ROOM_GRANULE);
+        // With its headroom, a buffer has at most 65,535 bytes.
+        (granules.min(63) * ROOM_GRANULE) as u16
+    }
+
     /// Sizes a pool that its users together cannot empty: `queue_pairs` opened with `ports`, `workers`, and
     /// `host_frames` on their way to or from the control thread.
     pub fn holding(queue_pairs: u32, ports: &PortOptions, workers: u32, host_frames: u32) -> Self {
@@ -138,5 +154,18 @@ mod tests {
         let ports = PortOptions { rx_descriptors: 512, tx_descriptors: 1024, ..PortOptions::default() };
         assert_eq!(MempoolOptions::holding(4, &ports, 2, 256).mbufs, 8191);
         assert_eq!(MempoolOptions::holding(1, &ports, 1, 0).mbufs, 4095);
+    }
+
+    #[test]
+    fn a_buffer_holds_a_frame_as_every_driver_counts_it() {
+        // Overhead and granule of: e1000 and igb, ixgbe, i40e and iavf and ice.
+        for (overhead, granule) in [(30, 1024), (26, 1024), (26, 128)] {
+            for mtu in (1280..=9216).chain([u16::MAX - 3000]) {
+                let room = u32::from(MempoolOptions::room_for(mtu));
+                assert!(room / granule * granule >= u32::from(mtu) + overhead, "{mtu}");
+                assert_eq!(room.next_multiple_of(128), room, "ice of DPDK 22.11 would overrun it");
+            }
+        }
+        assert_eq!([1500, 9000, u16::MAX].map(MempoolOptions::room_for), [2048, 9216, 64_512]);
     }
 }

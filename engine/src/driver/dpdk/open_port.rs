@@ -1,25 +1,38 @@
-//! Port between its opening and its end: stopped and closed when nobody has it any more.
+//! Port between its opening and its end: stopped and closed when nobody has it any more, or when its device is removed.
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use guideway_dpdk_sys as sys;
+
+use crate::driver::gate::Gate;
 
 /// Configured port, which is closed with the last of its owners: the control thread's end and its queue pairs.
 pub(super) struct OpenPort<'eal> {
     id: u16,
     /// True unless every frame that the driver hands over is known to lie in one mbuf.
     may_segment: bool,
-    started: bool,
+    /// True for a bond, which sends messages of its own as part of its transmit function.
+    is_bond: bool,
+    /// Gate that each worker looks at before it polls its queues.
+    gate: Gate,
+    closed: AtomicBool,
     eal: PhantomData<&'eal ()>,
 }
 
 impl OpenPort<'_> {
-    /// Takes over a port that is to be opened; only [`Eal::open`] does, once for each.
+    /// Takes over a port that is to be opened, with so many queue pairs; only [`Eal::open`] does, once for each.
     ///
     /// [`Eal::open`]: super::Eal::open
-    pub(super) fn new(id: u16, may_segment: bool) -> Self {
-        Self { id, may_segment, started: false, eal: PhantomData }
+    pub(super) fn new(id: u16, queue_pairs: u16, is_bond: bool) -> Self {
+        let gate = Gate::new(queue_pairs.into());
+        Self { id, may_segment: true, is_bond, gate, closed: AtomicBool::new(false), eal: PhantomData }
+    }
+
+    /// Notes that the driver hands over each frame in one mbuf.
+    pub(super) fn mark_whole(&mut self) {
+        self.may_segment = false;
     }
 
     /// True if a received frame may lie in several mbufs, so that its header has to be looked at.
@@ -27,24 +40,45 @@ impl OpenPort<'_> {
         self.may_segment
     }
 
+    /// True for a bond.
+    pub(super) fn is_bond(&self) -> bool {
+        self.is_bond
+    }
+
     /// Number that DPDK has given the port.
+    #[inline]
     pub(super) fn id(&self) -> u16 {
         self.id
     }
 
-    /// Notes that the port is started, and to be stopped before it is closed.
-    pub(super) fn mark_started(&mut self) {
-        self.started = true;
+    /// Gate that keeps workers from polling the port while its device is reset; a queue pair is its user by its number.
+    #[inline]
+    pub(super) fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// True until the port is closed.
+    pub(super) fn is_open(&self) -> bool {
+        // Relaxed: the control thread reads what it wrote itself.
+        !self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Stops and closes the port, once. Whoever calls this has made sure that nobody polls it, now or later.
+    pub(super) fn close(&self) {
+        // Relaxed: the last owner sees it by way of the counter of owners.
+        if self.closed.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        // SAFETY: EAL runs, since `'eal` does not end before `self`, and nobody polls. A port that does not run is left as it is.
+        unsafe { sys::rte_eth_dev_stop(self.id) };
+        // SAFETY: as above, and the port is stopped; nobody opens it again.
+        unsafe { sys::rte_eth_dev_close(self.id) };
     }
 }
 
 impl Drop for OpenPort<'_> {
     fn drop(&mut self) {
-        if self.started {
-            // SAFETY: EAL runs, since `'eal` does not end before `self`. All that poll the port's queues hold `self`.
-            unsafe { sys::rte_eth_dev_stop(self.id) };
-        }
-        // SAFETY: as above, and the port is stopped; nobody opens it again.
-        unsafe { sys::rte_eth_dev_close(self.id) };
+        // All that poll the port's queues hold `self`.
+        self.close();
     }
 }

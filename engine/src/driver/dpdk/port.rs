@@ -1,18 +1,19 @@
 //! DPDK ports: each opened once, and stopped and closed when the last of its queues is gone.
 #![allow(unsafe_code)]
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
 use std::fmt;
 use std::marker::PhantomData;
+use std::path::Path;
 use std::sync::Arc;
 
 use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_dpdk_sys as sys;
-use rustix::io::Errno;
 
+use super::address_filter::Addresses;
 use super::open_port::OpenPort;
-use super::{Eal, Mempool, PortOptions, QueuePair, StartError, dpdk_log};
+use super::{Eal, Mempool, PortOptions, QueuePair, StartError, dpdk_log, preflight, signals};
 use crate::driver::device::Device;
 
 /// Bytes of a frame beyond the MTU: Ethernet header and two VLAN tags.
@@ -21,14 +22,24 @@ const LINK_HEADERS: u32 = 14 + 2 * 4;
 /// MTU of a port for which none is configured.
 const DEFAULT_MTU: u16 = 1500;
 
-/// Result of a call to a driver that has no such function; its device then takes what it takes.
-const NOT_SUPPORTED: i32 = -Errno::NOTSUP.raw_os_error();
-
 /// Drivers that receive each frame into one mbuf: nothing in them chains a second one to it, whatever they are asked for.
 ///
 /// Other drivers have each frame's header looked at: `net_pcap` chains mbufs for a frame that exceeds one, without being
 /// asked, and so may others.
 const ONE_MBUF_A_FRAME: [&str; 2] = ["net_null", "net_af_packet"];
+
+/// Drivers that say truly, by a started queue, whether they chain mbufs (`scattered_rx`): each chooses its receive function
+/// by that word. Others have the word and never write it.
+const SAYS_IF_IT_CHAINS: [&str; 8] = [
+    "net_e1000_em",
+    "net_e1000_igb",
+    "net_e1000_igb_vf",
+    "net_ixgbe",
+    "net_ixgbe_vf",
+    "net_i40e",
+    "net_iavf",
+    "net_ice",
+];
 
 /// Control thread's end of an open port.
 pub struct Port<'eal> {
@@ -36,6 +47,12 @@ pub struct Port<'eal> {
     device: Device,
     driver: String,
     offloads: Offloads,
+    /// Options that the port is opened with, and again after a reset.
+    options: PortOptions,
+    pool: Mempool<'eal>,
+    /// MAC address that the device had before it was given another.
+    own_mac: MacAddress,
+    addresses: RefCell<Addresses>,
     /// DPDK does not promise that two threads may ask at once.
     not_sync: PhantomData<Cell<()>>,
 }
@@ -140,13 +157,28 @@ impl Eal {
         }
         dpdk_log::forget();
         let driver = driver_name(&info);
-        let mut port = OpenPort::new(id, !ONE_MBUF_A_FRAME.contains(&driver.as_str()));
-        configure(id, device, options, &offloads, &info)?;
-        set_up_queues(id, device, options, &info, pool)?;
-        start(&mut port, device, options)?;
-        let port = Arc::new(port);
+        let mut port = OpenPort::new(id, options.queues, driver == "net_bonding");
+        set_up(id, device, options, &info, pool)?;
+        if hands_over_whole_frames(id, &driver) {
+            port.mark_whole();
+        }
+        signals::listen(id);
+        let (port, device, options) = (Arc::new(port), device.clone(), *options);
+        let offloads = Offloads { udp_checksum: offloads.udp_checksum && options.udp_checksum, ..offloads };
         let queues = (0..options.queues).map(|queue| QueuePair::new(Arc::clone(&port), queue)).collect();
-        Ok((Port { port, device: device.clone(), driver, offloads, not_sync: PhantomData }, queues))
+        let port = Port {
+            own_mac: mac_of(id),
+            port,
+            device,
+            driver,
+            offloads,
+            options,
+            pool,
+            addresses: RefCell::default(),
+            not_sync: PhantomData,
+        };
+        port.listen(&[]);
+        Ok((port, queues))
     }
 }
 
@@ -178,6 +210,18 @@ fn longest_mtu(info: &sys::rte_eth_dev_info) -> u16 {
     info.max_mtu.min(u16::try_from(longest_packet).unwrap_or(u16::MAX))
 }
 
+/// True if every frame of a started port is known to lie in one mbuf, so that no header needs to be looked at for it.
+fn hands_over_whole_frames(id: u16, driver: &str) -> bool {
+    if ONE_MBUF_A_FRAME.contains(&driver) {
+        return true;
+    }
+    let mut queue = sys::rte_eth_rxq_info::default();
+    // SAFETY: the port is started and has a first queue, as its queues are alike; `queue` is written to before the call
+    // returns, or not at all.
+    let result = unsafe { sys::rte_eth_rx_queue_info_get(id, 0, &raw mut queue) };
+    result == 0 && queue.scattered_rx == 0 && SAYS_IF_IT_CHAINS.contains(&driver)
+}
+
 fn driver_name(info: &sys::rte_eth_dev_info) -> String {
     if info.driver_name.is_null() {
         return String::new();
@@ -185,6 +229,19 @@ fn driver_name(info: &sys::rte_eth_dev_info) -> String {
     // SAFETY: a driver states its name as a static string that ends in NUL.
     let name = unsafe { CStr::from_ptr(info.driver_name) };
     name.to_string_lossy().into_owned()
+}
+
+/// Configures a port that does not run, and starts it.
+fn set_up(
+    id: u16,
+    device: &Device,
+    options: &PortOptions,
+    info: &sys::rte_eth_dev_info,
+    pool: Mempool<'_>,
+) -> Result<(), StartError> {
+    configure(id, device, options, &offloads_of(info), info)?;
+    set_up_queues(id, device, options, info, pool)?;
+    start(id, device, options)
 }
 
 fn configure(
@@ -195,10 +252,15 @@ fn configure(
     info: &sys::rte_eth_dev_info,
 ) -> Result<(), StartError> {
     let mut conf = sys::rte_eth_conf::default();
-    if offloads.udp_checksum {
+    // No other offload: `MBUF_FAST_FREE` frees all mbufs to the pool of the first, and each port may send another's.
+    if offloads.udp_checksum && options.udp_checksum {
         // Where a driver can, it does so for the mbufs that ask for it alone.
         conf.txmode.offloads |= sys::guideway_tx_udp_checksum;
     }
+    let flags = device_flags(info);
+    // Drivers without an interrupt for the link's state refuse to be configured with it.
+    conf.intr_conf.set_lsc((flags & sys::guideway_dev_signals_link != 0).into());
+    conf.intr_conf.set_rmv((flags & sys::guideway_dev_signals_removal != 0).into());
     conf.rxmode.mtu = u32::from(options.mtu.unwrap_or(0));
     let mut key = symmetric_rss_key(info.hash_key_size);
     if offloads.rss && options.queues > 1 {
@@ -211,7 +273,7 @@ fn configure(
     }
     // SAFETY: the port exists and is not started; `conf` and the key are read before the call returns.
     let result = unsafe { sys::rte_eth_dev_configure(id, options.queues, options.queues, &raw const conf) };
-    check(result, device, "be configured")
+    check_with_mtu(result, device, "be configured", options)
 }
 
 /// Key by which a device hashes both directions of a flow alike, and so puts them into one queue; empty for a device that
@@ -251,33 +313,95 @@ fn set_up_queues(
     Ok(())
 }
 
-fn start(port: &mut OpenPort<'_>, device: &Device, options: &PortOptions) -> Result<(), StartError> {
-    // SAFETY: the port is configured, its queues are set up, and it is not started.
-    let result = unsafe { sys::rte_eth_dev_start(port.id()) };
-    check(result, device, "start")?;
-    port.mark_started();
-    // IPv6 neighbours are asked for by multicast (RFC 4861, section 7.2.2).
-    // SAFETY: the port exists.
-    let result = unsafe { sys::rte_eth_allmulticast_enable(port.id()) };
-    if result != NOT_SUPPORTED {
-        check(result, device, "take multicast frames")?;
+/// Flags of a driver for its device (`RTE_ETH_DEV_…`).
+fn device_flags(info: &sys::rte_eth_dev_info) -> u32 {
+    if info.dev_flags.is_null() {
+        return 0;
     }
+    // SAFETY: ethdev states where the port keeps its flags, which live as long as the port; nobody writes them now.
+    unsafe { *info.dev_flags }
+}
+
+fn start(id: u16, device: &Device, options: &PortOptions) -> Result<(), StartError> {
+    // SAFETY: the port is configured, its queues are set up, and it is not started.
+    let result = unsafe { sys::rte_eth_dev_start(id) };
+    check_with_mtu(result, device, "start", options)?;
     if options.promiscuous {
         // SAFETY: the port exists.
-        let result = unsafe { sys::rte_eth_promiscuous_enable(port.id()) };
+        let result = unsafe { sys::rte_eth_promiscuous_enable(id) };
         check(result, device, "be promiscuous")?;
     }
     Ok(())
 }
 
-fn check(result: i32, device: &Device, step: &'static str) -> Result<(), StartError> {
+pub(super) fn check(result: i32, device: &Device, step: &'static str) -> Result<(), StartError> {
     if result >= 0 {
         return Ok(());
     }
     Err(StartError::PortRefused { device: device.to_string(), step, message: dpdk_log::message(result) })
 }
 
+/// Checks a step that an MTU may fail in: drivers hear of a VF's PF only there, and say so in their logs alone.
+fn check_with_mtu(
+    result: i32,
+    device: &Device,
+    step: &'static str,
+    options: &PortOptions,
+) -> Result<(), StartError> {
+    match check(result, device, step) {
+        Err(StartError::PortRefused { device: name, message, .. }) if is_about_frame_length(&message) => {
+            let pf = preflight::pf_mtu(Path::new("/sys"), device);
+            let mtu = options.mtu.unwrap_or(DEFAULT_MTU);
+            Err(StartError::MtuRefused { device: name, mtu, pf, message })
+        }
+        result => result,
+    }
+}
+
+/// True for the words in which drivers refuse a length of frames.
+// `ixgbevf_dev_rx_init`: "Set max packet length to %d failed."; `rte_eth_dev_configure`: "Invalid MTU"; `iavf_init_rxq`:
+// "maximum packet length must be larger than …".
+fn is_about_frame_length(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    ["mtu", "packet length", "frame size", "max_rx_pkt"].iter().any(|words| message.contains(words))
+}
+
+fn mac_of(id: u16) -> MacAddress {
+    let mut address = sys::rte_ether_addr::default();
+    // SAFETY: the port is open; `address` is written to before the call returns, or not at all.
+    let _ = unsafe { sys::rte_eth_macaddr_get(id, &raw mut address) };
+    MacAddress(address.addr_bytes)
+}
+
 impl Port<'_> {
+    /// Sets the port up again as it was opened; it is stopped.
+    pub(super) fn set_up(&self) -> Result<(), StartError> {
+        let id = self.port.id();
+        let info = device_info(id, &self.device)?;
+        set_up(id, &self.device, &self.options, &info, self.pool)?;
+        self.tell_addresses_again()
+    }
+
+    /// Options that the port was opened with.
+    pub(super) fn options(&self) -> &PortOptions {
+        &self.options
+    }
+
+    /// MAC address that the device had when it was opened.
+    pub fn own_mac(&self) -> MacAddress {
+        self.own_mac
+    }
+
+    /// Addresses that the port is told to take frames for.
+    pub(super) fn addresses(&self) -> &RefCell<Addresses> {
+        &self.addresses
+    }
+
+    /// Port that the queue pairs share.
+    pub(super) fn open_port(&self) -> &OpenPort<'_> {
+        &self.port
+    }
+
     /// Device as configured.
     pub fn device(&self) -> &Device {
         &self.device
@@ -288,17 +412,14 @@ impl Port<'_> {
         &self.driver
     }
 
-    /// Work that the device does by itself, and the queues that it has.
+    /// Work that the device does by itself, of what the port was opened with, and the queues that it has.
     pub fn offloads(&self) -> Offloads {
         self.offloads
     }
 
     /// MAC address of the port; zero if the device has none.
     pub fn mac(&self) -> MacAddress {
-        let mut address = sys::rte_ether_addr::default();
-        // SAFETY: the port is open; `address` is written to before the call returns, or not at all.
-        let _ = unsafe { sys::rte_eth_macaddr_get(self.port.id(), &raw mut address) };
-        MacAddress(address.addr_bytes)
+        mac_of(self.port.id())
     }
 
     /// Bytes of the longest packet that the port takes.
@@ -311,10 +432,10 @@ impl Port<'_> {
 
     /// State of the link, as the device knows it now.
     pub fn link(&self) -> Link {
-        let mut link = sys::rte_eth_link::default();
-        // SAFETY: the port is open; `link` is written to before the call returns, or not at all.
-        let _ = unsafe { sys::rte_eth_link_get_nowait(self.port.id(), &raw mut link) };
-        Link { up: u32::from(link.link_status()) == sys::RTE_ETH_LINK_UP, speed_mbps: link.link_speed }
+        let (mut up, mut speed_mbps) = (0, 0);
+        // SAFETY: the port is open; both are written to before the call returns.
+        let _ = unsafe { sys::guideway_link(self.port.id(), &raw mut up, &raw mut speed_mbps) };
+        Link { up: up != 0, speed_mbps }
     }
 
     /// Counters of the device since the port was opened.
@@ -389,6 +510,27 @@ mod tests {
         ] {
             assert_eq!(longest_mtu(&info(max_mtu, max_rx_pktlen)), longest, "{max_mtu} {max_rx_pktlen}");
         }
+    }
+
+    #[test]
+    fn a_refused_length_of_frames_is_told_from_other_refusals() {
+        for (message, is_length) in [
+            ("ixgbevf_dev_rx_init(): Set max packet length to 9018 failed.", true),
+            ("Ethdev port_id=0 MTU (9000) > max value (1500)", true),
+            ("iavf_init_rxq(): maximum packet length must be larger than 60 and smaller than 9728", true),
+            ("Unable to allocate memory for queue", false),
+        ] {
+            assert_eq!(is_about_frame_length(message), is_length, "{message}");
+        }
+        let refused = |pf| StartError::MtuRefused { device: "d".into(), mtu: 9000, pf, message: "m".into() };
+        assert_eq!(
+            refused(Some(("ens1f0".into(), 1500))).to_string(),
+            "`d` refuses its `mtu` of 9000 (m): its PF ens1f0 has an MTU of 1500; raise that (`ip link set ens1f0 mtu 9000`), \
+             or lower `mtu`"
+        );
+        assert!(
+            refused(None).to_string().ends_with(": lower `mtu`, or raise that of whoever lends the device")
+        );
     }
 
     #[test]

@@ -13,10 +13,20 @@ pub struct PortOptions {
     pub mtu: Option<u16>,
     /// Receives frames for any MAC address.
     pub promiscuous: bool,
+    /// Has the device compute UDP checksums where it can. Only tunnels by GUE over IPv6 need it, and some drivers (ixgbe,
+    /// i40e) give up their fastest way to send for any offload.
+    pub udp_checksum: bool,
 }
 
 impl Default for PortOptions {
     fn default() -> Self {
-        Self { queues: 1, rx_descriptors: 1024, tx_descriptors: 1024, mtu: None, promiscuous: false }
+        Self {
+            queues: 1,
+            rx_descriptors: 1024,
+            tx_descriptors: 1024,
+            mtu: None,
+            promiscuous: false,
+            udp_checksum: false,
+        }
     }
 }

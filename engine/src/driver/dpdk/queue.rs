@@ -5,14 +5,17 @@
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
-use std::mem;
 use std::sync::Arc;
+use std::{mem, ptr};
 
 use guideway_dpdk_sys as sys;
 
 use super::open_port::OpenPort;
 use super::{DpdkMbuf, Lcore};
 use crate::driver::{self, Burst};
+
+/// Polls of a bond after which it gets to send its own messages: some 0.1 ms, or 10 ms of a worker that polls slow devices.
+const POLLS_PER_MESSAGES: u32 = 1024;
 
 /// Receive and transmit queue of a port, for one worker to take to its thread.
 ///
@@ -48,7 +51,10 @@ pub struct LiveQueues<'l, 'eal> {
     /// Number of the port, beside that of the queue.
     port: u16,
     may_segment: bool,
+    /// Polls until a bond gets to send its own messages; None for other devices.
+    until_messages: Option<u32>,
     refused: u64,
+    joined: u64,
     /// Registration of the thread, which the queues do not leave and do not outlive.
     lcore: PhantomData<&'l Lcore<'eal>>,
 }
@@ -59,8 +65,10 @@ impl<'eal> Lcore<'eal> {
         LiveQueues {
             port: queues.port.id(),
             may_segment: queues.port.may_segment(),
+            until_messages: queues.port.is_bond().then_some(POLLS_PER_MESSAGES),
             pair: queues,
             refused: 0,
+            joined: 0,
             lcore: PhantomData,
         }
     }
@@ -72,48 +80,77 @@ impl<'eal> LiveQueues<'_, 'eal> {
         self.pair
     }
 
-    /// Frees the frames that lie in several segments, and counts them.
+    /// Lets a bond send its LACP messages now and then, which it does within a transmit burst: an idle worker sends none, and
+    /// the partner would give the bond up.
+    // DPDK's guide of the bonding driver: bursts of both kinds at least every 100 ms.
+    fn let_bond_talk(&mut self) {
+        let Some(left) = &mut self.until_messages else { return };
+        *left -= 1;
+        if *left == 0 {
+            *left = POLLS_PER_MESSAGES;
+            // SAFETY: as in `tx_burst`, and no mbuf is handed over.
+            unsafe { sys::guideway_tx_burst(self.port, self.pair.queue, ptr::null_mut(), 0) };
+        }
+    }
+
+    /// Joins the frames that lie in several segments, each in its first mbuf; frees those that do not fit. Counts both.
     #[cold]
-    fn refuse_segmented(&mut self, burst: &mut Burst<DpdkMbuf<'eal>>) {
-        let before = burst.len();
-        burst.retain(|frame| frame.segments_but_one() == 0);
-        self.refused += (before - burst.len()) as u64;
+    fn join_segmented(&mut self, burst: &mut Burst<DpdkMbuf<'eal>>) {
+        let (joined, refused) = (&mut self.joined, &mut self.refused);
+        burst.retain(|frame| {
+            if frame.segments_but_one() == 0 {
+                return true;
+            }
+            let fits = frame.join_segments();
+            *if fits { &mut *joined } else { &mut *refused } += 1;
+            fits
+        });
     }
 }
 
 impl<'eal> driver::QueuePair for LiveQueues<'_, 'eal> {
     type Frame = DpdkMbuf<'eal>;
 
-    /// Frames in several segments are freed and counted: the port is set up so that each fits one mbuf.
+    /// Frames in several segments are joined, or freed where they do not fit one mbuf, and counted: the port is set up so
+    /// that each fits one.
     #[inline]
     fn rx_burst(&mut self, burst: &mut Burst<DpdkMbuf<'eal>>) {
+        if !self.pair.port.gate().lets_in(self.pair.queue.into()) {
+            return;
+        }
         let before = burst.len();
         let room = burst.remaining_capacity();
         // SAFETY: the offset is at most the capacity of `burst`.
         let spare = unsafe { burst.as_mut_ptr().add(before) };
-        // SAFETY: the port is started and the queue set up as long as `pair.port` lives, and nobody else polls this
-        // queue. A `DpdkMbuf` is a pointer in memory, and there is room for so many behind those that `burst` holds.
+        // SAFETY: the port is started and the queue set up as long as `pair.port` lives and its gate lets this pair in, and
+        // nobody else polls this queue. A `DpdkMbuf` is a pointer in memory, and there is room for so many behind those that `burst` holds.
         let count = unsafe { sys::guideway_rx_burst(self.port, self.pair.queue, spare.cast(), room as u16) };
         // SAFETY: the driver has written `count` pointers, at most `room`, and handed over their mbufs, which are
         // initialised; each comes from the pool that its queue was set up with, or from one of the same EAL that another
-        // port sent it from. Each lies in one segment: the driver makes no others, or the look below frees those that do not.
+        // port sent it from. Each lies in one segment: the driver makes no others, or the look below joins or frees those that do not.
         unsafe { burst.set_len(before + usize::from(count)) };
         if !self.may_segment {
             return;
         }
+        // A bond may segment, as far as is known.
+        self.let_bond_talk();
         // All of them, without a branch for each: their headers come from memory side by side.
         let extra = burst[before..].iter().fold(0, |extra, frame| extra | frame.segments_but_one());
         if extra != 0 {
-            self.refuse_segmented(burst);
+            self.join_segmented(burst);
         }
     }
 
     #[inline]
     fn tx_burst(&mut self, burst: &mut Burst<DpdkMbuf<'eal>>) {
+        // The device is being reset, or gone: it takes nothing.
+        if !self.pair.port.gate().lets_in(self.pair.queue.into()) {
+            return;
+        }
         let count = burst.len();
         let mbufs = burst.as_mut_ptr().cast::<*mut sys::rte_mbuf>();
-        // SAFETY: the port is started and the queue set up as long as `pair.port` lives, and nobody else polls this
-        // queue. A `DpdkMbuf` is a pointer in memory, and `burst` holds `count` of them.
+        // SAFETY: the port is started and the queue set up as long as `pair.port` lives and its gate lets this pair in, and
+        // nobody else polls this queue. A `DpdkMbuf` is a pointer in memory, and `burst` holds `count` of them.
         let sent = unsafe { sys::guideway_tx_burst(self.port, self.pair.queue, mbufs, count as u16) };
         // The driver has taken these over and frees them once they are sent.
         if usize::from(sent) == count {
@@ -126,5 +163,62 @@ impl<'eal> driver::QueuePair for LiveQueues<'_, 'eal> {
 
     fn refused(&self) -> u64 {
         self.refused
+    }
+
+    fn joined(&self) -> u64 {
+        self.joined
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use guideway_dataplane::frame::Frame;
+
+    use super::*;
+    use crate::driver::QueuePair as _;
+    use crate::driver::device::Device;
+    use crate::driver::dpdk::{Eal, EalOptions, Memory, MempoolOptions, PortOptions};
+
+    /// A ring hands over mbufs as they were sent, in chains if they are. EAL starts once in a process, and no other test of
+    /// the library starts it.
+    #[test]
+    fn a_chain_of_mbufs_is_joined_where_it_fits_the_first_and_freed_where_not() {
+        let device: Device = "net_ring0".parse().unwrap();
+        let eal = Eal::init(&EalOptions {
+            memory: Memory::NoHuge { mebibytes: 64 },
+            devices: vec![device.clone()],
+            ..EalOptions::default()
+        })
+        .unwrap();
+        let mbufs = MempoolOptions { mbufs: 2047, ..MempoolOptions::default() };
+        let pool = eal.mempool("frames", &mbufs).unwrap();
+        let (_port, pairs) = eal.open(&device, &PortOptions::default(), pool).unwrap();
+        let running = eal.running();
+        let chain = |parts: [&[u8]; 2]| {
+            let [first, second] = parts.map(|part| pool.frame(part).expect("2,047 mbufs"));
+            first.followed_by(second)
+        };
+        thread::scope(|scope| {
+            for pair in pairs {
+                scope.spawn(|| {
+                    let lcore = Lcore::register(running, 0).unwrap();
+                    let mut queues = lcore.attach(pair);
+                    let mut burst = Burst::new();
+                    burst.extend(pool.frame(b"alone"));
+                    burst.push(chain([&[1; 1500], &[2; 548]]));
+                    burst.push(chain([&[1; 1500], &[2; 549]]));
+                    burst.extend(pool.frame(b"alone, too"));
+                    queues.tx_burst(&mut burst);
+                    assert!(burst.is_empty());
+                    queues.rx_burst(&mut burst);
+                    let joined = [[1; 1500].as_slice(), &[2; 548]].concat();
+                    assert!(burst.iter().map(Frame::bytes).eq([b"alone".as_slice(), &joined, b"alone, too"]));
+                    assert_eq!((queues.joined(), queues.refused()), (1, 1));
+                });
+            }
+        });
+        assert_eq!(pool.available(), 2047);
     }
 }

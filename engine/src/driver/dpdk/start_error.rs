@@ -2,6 +2,11 @@
 
 use std::fmt;
 
+use guideway_dataplane::wire::ethernet::MacAddress;
+
+use super::Vf;
+use crate::driver::device::Device;
+
 /// Reason for which live operation cannot start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StartError {
@@ -65,6 +70,28 @@ pub enum StartError {
         /// Bytes of the longest packet that the device takes.
         longest: u16,
     },
+    /// A device, or the PF of a VF, refuses the port's MTU though the driver's limits admit it.
+    MtuRefused {
+        /// Device as configured.
+        device: String,
+        /// MTU asked for.
+        mtu: u16,
+        /// Interface of the PF and its MTU, for a VF whose PF the kernel drives.
+        pf: Option<(String, u32)>,
+        /// Cause as DPDK logged it.
+        message: String,
+    },
+    /// A device takes no frames for the appliance's MAC address.
+    MacRefused {
+        /// Device as configured.
+        device: String,
+        /// MAC address of the appliance.
+        mac: MacAddress,
+        /// Number of a VF, and its PF; None for other devices.
+        vf: Option<Vf>,
+        /// Cause as DPDK logged it, or the name of the error.
+        message: String,
+    },
     /// A step of opening a port failed.
     PortRefused {
         /// Device as configured.
@@ -126,6 +153,16 @@ impl fmt::Display for StartError {
             Self::WrongDriver { device, driver: None } => {
                 write!(f, "{device} is bound to no driver: `dpdk-devbind.py --bind=vfio-pci {device}`")
             }
+            Self::DeviceRefused { device, message } if message.contains("resource busy") => write!(
+                f,
+                "`{device}` cannot be used ({message}): another process has it, or another device of its IOMMU group; end \
+                 that process (`fuser -v /dev/vfio/*` names it)"
+            ),
+            Self::DeviceRefused { device, message } if matches!(device.parse(), Ok(Device::Pci(_))) => write!(
+                f,
+                "`{device}` cannot be used ({message}): see that DPDK has a driver for it, and that all devices of its IOMMU \
+                 group are bound to `vfio-pci` (`dpdk-devbind.py --status-dev net`)"
+            ),
             Self::DeviceRefused { device, message } => write!(
                 f,
                 "`{device}` cannot be used ({message}): check the device's name and its arguments, and that the \
@@ -151,6 +188,29 @@ impl fmt::Display for StartError {
                 "`{device}` takes packets of at most {longest} bytes, and the port's `mtu` is {mtu}: lower `mtu`, or use \
                  a device that takes them"
             ),
+            Self::MtuRefused { device, mtu, pf: Some((pf, pf_mtu)), message } => write!(
+                f,
+                "`{device}` refuses its `mtu` of {mtu} ({message}): its PF {pf} has an MTU of {pf_mtu}; raise that (`ip link \
+                 set {pf} mtu {mtu}`), or lower `mtu`"
+            ),
+            Self::MtuRefused { device, mtu, pf: None, message } => write!(
+                f,
+                "`{device}` refuses its `mtu` of {mtu} ({message}): lower `mtu`, or raise that of whoever lends the device"
+            ),
+            Self::MacRefused { device, mac, vf, message } => {
+                write!(f, "`{device}` refuses the MAC address {mac} of `[network] mac_address` ({message}): ")?;
+                match vf {
+                    Some(Vf { number, interface }) => {
+                        let pf = interface.as_deref().unwrap_or("PF");
+                        write!(
+                            f,
+                            "have its PF give it that address (`ip link set {pf} vf {number} mac {mac}`) or trust it \
+                             (`ip link set {pf} vf {number} trust on`), or leave out `mac_address`"
+                        )
+                    }
+                    None => f.write_str("leave out `mac_address`, or set the port's `promiscuous`"),
+                }
+            }
             Self::PortRefused { device, step, message } => {
                 write!(
                     f,
@@ -180,4 +240,23 @@ impl std::error::Error for StartError {}
 
 fn plural(count: u16) -> &'static str {
     if count == 1 { "" } else { "s" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_device_has_the_remedy_of_its_kind() {
+        let refused = |device: &str, message: &str| {
+            let (device, message) = (device.to_owned(), message.to_owned());
+            StartError::DeviceRefused { device, message }.to_string()
+        };
+        let busy = refused("0000:01:10.2", "EAL: Cannot open /dev/vfio/16: Device or resource busy");
+        assert!(busy.contains("another process has it"), "{busy}");
+        let unknown = refused("0000:01:10.2", "No such device");
+        assert!(unknown.contains("see that DPDK has a driver for it"), "{unknown}");
+        let file = refused("net_pcap0,rx_pcap=none", "Couldn't open none");
+        assert!(file.contains("the interface or file they name exists"), "{file}");
+    }
 }

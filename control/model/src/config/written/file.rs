@@ -163,7 +163,7 @@ tables! {
         ipv4_address: Option<Field<IpAddr>>,
         /// IPv6 address of the appliance: source of IPv6 tunnels and of ICMPv6 errors.
         ipv6_address: Option<Field<IpAddr>>,
-        /// Source MAC address of frames that the appliance sends; the port's own by default.
+        /// MAC address of the appliance, which the devices of all ports are given; the port's own by default.
         mac_address: Option<Field<Mac>>,
         /// MAC address of the next hop of tunnelled packets; resolved from the backend's address by default.
         gateway_mac_address: Option<Field<Mac>>,
