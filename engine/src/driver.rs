@@ -7,7 +7,9 @@ use guideway_dataplane::pipeline::BURST;
 pub mod device;
 #[cfg(feature = "dpdk")]
 pub mod dpdk;
+mod frame_ring;
 pub mod loopback;
+pub mod queue_plan;
 pub mod steering;
 
 /// Frames that are received, decided or sent together, in place: no burst allocates.

@@ -13,7 +13,9 @@ use guideway_dataplane::egress::PortId;
 use guideway_engine::clock::Clock;
 use guideway_engine::counters::counters;
 use guideway_engine::driver::device::Device;
-use guideway_engine::driver::dpdk::{Eal, EalOptions, Lcore, Memory, MempoolOptions, PortOptions};
+use guideway_engine::driver::dpdk::{
+    Eal, EalOptions, Lcore, Memory, MempoolOptions, PortOptions, QueueCounts,
+};
 use guideway_engine::host_path::host_path;
 use guideway_engine::poll_loop::PollLoop;
 use guideway_engine::publish::Publisher;
@@ -28,8 +30,9 @@ fn two_workers_poll_their_queues_of_one_port_until_they_are_stopped() {
     };
     let eal = Eal::init(&options).unwrap();
     let pool = eal.mempool("frames", &MempoolOptions { mbufs: 4095, ..MempoolOptions::default() }).unwrap();
-    let (port, queues) =
-        eal.open(&device, &PortOptions { queues: 2, ..PortOptions::default() }, pool).unwrap();
+    let (port, queues) = eal
+        .open(&device, &PortOptions { queues: QueueCounts { rx: 2, tx: 2 }, ..PortOptions::default() }, pool)
+        .unwrap();
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let mut readers = Vec::new();

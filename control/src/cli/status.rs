@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use clap::Args as Arguments;
 use guideway::api::view::{
-    Announcement, DrainEnd, OperatorSettings, Port, Quantiles, Service, Status, Worker, WorkerState,
+    Announcement, DrainEnd, OperatorSettings, Port, Quantiles, Service, Status, Worker, WorkerQueues,
+    WorkerState,
 };
 
 use super::amount::{count, duration, percent, yes_no};
@@ -80,6 +81,7 @@ fn text(status: &Status) -> String {
     let mut sections = vec![
         ports(&status.ports),
         workers(&status.workers),
+        queues(&status.workers),
         services(&status.services),
         vip::text(&status.vips),
     ];
@@ -101,8 +103,11 @@ fn quantiles(times: &Quantiles) -> String {
     format!("{median_ms:.3} ms (median), {p99_ms:.3} ms (99 %), {max_ms:.3} ms (longest)")
 }
 
+/// Writes the ports, and below them the numbers of queues that their devices have refused.
 fn ports(ports: &[Port]) -> String {
-    let mut rows = table::new(&["PORT", "DEVICE", "DRIVER", "MAC", "LINK", "RSS", "SPEED", "MTU", "QUEUES"]);
+    let titles = ["PORT", "DEVICE", "DRIVER", "MAC", "LINK", "RSS", "SPEED", "MTU", "RX QUEUES", "TX QUEUES"];
+    let mut rows = table::new(&titles);
+    let mut refusals = String::new();
     for port in ports {
         rows.add_row([
             port.name.clone(),
@@ -113,10 +118,14 @@ fn ports(ports: &[Port]) -> String {
             yes_no(port.rss),
             port.speed_mbps.map_or_else(|| "unknown".to_owned(), |mbps| format!("{mbps} Mbit/s")),
             port.mtu.to_string(),
-            port.queues.to_string(),
+            port.rx_queues.to_string(),
+            port.tx_queues.to_string(),
         ]);
+        for refusal in &port.queue_refusals {
+            let _ = writeln!(refusals, "{}: {refusal}", port.name);
+        }
     }
-    table::text(rows, 6..9)
+    table::text(rows, 6..10) + &refusals
 }
 
 fn workers(workers: &[Worker]) -> String {
@@ -135,6 +144,35 @@ fn workers(workers: &[Worker]) -> String {
         ]);
     }
     table::text(rows, 2..5)
+}
+
+/// Writes the queues of each worker.
+fn queues(workers: &[Worker]) -> String {
+    let mut rows = table::new(&["WORKER", "PORT", "RECEIVES", "SENDS"]);
+    for worker in workers {
+        for queues in &worker.queues {
+            rows.add_row([
+                worker.number.to_string(),
+                queues.port.clone(),
+                receives(queues),
+                match (queues.tx_queue, queues.sends_by) {
+                    (Some(queue), _) => format!("by queue {queue}"),
+                    (None, Some(other)) => format!("by worker {other}"),
+                    (None, None) => "-".to_owned(),
+                },
+            ]);
+        }
+    }
+    table::text(rows, 0..1)
+}
+
+fn receives(queues: &WorkerQueues) -> String {
+    let list = |workers: &[u16]| workers.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+    match (queues.rx_queue, &queues.shares_with[..]) {
+        (Some(queue), []) => format!("from queue {queue}"),
+        (Some(queue), others) => format!("from queue {queue}, shared with {}", list(others)),
+        (None, _) => format!("from worker {}", list(&queues.receives_from)),
+    }
 }
 
 fn services(services: &[Service]) -> String {

@@ -16,6 +16,9 @@ pub trait Ports {
     /// Each port's device and the state of its link, in the order of the configuration.
     fn states(&self) -> Vec<view::Port>;
 
+    /// Queues of each port that a worker polls and sends by, in the order of the configuration.
+    fn queues_of(&self, worker: u16) -> Vec<view::WorkerQueues>;
+
     /// Counters of each port's device, in the order of the configuration.
     fn stats(&self) -> Vec<view::PortStats>;
 }
@@ -34,6 +37,10 @@ impl Ports for MemoryPorts {
     }
 
     fn states(&self) -> Vec<view::Port> {
+        Vec::new()
+    }
+
+    fn queues_of(&self, _worker: u16) -> Vec<view::WorkerQueues> {
         Vec::new()
     }
 

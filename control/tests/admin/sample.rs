@@ -8,7 +8,7 @@ use guideway::api::view::{
     HealthChecks, HostStackStats, IcmpErrorStats, LinkStats, NeighborReplies, NextHop, OperatorSetting,
     OperatorSettings, PacketStats, PathMtu, Pool, Port, PortStats, Quantiles, RuleCheck, RuleStats, Service,
     ServiceStats, Stats, Status, Traffic, TunnelErrorStats, Vip, WeightSource, WeightStatus, Worker,
-    WorkerState, WorkerStats,
+    WorkerQueues, WorkerState, WorkerStats,
 };
 use guideway::net::host_stack::FrameKind;
 use guideway_dataplane::verdict::{DropReason, PassReason};
@@ -45,6 +45,10 @@ pub(crate) fn status(vips: &[Vip]) -> Status {
                 mtu: 1500,
                 rss: true,
                 queues: 2,
+                rx_queues: 2,
+                tx_queues: 2,
+                queue_plan: "every worker has a receive and a transmit queue of its own".into(),
+                queue_refusals: Vec::new(),
             },
             Port {
                 name: "lab".into(),
@@ -56,6 +60,14 @@ pub(crate) fn status(vips: &[Vip]) -> Status {
                 mtu: 9000,
                 rss: false,
                 queues: 1,
+                rx_queues: 1,
+                tx_queues: 1,
+                queue_plan: "2 workers on 1 receive and 1 transmit queue: queue 0: worker 0 sharing with 1; worker 1 \
+                             sends by worker 0"
+                    .into(),
+                queue_refusals: vec![
+                    "with 2 receive and 2 transmit queues the device refuses to be configured (Not supported)".into(),
+                ],
             },
         ],
         workers: vec![worker(0, WorkerState::Running, 0.25), worker(1, WorkerState::Stalled, 0.0)],
@@ -115,7 +127,26 @@ fn operator_settings() -> OperatorSettings {
 }
 
 fn worker(number: u16, state: WorkerState, busy_share: f64) -> Worker {
-    Worker { number, core: u32::from(number) + 1, state, polls: 1_000_000, busy_share }
+    let lan = WorkerQueues {
+        port: "lan".into(),
+        rx_queue: Some(number),
+        shares_with: Vec::new(),
+        receives_from: Vec::new(),
+        tx_queue: Some(number),
+        sends_by: None,
+    };
+    // Worker 0 polls the one queue for both.
+    let polls = number == 0;
+    let lab = WorkerQueues {
+        port: "lab".into(),
+        rx_queue: polls.then_some(0),
+        shares_with: if polls { vec![1] } else { Vec::new() },
+        receives_from: if polls { Vec::new() } else { vec![0] },
+        tx_queue: polls.then_some(0),
+        sends_by: (!polls).then_some(0),
+    };
+    let core = u32::from(number) + 1;
+    Worker { number, core, state, polls: 1_000_000, busy_share, queues: vec![lan, lab] }
 }
 
 /// One address is announced; of the other nobody knows.

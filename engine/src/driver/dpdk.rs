@@ -51,6 +51,8 @@ mod port;
 mod port_options;
 mod preflight;
 mod queue;
+mod queue_counts;
+mod rss;
 mod start_error;
 
 pub use eal::{Eal, EalOptions, Memory};
@@ -60,4 +62,5 @@ pub use mempool::{Mempool, MempoolOptions};
 pub use port::{Link, Offloads, Port, PortStats};
 pub use port_options::PortOptions;
 pub use queue::{LiveQueues, QueuePair};
+pub use queue_counts::{QueueCounts, Refusal};
 pub use start_error::StartError;

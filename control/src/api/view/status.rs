@@ -72,6 +72,18 @@ pub struct Port {
     pub rss: bool,
     /// Queue pairs in use.
     pub queues: u16,
+    /// Receive queues in use.
+    #[serde(default)]
+    pub rx_queues: u16,
+    /// Transmit queues in use.
+    #[serde(default)]
+    pub tx_queues: u16,
+    /// Sentence that tells which worker polls which queue, and who shares with whom.
+    #[serde(default)]
+    pub queue_plan: String,
+    /// Numbers of queues that the device has refused at the start, each with its cause.
+    #[serde(default)]
+    pub queue_refusals: Vec<String>,
 }
 
 /// State of a worker.
@@ -87,6 +99,26 @@ pub struct Worker {
     pub polls: u64,
     /// Share of the latest polls that found a frame.
     pub busy_share: f64,
+    /// Queues of each port, in the order of the configuration.
+    #[serde(default)]
+    pub queues: Vec<WorkerQueues>,
+}
+
+/// Queues of one port that a worker polls and sends by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerQueues {
+    /// Name of the port.
+    pub port: String,
+    /// Receive queue that the worker polls; `null` where other workers hand it its share.
+    pub rx_queue: Option<u16>,
+    /// Workers that it hands a share of its receive queue to.
+    pub shares_with: Vec<u16>,
+    /// Workers that hand it a share of their receive queues.
+    pub receives_from: Vec<u16>,
+    /// Transmit queue that the worker fills; `null` where another worker sends its frames.
+    pub tx_queue: Option<u16>,
+    /// Worker that sends its frames; `null` where it has a transmit queue.
+    pub sends_by: Option<u16>,
 }
 
 /// State of a worker.

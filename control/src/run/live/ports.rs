@@ -1,11 +1,12 @@
 //! The configured ports, opened: the control thread's ends, and the queues of each worker.
 
+use guideway_dataplane::pipeline::BURST;
 use guideway_engine::driver::device::AfPacketRing;
 use guideway_engine::driver::dpdk::{
-    DpdkMbuf, Eal, Mempool, MempoolOptions, Port, PortOptions, QueuePair, StartError,
+    DpdkMbuf, Eal, Mempool, MempoolOptions, Port, PortOptions, QueueCounts, QueuePair, StartError,
 };
-use guideway_engine::driver::loopback::LoopbackQueues;
-use guideway_engine::driver::steering::{Followers, followers};
+use guideway_engine::driver::queue_plan::QueuePlan;
+use guideway_engine::driver::steering::{Rings, rings};
 use guideway_model::config::Config;
 
 use crate::api::view;
@@ -17,19 +18,24 @@ use crate::run::worker::RingSizes;
 const LINK_HEADERS: u16 = 22;
 
 /// A worker's queues of one port, before it has attached them to its thread.
-pub(super) enum Queues<'eal> {
-    /// A pair of queues that the device keeps for this worker.
-    Own(QueuePair<'eal>),
-    /// The device's one pair, which this worker polls for all.
-    Distributor(QueuePair<'eal>, Followers<DpdkMbuf<'eal>>),
-    /// A ring by which another worker hands over this one's share.
-    Follower(LoopbackQueues<DpdkMbuf<'eal>>),
+pub(super) struct Queues<'eal> {
+    /// Queues that the device keeps for this worker; none where it goes by other workers alone.
+    pub(super) own: Option<QueuePair<'eal>>,
+    /// Rings to and from the workers that it shares queues with.
+    pub(super) rings: Rings<DpdkMbuf<'eal>>,
 }
 
 /// The control thread's ends of all ports.
 pub(super) struct LivePorts<'eal> {
-    ports: Vec<(String, Port<'eal>, u16)>,
+    ports: Vec<LivePort<'eal>>,
     pool: Mempool<'eal>,
+}
+
+/// The control thread's end of one port.
+struct LivePort<'eal> {
+    name: String,
+    port: Port<'eal>,
+    plan: QueuePlan,
 }
 
 impl<'eal> LivePorts<'eal> {
@@ -39,55 +45,79 @@ impl<'eal> LivePorts<'eal> {
         config: &Config,
         workers: usize,
     ) -> Result<(Self, Vec<Vec<Queues<'eal>>>), StartError> {
-        let mut pairs_of = Vec::with_capacity(config.ports.len());
-        for port in &config.ports {
-            let serves = eal.offloads(&port.device)?.serve(workers as u16, &port.device);
-            pairs_of.push(if serves { workers as u16 } else { 1 });
-        }
-        let pool = eal.mempool("frames", &pool_options(config, &pairs_of, workers))?;
+        let pool = eal.mempool("frames", &pool_options(config, workers))?;
         let mut ports = Vec::with_capacity(config.ports.len());
         let mut queues: Vec<Vec<Queues<'eal>>> = (0..workers).map(|_| Vec::new()).collect();
-        for (port, pairs) in config.ports.iter().zip(pairs_of) {
+        let mut duties = vec![0; workers];
+        for port in &config.ports {
+            let offloads = eal.offloads(&port.device)?;
             let options = PortOptions {
-                queues: pairs,
+                queues: offloads.queues_for(workers as u16, &port.device),
                 rx_descriptors: port.rx_descriptors,
                 tx_descriptors: port.tx_descriptors,
                 mtu: Some(port.mtu),
                 promiscuous: port.promiscuous,
             };
-            let (opened, own) = eal.open(&port.device, &options, pool)?;
-            if own.len() == workers {
-                queues.iter_mut().zip(own).for_each(|(worker, pair)| worker.push(Queues::Own(pair)));
-            } else {
-                tracing::info!(
-                    port = port.name,
-                    "device does not spread flows over {workers} queues: worker 0 polls it for all"
-                );
-                share_out(&mut queues, own, port.rx_descriptors);
-            }
-            ports.push((port.name.clone(), opened, pairs));
+            let (opened, pairs) = eal.open(&port.device, &options, pool)?;
+            let plan = plan(opened.queues(), &mut duties);
+            tell(&port.name, &opened, &plan);
+            let depths = (usize::from(port.rx_descriptors), usize::from(port.tx_descriptors));
+            deal_out(&mut queues, &plan, pairs, rings(&plan, depths.0, depths.1));
+            ports.push(LivePort { name: port.name.clone(), port: opened, plan });
         }
         Ok((Self { ports, pool }, queues))
     }
 
     /// MAC address and offloads of each port's device.
     pub(super) fn nics(&self) -> Vec<Nic> {
-        let nic =
-            |port: &Port<'eal>| Nic { mac: port.mac(), offloads_udp_checksum: port.offloads().udp_checksum };
-        self.ports.iter().map(|(_, port, _)| nic(port)).collect()
+        let nic = |live: &LivePort<'eal>| Nic {
+            mac: live.port.mac(),
+            offloads_udp_checksum: live.port.offloads().udp_checksum,
+        };
+        self.ports.iter().map(nic).collect()
     }
 }
 
-/// Gives the one pair of a device to the first worker, which hands the others their share.
-fn share_out<'eal>(queues: &mut [Vec<Queues<'eal>>], own: Vec<QueuePair<'eal>>, descriptors: u16) {
-    let (rings, theirs) = followers(queues.len() - 1, usize::from(descriptors));
-    let distributor = own.into_iter().next().map(|pair| Queues::Distributor(pair, rings));
-    let theirs = theirs.into_iter().map(Queues::Follower);
-    queues.iter_mut().zip(distributor.into_iter().chain(theirs)).for_each(|(worker, own)| worker.push(own));
+/// Plans a port's queues, for workers that have the fewest duties of other ports first: sharing out a queue, and sending
+/// for others.
+fn plan(queues: QueueCounts, duties: &mut [usize]) -> QueuePlan {
+    let mut order: Vec<u16> = (0..duties.len() as u16).collect();
+    if usize::from(queues.rx.min(queues.tx)) < duties.len() {
+        order.sort_by_key(|worker| duties[usize::from(*worker)]);
+    }
+    let plan = QueuePlan::new(order, queues.rx, queues.tx);
+    for (duties, worker) in duties.iter_mut().zip(0..) {
+        *duties += plan.followers(worker).len() + plan.carried(worker).count();
+    }
+    plan
+}
+
+/// Logs how workers and queues of a port go together, and what the device has refused.
+fn tell(name: &str, port: &Port<'_>, plan: &QueuePlan) {
+    for refusal in port.refusals() {
+        tracing::warn!(port = name, device = %port.device(), "{refusal}: fewer queues are tried");
+    }
+    tracing::info!(port = name, "{plan}");
+}
+
+/// Gives each worker its queues of one port, and its rings.
+fn deal_out<'eal>(
+    queues: &mut [Vec<Queues<'eal>>],
+    plan: &QueuePlan,
+    pairs: Vec<QueuePair<'eal>>,
+    rings: Vec<Rings<DpdkMbuf<'eal>>>,
+) {
+    let mut pairs: Vec<Option<QueuePair<'eal>>> = pairs.into_iter().map(Some).collect();
+    for (worker, rings) in rings.into_iter().enumerate() {
+        // A pair has the queue of this number of one direction or of both, and so has the worker.
+        let queue = plan.rx_queue(worker as u16).or(plan.tx_queue(worker as u16));
+        let own = queue.and_then(|queue| pairs.get_mut(usize::from(queue))?.take());
+        queues[worker].push(Queues { own, rings });
+    }
 }
 
 /// A pool of as many frames as queues, rings and workers may hold at once.
-fn pool_options(config: &Config, pairs_of: &[u16], workers: usize) -> MempoolOptions {
+fn pool_options(config: &Config, workers: usize) -> MempoolOptions {
     let largest =
         |descriptors: fn(&guideway_model::config::Port) -> u16| config.ports.iter().map(descriptors).max();
     let deepest = PortOptions {
@@ -95,9 +125,10 @@ fn pool_options(config: &Config, pairs_of: &[u16], workers: usize) -> MempoolOpt
         tx_descriptors: largest(|port| port.tx_descriptors).unwrap_or_default(),
         ..PortOptions::default()
     };
-    // Where one worker polls for the others, the rings between them hold as much as queues of their own would.
-    let pairs: u32 = pairs_of.iter().map(|_| workers as u32).sum();
-    let host_frames = 2 * (RingSizes::LIVE.host * workers) as u32;
+    // Where workers share queues, the rings between them hold as much as queues of their own would, and each that shares one
+    // out or sends for others keeps a burst in either direction.
+    let pairs = (config.ports.len() * workers) as u32;
+    let host_frames = 2 * (RingSizes::LIVE.host * workers) as u32 + 2 * BURST as u32 * pairs;
     let computed = MempoolOptions::holding(pairs, &deepest, workers as u32, host_frames);
     let longest = config.ports.iter().map(buffer_len).max().unwrap_or_default();
     MempoolOptions {
@@ -121,8 +152,9 @@ impl<'eal> Ports for LivePorts<'eal> {
     }
 
     fn states(&self) -> Vec<view::Port> {
-        let state = |(name, port, queues): &(String, Port<'eal>, u16)| {
+        let state = |LivePort { name, port, plan }: &LivePort<'eal>| {
             let link = port.link();
+            let QueueCounts { rx, tx } = port.queues();
             view::Port {
                 name: name.clone(),
                 device: port.device().to_string(),
@@ -131,15 +163,31 @@ impl<'eal> Ports for LivePorts<'eal> {
                 link_up: link.up,
                 speed_mbps: (link.speed_mbps != u32::MAX).then_some(link.speed_mbps),
                 mtu: port.mtu(),
-                rss: port.offloads().rss && *queues > 1,
-                queues: *queues,
+                rss: port.offloads().rss && rx > 1,
+                queues: rx.min(tx),
+                rx_queues: rx,
+                tx_queues: tx,
+                queue_plan: plan.to_string(),
+                queue_refusals: port.refusals().iter().map(ToString::to_string).collect(),
             }
         };
         self.ports.iter().map(state).collect()
     }
 
+    fn queues_of(&self, worker: u16) -> Vec<view::WorkerQueues> {
+        let queues = |LivePort { name, plan, .. }: &LivePort<'eal>| view::WorkerQueues {
+            port: name.clone(),
+            rx_queue: plan.rx_queue(worker),
+            shares_with: plan.followers(worker),
+            receives_from: plan.distributors(worker),
+            tx_queue: plan.tx_queue(worker),
+            sends_by: plan.carrier(worker),
+        };
+        self.ports.iter().map(queues).collect()
+    }
+
     fn stats(&self) -> Vec<view::PortStats> {
-        let stats = |(name, port, _): &(String, Port<'eal>, u16)| {
+        let stats = |LivePort { name, port, .. }: &LivePort<'eal>| {
             let counted = port.stats();
             view::PortStats {
                 name: name.clone(),
@@ -152,5 +200,20 @@ impl<'eal> Ports for LivePorts<'eal> {
             }
         };
         self.ports.iter().map(stats).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn duties_of_several_ports_go_to_several_workers() {
+        let mut duties = [0; 4];
+        let ports: Vec<QueuePlan> = (0..3).map(|_| plan(QueueCounts { rx: 1, tx: 1 }, &mut duties)).collect();
+        let pollers: Vec<u16> = ports.iter().map(|plan| plan.poller(0)).collect();
+        assert_eq!(pollers, [0, 1, 2]);
+        let own = plan(QueueCounts { rx: 4, tx: 4 }, &mut duties);
+        assert!((0..4).all(|worker| own.rx_queue(worker) == Some(worker)), "{own}");
     }
 }

@@ -129,6 +129,7 @@ impl<P: Ports> Workers<P> {
             },
             polls: worker.counters.heartbeat(),
             busy_share: self.watchdog.busy_share(number),
+            queues: self.ports.queues_of(number as u16),
         };
         self.ends.iter().enumerate().map(state).collect()
     }

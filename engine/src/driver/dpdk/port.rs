@@ -12,7 +12,8 @@ use guideway_dpdk_sys as sys;
 use rustix::io::Errno;
 
 use super::open_port::OpenPort;
-use super::{Eal, Mempool, PortOptions, QueuePair, StartError, dpdk_log};
+use super::queue_counts::Refused;
+use super::{Eal, Mempool, PortOptions, QueueCounts, QueuePair, Refusal, StartError, dpdk_log, rss};
 use crate::driver::device::Device;
 
 /// Bytes of a frame beyond the MTU: Ethernet header and two VLAN tags.
@@ -36,6 +37,8 @@ pub struct Port<'eal> {
     device: Device,
     driver: String,
     offloads: Offloads,
+    queues: QueueCounts,
+    refusals: Vec<Refusal>,
     /// DPDK does not promise that two threads may ask at once.
     not_sync: PhantomData<Cell<()>>,
 }
@@ -49,18 +52,21 @@ pub struct Offloads {
     /// True if the device computes the checksums of UDP headers. That of an IPv4 header is no work worth handing on:
     /// a tunnel's differs from a template's in five words.
     pub udp_checksum: bool,
-    /// Number of queue pairs that the device can have.
-    pub queues: u16,
+    /// Number of receive queues that the device states.
+    pub rx_queues: u16,
+    /// Number of transmit queues that the device states.
+    pub tx_queues: u16,
 }
 
 impl Offloads {
-    /// True if each of `workers` can have queues of its own, and its share of the flows on them.
+    /// Numbers of queues for so many workers: as many as there are of each direction.
     ///
-    /// If not, one worker polls the device for all ([`crate::driver::steering`]). A virtual device with several
-    /// queues is taken to spread in its own way; hardware without RSS puts everything into the first.
-    pub fn serve(&self, workers: u16, device: &Device) -> bool {
+    /// A virtual device with several receive queues is taken to spread flows over them in its own way; hardware without RSS
+    /// puts everything into the first.
+    pub fn queues_for(&self, workers: u16, device: &Device) -> QueueCounts {
         let spreads = self.rss || matches!(device, Device::Virtual(_));
-        workers <= 1 || (workers <= self.queues && spreads)
+        let rx = if spreads { self.rx_queues } else { 1 };
+        QueueCounts { rx, tx: self.tx_queues }.at_most(QueueCounts { rx: workers, tx: workers })
     }
 }
 
@@ -100,9 +106,11 @@ impl Eal {
         Ok(offloads_of(&device_info(id, device)?))
     }
 
-    /// Opens and starts a port, whose received frames come from `pool`.
+    /// Opens and starts a port, whose received frames come from `pool`, with as many of the queues asked for as the device
+    /// has and takes.
     ///
-    /// Returns the control thread's end and one queue pair for each worker.
+    /// Returns the control thread's end and the queues in pairs; where there are more of one direction, the last pairs have
+    /// that one alone.
     ///
     /// # Errors
     /// [`StartError`] names what the device does not offer or refuses.
@@ -115,13 +123,6 @@ impl Eal {
         let id = self.port_id(device)?;
         let info = device_info(id, device)?;
         let offloads = offloads_of(&info);
-        if options.queues > offloads.queues {
-            return Err(StartError::TooFewQueues {
-                device: device.to_string(),
-                asked: options.queues,
-                offered: offloads.queues,
-            });
-        }
         let mtu = options.mtu.unwrap_or(DEFAULT_MTU);
         let longest = longest_mtu(&info);
         if mtu > longest {
@@ -138,15 +139,49 @@ impl Eal {
         if !self.opened.borrow_mut().insert(id) {
             return Err(StartError::DeviceTaken { device: device.to_string() });
         }
-        dpdk_log::forget();
         let driver = driver_name(&info);
         let mut port = OpenPort::new(id, !ONE_MBUF_A_FRAME.contains(&driver.as_str()));
-        configure(id, device, options, &offloads, &info)?;
-        set_up_queues(id, device, options, &info, pool)?;
-        start(&mut port, device, options)?;
+        let (queues, refusals) = bring_up(&mut port, device, options, &offloads, &info, pool)?;
+        take_frames(&port, device, options)?;
         let port = Arc::new(port);
-        let queues = (0..options.queues).map(|queue| QueuePair::new(Arc::clone(&port), queue)).collect();
-        Ok((Port { port, device: device.clone(), driver, offloads, not_sync: PhantomData }, queues))
+        let pairs = (0..queues.rx.max(queues.tx)).map(|queue| {
+            let of = |count: u16| (queue < count).then_some(queue);
+            QueuePair::new(Arc::clone(&port), of(queues.rx), of(queues.tx))
+        });
+        let pairs = pairs.collect();
+        let device = device.clone();
+        Ok((Port { port, device, driver, offloads, queues, refusals, not_sync: PhantomData }, pairs))
+    }
+}
+
+/// Configures and starts a port with the queues asked for, or with fewer where the device refuses these; returns how many
+/// it has, and the attempts that were refused.
+fn bring_up(
+    port: &mut OpenPort<'_>,
+    device: &Device,
+    options: &PortOptions,
+    offloads: &Offloads,
+    info: &sys::rte_eth_dev_info,
+    pool: Mempool<'_>,
+) -> Result<(QueueCounts, Vec<Refusal>), StartError> {
+    let offered = QueueCounts { rx: offloads.rx_queues, tx: offloads.tx_queues };
+    let mut options = PortOptions { queues: options.queues.at_most(offered), ..*options };
+    let mut refusals = Vec::new();
+    loop {
+        dpdk_log::forget();
+        let attempt = configure(port.id(), device, &options, offloads, info)
+            .map_err(|error| (Refused::Either, error))
+            .and_then(|()| set_up_queues(port.id(), device, &options, info, pool))
+            .and_then(|()| start(port, device).map_err(|error| (Refused::Either, error)));
+        let (refused, error) = match attempt {
+            Ok(()) => return Ok((options.queues, refusals)),
+            Err(refusal) => refusal,
+        };
+        // What is refused with any number of queues has another cause, which the last attempt tells.
+        let Some(fewer) = options.queues.fewer(refused) else { return Err(error) };
+        let StartError::PortRefused { step, message, .. } = error else { return Err(error) };
+        refusals.push(Refusal { counts: options.queues, step, message });
+        options.queues = fewer;
     }
 }
 
@@ -162,7 +197,8 @@ fn offloads_of(info: &sys::rte_eth_dev_info) -> Offloads {
     Offloads {
         rss: info.flow_type_rss_offloads & sys::guideway_rss_flows != 0,
         udp_checksum: info.tx_offload_capa & sys::guideway_tx_udp_checksum != 0,
-        queues: info.max_rx_queues.min(info.max_tx_queues),
+        rx_queues: info.max_rx_queues,
+        tx_queues: info.max_tx_queues,
     }
 }
 
@@ -200,8 +236,8 @@ fn configure(
         conf.txmode.offloads |= sys::guideway_tx_udp_checksum;
     }
     conf.rxmode.mtu = u32::from(options.mtu.unwrap_or(0));
-    let mut key = symmetric_rss_key(info.hash_key_size);
-    if offloads.rss && options.queues > 1 {
+    let mut key = rss::symmetric_key(info.hash_key_size);
+    if offloads.rss && options.queues.rx > 1 {
         conf.rxmode.mq_mode = sys::RTE_ETH_MQ_RX_RSS;
         conf.rx_adv_conf.rss_conf.rss_hf = info.flow_type_rss_offloads & sys::guideway_rss_flows;
         if !key.is_empty() {
@@ -210,52 +246,52 @@ fn configure(
         }
     }
     // SAFETY: the port exists and is not started; `conf` and the key are read before the call returns.
-    let result = unsafe { sys::rte_eth_dev_configure(id, options.queues, options.queues, &raw const conf) };
+    let result =
+        unsafe { sys::rte_eth_dev_configure(id, options.queues.rx, options.queues.tx, &raw const conf) };
     check(result, device, "be configured")
 }
 
-/// Key by which a device hashes both directions of a flow alike, and so puts them into one queue; empty for a device that
-/// states no length of its key, and keeps the driver's own.
-//
-// Woo and Park, "Scalable TCP session monitoring with symmetric receive-side scaling" (2012): Toeplitz hashing is
-// symmetric under a key that repeats every 16 bits, the length of a port and half that of an address.
-fn symmetric_rss_key(len: u8) -> Vec<u8> {
-    [0x6d, 0x5a].into_iter().cycle().take(len.into()).collect()
-}
-
+/// Sets up the queues of both directions; an error says which of them the device refused.
 fn set_up_queues(
     id: u16,
     device: &Device,
     options: &PortOptions,
     info: &sys::rte_eth_dev_info,
     pool: Mempool<'_>,
-) -> Result<(), StartError> {
+) -> Result<(), (Refused, StartError)> {
     let (mut rx, mut tx) = (options.rx_descriptors, options.tx_descriptors);
     // SAFETY: the port is configured; both numbers are read and written before the call returns.
     let result = unsafe { sys::rte_eth_dev_adjust_nb_rx_tx_desc(id, &raw mut rx, &raw mut tx) };
-    check(result, device, "have so many descriptors")?;
+    check(result, device, "have so many descriptors").map_err(|error| (Refused::Either, error))?;
     // SAFETY: the port exists; a negative number says that the node is unknown.
     let node = unsafe { sys::rte_eth_dev_socket_id(id) } as u32;
-    for queue in 0..options.queues {
+    for queue in 0..options.queues.rx {
         // SAFETY: the port is configured with more than `queue` queues and is not started; the settings are the
         // driver's own and are read before the call returns; the pool lives as long as EAL, longer than the port.
         let result = unsafe {
             sys::rte_eth_rx_queue_setup(id, queue, rx, node, &raw const info.default_rxconf, pool.as_ptr())
         };
-        check(result, device, "set up its receive queues")?;
+        check(result, device, "set up its receive queues").map_err(|error| (Refused::Receive, error))?;
+    }
+    for queue in 0..options.queues.tx {
         // SAFETY: as above.
         let result =
             unsafe { sys::rte_eth_tx_queue_setup(id, queue, tx, node, &raw const info.default_txconf) };
-        check(result, device, "set up its transmit queues")?;
+        check(result, device, "set up its transmit queues").map_err(|error| (Refused::Transmit, error))?;
     }
     Ok(())
 }
 
-fn start(port: &mut OpenPort<'_>, device: &Device, options: &PortOptions) -> Result<(), StartError> {
+fn start(port: &mut OpenPort<'_>, device: &Device) -> Result<(), StartError> {
     // SAFETY: the port is configured, its queues are set up, and it is not started.
     let result = unsafe { sys::rte_eth_dev_start(port.id()) };
     check(result, device, "start")?;
     port.mark_started();
+    Ok(())
+}
+
+/// Makes a started port take the frames that are not to its own MAC address.
+fn take_frames(port: &OpenPort<'_>, device: &Device, options: &PortOptions) -> Result<(), StartError> {
     // IPv6 neighbours are asked for by multicast (RFC 4861, section 7.2.2).
     // SAFETY: the port exists.
     let result = unsafe { sys::rte_eth_allmulticast_enable(port.id()) };
@@ -291,6 +327,16 @@ impl Port<'_> {
     /// Work that the device does by itself, and the queues that it has.
     pub fn offloads(&self) -> Offloads {
         self.offloads
+    }
+
+    /// Numbers of queues that the port runs with.
+    pub fn queues(&self) -> QueueCounts {
+        self.queues
+    }
+
+    /// Attempts with more queues that the device refused.
+    pub fn refusals(&self) -> &[Refusal] {
+        &self.refusals
     }
 
     /// MAC address of the port; zero if the device has none.
@@ -346,35 +392,6 @@ impl fmt::Debug for Port<'_> {
 mod tests {
     use super::*;
 
-    /// Toeplitz hash as devices compute it.
-    fn toeplitz(key: &[u8], input: &[u8]) -> u32 {
-        let bit = |bytes: &[u8], index: usize| bytes[index / 8] >> (7 - index % 8) & 1;
-        let window = |start: usize| (0..32).fold(0, |word, n| word << 1 | u32::from(bit(key, start + n)));
-        (0..input.len() * 8)
-            .filter(|index| bit(input, *index) == 1)
-            .fold(0, |hash, index| hash ^ window(index))
-    }
-
-    #[test]
-    fn both_directions_of_a_flow_fall_into_one_queue_and_flows_into_several() {
-        for (address_len, key_len) in [(4, 40), (16, 40), (16, 52)] {
-            let key = symmetric_rss_key(key_len);
-            let mut hashes = std::collections::BTreeSet::new();
-            for number in 0..64 {
-                let (here, there) = (vec![number; address_len], vec![200 - number; address_len]);
-                let there = [&there[1..], &[7 ^ number]].concat();
-                let (own, other) = ([0x9c, number], [0, 80]);
-                let hash = toeplitz(&key, &[&here[..], &there, &own, &other].concat());
-                assert_eq!(hash, toeplitz(&key, &[&there[..], &here, &other, &own].concat()));
-                let by_addresses = toeplitz(&key, &[&here[..], &there].concat());
-                assert_eq!(by_addresses, toeplitz(&key, &[&there[..], &here].concat()), "fragments");
-                hashes.insert(hash % 4);
-            }
-            assert_eq!(hashes.len(), 4);
-        }
-        assert!(symmetric_rss_key(0).is_empty());
-    }
-
     #[test]
     fn the_longest_packet_is_the_one_that_ethdev_would_take() {
         let info =
@@ -392,19 +409,22 @@ mod tests {
     }
 
     #[test]
-    fn hardware_without_rss_serves_one_worker_and_a_virtual_device_as_many_as_it_has_queues() {
+    fn queues_are_as_many_as_the_workers_and_the_device_have_of_each_direction() {
         let vf: Device = "3b:02.0".parse().unwrap();
         let ring: Device = "net_ring0".parse().unwrap();
-        let with = |rss, queues| Offloads { rss, udp_checksum: false, queues };
-        for (offloads, workers, device, served) in [
-            (with(false, 4), 1, &vf, true),
-            (with(false, 4), 2, &vf, false),
-            (with(true, 4), 4, &vf, true),
-            (with(true, 4), 5, &vf, false),
-            (with(false, 4), 4, &ring, true),
-            (with(false, 1), 2, &ring, false),
+        for (rss, offered, workers, device, expected) in [
+            (true, (4, 4), 7, &vf, (4, 4)),
+            (true, (16, 8), 12, &vf, (12, 8)),
+            (true, (4, 4), 1, &vf, (1, 1)),
+            // Without RSS all frames are in the first queue, and each worker may send by its own.
+            (false, (4, 4), 3, &vf, (1, 3)),
+            (false, (4, 4), 3, &ring, (3, 3)),
+            (false, (1, 2), 2, &ring, (1, 2)),
+            (false, (0, 0), 2, &ring, (1, 1)),
         ] {
-            assert_eq!(offloads.serve(workers, device), served, "{offloads:?} {workers} {device}");
+            let offloads = Offloads { rss, udp_checksum: false, rx_queues: offered.0, tx_queues: offered.1 };
+            let counts = offloads.queues_for(workers, device);
+            assert_eq!((counts.rx, counts.tx), expected, "{offloads:?} {workers} {device}");
         }
     }
 }
