@@ -63,7 +63,8 @@ fn bind(cflags: &[String]) {
         .allowlist_function(
             "rte_(eal_(init|cleanup)|dev_probe|strerror\
              |thread_(un)?register|pktmbuf_pool_create|mempool_avail_count\
-             |eth_dev_(get_port_by_name|info_get|configure|start|stop|close|socket_id|adjust_nb_rx_tx_desc|get_mtu)\
+             |eth_dev_(get_port_by_name|info_get|configure|start|stop|close|socket_id|adjust_nb_rx_tx_desc|get_mtu\
+             |rss_(hash_conf_get|reta_(query|update)))\
              |hash_(create|free|add_key_data|lookup_bulk_data)\
              |eth_((rx|tx)_queue_setup|macaddr_get|link_get_nowait|(promiscuous|allmulticast)_enable|stats_get))",
         )

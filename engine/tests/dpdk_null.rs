@@ -33,6 +33,10 @@ fn two_workers_poll_their_queues_of_one_port_until_they_are_stopped() {
     let (port, queues) = eal
         .open(&device, &PortOptions { queues: QueueCounts { rx: 2, tx: 2 }, ..PortOptions::default() }, pool)
         .unwrap();
+    let rss = port.rss().expect("net_null says that it hashes");
+    assert_eq!(rss.entries(2), Some(vec![64, 64]), "{rss:?}");
+    assert!(rss.types.contains(&"ipv4-tcp") && rss.types.contains(&"ipv6-frag"), "{rss:?}");
+    assert_eq!((rss.symmetric, &rss.table_refusal), (None, &None), "it takes no key");
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let mut readers = Vec::new();

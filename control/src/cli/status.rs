@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use clap::Args as Arguments;
 use guideway::api::view::{
-    Announcement, DrainEnd, OperatorSettings, Port, Quantiles, Service, Status, Worker, WorkerQueues,
-    WorkerState,
+    Announcement, DrainEnd, OperatorSettings, Port, Quantiles, RssState, Service, Status, Worker,
+    WorkerQueues, WorkerState,
 };
 
 use super::amount::{count, duration, percent, yes_no};
@@ -103,11 +103,11 @@ fn quantiles(times: &Quantiles) -> String {
     format!("{median_ms:.3} ms (median), {p99_ms:.3} ms (99 %), {max_ms:.3} ms (longest)")
 }
 
-/// Writes the ports, and below them the numbers of queues that their devices have refused.
+/// Writes the ports, and below them what their devices have refused, and how they spread flows.
 fn ports(ports: &[Port]) -> String {
     let titles = ["PORT", "DEVICE", "DRIVER", "MAC", "LINK", "RSS", "SPEED", "MTU", "RX QUEUES", "TX QUEUES"];
     let mut rows = table::new(&titles);
-    let mut refusals = String::new();
+    let mut remarks = String::new();
     for port in ports {
         rows.add_row([
             port.name.clone(),
@@ -122,14 +122,36 @@ fn ports(ports: &[Port]) -> String {
             port.tx_queues.to_string(),
         ]);
         for refusal in &port.queue_refusals {
-            let _ = writeln!(refusals, "{}: {refusal}", port.name);
+            let _ = writeln!(remarks, "{}: {refusal}", port.name);
+        }
+        if let Some(rss) = &port.rss_state {
+            let _ = writeln!(remarks, "{}: {}", port.name, spread(rss));
         }
     }
-    table::text(rows, 6..10) + &refusals
+    table::text(rows, 6..10) + &remarks
+}
+
+/// Says how a device spreads flows over its receive queues.
+fn spread(rss: &RssState) -> String {
+    let directions = match rss.symmetric {
+        Some(true) => "both directions of a flow to one queue",
+        Some(false) => "the directions of a flow apart",
+        None => "the directions of a flow in a way that it does not tell",
+    };
+    let entries = match &rss.table_entries {
+        Some(entries) => entries.iter().map(u16::to_string).collect::<Vec<_>>().join(", "),
+        None => "unknown".to_owned(),
+    };
+    let refusal =
+        rss.table_refusal.iter().map(|refusal| format!("; even ones refused: {refusal}")).collect::<String>();
+    format!(
+        "the device hashes {}, {directions}; entries of each queue: {entries}{refusal}",
+        rss.types.join(", ")
+    )
 }
 
 fn workers(workers: &[Worker]) -> String {
-    let mut rows = table::new(&["WORKER", "STATE", "CORE", "POLLS", "BUSY"]);
+    let mut rows = table::new(&["WORKER", "STATE", "CORE", "POLLS", "BUSY", "PACKETS"]);
     for worker in workers {
         rows.add_row([
             worker.number.to_string(),
@@ -141,9 +163,10 @@ fn workers(workers: &[Worker]) -> String {
             worker.core.to_string(),
             worker.polls.to_string(),
             percent(worker.busy_share),
+            percent(worker.packet_share),
         ]);
     }
-    table::text(rows, 2..5)
+    table::text(rows, 2..6)
 }
 
 /// Writes the queues of each worker.

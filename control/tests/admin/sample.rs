@@ -6,8 +6,8 @@ use guideway::api::view::{
     Announcement, AnnouncementReason, Backend, BackendStats, ConnectionState, ConntrackCounts,
     ConntrackEntry, ConntrackStats, Drain, DrainEnd, Event, EventKind, FragmentStats, Health, HealthCheck,
     HealthChecks, HostStackStats, IcmpErrorStats, LinkStats, NeighborReplies, NextHop, OperatorSetting,
-    OperatorSettings, PacketStats, PathMtu, Pool, Port, PortStats, Quantiles, RuleCheck, RuleStats, Service,
-    ServiceStats, Stats, Status, Traffic, TunnelErrorStats, Vip, WeightSource, WeightStatus, Worker,
+    OperatorSettings, PacketStats, PathMtu, Pool, Port, PortStats, Quantiles, RssState, RuleCheck, RuleStats,
+    Service, ServiceStats, Stats, Status, Traffic, TunnelErrorStats, Vip, WeightSource, WeightStatus, Worker,
     WorkerQueues, WorkerState, WorkerStats,
 };
 use guideway::net::host_stack::FrameKind;
@@ -49,6 +49,12 @@ pub(crate) fn status(vips: &[Vip]) -> Status {
                 tx_queues: 2,
                 queue_plan: "every worker has a receive and a transmit queue of its own".into(),
                 queue_refusals: Vec::new(),
+                rss_state: Some(RssState {
+                    types: ["ipv4", "ipv4-frag", "ipv4-tcp", "ipv4-udp"].map(String::from).to_vec(),
+                    symmetric: Some(true),
+                    table_entries: Some(vec![64, 64]),
+                    table_refusal: None,
+                }),
             },
             Port {
                 name: "lab".into(),
@@ -68,6 +74,7 @@ pub(crate) fn status(vips: &[Vip]) -> Status {
                 queue_refusals: vec![
                     "with 2 receive and 2 transmit queues the device refuses to be configured (Not supported)".into(),
                 ],
+                rss_state: None,
             },
         ],
         workers: vec![worker(0, WorkerState::Running, 0.25), worker(1, WorkerState::Stalled, 0.0)],
@@ -146,7 +153,7 @@ fn worker(number: u16, state: WorkerState, busy_share: f64) -> Worker {
         sends_by: (!polls).then_some(0),
     };
     let core = u32::from(number) + 1;
-    Worker { number, core, state, polls: 1_000_000, busy_share, queues: vec![lan, lab] }
+    Worker { number, core, state, polls: 1_000_000, busy_share, packet_share: 0.5, queues: vec![lan, lab] }
 }
 
 /// One address is announced; of the other nobody knows.

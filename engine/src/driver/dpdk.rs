@@ -63,4 +63,5 @@ pub use port::{Link, Offloads, Port, PortStats};
 pub use port_options::PortOptions;
 pub use queue::{LiveQueues, QueuePair};
 pub use queue_counts::{QueueCounts, Refusal};
+pub use rss::Rss;
 pub use start_error::StartError;

@@ -84,6 +84,22 @@ pub struct Port {
     /// Numbers of queues that the device has refused at the start, each with its cause.
     #[serde(default)]
     pub queue_refusals: Vec<String>,
+    /// Spread of flows over the receive queues, as the device tells it; `null` where it does not spread them.
+    #[serde(default)]
+    pub rss_state: Option<RssState>,
+}
+
+/// Spread of flows over the receive queues of a device, by a hash.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RssState {
+    /// Types of frames that are hashed, in DPDK's words.
+    pub types: Vec<String>,
+    /// True if both directions of a flow come by one queue; `null` where the device does not tell its key.
+    pub symmetric: Option<bool>,
+    /// Number of the redirection table's entries that lead to each receive queue; `null` where the device does not tell.
+    pub table_entries: Option<Vec<u16>>,
+    /// Cause for which the device has not taken an even table; `null` where it has one.
+    pub table_refusal: Option<String>,
 }
 
 /// State of a worker.
@@ -99,6 +115,9 @@ pub struct Worker {
     pub polls: u64,
     /// Share of the latest polls that found a frame.
     pub busy_share: f64,
+    /// Share of the latest packets of all workers.
+    #[serde(default)]
+    pub packet_share: f64,
     /// Queues of each port, in the order of the configuration.
     #[serde(default)]
     pub queues: Vec<WorkerQueues>,

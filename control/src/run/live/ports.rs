@@ -3,7 +3,7 @@
 use guideway_dataplane::pipeline::BURST;
 use guideway_engine::driver::device::AfPacketRing;
 use guideway_engine::driver::dpdk::{
-    DpdkMbuf, Eal, Mempool, MempoolOptions, Port, PortOptions, QueueCounts, QueuePair, StartError,
+    DpdkMbuf, Eal, Mempool, MempoolOptions, Port, PortOptions, QueueCounts, QueuePair, Rss, StartError,
 };
 use guideway_engine::driver::queue_plan::QueuePlan;
 use guideway_engine::driver::steering::{Rings, rings};
@@ -60,7 +60,7 @@ impl<'eal> LivePorts<'eal> {
             };
             let (opened, pairs) = eal.open(&port.device, &options, pool)?;
             let plan = plan(opened.queues(), &mut duties);
-            tell(&port.name, &opened, &plan);
+            tell(&port.name, &opened, &plan, !config.routes.is_empty());
             let depths = (usize::from(port.rx_descriptors), usize::from(port.tx_descriptors));
             deal_out(&mut queues, &plan, pairs, rings(&plan, depths.0, depths.1));
             ports.push(LivePort { name: port.name.clone(), port: opened, plan });
@@ -92,12 +92,33 @@ fn plan(queues: QueueCounts, duties: &mut [usize]) -> QueuePlan {
     plan
 }
 
-/// Logs how workers and queues of a port go together, and what the device has refused.
-fn tell(name: &str, port: &Port<'_>, plan: &QueuePlan) {
+/// Logs how workers and queues of a port go together, how the device spreads flows over the queues, and what it has refused;
+/// `routes` is true if both directions of flows are to meet at one worker.
+fn tell(name: &str, port: &Port<'_>, plan: &QueuePlan, routes: bool) {
     for refusal in port.refusals() {
         tracing::warn!(port = name, device = %port.device(), "{refusal}: fewer queues are tried");
     }
     tracing::info!(port = name, "{plan}");
+    let Some(rss) = port.rss() else { return };
+    let entries =
+        rss.entries(port.queues().rx).map(|entries| entries.iter().map(u16::to_string).collect::<Vec<_>>());
+    tracing::info!(
+        port = name,
+        types = rss.types.join(","),
+        symmetric = rss.symmetric,
+        table_entries = entries.map(|entries| entries.join(",")),
+        "the device spreads flows over its receive queues"
+    );
+    if let Some(refusal) = &rss.table_refusal {
+        tracing::info!(port = name, "the device keeps its own redirection table ({refusal})");
+    }
+    if routes && rss.symmetric == Some(false) {
+        tracing::warn!(
+            port = name,
+            "the device hashes both directions of a flow apart: the first packets of a routed connection may overtake each \
+             other"
+        );
+    }
 }
 
 /// Gives each worker its queues of one port, and its rings.
@@ -144,6 +165,15 @@ fn buffer_len(port: &guideway_model::config::Port) -> u16 {
     (port.mtu + LINK_HEADERS).max(u16::try_from(ring).unwrap_or(u16::MAX - 63))
 }
 
+fn show_rss(rss: &Rss, queues: u16) -> view::RssState {
+    view::RssState {
+        types: rss.types.iter().map(|name| (*name).to_owned()).collect(),
+        symmetric: rss.symmetric,
+        table_entries: rss.entries(queues),
+        table_refusal: rss.table_refusal.clone(),
+    }
+}
+
 impl<'eal> Ports for LivePorts<'eal> {
     type Frame = DpdkMbuf<'eal>;
 
@@ -169,6 +199,7 @@ impl<'eal> Ports for LivePorts<'eal> {
                 tx_queues: tx,
                 queue_plan: plan.to_string(),
                 queue_refusals: port.refusals().iter().map(ToString::to_string).collect(),
+                rss_state: port.rss().map(|rss| show_rss(rss, rx)),
             }
         };
         self.ports.iter().map(state).collect()

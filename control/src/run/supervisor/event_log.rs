@@ -64,6 +64,7 @@ impl Note {
             | EventKind::OperatorSettingDropped
             | EventKind::OperatorStateFailed
             | EventKind::WeightsInvalid
+            | EventKind::LoadUneven
             | EventKind::ProbesDiscarded
             | EventKind::AddressConflict => tracing::Level::WARN,
             _ => tracing::Level::INFO,

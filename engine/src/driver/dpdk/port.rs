@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use super::open_port::OpenPort;
 use super::queue_counts::Refused;
-use super::{Eal, Mempool, PortOptions, QueueCounts, QueuePair, Refusal, StartError, dpdk_log, rss};
+use super::{Eal, Mempool, PortOptions, QueueCounts, QueuePair, Refusal, Rss, StartError, dpdk_log, rss};
 use crate::driver::device::Device;
 
 /// Bytes of a frame beyond the MTU: Ethernet header and two VLAN tags.
@@ -39,6 +39,7 @@ pub struct Port<'eal> {
     offloads: Offloads,
     queues: QueueCounts,
     refusals: Vec<Refusal>,
+    rss: Option<Rss>,
     /// DPDK does not promise that two threads may ask at once.
     not_sync: PhantomData<Cell<()>>,
 }
@@ -143,6 +144,16 @@ impl Eal {
         let mut port = OpenPort::new(id, !ONE_MBUF_A_FRAME.contains(&driver.as_str()));
         let (queues, refusals) = bring_up(&mut port, device, options, &offloads, &info, pool)?;
         take_frames(&port, device, options)?;
+        let rss = match offloads.rss && queues.rx > 1 {
+            // Some drivers know their table's size once they are started.
+            true => Some(rss::settle(
+                id,
+                rss::types(info.flow_type_rss_offloads),
+                &device_info(id, device)?,
+                queues.rx,
+            )),
+            false => None,
+        };
         let port = Arc::new(port);
         let pairs = (0..queues.rx.max(queues.tx)).map(|queue| {
             let of = |count: u16| (queue < count).then_some(queue);
@@ -150,7 +161,7 @@ impl Eal {
         });
         let pairs = pairs.collect();
         let device = device.clone();
-        Ok((Port { port, device, driver, offloads, queues, refusals, not_sync: PhantomData }, pairs))
+        Ok((Port { port, device, driver, offloads, queues, refusals, rss, not_sync: PhantomData }, pairs))
     }
 }
 
@@ -195,7 +206,7 @@ fn device_info(id: u16, device: &Device) -> Result<sys::rte_eth_dev_info, StartE
 
 fn offloads_of(info: &sys::rte_eth_dev_info) -> Offloads {
     Offloads {
-        rss: info.flow_type_rss_offloads & sys::guideway_rss_flows != 0,
+        rss: rss::types(info.flow_type_rss_offloads) != 0,
         udp_checksum: info.tx_offload_capa & sys::guideway_tx_udp_checksum != 0,
         rx_queues: info.max_rx_queues,
         tx_queues: info.max_tx_queues,
@@ -239,7 +250,7 @@ fn configure(
     let mut key = rss::symmetric_key(info.hash_key_size);
     if offloads.rss && options.queues.rx > 1 {
         conf.rxmode.mq_mode = sys::RTE_ETH_MQ_RX_RSS;
-        conf.rx_adv_conf.rss_conf.rss_hf = info.flow_type_rss_offloads & sys::guideway_rss_flows;
+        conf.rx_adv_conf.rss_conf.rss_hf = rss::types(info.flow_type_rss_offloads);
         if !key.is_empty() {
             conf.rx_adv_conf.rss_conf.rss_key = key.as_mut_ptr();
             conf.rx_adv_conf.rss_conf.rss_key_len = info.hash_key_size;
@@ -332,6 +343,11 @@ impl Port<'_> {
     /// Numbers of queues that the port runs with.
     pub fn queues(&self) -> QueueCounts {
         self.queues
+    }
+
+    /// Spread of flows over the receive queues, as the device says that it does it; None where it does not, or has one queue.
+    pub fn rss(&self) -> Option<&Rss> {
+        self.rss.as_ref()
     }
 
     /// Attempts with more queues that the device refused.
