@@ -105,7 +105,8 @@ fn quantiles(times: &Quantiles) -> String {
 
 /// Writes the ports, and below them what their devices have refused, and how they spread flows.
 fn ports(ports: &[Port]) -> String {
-    let titles = ["PORT", "DEVICE", "DRIVER", "MAC", "LINK", "RSS", "SPEED", "MTU", "RX QUEUES", "TX QUEUES"];
+    let titles =
+        ["PORT", "DEVICE", "DRIVER", "MAC", "LINK", "RSS", "SPEED", "MTU", "NODE", "RX QUEUES", "TX QUEUES"];
     let mut rows = table::new(&titles);
     let mut remarks = String::new();
     for port in ports {
@@ -118,6 +119,7 @@ fn ports(ports: &[Port]) -> String {
             yes_no(port.rss),
             port.speed_mbps.map_or_else(|| "unknown".to_owned(), |mbps| format!("{mbps} Mbit/s")),
             port.mtu.to_string(),
+            node(port.node),
             port.rx_queues.to_string(),
             port.tx_queues.to_string(),
         ]);
@@ -128,7 +130,11 @@ fn ports(ports: &[Port]) -> String {
             let _ = writeln!(remarks, "{}: {}", port.name, spread(rss));
         }
     }
-    table::text(rows, 6..10) + &remarks
+    table::text(rows, 6..11) + &remarks
+}
+
+fn node(node: Option<u32>) -> String {
+    node.map_or_else(|| "-".to_owned(), |node| node.to_string())
 }
 
 /// Says how a device spreads flows over its receive queues.
@@ -151,7 +157,7 @@ fn spread(rss: &RssState) -> String {
 }
 
 fn workers(workers: &[Worker]) -> String {
-    let mut rows = table::new(&["WORKER", "STATE", "CORE", "POLLS", "BUSY", "PACKETS"]);
+    let mut rows = table::new(&["WORKER", "STATE", "CORE", "NODE", "POLLS", "BUSY", "PACKETS"]);
     for worker in workers {
         rows.add_row([
             worker.number.to_string(),
@@ -161,12 +167,13 @@ fn workers(workers: &[Worker]) -> String {
             }
             .to_owned(),
             worker.core.to_string(),
+            node(worker.node),
             worker.polls.to_string(),
             percent(worker.busy_share),
             percent(worker.packet_share),
         ]);
     }
-    table::text(rows, 2..6)
+    table::text(rows, 2..7)
 }
 
 /// Writes the queues of each worker.

@@ -16,6 +16,9 @@ pub trait Ports {
     /// Each port's device and the state of its link, in the order of the configuration.
     fn states(&self) -> Vec<view::Port>;
 
+    /// NUMA node of a worker's core; none where nobody tells.
+    fn node_of(&self, worker: u16) -> Option<u32>;
+
     /// Queues of each port that a worker polls and sends by, in the order of the configuration.
     fn queues_of(&self, worker: u16) -> Vec<view::WorkerQueues>;
 
@@ -38,6 +41,10 @@ impl Ports for MemoryPorts {
 
     fn states(&self) -> Vec<view::Port> {
         Vec::new()
+    }
+
+    fn node_of(&self, _worker: u16) -> Option<u32> {
+        None
     }
 
     fn queues_of(&self, _worker: u16) -> Vec<view::WorkerQueues> {

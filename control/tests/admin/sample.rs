@@ -43,6 +43,7 @@ pub(crate) fn status(vips: &[Vip]) -> Status {
                 link_up: true,
                 speed_mbps: Some(25_000),
                 mtu: 1500,
+                node: Some(1),
                 rss: true,
                 queues: 2,
                 rx_queues: 2,
@@ -64,6 +65,7 @@ pub(crate) fn status(vips: &[Vip]) -> Status {
                 link_up: false,
                 speed_mbps: None,
                 mtu: 9000,
+                node: None,
                 rss: false,
                 queues: 1,
                 rx_queues: 1,
@@ -153,7 +155,16 @@ fn worker(number: u16, state: WorkerState, busy_share: f64) -> Worker {
         sends_by: (!polls).then_some(0),
     };
     let core = u32::from(number) + 1;
-    Worker { number, core, state, polls: 1_000_000, busy_share, packet_share: 0.5, queues: vec![lan, lab] }
+    Worker {
+        number,
+        core,
+        node: Some(1),
+        state,
+        polls: 1_000_000,
+        busy_share,
+        packet_share: 0.5,
+        queues: vec![lan, lab],
+    }
 }
 
 /// One address is announced; of the other nobody knows.

@@ -68,6 +68,9 @@ pub struct Port {
     pub speed_mbps: Option<u32>,
     /// Longest packet that the port takes.
     pub mtu: u16,
+    /// NUMA node of the device, where the port's frames lie too; `null` where it belongs to none.
+    #[serde(default)]
+    pub node: Option<u32>,
     /// True if the device spreads flows over its queues by a hash.
     pub rss: bool,
     /// Queue pairs in use.
@@ -109,6 +112,9 @@ pub struct Worker {
     pub number: u16,
     /// Core that the worker is pinned to.
     pub core: u32,
+    /// NUMA node of the core; `null` where the kernel does not tell.
+    #[serde(default)]
+    pub node: Option<u32>,
     /// State of the worker: running or stalled.
     pub state: WorkerState,
     /// Polls of the ports: the worker's heartbeat.

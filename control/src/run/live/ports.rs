@@ -11,6 +11,7 @@ use guideway_model::config::Config;
 
 use crate::api::view;
 use crate::run::appliance::Nic;
+use crate::run::machine::topology::Topology;
 use crate::run::ports::Ports;
 use crate::run::worker::RingSizes;
 
@@ -28,6 +29,15 @@ pub(super) struct Queues<'eal> {
 /// The control thread's ends of all ports.
 pub(super) struct LivePorts<'eal> {
     ports: Vec<LivePort<'eal>>,
+    /// One for each node of the ports, the first port's first.
+    pools: Vec<NodePool<'eal>>,
+    /// Node of each worker's core.
+    nodes: Vec<Option<u8>>,
+}
+
+/// Mempool of the ports of one NUMA node, or of those whose node nobody knows.
+struct NodePool<'eal> {
+    node: Option<u8>,
     pool: Mempool<'eal>,
 }
 
@@ -35,17 +45,22 @@ pub(super) struct LivePorts<'eal> {
 struct LivePort<'eal> {
     name: String,
     port: Port<'eal>,
+    node: Option<u8>,
     plan: QueuePlan,
 }
 
 impl<'eal> LivePorts<'eal> {
-    /// Opens every port of the configuration; returns the queues of each worker too, in the order of the ports.
+    /// Opens every port of the configuration, for workers on these cores; returns the queues of each worker too, in the order
+    /// of the ports.
     pub(super) fn open(
         eal: &'eal Eal,
         config: &Config,
-        workers: usize,
+        cores: &[usize],
+        topology: &Topology,
     ) -> Result<(Self, Vec<Vec<Queues<'eal>>>), StartError> {
-        let pool = eal.mempool("frames", &pool_options(config, workers))?;
+        let workers = cores.len();
+        let nodes: Vec<Option<u8>> = cores.iter().map(|core| topology.node_of_core(*core)).collect();
+        let pools = pools(eal, config, workers, topology)?;
         let mut ports = Vec::with_capacity(config.ports.len());
         let mut queues: Vec<Vec<Queues<'eal>>> = (0..workers).map(|_| Vec::new()).collect();
         let mut duties = vec![0; workers];
@@ -58,14 +73,17 @@ impl<'eal> LivePorts<'eal> {
                 mtu: Some(port.mtu),
                 promiscuous: port.promiscuous,
             };
-            let (opened, pairs) = eal.open(&port.device, &options, pool)?;
-            let plan = plan(opened.queues(), &mut duties);
+            let node = topology.node_of_device(&port.device);
+            let of_node = pools.iter().find(|pool| pool.node == node).unwrap_or(&pools[0]);
+            let (opened, pairs) = eal.open(&port.device, &options, of_node.pool)?;
+            let is_near: Vec<bool> = nodes.iter().map(|of_worker| *of_worker == node).collect();
+            let plan = plan(opened.queues(), &is_near, &mut duties);
             tell(&port.name, &opened, &plan, !config.routes.is_empty());
             let depths = (usize::from(port.rx_descriptors), usize::from(port.tx_descriptors));
             deal_out(&mut queues, &plan, pairs, rings(&plan, depths.0, depths.1));
-            ports.push(LivePort { name: port.name.clone(), port: opened, plan });
+            ports.push(LivePort { name: port.name.clone(), port: opened, node, plan });
         }
-        Ok((Self { ports, pool }, queues))
+        Ok((Self { ports, pools, nodes }, queues))
     }
 
     /// MAC address and offloads of each port's device.
@@ -78,12 +96,44 @@ impl<'eal> LivePorts<'eal> {
     }
 }
 
-/// Plans a port's queues, for workers that have the fewest duties of other ports first: sharing out a queue, and sending
-/// for others.
-fn plan(queues: QueueCounts, duties: &mut [usize]) -> QueuePlan {
+/// Makes a mempool on each node that ports are on. Where a node has no memory for it, that of any node serves.
+fn pools<'eal>(
+    eal: &'eal Eal,
+    config: &Config,
+    workers: usize,
+    topology: &Topology,
+) -> Result<Vec<NodePool<'eal>>, StartError> {
+    let nodes: Vec<Option<u8>> =
+        config.ports.iter().map(|port| topology.node_of_device(&port.device)).collect();
+    let mut pools: Vec<NodePool<'eal>> = Vec::new();
+    for node in &nodes {
+        if pools.iter().any(|pool| pool.node == *node) {
+            continue;
+        }
+        let ports = nodes.iter().filter(|of_port| *of_port == node).count();
+        let options = MempoolOptions { node: *node, ..pool_options(config, workers, ports) };
+        let name = node.map_or("frames".to_owned(), |node| format!("frames-{node}"));
+        let pool = match (eal.mempool(&name, &options), node) {
+            (Err(error), Some(node)) => {
+                tracing::warn!(
+                    "NUMA node {node}, which ports are on, has no memory for frames, so that another one's is taken: {error} \
+                     (/sys/devices/system/node/node{node}/hugepages)"
+                );
+                eal.mempool(&format!("{name}-any"), &MempoolOptions { node: None, ..options })?
+            }
+            (pool, _) => pool?,
+        };
+        pools.push(NodePool { node: *node, pool });
+    }
+    Ok(pools)
+}
+
+/// Plans a port's queues: they go first to workers near the port, by `is_near`, and of these to those that have the fewest
+/// duties of other ports, which are to share out a queue, and to send for others.
+fn plan(queues: QueueCounts, is_near: &[bool], duties: &mut [usize]) -> QueuePlan {
     let mut order: Vec<u16> = (0..duties.len() as u16).collect();
     if usize::from(queues.rx.min(queues.tx)) < duties.len() {
-        order.sort_by_key(|worker| duties[usize::from(*worker)]);
+        order.sort_by_key(|worker| (!is_near[usize::from(*worker)], duties[usize::from(*worker)]));
     }
     let plan = QueuePlan::new(order, queues.rx, queues.tx);
     for (duties, worker) in duties.iter_mut().zip(0..) {
@@ -137,8 +187,8 @@ fn deal_out<'eal>(
     }
 }
 
-/// A pool of as many frames as queues, rings and workers may hold at once.
-fn pool_options(config: &Config, workers: usize) -> MempoolOptions {
+/// A pool for so many of the ports, of as many frames as queues, rings and workers may hold at once.
+fn pool_options(config: &Config, workers: usize, ports: usize) -> MempoolOptions {
     let largest =
         |descriptors: fn(&guideway_model::config::Port) -> u16| config.ports.iter().map(descriptors).max();
     let deepest = PortOptions {
@@ -148,8 +198,10 @@ fn pool_options(config: &Config, workers: usize) -> MempoolOptions {
     };
     // Where workers share queues, the rings between them hold as much as queues of their own would, and each that shares one
     // out or sends for others keeps a burst in either direction.
-    let pairs = (config.ports.len() * workers) as u32;
-    let host_frames = 2 * (RingSizes::LIVE.host * workers) as u32 + 2 * BURST as u32 * pairs;
+    let pairs = (ports * workers) as u32;
+    // Frames leave by any port, whichever they came by.
+    let by_others = ((config.ports.len() - ports) * workers) as u32 * u32::from(deepest.tx_descriptors);
+    let host_frames = 2 * (RingSizes::LIVE.host * workers) as u32 + 2 * BURST as u32 * pairs + by_others;
     let computed = MempoolOptions::holding(pairs, &deepest, workers as u32, host_frames);
     let longest = config.ports.iter().map(buffer_len).max().unwrap_or_default();
     MempoolOptions {
@@ -178,11 +230,11 @@ impl<'eal> Ports for LivePorts<'eal> {
     type Frame = DpdkMbuf<'eal>;
 
     fn frame(&self, bytes: &[u8]) -> Option<DpdkMbuf<'eal>> {
-        self.pool.frame(bytes)
+        self.pools[0].pool.frame(bytes)
     }
 
     fn states(&self) -> Vec<view::Port> {
-        let state = |LivePort { name, port, plan }: &LivePort<'eal>| {
+        let state = |LivePort { name, port, node, plan }: &LivePort<'eal>| {
             let link = port.link();
             let QueueCounts { rx, tx } = port.queues();
             view::Port {
@@ -193,6 +245,7 @@ impl<'eal> Ports for LivePorts<'eal> {
                 link_up: link.up,
                 speed_mbps: (link.speed_mbps != u32::MAX).then_some(link.speed_mbps),
                 mtu: port.mtu(),
+                node: node.map(u32::from),
                 rss: port.offloads().rss && rx > 1,
                 queues: rx.min(tx),
                 rx_queues: rx,
@@ -203,6 +256,10 @@ impl<'eal> Ports for LivePorts<'eal> {
             }
         };
         self.ports.iter().map(state).collect()
+    }
+
+    fn node_of(&self, worker: u16) -> Option<u32> {
+        self.nodes.get(usize::from(worker)).copied().flatten().map(u32::from)
     }
 
     fn queues_of(&self, worker: u16) -> Vec<view::WorkerQueues> {
@@ -241,10 +298,20 @@ mod tests {
     #[test]
     fn duties_of_several_ports_go_to_several_workers() {
         let mut duties = [0; 4];
-        let ports: Vec<QueuePlan> = (0..3).map(|_| plan(QueueCounts { rx: 1, tx: 1 }, &mut duties)).collect();
-        let pollers: Vec<u16> = ports.iter().map(|plan| plan.poller(0)).collect();
+        let mut plan = |rx, tx, is_near: [bool; 4]| plan(QueueCounts { rx, tx }, &is_near, &mut duties);
+        let pollers: Vec<u16> = (0..3).map(|_| plan(1, 1, [false; 4]).poller(0)).collect();
         assert_eq!(pollers, [0, 1, 2]);
-        let own = plan(QueueCounts { rx: 4, tx: 4 }, &mut duties);
+        let own = plan(4, 4, [false, false, true, true]);
         assert!((0..4).all(|worker| own.rx_queue(worker) == Some(worker)), "{own}");
+    }
+
+    #[test]
+    fn queues_go_to_workers_on_the_node_of_the_port() {
+        let mut duties = [0; 4];
+        let mut plan = |is_near: [bool; 4]| plan(QueueCounts { rx: 1, tx: 2 }, &is_near, &mut duties);
+        let [first, second] = [0, 1].map(|_| plan([false, true, false, true]));
+        assert_eq!((first.poller(0), first.tx_queue(3)), (1, Some(1)));
+        assert_eq!((second.poller(0), second.tx_queue(1)), (3, Some(1)));
+        assert_eq!(plan([true, false, false, false]).poller(0), 0);
     }
 }

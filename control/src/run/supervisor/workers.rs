@@ -156,6 +156,7 @@ impl<P: Ports> Workers<P> {
         let state = |(number, worker): (usize, &WorkerEnd<P::Frame>)| view::Worker {
             number: number as u16,
             core: worker.core as u32,
+            node: self.ports.node_of(number as u16),
             state: if self.watchdog.is_stalled(number) {
                 view::WorkerState::Stalled
             } else {

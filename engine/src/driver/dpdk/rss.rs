@@ -115,8 +115,7 @@ pub(super) fn settle(port: u16, asked: u64, info: &sys::rte_eth_dev_info, queues
         table_refusal = write_table(port, &even_table(entries, queues)).err();
         table = read_table(port, entries);
     }
-    let (types, key) =
-        read_hash(port, info.hash_key_size).unwrap_or_else(|| (asked, symmetric_key(info.hash_key_size)));
+    let (types, key) = read_hash(port, info.hash_key_size).unwrap_or((asked, Vec::new()));
     let symmetric = is_symmetric(&key);
     Rss { types: names(types), symmetric, table, table_refusal }
 }
