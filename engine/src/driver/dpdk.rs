@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | start-up | [`Eal`] | make mempools, open ports |
 //! | control thread | [`Port`], [`Mempool`] | read addresses, link and statistics; make frames |
-//! | worker | [`Lcore`], [`LiveQueues`] | poll its own queue pair of every port |
+//! | worker | [`Lcore`], [`LiveQueues`] | poll its own queues of every port |
 //!
 //! DPDK checks little of this; the types do. All that comes out of EAL borrows it, so EAL ends last. A [`QueuePair`]
 //! goes to one worker, and is polled by a thread that is registered with EAL, or not at all:

@@ -103,8 +103,11 @@ fn pools<'eal>(
     workers: usize,
     topology: &Topology,
 ) -> Result<Vec<NodePool<'eal>>, StartError> {
-    let nodes: Vec<Option<u8>> =
-        config.ports.iter().map(|port| topology.node_of_device(&port.device)).collect();
+    // Ordinary pages lie where the kernel puts them.
+    let has_nodes = !config.engine.no_huge;
+    let node_of =
+        |port: &guideway_model::config::Port| topology.node_of_device(&port.device).filter(|_| has_nodes);
+    let nodes: Vec<Option<u8>> = config.ports.iter().map(node_of).collect();
     let mut pools: Vec<NodePool<'eal>> = Vec::new();
     for node in &nodes {
         if pools.iter().any(|pool| pool.node == *node) {
