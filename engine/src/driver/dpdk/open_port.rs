@@ -11,6 +11,8 @@ pub(super) struct OpenPort<'eal> {
     /// True unless every frame that the driver hands over is known to lie in one mbuf.
     may_segment: bool,
     started: bool,
+    /// Key of the device's hash, which drivers read when they start, by the pointer that they were configured with.
+    rss_key: Vec<u8>,
     eal: PhantomData<&'eal ()>,
 }
 
@@ -18,8 +20,13 @@ impl OpenPort<'_> {
     /// Takes over a port that is to be opened; only [`Eal::open`] does, once for each.
     ///
     /// [`Eal::open`]: super::Eal::open
-    pub(super) fn new(id: u16, may_segment: bool) -> Self {
-        Self { id, may_segment, started: false, eal: PhantomData }
+    pub(super) fn new(id: u16, may_segment: bool, rss_key: Vec<u8>) -> Self {
+        Self { id, may_segment, started: false, rss_key, eal: PhantomData }
+    }
+
+    /// Key of the device's hash; it stays where it is until the port is closed.
+    pub(super) fn rss_key(&mut self) -> &mut [u8] {
+        &mut self.rss_key
     }
 
     /// True if a received frame may lie in several mbufs, so that its header has to be looked at.

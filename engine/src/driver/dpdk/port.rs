@@ -141,7 +141,8 @@ impl Eal {
             return Err(StartError::DeviceTaken { device: device.to_string() });
         }
         let driver = driver_name(&info);
-        let mut port = OpenPort::new(id, !ONE_MBUF_A_FRAME.contains(&driver.as_str()));
+        let key = rss::symmetric_key(info.hash_key_size);
+        let mut port = OpenPort::new(id, !ONE_MBUF_A_FRAME.contains(&driver.as_str()), key);
         let (queues, refusals) = bring_up(&mut port, device, options, &offloads, &info, pool)?;
         take_frames(&port, device, options)?;
         let rss = match offloads.rss && queues.rx > 1 {
@@ -180,7 +181,7 @@ fn bring_up(
     let mut refusals = Vec::new();
     loop {
         dpdk_log::forget();
-        let attempt = configure(port.id(), device, &options, offloads, info)
+        let attempt = configure(port, device, &options, offloads, info)
             .map_err(|error| (Refused::Either, error))
             .and_then(|()| set_up_queues(port.id(), device, &options, info, pool))
             .and_then(|()| start(port, device).map_err(|error| (Refused::Either, error)));
@@ -235,7 +236,7 @@ fn driver_name(info: &sys::rte_eth_dev_info) -> String {
 }
 
 fn configure(
-    id: u16,
+    port: &mut OpenPort<'_>,
     device: &Device,
     options: &PortOptions,
     offloads: &Offloads,
@@ -247,18 +248,20 @@ fn configure(
         conf.txmode.offloads |= sys::guideway_tx_udp_checksum;
     }
     conf.rxmode.mtu = u32::from(options.mtu.unwrap_or(0));
-    let mut key = rss::symmetric_key(info.hash_key_size);
     if offloads.rss && options.queues.rx > 1 {
         conf.rxmode.mq_mode = sys::RTE_ETH_MQ_RX_RSS;
         conf.rx_adv_conf.rss_conf.rss_hf = rss::types(info.flow_type_rss_offloads);
+        let key = port.rss_key();
         if !key.is_empty() {
             conf.rx_adv_conf.rss_conf.rss_key = key.as_mut_ptr();
             conf.rx_adv_conf.rss_conf.rss_key_len = info.hash_key_size;
         }
     }
-    // SAFETY: the port exists and is not started; `conf` and the key are read before the call returns.
-    let result =
-        unsafe { sys::rte_eth_dev_configure(id, options.queues.rx, options.queues.tx, &raw const conf) };
+    // SAFETY: the port exists and is not started; `conf` is copied before the call returns. The key is read by then or at the
+    // start, by the pointer in the copy, and lives until the port is closed.
+    let result = unsafe {
+        sys::rte_eth_dev_configure(port.id(), options.queues.rx, options.queues.tx, &raw const conf)
+    };
     check(result, device, "be configured")
 }
 
