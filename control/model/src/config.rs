@@ -57,7 +57,7 @@ pub use engine::Engine;
 pub use forwarding_rule::{ForwardingRule, Ports};
 pub use group_member::GroupMember;
 pub use health_check::{DnsQuery, Exchange, HealthCheck, HttpRequest, Probe, Transport};
-pub use limits::{MAX_FILE_BYTES, MAX_IDLE_TIMEOUT_SEC, MAX_WEIGHT};
+pub use limits::{MAX_FILE_BYTES, MAX_IDLE_TIMEOUT_SEC, MAX_WEIGHT, MAX_WORKERS};
 pub use network::{Conntrack, Fleet, MacAddress, Network};
 pub use port::Port;
 pub use report::{ConfigError, ConfigErrors};
@@ -200,6 +200,12 @@ impl Config {
     /// Links of all networks: of each in turn, in the order of its ports.
     pub fn links(&self) -> impl Iterator<Item = NetworkLink<'_>> {
         self.networks.iter().enumerate().flat_map(|(index, network)| self.links_of(index, network))
+    }
+
+    /// MAC address that the appliance is given on a port, in all networks there; [`None`] means the device's own.
+    pub fn mac_of_port(&self, port: usize) -> Option<MacAddress> {
+        let mut there = self.links().filter(|link| link.port == port);
+        there.find_map(|link| self.networks[link.network].mac_address)
     }
 
     fn links_of<'c>(&'c self, index: usize, network: &'c Network) -> impl Iterator<Item = NetworkLink<'c>> {

@@ -15,6 +15,7 @@ mod capture;
 mod config_source;
 mod conntrack_reader;
 mod event_log;
+mod load_watch;
 mod operator;
 mod port_watch;
 mod probes;
@@ -375,9 +376,9 @@ impl<P: Ports> Supervisor<P> {
 
     /// Tells the ports' devices which addresses they are to take frames for.
     fn tell_addresses(&self) {
-        let mac = self.appliance.config().network.mac_address.map(MacAddress);
         for (index, name) in self.port_watch.names().enumerate() {
             let ports = self.workers.ports();
+            let mac = self.appliance.config().mac_of_port(index).map(MacAddress);
             let groups = self.appliance.host().groups(PortId(index as u8));
             let remarks = ports.adopt_mac(index, mac).into_iter().chain(ports.listen(index, &groups));
             remarks.for_each(|remark| tracing::warn!(port = name, "{remark}"));
