@@ -206,6 +206,11 @@ impl HostStack {
         self.last_conflict
     }
 
+    /// The links.
+    pub fn links(&self) -> impl Iterator<Item = &Link> {
+        self.links.0.iter()
+    }
+
     /// The link of a [`NextHop`].
     ///
     /// # Panics
