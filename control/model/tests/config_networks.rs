@@ -173,6 +173,26 @@ fn what_two_networks_cannot_share_is_refused() {
 }
 
 #[test]
+fn a_vip_of_two_networks_is_told_of_in_words_of_each() {
+    let announcement = |name: &str, rule: &str, command: &str| {
+        format!("[[announcement]]\nname = \"{name}\"\n{rule}command = [{command}]\n")
+    };
+    let (blue, red) = ("forwarding_rules = [\"blue-web\"]\n", "forwarding_rules = [\"red-web\"]\n");
+    let apart = announcement("blue", blue, "\"/bin/vrf\", \"blue\"")
+        + &announcement("red", red, "\"/bin/vrf\", \"red\"");
+    assert_eq!(parse(&format!("{TWO}{apart}")).announcements.len(), 2);
+    let error = |announcements: &str| {
+        let errors =
+            Config::parse("networks.toml", &format!("{TWO}{announcements}")).expect_err("it is ambiguous");
+        errors.errors().iter().map(|error| error.message.clone()).collect::<Vec<_>>()
+    };
+    let together = announcement("all", "", "\"/bin/vrf\"");
+    assert_eq!(error(&together), ["`10.0.0.10` is told of for the networks `blue` and `red` alike"]);
+    let alike = announcement("blue", blue, "\"/bin/vrf\"") + &announcement("red", red, "\"/bin/vrf\"");
+    assert_eq!(error(&alike), ["two announcements tell the same in the same way"]);
+}
+
+#[test]
 fn the_manuals_example_is_right_and_the_one_that_the_verbs_are_shown_with() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let read = |path: &str| std::fs::read_to_string(root.join(path)).expect("it is there");
