@@ -202,6 +202,12 @@ impl Config {
         self.networks.iter().enumerate().flat_map(|(index, network)| self.links_of(index, network))
     }
 
+    /// MAC address that the appliance is given on a port, in all networks there; [`None`] means the device's own.
+    pub fn mac_of_port(&self, port: usize) -> Option<MacAddress> {
+        let mut there = self.links().filter(|link| link.port == port);
+        there.find_map(|link| self.networks[link.network].mac_address)
+    }
+
     fn links_of<'c>(&'c self, index: usize, network: &'c Network) -> impl Iterator<Item = NetworkLink<'c>> {
         let ports = self.ports.iter().enumerate();
         let own = ports.filter(|(port, _)| network.port.is_none_or(|own| own == *port));

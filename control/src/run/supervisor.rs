@@ -27,6 +27,7 @@ mod views;
 mod watchdog;
 mod workers;
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use guideway_dataplane::egress::PortId;
@@ -186,7 +187,7 @@ impl<P: Ports> Supervisor<P> {
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut failure = loop {
             // A reload may replace the stack.
-            let stack = self.probes.as_ref().map(|probes| probes.stack().clone());
+            let stack = self.probes.as_ref().and_then(|probes| probes.stack().cloned());
             // Not in random order: a failure comes before all else, and a flood of requests must not keep out the turn.
             let next = tokio::select! {
                 biased;
@@ -280,24 +281,39 @@ impl<P: Ports> Supervisor<P> {
     /// Takes in the frames that the workers have passed on: for the host stack, or the answer to a probe.
     fn take_in_frames(&mut self, now: Duration) {
         let (mut conflicts, mut lowered) = (Vec::new(), Vec::new());
-        self.workers.receive(|port, frame| match self.appliance.handle(port, frame, now) {
-            FrameKind::OtherOwn => {
-                lowered.extend(self.appliance.take_in_tunnel_error(frame, now));
-                if let Some(probes) = &self.probes {
-                    probes.receive(frame);
+        self.workers.receive(|port, frame| {
+            // A worker that is a reload behind may pass on what is of no network any more.
+            let Some(network) = self.appliance.network_of(port, frame) else { return };
+            let mut lower = |appliance: &mut Appliance| {
+                let path_mtu = appliance.take_in_tunnel_error(network, frame, now);
+                lowered.extend(path_mtu.map(|(endpoint, path_mtu)| (network, endpoint, path_mtu)));
+            };
+            match self.appliance.handle(network, port, frame, now) {
+                FrameKind::OtherOwn => {
+                    lower(&mut self.appliance);
+                    if let Some(probes) = &self.probes {
+                        probes.receive(network, frame);
+                    }
                 }
+                // A tunnel's source prefix is none of the host's addresses.
+                FrameKind::NotForUs => lower(&mut self.appliance),
+                FrameKind::AddressConflict => {
+                    conflicts
+                        .extend(self.appliance.new_conflict(network).map(|conflict| (network, conflict)));
+                }
+                _ => {}
             }
-            // A tunnel's source prefix is none of the host's addresses.
-            FrameKind::NotForUs => lowered.extend(self.appliance.take_in_tunnel_error(frame, now)),
-            FrameKind::AddressConflict => conflicts.extend(self.appliance.new_conflict()),
-            _ => {}
         });
-        for conflict in conflicts {
-            let text = format!("another host claims {}: {}", conflict.address, conflict.mac);
+        for (network, conflict) in conflicts {
+            let place = match self.appliance.state().network_name(network) {
+                Some(network) => format!(" in network {network}"),
+                None => String::new(),
+            };
+            let text = format!("another host claims {}{place}: {}", conflict.address, conflict.mac);
             self.event_log.note(Note::new(EventKind::AddressConflict, text));
         }
-        for (endpoint, path_mtu) in lowered {
-            self.note_all(tunnels::notes(&self.appliance, endpoint, path_mtu));
+        for (network, endpoint, path_mtu) in lowered {
+            self.note_all(tunnels::notes(&self.appliance, network, endpoint, path_mtu));
         }
     }
 
@@ -375,10 +391,12 @@ impl<P: Ports> Supervisor<P> {
 
     /// Tells the ports' devices which addresses they are to take frames for.
     fn tell_addresses(&self) {
-        let mac = self.appliance.config().network.mac_address.map(MacAddress);
         for (index, name) in self.port_watch.names().enumerate() {
             let ports = self.workers.ports();
-            let groups = self.appliance.host().groups(PortId(index as u8));
+            let mac = self.appliance.config().mac_of_port(index).map(MacAddress);
+            let groups: BTreeSet<MacAddress> =
+                self.appliance.hosts().flat_map(|(_, host)| host.groups(PortId(index as u8))).collect();
+            let groups: Vec<MacAddress> = groups.into_iter().collect();
             let remarks = ports.adopt_mac(index, mac).into_iter().chain(ports.listen(index, &groups));
             remarks.for_each(|remark| tracing::warn!(port = name, "{remark}"));
         }

@@ -163,6 +163,7 @@ pub(crate) fn drain(deadline_sec: u64, stops: bool, end: Option<DrainEnd>) -> Dr
 pub(crate) fn vips() -> Vec<Vip> {
     vec![
         Vip {
+            network: None,
             address: "203.0.113.10".parse().unwrap(),
             neighbor_replies: NeighborReplies::WhenAnnounced,
             announced: false,
@@ -170,6 +171,7 @@ pub(crate) fn vips() -> Vec<Vip> {
             forwarding_rules: vec!["web".into(), "web-udp".into()],
         },
         Vip {
+            network: None,
             address: "2001:db8::10".parse().unwrap(),
             neighbor_replies: NeighborReplies::Always,
             announced: true,
@@ -177,6 +179,7 @@ pub(crate) fn vips() -> Vec<Vip> {
             forwarding_rules: vec!["web-v6".into()],
         },
         Vip {
+            network: None,
             address: "2001:db8:1234::/96".parse().unwrap(),
             neighbor_replies: NeighborReplies::WhenAnnounced,
             announced: false,

@@ -4,6 +4,7 @@
 
 mod backends_taken_out;
 mod devices;
+mod networks;
 mod operator;
 mod stalls;
 mod tunnels;

@@ -12,7 +12,7 @@ use super::families::{Families, Label};
 use super::network_label::NetworkLabel;
 use crate::api::view::{
     Announcement, Backend, BackendList, Health, HealthCheck, HealthChecks, Pool, PortStats, Quantiles,
-    RuleCheck, Service, Stats, Status, Traffic, WorkerState, WorkerStats,
+    RuleCheck, Service, Stats, Status, Traffic, Vip, WorkerState, WorkerStats,
 };
 
 /// State and counters of the appliance at one moment.
@@ -532,13 +532,17 @@ fn percentiles(times: &Quantiles) -> [([Label; 1], f64); 3] {
 
 fn vips(families: &mut Families<'_>, status: &Status) -> fmt::Result {
     let vips = &status.vips;
-    let announced = vips.iter().map(|vip| ([("address", vip.address.to_string())], u64::from(vip.announced)));
+    let label = |vip: &Vip| {
+        let network = vip.network.clone().map(|network| ("network", network));
+        [("address", vip.address.to_string())].into_iter().chain(network).collect::<Vec<_>>()
+    };
+    let announced = vips.iter().map(|vip| (label(vip), u64::from(vip.announced)));
     families.gauges(
         "vip_announced",
         "1 if the appliance answers ARP and neighbour discovery for the VIP now.",
         announced,
     )?;
-    let conflicts = vips.iter().map(|vip| ([("address", vip.address.to_string())], vip.conflicts));
+    let conflicts = vips.iter().map(|vip| (label(vip), vip.conflicts));
     families.counters("vip_conflicts_total", "Claims of the VIP heard from other hosts.", conflicts)?;
     let announcements = |of: fn(&Announcement) -> u64| {
         status.announcements.iter().map(move |one| {

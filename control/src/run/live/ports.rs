@@ -46,7 +46,7 @@ impl<'eal> LivePorts<'eal> {
         let udp_checksum = needs_udp_checksum(config);
         let mut ports = Vec::with_capacity(config.ports.len());
         let mut queues: Vec<Vec<Queues<'eal>>> = (0..workers).map(|_| Vec::new()).collect();
-        for (port, pairs) in config.ports.iter().zip(pairs_of) {
+        for (index, (port, pairs)) in config.ports.iter().zip(pairs_of).enumerate() {
             let options = PortOptions {
                 queues: pairs,
                 rx_descriptors: port.rx_descriptors,
@@ -56,7 +56,7 @@ impl<'eal> LivePorts<'eal> {
                 udp_checksum,
             };
             let (opened, own) = eal.open(&port.device, &options, pool)?;
-            let adopted = opened.adopt_mac(config.network.mac_address.map(MacAddress))?;
+            let adopted = opened.adopt_mac(config.mac_of_port(index).map(MacAddress))?;
             for remark in adopted.into_iter().chain(opened.remark_of_mtu()) {
                 tracing::warn!(port = port.name, "{remark}");
             }
