@@ -65,9 +65,13 @@ starts() {
   guideway run --config $config > $log 2>&1 &
   appliance=$!
   within "${2:-60}" healthy_or_gone "${1:-4}"
+  if gone; then
+    appliance=
+    return 1
+  fi
   healthy "${1:-4}"
 }
-healthy_or_gone() { healthy "$1" || ! kill -0 $appliance; }
+healthy_or_gone() { healthy "$1" || gone; }
 
 # Runs the appliance to its end, which is a refusal that says so.
 refuses() {

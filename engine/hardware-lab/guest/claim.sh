@@ -6,7 +6,7 @@ failures=0
 uptime_sec() { cut -d ' ' -f 1 /proc/uptime; }
 note() { printf '       %7s s  %s\n' "$(uptime_sec)" "$*"; }
 
-# Holds if the command succeeds.
+# Holds if the command succeeds; its status is the command's, for what cannot go on without.
 claim() {
   local text=$1
   shift
@@ -19,6 +19,7 @@ claim() {
     printf '         %s\n' "$*"
     tail -n 5 /tmp/said | sed 's/^/         said: /'
     if [ -s /tmp/guideway.log ]; then tail -n 3 /tmp/guideway.log | sed 's/^/         log:  /'; fi
+    return 1
   fi
 }
 

@@ -1,11 +1,10 @@
 # an e1000e NIC, of one queue, whose packets one worker hands to the other
 # cpus: 3
-# limit: 200
 
-claim "vfio-pci takes the function" give $e1000e
-claim "huge pages are reserved" huge_pages 256
+claim "vfio-pci takes the function" give $e1000e || return
+claim "huge pages are reserved" huge_pages 256 || return
 configure $e1000e "1, 2"
-claim "the appliance starts, and 4 backends are healthy" starts
+claim "the appliance starts, and 4 backends are healthy" starts || return
 claim "the port has 1 queue" queues_are 1
 serves
 claim "both workers have packets" workers_without_packets 0

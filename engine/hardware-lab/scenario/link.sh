@@ -1,15 +1,14 @@
 # the cable of a virtual function's NIC is pulled and plugged in: events, and announcements that follow
-# limit: 180
 
 # The withdrawal names the link, rather than the backends that are unhealthy in consequence.
 withdrawn_for_the_link() { event "^route_withdrawn" | tee /dev/stderr | grep -qi link; }
 
 make_vfs 1
 ip link set "$pf" vf 0 trust on spoofchk off
-claim "vfio-pci takes the function" give "$(vf 0)"
-claim "huge pages are reserved" huge_pages 256
+claim "vfio-pci takes the function" give "$(vf 0)" || return
+claim "huge pages are reserved" huge_pages 256 || return
 configure "$(vf 0)" 1
-claim "the appliance starts, and 4 backends are healthy" starts
+claim "the appliance starts, and 4 backends are healthy" starts || return
 claim "the link is up" link_is true
 claim "the VIP is announced" within 10 announcement_is $vip announce
 claim "12 connections by IPv4 are answered" answers "http://$vip/" 12

@@ -1,5 +1,4 @@
 # a MAC address of the appliance's own on a virtual function, and a host that refuses it
-# limit: 240
 
 client_finds() {
   answers "http://$vip/" 1
@@ -8,12 +7,12 @@ client_finds() {
 
 make_vfs 1
 ip link set "$pf" vf 0 trust on spoofchk off
-claim "vfio-pci takes the function" give "$(vf 0)"
-claim "huge pages are reserved" huge_pages 256
+claim "vfio-pci takes the function" give "$(vf 0)" || return
+claim "huge pages are reserved" huge_pages 256 || return
 address='[network]
 mac_address = "02:00:00:00:00:77"'
 configure "$(vf 0)" 1 "" "$address"
-claim "the appliance starts, and 4 backends are healthy" starts
+claim "the appliance starts, and 4 backends are healthy" starts || return
 claim "the client finds the configured address" client_finds 02:00:00:00:00:77
 serves
 stops
@@ -28,6 +27,6 @@ if runs; then stops; fi
 appliance=
 
 configure "$(vf 0)" 1
-claim "the appliance starts with the host's address, and 4 backends are healthy" starts
+claim "the appliance starts with the host's address, and 4 backends are healthy" starts || return
 claim "the port has the host's address" is "$(ask status '.ports[0].mac')" 02:00:00:00:00:02
 claim "12 connections by IPv4 are answered" answers "http://$vip/" 12

@@ -1,5 +1,4 @@
 # jumbo frames of 9,000 bytes through a virtual function
-# limit: 240
 
 make_vfs 1
 ip link set "$pf" mtu 9000
@@ -8,11 +7,11 @@ for name in client web1 web2; do
   ip link set $name mtu 9000
   ip -n $name link set eth0 mtu 9000
 done
-claim "vfio-pci takes the function" give "$(vf 0)"
-claim "huge pages are reserved" huge_pages 400
+claim "vfio-pci takes the function" give "$(vf 0)" || return
+claim "huge pages are reserved" huge_pages 400 || return
 configure "$(vf 0)" 1 "mtu = 9000" "[network]
 mtu = 9000"
-claim "the appliance starts, and 4 backends are healthy" starts
+claim "the appliance starts, and 4 backends are healthy" starts || return
 claim "the port's MTU is 9000" is "$(ask status '.ports[0].mtu')" 9000
 # 20 + 8 and 40 + 8 bytes of headers.
 claim "the appliance answers pings of 9,000 bytes by IPv4" \

@@ -1,13 +1,12 @@
 # a physical function (igb) with three queues, spread over three workers by its RSS
 # cpus: 4
-# limit: 240
 
 spread_is_even() { is "$(ask stats "([.workers[].offered] | max * length < 3 * add)")" true; }
 
-claim "vfio-pci takes the function" give $igb
-claim "huge pages are reserved" huge_pages 256
+claim "vfio-pci takes the function" give $igb || return
+claim "huge pages are reserved" huge_pages 256 || return
 configure $igb "1, 2, 3"
-claim "the appliance starts, and 4 backends are healthy" starts
+claim "the appliance starts, and 4 backends are healthy" starts || return
 claim "the port has 3 queues" queues_are 3
 claim "the port spreads by RSS" is "$(ask status '.ports[0].rss')" true
 serves

@@ -1,5 +1,4 @@
 # virtual functions that the host takes away while the appliance has one
-# limit: 200
 
 # The appliance goes on without its port, or has ended by itself with a status of its own.
 ended_in_order() {
@@ -12,11 +11,11 @@ ended_in_order() {
 
 make_vfs 1
 ip link set "$pf" vf 0 trust on spoofchk off
-claim "vfio-pci takes the function" give "$(vf 0)"
-claim "huge pages are reserved" huge_pages 256
+claim "vfio-pci takes the function" give "$(vf 0)" || return
+claim "huge pages are reserved" huge_pages 256 || return
 configure "$(vf 0)" 1
 function=$(vf 0)
-claim "the appliance starts, and 4 backends are healthy" starts
+claim "the appliance starts, and 4 backends are healthy" starts || return
 claim "12 connections by IPv4 are answered" answers "http://$vip/" 12
 claim "the VIP is announced" within 10 announcement_is $vip announce
 

@@ -1,12 +1,11 @@
 # a physical function that goes down and up, or gets another MTU, and with it resets its virtual functions
-# limit: 300
 
 make_vfs 1
 ip link set "$pf" vf 0 mac 02:00:00:00:00:02 trust on spoofchk off
-claim "vfio-pci takes the function" give "$(vf 0)"
-claim "huge pages are reserved" huge_pages 256
+claim "vfio-pci takes the function" give "$(vf 0)" || return
+claim "huge pages are reserved" huge_pages 256 || return
 configure "$(vf 0)" 1
-claim "the appliance starts, and 4 backends are healthy" starts
+claim "the appliance starts, and 4 backends are healthy" starts || return
 serves
 
 survives() {

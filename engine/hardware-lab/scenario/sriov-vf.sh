@@ -1,6 +1,5 @@
 # a virtual function of an SR-IOV NIC, by vfio-pci behind an IOMMU: traffic, a failed backend, a reload
 # cpus: 3
-# limit: 240
 
 # Starts with a device that there is not.
 refused_function() {
@@ -23,14 +22,14 @@ ip link set "$pf" vf 0 mac 02:00:00:00:00:02 trust on spoofchk off
 
 configure "$(vf 0)" "1, 2"
 claim "the lack of huge pages is said" refuses "no huge page is free"
-claim "huge pages are reserved" huge_pages 256
+claim "huge pages are reserved" huge_pages 256 || return
 claim "a missing function is named" refused_function 0000:02:1f.7
 configure "$(vf 0)" "1, 2"
 claim "a function without DPDK's driver is named with the remedy" \
   refuses "$(vf 0) is bound to no driver: "
-claim "vfio-pci takes the function" give "$(vf 0)"
+claim "vfio-pci takes the function" give "$(vf 0)" || return
 
-claim "the appliance starts, and 4 backends are healthy" starts
+claim "the appliance starts, and 4 backends are healthy" starts || return
 claim "the port has the function's MAC address" is "$(ask status '.ports[0].mac')" 02:00:00:00:00:02
 serves
 claim "both workers have packets" workers_without_packets 0

@@ -1,11 +1,10 @@
 # a virtio-net NIC with four queue pairs and RSS, of which three workers have one each
 # cpus: 4
-# limit: 240
 
-claim "vfio-pci takes the function" give $virtio
-claim "huge pages are reserved" huge_pages 256
+claim "vfio-pci takes the function" give $virtio || return
+claim "huge pages are reserved" huge_pages 256 || return
 configure $virtio "1, 2, 3"
-claim "the appliance starts, and 4 backends are healthy" starts
+claim "the appliance starts, and 4 backends are healthy" starts || return
 claim "the port has 3 queues" queues_are 3
 serves
 claim "64 connections are answered" answers "http://$vip/" 64

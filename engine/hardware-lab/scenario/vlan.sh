@@ -1,5 +1,4 @@
 # a VLAN that the PF puts a virtual function into, and tagged frames on a physical function
-# limit: 300
 
 # Puts the client and the servers into a VLAN of the trunk.
 move_to_vlan() {
@@ -11,11 +10,11 @@ move_to_vlan() {
 
 make_vfs 1
 ip link set "$pf" vf 0 trust on spoofchk off vlan 100
-claim "vfio-pci takes the function" give "$(vf 0)"
-claim "huge pages are reserved" huge_pages 256
+claim "vfio-pci takes the function" give "$(vf 0)" || return
+claim "huge pages are reserved" huge_pages 256 || return
 move_to_vlan 100
 configure "$(vf 0)" 1
-claim "the appliance starts in VLAN 100, and 4 backends are healthy" starts
+claim "the appliance starts in VLAN 100, and 4 backends are healthy" starts || return
 serves
 for name in client web1 web2; do ip link set $name master lan; done
 claim "outside of the VLAN no backend is healthy" within 30 healthy 0
@@ -28,9 +27,9 @@ stops
 note "tagged frames on the physical function"
 for name in client web1 web2; do ip link set $name master lan; done
 echo 0 > /sys/bus/pci/devices/$igb/sriov_numvfs
-claim "vfio-pci takes the function" give $igb
+claim "vfio-pci takes the function" give $igb || return
 configure $igb 1
-claim "the appliance starts, and 4 backends are healthy" starts
+claim "the appliance starts, and 4 backends are healthy" starts || return
 host=10
 for name in client web1 web2; do
   ip -n $name link add vlan300 link eth0 type vlan id 300
