@@ -5,34 +5,40 @@ config=/tmp/guideway.toml
 log=/tmp/guideway.log
 announced=/tmp/announced
 
-# Writes the configuration: device, workers' cores, further lines of the port and further tables.
+# Writes the configuration of one network: device, workers' cores, further lines of the port and further tables.
 configure() {
-  local device=$1 cores=$2 port=${3-} tables=${4-}
-  cat > $config << TOML
-[engine]
-control_core = 0
-worker_cores = [$cores]
-
-[conntrack]
-max_entries = 100_000
-
-$tables
+  engine "$2"
+  cat >> $config << TOML
+${4-}
 
 [[port]]
 name = "lan"
-device = "$device"
+device = "$1"
 ip_addresses = ["10.0.0.2/24", "fd00:1::2/64"]
-$port
-
-[[announcement]]
-name = "log"
-command = ["/bin/sh", "/share/guest/announce.sh"]
+${3-}
 TOML
   service web $vip 10.0.0.21 10.0.0.22
   service web-six $vip6 fd00:1::21 fd00:1::22
 }
 
-# Adds a service of two web servers to the configuration: name, VIP, their addresses.
+# Begins a configuration: workers' cores.
+engine() {
+  cat > $config << TOML
+[engine]
+control_core = 0
+worker_cores = [$1]
+
+[conntrack]
+max_entries = 100_000
+
+[[announcement]]
+name = "log"
+command = ["/bin/sh", "/share/guest/announce.sh"]
+
+TOML
+}
+
+# Adds a service of two web servers to the configuration: name, VIP, their addresses, and a line that names its network.
 service() {
   cat >> $config << TOML
 
@@ -41,15 +47,18 @@ name = "$1"
 ip_address = "$2"
 ports = [80]
 backend_service = "$1"
+${5-}
 
 [[backend_service]]
 name = "$1"
 health_checks = ["$1"]
 backends = [{ group = "$1" }]
+${5-}
 
 [[backend_group]]
 name = "$1"
 endpoints = [{ name = "$1-1", ip_address = "$3" }, { name = "$1-2", ip_address = "$4" }]
+${5-}
 
 [[health_check]]
 name = "$1"
@@ -93,14 +102,10 @@ stop() {
 gone() { ! kill -0 $appliance 2> /dev/null; }
 runs() { kill -0 $appliance; }
 
-# What the admin socket answers: verb, and a filter of jq's.
-ask() {
-  local verb=$1
-  shift
-  timeout 10 guideway "$verb" --output json 2> /dev/null | jq -r "$@"
-}
+# What a verb answers, by a filter of jq's, the last word.
+ask() { timeout 10 guideway "${@:1:$#-1}" --output json 2> /dev/null | jq -r "${@: -1}"; }
 healthy() { is "$(ask status '[.services[].healthy] | add')" "$1"; }
-healthy_of() { is "$(ask status --arg service "$1" '.services[] | select(.name == $service).healthy')" "$2"; }
+healthy_of() { is "$(ask status ".services[] | select(.name == \"$1\").healthy")" "$2"; }
 link_is() { is "$(ask status '.ports[0].link_up')" "$1"; }
 queues_are() { is "$(ask status '.ports[0].queues')" "$1"; }
 workers_without_packets() { is "$(ask stats '[.workers[] | select(.offered == 0)] | length')" "$1"; }
