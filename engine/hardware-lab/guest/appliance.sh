@@ -88,7 +88,9 @@ refuses() {
   is $? 1 && grep -qF -- "$1" $log
 }
 
+# Stops the appliance, if it runs.
 stops() {
+  [ -n "$appliance" ] || return
   note "the appliance stops: $(summary)"
   claim "the appliance stops with status 0" stop
   appliance=

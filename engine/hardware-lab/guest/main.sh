@@ -7,5 +7,5 @@ guideway --version
 modprobe -a virtio_net bridge veth 8021q
 network
 . /share/scenario.sh
-[ -z "$appliance" ] || stops
+stops
 verdict
