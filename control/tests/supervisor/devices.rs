@@ -230,7 +230,7 @@ fn devices_are_told_the_addresses_at_the_start_with_a_reload_and_with_a_vip() {
         operator.ask(|reply| Request::Reload { reply }).await.unwrap();
         assert_eq!(told(), (None, vec![all, own]));
         let address = "2001:db8::ab:cdef".parse().unwrap();
-        operator.ask(|reply| Request::VipAnnounce { address, reply }).await.unwrap();
+        operator.ask(|reply| Request::VipAnnounce { address, network: None, reply }).await.unwrap();
         assert_eq!(told().1, [all, own, vip]);
         crate::operator::stop(&operator).await;
     });
