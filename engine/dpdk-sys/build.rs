@@ -68,7 +68,7 @@ fn bind(cflags: &[String]) {
             "rte_(eal_(init|cleanup|hotplug_remove)|dev_(probe|event_callback_register)|strerror\
              |thread_(un)?register|pktmbuf_pool_create|mempool_avail_count\
              |eth_dev_(get_port_by_name|info_get|configure|start|stop|close|socket_id|adjust_nb_rx_tx_desc|get_mtu|reset|callback_register\
-                 |default_mac_addr_set|mac_addr_add|set_mc_addr_list)\
+                 |default_mac_addr_set|mac_addr_add|set_mc_addr_list|rss_(hash_conf_get|reta_(query|update)))\
              |hash_(create|free|add_key_data|lookup_bulk_data)\
              |eth_((rx|tx)_queue_setup|macaddr_get|(promiscuous|allmulticast)_enable|stats_get|rx_queue_info_get))",
         )

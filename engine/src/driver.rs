@@ -7,8 +7,10 @@ use guideway_dataplane::pipeline::BURST;
 pub mod device;
 #[cfg(feature = "dpdk")]
 pub mod dpdk;
+mod frame_ring;
 pub mod gate;
 pub mod loopback;
+pub mod queue_plan;
 pub mod steering;
 
 /// Frames that are received, decided or sent together, in place: no burst allocates.
@@ -26,6 +28,10 @@ pub trait QueuePair {
 
     /// Takes frames off the front of `burst` and sends them; those that the queue has no room for stay, in order.
     fn tx_burst(&mut self, burst: &mut Burst<Self::Frame>);
+
+    /// Attends to the device at a poll that receives nothing from it: workers that keep away from a device's receive queue, or
+    /// have none, keep up with its state all the same.
+    fn attend(&mut self) {}
 
     /// Number of frames that came in since the start and could not be handed on, because they were too long for one
     /// mbuf, or because the worker that they belong to had no room.

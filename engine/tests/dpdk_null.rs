@@ -14,7 +14,9 @@ use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_engine::clock::Clock;
 use guideway_engine::counters::counters;
 use guideway_engine::driver::device::Device;
-use guideway_engine::driver::dpdk::{Eal, EalOptions, Lcore, Memory, MempoolOptions, PortOptions};
+use guideway_engine::driver::dpdk::{
+    Eal, EalOptions, Lcore, Memory, MempoolOptions, PortOptions, QueueCounts,
+};
 use guideway_engine::host_path::host_path;
 use guideway_engine::poll_loop::PollLoop;
 use guideway_engine::publish::Publisher;
@@ -29,8 +31,13 @@ fn two_workers_poll_their_queues_of_one_port_until_they_are_stopped() {
     };
     let eal = Eal::init(&options).unwrap();
     let pool = eal.mempool("frames", &MempoolOptions { mbufs: 4095, ..MempoolOptions::default() }).unwrap();
-    let (port, queues) =
-        eal.open(&device, &PortOptions { queues: 2, ..PortOptions::default() }, pool).unwrap();
+    let (port, queues) = eal
+        .open(&device, &PortOptions { queues: QueueCounts { rx: 2, tx: 2 }, ..PortOptions::default() }, pool)
+        .unwrap();
+    let rss = port.rss().expect("net_null says that it hashes");
+    assert_eq!(rss.entries(2), Some(vec![64, 64]), "{rss:?}");
+    assert!(rss.types.contains(&"ipv4-tcp") && rss.types.contains(&"ipv6-frag"), "{rss:?}");
+    assert_eq!((rss.symmetric, &rss.table_refusal), (None, &None), "it takes no key");
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let mut readers = Vec::new();

@@ -8,7 +8,8 @@ use guideway_dataplane::frame::{Frame, HEADROOM};
 use guideway_dataplane::pipeline::BURST;
 use guideway_engine::driver::device::Device;
 use guideway_engine::driver::dpdk::{
-    Eal, EalOptions, Lcore, Memory, Mempool, MempoolOptions, PortOptions, QueuePair, Running, StartError,
+    Eal, EalOptions, Lcore, Memory, Mempool, MempoolOptions, PortOptions, QueueCounts, QueuePair, Running,
+    StartError,
 };
 use guideway_engine::driver::{Burst, QueuePair as _};
 
@@ -29,7 +30,15 @@ fn frames_come_back_as_they_were_sent_and_every_mbuf_to_its_pool() {
         eal.mempool("small", &MempoolOptions { mbufs: 63, cache: 0, data_room: 512, node: None }).unwrap();
     refuses_what_the_device_has_not(&eal, &device, pool, too_small);
 
-    let (port, queues) = eal.open(&device, &PortOptions::default(), pool).unwrap();
+    // As many workers as it has queues and more: it gives what it has.
+    let workers = QueueCounts { rx: 1, tx: 17 };
+    let (port, mut queues) =
+        eal.open(&device, &PortOptions { queues: workers, ..PortOptions::default() }, pool).unwrap();
+    assert_eq!(port.queues(), QueueCounts { rx: 1, tx: 16 });
+    let of = |pair: &QueuePair<'_>| (pair.rx_queue(), pair.tx_queue());
+    assert_eq!((queues.len(), of(&queues[0]), of(&queues[15])), (16, (Some(0), Some(0)), (None, Some(15))));
+    let last = queues.pop().unwrap();
+    queues.truncate(1);
     let again = eal.open(&device, &PortOptions::default(), pool).unwrap_err();
     assert_eq!(again.to_string(), "`net_ring0` is configured twice: name each device once");
     assert_eq!((port.driver(), port.mtu(), port.link().up), ("net_ring", 1500, true));
@@ -40,10 +49,11 @@ fn frames_come_back_as_they_were_sent_and_every_mbuf_to_its_pool() {
         for pair in queues {
             scope.spawn(move || sends_and_receives(running, pair, pool));
         }
+        scope.spawn(move || receives_nothing_by_a_queue_that_it_has_not(running, last, pool));
     });
     let stats = port.stats();
-    assert_eq!((stats.received, stats.sent), (40, 40));
-    assert_eq!(pool.available(), 2047);
+    assert_eq!((stats.received, stats.sent), (40, 41));
+    assert_eq!(pool.available(), 2046, "one lies in the last queue, which nobody polls");
 }
 
 fn refuses_what_the_device_has_not<'eal>(
@@ -52,13 +62,8 @@ fn refuses_what_the_device_has_not<'eal>(
     pool: Mempool<'eal>,
     too_small: Mempool<'eal>,
 ) {
-    assert_eq!(eal.offloads(device).unwrap().queues, 16);
-    let too_many = PortOptions { queues: 17, ..PortOptions::default() };
-    assert_eq!(
-        eal.open(device, &too_many, pool).unwrap_err().to_string(),
-        "`net_ring0` has 16 queue pairs and 17 workers want one each: run at most 16 workers, or give the device more \
-         queues"
-    );
+    let offloads = eal.offloads(device).unwrap();
+    assert_eq!((offloads.rx_queues, offloads.tx_queues), (16, 16));
     assert_eq!(
         eal.open(device, &PortOptions::default(), too_small).unwrap_err().to_string(),
         "`net_ring0` takes frames of 1522 bytes and an mbuf holds 512: lower the port's MTU, or raise the mempool's data \
@@ -70,6 +75,21 @@ fn refuses_what_the_device_has_not<'eal>(
     let unknown: Device = "net_ring7".parse().unwrap();
     let error = eal.open(&unknown, &PortOptions::default(), pool).unwrap_err().to_string();
     assert!(error.starts_with("`net_ring7` cannot be used (No such device): "), "{error}");
+}
+
+/// Runs as the thread of a worker with a transmit queue alone: it sends by that one, and receives nothing.
+fn receives_nothing_by_a_queue_that_it_has_not<'eal>(
+    running: Running<'eal>,
+    pair: QueuePair<'eal>,
+    pool: Mempool<'eal>,
+) {
+    let lcore = Lcore::register(running, 0).unwrap();
+    let mut queues = lcore.attach(pair);
+    let mut burst: Burst<_> = pool.frame(b"out").into_iter().collect();
+    queues.tx_burst(&mut burst);
+    assert!(burst.is_empty());
+    queues.rx_burst(&mut burst);
+    assert!(burst.is_empty());
 }
 
 /// Runs as a worker's thread: the ring takes frames of every length, changed in every way that the data plane changes

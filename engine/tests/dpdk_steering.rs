@@ -1,4 +1,4 @@
-//! `net_pcap` has one queue pair: two workers share it by steering, and nothing is lost between them.
+//! `net_pcap` has one queue pair: three workers share it by steering, and nothing is lost between them.
 #![cfg(feature = "dpdk")]
 #![allow(clippy::unwrap_used)] // what fails there fails the test
 
@@ -12,54 +12,54 @@ use std::time::{Duration, Instant};
 use appliance::{expected, frames, snapshot, worker};
 use guideway_dataplane::egress::PortId;
 use guideway_engine::clock::Clock;
-use guideway_engine::counters::{CountersWriter, counters};
+use guideway_engine::counters::{CountersReader, CountersWriter, counters};
 use guideway_engine::driver::device::Device;
 use guideway_engine::driver::dpdk::{
-    Eal, EalOptions, Lcore, LiveQueues, Memory, MempoolOptions, PortOptions,
+    Eal, EalOptions, Lcore, LiveQueues, Memory, MempoolOptions, PortOptions, QueueCounts,
 };
-use guideway_engine::driver::steering::{Distributor, WorkerQueues, followers};
+use guideway_engine::driver::queue_plan::QueuePlan;
+use guideway_engine::driver::steering::{WorkerQueues, rings};
 use guideway_engine::host_path::host_path;
 use guideway_engine::poll_loop::PollLoop;
 use guideway_engine::publish::Publisher;
 use pcap_fixtures::capture::capture;
 
+const WORKERS: u16 = 3;
+
 #[test]
-fn two_workers_share_a_device_of_one_queue() {
+fn three_workers_share_a_device_of_one_queue() {
     let frames = frames();
     let outcome = expected(&frames);
     let input = std::env::temp_dir().join(format!("guideway-dpdk-steering-{}.pcap", std::process::id()));
     fs::write(&input, capture(frames.iter().map(|frame| (0, frame.as_slice())))).unwrap();
     let device: Device = format!("net_pcap0,rx_pcap={}", input.display()).parse().unwrap();
     let options = EalOptions {
-        memory: Memory::NoHuge { mebibytes: 64 },
+        memory: Memory::NoHuge { mebibytes: 128 },
         devices: vec![device.clone()],
         ..EalOptions::default()
     };
     let eal = Eal::init(&options).unwrap();
-    assert!(!eal.offloads(&device).unwrap().serve(2, &device));
+    let queues = eal.offloads(&device).unwrap().queues_for(WORKERS, &device);
+    assert_eq!(queues, QueueCounts { rx: 1, tx: 1 });
 
-    let ports = PortOptions::default();
-    let size = MempoolOptions::holding(1, &ports, 2, 512);
+    let ports = PortOptions { queues, ..PortOptions::default() };
+    let size = MempoolOptions::holding(WORKERS.into(), &ports, WORKERS.into(), 512);
     let pool = eal.mempool("frames", &size).unwrap();
-    let (port, mut queues) = eal.open(&device, &ports, pool).unwrap();
-    let pair = queues.pop().expect("one queue pair was asked for");
-    let (rings, mut theirs) = followers(1, 1024);
-    let follower = theirs.pop().expect("one follower was asked for");
+    let (port, pairs) = eal.open(&device, &ports, pool).unwrap();
+    let plan = QueuePlan::new((0..WORKERS).collect(), port.queues().rx, port.queues().tx);
+    let pairs = pairs.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
     let stop = AtomicBool::new(false);
     let readers = thread::scope(|scope| {
         let (running, stop) = (eal.running(), &stop);
-        let (first, first_reader) = counters();
-        let (second, second_reader) = counters();
-        scope.spawn(move || {
-            let lcore = Lcore::register(running, 0).unwrap();
-            let distributor = Distributor::new(lcore.attach(pair), rings);
-            poll(WorkerQueues::Distributor(distributor), first, stop);
+        let workers = pairs.zip(rings(&plan, 1024, 1024)).map(|(pair, rings)| {
+            let (writer, reader) = counters();
+            scope.spawn(move || {
+                let lcore = Lcore::register(running, 0).unwrap();
+                poll(WorkerQueues::new(pair.map(|pair| lcore.attach(pair)), rings), writer, stop);
+            });
+            reader
         });
-        scope.spawn(move || {
-            let _lcore = Lcore::register(running, 0).unwrap();
-            poll(WorkerQueues::Follower(follower), second, stop);
-        });
-        let readers = [first_reader, second_reader];
+        let readers: Vec<_> = workers.collect();
         let deadline = Instant::now() + Duration::from_secs(20);
         while port.stats().sent < outcome.sent.len() as u64 && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(1));
@@ -67,12 +67,12 @@ fn two_workers_share_a_device_of_one_queue() {
         stop.store(true, Ordering::Relaxed);
         readers
     });
-    let counted = readers.map(|reader| reader.read());
-    let offered = [0, 1].map(|worker| counted[worker].pipeline.offered);
-    assert!(offered.iter().all(|count| *count > 0));
+    let counted: Vec<_> = readers.iter().map(CountersReader::read).collect();
+    let offered: Vec<u64> = counted.iter().map(|counters| counters.pipeline.offered).collect();
+    assert!(offered.iter().all(|count| *count > 0), "{offered:?}");
     assert_eq!(offered.iter().sum::<u64>(), frames.len() as u64);
     assert_eq!(port.stats().sent, outcome.sent.len() as u64);
-    assert_eq!(counted[0].io.refused, 0);
+    assert!(counted.iter().all(|counters| counters.io.refused == 0));
     assert_eq!(pool.available(), size.mbufs);
     fs::remove_file(&input).unwrap();
 }

@@ -57,7 +57,7 @@ pub use engine::Engine;
 pub use forwarding_rule::{ForwardingRule, Ports};
 pub use group_member::GroupMember;
 pub use health_check::{DnsQuery, Exchange, HealthCheck, HttpRequest, Probe, Transport};
-pub use limits::{MAX_FILE_BYTES, MAX_IDLE_TIMEOUT_SEC, MAX_WEIGHT};
+pub use limits::{MAX_FILE_BYTES, MAX_IDLE_TIMEOUT_SEC, MAX_WEIGHT, MAX_WORKERS};
 pub use network::{Conntrack, Fleet, MacAddress, Network};
 pub use port::Port;
 pub use report::{ConfigError, ConfigErrors};

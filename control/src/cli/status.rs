@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use clap::Args as Arguments;
 use guideway::api::view::{
-    Announcement, DrainEnd, OperatorSettings, Port, PortState, Quantiles, Service, Status, Worker,
-    WorkerState,
+    Announcement, DrainEnd, OperatorSettings, Port, PortState, Quantiles, RssState, Service, Status, Worker,
+    WorkerQueues, WorkerState,
 };
 
 use super::amount::{count, duration, percent, yes_no};
@@ -81,6 +81,7 @@ fn text(status: &Status) -> String {
     let mut sections = vec![
         ports(&status.ports),
         workers(&status.workers),
+        queues(&status.workers),
         services(&status.services),
         vip::text(&status.vips),
     ];
@@ -102,8 +103,12 @@ fn quantiles(times: &Quantiles) -> String {
     format!("{median_ms:.3} ms (median), {p99_ms:.3} ms (99 %), {max_ms:.3} ms (longest)")
 }
 
+/// Writes the ports, and below them what their devices have refused, and how they spread flows.
 fn ports(ports: &[Port]) -> String {
-    let mut rows = table::new(&["PORT", "DEVICE", "DRIVER", "MAC", "LINK", "RSS", "SPEED", "MTU", "QUEUES"]);
+    let titles =
+        ["PORT", "DEVICE", "DRIVER", "MAC", "LINK", "RSS", "SPEED", "MTU", "NODE", "RX QUEUES", "TX QUEUES"];
+    let mut rows = table::new(&titles);
+    let mut remarks = String::new();
     for port in ports {
         rows.add_row([
             port.name.clone(),
@@ -114,10 +119,41 @@ fn ports(ports: &[Port]) -> String {
             yes_no(port.rss),
             port.speed_mbps.map_or_else(|| "unknown".to_owned(), |mbps| format!("{mbps} Mbit/s")),
             port.mtu.to_string(),
-            port.queues.to_string(),
+            node(port.node),
+            port.rx_queues.to_string(),
+            port.tx_queues.to_string(),
         ]);
+        for refusal in &port.queue_refusals {
+            let _ = writeln!(remarks, "{}: {refusal}", port.name);
+        }
+        if let Some(rss) = &port.rss_state {
+            let _ = writeln!(remarks, "{}: {}", port.name, spread(rss));
+        }
     }
-    table::text(rows, 6..9)
+    table::text(rows, 6..11) + &remarks
+}
+
+fn node(node: Option<u32>) -> String {
+    node.map_or_else(|| "-".to_owned(), |node| node.to_string())
+}
+
+/// Says how a device spreads flows over its receive queues.
+fn spread(rss: &RssState) -> String {
+    let directions = match rss.symmetric {
+        Some(true) => "both directions of a flow to one queue",
+        Some(false) => "the directions of a flow apart",
+        None => "the directions of a flow in a way that it does not tell",
+    };
+    let entries = match &rss.table_entries {
+        Some(entries) => entries.iter().map(u16::to_string).collect::<Vec<_>>().join(", "),
+        None => "unknown".to_owned(),
+    };
+    let refusal =
+        rss.table_refusal.iter().map(|refusal| format!("; even ones refused: {refusal}")).collect::<String>();
+    format!(
+        "the device hashes {}, {directions}; entries of each queue: {entries}{refusal}",
+        rss.types.join(", ")
+    )
 }
 
 /// State of a port's link, or of its device where that cannot have one.
@@ -131,7 +167,7 @@ fn link(port: &Port) -> &'static str {
 }
 
 fn workers(workers: &[Worker]) -> String {
-    let mut rows = table::new(&["WORKER", "STATE", "CORE", "POLLS", "BUSY"]);
+    let mut rows = table::new(&["WORKER", "STATE", "CORE", "NODE", "POLLS", "BUSY", "PACKETS"]);
     for worker in workers {
         rows.add_row([
             worker.number.to_string(),
@@ -141,11 +177,42 @@ fn workers(workers: &[Worker]) -> String {
             }
             .to_owned(),
             worker.core.to_string(),
+            node(worker.node),
             worker.polls.to_string(),
             percent(worker.busy_share),
+            percent(worker.packet_share),
         ]);
     }
-    table::text(rows, 2..5)
+    table::text(rows, 2..7)
+}
+
+/// Writes the queues of each worker.
+fn queues(workers: &[Worker]) -> String {
+    let mut rows = table::new(&["WORKER", "PORT", "RECEIVES", "SENDS"]);
+    for worker in workers {
+        for queues in &worker.queues {
+            rows.add_row([
+                worker.number.to_string(),
+                queues.port.clone(),
+                receives(queues),
+                match (queues.tx_queue, queues.sends_by) {
+                    (Some(queue), _) => format!("by queue {queue}"),
+                    (None, Some(other)) => format!("by worker {other}"),
+                    (None, None) => "-".to_owned(),
+                },
+            ]);
+        }
+    }
+    table::text(rows, 0..1)
+}
+
+fn receives(queues: &WorkerQueues) -> String {
+    let list = |workers: &[u16]| workers.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+    match (queues.rx_queue, &queues.shares_with[..]) {
+        (Some(queue), []) => format!("from queue {queue}"),
+        (Some(queue), others) => format!("from queue {queue}, shared with {}", list(others)),
+        (None, _) => format!("from worker {}", list(&queues.receives_from)),
+    }
 }
 
 fn services(services: &[Service]) -> String {

@@ -24,6 +24,7 @@ use tokio::sync::watch;
 
 use super::assemble::{Probing, Setup, assemble, control_thread};
 use super::machine::memory::{Memory as MachineMemory, TableMemory, TooLittleMemory};
+use super::machine::topology::Topology;
 use super::process::Process;
 use super::worker::{RingSizes, Shared, StopWorkers, WorkerFailure};
 use crate::announce::Guard;
@@ -98,7 +99,10 @@ pub fn run(config: Config, path: PathBuf, verbose: bool, log: Log) -> Result<(),
     MachineMemory::read(Path::new("/")).provide(TableMemory::of(&config)).map_err(LiveError::Memory)?;
     // Before there is anything that it must not hold open.
     let guard = Guard::start().map_err(LiveError::System)?;
-    let cores = Cores::choose(&config.engine).map_err(LiveError::NoCores)?;
+    let topology = Topology::read(Path::new("/sys"));
+    let nodes: Vec<Option<u8>> =
+        config.ports.iter().map(|port| topology.node_of_device(&port.device)).collect();
+    let cores = Cores::choose(&config.engine, &topology, &nodes).map_err(LiveError::NoCores)?;
     let hash_keys = random_keys().map_err(LiveError::System)?;
     let options = EalOptions {
         memory: if config.engine.no_huge {
@@ -113,7 +117,7 @@ pub fn run(config: Config, path: PathBuf, verbose: bool, log: Log) -> Result<(),
     // Dropped after EAL: who waits for the socket's end waits until ports are closed.
     let mut socket = None;
     let eal = Eal::init(&options)?;
-    let (ports, queues) = LivePorts::open(&eal, &config, cores.workers.len())?;
+    let (ports, queues) = LivePorts::open(&eal, &config, &cores.workers, &topology)?;
     // After DPDK, which cannot do without the huge pages that are reserved, and may leave fewer of them.
     MachineMemory::read(Path::new("/")).provide(TableMemory::of(&config)).map_err(LiveError::Memory)?;
     let shared = Shared::new(&config, hash_keys, &cores.workers).map_err(LiveError::Table)?;

@@ -1,6 +1,8 @@
-//! The machine that the appliance runs on, as far as settings depend on it: its memory, and the kernel's own addresses.
+//! The machine that the appliance runs on, as far as settings depend on it: its memory, its cores
+//! and nodes, and the kernel's own addresses.
 
 pub mod memory;
+pub mod topology;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;

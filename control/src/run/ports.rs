@@ -44,6 +44,16 @@ pub trait Ports {
     /// Each port's device and the state of its link, in the order of the configuration.
     fn states(&self) -> Vec<view::Port>;
 
+    /// NUMA node of a worker's core; none where nobody tells.
+    fn node_of(&self, _worker: u16) -> Option<u32> {
+        None
+    }
+
+    /// Queues of each port that a worker polls and sends by, in the order of the configuration.
+    fn queues_of(&self, _worker: u16) -> Vec<view::WorkerQueues> {
+        Vec::new()
+    }
+
     /// Counters of each port's device, in the order of the configuration.
     fn stats(&self) -> Vec<view::PortStats>;
 

@@ -15,6 +15,7 @@ mod capture;
 mod config_source;
 mod conntrack_reader;
 mod event_log;
+mod load_watch;
 mod operator;
 mod port_watch;
 mod probes;

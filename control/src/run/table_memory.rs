@@ -88,6 +88,8 @@ mod tests {
         assert_eq!(choose(&cores, 4 * A_THREAD), [2, 4, 6, 8].map(Some));
         assert_eq!(choose(&cores, 1 << 20), [Some(2)]);
         assert_eq!(choose(&[], 24 << 30), [None]);
+        let of_two_nodes = [4, 5, 6, 7, 0, 1, 2, 3];
+        assert_eq!(choose(&of_two_nodes, 2 * A_THREAD), [4, 0].map(Some), "each node has its part");
     }
 
     #[test]

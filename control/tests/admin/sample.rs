@@ -6,9 +6,9 @@ use guideway::api::view::{
     Announcement, AnnouncementReason, Backend, BackendStats, ConnectionState, ConntrackCounts,
     ConntrackEntry, ConntrackStats, Drain, DrainEnd, Event, EventKind, FragmentStats, Health, HealthCheck,
     HealthChecks, HostStackStats, IcmpErrorStats, LinkStats, NeighborReplies, NextHop, OperatorSetting,
-    OperatorSettings, PacketStats, PathMtu, Pool, Port, PortState, PortStats, Quantiles, RuleCheck,
+    OperatorSettings, PacketStats, PathMtu, Pool, Port, PortState, PortStats, Quantiles, RssState, RuleCheck,
     RuleStats, Service, ServiceStats, Stats, Status, Traffic, TunnelErrorStats, Vip, WeightSource,
-    WeightStatus, Worker, WorkerState, WorkerStats,
+    WeightStatus, Worker, WorkerQueues, WorkerState, WorkerStats,
 };
 use guideway::net::host_stack::FrameKind;
 use guideway_dataplane::verdict::{DropReason, PassReason};
@@ -43,8 +43,19 @@ pub(crate) fn status(vips: &[Vip]) -> Status {
                 link_up: true,
                 speed_mbps: Some(25_000),
                 mtu: 1500,
+                node: Some(1),
                 rss: true,
                 queues: 2,
+                rx_queues: 2,
+                tx_queues: 2,
+                queue_plan: "every worker has a receive and a transmit queue of its own".into(),
+                queue_refusals: Vec::new(),
+                rss_state: Some(RssState {
+                    types: ["ipv4", "ipv4-frag", "ipv4-tcp", "ipv4-udp"].map(String::from).to_vec(),
+                    symmetric: Some(true),
+                    table_entries: Some(vec![64, 64]),
+                    table_refusal: None,
+                }),
                 state: PortState::Running,
                 resets: 3,
                 link_losses: 4,
@@ -57,8 +68,18 @@ pub(crate) fn status(vips: &[Vip]) -> Status {
                 link_up: false,
                 speed_mbps: None,
                 mtu: 9000,
+                node: None,
                 rss: false,
                 queues: 1,
+                rx_queues: 1,
+                tx_queues: 1,
+                queue_plan: "2 workers on 1 receive and 1 transmit queue: queue 0: worker 0 sharing with 1; worker 1 \
+                             sends by worker 0"
+                    .into(),
+                queue_refusals: vec![
+                    "with 2 receive and 2 transmit queues the device refuses to be configured (Not supported)".into(),
+                ],
+                rss_state: None,
                 state: PortState::Resetting,
                 resets: 0,
                 link_losses: 1,
@@ -123,7 +144,35 @@ fn operator_settings() -> OperatorSettings {
 }
 
 fn worker(number: u16, state: WorkerState, busy_share: f64) -> Worker {
-    Worker { number, core: u32::from(number) + 1, state, polls: 1_000_000, busy_share }
+    let lan = WorkerQueues {
+        port: "lan".into(),
+        rx_queue: Some(number),
+        shares_with: Vec::new(),
+        receives_from: Vec::new(),
+        tx_queue: Some(number),
+        sends_by: None,
+    };
+    // Worker 0 polls the one queue for both.
+    let polls = number == 0;
+    let lab = WorkerQueues {
+        port: "lab".into(),
+        rx_queue: polls.then_some(0),
+        shares_with: if polls { vec![1] } else { Vec::new() },
+        receives_from: if polls { Vec::new() } else { vec![0] },
+        tx_queue: polls.then_some(0),
+        sends_by: (!polls).then_some(0),
+    };
+    let core = u32::from(number) + 1;
+    Worker {
+        number,
+        core,
+        node: Some(1),
+        state,
+        polls: 1_000_000,
+        busy_share,
+        packet_share: 0.5,
+        queues: vec![lan, lab],
+    }
 }
 
 /// One address is announced; of the other nobody knows.

@@ -27,7 +27,12 @@ struct Bench {
 impl Bench {
     /// Makes the namespaces, and the cable of this MTU between them.
     fn new(device: &str, mtu: usize, link_mtu: usize) -> Self {
-        let scratch = Scratch::new(&config(&format!("device = \"{device}\"\nmtu = {mtu}")));
+        Self::with(&config(&format!("device = \"{device}\"\nmtu = {mtu}")), link_mtu)
+    }
+
+    /// Makes them for an appliance of this configuration.
+    fn with(config: &str, link_mtu: usize) -> Self {
+        let scratch = Scratch::new(config);
         let number = next_number();
         let [appliance, far] = ["appliance", "far"].map(|role| Namespace::new(number, role));
         for namespace in [&appliance, &far] {
@@ -111,11 +116,17 @@ fn untagged(frame: &[u8]) -> Vec<u8> {
 /// Holds a device against a replay: the same counts for the same frames, and the same frames on the wire.
 fn agrees(device: &str, mtu: usize, frames: &[Vec<u8>]) {
     let bench = Bench::new(device, mtu, mtu);
+    agrees_on(&bench, device, frames);
+}
+
+/// Holds an appliance against a replay; returns what `status` says of it.
+fn agrees_on(bench: &Bench, device: &str, frames: &[Vec<u8>]) -> String {
     let replayed = replay(&bench.scratch, frames);
     assert!(replayed.summary["dropped"]["truncated"].as_u64() >= Some(16), "{}", replayed.summary);
     let (mut running, wire) = bench.start(device.starts_with("net_tap"));
     frames.iter().for_each(|frame| wire.send(frame));
     let stats = stats_after(&bench.scratch, frames.len());
+    let status = bench.scratch.ask(&["status"]).stdout;
     // A TAP device goes with the appliance, and what it holds with it.
     let mut live: Vec<Vec<u8>> = Vec::new();
     let _ = within(PATIENCE, || {
@@ -132,6 +143,17 @@ fn agrees(device: &str, mtu: usize, frames: &[Vec<u8>]) {
     assert!(live.len() > 60, "{} frames", live.len());
     assert_eq!(live.len(), expected.len());
     assert!(live == expected, "the same number of frames, and others");
+    status
+}
+
+#[test]
+fn two_workers_share_the_one_queue_of_net_pcap_and_do_what_a_replay_does() {
+    let device = "net_pcap0,iface=eth0";
+    let text = config(&format!("device = \"{device}\"\nmtu = 1500"));
+    let bench = Bench::with(&text.replace("worker_cores = [0]", "worker_cores = [0, 1]"), 1500);
+    let status = agrees_on(&bench, device, &frames(1500));
+    let shared = ["from queue 0, shared with 1", "by queue 0", "from worker 0", "by worker 0"];
+    assert!(shared.iter().all(|words| status.contains(words)), "{status}");
 }
 
 #[test]

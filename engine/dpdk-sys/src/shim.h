@@ -30,7 +30,24 @@ enum guideway_mbuf_offset {
 };
 
 /* Flags that DPDK states as macros of macros. */
-static const uint64_t guideway_rss_flows = RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP;
+static const uint64_t guideway_rss_ipv4 = RTE_ETH_RSS_IPV4;
+static const uint64_t guideway_rss_ipv4_frag = RTE_ETH_RSS_FRAG_IPV4;
+static const uint64_t guideway_rss_ipv4_tcp = RTE_ETH_RSS_NONFRAG_IPV4_TCP;
+static const uint64_t guideway_rss_ipv4_udp = RTE_ETH_RSS_NONFRAG_IPV4_UDP;
+static const uint64_t guideway_rss_ipv4_sctp = RTE_ETH_RSS_NONFRAG_IPV4_SCTP;
+static const uint64_t guideway_rss_ipv4_other = RTE_ETH_RSS_NONFRAG_IPV4_OTHER;
+static const uint64_t guideway_rss_ipv6 = RTE_ETH_RSS_IPV6;
+static const uint64_t guideway_rss_ipv6_frag = RTE_ETH_RSS_FRAG_IPV6;
+static const uint64_t guideway_rss_ipv6_tcp = RTE_ETH_RSS_NONFRAG_IPV6_TCP;
+static const uint64_t guideway_rss_ipv6_udp = RTE_ETH_RSS_NONFRAG_IPV6_UDP;
+static const uint64_t guideway_rss_ipv6_sctp = RTE_ETH_RSS_NONFRAG_IPV6_SCTP;
+static const uint64_t guideway_rss_ipv6_other = RTE_ETH_RSS_NONFRAG_IPV6_OTHER;
+static const uint64_t guideway_rss_ipv6_ex = RTE_ETH_RSS_IPV6_EX;
+static const uint64_t guideway_rss_ipv6_tcp_ex = RTE_ETH_RSS_IPV6_TCP_EX;
+static const uint64_t guideway_rss_ipv6_udp_ex = RTE_ETH_RSS_IPV6_UDP_EX;
+static const uint64_t guideway_rss_esp = RTE_ETH_RSS_ESP;
+static const uint64_t guideway_rss_ah = RTE_ETH_RSS_AH;
+static const uint64_t guideway_rss_l2tpv3 = RTE_ETH_RSS_L2TPV3;
 static const uint64_t guideway_tx_udp_checksum = RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
 static const uint32_t guideway_dev_signals_link = RTE_ETH_DEV_INTR_LSC;
 static const uint32_t guideway_dev_signals_removal = RTE_ETH_DEV_INTR_RMV;

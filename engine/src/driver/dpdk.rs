@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | start-up | [`Eal`] | make mempools, open ports |
 //! | control thread | [`Port`], [`Mempool`] | read addresses, link and statistics; make frames |
-//! | worker | [`Lcore`], [`LiveQueues`] | poll its own queue pair of every port |
+//! | worker | [`Lcore`], [`LiveQueues`] | poll its own queues of every port |
 //!
 //! DPDK checks little of this; the types do. All that comes out of EAL borrows it, so EAL ends last. A [`QueuePair`]
 //! goes to one worker, and is polled by a thread that is registered with EAL, or not at all:
@@ -55,6 +55,8 @@ mod port_options;
 mod port_restart;
 mod preflight;
 mod queue;
+mod queue_counts;
+mod rss;
 mod signals;
 mod start_error;
 mod vf;
@@ -66,6 +68,8 @@ pub use mempool::{Mempool, MempoolOptions};
 pub use port::{Link, Offloads, Port, PortStats};
 pub use port_options::PortOptions;
 pub use queue::{LiveQueues, QueuePair};
+pub use queue_counts::{QueueCounts, Refusal};
+pub use rss::Rss;
 pub use signals::Signals;
 pub use start_error::StartError;
 pub use vf::Vf;

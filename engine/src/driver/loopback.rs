@@ -1,28 +1,28 @@
-//! Queues in memory: frames that a test, a benchmark or another worker puts in at one end come out at the other.
+//! Queues in memory: frames that a test or a benchmark puts in at one end come out at the other.
 
 use std::fmt;
 
 use guideway_dataplane::frame::Frame;
-use rtrb::{Consumer, Producer, RingBuffer};
 
+use super::frame_ring::{FrameReceiver, FrameSender, frame_ring};
 use super::{Burst, QueuePair};
 
 /// Queue pair in memory, with a fixed number of descriptors.
 pub struct LoopbackQueues<F> {
-    rx: Consumer<F>,
-    tx: Producer<F>,
+    rx: FrameReceiver<F>,
+    tx: FrameSender<F>,
 }
 
 /// Far end of [`LoopbackQueues`], as a cable is to a port.
 pub struct Wire<F> {
-    to_port: Producer<F>,
-    from_port: Consumer<F>,
+    to_port: FrameSender<F>,
+    from_port: FrameReceiver<F>,
 }
 
 /// Makes a queue pair with `descriptors` for each direction, and the wire to it.
 pub fn loopback<F>(descriptors: usize) -> (LoopbackQueues<F>, Wire<F>) {
-    let (to_port, rx) = RingBuffer::new(descriptors);
-    let (tx, from_port) = RingBuffer::new(descriptors);
+    let (to_port, rx) = frame_ring(descriptors);
+    let (tx, from_port) = frame_ring(descriptors);
     (LoopbackQueues { rx, tx }, Wire { to_port, from_port })
 }
 
@@ -31,17 +31,12 @@ impl<F: Frame> QueuePair for LoopbackQueues<F> {
 
     #[inline]
     fn rx_burst(&mut self, burst: &mut Burst<F>) {
-        let count = self.rx.slots().min(burst.remaining_capacity());
-        let frames = self.rx.read_chunk(count).unwrap_or_else(|_| unreachable!("so many wait"));
-        burst.extend(frames);
+        self.rx.receive_burst(burst);
     }
 
     #[inline]
     fn tx_burst(&mut self, burst: &mut Burst<F>) {
-        let count = self.tx.slots().min(burst.len());
-        let slots = self.tx.write_chunk_uninit(count);
-        let slots = slots.unwrap_or_else(|_| unreachable!("only this end takes slots"));
-        slots.fill_from_iter(burst.drain(..count));
+        self.tx.send_burst(burst);
     }
 
     fn refused(&self) -> u64 {
@@ -55,24 +50,24 @@ impl<F> Wire<F> {
     /// # Errors
     /// Gives the frame back where the port has no descriptor for it.
     pub fn send(&mut self, frame: F) -> Result<(), F> {
-        self.to_port.push(frame).map_err(|rtrb::PushError::Full(frame)| frame)
+        self.to_port.send(frame)
     }
 
     /// Takes the next frame that the port has sent.
     pub fn receive(&mut self) -> Option<F> {
-        self.from_port.pop().ok()
+        self.from_port.receive()
     }
 }
 
 impl<F> fmt::Debug for LoopbackQueues<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LoopbackQueues").field("waiting", &self.rx.slots()).finish_non_exhaustive()
+        f.debug_struct("LoopbackQueues").field("waiting", &self.rx.waiting()).finish_non_exhaustive()
     }
 }
 
 impl<F> fmt::Debug for Wire<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wire").field("waiting", &self.from_port.slots()).finish_non_exhaustive()
+        f.debug_struct("Wire").field("waiting", &self.from_port.waiting()).finish_non_exhaustive()
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) const MAX_NETWORKS: usize = guideway_dataplane::ingress::MAX_NETWORKS
 /// Largest number of the appliance's addresses on one port, or in one VLAN.
 pub(super) const MAX_ADDRESSES_OF_A_PORT: usize = 64;
 /// Largest number of workers.
-pub(super) const MAX_WORKERS: usize = 64;
+pub const MAX_WORKERS: usize = 64;
 /// Longest path of a Unix socket, in bytes: `sun_path` of unix(7) without its NUL.
 pub(super) const MAX_SOCKET_PATH: usize = 107;
 /// Longest name of a network interface, in bytes: IFNAMSIZ of netdevice(7) without its NUL.

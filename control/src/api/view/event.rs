@@ -68,6 +68,10 @@ pub enum EventKind {
     WorkerStalled,
     /// A worker polls again.
     WorkerResumed,
+    /// One worker gets much more than its share of the packets.
+    LoadUneven,
+    /// No worker gets much more than its share of the packets any more.
+    LoadEven,
     /// Failures of probes count for nothing, as a worker or the control thread stood still.
     ProbesDiscarded,
     /// Another host claims an address of the appliance.
@@ -102,7 +106,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All kinds of events.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 36] = [
         Self::BackendHealthy,
         Self::BackendUnhealthy,
         Self::WeightChanged,
@@ -122,6 +126,8 @@ impl EventKind {
         Self::ReloadRefused,
         Self::WorkerStalled,
         Self::WorkerResumed,
+        Self::LoadUneven,
+        Self::LoadEven,
         Self::ProbesDiscarded,
         Self::AddressConflict,
         Self::LinkDown,
@@ -161,6 +167,8 @@ impl EventKind {
             Self::ReloadRefused => "reload_refused",
             Self::WorkerStalled => "worker_stalled",
             Self::WorkerResumed => "worker_resumed",
+            Self::LoadUneven => "load_uneven",
+            Self::LoadEven => "load_even",
             Self::ProbesDiscarded => "probes_discarded",
             Self::AddressConflict => "address_conflict",
             Self::LinkDown => "link_down",

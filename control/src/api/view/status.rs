@@ -68,10 +68,28 @@ pub struct Port {
     pub speed_mbps: Option<u32>,
     /// Longest packet that the port takes.
     pub mtu: u16,
+    /// NUMA node of the device, where the port's frames lie too; `null` where it belongs to none.
+    #[serde(default)]
+    pub node: Option<u32>,
     /// True if the device spreads flows over its queues by a hash.
     pub rss: bool,
     /// Queue pairs in use.
     pub queues: u16,
+    /// Receive queues in use.
+    #[serde(default)]
+    pub rx_queues: u16,
+    /// Transmit queues in use.
+    #[serde(default)]
+    pub tx_queues: u16,
+    /// Sentence that tells which worker polls which queue, and who shares with whom.
+    #[serde(default)]
+    pub queue_plan: String,
+    /// Numbers of queues that the device has refused at the start, each with its cause.
+    #[serde(default)]
+    pub queue_refusals: Vec<String>,
+    /// Spread of flows over the receive queues, as the device tells it; `null` where it does not spread them.
+    #[serde(default)]
+    pub rss_state: Option<RssState>,
     /// State of the device; `running` from an appliance that does not watch it.
     #[serde(default)]
     pub state: PortState,
@@ -96,6 +114,19 @@ pub enum PortState {
     Removed,
 }
 
+/// Spread of flows over the receive queues of a device, by a hash.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RssState {
+    /// Types of frames that are hashed, in DPDK's words.
+    pub types: Vec<String>,
+    /// True if both directions of a flow come by one queue; `null` where the device does not tell its key.
+    pub symmetric: Option<bool>,
+    /// Number of the redirection table's entries that lead to each receive queue; `null` where the device does not tell.
+    pub table_entries: Option<Vec<u16>>,
+    /// Cause for which the device has not taken an even table; `null` where it has one.
+    pub table_refusal: Option<String>,
+}
+
 /// State of a worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Worker {
@@ -103,12 +134,38 @@ pub struct Worker {
     pub number: u16,
     /// Core that the worker is pinned to.
     pub core: u32,
+    /// NUMA node of the core; `null` where the kernel does not tell.
+    #[serde(default)]
+    pub node: Option<u32>,
     /// State of the worker: running or stalled.
     pub state: WorkerState,
     /// Polls of the ports: the worker's heartbeat.
     pub polls: u64,
     /// Share of the latest polls that found a frame.
     pub busy_share: f64,
+    /// Share of the latest packets of all workers.
+    #[serde(default)]
+    pub packet_share: f64,
+    /// Queues of each port, in the order of the configuration.
+    #[serde(default)]
+    pub queues: Vec<WorkerQueues>,
+}
+
+/// Queues of one port that a worker polls and sends by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerQueues {
+    /// Name of the port.
+    pub port: String,
+    /// Receive queue that the worker polls; `null` where other workers hand it its share.
+    pub rx_queue: Option<u16>,
+    /// Workers that it hands a share of its receive queue to.
+    pub shares_with: Vec<u16>,
+    /// Workers that hand it a share of their receive queues.
+    pub receives_from: Vec<u16>,
+    /// Transmit queue that the worker fills; `null` where another worker sends its frames.
+    pub tx_queue: Option<u16>,
+    /// Worker that sends its frames; `null` where it has a transmit queue.
+    pub sends_by: Option<u16>,
 }
 
 /// State of a worker.

@@ -1,99 +1,202 @@
 //! The configured ports, opened: the control thread's ends, and the queues of each worker.
 
+use guideway_dataplane::pipeline::BURST;
 use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_engine::driver::device::AfPacketRing;
 use guideway_engine::driver::dpdk::{
-    DpdkMbuf, Eal, Link, Mempool, MempoolOptions, Port, PortOptions, QueuePair, Signals, StartError,
+    DpdkMbuf, Eal, Link, Mempool, MempoolOptions, Port, PortOptions, QueueCounts, QueuePair, Rss, Signals,
+    StartError,
 };
-use guideway_engine::driver::loopback::LoopbackQueues;
-use guideway_engine::driver::steering::{Followers, followers};
+use guideway_engine::driver::queue_plan::QueuePlan;
+use guideway_engine::driver::steering::{Rings, rings};
 use guideway_model::config::Config;
 
 use crate::api::view;
 use crate::run::appliance::{Nic, needs_udp_checksum};
+use crate::run::machine::topology::Topology;
 use crate::run::ports::{PortLink, PortSignals, Ports};
 use crate::run::worker::RingSizes;
 
 /// A worker's queues of one port, before it has attached them to its thread.
-pub(super) enum Queues<'eal> {
-    /// A pair of queues that the device keeps for this worker.
-    Own(QueuePair<'eal>),
-    /// The device's one pair, which this worker polls for all.
-    Distributor(QueuePair<'eal>, Followers<DpdkMbuf<'eal>>),
-    /// A ring by which another worker hands over this one's share.
-    Follower(LoopbackQueues<DpdkMbuf<'eal>>),
+pub(super) struct Queues<'eal> {
+    /// Queues that the device keeps for this worker; none where it goes by other workers alone.
+    pub(super) own: Option<QueuePair<'eal>>,
+    /// Rings to and from the workers that it shares queues with.
+    pub(super) rings: Rings<DpdkMbuf<'eal>>,
 }
 
 /// The control thread's ends of all ports.
 pub(super) struct LivePorts<'eal> {
-    ports: Vec<(String, Port<'eal>, u16)>,
+    ports: Vec<LivePort<'eal>>,
+    /// One for each node of the ports, the first port's first.
+    pools: Vec<NodePool<'eal>>,
+    /// Node of each worker's core.
+    nodes: Vec<Option<u8>>,
+}
+
+/// Mempool of the ports of one NUMA node, or of those whose node nobody knows.
+struct NodePool<'eal> {
+    node: Option<u8>,
     pool: Mempool<'eal>,
 }
 
+/// The control thread's end of one port.
+struct LivePort<'eal> {
+    name: String,
+    port: Port<'eal>,
+    node: Option<u8>,
+    plan: QueuePlan,
+}
+
 impl<'eal> LivePorts<'eal> {
-    /// Opens every port of the configuration; returns the queues of each worker too, in the order of the ports.
+    /// Opens every port of the configuration, for workers on these cores; returns the queues of each worker too, in the order
+    /// of the ports.
     pub(super) fn open(
         eal: &'eal Eal,
         config: &Config,
-        workers: usize,
+        cores: &[usize],
+        topology: &Topology,
     ) -> Result<(Self, Vec<Vec<Queues<'eal>>>), StartError> {
-        let mut pairs_of = Vec::with_capacity(config.ports.len());
-        for port in &config.ports {
-            let serves = eal.offloads(&port.device)?.serve(workers as u16, &port.device);
-            pairs_of.push(if serves { workers as u16 } else { 1 });
-        }
-        let pool = eal.mempool("frames", &pool_options(config, &pairs_of, workers))?;
+        let workers = cores.len();
+        let nodes: Vec<Option<u8>> = cores.iter().map(|core| topology.node_of_core(*core)).collect();
+        let pools = pools(eal, config, workers, topology)?;
         let udp_checksum = needs_udp_checksum(config);
         let mut ports = Vec::with_capacity(config.ports.len());
         let mut queues: Vec<Vec<Queues<'eal>>> = (0..workers).map(|_| Vec::new()).collect();
-        for (index, (port, pairs)) in config.ports.iter().zip(pairs_of).enumerate() {
+        let mut duties = vec![0; workers];
+        for (index, port) in config.ports.iter().enumerate() {
+            let offloads = eal.offloads(&port.device)?;
             let options = PortOptions {
-                queues: pairs,
+                queues: offloads.queues_for(workers as u16, &port.device),
                 rx_descriptors: port.rx_descriptors,
                 tx_descriptors: port.tx_descriptors,
                 mtu: Some(port.mtu),
                 promiscuous: port.promiscuous,
                 udp_checksum,
             };
-            let (opened, own) = eal.open(&port.device, &options, pool)?;
+            let node = topology.node_of_device(&port.device);
+            let of_node = pools.iter().find(|pool| pool.node == node).unwrap_or(&pools[0]);
+            let (opened, pairs) = eal.open(&port.device, &options, of_node.pool)?;
             let adopted = opened.adopt_mac(config.mac_of_port(index).map(MacAddress))?;
             for remark in adopted.into_iter().chain(opened.remark_of_mtu()) {
                 tracing::warn!(port = port.name, "{remark}");
             }
-            if own.len() == workers {
-                queues.iter_mut().zip(own).for_each(|(worker, pair)| worker.push(Queues::Own(pair)));
-            } else {
-                tracing::info!(
-                    port = port.name,
-                    "device does not spread flows over {workers} queues: worker 0 polls it for all"
-                );
-                share_out(&mut queues, own, port.rx_descriptors);
-            }
-            ports.push((port.name.clone(), opened, pairs));
+            let is_near: Vec<bool> = nodes.iter().map(|of_worker| *of_worker == node).collect();
+            let plan = plan(opened.queues(), &is_near, &mut duties);
+            tell(&port.name, &opened, &plan, !config.routes.is_empty());
+            let depths = (usize::from(port.rx_descriptors), usize::from(port.tx_descriptors));
+            deal_out(&mut queues, &plan, pairs, rings(&plan, depths.0, depths.1));
+            ports.push(LivePort { name: port.name.clone(), port: opened, node, plan });
         }
-        Ok((Self { ports, pool }, queues))
+        Ok((Self { ports, pools, nodes }, queues))
     }
 
     /// MAC address and offloads of each port's device.
     pub(super) fn nics(&self) -> Vec<Nic> {
-        let nic = |port: &Port<'eal>| Nic {
-            mac: port.own_mac(),
-            offloads_udp_checksum: port.offloads().udp_checksum,
+        let nic = |live: &LivePort<'eal>| Nic {
+            mac: live.port.own_mac(),
+            offloads_udp_checksum: live.port.offloads().udp_checksum,
         };
-        self.ports.iter().map(|(_, port, _)| nic(port)).collect()
+        self.ports.iter().map(nic).collect()
     }
 }
 
-/// Gives the one pair of a device to the first worker, which hands the others their share.
-fn share_out<'eal>(queues: &mut [Vec<Queues<'eal>>], own: Vec<QueuePair<'eal>>, descriptors: u16) {
-    let (rings, theirs) = followers(queues.len() - 1, usize::from(descriptors));
-    let distributor = own.into_iter().next().map(|pair| Queues::Distributor(pair, rings));
-    let theirs = theirs.into_iter().map(Queues::Follower);
-    queues.iter_mut().zip(distributor.into_iter().chain(theirs)).for_each(|(worker, own)| worker.push(own));
+/// Makes a mempool on each node that ports are on. Where a node has no memory for it, that of any node serves.
+fn pools<'eal>(
+    eal: &'eal Eal,
+    config: &Config,
+    workers: usize,
+    topology: &Topology,
+) -> Result<Vec<NodePool<'eal>>, StartError> {
+    // Ordinary pages lie where the kernel puts them.
+    let has_nodes = !config.engine.no_huge;
+    let node_of =
+        |port: &guideway_model::config::Port| topology.node_of_device(&port.device).filter(|_| has_nodes);
+    let nodes: Vec<Option<u8>> = config.ports.iter().map(node_of).collect();
+    let mut pools: Vec<NodePool<'eal>> = Vec::new();
+    for node in &nodes {
+        if pools.iter().any(|pool| pool.node == *node) {
+            continue;
+        }
+        let ports = nodes.iter().filter(|of_port| *of_port == node).count();
+        let options = MempoolOptions { node: *node, ..pool_options(config, workers, ports) };
+        let name = node.map_or("frames".to_owned(), |node| format!("frames-{node}"));
+        let pool = match (eal.mempool(&name, &options), node) {
+            (Err(error), Some(node)) => {
+                tracing::warn!(
+                    "NUMA node {node}, which ports are on, has no memory for frames, so that another one's is taken: {error} \
+                     (/sys/devices/system/node/node{node}/hugepages)"
+                );
+                eal.mempool(&format!("{name}-any"), &MempoolOptions { node: None, ..options })?
+            }
+            (pool, _) => pool?,
+        };
+        pools.push(NodePool { node: *node, pool });
+    }
+    Ok(pools)
 }
 
-/// A pool of as many frames as queues, rings and workers may hold at once.
-fn pool_options(config: &Config, pairs_of: &[u16], workers: usize) -> MempoolOptions {
+/// Plans a port's queues: they go first to workers near the port, by `is_near`, and of these to those that have the fewest
+/// duties of other ports, which are to share out a queue, and to send for others.
+fn plan(queues: QueueCounts, is_near: &[bool], duties: &mut [usize]) -> QueuePlan {
+    let mut order: Vec<u16> = (0..duties.len() as u16).collect();
+    if usize::from(queues.rx.min(queues.tx)) < duties.len() {
+        order.sort_by_key(|worker| (!is_near[usize::from(*worker)], duties[usize::from(*worker)]));
+    }
+    let plan = QueuePlan::new(order, queues.rx, queues.tx);
+    for (duties, worker) in duties.iter_mut().zip(0..) {
+        *duties += plan.followers(worker).len() + plan.carried(worker).count();
+    }
+    plan
+}
+
+/// Logs how workers and queues of a port go together, how the device spreads flows over the queues, and what it has refused;
+/// `routes` is true if both directions of flows are to meet at one worker.
+fn tell(name: &str, port: &Port<'_>, plan: &QueuePlan, routes: bool) {
+    for refusal in port.refusals() {
+        tracing::warn!(port = name, device = %port.device(), "{refusal}: fewer queues are tried");
+    }
+    tracing::info!(port = name, "{plan}");
+    let Some(rss) = port.rss() else { return };
+    let entries =
+        rss.entries(port.queues().rx).map(|entries| entries.iter().map(u16::to_string).collect::<Vec<_>>());
+    tracing::info!(
+        port = name,
+        types = rss.types.join(","),
+        symmetric = rss.symmetric,
+        table_entries = entries.map(|entries| entries.join(",")),
+        "the device spreads flows over its receive queues"
+    );
+    if let Some(refusal) = &rss.table_refusal {
+        tracing::info!(port = name, "the device keeps its own redirection table ({refusal})");
+    }
+    if routes && rss.symmetric == Some(false) {
+        tracing::warn!(
+            port = name,
+            "the device hashes both directions of a flow apart: the first packets of a routed connection may overtake each \
+             other"
+        );
+    }
+}
+
+/// Gives each worker its queues of one port, and its rings.
+fn deal_out<'eal>(
+    queues: &mut [Vec<Queues<'eal>>],
+    plan: &QueuePlan,
+    pairs: Vec<QueuePair<'eal>>,
+    rings: Vec<Rings<DpdkMbuf<'eal>>>,
+) {
+    let mut pairs: Vec<Option<QueuePair<'eal>>> = pairs.into_iter().map(Some).collect();
+    for (worker, rings) in rings.into_iter().enumerate() {
+        // A pair has the queue of this number of one direction or of both, and so has the worker.
+        let queue = plan.rx_queue(worker as u16).or(plan.tx_queue(worker as u16));
+        let own = queue.and_then(|queue| pairs.get_mut(usize::from(queue))?.take());
+        queues[worker].push(Queues { own, rings });
+    }
+}
+
+/// A pool for so many of the ports, of as many frames as queues, rings and workers may hold at once.
+fn pool_options(config: &Config, workers: usize, ports: usize) -> MempoolOptions {
     let largest =
         |descriptors: fn(&guideway_model::config::Port) -> u16| config.ports.iter().map(descriptors).max();
     let deepest = PortOptions {
@@ -101,9 +204,12 @@ fn pool_options(config: &Config, pairs_of: &[u16], workers: usize) -> MempoolOpt
         tx_descriptors: largest(|port| port.tx_descriptors).unwrap_or_default(),
         ..PortOptions::default()
     };
-    // Where one worker polls for the others, the rings between them hold as much as queues of their own would.
-    let pairs: u32 = pairs_of.iter().map(|_| workers as u32).sum();
-    let host_frames = 2 * (RingSizes::LIVE.host * workers) as u32;
+    // Where workers share queues, the rings between them hold as much as queues of their own would, and each that shares one
+    // out or sends for others keeps a burst in either direction.
+    let pairs = (ports * workers) as u32;
+    // Frames leave by any port, whichever they came by.
+    let by_others = ((config.ports.len() - ports) * workers) as u32 * u32::from(deepest.tx_descriptors);
+    let host_frames = 2 * (RingSizes::LIVE.host * workers) as u32 + 2 * BURST as u32 * pairs + by_others;
     let computed = MempoolOptions::holding(pairs, &deepest, workers as u32, host_frames);
     let longest = config.ports.iter().map(buffer_len).max().unwrap_or_default();
     MempoolOptions {
@@ -122,7 +228,7 @@ fn buffer_len(port: &guideway_model::config::Port) -> u16 {
 impl<'eal> LivePorts<'eal> {
     /// Port of this index in the configuration.
     fn port(&self, index: usize) -> &Port<'eal> {
-        &self.ports[index].1
+        &self.ports[index].port
     }
 }
 
@@ -132,16 +238,26 @@ fn known_speed(link: Link) -> Option<u32> {
     (link.speed_mbps != u32::MAX && link.speed_mbps != 0).then_some(link.speed_mbps)
 }
 
+fn show_rss(rss: Rss, queues: u16) -> view::RssState {
+    view::RssState {
+        types: rss.types.iter().map(|name| (*name).to_owned()).collect(),
+        symmetric: rss.symmetric,
+        table_entries: rss.entries(queues),
+        table_refusal: rss.table_refusal,
+    }
+}
+
 impl<'eal> Ports for LivePorts<'eal> {
     type Frame = DpdkMbuf<'eal>;
 
     fn frame(&self, bytes: &[u8]) -> Option<DpdkMbuf<'eal>> {
-        self.pool.frame(bytes)
+        self.pools[0].pool.frame(bytes)
     }
 
     fn states(&self) -> Vec<view::Port> {
-        let state = |(name, port, queues): &(String, Port<'eal>, u16)| {
+        let state = |LivePort { name, port, node, plan }: &LivePort<'eal>| {
             let link = port.link();
+            let QueueCounts { rx, tx } = port.queues();
             view::Port {
                 name: name.clone(),
                 device: port.device().to_string(),
@@ -150,16 +266,39 @@ impl<'eal> Ports for LivePorts<'eal> {
                 link_up: link.up,
                 speed_mbps: known_speed(link),
                 mtu: port.mtu(),
-                rss: port.offloads().rss && *queues > 1,
-                queues: *queues,
+                node: node.map(u32::from),
+                rss: port.offloads().rss && rx > 1,
+                queues: rx.min(tx),
+                rx_queues: rx,
+                tx_queues: tx,
+                queue_plan: plan.to_string(),
+                queue_refusals: port.refusals().iter().map(ToString::to_string).collect(),
+                rss_state: port.rss().map(|rss| show_rss(rss, rx)),
+                // The control thread's watch of the ports fills in the rest.
                 ..view::Port::default()
             }
         };
         self.ports.iter().map(state).collect()
     }
 
+    fn node_of(&self, worker: u16) -> Option<u32> {
+        self.nodes.get(usize::from(worker)).copied().flatten().map(u32::from)
+    }
+
+    fn queues_of(&self, worker: u16) -> Vec<view::WorkerQueues> {
+        let queues = |LivePort { name, plan, .. }: &LivePort<'eal>| view::WorkerQueues {
+            port: name.clone(),
+            rx_queue: plan.rx_queue(worker),
+            shares_with: plan.followers(worker),
+            receives_from: plan.distributors(worker),
+            tx_queue: plan.tx_queue(worker),
+            sends_by: plan.carrier(worker),
+        };
+        self.ports.iter().map(queues).collect()
+    }
+
     fn stats(&self) -> Vec<view::PortStats> {
-        let stats = |(name, port, _): &(String, Port<'eal>, u16)| {
+        let stats = |LivePort { name, port, .. }: &LivePort<'eal>| {
             let counted = port.stats();
             view::PortStats {
                 name: name.clone(),
@@ -175,7 +314,7 @@ impl<'eal> Ports for LivePorts<'eal> {
     }
 
     fn names(&self) -> Vec<String> {
-        self.ports.iter().map(|(name, ..)| name.clone()).collect()
+        self.ports.iter().map(|live| live.name.clone()).collect()
     }
 
     fn take_signals(&self, port: usize) -> PortSignals {
@@ -211,5 +350,30 @@ impl<'eal> Ports for LivePorts<'eal> {
 
     fn remove(&self, port: usize) -> Result<(), String> {
         self.port(port).remove().map_err(|error| error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn duties_of_several_ports_go_to_several_workers() {
+        let mut duties = [0; 4];
+        let mut plan = |rx, tx, is_near: [bool; 4]| plan(QueueCounts { rx, tx }, &is_near, &mut duties);
+        let pollers: Vec<u16> = (0..3).map(|_| plan(1, 1, [false; 4]).poller(0)).collect();
+        assert_eq!(pollers, [0, 1, 2]);
+        let own = plan(4, 4, [false, false, true, true]);
+        assert!((0..4).all(|worker| own.rx_queue(worker) == Some(worker)), "{own}");
+    }
+
+    #[test]
+    fn queues_go_to_workers_on_the_node_of_the_port() {
+        let mut duties = [0; 4];
+        let mut plan = |is_near: [bool; 4]| plan(QueueCounts { rx: 1, tx: 2 }, &is_near, &mut duties);
+        let [first, second] = [0, 1].map(|_| plan([false, true, false, true]));
+        assert_eq!((first.poller(0), first.tx_queue(3)), (1, Some(1)));
+        assert_eq!((second.poller(0), second.tx_queue(1)), (3, Some(1)));
+        assert_eq!(plan([true, false, false, false]).poller(0), 0);
     }
 }

@@ -8,7 +8,7 @@ use std::thread::Scope;
 use std::time::Duration;
 
 use guideway_engine::driver::dpdk::{DpdkMbuf, Lcore, Running, StartError};
-use guideway_engine::driver::steering::{Distributor, WorkerQueues};
+use guideway_engine::driver::steering::WorkerQueues;
 use tokio::sync::mpsc;
 
 use super::ports::Queues;
@@ -74,13 +74,7 @@ fn work<'eal>(
         Ok(lcore) => lcore,
         Err(error) => return drop(ready.send(Err(error))),
     };
-    let attach = |queues| match queues {
-        Queues::Own(pair) => WorkerQueues::Own(lcore.attach(pair)),
-        Queues::Distributor(pair, followers) => {
-            WorkerQueues::Distributor(Distributor::new(lcore.attach(pair), followers))
-        }
-        Queues::Follower(queues) => WorkerQueues::Follower(queues),
-    };
+    let attach = |Queues { own, rings }| WorkerQueues::new(own.map(|pair| lcore.attach(pair)), rings);
     #[cfg(feature = "fault-injection")]
     let number = seed.number();
     let mut poll_loop = seed.poll_loop(queues.into_iter().map(attach).collect());

@@ -67,6 +67,7 @@ impl Note {
             | EventKind::OperatorSettingDropped
             | EventKind::OperatorStateFailed
             | EventKind::WeightsInvalid
+            | EventKind::LoadUneven
             | EventKind::ProbesDiscarded
             | EventKind::AddressConflict
             | EventKind::LinkDown => tracing::Level::WARN,

@@ -9,6 +9,7 @@ use guideway_dataplane::frame::Frame;
 use guideway_engine::counters::{Adoption, WorkerCounters};
 
 use super::event_log::Note;
+use super::load_watch::{self, LoadWatch};
 use super::watchdog::{self, Watchdog};
 use crate::api::view::{self, EventKind};
 use crate::run::ports::Ports;
@@ -22,6 +23,7 @@ pub(super) struct Workers<P: Ports> {
     ports: P,
     ends: Vec<WorkerEnd<P::Frame>>,
     watchdog: Watchdog,
+    load_watch: LoadWatch,
     /// Frames of the control thread that no worker or no buffer could take.
     unsent: u64,
 }
@@ -29,7 +31,7 @@ pub(super) struct Workers<P: Ports> {
 impl<P: Ports> Workers<P> {
     pub(super) fn new(ports: P, ends: Vec<WorkerEnd<P::Frame>>) -> Self {
         let watchdog = Watchdog::new(ends.len());
-        Self { ports, ends, watchdog, unsent: 0 }
+        Self { ports, ends, watchdog, load_watch: LoadWatch::new(), unsent: 0 }
     }
 
     /// Calls `handle` with the frames that the workers have passed on: a bounded number of each worker.
@@ -57,7 +59,8 @@ impl<P: Ports> Workers<P> {
         self.unsent += u64::from(!is_sent);
     }
 
-    /// Looks at how far the workers' polls have come; returns an event for each worker that has stalled or resumed.
+    /// Looks at how far the workers' polls have come, and at their shares of the packets; returns an event for each worker that
+    /// has stalled or resumed, and of shares that have become uneven or even.
     pub(super) fn watch(&mut self, now: Duration) -> Vec<Note> {
         let counters = self.ends.iter().map(|worker| &worker.counters);
         let polls = counters.map(|counters| (counters.heartbeat(), counters.read().io.busy_polls));
@@ -73,7 +76,38 @@ impl<P: Ports> Workers<P> {
                 Note::new(EventKind::WorkerResumed, format!("worker {worker} polls again, on core {core}"))
             }
         };
-        self.watchdog.look(polls, now).into_iter().map(note).collect()
+        let mut notes: Vec<Note> = self.watchdog.look(polls, now).into_iter().map(note).collect();
+        // The others have its share, while a worker stands still.
+        if !self.has_stalled() {
+            let packets = self.ends.iter().map(|worker| worker.counters.read().pipeline.offered).collect();
+            notes.extend(self.load_watch.look(packets, now).map(|news| self.note_of_load(news)));
+        }
+        notes
+    }
+
+    /// The event of shares that have become uneven or even.
+    fn note_of_load(&self, news: load_watch::News) -> Note {
+        let load_watch::News::Uneven { worker, share, rate } = news else {
+            return Note::new(
+                EventKind::LoadEven,
+                "no worker gets much more than its share of the packets any more",
+            );
+        };
+        let even = 100.0 / self.ends.len() as f64;
+        let queues = self.ports.queues_of(worker as u16);
+        let queues: Vec<String> = queues
+            .iter()
+            .filter_map(|queues| Some(format!("queue {} of port {}", queues.rx_queue?, queues.port)))
+            .collect();
+        let polls =
+            if queues.is_empty() { String::new() } else { format!(", from {}", queues.join(" and ")) };
+        let text = format!(
+            "worker {worker} gets {:.0} % of the packets, {rate:.0} a second{polls}, and an even share is {even:.0} %: a \
+             flow or a tunnel stays on one queue; have the senders use several tunnels, or tunnels over UDP whose source \
+             ports differ",
+            share * 100.0
+        );
+        Note::new(EventKind::LoadUneven, text)
     }
 
     /// Gives nothing more to a worker that has failed, and logs the failure.
@@ -122,6 +156,7 @@ impl<P: Ports> Workers<P> {
         let state = |(number, worker): (usize, &WorkerEnd<P::Frame>)| view::Worker {
             number: number as u16,
             core: worker.core as u32,
+            node: self.ports.node_of(number as u16),
             state: if self.watchdog.is_stalled(number) {
                 view::WorkerState::Stalled
             } else {
@@ -129,6 +164,8 @@ impl<P: Ports> Workers<P> {
             },
             polls: worker.counters.heartbeat(),
             busy_share: self.watchdog.busy_share(number),
+            packet_share: self.load_watch.share(number),
+            queues: self.ports.queues_of(number as u16),
         };
         self.ends.iter().enumerate().map(state).collect()
     }
@@ -191,5 +228,39 @@ mod tests {
         workers.receive(|port, _| from.push(port));
         assert_eq!(from.len(), FRAMES_A_TURN + 1);
         assert_eq!(from.last(), Some(&PortId(1)));
+    }
+
+    #[test]
+    fn a_worker_with_most_of_the_packets_is_told_of_unless_another_stands_still() {
+        let notes = |beats_of_the_other: fn(u64) -> u64| {
+            let (mut ends, mut writers) = (Vec::new(), Vec::new());
+            for core in 0..2 {
+                let (writer, reader) = counters();
+                writers.push(writer);
+                ends.push(WorkerEnd { core, counters: reader, mailbox: host_path::<Mbuf>(1).1 });
+            }
+            let mut workers = Workers::new(MemoryPorts, ends);
+            let mut notes = Vec::new();
+            for second in 1..20 {
+                for (writer, packets) in writers.iter_mut().zip([90_000, 10_000]) {
+                    let mut counted = WorkerCounters::default();
+                    counted.pipeline.offered = packets * second;
+                    writer.publish(&counted);
+                }
+                writers[0].beat(second);
+                writers[1].beat(beats_of_the_other(second));
+                notes.extend(workers.watch(Duration::from_secs(second)));
+            }
+            notes.iter().map(|note| format!("{note:?}")).collect::<Vec<_>>()
+        };
+        let told = notes(|second| second);
+        let [told] = &told[..] else { panic!("{told:?}") };
+        assert!(told.contains("LoadUneven"), "{told}");
+        assert!(
+            told.contains("worker 0 gets 90 % of the packets, 90000 a second, and an even share is 50 %: "),
+            "{told}"
+        );
+        let stalled = notes(|_| 1);
+        assert!(stalled.iter().all(|note| !note.contains("LoadUneven")), "{stalled:?}");
     }
 }

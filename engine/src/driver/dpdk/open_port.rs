@@ -15,24 +15,36 @@ pub(super) struct OpenPort<'eal> {
     may_segment: bool,
     /// True for a bond, which sends messages of its own as part of its transmit function.
     is_bond: bool,
-    /// Gate that each worker looks at before it polls its queues.
+    /// Key of the device's hash, which drivers read when they start, by the pointer that they were configured with.
+    rss_key: Vec<u8>,
+    /// Gate that each worker with queues of the port looks at before it polls them.
     gate: Gate,
     closed: AtomicBool,
     eal: PhantomData<&'eal ()>,
 }
 
 impl OpenPort<'_> {
-    /// Takes over a port that is to be opened, with so many queue pairs; only [`Eal::open`] does, once for each.
+    /// Takes over a port that is to be opened; only [`Eal::open`] does, once for each.
     ///
     /// [`Eal::open`]: super::Eal::open
-    pub(super) fn new(id: u16, queue_pairs: u16, is_bond: bool) -> Self {
-        let gate = Gate::new(queue_pairs.into());
-        Self { id, may_segment: true, is_bond, gate, closed: AtomicBool::new(false), eal: PhantomData }
+    pub(super) fn new(id: u16, is_bond: bool, rss_key: Vec<u8>) -> Self {
+        let (gate, closed) = (Gate::new(0), AtomicBool::new(false));
+        Self { id, may_segment: true, is_bond, rss_key, gate, closed, eal: PhantomData }
+    }
+
+    /// Makes the gate for so many queue pairs, once it is known how many the device takes.
+    pub(super) fn admit(&mut self, queue_pairs: u16) {
+        self.gate = Gate::new(queue_pairs.into());
     }
 
     /// Notes that the driver hands over each frame in one mbuf.
     pub(super) fn mark_whole(&mut self) {
         self.may_segment = false;
+    }
+
+    /// Key of the device's hash; it stays where it is until the port is closed.
+    pub(super) fn rss_key(&self) -> &[u8] {
+        &self.rss_key
     }
 
     /// True if a received frame may lie in several mbufs, so that its header has to be looked at.

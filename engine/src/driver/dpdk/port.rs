@@ -13,7 +13,11 @@ use guideway_dpdk_sys as sys;
 
 use super::address_filter::Addresses;
 use super::open_port::OpenPort;
-use super::{Eal, Mempool, PortOptions, QueuePair, StartError, dpdk_log, preflight, signals};
+use super::queue_counts::Refused;
+use super::{
+    Eal, Mempool, PortOptions, QueueCounts, QueuePair, Refusal, Rss, StartError, dpdk_log, preflight, rss,
+    signals,
+};
 use crate::driver::device::Device;
 
 /// Bytes of a frame beyond the MTU: Ethernet header and two VLAN tags.
@@ -47,8 +51,10 @@ pub struct Port<'eal> {
     device: Device,
     driver: String,
     offloads: Offloads,
-    /// Options that the port is opened with, and again after a reset.
+    /// Options that the port was opened with, as far as the device takes them, and is opened with again after a reset.
     options: PortOptions,
+    refusals: Vec<Refusal>,
+    rss: RefCell<Option<Rss>>,
     pool: Mempool<'eal>,
     /// MAC address that the device had before it was given another.
     own_mac: MacAddress,
@@ -66,18 +72,21 @@ pub struct Offloads {
     /// True if the device computes the checksums of UDP headers. That of an IPv4 header is no work worth handing on:
     /// a tunnel's differs from a template's in five words.
     pub udp_checksum: bool,
-    /// Number of queue pairs that the device can have.
-    pub queues: u16,
+    /// Number of receive queues that the device states.
+    pub rx_queues: u16,
+    /// Number of transmit queues that the device states.
+    pub tx_queues: u16,
 }
 
 impl Offloads {
-    /// True if each of `workers` can have queues of its own, and its share of the flows on them.
+    /// Numbers of queues for so many workers: as many as there are of each direction.
     ///
-    /// If not, one worker polls the device for all ([`crate::driver::steering`]). A virtual device with several
-    /// queues is taken to spread in its own way; hardware without RSS puts everything into the first.
-    pub fn serve(&self, workers: u16, device: &Device) -> bool {
+    /// A virtual device with several receive queues is taken to spread flows over them in its own way; hardware without RSS
+    /// puts everything into the first.
+    pub fn queues_for(&self, workers: u16, device: &Device) -> QueueCounts {
         let spreads = self.rss || matches!(device, Device::Virtual(_));
-        workers <= 1 || (workers <= self.queues && spreads)
+        let rx = if spreads { self.rx_queues } else { 1 };
+        QueueCounts { rx, tx: self.tx_queues }.at_most(QueueCounts { rx: workers, tx: workers })
     }
 }
 
@@ -117,9 +126,11 @@ impl Eal {
         Ok(offloads_of(&device_info(id, device)?))
     }
 
-    /// Opens and starts a port, whose received frames come from `pool`.
+    /// Opens and starts a port, whose received frames come from `pool`, with as many of the queues asked for as the device
+    /// has and takes.
     ///
-    /// Returns the control thread's end and one queue pair for each worker.
+    /// Returns the control thread's end and the queues in pairs; where there are more of one direction, the last pairs have
+    /// that one alone.
     ///
     /// # Errors
     /// [`StartError`] names what the device does not offer or refuses.
@@ -132,13 +143,6 @@ impl Eal {
         let id = self.port_id(device)?;
         let info = device_info(id, device)?;
         let offloads = offloads_of(&info);
-        if options.queues > offloads.queues {
-            return Err(StartError::TooFewQueues {
-                device: device.to_string(),
-                asked: options.queues,
-                offered: offloads.queues,
-            });
-        }
         let mtu = options.mtu.unwrap_or(DEFAULT_MTU);
         let longest = longest_mtu(&info);
         if mtu > longest {
@@ -155,17 +159,22 @@ impl Eal {
         if !self.opened.borrow_mut().insert(id) {
             return Err(StartError::DeviceTaken { device: device.to_string() });
         }
-        dpdk_log::forget();
         let driver = driver_name(&info);
-        let mut port = OpenPort::new(id, options.queues, driver == "net_bonding");
-        set_up(id, device, options, &info, pool)?;
+        let key = rss::symmetric_key(info.hash_key_size);
+        let mut port = OpenPort::new(id, driver == "net_bonding", key);
+        let (queues, refusals) = bring_up(&port, device, options, &info, pool)?;
+        let options = PortOptions { queues, ..*options };
+        let rss = settle(id, device, &options, &info)?;
         if hands_over_whole_frames(id, &driver) {
             port.mark_whole();
         }
+        port.admit(queues.rx.max(queues.tx));
         signals::listen(id);
-        let (port, device, options) = (Arc::new(port), device.clone(), *options);
+        let (port, device) = (Arc::new(port), device.clone());
         let offloads = Offloads { udp_checksum: offloads.udp_checksum && options.udp_checksum, ..offloads };
-        let queues = (0..options.queues).map(|queue| QueuePair::new(Arc::clone(&port), queue)).collect();
+        let pairs = (0..queues.rx.max(queues.tx))
+            .map(|number| QueuePair::new(Arc::clone(&port), number, number < queues.rx, number < queues.tx));
+        let pairs = pairs.collect();
         let port = Port {
             own_mac: mac_of(id),
             port,
@@ -173,12 +182,40 @@ impl Eal {
             driver,
             offloads,
             options,
+            refusals,
+            rss: RefCell::new(rss),
             pool,
             addresses: RefCell::default(),
             not_sync: PhantomData,
         };
         port.listen(&[]);
-        Ok((port, queues))
+        Ok((port, pairs))
+    }
+}
+
+/// Sets up a port with the queues asked for, or with fewer where the device refuses these; returns how many it has, and the
+/// attempts that were refused.
+fn bring_up(
+    port: &OpenPort<'_>,
+    device: &Device,
+    options: &PortOptions,
+    info: &sys::rte_eth_dev_info,
+    pool: Mempool<'_>,
+) -> Result<(QueueCounts, Vec<Refusal>), StartError> {
+    let offered = QueueCounts { rx: info.max_rx_queues, tx: info.max_tx_queues };
+    let mut options = PortOptions { queues: options.queues.at_most(offered), ..*options };
+    let mut refusals = Vec::new();
+    loop {
+        dpdk_log::forget();
+        let (refused, error) = match set_up(port, device, &options, info, pool) {
+            Ok(()) => return Ok((options.queues, refusals)),
+            Err(refusal) => refusal,
+        };
+        // What is refused with any number of queues has another cause, which the last attempt tells.
+        let Some(fewer) = options.queues.fewer(refused) else { return Err(error) };
+        let StartError::PortRefused { step, message, .. } = error else { return Err(error) };
+        refusals.push(Refusal { counts: options.queues, step, message });
+        options.queues = fewer;
     }
 }
 
@@ -192,9 +229,10 @@ fn device_info(id: u16, device: &Device) -> Result<sys::rte_eth_dev_info, StartE
 
 fn offloads_of(info: &sys::rte_eth_dev_info) -> Offloads {
     Offloads {
-        rss: info.flow_type_rss_offloads & sys::guideway_rss_flows != 0,
+        rss: rss::types(info.flow_type_rss_offloads) != 0,
         udp_checksum: info.tx_offload_capa & sys::guideway_tx_udp_checksum != 0,
-        queues: info.max_rx_queues.min(info.max_tx_queues),
+        rx_queues: info.max_rx_queues,
+        tx_queues: info.max_tx_queues,
     }
 }
 
@@ -231,26 +269,48 @@ fn driver_name(info: &sys::rte_eth_dev_info) -> String {
     name.to_string_lossy().into_owned()
 }
 
-/// Configures a port that does not run, and starts it.
+/// Configures a port that does not run, with its queues, and starts it; an error says which of the queues may be too many.
 fn set_up(
-    id: u16,
+    port: &OpenPort<'_>,
     device: &Device,
     options: &PortOptions,
     info: &sys::rte_eth_dev_info,
     pool: Mempool<'_>,
-) -> Result<(), StartError> {
-    configure(id, device, options, &offloads_of(info), info)?;
-    set_up_queues(id, device, options, info, pool)?;
-    start(id, device, options)
+) -> Result<(), (Refused, StartError)> {
+    let either = |error| (Refused::Either, error);
+    configure(port, device, options, info).map_err(either)?;
+    set_up_queues(port.id(), device, options, info, pool)?;
+    start(port.id(), device, options).map_err(either)
 }
 
-fn configure(
+/// Has a started port take what is not to its own MAC address, if it is to, and spread flows over its queues; returns how it
+/// does that, if it does. `info` is what the device stated when it was configured.
+fn settle(
     id: u16,
     device: &Device,
     options: &PortOptions,
-    offloads: &Offloads,
+    info: &sys::rte_eth_dev_info,
+) -> Result<Option<Rss>, StartError> {
+    if options.promiscuous {
+        // SAFETY: the port exists.
+        let result = unsafe { sys::rte_eth_promiscuous_enable(id) };
+        check(result, device, "be promiscuous")?;
+    }
+    let types = rss::types(info.flow_type_rss_offloads);
+    if types == 0 || options.queues.rx == 1 {
+        return Ok(None);
+    }
+    // Some drivers know their table's size once they are started.
+    Ok(Some(rss::settle(id, types, &device_info(id, device)?, options.queues.rx)))
+}
+
+fn configure(
+    port: &OpenPort<'_>,
+    device: &Device,
+    options: &PortOptions,
     info: &sys::rte_eth_dev_info,
 ) -> Result<(), StartError> {
+    let offloads = offloads_of(info);
     let mut conf = sys::rte_eth_conf::default();
     // No other offload: `MBUF_FAST_FREE` frees all mbufs to the pool of the first, and each port may send another's.
     if offloads.udp_checksum && options.udp_checksum {
@@ -262,53 +322,50 @@ fn configure(
     conf.intr_conf.set_lsc((flags & sys::guideway_dev_signals_link != 0).into());
     conf.intr_conf.set_rmv((flags & sys::guideway_dev_signals_removal != 0).into());
     conf.rxmode.mtu = u32::from(options.mtu.unwrap_or(0));
-    let mut key = symmetric_rss_key(info.hash_key_size);
-    if offloads.rss && options.queues > 1 {
+    if offloads.rss && options.queues.rx > 1 {
         conf.rxmode.mq_mode = sys::RTE_ETH_MQ_RX_RSS;
-        conf.rx_adv_conf.rss_conf.rss_hf = info.flow_type_rss_offloads & sys::guideway_rss_flows;
+        conf.rx_adv_conf.rss_conf.rss_hf = rss::types(info.flow_type_rss_offloads);
+        let key = port.rss_key();
         if !key.is_empty() {
-            conf.rx_adv_conf.rss_conf.rss_key = key.as_mut_ptr();
+            conf.rx_adv_conf.rss_conf.rss_key = key.as_ptr().cast_mut();
             conf.rx_adv_conf.rss_conf.rss_key_len = info.hash_key_size;
         }
     }
-    // SAFETY: the port exists and is not started; `conf` and the key are read before the call returns.
-    let result = unsafe { sys::rte_eth_dev_configure(id, options.queues, options.queues, &raw const conf) };
+    // SAFETY: the port exists and is not started; `conf` is copied before the call returns. The key is read by then or at the
+    // start, by the pointer in the copy, and lives until the port is closed; nobody writes to it.
+    let result = unsafe {
+        sys::rte_eth_dev_configure(port.id(), options.queues.rx, options.queues.tx, &raw const conf)
+    };
     check_with_mtu(result, device, "be configured", options)
 }
 
-/// Key by which a device hashes both directions of a flow alike, and so puts them into one queue; empty for a device that
-/// states no length of its key, and keeps the driver's own.
-//
-// Woo and Park, "Scalable TCP session monitoring with symmetric receive-side scaling" (2012): Toeplitz hashing is
-// symmetric under a key that repeats every 16 bits, the length of a port and half that of an address.
-fn symmetric_rss_key(len: u8) -> Vec<u8> {
-    [0x6d, 0x5a].into_iter().cycle().take(len.into()).collect()
-}
-
+/// Sets up the queues of both directions; an error says which of them the device refused.
 fn set_up_queues(
     id: u16,
     device: &Device,
     options: &PortOptions,
     info: &sys::rte_eth_dev_info,
     pool: Mempool<'_>,
-) -> Result<(), StartError> {
+) -> Result<(), (Refused, StartError)> {
     let (mut rx, mut tx) = (options.rx_descriptors, options.tx_descriptors);
     // SAFETY: the port is configured; both numbers are read and written before the call returns.
     let result = unsafe { sys::rte_eth_dev_adjust_nb_rx_tx_desc(id, &raw mut rx, &raw mut tx) };
-    check(result, device, "have so many descriptors")?;
+    check(result, device, "have so many descriptors").map_err(|error| (Refused::Either, error))?;
     // SAFETY: the port exists; a negative number says that the node is unknown.
     let node = unsafe { sys::rte_eth_dev_socket_id(id) } as u32;
-    for queue in 0..options.queues {
+    for queue in 0..options.queues.rx {
         // SAFETY: the port is configured with more than `queue` queues and is not started; the settings are the
         // driver's own and are read before the call returns; the pool lives as long as EAL, longer than the port.
         let result = unsafe {
             sys::rte_eth_rx_queue_setup(id, queue, rx, node, &raw const info.default_rxconf, pool.as_ptr())
         };
-        check(result, device, "set up its receive queues")?;
+        check(result, device, "set up its receive queues").map_err(|error| (Refused::Receive, error))?;
+    }
+    for queue in 0..options.queues.tx {
         // SAFETY: as above.
         let result =
             unsafe { sys::rte_eth_tx_queue_setup(id, queue, tx, node, &raw const info.default_txconf) };
-        check(result, device, "set up its transmit queues")?;
+        check(result, device, "set up its transmit queues").map_err(|error| (Refused::Transmit, error))?;
     }
     Ok(())
 }
@@ -325,13 +382,7 @@ fn device_flags(info: &sys::rte_eth_dev_info) -> u32 {
 fn start(id: u16, device: &Device, options: &PortOptions) -> Result<(), StartError> {
     // SAFETY: the port is configured, its queues are set up, and it is not started.
     let result = unsafe { sys::rte_eth_dev_start(id) };
-    check_with_mtu(result, device, "start", options)?;
-    if options.promiscuous {
-        // SAFETY: the port exists.
-        let result = unsafe { sys::rte_eth_promiscuous_enable(id) };
-        check(result, device, "be promiscuous")?;
-    }
-    Ok(())
+    check_with_mtu(result, device, "start", options)
 }
 
 pub(super) fn check(result: i32, device: &Device, step: &'static str) -> Result<(), StartError> {
@@ -378,11 +429,13 @@ impl Port<'_> {
     pub(super) fn set_up(&self) -> Result<(), StartError> {
         let id = self.port.id();
         let info = device_info(id, &self.device)?;
-        set_up(id, &self.device, &self.options, &info, self.pool)?;
+        // The workers go by the queues that there were: fewer will not do.
+        set_up(&self.port, &self.device, &self.options, &info, self.pool).map_err(|(_, error)| error)?;
+        *self.rss.borrow_mut() = settle(id, &self.device, &self.options, &info)?;
         self.tell_addresses_again()
     }
 
-    /// Options that the port was opened with.
+    /// Options that the port was opened with, as far as the device takes them.
     pub(super) fn options(&self) -> &PortOptions {
         &self.options
     }
@@ -415,6 +468,22 @@ impl Port<'_> {
     /// Work that the device does by itself, of what the port was opened with, and the queues that it has.
     pub fn offloads(&self) -> Offloads {
         self.offloads
+    }
+
+    /// Numbers of queues that the port runs with.
+    pub fn queues(&self) -> QueueCounts {
+        self.options.queues
+    }
+
+    /// Spread of flows over the receive queues, as the device said when it was last set up; None where it does none, or has one
+    /// queue.
+    pub fn rss(&self) -> Option<Rss> {
+        self.rss.borrow().clone()
+    }
+
+    /// Attempts with more queues that the device refused.
+    pub fn refusals(&self) -> &[Refusal] {
+        &self.refusals
     }
 
     /// MAC address of the port; zero if the device has none.
@@ -467,35 +536,6 @@ impl fmt::Debug for Port<'_> {
 mod tests {
     use super::*;
 
-    /// Toeplitz hash as devices compute it.
-    fn toeplitz(key: &[u8], input: &[u8]) -> u32 {
-        let bit = |bytes: &[u8], index: usize| bytes[index / 8] >> (7 - index % 8) & 1;
-        let window = |start: usize| (0..32).fold(0, |word, n| word << 1 | u32::from(bit(key, start + n)));
-        (0..input.len() * 8)
-            .filter(|index| bit(input, *index) == 1)
-            .fold(0, |hash, index| hash ^ window(index))
-    }
-
-    #[test]
-    fn both_directions_of_a_flow_fall_into_one_queue_and_flows_into_several() {
-        for (address_len, key_len) in [(4, 40), (16, 40), (16, 52)] {
-            let key = symmetric_rss_key(key_len);
-            let mut hashes = std::collections::BTreeSet::new();
-            for number in 0..64 {
-                let (here, there) = (vec![number; address_len], vec![200 - number; address_len]);
-                let there = [&there[1..], &[7 ^ number]].concat();
-                let (own, other) = ([0x9c, number], [0, 80]);
-                let hash = toeplitz(&key, &[&here[..], &there, &own, &other].concat());
-                assert_eq!(hash, toeplitz(&key, &[&there[..], &here, &other, &own].concat()));
-                let by_addresses = toeplitz(&key, &[&here[..], &there].concat());
-                assert_eq!(by_addresses, toeplitz(&key, &[&there[..], &here].concat()), "fragments");
-                hashes.insert(hash % 4);
-            }
-            assert_eq!(hashes.len(), 4);
-        }
-        assert!(symmetric_rss_key(0).is_empty());
-    }
-
     #[test]
     fn the_longest_packet_is_the_one_that_ethdev_would_take() {
         let info =
@@ -534,19 +574,22 @@ mod tests {
     }
 
     #[test]
-    fn hardware_without_rss_serves_one_worker_and_a_virtual_device_as_many_as_it_has_queues() {
+    fn queues_are_as_many_as_the_workers_and_the_device_have_of_each_direction() {
         let vf: Device = "3b:02.0".parse().unwrap();
         let ring: Device = "net_ring0".parse().unwrap();
-        let with = |rss, queues| Offloads { rss, udp_checksum: false, queues };
-        for (offloads, workers, device, served) in [
-            (with(false, 4), 1, &vf, true),
-            (with(false, 4), 2, &vf, false),
-            (with(true, 4), 4, &vf, true),
-            (with(true, 4), 5, &vf, false),
-            (with(false, 4), 4, &ring, true),
-            (with(false, 1), 2, &ring, false),
+        for (rss, offered, workers, device, expected) in [
+            (true, (4, 4), 7, &vf, (4, 4)),
+            (true, (16, 8), 12, &vf, (12, 8)),
+            (true, (4, 4), 1, &vf, (1, 1)),
+            // Without RSS all frames are in the first queue, and each worker may send by its own.
+            (false, (4, 4), 3, &vf, (1, 3)),
+            (false, (4, 4), 3, &ring, (3, 3)),
+            (false, (1, 2), 2, &ring, (1, 2)),
+            (false, (0, 0), 2, &ring, (1, 1)),
         ] {
-            assert_eq!(offloads.serve(workers, device), served, "{offloads:?} {workers} {device}");
+            let offloads = Offloads { rss, udp_checksum: false, rx_queues: offered.0, tx_queues: offered.1 };
+            let counts = offloads.queues_for(workers, device);
+            assert_eq!((counts.rx, counts.tx), expected, "{offloads:?} {workers} {device}");
         }
     }
 }

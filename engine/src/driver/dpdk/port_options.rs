@@ -1,10 +1,12 @@
 //! Options that a port is opened with, and their defaults.
 
+use super::QueueCounts;
+
 /// Options that a port is opened with.
 #[derive(Clone, Copy, Debug)]
 pub struct PortOptions {
-    /// Number of queue pairs: one for each worker.
-    pub queues: u16,
+    /// Numbers of queues, for the workers to poll; the device may have or take fewer.
+    pub queues: QueueCounts,
     /// Descriptors of a receive queue; the driver's limits apply.
     pub rx_descriptors: u16,
     /// Descriptors of a transmit queue; the driver's limits apply.
@@ -21,7 +23,7 @@ pub struct PortOptions {
 impl Default for PortOptions {
     fn default() -> Self {
         Self {
-            queues: 1,
+            queues: QueueCounts { rx: 1, tx: 1 },
             rx_descriptors: 1024,
             tx_descriptors: 1024,
             mtu: None,

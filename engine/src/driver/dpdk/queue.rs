@@ -1,5 +1,5 @@
 //! Queues of one DPDK port for one worker: an inert pair that can be sent to the worker, and the live one that it
-//! polls.
+//! polls. A pair may have one direction alone, on a device that has more queues of it than of the other.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
@@ -22,25 +22,39 @@ const POLLS_PER_MESSAGES: u32 = 1024;
 /// There is one of each, and it cannot be cloned or shared, so no two threads poll the same queue.
 pub struct QueuePair<'eal> {
     port: Arc<OpenPort<'eal>>,
-    queue: u16,
+    /// Number of the pair on its port, that of its queues, by which it is a user of the port's gate.
+    number: u16,
+    rx_queue: Option<u16>,
+    tx_queue: Option<u16>,
     not_sync: PhantomData<Cell<()>>,
 }
 
 impl<'eal> QueuePair<'eal> {
-    /// Makes one of a port's queue pairs; only [`OpenPort`] does, one for each queue that it has set up.
-    pub(super) fn new(port: Arc<OpenPort<'eal>>, queue: u16) -> Self {
-        Self { port, queue, not_sync: PhantomData }
+    /// Makes one of a port's queue pairs, which has the queue of its number of one direction or of both; only `Eal::open` does,
+    /// once for each number.
+    pub(super) fn new(port: Arc<OpenPort<'eal>>, number: u16, receives: bool, sends: bool) -> Self {
+        let (rx_queue, tx_queue) = (receives.then_some(number), sends.then_some(number));
+        Self { port, number, rx_queue, tx_queue, not_sync: PhantomData }
     }
 
-    /// Number of the queues on their port.
-    pub fn queue(&self) -> u16 {
-        self.queue
+    /// Number of the receive queue on its port; None if the pair receives nothing.
+    pub fn rx_queue(&self) -> Option<u16> {
+        self.rx_queue
+    }
+
+    /// Number of the transmit queue on its port; None if the pair sends nothing.
+    pub fn tx_queue(&self) -> Option<u16> {
+        self.tx_queue
     }
 }
 
 impl fmt::Debug for QueuePair<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("QueuePair").field("port", &self.port.id()).field("queue", &self.queue).finish()
+        f.debug_struct("QueuePair")
+            .field("port", &self.port.id())
+            .field("rx_queue", &self.rx_queue)
+            .field("tx_queue", &self.tx_queue)
+            .finish()
     }
 }
 
@@ -48,10 +62,10 @@ impl fmt::Debug for QueuePair<'_> {
 #[derive(Debug)]
 pub struct LiveQueues<'l, 'eal> {
     pair: QueuePair<'eal>,
-    /// Number of the port, beside that of the queue.
+    /// Number of the port, beside those of the queues.
     port: u16,
     may_segment: bool,
-    /// Polls until a bond gets to send its own messages; None for other devices.
+    /// Polls until a bond gets to send its own messages; None for other devices, and for a pair that sends nothing.
     until_messages: Option<u32>,
     refused: u64,
     joined: u64,
@@ -65,7 +79,8 @@ impl<'eal> Lcore<'eal> {
         LiveQueues {
             port: queues.port.id(),
             may_segment: queues.port.may_segment(),
-            until_messages: queues.port.is_bond().then_some(POLLS_PER_MESSAGES),
+            until_messages: (queues.port.is_bond() && queues.tx_queue.is_some())
+                .then_some(POLLS_PER_MESSAGES),
             pair: queues,
             refused: 0,
             joined: 0,
@@ -80,16 +95,22 @@ impl<'eal> LiveQueues<'_, 'eal> {
         self.pair
     }
 
+    /// True if the port's gate lets this pair poll its queues, until it looks again.
+    #[inline]
+    fn is_let_in(&self) -> bool {
+        self.pair.port.gate().lets_in(self.pair.number.into())
+    }
+
     /// Lets a bond send its LACP messages now and then, which it does within a transmit burst: an idle worker sends none, and
     /// the partner would give the bond up.
     // DPDK's guide of the bonding driver: bursts of both kinds at least every 100 ms.
     fn let_bond_talk(&mut self) {
-        let Some(left) = &mut self.until_messages else { return };
+        let (Some(left), Some(queue)) = (&mut self.until_messages, self.pair.tx_queue) else { return };
         *left -= 1;
         if *left == 0 {
             *left = POLLS_PER_MESSAGES;
             // SAFETY: as in `tx_burst`, and no mbuf is handed over.
-            unsafe { sys::guideway_tx_burst(self.port, self.pair.queue, ptr::null_mut(), 0) };
+            unsafe { sys::guideway_tx_burst(self.port, queue, ptr::null_mut(), 0) };
         }
     }
 
@@ -115,7 +136,8 @@ impl<'eal> driver::QueuePair for LiveQueues<'_, 'eal> {
     /// that each fits one.
     #[inline]
     fn rx_burst(&mut self, burst: &mut Burst<DpdkMbuf<'eal>>) {
-        if !self.pair.port.gate().lets_in(self.pair.queue.into()) {
+        let Some(queue) = self.pair.rx_queue else { return self.attend() };
+        if !self.is_let_in() {
             return;
         }
         let before = burst.len();
@@ -124,7 +146,7 @@ impl<'eal> driver::QueuePair for LiveQueues<'_, 'eal> {
         let spare = unsafe { burst.as_mut_ptr().add(before) };
         // SAFETY: the port is started and the queue set up as long as `pair.port` lives and its gate lets this pair in, and
         // nobody else polls this queue. A `DpdkMbuf` is a pointer in memory, and there is room for so many behind those that `burst` holds.
-        let count = unsafe { sys::guideway_rx_burst(self.port, self.pair.queue, spare.cast(), room as u16) };
+        let count = unsafe { sys::guideway_rx_burst(self.port, queue, spare.cast(), room as u16) };
         // SAFETY: the driver has written `count` pointers, at most `room`, and handed over their mbufs, which are
         // initialised; each comes from the pool that its queue was set up with, or from one of the same EAL that another
         // port sent it from. Each lies in one segment: the driver makes no others, or the look below joins or frees those that do not.
@@ -143,21 +165,29 @@ impl<'eal> driver::QueuePair for LiveQueues<'_, 'eal> {
 
     #[inline]
     fn tx_burst(&mut self, burst: &mut Burst<DpdkMbuf<'eal>>) {
+        let Some(queue) = self.pair.tx_queue else { return };
         // The device is being reset, or gone: it takes nothing.
-        if !self.pair.port.gate().lets_in(self.pair.queue.into()) {
+        if !self.is_let_in() {
             return;
         }
         let count = burst.len();
         let mbufs = burst.as_mut_ptr().cast::<*mut sys::rte_mbuf>();
         // SAFETY: the port is started and the queue set up as long as `pair.port` lives and its gate lets this pair in, and
         // nobody else polls this queue. A `DpdkMbuf` is a pointer in memory, and `burst` holds `count` of them.
-        let sent = unsafe { sys::guideway_tx_burst(self.port, self.pair.queue, mbufs, count as u16) };
+        let sent = unsafe { sys::guideway_tx_burst(self.port, queue, mbufs, count as u16) };
         // The driver has taken these over and frees them once they are sent.
         if usize::from(sent) == count {
             // SAFETY: nothing has zero elements to be initialised.
             unsafe { burst.set_len(0) };
         } else {
             burst.drain(..usize::from(sent)).for_each(mem::forget);
+        }
+    }
+
+    #[inline]
+    fn attend(&mut self) {
+        if self.is_let_in() {
+            self.let_bond_talk();
         }
     }
 

@@ -43,15 +43,6 @@ pub enum StartError {
         /// Device as configured.
         device: String,
     },
-    /// A device has fewer queues than there are workers.
-    TooFewQueues {
-        /// Device as configured.
-        device: String,
-        /// Queues asked for, one for each worker.
-        asked: u16,
-        /// Queues that the device has.
-        offered: u16,
-    },
     /// The mempool's buffers are too small for the port's longest frame.
     BuffersTooSmall {
         /// Device as configured.
@@ -171,13 +162,6 @@ impl fmt::Display for StartError {
             Self::DeviceTaken { device } => {
                 write!(f, "`{device}` is configured twice: name each device once")
             }
-            Self::TooFewQueues { device, asked, offered } => write!(
-                f,
-                "`{device}` has {offered} queue pair{} and {asked} workers want one each: run at most {offered} \
-                 worker{}, or give the device more queues",
-                plural(*offered),
-                plural(*offered)
-            ),
             Self::BuffersTooSmall { device, frame_len, data_room } => write!(
                 f,
                 "`{device}` takes frames of {frame_len} bytes and an mbuf holds {data_room}: lower the port's MTU, \
@@ -237,10 +221,6 @@ impl fmt::Display for StartError {
 }
 
 impl std::error::Error for StartError {}
-
-fn plural(count: u16) -> &'static str {
-    if count == 1 { "" } else { "s" }
-}
 
 #[cfg(test)]
 mod tests {

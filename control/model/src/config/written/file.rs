@@ -83,17 +83,18 @@ tables! {
     /// Cores and memory that the engine uses. A reload does not change them.
     #[derive(Default)]
     EngineFile {
-        /// Cores of the workers, one worker each; by default every core that the process may use except the control
-        /// thread's.
+        /// Cores of the workers, one worker each; by default the cores that the kernel isolates, or where it isolates none
+        /// every core that the process may use except the control thread's, at most 64.
         #[schemars(length(min = 1, max = MAX_WORKERS))]
         worker_cores: Option<Field<List<Core>>>,
-        /// Core of the control thread; by default the lowest that the process may use.
+        /// Core of the control thread; by default the lowest that the process may use, on the NUMA node of the ports.
         control_core: Option<Field<Core>>,
         /// Keeps frames in ordinary pages: for tests, unfit for hardware.
         no_huge: Option<Field<bool>> = false,
         /// Memory for frames in ordinary pages, in MiB (no_huge only).
         memory_mib: Option<Field<Integer<64, 1_048_576>>> = Integer(512),
-        /// Number of frames that there is memory for; by default as many as queues, workers and the host path can hold.
+        /// Number of frames that there is memory for on each NUMA node of ports; by default as many as queues, workers and
+        /// the host path can hold.
         mbufs: Option<Field<Integer<1_023, 134_217_727>>>,
     }
 
