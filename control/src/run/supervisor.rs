@@ -34,6 +34,7 @@ use std::time::{Duration, SystemTime};
 use guideway_dataplane::egress::PortId;
 use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_engine::clock::Clock;
+use guideway_model::config::Port;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
@@ -170,6 +171,7 @@ impl<P: Ports> Supervisor<P> {
         };
         supervisor.take_over_kept(kept);
         supervisor.tell_addresses();
+        supervisor.tell_vlans();
         supervisor.apply(update.unwrap_or_default());
         supervisor.warn();
         supervisor
@@ -311,7 +313,8 @@ impl<P: Ports> Supervisor<P> {
                 None => String::new(),
             };
             let text = format!("another host claims {}{place}: {}", conflict.address, conflict.mac);
-            self.event_log.note(Note::new(EventKind::AddressConflict, text));
+            let note = Note::new(EventKind::AddressConflict, text);
+            self.note(note.in_network(self.appliance.state().network_name(network)));
         }
         for (network, endpoint, path_mtu) in lowered {
             self.note_all(tunnels::notes(&self.appliance, network, endpoint, path_mtu));
@@ -416,7 +419,11 @@ impl<P: Ports> Supervisor<P> {
                     continue;
                 }
                 // These two may take a while, in which nothing else is done: the traffic of the port is lost anyhow.
-                Some(Step::Restart) => watch.end_restart(port, ports.restart(port), now),
+                Some(Step::Restart) => {
+                    let notes = watch.end_restart(port, ports.restart(port), now);
+                    self.tell_vlans();
+                    notes
+                }
                 Some(Step::Remove) => watch.end_removal(port, ports.remove(port), now).into_iter().collect(),
                 None => continue,
             };
@@ -424,8 +431,16 @@ impl<P: Ports> Supervisor<P> {
         }
     }
 
+    /// Notes an event; that of a service is of the service's network.
+    fn note(&mut self, note: Note) {
+        let state = self.appliance.state();
+        let service = note.service().and_then(|service| state.services().get(service));
+        let network = service.and_then(|service| state.network_name(service.network()));
+        self.event_log.note(note.in_network(network));
+    }
+
     fn note_all(&mut self, notes: impl IntoIterator<Item = Note>) {
-        notes.into_iter().for_each(|note| self.event_log.note(note));
+        notes.into_iter().for_each(|note| self.note(note));
     }
 
     fn hang_up(&mut self) -> Next {
@@ -449,6 +464,7 @@ impl<P: Ports> Supervisor<P> {
         let now = self.now();
         let changes = self.appliance.reload(config, now);
         self.tell_addresses();
+        let refusals = self.tell_vlans();
         self.config_source.mark_loaded();
         let dropped = self.operator_state.reconcile(self.appliance.state().services());
         if !dropped.is_empty() {
@@ -462,12 +478,25 @@ impl<P: Ports> Supervisor<P> {
         for change in &changes {
             tracing::info!("reload: {change}");
         }
-        let warnings = self.warn();
+        let warnings = self.warn().into_iter().chain(refusals).collect();
         Ok(view::Reload {
             configuration_generation: self.appliance.state().configuration_generation(),
             changes: changes.iter().map(view::Change::from).collect(),
             warnings,
         })
+    }
+
+    /// Tells the ports' devices the VLANs of the networks; logs what they refuse, and returns it.
+    fn tell_vlans(&self) -> Vec<String> {
+        let config = self.appliance.config();
+        let refusal = |(index, port): (usize, &Port)| {
+            let of_port = config.links().filter(|link| link.port == index);
+            let vlans: BTreeSet<u16> = of_port.filter_map(|link| link.vlan).collect();
+            let refusal = self.workers.ports().take_vlans(index, &vlans)?;
+            tracing::warn!(port = port.name, "{refusal}");
+            Some(format!("port `{}`: {refusal}", port.name))
+        };
+        config.ports.iter().enumerate().filter_map(refusal).collect()
     }
 
     /// Logs the warnings of the configuration in force, and returns them.

@@ -5,6 +5,7 @@
 mod backends_taken_out;
 mod devices;
 mod networks;
+mod networks_reloaded;
 mod operator;
 mod stalls;
 mod tunnels;

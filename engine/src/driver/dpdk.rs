@@ -60,6 +60,7 @@ mod rss;
 mod signals;
 mod start_error;
 mod vf;
+mod vlan_filter;
 
 pub use eal::{Eal, EalOptions, Memory};
 pub use lcore::{Lcore, Running};

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::ffi::CStr;
 use std::fmt;
 use std::marker::PhantomData;
@@ -59,6 +60,8 @@ pub struct Port<'eal> {
     /// MAC address that the device had before it was given another.
     own_mac: MacAddress,
     addresses: RefCell<Addresses>,
+    /// VLANs that the device has taken.
+    vlans: RefCell<BTreeSet<u16>>,
     /// DPDK does not promise that two threads may ask at once.
     not_sync: PhantomData<Cell<()>>,
 }
@@ -186,6 +189,7 @@ impl Eal {
             rss: RefCell::new(rss),
             pool,
             addresses: RefCell::default(),
+            vlans: RefCell::default(),
             not_sync: PhantomData,
         };
         port.listen(&[]);
@@ -219,7 +223,7 @@ fn bring_up(
     }
 }
 
-fn device_info(id: u16, device: &Device) -> Result<sys::rte_eth_dev_info, StartError> {
+pub(super) fn device_info(id: u16, device: &Device) -> Result<sys::rte_eth_dev_info, StartError> {
     let mut info = sys::rte_eth_dev_info::default();
     // SAFETY: EAL runs, as whoever has the id shows; `info` is written to before the call returns.
     let result = unsafe { sys::rte_eth_dev_info_get(id, &raw mut info) };
@@ -321,6 +325,9 @@ fn configure(
     // Drivers without an interrupt for the link's state refuse to be configured with it.
     conf.intr_conf.set_lsc((flags & sys::guideway_dev_signals_link != 0).into());
     conf.intr_conf.set_rmv((flags & sys::guideway_dev_signals_removal != 0).into());
+    if options.filters_vlans {
+        conf.rxmode.offloads |= info.rx_offload_capa & sys::guideway_rx_vlan_filter;
+    }
     conf.rxmode.mtu = u32::from(options.mtu.unwrap_or(0));
     if offloads.rss && options.queues.rx > 1 {
         conf.rxmode.mq_mode = sys::RTE_ETH_MQ_RX_RSS;
@@ -458,6 +465,16 @@ impl Port<'_> {
     /// Device as configured.
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// Number that DPDK has given the port.
+    pub(super) fn id(&self) -> u16 {
+        self.port.id()
+    }
+
+    /// VLANs that the device has taken.
+    pub(super) fn taken_vlans(&self) -> &RefCell<BTreeSet<u16>> {
+        &self.vlans
     }
 
     /// Name of DPDK's driver of the device.
