@@ -44,6 +44,7 @@
 mod address_filter;
 mod dpdk_log;
 mod eal;
+mod ethdev;
 mod lcore;
 mod log_cause;
 mod mbuf;
@@ -53,6 +54,7 @@ mod port;
 mod port_addresses;
 mod port_options;
 mod port_restart;
+mod port_setup;
 mod preflight;
 mod queue;
 mod queue_counts;
@@ -63,10 +65,11 @@ mod vf;
 mod vlan_filter;
 
 pub use eal::{Eal, EalOptions, Memory};
+pub use ethdev::Offloads;
 pub use lcore::{Lcore, Running};
 pub use mbuf::DpdkMbuf;
 pub use mempool::{Mempool, MempoolOptions};
-pub use port::{Link, Offloads, Port, PortStats};
+pub use port::{Link, Port, PortStats};
 pub use port_options::PortOptions;
 pub use queue::{LiveQueues, QueuePair};
 pub use queue_counts::{QueueCounts, Refusal};

@@ -6,7 +6,7 @@ use std::ffi::CString;
 use guideway_dpdk_sys as sys;
 
 use super::address_filter::NOT_SUPPORTED;
-use super::port::check;
+use super::ethdev::check;
 use super::signals::{self, Signals};
 use super::{Port, StartError, dpdk_log};
 use crate::driver::device::Device;

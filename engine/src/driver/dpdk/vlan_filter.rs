@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use guideway_dpdk_sys as sys;
 use rustix::io::Errno;
 
-use super::port::device_info;
+use super::ethdev::device_info;
 use super::{Port, dpdk_log};
 
 /// VLAN of tags that have nothing but a priority: Linux has its devices take it too.
