@@ -146,7 +146,7 @@ fn the_kernels_probes_of_two_hundred_backends_are_all_made_and_give_their_socket
         let state = ForwardingState::new(config, setup, Duration::ZERO);
         let stack = Handle::new(ProbeTcp::new(OwnAddresses::default(), 1, Limits::default()));
         let (reports, mut received) = mpsc::channel(1_024);
-        let mut monitor = Monitor::new(stack, reports);
+        let mut monitor = Monitor::new([("default".to_owned(), stack)].into(), reports);
         let (before, begun) = (descriptors(), Instant::now());
         assert!(monitor.configure(state.config(), state.services(), Duration::ZERO).is_empty());
 

@@ -38,6 +38,7 @@ fn two_workers_poll_their_queues_of_one_port_until_they_are_stopped() {
     assert_eq!(rss.entries(2), Some(vec![64, 64]), "{rss:?}");
     assert!(rss.types.contains(&"ipv4-tcp") && rss.types.contains(&"ipv6-frag"), "{rss:?}");
     assert_eq!((rss.symmetric, &rss.table_refusal), (None, &None), "it takes no key");
+    assert_eq!(port.take_vlans(&[100].into()), None, "a device without a filter takes every frame");
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let mut readers = Vec::new();

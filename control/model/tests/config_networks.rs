@@ -119,6 +119,12 @@ fn what_two_networks_cannot_share_is_refused() {
         ("a VLAN of a port is one network's", "vlan = 200", "vlan = 100"),
         ("a VLAN has a number", "vlan = 200", "vlan = 4095"),
         ("a network's port is one", "vlan = 200", "vlan = 200\nport = \"trunks\""),
+        (
+            "a port has one MAC address",
+            "mtu = 1400\n\n[[network]]\nname = \"red\"",
+            "mtu = 1400\nmac_address = \"02:00:00:00:00:01\"\n\n[[network]]\nname = \"red\"\n\
+             mac_address = \"02:00:00:00:00:02\"",
+        ),
         ("an untagged network has its port's addresses", "vlan = 200\n", ""),
         ("a port of VLANs has no addresses", "eth0\"\n", "eth0\"\nip_addresses = [\"10.0.0.1/24\"]\n"),
         (
@@ -170,6 +176,26 @@ fn what_two_networks_cannot_share_is_refused() {
     let errors = Config::parse("networks.toml", &many).expect_err("it is too much");
     writeln!(shown, "## there are 64 networks at most\n{}", errors.render(false)).expect("a string takes it");
     insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!(shown) });
+}
+
+#[test]
+fn a_vip_of_two_networks_is_told_of_in_words_of_each() {
+    let announcement = |name: &str, rule: &str, command: &str| {
+        format!("[[announcement]]\nname = \"{name}\"\n{rule}command = [{command}]\n")
+    };
+    let (blue, red) = ("forwarding_rules = [\"blue-web\"]\n", "forwarding_rules = [\"red-web\"]\n");
+    let apart = announcement("blue", blue, "\"/bin/vrf\", \"blue\"")
+        + &announcement("red", red, "\"/bin/vrf\", \"red\"");
+    assert_eq!(parse(&format!("{TWO}{apart}")).announcements.len(), 2);
+    let error = |announcements: &str| {
+        let errors =
+            Config::parse("networks.toml", &format!("{TWO}{announcements}")).expect_err("it is ambiguous");
+        errors.errors().iter().map(|error| error.message.clone()).collect::<Vec<_>>()
+    };
+    let together = announcement("all", "", "\"/bin/vrf\"");
+    assert_eq!(error(&together), ["`10.0.0.10` is told of for the networks `blue` and `red` alike"]);
+    let alike = announcement("blue", blue, "\"/bin/vrf\"") + &announcement("red", red, "\"/bin/vrf\"");
+    assert_eq!(error(&alike), ["two announcements tell the same in the same way"]);
 }
 
 #[test]

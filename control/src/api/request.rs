@@ -128,6 +128,8 @@ pub enum Request {
     VipAnnounce {
         /// Address or prefix of the VIP.
         address: VipRange,
+        /// Network of the VIP; the only one that has it without it.
+        network: Option<String>,
         /// Channel for the VIP as it is afterwards.
         reply: Reply<Vip>,
     },
@@ -135,6 +137,8 @@ pub enum Request {
     VipWithdraw {
         /// Address or prefix of the VIP.
         address: VipRange,
+        /// Network of the VIP; the only one that has it without it.
+        network: Option<String>,
         /// Channel for the VIP as it is afterwards.
         reply: Reply<Vip>,
     },
@@ -283,6 +287,8 @@ pub enum Refused {
     UnknownName(UnknownName),
     /// An address or a prefix is no VIP.
     UnknownVip(VipRange),
+    /// An address or a prefix is a VIP of several networks, and none of them was named.
+    AmbiguousVip(VipRange),
     /// A backend is no longer configured: it drains anyway, and nothing about it can be changed.
     BackendRemoved {
         /// Service of the backend.

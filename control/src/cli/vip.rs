@@ -34,6 +34,9 @@ struct List {
 struct One {
     /// Address or prefix of a VIP whose rules have `neighbor_replies = "WHEN_ANNOUNCED"`.
     address: VipRange,
+    /// Network of the VIP, where several have it.
+    #[arg(long, value_name = "NAME")]
+    network: Option<String>,
     #[command(flatten)]
     appliance: ApplianceArgs,
 }
@@ -44,26 +47,33 @@ pub(super) fn run(args: &Args) -> Exit {
         Verb::List(List { appliance }) => {
             appliance.ask(async |client| client.vip_list().await, |list| text(&list.vips))
         }
-        Verb::Announce(One { address, appliance }) => {
-            appliance.ask(async |client| client.vip_announce(*address).await, one)
+        Verb::Announce(One { address, network, appliance }) => {
+            appliance.ask(async |client| client.vip_announce(*address, network.as_deref()).await, one)
         }
-        Verb::Withdraw(One { address, appliance }) => {
-            appliance.ask(async |client| client.vip_withdraw(*address).await, one)
+        Verb::Withdraw(One { address, network, appliance }) => {
+            appliance.ask(async |client| client.vip_withdraw(*address, network.as_deref()).await, one)
         }
     }
 }
 
 /// Writes VIPs for people.
 pub(super) fn text(vips: &[Vip]) -> String {
-    let mut rows = table::new(&["VIP", "NEIGHBOR REPLIES", "ANNOUNCED", "RULES", "CONFLICTS"]);
+    let mut titles = vec!["VIP", "NEIGHBOR REPLIES", "ANNOUNCED", "RULES", "CONFLICTS"];
+    let are_several = vips.iter().any(|vip| vip.network.is_some());
+    if are_several {
+        titles.push("NETWORK");
+    }
+    let mut rows = table::new(&titles);
     for vip in vips {
-        rows.add_row([
+        let mut row = vec![
             vip.address.to_string(),
             vip.neighbor_replies.to_string(),
             yes_no(vip.announced),
             vip.forwarding_rules.join(", "),
             vip.conflicts.to_string(),
-        ]);
+        ];
+        row.extend(are_several.then(|| vip.network.clone().unwrap_or_default()));
+        rows.add_row(row);
     }
     table::text(rows, 4..5)
 }

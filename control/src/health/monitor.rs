@@ -22,7 +22,8 @@ pub struct Monitor {
     scheduler: Scheduler,
     /// The job of each check; a reload that changes it begins the check's probes anew.
     jobs: HashMap<CheckId, Rc<ProbeJob>>,
-    stack: probe_tcp::Handle,
+    /// By the networks' names.
+    stacks: Stacks,
     /// The services whose first round of probes goes on, each with the round's deadline.
     ///
     /// After a restart the connections of before come with no entries and go by their hashes. If backends became
@@ -31,18 +32,21 @@ pub struct Monitor {
     first_rounds: BTreeMap<String, Duration>,
 }
 
+/// The stacks of probes in the path of traffic, by the names of the networks that they are in.
+pub type Stacks = BTreeMap<String, probe_tcp::Handle>;
+
 /// The longest time of a service's first round, however slow its checks are.
 const FIRST_ROUND: Duration = Duration::from_secs(30);
 
 impl Monitor {
-    /// A monitor without checks, whose probes in the path of traffic are connections of `stack`, and whose reports go to
-    /// `reports`.
-    pub fn new(stack: probe_tcp::Handle, reports: mpsc::Sender<ProbeReport>) -> Self {
+    /// A monitor without checks, whose probes in the path of traffic are connections of their network's stack, and whose
+    /// reports go to `reports`.
+    pub fn new(stacks: Stacks, reports: mpsc::Sender<ProbeReport>) -> Self {
         Self {
             state: HealthState::default(),
             scheduler: Scheduler::new(reports),
             jobs: HashMap::new(),
-            stack,
+            stacks,
             first_rounds: BTreeMap::new(),
         }
     }
@@ -74,9 +78,10 @@ impl Monitor {
             if self.jobs.get(&id).is_some_and(|known| **known == job) {
                 continue;
             }
+            let Some(stack) = self.stacks.get(&job.network) else { continue };
             let job = Rc::new(job);
             let pace = Pace { interval: job.check.interval, timeout: job.check.timeout };
-            let (of_task, stack) = (Rc::clone(&job), self.stack.clone());
+            let (of_task, stack) = (Rc::clone(&job), stack.clone());
             self.scheduler.start(id.clone(), pace, move || {
                 let (job, stack) = (Rc::clone(&of_task), stack.clone());
                 async move { job.run(&stack).await }
@@ -106,11 +111,12 @@ impl Monitor {
         changes
     }
 
-    /// Replaces the stack whose connections the probes in the path of traffic are, and ends all checks: the next
-    /// [`Monitor::configure`] begins them anew.
-    pub fn replace_stack(&mut self, stack: probe_tcp::Handle) {
-        self.stack = stack;
-        for id in std::mem::take(&mut self.jobs).into_keys() {
+    /// Replaces the stacks whose connections the probes in the path of traffic are, and ends the checks of the networks of
+    /// these names: the next [`Monitor::configure`] begins them anew.
+    pub fn replace_stacks(&mut self, stacks: Stacks, changed: &[String]) {
+        self.stacks = stacks;
+        let ended = self.jobs.extract_if(|_, job| changed.contains(&job.network));
+        for (id, _) in ended {
             self.scheduler.stop(&id);
         }
     }
@@ -128,11 +134,6 @@ impl Monitor {
     /// The delays with which probes begin.
     pub fn lag(&self) -> &Lag {
         self.scheduler.lag()
-    }
-
-    /// The stack of the probes in the path of traffic.
-    pub fn stack(&self) -> &probe_tcp::Handle {
-        &self.stack
     }
 }
 
@@ -153,6 +154,7 @@ fn job(id: &CheckId, config: &Config, services: &Services) -> Option<ProbeJob> {
         vip: rule.probe_address,
         address: backend.endpoint.address,
         backend: backend.handle,
+        network: config.networks[service.network].name.clone(),
     })
 }
 

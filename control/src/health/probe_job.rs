@@ -22,6 +22,8 @@ pub(super) struct ProbeJob {
     pub(super) address: IpAddr,
     /// The backend's handle, by which snapshots know how to deliver to it.
     pub(super) backend: BackendHandle,
+    /// The name of the network that the backend is in.
+    pub(super) network: String,
 }
 
 impl ProbeJob {

@@ -217,6 +217,11 @@ impl HostStack {
         groups.into_iter().map(outgoing::multicast_mac).collect()
     }
 
+    /// The links.
+    pub fn links(&self) -> impl Iterator<Item = &Link> {
+        self.links.0.iter()
+    }
+
     /// The link of a [`NextHop`].
     ///
     /// # Panics

@@ -2,7 +2,9 @@
 //!
 //! No I/O and no clock: frames, changes and times are arguments, and what changes is published to the workers.
 
+mod hosts;
 mod links;
+mod vips;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,12 +14,13 @@ use guideway_dataplane::egress::PortId;
 use guideway_dataplane::ingress::NetworkId;
 use guideway_dataplane::snapshot::Snapshot;
 use guideway_engine::publish::{Feed, Publisher};
-use guideway_model::config::{Config, NeighborReplies, VipRange};
+use guideway_model::config::Config;
 use guideway_model::config_diff;
 use guideway_model::forwarding_state::{Applied, ForwardingState, Setup, StateChange};
 use guideway_model::path_mtu::PathMtu;
 
-use crate::net::host_stack::{Answers, Conflict, FrameKind, HostStack, NextHop, Outgoing, Rates, Vip};
+use crate::net::host_stack::{Conflict, Counters, FrameKind, HostStack, NextHop, Outgoing};
+use hosts::Hosts;
 
 pub use links::{Nic, needs_udp_checksum};
 
@@ -26,34 +29,32 @@ pub use links::{Nic, needs_udp_checksum};
 pub struct Appliance {
     state: ForwardingState,
     publisher: Publisher<Snapshot>,
-    host: HostStack,
+    hosts: Hosts,
     /// By port.
     nics: Vec<Nic>,
     /// Next hops that are being resolved.
-    watched: BTreeSet<NextHop>,
+    watched: BTreeSet<(NetworkId, NextHop)>,
     /// Number of next hops that found no room among the watched.
     unwatched: usize,
-    /// Number of times that another host has claimed an address of the appliance, by what holds the address: itself, or a
-    /// VIP's prefix.
-    conflicts: BTreeMap<Prefix, u64>,
+    /// Number of times that another host has claimed an address of the appliance, by the network and what holds the address:
+    /// itself, or a VIP's prefix.
+    conflicts: BTreeMap<(NetworkId, Prefix), u64>,
 }
 
 impl Appliance {
     /// An appliance with this configuration, on ports with these devices, in the order of the configuration.
     pub fn new(config: Config, nics: &[Nic], setup: Setup, now: Duration) -> Self {
-        let host = HostStack::new(links::links(&config, nics), &vips(&config), Rates::default());
+        let hosts = Hosts::new(&config, nics, now);
         let mut appliance = Self {
             state: ForwardingState::new(config, setup, now),
             publisher: Publisher::new(Snapshot::default()),
-            host,
+            hosts,
             nics: nics.to_vec(),
             watched: BTreeSet::new(),
             unwatched: 0,
             conflicts: BTreeMap::new(),
         };
         appliance.watch(now);
-        appliance.host.announce_all(now);
-        appliance.host.repeat_announcements(appliance.state.config().networks[0].garp_interval, now);
         appliance.publish();
         appliance
     }
@@ -67,24 +68,16 @@ impl Appliance {
     ///
     /// Settings that hold from the start stay as they are; where they differ, the difference says that it takes a restart.
     pub fn reload(&mut self, config: Config, now: Duration) -> Vec<config_diff::Change> {
-        let own = |config: &Config| {
-            let network = &config.networks[0];
-            (network.ipv4_address, network.ipv6_address, network.mac_address)
-        };
-        let own_before = own(self.state.config());
+        let before: Vec<String> = self.hosts.names().map(str::to_owned).collect();
         let Applied { config: changes, .. } = self.state.apply([StateChange::Config(Box::new(config))], now);
-        let known: BTreeSet<Prefix> = self.host.vips().map(|(vip, _)| vip.addresses).collect();
-        let vips = vips(self.state.config());
-        self.host.set_links(links::links(self.state.config(), &self.nics), &vips);
-        for vip in vips.iter().filter(|vip| vip.answers == Answers::Always && !known.contains(&vip.addresses))
-        {
-            // A VIP that is an address of the appliance itself was announced at the start.
-            let _ = self.host.announce(vip.addresses, now);
-        }
-        if own(self.state.config()) != own_before {
-            self.host.announce_all(now);
-        }
-        self.host.repeat_announcements(self.state.config().networks[0].garp_interval, now);
+        self.hosts.configure(self.state.config(), &self.nics, now);
+        let number = |network: NetworkId| self.hosts.named(&before[usize::from(network.0)]);
+        let watched = std::mem::take(&mut self.watched).into_iter();
+        self.watched = watched.filter_map(|(network, next_hop)| Some((number(network)?, next_hop))).collect();
+        let conflicts = std::mem::take(&mut self.conflicts).into_iter();
+        self.conflicts = conflicts
+            .filter_map(|((network, held), count)| Some(((number(network)?, held), count)))
+            .collect();
         self.watch(now);
         self.publish();
         changes
@@ -96,37 +89,54 @@ impl Appliance {
         self.state.apply(changes, now)
     }
 
-    /// Takes in a frame that a worker has passed on.
-    pub fn handle(&mut self, port: PortId, frame: &[u8], now: Duration) -> FrameKind {
-        let kind = self.host.handle(port, frame, now);
+    /// Network of a frame that came by a port; `None` if it is of no network, which is counted.
+    pub fn network_of(&mut self, port: PortId, frame: &[u8]) -> Option<NetworkId> {
+        let network = self.state.network_of(port, frame);
+        if network.is_none() {
+            self.hosts.count_foreign();
+        }
+        network
+    }
+
+    /// Takes in a frame of a network that a worker has passed on.
+    pub fn handle(&mut self, network: NetworkId, port: PortId, frame: &[u8], now: Duration) -> FrameKind {
+        let host = self.hosts.get_mut(network);
+        let kind = host.handle(port, frame, now);
         if kind == FrameKind::AddressConflict
-            && let Some(conflict) = self.host.last_conflict()
+            && let Some(conflict) = host.last_conflict()
         {
-            *self.conflicts.entry(conflict.held).or_default() += 1;
+            *self.conflicts.entry((network, conflict.held)).or_default() += 1;
         }
         kind
     }
 
-    /// Takes in a frame that was passed and may hold an ICMP error about a tunnel packet of the appliance. Returns the
-    /// endpoint whose path MTU is lower from now on, if there is one.
-    pub fn take_in_tunnel_error(&mut self, frame: &[u8], now: Duration) -> Option<(Address, PathMtu)> {
-        self.state.take_in_tunnel_error(NetworkId::FIRST, frame, now)
+    /// Takes in a frame of a network that was passed and may hold an ICMP error about a tunnel packet of the appliance.
+    /// Returns the endpoint whose path MTU is lower from now on, if there is one.
+    pub fn take_in_tunnel_error(
+        &mut self,
+        network: NetworkId,
+        frame: &[u8],
+        now: Duration,
+    ) -> Option<(Address, PathMtu)> {
+        self.state.take_in_tunnel_error(network, frame, now)
     }
 
-    /// Latest claim of another host to an address of the appliance, where it is the first to this address, or to its VIP's prefix.
-    pub fn new_conflict(&self) -> Option<Conflict> {
-        self.host.last_conflict().filter(|conflict| self.conflicts(conflict.held) == 1)
+    /// Latest claim of another host in a network to an address of the appliance, where it is the first to this address, or to
+    /// its VIP's prefix.
+    pub fn new_conflict(&self, network: NetworkId) -> Option<Conflict> {
+        let latest = self.hosts.get(network).last_conflict();
+        latest.filter(|conflict| self.conflicts(network, conflict.held) == 1)
     }
 
     /// Does what is due at `now`, and publishes what has changed.
     pub fn poll(&mut self, now: Duration) {
-        self.host.poll(now);
+        self.hosts.poll(now);
         self.publish_changes(now);
     }
 
     /// Publishes what has changed since the latest snapshot, if anything has.
     pub fn publish_changes(&mut self, now: Duration) {
-        if !self.host.events().is_empty() {
+        if self.hosts.has_events() {
             self.state.apply([StateChange::Egress], now);
         }
         if self.state.is_stale() {
@@ -146,17 +156,27 @@ impl Appliance {
 
     /// Takes the next frame that the appliance sends on its own behalf.
     pub fn transmit(&mut self) -> Option<Outgoing> {
-        self.host.transmit()
+        self.hosts.transmit()
     }
 
-    /// Host stack: the appliance as a host on its links.
-    pub fn host(&self) -> &HostStack {
-        &self.host
+    /// Host stack of a network: the appliance as a host on its links there.
+    pub fn host(&self, network: NetworkId) -> &HostStack {
+        self.hosts.get(network)
     }
 
-    /// Host stack, to announce and withdraw VIPs.
-    pub fn host_mut(&mut self) -> &mut HostStack {
-        &mut self.host
+    /// Host stack of a network, to announce and withdraw VIPs.
+    pub fn host_mut(&mut self, network: NetworkId) -> &mut HostStack {
+        self.hosts.get_mut(network)
+    }
+
+    /// Host stacks of all networks.
+    pub fn hosts(&self) -> impl Iterator<Item = (NetworkId, &HostStack)> {
+        self.hosts.iter()
+    }
+
+    /// Counters of the host stacks, added up over the networks.
+    pub fn host_counters(&self) -> Counters {
+        self.hosts.counters()
     }
 
     /// Forwarding state: configuration, services, names, totals.
@@ -174,48 +194,46 @@ impl Appliance {
         self.publisher.unreclaimed()
     }
 
-    /// Number of times that another host has claimed this address of the appliance, or one of this prefix.
-    pub fn conflicts(&self, held: Prefix) -> u64 {
-        self.conflicts.get(&held).copied().unwrap_or(0)
+    /// Number of times that another host in a network has claimed this address of the appliance, or one of this prefix.
+    pub fn conflicts(&self, network: NetworkId, held: Prefix) -> u64 {
+        self.conflicts.get(&(network, held)).copied().unwrap_or(0)
     }
 
     /// Number of next hops that are not known yet, those included that there is no room to ask for.
     pub fn unresolved_next_hops(&self) -> usize {
-        let unknown = self.watched.iter().filter(|next_hop| self.host.mac(**next_hop).is_none());
+        let unknown =
+            self.watched.iter().filter(|(network, next_hop)| self.host(*network).mac(*next_hop).is_none());
         unknown.count() + self.unwatched
     }
 
     /// Resolves the next hops of all backends whose MAC addresses are not configured, and of no one else.
     fn watch(&mut self, now: Duration) {
-        let backends = self.state.services().iter().flat_map(|(_, service)| service.backends());
-        let unnamed = backends.filter(|backend| backend.next_hop_mac().is_none());
-        let wanted: BTreeSet<NextHop> = unnamed
-            .filter_map(|backend| self.host.next_hop(Address::from(backend.endpoint.address)))
+        let backends = self
+            .state
+            .services()
+            .iter()
+            .flat_map(|(_, service)| service.backends().map(|backend| (service.network(), backend)));
+        let unnamed = backends.filter(|(_, backend)| backend.next_hop_mac().is_none());
+        let wanted: BTreeSet<(NetworkId, NextHop)> = unnamed
+            .filter_map(|(network, backend)| {
+                let next_hop = self.host(network).next_hop(Address::from(backend.endpoint.address))?;
+                Some((network, next_hop))
+            })
             .collect();
-        for next_hop in self.watched.difference(&wanted) {
-            self.host.forget(*next_hop);
+        for (network, next_hop) in self.watched.difference(&wanted) {
+            self.hosts.get_mut(*network).forget(*next_hop);
         }
         self.unwatched = wanted.len();
-        self.watched =
-            wanted.into_iter().filter(|next_hop| self.host.resolve(*next_hop, now).is_ok()).collect();
+        let hosts = &mut self.hosts;
+        let resolves = |(network, next_hop): &(NetworkId, NextHop)| {
+            hosts.get_mut(*network).resolve(*next_hop, now).is_ok()
+        };
+        self.watched = wanted.into_iter().filter(resolves).collect();
         self.unwatched -= self.watched.len();
     }
 
     fn publish(&mut self) {
-        let snapshot = self.state.snapshot(&self.host);
+        let snapshot = self.state.snapshot(&self.hosts);
         self.publisher.publish(snapshot);
     }
-}
-
-/// The VIPs, each once: rules of one VIP agree on who answers for it.
-fn vips(config: &Config) -> Vec<Vip> {
-    let answers = |replies| match replies {
-        NeighborReplies::Always => Answers::Always,
-        NeighborReplies::WhenAnnounced => Answers::WhenAnnounced,
-        NeighborReplies::Never => Answers::Never,
-    };
-    let by_vip: BTreeMap<VipRange, NeighborReplies> =
-        config.rules.iter().map(|rule| (rule.vip, rule.neighbor_replies)).collect();
-    let vip = |(vip, replies): (VipRange, _)| Vip { addresses: vip.into(), answers: answers(replies) };
-    by_vip.into_iter().map(vip).collect()
 }

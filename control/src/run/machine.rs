@@ -47,13 +47,21 @@ impl Machine {
 
     /// Warns of each address of the appliance that the kernel has too.
     fn shared_addresses(&self, config: &Config) -> Vec<Warning> {
-        let of_ports = config.ports.iter().flat_map(|port| {
-            port.addresses.iter().map(|own| (own.addr(), format!("an address of port `{}`", port.name)))
+        let of_links = config.links().flat_map(|link| {
+            let owner = match link.vlan {
+                None => format!("an address of port `{}`", config.ports[link.port].name),
+                Some(_) => format!("an address of network `{}`", config.networks[link.network].name),
+            };
+            link.addresses.iter().map(move |own| (own.addr(), owner.clone()))
         });
-        let network = &config.networks[0];
-        let of_network = [network.ipv4_address.map(IpAddr::V4), network.ipv6_address.map(IpAddr::V6)];
-        let of_network =
-            of_network.into_iter().flatten().map(|own| (own, "an address of `[network]`".to_owned()));
+        let of_networks = config.networks.iter().flat_map(|network| {
+            let owner = match config.has_several_networks() {
+                false => "an address of `[network]`".to_owned(),
+                true => format!("an address of network `{}`", network.name),
+            };
+            let own = [network.ipv4_address.map(IpAddr::V4), network.ipv6_address.map(IpAddr::V6)];
+            own.into_iter().flatten().map(move |own| (own, owner.clone()))
+        });
         // The longest prefix first: an address is told of once, by the rule that its packets belong to.
         let mut rules: Vec<_> = config.rules.iter().collect();
         rules.sort_by_key(|rule| Reverse(rule.vip.prefix().prefix_len()));
@@ -66,7 +74,7 @@ impl Machine {
             held.map(move |address| (*address, owner.clone()))
         });
         let mut owners = BTreeMap::new();
-        for (address, owner) in of_ports.chain(of_network).chain(of_rules) {
+        for (address, owner) in of_links.chain(of_networks).chain(of_rules) {
             owners.entry(address).or_insert(owner);
         }
         let shared = owners.into_iter().filter_map(|(address, owner)| {

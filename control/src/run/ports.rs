@@ -1,5 +1,7 @@
 //! The ports as the control thread has them: a source of frames to send, and what operators are shown.
 
+use std::collections::BTreeSet;
+
 use guideway_dataplane::frame::Frame;
 use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_engine::mbuf::Mbuf;
@@ -106,6 +108,12 @@ pub trait Ports {
     /// Cause for which the device could not be released, in words.
     fn remove(&self, _port: usize) -> Result<(), String> {
         Ok(())
+    }
+
+    /// Has a port's device take the frames of these VLANs, where it filters them. Returns a sentence for the operator if it
+    /// refuses one.
+    fn take_vlans(&self, _port: usize, _vlans: &BTreeSet<u16>) -> Option<String> {
+        None
     }
 }
 

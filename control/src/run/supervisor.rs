@@ -28,11 +28,13 @@ mod views;
 mod watchdog;
 mod workers;
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use guideway_dataplane::egress::PortId;
 use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_engine::clock::Clock;
+use guideway_model::config::Port;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
@@ -169,6 +171,7 @@ impl<P: Ports> Supervisor<P> {
         };
         supervisor.take_over_kept(kept);
         supervisor.tell_addresses();
+        supervisor.tell_vlans();
         supervisor.apply(update.unwrap_or_default());
         supervisor.warn();
         supervisor
@@ -187,7 +190,7 @@ impl<P: Ports> Supervisor<P> {
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut failure = loop {
             // A reload may replace the stack.
-            let stack = self.probes.as_ref().map(|probes| probes.stack().clone());
+            let stack = self.probes.as_ref().and_then(|probes| probes.stack().cloned());
             // Not in random order: a failure comes before all else, and a flood of requests must not keep out the turn.
             let next = tokio::select! {
                 biased;
@@ -281,24 +284,40 @@ impl<P: Ports> Supervisor<P> {
     /// Takes in the frames that the workers have passed on: for the host stack, or the answer to a probe.
     fn take_in_frames(&mut self, now: Duration) {
         let (mut conflicts, mut lowered) = (Vec::new(), Vec::new());
-        self.workers.receive(|port, frame| match self.appliance.handle(port, frame, now) {
-            FrameKind::OtherOwn => {
-                lowered.extend(self.appliance.take_in_tunnel_error(frame, now));
-                if let Some(probes) = &self.probes {
-                    probes.receive(frame);
+        self.workers.receive(|port, frame| {
+            // A worker that is a reload behind may pass on what is of no network any more.
+            let Some(network) = self.appliance.network_of(port, frame) else { return };
+            let mut lower = |appliance: &mut Appliance| {
+                let path_mtu = appliance.take_in_tunnel_error(network, frame, now);
+                lowered.extend(path_mtu.map(|(endpoint, path_mtu)| (network, endpoint, path_mtu)));
+            };
+            match self.appliance.handle(network, port, frame, now) {
+                FrameKind::OtherOwn => {
+                    lower(&mut self.appliance);
+                    if let Some(probes) = &self.probes {
+                        probes.receive(network, frame);
+                    }
                 }
+                // A tunnel's source prefix is none of the host's addresses.
+                FrameKind::NotForUs => lower(&mut self.appliance),
+                FrameKind::AddressConflict => {
+                    conflicts
+                        .extend(self.appliance.new_conflict(network).map(|conflict| (network, conflict)));
+                }
+                _ => {}
             }
-            // A tunnel's source prefix is none of the host's addresses.
-            FrameKind::NotForUs => lowered.extend(self.appliance.take_in_tunnel_error(frame, now)),
-            FrameKind::AddressConflict => conflicts.extend(self.appliance.new_conflict()),
-            _ => {}
         });
-        for conflict in conflicts {
-            let text = format!("another host claims {}: {}", conflict.address, conflict.mac);
-            self.event_log.note(Note::new(EventKind::AddressConflict, text));
+        for (network, conflict) in conflicts {
+            let place = match self.appliance.state().network_name(network) {
+                Some(network) => format!(" in network {network}"),
+                None => String::new(),
+            };
+            let text = format!("another host claims {}{place}: {}", conflict.address, conflict.mac);
+            let note = Note::new(EventKind::AddressConflict, text);
+            self.note(note.in_network(self.appliance.state().network_name(network)));
         }
-        for (endpoint, path_mtu) in lowered {
-            self.note_all(tunnels::notes(&self.appliance, endpoint, path_mtu));
+        for (network, endpoint, path_mtu) in lowered {
+            self.note_all(tunnels::notes(&self.appliance, network, endpoint, path_mtu));
         }
     }
 
@@ -379,7 +398,9 @@ impl<P: Ports> Supervisor<P> {
         for (index, name) in self.port_watch.names().enumerate() {
             let ports = self.workers.ports();
             let mac = self.appliance.config().mac_of_port(index).map(MacAddress);
-            let groups = self.appliance.host().groups(PortId(index as u8));
+            let groups: BTreeSet<MacAddress> =
+                self.appliance.hosts().flat_map(|(_, host)| host.groups(PortId(index as u8))).collect();
+            let groups: Vec<MacAddress> = groups.into_iter().collect();
             let remarks = ports.adopt_mac(index, mac).into_iter().chain(ports.listen(index, &groups));
             remarks.for_each(|remark| tracing::warn!(port = name, "{remark}"));
         }
@@ -398,7 +419,11 @@ impl<P: Ports> Supervisor<P> {
                     continue;
                 }
                 // These two may take a while, in which nothing else is done: the traffic of the port is lost anyhow.
-                Some(Step::Restart) => watch.end_restart(port, ports.restart(port), now),
+                Some(Step::Restart) => {
+                    let notes = watch.end_restart(port, ports.restart(port), now);
+                    self.tell_vlans();
+                    notes
+                }
                 Some(Step::Remove) => watch.end_removal(port, ports.remove(port), now).into_iter().collect(),
                 None => continue,
             };
@@ -406,8 +431,16 @@ impl<P: Ports> Supervisor<P> {
         }
     }
 
+    /// Notes an event; that of a service is of the service's network.
+    fn note(&mut self, note: Note) {
+        let state = self.appliance.state();
+        let service = note.service().and_then(|service| state.services().get(service));
+        let network = service.and_then(|service| state.network_name(service.network()));
+        self.event_log.note(note.in_network(network));
+    }
+
     fn note_all(&mut self, notes: impl IntoIterator<Item = Note>) {
-        notes.into_iter().for_each(|note| self.event_log.note(note));
+        notes.into_iter().for_each(|note| self.note(note));
     }
 
     fn hang_up(&mut self) -> Next {
@@ -431,6 +464,7 @@ impl<P: Ports> Supervisor<P> {
         let now = self.now();
         let changes = self.appliance.reload(config, now);
         self.tell_addresses();
+        let refusals = self.tell_vlans();
         self.config_source.mark_loaded();
         let dropped = self.operator_state.reconcile(self.appliance.state().services());
         if !dropped.is_empty() {
@@ -444,12 +478,25 @@ impl<P: Ports> Supervisor<P> {
         for change in &changes {
             tracing::info!("reload: {change}");
         }
-        let warnings = self.warn();
+        let warnings = self.warn().into_iter().chain(refusals).collect();
         Ok(view::Reload {
             configuration_generation: self.appliance.state().configuration_generation(),
             changes: changes.iter().map(view::Change::from).collect(),
             warnings,
         })
+    }
+
+    /// Tells the ports' devices the VLANs of the networks; logs what they refuse, and returns it.
+    fn tell_vlans(&self) -> Vec<String> {
+        let config = self.appliance.config();
+        let refusal = |(index, port): (usize, &Port)| {
+            let of_port = config.links().filter(|link| link.port == index);
+            let vlans: BTreeSet<u16> = of_port.filter_map(|link| link.vlan).collect();
+            let refusal = self.workers.ports().take_vlans(index, &vlans)?;
+            tracing::warn!(port = port.name, "{refusal}");
+            Some(format!("port `{}`: {refusal}", port.name))
+        };
+        config.ports.iter().enumerate().filter_map(refusal).collect()
     }
 
     /// Logs the warnings of the configuration in force, and returns them.

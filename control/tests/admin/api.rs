@@ -104,10 +104,10 @@ fn commands_change_what_they_name_and_show_it() {
         assert_eq!(reset.weight_source, WeightSource::Configured);
         let address = "203.0.113.10".parse().unwrap();
         let prefix = "2001:db8:1234::/96".parse().unwrap();
-        assert!(client.vip_announce(prefix).await.unwrap().announced);
-        assert_eq!(client.vip_withdraw(prefix).await.unwrap().address, prefix);
-        assert!(client.vip_announce(address).await.unwrap().announced);
-        assert!(!client.vip_withdraw(address).await.unwrap().announced);
+        assert!(client.vip_announce(prefix, None).await.unwrap().announced);
+        assert_eq!(client.vip_withdraw(prefix, None).await.unwrap().address, prefix);
+        assert!(client.vip_announce(address, None).await.unwrap().announced);
+        assert!(!client.vip_withdraw(address, None).await.unwrap().announced);
         let reloaded = client.reload(false).await.unwrap();
         assert_eq!((reloaded.configuration_generation, reloaded.changes.len()), (3, 4));
     });

@@ -181,6 +181,7 @@ fn announcements() -> Vec<Announcement> {
         announcement: "bgp".into(),
         address: address.parse().unwrap(),
         forwarding_rule: rule.into(),
+        network: None,
         hook: hook.into(),
         wanted: true,
         reason: AnnouncementReason::Served,
@@ -212,6 +213,7 @@ pub(crate) fn drain(deadline_sec: u64, stops: bool, end: Option<DrainEnd>) -> Dr
 pub(crate) fn vips() -> Vec<Vip> {
     vec![
         Vip {
+            network: None,
             address: "203.0.113.10".parse().unwrap(),
             neighbor_replies: NeighborReplies::WhenAnnounced,
             announced: false,
@@ -219,6 +221,7 @@ pub(crate) fn vips() -> Vec<Vip> {
             forwarding_rules: vec!["web".into(), "web-udp".into()],
         },
         Vip {
+            network: None,
             address: "2001:db8::10".parse().unwrap(),
             neighbor_replies: NeighborReplies::Always,
             announced: true,
@@ -226,6 +229,7 @@ pub(crate) fn vips() -> Vec<Vip> {
             forwarding_rules: vec!["web-v6".into()],
         },
         Vip {
+            network: None,
             address: "2001:db8:1234::/96".parse().unwrap(),
             neighbor_replies: NeighborReplies::WhenAnnounced,
             announced: false,
@@ -344,6 +348,7 @@ pub(crate) fn events() -> Vec<Event> {
         kind,
         service: of.first().map(|service| (*service).to_owned()),
         backend: of.get(1).map(|backend| (*backend).to_owned()),
+        network: None,
         text: text.into(),
     };
     vec![

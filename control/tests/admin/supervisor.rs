@@ -246,8 +246,8 @@ impl Script {
                 send(reply, answer);
             }
             Request::VipList { reply } => send(reply, Ok(VipList { vips: self.vips.clone() })),
-            Request::VipAnnounce { address, reply } => send(reply, self.announce(address, true)),
-            Request::VipWithdraw { address, reply } => send(reply, self.announce(address, false)),
+            Request::VipAnnounce { address, network: _, reply } => send(reply, self.announce(address, true)),
+            Request::VipWithdraw { address, network: _, reply } => send(reply, self.announce(address, false)),
             Request::Capture { packets, blocks, reply, .. } => {
                 send(reply, Ok(()));
                 let ended = self.ended_captures.clone();

@@ -25,7 +25,7 @@ fn delivered(peer: Peer, delivery: &Delivery) -> Vec<u8> {
     let outgoing = stack.transmit().unwrap();
     assert_eq!(outgoing.backend, peer.backend);
     let mut frame = Mbuf::new();
-    frame.fill(&outgoing.into_frame());
+    frame.fill(&outgoing.into_frame(None));
     let packet = Packet::parse(frame.bytes()).expect("a packet that the data plane takes");
     assert!(packet.opens() && delivery.fits(&packet));
     delivery.deliver(&mut frame, &packet, &packet.flow).unwrap();

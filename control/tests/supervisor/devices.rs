@@ -20,6 +20,7 @@ const UP: PortLink = PortLink { up: true, speed_mbps: Some(25_000) };
 struct Device {
     signals: PortSignals,
     link: PortLink,
+    link_reads: u32,
     /// Calls of the appliance that change the device.
     calls: Vec<&'static str>,
     reset_fails: bool,
@@ -37,6 +38,7 @@ impl OneDevice {
         Self(Rc::new(RefCell::new(Device {
             signals: PortSignals::default(),
             link: UP,
+            link_reads: 0,
             calls: Vec::new(),
             reset_fails: false,
             is_paused: false,
@@ -79,7 +81,9 @@ impl Ports for OneDevice {
     }
 
     fn link(&self, _: usize) -> PortLink {
-        self.0.borrow().link
+        let mut device = self.0.borrow_mut();
+        device.link_reads += 1;
+        device.link
     }
 
     fn adopt_mac(&self, _: usize, mac: Option<MacAddress>) -> Option<String> {
@@ -170,6 +174,10 @@ fn a_device_that_asks_is_reset_once_the_workers_keep_away_and_again_if_that_fail
     let device = OneDevice::new();
     let far = device.clone();
     let result = run_on(device, "reset", CONFIG, Probing::Off, None, |operator| async move {
+        // A link that nobody has seen up cannot be lost.
+        while far.0.borrow().link_reads == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         far.0.borrow_mut().reset_fails = true;
         far.signal(PortSignals { reset: true, ..PortSignals::default() });
         for _ in 0..5_000 {
@@ -230,7 +238,7 @@ fn devices_are_told_the_addresses_at_the_start_with_a_reload_and_with_a_vip() {
         operator.ask(|reply| Request::Reload { reply }).await.unwrap();
         assert_eq!(told(), (None, vec![all, own]));
         let address = "2001:db8::ab:cdef".parse().unwrap();
-        operator.ask(|reply| Request::VipAnnounce { address, reply }).await.unwrap();
+        operator.ask(|reply| Request::VipAnnounce { address, network: None, reply }).await.unwrap();
         assert_eq!(told().1, [all, own, vip]);
         crate::operator::stop(&operator).await;
     });

@@ -4,6 +4,8 @@
 
 mod backends_taken_out;
 mod devices;
+mod networks;
+mod networks_reloaded;
 mod operator;
 mod stalls;
 mod tunnels;

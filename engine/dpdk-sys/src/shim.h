@@ -48,6 +48,7 @@ static const uint64_t guideway_rss_ipv6_udp_ex = RTE_ETH_RSS_IPV6_UDP_EX;
 static const uint64_t guideway_rss_esp = RTE_ETH_RSS_ESP;
 static const uint64_t guideway_rss_ah = RTE_ETH_RSS_AH;
 static const uint64_t guideway_rss_l2tpv3 = RTE_ETH_RSS_L2TPV3;
+static const uint64_t guideway_rx_vlan_filter = RTE_ETH_RX_OFFLOAD_VLAN_FILTER;
 static const uint64_t guideway_tx_udp_checksum = RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
 static const uint32_t guideway_dev_signals_link = RTE_ETH_DEV_INTR_LSC;
 static const uint32_t guideway_dev_signals_removal = RTE_ETH_DEV_INTR_RMV;

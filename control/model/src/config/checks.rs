@@ -23,13 +23,12 @@ pub(super) fn check(
     announcements: &[Option<Announcement>],
     report: &mut Report,
 ) {
-    let file = scope.file;
     networks::check(scope, report);
     ports::check(scope, report);
     neighbor_replies::check(scope, report);
     precedence::check(&written(scope, rules), report);
     routes::check(scope, report);
-    announcements::check(file, announcements, rules, report);
+    announcements::check(scope, announcements, rules, report);
     reach::check(scope, report);
     backends::check(scope, report);
 }

@@ -187,20 +187,22 @@ impl Client {
         self.get("/v1/vips").await
     }
 
-    /// Starts to answer ARP and neighbour discovery for a VIP.
+    /// Starts to answer ARP and neighbour discovery for a VIP; of the only network that has it without one.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn vip_announce(&self, vip: VipRange) -> Result<Vip, ClientError> {
-        self.post(&format!("{}/announce", vip_path(vip))).await
+    pub async fn vip_announce(&self, vip: VipRange, network: Option<&str>) -> Result<Vip, ClientError> {
+        let query = query([("network", network)]);
+        self.post(&format!("{}/announce{query}", vip_path(vip))).await
     }
 
-    /// Stops answering ARP and neighbour discovery for a VIP.
+    /// Stops answering ARP and neighbour discovery for a VIP; of the only network that has it without one.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn vip_withdraw(&self, vip: VipRange) -> Result<Vip, ClientError> {
-        self.post(&format!("{}/withdraw", vip_path(vip))).await
+    pub async fn vip_withdraw(&self, vip: VipRange, network: Option<&str>) -> Result<Vip, ClientError> {
+        let query = query([("network", network)]);
+        self.post(&format!("{}/withdraw{query}", vip_path(vip))).await
     }
 
     /// Starts a capture.

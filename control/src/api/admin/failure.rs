@@ -107,6 +107,10 @@ impl Failure {
                 let message = format!("{address} is the address of no forwarding rule");
                 Self::new(missing, "unknown_vip", message, "`guideway vip list` lists the VIPs")
             }
+            Refused::AmbiguousVip(address) => {
+                let message = format!("{address} is a VIP of several networks");
+                Self::new(conflict, "ambiguous_vip", message, "name one of them: `--network NAME`")
+            }
             Refused::BackendRemoved { service, backend } => {
                 let message = format!("backend `{backend}` of service `{service}` is no longer configured");
                 let help =
@@ -185,6 +189,7 @@ mod tests {
         for (refused, status, word, help) in [
             (Refused::UnknownName(unknown), 404, "unknown_service", "guideway status"),
             (Refused::UnknownVip(vip), 404, "unknown_vip", "guideway vip list"),
+            (Refused::AmbiguousVip(vip), 409, "ambiguous_vip", "--network"),
             (Refused::ServiceNotWeighted("web".into()), 409, "service_not_weighted", "WEIGHTED_MAGLEV"),
             (
                 Refused::VipNotAnnounceable { address: vip, neighbor_replies: NeighborReplies::Always },

@@ -238,12 +238,26 @@ async fn vip_list(State(requests): State<RequestSender>) -> Answer<VipList> {
     Ok(Json(requests.ask(|reply| Request::VipList { reply }).await?))
 }
 
-async fn vip_announce(State(requests): State<RequestSender>, Named(address): Named<VipRange>) -> Answer<Vip> {
-    Ok(Json(requests.ask(|reply| Request::VipAnnounce { address, reply }).await?))
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfNetwork {
+    network: Option<String>,
 }
 
-async fn vip_withdraw(State(requests): State<RequestSender>, Named(address): Named<VipRange>) -> Answer<Vip> {
-    Ok(Json(requests.ask(|reply| Request::VipWithdraw { address, reply }).await?))
+async fn vip_announce(
+    State(requests): State<RequestSender>,
+    Named(address): Named<VipRange>,
+    Asked(OfNetwork { network }): Asked<OfNetwork>,
+) -> Answer<Vip> {
+    Ok(Json(requests.ask(|reply| Request::VipAnnounce { address, network, reply }).await?))
+}
+
+async fn vip_withdraw(
+    State(requests): State<RequestSender>,
+    Named(address): Named<VipRange>,
+    Asked(OfNetwork { network }): Asked<OfNetwork>,
+) -> Answer<Vip> {
+    Ok(Json(requests.ask(|reply| Request::VipWithdraw { address, network, reply }).await?))
 }
 
 #[derive(Deserialize)]

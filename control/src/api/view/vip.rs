@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// List of all VIPs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VipList {
-    /// VIPs, by address.
+    /// VIPs, by network and address.
     pub vips: Vec<Vip>,
 }
 
@@ -17,6 +17,9 @@ pub struct VipList {
 pub struct Vip {
     /// Address or prefix of the VIP.
     pub address: VipRange,
+    /// Network of the VIP; absent where the appliance is in one network alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
     /// Configured condition under which the appliance answers ARP and neighbour discovery for the VIP.
     pub neighbor_replies: NeighborReplies,
     /// True if the appliance answers for the VIP now.

@@ -79,6 +79,18 @@ pub struct Counters {
 }
 
 impl Counters {
+    /// Adds the counters of another network's host stack.
+    pub fn add(&mut self, other: &Self) {
+        self.received.iter_mut().zip(&other.received).for_each(|(sum, count)| *sum += count);
+        self.answered += other.answered;
+        self.withheld += other.withheld;
+        self.limited += other.limited;
+        self.probes += other.probes;
+        self.announcements += other.announcements;
+        self.group_reports += other.group_reports;
+        self.queue_full += other.queue_full;
+    }
+
     /// Frames that came in, of one kind.
     pub fn received(&self, kind: FrameKind) -> u64 {
         self.received[kind as usize]

@@ -2,13 +2,12 @@
 
 use guideway_dataplane::address::Address;
 use guideway_dataplane::egress::{Egress, PortId};
-use guideway_dataplane::ingress::NetworkId;
-use guideway_model::egress_lookup::EgressLookup;
 
 use super::HostStack;
 
-impl EgressLookup for HostStack {
-    fn egress(&self, _: NetworkId, destination: Address) -> Egress {
+impl HostStack {
+    /// Egress of packets to a destination.
+    pub fn egress(&self, destination: Address) -> Egress {
         match self.next_hop(destination) {
             Some(next_hop) => {
                 let link = self.link(next_hop.link);
@@ -19,8 +18,11 @@ impl EgressLookup for HostStack {
                     offloads_udp_checksum: link.offloads_udp_checksum,
                 }
             }
-            // A next hop that the configuration names leaves by the first port.
-            None => Egress { port: PortId(0), source: None, next_hop: None, offloads_udp_checksum: false },
+            // A next hop that the configuration names leaves by the first link's port, untagged or in its VLAN.
+            None => {
+                let port = self.links.iter().next().map_or(PortId(0), |(_, link)| link.port);
+                Egress { port, source: None, next_hop: None, offloads_udp_checksum: false }
+            }
         }
     }
 }

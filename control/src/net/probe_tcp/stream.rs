@@ -1,6 +1,7 @@
 //! A connection as tokio reads and writes it, on one thread.
 
 use std::cell::{RefCell, RefMut};
+use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -29,7 +30,8 @@ pub struct Handle {
 struct Shared {
     stack: RefCell<ProbeTcp>,
     datagrams: RefCell<Datagrams>,
-    wanted: Notify,
+    /// Shared by the stacks of all networks.
+    wanted: Rc<Notify>,
     /// The moment at which the stack's time began.
     epoch: Instant,
 }
@@ -37,10 +39,21 @@ struct Shared {
 impl Handle {
     /// Shares `stack`, whose time begins now.
     pub fn new(stack: ProbeTcp) -> Self {
+        Self::woken_by(stack, Rc::default())
+    }
+
+    /// Shares the `stack` of another network, whose time begins now: who waits until one of the two is [wanted](Self::wanted)
+    /// waits for both.
+    #[must_use]
+    pub fn beside(&self, stack: ProbeTcp) -> Self {
+        Self::woken_by(stack, Rc::clone(&self.shared.wanted))
+    }
+
+    fn woken_by(stack: ProbeTcp, wanted: Rc<Notify>) -> Self {
         let epoch = Instant::now();
         let datagrams = RefCell::new(Datagrams::new(stack.own, stack.limits.queued_packets));
         let stack = RefCell::new(stack);
-        Self { shared: Rc::new(Shared { stack, datagrams, wanted: Notify::new(), epoch }) }
+        Self { shared: Rc::new(Shared { stack, datagrams, wanted, epoch }) }
     }
 
     /// Takes in a received packet: an answer by UDP, or else [`ProbeTcp::handle`] at the present time.
@@ -84,6 +97,12 @@ impl Handle {
 
     fn now(&self) -> Duration {
         self.shared.epoch.elapsed()
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("connections", &self.connections()).finish_non_exhaustive()
     }
 }
 

@@ -1,14 +1,15 @@
-//! The links behind the configured ports.
+//! The links of networks, behind the configured ports.
 
 use std::net::IpAddr;
 
 use guideway_dataplane::address::Address;
 use guideway_dataplane::delivery::DeliveryMode;
 use guideway_dataplane::egress::PortId;
+use guideway_dataplane::ingress::NetworkId;
 use guideway_dataplane::wire::ethernet::MacAddress;
-use guideway_model::config::{BackendGroup, Config, Port};
+use guideway_model::config::{BackendGroup, Config, NetworkLink};
 
-use crate::net::host_stack::{HostAddress, Link};
+use crate::net::host_stack::{HostAddress, Link, VlanId};
 
 /// Facts about the device of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,37 +20,40 @@ pub struct Nic {
     pub offloads_udp_checksum: bool,
 }
 
-/// A link for each port, whose devices are `nics`; the configuration may give the appliance another MAC address.
+/// The links of a network, in the order of its ports, whose devices are `nics`; the configuration may give the appliance
+/// another MAC address there.
 ///
-/// An address of the network table that no port has is the first port's, with nothing else on its link: routers send
+/// An address of the network table that no link has is the first link's, with nothing else on its link: routers send
 /// packets for it there.
-pub(super) fn links(config: &Config, nics: &[Nic]) -> Vec<Link> {
-    let mut links: Vec<Link> = config.ports.iter().zip(nics).enumerate().map(link).collect();
-    let network = &config.networks[0];
+pub(super) fn links(config: &Config, network: NetworkId, nics: &[Nic]) -> Vec<Link> {
+    let own = config.links().filter(|link| link.network == usize::from(network.0));
+    // A network whose port is new is on no link before the next start.
+    let mut links: Vec<Link> = own.filter_map(|own| Some(link(&own, *nics.get(own.port)?))).collect();
+    let network = &config.networks[usize::from(network.0)];
     for link in &mut links {
         link.mac = network.mac_address.map_or(link.mac, MacAddress);
     }
     let own = [network.ipv4_address.map(IpAddr::V4), network.ipv6_address.map(IpAddr::V6)];
-    for address in own.into_iter().flatten() {
-        let is_ports = config.ports.iter().flat_map(|port| &port.addresses).any(|own| own.addr() == address);
-        if let (Some(first), false) = (links.first_mut(), is_ports) {
+    for address in own.into_iter().flatten().map(Address::from) {
+        let is_links = links.iter().flat_map(|link| &link.addresses).any(|own| own.address == address);
+        if let (Some(first), false) = (links.first_mut(), is_links) {
             let length = if address.is_ipv4() { 32 } else { 128 };
-            first.addresses.push(HostAddress::new(address.into(), length));
+            first.addresses.push(HostAddress::new(address, length));
         }
     }
     links
 }
 
-fn link((index, (port, nic)): (usize, (&Port, &Nic))) -> Link {
-    let own = port.addresses.iter();
+fn link(own: &NetworkLink<'_>, nic: Nic) -> Link {
+    let addresses = own.addresses.iter();
     Link {
-        port: PortId(index as u8),
-        vlan: None,
+        port: PortId(own.port as u8),
+        vlan: own.vlan.map(VlanId),
         mac: nic.mac,
         offloads_udp_checksum: nic.offloads_udp_checksum,
-        addresses: own.map(|own| HostAddress::new(own.addr().into(), own.prefix_len())).collect(),
-        ipv4_gateway: port.ipv4_gateway.map(Address::from),
-        ipv6_gateway: port.ipv6_gateway.map(Address::from),
+        addresses: addresses.map(|own| HostAddress::new(own.addr().into(), own.prefix_len())).collect(),
+        ipv4_gateway: own.ipv4_gateway.map(Address::from),
+        ipv6_gateway: own.ipv6_gateway.map(Address::from),
     }
 }
 

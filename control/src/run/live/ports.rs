@@ -1,5 +1,7 @@
 //! The configured ports, opened: the control thread's ends, and the queues of each worker.
 
+use std::collections::BTreeSet;
+
 use guideway_dataplane::pipeline::BURST;
 use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_engine::driver::device::AfPacketRing;
@@ -73,6 +75,7 @@ impl<'eal> LivePorts<'eal> {
                 mtu: Some(port.mtu),
                 promiscuous: port.promiscuous,
                 udp_checksum,
+                filters_vlans: config.links().any(|link| link.port == index && link.vlan.is_some()),
             };
             let node = topology.node_of_device(&port.device);
             let of_node = pools.iter().find(|pool| pool.node == node).unwrap_or(&pools[0]);
@@ -295,6 +298,10 @@ impl<'eal> Ports for LivePorts<'eal> {
             sends_by: plan.carrier(worker),
         };
         self.ports.iter().map(queues).collect()
+    }
+
+    fn take_vlans(&self, port: usize, vlans: &BTreeSet<u16>) -> Option<String> {
+        self.port(port).take_vlans(vlans)
     }
 
     fn stats(&self) -> Vec<view::PortStats> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use guideway_dataplane::ingress::NetworkId;
 use guideway_model::config::VipRange;
 use guideway_model::forwarding_state::StateChange;
 use guideway_model::service::{Services, UnknownName};
@@ -131,27 +132,47 @@ pub(super) fn set_weight(
     Ok(Note::of_backend(EventKind::WeightSet, service, backend, text))
 }
 
-/// Begins or stops to answer ARP and neighbour discovery for a VIP.
+/// The network of a VIP: the one of this name, or the only one that has the VIP.
+pub(super) fn network_of_vip(
+    appliance: &Appliance,
+    address: VipRange,
+    network: Option<&str>,
+) -> Result<NetworkId, Refused> {
+    if network.is_some() {
+        return Ok(appliance.state().network_named(network)?);
+    }
+    let mut having = appliance.hosts().filter(|(id, _)| views::vip(appliance, *id, address).is_some());
+    match (having.next(), having.next()) {
+        (None, _) => Err(Refused::UnknownVip(address)),
+        (Some((network, _)), None) => Ok(network),
+        (Some(_), Some(_)) => Err(Refused::AmbiguousVip(address)),
+    }
+}
+
+/// Begins or stops to answer ARP and neighbour discovery for a VIP in a network.
 pub(super) fn set_vip_announced(
     appliance: &mut Appliance,
+    network: NetworkId,
     address: VipRange,
     announced: bool,
     now: Duration,
 ) -> Result<Note, Refused> {
-    let vip = views::vip(appliance, address).ok_or(Refused::UnknownVip(address))?;
+    let vip = views::vip(appliance, network, address).ok_or(Refused::UnknownVip(address))?;
     if vip.neighbor_replies != NeighborReplies::WhenAnnounced {
         let neighbor_replies = vip.neighbor_replies;
         return Err(Refused::VipNotAnnounceable { address, neighbor_replies });
     }
     let (kind, does) = if announced {
         // The VIP is one that is answered for when it is announced, as was seen above.
-        let _ = appliance.host_mut().announce(address, now);
+        let _ = appliance.host_mut(network).announce(address, now);
         (EventKind::VipAnnounced, "announces")
     } else {
-        appliance.host_mut().withdraw(address);
+        appliance.host_mut(network).withdraw(address);
         (EventKind::VipWithdrawn, "withdraws")
     };
-    Ok(Note::new(kind, format!("the operator {does} {address}")))
+    let place = vip.network.as_ref().map(|network| format!(" in network {network}")).unwrap_or_default();
+    let note = Note::new(kind, format!("the operator {does} {address}{place}"));
+    Ok(note.in_network(vip.network.as_deref()))
 }
 
 /// Refuses a backend that is unknown, or that drains because it was removed.

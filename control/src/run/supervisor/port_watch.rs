@@ -58,8 +58,8 @@ enum Phase {
 struct Watched {
     name: String,
     phase: Phase,
-    /// State of the link as it was told last; a port counts as up until its link is read.
-    link_up: bool,
+    /// State of the link as it was read last; a port whose link was not read yet counts as up.
+    link_up: Option<bool>,
     /// Time at which the link is to be read.
     link_due: Duration,
     /// Time from which on a reset that the device asks for is made.
@@ -133,7 +133,7 @@ impl PortWatch {
 
     /// True if there are ports, and none of them has a link.
     pub(super) fn has_no_link(&self) -> bool {
-        !self.ports.is_empty() && self.ports.iter().all(|port| !port.link_up)
+        !self.ports.is_empty() && self.ports.iter().all(|port| port.link_up == Some(false))
     }
 
     /// True if there were ports, and the devices of all are gone.
@@ -159,7 +159,7 @@ impl Watched {
         Self {
             name,
             phase: Phase::Serving,
-            link_up: true,
+            link_up: None,
             link_due: now,
             reset_due: None,
             restarted: None,
@@ -205,14 +205,15 @@ impl Watched {
     }
 
     fn see_link(&mut self, link: PortLink) -> Option<Note> {
-        let was_up = std::mem::replace(&mut self.link_up, link.up);
+        let was_up = self.link_up.replace(link.up);
         let name = &self.name;
         match (was_up, link.up) {
-            (true, false) => {
-                self.link_losses += 1;
+            (None | Some(true), false) => {
+                // A link that is not up yet, soon after the start, was not lost.
+                self.link_losses += u64::from(was_up.is_some());
                 Some(Note::new(EventKind::LinkDown, format!("port {name}: the link is down")))
             }
-            (false, true) => {
+            (Some(false), true) => {
                 let speed = link.speed_mbps.map_or(String::new(), |speed| format!(", {speed} Mbit/s"));
                 Some(Note::new(EventKind::LinkUp, format!("port {name}: the link is up{speed}")))
             }
@@ -258,7 +259,7 @@ impl Watched {
             Err(_) => Phase::Releasing { until: now + RESET_INTERVAL },
         };
         // It is part of what the removal's event tells.
-        self.link_losses += u64::from(std::mem::replace(&mut self.link_up, false));
+        self.link_losses += u64::from(self.link_up.replace(false) == Some(true));
         let name = &self.name;
         let text = match result {
             Ok(()) => format!(
@@ -323,6 +324,16 @@ mod tests {
         assert_eq!(texts(watch.see_link(0, UP)), ["LinkUp: port wan: the link is up, 10000 Mbit/s"]);
         assert!(!watch.has_no_link());
         assert_eq!(state(&watch), (PortState::Running, 0, 1));
+    }
+
+    #[test]
+    fn a_link_that_is_not_up_yet_at_the_start_is_told_and_not_counted_as_lost() {
+        let mut watch = PortWatch::new(["wan".to_owned()], ms(0));
+        assert!(!watch.has_no_link(), "nobody has looked");
+        assert_eq!(texts(watch.see_link(0, PortLink::DOWN)), ["LinkDown: port wan: the link is down"]);
+        assert!(watch.has_no_link());
+        assert!(watch.see_link(0, UP).is_some());
+        assert_eq!(state(&watch), (PortState::Running, 0, 0));
     }
 
     #[test]

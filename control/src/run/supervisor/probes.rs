@@ -4,11 +4,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use guideway_dataplane::frame::Frame;
+use guideway_dataplane::ingress::NetworkId;
 use guideway_dataplane::network::OwnAddresses;
 use guideway_dataplane::packet::Packet;
 use guideway_dataplane::snapshot::Snapshot;
 use guideway_engine::publish::Subscriber;
-use guideway_model::config::Config;
+use guideway_model::config::{Config, Network};
 use tokio::sync::mpsc;
 
 use super::event_log::Note;
@@ -17,7 +18,7 @@ use super::workers::Workers;
 use crate::api::view::EventKind;
 use crate::health::change::HealthChange;
 use crate::health::descriptors;
-use crate::health::monitor::Monitor;
+use crate::health::monitor::{Monitor, Stacks};
 use crate::health::scheduler::ProbeReport;
 use crate::net::probe_tcp::{Handle, Limits, ProbeTcp};
 use crate::run::appliance::Appliance;
@@ -27,10 +28,22 @@ use crate::run::ports::Ports;
 #[derive(Debug)]
 pub(super) struct Probes {
     monitor: Monitor,
-    /// The addresses that probes come from.
-    own: OwnAddresses,
+    /// Probes' ways into the networks, by number.
+    networks: Vec<NetworkProbes>,
     /// The snapshots that probes are delivered by.
     snapshots: Subscriber<Snapshot>,
+}
+
+/// The way of probes into a network.
+#[derive(Debug)]
+struct NetworkProbes {
+    name: String,
+    /// The addresses that probes come from.
+    own: OwnAddresses,
+    limits: Limits,
+    /// The VLAN that probes are sent in.
+    vlan: Option<u16>,
+    stack: Handle,
 }
 
 /// Changes that health checks have come to, for the appliance to take over.
@@ -67,9 +80,8 @@ impl Probes {
         reports: mpsc::Sender<ProbeReport>,
         now: Duration,
     ) -> (Self, HealthUpdate) {
-        let own = own_addresses(appliance.config());
-        let monitor = Monitor::new(stack_of(own), reports);
-        let mut probes = Self { monitor, own, snapshots: appliance.feed().subscribe() };
+        let monitor = Monitor::new(Stacks::new(), reports);
+        let mut probes = Self { monitor, networks: Vec::new(), snapshots: appliance.feed().subscribe() };
         let update = probes.configure(appliance, now);
         (probes, update)
     }
@@ -77,16 +89,40 @@ impl Probes {
     /// Replaces the checks by those of the appliance's configuration; returns what changes for backends that stay.
     pub(super) fn configure(&mut self, appliance: &Appliance, now: Duration) -> HealthUpdate {
         let config = appliance.config();
-        let own = own_addresses(config);
-        if own != self.own {
-            self.own = own;
-            self.monitor.replace_stack(stack_of(own));
-        }
+        self.replace_stacks(config);
         // Where there are too few all the same, `descriptors::warning` says so.
         let _ = descriptors::provide(descriptors::wanted(config));
         let mut update = HealthUpdate::default();
         update.add(self.monitor.configure(config, appliance.state().services(), now), None);
         update
+    }
+
+    /// Makes stacks for networks that are new, or have other own addresses; keeps those of all others.
+    fn replace_stacks(&mut self, config: &Config) {
+        let mut known: Vec<_> = std::mem::take(&mut self.networks);
+        let mut wakes = known.first().map(|network| network.stack.clone());
+        let mut changed = Vec::new();
+        for (index, network) in config.networks.iter().enumerate() {
+            let (own, limits) = (own_addresses(config, index), limits(network));
+            let is_same = |known: &NetworkProbes| (known.own, known.limits) == (own, limits);
+            let kept = known.iter().position(|known| known.name == network.name && is_same(known));
+            let stack = match kept {
+                Some(kept) => known.swap_remove(kept).stack,
+                None => {
+                    changed.push(network.name.clone());
+                    let stack = ProbeTcp::new(own, fastrand::u64(..), limits);
+                    match &wakes {
+                        Some(wakes) => wakes.beside(stack),
+                        None => Handle::new(stack),
+                    }
+                }
+            };
+            wakes.get_or_insert_with(|| stack.clone());
+            let name = network.name.clone();
+            self.networks.push(NetworkProbes { name, own, limits, vlan: network.vlan, stack });
+        }
+        let stacks = self.networks.iter().map(|network| (network.name.clone(), network.stack.clone()));
+        self.monitor.replace_stacks(stacks.collect(), &changed);
     }
 
     /// Takes in the outcomes of probes, in the order in which these ended.
@@ -122,35 +158,37 @@ impl Probes {
         update
     }
 
-    /// Hands a frame for the appliance itself to the probes' connections: it may be a backend's answer.
-    pub(super) fn receive(&self, frame: &[u8]) {
+    /// Hands a frame of a network for the appliance itself to the probes' connections there: it may be a backend's answer.
+    pub(super) fn receive(&self, network: NetworkId, frame: &[u8]) {
+        let Some(network) = self.networks.get(usize::from(network.0)) else { return };
         let Ok(packet) = Packet::parse(frame) else { return };
         let start = usize::from(packet.l3_offset);
         // Without what pads a short frame.
         if let Some(bytes) = frame.get(start..start + packet.l3_len as usize) {
-            self.monitor.stack().receive(bytes);
+            network.stack.receive(bytes);
         }
     }
 
     /// Sends the packets of probes in the path of traffic, each to its backend as a packet of traffic is sent.
     pub(super) fn send<P: Ports>(&mut self, workers: &mut Workers<P>) {
-        let stack = self.monitor.stack();
-        stack.poll();
         let snapshot = self.snapshots.repin();
-        while let Some(outgoing) = stack.transmit() {
-            let Some(backend) = snapshot.backend(outgoing.backend) else { continue };
-            let Some(mut frame) = workers.frame(&outgoing.into_frame()) else { continue };
-            let Ok(packet) = Packet::parse(frame.bytes()) else { continue };
-            // A next hop that nobody answers for loses the probe as it would lose traffic.
-            if backend.delivery.deliver(&mut frame, &packet, &packet.flow).is_ok() {
-                workers.send(backend.delivery.port(), frame);
+        for NetworkProbes { stack, vlan, .. } in &self.networks {
+            stack.poll();
+            while let Some(outgoing) = stack.transmit() {
+                let Some(backend) = snapshot.backend(outgoing.backend) else { continue };
+                let Some(mut frame) = workers.frame(&outgoing.into_frame(*vlan)) else { continue };
+                let Ok(packet) = Packet::parse(frame.bytes()) else { continue };
+                // A next hop that nobody answers for loses the probe as it would lose traffic.
+                if backend.delivery.deliver(&mut frame, &packet, &packet.flow).is_ok() {
+                    workers.send(backend.delivery.port(), frame);
+                }
             }
         }
     }
 
-    /// The connections of probes in the path of traffic.
-    pub(super) fn stack(&self) -> &Handle {
-        self.monitor.stack()
+    /// The connections of probes in the path of traffic, in any network: whoever waits for one waits for all.
+    pub(super) fn stack(&self) -> Option<&Handle> {
+        self.networks.first().map(|network| &network.stack)
     }
 
     /// The health of the backends, and how late probes begin.
@@ -185,26 +223,28 @@ fn note(change: &HealthChange, error: Option<&str>) -> Note {
     }
 }
 
-/// The addresses that probes come from: those of the network table, else those of the first port that has any.
-fn own_addresses(config: &Config) -> OwnAddresses {
-    let of_ports = || config.ports.iter().flat_map(|port| &port.addresses).map(ipnet::IpNet::addr);
-    let ipv4 = of_ports().find_map(|address| match address {
+/// The addresses that probes come from in a network: those of its table, else those of its first link that has any.
+fn own_addresses(config: &Config, network: usize) -> OwnAddresses {
+    let own_links = || config.links().filter(|link| link.network == network);
+    let of_links = || own_links().flat_map(|link| link.addresses).map(ipnet::IpNet::addr);
+    let ipv4 = of_links().find_map(|address| match address {
         IpAddr::V4(address) => Some(address),
         IpAddr::V6(_) => None,
     });
-    let ipv6 = of_ports().find_map(|address| match address {
+    let ipv6 = of_links().find_map(|address| match address {
         IpAddr::V6(address) => Some(address),
         IpAddr::V4(_) => None,
     });
     OwnAddresses {
-        ipv4: config.networks[0].ipv4_address.or(ipv4).map(|address| IpAddr::V4(address).into()),
-        ipv6: config.networks[0].ipv6_address.or(ipv6).map(|address| IpAddr::V6(address).into()),
+        ipv4: config.networks[network].ipv4_address.or(ipv4).map(|address| IpAddr::V4(address).into()),
+        ipv6: config.networks[network].ipv6_address.or(ipv6).map(|address| IpAddr::V6(address).into()),
     }
 }
 
-/// A stack for probes that come from these addresses.
-fn stack_of(own: OwnAddresses) -> Handle {
-    Handle::new(ProbeTcp::new(own, fastrand::u64(..), Limits::default()))
+/// The bounds of the probes' TCP in a network: no packet is longer than the network takes.
+fn limits(network: &Network) -> Limits {
+    let any = Limits::default();
+    Limits { mtu: any.mtu.min(network.mtu), ..any }
 }
 
 #[cfg(test)]
@@ -219,13 +259,23 @@ mod tests {
                  [[port]]\nname = \"b\"\ndevice = \"net_null1\"\n\
                  ip_addresses = [\"192.0.2.129/28\", \"2001:db8::1/64\"]\n"
             );
-            own_addresses(&Config::parse("test", &text).unwrap_or_else(|errors| panic!("{errors}")))
+            own_addresses(&Config::parse("test", &text).unwrap_or_else(|errors| panic!("{errors}")), 0)
         };
         let address = |text: &str| Some(text.parse::<IpAddr>().expect("an address").into());
         let ipv6 = address("2001:db8::1");
         assert_eq!(own(""), OwnAddresses { ipv4: address("192.0.2.1"), ipv6 });
         let network = "[network]\nipv4_address = \"192.0.2.9\"\n";
         assert_eq!(own(network), OwnAddresses { ipv4: address("192.0.2.9"), ipv6 });
+    }
+
+    #[test]
+    fn probes_are_as_long_as_every_link_of_ipv6_takes_or_as_their_network_does() {
+        let mtus = |mtu: u16| {
+            let text = format!("[network]\nmtu = {mtu}\n");
+            let config = Config::parse("test", &text).unwrap_or_else(|errors| panic!("{errors}"));
+            limits(&config.networks[0]).mtu
+        };
+        assert_eq!([576, 1_000, 1_280, 1_500, 9_000].map(mtus), [576, 1_000, 1_280, 1_280, 1_280]);
     }
 
     #[test]

@@ -64,11 +64,11 @@ impl<P: Ports> Supervisor<P> {
             Request::VipList { reply } => {
                 drop(reply.send(Ok(view::VipList { vips: views::vips(&self.appliance) })));
             }
-            Request::VipAnnounce { address, reply } => {
-                drop(reply.send(self.set_vip_announced(address, true)));
+            Request::VipAnnounce { address, network, reply } => {
+                drop(reply.send(self.set_vip_announced(address, network.as_deref(), true)));
             }
-            Request::VipWithdraw { address, reply } => {
-                drop(reply.send(self.set_vip_announced(address, false)));
+            Request::VipWithdraw { address, network, reply } => {
+                drop(reply.send(self.set_vip_announced(address, network.as_deref(), false)));
             }
             Request::Capture { reasons, packets, blocks, reply } => {
                 drop(reply.send(self.begin_capture(CaptureOrder { reasons, packets, blocks })));
@@ -166,24 +166,30 @@ impl<P: Ports> Supervisor<P> {
         service: &str,
         backend: &str,
     ) -> Result<view::Backend, Refused> {
-        self.event_log.note(change?);
+        self.note(change?);
         self.appliance.poll(self.now());
         self.backends().get(service, backend)
     }
 
-    fn set_vip_announced(&mut self, address: VipRange, announced: bool) -> Result<view::Vip, Refused> {
+    fn set_vip_announced(
+        &mut self,
+        address: VipRange,
+        network: Option<&str>,
+        announced: bool,
+    ) -> Result<view::Vip, Refused> {
         let now = self.now();
-        let note = operator::set_vip_announced(&mut self.appliance, address, announced, now)?;
-        self.event_log.note(note);
+        let network = operator::network_of_vip(&self.appliance, address, network)?;
+        let note = operator::set_vip_announced(&mut self.appliance, network, address, announced, now)?;
+        self.note(note);
         self.tell_addresses();
         self.appliance.poll(now);
-        views::vip(&self.appliance, address).ok_or(Refused::UnknownVip(address))
+        views::vip(&self.appliance, network, address).ok_or(Refused::UnknownVip(address))
     }
 
     fn begin_capture(&mut self, order: CaptureOrder) -> Result<(), Refused> {
         let ports = self.appliance.config().ports.iter().map(|port| &*port.name);
         let note = self.captures.begin(order, ports)?;
-        self.event_log.note(note);
+        self.note(note);
         Ok(())
     }
 

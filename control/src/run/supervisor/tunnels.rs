@@ -16,12 +16,18 @@ use crate::health::probe::ProbeResult;
 use crate::health::scheduler::ProbeReport;
 use crate::run::appliance::Appliance;
 
-/// Events of a path MTU that was learnt: one for each backend whose configured MTU is higher.
-pub(super) fn notes(appliance: &Appliance, endpoint: Address, learnt: PathMtu) -> Vec<Note> {
+/// Events of a path MTU that was learnt in a network: one for each backend whose configured MTU is higher.
+pub(super) fn notes(
+    appliance: &Appliance,
+    network: NetworkId,
+    endpoint: Address,
+    learnt: PathMtu,
+) -> Vec<Note> {
     let backends = appliance
         .state()
         .services()
         .iter()
+        .filter(|(_, state)| state.network() == network)
         .flat_map(|(service, state)| state.backends().map(move |backend| (service, backend)));
     let concerned = backends.filter(|(_, backend)| {
         Address::from(backend.endpoint.address) == endpoint
@@ -51,14 +57,12 @@ pub(super) fn explain(appliance: &Appliance, report: &mut ProbeReport, now: Dura
         .find(|service| service.name == report.id.service)
         .is_some_and(|service| config.health_checks[service.health_check].transport == Transport::InPath);
     let state = appliance.state();
-    let backend =
-        state.services().get(&report.id.service).filter(|_| in_path).and_then(|service| {
-            service.backends().find(|backend| backend.endpoint.name == report.id.backend)
-        });
+    let Some(service) = state.services().get(&report.id.service).filter(|_| in_path) else { return };
+    let backend = service.backends().find(|backend| backend.endpoint.name == report.id.backend);
     let Some(backend) = backend.filter(|backend| backend.delivery != DeliveryMode::L2) else { return };
     let began = now.saturating_sub(report.ended.elapsed() + report.latency);
     if let Some(error) =
-        state.path_mtus().unreachable_since(NetworkId::FIRST, backend.endpoint.address.into(), began)
+        state.path_mtus().unreachable_since(service.network(), backend.endpoint.address.into(), began)
     {
         *reason = format!("{reason}; {error}");
     }

@@ -6,6 +6,7 @@ mod stats;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use guideway_dataplane::address::Prefix;
+use guideway_dataplane::ingress::NetworkId;
 use guideway_model::config::VipRange;
 use guideway_model::service::ServiceState;
 
@@ -15,25 +16,31 @@ use super::stalls::Stalls;
 use super::state_keeper::StateKeeper;
 use crate::api::view::{self, NeighborReplies};
 use crate::health::state::HealthState;
-use crate::net::host_stack::{Answers, Vip};
+use crate::net::host_stack::{Answers, HostStack, Vip};
 use crate::run::appliance::Appliance;
 use crate::run::operator_state::{OperatorState, Setting};
 
 pub(super) use backends::Backends;
 pub(super) use stats::stats;
 
-/// Every VIP.
+/// Every VIP, network by network.
 pub(super) fn vips(appliance: &Appliance) -> Vec<view::Vip> {
-    appliance.host().vips().map(|(vip, announced)| show_vip(appliance, vip, announced)).collect()
+    let vips = |(network, host): (NetworkId, &HostStack)| {
+        let shown = host.vips().map(|(vip, announced)| show_vip(appliance, network, vip, announced));
+        shown.collect::<Vec<_>>()
+    };
+    appliance.hosts().flat_map(vips).collect()
 }
 
-/// The VIP of this address or prefix.
-pub(super) fn vip(appliance: &Appliance, address: VipRange) -> Option<view::Vip> {
-    vips(appliance).into_iter().find(|vip| vip.address == address)
+/// The VIP of this address or prefix in a network.
+pub(super) fn vip(appliance: &Appliance, network: NetworkId, address: VipRange) -> Option<view::Vip> {
+    let mut vips = appliance.host(network).vips();
+    let (vip, announced) = vips.find(|(vip, _)| vip.addresses == Prefix::from(address))?;
+    Some(show_vip(appliance, network, vip, announced))
 }
 
-fn show_vip(appliance: &Appliance, vip: Vip, announced: bool) -> view::Vip {
-    let rules = appliance.config().rules.iter();
+fn show_vip(appliance: &Appliance, network: NetworkId, vip: Vip, announced: bool) -> view::Vip {
+    let rules = appliance.config().rules.iter().filter(|rule| rule.network == usize::from(network.0));
     let (neighbor_replies, announced) = match vip.answers {
         Answers::Always => (NeighborReplies::Always, true),
         Answers::WhenAnnounced => (NeighborReplies::WhenAnnounced, announced),
@@ -41,9 +48,10 @@ fn show_vip(appliance: &Appliance, vip: Vip, announced: bool) -> view::Vip {
     };
     view::Vip {
         address: vip.addresses.into(),
+        network: appliance.state().network_name(network).map(str::to_owned),
         neighbor_replies,
         announced,
-        conflicts: appliance.conflicts(vip.addresses),
+        conflicts: appliance.conflicts(network, vip.addresses),
         forwarding_rules: rules
             .filter(|rule| Prefix::from(rule.vip) == vip.addresses)
             .map(|rule| rule.name.clone())

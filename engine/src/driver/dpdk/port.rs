@@ -2,29 +2,24 @@
 #![allow(unsafe_code)]
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::ffi::CStr;
 use std::fmt;
 use std::marker::PhantomData;
-use std::path::Path;
 use std::sync::Arc;
 
 use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_dpdk_sys as sys;
 
 use super::address_filter::Addresses;
+use super::ethdev::{DEFAULT_MTU, Offloads, device_info, offloads_of};
 use super::open_port::OpenPort;
-use super::queue_counts::Refused;
-use super::{
-    Eal, Mempool, PortOptions, QueueCounts, QueuePair, Refusal, Rss, StartError, dpdk_log, preflight, rss,
-    signals,
-};
+use super::port_setup::{bring_up, set_up, settle};
+use super::{Eal, Mempool, PortOptions, QueueCounts, QueuePair, Refusal, Rss, StartError, rss, signals};
 use crate::driver::device::Device;
 
 /// Bytes of a frame beyond the MTU: Ethernet header and two VLAN tags.
 const LINK_HEADERS: u32 = 14 + 2 * 4;
-
-/// MTU of a port for which none is configured.
-const DEFAULT_MTU: u16 = 1500;
 
 /// Drivers that receive each frame into one mbuf: nothing in them chains a second one to it, whatever they are asked for.
 ///
@@ -59,35 +54,10 @@ pub struct Port<'eal> {
     /// MAC address that the device had before it was given another.
     own_mac: MacAddress,
     addresses: RefCell<Addresses>,
+    /// VLANs that the device has taken.
+    vlans: RefCell<BTreeSet<u16>>,
     /// DPDK does not promise that two threads may ask at once.
     not_sync: PhantomData<Cell<()>>,
-}
-
-/// Work that a device does by itself, and the queues that it has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Offloads {
-    /// True if the device spreads flows over its queues by a hash of their addresses and L4 ports (RSS). A virtual
-    /// device without it spreads, if at all, in its own way.
-    pub rss: bool,
-    /// True if the device computes the checksums of UDP headers. That of an IPv4 header is no work worth handing on:
-    /// a tunnel's differs from a template's in five words.
-    pub udp_checksum: bool,
-    /// Number of receive queues that the device states.
-    pub rx_queues: u16,
-    /// Number of transmit queues that the device states.
-    pub tx_queues: u16,
-}
-
-impl Offloads {
-    /// Numbers of queues for so many workers: as many as there are of each direction.
-    ///
-    /// A virtual device with several receive queues is taken to spread flows over them in its own way; hardware without RSS
-    /// puts everything into the first.
-    pub fn queues_for(&self, workers: u16, device: &Device) -> QueueCounts {
-        let spreads = self.rss || matches!(device, Device::Virtual(_));
-        let rx = if spreads { self.rx_queues } else { 1 };
-        QueueCounts { rx, tx: self.tx_queues }.at_most(QueueCounts { rx: workers, tx: workers })
-    }
 }
 
 /// State of a port's link.
@@ -186,53 +156,11 @@ impl Eal {
             rss: RefCell::new(rss),
             pool,
             addresses: RefCell::default(),
+            vlans: RefCell::default(),
             not_sync: PhantomData,
         };
         port.listen(&[]);
         Ok((port, pairs))
-    }
-}
-
-/// Sets up a port with the queues asked for, or with fewer where the device refuses these; returns how many it has, and the
-/// attempts that were refused.
-fn bring_up(
-    port: &OpenPort<'_>,
-    device: &Device,
-    options: &PortOptions,
-    info: &sys::rte_eth_dev_info,
-    pool: Mempool<'_>,
-) -> Result<(QueueCounts, Vec<Refusal>), StartError> {
-    let offered = QueueCounts { rx: info.max_rx_queues, tx: info.max_tx_queues };
-    let mut options = PortOptions { queues: options.queues.at_most(offered), ..*options };
-    let mut refusals = Vec::new();
-    loop {
-        dpdk_log::forget();
-        let (refused, error) = match set_up(port, device, &options, info, pool) {
-            Ok(()) => return Ok((options.queues, refusals)),
-            Err(refusal) => refusal,
-        };
-        // What is refused with any number of queues has another cause, which the last attempt tells.
-        let Some(fewer) = options.queues.fewer(refused) else { return Err(error) };
-        let StartError::PortRefused { step, message, .. } = error else { return Err(error) };
-        refusals.push(Refusal { counts: options.queues, step, message });
-        options.queues = fewer;
-    }
-}
-
-fn device_info(id: u16, device: &Device) -> Result<sys::rte_eth_dev_info, StartError> {
-    let mut info = sys::rte_eth_dev_info::default();
-    // SAFETY: EAL runs, as whoever has the id shows; `info` is written to before the call returns.
-    let result = unsafe { sys::rte_eth_dev_info_get(id, &raw mut info) };
-    check(result, device, "state its limits")?;
-    Ok(info)
-}
-
-fn offloads_of(info: &sys::rte_eth_dev_info) -> Offloads {
-    Offloads {
-        rss: rss::types(info.flow_type_rss_offloads) != 0,
-        udp_checksum: info.tx_offload_capa & sys::guideway_tx_udp_checksum != 0,
-        rx_queues: info.max_rx_queues,
-        tx_queues: info.max_tx_queues,
     }
 }
 
@@ -267,154 +195,6 @@ fn driver_name(info: &sys::rte_eth_dev_info) -> String {
     // SAFETY: a driver states its name as a static string that ends in NUL.
     let name = unsafe { CStr::from_ptr(info.driver_name) };
     name.to_string_lossy().into_owned()
-}
-
-/// Configures a port that does not run, with its queues, and starts it; an error says which of the queues may be too many.
-fn set_up(
-    port: &OpenPort<'_>,
-    device: &Device,
-    options: &PortOptions,
-    info: &sys::rte_eth_dev_info,
-    pool: Mempool<'_>,
-) -> Result<(), (Refused, StartError)> {
-    let either = |error| (Refused::Either, error);
-    configure(port, device, options, info).map_err(either)?;
-    set_up_queues(port.id(), device, options, info, pool)?;
-    start(port.id(), device, options).map_err(either)
-}
-
-/// Has a started port take what is not to its own MAC address, if it is to, and spread flows over its queues; returns how it
-/// does that, if it does. `info` is what the device stated when it was configured.
-fn settle(
-    id: u16,
-    device: &Device,
-    options: &PortOptions,
-    info: &sys::rte_eth_dev_info,
-) -> Result<Option<Rss>, StartError> {
-    if options.promiscuous {
-        // SAFETY: the port exists.
-        let result = unsafe { sys::rte_eth_promiscuous_enable(id) };
-        check(result, device, "be promiscuous")?;
-    }
-    let types = rss::types(info.flow_type_rss_offloads);
-    if types == 0 || options.queues.rx == 1 {
-        return Ok(None);
-    }
-    // Some drivers know their table's size once they are started.
-    Ok(Some(rss::settle(id, types, &device_info(id, device)?, options.queues.rx)))
-}
-
-fn configure(
-    port: &OpenPort<'_>,
-    device: &Device,
-    options: &PortOptions,
-    info: &sys::rte_eth_dev_info,
-) -> Result<(), StartError> {
-    let offloads = offloads_of(info);
-    let mut conf = sys::rte_eth_conf::default();
-    // No other offload: `MBUF_FAST_FREE` frees all mbufs to the pool of the first, and each port may send another's.
-    if offloads.udp_checksum && options.udp_checksum {
-        // Where a driver can, it does so for the mbufs that ask for it alone.
-        conf.txmode.offloads |= sys::guideway_tx_udp_checksum;
-    }
-    let flags = device_flags(info);
-    // Drivers without an interrupt for the link's state refuse to be configured with it.
-    conf.intr_conf.set_lsc((flags & sys::guideway_dev_signals_link != 0).into());
-    conf.intr_conf.set_rmv((flags & sys::guideway_dev_signals_removal != 0).into());
-    conf.rxmode.mtu = u32::from(options.mtu.unwrap_or(0));
-    if offloads.rss && options.queues.rx > 1 {
-        conf.rxmode.mq_mode = sys::RTE_ETH_MQ_RX_RSS;
-        conf.rx_adv_conf.rss_conf.rss_hf = rss::types(info.flow_type_rss_offloads);
-        let key = port.rss_key();
-        if !key.is_empty() {
-            conf.rx_adv_conf.rss_conf.rss_key = key.as_ptr().cast_mut();
-            conf.rx_adv_conf.rss_conf.rss_key_len = info.hash_key_size;
-        }
-    }
-    // SAFETY: the port exists and is not started; `conf` is copied before the call returns. The key is read by then or at the
-    // start, by the pointer in the copy, and lives until the port is closed; nobody writes to it.
-    let result = unsafe {
-        sys::rte_eth_dev_configure(port.id(), options.queues.rx, options.queues.tx, &raw const conf)
-    };
-    check_with_mtu(result, device, "be configured", options)
-}
-
-/// Sets up the queues of both directions; an error says which of them the device refused.
-fn set_up_queues(
-    id: u16,
-    device: &Device,
-    options: &PortOptions,
-    info: &sys::rte_eth_dev_info,
-    pool: Mempool<'_>,
-) -> Result<(), (Refused, StartError)> {
-    let (mut rx, mut tx) = (options.rx_descriptors, options.tx_descriptors);
-    // SAFETY: the port is configured; both numbers are read and written before the call returns.
-    let result = unsafe { sys::rte_eth_dev_adjust_nb_rx_tx_desc(id, &raw mut rx, &raw mut tx) };
-    check(result, device, "have so many descriptors").map_err(|error| (Refused::Either, error))?;
-    // SAFETY: the port exists; a negative number says that the node is unknown.
-    let node = unsafe { sys::rte_eth_dev_socket_id(id) } as u32;
-    for queue in 0..options.queues.rx {
-        // SAFETY: the port is configured with more than `queue` queues and is not started; the settings are the
-        // driver's own and are read before the call returns; the pool lives as long as EAL, longer than the port.
-        let result = unsafe {
-            sys::rte_eth_rx_queue_setup(id, queue, rx, node, &raw const info.default_rxconf, pool.as_ptr())
-        };
-        check(result, device, "set up its receive queues").map_err(|error| (Refused::Receive, error))?;
-    }
-    for queue in 0..options.queues.tx {
-        // SAFETY: as above.
-        let result =
-            unsafe { sys::rte_eth_tx_queue_setup(id, queue, tx, node, &raw const info.default_txconf) };
-        check(result, device, "set up its transmit queues").map_err(|error| (Refused::Transmit, error))?;
-    }
-    Ok(())
-}
-
-/// Flags of a driver for its device (`RTE_ETH_DEV_…`).
-fn device_flags(info: &sys::rte_eth_dev_info) -> u32 {
-    if info.dev_flags.is_null() {
-        return 0;
-    }
-    // SAFETY: ethdev states where the port keeps its flags, which live as long as the port; nobody writes them now.
-    unsafe { *info.dev_flags }
-}
-
-fn start(id: u16, device: &Device, options: &PortOptions) -> Result<(), StartError> {
-    // SAFETY: the port is configured, its queues are set up, and it is not started.
-    let result = unsafe { sys::rte_eth_dev_start(id) };
-    check_with_mtu(result, device, "start", options)
-}
-
-pub(super) fn check(result: i32, device: &Device, step: &'static str) -> Result<(), StartError> {
-    if result >= 0 {
-        return Ok(());
-    }
-    Err(StartError::PortRefused { device: device.to_string(), step, message: dpdk_log::message(result) })
-}
-
-/// Checks a step that an MTU may fail in: drivers hear of a VF's PF only there, and say so in their logs alone.
-fn check_with_mtu(
-    result: i32,
-    device: &Device,
-    step: &'static str,
-    options: &PortOptions,
-) -> Result<(), StartError> {
-    match check(result, device, step) {
-        Err(StartError::PortRefused { device: name, message, .. }) if is_about_frame_length(&message) => {
-            let pf = preflight::pf_mtu(Path::new("/sys"), device);
-            let mtu = options.mtu.unwrap_or(DEFAULT_MTU);
-            Err(StartError::MtuRefused { device: name, mtu, pf, message })
-        }
-        result => result,
-    }
-}
-
-/// True for the words in which drivers refuse a length of frames.
-// `ixgbevf_dev_rx_init`: "Set max packet length to %d failed."; `rte_eth_dev_configure`: "Invalid MTU"; `iavf_init_rxq`:
-// "maximum packet length must be larger than …".
-fn is_about_frame_length(message: &str) -> bool {
-    let message = message.to_ascii_lowercase();
-    ["mtu", "packet length", "frame size", "max_rx_pkt"].iter().any(|words| message.contains(words))
 }
 
 fn mac_of(id: u16) -> MacAddress {
@@ -458,6 +238,16 @@ impl Port<'_> {
     /// Device as configured.
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// Number that DPDK has given the port.
+    pub(super) fn id(&self) -> u16 {
+        self.port.id()
+    }
+
+    /// VLANs that the device has taken.
+    pub(super) fn taken_vlans(&self) -> &RefCell<BTreeSet<u16>> {
+        &self.vlans
     }
 
     /// Name of DPDK's driver of the device.
@@ -550,27 +340,6 @@ mod tests {
         ] {
             assert_eq!(longest_mtu(&info(max_mtu, max_rx_pktlen)), longest, "{max_mtu} {max_rx_pktlen}");
         }
-    }
-
-    #[test]
-    fn a_refused_length_of_frames_is_told_from_other_refusals() {
-        for (message, is_length) in [
-            ("ixgbevf_dev_rx_init(): Set max packet length to 9018 failed.", true),
-            ("Ethdev port_id=0 MTU (9000) > max value (1500)", true),
-            ("iavf_init_rxq(): maximum packet length must be larger than 60 and smaller than 9728", true),
-            ("Unable to allocate memory for queue", false),
-        ] {
-            assert_eq!(is_about_frame_length(message), is_length, "{message}");
-        }
-        let refused = |pf| StartError::MtuRefused { device: "d".into(), mtu: 9000, pf, message: "m".into() };
-        assert_eq!(
-            refused(Some(("ens1f0".into(), 1500))).to_string(),
-            "`d` refuses its `mtu` of 9000 (m): its PF ens1f0 has an MTU of 1500; raise that (`ip link set ens1f0 mtu 9000`), \
-             or lower `mtu`"
-        );
-        assert!(
-            refused(None).to_string().ends_with(": lower `mtu`, or raise that of whoever lends the device")
-        );
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub struct PortOptions {
     /// Has the device compute UDP checksums where it can. Only tunnels by GUE over IPv6 need it, and some drivers (ixgbe,
     /// i40e) give up their fastest way to send for any offload.
     pub udp_checksum: bool,
+    /// Has a device that filters VLANs do so: [`Port::take_vlans`](super::Port::take_vlans) names those that it takes.
+    pub filters_vlans: bool,
 }
 
 impl Default for PortOptions {
@@ -29,6 +31,7 @@ impl Default for PortOptions {
             mtu: None,
             promiscuous: false,
             udp_checksum: false,
+            filters_vlans: false,
         }
     }
 }

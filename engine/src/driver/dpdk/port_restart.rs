@@ -6,7 +6,7 @@ use std::ffi::CString;
 use guideway_dpdk_sys as sys;
 
 use super::address_filter::NOT_SUPPORTED;
-use super::port::check;
+use super::ethdev::check;
 use super::signals::{self, Signals};
 use super::{Port, StartError, dpdk_log};
 use crate::driver::device::Device;
@@ -27,7 +27,8 @@ impl Port<'_> {
         self.open_port().gate().is_quiet()
     }
 
-    /// Resets the device, sets it up as it was opened, and lets the workers poll it again. Until this succeeds, which may
+    /// Resets the device, sets it up as it was opened, and lets the workers poll it again; the VLANs that it took have to be told
+    /// it again. Until this succeeds, which may
     /// take several calls, they stay away.
     ///
     /// # Errors
@@ -47,6 +48,7 @@ impl Port<'_> {
             check(result, device, "be reset")?;
         }
         self.set_up()?;
+        self.taken_vlans().take();
         self.open_port().gate().open();
         Ok(())
     }

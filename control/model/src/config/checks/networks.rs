@@ -6,6 +6,7 @@ use crate::config::names::Scope;
 use crate::config::report::{Report, Span};
 use crate::config::written::field::{Field, elements};
 use crate::config::written::file::NetworkFile;
+use crate::config::written::value::Mac;
 
 /// Reports networks without a name among several, networks that share a link, ports without a network, and addresses that
 /// are of no network.
@@ -39,6 +40,7 @@ pub(super) fn check(scope: &Scope<'_>, report: &mut Report) {
             );
         }
     }
+    check_mac_addresses(scope, report);
     check_ports(scope, report);
 }
 
@@ -91,6 +93,27 @@ fn check_addresses(table: &NetworkFile, report: &mut Report) {
             format!("`{key}` of a network without a VLAN"),
             format!("write `{key}` into the `[[port]]` that the network is on, or add `vlan`"),
         );
+    }
+}
+
+/// Reports networks on one port that give it different MAC addresses: its device takes frames for one.
+fn check_mac_addresses(scope: &Scope<'_>, report: &mut Report) {
+    let mut known: HashMap<usize, (Mac, &Span)> = HashMap::new();
+    for (index, table) in scope.networks.iter() {
+        let Some(written) = &table.mac_address else { continue };
+        let (Some(mac), Some(Link { port: Some(port), .. })) = (written.copied(), Link::of(index, scope))
+        else {
+            continue;
+        };
+        let (first, first_span) = *known.entry(port).or_insert((mac, written.span()));
+        if first.0 != mac.0 {
+            report.error_beside(
+                written.span(),
+                "another MAC address than that of another network on the port",
+                "write the same address in both: a port's device takes frames for one",
+                [(first_span, "the first".to_owned())],
+            );
+        }
     }
 }
 

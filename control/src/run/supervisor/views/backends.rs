@@ -92,8 +92,8 @@ impl Backends<'_> {
                 )
             }),
             forwarded: volume.into(),
-            next_hop: self.next_hop(backend),
-            path_mtu: self.path_mtu(backend),
+            next_hop: self.next_hop(state.network(), backend),
+            path_mtu: self.path_mtu(state.network(), backend),
         }
     }
 
@@ -109,9 +109,9 @@ impl Backends<'_> {
         }
     }
 
-    fn path_mtu(&self, backend: &BackendState) -> Option<view::PathMtu> {
+    fn path_mtu(&self, network: NetworkId, backend: &BackendState) -> Option<view::PathMtu> {
         let endpoint = backend.endpoint.address.into();
-        let learnt = self.appliance.state().path_mtus().learnt(NetworkId::FIRST, endpoint)?;
+        let learnt = self.appliance.state().path_mtus().learnt(network, endpoint)?;
         (backend.delivery != DeliveryMode::L2 && learnt.mtu < backend.mtu).then(|| view::PathMtu {
             mtu: learnt.mtu,
             told_by: learnt.told_by.into(),
@@ -132,8 +132,8 @@ impl Backends<'_> {
         })
     }
 
-    fn next_hop(&self, backend: &BackendState) -> Option<view::NextHop> {
-        let host = self.appliance.host();
+    fn next_hop(&self, network: NetworkId, backend: &BackendState) -> Option<view::NextHop> {
+        let host = self.appliance.host(network);
         let next_hop = host.next_hop(backend.endpoint.address.into());
         let port = |index: usize| self.appliance.config().ports.get(index).map(|port| port.name.clone());
         let named = backend.next_hop_mac().map(guideway_dataplane::wire::ethernet::MacAddress);
@@ -143,7 +143,11 @@ impl Backends<'_> {
                 address: named.is_none().then(|| next_hop.address.into()),
                 mac: named.or_else(|| host.mac(next_hop)).map(|mac| mac.to_string()),
             }),
-            None => Some(view::NextHop { port: port(0)?, address: None, mac: Some(named?.to_string()) }),
+            None => Some(view::NextHop {
+                port: port(backend.network.port.unwrap_or(0))?,
+                address: None,
+                mac: Some(named?.to_string()),
+            }),
         }
     }
 }

@@ -24,6 +24,7 @@ pub(in super::super) fn stats<P: Ports>(appliance: &Appliance, workers: &Workers
         io.add(&worker.io);
     }
     let volumes = appliance.state().traffic_totals().volumes();
+    let host = appliance.host_counters();
     view::Stats {
         total: view::PacketStats::new(&pipeline, &io),
         workers: workers.heartbeats().zip(&counted).enumerate().map(worker_stats).collect(),
@@ -38,8 +39,8 @@ pub(in super::super) fn stats<P: Ports>(appliance: &Appliance, workers: &Workers
             counts: view::ConntrackCounts::from(&pipeline.conntrack),
         },
         host_stack: view::HostStackStats {
-            queue_full: appliance.host().counters().queue_full + workers.unsent(),
-            ..view::HostStackStats::from(appliance.host().counters())
+            queue_full: host.queue_full + workers.unsent(),
+            ..view::HostStackStats::from(&host)
         },
         tunnel_errors: appliance.state().path_mtus().counts().into(),
     }
