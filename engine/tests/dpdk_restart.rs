@@ -2,7 +2,8 @@
 #![cfg(feature = "dpdk")]
 #![allow(clippy::unwrap_used)] // what fails there fails the test
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::slice;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,16 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Counts {
     received: AtomicU64,
     refused: AtomicU64,
-    stop: AtomicU64,
+    stop: AtomicBool,
+}
+
+/// Stops the threads of these counts when it goes, also because the test has failed.
+struct Stop<'c>(&'c [Counts]);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|counts| counts.stop.store(true, Ordering::Relaxed));
+    }
 }
 
 fn wait(what: &str, mut is_so: impl FnMut() -> bool) {
@@ -61,6 +71,7 @@ fn workers_share_a_device_that_is_reset_and_removed<'eal>(
     let counts = Counts::default();
     thread::scope(|scope| {
         let (running, counts) = (eal.running(), &counts);
+        let _stop = Stop(slice::from_ref(counts));
         for (number, (pair, rings)) in pairs.zip(rings(&plan, 64, 64)).enumerate() {
             let frame = move || pool.frame(b"frame").filter(|_| number == 0);
             scope.spawn(move || {
@@ -97,7 +108,6 @@ fn workers_share_a_device_that_is_reset_and_removed<'eal>(
         assert!(eal.offloads(device).is_err(), "its bus has released it");
         let refused = counts.refused.load(Ordering::Relaxed);
         wait("the worker goes on", || counts.refused.load(Ordering::Relaxed) > refused + 100);
-        counts.stop.store(1, Ordering::Relaxed);
     });
     drop(port);
 }
@@ -111,6 +121,7 @@ fn queues_and_hash_are_the_same_after_a_reset<'eal>(eal: &'eal Eal, device: &Dev
     let counts: Vec<Counts> = pairs.iter().map(|_| Counts::default()).collect();
     thread::scope(|scope| {
         let running = eal.running();
+        let _stop = Stop(&counts);
         for (pair, counts) in pairs.into_iter().zip(&counts) {
             scope.spawn(move || {
                 let lcore = Lcore::register(running, 0).unwrap();
@@ -127,7 +138,6 @@ fn queues_and_hash_are_the_same_after_a_reset<'eal>(eal: &'eal Eal, device: &Dev
         port.restart().unwrap();
         assert_eq!((port.queues(), port.rss()), (options.queues, rss));
         wait("frames come by all queues again", || all_exceed(&before));
-        counts.iter().for_each(|counts| counts.stop.store(1, Ordering::Relaxed));
     });
 }
 
@@ -138,7 +148,7 @@ fn poll<'l, 'eal>(
     counts: &Counts,
 ) {
     let mut burst = Burst::new();
-    while counts.stop.load(Ordering::Relaxed) == 0 {
+    while !counts.stop.load(Ordering::Relaxed) {
         burst.extend(frame());
         if !burst.is_empty() {
             queues.tx_burst(&mut burst);

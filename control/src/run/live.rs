@@ -41,8 +41,10 @@ use worker_threads::WorkerThreads;
 pub enum LiveError {
     /// The configuration has no port to forward by.
     NoPorts,
-    /// No core is left for a worker.
+    /// No core is left for a worker, or none that can be used.
     NoCores(String),
+    /// The NUMA node of a port has no huge page.
+    NoPages(String),
     /// The conntrack table finds no memory.
     Table(TableTooLarge),
     /// The conntrack table takes more memory than there is.
@@ -68,7 +70,7 @@ impl fmt::Display for LiveError {
             Self::NoPorts => {
                 f.write_str("there is no port to forward by: add a `[[port]]` with its `device`")
             }
-            Self::NoCores(why) => f.write_str(why),
+            Self::NoCores(why) | Self::NoPages(why) => f.write_str(why),
             Self::Table(error) => write!(f, "{error}: lower `[conntrack] max_entries`"),
             Self::Memory(error) => write!(f, "{error}: lower `[conntrack] max_entries`"),
             Self::Start(error) => error.fmt(f),
@@ -102,6 +104,7 @@ pub fn run(config: Config, path: PathBuf, verbose: bool, log: Log) -> Result<(),
     let topology = Topology::read(Path::new("/sys"));
     let nodes: Vec<Option<u8>> =
         config.ports.iter().map(|port| topology.node_of_device(&port.device)).collect();
+    ports::check_pages(&config, &topology).map_err(LiveError::NoPages)?;
     let cores = Cores::choose(&config.engine, &topology, &nodes).map_err(LiveError::NoCores)?;
     let hash_keys = random_keys().map_err(LiveError::System)?;
     let options = EalOptions {

@@ -62,7 +62,14 @@ impl Cores {
             let node = topology.node_of_core(*core);
             (Reverse(nodes.iter().filter(|of_port| of_port.is_some() && **of_port == node).count()), *core)
         };
-        let nearest = |cores: &mut dyn Iterator<Item = usize>| cores.min_by_key(rank);
+        // DPDK keeps what it knows of ports on the node of the control thread, and aborts where that has no memory for it.
+        let lacks = |core: usize| {
+            let node = topology.node_of_core(core).filter(|_| !engine.no_huge);
+            node.filter(|node| topology.lacks_huge_pages(*node))
+        };
+        let nearest = |cores: &mut dyn Iterator<Item = usize>| {
+            cores.min_by_key(|core| (lacks(*core).is_some(), rank(core)))
+        };
         let is_unused = |core: &usize| !engine.worker_cores.contains(core);
         let unused = || allowed.iter().copied().filter(is_unused);
         let control = engine
@@ -71,6 +78,12 @@ impl Cores {
             .or_else(|| unused().min())
             .or_else(|| nearest(&mut allowed.iter().copied()))
             .ok_or("this process may run on no core")?;
+        if let Some(node) = lacks(control) {
+            return Err(format!(
+                "NUMA node {node}, where the control thread's core {control} is, has no free huge page: reserve some there \
+                 (/sys/devices/system/node/node{node}/hugepages), or name a `control_core` of another node"
+            ));
+        }
         if !engine.worker_cores.is_empty() {
             return Ok(Self { control, workers: engine.worker_cores.clone() });
         }
@@ -203,6 +216,29 @@ mod tests {
         );
         assert_eq!(of(&engine(&[4, 5], None), 0..8, &[Some(1)]), cores(6, &[4, 5]), "beside its workers");
         assert_eq!(of(&engine(&[4, 5, 6, 7], None), 0..8, &[Some(1)]), cores(0, &[4, 5, 6, 7]));
+    }
+
+    #[test]
+    fn the_control_thread_goes_where_huge_pages_are() {
+        let sys = tempfile::tempdir().expect("a directory of its own");
+        for (node, list, free) in [(0, "0-3", "300\n"), (1, "4-7", "0\n")] {
+            let directory = sys.path().join(format!("devices/system/node/node{node}"));
+            let pages = directory.join("hugepages/hugepages-2048kB");
+            fs::create_dir_all(&pages).expect("a folder can be made");
+            fs::write(directory.join("cpulist"), list).expect("a file can be written");
+            fs::write(pages.join("free_hugepages"), free).expect("a file can be written");
+        }
+        let topology = Topology::read(sys.path());
+        let usable = Usable { allowed: (0..8).collect(), isolated: Vec::new() };
+        let of = |engine: &Engine| Cores::among(engine, &usable, &topology, &[Some(1)]);
+        assert_eq!(of(&engine(&[], None)), cores(0, &[4, 5, 6, 7, 1, 2, 3]));
+        let error = of(&engine(&[], Some(4))).unwrap_err();
+        assert!(
+            error.starts_with("NUMA node 1, where the control thread's core 4 is, has no free huge"),
+            "{error}"
+        );
+        let without = Engine { no_huge: true, ..engine(&[], None) };
+        assert_eq!(of(&without), cores(4, &[5, 6, 7, 0, 1, 2, 3]));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use guideway_dataplane::pipeline::BURST;
 use guideway_dataplane::wire::ethernet::MacAddress;
-use guideway_engine::driver::device::AfPacketRing;
+use guideway_engine::driver::device::{AfPacketRing, Device};
 use guideway_engine::driver::dpdk::{
     DpdkMbuf, Eal, Link, Mempool, MempoolOptions, Port, PortOptions, QueueCounts, QueuePair, Rss, Signals,
     StartError,
@@ -104,7 +104,25 @@ impl<'eal> LivePorts<'eal> {
     }
 }
 
-/// Makes a mempool on each node that ports are on. Where a node has no memory for it, that of any node serves.
+/// Refuses a PCI device, of a port or in a bond, on a NUMA node without huge pages, before DPDK does: its driver keeps what it
+/// has on that node.
+pub(super) fn check_pages(config: &Config, topology: &Topology) -> Result<(), String> {
+    for port in config.ports.iter().filter(|_| !config.engine.no_huge) {
+        let functions = port.device.pci_functions().into_iter().map(Device::Pci);
+        let mut nodes = functions.filter_map(|function| topology.node_of_device(&function));
+        if let Some(node) = nodes.find(|node| topology.lacks_huge_pages(*node)) {
+            return Err(format!(
+                "NUMA node {node}, where port `{}` is, has no free huge page: reserve some there \
+                 (/sys/devices/system/node/node{node}/hugepages)",
+                port.name
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Makes a mempool on each node that ports are on. Where the node of a virtual device has no memory for it, that of any node
+/// serves.
 fn pools<'eal>(
     eal: &'eal Eal,
     config: &Config,
@@ -372,6 +390,39 @@ mod tests {
         assert_eq!(pollers, [0, 1, 2]);
         let own = plan(4, 4, [false, false, true, true]);
         assert!((0..4).all(|worker| own.rx_queue(worker) == Some(worker)), "{own}");
+    }
+
+    #[test]
+    fn a_pci_device_on_a_node_without_huge_pages_is_refused() {
+        let sys = tempfile::tempdir().expect("a directory of its own");
+        let write = |path: &str, text: &str| {
+            let path = sys.path().join(path);
+            std::fs::create_dir_all(path.parent().expect("it is in a folder")).expect("a folder can be made");
+            std::fs::write(path, text).expect("a file can be written");
+        };
+        for (node, free) in [(0, "300\n"), (1, "0\n")] {
+            let directory = format!("devices/system/node/node{node}");
+            write(&format!("{directory}/cpulist"), &format!("{node}\n"));
+            write(&format!("{directory}/hugepages/hugepages-2048kB/free_hugepages"), free);
+        }
+        write("bus/pci/devices/0000:3b:02.0/numa_node", "1\n");
+        write("bus/pci/devices/0000:02:00.0/numa_node", "0\n");
+        write("class/net/eth0/device/numa_node", "1\n");
+        let topology = Topology::read(sys.path());
+        let check = |engine: &str, device: &str| {
+            let text = format!("{engine}\n[[port]]\nname = \"lan\"\ndevice = \"{device}\"\n");
+            let config = Config::parse("test", &text).unwrap_or_else(|errors| panic!("{errors}"));
+            check_pages(&config, &topology)
+        };
+        assert_eq!(
+            check("", "0000:3b:02.0").unwrap_err(),
+            "NUMA node 1, where port `lan` is, has no free huge page: reserve some there \
+             (/sys/devices/system/node/node1/hugepages)"
+        );
+        assert_eq!(check("", "0000:02:00.0"), Ok(()));
+        assert!(check("", "net_bonding0,mode=1,member=0000:02:00.0,member=0000:3b:02.0").is_err());
+        assert_eq!(check("", "net_af_packet0,iface=eth0"), Ok(()), "another node's serve");
+        assert_eq!(check("[engine]\nno_huge = true", "0000:3b:02.0"), Ok(()));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! devices/system/node/node1/cpulist          8-15
+//! devices/system/node/node1/hugepages/hugepages-2048kB/free_hugepages     256
 //! devices/system/cpu/isolated                8-11
 //! bus/pci/devices/0000:3b:02.0/numa_node     1
 //! class/net/eth0/device/numa_node            1
@@ -9,7 +10,7 @@
 //!
 //! A machine of one node says 0 or nothing, and a device that belongs to no node says -1: neither counts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -20,6 +21,8 @@ use guideway_engine::driver::device::Device;
 pub struct Topology {
     /// Node of each core.
     nodes: BTreeMap<usize, u8>,
+    /// Nodes that have cores, and of which each huge page is taken, or none is reserved.
+    without_huge_pages: BTreeSet<u8>,
     /// Cores that the kernel gives to nobody who does not ask for them (`isolcpus=`).
     isolated: Vec<usize>,
     /// Directory that the kernel tells of devices in.
@@ -29,15 +32,19 @@ pub struct Topology {
 impl Topology {
     /// Reads the topology; `sys` is `/sys`. What the kernel does not tell is left out.
     pub fn read(sys: &Path) -> Self {
-        let mut nodes = BTreeMap::new();
+        let (mut nodes, mut without_huge_pages) = (BTreeMap::new(), BTreeSet::new());
         for entry in fs::read_dir(sys.join("devices/system/node")).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let number = name.to_str().and_then(|name| name.strip_prefix("node")?.parse::<u8>().ok());
             let Some(node) = number else { continue };
-            nodes.extend(cores_in(&entry.path().join("cpulist")).into_iter().map(|core| (core, node)));
+            let cores = cores_in(&entry.path().join("cpulist"));
+            if !cores.is_empty() && free_huge_pages(&entry.path()) == Some(0) {
+                without_huge_pages.insert(node);
+            }
+            nodes.extend(cores.into_iter().map(|core| (core, node)));
         }
         let isolated = cores_in(&sys.join("devices/system/cpu/isolated"));
-        Self { nodes, isolated, sys: sys.to_owned() }
+        Self { nodes, without_huge_pages, isolated, sys: sys.to_owned() }
     }
 
     /// Node of a core; none where the kernel does not tell.
@@ -61,10 +68,24 @@ impl Topology {
         self.nodes.values().any(|known| *known == node).then_some(node)
     }
 
+    /// True if a node has no huge page left, though another node has some.
+    pub fn lacks_huge_pages(&self, node: u8) -> bool {
+        let others_have = self.nodes.values().any(|node| !self.without_huge_pages.contains(node));
+        others_have && self.without_huge_pages.contains(&node)
+    }
+
     /// Cores that the kernel keeps free of everything that does not ask for them.
     pub fn isolated(&self) -> &[usize] {
         &self.isolated
     }
+}
+
+/// Huge pages of all sizes that a node has left; none where the kernel does not tell.
+fn free_huge_pages(node: &Path) -> Option<u64> {
+    let sizes = fs::read_dir(node.join("hugepages")).ok()?;
+    let free =
+        |path: PathBuf| fs::read_to_string(path.join("free_hugepages")).ok()?.trim().parse::<u64>().ok();
+    Some(sizes.flatten().filter_map(|size| free(size.path())).sum())
 }
 
 /// Cores in a list of the kernel's, `0-3,8`; none where there is no such file.
@@ -143,6 +164,32 @@ mod tests {
         assert!(topology.isolated().is_empty());
         assert_eq!(topology.node_of_device(&"00:05.0".parse().expect("a device")), Some(3));
         assert_eq!(topology.node_of_device(&"00:06.0".parse().expect("a device")), None, "it has no core");
+    }
+
+    #[test]
+    fn a_node_lacks_huge_pages_if_another_has_some() {
+        let free = |node: &str, pages: [&str; 2]| {
+            let file = |size: &str| {
+                format!("devices/system/node/{node}/hugepages/hugepages-{size}kB/free_hugepages")
+            };
+            [
+                (file("2048"), pages[0].to_owned()),
+                (file("1048576"), pages[1].to_owned()),
+                (format!("devices/system/node/{node}/cpulist"), format!("{}\n", &node[4..])),
+            ]
+        };
+        let lacks = |nodes: [[&str; 2]; 2]| {
+            let files = [free("node0", nodes[0]), free("node1", nodes[1])].concat();
+            let files: Vec<_> = files.iter().map(|(path, text)| (&**path, &**text)).collect();
+            let (_sys, topology) = topology(&files);
+            [0, 1].map(|node| topology.lacks_huge_pages(node))
+        };
+        assert_eq!(lacks([["300\n", "0\n"], ["0\n", "0\n"]]), [false, true]);
+        assert_eq!(lacks([["0\n", "0\n"], ["0\n", "2\n"]]), [true, false]);
+        assert_eq!(lacks([["5\n", "0\n"], ["5\n", "0\n"]]), [false, false]);
+        assert_eq!(lacks([["0\n", "0\n"], ["0\n", "0\n"]]), [false, false], "which is said otherwise");
+        let (_sys, silent) = topology(&[("devices/system/node/node0/cpulist", "0\n")]);
+        assert!(!silent.lacks_huge_pages(0));
     }
 
     #[test]
