@@ -177,7 +177,7 @@ mod tests {
         }
         let message = UnknownVerdict("ttl".to_owned()).to_string();
         assert!(message.starts_with("`ttl` is no verdict; it is one of all, drop, pass, forward, not_ip, "));
-        assert!(message.ends_with(", no_headroom"));
+        assert!(message.ends_with(", no_network"));
     }
 
     #[test]
