@@ -2,9 +2,10 @@
 //!
 //! The life of a packet, in the order of [`pipeline`]:
 //!
-//! 1. A [`frame`] comes in a burst. One parse makes it a [`packet`]: a [`flow`], and what else the later steps need.
-//!    Header views are in [`wire`]. A frame without a well-formed IP packet ends here.
-//! 2. The [`forwarding_rule`]s say which service it belongs to; without a rule it is passed to the host. An ICMP error
+//! 1. A [`frame`] comes in a burst; its port and VLAN say which [`network`] it is of ([`ingress`]). One parse makes it a
+//!    [`packet`]: a [`flow`], and what else the later steps need. Header views are in [`wire`]. A frame without a well-formed
+//!    IP packet ends here.
+//! 2. The network's [`forwarding_rule`]s say which service it belongs to; without a rule it is passed to the host. An ICMP error
 //!    goes by the packet that it quotes ([`icmp_error`]).
 //! 3. The service's [`affinity`] says which parts of the flow name its connection and which choose its backend.
 //! 4. [`conntrack`] knows the connection's [`backend`], or its selection hash, keyed by the fleet's [`seed`], falls on a

@@ -22,6 +22,8 @@ pub struct Services {
     states: BTreeMap<String, ServiceState>,
     handles: BackendHandles,
     keys: u32,
+    /// Number of networks of the configuration that was taken over last.
+    networks: usize,
 }
 
 /// State of one backend service.
@@ -153,11 +155,14 @@ impl Services {
                 state.configure(config, service, now, healthy, &mut self.handles);
             }
         }
+        self.networks = config.networks.len();
     }
 
     /// True for a service that is known in another network than the one that it has in `config`.
     fn moves(&self, service: &BackendService, config: &Config) -> bool {
-        let known = self.states.get(&service.name);
+        // A network that was the only one and is so again has a new name at most.
+        let is_sole = self.networks == 1 && config.networks.len() == 1;
+        let known = self.states.get(&service.name).filter(|_| !is_sole);
         known.is_some_and(|state| state.network_name != config.networks[service.network].name)
     }
 
@@ -396,6 +401,7 @@ impl ServiceState {
         handles: &mut BackendHandles,
     ) {
         self.network = NetworkId(service.network as u8);
+        self.network_name.clone_from(&config.networks[service.network].name);
         self.rules = rules(service);
         self.draining_timeout = Duration::from_secs(service.draining_timeout_sec.into());
         self.void_on_switch = service.failover_policy.disable_connection_drain_on_failover;

@@ -32,6 +32,7 @@ pub struct HealthState {
 
 #[derive(Debug)]
 struct Service {
+    network: String,
     thresholds: Thresholds,
     /// True if backends are chosen by the weights that they report.
     takes_weights: bool,
@@ -75,7 +76,9 @@ impl HealthState {
         for (index, service) in config.services.iter().enumerate() {
             let rules: Vec<&str> =
                 config.rules.iter().filter(|rule| rule.service == index).map(|rule| &*rule.name).collect();
-            let before = known.remove(&service.name);
+            // In another network it is another service, whose backends begin anew.
+            let network = &config.networks[service.network].name;
+            let before = known.remove(&service.name).filter(|before| before.network == *network);
             let state = Service::configure(before, config, service, &rules, now, &mut changes);
             self.services.insert(service.name.clone(), state);
         }
@@ -227,6 +230,7 @@ impl Service {
         }
         let were_valid = weights.are_valid();
         let mut state = Self {
+            network: config.networks[service.network].name.clone(),
             thresholds: Thresholds { healthy: check.healthy_threshold, unhealthy: check.unhealthy_threshold },
             takes_weights: service.weighted && !service.configured_weights,
             backends: BTreeMap::new(),
@@ -572,5 +576,21 @@ mod tests {
         state.configure(&config(&["one"], &[("a", 5)]), now);
         state.configure(&config(&["one"], &[("a", 5), ("b", 6)]), now);
         assert_eq!(state.standing("svc"), []);
+    }
+
+    #[test]
+    fn a_service_that_moves_to_another_network_begins_anew() {
+        let mut state = HealthState::default();
+        let mut config = config(&["one"], &[("a", 1)]);
+        state.configure(&config, Duration::ZERO);
+        for second in 1..3 {
+            state.observe(&id("a", "one"), &passed(1), LATENCY, Duration::from_secs(second));
+        }
+        assert!(state.backend("svc", "a").is_some_and(BackendHealth::is_healthy));
+        let network =
+            guideway_model::config::Network { name: "red".to_owned(), ..(*config.networks[0]).clone() };
+        config.networks[0] = network.into();
+        state.configure(&config, Duration::from_secs(3));
+        assert!(!state.backend("svc", "a").is_some_and(BackendHealth::is_healthy));
     }
 }

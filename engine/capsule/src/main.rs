@@ -64,7 +64,8 @@ fn decide(args: &Args) -> Result<()> {
     let mut lines = BufWriter::new(File::create(&args.decisions)?);
     let mut frames = CaptureWriter::new(File::create(&args.out)?)?;
     for ((number, decided), timestamp) in (1..).zip(&decided).zip(timestamps) {
-        DecisionLine::new(number, &decided.decision, state.names()).write(&mut lines)?;
+        let network = decided.network.and_then(|network| state.network_name(network));
+        DecisionLine::new(number, &decided.decision, state.names()).in_network(network).write(&mut lines)?;
         if let Some((bytes, len)) = &decided.sent {
             frames.write(timestamp, bytes, *len as u32)?;
         }

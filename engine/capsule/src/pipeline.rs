@@ -7,10 +7,11 @@ use std::task::{Context, Poll};
 
 use capsule::PortQueue;
 use capsule::batch::{PacketRx, PacketTx, Pipeline};
-use guideway_dataplane::egress::PortId;
 use guideway_dataplane::affinity::TrackingHasher;
 use guideway_dataplane::conntrack::ConntrackTable;
+use guideway_dataplane::egress::PortId;
 use guideway_dataplane::frame::Frame;
+use guideway_dataplane::ingress::NetworkId;
 use guideway_dataplane::pipeline::{self, Decision};
 use guideway_dataplane::snapshot::Snapshot;
 use guideway_dataplane::verdict::Verdict;
@@ -24,6 +25,8 @@ const TRACKING_KEYS: [u64; 4] = [1, 2, 3, 4];
 /// Decision on a frame.
 pub(crate) struct Decided {
     pub(crate) decision: Decision,
+    /// Network of the frame; None if it is of no network.
+    pub(crate) network: Option<NetworkId>,
     /// Known bytes of the frame that was sent, and its whole length; None if none was sent.
     pub(crate) sent: Option<(Vec<u8>, usize)>,
 }
@@ -91,7 +94,9 @@ impl Pipeline for CapturePipeline {
         let mut sent = Vec::new();
         for ((frame, decision), arrival) in frames.into_iter().zip(decisions).zip(arrivals) {
             let is_sent = decision.verdict == Verdict::Forward || decision.answered;
-            self.decided.push(Decided { decision, sent: is_sent.then(|| known(&frame, arrival)) });
+            let network = self.snapshot.networks.ingress().network_of(PortId(0), frame.bytes());
+            let known = is_sent.then(|| known(&frame, arrival));
+            self.decided.push(Decided { decision, network, sent: known });
             if is_sent {
                 sent.push(frame.into_mbuf());
             }

@@ -367,6 +367,20 @@ fn a_service_that_moves_to_another_network_is_another_one() {
 }
 
 #[test]
+fn a_sole_network_that_is_given_another_name_keeps_its_connections() {
+    let mut state = ForwardingState::offline(networks(&[("blue", "a", 100)], "blue"));
+    let before = state.snapshot(&StandInMacs);
+    let entry = entry_of(&before, handle(&state, "web"));
+    state.apply([StateChange::Config(Box::new(networks(&[("red", "a", 100)], "red")))], Duration::ZERO);
+    let after = state.snapshot(&StandInMacs);
+    assert_eq!(after.services[0].key, before.services[0].key);
+    assert_eq!(after.standing(&entry, Tick(1)), Standing::Live);
+    let two = [("blue", "a", 100), ("red", "a", 200)];
+    state.apply([StateChange::Config(Box::new(networks(&two, "blue")))], Duration::ZERO);
+    assert_eq!(state.snapshot(&StandInMacs).standing(&entry, Tick(1)), Standing::Void, "`red` was its name");
+}
+
+#[test]
 fn a_network_is_known_by_its_name_whatever_its_number() {
     let before = [("blue", "a", 100), ("red", "a", 200)];
     let mut state = ForwardingState::offline(networks(&before, "blue"));
