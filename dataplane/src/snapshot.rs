@@ -8,7 +8,8 @@ mod builder;
 
 use std::sync::Arc;
 
-use crate::affinity::{AffinityPolicy, ServiceKey};
+use crate::address::Address;
+use crate::affinity::{AffinityPolicy, ServiceKey, TupleBytes};
 use crate::backend::{BackendHandle, Generation};
 use crate::conntrack::{Entry, Standing};
 use crate::delivery::Delivery;
@@ -18,6 +19,7 @@ use crate::ingress::NetworkId;
 use crate::maglev::LookupTable;
 use crate::network::Networks;
 use crate::seed::Seed;
+use crate::subsets::Subsets;
 use crate::time::Tick;
 use crate::traffic_counters::TrafficCounters;
 
@@ -60,6 +62,8 @@ pub struct Service {
 pub struct Eligible {
     /// Lookup table, whose slots hold indices into `backends`.
     pub table: LookupTable,
+    /// Subsets of the table's backends, each met by a class of clients; none where every client meets all.
+    pub subsets: Option<Box<Subsets>>,
     /// Eligible backends.
     pub backends: Box<[BackendHandle]>,
 }
@@ -95,7 +99,22 @@ impl Snapshot {
 
     /// Eligible backend that the selection hash of `flow` chooses.
     pub fn select(&self, service: &Service, flow: &Flow) -> Option<BackendHandle> {
-        service.eligible.select(self.selection_hash(service, flow))
+        service.eligible.at(self.target(service, flow))
+    }
+
+    /// Slot of the lookup table that the selection hash of `flow` falls on; where there are subsets, seat of the client's.
+    #[inline]
+    pub(crate) fn target(&self, service: &Service, flow: &Flow) -> usize {
+        let hash = self.selection_hash(service, flow);
+        match &service.eligible.subsets {
+            None => service.eligible.table.slot_of(hash),
+            Some(subsets) => subsets.seat_of(self.class(subsets, flow.src), hash),
+        }
+    }
+
+    /// Class of a client, which has one of these subsets.
+    pub fn class(&self, subsets: &Subsets, client: Address) -> usize {
+        subsets.class_of(self.seed.hash(TupleBytes::of_client(client).as_slice()))
     }
 
     /// Service with this number.
@@ -114,27 +133,34 @@ impl Snapshot {
 }
 
 impl Eligible {
-    /// Backend whose slot a selection hash falls on; none if nobody is eligible.
-    pub fn select(&self, hash: u64) -> Option<BackendHandle> {
-        self.at(self.slot_of(hash))
+    /// Digest that tells choices of backends apart: that of the lookup table, where there are subsets hashed once more
+    /// with their size. Appliances can compare theirs.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        let digest = self.table.digest();
+        match &self.subsets {
+            None => digest,
+            Some(subsets) => subsets.digest(digest),
+        }
     }
 
-    /// Slot of the lookup table that a selection hash falls on.
+    /// Backend of a target, a slot or a seat; none if nobody is eligible.
     #[inline]
-    pub(crate) fn slot_of(&self, hash: u64) -> usize {
-        self.table.slot_of(hash)
+    pub(crate) fn at(&self, target: usize) -> Option<BackendHandle> {
+        let index = match &self.subsets {
+            None => self.table.get(target),
+            Some(subsets) => subsets.get(target),
+        };
+        index.map(|index| self.backends[usize::from(index)])
     }
 
-    /// Backend of a slot; none if nobody is eligible.
+    /// Starts to bring a target into the cache.
     #[inline]
-    pub(crate) fn at(&self, slot: usize) -> Option<BackendHandle> {
-        self.table.get(slot).map(|index| self.backends[usize::from(index)])
-    }
-
-    /// Starts to bring a slot of the lookup table into the cache.
-    #[inline]
-    pub(crate) fn prefetch(&self, slot: usize) {
-        self.table.prefetch(slot);
+    pub(crate) fn prefetch(&self, target: usize) {
+        match &self.subsets {
+            None => self.table.prefetch(target),
+            Some(subsets) => subsets.prefetch(target),
+        }
     }
 }
 
