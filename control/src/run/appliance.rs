@@ -89,9 +89,13 @@ impl Appliance {
         self.state.apply(changes, now)
     }
 
-    /// Network of a frame that came by a port; `None` if it is of no network.
-    pub fn network_of(&self, port: PortId, frame: &[u8]) -> Option<NetworkId> {
-        self.state.network_of(port, frame)
+    /// Network of a frame that came by a port; `None` if it is of no network, which is counted.
+    pub fn network_of(&mut self, port: PortId, frame: &[u8]) -> Option<NetworkId> {
+        let network = self.state.network_of(port, frame);
+        if network.is_none() {
+            self.hosts.count_foreign();
+        }
+        network
     }
 
     /// Takes in a frame of a network that a worker has passed on.

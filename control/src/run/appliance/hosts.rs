@@ -12,7 +12,7 @@ use guideway_model::egress_lookup::EgressLookup;
 use super::Nic;
 use super::links::links;
 use super::vips::vips;
-use crate::net::host_stack::{Answers, Counters, HostStack, Link, Outgoing, Rates};
+use crate::net::host_stack::{Answers, Counters, FrameKind, HostStack, Link, Outgoing, Rates};
 
 /// Host stacks of the networks, by [`NetworkId`].
 #[derive(Debug)]
@@ -20,6 +20,10 @@ pub(super) struct Hosts {
     hosts: Vec<Host>,
     /// Index of the network whose frame was sent last: each has its turn.
     sent: usize,
+    /// Counters of networks that are gone, or were on other links.
+    gone: Counters,
+    /// Frames of no network.
+    foreign: u64,
 }
 
 /// Host stack of a network.
@@ -33,7 +37,7 @@ struct Host {
 impl Hosts {
     /// Host stacks of a configuration's networks, on ports with these devices; they announce their addresses.
     pub(super) fn new(config: &Config, nics: &[Nic], now: Duration) -> Self {
-        let mut hosts = Self { hosts: Vec::new(), sent: 0 };
+        let mut hosts = Self { hosts: Vec::new(), sent: 0, gone: Counters::default(), foreign: 0 };
         hosts.configure(config, nics, now);
         hosts
     }
@@ -46,8 +50,8 @@ impl Hosts {
             let (links, vips) = (links(config, id, nics), vips(config, id));
             let before = known.iter().position(|host| host.network == network.name);
             let before = before.map(|index| known.swap_remove(index));
-            let mut host = match before.filter(|host| has_places(&host.stack, &links)) {
-                Some(mut host) => {
+            let mut host = match before {
+                Some(mut host) if has_places(&host.stack, &links) => {
                     let held = |stack: &HostStack| -> Vec<(Address, _)> {
                         stack
                             .links()
@@ -69,16 +73,30 @@ impl Hosts {
                     }
                     host
                 }
-                None => {
+                moved => {
                     let mut stack = HostStack::new(links, &vips, Rates::default());
+                    // What an operator has announced stays so where the network goes.
+                    let announced = moved.iter().flat_map(|host| host.stack.vips());
+                    for (vip, _) in announced.filter(|(_, announced)| *announced) {
+                        // One that is no VIP any more, or has other `neighbor_replies`, is not announced.
+                        let _ = stack.announce(vip.addresses, now);
+                    }
                     stack.announce_all(now);
+                    known.extend(moved);
                     Host { network: network.name.clone(), stack }
                 }
             };
             host.stack.repeat_announcements(network.garp_interval, now);
             self.hosts.push(host);
         }
+        // Counters never go back.
+        known.iter().for_each(|host| self.gone.add(host.stack.counters()));
         self.sent = 0;
+    }
+
+    /// Counts a frame that is of no network; nobody answers it.
+    pub(super) fn count_foreign(&mut self) {
+        self.foreign += 1;
     }
 
     /// Names of the networks.
@@ -128,10 +146,11 @@ impl Hosts {
         None
     }
 
-    /// Counters of all networks, added up.
+    /// Counters of all networks since the start, added up.
     pub(super) fn counters(&self) -> Counters {
-        let mut sum = Counters::default();
+        let mut sum = self.gone.clone();
         self.hosts.iter().for_each(|host| sum.add(host.stack.counters()));
+        sum.received[FrameKind::UnknownVlan as usize] += self.foreign;
         sum
     }
 }
@@ -145,4 +164,78 @@ impl EgressLookup for Hosts {
 /// True if the links of a host stack are at these places: on these ports, in these VLANs.
 fn has_places(stack: &HostStack, links: &[Link]) -> bool {
     stack.links().map(|link| (link.port, link.vlan)).eq(links.iter().map(|link| (link.port, link.vlan)))
+}
+
+#[cfg(test)]
+mod tests {
+    use guideway_dataplane::address::Prefix;
+    use guideway_dataplane::egress::PortId;
+    use guideway_dataplane::wire::ethernet::MacAddress;
+    use pcap_fixtures::packet::Packet;
+
+    use super::*;
+
+    const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+
+    fn config(networks: &[(&str, u16)]) -> Config {
+        let network = |(name, vlan): &(&str, u16)| {
+            format!(
+                "[[network]]\nname = \"{name}\"\nvlan = {vlan}\nip_addresses = [\"192.0.2.1/24\"]\n\
+                 [[forwarding_rule]]\nname = \"{name}\"\nnetwork = \"{name}\"\nip_address = \"192.0.2.100\"\n\
+                 ports = [80]\nneighbor_replies = \"WHEN_ANNOUNCED\"\nbackend_service = \"{name}\"\n\
+                 [[backend_service]]\nname = \"{name}\"\nnetwork = \"{name}\"\nhealth_checks = [\"alive\"]\n\
+                 backends = [{{ group = \"{name}\" }}]\n\
+                 [[backend_group]]\nname = \"{name}\"\nnetwork = \"{name}\"\nendpoints = []\n"
+            )
+        };
+        let head = "[[port]]\nname = \"trunk\"\ndevice = \"net_null0\"\n\
+                    [[health_check]]\nname = \"alive\"\ntype = \"TCP\"\n";
+        let text = networks.iter().fold(head.to_owned(), |text, one| text + &network(one));
+        Config::parse("test", &text).unwrap_or_else(|errors| panic!("{errors}"))
+    }
+
+    fn hosts(networks: &[(&str, u16)]) -> Hosts {
+        Hosts::new(&config(networks), &NICS, Duration::ZERO)
+    }
+
+    const NICS: [Nic; 1] = [Nic { mac: MacAddress(MAC), offloads_udp_checksum: false }];
+
+    fn echo_request(vlan: u16) -> Vec<u8> {
+        let request = Packet::between("192.0.2.50", "192.0.2.1").macs([2, 0, 0, 0, 0, 9], MAC);
+        request.vlan(vlan).echo_request(1, 1).payload_len(40).build()
+    }
+
+    #[test]
+    fn a_network_that_moves_to_another_vlan_keeps_what_was_announced_and_answers_there_alone() {
+        let mut hosts = hosts(&[("blue", 100), ("red", 200)]);
+        let (red, vip) = (NetworkId(1), Prefix::from(Address::v4([192, 0, 2, 100])));
+        hosts.get_mut(red).announce(vip, Duration::ZERO).expect("it is announceable");
+        hosts.configure(&config(&[("blue", 100), ("red", 201)]), &NICS, Duration::ZERO);
+        let announced = |hosts: &Hosts| -> Vec<Vec<bool>> {
+            hosts.iter().map(|(_, stack)| stack.vips().map(|(_, announced)| announced).collect()).collect()
+        };
+        assert_eq!(announced(&hosts), [[false], [true]]);
+        let mut handle = |vlan| hosts.get_mut(red).handle(PortId(0), &echo_request(vlan), Duration::ZERO);
+        assert_eq!((handle(200), handle(201)), (FrameKind::UnknownVlan, FrameKind::Echo));
+        // Numbers change where networks come and go; what is known by name does not.
+        hosts.configure(&config(&[("red", 201), ("green", 300), ("blue", 100)]), &NICS, Duration::ZERO);
+        assert_eq!(announced(&hosts), [[true], [false], [false]]);
+    }
+
+    #[test]
+    fn counters_never_go_back_and_have_the_frames_of_no_network() {
+        let mut hosts = hosts(&[("blue", 100), ("red", 200)]);
+        hosts.get_mut(NetworkId(0)).handle(PortId(0), &echo_request(100), Duration::ZERO);
+        hosts.get_mut(NetworkId(1)).handle(PortId(0), &echo_request(200), Duration::ZERO);
+        hosts.count_foreign();
+        let counted = |hosts: &Hosts| {
+            let counters = hosts.counters();
+            (counters.received(FrameKind::Echo), counters.received(FrameKind::UnknownVlan), counters.answered)
+        };
+        assert_eq!(counted(&hosts), (2, 1, 2));
+        hosts.configure(&config(&[("red", 201)]), &NICS, Duration::ZERO);
+        assert_eq!(counted(&hosts), (2, 1, 2), "one is gone, and one has moved");
+        hosts.get_mut(NetworkId(0)).handle(PortId(0), &echo_request(201), Duration::ZERO);
+        assert_eq!(counted(&hosts), (3, 1, 3));
+    }
 }
