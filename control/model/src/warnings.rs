@@ -1,5 +1,7 @@
 //! Warnings of a configuration: settings that are right by themselves, and together can never do what they are there for.
 
+mod kernel_probes;
+
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -41,7 +43,9 @@ pub fn warnings(config: &Config) -> Vec<Warning> {
     let weights = config.services.iter().filter_map(|service| unused_weights(service, config));
     let announcements = config.announcements.iter().flat_map(|one| never_announced(one, config));
     let reassembly = config.ports.iter().filter_map(|port| reassembled(port, config));
-    nothing.into_iter().chain(reassembly).chain(services).chain(weights).chain(announcements).collect()
+    let kernel_probes = kernel_probes::elsewhere(config);
+    let of_services = services.chain(weights).chain(kernel_probes);
+    nothing.into_iter().chain(reassembly).chain(of_services).chain(announcements).collect()
 }
 
 /// Warns of a port whose device reassembles fragments that may come: of UDP and of other protocols over IPv4. TCP avoids them.
