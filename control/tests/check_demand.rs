@@ -79,3 +79,20 @@ fn more_than_there_is_comes_with_figures_and_remedy() {
         "health checks need 300000 local ports at rest, each for 60 s after its probe, and have 262144"
     ));
 }
+
+#[test]
+fn each_network_has_its_own_connections_and_ports() {
+    // Two networks with the VIP, each with a rule of 1,000 backends a second: too much for one.
+    let red = config(1, 1, "").split_once("[[backend_service]]").unwrap().1.to_owned();
+    let red =
+        format!("[[backend_service]]{red}").replace("name = \"web\"", "name = \"red\"\nnetwork = \"red\"");
+    let red = red.replace("group = \"web\"", "group = \"red\"").replace("web-0", "red-0");
+    let red = red.replace("backend_service = \"web\"", "backend_service = \"red\"\nnetwork = \"red\"");
+    let networks = "[[port]]\nname = \"trunk\"\ndevice = \"net_null0\"\n\
+                    [[network]]\nname = \"blue\"\n[[network]]\nname = \"red\"\nvlan = 200\n";
+    assert_eq!(warnings("networks", &format!("{}{red}{networks}", config(1, 1, ""))), [""; 0]);
+    let [told] = &warnings("networks-two-rules", &format!("{}{red}{networks}", config(2, 1, "")))[..] else {
+        panic!("one warning")
+    };
+    assert!(told.starts_with("in network `blue`, health checks need 122000 local ports to "), "{told}");
+}

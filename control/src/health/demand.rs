@@ -3,15 +3,24 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use guideway_model::config::{Config, Transport};
+use guideway_model::config::{Config, Network, Transport};
 use guideway_model::warnings::Warning;
 
 use crate::net::probe_tcp::{LOCAL_PORTS, Limits, MAX_TIME_WAIT, TIME_WAIT};
 
-/// A demand beyond a limit while nobody answers, as a probe then lasts as long as its timeout.
+/// A demand beyond a limit of the probes' TCP in a network.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Excess {
+pub struct Excess {
+    demand: Demand,
+    /// The name of the network; none where the appliance is in one network alone.
+    network: Option<String>,
+}
+
+/// A demand while nobody answers, as a probe then lasts as long as its timeout.
+#[derive(Clone, Debug, PartialEq)]
+enum Demand {
     /// Number of connections that are needed at once.
     Connections(u64),
     /// Number of local ports that are needed to one address and port: in use, or in TIME-WAIT after their probe.
@@ -21,11 +30,23 @@ pub enum Excess {
 }
 
 impl Excess {
-    /// All demands of a configuration that are beyond a limit.
+    /// All demands of a configuration that are beyond a limit, of which each network has its own.
     pub fn of(config: &Config) -> Vec<Self> {
+        let of_network = |(index, network): (usize, &Arc<Network>)| {
+            let name = config.has_several_networks().then(|| network.name.clone());
+            let demands = Demand::beyond_limits(config, index).into_iter();
+            demands.map(move |demand| Self { demand, network: name.clone() })
+        };
+        config.networks.iter().enumerate().flat_map(of_network).collect()
+    }
+}
+
+impl Demand {
+    /// Demands of a network's rules that are beyond a limit.
+    fn beyond_limits(config: &Config, network: usize) -> Vec<Self> {
         let (mut connections, mut time_wait) = (0.0, 0.0);
         let mut ports = BTreeMap::<(IpAddr, u16), f64>::new();
-        for rule in &config.rules {
+        for rule in config.rules.iter().filter(|rule| rule.network == network) {
             let service = &config.services[rule.service];
             let check = &config.health_checks[service.health_check];
             // Datagrams hold neither a connection nor a port beyond their answer.
@@ -48,12 +69,14 @@ impl Excess {
         let time_wait = beyond(time_wait, MAX_TIME_WAIT).map(Self::TimeWait);
         connections.into_iter().chain(ports).chain(time_wait).collect()
     }
+}
 
+impl Excess {
     /// Warning with the figures of the demand and the ways to lower it.
     pub fn warning(&self) -> Warning {
         let rest = TIME_WAIT.as_secs();
-        let (text, remedy) = match self {
-            Self::Connections(needed) => {
+        let (text, remedy) = match &self.demand {
+            Demand::Connections(needed) => {
                 let limit = Limits::default().connections;
                 (
                     format!(
@@ -62,14 +85,14 @@ impl Excess {
                     "lower `timeout_sec`, raise `check_interval_sec`",
                 )
             }
-            Self::Ports(vip, port, needed) => (
+            Demand::Ports(vip, port, needed) => (
                 format!(
                     "health checks need {needed} local ports to {vip} port {port}, as each rests for {rest} s \
                      after its probe, and have {LOCAL_PORTS}"
                 ),
                 "raise `check_interval_sec`, have the address in fewer rules",
             ),
-            Self::TimeWait(needed) => (
+            Demand::TimeWait(needed) => (
                 format!(
                     "health checks need {needed} local ports at rest, each for {rest} s after its probe, and have \
                      {MAX_TIME_WAIT}"
@@ -77,7 +100,8 @@ impl Excess {
                 "raise `check_interval_sec`",
             ),
         };
+        let place = self.network.as_ref().map(|name| format!("in network `{name}`, ")).unwrap_or_default();
         let rest = ", or set `transport = \"kernel\"` for some; probes beyond that are not made in time";
-        Warning::new(text, format!("{remedy}{rest}"))
+        Warning::new(format!("{place}{text}"), format!("{remedy}{rest}"))
     }
 }

@@ -9,7 +9,7 @@ use guideway_dataplane::network::OwnAddresses;
 use guideway_dataplane::packet::Packet;
 use guideway_dataplane::snapshot::Snapshot;
 use guideway_engine::publish::Subscriber;
-use guideway_model::config::Config;
+use guideway_model::config::{Config, Network};
 use tokio::sync::mpsc;
 
 use super::event_log::Note;
@@ -40,6 +40,7 @@ struct NetworkProbes {
     name: String,
     /// The addresses that probes come from.
     own: OwnAddresses,
+    limits: Limits,
     /// The VLAN that probes are sent in.
     vlan: Option<u16>,
     stack: Handle,
@@ -102,13 +103,14 @@ impl Probes {
         let mut wakes = known.first().map(|network| network.stack.clone());
         let mut changed = Vec::new();
         for (index, network) in config.networks.iter().enumerate() {
-            let own = own_addresses(config, index);
-            let kept = known.iter().position(|known| known.name == network.name && known.own == own);
+            let (own, limits) = (own_addresses(config, index), limits(network));
+            let is_same = |known: &NetworkProbes| (known.own, known.limits) == (own, limits);
+            let kept = known.iter().position(|known| known.name == network.name && is_same(known));
             let stack = match kept {
                 Some(kept) => known.swap_remove(kept).stack,
                 None => {
                     changed.push(network.name.clone());
-                    let stack = ProbeTcp::new(own, fastrand::u64(..), Limits::default());
+                    let stack = ProbeTcp::new(own, fastrand::u64(..), limits);
                     match &wakes {
                         Some(wakes) => wakes.beside(stack),
                         None => Handle::new(stack),
@@ -116,7 +118,8 @@ impl Probes {
                 }
             };
             wakes.get_or_insert_with(|| stack.clone());
-            self.networks.push(NetworkProbes { name: network.name.clone(), own, vlan: network.vlan, stack });
+            let name = network.name.clone();
+            self.networks.push(NetworkProbes { name, own, limits, vlan: network.vlan, stack });
         }
         let stacks = self.networks.iter().map(|network| (network.name.clone(), network.stack.clone()));
         self.monitor.replace_stacks(stacks.collect(), &changed);
@@ -238,6 +241,12 @@ fn own_addresses(config: &Config, network: usize) -> OwnAddresses {
     }
 }
 
+/// The bounds of the probes' TCP in a network: no packet is longer than the network takes.
+fn limits(network: &Network) -> Limits {
+    let any = Limits::default();
+    Limits { mtu: any.mtu.min(network.mtu), ..any }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -257,6 +266,16 @@ mod tests {
         assert_eq!(own(""), OwnAddresses { ipv4: address("192.0.2.1"), ipv6 });
         let network = "[network]\nipv4_address = \"192.0.2.9\"\n";
         assert_eq!(own(network), OwnAddresses { ipv4: address("192.0.2.9"), ipv6 });
+    }
+
+    #[test]
+    fn probes_are_as_long_as_every_link_of_ipv6_takes_or_as_their_network_does() {
+        let mtus = |mtu: u16| {
+            let text = format!("[network]\nmtu = {mtu}\n");
+            let config = Config::parse("test", &text).unwrap_or_else(|errors| panic!("{errors}"));
+            limits(&config.networks[0]).mtu
+        };
+        assert_eq!([576, 1_000, 1_280, 1_500, 9_000].map(mtus), [576, 1_000, 1_280, 1_280, 1_280]);
     }
 
     #[test]
