@@ -48,6 +48,7 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
     changes.needs_restart("[metrics]", old.metrics == new.metrics);
     changes.needs_restart("[conntrack]", old.conntrack == new.conntrack);
     changes.of_networks(old, new);
+    changes.of_new_ports(old, new);
     if old.fleet != new.fleet {
         changes.add(ChangeKind::Changed, "fleet seed: new connections go elsewhere".to_owned());
     }
@@ -194,6 +195,21 @@ impl Changes {
         );
     }
 
+    /// Adds the networks that have to wait for their port.
+    fn of_new_ports(&mut self, old: &Config, new: &Config) {
+        for network in &new.networks {
+            let port = network.port.and_then(|port| new.ports.get(port));
+            let is_new = |name: &str| old.ports.iter().all(|port| port.name != name);
+            if let Some(port) = port.filter(|port| is_new(&port.name)) {
+                let text = format!(
+                    "network {}: nothing is sent or received there before the next start, which opens port {}",
+                    network.name, port.name
+                );
+                self.add(ChangeKind::NeedsRestart, text);
+            }
+        }
+    }
+
     /// Adds the changes of the backends of a service that stays.
     fn of_backends(
         &mut self,
@@ -242,5 +258,39 @@ impl Changes {
                 );
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_of_a_new_port_waits_for_the_next_start_and_a_vlan_of_a_known_one_does_not() {
+        let config = |networks: &[(&str, &str, u16)], ports: &[&str]| {
+            let port = |(number, name): (usize, &&str)| {
+                format!("[[port]]\nname = \"{name}\"\ndevice = \"net_null{number}\"\n")
+            };
+            let network = |(name, port, vlan): &(&str, &str, u16)| {
+                format!("[[network]]\nname = \"{name}\"\nport = \"{port}\"\nvlan = {vlan}\n")
+            };
+            let text: String =
+                ports.iter().enumerate().map(port).chain(networks.iter().map(network)).collect();
+            Config::parse("test", &text).unwrap_or_else(|errors| panic!("{errors}"))
+        };
+        let before = config(&[("blue", "a", 100), ("red", "a", 200)], &["a"]);
+        let shown =
+            |now: &Config| -> Vec<String> { changes(&before, now).iter().map(Change::to_string).collect() };
+        let third = [("blue", "a", 100), ("red", "a", 200), ("green", "a", 300)];
+        assert_eq!(shown(&config(&third, &["a"])), ["+ network green"]);
+        let moved = [("blue", "a", 100), ("red", "b", 200)];
+        assert_eq!(
+            shown(&config(&moved, &["a", "b"])),
+            [
+                "! [[port]]: takes effect at the next start",
+                "~ network red",
+                "! network red: nothing is sent or received there before the next start, which opens port b"
+            ]
+        );
     }
 }
