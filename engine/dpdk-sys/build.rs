@@ -63,12 +63,13 @@ fn bind(cflags: &[String]) {
         .allowlist_function(
             "rte_(eal_(init|cleanup)|dev_probe|strerror\
              |thread_(un)?register|pktmbuf_pool_create|mempool_avail_count\
-             |eth_dev_(get_port_by_name|info_get|configure|start|stop|close|socket_id|adjust_nb_rx_tx_desc|get_mtu)\
+             |eth_dev_(get_port_by_name|info_get|configure|start|stop|close|socket_id|adjust_nb_rx_tx_desc|get_mtu\
+             |(get|set)_vlan_offload|vlan_filter)\
              |hash_(create|free|add_key_data|lookup_bulk_data)\
              |eth_((rx|tx)_queue_setup|macaddr_get|link_get_nowait|(promiscuous|allmulticast)_enable|stats_get))",
         )
         .allowlist_function("guideway_.*")
-        .allowlist_var("guideway_.*|RTE_(HASH_EXTRA_FLAGS_RW_CONCURRENCY_LF|PKTMBUF_HEADROOM|ETH_LINK_UP|ETH_MQ_RX_RSS)");
+        .allowlist_var("guideway_.*|RTE_(HASH_EXTRA_FLAGS_RW_CONCURRENCY_LF|PKTMBUF_HEADROOM|ETH_LINK_UP|ETH_MQ_RX_RSS|ETH_VLAN_FILTER_OFFLOAD)");
     let generated = match catch_unwind(AssertUnwindSafe(|| builder.generate())) {
         Ok(Ok(bindings)) => bindings,
         Ok(Err(error)) => fail(&format!("DPDK's headers cannot be read: {error}"), MISSING_CLANG),

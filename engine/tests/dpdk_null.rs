@@ -30,6 +30,7 @@ fn two_workers_poll_their_queues_of_one_port_until_they_are_stopped() {
     let pool = eal.mempool("frames", &MempoolOptions { mbufs: 4095, ..MempoolOptions::default() }).unwrap();
     let (port, queues) =
         eal.open(&device, &PortOptions { queues: 2, ..PortOptions::default() }, pool).unwrap();
+    assert_eq!(port.take_vlans(&[100].into()), None, "a device without a filter takes every frame");
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let mut readers = Vec::new();

@@ -1,5 +1,7 @@
 //! The ports as the control thread has them: a source of frames to send, and what operators are shown.
 
+use std::collections::BTreeSet;
+
 use guideway_dataplane::frame::Frame;
 use guideway_engine::mbuf::Mbuf;
 
@@ -18,6 +20,12 @@ pub trait Ports {
 
     /// Counters of each port's device, in the order of the configuration.
     fn stats(&self) -> Vec<view::PortStats>;
+
+    /// Has a port's device take the frames of these VLANs, where it filters them. Returns a sentence for the operator if it
+    /// refuses one.
+    fn take_vlans(&self, _port: usize, _vlans: &BTreeSet<u16>) -> Option<String> {
+        None
+    }
 }
 
 /// Ports without devices, for tests and measurements: frames are in the process's memory, and there is nothing to show.

@@ -26,9 +26,11 @@ mod views;
 mod watchdog;
 mod workers;
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use guideway_engine::clock::Clock;
+use guideway_model::config::Port;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
@@ -161,6 +163,7 @@ impl<P: Ports> Supervisor<P> {
             turns: 0,
         };
         supervisor.take_over_kept(kept);
+        supervisor.tell_vlans();
         supervisor.apply(update.unwrap_or_default());
         supervisor.warn();
         supervisor
@@ -398,6 +401,7 @@ impl<P: Ports> Supervisor<P> {
         self.drain_taps();
         let now = self.now();
         let changes = self.appliance.reload(config, now);
+        let refusals = self.tell_vlans();
         self.config_source.mark_loaded();
         let dropped = self.operator_state.reconcile(self.appliance.state().services());
         if !dropped.is_empty() {
@@ -411,12 +415,25 @@ impl<P: Ports> Supervisor<P> {
         for change in &changes {
             tracing::info!("reload: {change}");
         }
-        let warnings = self.warn();
+        let warnings = self.warn().into_iter().chain(refusals).collect();
         Ok(view::Reload {
             configuration_generation: self.appliance.state().configuration_generation(),
             changes: changes.iter().map(view::Change::from).collect(),
             warnings,
         })
+    }
+
+    /// Tells the ports' devices the VLANs of the networks; logs what they refuse, and returns it.
+    fn tell_vlans(&self) -> Vec<String> {
+        let config = self.appliance.config();
+        let refusal = |(index, port): (usize, &Port)| {
+            let of_port = config.links().filter(|link| link.port == index);
+            let vlans: BTreeSet<u16> = of_port.filter_map(|link| link.vlan).collect();
+            let refusal = self.workers.ports().take_vlans(index, &vlans)?;
+            tracing::warn!(port = port.name, "{refusal}");
+            Some(format!("port `{}`: {refusal}", port.name))
+        };
+        config.ports.iter().enumerate().filter_map(refusal).collect()
     }
 
     /// Logs the warnings of the configuration in force, and returns them.

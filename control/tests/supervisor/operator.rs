@@ -13,7 +13,7 @@ use guideway::health::scheduler::ProbeReport;
 use guideway::health::state::CheckId;
 use guideway::run::appliance::Nic;
 use guideway::run::assemble::{Probing, Senders, Setup, assemble, control_thread};
-use guideway::run::ports::MemoryPorts;
+use guideway::run::ports::{MemoryPorts, Ports};
 use guideway::run::process::Process;
 use guideway::run::worker::{RingSizes, Shared, StopWorkers, WorkerFailure};
 use guideway_dataplane::frame::Frame;
@@ -197,6 +197,18 @@ pub(crate) fn run<T: Future<Output = ()>>(
     state: Option<&Path>,
     test: impl FnOnce(Operator) -> T,
 ) -> Result<(), WorkerFailure> {
+    run_on(MemoryPorts, name, config_text, probing, state, test)
+}
+
+/// Runs `test` beside an appliance with these devices.
+pub(crate) fn run_on<P: Ports<Frame = Mbuf>, T: Future<Output = ()>>(
+    ports: P,
+    name: &str,
+    config_text: &str,
+    probing: Probing,
+    state: Option<&Path>,
+    test: impl FnOnce(Operator) -> T,
+) -> Result<(), WorkerFailure> {
     let config_path =
         std::env::temp_dir().join(format!("guideway-supervisor-{name}-{}.toml", std::process::id()));
     std::fs::write(&config_path, config_text).unwrap();
@@ -237,7 +249,7 @@ pub(crate) fn run<T: Future<Output = ()>>(
             worker_rests: Arc::clone(&worker_rests),
         };
         let process = Process { config_path: config_path.clone(), guard: None, log: None };
-        let control = async { tokio::join!(assembly.run(MemoryPorts, process), test(operator)).0 };
+        let control = async { tokio::join!(assembly.run(ports, process), test(operator)).0 };
         control_thread(control).unwrap()
     });
     std::fs::remove_file(&config_path).unwrap();

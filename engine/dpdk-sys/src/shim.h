@@ -14,6 +14,7 @@
 
 /* Flags that DPDK states as macros of macros. */
 static const uint64_t guideway_rss_flows = RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP;
+static const uint64_t guideway_rx_vlan_filter = RTE_ETH_RX_OFFLOAD_VLAN_FILTER;
 static const uint64_t guideway_tx_udp_checksum = RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
 static const uint64_t guideway_mbuf_udp6_checksum = RTE_MBUF_F_TX_IPV6 | RTE_MBUF_F_TX_UDP_CKSUM;
 

@@ -52,6 +52,7 @@ mod port_options;
 mod preflight;
 mod queue;
 mod start_error;
+mod vlan_filter;
 
 pub use eal::{Eal, EalOptions, Memory};
 pub use lcore::{Lcore, Running};

@@ -1,5 +1,7 @@
 //! The configured ports, opened: the control thread's ends, and the queues of each worker.
 
+use std::collections::BTreeSet;
+
 use guideway_engine::driver::device::AfPacketRing;
 use guideway_engine::driver::dpdk::{
     DpdkMbuf, Eal, Mempool, MempoolOptions, Port, PortOptions, QueuePair, StartError,
@@ -54,6 +56,7 @@ impl<'eal> LivePorts<'eal> {
                 tx_descriptors: port.tx_descriptors,
                 mtu: Some(port.mtu),
                 promiscuous: port.promiscuous,
+                filters_vlans: config.links().any(|link| link.port == ports.len() && link.vlan.is_some()),
             };
             let (opened, own) = eal.open(&port.device, &options, pool)?;
             if own.len() == workers {
@@ -136,6 +139,10 @@ impl<'eal> Ports for LivePorts<'eal> {
             }
         };
         self.ports.iter().map(state).collect()
+    }
+
+    fn take_vlans(&self, port: usize, vlans: &BTreeSet<u16>) -> Option<String> {
+        self.ports[port].1.take_vlans(vlans)
     }
 
     fn stats(&self) -> Vec<view::PortStats> {

@@ -1,7 +1,8 @@
 //! DPDK ports: each opened once, and stopped and closed when the last of its queues is gone.
 #![allow(unsafe_code)]
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::ffi::CStr;
 use std::fmt;
 use std::marker::PhantomData;
@@ -36,6 +37,8 @@ pub struct Port<'eal> {
     device: Device,
     driver: String,
     offloads: Offloads,
+    /// VLANs that the device has taken.
+    vlans: RefCell<BTreeSet<u16>>,
     /// DPDK does not promise that two threads may ask at once.
     not_sync: PhantomData<Cell<()>>,
 }
@@ -146,11 +149,12 @@ impl Eal {
         start(&mut port, device, options)?;
         let port = Arc::new(port);
         let queues = (0..options.queues).map(|queue| QueuePair::new(Arc::clone(&port), queue)).collect();
-        Ok((Port { port, device: device.clone(), driver, offloads, not_sync: PhantomData }, queues))
+        let (device, vlans) = (device.clone(), RefCell::default());
+        Ok((Port { port, device, driver, offloads, vlans, not_sync: PhantomData }, queues))
     }
 }
 
-fn device_info(id: u16, device: &Device) -> Result<sys::rte_eth_dev_info, StartError> {
+pub(super) fn device_info(id: u16, device: &Device) -> Result<sys::rte_eth_dev_info, StartError> {
     let mut info = sys::rte_eth_dev_info::default();
     // SAFETY: EAL runs, as whoever has the id shows; `info` is written to before the call returns.
     let result = unsafe { sys::rte_eth_dev_info_get(id, &raw mut info) };
@@ -198,6 +202,9 @@ fn configure(
     if offloads.udp_checksum {
         // Where a driver can, it does so for the mbufs that ask for it alone.
         conf.txmode.offloads |= sys::guideway_tx_udp_checksum;
+    }
+    if options.filters_vlans {
+        conf.rxmode.offloads |= info.rx_offload_capa & sys::guideway_rx_vlan_filter;
     }
     conf.rxmode.mtu = u32::from(options.mtu.unwrap_or(0));
     let mut key = symmetric_rss_key(info.hash_key_size);
@@ -283,6 +290,16 @@ impl Port<'_> {
         &self.device
     }
 
+    /// Number that DPDK has given the port.
+    pub(super) fn id(&self) -> u16 {
+        self.port.id()
+    }
+
+    /// VLANs that the device has taken.
+    pub(super) fn taken_vlans(&self) -> &RefCell<BTreeSet<u16>> {
+        &self.vlans
+    }
+
     /// Name of DPDK's driver of the device.
     pub fn driver(&self) -> &str {
         &self.driver
@@ -359,7 +376,7 @@ mod tests {
     fn both_directions_of_a_flow_fall_into_one_queue_and_flows_into_several() {
         for (address_len, key_len) in [(4, 40), (16, 40), (16, 52)] {
             let key = symmetric_rss_key(key_len);
-            let mut hashes = std::collections::BTreeSet::new();
+            let mut hashes = BTreeSet::new();
             for number in 0..64 {
                 let (here, there) = (vec![number; address_len], vec![200 - number; address_len]);
                 let there = [&there[1..], &[7 ^ number]].concat();

@@ -13,10 +13,19 @@ pub struct PortOptions {
     pub mtu: Option<u16>,
     /// Receives frames for any MAC address.
     pub promiscuous: bool,
+    /// Has a device that filters VLANs do so: [`Port::take_vlans`](super::Port::take_vlans) names those that it takes.
+    pub filters_vlans: bool,
 }
 
 impl Default for PortOptions {
     fn default() -> Self {
-        Self { queues: 1, rx_descriptors: 1024, tx_descriptors: 1024, mtu: None, promiscuous: false }
+        Self {
+            queues: 1,
+            rx_descriptors: 1024,
+            tx_descriptors: 1024,
+            mtu: None,
+            promiscuous: false,
+            filters_vlans: false,
+        }
     }
 }
