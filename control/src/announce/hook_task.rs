@@ -268,6 +268,7 @@ mod tests {
         let wish = |reason| Wish {
             announcement: "bgp".to_owned(),
             rule: "web".to_owned(),
+            network: None,
             reason,
             held_until: None,
         };

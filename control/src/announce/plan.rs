@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use guideway_model::config::{Announcement, AnnouncementPolicy, Config, Hook, VipRange};
+use guideway_model::config::{Announcement, AnnouncementPolicy, Config, ForwardingRule, Hook, VipRange};
 
 /// Plan: the wish for each address of each hook.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct Wish {
     pub announcement: String,
     /// Name of the announcement's first rule that has the address.
     pub rule: String,
+    /// Name of the rule's network; none where the appliance is in one network alone.
+    pub network: Option<String>,
     /// Reason why the address is announced or not.
     pub reason: Reason,
     /// End of the hold-down that the latest withdrawal began, as a time of the planner's clock; none without one.
@@ -118,8 +120,10 @@ impl Planner {
                 let reason = standing.follow(announcement, healthy, state.has_stalled_worker, now);
                 let reason = state.stage.prevents().unwrap_or(reason);
                 let held_until = standing.held_until(announcement, now);
-                let (announcement, rule) = (announcement.name.clone(), rule.to_owned());
-                wishes.insert(address, Wish { announcement, rule, reason, held_until });
+                let network = &config.networks[rule.network].name;
+                let network = config.has_several_networks().then(|| network.clone());
+                let (announcement, rule) = (announcement.name.clone(), rule.name.clone());
+                wishes.insert(address, Wish { announcement, rule, network, reason, held_until });
                 standings.insert(key, standing);
             }
         }
@@ -138,11 +142,11 @@ fn best_by_address<'c>(
     announcement: &Announcement,
     config: &'c Config,
     healthy: impl Fn(&str) -> u32,
-) -> BTreeMap<VipRange, (&'c str, u32)> {
+) -> BTreeMap<VipRange, (&'c ForwardingRule, u32)> {
     let mut addresses = BTreeMap::new();
     for rule in announcement.rules.iter().map(|rule| &config.rules[*rule]) {
         let healthy = healthy(&config.services[rule.service].name);
-        let (_, most) = addresses.entry(rule.vip).or_insert((&*rule.name, healthy));
+        let (_, most) = addresses.entry(rule.vip).or_insert((rule, healthy));
         // A single rule that serves is enough.
         *most = healthy.max(*most);
     }

@@ -91,7 +91,7 @@ fn of(event: &Event) -> String {
     match (&event.service, &event.backend) {
         (Some(service), Some(backend)) => format!("{service}/{backend}"),
         (Some(service), None) => service.clone(),
-        (None, _) => "-".to_owned(),
+        (None, _) => event.network.clone().unwrap_or_else(|| "-".to_owned()),
     }
 }
 

@@ -189,11 +189,15 @@ fn operator_settings(settings: &OperatorSettings, now: u64) -> String {
 
 /// Writes the announcements, and below them the errors of those that have failed.
 fn announcements(announcements: &[Announcement], now: u64) -> String {
-    let titles = ["ANNOUNCEMENT", "VIP", "BY", "WANTED", "REASON", "ANNOUNCED", "FOR"];
+    let mut titles = vec!["ANNOUNCEMENT", "VIP", "BY", "WANTED", "REASON", "ANNOUNCED", "FOR"];
+    let are_several = announcements.iter().any(|one| one.network.is_some());
+    if are_several {
+        titles.push("NETWORK");
+    }
     let mut rows = table::new(&titles);
     let mut errors = String::new();
     for one in announcements {
-        rows.add_row([
+        let mut row = vec![
             one.announcement.clone(),
             one.address.to_string(),
             one.hook.clone(),
@@ -204,7 +208,9 @@ fn announcements(announcements: &[Announcement], now: u64) -> String {
             },
             one.announced.map_or_else(|| "unknown".to_owned(), yes_no),
             duration(now.saturating_sub(one.since_unix_sec)),
-        ]);
+        ];
+        row.extend(are_several.then(|| one.network.clone().unwrap_or_default()));
+        rows.add_row(row);
         if let Some(error) = &one.last_error {
             let _ = writeln!(errors, "{} {}: {error}", one.announcement, one.address);
         }

@@ -300,7 +300,8 @@ impl<P: Ports> Supervisor<P> {
                 None => String::new(),
             };
             let text = format!("another host claims {}{place}: {}", conflict.address, conflict.mac);
-            self.event_log.note(Note::new(EventKind::AddressConflict, text));
+            let note = Note::new(EventKind::AddressConflict, text);
+            self.note(note.in_network(self.appliance.state().network_name(network)));
         }
         for (network, endpoint, path_mtu) in lowered {
             self.note_all(tunnels::notes(&self.appliance, network, endpoint, path_mtu));
@@ -377,8 +378,16 @@ impl<P: Ports> Supervisor<P> {
         self.announcements.plan(&self.appliance, self.workers.has_stalled(), now);
     }
 
+    /// Notes an event; that of a service is of the service's network.
+    fn note(&mut self, note: Note) {
+        let state = self.appliance.state();
+        let service = note.service().and_then(|service| state.services().get(service));
+        let network = service.and_then(|service| state.network_name(service.network()));
+        self.event_log.note(note.in_network(network));
+    }
+
     fn note_all(&mut self, notes: impl IntoIterator<Item = Note>) {
-        notes.into_iter().for_each(|note| self.event_log.note(note));
+        notes.into_iter().for_each(|note| self.note(note));
     }
 
     fn hang_up(&mut self) -> Next {

@@ -126,6 +126,7 @@ fn announcements() -> Vec<Announcement> {
         announcement: "bgp".into(),
         address: address.parse().unwrap(),
         forwarding_rule: rule.into(),
+        network: None,
         hook: hook.into(),
         wanted: true,
         reason: AnnouncementReason::Served,
@@ -292,6 +293,7 @@ pub(crate) fn events() -> Vec<Event> {
         kind,
         service: of.first().map(|service| (*service).to_owned()),
         backend: of.get(1).map(|backend| (*backend).to_owned()),
+        network: None,
         text: text.into(),
     };
     vec![

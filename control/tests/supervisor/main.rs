@@ -4,6 +4,7 @@
 
 mod backends_taken_out;
 mod networks;
+mod networks_reloaded;
 mod operator;
 mod stalls;
 mod tunnels;

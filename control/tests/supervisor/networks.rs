@@ -9,11 +9,11 @@ use pcap_fixtures::packet::Packet;
 
 use crate::operator::*;
 
-const BLUE: u16 = 100;
-const RED: u16 = 200;
+pub(crate) const BLUE: u16 = 100;
+pub(crate) const RED: u16 = 200;
 
 /// A network whose service has one backend, all but the names being those of any other.
-fn network(name: &str, vlan: u16, rule: &str) -> String {
+pub(crate) fn network(name: &str, vlan: u16, rule: &str) -> String {
     format!(
         r#"
 [[network]]
@@ -40,7 +40,7 @@ endpoints = [{{ name = "{name}-1", ip_address = "192.0.2.12" }}]
     )
 }
 
-const HEAD: &str = r#"
+pub(crate) const HEAD: &str = r#"
 [conntrack]
 max_entries = 10_000
 [[port]]
@@ -51,19 +51,19 @@ name = "alive"
 type = "TCP"
 "#;
 
-fn config() -> String {
+pub(crate) fn config() -> String {
     let red = network("red", RED, "neighbor_replies = \"WHEN_ANNOUNCED\"");
     format!("{HEAD}{}{red}", network("blue", BLUE, ""))
 }
 
 /// True for a frame of a VLAN with this EtherType.
-fn is_of(vlan: u16, ethertype: u16) -> impl Fn(&[u8]) -> bool {
+pub(crate) fn is_of(vlan: u16, ethertype: u16) -> impl Fn(&[u8]) -> bool {
     let head = [[0x81, 0x00], vlan.to_be_bytes(), ethertype.to_be_bytes()].concat();
     move |frame| frame[12..18] == head
 }
 
 /// ARP in a VLAN, or without a tag: a question, or the answer to one.
-fn arp(vlan: Option<u16>, mac: u8, operation: u8, [from, to]: [u8; 2]) -> Mbuf {
+pub(crate) fn arp(vlan: Option<u16>, mac: u8, operation: u8, [from, to]: [u8; 2]) -> Mbuf {
     let mac = [2, 0, 0, 0, 0, mac];
     let to_mac = if operation == 1 { [0xff; 6] } else { OWN_MAC };
     let tag = vlan.map_or(Vec::new(), |vlan| [[0x81, 0x00], vlan.to_be_bytes()].concat());
@@ -75,14 +75,14 @@ fn arp(vlan: Option<u16>, mac: u8, operation: u8, [from, to]: [u8; 2]) -> Mbuf {
 }
 
 /// Answers the question for the backend's MAC address in a VLAN.
-async fn answer_arp(operator: &mut Operator, vlan: u16, mac: u8) {
+pub(crate) async fn answer_arp(operator: &mut Operator, vlan: u16, mac: u8) {
     let asks = |frame: &[u8]| is_of(vlan, 0x0806)(frame) && frame[42..46] == [192, 0, 2, 12];
     operator.receive(asks).await;
     assert!(operator.wire.send(arp(Some(vlan), mac, 2, [12, 1])).is_ok(), "the ring has room");
 }
 
 /// The MAC address by which somebody in a VLAN is answered for the VIP.
-async fn vip_asked(operator: &mut Operator, vlan: u16) -> Vec<u8> {
+pub(crate) async fn vip_asked(operator: &mut Operator, vlan: u16) -> Vec<u8> {
     assert!(operator.wire.send(arp(Some(vlan), 0x50, 1, [50, 100])).is_ok(), "the ring has room");
     let answers =
         |frame: &[u8]| is_of(vlan, 0x0806)(frame) && frame[25] == 2 && frame[32..36] == [192, 0, 2, 100];
@@ -90,7 +90,7 @@ async fn vip_asked(operator: &mut Operator, vlan: u16) -> Vec<u8> {
 }
 
 /// Last byte of the MAC address that a client's packet in a VLAN leaves for, with the VLAN's tag.
-async fn sent_on(operator: &mut Operator, vlan: u16, flags: u8) -> u8 {
+pub(crate) async fn sent_on(operator: &mut Operator, vlan: u16, flags: u8) -> u8 {
     operator.send(&Packet::between("192.0.2.50", "192.0.2.100").vlan(vlan).tcp(1_000, 80, flags));
     operator.receive(is_of(vlan, 0x0800)).await[5]
 }

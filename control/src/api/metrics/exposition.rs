@@ -10,9 +10,10 @@ use prometheus_client::registry::Registry;
 
 use super::families::{Families, Label};
 use super::network_label::NetworkLabel;
+use super::vips::vips;
 use crate::api::view::{
-    Announcement, Backend, BackendList, Health, HealthCheck, HealthChecks, Pool, PortStats, Quantiles,
-    RuleCheck, Service, Stats, Status, Traffic, Vip, WorkerState, WorkerStats,
+    Backend, BackendList, Health, HealthCheck, HealthChecks, Pool, PortStats, Quantiles, RuleCheck, Service,
+    Stats, Status, Traffic, WorkerState, WorkerStats,
 };
 
 /// State and counters of the appliance at one moment.
@@ -519,42 +520,6 @@ fn percentiles(times: &Quantiles) -> [([Label; 1], f64); 3] {
     let Quantiles { median_ms, p99_ms, max_ms } = *times;
     [("50", median_ms), ("99", p99_ms), ("100", max_ms)]
         .map(|(percent, ms)| ([("percentile", percent.to_owned())], ms / 1e3))
-}
-
-fn vips(families: &mut Families<'_>, status: &Status) -> fmt::Result {
-    let vips = &status.vips;
-    let label = |vip: &Vip| {
-        let network = vip.network.clone().map(|network| ("network", network));
-        [("address", vip.address.to_string())].into_iter().chain(network).collect::<Vec<_>>()
-    };
-    let announced = vips.iter().map(|vip| (label(vip), u64::from(vip.announced)));
-    families.gauges(
-        "vip_announced",
-        "1 if the appliance answers ARP and neighbour discovery for the VIP now.",
-        announced,
-    )?;
-    let conflicts = vips.iter().map(|vip| (label(vip), vip.conflicts));
-    families.counters("vip_conflicts_total", "Claims of the VIP heard from other hosts.", conflicts)?;
-    let announcements = |of: fn(&Announcement) -> u64| {
-        status.announcements.iter().map(move |one| {
-            ([("announcement", one.announcement.clone()), ("address", one.address.to_string())], of(one))
-        })
-    };
-    families.gauges(
-        "route_wanted",
-        "1 if routers are to be told of the address.",
-        announcements(|one| one.wanted.into()),
-    )?;
-    families.gauges(
-        "route_announced",
-        "1 if routers were told of the address.",
-        announcements(|one| (one.announced == Some(true)).into()),
-    )?;
-    families.gauges(
-        "route_failures",
-        "Consecutive failures to announce or withdraw the address.",
-        announcements(|one| one.failures.into()),
-    )
 }
 
 fn host_stack(families: &mut Families<'_>, stats: &Stats) -> fmt::Result {

@@ -17,6 +17,9 @@ pub struct Announcement {
     pub address: VipRange,
     /// Name of the announcement's first rule that has the address.
     pub forwarding_rule: String,
+    /// Network of the rule; absent where the appliance is in one network alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
     /// Hook that is told: a BIRD protocol or a program.
     pub hook: String,
     /// True if the address is to be announced.
@@ -124,6 +127,7 @@ impl Announcement {
             announcement: progress.wish.announcement,
             address,
             forwarding_rule: progress.wish.rule,
+            network: progress.wish.network,
             hook: match hook {
                 Hook::Bird { protocol, .. } => format!("BIRD protocol {protocol}"),
                 Hook::Command(words) => words.join(" "),

@@ -22,6 +22,9 @@ pub struct Event {
     pub service: Option<String>,
     /// Backend of the event; `null` where it concerns none.
     pub backend: Option<String>,
+    /// Network of the event; absent where it concerns none, or the appliance is in one network alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
     /// Sentence that tells what has happened.
     pub text: String,
 }

@@ -134,7 +134,8 @@ impl Announcements {
     pub(super) fn news(&mut self, now: Duration) -> Vec<Note> {
         let note = |Announced { address, progress, .. }| {
             let name = &progress.wish.announcement;
-            match (&progress.last_error, progress.announced) {
+            let network = progress.wish.network.as_deref();
+            let note = match (&progress.last_error, progress.announced) {
                 (Some(error), _) => {
                     Note::new(EventKind::AnnouncementFailed, format!("{name}, {address}: {error}"))
                 }
@@ -152,7 +153,8 @@ impl Announcements {
                         format!("{name} withdraws {address}: {reason}{held}"),
                     )
                 }
-            }
+            };
+            note.in_network(network)
         };
         self.announcer.news().into_iter().map(note).collect()
     }

@@ -25,13 +25,14 @@ pub(super) struct Note {
     kind: EventKind,
     service: Option<String>,
     backend: Option<String>,
+    network: Option<String>,
     text: String,
 }
 
 impl Note {
     /// An event of the appliance.
     pub(super) fn new(kind: EventKind, text: impl Into<String>) -> Self {
-        Self { kind, service: None, backend: None, text: text.into() }
+        Self { kind, service: None, backend: None, network: None, text: text.into() }
     }
 
     /// An event of a service.
@@ -44,14 +45,25 @@ impl Note {
         Self { backend: Some(backend.to_owned()), ..Self::of_service(kind, service, text) }
     }
 
+    /// The event with the network that it happened in, if there are several.
+    pub(super) fn in_network(self, network: Option<&str>) -> Self {
+        Self { network: network.map(str::to_owned).or(self.network), ..self }
+    }
+
+    /// Name of the service that the event is of.
+    pub(super) fn service(&self) -> Option<&str> {
+        self.service.as_deref()
+    }
+
     /// Writes a line to the log, with the event's kind and names apart.
     fn log(&self) {
-        let Self { kind, service, backend, text } = self;
+        let Self { kind, service, backend, network, text } = self;
         let (kind, service, backend) = (kind.as_str(), service.as_deref(), backend.as_deref());
+        let network = network.as_deref();
         match self.level() {
-            tracing::Level::ERROR => tracing::error!(kind, service, backend, "{text}"),
-            tracing::Level::WARN => tracing::warn!(kind, service, backend, "{text}"),
-            _ => tracing::info!(kind, service, backend, "{text}"),
+            tracing::Level::ERROR => tracing::error!(kind, service, backend, network, "{text}"),
+            tracing::Level::WARN => tracing::warn!(kind, service, backend, network, "{text}"),
+            _ => tracing::info!(kind, service, backend, network, "{text}"),
         }
     }
 
@@ -79,10 +91,10 @@ impl EventLog {
     }
 
     fn record(&mut self, note: Note, at: SystemTime) {
-        let Note { kind, service, backend, text } = note;
+        let Note { kind, service, backend, network, text } = note;
         self.last_id += 1;
         let at_unix_sec = unix_millis(at) as f64 / 1e3;
-        let event = Event { id: self.last_id, at_unix_sec, kind, service, backend, text };
+        let event = Event { id: self.last_id, at_unix_sec, kind, service, backend, network, text };
         let ring = if kind == EventKind::WeightChanged { &mut self.weights } else { &mut self.others };
         if ring.len() == KEPT {
             ring.pop_front();

@@ -170,8 +170,9 @@ pub(super) fn set_vip_announced(
         appliance.host_mut(network).withdraw(address);
         (EventKind::VipWithdrawn, "withdraws")
     };
-    let place = vip.network.map(|network| format!(" in network {network}")).unwrap_or_default();
-    Ok(Note::new(kind, format!("the operator {does} {address}{place}")))
+    let place = vip.network.as_ref().map(|network| format!(" in network {network}")).unwrap_or_default();
+    let note = Note::new(kind, format!("the operator {does} {address}{place}"));
+    Ok(note.in_network(vip.network.as_deref()))
 }
 
 /// Refuses a backend that is unknown, or that drains because it was removed.

@@ -166,7 +166,7 @@ impl<P: Ports> Supervisor<P> {
         service: &str,
         backend: &str,
     ) -> Result<view::Backend, Refused> {
-        self.event_log.note(change?);
+        self.note(change?);
         self.appliance.poll(self.now());
         self.backends().get(service, backend)
     }
@@ -180,7 +180,7 @@ impl<P: Ports> Supervisor<P> {
         let now = self.now();
         let network = operator::network_of_vip(&self.appliance, address, network)?;
         let note = operator::set_vip_announced(&mut self.appliance, network, address, announced, now)?;
-        self.event_log.note(note);
+        self.note(note);
         self.appliance.poll(now);
         views::vip(&self.appliance, network, address).ok_or(Refused::UnknownVip(address))
     }
@@ -188,7 +188,7 @@ impl<P: Ports> Supervisor<P> {
     fn begin_capture(&mut self, order: CaptureOrder) -> Result<(), Refused> {
         let ports = self.appliance.config().ports.iter().map(|port| &*port.name);
         let note = self.captures.begin(order, ports)?;
-        self.event_log.note(note);
+        self.note(note);
         Ok(())
     }
 
