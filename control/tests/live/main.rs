@@ -23,5 +23,6 @@ mod start;
 mod taken_out;
 mod traffic;
 mod two_arms;
+mod vlans;
 mod weights;
 mod without_appliance;

@@ -145,12 +145,17 @@ fn a_network_that_gets_another_vlan_asks_for_its_neighbours_there() {
         answer_arp(&mut operator, BLUE, 0xb).await;
         answer_arp(&mut operator, RED, 0xc).await;
         resolved(&operator, "red-1").await;
+        assert_eq!(sent_on(&mut operator, RED, 0x02).await, 0xc);
         let moved = config().replace(&format!("vlan = {RED}"), &format!("vlan = {GREEN}"));
         assert_eq!(changes(&reload(&operator, &moved).await), ["network red"]);
         assert_eq!(operator.backend("red-1").await.next_hop.unwrap().mac, None);
         answer_arp(&mut operator, GREEN, 0xd).await;
         resolved(&operator, "red-1").await;
-        assert_eq!(sent_on(&mut operator, GREEN, 0x02).await, 0xd);
+        let (flow, network) =
+            ("tcp 192.0.2.50:1000 > 192.0.2.100:80".parse().unwrap(), Some("red".to_owned()));
+        let found = operator.ask(|reply| Request::ConntrackGet { flow, network, reply }).await.unwrap();
+        assert_eq!(found.entry.map(|entry| entry.backend).as_deref(), Some("red-1"), "connections go on");
+        assert_eq!(sent_on(&mut operator, GREEN, 0x10).await, 0xd);
         assert_eq!(sent_on(&mut operator, BLUE, 0x02).await, 0xb);
         stop(&operator).await;
     });
