@@ -57,7 +57,7 @@ fn subsets_that_cannot_be_are_refused() {
         match Config::parse("config.toml", &configuration(&service)) {
             Ok(_) => panic!("{claim}: was accepted"),
             Err(errors) => {
-                writeln!(shown, "## {claim}\n{}", errors.render(false)).expect("a string takes it")
+                writeln!(shown, "## {claim}\n{}", errors.render(false)).expect("a string takes it");
             }
         }
     }
