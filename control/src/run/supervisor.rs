@@ -418,13 +418,18 @@ impl<P: Ports> Supervisor<P> {
                     ports.pause(port);
                     continue;
                 }
-                // These two may take a while, in which nothing else is done: the traffic of the port is lost anyhow.
+                // These two may take a while, in which nothing else is done.
                 Some(Step::Restart) => {
-                    let notes = watch.end_restart(port, ports.restart(port), now);
+                    let result = ports.restart(port);
+                    // The clock has gone on: the next attempt is to wait from now, not from before.
+                    let notes = self.port_watch.end_restart(port, result, self.now());
                     self.tell_vlans();
                     notes
                 }
-                Some(Step::Remove) => watch.end_removal(port, ports.remove(port), now).into_iter().collect(),
+                Some(Step::Remove) => {
+                    let result = ports.remove(port);
+                    self.port_watch.end_removal(port, result, self.now()).into_iter().collect()
+                }
                 None => continue,
             };
             self.note_all(notes);

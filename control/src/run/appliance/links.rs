@@ -31,7 +31,7 @@ pub(super) fn links(config: &Config, network: NetworkId, nics: &[Nic]) -> Vec<Li
     let mut links: Vec<Link> = own.filter_map(|own| Some(link(&own, *nics.get(own.port)?))).collect();
     let network = &config.networks[usize::from(network.0)];
     for link in &mut links {
-        link.mac = network.mac_address.map_or(link.mac, MacAddress);
+        link.mac = config.mac_of_port(usize::from(link.port.0)).map_or(link.mac, MacAddress);
     }
     let own = [network.ipv4_address.map(IpAddr::V4), network.ipv6_address.map(IpAddr::V6)];
     for address in own.into_iter().flatten().map(Address::from) {
@@ -68,6 +68,19 @@ pub fn needs_udp_checksum(config: &Config) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_port_has_one_mac_address_in_all_its_networks() {
+        let text = "[[port]]\nname = \"trunk\"\ndevice = \"net_null0\"\n\
+                    [[network]]\nname = \"blue\"\nvlan = 100\nmac_address = \"02:00:00:00:00:01\"\n\
+                    [[network]]\nname = \"red\"\nvlan = 200\n";
+        let config = Config::parse("test", text).unwrap_or_else(|errors| panic!("{errors}"));
+        let nics = [Nic { mac: MacAddress([2, 0, 0, 0, 0, 9]), offloads_udp_checksum: false }];
+        for network in [0, 1].map(NetworkId) {
+            let macs: Vec<MacAddress> = links(&config, network, &nics).iter().map(|link| link.mac).collect();
+            assert_eq!(macs, [MacAddress([2, 0, 0, 0, 0, 1])], "{network:?}");
+        }
+    }
 
     #[test]
     fn a_udp_checksum_is_asked_for_where_a_tunnel_needs_one() {

@@ -349,9 +349,15 @@ impl<'a, K: Key> Speller<'a, K> {
 
 /// Adds the numbers at which a prefix begins, and at which it has just ended.
 fn add<K: Key>(starts: &mut BTreeSet<K::Word>, prefix: Prefix) {
-    if prefix.is_ipv4() == K::IS_IPV4 {
-        starts.insert(K::word(prefix.network()));
-        starts.extend(K::successor(K::word(prefix.with_host(u128::MAX))));
+    if prefix.is_ipv4() != K::IS_IPV4 {
+        return;
+    }
+    starts.insert(K::word(prefix.network()));
+    let end = K::successor(K::word(prefix.with_host(u128::MAX)));
+    starts.extend(end);
+    // An IPv4 address in its IPv6 form does not speak for the IPv6 addresses behind all of them.
+    if let Some(end) = end.filter(|end| !K::IS_IPV4 && K::address(*end).is_ipv4()) {
+        starts.extend(K::successor(K::word(Prefix::new(K::address(end), 0).with_host(u128::MAX))));
     }
 }
 
@@ -377,12 +383,15 @@ mod tests {
 
     /// One of few addresses, some of which are the first or the last of a prefix.
     fn address() -> impl Strategy<Value = Address> {
-        (any::<bool>(), 0..3u8, select(vec![0u8, 1, 2, 127, 128, 255]))
-            .prop_map(|(is_ipv4, network, host)| addresses(is_ipv4, network, host))
+        // The last address before those of IPv4, and the first behind them.
+        let beside_ipv4 = select(vec![Address(0xfffe_ffff_ffff), Address(1 << 48)]);
+        let ordinary = (any::<bool>(), 0..3u8, select(vec![0u8, 1, 2, 127, 128, 255]))
+            .prop_map(|(is_ipv4, network, host)| addresses(is_ipv4, network, host));
+        prop_oneof![9 => ordinary, 1 => beside_ipv4]
     }
 
     fn prefix() -> impl Strategy<Value = Prefix> {
-        (address(), select(vec![0u8, 1, 7, 8, 9, 10, 16, 64])).prop_map(|(address, host_bits)| {
+        (address(), select(vec![0u8, 1, 7, 8, 9, 10, 16, 64, 128])).prop_map(|(address, host_bits)| {
             let longest: u8 = if address.is_ipv4() { 32 } else { 128 };
             Prefix::new(address, longest.saturating_sub(host_bits))
         })

@@ -212,7 +212,8 @@ impl Port<'_> {
         // The workers go by the queues that there were: fewer will not do.
         set_up(&self.port, &self.device, &self.options, &info, self.pool).map_err(|(_, error)| error)?;
         *self.rss.borrow_mut() = settle(id, &self.device, &self.options, &info)?;
-        self.tell_addresses_again()
+        self.tell_addresses_again();
+        Ok(())
     }
 
     /// Options that the port was opened with, as far as the device takes them.

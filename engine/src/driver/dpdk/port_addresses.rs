@@ -23,7 +23,15 @@ impl Port<'_> {
     /// [`StartError::MacRefused`] if the device takes no frames for the address.
     pub fn adopt_mac(&self, mac: Option<MacAddress>) -> Result<Option<String>, StartError> {
         let before = std::mem::replace(&mut self.addresses().borrow_mut().mac, mac);
-        if before == mac { Ok(None) } else { self.program_mac() }
+        if before == mac {
+            return Ok(None);
+        }
+        let programmed = self.program_mac();
+        if programmed.is_err() {
+            // So that the next reload asks again, and a reset asks for what the device takes.
+            self.addresses().borrow_mut().mac = before;
+        }
+        programmed
     }
 
     /// Gives the device the MAC address that it is to have.
@@ -71,12 +79,12 @@ impl Port<'_> {
         })
     }
 
-    /// Tells the device again, after a reset, what it was told before.
-    pub(super) fn tell_addresses_again(&self) -> Result<(), StartError> {
-        self.program_mac()?;
+    /// Tells the device again, after a reset, what it was told before. A refusal leaves it with what it takes: a port that
+    /// receives less is better than none, and the PF of a VF may have reset it to give it another address.
+    pub(super) fn tell_addresses_again(&self) {
+        let _ = self.program_mac();
         let groups = self.addresses().borrow().groups.clone();
         self.listen(&groups);
-        Ok(())
     }
 
     fn filter(&self) -> DeviceFilter {
