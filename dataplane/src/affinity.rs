@@ -306,7 +306,7 @@ impl TrackingHasher {
     /// Key of a connection or session over IPv4; addresses and ports are little-endian words of the header's bytes, so
     /// that nothing need be put in order first.
     #[inline(always)]
-    pub(crate) fn ipv4_key(&self, parts: &KeyParts, src: u32, dst: u32, ports: u32) -> TrackingKey {
+    pub fn ipv4_key(&self, parts: &KeyParts, src: u32, dst: u32, ports: u32) -> TrackingKey {
         let addresses = u64::from(dst & parts.dst) << 32 | u64::from(src);
         let rest = u64::from_le_bytes(parts.constant) ^ u64::from(ports & parts.ports);
         let mut hasher = self.0.build_hasher();

@@ -18,8 +18,8 @@ impl BackendHandle {
 pub struct Generation(pub u32);
 
 impl Generation {
-    /// One past the largest generation that an entry has room for: 2^18.
-    pub const LIMIT: u32 = 1 << 18;
+    /// One past the largest generation that an entry has room for: 2^17.
+    pub const LIMIT: u32 = 1 << 17;
 
     /// Generation that follows this one.
     #[must_use]

@@ -2,7 +2,7 @@
 #![cfg(not(loom))]
 
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::thread;
 use std::time::Duration;
 
@@ -108,6 +108,136 @@ fn workers_that_insert_one_key_at_once_agree() {
             })
         });
         workers.map(|worker| worker.join().unwrap())
+    });
+    assert!(learned.iter().all(|of_one| *of_one == learned[0]), "two workers learned different winners");
+}
+
+#[test]
+fn an_entry_that_never_gives_way_is_always_found_while_its_bucket_overflows_and_drains() {
+    // All even, so that they share the home bucket of a single pair; half of them live at a time, so that it overflows.
+    const WORKERS: u64 = 4;
+    const KEYS: u64 = 12;
+    let table = ConntrackTable::with_capacity(4).unwrap();
+    let key = |number: u64| TrackingKey(2 * number);
+    // Odd while the key has an entry that nobody may push out.
+    let epochs: [AtomicU64; KEYS as usize] = Default::default();
+    let stop = AtomicBool::new(false);
+    let entry = |number: u64, stage| Entry {
+        backend: BackendHandle(number as u32),
+        generation: Generation(0),
+        persists: false,
+        stage,
+        seen: Tick(0),
+    };
+    let judge = |entry: &Entry| match entry.stage {
+        Stage::Established => Standing::Live,
+        _ => Standing::Void,
+    };
+    let overflowed = AtomicU64::new(0);
+    thread::scope(|scope| {
+        let (table, epochs, stop, overflowed) = (&table, &epochs, &stop, &overflowed);
+        let epoch = |number: u64| epochs[number as usize].load(Ordering::SeqCst);
+        let look =
+            move |number: u64| table.lookup(key(number)).map(|found| u64::from(found.entry().backend.0));
+        for worker in 0..WORKERS {
+            scope.spawn(move || {
+                let mut seed = worker;
+                let mut cursor = SweepCursor::default();
+                while !stop.load(Ordering::Relaxed) {
+                    let dice = random(&mut seed);
+                    // A key has one writer, and every other worker for a reader.
+                    let own = dice % (KEYS / WORKERS) * WORKERS + worker;
+                    if epoch(own) % 2 == 1 {
+                        assert_eq!(look(own), Some(own), "nobody may push it out");
+                        epochs[own as usize].fetch_add(1, Ordering::SeqCst);
+                        table.restart(key(own), entry(own, Stage::HalfOpen), judge);
+                    } else {
+                        match table.restart(key(own), entry(own, Stage::Established), judge) {
+                            Inserted::Full => {}
+                            Inserted::Lost(winner) => panic!("lost to {winner:?} with no other writer"),
+                            _ => {
+                                epochs[own as usize].fetch_add(1, Ordering::SeqCst);
+                            }
+                        }
+                    }
+                    let other = (dice >> 8) % KEYS;
+                    let before = epoch(other);
+                    let found = look(other);
+                    fence(Ordering::SeqCst);
+                    if before % 2 == 1 && epoch(other) == before {
+                        assert_eq!(found, Some(other), "nobody may push it out");
+                    }
+                    if dice & 1 << 40 != 0 {
+                        table.sweep(&mut cursor, 2, judge);
+                    }
+                    let live = (0..KEYS).filter(|number| epoch(*number) % 2 == 1).count();
+                    overflowed.fetch_add(u64::from(live > 4), Ordering::Relaxed);
+                }
+            });
+        }
+        thread::sleep(Duration::from_millis(500));
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert!(overflowed.into_inner() > 0, "the bucket never overflowed");
+    let held = (0..KEYS).filter(|n| table.lookup(key(*n)).is_some()).count();
+    assert_eq!(table.occupancy(), held, "every entry is some key's only one");
+}
+
+#[test]
+fn workers_that_insert_one_key_into_a_bucket_that_overflows_and_drains_agree() {
+    const ROUNDS: u64 = 5_000;
+    const SETTERS: u32 = 3;
+    let table = ConntrackTable::with_capacity(4).unwrap();
+    let start = Barrier::new(SETTERS as usize + 1);
+    let entry = |backend| Entry {
+        backend: BackendHandle(backend),
+        generation: Generation(0),
+        persists: false,
+        stage: Stage::Established,
+        seen: Tick(0),
+    };
+    let key = TrackingKey(0);
+    // The bucket's other entries, which one worker takes for void.
+    const OTHERS: std::ops::Range<u32> = 10..14;
+    let is_other_void = |entry: &Entry| {
+        if OTHERS.contains(&entry.backend.0) { Standing::Void } else { Standing::Live }
+    };
+    let learned = thread::scope(|scope| {
+        let workers: Vec<_> = (0..=SETTERS)
+            .map(|worker| {
+                let (table, start) = (&table, &start);
+                scope.spawn(move || {
+                    let mut learned = Vec::new();
+                    for _ in 0..ROUNDS {
+                        if start.wait().is_leader() {
+                            table.sweep(&mut SweepCursor::default(), 2, |_| Standing::Void);
+                            for other in OTHERS {
+                                let other = (TrackingKey(2 * u64::from(other)), entry(other));
+                                assert_eq!(table.insert(other.0, other.1, |_| Standing::Live), Inserted::New);
+                            }
+                        }
+                        start.wait();
+                        let outcome = if worker == SETTERS {
+                            table.sweep(&mut SweepCursor::default(), 2, is_other_void);
+                            table.insert(key, entry(worker), is_other_void)
+                        } else {
+                            table.insert(key, entry(worker), |_| Standing::Live)
+                        };
+                        learned.push(match outcome {
+                            Inserted::Lost(winner) => winner.backend.0,
+                            Inserted::Full => panic!("four slots were empty"),
+                            _ => worker,
+                        });
+                        start.wait();
+                        let entries = table.entries().filter(|(found, _)| *found == key).count();
+                        assert_eq!(entries, 1, "two settled entries of a key");
+                        start.wait();
+                    }
+                    learned
+                })
+            })
+            .collect();
+        workers.into_iter().map(|worker| worker.join().unwrap()).collect::<Vec<_>>()
     });
     assert!(learned.iter().all(|of_one| *of_one == learned[0]), "two workers learned different winners");
 }

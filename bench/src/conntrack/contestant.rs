@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ahash::RandomState;
 use clap::ValueEnum;
-use guideway_dataplane::affinity::{ServiceKey, TrackingHasher, Tuple};
+use guideway_dataplane::affinity::{KeyParts, ServiceKey, TrackingHasher, Tuple};
 use guideway_dataplane::backend::Generation;
 use guideway_dataplane::conntrack::{ConntrackTable, Entry, Inserted, Stage, Standing, TrackingKey};
 use guideway_dataplane::pipeline::BURST;
 use guideway_dataplane::time::Tick;
 use serde::Serialize;
 
-use super::traffic::Key;
+use super::traffic::{Key, TCP};
 use crate::memory::{Line, PageKind, Pages};
 
 /// Kind of table, or of a bound for tables.
@@ -111,19 +111,22 @@ pub(super) fn hasher() -> RandomState {
 
 pub(super) struct Guideway {
     hasher: TrackingHasher,
+    parts: KeyParts,
     table: ConntrackTable,
 }
 
 impl Guideway {
     pub(super) fn new(capacity: usize) -> Self {
         let table = ConntrackTable::with_capacity(capacity).unwrap_or_else(|error| panic!("{error}"));
-        Self { hasher: TrackingHasher::new(HASH_KEYS), table }
+        let parts = KeyParts::new(ServiceKey(1), Tuple::Five, TCP);
+        Self { hasher: TrackingHasher::new(HASH_KEYS), parts, table }
     }
 
-    /// Makes a tracking key as the pipeline does, from a flow whose addresses have room for IPv6.
+    /// Makes a tracking key as the pipeline does for a plain packet.
     #[inline]
     fn tracking_key(&self, key: Key) -> TrackingKey {
-        self.hasher.key(ServiceKey(1), Tuple::Five, &key.flow())
+        let (src, dst, ports) = key.header_words();
+        self.hasher.ipv4_key(&self.parts, src, dst, ports)
     }
 }
 

@@ -3,9 +3,7 @@
 use std::hash::{Hash, Hasher};
 use std::iter;
 
-use guideway_dataplane::address::Address;
 use guideway_dataplane::backend::BackendHandle;
-use guideway_dataplane::flow::{Flow, Fragment};
 use zerocopy::{Immutable, IntoBytes};
 
 /// TCP connection by its 5-tuple, in the 16 bytes that a table of IPv4 connections would use.
@@ -27,7 +25,7 @@ impl Hash for Key {
     }
 }
 
-const TCP: u8 = 6;
+pub(super) const TCP: u8 = 6;
 const HTTPS: u16 = 443;
 
 impl Key {
@@ -42,17 +40,11 @@ impl Key {
         }
     }
 
-    /// Makes the flow that the packet's parser would find.
+    /// Makes source, destination and ports as little-endian words of the bytes that a packet's headers have.
     #[inline]
-    pub(super) fn flow(self) -> Flow {
-        Flow {
-            src: Address::v4(((self.addresses >> 32) as u32).to_be_bytes()),
-            dst: Address::v4((self.addresses as u32).to_be_bytes()),
-            src_port: (self.rest >> 48) as u16,
-            dst_port: (self.rest >> 32) as u16,
-            protocol: (self.rest >> 24) as u8,
-            fragment: Fragment::No,
-        }
+    pub(super) fn header_words(self) -> (u32, u32, u32) {
+        let (client, vip) = ((self.addresses >> 32) as u32, self.addresses as u32);
+        (client.swap_bytes(), vip.swap_bytes(), ((self.rest >> 32) as u32).swap_bytes())
     }
 
     /// Makes a number below `limit`, as good as random.
@@ -105,6 +97,10 @@ pub(super) fn cyclic(keys: &[Key], offset: usize, count: usize) -> Vec<&[Key]> {
 mod tests {
     use std::collections::HashSet;
 
+    use guideway_dataplane::address::Address;
+    use guideway_dataplane::affinity::{KeyParts, ServiceKey, TrackingHasher, Tuple};
+    use guideway_dataplane::flow::{Flow, Fragment};
+
     use super::*;
 
     #[test]
@@ -127,11 +123,21 @@ mod tests {
     }
 
     #[test]
-    fn a_flow_has_all_of_its_key() {
+    fn header_words_are_those_of_the_flow() {
         let key = Key { addresses: 0xc000_0207_cb00_710a, rest: 40_001 << 48 | 443 << 32 | 6 << 24 };
-        let flow = key.flow();
+        let (src, dst, ports) = key.header_words();
+        let flow = Flow {
+            src: Address::v4(src.to_le_bytes()),
+            dst: Address::v4(dst.to_le_bytes()),
+            src_port: 40_001,
+            dst_port: 443,
+            protocol: TCP,
+            fragment: Fragment::No,
+        };
         assert_eq!((flow.src, flow.dst), (Address::v4([192, 0, 2, 7]), Address::v4([203, 0, 113, 10])));
-        assert_eq!((flow.src_port, flow.dst_port, flow.protocol), (40_001, 443, TCP));
+        let hasher = TrackingHasher::new([1, 2, 3, 4]);
+        let parts = KeyParts::new(ServiceKey(9), Tuple::Five, TCP);
+        assert_eq!(hasher.ipv4_key(&parts, src, dst, ports), hasher.key(ServiceKey(9), Tuple::Five, &flow));
     }
 
     #[test]

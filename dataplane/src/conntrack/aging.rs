@@ -6,8 +6,8 @@
 //!
 //! - `seen` wraps after 2^18 s. An entry is void once it is older than its idle timeout, 57,600 s at most, and must be
 //!   gone [`CLOCK_SKEW`](Entry::CLOCK_SKEW) before the wrap: 2^18 − 57,600 − 4,096 = 200,448 s, 2.3 days.
-//! - a backend's generation wraps after 2^18 steps. At a step a second, faster than any health check turns, that is
-//!   262,144 s: 3 days.
+//! - a backend's generation wraps after 2^17 steps. At a step a second, faster than any health check turns, that is
+//!   131,072 s: 1.5 days.
 //!
 //! A pass over the table in at most [`LONGEST_PASS_SECONDS`], a day, is inside both with room to spare. For 16 million
 //! entries (6.3 million buckets) that is 73 buckets a second: 4.6 KB of memory traffic. Faster passes are for the sake
@@ -28,12 +28,13 @@
 //!
 //! Nothing is shared but the table. The price is that nobody does the part that a worker owes while it stands still: its
 //! share is as late as it is, but for what others' idle polls sweep there. It catches up with its next polls; a bucket
-//! then waits for a day and the worker's stall, and may for 2.3 days.
+//! then waits for a day and the worker's stall, and may for 1.5 days.
 
 use core::ops::Range;
 
 use super::Standing;
 use super::entry::{Entry, Phase};
+use super::pair::BUCKET;
 use super::table::ConntrackTable;
 use crate::time::Tick;
 
@@ -62,8 +63,9 @@ pub struct SweepCursor(usize);
 impl ConntrackTable {
     /// Empties the slots of void entries in the next `buckets` buckets (at most one pass); returns how many those were.
     ///
-    /// `judge` says what an entry is worth now. Safe beside lookups, refreshes and insertions on other workers: an
-    /// entry goes only from the very state that was judged, so one that is refreshed or replaced meanwhile stays.
+    /// Clears the overflow bits of empty slots that nothing needs any longer, too. `judge` says what an entry is worth now.
+    /// Safe beside lookups, refreshes and insertions on other workers: an entry goes only from the very state that was
+    /// judged, so one that is refreshed or replaced meanwhile stays.
     pub fn sweep(
         &self,
         cursor: &mut SweepCursor,
@@ -82,11 +84,18 @@ impl ConntrackTable {
     /// Empties the slots of void entries in these buckets; returns how many those were.
     fn sweep_buckets(&self, buckets: Range<usize>, judge: &impl Fn(&Entry) -> Standing) -> usize {
         let mut emptied = 0;
-        for slot in buckets.flat_map(|bucket| self.bucket(bucket)) {
-            let state = slot.state();
-            let void = state.phase() == Phase::Settled && judge(&state.entry()) == Standing::Void;
-            if void && slot.vacate(state) {
-                emptied += 1;
+        for number in buckets {
+            let pair = self.pair_of_bucket(number);
+            for slot in pair.bucket(number % 2 * BUCKET) {
+                let state = slot.state();
+                let void = state.phase() == Phase::Settled && judge(&state.entry()) == Standing::Void;
+                if void && slot.vacate(state) {
+                    emptied += 1;
+                }
+            }
+            // Mostly both buckets of the pair have just been swept: what had overflowed may have been void.
+            if number % 2 == 1 {
+                pair.clear_overflow();
             }
         }
         emptied

@@ -105,32 +105,31 @@ pub(super) enum Phase {
 /// The state word of a slot.
 ///
 /// ```text
-///  63 62   61 60      59      58        41   40     20   19 18   17       0
-/// ┌───────┬───────┬──────────┬────────────┬────────────┬───────┬───────────┐
-/// │ phase │ turn  │ persists │ generation │  backend   │ stage │   seen    │
-/// └───────┴───────┴──────────┴────────────┴────────────┴───────┴───────────┘
-///    2       2         1           18           21         2        18
+///  63 62   61 60      59      58        42   41     21   20 19      18      17       0
+/// ┌───────┬───────┬──────────┬────────────┬────────────┬───────┬──────────┬───────────┐
+/// │ phase │ turn  │ persists │ generation │  backend   │ stage │ overflow │   seen    │
+/// └───────┴───────┴──────────┴────────────┴────────────┴───────┴──────────┴───────────┘
+///    2       2         1           17           21         2        1          18
 /// ```
 ///
 /// `turn` counts, modulo 4, how often the slot has changed hands. Phase, stage and seen change while an entry
-/// stays; the others are frozen from its publication on.
+/// stays; the others are frozen from its publication on. `overflow` belongs to the bucket, not to the entry: holders
+/// inherit it, and it may be set beneath one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct State(pub(super) u64);
 
 impl State {
-    /// State of a slot that one worker is writing to.
-    pub(super) const BUSY: Self = Self((Phase::Busy as u64) << Self::PHASE);
-
     const PHASE: u32 = 62;
     const TURN: u32 = 60;
     const PERSISTS: u64 = 1 << 59;
     const GENERATION: u32 = Self::BACKEND + BackendHandle::LIMIT.ilog2();
-    const BACKEND: u32 = Entry::SEEN_BITS + 2;
-    const STAGE: u32 = Entry::SEEN_BITS;
+    const BACKEND: u32 = Self::STAGE + 2;
+    const STAGE: u32 = Entry::SEEN_BITS + 1;
+    const OVERFLOW: u64 = 1 << Entry::SEEN_BITS;
     const PHASE_MASK: u64 = 0b11 << Self::PHASE;
     const TURN_MASK: u64 = 0b11 << Self::TURN;
     const STAGE_MASK: u64 = 0b11 << Self::STAGE;
-    const FROZEN: u64 = !(Self::PHASE_MASK | Self::STAGE_MASK | SEEN_MASK as u64);
+    const FROZEN: u64 = !(Self::PHASE_MASK | Self::STAGE_MASK | Self::OVERFLOW | SEEN_MASK as u64);
 
     /// Word under which `entry` takes over a slot that was in state `before`.
     pub(super) fn succeeding(before: Self, entry: &Entry) -> Self {
@@ -145,7 +144,8 @@ impl State {
         let backend = u64::from(entry.backend.0 & (BackendHandle::LIMIT - 1)) << Self::BACKEND;
         let generation = u64::from(entry.generation.0 & (Generation::LIMIT - 1)) << Self::GENERATION;
         let persists = if entry.persists { Self::PERSISTS } else { 0 };
-        Self(turn | persists | generation | backend)
+        let overflow = before.0 & Self::OVERFLOW;
+        Self(turn | persists | generation | backend | overflow)
             .in_phase(Phase::Tentative)
             .seen_at(entry.seen)
             .in_stage(entry.stage)
@@ -154,7 +154,24 @@ impl State {
     /// Word that a slot is left with when this entry goes.
     #[inline]
     pub(super) fn vacated(self) -> Self {
-        Self(self.0 & Self::TURN_MASK)
+        Self(self.0 & (Self::TURN_MASK | Self::OVERFLOW))
+    }
+
+    /// Word of the slot while one worker is writing to it.
+    #[inline]
+    pub(super) fn busy(self) -> Self {
+        Self((Phase::Busy as u64) << Self::PHASE | self.0 & Self::OVERFLOW)
+    }
+
+    /// True if the slot says that its bucket may have overflowed into the other one of the pair.
+    #[inline]
+    pub(super) fn overflows(self) -> bool {
+        self.0 & Self::OVERFLOW != 0
+    }
+
+    #[inline]
+    pub(super) fn with_overflow(self, overflows: bool) -> Self {
+        Self(self.0 & !Self::OVERFLOW | if overflows { Self::OVERFLOW } else { 0 })
     }
 
     #[inline]
@@ -207,6 +224,12 @@ impl State {
     /// True if `entry` could stand under this word with nothing but its time and stage changed.
     pub(super) fn differs_only_in_use(self, entry: &Entry) -> bool {
         self.frozen() & !Self::TURN_MASK == Self::succeeding(self, entry).frozen() & !Self::TURN_MASK
+    }
+
+    /// True if the phase is that of an empty slot.
+    #[inline(always)]
+    pub(super) fn is_empty(self) -> bool {
+        self.0 >> Self::PHASE == Phase::Empty as u64
     }
 
     /// True if there is an entry: the phase is tentative or settled, which share a bit.
@@ -323,6 +346,8 @@ mod tests {
             let used = state.in_phase(Phase::Settled).seen_at(Tick(u32::MAX)).in_stage(stage);
             assert_eq!(used.stage(), stage);
             assert_eq!(used.frozen(), state.frozen());
+            assert_eq!(used.with_overflow(true).frozen(), state.frozen());
+            assert_eq!(used.with_overflow(true).entry(), used.entry());
             assert!(used.differs_only_in_use(&entry(1)));
             assert!(!used.differs_only_in_use(&Entry { generation: Generation(1), ..entry(1) }));
         }

@@ -60,20 +60,63 @@ impl Slot {
         (state.phase() == Phase::Settled).then_some((key, state))
     }
 
+    /// True if an entry of a key with this lowest bit is in the slot, or may be about to be.
+    pub(super) fn may_hold(&self, lowest_bit: u64) -> bool {
+        let state = self.state();
+        match state.phase() {
+            Phase::Empty => false,
+            Phase::Busy | Phase::Tentative => true,
+            Phase::Settled => {
+                // Acquire; keeps the second look at the state behind this one. A slot that has changed hands between the
+                // looks, whose identity says nothing of the state, counts as one that may hold such an entry.
+                let key = self.identity.load(Ordering::Acquire) ^ state.frozen();
+                key & 1 == lowest_bit || self.state().frozen() != state.frozen()
+            }
+        }
+    }
+
     /// Takes the slot, which was judged in the state `before`, for a tentative entry of `key`.
     ///
-    /// None where the slot has changed since.
-    pub(super) fn occupy(&self, before: State, key: TrackingKey, entry: &Entry) -> Option<State> {
-        // Acquire; pairs with the Release below, by which the holder before this one published: its identity is
-        // written before ours. Nobody exchanges a busy state, so from here to the Release this worker is alone.
-        self.state.compare_exchange(before.0, State::BUSY.0, Ordering::Acquire, Ordering::Relaxed).ok()?;
-        let state = State::succeeding(before, entry);
+    /// Where it bears its bucket's overflow bit, `overflows` says if that is still needed. None where the slot has
+    /// changed since.
+    #[inline]
+    pub(super) fn occupy(
+        &self,
+        before: State,
+        key: TrackingKey,
+        entry: &Entry,
+        overflows: impl FnOnce() -> bool,
+    ) -> Option<State> {
+        self.seize(before)?;
+        let mut state = State::succeeding(before, entry);
+        if state.overflows() {
+            state = state.with_overflow(overflows());
+        }
         self.identity.store(key.0 ^ state.frozen(), Ordering::Relaxed);
         // Release; pairs with the Acquire in `state`. All later changes up to the next `occupy` are read-modify-writes,
         // which continue the release sequence that this store heads, whatever their own ordering.
         // The fence before settling would order it for lookups as well; this way the slot doesn't depend on it.
         self.state.store(state.0, Ordering::Release);
         Some(state)
+    }
+
+    /// Takes the overflow bit from an empty slot, which was read in the state `before`, unless `overflows` says that it
+    /// is still needed.
+    pub(super) fn clear_overflow(&self, before: State, overflows: impl FnOnce() -> bool) {
+        if self.seize(before).is_some() {
+            // Release; hands on to the next holder that the last one's identity is written.
+            self.state.store(before.with_overflow(overflows()).0, Ordering::Release);
+        }
+    }
+
+    /// Begins to write to the slot, which was judged in the state `before`. None where it has changed since.
+    #[inline]
+    fn seize(&self, before: State) -> Option<()> {
+        // Acquire; pairs with the Release by which the holder before this one published: its identity is written before
+        // ours. Nobody exchanges a busy state, so from here to its own Release this worker is alone.
+        let seized =
+            self.state.compare_exchange(before.0, before.busy().0, Ordering::Acquire, Ordering::Relaxed);
+        seized.ok().map(|_| ())
     }
 
     /// Exchanges `before` for `after`; false where the slot has changed since `before` was read.
@@ -95,10 +138,22 @@ impl Slot {
         self.exchange(tentative, tentative.in_phase(Phase::Settled))
     }
 
+    /// Sets the overflow bit, unless the slot has changed since `before` was read.
+    pub(super) fn set_overflow(&self, before: State) -> bool {
+        self.exchange(before, before.with_overflow(true))
+    }
+
     /// Notes the use of a settled entry, if nobody else has changed it since `before` was read.
     #[inline]
     pub(super) fn touch(&self, before: State, seen: Tick, stage: Stage) -> bool {
-        self.exchange(before, before.seen_at(seen).in_stage(stage))
+        let after = before.seen_at(seen).in_stage(stage);
+        self.exchange(before, after) || self.touch_beneath_overflow(before, after)
+    }
+
+    /// Notes the use that `touch` could not, if all that has changed meanwhile is the bucket's overflow bit.
+    #[cold]
+    fn touch_beneath_overflow(&self, before: State, after: State) -> bool {
+        self.exchange(before.with_overflow(true), after.with_overflow(true))
     }
 }
 
@@ -129,9 +184,9 @@ mod tests {
     #[test]
     fn a_stale_change_misses_an_identical_later_entry() {
         let slot = slot();
-        let old = slot.occupy(State(0), TrackingKey(1), &entry()).unwrap();
+        let old = slot.occupy(State(0), TrackingKey(1), &entry(), || true).unwrap();
         assert!(slot.vacate(old));
-        slot.occupy(slot.state(), TrackingKey(2), &entry()).unwrap();
+        slot.occupy(slot.state(), TrackingKey(2), &entry(), || true).unwrap();
         assert!(!slot.vacate(old));
         assert!(!slot.settle(old));
         assert!(!slot.touch(old, Tick(6), Stage::Established));
@@ -142,9 +197,47 @@ mod tests {
     #[test]
     fn a_state_and_the_next_holders_identity_match_neither_key() {
         let slot = slot();
-        let old = slot.occupy(State(0), TrackingKey(1), &entry()).unwrap();
-        slot.occupy(old, TrackingKey(2), &entry()).unwrap();
+        let old = slot.occupy(State(0), TrackingKey(1), &entry(), || true).unwrap();
+        slot.occupy(old, TrackingKey(2), &entry(), || true).unwrap();
         assert!(!slot.identifies(TrackingKey(1), old));
         assert!(!slot.identifies(TrackingKey(2), old));
+    }
+
+    #[test]
+    fn a_use_and_an_overflow_bit_that_is_set_beside_it_both_last() {
+        let slot = slot();
+        let tentative = slot.occupy(State(0), TrackingKey(1), &entry(), || false).unwrap();
+        assert!(slot.settle(tentative));
+        let looked_up = slot.state();
+        assert!(slot.set_overflow(looked_up));
+        assert!(slot.touch(looked_up, Tick(9), Stage::Established));
+        let state = slot.held_by(TrackingKey(1)).unwrap();
+        assert!(state.overflows());
+        assert_eq!(state.entry(), Entry { seen: Tick(9), stage: Stage::Established, ..entry() });
+    }
+
+    #[test]
+    fn holders_inherit_an_overflow_bit_that_is_needed() {
+        let slot = slot();
+        assert!(slot.set_overflow(State(0)));
+        let first = slot.occupy(slot.state(), TrackingKey(1), &entry(), || true).unwrap();
+        assert!(first.overflows() && slot.vacate(first) && slot.state().overflows());
+        slot.clear_overflow(slot.state(), || true);
+        assert!(slot.state().is_empty() && slot.state().overflows());
+        let second = slot.occupy(slot.state(), TrackingKey(2), &entry(), || false).unwrap();
+        assert!(!second.overflows() && slot.vacate(second));
+        assert!(slot.set_overflow(slot.state()));
+        slot.clear_overflow(slot.state(), || false);
+        assert!(slot.state().is_empty() && !slot.state().overflows());
+    }
+
+    #[test]
+    fn a_slot_tells_the_home_bucket_of_its_entry() {
+        let slot = slot();
+        assert!(!slot.may_hold(0) && !slot.may_hold(1));
+        let tentative = slot.occupy(State(0), TrackingKey(7), &entry(), || true).unwrap();
+        assert!(slot.may_hold(0) && slot.may_hold(1), "a tentative entry may be anyone's");
+        slot.settle(tentative);
+        assert!(!slot.may_hold(0) && slot.may_hold(1));
     }
 }

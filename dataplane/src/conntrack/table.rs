@@ -3,22 +3,17 @@
 use core::fmt;
 use core::hint::select_unpredictable;
 
-use super::entry::{Entry, Phase, Stage, State, ValidState};
+use super::entry::{Entry, Stage, State, ValidState};
+use super::insertion::ATTEMPTS;
 #[cfg(not(loom))]
 use super::memory::Memory;
+use super::neighbourhood::Neighbourhood;
 use super::pair::{BUCKET, PAIR, Pair};
 use super::slot::Slot;
 use super::{Inserted, Standing, TrackingKey};
 use crate::backend::BackendHandle;
 use crate::prefetch::prefetch;
-use crate::primitive::{Ordering, fence};
 use crate::time::Tick;
-
-/// Number of times that an insertion starts over because other workers changed the slots under it.
-///
-/// Each time, another worker has finished a step of its own, so this bounds the time of a packet, not the progress of
-/// the table.
-const ATTEMPTS: usize = 8;
 
 /// Connection-tracking table, shared by all workers.
 ///
@@ -84,18 +79,31 @@ impl ConntrackTable {
         self.pairs.len() * size_of::<Pair>()
     }
 
-    /// Starts to bring `key`'s home bucket into the cache: enough for nearly all that are found.
+    /// Starts to bring `key`'s home bucket into the cache: enough for nearly all packets.
     #[inline]
     pub fn prefetch(&self, key: TrackingKey) {
         prefetch(self.neighbourhood(key).slot(0));
     }
 
-    /// Starts to bring both buckets of `key` into the cache, for an insertion.
+    /// Starts to bring both buckets of `key` into the cache, for a packet that opens a connection, where nobody looks at the
+    /// home bucket before the insertion.
     #[inline]
     pub fn prefetch_pair(&self, key: TrackingKey) {
         let near = self.neighbourhood(key);
         prefetch(near.slot(0));
         prefetch(near.slot(BUCKET));
+    }
+
+    /// Starts to bring `key`'s other bucket into the cache, if the home bucket, which should have come, says that a lookup or
+    /// an insertion may need it.
+    ///
+    /// For packets that may well have no entry.
+    #[inline]
+    pub fn prefetch_other(&self, key: TrackingKey) {
+        let near = self.neighbourhood(key);
+        // Without a branch: in a table that is neither empty nor full nobody can foresee which keys need it. Where the home
+        // bucket has not come, the prefetch waits for it, and nothing else does.
+        prefetch(near.slot(select_unpredictable(near.may_need_other(), BUCKET, 0)));
     }
 
     /// Entry of `key`, valid or not.
@@ -105,7 +113,7 @@ impl ConntrackTable {
     #[inline]
     pub fn lookup(&self, key: TrackingKey) -> Option<Found<'_>> {
         let near = self.neighbourhood(key);
-        near.settled_in(near.home).or_else(|| near.settled_in(near.home ^ BUCKET))
+        near.settled_in(near.home).or_else(|| near.settled_away())
     }
 
     /// Glance at the entry of `key`: what nearly every packet needs to know of it.
@@ -113,7 +121,7 @@ impl ConntrackTable {
     pub(crate) fn glance(&self, key: TrackingKey) -> Glance {
         let near = self.neighbourhood(key);
         let home = near.glance_at(near.home);
-        if !home.is_nothing() { home } else { near.glance_at(near.home ^ BUCKET) }
+        if !home.is_nothing() { home } else { near.glance_away() }
     }
 
     /// Gives `key` an entry, unless it has one that isn't void.
@@ -122,14 +130,14 @@ impl ConntrackTable {
     /// two buckets a void one gives way first, then a half-open one, then one that is closed or unconfirmed; of each
     /// rank the one that has been idle for longest.
     pub fn insert(&self, key: TrackingKey, entry: Entry, judge: impl Fn(&Entry) -> Standing) -> Inserted {
-        self.neighbourhood(key).insert(&entry, &judge, &judge)
+        self.neighbourhood(key).insert(&entry, false, &judge)
     }
 
     /// Gives `key` a new entry instead of any that it has.
     ///
     /// For a TCP SYN that starts a new connection.
     pub fn restart(&self, key: TrackingKey, entry: Entry, judge: impl Fn(&Entry) -> Standing) -> Inserted {
-        self.neighbourhood(key).insert(&entry, &judge, &|_| Standing::Void)
+        self.neighbourhood(key).insert(&entry, true, &judge)
     }
 
     /// Notes that a packet which closes the connection of `key` came at `now`; `found` is the entry that it found.
@@ -177,10 +185,9 @@ impl ConntrackTable {
         self.pairs.len() * 2
     }
 
-    /// Bucket with this number, counted over all pairs.
-    pub(super) fn bucket(&self, number: usize) -> &[Slot; BUCKET] {
-        let (buckets, _) = self.pairs[number / 2].0.as_chunks();
-        &buckets[number % 2]
+    /// Pair that the bucket with this number is in, counted over all pairs.
+    pub(super) fn pair_of_bucket(&self, number: usize) -> &Pair {
+        &self.pairs[number / 2]
     }
 
     fn slots(&self) -> impl Iterator<Item = &Slot> {
@@ -193,7 +200,7 @@ impl ConntrackTable {
         // asked for, not up to twice that. The lowest bit picks the home bucket.
         let pairs: &[Pair] = &self.pairs;
         let index = ((u128::from(key.0) * pairs.len() as u128) >> 64) as usize;
-        Neighbourhood { key, pair: &pairs[index].0, home: (key.0 as usize & 1) * BUCKET }
+        Neighbourhood { key, pair: &pairs[index], home: (key.0 as usize & 1) * BUCKET }
     }
 }
 
@@ -206,8 +213,8 @@ impl fmt::Debug for ConntrackTable {
 /// Entry in its slot, as a lookup found it.
 #[derive(Clone, Copy)]
 pub struct Found<'t> {
-    slot: &'t Slot,
-    state: State,
+    pub(super) slot: &'t Slot,
+    pub(super) state: State,
 }
 
 impl Found<'_> {
@@ -251,7 +258,7 @@ impl fmt::Debug for Found<'_> {
 
 /// State of an entry without its slot, settled or not; zero if there is none.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Glance(State);
+pub(crate) struct Glance(pub(super) State);
 
 impl Glance {
     /// True if there is no entry.
@@ -271,219 +278,6 @@ impl Glance {
     #[inline(always)]
     pub(crate) fn is_in_use(self, valid: &ValidState, now: Tick) -> bool {
         valid.is_in_use(self.0, now)
-    }
-}
-
-/// Slots where one key may have its entry.
-struct Neighbourhood<'t> {
-    key: TrackingKey,
-    pair: &'t [Slot; PAIR],
-    /// Index of the home bucket's first slot in the pair.
-    home: usize,
-}
-
-/// Slot that an insertion may put its entry into.
-enum Choice {
-    /// Slot of the key's own entry.
-    Own(usize, State),
-    /// Slot that is empty, or whose entry gives way.
-    Room(usize, State, Inserted),
-    /// None before another worker is done with a slot that it has just taken, or emptied.
-    InMotion,
-    /// None.
-    Full,
-}
-
-impl<'t> Neighbourhood<'t> {
-    /// Slot with index `n` in the order of lookups: the home bucket's first. The order is the same on every worker.
-    #[inline]
-    fn slot(&self, n: usize) -> &'t Slot {
-        &self.pair[n ^ self.home]
-    }
-
-    /// Settled entry of the key in the bucket that starts at `first` of the pair.
-    #[inline]
-    fn settled_in(&self, first: usize) -> Option<Found<'t>> {
-        let bucket: &[Slot; BUCKET] = self.pair[first..].first_chunk().expect("a pair is two buckets");
-        let mut found = None;
-        for slot in bucket.iter().rev() {
-            let state = slot.state();
-            if slot.bears(self.key, state) {
-                found = Some(Found { slot, state });
-            }
-        }
-        // Nearly always what bears the name is its settled entry. While workers contend it may be another's beside it.
-        found.and_then(
-            |found| if found.state.phase() == Phase::Settled { Some(found) } else { self.search(first) },
-        )
-    }
-
-    /// State of the slot that bears the name of the key in the bucket that starts at `first` of the pair.
-    //
-    // Nobody can foresee which slot it is, and a wrong guess costs more than all else here: there must be no branch.
-    // Where workers contend the name it may be a tentative entry beside the settled one, as its phase says.
-    #[inline(always)]
-    fn glance_at(&self, first: usize) -> Glance {
-        let bucket: &[Slot; BUCKET] = self.pair[first..].first_chunk().expect("a pair is two buckets");
-        let mut word = 0;
-        for slot in bucket {
-            let state = slot.state();
-            // The key's former slots still bear its name, if no other key has had them since.
-            let bears = slot.bears(self.key, state) & state.is_entry();
-            word = select_unpredictable(bears, state.0, word);
-        }
-        Glance(State(word))
-    }
-
-    #[cold]
-    fn search(&self, first: usize) -> Option<Found<'t>> {
-        let bucket: &[Slot; BUCKET] = self.pair[first..].first_chunk().expect("a pair is two buckets");
-        bucket.iter().find_map(|slot| {
-            let state = slot.held_by(self.key).filter(|state| state.phase() == Phase::Settled)?;
-            Some(Found { slot, state })
-        })
-    }
-
-    fn insert(
-        &self,
-        entry: &Entry,
-        judge: &impl Fn(&Entry) -> Standing,
-        judge_own: &impl Fn(&Entry) -> Standing,
-    ) -> Inserted {
-        for _ in 0..ATTEMPTS {
-            let (n, before, outcome) = match self.choose(entry.seen, judge) {
-                Choice::Own(n, rival) if rival.phase() == Phase::Tentative => match self.settle(n, rival) {
-                    Some((_, winner)) => return Inserted::Lost(winner.entry()),
-                    None => continue,
-                },
-                Choice::Own(_, own) if judge_own(&own.entry()) != Standing::Void => {
-                    return Inserted::Lost(own.entry());
-                }
-                Choice::Own(n, own) if own.differs_only_in_use(entry) => {
-                    if self.slot(n).touch(own, entry.seen, entry.stage) {
-                        return Inserted::Replaced;
-                    }
-                    continue;
-                }
-                Choice::Own(n, own) => (n, own, Inserted::Replaced),
-                Choice::Room(n, before, outcome) => (n, before, outcome),
-                Choice::InMotion => {
-                    core::hint::spin_loop();
-                    continue;
-                }
-                Choice::Full => return Inserted::Full,
-            };
-            let Some(tentative) = self.slot(n).occupy(before, self.key, entry) else { continue };
-            match self.settle(n, tentative) {
-                Some((slot, stands)) if slot == n && stands.frozen() == tentative.frozen() => {
-                    return outcome;
-                }
-                Some((_, winner)) => return Inserted::Lost(winner.entry()),
-                None => {}
-            }
-        }
-        Inserted::Full
-    }
-
-    /// Looks at every slot, and where none is empty again, to judge what is in them.
-    fn choose(&self, now: Tick, judge: &impl Fn(&Entry) -> Standing) -> Choice {
-        let mut empty = None;
-        let mut in_motion = false;
-        for n in 0..PAIR {
-            let state = self.slot(n).state();
-            match state.phase() {
-                Phase::Empty => empty = empty.or(Some((n, state))),
-                Phase::Busy => in_motion = true,
-                Phase::Tentative | Phase::Settled if self.slot(n).bears(self.key, state) => {
-                    return Choice::Own(n, state);
-                }
-                Phase::Tentative => in_motion = true,
-                Phase::Settled => {}
-            }
-        }
-        if let Some((n, state)) = empty {
-            return Choice::Room(n, state, Inserted::New);
-        }
-        match self.victim(now, judge) {
-            // Another worker may have finished the key's entry since it was looked for.
-            Choice::Room(n, state, _) if self.slot(n).bears(self.key, state) => Choice::Own(n, state),
-            Choice::Full if in_motion => Choice::InMotion,
-            choice => choice,
-        }
-    }
-
-    /// Slot whose entry gives way.
-    fn victim(&self, now: Tick, judge: &impl Fn(&Entry) -> Standing) -> Choice {
-        let mut in_motion = false;
-        let mut victim = None;
-        // Half-open entries before others, then the longest idle; of a second's, closed ones, which nobody will confirm.
-        let mut strongest = (false, 0, false);
-        // Another slot of a bucket for every key: were it always the first, a flood's next packet would push out what
-        // has just been made, and leave what lay there before.
-        let first = (self.key.0 >> 1) as usize % BUCKET;
-        for n in (0..PAIR).map(|n| n ^ first) {
-            let state = self.slot(n).state();
-            if state.phase() != Phase::Settled {
-                in_motion = true;
-                continue;
-            }
-            let entry = state.entry();
-            let standing = judge(&entry);
-            match standing {
-                Standing::Live => continue,
-                Standing::Void => return Choice::Room(n, state, Inserted::EvictedVoid),
-                Standing::Closed | Standing::HalfOpen | Standing::Unconfirmed => {}
-            }
-            let claim = (standing == Standing::HalfOpen, entry.idle(now), standing == Standing::Closed);
-            if victim.is_none() || claim > strongest {
-                (victim, strongest) = (Some((n, state, standing)), claim);
-            }
-        }
-        match victim {
-            Some((n, state, Standing::HalfOpen)) => Choice::Room(n, state, Inserted::EvictedHalfOpen),
-            Some((n, state, Standing::Closed)) => Choice::Room(n, state, Inserted::EvictedClosed),
-            Some((n, state, _)) => Choice::Room(n, state, Inserted::EvictedUnconfirmed),
-            None if in_motion => Choice::InMotion,
-            None => Choice::Full,
-        }
-    }
-
-    /// Decides between the tentative entries of the key, beginning with that in slot `n`; returns the one that stands,
-    /// with its slot.
-    ///
-    /// Any worker may do this for any other's entry; the result is the same. None where all that it knew of are gone
-    /// or undecided, and the insertion starts over.
-    //
-    // After Purcell and Harris, "Non-blocking hashtables with open addressing" (DISC 2005): the tentative entry in the
-    // lower slot goes first, those in higher slots are withdrawn, and a settled one ends the contest.
-    fn settle(&self, mut n: usize, mut tentative: State) -> Option<(usize, State)> {
-        'candidate: loop {
-            // SeqCst; pairs with this fence on any other worker that settles an entry of the key. Of two, the later
-            // sees what the earlier had found tentative: two entries can't be settled past each other.
-            fence(Ordering::SeqCst);
-            for m in (0..PAIR).filter(|&m| m != n) {
-                let slot = self.slot(m);
-                let mut rival = slot.held_by(self.key);
-                if let Some(state) = rival.filter(|state| state.phase() == Phase::Tentative) {
-                    if m < n {
-                        self.slot(n).vacate(tentative);
-                        (n, tentative) = (m, state);
-                        continue 'candidate;
-                    }
-                    if slot.vacate(state) {
-                        continue;
-                    }
-                    rival = slot.held_by(self.key);
-                }
-                if let Some(winner) = rival.filter(|state| state.phase() == Phase::Settled) {
-                    // Where ours is no longer tentative, another worker has settled it: start over and find it.
-                    return self.slot(n).vacate(tentative).then_some((m, winner));
-                }
-            }
-            self.slot(n).settle(tentative);
-            // Settled by us or by another worker on our behalf, unless a lower one withdrew it or it is gone again.
-            return self.slot(n).held_by(self.key).filter(|s| s.phase() == Phase::Settled).map(|s| (n, s));
-        }
     }
 }
 
@@ -540,5 +334,138 @@ mod tests {
         let valid = ValidState::new(BackendHandle(0), Generation(0), Generation(0));
         assert!(!table.glance(key).is_nothing() && table.glance(key).is_in_use(&valid, Tick(5)));
         assert_eq!(table.lookup(key).map(|found| found.entry()), Some(entry(0)));
+    }
+
+    fn live(_: &Entry) -> Standing {
+        Standing::Live
+    }
+
+    /// Judges the entries of a backend void, and no others.
+    fn void(backend: u32) -> impl Fn(&Entry) -> Standing {
+        move |entry| if entry.backend.0 == backend { Standing::Void } else { Standing::Live }
+    }
+
+    /// A pair whose even bucket is full of entries of backend 1, the last one half-open, and has overflowed by one of
+    /// backend 2.
+    fn overflowed() -> ConntrackTable {
+        let table = ConntrackTable::with_capacity(4).expect("a few bytes");
+        for key in [0, 2, 4, 6] {
+            let stage = if key == 6 { Stage::HalfOpen } else { Stage::Established };
+            assert_eq!(table.insert(TrackingKey(key), Entry { stage, ..entry(1) }, live), Inserted::New);
+        }
+        assert!(!table.neighbourhood(TrackingKey(0)).overflows());
+        assert_eq!(table.insert(TrackingKey(8), entry(2), live), Inserted::New);
+        assert!(table.neighbourhood(TrackingKey(0)).overflows());
+        assert!(!table.neighbourhood(TrackingKey(1)).overflows(), "the other bucket has room");
+        table
+    }
+
+    fn sweep(table: &ConntrackTable, judge: impl Fn(&Entry) -> Standing) {
+        table.sweep(&mut SweepCursor::default(), table.bucket_count(), judge);
+    }
+
+    #[test]
+    fn a_bucket_overflows_until_no_entry_of_its_keys_is_in_the_other() {
+        let table = overflowed();
+        sweep(&table, void(1));
+        assert_eq!(table.lookup(TrackingKey(8)).map(|found| found.entry()), Some(entry(2)));
+        assert!(!table.glance(TrackingKey(8)).is_nothing());
+        assert!(table.neighbourhood(TrackingKey(0)).overflows());
+        sweep(&table, void(2));
+        assert!(!table.neighbourhood(TrackingKey(0)).overflows());
+    }
+
+    #[test]
+    fn a_slot_that_changes_hands_keeps_its_overflow_bit_only_while_that_is_needed() {
+        let evict_half_open = |entry: &Entry| entry.stage.standing();
+        // The other bucket is filled with its own keys, so that the half-open entry gives way.
+        let fill = |table: &ConntrackTable, keys: &[u64]| {
+            for key in keys {
+                assert_eq!(table.insert(TrackingKey(*key), entry(1), live), Inserted::New);
+            }
+        };
+        let table = overflowed();
+        fill(&table, &[1, 3, 5]);
+        assert_eq!(table.insert(TrackingKey(10), entry(3), evict_half_open), Inserted::EvictedHalfOpen);
+        assert!(table.neighbourhood(TrackingKey(0)).overflows());
+        assert_eq!(table.lookup(TrackingKey(8)).map(|found| found.entry()), Some(entry(2)));
+
+        let table = overflowed();
+        sweep(&table, void(2));
+        assert!(table.neighbourhood(TrackingKey(0)).overflows(), "no slot that has the bit is empty");
+        fill(&table, &[1, 3, 5, 7]);
+        assert_eq!(table.insert(TrackingKey(10), entry(3), evict_half_open), Inserted::EvictedHalfOpen);
+        assert!(!table.neighbourhood(TrackingKey(0)).overflows());
+    }
+
+    #[test]
+    fn an_entry_that_no_slot_can_speak_for_is_withdrawn() {
+        let table = ConntrackTable::with_capacity(4).expect("a few bytes");
+        let near = table.neighbourhood(TrackingKey(8));
+        for n in 0..BUCKET {
+            let key = TrackingKey(2 * n as u64);
+            near.slot(n).occupy(State(0), key, &entry(1), || true).expect("it was empty");
+        }
+        assert_eq!(
+            table.insert(TrackingKey(8), entry(2), live),
+            Inserted::Full,
+            "all are tentative, for ever"
+        );
+        assert!((BUCKET..PAIR).all(|n| near.slot(n).state().is_empty()));
+    }
+
+    #[test]
+    fn a_void_entry_in_the_home_bucket_gives_way_before_the_other_bucket_is_used() {
+        let table = ConntrackTable::with_capacity(4).expect("a few bytes");
+        for (key, backend) in [(0, 1), (2, 1), (4, 2), (6, 1)] {
+            assert_eq!(table.insert(TrackingKey(key), entry(backend), live), Inserted::New);
+        }
+        assert_eq!(table.insert(TrackingKey(8), entry(3), void(2)), Inserted::EvictedVoid);
+        assert!(!table.neighbourhood(TrackingKey(0)).overflows());
+    }
+
+    #[test]
+    fn the_other_bucket_may_be_needed_once_the_home_bucket_is_full_or_has_been() {
+        let table = ConntrackTable::with_capacity(4).expect("a few bytes");
+        let needed = |table: &ConntrackTable| table.neighbourhood(TrackingKey(0)).may_need_other();
+        for key in [0, 2, 4, 6] {
+            assert!(!needed(&table));
+            assert_eq!(table.insert(TrackingKey(key), entry(1), live), Inserted::New);
+        }
+        assert!(needed(&table));
+        assert_eq!(table.insert(TrackingKey(8), entry(2), live), Inserted::New);
+        sweep(&table, void(1));
+        assert!(needed(&table));
+        table.prefetch_other(TrackingKey(0));
+    }
+
+    /// Connections come and go for long, without a sweep, so that hardly a slot is ever empty.
+    #[test]
+    fn overflow_bits_go_with_what_set_them() {
+        const LIFETIME: u32 = 64;
+        let share = |valid_at_once: u32| {
+            let table = ConntrackTable::with_capacity(4096).expect("some kilobytes");
+            let mut key = 1u64;
+            for now in 0..40 * LIFETIME {
+                let judge = |entry: &Entry| {
+                    if entry.idle(Tick(now)) > LIFETIME { Standing::Void } else { Standing::Live }
+                };
+                for _ in 0..valid_at_once / LIFETIME {
+                    // SplitMix64.
+                    key = key.wrapping_add(0x9e37_79b9_7f4a_7c15);
+                    let z = (key ^ (key >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+                    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+                    table.insert(TrackingKey(z ^ (z >> 31)), Entry { seen: Tick(now), ..entry(1) }, judge);
+                }
+            }
+            let buckets = (0..table.bucket_count()).filter(|number| {
+                let bucket = table.pair_of_bucket(*number).bucket(number % 2 * BUCKET);
+                bucket.iter().any(|slot| slot.state().overflows())
+            });
+            buckets.count() as f64 / table.bucket_count() as f64
+        };
+        // A quarter and a third of all slots.
+        let (sparse, advised) = (share(1536), share(2048));
+        assert!(sparse < 0.12 && advised < 0.25, "{sparse} and {advised} of the buckets have the bit");
     }
 }

@@ -163,7 +163,7 @@ impl<'s> Intake<'s> {
         }
         admit_plain(plain, step, candidate, frame, decision);
         (candidate.tracked, candidate.key) = (true, plain.tracking_key(self.hasher, &rule.key));
-        self.table.prefetch_pair(candidate.key);
+        self.table.prefetch(candidate.key);
         Some(Way::Turning)
     }
 }
@@ -180,6 +180,31 @@ impl<'s> Round<'s> {
         decisions: &mut [Decision],
         worker: &mut Worker<'_>,
     ) {
+        let steps = &mut steps[..frames.len()];
+        let follows = |step: &mut Step<'s>| step.way == Way::Established && self.follow(step);
+        let first = steps.iter_mut().position(|step| !follows(step)).unwrap_or(frames.len());
+        worker.counters.conntrack.hits += first as u64;
+        if first < frames.len() {
+            let (steps, candidates) = (&mut steps[first..], &mut candidates[first..]);
+            self.decide_rest(&mut frames[first..], steps, candidates, &mut decisions[first..], worker);
+        }
+    }
+
+    /// Finds the backends of the rest of a burst, which begins with a packet that does not follow its connection.
+    #[inline(never)]
+    fn decide_rest<F: Frame>(
+        &self,
+        frames: &mut [F],
+        steps: &mut [Step<'s>],
+        candidates: &mut [Candidate],
+        decisions: &mut [Decision],
+        worker: &mut Worker<'_>,
+    ) {
+        if let [first, next @ ..] = &*steps
+            && first.way == Way::Unknown
+        {
+            self.prefetch_others(next);
+        }
         let mut hits = 0;
         for (index, (frame, step)) in frames.iter_mut().zip(steps).enumerate() {
             if step.way == Way::Established && self.follow(step) {
@@ -189,6 +214,15 @@ impl<'s> Round<'s> {
             }
         }
         worker.counters.conntrack.hits += hits;
+    }
+
+    /// Starts to bring the other buckets of packets' connections into the cache, where they may be needed: behind a packet
+    /// that turned out to begin a connection, which no SYN had told. While all packets have entries, none pays for this look.
+    #[inline(never)]
+    fn prefetch_others(&self, next: &[Step<'s>]) {
+        for step in next.iter().filter(|step| step.way == Way::Established) {
+            self.table.prefetch_other(step.key);
+        }
     }
 
     /// Turns the frames of plain packets into those that their backends get: the third loop.

@@ -1,0 +1,99 @@
+//! Neighbourhoods: the slots where one key may have its entry, and how it is found there.
+
+use core::hint::select_unpredictable;
+
+use super::TrackingKey;
+use super::entry::{Phase, State};
+use super::pair::{BUCKET, Pair};
+use super::slot::Slot;
+use super::table::{Found, Glance};
+
+/// Slots where one key may have its entry.
+pub(super) struct Neighbourhood<'t> {
+    pub(super) key: TrackingKey,
+    pub(super) pair: &'t Pair,
+    /// Index of the home bucket's first slot in the pair.
+    pub(super) home: usize,
+}
+
+impl<'t> Neighbourhood<'t> {
+    /// Slot with index `n` in the order of lookups: the home bucket's first. The order is the same on every worker.
+    #[inline]
+    pub(super) fn slot(&self, n: usize) -> &'t Slot {
+        &self.pair.0[n ^ self.home]
+    }
+
+    /// Settled entry of the key in the bucket that starts at `first` of the pair.
+    #[inline]
+    pub(super) fn settled_in(&self, first: usize) -> Option<Found<'t>> {
+        let mut found = None;
+        for slot in self.pair.bucket(first).iter().rev() {
+            let state = slot.state();
+            if slot.bears(self.key, state) {
+                found = Some(Found { slot, state });
+            }
+        }
+        // Nearly always what bears the name is its settled entry. While workers contend it may be another's beside it.
+        found.and_then(
+            |found| if found.state.phase() == Phase::Settled { Some(found) } else { self.search(first) },
+        )
+    }
+
+    /// Settled entry of the key in the other bucket, after none was found in the home bucket.
+    #[inline(always)]
+    pub(super) fn settled_away(&self) -> Option<Found<'t>> {
+        if self.overflows() { self.settled_in_other() } else { None }
+    }
+
+    /// Settled entry of the key in the other bucket: a call, which leaves lookups in the home bucket as short as they can be.
+    #[inline(never)]
+    fn settled_in_other(&self) -> Option<Found<'t>> {
+        self.settled_in(self.home ^ BUCKET)
+    }
+
+    /// State of the slot that bears the name of the key in the bucket that starts at `first` of the pair.
+    //
+    // Nobody can foresee which slot it is, and a wrong guess costs more than all else here: there must be no branch.
+    // Where workers contend the name it may be a tentative entry beside the settled one, as its phase says.
+    #[inline(always)]
+    pub(super) fn glance_at(&self, first: usize) -> Glance {
+        let mut word = 0;
+        for slot in self.pair.bucket(first) {
+            let state = slot.state();
+            // The key's former slots still bear its name, if no other key has had them since.
+            let bears = slot.bears(self.key, state) & state.is_entry();
+            word = select_unpredictable(bears, state.0, word);
+        }
+        Glance(State(word))
+    }
+
+    /// Glance at the other bucket, after nothing was found in the home bucket.
+    #[inline(always)]
+    pub(super) fn glance_away(&self) -> Glance {
+        if self.overflows() { self.glance_at(self.home ^ BUCKET) } else { Glance(State(0)) }
+    }
+
+    /// True if the other bucket may have the key's entry: a slot of the home bucket says that it has overflowed.
+    #[inline(always)]
+    pub(super) fn overflows(&self) -> bool {
+        let bucket = self.pair.bucket(self.home);
+        State(bucket.iter().fold(0, |words, slot| words | slot.state().0)).overflows()
+    }
+
+    /// True if a lookup or an insertion may need the other bucket.
+    #[inline(always)]
+    pub(super) fn may_need_other(&self) -> bool {
+        let words = self.pair.bucket(self.home).iter().map(|slot| slot.state().0);
+        // Without a branch. The phase is uppermost in a word, and that of an empty slot the least.
+        let (all, least) = words.fold((0, u64::MAX), |(all, least), word| (all | word, least.min(word)));
+        State(all).overflows() | !State(least).is_empty()
+    }
+
+    #[cold]
+    fn search(&self, first: usize) -> Option<Found<'t>> {
+        self.pair.bucket(first).iter().find_map(|slot| {
+            let state = slot.held_by(self.key).filter(|state| state.phase() == Phase::Settled)?;
+            Some(Found { slot, state })
+        })
+    }
+}
