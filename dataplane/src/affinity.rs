@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, Hasher};
 
 use crate::address::Address;
 use crate::conntrack::TrackingKey;
-use crate::flow::Flow;
+use crate::flow::{Flow, Fragment};
 use crate::ingress::NetworkId;
 use crate::wire::protocol;
 
@@ -104,6 +104,13 @@ impl Tuple {
 }
 
 impl TupleBytes {
+    /// Canonical bytes of a client's 1-tuple.
+    #[inline]
+    pub fn of_client(client: Address) -> Self {
+        let (dst, protocol, fragment) = (Address(0), 0, Fragment::No);
+        Tuple::One.bytes(&Flow { src: client, dst, src_port: 0, dst_port: 0, protocol, fragment })
+    }
+
     /// Bytes that are hashed, without the unused end of the array.
     #[inline]
     pub fn as_slice(&self) -> &[u8] {

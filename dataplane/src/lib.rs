@@ -37,6 +37,7 @@ mod prefetch;
 mod primitive;
 pub mod seed;
 pub mod snapshot;
+pub mod subsets;
 pub mod time;
 pub mod traffic_counters;
 pub mod verdict;

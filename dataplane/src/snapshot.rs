@@ -8,7 +8,8 @@ mod builder;
 
 use std::sync::Arc;
 
-use crate::affinity::{AffinityPolicy, ServiceKey};
+use crate::address::Address;
+use crate::affinity::{AffinityPolicy, ServiceKey, TupleBytes};
 use crate::backend::{BackendHandle, Generation};
 use crate::conntrack::{Entry, Standing};
 use crate::delivery::Delivery;
@@ -17,7 +18,9 @@ use crate::forwarding_rule::ServiceId;
 use crate::ingress::NetworkId;
 use crate::maglev::LookupTable;
 use crate::network::Networks;
+use crate::prefetch::prefetch;
 use crate::seed::Seed;
+use crate::subsets::Subsets;
 use crate::time::Tick;
 use crate::traffic_counters::TrafficCounters;
 
@@ -60,8 +63,12 @@ pub struct Service {
 pub struct Eligible {
     /// Lookup table, whose slots hold indices into `backends`.
     pub table: LookupTable,
+    /// Subsets of the table's backends, each met by a class of clients; none where every client meets all.
+    pub subsets: Option<Box<Subsets>>,
     /// Eligible backends.
     pub backends: Box<[BackendHandle]>,
+    /// Indices that hashes lead to: those of the table's slots, or of the subsets' seats.
+    targets: Arc<[u16]>,
 }
 
 /// Backend as packets see it: the validity of entries that name it, and the delivery to it.
@@ -95,7 +102,30 @@ impl Snapshot {
 
     /// Eligible backend that the selection hash of `flow` chooses.
     pub fn select(&self, service: &Service, flow: &Flow) -> Option<BackendHandle> {
-        service.eligible.select(self.selection_hash(service, flow))
+        service.eligible.at(self.target(service, flow))
+    }
+
+    /// Slot of the lookup table that the selection hash of `flow` falls on; where there are subsets, seat of the client's.
+    #[inline(always)]
+    pub(crate) fn target(&self, service: &Service, flow: &Flow) -> usize {
+        let hash = self.selection_hash(service, flow);
+        match &service.eligible.subsets {
+            None => service.eligible.table.slot_of(hash),
+            Some(subsets) => self.seat(subsets, flow, hash),
+        }
+    }
+
+    /// Seat that a selection hash leads to in the class of the flow's client.
+    #[cold]
+    #[inline(never)]
+    fn seat(&self, subsets: &Subsets, flow: &Flow, hash: u64) -> usize {
+        subsets.seat_of(self.class(subsets, flow.src), hash)
+    }
+
+    /// Class of a client, which has one of these subsets.
+    #[inline(never)]
+    pub fn class(&self, subsets: &Subsets, client: Address) -> usize {
+        subsets.class_of(self.seed.hash_apart(TupleBytes::of_client(client).as_slice()))
     }
 
     /// Service with this number.
@@ -114,27 +144,33 @@ impl Snapshot {
 }
 
 impl Eligible {
-    /// Backend whose slot a selection hash falls on; none if nobody is eligible.
-    pub fn select(&self, hash: u64) -> Option<BackendHandle> {
-        self.at(self.slot_of(hash))
+    /// Eligible backends with the lookup table over them, and perhaps subsets of them that were chosen from it.
+    pub fn new(table: LookupTable, subsets: Option<Subsets>, backends: Box<[BackendHandle]>) -> Self {
+        let targets = Arc::clone(subsets.as_ref().map_or(table.slots(), Subsets::seats));
+        Self { table, subsets: subsets.map(Box::new), backends, targets }
     }
 
-    /// Slot of the lookup table that a selection hash falls on.
-    #[inline]
-    pub(crate) fn slot_of(&self, hash: u64) -> usize {
-        self.table.slot_of(hash)
+    /// Digest that tells choices of backends apart: that of the lookup table, where there are subsets hashed once more
+    /// with their size. Appliances can compare theirs.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        let digest = self.table.digest();
+        match &self.subsets {
+            None => digest,
+            Some(subsets) => subsets.digest(digest),
+        }
     }
 
-    /// Backend of a slot; none if nobody is eligible.
+    /// Backend of a target, a slot or a seat; none if nobody is eligible.
     #[inline]
-    pub(crate) fn at(&self, slot: usize) -> Option<BackendHandle> {
-        self.table.get(slot).map(|index| self.backends[usize::from(index)])
+    pub(crate) fn at(&self, target: usize) -> Option<BackendHandle> {
+        self.targets.get(target).map(|index| self.backends[usize::from(*index)])
     }
 
-    /// Starts to bring a slot of the lookup table into the cache.
+    /// Starts to bring a target into the cache.
     #[inline]
-    pub(crate) fn prefetch(&self, slot: usize) {
-        self.table.prefetch(slot);
+    pub(crate) fn prefetch(&self, target: usize) {
+        prefetch(self.targets.as_ptr().wrapping_add(target));
     }
 }
 

@@ -21,6 +21,7 @@ use guideway_dataplane::maglev::{LookupTable, Weighted};
 use guideway_dataplane::network::{self as dataplane, Networks, OwnAddresses};
 use guideway_dataplane::seed::Seed;
 use guideway_dataplane::snapshot::{Backend, Backends, Eligible, Service, Snapshot};
+use guideway_dataplane::subsets::Subsets;
 use guideway_dataplane::time::Tick;
 use guideway_dataplane::traffic_counters::TrafficCounters;
 use guideway_dataplane::wire::ethernet::MacAddress;
@@ -217,6 +218,7 @@ impl Compiler {
         let weight = |backend: &BackendState| if service.weighted { backend.weight } else { 1 };
         let ingredients = Ingredients {
             seed: *seed,
+            subset_size: service.subset_size,
             backends: eligible.iter().map(|b| (b.endpoint.name.clone(), weight(b), b.handle)).collect(),
         };
         if let Some((known, table)) = self.tables.get(&service.name)
@@ -226,10 +228,10 @@ impl Compiler {
         }
         let weighted: Vec<Weighted<'_>> =
             eligible.iter().map(|b| Weighted { name: &b.endpoint.name, weight: weight(b) }).collect();
-        let made = Arc::new(Eligible {
-            table: LookupTable::build(seed, &weighted),
-            backends: eligible.iter().map(|backend| backend.handle).collect(),
-        });
+        let lookup_table = LookupTable::build(seed, &weighted);
+        let subsets = service.subset_size.and_then(|size| Subsets::build(seed, &lookup_table, size));
+        let handles = eligible.iter().map(|backend| backend.handle).collect();
+        let made = Arc::new(Eligible::new(lookup_table, subsets, handles));
         self.tables.insert(service.name.clone(), (ingredients, Arc::clone(&made)));
         made
     }

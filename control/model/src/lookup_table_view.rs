@@ -1,14 +1,18 @@
 //! The lookup tables of the services, with the names of the backends in their slots.
 
+use std::num::NonZeroU16;
+
 use guideway_dataplane::backend::BackendHandle;
 use guideway_dataplane::maglev::LookupTable;
 use guideway_dataplane::seed::Seed;
 use guideway_dataplane::snapshot::Eligible;
+use guideway_dataplane::subsets::Subsets;
 
 /// Everything that a lookup table and the list of its backends depend on.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Ingredients {
     pub(crate) seed: Seed,
+    pub(crate) subset_size: Option<NonZeroU16>,
     /// Name, weight and handle of each eligible backend, by name.
     pub(crate) backends: Vec<(String, u16, BackendHandle)>,
 }
@@ -30,6 +34,8 @@ pub struct Share<'a> {
     pub weight: u16,
     /// Number of slots that name the backend.
     pub slots: u32,
+    /// Number of subsets that the backend is in; none where there are no subsets.
+    pub subsets: Option<u32>,
 }
 
 impl<'a> NamedTable<'a> {
@@ -47,11 +53,44 @@ impl<'a> NamedTable<'a> {
         &self.eligible.table
     }
 
+    /// Digest that tells choices of backends apart: equal where appliances choose alike.
+    pub fn digest(&self) -> u64 {
+        self.eligible.digest()
+    }
+
+    /// Number of backends that each client is to meet at most, as configured; none where it meets all.
+    pub fn subset_size(&self) -> Option<NonZeroU16> {
+        self.ingredients.subset_size
+    }
+
+    /// Subsets as the workers read them; none where every client meets all eligible backends.
+    pub fn subsets(&self) -> Option<&'a Subsets> {
+        self.eligible.subsets.as_deref()
+    }
+
+    /// Names of the backends in the subset of a class, by seat.
+    ///
+    /// # Panics
+    /// If there are no subsets, or no such class.
+    pub fn subset(&self, class: usize) -> impl Iterator<Item = &'a str> {
+        let subsets = self.subsets().expect("a class is one of subsets");
+        let backends = &self.ingredients.backends;
+        subsets.of_class(class).iter().map(|index| &*backends[usize::from(*index)].0)
+    }
+
     /// Shares of all eligible backends, by name.
     pub fn shares(&self) -> impl Iterator<Item = Share<'a>> {
         let slots = self.eligible.table.shares();
+        let memberships = self.subsets().map(|subsets| {
+            let mut memberships = vec![0; slots.len()];
+            subsets.iter().flatten().for_each(|index| memberships[usize::from(*index)] += 1);
+            memberships
+        });
         let backends = self.ingredients.backends.iter();
-        backends.zip(slots).map(|((backend, weight, _), slots)| Share { backend, weight: *weight, slots })
+        backends.zip(slots).enumerate().map(move |(index, ((backend, weight, _), slots))| {
+            let subsets = memberships.as_ref().map(|memberships| memberships[index]);
+            Share { backend, weight: *weight, slots, subsets }
+        })
     }
 
     /// Name of the backend in a slot.

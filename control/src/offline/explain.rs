@@ -157,7 +157,7 @@ pub fn explain(
         persists_on_unhealthy: treatment.persists,
         idle_timeout_sec: configured.idle_timeout_sec,
     });
-    let chosen = service.eligible.select(hash);
+    let chosen = snapshot.select(service, &hashed);
     match chosen.and_then(|handle| state.backends().find(|backend| backend.handle == handle)) {
         Some(backend) => {
             let largest = snapshot.backend(backend.handle).map_or(0, |backend| backend.delivery.inner_mtu());

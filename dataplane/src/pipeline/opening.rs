@@ -47,9 +47,9 @@ impl Intake<'_> {
         } else {
             return None;
         };
-        let slot = service.eligible.slot_of(self.snapshot.selection_hash(service, flow));
-        service.eligible.prefetch(slot);
-        step.target = slot as u32;
+        let target = self.snapshot.target(service, flow);
+        service.eligible.prefetch(target);
+        step.target = target as u32;
         Some(way)
     }
 }

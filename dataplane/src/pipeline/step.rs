@@ -34,7 +34,8 @@ pub(super) struct Step<'s> {
     pub(super) key: TrackingKey,
     /// Backend that the plain packet is on its way to; none before it is found, and for packets of the general way.
     pub(super) backend: Option<&'s PlainBackend>,
-    /// Handle of that backend; before it is found, slot of the lookup table that the hash of an opening packet leads to.
+    /// Handle of that backend; before it is found, slot of the lookup table, or seat of a subset, that the hash of an opening
+    /// packet leads to.
     pub(super) target: u32,
     pub(super) rule: RuleId,
     pub(super) service: ServiceId,

@@ -1,6 +1,7 @@
 //! Makes a snapshot piece by piece, for tests, examples and benchmarks: the same forwarding state as a configuration
 //! gives, without one.
 
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use super::{Backend, Eligible, Service, Snapshot};
@@ -14,6 +15,7 @@ use crate::ingress::{Ingress, NetworkId, NetworkLink};
 use crate::maglev::{LookupTable, Weighted};
 use crate::network::{Network, Networks, OwnAddresses};
 use crate::seed::Seed;
+use crate::subsets::Subsets;
 use crate::traffic_counters::TrafficCounters;
 
 /// Snapshot in the making.
@@ -65,6 +67,7 @@ struct NetworkDraft {
 struct ServiceDraft {
     network: NetworkId,
     policy: AffinityPolicy,
+    subset_size: Option<NonZeroU16>,
     eligible: Vec<EligibleDraft>,
 }
 
@@ -106,8 +109,17 @@ impl SnapshotBuilder {
     /// Adds a service that has no backends yet.
     pub fn service(&mut self, policy: AffinityPolicy) -> ServiceId {
         let network = NetworkId((self.networks.len() - 1) as u8);
-        self.services.push(ServiceDraft { network, policy, eligible: Vec::new() });
+        self.services.push(ServiceDraft { network, policy, subset_size: None, eligible: Vec::new() });
         ServiceId((self.services.len() - 1) as u16)
+    }
+
+    /// Lets each client of a service meet a subset of so many backends.
+    ///
+    /// # Panics
+    /// If the service was not added before.
+    pub fn subset_size(&mut self, service: ServiceId, size: NonZeroU16) -> &mut Self {
+        self.services[usize::from(service.0)].subset_size = Some(size);
+        self
     }
 
     /// Adds a healthy backend to a service. One of weight zero gets no new connections, and keeps those that it has.
@@ -249,10 +261,9 @@ impl ServiceDraft {
             .iter()
             .map(|backend| Weighted { name: &backend.name, weight: backend.weight })
             .collect();
-        Eligible {
-            table: LookupTable::build(&Seed::DEFAULT, &weighted),
-            backends: self.eligible.iter().map(|backend| backend.handle).collect(),
-        }
+        let table = LookupTable::build(&Seed::DEFAULT, &weighted);
+        let subsets = self.subset_size.and_then(|size| Subsets::build(&Seed::DEFAULT, &table, size));
+        Eligible::new(table, subsets, self.eligible.iter().map(|backend| backend.handle).collect())
     }
 }
 

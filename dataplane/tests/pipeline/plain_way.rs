@@ -1,5 +1,6 @@
 //! The plain way decides and delivers every packet as the general way does, whatever the state of backends and table.
 
+use std::num::NonZeroU16;
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
@@ -34,6 +35,9 @@ const MODES: [DeliveryMode; 4] =
 
 /// Services, each with a VIP of both families and its own settings.
 const SERVICES: usize = 8;
+
+/// Services of which each client meets two of the three backends.
+const SUBSETTING: [usize; 4] = [0, 3, 5, 6];
 
 /// Change of a backend since the snapshot before.
 #[derive(Clone, Copy, Debug)]
@@ -118,6 +122,10 @@ fn fill(builder: &mut SnapshotBuilder, services: Range<usize>) {
     let mut rules = Vec::new();
     for (number, service) in services.clone().enumerate() {
         let id = builder.service(policy(service));
+        // One with subsets has routes before it and packets that are not tracked, one selects by the client alone.
+        if SUBSETTING.contains(&service) {
+            builder.subset_size(id, const { NonZeroU16::new(2).unwrap() });
+        }
         for backend in 0..3 {
             builder.backend(id, &format!("{service}-{backend}"), 1, delivery(MODES[service % 4], backend));
         }

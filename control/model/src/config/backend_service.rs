@@ -1,14 +1,18 @@
 //! Backend services: affinity, policies and the backend groups behind forwarding rules.
 
+use std::num::NonZeroU16;
+
 use guideway_dataplane::affinity::{
     LoadBalancingScheme, PersistenceOnUnhealthy, SessionAffinity, TrackingMode,
 };
 
 use super::group_member::{self, GroupMember};
-use super::limits::{EXTERNAL_IDLE_TIMEOUT_SEC, INTERNAL_IDLE_TIMEOUT_SEC, MAX_IDLE_TIMEOUT_SEC};
+use super::limits::{
+    EXTERNAL_IDLE_TIMEOUT_SEC, INTERNAL_IDLE_TIMEOUT_SEC, MAX_IDLE_TIMEOUT_SEC, MAX_SUBSET_SIZE,
+};
 use super::names::Scope;
 use super::report::{Report, Span};
-use super::written::choice::{Chosen, LocalityLbPolicy, ServiceProtocol, WeightSource};
+use super::written::choice::{Chosen, LocalityLbPolicy, ServiceProtocol, SubsettingPolicy, WeightSource};
 use super::written::field::{Field, Optional};
 use super::written::file::{BackendServiceFile, MemberFile, TrackingPolicyFile};
 use super::written::value::Integer;
@@ -42,6 +46,8 @@ pub struct BackendService {
     pub configured_weights: bool,
     /// Conditions under which the failover groups take over; of no effect without such a group.
     pub failover_policy: FailoverPolicy,
+    /// Number of backends that each client meets; none where it meets all. A service with weights has none.
+    pub subset_size: Option<NonZeroU16>,
     /// Backend groups, in the order of the file; at least one is a primary.
     pub members: Vec<GroupMember>,
     /// Index of the health check in [`super::Config::health_checks`].
@@ -68,6 +74,7 @@ impl BackendService {
         let affinity = file.affinity(report);
         let tracking = file.tracking(report);
         let failover_policy = file.failover_policy(report);
+        let subset_size = file.subset_size(report);
         let health_check = file.health_check(scope, report);
         let members = group_member::parse(file, scope, report);
 
@@ -85,6 +92,7 @@ impl BackendService {
             weighted: file.weighted()?,
             configured_weights: file.configured_weights()?,
             failover_policy: failover_policy?,
+            subset_size: subset_size?,
             members: members?,
             health_check: health_check?,
         })
@@ -234,6 +242,57 @@ impl BackendServiceFile {
             drop_traffic_if_unhealthy: file.drop_traffic_if_unhealthy()?,
             disable_connection_drain_on_failover: file.disable_connection_drain_on_failover()?,
         })
+    }
+
+    /// Size of the subsets; none in it where there are no subsets.
+    fn subset_size(&self, report: &mut Report) -> Option<Option<NonZeroU16>> {
+        let Some(written) = &self.subsetting else { return Some(None) };
+        let subsetting = written.get()?;
+        let size = match &subsetting.subset_size {
+            Some(size) => Some((size.span(), size.copied()?)),
+            None => None,
+        };
+        match (subsetting.policy()?.0, size) {
+            (SubsettingPolicy::None, None) => return Some(None),
+            (SubsettingPolicy::None, Some((span, _))) => {
+                report.error(
+                    span,
+                    "`subset_size` without a policy that has subsets",
+                    "write `policy = \"CONSISTENT_HASH_SUBSETTING\"` beside it, or leave it out",
+                );
+            }
+            (SubsettingPolicy::ConsistentHash, None) => {
+                report.error(
+                    written.span(),
+                    "`CONSISTENT_HASH_SUBSETTING` without a `subset_size`",
+                    format!("write how many backends each client meets, 1 to {MAX_SUBSET_SIZE}"),
+                );
+            }
+            (SubsettingPolicy::ConsistentHash, Some((_, Integer(size)))) => {
+                self.check_subsetting(written.span(), report);
+                return Some(NonZeroU16::new(size as u16));
+            }
+        }
+        None
+    }
+
+    /// Reports subsets of a service that cannot have them.
+    fn check_subsetting(&self, span: &Span, report: &mut Report) {
+        if self.scheme() == Some(LoadBalancingScheme::External) {
+            report.error(
+                span,
+                "subsets are for INTERNAL services only",
+                "leave `subsetting` out, or make the service and its rules INTERNAL",
+            );
+        }
+        if let (Some(true), Some(policy)) = (self.weighted(), &self.locality_lb_policy) {
+            report.error_beside(
+                span,
+                "subsets contradict weights: a client that meets few backends cannot have all of them in proportion",
+                "choose `locality_lb_policy = \"MAGLEV\"`, or leave `subsetting` out",
+                [(policy.span(), "chooses by weight".to_owned())],
+            );
+        }
     }
 
     /// The one health check; where weights are reported, it must be able to carry them.

@@ -71,6 +71,9 @@ pub(super) const MAX_ENTRIES: u32 = 1 << 30;
 pub const MAX_WEIGHT: u16 = 1_000;
 /// Longest draining, in seconds, as in Google Cloud.
 pub(super) const MAX_DRAINING_TIMEOUT_SEC: u32 = 3_600;
+
+/// Largest number of backends in a subset: as many as a service may have.
+pub(super) const MAX_SUBSET_SIZE: u32 = MAX_ENDPOINTS_OF_A_SERVICE as u32;
 /// Idle timeout of external services, in seconds, as in Google Cloud.
 pub(super) const EXTERNAL_IDLE_TIMEOUT_SEC: u32 = 60;
 /// Idle timeout of internal services unless it is raised, in seconds, as in Google Cloud.

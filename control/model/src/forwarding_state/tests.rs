@@ -103,6 +103,85 @@ fn a_change_remakes_its_own_service_alone() {
     assert!(!state.is_stale());
 }
 
+/// A service of six backends, `b0` to `b5`, of which each client meets so many.
+fn with_subsets(size: u16, seed: &str) -> Config {
+    let endpoint = |number| format!("{{ name = \"b{number}\", ip_address = \"10.1.0.{}\" }}", number + 1);
+    let endpoints: Vec<String> = (0..6).map(endpoint).collect();
+    let text = format!(
+        "[fleet]\nseed = \"{seed}\"\n[[health_check]]\nname = \"hc\"\ntype = \"TCP\"\nport = 80\n\
+         [[backend_service]]\nname = \"svc\"\nload_balancing_scheme = \"INTERNAL\"\nhealth_checks = [\"hc\"]\n\
+         backends = [{{ group = \"g\" }}]\n\
+         subsetting = {{ policy = \"CONSISTENT_HASH_SUBSETTING\", subset_size = {size} }}\n\
+         [[backend_group]]\nname = \"g\"\nendpoints = [{}]",
+        endpoints.join(", ")
+    );
+    Config::parse("test", &text).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+const SEED: &str = "000102030405060708090a0b0c0d0e0f";
+
+/// Names of the backends in the subsets of all classes.
+fn subsets(state: &ForwardingState) -> Vec<Vec<String>> {
+    let table = state.lookup_tables().next().unwrap();
+    let classes = table.subsets().map_or(0, |subsets| subsets.iter().len());
+    (0..classes).map(|class| table.subset(class).map(str::to_owned).collect()).collect()
+}
+
+#[test]
+fn subsets_are_of_eligible_backends_and_a_loss_leaves_the_others_their_seats() {
+    let mut state = ForwardingState::offline(with_subsets(2, SEED));
+    let before = (state.snapshot(&StandInMacs), subsets(&state));
+    state.apply([health("svc", "b3", false)], Duration::ZERO);
+    let after = (state.snapshot(&StandInMacs), subsets(&state));
+    assert!(before.1.iter().flatten().any(|name| name == "b3"));
+    assert!(after.1.iter().flatten().all(|name| name != "b3"));
+    let seats = || before.1.iter().flatten().zip(after.1.iter().flatten());
+    let needlessly = seats().filter(|(before, after)| before != after && *before != "b3").count();
+    assert!(needlessly * 20 < seats().count(), "{needlessly} of {} seats", seats().count());
+    state.apply([health("svc", "b3", true)], Duration::ZERO);
+    state.snapshot(&StandInMacs);
+    assert_eq!(subsets(&state), before.1, "what comes back has what it had");
+}
+
+#[test]
+fn a_service_with_too_few_eligible_backends_for_subsets_has_none() {
+    let mut state = ForwardingState::offline(with_subsets(4, SEED));
+    let has_subsets = |snapshot: &Snapshot| snapshot.services[0].eligible.subsets.is_some();
+    assert!(has_subsets(&state.snapshot(&StandInMacs)));
+    state.apply([health("svc", "b0", false)], Duration::ZERO);
+    assert!(has_subsets(&state.snapshot(&StandInMacs)), "4 of 5");
+    state.apply([health("svc", "b1", false)], Duration::ZERO);
+    assert!(!has_subsets(&state.snapshot(&StandInMacs)), "all four");
+}
+
+#[test]
+fn another_size_or_seed_is_another_choice_with_another_digest() {
+    let choice = |size, seed| {
+        let mut state = ForwardingState::offline(with_subsets(size, seed));
+        state.snapshot(&StandInMacs);
+        let digest = state.lookup_tables().next().unwrap().digest();
+        (digest, subsets(&state))
+    };
+    let two = choice(2, SEED);
+    assert_eq!(choice(2, SEED), two);
+    for (size, seed) in [(3, SEED), (6, SEED), (2, "ffffffffffffffffffffffffffffffff")] {
+        let other = choice(size, seed);
+        assert!(other.0 != two.0 && other.1 != two.1, "{size}, {seed}");
+    }
+}
+
+#[test]
+fn subsets_are_shared_between_snapshots_until_their_size_changes() {
+    let mut state = ForwardingState::offline(with_subsets(2, SEED));
+    let first = state.snapshot(&StandInMacs);
+    state.apply([StateChange::Config(Box::new(with_subsets(2, SEED)))], Duration::ZERO);
+    let second = state.snapshot(&StandInMacs);
+    assert!(Arc::ptr_eq(&first.services[0].eligible, &second.services[0].eligible));
+    state.apply([StateChange::Config(Box::new(with_subsets(3, SEED)))], Duration::ZERO);
+    let third = state.snapshot(&StandInMacs);
+    assert_eq!(third.services[0].eligible.subsets.as_ref().map(|subsets| subsets.size()), Some(3));
+}
+
 #[test]
 fn a_changed_egress_reaches_every_delivery_and_no_lookup_table() {
     let mut state = ForwardingState::offline(two_services());

@@ -54,7 +54,7 @@ fn show_vip(appliance: &Appliance, vip: Vip, announced: bool) -> view::Vip {
 /// State of each service.
 pub(super) fn services(appliance: &Appliance, health: Option<&HealthState>) -> Vec<view::Service> {
     let digests: std::collections::HashMap<&str, u64> =
-        appliance.state().lookup_tables().map(|table| (table.service(), table.table().digest())).collect();
+        appliance.state().lookup_tables().map(|table| (table.service(), table.digest())).collect();
     let state = |(name, state): (&str, &ServiceState)| view::Service {
         name: name.to_owned(),
         network: appliance.state().network_name(state.network()).map(str::to_owned),

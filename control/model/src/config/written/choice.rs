@@ -114,6 +114,20 @@ impl Choice for LocalityLbPolicy {
     ];
 }
 
+/// Backends of a service that one client meets (`policy` of `subsetting`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::config) enum SubsettingPolicy {
+    /// Meets all.
+    None,
+    /// Meets a subset, by a hash of its address.
+    ConsistentHash,
+}
+
+impl Choice for SubsettingPolicy {
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("NONE", Self::None), ("CONSISTENT_HASH_SUBSETTING", Self::ConsistentHash)];
+}
+
 /// Source of the weights of a service's backends (`weight_source`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::config) enum WeightSource {

@@ -15,7 +15,7 @@ use ipnet::IpNet;
 
 use super::choice::{
     Chosen, Delivery, DnsRcode, DnsType, LocalityLbPolicy, NeighborReplies, PolicyKind, ProbeType,
-    ProxyHeader, RuleProtocol, ServiceProtocol, TransportKind, WeightSource,
+    ProxyHeader, RuleProtocol, ServiceProtocol, SubsettingPolicy, TransportKind, WeightSource,
 };
 use super::dns_name::DnsName;
 use super::field::{Field, tables};
@@ -30,7 +30,8 @@ use crate::config::limits::{
     MAX_ARGUMENTS, MAX_DEVICE_NAME, MAX_DRAINING_TIMEOUT_SEC, MAX_ENDPOINTS_OF_A_GROUP, MAX_ENTRIES,
     MAX_GROUPS, MAX_HEALTH_CHECKS, MAX_HOLD_DOWN_SEC, MAX_IDLE_TIMEOUT_SEC, MAX_MEMBERS_OF_A_KIND,
     MAX_MIN_HEALTHY, MAX_MTU, MAX_NETWORKS, MAX_PORTS, MAX_PROTOCOL_NAME, MAX_REGION_RANGES, MAX_ROUTES,
-    MAX_RULES, MAX_SERVICES, MAX_SOURCE_RANGES, MAX_WEIGHT, MAX_WORKERS, MIN_ENTRIES, MIN_MTU,
+    MAX_RULES, MAX_SERVICES, MAX_SOURCE_RANGES, MAX_SUBSET_SIZE, MAX_WEIGHT, MAX_WORKERS, MIN_ENTRIES,
+    MIN_MTU,
 };
 
 /// A list of values, each right or wrong by itself.
@@ -273,6 +274,8 @@ tables! {
         connection_draining: Option<Field<DrainingFile>>,
         /// Conditions under which the failover groups take over; for services with a failover group.
         failover_policy: Option<Field<FailoverPolicyFile>>,
+        /// Subsets of the backends, of which each client meets one (INTERNAL only; not where backends are chosen by weight).
+        subsetting: Option<Field<SubsettingFile>>,
     }
 
     /// A backend group of a service, primary or failover.
@@ -299,6 +302,16 @@ tables! {
         /// Seconds that an entry outlives its last packet: 60 (EXTERNAL) or 600 (INTERNAL) by default; only INTERNAL
         /// services that track PER_SESSION can raise it.
         idle_timeout_sec: Option<Field<Integer<EXTERNAL_IDLE_TIMEOUT_SEC, MAX_IDLE_TIMEOUT_SEC>>>,
+    }
+
+    /// Subsets of the backends, of which each client meets one.
+    #[derive(Default)]
+    SubsettingFile {
+        /// Backends that one client meets: all (NONE), or a subset by a hash of its address (CONSISTENT_HASH_SUBSETTING).
+        policy: Option<Field<Chosen<SubsettingPolicy>>> = Chosen(SubsettingPolicy::None),
+        /// Number of backends in each subset; required by CONSISTENT_HASH_SUBSETTING, and for it alone. Where no more backends
+        /// are eligible, every client meets all of them.
+        subset_size: Option<Field<Integer<1, MAX_SUBSET_SIZE>>>,
     }
 
     /// Draining of the connections of removed backends.
