@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use clap::Args as Arguments;
-use guideway::offline::explain::{Explanation, explain};
+use guideway::offline::explain::{Explanation, SubsetStep, explain};
 use guideway_model::flow_text::FlowText;
 
 use super::what_if::WhatIfArgs;
@@ -64,6 +64,11 @@ fn lines(explanation: &Explanation) -> String {
         line("hash", &format!("{} over the {}", selection.hash, selection.tuple));
         if let Some(slot) = selection.slot {
             line("slot", &format!("{slot} of {}", selection.slots));
+        }
+        if let Some(SubsetStep { client, class, classes, seat, backends }) = &selection.subset {
+            let (size, members) = (backends.len(), backends.join(", "));
+            line("subset", &format!("{size} backends of class {class} of {classes}, by {client}: {members}"));
+            line("seat", &format!("{seat} of {size}"));
         }
     }
     if let Some(backend) = &explanation.backend {

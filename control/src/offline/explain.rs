@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
+use guideway_dataplane::address::Address;
 use guideway_dataplane::forwarding_rule::RuleMatch;
 use guideway_dataplane::ingress::NetworkId;
-use guideway_dataplane::snapshot::Snapshot;
+use guideway_dataplane::snapshot::{Service, Snapshot};
 use guideway_dataplane::verdict::{DropReason, PassReason};
 use serde::Serialize;
 
@@ -61,16 +62,35 @@ pub struct SelectionStep {
     pub tuple: &'static str,
     /// Selection hash, in hexadecimal.
     pub hash: String,
-    /// Slot that the hash falls on; none where no backend is eligible.
+    /// Slot that the hash falls on; none where no backend is eligible, or clients have subsets.
     pub slot: Option<usize>,
     /// Number of slots.
     pub slots: usize,
+    /// Subset of the client, of which the hash chooses a seat instead of a slot; none where every client meets all eligible
+    /// backends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subset: Option<SubsetStep>,
     /// Names of the eligible backends.
     pub eligible: Vec<String>,
     /// Number of configured backends.
     pub configured: usize,
     /// Pool that serves: primary or failover; none in a service without failover groups.
     pub pool: Option<&'static str>,
+}
+
+/// Subset of a client's class.
+#[derive(Debug, Serialize)]
+pub struct SubsetStep {
+    /// Address whose hash gives the class: the client's; of a packet that came by a route, the lower of its two.
+    pub client: IpAddr,
+    /// Class of the client.
+    pub class: usize,
+    /// Number of classes.
+    pub classes: usize,
+    /// Seat of the class that the selection hash leads to.
+    pub seat: usize,
+    /// Names of the subset's backends, by seat.
+    pub backends: Vec<String>,
 }
 
 /// Tracking of a flow.
@@ -144,8 +164,9 @@ pub fn explain(
     explanation.selection = Some(SelectionStep {
         tuple: describe_tuple(service.policy.selection_tuple(&flow)),
         hash: format!("{hash:016x}"),
-        slot: (!table.is_empty()).then(|| table.slot_of(hash)),
+        slot: (!table.is_empty() && service.eligible.subsets.is_none()).then(|| table.slot_of(hash)),
         slots: table.len(),
+        subset: subset_step(hash, hashed.src, service, state, snapshot),
         eligible: state.eligible().iter().map(|backend| backend.endpoint.name.clone()).collect(),
         configured: state.configured().count(),
         pool: configured.has_failover().then(|| pool(state)).flatten(),
@@ -166,6 +187,30 @@ pub fn explain(
         }
         None => dropped(explanation, DropReason::NoEligibleBackend),
     }
+}
+
+/// Subset that a client meets, and the seat that the selection hash leads to in it.
+fn subset_step(
+    hash: u64,
+    client: Address,
+    service: &Service,
+    state: &ServiceState,
+    snapshot: &Snapshot,
+) -> Option<SubsetStep> {
+    let subsets = service.eligible.subsets.as_ref()?;
+    let class = snapshot.class(subsets, client);
+    let name = |index: &u16| {
+        let handle = service.eligible.backends[usize::from(*index)];
+        let backend = state.backends().find(|backend| backend.handle == handle);
+        backend.map(|backend| backend.endpoint.name.clone())
+    };
+    Some(SubsetStep {
+        client: client.into(),
+        class,
+        classes: subsets.iter().len(),
+        seat: subsets.seat_of(class, hash) % subsets.size(),
+        backends: subsets.of_class(class).iter().filter_map(name).collect(),
+    })
 }
 
 fn passed(explanation: Explanation, reason: PassReason) -> Explanation {
