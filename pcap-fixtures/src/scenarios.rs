@@ -16,6 +16,7 @@ mod protocols;
 mod routes;
 mod rules;
 mod sizes;
+mod subsets;
 mod tracking;
 mod weights;
 
@@ -31,6 +32,7 @@ pub fn fixtures() -> Vec<Fixture> {
         prefixes::fixtures(),
         routes::fixtures(),
         affinity::fixtures(),
+        subsets::fixtures(),
         tracking::fixtures(),
         protocols::fixtures(),
         fragments::fixtures(),
