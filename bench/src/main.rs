@@ -18,6 +18,7 @@ mod rfc2544;
 mod sample;
 #[cfg(feature = "control")]
 mod scale;
+mod subsets;
 mod table;
 mod turn_based;
 

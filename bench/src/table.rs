@@ -1,4 +1,4 @@
-//! Measures balance, disruption and build time of the lookup table beside other Maglev tables.
+//! Measures balance, disruption and build time of the lookup table beside other Maglev tables, and of its subsets.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{BuildHasher, Hasher};
@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::environment::{Environment, Watch};
 use crate::output::markdown;
+use crate::subsets::{self, Measured};
 use crate::turn_based;
 
 /// Measures balance, disruption and build time of the lookup table beside other Maglev tables
@@ -31,13 +32,15 @@ pub(crate) fn run(args: &Args) {
     let report = Report {
         balance: SETS.iter().flat_map(|set| set.measure(args.builds)).collect(),
         disruption: CHANGES.iter().map(Change::measure).collect(),
+        subsets: subsets::measure(args.builds),
         environment: watch.end(),
     };
     if args.json {
         println!("{}", serde_json::to_string_pretty(&report).expect("a report has nothing that JSON lacks"));
     } else {
-        let Report { balance, disruption, environment } = &report;
-        println!("{}\n\n{}\n\n{environment}", balance_table(balance), disruption_table(disruption));
+        let Report { balance, disruption, subsets, environment } = &report;
+        let tables = [balance_table(balance), disruption_table(disruption), subsets::table(subsets)];
+        println!("{}\n\n{environment}", tables.map(|table| table.to_string()).join("\n\n"));
     }
 }
 
@@ -317,6 +320,7 @@ fn ideal_percent(before: &Backends, after: &Backends) -> f64 {
 struct Report {
     balance: Vec<Balance>,
     disruption: Vec<Disruption>,
+    subsets: Vec<Measured>,
     environment: Environment,
 }
 

@@ -9,11 +9,10 @@ mod quota;
 mod race;
 
 use std::hash::Hasher;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use siphasher::sip::SipHasher13;
 
-use crate::prefetch::prefetch;
 use crate::seed::Seed;
 use quota::Quotas;
 
@@ -31,7 +30,7 @@ pub struct Weighted<'a> {
 /// Backends go by their index in the list that the table was built from.
 #[derive(Clone, Debug)]
 pub struct LookupTable {
-    slots: Box<[u16]>,
+    slots: Arc<[u16]>,
     backends: usize,
     roster: Roster,
     /// Digest, made when it is first asked for: between a probe and the first packet that goes by it nobody asks.
@@ -61,7 +60,7 @@ impl LookupTable {
         order.sort_unstable_by_key(|&index| backends[usize::from(index)].name);
         if order.is_empty() {
             return Self {
-                slots: Box::default(),
+                slots: Arc::default(),
                 backends: 0,
                 roster: Roster::of(&[], &[], 0),
                 digest: OnceLock::new(),
@@ -118,26 +117,19 @@ impl LookupTable {
     #[inline]
     #[must_use]
     pub fn select(&self, hash: u64) -> Option<u16> {
-        self.get(self.slot_of(hash))
+        self.slots.get(self.slot_of(hash)).copied()
     }
 
-    /// Backend in a slot; `None` if the table is empty.
-    #[inline]
-    pub(crate) fn get(&self, slot: usize) -> Option<u16> {
-        self.slots.get(slot).copied()
-    }
-
-    /// Starts to bring a slot into the cache.
-    #[inline]
-    pub(crate) fn prefetch(&self, slot: usize) {
-        prefetch(self.slots.as_ptr().wrapping_add(slot));
+    /// Backends of all slots.
+    pub(crate) fn slots(&self) -> &Arc<[u16]> {
+        &self.slots
     }
 
     /// Number of slots of each backend, in the order that the table was built from.
     #[must_use]
     pub fn shares(&self) -> Vec<u32> {
         let mut shares = vec![0; self.backends];
-        for &backend in &self.slots {
+        for &backend in self.slots.iter() {
             shares[usize::from(backend)] += 1;
         }
         shares

@@ -18,6 +18,7 @@ use crate::forwarding_rule::ServiceId;
 use crate::ingress::NetworkId;
 use crate::maglev::LookupTable;
 use crate::network::Networks;
+use crate::prefetch::prefetch;
 use crate::seed::Seed;
 use crate::subsets::Subsets;
 use crate::time::Tick;
@@ -66,6 +67,8 @@ pub struct Eligible {
     pub subsets: Option<Box<Subsets>>,
     /// Eligible backends.
     pub backends: Box<[BackendHandle]>,
+    /// Indices that hashes lead to: those of the table's slots, or of the subsets' seats.
+    targets: Arc<[u16]>,
 }
 
 /// Backend as packets see it: the validity of entries that name it, and the delivery to it.
@@ -103,18 +106,26 @@ impl Snapshot {
     }
 
     /// Slot of the lookup table that the selection hash of `flow` falls on; where there are subsets, seat of the client's.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn target(&self, service: &Service, flow: &Flow) -> usize {
         let hash = self.selection_hash(service, flow);
         match &service.eligible.subsets {
             None => service.eligible.table.slot_of(hash),
-            Some(subsets) => subsets.seat_of(self.class(subsets, flow.src), hash),
+            Some(subsets) => self.seat(subsets, flow, hash),
         }
     }
 
+    /// Seat that a selection hash leads to in the class of the flow's client.
+    #[cold]
+    #[inline(never)]
+    fn seat(&self, subsets: &Subsets, flow: &Flow, hash: u64) -> usize {
+        subsets.seat_of(self.class(subsets, flow.src), hash)
+    }
+
     /// Class of a client, which has one of these subsets.
+    #[inline(never)]
     pub fn class(&self, subsets: &Subsets, client: Address) -> usize {
-        subsets.class_of(self.seed.hash(TupleBytes::of_client(client).as_slice()))
+        subsets.class_of(self.seed.hash_apart(TupleBytes::of_client(client).as_slice()))
     }
 
     /// Service with this number.
@@ -133,6 +144,12 @@ impl Snapshot {
 }
 
 impl Eligible {
+    /// Eligible backends with the lookup table over them, and perhaps subsets of them that were chosen from it.
+    pub fn new(table: LookupTable, subsets: Option<Subsets>, backends: Box<[BackendHandle]>) -> Self {
+        let targets = Arc::clone(subsets.as_ref().map_or(table.slots(), Subsets::seats));
+        Self { table, subsets: subsets.map(Box::new), backends, targets }
+    }
+
     /// Digest that tells choices of backends apart: that of the lookup table, where there are subsets hashed once more
     /// with their size. Appliances can compare theirs.
     #[must_use]
@@ -147,20 +164,13 @@ impl Eligible {
     /// Backend of a target, a slot or a seat; none if nobody is eligible.
     #[inline]
     pub(crate) fn at(&self, target: usize) -> Option<BackendHandle> {
-        let index = match &self.subsets {
-            None => self.table.get(target),
-            Some(subsets) => subsets.get(target),
-        };
-        index.map(|index| self.backends[usize::from(index)])
+        self.targets.get(target).map(|index| self.backends[usize::from(*index)])
     }
 
     /// Starts to bring a target into the cache.
     #[inline]
     pub(crate) fn prefetch(&self, target: usize) {
-        match &self.subsets {
-            None => self.table.prefetch(target),
-            Some(subsets) => subsets.prefetch(target),
-        }
+        prefetch(self.targets.as_ptr().wrapping_add(target));
     }
 }
 

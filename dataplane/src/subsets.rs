@@ -17,9 +17,9 @@
 //! the seat. docs/lookup-table.md specifies it, with measurements.
 
 use std::num::NonZeroU16;
+use std::sync::Arc;
 
 use crate::maglev::LookupTable;
-use crate::prefetch::prefetch;
 use crate::seed::Seed;
 
 /// Subsets of the backends of a lookup table, one for each class of clients.
@@ -28,7 +28,7 @@ use crate::seed::Seed;
 #[derive(Clone, Debug)]
 pub struct Subsets {
     /// Backends of the seats of class 0, of class 1, and so on.
-    members: Box<[u16]>,
+    members: Arc<[u16]>,
     size: u16,
     classes: u32,
 }
@@ -58,12 +58,12 @@ impl Subsets {
         let (size, classes) = (size.get(), Self::classes(size));
         let seats = usize::from(size);
         let first_slots = first_slots(seed, table.len(), seats, classes);
-        let mut members = vec![0; first_slots.len()].into_boxed_slice();
+        let mut members = vec![0; first_slots.len()];
         let mut class = Class { number: 0, latest_of: vec![0; shares.len()], empty: Vec::new() };
         for (members, first_slots) in members.chunks_exact_mut(seats).zip(first_slots.chunks_exact(seats)) {
             class.fill(table, first_slots, members);
         }
-        Some(Self { members, size, classes: classes as u32 })
+        Some(Self { members: members.into(), size, classes: classes as u32 })
     }
 
     /// Number of backends in each subset.
@@ -103,7 +103,7 @@ impl Subsets {
     pub fn digest(&self, of_table: u64) -> u64 {
         let mut bytes = of_table.to_le_bytes().to_vec();
         bytes.extend_from_slice(&self.size.to_le_bytes());
-        Seed::new([0; 16]).hash(&bytes)
+        Seed::new([0; 16]).hash_apart(&bytes)
     }
 
     /// Seat that a selection hash leads to in a class, among the seats of all classes: the hash, as a fraction of 2^64, of
@@ -114,16 +114,9 @@ impl Subsets {
         class * self.size() + ((u128::from(hash) * u128::from(self.size)) >> 64) as usize
     }
 
-    /// Backend of a seat; `None` if there is no such seat.
-    #[inline]
-    pub(crate) fn get(&self, seat: usize) -> Option<u16> {
-        self.members.get(seat).copied()
-    }
-
-    /// Starts to bring a seat into the cache.
-    #[inline]
-    pub(crate) fn prefetch(&self, seat: usize) {
-        prefetch(self.members.as_ptr().wrapping_add(seat));
+    /// Backends of all seats.
+    pub(crate) fn seats(&self) -> &Arc<[u16]> {
+        &self.members
     }
 }
 
@@ -389,7 +382,6 @@ mod tests {
         assert_eq!((subsets.class_of(0), subsets.class_of(u64::MAX)), (0, 131_071));
         assert_eq!((subsets.class_of(u64::MAX << 32), subsets.class_of(u64::from(u32::MAX))), (0, 131_071));
         assert_eq!((subsets.seat_of(3, u64::from(u32::MAX)), subsets.seat_of(3, u64::MAX)), (6, 7));
-        assert_eq!(subsets.get(7), Some(subsets.of_class(3)[1]));
-        assert_eq!(subsets.get(Subsets::MAX_SEATS), None);
+        assert_eq!(subsets.seats()[7], subsets.of_class(3)[1]);
     }
 }

@@ -230,11 +230,8 @@ impl Compiler {
             eligible.iter().map(|b| Weighted { name: &b.endpoint.name, weight: weight(b) }).collect();
         let lookup_table = LookupTable::build(seed, &weighted);
         let subsets = service.subset_size.and_then(|size| Subsets::build(seed, &lookup_table, size));
-        let made = Arc::new(Eligible {
-            table: lookup_table,
-            subsets: subsets.map(Box::new),
-            backends: eligible.iter().map(|backend| backend.handle).collect(),
-        });
+        let handles = eligible.iter().map(|backend| backend.handle).collect();
+        let made = Arc::new(Eligible::new(lookup_table, subsets, handles));
         self.tables.insert(service.name.clone(), (ingredients, Arc::clone(&made)));
         made
     }

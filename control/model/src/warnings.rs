@@ -44,7 +44,8 @@ pub fn warnings(config: &Config) -> Vec<Warning> {
     let announcements = config.announcements.iter().flat_map(|one| never_announced(one, config));
     let reassembly = config.ports.iter().filter_map(|port| reassembled(port, config));
     let kernel_probes = kernel_probes::elsewhere(config);
-    let of_services = services.chain(weights).chain(kernel_probes);
+    let subsets = config.services.iter().filter_map(|service| never_a_subset(service, config));
+    let of_services = services.chain(weights).chain(kernel_probes).chain(subsets);
     nothing.into_iter().chain(reassembly).chain(of_services).chain(announcements).collect()
 }
 
@@ -148,6 +149,26 @@ fn unused_weights(service: &BackendService, config: &Config) -> Option<Warning> 
     })
 }
 
+/// Warns of subsets of as many backends as all primary groups have, or all failover groups, or more.
+fn never_a_subset(service: &BackendService, config: &Config) -> Option<Warning> {
+    let size = usize::from(service.subset_size?.get());
+    let of_kind = |failover: bool| {
+        let members = service.members.iter().filter(move |member| member.failover == failover);
+        members.map(|member| config.groups[member.group].endpoints.len()).sum::<usize>()
+    };
+    let most = of_kind(false).max(of_kind(true));
+    (size >= most && most > 0).then(|| {
+        Warning::new(
+            format!(
+                "service `{}` has subsets of {size} and never more than {most} eligible backends, so that every client \
+                 meets all of them",
+                service.name
+            ),
+            "lower `subset_size`, add endpoints, or leave `subsetting` out",
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,6 +200,24 @@ mod tests {
             of_groups("backends = [{ group = \"p\" }]", 2, 0),
             [""; 0],
             "a group of nobody is no matter"
+        );
+    }
+
+    #[test]
+    fn subsets_that_no_pool_is_larger_than_are_told() {
+        let of_size = |size: u16, primaries, failovers| {
+            let mut config = sample("", BOTH, &groups(primaries, failovers));
+            config.services[0].subset_size = std::num::NonZeroU16::new(size);
+            warnings(&config).iter().map(Warning::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(of_size(2, 3, 1), [""; 0]);
+        assert_eq!(of_size(2, 1, 3), [""; 0], "the failover pool has subsets");
+        assert_eq!(
+            of_size(3, 3, 1),
+            [
+                "service `svc` has subsets of 3 and never more than 3 eligible backends, so that every client meets all of \
+              them: lower `subset_size`, add endpoints, or leave `subsetting` out"
+            ]
         );
     }
 

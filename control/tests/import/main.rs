@@ -57,6 +57,23 @@ fn an_export_becomes_a_configuration_with_remarks() {
 }
 
 #[test]
+fn subsets_with_a_size_are_carried_over() {
+    let of = |subsetting: Value| {
+        let mut from = service_and(json!({}));
+        from["backendServices"][0]["loadBalancingScheme"] = json!("INTERNAL");
+        from["backendServices"][0]["subsetting"] = subsetting;
+        let (imported, config) = imported(&[export(&from)], &ON_THE_LINK);
+        let told = imported.remarks.iter().any(|remark| remark.contains("subset"));
+        (config.services[0].subset_size.map(std::num::NonZeroU16::get), told)
+    };
+    let policy = "CONSISTENT_HASH_SUBSETTING";
+    assert_eq!(of(json!({ "policy": "NONE" })), (None, false));
+    assert_eq!(of(json!({ "policy": policy, "subsetSize": 20 })), (Some(20), false));
+    assert_eq!(of(json!({ "policy": policy })), (None, true));
+    assert_eq!(of(json!({ "policy": policy, "subsetSize": 5000 })), (None, true));
+}
+
+#[test]
 fn yaml_documents_and_lists_of_endpoints_become_one_too() {
     let (imported, config) = imported(&[file("rule.yaml"), file("clocks.json")], &ON_THE_LINK);
     assert_snapshot!("clocks", imported.text);

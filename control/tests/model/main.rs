@@ -80,7 +80,7 @@ impl Scenario {
     ///
     /// Returns how many later fragments followed their first, how many packets were hashed as those of the opposite
     /// direction, and how many belong to rules whose VIPs are prefixes.
-    fn judge(&self, decisions: &[Decision]) -> Result<[u64; 3], String> {
+    fn judge(&self, decisions: &[Decision]) -> Result<[u64; 4], String> {
         assert_eq!(decisions.len(), self.packets.len(), "a decision a frame");
         let mut reference = Reference::default();
         reference.load(&self.setup, Duration::ZERO);
@@ -110,7 +110,7 @@ impl Scenario {
                 )
             })?;
         }
-        Ok([reference.followed, reference.turned, reference.by_prefix])
+        Ok([reference.followed, reference.turned, reference.by_prefix, reference.within_subsets])
     }
 }
 
@@ -164,7 +164,7 @@ fn decisions_follow_the_semantics(workers: usize) {
     });
     let mut wrong = Vec::new();
     let mut seen = BTreeMap::new();
-    let mut rarities = [0; 3];
+    let mut rarities = [0; 4];
     for number in numbers.filter(|number| *number as usize % 4 == workers - 1) {
         let scenario = Scenario::new(number);
         let decisions = scenario.decisions(workers);
@@ -181,7 +181,7 @@ fn decisions_follow_the_semantics(workers: usize) {
     let is_frequent = rarities.iter().all(|count| *count >= SCENARIOS);
     assert!(
         is_frequent || chosen.is_some(),
-        "too few followers, answers by routes, or packets of prefixes: {rarities:?}"
+        "too few followers, answers by routes, packets of prefixes, or choices within subsets: {rarities:?}"
     );
     let kind = |verdict: &str, tracking: Option<&str>, quotes| {
         (verdict.to_owned(), tracking.map(str::to_owned), quotes)

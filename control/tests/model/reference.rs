@@ -3,7 +3,7 @@
 //! The reference knows no hash: it takes the backend that was chosen, judges if that backend was eligible and agrees
 //! with every earlier choice, and goes on from there.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -21,8 +21,11 @@ pub(crate) struct Decision {
     pub(crate) tracking: Option<String>,
 }
 
-/// Input of a choice: service, fields of the selection hash, and eligible backends with their weights.
-type Choice = (String, Selection, Vec<(String, u16)>);
+/// Input of a choice: service, size of its subsets, fields of the selection hash, and eligible backends with their weights.
+type Choice = (String, Option<u16>, Selection, Vec<(String, u16)>);
+
+/// Input of the subset that a client meets: service, size, the client, and eligible backends.
+type Meeting = (String, u16, IpAddr, Vec<String>);
 
 /// Addresses, protocol and identification that the fragments of a datagram share.
 type Datagram = (IpAddr, IpAddr, u8, u32);
@@ -44,6 +47,10 @@ pub(crate) struct Reference {
     services: BTreeMap<String, State>,
     /// Backend that each choice fell on. A service that is removed and comes back must choose as before.
     choices: HashMap<Choice, String>,
+    /// Backends that each client has met.
+    met: HashMap<Meeting, BTreeSet<String>>,
+    /// Number of choices for clients that had met as many backends as they may.
+    pub(crate) within_subsets: u64,
     firsts: HashMap<Datagram, First>,
     /// Number of later fragments that followed their first.
     pub(crate) followed: u64,
@@ -163,7 +170,17 @@ impl Reference {
         if let Some(key) = key.filter(|_| !quoted) {
             state.track(key, flow.protocol, &chosen, packet.at);
         }
-        let choice = (rule.service.clone(), state.selection_key(flow), eligible);
+        let size = state.subset_size();
+        if let Some(size) = size.filter(|size| usize::from(*size) < eligible.len()) {
+            let names = names.iter().map(|name| (*name).to_owned()).collect();
+            let met = self.met.entry((rule.service.clone(), size, flow.src, names)).or_default();
+            self.within_subsets += u64::from(met.len() == usize::from(size));
+            met.insert(chosen.clone());
+            expect(met.len() <= usize::from(size), || {
+                format!("one of the {size} of {met:?} that the client met")
+            })?;
+        }
+        let choice = (rule.service.clone(), size, state.selection_key(flow), eligible);
         let before = self.choices.entry(choice).or_insert_with(|| chosen.clone());
         expect(*before == chosen, || format!("{before}, which the same hash chose before"))
     }

@@ -203,6 +203,11 @@ impl State {
         matches!(self.policy.affinity, Affinity::None | Affinity::ClientIpPortProto)
     }
 
+    /// Number of backends that each client meets, where there are more than so many.
+    pub(crate) fn subset_size(&self) -> Option<u16> {
+        self.policy.subset_size
+    }
+
     /// True if the tracking hash is a 5-tuple, so that a SYN starts a new connection.
     pub(crate) fn starts_anew(&self) -> bool {
         !self.policy.per_session || self.has_connection_affinity()

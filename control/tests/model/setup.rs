@@ -73,6 +73,8 @@ pub(crate) struct Service {
     pub(crate) idle_timeout: Option<u64>,
     pub(crate) draining_timeout: u64,
     pub(crate) weighted: bool,
+    /// Number of backends that each client meets, where there are more; none where it meets all.
+    pub(crate) subset_size: Option<u16>,
     /// Failover policy, which counts only if a member is a failover group.
     pub(crate) failover: Failover,
     /// Names of groups; true marks a failover group.
@@ -374,6 +376,8 @@ impl Service {
         members.rotate_left(dice.below(groups.len()));
         members.truncate(1 + dice.below(groups.len()));
         members[0].1 = false;
+        let weighted = dice.chance(40);
+        let has_subsets = scheme == Scheme::Internal && !weighted && dice.chance(60);
         Self {
             name: format!("service-{number}"),
             scheme,
@@ -382,7 +386,8 @@ impl Service {
             persistence: dice.pick(&persistences),
             idle_timeout: (settable && dice.chance(60)).then(|| dice.pick(&[600, 700, 900])),
             draining_timeout: dice.pick(&DRAINING),
-            weighted: dice.chance(40),
+            weighted,
+            subset_size: has_subsets.then(|| dice.pick(&[1, 2, 3])),
             failover: Failover {
                 ratio: dice.pick(&[0.0, 0.0, 0.3, 0.5, 0.75, 1.0]),
                 drop: dice.chance(30),
@@ -418,6 +423,10 @@ impl Service {
         writeln!(out, "session_affinity = \"{affinity}\"\nhealth_checks = [\"check\"]")?;
         let policy = if self.weighted { "WEIGHTED_MAGLEV" } else { "MAGLEV" };
         writeln!(out, "locality_lb_policy = \"{policy}\"\nbackends = [{members}]")?;
+        if let Some(size) = self.subset_size {
+            let policy = "CONSISTENT_HASH_SUBSETTING";
+            writeln!(out, "subsetting = {{ policy = \"{policy}\", subset_size = {size} }}")?;
+        }
         let mode = if self.per_session { "PER_SESSION" } else { "PER_CONNECTION" };
         writeln!(out, "[backend_service.connection_tracking_policy]\ntracking_mode = \"{mode}\"")?;
         writeln!(out, "connection_persistence_on_unhealthy_backends = \"{persistence}\"")?;

@@ -263,11 +263,7 @@ impl ServiceDraft {
             .collect();
         let table = LookupTable::build(&Seed::DEFAULT, &weighted);
         let subsets = self.subset_size.and_then(|size| Subsets::build(&Seed::DEFAULT, &table, size));
-        Eligible {
-            table,
-            subsets: subsets.map(Box::new),
-            backends: self.eligible.iter().map(|backend| backend.handle).collect(),
-        }
+        Eligible::new(table, subsets, self.eligible.iter().map(|backend| backend.handle).collect())
     }
 }
 

@@ -200,6 +200,6 @@ pub struct Service {
     /// True if every backend that passes its health checks sends a weight, and none sends an unreadable one; else all
     /// weights are equal. `null` where weights don't come from health checks.
     pub weights_valid: Option<bool>,
-    /// Digest of the lookup table's content, in hexadecimal: appliances of a fleet with the same digest choose alike.
+    /// Digest of the lookup table's content and of the size of its subsets, in hexadecimal: appliances of a fleet with the same digest choose alike.
     pub lookup_table_digest: String,
 }

@@ -16,7 +16,7 @@ pub(super) fn table(mut resource: Resource, directory: &Directory) -> Table {
     own.text("locality_lb_policy", fields.scalar("locality_lb_policy"), WhenRefused::Line);
     let missing_check = health_checks(fields, directory, own);
     let members = backends(fields, directory, own);
-    let parts = [tracking(fields), draining(fields), failover(fields)];
+    let parts = [tracking(fields), draining(fields), failover(fields), subsetting(fields)];
     for fields in members {
         table.rest(fields);
     }
@@ -108,4 +108,15 @@ fn failover(fields: &mut Fields) -> Part {
         section.bare(key, policy.scalar(key), WhenRefused::Line);
     }
     Some((section, policy))
+}
+
+/// Subsets; without a size, which Google Cloud has for proxies and service meshes alone, the parser refuses the table, and
+/// says how to choose one.
+fn subsetting(fields: &mut Fields) -> Part {
+    let mut subsetting = fields.object("subsetting")?;
+    let mut section = Section::new("[backend_service.subsetting]");
+    let policy = subsetting.scalar("policy").filter(|policy| policy != "NONE");
+    section.text("policy", policy, WhenRefused::Line);
+    section.bare("subset_size", subsetting.scalar("subset_size"), WhenRefused::Line);
+    Some((section, subsetting))
 }

@@ -75,7 +75,6 @@ pub(super) fn reason(kind: Kind, way: &str, key: &str, value: &Value) -> Option<
             "security_policy" | "edge_security_policy" => "packets are not filtered",
             "service_label" | "service_name" | "service_directory_registrations" => "no DNS name is made",
             "source_regions" => "probes come from the appliance alone",
-            "subsetting" => "every backend of a service may get packets of every client",
             "tags" => "a route holds for every client",
             _ => "without a counterpart",
         }
@@ -107,7 +106,7 @@ mod tests {
     fn what_is_off_is_no_loss() {
         for (key, off, on) in [
             ("log_config", json!({ "enable": false, "sampleRate": 1.0 }), json!({ "enable": true })),
-            ("subsetting", json!({ "policy": "NONE" }), json!({ "policy": "CONSISTENT_HASH_SUBSETTING" })),
+            ("ha_policy", json!({}), json!({ "fastIPMove": "GARP_RA" })),
             (
                 "network_pass_through_lb_traffic_policy",
                 json!({ "zonalAffinity": { "spillover": "ZONAL_AFFINITY_DISABLED" } }),
