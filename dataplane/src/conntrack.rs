@@ -165,7 +165,7 @@
 //! worker that comes second to the last free slot with the same key, if the first stays *busy* for as long; and to one
 //! that finds all slots of the home bucket busy or tentative for as long, since none of them can say that it overflows.
 //!
-//! `tests/conntrack_loom.rs` tries these claims under the interleavings that loom finds for two and three workers, with
+//! `tests/conntrack_loom` tries these claims under the interleavings that loom finds for two and three workers, with
 //! a bound on preemptions; `tests/conntrack_stress.rs` on hardware; `tests/conntrack_model.rs` compares one worker's
 //! table with a map.
 //!
@@ -177,6 +177,7 @@
 
 mod aging;
 mod entry;
+mod found;
 mod insertion;
 #[cfg(not(loom))]
 mod memory;
@@ -187,7 +188,8 @@ mod table;
 
 pub use aging::{IDLE_PASS_SECONDS, LONGEST_PASS_SECONDS, SweepCursor, Sweeps};
 pub use entry::{Entry, Stage, ValidState};
-pub use table::{ConntrackTable, Found, TableTooLarge};
+pub use found::Found;
+pub use table::{ConntrackTable, TableTooLarge};
 
 /// Tracking hash of a packet: all that the table knows a connection by.
 ///

@@ -4,9 +4,9 @@ use core::hint::select_unpredictable;
 
 use super::TrackingKey;
 use super::entry::{Phase, State};
+use super::found::{Found, Glance};
 use super::pair::{BUCKET, Pair};
 use super::slot::Slot;
-use super::table::{Found, Glance};
 
 /// Slots where one key may have its entry.
 pub(super) struct Neighbourhood<'t> {
