@@ -44,7 +44,7 @@ bring() {
   esac
 }
 
-# What pkg-config finds goes by a target directory of its own: cargo does not see that headers have changed.
+# Builds with what pkg-config finds have a target directory of their own: cargo does not see that headers have changed.
 compile() {
   local version=$1
   echo "DPDK $(pkg-config --modversion libdpdk):"

@@ -92,7 +92,7 @@ impl Networks {
         }
     }
 
-    /// All networks, in the order of their numbers.
+    /// Networks, in the order of their numbers.
     pub fn iter(&self) -> impl Iterator<Item = &Network> {
         std::iter::once(&self.first).chain(&self.others)
     }

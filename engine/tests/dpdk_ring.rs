@@ -30,7 +30,7 @@ fn frames_come_back_as_they_were_sent_and_every_mbuf_to_its_pool() {
         eal.mempool("small", &MempoolOptions { mbufs: 63, cache: 0, data_room: 512, node: None }).unwrap();
     refuses_what_the_device_has_not(&eal, &device, pool, too_small);
 
-    // As many workers as it has queues and more: it gives what it has.
+    // Queues for as many workers as the device has queues and more: it gives what it has.
     let workers = QueueCounts { rx: 1, tx: 17 };
     let (port, mut queues) =
         eal.open(&device, &PortOptions { queues: workers, ..PortOptions::default() }, pool).unwrap();

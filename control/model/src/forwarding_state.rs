@@ -369,7 +369,7 @@ impl ForwardingState {
             config.networks.iter().map(|network| network.name.clone()).collect()
         };
         if names(&self.config) != names(&config) {
-            // What was learnt is known by the networks' numbers, which are others now.
+            // Learnt path MTUs are known by the networks' numbers, which are others now.
             self.path_mtus.forget();
         }
         let before = &self.config;

@@ -30,7 +30,7 @@ enum Demand {
 }
 
 impl Excess {
-    /// All demands of a configuration that are beyond a limit, of which each network has its own.
+    /// Demands of a configuration that are beyond a limit, of which each network has its own.
     pub fn of(config: &Config) -> Vec<Self> {
         let of_network = |(index, network): (usize, &Arc<Network>)| {
             let name = config.has_several_networks().then(|| network.name.clone());

@@ -418,7 +418,7 @@ impl<P: Ports> Supervisor<P> {
                     ports.pause(port);
                     continue;
                 }
-                // These two may take a while, in which nothing else is done.
+                // A restart and a removal may take a while, in which nothing else is done.
                 Some(Step::Restart) => {
                     let result = ports.restart(port);
                     // The clock has gone on: the next attempt is to wait from now, not from before.

@@ -29,7 +29,7 @@ struct Device {
     groups: Vec<MacAddress>,
 }
 
-/// One port with a device.
+/// Port with a device.
 #[derive(Clone, Debug)]
 struct OneDevice(Rc<RefCell<Device>>);
 

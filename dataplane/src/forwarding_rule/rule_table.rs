@@ -101,7 +101,7 @@ struct InRange {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Listed {
     None,
-    /// One port, of UDP or of TCP.
+    /// Port, with true if it is of UDP, and its answer.
     One(u16, bool, Answer),
     /// Ports with cells, in which this number stands for the destinations.
     InCells(u32),

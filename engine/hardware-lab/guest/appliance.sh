@@ -104,7 +104,7 @@ stop() {
 gone() { ! kill -0 $appliance 2> /dev/null; }
 runs() { kill -0 $appliance; }
 
-# What a verb answers, by a filter of jq's, the last word.
+# Prints a verb's answer, by a filter of jq's, the last word.
 ask() { timeout 10 guideway "${@:1:$#-1}" --output json 2> /dev/null | jq -r "${@: -1}"; }
 healthy() { is "$(ask status '[.services[].healthy] | add')" "$1"; }
 healthy_of() { is "$(ask status ".services[] | select(.name == \"$1\").healthy")" "$2"; }

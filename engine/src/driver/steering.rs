@@ -432,7 +432,7 @@ mod tests {
                 assert!(burst.is_empty());
             }
         }
-        // What the last of them sent waits for the next poll of the worker with the queue.
+        // Frames that the last of them sent wait for the next poll of the worker with the queue.
         workers[0].rx_burst(&mut burst);
         assert_eq!(std::iter::from_fn(|| wires[0].receive()).count() as u64, received);
         assert!(workers[0].refused() > 0);

@@ -71,7 +71,7 @@ pub enum EventKind {
     WorkerStalled,
     /// A worker polls again.
     WorkerResumed,
-    /// One worker gets much more than its share of the packets.
+    /// Worker gets much more than its share of the packets.
     LoadUneven,
     /// No worker gets much more than its share of the packets any more.
     LoadEven,

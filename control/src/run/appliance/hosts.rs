@@ -75,10 +75,10 @@ impl Hosts {
                 }
                 moved => {
                     let mut stack = HostStack::new(links, &vips, Rates::default());
-                    // What an operator has announced stays so where the network goes.
+                    // VIPs that an operator has announced stay so where the network goes.
                     let announced = moved.iter().flat_map(|host| host.stack.vips());
                     for (vip, _) in announced.filter(|(_, announced)| *announced) {
-                        // One that is no VIP any more, or has other `neighbor_replies`, is not announced.
+                        // An address that is no VIP any more, or has other `neighbor_replies`, is not announced.
                         let _ = stack.announce(vip.addresses, now);
                     }
                     stack.announce_all(now);
@@ -119,7 +119,7 @@ impl Hosts {
         &mut self.hosts[usize::from(network.0)].stack
     }
 
-    /// All host stacks, each with its network.
+    /// Host stacks, each with its network.
     pub(super) fn iter(&self) -> impl Iterator<Item = (NetworkId, &HostStack)> {
         (0..).map(NetworkId).zip(self.hosts.iter().map(|host| &host.stack))
     }

@@ -30,7 +30,7 @@ pub(super) struct Queues<'eal> {
 /// The control thread's ends of all ports.
 pub(super) struct LivePorts<'eal> {
     ports: Vec<LivePort<'eal>>,
-    /// One for each node of the ports, the first port's first.
+    /// Mempools, one for each node of the ports, the first port's first.
     pools: Vec<NodePool<'eal>>,
     /// Node of each worker's core.
     nodes: Vec<Option<u8>>,

@@ -33,7 +33,7 @@ pub(super) struct LoadWatch {
 /// News of the workers' shares.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum News {
-    /// One worker gets much more than an even share, for several seconds.
+    /// Worker gets much more than an even share, for several seconds.
     Uneven {
         /// Number of the worker.
         worker: usize,

@@ -223,7 +223,7 @@ impl Watched {
 
     fn end_restart(&mut self, result: Result<(), String>, now: Duration) -> Vec<Note> {
         self.restarted = Some(now);
-        // What the device has asked for until now is done, or tried again.
+        // A reset that the device has asked for until now is done, or tried again.
         self.reset_due = None;
         let name = &self.name;
         let Err(cause) = result else {
@@ -258,7 +258,7 @@ impl Watched {
             Ok(()) => Phase::Gone,
             Err(_) => Phase::Releasing { until: now + RESET_INTERVAL },
         };
-        // It is part of what the removal's event tells.
+        // The loss of the link is part of what the removal's event tells.
         self.link_losses += u64::from(self.link_up.replace(false) == Some(true));
         let name = &self.name;
         let text = match result {

@@ -107,7 +107,7 @@ impl<N: Number, T> Ranges<N, T> {
         let after = if last - first <= COUNTED {
             let next: &[N; COUNTED] =
                 self.starts[first + 1..].first_chunk().expect("so many follow the last");
-            // Those of later blocks are greater, and only the greatest number reaches what follows the last.
+            // Starts of later blocks are greater, and only the greatest number reaches what follows the last.
             next.iter().map(|start| usize::from(*start <= number)).sum::<usize>().min(last - first)
         } else {
             self.starts[first + 1..=last].partition_point(|start| *start <= number)

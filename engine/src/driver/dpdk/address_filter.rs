@@ -122,10 +122,10 @@ pub(super) fn adopt(
         _ if result == 0 => Ok((kind == Kind::Vf).then(|| {
             format!("the VF was given the MAC address {mac}; where its PF keeps another one for it, no frame arrives")
         })),
-        // It filters nothing.
+        // A virtual device filters nothing.
         Kind::Virtual => Ok(None),
         _ if is_promiscuous => Ok(Some(format!("the device keeps its own MAC address besides {mac}"))),
-        // Its PF would drop what it sends from another address, silently.
+        // A VF's PF would drop what it sends from another address, silently.
         Kind::Vf => Err(Refused(result)),
         _ if filter.add_address(mac) == 0 => {
             Ok(Some(format!("the device keeps its own MAC address and takes frames for {mac} besides")))

@@ -68,7 +68,7 @@ impl DpdkMbuf<'_> {
         header.set_next(next.mbuf.as_ptr());
         header.set_nb_segs(2);
         header.set_pkt_len(header.pkt_len() + next.header().pkt_len());
-        // It is the chain's from now on, which is freed as one.
+        // The segment is the chain's from now on, which is freed as one.
         std::mem::forget(next);
         self
     }

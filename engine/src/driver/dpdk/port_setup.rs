@@ -29,7 +29,7 @@ pub(super) fn bring_up(
             Ok(()) => return Ok((options.queues, refusals)),
             Err(refusal) => refusal,
         };
-        // What is refused with any number of queues has another cause, which the last attempt tells.
+        // A refusal with any number of queues has another cause, which the last attempt tells.
         let Some(fewer) = options.queues.fewer(refused) else { return Err(error) };
         let StartError::PortRefused { step, message, .. } = error else { return Err(error) };
         refusals.push(Refusal { counts: options.queues, step, message });

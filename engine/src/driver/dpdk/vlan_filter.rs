@@ -46,7 +46,7 @@ fn take(filter: &mut impl Filter, wanted: &BTreeSet<u16>, taken: &mut BTreeSet<u
             }
         }
     }
-    // What a device goes on to take, the workers drop.
+    // Workers drop the frames that a device goes on to take.
     let gone: Vec<u16> = taken.difference(wanted).copied().collect();
     for vlan in &gone {
         let _ = filter.set(*vlan, false);
