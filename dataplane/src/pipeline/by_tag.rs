@@ -9,7 +9,6 @@ use crate::counters::Counters;
 use crate::frame::Frame;
 use crate::ingress::ByTag;
 use crate::network::{Network, Networks, OfPort};
-use crate::packet::{Plain, PlainIpv4, PlainIpv6, TAGGED, ethertype};
 use crate::verdict::Verdict;
 
 impl<'s> Round<'s> {
@@ -39,13 +38,7 @@ impl<'s> Round<'s> {
                     continue;
                 }
             };
-            let taken_in = match ethertype::<0>(frame) {
-                Some(TAGGED) => intake.take_in_tagged(frame, step),
-                Some(PlainIpv4::ETHERTYPE) => intake.take_in::<0, PlainIpv4>(frame, step),
-                Some(PlainIpv6::ETHERTYPE) => intake.take_in::<0, PlainIpv6>(frame, step),
-                _ => Err(Other::General),
-            };
-            if let Err(other) = taken_in {
+            if let Err(other) = intake.take_in_frame(frame, step) {
                 let (candidate, decision) = (&mut candidates[index], &mut decisions[index]);
                 step.way = intake.take_in_other(other, frame, step, candidate, decision, counters);
             }

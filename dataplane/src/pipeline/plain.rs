@@ -56,22 +56,27 @@ impl<'s> Intake<'s> {
                 prefetch_header(ahead);
             }
             let frame = frame.bytes();
-            let taken_in = match ethertype::<0>(frame) {
-                Some(PlainIpv4::ETHERTYPE) => self.take_in::<0, PlainIpv4>(frame, step),
-                Some(PlainIpv6::ETHERTYPE) => self.take_in::<0, PlainIpv6>(frame, step),
-                Some(TAGGED) => self.take_in_tagged(frame, step),
-                _ => Err(Other::General),
-            };
-            if let Err(other) = taken_in {
+            if let Err(other) = self.take_in_frame(frame, step) {
                 let (candidate, decision) = (&mut candidates[index], &mut decisions[index]);
                 step.way = self.take_in_other(other, frame, step, candidate, decision, counters);
             }
         }
     }
 
+    /// Takes in the packet of a frame with or without a VLAN tag, as [`Self::take_in`] does.
+    #[inline(always)]
+    pub(super) fn take_in_frame(&self, frame: &[u8], step: &mut Step<'s>) -> Result<(), Other<'s>> {
+        match ethertype::<0>(frame) {
+            Some(PlainIpv4::ETHERTYPE) => self.take_in::<0, PlainIpv4>(frame, step),
+            Some(PlainIpv6::ETHERTYPE) => self.take_in::<0, PlainIpv6>(frame, step),
+            Some(TAGGED) => self.take_in_tagged(frame, step),
+            _ => Err(Other::General),
+        }
+    }
+
     /// Takes in the packet of a frame with a VLAN tag, as [`Self::take_in`] does.
     #[inline(never)]
-    pub(super) fn take_in_tagged(&self, frame: &[u8], step: &mut Step<'s>) -> Result<(), Other<'s>> {
+    fn take_in_tagged(&self, frame: &[u8], step: &mut Step<'s>) -> Result<(), Other<'s>> {
         match ethertype::<TAG_LEN>(frame) {
             Some(PlainIpv4::ETHERTYPE) => self.take_in::<TAG_LEN, PlainIpv4>(frame, step),
             Some(PlainIpv6::ETHERTYPE) => self.take_in::<TAG_LEN, PlainIpv6>(frame, step),
@@ -84,7 +89,7 @@ impl<'s> Intake<'s> {
     /// # Errors
     /// The kind of the packet, if it is another.
     #[inline(always)]
-    pub(super) fn take_in<'f, const TAG: usize, P: Plain<'f>>(
+    fn take_in<'f, const TAG: usize, P: Plain<'f>>(
         &self,
         frame: &'f [u8],
         step: &mut Step<'s>,
