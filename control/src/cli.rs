@@ -5,6 +5,7 @@ mod appliance;
 mod backend;
 mod capture;
 mod check;
+mod completions;
 mod conntrack;
 mod cpu_level;
 mod drain;
@@ -13,6 +14,7 @@ mod events;
 mod exit;
 mod explain;
 mod import;
+mod man;
 mod reload;
 mod replay;
 mod ring;
@@ -64,6 +66,10 @@ enum Verb {
     Import(import::Args),
     /// Prints the JSON schema of the configuration, for editors.
     Schema,
+    /// Prints the completion of the command line for a shell.
+    Completions(completions::Args),
+    /// Prints the manual page of the program, or writes those of all verbs.
+    Man(man::Args),
     /// Shows the state of the running appliance.
     Status(status::Args),
     /// Shows the counters of the running appliance.
@@ -126,6 +132,8 @@ pub(crate) fn run() -> Exit {
         Verb::Ring(args) => ring::run(&args, color),
         Verb::Import(args) => import::run(&args),
         Verb::Schema => schema::run(),
+        Verb::Completions(args) => completions::run(&args),
+        Verb::Man(args) => man::run(&args),
         Verb::Status(args) => status::run(&args),
         Verb::Stats(args) => stats::run(&args),
         Verb::Drops(args) => drops::run(&args),

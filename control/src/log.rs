@@ -8,13 +8,18 @@
 //! for it, waits for ever. Here only the thread waits. What the queue has no room for is lost, counted, and
 //! noted where it is missing.
 
+mod format;
+
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tracing::Level;
 use tracing_subscriber::fmt::MakeWriter;
+
+pub use format::{Format, Prioritized, VARIABLE as FORMAT_VARIABLE};
 
 /// Bytes of text that may wait to be written: thousands of lines.
 const MAX_WAITING_BYTES: usize = 1 << 20;
@@ -28,6 +33,7 @@ pub struct Log(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
+    format: Format,
     queue: Mutex<Queue>,
     /// Signals that there is a line to write.
     filled: Condvar,
@@ -52,8 +58,9 @@ impl Log {
     ///
     /// # Errors
     /// Where the operating system starts no thread.
-    pub fn start(output: impl Write + Send + 'static) -> io::Result<Self> {
+    pub fn start(format: Format, output: impl Write + Send + 'static) -> io::Result<Self> {
         let log = Self(Arc::new(Shared {
+            format,
             queue: Mutex::default(),
             filled: Condvar::new(),
             emptied: Condvar::new(),
@@ -64,9 +71,9 @@ impl Log {
         Ok(log)
     }
 
-    /// Queues a line to be written; no line break is added.
-    pub fn say(&self, line: impl Into<Vec<u8>>) {
-        self.0.push(line.into());
+    /// Queues a message that is no event of `tracing`, in the form of this log.
+    pub fn say(&self, level: Level, message: impl AsRef<str>) {
+        self.0.push(self.0.format.line(level, message.as_ref()).into());
     }
 
     /// Waits until everything is written, for no longer than `time`; true if that has come.
@@ -74,6 +81,11 @@ impl Log {
         let is_busy = |queue: &mut Queue| queue.is_writing || !queue.lines.is_empty() || queue.untold > 0;
         let waited = self.0.emptied.wait_timeout_while(self.0.queue(), time, is_busy);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
+    /// Form of the lines.
+    pub fn format(&self) -> Format {
+        self.0.format
     }
 
     /// Number of lines lost since the start.
@@ -91,10 +103,10 @@ impl Log {
             // Nothing, unless RUST_BACKTRACE asks for it.
             let backtrace = std::backtrace::Backtrace::capture();
             let trace = match backtrace.status() {
-                std::backtrace::BacktraceStatus::Captured => format!("{backtrace}\n"),
+                std::backtrace::BacktraceStatus::Captured => format!("\n{backtrace}"),
                 _ => String::new(),
             };
-            log.say(format!("thread `{name}`: {panic}\n{trace}"));
+            log.say(Level::ERROR, format!("thread `{name}`: {panic}{trace}"));
             log.flush(PANIC_TIME);
         }));
     }
@@ -115,7 +127,7 @@ impl Shared {
             return;
         }
         // What is said of the lost lines stands where they would.
-        if let Some(notice) = queue.notice() {
+        if let Some(notice) = queue.notice(self.format) {
             queue.put(notice);
         }
         queue.put(line);
@@ -140,7 +152,7 @@ impl Shared {
         loop {
             let line = queue.lines.pop_front();
             queue.bytes -= line.as_ref().map_or(0, Vec::len);
-            if let Some(line) = line.or_else(|| queue.notice()) {
+            if let Some(line) = line.or_else(|| queue.notice(self.format)) {
                 queue.is_writing = true;
                 return line;
             }
@@ -157,11 +169,13 @@ impl Queue {
     }
 
     /// Notice about lines that were lost, given once.
-    fn notice(&mut self) -> Option<Vec<u8>> {
+    fn notice(&mut self, format: Format) -> Option<Vec<u8>> {
         let lost = std::mem::take(&mut self.untold);
+        let level = if format == Format::Text { " WARN " } else { "" };
         (lost > 0).then(|| {
-            format!(" WARN {lost} lines of the log are lost here: nobody read standard error in time\n")
-                .into()
+            let lines =
+                format!("{level}{lost} lines of the log are lost here: nobody read standard error in time");
+            format.line(Level::WARN, &lines).into()
         })
     }
 }
@@ -169,7 +183,7 @@ impl Queue {
 /// Each call writes one whole line.
 impl Write for Log {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.say(line);
+        self.0.push(line.into());
         Ok(line.len())
     }
 
@@ -212,16 +226,16 @@ mod tests {
     }
 
     fn line(number: u64) -> String {
-        format!("line {number} {}\n", "x".repeat(1_000))
+        format!("line {number} {}", "x".repeat(1_000))
     }
 
     #[test]
     fn who_writes_to_a_full_pipe_does_not_wait_and_the_lost_are_counted() {
         let (reader, writer) = io::pipe().unwrap();
-        let log = Log::start(writer).unwrap();
+        let log = Log::start(Format::Text, writer).unwrap();
         // Nobody reads: a write to the pipe itself would wait here for ever.
         for number in 0..2_000 {
-            log.say(line(number));
+            log.say(Level::INFO, line(number));
         }
         let lost = log.lost();
         assert!(lost > 0 && !log.flush(Duration::from_millis(1)));
@@ -230,7 +244,7 @@ mod tests {
             lost_among(lines.take_while(|line| line != "the end"))
         });
         assert!(log.flush(PATIENCE), "all that waited is written");
-        log.say("the end\n");
+        log.say(Level::INFO, "the end");
         assert_eq!(reading.join().unwrap(), lost);
         assert_eq!(log.lost(), lost);
     }
@@ -238,18 +252,19 @@ mod tests {
     #[test]
     fn lost_lines_are_told_of_once_where_they_are_missing() {
         let shared = Shared {
+            format: Format::Text,
             queue: Mutex::default(),
             filled: Condvar::new(),
             emptied: Condvar::new(),
             lost: AtomicU64::new(0),
         };
-        let room = (MAX_WAITING_BYTES / line(0).len()) as u64;
+        let room = (MAX_WAITING_BYTES / (line(0).len() + 1)) as u64;
         for number in 0..room + 100 {
-            shared.push(line(number).into());
+            shared.push(format!("{}\n", line(number)).into());
         }
         let mut read: Vec<String> =
             (0..room / 2).map(|_| String::from_utf8(shared.next()).unwrap()).collect();
-        shared.push(line(room + 100).into());
+        shared.push(format!("{}\n", line(room + 100)).into());
         while !shared.queue().lines.is_empty() {
             read.push(String::from_utf8(shared.next()).unwrap());
         }
@@ -263,8 +278,8 @@ mod tests {
     fn an_output_that_fails_is_no_reason_to_wait() {
         let (reader, writer) = io::pipe().unwrap();
         drop(reader);
-        let log = Log::start(writer).unwrap();
-        log.say("line 1\n");
+        let log = Log::start(Format::Text, writer).unwrap();
+        log.say(Level::INFO, "line 1");
         assert!(log.flush(PATIENCE));
         assert_eq!(log.lost(), 1);
     }

@@ -14,6 +14,8 @@ pub mod machine;
 pub mod operator_state;
 pub mod ports;
 pub mod process;
+#[cfg_attr(not(feature = "dpdk"), allow(dead_code))]
+mod service_manager;
 mod state_file;
 mod supervisor;
 mod table_memory;

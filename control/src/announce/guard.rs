@@ -21,9 +21,10 @@ use tokio::io::AsyncWriteExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{interval, sleep, timeout};
+use tracing::Level;
 
 use super::hook_task::Tell;
-use crate::log::Log;
+use crate::log::{FORMAT_VARIABLE, Format, Log};
 
 /// Interval at which the appliance shows that it lives.
 const BEAT: Duration = Duration::from_secs(1);
@@ -65,10 +66,13 @@ impl Guard {
     ///
     /// # Errors
     /// Where the operating system starts no process.
-    pub fn start() -> io::Result<Self> {
+    pub fn start(format: Format) -> io::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         // What ends the appliance's group of processes is not to end it.
         command.arg(VERB).stdin(Stdio::piped()).stdout(Stdio::null()).process_group(0);
+        if format == Format::Json {
+            command.env(FORMAT_VARIABLE, "json");
+        }
         command.spawn().map(Self)
     }
 
@@ -132,7 +136,7 @@ pub fn stand() -> io::Result<()> {
     let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
     let _caught: Vec<_> = kinds.into_iter().map(signal).collect::<Result<_, _>>()?;
     // Perhaps nobody reads standard error any more: a message must not keep the guard from its withdrawals.
-    let log = Log::start(io::stderr())?;
+    let log = Log::start(Format::of_standard_error(), io::stderr())?;
     let (lines, read) = sync_channel(16);
     thread::spawn(move || listen(io::stdin(), &lines));
 
@@ -175,7 +179,7 @@ async fn withdraw(withdrawals: &[Withdrawal], why: &str, log: &Log) {
     if withdrawals.is_empty() {
         return;
     }
-    log.say(format!("guard: the appliance {why}: withdrawing what it has announced\n"));
+    log.say(Level::WARN, format!("guard: the appliance {why}: withdrawing what it has announced"));
     let of_hook = |withdrawal: &Withdrawal| tokio::spawn(withdraw_from(withdrawal.clone(), log.clone()));
     let hooks = withdrawals.iter().map(of_hook);
     for hook in hooks.collect::<Vec<_>>() {
@@ -188,9 +192,9 @@ async fn withdraw_from(Withdrawal { hook, mut rules }: Withdrawal, log: Log) {
         let mut left = BTreeMap::new();
         for (address, rule) in rules {
             match hook.tell(false, address, &rule).await {
-                Ok(()) => log.say(format!("guard: {address} is withdrawn\n")),
+                Ok(()) => log.say(Level::WARN, format!("guard: {address} is withdrawn")),
                 Err(error) => {
-                    log.say(format!("guard: {address} could not be withdrawn: {error}\n"));
+                    log.say(Level::ERROR, format!("guard: {address} could not be withdrawn: {error}"));
                     left.insert(address, rule);
                 }
             }

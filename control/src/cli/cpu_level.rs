@@ -33,10 +33,12 @@ pub(super) fn hand_over() {
     eprintln!("warning: {}: {error}; going on with the binary for all processors", faster.display());
 }
 
-/// Path of the binary for x86-64-v3, if it is there.
+/// Path of the binary for x86-64-v3, if it is there and another than this one.
 fn faster() -> Option<PathBuf> {
-    let path = env::current_exe().ok()?.with_file_name(FASTER);
-    path.is_file().then_some(path)
+    let own = env::current_exe().ok()?;
+    let path = own.with_file_name(FASTER);
+    // A binary under that name which is for all processors would hand over to itself for ever.
+    (path != own && path.is_file()).then_some(path)
 }
 
 /// Replaces this process, with its arguments and its environment; returns why it could not be.

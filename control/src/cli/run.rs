@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args as Arguments;
+use clap::{Args as Arguments, ValueEnum};
 
 use super::Exit;
 
@@ -14,6 +14,18 @@ pub(super) struct Args {
     /// Shows DPDK's own messages too.
     #[arg(long)]
     verbose: bool,
+    /// Form of the log; systemd's journal gets text with priorities unless this says JSON.
+    #[arg(long, value_enum, value_name = "FORM")]
+    log_format: Option<LogFormat>,
+}
+
+/// Form of the log's lines.
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    /// Text for people.
+    Text,
+    /// JSON object a line: `timestamp`, `level` and `fields`.
+    Json,
 }
 
 /// Runs the appliance until it is told to stop.
@@ -23,7 +35,7 @@ pub(super) fn run(args: &Args, color: bool) -> Exit {
         Ok(config) => config,
         Err(exit) => return exit,
     };
-    let log = match log(color) {
+    let log = match log(args.log_format, color) {
         Ok(log) => log,
         Err(error) => {
             eprintln!("error: cannot start the log: {error}");
@@ -33,7 +45,7 @@ pub(super) fn run(args: &Args, color: bool) -> Exit {
     let exit = match guideway::run::live::run(config, args.config.clone(), args.verbose, log.clone()) {
         Ok(()) => Exit::Success,
         Err(error) => {
-            log.say(format!("error: {error}\n"));
+            log.say(tracing::Level::ERROR, format!("error: {error}"));
             Exit::Failure
         }
     };
@@ -54,21 +66,30 @@ pub(super) fn run(_: &Args, _: bool) -> Exit {
 
 /// Starts the log on standard error, a line an event; under systemd, without what the journal knows anyway.
 #[cfg(feature = "dpdk")]
-fn log(color: bool) -> std::io::Result<guideway::log::Log> {
-    use tracing_subscriber::EnvFilter;
-    let writer = guideway::log::Log::start(std::io::stderr())?;
+fn log(chosen: Option<LogFormat>, color: bool) -> std::io::Result<guideway::log::Log> {
+    use guideway::log::{Format, Log, Prioritized};
+    use tracing_subscriber::{EnvFilter, fmt};
+
+    let format = match chosen {
+        Some(LogFormat::Text) => Format::Text,
+        Some(LogFormat::Json) => Format::Json,
+        None => Format::of_standard_error(),
+    };
+    let writer = Log::start(format, std::io::stderr())?;
     writer.take_panics();
     let filter = EnvFilter::builder()
         .with_default_directive(tracing::level_filters::LevelFilter::INFO.into())
         .with_env_var("GUIDEWAY_LOG")
         .from_env_lossy();
-    let log =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer.clone()).with_target(false);
+    let log = fmt().with_env_filter(filter).with_writer(writer.clone()).with_target(false);
     // Whoever has set a log before, as a test may, keeps it.
-    if std::env::var_os("JOURNAL_STREAM").is_some() {
-        let _ = log.with_ansi(false).without_time().try_init();
-    } else {
-        let _ = log.with_ansi(color).try_init();
-    }
+    let _ = match format {
+        Format::Text => log.with_ansi(color).try_init(),
+        Format::Json => log.json().with_target(false).try_init(),
+        Format::Journal => {
+            let lines = fmt::format().with_ansi(false).without_time().with_target(false);
+            log.with_ansi(false).event_format(Prioritized(lines)).try_init()
+        }
+    };
     Ok(writer)
 }

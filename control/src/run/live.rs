@@ -26,6 +26,7 @@ use super::assemble::{Probing, Setup, assemble, control_thread};
 use super::machine::memory::{Memory as MachineMemory, TableMemory, TooLittleMemory};
 use super::machine::topology::Topology;
 use super::process::Process;
+use super::service_manager;
 use super::worker::{RingSizes, Shared, StopWorkers, WorkerFailure};
 use crate::announce::Guard;
 use crate::api::admin::server::Server;
@@ -100,7 +101,7 @@ pub fn run(config: Config, path: PathBuf, verbose: bool, log: Log) -> Result<(),
     // The kernel would give the table out, and kill somebody when it is filled.
     MachineMemory::read(Path::new("/")).provide(TableMemory::of(&config)).map_err(LiveError::Memory)?;
     // Before there is anything that it must not hold open.
-    let guard = Guard::start().map_err(LiveError::System)?;
+    let guard = Guard::start(log.format()).map_err(LiveError::System)?;
     let topology = Topology::read(Path::new("/sys"));
     let nodes: Vec<Option<u8>> =
         config.ports.iter().map(|port| topology.node_of_device(&port.device)).collect();
@@ -154,8 +155,7 @@ pub fn run(config: Config, path: PathBuf, verbose: bool, log: Log) -> Result<(),
                 .await
                 .map_err(|error| listen("metrics", error.to_string()))?;
             tracing::info!(workers = cores.len(), "forwarding");
-            // Without systemd there is nobody to tell.
-            let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
+            service_manager::tell_ready();
 
             let requests = assembly.senders().requests.clone();
             let (running, ended) = watch::channel(());

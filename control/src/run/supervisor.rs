@@ -54,6 +54,7 @@ use crate::run::machine::Machine;
 use crate::run::operator_state::OperatorState;
 use crate::run::ports::Ports;
 use crate::run::process::Process;
+use crate::run::service_manager::{self, Heartbeat};
 use crate::run::warnings::warnings;
 use crate::run::worker::{Shared, WorkerEnd, WorkerFailure};
 
@@ -123,6 +124,7 @@ pub(super) struct Supervisor<P: Ports> {
     state_keeper: StateKeeper,
     event_log: EventLog,
     publish_latency: PublishLatency,
+    heartbeat: Heartbeat,
     turns: u32,
 }
 
@@ -166,6 +168,7 @@ impl<P: Ports> Supervisor<P> {
             state_keeper: StateKeeper::new(kept.file.clone()),
             event_log: EventLog::default(),
             publish_latency: PublishLatency::new(appliance.state().snapshot_generation()),
+            heartbeat: Heartbeat::of_unit(),
             appliance,
             turns: 0,
         };
@@ -211,7 +214,7 @@ impl<P: Ports> Supervisor<P> {
             None => self.event_log.note(Note::new(EventKind::Stopping, "the appliance stops")),
             Some(failure) => self.workers.give_up(failure),
         }
-        let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Stopping]);
+        service_manager::tell_stopping();
         // Routers hear of the end first. Until they have, the workers that are left go on, and so do the turns, which
         // keep packets away from backends that fail.
         let mut withdrawn = std::pin::pin!(self.announcements.withdraw_all());
@@ -264,6 +267,7 @@ impl<P: Ports> Supervisor<P> {
 
     /// Looks at what changes slowly.
     fn round(&mut self, now: Duration) -> Next {
+        self.heartbeat.beat(now);
         self.appliance.tidy(now);
         if let Some(probes) = &mut self.probes {
             let update = probes.end_first_rounds(now);
