@@ -6,6 +6,7 @@ mod api;
 mod capture;
 mod documentation;
 mod metrics;
+mod monitoring;
 mod sample;
 mod socket;
 mod supervisor;
