@@ -114,7 +114,7 @@ impl Eal {
         if let Device::Pci(address) = device {
             return self.port_id(device).map(drop).map_err(|error| match error {
                 StartError::DeviceRefused { device, message } => {
-                    let names = preflight::log_names(Path::new("/sys"), address);
+                    let names = preflight::log_names(Path::new("/sys"), *address);
                     let message = log_cause::cause(logged, &names).map_or(message, str::to_owned);
                     StartError::DeviceRefused { device, message }
                 }
