@@ -5,6 +5,8 @@ use guideway::api::view::{
     BackendList, ConntrackList, ConntrackLookup, Drain, Drops, ErrorView, EventKind, EventList, Reload,
     Remaining, Stats, Status, Stopping, VipList,
 };
+use guideway::doctor::check_names;
+use guideway::doctor::finding::Diagnosis;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -47,6 +49,17 @@ fn every_kind_of_event_is_documented() {
     for kind in EventKind::ALL {
         assert!(DOCS.contains(&format!("| `{}` |", kind.as_str())), "{}", kind.as_str());
     }
+}
+
+#[test]
+fn every_check_of_the_doctor_is_documented_and_no_other() {
+    let manual = include_str!("../../../docs/operation.md");
+    let section = manual.split("### What is wrong with this machine").nth(1).expect("there is a section");
+    let rows = section.split("\n## ").next().unwrap_or_default().lines();
+    let named: Vec<&str> = rows.filter_map(|row| row.strip_prefix("| `")?.split('`').next()).collect();
+    assert_eq!(named, check_names().collect::<Vec<_>>());
+    let example = section.split("```json").nth(1).and_then(|rest| rest.split("```").next());
+    assert!(is_view::<Diagnosis>(example.expect("the section has an example")));
 }
 
 /// The JSON of the documentation is what its view is written as: no key too many and none too few.
