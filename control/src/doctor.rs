@@ -25,9 +25,11 @@ mod interrupts;
 mod iommu;
 mod link;
 mod listeners;
+mod mask;
 mod memory;
 mod numa;
 mod queues;
+pub mod report;
 pub mod text;
 mod virtual_function;
 

@@ -38,6 +38,8 @@ pub struct Facts {
     pub config: Option<Config>,
     /// Errors of the configuration file.
     pub config_errors: Vec<ConfigFault>,
+    /// Admin socket that the running appliance was looked for on.
+    pub socket: PathBuf,
     /// Status of the running appliance.
     pub status: Option<Status>,
     /// State of the admin socket where no appliance answers on it.
@@ -144,7 +146,8 @@ impl Facts {
         let (config, errors) = read_config(config_path);
         let default = guideway_model::config::Admin::DEFAULT_SOCKET;
         let configured = config.as_ref().map_or(Path::new(default), |config| &config.admin.socket);
-        let (status, admin_socket) = ask_appliance(socket.unwrap_or(configured)).await;
+        let socket = socket.unwrap_or(configured).to_owned();
+        let (status, admin_socket) = ask_appliance(&socket).await;
         let mut hooks = Vec::new();
         for hook in hooks_of(config.as_ref()) {
             let answer = announce::look(&hook).await;
@@ -155,6 +158,7 @@ impl Facts {
         facts.config_path = config_path.to_string_lossy().into_owned();
         facts.config_errors = errors;
         facts.admin_socket = admin_socket;
+        facts.socket = socket;
         facts.hooks = hooks;
         facts.addresses = Machine::look().addresses;
         facts.functions.iter_mut().for_each(Function::ask_pf);

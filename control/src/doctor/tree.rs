@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
 use guideway_model::config::Config;
 use tempfile::TempDir;
@@ -100,6 +101,11 @@ impl Tree {
         tree.link(&format!("{function}/iommu_group"), "../../../../kernel/iommu_groups/16");
         tree.link(&format!("{function}/physfn/virtfn0"), "../0000:3b:02.0");
         tree
+    }
+
+    /// Directory that stands for `/`.
+    pub(super) fn root(&self) -> &Path {
+        self.root.path()
     }
 
     /// Writes a file, and the folders that it is in.

@@ -63,7 +63,7 @@ mod signals;
 mod start_error;
 mod vlan_filter;
 
-pub use eal::{Eal, EalOptions, Memory};
+pub use eal::{Eal, EalOptions, Memory, version};
 pub use ethdev::Offloads;
 pub use lcore::{Lcore, Running};
 pub use mbuf::DpdkMbuf;

@@ -20,6 +20,11 @@ static STARTED: AtomicBool = AtomicBool::new(false);
 /// True where bonds have members, as they do since DPDK 23.11.
 const MEMBERS: bool = sys::RTE_VER_YEAR >= 23 && (sys::RTE_VER_YEAR > 23 || sys::RTE_VER_MONTH >= 11);
 
+/// Version of DPDK whose headers this was compiled with: `22.11`.
+pub fn version() -> String {
+    format!("{}.{:02}", sys::RTE_VER_YEAR, sys::RTE_VER_MONTH)
+}
+
 /// Options that EAL starts with.
 #[derive(Clone, Debug)]
 pub struct EalOptions {
