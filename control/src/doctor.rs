@@ -10,6 +10,7 @@
 //! a tree of files. What `guideway run` refuses is stated where `run` does, in [`crate::run::machine`].
 
 mod addresses;
+pub mod backend;
 mod bird;
 mod capabilities;
 mod clock_source;

@@ -14,8 +14,8 @@ use guideway_model::service::UnknownName;
 use tokio::sync::{mpsc, oneshot};
 
 use super::view::{
-    Backend, BackendList, ConntrackList, ConntrackLookup, Drain, EventList, NeighborReplies, Reload,
-    Remaining, Stats, Status, Stopping, Undrained, Vip, VipList,
+    Backend, BackendList, BackendProbes, ConntrackList, ConntrackLookup, Drain, EventList, NeighborReplies,
+    Reload, Remaining, Stats, Status, Stopping, Undrained, Vip, VipList,
 };
 
 /// Channel for one answer; a receiver that is gone by then is no error.
@@ -78,6 +78,15 @@ pub enum Request {
         backend: String,
         /// Channel for the numbers.
         reply: Reply<Remaining>,
+    },
+    /// Probes a backend once through each rule, beside the schedule.
+    BackendProbe {
+        /// Service of the backend.
+        service: String,
+        /// Name of the backend.
+        backend: String,
+        /// Channel for the results.
+        reply: Reply<BackendProbes>,
     },
     /// Drains a backend: no new connections, tracked ones go on. Draining one twice is no error.
     BackendDrain {

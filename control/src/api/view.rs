@@ -13,6 +13,7 @@ mod error;
 mod event;
 mod health;
 mod operator;
+mod probes;
 mod reload;
 mod stats;
 mod status;
@@ -28,6 +29,7 @@ pub use error::{ErrorView, LocatedError};
 pub use event::{Event, EventKind, EventList};
 pub use health::{HealthCheck, HealthChecks, Quantiles, RuleCheck, WeightStatus};
 pub use operator::{OperatorSetting, OperatorSettings};
+pub use probes::{BackendProbes, ProbeAnswer, RuleProbe};
 pub use reload::{Change, ChangeKind, Reload, Stopping};
 pub use stats::{
     BackendStats, ConntrackCounts, ConntrackStats, FragmentStats, HostStackStats, IcmpErrorStats, LinkStats,

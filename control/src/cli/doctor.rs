@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args as Arguments;
 use guideway::api::admin::client::Client;
 use guideway::config_file;
+use guideway::doctor::backend::{self, NotLooked};
 use guideway::doctor::diagnose;
 use guideway::doctor::facts::Facts;
 use guideway::doctor::finding::Diagnosis;
@@ -23,6 +24,9 @@ pub(super) struct Args {
     /// Admin socket of the running appliance, if it is not that of the configuration.
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
+    /// Probes a backend by hand instead, through each rule, and tells where it fails: `NAME`, or `SERVICE/NAME`.
+    #[arg(long, value_name = "NAME", conflicts_with = "report")]
+    backend: Option<String>,
     /// Writes a report of this machine for the project's matrix of devices; `-` is standard output.
     #[arg(long, value_name = "FILE", conflicts_with = "output")]
     report: Option<PathBuf>,
@@ -42,7 +46,13 @@ pub(super) fn run(args: &Args) -> Exit {
         Ok(facts) => facts,
         Err(exit) => return exit,
     };
-    let diagnosis = diagnose(&facts);
+    let diagnosis = match &args.backend {
+        None => diagnose(&facts),
+        Some(name) => match diagnose_backend(&facts, name, args.output) {
+            Ok(diagnosis) => diagnosis,
+            Err(exit) => return exit,
+        },
+    };
     if let Some(path) = &args.report {
         return report(args, path, &facts, &diagnosis);
     }
@@ -53,6 +63,19 @@ pub(super) fn run(args: &Args) -> Exit {
     match printed {
         Exit::Success if diagnosis.faults > 0 => Exit::Faults,
         exit => exit,
+    }
+}
+
+/// Probes the backends of a name by hand.
+fn diagnose_backend(facts: &Facts, name: &str, output: Output) -> Result<Diagnosis, Exit> {
+    match super::wait_for(backend::look(facts, name))? {
+        Ok(evidence) => Ok(Diagnosis::new(facts, evidence.iter().map(backend::verdict).collect())),
+        Err(NotLooked::Appliance(error)) => Err(super::appliance::failed(&error, output)),
+        Err(NotLooked::Unknown(names)) => {
+            let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            eprintln!("error: no backend is named `{name}`; there are: {known}");
+            Err(Exit::Failure)
+        }
     }
 }
 

@@ -97,7 +97,7 @@ impl Finding {
 
 impl Diagnosis {
     /// Sums up findings.
-    pub(super) fn new(facts: &Facts, findings: Vec<Finding>) -> Self {
+    pub fn new(facts: &Facts, findings: Vec<Finding>) -> Self {
         let of = |level| findings.iter().filter(|finding| finding.level == level).count();
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),

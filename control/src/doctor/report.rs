@@ -136,7 +136,7 @@ pub fn write(
         interfaces.extend(names);
     }
     for interface in &interfaces {
-        for option in ["-i", "-l", "-x", "-k"] {
+        for option in ["-i", "-l", "-x", "-k", "-S"] {
             report.answer(&format!("ethtool {option} {interface}"), run("ethtool", &[option, interface]));
         }
     }

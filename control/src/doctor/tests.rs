@@ -43,7 +43,7 @@ const FILES: &[Row] = &[
             tree.configure(
                 "endpoints = [{ name = \"web-1\", ip_address = \"192.0.2.21\" }]",
                 "endpoints = []",
-            )
+            );
         },
         "configuration",
         Level::Warning,
@@ -531,9 +531,12 @@ fn a_process_that_is_not_roots_is_told_what_it_lacks() {
     assert!(finding.found.ends_with("needs CAP_NET_ADMIN and CAP_NET_RAW, which this process does not have"));
 }
 
+/// A claim, the change of the running appliance's port, and of the finding: check, level, and a part of what is found.
+type PortRow = (&'static str, fn(&mut Port), &'static str, Level, &'static str);
+
 #[test]
 fn the_running_appliance_tells_of_links_and_queues() {
-    let table: [(&str, fn(&mut Port), &str, Level, &str); 6] = [
+    let table: [PortRow; 6] = [
         ("a link is down", |port| port.link_up = false, "link", Level::Fault, "its link is down"),
         (
             "a device is reset",

@@ -2,8 +2,8 @@
 
 use guideway::api::admin::routes;
 use guideway::api::view::{
-    BackendList, ConntrackList, ConntrackLookup, Drain, Drops, ErrorView, EventKind, EventList, Reload,
-    Remaining, Stats, Status, Stopping, VipList,
+    BackendList, BackendProbes, ConntrackList, ConntrackLookup, Drain, Drops, ErrorView, EventKind,
+    EventList, Reload, Remaining, Stats, Status, Stopping, VipList,
 };
 use guideway::doctor::check_names;
 use guideway::doctor::finding::Diagnosis;
@@ -83,6 +83,7 @@ fn every_example_is_as_the_appliance_would_write_it() {
             "conntrack" => is_view::<ConntrackList>(text),
             "flow" => is_view::<ConntrackLookup>(text),
             "backends" => is_view::<BackendList>(text),
+            "probes" => is_view::<BackendProbes>(text),
             "remaining" => is_view::<Remaining>(text),
             "events" => is_view::<EventList>(text),
             "vips" => is_view::<VipList>(text),
@@ -94,5 +95,5 @@ fn every_example_is_as_the_appliance_would_write_it() {
         assert!(is_view, "{name}");
         examples += 1;
     }
-    assert_eq!(examples, 13);
+    assert_eq!(examples, 14);
 }

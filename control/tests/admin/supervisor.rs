@@ -14,8 +14,8 @@ use guideway::api::admin::server::Server;
 use guideway::api::metrics::Exporter;
 use guideway::api::request::{Refused, Reply, Request};
 use guideway::api::view::{
-    Backend, BackendList, Change, ChangeKind, ConntrackList, ConntrackLookup, DrainEnd, EventList,
-    NeighborReplies, Reload, Remaining, Stopping, Undrained, Vip, VipList, WeightSource,
+    Backend, BackendList, BackendProbes, Change, ChangeKind, ConntrackList, ConntrackLookup, DrainEnd,
+    EventList, NeighborReplies, Reload, Remaining, Stopping, Undrained, Vip, VipList, WeightSource,
 };
 use guideway_model::config::{Config, VipRange};
 use guideway_model::service::UnknownName;
@@ -215,6 +215,10 @@ impl Script {
             Request::BackendRemaining { service, backend, reply } => {
                 let found = self.find(&service, &backend).map(|_| ());
                 send(reply, found.map(|()| self.remaining(&service)));
+            }
+            Request::BackendProbe { service, backend, reply } => {
+                let probes = self.find(&service, &backend).map(|_| sample::probes());
+                send(reply, probes.map(|probes| BackendProbes { service, backend, probes }));
             }
             Request::BackendDrain { service, backend, deadline, reply } => {
                 let drain = |backend: &mut Backend| {

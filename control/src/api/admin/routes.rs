@@ -22,8 +22,8 @@ use super::failure::Failure;
 use crate::api::request::{CaptureReason, CaptureReasons, Request};
 use crate::api::request_sender::RequestSender;
 use crate::api::view::{
-    self, Backend, BackendList, ConntrackList, ConntrackLookup, Drops, EventList, Reload, Remaining, Stats,
-    Status, Vip, VipList,
+    self, Backend, BackendList, BackendProbes, ConntrackList, ConntrackLookup, Drops, EventList, Reload,
+    Remaining, Stats, Status, Vip, VipList,
 };
 
 /// Largest body of a request.
@@ -66,6 +66,7 @@ fn table() -> Vec<Route> {
         ("GET", "/v1/backends", get(backend_list)),
         ("GET", "/v1/services/{service}/backends/{backend}", get(backend_get)),
         ("GET", "/v1/services/{service}/backends/{backend}/remaining", get(backend_remaining)),
+        ("POST", "/v1/services/{service}/backends/{backend}/probe", post(backend_probe)),
         ("POST", "/v1/services/{service}/backends/{backend}/drain", post(backend_drain)),
         ("POST", "/v1/services/{service}/backends/{backend}/undrain", post(backend_undrain)),
         ("POST", "/v1/services/{service}/backends/{backend}/reset", post(backend_reset)),
@@ -202,6 +203,13 @@ async fn backend_drain(
 ) -> Answer<Backend> {
     let deadline = deadline.map(deadline_of).transpose()?;
     Ok(Json(requests.ask(|reply| Request::BackendDrain { service, backend, deadline, reply }).await?))
+}
+
+async fn backend_probe(
+    State(requests): State<RequestSender>,
+    Named((service, backend)): Named<BackendName>,
+) -> Answer<BackendProbes> {
+    Ok(Json(requests.ask(|reply| Request::BackendProbe { service, backend, reply }).await?))
 }
 
 async fn backend_reset(
