@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::view::{
     Backend, BackendList, BackendProbes, ConntrackList, ConntrackLookup, Drain, EventList, NeighborReplies,
-    Reload, Remaining, Stats, Status, Stopping, Undrained, Vip, VipList,
+    Reload, Remaining, Stats, Status, Stopping, Undrained, Vip, VipList, Xstats,
 };
 
 /// Channel for one answer; a receiver that is gone by then is no error.
@@ -33,6 +33,11 @@ pub enum Request {
     Stats {
         /// Channel for the counters.
         reply: Reply<Stats>,
+    },
+    /// Asks for the counters of the drivers, which have names of their own.
+    Xstats {
+        /// Channel for the counters.
+        reply: Reply<Xstats>,
     },
     /// Lists tracked connections.
     ConntrackList {

@@ -33,7 +33,8 @@ pub use probes::{BackendProbes, ProbeAnswer, RuleProbe};
 pub use reload::{Change, ChangeKind, Reload, Stopping};
 pub use stats::{
     BackendStats, ConntrackCounts, ConntrackStats, FragmentStats, HostStackStats, IcmpErrorStats, LinkStats,
-    PacketStats, PortStats, RuleStats, ServiceStats, Stats, Traffic, TunnelErrorStats, WorkerStats,
+    PacketStats, PortStats, PortXstats, RuleStats, ServiceStats, Stats, Traffic, TunnelErrorStats,
+    WorkerStats, Xstats,
 };
 pub use status::{Port, PortState, RssState, Service, Status, Worker, WorkerQueues, WorkerState};
 pub use vip::{NeighborReplies, Vip, VipList};

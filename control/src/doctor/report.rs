@@ -98,6 +98,7 @@ pub async fn answers(client: &Client) -> Vec<(&'static str, Result<String, Strin
     vec![
         ("status", json(client.status().await)),
         ("stats", json(client.stats().await)),
+        ("xstats", json(client.xstats().await)),
         ("drops", json(client.drops().await)),
     ]
 }

@@ -3,7 +3,7 @@
 use guideway::api::admin::routes;
 use guideway::api::view::{
     BackendList, BackendProbes, ConntrackList, ConntrackLookup, Drain, Drops, ErrorView, EventKind,
-    EventList, Reload, Remaining, Stats, Status, Stopping, VipList,
+    EventList, Reload, Remaining, Stats, Status, Stopping, VipList, Xstats,
 };
 use guideway::doctor::check_names;
 use guideway::doctor::finding::Diagnosis;
@@ -79,6 +79,7 @@ fn every_example_is_as_the_appliance_would_write_it() {
             "error" => is_view::<ErrorView>(text),
             "status" => is_view::<Status>(text),
             "stats" => is_view::<Stats>(text),
+            "xstats" => is_view::<Xstats>(text),
             "drops" => is_view::<Drops>(text),
             "conntrack" => is_view::<ConntrackList>(text),
             "flow" => is_view::<ConntrackLookup>(text),
@@ -95,5 +96,5 @@ fn every_example_is_as_the_appliance_would_write_it() {
         assert!(is_view, "{name}");
         examples += 1;
     }
-    assert_eq!(examples, 14);
+    assert_eq!(examples, 15);
 }

@@ -6,9 +6,10 @@ use guideway::api::view::{
     Announcement, AnnouncementReason, Backend, BackendStats, ConnectionState, ConntrackCounts,
     ConntrackEntry, ConntrackStats, Drain, DrainEnd, Event, EventKind, FragmentStats, Health, HealthCheck,
     HealthChecks, HostStackStats, IcmpErrorStats, LinkStats, NeighborReplies, NextHop, OperatorSetting,
-    OperatorSettings, PacketStats, PathMtu, Pool, Port, PortState, PortStats, ProbeAnswer, Quantiles,
-    RssState, RuleCheck, RuleProbe, RuleStats, Service, ServiceStats, Stats, Status, Traffic,
+    OperatorSettings, PacketStats, PathMtu, Pool, Port, PortState, PortStats, PortXstats, ProbeAnswer,
+    Quantiles, RssState, RuleCheck, RuleProbe, RuleStats, Service, ServiceStats, Stats, Status, Traffic,
     TunnelErrorStats, Vip, WeightSource, WeightStatus, Worker, WorkerQueues, WorkerState, WorkerStats,
+    Xstats,
 };
 use guideway::net::host_stack::FrameKind;
 use guideway_dataplane::verdict::{DropReason, PassReason};
@@ -460,6 +461,12 @@ fn words<'a>(words: impl Iterator<Item = &'a str>, counts: &[(&str, u64)]) -> BT
         *map.get_mut(*word).expect("a word that there is") = *count;
     }
     map
+}
+
+/// Counters of the driver of the script's only port.
+pub(crate) fn xstats() -> Xstats {
+    let counters = BTreeMap::from([("rx_q0_errors".to_owned(), 3), ("tx_good_packets".to_owned(), 1_000)]);
+    Xstats { ports: vec![PortXstats { name: "lan".into(), counters }] }
 }
 
 /// Probes by hand of the script's backends: one that is well, and one that nothing answers.

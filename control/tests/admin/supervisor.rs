@@ -187,6 +187,7 @@ impl Script {
                 send(reply, Ok(status));
             }
             Request::Stats { reply } => send(reply, Ok(sample::stats())),
+            Request::Xstats { reply } => send(reply, Ok(sample::xstats())),
             Request::ConntrackList { service, backend, limit, reply } => {
                 let mut entries = sample::entries();
                 entries.retain(|entry| service.as_ref().is_none_or(|service| *service == entry.service));

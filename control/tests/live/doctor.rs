@@ -61,6 +61,15 @@ fn a_backend_that_fails_is_told_apart_by_how_it_fails() {
     assert!(findings.iter().all(|finding| finding.level == Level::Ok), "{findings:#?}");
     assert_eq!((findings.len(), status), (8, Some(0)), "both services, through four rules each");
 
+    let config = lab.directory().join("guideway-0.toml");
+    let report = appliance.must(&["doctor", "--report", "-", "--config", &config.to_string_lossy()]);
+    let part =
+        |title: &str| report.split(&format!("== {title}\n")).nth(1).unwrap_or_else(|| panic!("{report}"));
+    assert!(
+        part("running appliance: status").starts_with('{') && part("program").contains("DPDK: built with 2")
+    );
+    assert!(part("running appliance: xstats").contains("\"rx_good_packets\": "), "{report}");
+
     lab.backend(0).ip(&format!("address delete {vip}/32 dev lo\n"));
     let add = format!("ip address add {vip}/32 dev lo");
     assert_told("the VIP is missing", "A missing VIP and a firewall", &add);

@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::api::view::{
     Backend, BackendList, BackendProbes, ConntrackList, ConntrackLookup, Drain, Drops, EventList, Reload,
-    Remaining, Stats, Status, Stopping, Undrained, Vip, VipList,
+    Remaining, Stats, Status, Stopping, Undrained, Vip, VipList, Xstats,
 };
 
 pub use capture::{Capture, CaptureOrder};
@@ -72,6 +72,14 @@ impl Client {
     /// [`ClientError`].
     pub async fn stats(&self) -> Result<Stats, ClientError> {
         self.get("/v1/stats").await
+    }
+
+    /// Asks for the counters of the drivers.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn xstats(&self) -> Result<Xstats, ClientError> {
+        self.get("/v1/xstats").await
     }
 
     /// Asks for the packets lost, by reason.

@@ -23,7 +23,7 @@ use crate::api::request::{CaptureReason, CaptureReasons, Request};
 use crate::api::request_sender::RequestSender;
 use crate::api::view::{
     self, Backend, BackendList, BackendProbes, ConntrackList, ConntrackLookup, Drops, EventList, Reload,
-    Remaining, Stats, Status, Vip, VipList,
+    Remaining, Stats, Status, Vip, VipList, Xstats,
 };
 
 /// Largest body of a request.
@@ -60,6 +60,7 @@ fn table() -> Vec<Route> {
     vec![
         ("GET", "/v1/status", get(status)),
         ("GET", "/v1/stats", get(stats)),
+        ("GET", "/v1/xstats", get(xstats)),
         ("GET", "/v1/drops", get(drops)),
         ("GET", "/v1/conntrack", get(conntrack_list)),
         ("GET", "/v1/conntrack/flow", get(conntrack_get)),
@@ -110,6 +111,10 @@ async fn status(State(requests): State<RequestSender>) -> Answer<Status> {
 
 async fn stats(State(requests): State<RequestSender>) -> Answer<Stats> {
     Ok(Json(requests.ask(|reply| Request::Stats { reply }).await?))
+}
+
+async fn xstats(State(requests): State<RequestSender>) -> Answer<Xstats> {
+    Ok(Json(requests.ask(|reply| Request::Xstats { reply }).await?))
 }
 
 async fn drops(State(requests): State<RequestSender>) -> Answer<Drops> {

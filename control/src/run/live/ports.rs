@@ -280,6 +280,14 @@ impl<'eal> Ports for LivePorts<'eal> {
         self.ports.iter().map(stats).collect()
     }
 
+    fn xstats(&self) -> Vec<view::PortXstats> {
+        let xstats = |LivePort { name, port, .. }: &LivePort<'eal>| view::PortXstats {
+            name: name.clone(),
+            counters: port.xstats().into_iter().collect(),
+        };
+        self.ports.iter().map(xstats).collect()
+    }
+
     fn names(&self) -> Vec<String> {
         self.ports.iter().map(|live| live.name.clone()).collect()
     }

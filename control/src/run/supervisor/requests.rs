@@ -27,6 +27,9 @@ impl<P: Ports> Supervisor<P> {
             Request::Stats { reply } => {
                 drop(reply.send(Ok(views::stats(&self.appliance, &self.workers))));
             }
+            Request::Xstats { reply } => {
+                drop(reply.send(Ok(view::Xstats { ports: self.workers.ports().xstats() })));
+            }
             Request::ConntrackList { service, backend, limit, reply } => {
                 self.list_conntrack(Wanted { service, backend, limit }, reply);
             }
