@@ -48,6 +48,17 @@ struct HookHandle {
     reported: BTreeMap<VipRange, (Option<bool>, bool)>,
 }
 
+/// Looks at a hook without telling it anything: asks BIRD for its protocol, and looks for the program of a command.
+///
+/// # Errors
+/// Cause for which the hook could not be told, in words.
+pub async fn look(hook: &Hook) -> Result<String, String> {
+    match hook {
+        Hook::Bird { socket, protocol } => bird::look(socket, protocol).await,
+        Hook::Command(words) => command::look(words),
+    }
+}
+
 /// Address that a hook is told of, and how far that has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Announced {

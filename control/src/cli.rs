@@ -8,6 +8,7 @@ mod check;
 mod completions;
 mod conntrack;
 mod cpu_level;
+mod doctor;
 mod drain;
 mod drops;
 mod events;
@@ -39,6 +40,9 @@ use guideway_model::config::{Config, EXAMPLE};
 
 use exit::Exit;
 
+/// Configuration file of verbs that read the appliance's own.
+const DEFAULT_CONFIG: &str = "/etc/guideway/guideway.toml";
+
 /// Kernel-bypass layer-4 passthrough load balancer.
 #[derive(Parser)]
 #[command(version = cpu_level::VERSION, after_help = exit::HELP)]
@@ -56,6 +60,8 @@ enum Verb {
     Run(run::Args),
     /// Checks a configuration, and shows all its errors and warnings.
     Check(check::Args),
+    /// Diagnoses machine and configuration: every fault at once, each with the command that mends it.
+    Doctor(doctor::Args),
     /// Replays a capture on its own clock, and decides every packet.
     Replay(replay::Args),
     /// Explains why a packet goes where it goes.
@@ -127,6 +133,7 @@ pub(crate) fn run() -> Exit {
     match cli.verb {
         Verb::Run(args) => run::run(&args, color),
         Verb::Check(args) => check::run(&args, color),
+        Verb::Doctor(args) => doctor::run(&args),
         Verb::Replay(args) => replay::run(&args, color),
         Verb::Explain(args) => explain::run(&args, color),
         Verb::Ring(args) => ring::run(&args, color),
@@ -200,6 +207,15 @@ fn read(path: &Path) -> Result<String, Exit> {
     config_file::read(path).map_err(|error| {
         eprintln!("error: cannot read {}: {error}", path.display());
         Exit::Usage
+    })
+}
+
+/// Waits for something that is asked of others.
+fn wait_for<T>(asked: impl Future<Output = T>) -> Result<T, Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map(|runtime| runtime.block_on(asked)).map_err(|error| {
+        eprintln!("error: cannot wait for an answer: {error}");
+        Exit::Failure
     })
 }
 

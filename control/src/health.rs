@@ -12,6 +12,7 @@
 //! how the connection came to be nor when the next one is due: the same probes run over the kernel's sockets and
 //! over a TCP stack in user space.
 
+pub mod by_hand;
 pub mod change;
 pub mod demand;
 pub mod descriptors;

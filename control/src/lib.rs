@@ -17,6 +17,7 @@
 pub mod announce;
 pub mod api;
 pub mod config_file;
+pub mod doctor;
 pub mod health;
 pub mod log;
 pub mod net;

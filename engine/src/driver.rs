@@ -10,8 +10,12 @@ pub mod dpdk;
 mod frame_ring;
 pub mod gate;
 pub mod loopback;
+mod mempool_options;
+pub mod pci_function;
 pub mod queue_plan;
 pub mod steering;
+
+pub use mempool_options::MempoolOptions;
 
 /// Frames that are received, decided or sent together, in place: no burst allocates.
 pub type Burst<F> = ArrayVec<F, BURST>;

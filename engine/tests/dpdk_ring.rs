@@ -51,6 +51,9 @@ fn frames_come_back_as_they_were_sent_and_every_mbuf_to_its_pool() {
         }
         scope.spawn(move || receives_nothing_by_a_queue_that_it_has_not(running, last, pool));
     });
+    let named = port.xstats();
+    let received = named.iter().find(|(name, _)| name == "rx_good_packets");
+    assert_eq!(received.map(|(_, value)| *value), Some(port.stats().received), "{named:?}");
     let stats = port.stats();
     assert_eq!((stats.received, stats.sent), (40, 41));
     assert_eq!(pool.available(), 2046, "one lies in the last queue, which nobody polls");

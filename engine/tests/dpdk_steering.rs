@@ -43,7 +43,7 @@ fn three_workers_share_a_device_of_one_queue() {
     assert_eq!(queues, QueueCounts { rx: 1, tx: 1 });
 
     let ports = PortOptions { queues, ..PortOptions::default() };
-    let size = MempoolOptions::holding(WORKERS.into(), &ports, WORKERS.into(), 512);
+    let size = MempoolOptions::holding(WORKERS.into(), ports.descriptors(), WORKERS.into(), 512);
     let pool = eal.mempool("frames", &size).unwrap();
     let (port, pairs) = eal.open(&device, &ports, pool).unwrap();
     let plan = QueuePlan::new((0..WORKERS).collect(), port.queues().rx, port.queues().tx);

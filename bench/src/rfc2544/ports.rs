@@ -83,7 +83,7 @@ pub(super) fn with_ports<T>(
         ..PortOptions::default()
     };
     let count = options.devices.len() as u32;
-    let mempool_options = MempoolOptions::holding(count, &PortOptions::default(), 2, 0);
+    let mempool_options = MempoolOptions::holding(count, PortOptions::default().descriptors(), 2, 0);
     let pool = eal.mempool("rfc2544", &mempool_options).map_err(said)?;
     let mut ports = Vec::new();
     for device in options.devices {

@@ -21,6 +21,9 @@ const MAX_BYTES: u64 = 64 << 10;
 /// Code of BIRD's greeting: "BIRD … ready."
 const GREETING: u16 = 1;
 
+/// Code of a line of `show protocols`: a protocol, after the table's head.
+const PROTOCOL_ROW: u16 = 1_002;
+
 /// First code of an error.
 const FIRST_ERROR: u16 = 8_000;
 
@@ -31,7 +34,24 @@ pub(super) async fn switch(socket: &Path, protocol: &str, enabled: bool) -> Resu
     switched.map_err(|error| format!("BIRD on {}: {error}", socket.display()))
 }
 
-async fn converse(socket: &Path, protocol: &str, enabled: bool) -> Result<(), String> {
+/// Asks for a protocol, and changes nothing. Returns BIRD's words: the protocol's state among them.
+pub(super) async fn look(socket: &Path, protocol: &str) -> Result<String, String> {
+    let asked = timeout(TIME, async {
+        let command = format!("show protocols \"{protocol}\"\n");
+        let reply = ask(&mut greet(socket).await?, &command).await?;
+        if reply.iter().any(|line| line.code >= FIRST_ERROR) {
+            return Err(format!("`{}` is answered with {}", command.trim_end(), words(&reply)));
+        }
+        let row = reply.iter().find(|line| line.code == PROTOCOL_ROW);
+        row.map(|line| line.text.split_whitespace().collect::<Vec<_>>().join(" "))
+            .ok_or_else(|| format!("it has no protocol `{protocol}`"))
+    });
+    let asked = asked.await.unwrap_or_else(|_| Err(format!("no answer within {} s", TIME.as_secs())));
+    asked.map_err(|error| format!("BIRD on {}: {error}", socket.display()))
+}
+
+/// Connects to BIRD, which must greet.
+async fn greet(socket: &Path) -> Result<BufReader<Take<UnixStream>>, String> {
     let stream = UnixStream::connect(socket).await.map_err(|error| match error.kind() {
         ErrorKind::NotFound => "there is no such socket: is it running?".to_owned(),
         ErrorKind::ConnectionRefused => "nobody answers: is it running?".to_owned(),
@@ -43,11 +63,21 @@ async fn converse(socket: &Path, protocol: &str, enabled: bool) -> Result<(), St
     if !greeting.iter().any(|line| line.code == GREETING) {
         return Err(format!("it greets with {}: is this BIRD's socket?", words(&greeting)));
     }
+    Ok(stream)
+}
+
+/// Sends a command, and reads what BIRD replies.
+async fn ask(stream: &mut BufReader<Take<UnixStream>>, command: &str) -> Result<Vec<Line>, String> {
+    stream.get_mut().get_mut().write_all(command.as_bytes()).await.map_err(|error| error.to_string())?;
+    reply(stream).await
+}
+
+async fn converse(socket: &Path, protocol: &str, enabled: bool) -> Result<(), String> {
+    let mut stream = greet(socket).await?;
     // Of the code for a change, and that for none, `proto_cmd_enable` and `proto_cmd_disable` in `nest/proto.c`.
     let (verb, expected) = if enabled { ("enable", [11, 10]) } else { ("disable", [9, 8]) };
     let command = format!("{verb} \"{protocol}\"\n");
-    stream.get_mut().get_mut().write_all(command.as_bytes()).await.map_err(|error| error.to_string())?;
-    let reply = reply(&mut stream).await?;
+    let reply = ask(&mut stream, &command).await?;
     if reply.iter().all(|line| line.code < FIRST_ERROR)
         && reply.iter().any(|line| expected.contains(&line.code))
     {

@@ -1,5 +1,6 @@
 //! A program of the operator's that tells routers: run with a verb, an address and a rule, for a bounded time.
 
+use std::os::unix::fs::PermissionsExt;
 use std::pin::pin;
 use std::process::Stdio;
 use std::time::Duration;
@@ -58,6 +59,19 @@ pub(super) async fn run(words: &[String], verb: &str, address: VipRange, rule: &
     let said = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
     let colon = if said.is_empty() { "" } else { ": " };
     Err(format!("{program} {verb} ended with {status}{colon}{said}"))
+}
+
+/// Looks for the program of `words`, and runs nothing. A name without a slash is the shell's `PATH` to find.
+pub(super) fn look(words: &[String]) -> Result<String, String> {
+    let program = words.first().ok_or("there is no program")?;
+    if !program.contains('/') {
+        return Ok(format!("{program}, to be found in PATH"));
+    }
+    match std::fs::metadata(program) {
+        Ok(file) if file.is_file() && file.permissions().mode() & 0o111 != 0 => Ok(program.clone()),
+        Ok(_) => Err(format!("{program} is no program that can be run")),
+        Err(error) => Err(format!("cannot run {program}: {error}")),
+    }
 }
 
 /// Reads everything that is said, and keeps its beginning.

@@ -14,8 +14,8 @@ use guideway_model::service::UnknownName;
 use tokio::sync::{mpsc, oneshot};
 
 use super::view::{
-    Backend, BackendList, ConntrackList, ConntrackLookup, Drain, EventList, NeighborReplies, Reload,
-    Remaining, Stats, Status, Stopping, Undrained, Vip, VipList,
+    Backend, BackendList, BackendProbes, ConntrackList, ConntrackLookup, Drain, EventList, NeighborReplies,
+    Reload, Remaining, Stats, Status, Stopping, Undrained, Vip, VipList, Xstats,
 };
 
 /// Channel for one answer; a receiver that is gone by then is no error.
@@ -33,6 +33,11 @@ pub enum Request {
     Stats {
         /// Channel for the counters.
         reply: Reply<Stats>,
+    },
+    /// Asks for the counters of the drivers, which have names of their own.
+    Xstats {
+        /// Channel for the counters.
+        reply: Reply<Xstats>,
     },
     /// Lists tracked connections.
     ConntrackList {
@@ -78,6 +83,15 @@ pub enum Request {
         backend: String,
         /// Channel for the numbers.
         reply: Reply<Remaining>,
+    },
+    /// Probes a backend once through each rule, beside the schedule.
+    BackendProbe {
+        /// Service of the backend.
+        service: String,
+        /// Name of the backend.
+        backend: String,
+        /// Channel for the results.
+        reply: Reply<BackendProbes>,
     },
     /// Drains a backend: no new connections, tracked ones go on. Draining one twice is no error.
     BackendDrain {

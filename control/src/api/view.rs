@@ -13,6 +13,7 @@ mod error;
 mod event;
 mod health;
 mod operator;
+mod probes;
 mod reload;
 mod stats;
 mod status;
@@ -28,10 +29,12 @@ pub use error::{ErrorView, LocatedError};
 pub use event::{Event, EventKind, EventList};
 pub use health::{HealthCheck, HealthChecks, Quantiles, RuleCheck, WeightStatus};
 pub use operator::{OperatorSetting, OperatorSettings};
+pub use probes::{BackendProbes, ProbeAnswer, RuleProbe};
 pub use reload::{Change, ChangeKind, Reload, Stopping};
 pub use stats::{
     BackendStats, ConntrackCounts, ConntrackStats, FragmentStats, HostStackStats, IcmpErrorStats, LinkStats,
-    PacketStats, PortStats, RuleStats, ServiceStats, Stats, Traffic, TunnelErrorStats, WorkerStats,
+    PacketStats, PortStats, PortXstats, RuleStats, ServiceStats, Stats, Traffic, TunnelErrorStats,
+    WorkerStats, Xstats,
 };
 pub use status::{Port, PortState, RssState, Service, Status, Worker, WorkerQueues, WorkerState};
 pub use vip::{NeighborReplies, Vip, VipList};

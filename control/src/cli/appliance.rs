@@ -28,13 +28,7 @@ pub(super) struct ApplianceArgs {
 impl SocketArgs {
     /// Runs a conversation with the appliance.
     pub(super) fn talk(&self, talk: impl AsyncFnOnce(Client) -> Exit) -> Exit {
-        match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-            Ok(runtime) => runtime.block_on(talk(Client::new(&self.socket))),
-            Err(error) => {
-                eprintln!("error: cannot wait for an answer: {error}");
-                Exit::Failure
-            }
-        }
+        super::wait_for(talk(Client::new(&self.socket))).unwrap_or_else(|exit| exit)
     }
 }
 

@@ -15,6 +15,8 @@ pub(crate) enum Exit {
     Config = 3,
     /// The running appliance cannot be reached.
     Unreachable = 4,
+    /// The doctor has found faults.
+    Faults = 6,
 }
 
 /// List of the statuses, for `--help`.
@@ -24,7 +26,8 @@ Exit status:
   1  failure, with the reason on standard error
   2  the command line is wrong, or names a file that cannot be read
   3  the configuration is wrong
-  4  the running appliance cannot be reached";
+  4  the running appliance cannot be reached
+  6  `guideway doctor` has found faults";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {

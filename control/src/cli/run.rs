@@ -9,7 +9,7 @@ use super::Exit;
 #[derive(Arguments)]
 pub(super) struct Args {
     /// Configuration file, which SIGHUP and `guideway reload` read again.
-    #[arg(long, value_name = "FILE", default_value = "/etc/guideway/guideway.toml")]
+    #[arg(long, value_name = "FILE", default_value = super::DEFAULT_CONFIG)]
     config: PathBuf,
     /// Shows DPDK's own messages too.
     #[arg(long)]

@@ -8,7 +8,9 @@ use std::time::Duration;
 use guideway_model::config::{Config, Transport};
 use guideway_model::service::{ServiceState, Services};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
+use super::by_hand::{self, HandProbe};
 use super::change::HealthChange;
 use super::lag::Lag;
 use super::probe_job::ProbeJob;
@@ -34,6 +36,9 @@ pub struct Monitor {
 
 /// The stacks of probes in the path of traffic, by the names of the networks that they are in.
 pub type Stacks = BTreeMap<String, probe_tcp::Handle>;
+
+/// The most rules that a backend is asked through by hand.
+const MOST_BY_HAND: usize = 64;
 
 /// The longest time of a service's first round, however slow its checks are.
 const FIRST_ROUND: Duration = Duration::from_secs(30);
@@ -118,6 +123,35 @@ impl Monitor {
         let ended = self.jobs.extract_if(|_, job| changed.contains(&job.network));
         for (id, _) in ended {
             self.scheduler.stop(&id);
+        }
+    }
+
+    /// Asks a backend once through each rule, beside the schedule; no more than 64 rules. The answers count for nothing.
+    ///
+    /// # Panics
+    /// Outside of a [`tokio::task::LocalSet`].
+    pub fn probe_by_hand(
+        &self,
+        service: &str,
+        backend: &str,
+    ) -> impl Future<Output = Vec<HandProbe>> + 'static {
+        let is_asked = |(id, _): &(&CheckId, &Rc<ProbeJob>)| id.service == service && id.backend == backend;
+        let mut asked: Vec<_> = self.jobs.iter().filter(is_asked).collect();
+        asked.sort_by(|one, other| one.0.rule.cmp(&other.0.rule));
+        asked.truncate(MOST_BY_HAND);
+        let mut probes = JoinSet::new();
+        for (id, job) in asked {
+            let Some(stack) = self.stacks.get(&job.network).cloned() else { continue };
+            let (rule, job) = (id.rule.clone(), Rc::clone(job));
+            probes.spawn_local(async move { by_hand::probe(rule, &job, &stack).await });
+        }
+        async move {
+            let mut ended = Vec::new();
+            while let Some(probe) = probes.join_next().await {
+                ended.extend(probe);
+            }
+            ended.sort_by(|one, other| one.rule.cmp(&other.rule));
+            ended
         }
     }
 

@@ -50,14 +50,7 @@ impl ProbeJob {
                 answer.into()
             }
             Transport::Kernel { bind_device, source } => {
-                let to = SocketAddr::new(self.address, port);
-                let connected = connect(to, bind_device.as_deref(), *source).await;
-                let (stream, source) = match connected.and_then(|stream| Ok((stream.local_addr()?, stream))) {
-                    Ok((source, stream)) => (stream, source),
-                    Err(error) if is_ours(&error) => return ProbeResult::NotAsked(error.to_string()),
-                    Err(error) => return ProbeResult::unwell(format!("cannot connect: {error}")),
-                };
-                probe(stream, &self.check, &Target { vip: self.address, port, source }).await.into()
+                by_kernel(&self.check, self.address, bind_device.as_deref(), *source).await
             }
         }
     }
@@ -80,17 +73,35 @@ impl ProbeJob {
                 }
             }
             Transport::Kernel { bind_device, source } => {
-                let to = SocketAddr::new(self.address, self.check.port);
-                let asked = ask_by_kernel(to, bind_device.as_deref(), *source, question).await;
-                match asked {
-                    Ok(judged) => judged,
-                    Err(error) if is_ours(&error) => return ProbeResult::NotAsked(error.to_string()),
-                    Err(error) => return ProbeResult::unwell(format!("cannot ask: {error}")),
-                }
+                return by_kernel(&self.check, self.address, bind_device.as_deref(), *source).await;
             }
         };
         Answer { weight: None, judgement: judged }.into()
     }
+}
+
+/// Asks a backend at its own address, over the kernel's network; there is no time limit here.
+pub(super) async fn by_kernel(
+    check: &HealthCheck,
+    address: IpAddr,
+    device: Option<&str>,
+    source: Option<IpAddr>,
+) -> ProbeResult {
+    let (to, port) = (SocketAddr::new(address, check.port), check.port);
+    if let Some(question) = Question::of(&check.probe, fastrand::u16(..)) {
+        return match ask_by_kernel(to, device, source, &question).await {
+            Ok(judgement) => Answer { weight: None, judgement }.into(),
+            Err(error) if is_ours(&error) => ProbeResult::NotAsked(error.to_string()),
+            Err(error) => ProbeResult::unwell(format!("cannot ask: {error}")),
+        };
+    }
+    let connected = connect(to, device, source).await;
+    let (stream, source) = match connected.and_then(|stream| Ok((stream.local_addr()?, stream))) {
+        Ok((source, stream)) => (stream, source),
+        Err(error) if is_ours(&error) => return ProbeResult::NotAsked(error.to_string()),
+        Err(error) => return ProbeResult::unwell(format!("cannot connect: {error}")),
+    };
+    probe(stream, check, &Target { vip: address, port, source }).await.into()
 }
 
 async fn ask_by_kernel(

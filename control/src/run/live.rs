@@ -7,7 +7,6 @@
 //!
 //! Ports and frames borrow EAL, so the workers are scoped: none outlives the ports that it polls.
 
-mod cores;
 #[cfg(feature = "fault-injection")]
 mod fault;
 mod ports;
@@ -23,6 +22,9 @@ use guideway_model::config::Config;
 use tokio::sync::watch;
 
 use super::assemble::{Probing, Setup, assemble, control_thread};
+use super::machine::capabilities::{Capabilities, MissingCapability};
+use super::machine::cores::{Cores, NoCores};
+use super::machine::huge_pages::{self, NodeWithoutPages};
 use super::machine::memory::{Memory as MachineMemory, TableMemory, TooLittleMemory};
 use super::machine::topology::Topology;
 use super::process::Process;
@@ -33,7 +35,6 @@ use crate::api::admin::server::Server;
 use crate::api::metrics;
 use crate::log::Log;
 
-use cores::Cores;
 use ports::LivePorts;
 use worker_threads::WorkerThreads;
 
@@ -43,9 +44,11 @@ pub enum LiveError {
     /// The configuration has no port to forward by.
     NoPorts,
     /// No core is left for a worker, or none that can be used.
-    NoCores(String),
+    NoCores(NoCores),
+    /// The process may not have what a port or a listener needs.
+    Capability(MissingCapability),
     /// The NUMA node of a port has no huge page.
-    NoPages(String),
+    NoPages(NodeWithoutPages),
     /// The conntrack table finds no memory.
     Table(TableTooLarge),
     /// The conntrack table takes more memory than there is.
@@ -71,7 +74,9 @@ impl fmt::Display for LiveError {
             Self::NoPorts => {
                 f.write_str("there is no port to forward by: add a `[[port]]` with its `device`")
             }
-            Self::NoCores(why) | Self::NoPages(why) => f.write_str(why),
+            Self::NoCores(cause) => cause.fmt(f),
+            Self::Capability(missing) => missing.fmt(f),
+            Self::NoPages(error) => error.fmt(f),
             Self::Table(error) => write!(f, "{error}: lower `[conntrack] max_entries`"),
             Self::Memory(error) => write!(f, "{error}: lower `[conntrack] max_entries`"),
             Self::Start(error) => error.fmt(f),
@@ -98,6 +103,12 @@ pub fn run(config: Config, path: PathBuf, verbose: bool, log: Log) -> Result<(),
     if config.ports.is_empty() {
         return Err(LiveError::NoPorts);
     }
+    // DPDK's own words are about what it could not do for want of them.
+    if let Some(missing) =
+        Capabilities::read(Path::new("/")).missing(&config, Path::new("/")).into_iter().next()
+    {
+        return Err(LiveError::Capability(missing));
+    }
     // The kernel would give the table out, and kill somebody when it is filled.
     MachineMemory::read(Path::new("/")).provide(TableMemory::of(&config)).map_err(LiveError::Memory)?;
     // Before there is anything that it must not hold open.
@@ -105,7 +116,9 @@ pub fn run(config: Config, path: PathBuf, verbose: bool, log: Log) -> Result<(),
     let topology = Topology::read(Path::new("/sys"));
     let nodes: Vec<Option<u8>> =
         config.ports.iter().map(|port| topology.node_of_device(&port.device)).collect();
-    ports::check_pages(&config, &topology).map_err(LiveError::NoPages)?;
+    if let Some(error) = huge_pages::nodes_without_pages(&config, &topology).next() {
+        return Err(LiveError::NoPages(error));
+    }
     let cores = Cores::choose(&config.engine, &topology, &nodes).map_err(LiveError::NoCores)?;
     let hash_keys = random_keys().map_err(LiveError::System)?;
     let options = EalOptions {

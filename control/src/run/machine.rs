@@ -1,6 +1,10 @@
 //! The machine that the appliance runs on, as far as settings depend on it: its memory, its cores
 //! and nodes, and the kernel's own addresses.
 
+pub mod capabilities;
+pub mod cores;
+pub mod frame_memory;
+pub mod huge_pages;
 pub mod memory;
 pub mod topology;
 
@@ -32,53 +36,45 @@ impl Machine {
 
     /// Lists the warnings of a configuration that this machine gives.
     pub fn warnings(&self, config: &Config) -> Vec<Warning> {
-        let table = TableMemory::of(config);
-        let table = self.memory.total.filter(|total| *total < table.bytes).map(|total| {
-            Warning::new(
-                format!(
-                    "{table}, and this process can have {} MiB at most, so that `guideway run` refuses it",
-                    total >> 20
-                ),
-                "lower `[conntrack] max_entries`",
-            )
-        });
-        table.into_iter().chain(self.shared_addresses(config)).collect()
+        let table = self.memory.never_has(TableMemory::of(config));
+        table.into_iter().chain(shared_addresses(&self.addresses, config)).collect()
     }
+}
 
-    /// Warns of each address of the appliance that the kernel has too.
-    fn shared_addresses(&self, config: &Config) -> Vec<Warning> {
-        let of_links = config.links().flat_map(|link| {
-            let owner = match link.vlan {
-                None => format!("an address of port `{}`", config.ports[link.port].name),
-                Some(_) => format!("an address of network `{}`", config.networks[link.network].name),
-            };
-            link.addresses.iter().map(move |own| (own.addr(), owner.clone()))
-        });
-        let of_networks = config.networks.iter().flat_map(|network| {
-            let owner = match config.has_several_networks() {
-                false => "an address of `[network]`".to_owned(),
-                true => format!("an address of network `{}`", network.name),
-            };
-            let own = [network.ipv4_address.map(IpAddr::V4), network.ipv6_address.map(IpAddr::V6)];
-            own.into_iter().flatten().map(move |own| (own, owner.clone()))
-        });
-        // The longest prefix first: an address is told of once, by the rule that its packets belong to.
-        let mut rules: Vec<_> = config.rules.iter().collect();
-        rules.sort_by_key(|rule| Reverse(rule.vip.prefix().prefix_len()));
-        let of_rules = rules.into_iter().flat_map(|rule| {
-            let owner = match rule.vip.is_prefix() {
-                false => format!("the address of forwarding rule `{}`", rule.name),
-                true => format!("in the prefix {} of forwarding rule `{}`", rule.vip, rule.name),
-            };
-            let held = self.addresses.keys().filter(move |address| rule.vip.contains(**address));
-            held.map(move |address| (*address, owner.clone()))
-        });
-        let mut owners = BTreeMap::new();
-        for (address, owner) in of_links.chain(of_networks).chain(of_rules) {
-            owners.entry(address).or_insert(owner);
-        }
-        let shared = owners.into_iter().filter_map(|(address, owner)| {
-            let interface = self.addresses.get(&address)?;
+/// Warns of each address of the appliance that is among those of the kernel's interfaces too.
+pub fn shared_addresses(addresses: &BTreeMap<IpAddr, String>, config: &Config) -> Vec<Warning> {
+    let of_links = config.links().flat_map(|link| {
+        let owner = match link.vlan {
+            None => format!("an address of port `{}`", config.ports[link.port].name),
+            Some(_) => format!("an address of network `{}`", config.networks[link.network].name),
+        };
+        link.addresses.iter().map(move |own| (own.addr(), owner.clone()))
+    });
+    let of_networks = config.networks.iter().flat_map(|network| {
+        let owner = match config.has_several_networks() {
+            false => "an address of `[network]`".to_owned(),
+            true => format!("an address of network `{}`", network.name),
+        };
+        let own = [network.ipv4_address.map(IpAddr::V4), network.ipv6_address.map(IpAddr::V6)];
+        own.into_iter().flatten().map(move |own| (own, owner.clone()))
+    });
+    // The longest prefix first: an address is told of once, by the rule that its packets belong to.
+    let mut rules: Vec<_> = config.rules.iter().collect();
+    rules.sort_by_key(|rule| Reverse(rule.vip.prefix().prefix_len()));
+    let of_rules = rules.into_iter().flat_map(|rule| {
+        let owner = match rule.vip.is_prefix() {
+            false => format!("the address of forwarding rule `{}`", rule.name),
+            true => format!("in the prefix {} of forwarding rule `{}`", rule.vip, rule.name),
+        };
+        let held = addresses.keys().filter(move |address| rule.vip.contains(**address));
+        held.map(move |address| (*address, owner.clone()))
+    });
+    let mut owners = BTreeMap::new();
+    for (address, owner) in of_links.chain(of_networks).chain(of_rules) {
+        owners.entry(address).or_insert(owner);
+    }
+    let shared = owners.into_iter().filter_map(|(address, owner)| {
+            let interface = addresses.get(&address)?;
             Some(Warning::new(
                 format!(
                     "{address}, {owner}, is also the kernel's, on interface {interface}: where the kernel hears a \
@@ -87,8 +83,7 @@ impl Machine {
                 format!("remove it there (`ip address del {address} dev {interface}`), or give the appliance another"),
             ))
         });
-        shared.collect()
-    }
+    shared.collect()
 }
 
 /// Addresses of the kernel's interfaces; none where the kernel does not tell.

@@ -59,6 +59,11 @@ pub trait Ports {
     /// Counters of each port's device, in the order of the configuration.
     fn stats(&self) -> Vec<view::PortStats>;
 
+    /// Counters of each port's driver by their own names, in the order of the configuration.
+    fn xstats(&self) -> Vec<view::PortXstats> {
+        Vec::new()
+    }
+
     /// Names of the ports whose devices are to be watched, in the order of the configuration.
     fn names(&self) -> Vec<String> {
         Vec::new()

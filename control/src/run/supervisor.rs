@@ -15,6 +15,7 @@ mod capture;
 mod config_source;
 mod conntrack_reader;
 mod event_log;
+mod hand_probes;
 mod load_watch;
 mod operator;
 mod port_watch;
@@ -63,6 +64,7 @@ use capture::Captures;
 use config_source::ConfigSource;
 use conntrack_reader::ConntrackReader;
 use event_log::{EventLog, Note};
+use hand_probes::HandProbes;
 use port_watch::{PortWatch, Step};
 use probes::{HealthUpdate, Probes};
 use publish_latency::PublishLatency;
@@ -116,6 +118,7 @@ pub(super) struct Supervisor<P: Ports> {
     workers: Workers<P>,
     port_watch: PortWatch,
     probes: Option<Probes>,
+    hand_probes: HandProbes,
     stalls: Stalls,
     announcements: Announcements,
     captures: Captures,
@@ -160,6 +163,7 @@ impl<P: Ports> Supervisor<P> {
             port_watch: PortWatch::new(ports.names(), clock.elapsed()),
             workers: Workers::new(ports, workers),
             probes,
+            hand_probes: HandProbes::default(),
             stalls: Stalls::new(clock.elapsed()),
             announcements: Announcements::new(process.guard),
             captures: Captures::new(taps),
@@ -256,6 +260,7 @@ impl<P: Ports> Supervisor<P> {
             }
         }
         self.send_probes();
+        self.answer_hand_probes();
         self.drain_taps();
         self.watch_ports(now);
         self.plan_announcements();

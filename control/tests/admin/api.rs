@@ -98,6 +98,9 @@ fn commands_change_what_they_name_and_show_it() {
         assert_eq!((drained.operator_drained, drained.entries_end_sec), (true, Some(600)));
         assert_eq!(client.backend_drain("web", "web-2", None).await.unwrap().entries_end_sec, None);
         assert_eq!(client.backend_remaining("web", "web-2").await.unwrap().sessions, 2);
+        assert_eq!(client.xstats().await.unwrap(), sample::xstats());
+        let probed = client.backend_probe("web", "web-2").await.unwrap();
+        assert_eq!((&*probed.backend, probed.probes), ("web-2", sample::probes()));
         assert!(!client.backend_undrain("web", "web-2").await.unwrap().operator_drained);
         assert_eq!(client.backend_set_weight("web", "web-2", 1000).await.unwrap().weight, Some(1000));
         let reset = client.backend_reset("web", "web-2").await.unwrap();

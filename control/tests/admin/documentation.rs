@@ -2,9 +2,11 @@
 
 use guideway::api::admin::routes;
 use guideway::api::view::{
-    BackendList, ConntrackList, ConntrackLookup, Drain, Drops, ErrorView, EventKind, EventList, Reload,
-    Remaining, Stats, Status, Stopping, VipList,
+    BackendList, BackendProbes, ConntrackList, ConntrackLookup, Drain, Drops, ErrorView, EventKind,
+    EventList, Reload, Remaining, Stats, Status, Stopping, VipList, Xstats,
 };
+use guideway::doctor::check_names;
+use guideway::doctor::finding::Diagnosis;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -49,6 +51,17 @@ fn every_kind_of_event_is_documented() {
     }
 }
 
+#[test]
+fn every_check_of_the_doctor_is_documented_and_no_other() {
+    let manual = include_str!("../../../docs/operation.md");
+    let section = manual.split("### What is wrong with this machine").nth(1).expect("there is a section");
+    let rows = section.split("\n## ").next().unwrap_or_default().lines();
+    let named: Vec<&str> = rows.filter_map(|row| row.strip_prefix("| `")?.split('`').next()).collect();
+    assert_eq!(named, check_names().collect::<Vec<_>>());
+    let example = section.split("```json").nth(1).and_then(|rest| rest.split("```").next());
+    assert!(is_view::<Diagnosis>(example.expect("the section has an example")));
+}
+
 /// The JSON of the documentation is what its view is written as: no key too many and none too few.
 fn is_view<T: Serialize + DeserializeOwned>(text: &str) -> bool {
     let value: Value = serde_json::from_str(text).unwrap();
@@ -66,10 +79,12 @@ fn every_example_is_as_the_appliance_would_write_it() {
             "error" => is_view::<ErrorView>(text),
             "status" => is_view::<Status>(text),
             "stats" => is_view::<Stats>(text),
+            "xstats" => is_view::<Xstats>(text),
             "drops" => is_view::<Drops>(text),
             "conntrack" => is_view::<ConntrackList>(text),
             "flow" => is_view::<ConntrackLookup>(text),
             "backends" => is_view::<BackendList>(text),
+            "probes" => is_view::<BackendProbes>(text),
             "remaining" => is_view::<Remaining>(text),
             "events" => is_view::<EventList>(text),
             "vips" => is_view::<VipList>(text),
@@ -81,5 +96,5 @@ fn every_example_is_as_the_appliance_would_write_it() {
         assert!(is_view, "{name}");
         examples += 1;
     }
-    assert_eq!(examples, 13);
+    assert_eq!(examples, 15);
 }

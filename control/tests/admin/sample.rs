@@ -6,9 +6,10 @@ use guideway::api::view::{
     Announcement, AnnouncementReason, Backend, BackendStats, ConnectionState, ConntrackCounts,
     ConntrackEntry, ConntrackStats, Drain, DrainEnd, Event, EventKind, FragmentStats, Health, HealthCheck,
     HealthChecks, HostStackStats, IcmpErrorStats, LinkStats, NeighborReplies, NextHop, OperatorSetting,
-    OperatorSettings, PacketStats, PathMtu, Pool, Port, PortState, PortStats, Quantiles, RssState, RuleCheck,
-    RuleStats, Service, ServiceStats, Stats, Status, Traffic, TunnelErrorStats, Vip, WeightSource,
-    WeightStatus, Worker, WorkerQueues, WorkerState, WorkerStats,
+    OperatorSettings, PacketStats, PathMtu, Pool, Port, PortState, PortStats, PortXstats, ProbeAnswer,
+    Quantiles, RssState, RuleCheck, RuleProbe, RuleStats, Service, ServiceStats, Stats, Status, Traffic,
+    TunnelErrorStats, Vip, WeightSource, WeightStatus, Worker, WorkerQueues, WorkerState, WorkerStats,
+    Xstats,
 };
 use guideway::net::host_stack::FrameKind;
 use guideway_dataplane::verdict::{DropReason, PassReason};
@@ -460,6 +461,28 @@ fn words<'a>(words: impl Iterator<Item = &'a str>, counts: &[(&str, u64)]) -> BT
         *map.get_mut(*word).expect("a word that there is") = *count;
     }
     map
+}
+
+/// Counters of the driver of the script's only port.
+pub(crate) fn xstats() -> Xstats {
+    let counters = BTreeMap::from([("rx_q0_errors".to_owned(), 3), ("tx_good_packets".to_owned(), 1_000)]);
+    Xstats { ports: vec![PortXstats { name: "lan".into(), counters }] }
+}
+
+/// Probes by hand of the script's backends: one that is well, and one that nothing answers.
+pub(crate) fn probes() -> Vec<RuleProbe> {
+    let probe = |rule: &str, address: &str, reason: Option<&str>| RuleProbe {
+        forwarding_rule: rule.into(),
+        health_check: "web".into(),
+        in_path: true,
+        address: address.parse().unwrap(),
+        port: 80,
+        latency_ms: 1.25,
+        answer: ProbeAnswer { well: Some(reason.is_none()), reason: reason.map(str::to_owned) },
+        closed_port: reason.map(|reason| ProbeAnswer { well: Some(false), reason: Some(reason.to_owned()) }),
+    };
+    let silent = Some("no answer within 5 s");
+    vec![probe("web", "203.0.113.10", None), probe("web-v6", "2001:db8:1234::1", silent)]
 }
 
 /// The script's connections: each backend has so many entries.

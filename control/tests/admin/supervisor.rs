@@ -14,8 +14,8 @@ use guideway::api::admin::server::Server;
 use guideway::api::metrics::Exporter;
 use guideway::api::request::{Refused, Reply, Request};
 use guideway::api::view::{
-    Backend, BackendList, Change, ChangeKind, ConntrackList, ConntrackLookup, DrainEnd, EventList,
-    NeighborReplies, Reload, Remaining, Stopping, Undrained, Vip, VipList, WeightSource,
+    Backend, BackendList, BackendProbes, Change, ChangeKind, ConntrackList, ConntrackLookup, DrainEnd,
+    EventList, NeighborReplies, Reload, Remaining, Stopping, Undrained, Vip, VipList, WeightSource,
 };
 use guideway_model::config::{Config, VipRange};
 use guideway_model::service::UnknownName;
@@ -187,6 +187,7 @@ impl Script {
                 send(reply, Ok(status));
             }
             Request::Stats { reply } => send(reply, Ok(sample::stats())),
+            Request::Xstats { reply } => send(reply, Ok(sample::xstats())),
             Request::ConntrackList { service, backend, limit, reply } => {
                 let mut entries = sample::entries();
                 entries.retain(|entry| service.as_ref().is_none_or(|service| *service == entry.service));
@@ -215,6 +216,10 @@ impl Script {
             Request::BackendRemaining { service, backend, reply } => {
                 let found = self.find(&service, &backend).map(|_| ());
                 send(reply, found.map(|()| self.remaining(&service)));
+            }
+            Request::BackendProbe { service, backend, reply } => {
+                let probes = self.find(&service, &backend).map(|_| sample::probes());
+                send(reply, probes.map(|probes| BackendProbes { service, backend, probes }));
             }
             Request::BackendDrain { service, backend, deadline, reply } => {
                 let drain = |backend: &mut Backend| {

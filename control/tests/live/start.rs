@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use guideway::run::machine::memory::Memory;
 
@@ -84,4 +85,19 @@ fn an_appliance_that_cannot_start_says_why_in_one_line_with_the_remedy() {
         assert!(errors[0].starts_with(expected), "{to}: {}", errors[0]);
         assert_eq!(status, Some(1), "{to}");
     }
+}
+
+#[test]
+fn a_process_without_a_capability_is_told_which_and_what_gives_it() {
+    let scratch = Scratch::new(&RIGHT.replace("net_null0", "net_af_packet0,iface=lo"));
+    let run = scratch.run();
+    let mut command = Command::new("setpriv");
+    command.arg("--bounding-set=-net_raw,-net_admin").arg(run.get_program()).args(run.get_args());
+    let output = command.output().expect("util-linux is there");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let expected = "error: port `lan` (`net_af_packet0,iface=lo`) needs CAP_NET_ADMIN and CAP_NET_RAW, which this process \
+                    does not have: run it as root, or `setcap cap_net_admin,cap_net_raw+ep /";
+    assert!(said.starts_with(expected), "{said}");
+    assert!(said.ends_with("`AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW`\n"), "{said}");
+    assert_eq!(output.status.code(), Some(1));
 }

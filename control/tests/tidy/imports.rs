@@ -41,7 +41,7 @@ const LIGHT: [(&str, &str); 3] = [
 ];
 
 /// Rooms of `control` that each room may import.
-const ROOMS: [(&str, &[&str]); 8] = [
+const ROOMS: [(&str, &[&str]); 9] = [
     ("log", &[]),
     ("config_file", &[]),
     ("net", &[]),
@@ -50,6 +50,7 @@ const ROOMS: [(&str, &[&str]); 8] = [
     ("offline", &["config_file"]),
     ("api", &["announce", "health", "net"]),
     ("run", &["announce", "api", "config_file", "health", "log", "net"]),
+    ("doctor", &["announce", "api", "config_file", "health", "run"]),
 ];
 
 /// Dependencies on crates of the project that the table does not allow, and crates that it does not have.

@@ -61,14 +61,13 @@ mod queue_counts;
 mod rss;
 mod signals;
 mod start_error;
-mod vf;
 mod vlan_filter;
 
-pub use eal::{Eal, EalOptions, Memory};
+pub use eal::{Eal, EalOptions, Memory, version};
 pub use ethdev::Offloads;
 pub use lcore::{Lcore, Running};
 pub use mbuf::DpdkMbuf;
-pub use mempool::{Mempool, MempoolOptions};
+pub use mempool::Mempool;
 pub use port::{Link, Port, PortStats};
 pub use port_options::PortOptions;
 pub use queue::{LiveQueues, QueuePair};
@@ -76,4 +75,5 @@ pub use queue_counts::{QueueCounts, Refusal};
 pub use rss::Rss;
 pub use signals::Signals;
 pub use start_error::StartError;
-pub use vf::Vf;
+
+pub use super::MempoolOptions;

@@ -23,8 +23,8 @@ use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::api::view::{
-    Backend, BackendList, ConntrackList, ConntrackLookup, Drain, Drops, EventList, Reload, Remaining, Stats,
-    Status, Stopping, Undrained, Vip, VipList,
+    Backend, BackendList, BackendProbes, ConntrackList, ConntrackLookup, Drain, Drops, EventList, Reload,
+    Remaining, Stats, Status, Stopping, Undrained, Vip, VipList, Xstats,
 };
 
 pub use capture::{Capture, CaptureOrder};
@@ -72,6 +72,14 @@ impl Client {
     /// [`ClientError`].
     pub async fn stats(&self) -> Result<Stats, ClientError> {
         self.get("/v1/stats").await
+    }
+
+    /// Asks for the counters of the drivers.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn xstats(&self) -> Result<Xstats, ClientError> {
+        self.get("/v1/xstats").await
     }
 
     /// Asks for the packets lost, by reason.
@@ -132,6 +140,14 @@ impl Client {
     /// [`ClientError`].
     pub async fn backend_remaining(&self, service: &str, backend: &str) -> Result<Remaining, ClientError> {
         self.get(&format!("{}/remaining", backend_path(service, backend))).await
+    }
+
+    /// Probes a backend once through each rule, beside the schedule.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn backend_probe(&self, service: &str, backend: &str) -> Result<BackendProbes, ClientError> {
+        self.post(&format!("{}/probe", backend_path(service, backend))).await
     }
 
     /// Drains a backend: no new connections, tracked ones go on, until the deadline if there is one.

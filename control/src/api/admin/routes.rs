@@ -22,8 +22,8 @@ use super::failure::Failure;
 use crate::api::request::{CaptureReason, CaptureReasons, Request};
 use crate::api::request_sender::RequestSender;
 use crate::api::view::{
-    self, Backend, BackendList, ConntrackList, ConntrackLookup, Drops, EventList, Reload, Remaining, Stats,
-    Status, Vip, VipList,
+    self, Backend, BackendList, BackendProbes, ConntrackList, ConntrackLookup, Drops, EventList, Reload,
+    Remaining, Stats, Status, Vip, VipList, Xstats,
 };
 
 /// Largest body of a request.
@@ -60,12 +60,14 @@ fn table() -> Vec<Route> {
     vec![
         ("GET", "/v1/status", get(status)),
         ("GET", "/v1/stats", get(stats)),
+        ("GET", "/v1/xstats", get(xstats)),
         ("GET", "/v1/drops", get(drops)),
         ("GET", "/v1/conntrack", get(conntrack_list)),
         ("GET", "/v1/conntrack/flow", get(conntrack_get)),
         ("GET", "/v1/backends", get(backend_list)),
         ("GET", "/v1/services/{service}/backends/{backend}", get(backend_get)),
         ("GET", "/v1/services/{service}/backends/{backend}/remaining", get(backend_remaining)),
+        ("POST", "/v1/services/{service}/backends/{backend}/probe", post(backend_probe)),
         ("POST", "/v1/services/{service}/backends/{backend}/drain", post(backend_drain)),
         ("POST", "/v1/services/{service}/backends/{backend}/undrain", post(backend_undrain)),
         ("POST", "/v1/services/{service}/backends/{backend}/reset", post(backend_reset)),
@@ -109,6 +111,10 @@ async fn status(State(requests): State<RequestSender>) -> Answer<Status> {
 
 async fn stats(State(requests): State<RequestSender>) -> Answer<Stats> {
     Ok(Json(requests.ask(|reply| Request::Stats { reply }).await?))
+}
+
+async fn xstats(State(requests): State<RequestSender>) -> Answer<Xstats> {
+    Ok(Json(requests.ask(|reply| Request::Xstats { reply }).await?))
 }
 
 async fn drops(State(requests): State<RequestSender>) -> Answer<Drops> {
@@ -202,6 +208,13 @@ async fn backend_drain(
 ) -> Answer<Backend> {
     let deadline = deadline.map(deadline_of).transpose()?;
     Ok(Json(requests.ask(|reply| Request::BackendDrain { service, backend, deadline, reply }).await?))
+}
+
+async fn backend_probe(
+    State(requests): State<RequestSender>,
+    Named((service, backend)): Named<BackendName>,
+) -> Answer<BackendProbes> {
+    Ok(Json(requests.ask(|reply| Request::BackendProbe { service, backend, reply }).await?))
 }
 
 async fn backend_reset(

@@ -156,6 +156,22 @@ pub struct PortStats {
     pub no_mbuf: u64,
 }
 
+/// Counters of the drivers, which have names of their own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Xstats {
+    /// Ports, in the order of the configuration.
+    pub ports: Vec<PortXstats>,
+}
+
+/// Counters of the driver of one port.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortXstats {
+    /// Name of the port.
+    pub name: String,
+    /// Counters by the driver's names, those with zero too.
+    pub counters: BTreeMap<String, u64>,
+}
+
 /// Counters of one forwarding rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuleStats {

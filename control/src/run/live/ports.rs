@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use guideway_dataplane::pipeline::BURST;
 use guideway_dataplane::wire::ethernet::MacAddress;
-use guideway_engine::driver::device::{AfPacketRing, Device};
 use guideway_engine::driver::dpdk::{
     DpdkMbuf, Eal, Link, Mempool, MempoolOptions, Port, PortOptions, QueueCounts, QueuePair, Rss, Signals,
     StartError,
@@ -15,9 +13,9 @@ use guideway_model::config::Config;
 
 use crate::api::view;
 use crate::run::appliance::{Nic, needs_udp_checksum};
+use crate::run::machine::frame_memory;
 use crate::run::machine::topology::Topology;
 use crate::run::ports::{PortLink, PortSignals, Ports};
-use crate::run::worker::RingSizes;
 
 /// A worker's queues of one port, before it has attached them to its thread.
 pub(super) struct Queues<'eal> {
@@ -104,23 +102,6 @@ impl<'eal> LivePorts<'eal> {
     }
 }
 
-/// Refuses a PCI device, of a port or in a bond, on a NUMA node without huge pages, before DPDK does: its driver keeps what it
-/// has on that node.
-pub(super) fn check_pages(config: &Config, topology: &Topology) -> Result<(), String> {
-    for port in config.ports.iter().filter(|_| !config.engine.no_huge) {
-        let functions = port.device.pci_functions().into_iter().map(Device::Pci);
-        let mut nodes = functions.filter_map(|function| topology.node_of_device(&function));
-        if let Some(node) = nodes.find(|node| topology.lacks_huge_pages(*node)) {
-            return Err(format!(
-                "NUMA node {node}, where port `{}` is, has no free huge page: reserve some there \
-                 (/sys/devices/system/node/node{node}/hugepages)",
-                port.name
-            ));
-        }
-    }
-    Ok(())
-}
-
 /// Makes a mempool on each node that ports are on. Where the node of a virtual device has no memory for it, that of any node
 /// serves.
 fn pools<'eal>(
@@ -129,18 +110,9 @@ fn pools<'eal>(
     workers: usize,
     topology: &Topology,
 ) -> Result<Vec<NodePool<'eal>>, StartError> {
-    // Ordinary pages lie where the kernel puts them.
-    let has_nodes = !config.engine.no_huge;
-    let node_of =
-        |port: &guideway_model::config::Port| topology.node_of_device(&port.device).filter(|_| has_nodes);
-    let nodes: Vec<Option<u8>> = config.ports.iter().map(node_of).collect();
     let mut pools: Vec<NodePool<'eal>> = Vec::new();
-    for node in &nodes {
-        if pools.iter().any(|pool| pool.node == *node) {
-            continue;
-        }
-        let ports = nodes.iter().filter(|of_port| *of_port == node).count();
-        let options = MempoolOptions { node: *node, ..pool_options(config, workers, ports) };
+    for options in frame_memory::pools(config, workers, topology) {
+        let node = options.node;
         let name = node.map_or("frames".to_owned(), |node| format!("frames-{node}"));
         let pool = match (eal.mempool(&name, &options), node) {
             (Err(error), Some(node)) => {
@@ -152,7 +124,7 @@ fn pools<'eal>(
             }
             (pool, _) => pool?,
         };
-        pools.push(NodePool { node: *node, pool });
+        pools.push(NodePool { node, pool });
     }
     Ok(pools)
 }
@@ -214,36 +186,6 @@ fn deal_out<'eal>(
         let own = queue.and_then(|queue| pairs.get_mut(usize::from(queue))?.take());
         queues[worker].push(Queues { own, rings });
     }
-}
-
-/// A pool for so many of the ports, of as many frames as queues, rings and workers may hold at once.
-fn pool_options(config: &Config, workers: usize, ports: usize) -> MempoolOptions {
-    let largest =
-        |descriptors: fn(&guideway_model::config::Port) -> u16| config.ports.iter().map(descriptors).max();
-    let deepest = PortOptions {
-        rx_descriptors: largest(|port| port.rx_descriptors).unwrap_or_default(),
-        tx_descriptors: largest(|port| port.tx_descriptors).unwrap_or_default(),
-        ..PortOptions::default()
-    };
-    // Where workers share queues, the rings between them hold as much as queues of their own would, and each that shares one
-    // out or sends for others keeps a burst in either direction.
-    let pairs = (ports * workers) as u32;
-    // Frames leave by any port, whichever they came by.
-    let by_others = ((config.ports.len() - ports) * workers) as u32 * u32::from(deepest.tx_descriptors);
-    let host_frames = 2 * (RingSizes::LIVE.host * workers) as u32 + 2 * BURST as u32 * pairs + by_others;
-    let computed = MempoolOptions::holding(pairs, &deepest, workers as u32, host_frames);
-    let longest = config.ports.iter().map(buffer_len).max().unwrap_or_default();
-    MempoolOptions {
-        mbufs: config.engine.mbufs.unwrap_or(computed.mbufs),
-        data_room: computed.data_room.max(longest),
-        ..computed
-    }
-}
-
-/// Bytes of a buffer for a port's frames: as long as its MTU allows, and as long as the driver of its device demands.
-fn buffer_len(port: &guideway_model::config::Port) -> u16 {
-    let ring = AfPacketRing::of(&port.device).map_or(0, |ring| ring.mbuf_room());
-    MempoolOptions::room_for(port.mtu).max(u16::try_from(ring).unwrap_or(u16::MAX))
 }
 
 impl<'eal> LivePorts<'eal> {
@@ -338,6 +280,14 @@ impl<'eal> Ports for LivePorts<'eal> {
         self.ports.iter().map(stats).collect()
     }
 
+    fn xstats(&self) -> Vec<view::PortXstats> {
+        let xstats = |LivePort { name, port, .. }: &LivePort<'eal>| view::PortXstats {
+            name: name.clone(),
+            counters: port.xstats().into_iter().collect(),
+        };
+        self.ports.iter().map(xstats).collect()
+    }
+
     fn names(&self) -> Vec<String> {
         self.ports.iter().map(|live| live.name.clone()).collect()
     }
@@ -390,39 +340,6 @@ mod tests {
         assert_eq!(pollers, [0, 1, 2]);
         let own = plan(4, 4, [false, false, true, true]);
         assert!((0..4).all(|worker| own.rx_queue(worker) == Some(worker)), "{own}");
-    }
-
-    #[test]
-    fn a_pci_device_on_a_node_without_huge_pages_is_refused() {
-        let sys = tempfile::tempdir().expect("a directory of its own");
-        let write = |path: &str, text: &str| {
-            let path = sys.path().join(path);
-            std::fs::create_dir_all(path.parent().expect("it is in a folder")).expect("a folder can be made");
-            std::fs::write(path, text).expect("a file can be written");
-        };
-        for (node, free) in [(0, "300\n"), (1, "0\n")] {
-            let directory = format!("devices/system/node/node{node}");
-            write(&format!("{directory}/cpulist"), &format!("{node}\n"));
-            write(&format!("{directory}/hugepages/hugepages-2048kB/free_hugepages"), free);
-        }
-        write("bus/pci/devices/0000:3b:02.0/numa_node", "1\n");
-        write("bus/pci/devices/0000:02:00.0/numa_node", "0\n");
-        write("class/net/eth0/device/numa_node", "1\n");
-        let topology = Topology::read(sys.path());
-        let check = |engine: &str, device: &str| {
-            let text = format!("{engine}\n[[port]]\nname = \"lan\"\ndevice = \"{device}\"\n");
-            let config = Config::parse("test", &text).unwrap_or_else(|errors| panic!("{errors}"));
-            check_pages(&config, &topology)
-        };
-        assert_eq!(
-            check("", "0000:3b:02.0").unwrap_err(),
-            "NUMA node 1, where port `lan` is, has no free huge page: reserve some there \
-             (/sys/devices/system/node/node1/hugepages)"
-        );
-        assert_eq!(check("", "0000:02:00.0"), Ok(()));
-        assert!(check("", "net_bonding0,mode=1,member=0000:02:00.0,member=0000:3b:02.0").is_err());
-        assert_eq!(check("", "net_af_packet0,iface=eth0"), Ok(()), "another node's serve");
-        assert_eq!(check("[engine]\nno_huge = true", "0000:3b:02.0"), Ok(()));
     }
 
     #[test]

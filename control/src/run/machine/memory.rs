@@ -9,6 +9,7 @@ use std::fs;
 use std::path::Path;
 
 use guideway_model::config::Config;
+use guideway_model::warnings::Warning;
 
 /// Bytes of a tracked connection's entry, as `guideway_dataplane::conntrack` lays its table out.
 const ENTRY_BYTES: u64 = 24;
@@ -98,6 +99,19 @@ impl Memory {
             Some(available) if available < table.bytes => Err(TooLittleMemory { table, available }),
             _ => Ok(()),
         }
+    }
+
+    /// Warns of a table that takes more than the process can ever have.
+    pub fn never_has(self, table: TableMemory) -> Option<Warning> {
+        self.total.filter(|total| *total < table.bytes).map(|total| {
+            Warning::new(
+                format!(
+                    "{table}, and this process can have {} MiB at most, so that `guideway run` refuses it",
+                    total >> 20
+                ),
+                "lower `[conntrack] max_entries`",
+            )
+        })
     }
 
     /// The memory that is left by the limits of a control group and all its parents.

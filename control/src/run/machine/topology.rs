@@ -88,9 +88,13 @@ fn free_huge_pages(node: &Path) -> Option<u64> {
     Some(sizes.flatten().filter_map(|size| free(size.path())).sum())
 }
 
-/// Cores in a list of the kernel's, `0-3,8`; none where there is no such file.
+/// Cores in a list of the kernel's in a file; none where there is no such file.
 fn cores_in(path: &Path) -> Vec<usize> {
-    let list = fs::read_to_string(path).unwrap_or_default();
+    cores_in_list(&fs::read_to_string(path).unwrap_or_default())
+}
+
+/// Cores in a list of the kernel's: `0-3,8`.
+pub fn cores_in_list(list: &str) -> Vec<usize> {
     let ranges = list.trim().split(',').filter_map(|range| {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
         Some(first.parse().ok()?..=last.parse().ok()?)

@@ -9,8 +9,9 @@ use guideway_model::service::UnknownName;
 use super::capture::CaptureOrder;
 use super::conntrack_reader::{Counted, Wanted};
 use super::event_log::Note;
+use super::hand_probes::Ended;
 use super::views::Backends;
-use super::{Next, Supervisor, operator, views};
+use super::{Next, Supervisor, operator, tunnels, views};
 use crate::api::request::{Refused, Reply, Request};
 use crate::api::view::{self, ConntrackList, Remaining};
 use crate::health::change::HealthChange;
@@ -25,6 +26,9 @@ impl<P: Ports> Supervisor<P> {
             Request::Status { reply } => drop(reply.send(Ok(self.status()))),
             Request::Stats { reply } => {
                 drop(reply.send(Ok(views::stats(&self.appliance, &self.workers))));
+            }
+            Request::Xstats { reply } => {
+                drop(reply.send(Ok(view::Xstats { ports: self.workers.ports().xstats() })));
             }
             Request::ConntrackList { service, backend, limit, reply } => {
                 self.list_conntrack(Wanted { service, backend, limit }, reply);
@@ -43,6 +47,9 @@ impl<P: Ports> Supervisor<P> {
             }
             Request::BackendRemaining { service, backend, reply } => {
                 self.count_remaining(&service, &backend, reply);
+            }
+            Request::BackendProbe { service, backend, reply } => {
+                self.probe_by_hand(service, backend, reply);
             }
             Request::BackendDrain { service, backend, deadline, reply } => {
                 let done = operator::drain(&mut self.appliance, &service, &backend, deadline, now);
@@ -122,6 +129,33 @@ impl<P: Ports> Supervisor<P> {
             idle_timeout_sec: configured.map_or(0, |service| service.idle_timeout_sec),
         };
         self.conntrack.count(counted, state.names().clone(), reply);
+    }
+
+    /// Probes a backend once through each rule; the reply comes when the last probe has ended.
+    fn probe_by_hand(&mut self, service: String, backend: String, reply: Reply<view::BackendProbes>) {
+        if let Err(refused) = self.backends().get(&service, &backend) {
+            return drop(reply.send(Err(refused)));
+        }
+        match &self.probes {
+            Some(probes) => {
+                let probing = probes.monitor().probe_by_hand(&service, &backend);
+                self.hand_probes.begin(service, backend, probing, reply);
+            }
+            None => drop(reply.send(Ok(view::BackendProbes { service, backend, probes: Vec::new() }))),
+        }
+    }
+
+    /// Replies to those whose probes by hand have ended.
+    pub(super) fn answer_hand_probes(&mut self) {
+        let now = self.now();
+        for Ended { service, backend, mut probes, reply } in self.hand_probes.take_ended() {
+            for probe in &mut probes {
+                tunnels::explain_by_hand(&self.appliance, (&service, &backend), probe, now);
+            }
+            let probes = probes.into_iter().map(view::RuleProbe::from).collect();
+            // Whoever asked may be gone.
+            let _ = reply.send(Ok(view::BackendProbes { service, backend, probes }));
+        }
     }
 
     /// The change that gives a backend the weight that it reports; none where it has its configured one.

@@ -12,6 +12,7 @@ use guideway_model::path_mtu::{self, PathMtu};
 
 use super::event_log::Note;
 use crate::api::view::EventKind;
+use crate::health::by_hand::HandProbe;
 use crate::health::probe::ProbeResult;
 use crate::health::scheduler::ProbeReport;
 use crate::run::appliance::Appliance;
@@ -49,18 +50,33 @@ pub(super) fn notes(
 
 /// Adds to the failure of a probe what ICMP has told of the backend's tunnel while the probe went on.
 pub(super) fn explain(appliance: &Appliance, report: &mut ProbeReport, now: Duration) {
-    let ProbeResult::Unwell { reason, .. } = &mut report.result else { return };
+    let began = now.saturating_sub(report.ended.elapsed() + report.latency);
+    add_icmp(appliance, &report.id.service, &report.id.backend, began, &mut report.result);
+}
+
+/// Adds to the failure of a probe by hand what ICMP has told of the backend's tunnel since it began.
+pub(super) fn explain_by_hand(
+    appliance: &Appliance,
+    (service, backend): (&str, &str),
+    probe: &mut HandProbe,
+    now: Duration,
+) {
+    let began = now.saturating_sub(probe.began.elapsed());
+    add_icmp(appliance, service, backend, began, &mut probe.result);
+}
+
+fn add_icmp(appliance: &Appliance, service: &str, backend: &str, began: Duration, result: &mut ProbeResult) {
+    let ProbeResult::Unwell { reason, .. } = result else { return };
     let config = appliance.config();
     let in_path = config
         .services
         .iter()
-        .find(|service| service.name == report.id.service)
-        .is_some_and(|service| config.health_checks[service.health_check].transport == Transport::InPath);
+        .find(|known| known.name == service)
+        .is_some_and(|known| config.health_checks[known.health_check].transport == Transport::InPath);
     let state = appliance.state();
-    let Some(service) = state.services().get(&report.id.service).filter(|_| in_path) else { return };
-    let backend = service.backends().find(|backend| backend.endpoint.name == report.id.backend);
+    let Some(service) = state.services().get(service).filter(|_| in_path) else { return };
+    let backend = service.backends().find(|known| known.endpoint.name == backend);
     let Some(backend) = backend.filter(|backend| backend.delivery != DeliveryMode::L2) else { return };
-    let began = now.saturating_sub(report.ended.elapsed() + report.latency);
     if let Some(error) =
         state.path_mtus().unreachable_since(service.network(), backend.endpoint.address.into(), began)
     {

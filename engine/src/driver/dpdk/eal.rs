@@ -20,6 +20,11 @@ static STARTED: AtomicBool = AtomicBool::new(false);
 /// True where bonds have members, as they do since DPDK 23.11.
 const MEMBERS: bool = sys::RTE_VER_YEAR >= 23 && (sys::RTE_VER_YEAR > 23 || sys::RTE_VER_MONTH >= 11);
 
+/// Version of DPDK whose headers this was compiled with: `22.11`.
+pub fn version() -> String {
+    format!("{}.{:02}", sys::RTE_VER_YEAR, sys::RTE_VER_MONTH)
+}
+
 /// Options that EAL starts with.
 #[derive(Clone, Debug)]
 pub struct EalOptions {
@@ -114,7 +119,7 @@ impl Eal {
         if let Device::Pci(address) = device {
             return self.port_id(device).map(drop).map_err(|error| match error {
                 StartError::DeviceRefused { device, message } => {
-                    let names = preflight::log_names(Path::new("/sys"), address);
+                    let names = preflight::log_names(Path::new("/sys"), *address);
                     let message = log_cause::cause(logged, &names).map_or(message, str::to_owned);
                     StartError::DeviceRefused { device, message }
                 }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::ffi::CStr;
 use std::fmt;
 use std::marker::PhantomData;
+use std::ptr;
 use std::sync::Arc;
 
 use guideway_dataplane::wire::ethernet::MacAddress;
@@ -311,6 +312,33 @@ impl Port<'_> {
             tx_errors: stats.oerrors,
             no_mbuf: stats.rx_nombuf,
         }
+    }
+
+    /// Counters of the driver by its own names ("extended statistics"); none where it has none, or the device is gone.
+    pub fn xstats(&self) -> Vec<(String, u64)> {
+        let id = self.port.id();
+        // SAFETY: the port is open; nothing is written where there is no room, and the number of counters comes back.
+        let count = unsafe { sys::rte_eth_xstats_get(id, ptr::null_mut(), 0) };
+        let Ok(count) = u32::try_from(count) else { return Vec::new() };
+        let mut names = vec![sys::rte_eth_xstat_name { name: [0; 64] }; count as usize];
+        let mut values = vec![sys::rte_eth_xstat { id: 0, value: 0 }; count as usize];
+        // SAFETY: the port is open, and there is room for `count` names.
+        let named = unsafe { sys::rte_eth_xstats_get_names(id, names.as_mut_ptr(), count) };
+        // SAFETY: the port is open, and there is room for `count` values.
+        let valued = unsafe { sys::rte_eth_xstats_get(id, values.as_mut_ptr(), count) };
+        // More than there was room for, or an error.
+        let is_whole = |got: i32| u32::try_from(got).is_ok_and(|got| got <= count);
+        if !is_whole(named) || !is_whole(valued) {
+            return Vec::new();
+        }
+        values.truncate(valued as usize);
+        let counter = |value: sys::rte_eth_xstat| {
+            let name = names.get(usize::try_from(value.id).ok()?)?;
+            let name: Vec<u8> =
+                name.name.iter().map(|letter| *letter as u8).take_while(|letter| *letter != 0).collect();
+            Some((String::from_utf8_lossy(&name).into_owned(), value.value))
+        };
+        values.into_iter().filter_map(counter).collect()
     }
 }
 

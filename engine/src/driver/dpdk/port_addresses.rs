@@ -46,7 +46,7 @@ impl Port<'_> {
         adopted.map_err(|Refused(result)| StartError::MacRefused {
             device: self.device().to_string(),
             mac: wanted,
-            vf: preflight::vf_number(Path::new("/sys"), self.device()),
+            vf: preflight::vf(Path::new("/sys"), self.device()),
             message: dpdk_log::message(result),
         })
     }
@@ -92,7 +92,7 @@ impl Port<'_> {
     }
 
     fn kind(&self) -> Kind {
-        let has_pf = preflight::vf_number(Path::new("/sys"), self.device()).is_some();
+        let has_pf = preflight::vf(Path::new("/sys"), self.device()).is_some();
         Kind::of(matches!(self.device(), Device::Pci(_)), self.driver(), has_pf)
     }
 }

@@ -22,6 +22,13 @@ pub struct PortOptions {
     pub filters_vlans: bool,
 }
 
+impl PortOptions {
+    /// Number of descriptors of a queue pair.
+    pub fn descriptors(&self) -> u32 {
+        u32::from(self.rx_descriptors) + u32::from(self.tx_descriptors)
+    }
+}
+
 impl Default for PortOptions {
     fn default() -> Self {
         Self {

@@ -3,14 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use super::{StartError, Vf};
+use super::StartError;
 use crate::driver::device::{Device, PciAddress};
-
-/// Kernel drivers that hand a function to user space.
-const USER_SPACE_DRIVERS: &[&str] = &["vfio-pci", "igb_uio", "uio_pci_generic"];
-
-/// Kernel drivers that DPDK's own drivers work beside (its "bifurcated" ones).
-const SHARED_DRIVERS: &[&str] = &["mlx4_core", "mlx5_core", "mana"];
+use crate::driver::pci_function::{PciFunction, Vf};
 
 /// Checks that a huge page of any size is free. `sys` is `/sys`.
 ///
@@ -25,58 +20,38 @@ pub(super) fn huge_pages(sys: &Path) -> Result<(), StartError> {
 /// Checks that the PCI functions of a device exist and that their drivers leave them to DPDK. `sys` is `/sys`.
 ///
 /// # Errors
-/// [`StartError::NoSuchDevice`], [`StartError::WrongDriver`].
+/// [`StartError::Binding`].
 pub(super) fn device(sys: &Path, device: &Device) -> Result<(), StartError> {
-    device.pci_functions().iter().try_for_each(|address| function(sys, *address))
-}
-
-fn function(sys: &Path, address: PciAddress) -> Result<(), StartError> {
-    let device = address.to_string();
-    let directory = sys.join("bus/pci/devices").join(&device);
-    if !directory.exists() {
-        return Err(StartError::NoSuchDevice { device });
-    }
-    let link = fs::read_link(directory.join("driver")).ok();
-    let driver = link.and_then(|link| Some(link.file_name()?.to_str()?.to_owned()));
-    match &driver {
-        Some(name) if USER_SPACE_DRIVERS.iter().chain(SHARED_DRIVERS).any(|fit| fit == name) => Ok(()),
-        _ => Err(StartError::WrongDriver { device, driver }),
-    }
+    let mut functions = device.pci_functions().into_iter().map(|address| PciFunction::new(sys, address));
+    functions.try_for_each(|function| function.check_binding()).map_err(StartError::Binding)
 }
 
 /// Words by which DPDK's log means a PCI function: its address, and its IOMMU group in two ways. `sys` is `/sys`.
-pub(super) fn log_names(sys: &Path, address: &PciAddress) -> Vec<String> {
+pub(super) fn log_names(sys: &Path, address: PciAddress) -> Vec<String> {
     let mut names = vec![address.to_string()];
-    let group = fs::read_link(sys.join("bus/pci/devices").join(&names[0]).join("iommu_group"));
-    if let Some(group) = group.ok().as_deref().and_then(Path::file_name).and_then(|name| name.to_str()) {
+    if let Some(group) = PciFunction::new(sys, address).iommu_group() {
         names.extend([format!("/dev/vfio/{group}"), format!("VFIO group {group}")]);
     }
     names
 }
 
-/// Number of a VF among those of its PF, and the PF's interface where the kernel has one; None for other devices. `sys` is
-/// `/sys`.
-pub(super) fn vf_number(sys: &Path, device: &Device) -> Option<Vf> {
-    let Device::Pci(address) = device else { return None };
-    let name = address.to_string();
-    let pf = sys.join("bus/pci/devices").join(&name).join("physfn");
-    let is_device = |entry: &fs::DirEntry| {
-        fs::read_link(entry.path()).is_ok_and(|link| link.file_name().is_some_and(|last| *last == *name))
-    };
-    let number = |entry: fs::DirEntry| entry.file_name().to_str()?.strip_prefix("virtfn")?.parse().ok();
-    let number = fs::read_dir(&pf).ok()?.flatten().filter(is_device).find_map(number)?;
-    let interface = fs::read_dir(pf.join("net")).ok().and_then(|entries| entries.flatten().next());
-    Some(Vf { number, interface: interface.and_then(|entry| entry.file_name().into_string().ok()) })
+/// VF that a device is, as its PF has it; None for other devices. `sys` is `/sys`.
+pub(super) fn vf(sys: &Path, device: &Device) -> Option<Vf> {
+    function_of(sys, device)?.vf()
 }
 
-/// Interface of the PF that a VF belongs to, and its MTU; None for other devices, and for a PF without an interface of the
-/// kernel. `sys` is `/sys`.
+/// Interface of the PF that a device belongs to, and its MTU; None for other devices, and for a PF without an interface of
+/// the kernel. `sys` is `/sys`.
 pub(super) fn pf_mtu(sys: &Path, device: &Device) -> Option<(String, u32)> {
-    let Device::Pci(address) = device else { return None };
-    let interfaces = sys.join("bus/pci/devices").join(address.to_string()).join("physfn/net");
-    let interface = fs::read_dir(interfaces).ok()?.flatten().next()?;
-    let mtu = number(&interface.path().join("mtu"))?;
-    Some((interface.file_name().into_string().ok()?, u32::try_from(mtu).ok()?))
+    function_of(sys, device)?.pf_mtu()
+}
+
+/// Function that a device is, if it is on PCI and no bond.
+fn function_of(sys: &Path, device: &Device) -> Option<PciFunction> {
+    match device {
+        Device::Pci(address) => Some(PciFunction::new(sys, *address)),
+        Device::Virtual(_) => None,
+    }
 }
 
 /// Checks that a core is online. `sys` is `/sys`.
@@ -153,52 +128,18 @@ mod tests {
     }
 
     #[test]
-    fn a_pci_function_must_exist_and_be_left_to_dpdk() {
-        let sys = Sys::new("pci");
-        let vf: Device = "3b:02.0".parse().unwrap();
-        let missing = device(&sys.0, &vf).unwrap_err();
-        assert!(missing.to_string().starts_with("there is no PCI device 0000:3b:02.0: "), "{missing}");
-
-        let directory = sys.0.join("bus/pci/devices/0000:3b:02.0");
-        fs::create_dir_all(&directory).unwrap();
-        let unbound = device(&sys.0, &vf).unwrap_err().to_string();
+    fn the_members_of_a_bond_are_looked_at() {
+        let sys = Sys::new("bond");
+        fs::create_dir_all(sys.0.join("bus/pci/devices/0000:3b:02.0")).unwrap();
+        let bond: Device = "net_bonding0,mode=4,slave=3b:02.0".parse().unwrap();
         assert_eq!(
-            unbound,
+            device(&sys.0, &bond).unwrap_err().to_string(),
             "0000:3b:02.0 is bound to no driver: `dpdk-devbind.py --bind=vfio-pci 0000:3b:02.0`"
         );
-
-        let bond: Device = "net_bonding0,mode=4,slave=3b:02.0".parse().unwrap();
-        assert_eq!(device(&sys.0, &bond).unwrap_err().to_string(), unbound, "its members are looked at");
-
-        for (driver, fits) in [("gve", false), ("iavf", false), ("vfio-pci", true), ("mlx5_core", true)] {
-            let _ = fs::remove_file(directory.join("driver"));
-            symlink(format!("../../../bus/pci/drivers/{driver}"), directory.join("driver")).unwrap();
-            let result = device(&sys.0, &vf);
-            assert_eq!(result.is_ok(), fits, "{result:?}");
-            if let Err(error) = result {
-                assert!(
-                    error.to_string().contains(&format!("bound to the kernel's driver `{driver}`: ")),
-                    "{error}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn the_pf_of_a_vf_has_an_interface_with_an_mtu() {
-        let sys = Sys::new("pf");
         let vf: Device = "3b:02.0".parse().unwrap();
-        assert_eq!(pf_mtu(&sys.0, &vf), None);
-        sys.write("bus/pci/devices/0000:3b:02.0/physfn/net/ens1f0/mtu", "1500\n");
-        assert_eq!(pf_mtu(&sys.0, &vf), Some(("ens1f0".to_owned(), 1500)));
-        assert_eq!(vf_number(&sys.0, &vf), None, "the PF does not know it");
-        for (number, address) in [(0, "0000:3b:01.0"), (11, "0000:3b:02.0")] {
-            let link = sys.0.join(format!("bus/pci/devices/0000:3b:02.0/physfn/virtfn{number}"));
-            symlink(format!("../{address}"), link).unwrap();
-        }
-        let found = vf_number(&sys.0, &vf).expect("the PF knows it");
-        assert_eq!((found.number, found.interface.as_deref()), (11, Some("ens1f0")));
-        assert_eq!(pf_mtu(&sys.0, &"net_ring0".parse().unwrap()), None);
+        assert!(device(&sys.0, &vf).is_err() && pf_mtu(&sys.0, &vf).is_none());
+        let ring: Device = "net_ring0".parse().unwrap();
+        assert!(device(&sys.0, &ring).is_ok() && pf_mtu(&sys.0, &ring).is_none());
     }
 
     #[test]
@@ -208,11 +149,11 @@ mod tests {
             Ok(Device::Pci(address)) => address,
             other => unreachable!("{other:?}"),
         };
-        assert_eq!(log_names(&sys.0, &address), ["0000:3b:02.0"]);
+        assert_eq!(log_names(&sys.0, address), ["0000:3b:02.0"]);
         let directory = sys.0.join("bus/pci/devices/0000:3b:02.0");
         fs::create_dir_all(&directory).unwrap();
         symlink("../../../../kernel/iommu_groups/16", directory.join("iommu_group")).unwrap();
-        assert_eq!(log_names(&sys.0, &address)[1..], ["/dev/vfio/16", "VFIO group 16"]);
+        assert_eq!(log_names(&sys.0, address)[1..], ["/dev/vfio/16", "VFIO group 16"]);
     }
 
     #[test]

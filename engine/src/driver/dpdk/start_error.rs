@@ -4,8 +4,8 @@ use std::fmt;
 
 use guideway_dataplane::wire::ethernet::MacAddress;
 
-use super::Vf;
 use crate::driver::device::Device;
+use crate::driver::pci_function::{BindingFault, Vf};
 
 /// Reason for which live operation cannot start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,18 +19,8 @@ pub enum StartError {
         /// Cause as DPDK logged it.
         message: String,
     },
-    /// No PCI function has this address.
-    NoSuchDevice {
-        /// Address of the PCI function.
-        device: String,
-    },
-    /// A PCI function belongs to a driver that keeps it from DPDK.
-    WrongDriver {
-        /// Address of the PCI function.
-        device: String,
-        /// Name of the kernel's driver; None if no driver has the function.
-        driver: Option<String>,
-    },
+    /// DPDK cannot have a PCI function.
+    Binding(BindingFault),
     /// DPDK's driver did not take a device.
     DeviceRefused {
         /// Device as configured.
@@ -132,18 +122,7 @@ impl fmt::Display for StartError {
             Self::Eal { message } => {
                 write!(f, "DPDK does not start ({message}): run as root, and see that no other process uses its devices")
             }
-            Self::NoSuchDevice { device } => write!(
-                f,
-                "there is no PCI device {device}: `dpdk-devbind.py --status-dev net` lists those that there are; \
-                 VFs come to be by `echo 1 > /sys/class/net/INTERFACE/device/sriov_numvfs`"
-            ),
-            Self::WrongDriver { device, driver: Some(driver) } => write!(
-                f,
-                "{device} is bound to the kernel's driver `{driver}`: `dpdk-devbind.py --bind=vfio-pci {device}`"
-            ),
-            Self::WrongDriver { device, driver: None } => {
-                write!(f, "{device} is bound to no driver: `dpdk-devbind.py --bind=vfio-pci {device}`")
-            }
+            Self::Binding(fault) => fault.fmt(f),
             Self::DeviceRefused { device, message } if message.contains("resource busy") => write!(
                 f,
                 "`{device}` cannot be used ({message}): another process has it, or another device of its IOMMU group; end \

@@ -1,61 +1,132 @@
 //! The cores of the control thread and of the workers.
 
 use std::cmp::Reverse;
+use std::fmt;
 use std::thread;
 
-use core_affinity::CoreId;
 use guideway_model::config::{Engine, MAX_WORKERS};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-use crate::run::machine::topology::Topology;
+use super::huge_pages::reserve;
+use super::topology::Topology;
 
 /// The cores of the appliance's threads.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Cores {
+pub struct Cores {
     /// Core of the control thread.
-    pub(super) control: usize,
+    pub control: usize,
     /// Cores of the workers, by their numbers.
-    pub(super) workers: Vec<usize>,
+    pub workers: Vec<usize>,
 }
 
-/// The cores that this process may use.
-struct Usable {
+/// The cores that a process may use.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Usable {
     /// Cores that the kernel runs the process on by itself.
-    allowed: Vec<usize>,
+    pub allowed: Vec<usize>,
     /// Cores that the kernel keeps free for whoever asks for them, and that the process may ask for.
-    isolated: Vec<usize>,
+    pub isolated: Vec<usize>,
 }
+
+/// Cause for which there are no cores for all threads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoCores {
+    /// The process may run nowhere.
+    NoneAllowed,
+    /// The node of the control thread has no huge page, while another has some.
+    NodeWithoutPages {
+        /// Node of the control thread's core.
+        node: u8,
+        /// Core of the control thread.
+        core: usize,
+    },
+    /// There is no core but the control thread's.
+    Alone {
+        /// Core of the control thread.
+        core: usize,
+    },
+}
+
+impl NoCores {
+    /// Command that mends it, or a line of the configuration.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::NoneAllowed => "taskset -pc 0-63 $$".to_owned(),
+            Self::NodeWithoutPages { node, .. } => reserve(*node, 512),
+            Self::Alone { core } => format!("[engine] worker_cores = [{core}]"),
+        }
+    }
+}
+
+impl fmt::Display for NoCores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoneAllowed => f.write_str("this process may run on no core"),
+            Self::NodeWithoutPages { node, core } => write!(
+                f,
+                "NUMA node {node}, where the control thread's core {core} is, has no free huge page: reserve some there \
+                 (/sys/devices/system/node/node{node}/hugepages), or name a `control_core` of another node"
+            ),
+            Self::Alone { core } => write!(
+                f,
+                "this process may run on core {core} alone, where the control thread is: give it another core, or \
+                 write `worker_cores = [{core}]` for a test"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for NoCores {}
 
 impl Usable {
     /// The cores of this process: without isolated cores that its control group has not, or its user.
     fn of_process(topology: &Topology) -> Self {
-        let allowed = core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
+        let set = sched_getaffinity(None).unwrap_or_default();
+        let allowed = (0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect();
         let isolated = topology.isolated().to_vec();
         // Asking is the only way to know, and would leave this thread where it was put last.
         let asks = move || {
             let mut isolated = isolated;
-            isolated.retain(|core| core_affinity::set_for_current(CoreId { id: *core }));
+            isolated.retain(|core| may_run_on(*core));
             isolated
         };
         Self { allowed, isolated: thread::spawn(asks).join().unwrap_or_default() }
     }
 }
 
+/// Moves this thread to a core, and tells if the kernel allows it.
+fn may_run_on(core: usize) -> bool {
+    if core >= CpuSet::MAX_CPU {
+        return false;
+    }
+    let mut set = CpuSet::new();
+    set.set(core);
+    sched_setaffinity(None, &set).is_ok()
+}
+
 impl Cores {
     /// The cores that the configuration names, or a choice among those that this process may use; `nodes` are those of
-    /// the ports' devices.
-    pub(super) fn choose(engine: &Engine, topology: &Topology, nodes: &[Option<u8>]) -> Result<Self, String> {
+    /// the ports' devices. The choice is logged.
+    ///
+    /// # Errors
+    /// [`NoCores`].
+    pub fn choose(engine: &Engine, topology: &Topology, nodes: &[Option<u8>]) -> Result<Self, NoCores> {
         let usable = Usable::of_process(topology);
         let cores = Self::among(engine, &usable, topology, nodes)?;
         cores.tell(engine, &usable, topology, nodes);
         Ok(cores)
     }
 
-    fn among(
+    /// The cores that the configuration names, or a choice among those that are usable.
+    ///
+    /// # Errors
+    /// [`NoCores`].
+    pub fn among(
         engine: &Engine,
         usable: &Usable,
         topology: &Topology,
         nodes: &[Option<u8>],
-    ) -> Result<Self, String> {
+    ) -> Result<Self, NoCores> {
         let Usable { allowed, isolated } = usable;
         // Cores on the node of most ports first.
         let rank = |core: &usize| {
@@ -77,12 +148,9 @@ impl Cores {
             .or_else(|| nearest(&mut unused().filter(|core| !isolated.contains(core))))
             .or_else(|| unused().min())
             .or_else(|| nearest(&mut allowed.iter().copied()))
-            .ok_or("this process may run on no core")?;
+            .ok_or(NoCores::NoneAllowed)?;
         if let Some(node) = lacks(control) {
-            return Err(format!(
-                "NUMA node {node}, where the control thread's core {control} is, has no free huge page: reserve some there \
-                 (/sys/devices/system/node/node{node}/hugepages), or name a `control_core` of another node"
-            ));
+            return Err(NoCores::NodeWithoutPages { node, core: control });
         }
         if !engine.worker_cores.is_empty() {
             return Ok(Self { control, workers: engine.worker_cores.clone() });
@@ -94,10 +162,7 @@ impl Cores {
             workers = but_control(allowed);
         }
         if workers.is_empty() {
-            return Err(format!(
-                "this process may run on core {control} alone, where the control thread is: give it another core, or \
-                 write `worker_cores = [{control}]` for a test"
-            ));
+            return Err(NoCores::Alone { core: control });
         }
         workers.sort_unstable_by_key(rank);
         workers.truncate(MAX_WORKERS);
@@ -154,12 +219,12 @@ mod tests {
         worker_cores: &[usize],
         control_core: Option<usize>,
         allowed: &[usize],
-    ) -> Result<Cores, String> {
+    ) -> Result<Cores, NoCores> {
         let usable = Usable { allowed: allowed.to_vec(), isolated: Vec::new() };
         Cores::among(&engine(worker_cores, control_core), &usable, &Topology::default(), &[None])
     }
 
-    fn cores(control: usize, workers: &[usize]) -> Result<Cores, String> {
+    fn cores(control: usize, workers: &[usize]) -> Result<Cores, NoCores> {
         Ok(Cores { control, workers: workers.to_vec() })
     }
 
@@ -170,7 +235,7 @@ mod tests {
         assert_eq!(choose(&[0], None, &[0, 1]), cores(1, &[0]));
         assert_eq!(choose(&[0], None, &[0]), cores(0, &[0]));
         assert_eq!(choose(&[5], Some(4), &[0]), cores(4, &[5]), "what is offline is told when it is used");
-        assert!(choose(&[], None, &[3]).unwrap_err().contains("worker_cores = [3]"));
+        assert!(choose(&[], None, &[3]).unwrap_err().to_string().contains("worker_cores = [3]"));
         assert!(choose(&[], None, &[]).is_err());
         let all: Vec<usize> = (0..100).collect();
         assert_eq!(choose(&[], None, &all), cores(0, &all[1..=MAX_WORKERS]));
@@ -232,7 +297,7 @@ mod tests {
         let usable = Usable { allowed: (0..8).collect(), isolated: Vec::new() };
         let of = |engine: &Engine| Cores::among(engine, &usable, &topology, &[Some(1)]);
         assert_eq!(of(&engine(&[], None)), cores(0, &[4, 5, 6, 7, 1, 2, 3]));
-        let error = of(&engine(&[], Some(4))).unwrap_err();
+        let error = of(&engine(&[], Some(4))).unwrap_err().to_string();
         assert!(
             error.starts_with("NUMA node 1, where the control thread's core 4 is, has no free huge"),
             "{error}"

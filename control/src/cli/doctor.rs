@@ -1,0 +1,120 @@
+//! `guideway doctor`: what is wrong with this machine and its configuration, and which command mends it?
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args as Arguments;
+use guideway::api::admin::client::Client;
+use guideway::config_file;
+use guideway::doctor::backend::{self, NotLooked};
+use guideway::doctor::diagnose;
+use guideway::doctor::facts::Facts;
+use guideway::doctor::finding::Diagnosis;
+use guideway::doctor::report::{self, Inputs};
+use guideway::doctor::text::text;
+
+use super::{Exit, Output};
+
+#[derive(Arguments)]
+pub(super) struct Args {
+    /// Configuration file that the machine is looked at for.
+    #[arg(long, value_name = "FILE", default_value = super::DEFAULT_CONFIG)]
+    config: PathBuf,
+    /// Admin socket of the running appliance, if it is not that of the configuration.
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// Probes a backend by hand instead, through each rule, and tells where it fails: `NAME`, or `SERVICE/NAME`.
+    #[arg(long, value_name = "NAME", conflicts_with = "report")]
+    backend: Option<String>,
+    /// Writes a report of this machine for the project's matrix of devices; `-` is standard output.
+    #[arg(long, value_name = "FILE", conflicts_with = "output")]
+    report: Option<PathBuf>,
+    /// Replaces addresses in the report by numbers.
+    #[arg(long, requires = "report")]
+    mask: bool,
+    /// Log of the appliance's start for the report; without it, the journal's of the unit `guideway`.
+    #[arg(long, value_name = "FILE", requires = "report")]
+    log: Option<PathBuf>,
+    /// Form of the result.
+    #[arg(long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+}
+
+pub(super) fn run(args: &Args) -> Exit {
+    let facts = match super::wait_for(Facts::look(&args.config, args.socket.as_deref())) {
+        Ok(facts) => facts,
+        Err(exit) => return exit,
+    };
+    let diagnosis = match &args.backend {
+        None => diagnose(&facts),
+        Some(name) => match diagnose_backend(&facts, name, args.output) {
+            Ok(diagnosis) => diagnosis,
+            Err(exit) => return exit,
+        },
+    };
+    if let Some(path) = &args.report {
+        return report(args, path, &facts, &diagnosis);
+    }
+    let printed = match args.output {
+        Output::Table => super::print(&text(&diagnosis)),
+        Output::Json => super::print_json(&diagnosis),
+    };
+    match printed {
+        Exit::Success if diagnosis.faults > 0 => Exit::Faults,
+        exit => exit,
+    }
+}
+
+/// Probes the backends of a name by hand.
+fn diagnose_backend(facts: &Facts, name: &str, output: Output) -> Result<Diagnosis, Exit> {
+    match super::wait_for(backend::look(facts, name))? {
+        Ok(evidence) => Ok(Diagnosis::new(facts, evidence.iter().map(backend::verdict).collect())),
+        Err(NotLooked::Appliance(error)) => Err(super::appliance::failed(&error, output)),
+        Err(NotLooked::Unknown(names)) => {
+            let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            eprintln!("error: no backend is named `{name}`; there are: {known}");
+            Err(Exit::Failure)
+        }
+    }
+}
+
+/// Version of DPDK that the program was built with.
+#[cfg(feature = "dpdk")]
+fn dpdk() -> String {
+    format!("built with {}", guideway_engine::driver::dpdk::version())
+}
+
+/// Version of DPDK that the program was built with: none.
+#[cfg(not(feature = "dpdk"))]
+fn dpdk() -> String {
+    "built without it".to_owned()
+}
+
+/// Writes a report of the machine into a new file.
+fn report(args: &Args, path: &Path, facts: &Facts, diagnosis: &Diagnosis) -> Exit {
+    let said = |error: io::Error| error.to_string();
+    let answers = match super::wait_for(report::answers(&Client::new(&facts.socket))) {
+        Ok(answers) => answers,
+        Err(exit) => return exit,
+    };
+    let log = match &args.log {
+        Some(log) => fs::read(log).map(|log| String::from_utf8_lossy(&log).into_owned()).map_err(said),
+        None => report::run("journalctl", &["-u", "guideway", "-b", "-n", "500", "--no-pager", "-o", "cat"]),
+    };
+    let config = config_file::read(&args.config).map_err(said);
+    let inputs = Inputs { diagnosis, config, answers, log, dpdk: dpdk() };
+    let text = report::write(Path::new("/"), report::run, &inputs, args.mask);
+    if path == Path::new("-") {
+        return super::print(&text);
+    }
+    // Somebody may not have sent the last one yet.
+    let file = OpenOptions::new().write(true).create_new(true).open(path);
+    match file.and_then(|mut file| file.write_all(text.as_bytes())) {
+        Ok(()) => super::print(&format!("{}: look through it before you send it\n", path.display())),
+        Err(error) => {
+            eprintln!("error: cannot write {}: {error}", path.display());
+            Exit::Failure
+        }
+    }
+}
