@@ -263,7 +263,7 @@ fn networks(config: &Config, services: &[(ServiceKey, AffinityPolicy)]) -> Vec<d
             .with_own(own_prefixes(index, config))
             .spelled_out(services);
         dataplane::Network {
-            id: NetworkId(index as u8),
+            id: network.id,
             rules: Arc::new(rules),
             own: own_addresses(network),
             icmp_errors_per_sec: network.icmp_errors_per_sec,
@@ -274,12 +274,16 @@ fn networks(config: &Config, services: &[(ServiceKey, AffinityPolicy)]) -> Vec<d
 
 /// Way of frames to the networks of a configuration.
 pub(crate) fn ingress(config: &Config) -> Ingress {
-    let link = |(index, network): (usize, &Arc<Network>)| {
-        let (network_id, port) = (NetworkId(index as u8), PortId(network.port? as u8));
-        Some(NetworkLink { network: network_id, port, vlan: network.vlan })
+    let link = |network: &Arc<Network>| {
+        let port = PortId(network.port? as u8);
+        Some(NetworkLink { network: network.id, port, vlan: network.vlan })
     };
-    // A network without a port is the only one, and has every frame.
-    Ingress::new(&config.networks.iter().enumerate().filter_map(link).collect::<Vec<_>>())
+    let links: Vec<NetworkLink> = config.networks.iter().filter_map(link).collect();
+    match &config.networks[..] {
+        // A network without a port has every frame.
+        [sole] if links.is_empty() => Ingress::to_sole(sole.id),
+        _ => Ingress::new(&links),
+    }
 }
 
 /// Addresses of the appliance itself in a network, and those that its tunnels there come from.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use crate::config::{Announcement, BackendGroup, BackendService, Config, Endpoint, Network};
+use crate::network_numbers;
 
 /// One change that a reload makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,6 +134,11 @@ fn backends<'c>(service: &'c BackendService, config: &'c Config) -> BTreeMap<&'c
     endpoints.collect()
 }
 
+/// Name of the port that a network is on; [`None`] where it is on all of them.
+fn port_name<'c>(config: &'c Config, network: &Network) -> Option<&'c str> {
+    network.port.and_then(|port| config.ports.get(port)).map(|port| &*port.name)
+}
+
 struct Changes(Vec<Change>);
 
 impl Changes {
@@ -171,28 +177,34 @@ impl Changes {
 
     /// Adds the changes of the networks.
     fn of_networks(&mut self, old: &Config, new: &Config) {
-        if let ([before], [now]) = (&*old.networks, &*new.networks)
-            && before.name == now.name
-        {
-            if before != now {
-                self.add(ChangeKind::Changed, "network".to_owned());
-            }
-            return;
+        let predecessors = network_numbers::predecessors(&old.networks, &new.networks);
+        let gone = old.networks.iter().enumerate().filter(|(index, _)| !predecessors.contains(&Some(*index)));
+        let mut gone: Vec<&str> = gone.map(|(_, network)| &*network.name).collect();
+        gone.sort_unstable();
+        gone.iter().for_each(|name| self.add(ChangeKind::Removed, format!("network {name}")));
+
+        let mut now: Vec<_> = new.networks.iter().zip(predecessors).collect();
+        now.sort_unstable_by_key(|(network, _)| &*network.name);
+        for (network, predecessor) in now {
+            let name = &network.name;
+            let Some(before) = predecessor.map(|index| &old.networks[index]) else {
+                self.add(ChangeKind::Added, format!("network {name}"));
+                continue;
+            };
+            let same =
+                Network { id: network.id, name: name.clone(), port: network.port, ..(**before).clone() };
+            let is_same = same == **network && port_name(old, before) == port_name(new, network);
+            let text = match (before.name == *name, is_same) {
+                (true, true) => continue,
+                (true, false) if new.has_several_networks() || old.has_several_networks() => {
+                    format!("network {name}")
+                }
+                (true, false) => "network".to_owned(),
+                (false, true) => format!("network {name}: renamed from {}", before.name),
+                (false, false) => format!("network {name}: renamed from {}, and changed", before.name),
+            };
+            self.add(ChangeKind::Changed, text);
         }
-        let port = |config: &Config, network: &Network| {
-            let port = network.port.and_then(|port| config.ports.get(port));
-            port.map(|port| port.name.clone())
-        };
-        self.of_nouns(
-            "network",
-            old.networks.iter().map(|network| (&*network.name, (network, port(old, network)))),
-            new.networks.iter().map(|network| (&*network.name, (network, port(new, network)))),
-            |(old, was), (new, is)| {
-                let mut same = (***old).clone();
-                same.port = new.port;
-                same == ***new && was == is
-            },
-        );
     }
 
     /// Adds the networks that have to wait for their port.
@@ -264,6 +276,27 @@ impl Changes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sole_network_may_be_renamed_and_one_of_several_is_another_one_then() {
+        let config = |networks: &[(&str, u16)]| {
+            let network = |text: String, (name, mtu): &(&str, u16)| {
+                text + &format!("[[network]]\nname = \"{name}\"\nvlan = {mtu}\nmtu = {mtu}\n")
+            };
+            let port = "[[port]]\nname = \"a\"\ndevice = \"net_null0\"\n".to_owned();
+            let text = networks.iter().fold(port, network);
+            Config::parse("test", &text).unwrap_or_else(|errors| panic!("{errors}"))
+        };
+        let shown = |old: &[(&str, u16)], new: &[(&str, u16)]| -> Vec<String> {
+            changes(&config(old), &config(new)).iter().map(Change::to_string).collect()
+        };
+        let (blue, red) = (("blue", 1_500), ("red", 1_400));
+        assert_eq!(shown(&[blue], &[("red", 1_500)]), ["~ network red: renamed from blue"]);
+        assert_eq!(shown(&[blue], &[red]), ["~ network red: renamed from blue, and changed"]);
+        assert_eq!(shown(&[blue], &[("blue", 1_400)]), ["~ network"]);
+        assert_eq!(shown(&[blue, red], &[red, blue]), [""; 0], "their order says nothing");
+        assert_eq!(shown(&[red, blue], &[("green", 1_500), red]), ["- network blue", "+ network green"]);
+    }
 
     #[test]
     fn a_network_of_a_new_port_waits_for_the_next_start_and_a_vlan_of_a_known_one_does_not() {

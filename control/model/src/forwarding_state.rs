@@ -30,6 +30,7 @@ use crate::config_diff;
 use crate::egress_lookup::{EgressLookup, WithPathMtus};
 use crate::lookup_table_view::NamedTable;
 use crate::names::Names;
+use crate::network_numbers;
 use crate::path_mtu::{PathMtu, PathMtus};
 use crate::service::{Services, UnknownName, WeightSource};
 use crate::traffic_totals::TrafficTotals;
@@ -267,15 +268,14 @@ impl ForwardingState {
     /// # Errors
     /// [`UnknownName`] where there is none.
     pub fn network_named(&self, name: Option<&str>) -> Result<NetworkId, UnknownName> {
-        let Some(name) = name else { return Ok(NetworkId::FIRST) };
-        let found = self.config.networks.iter().position(|network| network.name == name);
-        found.map(|index| NetworkId(index as u8)).ok_or_else(|| UnknownName::Network(name.to_owned()))
+        let found = self.config.network_named(name);
+        found.map(|network| network.id).ok_or_else(|| UnknownName::Network(name.unwrap_or("").to_owned()))
     }
 
     /// Name of a network; `None` where the appliance is in one network alone, which needs no word.
     pub fn network_name(&self, network: NetworkId) -> Option<&str> {
         let several = Some(&self.config).filter(|config| config.has_several_networks())?;
-        several.networks.get(usize::from(network.0)).map(|network| network.name.as_str())
+        several.networks.iter().find(|known| known.id == network).map(|network| network.name.as_str())
     }
 
     /// Configuration that is in force.
@@ -365,14 +365,10 @@ impl ForwardingState {
     /// Takes over another configuration, but for what holds from the start, and returns the differences.
     fn reload(&mut self, config: Config, now: Duration) -> Vec<config_diff::Change> {
         let changes = config_diff::changes(&self.config, &config);
-        let names = |config: &Config| -> Vec<String> {
-            config.networks.iter().map(|network| network.name.clone()).collect()
-        };
-        if names(&self.config) != names(&config) {
-            // Learnt path MTUs are known by the networks' numbers, which are others now.
-            self.path_mtus.forget();
-        }
         let before = &self.config;
+        let networks = network_numbers::numbered(&before.networks, &config.networks);
+        let config = Config { networks, ..config };
+        self.path_mtus.retain(|network| config.networks.iter().any(|known| known.id == network));
         self.config = if self.setup.starts_once {
             Config {
                 engine: before.engine.clone(),

@@ -21,6 +21,7 @@ pub mod flow_text;
 pub mod forwarding_state;
 pub mod lookup_table_view;
 pub mod names;
+mod network_numbers;
 pub mod path_mtu;
 #[cfg(any(test, feature = "test-support"))]
 pub mod sample;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use guideway::api::request::Request;
 use guideway::api::view::{self, EventKind};
+use guideway::health::probe::WeightReport;
 use guideway::run::assemble::Probing;
 use guideway::run::ports::{MemoryPorts, Ports};
 use guideway_engine::mbuf::Mbuf;
@@ -191,6 +192,45 @@ fn probes_of_a_network_that_is_added_go_out_in_its_vlan() {
         };
         assert_eq!(operator.receive(probes(GREEN)).await[5], 0xd);
         assert_eq!(operator.receive(probes(RED)).await[5], 0xc);
+        stop(&operator).await;
+    });
+    assert_eq!(result, Ok(()));
+}
+
+#[test]
+fn a_sole_network_that_is_renamed_keeps_health_reported_weights_and_announced_vips() {
+    let policy = "locality_lb_policy = \"WEIGHTED_MAGLEV\"\nhealth_checks";
+    let config = CONFIG.replace("TCP", "HTTP").replace("health_checks", policy);
+    let rule = "neighbor_replies = \"WHEN_ANNOUNCED\"\nbackend_service";
+    let config = config.replacen("backend_service", rule, 1);
+    let renamed = format!("[network]\nname = \"blue\"\n{config}");
+    let result = with_watch("network-renamed", &config, |operator| async move {
+        for _ in 0..2 {
+            operator.report("a", Ok(Some(WeightReport::Weight(30)))).await;
+            operator.report("b", Ok(Some(WeightReport::Weight(10)))).await;
+        }
+        operator.backend_when("a", |backend| backend.weight == Some(30)).await;
+        operator.report("b", Err("no answer")).await;
+        operator.report("b", Err("no answer")).await;
+        operator.backend_when("b", |backend| backend.health == view::Health::Unhealthy).await;
+        let address: guideway_model::config::VipRange = "192.0.2.100".parse().unwrap();
+        operator.ask(|reply| Request::VipAnnounce { address, network: None, reply }).await.unwrap();
+        let last = operator.ask(|reply| Request::Events { limit: 1, after: None, reply }).await.unwrap();
+        let last = last.events[0].id;
+
+        let renamed = reload(&operator, &renamed).await;
+        assert_eq!(changes(&renamed), ["network blue: renamed from default"]);
+        let a = operator.backend("a").await;
+        assert_eq!((a.weight, a.weight_source), (Some(30), view::WeightSource::Reported));
+        assert_eq!(a.health, view::Health::Healthy);
+        assert_eq!(operator.backend("b").await.health, view::Health::Unhealthy);
+        assert!(operator.ask(|reply| Request::VipList { reply }).await.unwrap().vips[0].announced);
+        // A report that says nothing new is none; one that does counts at once.
+        operator.report("a", Ok(Some(WeightReport::Weight(30)))).await;
+        operator.report("a", Ok(Some(WeightReport::Weight(1)))).await;
+        operator.backend_when("a", |backend| backend.weight == Some(1)).await;
+        let kinds: Vec<_> = operator.events_after(last).await.into_iter().map(|(kind, _)| kind).collect();
+        assert_eq!(kinds, [EventKind::Reloaded, EventKind::WeightChanged]);
         stop(&operator).await;
     });
     assert_eq!(result, Ok(()));
