@@ -5,6 +5,7 @@ use std::fmt;
 
 use crate::config::{Announcement, BackendGroup, BackendService, Config, Endpoint, Network};
 use crate::network_numbers;
+use crate::port_succession;
 
 /// One change that a reload makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +45,7 @@ impl fmt::Display for Change {
 pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
     let mut changes = Changes(Vec::new());
     changes.needs_restart("[engine]", old.engine == new.engine);
-    changes.needs_restart("[[port]]", old.ports == new.ports);
+    changes.of_ports(old, new);
     changes.needs_restart("[admin]", old.admin == new.admin);
     changes.needs_restart("[metrics]", old.metrics == new.metrics);
     changes.needs_restart("[conntrack]", old.conntrack == new.conntrack);
@@ -134,11 +135,6 @@ fn backends<'c>(service: &'c BackendService, config: &'c Config) -> BTreeMap<&'c
     endpoints.collect()
 }
 
-/// Name of the port that a network is on; [`None`] where it is on all of them.
-fn port_name<'c>(config: &'c Config, network: &Network) -> Option<&'c str> {
-    network.port.and_then(|port| config.ports.get(port)).map(|port| &*port.name)
-}
-
 struct Changes(Vec<Change>);
 
 impl Changes {
@@ -175,9 +171,29 @@ impl Changes {
         }
     }
 
+    /// Adds the changes of the ports: addresses and gateways are taken over, all else waits for the next start.
+    fn of_ports(&mut self, old: &Config, new: &Config) {
+        let (mut as_before, mut readdressed) = (Vec::new(), Vec::new());
+        for (port, predecessor) in new.ports.iter().zip(port_succession::predecessors(&old.ports, &new.ports))
+        {
+            let before = predecessor.map_or(port, |index| &old.ports[index]);
+            let with_addresses = port_succession::with_addresses_of(port, before);
+            if with_addresses != *port {
+                readdressed.push(format!("port {}: addresses or gateways", port.name));
+            }
+            as_before.push(with_addresses);
+        }
+        self.needs_restart("[[port]]", as_before == old.ports);
+        readdressed.into_iter().for_each(|text| self.add(ChangeKind::Changed, text));
+    }
+
     /// Adds the changes of the networks.
     fn of_networks(&mut self, old: &Config, new: &Config) {
         let predecessors = network_numbers::predecessors(&old.networks, &new.networks);
+        let ports = port_succession::predecessors(&old.ports, &new.ports);
+        // Of a configuration without ports, as of a replay, an index is all that there is.
+        let port_before =
+            |network: &Network| network.port.map(|port| ports.get(port).copied().unwrap_or(Some(port)));
         let gone = old.networks.iter().enumerate().filter(|(index, _)| !predecessors.contains(&Some(*index)));
         let mut gone: Vec<&str> = gone.map(|(_, network)| &*network.name).collect();
         gone.sort_unstable();
@@ -193,7 +209,7 @@ impl Changes {
             };
             let same =
                 Network { id: network.id, name: name.clone(), port: network.port, ..(**before).clone() };
-            let is_same = same == **network && port_name(old, before) == port_name(new, network);
+            let is_same = same == **network && before.port.map(Some) == port_before(network);
             let text = match (before.name == *name, is_same) {
                 (true, true) => continue,
                 (true, false) if new.has_several_networks() || old.has_several_networks() => {
@@ -209,10 +225,10 @@ impl Changes {
 
     /// Adds the networks that have to wait for their port.
     fn of_new_ports(&mut self, old: &Config, new: &Config) {
+        let predecessors = port_succession::predecessors(&old.ports, &new.ports);
         for network in &new.networks {
-            let port = network.port.and_then(|port| new.ports.get(port));
-            let is_new = |name: &str| old.ports.iter().all(|port| port.name != name);
-            if let Some(port) = port.filter(|port| is_new(&port.name)) {
+            let is_new = |port: &usize| predecessors.get(*port) == Some(&None);
+            if let Some(port) = network.port.filter(is_new).map(|port| &new.ports[port]) {
                 let text = format!(
                     "network {}: nothing is sent or received there before the next start, which opens port {}",
                     network.name, port.name
@@ -296,6 +312,32 @@ mod tests {
         assert_eq!(shown(&[blue], &[("blue", 1_400)]), ["~ network"]);
         assert_eq!(shown(&[blue, red], &[red, blue]), [""; 0], "their order says nothing");
         assert_eq!(shown(&[red, blue], &[("green", 1_500), red]), ["- network blue", "+ network green"]);
+    }
+
+    #[test]
+    fn addresses_of_ports_are_taken_over_and_their_devices_wait_for_the_next_start() {
+        let config = |ports: &[(&str, u8, &str)]| {
+            let port = |(name, device, address): &(&str, u8, &str)| {
+                format!(
+                    "[[port]]\nname = \"{name}\"\ndevice = \"net_null{device}\"\nip_addresses = [\"{address}/24\"]\n"
+                )
+            };
+            let text: String = ports.iter().map(port).collect();
+            let network = format!("[[network]]\nname = \"blue\"\nport = \"{}\"\n", ports[0].0);
+            Config::parse("test", &(text + &network)).unwrap_or_else(|errors| panic!("{errors}"))
+        };
+        let before = config(&[("lan", 0, "192.0.2.1")]);
+        let shown =
+            |now: &Config| -> Vec<String> { changes(&before, now).iter().map(Change::to_string).collect() };
+        let (restart, addresses) =
+            ("! [[port]]: takes effect at the next start", "~ port lan: addresses or gateways");
+        assert_eq!(shown(&config(&[("lan", 0, "192.0.2.2")])), [addresses]);
+        assert_eq!(shown(&config(&[("lan", 1, "192.0.2.2")])), [restart, addresses]);
+        assert_eq!(
+            shown(&config(&[("wan", 0, "192.0.2.1")])),
+            [restart],
+            "the network is on the same device"
+        );
     }
 
     #[test]

@@ -32,6 +32,7 @@ use crate::lookup_table_view::NamedTable;
 use crate::names::Names;
 use crate::network_numbers;
 use crate::path_mtu::{PathMtu, PathMtus};
+use crate::port_succession;
 use crate::service::{Services, UnknownName, WeightSource};
 use crate::traffic_totals::TrafficTotals;
 
@@ -61,7 +62,7 @@ pub struct Setup {
     pub workers: usize,
     /// Health of a backend that is new, until somebody says otherwise.
     pub presumed_healthy: bool,
-    /// True where what a process sets up at its start stays for its life: a reload then leaves cores, ports, sockets and
+    /// True where what a process sets up at its start stays for its life: a reload then leaves cores, devices, sockets and
     /// the size of the conntrack table as they were.
     pub starts_once: bool,
 }
@@ -373,7 +374,7 @@ impl ForwardingState {
             Config {
                 engine: before.engine.clone(),
                 networks: on_ports_of(before, &config),
-                ports: before.ports.clone(),
+                ports: port_succession::readdressed(&before.ports, &config.ports),
                 admin: before.admin.clone(),
                 metrics: before.metrics,
                 conntrack: before.conntrack,
@@ -400,11 +401,11 @@ impl ForwardingState {
 
 /// Networks of a new configuration on the ports of the one before, which stay; one whose port is new is on none of them.
 fn on_ports_of(before: &Config, config: &Config) -> Vec<Arc<Network>> {
-    let port_before = |port: usize| {
-        let name = config.ports.get(port).map(|port| &port.name);
+    let predecessors = port_succession::predecessors(&before.ports, &config.ports);
+    let port_before = |port: usize| match predecessors.get(port) {
+        Some(predecessor) => *predecessor,
         // A configuration without ports, as of a replay, has the first all the same.
-        let same = |index: usize| before.ports.get(index).map(|port| &port.name) == name;
-        if same(port) { Some(port) } else { (0..before.ports.len()).find(|index| same(*index)) }
+        None => before.ports.get(port).is_none().then_some(port),
     };
     let kept = |network: &Arc<Network>| match network.port {
         Some(port) if port_before(port) != Some(port) => {

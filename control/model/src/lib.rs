@@ -23,6 +23,7 @@ pub mod lookup_table_view;
 pub mod names;
 mod network_numbers;
 pub mod path_mtu;
+mod port_succession;
 #[cfg(any(test, feature = "test-support"))]
 pub mod sample;
 pub mod service;

@@ -11,6 +11,7 @@ use guideway::health::probe::WeightReport;
 use guideway::run::assemble::Probing;
 use guideway::run::ports::{MemoryPorts, Ports};
 use guideway_engine::mbuf::Mbuf;
+use pcap_fixtures::packet::Packet;
 
 use crate::networks::{BLUE, HEAD, RED, answer_arp, arp, config, is_of, network, sent_on, vip_asked};
 use crate::operator::*;
@@ -231,6 +232,42 @@ fn a_sole_network_that_is_renamed_keeps_health_reported_weights_and_announced_vi
         operator.backend_when("a", |backend| backend.weight == Some(1)).await;
         let kinds: Vec<_> = operator.events_after(last).await.into_iter().map(|(kind, _)| kind).collect();
         assert_eq!(kinds, [EventKind::Reloaded, EventKind::WeightChanged]);
+        stop(&operator).await;
+    });
+    assert_eq!(result, Ok(()));
+}
+
+#[test]
+fn a_network_goes_from_its_vlan_to_its_ports_untagged_addresses_and_back() {
+    let tagged = format!("[[network]]\nname = \"red\"\nvlan = {RED}\nip_addresses = [\"192.0.2.1/24\"]\n");
+    let untagged = config()
+        .replace(&tagged, "[[network]]\nname = \"red\"\n")
+        .replace("name = \"trunk\"\n", "name = \"lan\"\nip_addresses = [\"192.0.2.1/24\"]\n");
+    assert!(!untagged.contains(&tagged) && untagged.contains("lan"));
+    let result = run("vlan-untagged", &config(), Probing::Off, None, |mut operator| async move {
+        answer_arp(&mut operator, RED, 0xc).await;
+        resolved(&operator, "red-1").await;
+        let reloaded = reload(&operator, &untagged).await;
+        let renamed = "[[port]]: takes effect at the next start";
+        assert_eq!(changes(&reloaded), [renamed, "port lan: addresses or gateways", "network red"]);
+        let is_asked = |frame: &[u8]| frame[12..14] == [8, 6] && frame[38..42] == [192, 0, 2, 12];
+        operator.receive(is_asked).await;
+        assert!(operator.wire.send(arp(None, 0xd, 2, [12, 1])).is_ok(), "the ring has room");
+        let is_new = |backend: &view::Backend| {
+            backend.next_hop.as_ref().is_some_and(|hop| hop.mac.as_deref() == Some("02:00:00:00:00:0d"))
+        };
+        operator.backend_when("red-1", is_new).await;
+        operator.send(&Packet::between("192.0.2.50", "192.0.2.100").tcp(1_000, 80, 0x02));
+        let untagged = operator.receive(|frame| frame[12..14] == [8, 0]).await;
+        assert_eq!(untagged[5], 0xd);
+
+        reload(&operator, &config()).await;
+        answer_arp(&mut operator, RED, 0xe).await;
+        let is_back = |backend: &view::Backend| {
+            backend.next_hop.as_ref().is_some_and(|hop| hop.mac.as_deref() == Some("02:00:00:00:00:0e"))
+        };
+        operator.backend_when("red-1", is_back).await;
+        assert_eq!(sent_on(&mut operator, RED, 0x10).await, 0xe);
         stop(&operator).await;
     });
     assert_eq!(result, Ok(()));

@@ -333,19 +333,24 @@ fn names_of_the_configuration_before_are_known_and_no_older_ones() {
     assert!(knows(&generations[2], "c"));
 }
 
-/// A reload of a replay replaces the ports too, whose addresses no route leads away from.
+/// A reload of a replay replaces the ports too; one of a process leaves their devices, and gives them their addresses.
 #[test]
 fn a_configuration_is_taken_over_whole_unless_it_starts_a_process() {
     let with_port = |address: &str| {
+        let device = address.replace("192.0.2.", "net_null");
         let port =
-            format!("[[port]]\nname = \"lan\"\ndevice = \"net_null0\"\nip_addresses = [\"{address}/24\"]");
+            format!("[[port]]\nname = \"lan\"\ndevice = \"{device}\"\nip_addresses = [\"{address}/24\"]");
         config(&port, "endpoints = [{ name = \"a\", ip_address = \"10.1.0.1\" }]")
     };
-    for (starts_once, expected) in [(false, "192.0.2.2"), (true, "192.0.2.1")] {
+    for (starts_once, expected) in [(false, "net_null2"), (true, "net_null1")] {
         let setup = Setup { starts_once, ..Setup::OFFLINE };
         let mut state = ForwardingState::new(with_port("192.0.2.1"), setup, Duration::ZERO);
         state.apply([StateChange::Config(Box::new(with_port("192.0.2.2")))], Duration::ZERO);
-        assert_eq!(state.config().ports[0].addresses[0].addr().to_string(), expected);
+        let port = &state.config().ports[0];
+        assert_eq!(
+            (port.device.to_string(), port.addresses[0].addr().to_string()),
+            (expected.to_owned(), "192.0.2.2".to_owned())
+        );
     }
 }
 
