@@ -248,7 +248,7 @@ fn networks(config: &Config, services: &[(ServiceKey, AffinityPolicy)]) -> Vec<d
     let identities =
         config.rules.iter().map(|rule| identity(&config.services[rule.service].name, &rule.name));
     let targets = Arc::new(Targets::new(&rules).with_identities(identities.map(RuleIdentity)));
-    let network = |(index, network): (usize, &Arc<Network>)| {
+    let rules = |(index, network): (usize, &Arc<Network>)| {
         let own_rules = (0..).map(RuleId).zip(&rules).zip(&config.rules);
         let own_rules = own_rules.filter(|(_, configured)| configured.network == index).map(|(rule, _)| rule);
         let routes = config.routes.iter().filter(|route| route.network == index);
@@ -259,17 +259,18 @@ fn networks(config: &Config, services: &[(ServiceKey, AffinityPolicy)]) -> Vec<d
             })
             .collect();
         let region: Vec<Prefix> = network.region_ranges.iter().copied().map(prefix).collect();
-        let rules = ForwardingRules::of_network(&targets, own_rules, &routes, &region)
+        ForwardingRules::of_network(&targets, own_rules, &routes, &region)
             .with_own(own_prefixes(index, config))
-            .spelled_out(services);
-        dataplane::Network {
-            id: network.id,
-            rules: Arc::new(rules),
-            own: own_addresses(network),
-            icmp_errors_per_sec: network.icmp_errors_per_sec,
-        }
     };
-    config.networks.iter().enumerate().map(network).collect()
+    let rules = config.networks.iter().enumerate().map(rules);
+    let rules = ForwardingRules::spell_out_all(rules, services);
+    let network = |(network, rules): (&Arc<Network>, ForwardingRules)| dataplane::Network {
+        id: network.id,
+        rules: Arc::new(rules),
+        own: own_addresses(network),
+        icmp_errors_per_sec: network.icmp_errors_per_sec,
+    };
+    config.networks.iter().zip(rules).map(network).collect()
 }
 
 /// Way of frames to the networks of a configuration.

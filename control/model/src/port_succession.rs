@@ -53,7 +53,8 @@ mod tests {
     #[test]
     fn a_port_is_known_by_its_name_or_else_by_its_device() {
         let before = ports(&[("a", 0, "192.0.2.1"), ("b", 1, "198.51.100.1")]);
-        let rows: [(&str, &[(&str, u8, &str)], &[Option<usize>]); 5] = [
+        type Row<'r> = (&'r str, &'r [(&'r str, u8, &'r str)], &'r [Option<usize>]);
+        let rows: [Row<'_>; 5] = [
             ("in another order", &[("b", 1, "192.0.2.1"), ("a", 0, "198.51.100.1")], &[Some(1), Some(0)]),
             ("renamed", &[("a", 0, "192.0.2.1"), ("wan", 1, "198.51.100.1")], &[Some(0), Some(1)]),
             ("on another device", &[("a", 7, "192.0.2.1"), ("b", 1, "198.51.100.1")], &[Some(0), Some(1)]),
