@@ -17,23 +17,22 @@ use guideway_dataplane::forwarding_rule::{
     ForwardingRule, ForwardingRules, Route, RuleId, RuleIdentity, RulePorts, RuleProtocol, ServiceId, Targets,
 };
 use guideway_dataplane::ingress::{Ingress, NetworkId, NetworkLink};
-use guideway_dataplane::maglev::{LookupTable, Weighted};
 use guideway_dataplane::network::{self as dataplane, Networks, OwnAddresses};
 use guideway_dataplane::seed::Seed;
 use guideway_dataplane::snapshot::{Backend, Backends, Eligible, Service, Snapshot};
-use guideway_dataplane::subsets::Subsets;
 use guideway_dataplane::time::Tick;
 use guideway_dataplane::traffic_counters::TrafficCounters;
 use guideway_dataplane::wire::ethernet::MacAddress;
 use ipnet::IpNet;
 
 use crate::backend_handles::identity;
+use crate::choices::{Choice, Choices, Ingredients};
 use crate::config::{
     BackendService, Config, ForwardingRule as ConfiguredRule, Network, Ports,
     RuleProtocol as ConfiguredProtocol,
 };
 use crate::egress_lookup::EgressLookup;
-use crate::lookup_table_view::{Ingredients, NamedTable};
+use crate::lookup_table_view::NamedTable;
 use crate::service::{BackendState, ServiceState, Services};
 
 /// Maker of snapshots.
@@ -41,7 +40,8 @@ use crate::service::{BackendState, ServiceState, Services};
 pub(crate) struct Compiler {
     networks: Networks,
     /// By name of the service: its lookup table, and the ingredients that the table was made of.
-    tables: BTreeMap<String, (Ingredients, Arc<Eligible>)>,
+    tables: BTreeMap<String, (Arc<Ingredients>, Arc<Eligible>)>,
+    choices: Choices,
     /// By [`ServiceId`].
     services: Vec<CompiledService>,
     /// By [`BackendHandle`].
@@ -219,19 +219,17 @@ impl Compiler {
         let ingredients = Ingredients {
             seed: *seed,
             subset_size: service.subset_size,
-            backends: eligible.iter().map(|b| (b.endpoint.name.clone(), weight(b), b.handle)).collect(),
+            backends: eligible.iter().map(|b| (b.endpoint.name.clone(), weight(b))).collect(),
         };
+        let handles: Box<[BackendHandle]> = eligible.iter().map(|backend| backend.handle).collect();
         if let Some((known, table)) = self.tables.get(&service.name)
-            && *known == ingredients
+            && **known == ingredients
+            && table.backends == handles
         {
             return Arc::clone(table);
         }
-        let weighted: Vec<Weighted<'_>> =
-            eligible.iter().map(|b| Weighted { name: &b.endpoint.name, weight: weight(b) }).collect();
-        let lookup_table = LookupTable::build(seed, &weighted);
-        let subsets = service.subset_size.and_then(|size| Subsets::build(seed, &lookup_table, size));
-        let handles = eligible.iter().map(|backend| backend.handle).collect();
-        let made = Arc::new(Eligible::new(lookup_table, subsets, handles));
+        let Choice { ingredients, table, subsets } = self.choices.get(ingredients);
+        let made = Arc::new(Eligible::new(table, subsets, handles));
         self.tables.insert(service.name.clone(), (ingredients, Arc::clone(&made)));
         made
     }

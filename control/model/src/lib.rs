@@ -11,6 +11,7 @@
 //! Pure: no thread, no socket, no clock and no file. Everything that happens is an argument, with its time.
 
 pub mod backend_handles;
+mod choices;
 mod compiler;
 pub mod config;
 pub mod config_diff;

@@ -7,6 +7,7 @@ use guideway_dataplane::conntrack::{Entry, Stage, Standing};
 use guideway_dataplane::frame::Frame;
 use guideway_dataplane::ingress::NetworkId;
 use guideway_dataplane::packet::Packet;
+use guideway_dataplane::snapshot::Eligible;
 use guideway_dataplane::time::Tick;
 use guideway_engine::mbuf::Mbuf;
 
@@ -182,6 +183,43 @@ fn subsets_are_shared_between_snapshots_until_their_size_changes() {
     state.apply([StateChange::Config(Box::new(with_subsets(3, SEED)))], Duration::ZERO);
     let third = state.snapshot(&StandInMacs);
     assert_eq!(third.services[0].eligible.subsets.as_ref().map(|subsets| subsets.size()), Some(3));
+}
+
+#[test]
+fn services_that_choose_alike_share_a_choice_that_is_made_once() {
+    const SERVICES: usize = 20;
+    let head = "[[health_check]]\nname = \"hc\"\ntype = \"TCP\"\n\
+                [[backend_group]]\nname = \"g\"\nendpoints = [";
+    let endpoints: Vec<_> =
+        (1..9).map(|n| format!("{{ name = \"b{n}\", ip_address = \"10.1.0.{n}\" }}")).collect();
+    let service = |number: usize| {
+        format!(
+            "[[forwarding_rule]]\nname = \"s{number}\"\nload_balancing_scheme = \"INTERNAL\"\nip_address = \"203.0.113.{number}\"\n\
+             ports = [80]\nbackend_service = \"s{number}\"\n[[backend_service]]\nname = \"s{number}\"\n\
+             load_balancing_scheme = \"INTERNAL\"\nhealth_checks = [\"hc\"]\nbackends = [{{ group = \"g\" }}]\n\
+             subsetting = {{ policy = \"CONSISTENT_HASH_SUBSETTING\", subset_size = 2 }}\n"
+        )
+    };
+    let text = format!("{head}{}]\n", endpoints.join(", "));
+    let text = (0..SERVICES).fold(text, |text, number| text + &service(number));
+    let config = Config::parse("test", &text).unwrap_or_else(|errors| panic!("{errors}"));
+    let mut state = ForwardingState::offline(config);
+    // Subsets are one where their seats lie in one place of memory.
+    let different = |snapshot: &Snapshot| -> usize {
+        let seats = |eligible: &Eligible| eligible.subsets.as_ref().unwrap().of_class(0).as_ptr();
+        snapshot.services.iter().map(|service| seats(&service.eligible)).collect::<BTreeSet<_>>().len()
+    };
+    let before = state.snapshot(&StandInMacs);
+    assert_eq!(different(&before), 1);
+    let handles = before.services.iter().map(|service| service.eligible.backends.to_vec());
+    assert_eq!(handles.collect::<BTreeSet<_>>().len(), SERVICES, "each has its own backends");
+    // An endpoint fails, as each service's checks see it in their own time.
+    for number in 0..SERVICES {
+        state.apply([health(&format!("s{number}"), "b3", false)], Duration::ZERO);
+        assert_eq!(different(&state.snapshot(&StandInMacs)), if number + 1 < SERVICES { 2 } else { 1 });
+    }
+    state.apply((0..SERVICES).map(|number| health(&format!("s{number}"), "b3", true)), Duration::ZERO);
+    assert_eq!(different(&state.snapshot(&StandInMacs)), 1);
 }
 
 #[test]
