@@ -65,6 +65,9 @@ pub(crate) struct Args {
     /// Form of the packets of established connections
     #[arg(long, value_delimiter = ',')]
     form: Vec<PacketForm>,
+    /// Networks over which the flows are spread; of several, each is a VLAN, and packets have a tag whatever their form
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=64))]
+    networks: Vec<u16>,
     /// Snapshots published per second while the bursts are timed
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1000))]
     publish_per_sec: u16,
@@ -130,11 +133,14 @@ impl Args {
             rules: self.rules.into(),
             rule: RuleForm::Port,
             form: PacketForm::Plain,
+            networks: 1,
         };
         let lists = [self.flows.len(), self.frame_len.len(), self.family.len(), self.delivery.len()];
         let more_lists =
             [self.affinity.len(), self.packets.len(), self.workers.len(), self.rule.len(), self.form.len()];
-        if !self.per_session && lists.iter().chain(&more_lists).all(|len| *len == 0) {
+        let networks = [self.networks.len()];
+        let lists = lists.iter().chain(&more_lists).chain(&networks);
+        if !self.per_session && lists.sum::<usize>() == 0 {
             return Self::telling(&usual, self.quick);
         }
         let mut scenarios = vec![usual];
@@ -144,6 +150,7 @@ impl Args {
         vary(&mut scenarios, &self.packets, |scenario, packets| scenario.packets = packets);
         vary(&mut scenarios, &self.rule, |scenario, form| scenario.rule = form);
         vary(&mut scenarios, &self.form, |scenario, form| scenario.form = form);
+        vary(&mut scenarios, &self.networks, |scenario, networks| scenario.networks = networks.into());
         vary(&mut scenarios, &self.workers, |scenario, workers| scenario.workers = workers.into());
         vary(&mut scenarios, &self.family, |scenario, family| scenario.family = family);
         vary(&mut scenarios, &self.flows, |scenario, flows| scenario.flows = flows as usize);
@@ -156,7 +163,8 @@ impl Args {
         let rules = RuleForm::value_variants().iter().map(|rule| Scenario { rule: *rule, ..plainest });
         let forms =
             PacketForm::value_variants().iter().skip(1).map(|form| Scenario { form: *form, ..plainest });
-        rules.chain(forms).chain([Scenario { rules: 10_000, ..plainest }]).collect()
+        let networks = [2, 64].map(|networks| Scenario { networks, form: PacketForm::Vlan, ..plainest });
+        rules.chain(forms).chain([Scenario { rules: 10_000, ..plainest }]).chain(networks).collect()
     }
 
     /// Lists the scenarios that tell most, for a run without arguments.
@@ -206,6 +214,7 @@ impl std::fmt::Display for Report {
             "affinity",
             "rule",
             "form",
+            "networks",
             "workers",
             "frame",
             "flows",

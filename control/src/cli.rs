@@ -194,10 +194,8 @@ fn config(path: Option<&Path>, color: bool) -> Result<Config, Exit> {
 
 /// Number of the network of this name, or of the first without one; an unknown name goes to standard error.
 fn network(name: Option<&str>, config: &Config) -> Result<NetworkId, Exit> {
-    let Some(name) = name else { return Ok(NetworkId::FIRST) };
-    let found = config.networks.iter().position(|network| network.name == name);
-    found.map(|index| NetworkId(index as u8)).ok_or_else(|| {
-        eprintln!("error: --network: there is no network `{name}`");
+    config.network_named(name).map(|network| network.id).ok_or_else(|| {
+        eprintln!("error: --network: there is no network `{}`", name.unwrap_or_default());
         Exit::Usage
     })
 }

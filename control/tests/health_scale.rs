@@ -17,6 +17,7 @@ use guideway::health::probe::ProbeResult;
 use guideway::health::scheduler::{Pace, Scheduler};
 use guideway::health::state::CheckId;
 use guideway::net::probe_tcp::{Handle, Limits, ProbeTcp};
+use guideway_dataplane::ingress::NetworkId;
 use guideway_dataplane::network::OwnAddresses;
 use guideway_model::config::Config;
 use guideway_model::forwarding_state::{ForwardingState, Setup};
@@ -146,7 +147,7 @@ fn the_kernels_probes_of_two_hundred_backends_are_all_made_and_give_their_socket
         let state = ForwardingState::new(config, setup, Duration::ZERO);
         let stack = Handle::new(ProbeTcp::new(OwnAddresses::default(), 1, Limits::default()));
         let (reports, mut received) = mpsc::channel(1_024);
-        let mut monitor = Monitor::new([("default".to_owned(), stack)].into(), reports);
+        let mut monitor = Monitor::new([(NetworkId::FIRST, stack)].into(), reports);
         let (before, begun) = (descriptors(), Instant::now());
         assert!(monitor.configure(state.config(), state.services(), Duration::ZERO).is_empty());
 

@@ -30,6 +30,7 @@ use address_map::AddressMap;
 use prefix_map::PrefixMap;
 use vip::Vip;
 
+use rule_table::Budget;
 pub(crate) use rule_table::{Answer, Came, PlainRule, RuleTable};
 pub use targets::Targets;
 
@@ -175,8 +176,43 @@ impl ForwardingRules {
     /// [`ServiceId`].
     #[must_use]
     pub fn spelled_out(mut self, services: &[(ServiceKey, AffinityPolicy)]) -> Self {
-        self.table = RuleTable::new(&self, services);
+        (self.table, _) = RuleTable::new(&self, services, Budget::WHOLE);
         self
+    }
+
+    /// Spells out the rules of several networks as [`Self::spelled_out`] does those of one, in no more time and memory in
+    /// all.
+    pub fn spell_out_all(
+        networks: impl IntoIterator<Item = Self>,
+        services: &[(ServiceKey, AffinityPolicy)],
+    ) -> Vec<Self> {
+        Self::spell_out_within(Budget::WHOLE, networks, services).0
+    }
+
+    /// Spells out the rules of networks within a budget; returns what is left of it.
+    fn spell_out_within(
+        mut left: Budget,
+        networks: impl IntoIterator<Item = Self>,
+        services: &[(ServiceKey, AffinityPolicy)],
+    ) -> (Vec<Self>, Budget) {
+        let mut networks: Vec<Self> = networks.into_iter().collect();
+        let mut by_size: Vec<&mut Self> = networks.iter_mut().collect();
+        // Each has an equal share of what is left: what the small ones leave, the large ones have.
+        by_size.sort_by_key(|rules| rules.size());
+        for (before, rules) in (1..=by_size.len()).rev().zip(by_size) {
+            let share = left.share(before);
+            let (table, unused) = RuleTable::new(rules, services, share);
+            rules.table = table;
+            left -= share;
+            left += unused;
+        }
+        (networks, left)
+    }
+
+    /// Number of rules and routes, each rule once for each of its lists of ports and ranges of clients.
+    fn size(&self) -> usize {
+        let vips = self.vips.values().chain(self.vip_prefixes.values());
+        vips.map(Vip::size).sum::<usize>() + self.routes.keys().count()
     }
 
     /// Rules and routes for plain packets.

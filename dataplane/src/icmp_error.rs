@@ -6,7 +6,7 @@ use zerocopy::IntoBytes;
 use crate::address::Address;
 use crate::flow::{Flow, Fragment};
 use crate::frame::Frame;
-use crate::ingress::{MAX_NETWORKS, NetworkId};
+use crate::ingress::NetworkId;
 use crate::packet::{self, Packet};
 use crate::time::Tick;
 use crate::wire::ethernet;
@@ -137,12 +137,12 @@ impl ErrorBudget {
 
 /// Budgets of one worker for the ICMP errors of each network: what happens in one leaves those of the others alone.
 #[derive(Debug)]
-pub struct ErrorBudgets([ErrorBudget; MAX_NETWORKS]);
+pub struct ErrorBudgets([ErrorBudget; NetworkId::NUMBERS]);
 
 impl ErrorBudgets {
     /// Takes one error out of `limit` for a network and the second `now`; false if none is left.
     pub fn take(&mut self, network: NetworkId, now: Tick, limit: u32) -> bool {
-        self.0[usize::from(network.0) % MAX_NETWORKS].take(now, limit)
+        self.0[usize::from(network.0) % NetworkId::NUMBERS].take(now, limit)
     }
 }
 

@@ -16,13 +16,16 @@ use crate::wire::ethernet;
 /// Largest number of networks of an appliance.
 pub const MAX_NETWORKS: usize = 64;
 
-/// Number of a network: its index in the configuration.
+/// Number of a network, which it keeps for its life; less than [`NetworkId::NUMBERS`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NetworkId(pub u8);
 
 impl NetworkId {
-    /// First network, and the only one of nearly all appliances.
+    /// Number of the first network of a configuration that follows on no other.
     pub const FIRST: Self = Self(0);
+
+    /// Count of the numbers that a network can have: enough for as many networks as there may be, and those before them.
+    pub const NUMBERS: usize = 2 * MAX_NETWORKS;
 }
 
 /// Link of a network: a port, untagged or in a VLAN.
@@ -39,8 +42,9 @@ pub struct NetworkLink {
 /// Way of frames to the networks that they are of.
 #[derive(Clone, Debug, Default)]
 pub struct Ingress {
-    /// None if every frame is of the first network. Snapshots share it.
+    /// None if every frame is of the sole network. Snapshots share it.
     ports: Option<Arc<Ports>>,
+    sole: NetworkId,
 }
 
 #[derive(Debug)]
@@ -61,7 +65,12 @@ pub(crate) enum PortNetworks {
 }
 
 impl Ingress {
-    /// Way of frames to the networks of these links. Without any, every frame is of the first network.
+    /// Way of every frame to a network that is the only one.
+    pub fn to_sole(network: NetworkId) -> Self {
+        Self { ports: None, sole: network }
+    }
+
+    /// Way of frames to the networks of these links. Without any, every frame is of a sole network, [`NetworkId::FIRST`].
     pub fn new(links: &[NetworkLink]) -> Self {
         let Some(last) = links.iter().map(|link| link.port).max() else { return Self::default() };
         let of_port = |port| {
@@ -75,19 +84,20 @@ impl Ingress {
         let listed = (0..=last.0).map(of_port).collect();
         Self {
             ports: Some(Arc::new(Ports { listed, others: PortNetworks::ByTag(Box::new(ByTag::new(&[]))) })),
+            ..Self::default()
         }
     }
 
     /// Network of a frame that came by a port; none if it is of no network.
     pub fn network_of(&self, port: PortId, frame: &[u8]) -> Option<NetworkId> {
         match self.of_port(port) {
-            None => Some(NetworkId::FIRST),
+            None => Some(self.sole),
             Some(PortNetworks::One(id)) => Some(*id),
             Some(PortNetworks::ByTag(by_tag)) => by_tag.get(frame).ok(),
         }
     }
 
-    /// Networks of a port; none if every frame is of the first.
+    /// Networks of a port; none if every frame is of the sole one.
     #[inline]
     pub(crate) fn of_port(&self, port: PortId) -> Option<&PortNetworks> {
         let Ports { listed, others } = self.ports.as_deref()?;
@@ -179,10 +189,12 @@ mod tests {
     }
 
     #[test]
-    fn without_links_every_frame_is_of_the_first_network() {
+    fn without_links_every_frame_is_of_the_sole_network() {
         let ingress = Ingress::new(&[]);
         for tags in [&[][..], &TAG_100, &[TAG_100, TAG_7].concat()] {
             assert_eq!(ingress.network_of(PortId(9), &frame(tags)), Some(NetworkId::FIRST));
+            let sole = Ingress::to_sole(NetworkId(7));
+            assert_eq!(sole.network_of(PortId(9), &frame(tags)), Some(NetworkId(7)));
         }
     }
 

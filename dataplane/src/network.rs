@@ -54,24 +54,35 @@ impl Network {
 pub struct Networks {
     // In its place, so that it costs no further read.
     first: Network,
-    others: Box<[Network]>,
+    /// By [`NetworkId`], with the first among them and empty ones for numbers that no network has; none where the first is
+    /// the only one.
+    by_id: Box<[Network]>,
     ingress: Ingress,
 }
 
 impl Networks {
     /// Sole network, of which every frame is.
     pub fn one(network: Network) -> Self {
-        Self { first: network, others: Box::default(), ingress: Ingress::default() }
+        Self { first: network, by_id: Box::default(), ingress: Ingress::default() }
     }
 
-    /// Networks, whose indices are their numbers, and the way of frames to them.
+    /// Networks, each under its number, and the way of frames to them.
     ///
     /// # Panics
     /// If there is none.
     pub fn new(networks: impl IntoIterator<Item = Network>, ingress: Ingress) -> Self {
-        let mut networks = networks.into_iter();
-        let first = networks.next().expect("an appliance is in one network at least");
-        Self { first, others: networks.collect(), ingress }
+        let networks: Vec<Network> = networks.into_iter().collect();
+        let first = networks.first().expect("an appliance is in one network at least").clone();
+        if networks.len() == 1 {
+            return Self { first, by_id: Box::default(), ingress };
+        }
+        let len = networks.iter().map(|network| usize::from(network.id.0) + 1).max().unwrap_or(0);
+        let mut by_id = vec![Network::default(); len];
+        for network in networks {
+            let index = usize::from(network.id.0);
+            by_id[index] = network;
+        }
+        Self { first, by_id: by_id.into(), ingress }
     }
 
     /// First network, and the only one of nearly all appliances.
@@ -86,15 +97,12 @@ impl Networks {
     /// If there is none.
     #[inline]
     pub fn get(&self, id: NetworkId) -> &Network {
-        match usize::from(id.0).checked_sub(1) {
-            None => &self.first,
-            Some(index) => &self.others[index],
-        }
+        if id == self.first.id { &self.first } else { &self.by_id[usize::from(id.0)] }
     }
 
-    /// Networks, in the order of their numbers.
-    pub fn iter(&self) -> impl Iterator<Item = &Network> {
-        std::iter::once(&self.first).chain(&self.others)
+    /// Network with this number; [`None`], or an empty one, where no network has it.
+    pub fn find(&self, id: NetworkId) -> Option<&Network> {
+        if id == self.first.id { Some(&self.first) } else { self.by_id.get(usize::from(id.0)) }
     }
 
     /// Way of frames to their networks.
@@ -120,4 +128,36 @@ pub(crate) enum OfPort<'n> {
     One(&'n Network),
     /// Frames of each tag, and those of none, are of one of their own, or of none.
     ByTag(&'n ByTag),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ingress::NetworkLink;
+
+    fn network(id: u8) -> Network {
+        Network { id: NetworkId(id), icmp_errors_per_sec: u32::from(id) + 1, ..Network::default() }
+    }
+
+    #[test]
+    fn networks_are_found_by_their_numbers_whatever_their_order_and_gaps() {
+        let link =
+            |id: u8| NetworkLink { network: NetworkId(id), port: PortId(0), vlan: Some(u16::from(id) + 1) };
+        let ids = [5, 127, 0, 2];
+        let networks = Networks::new(ids.map(network), Ingress::new(&ids.map(link)));
+        for id in ids {
+            assert_eq!(networks.get(NetworkId(id)).icmp_errors_per_sec, u32::from(id) + 1);
+            assert_eq!(networks.find(NetworkId(id)).map(|found| found.id), Some(NetworkId(id)));
+        }
+        assert_eq!(networks.first().id, NetworkId(5));
+        let limit = |id| networks.find(NetworkId(id)).map(|found| found.icmp_errors_per_sec);
+        assert_eq!((limit(3), Networks::one(network(7)).find(NetworkId(3)).map(|_| ())), (Some(0), None));
+    }
+
+    #[test]
+    fn a_sole_network_has_every_frame_whatever_its_number() {
+        let networks = Networks::new([network(9)], Ingress::default());
+        assert!(matches!(networks.of_port(PortId(3)), OfPort::One(network) if network.id == NetworkId(9)));
+        assert_eq!(networks.get(NetworkId(9)).id, NetworkId(9));
+    }
 }

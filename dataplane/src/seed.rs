@@ -13,7 +13,7 @@ use siphasher::sip::SipHasher13;
 /// ports and must not be able to aim them at one backend, which an unkeyed or a weakly keyed hash would let it
 /// do; 1-3 rather than 2-4 because nobody outside sees the hash's output, no attack on it is known, and it is
 /// computed for each packet.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Seed([u8; 16]);
 
 impl Seed {

@@ -145,6 +145,7 @@ fn scenario(flows: u32, delivery: DeliveryMode) -> Scenario {
         rules: 1,
         rule: RuleForm::Port,
         form: PacketForm::Plain,
+        networks: 1,
     }
 }
 

@@ -239,8 +239,19 @@ impl Measured {
 
     /// Makes the line of the table.
     pub(super) fn row(&self) -> Vec<String> {
-        let Scenario { packets, family, delivery, affinity, rule, form, workers, frame_len, flows, .. } =
-            self.scenario;
+        let Scenario {
+            packets,
+            family,
+            delivery,
+            affinity,
+            rule,
+            form,
+            networks,
+            workers,
+            frame_len,
+            flows,
+            ..
+        } = self.scenario;
         let word = |value: &dyn std::fmt::Debug| format!("{value:?}").to_lowercase();
         let tracked = if self.scenario.per_session { " per session" } else { "" };
         vec![
@@ -253,6 +264,7 @@ impl Measured {
             ),
             serde_json::to_value(rule).expect("a word").as_str().unwrap_or_default().to_owned(),
             serde_json::to_value(form).expect("a word").as_str().unwrap_or_default().to_owned(),
+            networks.to_string(),
             workers.to_string(),
             frame_len.to_string(),
             flows.to_string(),

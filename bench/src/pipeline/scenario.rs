@@ -6,7 +6,7 @@ use guideway_dataplane::affinity::{
     AffinityPolicy, LoadBalancingScheme, PersistenceOnUnhealthy, SessionAffinity, TrackingMode,
 };
 use guideway_dataplane::delivery::{Delivery, DeliveryMode, Tunnel};
-use guideway_dataplane::egress::Egress;
+use guideway_dataplane::egress::{Egress, PortId};
 use guideway_dataplane::forwarding_rule::{
     ForwardingRule, Route, RuleId, RulePorts, RuleProtocol, ServiceId,
 };
@@ -20,6 +20,11 @@ pub(super) fn vip(family: Family, n: usize) -> Address {
         Family::Ipv4 => Address::v4((0xcb00_7100 + n as u32).to_be_bytes()),
         Family::Ipv6 => Address((0x2001_0db8 << 96) | (0x1_0000 + n as u128)),
     }
+}
+
+/// The VLAN of a network among several.
+pub(super) fn vlan(network: usize) -> u16 {
+    100 + network as u16
 }
 
 /// The port that every rule listens on.
@@ -180,6 +185,8 @@ pub(super) struct Scenario {
     pub(super) rules: usize,
     pub(super) rule: RuleForm,
     pub(super) form: PacketForm,
+    /// Networks that the flows are spread over; of several, each is a VLAN with rules and backends of its own.
+    pub(super) networks: usize,
 }
 
 impl Scenario {
@@ -210,6 +217,18 @@ impl Scenario {
     /// The forwarding state of an appliance that is configured so.
     pub(super) fn snapshot(&self, generation: u64) -> Snapshot {
         let mut builder = SnapshotBuilder::new();
+        let mut first_rule = RuleId(0);
+        for network in 0..self.networks {
+            if self.networks > 1 {
+                builder.network(PortId(0), Some(vlan(network)));
+            }
+            first_rule = self.add_network(&mut builder, network, first_rule);
+        }
+        builder.generation(generation).counted_workers(self.workers).build()
+    }
+
+    /// Adds what is in a network, whose first rule has this number; returns that of the next one's.
+    fn add_network(&self, builder: &mut SnapshotBuilder, network: usize, first_rule: RuleId) -> RuleId {
         let mode = if self.per_session { TrackingMode::PerSession } else { TrackingMode::PerConnection };
         let service = builder.service(AffinityPolicy::new(
             LoadBalancingScheme::External,
@@ -217,11 +236,13 @@ impl Scenario {
             mode,
             PersistenceOnUnhealthy::DefaultForProtocol,
         ));
-        for n in 0..self.backends {
+        // As many as in one network, so that nothing but the networks differs.
+        for n in (network..self.backends).step_by(self.networks) {
             builder.backend(service, &format!("backend-{n}"), 1, self.delivery(n));
         }
+        let mut next = first_rule;
         for rule in (0..self.rules).flat_map(|n| self.rule.rules(self.family, n, service)) {
-            builder.rule(rule);
+            next = RuleId(builder.rule(rule).0 + 1);
         }
         if self.rule == RuleForm::Region {
             for prefix in region(self.family) {
@@ -231,12 +252,12 @@ impl Scenario {
         if self.rule == RuleForm::Route {
             let dest_range =
                 Prefix::new(vip(self.family, 0), if self.family == Family::Ipv4 { 24 } else { 112 });
-            builder.route(Route { dest_range, next_hop: RuleId(0) });
+            builder.route(Route { dest_range, next_hop: first_rule });
         }
         for family in [Family::Ipv4, Family::Ipv6] {
             builder.own(source(family));
         }
-        builder.generation(generation).counted_workers(self.workers).build()
+        next
     }
 
     fn delivery(&self, n: usize) -> Delivery {

@@ -1,10 +1,13 @@
 //! Packets of a number of flows, as a NIC would bring them: each made from a template by its flow's number.
 
-use super::scenario::{Family, PORT, PacketForm, Scenario, vip};
+use super::scenario::{Family, PORT, PacketForm, Scenario, vip, vlan};
 use super::slot::{HEAD, Slot};
 
 /// Offset at which an Ethernet header ends.
 const L3: usize = 14;
+
+/// Offset of a VLAN tag.
+const TAG: usize = 12;
 
 const ACK: u8 = 0x10;
 const SYN: u8 = 0x02;
@@ -25,6 +28,7 @@ pub(super) struct Traffic {
     plain: Template,
     in_form: Template,
     rules: u32,
+    networks: u32,
 }
 
 /// Frame but for what tells flows apart.
@@ -77,7 +81,7 @@ impl Template {
             (PacketForm::Plain, _) => {}
             (PacketForm::MayFragment, _) => template.head[L3 + 6] = 0,
             (PacketForm::Fragment, _) => template.head[L3 + 6] = 0x20,
-            (PacketForm::Vlan, _) => template.insert(12, &[0x81, 0x00, 0x00, 0x07]),
+            (PacketForm::Vlan, _) => template.insert(TAG, &[0x81, 0x00, 0x00, 0x07]),
             (PacketForm::Options, Family::Ipv4) => {
                 template.head[L3] = 0x46;
                 template.lengthen(L3 + 2, 4);
@@ -133,11 +137,18 @@ impl Template {
 impl Traffic {
     /// Makes the traffic of a scenario's flows: each frame is an acknowledgement without data.
     pub(super) fn new(scenario: &Scenario) -> Self {
-        let template = |form| Template::in_form(scenario.family, scenario.frame_len, form);
+        let template = |form| {
+            let mut template = Template::in_form(scenario.family, scenario.frame_len, form);
+            if scenario.networks > 1 && form != PacketForm::Vlan {
+                template.insert(TAG, &[0x81, 0x00, 0x00, 0x00]);
+            }
+            template
+        };
         Self {
             plain: template(PacketForm::Plain),
             in_form: template(scenario.form),
             rules: scenario.rules as u32,
+            networks: scenario.networks as u32,
         }
     }
 
@@ -154,6 +165,10 @@ impl Traffic {
             let vip = &mut head[template.vip..template.vip + 2];
             let first = u16::from_be_bytes([vip[0], vip[1]]);
             vip.copy_from_slice(&(first + (flow % self.rules) as u16).to_be_bytes());
+        }
+        if self.networks > 1 {
+            let network = (flow % self.networks) as usize;
+            head[TAG + 2..TAG + 4].copy_from_slice(&vlan(network).to_be_bytes());
         }
         if sent == Sent::Opening
             && let Some(flags) = template.flags

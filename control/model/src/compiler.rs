@@ -17,23 +17,22 @@ use guideway_dataplane::forwarding_rule::{
     ForwardingRule, ForwardingRules, Route, RuleId, RuleIdentity, RulePorts, RuleProtocol, ServiceId, Targets,
 };
 use guideway_dataplane::ingress::{Ingress, NetworkId, NetworkLink};
-use guideway_dataplane::maglev::{LookupTable, Weighted};
 use guideway_dataplane::network::{self as dataplane, Networks, OwnAddresses};
 use guideway_dataplane::seed::Seed;
 use guideway_dataplane::snapshot::{Backend, Backends, Eligible, Service, Snapshot};
-use guideway_dataplane::subsets::Subsets;
 use guideway_dataplane::time::Tick;
 use guideway_dataplane::traffic_counters::TrafficCounters;
 use guideway_dataplane::wire::ethernet::MacAddress;
 use ipnet::IpNet;
 
 use crate::backend_handles::identity;
+use crate::choices::{Choice, Choices, Ingredients};
 use crate::config::{
     BackendService, Config, ForwardingRule as ConfiguredRule, Network, Ports,
     RuleProtocol as ConfiguredProtocol,
 };
 use crate::egress_lookup::EgressLookup;
-use crate::lookup_table_view::{Ingredients, NamedTable};
+use crate::lookup_table_view::NamedTable;
 use crate::service::{BackendState, ServiceState, Services};
 
 /// Maker of snapshots.
@@ -41,7 +40,8 @@ use crate::service::{BackendState, ServiceState, Services};
 pub(crate) struct Compiler {
     networks: Networks,
     /// By name of the service: its lookup table, and the ingredients that the table was made of.
-    tables: BTreeMap<String, (Ingredients, Arc<Eligible>)>,
+    tables: BTreeMap<String, (Arc<Ingredients>, Arc<Eligible>)>,
+    choices: Choices,
     /// By [`ServiceId`].
     services: Vec<CompiledService>,
     /// By [`BackendHandle`].
@@ -219,19 +219,17 @@ impl Compiler {
         let ingredients = Ingredients {
             seed: *seed,
             subset_size: service.subset_size,
-            backends: eligible.iter().map(|b| (b.endpoint.name.clone(), weight(b), b.handle)).collect(),
+            backends: eligible.iter().map(|b| (b.endpoint.name.clone(), weight(b))).collect(),
         };
+        let handles: Box<[BackendHandle]> = eligible.iter().map(|backend| backend.handle).collect();
         if let Some((known, table)) = self.tables.get(&service.name)
-            && *known == ingredients
+            && **known == ingredients
+            && table.backends == handles
         {
             return Arc::clone(table);
         }
-        let weighted: Vec<Weighted<'_>> =
-            eligible.iter().map(|b| Weighted { name: &b.endpoint.name, weight: weight(b) }).collect();
-        let lookup_table = LookupTable::build(seed, &weighted);
-        let subsets = service.subset_size.and_then(|size| Subsets::build(seed, &lookup_table, size));
-        let handles = eligible.iter().map(|backend| backend.handle).collect();
-        let made = Arc::new(Eligible::new(lookup_table, subsets, handles));
+        let Choice { ingredients, table, subsets } = self.choices.get(ingredients);
+        let made = Arc::new(Eligible::new(table, subsets, handles));
         self.tables.insert(service.name.clone(), (ingredients, Arc::clone(&made)));
         made
     }
@@ -248,7 +246,7 @@ fn networks(config: &Config, services: &[(ServiceKey, AffinityPolicy)]) -> Vec<d
     let identities =
         config.rules.iter().map(|rule| identity(&config.services[rule.service].name, &rule.name));
     let targets = Arc::new(Targets::new(&rules).with_identities(identities.map(RuleIdentity)));
-    let network = |(index, network): (usize, &Arc<Network>)| {
+    let rules = |(index, network): (usize, &Arc<Network>)| {
         let own_rules = (0..).map(RuleId).zip(&rules).zip(&config.rules);
         let own_rules = own_rules.filter(|(_, configured)| configured.network == index).map(|(rule, _)| rule);
         let routes = config.routes.iter().filter(|route| route.network == index);
@@ -259,27 +257,32 @@ fn networks(config: &Config, services: &[(ServiceKey, AffinityPolicy)]) -> Vec<d
             })
             .collect();
         let region: Vec<Prefix> = network.region_ranges.iter().copied().map(prefix).collect();
-        let rules = ForwardingRules::of_network(&targets, own_rules, &routes, &region)
+        ForwardingRules::of_network(&targets, own_rules, &routes, &region)
             .with_own(own_prefixes(index, config))
-            .spelled_out(services);
-        dataplane::Network {
-            id: NetworkId(index as u8),
-            rules: Arc::new(rules),
-            own: own_addresses(network),
-            icmp_errors_per_sec: network.icmp_errors_per_sec,
-        }
     };
-    config.networks.iter().enumerate().map(network).collect()
+    let rules = config.networks.iter().enumerate().map(rules);
+    let rules = ForwardingRules::spell_out_all(rules, services);
+    let network = |(network, rules): (&Arc<Network>, ForwardingRules)| dataplane::Network {
+        id: network.id,
+        rules: Arc::new(rules),
+        own: own_addresses(network),
+        icmp_errors_per_sec: network.icmp_errors_per_sec,
+    };
+    config.networks.iter().zip(rules).map(network).collect()
 }
 
 /// Way of frames to the networks of a configuration.
 pub(crate) fn ingress(config: &Config) -> Ingress {
-    let link = |(index, network): (usize, &Arc<Network>)| {
-        let (network_id, port) = (NetworkId(index as u8), PortId(network.port? as u8));
-        Some(NetworkLink { network: network_id, port, vlan: network.vlan })
+    let link = |network: &Arc<Network>| {
+        let port = PortId(network.port? as u8);
+        Some(NetworkLink { network: network.id, port, vlan: network.vlan })
     };
-    // A network without a port is the only one, and has every frame.
-    Ingress::new(&config.networks.iter().enumerate().filter_map(link).collect::<Vec<_>>())
+    let links: Vec<NetworkLink> = config.networks.iter().filter_map(link).collect();
+    match &config.networks[..] {
+        // A network without a port has every frame.
+        [sole] if links.is_empty() => Ingress::to_sole(sole.id),
+        _ => Ingress::new(&links),
+    }
 }
 
 /// Addresses of the appliance itself in a network, and those that its tunnels there come from.

@@ -197,6 +197,12 @@ impl Config {
         self.networks.len() > 1
     }
 
+    /// Network of this name, or the first without a name; [`None`] where there is no such network.
+    pub fn network_named(&self, name: Option<&str>) -> Option<&Network> {
+        let is_wanted = |network: &&Arc<Network>| name.is_none_or(|name| network.name == name);
+        self.networks.iter().find(is_wanted).map(|network| &**network)
+    }
+
     /// Links of all networks: of each in turn, in the order of its ports.
     pub fn links(&self) -> impl Iterator<Item = NetworkLink<'_>> {
         self.networks.iter().enumerate().flat_map(|(index, network)| self.links_of(index, network))

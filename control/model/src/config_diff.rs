@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use crate::config::{Announcement, BackendGroup, BackendService, Config, Endpoint, Network};
+use crate::network_numbers;
+use crate::port_succession;
 
 /// One change that a reload makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +45,7 @@ impl fmt::Display for Change {
 pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
     let mut changes = Changes(Vec::new());
     changes.needs_restart("[engine]", old.engine == new.engine);
-    changes.needs_restart("[[port]]", old.ports == new.ports);
+    changes.of_ports(old, new);
     changes.needs_restart("[admin]", old.admin == new.admin);
     changes.needs_restart("[metrics]", old.metrics == new.metrics);
     changes.needs_restart("[conntrack]", old.conntrack == new.conntrack);
@@ -169,38 +171,64 @@ impl Changes {
         }
     }
 
+    /// Adds the changes of the ports: addresses and gateways are taken over, all else waits for the next start.
+    fn of_ports(&mut self, old: &Config, new: &Config) {
+        let (mut as_before, mut readdressed) = (Vec::new(), Vec::new());
+        for (port, predecessor) in new.ports.iter().zip(port_succession::predecessors(&old.ports, &new.ports))
+        {
+            let before = predecessor.map_or(port, |index| &old.ports[index]);
+            let with_addresses = port_succession::with_addresses_of(port, before);
+            if with_addresses != *port {
+                readdressed.push(format!("port {}: addresses or gateways", port.name));
+            }
+            as_before.push(with_addresses);
+        }
+        self.needs_restart("[[port]]", as_before == old.ports);
+        readdressed.into_iter().for_each(|text| self.add(ChangeKind::Changed, text));
+    }
+
     /// Adds the changes of the networks.
     fn of_networks(&mut self, old: &Config, new: &Config) {
-        if let ([before], [now]) = (&*old.networks, &*new.networks)
-            && before.name == now.name
-        {
-            if before != now {
-                self.add(ChangeKind::Changed, "network".to_owned());
-            }
-            return;
+        let predecessors = network_numbers::predecessors(&old.networks, &new.networks);
+        let ports = port_succession::predecessors(&old.ports, &new.ports);
+        // Of a configuration without ports, as of a replay, an index is all that there is.
+        let port_before =
+            |network: &Network| network.port.map(|port| ports.get(port).copied().unwrap_or(Some(port)));
+        let gone = old.networks.iter().enumerate().filter(|(index, _)| !predecessors.contains(&Some(*index)));
+        let mut gone: Vec<&str> = gone.map(|(_, network)| &*network.name).collect();
+        gone.sort_unstable();
+        gone.iter().for_each(|name| self.add(ChangeKind::Removed, format!("network {name}")));
+
+        let mut now: Vec<_> = new.networks.iter().zip(predecessors).collect();
+        now.sort_unstable_by_key(|(network, _)| &*network.name);
+        for (network, predecessor) in now {
+            let name = &network.name;
+            let Some(before) = predecessor.map(|index| &old.networks[index]) else {
+                self.add(ChangeKind::Added, format!("network {name}"));
+                continue;
+            };
+            let same =
+                Network { id: network.id, name: name.clone(), port: network.port, ..(**before).clone() };
+            let is_same = same == **network && before.port.map(Some) == port_before(network);
+            let text = match (before.name == *name, is_same) {
+                (true, true) => continue,
+                (true, false) if new.has_several_networks() || old.has_several_networks() => {
+                    format!("network {name}")
+                }
+                (true, false) => "network".to_owned(),
+                (false, true) => format!("network {name}: renamed from {}", before.name),
+                (false, false) => format!("network {name}: renamed from {}, and changed", before.name),
+            };
+            self.add(ChangeKind::Changed, text);
         }
-        let port = |config: &Config, network: &Network| {
-            let port = network.port.and_then(|port| config.ports.get(port));
-            port.map(|port| port.name.clone())
-        };
-        self.of_nouns(
-            "network",
-            old.networks.iter().map(|network| (&*network.name, (network, port(old, network)))),
-            new.networks.iter().map(|network| (&*network.name, (network, port(new, network)))),
-            |(old, was), (new, is)| {
-                let mut same = (***old).clone();
-                same.port = new.port;
-                same == ***new && was == is
-            },
-        );
     }
 
     /// Adds the networks that have to wait for their port.
     fn of_new_ports(&mut self, old: &Config, new: &Config) {
+        let predecessors = port_succession::predecessors(&old.ports, &new.ports);
         for network in &new.networks {
-            let port = network.port.and_then(|port| new.ports.get(port));
-            let is_new = |name: &str| old.ports.iter().all(|port| port.name != name);
-            if let Some(port) = port.filter(|port| is_new(&port.name)) {
+            let is_new = |port: &usize| predecessors.get(*port) == Some(&None);
+            if let Some(port) = network.port.filter(is_new).map(|port| &new.ports[port]) {
                 let text = format!(
                     "network {}: nothing is sent or received there before the next start, which opens port {}",
                     network.name, port.name
@@ -264,6 +292,53 @@ impl Changes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sole_network_may_be_renamed_and_one_of_several_is_another_one_then() {
+        let config = |networks: &[(&str, u16)]| {
+            let network = |text: String, (name, mtu): &(&str, u16)| {
+                text + &format!("[[network]]\nname = \"{name}\"\nvlan = {mtu}\nmtu = {mtu}\n")
+            };
+            let port = "[[port]]\nname = \"a\"\ndevice = \"net_null0\"\n".to_owned();
+            let text = networks.iter().fold(port, network);
+            Config::parse("test", &text).unwrap_or_else(|errors| panic!("{errors}"))
+        };
+        let shown = |old: &[(&str, u16)], new: &[(&str, u16)]| -> Vec<String> {
+            changes(&config(old), &config(new)).iter().map(Change::to_string).collect()
+        };
+        let (blue, red) = (("blue", 1_500), ("red", 1_400));
+        assert_eq!(shown(&[blue], &[("red", 1_500)]), ["~ network red: renamed from blue"]);
+        assert_eq!(shown(&[blue], &[red]), ["~ network red: renamed from blue, and changed"]);
+        assert_eq!(shown(&[blue], &[("blue", 1_400)]), ["~ network"]);
+        assert_eq!(shown(&[blue, red], &[red, blue]), [""; 0], "their order says nothing");
+        assert_eq!(shown(&[red, blue], &[("green", 1_500), red]), ["- network blue", "+ network green"]);
+    }
+
+    #[test]
+    fn addresses_of_ports_are_taken_over_and_their_devices_wait_for_the_next_start() {
+        let config = |ports: &[(&str, u8, &str)]| {
+            let port = |(name, device, address): &(&str, u8, &str)| {
+                format!(
+                    "[[port]]\nname = \"{name}\"\ndevice = \"net_null{device}\"\nip_addresses = [\"{address}/24\"]\n"
+                )
+            };
+            let text: String = ports.iter().map(port).collect();
+            let network = format!("[[network]]\nname = \"blue\"\nport = \"{}\"\n", ports[0].0);
+            Config::parse("test", &(text + &network)).unwrap_or_else(|errors| panic!("{errors}"))
+        };
+        let before = config(&[("lan", 0, "192.0.2.1")]);
+        let shown =
+            |now: &Config| -> Vec<String> { changes(&before, now).iter().map(Change::to_string).collect() };
+        let (restart, addresses) =
+            ("! [[port]]: takes effect at the next start", "~ port lan: addresses or gateways");
+        assert_eq!(shown(&config(&[("lan", 0, "192.0.2.2")])), [addresses]);
+        assert_eq!(shown(&config(&[("lan", 1, "192.0.2.2")])), [restart, addresses]);
+        assert_eq!(
+            shown(&config(&[("wan", 0, "192.0.2.1")])),
+            [restart],
+            "the network is on the same device"
+        );
+    }
 
     #[test]
     fn a_network_of_a_new_port_waits_for_the_next_start_and_a_vlan_of_a_known_one_does_not() {

@@ -30,7 +30,9 @@ use crate::config_diff;
 use crate::egress_lookup::{EgressLookup, WithPathMtus};
 use crate::lookup_table_view::NamedTable;
 use crate::names::Names;
+use crate::network_numbers;
 use crate::path_mtu::{PathMtu, PathMtus};
+use crate::port_succession;
 use crate::service::{Services, UnknownName, WeightSource};
 use crate::traffic_totals::TrafficTotals;
 
@@ -60,7 +62,7 @@ pub struct Setup {
     pub workers: usize,
     /// Health of a backend that is new, until somebody says otherwise.
     pub presumed_healthy: bool,
-    /// True where what a process sets up at its start stays for its life: a reload then leaves cores, ports, sockets and
+    /// True where what a process sets up at its start stays for its life: a reload then leaves cores, devices, sockets and
     /// the size of the conntrack table as they were.
     pub starts_once: bool,
 }
@@ -267,15 +269,14 @@ impl ForwardingState {
     /// # Errors
     /// [`UnknownName`] where there is none.
     pub fn network_named(&self, name: Option<&str>) -> Result<NetworkId, UnknownName> {
-        let Some(name) = name else { return Ok(NetworkId::FIRST) };
-        let found = self.config.networks.iter().position(|network| network.name == name);
-        found.map(|index| NetworkId(index as u8)).ok_or_else(|| UnknownName::Network(name.to_owned()))
+        let found = self.config.network_named(name);
+        found.map(|network| network.id).ok_or_else(|| UnknownName::Network(name.unwrap_or("").to_owned()))
     }
 
     /// Name of a network; `None` where the appliance is in one network alone, which needs no word.
     pub fn network_name(&self, network: NetworkId) -> Option<&str> {
         let several = Some(&self.config).filter(|config| config.has_several_networks())?;
-        several.networks.get(usize::from(network.0)).map(|network| network.name.as_str())
+        several.networks.iter().find(|known| known.id == network).map(|network| network.name.as_str())
     }
 
     /// Configuration that is in force.
@@ -365,19 +366,15 @@ impl ForwardingState {
     /// Takes over another configuration, but for what holds from the start, and returns the differences.
     fn reload(&mut self, config: Config, now: Duration) -> Vec<config_diff::Change> {
         let changes = config_diff::changes(&self.config, &config);
-        let names = |config: &Config| -> Vec<String> {
-            config.networks.iter().map(|network| network.name.clone()).collect()
-        };
-        if names(&self.config) != names(&config) {
-            // Learnt path MTUs are known by the networks' numbers, which are others now.
-            self.path_mtus.forget();
-        }
         let before = &self.config;
+        let networks = network_numbers::numbered(&before.networks, &config.networks);
+        let config = Config { networks, ..config };
+        self.path_mtus.retain(|network| config.networks.iter().any(|known| known.id == network));
         self.config = if self.setup.starts_once {
             Config {
                 engine: before.engine.clone(),
                 networks: on_ports_of(before, &config),
-                ports: before.ports.clone(),
+                ports: port_succession::readdressed(&before.ports, &config.ports),
                 admin: before.admin.clone(),
                 metrics: before.metrics,
                 conntrack: before.conntrack,
@@ -404,11 +401,11 @@ impl ForwardingState {
 
 /// Networks of a new configuration on the ports of the one before, which stay; one whose port is new is on none of them.
 fn on_ports_of(before: &Config, config: &Config) -> Vec<Arc<Network>> {
-    let port_before = |port: usize| {
-        let name = config.ports.get(port).map(|port| &port.name);
+    let predecessors = port_succession::predecessors(&before.ports, &config.ports);
+    let port_before = |port: usize| match predecessors.get(port) {
+        Some(predecessor) => *predecessor,
         // A configuration without ports, as of a replay, has the first all the same.
-        let same = |index: usize| before.ports.get(index).map(|port| &port.name) == name;
-        if same(port) { Some(port) } else { (0..before.ports.len()).find(|index| same(*index)) }
+        None => before.ports.get(port).is_none().then_some(port),
     };
     let kept = |network: &Arc<Network>| match network.port {
         Some(port) if port_before(port) != Some(port) => {

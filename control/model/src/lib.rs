@@ -11,6 +11,7 @@
 //! Pure: no thread, no socket, no clock and no file. Everything that happens is an argument, with its time.
 
 pub mod backend_handles;
+mod choices;
 mod compiler;
 pub mod config;
 pub mod config_diff;
@@ -21,7 +22,9 @@ pub mod flow_text;
 pub mod forwarding_state;
 pub mod lookup_table_view;
 pub mod names;
+mod network_numbers;
 pub mod path_mtu;
+mod port_succession;
 #[cfg(any(test, feature = "test-support"))]
 pub mod sample;
 pub mod service;

@@ -2,20 +2,11 @@
 
 use std::num::NonZeroU16;
 
-use guideway_dataplane::backend::BackendHandle;
 use guideway_dataplane::maglev::LookupTable;
-use guideway_dataplane::seed::Seed;
 use guideway_dataplane::snapshot::Eligible;
 use guideway_dataplane::subsets::Subsets;
 
-/// Everything that a lookup table and the list of its backends depend on.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Ingredients {
-    pub(crate) seed: Seed,
-    pub(crate) subset_size: Option<NonZeroU16>,
-    /// Name, weight and handle of each eligible backend, by name.
-    pub(crate) backends: Vec<(String, u16, BackendHandle)>,
-}
+use crate::choices::Ingredients;
 
 /// Lookup table of one service, with the names of its backends.
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +78,7 @@ impl<'a> NamedTable<'a> {
             memberships
         });
         let backends = self.ingredients.backends.iter();
-        backends.zip(slots).enumerate().map(move |(index, ((backend, weight, _), slots))| {
+        backends.zip(slots).enumerate().map(move |(index, ((backend, weight), slots))| {
             let subsets = memberships.as_ref().map(|memberships| memberships[index]);
             Share { backend, weight: *weight, slots, subsets }
         })

@@ -145,10 +145,10 @@ impl PathMtus {
         self.learnt.len() < before
     }
 
-    /// Forgets all that was learnt.
-    pub fn forget(&mut self) {
-        self.learnt.clear();
-        self.unreachable.clear();
+    /// Forgets what was learnt in networks that are gone, of which `is_there` is false.
+    pub fn retain(&mut self, is_there: impl Fn(NetworkId) -> bool) {
+        self.learnt.retain(|(network, _), _| is_there(*network));
+        self.unreachable.retain(|(network, _), _| is_there(*network));
     }
 
     /// Learnt MTU of the path to an endpoint in a network.

@@ -22,8 +22,6 @@ pub struct Services {
     states: BTreeMap<String, ServiceState>,
     handles: BackendHandles,
     keys: u32,
-    /// Number of networks of the configuration that was taken over last.
-    networks: usize,
 }
 
 /// State of one backend service.
@@ -31,8 +29,6 @@ pub struct Services {
 pub struct ServiceState {
     key: ServiceKey,
     network: NetworkId,
-    /// Name of the network, by which it is known in another configuration.
-    network_name: String,
     /// By name, the draining ones too: a backend is known by its name, whatever its address.
     backends: BTreeMap<String, BackendState>,
     rules: Rules,
@@ -155,15 +151,12 @@ impl Services {
                 state.configure(config, service, now, healthy, &mut self.handles);
             }
         }
-        self.networks = config.networks.len();
     }
 
     /// True for a service that is known in another network than the one that it has in `config`.
     fn moves(&self, service: &BackendService, config: &Config) -> bool {
-        // A network that was the only one and is so again has a new name at most.
-        let is_sole = self.networks == 1 && config.networks.len() == 1;
-        let known = self.states.get(&service.name).filter(|_| !is_sole);
-        known.is_some_and(|state| state.network_name != config.networks[service.network].name)
+        let known = self.states.get(&service.name);
+        known.is_some_and(|state| state.network != config.networks[service.network].id)
     }
 
     /// Notes the health of a backend, configured or draining.
@@ -327,8 +320,7 @@ impl ServiceState {
     fn new(key: ServiceKey, service: &BackendService, config: &Config) -> Self {
         Self {
             key,
-            network: NetworkId(service.network as u8),
-            network_name: config.networks[service.network].name.clone(),
+            network: config.networks[service.network].id,
             backends: BTreeMap::new(),
             rules: rules(service),
             draining_timeout: Duration::ZERO,
@@ -400,8 +392,7 @@ impl ServiceState {
         healthy: bool,
         handles: &mut BackendHandles,
     ) {
-        self.network = NetworkId(service.network as u8);
-        self.network_name.clone_from(&config.networks[service.network].name);
+        self.network = config.networks[service.network].id;
         self.rules = rules(service);
         self.draining_timeout = Duration::from_secs(service.draining_timeout_sec.into());
         self.void_on_switch = service.failover_policy.disable_connection_drain_on_failover;

@@ -5,6 +5,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
+use guideway_dataplane::ingress::NetworkId;
 use guideway_model::config::{Config, Transport};
 use guideway_model::service::{ServiceState, Services};
 use tokio::sync::mpsc;
@@ -24,7 +25,6 @@ pub struct Monitor {
     scheduler: Scheduler,
     /// The job of each check; a reload that changes it begins the check's probes anew.
     jobs: HashMap<CheckId, Rc<ProbeJob>>,
-    /// By the networks' names.
     stacks: Stacks,
     /// The services whose first round of probes goes on, each with the round's deadline.
     ///
@@ -34,8 +34,8 @@ pub struct Monitor {
     first_rounds: BTreeMap<String, Duration>,
 }
 
-/// The stacks of probes in the path of traffic, by the names of the networks that they are in.
-pub type Stacks = BTreeMap<String, probe_tcp::Handle>;
+/// The stacks of probes in the path of traffic, by the networks that they are in.
+pub type Stacks = BTreeMap<NetworkId, probe_tcp::Handle>;
 
 /// The most rules that a backend is asked through by hand.
 const MOST_BY_HAND: usize = 64;
@@ -62,7 +62,7 @@ impl Monitor {
     /// Outside of a [`tokio::task::LocalSet`].
     pub fn configure(&mut self, config: &Config, services: &Services, now: Duration) -> Vec<HealthChange> {
         for service in &config.services {
-            if !self.state.knows(&service.name) {
+            if !self.state.knows(service, config) {
                 self.first_rounds.insert(service.name.clone(), now + FIRST_ROUND);
             }
         }
@@ -116,9 +116,9 @@ impl Monitor {
         changes
     }
 
-    /// Replaces the stacks whose connections the probes in the path of traffic are, and ends the checks of the networks of
-    /// these names: the next [`Monitor::configure`] begins them anew.
-    pub fn replace_stacks(&mut self, stacks: Stacks, changed: &[String]) {
+    /// Replaces the stacks whose connections the probes in the path of traffic are, and ends the checks of these
+    /// networks: the next [`Monitor::configure`] begins them anew.
+    pub fn replace_stacks(&mut self, stacks: Stacks, changed: &[NetworkId]) {
         self.stacks = stacks;
         let ended = self.jobs.extract_if(|_, job| changed.contains(&job.network));
         for (id, _) in ended {
@@ -188,15 +188,37 @@ fn job(id: &CheckId, config: &Config, services: &Services) -> Option<ProbeJob> {
         vip: rule.probe_address,
         address: backend.endpoint.address,
         backend: backend.handle,
-        network: config.networks[service.network].name.clone(),
+        network: config.networks[service.network].id,
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use guideway_model::forwarding_state::ForwardingState;
+    use guideway_model::forwarding_state::{ForwardingState, StateChange};
 
     use super::*;
+
+    #[test]
+    fn probes_go_on_in_a_sole_network_that_is_renamed() {
+        let text = |network: &str| {
+            format!(
+                "[network]\nname = \"{network}\"\n\
+                 [[forwarding_rule]]\nname = \"web\"\nip_address = \"192.0.2.9\"\nports = [80]\n\
+                 backend_service = \"web\"\n\
+                 [[backend_service]]\nname = \"web\"\nhealth_checks = [\"alive\"]\n\
+                 backends = [{{ group = \"web\" }}]\n\
+                 [[backend_group]]\nname = \"web\"\nendpoints = [{{ name = \"b\", ip_address = \"192.0.2.1\" }}]\n\
+                 [[health_check]]\nname = \"alive\"\ntype = \"TCP\"\n"
+            )
+        };
+        let config =
+            |network| Config::parse("test", &text(network)).unwrap_or_else(|errors| panic!("{errors}"));
+        let mut state = ForwardingState::offline(config("blue"));
+        let id = CheckId { service: "web".to_owned(), rule: "web".to_owned(), backend: "b".to_owned() };
+        let before = job(&id, state.config(), state.services());
+        state.apply([StateChange::Config(Box::new(config("red")))], Duration::ZERO);
+        assert_eq!(job(&id, state.config(), state.services()), before);
+    }
 
     #[test]
     fn probes_of_a_prefix_go_to_one_address_of_it() {

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use guideway_dataplane::backend::BackendHandle;
+use guideway_dataplane::ingress::NetworkId;
 use guideway_model::config::{HealthCheck, Transport};
 use rustix::io::Errno;
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
@@ -22,8 +23,8 @@ pub(super) struct ProbeJob {
     pub(super) address: IpAddr,
     /// The backend's handle, by which snapshots know how to deliver to it.
     pub(super) backend: BackendHandle,
-    /// The name of the network that the backend is in.
-    pub(super) network: String,
+    /// The network that the backend is in.
+    pub(super) network: NetworkId,
 }
 
 impl ProbeJob {

@@ -222,7 +222,7 @@ fn dropped(explanation: Explanation, reason: DropReason) -> Explanation {
 }
 
 fn longest_route(config: &Config, network: NetworkId, dst: IpAddr) -> Option<&Route> {
-    let own = config.routes.iter().filter(|route| route.network == usize::from(network.0));
+    let own = config.routes.iter().filter(|route| config.networks[route.network].id == network);
     let holding = own.filter(|route| route.dest_range.contains(&dst));
     holding.max_by_key(|route| route.dest_range.prefix_len())
 }

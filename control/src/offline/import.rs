@@ -18,6 +18,7 @@ mod document;
 mod forwarding_rule;
 mod health_check;
 mod left_out;
+mod network;
 mod resource;
 mod route;
 mod table;
@@ -30,8 +31,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use guideway_dataplane::delivery::DeliveryMode;
 
 use directory::Directory;
+use network::Networks;
 use resource::{Fields, Kind, Resource};
-use table::{Table, comment};
+use table::{Table, comment, quoted};
 
 /// File of an export.
 #[derive(Clone, Debug)]
@@ -122,20 +124,23 @@ pub fn import(files: &[ExportFile], options: &Options) -> Result<Imported, Impor
         }
     }
     leave_out_repeated(&mut resources);
-    let mut tables = tables(resources, options);
+    let mut directory = Directory::new(&resources);
+    let mut tables = tables(resources, &mut directory, options);
     if tables.is_empty() {
         return Err(ImportError::Empty);
     }
-    let head = head(&unknown, options);
+    let networks = directory.networks();
+    let head = head(&unknown, networks, options);
     let text = acceptance::settle(&head, &mut tables).map_err(ImportError::Refused)?;
     let of_table = |table: &Table| {
         let losses = table.losses();
         losses.into_iter().map(|remark| format!("{}: {remark}", table.title)).collect::<Vec<_>>()
     };
     let losses = tables.iter().flat_map(of_table);
+    let of_networks = networks.iter().map(|(.., remark)| remark);
     Ok(Imported {
         text,
-        remarks: unknown.iter().cloned().chain(losses).collect(),
+        remarks: unknown.iter().cloned().chain(of_networks).chain(losses).collect(),
         idle_fields: tables.iter().map(|table| table.idle_fields.len()).sum(),
         tables: ORDER.map(|kind| numbers(kind, &tables)).to_vec(),
     })
@@ -164,8 +169,7 @@ fn leave_out_repeated(resources: &mut Vec<Resource>) {
 }
 
 /// Makes a table of each resource, and of each group that services or lists of endpoints alone tell of.
-fn tables(resources: Vec<Resource>, options: &Options) -> Vec<Table> {
-    let mut directory = Directory::new(&resources);
+fn tables(resources: Vec<Resource>, directory: &mut Directory, options: &Options) -> Vec<Table> {
     let (listed, resources): (Vec<_>, Vec<_>) =
         resources.into_iter().partition(|resource| resource.kind == Kind::Endpoint);
     let mut endpoints: BTreeMap<String, Vec<Fields>> = BTreeMap::new();
@@ -176,22 +180,23 @@ fn tables(resources: Vec<Resource>, options: &Options) -> Vec<Table> {
     let mut tables = Vec::new();
     for resource in resources.into_iter().chain(missing) {
         match resource.kind {
-            Kind::HealthCheck => tables.push(health_check::table(resource, &directory)),
+            Kind::HealthCheck => tables.push(health_check::table(resource, directory)),
             Kind::BackendGroup => {
                 // By the name in the configuration: groups of several zones may have one in Google Cloud.
                 let others = endpoints.remove(&directory.name_of(&resource)).unwrap_or_default();
-                tables.push(backend_group::table(resource, others, &mut directory, options));
+                tables.extend(backend_group::tables(&resource, &others, directory, options));
             }
-            Kind::BackendService => tables.push(backend_service::table(resource, &directory)),
-            Kind::ForwardingRule => tables.push(forwarding_rule::table(resource, &directory)),
-            Kind::Route => tables.push(route::table(resource, &directory)),
+            Kind::BackendService => tables.push(backend_service::table(resource, directory)),
+            Kind::ForwardingRule => tables.push(forwarding_rule::table(resource, directory)),
+            Kind::Route => tables.push(route::table(resource, directory)),
             Kind::Instance | Kind::Endpoint => {}
         }
     }
     for (stem, endpoints) in endpoints {
-        let mut table = backend_group::table(Resource::group(&stem), endpoints, &mut directory, options);
-        table.own().remark("no service refers to a group of this name, which is the file's");
-        tables.push(table);
+        for mut table in backend_group::tables(&Resource::group(&stem), &endpoints, directory, options) {
+            table.own().remark("no service refers to a group of this name, which is the file's");
+            tables.push(table);
+        }
     }
     tables.iter_mut().for_each(Table::finish);
     tables.sort_by_key(|table| ORDER.iter().position(|kind| *kind == table.kind));
@@ -199,15 +204,23 @@ fn tables(resources: Vec<Resource>, options: &Options) -> Vec<Table> {
 }
 
 /// Lines that stand above all tables.
-fn head(unknown: &[String], options: &Options) -> String {
+fn head(unknown: &[String], networks: &Networks, options: &Options) -> String {
     let mut lines = vec![
         "# Made by `guideway import gcloud`. Lines that begin with `# remark:` say what was not carried over.".to_owned(),
     ];
     lines.extend(unknown.iter().map(|remark| comment(remark)));
-    if options.ipv4_address.is_some() || options.ipv6_address.is_some() {
+    let ipv4 = options.ipv4_address.map(|address| format!("ipv4_address = \"{address}\""));
+    let ipv6 = options.ipv6_address.map(|address| format!("ipv6_address = \"{address}\""));
+    let own: Vec<String> = ipv4.into_iter().chain(ipv6).collect();
+    let mut several = networks.iter().peekable();
+    if several.peek().is_none() && !own.is_empty() {
         lines.extend([String::new(), "[network]".to_owned()]);
+        lines.extend(own.iter().cloned());
     }
-    lines.extend(options.ipv4_address.map(|address| format!("ipv4_address = \"{address}\"")));
-    lines.extend(options.ipv6_address.map(|address| format!("ipv6_address = \"{address}\"")));
+    for (name, vlan, remark) in several {
+        lines.extend([String::new(), comment(&remark), "[[network]]".to_owned()]);
+        lines.extend([format!("name = {}", quoted(name)), format!("vlan = {vlan}")]);
+        lines.extend(own.iter().cloned());
+    }
     lines.join("\n")
 }

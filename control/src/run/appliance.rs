@@ -68,16 +68,10 @@ impl Appliance {
     ///
     /// Settings that hold from the start stay as they are; where they differ, the difference says that it takes a restart.
     pub fn reload(&mut self, config: Config, now: Duration) -> Vec<config_diff::Change> {
-        let before: Vec<String> = self.hosts.names().map(str::to_owned).collect();
         let Applied { config: changes, .. } = self.state.apply([StateChange::Config(Box::new(config))], now);
         self.hosts.configure(self.state.config(), &self.nics, now);
-        let number = |network: NetworkId| self.hosts.named(&before[usize::from(network.0)]);
-        let watched = std::mem::take(&mut self.watched).into_iter();
-        self.watched = watched.filter_map(|(network, next_hop)| Some((number(network)?, next_hop))).collect();
-        let conflicts = std::mem::take(&mut self.conflicts).into_iter();
-        self.conflicts = conflicts
-            .filter_map(|((network, held), count)| Some(((number(network)?, held), count)))
-            .collect();
+        self.watched.retain(|(network, _)| self.hosts.has(*network));
+        self.conflicts.retain(|(network, _), _| self.hosts.has(*network));
         self.watch(now);
         self.publish();
         changes

@@ -112,8 +112,17 @@ impl OperatorState {
     pub fn reconcile(&mut self, services: &Services) -> Vec<Dropped> {
         let mut dropped = Vec::new();
         self.backends.retain(|name, setting| {
+            let state = configured(services, name);
             let holds = |backend: &BackendState| backend.weight_source == WeightSource::Operator;
-            setting.keep(name, configured(services, name), holds, &mut dropped)
+            if state.is_some_and(|backend| !backend.operator_drained)
+                && setting.drained_at_unix_sec.take().is_some()
+            {
+                let (service, backend) = name.clone();
+                let text = "the operator's drain ends: its service has moved to another network".to_owned();
+                dropped.push(Dropped { service, backend, text });
+            }
+            // A setting of a drain alone is empty now.
+            !setting.is_empty() && setting.keep(name, state, holds, &mut dropped)
         });
         dropped
     }
@@ -233,8 +242,12 @@ mod tests {
 
     use super::*;
 
-    /// A weighted service with these endpoints.
     fn config(endpoints: &[(&str, u16)]) -> Config {
+        Config::parse("test", &text(endpoints)).unwrap_or_else(|errors| panic!("{errors}"))
+    }
+
+    /// Text of a weighted service with these endpoints.
+    fn text(endpoints: &[(&str, u16)]) -> String {
         let endpoints: Vec<_> = endpoints
             .iter()
             .enumerate()
@@ -242,15 +255,14 @@ mod tests {
                 format!("{{ name = \"{name}\", ip_address = \"10.1.0.{}\", weight = {weight} }}", index + 1)
             })
             .collect();
-        let text = format!(
+        format!(
             "[[forwarding_rule]]\nname = \"web\"\nip_address = \"203.0.113.10\"\nports = [80]\n\
              backend_service = \"web\"\n[[backend_service]]\nname = \"web\"\nhealth_checks = [\"alive\"]\n\
              locality_lb_policy = \"WEIGHTED_MAGLEV\"\nbackends = [{{ group = \"web\" }}]\n\
              [[backend_group]]\nname = \"web\"\nendpoints = [{}]\n\
              [[health_check]]\nname = \"alive\"\ntype = \"HTTP\"\n",
             endpoints.join(", ")
-        );
-        Config::parse("test", &text).unwrap_or_else(|errors| panic!("{errors}"))
+        )
     }
 
     fn drain(backend: &str) -> StateChange {
@@ -352,6 +364,27 @@ mod tests {
         let left: Vec<_> = operator_state.backends().collect();
         assert_eq!(left.len(), 1);
         assert_eq!((left[0].1, left[0].2.drained_at_unix_sec, left[0].2.weight), ("a", Some(100), None));
+    }
+
+    #[test]
+    fn a_drain_ends_where_its_service_moves_to_another_network() {
+        let moved = |network: &str| {
+            let head = "[[port]]\nname = \"trunk\"\ndevice = \"net_null0\"\n\
+                        [[network]]\nname = \"blue\"\nvlan = 100\n[[network]]\nname = \"red\"\nvlan = 200\n";
+            let own = format!("name = \"web\"\nnetwork = \"{network}\"\n");
+            Config::parse("test", &(head.to_owned() + &text(&[("a", 1)]).replace("name = \"web\"\n", &own)))
+                .unwrap_or_else(|errors| panic!("{errors}"))
+        };
+        let mut state = ForwardingState::offline(moved("blue"));
+        let mut operator_state = OperatorState::default();
+        apply(&mut state, [drain("a")]);
+        operator_state.record(state.services(), "web", "a", 100);
+        apply(&mut state, [StateChange::Config(Box::new(moved("blue")))]);
+        assert_eq!(operator_state.reconcile(state.services()), []);
+        apply(&mut state, [StateChange::Config(Box::new(moved("red")))]);
+        let dropped = operator_state.reconcile(state.services());
+        assert_eq!(texts(&dropped), ["the operator's drain ends: its service has moved to another network"]);
+        assert_eq!(operator_state, OperatorState::default(), "the next start drains nobody");
     }
 
     #[test]

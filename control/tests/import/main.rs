@@ -74,6 +74,64 @@ fn subsets_with_a_size_are_carried_over() {
 }
 
 #[test]
+fn resources_of_several_networks_come_with_their_networks() {
+    let (imported, config) = imported(&[file("networks.json")], &IN_TUNNELS);
+    assert_snapshot!("networks", imported.text);
+    assert_snapshot!("networks_remarks", imported.remarks.join("\n"));
+    let names: Vec<&str> = config.networks.iter().map(|network| &*network.name).collect();
+    assert_eq!(names, ["blue", "red"]);
+    let rules: Vec<_> = config.rules.iter().map(|rule| (&*rule.name, rule.network)).collect();
+    assert_eq!(
+        rules,
+        [("blue-firewall", 0), ("red-firewall", 1)],
+        "of a rule's own word, and of its service's"
+    );
+    assert_eq!(config.services.iter().map(|service| service.network).collect::<Vec<_>>(), [0, 1]);
+    // A machine is met by the interface that it has in the network.
+    let groups: Vec<_> =
+        config.groups.iter().map(|group| (&*group.name, group.endpoints[0].address.to_string())).collect();
+    let expected = [("firewalls", "10.0.0.21"), ("firewalls-red", "10.0.0.22"), ("spare", "10.0.0.31")];
+    assert_eq!(groups, expected.map(|(name, address)| (name, address.to_owned())));
+    let hops: Vec<_> = config.routes.iter().map(|route| (route.network, route.next_hop_rule)).collect();
+    assert_eq!(hops, [(0, 0), (1, 1)], "the same address is another rule's in each");
+}
+
+#[test]
+fn a_resource_whose_network_nobody_tells_is_of_the_first() {
+    let mut from: Value = serde_json::from_str(&file("networks.json").text).expect("it is JSON");
+    let lonely = json!({ "name": "lonely", "networkEndpointType": "GCE_VM_IP", "size": 0, "endpoints": [] });
+    from["networkEndpointGroups"].as_array_mut().expect("a list").push(lonely);
+    // A name that is none says nothing.
+    from["forwardingRules"][1]["network"] = json!("No Name");
+    let (imported, config) = imported(&[export(&from)], &ON_THE_LINK);
+    assert_eq!((config.rules[1].network, config.groups.last().map(|group| group.network)), (1, Some(0)));
+    let told = "backend group `lonely`: its network is not told: it is of the first, `blue`";
+    assert!(imported.remarks.iter().any(|remark| remark == told), "{:?}", imported.remarks);
+}
+
+#[test]
+fn one_network_needs_no_word_and_networks_of_one_name_have_their_projects() {
+    let of = |networks: [&str; 2]| {
+        let mut from = service_and(json!({}));
+        let [first, second] = networks;
+        from["backendServices"][0]["network"] = json!(first);
+        let mut other = from["backendServices"][0].clone();
+        other["name"] = json!("mail");
+        other["network"] = json!(second);
+        from["backendServices"].as_array_mut().expect("a list").push(other);
+        let (imported, config) = imported(&[export(&from)], &ON_THE_LINK);
+        let names: Vec<String> = config.networks.iter().map(|network| network.name.clone()).collect();
+        (names, imported.text.contains("[[network]]"))
+    };
+    let whole = "https://www.googleapis.com/compute/v1/projects/p/global/networks/default";
+    let default = vec!["default".to_owned()];
+    assert_eq!(of([whole, "projects/p/global/networks/default"]), (default.clone(), false));
+    assert_eq!(of([whole, "default"]), (default, false));
+    let names = vec!["default-p".to_owned(), "default-q".to_owned()];
+    assert_eq!(of([whole, "projects/q/global/networks/default"]), (names, true));
+}
+
+#[test]
 fn yaml_documents_and_lists_of_endpoints_become_one_too() {
     let (imported, config) = imported(&[file("rule.yaml"), file("clocks.json")], &ON_THE_LINK);
     assert_snapshot!("clocks", imported.text);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::dice::Dice;
-use crate::setup::{DRAINING, Setup, WEIGHTS};
+use crate::setup::{DRAINING, Setup, VLANS, WEIGHTS};
 
 /// A change, with the time at which it happens.
 #[derive(Clone, Debug)]
@@ -65,7 +65,9 @@ pub(crate) fn moment(dice: &mut Dice, horizon: Duration) -> Duration {
 
 /// Changes one thing in `current`, or restores it as it was `at_first`.
 fn edit(dice: &mut Dice, current: &mut Setup, at_first: &Setup) {
-    match dice.below(8) {
+    // Networks come, go and change where there were several at first; a sole one may be renamed.
+    let kinds = if at_first.has_several_networks() { 13 } else { 9 };
+    match dice.below(kinds) {
         0 | 1 => remove_or_restore_endpoint(dice, current, at_first),
         2 => move_endpoint(dice, current),
         3 => {
@@ -95,11 +97,31 @@ fn edit(dice: &mut Dice, current: &mut Setup, at_first: &Setup) {
             let before = dice.pick(&at_first.services);
             if current.services.iter().any(|service| service.name == before.name) {
                 current.remove_service(&before.name);
-            } else {
+            } else if current.has_network(before.network) {
                 let rules = at_first.rules.iter().filter(|rule| rule.service == before.name);
                 current.rules.extend(rules.cloned());
                 current.services.push(before);
                 remove_baseless_rules(current);
+            }
+        }
+        8 => rename_network(dice, current, at_first),
+        9 => {
+            let by = dice.below(current.networks.len());
+            current.networks.rotate_left(by);
+        }
+        10 => {
+            let vlan = dice.pick(&VLANS);
+            let index = dice.below(current.networks.len());
+            if current.networks.iter().all(|network| network.vlan != vlan) {
+                current.networks[index].vlan = vlan;
+            }
+        }
+        11 | 12 => {
+            let key = dice.pick(&at_first.networks).key;
+            if !current.has_network(key) {
+                current.restore_network(key, at_first);
+            } else if current.has_several_networks() {
+                current.remove_network(key);
             }
         }
         _ => {
@@ -118,8 +140,25 @@ fn edit(dice: &mut Dice, current: &mut Setup, at_first: &Setup) {
 fn is_base(base: &crate::setup::Rule, steering: &crate::setup::Rule) -> bool {
     let ports = |rule: &crate::setup::Rule| format!("{:?}", rule.ports);
     base.source_ranges.is_empty()
+        && base.network == steering.network
         && (base.vip, base.protocol) == (steering.vip, steering.protocol)
         && ports(base) == ports(steering)
+}
+
+/// Gives a network the name of another one, which gets its own, or a name that it had at first or never.
+fn rename_network(dice: &mut Dice, current: &mut Setup, at_first: &Setup) {
+    let (index, other) = (dice.below(current.networks.len()), dice.below(current.networks.len()));
+    if index != other {
+        let name = current.networks[index].name.clone();
+        current.networks[index].name = std::mem::replace(&mut current.networks[other].name, name);
+        return;
+    }
+    let first = at_first.networks.iter().find(|network| network.key == current.networks[index].key);
+    let first = first.map(|network| network.name.clone()).unwrap_or_default();
+    let name = if current.networks[index].name == first { format!("{first}-renamed") } else { first };
+    if current.networks.iter().all(|network| network.name != name) {
+        current.networks[index].name = name;
+    }
 }
 
 fn remove_baseless_rules(setup: &mut Setup) {
@@ -131,19 +170,20 @@ fn remove_or_restore_endpoint(dice: &mut Dice, current: &mut Setup, at_first: &S
     let all: Vec<_> = at_first
         .groups
         .iter()
-        .flat_map(|group| group.endpoints.iter().map(|endpoint| (group.name.clone(), endpoint.clone())))
+        .flat_map(|group| group.endpoints.iter().map(move |endpoint| (group.clone(), endpoint.clone())))
         .collect();
     if all.is_empty() {
         return;
     }
     let (home, endpoint) = dice.pick(&all);
     let mut was_there = false;
-    for group in &mut current.groups {
+    // Endpoints of one name are others in another network.
+    for group in current.groups.iter_mut().filter(|group| group.network == home.network) {
         let before = group.endpoints.len();
         group.endpoints.retain(|other| other.name != endpoint.name);
         was_there |= group.endpoints.len() < before;
     }
-    if !was_there && let Some(group) = current.groups.iter_mut().find(|group| group.name == home) {
+    if !was_there && let Some(group) = current.groups.iter_mut().find(|group| group.name == home.name) {
         group.endpoints.push(endpoint);
     }
 }
@@ -151,6 +191,8 @@ fn remove_or_restore_endpoint(dice: &mut Dice, current: &mut Setup, at_first: &S
 fn move_endpoint(dice: &mut Dice, current: &mut Setup) {
     let from = dice.below(current.groups.len());
     let Some(endpoint) = current.groups[from].endpoints.pop() else { return };
-    let to = dice.below(current.groups.len());
-    current.groups[to].endpoints.push(endpoint);
+    let network = current.groups[from].network;
+    let of_network: Vec<usize> =
+        (0..current.groups.len()).filter(|index| current.groups[*index].network == network).collect();
+    current.groups[dice.pick(&of_network)].endpoints.push(endpoint);
 }

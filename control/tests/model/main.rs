@@ -79,8 +79,9 @@ impl Scenario {
     /// Compares decisions with the reference; fails with a description of the first wrong one.
     ///
     /// Returns how many later fragments followed their first, how many packets were hashed as those of the opposite
-    /// direction, and how many belong to rules whose VIPs are prefixes.
-    fn judge(&self, decisions: &[Decision]) -> Result<[u64; 4], String> {
+    /// direction, how many belong to rules whose VIPs are prefixes, how many choices were within subsets, and how many packets
+    /// were forwarded in one of several networks, or were of none.
+    fn judge(&self, decisions: &[Decision]) -> Result<[u64; 6], String> {
         assert_eq!(decisions.len(), self.packets.len(), "a decision a frame");
         let mut reference = Reference::default();
         reference.load(&self.setup, Duration::ZERO);
@@ -102,15 +103,22 @@ impl Scenario {
                 reference.settle();
             }
             reference.judge(packet, decision).map_err(|expected| {
-                let Packet { at, flow, syn, quoted, .. } = packet;
+                let Packet { at, vlan, flow, syn, quoted, .. } = packet;
                 format!(
-                    "packet {} at {at:?}, {flow:?}, SYN {syn}, quotes {quoted:?}\n     got: {decision:?}\nexpected: \
+                    "packet {} at {at:?}, VLAN {vlan:?}, {flow:?}, SYN {syn}, quotes {quoted:?}\n     got: {decision:?}\nexpected: \
                      {expected}",
                     index + 1
                 )
             })?;
         }
-        Ok([reference.followed, reference.turned, reference.by_prefix, reference.within_subsets])
+        Ok([
+            reference.followed,
+            reference.turned,
+            reference.by_prefix,
+            reference.within_subsets,
+            reference.in_several,
+            reference.outside,
+        ])
     }
 }
 
@@ -134,6 +142,7 @@ fn decision(line: &str) -> Decision {
     let word = |key: &str| line.get(key).and_then(|value| value.as_str()).map(str::to_owned);
     Decision {
         verdict: word("verdict").expect("every decision has a verdict"),
+        network: word("network"),
         rule: word("forwarding_rule"),
         service: word("backend_service"),
         backend: word("backend"),
@@ -164,7 +173,7 @@ fn decisions_follow_the_semantics(workers: usize) {
     });
     let mut wrong = Vec::new();
     let mut seen = BTreeMap::new();
-    let mut rarities = [0; 4];
+    let mut rarities = [0; 6];
     for number in numbers.filter(|number| *number as usize % 4 == workers - 1) {
         let scenario = Scenario::new(number);
         let decisions = scenario.decisions(workers);
@@ -181,7 +190,8 @@ fn decisions_follow_the_semantics(workers: usize) {
     let is_frequent = rarities.iter().all(|count| *count >= SCENARIOS);
     assert!(
         is_frequent || chosen.is_some(),
-        "too few followers, answers by routes, packets of prefixes, or choices within subsets: {rarities:?}"
+        "too few followers, answers by routes, packets of prefixes, choices within subsets, or packets in several networks or \
+         in none: {rarities:?}"
     );
     let kind = |verdict: &str, tracking: Option<&str>, quotes| {
         (verdict.to_owned(), tracking.map(str::to_owned), quotes)

@@ -5,16 +5,19 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::service::{Held, Selection, State, TICK};
-use crate::setup::{Ports, Rule, RuleProtocol, Scheme, Setup};
+use crate::setup::{Network, Ports, Rule, RuleProtocol, Scheme, Service, Setup};
 use crate::traffic::{Flow, Packet, Part, TCP, UDP};
 
 /// Decision of the replay for one packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Decision {
     pub(crate) verdict: String,
+    /// Network of the packet, where there are several.
+    pub(crate) network: Option<String>,
     pub(crate) rule: Option<String>,
     pub(crate) service: Option<String>,
     pub(crate) backend: Option<String>,
@@ -27,8 +30,8 @@ type Choice = (String, Option<u16>, Selection, Vec<(String, u16)>);
 /// Input of the subset that a client meets: service, size, the client, and eligible backends.
 type Meeting = (String, u16, IpAddr, Vec<String>);
 
-/// Addresses, protocol and identification that the fragments of a datagram share.
-type Datagram = (IpAddr, IpAddr, u8, u32);
+/// Number of the network, and addresses, protocol and identification that the fragments of a datagram share.
+type Datagram = (u64, IpAddr, IpAddr, u8, u32);
 
 /// Seconds for which later fragments follow their first.
 const FOLLOWING: f64 = 30.0;
@@ -43,8 +46,12 @@ struct First {
 /// State of all services, as the semantics have it by now.
 #[derive(Default)]
 pub(crate) struct Reference {
-    setup: Option<Setup>,
-    services: BTreeMap<String, State>,
+    setup: Option<Rc<Setup>>,
+    /// By their names: numbers that no other network has, not even a later one of the same name.
+    networks: BTreeMap<String, u64>,
+    networks_so_far: u64,
+    /// States with the number of their network.
+    services: BTreeMap<String, (u64, State)>,
     /// Backend that each choice fell on. A service that is removed and comes back must choose as before.
     choices: HashMap<Choice, String>,
     /// Backends that each client has met.
@@ -58,50 +65,80 @@ pub(crate) struct Reference {
     pub(crate) turned: u64,
     /// Number of packets that belong to a rule whose VIP is a prefix.
     pub(crate) by_prefix: u64,
+    /// Number of packets that were forwarded in one of several networks.
+    pub(crate) in_several: u64,
+    /// Number of packets of no network.
+    pub(crate) outside: u64,
 }
 
 impl Reference {
     /// Replaces the configuration.
     pub(crate) fn load(&mut self, setup: &Setup, now: Duration) {
-        self.services.retain(|name, _| setup.services.iter().any(|service| service.name == *name));
+        let before = std::mem::take(&mut self.networks);
+        // One that is the only one, and was, is the same under any name.
+        let sole = before.values().next().copied().filter(|_| before.len() == 1 && setup.networks.len() == 1);
+        for network in &setup.networks {
+            let known = sole.or_else(|| before.get(&network.name).copied());
+            let number = known.unwrap_or_else(|| {
+                self.networks_so_far += 1;
+                self.networks_so_far
+            });
+            self.networks.insert(network.name.clone(), number);
+        }
+        let network_of = |service: &Service| self.networks[&network(setup, service.network).name];
+        // A service that comes to another network is another one.
+        self.services.retain(|name, (number, _)| {
+            setup.services.iter().any(|service| service.name == *name && network_of(service) == *number)
+        });
         for service in &setup.services {
-            let state = self.services.entry(service.name.clone()).or_insert_with(|| State::new(service));
+            let fresh = || (network_of(service), State::new(service));
+            let (_, state) = self.services.entry(service.name.clone()).or_insert_with(fresh);
             state.configure(service, setup.endpoints(service), now);
         }
-        self.setup = Some(setup.clone());
+        self.setup = Some(Rc::new(setup.clone()));
     }
 
     /// Draws the consequences of the changes of one instant.
     pub(crate) fn settle(&mut self) {
-        self.services.values_mut().for_each(State::settle);
+        self.services.values_mut().for_each(|(_, state)| state.settle());
     }
 
     /// Sets a backend's health; does nothing if the backend is unknown.
     pub(crate) fn set_health(&mut self, service: &str, backend: &str, healthy: bool) {
-        if let Some(state) = self.services.get_mut(service) {
+        if let Some((_, state)) = self.services.get_mut(service) {
             state.set_health(backend, healthy);
         }
     }
 
     /// Sets a backend's weight; does nothing if the backend is unknown.
     pub(crate) fn set_weight(&mut self, service: &str, backend: &str, weight: u16) {
-        if let Some(state) = self.services.get_mut(service) {
+        if let Some((_, state)) = self.services.get_mut(service) {
             state.set_weight(backend, weight);
         }
     }
 
     /// Judges the decision for one packet, and goes on from it.
     pub(crate) fn judge(&mut self, packet: &Packet, decision: &Decision) -> Result<(), String> {
-        if let Some((surely, expected)) = self.followed(packet) {
+        let setup = self.setup.clone().ok_or("a packet before the first setup")?;
+        let Some(network) = network_of(&setup, packet.vlan) else {
+            self.outside += 1;
+            let is_dropped = decision.verdict == "drop" && decision.network.is_none();
+            return expect(is_dropped, || "of no network: drop".to_owned());
+        };
+        let named = setup.has_several_networks().then_some(&*network.name);
+        expect(decision.network.as_deref() == named, || format!("network {named:?}"))?;
+        self.in_several += u64::from(named.is_some() && decision.verdict == "forward");
+        if let Some((surely, expected)) = self.followed(packet, network) {
             if *decision == expected {
                 self.followed += 1;
                 return Ok(());
             }
             expect(!surely, || format!("what follows its first fragment: {expected:?}"))?;
         }
-        let (flow, rule, quoted) = match packet.quoted.as_ref().and_then(|flow| self.quoted(flow)) {
+        let (flow, rule, quoted) = match packet.quoted.as_ref().and_then(|flow| quoted(flow, &setup, network))
+        {
             Some((flow, rule)) => (flow, Some(rule), true),
-            None => (packet.flow.clone(), self.rule(&packet.flow), false),
+            None => (packet.flow.clone(), rule(&packet.flow, &setup, network), false),
         };
         let Some((rule, routed)) = rule.map(|(rule, routed)| (rule.clone(), routed)) else {
             return expect(decision.verdict == "pass", || "no rule and no route: pass".to_owned());
@@ -111,8 +148,9 @@ impl Reference {
         if let (Part::First, TCP | UDP, Some(backend)) =
             (packet.flow.part, packet.flow.protocol, decision.backend.clone())
         {
+            let number = self.networks[&network.name];
             let first = First { rule: rule.name, backend, seen: packet.at };
-            self.firsts.insert(datagram(packet), first);
+            self.firsts.insert(datagram(packet, number), first);
         }
         Ok(())
     }
@@ -128,7 +166,7 @@ impl Reference {
     ) -> Result<(), String> {
         let named = (decision.rule.as_deref(), decision.service.as_deref());
         expect(named == (Some(&rule.name), Some(&rule.service)), || format!("rule {}", rule.name))?;
-        let state = self.services.get_mut(&rule.service).ok_or("a rule without a service")?;
+        let (_, state) = self.services.get_mut(&rule.service).ok_or("a rule without a service")?;
 
         let hashed = state.hashed(flow, routed);
         self.turned += u64::from(hashed != *flow);
@@ -186,16 +224,19 @@ impl Reference {
     }
 
     /// Decision that a later fragment takes over from its first; sure unless a timeout is a tick away.
-    fn followed(&self, packet: &Packet) -> Option<(bool, Decision)> {
+    fn followed(&self, packet: &Packet, network: &Network) -> Option<(bool, Decision)> {
         if packet.flow.part != Part::Later || packet.quoted.is_some() {
             return None;
         }
-        let First { rule, backend, seen } = self.firsts.get(&datagram(packet))?;
-        let rule = self.setup.as_ref()?.rules.iter().find(|other| other.name == *rule)?;
-        let remains = self.services.get(&rule.service)?.remains_for(backend, packet.at)?;
-        let left = remains.min(FOLLOWING - (packet.at - *seen).as_secs_f64());
+        let setup = self.setup.as_ref()?;
+        let First { rule, backend, seen } =
+            self.firsts.get(&datagram(packet, self.networks[&network.name]))?;
+        let rule = setup.rules.iter().find(|other| other.network == network.key && other.name == *rule)?;
+        let (_, state) = self.services.get(&rule.service)?;
+        let left = state.remains_for(backend, packet.at)?.min(FOLLOWING - (packet.at - *seen).as_secs_f64());
         let expected = Decision {
             verdict: "forward".to_owned(),
+            network: setup.has_several_networks().then(|| network.name.clone()),
             rule: Some(rule.name.clone()),
             service: Some(rule.service.clone()),
             backend: Some(backend.clone()),
@@ -203,51 +244,66 @@ impl Reference {
         };
         (left > -TICK).then_some((left >= TICK, expected))
     }
+}
 
-    /// Flow that an ICMP error goes with, and its rule: the client's, to whom a VIP answered, or that of the quoted
-    /// packet itself, if it came by a route, or else that of the opposite direction, which does.
-    fn quoted(&self, client_flow: &Flow) -> Option<(Flow, (&Rule, bool))> {
-        let sent = client_flow.reversed();
-        let of_client = self.rule(client_flow);
-        let of_sent = self.rule(&sent).filter(|(_, routed)| *routed);
-        match (of_client, of_sent) {
-            (Some(rule @ (_, false)), _) | (Some(rule), None) => Some((client_flow.clone(), rule)),
-            (_, Some(rule)) => Some((sent, rule)),
-            (None, None) => None,
-        }
+/// Network with this key, which the setup has.
+fn network(setup: &Setup, key: usize) -> &Network {
+    setup.networks.iter().find(|network| network.key == key).expect("nouns are of networks that there are")
+}
+
+/// Network of a packet: the only one has all of them, unless it is a VLAN.
+fn network_of(setup: &Setup, vlan: Option<u16>) -> Option<&Network> {
+    if let [sole @ Network { vlan: None, .. }] = &setup.networks[..] {
+        return Some(sole);
     }
+    let vlan = vlan.filter(|vlan| *vlan > 0);
+    setup.networks.iter().find(|network| network.vlan == vlan)
+}
 
-    /// Rule that matches a flow, else the rule that the flow's longest route leads to; true if a route does.
-    fn rule(&self, flow: &Flow) -> Option<(&Rule, bool)> {
-        let setup = self.setup.as_ref()?;
-        let admits = |rule: &Rule| {
-            rule.scheme == Scheme::External
-                || rule.global
-                || setup.region.is_empty()
-                || setup.region.iter().any(|range| range.contains(&flow.src))
-        };
-        let matching = setup.rules.iter().filter(|rule| takes(rule, flow) && admits(rule));
-        let direct = matching.max_by_key(|rule| {
-            let source = rule.source_ranges.iter().filter(|range| range.contains(&flow.src));
-            (
-                rule.vip.prefix_len(),
-                rule.protocol != RuleProtocol::L3Default,
-                !matches!(rule.ports, Ports::All),
-                source.map(|range| 1 + range.prefix_len()).max().unwrap_or(0),
-            )
-        });
-        direct.map(|rule| (rule, false)).or_else(|| {
-            let routes = setup.routes.iter().filter(|route| route.range.contains(&flow.dst));
-            let longest = routes.max_by_key(|route| route.range.prefix_len())?;
-            let hop = setup.rules.iter().find(|rule| rule.name == longest.next_hop);
-            hop.filter(|rule| admits(rule)).map(|rule| (rule, true))
-        })
+/// Flow that an ICMP error goes with, and its rule: the client's, to whom a VIP answered, or that of the quoted packet itself,
+/// if it came by a route, or else that of the opposite direction, which does.
+fn quoted<'s>(client_flow: &Flow, setup: &'s Setup, network: &Network) -> Option<(Flow, (&'s Rule, bool))> {
+    let sent = client_flow.reversed();
+    let of_client = rule(client_flow, setup, network);
+    let of_sent = rule(&sent, setup, network).filter(|(_, routed)| *routed);
+    match (of_client, of_sent) {
+        (Some(rule @ (_, false)), _) | (Some(rule), None) => Some((client_flow.clone(), rule)),
+        (_, Some(rule)) => Some((sent, rule)),
+        (None, None) => None,
     }
 }
 
-fn datagram(packet: &Packet) -> Datagram {
+/// Rule of a network that matches a flow, else the rule that the flow's longest route there leads to; true if a route does.
+fn rule<'s>(flow: &Flow, setup: &'s Setup, network: &Network) -> Option<(&'s Rule, bool)> {
+    let admits = |rule: &Rule| {
+        rule.scheme == Scheme::External
+            || rule.global
+            || network.region.is_empty()
+            || network.region.iter().any(|range| range.contains(&flow.src))
+    };
+    let of_network = setup.rules.iter().filter(|rule| rule.network == network.key);
+    let matching = of_network.filter(|rule| takes(rule, flow) && admits(rule));
+    let direct = matching.max_by_key(|rule| {
+        let source = rule.source_ranges.iter().filter(|range| range.contains(&flow.src));
+        (
+            rule.vip.prefix_len(),
+            rule.protocol != RuleProtocol::L3Default,
+            !matches!(rule.ports, Ports::All),
+            source.map(|range| 1 + range.prefix_len()).max().unwrap_or(0),
+        )
+    });
+    direct.map(|rule| (rule, false)).or_else(|| {
+        let of_network = setup.routes.iter().filter(|route| route.network == network.key);
+        let routes = of_network.filter(|route| route.range.contains(&flow.dst));
+        let longest = routes.max_by_key(|route| route.range.prefix_len())?;
+        let hop = setup.rules.iter().find(|rule| rule.name == longest.next_hop);
+        hop.filter(|rule| admits(rule)).map(|rule| (rule, true))
+    })
+}
+
+fn datagram(packet: &Packet, network: u64) -> Datagram {
     let Flow { src, dst, protocol, .. } = packet.flow;
-    (src, dst, protocol, packet.identification)
+    (network, src, dst, protocol, packet.identification)
 }
 
 /// True if a rule matches packets of a flow.

@@ -43,8 +43,19 @@ pub(crate) enum Ports {
     All,
 }
 
+/// A network: in a setup of several, its frames are those of its VLAN, or those without a tag.
+#[derive(Clone, Debug)]
+pub(crate) struct Network {
+    /// Number by which the nouns of a scenario's setups know their network, whatever its name is.
+    pub(crate) key: usize,
+    pub(crate) name: String,
+    pub(crate) vlan: Option<u16>,
+    pub(crate) region: Vec<IpNet>,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Rule {
+    pub(crate) network: usize,
     pub(crate) name: String,
     pub(crate) scheme: Scheme,
     /// Virtual IP address, as a prefix of its full length, or prefix.
@@ -65,6 +76,7 @@ pub(crate) struct Failover {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Service {
+    pub(crate) network: usize,
     pub(crate) name: String,
     pub(crate) scheme: Scheme,
     pub(crate) affinity: Affinity,
@@ -90,6 +102,7 @@ pub(crate) struct Endpoint {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Group {
+    pub(crate) network: usize,
     pub(crate) name: String,
     pub(crate) delivery: &'static str,
     pub(crate) endpoints: Vec<Endpoint>,
@@ -97,6 +110,7 @@ pub(crate) struct Group {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Route {
+    pub(crate) network: usize,
     pub(crate) name: String,
     pub(crate) range: IpNet,
     pub(crate) next_hop: String,
@@ -105,7 +119,8 @@ pub(crate) struct Route {
 /// A configuration.
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
-    pub(crate) region: Vec<IpNet>,
+    /// Networks in the order of the file, at least one.
+    pub(crate) networks: Vec<Network>,
     pub(crate) rules: Vec<Rule>,
     pub(crate) services: Vec<Service>,
     pub(crate) groups: Vec<Group>,
@@ -117,7 +132,10 @@ pub(crate) const WEIGHTS: [u16; 7] = [0, 1, 1, 2, 5, 100, 1000];
 /// Draining timeouts in seconds from which services get theirs.
 pub(crate) const DRAINING: [u64; 5] = [0, 0, 4, 5, 30];
 
-/// VIP of this number in a family.
+/// VLANs that networks and packets have, and none.
+pub(crate) const VLANS: [Option<u16>; 4] = [None, Some(100), Some(200), Some(300)];
+
+/// VIP of this number in a family, in every network.
 pub(crate) fn vip(is_ipv4: bool, number: usize) -> IpAddr {
     let text =
         if is_ipv4 { format!("203.0.113.{}", 10 + number) } else { format!("2001:db8::{:x}", 0x10 + number) };
@@ -156,39 +174,68 @@ fn net(text: &str) -> IpNet {
 }
 
 impl Setup {
-    /// A random setup over one family or both.
+    /// A random setup over one family or both, in one to three networks, all of whose addresses are the same.
     pub(crate) fn random(dice: &mut Dice) -> Self {
         let families = dice.pick(&[vec![true], vec![true], vec![false], vec![true, false]]);
-        let one_family = (families.len() == 1).then(|| families[0]);
-        let groups: Vec<Group> = (0..2 + dice.below(3)).map(|i| Group::random(dice, i, one_family)).collect();
-        let services: Vec<Service> =
-            (0..1 + dice.below(4)).map(|i| Service::random(dice, i, &groups)).collect();
-        let mut setup = Self { region: Vec::new(), rules: Vec::new(), services, groups, routes: Vec::new() };
-        if dice.chance(50) {
-            setup.region = vec![net("192.0.0.0/24"), net("2001:db8:c::/64")];
-        }
-        for is_ipv4 in families {
-            for number in 0..3 {
-                setup.add_rules(dice, vip(is_ipv4, number).into());
-            }
-            if dice.chance(50) {
-                for prefix in vip_prefixes(is_ipv4) {
-                    setup.add_rules(dice, prefix);
-                }
-            }
-            setup.add_routes(dice, is_ipv4);
+        let networks = dice.pick(&[1, 1, 2, 3]);
+        let mut vlans = VLANS.to_vec();
+        vlans.rotate_left(dice.below(VLANS.len()));
+        let mut setup = Self {
+            networks: Vec::new(),
+            rules: Vec::new(),
+            services: Vec::new(),
+            groups: Vec::new(),
+            routes: Vec::new(),
+        };
+        for (key, vlan) in vlans.into_iter().take(networks).enumerate() {
+            let (name, vlan) = match networks {
+                1 => ("default".to_owned(), None),
+                _ => (format!("network-{key}"), vlan),
+            };
+            setup.add_network(dice, Network { key, name, vlan, region: Vec::new() }, &families);
         }
         setup
     }
 
+    /// Adds a network, with all that is in it.
+    fn add_network(&mut self, dice: &mut Dice, mut network: Network, families: &[bool]) {
+        let one_family = (families.len() == 1).then(|| families[0]);
+        let key = network.key;
+        let groups: Vec<Group> =
+            (0..2 + dice.below(3)).map(|i| Group::random(dice, key, i, one_family)).collect();
+        self.services.extend((0..1 + dice.below(4)).map(|i| Service::random(dice, key, i, &groups)));
+        self.groups.extend(groups);
+        if dice.chance(50) {
+            network.region = vec![net("192.0.0.0/24"), net("2001:db8:c::/64")];
+        }
+        self.networks.push(network);
+        for &is_ipv4 in families {
+            for number in 0..3 {
+                self.add_rules(dice, key, vip(is_ipv4, number).into());
+            }
+            if dice.chance(50) {
+                for prefix in vip_prefixes(is_ipv4) {
+                    self.add_rules(dice, key, prefix);
+                }
+            }
+            self.add_routes(dice, key, is_ipv4);
+        }
+    }
+
+    /// Services of a network.
+    fn services_of(&self, network: usize) -> Vec<Service> {
+        self.services.iter().filter(|service| service.network == network).cloned().collect()
+    }
+
     /// Adds rules of each protocol and kind of ports on one VIP, some of them with rules that steer by source.
-    fn add_rules(&mut self, dice: &mut Dice, vip: IpNet) {
+    fn add_rules(&mut self, dice: &mut Dice, network: usize, vip: IpNet) {
+        let services = self.services_of(network);
         for protocol in [RuleProtocol::Tcp, RuleProtocol::Udp, RuleProtocol::L3Default] {
             for all in [false, true] {
                 if dice.chance(45) || protocol == RuleProtocol::L3Default && !all {
                     continue;
                 }
-                let service = dice.pick(&self.services);
+                let service = dice.pick(&services);
                 let ports = match (all, service.scheme) {
                     (true, _) => Ports::All,
                     (false, Scheme::External) if dice.chance(40) => {
@@ -197,6 +244,7 @@ impl Setup {
                     (false, _) => Ports::List(dice.pick(&[vec![80], vec![80, 443], vec![443, 8081]])),
                 };
                 let base = Rule {
+                    network,
                     name: format!("rule-{}", self.rules.len()),
                     scheme: service.scheme,
                     vip,
@@ -213,8 +261,9 @@ impl Setup {
     }
 
     fn add_steering(&mut self, dice: &mut Dice, base: &Rule) {
+        let of_network = self.services_of(base.network).into_iter();
         let external: Vec<Service> =
-            self.services.iter().filter(|service| service.scheme == Scheme::External).cloned().collect();
+            of_network.filter(|service| service.scheme == Scheme::External).collect();
         let ranges = match base.vip {
             IpNet::V4(_) => ["192.0.0.0/16", "192.0.0.0/29", "192.0.1.0/29", "192.0.1.2/32"],
             IpNet::V6(_) => {
@@ -233,11 +282,12 @@ impl Setup {
         }
     }
 
-    fn add_routes(&mut self, dice: &mut Dice, is_ipv4: bool) {
+    fn add_routes(&mut self, dice: &mut Dice, network: usize, is_ipv4: bool) {
         let hops: Vec<Rule> = self
             .rules
             .iter()
-            .filter(|rule| rule.scheme == Scheme::Internal && rule.vip.addr().is_ipv4() == is_ipv4)
+            .filter(|rule| rule.network == network && rule.scheme == Scheme::Internal)
+            .filter(|rule| rule.vip.addr().is_ipv4() == is_ipv4)
             .cloned()
             .collect();
         let ranges = if is_ipv4 {
@@ -252,7 +302,7 @@ impl Setup {
                 let name = format!("route-{}", self.routes.len());
                 let next_hop = usual.clone().filter(|_| dice.chance(70));
                 let next_hop = next_hop.unwrap_or_else(|| dice.pick(&hops).name);
-                self.routes.push(Route { name, range: net(range), next_hop });
+                self.routes.push(Route { network, name, range: net(range), next_hop });
             }
         }
     }
@@ -268,6 +318,68 @@ impl Setup {
     pub(crate) fn remove_stranded_routes(&mut self) {
         let rules = &self.rules;
         self.routes.retain(|route| rules.iter().any(|rule| rule.name == route.next_hop));
+    }
+
+    /// Removes a network, with all that is in it.
+    pub(crate) fn remove_network(&mut self, key: usize) {
+        self.networks.retain(|network| network.key != key);
+        self.rules.retain(|rule| rule.network != key);
+        self.services.retain(|service| service.network != key);
+        self.groups.retain(|group| group.network != key);
+        self.routes.retain(|route| route.network != key);
+    }
+
+    /// Adds a network with all that is in it in another setup, under a name and a VLAN that nobody has.
+    pub(crate) fn restore_network(&mut self, key: usize, from: &Self) {
+        let Some(network) = from.networks.iter().find(|network| network.key == key) else { return };
+        let mut network = network.clone();
+        while self.networks.iter().any(|other| other.name == network.name) {
+            network.name += "-again";
+        }
+        let is_free = |vlan: &Option<u16>| self.networks.iter().all(|other| other.vlan != *vlan);
+        let mut vlans = std::iter::once(network.vlan).chain(VLANS);
+        network.vlan = vlans.find(is_free).expect("there are more VLANs than networks");
+        self.networks.push(network);
+        self.rules.extend(from.rules.iter().filter(|rule| rule.network == key).cloned());
+        self.services.extend(from.services.iter().filter(|service| service.network == key).cloned());
+        self.groups.extend(from.groups.iter().filter(|group| group.network == key).cloned());
+        self.routes.extend(from.routes.iter().filter(|route| route.network == key).cloned());
+    }
+
+    /// True if this is a network of the setup.
+    pub(crate) fn has_network(&self, key: usize) -> bool {
+        self.networks.iter().any(|network| network.key == key)
+    }
+
+    /// True if the setup has several networks, of which decisions name theirs.
+    pub(crate) fn has_several_networks(&self) -> bool {
+        self.networks.len() > 1
+    }
+
+    /// Line by which a noun names its network, which may be left out where that is the first.
+    fn network_line(&self, key: usize) -> String {
+        match self.networks.iter().position(|network| network.key == key) {
+            Some(index @ 1..) => format!("network = \"{}\"\n", self.networks[index].name),
+            _ => String::new(),
+        }
+    }
+
+    fn write_networks(&self, out: &mut String) -> fmt::Result {
+        let is_named = |network: &Network| self.has_several_networks() || network.name != "default";
+        if self.networks.iter().any(|network| network.vlan.is_some()) || self.has_several_networks() {
+            writeln!(out, "[[port]]\nname = \"trunk\"\ndevice = \"net_null0\"")?;
+        }
+        for network in &self.networks {
+            writeln!(out, "[[network]]\nipv4_address = \"192.0.2.1\"\nipv6_address = \"2001:db8:1::1\"")?;
+            writeln!(out, "region_ranges = {}", quoted(&network.region))?;
+            if is_named(network) {
+                writeln!(out, "name = \"{}\"", network.name)?;
+            }
+            if let Some(vlan) = network.vlan {
+                writeln!(out, "vlan = {vlan}")?;
+            }
+        }
+        Ok(())
     }
 
     /// Endpoints of a service; true marks those of a failover group.
@@ -289,13 +401,15 @@ impl Setup {
     }
 
     fn write(&self, out: &mut String) -> fmt::Result {
-        writeln!(out, "[network]\nipv4_address = \"192.0.2.1\"\nipv6_address = \"2001:db8:1::1\"")?;
-        writeln!(out, "region_ranges = {}", quoted(&self.region))?;
+        self.write_networks(out)?;
         writeln!(out, "[conntrack]\nmax_entries = 16384")?;
-        self.rules.iter().try_for_each(|rule| rule.write(out))?;
-        self.services.iter().try_for_each(|service| service.write(out))?;
+        self.rules.iter().try_for_each(|rule| rule.write(&self.network_line(rule.network), out))?;
+        self.services
+            .iter()
+            .try_for_each(|service| service.write(&self.network_line(service.network), out))?;
         for group in &self.groups {
             writeln!(out, "[[backend_group]]\nname = \"{}\"\ndelivery = \"{}\"", group.name, group.delivery)?;
+            write!(out, "{}", self.network_line(group.network))?;
             let endpoint = |Endpoint { name, address, weight }: &Endpoint| {
                 format!("{{ name = \"{name}\", ip_address = \"{address}\", weight = {weight} }}")
             };
@@ -306,11 +420,12 @@ impl Setup {
             )?;
         }
         writeln!(out, "[[health_check]]\nname = \"check\"\ntype = \"HTTP\"\nport = 8080")?;
-        for Route { name, range, next_hop } in &self.routes {
+        for Route { network, name, range, next_hop } in &self.routes {
             writeln!(
                 out,
                 "[[route]]\nname = \"{name}\"\ndest_range = \"{range}\"\nnext_hop_ilb = \"{next_hop}\""
             )?;
+            write!(out, "{}", self.network_line(*network))?;
         }
         Ok(())
     }
@@ -330,13 +445,14 @@ impl Scheme {
 }
 
 impl Rule {
-    fn write(&self, out: &mut String) -> fmt::Result {
+    fn write(&self, network: &str, out: &mut String) -> fmt::Result {
         let protocol = match self.protocol {
             RuleProtocol::Tcp => "TCP",
             RuleProtocol::Udp => "UDP",
             RuleProtocol::L3Default => "L3_DEFAULT",
         };
         writeln!(out, "[[forwarding_rule]]\nname = \"{}\"", self.name)?;
+        write!(out, "{network}")?;
         writeln!(out, "load_balancing_scheme = \"{}\"", self.scheme.word())?;
         writeln!(out, "ip_address = \"{}\"\nip_protocol = \"{protocol}\"", self.vip)?;
         writeln!(out, "backend_service = \"{}\"", self.service)?;
@@ -356,7 +472,7 @@ impl Rule {
 }
 
 impl Service {
-    fn random(dice: &mut Dice, number: usize, groups: &[Group]) -> Self {
+    fn random(dice: &mut Dice, network: usize, number: usize, groups: &[Group]) -> Self {
         let scheme = dice.pick(&[Scheme::External, Scheme::Internal]);
         let mut affinities =
             vec![Affinity::None, Affinity::ClientIpPortProto, Affinity::ClientIpProto, Affinity::ClientIp];
@@ -379,7 +495,8 @@ impl Service {
         let weighted = dice.chance(40);
         let has_subsets = scheme == Scheme::Internal && !weighted && dice.chance(60);
         Self {
-            name: format!("service-{number}"),
+            network,
+            name: format!("service-{network}-{number}"),
             scheme,
             affinity,
             per_session,
@@ -402,7 +519,7 @@ impl Service {
         self.members.iter().any(|(_, failover)| *failover)
     }
 
-    fn write(&self, out: &mut String) -> fmt::Result {
+    fn write(&self, network: &str, out: &mut String) -> fmt::Result {
         let affinity = match self.affinity {
             Affinity::None => "NONE",
             Affinity::ClientIpPortProto => "CLIENT_IP_PORT_PROTO",
@@ -419,6 +536,7 @@ impl Service {
             |(group, failover): &(String, bool)| format!("{{ group = \"{group}\", failover = {failover} }}");
         let members = self.members.iter().map(member).collect::<Vec<_>>().join(", ");
         writeln!(out, "[[backend_service]]\nname = \"{}\"\nprotocol = \"UNSPECIFIED\"", self.name)?;
+        write!(out, "{network}")?;
         writeln!(out, "load_balancing_scheme = \"{}\"", self.scheme.word())?;
         writeln!(out, "session_affinity = \"{affinity}\"\nhealth_checks = [\"check\"]")?;
         let policy = if self.weighted { "WEIGHTED_MAGLEV" } else { "MAGLEV" };
@@ -447,7 +565,7 @@ impl Service {
 
 impl Group {
     /// A random group, of one family if there is one; endpoints of both families are reached by tunnels.
-    fn random(dice: &mut Dice, number: usize, family: Option<bool>) -> Self {
+    fn random(dice: &mut Dice, network: usize, number: usize, family: Option<bool>) -> Self {
         let deliveries: &[&str] = match family {
             Some(_) => &["l2", "ipip", "gre", "gue"],
             None => &["ipip", "gre", "gue"],
@@ -465,6 +583,7 @@ impl Group {
             }
         };
         let endpoints = (0..dice.pick(&[0, 1, 2, 3, 4, 6])).map(|host| endpoint(dice, host)).collect();
-        Self { name: format!("group-{number}"), delivery: dice.pick(deliveries), endpoints }
+        let name = format!("group-{network}-{number}");
+        Self { network, name, delivery: dice.pick(deliveries), endpoints }
     }
 }

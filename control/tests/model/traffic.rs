@@ -7,7 +7,7 @@ use pcap_fixtures::packet::{Packet as Frame, tcp};
 
 use crate::change::moment;
 use crate::dice::Dice;
-use crate::setup::{Setup, client, routed, vip};
+use crate::setup::{Setup, VLANS, client, routed, vip};
 
 pub(crate) const ICMP: u8 = 1;
 pub(crate) const TCP: u8 = 6;
@@ -54,6 +54,8 @@ impl Flow {
 #[derive(Clone, Debug)]
 pub(crate) struct Packet {
     pub(crate) at: Duration,
+    /// VLAN in the packet's tag; 0 of a tag of priority alone.
+    pub(crate) vlan: Option<u16>,
     pub(crate) flow: Flow,
     pub(crate) syn: bool,
     /// Number that the fragments of a datagram share.
@@ -66,6 +68,7 @@ pub(crate) struct Packet {
 /// Flow that a client repeats.
 #[derive(Clone, Debug)]
 struct Habit {
+    vlan: Option<u16>,
     client: IpAddr,
     server: IpAddr,
     protocol: u8,
@@ -79,7 +82,12 @@ pub(crate) fn packets(dice: &mut Dice, setup: &Setup, count: usize, horizon: Dur
     let families = if families.is_empty() { vec![true] } else { families };
     let clients = dice.pick(&[4, 12, 60]);
     let mut habits: Vec<Habit> =
-        (0..8 + dice.below(60)).map(|number| habit(dice, &families, clients, number)).collect();
+        (0..8 + dice.below(60)).map(|number| habit(dice, setup, &families, clients, number)).collect();
+    if setup.has_several_networks() {
+        // The same packets in another network, or in none.
+        let again: Vec<Habit> = habits.iter().filter(|_| dice.chance(50)).cloned().collect();
+        habits.extend(again.into_iter().map(|habit| Habit { vlan: vlan(dice, setup), ..habit }));
+    }
     // What goes by a route has another direction, which may go by a route too.
     let answers: Vec<Habit> = habits.iter().filter(|habit| habit.is_routed()).map(Habit::answers).collect();
     habits.extend(answers);
@@ -92,7 +100,12 @@ pub(crate) fn packets(dice: &mut Dice, setup: &Setup, count: usize, horizon: Dur
     found
 }
 
-fn habit(dice: &mut Dice, families: &[bool], clients: usize, number: usize) -> Habit {
+/// VLAN of a network at first, or now and then any.
+fn vlan(dice: &mut Dice, setup: &Setup) -> Option<u16> {
+    if dice.chance(85) { dice.pick(&setup.networks).vlan } else { dice.pick(&VLANS) }
+}
+
+fn habit(dice: &mut Dice, setup: &Setup, families: &[bool], clients: usize, number: usize) -> Habit {
     let is_ipv4 = dice.pick(families);
     let server = match dice.below(10) {
         0 => routed(is_ipv4, true),
@@ -102,6 +115,7 @@ fn habit(dice: &mut Dice, families: &[bool], clients: usize, number: usize) -> H
     };
     let icmp = if is_ipv4 { ICMP } else { ICMPV6 };
     Habit {
+        vlan: if setup.has_several_networks() { vlan(dice, setup) } else { None },
         client: client(is_ipv4, dice.below(clients)),
         server,
         protocol: dice.pick(&[TCP, TCP, TCP, TCP, UDP, UDP, UDP, ESP, GRE, SCTP, icmp]),
@@ -173,10 +187,10 @@ fn packet(
     if is_quoted {
         return icmp_error(dice, at, habit, flow, fragment);
     }
-    let mut frame = carrying(between(habit.client, habit.server), habit, habit.ports, flags);
-    if dice.chance(5) {
-        frame = frame.vlan(100);
-    }
+    let frame = carrying(between(habit.client, habit.server), habit, habit.ports, flags);
+    // Where there is one network, a tag means nothing; VLAN 0 is none.
+    let vlan = habit.vlan.or(dice.chance(5).then(|| dice.pick(&[0, 100])));
+    let mut frame = tagged(frame, vlan);
     if dice.chance(10) {
         frame = if habit.client.is_ipv4() { frame.options(&[1; 4]) } else { frame.hop_by_hop(&[1, 4]) };
     }
@@ -184,7 +198,7 @@ fn packet(
         frame = frame.identification(identification).fragment(offset, more);
     }
     let syn = habit.protocol == TCP && flags & tcp::SYN != 0 && !is_later;
-    Packet { at, flow, syn, identification, quoted: None, frame: frame.build() }
+    Packet { at, vlan, flow, syn, identification, quoted: None, frame: frame.build() }
 }
 
 /// Makes an ICMP error of a router or of the client's own host, about a packet that a backend sent to the client.
@@ -214,10 +228,19 @@ fn icmp_error(
         2 | 3 => (shortest + 20, habit.server, true),
         _ => (shortest, habit.server, true),
     };
-    let frame = between(sender, receiver).icmp(kind, code, 1280).quoting(&answer, quote_len).build();
+    let frame = between(sender, receiver).icmp(kind, code, 1280).quoting(&answer, quote_len);
+    let frame = tagged(frame, habit.vlan).build();
     let protocol = if is_ipv4 { ICMP } else { ICMPV6 };
     let flow = Flow { src: sender, dst: receiver, protocol, ports: None, part: Part::Whole };
-    Packet { at, flow, syn: false, identification: 0, quoted: is_usable.then_some(quoted), frame }
+    let quoted = is_usable.then_some(quoted);
+    Packet { at, vlan: habit.vlan, flow, syn: false, identification: 0, quoted, frame }
+}
+
+fn tagged(frame: Frame, vlan: Option<u16>) -> Frame {
+    match vlan {
+        Some(vlan) => frame.vlan(vlan),
+        None => frame,
+    }
 }
 
 fn between(src: IpAddr, dst: IpAddr) -> Frame {

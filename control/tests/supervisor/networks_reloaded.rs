@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use guideway::api::request::Request;
 use guideway::api::view::{self, EventKind};
+use guideway::health::probe::WeightReport;
 use guideway::run::assemble::Probing;
 use guideway::run::ports::{MemoryPorts, Ports};
 use guideway_engine::mbuf::Mbuf;
+use pcap_fixtures::packet::Packet;
 
 use crate::networks::{BLUE, HEAD, RED, answer_arp, arp, config, is_of, network, sent_on, vip_asked};
 use crate::operator::*;
@@ -191,6 +193,81 @@ fn probes_of_a_network_that_is_added_go_out_in_its_vlan() {
         };
         assert_eq!(operator.receive(probes(GREEN)).await[5], 0xd);
         assert_eq!(operator.receive(probes(RED)).await[5], 0xc);
+        stop(&operator).await;
+    });
+    assert_eq!(result, Ok(()));
+}
+
+#[test]
+fn a_sole_network_that_is_renamed_keeps_health_reported_weights_and_announced_vips() {
+    let policy = "locality_lb_policy = \"WEIGHTED_MAGLEV\"\nhealth_checks";
+    let config = CONFIG.replace("TCP", "HTTP").replace("health_checks", policy);
+    let rule = "neighbor_replies = \"WHEN_ANNOUNCED\"\nbackend_service";
+    let config = config.replacen("backend_service", rule, 1);
+    let renamed = format!("[network]\nname = \"blue\"\n{config}");
+    let result = with_watch("network-renamed", &config, |operator| async move {
+        for _ in 0..2 {
+            operator.report("a", Ok(Some(WeightReport::Weight(30)))).await;
+            operator.report("b", Ok(Some(WeightReport::Weight(10)))).await;
+        }
+        operator.backend_when("a", |backend| backend.weight == Some(30)).await;
+        operator.report("b", Err("no answer")).await;
+        operator.report("b", Err("no answer")).await;
+        operator.backend_when("b", |backend| backend.health == view::Health::Unhealthy).await;
+        let address: guideway_model::config::VipRange = "192.0.2.100".parse().unwrap();
+        operator.ask(|reply| Request::VipAnnounce { address, network: None, reply }).await.unwrap();
+        let last = operator.ask(|reply| Request::Events { limit: 1, after: None, reply }).await.unwrap();
+        let last = last.events[0].id;
+
+        let renamed = reload(&operator, &renamed).await;
+        assert_eq!(changes(&renamed), ["network blue: renamed from default"]);
+        let a = operator.backend("a").await;
+        assert_eq!((a.weight, a.weight_source), (Some(30), view::WeightSource::Reported));
+        assert_eq!(a.health, view::Health::Healthy);
+        assert_eq!(operator.backend("b").await.health, view::Health::Unhealthy);
+        assert!(operator.ask(|reply| Request::VipList { reply }).await.unwrap().vips[0].announced);
+        // A report that says nothing new is none; one that does counts at once.
+        operator.report("a", Ok(Some(WeightReport::Weight(30)))).await;
+        operator.report("a", Ok(Some(WeightReport::Weight(1)))).await;
+        operator.backend_when("a", |backend| backend.weight == Some(1)).await;
+        let kinds: Vec<_> = operator.events_after(last).await.into_iter().map(|(kind, _)| kind).collect();
+        assert_eq!(kinds, [EventKind::Reloaded, EventKind::WeightChanged]);
+        stop(&operator).await;
+    });
+    assert_eq!(result, Ok(()));
+}
+
+#[test]
+fn a_network_goes_from_its_vlan_to_its_ports_untagged_addresses_and_back() {
+    let tagged = format!("[[network]]\nname = \"red\"\nvlan = {RED}\nip_addresses = [\"192.0.2.1/24\"]\n");
+    let untagged = config()
+        .replace(&tagged, "[[network]]\nname = \"red\"\n")
+        .replace("name = \"trunk\"\n", "name = \"lan\"\nip_addresses = [\"192.0.2.1/24\"]\n");
+    assert!(!untagged.contains(&tagged) && untagged.contains("lan"));
+    let result = run("vlan-untagged", &config(), Probing::Off, None, |mut operator| async move {
+        answer_arp(&mut operator, RED, 0xc).await;
+        resolved(&operator, "red-1").await;
+        let reloaded = reload(&operator, &untagged).await;
+        let renamed = "[[port]]: takes effect at the next start";
+        assert_eq!(changes(&reloaded), [renamed, "port lan: addresses or gateways", "network red"]);
+        let is_asked = |frame: &[u8]| frame[12..14] == [8, 6] && frame[38..42] == [192, 0, 2, 12];
+        operator.receive(is_asked).await;
+        assert!(operator.wire.send(arp(None, 0xd, 2, [12, 1])).is_ok(), "the ring has room");
+        let is_new = |backend: &view::Backend| {
+            backend.next_hop.as_ref().is_some_and(|hop| hop.mac.as_deref() == Some("02:00:00:00:00:0d"))
+        };
+        operator.backend_when("red-1", is_new).await;
+        operator.send(&Packet::between("192.0.2.50", "192.0.2.100").tcp(1_000, 80, 0x02));
+        let untagged = operator.receive(|frame| frame[12..14] == [8, 0]).await;
+        assert_eq!(untagged[5], 0xd);
+
+        reload(&operator, &config()).await;
+        answer_arp(&mut operator, RED, 0xe).await;
+        let is_back = |backend: &view::Backend| {
+            backend.next_hop.as_ref().is_some_and(|hop| hop.mac.as_deref() == Some("02:00:00:00:00:0e"))
+        };
+        operator.backend_when("red-1", is_back).await;
+        assert_eq!(sent_on(&mut operator, RED, 0x10).await, 0xe);
         stop(&operator).await;
     });
     assert_eq!(result, Ok(()));

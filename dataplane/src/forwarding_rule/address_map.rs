@@ -51,6 +51,11 @@ impl<T> AddressMap<T> {
     pub(super) fn keys(&self) -> impl Iterator<Item = Address> {
         self.cells.iter().filter(|cell| cell.value != Cell::EMPTY).map(|cell| cell.address)
     }
+
+    /// Values of all addresses, in no order.
+    pub(super) fn values(&self) -> impl Iterator<Item = &T> {
+        self.values.iter()
+    }
 }
 
 impl<T> From<BTreeMap<Address, T>> for AddressMap<T> {

@@ -27,6 +27,11 @@ impl<T> PrefixMap<T> {
         networks.map(|(network, bits)| network.in_prefix(bits).expect("its prefix has this length"))
     }
 
+    /// Values of all prefixes, in no order.
+    pub(super) fn values(&self) -> impl Iterator<Item = &T> {
+        self.lengths.iter().flat_map(|(_, networks)| networks.values())
+    }
+
     /// Values of the prefixes that hold `address`, longest first.
     #[inline]
     pub(super) fn holding(&self, address: Address) -> impl Iterator<Item = &T> {

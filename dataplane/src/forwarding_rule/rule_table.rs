@@ -11,6 +11,7 @@
 //!                                  ─▶ protocol ─▶ answer, or by port ▶ answer
 //! ```
 
+mod budget;
 mod cells;
 mod ranges;
 mod spelling;
@@ -20,6 +21,8 @@ use crate::affinity::KeyParts;
 use crate::flow::Flow;
 use cells::{Cells, Ipv4Key, Ipv6Key, Key};
 use ranges::Ranges;
+
+pub(super) use budget::Budget;
 
 /// Answer for a plain packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

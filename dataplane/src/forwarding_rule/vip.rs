@@ -71,6 +71,11 @@ impl Vip {
         own.listed.iter().flat_map(|segment| [segment.first.into(), u32::from(segment.last) + 1])
     }
 
+    /// Number of candidates in all lists.
+    pub(super) fn size(&self) -> usize {
+        self.tcp.size() + self.udp.size() + self.l3_default.list.len()
+    }
+
     fn own(&self, flow: &Flow) -> Option<&ProtocolRules> {
         match flow.protocol {
             protocol::TCP => Some(&self.tcp),
@@ -100,6 +105,11 @@ impl ProtocolRules {
         });
         let all = rules.iter().copied().filter(|(_, rule)| rule.ports == RulePorts::All);
         Self { listed: listed.collect(), all: Candidates::new(all) }
+    }
+
+    fn size(&self) -> usize {
+        let listed = self.listed.iter().map(|segment| segment.candidates.list.len());
+        listed.sum::<usize>() + self.all.list.len()
     }
 
     fn listed(&self, port: u16) -> Option<&Candidates> {

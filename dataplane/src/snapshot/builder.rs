@@ -205,12 +205,14 @@ impl SnapshotBuilder {
             (1..).map(ServiceKey).zip(self.services.iter().map(|service| service.policy)).collect();
         let targets = Arc::new(Targets::new(&self.rules));
         let ids = (0..).map(NetworkId);
-        let networks = ids.zip(&self.networks).map(|(id, draft)| {
+        let rules = ids.clone().zip(&self.networks).map(|(id, draft)| {
             let of_network = |rule: &ForwardingRule| self.services[usize::from(rule.service.0)].network == id;
             let rules = (0..).map(RuleId).zip(&self.rules).filter(|(_, rule)| of_network(rule));
-            let rules = ForwardingRules::of_network(&targets, rules, &draft.routes, &draft.region)
+            ForwardingRules::of_network(&targets, rules, &draft.routes, &draft.region)
                 .with_own([draft.own.ipv4, draft.own.ipv6].into_iter().flatten().map(Prefix::from))
-                .spelled_out(&treated);
+        });
+        let rules = ForwardingRules::spell_out_all(rules, &treated);
+        let networks = ids.zip(&self.networks).zip(rules).map(|((id, draft), rules)| {
             let (own, icmp_errors_per_sec) = (draft.own, draft.icmp_errors_per_sec);
             Network { id, rules: Arc::new(rules), own, icmp_errors_per_sec }
         });

@@ -165,6 +165,7 @@ fn scenario(packets: Packets, family: Family, delivery: DeliveryMode) -> Scenari
         rules: 1,
         rule: RuleForm::Port,
         form: PacketForm::Plain,
+        networks: 1,
     };
     scenario.sound()
 }

@@ -4,6 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use guideway_dataplane::ingress::NetworkId;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::limits::{MAX_REGION_RANGES, MIN_ENTROPY_BITS};
@@ -21,6 +22,8 @@ pub type MacAddress = [u8; 6];
 /// A network that the appliance is attached to: its link, and the appliance's own addresses, MTU and ICMP errors there.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Network {
+    /// Number of the network: its index in the file, until a reload finds it under another index.
+    pub id: NetworkId,
     /// Name of the network, unique among networks; `default` for a sole one that is given none.
     pub name: String,
     /// Index of its port in [`super::Config::ports`]; [`None`] for a sole network, which is on all ports.
@@ -99,6 +102,7 @@ impl Network {
             tunnel_sources(elements(&file.tunnel_source_ranges), report);
 
         Some(Self {
+            id: NetworkId(index as u8),
             name: scope.networks.name(index).to_owned(),
             port: port?,
             vlan: match &file.vlan {

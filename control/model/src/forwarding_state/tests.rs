@@ -7,12 +7,15 @@ use guideway_dataplane::conntrack::{Entry, Stage, Standing};
 use guideway_dataplane::frame::Frame;
 use guideway_dataplane::ingress::NetworkId;
 use guideway_dataplane::packet::Packet;
+use guideway_dataplane::snapshot::Eligible;
 use guideway_dataplane::time::Tick;
 use guideway_engine::mbuf::Mbuf;
 
 use super::*;
 use crate::egress_lookup::StandInMacs;
 use crate::sample::sample;
+
+mod networks;
 
 fn config(network: &str, group: &str) -> Config {
     let service = "backends = [{ group = \"group\" }]\nconnection_draining = { draining_timeout_sec = 30 }";
@@ -183,6 +186,43 @@ fn subsets_are_shared_between_snapshots_until_their_size_changes() {
 }
 
 #[test]
+fn services_that_choose_alike_share_a_choice_that_is_made_once() {
+    const SERVICES: usize = 20;
+    let head = "[[health_check]]\nname = \"hc\"\ntype = \"TCP\"\n\
+                [[backend_group]]\nname = \"g\"\nendpoints = [";
+    let endpoints: Vec<_> =
+        (1..9).map(|n| format!("{{ name = \"b{n}\", ip_address = \"10.1.0.{n}\" }}")).collect();
+    let service = |number: usize| {
+        format!(
+            "[[forwarding_rule]]\nname = \"s{number}\"\nload_balancing_scheme = \"INTERNAL\"\nip_address = \"203.0.113.{number}\"\n\
+             ports = [80]\nbackend_service = \"s{number}\"\n[[backend_service]]\nname = \"s{number}\"\n\
+             load_balancing_scheme = \"INTERNAL\"\nhealth_checks = [\"hc\"]\nbackends = [{{ group = \"g\" }}]\n\
+             subsetting = {{ policy = \"CONSISTENT_HASH_SUBSETTING\", subset_size = 2 }}\n"
+        )
+    };
+    let text = format!("{head}{}]\n", endpoints.join(", "));
+    let text = (0..SERVICES).fold(text, |text, number| text + &service(number));
+    let config = Config::parse("test", &text).unwrap_or_else(|errors| panic!("{errors}"));
+    let mut state = ForwardingState::offline(config);
+    // Subsets are one where their seats lie in one place of memory.
+    let different = |snapshot: &Snapshot| -> usize {
+        let seats = |eligible: &Eligible| eligible.subsets.as_ref().unwrap().of_class(0).as_ptr();
+        snapshot.services.iter().map(|service| seats(&service.eligible)).collect::<BTreeSet<_>>().len()
+    };
+    let before = state.snapshot(&StandInMacs);
+    assert_eq!(different(&before), 1);
+    let handles = before.services.iter().map(|service| service.eligible.backends.to_vec());
+    assert_eq!(handles.collect::<BTreeSet<_>>().len(), SERVICES, "each has its own backends");
+    // An endpoint fails, as each service's checks see it in their own time.
+    for number in 0..SERVICES {
+        state.apply([health(&format!("s{number}"), "b3", false)], Duration::ZERO);
+        assert_eq!(different(&state.snapshot(&StandInMacs)), if number + 1 < SERVICES { 2 } else { 1 });
+    }
+    state.apply((0..SERVICES).map(|number| health(&format!("s{number}"), "b3", true)), Duration::ZERO);
+    assert_eq!(different(&state.snapshot(&StandInMacs)), 1);
+}
+
+#[test]
 fn a_changed_egress_reaches_every_delivery_and_no_lookup_table() {
     let mut state = ForwardingState::offline(two_services());
     let before = state.snapshot(&NoEgress);
@@ -331,19 +371,24 @@ fn names_of_the_configuration_before_are_known_and_no_older_ones() {
     assert!(knows(&generations[2], "c"));
 }
 
-/// A reload of a replay replaces the ports too, whose addresses no route leads away from.
+/// A reload of a replay replaces the ports too; one of a process leaves their devices, and gives them their addresses.
 #[test]
 fn a_configuration_is_taken_over_whole_unless_it_starts_a_process() {
     let with_port = |address: &str| {
+        let device = address.replace("192.0.2.", "net_null");
         let port =
-            format!("[[port]]\nname = \"lan\"\ndevice = \"net_null0\"\nip_addresses = [\"{address}/24\"]");
+            format!("[[port]]\nname = \"lan\"\ndevice = \"{device}\"\nip_addresses = [\"{address}/24\"]");
         config(&port, "endpoints = [{ name = \"a\", ip_address = \"10.1.0.1\" }]")
     };
-    for (starts_once, expected) in [(false, "192.0.2.2"), (true, "192.0.2.1")] {
+    for (starts_once, expected) in [(false, "net_null2"), (true, "net_null1")] {
         let setup = Setup { starts_once, ..Setup::OFFLINE };
         let mut state = ForwardingState::new(with_port("192.0.2.1"), setup, Duration::ZERO);
         state.apply([StateChange::Config(Box::new(with_port("192.0.2.2")))], Duration::ZERO);
-        assert_eq!(state.config().ports[0].addresses[0].addr().to_string(), expected);
+        let port = &state.config().ports[0];
+        assert_eq!(
+            (port.device.to_string(), port.addresses[0].addr().to_string()),
+            (expected.to_owned(), "192.0.2.2".to_owned())
+        );
     }
 }
 
@@ -391,136 +436,4 @@ fn a_snapshot_of_what_has_changed_is_that_of_everything() {
         assert_eq!(format!("{:?}", changed.backends), format!("{:?}", whole.backends), "at {now:?}");
         assert_eq!(format!("{:?}", changed.services), format!("{:?}", whole.services), "at {now:?}");
     }
-}
-
-/// Networks of these names, VLANs of ports of these names; the service `web` is in `network`.
-fn networks(places: &[(&str, &str, u16)], network: &str) -> Config {
-    let ports: BTreeSet<&str> = places.iter().map(|(_, port, _)| *port).collect();
-    let port = |port: &str| {
-        format!("[[port]]\nname = \"{port}\"\ndevice = \"net_pcap{}\"\n", port.as_bytes()[0] - b'a')
-    };
-    let network_table = |(name, port, vlan): &(&str, &str, u16)| {
-        format!(
-            "[[network]]\nname = \"{name}\"\nport = \"{port}\"\nvlan = {vlan}\nipv4_address = \"192.0.2.1\"\n"
-        )
-    };
-    let ports: String = ports.into_iter().map(port).collect();
-    let tables: String = places.iter().map(network_table).collect();
-    let own = format!("network = \"{network}\"\n");
-    let text = format!(
-        "{ports}{tables}[[health_check]]\nname = \"hc\"\ntype = \"TCP\"\nport = 80\n\
-         [[forwarding_rule]]\nname = \"web\"\n{own}ip_address = \"203.0.113.10\"\nports = [80]\n\
-         backend_service = \"web\"\n[[backend_service]]\nname = \"web\"\n{own}health_checks = [\"hc\"]\n\
-         backends = [{{ group = \"web\" }}]\n[[backend_group]]\nname = \"web\"\n{own}delivery = \"ipip\"\n\
-         endpoints = [{{ name = \"a\", ip_address = \"198.18.0.1\" }}]\n"
-    );
-    Config::parse("test", &text).unwrap_or_else(|errors| panic!("{errors}"))
-}
-
-/// An entry that the service's backend has now.
-fn entry_of(snapshot: &Snapshot, handle: BackendHandle) -> Entry {
-    let backend = snapshot.backend(handle).expect("the backend is there");
-    Entry {
-        backend: handle,
-        generation: backend.generation_for(true),
-        persists: true,
-        stage: Stage::Established,
-        seen: Tick(0),
-    }
-}
-
-#[test]
-fn a_service_that_moves_to_another_network_is_another_one() {
-    let places = [("blue", "a", 100), ("red", "a", 200)];
-    let mut state = ForwardingState::offline(networks(&places, "blue"));
-    let before = state.snapshot(&StandInMacs);
-    let entry = entry_of(&before, handle(&state, "web"));
-    let (key, network) = (before.services[0].key, before.services[0].network);
-    assert_eq!((network, before.standing(&entry, Tick(1))), (NetworkId(0), Standing::Live));
-
-    state.apply([StateChange::Config(Box::new(networks(&places, "red")))], Duration::ZERO);
-    let after = state.snapshot(&StandInMacs);
-    assert_eq!(after.services[0].network, NetworkId(1));
-    assert_ne!(after.services[0].key, key, "no packet has the name of a connection of before");
-    assert_eq!(after.standing(&entry, Tick(1)), Standing::Void);
-}
-
-#[test]
-fn a_sole_network_that_is_given_another_name_keeps_its_connections() {
-    let mut state = ForwardingState::offline(networks(&[("blue", "a", 100)], "blue"));
-    let before = state.snapshot(&StandInMacs);
-    let entry = entry_of(&before, handle(&state, "web"));
-    state.apply([StateChange::Config(Box::new(networks(&[("red", "a", 100)], "red")))], Duration::ZERO);
-    let after = state.snapshot(&StandInMacs);
-    assert_eq!(after.services[0].key, before.services[0].key);
-    assert_eq!(after.standing(&entry, Tick(1)), Standing::Live);
-    let two = [("blue", "a", 100), ("red", "a", 200)];
-    state.apply([StateChange::Config(Box::new(networks(&two, "blue")))], Duration::ZERO);
-    assert_eq!(state.snapshot(&StandInMacs).standing(&entry, Tick(1)), Standing::Void, "`red` was its name");
-}
-
-#[test]
-fn a_network_is_known_by_its_name_whatever_its_number() {
-    let before = [("blue", "a", 100), ("red", "a", 200)];
-    let mut state = ForwardingState::offline(networks(&before, "blue"));
-    let snapshot = state.snapshot(&StandInMacs);
-    let (key, entry) = (snapshot.services[0].key, entry_of(&snapshot, handle(&state, "web")));
-
-    let after = [("green", "a", 300), ("red", "a", 200), ("blue", "a", 100)];
-    state.apply([StateChange::Config(Box::new(networks(&after, "blue")))], Duration::ZERO);
-    let snapshot = state.snapshot(&StandInMacs);
-    assert_eq!((snapshot.services[0].network, snapshot.services[0].key), (NetworkId(2), key));
-    assert_eq!(snapshot.standing(&entry, Tick(1)), Standing::Live);
-    let tagged = pcap_fixtures::packet::Packet::between("192.0.2.7", "203.0.113.10").vlan(100).tcp(1, 80, 0);
-    assert_eq!(state.network_of(PortId(0), &tagged.build()), Some(NetworkId(2)));
-}
-
-#[test]
-fn a_reload_finds_the_ports_of_networks_among_those_that_there_are() {
-    let setup = Setup { starts_once: true, ..Setup::OFFLINE };
-    let before = networks(&[("blue", "a", 100), ("red", "b", 100)], "blue");
-    let mut state = ForwardingState::new(before, setup, Duration::ZERO);
-    // Port `b` is gone, `c` is new, and `red` is on it; `blue` comes behind.
-    let after = networks(&[("red", "c", 100), ("blue", "a", 100)], "blue");
-    let mut reordered = after.clone();
-    reordered.ports.reverse();
-    reordered.networks = after
-        .networks
-        .iter()
-        .map(|network| Arc::new(Network { port: network.port.map(|port| 1 - port), ..(**network).clone() }))
-        .collect();
-    for config in [after, reordered] {
-        state.apply([StateChange::Config(Box::new(config))], Duration::ZERO);
-        let ports: Vec<_> = state.config().networks.iter().map(|network| network.port).collect();
-        assert_eq!(ports, [Some(Network::NO_PORT), Some(0)], "`red` waits for the next start");
-        assert_eq!(state.config().ports.len(), 2);
-        let frame =
-            pcap_fixtures::packet::Packet::between("192.0.2.7", "203.0.113.10").vlan(100).tcp(1, 80, 0);
-        let of = |port| state.network_of(PortId(port), &frame.build());
-        assert_eq!((of(0), of(1)), (Some(NetworkId(1)), None));
-        let egress = *state.snapshot(&StandInMacs).backend(handle(&state, "web")).unwrap().delivery.egress();
-        assert_eq!(egress.port, PortId(0));
-    }
-}
-
-#[test]
-fn a_path_mtu_is_learnt_in_the_network_whose_router_told_of_it() {
-    use pcap_fixtures::packet::Packet as Built;
-    let config = networks(&[("blue", "a", 100), ("red", "a", 200)], "red");
-    let mut state = ForwardingState::offline(config);
-    let inner = Built::between("192.0.2.7", "203.0.113.10").dont_fragment().tcp(1, 80, 0).payload_len(1_360);
-    let sent =
-        Built::between("192.0.2.1", "198.18.0.1").dont_fragment().protocol(4).payload(&inner.ip_bytes());
-    let told = Built::between("192.0.2.254", "192.0.2.1").packet_too_big(1_400, &sent, 100).build();
-    let endpoint = Address::v4([198, 18, 0, 1]);
-    let second = Duration::from_secs;
-    assert_eq!(state.take_in_tunnel_error(NetworkId(0), &told, second(1)), None, "no such tunnel in blue");
-    assert!(state.take_in_tunnel_error(NetworkId(1), &told, second(2)).is_some());
-    let learnt = |network| state.path_mtus().learnt(NetworkId(network), endpoint).map(|learnt| learnt.mtu);
-    assert_eq!((learnt(0), learnt(1)), (None, Some(1_400)));
-    let snapshot = state.snapshot(&StandInMacs);
-    assert_eq!(snapshot.backend(handle(&state, "web")).unwrap().delivery.mtu(), 1_400);
-    let other = networks(&[("red", "a", 200), ("blue", "a", 100)], "red");
-    state.apply([StateChange::Config(Box::new(other))], second(3));
-    assert_eq!(state.path_mtus().learnt(NetworkId(1), endpoint), None, "another network's number now");
 }

@@ -6,14 +6,37 @@ use guideway_dataplane::delivery::DeliveryMode;
 
 use super::Options;
 use super::directory::Directory;
-use super::resource::{Fields, Resource};
+use super::resource::{Fields, Kind, Resource};
 use super::table::{Table, WhenRefused, quoted};
 use super::url::Url;
 
-/// Makes the table of a group, with the endpoints that other files say are in it.
-pub(super) fn table(
+/// Makes the tables of a group, with the endpoints that other files say are in it: one for each network of its services, as a
+/// group here is of one.
+pub(super) fn tables(
+    resource: &Resource,
+    others: &[Fields],
+    directory: &mut Directory,
+    options: &Options,
+) -> Vec<Table> {
+    let name = directory.name_of(resource);
+    let networks: Vec<Option<String>> =
+        directory.networks().all_of(Kind::BackendGroup, &name).iter().cloned().map(Some).collect();
+    let networks = if networks.is_empty() { vec![None] } else { networks };
+    let of_network = |network: Option<String>| {
+        let mut table = table(resource.clone(), others.to_vec(), network.as_deref(), directory, options);
+        let own_name = directory.networks().group_in(&name, network.as_deref());
+        if own_name != name {
+            table.rename(&own_name, network.as_deref());
+        }
+        table
+    };
+    networks.into_iter().map(of_network).collect()
+}
+
+fn table(
     mut resource: Resource,
     others: Vec<Fields>,
+    network: Option<&str>,
     directory: &mut Directory,
     options: &Options,
 ) -> Table {
@@ -43,7 +66,7 @@ pub(super) fn table(
         if let Some(inner) = member.object("network_endpoint") {
             rest.push(std::mem::replace(&mut member, inner));
         }
-        endpoint(&mut member, directory, options, &mut table);
+        endpoint(&mut member, network, directory, options, &mut table);
         rest.push(member);
     }
     table.own().line("]".to_owned(), WhenRefused::Table);
@@ -54,10 +77,16 @@ pub(super) fn table(
     table
 }
 
-fn endpoint(member: &mut Fields, directory: &mut Directory, options: &Options, table: &mut Table) {
+fn endpoint(
+    member: &mut Fields,
+    network: Option<&str>,
+    directory: &mut Directory,
+    options: &Options,
+    table: &mut Table,
+) {
     let instance = member.scalar("instance").or_else(|| member.scalar("name"));
     let [ipv4, ipv6] =
-        instance.as_deref().map(|instance| directory.addresses_of(instance)).unwrap_or_default();
+        instance.as_deref().map(|instance| directory.addresses_of(instance, network)).unwrap_or_default();
     let own = member.scalar("ip_address").filter(|address| !address.is_empty());
     let address = own.or(ipv4).or_else(|| member.scalar("ipv6_address")).or(ipv6);
     let title = instance

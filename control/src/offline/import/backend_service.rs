@@ -6,6 +6,8 @@ use super::table::{Section, Table, WhenRefused, quoted};
 
 /// Makes the table of a backend service.
 pub(super) fn table(mut resource: Resource, directory: &Directory) -> Table {
+    let name = directory.name_of(&resource);
+    let network = directory.networks().first_of(Kind::BackendService, &name);
     let mut table = Table::begin(&mut resource, directory, "backend_service");
     let fields = &mut resource.fields;
     let own = table.own();
@@ -15,7 +17,7 @@ pub(super) fn table(mut resource: Resource, directory: &Directory) -> Table {
     own.text("session_affinity", fields.scalar("session_affinity"), WhenRefused::Line);
     own.text("locality_lb_policy", fields.scalar("locality_lb_policy"), WhenRefused::Line);
     let missing_check = health_checks(fields, directory, own);
-    let members = backends(fields, directory, own);
+    let members = backends(fields, network, directory, own);
     let parts = [tracking(fields), draining(fields), failover(fields), subsetting(fields)];
     for fields in members {
         table.rest(fields);
@@ -57,14 +59,19 @@ fn health_checks(fields: &mut Fields, directory: &Directory, own: &mut Section) 
 }
 
 /// Writes the backends, and returns what is left of each.
-fn backends(fields: &mut Fields, directory: &Directory, own: &mut Section) -> Vec<Fields> {
+fn backends(
+    fields: &mut Fields,
+    network: Option<&str>,
+    directory: &Directory,
+    own: &mut Section,
+) -> Vec<Fields> {
     let mut backends = fields.objects("backends");
     backends.extend(fields.objects("backend"));
     own.line("backends = [".to_owned(), WhenRefused::Table);
     for backend in &mut backends {
         let reference = backend.scalar("group").unwrap_or_default();
         let group = directory.resolve(Kind::BackendGroup, &reference).unwrap_or(&reference);
-        let mut member = format!("group = {}", quoted(group));
+        let mut member = format!("group = {}", quoted(&directory.networks().group_in(group, network)));
         if backend.scalar("failover").is_some_and(|failover| failover == "true") {
             member += ", failover = true";
         }

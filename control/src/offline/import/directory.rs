@@ -4,11 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use guideway_model::config::VipRange;
 
-use super::resource::{Kind, Resource};
+use super::network::Networks;
+use super::resource::{Kind, MAX_NAME, Resource};
 use super::url::Url;
-
-/// Longest name of a table.
-const MAX_NAME: usize = 63;
 
 /// Things of one name, each with its location where that is known.
 type Located<T> = Vec<(Option<String>, T)>;
@@ -18,14 +16,22 @@ type Located<T> = Vec<(Option<String>, T)>;
 pub(super) struct Directory {
     /// Locations of the resources of one kind and name, with the name of each in the configuration.
     names: BTreeMap<(Kind, String), Located<String>>,
-    /// Addresses of instances, IPv4 and IPv6, by name and zone.
-    instances: BTreeMap<String, Located<[Option<String>; 2]>>,
-    /// Forwarding rules by their addresses and prefixes.
-    rules: BTreeMap<VipRange, String>,
+    /// Interfaces of instances, by name and zone.
+    instances: BTreeMap<String, Located<Vec<Interface>>>,
+    /// Forwarding rules by their networks, where there are several, and their addresses and prefixes.
+    rules: BTreeMap<(Option<String>, VipRange), String>,
+    networks: Networks,
     /// Names of the groups that services refer to, and no file has.
     missing_groups: Vec<String>,
     /// Addresses of endpoints by the names that they were given.
     endpoints: BTreeMap<String, String>,
+}
+
+/// Interface of an instance: the network that it is in, and its addresses, IPv4 and IPv6.
+#[derive(Clone, Debug)]
+struct Interface {
+    network: Option<String>,
+    addresses: [Option<String>; 2],
 }
 
 impl Directory {
@@ -45,10 +51,14 @@ impl Directory {
         directory.add_missing_groups(resources);
         directory.tell_apart();
         directory.name_missing_groups();
+        let name_of = |resource: &Resource| directory.name_of(resource);
+        let resolve = |kind, reference: &str| directory.resolve(kind, reference).map(str::to_owned);
+        directory.networks = Networks::new(resources, name_of, resolve);
         for rule in resources.iter().filter(|resource| resource.kind == Kind::ForwardingRule) {
             if let Some(Ok(address)) = rule.fields.peek("ip_address").map(str::parse) {
                 let name = directory.name_of(rule);
-                directory.rules.entry(address).or_insert(name);
+                let network = directory.networks.first_of(Kind::ForwardingRule, &name).map(str::to_owned);
+                directory.rules.entry((network, address)).or_insert(name);
             }
         }
         directory
@@ -103,10 +113,13 @@ impl Directory {
 
     fn add_instance(&mut self, instance: &Resource) {
         let mut fields = instance.fields.clone();
-        let mut interfaces = ["network_interfaces", "network_interface"].map(|key| fields.objects(key));
-        let Some(interface) = interfaces.iter_mut().flatten().next() else { return };
-        let addresses = ["network_ip", "ipv6_address"].map(|key| interface.scalar(key));
-        self.instances.entry(instance.name.clone()).or_default().push((instance.location.clone(), addresses));
+        let interfaces = ["network_interfaces", "network_interface"].map(|key| fields.objects(key));
+        let interfaces = interfaces.into_iter().flatten().map(|mut interface| Interface {
+            network: interface.scalar("network"),
+            addresses: ["network_ip", "ipv6_address"].map(|key| interface.scalar(key)),
+        });
+        let known = self.instances.entry(instance.name.clone()).or_default();
+        known.push((instance.location.clone(), interfaces.collect()));
     }
 
     /// Name of a resource in the configuration.
@@ -123,17 +136,32 @@ impl Directory {
         located(names, url.location().as_deref()).map(String::as_str)
     }
 
-    /// Name of the forwarding rule with an address or a prefix: that of the longest prefix that holds it.
-    pub(super) fn rule_at(&self, vip: VipRange) -> Option<&str> {
-        let holding = self.rules.iter().filter(|(range, _)| range.prefix().contains(&vip.prefix()));
-        holding.max_by_key(|(range, _)| range.prefix().prefix_len()).map(|(_, name)| name.as_str())
+    /// Networks of the resources.
+    pub(super) fn networks(&self) -> &Networks {
+        &self.networks
     }
 
-    /// Addresses of an instance, IPv4 and IPv6, if it is among the resources.
-    pub(super) fn addresses_of(&self, instance: &str) -> [Option<String>; 2] {
+    /// Name of the forwarding rule in a network with an address or a prefix: that of the longest prefix that holds it.
+    pub(super) fn rule_at(&self, network: Option<&str>, vip: VipRange) -> Option<&str> {
+        let of_network = self.rules.iter().filter(|((own, _), _)| own.as_deref() == network);
+        let holding = of_network.filter(|((_, range), _)| range.prefix().contains(&vip.prefix()));
+        holding.max_by_key(|((_, range), _)| range.prefix().prefix_len()).map(|(_, name)| name.as_str())
+    }
+
+    /// Addresses of an instance, IPv4 and IPv6, if it is among the resources: those of its interface in a network, else of its
+    /// first.
+    pub(super) fn addresses_of(&self, instance: &str, network: Option<&str>) -> [Option<String>; 2] {
         let url = Url::new(instance);
         let found = self.instances.get(url.name());
-        found.and_then(|found| located(found, url.location().as_deref())).cloned().unwrap_or_default()
+        let Some(interfaces) = found.and_then(|found| located(found, url.location().as_deref())) else {
+            return [None, None];
+        };
+        let is_there = |interface: &&Interface| {
+            let own = interface.network.as_deref().and_then(|reference| self.networks.named(reference));
+            own.is_some() && own == network
+        };
+        let interface = interfaces.iter().find(is_there).or(interfaces.first());
+        interface.map(|interface| interface.addresses.clone()).unwrap_or_default()
     }
 
     /// Name for the endpoint of an instance, or of none, at an address. An instance with several addresses is several

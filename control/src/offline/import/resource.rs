@@ -8,6 +8,9 @@ use serde_json::{Map, Value};
 
 use super::url::Url;
 
+/// Longest name of a table.
+pub(super) const MAX_NAME: usize = 63;
+
 /// Kind of a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {

@@ -96,7 +96,16 @@ impl Table {
         let title =
             if name.is_empty() { format!("{noun} without a name") } else { format!("{noun} `{name}`") };
         let mut own = Section::new(&format!("[[{key}]]"));
+        let network = directory.networks().first_of(resource.kind, &name).map(str::to_owned);
         own.text("name", Some(name), WhenRefused::Table);
+        if let Some(network) = network {
+            resource.fields.scalar("network");
+            own.text("network", Some(network), WhenRefused::Table);
+        } else if let Some(default) =
+            directory.networks().of_untold().filter(|_| resource.kind != Kind::HealthCheck)
+        {
+            own.remark(format!("its network is not told: it is of the first, `{default}`"));
+        }
         own.description(&mut resource.fields);
         Self {
             kind: resource.kind,
@@ -105,6 +114,15 @@ impl Table {
             sections: vec![own],
             idle_fields: Vec::new(),
             is_left_out: false,
+        }
+    }
+
+    /// Gives the table, which began with a name and a network, others.
+    pub(super) fn rename(&mut self, name: &str, network: Option<&str>) {
+        self.title = format!("{} `{name}`", self.kind.noun());
+        let keys = [("name", Some(name)), ("network", network)];
+        for (line, (key, value)) in self.own().lines.iter_mut().zip(keys) {
+            line.text = format!("{key} = {}", quoted(value.unwrap_or_default()));
         }
     }
 

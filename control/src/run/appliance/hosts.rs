@@ -14,7 +14,7 @@ use super::links::links;
 use super::vips::vips;
 use crate::net::host_stack::{Answers, Counters, FrameKind, HostStack, Link, Outgoing, Rates};
 
-/// Host stacks of the networks, by [`NetworkId`].
+/// Host stacks of the networks, in the order of the configuration.
 #[derive(Debug)]
 pub(super) struct Hosts {
     hosts: Vec<Host>,
@@ -29,8 +29,7 @@ pub(super) struct Hosts {
 /// Host stack of a network.
 #[derive(Debug)]
 struct Host {
-    /// Name of the network, by which it is known over a reload.
-    network: String,
+    network: NetworkId,
     stack: HostStack,
 }
 
@@ -45,10 +44,9 @@ impl Hosts {
     /// Takes over another configuration. What is known of neighbours stays in a network that stays on its links.
     pub(super) fn configure(&mut self, config: &Config, nics: &[Nic], now: Duration) {
         let mut known = std::mem::take(&mut self.hosts);
-        let ids = (0..).map(NetworkId);
-        for (id, network) in ids.zip(&config.networks) {
-            let (links, vips) = (links(config, id, nics), vips(config, id));
-            let before = known.iter().position(|host| host.network == network.name);
+        for (index, network) in config.networks.iter().enumerate() {
+            let (links, vips) = (links(config, index, nics), vips(config, index));
+            let before = known.iter().position(|host| host.network == network.id);
             let before = before.map(|index| known.swap_remove(index));
             let mut host = match before {
                 Some(mut host) if has_places(&host.stack, &links) => {
@@ -83,7 +81,7 @@ impl Hosts {
                     }
                     stack.announce_all(now);
                     known.extend(moved);
-                    Host { network: network.name.clone(), stack }
+                    Host { network: network.id, stack }
                 }
             };
             host.stack.repeat_announcements(network.garp_interval, now);
@@ -99,29 +97,26 @@ impl Hosts {
         self.foreign += 1;
     }
 
-    /// Names of the networks.
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.hosts.iter().map(|host| &*host.network)
-    }
-
-    /// Number of the network of this name.
-    pub(super) fn named(&self, name: &str) -> Option<NetworkId> {
-        self.names().position(|network| network == name).map(|index| NetworkId(index as u8))
+    /// True if there is a network of this number.
+    pub(super) fn has(&self, network: NetworkId) -> bool {
+        self.hosts.iter().any(|host| host.network == network)
     }
 
     /// Host stack of a network.
     pub(super) fn get(&self, network: NetworkId) -> &HostStack {
-        &self.hosts[usize::from(network.0)].stack
+        let host = self.hosts.iter().find(|host| host.network == network);
+        &host.expect(CONFIGURED).stack
     }
 
     /// Host stack of a network, to be changed.
     pub(super) fn get_mut(&mut self, network: NetworkId) -> &mut HostStack {
-        &mut self.hosts[usize::from(network.0)].stack
+        let host = self.hosts.iter_mut().find(|host| host.network == network);
+        &mut host.expect(CONFIGURED).stack
     }
 
     /// Host stacks, each with its network.
     pub(super) fn iter(&self) -> impl Iterator<Item = (NetworkId, &HostStack)> {
-        (0..).map(NetworkId).zip(self.hosts.iter().map(|host| &host.stack))
+        self.hosts.iter().map(|host| (host.network, &host.stack))
     }
 
     /// Does what is due at `now`.
@@ -161,6 +156,9 @@ impl EgressLookup for Hosts {
     }
 }
 
+/// Reason why the host stack of a network is there: nobody has a number of any other.
+const CONFIGURED: &str = "every network of the configuration has a host stack";
+
 /// True if the links of a host stack are at these places: on these ports, in these VLANs.
 fn has_places(stack: &HostStack, links: &[Link]) -> bool {
     stack.links().map(|link| (link.port, link.vlan)).eq(links.iter().map(|link| (link.port, link.vlan)))
@@ -171,6 +169,7 @@ mod tests {
     use guideway_dataplane::address::Prefix;
     use guideway_dataplane::egress::PortId;
     use guideway_dataplane::wire::ethernet::MacAddress;
+    use guideway_model::forwarding_state::{ForwardingState, StateChange};
     use pcap_fixtures::packet::Packet;
 
     use super::*;
@@ -194,8 +193,32 @@ mod tests {
         Config::parse("test", &text).unwrap_or_else(|errors| panic!("{errors}"))
     }
 
-    fn hosts(networks: &[(&str, u16)]) -> Hosts {
-        Hosts::new(&config(networks), &NICS, Duration::ZERO)
+    /// Hosts of an appliance, whose forwarding state numbers its networks.
+    struct Appliance {
+        state: ForwardingState,
+        hosts: Hosts,
+    }
+
+    impl Appliance {
+        fn new(networks: &[(&str, u16)]) -> Self {
+            let state = ForwardingState::offline(config(networks));
+            let hosts = Hosts::new(state.config(), &NICS, Duration::ZERO);
+            Self { state, hosts }
+        }
+
+        fn reload(&mut self, networks: &[(&str, u16)]) {
+            self.state.apply([StateChange::Config(Box::new(config(networks)))], Duration::ZERO);
+            self.hosts.configure(self.state.config(), &NICS, Duration::ZERO);
+        }
+
+        /// True for each VIP, in the order of the networks, that is announced.
+        fn announced(&self) -> Vec<bool> {
+            self.hosts.iter().flat_map(|(_, stack)| stack.vips().map(|(_, announced)| announced)).collect()
+        }
+
+        fn handle(&mut self, network: u8, vlan: u16) -> FrameKind {
+            self.hosts.get_mut(NetworkId(network)).handle(PortId(0), &echo_request(vlan), Duration::ZERO)
+        }
     }
 
     const NICS: [Nic; 1] = [Nic { mac: MacAddress(MAC), offloads_udp_checksum: false }];
@@ -205,37 +228,57 @@ mod tests {
         request.vlan(vlan).echo_request(1, 1).payload_len(40).build()
     }
 
+    fn vip() -> Prefix {
+        Prefix::from(Address::v4([192, 0, 2, 100]))
+    }
+
     #[test]
     fn a_network_that_moves_to_another_vlan_keeps_what_was_announced_and_answers_there_alone() {
-        let mut hosts = hosts(&[("blue", 100), ("red", 200)]);
-        let (red, vip) = (NetworkId(1), Prefix::from(Address::v4([192, 0, 2, 100])));
-        hosts.get_mut(red).announce(vip, Duration::ZERO).expect("it is announceable");
-        hosts.configure(&config(&[("blue", 100), ("red", 201)]), &NICS, Duration::ZERO);
-        let announced = |hosts: &Hosts| -> Vec<Vec<bool>> {
-            hosts.iter().map(|(_, stack)| stack.vips().map(|(_, announced)| announced).collect()).collect()
-        };
-        assert_eq!(announced(&hosts), [[false], [true]]);
-        let mut handle = |vlan| hosts.get_mut(red).handle(PortId(0), &echo_request(vlan), Duration::ZERO);
-        assert_eq!((handle(200), handle(201)), (FrameKind::UnknownVlan, FrameKind::Echo));
-        // Numbers change where networks come and go; what is known by name does not.
-        hosts.configure(&config(&[("red", 201), ("green", 300), ("blue", 100)]), &NICS, Duration::ZERO);
-        assert_eq!(announced(&hosts), [[true], [false], [false]]);
+        let mut appliance = Appliance::new(&[("blue", 100), ("red", 200)]);
+        appliance.hosts.get_mut(NetworkId(1)).announce(vip(), Duration::ZERO).expect("it is announceable");
+        appliance.reload(&[("blue", 100), ("red", 201)]);
+        assert_eq!(appliance.announced(), [false, true]);
+        let kinds = (appliance.handle(1, 200), appliance.handle(1, 201));
+        assert_eq!(kinds, (FrameKind::UnknownVlan, FrameKind::Echo));
+        appliance.reload(&[("red", 201), ("green", 300), ("blue", 100)]);
+        assert_eq!(appliance.announced(), [true, false, false]);
+    }
+
+    #[test]
+    fn a_sole_network_that_is_renamed_keeps_its_neighbours_and_what_was_announced() {
+        let mut appliance = Appliance::new(&[("blue", 100)]);
+        let host = appliance.hosts.get_mut(NetworkId(0));
+        host.announce(vip(), Duration::ZERO).expect("it is announceable");
+        let neighbour = host.next_hop(Address::v4([192, 0, 2, 12])).expect("it is on the link");
+        host.resolve(neighbour, Duration::ZERO).expect("there is room");
+        let mac = MacAddress([2, 0, 0, 0, 0, 0xb]);
+        let head = [&MAC[..], &mac.0, &[0x81, 0, 0, 100, 8, 6, 0, 1, 8, 0, 6, 4, 0, 2]].concat();
+        let reply = [&head[..], &mac.0, &[192, 0, 2, 12], &MAC, &[192, 0, 2, 1], &[0; 18]].concat();
+        host.handle(PortId(0), &reply, Duration::ZERO);
+        assert_eq!(host.mac(neighbour), Some(mac));
+
+        appliance.reload(&[("red", 100)]);
+        assert_eq!(appliance.announced(), [true]);
+        assert_eq!(appliance.hosts.get(NetworkId(0)).mac(neighbour), Some(mac));
+        // One of several is known by its name alone.
+        appliance.reload(&[("blue", 100), ("green", 200)]);
+        assert_eq!(appliance.announced(), [false, false]);
     }
 
     #[test]
     fn counters_never_go_back_and_have_the_frames_of_no_network() {
-        let mut hosts = hosts(&[("blue", 100), ("red", 200)]);
-        hosts.get_mut(NetworkId(0)).handle(PortId(0), &echo_request(100), Duration::ZERO);
-        hosts.get_mut(NetworkId(1)).handle(PortId(0), &echo_request(200), Duration::ZERO);
-        hosts.count_foreign();
-        let counted = |hosts: &Hosts| {
-            let counters = hosts.counters();
+        let mut appliance = Appliance::new(&[("blue", 100), ("red", 200)]);
+        appliance.handle(0, 100);
+        appliance.handle(1, 200);
+        appliance.hosts.count_foreign();
+        let counted = |appliance: &Appliance| {
+            let counters = appliance.hosts.counters();
             (counters.received(FrameKind::Echo), counters.received(FrameKind::UnknownVlan), counters.answered)
         };
-        assert_eq!(counted(&hosts), (2, 1, 2));
-        hosts.configure(&config(&[("red", 201)]), &NICS, Duration::ZERO);
-        assert_eq!(counted(&hosts), (2, 1, 2), "one is gone, and one has moved");
-        hosts.get_mut(NetworkId(0)).handle(PortId(0), &echo_request(201), Duration::ZERO);
-        assert_eq!(counted(&hosts), (3, 1, 3));
+        assert_eq!(counted(&appliance), (2, 1, 2));
+        appliance.reload(&[("red", 201)]);
+        assert_eq!(counted(&appliance), (2, 1, 2), "one is gone, and one has moved");
+        appliance.handle(1, 201);
+        assert_eq!(counted(&appliance), (3, 1, 3));
     }
 }

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use guideway_dataplane::address::Address;
 use guideway_dataplane::delivery::DeliveryMode;
 use guideway_dataplane::egress::PortId;
-use guideway_dataplane::ingress::NetworkId;
 use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_model::config::{BackendGroup, Config, NetworkLink};
 
@@ -20,16 +19,16 @@ pub struct Nic {
     pub offloads_udp_checksum: bool,
 }
 
-/// The links of a network, in the order of its ports, whose devices are `nics`; the configuration may give the appliance
+/// The links of the network with this index, in the order of its ports, whose devices are `nics`; the configuration may give the appliance
 /// another MAC address there.
 ///
 /// An address of the network table that no link has is the first link's, with nothing else on its link: routers send
 /// packets for it there.
-pub(super) fn links(config: &Config, network: NetworkId, nics: &[Nic]) -> Vec<Link> {
-    let own = config.links().filter(|link| link.network == usize::from(network.0));
+pub(super) fn links(config: &Config, network: usize, nics: &[Nic]) -> Vec<Link> {
+    let own = config.links().filter(|link| link.network == network);
     // A network whose port is new is on no link before the next start.
     let mut links: Vec<Link> = own.filter_map(|own| Some(link(&own, *nics.get(own.port)?))).collect();
-    let network = &config.networks[usize::from(network.0)];
+    let network = &config.networks[network];
     for link in &mut links {
         link.mac = config.mac_of_port(usize::from(link.port.0)).map_or(link.mac, MacAddress);
     }
@@ -76,9 +75,9 @@ mod tests {
                     [[network]]\nname = \"red\"\nvlan = 200\n";
         let config = Config::parse("test", text).unwrap_or_else(|errors| panic!("{errors}"));
         let nics = [Nic { mac: MacAddress([2, 0, 0, 0, 0, 9]), offloads_udp_checksum: false }];
-        for network in [0, 1].map(NetworkId) {
+        for network in [0, 1] {
             let macs: Vec<MacAddress> = links(&config, network, &nics).iter().map(|link| link.mac).collect();
-            assert_eq!(macs, [MacAddress([2, 0, 0, 0, 0, 1])], "{network:?}");
+            assert_eq!(macs, [MacAddress([2, 0, 0, 0, 0, 1])], "{network}");
         }
     }
 

@@ -227,7 +227,7 @@ impl ConntrackReader {
             tuple: None,
             entry: None,
         };
-        let rules = snapshot.networks.iter().find(|known| known.id == network).map(|known| &known.rules);
+        let rules = snapshot.networks.find(network).map(|known| &known.rules);
         let found = rules.map_or(RuleMatch::None, |rules| rules.lookup(&text.0));
         let (rule, id, routed) = match found {
             RuleMatch::Rule(rule, id) => (rule, id, false),

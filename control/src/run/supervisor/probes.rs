@@ -28,7 +28,7 @@ use crate::run::ports::Ports;
 #[derive(Debug)]
 pub(super) struct Probes {
     monitor: Monitor,
-    /// Probes' ways into the networks, by number.
+    /// Probes' ways into the networks.
     networks: Vec<NetworkProbes>,
     /// The snapshots that probes are delivered by.
     snapshots: Subscriber<Snapshot>,
@@ -37,7 +37,7 @@ pub(super) struct Probes {
 /// The way of probes into a network.
 #[derive(Debug)]
 struct NetworkProbes {
-    name: String,
+    network: NetworkId,
     /// The addresses that probes come from.
     own: OwnAddresses,
     limits: Limits,
@@ -105,11 +105,11 @@ impl Probes {
         for (index, network) in config.networks.iter().enumerate() {
             let (own, limits) = (own_addresses(config, index), limits(network));
             let is_same = |known: &NetworkProbes| (known.own, known.limits) == (own, limits);
-            let kept = known.iter().position(|known| known.name == network.name && is_same(known));
+            let kept = known.iter().position(|known| known.network == network.id && is_same(known));
             let stack = match kept {
                 Some(kept) => known.swap_remove(kept).stack,
                 None => {
-                    changed.push(network.name.clone());
+                    changed.push(network.id);
                     let stack = ProbeTcp::new(own, fastrand::u64(..), limits);
                     match &wakes {
                         Some(wakes) => wakes.beside(stack),
@@ -118,10 +118,10 @@ impl Probes {
                 }
             };
             wakes.get_or_insert_with(|| stack.clone());
-            let name = network.name.clone();
-            self.networks.push(NetworkProbes { name, own, limits, vlan: network.vlan, stack });
+            let (network, vlan) = (network.id, network.vlan);
+            self.networks.push(NetworkProbes { network, own, limits, vlan, stack });
         }
-        let stacks = self.networks.iter().map(|network| (network.name.clone(), network.stack.clone()));
+        let stacks = self.networks.iter().map(|network| (network.network, network.stack.clone()));
         self.monitor.replace_stacks(stacks.collect(), &changed);
     }
 
@@ -160,7 +160,7 @@ impl Probes {
 
     /// Hands a frame of a network for the appliance itself to the probes' connections there: it may be a backend's answer.
     pub(super) fn receive(&self, network: NetworkId, frame: &[u8]) {
-        let Some(network) = self.networks.get(usize::from(network.0)) else { return };
+        let Some(network) = self.networks.iter().find(|known| known.network == network) else { return };
         let Ok(packet) = Packet::parse(frame) else { return };
         let start = usize::from(packet.l3_offset);
         // Without what pads a short frame.

@@ -40,7 +40,8 @@ pub(super) fn vip(appliance: &Appliance, network: NetworkId, address: VipRange) 
 }
 
 fn show_vip(appliance: &Appliance, network: NetworkId, vip: Vip, announced: bool) -> view::Vip {
-    let rules = appliance.config().rules.iter().filter(|rule| rule.network == usize::from(network.0));
+    let config = appliance.config();
+    let rules = config.rules.iter().filter(|rule| config.networks[rule.network].id == network);
     let (neighbor_replies, announced) = match vip.answers {
         Answers::Always => (NeighborReplies::Always, true),
         Answers::WhenAnnounced => (NeighborReplies::WhenAnnounced, announced),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::budget::{Budget, FamilyBudget};
 use super::cells::{Cells, Ipv4Key, Ipv6Key, Key};
 use super::ranges::Ranges;
 use super::{Answer, ByClient, Came, FamilyTable, InRange, Listed, PlainRule, RuleTable};
@@ -15,16 +16,8 @@ use crate::wire::protocol;
 /// Ports of a range that have cells of their own at most; a longer range's have none.
 const SPELLED_OUT: u32 = 64;
 
-/// Prefixes that the lists may look at for one family, in all: about a second's work. Cases beyond, as of thousands of rules with
-/// ranges of clients for one port, are left to the lists.
-const BUDGET: usize = 20_000_000;
-
-/// Work of any case, in these terms.
+/// Work of any case, in the terms of [`FamilyBudget::work`].
 const CASE: usize = 16;
-
-/// Cells of one family. Destinations beyond, as of prefixes with hundreds of ports and thousands of VIPs in them, are left to
-/// the lists.
-const CELLS: usize = 1 << 20;
 
 /// Protocols of plain packets, in the order of [`InRange::others`].
 const PROTOCOLS: [u8; 2] = [protocol::TCP, protocol::UDP];
@@ -39,15 +32,15 @@ const OWN_ADDRESSES: usize = 4_096;
 const REGION: u32 = 0;
 
 impl RuleTable {
-    /// Spells out `rules`, whose services have these keys and policies.
+    /// Spells out `rules`, whose services have these keys and policies, within a budget; returns what is left of it.
     pub(in crate::forwarding_rule) fn new(
         rules: &ForwardingRules,
         services: &[(ServiceKey, AffinityPolicy)],
-    ) -> Self {
-        Self {
-            ipv4: Speller::<Ipv4Key>::new(rules, services).spell_out(),
-            ipv6: Speller::<Ipv6Key>::new(rules, services).spell_out(),
-        }
+        budget: Budget,
+    ) -> (Self, Budget) {
+        let (ipv4, left_of_ipv4) = Speller::<Ipv4Key>::new(rules, services, budget.ipv4).spell_out();
+        let (ipv6, left_of_ipv6) = Speller::<Ipv6Key>::new(rules, services, budget.ipv6).spell_out();
+        (Self { ipv4, ipv6 }, Budget { ipv4: left_of_ipv4, ipv6: left_of_ipv6 })
     }
 }
 
@@ -55,7 +48,10 @@ impl RuleTable {
 struct Speller<'a, K: Key> {
     rules: &'a ForwardingRules,
     services: &'a [(ServiceKey, AffinityPolicy)],
-    budget: usize,
+    /// Work that is left.
+    work: usize,
+    /// Number of cells that there is room for.
+    most_cells: usize,
     cells: Vec<(K, Answer)>,
     ports: Vec<Ranges<u16, Answer>>,
     clients: Vec<ByClient>,
@@ -68,11 +64,16 @@ struct Speller<'a, K: Key> {
 }
 
 impl<'a, K: Key> Speller<'a, K> {
-    fn new(rules: &'a ForwardingRules, services: &'a [(ServiceKey, AffinityPolicy)]) -> Self {
+    fn new(
+        rules: &'a ForwardingRules,
+        services: &'a [(ServiceKey, AffinityPolicy)],
+        budget: FamilyBudget,
+    ) -> Self {
         Self {
             rules,
             services,
-            budget: BUDGET,
+            work: budget.work,
+            most_cells: budget.cells,
             cells: Vec::new(),
             ports: Vec::new(),
             clients: Vec::new(),
@@ -83,7 +84,7 @@ impl<'a, K: Key> Speller<'a, K> {
         }
     }
 
-    fn spell_out(mut self) -> FamilyTable<K> {
+    fn spell_out(mut self) -> (FamilyTable<K>, FamilyBudget) {
         self.spell_region();
         let own = self.destinations_of_their_own();
         for address in own.iter().copied().map(K::address) {
@@ -92,13 +93,17 @@ impl<'a, K: Key> Speller<'a, K> {
                 self.cells.push((K::new(address, protocol, 0).of_other_ports(), answer));
             }
         }
-        FamilyTable {
-            destinations: self.spell_ranges(&own),
+        let destinations = self.spell_ranges(&own);
+        let cells = self.most_cells.saturating_sub(self.cells.len());
+        let left = FamilyBudget { work: self.work, cells };
+        let table = FamilyTable {
+            destinations,
             cells: Cells::new(self.cells),
             ports: self.ports,
             clients: self.clients,
             classes: self.classes,
-        }
+        };
+        (table, left)
     }
 
     /// Makes the first classes of clients those of the region: in it, and outside.
@@ -186,8 +191,7 @@ impl<'a, K: Key> Speller<'a, K> {
         let vips: Vec<&Vip> = self.rules.vips_for(destination).collect();
         PROTOCOLS.map(|protocol| {
             // Without a budget no case is looked at: one of all ports stands for them.
-            let port_starts =
-                vips.iter().filter(|_| self.budget > 0).flat_map(|vip| vip.port_starts(protocol));
+            let port_starts = vips.iter().filter(|_| self.work > 0).flat_map(|vip| vip.port_starts(protocol));
             let starts: BTreeSet<u32> = port_starts.chain([0]).collect();
             let ends = starts.iter().skip(1).copied().chain([1 << 16]);
             let mut long: Vec<(u16, Answer)> = Vec::new();
@@ -215,7 +219,7 @@ impl<'a, K: Key> Speller<'a, K> {
                 .flat_map(|(start, end, answer)| (start..end).map(move |port| (port as u16, answer)))
                 .map(|(port, answer)| (key(K::new(destination, protocol, port)), answer))
                 .collect();
-            let is_spelled_out = self.budget > 0 && self.cells.len() + listed.len() < CELLS;
+            let is_spelled_out = self.work > 0 && self.cells.len() + listed.len() < self.most_cells;
             let others = if is_spelled_out { others } else { Answer::NotSpelledOut };
             self.cells.extend(listed.into_iter().filter(|_| is_spelled_out));
             others
@@ -246,7 +250,7 @@ impl<'a, K: Key> Speller<'a, K> {
                 .map(|candidate| candidate.rule)
                 .chain(behind_route)
                 .any(|rule| rules.is_regional(rule));
-        if !self.take_budget(CASE) {
+        if !self.take(CASE) {
             return Answer::NotSpelledOut;
         }
         if candidates().any(|candidate| candidate.source.is_some()) {
@@ -258,7 +262,7 @@ impl<'a, K: Key> Speller<'a, K> {
                 rules.region.iter().for_each(|prefix| add::<K>(&mut starts, *prefix));
             }
             let prefixes = candidates().count() + if region_has_a_say { rules.region.len() } else { 0 };
-            if !self.take_budget(starts.len().saturating_mul(prefixes)) {
+            if !self.take(starts.len().saturating_mul(prefixes)) {
                 return Answer::NotSpelledOut;
             }
             return self.answer_by_client(&starts, &flow);
@@ -274,9 +278,9 @@ impl<'a, K: Key> Speller<'a, K> {
     }
 
     /// Takes so much work from the budget; false where it is not there.
-    fn take_budget(&mut self, work: usize) -> bool {
-        let left = self.budget.checked_sub(work);
-        self.budget = left.unwrap_or(if work <= CASE { 0 } else { self.budget });
+    fn take(&mut self, work: usize) -> bool {
+        let left = self.work.checked_sub(work);
+        self.work = left.unwrap_or(if work <= CASE { 0 } else { self.work });
         left.is_some()
     }
 
@@ -437,9 +441,9 @@ mod tests {
     fn listed(rules: &ForwardingRules, flow: &Flow) -> Answer {
         let services = services();
         if flow.src.is_ipv4() {
-            Speller::<Ipv4Key>::new(rules, &services).asked(Ipv4Key::word(flow.src), flow)
+            Speller::<Ipv4Key>::new(rules, &services, Budget::WHOLE.ipv4).asked(Ipv4Key::word(flow.src), flow)
         } else {
-            Speller::<Ipv6Key>::new(rules, &services).asked(Ipv6Key::word(flow.src), flow)
+            Speller::<Ipv6Key>::new(rules, &services, Budget::WHOLE.ipv6).asked(Ipv6Key::word(flow.src), flow)
         }
     }
 
@@ -533,5 +537,54 @@ mod tests {
             Answer::Rule(PlainRule { rule: RuleId(7), .. })
         ));
         assert_eq!(rules.table().get(&flow(protocol::UDP)), listed(&rules, &flow(protocol::UDP)));
+    }
+    #[test]
+    fn networks_share_one_budget_of_which_small_ones_get_all_that_they_need() {
+        let vip = |host: u8| Address::v4([203, 0, 113, host]);
+        let listed_rule = |host| {
+            ForwardingRule::new(vip(host), RuleProtocol::Tcp, RulePorts::List(vec![443]), ServiceId(0))
+        };
+        let budget = Budget::WHOLE.share(100);
+        // A port of these takes about an eightieth of that.
+        let heavy: Vec<ForwardingRule> = (0..50u16)
+            .map(|n| {
+                let source = Prefix::new(Address::v4([10, (n >> 8) as u8, n as u8, 0]), 24);
+                let ports = RulePorts::List((0..40).map(|port| 1_000 + port).collect());
+                ForwardingRule {
+                    source_ranges: vec![source],
+                    ..ForwardingRule::new(vip(1), RuleProtocol::Tcp, ports, ServiceId(0))
+                }
+            })
+            .collect();
+        let light = [listed_rule(1), listed_rule(2)];
+        let network = |index: usize| {
+            let rules: &[ForwardingRule] = if index.is_multiple_of(2) { &heavy } else { &light };
+            ForwardingRules::new(rules, &[], &[])
+        };
+        let (spelled, left) = ForwardingRules::spell_out_within(budget, (0..16).map(network), &services());
+        assert!(left.ipv4.work < budget.ipv4.work / 16, "{left:?}");
+        assert_eq!(left.ipv6, budget.ipv6);
+        let flow = |dst_port| Flow {
+            src: Address::v4([10, 0, 7, 3]),
+            dst: vip(1),
+            src_port: 0,
+            dst_port,
+            protocol: protocol::TCP,
+            fragment: Fragment::No,
+        };
+        let is_spelled_out =
+            |rules: &ForwardingRules, port| rules.table().get(&flow(port)) != Answer::NotSpelledOut;
+        let spelled_ports =
+            |rules: &ForwardingRules| (1_000..1_040).filter(|port| is_spelled_out(rules, *port)).count();
+        for (index, rules) in spelled.iter().enumerate() {
+            if index.is_multiple_of(2) {
+                assert!(spelled_ports(rules) <= 10, "{index}: {}", spelled_ports(rules));
+            } else {
+                assert_eq!(rules.table().get(&flow(443)), listed(rules, &flow(443)), "{index}");
+            }
+        }
+        assert!(spelled.iter().any(|rules| spelled_ports(rules) >= 9));
+        let (alone, _) = ForwardingRules::spell_out_within(budget, [network(0)], &services());
+        assert_eq!(spelled_ports(&alone[0]), 40, "alone, a network has all of it");
     }
 }
