@@ -191,6 +191,7 @@ mod table;
 pub use aging::{IDLE_PASS_SECONDS, LONGEST_PASS_SECONDS, SweepCursor, Sweeps};
 pub use entry::{Entry, Stage, ValidState};
 pub use found::Found;
+pub(crate) use neighbourhood::Home;
 pub use table::{ConntrackTable, TableTooLarge};
 
 /// Tracking hash of a packet: all that the table knows a connection by.

@@ -78,20 +78,19 @@ impl ConntrackCounters {
 }
 
 impl Counters {
-    /// Counts the ends of a burst's packets; every packet is counted here exactly once.
+    /// Counts packets that go to backends. Every packet is counted exactly once, here or by [`Self::count`].
     #[inline]
-    pub fn count(&mut self, verdicts: impl ExactSizeIterator<Item = Verdict> + Clone) {
-        self.offered += verdicts.len() as u64;
-        let others = verdicts.clone().filter(|verdict| *verdict != Verdict::Forward).count();
-        self.forwarded += (verdicts.len() - others) as u64;
-        if others > 0 {
-            verdicts.for_each(|verdict| self.count_other(verdict));
-        }
+    pub fn count_forwarded(&mut self, packets: usize) {
+        self.offered += packets as u64;
+        self.forwarded += packets as u64;
     }
 
-    fn count_other(&mut self, verdict: Verdict) {
+    /// Counts the end of a packet.
+    #[inline]
+    pub fn count(&mut self, verdict: Verdict) {
+        self.offered += 1;
         match verdict {
-            Verdict::Forward => {}
+            Verdict::Forward => self.forwarded += 1,
             Verdict::Pass(reason) => self.passed[reason as usize] += 1,
             Verdict::Drop(reason) => self.dropped[reason as usize] += 1,
         }

@@ -19,6 +19,9 @@ const FRAGMENTED: u16 = 0x3fff;
 const IPV4_HEAD: usize = ipv4::HEADER_LEN + tcp::HEADER_LEN;
 const IPV6_HEAD: usize = ipv6::HEADER_LEN + tcp::HEADER_LEN;
 
+/// Bytes of both ports.
+const PORTS_LEN: usize = 4;
+
 /// EtherType of a VLAN tag, as [`ethertype`] has it.
 pub(crate) const TAGGED: u16 = 0x8100u16.swap_bytes();
 
@@ -169,8 +172,7 @@ impl<'f> Plain<'f> for PlainIpv4<'f> {
 
     #[inline(always)]
     fn flow(self) -> Flow {
-        let (src, dst) = (Address::v4(bytes_at(self.head, 12)), Address::v4(bytes_at(self.head, 16)));
-        flow(src, dst, self.segment(), self.protocol())
+        flow_of_ipv4(self.head.first_chunk().expect("it is the beginning of the headers"))
     }
 
     #[inline(always)]
@@ -269,8 +271,7 @@ impl<'f> Plain<'f> for PlainIpv6<'f> {
 
     #[inline(always)]
     fn flow(self) -> Flow {
-        let (src, dst) = (Address::v6(bytes_at(self.head, 8)), Address::v6(bytes_at(self.head, 24)));
-        flow(src, dst, self.segment(), self.protocol())
+        flow_of_ipv6(self.head.first_chunk().expect("it is the beginning of the headers"))
     }
 
     #[inline(always)]
@@ -316,10 +317,20 @@ impl PlainIpv6<'_> {
     }
 }
 
+/// Flow of a plain packet over IPv4, by its header and its ports.
 #[inline(always)]
-fn flow(src: Address, dst: Address, segment: &[u8; tcp::HEADER_LEN], protocol: u8) -> Flow {
-    let (src_port, dst_port) = (u16_at(segment, 0), u16_at(segment, 2));
-    Flow { src, dst, src_port, dst_port, protocol, fragment: Fragment::No }
+pub(crate) fn flow_of_ipv4(head: &[u8; ipv4::HEADER_LEN + PORTS_LEN]) -> Flow {
+    let (src, dst) = (Address::v4(bytes_at(head, 12)), Address::v4(bytes_at(head, 16)));
+    let (src_port, dst_port) = (u16_at(head, 20), u16_at(head, 22));
+    Flow { src, dst, src_port, dst_port, protocol: head[9], fragment: Fragment::No }
+}
+
+/// Flow of a plain packet over IPv6, by its header and its ports.
+#[inline(always)]
+pub(crate) fn flow_of_ipv6(head: &[u8; ipv6::HEADER_LEN + PORTS_LEN]) -> Flow {
+    let (src, dst) = (Address::v6(bytes_at(head, 8)), Address::v6(bytes_at(head, 24)));
+    let (src_port, dst_port) = (u16_at(head, 40), u16_at(head, 42));
+    Flow { src, dst, src_port, dst_port, protocol: head[6], fragment: Fragment::No }
 }
 
 /// True if an IP packet of `len` bytes has room behind its header for a TCP header, or for its UDP datagram, whose fields

@@ -6,24 +6,20 @@
 //! all others take the general way from its start.
 
 use super::general::{Apart, Candidate};
+use super::header_prefetch::with_headers_ahead;
 use super::intake::Intake;
 use super::step::{Step, Way, known_in};
 use super::{BURST, Decision, Round, Tracking, Worker};
 use crate::backend::BackendHandle;
 use crate::counters::Counters;
-use crate::delivery::PlainPacket;
+use crate::delivery::{PlainForm, PlainPacket};
 use crate::forwarding_rule::{Answer, Came, PlainRule};
 use crate::frame::Frame;
 use crate::packet::{Plain, PlainIpv4, PlainIpv6, TAGGED, ethertype};
-use crate::prefetch::prefetch;
 use crate::snapshot::PlainBackend;
 use crate::traffic_counters::Tally;
 use crate::verdict::{DropReason, PassReason, Verdict};
 use crate::wire::ethernet::{self, HEADER_LEN, TAG_LEN};
-
-/// Number of packets ahead that headers are prefetched: a line comes from the third-level cache, where NICs put it, in
-/// the time that some four take to parse.
-pub(super) const HEADERS_AHEAD: usize = 4;
 
 /// Packet that the first loop does not take in as established: it is not plain, has no rule, opens or closes its connection, or
 /// is not tracked.
@@ -48,14 +44,7 @@ impl<'s> Intake<'s> {
         decisions: &mut [Decision],
         counters: &mut Counters,
     ) {
-        let (first, others_ahead) = frames.split_at(HEADERS_AHEAD.min(frames.len()));
-        first.iter().for_each(prefetch_header);
-        let mut ahead = others_ahead.iter();
-        for (index, (frame, step)) in frames.iter().zip(&mut *steps).enumerate() {
-            if let Some(ahead) = ahead.next() {
-                prefetch_header(ahead);
-            }
-            let frame = frame.bytes();
+        for (index, (frame, step)) in with_headers_ahead(frames).zip(&mut *steps).enumerate() {
             if let Err(other) = self.take_in_frame(frame, step) {
                 let (candidate, decision) = (&mut candidates[index], &mut decisions[index]);
                 step.way = self.take_in_other(other, frame, step, candidate, decision, counters);
@@ -100,7 +89,7 @@ impl<'s> Intake<'s> {
             return Err(Other::General);
         }
         (step.rule, step.service) = (rule.rule, rule.service);
-        step.packet = PlainPacket { l3_len: plain.l3_len(), tag_len: TAG as u8, is_ipv4: P::IS_IPV4 };
+        step.packet = PlainPacket { l3_len: plain.l3_len(), form: PlainForm::new(P::IS_IPV4, TAG > 0) };
         if !rule.tracked || plain.tcp_flags() != 0 {
             return Err(Other::Plain(rule));
         }
@@ -116,7 +105,7 @@ impl<'s> Intake<'s> {
             plain.tracking_key(self.hasher, &rule.key)
         };
         step.way = Way::Established;
-        self.table.prefetch(step.key);
+        step.home = Some(self.table.approach(step.key));
         Ok(())
     }
 
@@ -139,7 +128,7 @@ impl<'s> Intake<'s> {
                 *decision = Decision::end(Verdict::Pass(reason));
                 return Way::Ended;
             }
-            Other::Plain(rule) if step.packet.is_ipv4 => {
+            Other::Plain(rule) if step.packet.form.is_ipv4() => {
                 self.take_in_turning::<PlainIpv4>(rule, frame, step, candidate, decision)
             }
             Other::Plain(rule) => self.take_in_turning::<PlainIpv6>(rule, frame, step, candidate, decision),
@@ -186,8 +175,7 @@ impl<'s> Round<'s> {
         worker: &mut Worker<'_>,
     ) {
         let steps = &mut steps[..frames.len()];
-        let follows = |step: &mut Step<'s>| step.way == Way::Established && self.follow(step);
-        let first = steps.iter_mut().position(|step| !follows(step)).unwrap_or(frames.len());
+        let first = steps.iter_mut().position(|step| !self.follow(step)).unwrap_or(frames.len());
         worker.counters.conntrack.hits += first as u64;
         if first < frames.len() {
             let (steps, candidates) = (&mut steps[first..], &mut candidates[first..]);
@@ -212,7 +200,7 @@ impl<'s> Round<'s> {
         }
         let mut hits = 0;
         for (index, (frame, step)) in frames.iter_mut().zip(steps).enumerate() {
-            if step.way == Way::Established && self.follow(step) {
+            if self.follow(step) {
                 hits += 1;
             } else {
                 self.decide_other(step, &mut candidates[index], frame, &mut decisions[index], worker);
@@ -240,27 +228,37 @@ impl<'s> Round<'s> {
         worker: &mut Worker<'_>,
         tally: Tally<'_>,
     ) {
+        let mut others = 0;
+        let burst = frames.len();
         for ((frame, step), decision) in frames.iter_mut().zip(steps).zip(decisions) {
             if let Some(backend) = step.backend {
-                if depart(backend, step, frame, decision, tally) {
+                *decision = step.decision(frame.bytes().len());
+                decision.egress = backend.delivery.port();
+                tally.receive(step.rule, decision.received_len);
+                if let Some(sent_len) = backend.delivery.deliver(frame, &step.packet) {
+                    tally.send(BackendHandle(step.target), sent_len.get());
                     continue;
                 }
+                decision.egress = Decision::PENDING.egress;
                 self.deliver_generally(BackendHandle(step.target), frame, decision, worker);
-            }
-            if let Some((rule, _)) = decision.rule {
+            } else if let Some((rule, _)) = decision.rule {
                 tally.receive(rule, decision.received_len);
-                if let (Verdict::Forward, Some(backend)) = (decision.verdict, decision.backend) {
-                    tally.send(backend, frame.bytes().len());
-                }
             }
+            if let (Verdict::Forward, Some(backend)) = (decision.verdict, decision.backend) {
+                tally.send(backend, frame.bytes().len());
+            }
+            worker.counters.count(decision.verdict);
+            others += 1;
         }
+        worker.counters.count_forwarded(burst - others);
     }
 
     /// Lets a plain packet follow its connection, in the second loop. False where the connection has no valid entry, or the
     /// packet does not fit the path.
     #[inline(always)]
     fn follow(&self, step: &mut Step<'s>) -> bool {
-        let found = self.table.glance(step.key);
+        let Some(home) = step.home else { return false };
+        let found = self.table.glance(step.key, home);
         let handle = found.backend();
         if let Some(backend) = self.snapshot.backends.plain(handle)
             && found.is_in_use(&backend.valid, self.now) & (self.now < backend.drain_deadline)
@@ -269,11 +267,7 @@ impl<'s> Round<'s> {
             step.depart_to(backend, handle, Tracking::Hit);
             return true;
         }
-        if found.is_nothing() {
-            step.way = Way::Unknown;
-            return false;
-        }
-        self.follow_anew(step)
+        if found.is_nothing() { step.turn_out_unknown() } else { self.follow_anew(step) }
     }
 
     /// Lets a plain packet follow its connection, and notes that it came: mostly the first one in a second.
@@ -282,10 +276,7 @@ impl<'s> Round<'s> {
         let found = self.table.lookup(step.key).map(|found| (found, found.entry())).filter(|(_, entry)| {
             self.snapshot.backend(entry.backend).is_some_and(|backend| backend.holds(entry, self.now))
         });
-        let Some((found, entry)) = found else {
-            step.way = Way::Unknown;
-            return false;
-        };
+        let Some((found, entry)) = found else { return step.turn_out_unknown() };
         let Some(backend) = self.fitting(step, entry.backend) else { return false };
         found.refresh(self.now, false);
         step.depart_to(backend, entry.backend, Tracking::Hit);
@@ -308,7 +299,7 @@ impl<'s> Round<'s> {
             Way::Unknown if !step.came.is_routed() => return self.open(step, frame, decision, worker),
             Way::Turning | Way::General => self.connection(candidate, &mut worker.counters.conntrack),
             Way::Established | Way::Unknown => {
-                let is_admitted = if step.packet.is_ipv4 {
+                let is_admitted = if step.packet.form.is_ipv4() {
                     admit_unknown::<PlainIpv4>(step, candidate, frame.bytes(), decision)
                 } else {
                     admit_unknown::<PlainIpv6>(step, candidate, frame.bytes(), decision)
@@ -415,33 +406,9 @@ fn admit_plain<'f, P: Plain<'f>>(
     frame: &[u8],
     decision: &mut Decision,
 ) {
-    plain.write_to(step.packet.tag_len, &mut candidate.packet);
+    plain.write_to(step.packet.form.tag_len() as u8, &mut candidate.packet);
     *decision = Decision::pending(step.rule, step.service, frame);
     candidate.service = step.service;
     candidate.quoted = false;
     candidate.apart = if step.came.is_routed() { Apart::Routed } else { Apart::No };
-}
-
-/// Turns the frame of a plain packet into the one that its backend gets, in the third loop, and counts it. False where the
-/// general delivery has to, and then the packet is not counted.
-#[inline(always)]
-fn depart<F: Frame>(
-    backend: &PlainBackend,
-    step: &Step<'_>,
-    frame: &mut F,
-    decision: &mut Decision,
-    tally: Tally<'_>,
-) -> bool {
-    let received_len = frame.bytes().len();
-    *decision = step.decision(received_len);
-    let Some(sent_len) = backend.delivery.deliver(frame, &step.packet) else { return false };
-    decision.egress = backend.delivery.port();
-    tally.receive(step.rule, received_len as u32);
-    tally.send(BackendHandle(step.target), sent_len);
-    true
-}
-
-#[inline]
-pub(super) fn prefetch_header<F: Frame>(frame: &F) {
-    prefetch(frame.bytes().as_ptr());
 }
