@@ -78,19 +78,17 @@ impl ConntrackCounters {
 }
 
 impl Counters {
-    /// Counts packets that go to backends. Every packet is counted exactly once, here or by [`Self::count`].
+    /// Counts a burst of which so many packets were forwarded. [`Self::count_other`] counts the ends of all others.
     #[inline]
-    pub fn count_forwarded(&mut self, packets: usize) {
-        self.offered += packets as u64;
-        self.forwarded += packets as u64;
+    pub fn count(&mut self, offered: usize, forwarded: usize) {
+        self.offered += offered as u64;
+        self.forwarded += forwarded as u64;
     }
 
-    /// Counts the end of a packet.
-    #[inline]
-    pub fn count(&mut self, verdict: Verdict) {
-        self.offered += 1;
+    /// Counts the end of a packet that is not forwarded.
+    pub fn count_other(&mut self, verdict: Verdict) {
         match verdict {
-            Verdict::Forward => self.forwarded += 1,
+            Verdict::Forward => {}
             Verdict::Pass(reason) => self.passed[reason as usize] += 1,
             Verdict::Drop(reason) => self.dropped[reason as usize] += 1,
         }

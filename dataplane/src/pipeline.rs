@@ -35,7 +35,7 @@ use crate::forwarding_rule::{RuleId, ServiceId};
 use crate::frame::Frame;
 use crate::icmp_error::ErrorBudgets;
 use crate::network::OfPort;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{PlainBackends, Snapshot};
 use crate::time::Tick;
 use crate::traffic_counters::Tally;
 use crate::verdict::Verdict;
@@ -140,6 +140,8 @@ struct Round<'a> {
     snapshot: &'a Snapshot,
     table: &'a ConntrackTable,
     hasher: &'a TrackingHasher,
+    /// Backends of the snapshot as plain packets see them.
+    backends: PlainBackends<'a>,
     now: Tick,
 }
 
@@ -193,7 +195,8 @@ impl Pipeline {
         assert!(frames.len() <= BURST && frames.len() == decisions.len());
         let Self { hasher, number, general_alone, counters, budgets, first_fragments, candidates } = self;
         let mut steps = [Step::NONE; BURST];
-        let round = Round { snapshot, table, hasher, now };
+        let backends = snapshot.backends.plain();
+        let round = Round { snapshot, table, hasher, backends, now };
         let mut worker = Worker { counters, budgets, first_fragments };
         match snapshot.networks.of_port(port) {
             OfPort::One(network) if !*general_alone => {

@@ -204,6 +204,20 @@ mod tests {
         assert!(!slot.identifies(TrackingKey(2), old));
     }
 
+    /// The word of the fourth holder, of backend 0, has the turn of an empty slot and no other bit that lasts.
+    #[test]
+    fn an_emptied_slot_no_longer_bears_the_name_of_its_key() {
+        let slot = slot();
+        let entry = Entry { backend: BackendHandle(0), generation: Generation(0), ..entry() };
+        for number in 1..9 {
+            let key = TrackingKey(number);
+            let tentative = slot.occupy(slot.state(), key, &entry, || true).unwrap();
+            assert!(slot.bears(key, slot.state()));
+            assert!(slot.settle(tentative) && slot.bears(key, slot.state()));
+            assert!(slot.vacate(slot.state()) && !slot.bears(key, slot.state()), "{number}");
+        }
+    }
+
     #[test]
     fn a_use_and_an_overflow_bit_that_is_set_beside_it_both_last() {
         let slot = slot();

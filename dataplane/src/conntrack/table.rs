@@ -80,7 +80,7 @@ impl ConntrackTable {
     }
 
     /// Starts to bring `key`'s home bucket into the cache: enough for nearly all packets.
-    #[inline]
+    #[inline(always)]
     pub fn prefetch(&self, key: TrackingKey) {
         prefetch(self.neighbourhood(key).slot(0));
     }

@@ -1,7 +1,6 @@
 //! The delivery that nearly all packets get: whole, in a tunnel of their own family or in none. Link-layer and outer header
 //! are then one piece, of a length that the compiler knows; a VLAN tag is put into it.
 
-use std::hint::cold_path;
 use std::num::NonZeroUsize;
 
 use zerocopy::FromBytes;
@@ -38,6 +37,8 @@ pub struct PlainDelivery {
     /// One's complement sum of the outer IPv4 header's words, little-endian, to which the changing ones are added.
     sum: u16,
     port: PortId,
+    /// Form of packets that get [`Shape::Ipip4`], if any: a comparison for most, in place of a jump by a table.
+    by_ipip4: Option<PlainForm>,
     /// Shape for each [form](PlainForm) of packets, so that one look tells it.
     shapes: [Shape; PlainForm::ALL.len()],
     bytes: [u8; GRE6],
@@ -97,13 +98,13 @@ impl PlainForm {
     /// True for IPv4, false for IPv6.
     #[inline(always)]
     pub fn is_ipv4(self) -> bool {
-        matches!(self, Self::Ipv4 | Self::TaggedIpv4)
+        self as usize & 1 == 0
     }
 
     /// Length of the VLAN tag; zero if there is none.
     #[inline(always)]
     pub fn tag_len(self) -> usize {
-        if matches!(self, Self::Ipv4 | Self::Ipv6) { 0 } else { TAG_LEN }
+        (self as usize >> 1) * TAG_LEN
     }
 }
 
@@ -113,6 +114,7 @@ impl PlainDelivery {
         inner_mtu: 0,
         sum: 0,
         port: PortId(0),
+        by_ipip4: None,
         shapes: [Shape::General; _],
         bytes: [0; GRE6],
         apart: Shape::General,
@@ -150,6 +152,8 @@ impl PlainDelivery {
             self.sum = if is_ipv4 { little_endian_sum(&self.bytes[L3..IPIP4]) } else { 0 };
         }
         self.shapes = PlainForm::ALL.map(|form| self.shape_for(form));
+        let by_ipip4 = |form: &PlainForm| self.shape_for(*form) == Shape::Ipip4;
+        self.by_ipip4 = PlainForm::ALL.into_iter().find(by_ipip4);
         Some(self)
     }
 
@@ -183,12 +187,13 @@ impl PlainDelivery {
     /// length of that, or none where the general delivery has to, and then the frame is unchanged.
     #[inline(always)]
     pub fn deliver<F: Frame>(&self, frame: &mut F, packet: &PlainPacket) -> Option<NonZeroUsize> {
-        let shape = self.shapes[packet.form as usize];
-        if shape == Shape::Apart {
-            cold_path();
-            return self.deliver_apart(frame, packet);
+        if self.by_ipip4 == Some(packet.form) {
+            return self.deliver_ipv4::<0, false, IPIP4, F>(frame, packet);
         }
-        self.deliver_as::<0, false, F>(shape, frame, packet)
+        match self.shapes[packet.form as usize] {
+            Shape::Apart => self.deliver_apart(frame, packet),
+            shape => self.deliver_as::<0, false, F>(shape, frame, packet),
+        }
     }
 
     /// Delivery of a packet behind a VLAN tag, or in a frame that leaves from the address that it came to.
@@ -249,25 +254,26 @@ impl PlainDelivery {
         let traffic_class = received[1];
         // Words of the header as a little-endian processor reads them: the sum is the same in either order (RFC 1071).
         const DONT_FRAGMENT: u16 = ipv4::DONT_FRAGMENT.swap_bytes();
-        let dont_fragment = u16::from_le_bytes([received[6], received[7]]) & DONT_FRAGMENT;
-        let (mut id, mut entropy) = (0, 0);
-        if LEN == GUE4 || dont_fragment == 0 {
+        let may_fragment = u16::from_le_bytes([received[6], received[7]]) & DONT_FRAGMENT == 0;
+        // Identification and flags: the one or the others are zero.
+        let (mut id_and_flags, mut id_or_flags) = (u32::from(DONT_FRAGMENT) << 16, DONT_FRAGMENT);
+        let mut entropy = 0;
+        if LEN == GUE4 || may_fragment {
             entropy = flow_of_ipv4(received.first_chunk().expect(LONGER)).entropy();
-            if dont_fragment == 0 {
+            if may_fragment {
                 let original = u16::from_be_bytes([received[4], received[5]]);
-                id = outer::identification(original, 0, entropy).swap_bytes();
+                id_or_flags = outer::identification(original, 0, entropy).swap_bytes();
+                id_and_flags = u32::from(id_or_flags);
             }
         }
         let total_len = ((LEN - L3) as u16 + packet.l3_len).swap_bytes();
         let sum = u32::from(self.sum)
             + (u32::from(traffic_class) << 8)
             + u32::from(total_len)
-            + u32::from(dont_fragment)
-            + u32::from(id);
+            + u32::from(id_or_flags);
         head[L3 + 1] = traffic_class;
         head[L3 + 2..L3 + 4].copy_from_slice(&total_len.to_le_bytes());
-        head[L3 + 4..L3 + 6].copy_from_slice(&id.to_le_bytes());
-        head[L3 + 6..L3 + 8].copy_from_slice(&dont_fragment.to_le_bytes());
+        head[L3 + 4..L3 + 8].copy_from_slice(&id_and_flags.to_le_bytes());
         head[L3 + 10..L3 + 12].copy_from_slice(&checksum::finish(sum).to_le_bytes());
         if LEN == GUE4 {
             let len = (LEN - IPIP4) as u16 + packet.l3_len;

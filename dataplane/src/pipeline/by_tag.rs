@@ -1,7 +1,7 @@
 //! Bursts whose packets are of several networks, by the VLAN that their tags name; and bursts that take the general way alone.
 
 use super::general::Candidate;
-use super::header_prefetch::with_headers_ahead;
+use super::header_prefetch::HeadersAhead;
 use super::intake::Intake;
 use super::plain::Other;
 use super::step::Step;
@@ -24,7 +24,10 @@ impl<'s> Round<'s> {
         decisions: &mut [Decision],
         counters: &mut Counters,
     ) {
-        for (index, (frame, step)) in with_headers_ahead(frames).zip(&mut *steps).enumerate() {
+        let ahead = HeadersAhead::of(frames);
+        for (index, (frame, step)) in frames.iter().zip(&mut *steps).enumerate() {
+            ahead.prefetch(index);
+            let frame = frame.bytes();
             let intake = match by_tag.get(frame) {
                 Ok(network) => self.intake(self.snapshot.networks.get(network)),
                 Err(verdict) => {

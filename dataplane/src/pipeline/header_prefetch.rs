@@ -7,15 +7,25 @@ use crate::prefetch::prefetch;
 /// the time that some four take to parse.
 const AHEAD: usize = 4;
 
-/// Bytes of the frames, in order; their headers are prefetched meanwhile.
-#[inline(always)]
-pub(super) fn with_headers_ahead<F: Frame>(frames: &[F]) -> impl Iterator<Item = &[u8]> {
-    frames.iter().take(AHEAD).for_each(prefetch_header);
-    frames.iter().enumerate().map(|(index, frame)| {
-        // The last ones ask for what has come: that costs less than a branch.
-        prefetch_header(frames.get(index + AHEAD).unwrap_or(frame));
-        frame.bytes()
-    })
+/// Frames whose headers are still to be prefetched, while those before them have their turn.
+pub(super) struct HeadersAhead<'f, F>(&'f [F]);
+
+impl<'f, F: Frame> HeadersAhead<'f, F> {
+    /// Prefetches the first headers of a burst.
+    #[inline(always)]
+    pub(super) fn of(frames: &'f [F]) -> Self {
+        let (first, ahead) = frames.split_at(AHEAD.min(frames.len()));
+        first.iter().for_each(prefetch_header);
+        Self(ahead)
+    }
+
+    /// Prefetches a header while the frame with this index has its turn.
+    #[inline(always)]
+    pub(super) fn prefetch(&self, index: usize) {
+        if let Some(ahead) = self.0.get(index) {
+            prefetch_header(ahead);
+        }
+    }
 }
 
 #[inline(always)]

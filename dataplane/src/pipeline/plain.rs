@@ -6,7 +6,7 @@
 //! all others take the general way from its start.
 
 use super::general::{Apart, Candidate};
-use super::header_prefetch::with_headers_ahead;
+use super::header_prefetch::HeadersAhead;
 use super::intake::Intake;
 use super::step::{Step, Way, known_in};
 use super::{BURST, Decision, Round, Tracking, Worker};
@@ -15,7 +15,7 @@ use crate::counters::Counters;
 use crate::delivery::{PlainForm, PlainPacket};
 use crate::forwarding_rule::{Answer, Came, PlainRule};
 use crate::frame::Frame;
-use crate::packet::{Plain, PlainIpv4, PlainIpv6, TAGGED, ethertype};
+use crate::packet::{Lead, Plain, PlainIpv4, PlainIpv6};
 use crate::snapshot::PlainBackend;
 use crate::traffic_counters::Tally;
 use crate::verdict::{DropReason, PassReason, Verdict};
@@ -29,8 +29,10 @@ pub(super) enum Other<'s> {
     General,
     /// Plain, of this rule: it opens or closes its connection, or is not tracked.
     Plain(&'s PlainRule),
-    /// None of ours.
-    Passed(PassReason),
+    /// None of ours: no rule has it.
+    WithoutRule,
+    /// None of ours: its client is outside of the region.
+    OutsideRegion,
 }
 
 impl<'s> Intake<'s> {
@@ -44,7 +46,10 @@ impl<'s> Intake<'s> {
         decisions: &mut [Decision],
         counters: &mut Counters,
     ) {
-        for (index, (frame, step)) in with_headers_ahead(frames).zip(&mut *steps).enumerate() {
+        let ahead = HeadersAhead::of(frames);
+        for (index, (frame, step)) in frames.iter().zip(&mut *steps).enumerate() {
+            ahead.prefetch(index);
+            let frame = frame.bytes();
             if let Err(other) = self.take_in_frame(frame, step) {
                 let (candidate, decision) = (&mut candidates[index], &mut decisions[index]);
                 step.way = self.take_in_other(other, frame, step, candidate, decision, counters);
@@ -55,10 +60,10 @@ impl<'s> Intake<'s> {
     /// Takes in the packet of a frame with or without a VLAN tag, as [`Self::take_in`] does.
     #[inline(always)]
     pub(super) fn take_in_frame(&self, frame: &[u8], step: &mut Step<'s>) -> Result<(), Other<'s>> {
-        match ethertype::<0>(frame) {
-            Some(PlainIpv4::ETHERTYPE) => self.take_in::<0, PlainIpv4>(frame, step),
-            Some(PlainIpv6::ETHERTYPE) => self.take_in::<0, PlainIpv6>(frame, step),
-            Some(TAGGED) => self.take_in_tagged(frame, step),
+        match Lead::behind::<0>(frame) {
+            Some(lead) if PlainIpv4::is_led_by(lead) => self.take_in::<0, PlainIpv4>(frame, step),
+            Some(lead) if PlainIpv6::is_led_by(lead) => self.take_in::<0, PlainIpv6>(frame, step),
+            Some(lead) if lead.is_tag() => self.take_in_tagged(frame, step),
             _ => Err(Other::General),
         }
     }
@@ -66,9 +71,9 @@ impl<'s> Intake<'s> {
     /// Takes in the packet of a frame with a VLAN tag, as [`Self::take_in`] does.
     #[inline(never)]
     fn take_in_tagged(&self, frame: &[u8], step: &mut Step<'s>) -> Result<(), Other<'s>> {
-        match ethertype::<TAG_LEN>(frame) {
-            Some(PlainIpv4::ETHERTYPE) => self.take_in::<TAG_LEN, PlainIpv4>(frame, step),
-            Some(PlainIpv6::ETHERTYPE) => self.take_in::<TAG_LEN, PlainIpv6>(frame, step),
+        match Lead::behind::<TAG_LEN>(frame) {
+            Some(lead) if PlainIpv4::is_led_by(lead) => self.take_in::<TAG_LEN, PlainIpv4>(frame, step),
+            Some(lead) if PlainIpv6::is_led_by(lead) => self.take_in::<TAG_LEN, PlainIpv6>(frame, step),
             _ => Err(Other::General),
         }
     }
@@ -90,19 +95,26 @@ impl<'s> Intake<'s> {
         }
         (step.rule, step.service) = (rule.rule, rule.service);
         step.packet = PlainPacket { l3_len: plain.l3_len(), form: PlainForm::new(P::IS_IPV4, TAG > 0) };
-        if !rule.tracked || plain.tcp_flags() != 0 {
+        if plain.tcp_flags() != 0 {
             return Err(Other::Plain(rule));
         }
-        step.came = rule.came;
-        // Martian sources are looked for where there is no entry: no packet from one makes any, but one to it may, which
-        // came by a route and has the same key.
-        if rule.came == Came::ByRoute && plain.flow().src.is_martian_source() {
-            return Err(Other::General);
-        }
-        step.key = if rule.came == Came::ByRoute {
-            plain.tracking_key_in_order(self.hasher, &rule.key)
-        } else {
+        step.key = if rule.is_ordinary {
             plain.tracking_key(self.hasher, &rule.key)
+        } else {
+            if !rule.tracked {
+                return Err(Other::Plain(rule));
+            }
+            step.came = rule.came;
+            if rule.came == Came::ByRoute {
+                // Martian sources are looked for where there is no entry: no packet from one makes any, but one to it may,
+                // which came by a route and has the same key.
+                if plain.flow().src.is_martian_source() {
+                    return Err(Other::General);
+                }
+                plain.tracking_key_in_order(self.hasher, &rule.key)
+            } else {
+                plain.tracking_key(self.hasher, &rule.key)
+            }
         };
         step.way = Way::Established;
         step.home = Some(self.table.approach(step.key));
@@ -124,7 +136,10 @@ impl<'s> Intake<'s> {
     ) -> Way {
         let way = match other {
             Other::General => None,
-            Other::Passed(reason) => {
+            Other::WithoutRule | Other::OutsideRegion => {
+                let is_outside = matches!(other, Other::OutsideRegion);
+                let reason =
+                    if is_outside { PassReason::OutsideRegion } else { PassReason::NoForwardingRule };
                 *decision = Decision::end(Verdict::Pass(reason));
                 return Way::Ended;
             }
@@ -175,11 +190,18 @@ impl<'s> Round<'s> {
         worker: &mut Worker<'_>,
     ) {
         let steps = &mut steps[..frames.len()];
-        let first = steps.iter_mut().position(|step| !self.follow(step)).unwrap_or(frames.len());
-        worker.counters.conntrack.hits += first as u64;
-        if first < frames.len() {
-            let (steps, candidates) = (&mut steps[first..], &mut candidates[first..]);
-            self.decide_rest(&mut frames[first..], steps, candidates, &mut decisions[first..], worker);
+        let mut ahead = steps.iter_mut();
+        let mut follow = frames.len();
+        while let Some(step) = ahead.next() {
+            if !self.follow(step) {
+                follow -= ahead.len() + 1;
+                break;
+            }
+        }
+        worker.counters.conntrack.hits += follow as u64;
+        if follow < frames.len() {
+            let (steps, candidates) = (&mut steps[follow..], &mut candidates[follow..]);
+            self.decide_rest(&mut frames[follow..], steps, candidates, &mut decisions[follow..], worker);
         }
     }
 
@@ -228,8 +250,7 @@ impl<'s> Round<'s> {
         worker: &mut Worker<'_>,
         tally: Tally<'_>,
     ) {
-        let mut others = 0;
-        let burst = frames.len();
+        let (offered, mut others) = (frames.len(), 0);
         for ((frame, step), decision) in frames.iter_mut().zip(steps).zip(decisions) {
             if let Some(backend) = step.backend {
                 *decision = step.decision(frame.bytes().len());
@@ -244,13 +265,14 @@ impl<'s> Round<'s> {
             } else if let Some((rule, _)) = decision.rule {
                 tally.receive(rule, decision.received_len);
             }
-            if let (Verdict::Forward, Some(backend)) = (decision.verdict, decision.backend) {
+            if decision.verdict != Verdict::Forward {
+                worker.counters.count_other(decision.verdict);
+                others += 1;
+            } else if let Some(backend) = decision.backend {
                 tally.send(backend, frame.bytes().len());
             }
-            worker.counters.count(decision.verdict);
-            others += 1;
         }
-        worker.counters.count_forwarded(burst - others);
+        worker.counters.count(offered, offered - others);
     }
 
     /// Lets a plain packet follow its connection, in the second loop. False where the connection has no valid entry, or the
@@ -260,7 +282,7 @@ impl<'s> Round<'s> {
         let Some(home) = step.home else { return false };
         let found = self.table.glance(step.key, home);
         let handle = found.backend();
-        if let Some(backend) = self.snapshot.backends.plain(handle)
+        if let Some(backend) = self.backends.get(handle)
             && found.is_in_use(&backend.valid, self.now) & (self.now < backend.drain_deadline)
             && backend.delivery.fits(&step.packet)
         {
@@ -360,7 +382,7 @@ impl<'s> Round<'s> {
     /// Backend of this handle as plain packets see it, if the packet fits the path there; else it takes the general way.
     #[inline]
     pub(super) fn fitting(&self, step: &Step<'s>, handle: BackendHandle) -> Option<&'s PlainBackend> {
-        self.snapshot.backends.plain(handle).filter(|backend| backend.delivery.fits(&step.packet))
+        self.backends.get(handle).filter(|backend| backend.delivery.fits(&step.packet))
     }
 }
 
@@ -369,8 +391,8 @@ impl Other<'_> {
     #[inline(always)]
     fn without_rule(answer: &Answer) -> Self {
         match answer {
-            Answer::None => Self::Passed(PassReason::NoForwardingRule),
-            Answer::OutsideRegion => Self::Passed(PassReason::OutsideRegion),
+            Answer::None => Self::WithoutRule,
+            Answer::OutsideRegion => Self::OutsideRegion,
             Answer::Rule(_) | Answer::NotSpelledOut | Answer::ByPort(_) | Answer::ByClient(_) => {
                 Self::General
             }
