@@ -27,8 +27,10 @@
 //!  state:  63      61     59         58           41        20      18         17     0
 //!         │ phase │ turn │ persists │ generation │ backend │ stage │ overflow │ seen │
 //!
-//!  ident = key XOR (state without phase, stage, overflow and seen)
+//!  ident = key XOR (state without stage, overflow, seen and the lower bit of phase)
 //! ```
+//!
+//! The upper bit of phase is that of an entry, so a slot that was emptied no longer bears the name of its key.
 //!
 //! The key's upper bits choose the pair, its lowest bit the home bucket, which is searched first; the other bucket of
 //! the pair is where an entry goes when the home is full. So a key has eight slots and an entry never moves.
@@ -189,6 +191,7 @@ mod table;
 pub use aging::{IDLE_PASS_SECONDS, LONGEST_PASS_SECONDS, SweepCursor, Sweeps};
 pub use entry::{Entry, Stage, ValidState};
 pub use found::Found;
+pub(crate) use neighbourhood::Home;
 pub use table::{ConntrackTable, TableTooLarge};
 
 /// Tracking hash of a packet: all that the table knows a connection by.

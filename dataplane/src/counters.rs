@@ -78,18 +78,15 @@ impl ConntrackCounters {
 }
 
 impl Counters {
-    /// Counts the ends of a burst's packets; every packet is counted here exactly once.
+    /// Counts a burst of which so many packets were forwarded. [`Self::count_other`] counts the ends of all others.
     #[inline]
-    pub fn count(&mut self, verdicts: impl ExactSizeIterator<Item = Verdict> + Clone) {
-        self.offered += verdicts.len() as u64;
-        let others = verdicts.clone().filter(|verdict| *verdict != Verdict::Forward).count();
-        self.forwarded += (verdicts.len() - others) as u64;
-        if others > 0 {
-            verdicts.for_each(|verdict| self.count_other(verdict));
-        }
+    pub fn count(&mut self, offered: usize, forwarded: usize) {
+        self.offered += offered as u64;
+        self.forwarded += forwarded as u64;
     }
 
-    fn count_other(&mut self, verdict: Verdict) {
+    /// Counts the end of a packet that is not forwarded.
+    pub fn count_other(&mut self, verdict: Verdict) {
         match verdict {
             Verdict::Forward => {}
             Verdict::Pass(reason) => self.passed[reason as usize] += 1,

@@ -16,7 +16,7 @@ use crate::wire::ipv4::{self, Ipv4Header};
 use crate::wire::ipv6::{self, Ipv6Header};
 
 pub use outer::OuterHeader;
-pub use plain::{PlainDelivery, PlainPacket};
+pub use plain::{PlainDelivery, PlainForm, PlainPacket};
 
 /// Way of a packet from the appliance to its backend, as the configuration names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use crate::wire::ipv4::Ipv4Header;
 use crate::wire::ipv6::{self, Ipv6Header};
 use crate::wire::{icmp, protocol, tcp, udp};
 
-pub(crate) use plain::{Plain, PlainIpv4, PlainIpv6, TAGGED, ethertype};
+pub(crate) use plain::{Lead, Plain, PlainIpv4, PlainIpv6, flow_of_ipv4, flow_of_ipv6};
 
 /// Well-formed IP packet in a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

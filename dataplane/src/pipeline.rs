@@ -16,6 +16,7 @@
 mod apart;
 mod by_tag;
 mod general;
+mod header_prefetch;
 mod intake;
 mod opening;
 mod plain;
@@ -34,7 +35,7 @@ use crate::forwarding_rule::{RuleId, ServiceId};
 use crate::frame::Frame;
 use crate::icmp_error::ErrorBudgets;
 use crate::network::OfPort;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{PlainBackends, Snapshot};
 use crate::time::Tick;
 use crate::traffic_counters::Tally;
 use crate::verdict::Verdict;
@@ -45,25 +46,28 @@ use step::Step;
 pub const BURST: usize = 32;
 
 /// Decision for one packet.
+//
+// In this order constants lie side by side, and are stored in words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub struct Decision {
+    /// MTU that the forwarded frame exceeds: [`fragments`](crate::delivery::fragments::fragments) of it are sent. None
+    /// for a frame that is sent whole.
+    pub fragment_mtu: Option<NonZeroU16>,
+    /// True if the frame now holds an ICMP error, to be sent back where the packet came from.
+    pub answered: bool,
     /// End of the packet.
     pub verdict: Verdict,
+    /// Port that sends the packet, if it is forwarded.
+    pub egress: PortId,
+    /// Way that the backend was found.
+    pub tracking: Tracking,
     /// Rule that the packet belongs to, and the service behind it.
     pub rule: Option<(RuleId, ServiceId)>,
     /// Backend that the packet goes to, or would have gone to if it had not been dropped.
     pub backend: Option<BackendHandle>,
-    /// Way that the backend was found.
-    pub tracking: Tracking,
-    /// Port that sends the packet, if it is forwarded.
-    pub egress: PortId,
     /// Length of the frame as it came in, before delivery or an answer has changed it; zero if it has no rule.
     pub received_len: u32,
-    /// True if the frame now holds an ICMP error, to be sent back where the packet came from.
-    pub answered: bool,
-    /// MTU that the forwarded frame exceeds: [`fragments`](crate::delivery::fragments::fragments) of it are sent. None
-    /// for a frame that is sent whole.
-    pub fragment_mtu: Option<NonZeroU16>,
 }
 
 /// Way that a packet's backend was found.
@@ -136,6 +140,8 @@ struct Round<'a> {
     snapshot: &'a Snapshot,
     table: &'a ConntrackTable,
     hasher: &'a TrackingHasher,
+    /// Backends of the snapshot as plain packets see them.
+    backends: PlainBackends<'a>,
     now: Tick,
 }
 
@@ -189,7 +195,8 @@ impl Pipeline {
         assert!(frames.len() <= BURST && frames.len() == decisions.len());
         let Self { hasher, number, general_alone, counters, budgets, first_fragments, candidates } = self;
         let mut steps = [Step::NONE; BURST];
-        let round = Round { snapshot, table, hasher, now };
+        let backends = snapshot.backends.plain();
+        let round = Round { snapshot, table, hasher, backends, now };
         let mut worker = Worker { counters, budgets, first_fragments };
         match snapshot.networks.of_port(port) {
             OfPort::One(network) if !*general_alone => {
@@ -206,6 +213,5 @@ impl Pipeline {
         round.decide_all(frames, &mut steps, candidates, decisions, &mut worker);
         let tally = Tally::new(snapshot.traffic_counters.worker(*number));
         round.depart_all(frames, &steps, decisions, &mut worker, tally);
-        counters.count(decisions.iter().map(|decision| decision.verdict));
     }
 }

@@ -25,7 +25,7 @@ use crate::time::Tick;
 use crate::traffic_counters::TrafficCounters;
 
 pub use backends::Backends;
-pub(crate) use backends::PlainBackend;
+pub(crate) use backends::{PlainBackend, PlainBackends};
 pub use builder::SnapshotBuilder;
 
 /// Forwarding state at one moment.

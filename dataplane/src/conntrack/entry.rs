@@ -130,6 +130,8 @@ impl State {
     const TURN_MASK: u64 = 0b11 << Self::TURN;
     const STAGE_MASK: u64 = 0b11 << Self::STAGE;
     const FROZEN: u64 = !(Self::PHASE_MASK | Self::STAGE_MASK | Self::OVERFLOW | SEEN_MASK as u64);
+    /// Bit that phases of an entry have, tentative and settled ones, and no other.
+    const ENTRY: u64 = 1 << (u64::BITS - 1);
 
     /// Word under which `entry` takes over a slot that was in state `before`.
     pub(super) fn succeeding(before: Self, entry: &Entry) -> Self {
@@ -221,6 +223,13 @@ impl State {
         self.0 & Self::FROZEN
     }
 
+    /// Bits that a slot's identity has the key XORed with: the frozen ones, and the one that tells an entry from a slot
+    /// without any. So a slot that was emptied has lost the name of its key.
+    #[inline(always)]
+    pub(super) fn naming(self) -> u64 {
+        self.0 & (Self::FROZEN | Self::ENTRY)
+    }
+
     /// True if `entry` could stand under this word with nothing but its time and stage changed.
     pub(super) fn differs_only_in_use(self, entry: &Entry) -> bool {
         self.frozen() & !Self::TURN_MASK == Self::succeeding(self, entry).frozen() & !Self::TURN_MASK
@@ -235,7 +244,7 @@ impl State {
     /// True if there is an entry: the phase is tentative or settled, which share a bit.
     #[inline(always)]
     pub(super) fn is_entry(self) -> bool {
-        self.0 >> (u64::BITS - 1) != 0
+        self.0 & Self::ENTRY != 0
     }
 
     /// Backend of the entry; meaningless unless the phase is tentative or settled.

@@ -1,5 +1,6 @@
 //! Neighbourhoods: the slots where one key may have its entry, and how it is found there.
 
+use core::fmt;
 use core::hint::select_unpredictable;
 
 use super::TrackingKey;
@@ -7,6 +8,7 @@ use super::entry::{Phase, State};
 use super::found::{Found, Glance};
 use super::pair::{BUCKET, Pair};
 use super::slot::Slot;
+use crate::prefetch::prefetch;
 
 /// Slots where one key may have its entry.
 pub(super) struct Neighbourhood<'t> {
@@ -14,6 +16,39 @@ pub(super) struct Neighbourhood<'t> {
     pub(super) pair: &'t Pair,
     /// Index of the home bucket's first slot in the pair.
     pub(super) home: usize,
+}
+
+/// Home bucket of a key, where nearly every lookup ends.
+#[derive(Clone, Copy)]
+pub(crate) struct Home<'t>(&'t [Slot; BUCKET]);
+
+impl Home<'_> {
+    /// Starts to bring the bucket into the cache.
+    #[inline(always)]
+    pub(super) fn prefetch(self) {
+        prefetch(self.0);
+    }
+
+    /// State of the slot that bears the name of the key in this bucket.
+    //
+    // Nobody can foresee which slot it is, and a wrong guess costs more than all else here: there must be no branch.
+    // Where workers contend the name it may be a tentative entry beside the settled one, as its phase says. A slot that has
+    // no entry and yet bears the name, as a fresh one does that of key zero, may hide one: the insertion then finds it.
+    #[inline(always)]
+    pub(super) fn glance(self, key: TrackingKey) -> Glance {
+        let mut word = 0;
+        for slot in self.0 {
+            let state = slot.state();
+            word = select_unpredictable(slot.bears(key, state), state.0, word);
+        }
+        Glance(State(word))
+    }
+}
+
+impl fmt::Debug for Home<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Home").finish_non_exhaustive()
+    }
 }
 
 impl<'t> Neighbourhood<'t> {
@@ -51,26 +86,20 @@ impl<'t> Neighbourhood<'t> {
         self.settled_in(self.home ^ BUCKET)
     }
 
-    /// State of the slot that bears the name of the key in the bucket that starts at `first` of the pair.
-    //
-    // Nobody can foresee which slot it is, and a wrong guess costs more than all else here: there must be no branch.
-    // Where workers contend the name it may be a tentative entry beside the settled one, as its phase says.
+    /// Home bucket of the key.
     #[inline(always)]
-    pub(super) fn glance_at(&self, first: usize) -> Glance {
-        let mut word = 0;
-        for slot in self.pair.bucket(first) {
-            let state = slot.state();
-            // The key's former slots still bear its name, if no other key has had them since.
-            let bears = slot.bears(self.key, state) & state.is_entry();
-            word = select_unpredictable(bears, state.0, word);
-        }
-        Glance(State(word))
+    pub(super) fn home(&self) -> Home<'t> {
+        Home(self.pair.bucket(self.home))
     }
 
     /// Glance at the other bucket, after nothing was found in the home bucket.
     #[inline(always)]
     pub(super) fn glance_away(&self) -> Glance {
-        if self.overflows() { self.glance_at(self.home ^ BUCKET) } else { Glance(State(0)) }
+        if self.overflows() {
+            Home(self.pair.bucket(self.home ^ BUCKET)).glance(self.key)
+        } else {
+            Glance(State(0))
+        }
     }
 
     /// True if the other bucket may have the key's entry: a slot of the home bucket says that it has overflowed.
@@ -89,6 +118,7 @@ impl<'t> Neighbourhood<'t> {
         State(all).overflows() | !State(least).is_empty()
     }
 
+    /// Settled entry of the key in a bucket in which another slot bears its name, too.
     #[cold]
     fn search(&self, first: usize) -> Option<Found<'t>> {
         self.pair.bucket(first).iter().find_map(|slot| {

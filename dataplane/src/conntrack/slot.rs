@@ -8,7 +8,7 @@ use crate::time::Tick;
 /// Room for one entry. All bits zero is an empty slot.
 #[repr(C, align(16))]
 pub(super) struct Slot {
-    /// The key, XORed with the frozen bits of the state that it was published with.
+    /// The key, XORed with the [naming](State::naming) bits of the state that it was published with.
     identity: AtomicU64,
     state: AtomicU64,
 }
@@ -42,12 +42,13 @@ impl Slot {
         matches!(state.phase(), Phase::Tentative | Phase::Settled) && self.bears(key, state)
     }
 
-    /// True if this slot bears the name `key` under `state`, which was read from it, whatever its phase.
+    /// True if this slot bears the name `key` under `state`, which was read from it: an entry of the key is in it, tentative
+    /// or settled. Of other phases the name is that of no key, or of one that nobody knows.
     #[inline]
     pub(super) fn bears(&self, key: TrackingKey, state: State) -> bool {
         // Relaxed: the Acquire that read `state` rules out an identity that is older than it. A newer one is that of
         // the slot's next holder, and the XOR tells the two apart.
-        self.identity.load(Ordering::Relaxed) ^ state.frozen() == key.0
+        self.identity.load(Ordering::Relaxed) ^ state.naming() == key.0
     }
 
     /// Key and state of the entry in the slot, if it is settled.
@@ -56,7 +57,7 @@ impl Slot {
     pub(super) fn settled(&self) -> Option<(TrackingKey, State)> {
         let state = self.state();
         // Relaxed: as in `bears`.
-        let key = TrackingKey(self.identity.load(Ordering::Relaxed) ^ state.frozen());
+        let key = TrackingKey(self.identity.load(Ordering::Relaxed) ^ state.naming());
         (state.phase() == Phase::Settled).then_some((key, state))
     }
 
@@ -69,7 +70,7 @@ impl Slot {
             Phase::Settled => {
                 // Acquire; keeps the second look at the state behind this one. A slot that has changed hands between the
                 // looks, whose identity says nothing of the state, counts as one that may hold such an entry.
-                let key = self.identity.load(Ordering::Acquire) ^ state.frozen();
+                let key = self.identity.load(Ordering::Acquire) ^ state.naming();
                 key & 1 == lowest_bit || self.state().frozen() != state.frozen()
             }
         }
@@ -92,7 +93,7 @@ impl Slot {
         if state.overflows() {
             state = state.with_overflow(overflows());
         }
-        self.identity.store(key.0 ^ state.frozen(), Ordering::Relaxed);
+        self.identity.store(key.0 ^ state.naming(), Ordering::Relaxed);
         // Release; pairs with the Acquire in `state`. All later changes up to the next `occupy` are read-modify-writes,
         // which continue the release sequence that this store heads, whatever their own ordering.
         // The fence before settling would order it for lookups as well; this way the slot doesn't depend on it.
@@ -201,6 +202,20 @@ mod tests {
         slot.occupy(old, TrackingKey(2), &entry(), || true).unwrap();
         assert!(!slot.identifies(TrackingKey(1), old));
         assert!(!slot.identifies(TrackingKey(2), old));
+    }
+
+    /// The word of the fourth holder, of backend 0, has the turn of an empty slot and no other bit that lasts.
+    #[test]
+    fn an_emptied_slot_no_longer_bears_the_name_of_its_key() {
+        let slot = slot();
+        let entry = Entry { backend: BackendHandle(0), generation: Generation(0), ..entry() };
+        for number in 1..9 {
+            let key = TrackingKey(number);
+            let tentative = slot.occupy(slot.state(), key, &entry, || true).unwrap();
+            assert!(slot.bears(key, slot.state()));
+            assert!(slot.settle(tentative) && slot.bears(key, slot.state()));
+            assert!(slot.vacate(slot.state()) && !slot.bears(key, slot.state()), "{number}");
+        }
     }
 
     #[test]

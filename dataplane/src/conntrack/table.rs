@@ -8,7 +8,7 @@ use super::found::{Found, Glance};
 use super::insertion::ATTEMPTS;
 #[cfg(not(loom))]
 use super::memory::Memory;
-use super::neighbourhood::Neighbourhood;
+use super::neighbourhood::{Home, Neighbourhood};
 use super::pair::{BUCKET, PAIR, Pair};
 use super::slot::Slot;
 use super::{Inserted, Standing, TrackingKey};
@@ -80,7 +80,7 @@ impl ConntrackTable {
     }
 
     /// Starts to bring `key`'s home bucket into the cache: enough for nearly all packets.
-    #[inline]
+    #[inline(always)]
     pub fn prefetch(&self, key: TrackingKey) {
         prefetch(self.neighbourhood(key).slot(0));
     }
@@ -116,12 +116,19 @@ impl ConntrackTable {
         near.settled_in(near.home).or_else(|| near.settled_away())
     }
 
-    /// Glance at the entry of `key`: what nearly every packet needs to know of it.
+    /// Home bucket of `key`, which it starts to bring into the cache for a [`glance`](Self::glance).
     #[inline(always)]
-    pub(crate) fn glance(&self, key: TrackingKey) -> Glance {
-        let near = self.neighbourhood(key);
-        let home = near.glance_at(near.home);
-        if !home.is_nothing() { home } else { near.glance_away() }
+    pub(crate) fn approach(&self, key: TrackingKey) -> Home<'_> {
+        let home = self.neighbourhood(key).home();
+        home.prefetch();
+        home
+    }
+
+    /// Glance at the entry of `key`, whose home bucket is known: what nearly every packet needs to know of it.
+    #[inline(always)]
+    pub(crate) fn glance(&self, key: TrackingKey, home: Home<'_>) -> Glance {
+        let at_home = home.glance(key);
+        if !at_home.is_nothing() { at_home } else { self.neighbourhood(key).glance_away() }
     }
 
     /// Gives `key` an entry, unless it has one that isn't void.
@@ -237,6 +244,10 @@ mod tests {
         }
     }
 
+    fn glance(table: &ConntrackTable, key: TrackingKey) -> Glance {
+        table.glance(key, table.approach(key))
+    }
+
     /// The fourth holder of a slot has the turn of an empty one: with backend 0 its word is zero once it is gone, and the
     /// slot goes on to bear its name.
     #[test]
@@ -258,11 +269,11 @@ mod tests {
         }
         assert_eq!(table.insert(key, entry(0), live), Inserted::New);
         sweep(0);
-        assert!(table.glance(key).is_nothing());
+        assert!(glance(&table, key).is_nothing());
         sweep(2);
         assert_eq!(table.insert(key, entry(0), live), Inserted::New);
         let valid = ValidState::new(BackendHandle(0), Generation(0), Generation(0));
-        assert!(!table.glance(key).is_nothing() && table.glance(key).is_in_use(&valid, Tick(5)));
+        assert!(!glance(&table, key).is_nothing() && glance(&table, key).is_in_use(&valid, Tick(5)));
         assert_eq!(table.lookup(key).map(|found| found.entry()), Some(entry(0)));
     }
 
@@ -299,7 +310,7 @@ mod tests {
         let table = overflowed();
         sweep(&table, void(1));
         assert_eq!(table.lookup(TrackingKey(8)).map(|found| found.entry()), Some(entry(2)));
-        assert!(!table.glance(TrackingKey(8)).is_nothing());
+        assert!(!glance(&table, TrackingKey(8)).is_nothing());
         assert!(table.neighbourhood(TrackingKey(0)).overflows());
         sweep(&table, void(2));
         assert!(!table.neighbourhood(TrackingKey(0)).overflows());

@@ -1,6 +1,8 @@
 //! The delivery that nearly all packets get: whole, in a tunnel of their own family or in none. Link-layer and outer header
 //! are then one piece, of a length that the compiler knows; a VLAN tag is put into it.
 
+use std::num::NonZeroUsize;
+
 use zerocopy::FromBytes;
 use zerocopy::byteorder::network_endian::{U16, U32};
 
@@ -8,7 +10,7 @@ use super::Delivery;
 use super::outer::{self, Encapsulation, GRE_LEN, GUE_LEN, UDP_LEN};
 use crate::egress::PortId;
 use crate::frame::Frame;
-use crate::packet::{Plain, PlainIpv4, PlainIpv6};
+use crate::packet::{flow_of_ipv4, flow_of_ipv6};
 use crate::wire::checksum;
 use crate::wire::ethernet::{self, ADDRESSES_LEN, HEADER_LEN as L3, TAG_LEN};
 use crate::wire::ipv4::{self, Ipv4Header};
@@ -20,19 +22,30 @@ const GUE4: usize = IPIP4 + UDP_LEN + GUE_LEN;
 const IPIP6: usize = L3 + ipv6::HEADER_LEN;
 const GRE6: usize = IPIP6 + GRE_LEN;
 
+/// Length that every plain packet has at least: IP header and UDP header.
+const LEAST_IPV4: usize = ipv4::HEADER_LEN + UDP_LEN;
+const LEAST_IPV6: usize = ipv6::HEADER_LEN + UDP_LEN;
+
 /// Delivery of plain packets to one backend: what is put before them, but for the fields that follow the packet.
+//
+// In this order, and with the state words before it, all that an IPv4 tunnel needs lies in one line.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct PlainDelivery {
-    /// One's complement sum of the outer IPv4 header's words, little-endian, to which the changing ones are added.
-    sum: u32,
     /// Length of the longest packet that fits the path.
     inner_mtu: u16,
-    shape: Shape,
+    /// One's complement sum of the outer IPv4 header's words, little-endian, to which the changing ones are added.
+    sum: u16,
     port: PortId,
+    /// Form of packets that get [`Shape::Ipip4`], if any: a comparison for most, in place of a jump by a table.
+    by_ipip4: Option<PlainForm>,
+    /// Shape for each [form](PlainForm) of packets, so that one look tells it.
+    shapes: [Shape; PlainForm::ALL.len()],
+    bytes: [u8; GRE6],
+    /// Shape for the packets of [`Shape::Apart`].
+    apart: Shape,
     /// True if frames leave from the address that they came to.
     keeps_source: bool,
-    bytes: [u8; GRE6],
 }
 
 /// Kinds of headers before a plain packet; the code for each knows its length.
@@ -40,6 +53,8 @@ pub struct PlainDelivery {
 enum Shape {
     /// None: the general delivery knows what to do.
     General,
+    /// Any of the others, by code that is called: behind a VLAN tag, or from the address that the frame came to.
+    Apart,
     L2,
     Ipip4,
     Gre4,
@@ -53,57 +68,107 @@ enum Shape {
 pub struct PlainPacket {
     /// Length of the IP packet.
     pub l3_len: u16,
-    /// Length of the VLAN tag that it comes behind; zero if there is none.
-    pub tag_len: u8,
+    /// Family, and the tag that it comes behind.
+    pub form: PlainForm,
+}
+
+/// Family of a plain packet, and the VLAN tag that it comes behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlainForm {
+    /// IPv4 in an untagged frame.
+    Ipv4,
+    /// IPv6 in an untagged frame.
+    Ipv6,
+    /// IPv4 behind a tag.
+    TaggedIpv4,
+    /// IPv6 behind a tag.
+    TaggedIpv6,
+}
+
+impl PlainForm {
+    /// All forms, in the order of their numbers.
+    pub const ALL: [Self; 4] = [Self::Ipv4, Self::Ipv6, Self::TaggedIpv4, Self::TaggedIpv6];
+
+    /// Form of packets of a family, behind a tag or not.
+    #[inline(always)]
+    pub const fn new(is_ipv4: bool, is_tagged: bool) -> Self {
+        Self::ALL[(is_tagged as usize) << 1 | !is_ipv4 as usize]
+    }
+
     /// True for IPv4, false for IPv6.
-    pub is_ipv4: bool,
+    #[inline(always)]
+    pub fn is_ipv4(self) -> bool {
+        self as usize & 1 == 0
+    }
+
+    /// Length of the VLAN tag; zero if there is none.
+    #[inline(always)]
+    pub fn tag_len(self) -> usize {
+        (self as usize >> 1) * TAG_LEN
+    }
 }
 
 impl PlainDelivery {
     /// Delivery that leaves every packet to the general one.
     pub const GENERAL: Self = Self {
-        sum: 0,
         inner_mtu: 0,
-        shape: Shape::General,
+        sum: 0,
         port: PortId(0),
-        keeps_source: false,
+        by_ipip4: None,
+        shapes: [Shape::General; _],
         bytes: [0; GRE6],
+        apart: Shape::General,
+        keeps_source: false,
     };
 
     /// The part of a delivery that is for plain packets.
     pub fn of(delivery: &Delivery) -> Self {
         let inner_mtu = delivery.inner_mtu() as u16;
-        Self::plain(delivery).unwrap_or(Self { inner_mtu, ..Self::GENERAL })
+        let plain = Self { inner_mtu, ..Self::GENERAL };
+        plain.with_headers(delivery).unwrap_or(plain)
     }
 
-    fn plain(delivery: &Delivery) -> Option<Self> {
+    fn with_headers(mut self, delivery: &Delivery) -> Option<Self> {
         let egress = delivery.egress();
         let next_hop = egress.next_hop?;
-        let mut plain = Self {
-            sum: 0,
-            inner_mtu: delivery.inner_mtu() as u16,
-            shape: Shape::L2,
-            port: egress.port,
-            keeps_source: egress.source.is_none(),
-            bytes: [0; GRE6],
+        ethernet::set_addresses(&mut self.bytes, next_hop, egress.source.unwrap_or_default());
+        self.port = egress.port;
+        self.keeps_source = egress.source.is_none();
+        self.apart = Shape::L2;
+        if let Some(outer) = &delivery.outer {
+            let is_ipv4 = outer.is_ipv4();
+            self.apart = match (outer.plain_encapsulation()?, is_ipv4) {
+                (Encapsulation::Ipip, true) => Shape::Ipip4,
+                (Encapsulation::Gre, true) => Shape::Gre4,
+                (Encapsulation::Gue { .. }, true) => Shape::Gue4,
+                (Encapsulation::Ipip, false) => Shape::Ipip6,
+                (Encapsulation::Gre, false) => Shape::Gre6,
+                // The UDP checksum covers the packet.
+                (Encapsulation::Gue { .. }, false) => return None,
+            };
+            let headers = outer.template(is_ipv4);
+            self.bytes[L3..L3 + headers.len()].copy_from_slice(headers);
+            self.bytes[L3 - 2..L3].copy_from_slice(if is_ipv4 { &[0x08, 0x00] } else { &[0x86, 0xdd] });
+            self.sum = if is_ipv4 { little_endian_sum(&self.bytes[L3..IPIP4]) } else { 0 };
+        }
+        self.shapes = PlainForm::ALL.map(|form| self.shape_for(form));
+        let by_ipip4 = |form: &PlainForm| self.shape_for(*form) == Shape::Ipip4;
+        self.by_ipip4 = PlainForm::ALL.into_iter().find(by_ipip4);
+        Some(self)
+    }
+
+    fn shape_for(&self, form: PlainForm) -> Shape {
+        let is_for_family = match self.apart {
+            Shape::General | Shape::Apart => false,
+            Shape::L2 => true,
+            Shape::Ipip4 | Shape::Gre4 | Shape::Gue4 => form.is_ipv4(),
+            Shape::Ipip6 | Shape::Gre6 => !form.is_ipv4(),
         };
-        ethernet::set_addresses(&mut plain.bytes, next_hop, egress.source.unwrap_or_default());
-        let Some(outer) = &delivery.outer else { return Some(plain) };
-        let is_ipv4 = outer.is_ipv4();
-        plain.shape = match (outer.plain_encapsulation()?, is_ipv4) {
-            (Encapsulation::Ipip, true) => Shape::Ipip4,
-            (Encapsulation::Gre, true) => Shape::Gre4,
-            (Encapsulation::Gue { .. }, true) => Shape::Gue4,
-            (Encapsulation::Ipip, false) => Shape::Ipip6,
-            (Encapsulation::Gre, false) => Shape::Gre6,
-            // The UDP checksum covers the packet.
-            (Encapsulation::Gue { .. }, false) => return None,
-        };
-        let headers = outer.template(is_ipv4);
-        plain.bytes[L3..L3 + headers.len()].copy_from_slice(headers);
-        plain.bytes[L3 - 2..L3].copy_from_slice(if is_ipv4 { &[0x08, 0x00] } else { &[0x86, 0xdd] });
-        plain.sum = if is_ipv4 { little_endian_sum(&plain.bytes[L3..IPIP4]) } else { 0 };
-        Some(plain)
+        match (is_for_family, self.keeps_source || form.tag_len() > 0) {
+            (false, _) => Shape::General,
+            (true, true) => Shape::Apart,
+            (true, false) => self.apart,
+        }
     }
 
     /// Port that sends the delivered frames.
@@ -121,137 +186,149 @@ impl PlainDelivery {
     /// Turns `frame`, which holds the plain `packet` that fits the path, into the frame that the backend gets. Returns the
     /// length of that, or none where the general delivery has to, and then the frame is unchanged.
     #[inline(always)]
-    pub fn deliver<F: Frame>(&self, frame: &mut F, packet: &PlainPacket) -> Option<usize> {
-        if packet.tag_len == 0 {
-            self.deliver_behind::<0, F>(frame, packet)
-        } else {
-            self.deliver_tagged(frame, packet)
+    pub fn deliver<F: Frame>(&self, frame: &mut F, packet: &PlainPacket) -> Option<NonZeroUsize> {
+        if self.by_ipip4 == Some(packet.form) {
+            return self.deliver_ipv4::<0, false, IPIP4, F>(frame, packet);
+        }
+        match self.shapes[packet.form as usize] {
+            Shape::Apart => self.deliver_apart(frame, packet),
+            shape => self.deliver_as::<0, false, F>(shape, frame, packet),
         }
     }
 
-    /// [`Self::deliver`] of a packet behind a VLAN tag.
+    /// Delivery of a packet behind a VLAN tag, or in a frame that leaves from the address that it came to.
     #[inline(never)]
-    fn deliver_tagged<F: Frame>(&self, frame: &mut F, packet: &PlainPacket) -> Option<usize> {
-        self.deliver_behind::<TAG_LEN, F>(frame, packet)
+    fn deliver_apart<F: Frame>(&self, frame: &mut F, packet: &PlainPacket) -> Option<NonZeroUsize> {
+        if packet.form.tag_len() == 0 {
+            self.deliver_as::<0, true, F>(self.apart, frame, packet)
+        } else {
+            self.deliver_as::<TAG_LEN, true, F>(self.apart, frame, packet)
+        }
     }
 
-    /// [`Self::deliver`] of a packet behind so many bytes of VLAN tags.
+    /// Delivery behind so many bytes of VLAN tags; unless it is `APART`, frames do not leave from the address that they
+    /// came to.
     #[inline(always)]
-    fn deliver_behind<const TAG: usize, F: Frame>(
+    fn deliver_as<const TAG: usize, const APART: bool, F: Frame>(
+        &self,
+        shape: Shape,
+        frame: &mut F,
+        packet: &PlainPacket,
+    ) -> Option<NonZeroUsize> {
+        match shape {
+            Shape::General | Shape::Apart => None,
+            Shape::L2 => self.deliver_l2::<TAG, APART, F>(frame, packet),
+            Shape::Ipip4 => self.deliver_ipv4::<TAG, APART, IPIP4, F>(frame, packet),
+            Shape::Gre4 => self.deliver_ipv4::<TAG, APART, GRE4, F>(frame, packet),
+            Shape::Gue4 => self.deliver_ipv4::<TAG, APART, GUE4, F>(frame, packet),
+            Shape::Ipip6 => self.deliver_ipv6::<TAG, APART, IPIP6, F>(frame, packet),
+            Shape::Gre6 => self.deliver_ipv6::<TAG, APART, GRE6, F>(frame, packet),
+        }
+    }
+
+    #[inline(always)]
+    fn deliver_l2<const TAG: usize, const APART: bool, F: Frame>(
         &self,
         frame: &mut F,
         packet: &PlainPacket,
-    ) -> Option<usize> {
-        match (self.shape, packet.is_ipv4) {
-            (Shape::L2, _) => self.deliver_l2::<TAG, F>(frame, packet),
-            (Shape::Ipip4, true) => self.deliver_ipv4::<TAG, IPIP4, F>(frame, packet),
-            (Shape::Gre4, true) => self.deliver_ipv4::<TAG, GRE4, F>(frame, packet),
-            (Shape::Gue4, true) => self.deliver_ipv4::<TAG, GUE4, F>(frame, packet),
-            (Shape::Ipip6, false) => self.deliver_ipv6::<TAG, IPIP6, F>(frame, packet),
-            (Shape::Gre6, false) => self.deliver_ipv6::<TAG, GRE6, F>(frame, packet),
-            _ => None,
-        }
-    }
-
-    #[inline(always)]
-    fn deliver_l2<const TAG: usize, F: Frame>(&self, frame: &mut F, packet: &PlainPacket) -> Option<usize> {
+    ) -> Option<NonZeroUsize> {
         let bytes = frame.bytes_mut();
         let link = bytes.first_chunk_mut::<ADDRESSES_LEN>()?;
         let arrived_at = arrival(link);
         link.copy_from_slice(&self.bytes[..ADDRESSES_LEN]);
-        if self.keeps_source {
+        if APART && self.keeps_source {
             link[6..].copy_from_slice(&arrived_at);
         }
-        decrement_ttl(bytes.get_mut(L3 + TAG..)?, packet.is_ipv4);
-        Some(bytes.len())
+        decrement_ttl(bytes.get_mut(L3 + TAG..)?, packet.form.is_ipv4());
+        NonZeroUsize::new(bytes.len())
     }
 
     #[inline(always)]
-    fn deliver_ipv4<const TAG: usize, const LEN: usize, F: Frame>(
+    fn deliver_ipv4<const TAG: usize, const APART: bool, const LEN: usize, F: Frame>(
         &self,
         frame: &mut F,
         packet: &PlainPacket,
-    ) -> Option<usize> {
-        let received = frame.bytes().get(L3 + TAG..)?;
-        let received_head = received.first_chunk::<8>()?;
-        let traffic_class = received_head[1];
+    ) -> Option<NonZeroUsize> {
+        let (head, inner) = self.put_before::<TAG, APART, LEN, LEAST_IPV4, F>(frame, packet)?;
+        let received: &mut [u8; LEAST_IPV4] = inner.first_chunk_mut().expect(LONGER);
+        let traffic_class = received[1];
         // Words of the header as a little-endian processor reads them: the sum is the same in either order (RFC 1071).
         const DONT_FRAGMENT: u16 = ipv4::DONT_FRAGMENT.swap_bytes();
-        let dont_fragment = u16::from_le_bytes([received_head[6], received_head[7]]) & DONT_FRAGMENT;
-        let (mut id, mut entropy) = (0, 0);
-        if LEN == GUE4 || dont_fragment == 0 {
-            entropy = PlainIpv4::known(received)?.flow().entropy();
-            if dont_fragment == 0 {
-                let original = u16::from_be_bytes([received_head[4], received_head[5]]);
-                id = outer::identification(original, 0, entropy).swap_bytes();
+        let may_fragment = u16::from_le_bytes([received[6], received[7]]) & DONT_FRAGMENT == 0;
+        // Identification and flags: the one or the others are zero.
+        let (mut id_and_flags, mut id_or_flags) = (u32::from(DONT_FRAGMENT) << 16, DONT_FRAGMENT);
+        let mut entropy = 0;
+        if LEN == GUE4 || may_fragment {
+            entropy = flow_of_ipv4(received.first_chunk().expect(LONGER)).entropy();
+            if may_fragment {
+                let original = u16::from_be_bytes([received[4], received[5]]);
+                id_or_flags = outer::identification(original, 0, entropy).swap_bytes();
+                id_and_flags = u32::from(id_or_flags);
             }
         }
-        let (head, inner) = self.put_before::<TAG, LEN, F>(frame, packet)?;
         let total_len = ((LEN - L3) as u16 + packet.l3_len).swap_bytes();
-        let sum = self.sum
+        let sum = u32::from(self.sum)
             + (u32::from(traffic_class) << 8)
             + u32::from(total_len)
-            + u32::from(dont_fragment)
-            + u32::from(id);
+            + u32::from(id_or_flags);
         head[L3 + 1] = traffic_class;
         head[L3 + 2..L3 + 4].copy_from_slice(&total_len.to_le_bytes());
-        head[L3 + 4..L3 + 6].copy_from_slice(&id.to_le_bytes());
-        head[L3 + 6..L3 + 8].copy_from_slice(&dont_fragment.to_le_bytes());
+        head[L3 + 4..L3 + 8].copy_from_slice(&id_and_flags.to_le_bytes());
         head[L3 + 10..L3 + 12].copy_from_slice(&checksum::finish(sum).to_le_bytes());
         if LEN == GUE4 {
             let len = (LEN - IPIP4) as u16 + packet.l3_len;
             outer::complete_udp(&mut head[IPIP4..], len, entropy);
         }
-        decrement_ttl(inner, true);
-        Some(TAG + LEN + inner.len())
+        decrement_ttl(received, true);
+        NonZeroUsize::new(TAG + LEN + inner.len())
     }
 
     #[inline(always)]
-    fn deliver_ipv6<const TAG: usize, const LEN: usize, F: Frame>(
+    fn deliver_ipv6<const TAG: usize, const APART: bool, const LEN: usize, F: Frame>(
         &self,
         frame: &mut F,
         packet: &PlainPacket,
-    ) -> Option<usize> {
-        let received = PlainIpv6::known(frame.bytes().get(L3 + TAG..)?)?;
-        let traffic_class = received.traffic_class();
-        let label = received.flow().entropy() & ipv6::FLOW_LABEL;
-        let (head, inner) = self.put_before::<TAG, LEN, F>(frame, packet)?;
+    ) -> Option<NonZeroUsize> {
+        let (head, inner) = self.put_before::<TAG, APART, LEN, LEAST_IPV6, F>(frame, packet)?;
+        let received: &mut [u8; LEAST_IPV6] = inner.first_chunk_mut().expect(LONGER);
+        let traffic_class = (u16::from_be_bytes([received[0], received[1]]) >> 4) as u8;
+        let label = flow_of_ipv6(received.first_chunk().expect(LONGER)).entropy() & ipv6::FLOW_LABEL;
         let first = U32::new(6 << 28 | u32::from(traffic_class) << 20 | label);
         head[L3..L3 + 4].copy_from_slice(&first.to_bytes());
         head[L3 + 4..L3 + 6].copy_from_slice(&U16::new((LEN - IPIP6) as u16 + packet.l3_len).to_bytes());
-        decrement_ttl(inner, false);
-        Some(TAG + LEN + inner.len())
+        decrement_ttl(received, false);
+        NonZeroUsize::new(TAG + LEN + inner.len())
     }
 
-    /// Puts the headers before the packet, and parts them from it; a VLAN tag stays in them.
+    /// Puts the headers before the packet, which is as long as the least, and parts them from it; a VLAN tag stays in them.
     #[inline(always)]
-    fn put_before<'f, const TAG: usize, const LEN: usize, F: Frame>(
+    fn put_before<'f, const TAG: usize, const APART: bool, const LEN: usize, const LEAST: usize, F: Frame>(
         &self,
         frame: &'f mut F,
         packet: &PlainPacket,
     ) -> Option<(&'f mut [u8; LEN], &'f mut [u8])> {
-        let received = frame.bytes().first_chunk::<{ L3 + TAG_LEN }>()?;
-        let arrived_at = self.keeps_source.then(|| arrival(received));
-        let tag = *received[ADDRESSES_LEN..].first_chunk()?;
         // Padding of a short frame must not end up inside the tunnel.
         let len = TAG + LEN + usize::from(packet.l3_len);
         let bytes = frame.reframe(LEN - L3, len)?;
-        *bytes.get_mut(TAG..)?.first_chunk_mut::<LEN>()? = *self.bytes.first_chunk()?;
+        // Once for all that is looked at.
+        assert!(bytes.len() >= TAG + LEN + LEAST, "{LONGER}");
+        let received: [u8; L3 + TAG_LEN] = *bytes[LEN - L3..].first_chunk().expect(LONGER);
+        *bytes[TAG..].first_chunk_mut::<LEN>().expect(LONGER) =
+            *self.bytes.first_chunk().expect("the longest headers");
         if TAG > 0 {
-            put_tag(bytes.first_chunk_mut()?, &self.bytes, tag);
+            let link = bytes.first_chunk_mut::<{ ADDRESSES_LEN + TAG_LEN }>().expect(LONGER);
+            link[..ADDRESSES_LEN].copy_from_slice(&self.bytes[..ADDRESSES_LEN]);
+            link[ADDRESSES_LEN..].copy_from_slice(&received[ADDRESSES_LEN..ADDRESSES_LEN + TAG_LEN]);
         }
-        if let Some(arrived_at) = arrived_at {
-            bytes.get_mut(6..ADDRESSES_LEN)?.copy_from_slice(&arrived_at);
+        if APART && self.keeps_source {
+            bytes[6..ADDRESSES_LEN].copy_from_slice(&received[..6]);
         }
-        bytes.get_mut(TAG..)?.split_first_chunk_mut()
+        bytes[TAG..].split_first_chunk_mut()
     }
 }
 
-/// Puts the addresses of `headers` before the tag of a frame whose end of header, EtherType and all, is already behind it.
-fn put_tag(link: &mut [u8; L3 + TAG_LEN], headers: &[u8; GRE6], tag: [u8; TAG_LEN]) {
-    link[..ADDRESSES_LEN].copy_from_slice(&headers[..ADDRESSES_LEN]);
-    link[ADDRESSES_LEN..ADDRESSES_LEN + TAG_LEN].copy_from_slice(&tag);
-}
+/// Reason that no look into a plain packet's headers goes past its end.
+const LONGER: &str = "a plain packet has whole headers";
 
 /// Link-layer address that a frame came to.
 #[inline(always)]
@@ -259,9 +336,9 @@ fn arrival<const N: usize>(head: &[u8; N]) -> [u8; 6] {
     *head.first_chunk().expect("a frame begins with it")
 }
 
-/// One's complement sum of little-endian words, folded once, so that more can be added to it.
-fn little_endian_sum(words: &[u8]) -> u32 {
-    u32::from((!checksum::finish(checksum::sum(words))).swap_bytes())
+/// One's complement sum of little-endian words, folded, so that more can be added to it.
+fn little_endian_sum(words: &[u8]) -> u16 {
+    (!checksum::finish(checksum::sum(words))).swap_bytes()
 }
 
 #[inline(always)]

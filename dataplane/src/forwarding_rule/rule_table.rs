@@ -51,6 +51,8 @@ pub(crate) struct PlainRule {
     /// True if connections are tracked.
     pub(crate) tracked: bool,
     pub(crate) came: Came,
+    /// True if connections are tracked and packets are sent to their VIP: one look tells nearly all.
+    pub(crate) is_ordinary: bool,
 }
 
 /// Way by which a plain packet came to its rule.
@@ -173,24 +175,22 @@ impl<K: Key> FamilyTable<K> {
 
     #[inline(always)]
     fn get(&self, key: K, client: impl Fn() -> K::Word) -> Result<&PlainRule, &Answer> {
-        match self.cells.get(key) {
-            Some(Answer::Rule(rule)) => Ok(rule),
-            found => match self.decide(found, key, client()) {
-                Answer::Rule(rule) => Ok(rule),
-                other => Err(other),
-            },
+        // Calls, so that what they need takes no registers from the packets before.
+        let answer = match self.cells.get(key) {
+            Some(Answer::Rule(rule)) => return Ok(rule),
+            Some(answer) => self.decide(answer, key, client()),
+            None => self.decide_by_destination(key, client()),
+        };
+        match answer {
+            Answer::Rule(rule) => Ok(rule),
+            other => Err(other),
         }
     }
 
-    /// Answer where the port has no cell, or where its cell leaves it to the port or to the client.
-    //
-    // A call, so that what it needs takes no registers from the packets before it.
+    /// Answer where the port's cell may leave it to the port or to the client.
     #[inline(never)]
-    fn decide<'t>(&'t self, found: Option<&'t Answer>, key: K, client: K::Word) -> &'t Answer {
-        match found {
-            Some(answer) => self.finish(answer, key, client),
-            None => self.decide_by_destination(key, client),
-        }
+    fn decide<'t>(&'t self, answer: &'t Answer, key: K, client: K::Word) -> &'t Answer {
+        self.finish(answer, key, client)
     }
 
     /// Answer where the port has no cell of the destination's own.

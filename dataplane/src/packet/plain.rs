@@ -19,17 +19,34 @@ const FRAGMENTED: u16 = 0x3fff;
 const IPV4_HEAD: usize = ipv4::HEADER_LEN + tcp::HEADER_LEN;
 const IPV6_HEAD: usize = ipv6::HEADER_LEN + tcp::HEADER_LEN;
 
-/// EtherType of a VLAN tag, as [`ethertype`] has it.
-pub(crate) const TAGGED: u16 = 0x8100u16.swap_bytes();
+/// Bytes of both ports.
+const PORTS_LEN: usize = 4;
 
-/// EtherType behind so many bytes of VLAN tags. None for a frame that is shorter than any plain one.
+/// EtherType of a frame and the two bytes behind it: all that tells a plain packet's family, version and header length.
 ///
-/// A little-endian word of its bytes, to be compared with [`Plain::ETHERTYPE`].
-#[inline(always)]
-pub(crate) fn ethertype<const TAG: usize>(frame: &[u8]) -> Option<u16> {
-    // As long as the shortest plain frame, so that its length is asked for once.
-    let header = frame.first_chunk::<{ HEADER_LEN + IPV4_HEAD }>()?;
-    Some(u16::from_le_bytes(bytes_at(header, ADDRESSES_LEN + TAG)))
+/// A little-endian word of the bytes.
+#[derive(Clone, Copy)]
+pub(crate) struct Lead(u32);
+
+impl Lead {
+    /// Lead of a frame behind so many bytes of VLAN tags. None for a frame that is shorter than any plain one.
+    #[inline(always)]
+    pub(crate) fn behind<const TAG: usize>(frame: &[u8]) -> Option<Self> {
+        // As long as the shortest plain frame, so that its length is asked for once.
+        let header = frame.first_chunk::<{ HEADER_LEN + IPV4_HEAD }>()?;
+        Some(Self(u32::from_le_bytes(bytes_at(header, ADDRESSES_LEN + TAG))))
+    }
+
+    /// Lead of packets of this EtherType, whose first byte is this.
+    const fn new(ethertype: u16, first: u8) -> Self {
+        Self(ethertype.swap_bytes() as u32 | (first as u32) << 16)
+    }
+
+    /// True if a VLAN tag follows.
+    #[inline(always)]
+    pub(crate) fn is_tag(self) -> bool {
+        self.0 & 0xffff == Self::new(0x8100, 0).0
+    }
 }
 
 /// A plain packet of one family, as it lies in its frame.
@@ -37,13 +54,20 @@ pub(crate) fn ethertype<const TAG: usize>(frame: &[u8]) -> Option<u16> {
 // Nothing is copied out: the headers are in the first-level cache, where a field is as near as in a register that has to
 // be saved meanwhile.
 pub(crate) trait Plain<'f>: Copy {
-    /// EtherType of the family, as [`ethertype`] has it.
-    const ETHERTYPE: u16;
+    /// Lead of the family's packets, and the bits of it that they have in common.
+    const LEAD: (Lead, u32);
 
     /// True for IPv4, false for IPv6.
     const IS_IPV4: bool;
 
-    /// Reads a packet that begins with its IP header, as the general parser does. None if it is not plain.
+    /// True if packets of the family that may be plain have this lead.
+    #[inline(always)]
+    fn is_led_by(lead: Lead) -> bool {
+        lead.0 & Self::LEAD.1 == Self::LEAD.0.0
+    }
+
+    /// Reads a packet that begins with its IP header and has the family's lead, as the general parser does. None if it is
+    /// not plain.
     fn read(packet: &'f [u8]) -> Option<Self>;
 
     /// Packet of which [`Self::read`] has said before that it is plain: its length alone is checked.
@@ -122,7 +146,7 @@ pub(crate) struct PlainIpv4<'f> {
 }
 
 impl<'f> Plain<'f> for PlainIpv4<'f> {
-    const ETHERTYPE: u16 = ipv4::ETHERTYPE.swap_bytes();
+    const LEAD: (Lead, u32) = (Lead::new(ipv4::ETHERTYPE, 0x45), 0x00ff_ffff);
     const IS_IPV4: bool = true;
 
     #[inline(always)]
@@ -132,11 +156,9 @@ impl<'f> Plain<'f> for PlainIpv4<'f> {
 
     #[inline(always)]
     fn read(packet: &'f [u8]) -> Option<Self> {
-        const VERSION_AND_LENGTH: u8 = 0x45;
         let plain = Self::known(packet)?;
         let len = usize::from(plain.l3_len());
-        let is_plain = plain.head[0] == VERSION_AND_LENGTH
-            && plain.fragment() & FRAGMENTED == 0
+        let is_plain = plain.fragment() & FRAGMENTED == 0
             && len <= packet.len()
             && has_whole_layer4(plain.protocol(), plain.segment(), len, ipv4::HEADER_LEN);
         is_plain.then_some(plain)
@@ -169,8 +191,7 @@ impl<'f> Plain<'f> for PlainIpv4<'f> {
 
     #[inline(always)]
     fn flow(self) -> Flow {
-        let (src, dst) = (Address::v4(bytes_at(self.head, 12)), Address::v4(bytes_at(self.head, 16)));
-        flow(src, dst, self.segment(), self.protocol())
+        flow_of_ipv4(self.head.first_chunk().expect("it is the beginning of the headers"))
     }
 
     #[inline(always)]
@@ -220,7 +241,7 @@ pub(crate) struct PlainIpv6<'f> {
 }
 
 impl<'f> Plain<'f> for PlainIpv6<'f> {
-    const ETHERTYPE: u16 = ipv6::ETHERTYPE.swap_bytes();
+    const LEAD: (Lead, u32) = (Lead::new(ipv6::ETHERTYPE, 0x60), 0x00f0_ffff);
     const IS_IPV4: bool = false;
 
     #[inline(always)]
@@ -230,12 +251,10 @@ impl<'f> Plain<'f> for PlainIpv6<'f> {
 
     #[inline(always)]
     fn read(packet: &'f [u8]) -> Option<Self> {
-        const VERSION: u8 = 6;
         let plain = Self::known(packet)?;
         let len = ipv6::HEADER_LEN + usize::from(u16_at(plain.head, 4));
         // The longest frame that fits an mbuf is shorter than 2^16 bytes.
-        let is_plain = plain.head[0] >> 4 == VERSION
-            && len <= packet.len().min(usize::from(u16::MAX))
+        let is_plain = len <= packet.len().min(usize::from(u16::MAX))
             && has_whole_layer4(plain.protocol(), plain.segment(), len, ipv6::HEADER_LEN)
             && !plain.is_mapped(8)
             && !plain.is_mapped(24);
@@ -269,8 +288,7 @@ impl<'f> Plain<'f> for PlainIpv6<'f> {
 
     #[inline(always)]
     fn flow(self) -> Flow {
-        let (src, dst) = (Address::v6(bytes_at(self.head, 8)), Address::v6(bytes_at(self.head, 24)));
-        flow(src, dst, self.segment(), self.protocol())
+        flow_of_ipv6(self.head.first_chunk().expect("it is the beginning of the headers"))
     }
 
     #[inline(always)]
@@ -316,10 +334,20 @@ impl PlainIpv6<'_> {
     }
 }
 
+/// Flow of a plain packet over IPv4, by its header and its ports.
 #[inline(always)]
-fn flow(src: Address, dst: Address, segment: &[u8; tcp::HEADER_LEN], protocol: u8) -> Flow {
-    let (src_port, dst_port) = (u16_at(segment, 0), u16_at(segment, 2));
-    Flow { src, dst, src_port, dst_port, protocol, fragment: Fragment::No }
+pub(crate) fn flow_of_ipv4(head: &[u8; ipv4::HEADER_LEN + PORTS_LEN]) -> Flow {
+    let (src, dst) = (Address::v4(bytes_at(head, 12)), Address::v4(bytes_at(head, 16)));
+    let (src_port, dst_port) = (u16_at(head, 20), u16_at(head, 22));
+    Flow { src, dst, src_port, dst_port, protocol: head[9], fragment: Fragment::No }
+}
+
+/// Flow of a plain packet over IPv6, by its header and its ports.
+#[inline(always)]
+pub(crate) fn flow_of_ipv6(head: &[u8; ipv6::HEADER_LEN + PORTS_LEN]) -> Flow {
+    let (src, dst) = (Address::v6(bytes_at(head, 8)), Address::v6(bytes_at(head, 24)));
+    let (src_port, dst_port) = (u16_at(head, 40), u16_at(head, 42));
+    Flow { src, dst, src_port, dst_port, protocol: head[6], fragment: Fragment::No }
 }
 
 /// True if an IP packet of `len` bytes has room behind its header for a TCP header, or for its UDP datagram, whose fields
@@ -374,17 +402,21 @@ mod tests {
         // No field may keep what another packet has left in it.
         let mut packet = Packet::NONE;
         (packet.l3_len, packet.icmp_error, packet.neighbor_discovery) = (7, true, true);
-        let (ethertype, tag_len) = match ethertype::<0>(frame)? {
-            TAGGED => (ethertype::<TAG_LEN>(frame)?, TAG_LEN),
-            ethertype => (ethertype, 0),
-        };
+        let (lead, tag_len) = lead_and_tag(frame)?;
         let payload = &frame[HEADER_LEN + tag_len..];
-        match ethertype {
-            PlainIpv4::ETHERTYPE => PlainIpv4::read(payload)?.write_to(tag_len as u8, &mut packet),
-            PlainIpv6::ETHERTYPE => PlainIpv6::read(payload)?.write_to(tag_len as u8, &mut packet),
-            _ => return None,
+        if PlainIpv4::is_led_by(lead) {
+            PlainIpv4::read(payload)?.write_to(tag_len as u8, &mut packet);
+        } else if PlainIpv6::is_led_by(lead) {
+            PlainIpv6::read(payload)?.write_to(tag_len as u8, &mut packet);
+        } else {
+            return None;
         }
         Some(packet)
+    }
+
+    fn lead_and_tag(frame: &[u8]) -> Option<(Lead, usize)> {
+        let lead = Lead::behind::<0>(frame)?;
+        if lead.is_tag() { Some((Lead::behind::<TAG_LEN>(frame)?, TAG_LEN)) } else { Some((lead, 0)) }
     }
 
     #[test]
@@ -399,19 +431,16 @@ mod tests {
         use crate::affinity::{ServiceKey, Tuple};
         let hasher = TrackingHasher::new([1, 2, 3, 4]);
         for frame in frames() {
-            let offset =
-                if ethertype::<0>(&frame) == Some(TAGGED) { HEADER_LEN + TAG_LEN } else { HEADER_LEN };
+            let (lead, tag_len) = lead_and_tag(&frame).expect("a plain frame");
+            let payload = &frame[HEADER_LEN + tag_len..];
             for tuple in [Tuple::One, Tuple::Two, Tuple::Three, Tuple::Five] {
                 let parts = |protocol| KeyParts::new(ServiceKey(9), tuple, protocol);
-                let (key, flow) = match (PlainIpv4::read(&frame[offset..]), PlainIpv6::read(&frame[offset..]))
-                {
-                    (Some(plain), None) => {
-                        (plain.tracking_key(&hasher, &parts(plain.protocol())), plain.flow())
-                    }
-                    (None, Some(plain)) => {
-                        (plain.tracking_key(&hasher, &parts(plain.protocol())), plain.flow())
-                    }
-                    other => panic!("of one family: {other:?}"),
+                let (key, flow) = if PlainIpv4::is_led_by(lead) {
+                    let plain = PlainIpv4::read(payload).expect("a plain packet");
+                    (plain.tracking_key(&hasher, &parts(plain.protocol())), plain.flow())
+                } else {
+                    let plain = PlainIpv6::read(payload).expect("a plain packet");
+                    (plain.tracking_key(&hasher, &parts(plain.protocol())), plain.flow())
                 };
                 assert_eq!(key, hasher.key(ServiceKey(9), tuple, &flow), "{tuple:?} {flow:?}");
             }

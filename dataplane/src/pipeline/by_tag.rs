@@ -1,8 +1,9 @@
 //! Bursts whose packets are of several networks, by the VLAN that their tags name; and bursts that take the general way alone.
 
 use super::general::Candidate;
+use super::header_prefetch::HeadersAhead;
 use super::intake::Intake;
-use super::plain::{HEADERS_AHEAD, Other, prefetch_header};
+use super::plain::Other;
 use super::step::Step;
 use super::{BURST, Decision, Round};
 use crate::counters::Counters;
@@ -23,13 +24,9 @@ impl<'s> Round<'s> {
         decisions: &mut [Decision],
         counters: &mut Counters,
     ) {
-        let (first, others_ahead) = frames.split_at(HEADERS_AHEAD.min(frames.len()));
-        first.iter().for_each(prefetch_header);
-        let mut ahead = others_ahead.iter();
+        let ahead = HeadersAhead::of(frames);
         for (index, (frame, step)) in frames.iter().zip(&mut *steps).enumerate() {
-            if let Some(ahead) = ahead.next() {
-                prefetch_header(ahead);
-            }
+            ahead.prefetch(index);
             let frame = frame.bytes();
             let intake = match by_tag.get(frame) {
                 Ok(network) => self.intake(self.snapshot.networks.get(network)),

@@ -80,7 +80,7 @@ impl<'s> Round<'s> {
             }
             _ => {
                 let bytes = frame.bytes();
-                let flow = if step.packet.is_ipv4 {
+                let flow = if step.packet.form.is_ipv4() {
                     known_in::<PlainIpv4>(bytes, step).flow()
                 } else {
                     known_in::<PlainIpv6>(bytes, step).flow()

@@ -6,24 +6,20 @@
 //! all others take the general way from its start.
 
 use super::general::{Apart, Candidate};
+use super::header_prefetch::HeadersAhead;
 use super::intake::Intake;
 use super::step::{Step, Way, known_in};
 use super::{BURST, Decision, Round, Tracking, Worker};
 use crate::backend::BackendHandle;
 use crate::counters::Counters;
-use crate::delivery::PlainPacket;
+use crate::delivery::{PlainForm, PlainPacket};
 use crate::forwarding_rule::{Answer, Came, PlainRule};
 use crate::frame::Frame;
-use crate::packet::{Plain, PlainIpv4, PlainIpv6, TAGGED, ethertype};
-use crate::prefetch::prefetch;
+use crate::packet::{Lead, Plain, PlainIpv4, PlainIpv6};
 use crate::snapshot::PlainBackend;
 use crate::traffic_counters::Tally;
 use crate::verdict::{DropReason, PassReason, Verdict};
 use crate::wire::ethernet::{self, HEADER_LEN, TAG_LEN};
-
-/// Number of packets ahead that headers are prefetched: a line comes from the third-level cache, where NICs put it, in
-/// the time that some four take to parse.
-pub(super) const HEADERS_AHEAD: usize = 4;
 
 /// Packet that the first loop does not take in as established: it is not plain, has no rule, opens or closes its connection, or
 /// is not tracked.
@@ -33,8 +29,10 @@ pub(super) enum Other<'s> {
     General,
     /// Plain, of this rule: it opens or closes its connection, or is not tracked.
     Plain(&'s PlainRule),
-    /// None of ours.
-    Passed(PassReason),
+    /// None of ours: no rule has it.
+    WithoutRule,
+    /// None of ours: its client is outside of the region.
+    OutsideRegion,
 }
 
 impl<'s> Intake<'s> {
@@ -48,13 +46,9 @@ impl<'s> Intake<'s> {
         decisions: &mut [Decision],
         counters: &mut Counters,
     ) {
-        let (first, others_ahead) = frames.split_at(HEADERS_AHEAD.min(frames.len()));
-        first.iter().for_each(prefetch_header);
-        let mut ahead = others_ahead.iter();
+        let ahead = HeadersAhead::of(frames);
         for (index, (frame, step)) in frames.iter().zip(&mut *steps).enumerate() {
-            if let Some(ahead) = ahead.next() {
-                prefetch_header(ahead);
-            }
+            ahead.prefetch(index);
             let frame = frame.bytes();
             if let Err(other) = self.take_in_frame(frame, step) {
                 let (candidate, decision) = (&mut candidates[index], &mut decisions[index]);
@@ -66,10 +60,10 @@ impl<'s> Intake<'s> {
     /// Takes in the packet of a frame with or without a VLAN tag, as [`Self::take_in`] does.
     #[inline(always)]
     pub(super) fn take_in_frame(&self, frame: &[u8], step: &mut Step<'s>) -> Result<(), Other<'s>> {
-        match ethertype::<0>(frame) {
-            Some(PlainIpv4::ETHERTYPE) => self.take_in::<0, PlainIpv4>(frame, step),
-            Some(PlainIpv6::ETHERTYPE) => self.take_in::<0, PlainIpv6>(frame, step),
-            Some(TAGGED) => self.take_in_tagged(frame, step),
+        match Lead::behind::<0>(frame) {
+            Some(lead) if PlainIpv4::is_led_by(lead) => self.take_in::<0, PlainIpv4>(frame, step),
+            Some(lead) if PlainIpv6::is_led_by(lead) => self.take_in::<0, PlainIpv6>(frame, step),
+            Some(lead) if lead.is_tag() => self.take_in_tagged(frame, step),
             _ => Err(Other::General),
         }
     }
@@ -77,9 +71,9 @@ impl<'s> Intake<'s> {
     /// Takes in the packet of a frame with a VLAN tag, as [`Self::take_in`] does.
     #[inline(never)]
     fn take_in_tagged(&self, frame: &[u8], step: &mut Step<'s>) -> Result<(), Other<'s>> {
-        match ethertype::<TAG_LEN>(frame) {
-            Some(PlainIpv4::ETHERTYPE) => self.take_in::<TAG_LEN, PlainIpv4>(frame, step),
-            Some(PlainIpv6::ETHERTYPE) => self.take_in::<TAG_LEN, PlainIpv6>(frame, step),
+        match Lead::behind::<TAG_LEN>(frame) {
+            Some(lead) if PlainIpv4::is_led_by(lead) => self.take_in::<TAG_LEN, PlainIpv4>(frame, step),
+            Some(lead) if PlainIpv6::is_led_by(lead) => self.take_in::<TAG_LEN, PlainIpv6>(frame, step),
             _ => Err(Other::General),
         }
     }
@@ -100,23 +94,30 @@ impl<'s> Intake<'s> {
             return Err(Other::General);
         }
         (step.rule, step.service) = (rule.rule, rule.service);
-        step.packet = PlainPacket { l3_len: plain.l3_len(), tag_len: TAG as u8, is_ipv4: P::IS_IPV4 };
-        if !rule.tracked || plain.tcp_flags() != 0 {
+        step.packet = PlainPacket { l3_len: plain.l3_len(), form: PlainForm::new(P::IS_IPV4, TAG > 0) };
+        if plain.tcp_flags() != 0 {
             return Err(Other::Plain(rule));
         }
-        step.came = rule.came;
-        // Martian sources are looked for where there is no entry: no packet from one makes any, but one to it may, which
-        // came by a route and has the same key.
-        if rule.came == Came::ByRoute && plain.flow().src.is_martian_source() {
-            return Err(Other::General);
-        }
-        step.key = if rule.came == Came::ByRoute {
-            plain.tracking_key_in_order(self.hasher, &rule.key)
-        } else {
+        step.key = if rule.is_ordinary {
             plain.tracking_key(self.hasher, &rule.key)
+        } else {
+            if !rule.tracked {
+                return Err(Other::Plain(rule));
+            }
+            step.came = rule.came;
+            if rule.came == Came::ByRoute {
+                // Martian sources are looked for where there is no entry: no packet from one makes any, but one to it may,
+                // which came by a route and has the same key.
+                if plain.flow().src.is_martian_source() {
+                    return Err(Other::General);
+                }
+                plain.tracking_key_in_order(self.hasher, &rule.key)
+            } else {
+                plain.tracking_key(self.hasher, &rule.key)
+            }
         };
         step.way = Way::Established;
-        self.table.prefetch(step.key);
+        step.home = Some(self.table.approach(step.key));
         Ok(())
     }
 
@@ -135,11 +136,14 @@ impl<'s> Intake<'s> {
     ) -> Way {
         let way = match other {
             Other::General => None,
-            Other::Passed(reason) => {
+            Other::WithoutRule | Other::OutsideRegion => {
+                let is_outside = matches!(other, Other::OutsideRegion);
+                let reason =
+                    if is_outside { PassReason::OutsideRegion } else { PassReason::NoForwardingRule };
                 *decision = Decision::end(Verdict::Pass(reason));
                 return Way::Ended;
             }
-            Other::Plain(rule) if step.packet.is_ipv4 => {
+            Other::Plain(rule) if step.packet.form.is_ipv4() => {
                 self.take_in_turning::<PlainIpv4>(rule, frame, step, candidate, decision)
             }
             Other::Plain(rule) => self.take_in_turning::<PlainIpv6>(rule, frame, step, candidate, decision),
@@ -186,12 +190,18 @@ impl<'s> Round<'s> {
         worker: &mut Worker<'_>,
     ) {
         let steps = &mut steps[..frames.len()];
-        let follows = |step: &mut Step<'s>| step.way == Way::Established && self.follow(step);
-        let first = steps.iter_mut().position(|step| !follows(step)).unwrap_or(frames.len());
-        worker.counters.conntrack.hits += first as u64;
-        if first < frames.len() {
-            let (steps, candidates) = (&mut steps[first..], &mut candidates[first..]);
-            self.decide_rest(&mut frames[first..], steps, candidates, &mut decisions[first..], worker);
+        let mut ahead = steps.iter_mut();
+        let mut follow = frames.len();
+        while let Some(step) = ahead.next() {
+            if !self.follow(step) {
+                follow -= ahead.len() + 1;
+                break;
+            }
+        }
+        worker.counters.conntrack.hits += follow as u64;
+        if follow < frames.len() {
+            let (steps, candidates) = (&mut steps[follow..], &mut candidates[follow..]);
+            self.decide_rest(&mut frames[follow..], steps, candidates, &mut decisions[follow..], worker);
         }
     }
 
@@ -212,7 +222,7 @@ impl<'s> Round<'s> {
         }
         let mut hits = 0;
         for (index, (frame, step)) in frames.iter_mut().zip(steps).enumerate() {
-            if step.way == Way::Established && self.follow(step) {
+            if self.follow(step) {
                 hits += 1;
             } else {
                 self.decide_other(step, &mut candidates[index], frame, &mut decisions[index], worker);
@@ -240,40 +250,46 @@ impl<'s> Round<'s> {
         worker: &mut Worker<'_>,
         tally: Tally<'_>,
     ) {
+        let (offered, mut others) = (frames.len(), 0);
         for ((frame, step), decision) in frames.iter_mut().zip(steps).zip(decisions) {
             if let Some(backend) = step.backend {
-                if depart(backend, step, frame, decision, tally) {
+                *decision = step.decision(frame.bytes().len());
+                decision.egress = backend.delivery.port();
+                tally.receive(step.rule, decision.received_len);
+                if let Some(sent_len) = backend.delivery.deliver(frame, &step.packet) {
+                    tally.send(BackendHandle(step.target), sent_len.get());
                     continue;
                 }
+                decision.egress = Decision::PENDING.egress;
                 self.deliver_generally(BackendHandle(step.target), frame, decision, worker);
-            }
-            if let Some((rule, _)) = decision.rule {
+            } else if let Some((rule, _)) = decision.rule {
                 tally.receive(rule, decision.received_len);
-                if let (Verdict::Forward, Some(backend)) = (decision.verdict, decision.backend) {
-                    tally.send(backend, frame.bytes().len());
-                }
+            }
+            if decision.verdict != Verdict::Forward {
+                worker.counters.count_other(decision.verdict);
+                others += 1;
+            } else if let Some(backend) = decision.backend {
+                tally.send(backend, frame.bytes().len());
             }
         }
+        worker.counters.count(offered, offered - others);
     }
 
     /// Lets a plain packet follow its connection, in the second loop. False where the connection has no valid entry, or the
     /// packet does not fit the path.
     #[inline(always)]
     fn follow(&self, step: &mut Step<'s>) -> bool {
-        let found = self.table.glance(step.key);
+        let Some(home) = step.home else { return false };
+        let found = self.table.glance(step.key, home);
         let handle = found.backend();
-        if let Some(backend) = self.snapshot.backends.plain(handle)
+        if let Some(backend) = self.backends.get(handle)
             && found.is_in_use(&backend.valid, self.now) & (self.now < backend.drain_deadline)
             && backend.delivery.fits(&step.packet)
         {
             step.depart_to(backend, handle, Tracking::Hit);
             return true;
         }
-        if found.is_nothing() {
-            step.way = Way::Unknown;
-            return false;
-        }
-        self.follow_anew(step)
+        if found.is_nothing() { step.turn_out_unknown() } else { self.follow_anew(step) }
     }
 
     /// Lets a plain packet follow its connection, and notes that it came: mostly the first one in a second.
@@ -282,10 +298,7 @@ impl<'s> Round<'s> {
         let found = self.table.lookup(step.key).map(|found| (found, found.entry())).filter(|(_, entry)| {
             self.snapshot.backend(entry.backend).is_some_and(|backend| backend.holds(entry, self.now))
         });
-        let Some((found, entry)) = found else {
-            step.way = Way::Unknown;
-            return false;
-        };
+        let Some((found, entry)) = found else { return step.turn_out_unknown() };
         let Some(backend) = self.fitting(step, entry.backend) else { return false };
         found.refresh(self.now, false);
         step.depart_to(backend, entry.backend, Tracking::Hit);
@@ -308,7 +321,7 @@ impl<'s> Round<'s> {
             Way::Unknown if !step.came.is_routed() => return self.open(step, frame, decision, worker),
             Way::Turning | Way::General => self.connection(candidate, &mut worker.counters.conntrack),
             Way::Established | Way::Unknown => {
-                let is_admitted = if step.packet.is_ipv4 {
+                let is_admitted = if step.packet.form.is_ipv4() {
                     admit_unknown::<PlainIpv4>(step, candidate, frame.bytes(), decision)
                 } else {
                     admit_unknown::<PlainIpv6>(step, candidate, frame.bytes(), decision)
@@ -369,7 +382,7 @@ impl<'s> Round<'s> {
     /// Backend of this handle as plain packets see it, if the packet fits the path there; else it takes the general way.
     #[inline]
     pub(super) fn fitting(&self, step: &Step<'s>, handle: BackendHandle) -> Option<&'s PlainBackend> {
-        self.snapshot.backends.plain(handle).filter(|backend| backend.delivery.fits(&step.packet))
+        self.backends.get(handle).filter(|backend| backend.delivery.fits(&step.packet))
     }
 }
 
@@ -378,8 +391,8 @@ impl Other<'_> {
     #[inline(always)]
     fn without_rule(answer: &Answer) -> Self {
         match answer {
-            Answer::None => Self::Passed(PassReason::NoForwardingRule),
-            Answer::OutsideRegion => Self::Passed(PassReason::OutsideRegion),
+            Answer::None => Self::WithoutRule,
+            Answer::OutsideRegion => Self::OutsideRegion,
             Answer::Rule(_) | Answer::NotSpelledOut | Answer::ByPort(_) | Answer::ByClient(_) => {
                 Self::General
             }
@@ -415,33 +428,9 @@ fn admit_plain<'f, P: Plain<'f>>(
     frame: &[u8],
     decision: &mut Decision,
 ) {
-    plain.write_to(step.packet.tag_len, &mut candidate.packet);
+    plain.write_to(step.packet.form.tag_len() as u8, &mut candidate.packet);
     *decision = Decision::pending(step.rule, step.service, frame);
     candidate.service = step.service;
     candidate.quoted = false;
     candidate.apart = if step.came.is_routed() { Apart::Routed } else { Apart::No };
-}
-
-/// Turns the frame of a plain packet into the one that its backend gets, in the third loop, and counts it. False where the
-/// general delivery has to, and then the packet is not counted.
-#[inline(always)]
-fn depart<F: Frame>(
-    backend: &PlainBackend,
-    step: &Step<'_>,
-    frame: &mut F,
-    decision: &mut Decision,
-    tally: Tally<'_>,
-) -> bool {
-    let received_len = frame.bytes().len();
-    *decision = step.decision(received_len);
-    let Some(sent_len) = backend.delivery.deliver(frame, &step.packet) else { return false };
-    decision.egress = backend.delivery.port();
-    tally.receive(step.rule, received_len as u32);
-    tally.send(BackendHandle(step.target), sent_len);
-    true
-}
-
-#[inline]
-pub(super) fn prefetch_header<F: Frame>(frame: &F) {
-    prefetch(frame.bytes().as_ptr());
 }

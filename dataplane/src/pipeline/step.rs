@@ -2,8 +2,8 @@
 
 use super::{Decision, Tracking};
 use crate::backend::BackendHandle;
-use crate::conntrack::TrackingKey;
-use crate::delivery::PlainPacket;
+use crate::conntrack::{Home, TrackingKey};
+use crate::delivery::{PlainForm, PlainPacket};
 use crate::forwarding_rule::{Came, RuleId, ServiceId};
 use crate::packet::Plain;
 use crate::snapshot::PlainBackend;
@@ -32,6 +32,8 @@ pub(super) enum Way {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step<'s> {
     pub(super) key: TrackingKey,
+    /// Home bucket of the key, if the connection should have an entry.
+    pub(super) home: Option<Home<'s>>,
     /// Backend that the plain packet is on its way to; none before it is found, and for packets of the general way.
     pub(super) backend: Option<&'s PlainBackend>,
     /// Handle of that backend; before it is found, slot of the lookup table, or seat of a subset, that the hash of an opening
@@ -49,11 +51,12 @@ impl<'s> Step<'s> {
     /// Step before there is any.
     pub(super) const NONE: Self = Self {
         key: TrackingKey(0),
+        home: None,
         backend: None,
         target: 0,
         rule: RuleId(0),
         service: ServiceId(0),
-        packet: PlainPacket { l3_len: 0, tag_len: 0, is_ipv4: false },
+        packet: PlainPacket { l3_len: 0, form: PlainForm::Ipv4 },
         tracking: Tracking::Off,
         way: Way::Ended,
         came: Came::Directly,
@@ -63,6 +66,13 @@ impl<'s> Step<'s> {
     #[inline(always)]
     pub(super) fn depart_to(&mut self, backend: &'s PlainBackend, handle: BackendHandle, tracking: Tracking) {
         (self.backend, self.target, self.tracking) = (Some(backend), handle.0, tracking);
+    }
+
+    /// Notes that the connection has no valid entry. False, as the packet does not follow it.
+    #[inline(always)]
+    pub(super) fn turn_out_unknown(&mut self) -> bool {
+        (self.home, self.way) = (None, Way::Unknown);
+        false
     }
 
     /// Decision on the packet when it departs, in a frame that came with `received_len` bytes.
@@ -81,6 +91,6 @@ impl<'s> Step<'s> {
 /// Plain packet of a step, in its frame.
 #[inline(always)]
 pub(super) fn known_in<'f, P: Plain<'f>>(frame: &'f [u8], step: &Step<'_>) -> P {
-    let packet = frame.get(HEADER_LEN + usize::from(step.packet.tag_len)..).and_then(P::known);
+    let packet = frame.get(HEADER_LEN + step.packet.form.tag_len()..).and_then(P::known);
     packet.expect("it was plain in the first loop")
 }

@@ -30,6 +30,21 @@ struct Page {
     all: Box<[Option<Backend>; PAGE]>,
 }
 
+/// Backends as plain packets see them, by their handles.
+//
+// Taken once a burst: behind the words of connections, which are read with an acquire, all else would be read anew.
+#[derive(Clone, Copy)]
+pub(crate) struct PlainBackends<'s>(&'s [Arc<Page>]);
+
+impl<'s> PlainBackends<'s> {
+    /// Backend of this handle. Of a handle that nothing uses now, one without entries.
+    #[inline(always)]
+    pub(crate) fn get(self, handle: BackendHandle) -> Option<&'s PlainBackend> {
+        let index = handle.0 as usize;
+        Some(&self.0.get(index / PAGE)?.plain[index % PAGE])
+    }
+}
+
 /// Backend as plain packets see it whose connection has a valid entry: all that they need, side by side.
 //
 // Two lines that the processor fetches together; a tunnel over IPv4 needs little more than the first.
@@ -73,11 +88,9 @@ impl Backends {
         self.pages.get(index / PAGE)?.all[index % PAGE].as_ref()
     }
 
-    /// Backend of this handle as plain packets see it. Of a handle that nothing uses now, one without entries.
-    #[inline(always)]
-    pub(crate) fn plain(&self, handle: BackendHandle) -> Option<&PlainBackend> {
-        let index = handle.0 as usize;
-        Some(&self.pages.get(index / PAGE)?.plain[index % PAGE])
+    /// Backends as plain packets see them.
+    pub(crate) fn plain(&self) -> PlainBackends<'_> {
+        PlainBackends(&self.pages)
     }
 
     /// Backends of all handles that something uses.

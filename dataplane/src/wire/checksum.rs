@@ -14,9 +14,8 @@ pub fn sum(bytes: &[u8]) -> u32 {
 
 /// Folds a sum to 16 bits and complements it: the value of a checksum field.
 pub fn finish(sum: u32) -> u16 {
-    let once = (sum & 0xffff) + (sum >> 16);
-    let twice = (once & 0xffff) + (once >> 16);
-    !(twice as u16)
+    // Added to itself with its halves swapped, the upper half is their sum, and has the carry of the lower one.
+    !((sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16)
 }
 
 #[cfg(test)]
@@ -28,6 +27,21 @@ mod tests {
     fn sum_agrees_with_rfc_1071() {
         let bytes = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
         assert_eq!(!finish(sum(&bytes)), 0xddf2);
+    }
+
+    #[test]
+    fn sums_fold_with_the_carry_at_their_end() {
+        for (sum, folded) in [
+            (0, 0),
+            (1, 1),
+            (0xffff, 0xffff),
+            (0x1_0000, 1),
+            (0xffff_0001, 1),
+            (0xffff_ffff, 0xffff),
+            (0x1_fffe, 0xffff),
+        ] {
+            assert_eq!(!finish(sum), folded, "{sum:#x}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use guideway_dataplane::affinity::{AffinityPolicy, TrackingHasher};
 use guideway_dataplane::backend::BackendHandle;
 use guideway_dataplane::conntrack::ConntrackTable;
 use guideway_dataplane::counters::Counters;
-use guideway_dataplane::delivery::{DeliveryMode, PlainDelivery, PlainPacket};
+use guideway_dataplane::delivery::{DeliveryMode, PlainDelivery, PlainForm, PlainPacket};
 use guideway_dataplane::egress::PortId;
 use guideway_dataplane::forwarding_rule::RuleProtocol;
 use guideway_dataplane::frame::Frame;
@@ -357,7 +357,7 @@ fn deliver(scenario: &Scenario) {
         let parse = |frame: &Slot| Packet::parse(frame.bytes()).expect("it is well-formed");
         let plain = |frame: &Slot| {
             let packet = parse(frame);
-            PlainPacket { l3_len: packet.l3_len as u16, tag_len: 0, is_ipv4: packet.is_ipv4 }
+            PlainPacket { l3_len: packet.l3_len as u16, form: PlainForm::new(packet.is_ipv4, false) }
         };
         let packets: Vec<PlainPacket> = frames.iter().map(plain).collect();
         let deliveries: Vec<PlainDelivery> = flows.iter().map(|flow| delivery(*flow)).collect();

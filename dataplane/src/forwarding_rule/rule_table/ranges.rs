@@ -69,12 +69,21 @@ const COUNTED: usize = 4;
 /// Values by ranges of numbers.
 #[derive(Debug)]
 pub(super) struct Ranges<N, T> {
-    /// Numbers of the first and the last range of each block: where they are the same, no search is needed.
-    blocks: Box<[(u32, u32)]>,
-    /// First numbers of the ranges, in order, of which the first is the least that there is; after them [`COUNTED`] of the
-    /// greatest number, so that there are always so many to compare with.
+    blocks: Box<[Block<N>]>,
+    /// First numbers of the ranges, in order, of which the first is the least that there is.
     starts: Box<[N]>,
     values: Box<[T]>,
+}
+
+/// Ranges of one block of numbers.
+#[derive(Clone, Copy, Debug)]
+struct Block<N> {
+    /// Number of the first range, and of those after it: where there are none, no search is needed.
+    first: u32,
+    after: u32,
+    /// First numbers of the ranges after the first, as far as there is room; then the greatest number, so that there are
+    /// always so many to compare with.
+    starts: [N; COUNTED],
 }
 
 impl<N: Number, T> Ranges<N, T> {
@@ -83,14 +92,18 @@ impl<N: Number, T> Ranges<N, T> {
         Self::new(vec![N::default()], vec![value])
     }
 
-    fn new(mut starts: Vec<N>, values: Vec<T>) -> Self {
-        let ranges = |block| {
-            let first = starts.partition_point(|start| *start <= N::first_of(block)) - 1;
-            let last = starts.partition_point(|start| start.block() <= block) - 1;
-            (first as u32, last as u32)
+    fn new(starts: Vec<N>, values: Vec<T>) -> Self {
+        let ranges = |number| {
+            let first = starts.partition_point(|start| *start <= N::first_of(number)) - 1;
+            let last = starts.partition_point(|start| start.block() <= number) - 1;
+            let mut block =
+                Block { first: first as u32, after: (last - first) as u32, starts: [N::MAX; COUNTED] };
+            for (own, start) in block.starts.iter_mut().zip(&starts[first + 1..=last]) {
+                *own = *start;
+            }
+            block
         };
         let blocks = (0..N::BLOCKS).map(ranges).collect();
-        starts.extend([N::MAX; COUNTED]);
         Self { blocks, starts: starts.into(), values: values.into() }
     }
 
@@ -99,20 +112,18 @@ impl<N: Number, T> Ranges<N, T> {
     // No branch depends on what the comparisons say: nobody can foresee a client.
     #[inline(always)]
     pub(super) fn get(&self, number: N) -> &T {
-        let (first, last) = self.blocks[number.block()];
-        let (first, last) = (first as usize, last as usize);
-        if first == last {
+        let block = &self.blocks[number.block()];
+        let (first, after) = (block.first as usize, block.after as usize);
+        if after == 0 {
             return &self.values[first];
         }
-        let after = if last - first <= COUNTED {
-            let next: &[N; COUNTED] =
-                self.starts[first + 1..].first_chunk().expect("so many follow the last");
-            // Starts of later blocks are greater, and only the greatest number reaches what follows the last.
-            next.iter().map(|start| usize::from(*start <= number)).sum::<usize>().min(last - first)
+        let passed = if after <= COUNTED {
+            // Only the greatest number reaches what follows the last.
+            block.starts.iter().map(|start| usize::from(*start <= number)).sum::<usize>().min(after)
         } else {
-            self.starts[first + 1..=last].partition_point(|start| *start <= number)
+            self.starts[first + 1..=first + after].partition_point(|start| *start <= number)
         };
-        &self.values[first + after]
+        &self.values[first + passed]
     }
 }
 

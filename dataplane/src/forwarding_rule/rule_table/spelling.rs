@@ -347,7 +347,8 @@ impl<'a, K: Key> Speller<'a, K> {
             (true, true) => Came::ByRoute,
             (true, false) => Came::ByRouteOneWay,
         };
-        Answer::Rule(PlainRule { rule, service, key, tracked: treatment.tracked, came })
+        let (tracked, is_ordinary) = (treatment.tracked, treatment.tracked && came == Came::Directly);
+        Answer::Rule(PlainRule { rule, service, key, tracked, came, is_ordinary })
     }
 }
 
