@@ -32,5 +32,5 @@ if ! docker image inspect debian:bookworm-slim > /dev/null 2>&1 \
   rm -rf "$base"
 fi
 docker/build.sh target/release/guideway > /dev/null
-docker run --rm guideway replay > /dev/null
+docker run --rm guideway replay --demo > /dev/null
 docker/smoke.sh

@@ -1,10 +1,21 @@
 //! The command line: one verb, one file.
 
+/// Writes a line to standard error; a reader that went away is no error.
+macro_rules! complain {
+    ($($text:tt)*) => { $crate::cli::complain(format_args!("{}\n", format_args!($($text)*))) };
+}
+
+/// Writes text to standard error as it is; a reader that went away is no error.
+macro_rules! complain_text {
+    ($($text:tt)*) => { $crate::cli::complain(format_args!($($text)*)) };
+}
+
 mod amount;
 mod appliance;
 mod backend;
 mod capture;
 mod check;
+mod config_choice;
 mod conntrack;
 mod cpu_level;
 mod drain;
@@ -13,6 +24,7 @@ mod events;
 mod exit;
 mod explain;
 mod import;
+mod plan;
 mod reload;
 mod replay;
 mod ring;
@@ -26,14 +38,12 @@ mod vip;
 mod what_if;
 
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
 use guideway::announce::{GUARD_VERB, stand_guard};
-use guideway::config_file;
 use guideway_dataplane::ingress::NetworkId;
-use guideway_model::config::{Config, EXAMPLE};
+use guideway_model::config::Config;
 
 use exit::Exit;
 
@@ -80,6 +90,8 @@ enum Verb {
     Events(events::Args),
     /// Captures packets that are passed or dropped for a reason.
     Capture(capture::Args),
+    /// Shows what a reload would change, and what would become of connections.
+    Plan(plan::Args),
     /// Reloads the configuration file, whole or not at all.
     Reload(reload::Args),
     /// Stops the running appliance in good order.
@@ -134,6 +146,7 @@ pub(crate) fn run() -> Exit {
         Verb::Vip(args) => vip::run(&args),
         Verb::Events(args) => events::run(&args),
         Verb::Capture(args) => capture::run(&args),
+        Verb::Plan(args) => plan::run(&args, color),
         Verb::Reload(args) => reload::run(&args, color),
         Verb::Stop(args) => stop::run(&args),
         Verb::Drain(args) => drain::run(&args),
@@ -147,7 +160,7 @@ fn guard() -> Exit {
     match stand_guard() {
         Ok(()) => Exit::Success,
         Err(error) => {
-            eprintln!("error: guard: {error}");
+            complain!("error: guard: {error}");
             Exit::Failure
         }
     }
@@ -165,34 +178,19 @@ impl Color {
     }
 }
 
-/// Reads the configuration in a file, or the embedded example; its errors go to standard error.
-fn config(path: Option<&Path>, color: bool) -> Result<Config, Exit> {
-    let (name, text) = match path {
-        Some(path) => (path.to_string_lossy().into_owned(), read(path)?),
-        None => ("the embedded configuration".to_owned(), EXAMPLE.to_owned()),
-    };
-    Config::parse(&name, &text).map_err(|errors| {
-        eprint!("{}", errors.render(color));
-        Exit::Config
-    })
-}
-
 /// Number of the network of this name, or of the first without one; an unknown name goes to standard error.
 fn network(name: Option<&str>, config: &Config) -> Result<NetworkId, Exit> {
     let Some(name) = name else { return Ok(NetworkId::FIRST) };
     let found = config.networks.iter().position(|network| network.name == name);
     found.map(|index| NetworkId(index as u8)).ok_or_else(|| {
-        eprintln!("error: --network: there is no network `{name}`");
+        complain!("error: --network: there is no network `{name}`");
         Exit::Usage
     })
 }
 
-/// Reads the text of a configuration file, or prints an error to standard error.
-fn read(path: &Path) -> Result<String, Exit> {
-    config_file::read(path).map_err(|error| {
-        eprintln!("error: cannot read {}: {error}", path.display());
-        Exit::Usage
-    })
+/// Writes to standard error, whoever reads it.
+fn complain(text: std::fmt::Arguments<'_>) {
+    let _ = io::stderr().write_fmt(text);
 }
 
 /// Prints to standard output; a reader that went away is no error.
@@ -206,7 +204,7 @@ fn print_to_reader(text: &str) -> Result<bool, Exit> {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => {
-            eprintln!("error: cannot write to standard output: {error}");
+            complain!("error: cannot write to standard output: {error}");
             Err(Exit::Failure)
         }
     }
@@ -217,7 +215,7 @@ fn print_json(value: &impl serde::Serialize) -> Exit {
     match serde_json::to_string_pretty(value) {
         Ok(text) => print(&format!("{text}\n")),
         Err(error) => {
-            eprintln!("error: cannot write JSON: {error}");
+            complain!("error: cannot write JSON: {error}");
             Exit::Failure
         }
     }

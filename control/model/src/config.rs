@@ -115,6 +115,27 @@ impl Config {
         Ok(config.expect("a configuration that is not read has errors"))
     }
 
+    /// Parses the text of a configuration file that an appliance is to run: one with a port, which captures do without.
+    ///
+    /// # Errors
+    ///
+    /// All errors of the text at once.
+    pub fn parse_to_run(name: &str, text: &str) -> Result<Self, ConfigErrors> {
+        let config = Self::parse(name, text)?;
+        if !config.ports.is_empty() {
+            return Ok(config);
+        }
+        let mut report = Report::default();
+        let what = if config.rules.is_empty() {
+            "neither a port nor a forwarding rule"
+        } else {
+            "no port to forward by"
+        };
+        report.error(&(0..0), format!("there is {what}"), "add a `[[port]]` with its `device`");
+        report.finish(name, text)?;
+        Ok(config)
+    }
+
     fn read(text: &str, report: &mut Report) -> Option<Self> {
         if text.len() > MAX_FILE_BYTES {
             let message = format!("a file of more than {MAX_FILE_BYTES} bytes, which are the most");

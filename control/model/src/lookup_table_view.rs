@@ -9,7 +9,7 @@ use guideway_dataplane::snapshot::Eligible;
 use guideway_dataplane::subsets::Subsets;
 
 /// Everything that a lookup table and the list of its backends depend on.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ingredients {
     pub(crate) seed: Seed,
     pub(crate) subset_size: Option<NonZeroU16>,

@@ -17,7 +17,7 @@ use crate::config::{BackendService, Config, Endpoint, MacAddress, Network};
 use crate::eligible::{Candidate, Rules, eligible};
 
 /// States of all backend services.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Services {
     states: BTreeMap<String, ServiceState>,
     handles: BackendHandles,
@@ -27,7 +27,7 @@ pub struct Services {
 }
 
 /// State of one backend service.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ServiceState {
     key: ServiceKey,
     network: NetworkId,

@@ -11,9 +11,12 @@ mod conntrack;
 mod drops;
 mod error;
 mod event;
+mod explained;
 mod health;
 mod operator;
+mod plan;
 mod reload;
+mod ring;
 mod stats;
 mod status;
 mod vip;
@@ -26,9 +29,12 @@ pub use conntrack::{ConnectionState, ConntrackEntry, ConntrackList, ConntrackLoo
 pub use drops::{CountedBy, DropRow, Drops};
 pub use error::{ErrorView, LocatedError};
 pub use event::{Event, EventKind, EventList};
+pub use explained::Explained;
 pub use health::{HealthCheck, HealthChecks, Quantiles, RuleCheck, WeightStatus};
 pub use operator::{OperatorSetting, OperatorSettings};
+pub use plan::{Fate, Plan, PlanVerdict, PlannedConnections, PlannedService};
 pub use reload::{Change, ChangeKind, Reload, Stopping};
+pub use ring::{ClientSubset, Extremes, Ring, RingList, RingQuery, RingShare, Subsetting};
 pub use stats::{
     BackendStats, ConntrackCounts, ConntrackStats, FragmentStats, HostStackStats, IcmpErrorStats, LinkStats,
     PacketStats, PortStats, RuleStats, ServiceStats, Stats, Traffic, TunnelErrorStats, WorkerStats,

@@ -87,7 +87,7 @@ async fn capture(client: &Client, order: &CaptureOrder, path: &Path) -> Result<E
     // Asked first: a capture that is refused must not empty a file.
     let mut capture = client.capture(order).await?;
     let cannot = |error: io::Error| {
-        eprintln!("error: cannot write to {}: {error}", path.display());
+        complain!("error: cannot write to {}: {error}", path.display());
         Exit::Failure
     };
     let mut target = match Target::open(path) {
@@ -99,7 +99,7 @@ async fn capture(client: &Client, order: &CaptureOrder, path: &Path) -> Result<E
     let (mut interrupt, mut terminate) = match signals {
         Ok(signals) => signals,
         Err(error) => {
-            eprintln!("error: cannot wait for signals: {error}");
+            complain!("error: cannot wait for signals: {error}");
             return Ok(Exit::Failure);
         }
     };
@@ -131,10 +131,10 @@ async fn capture(client: &Client, order: &CaptureOrder, path: &Path) -> Result<E
 fn tell(capture: &Capture, path: &Path) {
     let packets = count(capture.packets(), "packet");
     let file = if path == Path::new("-") { String::new() } else { format!(" in {}", path.display()) };
-    eprintln!("{packets}{file}");
+    complain!("{packets}{file}");
     if capture.missing() > 0 {
         let missing = count(capture.missing(), "packet");
         let remedy = "ask for fewer reasons, or write to a faster place";
-        eprintln!("warning: {missing} had no room on the way here: {remedy}");
+        complain!("warning: {missing} had no room on the way here: {remedy}");
     }
 }

@@ -72,7 +72,7 @@ pub(super) fn run(args: &Args) -> Exit {
                 appliance.ask(async |client| client.conntrack_get(&flow, network).await, lookup)
             }
             Err(wrong) => {
-                eprintln!("error: {wrong}");
+                complain!("error: {wrong}");
                 Exit::Usage
             }
         },

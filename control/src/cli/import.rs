@@ -59,7 +59,7 @@ enum Delivery {
 pub(super) fn run(args: &Args) -> Exit {
     let From::Gcloud(args) = &args.from;
     if args.delivery != Delivery::L2 && args.ipv4_address.is_none() && args.ipv6_address.is_none() {
-        eprintln!("error: a tunnel needs a source: --ipv4-address, --ipv6-address or both");
+        complain!("error: a tunnel needs a source: --ipv4-address, --ipv6-address or both");
         return Exit::Usage;
     }
     let files: Result<Vec<_>, _> = args.files.iter().map(|path| export_file(path)).collect();
@@ -75,7 +75,7 @@ pub(super) fn run(args: &Args) -> Exit {
     let imported = match import(&files, &options) {
         Ok(imported) => imported,
         Err(error) => {
-            eprintln!("error: {error}");
+            complain!("error: {error}");
             return Exit::Failure;
         }
     };
@@ -84,13 +84,13 @@ pub(super) fn run(args: &Args) -> Exit {
         Some(path) => match std::fs::write(path, &imported.text) {
             Ok(()) => Exit::Success,
             Err(error) => {
-                eprintln!("error: cannot write {}: {error}", path.display());
+                complain!("error: cannot write {}: {error}", path.display());
                 Exit::Failure
             }
         },
     };
     if exit == Exit::Success {
-        eprint!("{}", summary(&imported));
+        complain_text!("{}", summary(&imported));
     }
     exit
 }
@@ -114,12 +114,12 @@ fn export_file(path: &Path) -> Result<ExportFile, Exit> {
     let name = if is_standard_input { "standard input".into() } else { path.to_string_lossy() };
     match text {
         Ok(text) if text.len() > MAX_FILE_BYTES => {
-            eprintln!("error: cannot read {name}: more than {MAX_FILE_BYTES} bytes, which are the most");
+            complain!("error: cannot read {name}: more than {MAX_FILE_BYTES} bytes, which are the most");
             Err(Exit::Usage)
         }
         Ok(text) => Ok(ExportFile { name: name.into_owned(), text }),
         Err(error) => {
-            eprintln!("error: cannot read {name}: {error}");
+            complain!("error: cannot read {name}: {error}");
             Err(Exit::Usage)
         }
     }

@@ -3,13 +3,18 @@
 use std::path::PathBuf;
 
 use clap::Args as Arguments;
+#[cfg(feature = "dpdk")]
+use guideway_model::config::Config;
 
 use super::Exit;
+use super::config_choice::DEFAULT_CONFIG;
+#[cfg(feature = "dpdk")]
+use super::config_choice::read;
 
 #[derive(Arguments)]
 pub(super) struct Args {
     /// Configuration file, which SIGHUP and `guideway reload` read again.
-    #[arg(long, value_name = "FILE", default_value = "/etc/guideway/guideway.toml")]
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     config: PathBuf,
     /// Shows DPDK's own messages too.
     #[arg(long)]
@@ -19,14 +24,21 @@ pub(super) struct Args {
 /// Runs the appliance until it is told to stop.
 #[cfg(feature = "dpdk")]
 pub(super) fn run(args: &Args, color: bool) -> Exit {
-    let config = match super::config(Some(&args.config), color) {
-        Ok(config) => config,
+    let text = match read(&args.config) {
+        Ok(text) => text,
         Err(exit) => return exit,
+    };
+    let config = match Config::parse_to_run(&text.name, &text.text) {
+        Ok(config) => config,
+        Err(errors) => {
+            complain_text!("{}", errors.render(color));
+            return Exit::Config;
+        }
     };
     let log = match log(color) {
         Ok(log) => log,
         Err(error) => {
-            eprintln!("error: cannot start the log: {error}");
+            complain!("error: cannot start the log: {error}");
             return Exit::Failure;
         }
     };
@@ -48,7 +60,7 @@ const LAST_LINES_TIME: std::time::Duration = std::time::Duration::from_secs(1);
 /// Fails: without DPDK there is nothing to run on, and the remedy is another build.
 #[cfg(not(feature = "dpdk"))]
 pub(super) fn run(_: &Args, _: bool) -> Exit {
-    eprintln!("error: this build has no live ports: build it with `--features dpdk`");
+    complain!("error: this build has no live ports: build it with `--features dpdk`");
     Exit::Failure
 }
 

@@ -2,8 +2,8 @@
 
 use guideway::api::admin::routes;
 use guideway::api::view::{
-    BackendList, ConntrackList, ConntrackLookup, Drain, Drops, ErrorView, EventKind, EventList, Reload,
-    Remaining, Stats, Status, Stopping, VipList,
+    BackendList, ConntrackList, ConntrackLookup, Drain, Drops, ErrorView, EventKind, EventList, Explained,
+    Plan, Reload, Remaining, RingList, Stats, Status, Stopping, VipList,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -73,6 +73,9 @@ fn every_example_is_as_the_appliance_would_write_it() {
             "remaining" => is_view::<Remaining>(text),
             "events" => is_view::<EventList>(text),
             "vips" => is_view::<VipList>(text),
+            "plan" => is_view::<Plan>(text),
+            "explained" => is_view::<Explained>(text),
+            "ring" => is_view::<RingList>(text),
             "reload" => is_view::<Reload>(text),
             "drain" => is_view::<Drain>(text),
             "stop" => is_view::<Stopping>(text),
@@ -81,5 +84,5 @@ fn every_example_is_as_the_appliance_would_write_it() {
         assert!(is_view, "{name}");
         examples += 1;
     }
-    assert_eq!(examples, 13);
+    assert_eq!(examples, 16);
 }

@@ -6,6 +6,7 @@ mod api;
 mod capture;
 mod documentation;
 mod metrics;
+mod planned;
 mod sample;
 mod socket;
 mod supervisor;

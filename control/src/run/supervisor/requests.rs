@@ -10,6 +10,7 @@ use super::capture::CaptureOrder;
 use super::conntrack_reader::{Counted, Wanted};
 use super::event_log::Note;
 use super::views::Backends;
+use super::what_if::Copied;
 use super::{Next, Supervisor, operator, views};
 use crate::api::request::{Refused, Reply, Request};
 use crate::api::view::{self, ConntrackList, Remaining};
@@ -76,7 +77,19 @@ impl<P: Ports> Supervisor<P> {
             Request::Events { limit, after, reply } => {
                 drop(reply.send(Ok(self.event_log.list(limit, after))));
             }
-            Request::Reload { reply } => drop(reply.send(self.reload())),
+            Request::Plan { config, reply } => {
+                let copied = self.copied();
+                self.what_if.plan(copied, config, &self.config_source, reply);
+            }
+            Request::Explain { flow, network, unhealthy, reply } => {
+                let copied = self.copied();
+                self.what_if.explain(copied, flow, network, unhealthy, reply);
+            }
+            Request::Ring { query, unhealthy, reply } => {
+                let copied = self.copied();
+                self.what_if.ring(copied, query, unhealthy, reply);
+            }
+            Request::Reload { confirms_removals, reply } => drop(reply.send(self.reload(confirms_removals))),
             Request::Drain { deadline, stop, reply } => drop(reply.send(Ok(self.drain(deadline, stop)))),
             Request::Undrain { reply } => drop(reply.send(Ok(self.undrain()))),
             Request::Stop { reply } => {
@@ -85,6 +98,11 @@ impl<P: Ports> Supervisor<P> {
             }
         }
         Next::Turn
+    }
+
+    /// Copy of the state, to ask it what would be.
+    fn copied(&self) -> Copied {
+        Copied::of(self.appliance.state(), &self.config_source, self.now())
     }
 
     /// The backends as operators see them now.
