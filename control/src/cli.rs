@@ -35,6 +35,7 @@ mod status;
 mod stop;
 mod table;
 mod vip;
+mod watch;
 mod what_if;
 
 use std::io::{self, IsTerminal, Write};
@@ -72,8 +73,8 @@ enum Verb {
     Ring(ring::Args),
     /// Imports the configuration of another load balancer.
     Import(import::Args),
-    /// Prints the JSON schema of the configuration, for editors.
-    Schema,
+    /// Prints the JSON schema of the configuration, for editors, or an example to begin with.
+    Schema(schema::Args),
     /// Shows the state of the running appliance.
     Status(status::Args),
     /// Shows the counters of the running appliance.
@@ -137,7 +138,7 @@ pub(crate) fn run() -> Exit {
         Verb::Explain(args) => explain::run(&args, color),
         Verb::Ring(args) => ring::run(&args, color),
         Verb::Import(args) => import::run(&args),
-        Verb::Schema => schema::run(),
+        Verb::Schema(args) => schema::run(&args),
         Verb::Status(args) => status::run(&args),
         Verb::Stats(args) => stats::run(&args),
         Verb::Drops(args) => drops::run(&args),

@@ -2,5 +2,6 @@
 //! becomes a configuration.
 
 pub mod import;
+pub mod packed_capture;
 pub mod replay;
 pub mod timeline;

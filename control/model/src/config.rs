@@ -70,6 +70,9 @@ pub use written::vip_range::{UnreadableVip, VipRange};
 /// A commented configuration with every table.
 pub const EXAMPLE: &str = include_str!("../../default.toml");
 
+/// The least configuration that an appliance can run: one port, rule, service, group and health check.
+pub const MINIMAL: &str = include_str!("../../minimal.toml");
+
 /// A whole configuration whose every rule has been checked; references are indices into its lists.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {

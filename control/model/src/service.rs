@@ -44,6 +44,8 @@ pub struct ServiceState {
     is_unsettled: bool,
     /// Number of configured backends that were healthy when the consequences were drawn last.
     healthy: u32,
+    /// True if there ever was one.
+    has_been_healthy: bool,
     /// Time before which no draining and no operator's drain ends; `None` where there is none.
     quiet_until: Option<Duration>,
 }
@@ -336,6 +338,7 @@ impl ServiceState {
             pool: None,
             is_unsettled: true,
             healthy: 0,
+            has_been_healthy: false,
             quiet_until: None,
         }
     }
@@ -373,6 +376,11 @@ impl ServiceState {
     /// Number of configured backends that are healthy, as of the latest snapshot.
     pub fn healthy(&self) -> u32 {
         self.healthy
+    }
+
+    /// True if a configured backend has been healthy, as of some snapshot.
+    pub fn has_been_healthy(&self) -> bool {
+        self.has_been_healthy
     }
 
     /// Backends that may get new connections, by name.
@@ -471,6 +479,7 @@ impl ServiceState {
             return;
         }
         self.healthy = self.configured().filter(|backend| backend.healthy).count() as u32;
+        self.has_been_healthy |= self.healthy > 0;
         let eligible = self.eligible();
         let pool = match eligible.first() {
             Some(serving) if serving.failover => Some(Pool::Failover),

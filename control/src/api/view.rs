@@ -7,7 +7,9 @@
 
 mod announcement;
 mod backend;
+mod condition;
 mod conntrack;
+mod degradation;
 mod drops;
 mod error;
 mod event;
@@ -25,6 +27,7 @@ pub use announcement::{Announcement, AnnouncementReason, Drain, DrainEnd, Undrai
 pub use backend::{
     Backend, BackendDrain, BackendList, Health, NextHop, PathMtu, Pool, Remaining, WeightSource,
 };
+pub use condition::Condition;
 pub use conntrack::{ConnectionState, ConntrackEntry, ConntrackList, ConntrackLookup};
 pub use drops::{CountedBy, DropRow, Drops};
 pub use error::{ErrorView, LocatedError};

@@ -9,7 +9,7 @@ use guideway::offline::import::{ExportFile, Imported, Options, import};
 use guideway_dataplane::delivery::DeliveryMode;
 use guideway_model::config::MAX_FILE_BYTES;
 
-use super::Exit;
+use super::{Exit, Output};
 
 #[derive(Arguments)]
 pub(super) struct Args {
@@ -41,6 +41,9 @@ struct GcloudArgs {
     /// IPv6 address of the appliance, source of tunnels over IPv6.
     #[arg(long, value_name = "ADDRESS")]
     ipv6_address: Option<Ipv6Addr>,
+    /// Form of the remarks and the sum on standard error.
+    #[arg(long, value_enum, default_value_t = Output::Table)]
+    output: Output,
 }
 
 /// Delivery of packets to endpoints.
@@ -90,7 +93,10 @@ pub(super) fn run(args: &Args) -> Exit {
         },
     };
     if exit == Exit::Success {
-        complain_text!("{}", summary(&imported));
+        match args.output {
+            Output::Table => complain_text!("{}", summary(&imported)),
+            Output::Json => complain!("{}", counts(&imported)),
+        }
     }
     exit
 }
@@ -145,6 +151,18 @@ fn summary(imported: &Imported) -> String {
         plural(imported.idle_fields),
     );
     summary
+}
+
+/// Sums up an import for programs.
+fn counts(imported: &Imported) -> serde_json::Value {
+    let tables = imported.tables.iter().filter(|(_, _, all)| *all > 0);
+    let table =
+        |(noun, kept, all): &_| serde_json::json!({ "resource": noun, "imported": kept, "found": all });
+    serde_json::json!({
+        "tables": tables.map(table).collect::<Vec<_>>(),
+        "remarks": imported.remarks.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "idle_fields": imported.idle_fields,
+    })
 }
 
 fn plural(number: usize) -> &'static str {

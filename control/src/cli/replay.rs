@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args as Arguments;
+use guideway::offline::packed_capture::{self, AnyCapture};
 use guideway::offline::replay::{Outputs, ReplayError, Summary, replay};
 use guideway::offline::timeline::{Timeline, TimelineError};
 use guideway_engine::capture::{CaptureError, CaptureReader, CaptureWriter};
@@ -87,14 +88,18 @@ fn try_run(args: &Args, color: bool) -> Result<Exit, Exit> {
     if printed == Exit::Success { Ok(exit) } else { Err(printed) }
 }
 
-fn open_capture(path: Option<&Path>) -> Result<CaptureReader<Box<dyn Read + Send>>, Exit> {
+fn open_capture(path: Option<&Path>) -> Result<AnyCapture, Exit> {
     let opened = match path {
-        Some(path) => CaptureReader::open(path),
+        Some(path) => packed_capture::open(path),
         None => CaptureReader::new(Box::new(Cursor::new(DEMO_CAPTURE)) as Box<dyn Read + Send>),
     };
     opened.map_err(|error| {
         complain!("error: {}: {error}", capture_name(path));
-        if matches!(error, CaptureError::Io { .. }) { Exit::Usage } else { Exit::Failure }
+        let is_damaged = |kind| matches!(kind, io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof);
+        match error {
+            CaptureError::Io { source, .. } if !is_damaged(source.kind()) => Exit::Usage,
+            _ => Exit::Failure,
+        }
     })
 }
 
@@ -147,23 +152,13 @@ fn cannot_write(path: &Path, error: &io::Error) -> Exit {
 
 fn explain_events(error: &TimelineError, color: bool) -> Exit {
     match error {
-        TimelineError::Config(errors) => {
+        TimelineError::Wrong(errors) => {
             complain_text!("{}", errors.render(color));
             Exit::Config
         }
         TimelineError::Unreadable(path, error) => {
             complain!("error: cannot read {}: {error}", path.display());
             Exit::Usage
-        }
-        TimelineError::Syntax(path, error) => {
-            complain!("error: {}: {}", path.display(), error.to_string().trim_end());
-            Exit::Config
-        }
-        TimelineError::Wrong(wrong) => {
-            for (path, line, message) in wrong {
-                complain!("error: {}:{line}: {message}", path.display());
-            }
-            Exit::Config
         }
     }
 }

@@ -546,7 +546,8 @@ impl<P: Ports> Supervisor<P> {
         let probes = self.probes.as_ref();
         let mut ports = self.workers.ports().states();
         self.port_watch.complete(&mut ports);
-        view::Status {
+        let status = view::Status {
+            condition: view::Condition::default(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             started_at_unix_sec: views::unix_sec(self.started_at),
@@ -565,8 +566,9 @@ impl<P: Ports> Supervisor<P> {
             services: views::services(appliance, probes.map(|probes| probes.monitor().state())),
             vips: views::vips(appliance),
             announcements: self.announcements.states(self.now()),
-            drain: self.announcements.drain_state(self.now()),
+            drain: self.drain_state(),
             operator_settings: views::operator_settings(&self.operator_state, &self.state_keeper),
-        }
+        };
+        status.with_condition()
     }
 }

@@ -6,6 +6,7 @@ mod api;
 mod capture;
 mod documentation;
 mod metrics;
+mod pipes;
 mod planned;
 mod sample;
 mod socket;

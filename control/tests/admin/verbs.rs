@@ -27,6 +27,25 @@ fn status_and_stats() {
 }
 
 #[test]
+fn a_table_is_shown_again_and_again() {
+    let appliance = Appliance::start();
+    let mut watching = guideway(&["vip", "list", "--watch", "1", "--output", "json"], &appliance.socket())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
+    let mut next = || serde_json::from_str::<serde_json::Value>(&lines.next().unwrap().unwrap()).unwrap();
+    let vips = json!({ "vips": sample::vips() });
+    assert_eq!([next(), next()], [vips.clone(), vips]);
+    // Each look is anew.
+    block_on(appliance.client().vip_announce("203.0.113.10".parse().unwrap(), None)).unwrap();
+    while next()["vips"][0]["announced"] != json!(true) {}
+    drop(appliance);
+    assert_eq!(watching.wait().unwrap().code(), Some(4));
+}
+
+#[test]
 fn drops() {
     let appliance = Appliance::start();
     snapshot!(transcript(&[&["drops"], &["drops", "--all"]], &appliance.socket()));

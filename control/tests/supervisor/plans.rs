@@ -128,3 +128,41 @@ fn removals_need_no_word_where_the_configuration_says_so() {
     });
     assert_eq!(result, Ok(()));
 }
+
+#[test]
+fn the_condition_names_a_service_that_was_never_healthy_and_a_drain_the_vips_that_are_answered_for() {
+    let result = with_watch("condition", CONFIG, |operator| async move {
+        let status = || operator.ask(|reply| Request::Status { reply });
+        let never = "no backend of service web has ever been healthy";
+        let before = status().await.unwrap();
+        assert!(before.condition.degraded && !before.services[0].ever_healthy);
+        assert_eq!(before.condition.reasons[0], never);
+        for backend in ["a", "a", "b", "b"] {
+            operator.report(backend, Ok(None)).await;
+        }
+        while !status().await.unwrap().services[0].ever_healthy {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        for backend in ["a", "b"] {
+            for _ in 0..2 {
+                operator.report(backend, Err("no answer")).await;
+            }
+        }
+        let mut after = status().await.unwrap();
+        while after.services[0].healthy > 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            after = status().await.unwrap();
+        }
+        assert!(after.services[0].ever_healthy, "it was, and is no more");
+        assert_eq!(after.condition.reasons[0], "no backend of service web is healthy");
+        let deadline = std::time::Duration::from_secs(9);
+        let drain = operator.ask(|reply| Request::Drain { deadline, stop: false, reply }).await.unwrap();
+        let vip = "192.0.2.100".parse().unwrap();
+        assert_eq!(drain.answered_vips, [vip]);
+        let drained = status().await.unwrap();
+        assert!(drained.condition.reasons.iter().any(|reason| reason == "the appliance is drained"));
+        assert_eq!(drained.drain.unwrap().answered_vips, [vip]);
+        stop(&operator).await;
+    });
+    assert_eq!(result, Ok(()));
+}

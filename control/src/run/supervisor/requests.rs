@@ -216,7 +216,14 @@ impl<P: Ports> Supervisor<P> {
         let note = self.announcements.drain(patience, stops, forwarded, now);
         self.note_all(note);
         self.plan_announcements();
-        self.announcements.drain_state(now).expect("it has just begun")
+        self.drain_state().expect("it has just begun")
+    }
+
+    /// State of the drain, with the VIPs that traffic still finds the appliance by.
+    pub(super) fn drain_state(&self) -> Option<view::Drain> {
+        let drain = self.announcements.drain_state(self.now())?;
+        let vips = views::vips(&self.appliance).into_iter().filter(|vip| vip.announced);
+        Some(view::Drain { answered_vips: vips.map(|vip| vip.address).collect(), ..drain })
     }
 
     fn undrain(&mut self) -> view::Undrained {
