@@ -3,13 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args as Arguments;
-#[cfg(feature = "dpdk")]
-use guideway_model::config::Config;
 
 use super::Exit;
 use super::config_choice::DEFAULT_CONFIG;
 #[cfg(feature = "dpdk")]
-use super::config_choice::read;
+use super::config_choice::{parsed, read};
 
 #[derive(Arguments)]
 pub(super) struct Args {
@@ -24,16 +22,10 @@ pub(super) struct Args {
 /// Runs the appliance until it is told to stop.
 #[cfg(feature = "dpdk")]
 pub(super) fn run(args: &Args, color: bool) -> Exit {
-    let text = match read(&args.config) {
-        Ok(text) => text,
-        Err(exit) => return exit,
-    };
-    let config = match Config::parse_to_run(&text.name, &text.text) {
+    let config = read(&args.config).and_then(|text| parsed(&text.name, &text.text, color));
+    let config = match config {
         Ok(config) => config,
-        Err(errors) => {
-            complain_text!("{}", errors.render(color));
-            return Exit::Config;
-        }
+        Err(exit) => return exit,
     };
     let log = match log(color) {
         Ok(log) => log,
