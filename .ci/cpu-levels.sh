@@ -22,7 +22,7 @@ decide() {
         cargo test --quiet ${profile:+"$profile"} -p guideway-dataplane --test frozen >"$folder/$name.log" 2>&1 ||
         { cat "$folder/$name.log"; exit 1; }
     RUSTFLAGS=$flags CARGO_TARGET_DIR=$folder/$name \
-        cargo run --quiet ${profile:+"$profile"} -p guideway --bin guideway -- replay --workers 2 \
+        cargo run --quiet ${profile:+"$profile"} -p guideway --bin guideway -- replay --demo --workers 2 \
         --decisions "$folder/$name.jsonl" --out "$folder/$name.pcap" --output json >"$folder/$name.json"
     first=${first:-$name}
     for kind in jsonl pcap json; do

@@ -10,5 +10,5 @@ if ! have_docker; then
 fi
 
 docker/build.sh target/release/guideway > /dev/null
-docker run --rm guideway replay > /dev/null
+docker run --rm guideway replay --demo > /dev/null
 docker/smoke.sh

@@ -1,11 +1,22 @@
 //! The command line: one verb, one file.
 
+/// Writes a line to standard error; a reader that went away is no error.
+macro_rules! complain {
+    ($($text:tt)*) => { $crate::cli::complain(format_args!("{}\n", format_args!($($text)*))) };
+}
+
+/// Writes text to standard error as it is; a reader that went away is no error.
+macro_rules! complain_text {
+    ($($text:tt)*) => { $crate::cli::complain(format_args!($($text)*)) };
+}
+
 mod amount;
 mod appliance;
 mod backend;
 mod capture;
 mod check;
 mod completions;
+mod config_choice;
 mod conntrack;
 mod cpu_level;
 mod doctor;
@@ -16,6 +27,7 @@ mod exit;
 mod explain;
 mod import;
 mod man;
+mod plan;
 mod reload;
 mod replay;
 mod ring;
@@ -26,22 +38,18 @@ mod status;
 mod stop;
 mod table;
 mod vip;
+mod watch;
 mod what_if;
 
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
 use guideway::announce::{GUARD_VERB, stand_guard};
-use guideway::config_file;
 use guideway_dataplane::ingress::NetworkId;
-use guideway_model::config::{Config, EXAMPLE};
+use guideway_model::config::Config;
 
 use exit::Exit;
-
-/// Configuration file of verbs that read the appliance's own.
-const DEFAULT_CONFIG: &str = "/etc/guideway/guideway.toml";
 
 /// Kernel-bypass layer-4 passthrough load balancer.
 #[derive(Parser)]
@@ -70,8 +78,8 @@ enum Verb {
     Ring(ring::Args),
     /// Imports the configuration of another load balancer.
     Import(import::Args),
-    /// Prints the JSON schema of the configuration, for editors.
-    Schema,
+    /// Prints the JSON schema of the configuration, for editors, or an example to begin with.
+    Schema(schema::Args),
     /// Prints the completion of the command line for a shell.
     Completions(completions::Args),
     /// Prints the manual page of the program, or writes those of all verbs.
@@ -92,6 +100,8 @@ enum Verb {
     Events(events::Args),
     /// Captures packets that are passed or dropped for a reason.
     Capture(capture::Args),
+    /// Shows what a reload would change, and what would become of connections.
+    Plan(plan::Args),
     /// Reloads the configuration file, whole or not at all.
     Reload(reload::Args),
     /// Stops the running appliance in good order.
@@ -138,7 +148,7 @@ pub(crate) fn run() -> Exit {
         Verb::Explain(args) => explain::run(&args, color),
         Verb::Ring(args) => ring::run(&args, color),
         Verb::Import(args) => import::run(&args),
-        Verb::Schema => schema::run(),
+        Verb::Schema(args) => schema::run(&args),
         Verb::Completions(args) => completions::run(&args),
         Verb::Man(args) => man::run(&args),
         Verb::Status(args) => status::run(&args),
@@ -149,6 +159,7 @@ pub(crate) fn run() -> Exit {
         Verb::Vip(args) => vip::run(&args),
         Verb::Events(args) => events::run(&args),
         Verb::Capture(args) => capture::run(&args),
+        Verb::Plan(args) => plan::run(&args, color),
         Verb::Reload(args) => reload::run(&args, color),
         Verb::Stop(args) => stop::run(&args),
         Verb::Drain(args) => drain::run(&args),
@@ -162,7 +173,7 @@ fn guard() -> Exit {
     match stand_guard() {
         Ok(()) => Exit::Success,
         Err(error) => {
-            eprintln!("error: guard: {error}");
+            complain!("error: guard: {error}");
             Exit::Failure
         }
     }
@@ -180,39 +191,24 @@ impl Color {
     }
 }
 
-/// Reads the configuration in a file, or the embedded example; its errors go to standard error.
-fn config(path: Option<&Path>, color: bool) -> Result<Config, Exit> {
-    let (name, text) = match path {
-        Some(path) => (path.to_string_lossy().into_owned(), read(path)?),
-        None => ("the embedded configuration".to_owned(), EXAMPLE.to_owned()),
-    };
-    Config::parse(&name, &text).map_err(|errors| {
-        eprint!("{}", errors.render(color));
-        Exit::Config
-    })
-}
-
 /// Number of the network of this name, or of the first without one; an unknown name goes to standard error.
 fn network(name: Option<&str>, config: &Config) -> Result<NetworkId, Exit> {
     config.network_named(name).map(|network| network.id).ok_or_else(|| {
-        eprintln!("error: --network: there is no network `{}`", name.unwrap_or_default());
+        complain!("error: --network: there is no network `{}`", name.unwrap_or_default());
         Exit::Usage
     })
 }
 
-/// Reads the text of a configuration file, or prints an error to standard error.
-fn read(path: &Path) -> Result<String, Exit> {
-    config_file::read(path).map_err(|error| {
-        eprintln!("error: cannot read {}: {error}", path.display());
-        Exit::Usage
-    })
+/// Writes to standard error, whoever reads it.
+fn complain(text: std::fmt::Arguments<'_>) {
+    let _ = io::stderr().write_fmt(text);
 }
 
 /// Waits for something that is asked of others.
 fn wait_for<T>(asked: impl Future<Output = T>) -> Result<T, Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map(|runtime| runtime.block_on(asked)).map_err(|error| {
-        eprintln!("error: cannot wait for an answer: {error}");
+        complain!("error: cannot wait for an answer: {error}");
         Exit::Failure
     })
 }
@@ -228,7 +224,7 @@ fn print_to_reader(text: &str) -> Result<bool, Exit> {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => {
-            eprintln!("error: cannot write to standard output: {error}");
+            complain!("error: cannot write to standard output: {error}");
             Err(Exit::Failure)
         }
     }
@@ -239,7 +235,7 @@ fn print_json(value: &impl serde::Serialize) -> Exit {
     match serde_json::to_string_pretty(value) {
         Ok(text) => print(&format!("{text}\n")),
         Err(error) => {
-            eprintln!("error: cannot write JSON: {error}");
+            complain!("error: cannot write JSON: {error}");
             Exit::Failure
         }
     }

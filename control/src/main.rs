@@ -1,5 +1,8 @@
 //! The `guideway` binary.
 
+// A reader that goes away, as `head` does, must not make a verb panic.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod cli;
 
 use std::process::ExitCode;

@@ -1,7 +1,7 @@
 //! Answers without a network: a capture becomes decisions, a flow becomes an explanation, and an export from a cloud
 //! becomes a configuration.
 
-pub mod explain;
 pub mod import;
+pub mod packed_capture;
 pub mod replay;
 pub mod timeline;

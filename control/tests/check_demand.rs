@@ -37,7 +37,7 @@ fn warnings(name: &str, text: &str) -> Vec<String> {
     std::fs::write(&path, text).unwrap();
     let check = |output: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_guideway"));
-        let said = command.args(["check", "--output", output]).arg(&path).output().unwrap();
+        let said = command.args(["check", "--replay", "--output", output]).arg(&path).output().unwrap();
         assert_eq!(said.status.code(), Some(0), "{}", String::from_utf8_lossy(&said.stderr));
         String::from_utf8(said.stdout).unwrap()
     };

@@ -11,7 +11,7 @@ use guideway_dataplane::seed::Seed;
 /// old user is ever taken for one of the new. A backend that comes back gets the handle that it had, if that is free:
 /// fragments may still follow it there. So handles rest until `RESTING` are free; then others get the one that was
 /// given back first: the longer it rests, the fewer of its entries are left.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct BackendHandles {
     generations: Vec<Generations>,
     /// Identities of the handles' users, the last ones where they are free.

@@ -27,7 +27,7 @@ pub(crate) struct Choice {
 
 /// Choices that services use, and a few that they have used: services of one group often choose among the same backends,
 /// and lose and regain one together.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Choices {
     known: HashMap<Arc<Ingredients>, Choice>,
     /// Number of choices at which those that nobody uses are forgotten.

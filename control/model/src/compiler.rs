@@ -36,7 +36,7 @@ use crate::lookup_table_view::NamedTable;
 use crate::service::{BackendState, ServiceState, Services};
 
 /// Maker of snapshots.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Compiler {
     networks: Networks,
     /// By name of the service: its lookup table, and the ingredients that the table was made of.
@@ -49,7 +49,7 @@ pub(crate) struct Compiler {
     stale: Stale,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct CompiledService {
     service: Service,
     /// Handles of its backends, the draining ones too.
@@ -57,7 +57,7 @@ struct CompiledService {
 }
 
 /// Parts that have changed since the last snapshot.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Stale {
     /// Everything: the configuration is new.
     Everything,

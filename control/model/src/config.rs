@@ -70,6 +70,9 @@ pub use written::vip_range::{UnreadableVip, VipRange};
 /// A commented configuration with every table.
 pub const EXAMPLE: &str = include_str!("../../default.toml");
 
+/// The least configuration that an appliance can run: one port, rule, service, group and health check.
+pub const MINIMAL: &str = include_str!("../../minimal.toml");
+
 /// A whole configuration whose every rule has been checked; references are indices into its lists.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -113,6 +116,27 @@ impl Config {
         let config = Self::read(text, &mut report);
         report.finish(name, text)?;
         Ok(config.expect("a configuration that is not read has errors"))
+    }
+
+    /// Parses the text of a configuration file that an appliance is to run: one with a port, which captures do without.
+    ///
+    /// # Errors
+    ///
+    /// All errors of the text at once.
+    pub fn parse_to_run(name: &str, text: &str) -> Result<Self, ConfigErrors> {
+        let config = Self::parse(name, text)?;
+        if !config.ports.is_empty() {
+            return Ok(config);
+        }
+        let mut report = Report::default();
+        let what = if config.rules.is_empty() {
+            "neither a port nor a forwarding rule"
+        } else {
+            "no port to forward by"
+        };
+        report.error(&(0..0), format!("there is {what}"), "add a `[[port]]` with its `device`");
+        report.finish(name, text)?;
+        Ok(config)
     }
 
     fn read(text: &str, report: &mut Report) -> Option<Self> {

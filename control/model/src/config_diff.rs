@@ -106,6 +106,10 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
             (old.policy, old.hold_down, &old.hook, were) == (new.policy, new.hold_down, &new.hook, are)
         },
     );
+    if changes.0.is_empty() && old != new {
+        // Groups are known by nothing that packets meet, and lists have no order there.
+        changes.add(ChangeKind::Changed, "order or names of tables: nothing that packets meet".to_owned());
+    }
     changes.0
 }
 

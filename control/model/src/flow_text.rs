@@ -20,7 +20,7 @@ impl fmt::Display for FlowTextError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{}; write a flow as `tcp 192.0.2.7:40001 > 203.0.113.10:443` or `esp 192.0.2.7 > 203.0.113.10`",
+            "{}; write a flow as `tcp 192.0.2.7:40001 > 203.0.113.10:443` or `icmp 192.0.2.7 > 203.0.113.10`",
             self.0
         )
     }
@@ -50,9 +50,9 @@ impl FromStr for FlowText {
         let wrong = |what: String| FlowTextError(what);
         let words: Vec<&str> = text.split_whitespace().collect();
         let (name, src, dst, fragment) = match words[..] {
-            [name, src, ">", dst] => (name, src, dst, Fragment::No),
-            [name, src, ">", dst, "first-fragment"] => (name, src, dst, Fragment::First),
-            [name, src, ">", dst, "later-fragment"] => (name, src, dst, Fragment::Later),
+            [name, src, ">" | "->", dst] => (name, src, dst, Fragment::No),
+            [name, src, ">" | "->", dst, "first-fragment"] => (name, src, dst, Fragment::First),
+            [name, src, ">" | "->", dst, "later-fragment"] => (name, src, dst, Fragment::Later),
             _ => return Err(wrong(format!("`{text}` is no flow"))),
         };
         let by_name =
@@ -130,6 +130,12 @@ mod tests {
         ] {
             assert_eq!(text.parse::<FlowText>().unwrap().to_string(), text);
         }
+    }
+
+    #[test]
+    fn an_arrow_may_have_a_shaft() {
+        let text = "tcp 192.0.2.7:40001 -> 203.0.113.10:443";
+        assert_eq!(text.parse::<FlowText>().unwrap().to_string(), text.replace("->", ">"));
     }
 
     #[test]

@@ -179,6 +179,25 @@ impl ForwardingState {
         Self::new(config, Setup::OFFLINE, Duration::ZERO)
     }
 
+    /// Copy of the state to try changes on, with the same lookup tables and handles. It counts no traffic, and a backend that
+    /// is new to it is healthy: what is asked is what comes of a change, not how long its first probes take.
+    #[must_use]
+    pub fn copied(&self) -> Self {
+        Self {
+            setup: Setup { workers: 0, presumed_healthy: true, ..self.setup },
+            config: self.config.clone(),
+            services: self.services.clone(),
+            compiler: self.compiler.clone(),
+            names: self.names.clone(),
+            traffic_totals: TrafficTotals::default(),
+            path_mtus: self.path_mtus.clone(),
+            ingress: self.ingress.clone(),
+            traffic_counters: Arc::clone(&self.traffic_counters),
+            configuration_generation: self.configuration_generation,
+            snapshot_generation: self.snapshot_generation,
+        }
+    }
+
     /// Takes in a set of changes that happen at `now`, in their order.
     pub fn apply(&mut self, changes: impl IntoIterator<Item = StateChange>, now: Duration) -> Applied {
         let mut applied = Applied::default();
@@ -366,25 +385,35 @@ impl ForwardingState {
     /// Takes over another configuration, but for what holds from the start, and returns the differences.
     fn reload(&mut self, config: Config, now: Duration) -> Vec<config_diff::Change> {
         let changes = config_diff::changes(&self.config, &config);
+        self.config = self.taken_over(config);
+        let networks = &self.config.networks;
+        self.path_mtus.retain(|network| networks.iter().any(|known| known.id == network));
+        self.take_over(now);
+        changes
+    }
+
+    /// Configuration that would be in force after a reload of `config`: without what holds from the start.
+    fn taken_over(&self, config: Config) -> Config {
         let before = &self.config;
         let networks = network_numbers::numbered(&before.networks, &config.networks);
         let config = Config { networks, ..config };
-        self.path_mtus.retain(|network| config.networks.iter().any(|known| known.id == network));
-        self.config = if self.setup.starts_once {
-            Config {
-                engine: before.engine.clone(),
-                networks: on_ports_of(before, &config),
-                ports: port_succession::readdressed(&before.ports, &config.ports),
-                admin: before.admin.clone(),
-                metrics: before.metrics,
-                conntrack: before.conntrack,
-                ..config
-            }
-        } else {
-            config
-        };
-        self.take_over(now);
-        changes
+        if !self.setup.starts_once {
+            return config;
+        }
+        Config {
+            engine: before.engine.clone(),
+            networks: on_ports_of(before, &config),
+            ports: port_succession::readdressed(&before.ports, &config.ports),
+            admin: before.admin.clone(),
+            metrics: before.metrics,
+            conntrack: before.conntrack,
+            ..config
+        }
+    }
+
+    /// True if a reload of `config` would put in force what is in force already.
+    pub fn is_in_force(&self, config: &Config) -> bool {
+        self.taken_over(config.clone()) == self.config
     }
 
     fn take_over(&mut self, now: Duration) {

@@ -18,13 +18,16 @@ pub mod config_diff;
 pub mod decision_line;
 pub mod egress_lookup;
 pub mod eligible;
+pub mod explain;
 pub mod flow_text;
 pub mod forwarding_state;
 pub mod lookup_table_view;
 pub mod names;
 mod network_numbers;
 pub mod path_mtu;
+pub mod plan;
 mod port_succession;
+pub mod removals;
 #[cfg(any(test, feature = "test-support"))]
 pub mod sample;
 pub mod service;

@@ -45,7 +45,7 @@ const IPV6_FLOOR: u16 = ipv6::MIN_MTU as u16;
 const PLATEAUS: [u16; 7] = [8_166, 4_352, 2_002, 1_492, 1_006, 576, 508];
 
 /// Path MTUs and unreachable endpoints that routers have told of.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct PathMtus {
     /// By the network and the endpoint of tunnels.
     learnt: BTreeMap<(NetworkId, Address), PathMtu>,

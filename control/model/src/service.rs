@@ -17,7 +17,7 @@ use crate::config::{BackendService, Config, Endpoint, MacAddress, Network};
 use crate::eligible::{Candidate, Rules, eligible};
 
 /// States of all backend services.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Services {
     states: BTreeMap<String, ServiceState>,
     handles: BackendHandles,
@@ -25,7 +25,7 @@ pub struct Services {
 }
 
 /// State of one backend service.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ServiceState {
     key: ServiceKey,
     network: NetworkId,
@@ -40,6 +40,8 @@ pub struct ServiceState {
     is_unsettled: bool,
     /// Number of configured backends that were healthy when the consequences were drawn last.
     healthy: u32,
+    /// True if there ever was one.
+    has_been_healthy: bool,
     /// Time before which no draining and no operator's drain ends; `None` where there is none.
     quiet_until: Option<Duration>,
 }
@@ -328,6 +330,7 @@ impl ServiceState {
             pool: None,
             is_unsettled: true,
             healthy: 0,
+            has_been_healthy: false,
             quiet_until: None,
         }
     }
@@ -365,6 +368,11 @@ impl ServiceState {
     /// Number of configured backends that are healthy, as of the latest snapshot.
     pub fn healthy(&self) -> u32 {
         self.healthy
+    }
+
+    /// True if a configured backend has been healthy, as of some snapshot.
+    pub fn has_been_healthy(&self) -> bool {
+        self.has_been_healthy
     }
 
     /// Backends that may get new connections, by name.
@@ -462,6 +470,7 @@ impl ServiceState {
             return;
         }
         self.healthy = self.configured().filter(|backend| backend.healthy).count() as u32;
+        self.has_been_healthy |= self.healthy > 0;
         let eligible = self.eligible();
         let pool = match eligible.first() {
             Some(serving) if serving.failover => Some(Pool::Failover),

@@ -10,12 +10,14 @@ use bytes::Bytes;
 use guideway_dataplane::verdict::{DropReason, PassReason};
 use guideway_model::config::{ConfigErrors, VipRange};
 use guideway_model::flow_text::FlowText;
+use guideway_model::removals::Removals;
 use guideway_model::service::UnknownName;
 use tokio::sync::{mpsc, oneshot};
 
 use super::view::{
-    Backend, BackendList, BackendProbes, ConntrackList, ConntrackLookup, Drain, EventList, NeighborReplies,
-    Reload, Remaining, Stats, Status, Stopping, Undrained, Vip, VipList, Xstats,
+    Backend, BackendList, BackendProbes, ConntrackList, ConntrackLookup, Drain, EventList, Explained,
+    NeighborReplies, Plan, Reload, Remaining, RingList, RingQuery, Stats, Status, Stopping, Undrained, Vip,
+    VipList, Xstats,
 };
 
 /// Channel for one answer; a receiver that is gone by then is no error.
@@ -181,8 +183,37 @@ pub enum Request {
         /// Channel for the list.
         reply: Reply<EventList>,
     },
+    /// Says what a reload would change, and what would become of tracked connections; changes nothing.
+    Plan {
+        /// New configuration; the appliance's own file without it.
+        config: Option<ConfigText>,
+        /// Channel for the plan.
+        reply: Reply<Plan>,
+    },
+    /// Explains where the first packet of a flow would go now, and why.
+    Explain {
+        /// Flow to explain.
+        flow: FlowText,
+        /// Network of the flow; the first without it.
+        network: Option<String>,
+        /// Backends that count as unhealthy, each with its service.
+        unhealthy: Vec<BackendName>,
+        /// Channel for the explanation.
+        reply: Reply<Explained>,
+    },
+    /// Shows lookup tables as they are now.
+    Ring {
+        /// Tables that are shown, and the parts of them.
+        query: RingQuery,
+        /// Backends that count as unhealthy, each with its service.
+        unhealthy: Vec<BackendName>,
+        /// Channel for the tables.
+        reply: Reply<RingList>,
+    },
     /// Reads the configuration file again and takes it over whole, or not at all.
     Reload {
+        /// True if removals of every rule, or of most backends, are meant.
+        confirms_removals: bool,
         /// Channel for the list of changes.
         reply: Reply<Reload>,
     },
@@ -207,6 +238,40 @@ pub enum Request {
         /// Channel for the process that ends.
         reply: Reply<Stopping>,
     },
+}
+
+/// Text of a configuration, and the name that errors call it by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigText {
+    /// Name of the configuration.
+    pub name: String,
+    /// Text in TOML.
+    pub text: String,
+}
+
+/// Name of a backend and of its service: `web/web-1`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackendName {
+    /// Name of the service.
+    pub service: String,
+    /// Name of the backend.
+    pub backend: String,
+}
+
+impl FromStr for BackendName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (service, backend) =
+            text.split_once('/').ok_or_else(|| format!("`{text}` is not of the form SERVICE/BACKEND"))?;
+        Ok(Self { service: service.to_owned(), backend: backend.to_owned() })
+    }
+}
+
+impl fmt::Display for BackendName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.service, self.backend)
+    }
 }
 
 /// Reason for which a packet is passed or dropped, and captured.
@@ -325,6 +390,10 @@ pub enum Refused {
     ListRunning,
     /// The configuration has changed while the list was made, and numbers with it.
     ReloadedMeanwhile,
+    /// As many plans and explanations are being made as may.
+    WhatIfRunning,
+    /// The file removes every rule, or most backends, and nobody has said that this is meant.
+    RemovalsUnconfirmed(Removals),
     /// The configuration file is wrong.
     Config(ConfigErrors),
     /// The configuration file cannot be read.

@@ -7,14 +7,19 @@
 
 mod announcement;
 mod backend;
+mod condition;
 mod conntrack;
+mod degradation;
 mod drops;
 mod error;
 mod event;
+mod explained;
 mod health;
 mod operator;
+mod plan;
 mod probes;
 mod reload;
+mod ring;
 mod stats;
 mod status;
 mod vip;
@@ -23,14 +28,18 @@ pub use announcement::{Announcement, AnnouncementReason, Drain, DrainEnd, Undrai
 pub use backend::{
     Backend, BackendDrain, BackendList, Health, NextHop, PathMtu, Pool, Remaining, WeightSource,
 };
+pub use condition::Condition;
 pub use conntrack::{ConnectionState, ConntrackEntry, ConntrackList, ConntrackLookup};
 pub use drops::{CountedBy, DropRow, Drops};
 pub use error::{ErrorView, LocatedError};
 pub use event::{Event, EventKind, EventList};
+pub use explained::Explained;
 pub use health::{HealthCheck, HealthChecks, Quantiles, RuleCheck, WeightStatus};
 pub use operator::{OperatorSetting, OperatorSettings};
+pub use plan::{Fate, Plan, PlanVerdict, PlannedConnections, PlannedService};
 pub use probes::{BackendProbes, ProbeAnswer, RuleProbe};
 pub use reload::{Change, ChangeKind, Reload, Stopping};
+pub use ring::{ClientSubset, Extremes, Ring, RingList, RingQuery, RingShare, Subsetting};
 pub use stats::{
     BackendStats, ConntrackCounts, ConntrackStats, FragmentStats, HostStackStats, IcmpErrorStats, LinkStats,
     PacketStats, PortStats, PortXstats, RuleStats, ServiceStats, Stats, Traffic, TunnelErrorStats,

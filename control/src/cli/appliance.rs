@@ -19,10 +19,10 @@ pub(super) struct SocketArgs {
 #[derive(Arguments)]
 pub(super) struct ApplianceArgs {
     #[command(flatten)]
-    socket: SocketArgs,
+    pub(super) socket: SocketArgs,
     /// Form of the result.
     #[arg(long, value_enum, default_value_t = Output::Table)]
-    output: Output,
+    pub(super) output: Output,
 }
 
 impl SocketArgs {
@@ -63,11 +63,11 @@ pub(super) fn failed(error: &ClientError, output: Output) -> Exit {
             other => other,
         },
         (ClientError::Refused(view), Output::Table) if view.rendered.is_some() => {
-            eprint!("{}", view.rendered.as_deref().unwrap_or_default());
+            complain_text!("{}", view.rendered.as_deref().unwrap_or_default());
             exit
         }
         _ => {
-            eprintln!("error: {error}");
+            complain!("error: {error}");
             exit
         }
     }

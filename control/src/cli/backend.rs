@@ -11,6 +11,7 @@ use guideway_model::config::MAX_WEIGHT;
 
 use super::amount::{count, duration, percent, yes_no};
 use super::appliance::ApplianceArgs;
+use super::watch::TableArgs;
 use super::{Exit, table};
 
 #[derive(Arguments)]
@@ -41,7 +42,7 @@ struct List {
     #[arg(long)]
     service: Option<String>,
     #[command(flatten)]
-    appliance: ApplianceArgs,
+    table: TableArgs,
 }
 
 #[derive(Arguments)]
@@ -70,8 +71,8 @@ struct SetWeight {
 pub(super) fn run(args: &Args) -> Exit {
     let one = |backend: &Backend| text(std::slice::from_ref(backend));
     match &args.verb {
-        Verb::List(List { service, appliance }) => appliance
-            .ask(async |client| client.backend_list(service.as_deref()).await, |list| text(&list.backends)),
+        Verb::List(List { service, table }) => table
+            .show(async |client| client.backend_list(service.as_deref()).await, |list| text(&list.backends)),
         Verb::Get(One { service, backend, appliance }) => {
             appliance.ask(async |client| client.backend_get(service, backend).await, details)
         }

@@ -26,12 +26,18 @@ pub(super) struct Args {
     /// File that the capture is written to, as pcapng; `-` is standard output.
     #[arg(short, long, value_name = "FILE")]
     write: PathBuf,
+    /// Overwrites the file if there is one.
+    #[arg(long)]
+    force: bool,
     /// Packets after which the capture ends.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     /// Seconds after which the capture ends; without this and `--count`, Ctrl-C ends it.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=LONGEST))]
     seconds: Option<u32>,
+    /// Form of what is said at the end: text on standard error, or JSON on standard output, unless the capture goes there.
+    #[arg(long, value_enum, default_value_t = Output::Table)]
+    output: Output,
     #[command(flatten)]
     socket: SocketArgs,
 }
@@ -42,9 +48,9 @@ pub(super) fn run(args: &Args) -> Exit {
         packets: args.count,
         seconds: args.seconds,
     };
-    args.socket.talk(async |client| match capture(&client, &order, &args.write).await {
+    args.socket.talk(async |client| match capture(&client, &order, args).await {
         Ok(exit) => exit,
-        Err(error) => failed(&error, Output::Table),
+        Err(error) => failed(&error, args.output),
     })
 }
 
@@ -55,11 +61,16 @@ enum Target {
 }
 
 impl Target {
-    fn open(path: &Path) -> io::Result<Self> {
+    /// Opens the file; one that is there is overwritten only where that was asked for, a pipe or a device always.
+    fn open(path: &Path, force: bool) -> io::Result<Self> {
         if path == Path::new("-") {
             return Ok(Self::Stdout);
         }
-        File::create(path).map(|file| Self::File { file, whole: 0 })
+        let overwrites = force || path.metadata().is_ok_and(|known| !known.is_file());
+        let mut options = File::options();
+        options.write(true);
+        let options = if overwrites { options.create(true).truncate(true) } else { options.create_new(true) };
+        options.open(path).map(|file| Self::File { file, whole: 0 })
     }
 
     /// Writes whole blocks, or none of them.
@@ -83,14 +94,19 @@ impl Target {
 }
 
 /// Captures until the end, a signal, or an error; what came until then is written.
-async fn capture(client: &Client, order: &CaptureOrder, path: &Path) -> Result<Exit, ClientError> {
+async fn capture(client: &Client, order: &CaptureOrder, args: &Args) -> Result<Exit, ClientError> {
+    let path = &*args.write;
     // Asked first: a capture that is refused must not empty a file.
     let mut capture = client.capture(order).await?;
     let cannot = |error: io::Error| {
-        eprintln!("error: cannot write to {}: {error}", path.display());
+        let help = match error.kind() {
+            ErrorKind::AlreadyExists => "; `--force` overwrites it, or name another file",
+            _ => "",
+        };
+        complain!("error: cannot write to {}: {error}{help}", path.display());
         Exit::Failure
     };
-    let mut target = match Target::open(path) {
+    let mut target = match Target::open(path, args.force) {
         Ok(target) => target,
         Err(error) => return Ok(cannot(error)),
     };
@@ -99,7 +115,7 @@ async fn capture(client: &Client, order: &CaptureOrder, path: &Path) -> Result<E
     let (mut interrupt, mut terminate) = match signals {
         Ok(signals) => signals,
         Err(error) => {
-            eprintln!("error: cannot wait for signals: {error}");
+            complain!("error: cannot wait for signals: {error}");
             return Ok(Exit::Failure);
         }
     };
@@ -113,7 +129,7 @@ async fn capture(client: &Client, order: &CaptureOrder, path: &Path) -> Result<E
             Ok(Some(blocks)) => blocks,
             Ok(None) => break,
             Err(error) => {
-                tell(&capture, path);
+                tell(&capture, args);
                 return Err(error);
             }
         };
@@ -123,18 +139,29 @@ async fn capture(client: &Client, order: &CaptureOrder, path: &Path) -> Result<E
             Err(error) => return Ok(cannot(error)),
         }
     }
-    tell(&capture, path);
-    Ok(Exit::Success)
+    Ok(tell(&capture, args))
 }
 
-/// Prints the number of packets to standard error: standard output may be the capture.
-fn tell(capture: &Capture, path: &Path) {
+/// Prints the number of packets to standard error, as standard output may be the capture; JSON goes there if it is not.
+fn tell(capture: &Capture, args: &Args) -> Exit {
+    let path = &*args.write;
+    let is_standard_output = path == Path::new("-");
+    if let Output::Json = args.output {
+        let (packets, missing) = (capture.packets(), capture.missing());
+        let said = serde_json::json!({ "packets": packets, "missing": missing, "path": path });
+        if !is_standard_output {
+            return super::print(&format!("{said}\n"));
+        }
+        complain!("{said}");
+        return Exit::Success;
+    }
     let packets = count(capture.packets(), "packet");
-    let file = if path == Path::new("-") { String::new() } else { format!(" in {}", path.display()) };
-    eprintln!("{packets}{file}");
+    let file = if is_standard_output { String::new() } else { format!(" in {}", path.display()) };
+    complain!("{packets}{file}");
     if capture.missing() > 0 {
         let missing = count(capture.missing(), "packet");
         let remedy = "ask for fewer reasons, or write to a faster place";
-        eprintln!("warning: {missing} had no room on the way here: {remedy}");
+        complain!("warning: {missing} had no room on the way here: {remedy}");
     }
+    Exit::Success
 }

@@ -10,27 +10,39 @@ use guideway_dataplane::affinity::LoadBalancingScheme;
 use guideway_model::config::{BackendService, Config, ConfigErrors};
 use serde_json::json;
 
+use super::config_choice::{ConfigArgs, ConfigText, headline, read};
 use super::{Exit, Output, table};
 
 #[derive(Arguments)]
 pub(super) struct Args {
-    /// Configuration file to check.
-    config: PathBuf,
+    /// Configuration file to check, in place of `--config`; `-` is standard input.
+    #[arg(value_name = "FILE", conflicts_with_all = ["config", "demo"])]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Accepts a configuration without ports, as captures can be replayed under, and which `run` refuses.
+    #[arg(long)]
+    replay: bool,
     /// Form of the result.
     #[arg(long, value_enum, default_value_t = Output::Table)]
     output: Output,
 }
 
 pub(super) fn run(args: &Args, color: bool) -> Exit {
-    let text = match super::read(&args.config) {
+    let text = match &args.file {
+        Some(file) => read(file),
+        None => args.config.text(),
+    };
+    let ConfigText { name, text } = match text {
         Ok(text) => text,
         Err(exit) => return exit,
     };
-    match (Config::parse(&args.config.to_string_lossy(), &text), args.output) {
-        (Ok(config), Output::Table) => super::print(&summary(&config)),
+    let parsed = if args.replay { Config::parse(&name, &text) } else { Config::parse_to_run(&name, &text) };
+    match (parsed, args.output) {
+        (Ok(config), Output::Table) => super::print(&(headline(&name) + &summary(&config))),
         (Ok(config), Output::Json) => super::print(&format!("{}\n", counts(&config))),
         (Err(errors), Output::Table) => {
-            eprint!("{}", errors.render(color));
+            complain_text!("{}", errors.render(color));
             Exit::Config
         }
         (Err(errors), Output::Json) => match super::print(&format!("{}\n", listed(&errors))) {

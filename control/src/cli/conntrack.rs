@@ -9,6 +9,7 @@ use guideway_model::flow_text::FlowText;
 
 use super::amount::{duration, yes_no};
 use super::appliance::ApplianceArgs;
+use super::watch::TableArgs;
 use super::{Exit, table};
 
 #[derive(Arguments)]
@@ -37,7 +38,7 @@ struct List {
     #[arg(long, value_name = "N", default_value_t = DEFAULT_ENTRIES, value_parser = limit)]
     limit: usize,
     #[command(flatten)]
-    appliance: ApplianceArgs,
+    table: TableArgs,
 }
 
 #[derive(Arguments)]
@@ -62,9 +63,9 @@ fn limit(text: &str) -> Result<usize, String> {
 
 pub(super) fn run(args: &Args) -> Exit {
     match &args.verb {
-        Verb::List(List { service, backend, limit, appliance }) => {
+        Verb::List(List { service, backend, limit, table }) => {
             let (service, backend) = (service.as_deref(), backend.as_deref());
-            appliance.ask(async |client| client.conntrack_list(service, backend, *limit).await, list)
+            table.show(async |client| client.conntrack_list(service, backend, *limit).await, list)
         }
         Verb::Get(Get { flow, network, appliance }) => match flow.join(" ").parse::<FlowText>() {
             Ok(flow) => {
@@ -72,7 +73,7 @@ pub(super) fn run(args: &Args) -> Exit {
                 appliance.ask(async |client| client.conntrack_get(&flow, network).await, lookup)
             }
             Err(wrong) => {
-                eprintln!("error: {wrong}");
+                complain!("error: {wrong}");
                 Exit::Usage
             }
         },

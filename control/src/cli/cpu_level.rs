@@ -30,7 +30,7 @@ pub(super) fn hand_over() {
     }
     let Some(faster) = faster() else { return };
     let error = replace_by(&faster);
-    eprintln!("warning: {}: {error}; going on with the binary for all processors", faster.display());
+    complain!("warning: {}: {error}; going on with the binary for all processors", faster.display());
 }
 
 /// Path of the binary for x86-64-v3, if it is there and another than this one.

@@ -19,7 +19,7 @@ use super::{Exit, Output};
 #[derive(Arguments)]
 pub(super) struct Args {
     /// Configuration file that the machine is looked at for.
-    #[arg(long, value_name = "FILE", default_value = super::DEFAULT_CONFIG)]
+    #[arg(long, value_name = "FILE", default_value = super::config_choice::DEFAULT_CONFIG)]
     config: PathBuf,
     /// Admin socket of the running appliance, if it is not that of the configuration.
     #[arg(long, value_name = "PATH")]
@@ -73,7 +73,7 @@ fn diagnose_backend(facts: &Facts, name: &str, output: Output) -> Result<Diagnos
         Err(NotLooked::Appliance(error)) => Err(super::appliance::failed(&error, output)),
         Err(NotLooked::Unknown(names)) => {
             let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-            eprintln!("error: no backend is named `{name}`; there are: {known}");
+            complain!("error: no backend is named `{name}`; there are: {known}");
             Err(Exit::Failure)
         }
     }
@@ -113,7 +113,7 @@ fn report(args: &Args, path: &Path, facts: &Facts, diagnosis: &Diagnosis) -> Exi
     match file.and_then(|mut file| file.write_all(text.as_bytes())) {
         Ok(()) => super::print(&format!("{}: look through it before you send it\n", path.display())),
         Err(error) => {
-            eprintln!("error: cannot write {}: {error}", path.display());
+            complain!("error: cannot write {}: {error}", path.display());
             Exit::Failure
         }
     }

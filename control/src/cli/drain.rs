@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args as Arguments;
 use guideway::api::admin::DEFAULT_DRAIN_SEC;
-use guideway::api::view::DrainEnd;
+use guideway::api::view::{Drain, DrainEnd};
 
 use super::appliance::{ApplianceArgs, SocketArgs, failed};
 use super::{Exit, Output};
@@ -55,7 +55,7 @@ pub(super) fn run(args: &Args) -> Exit {
                         (_, true) => "the appliance has not stopped",
                     };
                     let withdrawn = if drain.withdrawn { "all is withdrawn" } else { "not all is withdrawn" };
-                    super::print(&format!("{withdrawn}; {end}\n"))
+                    super::print(&format!("{withdrawn}; {end}\n{}", answered(&drain)))
                 }
                 Output::Json => super::print_json(&drain),
             };
@@ -64,6 +64,19 @@ pub(super) fn run(args: &Args) -> Exit {
         }
         Err(error) => failed(&error, output),
     })
+}
+
+/// Says which VIPs still bring traffic, as neighbours find them; nothing where there are none, or where all has ended.
+fn answered(drain: &Drain) -> String {
+    if drain.answered_vips.is_empty() || drain.stops {
+        return String::new();
+    }
+    let vips: Vec<String> = drain.answered_vips.iter().map(ToString::to_string).collect();
+    format!(
+        "warning: ARP and neighbour discovery are still answered for {}: neighbours send traffic there on; `guideway vip \
+         withdraw` ends that where `neighbor_replies` is \"WHEN_ANNOUNCED\", and `--stop` everywhere\n",
+        vips.join(", ")
+    )
 }
 
 pub(super) fn undrain(args: &UndrainArgs) -> Exit {

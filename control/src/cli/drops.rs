@@ -7,7 +7,7 @@ use guideway::api::view::Drops;
 
 use super::Exit;
 use super::amount::count;
-use super::appliance::ApplianceArgs;
+use super::watch::TableArgs;
 
 #[derive(Arguments)]
 pub(super) struct Args {
@@ -15,7 +15,7 @@ pub(super) struct Args {
     #[arg(long)]
     all: bool,
     #[command(flatten)]
-    appliance: ApplianceArgs,
+    table: TableArgs,
 }
 
 pub(super) fn run(args: &Args) -> Exit {
@@ -25,7 +25,7 @@ pub(super) fn run(args: &Args) -> Exit {
         drops.drops.retain(|row| all || row.packets > 0);
         Ok(drops)
     };
-    args.appliance.ask(ask, text)
+    args.table.show(ask, text)
 }
 
 /// Writes the drops for people: a paragraph each.

@@ -3,9 +3,11 @@
 use std::fmt::Write;
 
 use clap::Args as Arguments;
-use guideway::offline::explain::{Explanation, SubsetStep, explain};
+use guideway_model::explain::{Explanation, SubsetStep, explain};
 use guideway_model::flow_text::FlowText;
 
+use super::appliance::failed;
+use super::config_choice::{headline, running};
 use super::what_if::WhatIfArgs;
 use super::{Exit, Output};
 
@@ -13,7 +15,7 @@ use super::{Exit, Output};
 pub(super) struct Args {
     #[command(flatten)]
     what_if: WhatIfArgs,
-    /// Flow to explain: `tcp 192.0.2.7:40001 > 203.0.113.10:443`, `esp 192.0.2.7 > 203.0.113.10`;
+    /// Flow to explain: `tcp 192.0.2.7:40001 > 203.0.113.10:443`, `icmp 192.0.2.7 -> 203.0.113.10`;
     /// `first-fragment` or `later-fragment` may follow.
     flow: FlowText,
     /// Network that the packet comes from; the first by default.
@@ -25,6 +27,17 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, color: bool) -> Exit {
+    let WhatIfArgs { live, unhealthy, socket, .. } = &args.what_if;
+    if *live {
+        let (flow, network) = (args.flow.to_string(), args.network.as_deref());
+        return socket.talk(async |client| match client.explain(&flow, network, unhealthy).await {
+            Ok(explained) => {
+                let name = running(&explained.config_path, explained.configuration_generation);
+                print(&explained.explanation, &name, args.output)
+            }
+            Err(error) => failed(&error, args.output),
+        });
+    }
     let what_if = match args.what_if.what_if(color) {
         Ok(what_if) => what_if,
         Err(exit) => return exit,
@@ -33,10 +46,13 @@ pub(super) fn run(args: &Args, color: bool) -> Exit {
         Ok(network) => network,
         Err(exit) => return exit,
     };
-    let explanation = explain(args.flow, network, &what_if.state, &what_if.snapshot);
-    match args.output {
-        Output::Table => super::print(&lines(&explanation)),
-        Output::Json => super::print_json(&explanation),
+    print(&explain(args.flow, network, &what_if.state, &what_if.snapshot), &what_if.name, args.output)
+}
+
+fn print(explanation: &Explanation, config: &str, output: Output) -> Exit {
+    match output {
+        Output::Table => super::print(&(headline(config) + &lines(explanation))),
+        Output::Json => super::print_json(explanation),
     }
 }
 
@@ -58,7 +74,7 @@ fn lines(explanation: &Explanation) -> String {
         line("service", &rule.backend_service);
     }
     if let Some(selection) = &explanation.selection {
-        let pool = selection.pool.map(|pool| format!(", {pool} pool")).unwrap_or_default();
+        let pool = selection.pool.as_ref().map(|pool| format!(", {pool} pool")).unwrap_or_default();
         let (eligible, configured) = (&selection.eligible, selection.configured);
         line("eligible", &format!("{} of {configured}{pool}: {}", eligible.len(), eligible.join(", ")));
         line("hash", &format!("{} over the {}", selection.hash, selection.tuple));
@@ -74,7 +90,7 @@ fn lines(explanation: &Explanation) -> String {
     if let Some(backend) = &explanation.backend {
         let weight = backend.weight.map(|weight| format!(", weight {weight}")).unwrap_or_default();
         line("backend", &format!("{} ({}{weight})", backend.name, backend.address));
-        let (delivery, largest) = (backend.delivery, backend.largest_packet);
+        let (delivery, largest) = (&backend.delivery, backend.largest_packet);
         line("delivery", &format!("{delivery}, packets of up to {largest} bytes"));
     }
     if let Some(tracking) = &explanation.tracking {
@@ -89,7 +105,13 @@ fn lines(explanation: &Explanation) -> String {
             line("tracking", "off: every packet goes by its hash");
         }
     }
-    let reason = explanation.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+    let reason = explanation.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
     line("verdict", &format!("{}{reason}", explanation.verdict));
+    if !explanation.vip_takes.is_empty() {
+        line("VIP takes", &format!("{} only", explanation.vip_takes.join("; ")));
+        if explanation.flow.starts_with("icmp") {
+            line("ICMP", "errors go where the packet goes that they quote, whatever the rules take");
+        }
+    }
     text
 }

@@ -9,7 +9,7 @@ use guideway::offline::import::{ExportFile, Imported, Options, import};
 use guideway_dataplane::delivery::DeliveryMode;
 use guideway_model::config::MAX_FILE_BYTES;
 
-use super::Exit;
+use super::{Exit, Output};
 
 #[derive(Arguments)]
 pub(super) struct Args {
@@ -41,6 +41,9 @@ struct GcloudArgs {
     /// IPv6 address of the appliance, source of tunnels over IPv6.
     #[arg(long, value_name = "ADDRESS")]
     ipv6_address: Option<Ipv6Addr>,
+    /// Form of the remarks and the sum on standard error.
+    #[arg(long, value_enum, default_value_t = Output::Table)]
+    output: Output,
 }
 
 /// Delivery of packets to endpoints.
@@ -59,7 +62,7 @@ enum Delivery {
 pub(super) fn run(args: &Args) -> Exit {
     let From::Gcloud(args) = &args.from;
     if args.delivery != Delivery::L2 && args.ipv4_address.is_none() && args.ipv6_address.is_none() {
-        eprintln!("error: a tunnel needs a source: --ipv4-address, --ipv6-address or both");
+        complain!("error: a tunnel needs a source: --ipv4-address, --ipv6-address or both");
         return Exit::Usage;
     }
     let files: Result<Vec<_>, _> = args.files.iter().map(|path| export_file(path)).collect();
@@ -75,7 +78,7 @@ pub(super) fn run(args: &Args) -> Exit {
     let imported = match import(&files, &options) {
         Ok(imported) => imported,
         Err(error) => {
-            eprintln!("error: {error}");
+            complain!("error: {error}");
             return Exit::Failure;
         }
     };
@@ -84,13 +87,16 @@ pub(super) fn run(args: &Args) -> Exit {
         Some(path) => match std::fs::write(path, &imported.text) {
             Ok(()) => Exit::Success,
             Err(error) => {
-                eprintln!("error: cannot write {}: {error}", path.display());
+                complain!("error: cannot write {}: {error}", path.display());
                 Exit::Failure
             }
         },
     };
     if exit == Exit::Success {
-        eprint!("{}", summary(&imported));
+        match args.output {
+            Output::Table => complain_text!("{}", summary(&imported)),
+            Output::Json => complain!("{}", counts(&imported)),
+        }
     }
     exit
 }
@@ -114,12 +120,12 @@ fn export_file(path: &Path) -> Result<ExportFile, Exit> {
     let name = if is_standard_input { "standard input".into() } else { path.to_string_lossy() };
     match text {
         Ok(text) if text.len() > MAX_FILE_BYTES => {
-            eprintln!("error: cannot read {name}: more than {MAX_FILE_BYTES} bytes, which are the most");
+            complain!("error: cannot read {name}: more than {MAX_FILE_BYTES} bytes, which are the most");
             Err(Exit::Usage)
         }
         Ok(text) => Ok(ExportFile { name: name.into_owned(), text }),
         Err(error) => {
-            eprintln!("error: cannot read {name}: {error}");
+            complain!("error: cannot read {name}: {error}");
             Err(Exit::Usage)
         }
     }
@@ -145,6 +151,18 @@ fn summary(imported: &Imported) -> String {
         plural(imported.idle_fields),
     );
     summary
+}
+
+/// Sums up an import for programs.
+fn counts(imported: &Imported) -> serde_json::Value {
+    let tables = imported.tables.iter().filter(|(_, _, all)| *all > 0);
+    let table =
+        |(noun, kept, all): &_| serde_json::json!({ "resource": noun, "imported": kept, "found": all });
+    serde_json::json!({
+        "tables": tables.map(table).collect::<Vec<_>>(),
+        "remarks": imported.remarks.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "idle_fields": imported.idle_fields,
+    })
 }
 
 fn plural(number: usize) -> &'static str {

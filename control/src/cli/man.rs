@@ -24,7 +24,7 @@ pub(super) fn run(args: &Args) -> Exit {
     match written {
         Ok(()) => Exit::Success,
         Err(error) => {
-            eprintln!("error: cannot write the manual pages: {error}");
+            complain!("error: cannot write the manual pages: {error}");
             Exit::Failure
         }
     }
@@ -35,7 +35,7 @@ fn print(program: Command) -> Exit {
     match page_of(program).render(&mut page) {
         Ok(()) => super::print(&String::from_utf8_lossy(&page)),
         Err(error) => {
-            eprintln!("error: cannot make the manual page: {error}");
+            complain!("error: cannot make the manual page: {error}");
             Exit::Failure
         }
     }

@@ -6,10 +6,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args as Arguments;
+use guideway::offline::packed_capture::{self, AnyCapture};
 use guideway::offline::replay::{Outputs, ReplayError, Summary, replay};
 use guideway::offline::timeline::{Timeline, TimelineError};
 use guideway_engine::capture::{CaptureError, CaptureReader, CaptureWriter};
 
+use super::config_choice::{ConfigArgs, headline};
 use super::{Exit, Output, table};
 
 /// Capture that is replayed where none is named; pcap-fixtures/README.md tells its story.
@@ -17,11 +19,11 @@ const DEMO_CAPTURE: &[u8] = include_bytes!("../../../pcap-fixtures/demo.in.pcap"
 
 #[derive(Arguments)]
 pub(super) struct Args {
-    /// Configuration file; without it, an embedded example.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Capture to replay, pcap or pcapng; `-` is standard input; without it, an embedded example.
-    #[arg(long, value_name = "FILE")]
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Capture to replay, pcap or pcapng, as it is or packed by gzip or zstd; `-` is standard input. With `--demo`, an
+    /// embedded one by default.
+    #[arg(long, value_name = "FILE", required_unless_present = "demo")]
     pcap: Option<PathBuf>,
     /// File of health, weights and reloads on the capture's clock, a list of `[[event]]` in TOML.
     #[arg(long, value_name = "FILE")]
@@ -47,7 +49,7 @@ pub(super) fn run(args: &Args, color: bool) -> Exit {
 }
 
 fn try_run(args: &Args, color: bool) -> Result<Exit, Exit> {
-    let config = super::config(args.config.as_deref(), color)?;
+    let (config, name) = args.config.config(color)?;
     let events = match &args.events {
         Some(path) => Timeline::read(path, &config).map_err(|error| explain_events(&error, color))?,
         None => Timeline::default(),
@@ -66,7 +68,7 @@ fn try_run(args: &Args, color: bool) -> Result<Exit, Exit> {
     let exit = match result {
         Ok(()) if summary.is_balanced() => Exit::Success,
         Ok(()) => {
-            eprintln!("error: {} packets were read, and not all of them are accounted for", summary.packets);
+            complain!("error: {} packets were read, and not all of them are accounted for", summary.packets);
             Exit::Failure
         }
         Err(error) => {
@@ -75,25 +77,29 @@ fn try_run(args: &Args, color: bool) -> Result<Exit, Exit> {
                 ReplayError::Write(error) => error.to_string(),
                 ReplayError::Table(error) => format!("{error}: lower `[conntrack] max_entries`"),
             };
-            eprintln!("error: {what}");
+            complain!("error: {what}");
             Exit::Failure
         }
     };
     let printed = match args.output {
-        Output::Table => super::print(&text(&summary)),
+        Output::Table => super::print(&format!("{}\n{}", headline(&name), text(&summary))),
         Output::Json => super::print_json(&summary),
     };
     if printed == Exit::Success { Ok(exit) } else { Err(printed) }
 }
 
-fn open_capture(path: Option<&Path>) -> Result<CaptureReader<Box<dyn Read + Send>>, Exit> {
+fn open_capture(path: Option<&Path>) -> Result<AnyCapture, Exit> {
     let opened = match path {
-        Some(path) => CaptureReader::open(path),
+        Some(path) => packed_capture::open(path),
         None => CaptureReader::new(Box::new(Cursor::new(DEMO_CAPTURE)) as Box<dyn Read + Send>),
     };
     opened.map_err(|error| {
-        eprintln!("error: {}: {error}", capture_name(path));
-        if matches!(error, CaptureError::Io { .. }) { Exit::Usage } else { Exit::Failure }
+        complain!("error: {}: {error}", capture_name(path));
+        let is_damaged = |kind| matches!(kind, io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof);
+        match error {
+            CaptureError::Io { source, .. } if !is_damaged(source.kind()) => Exit::Usage,
+            _ => Exit::Failure,
+        }
     })
 }
 
@@ -105,10 +111,11 @@ impl Args {
     /// Opens a result's file, unless it is one that is read: the two would destroy each other.
     fn create(&self, path: &Path) -> Result<Box<dyn Write>, Exit> {
         let identity = |path: &Path| path.metadata().ok().map(|file| (file.dev(), file.ino()));
-        let mut inputs = [&self.config, &self.pcap, &self.events].into_iter().flatten();
+        let config = (!self.config.demo).then_some(&self.config.config);
+        let mut inputs = config.into_iter().chain(&self.pcap).chain(&self.events);
         let is_file = path.metadata().is_ok_and(|file| file.is_file());
         if is_file && inputs.any(|input| identity(input) == identity(path)) {
-            eprintln!("error: {} is read, and cannot be written too: name another file", path.display());
+            complain!("error: {} is read, and cannot be written too: name another file", path.display());
             return Err(Exit::Usage);
         }
         let file = File::create(path).map_err(|error| cannot_write(path, &error))?;
@@ -139,29 +146,19 @@ impl Write for Named {
 }
 
 fn cannot_write(path: &Path, error: &io::Error) -> Exit {
-    eprintln!("error: cannot write {}: {error}", path.display());
+    complain!("error: cannot write {}: {error}", path.display());
     Exit::Failure
 }
 
 fn explain_events(error: &TimelineError, color: bool) -> Exit {
     match error {
-        TimelineError::Config(errors) => {
-            eprint!("{}", errors.render(color));
+        TimelineError::Wrong(errors) => {
+            complain_text!("{}", errors.render(color));
             Exit::Config
         }
         TimelineError::Unreadable(path, error) => {
-            eprintln!("error: cannot read {}: {error}", path.display());
+            complain!("error: cannot read {}: {error}", path.display());
             Exit::Usage
-        }
-        TimelineError::Syntax(path, error) => {
-            eprintln!("error: {}: {}", path.display(), error.to_string().trim_end());
-            Exit::Config
-        }
-        TimelineError::Wrong(wrong) => {
-            for (path, line, message) in wrong {
-                eprintln!("error: {}:{line}: {message}", path.display());
-            }
-            Exit::Config
         }
     }
 }

@@ -5,11 +5,14 @@ use std::path::PathBuf;
 use clap::{Args as Arguments, ValueEnum};
 
 use super::Exit;
+use super::config_choice::DEFAULT_CONFIG;
+#[cfg(feature = "dpdk")]
+use super::config_choice::{parsed, read};
 
 #[derive(Arguments)]
 pub(super) struct Args {
     /// Configuration file, which SIGHUP and `guideway reload` read again.
-    #[arg(long, value_name = "FILE", default_value = super::DEFAULT_CONFIG)]
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     config: PathBuf,
     /// Shows DPDK's own messages too.
     #[arg(long)]
@@ -31,14 +34,15 @@ enum LogFormat {
 /// Runs the appliance until it is told to stop.
 #[cfg(feature = "dpdk")]
 pub(super) fn run(args: &Args, color: bool) -> Exit {
-    let config = match super::config(Some(&args.config), color) {
+    let config = read(&args.config).and_then(|text| parsed(&text.name, &text.text, color));
+    let config = match config {
         Ok(config) => config,
         Err(exit) => return exit,
     };
     let log = match log(args.log_format, color) {
         Ok(log) => log,
         Err(error) => {
-            eprintln!("error: cannot start the log: {error}");
+            complain!("error: cannot start the log: {error}");
             return Exit::Failure;
         }
     };
@@ -60,7 +64,7 @@ const LAST_LINES_TIME: std::time::Duration = std::time::Duration::from_secs(1);
 /// Fails: without DPDK there is nothing to run on, and the remedy is another build.
 #[cfg(not(feature = "dpdk"))]
 pub(super) fn run(_: &Args, _: bool) -> Exit {
-    eprintln!("error: this build has no live ports: build it with `--features dpdk`");
+    complain!("error: this build has no live ports: build it with `--features dpdk`");
     Exit::Failure
 }
 

@@ -8,17 +8,17 @@ use guideway::api::view::{
     BackendStats, ConntrackCounts, HostStackStats, PacketStats, PortStats, RuleStats, ServiceStats, Stats,
 };
 
-use super::appliance::ApplianceArgs;
+use super::watch::TableArgs;
 use super::{Exit, table};
 
 #[derive(Arguments)]
 pub(super) struct Args {
     #[command(flatten)]
-    appliance: ApplianceArgs,
+    table: TableArgs,
 }
 
 pub(super) fn run(args: &Args) -> Exit {
-    args.appliance.ask(async |client| client.stats().await, text)
+    args.table.show(async |client| client.stats().await, text)
 }
 
 /// Writes the counters for people: a table for each noun, reasons that have not occurred left out.

@@ -9,21 +9,21 @@ use guideway::api::view::{
 };
 
 use super::amount::{count, duration, percent, yes_no};
-use super::appliance::ApplianceArgs;
+use super::watch::TableArgs;
 use super::{Exit, table, vip};
 
 #[derive(Arguments)]
 pub(super) struct Args {
     #[command(flatten)]
-    appliance: ApplianceArgs,
+    table: TableArgs,
 }
 
 pub(super) fn run(args: &Args) -> Exit {
-    args.appliance.ask(async |client| client.status().await, text)
+    args.table.show(async |client| client.status().await, text)
 }
 
 fn text(status: &Status) -> String {
-    let mut text = String::new();
+    let mut text = status.condition.line() + "\n";
     let mut line = |key: &str, value: &str| {
         let _ = writeln!(text, "{key:<14} {value}");
     };
@@ -42,6 +42,15 @@ fn text(status: &Status) -> String {
         line(
             "NOBODY SERVES",
             &format!("{name}: of {of}, {healthy} healthy, {drained} drained; new connections are dropped"),
+        );
+    }
+    for service in status.services.iter().filter(|service| !service.ever_healthy && service.backends > 0) {
+        let (name, of) = (&service.name, count(service.backends.into(), "backend"));
+        line(
+            "NEVER HEALTHY",
+            &format!(
+                "{name}: none of {of} has passed its health checks yet; `guideway backend list --service {name}` says why"
+            ),
         );
     }
     if status.log_lines_lost > 0 {

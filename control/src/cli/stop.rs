@@ -27,7 +27,7 @@ pub(super) fn run(args: &Args) -> Exit {
         },
         Ok((stopping, false)) => {
             let (pid, seconds) = (stopping.pid, args.timeout);
-            eprintln!("error: process {pid} has not stopped within {seconds} seconds; look at its log");
+            complain!("error: process {pid} has not stopped within {seconds} seconds; look at its log");
             Exit::Failure
         }
         Err(error) => failed(&error, args.output),

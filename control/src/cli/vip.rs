@@ -6,6 +6,7 @@ use guideway_model::config::VipRange;
 
 use super::amount::yes_no;
 use super::appliance::ApplianceArgs;
+use super::watch::TableArgs;
 use super::{Exit, table};
 
 #[derive(Arguments)]
@@ -16,7 +17,7 @@ pub(super) struct Args {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Lists VIPs, and whether the appliance answers for them.
+    /// Lists VIPs; ANSWERS is `yes` while the appliance answers ARP and neighbour discovery for one.
     List(List),
     /// Starts to answer ARP and neighbour discovery for a VIP, and tells its neighbours.
     Announce(One),
@@ -27,7 +28,7 @@ enum Verb {
 #[derive(Arguments)]
 struct List {
     #[command(flatten)]
-    appliance: ApplianceArgs,
+    table: TableArgs,
 }
 
 #[derive(Arguments)]
@@ -44,8 +45,8 @@ struct One {
 pub(super) fn run(args: &Args) -> Exit {
     let one = |vip: &Vip| text(std::slice::from_ref(vip));
     match &args.verb {
-        Verb::List(List { appliance }) => {
-            appliance.ask(async |client| client.vip_list().await, |list| text(&list.vips))
+        Verb::List(List { table }) => {
+            table.show(async |client| client.vip_list().await, |list| text(&list.vips))
         }
         Verb::Announce(One { address, network, appliance }) => {
             appliance.ask(async |client| client.vip_announce(*address, network.as_deref()).await, one)
@@ -56,9 +57,9 @@ pub(super) fn run(args: &Args) -> Exit {
     }
 }
 
-/// Writes VIPs for people.
+/// Writes VIPs for people. What routers are told is in the announcements of `status`, and nowhere called the same.
 pub(super) fn text(vips: &[Vip]) -> String {
-    let mut titles = vec!["VIP", "NEIGHBOR REPLIES", "ANNOUNCED", "RULES", "CONFLICTS"];
+    let mut titles = vec!["VIP", "NEIGHBOR REPLIES", "ANSWERS", "RULES", "CONFLICTS"];
     let are_several = vips.iter().any(|vip| vip.network.is_some());
     if are_several {
         titles.push("NETWORK");

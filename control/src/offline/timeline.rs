@@ -1,6 +1,7 @@
 //! Timeline of a replay: what health checks, operators and reloads would have done, and when.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -33,12 +34,8 @@ pub struct Moment {
 pub enum TimelineError {
     /// The list cannot be read.
     Unreadable(PathBuf, std::io::Error),
-    /// The list is no TOML, or not of this form; the text names line and column.
-    Syntax(PathBuf, Box<toml::de::Error>),
-    /// Events are at odds with themselves or with the configuration: file and line, what is wrong, what to do.
-    Wrong(Vec<(PathBuf, usize, String)>),
-    /// The configuration of a reload is wrong.
-    Config(ConfigErrors),
+    /// The list, or the configuration of a reload, is wrong: each error with its place and its remedy.
+    Wrong(ConfigErrors),
 }
 
 #[derive(Deserialize)]
@@ -51,12 +48,12 @@ struct TimelineFile {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct EventEntry {
-    at: f64,
-    service: Option<String>,
-    backend: Option<String>,
+    at: Spanned<f64>,
+    service: Option<Spanned<String>>,
+    backend: Option<Spanned<String>>,
     health: Option<Health>,
-    weight: Option<u16>,
-    config: Option<PathBuf>,
+    weight: Option<Spanned<u16>>,
+    config: Option<Spanned<PathBuf>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -64,6 +61,23 @@ struct EventEntry {
 enum Health {
     Healthy,
     Unhealthy,
+}
+
+/// Error of an entry: the bytes that it concerns, its message and its remedy; without bytes, the entry's first line.
+struct Wrong {
+    span: Option<Range<usize>>,
+    message: String,
+    help: &'static str,
+}
+
+impl Wrong {
+    fn entry(message: &str, help: &'static str) -> Self {
+        Self { span: None, message: message.to_owned(), help }
+    }
+
+    fn value<T>(value: &Spanned<T>, message: impl Into<String>, help: &'static str) -> Self {
+        Self { span: Some(value.span()), message: message.into(), help }
+    }
 }
 
 impl Timeline {
@@ -74,116 +88,161 @@ impl Timeline {
     pub fn read(path: &Path, config: &Config) -> Result<Self, TimelineError> {
         let text =
             std::fs::read_to_string(path).map_err(|error| TimelineError::Unreadable(path.into(), error))?;
-        let file: TimelineFile =
-            toml::from_str(&text).map_err(|error| TimelineError::Syntax(path.into(), Box::new(error)))?;
-        let mut configs = BTreeMap::new();
+        Self::parse(path, &text, config).map_err(TimelineError::Wrong)
+    }
+
+    fn parse(path: &Path, text: &str, config: &Config) -> Result<Self, ConfigErrors> {
+        let name = path.to_string_lossy();
+        let file: TimelineFile = toml::from_str(text).map_err(|error| {
+            let span = error.span().unwrap_or(0..0);
+            let help = "docs/replay.md shows what an `[[event]]` has".to_owned();
+            ConfigErrors::of_text(&name, text, [(span, error.message().to_owned(), help)])
+                .expect("there is one error")
+        })?;
+        let mut known = BTreeMap::new();
         let mut wrong = Vec::new();
-        let mut last = f64::NEG_INFINITY;
         let mut moments: Vec<Moment> = Vec::new();
-        for entry in file.event {
-            let line = 1 + text[..entry.span().start].matches('\n').count();
-            let changes = match entry.as_ref().change(config, &moments) {
-                Ok(EntryChange::Backend(changes)) => changes,
-                Ok(EntryChange::Reload(name)) => match read_config(&path.with_file_name(&name), &mut configs)
-                {
-                    Ok(config) => vec![StateChange::Config(Box::new(config))],
-                    Err(ReloadError::Wrong(errors)) => return Err(TimelineError::Config(errors)),
-                    Err(ReloadError::Unreadable(error)) => {
-                        let what = format!(
-                            "cannot read `{}`, which lies beside the events: {error}",
-                            name.display()
-                        );
-                        wrong.push((path.to_owned(), line, what));
-                        continue;
-                    }
-                },
-                Err(message) => {
-                    wrong.push((path.to_owned(), line, message));
-                    continue;
+        let mut last = f64::NEG_INFINITY;
+        for entry in &file.event {
+            let changes = entry.as_ref().changes(path, config, &moments, &mut known);
+            let added =
+                changes.and_then(|changes| Ok(entry.as_ref().add(changes, &mut last, &mut moments)?));
+            match added {
+                Ok(()) => {}
+                Err(EntryError::Wrong(Wrong { span, message, help })) => {
+                    wrong.push((span.unwrap_or_else(|| first_line(entry, text)), message, help.to_owned()));
                 }
-            };
-            let at = entry.as_ref().at;
-            // A change from before the first frame holds from it on.
-            match Duration::try_from_secs_f64(at.max(0.0)) {
-                Ok(_) if at == last => {
-                    let moment = moments.last_mut().expect("a moment had this time");
-                    moment.changes.extend(changes);
-                }
-                Ok(time) if at.is_finite() && at > last => {
-                    last = at;
-                    moments.push(Moment { at: time, changes });
-                }
-                Ok(_) if at.is_finite() => {
-                    wrong.push((path.to_owned(), line, "events must be in order of `at`: move it up".into()));
-                }
-                _ => {
-                    wrong.push((
-                        path.to_owned(),
-                        line,
-                        format!("`at` is {at}: write seconds after the first frame"),
-                    ));
-                }
+                // A configuration is shown with its own errors.
+                Err(EntryError::Config(errors)) => return Err(errors),
             }
         }
-        if wrong.is_empty() { Ok(Self { moments }) } else { Err(TimelineError::Wrong(wrong)) }
+        ConfigErrors::of_text(&name, text, wrong).map_or(Ok(Self { moments }), Err)
     }
 }
 
-enum EntryChange {
-    Backend(Vec<StateChange>),
-    Reload(PathBuf),
+/// Bytes of the first line of an entry.
+fn first_line(entry: &Spanned<EventEntry>, text: &str) -> Range<usize> {
+    let start = entry.span().start;
+    let length = text[start..].find('\n').unwrap_or(text.len() - start);
+    start..start + length
+}
+
+/// Reasons why an entry cannot be used.
+enum EntryError {
+    /// The entry is at odds with itself, with the others or with the configuration.
+    Wrong(Wrong),
+    /// The configuration of the reload that it asks for is wrong.
+    Config(ConfigErrors),
+}
+
+impl From<Wrong> for EntryError {
+    fn from(wrong: Wrong) -> Self {
+        Self::Wrong(wrong)
+    }
 }
 
 impl EventEntry {
-    /// Reads the change that the entry asks for, or tells what is wrong with the entry and how to mend it.
-    fn change(&self, config: &Config, before: &[Moment]) -> Result<EntryChange, String> {
-        if let Some(name) = &self.config {
-            let others = self.service.is_some() || self.backend.is_some() || self.health.is_some();
-            if others || self.weight.is_some() {
-                return Err("an event with `config` has no other key but `at`: split it in two".into());
-            }
-            return Ok(EntryChange::Reload(name.clone()));
+    /// Reads the changes that the entry asks for, or tells what is wrong with the entry and how to mend it.
+    fn changes(
+        &self,
+        path: &Path,
+        config: &Config,
+        before: &[Moment],
+        known: &mut BTreeMap<PathBuf, Config>,
+    ) -> Result<Vec<StateChange>, EntryError> {
+        let Some(name) = &self.config else { return Ok(self.backend_changes(config, before)?) };
+        let others = self.service.is_some() || self.backend.is_some() || self.health.is_some();
+        if others || self.weight.is_some() {
+            return Err(Wrong::value(
+                name,
+                "an event with `config` has no other key but `at`",
+                "split it in two",
+            )
+            .into());
         }
+        match read_config(&path.with_file_name(name.as_ref()), known) {
+            Ok(config) => Ok(vec![StateChange::Config(Box::new(config))]),
+            Err(ReloadError::Wrong(errors)) => Err(EntryError::Config(errors)),
+            Err(ReloadError::Unreadable(error)) => {
+                let message = format!("cannot read `{}`: {error}", name.as_ref().display());
+                Err(Wrong::value(name, message, "name a configuration that lies beside the events").into())
+            }
+        }
+    }
+
+    /// Reads the changes to a backend.
+    fn backend_changes(&self, config: &Config, before: &[Moment]) -> Result<Vec<StateChange>, Wrong> {
         let (Some(service), Some(backend)) = (&self.service, &self.backend) else {
-            return Err("an event needs `service` and `backend`, or `config`: add them".into());
+            return Err(Wrong::entry("an event needs `service` and `backend`, or `config`", "add them"));
         };
         if self.health.is_none() && self.weight.is_none() {
-            return Err("an event changes `health` or `weight`: add one".into());
+            return Err(Wrong::entry("an event changes `health` or `weight`", "add one"));
         }
-        if self.weight.is_some_and(|weight| weight > MAX_WEIGHT) {
-            return Err(format!("`weight` is more than {MAX_WEIGHT}, the largest: lower it"));
+        if let Some(weight) = self.weight.as_ref().filter(|weight| *weight.as_ref() > MAX_WEIGHT) {
+            return Err(Wrong::value(
+                weight,
+                format!("`weight` is more than {MAX_WEIGHT}, the largest"),
+                "lower it",
+            ));
         }
         // A backend that a reload has removed may drain still, so every configuration so far counts.
         let reloads = before.iter().flat_map(|moment| &moment.changes).filter_map(|change| match change {
             StateChange::Config(config) => Some(&**config),
             _ => None,
         });
+        let (service_name, backend_name) = (service.as_ref(), backend.as_ref());
         let mut is_service = false;
         let mut is_backend = false;
         for config in std::iter::once(config).chain(reloads) {
-            for found in config.services.iter().filter(|found| found.name == *service) {
+            for found in config.services.iter().filter(|found| found.name == *service_name) {
                 is_service = true;
                 let mut endpoints =
                     found.members.iter().flat_map(|member| &config.groups[member.group].endpoints);
-                is_backend |= endpoints.any(|endpoint| endpoint.name == *backend);
+                is_backend |= endpoints.any(|endpoint| endpoint.name == *backend_name);
             }
         }
         if !is_service {
-            return Err(format!("there is no backend service `{service}` by then: correct `service`"));
+            let message = format!("there is no backend service `{service_name}` by then");
+            return Err(Wrong::value(service, message, "correct `service`"));
         }
         if !is_backend {
-            return Err(format!("service `{service}` has no backend `{backend}` by then: correct `backend`"));
+            let message = format!("service `{service_name}` has no backend `{backend_name}` by then");
+            return Err(Wrong::value(backend, message, "correct `backend`"));
         }
-        let names = || (service.clone(), backend.clone());
+        let names = || (service_name.clone(), backend_name.clone());
         let health = self.health.map(|health| {
             let ((service, backend), healthy) = (names(), health == Health::Healthy);
             StateChange::Health { service, backend, healthy }
         });
-        let weight = self.weight.map(|weight| {
+        let weight = self.weight.as_ref().map(|weight| {
             let (service, backend) = names();
-            StateChange::ReportedWeight { service, backend, weight }
+            StateChange::ReportedWeight { service, backend, weight: *weight.as_ref() }
         });
-        Ok(EntryChange::Backend(health.into_iter().chain(weight).collect()))
+        Ok(health.into_iter().chain(weight).collect())
+    }
+
+    /// Adds the entry's changes to the moments before it, of which the latest was at `last`.
+    fn add(&self, changes: Vec<StateChange>, last: &mut f64, moments: &mut Vec<Moment>) -> Result<(), Wrong> {
+        let at = *self.at.as_ref();
+        // A change from before the first frame holds from it on.
+        match Duration::try_from_secs_f64(at.max(0.0)) {
+            Ok(_) if at == *last => {
+                moments.last_mut().expect("a moment had this time").changes.extend(changes);
+                Ok(())
+            }
+            Ok(time) if at.is_finite() && at > *last => {
+                *last = at;
+                moments.push(Moment { at: time, changes });
+                Ok(())
+            }
+            Ok(_) if at.is_finite() => {
+                Err(Wrong::value(&self.at, "events must be in order of `at`", "move it up"))
+            }
+            _ => {
+                let message = format!("`at` is {at}");
+                Err(Wrong::value(&self.at, message, "write seconds after the first frame"))
+            }
+        }
     }
 }
 

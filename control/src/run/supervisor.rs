@@ -27,6 +27,7 @@ mod state_keeper;
 mod tunnels;
 mod views;
 mod watchdog;
+mod what_if;
 mod workers;
 
 use std::collections::BTreeSet;
@@ -36,6 +37,8 @@ use guideway_dataplane::egress::PortId;
 use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_engine::clock::Clock;
 use guideway_model::config::Port;
+use guideway_model::config_diff;
+use guideway_model::removals::Removals;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
@@ -70,6 +73,7 @@ use probes::{HealthUpdate, Probes};
 use publish_latency::PublishLatency;
 use stalls::Stalls;
 use state_keeper::StateKeeper;
+use what_if::WhatIf;
 use workers::Workers;
 
 pub(super) use capture::Taps;
@@ -123,6 +127,7 @@ pub(super) struct Supervisor<P: Ports> {
     announcements: Announcements,
     captures: Captures,
     conntrack: ConntrackReader,
+    what_if: WhatIf,
     operator_state: OperatorState,
     state_keeper: StateKeeper,
     event_log: EventLog,
@@ -167,6 +172,7 @@ impl<P: Ports> Supervisor<P> {
             stalls: Stalls::new(clock.elapsed()),
             announcements: Announcements::new(process.guard),
             captures: Captures::new(taps),
+            what_if: WhatIf::new(shared.clone()),
             conntrack: ConntrackReader::new(shared, appliance.feed()),
             operator_state: OperatorState::default(),
             state_keeper: StateKeeper::new(kept.file.clone()),
@@ -458,21 +464,35 @@ impl<P: Ports> Supervisor<P> {
     }
 
     fn hang_up(&mut self) -> Next {
-        if let Err(Refused::Config(errors)) = self.reload() {
+        if let Err(Refused::Config(errors)) = self.reload(false) {
             tracing::error!("what is wrong with the configuration:\n{}", errors.render(false));
         }
         Next::Turn
     }
 
     /// Reads the configuration again and takes it over, whole or not at all.
-    fn reload(&mut self) -> Result<view::Reload, Refused> {
-        let reload = self.take_over_file();
-        self.event_log.note(config_source::note(&reload));
+    fn reload(&mut self, confirms_removals: bool) -> Result<view::Reload, Refused> {
+        let before = self.appliance.state().configuration_generation();
+        let reload = self.take_over_file(confirms_removals);
+        self.event_log.note(config_source::note(&reload, before));
         reload
     }
 
-    fn take_over_file(&mut self) -> Result<view::Reload, Refused> {
+    fn take_over_file(&mut self, confirms_removals: bool) -> Result<view::Reload, Refused> {
         let config = self.config_source.read()?;
+        let running = self.appliance.config();
+        if running.admin.confirm_removals
+            && !confirms_removals
+            && let Some(removals) = Removals::between(running, &config)
+        {
+            return Err(Refused::RemovalsUnconfirmed(removals));
+        }
+        if self.appliance.state().is_in_force(&config) {
+            // Settings that wait for the next start are told again.
+            let changes = config_diff::changes(running, &config);
+            self.config_source.mark_loaded();
+            return Ok(self.reloaded(&changes, self.warn()));
+        }
         // After a reload the names of the two latest configurations are known: frames decided by older ones are read now.
         self.drain_taps();
         let now = self.now();
@@ -493,11 +513,16 @@ impl<P: Ports> Supervisor<P> {
             tracing::info!("reload: {change}");
         }
         let warnings = self.warn().into_iter().chain(refusals).collect();
-        Ok(view::Reload {
+        Ok(self.reloaded(&changes, warnings))
+    }
+
+    fn reloaded(&self, changes: &[config_diff::Change], warnings: Vec<String>) -> view::Reload {
+        view::Reload {
+            config_path: self.config_source.path().display().to_string(),
             configuration_generation: self.appliance.state().configuration_generation(),
             changes: changes.iter().map(view::Change::from).collect(),
             warnings,
-        })
+        }
     }
 
     /// Tells the ports' devices the VLANs of the networks; logs what they refuse, and returns it.
@@ -530,7 +555,8 @@ impl<P: Ports> Supervisor<P> {
         let probes = self.probes.as_ref();
         let mut ports = self.workers.ports().states();
         self.port_watch.complete(&mut ports);
-        view::Status {
+        let status = view::Status {
+            condition: view::Condition::default(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             started_at_unix_sec: views::unix_sec(self.started_at),
@@ -549,8 +575,9 @@ impl<P: Ports> Supervisor<P> {
             services: views::services(appliance, probes.map(|probes| probes.monitor().state())),
             vips: views::vips(appliance),
             announcements: self.announcements.states(self.now()),
-            drain: self.announcements.drain_state(self.now()),
+            drain: self.drain_state(),
             operator_settings: views::operator_settings(&self.operator_state, &self.state_keeper),
-        }
+        };
+        status.with_condition()
     }
 }

@@ -47,7 +47,7 @@ fn example(path: &str) -> String {
     let path = path.replace("{service}", "web").replace("{backend}", "web-1");
     let path = path.replace("{address}", "203.0.113.10");
     match path.as_str() {
-        "/v1/conntrack/flow" => path + "?flow=tcp%20192.0.2.7:40001%20%3E%20203.0.113.10:443",
+        "/v1/conntrack/flow" | "/v1/explain" => path + "?flow=tcp%20192.0.2.7:40001%20%3E%20203.0.113.10:443",
         "/v1/capture" => path + "?reasons=ttl_expired&packets=1",
         _ => path,
     }
@@ -111,7 +111,7 @@ fn commands_change_what_they_name_and_show_it() {
         assert_eq!(client.vip_withdraw(prefix, None).await.unwrap().address, prefix);
         assert!(client.vip_announce(address, None).await.unwrap().announced);
         assert!(!client.vip_withdraw(address, None).await.unwrap().announced);
-        let reloaded = client.reload(false).await.unwrap();
+        let reloaded = client.reload(false, false).await.unwrap();
         assert_eq!((reloaded.configuration_generation, reloaded.changes.len()), (3, 4));
     });
 }
@@ -151,6 +151,13 @@ fn a_request_that_cannot_be_met_says_why_and_what_to_do() {
         ("GET", "/v1/conntrack?limits=10", "", 400, "wrong_query"),
         ("GET", "/v1/conntrack/flow", "", 400, "wrong_query"),
         ("GET", "/v1/conntrack/flow?flow=tcp", "", 422, "wrong_flow"),
+        ("GET", "/v1/explain?flow=tcp", "", 422, "wrong_flow"),
+        ("GET", "/v1/explain?flow=icmp%201.2.3.4%20%3E%205.6.7.8&unhealthy=web", "", 422, "wrong_query"),
+        ("GET", "/v1/explain?flow=icmp%201.2.3.4%20%3E%205.6.7.8&network=red", "", 404, "unknown_network"),
+        ("GET", "/v1/ring?service=nobody", "", 404, "unknown_service"),
+        ("GET", "/v1/ring?unhealthy=web/nobody", "", 404, "unknown_backend"),
+        ("GET", "/v1/ring?client=somebody", "", 400, "wrong_query"),
+        ("POST", "/v1/plan?name=new.toml", "ports = 1", 422, "wrong_configuration"),
         ("GET", "/v1/capture?reasons=ttl", "", 422, "unknown_reason"),
         ("GET", "/v1/capture?reasons=drop&packets=0", "", 422, "wrong_query"),
         ("GET", "/v1/capture?reasons=drop&seconds=86401", "", 422, "wrong_query"),
@@ -177,7 +184,10 @@ fn a_wrong_configuration_is_told_place_by_place() {
     assert_eq!(answer["file"], json!("/etc/guideway/guideway.toml"));
     assert_eq!((&answer["errors"][0]["line"], &answer["errors"][0]["column"]), (&json!(1), &json!(1)));
     assert!(answer["rendered"].as_str().unwrap().contains('\x1b'), "coloured, as it was asked for");
-    let plain = ask(&appliance, "POST", "/v1/reload", "").1;
+    let (status, unconfirmed) = ask(&appliance, "POST", "/v1/reload", "");
+    assert_eq!((status, error_word(&unconfirmed)), (409, "removals_unconfirmed"));
+    assert!(unconfirmed["help"].as_str().unwrap().contains("reload --yes"), "{unconfirmed}");
+    let plain = ask(&appliance, "POST", "/v1/reload?confirm_removals=true", "").1;
     assert!(!plain["rendered"].as_str().unwrap().contains('\x1b'), "plain where nothing is asked for");
 }
 

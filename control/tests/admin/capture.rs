@@ -57,6 +57,29 @@ fn a_capture_ends_with_its_count() {
 }
 
 #[test]
+fn a_capture_overwrites_a_file_only_where_that_is_asked_for() {
+    let appliance = Appliance::start();
+    let (path, text) = file(&appliance);
+    std::fs::write(&path, "of yesterday").unwrap();
+    let arguments = ["capture", "--reason", "drop", "-w", &text, "--count", "1"];
+    let output = run(&arguments, &appliance.socket());
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.ends_with("; `--force` overwrites it, or name another file\n"), "{said}");
+    assert_eq!(std::fs::read(&path).unwrap(), b"of yesterday");
+    let output = run(&[&arguments[..], &["--force"]].concat(), &appliance.socket());
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(frames(&std::fs::read(&path).unwrap()), [0]);
+    let output = run(&[&arguments[..], &["--force", "--output", "json"]].concat(), &appliance.socket());
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(said, serde_json::json!({ "packets": 1, "missing": 2, "path": path }));
+    // A device is no file that could be lost.
+    let output =
+        run(&["capture", "--reason", "drop", "-w", "/dev/null", "--count", "1"], &appliance.socket());
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
 fn a_capture_ends_with_its_time_and_goes_to_a_pipe() {
     let appliance = Appliance::start();
     let arguments = ["capture", "--reason", "not_ip", "-w", "-", "--seconds", "1"];

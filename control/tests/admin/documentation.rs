@@ -3,7 +3,7 @@
 use guideway::api::admin::routes;
 use guideway::api::view::{
     BackendList, BackendProbes, ConntrackList, ConntrackLookup, Drain, Drops, ErrorView, EventKind,
-    EventList, Reload, Remaining, Stats, Status, Stopping, VipList, Xstats,
+    EventList, Explained, Plan, Reload, Remaining, RingList, Stats, Status, Stopping, VipList, Xstats,
 };
 use guideway::doctor::check_names;
 use guideway::doctor::finding::Diagnosis;
@@ -88,6 +88,9 @@ fn every_example_is_as_the_appliance_would_write_it() {
             "remaining" => is_view::<Remaining>(text),
             "events" => is_view::<EventList>(text),
             "vips" => is_view::<VipList>(text),
+            "plan" => is_view::<Plan>(text),
+            "explained" => is_view::<Explained>(text),
+            "ring" => is_view::<RingList>(text),
             "reload" => is_view::<Reload>(text),
             "drain" => is_view::<Drain>(text),
             "stop" => is_view::<Stopping>(text),
@@ -96,5 +99,5 @@ fn every_example_is_as_the_appliance_would_write_it() {
         assert!(is_view, "{name}");
         examples += 1;
     }
-    assert_eq!(examples, 15);
+    assert_eq!(examples, 18);
 }

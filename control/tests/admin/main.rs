@@ -7,6 +7,8 @@ mod capture;
 mod documentation;
 mod metrics;
 mod monitoring;
+mod pipes;
+mod planned;
 mod sample;
 mod socket;
 mod supervisor;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use guideway::api::view::{
-    Announcement, AnnouncementReason, Backend, BackendStats, ConnectionState, ConntrackCounts,
+    Announcement, AnnouncementReason, Backend, BackendStats, Condition, ConnectionState, ConntrackCounts,
     ConntrackEntry, ConntrackStats, Drain, DrainEnd, Event, EventKind, FragmentStats, Health, HealthCheck,
     HealthChecks, HostStackStats, IcmpErrorStats, LinkStats, NeighborReplies, NextHop, OperatorSetting,
     OperatorSettings, PacketStats, PathMtu, Pool, Port, PortState, PortStats, PortXstats, ProbeAnswer,
@@ -15,7 +15,8 @@ use guideway::net::host_stack::FrameKind;
 use guideway_dataplane::verdict::{DropReason, PassReason};
 
 pub(crate) fn status(vips: &[Vip]) -> Status {
-    Status {
+    let status = Status {
+        condition: Condition::default(),
         version: "0.1.0".into(),
         pid: 4321,
         started_at_unix_sec: 1_790_000_000,
@@ -93,6 +94,7 @@ pub(crate) fn status(vips: &[Vip]) -> Status {
                 network: None,
                 backends: 1,
                 healthy: 0,
+                ever_healthy: false,
                 operator_drained: 0,
                 eligible: 0,
                 pool: None,
@@ -104,6 +106,7 @@ pub(crate) fn status(vips: &[Vip]) -> Status {
                 network: None,
                 backends: 3,
                 healthy: 2,
+                ever_healthy: true,
                 operator_drained: 1,
                 eligible: 1,
                 pool: Some(Pool::Primary),
@@ -115,7 +118,8 @@ pub(crate) fn status(vips: &[Vip]) -> Status {
         announcements: announcements(),
         drain: None,
         operator_settings: operator_settings(),
-    }
+    };
+    status.with_condition()
 }
 
 /// Settings by hand, both kept over a restart: a drain of one backend, a weight of another.
@@ -208,7 +212,9 @@ fn announcements() -> Vec<Announcement> {
 
 pub(crate) fn drain(deadline_sec: u64, stops: bool, end: Option<DrainEnd>) -> Drain {
     let quiet_sec = if end.is_some() { 5 } else { 0 };
-    Drain { withdrawn: end.is_some(), quiet_sec, deadline_sec, end, stops }
+    // Only the one that is always answered for.
+    let answered_vips = vips().iter().filter(|vip| vip.announced).map(|vip| vip.address).collect();
+    Drain { withdrawn: end.is_some(), quiet_sec, deadline_sec, end, stops, answered_vips }
 }
 
 pub(crate) fn vips() -> Vec<Vip> {

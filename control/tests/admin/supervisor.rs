@@ -12,16 +12,23 @@ use bytes::Bytes;
 use guideway::api::admin::client::Client;
 use guideway::api::admin::server::Server;
 use guideway::api::metrics::Exporter;
-use guideway::api::request::{Refused, Reply, Request};
+use guideway::api::request::{BackendName, Refused, Reply, Request};
 use guideway::api::view::{
     Backend, BackendList, BackendProbes, Change, ChangeKind, ConntrackList, ConntrackLookup, DrainEnd,
-    EventList, NeighborReplies, Reload, Remaining, Stopping, Undrained, Vip, VipList, WeightSource,
+    EventList, Explained, NeighborReplies, Reload, Remaining, RingList, Stopping, Undrained, Vip, VipList,
+    WeightSource,
 };
-use guideway_model::config::{Config, VipRange};
+use guideway_dataplane::snapshot::Snapshot;
+use guideway_model::config::{Config, EXAMPLE, VipRange};
+use guideway_model::egress_lookup::StandInMacs;
+use guideway_model::explain::explain;
+use guideway_model::flow_text::FlowText;
+use guideway_model::forwarding_state::{ForwardingState, StateChange};
+use guideway_model::removals::Removals;
 use guideway_model::service::UnknownName;
 use tokio::sync::{mpsc, watch};
 
-use crate::sample;
+use crate::{planned, sample};
 
 /// A directory of a test's own; it goes with this value.
 pub(crate) struct Directory(PathBuf);
@@ -274,7 +281,28 @@ impl Script {
             Request::Undrain { reply } => {
                 send(reply, Ok(Undrained { was_drained: self.drained.take().is_some() }));
             }
-            Request::Reload { reply } => send(reply, self.reload()),
+            Request::Plan { config, reply } => {
+                let planned = match config {
+                    // A configuration is right or wrong here too.
+                    Some(config) => Config::parse(&config.name, &config.text).map_err(Refused::Config),
+                    None => Ok(Config::parse("", "").unwrap()),
+                };
+                send(reply, planned.map(|_| planned::plan()));
+            }
+            Request::Explain { flow, network, unhealthy, reply } => {
+                send(reply, explained(&flow, network.as_deref(), &unhealthy));
+            }
+            Request::Ring { query, unhealthy, reply } => {
+                let state = running(&unhealthy);
+                let rings = state.and_then(|(state, snapshot)| Ok(query.rings(&state, &snapshot)?));
+                let config_path = CONFIG_PATH.to_owned();
+                send(reply, rings.map(|rings| RingList { config_path, configuration_generation: 2, rings }));
+            }
+            Request::Reload { confirms_removals: false, reply } if self.reloads == 3 => {
+                let removals = Removals { rules: 3, rules_removed: 3, backends: 5, backends_removed: 5 };
+                send(reply, Err(Refused::RemovalsUnconfirmed(removals)));
+            }
+            Request::Reload { reply, .. } => send(reply, self.reload()),
             Request::Stop { reply } => {
                 send(reply, Ok(Stopping { pid: self.pid }));
                 self.stop.send_replace(true);
@@ -345,12 +373,14 @@ impl Script {
         Ok(vip.clone())
     }
 
-    /// The first file changes something, the second nothing, all others are wrong.
+    /// The first file changes something, the second nothing, the third is wrong, and so are others, which remove everything
+    /// besides.
     fn reload(&mut self) -> Result<Reload, Refused> {
         self.reloads += 1;
         let change = |change, text: &str| Change { change, text: text.into() };
         match self.reloads {
             1 => Ok(Reload {
+                config_path: CONFIG_PATH.to_owned(),
                 configuration_generation: 3,
                 changes: vec![
                     change(ChangeKind::Added, "backend web/web-4 (198.51.100.14)"),
@@ -364,7 +394,12 @@ impl Script {
                         .into(),
                 ],
             }),
-            2 => Ok(Reload { configuration_generation: 4, changes: Vec::new(), warnings: Vec::new() }),
+            2 => Ok(Reload {
+                config_path: CONFIG_PATH.to_owned(),
+                configuration_generation: 3,
+                changes: Vec::new(),
+                warnings: Vec::new(),
+            }),
             _ => {
                 let text =
                     "[[forwarding_rule]]\nname = \"web\"\nip_address = \"127.0.0.1\"\nall_port = true\n";
@@ -373,6 +408,36 @@ impl Script {
             }
         }
     }
+}
+
+const CONFIG_PATH: &str = "/etc/guideway/guideway.toml";
+
+/// The example's state, in which these backends are unhealthy and `web-2` is drained.
+fn running(unhealthy: &[BackendName]) -> Result<(ForwardingState, Snapshot), Refused> {
+    let mut state = ForwardingState::offline(Config::parse("example", EXAMPLE).unwrap());
+    let unhealthy = unhealthy.iter().cloned().map(|BackendName { service, backend }| StateChange::Health {
+        service,
+        backend,
+        healthy: false,
+    });
+    let drain = StateChange::OperatorDrain {
+        service: "web".to_owned(),
+        backend: "web-2".to_owned(),
+        entries_end_at: None,
+    };
+    state.apply(unhealthy.chain([drain]), Duration::ZERO).all_known()?;
+    let snapshot = state.snapshot(&StandInMacs);
+    Ok((state, snapshot))
+}
+
+fn explained(
+    flow: &FlowText,
+    network: Option<&str>,
+    unhealthy: &[BackendName],
+) -> Result<Explained, Refused> {
+    let (state, snapshot) = running(unhealthy)?;
+    let explanation = explain(*flow, state.network_named(network)?, &state, &snapshot);
+    Ok(Explained { config_path: CONFIG_PATH.to_owned(), configuration_generation: 2, explanation })
 }
 
 fn send<T>(reply: Reply<T>, answer: Result<T, Refused>) {

@@ -27,6 +27,25 @@ fn status_and_stats() {
 }
 
 #[test]
+fn a_table_is_shown_again_and_again() {
+    let appliance = Appliance::start();
+    let mut watching = guideway(&["vip", "list", "--watch", "1", "--output", "json"], &appliance.socket())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
+    let mut next = || serde_json::from_str::<serde_json::Value>(&lines.next().unwrap().unwrap()).unwrap();
+    let vips = json!({ "vips": sample::vips() });
+    assert_eq!([next(), next()], [vips.clone(), vips]);
+    // Each look is anew.
+    block_on(appliance.client().vip_announce("203.0.113.10".parse().unwrap(), None)).unwrap();
+    while next()["vips"][0]["announced"] != json!(true) {}
+    drop(appliance);
+    assert_eq!(watching.wait().unwrap().code(), Some(4));
+}
+
+#[test]
 fn drops() {
     let appliance = Appliance::start();
     snapshot!(transcript(&[&["drops"], &["drops", "--all"]], &appliance.socket()));
@@ -178,8 +197,47 @@ fn drain() {
 fn reload_and_stop() {
     let appliance = Appliance::start();
     let verbs: &[&[&str]] =
-        &[&["reload"], &["reload"], &["reload"], &["stop", "--timeout", "60"], &["status"]];
+        &[&["reload"], &["reload"], &["reload"], &["reload"], &["stop", "--timeout", "60"], &["status"]];
     snapshot!(transcript(verbs, &appliance.socket()));
+}
+
+#[test]
+fn plan_and_dry_run() {
+    let appliance = Appliance::start();
+    let verbs: &[&[&str]] = &[
+        &["reload", "--dry-run"],
+        &["plan", "default.toml"],
+        &["plan", "default.toml", "--output", "json"],
+        &["plan", "tests/cli/bad.toml"],
+        &["plan", "nowhere.toml"],
+        &["reload", "--dry-run", "--yes"],
+    ];
+    snapshot!(transcript(verbs, &appliance.socket()));
+}
+
+#[test]
+fn explain_and_ring_of_the_running_appliance() {
+    let appliance = Appliance::start();
+    let flow = "tcp 192.0.2.7:40001 > 203.0.113.10:443";
+    let verbs: &[&[&str]] = &[
+        &["explain", "--live", flow],
+        &["explain", "--live", "--unhealthy", "web/web-1", flow],
+        &["explain", "--live", "--network", "red", flow],
+        &["explain", "--live", "--demo", flow],
+        &["ring", "--live", "--service", "web"],
+        &["ring", "--live", "--service", "web", "--unhealthy", "web/nobody"],
+        &["ring", "--live", "--service", "nobody"],
+    ];
+    snapshot!(transcript(verbs, &appliance.socket()));
+}
+
+#[test]
+fn json_of_the_running_appliance_is_that_of_a_file() {
+    let appliance = Appliance::start();
+    let live = run(&["ring", "--live", "--service", "firewall", "--output", "json"], &appliance.socket());
+    let of_file = run(&["ring", "--demo", "--service", "firewall", "--output", "json"], &appliance.socket());
+    assert_eq!(String::from_utf8_lossy(&live.stdout), String::from_utf8_lossy(&of_file.stdout));
+    assert!(!live.stdout.is_empty());
 }
 
 #[test]
@@ -211,7 +269,15 @@ fn json_is_the_view_as_it_came() {
 fn an_appliance_that_cannot_be_reached() {
     let directory = Directory::new();
     let socket = directory.path().join("admin.sock");
-    let nobody = transcript(&[&["status"], &["capture", "--reason", "drop", "-w", "-"]], &socket);
+    let nobody = transcript(
+        &[
+            &["status"],
+            &["plan", "default.toml"],
+            &["explain", "--live", "icmp 192.0.2.7 > 203.0.113.10"],
+            &["capture", "--reason", "drop", "-w", "-"],
+        ],
+        &socket,
+    );
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
     let gone = transcript(&[&["backend", "list"], &["stop"]], &socket);
     std::fs::remove_file(&socket).unwrap();

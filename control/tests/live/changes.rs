@@ -228,6 +228,17 @@ fn a_wrong_configuration_changes_nothing_and_says_why() {
     });
     assert!(logged.is_some(), "{}", appliance.log());
 
+    // A file that takes most backends out needs a word, which a signal does not have.
+    appliance.configure(&Setup::of(1));
+    appliance.signal(Signal::HUP);
+    let logged = within(PATIENCE, || appliance.log().contains("`guideway reload --yes`").then_some(()));
+    assert!(logged.is_some(), "{}", appliance.log());
+    let refused = appliance.verb(&["reload"]);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let planned = appliance.verb(&["reload", "--dry-run"]);
+    assert_eq!(planned.status.code(), Some(4), "{planned:?}");
+    assert!(planned.stdout.contains("a reload needs `--yes`"), "{planned:?}");
+
     assert_eq!(generation(), before);
     established.new_ones_go_to(&ALL);
     established.all_go_on();
@@ -238,6 +249,10 @@ fn a_wrong_configuration_changes_nothing_and_says_why() {
     within(PATIENCE, || (generation() > before).then_some(())).expect("the configuration is reloaded");
     established.new_ones_go_to(&REST);
     established.all_go_on();
+    // The same file once more is nothing.
+    let reloaded = generation();
+    assert!(appliance.must(&["reload"]).contains("nothing changed: configuration"));
+    assert_eq!(generation(), reloaded);
 }
 
 #[test]

@@ -133,7 +133,7 @@ fn sessions_of_a_drained_backend_go_on_which_is_said_until_a_deadline_ends_them(
         // A removed backend brings as much, for as long as it drains.
         let without_b = sessions().replace("{ name = \"b\", ip_address = \"192.0.2.12\" },", "");
         std::fs::write(&operator.config_path, without_b).unwrap();
-        let reload = operator.ask(|reply| Request::Reload { reply }).await.unwrap();
+        let reload = operator.ask(|reply| Request::Reload { confirms_removals: false, reply }).await.unwrap();
         assert_eq!(
             reload.changes[0].text,
             "backend web/b: drains for 60 s, in which new connections of its sessions (PER_SESSION) still come to it"
@@ -229,14 +229,14 @@ fn a_reload_that_removes_a_backend_drops_what_was_set_of_it() {
         let before = kinds(&operator).await.len() as u64;
         let other = weighted().replace("name = \"b\"", "name = \"c\"").replace(":0a\"", ":0a\", weight = 2");
         std::fs::write(&operator.config_path, other).unwrap();
-        operator.ask(|reply| Request::Reload { reply }).await.unwrap();
+        operator.ask(|reply| Request::Reload { confirms_removals: false, reply }).await.unwrap();
         let dropped = |backend: &str| (EventKind::OperatorSettingDropped, Some(backend.to_owned()));
         let events = operator.events_after(before).await;
         assert_eq!(events, [dropped("a"), dropped("b"), (EventKind::Reloaded, None)]);
         assert_eq!(set_by_hand(&operator.settings().await), []);
         // The file that is reloaded next has it again: as a new one, that nobody has drained.
         std::fs::write(&operator.config_path, weighted()).unwrap();
-        operator.ask(|reply| Request::Reload { reply }).await.unwrap();
+        operator.ask(|reply| Request::Reload { confirms_removals: false, reply }).await.unwrap();
         assert!(!operator.backend("b").await.operator_drained);
         stop(&operator).await;
     });

@@ -235,7 +235,7 @@ fn devices_are_told_the_addresses_at_the_start_with_a_reload_and_with_a_vip() {
         let told = || (far.0.borrow().mac, far.0.borrow().groups.clone());
         assert_eq!(told(), (Some(MacAddress([2, 0, 0, 0, 0, 0x77])), vec![all, own, vip]));
         std::fs::write(&operator.config_path, with("", "neighbor_replies = \"WHEN_ANNOUNCED\"\n")).unwrap();
-        operator.ask(|reply| Request::Reload { reply }).await.unwrap();
+        operator.ask(|reply| Request::Reload { confirms_removals: false, reply }).await.unwrap();
         assert_eq!(told(), (None, vec![all, own]));
         let address = "2001:db8::ab:cdef".parse().unwrap();
         operator.ask(|reply| Request::VipAnnounce { address, network: None, reply }).await.unwrap();

@@ -7,6 +7,7 @@ mod devices;
 mod networks;
 mod networks_reloaded;
 mod operator;
+mod plans;
 mod stalls;
 mod tunnels;
 mod two_arms;
@@ -121,14 +122,14 @@ fn draining_the_last_eligible_backend_warns_and_undraining_takes_it_back() {
 fn a_right_file_is_taken_over_whole_and_a_wrong_one_not_at_all() {
     let result = with_appliance("reload", |operator| async move {
         std::fs::write(&operator.config_path, CONFIG.replace("ports = [80]", "ports = [80, 443")).unwrap();
-        let refused = operator.ask(|reply| Request::Reload { reply }).await;
+        let refused = operator.ask(|reply| Request::Reload { confirms_removals: false, reply }).await;
         assert!(matches!(refused, Err(Refused::Config(_))));
         let with_c = CONFIG.replace(
             "name = \"b\", ip_address = \"192.0.2.12\"",
             "name = \"c\", ip_address = \"192.0.2.13\"",
         );
         std::fs::write(&operator.config_path, with_c.replace("10_000", "20_000")).unwrap();
-        let reload = operator.ask(|reply| Request::Reload { reply }).await.unwrap();
+        let reload = operator.ask(|reply| Request::Reload { confirms_removals: false, reply }).await.unwrap();
         assert_eq!(reload.configuration_generation, 2);
         let changes: Vec<_> =
             reload.changes.iter().map(|change| (change.change, change.text.as_str())).collect();
@@ -147,15 +148,15 @@ fn a_right_file_is_taken_over_whole_and_a_wrong_one_not_at_all() {
         let warning = "service `idle` has no backend, so that new connections to it are dropped: add endpoints to its groups";
         assert!(!reload.warnings.iter().any(|one| one == warning));
         std::fs::write(&operator.config_path, format!("{CONFIG}\n{idle}")).unwrap();
-        let reload = operator.ask(|reply| Request::Reload { reply }).await.unwrap();
+        let reload = operator.ask(|reply| Request::Reload { confirms_removals: false, reply }).await.unwrap();
         assert!(reload.warnings.iter().any(|one| one == warning), "{:?}", reload.warnings);
         // As good as endless, and it takes no room on the disk.
         std::fs::File::create(&operator.config_path).unwrap().set_len(1 << 40).unwrap();
-        let refused = operator.ask(|reply| Request::Reload { reply }).await;
+        let refused = operator.ask(|reply| Request::Reload { confirms_removals: false, reply }).await;
         let Err(Refused::Config(errors)) = refused else { panic!("{refused:?}") };
         assert!(errors.errors()[0].message.starts_with("a file of more than "), "{errors}");
         std::fs::remove_file(&operator.config_path).unwrap();
-        let refused = operator.ask(|reply| Request::Reload { reply }).await;
+        let refused = operator.ask(|reply| Request::Reload { confirms_removals: false, reply }).await;
         assert!(matches!(refused, Err(Refused::ConfigUnreadable { .. })));
         std::fs::write(&operator.config_path, "").unwrap();
         stop(&operator).await;
@@ -400,9 +401,9 @@ fn what_operators_do_is_among_the_events() {
         operator.drain("b", None).await.unwrap();
         let undrain = |reply| Request::BackendUndrain { service: "web".into(), backend: "b".into(), reply };
         operator.ask(undrain).await.unwrap();
-        operator.ask(|reply| Request::Reload { reply }).await.unwrap();
+        operator.ask(|reply| Request::Reload { confirms_removals: false, reply }).await.unwrap();
         std::fs::write(&operator.config_path, "[").unwrap();
-        assert!(operator.ask(|reply| Request::Reload { reply }).await.is_err());
+        assert!(operator.ask(|reply| Request::Reload { confirms_removals: false, reply }).await.is_err());
         let b = Some("b".to_owned());
         assert_eq!(
             operator.events_after(0).await,

@@ -132,7 +132,7 @@ fn neighbours_vips_and_connections_are_those_of_their_vlan_and_stay_over_a_reloa
         let blue = network("blue", BLUE, "").replace("blue-1", "blue-2").replace("2.12", "2.13");
         let red = network("red", RED, "neighbor_replies = \"WHEN_ANNOUNCED\"");
         std::fs::write(&operator.config_path, format!("{HEAD}{red}{blue}")).unwrap();
-        operator.ask(|reply| Request::Reload { reply }).await.unwrap();
+        operator.ask(|reply| Request::Reload { confirms_removals: false, reply }).await.unwrap();
         assert_eq!(sent_on(&mut operator, RED, 0x10).await, 0xc, "nobody there noticed");
         let flow = |network: &str| {
             let (flow, network) =

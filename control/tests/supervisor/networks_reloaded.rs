@@ -49,7 +49,7 @@ impl Ports for VlanPorts {
 
 async fn reload(operator: &Operator, text: &str) -> view::Reload {
     std::fs::write(&operator.config_path, text).unwrap();
-    operator.ask(|reply| Request::Reload { reply }).await.unwrap()
+    operator.ask(|reply| Request::Reload { confirms_removals: false, reply }).await.unwrap()
 }
 
 /// The packets that were of no network.

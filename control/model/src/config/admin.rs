@@ -13,6 +13,8 @@ pub struct Admin {
     pub socket: PathBuf,
     /// Path of the file that keeps operators' drains and weights over a restart; `None` where a restart forgets them.
     pub state: Option<PathBuf>,
+    /// True if a reload that removes every rule, or more than half of all backends, needs a word of the operator.
+    pub confirm_removals: bool,
 }
 
 /// Exporter of metrics for Prometheus. A reload does not change it.
@@ -32,7 +34,7 @@ impl Admin {
             Some(state) => Some(state.get()?.0.clone()),
             None => None,
         };
-        Some(Self { socket: file.socket()?, state })
+        Some(Self { socket: file.socket()?, state, confirm_removals: file.confirm_removals()? })
     }
 }
 

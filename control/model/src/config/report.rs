@@ -43,6 +43,20 @@ pub struct ConfigError {
 }
 
 impl ConfigErrors {
+    /// Errors of a file beside the configuration, shown as those of the configuration are: each with the bytes that it
+    /// concerns, its message and its remedy. None where there is no error.
+    pub fn of_text(
+        name: &str,
+        text: &str,
+        errors: impl IntoIterator<Item = (Range<usize>, String, String)>,
+    ) -> Option<Self> {
+        let mut report = Report::default();
+        for (span, message, help) in errors {
+            report.error(&span, message, help);
+        }
+        report.finish(name, text).err()
+    }
+
     /// Name of the file.
     pub fn name(&self) -> &str {
         &self.name

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::names::Names;
 
 /// Names in force, and those before them: packets that were decided a moment ago still carry the old numbers.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct NameHistory {
     current: Arc<Names>,
     /// Generation of the first snapshot that has the current names.

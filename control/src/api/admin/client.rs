@@ -22,9 +22,10 @@ use serde_json::json;
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::api::request::BackendName;
 use crate::api::view::{
-    Backend, BackendList, BackendProbes, ConntrackList, ConntrackLookup, Drain, Drops, EventList, Reload,
-    Remaining, Stats, Status, Stopping, Undrained, Vip, VipList, Xstats,
+    Backend, BackendList, BackendProbes, ConntrackList, ConntrackLookup, Drain, Drops, EventList, Explained,
+    Plan, Reload, Remaining, RingList, RingQuery, Stats, Status, Stopping, Undrained, Vip, VipList, Xstats,
 };
 
 pub use capture::{Capture, CaptureOrder};
@@ -40,6 +41,22 @@ const DRAIN_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Characters that are not percent-encoded in a path or a query.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b':');
+
+/// Body of a request.
+struct RequestBody {
+    content_type: &'static str,
+    text: String,
+}
+
+impl RequestBody {
+    fn json(value: &serde_json::Value) -> Self {
+        Self { content_type: "application/json", text: value.to_string() }
+    }
+
+    const fn text(text: String) -> Self {
+        Self { content_type: "text/plain", text }
+    }
+}
 
 /// Client of the appliance that listens on a socket.
 #[derive(Clone, Debug)]
@@ -192,7 +209,7 @@ impl Client {
         weight: u16,
     ) -> Result<Backend, ClientError> {
         let path = format!("{}/weight", backend_path(service, backend));
-        self.ask(Method::PUT, &path, Some(&json!({ "weight": weight }))).await
+        self.ask(Method::PUT, &path, Some(RequestBody::json(&json!({ "weight": weight })))).await
     }
 
     /// Lists the VIPs.
@@ -249,12 +266,62 @@ impl Client {
         self.get(&format!("/v1/events{query}")).await
     }
 
-    /// Reloads the configuration file; errors in it come coloured for a terminal or plain.
+    /// Reloads the configuration file; errors in it come coloured for a terminal or plain. Removals of every rule, or of most
+    /// backends, are refused unless they are confirmed.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn reload(&self, color: bool) -> Result<Reload, ClientError> {
-        self.post(&format!("/v1/reload?color={color}")).await
+    pub async fn reload(&self, color: bool, confirm_removals: bool) -> Result<Reload, ClientError> {
+        self.post(&format!("/v1/reload?color={color}&confirm_removals={confirm_removals}")).await
+    }
+
+    /// Asks what a reload would change, and what would become of tracked connections: a reload of the appliance's own file.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn plan_own(&self, color: bool) -> Result<Plan, ClientError> {
+        self.get(&format!("/v1/plan?color={color}")).await
+    }
+
+    /// Asks what a reload would change, and what would become of tracked connections: a reload of this text.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn plan(&self, name: &str, text: String, color: bool) -> Result<Plan, ClientError> {
+        let color = color.to_string();
+        let query = query([("name", Some(name)), ("color", Some(&color))]);
+        self.ask(Method::POST, &format!("/v1/plan{query}"), Some(RequestBody::text(text))).await
+    }
+
+    /// Explains where the first packet of a flow in a network would go; in the first without one.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn explain(
+        &self,
+        flow: &str,
+        network: Option<&str>,
+        unhealthy: &[BackendName],
+    ) -> Result<Explained, ClientError> {
+        let unhealthy = listed(unhealthy);
+        let query = query([("flow", Some(flow)), ("network", network), ("unhealthy", unhealthy.as_deref())]);
+        self.get(&format!("/v1/explain{query}")).await
+    }
+
+    /// Shows lookup tables.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn ring(&self, asked: &RingQuery, unhealthy: &[BackendName]) -> Result<RingList, ClientError> {
+        let (client, unhealthy) = (asked.client.map(|client| client.to_string()), listed(unhealthy));
+        let query = query([
+            ("service", asked.service.as_deref()),
+            ("network", asked.network.as_deref()),
+            ("client", client.as_deref()),
+            ("slots", asked.slots.then_some("true")),
+            ("unhealthy", unhealthy.as_deref()),
+        ]);
+        self.get(&format!("/v1/ring{query}")).await
     }
 
     /// Stops the appliance, and waits until nobody listens on its socket any more and, where that can be seen
@@ -332,7 +399,7 @@ impl Client {
         &self,
         method: Method,
         path: &str,
-        body: Option<&serde_json::Value>,
+        body: Option<RequestBody>,
     ) -> Result<T, ClientError> {
         let asked = async {
             let answer = self.send(method, path, body).await?;
@@ -354,7 +421,7 @@ impl Client {
         &self,
         method: Method,
         path: &str,
-        body: Option<&serde_json::Value>,
+        body: Option<RequestBody>,
     ) -> Result<Response<Incoming>, ClientError> {
         let unreachable = |error| ClientError::Unreachable(self.socket.clone(), error);
         let stream = UnixStream::connect(&self.socket).await.map_err(unreachable)?;
@@ -364,9 +431,9 @@ impl Client {
         tokio::spawn(connection);
         let mut request = Request::builder().method(method).uri(path).header(header::HOST, "guideway");
         let body = match body {
-            Some(body) => {
-                request = request.header(header::CONTENT_TYPE, "application/json");
-                body.to_string()
+            Some(RequestBody { content_type, text }) => {
+                request = request.header(header::CONTENT_TYPE, content_type);
+                text
             }
             None => String::new(),
         };
@@ -398,6 +465,12 @@ impl Client {
 
 fn backend_path(service: &str, backend: &str) -> String {
     format!("/v1/services/{}/backends/{}", encoded(service), encoded(backend))
+}
+
+/// Writes the names of backends after commas; nothing where there are none.
+fn listed(names: &[BackendName]) -> Option<String> {
+    let names: Vec<String> = names.iter().map(BackendName::to_string).collect();
+    (!names.is_empty()).then(|| names.join(","))
 }
 
 /// Path of a VIP; the slash in a prefix is none of the path.

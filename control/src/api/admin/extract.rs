@@ -50,6 +50,20 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Brought<T> {
     }
 }
 
+/// Text that is a request's body, whatever its type is said to be.
+pub(super) struct Written(pub(super) String);
+
+impl<S: Send + Sync> FromRequest<S> for Written {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        match String::from_request(request, state).await {
+            Ok(text) => Ok(Self(text)),
+            Err(wrong) => Err(Failure::unreadable(wrong.status(), "wrong_body", wrong.body_text())),
+        }
+    }
+}
+
 /// Answers a request for an unknown route.
 pub(super) async fn no_such_route(request: Request) -> Failure {
     let what = format!("there is no {}", request.uri().path());

@@ -146,6 +146,22 @@ impl Failure {
                 let message = "the configuration was reloaded while the list was made";
                 Self::new(conflict, "reloaded_meanwhile", message, "ask again")
             }
+            Refused::WhatIfRunning => {
+                let message = "another plan, explanation or lookup table is being made";
+                Self::new(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "what_if_running",
+                    message,
+                    "ask again when it is there",
+                )
+            }
+            Refused::RemovalsUnconfirmed(removals) => {
+                let message =
+                    format!("the file removes {removals}; the running configuration stays as it is");
+                let help =
+                    "if that is meant, `guideway reload --yes`; `guideway reload --dry-run` shows what goes";
+                Self::new(conflict, "removals_unconfirmed", message, help)
+            }
             Refused::Config(errors) => Self::config(errors, color),
             Refused::ConfigUnreadable { path, error } => {
                 let message = format!("cannot read {}: {error}", path.display());
@@ -199,6 +215,7 @@ mod tests {
             ),
             (Refused::ListRunning, 429, "list_running", "conntrack get"),
             (Refused::ReloadedMeanwhile, 409, "reloaded_meanwhile", "ask again"),
+            (Refused::WhatIfRunning, 429, "what_if_running", "ask again"),
             (Refused::Stopping, 503, "stopping", "start it again"),
         ] {
             let failure = Failure::from(RequestError::Refused(refused));

@@ -1,5 +1,6 @@
 //! The admin interface's routes: each turns a query, a path or a body into a request, and its reply into JSON.
 
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -10,16 +11,16 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post, put};
 use axum::{Extension, Json, Router};
-use guideway_model::config::{MAX_WEIGHT, VipRange};
+use guideway_model::config::{MAX_FILE_BYTES, MAX_WEIGHT, VipRange};
 use guideway_model::flow_text::FlowText;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::capture_body::{CaptureBody, ServerStop};
-use super::extract::{Asked, Brought, Named, no_such_method, no_such_route};
+use super::extract::{Asked, Brought, Named, Written, no_such_method, no_such_route};
 use super::failure::Failure;
-use crate::api::request::{CaptureReason, CaptureReasons, Request};
+use crate::api::request::{BackendName, CaptureReason, CaptureReasons, ConfigText, Request};
 use crate::api::request_sender::RequestSender;
 use crate::api::view::{
     self, Backend, BackendList, BackendProbes, ConntrackList, ConntrackLookup, Drops, EventList, Reload,
@@ -77,6 +78,10 @@ fn table() -> Vec<Route> {
         ("POST", "/v1/vips/{address}/withdraw", post(vip_withdraw)),
         ("GET", "/v1/capture", get(capture)),
         ("GET", "/v1/events", get(events)),
+        ("GET", "/v1/plan", get(plan_own)),
+        ("POST", "/v1/plan", post(plan).layer(DefaultBodyLimit::max(MAX_FILE_BYTES))),
+        ("GET", "/v1/explain", get(explain)),
+        ("GET", "/v1/ring", get(ring)),
         ("POST", "/v1/reload", post(reload)),
         ("POST", "/v1/drain", post(drain)),
         ("POST", "/v1/undrain", post(undrain)),
@@ -159,10 +164,15 @@ async fn conntrack_get(
     State(requests): State<RequestSender>,
     Asked(OfFlow { flow, network }): Asked<OfFlow>,
 ) -> Answer<ConntrackLookup> {
-    let flow = FlowText::from_str(&flow).map_err(|wrong| {
-        Failure::unreadable(StatusCode::UNPROCESSABLE_ENTITY, "wrong_flow", wrong.to_string())
-    })?;
+    let flow = flow_of(&flow)?;
     Ok(Json(requests.ask(|reply| Request::ConntrackGet { flow, network, reply }).await?))
+}
+
+/// Reads a flow.
+fn flow_of(text: &str) -> Result<FlowText, Failure> {
+    FlowText::from_str(text).map_err(|wrong| {
+        Failure::unreadable(StatusCode::UNPROCESSABLE_ENTITY, "wrong_flow", wrong.to_string())
+    })
 }
 
 #[derive(Deserialize)]
@@ -178,19 +188,19 @@ async fn backend_list(
     Ok(Json(requests.ask(|reply| Request::BackendList { service, reply }).await?))
 }
 
-/// Service and name of a backend.
-type BackendName = (String, String);
+/// Service and name of a backend, in a path.
+type BackendPath = (String, String);
 
 async fn backend_get(
     State(requests): State<RequestSender>,
-    Named((service, backend)): Named<BackendName>,
+    Named((service, backend)): Named<BackendPath>,
 ) -> Answer<Backend> {
     Ok(Json(requests.ask(|reply| Request::BackendGet { service, backend, reply }).await?))
 }
 
 async fn backend_remaining(
     State(requests): State<RequestSender>,
-    Named((service, backend)): Named<BackendName>,
+    Named((service, backend)): Named<BackendPath>,
 ) -> Answer<Remaining> {
     Ok(Json(requests.ask(|reply| Request::BackendRemaining { service, backend, reply }).await?))
 }
@@ -203,7 +213,7 @@ struct BackendDrained {
 
 async fn backend_drain(
     State(requests): State<RequestSender>,
-    Named((service, backend)): Named<BackendName>,
+    Named((service, backend)): Named<BackendPath>,
     Asked(BackendDrained { deadline }): Asked<BackendDrained>,
 ) -> Answer<Backend> {
     let deadline = deadline.map(deadline_of).transpose()?;
@@ -212,21 +222,21 @@ async fn backend_drain(
 
 async fn backend_probe(
     State(requests): State<RequestSender>,
-    Named((service, backend)): Named<BackendName>,
+    Named((service, backend)): Named<BackendPath>,
 ) -> Answer<BackendProbes> {
     Ok(Json(requests.ask(|reply| Request::BackendProbe { service, backend, reply }).await?))
 }
 
 async fn backend_reset(
     State(requests): State<RequestSender>,
-    Named((service, backend)): Named<BackendName>,
+    Named((service, backend)): Named<BackendPath>,
 ) -> Answer<Backend> {
     Ok(Json(requests.ask(|reply| Request::BackendReset { service, backend, reply }).await?))
 }
 
 async fn backend_undrain(
     State(requests): State<RequestSender>,
-    Named((service, backend)): Named<BackendName>,
+    Named((service, backend)): Named<BackendPath>,
 ) -> Answer<Backend> {
     Ok(Json(requests.ask(|reply| Request::BackendUndrain { service, backend, reply }).await?))
 }
@@ -239,7 +249,7 @@ struct Weight {
 
 async fn backend_set_weight(
     State(requests): State<RequestSender>,
-    Named((service, backend)): Named<BackendName>,
+    Named((service, backend)): Named<BackendPath>,
     Brought(Weight { weight }): Brought<Weight>,
 ) -> Answer<Backend> {
     let in_range = u16::try_from(weight).ok().filter(|weight| *weight <= MAX_WEIGHT);
@@ -335,17 +345,97 @@ async fn events(
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Colored {
+struct Reloaded {
     #[serde(default)]
     color: bool,
+    #[serde(default)]
+    confirm_removals: bool,
 }
 
 async fn reload(
     State(requests): State<RequestSender>,
-    Asked(Colored { color }): Asked<Colored>,
+    Asked(Reloaded { color, confirm_removals: confirms_removals }): Asked<Reloaded>,
 ) -> Answer<Reload> {
-    let reload = requests.ask(|reply| Request::Reload { reply }).await;
+    let reload = requests.ask(|reply| Request::Reload { confirms_removals, reply }).await;
     Ok(Json(reload.map_err(|error| Failure::unanswered(&error, color))?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlannedOwn {
+    #[serde(default)]
+    color: bool,
+}
+
+async fn plan_own(
+    State(requests): State<RequestSender>,
+    Asked(PlannedOwn { color }): Asked<PlannedOwn>,
+) -> Answer<view::Plan> {
+    let plan = requests.ask(|reply| Request::Plan { config: None, reply }).await;
+    Ok(Json(plan.map_err(|error| Failure::unanswered(&error, color))?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Planned {
+    #[serde(default)]
+    color: bool,
+    name: Option<String>,
+}
+
+async fn plan(
+    State(requests): State<RequestSender>,
+    Asked(Planned { color, name }): Asked<Planned>,
+    Written(text): Written,
+) -> Answer<view::Plan> {
+    let name = name.unwrap_or_else(|| "the new configuration".to_owned());
+    let config = Some(ConfigText { name, text });
+    let plan = requests.ask(|reply| Request::Plan { config, reply }).await;
+    Ok(Json(plan.map_err(|error| Failure::unanswered(&error, color))?))
+}
+
+/// Reads the backends that count as unhealthy: names after commas.
+fn unhealthy(list: Option<&str>) -> Result<Vec<BackendName>, Failure> {
+    let names = list.into_iter().flat_map(|list| list.split(',')).map(str::parse);
+    names
+        .collect::<Result<_, String>>()
+        .map_err(|wrong| Failure::unreadable(StatusCode::UNPROCESSABLE_ENTITY, "wrong_query", wrong))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfExplanation {
+    flow: String,
+    network: Option<String>,
+    unhealthy: Option<String>,
+}
+
+async fn explain(
+    State(requests): State<RequestSender>,
+    Asked(OfExplanation { flow, network, unhealthy: list }): Asked<OfExplanation>,
+) -> Answer<view::Explained> {
+    let (flow, unhealthy) = (flow_of(&flow)?, unhealthy(list.as_deref())?);
+    Ok(Json(requests.ask(|reply| Request::Explain { flow, network, unhealthy, reply }).await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfRing {
+    service: Option<String>,
+    network: Option<String>,
+    client: Option<IpAddr>,
+    #[serde(default)]
+    slots: bool,
+    unhealthy: Option<String>,
+}
+
+async fn ring(
+    State(requests): State<RequestSender>,
+    Asked(OfRing { service, network, client, slots, unhealthy: list }): Asked<OfRing>,
+) -> Answer<view::RingList> {
+    let query = view::RingQuery { service, network, client, slots };
+    let unhealthy = unhealthy(list.as_deref())?;
+    Ok(Json(requests.ask(|reply| Request::Ring { query, unhealthy, reply }).await?))
 }
 
 #[derive(Deserialize)]

@@ -36,6 +36,7 @@ mod tests {
             network: network.map(str::to_owned),
             backends: 1,
             healthy: 1,
+            ever_healthy: true,
             operator_drained: 0,
             eligible: 1,
             pool: None,

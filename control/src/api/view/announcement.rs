@@ -73,6 +73,9 @@ pub struct Drain {
     pub end: Option<DrainEnd>,
     /// True if the appliance stops after the drain.
     pub stops: bool,
+    /// VIPs that the appliance still answers ARP and neighbour discovery for, drained or not: their traffic goes on.
+    #[serde(default)]
+    pub answered_vips: Vec<VipRange>,
 }
 
 /// End of the wait for the end of traffic.

@@ -7,7 +7,10 @@ use guideway_model::config_diff;
 /// Configuration that a reload has put in force.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reload {
-    /// Number of configurations accepted, this one included.
+    /// Path of the configuration file.
+    #[serde(default)]
+    pub config_path: String,
+    /// Number of configurations accepted, this one included; it stays where the file changes nothing.
     pub configuration_generation: u64,
     /// Changes; empty where the file says what it said before.
     pub changes: Vec<Change>,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::announcement::{Announcement, Drain};
 use super::backend::Pool;
+use super::condition::Condition;
 use super::health::HealthChecks;
 use super::operator::OperatorSettings;
 use super::vip::Vip;
@@ -11,6 +12,9 @@ use super::vip::Vip;
 /// State of the appliance at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
+    /// Condition of the whole: OK, or degraded for these reasons.
+    #[serde(default)]
+    pub condition: Condition,
     /// Version of the program.
     pub version: String,
     /// Number of the process.
@@ -190,6 +194,9 @@ pub struct Service {
     pub backends: u32,
     /// Configured backends that are healthy.
     pub healthy: u32,
+    /// True if a backend of the service has been healthy since the service was configured.
+    #[serde(default = "yes")]
+    pub ever_healthy: bool,
     /// Configured backends that the operator has drained.
     #[serde(rename = "drained")]
     pub operator_drained: u32,
@@ -202,4 +209,9 @@ pub struct Service {
     pub weights_valid: Option<bool>,
     /// Digest of the lookup table's content and of the size of its subsets, in hexadecimal: appliances of a fleet with the same digest choose alike.
     pub lookup_table_digest: String,
+}
+
+/// Value of a flag that an older appliance does not tell.
+const fn yes() -> bool {
+    true
 }

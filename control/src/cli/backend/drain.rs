@@ -170,7 +170,7 @@ async fn empty(
         }
         pause = INTERVAL.max(asked.elapsed() * REST);
         if shows {
-            eprintln!("{}: {}", duration(begun.elapsed().as_secs()), number(&now));
+            complain!("{}: {}", duration(begun.elapsed().as_secs()), number(&now));
         }
     }
 }
@@ -211,7 +211,7 @@ impl End {
             Self::Undrained(left) => (left, "somebody has undrained it"),
         };
         if matches!(output, Output::Table) {
-            eprintln!("error: {text}, and {}", remain(&remaining));
+            complain!("error: {text}, and {}", remain(&remaining));
         }
         (Ok(remaining), Exit::Failure)
     }

@@ -200,6 +200,7 @@ impl Announcements {
             deadline_sec: deadline.saturating_sub(now).as_secs(),
             end,
             stops,
+            answered_vips: Vec::new(),
         })
     }
 

@@ -11,7 +11,7 @@ use crate::api::view::{self, EventKind};
 use crate::config_file;
 
 /// The path of the configuration file, and the time when what is in force was read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ConfigSource {
     path: PathBuf,
     loaded_at: SystemTime,
@@ -28,7 +28,7 @@ impl ConfigSource {
         let path = &self.path;
         let text = config_file::read(path)
             .map_err(|error| Refused::ConfigUnreadable { path: path.clone(), error })?;
-        Config::parse(&path.to_string_lossy(), &text).map_err(Refused::Config)
+        Config::parse_to_run(&path.to_string_lossy(), &text).map_err(Refused::Config)
     }
 
     /// Notes that what was read is in force.
@@ -45,9 +45,17 @@ impl ConfigSource {
     }
 }
 
-/// The event of a reload.
-pub(super) fn note(reload: &Result<view::Reload, Refused>) -> Note {
+/// The event of a reload, before which the configuration of this number was in force.
+pub(super) fn note(reload: &Result<view::Reload, Refused>, before: u64) -> Note {
     match reload {
+        Ok(reload) if reload.configuration_generation == before => {
+            let waiting = match reload.changes.len() {
+                0 => String::new(),
+                waiting => format!("; {waiting} changes wait for the next start"),
+            };
+            let text = format!("nothing changed, configuration {before} stays in force{waiting}");
+            Note::new(EventKind::Reloaded, text)
+        }
         Ok(reload) => {
             let (number, changes) = (reload.configuration_generation, reload.changes.len());
             Note::new(EventKind::Reloaded, format!("configuration {number} is in force, {changes} changes"))
@@ -59,6 +67,9 @@ pub(super) fn note(reload: &Result<view::Reload, Refused>) -> Note {
                 }
                 Refused::ConfigUnreadable { path, error } => {
                     format!("cannot read {}: {error}", path.display())
+                }
+                Refused::RemovalsUnconfirmed(removals) => {
+                    format!("the file removes {removals}; if that is meant, `guideway reload --yes`")
                 }
                 other => format!("{other:?}"),
             };

@@ -11,6 +11,7 @@ use super::conntrack_reader::{Counted, Wanted};
 use super::event_log::Note;
 use super::hand_probes::Ended;
 use super::views::Backends;
+use super::what_if::Copied;
 use super::{Next, Supervisor, operator, tunnels, views};
 use crate::api::request::{Refused, Reply, Request};
 use crate::api::view::{self, ConntrackList, Remaining};
@@ -83,7 +84,19 @@ impl<P: Ports> Supervisor<P> {
             Request::Events { limit, after, reply } => {
                 drop(reply.send(Ok(self.event_log.list(limit, after))));
             }
-            Request::Reload { reply } => drop(reply.send(self.reload())),
+            Request::Plan { config, reply } => {
+                let copied = self.copied();
+                self.what_if.plan(copied, config, &self.config_source, reply);
+            }
+            Request::Explain { flow, network, unhealthy, reply } => {
+                let copied = self.copied();
+                self.what_if.explain(copied, flow, network, unhealthy, reply);
+            }
+            Request::Ring { query, unhealthy, reply } => {
+                let copied = self.copied();
+                self.what_if.ring(copied, query, unhealthy, reply);
+            }
+            Request::Reload { confirms_removals, reply } => drop(reply.send(self.reload(confirms_removals))),
             Request::Drain { deadline, stop, reply } => drop(reply.send(Ok(self.drain(deadline, stop)))),
             Request::Undrain { reply } => drop(reply.send(Ok(self.undrain()))),
             Request::Stop { reply } => {
@@ -92,6 +105,11 @@ impl<P: Ports> Supervisor<P> {
             }
         }
         Next::Turn
+    }
+
+    /// Copy of the state, to ask it what would be.
+    fn copied(&self) -> Copied {
+        Copied::of(self.appliance.state(), &self.config_source, self.now())
     }
 
     /// The backends as operators see them now.
@@ -232,7 +250,14 @@ impl<P: Ports> Supervisor<P> {
         let note = self.announcements.drain(patience, stops, forwarded, now);
         self.note_all(note);
         self.plan_announcements();
-        self.announcements.drain_state(now).expect("it has just begun")
+        self.drain_state().expect("it has just begun")
+    }
+
+    /// State of the drain, with the VIPs that traffic still finds the appliance by.
+    pub(super) fn drain_state(&self) -> Option<view::Drain> {
+        let drain = self.announcements.drain_state(self.now())?;
+        let vips = views::vips(&self.appliance).into_iter().filter(|vip| vip.announced);
+        Some(view::Drain { answered_vips: vips.map(|vip| vip.address).collect(), ..drain })
     }
 
     fn undrain(&mut self) -> view::Undrained {

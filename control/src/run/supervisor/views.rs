@@ -69,6 +69,7 @@ pub(super) fn services(appliance: &Appliance, health: Option<&HealthState>) -> V
         network: appliance.state().network_name(state.network()).map(str::to_owned),
         backends: state.configured().count() as u32,
         healthy: state.configured().filter(|backend| backend.healthy).count() as u32,
+        ever_healthy: state.has_been_healthy(),
         operator_drained: state.configured().filter(|backend| backend.operator_drained).count() as u32,
         eligible: state.eligible().len() as u32,
         pool: state.pool().filter(|_| state.has_failover()).map(view::Pool::from),

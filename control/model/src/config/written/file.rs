@@ -131,6 +131,9 @@ tables! {
         socket: Option<Field<PathBuf>> = PathBuf::from(DEFAULT_SOCKET),
         /// Path of the file that keeps operators' drains and weights over a restart; without it, a restart forgets them.
         state: Option<Field<FilePath>>,
+        /// A reload that removes every forwarding rule, or more than half of all backends, is refused without
+        /// `guideway reload --yes`.
+        confirm_removals: Option<Field<bool>> = true,
     }
 
     /// Exporter of metrics for Prometheus. A reload does not change it.

@@ -1,5 +1,6 @@
 //! Explains why a packet goes where it goes: the steps of the packet path, one by one, in words.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use guideway_dataplane::address::Address;
@@ -7,59 +8,63 @@ use guideway_dataplane::forwarding_rule::RuleMatch;
 use guideway_dataplane::ingress::NetworkId;
 use guideway_dataplane::snapshot::{Service, Snapshot};
 use guideway_dataplane::verdict::{DropReason, PassReason};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use guideway_model::config::{Config, ForwardingRule, Ports, Route, RuleProtocol};
-use guideway_model::flow_text::{FlowText, describe_tuple};
-use guideway_model::forwarding_state::ForwardingState;
-use guideway_model::service::{BackendState, Pool, ServiceState};
+use crate::config::{Config, ForwardingRule, Ports, Route, RuleProtocol};
+use crate::flow_text::{FlowText, describe_tuple};
+use crate::forwarding_state::ForwardingState;
+use crate::service::{BackendState, Pool, ServiceState};
 
 /// Verdict on the first packet of a flow, and the steps that led to it.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Explanation {
     /// Flow that is explained.
     pub flow: String,
     /// Network of the flow, where there are several.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<String>,
     /// Verdict: `forward`, `pass` or `drop`.
-    pub verdict: &'static str,
+    pub verdict: String,
     /// Reason for which the packet is passed or dropped.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<&'static str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Forwarding rule that the flow belongs to.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forwarding_rule: Option<RuleStep>,
+    /// Protocols and ports of the rules that the destination does have, where none of them takes the packet; empty where the
+    /// destination is no VIP.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vip_takes: Vec<String>,
     /// Selection of the backend.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selection: Option<SelectionStep>,
     /// Tracking of the flow.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tracking: Option<TrackingStep>,
     /// Backend that the packet goes to.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backend: Option<BackendStep>,
 }
 
 /// Forwarding rule that a flow belongs to.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RuleStep {
     /// Name of the rule.
     pub name: String,
     /// Address, protocol and ports of the rule.
     pub matches: String,
     /// Route that led to the rule, where the destination is no VIP.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
     /// Service behind the rule.
     pub backend_service: String,
 }
 
 /// Selection of a backend.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SelectionStep {
     /// Fields that the selection hash covers.
-    pub tuple: &'static str,
+    pub tuple: String,
     /// Selection hash, in hexadecimal.
     pub hash: String,
     /// Slot that the hash falls on; none where no backend is eligible, or clients have subsets.
@@ -68,18 +73,18 @@ pub struct SelectionStep {
     pub slots: usize,
     /// Subset of the client, of which the hash chooses a seat instead of a slot; none where every client meets all eligible
     /// backends.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subset: Option<SubsetStep>,
     /// Names of the eligible backends.
     pub eligible: Vec<String>,
     /// Number of configured backends.
     pub configured: usize,
     /// Pool that serves: primary or failover; none in a service without failover groups.
-    pub pool: Option<&'static str>,
+    pub pool: Option<String>,
 }
 
 /// Subset of a client's class.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SubsetStep {
     /// Address whose hash gives the class: the client's; of a packet that came by a route, the lower of its two.
     pub client: IpAddr,
@@ -94,12 +99,12 @@ pub struct SubsetStep {
 }
 
 /// Tracking of a flow.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrackingStep {
     /// True if the flow is tracked.
     pub tracked: bool,
     /// Fields that name the flow's connection.
-    pub tuple: &'static str,
+    pub tuple: String,
     /// True if the flow stays on a backend that turns unhealthy.
     pub persists_on_unhealthy: bool,
     /// Idle seconds after which the flow's entry is void.
@@ -107,17 +112,17 @@ pub struct TrackingStep {
 }
 
 /// Backend that a flow goes to.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BackendStep {
     /// Name of the backend.
     pub name: String,
     /// Address of the backend.
     pub address: IpAddr,
     /// Weight of the backend; none where the service is not weighted.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<u16>,
     /// Delivery mode of packets to the backend.
-    pub delivery: &'static str,
+    pub delivery: String,
     /// Largest packet that fits the path to the backend.
     pub largest_packet: usize,
 }
@@ -133,9 +138,10 @@ pub fn explain(
     let mut explanation = Explanation {
         flow: flow.to_string(),
         network: state.network_name(network).map(str::to_owned),
-        verdict: "forward",
+        verdict: "forward".to_owned(),
         reason: None,
         forwarding_rule: None,
+        vip_takes: Vec::new(),
         selection: None,
         tracking: None,
         backend: None,
@@ -145,7 +151,10 @@ pub fn explain(
         RuleMatch::Rule(rule, service) => (rule, service, false),
         RuleMatch::Route(rule, service) => (rule, service, true),
         RuleMatch::OutsideRegion => return passed(explanation, PassReason::OutsideRegion),
-        RuleMatch::None => return passed(explanation, PassReason::NoForwardingRule),
+        RuleMatch::None => {
+            explanation.vip_takes = vip_takes(config, network, flow.dst.into());
+            return passed(explanation, PassReason::NoForwardingRule);
+        }
     };
     let configured = &config.services[usize::from(service.0)];
     let route = routed.then(|| longest_route(config, network, flow.dst.into())).flatten();
@@ -162,7 +171,7 @@ pub fn explain(
     let hash = snapshot.selection_hash(service, &hashed);
     let table = &service.eligible.table;
     explanation.selection = Some(SelectionStep {
-        tuple: describe_tuple(service.policy.selection_tuple(&flow)),
+        tuple: describe_tuple(service.policy.selection_tuple(&flow)).to_owned(),
         hash: format!("{hash:016x}"),
         slot: (!table.is_empty() && service.eligible.subsets.is_none()).then(|| table.slot_of(hash)),
         slots: table.len(),
@@ -174,15 +183,20 @@ pub fn explain(
     let treatment = service.policy.treatment(flow.protocol);
     explanation.tracking = Some(TrackingStep {
         tracked: treatment.tracked,
-        tuple: describe_tuple(treatment.tracking_tuple(&flow)),
+        tuple: describe_tuple(treatment.tracking_tuple(&flow)).to_owned(),
         persists_on_unhealthy: treatment.persists,
         idle_timeout_sec: configured.idle_timeout_sec,
     });
     let chosen = snapshot.select(service, &hashed);
     match chosen.and_then(|handle| state.backends().find(|backend| backend.handle == handle)) {
         Some(backend) => {
-            let largest = snapshot.backend(backend.handle).map_or(0, |backend| backend.delivery.inner_mtu());
+            let compiled = snapshot.backend(backend.handle);
+            let largest = compiled.map_or(0, |backend| backend.delivery.inner_mtu());
             explanation.backend = Some(backend_step(state, backend, largest));
+            // Known of a running appliance; elsewhere a MAC address stands in.
+            if compiled.is_some_and(|backend| backend.delivery.egress().next_hop.is_none()) {
+                return dropped(explanation, DropReason::NextHopUnresolved);
+            }
             explanation
         }
         None => dropped(explanation, DropReason::NoEligibleBackend),
@@ -214,17 +228,24 @@ fn subset_step(
 }
 
 fn passed(explanation: Explanation, reason: PassReason) -> Explanation {
-    Explanation { verdict: "pass", reason: Some(reason.as_str()), ..explanation }
+    Explanation { verdict: "pass".to_owned(), reason: Some(reason.as_str().to_owned()), ..explanation }
 }
 
 fn dropped(explanation: Explanation, reason: DropReason) -> Explanation {
-    Explanation { verdict: "drop", reason: Some(reason.as_str()), ..explanation }
+    Explanation { verdict: "drop".to_owned(), reason: Some(reason.as_str().to_owned()), ..explanation }
 }
 
 fn longest_route(config: &Config, network: NetworkId, dst: IpAddr) -> Option<&Route> {
     let own = config.routes.iter().filter(|route| config.networks[route.network].id == network);
     let holding = own.filter(|route| route.dest_range.contains(&dst));
     holding.max_by_key(|route| route.dest_range.prefix_len())
+}
+
+/// Protocols, ports and clients of the rules of a network that have `dst` for a VIP, each once.
+fn vip_takes(config: &Config, network: NetworkId, dst: IpAddr) -> Vec<String> {
+    let own = config.rules.iter().filter(|rule| rule.network == usize::from(network.0));
+    let takes: BTreeSet<String> = own.filter(|rule| rule.vip.contains(dst)).map(packets).collect();
+    takes.into_iter().collect()
 }
 
 fn rule_step(rule: &ForwardingRule, route: Option<&Route>, service: &str) -> RuleStep {
@@ -236,8 +257,13 @@ fn rule_step(rule: &ForwardingRule, route: Option<&Route>, service: &str) -> Rul
     }
 }
 
-/// Describes the packets of a rule: `203.0.113.10 TCP 80,443 from 192.0.2.0/24`.
+/// Describes a rule: `203.0.113.10 TCP 80,443 from 192.0.2.0/24`.
 fn matches(rule: &ForwardingRule) -> String {
+    format!("{} {}", rule.vip, packets(rule))
+}
+
+/// Describes the packets of a rule: `TCP 80,443 from 192.0.2.0/24`.
+fn packets(rule: &ForwardingRule) -> String {
     let protocol = match rule.protocol {
         RuleProtocol::Tcp => "TCP",
         RuleProtocol::Udp => "UDP",
@@ -250,14 +276,15 @@ fn matches(rule: &ForwardingRule) -> String {
     };
     let sources: Vec<String> = rule.source_ranges.iter().map(ToString::to_string).collect();
     let from = if sources.is_empty() { String::new() } else { format!(" from {}", sources.join(", ")) };
-    format!("{} {protocol} {ports}{from}", rule.vip)
+    format!("{protocol} {ports}{from}")
 }
 
-fn pool(state: &ServiceState) -> Option<&'static str> {
-    state.pool().map(|pool| match pool {
+fn pool(state: &ServiceState) -> Option<String> {
+    let word = |pool| match pool {
         Pool::Primary => "primary",
         Pool::Failover => "failover",
-    })
+    };
+    state.pool().map(|pool| word(pool).to_owned())
 }
 
 fn backend_step(state: &ServiceState, backend: &BackendState, largest_packet: usize) -> BackendStep {
@@ -265,15 +292,15 @@ fn backend_step(state: &ServiceState, backend: &BackendState, largest_packet: us
         name: backend.endpoint.name.clone(),
         address: backend.endpoint.address,
         weight: state.is_weighted().then_some(backend.weight),
-        delivery: backend.delivery.as_str(),
+        delivery: backend.delivery.as_str().to_owned(),
         largest_packet,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use guideway_model::egress_lookup::StandInMacs;
-    use guideway_model::sample::sample;
+    use crate::egress_lookup::StandInMacs;
+    use crate::sample::sample;
 
     use super::*;
 
