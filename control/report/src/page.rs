@@ -1,0 +1,198 @@
+//! Page of a report: one HTML file that is XML too, with its style in it and without scripts.
+
+use std::fmt::Write;
+use std::ops::Range;
+
+use crate::markup::{Escaped, Prose};
+
+const STYLE: &str = include_str!("style.css");
+
+/// Characters from which on a cell of words is given room.
+const LONG: usize = 24;
+
+/// Figure of the page: how to read it, a chart, and the data behind it.
+pub struct Figure {
+    /// Identifier of the figure, unique on the page.
+    pub id: &'static str,
+    /// Title of the figure.
+    pub title: &'static str,
+    /// Sentences that say how to read the figure.
+    pub reading: String,
+    /// Chart as `svg` elements; empty where words and a table say it all.
+    pub chart: String,
+    /// Sentences that say what is seen, below the chart.
+    pub findings: Vec<String>,
+    /// Data of the chart.
+    pub tables: Vec<DataTable>,
+}
+
+/// Table of words and numbers.
+pub struct DataTable {
+    /// Caption of the table.
+    pub caption: String,
+    /// Names of the columns.
+    pub header: Vec<&'static str>,
+    /// Rows of cells, one for each column.
+    pub rows: Vec<Vec<String>>,
+    /// Columns of numbers, by index.
+    pub numbers: Range<usize>,
+    /// Form of the table.
+    pub layout: Layout,
+}
+
+/// Form of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Rows and columns; where they are wider than the page, the table scrolls.
+    Plain,
+    /// Rows and columns of a long table, shown when its caption is asked to open it.
+    Folded,
+    /// Rows and columns; on a narrow page the cells of a row below each other, each with its column's name.
+    Stacked,
+}
+
+/// Highlight: a figure in words at the head of the page.
+pub struct Highlight {
+    /// Number.
+    pub value: String,
+    /// Unit of the number.
+    pub unit: &'static str,
+    /// Name of what the number is of.
+    pub of: String,
+}
+
+/// Contents of the page.
+pub struct Page {
+    /// Title of the page.
+    pub title: String,
+    /// Sentences that say what the page is of.
+    pub lead: Vec<String>,
+    /// Numbers at the head of the page.
+    pub highlights: Vec<Highlight>,
+    /// Introduction to the notes.
+    pub notes_of: &'static str,
+    /// Notes that are to be read first.
+    pub notes: Vec<String>,
+    /// Figures, in their order.
+    pub figures: Vec<Figure>,
+}
+
+impl Page {
+    /// Writes the page as HTML.
+    pub fn html(&self) -> String {
+        let mut html = String::from(
+            "<!DOCTYPE html>\n<html lang=\"en\" xmlns=\"http://www.w3.org/1999/xhtml\">\n<head>\n",
+        );
+        let title = Escaped(&self.title);
+        let _ = write!(
+            html,
+            "<meta charset=\"utf-8\"/>\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
+             <meta name=\"color-scheme\" content=\"light dark\"/>\n<title>{title}</title>\n\
+             <style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n"
+        );
+        for sentence in &self.lead {
+            let _ = writeln!(html, "<p class=\"lead\">{}</p>", Prose(sentence));
+        }
+        self.head(&mut html);
+        for figure in &self.figures {
+            figure.html(&mut html);
+        }
+        html += "</main>\n</body>\n</html>\n";
+        html
+    }
+
+    fn head(&self, html: &mut String) {
+        if !self.notes.is_empty() {
+            let _ = write!(
+                html,
+                "<div class=\"notes\" role=\"note\">\n<p>{}</p>\n<ul>\n",
+                Escaped(self.notes_of)
+            );
+            for note in &self.notes {
+                let _ = writeln!(html, "<li>{}</li>", Prose(note));
+            }
+            *html += "</ul>\n</div>\n";
+        }
+        *html += "<dl class=\"highlights\">\n";
+        for Highlight { value, unit, of } in &self.highlights {
+            let (value, of) = (Escaped(value), Escaped(of));
+            let _ = writeln!(
+                html,
+                "<div><dt>{of}</dt><dd>{value} <span class=\"unit\">{}</span></dd></div>",
+                Escaped(unit)
+            );
+        }
+        *html += "</dl>\n<nav aria-label=\"Figures\">\n<ol>\n";
+        for Figure { id, title, .. } in &self.figures {
+            let _ = writeln!(html, "<li><a href=\"#{id}\">{}</a></li>", Escaped(title));
+        }
+        *html += "</ol>\n</nav>\n";
+    }
+}
+
+impl Figure {
+    fn html(&self, html: &mut String) {
+        let Self { id, title, reading, chart, findings, tables } = self;
+        let _ = write!(html, "<section aria-labelledby=\"{id}\">\n<h2 id=\"{id}\">{}</h2>\n", Escaped(title));
+        if !reading.is_empty() {
+            let _ = writeln!(html, "<p class=\"reading\">{}</p>", Prose(reading));
+        }
+        if !chart.is_empty() {
+            let _ = write!(html, "<figure>\n{chart}</figure>\n");
+        }
+        for finding in findings {
+            let _ = writeln!(html, "<p class=\"finding\">{}</p>", Prose(finding));
+        }
+        for (index, table) in tables.iter().enumerate() {
+            table.html(&format!("{id}-table-{}", index + 1), html);
+        }
+        *html += "</section>\n";
+    }
+}
+
+impl DataTable {
+    /// Writes the table of this identifier.
+    fn html(&self, id: &str, html: &mut String) {
+        let class = |column, cell: &str| match () {
+            () if self.numbers.contains(&column) => " class=\"number\"",
+            () if cell.chars().count() > LONG => " class=\"long\"",
+            () => "",
+        };
+        let caption = Escaped(&self.caption);
+        if self.layout == Layout::Folded {
+            let _ = writeln!(html, "<details>\n<summary id=\"{id}\">{caption}, as a table</summary>");
+        } else {
+            // No `caption`: it would be as wide as its table, and scroll with it.
+            let _ = writeln!(html, "<p class=\"caption\" id=\"{id}\">{caption}</p>");
+        }
+        let of = if self.layout == Layout::Stacked { " stacked" } else { "" };
+        // A region that scrolls must be reached by the keyboard. Cells that are stacked would lose what they are in a table.
+        let _ = write!(
+            html,
+            "<div class=\"scroll{of}\" role=\"region\" aria-labelledby=\"{id}\" tabindex=\"0\">\n\
+             <table role=\"table\" aria-labelledby=\"{id}\">\n<thead role=\"rowgroup\"><tr role=\"row\">"
+        );
+        for (column, name) in self.header.iter().enumerate() {
+            let class = class(column, "");
+            let _ = write!(html, "<th scope=\"col\" role=\"columnheader\"{class}>{}</th>", Escaped(name));
+        }
+        *html += "</tr></thead>\n<tbody role=\"rowgroup\">\n";
+        for row in &self.rows {
+            *html += "<tr role=\"row\">";
+            for (column, cell) in row.iter().enumerate() {
+                let (class, words) = (class(column, cell), Prose(cell));
+                let name = Escaped(self.header.get(column).copied().unwrap_or_default());
+                let _ = if column == 0 {
+                    write!(html, "<th scope=\"row\" role=\"rowheader\"{class}>{words}</th>")
+                } else {
+                    write!(html, "<td role=\"cell\" data-column=\"{name}\"{class}>{words}</td>")
+                };
+            }
+            *html += "</tr>\n";
+        }
+        *html += "</tbody>\n</table>\n</div>\n";
+        if self.layout == Layout::Folded {
+            *html += "</details>\n";
+        }
+    }
+}
