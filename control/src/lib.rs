@@ -17,6 +17,7 @@
 pub mod announce;
 pub mod api;
 pub mod config_file;
+mod drop_help;
 pub mod health;
 pub mod log;
 pub mod net;
