@@ -165,11 +165,14 @@ impl Color {
     }
 }
 
+/// Name of the configuration that is used where no file is named.
+const EMBEDDED: &str = "the embedded configuration";
+
 /// Reads the configuration in a file, or the embedded example; its errors go to standard error.
 fn config(path: Option<&Path>, color: bool) -> Result<Config, Exit> {
     let (name, text) = match path {
         Some(path) => (path.to_string_lossy().into_owned(), read(path)?),
-        None => ("the embedded configuration".to_owned(), EXAMPLE.to_owned()),
+        None => (EMBEDDED.to_owned(), EXAMPLE.to_owned()),
     };
     Config::parse(&name, &text).map_err(|errors| {
         eprint!("{}", errors.render(color));

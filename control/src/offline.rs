@@ -4,4 +4,5 @@
 pub mod explain;
 pub mod import;
 pub mod replay;
+pub mod report;
 pub mod timeline;
