@@ -196,3 +196,67 @@ impl DataTable {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use roxmltree::{Document, ParsingOptions};
+
+    use super::*;
+
+    /// Relative luminance of a colour `#rrggbb` (WCAG 2.2).
+    fn luminance(color: &str) -> f64 {
+        let channel = |at: usize| {
+            let value = f64::from(u8::from_str_radix(&color[at..at + 2], 16).expect("two digits")) / 255.0;
+            if value <= 0.040_45 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
+        };
+        0.2126 * channel(1) + 0.7152 * channel(3) + 0.0722 * channel(5)
+    }
+
+    fn contrast(one: &str, other: &str) -> f64 {
+        let (one, other) = (luminance(one), luminance(other));
+        (one.max(other) + 0.05) / (one.min(other) + 0.05)
+    }
+
+    #[test]
+    fn texts_and_lines_stand_out_from_their_ground_in_the_light_and_in_the_dark() {
+        assert!((contrast("#000000", "#ffffff") - 21.0).abs() < 1e-9);
+        let themes = STYLE.split(":root {").skip(1).map(|rest| rest.split('}').next().unwrap_or(rest));
+        let themes: Vec<&str> = themes.collect();
+        assert_eq!(themes.len(), 2);
+        for theme in themes {
+            let color = |name: &str| {
+                let found =
+                    theme.split_once(&format!("--{name}: ")).unwrap_or_else(|| panic!("{name} in {theme}"));
+                &found.1[..7]
+            };
+            // Text: 4.5 (WCAG 2.2, 1.4.3). The first colour of series is that of links too.
+            for text in ["ink", "soft", "c0", "c1", "c2", "c3", "c4"] {
+                for ground in ["ground", "tint"] {
+                    let contrast = contrast(color(text), color(ground));
+                    assert!(contrast >= 4.5, "{text} on {ground}: {contrast:.2} in {theme}");
+                }
+            }
+            assert!(contrast(color("ink"), color("note")) >= 4.5);
+        }
+    }
+
+    #[test]
+    fn cells_of_a_table_are_named_and_its_markup_is_escaped() {
+        let table = DataTable {
+            caption: "a & b".to_owned(),
+            header: vec!["name", "number"],
+            rows: vec![vec!["<x>".to_owned(), "`7`".to_owned()]],
+            numbers: 1..2,
+            layout: Layout::Stacked,
+        };
+        let mut html = String::new();
+        table.html("t", &mut html);
+        let text = format!("<div>{html}</div>");
+        let document = Document::parse_with_options(&text, ParsingOptions::default()).expect("it is XML");
+        let cells = document.descendants().filter(|node| node.attribute("role") == Some("cell"));
+        assert_eq!(cells.map(|cell| cell.attribute("data-column")).collect::<Vec<_>>(), [Some("number")]);
+        assert!(html.contains("<code>7</code>") && html.contains("class=\"number\""), "{html}");
+        assert!(html.contains(">&lt;x&gt;</th>") && html.contains(">a &amp; b</p>"), "{html}");
+        assert!(!html.contains("<details"), "{html}");
+    }
+}

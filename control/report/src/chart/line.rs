@@ -97,7 +97,7 @@ impl LineChart<'_> {
             if has_signs { marker(svg, series, x, y) } else { dash(svg, series, x, y) }
         });
         let head = head + lines(&mut inner, "start", 0.0, head + 13.0, &wrapped(self.y_label, size.width()));
-        let top = head + if self.marks.is_empty() { 13.0 } else { 17.0 + SIGN };
+        let top = head + if self.marks.is_empty() { 13.0 } else { 22.0 + SIGN };
         let bottom = top + HEIGHT;
         let y_at = |value: f64| top + HEIGHT * (1.0 - y.position(value));
         for (mark, label) in y.marks.iter().zip(&labels) {
@@ -137,7 +137,7 @@ impl LineChart<'_> {
                 svg,
                 "<g><title>{}</title><line class=\"mark\" x1=\"{x:.1}\" y1=\"{:.1}\" x2=\"{x:.1}\" y2=\"{:.1}\"/></g>",
                 Escaped(&mark.words),
-                top - 2.0,
+                top - 8.0,
                 top + HEIGHT
             );
             match signs.last_mut() {
@@ -154,9 +154,9 @@ impl LineChart<'_> {
                 svg,
                 "<rect class=\"sign\" x=\"{:.1}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"{SIGN}\" rx=\"4\"/>",
                 x - width / 2.0,
-                top - SIGN - 2.0
+                top - SIGN - 8.0
             );
-            text(svg, "middle", x, top - SIGN / 2.0 + 2.5, &sign_text(first, last));
+            text(svg, "middle", x, top - SIGN / 2.0 - 3.5, &sign_text(first, last));
         }
     }
 }

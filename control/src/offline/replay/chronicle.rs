@@ -53,7 +53,7 @@ pub struct Chronicle {
     pub events: Vec<Event>,
     /// Instants of events after the last frame, which were not reached.
     pub unreached: usize,
-    /// Connections that went on at another backend though no event lay between two of their packets.
+    /// Connections that went on at another backend for want of an entry, and for no event.
     pub moved_without_event: u64,
     /// First packet of each reason to drop: the frame's number, and its time.
     pub first_drops: BTreeMap<&'static str, (u64, Duration)>,
@@ -68,7 +68,10 @@ pub struct Chronicle {
     shares: BTreeMap<Arc<str>, Vec<(Arc<str>, f64)>>,
     /// Connections whose backends were chosen since then, by service.
     selections: BTreeMap<Arc<str>, u64>,
+    /// By service.
     policies: Vec<AffinityPolicy>,
+    /// Seconds that entries last without a packet, by service.
+    idle_timeouts: Vec<u32>,
 }
 
 /// Changes of one instant, and what they did.
@@ -124,6 +127,7 @@ impl Chronicle {
             shares: BTreeMap::new(),
             selections: BTreeMap::new(),
             policies: Vec::new(),
+            idle_timeouts: Vec::new(),
         }
     }
 
@@ -156,8 +160,10 @@ impl Chronicle {
             };
             self.shares.insert(service, table.shares().map(share).collect());
         }
-        let services = 0..state.config().services.len();
-        self.policies = services.map(|index| snapshot.service(ServiceId(index as u16)).policy).collect();
+        let services = &state.config().services;
+        let policy = |index: usize| snapshot.service(ServiceId(index as u16)).policy;
+        self.policies = (0..services.len()).map(policy).collect();
+        self.idle_timeouts = services.iter().map(|service| service.idle_timeout_sec).collect();
     }
 
     /// Takes in the decision on the frame of this number.
@@ -202,9 +208,10 @@ impl Chronicle {
             // Other drops are the packet's own fault, and no event's.
             _ => return,
         };
-        let Some(crossed) = self.connections.see(flow, *network, *opens, &end, self.events.len()) else {
-            return;
-        };
+        let idle_timeout_sec = self.idle_timeouts.get(usize::from(service.0)).copied().unwrap_or(u32::MAX);
+        let (network, opens, second) = (*network, *opens, at.as_secs() as u32);
+        let packet = connections::Packet { flow, network, opens, end, second, idle_timeout_sec };
+        let Some(crossed) = self.connections.see(&packet, self.events.len()) else { return };
         match self.events.last_mut() {
             Some(event) if crossed.is_by_event => event.crossings.add(&crossed),
             _ => self.moved_without_event += crossed.of_moved(),
@@ -214,6 +221,7 @@ impl Chronicle {
     /// Takes in an event that has happened.
     pub(super) fn event(&mut self, at: Duration, words: Vec<String>, entries: usize, left: usize) {
         let ended = entries.saturating_sub(left);
+        self.entries.add(at, entries);
         self.entries.add(at, left);
         self.events.push(Event { at, words, entries, ended, crossings: Crossings::default() });
     }

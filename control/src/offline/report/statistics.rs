@@ -68,7 +68,8 @@ mod tests {
         let (low, high) = wilson(0.3, 50.0).expect("there are choices");
         let (other_low, other_high) = wilson(0.7, 50.0).expect("there are choices");
         assert!((low + other_high - 1.0).abs() < 1e-12 && (high + other_low - 1.0).abs() < 1e-12);
-        assert_eq!(wilson(1.0, 10.0).expect("there are choices").1, 1.0);
+        assert!((wilson(1.0, 10.0).expect("there are choices").1 - 1.0).abs() < 1e-12);
+        assert_eq!(wilson(0.0, 10.0).expect("there are choices").0, 0.0);
     }
 
     #[test]

@@ -91,12 +91,14 @@ pub(super) fn findings(chronicle: &Chronicle) -> Vec<String> {
     let disturbed = chronicle.events.iter().enumerate().filter(|(_, event)| event.crossings.disturbed() > 0);
     if let Some((index, worst)) = disturbed.max_by_key(|(_, event)| event.crossings.disturbed()) {
         let all: u64 = chronicle.events.iter().map(|event| event.crossings.disturbed()).sum();
+        let disturbed = worst.crossings.disturbed();
+        let of_all =
+            if all > disturbed { format!(", and all events together {}", count(all)) } else { String::new() };
         findings.push(format!(
-            "Events disturbed {}, most of them event {} ({}): {}.",
-            counted(all, "connection"),
+            "Event {} ({}) disturbed {}{of_all}.",
             index + 1,
             worst.words.join("; "),
-            count(worst.crossings.disturbed())
+            counted(disturbed, "connection")
         ));
     } else if !chronicle.events.is_empty() {
         findings.push("No event disturbed a connection that had packets after it.".to_owned());
@@ -127,8 +129,8 @@ pub(super) fn events(chronicle: &Chronicle) -> Figure {
     let mut findings = Vec::new();
     if chronicle.moved_without_event > 0 {
         findings.push(format!(
-            "{} moved between two packets though no event lay between them: the conntrack table had no entry for them, \
-             which timed out, found no room or gave way to another.",
+            "{} moved between two packets, and by no event: the conntrack entry had timed out, had found no room or had \
+             given way to another.",
             counted(chronicle.moved_without_event, "connection")
         ));
     }

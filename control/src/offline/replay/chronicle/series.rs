@@ -104,10 +104,10 @@ mod tests {
         }
         assert_eq!(series.totals(), [1_000, 2_000]);
         let (step, pieces) = series.pieces();
-        assert_eq!(step, Duration::from_secs(1_000));
-        assert_eq!(pieces.len(), 60);
-        // 17 whole minutes begin in the first thousand seconds.
-        assert_eq!(pieces[0], [17, 34]);
+        assert_eq!(step, Duration::from_secs(500));
+        assert_eq!(pieces.len(), 120);
+        // Nine minutes begin in the first five hundred seconds.
+        assert_eq!(pieces[0], [9, 18]);
         assert_eq!(pieces.iter().map(|piece| piece[0]).sum::<u64>(), 1_000);
     }
 
