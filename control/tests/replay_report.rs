@@ -185,7 +185,7 @@ fn events_are_told_with_the_connections_that_they_met() {
     assert_eq!((&*events[0][0], &*events[0][1]), ("1", "10.000"));
     assert_eq!(
         events[0][2],
-        "firewall: fw-1 becomes unhealthy; web: web-2 reports weight 0 (no new connections)"
+        "firewall: fw-1 becomes unhealthy; web: web-2 reports weight 0, of no effect beside weight_source = \"CONFIGURED\""
     );
     assert_eq!(events[1][2], "reload: ~ backend web/web-1: weight 2 to 5");
     // UDP through the firewall does not persist on an unhealthy backend.

@@ -8,7 +8,7 @@ use crate::markup::{Escaped, Prose};
 const STYLE: &str = include_str!("style.css");
 
 /// Characters from which on a cell of words is given room.
-const LONG: usize = 24;
+const LONG: usize = 30;
 
 /// Figure of the page: how to read it, a chart, and the data behind it.
 pub struct Figure {

@@ -235,7 +235,10 @@ impl Replay {
         // Entries that have timed out since the last frame are none that the event ends.
         let now = self.now.max(Tick::from_secs(moment.at.as_secs()));
         let before = self.chronicle.is_some().then(|| {
-            let words: Vec<String> = moment.changes.iter().filter_map(chronicle::words).collect();
+            let words: Vec<String> = {
+                let changes = moment.changes.iter();
+                changes.filter_map(|change| chronicle::words(change, self.state.config())).collect()
+            };
             (words, self.valid_entries(now))
         });
         let has_reload = moment.changes.iter().any(|change| matches!(change, StateChange::Config(_)));

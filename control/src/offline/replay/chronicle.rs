@@ -23,6 +23,7 @@ use guideway_dataplane::pipeline::{Decision, Tracking};
 use guideway_dataplane::snapshot::Snapshot;
 use guideway_dataplane::verdict::{DropReason, Verdict};
 use guideway_dataplane::wire::tcp;
+use guideway_model::config::Config;
 use guideway_model::config_diff::Change;
 use guideway_model::forwarding_state::{ForwardingState, StateChange};
 use guideway_model::names::Names;
@@ -104,7 +105,7 @@ impl Sighting {
         // A later fragment goes where its first went, an ICMP error where the packet that it quotes did.
         let follows =
             packet.icmp_error || (packet.flow.is_followed() && packet.flow.fragment == Fragment::Later);
-        (!follows).then(|| Self { flow: packet.flow, network, opens: packet.tcp_flags & tcp::SYN != 0 })
+        (!follows).then_some(Self { flow: packet.flow, network, opens: packet.tcp_flags & tcp::SYN != 0 })
     }
 }
 
@@ -250,17 +251,25 @@ impl Default for Chronicle {
     }
 }
 
-/// Describes a change of the events file; a reload's is in `reload`.
-pub(super) fn words(change: &StateChange) -> Option<String> {
+/// Describes a change of the events file under a configuration; a reload's is in `reload`.
+pub(super) fn words(change: &StateChange, config: &Config) -> Option<String> {
     Some(match change {
         StateChange::Config(_) | StateChange::Egress => return None,
         StateChange::Health { service, backend, healthy } => {
             format!("{service}: {backend} becomes {}", if *healthy { "healthy" } else { "unhealthy" })
         }
-        StateChange::ReportedWeight { service, backend, weight } => match weight {
-            0 => format!("{service}: {backend} reports weight 0 (no new connections)"),
-            _ => format!("{service}: {backend} reports weight {weight}"),
-        },
+        StateChange::ReportedWeight { service, backend, weight } => {
+            let known = config.services.iter().find(|known| known.name == *service);
+            let effect = match known {
+                Some(known) if !known.weighted => ", of no effect in a service without weights",
+                Some(known) if known.configured_weights => {
+                    ", of no effect beside `weight_source = \"CONFIGURED\"`"
+                }
+                _ if *weight == 0 => " (no new connections)",
+                _ => "",
+            };
+            format!("{service}: {backend} reports weight {weight}{effect}")
+        }
         StateChange::OperatorWeight { service, backend, weight } => {
             format!("{service}: an operator gives {backend} weight {weight}")
         }
@@ -288,4 +297,40 @@ pub(super) fn reload(changes: &[Change]) -> String {
     let more = changes.len().saturating_sub(MOST);
     let more = if more > 0 { format!(", and {more} more changes") } else { String::new() };
     format!("reload: {}{more}", told.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use guideway_model::sample::sample;
+
+    use super::*;
+
+    #[test]
+    fn a_reported_weight_is_told_with_its_effect() {
+        let told = |weighted: bool, configured_weights: bool| {
+            let group = "[[backend_group]]\nname = \"group\"\nendpoints = []";
+            let mut config = sample("", "backends = [{ group = \"group\" }]", group);
+            config.services[0].weighted = weighted;
+            config.services[0].configured_weights = configured_weights;
+            let (service, backend) = (config.services[0].name.clone(), "b".to_owned());
+            words(&StateChange::ReportedWeight { service, backend, weight: 0 }, &config).expect("words")
+        };
+        assert!(told(true, false).ends_with("b reports weight 0 (no new connections)"));
+        assert!(told(true, true).contains("b reports weight 0, of no effect beside"));
+        assert!(
+            told(false, false).ends_with("b reports weight 0, of no effect in a service without weights")
+        );
+    }
+
+    #[test]
+    fn a_reload_tells_its_first_changes() {
+        let change = |number: usize| Change {
+            kind: guideway_model::config_diff::ChangeKind::Added,
+            text: format!("backend {number}"),
+        };
+        assert_eq!(reload(&[]), "reload that changes nothing");
+        assert_eq!(reload(&[change(1), change(2)]), "reload: + backend 1, + backend 2");
+        let many: Vec<Change> = (0..20).map(change).collect();
+        assert!(reload(&many).ends_with("+ backend 7, and 12 more changes"), "{}", reload(&many));
+    }
 }
