@@ -1,18 +1,16 @@
 //! Makes one page with the figures of all measurements, for people who were not there.
 
-mod chart;
 mod data;
 mod figures;
-mod markup;
-mod page;
 
 use std::env;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
+use guideway_report::page::{DataTable, Figure, Layout, Page};
+
 use data::{Data, Environment, Origin};
-use page::{DataTable, Page};
 
 /// Writes one HTML page with figures: throughput, latency, balance, disruption, drops
 ///
@@ -113,11 +111,21 @@ fn page_of(data: &Data) -> Page {
             }
         }
     }
+    let environment = Figure {
+        id: "environment",
+        title: "Environment",
+        reading: String::new(),
+        chart: String::new(),
+        findings: Vec::new(),
+        tables: vec![machines(&data.origins), runs(&data.origins)],
+    };
     Page {
+        title: "Guideway: measurements".to_owned(),
+        lead: Vec::new(),
         highlights: figures::highlights(data),
-        warnings,
-        figures: figures::all(data),
-        environment: vec![machines(&data.origins), runs(&data.origins)],
+        notes_of: "Read these figures with care:",
+        notes: warnings,
+        figures: figures::all(data).into_iter().chain([environment]).collect(),
     }
 }
 
@@ -148,7 +156,13 @@ fn machines(origins: &[Origin]) -> DataTable {
         ];
         rows.extend(lines.into_iter().map(|(what, value)| vec![what.to_owned(), value]));
     }
-    DataTable { caption: "Machine and build", header: vec!["what", "value"], rows, numbers_from: 2 }
+    DataTable {
+        caption: "Machine and build".to_owned(),
+        header: vec!["what", "value"],
+        rows,
+        numbers: 0..0,
+        layout: Layout::Plain,
+    }
 }
 
 /// Makes the table of the measurements, with their commands and the other load on the machine.
@@ -165,9 +179,10 @@ fn runs(origins: &[Origin]) -> DataTable {
         ]
     };
     DataTable {
-        caption: "Measurements, and who else had the processors meanwhile",
+        caption: "Measurements, and who else had the processors meanwhile".to_owned(),
         header: vec!["measurement", "seconds", "load before", "others", "stolen"],
         rows: origins.iter().map(row).collect(),
-        numbers_from: 1,
+        numbers: 1..5,
+        layout: Layout::Plain,
     }
 }

@@ -18,6 +18,7 @@ pub mod announce;
 pub mod api;
 pub mod config_file;
 pub mod doctor;
+mod drop_help;
 pub mod health;
 pub mod log;
 pub mod net;

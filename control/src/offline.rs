@@ -4,4 +4,5 @@
 pub mod import;
 pub mod packed_capture;
 pub mod replay;
+pub mod report;
 pub mod timeline;

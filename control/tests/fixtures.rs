@@ -58,6 +58,7 @@ fn run(config: Config, events: Timeline, capture: &[u8], workers: usize) -> Repl
     let outputs = Outputs {
         decisions: Some(Box::new(decisions.clone())),
         frames: Some(CaptureWriter::new(Box::new(sent.clone()) as Box<dyn Write>).unwrap()),
+        ..Outputs::default()
     };
     let capture = CaptureReader::new(Cursor::new(capture.to_vec())).unwrap();
     let (summary, result) = replay(config, events, capture, workers, outputs);

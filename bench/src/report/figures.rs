@@ -6,8 +6,8 @@ mod lookup_table;
 mod pipeline;
 
 use super::data::Data;
-use super::markup::{count, short};
-use super::page::{Figure, Highlight};
+use guideway_report::markup::{count, short};
+use guideway_report::page::{Figure, Highlight};
 use pipeline::flows_of;
 
 /// Makes all figures that there is data for.

@@ -1,18 +1,23 @@
 //! `guideway replay`: what would have become of a capture?
 
+mod progress;
+
 use std::fs::File;
 use std::io::{self, BufWriter, Cursor, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args as Arguments;
-use guideway::offline::packed_capture::{self, AnyCapture};
+use guideway::offline::packed_capture::{AnyCapture, unpacked};
+use guideway::offline::replay::chronicle::Chronicle;
 use guideway::offline::replay::{Outputs, ReplayError, Summary, replay};
+use guideway::offline::report::{self, Inputs};
 use guideway::offline::timeline::{Timeline, TimelineError};
 use guideway_engine::capture::{CaptureError, CaptureReader, CaptureWriter};
 
-use super::config_choice::{ConfigArgs, headline};
+use super::config_choice::ConfigArgs;
 use super::{Exit, Output, table};
+use progress::Counted;
 
 /// Capture that is replayed where none is named; pcap-fixtures/README.md tells its story.
 const DEMO_CAPTURE: &[u8] = include_bytes!("../../../pcap-fixtures/demo.in.pcap");
@@ -34,6 +39,9 @@ pub(super) struct Args {
     /// File for the frames that the appliance sends, as pcap.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// File for a report of the replay, one HTML page: shares, events, drops, clients.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Number of worker threads; the decisions do not depend on it while the conntrack table has room.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     workers: u16,
@@ -63,26 +71,32 @@ fn try_run(args: &Args, color: bool) -> Result<Exit, Exit> {
             }
             None => None,
         },
+        chronicle: args.html.is_some(),
     };
+    let page = args.html.as_deref().map(|path| args.create(path)).transpose()?;
     let (summary, result) = replay(config, events, capture, usize::from(args.workers), outputs);
-    let exit = match result {
-        Ok(()) if summary.is_balanced() => Exit::Success,
-        Ok(()) => {
-            complain!("error: {} packets were read, and not all of them are accounted for", summary.packets);
-            Exit::Failure
-        }
-        Err(error) => {
-            let what = match error {
-                ReplayError::Capture(error) => format!("{}: {error}", capture_name(args.pcap.as_deref())),
-                ReplayError::Write(error) => error.to_string(),
-                ReplayError::Table(error) => format!("{error}: lower `[conntrack] max_entries`"),
-            };
-            complain!("error: {what}");
-            Exit::Failure
-        }
-    };
+    let failure = result.err().map(|error| match error {
+        ReplayError::Capture(error) => format!("{}: {error}", capture_name(args.pcap.as_deref())),
+        ReplayError::Write(error) => error.to_string(),
+        ReplayError::Table(error) => format!("{error}: lower `[conntrack] max_entries`"),
+    });
+    let mut exit = Exit::Success;
+    if let Some(what) = &failure {
+        complain!("error: {what}");
+        exit = Exit::Failure;
+    } else if !summary.is_balanced() {
+        complain!("error: {} packets were read, and not all of them are accounted for", summary.packets);
+        exit = Exit::Failure;
+    }
+    let report = Report { args, config: &name, failure: failure.as_deref() };
+    if let (Some(page), Some(chronicle)) = (page, &summary.chronicle)
+        && let Err(error) = report.write_page(page, &summary, chronicle)
+    {
+        complain!("error: {error}");
+        exit = Exit::Failure;
+    }
     let printed = match args.output {
-        Output::Table => super::print(&format!("{}\n{}", headline(&name), text(&summary))),
+        Output::Table => super::print(&report.text(&summary)),
         Output::Json => super::print_json(&summary),
     };
     if printed == Exit::Success { Ok(exit) } else { Err(printed) }
@@ -90,7 +104,9 @@ fn try_run(args: &Args, color: bool) -> Result<Exit, Exit> {
 
 fn open_capture(path: Option<&Path>) -> Result<AnyCapture, Exit> {
     let opened = match path {
-        Some(path) => packed_capture::open(path),
+        Some(path) => packed(path)
+            .map_err(|source| CaptureError::Io { records: 0, source })
+            .and_then(CaptureReader::new),
         None => CaptureReader::new(Box::new(Cursor::new(DEMO_CAPTURE)) as Box<dyn Read + Send>),
     };
     opened.map_err(|error| {
@@ -101,6 +117,14 @@ fn open_capture(path: Option<&Path>) -> Result<AnyCapture, Exit> {
             _ => Exit::Failure,
         }
     })
+}
+
+/// Bytes of the capture at `path`, or on standard input if that is `-`; a bar tells how many have been read.
+fn packed(path: &Path) -> io::Result<Box<dyn Read + Send>> {
+    if path == Path::new("-") {
+        return unpacked(Counted::new(io::stdin(), None));
+    }
+    unpacked(Counted::of_file(File::open(path)?))
 }
 
 fn capture_name(path: Option<&Path>) -> String {
@@ -120,6 +144,53 @@ impl Args {
         }
         let file = File::create(path).map_err(|error| cannot_write(path, &error))?;
         Ok(Box::new(BufWriter::new(Named { path: path.to_owned(), file })))
+    }
+}
+
+/// Report of a replay: names of what was replayed, and why it ended early if it did.
+struct Report<'a> {
+    args: &'a Args,
+    config: &'a str,
+    failure: Option<&'a str>,
+}
+
+impl Report<'_> {
+    fn use_inputs<R>(&self, use_inputs: impl FnOnce(&Inputs<'_>) -> R) -> R {
+        let capture = match &self.args.pcap {
+            Some(path) if path.as_os_str() == "-" => "standard input".to_owned(),
+            path => capture_name(path.as_deref()),
+        };
+        let events = self.args.events.as_ref().map(|path| path.display().to_string());
+        let events = events.as_deref();
+        use_inputs(&Inputs { capture: &capture, config: self.config, events, failure: self.failure })
+    }
+
+    fn write_page(
+        &self,
+        mut page: Box<dyn Write>,
+        summary: &Summary,
+        chronicle: &Chronicle,
+    ) -> io::Result<()> {
+        let html = self.use_inputs(|inputs| report::html(summary, chronicle, inputs));
+        page.write_all(html.as_bytes())?;
+        page.flush()
+    }
+
+    /// Writes for people what was replayed, the summary, and what to look at.
+    fn text(&self, summary: &Summary) -> String {
+        let mut text = self.use_inputs(|inputs| report::heading(summary, inputs));
+        text += &summary_text(summary);
+        match (&self.args.html, &summary.chronicle) {
+            (Some(path), Some(chronicle)) => {
+                text += "\n";
+                for finding in report::findings(summary, chronicle, self.failure) {
+                    text += &under_title("look at", &finding);
+                }
+                text += &format!("report    {}, for a browser\n", path.display());
+            }
+            _ => text += "\nreport    none: `--html report.html` writes one\n",
+        }
+        text
     }
 }
 
@@ -163,8 +234,23 @@ fn explain_events(error: &TimelineError, color: bool) -> Exit {
     }
 }
 
+/// Sentence behind its title, in lines for a terminal of 80 columns.
+fn under_title(title: &str, sentence: &str) -> String {
+    let mut text = format!("{title:<9}");
+    let mut column = text.len();
+    for word in sentence.split(' ') {
+        if column > 9 && column + 1 + word.chars().count() > 80 {
+            text += "\n         ";
+            column = 9;
+        }
+        text = text + " " + word;
+        column += 1 + word.chars().count();
+    }
+    text + "\n"
+}
+
 /// Writes the summary for people.
-fn text(summary: &Summary) -> String {
+fn summary_text(summary: &Summary) -> String {
     let mut totals = table::new(&[]);
     let mut row = |what: &str, count: u64| {
         totals.add_row([what.to_owned(), count.to_string()]);

@@ -3,12 +3,10 @@
 //! They are unpacked as they are read, in bounded memory: 32 KiB of what was read last for gzip, and for zstd the window that
 //! the file asks for, 100 MiB at most.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
-use guideway_engine::capture::{CaptureError, CaptureReader};
+use guideway_engine::capture::CaptureReader;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
@@ -24,21 +22,11 @@ const CHUNK: usize = 64 << 10;
 /// Capture whose bytes come from anywhere.
 pub type AnyCapture = CaptureReader<Box<dyn Read + Send>>;
 
-/// Opens the capture at `path`, packed or not, or the one on standard input if `path` is `-`.
+/// Bytes of a source, unpacked if they are packed.
 ///
 /// # Errors
-/// [`CaptureError`], without the path, which the caller knows.
-pub fn open(path: &Path) -> Result<AnyCapture, CaptureError> {
-    let unreadable = |source| CaptureError::Io { records: 0, source };
-    if path == Path::new("-") {
-        return unpacked(io::stdin()).map_err(unreadable).and_then(CaptureReader::new);
-    }
-    let file = File::open(path).map_err(unreadable)?;
-    unpacked(file).map_err(unreadable).and_then(CaptureReader::new)
-}
-
-/// Bytes of a source, unpacked if they are packed.
-fn unpacked(source: impl Read + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
+/// Where the first bytes cannot be read.
+pub fn unpacked(source: impl Read + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
     let mut source = BufReader::new(source);
     // A pipe may bring fewer bytes at first than tell the format.
     let mut first = Vec::new();

@@ -9,6 +9,7 @@
 //! all frames before it are decided, the snapshot is published, and the rest follow. So does an ICMP error that may be
 //! about the appliance's own tunnel packets, for what it teaches changes the snapshot.
 
+pub mod chronicle;
 mod lane;
 mod lane_key;
 mod summary;
@@ -32,6 +33,7 @@ use guideway_model::path_mtu::PathMtus;
 
 use crate::offline::timeline::{Moment, Timeline};
 
+use chronicle::{Chronicle, Sighting};
 use lane::{Job, Lane};
 use lane_key::LaneKey;
 pub use summary::Summary;
@@ -44,11 +46,14 @@ const CHUNK: usize = 4096;
 const TRACKING_KEYS: [u64; 4] = [0x6775, 0x6964, 0x6577, 0x6179];
 
 /// Destinations of a replay's results.
+#[derive(Default)]
 pub struct Outputs {
     /// Decisions, one line of JSON per frame.
     pub decisions: Option<Box<dyn Write>>,
     /// Frames that the appliance sends.
     pub frames: Option<CaptureWriter<Box<dyn Write>>>,
+    /// True if the summary is to have a chronicle, for a report.
+    pub chronicle: bool,
 }
 
 /// Reasons why a replay ended early.
@@ -84,6 +89,7 @@ pub fn replay<R: Read>(
             let result = replay.run(capture, &mut summary);
             // What was decided before an error is written all the same; the first error is the one to tell.
             let result = result.and(replay.finish());
+            summary.chronicle = replay.concluded_chronicle();
             summary.conclude(&replay.state, &replay.lanes.iter().map(Lane::counters).collect::<Vec<_>>());
             result
         }
@@ -95,6 +101,7 @@ pub fn replay<R: Read>(
 struct Replay {
     state: ForwardingState,
     publisher: Publisher<Snapshot>,
+    chronicle: Option<Box<Chronicle>>,
     table: Arc<ConntrackTable>,
     lanes: Vec<Lane>,
     lane_key: LaneKey,
@@ -123,11 +130,16 @@ impl Replay {
         let lane_key = LaneKey::new(reloads.chain([&config]));
         let mut state = ForwardingState::offline(config);
         let publisher = Publisher::new(state.snapshot(&StandInMacs));
+        let chronicle = outputs.chronicle.then(|| {
+            let mut chronicle = Box::new(Chronicle::new());
+            chronicle.published(&state, publisher.feed().subscribe().repin());
+            chronicle
+        });
         let lane = |_| Lane::start(publisher.feed(), Arc::clone(&table), hasher.clone());
         let lanes = (0..workers.max(1)).map(lane).collect();
         let moments = timeline.moments.into_iter().peekable();
         let (chunk, now, frames) = (Vec::with_capacity(CHUNK), Tick::default(), 0);
-        Ok(Self { state, publisher, table, lanes, lane_key, moments, outputs, chunk, now, frames })
+        Ok(Self { state, publisher, chronicle, table, lanes, lane_key, moments, outputs, chunk, now, frames })
     }
 
     fn run<R: Read>(
@@ -149,6 +161,9 @@ impl Replay {
             let first = *start.get_or_insert(record.timestamp_nanos);
             // A clock that was set back while it captured stands still here until it has caught up.
             now = now.max(Duration::from_nanos(record.timestamp_nanos.saturating_sub(first)));
+            if let Some(chronicle) = &mut self.chronicle {
+                chronicle.start_nanos.get_or_insert(first);
+            }
             while let Some(moment) = self.moments.next_if(|moment| moment.at <= now) {
                 self.decide_chunk(summary)?;
                 self.apply(moment);
@@ -157,14 +172,18 @@ impl Replay {
             if second != self.now || self.chunk.len() == CHUNK {
                 self.decide_chunk(summary)?;
                 self.turn_clock(second);
+                self.note_entries(now);
                 self.state.expire_path_mtus(now);
                 if self.state.is_stale() {
                     self.publish();
                 }
             }
-            summary.read(&record);
-            let job = Job::new(&record);
+            summary.read(&record, now);
+            let mut job = Job::new(&record, now);
             let network = self.state.network_of(job.port, record.bytes);
+            if self.chronicle.is_some() {
+                job.sighting = Sighting::of(job.bytes(), network);
+            }
             self.chunk.push(job);
             if let Some(network) = network.filter(|_| PathMtus::is_candidate(record.bytes)) {
                 // Later frames of the capture are decided by the MTU that this one teaches, however many workers there are.
@@ -175,7 +194,30 @@ impl Replay {
             }
         }
         self.decide_chunk(summary)?;
+        self.note_entries(now);
         Ok(())
+    }
+
+    /// Notes in the chronicle how many entries are valid at `at`, if it is time for it.
+    fn note_entries(&mut self, at: Duration) {
+        if self.chronicle.as_ref().is_some_and(|chronicle| chronicle.entries.is_due(at)) {
+            let valid = self.valid_entries(self.now);
+            self.chronicle.iter_mut().for_each(|chronicle| chronicle.entries.add(at, valid));
+        }
+    }
+
+    /// Number of the conntrack table's entries that are valid at `now` under the newest snapshot.
+    fn valid_entries(&self, now: Tick) -> usize {
+        let mut subscriber = self.publisher.feed().subscribe();
+        let snapshot = subscriber.repin();
+        self.table.entries().filter(|(_, entry)| snapshot.standing(entry, now) != Standing::Void).count()
+    }
+
+    /// Takes the chronicle out of the replay, which has ended.
+    fn concluded_chronicle(&mut self) -> Option<Box<Chronicle>> {
+        let mut chronicle = self.chronicle.take()?;
+        chronicle.conclude(self.moments.len());
+        Some(chronicle)
     }
 
     /// Moves the clock on to `second`.
@@ -190,12 +232,32 @@ impl Replay {
 
     /// Takes in the events of one instant. Names were looked up when the events were read; whoever is gone since has no state to change.
     fn apply(&mut self, moment: Moment) {
-        self.state.apply(moment.changes, moment.at);
+        // Entries that have timed out since the last frame are none that the event ends.
+        let now = self.now.max(Tick::from_secs(moment.at.as_secs()));
+        let before = self.chronicle.is_some().then(|| {
+            let words: Vec<String> = {
+                let changes = moment.changes.iter();
+                changes.filter_map(|change| chronicle::words(change, self.state.config())).collect()
+            };
+            (words, self.valid_entries(now))
+        });
+        let has_reload = moment.changes.iter().any(|change| matches!(change, StateChange::Config(_)));
+        let applied = self.state.apply(moment.changes, moment.at);
         self.publish();
+        if let Some((mut words, entries)) = before {
+            words.extend(has_reload.then(|| chronicle::reload(&applied.config)));
+            let left = self.valid_entries(now);
+            self.chronicle.iter_mut().for_each(|chronicle| {
+                chronicle.event(moment.at, std::mem::take(&mut words), entries, left);
+            });
+        }
     }
 
     fn publish(&mut self) {
         self.publisher.publish(self.state.snapshot(&StandInMacs));
+        if let Some(chronicle) = &mut self.chronicle {
+            chronicle.published(&self.state, self.publisher.feed().subscribe().repin());
+        }
     }
 
     /// Gives the chunk to the workers, and writes their decisions in the order of the capture. True if its last frame was
@@ -224,6 +286,10 @@ impl Replay {
         self.frames += 1;
         let decision = &job.decision;
         summary.decided(decision, self.state.names(), job.wire_len);
+        if let Some(chronicle) = &mut self.chronicle {
+            let (names, sighting) = (self.state.names(), job.sighting.as_ref());
+            chronicle.decided(self.frames, job.at, decision, sighting, names, job.wire_len);
+        }
         if let Some(out) = &mut self.outputs.decisions {
             let network = self.state.network_of(job.port, job.bytes());
             let network = network.and_then(|network| self.state.network_name(network));
@@ -292,7 +358,7 @@ mod tests {
         capture.pop();
         let flushed = Rc::new(RefCell::new(Vec::new()));
         let unflushed = Unflushed { buffer: Vec::new(), flushed: Rc::clone(&flushed) };
-        let outputs = Outputs { decisions: Some(Box::new(unflushed)), frames: None };
+        let outputs = Outputs { decisions: Some(Box::new(unflushed)), ..Outputs::default() };
         let group = "[[backend_group]]\nname = \"group\"\nendpoints = []";
         let config = sample("", "backends = [{ group = \"group\" }]", group);
         let capture = CaptureReader::new(&capture[..]).unwrap();

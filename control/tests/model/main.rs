@@ -68,7 +68,7 @@ impl Scenario {
         let capture = capture.finish().expect("memory takes everything");
         let reader = CaptureReader::new(&capture[..]).expect("a capture that was just written");
         let written = Shared::default();
-        let outputs = Outputs { decisions: Some(Box::new(written.clone())), frames: None };
+        let outputs = Outputs { decisions: Some(Box::new(written.clone())), ..Outputs::default() };
         let timeline = Timeline { moments: moments.collect() };
         let (summary, result) = replay(parsed(&self.setup), timeline, reader, workers, outputs);
         assert!(result.is_ok() && summary.is_balanced(), "{summary:?}");

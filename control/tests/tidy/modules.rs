@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::source::Source;
 
 /// Crates whose modules are looked at, by the folder of their code.
-const CRATES: [&str; 6] = [
+const CRATES: [&str; 7] = [
     "dataplane/src/",
     "engine/src/",
     "control/model/src/",
+    "control/report/src/",
     "control/src/",
     "bench/src/",
     "pcap-fixtures/src/",

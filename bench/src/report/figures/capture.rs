@@ -1,10 +1,10 @@
 //! Figures of a capture's replay.
 
 use super::percent;
-use crate::report::chart::{BarChart, Description, Group, LineChart, Series, Steps, XAxis};
 use crate::report::data::{BackendShare, Replay};
-use crate::report::markup::count;
-use crate::report::page::{DataTable, Figure};
+use guideway_report::chart::{BarChart, Description, Group, LineChart, Series, Steps, XAxis};
+use guideway_report::markup::count;
+use guideway_report::page::{DataTable, Figure, Layout};
 
 pub(super) fn ends(replay: &Replay) -> Figure {
     let Replay { capture, frames, clones, flows, workers, driver, speed, .. } = replay;
@@ -46,13 +46,15 @@ pub(super) fn ends(replay: &Replay) -> Figure {
             count(*clones),
             count(*flows)
         ),
-        chart: chart.svg(),
-        table: DataTable {
-            caption: "What became of the replayed packets",
+        chart: chart.html(),
+        findings: Vec::new(),
+        tables: vec![DataTable {
+            caption: "What became of the replayed packets".to_owned(),
             header: vec!["end", "packets", "share"],
             rows,
-            numbers_from: 1,
-        },
+            numbers: 1..3,
+            layout: Layout::Plain,
+        }],
     }
 }
 
@@ -88,13 +90,15 @@ pub(super) fn shares(replay: &Replay) -> Figure {
         reading: "The two bars of a backend should be alike; packets follow their connections, so a few long ones, or \
                   few clients under an affinity, move them apart."
             .to_owned(),
-        chart: chart.svg(),
-        table: DataTable {
-            caption: "Backends' shares of the replayed packets",
+        chart: chart.html(),
+        findings: Vec::new(),
+        tables: vec![DataTable {
+            caption: "Backends' shares of the replayed packets".to_owned(),
             header: vec!["service", "backend", "weight", "by weight", "packets' share", "packets"],
             rows: replay.backends.iter().map(row).collect(),
-            numbers_from: 2,
-        },
+            numbers: 2..6,
+            layout: Layout::Plain,
+        }],
     }
 }
 
@@ -119,6 +123,7 @@ pub(super) fn turns(replay: &Replay) -> Figure {
             name: "turns".to_owned(),
             points: (0..).map(f64::from).zip(points.map(|nanos| nanos as f64 / 1e3)).collect(),
         }],
+        marks: Vec::new(),
     };
     let median = replay.median_ns_per_packet.map_or_else(|| "none".to_owned(), |ns| format!("{ns:.1}"));
     let rows = [
@@ -147,12 +152,14 @@ pub(super) fn turns(replay: &Replay) -> Figure {
         reading: "A turn receives, decides and sends up to 32 packets; lower is better. The table also accounts for \
                   every frame: put in = refused + offered, offered = forwarded + passed + dropped, sent = came out."
             .to_owned(),
-        chart: chart.svg(),
-        table: DataTable {
-            caption: "Turns of the poll loop, and where every frame went",
+        chart: chart.html(),
+        findings: Vec::new(),
+        tables: vec![DataTable {
+            caption: "Turns of the poll loop, and where every frame went".to_owned(),
             header: vec!["what", "number"],
             rows: rows.into_iter().map(|(what, number)| vec![what.to_owned(), number]).collect(),
-            numbers_from: 1,
-        },
+            numbers: 1..2,
+            layout: Layout::Plain,
+        }],
     }
 }

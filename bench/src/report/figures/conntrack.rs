@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::report::chart::{BarChart, Description, Group};
 use crate::report::data::{Conntrack, Lookups};
-use crate::report::markup::count;
-use crate::report::page::{DataTable, Figure};
+use guideway_report::chart::{BarChart, Description, Group};
+use guideway_report::markup::count;
+use guideway_report::page::{DataTable, Figure, Layout};
 
 fn table_name(kind: &str) -> &str {
     match kind {
@@ -59,9 +59,10 @@ pub(super) fn lookups(conntrack: &Conntrack) -> Option<Figure> {
              remembers nothing.",
             count(largest)
         ),
-        chart: chart.svg(),
-        table: DataTable {
-            caption: "Lookups and memory of connection tables",
+        chart: chart.html(),
+        findings: Vec::new(),
+        tables: vec![DataTable {
+            caption: "Lookups and memory of connection tables".to_owned(),
             header: vec![
                 "table",
                 "entries",
@@ -73,7 +74,8 @@ pub(super) fn lookups(conntrack: &Conntrack) -> Option<Figure> {
                 "median",
             ],
             rows: conntrack.lookups.iter().map(row).collect(),
-            numbers_from: 1,
-        },
+            numbers: 1..8,
+            layout: Layout::Plain,
+        }],
     })
 }

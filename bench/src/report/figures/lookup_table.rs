@@ -1,9 +1,9 @@
 //! Figures of the balance and the disruption of lookup tables.
 
-use crate::report::chart::{BarChart, Description, Group};
 use crate::report::data::{Balance, Disruption, Table};
-use crate::report::markup::count;
-use crate::report::page::{DataTable, Figure};
+use guideway_report::chart::{BarChart, Description, Group};
+use guideway_report::markup::count;
+use guideway_report::page::{DataTable, Figure, Layout};
 
 const METHODS: [(&str, &str); 3] =
     [("race", "Guideway"), ("turn_based", "turn-based (Katran, Envoy)"), ("maglev_crate", "maglev crate")];
@@ -52,9 +52,10 @@ pub(super) fn balance(table: &Table) -> Figure {
         reading: "For each set the backend whose share is farthest from what its weight asks; shorter is better, less \
                   than one slot is as near as whole slots come, and none means that the table knows no weights."
             .to_owned(),
-        chart: chart.svg(),
-        table: DataTable {
-            caption: "Balance and build time of lookup tables",
+        chart: chart.html(),
+        findings: Vec::new(),
+        tables: vec![DataTable {
+            caption: "Balance and build time of lookup tables".to_owned(),
             header: vec![
                 "backends",
                 "table",
@@ -65,8 +66,9 @@ pub(super) fn balance(table: &Table) -> Figure {
                 "median",
             ],
             rows: table.balance.iter().map(row).collect(),
-            numbers_from: 2,
-        },
+            numbers: 2..7,
+            layout: Layout::Plain,
+        }],
     }
 }
 
@@ -107,9 +109,10 @@ pub(super) fn disruption(table: &Table) -> Figure {
         reading: "Some slots must change their backend with any change; 1 is ideal, and the shorter a bar the fewer \
                   untracked flows are moved for nothing."
             .to_owned(),
-        chart: chart.svg(),
-        table: DataTable {
-            caption: "Percent of slots that change their backend, and how many times the ideal that is",
+        chart: chart.html(),
+        findings: Vec::new(),
+        tables: vec![DataTable {
+            caption: "Percent of slots that change their backend, and how many times the ideal that is".to_owned(),
             header: vec![
                 "change",
                 "ideal, %",
@@ -121,7 +124,8 @@ pub(super) fn disruption(table: &Table) -> Figure {
                 "times",
             ],
             rows: table.disruption.iter().map(row).collect(),
-            numbers_from: 1,
-        },
+            numbers: 1..8,
+            layout: Layout::Plain,
+        }],
     }
 }

@@ -1,10 +1,10 @@
 //! Figures of a worker's throughput and latency, from memory to memory.
 
 use super::percent;
-use crate::report::chart::{BarChart, Description, Group, LineChart, Series, Steps, XAxis};
 use crate::report::data::{Measured, Pipeline, Scenario};
-use crate::report::markup::{count, short};
-use crate::report::page::{DataTable, Figure};
+use guideway_report::chart::{BarChart, Description, Group, LineChart, Series, Steps, XAxis};
+use guideway_report::markup::{count, short};
+use guideway_report::page::{DataTable, Figure, Layout};
 
 fn family_name(family: &str) -> &str {
     match family {
@@ -91,19 +91,22 @@ pub(super) fn by_flows(pipeline: &Pipeline) -> Option<Figure> {
         y_label: "million packets/s",
         y_steps: Steps::Linear,
         series,
+        marks: Vec::new(),
     };
     let rows = shown.into_iter().map(pipeline_row).collect();
     Some(Figure {
         id: "throughput-by-flows",
         title,
         reading,
-        chart: chart.svg(),
-        table: DataTable {
-            caption: "Throughput of one worker by flows",
+        chart: chart.html(),
+        findings: Vec::new(),
+        tables: vec![DataTable {
+            caption: "Throughput of one worker by flows".to_owned(),
             header: PIPELINE_HEADER.to_vec(),
             rows,
-            numbers_from: 2,
-        },
+            numbers: 2..9,
+            layout: Layout::Plain,
+        }],
     })
 }
 
@@ -153,13 +156,15 @@ pub(super) fn by_workers(pipeline: &Pipeline) -> Option<Figure> {
         reading: "Workers share one conntrack table, each on a core of its own; twice the workers should give a bar \
                   twice as long."
             .to_owned(),
-        chart: chart.svg(),
-        table: DataTable {
-            caption: "Throughput by workers",
+        chart: chart.html(),
+        findings: Vec::new(),
+        tables: vec![DataTable {
+            caption: "Throughput by workers".to_owned(),
             header: PIPELINE_HEADER.to_vec(),
             rows: shown.into_iter().map(pipeline_row).collect(),
-            numbers_from: 2,
-        },
+            numbers: 2..9,
+            layout: Layout::Plain,
+        }],
     })
 }
 
@@ -191,6 +196,7 @@ pub(super) fn burst_latency(pipeline: &Pipeline) -> Option<Figure> {
         y_label: "µs a burst of 32 packets (logarithmic)",
         y_steps: Steps::Logarithmic,
         series,
+        marks: Vec::new(),
     };
     let rows = shown
         .iter()
@@ -207,12 +213,14 @@ pub(super) fn burst_latency(pipeline: &Pipeline) -> Option<Figure> {
             "How long a worker takes for a burst of 32 packets over IPv4; lower is better, and the maximum \
                   includes what the kernel and other processes took of the core."
                 .to_owned(),
-        chart: chart.svg(),
-        table: DataTable {
-            caption: "Nanoseconds a burst of 32 packets, by percentile",
+        chart: chart.html(),
+        findings: Vec::new(),
+        tables: vec![DataTable {
+            caption: "Nanoseconds a burst of 32 packets, by percentile".to_owned(),
             header: vec!["flows", "p50", "p99", "p99.9", "max"],
             rows,
-            numbers_from: 0,
-        },
+            numbers: 0..5,
+            layout: Layout::Plain,
+        }],
     })
 }

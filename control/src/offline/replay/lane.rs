@@ -4,6 +4,7 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use guideway_dataplane::affinity::TrackingHasher;
 use guideway_dataplane::conntrack::ConntrackTable;
@@ -19,11 +20,16 @@ use guideway_engine::capture::Record;
 use guideway_engine::mbuf::Mbuf;
 use guideway_engine::publish::Feed;
 
+use super::chronicle::Sighting;
 use super::lane_key::LaneKey;
 
 /// Frame of the capture, and its decision.
 pub(super) struct Job {
     pub(super) timestamp_nanos: u64,
+    /// Time since the first frame, on the replay's clock.
+    pub(super) at: Duration,
+    /// Connection of the frame, where there is a chronicle.
+    pub(super) sighting: Option<Sighting>,
     /// Port that the frame came by: the capture's interface.
     pub(super) port: PortId,
     pub(super) wire_len: u32,
@@ -33,12 +39,14 @@ pub(super) struct Job {
 }
 
 impl Job {
-    pub(super) fn new(record: &Record<'_>) -> Self {
+    pub(super) fn new(record: &Record<'_>, at: Duration) -> Self {
         let mut frame = Mbuf::new();
         // Zeros stand for what the capture cut off: decisions need headers alone, an ICMP error's quote among them.
         frame.fill_padded(record.bytes, record.wire_len as usize);
         Self {
             timestamp_nanos: record.timestamp_nanos,
+            at,
+            sighting: None,
             port: PortId(record.interface.min(u8::MAX.into()) as u8),
             wire_len: record.wire_len,
             decision: Decision::PENDING,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use guideway_dataplane::counters::{ConntrackCounters, Counters};
 use guideway_dataplane::pipeline::{Decision, Tracking};
@@ -11,6 +12,8 @@ use guideway_model::forwarding_state::ForwardingState;
 use guideway_model::names::Names;
 use serde::Serialize;
 
+use super::chronicle::Chronicle;
+
 /// Counts and shares of a replay.
 #[derive(Debug, Default, Serialize)]
 pub struct Summary {
@@ -18,6 +21,8 @@ pub struct Summary {
     pub packets: u64,
     /// Bytes of the frames on the wire.
     pub bytes: u64,
+    /// Seconds from the first frame to the last, on the capture's clock.
+    pub seconds: f64,
     /// Frames that the capture holds a part of; zeros stand for the rest.
     pub cut_in_capture: u64,
     /// Packets that went to a backend.
@@ -44,6 +49,9 @@ pub struct Summary {
     pub fragmented: u64,
     /// Share of each backend that is eligible at the end or got packets.
     pub backends: Vec<BackendShare>,
+    /// Chronicle of the replay, where one was asked for.
+    #[serde(skip)]
+    pub chronicle: Option<Box<Chronicle>>,
     #[serde(skip)]
     counts: BTreeMap<(Arc<str>, Arc<str>), BackendCounts>,
 }
@@ -104,8 +112,9 @@ impl Summary {
             == self.forwarded + self.passed.values().sum::<u64>() + self.dropped.values().sum::<u64>()
     }
 
-    /// Counts a frame that was read.
-    pub(super) fn read(&mut self, record: &Record<'_>) {
+    /// Counts a frame that was read, so long after the first.
+    pub(super) fn read(&mut self, record: &Record<'_>, at: Duration) {
+        self.seconds = at.as_secs_f64();
         self.packets += 1;
         self.bytes += u64::from(record.wire_len);
         self.cut_in_capture += u64::from((record.bytes.len() as u64) < u64::from(record.wire_len));

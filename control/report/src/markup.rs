@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 /// Text that is written with the characters of markup escaped; good for content and for quoted attributes.
-pub(super) struct Escaped<T>(pub(super) T);
+pub struct Escaped<T>(pub T);
 
 impl<T: AsRef<str>> Display for Escaped<T> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -24,8 +24,24 @@ impl<T: AsRef<str>> Display for Escaped<T> {
     }
 }
 
+/// Sentences, escaped, in which what stands between two backticks is shown as code.
+pub struct Prose<T>(pub T);
+
+impl<T: AsRef<str>> Display for Prose<T> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0.as_ref();
+        while let Some((before, after)) = rest.split_once('`')
+            && let Some((code, after)) = after.split_once('`')
+        {
+            write!(f, "{}<code>{}</code>", Escaped(before), Escaped(code))?;
+            rest = after;
+        }
+        Escaped(rest).fmt(f)
+    }
+}
+
 /// Formats a count with its thousands apart: `1,234,567`.
-pub(super) fn count(number: u64) -> String {
+pub fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() * 4 / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -38,7 +54,7 @@ pub(super) fn count(number: u64) -> String {
 }
 
 /// Formats a number short enough for an axis: `0.05`, `2.5`, `1,000`, `50k`, `10M`.
-pub(super) fn short(number: f64) -> String {
+pub fn short(number: f64) -> String {
     let magnitude = number.abs();
     let (divisor, unit) = match magnitude {
         _ if magnitude >= 1e9 => (1e9, "G"),
@@ -72,6 +88,12 @@ mod tests {
     fn nothing_of_a_text_is_taken_for_markup() {
         let escaped = Escaped("<b a=\"1\" c='2'>&amp;\u{1}\n").to_string();
         assert_eq!(escaped, "&lt;b a=&quot;1&quot; c=&#39;2&#39;&gt;&amp;amp;\u{fffd} ");
+    }
+
+    #[test]
+    fn code_in_a_sentence_stands_between_backticks() {
+        let prose = Prose("a < b, `mtu` and `a < b`, but ` alone").to_string();
+        assert_eq!(prose, "a &lt; b, <code>mtu</code> and <code>a &lt; b</code>, but ` alone");
     }
 
     #[test]

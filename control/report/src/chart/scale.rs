@@ -2,7 +2,7 @@
 
 /// Spacing of values over an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::report) enum Steps {
+pub enum Steps {
     /// Equal distances are equal differences; the axis begins at zero.
     Linear,
     /// Equal distances are equal ratios.
@@ -18,46 +18,63 @@ pub(super) struct Scale {
     pub(super) marks: Vec<f64>,
 }
 
-/// Number of marks that an axis has, about.
+/// Number of marks that a long axis has, about.
 const MARKS: f64 = 6.0;
 
+/// Length of an axis that a mark takes at least, with its text.
+const MARK: f64 = 62.0;
+
 impl Scale {
-    /// Makes a scale that has room for all of `values`.
-    pub(super) fn over(steps: Steps, values: impl Iterator<Item = f64> + Clone) -> Self {
+    /// Makes a scale that has room for all of `values`, for an axis of this length.
+    pub(super) fn over(steps: Steps, values: impl Iterator<Item = f64> + Clone, length: f64) -> Self {
+        let most_marks = (length / MARK).clamp(2.0, MARKS);
         match steps {
-            Steps::Linear => Self::linear(values.fold(0.0, f64::max)),
+            Steps::Linear => Self::linear(values.fold(0.0, f64::max), most_marks),
             Steps::Logarithmic => {
                 let positive = values.filter(|value| *value > 0.0);
                 let low = positive.clone().fold(f64::INFINITY, f64::min);
                 let high = positive.fold(0.0, f64::max);
-                if low > high { Self::logarithmic(1.0, 10.0) } else { Self::logarithmic(low, high) }
+                let (low, high) = if low > high { (1.0, 10.0) } else { (low, high) };
+                Self::logarithmic(low, high, most_marks)
             }
         }
     }
 
-    fn linear(most: f64) -> Self {
+    fn linear(most: f64, most_marks: f64) -> Self {
         let most = if most > 0.0 { most } else { 1.0 };
-        let step = round_step(most / MARKS);
+        let step = round_step(most / most_marks);
         let count = (most / step - 1e-9).ceil() as usize;
         let marks: Vec<f64> = (0..=count).map(|number| number as f64 * step).collect();
         Self { steps: Steps::Linear, low: 0.0, high: count as f64 * step, marks }
     }
 
-    fn logarithmic(least: f64, most: f64) -> Self {
+    fn logarithmic(least: f64, most: f64, most_marks: f64) -> Self {
         let decade = |value: f64, round: fn(f64) -> f64| round(value.log10()) as i32;
         let first = decade(least * (1.0 + 1e-9), f64::floor);
         let last = decade(most * (1.0 - 1e-9), f64::ceil).max(first + 1);
         let decades = (first..=last).map(|power| 10_f64.powi(power));
-        let marks = if last - first <= 2 {
+        let between = f64::from(last - first) * 3.0 <= most_marks;
+        let every = (f64::from(last - first) / most_marks).ceil().max(1.0) as usize;
+        let marks = if between {
             // Few decades: marks between them as well.
             decades
                 .flat_map(|decade| [1.0, 2.0, 5.0].map(|digit| decade * digit))
                 .filter(|mark| *mark <= 10_f64.powi(last) * (1.0 + 1e-9))
                 .collect()
         } else {
-            decades.collect()
+            decades.step_by(every).collect()
         };
         Self { steps: Steps::Logarithmic, low: 10_f64.powi(first), high: 10_f64.powi(last), marks }
+    }
+
+    /// Makes a linear scale that ends at `end` itself, marked or not.
+    pub(super) fn until(end: f64, length: f64) -> Self {
+        let mut scale = Self::linear(end, (length / MARK).clamp(2.0, 2.0 * MARKS));
+        if end > 0.0 {
+            scale.high = end;
+            scale.marks.retain(|mark| *mark <= end * (1.0 + 1e-9));
+        }
+        scale
     }
 
     /// Position of a value, from 0 at the axis' start to 1 at its end.
@@ -84,7 +101,7 @@ mod tests {
     use super::*;
 
     fn marks(steps: Steps, values: &[f64]) -> Vec<f64> {
-        Scale::over(steps, values.iter().copied()).marks
+        Scale::over(steps, values.iter().copied(), 800.0).marks
     }
 
     #[test]
@@ -109,10 +126,26 @@ mod tests {
     }
 
     #[test]
-    fn places_go_from_zero_to_one() {
-        let linear = Scale::over(Steps::Linear, [100.0].into_iter());
+    fn a_short_axis_has_fewer_marks() {
+        let marks = |steps, values: &[f64]| Scale::over(steps, values.iter().copied(), 200.0).marks;
+        assert_eq!(marks(Steps::Linear, &[100.0]), [0.0, 50.0, 100.0]);
+        assert_eq!(marks(Steps::Logarithmic, &[1e1, 1e7]), [1e1, 1e3, 1e5, 1e7]);
+        assert_eq!(marks(Steps::Logarithmic, &[20.0, 70.0]), [10.0, 20.0, 50.0, 100.0]);
+    }
+
+    #[test]
+    fn a_scale_until_an_end_has_no_mark_beyond_it() {
+        let scale = Scale::until(61.0, 200.0);
+        assert_eq!(scale.marks, [0.0, 20.0, 40.0, 60.0]);
+        assert_eq!(scale.position(61.0), 1.0);
+        assert_eq!(Scale::until(0.0, 400.0).position(0.0), 0.0);
+    }
+
+    #[test]
+    fn positions_go_from_zero_to_one() {
+        let linear = Scale::over(Steps::Linear, [100.0].into_iter(), 800.0);
         assert_eq!([0.0, 50.0, 100.0].map(|value| linear.position(value)), [0.0, 0.5, 1.0]);
-        let logarithmic = Scale::over(Steps::Logarithmic, [1e2, 1e6].into_iter());
+        let logarithmic = Scale::over(Steps::Logarithmic, [1e2, 1e6].into_iter(), 800.0);
         let positions = [1e2, 1e4, 1e6, 0.0].map(|value| (logarithmic.position(value) * 1e6).round() / 1e6);
         assert_eq!(positions, [0.0, 0.5, 1.0, 0.0]);
     }
