@@ -1,7 +1,8 @@
 //! The live appliance between real programs, such as curl, nginx and BIRD, in network namespaces that each test makes;
 //! and the live appliance alone on DPDK's virtual devices, where a test needs no network.
 //!
-//! As root, with Debian's bird2, curl, ethtool, iproute2, iputils-ping, nginx-light, openssl, python3-grpcio and wrk:
+//! As root, with Debian's bird2, curl, ethtool, iproute2, iputils-arping, iputils-ping, nftables, nginx-light, openssl,
+//! python3-grpcio, systemd and wrk:
 //!
 //!     cargo test -p guideway --features fault-injection --test live -- --test-threads=1
 //!
@@ -10,6 +11,7 @@
 
 mod lab;
 
+mod backends;
 mod bgp;
 mod changes;
 mod devices;
