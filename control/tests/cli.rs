@@ -2,5 +2,5 @@
 
 #[test]
 fn verbs_print_what_is_written_here() {
-    trycmd::TestCases::new().case("tests/cli/*.trycmd");
+    trycmd::TestCases::new().case("tests/cli/*.trycmd").case("../docs/tutorial.md");
 }

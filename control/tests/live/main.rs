@@ -24,6 +24,7 @@ mod replay;
 mod start;
 mod taken_out;
 mod traffic;
+mod tutorial;
 mod two_arms;
 mod vlans;
 mod weights;
