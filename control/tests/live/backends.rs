@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -155,10 +155,13 @@ fn set_up(lab: &Lab, scene: &str, blocks: &[&Block], number: usize) -> Option<Pr
                 fs::create_dir_all(&folder).expect("the lab's directory can be written");
                 let path = folder.join(name);
                 fs::write(&path, of(number, &block.text)).expect("the lab's directory can be written");
-                if file.starts_with("/etc/sysctl.d") {
-                    let command = format!("sysctl --load {}", path.display());
-                    let _ = shell(lab, namespace, &command, block.line);
-                }
+                // As the boot does with these files.
+                let command = match file.parent().and_then(Path::to_str) {
+                    Some("/etc/sysctl.d") => format!("sysctl --load {}", path.display()),
+                    Some("/etc/modules-load.d") => format!("xargs modprobe --all < {}", path.display()),
+                    _ => String::new(),
+                };
+                let _ = shell(lab, namespace, &command, block.line);
                 reads_files |= file.starts_with("/etc/systemd/network");
             }
             "yaml" => daemon_set(lab, scene, block, number),

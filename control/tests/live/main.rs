@@ -15,6 +15,7 @@ mod backends;
 mod bgp;
 mod changes;
 mod devices;
+mod documents;
 mod failover;
 mod failures;
 mod faults;
