@@ -7,7 +7,7 @@
 //!     cargo test -p guideway --features fault-injection --test live -- --test-threads=1
 //!
 //! One at a time, as each appliance's worker polls a core without a pause. A module's name, such as `bgp::`, chooses
-//! the module's tests.
+//! the module's tests. `GUIDEWAY_LAB_SLOWNESS=6` multiplies all limits of time, for an emulated machine.
 
 mod lab;
 
