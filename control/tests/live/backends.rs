@@ -168,6 +168,10 @@ fn set_up(lab: &Lab, scene: &str, blocks: &[&Block], number: usize) -> Option<Pr
             other => panic!("line {}: nobody runs {other}", block.line),
         }
     }
+    if blocks.iter().any(|block| block.text.contains("\nName=eth0\n")) {
+        // networkd would go on correcting addresses that somebody else has set a little differently.
+        namespace.ip("address flush dev eth0 scope global\n");
+    }
     reads_files.then(|| {
         let networkd = networkd::start(namespace, lab.directory(), &format!("{number}"), &folder);
         let vips = Family::BOTH.map(|family| Vip::Routed.address(family).to_string());
