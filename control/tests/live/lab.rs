@@ -17,9 +17,12 @@ pub(crate) mod client;
 pub(crate) mod conversation;
 pub(crate) mod datagram_server;
 mod decapsulation;
+pub(crate) mod document;
 pub(crate) mod grpc_server;
+pub(crate) mod kernel;
 pub(crate) mod load;
 pub(crate) mod namespace;
+pub(crate) mod networkd;
 pub(crate) mod patience;
 pub(crate) mod process;
 pub(crate) mod scratch;
@@ -50,8 +53,15 @@ pub(crate) struct Lab {
 }
 
 impl Lab {
-    /// Makes the namespaces of this many appliances and backends; nothing runs in them yet.
+    /// Makes the namespaces of this many appliances and backends, which have the VIPs; nothing runs in them yet.
     pub(crate) fn new(appliances: usize, backends: usize) -> Self {
+        let lab = Self::bare(appliances, backends);
+        lab.backends.iter().for_each(prepare_backend);
+        lab
+    }
+
+    /// Makes the namespaces like [`Lab::new`], with backends that have their own addresses and nothing else.
+    pub(crate) fn bare(appliances: usize, backends: usize) -> Self {
         let number = next_number();
         let namespace = |role: &str| Namespace::new(number, role);
 
@@ -75,16 +85,8 @@ impl Lab {
         };
         let backend = |number| {
             let backend = namespace(&format!("backend{number}"));
-            // Only the appliance answers ARP for the VIPs. IPv6 needs no such settings: a kernel answers for an
-            // address on that address's own device only.
-            backend.set("ipv4/conf/all/arp_ignore", "1");
-            backend.set("ipv4/conf/all/arp_announce", "2");
             plug(&switch, &format!("backend{number}"), &backend, "eth0");
             backend.ip(&own_addresses("eth0", |family| address::backend(number, family)));
-            for vip in Vip::BOTH.into_iter().flat_map(|vip| Family::BOTH.map(|family| vip.address(family))) {
-                let (length, nodad) = if vip.is_ipv4() { (32, "") } else { (128, "nodad") };
-                backend.ip(&format!("address add {vip}/{length} dev lo {nodad}\n"));
-            }
             backend
         };
         let lab = Self {
@@ -143,6 +145,17 @@ impl Lab {
         let mut command = self.appliance(number).command("cat");
         let output = command.arg("/sys/class/net/eth0/address").output().expect("`ip` can be run");
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+}
+
+/// Gives a backend the VIPs, for which only the appliance answers ARP. IPv6 needs no such settings: a kernel answers for
+/// an address on that address's own device only.
+fn prepare_backend(backend: &Namespace) {
+    backend.set("ipv4/conf/all/arp_ignore", "1");
+    backend.set("ipv4/conf/all/arp_announce", "2");
+    for vip in Vip::BOTH.into_iter().flat_map(|vip| Family::BOTH.map(|family| vip.address(family))) {
+        let (length, nodad) = if vip.is_ipv4() { (32, "") } else { (128, "nodad") };
+        backend.ip(&format!("address add {vip}/{length} dev lo {nodad}\n"));
     }
 }
 

@@ -1,19 +1,22 @@
 //! The live appliance between real programs, such as curl, nginx and BIRD, in network namespaces that each test makes;
 //! and the live appliance alone on DPDK's virtual devices, where a test needs no network.
 //!
-//! As root, with Debian's bird2, curl, ethtool, iproute2, iputils-ping, nftables, nginx-light, openssl, python3-grpcio and wrk:
+//! As root, with Debian's bird2, curl, ethtool, iproute2, iputils-arping, iputils-ping, nftables, nginx-light, openssl,
+//! python3-grpcio, systemd and wrk:
 //!
 //!     cargo test -p guideway --features fault-injection --test live -- --test-threads=1
 //!
 //! One at a time, as each appliance's worker polls a core without a pause. A module's name, such as `bgp::`, chooses
-//! the module's tests.
+//! the module's tests. `GUIDEWAY_LAB_SLOWNESS=6` multiplies all limits of time, for an emulated machine.
 
 mod lab;
 
+mod backends;
 mod bgp;
 mod changes;
 mod devices;
 mod doctor;
+mod documents;
 mod failover;
 mod failures;
 mod faults;
@@ -23,6 +26,7 @@ mod replay;
 mod start;
 mod taken_out;
 mod traffic;
+mod tutorial;
 mod two_arms;
 mod vlans;
 mod weights;

@@ -124,3 +124,26 @@ fn every_verb_is_in_a_manual() {
 fn paths_in_documents_exist() {
     assert_none("A document names a file that is not there", &documents::lost_paths());
 }
+
+#[test]
+fn every_command_in_a_document_is_run_or_says_why_not() {
+    assert_none("CONTRIBUTING.md has the words for a block of commands", &documents::unmarked_commands());
+}
+
+#[test]
+fn links_in_documents_lead_somewhere() {
+    assert_none("A document links to what is not there", &documents::lost_links());
+}
+
+#[test]
+fn the_index_and_the_book_have_every_document() {
+    assert_none("A document is in the index and in the book", &documents::left_out_of_the_book());
+}
+
+#[test]
+fn every_setting_has_its_correspondence_to_google_cloud() {
+    assert_none(
+        "docs/google-cloud.md names each setting, with its field or as ours",
+        &documents::settings_without_correspondence(),
+    );
+}

@@ -34,7 +34,16 @@ impl<'l> Appliance<'l> {
 
     /// Starts an appliance like [`Appliance::start`]; fails if the process ends first.
     pub(crate) fn try_start(lab: &'l Lab, number: usize, setup: &Setup) -> Result<Self, Ended> {
-        let toml = setup.toml(number, &socket(lab, number));
+        Self::try_start_with(lab, number, &setup.toml(number, &socket(lab, number)))
+    }
+
+    /// Starts an appliance of this configuration, and waits until every backend is healthy.
+    pub(crate) fn start_with(lab: &'l Lab, number: usize, toml: &str) -> Self {
+        let started = Self::try_start_with(lab, number, toml);
+        started.unwrap_or_else(|ended| panic!("guideway ended ({}): {}", ended.status, ended.stderr))
+    }
+
+    fn try_start_with(lab: &'l Lab, number: usize, toml: &str) -> Result<Self, Ended> {
         fs::write(config(lab, number), toml).expect("the lab's directory can be written");
         let mut appliance = Self { lab, number, process: run(lab, number) };
         if appliance.is_ready() { Ok(appliance) } else { Err(appliance.process.finish(Duration::ZERO)) }
@@ -178,6 +187,7 @@ fn config(lab: &Lab, number: usize) -> PathBuf {
     lab.directory().join(format!("guideway-{number}.toml"))
 }
 
-fn socket(lab: &Lab, number: usize) -> PathBuf {
+/// Path of the admin socket of an appliance.
+pub(crate) fn socket(lab: &Lab, number: usize) -> PathBuf {
     lab.directory().join(format!("admin-{number}.sock"))
 }
