@@ -136,6 +136,8 @@ struct Round<'a> {
     snapshot: &'a Snapshot,
     table: &'a ConntrackTable,
     hasher: &'a TrackingHasher,
+    /// Number of the worker.
+    number: usize,
     now: Tick,
 }
 
@@ -189,7 +191,7 @@ impl Pipeline {
         assert!(frames.len() <= BURST && frames.len() == decisions.len());
         let Self { hasher, number, general_alone, counters, budgets, first_fragments, candidates } = self;
         let mut steps = [Step::NONE; BURST];
-        let round = Round { snapshot, table, hasher, now };
+        let round = Round { snapshot, table, hasher, number: *number, now };
         let mut worker = Worker { counters, budgets, first_fragments };
         match snapshot.networks.of_port(port) {
             OfPort::One(network) if !*general_alone => {

@@ -22,6 +22,7 @@ pub mod forwarding_state;
 pub mod lookup_table_view;
 pub mod names;
 pub mod path_mtu;
+pub mod recent_traffic;
 #[cfg(any(test, feature = "test-support"))]
 pub mod sample;
 pub mod service;

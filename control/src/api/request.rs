@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::view::{
     Backend, BackendList, ConntrackList, ConntrackLookup, Drain, EventList, NeighborReplies, Reload,
-    Remaining, Stats, Status, Stopping, Undrained, Vip, VipList,
+    Remaining, RuleList, ServiceList, Stats, Status, Stopping, Undrained, Vip, VipList,
 };
 
 /// Channel for one answer; a receiver that is gone by then is no error.
@@ -33,6 +33,16 @@ pub enum Request {
     Stats {
         /// Channel for the counters.
         reply: Reply<Stats>,
+    },
+    /// Lists backend services with their traffic.
+    ServiceList {
+        /// Channel for the list.
+        reply: Reply<ServiceList>,
+    },
+    /// Lists forwarding rules with their traffic.
+    RuleList {
+        /// Channel for the list.
+        reply: Reply<RuleList>,
     },
     /// Lists tracked connections.
     ConntrackList {

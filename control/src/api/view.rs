@@ -12,6 +12,7 @@ mod drops;
 mod error;
 mod event;
 mod health;
+mod listing;
 mod operator;
 mod reload;
 mod stats;
@@ -27,11 +28,13 @@ pub use drops::{CountedBy, DropRow, Drops};
 pub use error::{ErrorView, LocatedError};
 pub use event::{Event, EventKind, EventList};
 pub use health::{HealthCheck, HealthChecks, Quantiles, RuleCheck, WeightStatus};
+pub use listing::{ListedRule, ListedService, RuleList, ServiceList};
 pub use operator::{OperatorSetting, OperatorSettings};
 pub use reload::{Change, ChangeKind, Reload, Stopping};
 pub use stats::{
-    BackendStats, ConntrackCounts, ConntrackStats, FragmentStats, HostStackStats, IcmpErrorStats, LinkStats,
-    PacketStats, PortStats, RuleStats, ServiceStats, Stats, Traffic, TunnelErrorStats, WorkerStats,
+    Arrivals, BackendStats, ConntrackCounts, ConntrackStats, FragmentStats, HostStackStats, IcmpErrorStats,
+    LinkStats, PacketStats, PortStats, Rates, RuleStats, ServiceStats, Stats, Traffic, TunnelErrorStats,
+    WorkerStats,
 };
 pub use status::{Port, PortState, RssState, Service, Status, Worker, WorkerQueues, WorkerState};
 pub use vip::{NeighborReplies, Vip, VipList};

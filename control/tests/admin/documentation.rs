@@ -3,7 +3,7 @@
 use guideway::api::admin::routes;
 use guideway::api::view::{
     BackendList, ConntrackList, ConntrackLookup, Drain, Drops, ErrorView, EventKind, EventList, Reload,
-    Remaining, Stats, Status, Stopping, VipList,
+    Remaining, RuleList, ServiceList, Stats, Status, Stopping, VipList,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -69,6 +69,8 @@ fn every_example_is_as_the_appliance_would_write_it() {
             "drops" => is_view::<Drops>(text),
             "conntrack" => is_view::<ConntrackList>(text),
             "flow" => is_view::<ConntrackLookup>(text),
+            "services" => is_view::<ServiceList>(text),
+            "rules" => is_view::<RuleList>(text),
             "backends" => is_view::<BackendList>(text),
             "remaining" => is_view::<Remaining>(text),
             "events" => is_view::<EventList>(text),
@@ -81,5 +83,5 @@ fn every_example_is_as_the_appliance_would_write_it() {
         assert!(is_view, "{name}");
         examples += 1;
     }
-    assert_eq!(examples, 13);
+    assert_eq!(examples, 15);
 }

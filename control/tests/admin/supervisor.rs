@@ -15,7 +15,8 @@ use guideway::api::metrics::Exporter;
 use guideway::api::request::{Refused, Reply, Request};
 use guideway::api::view::{
     Backend, BackendList, Change, ChangeKind, ConntrackList, ConntrackLookup, DrainEnd, EventList,
-    NeighborReplies, Reload, Remaining, Stopping, Undrained, Vip, VipList, WeightSource,
+    NeighborReplies, Reload, Remaining, RuleList, ServiceList, Stopping, Undrained, Vip, VipList,
+    WeightSource,
 };
 use guideway_model::config::{Config, VipRange};
 use guideway_model::service::UnknownName;
@@ -187,6 +188,10 @@ impl Script {
                 send(reply, Ok(status));
             }
             Request::Stats { reply } => send(reply, Ok(sample::stats())),
+            Request::ServiceList { reply } => {
+                send(reply, Ok(ServiceList { services: sample::services() }));
+            }
+            Request::RuleList { reply } => send(reply, Ok(RuleList { rules: sample::rules() })),
             Request::ConntrackList { service, backend, limit, reply } => {
                 let mut entries = sample::entries();
                 entries.retain(|entry| service.as_ref().is_none_or(|service| *service == entry.service));

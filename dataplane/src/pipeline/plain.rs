@@ -417,7 +417,7 @@ fn admit_plain<'f, P: Plain<'f>>(
 ) {
     plain.write_to(step.packet.tag_len, &mut candidate.packet);
     *decision = Decision::pending(step.rule, step.service, frame);
-    candidate.service = step.service;
+    (candidate.rule, candidate.service) = (step.rule, step.service);
     candidate.quoted = false;
     candidate.apart = if step.came.is_routed() { Apart::Routed } else { Apart::No };
 }

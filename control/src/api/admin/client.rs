@@ -23,8 +23,8 @@ use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::api::view::{
-    Backend, BackendList, ConntrackList, ConntrackLookup, Drain, Drops, EventList, Reload, Remaining, Stats,
-    Status, Stopping, Undrained, Vip, VipList,
+    Backend, BackendList, ConntrackList, ConntrackLookup, Drain, Drops, EventList, Reload, Remaining,
+    RuleList, ServiceList, Stats, Status, Stopping, Undrained, Vip, VipList,
 };
 
 pub use capture::{Capture, CaptureOrder};
@@ -108,6 +108,22 @@ impl Client {
     ) -> Result<ConntrackLookup, ClientError> {
         let query = query([("flow", Some(flow)), ("network", network)]);
         self.get(&format!("/v1/conntrack/flow{query}")).await
+    }
+
+    /// Lists backend services with their traffic.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn service_list(&self) -> Result<ServiceList, ClientError> {
+        self.get("/v1/services").await
+    }
+
+    /// Lists forwarding rules with their traffic.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn rule_list(&self) -> Result<RuleList, ClientError> {
+        self.get("/v1/rules").await
     }
 
     /// Lists the backends of a service, or all.
