@@ -148,6 +148,7 @@ fn workers_that_insert_one_key_at_once_agree() {
     const WORKERS: u32 = 4;
     const ROUNDS: u64 = 5_000;
     let table = ConntrackTable::with_capacity(10).unwrap();
+    let census = Census::new(WORKERS as usize, WORKERS as usize);
     let start = Barrier::new(WORKERS as usize);
     let entry = |worker| Entry {
         backend: BackendHandle(worker),
@@ -158,12 +159,14 @@ fn workers_that_insert_one_key_at_once_agree() {
     };
     let learned = thread::scope(|scope| {
         let workers = [0, 1, 2, 3].map(|worker| {
-            let (table, start) = (&table, &start);
+            let (table, census, start) = (&table, &census, &start);
             scope.spawn(move || {
+                let own = census.worker(worker as usize);
                 let mut learned = Vec::new();
                 for round in 0..ROUNDS {
                     start.wait();
-                    let outcome = table.insert(TrackingKey(round), entry(worker), |_| Standing::Live);
+                    let outcome =
+                        table.insert_counted(TrackingKey(round), entry(worker), |_| Standing::Live, own);
                     learned.push(if let Inserted::Lost(winner) = outcome {
                         winner.backend.0
                     } else {
@@ -171,7 +174,11 @@ fn workers_that_insert_one_key_at_once_agree() {
                     });
                     if start.wait().is_leader() {
                         assert_eq!(table.occupancy(), 1);
-                        table.sweep(&mut SweepCursor::default(), table.bucket_count(), |_| Standing::Void);
+                        let told = (0..WORKERS).map(BackendHandle);
+                        let told = told.map(|backend| census.entries(backend, Generation(0), Generation(0)));
+                        assert_eq!(told.sum::<u64>(), 1, "whoever has settled it for whom");
+                        let (cursor, buckets) = (&mut SweepCursor::default(), table.bucket_count());
+                        table.sweep_counted(cursor, buckets, |_| Standing::Void, own);
                     }
                 }
                 learned

@@ -245,8 +245,8 @@ fn empty_pairs(count: usize) -> Option<Pairs> {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::super::SweepCursor;
     use super::super::entry::{State, ValidState};
+    use super::super::{Census, SweepCursor};
     use super::*;
     use crate::backend::{BackendHandle, Generation};
 
@@ -359,11 +359,13 @@ mod tests {
             let key = TrackingKey(2 * n as u64);
             near.slot(n).occupy(State(0), key, &entry(1), || true).expect("it was empty");
         }
+        let census = Census::new(1, 3);
         assert_eq!(
-            table.insert(TrackingKey(8), entry(2), live),
+            table.insert_counted(TrackingKey(8), entry(2), live, census.worker(0)),
             Inserted::Full,
             "all are tentative, for ever"
         );
+        assert_eq!(census.entries(BackendHandle(2), Generation(0), Generation(0)), 0);
         assert!((BUCKET..PAIR).all(|n| near.slot(n).state().is_empty()));
     }
 
