@@ -279,16 +279,16 @@ fn capture(path: Option<&Path>) -> Result<(String, Source), String> {
 }
 
 fn backend_shares(state: &ForwardingState) -> Vec<BackendShare> {
-    let volumes = state.traffic_totals().volumes();
+    let totals = state.traffic_totals().totals();
     let mut of_services: BTreeMap<&str, u64> = BTreeMap::new();
-    for ((service, _), volume) in &volumes.backends {
-        *of_services.entry(service).or_default() += volume.packets;
+    for ((service, _), traffic) in &totals.backends {
+        *of_services.entry(service).or_default() += traffic.volume.packets;
     }
     let mut shares = Vec::new();
     for table in state.lookup_tables() {
         for share in table.shares() {
             let backend = (table.service().into(), share.backend.into());
-            let packets = volumes.backends.get(&backend).map_or(0, |volume| volume.packets);
+            let packets = totals.backends.get(&backend).map_or(0, |traffic| traffic.volume.packets);
             let all = of_services.get(table.service()).copied().unwrap_or(0);
             shares.push(BackendShare {
                 backend_service: table.service().to_owned(),

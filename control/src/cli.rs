@@ -31,8 +31,10 @@ mod plan;
 mod reload;
 mod replay;
 mod ring;
+mod rule;
 mod run;
 mod schema;
+mod service;
 mod stats;
 mod status;
 mod stop;
@@ -94,6 +96,10 @@ enum Verb {
     Conntrack(conntrack::Args),
     /// Shows backends, drains them, changes their weights.
     Backend(backend::Args),
+    /// Shows backend services and their traffic.
+    Service(service::Args),
+    /// Shows forwarding rules and their traffic.
+    Rule(rule::Args),
     /// Shows VIPs, announces and withdraws them.
     Vip(vip::Args),
     /// Shows events: changes of health and weights, commands, reloads, failures.
@@ -156,6 +162,8 @@ pub(crate) fn run() -> Exit {
         Verb::Drops(args) => drops::run(&args),
         Verb::Conntrack(args) => conntrack::run(&args),
         Verb::Backend(args) => backend::run(&args),
+        Verb::Service(args) => service::run(&args),
+        Verb::Rule(args) => rule::run(&args),
         Verb::Vip(args) => vip::run(&args),
         Verb::Events(args) => events::run(&args),
         Verb::Capture(args) => capture::run(&args),

@@ -136,9 +136,9 @@ fn a_thousand_reloads_under_full_load_lose_no_packet_and_leave_no_memory_behind(
     assert_eq!(received, sent, "every packet came back");
     assert_eq!((counted.pipeline.offered, counted.pipeline.forwarded), (sent, sent));
     assert_eq!(counted.io.tx_full, 0);
-    let volumes = appliance.state().traffic_totals().volumes();
+    let totals = appliance.state().traffic_totals().totals();
     assert_eq!(
-        volumes.rules["web"].packets, sent,
+        totals.rules["web"].volume.packets, sent,
         "counters outlive the numberings that they were counted in"
     );
     println!("{sent} packets, {RELOADS} reloads");

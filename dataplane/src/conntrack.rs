@@ -167,6 +167,8 @@
 //! worker that comes second to the last free slot with the same key, if the first stays *busy* for as long; and to one
 //! that finds all slots of the home bucket busy or tentative for as long, since none of them can say that it overflows.
 //!
+//! **The entries of a backend are counted** by whoever makes or ends one, in counters of its own ([`Census`]).
+//!
 //! `tests/conntrack_loom` tries these claims under the interleavings that loom finds for two and three workers, with
 //! a bound on preemptions; `tests/conntrack_stress.rs` on hardware; `tests/conntrack_model.rs` compares one worker's
 //! table with a map.
@@ -178,6 +180,7 @@
 //! however many there are. No opinion of validity: callers judge, with the snapshot at hand.
 
 mod aging;
+mod census;
 mod entry;
 mod found;
 mod insertion;
@@ -189,6 +192,7 @@ mod slot;
 mod table;
 
 pub use aging::{IDLE_PASS_SECONDS, LONGEST_PASS_SECONDS, SweepCursor, Sweeps};
+pub use census::{Census, WorkerCensus};
 pub use entry::{Entry, Stage, ValidState};
 pub use found::Found;
 pub(crate) use neighbourhood::Home;

@@ -13,7 +13,7 @@
 //!    A later fragment goes where the first of its datagram went ([`first_fragments`]).
 //! 5. [`delivery`] turns the frame into the one that the backend gets, and [`egress`] says by which port it leaves.
 //! 6. A [`verdict`] says what became of it; [`counters`] count each packet once, [`traffic_counters`] those of each rule
-//!    and backend.
+//!    and backend, and the connections that begin.
 //!
 //! All that a packet is decided by is in one immutable [`snapshot`], the conntrack table, and the [`time`] of its burst.
 
@@ -43,3 +43,4 @@ pub mod time;
 pub mod traffic_counters;
 pub mod verdict;
 pub mod wire;
+mod worker_cells;

@@ -142,6 +142,8 @@ struct Round<'a> {
     hasher: &'a TrackingHasher,
     /// Backends of the snapshot as plain packets see them.
     backends: PlainBackends<'a>,
+    /// Number of the worker.
+    number: usize,
     now: Tick,
 }
 
@@ -196,7 +198,7 @@ impl Pipeline {
         let Self { hasher, number, general_alone, counters, budgets, first_fragments, candidates } = self;
         let mut steps = [Step::NONE; BURST];
         let backends = snapshot.backends.plain();
-        let round = Round { snapshot, table, hasher, backends, now };
+        let round = Round { snapshot, table, hasher, backends, number: *number, now };
         let mut worker = Worker { counters, budgets, first_fragments };
         match snapshot.networks.of_port(port) {
             OfPort::One(network) if !*general_alone => {

@@ -41,7 +41,7 @@ pub struct Snapshot {
     pub backends: Backends,
     /// Key of the selection hash, for the whole fleet.
     pub seed: Seed,
-    /// Counters of the traffic through each rule and to each backend.
+    /// Counters of the traffic through each rule and to each backend, and of backends' conntrack entries.
     pub traffic_counters: Arc<TrafficCounters>,
 }
 

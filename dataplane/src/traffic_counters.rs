@@ -1,4 +1,4 @@
-//! Packets and bytes by rule and by backend, counted beside the snapshot that numbers them.
+//! Packets, bytes and new connections by rule and by backend, counted beside the snapshot that numbers them.
 //!
 //! Numbers of rules and backends mean something only together with the snapshot that they come from, so the counters are
 //! a part of it. Snapshots with one numbering share them; a reload brings new ones, and whoever reads them adds up the
@@ -6,12 +6,15 @@
 //! two.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use zerocopy::{FromZeros, KnownLayout};
 
 use crate::backend::BackendHandle;
+use crate::conntrack::{Census, WorkerCensus};
 use crate::forwarding_rule::RuleId;
+use crate::worker_cells::WorkerCells;
 
 /// Packets, and the bytes of their frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,6 +31,23 @@ impl Volume {
     pub fn add(&mut self, other: Self) {
         self.packets += other.packets;
         self.bytes += other.bytes;
+    }
+}
+
+/// Traffic of a rule or to a backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Packets and bytes.
+    pub volume: Volume,
+    /// Conntrack entries made for a packet, or replaced under their own key: connections that have begun, or sessions.
+    pub new_connections: u64,
+}
+
+impl Traffic {
+    /// Adds other traffic.
+    pub fn add(&mut self, other: Self) {
+        self.volume.add(other.volume);
+        self.new_connections += other.new_connections;
     }
 }
 
@@ -62,42 +82,26 @@ pub struct TrafficCounters {
 /// Traffic of one worker; written by it alone.
 #[derive(Debug)]
 pub struct WorkerTrafficCounters {
-    rules: Cells,
-    backends: Cells,
-}
-
-/// Counters of one worker that no cache line has in common with anything else.
-///
-/// The allocator puts workers' memory side by side, and a line that two of them write to would travel between their cores
-/// with every burst. So there is room before the first counter and behind the last one that nobody uses.
-#[derive(Debug)]
-struct Cells(Box<[TrafficCounter]>);
-
-/// Bytes that a processor fetches together: two lines of 64.
-const LINES: usize = 128;
-
-/// Counters before the first and behind the last that nobody uses.
-const UNUSED: usize = LINES / size_of::<TrafficCounter>();
-
-impl Cells {
-    /// So many counters at zero, which take no memory before they are counted: the system gives zeros at the first use,
-    /// from the memory that is nearest to the worker.
-    fn new(count: usize) -> Self {
-        let cells = <[TrafficCounter]>::new_box_zeroed_with_elems(count + 2 * UNUSED);
-        Self(cells.expect("memory for 16 bytes a rule or backend"))
-    }
-
-    #[inline]
-    fn used(&self) -> &[TrafficCounter] {
-        &self.0[UNUSED..self.0.len() - UNUSED]
-    }
+    rules: WorkerCells<TrafficCounter>,
+    backends: WorkerCells<TrafficCounter>,
+    /// New connections: apart, as few packets begin one.
+    begun_by_rule: WorkerCells<AtomicU64>,
+    begun_by_backend: WorkerCells<AtomicU64>,
+    /// Entries of the conntrack table, which outlive the numbering.
+    census: Arc<WorkerCensus>,
 }
 
 impl TrafficCounters {
-    /// Counters at zero, for so many workers, rules and backend handles.
-    pub fn new(workers: usize, rules: usize, backends: usize) -> Self {
-        let worker = |_| WorkerTrafficCounters { rules: Cells::new(rules), backends: Cells::new(backends) };
-        Self { workers: (0..workers).map(worker).collect() }
+    /// Counters at zero for the workers of a census, for so many rules and backend handles.
+    pub fn new(census: &Census, rules: usize, backends: usize) -> Self {
+        let worker = |census: &Arc<WorkerCensus>| WorkerTrafficCounters {
+            rules: WorkerCells::new(rules),
+            backends: WorkerCells::new(backends),
+            begun_by_rule: WorkerCells::new(rules),
+            begun_by_backend: WorkerCells::new(backends),
+            census: Arc::clone(census),
+        };
+        Self { workers: census.workers().map(worker).collect() }
     }
 
     /// Counters of a worker; `None` if nobody reads what it counts.
@@ -107,32 +111,60 @@ impl TrafficCounters {
     }
 
     /// Traffic of a rule, over all workers.
-    pub fn rule(&self, rule: RuleId) -> Volume {
-        self.sum(|worker| worker.rules.used().get(usize::from(rule.0)))
+    pub fn rule(&self, rule: RuleId) -> Traffic {
+        let index = usize::from(rule.0);
+        self.sum(|worker| Some((worker.rules.used().get(index)?, worker.begun_by_rule.used().get(index)?)))
     }
 
     /// Traffic to a backend, over all workers.
-    pub fn backend(&self, backend: BackendHandle) -> Volume {
-        self.sum(|worker| worker.backends.used().get(backend.0 as usize))
+    pub fn backend(&self, backend: BackendHandle) -> Traffic {
+        let index = backend.0 as usize;
+        self.sum(|worker| {
+            Some((worker.backends.used().get(index)?, worker.begun_by_backend.used().get(index)?))
+        })
     }
 
     fn sum<'a>(
         &'a self,
-        counter: impl Fn(&'a WorkerTrafficCounters) -> Option<&'a TrafficCounter>,
-    ) -> Volume {
-        let mut sum = Volume::default();
-        self.workers.iter().filter_map(counter).for_each(|counter| sum.add(counter.read()));
+        counters: impl Fn(&'a WorkerTrafficCounters) -> Option<(&'a TrafficCounter, &'a AtomicU64)>,
+    ) -> Traffic {
+        let mut sum = Traffic::default();
+        self.workers.iter().filter_map(counters).for_each(|(volume, begun)| {
+            sum.add(Traffic { volume: volume.read(), new_connections: begun.load(Ordering::Relaxed) });
+        });
         sum
     }
 }
 
 impl WorkerTrafficCounters {
+    /// Counts a connection of `rule` that has begun, and goes to `backend`.
+    #[inline(always)]
+    pub fn begin(&self, rule: RuleId, backend: BackendHandle) {
+        // Relaxed: as in `count`.
+        let count =
+            |counter: &AtomicU64| counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        if let Some(counter) = self.begun_by_rule.at(rule.0.into()) {
+            count(counter);
+        }
+        if let Some(counter) = self.begun_by_backend.at(backend.0) {
+            count(counter);
+        }
+    }
+
+    /// The worker's part of the census, which counts entries of the conntrack table.
+    #[inline(always)]
+    pub fn census(&self) -> &WorkerCensus {
+        &self.census
+    }
+
     /// Addresses that the worker writes to.
-    pub fn addresses(&self) -> [Range<usize>; 2] {
-        [&self.rules, &self.backends].map(|cells| {
-            let used = cells.used().as_ptr_range();
-            used.start.addr()..used.end.addr()
-        })
+    pub fn addresses(&self) -> [Range<usize>; 4] {
+        [
+            self.rules.addresses(),
+            self.backends.addresses(),
+            self.begun_by_rule.addresses(),
+            self.begun_by_backend.addresses(),
+        ]
     }
 }
 
@@ -176,32 +208,36 @@ impl<'a> Tally<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::worker_cells::LINES;
 
     #[test]
     fn workers_count_apart_and_are_read_together() {
-        let traffic_counters = TrafficCounters::new(2, 3, 1);
+        let traffic_counters = TrafficCounters::new(&Census::new(2, 0), 3, 1);
         for (worker, bytes) in [(0, 60), (1, 100), (1, 40)] {
             let tally = Tally::new(traffic_counters.worker(worker));
             tally.receive(RuleId(2), bytes);
             tally.send(BackendHandle(0), bytes as usize);
+            traffic_counters.worker(worker).expect("there are two").begin(RuleId(2), BackendHandle(0));
         }
-        assert_eq!(traffic_counters.rule(RuleId(2)), Volume { packets: 3, bytes: 200 });
-        assert_eq!(traffic_counters.backend(BackendHandle(0)), Volume { packets: 3, bytes: 200 });
-        assert_eq!(traffic_counters.rule(RuleId(0)), Volume::default());
+        let all = Traffic { volume: Volume { packets: 3, bytes: 200 }, new_connections: 3 };
+        assert_eq!(traffic_counters.rule(RuleId(2)), all);
+        assert_eq!(traffic_counters.backend(BackendHandle(0)), all);
+        assert_eq!(traffic_counters.rule(RuleId(0)), Traffic::default());
     }
 
     #[test]
     fn what_has_no_place_is_nobodys() {
-        let traffic_counters = TrafficCounters::new(1, 1, 1);
+        let traffic_counters = TrafficCounters::new(&Census::new(1, 0), 1, 1);
         Tally::new(traffic_counters.worker(0)).send(BackendHandle(1), 60);
         assert!(traffic_counters.worker(1).is_none());
-        assert_eq!(traffic_counters.backend(BackendHandle(1)), Volume::default());
+        traffic_counters.worker(0).expect("there is one").begin(RuleId(1), BackendHandle(1));
+        assert_eq!(traffic_counters.backend(BackendHandle(1)), Traffic::default());
     }
 
     #[test]
     fn no_line_is_written_by_two_workers() {
         for (rules, backends) in [(0, 0), (1, 1), (3, 5), (8, 8), (100, 1_000)] {
-            let traffic_counters = TrafficCounters::new(8, rules, backends);
+            let traffic_counters = TrafficCounters::new(&Census::new(8, 0), rules, backends);
             let mut lines = std::collections::HashMap::new();
             for (number, worker) in traffic_counters.workers.iter().enumerate() {
                 for range in worker.addresses() {

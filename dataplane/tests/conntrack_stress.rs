@@ -2,13 +2,13 @@
 #![cfg(not(loom))]
 
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use std::thread;
 use std::time::Duration;
 
 use guideway_dataplane::backend::{BackendHandle, Generation};
 use guideway_dataplane::conntrack::{
-    ConntrackTable, Entry, Inserted, Stage, Standing, SweepCursor, TrackingKey,
+    Census, ConntrackTable, Entry, Inserted, Stage, Standing, SweepCursor, TrackingKey,
 };
 use guideway_dataplane::time::Tick;
 
@@ -73,11 +73,82 @@ fn no_worker_ever_finds_another_keys_entry() {
     assert_eq!(table.occupancy(), held, "every entry is some key's only one");
 }
 
+/// Workers contend for every slot while a backend's generation moves on; whenever they rest, what they have counted is what a
+/// walk of the table finds.
+#[test]
+fn what_workers_have_counted_is_what_a_walk_finds() {
+    const WORKERS: usize = 4;
+    const ROUNDS: usize = 200;
+    const STEPS: usize = 500;
+    const BACKENDS: u32 = 3;
+    // A single pair of buckets, and twice as many keys as it has slots.
+    const KEYS: u64 = 16;
+    let table = ConntrackTable::with_capacity(4).unwrap();
+    let census = Census::new(WORKERS, BACKENDS as usize);
+    let generations: [AtomicU32; BACKENDS as usize] = Default::default();
+    let in_force = |backend: u32| Generation(generations[backend as usize].load(Ordering::Relaxed));
+    // Of entries that persist, no generation moves on.
+    let judge = |entry: &Entry| {
+        let is_void = !entry.persists && entry.generation != in_force(entry.backend.0);
+        if is_void { Standing::Void } else { entry.stage.standing() }
+    };
+    let start = Barrier::new(WORKERS + 1);
+    let counted = AtomicU64::new(0);
+    thread::scope(|scope| {
+        let (table, census, start, generations) = (&table, &census, &start, &generations);
+        for worker in 0..WORKERS {
+            scope.spawn(move || {
+                let own = census.worker(worker);
+                let mut seed = worker as u64;
+                let mut cursor = SweepCursor::default();
+                for _ in 0..ROUNDS {
+                    start.wait();
+                    for _ in 0..STEPS {
+                        let dice = random(&mut seed);
+                        let key = TrackingKey(dice % KEYS);
+                        let backend = (dice >> 8) as u32 % BACKENDS;
+                        let persists = dice & 1 << 20 != 0;
+                        let entry = Entry {
+                            backend: BackendHandle(backend),
+                            generation: if persists { Generation(0) } else { in_force(backend) },
+                            persists,
+                            stage: Stage::ALL[(dice >> 32) as usize % 4],
+                            seen: Tick(0),
+                        };
+                        match dice >> 60 {
+                            0 => drop(generations[backend as usize].fetch_add(1, Ordering::Relaxed)),
+                            1..4 => drop(table.sweep_counted(&mut cursor, 2, judge, own)),
+                            4..9 => drop(table.restart_counted(key, entry, judge, own)),
+                            _ => drop(table.insert_counted(key, entry, judge, own)),
+                        }
+                    }
+                    start.wait();
+                }
+            });
+        }
+        for round in 0..ROUNDS {
+            start.wait();
+            start.wait();
+            for backend in (0..BACKENDS).map(BackendHandle) {
+                let of_backend = |entry: &Entry| {
+                    entry.backend == backend && (entry.persists || entry.generation == in_force(backend.0))
+                };
+                let walked = table.entries().filter(|(_, entry)| of_backend(entry)).count() as u64;
+                let told = census.entries(backend, in_force(backend.0), Generation(0));
+                assert_eq!(told, walked, "{backend:?} in round {round}");
+                counted.fetch_add(walked, Ordering::Relaxed);
+            }
+        }
+    });
+    assert!(counted.into_inner() > ROUNDS as u64, "the table was nearly empty");
+}
+
 #[test]
 fn workers_that_insert_one_key_at_once_agree() {
     const WORKERS: u32 = 4;
     const ROUNDS: u64 = 5_000;
     let table = ConntrackTable::with_capacity(10).unwrap();
+    let census = Census::new(WORKERS as usize, WORKERS as usize);
     let start = Barrier::new(WORKERS as usize);
     let entry = |worker| Entry {
         backend: BackendHandle(worker),
@@ -88,12 +159,14 @@ fn workers_that_insert_one_key_at_once_agree() {
     };
     let learned = thread::scope(|scope| {
         let workers = [0, 1, 2, 3].map(|worker| {
-            let (table, start) = (&table, &start);
+            let (table, census, start) = (&table, &census, &start);
             scope.spawn(move || {
+                let own = census.worker(worker as usize);
                 let mut learned = Vec::new();
                 for round in 0..ROUNDS {
                     start.wait();
-                    let outcome = table.insert(TrackingKey(round), entry(worker), |_| Standing::Live);
+                    let outcome =
+                        table.insert_counted(TrackingKey(round), entry(worker), |_| Standing::Live, own);
                     learned.push(if let Inserted::Lost(winner) = outcome {
                         winner.backend.0
                     } else {
@@ -101,7 +174,11 @@ fn workers_that_insert_one_key_at_once_agree() {
                     });
                     if start.wait().is_leader() {
                         assert_eq!(table.occupancy(), 1);
-                        table.sweep(&mut SweepCursor::default(), table.bucket_count(), |_| Standing::Void);
+                        let told = (0..WORKERS).map(BackendHandle);
+                        let told = told.map(|backend| census.entries(backend, Generation(0), Generation(0)));
+                        assert_eq!(told.sum::<u64>(), 1, "whoever has settled it for whom");
+                        let (cursor, buckets) = (&mut SweepCursor::default(), table.bucket_count());
+                        table.sweep_counted(cursor, buckets, |_| Standing::Void, own);
                     }
                 }
                 learned

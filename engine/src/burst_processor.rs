@@ -11,6 +11,7 @@ use guideway_dataplane::frame::Frame;
 use guideway_dataplane::pipeline::{Decision, Pipeline};
 use guideway_dataplane::snapshot::Snapshot;
 use guideway_dataplane::time::Tick;
+use guideway_dataplane::traffic_counters::WorkerTrafficCounters;
 
 use crate::publish::Subscriber;
 
@@ -63,7 +64,9 @@ impl BurstProcessor {
         self.pipeline.process(port, frames, decisions, now, snapshot, &self.table);
         if self.sweeps.have_work(now, frames.is_empty()) {
             let judge = |entry: &_| snapshot.standing(entry, now);
-            let swept = self.sweeps.poll(&self.table, now, frames.is_empty(), judge);
+            let counted = snapshot.traffic_counters.worker(self.number);
+            let census = counted.map(WorkerTrafficCounters::census);
+            let swept = self.sweeps.poll(&self.table, now, frames.is_empty(), judge, census);
             self.pipeline.count_swept(swept);
         }
         snapshot.generation
@@ -145,8 +148,8 @@ mod tests {
             frames[0].fill(&packet.build());
             processor.poll(PortId(0), &mut frames, &mut [Decision::PENDING], Tick(0));
             let counters = &subscriber.repin().traffic_counters;
-            assert_eq!(counters.rule(RuleId(0)).bytes, received, "{claim}");
-            assert_eq!(counters.backend(BackendHandle(0)).bytes, sent, "{claim}");
+            assert_eq!(counters.rule(RuleId(0)).volume.bytes, received, "{claim}");
+            assert_eq!(counters.backend(BackendHandle(0)).volume.bytes, sent, "{claim}");
         }
     }
 

@@ -19,6 +19,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use guideway_dataplane::address::Address;
+use guideway_dataplane::backend::BackendHandle;
+use guideway_dataplane::conntrack::Census;
 use guideway_dataplane::egress::PortId;
 use guideway_dataplane::ingress::{Ingress, NetworkId};
 use guideway_dataplane::snapshot::Snapshot;
@@ -51,6 +53,8 @@ pub struct ForwardingState {
     ingress: Ingress,
     /// Counters of the numbering that is in force.
     traffic_counters: Arc<TrafficCounters>,
+    /// Entries of backends in the conntrack table, which outlive every numbering.
+    census: Census,
     configuration_generation: u64,
     snapshot_generation: u64,
 }
@@ -167,6 +171,7 @@ impl ForwardingState {
             path_mtus: PathMtus::default(),
             ingress: Ingress::default(),
             traffic_counters: Arc::default(),
+            census: Census::of_all_handles(setup.workers),
             configuration_generation: 0,
             snapshot_generation: 0,
         };
@@ -193,6 +198,7 @@ impl ForwardingState {
             path_mtus: self.path_mtus.clone(),
             ingress: self.ingress.clone(),
             traffic_counters: Arc::clone(&self.traffic_counters),
+            census: Census::of_all_handles(0),
             configuration_generation: self.configuration_generation,
             snapshot_generation: self.snapshot_generation,
         }
@@ -273,6 +279,11 @@ impl ForwardingState {
         )
     }
 
+    /// Takes a sample of the traffic of rules and backends, if one is due at `now`.
+    pub fn sample_traffic(&mut self, now: Duration) {
+        self.traffic_totals.sample(now);
+    }
+
     /// Frees the counters that no snapshot uses any more; their sums are kept.
     pub fn close_unused_counters(&mut self) {
         self.traffic_totals.close_unused();
@@ -324,9 +335,16 @@ impl ForwardingState {
         self.names.of(generation)
     }
 
-    /// Packets and bytes of rules and backends since the start, by name.
+    /// Traffic of rules and backends since the start and in the last minutes, by name.
     pub fn traffic_totals(&self) -> &TrafficTotals {
         &self.traffic_totals
+    }
+
+    /// Number of entries that a backend has in the conntrack table, but for those that events have voided; entries that are
+    /// void for their age are among them until they are swept.
+    pub fn tracked(&self, backend: BackendHandle) -> u64 {
+        let generations = self.services.handles().generations(backend);
+        self.census.entries(backend, generations.ordinary, generations.persistent)
     }
 
     /// Number of configurations that were taken over, the first one too.
@@ -422,7 +440,7 @@ impl ForwardingState {
         self.compiler.set_config(&self.config);
         self.ingress = compiler::ingress(&self.config);
         let names = Arc::new(Names::new(&self.config, &self.services));
-        self.traffic_counters = self.traffic_totals.open(Arc::clone(&names), self.setup.workers);
+        self.traffic_counters = self.traffic_totals.open(Arc::clone(&names), &self.census);
         // Until the next snapshot is made, none has the new names.
         self.names.replace(names, self.snapshot_generation + 1);
     }

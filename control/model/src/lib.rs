@@ -27,6 +27,7 @@ mod network_numbers;
 pub mod path_mtu;
 pub mod plan;
 mod port_succession;
+pub mod recent_traffic;
 pub mod removals;
 #[cfg(any(test, feature = "test-support"))]
 pub mod sample;

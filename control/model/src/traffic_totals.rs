@@ -1,4 +1,4 @@
-//! Packets and bytes of each rule, service and backend since the start, by name, whatever was reloaded meanwhile.
+//! Packets, bytes and new connections of each rule, service and backend since the start, by name, whatever was reloaded meanwhile.
 //!
 //! Workers count by number, and what a number means changes with a reload. So each numbering has traffic_counters of its own,
 //! and a page here that knows the names. A page is closed, its sums carried over, when no snapshot uses its traffic_counters any
@@ -6,16 +6,20 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use guideway_dataplane::traffic_counters::{TrafficCounters, Volume};
+use guideway_dataplane::conntrack::Census;
+use guideway_dataplane::traffic_counters::{Traffic, TrafficCounters, Volume};
 
 use crate::names::Names;
+use crate::recent_traffic::RecentTraffic;
 
 /// Totals by name, since the start.
 #[derive(Debug, Default)]
 pub struct TrafficTotals {
     pages: Vec<Page>,
-    carried: Volumes,
+    carried: Totals,
+    recent: RecentTraffic,
 }
 
 /// Counters of one numbering, and its names.
@@ -23,28 +27,36 @@ pub struct TrafficTotals {
 struct Page {
     names: Arc<Names>,
     traffic_counters: Arc<TrafficCounters>,
+    /// Counts of the latest sample, by number.
+    sampled_rules: Vec<Traffic>,
+    sampled_backends: Vec<Traffic>,
 }
 
-/// Volumes by name.
+/// Traffic by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Volumes {
-    /// Packets that belong to each rule, whatever became of them.
-    pub rules: BTreeMap<Arc<str>, Volume>,
-    /// Packets that belong to the rules of each service, the removed ones too.
-    pub services: BTreeMap<Arc<str>, Volume>,
-    /// Packets that went to each backend, by the names of its service and its own.
-    pub backends: BTreeMap<(Arc<str>, Arc<str>), Volume>,
+pub struct Totals {
+    /// Traffic of each rule: packets that belong to it, whatever became of them.
+    pub rules: BTreeMap<Arc<str>, Traffic>,
+    /// Traffic of the rules of each service, the removed ones too.
+    pub services: BTreeMap<Arc<str>, Traffic>,
+    /// Traffic to each backend, by the names of its service and its own.
+    pub backends: BTreeMap<(Arc<str>, Arc<str>), Traffic>,
 }
 
 impl TrafficTotals {
     /// Opens a page for another numbering, and returns its counters for the snapshots from the next one on.
     ///
     /// Names that the names does not know are forgotten once their last page is closed.
-    pub(crate) fn open(&mut self, names: Arc<Names>, workers: usize) -> Arc<TrafficCounters> {
+    pub(crate) fn open(&mut self, names: Arc<Names>, census: &Census) -> Arc<TrafficCounters> {
         self.close_unused();
         let traffic_counters =
-            Arc::new(TrafficCounters::new(workers, names.rule_count(), names.handle_count()));
-        self.pages.push(Page { names, traffic_counters: Arc::clone(&traffic_counters) });
+            Arc::new(TrafficCounters::new(census, names.rule_count(), names.handle_count()));
+        self.pages.push(Page {
+            sampled_rules: vec![Traffic::default(); names.rule_count()],
+            sampled_backends: vec![Traffic::default(); names.handle_count()],
+            names,
+            traffic_counters: Arc::clone(&traffic_counters),
+        });
         traffic_counters
     }
 
@@ -54,45 +66,85 @@ impl TrafficTotals {
         if self.pages.len() <= 1 {
             return;
         }
-        let carried = &mut self.carried;
+        let (carried, recent) = (&mut self.carried, &mut self.recent);
         let Some(current) = self.pages.pop() else { return };
-        self.pages.retain(|page| {
+        self.pages.retain_mut(|page| {
             // The totals's own is the last reference, and nobody can make another one.
             let is_used = Arc::strong_count(&page.traffic_counters) > 1;
             if !is_used {
+                page.sample_to(recent);
                 page.add_to(carried);
             }
             is_used
         });
         if self.pages.is_empty() {
             carried.keep_known(&current.names);
+            recent.keep_known(&current.names);
         }
         self.pages.push(current);
     }
 
-    /// Volumes up to now.
-    pub fn volumes(&self) -> Volumes {
-        let mut volumes = self.carried.clone();
-        self.pages.iter().for_each(|page| page.add_to(&mut volumes));
-        volumes
+    /// Totals up to now.
+    pub fn totals(&self) -> Totals {
+        let mut totals = self.carried.clone();
+        self.pages.iter().for_each(|page| page.add_to(&mut totals));
+        totals
+    }
+
+    /// Takes a sample for [`Self::recent`], if one is due at `now`.
+    pub(crate) fn sample(&mut self, now: Duration) {
+        if self.recent.is_due(now) {
+            self.recent.begin(now);
+            self.pages.iter_mut().for_each(|page| page.sample_to(&mut self.recent));
+        }
+    }
+
+    /// Traffic of the last minutes.
+    pub fn recent(&self) -> &RecentTraffic {
+        &self.recent
     }
 }
 
 impl Page {
-    fn add_to(&self, volumes: &mut Volumes) {
+    fn add_to(&self, totals: &mut Totals) {
         for (id, rule, service) in self.names.rules() {
-            let volume = self.traffic_counters.rule(id);
-            volumes.rules.entry(Arc::clone(rule)).or_default().add(volume);
-            volumes.services.entry(Arc::clone(service)).or_default().add(volume);
+            let traffic = self.traffic_counters.rule(id);
+            totals.rules.entry(Arc::clone(rule)).or_default().add(traffic);
+            totals.services.entry(Arc::clone(service)).or_default().add(traffic);
         }
         for (handle, service, backend) in self.names.backends() {
             let name = (Arc::clone(service), Arc::clone(backend));
-            volumes.backends.entry(name).or_default().add(self.traffic_counters.backend(handle));
+            totals.backends.entry(name).or_default().add(self.traffic_counters.backend(handle));
+        }
+    }
+
+    /// Adds what was counted since the latest sample to it.
+    fn sample_to(&mut self, recent: &mut RecentTraffic) {
+        let Self { names, traffic_counters, sampled_rules, sampled_backends } = self;
+        for (id, rule, service) in names.rules() {
+            let delta = since(&mut sampled_rules[usize::from(id.0)], traffic_counters.rule(id));
+            recent.add_rule(rule, service, delta);
+        }
+        for (handle, service, backend) in names.backends() {
+            let delta = since(&mut sampled_backends[handle.0 as usize], traffic_counters.backend(handle));
+            recent.add_backend(service, backend, delta);
         }
     }
 }
 
-impl Volumes {
+/// Traffic since `before`, which becomes that of now.
+fn since(before: &mut Traffic, now: Traffic) -> Traffic {
+    let Traffic { volume, new_connections } = std::mem::replace(before, now);
+    Traffic {
+        volume: Volume {
+            packets: now.volume.packets - volume.packets,
+            bytes: now.volume.bytes - volume.bytes,
+        },
+        new_connections: now.new_connections - new_connections,
+    }
+}
+
+impl Totals {
     fn keep_known(&mut self, names: &Names) {
         let known: std::collections::HashSet<_> = names.rules().map(|(_, rule, _)| rule).collect();
         self.rules.retain(|rule, _| known.contains(rule));
@@ -117,7 +169,7 @@ mod tests {
         let group = format!("[[backend_group]]\nname = \"group\"\nendpoints = [{endpoints}]");
         let config = sample("", "backends = [{ group = \"group\" }]", &group);
         let mut services = Services::default();
-        services.configure(&config, std::time::Duration::ZERO, true);
+        services.configure(&config, Duration::ZERO, true);
         Arc::new(Names::new(&config, &services))
     }
 
@@ -130,21 +182,27 @@ mod tests {
         tally.receive(RuleId(0), 100);
         let (handle, ..) = names.backends().find(|(_, _, name)| &***name == backend).unwrap();
         tally.send(handle, 100);
+        traffic_counters.worker(0).unwrap().begin(RuleId(0), handle);
     }
 
     fn packets(totals: &TrafficTotals) -> (u64, Vec<(String, u64)>) {
-        let volumes = totals.volumes();
-        let backends = volumes.backends.iter().map(|((_, name), volume)| (name.to_string(), volume.packets));
-        (volumes.services.values().map(|volume| volume.packets).sum(), backends.collect())
+        let totals = totals.totals();
+        let packets = |traffic: &Traffic| {
+            assert_eq!(traffic.volume.packets, traffic.new_connections);
+            traffic.volume.packets
+        };
+        let backends =
+            totals.backends.iter().map(|((_, name), traffic)| (name.to_string(), packets(traffic)));
+        (totals.services.values().map(packets).sum(), backends.collect())
     }
 
     #[test]
     fn a_reload_loses_no_count_though_workers_count_on_in_the_old_numbering() {
         let mut totals = TrafficTotals::default();
         let [first, second] = [names(&format!("{A}, {B}")), names(&format!("{B}, {A}"))];
-        let old = totals.open(Arc::clone(&first), 1);
+        let old = totals.open(Arc::clone(&first), &Census::new(1, 0));
         count(&first, &old, "b");
-        let new = totals.open(Arc::clone(&second), 1);
+        let new = totals.open(Arc::clone(&second), &Census::new(1, 0));
         count(&first, &old, "b");
         count(&second, &new, "a");
         let expected = (3, vec![("a".to_owned(), 1), ("b".to_owned(), 2)]);
@@ -156,13 +214,40 @@ mod tests {
     }
 
     #[test]
+    fn samples_miss_nothing_that_is_counted_around_a_reload() {
+        let mut totals = TrafficTotals::default();
+        let [first, second] = [names(&format!("{A}, {B}")), names(B)];
+        let old = totals.open(Arc::clone(&first), &Census::new(1, 0));
+        totals.sample(Duration::ZERO);
+        count(&first, &old, "b");
+        totals.sample(Duration::from_millis(500));
+        totals.sample(Duration::from_secs(1));
+        count(&first, &old, "b");
+        let new = totals.open(Arc::clone(&second), &Census::new(1, 0));
+        count(&second, &new, "b");
+        totals.sample(Duration::from_secs(2));
+        count(&first, &old, "b");
+        count(&first, &old, "a");
+        drop(old);
+        totals.close_unused();
+        count(&second, &new, "b");
+        totals.sample(Duration::from_secs(3));
+        let samples = totals.recent().samples_of_backend("svc", "b");
+        let packets: Vec<u32> = samples.map(|(_, sample)| sample.packets).collect();
+        assert_eq!(packets, [0, 1, 3, 1]);
+        assert!((totals.recent().backend("svc", "b").packets - 5.0 / 3.0).abs() < 1e-9);
+        assert!((totals.recent().whole().new_connections - 2.0).abs() < 1e-9);
+        assert_eq!(totals.recent().backend("svc", "a").packets, 0.0, "it is gone");
+    }
+
+    #[test]
     fn a_removed_backend_is_forgotten_and_its_services_sum_stays() {
         let mut totals = TrafficTotals::default();
         let [first, second] = [names(&format!("{A}, {B}")), names(A)];
-        let old = totals.open(Arc::clone(&first), 1);
+        let old = totals.open(Arc::clone(&first), &Census::new(1, 0));
         count(&first, &old, "b");
         drop(old);
-        let _new = totals.open(second, 1);
+        let _new = totals.open(second, &Census::new(1, 0));
         totals.close_unused();
         assert_eq!(packets(&totals), (1, vec![("a".to_owned(), 0)]));
     }

@@ -6,6 +6,7 @@
 mod exposition;
 mod families;
 mod network_label;
+mod traffic;
 mod vips;
 
 use std::fmt;

@@ -16,8 +16,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::view::{
     Backend, BackendList, BackendProbes, ConntrackList, ConntrackLookup, Drain, EventList, Explained,
-    NeighborReplies, Plan, Reload, Remaining, RingList, RingQuery, Stats, Status, Stopping, Undrained, Vip,
-    VipList, Xstats,
+    NeighborReplies, Plan, Reload, Remaining, RingList, RingQuery, RuleList, ServiceList, Stats, Status,
+    Stopping, Undrained, Vip, VipList, Xstats,
 };
 
 /// Channel for one answer; a receiver that is gone by then is no error.
@@ -40,6 +40,16 @@ pub enum Request {
     Xstats {
         /// Channel for the counters.
         reply: Reply<Xstats>,
+    },
+    /// Lists backend services with their traffic.
+    ServiceList {
+        /// Channel for the list.
+        reply: Reply<ServiceList>,
+    },
+    /// Lists forwarding rules with their traffic.
+    RuleList {
+        /// Channel for the list.
+        reply: Reply<RuleList>,
     },
     /// Lists tracked connections.
     ConntrackList {

@@ -15,6 +15,7 @@ mod error;
 mod event;
 mod explained;
 mod health;
+mod listing;
 mod operator;
 mod plan;
 mod probes;
@@ -35,15 +36,16 @@ pub use error::{ErrorView, LocatedError};
 pub use event::{Event, EventKind, EventList};
 pub use explained::Explained;
 pub use health::{HealthCheck, HealthChecks, Quantiles, RuleCheck, WeightStatus};
+pub use listing::{ListedRule, ListedService, RuleList, ServiceList};
 pub use operator::{OperatorSetting, OperatorSettings};
 pub use plan::{Fate, Plan, PlanVerdict, PlannedConnections, PlannedService};
 pub use probes::{BackendProbes, ProbeAnswer, RuleProbe};
 pub use reload::{Change, ChangeKind, Reload, Stopping};
 pub use ring::{ClientSubset, Extremes, Ring, RingList, RingQuery, RingShare, Subsetting};
 pub use stats::{
-    BackendStats, ConntrackCounts, ConntrackStats, FragmentStats, HostStackStats, IcmpErrorStats, LinkStats,
-    PacketStats, PortStats, PortXstats, RuleStats, ServiceStats, Stats, Traffic, TunnelErrorStats,
-    WorkerStats, Xstats,
+    Arrivals, BackendStats, ConntrackCounts, ConntrackStats, FragmentStats, HostStackStats, IcmpErrorStats,
+    LinkStats, PacketStats, PortStats, PortXstats, Rates, RuleStats, ServiceStats, Stats, Traffic,
+    TunnelErrorStats, WorkerStats, Xstats,
 };
 pub use status::{Port, PortState, RssState, Service, Status, Worker, WorkerQueues, WorkerState};
 pub use vip::{NeighborReplies, Vip, VipList};

@@ -9,7 +9,7 @@ use clap::{Args as Arguments, Subcommand};
 use guideway::api::view::{Backend, BackendDrain, Health, RuleCheck, WeightSource};
 use guideway_model::config::MAX_WEIGHT;
 
-use super::amount::{count, duration, percent, yes_no};
+use super::amount::{count, duration, percent, rate, yes_no};
 use super::appliance::ApplianceArgs;
 use super::watch::TableArgs;
 use super::{Exit, table};
@@ -22,7 +22,7 @@ pub(super) struct Args {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Lists backends: state, weight, share, packets, next hop, and why one is unhealthy.
+    /// Lists backends: state, weight, share, connections, rates, next hop, and why one is unhealthy.
     List(List),
     /// Shows one backend in full.
     Get(One),
@@ -100,10 +100,23 @@ pub(super) fn run(args: &Args) -> Exit {
 /// Writes backends for people.
 fn text(backends: &[Backend]) -> String {
     let mut rows = table::new(&[
-        "SERVICE", "BACKEND", "ADDRESS", "ROLE", "STATE", "SINCE", "ELIGIBLE", "NEXT HOP", "WEIGHT", "SHARE",
-        "PACKETS", "BYTES",
+        "SERVICE",
+        "BACKEND",
+        "ADDRESS",
+        "ROLE",
+        "STATE",
+        "SINCE",
+        "ELIGIBLE",
+        "NEXT HOP",
+        "WEIGHT",
+        "SHARE",
+        "CONNECTIONS",
+        "NEW/S",
+        "PACKETS/S",
+        "BYTES/S",
     ]);
     for backend in backends {
+        let rates = &backend.arrivals.rates;
         rows.add_row([
             backend.service.clone(),
             backend.name.clone(),
@@ -115,8 +128,10 @@ fn text(backends: &[Backend]) -> String {
             next_hop(backend),
             weight(backend),
             percent(backend.share),
-            backend.forwarded.packets.to_string(),
-            backend.forwarded.bytes.to_string(),
+            backend.connections.to_string(),
+            rate(rates.new_connections_per_sec),
+            rate(rates.packets_per_sec),
+            rate(rates.bytes_per_sec),
         ]);
     }
     let mut errors = backends.iter().flat_map(errors).collect::<Vec<_>>();
@@ -124,7 +139,7 @@ fn text(backends: &[Backend]) -> String {
     let warnings: BTreeSet<&str> = backends.iter().filter_map(|backend| backend.warning.as_deref()).collect();
     errors.extend(warnings.into_iter().map(|warning| format!("warning: {warning}\n")));
     let gap = if errors.is_empty() { "" } else { "\n" };
-    format!("{}{gap}{}", table::text(rows, 8..12), errors.concat())
+    format!("{}{gap}{}", table::text(rows, 8..14), errors.concat())
 }
 
 /// Lists why a backend is unhealthy, a line for each rule through which it is.
@@ -166,6 +181,11 @@ fn details(backend: &Backend) -> String {
     line("share", &percent(backend.share));
     let forwarded = &backend.forwarded;
     line("forwarded", &format!("{}, {}", count(forwarded.packets, "packet"), count(forwarded.bytes, "byte")));
+    let (begun, rates) = (backend.arrivals.new_connections, &backend.arrivals.rates);
+    line("connections", &format!("{} tracked, {begun} begun", backend.connections));
+    let [new, packets, bytes] =
+        [rates.new_connections_per_sec, rates.packets_per_sec, rates.bytes_per_sec].map(rate);
+    line("a second", &format!("{new} new connections, {packets} packets, {bytes} bytes"));
     if let Some(warning) = &backend.warning {
         line("warning", warning);
     }

@@ -5,9 +5,11 @@ use std::fmt::Write;
 
 use clap::Args as Arguments;
 use guideway::api::view::{
-    BackendStats, ConntrackCounts, HostStackStats, PacketStats, PortStats, RuleStats, ServiceStats, Stats,
+    BackendStats, ConntrackCounts, HostStackStats, PacketStats, PortStats, Rates, RuleStats, ServiceStats,
+    Stats,
 };
 
+use super::amount::rate;
 use super::watch::TableArgs;
 use super::{Exit, table};
 
@@ -108,35 +110,58 @@ fn ports(ports: &[PortStats]) -> String {
 }
 
 fn rules(rules: &[RuleStats]) -> String {
-    let mut rows = table::new(&["RULE", "SERVICE", "PACKETS", "BYTES"]);
+    let mut rows = table::new(&["RULE", "SERVICE", "PACKETS", "BYTES", "NEW/S", "PACKETS/S", "BYTES/S"]);
     for rule in rules {
         let (packets, bytes) = (rule.offered.packets.to_string(), rule.offered.bytes.to_string());
-        rows.add_row([rule.name.clone(), rule.service.clone(), packets, bytes]);
+        let [new, packet_rate, byte_rate] = rates(&rule.arrivals.rates);
+        rows.add_row([rule.name.clone(), rule.service.clone(), packets, bytes, new, packet_rate, byte_rate]);
     }
-    table::text(rows, 2..4)
+    table::text(rows, 2..7)
 }
 
 fn services(services: &[ServiceStats]) -> String {
-    let mut rows = table::new(&["SERVICE", "PACKETS", "BYTES", "FORWARDED PACKETS", "FORWARDED BYTES"]);
+    let mut rows = table::new(&[
+        "SERVICE",
+        "PACKETS",
+        "BYTES",
+        "FORWARDED",
+        "CONNECTIONS",
+        "NEW/S",
+        "PACKETS/S",
+        "BYTES/S",
+    ]);
     for service in services {
-        let numbers = [
-            service.offered.packets,
-            service.offered.bytes,
-            service.forwarded.packets,
-            service.forwarded.bytes,
-        ];
-        rows.add_row(std::iter::once(service.name.clone()).chain(numbers.iter().map(u64::to_string)));
+        let numbers =
+            [service.offered.packets, service.offered.bytes, service.forwarded.packets, service.connections];
+        let cells = std::iter::once(service.name.clone()).chain(numbers.iter().map(u64::to_string));
+        rows.add_row(cells.chain(rates(&service.arrivals.rates)));
     }
-    table::text(rows, 1..5)
+    table::text(rows, 1..8)
 }
 
 fn backends(backends: &[BackendStats]) -> String {
-    let mut rows = table::new(&["SERVICE", "BACKEND", "PACKETS", "BYTES"]);
+    let mut rows = table::new(&[
+        "SERVICE",
+        "BACKEND",
+        "PACKETS",
+        "BYTES",
+        "CONNECTIONS",
+        "NEW/S",
+        "PACKETS/S",
+        "BYTES/S",
+    ]);
     for backend in backends {
-        let (packets, bytes) = (backend.forwarded.packets.to_string(), backend.forwarded.bytes.to_string());
-        rows.add_row([backend.service.clone(), backend.name.clone(), packets, bytes]);
+        let numbers = [backend.forwarded.packets, backend.forwarded.bytes, backend.connections];
+        let names = [backend.service.clone(), backend.name.clone()];
+        let cells = names.into_iter().chain(numbers.iter().map(u64::to_string));
+        rows.add_row(cells.chain(rates(&backend.arrivals.rates)));
     }
-    table::text(rows, 2..4)
+    table::text(rows, 2..8)
+}
+
+/// Writes new connections, packets and bytes a second.
+fn rates(rates: &Rates) -> [String; 3] {
+    [rates.new_connections_per_sec, rates.packets_per_sec, rates.bytes_per_sec].map(rate)
 }
 
 fn conntrack(stats: &Stats) -> String {

@@ -138,7 +138,8 @@ impl Appliance {
         }
     }
 
-    /// Does what is due every now and then: ends what has drained, frees what no worker reads any more.
+    /// Does what is due every now and then: ends what has drained, frees what no worker reads any more, takes
+    /// a sample of the traffic.
     pub fn tidy(&mut self, now: Duration) {
         if self.state.expire(now) {
             self.watch(now);
@@ -146,6 +147,7 @@ impl Appliance {
         self.state.expire_path_mtus(now);
         self.publisher.reclaim();
         self.state.close_unused_counters();
+        self.state.sample_traffic(now);
     }
 
     /// Takes the next frame that the appliance sends on its own behalf.

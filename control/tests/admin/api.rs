@@ -77,6 +77,8 @@ fn views_come_as_the_supervisor_has_them() {
         assert_eq!(client.stats().await.unwrap(), sample::stats());
         assert_eq!(client.drops().await.unwrap(), Drops::new(&sample::stats()));
         assert_eq!(client.vip_list().await.unwrap(), VipList { vips: sample::vips() });
+        assert_eq!(client.service_list().await.unwrap().services, sample::services());
+        assert_eq!(client.rule_list().await.unwrap().rules, sample::rules());
         let backends = sample::backends();
         assert_eq!(client.backend_list(None).await.unwrap(), BackendList { backends });
         assert_eq!(client.backend_get("web", "web-2").await.unwrap(), sample::backends()[2]);

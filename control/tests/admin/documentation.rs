@@ -3,7 +3,8 @@
 use guideway::api::admin::routes;
 use guideway::api::view::{
     BackendList, BackendProbes, ConntrackList, ConntrackLookup, Drain, Drops, ErrorView, EventKind,
-    EventList, Explained, Plan, Reload, Remaining, RingList, Stats, Status, Stopping, VipList, Xstats,
+    EventList, Explained, Plan, Reload, Remaining, RingList, RuleList, ServiceList, Stats, Status, Stopping,
+    VipList, Xstats,
 };
 use guideway::doctor::check_names;
 use guideway::doctor::finding::Diagnosis;
@@ -83,6 +84,8 @@ fn every_example_is_as_the_appliance_would_write_it() {
             "drops" => is_view::<Drops>(text),
             "conntrack" => is_view::<ConntrackList>(text),
             "flow" => is_view::<ConntrackLookup>(text),
+            "services" => is_view::<ServiceList>(text),
+            "rules" => is_view::<RuleList>(text),
             "backends" => is_view::<BackendList>(text),
             "probes" => is_view::<BackendProbes>(text),
             "remaining" => is_view::<Remaining>(text),
@@ -99,5 +102,5 @@ fn every_example_is_as_the_appliance_would_write_it() {
         assert!(is_view, "{name}");
         examples += 1;
     }
-    assert_eq!(examples, 18);
+    assert_eq!(examples, 20);
 }

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use guideway::api::view::{
-    Announcement, AnnouncementReason, Backend, BackendStats, Condition, ConnectionState, ConntrackCounts,
-    ConntrackEntry, ConntrackStats, Drain, DrainEnd, Event, EventKind, FragmentStats, Health, HealthCheck,
-    HealthChecks, HostStackStats, IcmpErrorStats, LinkStats, NeighborReplies, NextHop, OperatorSetting,
-    OperatorSettings, PacketStats, PathMtu, Pool, Port, PortState, PortStats, PortXstats, ProbeAnswer,
-    Quantiles, RssState, RuleCheck, RuleProbe, RuleStats, Service, ServiceStats, Stats, Status, Traffic,
-    TunnelErrorStats, Vip, WeightSource, WeightStatus, Worker, WorkerQueues, WorkerState, WorkerStats,
-    Xstats,
+    Announcement, AnnouncementReason, Arrivals, Backend, BackendStats, Condition, ConnectionState,
+    ConntrackCounts, ConntrackEntry, ConntrackStats, Drain, DrainEnd, Event, EventKind, FragmentStats,
+    Health, HealthCheck, HealthChecks, HostStackStats, IcmpErrorStats, LinkStats, ListedRule, ListedService,
+    NeighborReplies, NextHop, OperatorSetting, OperatorSettings, PacketStats, PathMtu, Pool, Port, PortState,
+    PortStats, PortXstats, ProbeAnswer, Quantiles, Rates, RssState, RuleCheck, RuleProbe, RuleStats, Service,
+    ServiceStats, Stats, Status, Traffic, TunnelErrorStats, Vip, WeightSource, WeightStatus, Worker,
+    WorkerQueues, WorkerState, WorkerStats, Xstats,
 };
 use guideway::net::host_stack::FrameKind;
 use guideway_dataplane::verdict::{DropReason, PassReason};
@@ -210,6 +210,38 @@ fn announcements() -> Vec<Announcement> {
     ]
 }
 
+/// So many connections that have begun, and rates that go with them.
+fn arrivals(new_connections: u64) -> Arrivals {
+    let rates = Rates {
+        packets_per_sec: 120.5 * new_connections as f64,
+        bytes_per_sec: 36_150.0 * new_connections as f64,
+        new_connections_per_sec: 0.25 * new_connections as f64,
+    };
+    Arrivals { new_connections, rates }
+}
+
+/// The services of the status, of which one has traffic.
+pub(crate) fn services() -> Vec<ListedService> {
+    let listed = |state: Service| {
+        let stats = stats().services.into_iter().find(|stats| stats.name == state.name).unwrap_or_default();
+        let ServiceStats { offered, forwarded, connections, arrivals, .. } = stats;
+        ListedService { state, connections, arrivals, offered, forwarded }
+    };
+    status(&[]).services.into_iter().map(listed).collect()
+}
+
+pub(crate) fn rules() -> Vec<ListedRule> {
+    let rows = [("203.0.113.10", "TCP", "80,443"), ("2001:db8::10", "L3_DEFAULT", "all")];
+    let listed = |((address, ip_protocol, ports), stats): ((&str, &str, &str), RuleStats)| ListedRule {
+        address: address.into(),
+        ip_protocol: ip_protocol.into(),
+        ports: ports.into(),
+        network: None,
+        stats,
+    };
+    rows.into_iter().zip(stats().rules).map(listed).collect()
+}
+
 pub(crate) fn drain(deadline_sec: u64, stops: bool, end: Option<DrainEnd>) -> Drain {
     let quiet_sec = if end.is_some() { 5 } else { 0 };
     // Only the one that is always answered for.
@@ -268,6 +300,8 @@ pub(crate) fn backends() -> Vec<Backend> {
         eligible: true,
         share: 0.0,
         forwarded: Traffic { packets: 12, bytes: 4_096 },
+        connections: 7,
+        arrivals: arrivals(8),
         warning: None,
         next_hop: Some(hop(Some("02:00:00:00:00:fe"))),
         path_mtu: None,
@@ -388,24 +422,39 @@ pub(crate) fn stats() -> Stats {
     let traffic = |packets| Traffic { packets, bytes: packets * 300 };
     Stats {
         total: packets(3),
+        rates: arrivals(90).rates,
         workers,
         ports: vec![
             PortStats { name: "lan".into(), received: 3_000, sent: 2_700, missed: 7, ..PortStats::default() },
             PortStats { name: "lab".into(), rx_errors: 1, ..PortStats::default() },
         ],
         rules: vec![
-            RuleStats { name: "web".into(), service: "web".into(), offered: traffic(2_400) },
-            RuleStats { name: "web-v6".into(), service: "web".into(), offered: traffic(300) },
+            RuleStats {
+                name: "web".into(),
+                service: "web".into(),
+                offered: traffic(2_400),
+                arrivals: arrivals(80),
+            },
+            RuleStats {
+                name: "web-v6".into(),
+                service: "web".into(),
+                offered: traffic(300),
+                arrivals: arrivals(10),
+            },
         ],
         services: vec![ServiceStats {
             name: "web".into(),
             offered: traffic(2_700),
             forwarded: traffic(2_670),
+            connections: 1_200,
+            arrivals: arrivals(90),
         }],
         backends: vec![BackendStats {
             service: "web".into(),
             name: "web-1".into(),
             forwarded: traffic(2_670),
+            connections: 1_200,
+            arrivals: arrivals(88),
         }],
         conntrack: ConntrackStats { capacity: 1_048_576, entries: 1_234, counts: conntrack(3) },
         host_stack: HostStackStats {

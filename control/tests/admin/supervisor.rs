@@ -15,8 +15,8 @@ use guideway::api::metrics::Exporter;
 use guideway::api::request::{BackendName, Refused, Reply, Request};
 use guideway::api::view::{
     Backend, BackendList, BackendProbes, Change, ChangeKind, ConntrackList, ConntrackLookup, DrainEnd,
-    EventList, Explained, NeighborReplies, Reload, Remaining, RingList, Stopping, Undrained, Vip, VipList,
-    WeightSource,
+    EventList, Explained, NeighborReplies, Reload, Remaining, RingList, RuleList, ServiceList, Stopping,
+    Undrained, Vip, VipList, WeightSource,
 };
 use guideway_dataplane::snapshot::Snapshot;
 use guideway_model::config::{Config, EXAMPLE, VipRange};
@@ -195,6 +195,10 @@ impl Script {
             }
             Request::Stats { reply } => send(reply, Ok(sample::stats())),
             Request::Xstats { reply } => send(reply, Ok(sample::xstats())),
+            Request::ServiceList { reply } => {
+                send(reply, Ok(ServiceList { services: sample::services() }));
+            }
+            Request::RuleList { reply } => send(reply, Ok(RuleList { rules: sample::rules() })),
             Request::ConntrackList { service, backend, limit, reply } => {
                 let mut entries = sample::entries();
                 entries.retain(|entry| service.as_ref().is_none_or(|service| *service == entry.service));

@@ -46,6 +46,12 @@ fn a_table_is_shown_again_and_again() {
 }
 
 #[test]
+fn services_and_rules() {
+    let appliance = Appliance::start();
+    snapshot!(transcript(&[&["service", "list"], &["rule", "list"]], &appliance.socket()));
+}
+
+#[test]
 fn drops() {
     let appliance = Appliance::start();
     snapshot!(transcript(&[&["drops"], &["drops", "--all"]], &appliance.socket()));
@@ -257,6 +263,8 @@ fn json_is_the_view_as_it_came() {
     assert_eq!(printed(&["status"]), json!(sample::status(&sample::vips())));
     assert_eq!(printed(&["stats"]), json!(sample::stats()));
     assert_eq!(printed(&["drops", "--all"]), json!(Drops::new(&sample::stats())));
+    assert_eq!(printed(&["service", "list"]), json!({ "services": sample::services() }));
+    assert_eq!(printed(&["rule", "list"]), json!({ "rules": sample::rules() }));
     assert_eq!(printed(&["backend", "list"]), json!({ "backends": sample::backends() }));
     assert_eq!(printed(&["backend", "get", "web", "web-1"]), json!(sample::backends()[1]));
     assert_eq!(printed(&["events"]), json!({ "events": sample::events() }));

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // A test that cannot set its scene fails there.
 
 mod backends_taken_out;
+mod connections;
 mod devices;
 mod networks;
 mod networks_reloaded;

@@ -33,6 +33,7 @@
 use core::ops::Range;
 
 use super::Standing;
+use super::census::WorkerCensus;
 use super::entry::{Entry, Phase};
 use super::pair::BUCKET;
 use super::table::ConntrackTable;
@@ -72,17 +73,33 @@ impl ConntrackTable {
         buckets: usize,
         judge: impl Fn(&Entry) -> Standing,
     ) -> usize {
+        self.sweep_counted(cursor, buckets, judge, None)
+    }
+
+    /// Empties slots as [`sweep`](Self::sweep) does, and counts their entries in a worker's census.
+    pub fn sweep_counted(
+        &self,
+        cursor: &mut SweepCursor,
+        buckets: usize,
+        judge: impl Fn(&Entry) -> Standing,
+        census: Option<&WorkerCensus>,
+    ) -> usize {
         let mut emptied = 0;
         for _ in 0..buckets.min(self.bucket_count()) {
             let bucket = cursor.0 % self.bucket_count();
-            emptied += self.sweep_buckets(bucket..bucket + 1, &judge);
+            emptied += self.sweep_buckets(bucket..bucket + 1, &judge, census);
             cursor.0 = (cursor.0 + 1) % self.bucket_count();
         }
         emptied
     }
 
     /// Empties the slots of void entries in these buckets; returns how many those were.
-    fn sweep_buckets(&self, buckets: Range<usize>, judge: &impl Fn(&Entry) -> Standing) -> usize {
+    fn sweep_buckets(
+        &self,
+        buckets: Range<usize>,
+        judge: &impl Fn(&Entry) -> Standing,
+        census: Option<&WorkerCensus>,
+    ) -> usize {
         let mut emptied = 0;
         for number in buckets {
             let pair = self.pair_of_bucket(number);
@@ -91,6 +108,9 @@ impl ConntrackTable {
                 let void = state.phase() == Phase::Settled && judge(&state.entry()) == Standing::Void;
                 if void && slot.vacate(state) {
                     emptied += 1;
+                    if let Some(census) = census {
+                        census.leave(&state.entry());
+                    }
                 }
             }
             // Mostly both buckets of the pair have just been swept: what had overflowed may have been void.
@@ -162,7 +182,8 @@ impl Sweeps {
         now > self.reckoned || self.due > 0 || (is_idle && self.spare > 0)
     }
 
-    /// Sweeps what a poll at `now` has to; returns how many slots it has emptied. `is_idle` says that it has no packets.
+    /// Sweeps what a poll at `now` has to; returns how many slots it has emptied, whose entries it counts in the worker's
+    /// census. `is_idle` says that it has no packets.
     #[cold]
     pub fn poll(
         &mut self,
@@ -170,9 +191,10 @@ impl Sweeps {
         now: Tick,
         is_idle: bool,
         judge: impl Fn(&Entry) -> Standing,
+        census: Option<&WorkerCensus>,
     ) -> usize {
         let mut emptied = 0;
-        self.take(now, is_idle, |buckets| emptied += table.sweep_buckets(buckets, &judge));
+        self.take(now, is_idle, |buckets| emptied += table.sweep_buckets(buckets, &judge, census));
         emptied
     }
 

@@ -3,6 +3,7 @@
 use core::array;
 use core::hint::select_unpredictable;
 
+use super::census::WorkerCensus;
 use super::entry::{Entry, Phase, Stage, State};
 use super::neighbourhood::Neighbourhood;
 use super::pair::BUCKET;
@@ -135,17 +136,18 @@ impl Neighbourhood<'_> {
         entry: &Entry,
         restarts: bool,
         judge: &impl Fn(&Entry) -> Standing,
+        census: Option<&WorkerCensus>,
     ) -> Inserted {
         let home = self.look(0);
         // Where the home bucket has room, no entry of the key and no overflow, nothing else is looked at.
         if home.bearing == 0
             && let Some((n, before)) = home.room()
             && !home.overflows()
-            && let Some(outcome) = self.put(n, before, entry, Inserted::New)
+            && let Some(outcome) = self.put(n, before, entry, Inserted::New, census)
         {
             return outcome;
         }
-        self.insert_after(home, entry, restarts, judge)
+        self.insert_after(home, entry, restarts, judge, census)
     }
 
     /// Inserts the entry after a first look at the home bucket that has not sufficed.
@@ -156,11 +158,12 @@ impl Neighbourhood<'_> {
         entry: &Entry,
         restarts: bool,
         judge: &impl Fn(&Entry) -> Standing,
+        census: Option<&WorkerCensus>,
     ) -> Inserted {
         for _ in 0..ATTEMPTS {
             let outcome = match self.choose(&home, entry.seen, judge) {
                 Choice::Own(n, rival) if rival.phase() == Phase::Tentative => {
-                    self.settle(n, rival).map(|(_, winner)| Inserted::Lost(winner.entry()))
+                    self.contest(n, rival, census).map(|(_, winner)| Inserted::Lost(winner.entry()))
                 }
                 Choice::Own(_, own) if !restarts && judge(&own.entry()) != Standing::Void => {
                     Some(Inserted::Lost(own.entry()))
@@ -168,8 +171,8 @@ impl Neighbourhood<'_> {
                 Choice::Own(n, own) if own.differs_only_in_use(entry) => {
                     self.slot(n).touch(own, entry.seen, entry.stage).then_some(Inserted::Replaced)
                 }
-                Choice::Own(n, own) => self.put(n, own, entry, Inserted::Replaced),
-                Choice::Room(n, before, outcome) => self.put(n, before, entry, outcome),
+                Choice::Own(n, own) => self.put(n, own, entry, Inserted::Replaced, census),
+                Choice::Room(n, before, outcome) => self.put(n, before, entry, outcome, census),
                 Choice::InMotion => {
                     core::hint::spin_loop();
                     None
@@ -187,10 +190,28 @@ impl Neighbourhood<'_> {
     /// Puts the entry into slot `n`, which was judged in the state `before`: with this `outcome`, if it stands. None where
     /// the insertion starts over.
     #[inline(always)]
-    fn put(&self, n: usize, before: State, entry: &Entry, outcome: Inserted) -> Option<Inserted> {
+    fn put(
+        &self,
+        n: usize,
+        before: State,
+        entry: &Entry,
+        outcome: Inserted,
+        census: Option<&WorkerCensus>,
+    ) -> Option<Inserted> {
         let still_overflows = || self.pair.still_overflows((n ^ self.home) & BUCKET);
         let tentative = self.slot(n).occupy(before, self.key, entry, still_overflows)?;
-        match self.settle(n, tentative)? {
+        let is_settled = self.settle_alone(n, tentative);
+        // Both have happened when the slot was taken, whatever becomes of the entry; told here, where registers are free.
+        if let Some(census) = census {
+            if outcome != Inserted::New {
+                census.leave(&before.entry());
+            }
+            census.enter(entry);
+        }
+        if is_settled {
+            return Some(outcome);
+        }
+        match self.contest(n, tentative, census)? {
             (slot, stands) if slot == n && stands.frozen() == tentative.frozen() => Some(outcome),
             (_, winner) => Some(Inserted::Lost(winner.entry())),
         }
@@ -248,34 +269,38 @@ impl Neighbourhood<'_> {
         Look { states, first, bearing, vacancy }
     }
 
-    /// Decides between the tentative entries of the key, beginning with that in slot `n`; returns the one that stands,
-    /// with its slot.
+    /// Settles the tentative entry in slot `n` of the home bucket, if no other slot bears the name; false where others have to
+    /// be looked at.
+    #[inline(always)]
+    fn settle_alone(&self, n: usize, tentative: State) -> bool {
+        if n >= BUCKET {
+            return false;
+        }
+        // SeqCst; as in `contest`, of which this is the shortest course.
+        fence(Ordering::SeqCst);
+        let home = self.look(0);
+        home.bearing == 1 << n && !home.overflows() && self.slot(n).settle(tentative)
+    }
+
+    /// Decides between the tentative entries of the key, however many there are, beginning with that in slot `n`; returns the
+    /// one that stands, with its slot.
     ///
     /// Any worker may do this for any other's entry; the result is the same. None where all that it knew of are gone
     /// or undecided, and the insertion starts over.
     //
     // After Purcell and Harris, "Non-blocking hashtables with open addressing" (DISC 2005): the tentative entry in the
     // lower slot goes first, those in higher slots are withdrawn, and a settled one ends the contest.
-    #[inline(always)]
-    fn settle(&self, n: usize, tentative: State) -> Option<(usize, State)> {
-        if n < BUCKET {
-            // SeqCst; as in `contest`, of which this is the shortest course: no other slot bears the name.
-            fence(Ordering::SeqCst);
-            let home = self.look(0);
-            if home.bearing == 1 << n && !home.overflows() && self.slot(n).settle(tentative) {
-                return Some((n, tentative.in_phase(Phase::Settled)));
-            }
-        }
-        self.contest(n, tentative)
-    }
-
-    /// Settles as `settle` does, however many entries of the key there are.
     #[cold]
     #[inline(never)]
-    fn contest(&self, mut n: usize, mut tentative: State) -> Option<(usize, State)> {
+    fn contest(
+        &self,
+        mut n: usize,
+        mut tentative: State,
+        census: Option<&WorkerCensus>,
+    ) -> Option<(usize, State)> {
         'candidate: loop {
             if n >= BUCKET && !self.declare_overflow() {
-                self.slot(n).vacate(tentative);
+                self.withdraw(n, tentative, census);
                 return None;
             }
             // SeqCst; pairs with this fence on any other worker that settles an entry of the key. Of two, the later sees
@@ -286,22 +311,21 @@ impl Neighbourhood<'_> {
             let other = (n >= BUCKET || home.overflows()).then(|| self.look(BUCKET));
             let looks = [Some(home), other];
             for (m, state) in looks.iter().flatten().flat_map(Look::entries).filter(|(m, _)| *m != n) {
-                let slot = self.slot(m);
                 let mut rival = Some(state);
                 if state.phase() == Phase::Tentative {
                     if m < n {
-                        self.slot(n).vacate(tentative);
+                        self.withdraw(n, tentative, census);
                         (n, tentative) = (m, state);
                         continue 'candidate;
                     }
-                    if slot.vacate(state) {
+                    if self.withdraw(m, state, census) {
                         continue;
                     }
-                    rival = slot.held_by(self.key);
+                    rival = self.slot(m).held_by(self.key);
                 }
                 if let Some(winner) = rival.filter(|state| state.phase() == Phase::Settled) {
                     // Where ours is no longer tentative, another worker has settled it: start over and find it.
-                    return self.slot(n).vacate(tentative).then_some((m, winner));
+                    return self.withdraw(n, tentative, census).then_some((m, winner));
                 }
             }
             if self.slot(n).settle(tentative) {
@@ -310,6 +334,15 @@ impl Neighbourhood<'_> {
             // Settled by another worker on our behalf, unless a lower one withdrew it or it is gone again.
             return self.slot(n).held_by(self.key).filter(|s| s.phase() == Phase::Settled).map(|s| (n, s));
         }
+    }
+
+    /// Withdraws the tentative entry in slot `n`, whoever made it; false where it is tentative no more.
+    fn withdraw(&self, n: usize, tentative: State, census: Option<&WorkerCensus>) -> bool {
+        let is_withdrawn = self.slot(n).vacate(tentative);
+        if let (true, Some(census)) = (is_withdrawn, census) {
+            census.leave(&tentative.entry());
+        }
+        is_withdrawn
     }
 
     /// Sees to it that the home bucket says that it overflows, before a tentative entry of the key in the other bucket

@@ -3,6 +3,7 @@
 use core::fmt;
 use core::hint::select_unpredictable;
 
+use super::census::WorkerCensus;
 use super::entry::{Entry, Stage};
 use super::found::{Found, Glance};
 use super::insertion::ATTEMPTS;
@@ -137,14 +138,36 @@ impl ConntrackTable {
     /// two buckets a void one gives way first, then a half-open one, then one that is closed or unconfirmed; of each
     /// rank the one that has been idle for longest.
     pub fn insert(&self, key: TrackingKey, entry: Entry, judge: impl Fn(&Entry) -> Standing) -> Inserted {
-        self.neighbourhood(key).insert(&entry, false, &judge)
+        self.insert_counted(key, entry, judge, None)
+    }
+
+    /// Gives `key` an entry as [`insert`](Self::insert) does, and counts what comes and goes in a worker's census.
+    pub fn insert_counted(
+        &self,
+        key: TrackingKey,
+        entry: Entry,
+        judge: impl Fn(&Entry) -> Standing,
+        census: Option<&WorkerCensus>,
+    ) -> Inserted {
+        self.neighbourhood(key).insert(&entry, false, &judge, census)
     }
 
     /// Gives `key` a new entry instead of any that it has.
     ///
     /// For a TCP SYN that starts a new connection.
     pub fn restart(&self, key: TrackingKey, entry: Entry, judge: impl Fn(&Entry) -> Standing) -> Inserted {
-        self.neighbourhood(key).insert(&entry, true, &judge)
+        self.restart_counted(key, entry, judge, None)
+    }
+
+    /// Gives `key` a new entry as [`restart`](Self::restart) does, and counts what comes and goes in a worker's census.
+    pub fn restart_counted(
+        &self,
+        key: TrackingKey,
+        entry: Entry,
+        judge: impl Fn(&Entry) -> Standing,
+        census: Option<&WorkerCensus>,
+    ) -> Inserted {
+        self.neighbourhood(key).insert(&entry, true, &judge, census)
     }
 
     /// Notes that a packet which closes the connection of `key` came at `now`; `found` is the entry that it found.
@@ -229,8 +252,8 @@ fn empty_pairs(count: usize) -> Option<Pairs> {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::super::SweepCursor;
     use super::super::entry::{State, ValidState};
+    use super::super::{Census, SweepCursor};
     use super::*;
     use crate::backend::{BackendHandle, Generation};
 
@@ -347,11 +370,13 @@ mod tests {
             let key = TrackingKey(2 * n as u64);
             near.slot(n).occupy(State(0), key, &entry(1), || true).expect("it was empty");
         }
+        let census = Census::new(1, 3);
         assert_eq!(
-            table.insert(TrackingKey(8), entry(2), live),
+            table.insert_counted(TrackingKey(8), entry(2), live, census.worker(0)),
             Inserted::Full,
             "all are tentative, for ever"
         );
+        assert_eq!(census.entries(BackendHandle(2), Generation(0), Generation(0)), 0);
         assert!((BUCKET..PAIR).all(|n| near.slot(n).state().is_empty()));
     }
 

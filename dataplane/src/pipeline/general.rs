@@ -9,7 +9,7 @@ use crate::backend::BackendHandle;
 use crate::conntrack::{Found, Stage, TrackingKey};
 use crate::counters::{ConntrackCounters, Counters};
 use crate::flow::{Flow, Fragment};
-use crate::forwarding_rule::{RuleMatch, ServiceId};
+use crate::forwarding_rule::{RuleId, RuleMatch, ServiceId};
 use crate::frame::Frame;
 use crate::icmp_error::{self, ErrorBudgets};
 use crate::ingress::NetworkId;
@@ -29,6 +29,7 @@ pub(super) struct Candidate {
     /// True for an ICMP error that goes where the packet goes which it quotes.
     pub(super) quoted: bool,
     pub(super) apart: Apart,
+    pub(super) rule: RuleId,
     pub(super) service: ServiceId,
     /// Network of a fragment, of whose service nothing is known yet.
     pub(super) network: NetworkId,
@@ -52,6 +53,7 @@ impl Candidate {
         tracked: false,
         quoted: false,
         apart: Apart::No,
+        rule: RuleId(0),
         service: ServiceId(0),
         network: NetworkId::FIRST,
     };
@@ -155,7 +157,7 @@ impl Intake<'_> {
         if treatment.tracked {
             candidate.key = self.name(service, treatment.tracking_tuple(flow), flow, opens);
         }
-        candidate.service = service;
+        (candidate.rule, candidate.service) = (rule, service);
         true
     }
 
@@ -294,6 +296,7 @@ impl Round<'_> {
         }
         let treatment = service.policy.treatment(flow.protocol);
         let opening = Opening {
+            rule: candidate.rule,
             key: candidate.key,
             persists: treatment.persists,
             stage: candidate.first_stage(treatment.restarts),

@@ -10,15 +10,18 @@ use super::{Decision, Round, Tracking, Worker};
 use crate::backend::BackendHandle;
 use crate::conntrack::{Entry, Inserted, Stage, TrackingKey};
 use crate::counters::ConntrackCounters;
-use crate::forwarding_rule::PlainRule;
+use crate::forwarding_rule::{PlainRule, RuleId};
 use crate::frame::Frame;
 use crate::packet::{Plain, PlainIpv4, PlainIpv6};
+use crate::traffic_counters::WorkerTrafficCounters;
 use crate::verdict::{DropReason, Verdict};
 use crate::wire::protocol;
 
 /// Entry that a packet without one makes, but for its backend.
 #[derive(Clone, Copy)]
 pub(super) struct Opening {
+    /// Rule of the packet.
+    pub(super) rule: RuleId,
     pub(super) key: TrackingKey,
     /// True if the connection stays on its backend when that turns unhealthy.
     pub(super) persists: bool,
@@ -75,7 +78,7 @@ impl<'s> Round<'s> {
                 let stage = Stage::HalfOpen;
                 // Only TCP has packets that open a connection.
                 let persists = service.policy.treatment_with_ports(protocol::TCP).persists;
-                let opening = Opening { key: step.key, persists, stage, restarts: true };
+                let opening = Opening { rule: step.rule, key: step.key, persists, stage, restarts: true };
                 self.enter(&opening, service.eligible.at(step.target as usize), counters)
             }
             _ => {
@@ -92,7 +95,7 @@ impl<'s> Round<'s> {
                 }
                 let persists = service.policy.treatment_with_ports(flow.protocol).persists;
                 let stage = Stage::Unconfirmed;
-                let opening = Opening { key: step.key, persists, stage, restarts: false };
+                let opening = Opening { rule: step.rule, key: step.key, persists, stage, restarts: false };
                 self.enter(&opening, self.snapshot.select(service, &flow), counters)
             }
         };
@@ -119,7 +122,7 @@ impl<'s> Round<'s> {
         selected: Option<BackendHandle>,
         counters: &mut ConntrackCounters,
     ) -> (Option<BackendHandle>, Tracking) {
-        let Self { snapshot, table, now, .. } = *self;
+        let Self { snapshot, table, number, now, .. } = *self;
         let Some((handle, backend)) = selected.and_then(|handle| Some((handle, snapshot.backend(handle)?)))
         else {
             return (selected, Tracking::Off);
@@ -132,10 +135,12 @@ impl<'s> Round<'s> {
             seen: now,
         };
         let judge = |other: &Entry| snapshot.standing(other, now);
+        let counted = snapshot.traffic_counters.worker(number);
+        let census = counted.map(WorkerTrafficCounters::census);
         let inserted = if opening.restarts {
-            table.restart(opening.key, entry, judge)
+            table.restart_counted(opening.key, entry, judge, census)
         } else {
-            table.insert(opening.key, entry, judge)
+            table.insert_counted(opening.key, entry, judge, census)
         };
         counters.count(&inserted);
         match inserted {
@@ -145,7 +150,12 @@ impl<'s> Round<'s> {
                 (Some(winner.backend), Tracking::Hit)
             }
             Inserted::Lost(_) => (selected, Tracking::Hit),
-            _ => (selected, Tracking::New),
+            _ => {
+                if let Some(counted) = counted {
+                    counted.begin(opening.rule, handle);
+                }
+                (selected, Tracking::New)
+            }
         }
     }
 }

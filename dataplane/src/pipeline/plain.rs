@@ -430,7 +430,7 @@ fn admit_plain<'f, P: Plain<'f>>(
 ) {
     plain.write_to(step.packet.form.tag_len() as u8, &mut candidate.packet);
     *decision = Decision::pending(step.rule, step.service, frame);
-    candidate.service = step.service;
+    (candidate.rule, candidate.service) = (step.rule, step.service);
     candidate.quoted = false;
     candidate.apart = if step.came.is_routed() { Apart::Routed } else { Apart::No };
 }

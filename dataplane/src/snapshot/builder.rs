@@ -8,6 +8,7 @@ use super::{Backend, Eligible, Service, Snapshot};
 use crate::address::{Address, Prefix};
 use crate::affinity::{AffinityPolicy, ServiceKey};
 use crate::backend::BackendHandle;
+use crate::conntrack::Census;
 use crate::delivery::Delivery;
 use crate::egress::PortId;
 use crate::forwarding_rule::{ForwardingRule, ForwardingRules, Route, RuleId, ServiceId, Targets};
@@ -179,7 +180,7 @@ impl SnapshotBuilder {
         self
     }
 
-    /// Gives the first so many workers counters for the traffic of rules and backends.
+    /// Gives the first so many workers counters for the traffic of rules and backends, and for the entries of backends.
     pub fn counted_workers(&mut self, workers: usize) -> &mut Self {
         self.workers = workers;
         self
@@ -223,17 +224,14 @@ impl SnapshotBuilder {
             policy: *policy,
             eligible: Arc::new(service.eligible()),
         });
+        let census = Census::new(self.workers, self.backends.len());
         Snapshot {
             generation: self.generation,
             networks: Networks::new(networks, Ingress::new(&links)),
             services: services.collect(),
             backends: self.backends.clone().into(),
             seed: Seed::DEFAULT,
-            traffic_counters: Arc::new(TrafficCounters::new(
-                self.workers,
-                self.rules.len(),
-                self.backends.len(),
-            )),
+            traffic_counters: Arc::new(TrafficCounters::new(&census, self.rules.len(), self.backends.len())),
         }
     }
 }

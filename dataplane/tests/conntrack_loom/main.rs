@@ -17,7 +17,7 @@ mod overflow;
 
 use guideway_dataplane::backend::{BackendHandle, Generation};
 use guideway_dataplane::conntrack::{
-    ConntrackTable, Entry, Inserted, Stage, Standing, SweepCursor, TrackingKey,
+    Census, ConntrackTable, Entry, Inserted, Stage, Standing, SweepCursor, TrackingKey,
 };
 use guideway_dataplane::time::Tick;
 use loom::sync::Arc;
@@ -184,6 +184,35 @@ fn three_workers_with_one_key_agree_on_one_entry() {
             assert_eq!(here, other.join().unwrap());
         }
         assert_eq!(table.entries().filter(|(_, entry)| entry.backend.0 != 9).count(), 1);
+    });
+}
+
+/// One worker sweeps what the other replaces, and both insert one key: the entry that stands is counted once, whoever has
+/// settled it, and what has gone is not.
+#[test]
+fn workers_that_contend_for_a_key_count_what_stands() {
+    model(|| {
+        let census = Arc::new(Census::new(3, 16));
+        let table = table(&[]);
+        let of_before = census.worker(2);
+        for (key, entry) in [(2, long_idle(9)), (8, long_idle(8))] {
+            table.insert_counted(TrackingKey(key), entry, |_| Standing::Live, of_before);
+        }
+        let other = thread::spawn({
+            let (table, census) = (table.clone(), census.clone());
+            move || {
+                let own = census.worker(0);
+                table.sweep_counted(&mut SweepCursor::default(), 1, judge, own);
+                table.restart_counted(TrackingKey(8), to_backend(1), judge, own);
+            }
+        });
+        table.insert_counted(TrackingKey(8), to_backend(2), judge, census.worker(1));
+        other.join().unwrap();
+        for backend in [1, 2, 8, 9].map(BackendHandle) {
+            let walked = table.entries().filter(|(_, entry)| entry.backend == backend).count();
+            let generation = Generation(0);
+            assert_eq!(census.entries(backend, generation, generation), walked as u64, "{backend:?}");
+        }
     });
 }
 

@@ -10,7 +10,7 @@ use guideway_dataplane::affinity::{
     TrackingMode,
 };
 use guideway_dataplane::backend::{BackendHandle, Generation};
-use guideway_dataplane::conntrack::{ConntrackTable, Entry, TrackingKey};
+use guideway_dataplane::conntrack::{Census, ConntrackTable, Entry, TrackingKey};
 use guideway_dataplane::delivery::{Delivery, DeliveryMode, Tunnel};
 use guideway_dataplane::egress::{Egress, PortId};
 use guideway_dataplane::forwarding_rule::{
@@ -183,7 +183,7 @@ fn snapshot(fates: &[Fate], of_two: bool) -> Snapshot {
         networks: snapshot.networks.clone(),
         services: snapshot.services.clone(),
         backends: Backends::from(backends),
-        traffic_counters: Arc::new(TrafficCounters::new(1, 40, 3 * SERVICES)),
+        traffic_counters: Arc::new(TrafficCounters::new(&Census::new(1, 3 * SERVICES), 40, 3 * SERVICES)),
         ..Snapshot::default()
     }
 }

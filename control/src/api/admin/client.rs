@@ -25,7 +25,8 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::api::request::BackendName;
 use crate::api::view::{
     Backend, BackendList, BackendProbes, ConntrackList, ConntrackLookup, Drain, Drops, EventList, Explained,
-    Plan, Reload, Remaining, RingList, RingQuery, Stats, Status, Stopping, Undrained, Vip, VipList, Xstats,
+    Plan, Reload, Remaining, RingList, RingQuery, RuleList, ServiceList, Stats, Status, Stopping, Undrained,
+    Vip, VipList, Xstats,
 };
 
 pub use capture::{Capture, CaptureOrder};
@@ -133,6 +134,22 @@ impl Client {
     ) -> Result<ConntrackLookup, ClientError> {
         let query = query([("flow", Some(flow)), ("network", network)]);
         self.get(&format!("/v1/conntrack/flow{query}")).await
+    }
+
+    /// Lists backend services with their traffic.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn service_list(&self) -> Result<ServiceList, ClientError> {
+        self.get("/v1/services").await
+    }
+
+    /// Lists forwarding rules with their traffic.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn rule_list(&self) -> Result<RuleList, ClientError> {
+        self.get("/v1/rules").await
     }
 
     /// Lists the backends of a service, or all.

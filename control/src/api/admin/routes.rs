@@ -24,7 +24,7 @@ use crate::api::request::{BackendName, CaptureReason, CaptureReasons, ConfigText
 use crate::api::request_sender::RequestSender;
 use crate::api::view::{
     self, Backend, BackendList, BackendProbes, ConntrackList, ConntrackLookup, Drops, EventList, Reload,
-    Remaining, Stats, Status, Vip, VipList, Xstats,
+    Remaining, RuleList, ServiceList, Stats, Status, Vip, VipList, Xstats,
 };
 
 /// Largest body of a request.
@@ -65,6 +65,8 @@ fn table() -> Vec<Route> {
         ("GET", "/v1/drops", get(drops)),
         ("GET", "/v1/conntrack", get(conntrack_list)),
         ("GET", "/v1/conntrack/flow", get(conntrack_get)),
+        ("GET", "/v1/services", get(service_list)),
+        ("GET", "/v1/rules", get(rule_list)),
         ("GET", "/v1/backends", get(backend_list)),
         ("GET", "/v1/services/{service}/backends/{backend}", get(backend_get)),
         ("GET", "/v1/services/{service}/backends/{backend}/remaining", get(backend_remaining)),
@@ -186,6 +188,14 @@ async fn backend_list(
     Asked(OfService { service }): Asked<OfService>,
 ) -> Answer<BackendList> {
     Ok(Json(requests.ask(|reply| Request::BackendList { service, reply }).await?))
+}
+
+async fn service_list(State(requests): State<RequestSender>) -> Answer<ServiceList> {
+    Ok(Json(requests.ask(|reply| Request::ServiceList { reply }).await?))
+}
+
+async fn rule_list(State(requests): State<RequestSender>) -> Answer<RuleList> {
+    Ok(Json(requests.ask(|reply| Request::RuleList { reply }).await?))
 }
 
 /// Service and name of a backend, in a path.

@@ -10,10 +10,11 @@ use prometheus_client::registry::Registry;
 
 use super::families::{Families, Label};
 use super::network_label::NetworkLabel;
+use super::traffic::traffic;
 use super::vips::vips;
 use crate::api::view::{
     Backend, BackendList, Health, HealthCheck, HealthChecks, Pool, PortStats, Quantiles, RuleCheck, Service,
-    Stats, Status, Traffic, WorkerState, WorkerStats,
+    Stats, Status, WorkerState, WorkerStats,
 };
 
 /// State and counters of the appliance at one moment.
@@ -308,54 +309,6 @@ fn ports(families: &mut Families<'_>, status: &Status, counted: &[PortStats]) ->
     })
 }
 
-/// Writes packets and bytes by rule, service and backend.
-fn traffic(families: &mut Families<'_>, stats: &Stats, network: &NetworkLabel<'_>) -> fmt::Result {
-    let rules: Vec<_> = stats
-        .rules
-        .iter()
-        .map(|rule| {
-            let labels = [("rule", rule.name.clone()), ("service", rule.service.clone())];
-            (network.added(&rule.service, labels), rule.offered)
-        })
-        .collect();
-    let label = |name: &str| network.added(name, [("service", name.to_owned())]);
-    let offered: Vec<_> = stats.services.iter().map(|it| (label(&it.name), it.offered)).collect();
-    let forwarded: Vec<_> = stats.services.iter().map(|it| (label(&it.name), it.forwarded)).collect();
-    let backends: Vec<_> = stats
-        .backends
-        .iter()
-        .map(|backend| (backend_labels(network, &backend.service, &backend.name), backend.forwarded))
-        .collect();
-    volume(families, "rule", "of the forwarding rule, whatever became of them", "as they came in", &rules)?;
-    volume(
-        families,
-        "service_offered",
-        "of the service's rules, whatever became of them",
-        "as they came in",
-        &offered,
-    )?;
-    volume(families, "service_forwarded", "that went to the service's backends", "as sent", &forwarded)?;
-    volume(families, "backend", "that went to the backend", "as sent", &backends)
-}
-
-fn volume(
-    families: &mut Families<'_>,
-    of: &str,
-    which: &str,
-    measured: &str,
-    samples: &[(Vec<Label>, Traffic)],
-) -> fmt::Result {
-    let counted =
-        |count: fn(&Traffic) -> u64| samples.iter().map(move |(labels, traffic)| (labels, count(traffic)));
-    let (packets, bytes) = (format!("{of}_packets_total"), format!("{of}_bytes_total"));
-    families.counters(&packets, &format!("Packets {which}."), counted(|traffic| traffic.packets))?;
-    families.counters(
-        &bytes,
-        &format!("Bytes of the frames {which}, {measured}."),
-        counted(|traffic| traffic.bytes),
-    )
-}
-
 fn services(families: &mut Families<'_>, services: &[Service], network: &NetworkLabel<'_>) -> fmt::Result {
     let label = |service: &Service| network.added(&service.name, [("service", service.name.clone())]);
     let counts: [Metric<Service, u32>; 4] = [
@@ -397,12 +350,8 @@ fn services(families: &mut Families<'_>, services: &[Service], network: &Network
     )
 }
 
-fn backend_labels(network: &NetworkLabel<'_>, service: &str, backend: &str) -> Vec<Label> {
-    network.added(service, [("service", service.to_owned()), ("backend", backend.to_owned())])
-}
-
 fn backends(families: &mut Families<'_>, backends: &[Backend], network: &NetworkLabel<'_>) -> fmt::Result {
-    let labels = |backend: &Backend| backend_labels(network, &backend.service, &backend.name);
+    let labels = |backend: &Backend| network.of_backend(&backend.service, &backend.name);
     let states: [Metric<Backend, bool>; 5] = [
         ("backend_healthy", "1 if the backend's health checks succeed.", |backend| {
             backend.health == Health::Healthy
@@ -446,7 +395,7 @@ fn health(
 ) -> fmt::Result {
     let checked = || backends.iter().filter_map(|it| Some((it, it.health_check.as_ref()?)));
     let turns = |(backend, check): (&Backend, &HealthCheck)| {
-        (backend_labels(network, &backend.service, &backend.name), check.turns)
+        (network.of_backend(&backend.service, &backend.name), check.turns)
     };
     families.counters(
         "backend_health_turns_total",

@@ -24,6 +24,11 @@ impl<'s> NetworkLabel<'s> {
         let network = self.0.get(service).map(|network| ("network", (*network).to_owned()));
         labels.into_iter().chain(network).collect()
     }
+
+    /// Labels of a backend's sample.
+    pub(super) fn of_backend(&self, service: &str, backend: &str) -> Vec<Label> {
+        self.added(service, [("service", service.to_owned()), ("backend", backend.to_owned())])
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use guideway_model::service;
 use serde::{Deserialize, Serialize};
 
 use super::health::HealthCheck;
-use super::stats::Traffic;
+use super::stats::{Arrivals, Traffic};
 use crate::health::weights::WeightBasis;
 
 /// List of backends, the draining ones too.
@@ -54,6 +54,12 @@ pub struct Backend {
     /// Packets and bytes forwarded to the backend.
     #[serde(flatten)]
     pub forwarded: Traffic,
+    /// Entries of the conntrack table that name the backend; 0 from an appliance that does not count them.
+    #[serde(default)]
+    pub connections: u64,
+    /// New connections and rates of those packets.
+    #[serde(flatten)]
+    pub arrivals: Arrivals,
     /// Neighbour that the backend's frames are sent to; `null` where no route leads to the backend.
     pub next_hop: Option<NextHop>,
     /// MTU that routers on the path to the backend have told of; `null` where the configured one holds.

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use guideway_dataplane::counters::{ConntrackCounters, Counters};
-use guideway_dataplane::traffic_counters::Volume;
+use guideway_dataplane::traffic_counters::{self, Volume};
 use guideway_dataplane::verdict::{DropReason, PassReason};
 use guideway_engine::counters::IoCounters;
 use guideway_model::path_mtu::TunnelErrorCounts;
+use guideway_model::recent_traffic;
 use serde::{Deserialize, Serialize};
 
 use crate::net::host_stack;
@@ -16,6 +17,9 @@ use crate::net::host_stack;
 pub struct Stats {
     /// Packet counters of all workers together.
     pub total: PacketStats,
+    /// Rates of the packets of all rules; zero from an appliance that has none.
+    #[serde(default)]
+    pub rates: Rates,
     /// Counters of each worker, by number.
     pub workers: Vec<WorkerStats>,
     /// Counters of each device, in the order of the configuration.
@@ -52,6 +56,29 @@ pub struct Traffic {
     pub packets: u64,
     /// Bytes of the frames: offered ones as they came in, forwarded ones as they are sent.
     pub bytes: u64,
+}
+
+/// Traffic a second, over the last ten seconds; zero from an appliance that has no rates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Rates {
+    /// Packets a second.
+    pub packets_per_sec: f64,
+    /// Bytes of their frames a second.
+    pub bytes_per_sec: f64,
+    /// New connections a second.
+    pub new_connections_per_sec: f64,
+}
+
+/// Connections that have begun, and rates; zero from an appliance that does not count them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Arrivals {
+    /// Conntrack entries made for a packet, or replaced under their own key: connections that have begun, or sessions.
+    pub new_connections: u64,
+    /// Traffic a second.
+    #[serde(flatten)]
+    pub rates: Rates,
 }
 
 /// Packet counters by verdict: `offered` = `forwarded` + all of `passed` + all of `dropped`.
@@ -173,7 +200,7 @@ pub struct PortXstats {
 }
 
 /// Counters of one forwarding rule.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RuleStats {
     /// Name of the rule.
     pub name: String,
@@ -182,10 +209,13 @@ pub struct RuleStats {
     /// Packets of the rule, whatever became of them.
     #[serde(flatten)]
     pub offered: Traffic,
+    /// New connections and rates of those packets.
+    #[serde(flatten)]
+    pub arrivals: Arrivals,
 }
 
 /// Counters of one service.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ServiceStats {
     /// Name of the service.
     pub name: String,
@@ -193,10 +223,16 @@ pub struct ServiceStats {
     pub offered: Traffic,
     /// Packets that went to the service's backends.
     pub forwarded: Traffic,
+    /// Entries of the conntrack table that name its backends; 0 from an appliance that does not count them.
+    #[serde(default)]
+    pub connections: u64,
+    /// New connections and rates of the packets of its rules.
+    #[serde(flatten)]
+    pub arrivals: Arrivals,
 }
 
 /// Counters of one backend.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BackendStats {
     /// Service of the backend.
     pub service: String,
@@ -205,6 +241,12 @@ pub struct BackendStats {
     /// Packets that went to the backend.
     #[serde(flatten)]
     pub forwarded: Traffic,
+    /// Entries of the conntrack table that name the backend; 0 from an appliance that does not count them.
+    #[serde(default)]
+    pub connections: u64,
+    /// New connections and rates of those packets.
+    #[serde(flatten)]
+    pub arrivals: Arrivals,
 }
 
 /// Size of the conntrack table, and counters of connection tracking.
@@ -346,6 +388,20 @@ impl From<TunnelErrorCounts> for TunnelErrorStats {
 impl From<Volume> for Traffic {
     fn from(volume: Volume) -> Self {
         Self { packets: volume.packets, bytes: volume.bytes }
+    }
+}
+
+impl Arrivals {
+    /// Arrivals of some traffic, at these rates.
+    pub fn new(traffic: traffic_counters::Traffic, rates: recent_traffic::Rates) -> Self {
+        Self { new_connections: traffic.new_connections, rates: rates.into() }
+    }
+}
+
+impl From<recent_traffic::Rates> for Rates {
+    fn from(rates: recent_traffic::Rates) -> Self {
+        let recent_traffic::Rates { packets, bytes, new_connections } = rates;
+        Self { packets_per_sec: packets, bytes_per_sec: bytes, new_connections_per_sec: new_connections }
     }
 }
 

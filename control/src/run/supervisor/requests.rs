@@ -31,6 +31,12 @@ impl<P: Ports> Supervisor<P> {
             Request::Xstats { reply } => {
                 drop(reply.send(Ok(view::Xstats { ports: self.workers.ports().xstats() })));
             }
+            Request::ServiceList { reply } => {
+                let health = self.probes.as_ref().map(|probes| probes.monitor().state());
+                let states = views::services(&self.appliance, health);
+                drop(reply.send(Ok(views::service_list(&self.appliance, states))));
+            }
+            Request::RuleList { reply } => drop(reply.send(Ok(views::rule_list(&self.appliance)))),
             Request::ConntrackList { service, backend, limit, reply } => {
                 self.list_conntrack(Wanted { service, backend, limit }, reply);
             }

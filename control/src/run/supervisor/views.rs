@@ -21,7 +21,7 @@ use crate::run::appliance::Appliance;
 use crate::run::operator_state::{OperatorState, Setting};
 
 pub(super) use backends::Backends;
-pub(super) use stats::stats;
+pub(super) use stats::{rule_list, service_list, stats};
 
 /// Every VIP, network by network.
 pub(super) fn vips(appliance: &Appliance) -> Vec<view::Vip> {

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use guideway_dataplane::delivery::DeliveryMode;
 use guideway_dataplane::ingress::NetworkId;
 use guideway_model::service::{BackendState, ServiceState, UnknownName, WeightSource};
-use guideway_model::traffic_totals::Volumes;
+use guideway_model::traffic_totals::Totals;
 
 use super::{millis, unix_sec};
 use crate::api::request::Refused;
@@ -29,12 +29,12 @@ impl Backends<'_> {
         if let Some(service) = service.filter(|service| services.get(service).is_none()) {
             return Err(UnknownName::Service(service.to_owned()).into());
         }
-        let volumes = self.appliance.state().traffic_totals().volumes();
+        let totals = self.appliance.state().traffic_totals().totals();
         let wanted = services.iter().filter(|(name, _)| service.is_none_or(|service| service == *name));
         let backends = wanted.flat_map(|(name, state)| {
             let shares = self.shares(name);
-            let volumes = &volumes;
-            state.backends().map(move |backend| self.show(name, state, backend, &shares, volumes))
+            let totals = &totals;
+            state.backends().map(move |backend| self.show(name, state, backend, &shares, totals))
         });
         Ok(view::BackendList { backends: backends.collect() })
     }
@@ -45,8 +45,8 @@ impl Backends<'_> {
         let state = services.get(service).ok_or_else(|| UnknownName::Service(service.to_owned()))?;
         let unknown = || UnknownName::Backend(service.to_owned(), backend.to_owned());
         let backend = state.backends().find(|known| known.endpoint.name == backend).ok_or_else(unknown)?;
-        let volumes = self.appliance.state().traffic_totals().volumes();
-        Ok(self.show(service, state, backend, &self.shares(service), &volumes))
+        let totals = self.appliance.state().traffic_totals().totals();
+        Ok(self.show(service, state, backend, &self.shares(service), &totals))
     }
 
     /// The share of a service's lookup table that each eligible backend has, by name.
@@ -63,13 +63,14 @@ impl Backends<'_> {
         state: &ServiceState,
         backend: &BackendState,
         shares: &[(&str, f64)],
-        volumes: &Volumes,
+        totals: &Totals,
     ) -> view::Backend {
         let name = &*backend.endpoint.name;
         let share =
             shares.binary_search_by(|(known, _)| (*known).cmp(name)).ok().map(|index| shares[index].1);
         let eligible = share.filter(|_| backend.removed_at.is_none());
-        let volume = volumes.backends.get(&(service.into(), name.into())).copied().unwrap_or_default();
+        let traffic = totals.backends.get(&(service.into(), name.into())).copied().unwrap_or_default();
+        let rates = self.appliance.state().traffic_totals().recent().backend(service, name);
         view::Backend {
             service: service.to_owned(),
             name: name.to_owned(),
@@ -91,7 +92,9 @@ impl Backends<'_> {
                      (no_eligible_backend); undrain a backend, or find out why others are unhealthy"
                 )
             }),
-            forwarded: volume.into(),
+            forwarded: traffic.volume.into(),
+            connections: self.appliance.state().tracked(backend.handle),
+            arrivals: view::Arrivals::new(traffic, rates),
             next_hop: self.next_hop(state.network(), backend),
             path_mtu: self.path_mtu(state.network(), backend),
         }
