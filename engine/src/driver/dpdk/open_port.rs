@@ -13,6 +13,8 @@ pub(super) struct OpenPort<'eal> {
     id: u16,
     /// True unless every frame that the driver hands over is known to lie in one mbuf.
     may_segment: bool,
+    /// True if the device may take the VLAN tag off a frame that is to have it.
+    may_strip_tags: bool,
     /// True for a bond, which sends messages of its own as part of its transmit function.
     is_bond: bool,
     /// Key of the device's hash, which drivers read when they start, by the pointer that they were configured with.
@@ -27,9 +29,9 @@ impl OpenPort<'_> {
     /// Takes over a port that is to be opened; only [`Eal::open`] does, once for each.
     ///
     /// [`Eal::open`]: super::Eal::open
-    pub(super) fn new(id: u16, is_bond: bool, rss_key: Vec<u8>) -> Self {
+    pub(super) fn new(id: u16, is_bond: bool, may_strip_tags: bool, rss_key: Vec<u8>) -> Self {
         let (gate, closed) = (Gate::new(0), AtomicBool::new(false));
-        Self { id, may_segment: true, is_bond, rss_key, gate, closed, eal: PhantomData }
+        Self { id, may_segment: true, may_strip_tags, is_bond, rss_key, gate, closed, eal: PhantomData }
     }
 
     /// Makes the gate for so many queue pairs, once it is known how many the device takes.
@@ -50,6 +52,11 @@ impl OpenPort<'_> {
     /// True if a received frame may lie in several mbufs, so that its header has to be looked at.
     pub(super) fn may_segment(&self) -> bool {
         self.may_segment
+    }
+
+    /// True if the device may take the VLAN tag off a received frame that is to have it.
+    pub(super) fn may_strip_tags(&self) -> bool {
+        self.may_strip_tags
     }
 
     /// True for a bond.

@@ -131,7 +131,8 @@ impl Eal {
         }
         let driver = driver_name(&info);
         let key = rss::symmetric_key(info.hash_key_size);
-        let mut port = OpenPort::new(id, driver == "net_bonding", key);
+        // Some PFs have tags taken off for a VF, unasked, once it filters VLANs.
+        let mut port = OpenPort::new(id, driver == "net_bonding", options.filters_vlans, key);
         let (queues, refusals) = bring_up(&port, device, options, &info, pool)?;
         let options = PortOptions { queues, ..*options };
         let rss = settle(id, device, &options, &info)?;

@@ -98,9 +98,14 @@ impl Port<'_> {
 }
 
 impl Filter for DeviceFilter {
-    fn take_all_groups(&mut self) -> i32 {
-        // SAFETY: the port exists.
-        unsafe { sys::rte_eth_allmulticast_enable(self.port) }
+    fn take_all_groups(&mut self, on: bool) -> i32 {
+        if on {
+            // SAFETY: the port exists.
+            unsafe { sys::rte_eth_allmulticast_enable(self.port) }
+        } else {
+            // SAFETY: as above.
+            unsafe { sys::rte_eth_allmulticast_disable(self.port) }
+        }
     }
 
     fn take_groups(&mut self, groups: &[MacAddress]) -> i32 {

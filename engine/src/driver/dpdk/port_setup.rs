@@ -99,7 +99,8 @@ fn configure(
         let key = port.rss_key();
         if !key.is_empty() {
             conf.rx_adv_conf.rss_conf.rss_key = key.as_ptr().cast_mut();
-            conf.rx_adv_conf.rss_conf.rss_key_len = info.hash_key_size;
+            // The port's own: a device may state another length after a reset, and must not read beyond the key.
+            conf.rx_adv_conf.rss_conf.rss_key_len = key.len() as u8;
         }
     }
     // SAFETY: the port exists and is not started; `conf` is copied before the call returns. The key is read by then or at the
