@@ -33,5 +33,5 @@ pub use stats::{
     BackendStats, ConntrackCounts, ConntrackStats, FragmentStats, HostStackStats, IcmpErrorStats, LinkStats,
     PacketStats, PortStats, RuleStats, ServiceStats, Stats, Traffic, TunnelErrorStats, WorkerStats,
 };
-pub use status::{Port, PortState, RssState, Service, Status, Worker, WorkerQueues, WorkerState};
+pub use status::{Port, PortMember, PortState, RssState, Service, Status, Worker, WorkerQueues, WorkerState};
 pub use vip::{NeighborReplies, Vip, VipList};

@@ -6,9 +6,9 @@ use guideway::api::view::{
     Announcement, AnnouncementReason, Backend, BackendStats, ConnectionState, ConntrackCounts,
     ConntrackEntry, ConntrackStats, Drain, DrainEnd, Event, EventKind, FragmentStats, Health, HealthCheck,
     HealthChecks, HostStackStats, IcmpErrorStats, LinkStats, NeighborReplies, NextHop, OperatorSetting,
-    OperatorSettings, PacketStats, PathMtu, Pool, Port, PortState, PortStats, Quantiles, RssState, RuleCheck,
-    RuleStats, Service, ServiceStats, Stats, Status, Traffic, TunnelErrorStats, Vip, WeightSource,
-    WeightStatus, Worker, WorkerQueues, WorkerState, WorkerStats,
+    OperatorSettings, PacketStats, PathMtu, Pool, Port, PortMember, PortState, PortStats, Quantiles,
+    RssState, RuleCheck, RuleStats, Service, ServiceStats, Stats, Status, Traffic, TunnelErrorStats, Vip,
+    WeightSource, WeightStatus, Worker, WorkerQueues, WorkerState, WorkerStats,
 };
 use guideway::net::host_stack::FrameKind;
 use guideway_dataplane::verdict::{DropReason, PassReason};
@@ -59,6 +59,7 @@ pub(crate) fn status(vips: &[Vip]) -> Status {
                 state: PortState::Running,
                 resets: 3,
                 link_losses: 4,
+                members: Vec::new(),
             },
             Port {
                 name: "lab".into(),
@@ -83,6 +84,10 @@ pub(crate) fn status(vips: &[Vip]) -> Status {
                 state: PortState::Resetting,
                 resets: 0,
                 link_losses: 1,
+                members: vec![
+                    PortMember { name: "0000:3b:00.0".into(), link_up: true },
+                    PortMember { name: "0000:3b:00.1".into(), link_up: false },
+                ],
             },
         ],
         workers: vec![worker(0, WorkerState::Running, 0.25), worker(1, WorkerState::Stalled, 0.0)],

@@ -13,7 +13,7 @@ vlan_network() {
 from_ports() {
   local network=$1 url=$2 port=$3 count=$4
   for port in $(seq "$port" $((port + count - 1))); do
-    ip netns exec "$network-client" curl -s -m 5 --local-port "$port" "$url" || echo "error $?"
+    ip netns exec "$network-client" curl -s -m $((5 * patience)) --local-port "$port" "$url" || echo "error $?"
   done
 }
 # Every answer is one of the network's own servers'.

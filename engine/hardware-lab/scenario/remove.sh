@@ -19,7 +19,7 @@ claim "the appliance starts, and 4 backends are healthy" starts || return
 claim "12 connections by IPv4 are answered" answers "http://$vip/" 12
 claim "the VIP is announced" within 10 announcement_is $vip announce
 
-remove() { timeout 60 sh -c "echo 0 > /sys/bus/pci/devices/$igb/sriov_numvfs"; }
+remove() { timeout $((60 * patience)) sh -c "echo 0 > /sys/bus/pci/devices/$igb/sriov_numvfs"; }
 # A command that waits in the kernel cannot be ended: it is left behind.
 remove &
 removal=$!

@@ -42,6 +42,7 @@
 //! ```
 
 mod address_filter;
+mod bond_members;
 mod dpdk_log;
 mod eal;
 mod ethdev;
@@ -64,6 +65,7 @@ mod start_error;
 mod vf;
 mod vlan_filter;
 
+pub use bond_members::Member;
 pub use eal::{Eal, EalOptions, Memory};
 pub use ethdev::Offloads;
 pub use lcore::{Lcore, Running};
@@ -71,6 +73,7 @@ pub use mbuf::DpdkMbuf;
 pub use mempool::{Mempool, MempoolOptions};
 pub use port::{Link, Port, PortStats};
 pub use port_options::PortOptions;
+pub use port_restart::{Reset, ResetOutcome};
 pub use queue::{LiveQueues, QueuePair};
 pub use queue_counts::{QueueCounts, Refusal};
 pub use rss::Rss;

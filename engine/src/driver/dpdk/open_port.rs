@@ -22,6 +22,8 @@ pub(super) struct OpenPort<'eal> {
     /// Gate that each worker with queues of the port looks at before it polls them.
     gate: Gate,
     closed: AtomicBool,
+    /// True while a reset has the driver to itself.
+    claimed: AtomicBool,
     eal: PhantomData<&'eal ()>,
 }
 
@@ -30,8 +32,17 @@ impl OpenPort<'_> {
     ///
     /// [`Eal::open`]: super::Eal::open
     pub(super) fn new(id: u16, is_bond: bool, may_strip_tags: bool, rss_key: Vec<u8>) -> Self {
-        let (gate, closed) = (Gate::new(0), AtomicBool::new(false));
-        Self { id, may_segment: true, may_strip_tags, is_bond, rss_key, gate, closed, eal: PhantomData }
+        Self {
+            id,
+            may_segment: true,
+            may_strip_tags,
+            is_bond,
+            rss_key,
+            gate: Gate::new(0),
+            closed: AtomicBool::new(false),
+            claimed: AtomicBool::new(false),
+            eal: PhantomData,
+        }
     }
 
     /// Makes the gate for so many queue pairs, once it is known how many the device takes.
@@ -74,6 +85,17 @@ impl OpenPort<'_> {
     #[inline]
     pub(super) fn gate(&self) -> &Gate {
         &self.gate
+    }
+
+    /// Claims the driver for a reset or a removal; false if another one has it.
+    pub(super) fn claim_driver(&self) -> bool {
+        // Acquire: pairs with the Release in `release_driver`; what the last one did is over.
+        !self.claimed.swap(true, Ordering::Acquire)
+    }
+
+    /// Gives the driver back; only whoever has claimed it does.
+    pub(super) fn release_driver(&self) {
+        self.claimed.store(false, Ordering::Release);
     }
 
     /// True until the port is closed.
