@@ -78,5 +78,5 @@ pub use queue::{LiveQueues, QueuePair};
 pub use queue_counts::{QueueCounts, Refusal};
 pub use rss::Rss;
 pub use signals::Signals;
-pub use start_error::StartError;
+pub use start_error::{StartError, Vfio};
 pub use vf::Vf;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use super::start_error::Vfio;
 use super::{StartError, Vf};
 use crate::driver::device::{Device, PciAddress};
 
@@ -40,7 +41,17 @@ fn function(sys: &Path, address: PciAddress) -> Result<(), StartError> {
     let driver = link.and_then(|link| Some(link.file_name()?.to_str()?.to_owned()));
     match &driver {
         Some(name) if USER_SPACE_DRIVERS.iter().chain(SHARED_DRIVERS).any(|fit| fit == name) => Ok(()),
-        _ => Err(StartError::WrongDriver { device, driver }),
+        _ => Err(StartError::WrongDriver { device, driver, vfio: vfio(sys) }),
+    }
+}
+
+fn vfio(sys: &Path) -> Vfio {
+    let has_groups =
+        fs::read_dir(sys.join("kernel/iommu_groups")).is_ok_and(|mut groups| groups.next().is_some());
+    let unsafe_mode = fs::read_to_string(sys.join("module/vfio/parameters/enable_unsafe_noiommu_mode"));
+    Vfio {
+        is_loaded: sys.join("bus/pci/drivers/vfio-pci").exists(),
+        has_iommu: has_groups || unsafe_mode.is_ok_and(|mode| mode.trim() == "Y"),
     }
 }
 
@@ -161,11 +172,23 @@ mod tests {
 
         let directory = sys.0.join("bus/pci/devices/0000:3b:02.0");
         fs::create_dir_all(&directory).unwrap();
-        let unbound = device(&sys.0, &vf).unwrap_err().to_string();
-        assert_eq!(
-            unbound,
-            "0000:3b:02.0 is bound to no driver: `dpdk-devbind.py --bind=vfio-pci 0000:3b:02.0`"
+        let unbound = || device(&sys.0, &vf).unwrap_err().to_string();
+        let bind = "`dpdk-devbind.py --bind=vfio-pci 0000:3b:02.0`";
+        assert!(
+            unbound().starts_with(&format!(
+                "0000:3b:02.0 is bound to no driver: `modprobe vfio-pci`, then {bind}; that needs an IOMMU, and"
+            )),
+            "{}",
+            unbound()
         );
+        sys.write("bus/pci/drivers/vfio-pci/bind", "");
+        assert!(
+            unbound()
+                .starts_with(&format!("0000:3b:02.0 is bound to no driver: {bind}; that needs an IOMMU"))
+        );
+        sys.write("module/vfio/parameters/enable_unsafe_noiommu_mode", "Y\n");
+        let unbound = unbound();
+        assert_eq!(unbound, format!("0000:3b:02.0 is bound to no driver: {bind}"));
 
         let bond: Device = "net_bonding0,mode=4,slave=3b:02.0".parse().unwrap();
         assert_eq!(device(&sys.0, &bond).unwrap_err().to_string(), unbound, "its members are looked at");

@@ -30,6 +30,8 @@ pub enum StartError {
         device: String,
         /// Name of the kernel's driver; None if no driver has the function.
         driver: Option<String>,
+        /// State of the driver that is to have it.
+        vfio: Vfio,
     },
     /// DPDK's driver did not take a device.
     DeviceRefused {
@@ -120,6 +122,35 @@ pub enum StartError {
     },
 }
 
+/// State of `vfio-pci`, as far as it decides whether that takes a PCI function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vfio {
+    /// True if the module is loaded.
+    pub is_loaded: bool,
+    /// True if there is an IOMMU, or the module may do without.
+    pub has_iommu: bool,
+}
+
+/// Way to bind a PCI function to `vfio-pci`, in its present state.
+struct Binding<'a>(&'a str, Vfio);
+
+impl fmt::Display for Binding<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(device, vfio) = self;
+        if !vfio.is_loaded {
+            f.write_str("`modprobe vfio-pci`, then ")?;
+        }
+        write!(f, "`dpdk-devbind.py --bind=vfio-pci {device}`")?;
+        if !vfio.has_iommu {
+            f.write_str(
+                "; that needs an IOMMU, and the kernel shows none: switch it on (in the firmware, and `intel_iommu=on`), or \
+                 bind a physical function to `uio_pci_generic`",
+            )?;
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -137,12 +168,11 @@ impl fmt::Display for StartError {
                 "there is no PCI device {device}: `dpdk-devbind.py --status-dev net` lists those that there are; \
                  VFs come to be by `echo 1 > /sys/class/net/INTERFACE/device/sriov_numvfs`"
             ),
-            Self::WrongDriver { device, driver: Some(driver) } => write!(
-                f,
-                "{device} is bound to the kernel's driver `{driver}`: `dpdk-devbind.py --bind=vfio-pci {device}`"
-            ),
-            Self::WrongDriver { device, driver: None } => {
-                write!(f, "{device} is bound to no driver: `dpdk-devbind.py --bind=vfio-pci {device}`")
+            Self::WrongDriver { device, driver: Some(driver), vfio } => {
+                write!(f, "{device} is bound to the kernel's driver `{driver}`: {}", Binding(device, *vfio))
+            }
+            Self::WrongDriver { device, driver: None, vfio } => {
+                write!(f, "{device} is bound to no driver: {}", Binding(device, *vfio))
             }
             Self::DeviceRefused { device, message } if message.contains("resource busy") => write!(
                 f,
