@@ -47,6 +47,7 @@ mod dpdk_log;
 mod eal;
 mod ethdev;
 mod lcore;
+mod link_return;
 mod log_cause;
 mod mbuf;
 mod mempool;

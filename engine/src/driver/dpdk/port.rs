@@ -13,6 +13,7 @@ use guideway_dpdk_sys as sys;
 
 use super::address_filter::Addresses;
 use super::ethdev::{DEFAULT_MTU, Offloads, device_info, offloads_of};
+use super::link_return::LinkMemory;
 use super::open_port::OpenPort;
 use super::port_setup::{bring_up, settle};
 use super::{Eal, Mempool, PortOptions, QueueCounts, QueuePair, Refusal, Rss, StartError, rss, signals};
@@ -57,6 +58,7 @@ pub struct Port<'eal> {
     /// VLANs that the device has taken, and those that it is to take.
     vlans: RefCell<BTreeSet<u16>>,
     wanted_vlans: RefCell<BTreeSet<u16>>,
+    link_memory: Cell<LinkMemory>,
     /// Last answers of a driver that is not to be asked, from the beginning of a reset until one succeeds; None while it may be.
     lost: Cell<Option<LastKnown>>,
     /// DPDK does not promise that two threads may ask at once.
@@ -170,6 +172,7 @@ impl Eal {
             addresses: RefCell::default(),
             vlans: RefCell::default(),
             wanted_vlans: RefCell::default(),
+            link_memory: Cell::default(),
             lost: Cell::new(None),
             not_sync: PhantomData,
         };
@@ -238,6 +241,7 @@ impl<'eal> Port<'eal> {
     /// Notes that the driver may be asked again, after a reset that has left the device with this spread of flows.
     pub(super) fn renew(&self, rss: Option<Rss>) {
         self.lost.set(None);
+        self.link_memory.set(LinkMemory::default());
         *self.rss.borrow_mut() = rss;
     }
 
@@ -340,7 +344,16 @@ impl<'eal> Port<'eal> {
 
     /// State of the link, as the device knows it now; down while it is reset.
     pub fn link(&self) -> Link {
-        if self.is_usable() { link_of(self.port.id()) } else { Link { up: false, speed_mbps: 0 } }
+        if !self.is_usable() {
+            return Link { up: false, speed_mbps: 0 };
+        }
+        let link = link_of(self.port.id());
+        let mut memory = self.link_memory.get();
+        if memory.see(&self.driver, link.up) {
+            signals::ask_for_reset(self.port.id());
+        }
+        self.link_memory.set(memory);
+        link
     }
 
     /// Counters of the device since the port was opened; while it is reset, those before.

@@ -1,0 +1,38 @@
+//! Return of a link, which is all that some VFs tell of their PF's reset.
+//!
+//! The driver of an 82576's VFs hears of a reset by an interrupt that may not come, as with QEMU's model of the NIC. What its
+//! PF has reset carries nothing until it is reset itself.
+
+/// Drivers whose devices are to be reset when their link comes back.
+const DRIVERS: [&str; 1] = ["net_e1000_igb_vf"];
+
+/// Memory of a port's link since the device was set up.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LinkMemory {
+    was_up: bool,
+    is_down: bool,
+}
+
+impl LinkMemory {
+    /// Takes in the state of the link of a device with this driver; true if the device is to be reset, once for each return.
+    pub(super) fn see(&mut self, driver: &str, up: bool) -> bool {
+        let returns = up && self.is_down;
+        // A link that comes up for the first time since the device was set up does not return.
+        *self = Self { was_up: self.was_up || up, is_down: self.was_up && !up };
+        returns && DRIVERS.contains(&driver)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vf_that_may_not_hear_of_its_pf_is_reset_when_its_link_comes_back() {
+        for (driver, resets) in [("net_e1000_igb_vf", 2), ("net_iavf", 0)] {
+            let mut memory = LinkMemory::default();
+            let seen = [false, true, true, false, false, true, true, false, true];
+            assert_eq!(seen.into_iter().filter(|up| memory.see(driver, *up)).count(), resets, "{driver}");
+        }
+    }
+}
