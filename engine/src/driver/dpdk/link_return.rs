@@ -6,6 +6,12 @@
 /// Drivers whose devices are to be reset when their link comes back.
 const DRIVERS: [&str; 1] = ["net_e1000_igb_vf"];
 
+/// True for a driver whose device, once it is reset, has a link if its PF has heard of the reset: a driver that says otherwise
+/// says nothing at all.
+pub(super) fn needs_link(driver: &str) -> bool {
+    DRIVERS.contains(&driver)
+}
+
 /// Memory of a port's link since the device was set up.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LinkMemory {

@@ -13,6 +13,8 @@ use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::fmt;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_dpdk_sys as sys;
@@ -20,10 +22,11 @@ use guideway_dpdk_sys as sys;
 use super::address_filter::{self, Kind, NOT_SUPPORTED};
 use super::ethdev::{check, device_info};
 use super::open_port::OpenPort;
+use super::port::link_of;
 use super::port_addresses::DeviceFilter;
 use super::port_setup::{set_up, settle};
 use super::signals::{self, Signals};
-use super::{Mempool, Port, PortOptions, Rss, StartError, dpdk_log, vlan_filter};
+use super::{Mempool, Port, PortOptions, Rss, StartError, dpdk_log, link_return, vlan_filter};
 use crate::driver::device::Device;
 
 /// Reset of a port's device that was begun, for a thread that may wait for the driver. There is one of a port at a time.
@@ -36,6 +39,8 @@ pub struct Reset<'eal> {
     mac: MacAddress,
     groups: Vec<MacAddress>,
     vlans: BTreeSet<u16>,
+    /// True if a reset is in vain without a link.
+    needs_link: bool,
 }
 
 /// Result of a reset, for the port's control thread.
@@ -87,8 +92,20 @@ impl Reset<'_> {
         // All of them, as the device has forgotten them; the control thread asks again for those that it refuses.
         let mut vlans = BTreeSet::new();
         let _ = vlan_filter::tell(id, device, &self.vlans, &mut vlans);
+        if self.needs_link && !comes_up(id) {
+            let message = "it has no link afterwards: its PF is down, or does not answer".to_owned();
+            return Err(StartError::PortRefused { device: device.to_string(), step: "be reset", message });
+        }
         Ok(Renewed { rss, groups: self.groups.clone(), vlans })
     }
+}
+
+/// Waits for a link for some seconds; true once there is one.
+fn comes_up(id: u16) -> bool {
+    (0..50).any(|_| {
+        thread::sleep(Duration::from_millis(100));
+        link_of(id).up
+    })
 }
 
 impl Drop for Reset<'_> {
@@ -140,6 +157,7 @@ impl<'eal> Port<'eal> {
             mac: addresses.mac.unwrap_or(self.own_mac()),
             groups: addresses.groups.clone(),
             vlans: self.wanted_vlans().borrow().clone(),
+            needs_link: link_return::needs_link(self.driver()),
         })
     }
 
