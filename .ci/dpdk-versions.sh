@@ -9,19 +9,42 @@ export CARGO_TERM_COLOR=never
 work=$PWD/target/dpdk-versions
 mkdir -p "$work"
 
-# Unpacks libdpdk-dev of a suite of the distribution that this machine's own packages come from.
+# Mirrors that this machine has Debian's packages from: not its security updates, nor what others publish for Debian. Sources
+# whose lists were never fetched do not say whose they are, and come last.
+mirrors() {
+  {
+    apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian'
+    apt-get indextargets --format '$(ORIGIN) $(REPO_URI)' 'Created-By: Packages' |
+      sed -n 's/^ *\(http[^ ]*\)$/\1/p' | grep -v security
+  } | awk '!seen[$0]++'
+}
+
+# Unpacks libdpdk-dev of a suite of Debian's, from the first mirror that has it.
 from_suite() {
-  local suite=$1 tree=$2 state=$work/apt-$1 mirror keyring
-  # The machine's own mirror, but for its security updates.
-  mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -v security | head -1)
-  keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-  [ -n "$mirror" ] && [ -e "$keyring" ] || return 1
+  local mirror
+  [ -e "$keyring" ] || return 1
+  for mirror in $(mirrors); do
+    if from_mirror "$mirror" "$1" "$2"; then return; fi
+  done
+  return 1
+}
+keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+
+from_mirror() {
+  local mirror=$1 suite=$2 tree=$3 state=$work/apt-$2
+  rm -rf "$state"
   mkdir -p "$state/lists/partial" "$state/cache/archives/partial"
   echo "deb [signed-by=$keyring] $mirror $suite main" >"$state/sources.list"
   local apt=(apt-get -q=2 -o Dir::State="$state" -o Dir::State::status=/dev/null -o Dir::Cache="$state/cache"
     -o Dir::Etc::sourcelist="$state/sources.list" -o Dir::Etc::sourceparts=- -o APT::Sandbox::User=root)
   "${apt[@]}" update && (cd "$state" && "${apt[@]}" download libdpdk-dev) || return 1
-  dpkg-deb -x "$state"/libdpdk-dev_*.deb "$tree"
+  unpack "$state"/libdpdk-dev_*.deb "$tree"
+}
+
+# Unpacks a package into a folder that is there whole or not at all, whatever interrupts this.
+unpack() {
+  rm -rf "$2.new" "$2"
+  dpkg-deb -x "$1" "$2.new" && mv "$2.new" "$2"
 }
 
 # Unpacks one package of Ubuntu's, which is named with its digest; its mirror is the one that debootstrap knows.
@@ -31,7 +54,7 @@ from_ubuntu() {
   [ -n "$mirror" ] || return 1
   /usr/lib/apt/apt-helper -o APT::Sandbox::User=root -o Acquire::Retries=1 \
     download-file "$mirror/$path" "$work/ubuntu.deb" "SHA256:$digest" >/dev/null || return 1
-  dpkg-deb -x "$work/ubuntu.deb" "$tree"
+  unpack "$work/ubuntu.deb" "$tree"
 }
 
 # Brings the headers of a version into a folder.
@@ -61,8 +84,8 @@ for version in 22.11 23.11 24.11; do
   esac
   tree=${DPDK_TREES:+$DPDK_TREES/$version}
   if [ -z "$tree" ] || [ ! -d "$tree" ]; then
-    tree=$work/$version
-    [ -d "$tree/usr/include/dpdk" ] || bring "$version" "$tree" || {
+    tree=$work/libdpdk-$version
+    [ -d "$tree" ] || bring "$version" "$tree" || {
       missing+=("$version")
       continue
     }

@@ -70,7 +70,7 @@ fn bind(cflags: &[String]) {
              |eth_dev_(get_port_by_name|info_get|configure|start|stop|close|socket_id|adjust_nb_rx_tx_desc|get_mtu|reset|callback_register\
                  |default_mac_addr_set|mac_addr_add|set_mc_addr_list|(get|set)_vlan_offload|vlan_filter|rss_(hash_conf_get|reta_(query|update)))\
              |hash_(create|free|add_key_data|lookup_bulk_data)\
-             |eth_((rx|tx)_queue_setup|macaddr_get|(promiscuous|allmulticast)_enable|stats_get|xstats_get(_names)?|rx_queue_info_get))",
+             |eth_((rx|tx)_queue_setup|macaddr_get|promiscuous_enable|allmulticast_(en|dis)able|stats_get|xstats_get(_names)?|rx_queue_info_get))",
         )
         .allowlist_function("guideway_.*")
         .allowlist_var("guideway_.*|RTE_(HASH_EXTRA_FLAGS_RW_CONCURRENCY_LF|PKTMBUF_HEADROOM|VER_YEAR|VER_MONTH|MAX_ETHPORTS|ETH_MQ_RX_RSS|ETH_VLAN_FILTER_OFFLOAD)");

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use guideway_dataplane::frame::Frame;
 use guideway_engine::driver::device::Device;
-use guideway_engine::driver::dpdk::{Eal, EalOptions, Lcore, Memory, MempoolOptions, PortOptions};
+use guideway_engine::driver::dpdk::{Eal, EalOptions, Lcore, Member, Memory, MempoolOptions, PortOptions};
 use guideway_engine::driver::{Burst, QueuePair};
 use nix::sched::{CloneFlags, unshare};
 
@@ -49,6 +49,8 @@ fn a_bond_whose_worker_sends_nothing_keeps_its_partner() {
     let (sender, mut sends) = eal.open(&devices[2], &PortOptions::default(), pool).unwrap();
     let (receiver, mut receives) = eal.open(&devices[3], &PortOptions::default(), pool).unwrap();
     assert_eq!((sender.driver(), receiver.driver()), ("net_bonding", "net_bonding"));
+    let member = Member { name: "net_af_packet0".to_owned(), up: true };
+    assert_eq!((sender.members(), receiver.members().len()), (vec![member], 1));
     let (stop, received) = (AtomicBool::new(false), AtomicU64::new(0));
     let (running, stop, received) = (eal.running(), &stop, &received);
     thread::scope(|scope| {

@@ -82,7 +82,7 @@ fn workers_share_a_device_that_is_reset_and_removed<'eal>(
         let received = || counts.received.load(Ordering::Relaxed);
         wait("frames come", || received() > 100);
         assert_eq!(port.take_signals(), Signals::default());
-        let early = port.restart().unwrap_err().to_string();
+        let early = port.begin_restart().unwrap_err().to_string();
         assert!(early.contains("`net_ring0` refuses to be reset (workers may poll it"), "{early}");
 
         // A ring filters nothing, and is given no address.
@@ -135,8 +135,22 @@ fn queues_and_hash_are_the_same_after_a_reset<'eal>(eal: &'eal Eal, device: &Dev
         port.pause();
         wait("the workers keep away", || port.is_paused());
         let before = received();
-        port.restart().unwrap();
+        let (stats, mac) = (port.stats(), port.mac());
+        // Of a device whose reset goes on, or has failed half way, nothing is asked.
+        drop(port.begin_restart().unwrap());
+        let reset = port.begin_restart().unwrap();
+        assert!(!port.link().up && port.stats() == stats && (port.mac(), port.mtu()) == (mac, 1500));
+        assert_eq!(port.adopt_mac(Some(MacAddress([2, 0, 0, 0, 0, 7]))), Ok(None));
+        assert_eq!((port.mac(), port.listen(&[]), port.take_vlans(&[7].into())), (mac, None, None));
+        for refusal in [port.begin_restart().map(drop), port.remove()] {
+            let refusal = refusal.unwrap_err().to_string();
+            assert!(refusal.contains("a reset of it goes on"), "{refusal}");
+        }
+        let outcome = scope.spawn(|| reset.run()).join().unwrap();
+        assert!(port.is_paused(), "until its end is taken in");
+        port.end_restart(outcome).unwrap();
         assert_eq!((port.queues(), port.rss()), (options.queues, rss));
+        assert_eq!(port.mac(), MacAddress([2, 0, 0, 0, 0, 7]), "as it was asked meanwhile");
         wait("frames come by all queues again", || all_exceed(&before));
     });
 }

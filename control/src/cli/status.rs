@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use clap::Args as Arguments;
 use guideway::api::view::{
-    Announcement, DrainEnd, OperatorSettings, Port, PortState, Quantiles, RssState, Service, Status, Worker,
-    WorkerQueues, WorkerState,
+    Announcement, DrainEnd, OperatorSettings, Port, PortMember, PortState, Quantiles, RssState, Service,
+    Status, Worker, WorkerQueues, WorkerState,
 };
 
 use super::amount::{count, duration, percent, yes_no};
@@ -134,6 +134,13 @@ fn ports(ports: &[Port]) -> String {
         ]);
         for refusal in &port.queue_refusals {
             let _ = writeln!(remarks, "{}: {refusal}", port.name);
+        }
+        if !port.members.is_empty() {
+            let link = |member: &PortMember| {
+                format!("{} {}", member.name, if member.link_up { "up" } else { "down" })
+            };
+            let members: Vec<String> = port.members.iter().map(link).collect();
+            let _ = writeln!(remarks, "{}: links of its members: {}", port.name, members.join(", "));
         }
         if let Some(rss) = &port.rss_state {
             let _ = writeln!(remarks, "{}: {}", port.name, spread(rss));

@@ -10,6 +10,7 @@
 #[cfg(feature = "fault-injection")]
 mod fault;
 mod ports;
+mod resets;
 mod worker_threads;
 
 use std::path::{Path, PathBuf};
@@ -134,7 +135,7 @@ pub fn run(config: Config, path: PathBuf, verbose: bool, log: Log) -> Result<(),
     // Dropped after EAL: who waits for the socket's end waits until ports are closed.
     let mut socket = None;
     let eal = Eal::init(&options)?;
-    let (ports, queues) = LivePorts::open(&eal, &config, &cores.workers, &topology)?;
+    let (mut ports, queues) = LivePorts::open(&eal, &config, &cores.workers, &topology)?;
     // After DPDK, which cannot do without the huge pages that are reserved, and may leave fewer of them.
     MachineMemory::read(Path::new("/")).provide(TableMemory::of(&config)).map_err(LiveError::Memory)?;
     let shared = Shared::new(&config, hash_keys, &cores.workers).map_err(LiveError::Table)?;
@@ -155,6 +156,7 @@ pub fn run(config: Config, path: PathBuf, verbose: bool, log: Log) -> Result<(),
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let _stop_workers = StopWorkers(&stop);
+        ports.start_resets(scope).map_err(LiveError::System)?;
         let report = assembly.senders().failures.clone();
         WorkerThreads { scope, eal: eal.running(), stop: &stop, report }.start(seeds, queues)?;
 

@@ -99,12 +99,24 @@ pub trait Ports {
         true
     }
 
-    /// Resets the device of a paused port, and lets the workers poll it again.
+    /// Links of the members of a port that is a bond; empty for other ports.
+    fn members(&self, _port: usize) -> Vec<view::PortMember> {
+        Vec::new()
+    }
+
+    /// Begins to reset the device of a paused port, without waiting for its end.
     ///
     /// # Errors
-    /// Cause of the failure, in words; the workers stay away.
-    fn restart(&self, _port: usize) -> Result<(), String> {
+    /// Cause for which it cannot begin, in words; the workers stay away.
+    fn begin_restart(&self, _port: usize) -> Result<(), String> {
         Ok(())
+    }
+
+    /// Result of the reset that was begun, once there is one; after one that has succeeded, the workers poll the port again.
+    ///
+    /// An error is the cause of the failure, in words; the workers stay away.
+    fn end_restart(&self, _port: usize) -> Option<Result<(), String>> {
+        Some(Ok(()))
     }
 
     /// Releases the device of a paused port, which workers never poll again.

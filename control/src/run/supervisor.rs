@@ -428,19 +428,26 @@ impl<P: Ports> Supervisor<P> {
             let signals = ports.take_signals(port);
             let watch = &mut self.port_watch;
             let notes = match watch.look(port, signals, || ports.is_paused(port), now) {
-                Some(Step::ReadLink) => watch.see_link(port, ports.link(port)).into_iter().collect(),
+                Some(Step::ReadLink) => {
+                    let changed = watch.see_link(port, ports.link(port), now);
+                    changed.into_iter().chain(watch.see_members(port, ports.members(port))).collect()
+                }
                 Some(Step::Pause) => {
                     ports.pause(port);
                     continue;
                 }
-                // A restart and a removal may take a while, in which nothing else is done.
-                Some(Step::Restart) => {
-                    let result = ports.restart(port);
-                    // The clock has gone on: the next attempt is to wait from now, not from before.
-                    let notes = self.port_watch.end_restart(port, result, self.now());
+                Some(Step::BeginRestart) => match ports.begin_restart(port) {
+                    Ok(()) => continue,
+                    Err(cause) => watch.end_restart(port, Err(cause), now),
+                },
+                Some(Step::EndRestart) => {
+                    let Some(result) = ports.end_restart(port) else { continue };
+                    let notes = watch.end_restart(port, result, now);
+                    // For the log, if the device refuses one now.
                     self.tell_vlans();
                     notes
                 }
+                // A removal may take a while, in which nothing else is done.
                 Some(Step::Remove) => {
                     let result = ports.remove(port);
                     self.port_watch.end_removal(port, result, self.now()).into_iter().collect()

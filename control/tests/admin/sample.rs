@@ -6,10 +6,10 @@ use guideway::api::view::{
     Announcement, AnnouncementReason, Arrivals, Backend, BackendStats, Condition, ConnectionState,
     ConntrackCounts, ConntrackEntry, ConntrackStats, Drain, DrainEnd, Event, EventKind, FragmentStats,
     Health, HealthCheck, HealthChecks, HostStackStats, IcmpErrorStats, LinkStats, ListedRule, ListedService,
-    NeighborReplies, NextHop, OperatorSetting, OperatorSettings, PacketStats, PathMtu, Pool, Port, PortState,
-    PortStats, PortXstats, ProbeAnswer, Quantiles, Rates, RssState, RuleCheck, RuleProbe, RuleStats, Service,
-    ServiceStats, Stats, Status, Traffic, TunnelErrorStats, Vip, WeightSource, WeightStatus, Worker,
-    WorkerQueues, WorkerState, WorkerStats, Xstats,
+    NeighborReplies, NextHop, OperatorSetting, OperatorSettings, PacketStats, PathMtu, Pool, Port,
+    PortMember, PortState, PortStats, PortXstats, ProbeAnswer, Quantiles, Rates, RssState, RuleCheck,
+    RuleProbe, RuleStats, Service, ServiceStats, Stats, Status, Traffic, TunnelErrorStats, Vip, WeightSource,
+    WeightStatus, Worker, WorkerQueues, WorkerState, WorkerStats, Xstats,
 };
 use guideway::net::host_stack::FrameKind;
 use guideway_dataplane::verdict::{DropReason, PassReason};
@@ -61,6 +61,7 @@ pub(crate) fn status(vips: &[Vip]) -> Status {
                 state: PortState::Running,
                 resets: 3,
                 link_losses: 4,
+                members: Vec::new(),
             },
             Port {
                 name: "lab".into(),
@@ -85,6 +86,10 @@ pub(crate) fn status(vips: &[Vip]) -> Status {
                 state: PortState::Resetting,
                 resets: 0,
                 link_losses: 1,
+                members: vec![
+                    PortMember { name: "0000:3b:00.0".into(), link_up: true },
+                    PortMember { name: "0000:3b:00.1".into(), link_up: false },
+                ],
             },
         ],
         workers: vec![worker(0, WorkerState::Running, 0.25), worker(1, WorkerState::Stalled, 0.0)],

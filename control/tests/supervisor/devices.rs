@@ -24,7 +24,9 @@ struct Device {
     /// Calls of the appliance that change the device.
     calls: Vec<&'static str>,
     reset_fails: bool,
+    reset_takes_long: bool,
     is_paused: bool,
+    members: Vec<view::PortMember>,
     mac: Option<MacAddress>,
     groups: Vec<MacAddress>,
 }
@@ -41,7 +43,9 @@ impl OneDevice {
             link_reads: 0,
             calls: Vec::new(),
             reset_fails: false,
+            reset_takes_long: false,
             is_paused: false,
+            members: Vec::new(),
             mac: None,
             groups: Vec::new(),
         })))
@@ -104,10 +108,19 @@ impl Ports for OneDevice {
         self.0.borrow().is_paused
     }
 
-    fn restart(&self, _: usize) -> Result<(), String> {
-        let mut device = self.0.borrow_mut();
-        device.calls.push("restart");
-        if device.reset_fails { Err("its PF is down".to_owned()) } else { Ok(()) }
+    fn members(&self, _: usize) -> Vec<view::PortMember> {
+        self.0.borrow().members.clone()
+    }
+
+    fn begin_restart(&self, _: usize) -> Result<(), String> {
+        self.0.borrow_mut().calls.push("restart");
+        Ok(())
+    }
+
+    fn end_restart(&self, _: usize) -> Option<Result<(), String>> {
+        let device = self.0.borrow();
+        let result = || if device.reset_fails { Err("its PF is down".to_owned()) } else { Ok(()) };
+        (!device.reset_takes_long).then(result)
     }
 
     fn remove(&self, _: usize) -> Result<(), String> {
@@ -187,7 +200,12 @@ fn a_device_that_asks_is_reset_once_the_workers_keep_away_and_again_if_that_fail
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         assert_eq!(far.calls(), ["pause"], "a worker may still poll it");
-        far.0.borrow_mut().is_paused = true;
+        (far.0.borrow_mut().is_paused, far.0.borrow_mut().reset_takes_long) = (true, true);
+        while far.calls() == ["pause"] {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(port(&operator).await.state, PortState::Resetting, "the appliance goes on meanwhile");
+        far.0.borrow_mut().reset_takes_long = false;
         let failure = event(&operator, EventKind::PortResetFailed, 1).await;
         assert!(failure.ends_with("which has failed and is tried again: its PF is down"), "{failure}");
         far.0.borrow_mut().reset_fails = false;
@@ -196,6 +214,26 @@ fn a_device_that_asks_is_reset_once_the_workers_keep_away_and_again_if_that_fail
         event(&operator, EventKind::LinkUp, 1).await;
         let port = port(&operator).await;
         assert_eq!((port.state, port.resets, port.link_losses), (PortState::Running, 1, 1));
+        crate::operator::stop(&operator).await;
+    });
+    assert_eq!(result, Ok(()));
+}
+
+#[test]
+fn the_link_of_a_bonds_member_is_watched() {
+    let device = OneDevice::new();
+    let far = device.clone();
+    let members = |link_up| vec![view::PortMember { name: "0000:3b:00.1".to_owned(), link_up }];
+    device.0.borrow_mut().members = members(true);
+    let result = run_on(device, "members", CONFIG, Probing::Off, None, |operator| async move {
+        while far.0.borrow().link_reads == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(port(&operator).await.members, members(true));
+        far.0.borrow_mut().members = members(false);
+        let lost = event(&operator, EventKind::LinkDown, 1).await;
+        assert_eq!(lost, "port lan: the link of its member 0000:3b:00.1 is down");
+        assert_eq!(port(&operator).await.members, members(false));
         crate::operator::stop(&operator).await;
     });
     assert_eq!(result, Ok(()));

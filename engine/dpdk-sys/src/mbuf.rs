@@ -8,7 +8,7 @@ use core::ffi::c_void;
 use crate::{
     guideway_mbuf_buf_addr, guideway_mbuf_buf_len, guideway_mbuf_data_len, guideway_mbuf_data_off,
     guideway_mbuf_nb_segs, guideway_mbuf_next, guideway_mbuf_ol_flags, guideway_mbuf_pkt_len,
-    guideway_mbuf_pool, rte_mbuf, rte_mempool,
+    guideway_mbuf_pool, guideway_mbuf_vlan_tci, rte_mbuf, rte_mempool,
 };
 
 /// Makes a method of `rte_mbuf` that reads a field, and one that writes it where it has a second name.
@@ -38,5 +38,6 @@ impl rte_mbuf {
     field!(nb_segs, set_nb_segs: u16 = guideway_mbuf_nb_segs);
     field!(next, set_next: *mut rte_mbuf = guideway_mbuf_next);
     field!(ol_flags, set_ol_flags: u64 = guideway_mbuf_ol_flags);
+    field!(vlan_tci, set_vlan_tci: u16 = guideway_mbuf_vlan_tci);
     field!(pool: *mut rte_mempool = guideway_mbuf_pool);
 }

@@ -27,6 +27,7 @@ enum guideway_mbuf_offset {
 	guideway_mbuf_buf_len = offsetof(struct rte_mbuf, buf_len),
 	guideway_mbuf_pool = offsetof(struct rte_mbuf, pool),
 	guideway_mbuf_next = offsetof(struct rte_mbuf, next),
+	guideway_mbuf_vlan_tci = offsetof(struct rte_mbuf, vlan_tci),
 };
 
 /* Flags that DPDK states as macros of macros. */
@@ -52,6 +53,7 @@ static const uint64_t guideway_rx_vlan_filter = RTE_ETH_RX_OFFLOAD_VLAN_FILTER;
 static const uint64_t guideway_tx_udp_checksum = RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
 static const uint32_t guideway_dev_signals_link = RTE_ETH_DEV_INTR_LSC;
 static const uint32_t guideway_dev_signals_removal = RTE_ETH_DEV_INTR_RMV;
+static const uint64_t guideway_mbuf_vlan_stripped = RTE_MBUF_F_RX_VLAN_STRIPPED;
 static const uint64_t guideway_mbuf_udp6_checksum = RTE_MBUF_F_TX_IPV6 | RTE_MBUF_F_TX_UDP_CKSUM;
 
 /* rte_errno is a thread-local word behind a macro. */

@@ -105,7 +105,7 @@ gone() { ! kill -0 $appliance 2> /dev/null; }
 runs() { kill -0 $appliance; }
 
 # Prints a verb's answer, by a filter of jq's, the last word.
-ask() { timeout 10 guideway "${@:1:$#-1}" --output json 2> /dev/null | jq -r "${@: -1}"; }
+ask() { timeout $((10 * patience)) guideway "${@:1:$#-1}" --output json 2> /dev/null | jq -r "${@: -1}"; }
 healthy() { is "$(ask status '[.services[].healthy] | add')" "$1"; }
 healthy_of() { is "$(ask status ".services[] | select(.name == \"$1\").healthy")" "$2"; }
 link_is() { is "$(ask status '.ports[0].link_up')" "$1"; }
@@ -113,7 +113,7 @@ queues_are() { is "$(ask status '.ports[0].queues')" "$1"; }
 workers_without_packets() { is "$(ask stats '[.workers[] | select(.offered == 0)] | length')" "$1"; }
 nothing_is_lost() { guideway drops | grep -qx 'no packet was lost' || { guideway drops; return 1; }; }
 # The latest event of a kind, a regular expression.
-event() { timeout 10 guideway events --output json | jq -e --arg kind "$1" '[.events[] | select(.kind | test($kind))] | last'; }
+event() { timeout $((10 * patience)) guideway events --output json | jq -e --arg kind "$1" '[.events[] | select(.kind | test($kind))] | last'; }
 log_says() { grep -qE -- "$1" $log; }
 # The last that the announcement's program was told of a VIP.
 announcement_is() { is "$(grep " $1 " $announced | tail -n 1 | cut -d ' ' -f 1)" "$2"; }

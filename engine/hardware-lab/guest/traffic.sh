@@ -4,7 +4,7 @@
 pages() {
   local url=$1 count=$2
   for _ in $(seq "$count"); do
-    ip netns exec "${3:-client}" curl -s -m 5 "$url" || echo "error $?"
+    ip netns exec "${3:-client}" curl -s -m $((5 * patience)) "$url" || echo "error $?"
   done
 }
 # Every connection is answered, by so many servers.
@@ -22,10 +22,10 @@ answered_by() {
   is "$(echo "$said" | awk '{ print $1, $2 }')" "$2 $server"
 }
 downloads() {
-  is "$(ip netns exec client curl -s -m 30 -o /dev/null -w '%{size_download}' "$@")" 300000
+  is "$(ip netns exec client curl -s -m $((30 * patience)) -o /dev/null -w '%{size_download}' "$@")" 300000
 }
 uploads() {
-  is "$(head -c "$2" /dev/zero | ip netns exec client curl -s -m 30 --data-binary @- -H 'Expect:' "$1/cgi-bin/count")" "$2"
+  is "$(head -c "$2" /dev/zero | ip netns exec client curl -s -m $((30 * patience)) --data-binary @- -H 'Expect:' "$1/cgi-bin/count")" "$2"
 }
 
 # Both VIPs answer every time, and long answers arrive whole.

@@ -10,6 +10,7 @@ serves
 
 survives() {
   claim "the reset is told" within 30 event 'reset'
+  note "events of the port: $(ask events '[.events[] | select(.kind | test("^(port|link)_")) | .kind] | join(", ")')"
   claim "4 backends are healthy again" within 60 healthy 4
   claim "the link is up" link_is true
   claim "the function keeps its MAC address" is "$(ask status '.ports[0].mac')" 02:00:00:00:00:02

@@ -9,7 +9,7 @@ refused_function() {
 # Starts a second appliance on the device of the one that runs.
 refused_as_busy() {
   sed 's|^\[\[announcement\]\]|[admin]\nsocket = "/run/second.sock"\n\n[metrics]\nlisten = "127.0.0.1:9478"\n\n&|' $config > /tmp/second.toml
-  timeout 60 guideway run --config /tmp/second.toml > /tmp/second.log 2>&1
+  timeout $((60 * patience)) guideway run --config /tmp/second.toml > /tmp/second.log 2>&1
   local status=$?
   cat /tmp/second.log
   is $status 1 && grep -qi busy /tmp/second.log

@@ -63,6 +63,14 @@ impl Device {
         }
     }
 
+    /// Names of the members of a bond, as DPDK has them; empty for other devices.
+    pub fn members(&self) -> Vec<String> {
+        match self {
+            Self::Pci(_) => Vec::new(),
+            Self::Virtual(arguments) => bond::members(arguments),
+        }
+    }
+
     /// Device in the words of DPDK from 23.11 on, or of an older one.
     pub fn in_words_of(&self, is_new: bool) -> String {
         match self {

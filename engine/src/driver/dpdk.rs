@@ -42,10 +42,12 @@
 //! ```
 
 mod address_filter;
+mod bond_members;
 mod dpdk_log;
 mod eal;
 mod ethdev;
 mod lcore;
+mod link_return;
 mod log_cause;
 mod mbuf;
 mod mempool;
@@ -63,6 +65,7 @@ mod signals;
 mod start_error;
 mod vlan_filter;
 
+pub use bond_members::Member;
 pub use eal::{Eal, EalOptions, Memory, version};
 pub use ethdev::Offloads;
 pub use lcore::{Lcore, Running};
@@ -70,6 +73,7 @@ pub use mbuf::DpdkMbuf;
 pub use mempool::Mempool;
 pub use port::{Link, Port, PortStats};
 pub use port_options::PortOptions;
+pub use port_restart::{Reset, ResetOutcome};
 pub use queue::{LiveQueues, QueuePair};
 pub use queue_counts::{QueueCounts, Refusal};
 pub use rss::Rss;

@@ -27,6 +27,7 @@ const MELLANOX: &str = "0x15b3";
 /// PCI function, looked at below `/sys`.
 #[derive(Clone, Debug)]
 pub struct PciFunction {
+    sys: PathBuf,
     address: PciAddress,
     directory: PathBuf,
 }
@@ -38,6 +39,15 @@ pub struct Vf {
     pub number: u32,
     /// Interface of the PF; None where the kernel has none.
     pub interface: Option<String>,
+}
+
+/// State of `vfio-pci`, as far as it decides whether that takes a PCI function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vfio {
+    /// True if the module is loaded.
+    pub is_loaded: bool,
+    /// True if there is an IOMMU, or the module may do without.
+    pub has_iommu: bool,
 }
 
 /// Fault for which DPDK cannot have a PCI function.
@@ -54,11 +64,15 @@ pub enum BindingFault {
         device: String,
         /// Name of the kernel's driver.
         driver: String,
+        /// State of the driver that is to have it.
+        vfio: Vfio,
     },
     /// No driver has the function.
     NoDriver {
         /// Address of the PCI function.
         device: String,
+        /// State of the driver that is to have it.
+        vfio: Vfio,
     },
     /// A driver for user space has a function that DPDK drives beside the kernel's own driver.
     NotShared {
@@ -72,7 +86,11 @@ pub enum BindingFault {
 impl PciFunction {
     /// Function of this address; `sys` is `/sys`.
     pub fn new(sys: &Path, address: PciAddress) -> Self {
-        Self { address, directory: sys.join("bus/pci/devices").join(address.to_string()) }
+        Self {
+            sys: sys.to_owned(),
+            address,
+            directory: sys.join("bus/pci/devices").join(address.to_string()),
+        }
     }
 
     /// True if the kernel knows a function of this address.
@@ -104,14 +122,16 @@ impl PciFunction {
         if !self.exists() {
             return Err(BindingFault::Missing { device });
         }
-        let Some(driver) = self.driver() else { return Err(BindingFault::NoDriver { device }) };
+        let Some(driver) = self.driver() else {
+            return Err(BindingFault::NoDriver { device, vfio: Vfio::look(&self.sys) });
+        };
         if SHARED_DRIVERS.contains(&&*driver) {
             return Ok(());
         }
         match (USER_SPACE_DRIVERS.contains(&&*driver), self.read("vendor").as_deref()) {
             (true, Some(MELLANOX)) => Err(BindingFault::NotShared { device, driver }),
             (true, _) => Ok(()),
-            (false, _) => Err(BindingFault::KernelDriver { device, driver }),
+            (false, _) => Err(BindingFault::KernelDriver { device, driver, vfio: Vfio::look(&self.sys) }),
         }
     }
 
@@ -143,15 +163,28 @@ fn link_name(link: &Path) -> Option<String> {
     Some(fs::read_link(link).ok()?.file_name()?.to_str()?.to_owned())
 }
 
+impl Vfio {
+    /// State of the module; `sys` is `/sys`.
+    fn look(sys: &Path) -> Self {
+        let has_groups =
+            fs::read_dir(sys.join("kernel/iommu_groups")).is_ok_and(|mut groups| groups.next().is_some());
+        let unsafe_mode = fs::read_to_string(sys.join("module/vfio/parameters/enable_unsafe_noiommu_mode"));
+        Self {
+            is_loaded: sys.join("bus/pci/drivers/vfio-pci").exists(),
+            has_iommu: has_groups || unsafe_mode.is_ok_and(|mode| mode.trim() == "Y"),
+        }
+    }
+}
+
 impl BindingFault {
     /// Fault in words, without its remedy.
     pub fn found(&self) -> String {
         match self {
             Self::Missing { device } => format!("there is no PCI device {device}"),
-            Self::KernelDriver { device, driver } => {
+            Self::KernelDriver { device, driver, .. } => {
                 format!("{device} is bound to the kernel's driver `{driver}`")
             }
-            Self::NoDriver { device } => format!("{device} is bound to no driver"),
+            Self::NoDriver { device, .. } => format!("{device} is bound to no driver"),
             Self::NotShared { device, driver } => {
                 format!(
                     "{device} is bound to `{driver}`, and DPDK drives it beside the kernel's own driver alone"
@@ -164,8 +197,9 @@ impl BindingFault {
     pub fn remedy(&self) -> String {
         match self {
             Self::Missing { .. } => "dpdk-devbind.py --status-dev net".to_owned(),
-            Self::KernelDriver { device, .. } | Self::NoDriver { device } => {
-                format!("dpdk-devbind.py --bind=vfio-pci {device}")
+            Self::KernelDriver { device, vfio, .. } | Self::NoDriver { device, vfio } => {
+                let load = if vfio.is_loaded { "" } else { "modprobe vfio-pci; " };
+                format!("{load}dpdk-devbind.py --bind=vfio-pci {device}")
             }
             Self::NotShared { device, .. } => format!("dpdk-devbind.py --bind=mlx5_core {device}"),
         }
@@ -178,6 +212,10 @@ impl fmt::Display for BindingFault {
         match self {
             Self::Missing { .. } => f.write_str(
                 " lists those that there are; VFs come to be by `echo 1 > /sys/class/net/INTERFACE/device/sriov_numvfs`",
+            ),
+            Self::KernelDriver { vfio, .. } | Self::NoDriver { vfio, .. } if !vfio.has_iommu => f.write_str(
+                ", which needs an IOMMU, and the kernel shows none: switch it on (in the firmware, and `intel_iommu=on`), or bind \
+                 a physical function to `uio_pci_generic`",
             ),
             Self::KernelDriver { .. } | Self::NoDriver { .. } | Self::NotShared { .. } => Ok(()),
         }
@@ -240,10 +278,20 @@ mod tests {
         let missing = PciFunction::new(&sys.0, address("3b:02.1")).check_binding().unwrap_err().to_string();
         assert!(missing.starts_with("there is no PCI device 0000:3b:02.1: "), "{missing}");
         let unbound = sys.function().check_binding().unwrap_err().to_string();
-        assert_eq!(
-            unbound,
-            "0000:3b:02.0 is bound to no driver: `dpdk-devbind.py --bind=vfio-pci 0000:3b:02.0`"
+        let bind = "dpdk-devbind.py --bind=vfio-pci 0000:3b:02.0`";
+        let all = format!(
+            "0000:3b:02.0 is bound to no driver: `modprobe vfio-pci; {bind}, which needs an IOMMU, and"
         );
+        assert!(unbound.starts_with(&all), "{unbound}");
+        fs::create_dir_all(sys.0.join("bus/pci/drivers/vfio-pci")).unwrap();
+        let unbound = sys.function().check_binding().unwrap_err().to_string();
+        let loaded = format!("0000:3b:02.0 is bound to no driver: `{bind}, which needs an IOMMU, and");
+        assert!(unbound.starts_with(&loaded), "{unbound}");
+        let parameters = sys.0.join("module/vfio/parameters");
+        fs::create_dir_all(&parameters).unwrap();
+        fs::write(parameters.join("enable_unsafe_noiommu_mode"), "Y\n").unwrap();
+        let unbound = sys.function().check_binding().unwrap_err().to_string();
+        assert_eq!(unbound, format!("0000:3b:02.0 is bound to no driver: `{bind}"));
         for (driver, fits) in [("gve", false), ("iavf", false), ("vfio-pci", true), ("mlx5_core", true)] {
             sys.link("driver", &format!("../../../bus/pci/drivers/{driver}"));
             let result = sys.function().check_binding();

@@ -273,6 +273,11 @@ fn ports(families: &mut Families<'_>, status: &Status, counted: &[PortStats]) ->
     families.gauges("port_info", "Device, driver and MAC address of the port, as labels.", info)?;
     let up = status.ports.iter().map(|it| (port(&it.name), u64::from(it.link_up)));
     families.gauges("port_up", "1 if the port's link is up.", up)?;
+    let members = status.ports.iter().flat_map(|it| {
+        let labels = |member: &str| [("port", it.name.clone()), ("member", member.to_owned())];
+        it.members.iter().map(move |member| (labels(&member.name), u64::from(member.link_up)))
+    });
+    families.gauges("port_member_up", "1 if the link of the bond's member is up.", members)?;
     let losses = status.ports.iter().map(|it| (port(&it.name), it.link_losses));
     families.counters("port_link_losses_total", "Times that the port's link went down.", losses)?;
     let resets = status.ports.iter().map(|it| (port(&it.name), it.resets));

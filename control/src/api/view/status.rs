@@ -103,6 +103,18 @@ pub struct Port {
     /// Number of times that the link went down.
     #[serde(default)]
     pub link_losses: u64,
+    /// Members of a bond; left out for other devices.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<PortMember>,
+}
+
+/// Member of a bond.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortMember {
+    /// Name of the member: its PCI address, or that of a virtual device.
+    pub name: String,
+    /// True if the link is up.
+    pub link_up: bool,
 }
 
 /// State of a port's device.

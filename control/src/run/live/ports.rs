@@ -1,6 +1,8 @@
 //! The configured ports, opened: the control thread's ends, and the queues of each worker.
 
 use std::collections::BTreeSet;
+use std::io;
+use std::thread::Scope;
 
 use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_engine::driver::dpdk::{
@@ -17,6 +19,8 @@ use crate::run::machine::frame_memory;
 use crate::run::machine::topology::Topology;
 use crate::run::ports::{PortLink, PortSignals, Ports};
 
+use super::resets::Resets;
+
 /// A worker's queues of one port, before it has attached them to its thread.
 pub(super) struct Queues<'eal> {
     /// Queues that the device keeps for this worker; none where it goes by other workers alone.
@@ -32,6 +36,8 @@ pub(super) struct LivePorts<'eal> {
     pools: Vec<NodePool<'eal>>,
     /// Node of each worker's core.
     nodes: Vec<Option<u8>>,
+    /// Thread that resets devices; none before the appliance runs.
+    resets: Option<Resets<'eal>>,
 }
 
 /// Mempool of the ports of one NUMA node, or of those whose node nobody knows.
@@ -89,7 +95,16 @@ impl<'eal> LivePorts<'eal> {
             deal_out(&mut queues, &plan, pairs, rings(&plan, depths.0, depths.1));
             ports.push(LivePort { name: port.name.clone(), port: opened, node, plan });
         }
-        Ok((Self { ports, pools, nodes }, queues))
+        Ok((Self { ports, pools, nodes, resets: None }, queues))
+    }
+
+    /// Starts the thread that resets devices.
+    pub(super) fn start_resets<'scope>(&mut self, scope: &'scope Scope<'scope, '_>) -> io::Result<()>
+    where
+        'eal: 'scope,
+    {
+        self.resets = Some(Resets::start(scope)?);
+        Ok(())
     }
 
     /// MAC address and offloads of each port's device.
@@ -319,8 +334,22 @@ impl<'eal> Ports for LivePorts<'eal> {
         self.port(port).is_paused()
     }
 
-    fn restart(&self, port: usize) -> Result<(), String> {
-        self.port(port).restart().map_err(|error| error.to_string())
+    fn members(&self, port: usize) -> Vec<view::PortMember> {
+        let members = self.port(port).members().into_iter();
+        members.map(|member| view::PortMember { name: member.name, link_up: member.up }).collect()
+    }
+
+    fn begin_restart(&self, port: usize) -> Result<(), String> {
+        let resets = self.resets.as_ref().ok_or("the thread that resets devices has not started")?;
+        resets.begin(port, self.port(port).begin_restart().map_err(|error| error.to_string())?)
+    }
+
+    fn end_restart(&self, port: usize) -> Option<Result<(), String>> {
+        let outcome = self.resets.as_ref()?.take(port)?;
+        Some(
+            outcome
+                .and_then(|outcome| self.port(port).end_restart(outcome).map_err(|error| error.to_string())),
+        )
     }
 
     fn remove(&self, port: usize) -> Result<(), String> {

@@ -1,76 +1,17 @@
 //! Watch over the ports' devices: links that go down and come back, devices that must be reset, devices that go away.
 //!
 //! Pure: what was seen goes in with its time, and what is to be done comes out, one step of one port at a time.
-//!
-//! ```text
-//!            reset asked, removal            no worker polls         reset done
-//!  serving ───────────────────▶ pausing ──┬──────────────▶ restart ─────────────▶ serving
-//!     │  ▲                                │                   │ failed  ▲
-//!     └──┘ reads the link                 └─▶ remove ─▶ gone  └▶ waiting ┘ pause between two attempts
-//!                                               └─▶ releasing, until its bus lets go of the device ─▶ gone
-//! ```
+
+mod watched;
 
 use std::time::Duration;
 
 use super::event_log::Note;
-use crate::api::view::{self, EventKind, PortState};
+use crate::api::view;
 use crate::run::ports::{PortLink, PortSignals};
 
-/// The time between two looks at a link whose device does not signal that it has changed.
-const LINK_INTERVAL: Duration = Duration::from_secs(1);
-
-/// The least time between two resets of a device: a PF says several times that it was reset.
-const RESET_INTERVAL: Duration = Duration::from_secs(1);
-
-/// The longest time between two attempts to reset a device: its PF may stay down for long.
-const LONGEST_PAUSE: Duration = Duration::from_secs(8);
-
-/// Step of one port that is due; whoever takes it says what has come of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    /// Read the link, for [`PortWatch::see_link`].
-    ReadLink,
-    /// Keep the workers away from the port.
-    Pause,
-    /// Reset the port's device, for [`PortWatch::end_restart`].
-    Restart,
-    /// Release the port's device, for [`PortWatch::end_removal`].
-    Remove,
-}
-
-/// Phase of a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// Workers poll the port.
-    Serving,
-    /// Workers are to keep away: for the device's removal, or for its reset.
-    Pausing { removal: bool },
-    /// The latest reset has failed, and the next one is due at this time.
-    Waiting { until: Duration },
-    /// The device is closed, and its bus is asked again at this time to release it.
-    Releasing { until: Duration },
-    /// The device is released.
-    Gone,
-}
-
-/// Port as it was seen last.
-#[derive(Clone, Debug)]
-struct Watched {
-    name: String,
-    phase: Phase,
-    /// State of the link as it was read last; a port whose link was not read yet counts as up.
-    link_up: Option<bool>,
-    /// Time at which the link is to be read.
-    link_due: Duration,
-    /// Time from which on a reset that the device asks for is made.
-    reset_due: Option<Duration>,
-    /// Time of the latest attempt to reset the device.
-    restarted: Option<Duration>,
-    /// Attempts to reset the device that have failed since the latest one that did not.
-    failures: u32,
-    resets: u64,
-    link_losses: u64,
-}
+pub(super) use watched::Step;
+use watched::Watched;
 
 /// Ports of an appliance, in the order of the configuration.
 #[derive(Debug)]
@@ -91,7 +32,7 @@ impl PortWatch {
 
     /// Names of the ports.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.ports.iter().map(|port| &*port.name)
+        self.ports.iter().map(Watched::name)
     }
 
     /// Takes in the signals of a port's device, and whether the workers keep away from it; returns the step that is due.
@@ -106,8 +47,13 @@ impl PortWatch {
     }
 
     /// Takes in the state of a port's link; returns the event if it has changed.
-    pub(super) fn see_link(&mut self, port: usize, link: PortLink) -> Option<Note> {
-        self.ports[port].see_link(link)
+    pub(super) fn see_link(&mut self, port: usize, link: PortLink, now: Duration) -> Option<Note> {
+        self.ports[port].see_link(link, now)
+    }
+
+    /// Takes in the links of a bond's members; returns the events of those that have changed.
+    pub(super) fn see_members(&mut self, port: usize, members: Vec<view::PortMember>) -> Vec<Note> {
+        self.ports[port].see_members(members)
     }
 
     /// Takes in the end of a reset, or the cause of its failure; returns the events. Of failures in a row the first is
@@ -131,9 +77,9 @@ impl PortWatch {
         self.ports[port].end_removal(result, now)
     }
 
-    /// True if there are ports, and none of them has a link.
+    /// True if there are ports, and none of them has a link, or a device that is to be used before long.
     pub(super) fn has_no_link(&self) -> bool {
-        !self.ports.is_empty() && self.ports.iter().all(|port| port.link_up == Some(false))
+        !self.ports.is_empty() && self.ports.iter().all(Watched::has_no_link)
     }
 
     /// True if there were ports, and the devices of all are gone.
@@ -143,142 +89,14 @@ impl PortWatch {
 
     /// Completes the state of each port for operators.
     pub(super) fn complete(&self, ports: &mut [view::Port]) {
-        for (watched, shown) in self.ports.iter().zip(ports) {
-            shown.state = match watched.phase {
-                Phase::Serving => PortState::Running,
-                Phase::Releasing { .. } | Phase::Gone => PortState::Removed,
-                _ => PortState::Resetting,
-            };
-            (shown.resets, shown.link_losses) = (watched.resets, watched.link_losses);
-        }
-    }
-}
-
-impl Watched {
-    fn new(name: String, now: Duration) -> Self {
-        Self {
-            name,
-            phase: Phase::Serving,
-            link_up: None,
-            link_due: now,
-            reset_due: None,
-            restarted: None,
-            failures: 0,
-            resets: 0,
-            link_losses: 0,
-        }
-    }
-
-    fn look(
-        &mut self,
-        signals: PortSignals,
-        is_paused: impl FnOnce() -> bool,
-        now: Duration,
-    ) -> Option<Step> {
-        if signals.link {
-            self.link_due = now;
-        }
-        if signals.reset {
-            let rested = self.restarted.map_or(now, |restarted| restarted + RESET_INTERVAL);
-            self.reset_due.get_or_insert(rested.max(now));
-        }
-        if signals.removal && !self.is_closed() {
-            self.phase = Phase::Pausing { removal: true };
-            return Some(Step::Pause);
-        }
-        match self.phase {
-            Phase::Serving if self.reset_due.is_some_and(|due| due <= now) => {
-                self.phase = Phase::Pausing { removal: false };
-                Some(Step::Pause)
-            }
-            Phase::Serving if self.link_due <= now => {
-                self.link_due = now + LINK_INTERVAL;
-                Some(Step::ReadLink)
-            }
-            Phase::Pausing { removal } if is_paused() => {
-                Some(if removal { Step::Remove } else { Step::Restart })
-            }
-            Phase::Waiting { until } if until <= now => Some(Step::Restart),
-            Phase::Releasing { until } if until <= now => Some(Step::Remove),
-            _ => None,
-        }
-    }
-
-    fn see_link(&mut self, link: PortLink) -> Option<Note> {
-        let was_up = self.link_up.replace(link.up);
-        let name = &self.name;
-        match (was_up, link.up) {
-            (None | Some(true), false) => {
-                // A link that is not up yet, soon after the start, was not lost.
-                self.link_losses += u64::from(was_up.is_some());
-                Some(Note::new(EventKind::LinkDown, format!("port {name}: the link is down")))
-            }
-            (Some(false), true) => {
-                let speed = link.speed_mbps.map_or(String::new(), |speed| format!(", {speed} Mbit/s"));
-                Some(Note::new(EventKind::LinkUp, format!("port {name}: the link is up{speed}")))
-            }
-            _ => None,
-        }
-    }
-
-    fn end_restart(&mut self, result: Result<(), String>, now: Duration) -> Vec<Note> {
-        self.restarted = Some(now);
-        // A reset that the device has asked for until now is done, or tried again.
-        self.reset_due = None;
-        let name = &self.name;
-        let Err(cause) = result else {
-            self.resets += 1;
-            self.failures = 0;
-            self.phase = Phase::Serving;
-            self.link_due = now;
-            let text =
-                format!("port {name}: the device asked for a reset and was reset; workers poll it again");
-            return vec![Note::new(EventKind::PortReset, text)];
-        };
-        self.failures += 1;
-        let pause = RESET_INTERVAL.saturating_mul(1 << (self.failures - 1).min(6)).min(LONGEST_PAUSE);
-        self.phase = Phase::Waiting { until: now + pause };
-        if self.failures > 1 {
-            return Vec::new();
-        }
-        let text =
-            format!("port {name}: the device asks for a reset, which has failed and is tried again: {cause}");
-        let lost = self.see_link(PortLink::DOWN);
-        std::iter::once(Note::new(EventKind::PortResetFailed, text)).chain(lost).collect()
-    }
-
-    /// True from the end of the device on.
-    fn is_closed(&self) -> bool {
-        matches!(self.phase, Phase::Releasing { .. } | Phase::Gone)
-    }
-
-    fn end_removal(&mut self, result: Result<(), String>, now: Duration) -> Option<Note> {
-        let is_told = self.is_closed();
-        self.phase = match result {
-            Ok(()) => Phase::Gone,
-            Err(_) => Phase::Releasing { until: now + RESET_INTERVAL },
-        };
-        // The loss of the link is part of what the removal's event tells.
-        self.link_losses += u64::from(self.link_up.replace(false) == Some(true));
-        let name = &self.name;
-        let text = match result {
-            Ok(()) => format!(
-                "port {name}: its device is gone, or the kernel has asked for it, and is released; a restart of the \
-                 appliance takes it again once it is back"
-            ),
-            Err(cause) => {
-                format!(
-                    "port {name}: its device is gone, and cannot be released yet, which is tried again: {cause}"
-                )
-            }
-        };
-        (!is_told).then(|| Note::new(EventKind::PortRemoved, text))
+        self.ports.iter().zip(ports).for_each(|(watched, shown)| watched.complete(shown));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::view::PortState;
 
     const NONE: PortSignals = PortSignals { link: false, reset: false, removal: false };
     const RESET: PortSignals = PortSignals { reset: true, ..NONE };
@@ -294,7 +112,7 @@ mod tests {
         let mut watch = PortWatch::new(["wan", "lan"].map(String::from), ms(0));
         for port in 0..2 {
             assert_eq!(watch.look(port, NONE, || false, ms(0)), Some(Step::ReadLink));
-            assert!(watch.see_link(port, UP).is_none());
+            assert!(watch.see_link(port, UP, ms(0)).is_none());
         }
         watch
     }
@@ -317,11 +135,11 @@ mod tests {
         let changed = PortSignals { link: true, ..NONE };
         assert_eq!(watch.look(0, changed, || false, ms(1_200)), Some(Step::ReadLink));
         assert_eq!(watch.look(0, NONE, || false, ms(2_199)), None);
-        assert_eq!(texts(watch.see_link(0, PortLink::DOWN)), ["LinkDown: port wan: the link is down"]);
-        assert!(watch.see_link(0, PortLink::DOWN).is_none());
+        assert_eq!(texts(watch.see_link(0, PortLink::DOWN, ms(0))), ["LinkDown: port wan: the link is down"]);
+        assert!(watch.see_link(0, PortLink::DOWN, ms(0)).is_none());
         assert!(!watch.has_no_link(), "the other port has one");
-        assert!(watch.see_link(1, PortLink::DOWN).is_some() && watch.has_no_link());
-        assert_eq!(texts(watch.see_link(0, UP)), ["LinkUp: port wan: the link is up, 10000 Mbit/s"]);
+        assert!(watch.see_link(1, PortLink::DOWN, ms(0)).is_some() && watch.has_no_link());
+        assert_eq!(texts(watch.see_link(0, UP, ms(0))), ["LinkUp: port wan: the link is up, 10000 Mbit/s"]);
         assert!(!watch.has_no_link());
         assert_eq!(state(&watch), (PortState::Running, 0, 1));
     }
@@ -330,9 +148,9 @@ mod tests {
     fn a_link_that_is_not_up_yet_at_the_start_is_told_and_not_counted_as_lost() {
         let mut watch = PortWatch::new(["wan".to_owned()], ms(0));
         assert!(!watch.has_no_link(), "nobody has looked");
-        assert_eq!(texts(watch.see_link(0, PortLink::DOWN)), ["LinkDown: port wan: the link is down"]);
+        assert_eq!(texts(watch.see_link(0, PortLink::DOWN, ms(0))), ["LinkDown: port wan: the link is down"]);
         assert!(watch.has_no_link());
-        assert!(watch.see_link(0, UP).is_some());
+        assert!(watch.see_link(0, UP, ms(0)).is_some());
         assert_eq!(state(&watch), (PortState::Running, 0, 0));
     }
 
@@ -348,7 +166,7 @@ mod tests {
         assert_eq!(watch.look(0, RESET, || unreachable!("it is not paused"), ms(10)), Some(Step::Pause));
         assert_eq!(watch.look(0, RESET, || false, ms(11)), None, "it asks twice");
         assert_eq!(state(&watch).0, PortState::Resetting);
-        assert_eq!(watch.look(0, NONE, || true, ms(12)), Some(Step::Restart));
+        assert_eq!(watch.look(0, NONE, || true, ms(12)), Some(Step::BeginRestart));
         let told = texts(watch.end_restart(0, Ok(()), ms(50)));
         assert_eq!(
             told,
@@ -358,19 +176,113 @@ mod tests {
         assert!(!watch.has_no_link() && state(&watch) == (PortState::Running, 1, 0));
     }
 
-    #[test]
-    fn a_device_that_asks_again_and_again_is_reset_once_a_second() {
-        let mut watch = watch();
-        assert_eq!(watch.look(0, RESET, || true, ms(10)), Some(Step::Pause));
-        watch.end_restart(0, Ok(()), ms(20));
-        let restarts = (21..3_000).filter(|now| {
-            let step = watch.look(0, RESET, || true, ms(*now));
-            if step == Some(Step::Restart) {
+    /// Ends each reset at once, as a device that asks for one all the time has it; returns the times.
+    fn resets(watch: &mut PortWatch, from: u64, to: u64, asks: impl Fn(u64) -> bool) -> Vec<u64> {
+        let reset = |now: &u64| {
+            let signals = if asks(*now) { RESET } else { NONE };
+            let step = watch.look(0, signals, || true, ms(*now));
+            if step == Some(Step::EndRestart) {
                 watch.end_restart(0, Ok(()), ms(*now));
             }
-            step == Some(Step::Restart)
-        });
-        assert_eq!(restarts.count(), 2, "each a turn after the workers were told to keep away");
+            step == Some(Step::EndRestart)
+        };
+        (from..to).step_by(10).filter(reset).collect()
+    }
+
+    #[test]
+    fn a_device_that_asks_again_and_again_is_reset_ever_more_seldom() {
+        let mut watch = watch();
+        let at = resets(&mut watch, 0, 100_000, |_| true);
+        let rests: Vec<u64> = at.windows(2).map(|at| (at[1] - at[0]) / 1_000).collect();
+        assert_eq!(rests, [1, 2, 4, 8, 16, 32, 32]);
+        assert_eq!(state(&watch).0, PortState::Resetting, "it carries nothing until the next");
+        watch.see_link(1, PortLink::DOWN, ms(0));
+        assert!(watch.has_no_link());
+        // Nothing for a minute.
+        let mut watch = self::watch();
+        assert_eq!(resets(&mut watch, 0, 5_000, |now| now < 2_000).len(), 3);
+        assert_eq!(watch.look(0, NONE, || true, ms(63_000)), Some(Step::ReadLink));
+        assert_eq!(resets(&mut watch, 63_100, 65_000, |_| true).len(), 2);
+    }
+
+    #[test]
+    fn resets_in_a_row_are_counted_in_their_events() {
+        let mut watch = watch();
+        let told: Vec<String> = [0, 2_000, 5_000]
+            .into_iter()
+            .flat_map(|now| {
+                assert_eq!(watch.look(0, RESET, || true, ms(now)), Some(Step::Pause));
+                assert_eq!(watch.look(0, NONE, || true, ms(now)), Some(Step::BeginRestart));
+                texts(watch.end_restart(0, Ok(()), ms(now)))
+            })
+            .collect();
+        assert!(told[0].ends_with("the device asked for a reset and was reset; workers poll it again"));
+        assert_eq!(
+            told[2],
+            "PortReset: port wan: the device asked for a reset and was reset, 3 times in a row; workers poll it again, and \
+             the next reset is not made before 4 s have passed"
+        );
+    }
+
+    #[test]
+    fn a_device_that_asks_or_goes_away_while_it_is_reset_is_heard_afterwards() {
+        for (signals, then) in [(RESET, None), (REMOVAL, Some(Step::Pause))] {
+            let mut watch = watch();
+            watch.look(0, RESET, || true, ms(0));
+            assert_eq!(watch.look(0, NONE, || true, ms(1)), Some(Step::BeginRestart));
+            assert_eq!(watch.look(0, signals, || true, ms(2)), Some(Step::EndRestart));
+            assert_eq!(watch.look(0, NONE, || true, ms(3)), Some(Step::EndRestart), "it takes a while");
+            watch.end_restart(0, Ok(()), ms(10));
+            assert_eq!(watch.look(0, NONE, || true, ms(11)), then.or(Some(Step::ReadLink)));
+            assert_eq!(
+                watch.look(0, NONE, || true, ms(1_010)),
+                Some(then.map_or(Step::Pause, |_| Step::Remove))
+            );
+        }
+    }
+
+    #[test]
+    fn a_link_that_comes_up_a_while_after_a_reset_was_not_lost() {
+        for (comes_up, told) in [(4_000, 0), (9_000, 2)] {
+            let mut watch = watch();
+            watch.look(0, RESET, || true, ms(0));
+            watch.look(0, NONE, || true, ms(0));
+            watch.end_restart(0, Ok(()), ms(0));
+            let mut notes = Vec::new();
+            for now in (0..12_000).step_by(50).map(ms) {
+                if watch.look(0, NONE, || false, now) == Some(Step::ReadLink) {
+                    notes.extend(watch.see_link(
+                        0,
+                        if now < ms(comes_up) { PortLink::DOWN } else { UP },
+                        now,
+                    ));
+                }
+            }
+            assert_eq!(notes.len(), told, "{notes:?}");
+            assert_eq!(state(&watch), (PortState::Running, 1, u64::from(told > 0)));
+        }
+    }
+
+    #[test]
+    fn links_of_a_bonds_members_are_told_when_they_change() {
+        let mut watch = watch();
+        let members = |second| {
+            let member = |name: &str, link_up| view::PortMember { name: name.to_owned(), link_up };
+            vec![member("0000:3b:00.0", true), member("0000:3b:00.1", second)]
+        };
+        assert!(watch.see_members(0, members(true)).is_empty());
+        assert_eq!(
+            texts(watch.see_members(0, members(false))),
+            ["LinkDown: port wan: the link of its member 0000:3b:00.1 is down"]
+        );
+        assert!(watch.see_members(0, members(false)).is_empty() && !watch.has_no_link());
+        let mut ports = [view::Port::default()];
+        watch.complete(&mut ports);
+        assert_eq!(ports[0].members, members(false));
+        assert_eq!(
+            texts(watch.see_members(0, members(true))),
+            ["LinkUp: port wan: the link of its member 0000:3b:00.1 is up"]
+        );
     }
 
     #[test]
@@ -378,7 +290,7 @@ mod tests {
         let mut watch = watch();
         watch.look(0, RESET, || true, ms(0));
         let failed = |watch: &mut PortWatch, now| {
-            assert_eq!(watch.look(0, NONE, || true, ms(now)), Some(Step::Restart), "{now}");
+            assert_eq!(watch.look(0, NONE, || true, ms(now)), Some(Step::BeginRestart), "{now}");
             texts(watch.end_restart(0, Err("no link".to_owned()), ms(now)))
         };
         assert_eq!(
@@ -392,10 +304,10 @@ mod tests {
             assert_eq!(watch.look(0, RESET, || true, ms(now - 1)), None, "{now}");
             assert!(failed(&mut watch, now).is_empty());
         }
-        assert_eq!(watch.look(0, NONE, || true, ms(31_001)), Some(Step::Restart));
+        assert_eq!(watch.look(0, NONE, || true, ms(31_001)), Some(Step::BeginRestart));
         watch.end_restart(0, Ok(()), ms(31_002));
         assert_eq!(watch.look(0, NONE, || false, ms(31_003)), Some(Step::ReadLink));
-        assert!(watch.see_link(0, UP).is_some());
+        assert!(watch.see_link(0, UP, ms(0)).is_some());
     }
 
     #[test]

@@ -14,6 +14,17 @@ pub(super) fn pci_members(arguments: &str) -> Vec<PciAddress> {
     pairs.filter(|(key, _)| KEYS.contains(key)).filter_map(|(_, value)| parse_address(value)).collect()
 }
 
+/// Names of the members of a bond, as DPDK has them; none for a device of another driver.
+pub(super) fn members(arguments: &str) -> Vec<String> {
+    if !is_bond(arguments) {
+        return Vec::new();
+    }
+    let pairs = arguments.split(',').filter_map(|argument| argument.split_once('='));
+    let name =
+        |value: &str| parse_address(value).map_or_else(|| value.to_owned(), |address| address.to_string());
+    pairs.filter(|(key, _)| KEYS.contains(key)).map(|(_, value)| name(value)).collect()
+}
+
 /// Arguments of a bond with the key that a version of DPDK reads; those of another driver as they are.
 pub(super) fn in_words_of(arguments: &str, is_new: bool) -> String {
     if !is_bond(arguments) {
@@ -48,6 +59,11 @@ mod tests {
         assert!(functions("net_bonding0,mode=1,slave=net_tap0").is_empty());
         assert!(functions("net_tap0,slave=3b:00.0").is_empty(), "no bond");
         assert_eq!(functions("3b:00.0"), ["0000:3b:00.0"]);
+        let bond: Device =
+            "net_bonding0,mode=4,slave=3b:00.0,member=net_tap0,primary=net_tap0".parse().unwrap();
+        assert_eq!(bond.members(), ["0000:3b:00.0", "net_tap0"]);
+        let tap: Device = "net_tap0,slave=x".parse().unwrap();
+        assert!(tap.members().is_empty());
     }
 
     #[test]

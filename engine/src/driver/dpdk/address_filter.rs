@@ -22,8 +22,8 @@ pub(super) struct Addresses {
 
 /// Calls to a driver, each with its result: 0, or a negative error number.
 pub(super) trait Filter {
-    /// Takes all multicast frames.
-    fn take_all_groups(&mut self) -> i32;
+    /// Takes all multicast frames, or no longer does.
+    fn take_all_groups(&mut self, on: bool) -> i32;
     /// Takes the frames of these groups.
     fn take_groups(&mut self, groups: &[MacAddress]) -> i32;
     /// Takes all frames.
@@ -63,12 +63,21 @@ impl Kind {
     }
 }
 
+/// Groups that any driver of a VF tells its PF of: a message of igb's and ixgbe's holds no more.
+const LONGEST_LIST: usize = 30;
+
 /// Has a device take the frames of `groups`, as its driver can; returns a sentence for the operator if that is less, or
 /// more, than it should be.
 ///
-/// Without groups nothing but all multicast is asked for: nobody knows yet which are needed.
+/// Without groups nothing but all multicast is asked for: nobody knows yet which are needed. A VF is told its groups, and is
+/// then to take no others: a PF may grant either and say yes to both, and where both are in force some NICs go by all
+/// multicast alone, which QEMU's igb does not know.
 pub(super) fn listen(filter: &mut impl Filter, groups: &[MacAddress], kind: Kind) -> Option<String> {
-    let all = filter.take_all_groups();
+    if kind == Kind::Vf && (1..=LONGEST_LIST).contains(&groups.len()) && filter.take_groups(groups) == 0 {
+        let _ = filter.take_all_groups(false);
+        return None;
+    }
+    let all = filter.take_all_groups(true);
     if kind == Kind::Bond && all != 0 {
         return (filter.take_everything() != 0).then(|| {
             "the bond takes neither multicast nor all frames: by LACP, neighbours cannot find the appliance".to_owned()
@@ -78,8 +87,8 @@ pub(super) fn listen(filter: &mut impl Filter, groups: &[MacAddress], kind: Kind
         return None;
     }
     if all == 0 {
-        if kind == Kind::Vf {
-            // Some VFs say yes and take none. Whether they take the list shows in neither result.
+        if kind == Kind::Vf && groups.len() > LONGEST_LIST {
+            // Some PFs say yes and grant none: the first groups are better than none.
             let _ = filter.take_groups(groups);
         }
         return None;
@@ -150,34 +159,36 @@ mod tests {
     const GROUPS: [MacAddress; 2] =
         [MacAddress([0x33, 0x33, 0, 0, 0, 1]), MacAddress([0x33, 0x33, 0xff, 0, 0, 5])];
 
-    /// Driver with the results of its five functions, and a record of the calls.
+    /// Driver with the results of its functions, and a record of the calls.
     struct Driver {
-        results: [i32; 5],
+        results: [i32; 6],
         calls: Vec<&'static str>,
+        /// Groups that the driver expects.
+        groups: Vec<MacAddress>,
     }
 
     impl Driver {
         fn with(all: i32, list: i32, everything: i32) -> Self {
-            Self { results: [all, list, everything, 0, 0], calls: Vec::new() }
+            Self { results: [all, list, everything, 0, 0, 0], calls: Vec::new(), groups: GROUPS.to_vec() }
         }
 
         fn changing(change: i32, add: i32, everything: i32) -> Self {
-            Self { results: [0, 0, everything, change, add], calls: Vec::new() }
+            Self { results: [0, 0, everything, change, add, 0], calls: Vec::new(), groups: GROUPS.to_vec() }
         }
 
         fn call(&mut self, index: usize) -> i32 {
-            self.calls.push(["all", "list", "everything", "change", "add"][index]);
+            self.calls.push(["all", "list", "everything", "change", "add", "not all"][index]);
             self.results[index]
         }
     }
 
     impl Filter for Driver {
-        fn take_all_groups(&mut self) -> i32 {
-            self.call(0)
+        fn take_all_groups(&mut self, on: bool) -> i32 {
+            if on { self.call(0) } else { self.call(5) }
         }
 
         fn take_groups(&mut self, groups: &[MacAddress]) -> i32 {
-            assert_eq!(groups, GROUPS);
+            assert_eq!(groups, self.groups);
             self.call(1)
         }
 
@@ -197,17 +208,18 @@ mod tests {
     }
 
     #[test]
-    fn multicast_is_asked_for_in_ever_coarser_ways_and_always_by_its_groups_on_a_vf() {
+    fn multicast_is_asked_for_in_ever_coarser_ways_and_first_by_its_groups_on_a_vf() {
         use Kind::{Kernel, Physical, Vf, Virtual};
         // Results of all, list and everything; the calls that are made; the beginning of what is told.
         for (driver, kind, calls, told) in [
             (Driver::with(0, 0, 0), Physical, &["all"][..], None),
             (Driver::with(0, 0, 0), Kernel, &["all"], None),
-            (Driver::with(0, 0, 0), Vf, &["all", "list"], None),
-            (Driver::with(0, REFUSED, 0), Vf, &["all", "list"], None),
+            (Driver::with(0, 0, 0), Vf, &["list", "not all"], None),
+            (Driver::with(REFUSED, 0, 0), Vf, &["list", "not all"], None),
+            (Driver::with(0, REFUSED, 0), Vf, &["list", "all"], None),
             (
                 Driver::with(REFUSED, 0, 0),
-                Vf,
+                Physical,
                 &["all", "list"],
                 Some("the device refuses to take all multicast frames: it takes those of the 2 groups"),
             ),
@@ -215,7 +227,7 @@ mod tests {
             (
                 Driver::with(REFUSED, REFUSED, 0),
                 Vf,
-                &["all", "list", "everything"],
+                &["list", "all", "list", "everything"],
                 Some("the device refuses to take multicast frames by their groups: it takes all frames"),
             ),
             (
@@ -237,6 +249,15 @@ mod tests {
             let begins = |told: &str| remark.as_ref().is_some_and(|remark| remark.starts_with(told));
             assert!(told.map_or(remark.is_none(), begins), "{remark:?}");
         }
+    }
+
+    #[test]
+    fn a_vf_with_more_groups_than_a_message_holds_takes_all_of_them() {
+        let groups: Vec<MacAddress> =
+            (0..=LONGEST_LIST as u8).map(|n| MacAddress([0x33, 0x33, 0, 0, 0, n])).collect();
+        let mut driver = Driver { groups: groups.clone(), ..Driver::with(0, 0, 0) };
+        assert_eq!(listen(&mut driver, &groups, Kind::Vf), None);
+        assert_eq!(driver.calls, ["all", "list"]);
     }
 
     #[test]

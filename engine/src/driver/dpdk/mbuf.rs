@@ -61,6 +61,39 @@ impl DpdkMbuf<'_> {
         unsafe { sys::guideway_mbuf_linearize(self.mbuf.as_ptr()) == 0 }
     }
 
+    /// Puts the VLAN tag back into a frame that the device has taken it off; false if there is no room for it. A frame that has
+    /// its tag, or never had one, stays as it is.
+    #[inline]
+    pub(super) fn restore_tag(&mut self) -> bool {
+        if self.header().ol_flags() & sys::guideway_mbuf_vlan_stripped == 0 {
+            return true;
+        }
+        self.insert_tag()
+    }
+
+    fn insert_tag(&mut self) -> bool {
+        const ADDRESSES: usize = 12;
+        let [high, low] = self.header().vlan_tci().to_be_bytes();
+        if self.bytes().len() < ADDRESSES || !self.prepend(4) {
+            return false;
+        }
+        let bytes = self.bytes_mut();
+        bytes.copy_within(4..4 + ADDRESSES, 0);
+        bytes[ADDRESSES..ADDRESSES + 4].copy_from_slice(&[0x81, 0, high, low]);
+        let header = self.header_mut();
+        header.set_ol_flags(header.ol_flags() & !sys::guideway_mbuf_vlan_stripped);
+        true
+    }
+
+    /// Notes the VLAN tag that was taken off a frame, as drivers do.
+    #[cfg(test)]
+    pub(super) fn stripped_of(mut self, tag: u16) -> Self {
+        let header = self.header_mut();
+        header.set_vlan_tci(tag);
+        header.set_ol_flags(header.ol_flags() | sys::guideway_mbuf_vlan_stripped);
+        self
+    }
+
     /// Makes another frame the second segment of this one, as drivers do with a frame that exceeds an mbuf.
     #[cfg(test)]
     pub(super) fn followed_by(mut self, next: Self) -> Self {

@@ -13,6 +13,8 @@ pub(super) struct OpenPort<'eal> {
     id: u16,
     /// True unless every frame that the driver hands over is known to lie in one mbuf.
     may_segment: bool,
+    /// True if the device may take the VLAN tag off a frame that is to have it.
+    may_strip_tags: bool,
     /// True for a bond, which sends messages of its own as part of its transmit function.
     is_bond: bool,
     /// Key of the device's hash, which drivers read when they start, by the pointer that they were configured with.
@@ -20,6 +22,8 @@ pub(super) struct OpenPort<'eal> {
     /// Gate that each worker with queues of the port looks at before it polls them.
     gate: Gate,
     closed: AtomicBool,
+    /// True while a reset has the driver to itself.
+    claimed: AtomicBool,
     eal: PhantomData<&'eal ()>,
 }
 
@@ -27,9 +31,18 @@ impl OpenPort<'_> {
     /// Takes over a port that is to be opened; only [`Eal::open`] does, once for each.
     ///
     /// [`Eal::open`]: super::Eal::open
-    pub(super) fn new(id: u16, is_bond: bool, rss_key: Vec<u8>) -> Self {
-        let (gate, closed) = (Gate::new(0), AtomicBool::new(false));
-        Self { id, may_segment: true, is_bond, rss_key, gate, closed, eal: PhantomData }
+    pub(super) fn new(id: u16, is_bond: bool, may_strip_tags: bool, rss_key: Vec<u8>) -> Self {
+        Self {
+            id,
+            may_segment: true,
+            may_strip_tags,
+            is_bond,
+            rss_key,
+            gate: Gate::new(0),
+            closed: AtomicBool::new(false),
+            claimed: AtomicBool::new(false),
+            eal: PhantomData,
+        }
     }
 
     /// Makes the gate for so many queue pairs, once it is known how many the device takes.
@@ -52,6 +65,11 @@ impl OpenPort<'_> {
         self.may_segment
     }
 
+    /// True if the device may take the VLAN tag off a received frame that is to have it.
+    pub(super) fn may_strip_tags(&self) -> bool {
+        self.may_strip_tags
+    }
+
     /// True for a bond.
     pub(super) fn is_bond(&self) -> bool {
         self.is_bond
@@ -67,6 +85,17 @@ impl OpenPort<'_> {
     #[inline]
     pub(super) fn gate(&self) -> &Gate {
         &self.gate
+    }
+
+    /// Claims the driver for a reset or a removal; false if another one has it.
+    pub(super) fn claim_driver(&self) -> bool {
+        // Acquire: pairs with the Release in `release_driver`; what the last one did is over.
+        !self.claimed.swap(true, Ordering::Acquire)
+    }
+
+    /// Gives the driver back; only whoever has claimed it does.
+    pub(super) fn release_driver(&self) {
+        self.claimed.store(false, Ordering::Release);
     }
 
     /// True until the port is closed.

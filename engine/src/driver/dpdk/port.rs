@@ -14,8 +14,9 @@ use guideway_dpdk_sys as sys;
 
 use super::address_filter::Addresses;
 use super::ethdev::{DEFAULT_MTU, Offloads, device_info, offloads_of};
+use super::link_return::LinkMemory;
 use super::open_port::OpenPort;
-use super::port_setup::{bring_up, set_up, settle};
+use super::port_setup::{bring_up, settle};
 use super::{Eal, Mempool, PortOptions, QueueCounts, QueuePair, Refusal, Rss, StartError, rss, signals};
 use crate::driver::device::Device;
 
@@ -55,8 +56,12 @@ pub struct Port<'eal> {
     /// MAC address that the device had before it was given another.
     own_mac: MacAddress,
     addresses: RefCell<Addresses>,
-    /// VLANs that the device has taken.
+    /// VLANs that the device has taken, and those that it is to take.
     vlans: RefCell<BTreeSet<u16>>,
+    wanted_vlans: RefCell<BTreeSet<u16>>,
+    link_memory: Cell<LinkMemory>,
+    /// Last answers of a driver that is not to be asked, from the beginning of a reset until one succeeds; None while it may be.
+    lost: Cell<Option<LastKnown>>,
     /// DPDK does not promise that two threads may ask at once.
     not_sync: PhantomData<Cell<()>>,
 }
@@ -68,6 +73,14 @@ pub struct Link {
     pub up: bool,
     /// Speed of the link in Mbit/s; [`u32::MAX`] if the device does not know it.
     pub speed_mbps: u32,
+}
+
+/// Last answers of a driver.
+#[derive(Clone, Copy, Debug)]
+struct LastKnown {
+    mac: MacAddress,
+    mtu: u16,
+    stats: PortStats,
 }
 
 /// Counters of a device.
@@ -132,7 +145,8 @@ impl Eal {
         }
         let driver = driver_name(&info);
         let key = rss::symmetric_key(info.hash_key_size);
-        let mut port = OpenPort::new(id, driver == "net_bonding", key);
+        // Some PFs have tags taken off for a VF, unasked, once it filters VLANs.
+        let mut port = OpenPort::new(id, driver == "net_bonding", options.filters_vlans, key);
         let (queues, refusals) = bring_up(&port, device, options, &info, pool)?;
         let options = PortOptions { queues, ..*options };
         let rss = settle(id, device, &options, &info)?;
@@ -158,6 +172,9 @@ impl Eal {
             pool,
             addresses: RefCell::default(),
             vlans: RefCell::default(),
+            wanted_vlans: RefCell::default(),
+            link_memory: Cell::default(),
+            lost: Cell::new(None),
             not_sync: PhantomData,
         };
         port.listen(&[]);
@@ -198,23 +215,55 @@ fn driver_name(info: &sys::rte_eth_dev_info) -> String {
     name.to_string_lossy().into_owned()
 }
 
-fn mac_of(id: u16) -> MacAddress {
+/// State of the link of a port that exists.
+pub(super) fn link_of(id: u16) -> Link {
+    let (mut up, mut speed_mbps) = (0, 0);
+    // SAFETY: the port exists; both are written to before the call returns.
+    let _ = unsafe { sys::guideway_link(id, &raw mut up, &raw mut speed_mbps) };
+    Link { up: up != 0, speed_mbps }
+}
+
+/// MAC address of a port that exists; zero if its device has none.
+pub(super) fn mac_of(id: u16) -> MacAddress {
     let mut address = sys::rte_ether_addr::default();
     // SAFETY: the port is open; `address` is written to before the call returns, or not at all.
     let _ = unsafe { sys::rte_eth_macaddr_get(id, &raw mut address) };
     MacAddress(address.addr_bytes)
 }
 
-impl Port<'_> {
-    /// Sets the port up again as it was opened; it is stopped.
-    pub(super) fn set_up(&self) -> Result<(), StartError> {
-        let id = self.port.id();
-        let info = device_info(id, &self.device)?;
-        // The workers go by the queues that there were: fewer will not do.
-        set_up(&self.port, &self.device, &self.options, &info, self.pool).map_err(|(_, error)| error)?;
-        *self.rss.borrow_mut() = settle(id, &self.device, &self.options, &info)?;
-        self.tell_addresses_again();
-        Ok(())
+impl<'eal> Port<'eal> {
+    /// Notes that the driver is not to be asked any more, and what it said last.
+    pub(super) fn lose(&self) {
+        if self.lost.get().is_none() {
+            self.lost.set(Some(LastKnown { mac: self.mac(), mtu: self.mtu(), stats: self.stats() }));
+        }
+    }
+
+    /// Notes that the driver may be asked again, after a reset that has left the device with this spread of flows.
+    pub(super) fn renew(&self, rss: Option<Rss>) {
+        self.lost.set(None);
+        self.link_memory.set(LinkMemory::default());
+        *self.rss.borrow_mut() = rss;
+    }
+
+    /// True if the driver may be asked: the port is open, and its last reset has succeeded.
+    pub(super) fn is_usable(&self) -> bool {
+        self.lost.get().is_none() && self.port.is_open()
+    }
+
+    /// Port that the queue pairs share, for another owner.
+    pub(super) fn shared_port(&self) -> Arc<OpenPort<'eal>> {
+        Arc::clone(&self.port)
+    }
+
+    /// Pool that received frames come from.
+    pub(super) fn pool(&self) -> Mempool<'eal> {
+        self.pool
+    }
+
+    /// VLANs that the device is to take.
+    pub(super) fn wanted_vlans(&self) -> &RefCell<BTreeSet<u16>> {
+        &self.wanted_vlans
     }
 
     /// Options that the port was opened with, as far as the device takes them.
@@ -278,29 +327,41 @@ impl Port<'_> {
         &self.refusals
     }
 
-    /// MAC address of the port; zero if the device has none.
+    /// MAC address of the port; zero if the device has none. While the device is reset, the one before.
     pub fn mac(&self) -> MacAddress {
-        mac_of(self.port.id())
+        self.lost.get().map_or_else(|| mac_of(self.port.id()), |last| last.mac)
     }
 
     /// Bytes of the longest packet that the port takes.
     pub fn mtu(&self) -> u16 {
+        if let Some(last) = self.lost.get() {
+            return last.mtu;
+        }
         let mut mtu = DEFAULT_MTU;
         // SAFETY: the port is open; `mtu` is written to before the call returns, or not at all.
         let _ = unsafe { sys::rte_eth_dev_get_mtu(self.port.id(), &raw mut mtu) };
         mtu
     }
 
-    /// State of the link, as the device knows it now.
+    /// State of the link, as the device knows it now; down while it is reset.
     pub fn link(&self) -> Link {
-        let (mut up, mut speed_mbps) = (0, 0);
-        // SAFETY: the port is open; both are written to before the call returns.
-        let _ = unsafe { sys::guideway_link(self.port.id(), &raw mut up, &raw mut speed_mbps) };
-        Link { up: up != 0, speed_mbps }
+        if !self.is_usable() {
+            return Link { up: false, speed_mbps: 0 };
+        }
+        let link = link_of(self.port.id());
+        let mut memory = self.link_memory.get();
+        if memory.see(&self.driver, link.up) {
+            signals::ask_for_reset(self.port.id());
+        }
+        self.link_memory.set(memory);
+        link
     }
 
-    /// Counters of the device since the port was opened.
+    /// Counters of the device since the port was opened; while it is reset, those before.
     pub fn stats(&self) -> PortStats {
+        if let Some(last) = self.lost.get() {
+            return last.stats;
+        }
         let mut stats = sys::rte_eth_stats::default();
         // SAFETY: the port is open; `stats` is written to before the call returns, or not at all.
         let _ = unsafe { sys::rte_eth_stats_get(self.port.id(), &raw mut stats) };

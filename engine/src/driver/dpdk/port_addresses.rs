@@ -7,12 +7,13 @@ use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_dpdk_sys as sys;
 
 use super::address_filter::{self, Filter, Kind, Refused};
+use super::port::mac_of;
 use super::{Port, StartError, dpdk_log, preflight};
 use crate::driver::device::Device;
 
 /// Filter of a device.
-struct DeviceFilter {
-    port: u16,
+pub(super) struct DeviceFilter {
+    pub(super) port: u16,
 }
 
 impl Port<'_> {
@@ -37,7 +38,8 @@ impl Port<'_> {
     /// Gives the device the MAC address that it is to have.
     fn program_mac(&self) -> Result<Option<String>, StartError> {
         let wanted = self.addresses().borrow().mac.unwrap_or(self.own_mac());
-        if wanted == self.mac() || !self.open_port().is_open() {
+        // A device that is being reset is told by the next reset that succeeds.
+        if !self.is_usable() || wanted == self.mac() {
             return Ok(None);
         }
         dpdk_log::forget();
@@ -54,12 +56,12 @@ impl Port<'_> {
     /// Has the device take the frames of these groups, or all multicast frames. Returns a sentence for the operator if that
     /// is not so, and was not said before.
     pub fn listen(&self, groups: &[MacAddress]) -> Option<String> {
-        if !self.open_port().is_open() {
+        let mut addresses = self.addresses().borrow_mut();
+        addresses.groups = groups.to_vec();
+        if !self.is_usable() {
             return None;
         }
         dpdk_log::forget();
-        let mut addresses = self.addresses().borrow_mut();
-        addresses.groups = groups.to_vec();
         let remark = address_filter::listen(&mut self.filter(), groups, self.kind());
         let is_new = remark != addresses.remark;
         addresses.remark.clone_from(&remark);
@@ -79,28 +81,42 @@ impl Port<'_> {
         })
     }
 
-    /// Tells the device again, after a reset, what it was told before. A refusal leaves it with what it takes: a port that
-    /// receives less is better than none, and the PF of a VF may have reset it to give it another address.
-    pub(super) fn tell_addresses_again(&self) {
+    /// Tells the device after a reset, in which it was told these groups, what else it is to take since.
+    pub(super) fn tell_addresses_since(&self, told: &[MacAddress]) {
         let _ = self.program_mac();
         let groups = self.addresses().borrow().groups.clone();
-        self.listen(&groups);
+        if groups != told {
+            self.listen(&groups);
+        }
     }
 
     fn filter(&self) -> DeviceFilter {
         DeviceFilter { port: self.open_port().id() }
     }
 
-    fn kind(&self) -> Kind {
+    /// Kind of the device, as far as its filter goes.
+    pub(super) fn kind(&self) -> Kind {
         let has_pf = preflight::vf(Path::new("/sys"), self.device()).is_some();
         Kind::of(matches!(self.device(), Device::Pci(_)), self.driver(), has_pf)
     }
 }
 
+impl DeviceFilter {
+    /// MAC address that the device has now.
+    pub(super) fn address(&self) -> MacAddress {
+        mac_of(self.port)
+    }
+}
+
 impl Filter for DeviceFilter {
-    fn take_all_groups(&mut self) -> i32 {
-        // SAFETY: the port exists.
-        unsafe { sys::rte_eth_allmulticast_enable(self.port) }
+    fn take_all_groups(&mut self, on: bool) -> i32 {
+        if on {
+            // SAFETY: the port exists.
+            unsafe { sys::rte_eth_allmulticast_enable(self.port) }
+        } else {
+            // SAFETY: as above.
+            unsafe { sys::rte_eth_allmulticast_disable(self.port) }
+        }
     }
 
     fn take_groups(&mut self, groups: &[MacAddress]) -> i32 {

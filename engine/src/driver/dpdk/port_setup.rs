@@ -29,11 +29,22 @@ pub(super) fn bring_up(
             Ok(()) => return Ok((options.queues, refusals)),
             Err(refusal) => refusal,
         };
-        // A refusal with any number of queues has another cause, which the last attempt tells.
-        let Some(fewer) = options.queues.fewer(refused) else { return Err(error) };
+        // A refusal with any number of queues has another cause, which one of the attempts tells.
+        let Some(fewer) = options.queues.fewer(refused) else { return Err(after(error, &refusals)) };
         let StartError::PortRefused { step, message, .. } = error else { return Err(error) };
         refusals.push(Refusal { counts: options.queues, step, message });
         options.queues = fewer;
+    }
+}
+
+/// Refusal of the last attempt, with those of the attempts before it.
+fn after(error: StartError, refusals: &[Refusal]) -> StartError {
+    match error {
+        StartError::PortRefused { device, step, message } if !refusals.is_empty() => {
+            let before: Vec<String> = refusals.iter().map(Refusal::to_string).collect();
+            StartError::PortRefused { device, step, message: format!("{message}; {}", before.join("; ")) }
+        }
+        error => error,
     }
 }
 
@@ -99,7 +110,8 @@ fn configure(
         let key = port.rss_key();
         if !key.is_empty() {
             conf.rx_adv_conf.rss_conf.rss_key = key.as_ptr().cast_mut();
-            conf.rx_adv_conf.rss_conf.rss_key_len = info.hash_key_size;
+            // The port's own: a device may state another length after a reset, and must not read beyond the key.
+            conf.rx_adv_conf.rss_conf.rss_key_len = key.len() as u8;
         }
     }
     // SAFETY: the port exists and is not started; `conf` is copied before the call returns. The key is read by then or at the
@@ -184,6 +196,26 @@ fn is_about_frame_length(message: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_device_that_refuses_any_number_of_queues_is_told_with_the_cause_of_each_attempt() {
+        let refusal = |rx, step, message: &str| Refusal {
+            counts: QueueCounts { rx, tx: 1 },
+            step,
+            message: message.into(),
+        };
+        let last = StartError::PortRefused { device: "d".into(), step: "start", message: "m".into() };
+        assert_eq!(after(last.clone(), &[]), last);
+        let all =
+            after(last, &[refusal(4, "be configured", "too many"), refusal(2, "start", "n")]).to_string();
+        assert!(
+            all.starts_with(
+                "`d` refuses to start (m; with 4 receive and 1 transmit queues the device refuses to be configured (too \
+                 many); with 2 receive and 1 transmit queues the device refuses to start (n)): "
+            ),
+            "{all}"
+        );
+    }
 
     #[test]
     fn a_refused_length_of_frames_is_told_from_other_refusals() {

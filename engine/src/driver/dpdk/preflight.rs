@@ -132,10 +132,8 @@ mod tests {
         let sys = Sys::new("bond");
         fs::create_dir_all(sys.0.join("bus/pci/devices/0000:3b:02.0")).unwrap();
         let bond: Device = "net_bonding0,mode=4,slave=3b:02.0".parse().unwrap();
-        assert_eq!(
-            device(&sys.0, &bond).unwrap_err().to_string(),
-            "0000:3b:02.0 is bound to no driver: `dpdk-devbind.py --bind=vfio-pci 0000:3b:02.0`"
-        );
+        let unbound = device(&sys.0, &bond).unwrap_err().to_string();
+        assert!(unbound.starts_with("0000:3b:02.0 is bound to no driver: "), "{unbound}");
         let vf: Device = "3b:02.0".parse().unwrap();
         assert!(device(&sys.0, &vf).is_err() && pf_mtu(&sys.0, &vf).is_none());
         let ring: Device = "net_ring0".parse().unwrap();

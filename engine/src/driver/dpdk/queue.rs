@@ -64,7 +64,9 @@ pub struct LiveQueues<'l, 'eal> {
     pair: QueuePair<'eal>,
     /// Number of the port, beside those of the queues.
     port: u16,
-    may_segment: bool,
+    /// True unless received frames are known to be as they are to be: whole, each in one mbuf, and with their VLAN tags.
+    looks_at_headers: bool,
+    may_strip_tags: bool,
     /// Polls until a bond gets to send its own messages; None for other devices, and for a pair that sends nothing.
     until_messages: Option<u32>,
     refused: u64,
@@ -78,7 +80,8 @@ impl<'eal> Lcore<'eal> {
     pub fn attach<'l>(&'l self, queues: QueuePair<'eal>) -> LiveQueues<'l, 'eal> {
         LiveQueues {
             port: queues.port.id(),
-            may_segment: queues.port.may_segment(),
+            looks_at_headers: queues.port.may_segment() || queues.port.may_strip_tags(),
+            may_strip_tags: queues.port.may_strip_tags(),
             until_messages: (queues.port.is_bond() && queues.tx_queue.is_some())
                 .then_some(POLLS_PER_MESSAGES),
             pair: queues,
@@ -112,6 +115,18 @@ impl<'eal> LiveQueues<'_, 'eal> {
             // SAFETY: as in `tx_burst`, and no mbuf is handed over.
             unsafe { sys::guideway_tx_burst(self.port, queue, ptr::null_mut(), 0) };
         }
+    }
+
+    /// Puts back the VLAN tags that the device has taken off, which tell networks apart; frees and counts the frames that have
+    /// no room for one. The first `before` frames of the burst came by another port.
+    fn restore_tags(&mut self, burst: &mut Burst<DpdkMbuf<'eal>>, before: usize) {
+        let (mut index, refused) = (0, &mut self.refused);
+        burst.retain(|frame| {
+            index += 1;
+            let is_whole = index <= before || frame.restore_tag();
+            *refused += u64::from(!is_whole);
+            is_whole
+        });
     }
 
     /// Joins the frames that lie in several segments, each in its first mbuf; frees those that do not fit. Counts both.
@@ -151,15 +166,18 @@ impl<'eal> driver::QueuePair for LiveQueues<'_, 'eal> {
         // initialised; each comes from the pool that its queue was set up with, or from one of the same EAL that another
         // port sent it from. Each lies in one segment: the driver makes no others, or the look below joins or frees those that do not.
         unsafe { burst.set_len(before + usize::from(count)) };
-        if !self.may_segment {
+        if !self.looks_at_headers {
             return;
         }
-        // A bond may segment, as far as is known.
+        // A bond may segment, as far as is known, so that its headers are looked at.
         self.let_bond_talk();
         // All of them, without a branch for each: their headers come from memory side by side.
         let extra = burst[before..].iter().fold(0, |extra, frame| extra | frame.segments_but_one());
         if extra != 0 {
             self.join_segmented(burst);
+        }
+        if self.may_strip_tags {
+            self.restore_tags(burst, before);
         }
     }
 
@@ -214,11 +232,11 @@ mod tests {
     /// A ring hands over mbufs as they were sent, in chains if they are. EAL starts once in a process, and no other test of
     /// the library starts it.
     #[test]
-    fn a_chain_of_mbufs_is_joined_where_it_fits_the_first_and_freed_where_not() {
-        let device: Device = "net_ring0".parse().unwrap();
+    fn a_chain_of_mbufs_is_joined_where_it_fits_the_first_and_a_tag_is_put_back() {
+        let [device, trunk] = ["net_ring0", "net_ring1"].map(|name| name.parse::<Device>().unwrap());
         let eal = Eal::init(&EalOptions {
             memory: Memory::NoHuge { mebibytes: 64 },
-            devices: vec![device.clone()],
+            devices: vec![device.clone(), trunk.clone()],
             ..EalOptions::default()
         })
         .unwrap();
@@ -246,6 +264,32 @@ mod tests {
                     let joined = [[1; 1500].as_slice(), &[2; 548]].concat();
                     assert!(burst.iter().map(Frame::bytes).eq([b"alone".as_slice(), &joined, b"alone, too"]));
                     assert_eq!((queues.joined(), queues.refused()), (1, 1));
+                });
+            }
+        });
+        assert_eq!(pool.available(), 2047);
+
+        // A PF may have a VF's tags taken off: they are put back where the port's networks are in VLANs.
+        let options = PortOptions { filters_vlans: true, ..PortOptions::default() };
+        let (_port, pairs) = eal.open(&trunk, &options, pool).unwrap();
+        thread::scope(|scope| {
+            for pair in pairs {
+                scope.spawn(|| {
+                    let lcore = Lcore::register(running, 0).unwrap();
+                    let mut queues = lcore.attach(pair);
+                    let addresses = [0xaa, 0xbb].map(|byte| [byte; 6]).concat();
+                    let untagged = [&addresses[..], &[8, 0, 0x45]].concat();
+                    let of_another_port = pool.frame(&untagged).unwrap().stripped_of(100);
+                    let mut burst = Burst::new();
+                    burst.push(pool.frame(&untagged).unwrap().stripped_of(0x6064));
+                    burst.extend(pool.frame(&untagged));
+                    burst.push(pool.frame(b"short").unwrap().stripped_of(100));
+                    queues.tx_burst(&mut burst);
+                    burst.push(of_another_port);
+                    queues.rx_burst(&mut burst);
+                    let tagged = [&addresses[..], &[0x81, 0, 0x60, 0x64, 8, 0, 0x45]].concat();
+                    assert!(burst.iter().map(Frame::bytes).eq([&untagged, &tagged, &untagged]));
+                    assert_eq!(queues.refused(), 1);
                 });
             }
         });

@@ -51,6 +51,11 @@ pub(super) fn listen_to_buses() {
         unsafe { sys::rte_dev_event_callback_register(std::ptr::null(), Some(on_device_event), null_mut()) };
 }
 
+/// Notes that a device has to be reset.
+pub(super) fn ask_for_reset(port: u16) {
+    signal(port, RESET);
+}
+
 fn signal(port: u16, bit: u8) {
     if let Some(pending) = PENDING.get(usize::from(port)) {
         pending.fetch_or(bit, Ordering::Relaxed);

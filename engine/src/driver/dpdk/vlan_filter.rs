@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use super::ethdev::device_info;
 use super::{Port, dpdk_log};
+use crate::driver::device::Device;
 
 /// VLAN of tags that have nothing but a priority: Linux has its devices take it too.
 const PRIORITY: u16 = 0;
@@ -25,7 +26,7 @@ trait Filter {
 
 /// Refusal of VLANs, with the driver's first error number.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Refused {
+pub(super) struct Refused {
     vlans: Vec<u16>,
     result: i32,
 }
@@ -85,18 +86,32 @@ impl Filter for DeviceFilter {
     }
 }
 
+/// Has a device that filters VLANs take the frames of these; remembers those that it takes.
+pub(super) fn tell(
+    id: u16,
+    device: &Device,
+    wanted: &BTreeSet<u16>,
+    taken: &mut BTreeSet<u16>,
+) -> Result<(), Refused> {
+    let filters =
+        device_info(id, device).is_ok_and(|info| info.rx_offload_capa & sys::guideway_rx_vlan_filter != 0);
+    if filters { take(&mut DeviceFilter(id), wanted, taken) } else { Ok(()) }
+}
+
 impl Port<'_> {
     /// Has a device that filters VLANs take the frames of these, besides untagged ones, and of no others; without any, it takes
     /// every frame again. Returns a sentence for the operator if the device refuses one.
     pub fn take_vlans(&self, vlans: &BTreeSet<u16>) -> Option<String> {
-        let filters = device_info(self.id(), self.device())
-            .is_ok_and(|info| info.rx_offload_capa & sys::guideway_rx_vlan_filter != 0);
-        if !filters {
+        if *self.wanted_vlans().borrow() != *vlans {
+            self.wanted_vlans().borrow_mut().clone_from(vlans);
+        }
+        // A device that is being reset is told by the next reset that succeeds.
+        if !self.is_usable() {
             return None;
         }
         dpdk_log::forget();
         let Refused { vlans, result } =
-            take(&mut DeviceFilter(self.id()), vlans, &mut self.taken_vlans().borrow_mut()).err()?;
+            tell(self.id(), self.device(), vlans, &mut self.taken_vlans().borrow_mut()).err()?;
         let vlans: Vec<String> = vlans.iter().map(u16::to_string).collect();
         let cause = dpdk_log::message(result);
         let remedy = if result == -Errno::NOSYS.raw_os_error() {
@@ -117,16 +132,16 @@ mod tests {
 
     const REFUSED: i32 = -Errno::PERM.raw_os_error();
 
-    /// Device with room for so many VLANs besides that of priorities.
+    /// Filter with room for so many VLANs besides that of priorities.
     #[derive(Default)]
-    struct Device {
+    struct FakeFilter {
         room: usize,
         is_on: bool,
         vlans: BTreeSet<u16>,
         calls: usize,
     }
 
-    impl Filter for Device {
+    impl Filter for FakeFilter {
         fn switch(&mut self, on: bool) -> i32 {
             self.is_on = on;
             0
@@ -142,8 +157,8 @@ mod tests {
         }
     }
 
-    fn with_room(room: usize) -> (Device, BTreeSet<u16>) {
-        (Device { room, ..Device::default() }, BTreeSet::new())
+    fn with_room(room: usize) -> (FakeFilter, BTreeSet<u16>) {
+        (FakeFilter { room, ..FakeFilter::default() }, BTreeSet::new())
     }
 
     #[test]
