@@ -42,7 +42,7 @@ type = \"TCP\"
 pub(super) const TAP: &str = "net_af_packet0,iface=eth0";
 
 /// Files of a machine on which nothing is wrong.
-const FILES: [(&str, &str); 30] = [
+const FILES: [(&str, &str); 31] = [
     ("proc/cmdline", "quiet intel_iommu=on iommu=pt isolcpus=4,5 nohz_full=4,5\n"),
     ("proc/cpuinfo", "vendor_id\t: GenuineIntel\nflags\t\t: fpu tsc\n"),
     ("proc/meminfo", "MemTotal: 16000000 kB\nMemAvailable: 8000000 kB\n"),
@@ -69,6 +69,7 @@ const FILES: [(&str, &str); 30] = [
     ("sys/devices/system/clocksource/clocksource0/available_clocksource", "tsc hpet acpi_pm\n"),
     ("sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never\n"),
     ("sys/kernel/iommu_groups/16/devices/0000:3b:02.0/vendor", "0x8086\n"),
+    ("sys/bus/pci/drivers/vfio-pci/bind", ""),
     ("sys/module/vfio_pci/refcnt", "1\n"),
     ("sys/bus/pci/devices/0000:3b:02.0/numa_node", "1\n"),
     ("sys/bus/pci/devices/0000:3b:02.0/physfn/net/ens1f0/mtu", "1500\n"),
