@@ -314,7 +314,8 @@ mod tests {
         assert_eq!(shown(&[blue], &[("red", 1_500)]), ["~ network red: renamed from blue"]);
         assert_eq!(shown(&[blue], &[red]), ["~ network red: renamed from blue, and changed"]);
         assert_eq!(shown(&[blue], &[("blue", 1_400)]), ["~ network"]);
-        assert_eq!(shown(&[blue, red], &[red, blue]), [""; 0], "their order says nothing");
+        let order = "~ order or names of tables: nothing that packets meet";
+        assert_eq!(shown(&[blue, red], &[red, blue]), [order]);
         assert_eq!(shown(&[red, blue], &[("green", 1_500), red]), ["- network blue", "+ network green"]);
     }
 

@@ -94,7 +94,10 @@ const FILES: &[Row] = &[
     ),
     (
         "vfio-pci is not loaded",
-        |tree| tree.remove("sys/module/vfio_pci"),
+        |tree| {
+            tree.remove("sys/module/vfio_pci");
+            tree.remove("sys/bus/pci/drivers");
+        },
         "driver_binding",
         Level::Fault,
         "`vfio-pci` is not loaded",
