@@ -94,10 +94,7 @@ const FILES: &[Row] = &[
     ),
     (
         "vfio-pci is not loaded",
-        |tree| {
-            tree.remove("sys/module/vfio_pci");
-            tree.remove("sys/bus/pci/drivers");
-        },
+        Tree::unload_vfio_pci,
         "driver_binding",
         Level::Fault,
         "`vfio-pci` is not loaded",

@@ -116,6 +116,12 @@ impl Tree {
         fs::write(path, text).expect("a file can be written");
     }
 
+    /// Takes the module `vfio_pci` away, with the driver that it brings.
+    pub(super) fn unload_vfio_pci(&mut self) {
+        self.remove("sys/module/vfio_pci");
+        self.remove("sys/bus/pci/drivers");
+    }
+
     /// Removes a file, a link or a folder.
     pub(super) fn remove(&self, path: &str) {
         let path = self.root.path().join(path);
