@@ -1,6 +1,6 @@
 //! Charts in SVG: horizontal bars, intervals, and lines. Colours come from the page's style sheet; shapes tell the series too.
 //!
-//! A chart is drawn for each [`Size`]: text that is scaled down with a wide chart could not be read on a phone, and names
+//! A chart is drawn for each `Size`: text that is scaled down with a wide chart could not be read on a phone, and names
 //! that have their own column there would leave no room for the bars.
 
 mod bars;
