@@ -140,6 +140,7 @@ fn queues_and_hash_are_the_same_after_a_reset<'eal>(eal: &'eal Eal, device: &Dev
         drop(port.begin_restart().unwrap());
         let reset = port.begin_restart().unwrap();
         assert!(!port.link().up && port.stats() == stats && (port.mac(), port.mtu()) == (mac, 1500));
+        assert!(port.xstats().is_empty());
         assert_eq!(port.adopt_mac(Some(MacAddress([2, 0, 0, 0, 0, 7]))), Ok(None));
         assert_eq!((port.mac(), port.listen(&[]), port.take_vlans(&[7].into())), (mac, None, None));
         for refusal in [port.begin_restart().map(drop), port.remove()] {

@@ -106,7 +106,9 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
             (old.policy, old.hold_down, &old.hook, were) == (new.policy, new.hold_down, &new.hook, are)
         },
     );
-    if changes.0.is_empty() && old != new {
+    // A file does not have the numbers that networks keep.
+    let networks = network_numbers::numbered(&old.networks, &new.networks);
+    if changes.0.is_empty() && *old != (Config { networks, ..new.clone() }) {
         // Groups are known by nothing that packets meet, and lists have no order there.
         changes.add(ChangeKind::Changed, "order or names of tables: nothing that packets meet".to_owned());
     }
@@ -314,6 +316,12 @@ mod tests {
         assert_eq!(shown(&[blue], &[("red", 1_500)]), ["~ network red: renamed from blue"]);
         assert_eq!(shown(&[blue], &[red]), ["~ network red: renamed from blue, and changed"]);
         assert_eq!(shown(&[blue], &[("blue", 1_400)]), ["~ network"]);
+        let renumbered = |old: &[(&str, u16)], now: &[(&str, u16)]| {
+            let (old, now) = (config(old), config(now));
+            Config { networks: network_numbers::numbered(&old.networks, &now.networks), ..now }
+        };
+        let running = renumbered(&[blue, red], &[red]);
+        assert_eq!(changes(&running, &config(&[red])), [], "a file has no numbers");
         let order = "~ order or names of tables: nothing that packets meet";
         assert_eq!(shown(&[blue, red], &[red, blue]), [order]);
         assert_eq!(shown(&[red, blue], &[("green", 1_500), red]), ["- network blue", "+ network green"]);

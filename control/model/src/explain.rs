@@ -243,7 +243,7 @@ fn longest_route(config: &Config, network: NetworkId, dst: IpAddr) -> Option<&Ro
 
 /// Protocols, ports and clients of the rules of a network that have `dst` for a VIP, each once.
 fn vip_takes(config: &Config, network: NetworkId, dst: IpAddr) -> Vec<String> {
-    let own = config.rules.iter().filter(|rule| rule.network == usize::from(network.0));
+    let own = config.rules.iter().filter(|rule| config.networks[rule.network].id == network);
     let takes: BTreeSet<String> = own.filter(|rule| rule.vip.contains(dst)).map(packets).collect();
     takes.into_iter().collect()
 }

@@ -24,12 +24,14 @@ pub(crate) fn predecessors(before: &[Arc<Network>], now: &[Arc<Network>]) -> Vec
 }
 
 /// Networks of a configuration that follows on another one: those that stay have the numbers that they had, and new ones have
-/// numbers that no network of either has.
+/// numbers that no network of either has, and that none has had for as long as possible.
 pub(crate) fn numbered(before: &[Arc<Network>], now: &[Arc<Network>]) -> Vec<Arc<Network>> {
     let predecessors = predecessors(before, now);
     let taken: BTreeSet<NetworkId> = before.iter().map(|network| network.id).collect();
     // Twice as many numbers as networks: there is one for each, however many go and come at once.
-    let mut free = (0..NetworkId::NUMBERS as u8).map(NetworkId).filter(|id| !taken.contains(id));
+    let next = taken.last().map_or(0, |last| last.0 + 1);
+    let numbers = (next..NetworkId::NUMBERS as u8).chain(0..next);
+    let mut free = numbers.map(NetworkId).filter(|id| !taken.contains(id));
     let mut number = |(network, predecessor): (&Arc<Network>, Option<usize>)| {
         let kept = predecessor.map(|index| before[index].id);
         let id = kept.or_else(|| free.next()).expect("two configurations have no more networks than numbers");
@@ -67,7 +69,7 @@ mod tests {
         let third = numbered(&second, &networks(&["grey", "red"]));
         assert_eq!(numbers(&third), [3, 1], "a number of a moment ago is given to nobody else");
         let fourth = numbered(&third, &networks(&["red", "blue"]));
-        assert_eq!(numbers(&fourth), [1, 0]);
+        assert_eq!(numbers(&fourth), [1, 4], "nor is one of two reloads ago");
     }
 
     #[test]

@@ -271,8 +271,8 @@ mod tests {
         table.glance(key, table.approach(key))
     }
 
-    /// The fourth holder of a slot has the turn of an empty one: with backend 0 its word is zero once it is gone, and the
-    /// slot goes on to bear its name.
+    /// The fourth holder of a slot has the turn of an empty one: with backend 0 its word is zero once it is gone, and
+    /// the slot must not pass for one that bears its name.
     #[test]
     fn a_glance_sees_an_entry_beside_a_slot_that_its_key_has_had_before() {
         let table = ConntrackTable::with_capacity(4).expect("a few bytes");

@@ -48,8 +48,9 @@ int guideway_link(uint16_t port, uint8_t *up, uint32_t *speed_mbps) {
 /* Warnings and errors since they were last taken, each in a line of its own; the first of them, where they are too many.
  * The stream is never closed, because any thread may be writing to it, and its lock guards the text. */
 static FILE *log_stream;
-static char log_kept[16384];
-static size_t log_len;
+/* Of each thread its own: one resets a device while another asks something of the next. */
+static __thread char log_kept[16384];
+static __thread size_t log_len;
 static int log_echo;
 
 static ssize_t log_keep(void *cookie, const char *text, size_t len) {

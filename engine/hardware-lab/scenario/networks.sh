@@ -42,7 +42,11 @@ tracks() {
   echo "$entries entries"
   [ "$entries" -ge "$2" ]
 }
-only_untagged_frames_are_lost() { ! guideway drops | grep -E ' packets?$' | grep -v '^no_network '; }
+only_untagged_frames_are_lost() {
+  local drops
+  drops=$(guideway drops | grep -E ' packets?$') || return 1
+  grep -q '^no_network ' <<< "$drops" && ! grep -v '^no_network ' <<< "$drops"
+}
 reloads() {
   local ports
   for ports in '80, 8080' '80' '80, 8080'; do

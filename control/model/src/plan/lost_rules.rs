@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use guideway_dataplane::ingress::NetworkId;
 use ipnet::IpNet;
 
 use crate::config::{Config, ForwardingRule, Ports, Route};
@@ -24,12 +25,11 @@ impl LostRules {
         let is_kept = |rule: &ForwardingRule| after.iter().any(|now| takes_all_of(now, new, rule, old));
         // A rule of another service that is new may take packets of this one, as the closer match.
         let is_taken = |rule: &ForwardingRule| {
-            let is_new =
-                |other: &&&ForwardingRule| !old.rules.iter().any(|known| same(known, old, other, new));
-            let meets = |other: &&ForwardingRule| {
+            let is_new = |other: &ForwardingRule| !old.rules.iter().any(|known| same(known, old, other, new));
+            let meets = |other: &ForwardingRule| {
                 network(other, new) == network(rule, old) && overlap(other.vip.prefix(), rule.vip.prefix())
             };
-            others.iter().filter(is_new).any(meets)
+            others.iter().any(|other| meets(other) && is_new(other))
         };
         let lost =
             before.iter().filter(|rule| !is_kept(rule) || is_taken(rule)).map(|rule| rule.name.clone());
@@ -58,8 +58,9 @@ fn rules_of<'c>(service: &str, config: &'c Config) -> impl Iterator<Item = &'c F
     config.rules.iter().filter(move |rule| config.services[rule.service].name == service)
 }
 
-fn network<'c>(rule: &ForwardingRule, config: &'c Config) -> &'c str {
-    &config.networks[rule.network].name
+/// Number of a rule's network, which that keeps over a reload whatever its name and its index.
+fn network(rule: &ForwardingRule, config: &Config) -> NetworkId {
+    config.networks[rule.network].id
 }
 
 /// True if `now` takes every packet that `before` took.
@@ -68,8 +69,7 @@ fn takes_all_of(now: &ForwardingRule, new: &Config, before: &ForwardingRule, old
     let clients = now.source_ranges.is_empty()
         || (!before.source_ranges.is_empty()
             && before.source_ranges.iter().all(|was| now.source_ranges.iter().any(|is| is.contains(was))));
-    let is_sole = old.networks.len() == 1 && new.networks.len() == 1;
-    (is_sole || network(now, new) == network(before, old))
+    network(now, new) == network(before, old)
         && protocol
         && clients
         && now.vip.prefix().contains(&before.vip.prefix())

@@ -150,3 +150,22 @@ fn settings_that_wait_for_a_restart_are_told_and_change_nothing_now() {
         ["! [conntrack]: takes effect at the next start"]
     );
 }
+
+/// To compare each new rule with all others and those with all old ones would take hours.
+#[test]
+fn thousands_of_rules_are_planned_in_passing() {
+    let rules = |last: u16| -> Config {
+        let rule = |number: u16| {
+            let ([high, low], service) =
+                (number.to_be_bytes(), if number % 2 == 0 { "svc" } else { "other" });
+            format!(
+                "[[forwarding_rule]]\nname = \"rule-{number}\"\nip_address = \"198.18.{high}.{low}\"\nports = [80]\n\
+                 backend_service = \"{service}\"\n"
+            )
+        };
+        let other = "[[backend_service]]\nname = \"other\"\nhealth_checks = [\"hc\"]\nbackends = [{ group = \"g\" }]\n";
+        config(&(0..last).map(rule).chain([other.to_owned()]).collect::<String>(), "", &BOTH)
+    };
+    let plan = counted(rules(4_000), rules(4_001));
+    assert_eq!(plan.changes.len(), 1);
+}

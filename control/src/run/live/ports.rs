@@ -313,7 +313,7 @@ impl<'eal> Ports for LivePorts<'eal> {
     }
 
     fn link(&self, port: usize) -> PortLink {
-        let link = self.port(port).link();
+        let link = self.port(port).watch_link();
         PortLink { up: link.up, speed_mbps: known_speed(link) }
     }
 

@@ -286,6 +286,33 @@ mod tests {
     }
 
     #[test]
+    fn a_member_of_a_bond_whose_device_goes_away_is_missed() {
+        let mut watch = watch();
+        let member = |name: &str, link_up| view::PortMember { name: name.to_owned(), link_up };
+        watch.see_members(0, vec![member("first", true), member("second", true)]);
+        let told = texts(watch.see_members(0, vec![member("first", true)]));
+        assert_eq!(told, ["LinkDown: port wan: the link of its member second is down"]);
+        assert!(watch.see_members(0, vec![member("first", true)]).is_empty(), "told once");
+        let mut ports = [view::Port::default()];
+        watch.complete(&mut ports);
+        assert_eq!(ports[0].members, [member("first", true), member("second", false)]);
+    }
+
+    #[test]
+    fn a_port_whose_reset_takes_long_is_none_to_be_announced_by() {
+        let mut watch = watch();
+        assert!(watch.see_link(1, PortLink::DOWN, ms(0)).is_some());
+        assert_eq!(watch.look(0, RESET, || true, ms(1_000)), Some(Step::Pause));
+        assert_eq!(watch.look(0, NONE, || true, ms(1_001)), Some(Step::BeginRestart));
+        assert_eq!(watch.look(0, NONE, || true, ms(6_000)), Some(Step::EndRestart));
+        assert!(!watch.has_no_link(), "as long as a link may take");
+        assert_eq!(watch.look(0, NONE, || true, ms(6_001)), Some(Step::EndRestart));
+        assert!(watch.has_no_link());
+        watch.end_restart(0, Ok(()), ms(6_002));
+        assert!(!watch.has_no_link());
+    }
+
+    #[test]
     fn a_reset_that_fails_is_told_once_and_tried_again_ever_more_seldom() {
         let mut watch = watch();
         watch.look(0, RESET, || true, ms(0));

@@ -90,6 +90,10 @@ impl<P: Ports> Supervisor<P> {
             Request::Events { limit, after, reply } => {
                 drop(reply.send(Ok(self.event_log.list(limit, after))));
             }
+            // Refused before the copy, which takes the control thread some time where there is much.
+            Request::Plan { reply, .. } if self.what_if.is_busy() => refuse(reply),
+            Request::Explain { reply, .. } if self.what_if.is_busy() => refuse(reply),
+            Request::Ring { reply, .. } if self.what_if.is_busy() => refuse(reply),
             Request::Plan { config, reply } => {
                 let copied = self.copied();
                 self.what_if.plan(copied, config, &self.config_source, reply);
@@ -275,4 +279,9 @@ impl<P: Ports> Supervisor<P> {
         }
         view::Undrained { was_drained }
     }
+}
+
+/// Tells that another question about the state is being answered.
+fn refuse<T>(reply: Reply<T>) {
+    drop(reply.send(Err(Refused::WhatIfRunning)));
 }

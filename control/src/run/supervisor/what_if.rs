@@ -66,6 +66,11 @@ impl WhatIf {
         Self { shared, answering: Weak::new() }
     }
 
+    /// True while a question is being answered.
+    pub(super) fn is_busy(&self) -> bool {
+        self.answering.strong_count() > 0
+    }
+
     /// Says what a reload of a configuration would change: of a text, or of the appliance's own file.
     pub(super) fn plan(
         &mut self,
@@ -133,7 +138,7 @@ impl WhatIf {
         reply: Reply<T>,
         find: impl FnOnce(&dyn Fn() -> bool) -> Option<Result<T, Refused>> + Send + 'static,
     ) {
-        if self.answering.strong_count() > 0 {
+        if self.is_busy() {
             return drop(reply.send(Err(Refused::WhatIfRunning)));
         }
         let pass = Arc::new(());

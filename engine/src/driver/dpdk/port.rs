@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::ffi::CStr;
 use std::fmt;
 use std::marker::PhantomData;
+use std::path::Path;
 use std::ptr;
 use std::sync::Arc;
 
@@ -17,7 +18,9 @@ use super::ethdev::{DEFAULT_MTU, Offloads, device_info, offloads_of};
 use super::link_return::LinkMemory;
 use super::open_port::OpenPort;
 use super::port_setup::{bring_up, settle};
-use super::{Eal, Mempool, PortOptions, QueueCounts, QueuePair, Refusal, Rss, StartError, rss, signals};
+use super::{
+    Eal, Mempool, PortOptions, QueueCounts, QueuePair, Refusal, Rss, StartError, preflight, rss, signals,
+};
 use crate::driver::device::Device;
 
 /// Bytes of a frame beyond the MTU: Ethernet header and two VLAN tags.
@@ -145,8 +148,10 @@ impl Eal {
         }
         let driver = driver_name(&info);
         let key = rss::symmetric_key(info.hash_key_size);
-        // Some PFs have tags taken off for a VF, unasked, once it filters VLANs.
-        let mut port = OpenPort::new(id, driver == "net_bonding", options.filters_vlans, key);
+        // Some PFs have tags taken off for a VF, unasked, once it filters VLANs: a reload may bring the first of them.
+        let is_vf = driver.contains("vf") || preflight::vf(Path::new("/sys"), device).is_some();
+        let may_filter = is_vf && info.rx_offload_capa & sys::guideway_rx_vlan_filter != 0;
+        let mut port = OpenPort::new(id, driver == "net_bonding", options.filters_vlans || may_filter, key);
         let (queues, refusals) = bring_up(&port, device, options, &info, pool)?;
         let options = PortOptions { queues, ..*options };
         let rss = settle(id, device, &options, &info)?;
@@ -345,10 +350,15 @@ impl<'eal> Port<'eal> {
 
     /// State of the link, as the device knows it now; down while it is reset.
     pub fn link(&self) -> Link {
+        if self.is_usable() { link_of(self.port.id()) } else { Link { up: false, speed_mbps: 0 } }
+    }
+
+    /// State of the link, for whoever watches it at regular times: from what he sees, a device that has to be reset is found.
+    pub fn watch_link(&self) -> Link {
+        let link = self.link();
         if !self.is_usable() {
-            return Link { up: false, speed_mbps: 0 };
+            return link;
         }
-        let link = link_of(self.port.id());
         let mut memory = self.link_memory.get();
         if memory.see(&self.driver, link.up) {
             signals::ask_for_reset(self.port.id());
@@ -375,17 +385,21 @@ impl<'eal> Port<'eal> {
         }
     }
 
-    /// Counters of the driver by its own names ("extended statistics"); none where it has none, or the device is gone.
+    /// Counters of the driver by its own names ("extended statistics"); none where it has none, while the device is reset, and
+    /// once it is gone.
     pub fn xstats(&self) -> Vec<(String, u64)> {
+        if !self.is_usable() {
+            return Vec::new();
+        }
         let id = self.port.id();
-        // SAFETY: the port is open; nothing is written where there is no room, and the number of counters comes back.
+        // SAFETY: the port is open, and not being reset; nothing is written where there is no room, and the number of counters comes back.
         let count = unsafe { sys::rte_eth_xstats_get(id, ptr::null_mut(), 0) };
         let Ok(count) = u32::try_from(count) else { return Vec::new() };
         let mut names = vec![sys::rte_eth_xstat_name { name: [0; 64] }; count as usize];
         let mut values = vec![sys::rte_eth_xstat { id: 0, value: 0 }; count as usize];
-        // SAFETY: the port is open, and there is room for `count` names.
+        // SAFETY: as above, and there is room for `count` names.
         let named = unsafe { sys::rte_eth_xstats_get_names(id, names.as_mut_ptr(), count) };
-        // SAFETY: the port is open, and there is room for `count` values.
+        // SAFETY: as above, and there is room for `count` values.
         let valued = unsafe { sys::rte_eth_xstats_get(id, values.as_mut_ptr(), count) };
         // More than there was room for, or an error.
         let is_whole = |got: i32| u32::try_from(got).is_ok_and(|got| got <= count);

@@ -87,6 +87,10 @@ pub(super) struct Watched {
     reset_due: Option<Duration>,
     /// True if the device carries nothing until that time, which is far off.
     is_stranded: bool,
+    /// Time from which on workers keep away from the port for a reset, until one has succeeded.
+    away_since: Option<Duration>,
+    /// True if they have for so long that the port is none to be announced by.
+    is_long_away: bool,
     /// True if the device has asked for another reset while it was reset.
     asked_meanwhile: bool,
     /// Time of the latest attempt to reset the device.
@@ -107,7 +111,7 @@ impl Watched {
 
     /// True if the port has no link, or no device that is to be used before long.
     pub(super) fn has_no_link(&self) -> bool {
-        self.link_up == Some(false) || self.is_stranded
+        self.link_up == Some(false) || self.is_stranded || self.is_long_away
     }
 
     /// Completes the state of the port for operators.
@@ -132,6 +136,8 @@ impl Watched {
             removal: false,
             reset_due: None,
             is_stranded: false,
+            away_since: None,
+            is_long_away: false,
             asked_meanwhile: false,
             restarted: None,
             in_a_row: 0,
@@ -151,6 +157,7 @@ impl Watched {
             self.link_due = now;
         }
         self.removal |= signals.removal;
+        self.is_long_away = self.away_since.is_some_and(|since| now > since + LINK_PATIENCE);
         if self.phase == Phase::Restarting {
             // Whoever resets the device has it to himself until the end.
             self.asked_meanwhile |= signals.reset;
@@ -166,6 +173,7 @@ impl Watched {
         match self.phase {
             Phase::Serving if self.reset_due.is_some_and(|due| due <= now) => {
                 self.phase = Phase::Pausing { removal: false };
+                self.away_since = Some(now);
                 Some(Step::Pause)
             }
             Phase::Serving if self.link_due <= now => {
@@ -220,6 +228,11 @@ impl Watched {
             let text = format!("port {}: the link of its member {} is {state}", self.name, member.name);
             Some(Note::new(kind, text))
         };
+        // A member whose device goes away leaves the bond's list, and is still missed.
+        let is_listed = |known: &view::PortMember| members.iter().any(|member| member.name == known.name);
+        let gone = self.members.iter().filter(|known| !is_listed(known));
+        let gone: Vec<_> = gone.map(|known| view::PortMember { link_up: false, ..known.clone() }).collect();
+        let members: Vec<_> = members.into_iter().chain(gone).collect();
         let notes = members.iter().filter_map(changed).collect();
         self.members = members;
         notes
@@ -272,6 +285,7 @@ impl Watched {
         self.in_a_row += 1;
         self.failures = 0;
         self.phase = Phase::Serving;
+        (self.away_since, self.is_long_away) = (None, false);
         self.link_due = now;
         self.link_patience = Some(now + LINK_PATIENCE);
         if std::mem::take(&mut self.asked_meanwhile) {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use guideway_dataplane::backend::BackendHandle;
 use guideway_dataplane::counters::Counters;
-use guideway_dataplane::ingress::NetworkId;
 use guideway_dataplane::traffic_counters::{Traffic, Volume};
 use guideway_engine::counters::{IoCounters, WorkerCounters};
 use guideway_model::config::{ForwardingRule, Ports as RulePorts, RuleProtocol};
@@ -126,11 +125,12 @@ pub(in super::super) fn service_list(appliance: &Appliance, states: Vec<view::Se
 /// Rules with their traffic, in the order of the configuration.
 pub(in super::super) fn rule_list(appliance: &Appliance) -> view::RuleList {
     let stats = rule_stats(appliance, &appliance.state().traffic_totals().totals());
+    let networks = &appliance.config().networks;
     let listed = |(rule, stats): (&ForwardingRule, view::RuleStats)| view::ListedRule {
         address: rule.vip.to_string(),
         ip_protocol: protocol(rule.protocol).to_owned(),
         ports: ports(&rule.ports),
-        network: appliance.state().network_name(NetworkId(rule.network as u8)).map(str::to_owned),
+        network: appliance.state().network_name(networks[rule.network].id).map(str::to_owned),
         stats,
     };
     view::RuleList { rules: appliance.config().rules.iter().zip(stats).map(listed).collect() }
