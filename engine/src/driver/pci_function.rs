@@ -108,6 +108,11 @@ impl PciFunction {
         link_name(&self.directory.join("iommu_group"))
     }
 
+    /// True if `vfio-pci` has the function without an IOMMU, whether or not it may do so for others.
+    pub fn is_without_iommu(&self) -> bool {
+        self.read("iommu_group/name").is_some_and(|name| name == "vfio-noiommu")
+    }
+
     /// Content of a file that the kernel keeps for the function, such as `device` or `numa_node`, without spaces at its ends.
     pub fn read(&self, name: &str) -> Option<String> {
         Some(fs::read_to_string(self.directory.join(name)).ok()?.trim().to_owned())
@@ -171,7 +176,7 @@ impl Vfio {
         let unsafe_mode = fs::read_to_string(sys.join("module/vfio/parameters/enable_unsafe_noiommu_mode"));
         Self {
             is_loaded: sys.join("bus/pci/drivers/vfio-pci").exists(),
-            has_iommu: has_groups || unsafe_mode.is_ok_and(|mode| mode.trim() == "Y"),
+            has_iommu: has_groups || unsafe_mode.is_ok_and(|mode| matches!(mode.trim(), "Y" | "1")),
         }
     }
 }
@@ -339,5 +344,11 @@ mod tests {
         assert_eq!(sys.function().iommu_group(), None);
         sys.link("iommu_group", "../../../../kernel/iommu_groups/16");
         assert_eq!(sys.function().iommu_group().as_deref(), Some("16"));
+        let group = sys.0.join("kernel/iommu_groups/16");
+        for (name, is_without) in [("", false), ("vfio-noiommu\n", true)] {
+            fs::create_dir_all(&group).unwrap();
+            fs::write(group.join("name"), name).unwrap();
+            assert_eq!(sys.function().is_without_iommu(), is_without);
+        }
     }
 }

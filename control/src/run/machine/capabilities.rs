@@ -94,12 +94,13 @@ fn of_device(device: &Device, root: &Path) -> Vec<Capability> {
     };
     let sys = root.join("sys");
     for address in device.pci_functions() {
-        match PciFunction::new(&sys, address).driver().as_deref() {
+        let function = PciFunction::new(&sys, address);
+        match function.driver().as_deref() {
             // docs/hardware.md, mlx5.
             Some("mlx4_core" | "mlx5_core" | "mana") => needed.extend([NetAdmin, NetRaw]),
             // Without an IOMMU, the device is told physical addresses, which `/proc/self/pagemap` shows to few.
             Some("uio_pci_generic" | "igb_uio") => needed.extend([SysRawio, SysAdmin]),
-            Some("vfio-pci") if is_without_iommu(&sys) => needed.extend([SysRawio, SysAdmin]),
+            Some("vfio-pci") if function.is_without_iommu() => needed.extend([SysRawio, SysAdmin]),
             _ => {}
         }
     }
@@ -108,7 +109,7 @@ fn of_device(device: &Device, root: &Path) -> Vec<Capability> {
     needed
 }
 
-/// True if `vfio-pci` takes devices without an IOMMU.
+/// True if `vfio-pci` may take devices without an IOMMU.
 pub fn is_without_iommu(sys: &Path) -> bool {
     let mode = fs::read_to_string(sys.join("module/vfio/parameters/enable_unsafe_noiommu_mode"));
     mode.is_ok_and(|mode| matches!(mode.trim(), "Y" | "1"))
