@@ -21,7 +21,9 @@ done
 apt-get update -q > /dev/null
 apt-get install -qy /guideway.deb > /install.log 2>&1 || { tail -n 20 /install.log; fail "it cannot be installed"; }
 [ "$(stat -c '%U:%G %a' /etc/guideway/guideway.toml)" = "root:guideway 640" ] || fail "the configuration is readable by others"
-guideway check /etc/guideway/guideway.toml
+# What is installed is to be written first, and the appliance says so.
+if guideway check > /check.log 2>&1; then fail "a configuration without anything is taken for right"; fi
+grep -q 'neither a port nor a forwarding rule' /check.log || { cat /check.log; fail "it is refused for another reason"; }
 for page in guideway guideway-run guideway-backend-drain; do
   # The list, as slim images leave the pages themselves out.
   dpkg -L guideway | grep -qx "/usr/share/man/man8/$page.8.gz" || fail "there is no manual page $page(8)"

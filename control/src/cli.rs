@@ -2,10 +2,10 @@
 
 /// Writes a line to standard error; a reader that went away is no error.
 macro_rules! complain {
-    ($($text:tt)*) => { $crate::cli::complain(format_args!("{}\n", format_args!($($text)*))) };
+    ($($text:tt)*) => { $crate::cli::complain(format_args!("{}\n", $crate::cli::visible::visible(&format!($($text)*)))) };
 }
 
-/// Writes text to standard error as it is; a reader that went away is no error.
+/// Writes text to standard error as it is, colours among it; a reader that went away is no error.
 macro_rules! complain_text {
     ($($text:tt)*) => { $crate::cli::complain(format_args!($($text)*)) };
 }
@@ -40,6 +40,7 @@ mod status;
 mod stop;
 mod table;
 mod vip;
+mod visible;
 mod watch;
 mod what_if;
 
@@ -223,7 +224,7 @@ fn wait_for<T>(asked: impl Future<Output = T>) -> Result<T, Exit> {
 
 /// Prints to standard output; a reader that went away is no error.
 fn print(text: &str) -> Exit {
-    print_to_reader(text).err().unwrap_or(Exit::Success)
+    print_to_reader(&visible::visible(text)).err().unwrap_or(Exit::Success)
 }
 
 /// Prints to standard output; true if there is still a reader.

@@ -73,6 +73,14 @@ pub(super) fn parsed(name: &str, text: &str, color: bool) -> Result<Config, Exit
     })
 }
 
+/// Parses a configuration that an appliance could start with; its errors go to standard error.
+pub(super) fn parsed_to_run(name: &str, text: &str, color: bool) -> Result<Config, Exit> {
+    Config::parse_to_run(name, text).map_err(|errors| {
+        complain_text!("{}", errors.render(color));
+        Exit::Config
+    })
+}
+
 /// Reads standard input, one byte more than a configuration may have at most, so that a longer one is refused.
 fn standard_input() -> io::Result<String> {
     let mut bytes = Vec::new();

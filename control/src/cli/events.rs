@@ -8,6 +8,7 @@ use guideway::api::admin::{DEFAULT_ENTRIES, MAX_ENTRIES};
 use guideway::api::view::Event;
 
 use super::appliance::{SocketArgs, failed};
+use super::visible::visible;
 use super::{Exit, Output, table};
 
 /// Pause between two questions of `--follow`.
@@ -54,7 +55,7 @@ async fn follow(client: &Client, limit: usize, output: Output) -> Result<Exit, C
         for event in &events {
             last = event.id;
             let line = match output {
-                Output::Table => line(event),
+                Output::Table => visible(&line(event)).into_owned(),
                 Output::Json => serde_json::to_string(event).expect("an event is plain data"),
             };
             match super::print_to_reader(&format!("{line}\n")) {

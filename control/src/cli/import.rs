@@ -9,6 +9,7 @@ use guideway::offline::import::{ExportFile, Imported, Options, import};
 use guideway_dataplane::delivery::DeliveryMode;
 use guideway_model::config::MAX_FILE_BYTES;
 
+use super::visible::visible;
 use super::{Exit, Output};
 
 #[derive(Arguments)]
@@ -94,7 +95,7 @@ pub(super) fn run(args: &Args) -> Exit {
     };
     if exit == Exit::Success {
         match args.output {
-            Output::Table => complain_text!("{}", summary(&imported)),
+            Output::Table => complain_text!("{}", visible(&summary(&imported))),
             Output::Json => complain!("{}", counts(&imported)),
         }
     }

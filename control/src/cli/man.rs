@@ -59,10 +59,10 @@ fn write_all(command: &Command, folder: &Path) -> io::Result<()> {
 
 /// Manual page in the section of system administration.
 fn page_of(command: Command) -> Man {
-    // The date would make each build another.
+    // A date would make each build another, and without one the fields behind it would take its place.
     Man::new(command)
         .section("8")
         .source(concat!("guideway ", env!("CARGO_PKG_VERSION")))
         .manual("Guideway")
-        .date("")
+        .date("\"\"")
 }

@@ -14,7 +14,7 @@ use guideway_model::plan::Planner;
 
 use super::amount::{count, percent};
 use super::appliance::{SocketArgs, failed};
-use super::config_choice::{ConfigText, headline, parsed, read, running};
+use super::config_choice::{ConfigText, headline, parsed, parsed_to_run, read, running};
 use super::{Exit, Output, table};
 
 #[derive(Arguments)]
@@ -62,9 +62,14 @@ pub(super) fn live(
 
 /// Compares two files.
 fn offline(old: &Path, new: &Path, color: bool) -> Result<Plan, Exit> {
+    if [old, new].iter().all(|path| path.as_os_str() == "-") {
+        complain!("error: standard input can be one of the two files alone");
+        return Err(Exit::Usage);
+    }
     let (old, new) = (read(old)?, read(new)?);
     let before = parsed(&old.name, &old.text, color)?;
-    let after = parsed(&new.name, &new.text, color)?;
+    // As a reload would: it takes nothing that could not start.
+    let after = parsed_to_run(&new.name, &new.text, color)?;
     let warnings = warnings(&after, &Machine::look()).iter().map(ToString::to_string).collect();
     // What an appliance would take over: ports, sockets and sizes wait for its next start.
     let setup = Setup { starts_once: true, ..Setup::OFFLINE };

@@ -62,6 +62,7 @@ fn try_run(args: &Args, color: bool) -> Result<Exit, Exit> {
         Some(path) => Timeline::read(path, &config).map_err(|error| explain_events(&error, color))?,
         None => Timeline::default(),
     };
+    args.check_results(&events.configs)?;
     let capture = open_capture(args.pcap.as_deref())?;
     let outputs = Outputs {
         decisions: args.decisions.as_deref().map(|path| args.create(path)).transpose()?,
@@ -132,16 +133,36 @@ fn capture_name(path: Option<&Path>) -> String {
 }
 
 impl Args {
-    /// Opens a result's file, unless it is one that is read: the two would destroy each other.
-    fn create(&self, path: &Path) -> Result<Box<dyn Write>, Exit> {
-        let identity = |path: &Path| path.metadata().ok().map(|file| (file.dev(), file.ino()));
+    /// Checks that no result's file is read, or written for another result: they would destroy each other.
+    fn check_results(&self, reloads: &[PathBuf]) -> Result<(), Exit> {
+        let identity = |path: &Path| {
+            let file = path.metadata().ok().filter(std::fs::Metadata::is_file);
+            file.map(|file| (file.dev(), file.ino()))
+        };
         let config = (!self.config.demo).then_some(&self.config.config);
-        let mut inputs = config.into_iter().chain(&self.pcap).chain(&self.events);
-        let is_file = path.metadata().is_ok_and(|file| file.is_file());
-        if is_file && inputs.any(|input| identity(input) == identity(path)) {
-            complain!("error: {} is read, and cannot be written too: name another file", path.display());
+        let inputs: Vec<&PathBuf> =
+            config.into_iter().chain(&self.pcap).chain(&self.events).chain(reloads).collect();
+        let results: Vec<&PathBuf> = [&self.decisions, &self.out, &self.html].into_iter().flatten().collect();
+        for (index, path) in results.iter().enumerate() {
+            let is_same = |other: &&PathBuf| {
+                identity(path)
+                    .map_or_else(|| other == path && !path.exists(), |own| identity(other) == Some(own))
+            };
+            let fault = if inputs.iter().any(&is_same) {
+                "is read, and cannot be written too"
+            } else if results[..index].iter().any(is_same) {
+                "cannot be written for two results"
+            } else {
+                continue;
+            };
+            complain!("error: {} {fault}: name another file", path.display());
             return Err(Exit::Usage);
         }
+        Ok(())
+    }
+
+    /// Opens a result's file.
+    fn create(&self, path: &Path) -> Result<Box<dyn Write>, Exit> {
         let file = File::create(path).map_err(|error| cannot_write(path, &error))?;
         Ok(Box::new(BufWriter::new(Named { path: path.to_owned(), file })))
     }

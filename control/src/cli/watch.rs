@@ -8,6 +8,7 @@ use guideway::api::admin::client::{Client, ClientError};
 use serde::Serialize;
 
 use super::appliance::{ApplianceArgs, failed};
+use super::visible::visible;
 use super::{Exit, Output};
 
 /// Sequence that clears a terminal and goes to its upper left corner.
@@ -35,7 +36,7 @@ impl TableArgs {
         self.appliance.socket.talk(async |client| {
             loop {
                 let shown = match (ask(client.clone()).await, output) {
-                    (Ok(view), Output::Table) => format!("{before}{}\n", text(&view)),
+                    (Ok(view), Output::Table) => format!("{before}{}\n", visible(&text(&view))),
                     (Ok(view), Output::Json) => match serde_json::to_string(&view) {
                         Ok(line) => line + "\n",
                         Err(error) => {

@@ -16,6 +16,9 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// First bytes of a zstd frame.
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
+/// zstd frame of no bytes.
+const EMPTY_FRAME: [u8; 9] = [0x28, 0xb5, 0x2f, 0xfd, 0x20, 0, 1, 0, 0];
+
 /// Bytes that are unpacked at once.
 const CHUNK: usize = 64 << 10;
 
@@ -48,7 +51,10 @@ struct ZstdFrames<R> {
 
 impl<R: BufRead> ZstdFrames<R> {
     fn new(source: R) -> Self {
-        Self { source, decoder: FrameDecoder::new(), is_in_frame: false }
+        let mut decoder = FrameDecoder::new();
+        // The decoder looks at the window of every frame but the first.
+        decoder.reset(&EMPTY_FRAME[..]).expect("it is a frame");
+        Self { source, decoder, is_in_frame: false }
     }
 
     /// Begins the next frame; false at the end of the source. Frames that are to be skipped are.
@@ -62,7 +68,7 @@ impl<R: BufRead> ZstdFrames<R> {
                 })) => {
                     io::copy(&mut (&mut self.source).take(length.into()), &mut io::sink())?;
                 }
-                Err(error) => return Err(damaged(&error)),
+                Err(error) => return Err(refused(&error)),
             }
         }
         Ok(false)
@@ -91,7 +97,7 @@ impl<R: BufRead> Read for ZstdFrames<R> {
             let decoder = &mut self.decoder;
             while decoder.can_collect() == 0 && !decoder.is_finished() {
                 let some = BlockDecodingStrategy::UptoBytes(CHUNK);
-                decoder.decode_blocks(&mut self.source, some).map_err(|error| damaged(&error))?;
+                decoder.decode_blocks(&mut self.source, some).map_err(|error| refused(&error))?;
             }
             match decoder.read(bytes)? {
                 0 if bytes.is_empty() => return Ok(0),
@@ -104,6 +110,28 @@ impl<R: BufRead> Read for ZstdFrames<R> {
 
 fn damaged(error: &impl std::fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("packed by zstd, and damaged: {error}"))
+}
+
+fn refused(error: &FrameDecoderError) -> io::Error {
+    match error {
+        FrameDecoderError::WindowSizeTooBig { requested } => {
+            let mebibytes = requested >> 20;
+            let text = format!(
+                "packed by zstd with a window of {mebibytes} MiB, and 100 are the most: pack it without `--long`"
+            );
+            io::Error::new(io::ErrorKind::InvalidData, text)
+        }
+        error if ends_early(error) => {
+            io::Error::new(io::ErrorKind::UnexpectedEof, "packed by zstd, and ends early")
+        }
+        error => damaged(error),
+    }
+}
+
+/// True if the source of an error is the end of the file.
+fn ends_early(error: &(dyn std::error::Error + 'static)) -> bool {
+    let is_end = |error: &io::Error| error.kind() == io::ErrorKind::UnexpectedEof;
+    error.downcast_ref().is_some_and(is_end) || error.source().is_some_and(ends_early)
 }
 
 #[cfg(test)]
@@ -158,6 +186,18 @@ mod tests {
             cut.truncate(packed.len() - 3);
             assert!(read(cut).is_err());
         }
+        let numbers: Vec<u8> = (0..50_000_u32).flat_map(|number| (number * number).to_le_bytes()).collect();
+        let mut cut = zstd(&numbers);
+        cut.truncate(cut.len() / 2);
+        let error = read(cut).map(|bytes| bytes.len()).expect_err("it is cut");
+        assert_eq!(error.to_string(), "packed by zstd, and ends early");
+        // A window of 2 GiB, which the first frame asks for.
+        let large = [&ZSTD[..], &[0, 21 << 3, 1, 0, 0]].concat();
+        let error = read(large).map(|bytes| bytes.len()).expect_err("nobody has so much memory").to_string();
+        assert!(
+            error.starts_with("packed by zstd with a window of 2048 MiB, and 100 are the most"),
+            "{error}"
+        );
         assert!(read([&ZSTD[..], &[0xff; 20]].concat()).is_err());
     }
 }

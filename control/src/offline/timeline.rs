@@ -18,6 +18,8 @@ use crate::config_file;
 pub struct Timeline {
     /// Moments in order of time.
     pub moments: Vec<Moment>,
+    /// Configuration files of the reloads.
+    pub configs: Vec<PathBuf>,
 }
 
 /// Changes of one instant: together they are one change.
@@ -86,8 +88,7 @@ impl Timeline {
     /// # Errors
     /// [`TimelineError`], with everything that is wrong with the list at once.
     pub fn read(path: &Path, config: &Config) -> Result<Self, TimelineError> {
-        let text =
-            std::fs::read_to_string(path).map_err(|error| TimelineError::Unreadable(path.into(), error))?;
+        let text = config_file::read(path).map_err(|error| TimelineError::Unreadable(path.into(), error))?;
         Self::parse(path, &text, config).map_err(TimelineError::Wrong)
     }
 
@@ -116,7 +117,8 @@ impl Timeline {
                 Err(EntryError::Config(errors)) => return Err(errors),
             }
         }
-        ConfigErrors::of_text(&name, text, wrong).map_or(Ok(Self { moments }), Err)
+        ConfigErrors::of_text(&name, text, wrong)
+            .map_or(Ok(Self { moments, configs: known.into_keys().collect() }), Err)
     }
 }
 

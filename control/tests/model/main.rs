@@ -69,7 +69,7 @@ impl Scenario {
         let reader = CaptureReader::new(&capture[..]).expect("a capture that was just written");
         let written = Shared::default();
         let outputs = Outputs { decisions: Some(Box::new(written.clone())), ..Outputs::default() };
-        let timeline = Timeline { moments: moments.collect() };
+        let timeline = Timeline { moments: moments.collect(), ..Timeline::default() };
         let (summary, result) = replay(parsed(&self.setup), timeline, reader, workers, outputs);
         assert!(result.is_ok() && summary.is_balanced(), "{summary:?}");
         let text = String::from_utf8(written.0.borrow().clone()).expect("JSON");
