@@ -39,6 +39,7 @@ mod stats;
 mod status;
 mod stop;
 mod table;
+mod top;
 mod vip;
 mod visible;
 mod watch;
@@ -58,7 +59,7 @@ use exit::Exit;
 #[derive(Parser)]
 #[command(version = cpu_level::VERSION, after_help = exit::HELP)]
 struct Cli {
-    /// Colours in error messages.
+    /// Colours in error messages and in `top`.
     #[arg(long, value_enum, default_value_t = Color::Auto, global = true)]
     color: Color,
     #[command(subcommand)]
@@ -91,6 +92,8 @@ enum Verb {
     Status(status::Args),
     /// Shows the counters of the running appliance.
     Stats(stats::Args),
+    /// Follows the running appliance on one screen: services, backends, drops, workers; drains backends.
+    Top(top::Args),
     /// Shows which packets were lost, why, and what to do.
     Drops(drops::Args),
     /// Shows tracked connections.
@@ -122,7 +125,7 @@ enum Verb {
     Guard,
 }
 
-/// Choice of colours in error messages.
+/// Choice of colours in error messages and in `top`.
 #[derive(Clone, Copy, ValueEnum)]
 enum Color {
     /// Colours on a terminal, unless NO_COLOR is set.
@@ -160,6 +163,7 @@ pub(crate) fn run() -> Exit {
         Verb::Man(args) => man::run(&args),
         Verb::Status(args) => status::run(&args),
         Verb::Stats(args) => stats::run(&args),
+        Verb::Top(args) => top::run(&args, cli.color),
         Verb::Drops(args) => drops::run(&args),
         Verb::Conntrack(args) => conntrack::run(&args),
         Verb::Backend(args) => backend::run(&args),

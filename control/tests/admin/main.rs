@@ -12,5 +12,6 @@ mod planned;
 mod sample;
 mod socket;
 mod supervisor;
+mod top;
 mod transcript;
 mod verbs;

@@ -39,6 +39,7 @@ const LIVE: &[&[&str]] = &[
     &["status"],
     &["status", "--watch", "1"],
     &["stats"],
+    &["top"],
     &["drops", "--all"],
     &["conntrack", "list"],
     &["conntrack", "get", "icmp 192.0.2.7 > 203.0.113.10"],
