@@ -102,7 +102,7 @@ fn report(args: &Args, path: &Path, facts: &Facts, diagnosis: &Diagnosis) -> Exi
         Some(log) => fs::read(log).map(|log| String::from_utf8_lossy(&log).into_owned()).map_err(said),
         None => report::run("journalctl", &["-u", "guideway", "-b", "-n", "500", "--no-pager", "-o", "cat"]),
     };
-    let config = config_file::read(&args.config).map_err(said);
+    let config = config_file::read_text(&args.config).map_err(said);
     let inputs = Inputs { diagnosis, config, answers, log, dpdk: dpdk() };
     let text = report::write(Path::new("/"), report::run, &inputs, args.mask);
     if path == Path::new("-") {

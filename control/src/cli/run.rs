@@ -34,7 +34,7 @@ enum LogFormat {
 /// Runs the appliance until it is told to stop.
 #[cfg(feature = "dpdk")]
 pub(super) fn run(args: &Args, color: bool) -> Exit {
-    let config = read(&args.config).and_then(|text| parsed(&text.name, &text.text, color));
+    let config = read(&args.config).and_then(|sources| parsed(&sources, color));
     let config = match config {
         Ok(config) => config,
         Err(exit) => return exit,

@@ -265,14 +265,14 @@ impl Facts {
 /// Configuration in a file, or all that is wrong with it.
 fn read_config(path: &Path) -> (Option<Config>, Vec<ConfigFault>) {
     let place = path.to_string_lossy().into_owned();
-    let text = match config_file::read(path) {
-        Ok(text) => text,
+    let sources = match config_file::read(path) {
+        Ok(sources) => sources,
         Err(error) => {
             let help = "guideway doctor --config FILE".to_owned();
             return (None, vec![ConfigFault { place, message: format!("cannot be read: {error}"), help }]);
         }
     };
-    match Config::parse(&place, &text) {
+    match Config::parse_sources(&sources) {
         Ok(config) => (Some(config), Vec::new()),
         Err(errors) => (None, faults(&errors)),
     }

@@ -256,8 +256,8 @@ fn read_config(path: &Path, known: &mut BTreeMap<PathBuf, Config>) -> Result<Con
     if let Some(config) = known.get(path) {
         return Ok(config.clone());
     }
-    let text = config_file::read(path).map_err(ReloadError::Unreadable)?;
-    let config = Config::parse(&path.to_string_lossy(), &text).map_err(ReloadError::Wrong)?;
+    let sources = config_file::read(path).map_err(ReloadError::Unreadable)?;
+    let config = Config::parse_sources(&sources).map_err(ReloadError::Wrong)?;
     known.insert(path.to_owned(), config.clone());
     Ok(config)
 }

@@ -2,6 +2,8 @@
 
 /// Largest size of a configuration file, in bytes: 128 for each of as many backends as there may be.
 pub const MAX_FILE_BYTES: usize = 128 << 20;
+/// Largest size of a file that holds a seed, in bytes: its digits, with room for spaces around them.
+pub const MAX_SEED_FILE_BYTES: usize = 1_024;
 /// Largest number of forwarding rules.
 pub(super) const MAX_RULES: usize = 16_384;
 /// Largest number of backend services.

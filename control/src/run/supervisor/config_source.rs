@@ -26,9 +26,9 @@ impl ConfigSource {
     /// Reads the file.
     pub(super) fn read(&self) -> Result<Config, Refused> {
         let path = &self.path;
-        let text = config_file::read(path)
+        let sources = config_file::read(path)
             .map_err(|error| Refused::ConfigUnreadable { path: path.clone(), error })?;
-        Config::parse_to_run(&path.to_string_lossy(), &text).map_err(Refused::Config)
+        Config::parse_to_run(&sources).map_err(Refused::Config)
     }
 
     /// Notes that what was read is in force.

@@ -21,8 +21,8 @@ use super::dns_name::DnsName;
 use super::field::{Field, tables};
 use super::one_or_more::OneOrMore;
 use super::value::{
-    Ascii, ClientRange, Core, Description, FilePath, Integer, InterfaceAddress, ListedPorts, Mac, Name, Port,
-    PortRange, Ratio, Seed,
+    Ascii, ClientRange, Core, Description, FilePath, Integer, InterfaceAddress, ListedPorts, Mac, Name,
+    NamedPath, Port, PortRange, Ratio, Seed,
 };
 use super::vip_range::VipRange;
 use crate::config::limits::{
@@ -197,6 +197,8 @@ tables! {
     FleetFile {
         /// Key of the selection hash, 32 hexadecimal digits: appliances with one seed choose the same backends.
         seed: Option<Field<Seed>> = Seed(DEFAULT_SEED),
+        /// Path of a file that holds the seed, in place of `seed`; one that is relative begins beside the configuration.
+        seed_file: Option<Field<NamedPath>>,
     }
 
     /// Table of tracked connections. A reload does not change its size.
