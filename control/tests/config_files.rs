@@ -7,7 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use guideway_model::config::MINIMAL;
+use guideway::config_file;
+use guideway_model::config::{Config, MINIMAL};
 use tempfile::TempDir;
 
 const SEED: &str = "000102030405060708090a0b0c0d0e0f";
@@ -65,4 +66,52 @@ fn the_seed_is_read_from_its_file_by_every_verb() {
     fs::remove_file(&seed).unwrap();
     let (status, text) = guideway(folder.path(), &["check", "etc/guideway.toml"]);
     assert!(status == Some(3) && text.contains("cannot read `etc/seed`"), "{text}");
+}
+
+#[test]
+fn included_files_are_read_in_sorted_order_from_the_folder_of_the_main_file() {
+    let main = format!("include = [\"conf.d/*.toml\", \"*.toml\"]\n{MINIMAL}");
+    let group = |name: &str| format!("[[backend_group]]\nname = \"{name}\"\nendpoints = []\n");
+    let (a, b) = (group("a"), group("b"));
+    let fleet = "[fleet]\nseed_file = \"seed\"\n";
+    let folder = folder(&[
+        ("e[t]c/main.toml", &main),
+        ("e[t]c/conf.d/20-b.toml", &b),
+        ("e[t]c/conf.d/10-a.toml", &a),
+        ("e[t]c/conf.d/.20-b.toml.swp", "half"),
+        ("e[t]c/conf.d/.old.toml", "half"),
+        ("e[t]c/conf.d/fleet.toml", fleet),
+        ("e[t]c/conf.d/seed", SEED),
+    ]);
+    let read = config_file::read(&folder.path().join("e[t]c/main.toml")).unwrap();
+    let names: Vec<_> = read.files().map(|(name, _)| name.rsplit('/').next().unwrap()).collect();
+    assert_eq!(names, ["main.toml", "10-a.toml", "20-b.toml", "fleet.toml"]);
+    let config = Config::parse_sources(&read).unwrap_or_else(|errors| panic!("{errors}"));
+    let groups: Vec<_> = config.groups.iter().map(|group| &*group.name).collect();
+    assert_eq!((groups, config.fleet.seed[15]), (vec!["web", "a", "b"], 0xf));
+
+    let (status, text) = guideway(&folder.path().join("e[t]c"), &["check", "main.toml"]);
+    assert_eq!(status, Some(0), "{text}");
+    fs::write(folder.path().join("e[t]c/conf.d/20-b.toml"), "[fleet]\n").unwrap();
+    let (status, text) = guideway(folder.path(), &["check", "e[t]c/main.toml"]);
+    assert_eq!(status, Some(3), "{text}");
+    assert!(
+        text.contains("e[t]c/conf.d/fleet.toml:1:2") && text.contains("e[t]c/conf.d/20-b.toml:1:2"),
+        "{text}"
+    );
+    let (status, text) = guideway(folder.path(), &["check", "e[t]c/main.toml", "--output", "json"]);
+    let told: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((status, &told["errors"][0]["file"]), (Some(3), &"e[t]c/conf.d/fleet.toml".into()));
+}
+
+#[test]
+fn a_pattern_without_a_file_is_a_warning_and_a_pipe_is_not_waited_for() {
+    let folder = folder(&[("main.toml", &format!("include = [\"conf.d/*.toml\"]\n{MINIMAL}"))]);
+    let (status, text) = guideway(folder.path(), &["check", "main.toml"]);
+    assert!(status == Some(0) && text.contains("warning: `include` matches no file"), "{text}");
+    fs::create_dir(folder.path().join("conf.d")).unwrap();
+    let pipe = folder.path().join("conf.d/a.toml");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let (status, text) = guideway(folder.path(), &["check", "main.toml"]);
+    assert!(status == Some(3) && text.contains("it is no ordinary file"), "{text}");
 }

@@ -27,6 +27,8 @@ mod engine;
 mod forwarding_rule;
 mod group_member;
 mod health_check;
+mod include;
+mod joined;
 mod limits;
 mod link;
 mod mention;
@@ -44,8 +46,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use toml::de::DeTable;
-
 use names::Scope;
 use report::Report;
 use written::field::{Field, Table, elements};
@@ -60,7 +60,9 @@ pub use engine::Engine;
 pub use forwarding_rule::{ForwardingRule, Ports};
 pub use group_member::GroupMember;
 pub use health_check::{DnsQuery, Exchange, HealthCheck, HttpRequest, Probe, Transport};
-pub use limits::{MAX_FILE_BYTES, MAX_IDLE_TIMEOUT_SEC, MAX_SEED_FILE_BYTES, MAX_WEIGHT, MAX_WORKERS};
+pub use limits::{
+    MAX_FILE_BYTES, MAX_IDLE_TIMEOUT_SEC, MAX_INCLUDED_FILES, MAX_SEED_FILE_BYTES, MAX_WEIGHT, MAX_WORKERS,
+};
 pub use mention::Mentions;
 pub use network::{Conntrack, Fleet, MacAddress, Network};
 pub use port::Port;
@@ -68,7 +70,7 @@ pub use report::{ConfigError, ConfigErrors};
 pub use route::Route;
 pub use schema::schema;
 pub use secret::mask_secrets;
-pub use source::{NamedFile, Remark, Source, Sources};
+pub use source::{Include, IncludedFile, NamedFile, Remark, Source, Sources};
 pub use written::choice::{DnsRcode, DnsType, NeighborReplies, ProxyHeader, RuleProtocol, ServiceProtocol};
 pub use written::google_key::{is_of_google_alone, snake_case};
 pub use written::vip_range::{UnreadableVip, VipRange};
@@ -158,22 +160,12 @@ impl Config {
 
     fn read(sources: &Sources, report: &mut Report) -> Option<Self> {
         if sources.bytes() > MAX_FILE_BYTES {
-            let message = format!("a file of more than {MAX_FILE_BYTES} bytes, which are the most");
+            let what = if sources.is_one_file() { "a file" } else { "files that together are" };
+            let message = format!("{what} of more than {MAX_FILE_BYTES} bytes, which are the most");
             report.error(&(0..0), message, "split the configuration over several appliances");
             return None;
         }
-        let document = match DeTable::parse(&sources.main.text) {
-            Ok(document) => document,
-            Err(error) => {
-                let span = error.span().unwrap_or(0..0);
-                report.error(
-                    &span,
-                    format!("not TOML: {}", error.message()),
-                    "see https://toml.io for the syntax",
-                );
-                return None;
-            }
-        };
+        let document = joined::parse(&sources.texts(), report)?;
         let file = Table::read(document.get_ref(), document.span(), report);
         Self::from_file(&file, sources, report)
     }
@@ -182,8 +174,11 @@ impl Config {
         if !lengths::check(file, report) {
             return None;
         }
-        let scope = Scope::new(file, report);
         let mut remarks = Vec::new();
+        if !include::check(file, sources, &mut remarks, report) {
+            return None;
+        }
+        let scope = Scope::new(file, report);
 
         let engine = Engine::parse(&file.engine, report);
         let ports = each(&file.port, |port| Port::parse(port, report));

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // A test that cannot set its scene fails there.
 
-use guideway_model::config::{Config, Mentions, NamedFile, Sources};
+use guideway_model::config::{Config, Include, IncludedFile, MINIMAL, Mentions, NamedFile, Sources};
 use guideway_model::warnings::warnings;
 
 const SEED: &str = "000102030405060708090a0b0c0d0e0f";
@@ -73,4 +73,88 @@ fn errors_never_print_a_seed() {
         let shown = format!("{errors}{:?}", errors.errors());
         assert!(!shown.contains("00010203"), "{shown}");
     }
+}
+
+/// A configuration of a main file that includes others.
+fn including(main: &str, files: &[(&str, &str)]) -> Sources {
+    let included =
+        |(name, text): &(&str, &str)| IncludedFile { name: (*name).to_owned(), text: Ok((*text).to_owned()) };
+    let files = Ok(files.iter().map(included).collect());
+    let mut sources = Sources::of_text("main.toml", format!("include = [\"conf.d/*.toml\"]\n{main}"));
+    sources.includes.push(Include { pattern: "conf.d/*.toml".to_owned(), files });
+    sources
+}
+
+#[test]
+fn tables_of_all_files_are_one_configuration() {
+    let second = "[conntrack]\nmax_entries = 4096\n[[backend_group]]\nname = \"spare\"\nendpoints = []\n";
+    let one = Config::parse("one.toml", &format!("{MINIMAL}\n{second}")).unwrap();
+    for files in [
+        including(MINIMAL, &[("conf.d/a.toml", second)]),
+        including(
+            &MINIMAL.replace("[[backend_group]]", "[[backend_group]] # ü"),
+            &[("conf.d/a.toml", second)],
+        ),
+        including("", &[("conf.d/a.toml", MINIMAL), ("conf.d/b.toml", second)]),
+    ] {
+        assert_eq!(Mentions::of(&files.main.text).include, ["conf.d/*.toml"]);
+        assert_eq!(Config::parse_sources(&files).unwrap_or_else(|errors| panic!("{errors}")), one);
+    }
+    let none = Config::parse_sources(&including(MINIMAL, &[])).unwrap();
+    let warning = warnings(&none)[0].to_string();
+    assert!(warning.starts_with("`include` matches no file by `conf.d/*.toml`"), "{warning}");
+}
+
+#[test]
+fn errors_show_the_file_that_they_are_about() {
+    let wrong = "# ü\n[[backend_group]]\nname = \"spare\"\nendpoint = []\n";
+    let errors =
+        Config::parse_sources(&including(MINIMAL, &[("conf.d/a.toml", ""), ("conf.d/b.toml", wrong)]))
+            .unwrap_err();
+    let places: Vec<_> = errors.errors().iter().map(|e| (e.file.as_deref(), e.line, e.column)).collect();
+    assert_eq!(places, [(Some("conf.d/b.toml"), 2, 1), (Some("conf.d/b.toml"), 4, 1)], "{errors}");
+    assert!(errors.to_string().contains("--> conf.d/b.toml:4:1"), "{errors}");
+
+    let twice =
+        including(MINIMAL, &[("conf.d/a.toml", "[fleet]\n"), ("conf.d/b.toml", "\n[fleet]\n[admin]\n")]);
+    let twice = format!("{}", Config::parse_sources(&twice).unwrap_err());
+    for shown in ["`[fleet]` stands in two files", "conf.d/b.toml:2:2", "conf.d/a.toml:1:2", "the first"] {
+        assert!(twice.contains(shown), "{twice}");
+    }
+    let same_name = including(MINIMAL, &[("a.toml", "[[backend_group]]\nname = \"web\"\nendpoints = []\n")]);
+    let same_name = Config::parse_sources(&same_name).unwrap_err().to_string();
+    for shown in ["two backend groups are named `web`", "a.toml:2:8", "main.toml:", "the first"] {
+        assert!(same_name.contains(shown), "{same_name}");
+    }
+
+    for (file, told) in [
+        ("include = [\"*.toml\"]\n", "an included file includes others"),
+        ("[port]\n", "`port` is a list in one file and a table in another"),
+        ("a =\n", "not TOML"),
+    ] {
+        let errors = Config::parse_sources(&including(MINIMAL, &[("a.toml", file)])).unwrap_err();
+        assert!(errors.errors()[0].message.starts_with(told), "{errors}");
+        assert_eq!(errors.errors()[0].file.as_deref(), Some("a.toml"), "{errors}");
+    }
+}
+
+#[test]
+fn files_that_cannot_be_had_are_errors_of_their_pattern() {
+    let mut sources = including(MINIMAL, &[("conf.d/a.toml", "")]);
+    sources.includes[0].files.as_mut().unwrap()[0].text = Err("permission denied".to_owned());
+    let errors = Config::parse_sources(&sources).unwrap_err();
+    assert!(errors.to_string().contains("cannot read `conf.d/a.toml`: permission denied"), "{errors}");
+    assert_eq!((errors.errors()[0].line, errors.errors().len()), (1, 1));
+    sources.includes[0].files = Err("wildcards are wrong".to_owned());
+    assert!(Config::parse_sources(&sources).unwrap_err().to_string().contains("wildcards are wrong"));
+    let alone = Config::parse("main.toml", &sources.main.text).unwrap_err();
+    assert!(alone.to_string().contains("did not come with the configuration"), "{alone}");
+}
+
+#[test]
+fn the_bound_on_size_holds_for_all_files_together() {
+    let half = "#".repeat(65 << 20);
+    let errors = Config::parse_sources(&including("", &[("a.toml", &half), ("b.toml", &half)])).unwrap_err();
+    let [error] = errors.errors() else { panic!("{} errors", errors.errors().len()) };
+    assert!(error.message.starts_with("files that together are of more than 134217728 bytes"), "{error:?}");
 }

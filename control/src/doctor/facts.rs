@@ -280,7 +280,7 @@ fn read_config(path: &Path) -> (Option<Config>, Vec<ConfigFault>) {
 
 fn faults(errors: &ConfigErrors) -> Vec<ConfigFault> {
     let fault = |error: &guideway_model::config::ConfigError| ConfigFault {
-        place: format!("{}:{}:{}", errors.name(), error.line, error.column),
+        place: format!("{}:{}:{}", error.file.as_deref().unwrap_or(errors.name()), error.line, error.column),
         message: error.message.clone(),
         help: error.help.clone(),
     };

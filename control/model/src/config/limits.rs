@@ -2,6 +2,10 @@
 
 /// Largest size of a configuration file, in bytes: 128 for each of as many backends as there may be.
 pub const MAX_FILE_BYTES: usize = 128 << 20;
+/// Largest number of patterns of `include`.
+pub(super) const MAX_INCLUDES: usize = 64;
+/// Largest number of files that the patterns of `include` match together.
+pub const MAX_INCLUDED_FILES: usize = 4_096;
 /// Largest size of a file that holds a seed, in bytes: its digits, with room for spaces around them.
 pub const MAX_SEED_FILE_BYTES: usize = 1_024;
 /// Largest number of forwarding rules.

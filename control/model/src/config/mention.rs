@@ -3,9 +3,14 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+/// Keys that name files.
+const KEYS: [&str; 2] = ["include", "seed_file"];
+
 /// Files that one file of a configuration names, as their paths are written there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mentions {
+    /// Patterns of the files that the configuration goes on in.
+    pub include: Vec<String>,
     /// File that holds the seed.
     pub seed_file: Option<String>,
 }
@@ -14,16 +19,21 @@ impl Mentions {
     /// Finds the mentions in a text; none in one that is not TOML, which the parser reports.
     pub fn of(text: &str) -> Self {
         // Most configurations name no other file, and need not be parsed twice.
-        if !text.contains("seed_file") {
+        if !KEYS.iter().any(|key| text.contains(key)) {
             return Self::default();
         }
         let Ok(document) = DeTable::parse(text) else { return Self::default() };
-        let fleet = document.get_ref().get("fleet").map(Spanned::get_ref);
-        Self { seed_file: fleet.and_then(|fleet| path(fleet, "seed_file")) }
+        let document = document.get_ref();
+        let include = document.get("include").and_then(|include| include.get_ref().as_array());
+        let patterns = include.into_iter().flat_map(|include| include.iter());
+        Self {
+            include: patterns.filter_map(|pattern| Some(pattern.get_ref().as_str()?.to_owned())).collect(),
+            seed_file: document.get("fleet").and_then(|fleet| path(fleet, "seed_file")),
+        }
     }
 }
 
 /// Path that a key of a table names.
-fn path(table: &DeValue<'_>, key: &str) -> Option<String> {
-    Some(table.as_table()?.get(key)?.get_ref().as_str()?.to_owned())
+fn path(table: &Spanned<DeValue<'_>>, key: &str) -> Option<String> {
+    Some(table.get_ref().as_table()?.get(key)?.get_ref().as_str()?.to_owned())
 }

@@ -9,7 +9,7 @@ use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snip
 use serde::Serialize;
 
 use super::secret::mask_secrets;
-use super::source::{Bases, Source};
+use super::source::{Bases, Source, Text};
 
 /// A range of bytes of the files, which are counted one after the other, from the first to one past the last.
 pub(super) type Span = Range<usize>;
@@ -32,6 +32,9 @@ pub struct ConfigErrors {
 /// The error serializes for programs; [`ConfigErrors::render`] shows it to people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ConfigError {
+    /// Name of the file, unless it is the main one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
     /// Line on which the error begins, from 1.
     pub line: usize,
     /// Character of the line at which the error begins, from 1.
@@ -58,7 +61,7 @@ impl ConfigErrors {
         for (span, message, help) in errors {
             report.error(&span, message, help);
         }
-        report.finish(&[&Source { name: name.to_owned(), text: text.to_owned() }]).err()
+        report.finish(&[Text { name, text }]).err()
     }
 
     /// Name of the main file.
@@ -186,7 +189,7 @@ impl Report {
     }
 
     /// Returns the errors in the order of the files, if there are any.
-    pub(super) fn finish(mut self, texts: &[&Source]) -> Result<(), ConfigErrors> {
+    pub(super) fn finish(mut self, texts: &[Text<'_>]) -> Result<(), ConfigErrors> {
         if self.problems.is_empty() {
             return Ok(());
         }
@@ -198,12 +201,12 @@ impl Report {
             let index = bases.index(problem.span.start);
             let (_, lines) = match &mut lines {
                 Some(known) if known.0 == index => known,
-                other => other.insert((index, Lines::of(texts[index], bases.base(index)))),
+                other => other.insert((index, Lines::of(texts[index].text, bases.base(index)))),
             };
-            errors.push(lines.locate(problem));
+            let file = (index > 0).then(|| texts[index].name.to_owned());
+            errors.push(ConfigError { file, ..lines.locate(problem) });
         }
-        let masked =
-            |source: &&Source| Source { name: source.name.clone(), text: mask_secrets(&source.text) };
+        let masked = |text: &Text<'_>| Source { name: text.name.to_owned(), text: mask_secrets(text.text) };
         let sources = texts.iter().map(masked).collect();
         Err(ConfigErrors { sources, bases, errors, omitted: self.omitted })
     }
@@ -211,7 +214,7 @@ impl Report {
 
 /// Counts lines up to ever later locations in a text.
 struct Lines<'t> {
-    source: &'t Source,
+    text: &'t str,
     /// First byte of the text in the count of spans.
     base: usize,
     line: usize,
@@ -220,13 +223,13 @@ struct Lines<'t> {
 }
 
 impl<'t> Lines<'t> {
-    fn of(source: &'t Source, base: usize) -> Self {
-        Self { source, base, line: 1, start: 0, seen: 0 }
+    fn of(text: &'t str, base: usize) -> Self {
+        Self { text, base, line: 1, start: 0, seen: 0 }
     }
 
     fn locate(&mut self, problem: Problem) -> ConfigError {
         let Problem { span, message, help, related } = problem;
-        let (text, start) = (&self.source.text, span.start - self.base);
+        let (text, start) = (self.text, span.start - self.base);
         let passed = &text[self.seen..start];
         self.line += passed.matches('\n').count();
         if let Some(newline) = passed.rfind('\n') {
@@ -234,7 +237,7 @@ impl<'t> Lines<'t> {
         }
         self.seen = start;
         let column = 1 + text[self.start..start].chars().count();
-        ConfigError { line: self.line, column, message, help, span, related }
+        ConfigError { file: None, line: self.line, column, message, help, span, related }
     }
 }
 
@@ -243,8 +246,7 @@ mod tests {
     use super::*;
 
     fn finished(report: Report, text: &str) -> ConfigErrors {
-        let source = Source { name: "x.toml".to_owned(), text: text.to_owned() };
-        report.finish(&[&source]).expect_err("some were reported")
+        report.finish(&[Text { name: "x.toml", text }]).expect_err("some were reported")
     }
 
     #[test]

@@ -16,15 +16,36 @@ pub struct Source {
 pub struct Sources {
     /// Main file.
     pub main: Source,
+    /// Files that `include` of the main file names, a pattern each.
+    #[serde(default)]
+    pub includes: Vec<Include>,
     /// Files that keys of the configuration name.
     #[serde(default)]
     pub named: Vec<NamedFile>,
 }
 
+/// Files that a pattern of `include` matches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Include {
+    /// Pattern as it is written.
+    pub pattern: String,
+    /// Files in sorted order, or why none can be found.
+    pub files: Result<Vec<IncludedFile>, String>,
+}
+
+/// File that a pattern of `include` matches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IncludedFile {
+    /// Path of the file, which errors call it by.
+    pub name: String,
+    /// Text of the file, or why it could not be read.
+    pub text: Result<String, String>,
+}
+
 /// File that a key of the configuration names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamedFile {
-    /// Index of the file that names it: 0 is the main file.
+    /// Index of the file that names it: 0 is the main file, and those that are included follow.
     pub named_in: usize,
     /// Path as it is written there.
     pub path: String,
@@ -48,17 +69,28 @@ pub struct Remark {
 impl Sources {
     /// Sources of a configuration of one file.
     pub fn of_text(name: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { main: Source { name: name.into(), text: text.into() }, named: Vec::new() }
+        Self {
+            main: Source { name: name.into(), text: text.into() },
+            includes: Vec::new(),
+            named: Vec::new(),
+        }
     }
 
     /// True of a configuration that names no other files.
     pub fn is_one_file(&self) -> bool {
-        self.named.is_empty()
+        self.includes.is_empty() && self.named.is_empty()
+    }
+
+    /// Files of the configuration itself, each with its text: the main one, and those that it includes.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &str)> {
+        let included = self.includes.iter().filter_map(|include| include.files.as_ref().ok()).flatten();
+        let readable = included.filter_map(|file| Some((&*file.name, &**file.text.as_ref().ok()?)));
+        std::iter::once((&*self.main.name, &*self.main.text)).chain(readable)
     }
 
     /// Texts that errors can be about, in the order in which spans count their bytes.
-    pub(super) fn texts(&self) -> Vec<&Source> {
-        vec![&self.main]
+    pub(super) fn texts(&self) -> Vec<Text<'_>> {
+        self.files().map(|(name, text)| Text { name, text }).collect()
     }
 
     /// Number of bytes of all files.
@@ -74,13 +106,20 @@ impl Sources {
     }
 }
 
+/// Text of a file, and its name, of [`Sources`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Text<'s> {
+    pub(super) name: &'s str,
+    pub(super) text: &'s str,
+}
+
 /// First byte of each text in the one count of bytes that spans have: texts follow each other, one byte apart.
 #[derive(Clone, Debug)]
 pub(super) struct Bases(Vec<usize>);
 
 impl Bases {
-    pub(super) fn of(texts: &[&Source]) -> Self {
-        let next = |next: &mut usize, source: &&Source| {
+    pub(super) fn of(texts: &[Text<'_>]) -> Self {
+        let next = |next: &mut usize, source: &Text<'_>| {
             let base = *next;
             *next += source.text.len() + 1;
             Some(base)

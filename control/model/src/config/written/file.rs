@@ -28,10 +28,10 @@ use super::vip_range::VipRange;
 use crate::config::limits::{
     EXTERNAL_IDLE_TIMEOUT_SEC, MAX_ADDRESSES_OF_A_PORT, MAX_ANNOUNCEMENTS, MAX_APPLIANCE_PORTS,
     MAX_ARGUMENTS, MAX_DEVICE_NAME, MAX_DRAINING_TIMEOUT_SEC, MAX_ENDPOINTS_OF_A_GROUP, MAX_ENTRIES,
-    MAX_GROUPS, MAX_HEALTH_CHECKS, MAX_HOLD_DOWN_SEC, MAX_IDLE_TIMEOUT_SEC, MAX_MEMBERS_OF_A_KIND,
-    MAX_MIN_HEALTHY, MAX_MTU, MAX_NETWORKS, MAX_PORTS, MAX_PROTOCOL_NAME, MAX_REGION_RANGES, MAX_ROUTES,
-    MAX_RULES, MAX_SERVICES, MAX_SOURCE_RANGES, MAX_SUBSET_SIZE, MAX_WEIGHT, MAX_WORKERS, MIN_ENTRIES,
-    MIN_MTU,
+    MAX_GROUPS, MAX_HEALTH_CHECKS, MAX_HOLD_DOWN_SEC, MAX_IDLE_TIMEOUT_SEC, MAX_INCLUDES,
+    MAX_MEMBERS_OF_A_KIND, MAX_MIN_HEALTHY, MAX_MTU, MAX_NETWORKS, MAX_PORTS, MAX_PROTOCOL_NAME,
+    MAX_REGION_RANGES, MAX_ROUTES, MAX_RULES, MAX_SERVICES, MAX_SOURCE_RANGES, MAX_SUBSET_SIZE, MAX_WEIGHT,
+    MAX_WORKERS, MIN_ENTRIES, MIN_MTU,
 };
 
 /// A list of values, each right or wrong by itself.
@@ -46,6 +46,10 @@ pub(in crate::config) const DEFAULT_SEED: [u8; 16] = *b"guideway-default";
 tables! {
     /// The configuration of one Guideway appliance.
     ConfigFile {
+        /// Patterns of files that the configuration goes on in, such as "conf.d/*.toml"; of the main file alone. A relative one
+        /// begins in its folder.
+        #[schemars(length(max = MAX_INCLUDES))]
+        include: Option<Field<List<NamedPath>>>,
         /// Cores and memory that the engine uses.
         engine: Option<Field<EngineFile>>,
         /// Devices that packets come and go by.
