@@ -23,26 +23,30 @@ mod announcement;
 mod backend_group;
 mod backend_service;
 mod checks;
+mod endpoints_file;
 mod engine;
 mod forwarding_rule;
 mod group_member;
 mod health_check;
+mod include;
+mod joined;
 mod limits;
 mod link;
+mod mention;
 mod names;
 mod network;
 mod port;
 mod report;
 mod route;
 mod schema;
+mod secret;
+mod source;
 mod written;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use toml::de::DeTable;
-
 use names::Scope;
 use report::Report;
 use written::field::{Field, Table, elements};
@@ -53,16 +57,23 @@ pub use admin::{Admin, Metrics};
 pub use announcement::{Announcement, AnnouncementPolicy, Hook};
 pub use backend_group::{BackendGroup, Endpoint};
 pub use backend_service::{BackendService, FailoverPolicy};
+pub use endpoints_file::fault_of_endpoints;
 pub use engine::Engine;
 pub use forwarding_rule::{ForwardingRule, Ports};
 pub use group_member::GroupMember;
 pub use health_check::{DnsQuery, Exchange, HealthCheck, HttpRequest, Probe, Transport};
-pub use limits::{MAX_FILE_BYTES, MAX_IDLE_TIMEOUT_SEC, MAX_WEIGHT, MAX_WORKERS};
+pub use limits::{
+    MAX_ENDPOINTS_FILE_BYTES, MAX_FILE_BYTES, MAX_IDLE_TIMEOUT_SEC, MAX_INCLUDED_FILES, MAX_SEED_FILE_BYTES,
+    MAX_WEIGHT, MAX_WORKERS,
+};
+pub use mention::Mentions;
 pub use network::{Conntrack, Fleet, MacAddress, Network};
 pub use port::Port;
 pub use report::{ConfigError, ConfigErrors};
 pub use route::Route;
 pub use schema::schema;
+pub use secret::mask_secrets;
+pub use source::{FileKind, Include, IncludedFile, NamedFile, Remark, Source, Sources};
 pub use written::choice::{DnsRcode, DnsType, NeighborReplies, ProxyHeader, RuleProtocol, ServiceProtocol};
 pub use written::google_key::{is_of_google_alone, snake_case};
 pub use written::vip_range::{UnreadableVip, VipRange};
@@ -102,29 +113,40 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// Announcements, in the order of the file.
     pub announcements: Vec<Announcement>,
+    /// Remarks on the files themselves, none of which makes the configuration wrong.
+    pub remarks: Vec<Remark>,
 }
 
 impl Config {
-    /// Parses the text of a configuration file; `name` is what errors call it.
+    /// Parses the text of a configuration file that names no other files; `name` is what errors call it.
     ///
     /// # Errors
     ///
     /// All errors of the text at once. Text that is not TOML, or whose lists are beyond their limits, is looked into no
     /// further.
     pub fn parse(name: &str, text: &str) -> Result<Self, ConfigErrors> {
-        let mut report = Report::default();
-        let config = Self::read(text, &mut report);
-        report.finish(name, text)?;
-        Ok(config.expect("a configuration that is not read has errors"))
+        Self::parse_sources(&Sources::of_text(name, text))
     }
 
-    /// Parses the text of a configuration file that an appliance is to run: one with a port, which captures do without.
+    /// Parses a configuration with the files that it names.
     ///
     /// # Errors
     ///
-    /// All errors of the text at once.
-    pub fn parse_to_run(name: &str, text: &str) -> Result<Self, ConfigErrors> {
-        let config = Self::parse(name, text)?;
+    /// All errors of its texts at once, as [`Config::parse`] returns them.
+    pub fn parse_sources(sources: &Sources) -> Result<Self, ConfigErrors> {
+        let mut report = Report::default();
+        let config = Self::read(sources, &mut report);
+        report.finish(&sources.texts())?;
+        Ok(config.expect("a configuration that is not read has errors"))
+    }
+
+    /// Parses a configuration that an appliance is to run: one with a port, which captures do without.
+    ///
+    /// # Errors
+    ///
+    /// All errors of its texts at once.
+    pub fn parse_to_run(sources: &Sources) -> Result<Self, ConfigErrors> {
+        let config = Self::parse_sources(sources)?;
         if !config.ports.is_empty() {
             return Ok(config);
         }
@@ -135,33 +157,33 @@ impl Config {
             "no port to forward by"
         };
         report.error(&(0..0), format!("there is {what}"), "add a `[[port]]` with its `device`");
-        report.finish(name, text)?;
+        report.finish(&sources.texts())?;
         Ok(config)
     }
 
-    fn read(text: &str, report: &mut Report) -> Option<Self> {
-        if text.len() > MAX_FILE_BYTES {
-            let message = format!("a file of more than {MAX_FILE_BYTES} bytes, which are the most");
+    fn read(sources: &Sources, report: &mut Report) -> Option<Self> {
+        if sources.bytes() > MAX_FILE_BYTES {
+            let what = if sources.is_one_file() { "a file" } else { "files that together are" };
+            let message = format!("{what} of more than {MAX_FILE_BYTES} bytes, which are the most");
             report.error(&(0..0), message, "split the configuration over several appliances");
             return None;
         }
-        let document = match DeTable::parse(text) {
-            Ok(document) => document,
-            Err(error) => {
-                let span = error.span().unwrap_or(0..0);
-                report.error(
-                    &span,
-                    format!("not TOML: {}", error.message()),
-                    "see https://toml.io for the syntax",
-                );
-                return None;
-            }
-        };
-        let file = Table::read(document.get_ref(), document.span(), report);
-        Self::from_file(&file, report)
+        let document = joined::parse(&sources.texts()[..sources.files().count()], report)?;
+        let mut file = Table::read(document.get_ref(), document.span(), report);
+        let mut remarks = Vec::new();
+        if !include::check(&file, sources, &mut remarks, report) {
+            return None;
+        }
+        endpoints_file::fill(&mut file, sources, &mut remarks, report);
+        Self::from_file(&file, sources, remarks, report)
     }
 
-    fn from_file(file: &ConfigFile, report: &mut Report) -> Option<Self> {
+    fn from_file(
+        file: &ConfigFile,
+        sources: &Sources,
+        mut remarks: Vec<Remark>,
+        report: &mut Report,
+    ) -> Option<Self> {
         if !lengths::check(file, report) {
             return None;
         }
@@ -178,6 +200,8 @@ impl Config {
         let announcements =
             each(&file.announcement, |announcement| Announcement::parse(announcement, &scope, report));
 
+        let fleet = Fleet::parse(&file.fleet, sources, &mut remarks, report);
+
         checks::check(&scope, &rules, &announcements, report);
 
         Some(Self {
@@ -186,7 +210,7 @@ impl Config {
             admin: Admin::parse(&file.admin)?,
             metrics: Metrics::parse(&file.metrics)?,
             networks: all(networks)?.into_iter().map(Arc::new).collect(),
-            fleet: Fleet::parse(&file.fleet)?,
+            fleet: fleet?,
             conntrack: Conntrack::parse(&file.conntrack)?,
             rules: all(rules)?,
             services: all(services)?,
@@ -194,6 +218,7 @@ impl Config {
             health_checks: all(health_checks)?,
             routes: all(routes)?,
             announcements: all(announcements)?,
+            remarks,
         })
     }
 }

@@ -110,7 +110,12 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
     let networks = network_numbers::numbered(&old.networks, &new.networks);
     if changes.0.is_empty() && *old != (Config { networks, ..new.clone() }) {
         // Groups are known by nothing that packets meet, and lists have no order there.
-        changes.add(ChangeKind::Changed, "order or names of tables: nothing that packets meet".to_owned());
+        let what = if old.remarks == new.remarks {
+            "order or names of tables"
+        } else {
+            "what its files are warned of"
+        };
+        changes.add(ChangeKind::Changed, format!("{what}: nothing that packets meet"));
     }
     changes.0
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::config::{
-    Announcement, AnnouncementPolicy, BackendService, Config, ForwardingRule, Port, RuleProtocol,
+    Announcement, AnnouncementPolicy, BackendService, Config, ForwardingRule, Port, Remark, RuleProtocol,
 };
 
 /// Warning of a configuration that is accepted all the same.
@@ -39,6 +39,7 @@ pub fn warnings(config: &Config) -> Vec<Warning> {
             "add a `[[forwarding_rule]]`",
         )
     });
+    let files = config.remarks.iter().map(|Remark { text, remedy }| Warning::new(text, remedy));
     let services = config.services.iter().filter_map(|service| empty_groups(service, config));
     let weights = config.services.iter().filter_map(|service| unused_weights(service, config));
     let announcements = config.announcements.iter().flat_map(|one| never_announced(one, config));
@@ -46,7 +47,7 @@ pub fn warnings(config: &Config) -> Vec<Warning> {
     let kernel_probes = kernel_probes::elsewhere(config);
     let subsets = config.services.iter().filter_map(|service| never_a_subset(service, config));
     let of_services = services.chain(weights).chain(kernel_probes).chain(subsets);
-    nothing.into_iter().chain(reassembly).chain(of_services).chain(announcements).collect()
+    files.chain(nothing).chain(reassembly).chain(of_services).chain(announcements).collect()
 }
 
 /// Warns of a port whose device reassembles fragments that may come: of UDP and of other protocols over IPv4. TCP avoids them.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use guideway_dataplane::verdict::{DropReason, PassReason};
-use guideway_model::config::{ConfigErrors, VipRange};
+use guideway_model::config::{ConfigErrors, Sources, VipRange};
 use guideway_model::flow_text::FlowText;
 use guideway_model::removals::Removals;
 use guideway_model::service::UnknownName;
@@ -196,7 +196,7 @@ pub enum Request {
     /// Says what a reload would change, and what would become of tracked connections; changes nothing.
     Plan {
         /// New configuration; the appliance's own file without it.
-        config: Option<ConfigText>,
+        config: Option<Sources>,
         /// Channel for the plan.
         reply: Reply<Plan>,
     },
@@ -248,15 +248,6 @@ pub enum Request {
         /// Channel for the process that ends.
         reply: Reply<Stopping>,
     },
-}
-
-/// Text of a configuration, and the name that errors call it by.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigText {
-    /// Name of the configuration.
-    pub name: String,
-    /// Text in TOML.
-    pub text: String,
 }
 
 /// Name of a backend and of its service: `web/web-1`.

@@ -10,7 +10,7 @@ use guideway_dataplane::affinity::LoadBalancingScheme;
 use guideway_model::config::{BackendService, Config, ConfigErrors};
 use serde_json::json;
 
-use super::config_choice::{ConfigArgs, ConfigText, headline, read};
+use super::config_choice::{ConfigArgs, headline, read};
 use super::{Exit, Output, table};
 
 #[derive(Arguments)]
@@ -29,17 +29,17 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, color: bool) -> Exit {
-    let text = match &args.file {
+    let sources = match &args.file {
         Some(file) => read(file),
-        None => args.config.text(),
+        None => args.config.sources(),
     };
-    let ConfigText { name, text } = match text {
-        Ok(text) => text,
+    let sources = match sources {
+        Ok(sources) => sources,
         Err(exit) => return exit,
     };
-    let parsed = if args.replay { Config::parse(&name, &text) } else { Config::parse_to_run(&name, &text) };
+    let parsed = if args.replay { Config::parse_sources(&sources) } else { Config::parse_to_run(&sources) };
     match (parsed, args.output) {
-        (Ok(config), Output::Table) => super::print(&(headline(&name) + &summary(&config))),
+        (Ok(config), Output::Table) => super::print(&(headline(&sources.main.name) + &summary(&config))),
         (Ok(config), Output::Json) => super::print(&format!("{}\n", counts(&config))),
         (Err(errors), Output::Table) => {
             complain_text!("{}", errors.render(color));

@@ -13,6 +13,7 @@ use guideway::doctor::facts::Facts;
 use guideway::doctor::finding::Diagnosis;
 use guideway::doctor::report::{self, Inputs};
 use guideway::doctor::text::text;
+use guideway_model::config::Sources;
 
 use super::{Exit, Output};
 
@@ -91,6 +92,15 @@ fn dpdk() -> String {
     "built without it".to_owned()
 }
 
+/// Texts of all files of a configuration, each included one under its name.
+fn listing(sources: &Sources) -> String {
+    let file = |(index, (name, text)): (usize, (&str, &str))| match index {
+        0 => text.to_owned(),
+        _ => format!("\n# included: {name}\n{text}"),
+    };
+    sources.files().enumerate().map(file).collect()
+}
+
 /// Writes a report of the machine into a new file.
 fn report(args: &Args, path: &Path, facts: &Facts, diagnosis: &Diagnosis) -> Exit {
     let said = |error: io::Error| error.to_string();
@@ -102,7 +112,7 @@ fn report(args: &Args, path: &Path, facts: &Facts, diagnosis: &Diagnosis) -> Exi
         Some(log) => fs::read(log).map(|log| String::from_utf8_lossy(&log).into_owned()).map_err(said),
         None => report::run("journalctl", &["-u", "guideway", "-b", "-n", "500", "--no-pager", "-o", "cat"]),
     };
-    let config = config_file::read(&args.config).map_err(said);
+    let config = config_file::read(&args.config).map(|sources| listing(&sources)).map_err(said);
     let inputs = Inputs { diagnosis, config, answers, log, dpdk: dpdk() };
     let text = report::write(Path::new("/"), report::run, &inputs, args.mask);
     if path == Path::new("-") {

@@ -117,7 +117,7 @@ impl Delivery {
 /// Reads a file of the export, within the limit on a configuration's size, or prints an error to standard error.
 fn export_file(path: &Path) -> Result<ExportFile, Exit> {
     let is_standard_input = path == Path::new("-");
-    let text = if is_standard_input { standard_input() } else { guideway::config_file::read(path) };
+    let text = if is_standard_input { standard_input() } else { guideway::config_file::read_text(path) };
     let name = if is_standard_input { "standard input".into() } else { path.to_string_lossy() };
     match text {
         Ok(text) if text.len() > MAX_FILE_BYTES => {

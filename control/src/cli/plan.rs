@@ -14,7 +14,7 @@ use guideway_model::plan::Planner;
 
 use super::amount::{count, percent};
 use super::appliance::{SocketArgs, failed};
-use super::config_choice::{ConfigText, headline, parsed, parsed_to_run, read, running};
+use super::config_choice::{headline, parsed, parsed_to_run, read, running};
 use super::{Exit, Output, table};
 
 #[derive(Arguments)]
@@ -33,8 +33,8 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, color: bool) -> Exit {
     let planned = match &args.files[..] {
         [old, new] => offline(old, new, color),
-        files => read(&files[0]).and_then(|ConfigText { name, text }| {
-            live(&args.socket, args.output, async |client| client.plan(&name, text, color).await)
+        files => read(&files[0]).and_then(|sources| {
+            live(&args.socket, args.output, async |client| client.plan(sources, color).await)
         }),
     };
     planned.map_or_else(|exit| exit, |plan| print(&plan, args.output))
@@ -67,15 +67,15 @@ fn offline(old: &Path, new: &Path, color: bool) -> Result<Plan, Exit> {
         return Err(Exit::Usage);
     }
     let (old, new) = (read(old)?, read(new)?);
-    let before = parsed(&old.name, &old.text, color)?;
+    let before = parsed(&old, color)?;
     // As a reload would: it takes nothing that could not start.
-    let after = parsed_to_run(&new.name, &new.text, color)?;
+    let after = parsed_to_run(&new, color)?;
     let warnings = warnings(&after, &Machine::look()).iter().map(ToString::to_string).collect();
     // What an appliance would take over: ports, sockets and sizes wait for its next start.
     let setup = Setup { starts_once: true, ..Setup::OFFLINE };
     let plan =
         Planner::new(ForwardingState::new(before, setup, Duration::ZERO), after, Duration::ZERO).plan();
-    Ok(Plan::new(plan, &old.name, &new.name, warnings))
+    Ok(Plan::new(plan, &old.main.name, &new.main.name, warnings))
 }
 
 /// Prints a plan, and returns the status that sums it up.

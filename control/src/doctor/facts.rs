@@ -265,14 +265,14 @@ impl Facts {
 /// Configuration in a file, or all that is wrong with it.
 fn read_config(path: &Path) -> (Option<Config>, Vec<ConfigFault>) {
     let place = path.to_string_lossy().into_owned();
-    let text = match config_file::read(path) {
-        Ok(text) => text,
+    let sources = match config_file::read(path) {
+        Ok(sources) => sources,
         Err(error) => {
             let help = "guideway doctor --config FILE".to_owned();
             return (None, vec![ConfigFault { place, message: format!("cannot be read: {error}"), help }]);
         }
     };
-    match Config::parse(&place, &text) {
+    match Config::parse_sources(&sources) {
         Ok(config) => (Some(config), Vec::new()),
         Err(errors) => (None, faults(&errors)),
     }
@@ -280,7 +280,7 @@ fn read_config(path: &Path) -> (Option<Config>, Vec<ConfigFault>) {
 
 fn faults(errors: &ConfigErrors) -> Vec<ConfigFault> {
     let fault = |error: &guideway_model::config::ConfigError| ConfigFault {
-        place: format!("{}:{}:{}", errors.name(), error.line, error.column),
+        place: format!("{}:{}:{}", error.file.as_deref().unwrap_or(errors.name()), error.line, error.column),
         message: error.message.clone(),
         help: error.help.clone(),
     };

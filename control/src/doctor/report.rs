@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use guideway_model::config::mask_secrets;
 use serde::Serialize;
 
 use super::finding::Diagnosis;
@@ -243,7 +244,8 @@ fn without_secrets(config: &str) -> String {
         Some((key, _)) if SECRET_KEYS.contains(&key.trim()) => format!("{key}= \"(left out)\""),
         _ => line.to_owned(),
     };
-    config.lines().map(line).collect::<Vec<_>>().join("\n")
+    // Tables are written in several ways.
+    mask_secrets(config).lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

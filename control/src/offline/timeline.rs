@@ -88,7 +88,8 @@ impl Timeline {
     /// # Errors
     /// [`TimelineError`], with everything that is wrong with the list at once.
     pub fn read(path: &Path, config: &Config) -> Result<Self, TimelineError> {
-        let text = config_file::read(path).map_err(|error| TimelineError::Unreadable(path.into(), error))?;
+        let text =
+            config_file::read_text(path).map_err(|error| TimelineError::Unreadable(path.into(), error))?;
         Self::parse(path, &text, config).map_err(TimelineError::Wrong)
     }
 
@@ -258,8 +259,8 @@ fn read_config(path: &Path, known: &mut BTreeMap<PathBuf, Config>) -> Result<Con
     if let Some(config) = known.get(path) {
         return Ok(config.clone());
     }
-    let text = config_file::read(path).map_err(ReloadError::Unreadable)?;
-    let config = Config::parse(&path.to_string_lossy(), &text).map_err(ReloadError::Wrong)?;
+    let sources = config_file::read(path).map_err(ReloadError::Unreadable)?;
+    let config = Config::parse_sources(&sources).map_err(ReloadError::Wrong)?;
     known.insert(path.to_owned(), config.clone());
     Ok(config)
 }

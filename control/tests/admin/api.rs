@@ -9,6 +9,7 @@ use guideway::api::admin::client::ClientError;
 use guideway::api::admin::routes;
 use guideway::api::admin::server::Server;
 use guideway::api::view::{BackendList, Drops, ErrorView, VipList, WeightSource};
+use guideway_model::config::{FileKind, NamedFile, Sources};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
@@ -160,6 +161,7 @@ fn a_request_that_cannot_be_met_says_why_and_what_to_do() {
         ("GET", "/v1/ring?unhealthy=web/nobody", "", 404, "unknown_backend"),
         ("GET", "/v1/ring?client=somebody", "", 400, "wrong_query"),
         ("POST", "/v1/plan?name=new.toml", "ports = 1", 422, "wrong_configuration"),
+        ("POST", "/v1/plan?files=true", "ports = 1", 422, "wrong_body"),
         ("GET", "/v1/capture?reasons=ttl", "", 422, "unknown_reason"),
         ("GET", "/v1/capture?reasons=drop&packets=0", "", 422, "wrong_query"),
         ("GET", "/v1/capture?reasons=drop&seconds=86401", "", 422, "wrong_query"),
@@ -238,4 +240,22 @@ fn an_appliance_whose_process_goes_on_has_not_stopped_though_its_socket_is_gone(
     assert!(!gone, "this process goes on");
     let error = block_on(appliance.client().status()).unwrap_err();
     assert!(matches!(error, ClientError::Unreachable(..)), "{error}");
+}
+
+#[test]
+fn a_configuration_is_planned_with_the_files_that_it_names() {
+    let appliance = Appliance::start();
+    let mut sources = Sources::of_text("new.toml", "[fleet]\nseed_file = \"seed\"\n");
+    let plan = |sources: &Sources| block_on(appliance.client().plan(sources.clone(), false));
+    let ClientError::Refused(refused) = plan(&sources).unwrap_err() else { panic!("the seed is missing") };
+    assert_eq!(refused.error, "wrong_configuration");
+    sources.named.push(NamedFile {
+        kind: FileKind::Seed,
+        named_in: 0,
+        path: "seed".to_owned(),
+        name: "/etc/seed".to_owned(),
+        text: Ok("00".repeat(16)),
+        is_public: false,
+    });
+    plan(&sources).unwrap();
 }

@@ -288,7 +288,7 @@ impl Script {
             Request::Plan { config, reply } => {
                 let planned = match config {
                     // A configuration is right or wrong here too.
-                    Some(config) => Config::parse(&config.name, &config.text).map_err(Refused::Config),
+                    Some(config) => Config::parse_sources(&config).map_err(Refused::Config),
                     None => Ok(Config::parse("", "").unwrap()),
                 };
                 send(reply, planned.map(|_| planned::plan()));

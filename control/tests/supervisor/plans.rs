@@ -1,7 +1,8 @@
 //! Plans of reloads, explanations of the running state, and reloads that change nothing or need a word.
 
-use guideway::api::request::{ConfigText, Refused, Request};
+use guideway::api::request::{Refused, Request};
 use guideway::api::view;
+use guideway_model::config::Sources;
 
 use crate::operator::*;
 
@@ -21,7 +22,7 @@ fn a_plan_counts_connections_and_changes_nothing() {
         }
         operator.drain("b", None).await.unwrap();
         let plan = |text: String| {
-            let config = Some(ConfigText { name: "new.toml".to_owned(), text });
+            let config = Some(Sources::of_text("new.toml", text));
             operator.ask(|reply| Request::Plan { config, reply })
         };
         let same = plan(CONFIG.to_owned()).await.unwrap();

@@ -2,6 +2,14 @@
 
 /// Largest size of a configuration file, in bytes: 128 for each of as many backends as there may be.
 pub const MAX_FILE_BYTES: usize = 128 << 20;
+/// Largest number of patterns of `include`.
+pub(super) const MAX_INCLUDES: usize = 64;
+/// Largest number of files that the patterns of `include` match together.
+pub const MAX_INCLUDED_FILES: usize = 4_096;
+/// Largest size of a file of endpoints, in bytes: 4 KiB for each of as many as a group may have.
+pub const MAX_ENDPOINTS_FILE_BYTES: usize = 4 << 20;
+/// Largest size of a file that holds a seed, in bytes: its digits, with room for spaces around them.
+pub const MAX_SEED_FILE_BYTES: usize = 1_024;
 /// Largest number of forwarding rules.
 pub(super) const MAX_RULES: usize = 16_384;
 /// Largest number of backend services.

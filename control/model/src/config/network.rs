@@ -11,10 +11,11 @@ use super::limits::{MAX_REGION_RANGES, MIN_ENTROPY_BITS};
 use super::link;
 use super::names::Scope;
 use super::report::Report;
+use super::source::{Remark, Sources};
 use super::written::field::{Field, Optional, elements};
 use super::written::file::{ConntrackFile, DEFAULT_SEED, FleetFile, NetworkFile};
 use super::written::lengths::limit;
-use super::written::value::Mac;
+use super::written::value::{Mac, NamedPath, Seed};
 
 /// The six bytes of a MAC address, in the order in which they are sent.
 pub type MacAddress = [u8; 6];
@@ -195,8 +196,49 @@ impl Fleet {
     /// Seed of appliances that are given none: the ASCII text `guideway-default`.
     pub const DEFAULT_SEED: [u8; 16] = DEFAULT_SEED;
 
-    pub(super) fn parse(file: &Option<Field<FleetFile>>) -> Option<Self> {
-        Some(Self { seed: file.value_or_default()?.seed()?.0 })
+    pub(super) fn parse(
+        file: &Option<Field<FleetFile>>,
+        sources: &Sources,
+        remarks: &mut Vec<Remark>,
+        report: &mut Report,
+    ) -> Option<Self> {
+        let file = file.value_or_default()?;
+        let Some(seed_file) = &file.seed_file else { return Some(Self { seed: file.seed()?.0 }) };
+        if let Some(seed) = &file.seed {
+            let help =
+                "leave one of them out: a file keeps the seed out of a configuration that is shown around";
+            let related = [(seed.span(), "the other".to_owned())];
+            report.error_beside(seed_file.span(), "both `seed` and `seed_file`", help, related);
+            return None;
+        }
+        let NamedPath(path) = seed_file.get()?;
+        let Some(found) = sources.seed_file(seed_file.span().start, path) else {
+            let help = "read the configuration from a file of the same machine, or write the `seed` itself";
+            report.error(seed_file.span(), format!("`{path}` did not come with the configuration"), help);
+            return None;
+        };
+        let name = &found.name;
+        let wrong = match found.text.as_deref().map(Seed::of_file) {
+            Ok(Some(Seed(seed))) => {
+                if found.is_public {
+                    remarks.push(Remark {
+                        text: format!(
+                            "every user may read the seed in {name}, and who knows it may aim flows"
+                        ),
+                        remedy: format!("`chmod o-r {name}`"),
+                    });
+                }
+                return Some(Self { seed });
+            }
+            // The content may be a seed in which one digit is wrong.
+            Ok(None) => format!("`{name}` does not hold 32 hexadecimal digits, and nothing else"),
+            Err(error) => format!("cannot read `{name}`: {error}"),
+        };
+        let help = format!(
+            "make one with `openssl rand -hex 16 > {name}`, and give the same file to every appliance of the fleet"
+        );
+        report.error(seed_file.span(), wrong, help);
+        None
     }
 }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use guideway_model::config::VipRange;
+use guideway_model::config::{Sources, VipRange};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -300,14 +300,18 @@ impl Client {
         self.get(&format!("/v1/plan?color={color}")).await
     }
 
-    /// Asks what a reload would change, and what would become of tracked connections: a reload of this text.
+    /// Asks what a reload would change, and what would become of tracked connections: a reload of this configuration.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn plan(&self, name: &str, text: String, color: bool) -> Result<Plan, ClientError> {
+    pub async fn plan(&self, sources: Sources, color: bool) -> Result<Plan, ClientError> {
         let color = color.to_string();
-        let query = query([("name", Some(name)), ("color", Some(&color))]);
-        self.ask(Method::POST, &format!("/v1/plan{query}"), Some(RequestBody::text(text))).await
+        let is_one = sources.is_one_file();
+        let files = (!is_one).then_some("true");
+        let query = query([("name", Some(&*sources.main.name)), ("color", Some(&color)), ("files", files)]);
+        let body =
+            if is_one { RequestBody::text(sources.main.text) } else { RequestBody::json(&json!(sources)) };
+        self.ask(Method::POST, &format!("/v1/plan{query}"), Some(body)).await
     }
 
     /// Explains where the first packet of a flow in a network would go; in the first without one.

@@ -80,6 +80,7 @@ impl Failure {
             "right what `errors` lists, then reload again",
         );
         let located = |error: &guideway_model::config::ConfigError| LocatedError {
+            file: error.file.clone(),
             line: error.line,
             column: error.column,
             message: error.message.clone(),

@@ -11,7 +11,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post, put};
 use axum::{Extension, Json, Router};
-use guideway_model::config::{MAX_FILE_BYTES, MAX_WEIGHT, VipRange};
+use guideway_model::config::{MAX_FILE_BYTES, MAX_WEIGHT, Sources, VipRange};
 use guideway_model::flow_text::FlowText;
 use serde::Deserialize;
 use tokio::sync::mpsc;
@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use super::capture_body::{CaptureBody, ServerStop};
 use super::extract::{Asked, Brought, Named, Written, no_such_method, no_such_route};
 use super::failure::Failure;
-use crate::api::request::{BackendName, CaptureReason, CaptureReasons, ConfigText, Request};
+use crate::api::request::{BackendName, CaptureReason, CaptureReasons, Request};
 use crate::api::request_sender::RequestSender;
 use crate::api::view::{
     self, Backend, BackendList, BackendProbes, ConntrackList, ConntrackLookup, Drops, EventList, Reload,
@@ -29,6 +29,9 @@ use crate::api::view::{
 
 /// Largest body of a request.
 const MAX_BODY_BYTES: usize = 4 * 1024;
+
+/// Largest body that brings a configuration: its files, and what JSON adds to them.
+const MAX_PLAN_BYTES: usize = 2 * MAX_FILE_BYTES;
 
 /// Longest time until a request has been read and its answer has begun.
 const REQUEST_TIME: Duration = Duration::from_secs(40);
@@ -81,7 +84,7 @@ fn table() -> Vec<Route> {
         ("GET", "/v1/capture", get(capture)),
         ("GET", "/v1/events", get(events)),
         ("GET", "/v1/plan", get(plan_own)),
-        ("POST", "/v1/plan", post(plan).layer(DefaultBodyLimit::max(MAX_FILE_BYTES))),
+        ("POST", "/v1/plan", post(plan).layer(DefaultBodyLimit::max(MAX_PLAN_BYTES))),
         ("GET", "/v1/explain", get(explain)),
         ("GET", "/v1/ring", get(ring)),
         ("POST", "/v1/reload", post(reload)),
@@ -391,15 +394,24 @@ struct Planned {
     #[serde(default)]
     color: bool,
     name: Option<String>,
+    /// True if the body is JSON that has several files.
+    #[serde(default)]
+    files: bool,
 }
 
 async fn plan(
     State(requests): State<RequestSender>,
-    Asked(Planned { color, name }): Asked<Planned>,
+    Asked(Planned { color, name, files }): Asked<Planned>,
     Written(text): Written,
 ) -> Answer<view::Plan> {
-    let name = name.unwrap_or_else(|| "the new configuration".to_owned());
-    let config = Some(ConfigText { name, text });
+    let sources = if files {
+        serde_json::from_str(&text).map_err(|wrong| {
+            Failure::unreadable(StatusCode::UNPROCESSABLE_ENTITY, "wrong_body", wrong.to_string())
+        })?
+    } else {
+        Sources::of_text(name.unwrap_or_else(|| "the new configuration".to_owned()), text)
+    };
+    let config = Some(sources);
     let plan = requests.ask(|reply| Request::Plan { config, reply }).await;
     Ok(Json(plan.map_err(|error| Failure::unanswered(&error, color))?))
 }

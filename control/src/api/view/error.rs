@@ -25,6 +25,9 @@ pub struct ErrorView {
 /// Error in a configuration file, with its location there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LocatedError {
+    /// Path of the file, unless it is the main file of the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
     /// Line on which the error begins, from 1.
     pub line: usize,
     /// Character of the line at which the error begins, from 1.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use guideway_dataplane::conntrack::ConntrackTable;
 use guideway_dataplane::time::Tick;
-use guideway_model::config::Config;
+use guideway_model::config::{Config, Sources};
 use guideway_model::egress_lookup::StandInMacs;
 use guideway_model::explain::explain;
 use guideway_model::flow_text::FlowText;
@@ -16,7 +16,7 @@ use guideway_model::forwarding_state::{ForwardingState, StateChange};
 use guideway_model::plan::Planner;
 
 use super::config_source::ConfigSource;
-use crate::api::request::{BackendName, ConfigText, Refused, Reply};
+use crate::api::request::{BackendName, Refused, Reply};
 use crate::api::view::{self, RingQuery};
 use crate::run::machine::Machine;
 use crate::run::warnings::warnings;
@@ -71,22 +71,22 @@ impl WhatIf {
         self.answering.strong_count() > 0
     }
 
-    /// Says what a reload of a configuration would change: of a text, or of the appliance's own file.
+    /// Says what a reload of a configuration would change: of what is brought along, or of the appliance's own file.
     pub(super) fn plan(
         &mut self,
         copied: Copied,
-        text: Option<ConfigText>,
+        sources: Option<Sources>,
         source: &ConfigSource,
         reply: Reply<view::Plan>,
     ) {
         let (table, tick, source) = (Arc::clone(&self.shared.table), self.shared.clock.now(), source.clone());
         self.answer(reply, move |is_awaited| {
-            let (name, config) = match text {
-                Some(ConfigText { name, text }) => {
-                    let config = Config::parse_to_run(&name, &text).map_err(Refused::Config);
-                    (name, config)
+            let (name, config) = match sources {
+                Some(sources) => {
+                    let config = Config::parse_to_run(&sources).map_err(Refused::Config);
+                    (sources.main.name, config)
                 }
-                None => (source.path().display().to_string(), source.read()),
+                None => (source.path().display().to_string(), source.read().map(|loaded| loaded.config)),
             };
             Some(config.and_then(|config| made(copied, config, &name, &table, tick, is_awaited)))
         });

@@ -21,17 +21,17 @@ use super::dns_name::DnsName;
 use super::field::{Field, tables};
 use super::one_or_more::OneOrMore;
 use super::value::{
-    Ascii, ClientRange, Core, Description, FilePath, Integer, InterfaceAddress, ListedPorts, Mac, Name, Port,
-    PortRange, Ratio, Seed,
+    Ascii, ClientRange, Core, Description, FilePath, Integer, InterfaceAddress, ListedPorts, Mac, Name,
+    NamedPath, Port, PortRange, Ratio, Seed,
 };
 use super::vip_range::VipRange;
 use crate::config::limits::{
     EXTERNAL_IDLE_TIMEOUT_SEC, MAX_ADDRESSES_OF_A_PORT, MAX_ANNOUNCEMENTS, MAX_APPLIANCE_PORTS,
     MAX_ARGUMENTS, MAX_DEVICE_NAME, MAX_DRAINING_TIMEOUT_SEC, MAX_ENDPOINTS_OF_A_GROUP, MAX_ENTRIES,
-    MAX_GROUPS, MAX_HEALTH_CHECKS, MAX_HOLD_DOWN_SEC, MAX_IDLE_TIMEOUT_SEC, MAX_MEMBERS_OF_A_KIND,
-    MAX_MIN_HEALTHY, MAX_MTU, MAX_NETWORKS, MAX_PORTS, MAX_PROTOCOL_NAME, MAX_REGION_RANGES, MAX_ROUTES,
-    MAX_RULES, MAX_SERVICES, MAX_SOURCE_RANGES, MAX_SUBSET_SIZE, MAX_WEIGHT, MAX_WORKERS, MIN_ENTRIES,
-    MIN_MTU,
+    MAX_GROUPS, MAX_HEALTH_CHECKS, MAX_HOLD_DOWN_SEC, MAX_IDLE_TIMEOUT_SEC, MAX_INCLUDES,
+    MAX_MEMBERS_OF_A_KIND, MAX_MIN_HEALTHY, MAX_MTU, MAX_NETWORKS, MAX_PORTS, MAX_PROTOCOL_NAME,
+    MAX_REGION_RANGES, MAX_ROUTES, MAX_RULES, MAX_SERVICES, MAX_SOURCE_RANGES, MAX_SUBSET_SIZE, MAX_WEIGHT,
+    MAX_WORKERS, MIN_ENTRIES, MIN_MTU,
 };
 
 /// A list of values, each right or wrong by itself.
@@ -46,6 +46,10 @@ pub(in crate::config) const DEFAULT_SEED: [u8; 16] = *b"guideway-default";
 tables! {
     /// The configuration of one Guideway appliance.
     ConfigFile {
+        /// Patterns of files that the configuration goes on in, such as "conf.d/*.toml"; of the main file alone. A relative one
+        /// begins in its folder.
+        #[schemars(length(max = MAX_INCLUDES))]
+        include: Option<Field<List<NamedPath>>>,
         /// Cores and memory that the engine uses.
         engine: Option<Field<EngineFile>>,
         /// Devices that packets come and go by.
@@ -197,6 +201,8 @@ tables! {
     FleetFile {
         /// Key of the selection hash, 32 hexadecimal digits: appliances with one seed choose the same backends.
         seed: Option<Field<Seed>> = Seed(DEFAULT_SEED),
+        /// Path of a file that holds the seed, in place of `seed`; one that is relative begins beside the configuration.
+        seed_file: Option<Field<NamedPath>>,
     }
 
     /// Table of tracked connections. A reload does not change its size.
@@ -355,7 +361,10 @@ tables! {
         mtu: Option<Field<Integer<MIN_MTU, MAX_MTU>>>,
         /// Endpoints of the group; an empty list is allowed.
         #[schemars(length(max = MAX_ENDPOINTS_OF_A_GROUP))]
-        endpoints: Field<List<EndpointFile>>,
+        endpoints: Option<Field<List<EndpointFile>>>,
+        /// Path of a file that has the endpoints, in place of `endpoints`, and is watched: JSON in the form of Prometheus's
+        /// file_sd. One that is relative begins beside the configuration.
+        endpoints_file: Option<Field<NamedPath>>,
     }
 
     /// A machine that receives packets.

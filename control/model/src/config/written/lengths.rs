@@ -5,14 +5,15 @@ use super::file::ConfigFile;
 use super::one_or_more::tables;
 use crate::config::limits::{
     MAX_ANNOUNCEMENTS, MAX_APPLIANCE_PORTS, MAX_ENDPOINTS_OF_A_GROUP, MAX_GROUPS, MAX_HEALTH_CHECKS,
-    MAX_MEMBERS_OF_A_KIND, MAX_NETWORKS, MAX_ROUTES, MAX_RULES, MAX_SERVICES,
+    MAX_INCLUDES, MAX_MEMBERS_OF_A_KIND, MAX_NETWORKS, MAX_ROUTES, MAX_RULES, MAX_SERVICES,
 };
 use crate::config::report::Report;
 
 /// Reports lists that are too long, and returns true if there are none: code that looks at every pair of their elements
 /// relies on it.
 pub(in crate::config) fn check(file: &ConfigFile, report: &mut Report) -> bool {
-    let mut within = limit("forwarding rules", elements(&file.forwarding_rule), MAX_RULES, report);
+    let mut within = limit("patterns of `include`", elements(&file.include), MAX_INCLUDES, report);
+    within &= limit("forwarding rules", elements(&file.forwarding_rule), MAX_RULES, report);
     within &= limit("backend services", elements(&file.backend_service), MAX_SERVICES, report);
     within &= limit("backend groups", elements(&file.backend_group), MAX_GROUPS, report);
     within &= limit("health checks", elements(&file.health_check), MAX_HEALTH_CHECKS, report);
@@ -25,8 +26,8 @@ pub(in crate::config) fn check(file: &ConfigFile, report: &mut Report) -> bool {
         within &= limit("backend groups of one service", members, 2 * MAX_MEMBERS_OF_A_KIND, report);
     }
     for group in elements(&file.backend_group).iter().filter_map(Field::get) {
-        let endpoints = group.endpoints.get().map_or(&[][..], Vec::as_slice);
-        within &= limit("endpoints of one group", endpoints, MAX_ENDPOINTS_OF_A_GROUP, report);
+        within &=
+            limit("endpoints of one group", elements(&group.endpoints), MAX_ENDPOINTS_OF_A_GROUP, report);
     }
     within
 }

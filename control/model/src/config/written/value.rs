@@ -307,6 +307,26 @@ impl Value for FilePath {
     }
 }
 
+/// Path of a file that the configuration goes on in: absolute, or relative to the file that names it.
+#[derive(Clone, Debug)]
+pub(in crate::config) struct NamedPath(pub(in crate::config) String);
+
+impl Value for NamedPath {
+    fn read(key: &str, value: &Spanned<DeValue<'_>>, report: &mut Report) -> Option<Self> {
+        let text = text(key, "a path", value, report)?;
+        if text.is_empty() || text.ends_with('/') || text.contains('\0') {
+            let help = "write the path of a file, absolute or from the folder of this file on";
+            report.error(&value.span(), format!("`{text}` is no path of a file"), help);
+            return None;
+        }
+        is_short(text, ("a file's", MAX_TEXT), value, report).then(|| Self(text.to_owned()))
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "minLength": 1, "maxLength": MAX_TEXT })
+    }
+}
+
 /// Reads the absolute path of a file, such as `example`.
 fn absolute_path<'v>(
     key: &str,
@@ -397,6 +417,13 @@ impl Value for Seed {
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string", "pattern": "^[0-9a-fA-F]{32}$" })
+    }
+}
+
+impl Seed {
+    /// Seed of these digits, with spaces and line ends around them; [`None`] if they are no seed.
+    pub(in crate::config) fn of_file(text: &str) -> Option<Self> {
+        hex_bytes(text.trim_ascii(), None).map(Self)
     }
 }
 
