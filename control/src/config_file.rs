@@ -7,8 +7,8 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use guideway_model::config::{
-    Include, IncludedFile, MAX_FILE_BYTES, MAX_INCLUDED_FILES, MAX_SEED_FILE_BYTES, Mentions, NamedFile,
-    Source, Sources,
+    FileKind, Include, IncludedFile, MAX_ENDPOINTS_FILE_BYTES, MAX_FILE_BYTES, MAX_INCLUDED_FILES,
+    MAX_SEED_FILE_BYTES, Mentions, NamedFile, Source, Sources,
 };
 use rustix::fs::OFlags;
 
@@ -29,18 +29,20 @@ pub fn read(path: &Path) -> io::Result<Sources> {
 /// `folder` for the main one.
 pub fn with_named(main: Source, folder: &Path) -> Sources {
     let mut sources = Sources { main, includes: Vec::new(), named: Vec::new() };
-    let Mentions { include, seed_file } = Mentions::of(&sources.main.text);
-    sources.named.extend(seed_file.map(|path| named(0, path, folder, MAX_SEED_FILE_BYTES)));
-    sources.includes = Inclusion::new(&sources.main, folder).read(include);
+    let mentions = Mentions::of(&sources.main.text);
+    sources.includes = Inclusion::new(&sources.main, folder).read(mentions.include.clone());
+    // Those that are too large together are told of by their parser, and are not all read.
+    let mut rest = (MAX_FILE_BYTES + 1).saturating_sub(sources.files().map(|(_, text)| text.len()).sum());
+    sources.named = named_files(0, mentions, folder, &mut rest);
     let included: Vec<_> = sources
         .files()
         .enumerate()
         .skip(1)
         .map(|(index, (name, text))| (index, PathBuf::from(name), Mentions::of(text)))
         .collect();
-    for (index, path, Mentions { seed_file, .. }) in included {
+    for (index, path, mentions) in included {
         let folder = path.parent().unwrap_or(Path::new(""));
-        sources.named.extend(seed_file.map(|path| named(index, path, folder, MAX_SEED_FILE_BYTES)));
+        sources.named.extend(named_files(index, mentions, folder, &mut rest));
     }
     sources
 }
@@ -135,14 +137,37 @@ fn not_utf8() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8")
 }
 
-/// Reads a file that a key names, of at most `limit` bytes.
-fn named(named_in: usize, path: String, folder: &Path, limit: usize) -> NamedFile {
-    let at: PathBuf = folder.join(&path);
-    let (text, is_public) = match bounded(&at, limit) {
-        Ok((text, is_public)) => (Ok(text), is_public),
-        Err(error) => (Err(error.to_string()), false),
+/// Reads the files that keys of one file name, and takes their bytes off the `rest`.
+fn named_files(named_in: usize, mentions: Mentions, folder: &Path, rest: &mut usize) -> Vec<NamedFile> {
+    let seed = mentions.seed_file.into_iter().map(|path| (FileKind::Seed, path));
+    let endpoints = mentions.endpoints_files.into_iter().map(|path| (FileKind::Endpoints, path));
+    let mut read = |(kind, path): (FileKind, String)| {
+        let at = folder.join(&path);
+        let (text, is_public) = match bounded(&at, limit_of(kind)) {
+            _ if *rest == 0 => (Ok(String::new()), false),
+            Ok((text, is_public)) => (Ok(text), is_public),
+            Err(error) => (Err(error.to_string()), false),
+        };
+        *rest -= text.as_ref().map_or(0, String::len).min(*rest);
+        NamedFile { kind, named_in, path, name: at.to_string_lossy().into_owned(), text, is_public }
     };
-    NamedFile { named_in, path, name: at.to_string_lossy().into_owned(), text, is_public }
+    seed.chain(endpoints).map(&mut read).collect()
+}
+
+/// Reads a file of endpoints again.
+///
+/// # Errors
+/// Where it cannot be read, is too large or holds no UTF-8.
+pub fn read_endpoints(path: &Path) -> io::Result<String> {
+    bounded(path, limit_of(FileKind::Endpoints)).map(|(text, _)| text)
+}
+
+/// Largest size of a file of this kind, in bytes.
+const fn limit_of(kind: FileKind) -> usize {
+    match kind {
+        FileKind::Seed => MAX_SEED_FILE_BYTES,
+        FileKind::Endpoints => MAX_ENDPOINTS_FILE_BYTES,
+    }
 }
 
 /// Text of a file of at most `limit` bytes, with true if every user may read it.

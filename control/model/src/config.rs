@@ -23,6 +23,7 @@ mod announcement;
 mod backend_group;
 mod backend_service;
 mod checks;
+mod endpoints_file;
 mod engine;
 mod forwarding_rule;
 mod group_member;
@@ -56,12 +57,14 @@ pub use admin::{Admin, Metrics};
 pub use announcement::{Announcement, AnnouncementPolicy, Hook};
 pub use backend_group::{BackendGroup, Endpoint};
 pub use backend_service::{BackendService, FailoverPolicy};
+pub use endpoints_file::fault_of_endpoints;
 pub use engine::Engine;
 pub use forwarding_rule::{ForwardingRule, Ports};
 pub use group_member::GroupMember;
 pub use health_check::{DnsQuery, Exchange, HealthCheck, HttpRequest, Probe, Transport};
 pub use limits::{
-    MAX_FILE_BYTES, MAX_IDLE_TIMEOUT_SEC, MAX_INCLUDED_FILES, MAX_SEED_FILE_BYTES, MAX_WEIGHT, MAX_WORKERS,
+    MAX_ENDPOINTS_FILE_BYTES, MAX_FILE_BYTES, MAX_IDLE_TIMEOUT_SEC, MAX_INCLUDED_FILES, MAX_SEED_FILE_BYTES,
+    MAX_WEIGHT, MAX_WORKERS,
 };
 pub use mention::Mentions;
 pub use network::{Conntrack, Fleet, MacAddress, Network};
@@ -70,7 +73,7 @@ pub use report::{ConfigError, ConfigErrors};
 pub use route::Route;
 pub use schema::schema;
 pub use secret::mask_secrets;
-pub use source::{Include, IncludedFile, NamedFile, Remark, Source, Sources};
+pub use source::{FileKind, Include, IncludedFile, NamedFile, Remark, Source, Sources};
 pub use written::choice::{DnsRcode, DnsType, NeighborReplies, ProxyHeader, RuleProtocol, ServiceProtocol};
 pub use written::google_key::{is_of_google_alone, snake_case};
 pub use written::vip_range::{UnreadableVip, VipRange};
@@ -165,17 +168,23 @@ impl Config {
             report.error(&(0..0), message, "split the configuration over several appliances");
             return None;
         }
-        let document = joined::parse(&sources.texts(), report)?;
-        let file = Table::read(document.get_ref(), document.span(), report);
-        Self::from_file(&file, sources, report)
-    }
-
-    fn from_file(file: &ConfigFile, sources: &Sources, report: &mut Report) -> Option<Self> {
-        if !lengths::check(file, report) {
+        let document = joined::parse(&sources.texts()[..sources.files().count()], report)?;
+        let mut file = Table::read(document.get_ref(), document.span(), report);
+        let mut remarks = Vec::new();
+        if !include::check(&file, sources, &mut remarks, report) {
             return None;
         }
-        let mut remarks = Vec::new();
-        if !include::check(file, sources, &mut remarks, report) {
+        endpoints_file::fill(&mut file, sources, &mut remarks, report);
+        Self::from_file(&file, sources, remarks, report)
+    }
+
+    fn from_file(
+        file: &ConfigFile,
+        sources: &Sources,
+        mut remarks: Vec<Remark>,
+        report: &mut Report,
+    ) -> Option<Self> {
+        if !lengths::check(file, report) {
             return None;
         }
         let scope = Scope::new(file, report);

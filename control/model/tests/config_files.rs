@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used)] // A test that cannot set its scene fails there.
 
-use guideway_model::config::{Config, Include, IncludedFile, MINIMAL, Mentions, NamedFile, Sources};
+use guideway_model::config::{
+    Config, FileKind, Include, IncludedFile, MINIMAL, Mentions, NamedFile, Source, Sources,
+    fault_of_endpoints,
+};
 use guideway_model::warnings::warnings;
 
 const SEED: &str = "000102030405060708090a0b0c0d0e0f";
@@ -11,6 +14,7 @@ const SEED: &str = "000102030405060708090a0b0c0d0e0f";
 fn with_seed_file(fleet: &str, text: Result<&str, &str>) -> Sources {
     let mut sources = Sources::of_text("etc/guideway.toml", fleet);
     sources.named.push(NamedFile {
+        kind: FileKind::Seed,
         named_in: 0,
         path: "seed".to_owned(),
         name: "etc/seed".to_owned(),
@@ -157,4 +161,115 @@ fn the_bound_on_size_holds_for_all_files_together() {
     let errors = Config::parse_sources(&including("", &[("a.toml", &half), ("b.toml", &half)])).unwrap_err();
     let [error] = errors.errors() else { panic!("{} errors", errors.errors().len()) };
     assert!(error.message.starts_with("files that together are of more than 134217728 bytes"), "{error:?}");
+}
+
+/// The minimal configuration, whose group has its endpoints in a file.
+fn with_endpoints_file(keys: &str, text: Result<&str, &str>) -> Sources {
+    let start = MINIMAL.find("endpoints = [").unwrap();
+    let mut sources = Sources::of_text("etc/guideway.toml", format!("{}{keys}", &MINIMAL[..start]));
+    sources.named.push(NamedFile {
+        kind: FileKind::Endpoints,
+        named_in: 0,
+        path: "web.json".to_owned(),
+        name: "etc/web.json".to_owned(),
+        text: text.map(str::to_owned).map_err(str::to_owned),
+        is_public: true,
+    });
+    sources
+}
+
+const ENDPOINTS_FILE: &str = "endpoints_file = \"web.json\"\n";
+
+#[test]
+fn endpoints_may_be_in_a_file_as_prometheus_reads_it() {
+    let text = r#"[
+        {"targets": ["192.0.2.11:9100", "192.0.2.12"], "labels": {"weight": "2", "job": "web"}},
+        {"targets": ["192.0.2.13"], "labels": {"name": "web-3", "mac_address": "02:00:00:00:00:03"}},
+        {"targets": []},
+        {"targets": ["[2001:db8::1]:80", "2001:db8::2"]}
+    ]"#;
+    let sources = with_endpoints_file(&format!("delivery = \"gue\"\n{ENDPOINTS_FILE}"), Ok(text));
+    let networked = sources.main.text.clone()
+        + "[network]\nipv4_address = \"192.0.2.1\"\nipv6_address = \"2001:db8:9::1\"\n";
+    let sources = Sources { main: Source { text: networked, ..sources.main }, ..sources };
+    assert!(Mentions::of(&sources.main.text).endpoints_files.contains("web.json"));
+    let config = Config::parse_sources(&sources).unwrap_or_else(|errors| panic!("{errors}"));
+    let group = &config.groups[0];
+    assert_eq!(group.endpoints_file.as_deref(), Some("etc/web.json"));
+    let shown: Vec<_> = group
+        .endpoints
+        .iter()
+        .map(|endpoint| format!("{} {} {}", endpoint.name, endpoint.address, endpoint.weight))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "ip-192-0-2-11 192.0.2.11 2",
+            "ip-192-0-2-12 192.0.2.12 2",
+            "web-3 192.0.2.13 1",
+            "ip-2001-db8-0-0-0-0-0-1 2001:db8::1 1",
+            "ip-2001-db8-0-0-0-0-0-2 2001:db8::2 1",
+        ]
+    );
+    assert_eq!(group.endpoints[2].mac_address, Some([2, 0, 0, 0, 0, 3]));
+    assert_eq!(fault_of_endpoints(text), None);
+    let empty = Config::parse_sources(&with_endpoints_file(ENDPOINTS_FILE, Ok("[]"))).unwrap();
+    let warning = warnings(&empty)[0].to_string();
+    assert!(warning.contains("etc/web.json has no target"), "{warning}");
+    assert_eq!(fault_of_endpoints("[]").as_deref(), Some("it has no target"));
+}
+
+#[test]
+fn a_wrong_file_of_endpoints_is_shown_as_a_configuration_is() {
+    let file = Some("etc/web.json");
+    for (text, place, told) in [
+        ("", (file, 1, 1), "no list of targets in JSON: EOF"),
+        ("[{\"targets\": [\"192.0.2.11\",]}]", (file, 1, 28), "no list of targets in JSON: trailing comma"),
+        ("[{\"target\": []}]", (file, 1, 15), "no list of targets in JSON: missing field `targets`"),
+        ("[\n {\"targets\": [\"web-1\"]}]", (file, 2, 15), "`web-1` is no IP address"),
+        ("[{\"targets\": [\"127.0.0.1\"]}]", (file, 1, 15), "`targets` must be a unicast address"),
+        (
+            "[{\"targets\": [\"192.0.2.8\"], \"labels\": {\"weight\": \"1001\"}}]",
+            (file, 1, 15),
+            "the label `weight` must be 0 to 1000",
+        ),
+        (
+            "[{\"targets\": [\"192.0.2.8\", \"192.0.2.9\"], \"labels\": {\"name\": \"a\"}}]",
+            (file, 1, 15),
+            "one label `name` for several targets",
+        ),
+        (
+            "[{\"targets\": [\"192.0.2.8\"], \"labels\": {\"name\": \"A\"}}]",
+            (file, 1, 15),
+            "`A` is not a name",
+        ),
+    ] {
+        let errors = Config::parse_sources(&with_endpoints_file(ENDPOINTS_FILE, Ok(text))).unwrap_err();
+        let error = &errors.errors()[0];
+        assert_eq!((error.file.as_deref(), error.line, error.column), place, "{errors}");
+        assert!(error.message.starts_with(told), "{errors}");
+        let fault = fault_of_endpoints(text).unwrap();
+        assert!(fault.starts_with(&format!("line {}, column {}: {told}", place.1, place.2)), "{fault}");
+    }
+    let twice = "[{\"targets\": [\"192.0.2.11\"]}, {\"targets\": [\"192.0.2.11:80\"]}]";
+    let twice = Config::parse_sources(&with_endpoints_file(ENDPOINTS_FILE, Ok(twice))).unwrap_err();
+    assert!(twice.to_string().contains("two endpoints are named `ip-192-0-2-11`"), "{twice}");
+    let many: Vec<_> = (0..1_001).map(|i| format!("\"10.0.{}.{}\"", i / 256, i % 256)).collect();
+    let many = format!("[{{\"targets\": [{}]}}]", many.join(","));
+    let many = Config::parse_sources(&with_endpoints_file(ENDPOINTS_FILE, Ok(&many))).unwrap_err();
+    assert!(many.to_string().contains("1001 endpoints of one group, and at most 1000"), "{many}");
+    for (keys, text, told) in [
+        (ENDPOINTS_FILE, Err("No such file"), "cannot read `etc/web.json`: No such file"),
+        (
+            "endpoints_file = \"web.json\"\nendpoints = []\n",
+            Ok("[]"),
+            "both `endpoints` and `endpoints_file`",
+        ),
+        ("", Ok("[]"), "`endpoints` is missing"),
+        ("endpoints_file = \"other.json\"\n", Ok("[]"), "`other.json` did not come"),
+    ] {
+        let errors = Config::parse_sources(&with_endpoints_file(keys, text)).unwrap_err();
+        assert!(errors.errors()[0].message.starts_with(told), "{errors}");
+        assert_eq!((errors.errors()[0].file.as_deref(), errors.errors().len()), (None, 1), "{errors}");
+    }
 }

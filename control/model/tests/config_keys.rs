@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use guideway_model::config::{Config, ConfigErrors, Include, Mentions, NamedFile, Sources, schema};
+use guideway_model::config::{Config, ConfigErrors, FileKind, Include, Mentions, NamedFile, Sources, schema};
 use serde_json::Value as Json;
 use toml::{Table, Value};
 
@@ -135,18 +135,22 @@ fn documents() -> [(&'static str, Table); 2] {
 /// Parses a document, all of whose other files are there.
 fn parse(document: &Table) -> Result<Config, ConfigErrors> {
     let text = document.to_string();
-    let Mentions { include, seed_file } = Mentions::of(&text);
+    let Mentions { include, seed_file, endpoints_files } = Mentions::of(&text);
     let mut sources = Sources::of_text("config.toml", text);
     sources.includes =
         include.into_iter().map(|pattern| Include { pattern, files: Ok(Vec::new()) }).collect();
-    let named = |path: String, text: &str| NamedFile {
+    let named = |kind, path: String, text: &str| NamedFile {
+        kind,
         named_in: 0,
         name: path.clone(),
         path,
         text: Ok(text.to_owned()),
         is_public: false,
     };
-    sources.named.extend(seed_file.map(|path| named(path, "000102030405060708090a0b0c0d0e0f")));
+    sources
+        .named
+        .extend(seed_file.map(|path| named(FileKind::Seed, path, "000102030405060708090a0b0c0d0e0f")));
+    sources.named.extend(endpoints_files.into_iter().map(|path| named(FileKind::Endpoints, path, "[]")));
     Config::parse_sources(&sources)
 }
 

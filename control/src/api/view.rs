@@ -47,5 +47,7 @@ pub use stats::{
     LinkStats, PacketStats, PortStats, PortXstats, Rates, RuleStats, ServiceStats, Stats, Traffic,
     TunnelErrorStats, WorkerStats, Xstats,
 };
-pub use status::{Port, PortMember, PortState, RssState, Service, Status, Worker, WorkerQueues, WorkerState};
+pub use status::{
+    EndpointsFile, Port, PortMember, PortState, RssState, Service, Status, Worker, WorkerQueues, WorkerState,
+};
 pub use vip::{NeighborReplies, Vip, VipList};

@@ -34,9 +34,9 @@ enum LogFormat {
 /// Runs the appliance until it is told to stop.
 #[cfg(feature = "dpdk")]
 pub(super) fn run(args: &Args, color: bool) -> Exit {
-    let config = read(&args.config).and_then(|sources| parsed(&sources, color));
-    let config = match config {
-        Ok(config) => config,
+    let config = read(&args.config).and_then(|sources| Ok((parsed(&sources, color)?, sources)));
+    let (config, sources) = match config {
+        Ok(read) => read,
         Err(exit) => return exit,
     };
     let log = match log(args.log_format, color) {
@@ -46,7 +46,8 @@ pub(super) fn run(args: &Args, color: bool) -> Exit {
             return Exit::Failure;
         }
     };
-    let exit = match guideway::run::live::run(config, args.config.clone(), args.verbose, log.clone()) {
+    let exit = match guideway::run::live::run(config, sources, args.config.clone(), args.verbose, log.clone())
+    {
         Ok(()) => Exit::Success,
         Err(error) => {
             log.say(tracing::Level::ERROR, format!("error: {error}"));

@@ -83,6 +83,15 @@ fn text(status: &Status) -> String {
         };
         line("drained", &format!("{withdrawn}, no packet for {}, {left}", duration(drain.quiet_sec)));
     }
+    for file in &status.endpoints_files {
+        if let Some(error) = &file.last_error {
+            let groups = file.backend_groups.join(", ");
+            line(
+                "LAST GOOD",
+                &format!("endpoints of {groups} are those last read from {}: {error}", file.path),
+            );
+        }
+    }
     let by_hand = &status.operator_settings;
     if let Some(error) = &by_hand.last_error {
         line("NOT KEPT", &format!("drains and weights set by hand are lost with a restart: {error}"));

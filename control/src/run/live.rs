@@ -19,7 +19,7 @@ use std::{fmt, io};
 
 use guideway_dataplane::conntrack::TableTooLarge;
 use guideway_engine::driver::dpdk::{Eal, EalOptions, Memory, StartError};
-use guideway_model::config::Config;
+use guideway_model::config::{Config, Sources};
 use tokio::sync::watch;
 
 use super::assemble::{Probing, Setup, assemble, control_thread};
@@ -96,11 +96,17 @@ impl From<StartError> for LiveError {
     }
 }
 
-/// Runs an appliance until it is told to stop; a reload reads the configuration again from `path`.
+/// Runs an appliance until it is told to stop; its configuration was read from `sources`, and a reload reads it again from `path`.
 ///
 /// # Errors
 /// [`LiveError`] where it cannot start, or a worker fails.
-pub fn run(config: Config, path: PathBuf, verbose: bool, log: Log) -> Result<(), LiveError> {
+pub fn run(
+    config: Config,
+    sources: Sources,
+    path: PathBuf,
+    verbose: bool,
+    log: Log,
+) -> Result<(), LiveError> {
     if config.ports.is_empty() {
         return Err(LiveError::NoPorts);
     }
@@ -174,7 +180,8 @@ pub fn run(config: Config, path: PathBuf, verbose: bool, log: Log) -> Result<(),
 
             let requests = assembly.senders().requests.clone();
             let (running, ended) = watch::channel(());
-            let process = Process { config_path: path, guard: Some(guard), log: Some(log) };
+            let process =
+                Process { config_path: path, sources: Some(sources), guard: Some(guard), log: Some(log) };
             let supervise = async {
                 let result = assembly.run(ports, process).await;
                 // The supervisor is gone, and its publisher with it: no worker is to go on while listeners end in good

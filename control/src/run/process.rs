@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use guideway_model::config::Sources;
+
 use crate::announce::Guard;
 use crate::log::Log;
 
@@ -10,6 +12,8 @@ use crate::log::Log;
 pub struct Process {
     /// Path that a reload reads the configuration from.
     pub config_path: PathBuf,
+    /// Texts that the configuration was read from; needed where it has files of endpoints, which are watched.
+    pub sources: Option<Sources>,
     /// The process that withdraws announcements should this one fail to.
     pub guard: Option<Guard>,
     /// The log, which knows how many of its lines were lost.

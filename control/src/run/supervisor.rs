@@ -14,6 +14,7 @@ mod announcements;
 mod capture;
 mod config_source;
 mod conntrack_reader;
+mod endpoints_files;
 mod event_log;
 mod hand_probes;
 mod load_watch;
@@ -21,6 +22,7 @@ mod operator;
 mod port_watch;
 mod probes;
 mod publish_latency;
+mod reload;
 mod requests;
 mod stalls;
 mod state_keeper;
@@ -37,13 +39,11 @@ use guideway_dataplane::egress::PortId;
 use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_engine::clock::Clock;
 use guideway_model::config::Port;
-use guideway_model::config_diff;
-use guideway_model::removals::Removals;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
-use crate::api::request::{Refused, Request};
+use crate::api::request::Request;
 use crate::api::view;
 use crate::api::view::EventKind;
 use crate::health::change::HealthChange;
@@ -66,6 +66,7 @@ use announcements::{Announcements, Obstacles};
 use capture::Captures;
 use config_source::ConfigSource;
 use conntrack_reader::ConntrackReader;
+use endpoints_files::EndpointsFiles;
 use event_log::{EventLog, Note};
 use hand_probes::HandProbes;
 use port_watch::{PortWatch, Step};
@@ -118,6 +119,7 @@ pub(super) struct Supervisor<P: Ports> {
     started_at: SystemTime,
     log: Option<Log>,
     config_source: ConfigSource,
+    endpoints_files: EndpointsFiles,
     appliance: Appliance,
     workers: Workers<P>,
     port_watch: PortWatch,
@@ -164,7 +166,8 @@ impl<P: Ports> Supervisor<P> {
             clock,
             started_at: SystemTime::now(),
             log: process.log,
-            config_source: ConfigSource::new(process.config_path),
+            config_source: ConfigSource::new(process.config_path, process.sources),
+            endpoints_files: EndpointsFiles::default(),
             port_watch: PortWatch::new(ports.names(), clock.elapsed()),
             workers: Workers::new(ports, workers),
             probes,
@@ -183,6 +186,7 @@ impl<P: Ports> Supervisor<P> {
             turns: 0,
         };
         supervisor.take_over_kept(kept);
+        supervisor.watch_endpoints(Vec::new());
         supervisor.tell_addresses();
         supervisor.tell_vlans();
         supervisor.apply(update.unwrap_or_default());
@@ -287,6 +291,7 @@ impl<P: Ports> Supervisor<P> {
         self.stalls.look_at_workers(self.workers.heartbeats(), now);
         let notes = self.workers.watch(now);
         self.note_all(notes);
+        self.take_in_endpoints();
         let progress = self.announcements.follow(self.workers.forwarded(), now);
         self.note_all(progress.notes);
         if self.port_watch.is_deserted() {
@@ -470,68 +475,6 @@ impl<P: Ports> Supervisor<P> {
         notes.into_iter().for_each(|note| self.note(note));
     }
 
-    fn hang_up(&mut self) -> Next {
-        if let Err(Refused::Config(errors)) = self.reload(false) {
-            tracing::error!("what is wrong with the configuration:\n{}", errors.render(false));
-        }
-        Next::Turn
-    }
-
-    /// Reads the configuration again and takes it over, whole or not at all.
-    fn reload(&mut self, confirms_removals: bool) -> Result<view::Reload, Refused> {
-        let before = self.appliance.state().configuration_generation();
-        let reload = self.take_over_file(confirms_removals);
-        self.event_log.note(config_source::note(&reload, before));
-        reload
-    }
-
-    fn take_over_file(&mut self, confirms_removals: bool) -> Result<view::Reload, Refused> {
-        let config = self.config_source.read()?;
-        let running = self.appliance.config();
-        if running.admin.confirm_removals
-            && !confirms_removals
-            && let Some(removals) = Removals::between(running, &config)
-        {
-            return Err(Refused::RemovalsUnconfirmed(removals));
-        }
-        if self.appliance.state().is_in_force(&config) {
-            // Settings that wait for the next start are told again.
-            let changes = config_diff::changes(running, &config);
-            self.config_source.mark_loaded();
-            return Ok(self.reloaded(&changes, self.warn()));
-        }
-        // After a reload the names of the two latest configurations are known: frames decided by older ones are read now.
-        self.drain_taps();
-        let now = self.now();
-        let changes = self.appliance.reload(config, now);
-        self.tell_addresses();
-        let refusals = self.tell_vlans();
-        self.config_source.mark_loaded();
-        let dropped = self.operator_state.reconcile(self.appliance.state().services());
-        if !dropped.is_empty() {
-            self.note_all(dropped.iter().map(operator::dropped));
-            self.state_keeper.keep(|| self.operator_state.encode(), now);
-        }
-        if let Some(probes) = &mut self.probes {
-            let update = probes.configure(&self.appliance, now);
-            self.apply(update);
-        }
-        for change in &changes {
-            tracing::info!("reload: {change}");
-        }
-        let warnings = self.warn().into_iter().chain(refusals).collect();
-        Ok(self.reloaded(&changes, warnings))
-    }
-
-    fn reloaded(&self, changes: &[config_diff::Change], warnings: Vec<String>) -> view::Reload {
-        view::Reload {
-            config_path: self.config_source.path().display().to_string(),
-            configuration_generation: self.appliance.state().configuration_generation(),
-            changes: changes.iter().map(view::Change::from).collect(),
-            warnings,
-        }
-    }
-
     /// Tells the ports' devices the VLANs of the networks; logs what they refuse, and returns it.
     fn tell_vlans(&self) -> Vec<String> {
         let config = self.appliance.config();
@@ -583,6 +526,7 @@ impl<P: Ports> Supervisor<P> {
             vips: views::vips(appliance),
             announcements: self.announcements.states(self.now()),
             drain: self.drain_state(),
+            endpoints_files: self.endpoints_files.view(),
             operator_settings: views::operator_settings(&self.operator_state, &self.state_keeper),
         };
         status.with_condition()

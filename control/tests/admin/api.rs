@@ -9,7 +9,7 @@ use guideway::api::admin::client::ClientError;
 use guideway::api::admin::routes;
 use guideway::api::admin::server::Server;
 use guideway::api::view::{BackendList, Drops, ErrorView, VipList, WeightSource};
-use guideway_model::config::{NamedFile, Sources};
+use guideway_model::config::{FileKind, NamedFile, Sources};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
@@ -250,6 +250,7 @@ fn a_configuration_is_planned_with_the_files_that_it_names() {
     let ClientError::Refused(refused) = plan(&sources).unwrap_err() else { panic!("the seed is missing") };
     assert_eq!(refused.error, "wrong_configuration");
     sources.named.push(NamedFile {
+        kind: FileKind::Seed,
         named_in: 0,
         path: "seed".to_owned(),
         name: "/etc/seed".to_owned(),

@@ -5,6 +5,7 @@
 mod backends_taken_out;
 mod connections;
 mod devices;
+mod endpoints_files;
 mod networks;
 mod networks_reloaded;
 mod operator;

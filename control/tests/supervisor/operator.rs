@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use guideway::api::request::{Refused, Reply, Request};
 use guideway::api::view::{self, EventKind};
+use guideway::config_file;
 use guideway::health::probe::{ProbeResult, WeightReport};
 use guideway::health::scheduler::ProbeReport;
 use guideway::health::state::CheckId;
@@ -212,7 +213,8 @@ pub(crate) fn run_on<P: Ports<Frame = Mbuf>, T: Future<Output = ()>>(
     let config_path =
         std::env::temp_dir().join(format!("guideway-supervisor-{name}-{}.toml", std::process::id()));
     std::fs::write(&config_path, config_text).unwrap();
-    let config = Config::parse("guideway.toml", config_text).unwrap_or_else(|errors| panic!("{errors}"));
+    let sources = config_file::read(&config_path).unwrap();
+    let config = Config::parse_sources(&sources).unwrap_or_else(|errors| panic!("{errors}"));
     let shared = Shared::new(&config, [1, 2, 3, 4], &[]).unwrap();
     let nic = Nic { mac: MacAddress(OWN_MAC), offloads_udp_checksum: false };
     let (mut assembly, seeds) =
@@ -248,7 +250,8 @@ pub(crate) fn run_on<P: Ports<Frame = Mbuf>, T: Future<Output = ()>>(
             config_path: config_path.clone(),
             worker_rests: Arc::clone(&worker_rests),
         };
-        let process = Process { config_path: config_path.clone(), guard: None, log: None };
+        let process =
+            Process { config_path: config_path.clone(), sources: Some(sources), guard: None, log: None };
         let control = async { tokio::join!(assembly.run(ports, process), test(operator)).0 };
         control_thread(control).unwrap()
     });

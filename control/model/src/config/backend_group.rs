@@ -9,7 +9,7 @@ use super::names::{Names, Scope};
 use super::network::MacAddress;
 use super::report::{Report, Span};
 use super::written::choice::{Chosen, Delivery};
-use super::written::field::{Field, Optional};
+use super::written::field::{Field, Optional, elements};
 use super::written::file::{BackendGroupFile, EndpointFile, NetworkFile};
 
 /// Endpoints to which packets are delivered in the same way.
@@ -25,17 +25,20 @@ pub struct BackendGroup {
     pub mtu: u16,
     /// Endpoints, in the order of the file; possibly none.
     pub endpoints: Vec<Endpoint>,
+    /// Path of the file that the endpoints are from; [`None`] if they are in the configuration.
+    pub endpoints_file: Option<String>,
 }
 
 impl BackendGroup {
     pub(super) fn parse(file: &BackendGroupFile, scope: &Scope<'_>, report: &mut Report) -> Option<Self> {
         let network = scope.networks.resolve(&file.network, report);
         let delivery = file.delivery_mode(report);
-        let endpoints = file.endpoints.get()?;
+        let endpoints = file.endpoints.as_ref()?.get()?;
         Names::new(endpoints, report);
         file.check_addresses(report);
         Some(Self {
             name: file.name.get()?.0.clone(),
+            endpoints_file: file.endpoints_file.written().map(|path| path.0.clone()),
             delivery: delivery?,
             network: network?,
             mtu: file.path_mtu(scope)?,
@@ -61,7 +64,7 @@ impl Endpoint {
 impl BackendGroupFile {
     /// Endpoints that could be read.
     pub(super) fn endpoints(&self) -> impl Iterator<Item = &EndpointFile> {
-        self.endpoints.get().into_iter().flatten().filter_map(Field::get)
+        elements(&self.endpoints).iter().filter_map(Field::get)
     }
 
     /// Path MTU to the endpoints, in bytes: the group's own, else the network's.

@@ -6,6 +6,8 @@ pub const MAX_FILE_BYTES: usize = 128 << 20;
 pub(super) const MAX_INCLUDES: usize = 64;
 /// Largest number of files that the patterns of `include` match together.
 pub const MAX_INCLUDED_FILES: usize = 4_096;
+/// Largest size of a file of endpoints, in bytes: 4 KiB for each of as many as a group may have.
+pub const MAX_ENDPOINTS_FILE_BYTES: usize = 4 << 20;
 /// Largest size of a file that holds a seed, in bytes: its digits, with room for spaces around them.
 pub const MAX_SEED_FILE_BYTES: usize = 1_024;
 /// Largest number of forwarding rules.

@@ -1,10 +1,12 @@
 //! Mentions of other files in the text of a configuration file, for whoever is to read them.
 
+use std::collections::BTreeSet;
+
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// Keys that name files.
-const KEYS: [&str; 2] = ["include", "seed_file"];
+const KEYS: [&str; 3] = ["include", "seed_file", "endpoints_file"];
 
 /// Files that one file of a configuration names, as their paths are written there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,6 +15,8 @@ pub struct Mentions {
     pub include: Vec<String>,
     /// File that holds the seed.
     pub seed_file: Option<String>,
+    /// Files of endpoints, each once.
+    pub endpoints_files: BTreeSet<String>,
 }
 
 impl Mentions {
@@ -25,9 +29,14 @@ impl Mentions {
         let Ok(document) = DeTable::parse(text) else { return Self::default() };
         let document = document.get_ref();
         let include = document.get("include").and_then(|include| include.get_ref().as_array());
+        let groups = document.get("backend_group").and_then(|groups| groups.get_ref().as_array()).into_iter();
         let patterns = include.into_iter().flat_map(|include| include.iter());
         Self {
             include: patterns.filter_map(|pattern| Some(pattern.get_ref().as_str()?.to_owned())).collect(),
+            endpoints_files: groups
+                .flat_map(|groups| groups.iter())
+                .filter_map(|group| path(group, "endpoints_file"))
+                .collect(),
             seed_file: document.get("fleet").and_then(|fleet| path(fleet, "seed_file")),
         }
     }

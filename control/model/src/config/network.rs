@@ -212,7 +212,7 @@ impl Fleet {
             return None;
         }
         let NamedPath(path) = seed_file.get()?;
-        let Some(found) = sources.named(seed_file.span().start, path) else {
+        let Some(found) = sources.seed_file(seed_file.span().start, path) else {
             let help = "read the configuration from a file of the same machine, or write the `seed` itself";
             report.error(seed_file.span(), format!("`{path}` did not come with the configuration"), help);
             return None;

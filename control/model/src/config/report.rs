@@ -183,6 +183,11 @@ impl Report {
         self.problems.push(Problem { span: span.clone(), message, help: help.into(), related });
     }
 
+    /// Span and message of the error that was reported first.
+    pub(super) fn first(&self) -> Option<(&Span, &str)> {
+        self.problems.first().map(|problem| (&problem.span, &*problem.message))
+    }
+
     /// True if further errors are only counted.
     pub(super) fn is_full(&self) -> bool {
         self.problems.len() == LIMIT

@@ -42,9 +42,21 @@ pub struct IncludedFile {
     pub text: Result<String, String>,
 }
 
+/// Content of a file that a key names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileKind {
+    /// Seed of the fleet.
+    Seed,
+    /// Endpoints of a backend group.
+    Endpoints,
+}
+
 /// File that a key of the configuration names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamedFile {
+    /// Content of the file.
+    pub kind: FileKind,
     /// Index of the file that names it: 0 is the main file, and those that are included follow.
     pub named_in: usize,
     /// Path as it is written there.
@@ -88,21 +100,35 @@ impl Sources {
         std::iter::once((&*self.main.name, &*self.main.text)).chain(readable)
     }
 
+    /// Files of endpoints, to put other texts into them.
+    pub fn endpoints_files_mut(&mut self) -> impl Iterator<Item = &mut NamedFile> {
+        self.named.iter_mut().filter(|file| file.kind == FileKind::Endpoints)
+    }
+
     /// Texts that errors can be about, in the order in which spans count their bytes.
     pub(super) fn texts(&self) -> Vec<Text<'_>> {
-        self.files().map(|(name, text)| Text { name, text }).collect()
+        let endpoints =
+            self.endpoints_files().filter_map(|file| Some((&*file.name, &**file.text.as_ref().ok()?)));
+        self.files().chain(endpoints).map(|(name, text)| Text { name, text }).collect()
+    }
+
+    /// Files of endpoints.
+    pub fn endpoints_files(&self) -> impl Iterator<Item = &NamedFile> {
+        self.named.iter().filter(|file| file.kind == FileKind::Endpoints)
     }
 
     /// Number of bytes of all files.
     pub(super) fn bytes(&self) -> usize {
         let named = self.named.iter().filter_map(|file| file.text.as_ref().ok());
-        self.texts().iter().map(|source| source.text.len()).chain(named.map(String::len)).sum()
+        self.files().map(|(_, text)| text.len()).chain(named.map(String::len)).sum()
     }
 
-    /// File that a key names whose value begins at this byte.
-    pub(super) fn named(&self, byte: usize, path: &str) -> Option<&NamedFile> {
+    /// File of the seed whose path is written at this byte.
+    pub(super) fn seed_file(&self, byte: usize, path: &str) -> Option<&NamedFile> {
         let named_in = Bases::of(&self.texts()).index(byte);
-        self.named.iter().find(|file| file.named_in == named_in && file.path == path)
+        let is_it =
+            |file: &NamedFile| (file.kind, file.named_in, &*file.path) == (FileKind::Seed, named_in, path);
+        self.named.iter().find(|file| is_it(file))
     }
 }
 

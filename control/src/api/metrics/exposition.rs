@@ -96,6 +96,20 @@ fn process(families: &mut Families<'_>, status: &Status) -> fmt::Result {
         "Lines of the log that were lost, because nobody read standard error in time.",
         status.log_lines_lost,
     )?;
+    let files = status.endpoints_files.iter().flat_map(|file| {
+        let labels = |group: &String| [("backend_group", group.clone()), ("path", file.path.clone())];
+        file.backend_groups.iter().map(move |group| (labels(group), file))
+    });
+    families.gauges(
+        "endpoints_file_failed",
+        "1 if the file of the group's endpoints is gone, damaged or empty, so that its last good answer holds.",
+        files.clone().map(|(labels, file)| (labels, u64::from(file.last_error.is_some()))),
+    )?;
+    families.gauges(
+        "endpoints_file_loaded_timestamp_seconds",
+        "Time at which the group's endpoints in force were read from their file, in seconds since 1970.",
+        files.map(|(labels, file)| (labels, file.loaded_at_unix_sec)),
+    )?;
     families.gauge("draining", "1 if the appliance is drained.", u64::from(status.drain.is_some()))
 }
 

@@ -26,6 +26,10 @@ fn reasons(status: &Status) -> Vec<String> {
     if status.unresolved_neighbors > 0 {
         reasons.push(format!("{} next hops are unresolved", status.unresolved_neighbors));
     }
+    let failed = status.endpoints_files.iter().filter(|file| file.last_error.is_some());
+    reasons.extend(failed.map(|file| {
+        format!("endpoints of group {} are as last read: their file fails", file.backend_groups.join(", "))
+    }));
     if status.operator_settings.last_error.is_some() {
         reasons.push("drains and weights set by hand are not kept".to_owned());
     }
@@ -69,7 +73,7 @@ fn unusable(port: &Port) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::view::Worker;
+    use crate::api::view::{EndpointsFile, Worker};
 
     fn service(name: &str, backends: u32, healthy: u32, eligible: u32) -> Service {
         Service {
@@ -107,6 +111,7 @@ mod tests {
             vips: Vec::new(),
             announcements: Vec::new(),
             drain: None,
+            endpoints_files: Vec::new(),
             operator_settings: crate::api::view::OperatorSettings::default(),
         }
     }
@@ -126,6 +131,12 @@ mod tests {
             service("d", 2, 2, 0),
         ]);
         all.unresolved_neighbors = 4;
+        all.endpoints_files = vec![EndpointsFile {
+            path: "/run/web.json".to_owned(),
+            backend_groups: vec!["web".to_owned()],
+            loaded_at_unix_sec: 0,
+            last_error: Some("it has no target".to_owned()),
+        }];
         all.ports = vec![Port { name: "lan".to_owned(), ..Port::default() }];
         all.workers = vec![Worker {
             number: 1,
@@ -148,12 +159,13 @@ mod tests {
                 "port lan has no link",
                 "service a has 2 of 3 backends healthy",
                 "4 next hops are unresolved",
+                "endpoints of group web are as last read: their file fails",
             ]
         );
         assert_eq!(
             condition.line(),
             "DEGRADED: no backend of service b is healthy; no backend of service c has ever been healthy; \
-             nobody serves service d; worker 1 has stalled; and 3 more"
+             nobody serves service d; worker 1 has stalled; and 4 more"
         );
     }
 }

@@ -67,6 +67,10 @@ pub enum EventKind {
     Reloaded,
     /// The configuration file is wrong or unreadable; nothing has changed.
     ReloadRefused,
+    /// A file of endpoints has changed, or is right again.
+    EndpointsFileRead,
+    /// A file of endpoints is gone, damaged or empty; its last good answer holds.
+    EndpointsFileFailed,
     /// A worker does not poll.
     WorkerStalled,
     /// A worker polls again.
@@ -109,7 +113,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All kinds of events.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 38] = [
         Self::BackendHealthy,
         Self::BackendUnhealthy,
         Self::WeightChanged,
@@ -127,6 +131,8 @@ impl EventKind {
         Self::CaptureStarted,
         Self::Reloaded,
         Self::ReloadRefused,
+        Self::EndpointsFileRead,
+        Self::EndpointsFileFailed,
         Self::WorkerStalled,
         Self::WorkerResumed,
         Self::LoadUneven,
@@ -168,6 +174,8 @@ impl EventKind {
             Self::CaptureStarted => "capture_started",
             Self::Reloaded => "reloaded",
             Self::ReloadRefused => "reload_refused",
+            Self::EndpointsFileRead => "endpoints_file_read",
+            Self::EndpointsFileFailed => "endpoints_file_failed",
             Self::WorkerStalled => "worker_stalled",
             Self::WorkerResumed => "worker_resumed",
             Self::LoadUneven => "load_uneven",

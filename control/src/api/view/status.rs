@@ -51,8 +51,24 @@ pub struct Status {
     pub announcements: Vec<Announcement>,
     /// State of the drain; `null` while the appliance serves.
     pub drain: Option<Drain>,
+    /// Files that backend groups have their endpoints from.
+    #[serde(default)]
+    pub endpoints_files: Vec<EndpointsFile>,
     /// Drains and weights that operators have set by hand.
     pub operator_settings: OperatorSettings,
+}
+
+/// File that backend groups have their endpoints from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointsFile {
+    /// Path of the file.
+    pub path: String,
+    /// Backend groups whose endpoints it has.
+    pub backend_groups: Vec<String>,
+    /// Time at which the endpoints in force were read, in seconds since 1970.
+    pub loaded_at_unix_sec: u64,
+    /// Fault of the file, for which its last good answer holds; `null` while it is right.
+    pub last_error: Option<String>,
 }
 
 /// State of a port.

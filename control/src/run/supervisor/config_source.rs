@@ -1,10 +1,12 @@
 //! The configuration file of the running appliance: read again at a reload, whole or not at all.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use guideway_model::config::Config;
+use guideway_model::config::{Config, Sources};
 
+use super::endpoints_files::keep_last_good;
 use super::event_log::Note;
 use crate::api::request::Refused;
 use crate::api::view::{self, EventKind};
@@ -15,20 +17,43 @@ use crate::config_file;
 pub(super) struct ConfigSource {
     path: PathBuf,
     loaded_at: SystemTime,
+    /// Texts in force, where files of endpoints are watched.
+    sources: Option<Arc<Sources>>,
+}
+
+/// A configuration that has been read.
+pub(super) struct Loaded {
+    pub(super) config: Config,
+    /// Texts of the configuration, where it has files of endpoints.
+    pub(super) sources: Option<Arc<Sources>>,
+    /// Faults of files of endpoints, whose last good answer is taken; none of those that are right.
+    pub(super) faults: Vec<(String, Option<String>)>,
 }
 
 impl ConfigSource {
-    /// A file that has just been read.
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, loaded_at: SystemTime::now() }
+    /// A file that has just been read, with the texts of a configuration that has files of endpoints.
+    pub(super) fn new(path: PathBuf, sources: Option<Sources>) -> Self {
+        Self { path, loaded_at: SystemTime::now(), sources: sources.and_then(watched) }
     }
 
     /// Reads the file.
-    pub(super) fn read(&self) -> Result<Config, Refused> {
+    pub(super) fn read(&self) -> Result<Loaded, Refused> {
         let path = &self.path;
-        let sources = config_file::read(path)
+        let mut sources = config_file::read(path)
             .map_err(|error| Refused::ConfigUnreadable { path: path.clone(), error })?;
-        Config::parse_to_run(&sources).map_err(Refused::Config)
+        let faults = keep_last_good(&mut sources, self.sources.as_deref());
+        let config = Config::parse_to_run(&sources).map_err(Refused::Config)?;
+        Ok(Loaded { config, sources: watched(sources), faults })
+    }
+
+    /// Texts in force, where files of endpoints are watched.
+    pub(super) const fn sources(&self) -> Option<&Arc<Sources>> {
+        self.sources.as_ref()
+    }
+
+    /// Takes note of the texts that are in force now.
+    pub(super) fn set_sources(&mut self, sources: Option<Arc<Sources>>) {
+        self.sources = sources;
     }
 
     /// Notes that what was read is in force.
@@ -77,4 +102,10 @@ pub(super) fn note(reload: &Result<view::Reload, Refused>, before: u64) -> Note 
             Note::new(EventKind::ReloadRefused, text)
         }
     }
+}
+
+/// The texts of a configuration that has files of endpoints; of any other, nobody needs them again.
+fn watched(sources: Sources) -> Option<Arc<Sources>> {
+    let is_watched = sources.endpoints_files().next().is_some();
+    is_watched.then(|| Arc::new(sources))
 }

@@ -76,6 +76,7 @@ impl Note {
             | EventKind::PortRemoved => tracing::Level::ERROR,
             EventKind::BackendUnhealthy
             | EventKind::AnnouncementFailed
+            | EventKind::EndpointsFileFailed
             | EventKind::OperatorSettingDropped
             | EventKind::OperatorStateFailed
             | EventKind::WeightsInvalid

@@ -21,6 +21,16 @@ pub(in crate::config) struct Field<T> {
 }
 
 impl<T> Field<T> {
+    /// Field that is not read from TOML: a value, or [`None`] if it was wrong, which has been reported.
+    pub(in crate::config) const fn new(value: Option<T>, span: Span) -> Self {
+        Self { value, span }
+    }
+
+    /// Value, to complete it; [`None`] if it was wrong or missing.
+    pub(in crate::config) fn get_mut(&mut self) -> Option<&mut T> {
+        self.value.as_mut()
+    }
+
     /// Value; [`None`] if it was wrong or missing, which has been reported.
     pub(in crate::config) fn get(&self) -> Option<&T> {
         self.value.as_ref()

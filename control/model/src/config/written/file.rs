@@ -361,7 +361,10 @@ tables! {
         mtu: Option<Field<Integer<MIN_MTU, MAX_MTU>>>,
         /// Endpoints of the group; an empty list is allowed.
         #[schemars(length(max = MAX_ENDPOINTS_OF_A_GROUP))]
-        endpoints: Field<List<EndpointFile>>,
+        endpoints: Option<Field<List<EndpointFile>>>,
+        /// Path of a file that has the endpoints, in place of `endpoints`, and is watched: JSON in the form of Prometheus's
+        /// file_sd. One that is relative begins beside the configuration.
+        endpoints_file: Option<Field<NamedPath>>,
     }
 
     /// A machine that receives packets.

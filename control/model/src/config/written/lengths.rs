@@ -26,8 +26,8 @@ pub(in crate::config) fn check(file: &ConfigFile, report: &mut Report) -> bool {
         within &= limit("backend groups of one service", members, 2 * MAX_MEMBERS_OF_A_KIND, report);
     }
     for group in elements(&file.backend_group).iter().filter_map(Field::get) {
-        let endpoints = group.endpoints.get().map_or(&[][..], Vec::as_slice);
-        within &= limit("endpoints of one group", endpoints, MAX_ENDPOINTS_OF_A_GROUP, report);
+        within &=
+            limit("endpoints of one group", elements(&group.endpoints), MAX_ENDPOINTS_OF_A_GROUP, report);
     }
     within
 }
