@@ -96,7 +96,7 @@ impl From<StartError> for LiveError {
     }
 }
 
-/// Runs an appliance until it is told to stop; a reload reads the configuration again from `path`.
+/// Runs an appliance until it is told to stop; its configuration was read from `sources`, and a reload reads it again from `path`.
 ///
 /// # Errors
 /// [`LiveError`] where it cannot start, or a worker fails.
