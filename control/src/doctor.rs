@@ -31,6 +31,7 @@ mod memory;
 mod numa;
 mod queues;
 pub mod report;
+mod secrets;
 pub mod text;
 mod virtual_function;
 

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::finding::Diagnosis;
 use super::mask;
+use super::secrets::Redacted;
 use super::text::text;
 use crate::api::admin::client::{Client, ClientError};
 
@@ -70,9 +71,6 @@ const LOG_WORDS: [&str; 12] = [
 
 /// Lines of a log that are kept: the last ones.
 const LOG_LINES: usize = 500;
-
-/// Keys of the configuration whose values are left out in any case.
-const SECRET_KEYS: [&str; 1] = ["seed"];
 
 /// Inputs of a report beside the machine's files.
 #[derive(Debug)]
@@ -154,13 +152,13 @@ pub fn write(
     for (name, answer) in &inputs.answers {
         report.answer(&format!("running appliance: {name}"), answer.clone());
     }
-    report.answer(
-        "configuration",
-        inputs.config.as_ref().map(|config| without_secrets(config)).map_err(Clone::clone),
-    );
+    let config = inputs.config.as_ref().map(|config| Redacted::new(config));
+    report
+        .answer("configuration", config.as_ref().map(|config| config.text.clone()).map_err(|e| (*e).clone()));
     report
         .answer("log of the appliance", inputs.log.as_ref().map(|log| last_lines(log)).map_err(Clone::clone));
-    if is_masked { mask::addresses(&report.text) } else { report.text }
+    let text = config.map_or_else(|_| report.text.clone(), |config| config.clear(&report.text));
+    if is_masked { mask::addresses(&text) } else { text }
 }
 
 /// Text of a report, section by section.
@@ -237,15 +235,6 @@ fn last_lines(log: &str) -> String {
     lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
 }
 
-/// Configuration without the values of keys that nobody else is to know.
-fn without_secrets(config: &str) -> String {
-    let line = |line: &str| match line.split_once('=') {
-        Some((key, _)) if SECRET_KEYS.contains(&key.trim()) => format!("{key}= \"(left out)\""),
-        _ => line.to_owned(),
-    };
-    config.lines().map(line).collect::<Vec<_>>().join("\n")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -270,9 +259,9 @@ mod tests {
         };
         let inputs = Inputs {
             diagnosis: &diagnose(&tree.facts()),
-            config: Ok(format!("[fleet]\nseed = \"0011\"\n{}", tree.config)),
+            config: Ok(format!("[fleet]\nseed = \"0011aabbcc\"\n{}", tree.config)),
             answers: vec![("status", Ok("{\"mac\": \"02:00:00:00:00:01\"}".to_owned()))],
-            log: Ok("EAL: Probe PCI driver: net_iavf (8086:1889) device: 0000:3b:02.0".to_owned()),
+            log: Ok("EAL: Probe PCI driver: net_iavf (8086:1889) device: 0000:3b:02.0\n0011aabbcc".to_owned()),
             dpdk: "22.11".to_owned(),
         };
         write(tree.root(), run, &inputs, is_masked)
