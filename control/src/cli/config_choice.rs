@@ -74,7 +74,7 @@ pub(super) fn parsed(name: &str, text: &str, color: bool) -> Result<Config, Exit
 }
 
 /// Reads standard input, one byte more than a configuration may have at most, so that a longer one is refused.
-fn standard_input() -> io::Result<String> {
+pub(super) fn standard_input() -> io::Result<String> {
     let mut bytes = Vec::new();
     io::stdin().lock().take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > MAX_FILE_BYTES {

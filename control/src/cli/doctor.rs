@@ -1,24 +1,24 @@
 //! `guideway doctor`: what is wrong with this machine and its configuration, and which command mends it?
 
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args as Arguments;
-use guideway::api::admin::client::Client;
 use guideway::config_file;
 use guideway::doctor::backend::{self, NotLooked};
 use guideway::doctor::diagnose;
 use guideway::doctor::facts::Facts;
 use guideway::doctor::finding::Diagnosis;
-use guideway::doctor::report::{self, Inputs};
+use guideway::doctor::report::{self, Inputs, MAX_LOG_BYTES};
 use guideway::doctor::text::text;
 
+use super::config_choice::{parsed, standard_input};
 use super::{Exit, Output};
 
 #[derive(Arguments)]
 pub(super) struct Args {
-    /// Configuration file that the machine is looked at for.
+    /// Configuration file that the machine is looked at for; `-` is standard input.
     #[arg(long, value_name = "FILE", default_value = super::config_choice::DEFAULT_CONFIG)]
     config: PathBuf,
     /// Admin socket of the running appliance, if it is not that of the configuration.
@@ -33,7 +33,7 @@ pub(super) struct Args {
     /// Replaces addresses in the report by numbers.
     #[arg(long, requires = "report")]
     mask: bool,
-    /// Log of the appliance's start for the report; without it, the journal's of the unit `guideway`.
+    /// Log of the appliance's start for the report, its last 500 lines; without it, the journal's of the unit `guideway`.
     #[arg(long, value_name = "FILE", requires = "report")]
     log: Option<PathBuf>,
     /// Form of the result.
@@ -41,20 +41,32 @@ pub(super) struct Args {
     output: Output,
 }
 
-pub(super) fn run(args: &Args) -> Exit {
-    let facts = match super::wait_for(Facts::look(&args.config, args.socket.as_deref())) {
+/// Text of the configuration, or why it cannot be read, and the name that findings call it by.
+struct Read {
+    name: String,
+    text: io::Result<String>,
+}
+
+pub(super) fn run(args: &Args, color: bool) -> Exit {
+    let read = if args.config == Path::new("-") {
+        Read { name: "standard input".to_owned(), text: standard_input() }
+    } else {
+        Read { name: args.config.to_string_lossy().into_owned(), text: config_file::read(&args.config) }
+    };
+    let look = Facts::look(&read.name, read.text.as_deref(), args.socket.as_deref());
+    let facts = match super::wait_for(look) {
         Ok(facts) => facts,
         Err(exit) => return exit,
     };
     let diagnosis = match &args.backend {
         None => diagnose(&facts),
-        Some(name) => match diagnose_backend(&facts, name, args.output) {
+        Some(name) => match diagnose_backend(&facts, name, &read, args.output, color) {
             Ok(diagnosis) => diagnosis,
             Err(exit) => return exit,
         },
     };
     if let Some(path) = &args.report {
-        return report(args, path, &facts, &diagnosis);
+        return report(args, path, read.text, &facts, &diagnosis);
     }
     let printed = match args.output {
         Output::Table => super::print(&text(&diagnosis)),
@@ -67,7 +79,28 @@ pub(super) fn run(args: &Args) -> Exit {
 }
 
 /// Probes the backends of a name by hand.
-fn diagnose_backend(facts: &Facts, name: &str, output: Output) -> Result<Diagnosis, Exit> {
+fn diagnose_backend(
+    facts: &Facts,
+    name: &str,
+    read: &Read,
+    output: Output,
+    color: bool,
+) -> Result<Diagnosis, Exit> {
+    // A running appliance knows the backends; without one, the configuration alone does.
+    match &read.text {
+        _ if facts.config.is_some() => {}
+        Err(error) if facts.status.is_some() => {
+            complain!("warning: cannot read {}, and so no health check: {error}", read.name);
+        }
+        Ok(_) if facts.status.is_some() => {
+            complain!("warning: {} is wrong, and so no health check is known from it", read.name);
+        }
+        Err(error) => {
+            complain!("error: cannot read {}: {error}; `--config FILE` names another", read.name);
+            return Err(Exit::Usage);
+        }
+        Ok(text) => parsed(&read.name, text, color).map(drop)?,
+    }
     match super::wait_for(backend::look(facts, name))? {
         Ok(evidence) => Ok(Diagnosis::new(facts, evidence.iter().map(backend::verdict).collect())),
         Err(NotLooked::Appliance(error)) => Err(super::appliance::failed(&error, output)),
@@ -92,18 +125,23 @@ fn dpdk() -> String {
 }
 
 /// Writes a report of the machine into a new file.
-fn report(args: &Args, path: &Path, facts: &Facts, diagnosis: &Diagnosis) -> Exit {
+fn report(
+    args: &Args,
+    path: &Path,
+    config: io::Result<String>,
+    facts: &Facts,
+    diagnosis: &Diagnosis,
+) -> Exit {
     let said = |error: io::Error| error.to_string();
-    let answers = match super::wait_for(report::answers(&Client::new(&facts.socket))) {
+    let answers = match super::wait_for(report::answers(facts)) {
         Ok(answers) => answers,
         Err(exit) => return exit,
     };
     let log = match &args.log {
-        Some(log) => fs::read(log).map(|log| String::from_utf8_lossy(&log).into_owned()).map_err(said),
+        Some(log) => report::read_log(log, MAX_LOG_BYTES).map_err(said),
         None => report::run("journalctl", &["-u", "guideway", "-b", "-n", "500", "--no-pager", "-o", "cat"]),
     };
-    let config = config_file::read(&args.config).map_err(said);
-    let inputs = Inputs { diagnosis, config, answers, log, dpdk: dpdk() };
+    let inputs = Inputs { diagnosis, config: config.map_err(said), answers, log, dpdk: dpdk() };
     let text = report::write(Path::new("/"), report::run, &inputs, args.mask);
     if path == Path::new("-") {
         return super::print(&text);

@@ -4,12 +4,14 @@
 //! program that is not there, or a file that cannot be read, is said in its place.
 
 use std::fmt::Write;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde::Serialize;
 
+use super::facts::{AdminSocket, Facts};
 use super::finding::Diagnosis;
 use super::mask;
 use super::secrets::Redacted;
@@ -69,6 +71,9 @@ const LOG_WORDS: [&str; 12] = [
     "gve",
 ];
 
+/// Largest log that is read, in bytes; of a larger file, the end.
+pub const MAX_LOG_BYTES: u64 = 128 << 20;
+
 /// Lines of a log that are kept: the last ones.
 const LOG_LINES: usize = 500;
 
@@ -87,11 +92,36 @@ pub struct Inputs<'a> {
     pub dpdk: String,
 }
 
-/// Asks the running appliance for what a report shows of it.
-pub async fn answers(client: &Client) -> Vec<(&'static str, Result<String, String>)> {
+/// Reads the end of a log, of `limit` bytes at most.
+///
+/// # Errors
+/// The file cannot be read; one that has no end that could be gone to, as a pipe, is longer than the limit.
+pub fn read_log(path: &Path, limit: u64) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let metadata = file.metadata()?;
+    let mut bytes = Vec::new();
+    if metadata.is_file() {
+        file.seek(SeekFrom::Start(metadata.len().saturating_sub(limit)))?;
+        file.take(limit).read_to_end(&mut bytes)?;
+    } else {
+        file.take(limit + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > limit {
+            let message = format!("it is no regular file, and longer than {limit} bytes");
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+        }
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Asks the running appliance for what a report shows of it; one that has not answered once is asked no more.
+pub async fn answers(facts: &Facts) -> Vec<(&'static str, Result<String, String>)> {
+    let client = Client::new(&facts.socket);
     fn json<T: Serialize>(answer: Result<T, ClientError>) -> Result<String, String> {
         let view = answer.map_err(|error| error.to_string())?;
         serde_json::to_string_pretty(&view).map_err(|error| error.to_string())
+    }
+    if let AdminSocket::Silent(error) = &facts.admin_socket {
+        return ["status", "stats", "xstats", "drops"].map(|name| (name, Err(error.clone()))).into();
     }
     vec![
         ("status", json(client.status().await)),
@@ -286,6 +316,17 @@ mod tests {
             assert!(report.contains(part), "{part}\n{report}");
         }
         assert!(!report.contains("0000:00:00.0") && !report.contains("0011"), "{report}");
+    }
+
+    #[test]
+    fn of_a_long_log_the_end_is_read_and_an_endless_file_is_refused() {
+        let file = tempfile::NamedTempFile::new().expect("there is a directory for such");
+        fs::write(file.path(), "first\nlast\n").expect("it can be written");
+        assert_eq!(read_log(file.path(), 5).expect("it can be read"), "last\n");
+        assert_eq!(read_log(file.path(), 100).expect("it can be read"), "first\nlast\n");
+        let error = read_log(Path::new("/dev/zero"), 5).expect_err("it has no end");
+        assert_eq!(error.to_string(), "it is no regular file, and longer than 5 bytes");
+        assert_eq!(read_log(Path::new("/dev/null"), 5).expect("it is empty"), "");
     }
 
     #[test]
