@@ -153,7 +153,7 @@ pub(crate) fn run() -> Exit {
     match cli.verb {
         Verb::Run(args) => run::run(&args, color),
         Verb::Check(args) => check::run(&args, color),
-        Verb::Doctor(args) => doctor::run(&args),
+        Verb::Doctor(args) => doctor::run(&args, color),
         Verb::Replay(args) => replay::run(&args, color),
         Verb::Explain(args) => explain::run(&args, color),
         Verb::Ring(args) => ring::run(&args, color),

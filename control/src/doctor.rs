@@ -29,8 +29,10 @@ mod listeners;
 mod mask;
 mod memory;
 mod numa;
+mod program;
 mod queues;
 pub mod report;
+mod secrets;
 pub mod text;
 mod virtual_function;
 
@@ -41,8 +43,9 @@ use finding::{Diagnosis, Finding};
 type Check = (&'static str, fn(&Facts) -> Vec<Finding>);
 
 /// Table of every check, in the order in which a machine is set up.
-const CHECKS: [Check; 18] = [
+const CHECKS: [Check; 19] = [
     ("configuration", configuration::check),
+    ("program", program::check),
     ("capabilities", capabilities::check),
     ("iommu", iommu::check),
     ("driver_binding", driver_binding::check),

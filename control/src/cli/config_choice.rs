@@ -1,5 +1,6 @@
 //! Choice of the configuration that a verb goes by: a file, that of `run` unless another is named, or the embedded example.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -39,17 +40,21 @@ impl ConfigArgs {
     }
 }
 
-/// Reads the texts of a configuration, of a file or of standard input for `-`; what is wrong goes to standard error.
+/// Reads the texts of a configuration, of a file or of standard input for `-`, and tells its name.
+pub(super) fn try_read(path: &Path) -> (Cow<'_, str>, io::Result<Sources>) {
+    if path != Path::new("-") {
+        return (path.to_string_lossy(), config_file::read(path));
+    }
+    let name = "standard input";
+    let main = |text| Source { name: name.to_owned(), text };
+    // The files that it names are where the command is given.
+    let named = |text| config_file::with_named(main(text), Path::new(""));
+    (name.into(), config_file::text_of(io::stdin().lock()).map(named))
+}
+
+/// Reads the texts of a configuration like [`try_read`]; what is wrong goes to standard error.
 pub(super) fn read(path: &Path) -> Result<Sources, Exit> {
-    let (name, sources) = if path == Path::new("-") {
-        let name = "standard input";
-        let main = |text| Source { name: name.to_owned(), text };
-        // The files that it names are where the command is given.
-        let named = |text| config_file::with_named(main(text), Path::new(""));
-        (name.into(), config_file::text_of(io::stdin().lock()).map(named))
-    } else {
-        (path.to_string_lossy(), config_file::read(path))
-    };
+    let (name, sources) = try_read(path);
     sources.map_err(|error| {
         let help = if path == Path::new(DEFAULT_CONFIG) {
             ": `--config FILE` names another, and `--demo` goes by the embedded example"

@@ -1,25 +1,24 @@
 //! `guideway doctor`: what is wrong with this machine and its configuration, and which command mends it?
 
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args as Arguments;
-use guideway::api::admin::client::Client;
-use guideway::config_file;
 use guideway::doctor::backend::{self, NotLooked};
 use guideway::doctor::diagnose;
 use guideway::doctor::facts::Facts;
 use guideway::doctor::finding::Diagnosis;
-use guideway::doctor::report::{self, Inputs};
+use guideway::doctor::report::{self, Inputs, MAX_LOG_BYTES};
 use guideway::doctor::text::text;
 use guideway_model::config::Sources;
 
+use super::config_choice::{parsed, try_read};
 use super::{Exit, Output};
 
 #[derive(Arguments)]
 pub(super) struct Args {
-    /// Configuration file that the machine is looked at for.
+    /// Configuration file that the machine is looked at for; `-` is standard input.
     #[arg(long, value_name = "FILE", default_value = super::config_choice::DEFAULT_CONFIG)]
     config: PathBuf,
     /// Admin socket of the running appliance, if it is not that of the configuration.
@@ -34,7 +33,7 @@ pub(super) struct Args {
     /// Replaces addresses in the report by numbers.
     #[arg(long, requires = "report")]
     mask: bool,
-    /// Log of the appliance's start for the report; without it, the journal's of the unit `guideway`.
+    /// Log of the appliance's start for the report, its last 500 lines; without it, the journal's of the unit `guideway`.
     #[arg(long, value_name = "FILE", requires = "report")]
     log: Option<PathBuf>,
     /// Form of the result.
@@ -42,20 +41,29 @@ pub(super) struct Args {
     output: Output,
 }
 
-pub(super) fn run(args: &Args) -> Exit {
-    let facts = match super::wait_for(Facts::look(&args.config, args.socket.as_deref())) {
+/// Texts of the configuration, or why they cannot be read, and the name that findings call it by.
+struct Read {
+    name: String,
+    sources: io::Result<Sources>,
+}
+
+pub(super) fn run(args: &Args, color: bool) -> Exit {
+    let (name, sources) = try_read(&args.config);
+    let read = Read { name: name.into_owned(), sources };
+    let look = Facts::look(&read.name, read.sources.as_ref(), args.socket.as_deref());
+    let facts = match super::wait_for(look) {
         Ok(facts) => facts,
         Err(exit) => return exit,
     };
     let diagnosis = match &args.backend {
         None => diagnose(&facts),
-        Some(name) => match diagnose_backend(&facts, name, args.output) {
+        Some(name) => match diagnose_backend(&facts, name, &read, args.output, color) {
             Ok(diagnosis) => diagnosis,
             Err(exit) => return exit,
         },
     };
     if let Some(path) = &args.report {
-        return report(args, path, &facts, &diagnosis);
+        return report(args, path, read.sources, &facts, &diagnosis);
     }
     let printed = match args.output {
         Output::Table => super::print(&text(&diagnosis)),
@@ -68,7 +76,28 @@ pub(super) fn run(args: &Args) -> Exit {
 }
 
 /// Probes the backends of a name by hand.
-fn diagnose_backend(facts: &Facts, name: &str, output: Output) -> Result<Diagnosis, Exit> {
+fn diagnose_backend(
+    facts: &Facts,
+    name: &str,
+    read: &Read,
+    output: Output,
+    color: bool,
+) -> Result<Diagnosis, Exit> {
+    // A running appliance knows the backends; without one, the configuration alone does.
+    match &read.sources {
+        _ if facts.config.is_some() => {}
+        Err(error) if facts.status.is_some() => {
+            complain!("warning: cannot read {}, and so no health check: {error}", read.name);
+        }
+        Ok(_) if facts.status.is_some() => {
+            complain!("warning: {} is wrong, and so no health check is known from it", read.name);
+        }
+        Err(error) => {
+            complain!("error: cannot read {}: {error}; `--config FILE` names another", read.name);
+            return Err(Exit::Usage);
+        }
+        Ok(sources) => parsed(sources, color).map(drop)?,
+    }
     match super::wait_for(backend::look(facts, name))? {
         Ok(evidence) => Ok(Diagnosis::new(facts, evidence.iter().map(backend::verdict).collect())),
         Err(NotLooked::Appliance(error)) => Err(super::appliance::failed(&error, output)),
@@ -92,28 +121,24 @@ fn dpdk() -> String {
     "built without it".to_owned()
 }
 
-/// Texts of all files of a configuration, each included one under its name.
-fn listing(sources: &Sources) -> String {
-    let file = |(index, (name, text)): (usize, (&str, &str))| match index {
-        0 => text.to_owned(),
-        _ => format!("\n# included: {name}\n{text}"),
-    };
-    sources.files().enumerate().map(file).collect()
-}
-
 /// Writes a report of the machine into a new file.
-fn report(args: &Args, path: &Path, facts: &Facts, diagnosis: &Diagnosis) -> Exit {
+fn report(
+    args: &Args,
+    path: &Path,
+    config: io::Result<Sources>,
+    facts: &Facts,
+    diagnosis: &Diagnosis,
+) -> Exit {
     let said = |error: io::Error| error.to_string();
-    let answers = match super::wait_for(report::answers(&Client::new(&facts.socket))) {
+    let answers = match super::wait_for(report::answers(facts)) {
         Ok(answers) => answers,
         Err(exit) => return exit,
     };
     let log = match &args.log {
-        Some(log) => fs::read(log).map(|log| String::from_utf8_lossy(&log).into_owned()).map_err(said),
+        Some(log) => report::read_log(log, MAX_LOG_BYTES).map_err(said),
         None => report::run("journalctl", &["-u", "guideway", "-b", "-n", "500", "--no-pager", "-o", "cat"]),
     };
-    let config = config_file::read(&args.config).map(|sources| listing(&sources)).map_err(said);
-    let inputs = Inputs { diagnosis, config, answers, log, dpdk: dpdk() };
+    let inputs = Inputs { diagnosis, config: config.map_err(said), answers, log, dpdk: dpdk() };
     let text = report::write(Path::new("/"), report::run, &inputs, args.mask);
     if path == Path::new("-") {
         return super::print(&text);

@@ -1,7 +1,7 @@
 //! Check of addresses that the appliance and the kernel both have.
 
 use super::facts::Facts;
-use super::finding::Finding;
+use super::finding::{Finding, quoted};
 use crate::run::machine::shared_addresses;
 
 /// Addresses of ports, networks and rules on interfaces of the kernel.
@@ -12,7 +12,7 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
         return vec![Finding::ok("addresses", "the kernel has none of the appliance's")];
     }
     let warn = |(address, interface): (&std::net::IpAddr, &String), text: String| {
-        let remedy = format!("ip address del {address} dev {interface}");
+        let remedy = format!("ip address del {address} dev {}", quoted(interface));
         Finding::warning(address.to_string(), text).should_be("the appliance's alone", remedy)
     };
     let kernels = |text: &str| {

@@ -19,7 +19,7 @@ use guideway_dataplane::delivery::DeliveryMode;
 use guideway_model::config::{Config, HealthCheck, Probe};
 
 use super::facts::Facts;
-use super::finding::Finding;
+use super::finding::{Finding, quoted};
 use super::report::run;
 use crate::api::admin::client::{Client, ClientError};
 use crate::api::view::{Backend, ProbeAnswer, RuleProbe};
@@ -111,7 +111,7 @@ pub async fn look(facts: &Facts, name: &str) -> Result<Vec<Evidence>, NotLooked>
     let config = facts.config.as_ref();
     let mut evidence = Vec::new();
     let mut names = Vec::new();
-    if facts.is_running() {
+    if facts.status.is_some() {
         let client = Client::new(&facts.socket);
         let list = client.backend_list(None).await.map_err(NotLooked::Appliance)?;
         for backend in list.backends {
@@ -371,17 +371,21 @@ fn by_hand(evidence: &Evidence, address: IpAddr, port: u16) -> String {
         IpAddr::V6(address) => format!("[{address}]"),
     };
     let header = |request: &guideway_model::config::HttpRequest| {
-        request.host.as_ref().map_or_else(String::new, |name| format!("-H 'Host: {name}' "))
+        request
+            .host
+            .as_ref()
+            .map_or_else(String::new, |name| format!("-H {} ", quoted(&format!("Host: {name}"))))
     };
+    let url = |scheme: &str, path: &str| quoted(&format!("{scheme}://{host}:{port}{path}"));
     match evidence.check.as_ref().map(|check| &check.probe) {
         Some(Probe::Http(request)) => {
-            format!("curl -v {}http://{host}:{port}{}", header(request), request.path)
+            format!("curl -v {}{}", header(request), url("http", &request.path))
         }
         Some(Probe::Https(request)) => {
-            format!("curl -vk {}https://{host}:{port}{}", header(request), request.path)
+            format!("curl -vk {}{}", header(request), url("https", &request.path))
         }
         Some(Probe::Http2(request)) => {
-            format!("curl -vk --http2 {}https://{host}:{port}{}", header(request), request.path)
+            format!("curl -vk --http2 {}{}", header(request), url("https", &request.path))
         }
         Some(Probe::Ssl(_) | Probe::GrpcWithTls { .. }) => format!("openssl s_client -connect {host}:{port}"),
         Some(Probe::Udp { .. } | Probe::Dns(_)) => format!("ss -lun 'sport = :{port}'"),

@@ -3,7 +3,7 @@
 use guideway_model::config::Hook;
 
 use super::facts::Facts;
-use super::finding::Finding;
+use super::finding::{Finding, quoted};
 
 /// Answer of each hook.
 pub(super) fn check(facts: &Facts) -> Vec<Finding> {
@@ -20,13 +20,17 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
                 } else if error.contains("be in its group") {
                     "usermod -aG bird guideway".to_owned()
                 } else {
-                    format!("birdc -s {} show protocols {protocol}", socket.display())
+                    format!(
+                        "birdc -s {} show protocols {}",
+                        quoted(&socket.to_string_lossy()),
+                        quoted(protocol)
+                    )
                 };
                 Finding::fault(subject, error).should_be("a BIRD that answers and has the protocol", remedy)
             }
             (Err(error), Hook::Command(words)) => {
                 let program = words.first().map_or("", |word| word);
-                let remedy = format!("chmod +x {program}");
+                let remedy = format!("chmod +x {}", quoted(program));
                 Finding::fault(subject, error).should_be("a program that can be run", remedy)
             }
         }

@@ -11,6 +11,9 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     if facts.is_running() {
         return vec![Finding::ok("running appliance", "it has opened its ports and listeners")];
     }
+    if facts.config.is_none() {
+        return Vec::new();
+    }
     let missing = facts.missing_capabilities.iter().map(|missing| {
         Finding::fault("this process", missing.found())
             .should_be("root, or these capabilities", missing.remedy())

@@ -3,7 +3,7 @@
 use guideway_model::warnings::warnings;
 
 use super::facts::Facts;
-use super::finding::Finding;
+use super::finding::{Finding, quoted};
 use crate::health::demand::Excess;
 
 /// Errors of the file, or its warnings; the machine's own warnings are other checks.
@@ -27,7 +27,7 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     let other = facts.status.as_ref().filter(|status| status.config_path != facts.config_path);
     if let Some(status) = other {
         let found = format!("the running appliance has its configuration from {}", status.config_path);
-        let remedy = format!("guideway doctor --config {}", status.config_path);
+        let remedy = format!("guideway doctor --config {}", quoted(&status.config_path));
         findings.push(Finding::note(&facts.config_path, found).should_be("the same file", remedy));
     }
     findings

@@ -8,16 +8,17 @@ mod listening;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use guideway_engine::driver::MempoolOptions;
-use guideway_model::config::{Config, ConfigErrors, Hook, Transport};
+use guideway_model::config::{Config, ConfigErrors, Hook, Sources, Transport};
+use rustix::fs::Access;
 
 use crate::announce;
 use crate::api::admin::client::{Client, ClientError};
 use crate::api::view::Status;
-use crate::config_file;
 use crate::run::machine::capabilities::{Capabilities, MissingCapability, is_without_iommu};
 use crate::run::machine::cores::{Cores, NoCores, Usable};
 use crate::run::machine::huge_pages::{HugePages, NodeWithoutPages, nodes_without_pages};
@@ -34,7 +35,7 @@ pub use interrupt::Interrupt;
 pub struct Facts {
     /// Path of the configuration file.
     pub config_path: String,
-    /// Configuration; an empty one where the file is wrong.
+    /// Configuration; none where the file cannot be read or is wrong. One without ports has an error, and is here.
     pub config: Option<Config>,
     /// Errors of the configuration file.
     pub config_errors: Vec<ConfigFault>,
@@ -44,6 +45,10 @@ pub struct Facts {
     pub status: Option<Status>,
     /// State of the admin socket where no appliance answers on it.
     pub admin_socket: AdminSocket,
+    /// Fault for which the admin socket's folder cannot have one.
+    pub socket_folder_fault: Option<String>,
+    /// True if the program can drive ports: it is built with DPDK.
+    pub has_live_ports: bool,
     /// Command line of the kernel.
     pub kernel_command_line: String,
     /// Number of IOMMU groups.
@@ -64,6 +69,8 @@ pub struct Facts {
     pub topology: Topology,
     /// Cores that this process may use.
     pub usable: Usable,
+    /// Cores that the machine has, online or not; none where the kernel does not tell.
+    pub present: Vec<usize>,
     /// Cores that are online.
     pub online: Vec<usize>,
     /// Cores without the kernel's tick (`nohz_full=`).
@@ -127,6 +134,8 @@ pub enum AdminSocket {
     NotASocket,
     /// Socket that this process may not connect to.
     Forbidden,
+    /// Somebody has taken a connection, and does not answer: an appliance that hangs.
+    Silent(String),
     /// Somebody answers, and not as an appliance does.
     Stranger(String),
 }
@@ -141,9 +150,10 @@ pub struct Processor {
 }
 
 impl Facts {
-    /// Looks at this machine and at the appliance that listens on `socket`, or on that of the configuration.
-    pub async fn look(config_path: &Path, socket: Option<&Path>) -> Self {
-        let (config, errors) = read_config(config_path);
+    /// Looks at this machine and at the appliance that listens on `socket`, or on that of the configuration. `name` is the
+    /// path of the configuration, and `text` what it says, or why it cannot be read.
+    pub async fn look(name: &str, sources: Result<&Sources, &io::Error>, socket: Option<&Path>) -> Self {
+        let (config, errors) = read_config(name, sources);
         let default = guideway_model::config::Admin::DEFAULT_SOCKET;
         let configured = config.as_ref().map_or(Path::new(default), |config| &config.admin.socket);
         let socket = socket.unwrap_or(configured).to_owned();
@@ -155,9 +165,10 @@ impl Facts {
         }
         let root = Path::new("/");
         let mut facts = Self::of_files(root, config, status);
-        facts.config_path = config_path.to_string_lossy().into_owned();
+        facts.config_path = name.to_owned();
         facts.config_errors = errors;
         facts.admin_socket = admin_socket;
+        facts.socket_folder_fault = folder_fault(&socket);
         facts.socket = socket;
         facts.hooks = hooks;
         facts.addresses = Machine::look().addresses;
@@ -196,6 +207,8 @@ impl Facts {
                 is_amd: cpuinfo.contains("AuthenticAMD"),
                 is_virtual: cpuinfo.split_whitespace().any(|flag| flag == "hypervisor"),
             },
+            has_live_ports: cfg!(feature = "dpdk"),
+            present: cores_in("sys/devices/system/cpu/present"),
             online: cores_in("sys/devices/system/cpu/online"),
             nohz_full: cores_in("sys/devices/system/cpu/nohz_full"),
             governors: entries(sys.join("devices/system/cpu")).filter_map(governor).collect(),
@@ -227,6 +240,7 @@ impl Facts {
     /// Reads what depends on the configuration.
     fn read_for(&mut self, config: &Config, root: &Path) {
         let sys = root.join("sys");
+        self.socket.clone_from(&config.admin.socket);
         self.port_nodes =
             config.ports.iter().map(|port| self.topology.node_of_device(&port.device)).collect();
         self.functions = function::of_ports(config, &sys);
@@ -256,25 +270,29 @@ impl Facts {
         self.cores.as_ref().map_or(&[], |cores| &cores.workers)
     }
 
-    /// True if an appliance runs.
+    /// True if an appliance runs, though it may not answer: it has its cores, pages and listeners.
     pub fn is_running(&self) -> bool {
-        self.status.is_some()
+        self.status.is_some() || self.is_silent()
+    }
+
+    /// True if an appliance runs that does not answer.
+    pub fn is_silent(&self) -> bool {
+        matches!(self.admin_socket, AdminSocket::Silent(_))
     }
 }
 
-/// Configuration in a file, or all that is wrong with it.
-fn read_config(path: &Path) -> (Option<Config>, Vec<ConfigFault>) {
-    let place = path.to_string_lossy().into_owned();
-    let sources = match config_file::read(path) {
+/// Configuration of these texts, and all for which `run` refuses it. One that only lacks ports is looked at all the same.
+fn read_config(name: &str, sources: Result<&Sources, &io::Error>) -> (Option<Config>, Vec<ConfigFault>) {
+    let sources = match sources {
         Ok(sources) => sources,
         Err(error) => {
-            let help = "guideway doctor --config FILE".to_owned();
+            let (place, help) = (name.to_owned(), "guideway doctor --config FILE".to_owned());
             return (None, vec![ConfigFault { place, message: format!("cannot be read: {error}"), help }]);
         }
     };
-    match Config::parse_sources(&sources) {
+    match Config::parse_to_run(sources) {
         Ok(config) => (Some(config), Vec::new()),
-        Err(errors) => (None, faults(&errors)),
+        Err(errors) => (Config::parse_sources(sources).ok(), faults(&errors)),
     }
 }
 
@@ -302,8 +320,22 @@ async fn ask_appliance(socket: &Path) -> (Option<Status>, AdminSocket) {
             PermissionDenied => (None, AdminSocket::Forbidden),
             _ => (None, AdminSocket::Stranger(error.to_string())),
         },
+        Err(error @ ClientError::Late(_)) => (None, AdminSocket::Silent(error.to_string())),
         Err(error) => (None, AdminSocket::Stranger(error.to_string())),
     }
+}
+
+/// Fault for which nobody could make a socket in its folder, or the folder: that above it which is there is asked.
+fn folder_fault(socket: &Path) -> Option<String> {
+    let above = socket.ancestors().skip(1);
+    let mut above = above.map(|folder| if folder == Path::new("") { Path::new(".") } else { folder });
+    let folder = above.find(|folder| folder.exists())?;
+    let shown = folder.display();
+    if !folder.is_dir() {
+        return Some(format!("{shown} is no folder"));
+    }
+    let access = rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK);
+    access.err().map(|_| format!("this process may not write to {shown}"))
 }
 
 /// Hooks of the announcements, each once.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::facts::Facts;
+use super::facts::{AdminSocket, Facts};
 
 /// Weight of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -16,6 +16,20 @@ pub enum Level {
     Warning,
     /// The appliance does not start, or does not forward as it should.
     Fault,
+}
+
+/// State of the appliance, as far as its admin socket tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ApplianceState {
+    /// The appliance answers.
+    Running,
+    /// The appliance has taken a connection, and does not answer.
+    Silent,
+    /// Nobody listens.
+    Absent,
+    /// The socket cannot be asked, or is somebody else's.
+    Unknown,
 }
 
 /// Finding of one check about one subject.
@@ -42,6 +56,8 @@ pub struct Diagnosis {
     pub version: String,
     /// Path of the configuration file.
     pub config: String,
+    /// State of the appliance.
+    pub appliance: ApplianceState,
     /// Process of the running appliance; `null` where none answers.
     pub appliance_pid: Option<u32>,
     /// Number of faults.
@@ -102,6 +118,12 @@ impl Diagnosis {
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             config: facts.config_path.clone(),
+            appliance: match &facts.admin_socket {
+                _ if facts.status.is_some() => ApplianceState::Running,
+                AdminSocket::Silent(_) => ApplianceState::Silent,
+                AdminSocket::Free | AdminSocket::NotASocket => ApplianceState::Absent,
+                AdminSocket::Forbidden | AdminSocket::Stranger(_) => ApplianceState::Unknown,
+            },
             appliance_pid: facts.status.as_ref().map(|status| status.pid),
             faults: of(Level::Fault),
             warnings: of(Level::Warning),
@@ -130,13 +152,50 @@ pub(super) fn list(numbers: &[usize]) -> String {
     ranges.into_iter().map(text).collect::<Vec<_>>().join(",")
 }
 
+/// Names cores in a sentence: `core 3`, `cores 0-3,8`.
+pub(super) fn named_cores(numbers: &[usize]) -> String {
+    let noun = if numbers.len() == 1 { "core" } else { "cores" };
+    format!("{noun} {}", list(numbers))
+}
+
+/// Word of a command as a root's shell reads it: plain, in single quotes, or for control characters in bash's `$'…'`.
+pub(super) fn quoted(word: &str) -> String {
+    let is_plain = |letter: char| letter.is_alphanumeric() || "@%+=:,./-_".contains(letter);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    if !word.contains(char::is_control) {
+        return format!("'{}'", word.replace('\'', "'\\''"));
+    }
+    let escaped = |letter: char| match letter {
+        '\'' | '\\' => format!("\\{letter}"),
+        _ if letter.is_control() => format!("\\u{:04x}", u32::from(letter)),
+        _ => letter.to_string(),
+    };
+    format!("$'{}'", word.chars().map(escaped).collect::<String>())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    fn a_word_is_quoted_where_a_shell_would_read_more_than_a_word() {
+        for (word, shown) in [
+            ("/run/guideway/admin.sock", "/run/guideway/admin.sock"),
+            ("/run/a b;reboot", "'/run/a b;reboot'"),
+            ("it's", r"'it'\''s'"),
+            ("", "''"),
+            ("a\nb'\u{1b}", r"$'a\u000ab\'\u001b'"),
+        ] {
+            assert_eq!(quoted(word), shown);
+        }
+    }
+
+    #[test]
     fn numbers_are_listed_in_ranges() {
         assert_eq!(list(&[3, 1, 2, 8, 8, 10, 11]), "1-3,8,10-11");
         assert_eq!(list(&[]), "");
+        assert_eq!((named_cores(&[3]), named_cores(&[3, 2])), ("core 3".to_owned(), "cores 2-3".to_owned()));
     }
 }

@@ -3,7 +3,7 @@
 use guideway_model::config::Transport;
 
 use super::facts::Facts;
-use super::finding::Finding;
+use super::finding::{Finding, quoted};
 
 /// Devices whose frames the kernel sees too.
 const SHARED: [&str; 2] = ["net_af_packet", "net_pcap"];
@@ -51,7 +51,7 @@ fn reverse_path(facts: &Facts, config: &guideway_model::config::Config) -> Vec<F
         .map(|interface| {
             let key = format!("net.ipv4.conf.{interface}.rp_filter");
             let found = "1: answers to health checks that the kernel would send back by another interface are dropped";
-            let remedy = format!("sysctl -w {key}=2");
+            let remedy = format!("sysctl -w {}=2", quoted(&key));
             Finding::note(key, found).should_be("2 (loose), where the way back is another", remedy)
         })
         .collect()

@@ -1,7 +1,7 @@
 //! Check of the frequency of the workers' cores.
 
 use super::facts::Facts;
-use super::finding::{Finding, list};
+use super::finding::{Finding, named_cores};
 
 /// Governor that keeps a core at its highest frequency.
 const WANTED: &str = "performance";
@@ -21,8 +21,7 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
         return vec![Finding::ok("workers' cores", format!("governor `{WANTED}`"))];
     };
     let cores: Vec<usize> = slow.iter().map(|(core, _)| *core).collect();
-    let found =
-        format!("cores {} have the governor `{governor}`, which lowers their frequency", list(&cores));
+    let found = format!("the governor `{governor}` lowers the frequency of {}", named_cores(&cores));
     let names: Vec<String> = cores.iter().map(usize::to_string).collect();
     let remedy = format!(
         "for core in {}; do echo {WANTED} > /sys/devices/system/cpu/cpu$core/cpufreq/scaling_governor; done",

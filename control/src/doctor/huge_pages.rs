@@ -49,11 +49,12 @@ fn of_pool(facts: &Facts, pool: &MempoolOptions) -> Finding {
         return Finding::ok(subject, found);
     }
     let expected = format!(
-        "{} MiB free: {} frames of {} bytes take {} MiB",
+        "{} MiB free: {} MiB for {} frames of {} bytes, and about {} MiB for the devices' queues and DPDK's own lists",
         needed.div_ceil(1 << 20),
+        pool.bytes().div_ceil(1 << 20),
         pool.mbufs,
         pool.buffer_len(),
-        pool.bytes().div_ceil(1 << 20)
+        BESIDE_FRAMES >> 20
     );
     let small = of_node.iter().filter(|pages| pages.kibibytes == 2048);
     let reserved: u64 = small.map(|pages| pages.reserved).sum();

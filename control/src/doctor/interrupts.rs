@@ -1,7 +1,7 @@
 //! Check of interrupts: none comes to a worker's core.
 
 use super::facts::{Facts, Interrupt};
-use super::finding::{Finding, list};
+use super::finding::{Finding, list, named_cores};
 
 /// Interrupts that are named before the rest is counted.
 const NAMED: usize = 4;
@@ -20,9 +20,9 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     let mut named: Vec<String> =
         disturbing.iter().take(NAMED).map(|one| format!("{} ({})", one.number, one.name)).collect();
     if disturbing.len() > NAMED {
-        named.push(format!("{} more", disturbing.len() - NAMED));
+        named.push(format!("and {} more", disturbing.len() - NAMED));
     }
-    let found = format!("interrupts may come to {}: {}", list(workers), named.join(", "));
+    let found = format!("the kernel may send interrupts to {}: {}", named_cores(workers), named.join(", "));
     let others: Vec<usize> = facts.online.iter().copied().filter(|core| !workers.contains(core)).collect();
     if others.is_empty() {
         let finding = Finding::warning("workers' cores", found);
@@ -34,6 +34,10 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
         numbers.join(" "),
         list(&others)
     );
-    let expected = format!("cores {} alone (`irqaffinity=` at boot; without irqbalance)", list(&others));
+    let cores = list(&others);
+    let expected = format!(
+        "interrupts to {} only: `irqaffinity={cores}` at boot, and no irqbalance",
+        named_cores(&others)
+    );
     vec![Finding::warning("workers' cores", found).should_be(expected, remedy)]
 }

@@ -3,7 +3,7 @@
 use guideway_model::config::Port;
 
 use super::facts::{Facts, Interface};
-use super::finding::Finding;
+use super::finding::{Finding, quoted};
 use crate::api::view::{self, PortState};
 
 /// Link of each port: of the running appliance, or of the kernel's interface.
@@ -47,18 +47,18 @@ fn of_interface(port: &Port, name: &str, interface: Option<&Interface>, subject:
     let mut findings = Vec::new();
     if !interface.is_up {
         let finding = Finding::fault(subject, format!("the interface {name} is switched off"));
-        findings.push(finding.should_be("up", format!("ip link set {name} up")));
+        findings.push(finding.should_be("up", format!("ip link set {} up", quoted(name))));
     } else if !interface.has_carrier {
         let finding = Finding::fault(subject, format!("the interface {name} has no link"));
-        findings.push(
-            finding
-                .should_be("a link: look at the cable and its other end", format!("ip link show dev {name}")),
-        );
+        findings.push(finding.should_be(
+            "a link: look at the cable and its other end",
+            format!("ip link show dev {}", quoted(name)),
+        ));
     }
     if interface.mtu < u32::from(port.mtu) {
         let found =
             format!("the interface {name} has an MTU of {}, the port one of {}", interface.mtu, port.mtu);
-        let remedy = format!("ip link set {name} mtu {}", port.mtu);
+        let remedy = format!("ip link set {} mtu {}", quoted(name), port.mtu);
         findings.push(
             Finding::fault(subject, found).should_be("an interface that takes the port's packets", remedy),
         );

@@ -3,43 +3,63 @@
 use std::net::SocketAddr;
 
 use super::facts::{AdminSocket, Facts};
-use super::finding::Finding;
+use super::finding::{Finding, quoted};
 
 /// Admin socket and exporter of metrics. Those of a running appliance are its own.
 pub(super) fn check(facts: &Facts) -> Vec<Finding> {
-    let Some(config) = &facts.config else { return Vec::new() };
-    let socket = config.admin.socket.display();
-    let subject = format!("admin socket {socket}");
-    if facts.is_running() {
-        return vec![Finding::ok(subject, "the running appliance answers")];
+    let mut findings = Vec::new();
+    if facts.config.is_some() || facts.admin_socket != AdminSocket::Free {
+        findings.push(admin_socket(facts));
     }
-    let admin = match &facts.admin_socket {
-        AdminSocket::Free => Finding::ok(subject, "free"),
-        AdminSocket::NotASocket => Finding::fault(subject, "it is there already and is no socket")
+    if let Some(config) = facts.config.as_ref().filter(|_| !facts.is_running()) {
+        findings.push(metrics(facts, config.metrics.listen));
+    }
+    findings
+}
+
+/// Admin socket that was asked: that of the command line, or of the configuration.
+fn admin_socket(facts: &Facts) -> Finding {
+    let subject = format!("admin socket {}", facts.socket.display());
+    let socket = quoted(&facts.socket.to_string_lossy());
+    if facts.status.is_some() {
+        return Finding::ok(subject, "the running appliance answers");
+    }
+    match (&facts.admin_socket, &facts.socket_folder_fault) {
+        (AdminSocket::Free, None) => Finding::ok(subject, "nobody listens on it"),
+        (AdminSocket::Free, Some(fault)) => {
+            let expected = "root, or a folder that this process may write to (`RuntimeDirectory=` in a unit)";
+            Finding::warning(subject, format!("nobody listens on it, and it cannot be made: {fault}"))
+                .should_be(expected, format!("namei -l {socket}"))
+        }
+        (AdminSocket::NotASocket, _) => Finding::fault(subject, "it is there already and is no socket")
             .should_be("free", format!("rm {socket}")),
-        AdminSocket::Forbidden => Finding::warning(subject, "this process may not connect to it")
+        (AdminSocket::Forbidden, _) => Finding::warning(subject, "this process may not connect to it")
             .should_be("root, or a member of the socket's group", format!("ls -l {socket}")),
-        AdminSocket::Stranger(answer) => {
+        (AdminSocket::Silent(answer), _) => Finding::fault(subject, answer).should_be(
+            "an answer; where the journal tells no cause, `systemctl restart guideway`",
+            "journalctl -u guideway -n 50 --no-pager",
+        ),
+        (AdminSocket::Stranger(answer), _) => {
             Finding::fault(subject, format!("somebody answers, but no appliance: {answer}"))
                 .should_be("free", format!("fuser -v {socket}"))
         }
-    };
-    let listen = config.metrics.listen;
+    }
+}
+
+/// Address of the exporter of metrics.
+fn metrics(facts: &Facts, listen: SocketAddr) -> Finding {
+    let subject = format!("metrics {listen}");
     let is_taken = |other: &&SocketAddr| {
         let (own, other) = (listen.ip(), other.ip());
         own == other || own.is_unspecified() || other.is_unspecified()
     };
-    let same_port =
-        || facts.listening.iter().filter(|other| listen.port() != 0 && other.port() == listen.port());
-    let metrics = match same_port().find(is_taken) {
-        None => Finding::ok(format!("metrics {listen}"), "free"),
-        Some(other) => {
-            Finding::fault(format!("metrics {listen}"), format!("somebody listens on {other} already"))
-                .should_be(
-                    "free, or another `[metrics] listen`",
-                    format!("ss -ltnp 'sport = :{}'", listen.port()),
-                )
-        }
-    };
-    vec![admin, metrics]
+    let mut same_port =
+        facts.listening.iter().filter(|other| listen.port() != 0 && other.port() == listen.port());
+    match same_port.find(is_taken) {
+        None => Finding::ok(subject, "nobody listens on it"),
+        Some(other) => Finding::fault(subject, format!("somebody listens on {other} already")).should_be(
+            "free, or another `[metrics] listen`",
+            format!("ss -ltnp 'sport = :{}'", listen.port()),
+        ),
+    }
 }

@@ -1,7 +1,7 @@
 //! Check of NUMA: workers on the node of the ports.
 
 use super::facts::Facts;
-use super::finding::{Finding, list};
+use super::finding::{Finding, named_cores};
 
 /// Node of each port against those of the workers' cores.
 pub(super) fn check(facts: &Facts) -> Vec<Finding> {
@@ -21,7 +21,7 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
         let control = facts.cores.as_ref().map(|cores| cores.control);
         let free = facts.online.iter().copied().filter(is_near).filter(|core| Some(*core) != control);
         let near: Vec<String> = free.map(|core| core.to_string()).collect();
-        let found = format!("on NUMA node {node}; workers on cores {} are on another", list(&far));
+        let found = format!("on NUMA node {node}; workers on {} are on another", named_cores(&far));
         let remedy = format!("[engine] worker_cores = [{}]", near.join(", "));
         findings.push(Finding::warning(subject, found).should_be("workers on the port's node alone", remedy));
     }

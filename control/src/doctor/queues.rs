@@ -23,12 +23,12 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
             })
         });
         let mut findings: Vec<Finding> = too_many.collect();
-        if !config.ports.is_empty() {
-            let found = "what the devices grant is known only while the appliance runs";
-            findings.push(
-                Finding::note("queues", found)
-                    .should_be("a look at the running appliance", "guideway doctor"),
-            );
+        if !config.ports.is_empty() && !facts.is_running() {
+            let found = "devices grant queues when the appliance starts; until then, nobody knows how many";
+            findings.push(Finding::note("queues", found).should_be(
+                "a running appliance, and then `guideway doctor` again",
+                "systemctl start guideway",
+            ));
         }
         return findings;
     };

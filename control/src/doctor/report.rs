@@ -4,15 +4,18 @@
 //! program that is not there, or a file that cannot be read, is said in its place.
 
 use std::fmt::Write;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use guideway_model::config::mask_secrets;
+use guideway_model::config::Sources;
 use serde::Serialize;
 
+use super::facts::{AdminSocket, Facts};
 use super::finding::Diagnosis;
 use super::mask;
+use super::secrets::Redacted;
 use super::text::text;
 use crate::api::admin::client::{Client, ClientError};
 
@@ -69,19 +72,19 @@ const LOG_WORDS: [&str; 12] = [
     "gve",
 ];
 
+/// Largest log that is read, in bytes; of a larger file, the end.
+pub const MAX_LOG_BYTES: u64 = 128 << 20;
+
 /// Lines of a log that are kept: the last ones.
 const LOG_LINES: usize = 500;
-
-/// Keys of the configuration whose values are left out in any case.
-const SECRET_KEYS: [&str; 1] = ["seed"];
 
 /// Inputs of a report beside the machine's files.
 #[derive(Debug)]
 pub struct Inputs<'a> {
     /// Result of all checks.
     pub diagnosis: &'a Diagnosis,
-    /// Text of the configuration file, or why it could not be read.
-    pub config: Result<String, String>,
+    /// Texts of the configuration, or why they could not be read.
+    pub config: Result<Sources, String>,
     /// Answers of the running appliance: a name and JSON, or why there is none.
     pub answers: Vec<(&'static str, Result<String, String>)>,
     /// Log of the appliance's start, or why there is none.
@@ -90,11 +93,36 @@ pub struct Inputs<'a> {
     pub dpdk: String,
 }
 
-/// Asks the running appliance for what a report shows of it.
-pub async fn answers(client: &Client) -> Vec<(&'static str, Result<String, String>)> {
+/// Reads the end of a log, of `limit` bytes at most.
+///
+/// # Errors
+/// The file cannot be read; one that has no end that could be gone to, as a pipe, is longer than the limit.
+pub fn read_log(path: &Path, limit: u64) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let metadata = file.metadata()?;
+    let mut bytes = Vec::new();
+    if metadata.is_file() {
+        file.seek(SeekFrom::Start(metadata.len().saturating_sub(limit)))?;
+        file.take(limit).read_to_end(&mut bytes)?;
+    } else {
+        file.take(limit + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > limit {
+            let message = format!("it is no regular file, and longer than {limit} bytes");
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+        }
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Asks the running appliance for what a report shows of it; one that has not answered once is asked no more.
+pub async fn answers(facts: &Facts) -> Vec<(&'static str, Result<String, String>)> {
+    let client = Client::new(&facts.socket);
     fn json<T: Serialize>(answer: Result<T, ClientError>) -> Result<String, String> {
         let view = answer.map_err(|error| error.to_string())?;
         serde_json::to_string_pretty(&view).map_err(|error| error.to_string())
+    }
+    if let AdminSocket::Silent(error) = &facts.admin_socket {
+        return ["status", "stats", "xstats", "drops"].map(|name| (name, Err(error.clone()))).into();
     }
     vec![
         ("status", json(client.status().await)),
@@ -155,13 +183,13 @@ pub fn write(
     for (name, answer) in &inputs.answers {
         report.answer(&format!("running appliance: {name}"), answer.clone());
     }
-    report.answer(
-        "configuration",
-        inputs.config.as_ref().map(|config| without_secrets(config)).map_err(Clone::clone),
-    );
+    let config = inputs.config.as_ref().map(|config| Redacted::of_files(config.files()));
+    report
+        .answer("configuration", config.as_ref().map(|config| config.text.clone()).map_err(|e| (*e).clone()));
     report
         .answer("log of the appliance", inputs.log.as_ref().map(|log| last_lines(log)).map_err(Clone::clone));
-    if is_masked { mask::addresses(&report.text) } else { report.text }
+    let text = config.map_or_else(|_| report.text.clone(), |config| config.clear(&report.text));
+    if is_masked { mask::addresses(&text) } else { text }
 }
 
 /// Text of a report, section by section.
@@ -238,16 +266,6 @@ fn last_lines(log: &str) -> String {
     lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
 }
 
-/// Configuration without the values of keys that nobody else is to know.
-fn without_secrets(config: &str) -> String {
-    let line = |line: &str| match line.split_once('=') {
-        Some((key, _)) if SECRET_KEYS.contains(&key.trim()) => format!("{key}= \"(left out)\""),
-        _ => line.to_owned(),
-    };
-    // Tables are written in several ways.
-    mask_secrets(config).lines().map(line).collect::<Vec<_>>().join("\n")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -272,9 +290,12 @@ mod tests {
         };
         let inputs = Inputs {
             diagnosis: &diagnose(&tree.facts()),
-            config: Ok(format!("[fleet]\nseed = \"0011\"\n{}", tree.config)),
+            config: Ok(Sources::of_text(
+                "guideway.toml",
+                format!("[fleet]\nseed = \"0011aabbcc\"\n{}", tree.config),
+            )),
             answers: vec![("status", Ok("{\"mac\": \"02:00:00:00:00:01\"}".to_owned()))],
-            log: Ok("EAL: Probe PCI driver: net_iavf (8086:1889) device: 0000:3b:02.0".to_owned()),
+            log: Ok("EAL: Probe PCI driver: net_iavf (8086:1889) device: 0000:3b:02.0\n0011aabbcc".to_owned()),
             dpdk: "22.11".to_owned(),
         };
         write(tree.root(), run, &inputs, is_masked)
@@ -299,6 +320,17 @@ mod tests {
             assert!(report.contains(part), "{part}\n{report}");
         }
         assert!(!report.contains("0000:00:00.0") && !report.contains("0011"), "{report}");
+    }
+
+    #[test]
+    fn of_a_long_log_the_end_is_read_and_an_endless_file_is_refused() {
+        let file = tempfile::NamedTempFile::new().expect("there is a directory for such");
+        fs::write(file.path(), "first\nlast\n").expect("it can be written");
+        assert_eq!(read_log(file.path(), 5).expect("it can be read"), "last\n");
+        assert_eq!(read_log(file.path(), 100).expect("it can be read"), "first\nlast\n");
+        let error = read_log(Path::new("/dev/zero"), 5).expect_err("it has no end");
+        assert_eq!(error.to_string(), "it is no regular file, and longer than 5 bytes");
+        assert_eq!(read_log(Path::new("/dev/null"), 5).expect("it is empty"), "");
     }
 
     #[test]

@@ -151,6 +151,7 @@ impl Tree {
         let config = Config::parse("guideway.toml", &self.config).unwrap_or_else(|errors| panic!("{errors}"));
         let mut facts = Facts::of_files(self.root.path(), Some(config), self.status.clone());
         facts.config_path = "guideway.toml".to_owned();
+        facts.has_live_ports = true;
         for function in &mut facts.functions {
             if let Some(vf) = &mut function.vf {
                 vf.settings = VfSettings::parse(self.pf.as_bytes(), vf.number);
