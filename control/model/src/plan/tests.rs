@@ -157,7 +157,7 @@ fn thousands_of_rules_are_planned_in_passing() {
     let rules = |last: u16| -> Config {
         let rule = |number: u16| {
             let ([high, low], service) =
-                (number.to_be_bytes(), if number % 2 == 0 { "svc" } else { "other" });
+                (number.to_be_bytes(), if number.is_multiple_of(2) { "svc" } else { "other" });
             format!(
                 "[[forwarding_rule]]\nname = \"rule-{number}\"\nip_address = \"198.18.{high}.{low}\"\nports = [80]\n\
                  backend_service = \"{service}\"\n"

@@ -13,8 +13,11 @@ pub(super) struct OpenPort<'eal> {
     id: u16,
     /// True unless every frame that the driver hands over is known to lie in one mbuf.
     may_segment: bool,
-    /// True if the device may take the VLAN tag off a frame that is to have it.
+    /// True if the device may take VLAN tags off, once it filters VLANs.
     may_strip_tags: bool,
+    /// True while tags that the device has taken off are to be put back: networks of the port are in VLANs. Without any, a tag is
+    /// that of a VLAN that the PF keeps its VF in, and no frame is to have it.
+    restores_tags: AtomicBool,
     /// True for a bond, which sends messages of its own as part of its transmit function.
     is_bond: bool,
     /// Key of the device's hash, which drivers read when they start, by the pointer that they were configured with.
@@ -36,6 +39,7 @@ impl OpenPort<'_> {
             id,
             may_segment: true,
             may_strip_tags,
+            restores_tags: AtomicBool::new(false),
             is_bond,
             rss_key,
             gate: Gate::new(0),
@@ -65,9 +69,22 @@ impl OpenPort<'_> {
         self.may_segment
     }
 
-    /// True if the device may take the VLAN tag off a received frame that is to have it.
+    /// True if the device may take VLAN tags off, once it filters VLANs.
     pub(super) fn may_strip_tags(&self) -> bool {
         self.may_strip_tags
+    }
+
+    /// True while tags that the device has taken off are to be put back.
+    #[inline]
+    pub(super) fn restores_tags(&self) -> bool {
+        // Relaxed: it carries nothing but itself.
+        self.restores_tags.load(Ordering::Relaxed)
+    }
+
+    /// Says from now on whether tags are put back.
+    pub(super) fn restore_tags(&self, restores: bool) {
+        // Relaxed: it carries nothing but itself.
+        self.restores_tags.store(restores, Ordering::Relaxed);
     }
 
     /// True for a bond.

@@ -152,6 +152,7 @@ impl Eal {
         let is_vf = driver.contains("vf") || preflight::vf(Path::new("/sys"), device).is_some();
         let may_filter = is_vf && info.rx_offload_capa & sys::guideway_rx_vlan_filter != 0;
         let mut port = OpenPort::new(id, driver == "net_bonding", options.filters_vlans || may_filter, key);
+        port.restore_tags(options.filters_vlans);
         let (queues, refusals) = bring_up(&port, device, options, &info, pool)?;
         let options = PortOptions { queues, ..*options };
         let rss = settle(id, device, &options, &info)?;

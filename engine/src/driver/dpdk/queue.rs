@@ -176,7 +176,7 @@ impl<'eal> driver::QueuePair for LiveQueues<'_, 'eal> {
         if extra != 0 {
             self.join_segmented(burst);
         }
-        if self.may_strip_tags {
+        if self.may_strip_tags && self.pair.port.restores_tags() {
             self.restore_tags(burst, before);
         }
     }
@@ -271,7 +271,7 @@ mod tests {
 
         // A PF may have a VF's tags taken off: they are put back where the port's networks are in VLANs.
         let options = PortOptions { filters_vlans: true, ..PortOptions::default() };
-        let (_port, pairs) = eal.open(&trunk, &options, pool).unwrap();
+        let (port, pairs) = eal.open(&trunk, &options, pool).unwrap();
         thread::scope(|scope| {
             for pair in pairs {
                 scope.spawn(|| {
@@ -293,6 +293,12 @@ mod tests {
                 });
             }
         });
+
+        // Where no network is in a VLAN, a tag is of the VLAN that the PF keeps its VF in, and of no frame.
+        for (vlans, is_tagged) in [(&[][..], false), (&[100], true)] {
+            port.take_vlans(&vlans.iter().copied().collect());
+            assert_eq!(port.open_port().restores_tags(), is_tagged);
+        }
         assert_eq!(pool.available(), 2047);
     }
 }

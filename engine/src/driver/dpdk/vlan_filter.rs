@@ -105,6 +105,8 @@ impl Port<'_> {
         if *self.wanted_vlans().borrow() != *vlans {
             self.wanted_vlans().borrow_mut().clone_from(vlans);
         }
+        // Before the device filters any, as its PF takes tags off from then on.
+        self.open_port().restore_tags(!vlans.is_empty());
         // A device that is being reset is told by the next reset that succeeds.
         if !self.is_usable() {
             return None;
