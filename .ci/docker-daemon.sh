@@ -20,7 +20,7 @@ have_docker() {
       return 1
     fi
   fi
-  # Where no registry can be reached, Debian's own tools make what it would have given.
+  # Debian's own tools make the image that a registry would give, if none can be reached.
   if ! docker image inspect debian:bookworm-slim > /dev/null 2>&1 \
     && ! timeout 60 docker pull --quiet debian:bookworm-slim > /dev/null 2>&1; then
     local base

@@ -21,7 +21,7 @@ done
 apt-get update -q > /dev/null
 apt-get install -qy /guideway.deb > /install.log 2>&1 || { tail -n 20 /install.log; fail "it cannot be installed"; }
 [ "$(stat -c '%U:%G %a' /etc/guideway/guideway.toml)" = "root:guideway 640" ] || fail "the configuration is readable by others"
-# What is installed is to be written first, and the appliance says so.
+# The installed configuration is for the operator to write, and `check` says so.
 if guideway check > /check.log 2>&1; then fail "a configuration without anything is taken for right"; fi
 grep -q 'neither a port nor a forwarding rule' /check.log || { cat /check.log; fail "it is refused for another reason"; }
 for page in guideway guideway-run guideway-backend-drain; do

@@ -11,7 +11,7 @@ if [ "$(cargo deb --version 2>/dev/null || true)" != "$version" ]; then
   cargo install --quiet --locked --debug --config profile.dev.debug=false "${version/ /@}"
 fi
 
-# One binary for both levels: what is tried here is the package. `cpu-levels` has the second one.
+# The same binary stands for both levels, as only the package is tried here; `cpu-levels` has the second one.
 control/package/build.sh target/release/guideway target/release/guideway > /dev/null
 package=$(echo target/debian/guideway_*.deb)
 lintian --fail-on error,warning --tag-display-limit 0 --info "$package"

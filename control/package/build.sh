@@ -2,7 +2,7 @@
 # Makes the Debian package target/debian/guideway_*.deb of the working tree. With paths, of these binaries: the one for
 # every processor, and the one for x86-64-v3; without, both are built.
 #   control/package/build.sh [BINARY BINARY_V3]
-# It needs cargo-deb (`cargo install cargo-deb`), and what a build with the feature `dpdk` needs.
+# Needs cargo-deb (`cargo install cargo-deb`), and what a build with the feature `dpdk` needs.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 made=target/package

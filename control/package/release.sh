@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes a release of the working tree in target/release-VERSION: the Debian package, a tarball, a bill of materials, checksums.
 #   control/package/release.sh [--no-profile]
-# Both binaries, for every processor and for x86-64-v3, are optimised by a profile of the appliance's own runs, which takes a
+# The binaries, for every processor and for x86-64-v3, are optimised by a profile of the appliance's own runs, which takes a
 # third build of each; --no-profile leaves it out. It needs what control/package/build.sh needs, root or CAP_NET_RAW for the
 # profile, `cargo install cargo-cyclonedx`, and `rustup component add llvm-tools`.
 set -euo pipefail

@@ -31,7 +31,7 @@ pub fn with_named(main: Source, folder: &Path) -> Sources {
     let mut sources = Sources { main, includes: Vec::new(), named: Vec::new() };
     let mentions = Mentions::of(&sources.main.text);
     sources.includes = Inclusion::new(&sources.main, folder).read(mentions.include.clone());
-    // Those that are too large together are told of by their parser, and are not all read.
+    // Files that are too large together are told of by the parser, and not all of them are read.
     let mut rest = (MAX_FILE_BYTES + 1).saturating_sub(sources.files().map(|(_, text)| text.len()).sum());
     sources.named = named_files(0, mentions, folder, &mut rest);
     let included: Vec<_> = sources

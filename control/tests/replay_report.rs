@@ -179,7 +179,7 @@ fn events_are_told_with_the_connections_that_they_met() {
     let html = page(&summary, Some("events.toml"));
     let page = parsed(&html);
     let events = rows(&page, "events-table-1");
-    // That of the thousandth second comes after the last frame.
+    // The event of the thousandth second comes after the last frame.
     assert_eq!(events.len(), 2, "{events:?}");
     assert!(html.contains("1 event after the last frame changed nothing"));
     assert_eq!((&*events[0][0], &*events[0][1]), ("1", "10.000"));
@@ -196,7 +196,7 @@ fn events_are_told_with_the_connections_that_they_met() {
         assert!(all >= kept + moved && disturbed <= all - kept, "{event:?}");
     }
     let marks = page.descendants().filter(|node| node.attribute("class") == Some("mark"));
-    // Each in three charts, for narrow and for wide pages.
+    // An event has its mark in three charts, for narrow and for wide pages.
     assert_eq!(marks.count(), 2 * 3 * 2);
 }
 

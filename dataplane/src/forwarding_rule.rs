@@ -197,7 +197,7 @@ impl ForwardingRules {
     ) -> (Vec<Self>, Budget) {
         let mut networks: Vec<Self> = networks.into_iter().collect();
         let mut by_size: Vec<&mut Self> = networks.iter_mut().collect();
-        // Each has an equal share of what is left: what the small ones leave, the large ones have.
+        // A network has an equal share of what is left, so that the large ones have what the small ones leave.
         by_size.sort_by_key(|rules| rules.size());
         for (before, rules) in (1..=by_size.len()).rev().zip(by_size) {
             let share = left.share(before);

@@ -42,7 +42,7 @@ pub struct NetworkLink {
 /// Way of frames to the networks that they are of.
 #[derive(Clone, Debug, Default)]
 pub struct Ingress {
-    /// None if every frame is of the sole network. Snapshots share it.
+    /// Networks by port and VLAN, shared by snapshots; None if every frame is of the sole network.
     ports: Option<Arc<Ports>>,
     sole: NetworkId,
 }

@@ -132,7 +132,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// All errors of its texts at once, as [`Config::parse`] returns them.
+    /// Every error of the texts at once, as [`Config::parse`] returns them.
     pub fn parse_sources(sources: &Sources) -> Result<Self, ConfigErrors> {
         let mut report = Report::default();
         let config = Self::read(sources, &mut report);
@@ -144,7 +144,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// All errors of its texts at once.
+    /// Every error of the texts at once.
     pub fn parse_to_run(sources: &Sources) -> Result<Self, ConfigErrors> {
         let config = Self::parse_sources(sources)?;
         if !config.ports.is_empty() {

@@ -200,7 +200,7 @@ proptest! {
                 world.check();
             }
         }
-        // Nobody is left when all have been idle for too long and are swept.
+        // No entry is left when all have been idle for too long and are swept.
         world.check();
         world.take(&Step::Wait { seconds: 1_000 });
         (0..WORKERS).for_each(|worker| world.take(&Step::Adopt { worker }));

@@ -31,7 +31,7 @@ pub(super) fn count(number: u64, noun: &str) -> String {
 /// Writes a rate a second in three digits or so: `0`, `0.4`, `12`, `3.46k`, `120M`.
 pub(super) fn rate(rate: f64) -> String {
     const UNITS: [(f64, &str); 4] = [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")];
-    // What would be written with four digits is of the next unit.
+    // An amount that would have four digits is of the next unit.
     match UNITS.iter().find(|(unit, _)| rate >= unit * 0.9995) {
         Some((unit, name)) => {
             let scaled = rate / unit;

@@ -143,7 +143,7 @@ fn report(
     if path == Path::new("-") {
         return super::print(&text);
     }
-    // Somebody may not have sent the last one yet.
+    // The last report may not have been sent yet: a file that exists is kept.
     let file = OpenOptions::new().write(true).create_new(true).open(path);
     match file.and_then(|mut file| file.write_all(text.as_bytes())) {
         Ok(()) => super::print(&format!("{}: look through it before you send it\n", path.display())),

@@ -71,7 +71,7 @@ fn offline(old: &Path, new: &Path, color: bool) -> Result<Plan, Exit> {
     // As a reload would: it takes nothing that could not start.
     let after = parsed_to_run(&new, color)?;
     let warnings = warnings(&after, &Machine::look()).iter().map(ToString::to_string).collect();
-    // What an appliance would take over: ports, sockets and sizes wait for its next start.
+    // A set-up as an appliance has it: ports, sockets and sizes wait for its next start.
     let setup = Setup { starts_once: true, ..Setup::OFFLINE };
     let plan =
         Planner::new(ForwardingState::new(before, setup, Duration::ZERO), after, Duration::ZERO).plan();

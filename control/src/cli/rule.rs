@@ -4,7 +4,7 @@ use clap::{Args as Arguments, Subcommand};
 use guideway::api::view::ListedRule;
 
 use super::amount::rate;
-use super::appliance::ApplianceArgs;
+use super::watch::TableArgs;
 use super::{Exit, table};
 
 #[derive(Arguments)]
@@ -22,12 +22,12 @@ enum Verb {
 #[derive(Arguments)]
 struct List {
     #[command(flatten)]
-    appliance: ApplianceArgs,
+    table: TableArgs,
 }
 
 pub(super) fn run(args: &Args) -> Exit {
-    let Verb::List(List { appliance }) = &args.verb;
-    appliance.ask(async |client| client.rule_list().await, |list| text(&list.rules))
+    let Verb::List(List { table }) = &args.verb;
+    table.show(async |client| client.rule_list().await, |list| text(&list.rules))
 }
 
 /// Writes rules for people.

@@ -4,7 +4,7 @@ use clap::{Args as Arguments, Subcommand};
 use guideway::api::view::ListedService;
 
 use super::amount::rate;
-use super::appliance::ApplianceArgs;
+use super::watch::TableArgs;
 use super::{Exit, table};
 
 #[derive(Arguments)]
@@ -22,12 +22,12 @@ enum Verb {
 #[derive(Arguments)]
 struct List {
     #[command(flatten)]
-    appliance: ApplianceArgs,
+    table: TableArgs,
 }
 
 pub(super) fn run(args: &Args) -> Exit {
-    let Verb::List(List { appliance }) = &args.verb;
-    appliance.ask(async |client| client.service_list().await, |list| text(&list.services))
+    let Verb::List(List { table }) = &args.verb;
+    table.show(async |client| client.service_list().await, |list| text(&list.services))
 }
 
 /// Writes services for people.

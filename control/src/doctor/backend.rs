@@ -54,7 +54,7 @@ pub struct Evidence {
 pub enum NextHop {
     /// Neighbour whose MAC address is known, or that no appliance runs to tell of.
     Fine,
-    /// Nobody has answered for its address.
+    /// Neighbour that has not answered for its address.
     Silent(String),
     /// No route leads to the backend.
     None,
@@ -169,7 +169,7 @@ async fn of_running(config: Option<&Config>, backend: &Backend, probes: Vec<Rule
         groups.find(|group| group.endpoints.iter().any(|endpoint| endpoint.name == backend.name))
     });
     let is_well = |probe: &RuleProbe| probe.answer.well == Some(true);
-    // All is said where the path of traffic is well.
+    // The path of traffic is well, and there is no more to say.
     let kernel = match check {
         Some(check) if !probes.iter().all(is_well) => Some(by_kernel(check, backend.address).await.into()),
         _ => None,

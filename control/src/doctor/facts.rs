@@ -127,16 +127,16 @@ pub struct ConfigFault {
 /// Admin socket on which no appliance answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum AdminSocket {
-    /// Nobody listens on it.
+    /// Free socket: nobody listens.
     #[default]
     Free,
     /// File of another kind in its place.
     NotASocket,
     /// Socket that this process may not connect to.
     Forbidden,
-    /// Somebody has taken a connection, and does not answer: an appliance that hangs.
+    /// Appliance that hangs: a connection is taken, and nothing answered.
     Silent(String),
-    /// Somebody answers, and not as an appliance does.
+    /// Stranger, who answers as no appliance does.
     Stranger(String),
 }
 

@@ -8,7 +8,7 @@ use super::facts::{AdminSocket, Facts};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
-    /// Nothing is wrong.
+    /// Subject that is as it should be.
     Ok,
     /// Something to know, which harms nothing by itself.
     Note,
@@ -26,7 +26,7 @@ pub enum ApplianceState {
     Running,
     /// The appliance has taken a connection, and does not answer.
     Silent,
-    /// Nobody listens.
+    /// No appliance listens.
     Absent,
     /// The socket cannot be asked, or is somebody else's.
     Unknown,

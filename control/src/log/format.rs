@@ -20,7 +20,7 @@ pub enum Format {
     Text,
     /// Text behind its priority, which systemd's journal takes out of it.
     Journal,
-    /// One JSON object a line, as `tracing` writes events.
+    /// JSON, an object a line, as `tracing` writes events.
     Json,
 }
 

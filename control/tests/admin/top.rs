@@ -88,7 +88,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // Its terminal goes, and what runs in it is told to end.
+        // The terminal goes, and the program in it is told to end.
         let _ = self.script.kill();
     }
 }

@@ -38,7 +38,7 @@ fn a_table_is_shown_again_and_again() {
     let mut next = || serde_json::from_str::<serde_json::Value>(&lines.next().unwrap().unwrap()).unwrap();
     let vips = json!({ "vips": sample::vips() });
     assert_eq!([next(), next()], [vips.clone(), vips]);
-    // Each look is anew.
+    // A look is made anew each time.
     block_on(appliance.client().vip_announce("203.0.113.10".parse().unwrap(), None)).unwrap();
     while next()["vips"][0]["announced"] != json!(true) {}
     drop(appliance);

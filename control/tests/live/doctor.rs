@@ -102,7 +102,7 @@ fn a_tunnel_and_a_backend_without_an_appliance_are_told_with_what_looks_alike() 
     let (findings, status) = diagnose(&lab, &appliance);
     let finding = through(&findings);
     assert_eq!((finding.level, status), (Level::Fault, Some(6)));
-    // Its kernel says so.
+    // The backend's kernel says so.
     assert!(finding.found.contains("ICMP protocol unreachable"), "{finding:#?}");
     assert_eq!(finding.remedy.as_deref(), Some("modprobe ip_gre && ip link set gre0 up"));
     nft(&lab, "table inet filter { chain input { type filter hook input priority 0; }; }");

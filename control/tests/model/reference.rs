@@ -75,7 +75,7 @@ impl Reference {
     /// Replaces the configuration.
     pub(crate) fn load(&mut self, setup: &Setup, now: Duration) {
         let before = std::mem::take(&mut self.networks);
-        // One that is the only one, and was, is the same under any name.
+        // A network that is the only one, and was, is the same under any name.
         let sole = before.values().next().copied().filter(|_| before.len() == 1 && setup.networks.len() == 1);
         for network in &setup.networks {
             let known = sole.or_else(|| before.get(&network.name).copied());

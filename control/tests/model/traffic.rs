@@ -188,7 +188,7 @@ fn packet(
         return icmp_error(dice, at, habit, flow, fragment);
     }
     let frame = carrying(between(habit.client, habit.server), habit, habit.ports, flags);
-    // Where there is one network, a tag means nothing; VLAN 0 is none.
+    // A tag means nothing to the only network; VLAN 0 is none.
     let vlan = habit.vlan.or(dice.chance(5).then(|| dice.pick(&[0, 100])));
     let mut frame = tagged(frame, vlan);
     if dice.chance(10) {

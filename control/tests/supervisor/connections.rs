@@ -26,7 +26,7 @@ fn connections_are_counted_by_backend_service_and_rule_and_end_with_a_drain() {
         let [a, b] = [operator.backend("a").await, operator.backend("b").await];
         assert!(a.connections > 0 && b.connections > 0);
         assert_eq!(a.connections + b.connections, 40);
-        // Each SYN begins a connection anew.
+        // A SYN begins its connection anew.
         assert_eq!(a.arrivals.new_connections + b.arrivals.new_connections, sent);
         assert!(b.arrivals.rates.bytes_per_sec > b.arrivals.rates.packets_per_sec);
         let services = operator.ask(|reply| Request::ServiceList { reply }).await.unwrap().services;

@@ -79,7 +79,7 @@ fn a_change_is_taken_over_with_drains_and_not_what_else_the_file_says() {
         // A flow on b, which drains for a minute once it is gone.
         operator.send(&to_vip(1_000));
         assert_eq!(operator.receive(|frame| frame[12..14] == [8, 0]).await[5], 0xb);
-        // Somebody edits the configuration, and does not reload it.
+        // The configuration is edited, and not reloaded.
         std::fs::write(&operator.config_path, "half =").unwrap();
         discovery.write(&format!("[{A}, {C}]"));
         let status = operator.status_when(|status| status.configuration_generation == 2).await;

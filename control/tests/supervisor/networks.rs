@@ -130,10 +130,24 @@ fn neighbours_vips_and_connections_are_those_of_their_vlan_and_stay_over_a_reloa
 
         // Other numbers for the networks, and another backend in one.
         let blue = network("blue", BLUE, "").replace("blue-1", "blue-2").replace("2.12", "2.13");
+        let blue = blue.replace("ports = [80]", "ports = [80, 443]");
         let red = network("red", RED, "neighbor_replies = \"WHEN_ANNOUNCED\"");
         std::fs::write(&operator.config_path, format!("{HEAD}{red}{blue}")).unwrap();
         operator.ask(|reply| Request::Reload { confirms_removals: false, reply }).await.unwrap();
         assert_eq!(sent_on(&mut operator, RED, 0x10).await, 0xc, "nobody there noticed");
+        // Rules and what a VIP takes are those of the network, whatever its index is now.
+        let rules = operator.ask(|reply| Request::RuleList { reply }).await.unwrap().rules;
+        let listed = rules.iter().map(|rule| (&*rule.stats.name, rule.network.as_deref()));
+        assert_eq!(listed.collect::<Vec<_>>(), [("red", Some("red")), ("blue", Some("blue"))]);
+        let explain = |network: &str| {
+            let (flow, network) = ("tcp 192.0.2.50:1 > 192.0.2.100:81".parse().unwrap(), network.to_owned());
+            let unhealthy = Vec::new();
+            operator.ask(move |reply| Request::Explain { flow, network: Some(network), unhealthy, reply })
+        };
+        for (network, takes) in [("red", "TCP 80"), ("blue", "TCP 80,443")] {
+            let explained = explain(network).await.unwrap().explanation;
+            assert_eq!(explained.vip_takes, [takes], "{network}");
+        }
         let flow = |network: &str| {
             let (flow, network) =
                 ("tcp 192.0.2.50:1000 > 192.0.2.100:80".parse().unwrap(), network.to_owned());

@@ -95,7 +95,7 @@ fn a_file_that_says_nothing_new_changes_nothing_and_removals_need_a_word() {
             events.events[0].text.clone()
         };
         assert_eq!(text().await, "nothing changed, configuration 1 stays in force");
-        // What waits for a restart is told each time, and is no other configuration.
+        // A setting that waits for a restart is told each time, and makes no other configuration.
         write(&CONFIG.replace("10_000", "20_000"));
         let waiting = reload(false).await.unwrap();
         assert_eq!((waiting.configuration_generation, waiting.changes.len()), (1, 1));

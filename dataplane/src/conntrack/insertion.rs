@@ -201,7 +201,8 @@ impl Neighbourhood<'_> {
         let still_overflows = || self.pair.still_overflows((n ^ self.home) & BUCKET);
         let tentative = self.slot(n).occupy(before, self.key, entry, still_overflows)?;
         let is_settled = self.settle_alone(n, tentative);
-        // Both have happened when the slot was taken, whatever becomes of the entry; told here, where registers are free.
+        // The slot is taken, and lost to whoever had it, whatever becomes of the entry: counted here, where registers are
+        // free.
         if let Some(census) = census {
             if outcome != Inserted::New {
                 census.leave(&before.entry());

@@ -31,8 +31,8 @@ impl Home<'_> {
 
     /// State of the slot that bears the name of the key in this bucket.
     //
-    // Nobody can foresee which slot it is, and a wrong guess costs more than all else here: there must be no branch.
-    // Where workers contend the name it may be a tentative entry beside the settled one, as its phase says. A slot that has
+    // The slot cannot be foreseen, and a wrong guess costs more than all else here: there must be no branch.
+    // The entry may be a tentative one beside the settled one where workers contend, as its phase says. A slot that has
     // no entry and yet bears the name, as a fresh one does that of key zero, may hide one: the insertion then finds it.
     #[inline(always)]
     pub(super) fn glance(self, key: TrackingKey) -> Glance {

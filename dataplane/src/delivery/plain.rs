@@ -86,7 +86,7 @@ pub enum PlainForm {
 }
 
 impl PlainForm {
-    /// All forms, in the order of their numbers.
+    /// Forms of delivery, in the order of their numbers.
     pub const ALL: [Self; 4] = [Self::Ipv4, Self::Ipv6, Self::TaggedIpv4, Self::TaggedIpv6];
 
     /// Form of packets of a family, behind a tag or not.

@@ -29,9 +29,9 @@ pub(super) enum Other<'s> {
     General,
     /// Plain, of this rule: it opens or closes its connection, or is not tracked.
     Plain(&'s PlainRule),
-    /// None of ours: no rule has it.
+    /// Not ours: no rule has the packet.
     WithoutRule,
-    /// None of ours: its client is outside of the region.
+    /// Not ours: the client is outside of the region.
     OutsideRegion,
 }
 

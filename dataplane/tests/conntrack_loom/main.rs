@@ -187,7 +187,7 @@ fn three_workers_with_one_key_agree_on_one_entry() {
     });
 }
 
-/// One worker sweeps what the other replaces, and both insert one key: the entry that stands is counted once, whoever has
+/// Workers sweep and replace the same entry, and insert the same key: the entry that stands is counted once, whoever has
 /// settled it, and what has gone is not.
 #[test]
 fn workers_that_contend_for_a_key_count_what_stands() {

@@ -2,7 +2,7 @@
 # limit: 3600
 # tests: backends::
 
-# Where the tests look for the appliance's binary.
+# Path at which the tests look for the appliance's binary.
 binary=$(cat /share/guideway.path)
 mkdir -p "$(dirname "$binary")"
 ln -s /share/guideway "$binary"
@@ -18,7 +18,7 @@ plays() {
   ! grep SKIPPED /tmp/test && [ "$status" = 0 ]
 }
 
-# Each test is a claim.
+# A test is a claim.
 for test in $(/share/live --list --format terse "$(cat /share/tests)" | sed -n 's/: test$//p'); do
   claim "$test" plays "$test" || grep -v "^   " /tmp/test | head -n 60
 done

@@ -24,7 +24,7 @@ note "the function may have 02:00:00:00:00:02 alone"
 guideway run --config $config > $log 2>&1 &
 appliance=$!
 claim "the refusal names the address" within 30 log_says '02:00:00:00:00:77'
-# It goes on where the driver does not hear of the refusal, as igb's; before it listens, a signal would just kill it.
+# The appliance goes on where the driver does not hear of the refusal, as igb's; before it listens, a signal would just kill it.
 serves_or_is_gone() { is_not "$(ask status .pid)" "" || gone; }
 claim "the appliance has started, or ended by itself" within 30 serves_or_is_gone
 if gone; then appliance=; fi

@@ -63,7 +63,7 @@ claim "huge pages are reserved" huge_pages 256 || return
 vlan_network blue 100
 vlan_network green 200
 engine 1
-# One program cannot be told of a VIP that two networks have.
+# A program cannot be told of a VIP that two networks have.
 sed -i '/^\[\[announcement\]\]/,/^$/d' $config
 cat >> $config << TOML
 [[port]]

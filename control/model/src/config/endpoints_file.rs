@@ -217,7 +217,7 @@ fn find(text: &str, target: &str, cursor: &mut usize) -> Range<usize> {
             *cursor = start + quoted.len();
             start..*cursor
         }
-        // It is written with escapes.
+        // The name is written with escapes.
         None => *cursor..*cursor,
     }
 }

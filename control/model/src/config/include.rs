@@ -18,7 +18,7 @@ pub(super) fn check(
         let NamedPath(written) = pattern.get()?;
         check_one(pattern, written, sources, remarks, report).then_some(())
     };
-    // All are looked at.
+    // Every pattern is looked at, so that all wrong ones are told.
     elements(&file.include).iter().map(is_there).filter(Option::is_none).count() == 0
 }
 

@@ -11,7 +11,7 @@ pub struct Source {
     pub text: String,
 }
 
-/// All texts of a configuration: that of its main file, and those of the files that it names.
+/// Texts of a whole configuration: that of its main file, and those of the files that it names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sources {
     /// Main file.

@@ -156,7 +156,7 @@ fn of_backend(
     };
     if now.removed_at.is_some() {
         let seconds = service.draining_timeout().as_secs();
-        // Who drained before drains on.
+        // A backend that drained before drains on.
         let is_new = before.removed_at.is_none();
         return is_new
             .then(|| (FateKind::Drain, format!("the backend is removed, and drains for {seconds} s")));

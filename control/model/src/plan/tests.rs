@@ -66,7 +66,7 @@ fn removed_backends_drain_or_end_by_the_timeout_of_their_service() {
         counted(old(), config(RULE, "connection_draining = { draining_timeout_sec = 60 }", &BOTH[..1]));
     assert_eq!(fates(&plan), [("b", FateKind::Drain, Some(5))]);
     assert!(!plan.is_nothing() && !plan.puts_connections_at_risk());
-    // All slots of the one that goes, and no others.
+    // Slots of the backend that goes, and no others.
     let service = &plan.services[0];
     assert!((service.share_moved - 0.5).abs() < 0.001, "{service:?}");
     assert_eq!(service.slots_moved, Some((service.share_moved * service.slots as f64).round() as usize));

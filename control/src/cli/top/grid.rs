@@ -59,7 +59,7 @@ pub(super) struct Cell {
 /// Tone of a cell: an emphasis of what its words say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tone {
-    /// Nothing to notice.
+    /// Text without emphasis.
     Plain,
     /// Heading of rows below.
     Strong,

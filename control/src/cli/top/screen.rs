@@ -150,7 +150,7 @@ fn draw_grids(grids: &[Grid], selected: Option<usize>, palette: Palette, area: R
     for (index, grid) in grids.iter().enumerate() {
         let lines = grid.lines();
         let is_last = index + 1 == grids.len();
-        // Each takes what it needs, and no more than its part of the room that is left.
+        // A part of the screen takes the lines that it needs, and no more than its share of the room that is left.
         let needed = u16::try_from(lines.len() + 2).unwrap_or(u16::MAX);
         let part = rest.height / u16::try_from(grids.len() - index).unwrap_or(1);
         let height = if is_last { rest.height } else { needed.min(part) };

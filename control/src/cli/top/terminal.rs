@@ -31,7 +31,7 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // Where the terminal is gone, nothing is to be given back.
+        // A terminal that is gone has nothing to be given back.
         let _ = self.0.show_cursor();
         let _ = ratatui::try_restore();
     }

@@ -264,7 +264,7 @@ fn a_selection_follows_its_row() {
     assert_eq!(name(&desk).as_deref(), Some("backend web/web-1"));
     desk.press("r");
     assert_eq!(name(&desk).as_deref(), Some("backend web/web-1"));
-    // It is gone: the row at its index is selected, or the last.
+    // The selected row is gone: the one at its index is selected, or the last.
     desk.press("r");
     desk.look.backends.retain(|backend| backend.name != "web-1");
     assert_eq!(name(&desk).as_deref(), Some("backend web/web-2"));

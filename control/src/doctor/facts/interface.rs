@@ -26,7 +26,7 @@ impl Interface {
         Some(Self {
             mtu: text("mtu")?.parse().ok()?,
             is_up: flags.is_some_and(|flags| flags & UP != 0),
-            // One that is switched off cannot tell.
+            // An interface that is switched off cannot tell.
             has_carrier: text("carrier").as_deref() == Some("1"),
         })
     }

@@ -18,7 +18,7 @@ pub(super) fn marks(chronicle: &Chronicle, unit: f64, end: f64) -> Vec<Mark> {
         number: index + 1,
         words: format!("{}: {}", seconds(event.at.as_secs_f64()), event.words.join("; ")),
     };
-    // Those after the last frame have nothing to show.
+    // Events after the last frame have nothing to show.
     chronicle.events.iter().enumerate().map(mark).filter(|mark| mark.at <= end).collect()
 }
 

@@ -260,7 +260,7 @@ mod tests {
         appliance.reload(&[("red", 100)]);
         assert_eq!(appliance.announced(), [true]);
         assert_eq!(appliance.hosts.get(NetworkId(0)).mac(neighbour), Some(mac));
-        // One of several is known by its name alone.
+        // A network among several is known by its name alone.
         appliance.reload(&[("blue", 100), ("green", 200)]);
         assert_eq!(appliance.announced(), [false, false]);
     }

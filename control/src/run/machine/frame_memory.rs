@@ -29,8 +29,8 @@ fn pool_options(config: &Config, workers: usize, ports: usize) -> MempoolOptions
     let largest = |descriptors: fn(&Port) -> u16| config.ports.iter().map(descriptors).max().unwrap_or(0);
     let rx_descriptors = u32::from(largest(|port| port.rx_descriptors));
     let tx_descriptors = u32::from(largest(|port| port.tx_descriptors));
-    // Where workers share queues, the rings between them hold as much as queues of their own would, and each that shares one
-    // out or sends for others keeps a burst in either direction.
+    // Rings between workers that share queues hold as much as queues of their own would, and a worker that
+    // shares one out or sends for others keeps a burst in either direction.
     let pairs = (ports * workers) as u32;
     // Frames leave by any port, whichever they came by.
     let by_others = ((config.ports.len() - ports) * workers) as u32 * tx_descriptors;

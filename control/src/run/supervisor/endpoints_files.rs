@@ -98,7 +98,7 @@ impl EndpointsFiles {
         let known = self.files.iter().map(|file| file.fault.clone()).collect();
         let mut watch = Watch::new(Arc::clone(sources), known);
         let look = move || {
-            // It ends with the supervisor, or when a reload brings another configuration.
+            // The thread ends with the supervisor, or when a reload brings another configuration.
             while stopped.recv_timeout(LOOK_INTERVAL) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
                 if let Some(found) = watch.look()
                     && news_sender.send(found).is_err()

@@ -47,7 +47,7 @@ impl HandProbes {
         reply: Reply<BackendProbes>,
     ) {
         let (end, ended) = oneshot::channel();
-        // Nobody waits any more if the supervisor has ended.
+        // The receiver is gone if the supervisor has ended.
         tokio::task::spawn_local(async move { end.send(probing.await) });
         self.asked.push(Asked { service, backend, ended, reply });
     }

@@ -181,7 +181,7 @@ impl<P: Ports> Supervisor<P> {
                 tunnels::explain_by_hand(&self.appliance, (&service, &backend), probe, now);
             }
             let probes = probes.into_iter().map(view::RuleProbe::from).collect();
-            // Whoever asked may be gone.
+            // The asker may be gone.
             let _ = reply.send(Ok(view::BackendProbes { service, backend, probes }));
         }
     }

@@ -14,7 +14,7 @@ pub(crate) enum Step {
     Undo,
 }
 
-/// One fenced block.
+/// Fenced block of a document.
 #[derive(Clone, Debug)]
 pub(crate) struct Block {
     /// Line of the document that the block begins at, from 1.

@@ -11,7 +11,7 @@ pub(crate) const PROGRAM: &str = "/lib/systemd/systemd-networkd";
 
 /// Starts networkd in a namespace with the files of this folder as `/etc/systemd/network`.
 ///
-/// It sees a mount namespace of its own, in which `/sys` is read-only: it takes this for a container, and does not wait
+/// The program sees a mount namespace of its own, in which `/sys` is read-only: it takes this for a container, and does not wait
 /// for udev to name the devices. Neither a bus nor another networkd is reached.
 pub(crate) fn start(namespace: &Namespace, directory: &Path, name: &str, files: &Path) -> Process {
     let state = directory.join(format!("{name}.netif"));

@@ -89,7 +89,7 @@ impl Reset<'_> {
             let _ = address_filter::adopt(&mut filter, self.mac, self.kind, self.options.promiscuous);
         }
         let _ = address_filter::listen(&mut filter, &self.groups, self.kind);
-        // All of them, as the device has forgotten them; the control thread asks again for those that it refuses.
+        // Every VLAN anew, as the device has forgotten them; the control thread asks again for those that it refuses.
         let mut vlans = BTreeSet::new();
         let _ = vlan_filter::tell(id, device, &self.vlans, &mut vlans);
         if self.needs_link && !comes_up(id) {
@@ -177,7 +177,7 @@ impl<'eal> Port<'eal> {
         self.open_port().release_driver();
         self.renew(rss);
         *self.taken_vlans().borrow_mut() = vlans;
-        // What was asked for meanwhile.
+        // Addresses and VLANs that were asked for meanwhile.
         self.tell_addresses_since(&groups);
         let wanted = self.wanted_vlans().borrow().clone();
         let _ = self.take_vlans(&wanted);

@@ -294,7 +294,7 @@ mod tests {
             }
         });
 
-        // Where no network is in a VLAN, a tag is of the VLAN that the PF keeps its VF in, and of no frame.
+        // Without a network in a VLAN, a tag is of the VLAN that the PF keeps its VF in, and of no frame.
         for (vlans, is_tagged) in [(&[][..], false), (&[100], true)] {
             port.take_vlans(&vlans.iter().copied().collect());
             assert_eq!(port.open_port().restores_tags(), is_tagged);

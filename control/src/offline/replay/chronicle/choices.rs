@@ -44,7 +44,7 @@ impl Choices {
             Some(service) => *service,
             None => *self.services.entry(Arc::clone(service)).or_insert(count),
         };
-        // What comes by a route is hashed with its ends in order; for what comes to a VIP that is one to one.
+        // A packet that comes by a route is hashed with its ends in order; for one that comes to a VIP, nothing else changes.
         let flow = policy.routed(flow);
         let mut hasher = DefaultHasher::new();
         service.hash(&mut hasher);

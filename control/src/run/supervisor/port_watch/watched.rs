@@ -1,4 +1,4 @@
-//! One port under watch: its phase, its link, and the resets of its device.
+//! Port under watch: its phase, its link, and the resets of its device.
 //!
 //! ```text
 //!            reset asked, removal            no worker polls          reset done
@@ -159,7 +159,7 @@ impl Watched {
         self.removal |= signals.removal;
         self.is_long_away = self.away_since.is_some_and(|since| now > since + LINK_PATIENCE);
         if self.phase == Phase::Restarting {
-            // Whoever resets the device has it to himself until the end.
+            // The thread that resets the device has it to itself until the end.
             self.asked_meanwhile |= signals.reset;
             return Some(Step::EndRestart);
         }
