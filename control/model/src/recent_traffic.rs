@@ -1,7 +1,7 @@
-//! Traffic of the last minutes, second by second, by name: where rates come from.
+//! Traffic of the last seconds, by name: source of all rates.
 //!
 //! The control thread takes a sample about once a second, of what has been counted since the one before. Samples bear the
-//! time at which they were taken, so that a late one makes no wrong rate. An object has memory for its samples, 4,800 bytes,
+//! time at which they were taken, so that a late one makes no wrong rate. An object has memory for its samples, 176 bytes,
 //! from its first packet on, and gives it back once the last [`KEPT`] samples are zero: backends without traffic cost none.
 
 use std::collections::{HashMap, HashSet};
@@ -13,11 +13,11 @@ use guideway_dataplane::traffic_counters::Traffic;
 
 use crate::names::Names;
 
-/// Samples that are kept: five minutes, at one a second.
-pub const KEPT: usize = 300;
-
 /// Samples that a rate is taken over: ten seconds, at one a second.
 pub const RATED: usize = 10;
+
+/// Samples that are kept: those of a rate, and the one before, whose time it begins at.
+const KEPT: usize = RATED + 1;
 
 /// Time between two samples.
 pub const PERIOD: Duration = Duration::from_secs(1);
@@ -33,7 +33,7 @@ pub struct Rates {
     pub new_connections: f64,
 }
 
-/// Traffic of the last minutes, by name.
+/// Traffic of the last seconds, by name.
 #[derive(Debug, Default)]
 pub struct RecentTraffic {
     /// Samples that have been taken.
@@ -57,13 +57,13 @@ struct Series {
 
 /// Traffic between two times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sample {
+struct Sample {
     /// Bytes of the frames.
-    pub bytes: u64,
+    bytes: u64,
     /// Number of packets.
-    pub packets: u32,
+    packets: u32,
     /// Connections that have begun.
-    pub new_connections: u32,
+    new_connections: u32,
 }
 
 impl Series {
@@ -166,25 +166,16 @@ impl RecentTraffic {
         self.rates(self.backends.get(&(service.into(), backend.into())))
     }
 
-    /// Samples of a service's rules, the earliest first, each with the time at which it was taken.
-    pub fn samples_of_service(&self, service: &str) -> impl Iterator<Item = (Duration, Sample)> {
-        self.samples(self.services.get(service))
+    /// Packets of a backend in each sample that is kept, the earliest first.
+    #[cfg(test)]
+    pub(crate) fn packets_of_backend(&self, service: &str, backend: &str) -> Vec<u32> {
+        self.packets_of(self.backends.get(&(service.into(), backend.into())))
     }
 
-    /// Samples of a backend, the earliest first, each with the time at which it was taken.
-    pub fn samples_of_backend(
-        &self,
-        service: &str,
-        backend: &str,
-    ) -> impl Iterator<Item = (Duration, Sample)> {
-        self.samples(self.backends.get(&(service.into(), backend.into())))
-    }
-
-    fn samples(&self, series: Option<&Series>) -> impl Iterator<Item = (Duration, Sample)> {
+    #[cfg(test)]
+    fn packets_of(&self, series: Option<&Series>) -> Vec<u32> {
         let numbers = self.taken.saturating_sub(KEPT as u64)..self.taken;
-        numbers.map(move |number| {
-            (self.times[slot(number)], series.map_or(Sample::default(), |series| series.at(number)))
-        })
+        numbers.map(|number| series.map_or(0, |series| series.at(number).packets)).collect()
     }
 
     /// Rates over the latest samples; zero before the second one.
@@ -262,12 +253,11 @@ mod tests {
     }
 
     #[test]
-    fn five_minutes_are_kept_and_memory_for_none_while_nothing_comes() {
+    fn as_much_as_a_rate_needs_is_kept_and_no_memory_while_nothing_comes() {
         let mut packets: Vec<u64> = (1..=400).collect();
         let recent = after(&packets);
-        let kept: Vec<u32> = recent.samples_of_service("service").map(|(_, sample)| sample.packets).collect();
-        assert_eq!(kept, (101..=400).collect::<Vec<u32>>());
-        assert_eq!(recent.samples_of_service("service").next().map(|(time, _)| time.as_secs()), Some(100));
+        let kept = recent.packets_of(recent.services.get("service"));
+        assert_eq!(kept, (390..=400).collect::<Vec<u32>>());
         packets.extend([0; KEPT - 1]);
         assert!(after(&packets).services["service"].samples.is_some());
         packets.push(0);

@@ -232,9 +232,7 @@ mod tests {
         totals.close_unused();
         count(&second, &new, "b");
         totals.sample(Duration::from_secs(3));
-        let samples = totals.recent().samples_of_backend("svc", "b");
-        let packets: Vec<u32> = samples.map(|(_, sample)| sample.packets).collect();
-        assert_eq!(packets, [0, 1, 3, 1]);
+        assert_eq!(totals.recent().packets_of_backend("svc", "b"), [0, 1, 3, 1]);
         assert!((totals.recent().backend("svc", "b").packets - 5.0 / 3.0).abs() < 1e-9);
         assert!((totals.recent().whole().new_connections - 2.0).abs() < 1e-9);
         assert_eq!(totals.recent().backend("svc", "a").packets, 0.0, "it is gone");
