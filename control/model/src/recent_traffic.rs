@@ -2,7 +2,7 @@
 //!
 //! The control thread takes a sample about once a second, of what has been counted since the one before. Samples bear the
 //! time at which they were taken, so that a late one makes no wrong rate. An object has memory for its samples, 176 bytes,
-//! from its first packet on, and gives it back once the last [`KEPT`] samples are zero: backends without traffic cost none.
+//! from its first packet on, and gives it back once the last eleven samples are zero: backends without traffic cost none.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
