@@ -7,6 +7,7 @@
 
 pub mod appliance;
 pub mod assemble;
+pub mod confinement;
 mod kept_state;
 #[cfg(feature = "dpdk")]
 pub mod live;

@@ -20,6 +20,8 @@ use std::{fmt, io};
 use guideway_dataplane::conntrack::TableTooLarge;
 use guideway_engine::driver::dpdk::{Eal, EalOptions, Memory, StartError};
 use guideway_model::config::{Config, Sources};
+use guideway_model::warnings::exposures;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::sync::watch;
 
 use super::assemble::{Probing, Setup, assemble, control_thread};
@@ -146,6 +148,7 @@ pub fn run(
     MachineMemory::read(Path::new("/")).provide(TableMemory::of(&config)).map_err(LiveError::Memory)?;
     let shared = Shared::new(&config, hash_keys, &cores.workers).map_err(LiveError::Table)?;
     let (nics, cores) = (ports.nics(), cores.workers);
+    let is_confined = config.engine.confine_workers;
     let state_path = config.admin.state.clone();
     let (mut assembly, seeds) = assemble(Setup {
         config,
@@ -159,12 +162,16 @@ pub fn run(
         assembly.keep_operator_state(path);
     }
 
+    // Frames and keys are in memory, and DPDK has looked at its own through `/proc` by now.
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!("the process may be dumped and traced by its own user: {error}");
+    }
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let _stop_workers = StopWorkers(&stop);
         ports.start_resets(scope).map_err(LiveError::System)?;
         let report = assembly.senders().failures.clone();
-        WorkerThreads { scope, eal: eal.running(), stop: &stop, report }.start(seeds, queues)?;
+        WorkerThreads { scope, eal: eal.running(), stop: &stop, is_confined, report }.start(seeds, queues)?;
 
         let control = async {
             let config = assembly.appliance.config();
@@ -175,6 +182,7 @@ pub fn run(
             let metrics = metrics::Exporter::bind(config.metrics.listen)
                 .await
                 .map_err(|error| listen("metrics", error.to_string()))?;
+            exposures(config).iter().for_each(|exposure| tracing::warn!("{exposure}"));
             tracing::info!(workers = cores.len(), "forwarding");
             service_manager::tell_ready();
 

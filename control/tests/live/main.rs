@@ -14,6 +14,7 @@ mod lab;
 mod backends;
 mod bgp;
 mod changes;
+mod confinement;
 mod devices;
 mod doctor;
 mod documents;

@@ -101,6 +101,8 @@ tables! {
         /// Number of frames that there is memory for on each NUMA node of ports; by default as many as queues, workers and
         /// the host path can hold.
         mbufs: Option<Field<Integer<1_023, 134_217_727>>>,
+        /// Refuses the workers' threads every system call that a poll-mode driver does not need.
+        confine_workers: Option<Field<bool>> = true,
     }
 
     /// A device that packets come and go by. A reload does not change it.
