@@ -6,8 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use guideway_dataplane::pipeline::Decision;
 use guideway_dataplane::verdict::Verdict;
-use guideway_engine::capture::PcapngWriter;
-use guideway_engine::tap::{SNAPLEN, TapFilter, TapReader, TapSwitch};
+use guideway_engine::capture::{CommentedFrame, Direction, PcapngWriter};
+use guideway_engine::tap::{SNAPLEN, TapFilter, TapReader, TapSwitch, TappedFrame};
 use guideway_model::names::Names;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
@@ -160,11 +160,12 @@ impl Captures {
             // No more than is there now: a worker may record as fast as this reads.
             for _ in 0..tap.waiting() {
                 let Some(frame) = tap.read() else { break };
-                let wanted = capture.filter.contains(frame.decision.verdict);
+                let wanted = capture.filter.contains(frame.decision().verdict);
                 if wanted && capture.packets_left != Some(0) {
-                    let comment = comment(&frame.decision, names_of(frame.generation));
+                    let comment = comment(frame.decision(), names_of(frame.generation()));
+                    let Some(commented) = commented(&frame, &comment) else { continue };
                     // A port that the configuration does not know has no frames.
-                    if capture.writer.write(&frame.commented(&comment)).is_ok() {
+                    if capture.writer.write(&commented).is_ok() {
                         packets += 1;
                         capture.packets_left = capture.packets_left.map(|left| left - 1);
                     }
@@ -194,6 +195,22 @@ impl Taps {
     }
 }
 
+/// A frame for a capture, as it is sent or as it came, with a comment.
+fn commented<'a>(frame: &TappedFrame<'a>, comment: &'a str) -> Option<CommentedFrame<'a>> {
+    let (copy, direction) = match frame.sent() {
+        Some(sent) => (sent, Direction::Outbound),
+        None => (frame.received()?, Direction::Inbound),
+    };
+    Some(CommentedFrame {
+        port: frame.leaves_by().unwrap_or(frame.came_by()),
+        direction: Some(direction),
+        timestamp_nanos: frame.timestamp_nanos(),
+        bytes: copy.bytes,
+        wire_len: copy.wire_len,
+        comment,
+    })
+}
+
 /// A decision in the words of `guideway replay --decisions`; without names where `names` has none for it.
 fn comment(decision: &Decision, names: Option<&Names>) -> String {
     let mut comment = match decision.verdict {
@@ -216,7 +233,7 @@ mod tests {
     use guideway_dataplane::egress::PortId;
     use guideway_dataplane::verdict::DropReason;
     use guideway_engine::mbuf::Mbuf;
-    use guideway_engine::tap::WorkerTap;
+    use guideway_engine::tap::{TapOrder, WorkerTap};
 
     use super::*;
 
@@ -239,7 +256,9 @@ mod tests {
     fn record(tap: &mut WorkerTap) {
         let mut frame = Mbuf::new();
         frame.fill(b"frame");
-        tap.record(PortId(0), &[frame], &[Decision { verdict: EXPIRED, ..Decision::PENDING }]);
+        let frames = [frame];
+        tap.take_in(&frames);
+        tap.record(0, PortId(0), 0, &frames, &[Decision { verdict: EXPIRED, ..Decision::PENDING }]);
     }
 
     #[test]
@@ -251,7 +270,7 @@ mod tests {
         record(&mut tap);
         record(&mut tap);
         captures.drain(|_| None);
-        assert_eq!(captures.taps.switch.filter(), TapFilter::NONE);
+        assert_eq!(captures.taps.switch.order(), TapOrder::from(TapFilter::NONE));
         let blocks: Vec<_> = std::iter::from_fn(|| received.try_recv().ok()).collect();
         assert_eq!(blocks.len(), 2, "the header, and one packet");
         assert!(String::from_utf8_lossy(&blocks[1]).contains("drop ttl_expired"));
