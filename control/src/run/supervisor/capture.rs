@@ -18,6 +18,9 @@ use crate::api::packet_filter::PacketFilter;
 use crate::api::request::{CaptureReason, Copies};
 use crate::api::view::EventKind;
 
+/// Frames that are read in a turn, of all workers together: a million a second, and the control thread has other things to do.
+const FRAMES_A_TURN: usize = 1_024;
+
 /// An operator's order for a capture.
 #[derive(Debug)]
 pub(super) struct CaptureOrder {
@@ -160,8 +163,8 @@ impl Capture {
 }
 
 impl Listener for Capture {
-    fn appetite(&self, _workers: usize) -> usize {
-        usize::MAX
+    fn appetite(&self, workers: usize) -> usize {
+        FRAMES_A_TURN.div_ceil(workers.max(1))
     }
 
     fn is_over(&self) -> bool {
