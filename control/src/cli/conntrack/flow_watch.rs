@@ -129,13 +129,14 @@ mod tests {
     fn a_second_is_a_table_of_its_connections() {
         let watched =
             WatchedFlows { at_unix_sec: 1.0, flows: vec![flow()], left_out_flows: 0, missed_packets: 0 };
-        let expected = "\
-     CLIENT              VIP               RULE  BACKEND    STATE        PACKETS  BYTES
-tcp  198.51.100.7:40001  203.0.113.10:443  web   web/web-1  established       12   3456
-
-1 connection in this second
-";
-        assert_eq!(text(&watched), expected);
+        let expected = [
+            "     CLIENT              VIP               RULE  BACKEND    STATE        PACKETS  BYTES",
+            "tcp  198.51.100.7:40001  203.0.113.10:443  web   web/web-1  established       12   3456",
+            "",
+            "1 connection in this second",
+            "",
+        ];
+        assert_eq!(text(&watched), expected.join("\n"));
     }
 
     #[test]
