@@ -1,6 +1,6 @@
 //! The life of a burst, loop by loop. The plain way, which nearly all packets take, is in `plain.rs`, with the first packets
 //! of its connections in `opening.rs`; every other branch of the packet path in `general.rs`, those of routes and fragments in `apart.rs`, and of packets that exceed a path's MTU in
-//! `too_long.rs`.
+//! `too_long.rs`. What a packet would meet on these ways without being decided is in `look.rs`.
 //!
 //! ```text
 //! all:        prefetch the header → parse → classify → hash, prefetch the connection's bucket
@@ -18,6 +18,7 @@ mod by_tag;
 mod general;
 mod header_prefetch;
 mod intake;
+mod look;
 mod opening;
 mod plain;
 mod step;
@@ -40,6 +41,7 @@ use crate::time::Tick;
 use crate::traffic_counters::Tally;
 use crate::verdict::Verdict;
 use general::Candidate;
+pub use look::{Connection, LaterFragment, Look, RuleFound};
 use step::Step;
 
 /// Largest number of frames that one call of [`Pipeline::process`] takes.

@@ -104,7 +104,11 @@ impl Round<'_> {
     }
 
     /// Rule and backend of a first fragment in a network, while both are still there: the backend configured or draining.
-    fn followed(&self, first: &First, network: NetworkId) -> Option<(RuleId, ServiceId, BackendHandle)> {
+    pub(super) fn followed(
+        &self,
+        first: &First,
+        network: NetworkId,
+    ) -> Option<(RuleId, ServiceId, BackendHandle)> {
         let backend = self.snapshot.backend(first.backend)?;
         let is_there = backend.identity == first.backend_identity && self.now < backend.drain_deadline;
         let (rule, service) = self.targets().identified(first.rule).filter(|_| is_there)?;
