@@ -166,7 +166,7 @@ pub fn read_endpoints(path: &Path) -> io::Result<String> {
 const fn limit_of(kind: FileKind) -> usize {
     match kind {
         FileKind::Seed => MAX_SEED_FILE_BYTES,
-        FileKind::Endpoints => MAX_ENDPOINTS_FILE_BYTES,
+        FileKind::Endpoints | FileKind::Dns => MAX_ENDPOINTS_FILE_BYTES,
     }
 }
 

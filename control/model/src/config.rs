@@ -23,6 +23,7 @@ mod announcement;
 mod backend_group;
 mod backend_service;
 mod checks;
+mod endpoints_dns;
 mod endpoints_file;
 mod engine;
 mod forwarding_rule;
@@ -57,6 +58,7 @@ pub use admin::{Admin, Metrics};
 pub use announcement::{Announcement, AnnouncementPolicy, Hook};
 pub use backend_group::{BackendGroup, Endpoint};
 pub use backend_service::{BackendService, FailoverPolicy};
+pub use endpoints_dns::DnsQuestion;
 pub use endpoints_file::fault_of_endpoints;
 pub use engine::Engine;
 pub use forwarding_rule::{ForwardingRule, Ports};
@@ -74,7 +76,9 @@ pub use route::Route;
 pub use schema::schema;
 pub use secret::mask_secrets;
 pub use source::{FileKind, Include, IncludedFile, NamedFile, Remark, Source, Sources};
-pub use written::choice::{DnsRcode, DnsType, NeighborReplies, ProxyHeader, RuleProtocol, ServiceProtocol};
+pub use written::choice::{
+    DnsRcode, DnsType, EndpointsRecord, NeighborReplies, ProxyHeader, RuleProtocol, ServiceProtocol,
+};
 pub use written::google_key::{is_of_google_alone, snake_case};
 pub use written::vip_range::{UnreadableVip, VipRange};
 

@@ -67,11 +67,14 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
     );
     let check_of =
         |config: &Config, service: &BackendService| config.health_checks[service.health_check].name.clone();
-    changes.of_nouns(
+    changes.of_described_nouns(
         "backend service",
         old.services.iter().map(|service| (&*service.name, (service, check_of(old, service)))),
         new.services.iter().map(|service| (&*service.name, (service, check_of(new, service)))),
-        |(old, checked), (new, checks)| same_settings(old, new) && checked == checks,
+        |(old, checked), (new, checks)| {
+            let is_same = same_settings(old, new) && checked == checks;
+            (!is_same).then(|| service_differences((old, checked), (new, checks)))
+        },
     );
     let before: HashMap<&str, &BackendService> =
         old.services.iter().map(|service| (&*service.name, service)).collect();
@@ -128,6 +131,22 @@ fn same_settings(old: &BackendService, new: &BackendService) -> bool {
     same == *new
 }
 
+/// Settings in which two services differ, with the old value and the new one.
+fn service_differences(
+    (old, checked): (&BackendService, &String),
+    (new, checks): (&BackendService, &String),
+) -> String {
+    let pairs = old.settings().into_iter().zip(new.settings());
+    let mut differences: Vec<String> = pairs
+        .filter(|((_, before), (_, now))| before != now)
+        .map(|((key, before), (_, now))| format!("{key} {before} to {now}"))
+        .collect();
+    if checked != checks {
+        differences.push(format!("health check {checked} to {checks}"));
+    }
+    differences.join(", ")
+}
+
 /// Settings of a backend that a reload may change: endpoint, group, and true for a failover group.
 type Backend<'c> = (&'c Endpoint, &'c BackendGroup, bool);
 
@@ -167,6 +186,17 @@ impl Changes {
         new: impl Iterator<Item = (&'c str, T)>,
         same: impl Fn(&T, &T) -> bool,
     ) {
+        self.of_described_nouns(noun, old, new, |old, new| (!same(old, new)).then(String::new));
+    }
+
+    /// Adds the changes of the nouns of one kind, which are known by name, with the differences of those that have changed.
+    fn of_described_nouns<'c, T>(
+        &mut self,
+        noun: &str,
+        old: impl Iterator<Item = (&'c str, T)>,
+        new: impl Iterator<Item = (&'c str, T)>,
+        differences: impl Fn(&T, &T) -> Option<String>,
+    ) {
         let (old, new): (BTreeMap<_, _>, BTreeMap<_, _>) = (old.collect(), new.collect());
         for name in old.keys().filter(|name| !new.contains_key(*name)) {
             self.add(ChangeKind::Removed, format!("{noun} {name}"));
@@ -174,10 +204,11 @@ impl Changes {
         for (name, noun_now) in &new {
             match old.get(name) {
                 None => self.add(ChangeKind::Added, format!("{noun} {name}")),
-                Some(before) if !same(before, noun_now) => {
-                    self.add(ChangeKind::Changed, format!("{noun} {name}"));
-                }
-                Some(_) => {}
+                Some(before) => match differences(before, noun_now) {
+                    None => {}
+                    Some(what) if what.is_empty() => self.add(ChangeKind::Changed, format!("{noun} {name}")),
+                    Some(what) => self.add(ChangeKind::Changed, format!("{noun} {name}: {what}")),
+                },
             }
         }
     }

@@ -50,6 +50,7 @@ pub use stats::{
     TunnelErrorStats, WorkerStats, Xstats,
 };
 pub use status::{
-    EndpointsFile, Port, PortMember, PortState, RssState, Service, Status, Worker, WorkerQueues, WorkerState,
+    EndpointsDns, EndpointsFile, Port, PortMember, PortState, RssState, Service, Status, Worker,
+    WorkerQueues, WorkerState,
 };
 pub use vip::{NeighborReplies, Vip, VipList};

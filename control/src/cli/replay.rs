@@ -143,6 +143,13 @@ impl Args {
         let inputs: Vec<&PathBuf> =
             config.into_iter().chain(&self.pcap).chain(&self.events).chain(reloads).collect();
         let results: Vec<&PathBuf> = [&self.decisions, &self.out, &self.html].into_iter().flatten().collect();
+        for (option, path) in [("--decisions", &self.decisions), ("--out", &self.out), ("--html", &self.html)]
+        {
+            if path.as_deref() == Some(Path::new("-")) {
+                complain!("error: {option} -: standard output has the summary: name a file, or /dev/stdout");
+                return Err(Exit::Usage);
+            }
+        }
         for (index, path) in results.iter().enumerate() {
             let is_same = |other: &&PathBuf| {
                 identity(path)

@@ -92,6 +92,23 @@ fn text(status: &Status) -> String {
             );
         }
     }
+    for question in &status.endpoints_dns {
+        if let Some(error) = &question.last_error {
+            let groups = question.backend_groups.join(", ");
+            let asked = format!("{} {}", question.record, question.name);
+            match question.answered_at_unix_sec {
+                Some(_) => {
+                    line(
+                        "LAST GOOD",
+                        &format!("endpoints of {groups} are those last had for {asked}: {error}"),
+                    );
+                }
+                None => {
+                    line("NO ANSWER", &format!("endpoints of {groups} are unknown, for {asked}: {error}"));
+                }
+            }
+        }
+    }
     let by_hand = &status.operator_settings;
     if let Some(error) = &by_hand.last_error {
         line("NOT KEPT", &format!("drains and weights set by hand are lost with a restart: {error}"));

@@ -83,8 +83,8 @@ pub(super) fn run(args: &Args, color: Color) -> Exit {
 /// Tells why there is no screen, and what shows the same without one.
 fn refused(why: &str) -> Exit {
     complain!(
-        "error: {why}\n  `top` needs a terminal; without one, `--watch SECONDS` of `guideway status`, `stats`, `drops` and \
-         `backend list` shows tables again and again"
+        "error: {why}\n  `top` needs a terminal; without one, `guideway service list --watch SECONDS`, `backend list`, `rule list`, \
+         `drops`, `stats` and `status` show tables again and again"
     );
     Exit::Failure
 }

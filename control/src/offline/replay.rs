@@ -10,6 +10,7 @@
 //! about the appliance's own tunnel packets, for what it teaches changes the snapshot.
 
 pub mod chronicle;
+mod expected_shares;
 mod lane;
 mod lane_key;
 mod summary;
@@ -149,6 +150,7 @@ impl Replay {
     ) -> Result<(), ReplayError> {
         let mut start = None;
         let mut now = Duration::ZERO;
+        summary.published(&self.state);
         loop {
             let record = match capture.next_record() {
                 Ok(Some(record)) => record,
@@ -166,7 +168,7 @@ impl Replay {
             }
             while let Some(moment) = self.moments.next_if(|moment| moment.at <= now) {
                 self.decide_chunk(summary)?;
-                self.apply(moment);
+                self.apply(moment, summary);
             }
             let second = Tick::from_secs(now.as_secs());
             if second != self.now || self.chunk.len() == CHUNK {
@@ -175,7 +177,7 @@ impl Replay {
                 self.note_entries(now);
                 self.state.expire_path_mtus(now);
                 if self.state.is_stale() {
-                    self.publish();
+                    self.publish(summary);
                 }
             }
             summary.read(&record, now);
@@ -189,7 +191,7 @@ impl Replay {
                 // Later frames of the capture are decided by the MTU that this one teaches, however many workers there are.
                 let is_passed = self.decide_chunk(summary)?;
                 if is_passed && self.state.take_in_tunnel_error(network, record.bytes, now).is_some() {
-                    self.publish();
+                    self.publish(summary);
                 }
             }
         }
@@ -231,7 +233,7 @@ impl Replay {
     }
 
     /// Takes in the events of one instant. Names were looked up when the events were read; whoever is gone since has no state to change.
-    fn apply(&mut self, moment: Moment) {
+    fn apply(&mut self, moment: Moment, summary: &mut Summary) {
         // Entries that have timed out since the last frame are none that the event ends.
         let now = self.now.max(Tick::from_secs(moment.at.as_secs()));
         let before = self.chronicle.is_some().then(|| {
@@ -243,7 +245,7 @@ impl Replay {
         });
         let has_reload = moment.changes.iter().any(|change| matches!(change, StateChange::Config(_)));
         let applied = self.state.apply(moment.changes, moment.at);
-        self.publish();
+        self.publish(summary);
         if let Some((mut words, entries)) = before {
             words.extend(has_reload.then(|| chronicle::reload(&applied.config)));
             let left = self.valid_entries(now);
@@ -253,8 +255,9 @@ impl Replay {
         }
     }
 
-    fn publish(&mut self) {
+    fn publish(&mut self, summary: &mut Summary) {
         self.publisher.publish(self.state.snapshot(&StandInMacs));
+        summary.published(&self.state);
         if let Some(chronicle) = &mut self.chronicle {
             chronicle.published(&self.state, self.publisher.feed().subscribe().repin());
         }

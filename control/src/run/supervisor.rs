@@ -169,7 +169,7 @@ impl<P: Ports> Supervisor<P> {
             clock,
             started_at: SystemTime::now(),
             log: process.log,
-            config_source: ConfigSource::new(process.config_path, process.sources),
+            config_source: ConfigSource::new(process.config_path, process.sources, appliance.config()),
             endpoints_files: EndpointsFiles::default(),
             port_watch: PortWatch::new(ports.names(), clock.elapsed()),
             workers: Workers::new(ports, workers),
@@ -534,7 +534,8 @@ impl<P: Ports> Supervisor<P> {
             vips: views::vips(appliance),
             announcements: self.announcements.states(self.now()),
             drain: self.drain_state(),
-            endpoints_files: self.endpoints_files.view(),
+            endpoints_files: self.endpoints_files.files(),
+            endpoints_dns: self.endpoints_files.questions(),
             operator_settings: views::operator_settings(&self.operator_state, &self.state_keeper),
         };
         status.with_condition()

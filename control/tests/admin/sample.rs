@@ -1,15 +1,16 @@
 //! An appliance as the script has it: two ports, two workers, two services.
 
+mod discovery;
 mod watched;
 
 use std::collections::BTreeMap;
 
 use guideway::api::view::{
     Announcement, AnnouncementReason, Arrivals, Backend, BackendStats, Condition, ConnectionState,
-    ConntrackCounts, ConntrackEntry, ConntrackStats, Drain, DrainEnd, EndpointsFile, Event, EventKind,
-    FragmentStats, Health, HealthCheck, HealthChecks, HostStackStats, IcmpErrorStats, LinkStats, ListedRule,
-    ListedService, NeighborReplies, NextHop, OperatorSetting, OperatorSettings, PacketStats, PathMtu, Pool,
-    Port, PortMember, PortState, PortStats, PortXstats, ProbeAnswer, Quantiles, Rates, RssState, RuleCheck,
+    ConntrackCounts, ConntrackEntry, ConntrackStats, Drain, DrainEnd, Event, EventKind, FragmentStats,
+    Health, HealthCheck, HealthChecks, HostStackStats, IcmpErrorStats, LinkStats, ListedRule, ListedService,
+    NeighborReplies, NextHop, OperatorSetting, OperatorSettings, PacketStats, PathMtu, Pool, Port,
+    PortMember, PortState, PortStats, PortXstats, ProbeAnswer, Quantiles, Rates, RssState, RuleCheck,
     RuleProbe, RuleStats, Service, ServiceStats, Stats, Status, Traffic, TunnelErrorStats, Vip, WeightSource,
     WeightStatus, Worker, WorkerQueues, WorkerState, WorkerStats, Xstats,
 };
@@ -126,12 +127,8 @@ pub(crate) fn status(vips: &[Vip]) -> Status {
         vips: vips.to_vec(),
         announcements: announcements(),
         drain: None,
-        endpoints_files: vec![EndpointsFile {
-            path: "/run/discovery/web.json".into(),
-            backend_groups: vec!["web".into()],
-            loaded_at_unix_sec: 1_790_000_000,
-            last_error: Some("it has no target".into()),
-        }],
+        endpoints_files: discovery::endpoints_files(),
+        endpoints_dns: discovery::endpoints_dns(),
         operator_settings: operator_settings(),
     };
     status.with_condition()

@@ -5,6 +5,8 @@
 mod backends_taken_out;
 mod connections;
 mod devices;
+mod dns_server;
+mod endpoints_dns;
 mod endpoints_files;
 mod networks;
 mod networks_reloaded;

@@ -55,6 +55,8 @@ pub(super) const MAX_SOURCE_RANGES: usize = 64;
 pub(super) const MAX_REGION_RANGES: usize = 256;
 /// Largest number of primary groups of a service, and of its failover groups, as in Google Cloud.
 pub(super) const MAX_MEMBERS_OF_A_KIND: usize = 50;
+/// Largest number of servers that are asked for the endpoints of a group, as in `/etc/resolv.conf`.
+pub(super) const MAX_DNS_SERVERS: usize = 3;
 /// Largest number of endpoints of a group.
 pub(super) const MAX_ENDPOINTS_OF_A_GROUP: usize = 1_000;
 /// Largest number of endpoints of a service.

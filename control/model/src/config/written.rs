@@ -3,6 +3,7 @@
 
 pub(super) mod choice;
 pub(super) mod dns_name;
+pub(super) mod dns_server;
 pub(super) mod field;
 pub(super) mod file;
 pub(super) mod google_key;

@@ -110,6 +110,26 @@ fn process(families: &mut Families<'_>, status: &Status) -> fmt::Result {
         "Time at which the group's endpoints in force were read from their file, in seconds since 1970.",
         files.map(|(labels, file)| (labels, file.loaded_at_unix_sec)),
     )?;
+    let questions = status.endpoints_dns.iter().flat_map(|question| {
+        let labels = |group: &String| {
+            [
+                ("backend_group", group.clone()),
+                ("name", question.name.clone()),
+                ("type", question.record.clone()),
+            ]
+        };
+        question.backend_groups.iter().map(move |group| (labels(group), question))
+    });
+    families.gauges(
+        "endpoints_dns_failed",
+        "1 if DNS does not answer with endpoints of the group, so that its last good answer holds.",
+        questions.clone().map(|(labels, question)| (labels, u64::from(question.last_error.is_some()))),
+    )?;
+    families.gauges(
+        "endpoints_dns_answered_timestamp_seconds",
+        "Time at which DNS answered with the group's endpoints in force, in seconds since 1970.",
+        questions.filter_map(|(labels, question)| Some((labels, question.answered_at_unix_sec?))),
+    )?;
     families.gauge("draining", "1 if the appliance is drained.", u64::from(status.drain.is_some()))
 }
 

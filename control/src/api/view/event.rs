@@ -71,6 +71,10 @@ pub enum EventKind {
     EndpointsFileRead,
     /// A file of endpoints is gone, damaged or empty; its last good answer holds.
     EndpointsFileFailed,
+    /// The domain name system has answered with other endpoints, or answers again.
+    EndpointsDnsAnswered,
+    /// The domain name system does not answer with endpoints; its last good answer holds.
+    EndpointsDnsFailed,
     /// A worker does not poll.
     WorkerStalled,
     /// A worker polls again.
@@ -113,7 +117,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All kinds of events.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 40] = [
         Self::BackendHealthy,
         Self::BackendUnhealthy,
         Self::WeightChanged,
@@ -133,6 +137,8 @@ impl EventKind {
         Self::ReloadRefused,
         Self::EndpointsFileRead,
         Self::EndpointsFileFailed,
+        Self::EndpointsDnsAnswered,
+        Self::EndpointsDnsFailed,
         Self::WorkerStalled,
         Self::WorkerResumed,
         Self::LoadUneven,
@@ -176,6 +182,8 @@ impl EventKind {
             Self::ReloadRefused => "reload_refused",
             Self::EndpointsFileRead => "endpoints_file_read",
             Self::EndpointsFileFailed => "endpoints_file_failed",
+            Self::EndpointsDnsAnswered => "endpoints_dns_answered",
+            Self::EndpointsDnsFailed => "endpoints_dns_failed",
             Self::WorkerStalled => "worker_stalled",
             Self::WorkerResumed => "worker_resumed",
             Self::LoadUneven => "load_uneven",

@@ -54,6 +54,9 @@ pub struct Status {
     /// Files that backend groups have their endpoints from.
     #[serde(default)]
     pub endpoints_files: Vec<EndpointsFile>,
+    /// Questions of the domain name system that backend groups have their endpoints from.
+    #[serde(default)]
+    pub endpoints_dns: Vec<EndpointsDns>,
     /// Drains and weights that operators have set by hand.
     pub operator_settings: OperatorSettings,
 }
@@ -68,6 +71,24 @@ pub struct EndpointsFile {
     /// Time at which the endpoints in force were read, in seconds since 1970.
     pub loaded_at_unix_sec: u64,
     /// Fault of the file, for which its last good answer holds; `null` while it is right.
+    pub last_error: Option<String>,
+}
+
+/// Question of the domain name system that backend groups have their endpoints from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointsDns {
+    /// Name that is asked for.
+    pub name: String,
+    /// Type of the records: `A`, `AAAA` or `SRV`.
+    #[serde(rename = "type")]
+    pub record: String,
+    /// Servers that are asked, each with its port; those of `/etc/resolv.conf` if there are none.
+    pub servers: Vec<String>,
+    /// Backend groups whose endpoints the answer is.
+    pub backend_groups: Vec<String>,
+    /// Time at which the endpoints in force were answered, in seconds since 1970; `null` before the first answer.
+    pub answered_at_unix_sec: Option<u64>,
+    /// Reason why there is no answer now, for which the last good one holds; `null` while there is one.
     pub last_error: Option<String>,
 }
 

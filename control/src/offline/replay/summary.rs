@@ -13,6 +13,7 @@ use guideway_model::names::Names;
 use serde::Serialize;
 
 use super::chronicle::Chronicle;
+use super::expected_shares::ExpectedShares;
 
 /// Counts and shares of a replay.
 #[derive(Debug, Default, Serialize)]
@@ -54,6 +55,8 @@ pub struct Summary {
     pub chronicle: Option<Box<Chronicle>>,
     #[serde(skip)]
     counts: BTreeMap<(Arc<str>, Arc<str>), BackendCounts>,
+    #[serde(skip)]
+    expected: ExpectedShares,
 }
 
 /// Counters of connection tracking.
@@ -86,7 +89,8 @@ pub struct BackendShare {
     pub backend_service: String,
     /// Name of the backend.
     pub backend: String,
-    /// Share of the hash space at the end of the replay, by weight; zero where the backend is not eligible.
+    /// Share of the service's selections to expect, by the weights and the health at each of them; of a service without
+    /// selections, the share of the hash space at the end.
     pub expected_share: f64,
     /// Packets whose hash chose the backend, because no entry did: one a connection, and each one that is not tracked.
     pub selections: u64,
@@ -120,6 +124,11 @@ impl Summary {
         self.cut_in_capture += u64::from((record.bytes.len() as u64) < u64::from(record.wire_len));
     }
 
+    /// Takes in the state that decides from now on.
+    pub(super) fn published(&mut self, state: &ForwardingState) {
+        self.expected.published(state);
+    }
+
     /// Counts the decision for a frame.
     pub(super) fn decided(&mut self, decision: &Decision, names: &Names, wire_len: u32) {
         if decision.verdict != Verdict::Forward {
@@ -127,6 +136,9 @@ impl Summary {
         }
         let Some((_, service)) = decision.rule else { return };
         let Some(backend) = decision.backend.and_then(|handle| names.backend(handle)) else { return };
+        if decision.tracking != Tracking::Hit {
+            self.expected.chosen(names.service(service));
+        }
         let key = (Arc::clone(names.service(service)), Arc::clone(backend));
         let counts = self.counts.entry(key).or_default();
         counts.packets += 1;
@@ -171,12 +183,10 @@ impl Summary {
         self.icmp_errors_suppressed = counters.icmp_errors_suppressed;
         self.exceeding_mtu = counters.exceeding_mtu;
         self.fragmented = counters.fragmented;
-        let mut expected = BTreeMap::new();
+        let expected = self.expected.conclude();
         for table in state.lookup_tables() {
             for share in table.shares() {
-                let key: (Arc<str>, Arc<str>) = (table.service().into(), share.backend.into());
-                self.counts.entry(key.clone()).or_default();
-                expected.insert(key, f64::from(share.slots) / table.table().len() as f64);
+                self.counts.entry((table.service().into(), share.backend.into())).or_default();
             }
         }
         let mut selections: BTreeMap<Arc<str>, u64> = BTreeMap::new();

@@ -31,9 +31,10 @@ pub(super) struct Loaded {
 }
 
 impl ConfigSource {
-    /// A file that has just been read, with the texts of a configuration that has files of endpoints.
-    pub(super) fn new(path: PathBuf, sources: Option<Sources>) -> Self {
-        Self { path, loaded_at: SystemTime::now(), sources: sources.and_then(watched) }
+    /// A file that has just been read, with the texts of the configuration, for one that has watched endpoints.
+    pub(super) fn new(path: PathBuf, sources: Option<Sources>, config: &Config) -> Self {
+        let sources = sources.and_then(|sources| watched(sources, config));
+        Self { path, loaded_at: SystemTime::now(), sources }
     }
 
     /// Reads the file.
@@ -43,7 +44,8 @@ impl ConfigSource {
             .map_err(|error| Refused::ConfigUnreadable { path: path.clone(), error })?;
         let faults = keep_last_good(&mut sources, self.sources.as_deref());
         let config = Config::parse_to_run(&sources).map_err(Refused::Config)?;
-        Ok(Loaded { config, sources: watched(sources), faults })
+        let sources = watched(sources, &config);
+        Ok(Loaded { config, sources, faults })
     }
 
     /// Texts in force, where files of endpoints are watched.
@@ -104,8 +106,10 @@ pub(super) fn note(reload: &Result<view::Reload, Refused>, before: u64) -> Note 
     }
 }
 
-/// The texts of a configuration that has files of endpoints; of any other, nobody needs them again.
-fn watched(sources: Sources) -> Option<Arc<Sources>> {
+/// The texts of a configuration whose endpoints are watched, in files or the domain name system; of any other, nobody needs
+/// them again.
+fn watched(mut sources: Sources, config: &Config) -> Option<Arc<Sources>> {
+    sources.expect_answers(config);
     let is_watched = sources.endpoints_files().next().is_some();
     is_watched.then(|| Arc::new(sources))
 }

@@ -77,6 +77,7 @@ impl Note {
             EventKind::BackendUnhealthy
             | EventKind::AnnouncementFailed
             | EventKind::EndpointsFileFailed
+            | EventKind::EndpointsDnsFailed
             | EventKind::OperatorSettingDropped
             | EventKind::OperatorStateFailed
             | EventKind::WeightsInvalid

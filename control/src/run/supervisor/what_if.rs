@@ -82,7 +82,9 @@ impl WhatIf {
         let (table, tick, source) = (Arc::clone(&self.shared.table), self.shared.clock.now(), source.clone());
         self.answer(reply, move |is_awaited| {
             let (name, config) = match sources {
-                Some(sources) => {
+                Some(mut sources) => {
+                    // Endpoints by DNS are those that the appliance has.
+                    source.sources().into_iter().for_each(|known| sources.bring_answers(known));
                     let config = Config::parse_to_run(&sources).map_err(Refused::Config);
                     (sources.main.name, config)
                 }

@@ -14,10 +14,11 @@ use guideway_engine::driver::device::Device;
 use ipnet::IpNet;
 
 use super::choice::{
-    Chosen, Delivery, DnsRcode, DnsType, LocalityLbPolicy, NeighborReplies, PolicyKind, ProbeType,
-    ProxyHeader, RuleProtocol, ServiceProtocol, SubsettingPolicy, TransportKind, WeightSource,
+    Chosen, Delivery, DnsRcode, DnsType, EndpointsRecord, LocalityLbPolicy, NeighborReplies, PolicyKind,
+    ProbeType, ProxyHeader, RuleProtocol, ServiceProtocol, SubsettingPolicy, TransportKind, WeightSource,
 };
 use super::dns_name::DnsName;
+use super::dns_server::DnsServer;
 use super::field::{Field, tables};
 use super::one_or_more::OneOrMore;
 use super::value::{
@@ -27,8 +28,8 @@ use super::value::{
 use super::vip_range::VipRange;
 use crate::config::limits::{
     EXTERNAL_IDLE_TIMEOUT_SEC, MAX_ADDRESSES_OF_A_PORT, MAX_ANNOUNCEMENTS, MAX_APPLIANCE_PORTS,
-    MAX_ARGUMENTS, MAX_DEVICE_NAME, MAX_DRAINING_TIMEOUT_SEC, MAX_ENDPOINTS_OF_A_GROUP, MAX_ENTRIES,
-    MAX_GROUPS, MAX_HEALTH_CHECKS, MAX_HOLD_DOWN_SEC, MAX_IDLE_TIMEOUT_SEC, MAX_INCLUDES,
+    MAX_ARGUMENTS, MAX_DEVICE_NAME, MAX_DNS_SERVERS, MAX_DRAINING_TIMEOUT_SEC, MAX_ENDPOINTS_OF_A_GROUP,
+    MAX_ENTRIES, MAX_GROUPS, MAX_HEALTH_CHECKS, MAX_HOLD_DOWN_SEC, MAX_IDLE_TIMEOUT_SEC, MAX_INCLUDES,
     MAX_MEMBERS_OF_A_KIND, MAX_MIN_HEALTHY, MAX_MTU, MAX_NETWORKS, MAX_PORTS, MAX_PROTOCOL_NAME,
     MAX_REGION_RANGES, MAX_ROUTES, MAX_RULES, MAX_SERVICES, MAX_SOURCE_RANGES, MAX_SUBSET_SIZE, MAX_WEIGHT,
     MAX_WORKERS, MIN_ENTRIES, MIN_MTU,
@@ -367,6 +368,19 @@ tables! {
         /// Path of a file that has the endpoints, in place of `endpoints`, and is watched: JSON in the form of Prometheus's
         /// file_sd. One that is relative begins beside the configuration.
         endpoints_file: Option<Field<NamedPath>>,
+        /// Records of the domain name system that are the endpoints, in place of `endpoints`; asked for again as they expire.
+        endpoints_dns: Option<Field<EndpointsDnsFile>>,
+    }
+
+    /// Records of the domain name system that are the endpoints of a group.
+    EndpointsDnsFile {
+        /// Whole name that is asked for, such as `web.example.com` or `_http._tcp.web.example.com`; no search list is tried.
+        name: Field<DnsName>,
+        /// Type of the records: addresses (A, AAAA), or services whose hosts have addresses (SRV).
+        r#type: Option<Field<Chosen<EndpointsRecord>>> = Chosen(EndpointsRecord::A),
+        /// Servers that are asked, each an address with a port or without; those of /etc/resolv.conf by default.
+        #[schemars(length(min = 1, max = MAX_DNS_SERVERS))]
+        servers: Option<Field<List<DnsServer>>>,
     }
 
     /// A machine that receives packets.
