@@ -37,6 +37,7 @@ mod schema;
 mod service;
 mod stats;
 mod status;
+mod steps;
 mod stop;
 mod table;
 mod top;
