@@ -7,12 +7,13 @@
 //!                                                                            ◀── a reply each ── all state
 //! ```
 //!
-//! Imports point one way: `admin` and `metrics` → `request_sender` → `request` → `view`. Neither `admin` nor
+//! Imports point one way: `admin` and `metrics` → `request_sender` → `request` → `packet_filter`, `view`. Neither `admin` nor
 //! `metrics` knows of the other.
 
 pub mod admin;
 mod http_server;
 pub mod metrics;
+pub mod packet_filter;
 pub mod request;
 mod request_sender;
 pub mod view;

@@ -28,6 +28,7 @@ mod explain;
 mod flow_args;
 mod import;
 mod man;
+mod packet_filter;
 mod packet_trace;
 mod plan;
 mod reload;
@@ -111,7 +112,7 @@ enum Verb {
     Vip(vip::Args),
     /// Shows events: changes of health and weights, commands, reloads, failures.
     Events(events::Args),
-    /// Captures packets that are passed or dropped for a reason.
+    /// Captures packets: forwarded, passed or dropped ones, with the decision on each.
     Capture(capture::Args),
     /// Shows what a reload would change, and what would become of connections.
     Plan(plan::Args),

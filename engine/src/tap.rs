@@ -20,27 +20,27 @@
 mod filter;
 mod flow_filter;
 mod frame;
+mod head;
 mod order;
+mod reader;
+mod worker;
 
 use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crossbeam_utils::CachePadded;
-use guideway_dataplane::egress::PortId;
-use guideway_dataplane::flow::Flow;
-use guideway_dataplane::frame::Frame;
-use guideway_dataplane::pipeline::{BURST, Decision, Look};
-use guideway_dataplane::verdict::Verdict;
-use rtrb::{Consumer, Producer, RingBuffer};
+use guideway_dataplane::pipeline::BURST;
+use rtrb::RingBuffer;
 
 pub use filter::{TapFilter, UnknownVerdict};
 pub use flow_filter::{FlowFilter, Numbers};
 pub use frame::{TappedBytes, TappedFrame};
+use head::Head;
 use order::SharedOrder;
 pub use order::TapOrder;
+pub use reader::TapReader;
+pub use worker::WorkerTap;
 
 /// Bytes that are recorded of a frame at most, as received and as sent: all of one that carries 1,500 bytes behind two VLAN
 /// tags, with all outer headers that come on top.
@@ -53,65 +53,6 @@ pub const SLOT_BYTES: usize = SNAPLEN + size_of::<Head>();
 /// Tells the workers which frames to record: none at first.
 pub struct TapSwitch {
     order: Arc<CachePadded<SharedOrder>>,
-}
-
-/// Worker's end of its tap: records frames.
-pub struct WorkerTap {
-    shared: Arc<CachePadded<SharedOrder>>,
-    /// Order that the burst in hand is recorded by.
-    order: TapOrder,
-    /// Frames of the burst that were looked at before they are decided, by their index.
-    taken: Vec<Taken>,
-    /// Bytes of those frames as they were received, one after the other.
-    received: Vec<u8>,
-    heads: Producer<Head>,
-    /// Bytes of the frames, without anything between them. Written before their head, which says how many there are.
-    bytes: Producer<u8>,
-    /// Frames missed since the worker's start, which `missed_shown` shows to the reader.
-    missed: u64,
-    missed_shown: Arc<CachePadded<AtomicU64>>,
-    /// Clock of the records, in nanoseconds since the epoch.
-    clock: fn() -> u64,
-}
-
-/// Control thread's end of a worker's tap: reads the recorded frames.
-pub struct TapReader {
-    heads: Consumer<Head>,
-    bytes: Consumer<u8>,
-    missed: Arc<CachePadded<AtomicU64>>,
-    /// Both copies of the frame that was read last: in their ring they may lie in two pieces.
-    copies: Box<[u8; 2 * SNAPLEN]>,
-}
-
-/// Frame that was looked at before it is decided.
-struct Taken {
-    /// Index in the burst.
-    index: usize,
-    flow: Option<Flow>,
-    look: Option<Look>,
-    /// Copy among the received bytes.
-    copied: Range<usize>,
-    wire_len: u32,
-}
-
-/// Facts that are recorded of a frame beside its bytes.
-#[derive(Clone, Copy)]
-struct Head {
-    timestamp_nanos: u64,
-    generation: u64,
-    decision: Decision,
-    came_by: PortId,
-    flow: Option<Flow>,
-    look: Option<Look>,
-    received: Option<Lengths>,
-    sent: Option<Lengths>,
-}
-
-/// Lengths of a copy of a frame.
-#[derive(Clone, Copy)]
-struct Lengths {
-    recorded: u16,
-    wire: u32,
 }
 
 impl TapSwitch {
@@ -137,6 +78,7 @@ impl TapSwitch {
             order: TapOrder::OFF,
             taken: Vec::with_capacity(looked_at),
             received: Vec::with_capacity(looked_at * SNAPLEN),
+            is_full: false,
             heads,
             bytes,
             missed: 0,
@@ -164,174 +106,6 @@ impl WorkerTap {
     pub fn off() -> Self {
         TapSwitch::new().tap(0).0
     }
-
-    /// True if frames are to be recorded: a burst is then [taken in](Self::take_in) before it is decided, and
-    /// [recorded](Self::record) behind that.
-    #[inline]
-    pub fn is_on(&self) -> bool {
-        self.shared.is_on()
-    }
-
-    /// Takes the newest order, and keeps the received bytes of those frames of a burst whose headers agree with it.
-    #[cold]
-    pub fn take_in<F: Frame>(&mut self, frames: &[F]) {
-        self.order = self.shared.get();
-        self.taken.clear();
-        self.received.clear();
-        if self.taken.capacity() == 0 || !self.order.looks_ahead() {
-            return;
-        }
-        let flows = self.order.flows;
-        for (index, frame) in frames.iter().enumerate().take(BURST) {
-            let bytes = frame.bytes();
-            let flow = if flows.reads_packets() { flows.flow_of(bytes) } else { None };
-            if flow.is_none() && flows.reads_packets() {
-                continue;
-            }
-            let start = self.received.len();
-            if self.order.received {
-                self.received.extend_from_slice(&bytes[..bytes.len().min(SNAPLEN)]);
-            }
-            let copied = start..self.received.len();
-            self.taken.push(Taken { index, flow, look: None, copied, wire_len: bytes.len() as u32 });
-        }
-    }
-
-    /// True if the facts that the frame with this index meets are to be [noted](Self::note), right before it is decided.
-    pub fn looks_at(&self, index: usize) -> bool {
-        self.order.looks && self.find(index).is_some()
-    }
-
-    /// Notes the facts that the frame with this index meets.
-    pub fn note(&mut self, index: usize, look: Look) {
-        if let Ok(at) = self.taken.binary_search_by_key(&index, |taken| taken.index) {
-            self.taken[at].look = Some(look);
-        }
-    }
-
-    /// Completes the facts that were noted of the frame with this index, which is decided now.
-    pub fn revise(&mut self, index: usize, revise: impl FnMut(&mut Look)) {
-        let found = self.find(index);
-        found.and_then(|at| self.taken[at].look.as_mut()).into_iter().for_each(revise);
-    }
-
-    /// Records those frames of a burst, or of a piece of it that begins with the index `first`, that the order wants. The burst
-    /// came in by `port`; `decisions` are those of its frames, by the snapshot of this generation.
-    #[cold]
-    pub fn record<F: Frame>(
-        &mut self,
-        generation: u64,
-        port: PortId,
-        first: usize,
-        frames: &[F],
-        decisions: &[Decision],
-    ) {
-        let order = self.order;
-        let mut timestamp = None;
-        for (index, (frame, decision)) in frames.iter().zip(decisions).enumerate() {
-            let taken = self.find(first + index);
-            let is_wanted = order.verdicts.contains(decision.verdict)
-                && order.flows.numbers.agree_with(decision, generation)
-                && (taken.is_some() || !order.looks_ahead());
-            if !is_wanted {
-                continue;
-            }
-            let taken = taken.map(|at| &self.taken[at]);
-            let changes = decision.verdict == Verdict::Forward || decision.answered;
-            let whole = frame.bytes();
-            let now = (&whole[..whole.len().min(SNAPLEN)], whole.len() as u32);
-            let before = taken.map(|taken| (&self.received[taken.copied.clone()], taken.wire_len));
-            let received = if changes { before.filter(|_| order.received) } else { Some(now) };
-            let sent = Some(now).filter(|_| changes && order.sent);
-            let timestamp_nanos = *timestamp.get_or_insert_with(self.clock);
-            let head = Head {
-                timestamp_nanos,
-                generation,
-                decision: *decision,
-                came_by: port,
-                flow: taken.and_then(|taken| taken.flow),
-                look: taken.and_then(|taken| taken.look),
-                received: received.map(lengths),
-                sent: sent.map(lengths),
-            };
-            let copies = [received, sent].map(|copy| copy.map_or(&[][..], |(bytes, _)| bytes));
-            if !push(&mut self.heads, &mut self.bytes, head, copies) {
-                self.missed += 1;
-                // Relaxed: the count carries nothing but itself, and has one writer.
-                self.missed_shown.store(self.missed, Ordering::Relaxed);
-            }
-        }
-    }
-
-    fn find(&self, index: usize) -> Option<usize> {
-        self.taken.binary_search_by_key(&index, |taken| taken.index).ok()
-    }
-}
-
-/// Lengths of a copy and of the whole frame.
-fn lengths((copy, wire): (&[u8], u32)) -> Lengths {
-    Lengths { recorded: copy.len() as u16, wire }
-}
-
-/// Copies a frame into the rings; false if they have no room.
-fn push(heads: &mut Producer<Head>, bytes: &mut Producer<u8>, head: Head, copies: [&[u8]; 2]) -> bool {
-    let Ok(slot) = heads.write_chunk_uninit(1) else { return false };
-    if bytes.slots() < copies[0].len() + copies[1].len() {
-        return false;
-    }
-    // The bytes first: whoever sees the head sees them.
-    copies.into_iter().all(|copy| bytes.push_entire_slice(copy).is_ok()) && slot.fill_from_iter([head]) == 1
-}
-
-impl TapReader {
-    /// Takes the next frame that the worker has recorded.
-    ///
-    /// A worker may record as fast as this is called: whoever has other things to do reads no more at once
-    /// than were [`waiting`](Self::waiting).
-    pub fn read(&mut self) -> Option<TappedFrame<'_>> {
-        let head = *self.heads.peek().ok()?;
-        let recorded = |lengths: Option<Lengths>| lengths.map_or(0, |lengths| usize::from(lengths.recorded));
-        let (received_len, sent_len) = (recorded(head.received), recorded(head.sent));
-        let len = received_len + sent_len;
-        let bytes = self.bytes.read_chunk(len).expect("the worker writes them before their head");
-        let (first, second) = bytes.as_slices();
-        self.copies[..first.len()].copy_from_slice(first);
-        self.copies[first.len()..len].copy_from_slice(second);
-        bytes.commit_all();
-        self.heads.pop().expect("it was there before its bytes were read");
-        let (received, rest) = self.copies.split_at(received_len);
-        let copy = |lengths: Option<Lengths>, bytes| {
-            lengths.map(|lengths: Lengths| TappedBytes { bytes, wire_len: lengths.wire })
-        };
-        Some(TappedFrame {
-            timestamp_nanos: head.timestamp_nanos,
-            generation: head.generation,
-            came_by: head.came_by,
-            decision: head.decision,
-            flow: head.flow,
-            look: head.look,
-            received: copy(head.received, received),
-            sent: copy(head.sent, &rest[..sent_len]),
-        })
-    }
-
-    /// Number of frames that can be read now.
-    pub fn waiting(&self) -> usize {
-        self.heads.slots()
-    }
-
-    /// Drops the frames that wait, which an earlier capture left.
-    pub fn discard(&mut self) {
-        for _ in 0..self.waiting() {
-            self.read();
-        }
-    }
-
-    /// Number of frames since the worker's start that an order wanted and no slot was free for.
-    pub fn missed(&self) -> u64 {
-        // Relaxed: the count carries nothing but itself, and has one writer.
-        self.missed.load(Ordering::Relaxed)
-    }
 }
 
 impl Default for TapSwitch {
@@ -346,18 +120,6 @@ impl fmt::Debug for TapSwitch {
     }
 }
 
-impl fmt::Debug for WorkerTap {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WorkerTap").field("missed", &self.missed).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for TapReader {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TapReader").field("waiting", &self.waiting()).finish_non_exhaustive()
-    }
-}
-
 /// Reads the system's clock, in nanoseconds since the epoch; 0 before it.
 fn nanos_since_epoch() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_nanos() as u64)
@@ -369,9 +131,10 @@ mod tests {
 
     use guideway_dataplane::address::{Address, Prefix};
     use guideway_dataplane::backend::BackendHandle;
+    use guideway_dataplane::egress::PortId;
     use guideway_dataplane::forwarding_rule::{RuleId, ServiceId};
-    use guideway_dataplane::pipeline::Tracking;
-    use guideway_dataplane::verdict::{DropReason, PassReason};
+    use guideway_dataplane::pipeline::{Decision, Tracking};
+    use guideway_dataplane::verdict::{DropReason, PassReason, Verdict};
     use pcap_fixtures::packet::Packet;
 
     use super::*;

@@ -41,6 +41,14 @@ const NAMES: [(&str, u8); 9] = [
     ("ipip", protocol::IPV4),
 ];
 
+/// Name of a protocol, or its number where it has none.
+pub fn protocol_name(protocol: u8) -> String {
+    match NAMES.iter().find(|(_, number)| *number == protocol) {
+        Some((name, _)) => (*name).to_owned(),
+        None => protocol.to_string(),
+    }
+}
+
 impl FromStr for FlowText {
     type Err = FlowTextError;
 
@@ -86,10 +94,7 @@ fn end(text: &str, ported: bool) -> Result<(IpAddr, u16), FlowTextError> {
 impl fmt::Display for FlowText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let flow = &self.0;
-        match NAMES.iter().find(|(_, number)| *number == flow.protocol) {
-            Some((name, _)) => write!(f, "{name} ")?,
-            None => write!(f, "{} ", flow.protocol)?,
-        }
+        write!(f, "{} ", protocol_name(flow.protocol))?;
         let (src, dst) = (IpAddr::from(flow.src), IpAddr::from(flow.dst));
         if flow.rule_port().is_some() {
             write!(f, "{} > {}", SocketAddr::new(src, flow.src_port), SocketAddr::new(dst, flow.dst_port))?;

@@ -12,6 +12,8 @@ mod failure;
 mod routes;
 pub mod server;
 mod socket;
+mod tap_routes;
 
-pub use routes::{DEFAULT_DRAIN_SEC, DEFAULT_ENTRIES, MAX_CAPTURE_SEC, MAX_DRAIN_SEC, MAX_ENTRIES, routes};
+pub use routes::{DEFAULT_DRAIN_SEC, DEFAULT_ENTRIES, MAX_DRAIN_SEC, MAX_ENTRIES, routes};
 pub use socket::ListenError;
+pub use tap_routes::MAX_CAPTURE_SEC;

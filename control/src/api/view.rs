@@ -30,7 +30,9 @@ pub use backend::{
     Backend, BackendDrain, BackendList, Health, NextHop, PathMtu, Pool, Remaining, WeightSource,
 };
 pub use condition::Condition;
-pub use conntrack::{ConnectionState, ConntrackEntry, ConntrackList, ConntrackLookup};
+pub use conntrack::{
+    ConnectionState, ConntrackEntry, ConntrackList, ConntrackLookup, WatchedFlow, WatchedFlows,
+};
 pub use drops::{CountedBy, DropRow, Drops};
 pub use error::{ErrorView, LocatedError};
 pub use event::{Event, EventKind, EventList};

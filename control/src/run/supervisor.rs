@@ -16,6 +16,7 @@ mod config_source;
 mod conntrack_reader;
 mod endpoints_files;
 mod event_log;
+mod flow_watch;
 mod hand_probes;
 mod load_watch;
 mod operator;
@@ -26,6 +27,7 @@ mod reload;
 mod requests;
 mod stalls;
 mod state_keeper;
+mod taps;
 mod tunnels;
 mod views;
 mod watchdog;
@@ -39,6 +41,7 @@ use guideway_dataplane::egress::PortId;
 use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_engine::clock::Clock;
 use guideway_model::config::Port;
+use guideway_model::flow_text::FlowText;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
@@ -63,7 +66,6 @@ use crate::run::warnings::warnings;
 use crate::run::worker::{Shared, WorkerEnd, WorkerFailure};
 
 use announcements::{Announcements, Obstacles};
-use capture::Captures;
 use config_source::ConfigSource;
 use conntrack_reader::ConntrackReader;
 use endpoints_files::EndpointsFiles;
@@ -74,10 +76,11 @@ use probes::{HealthUpdate, Probes};
 use publish_latency::PublishLatency;
 use stalls::Stalls;
 use state_keeper::StateKeeper;
+use taps::Listening;
 use what_if::WhatIf;
 use workers::Workers;
 
-pub(super) use capture::Taps;
+pub(super) use taps::Taps;
 
 /// The rest between two turns: the longest that an ARP request waits, or a packet that finds its backend changed.
 const TURN: Duration = Duration::from_millis(1);
@@ -127,7 +130,7 @@ pub(super) struct Supervisor<P: Ports> {
     hand_probes: HandProbes,
     stalls: Stalls,
     announcements: Announcements,
-    captures: Captures,
+    listening: Listening,
     conntrack: ConntrackReader,
     what_if: WhatIf,
     operator_state: OperatorState,
@@ -174,7 +177,7 @@ impl<P: Ports> Supervisor<P> {
             hand_probes: HandProbes::default(),
             stalls: Stalls::new(clock.elapsed()),
             announcements: Announcements::new(process.guard),
-            captures: Captures::new(taps),
+            listening: Listening::new(taps),
             what_if: WhatIf::new(shared.clone()),
             conntrack: ConntrackReader::new(shared, appliance.feed()),
             operator_state: OperatorState::default(),
@@ -247,7 +250,7 @@ impl<P: Ports> Supervisor<P> {
         let notes = self.announcements.news(self.now());
         self.note_all(notes);
         self.announcements.relieve_guard().await;
-        self.captures.end();
+        self.listening.end();
         let note = self.state_keeper.finish(self.now()).await;
         self.note_all(note);
         failure.map_or(Ok(()), Err)
@@ -403,7 +406,12 @@ impl<P: Ports> Supervisor<P> {
     }
 
     fn drain_taps(&mut self) {
-        self.captures.drain(|generation| self.appliance.state().names_of(generation));
+        let state = self.appliance.state();
+        let state_of = |flow: &FlowText, network: Option<&str>| {
+            let network = state.network_named(network).ok()?;
+            Some(self.conntrack.look_up(flow, network, state).entry?.state)
+        };
+        self.listening.drain(self.clock.elapsed(), |generation| state.names_of(generation), &state_of);
     }
 
     fn plan_announcements(&mut self) {

@@ -1,5 +1,7 @@
 //! An appliance as the script has it: two ports, two workers, two services.
 
+mod watched;
+
 use std::collections::BTreeMap;
 
 use guideway::api::view::{
@@ -13,6 +15,8 @@ use guideway::api::view::{
 };
 use guideway::net::host_stack::FrameKind;
 use guideway_dataplane::verdict::{DropReason, PassReason};
+
+pub(crate) use watched::watched;
 
 pub(crate) fn status(vips: &[Vip]) -> Status {
     let status = Status {

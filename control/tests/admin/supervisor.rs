@@ -264,6 +264,17 @@ impl Script {
             Request::VipList { reply } => send(reply, Ok(VipList { vips: self.vips.clone() })),
             Request::VipAnnounce { address, network: _, reply } => send(reply, self.announce(address, true)),
             Request::VipWithdraw { address, network: _, reply } => send(reply, self.announce(address, false)),
+            Request::Capture { filter, reply, .. } if filter.service.as_deref() == Some("nobody") => {
+                send(reply, Err(unknown_among("service", &["web", "dns"])));
+            }
+            Request::ConntrackWatch { filter, reply, .. } if filter.backend.as_deref() == Some("nobody") => {
+                send(reply, Err(unknown_among("backend", &["web/web-1", "web/web-2"])));
+            }
+            Request::ConntrackWatch { count, lines, reply, .. } => {
+                send(reply, Ok(()));
+                let ended = self.ended_captures.clone();
+                tokio::spawn(watch(count, lines, ended));
+            }
             Request::Capture { packets, blocks, reply, .. } => {
                 send(reply, Ok(()));
                 let ended = self.ended_captures.clone();
@@ -447,6 +458,25 @@ fn explained(
 fn send<T>(reply: Reply<T>, answer: Result<T, Refused>) {
     // Who asked may be gone.
     let _ = reply.send(answer);
+}
+
+fn unknown_among(kind: &'static str, known: &[&str]) -> Refused {
+    let known = known.iter().map(|name| (*name).to_owned()).collect();
+    Refused::UnknownAmong { kind, name: "nobody".to_owned(), known }
+}
+
+/// Sends as many lines, or three and then nothing more until nobody reads it.
+async fn watch(count: Option<u64>, lines: mpsc::Sender<Bytes>, ended: std_mpsc::Sender<()>) {
+    for _ in 0..count.unwrap_or(3) {
+        let line = serde_json::to_string(&sample::watched()).unwrap() + "\n";
+        if lines.send(line.into()).await.is_err() {
+            break;
+        }
+    }
+    if count.is_none() {
+        lines.closed().await;
+        let _ = ended.send(());
+    }
 }
 
 /// Sends as many packets, or three and then nothing more until nobody reads it.

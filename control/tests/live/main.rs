@@ -25,6 +25,7 @@ mod prefixes;
 mod replay;
 mod start;
 mod taken_out;
+mod taps;
 mod traffic;
 mod tutorial;
 mod two_arms;

@@ -11,6 +11,7 @@ mod networks_reloaded;
 mod operator;
 mod plans;
 mod stalls;
+mod taps;
 mod tunnels;
 mod two_arms;
 mod weights;
@@ -18,6 +19,7 @@ mod weights;
 use std::thread;
 use std::time::Duration;
 
+use guideway::api::packet_filter::PacketFilter;
 use guideway::api::request::{CaptureReason, Refused, Request};
 use guideway::api::view::{self, ChangeKind, EventKind};
 use guideway::run::appliance::{Appliance, Nic};
@@ -174,7 +176,14 @@ fn a_capture_holds_what_was_asked_for_with_the_verdict_in_words() {
             CaptureReason::Drop(DropReason::TtlExpired),
             CaptureReason::Pass(PassReason::NoForwardingRule),
         ];
-        let capture = |reply| Request::Capture { reasons, packets: Some(2), blocks, reply };
+        let capture = |reply| Request::Capture {
+            reasons,
+            filter: PacketFilter::default(),
+            copies: None,
+            packets: Some(2),
+            blocks,
+            reply,
+        };
         operator.ask(capture).await.unwrap();
         operator.send(&to_vip(1_000));
         operator.send(&to_vip(1_001).ttl(1));
@@ -219,7 +228,15 @@ fn a_capture_tells_how_many_packets_it_lacks() {
         // Room for the header, for one piece, and for the last one: all other packets are lost on their way.
         let (blocks, mut received) = mpsc::channel(3);
         let reasons = vec![CaptureReason::Drop(DropReason::TtlExpired)];
-        operator.ask(|reply| Request::Capture { reasons, packets: None, blocks, reply }).await.unwrap();
+        let capture = |reply| Request::Capture {
+            reasons,
+            filter: PacketFilter::default(),
+            copies: None,
+            packets: None,
+            blocks,
+            reply,
+        };
+        operator.ask(capture).await.unwrap();
         let mut sent = 0;
         for _ in 0..3 {
             for src_port in 0..200 {

@@ -60,8 +60,10 @@ impl<P: Ports> Supervisor<P> {
     fn take_over(&mut self, config: Config) -> (Vec<config_diff::Change>, Vec<String>) {
         // After a reload the names of the two latest configurations are known: frames decided by older ones are read now.
         self.drain_taps();
+        self.listening.forget_numbers();
         let now = self.now();
         let changes = self.appliance.reload(config, now);
+        self.listening.take_numbers(self.appliance.state());
         self.tell_addresses();
         let refusals = self.tell_vlans();
         let dropped = self.operator_state.reconcile(self.appliance.state().services());
