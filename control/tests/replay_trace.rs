@@ -1,15 +1,23 @@
-//! Traces of a replay: what each packet met, in the words that an operator reads.
+//! Traces: what each packet met, in the words that an operator reads.
 
 use std::time::Duration;
 
 use guideway::offline::replay::{Outputs, TraceOrder, Traces, replay};
 use guideway::offline::timeline::{Moment, Timeline};
+use guideway_dataplane::affinity::TrackingHasher;
+use guideway_dataplane::conntrack::ConntrackTable;
+use guideway_dataplane::egress::PortId;
+use guideway_dataplane::frame::Frame;
+use guideway_dataplane::pipeline::{Decision, Pipeline};
+use guideway_dataplane::time::Tick;
 use guideway_engine::capture::{CaptureReader, CaptureWriter};
+use guideway_engine::mbuf::Mbuf;
 use guideway_engine::tap::FlowFilter;
 use guideway_model::config::Config;
-use guideway_model::forwarding_state::StateChange;
+use guideway_model::egress_lookup::StandInMacs;
+use guideway_model::forwarding_state::{ForwardingState, StateChange};
 use guideway_model::sample::sample;
-use guideway_model::trace::{EntryFound, PacketTrace};
+use guideway_model::trace::{EntryFound, PacketTrace, Passage};
 use pcap_fixtures::packet::{Packet, tcp};
 
 const CLIENT: &str = "198.51.100.7";
@@ -70,7 +78,8 @@ fn the_entry_of_a_connection_is_told_from_its_first_packet_to_its_end() {
         (90, segment(tcp::ACK)),
         (91, to_vip),
     ];
-    let service = "connection_tracking_policy = { connection_persistence_on_unhealthy_backends = \"NEVER_PERSIST\" }";
+    let service =
+        "connection_tracking_policy = { connection_persistence_on_unhealthy_backends = \"NEVER_PERSIST\" }";
     let first = traced(service, &packets[..1], Vec::new());
     let chosen = first[0].selected.clone().expect("both are healthy");
     let other = if chosen == "b1" { "b2" } else { "b1" };
@@ -151,4 +160,54 @@ fn delivery_tells_the_tunnel_and_what_does_not_fit_it() {
         small.backend.as_ref().map(|backend| &backend.name)
     );
     assert_eq!(conntrack(error), "its entry was left as it is: an ICMP error keeps none alive");
+}
+
+/// Frame that is decided under a snapshot before a change, and put into words after it.
+#[test]
+fn a_trace_says_that_the_state_has_changed_since_and_does_not_guess() {
+    let mut state = ForwardingState::offline(config(""));
+    let snapshot = state.snapshot(&StandInMacs);
+    let table = ConntrackTable::with_capacity(100).expect("a few kB");
+    let mut pipeline = Pipeline::new(TrackingHasher::new([1, 2, 3, 4]), 0);
+    let received = segment(tcp::SYN).build();
+    let mut frames = [Mbuf::new()];
+    frames[0].fill(&received);
+    let mut decisions = [Decision::PENDING];
+    let look = pipeline.look(PortId(0), &received, Tick(5), &snapshot, &table);
+    pipeline.process(PortId(0), &mut frames, &mut decisions, Tick(5), &snapshot, &table);
+    let passage = Passage {
+        number: 1,
+        timestamp_unix_nanos: 7,
+        generation: snapshot.generation,
+        port: PortId(0),
+        received: &received,
+        received_len: received.len() as u32,
+        look: &look,
+        decision: &decisions[0],
+        sent: frames[0].bytes(),
+        sent_len: frames[0].bytes().len() as u32,
+    };
+    let exact = PacketTrace::new(&passage, &state, Some(&snapshot));
+    assert!(exact.notes.is_empty() && exact.selection.is_some(), "{exact:?}");
+
+    let changes = health(0, "b1", false).changes;
+    state.apply(changes, Duration::ZERO);
+    let newer = state.snapshot(&StandInMacs);
+    for other in [Some(&newer), None] {
+        let trace = PacketTrace::new(&passage, &state, other);
+        let told = "snapshot 1 decided, and the state has changed since";
+        assert!(trace.notes[0].starts_with(told), "{:?}", trace.notes);
+        assert!(
+            trace.selection.is_none() && trace.backend.is_none() && trace.tracking.is_none(),
+            "{trace:?}"
+        );
+        assert_eq!(trace.selected, exact.selected);
+        let rule = trace.forwarding_rule.as_ref().expect("its name is known");
+        assert_eq!((&*rule.name, &*rule.matches), ("rule", ""));
+        assert_eq!(
+            trace.delivery.and_then(|delivery| delivery.outer),
+            exact.delivery.as_ref().and_then(|d| d.outer.clone())
+        );
+        assert_eq!((trace.verdict, trace.egress), (exact.verdict.clone(), exact.egress.clone()));
+    }
 }

@@ -149,6 +149,8 @@ pub struct Passage<'a> {
     pub number: u64,
     /// Time of the packet, in nanoseconds since 1970-01-01 00:00 UTC.
     pub timestamp_unix_nanos: u64,
+    /// Generation of the snapshot that decided; a look may be of the one before.
+    pub generation: u64,
     /// Port that the frame came by.
     pub port: PortId,
     /// Frame as it was received, as far as it is known.
@@ -197,8 +199,10 @@ impl PacketTrace {
     /// alone tells, and that the state has changed since.
     pub fn new(passage: &Passage<'_>, state: &ForwardingState, snapshot: Option<&Snapshot>) -> Self {
         let &Passage { look, decision, .. } = passage;
-        let snapshot = snapshot.filter(|snapshot| snapshot.generation == look.generation);
-        let known = Knowledge { state, snapshot, names: state.names_of(look.generation) };
+        let generation = passage.generation;
+        let is_its =
+            |snapshot: &&Snapshot| snapshot.generation == generation && look.generation == generation;
+        let known = Knowledge { state, snapshot: snapshot.filter(is_its), names: state.names_of(generation) };
         let (verdict, reason) = match decision.verdict {
             Verdict::Forward => ("forward", None),
             Verdict::Pass(reason) => ("pass", Some(reason.as_str())),
@@ -207,7 +211,7 @@ impl PacketTrace {
         let mut trace = Self {
             number: passage.number,
             timestamp_unix_nanos: passage.timestamp_unix_nanos,
-            snapshot_generation: look.generation,
+            snapshot_generation: generation,
             notes: notes(passage, known),
             frame: frame_step(passage, known),
             packet: packet_step(look),
@@ -309,7 +313,7 @@ fn notes(passage: &Passage<'_>, known: Knowledge<'_>) -> Vec<String> {
     if known.snapshot.is_none() {
         notes.push(format!(
             "snapshot {} decided, and the state has changed since: eligible backends, slot and health are left out",
-            look.generation
+            passage.generation
         ));
     }
     let differs = look.outcome().is_some_and(|(backend, _)| backend != decision.backend);

@@ -1,6 +1,7 @@
 //! `guideway replay --trace`: single packets through every stage.
 
 use clap::Args as Arguments;
+use guideway::api::packet_filter::PacketFilter;
 use guideway::offline::replay::{TraceOrder, Traces};
 use guideway::offline::timeline::Timeline;
 use guideway_model::config::Config;
@@ -10,7 +11,7 @@ use guideway_model::trace::MAX_TRACED;
 
 use super::super::Exit;
 use super::super::amount::count;
-use super::super::flow_args::FlowArgs;
+use super::super::packet_filter::FilterArgs;
 use super::super::packet_trace;
 
 #[derive(Arguments)]
@@ -23,16 +24,16 @@ pub(super) struct TraceArgs {
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=MAX_TRACED))]
     trace_packets: u64,
     #[command(flatten)]
-    flows: FlowArgs,
+    packets: FilterArgs,
 }
 
 impl TraceArgs {
     /// Order to trace packets, where that was asked for. A service or a backend that no configuration of the replay has is
     /// refused.
     pub(super) fn order(&self, config: &Config, events: &Timeline) -> Result<Option<TraceOrder>, Exit> {
-        let mut chosen = self.flows.clone();
+        let mut chosen = self.packets.filter();
         match self.trace {
-            None if chosen.is_any() => return Ok(None),
+            None if chosen.is_empty() => return Ok(None),
             None => {
                 complain!("error: flows are chosen for a trace: add `--trace`, or leave the choice out");
                 return Err(Exit::Usage);
@@ -60,7 +61,7 @@ impl TraceArgs {
 }
 
 /// Name in a choice that no configuration has, in words.
-fn unknown(chosen: &FlowArgs, configs: &[&Config]) -> Option<String> {
+fn unknown(chosen: &PacketFilter, configs: &[&Config]) -> Option<String> {
     let services =
         || configs.iter().flat_map(|config| config.services.iter().map(move |service| (config, service)));
     let service = chosen.service.as_ref().filter(|name| services().all(|(_, known)| known.name != **name));

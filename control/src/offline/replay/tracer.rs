@@ -78,6 +78,7 @@ impl Tracer {
         let passage = Passage {
             number,
             timestamp_unix_nanos: job.timestamp_nanos,
+            generation: snapshot.generation,
             port: job.port,
             received,
             received_len: job.wire_len,
