@@ -178,7 +178,7 @@ struct Knowledge<'a> {
 
 impl Knowledge<'_> {
     fn backend_name(&self, handle: BackendHandle) -> Option<String> {
-        self.names?.backend(handle).map(|name| name.to_string())
+        self.names?.backend(handle).map(ToString::to_string)
     }
 
     /// State of a backend of a service, as of the snapshot that decided.

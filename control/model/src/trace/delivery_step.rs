@@ -1,6 +1,7 @@
 //! The delivery of a traced packet to its backend, and its way out of the appliance.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
 
 use guideway_dataplane::delivery::TooLong;
 use guideway_dataplane::egress::PortId;
@@ -73,7 +74,7 @@ impl DeliveryStep {
                 .filter(|backend| !backend.delivery.fits(packet))
                 .map(|backend| too_long(backend, packet, passage)),
             sent_bytes: is_sent.then_some(passage.sent_len),
-            fragment_mtu: decision.fragment_mtu.map(|mtu| mtu.get()),
+            fragment_mtu: decision.fragment_mtu.map(NonZeroU16::get),
         })
     }
 }
