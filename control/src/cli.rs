@@ -28,6 +28,7 @@ mod explain;
 mod import;
 mod man;
 mod packet_filter;
+mod packet_trace;
 mod plan;
 mod reload;
 mod replay;
@@ -38,9 +39,11 @@ mod schema;
 mod service;
 mod stats;
 mod status;
+mod steps;
 mod stop;
 mod table;
 mod top;
+mod trace;
 mod vip;
 mod visible;
 mod watch;
@@ -109,6 +112,8 @@ enum Verb {
     Vip(vip::Args),
     /// Shows events: changes of health and weights, commands, reloads, failures.
     Events(events::Args),
+    /// Traces packets of the running appliance through every stage.
+    Trace(trace::Args),
     /// Captures packets: forwarded, passed or dropped ones, with the decision on each.
     Capture(capture::Args),
     /// Shows what a reload would change, and what would become of connections.
@@ -173,6 +178,7 @@ pub(crate) fn run() -> Exit {
         Verb::Vip(args) => vip::run(&args),
         Verb::Events(args) => events::run(&args),
         Verb::Capture(args) => capture::run(&args),
+        Verb::Trace(args) => trace::run(&args),
         Verb::Plan(args) => plan::run(&args, color),
         Verb::Reload(args) => reload::run(&args, color),
         Verb::Stop(args) => stop::run(&args),

@@ -152,6 +152,7 @@ impl<Q: QueuePair> PollLoop<Q> {
             let end = (first + 1..received.len()).find(|next| tap.looks_at(*next)).unwrap_or(received.len());
             let (frames, decisions) = (&mut received[first..end], &mut decisions[first..end]);
             let generation = processor.poll(port, frames, decisions, now);
+            tap.revise(first, |look| processor.look_again(look));
             tap.record(generation, port, first, frames, decisions);
             if end == received.len() {
                 return generation;

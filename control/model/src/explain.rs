@@ -1,10 +1,11 @@
 //! Explains why a packet goes where it goes: the steps of the packet path, one by one, in words.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 
 use guideway_dataplane::address::Address;
-use guideway_dataplane::forwarding_rule::RuleMatch;
+use guideway_dataplane::flow::Flow;
+use guideway_dataplane::forwarding_rule::{RuleId, RuleMatch, ServiceId};
 use guideway_dataplane::ingress::NetworkId;
 use guideway_dataplane::snapshot::{Service, Snapshot};
 use guideway_dataplane::verdict::{DropReason, PassReason};
@@ -77,10 +78,25 @@ pub struct SelectionStep {
     pub subset: Option<SubsetStep>,
     /// Names of the eligible backends.
     pub eligible: Vec<String>,
+    /// Clause of the eligible-backend rules that made them so, in words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub because: String,
+    /// Configured backends that are not eligible.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
     /// Number of configured backends.
     pub configured: usize,
     /// Pool that serves: primary or failover; none in a service without failover groups.
     pub pool: Option<String>,
+}
+
+/// Configured backend that may not get new connections.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// Name of the backend.
+    pub name: String,
+    /// Property for which it is left out, in words.
+    pub why: String,
 }
 
 /// Subset of a client's class.
@@ -156,43 +172,26 @@ pub fn explain(
             return passed(explanation, PassReason::NoForwardingRule);
         }
     };
-    let configured = &config.services[usize::from(service.0)];
-    let route = routed.then(|| longest_route(config, network, flow.dst.into())).flatten();
-    explanation.forwarding_rule =
-        Some(rule_step(&config.rules[usize::from(rule.0)], route, &configured.name));
+    explanation.forwarding_rule = Some(rule_step(state, network, rule, service, routed, flow.dst));
     if flow.src.is_martian_source() {
         return dropped(explanation, DropReason::MartianSource);
     }
-    let Some(state) = services.get(&configured.name) else {
+    let Some(service_state) = services.get(&config.services[usize::from(service.0)].name) else {
         return dropped(explanation, DropReason::NoEligibleBackend);
     };
-    let service = snapshot.service(service);
-    let hashed = if routed { service.policy.routed(&flow) } else { flow };
-    let hash = snapshot.selection_hash(service, &hashed);
-    let table = &service.eligible.table;
-    explanation.selection = Some(SelectionStep {
-        tuple: describe_tuple(service.policy.selection_tuple(&flow)).to_owned(),
-        hash: format!("{hash:016x}"),
-        slot: (!table.is_empty() && service.eligible.subsets.is_none()).then(|| table.slot_of(hash)),
-        slots: table.len(),
-        subset: subset_step(hash, hashed.src, service, state, snapshot),
-        eligible: state.eligible().iter().map(|backend| backend.endpoint.name.clone()).collect(),
-        configured: state.configured().count(),
-        pool: configured.has_failover().then(|| pool(state)).flatten(),
-    });
-    let treatment = service.policy.treatment(flow.protocol);
-    explanation.tracking = Some(TrackingStep {
-        tracked: treatment.tracked,
-        tuple: describe_tuple(treatment.tracking_tuple(&flow)).to_owned(),
-        persists_on_unhealthy: treatment.persists,
-        idle_timeout_sec: configured.idle_timeout_sec,
-    });
-    let chosen = snapshot.select(service, &hashed);
-    match chosen.and_then(|handle| state.backends().find(|backend| backend.handle == handle)) {
+    let compiled_service = snapshot.service(service);
+    let hashed = if routed { compiled_service.policy.routed(&flow) } else { flow };
+    explanation.selection = Some(selection_step(&hashed, compiled_service, service_state, snapshot));
+    explanation.tracking = Some(tracking_step(
+        &hashed,
+        compiled_service,
+        config.services[usize::from(service.0)].idle_timeout_sec,
+    ));
+    let chosen = snapshot.select(compiled_service, &hashed);
+    match chosen.and_then(|handle| service_state.backends().find(|backend| backend.handle == handle)) {
         Some(backend) => {
             let compiled = snapshot.backend(backend.handle);
-            let largest = compiled.map_or(0, |backend| backend.delivery.inner_mtu());
-            explanation.backend = Some(backend_step(state, backend, largest));
+            explanation.backend = Some(backend_step(service_state, backend, snapshot));
             // Known of a running appliance; elsewhere a MAC address stands in.
             if compiled.is_some_and(|backend| backend.delivery.egress().next_hop.is_none()) {
                 return dropped(explanation, DropReason::NextHopUnresolved);
@@ -200,6 +199,62 @@ pub fn explain(
             explanation
         }
         None => dropped(explanation, DropReason::NoEligibleBackend),
+    }
+}
+
+/// Selection by the hash of a flow, whose ends are in order where it came by a route.
+pub(crate) fn selection_step(
+    hashed: &Flow,
+    service: &Service,
+    state: &ServiceState,
+    snapshot: &Snapshot,
+) -> SelectionStep {
+    let hash = snapshot.selection_hash(service, hashed);
+    let table = &service.eligible.table;
+    let (eligible, because) = state.eligible_because();
+    let is_eligible: HashSet<_> = eligible.iter().map(|backend| backend.handle).collect();
+    let left_out = state.configured().filter(|backend| !is_eligible.contains(&backend.handle));
+    SelectionStep {
+        tuple: describe_tuple(service.policy.selection_tuple(hashed)).to_owned(),
+        hash: format!("{hash:016x}"),
+        slot: (!table.is_empty() && service.eligible.subsets.is_none()).then(|| table.slot_of(hash)),
+        slots: table.len(),
+        subset: subset_step(hash, hashed.src, service, state, snapshot),
+        eligible: eligible.iter().map(|backend| backend.endpoint.name.clone()).collect(),
+        because: because.to_string(),
+        left_out: left_out.map(|backend| LeftOut::new(backend, state)).collect(),
+        configured: state.configured().count(),
+        pool: state.has_failover().then(|| pool(state)).flatten(),
+    }
+}
+
+/// Tracking of a flow, whose ends are in order where it came by a route.
+pub(crate) fn tracking_step(hashed: &Flow, service: &Service, idle_timeout_sec: u32) -> TrackingStep {
+    let treatment = service.policy.treatment(hashed.protocol);
+    TrackingStep {
+        tracked: treatment.tracked,
+        tuple: describe_tuple(treatment.tracking_tuple(hashed)).to_owned(),
+        persists_on_unhealthy: treatment.persists,
+        idle_timeout_sec,
+    }
+}
+
+impl LeftOut {
+    fn new(backend: &BackendState, state: &ServiceState) -> Self {
+        let why = if backend.operator_drained {
+            "drained by the operator"
+        } else if !backend.healthy {
+            "unhealthy"
+        } else if state.is_weighted() && backend.weight == 0 {
+            "weight zero"
+        } else if backend.failover {
+            "in the failover pool"
+        } else if state.has_failover() {
+            "in the primary pool"
+        } else {
+            "not asked for"
+        };
+        Self { name: backend.endpoint.name.clone(), why: why.to_owned() }
     }
 }
 
@@ -242,18 +297,29 @@ fn longest_route(config: &Config, network: NetworkId, dst: IpAddr) -> Option<&Ro
 }
 
 /// Protocols, ports and clients of the rules of a network that have `dst` for a VIP, each once.
-fn vip_takes(config: &Config, network: NetworkId, dst: IpAddr) -> Vec<String> {
+pub(crate) fn vip_takes(config: &Config, network: NetworkId, dst: IpAddr) -> Vec<String> {
     let own = config.rules.iter().filter(|rule| config.networks[rule.network].id == network);
     let takes: BTreeSet<String> = own.filter(|rule| rule.vip.contains(dst)).map(packets).collect();
     takes.into_iter().collect()
 }
 
-fn rule_step(rule: &ForwardingRule, route: Option<&Route>, service: &str) -> RuleStep {
+/// Rule that a packet to `dst` belongs to, and the route that led to it.
+pub(crate) fn rule_step(
+    state: &ForwardingState,
+    network: NetworkId,
+    rule: RuleId,
+    service: ServiceId,
+    routed: bool,
+    dst: Address,
+) -> RuleStep {
+    let config = state.config();
+    let route = routed.then(|| longest_route(config, network, dst.into())).flatten();
+    let rule = &config.rules[usize::from(rule.0)];
     RuleStep {
         name: rule.name.clone(),
         matches: matches(rule),
         route: route.map(|route| format!("{} ({})", route.name, route.dest_range)),
-        backend_service: service.to_owned(),
+        backend_service: config.services[usize::from(service.0)].name.clone(),
     }
 }
 
@@ -287,13 +353,14 @@ fn pool(state: &ServiceState) -> Option<String> {
     state.pool().map(|pool| word(pool).to_owned())
 }
 
-fn backend_step(state: &ServiceState, backend: &BackendState, largest_packet: usize) -> BackendStep {
+/// Backend of a service as packets reach it.
+pub(crate) fn backend_step(state: &ServiceState, backend: &BackendState, snapshot: &Snapshot) -> BackendStep {
     BackendStep {
         name: backend.endpoint.name.clone(),
         address: backend.endpoint.address,
         weight: state.is_weighted().then_some(backend.weight),
         delivery: backend.delivery.as_str().to_owned(),
-        largest_packet,
+        largest_packet: snapshot.backend(backend.handle).map_or(0, |compiled| compiled.delivery.inner_mtu()),
     }
 }
 

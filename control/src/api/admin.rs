@@ -16,4 +16,4 @@ mod tap_routes;
 
 pub use routes::{DEFAULT_DRAIN_SEC, DEFAULT_ENTRIES, MAX_DRAIN_SEC, MAX_ENTRIES, routes};
 pub use socket::ListenError;
-pub use tap_routes::MAX_CAPTURE_SEC;
+pub use tap_routes::{DEFAULT_TRACED, MAX_CAPTURE_SEC};

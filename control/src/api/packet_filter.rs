@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
+use guideway_dataplane::address::Prefix;
+use guideway_engine::tap::FlowFilter;
 use guideway_model::flow_text::FlowText;
 use ipnet::IpNet;
 
@@ -50,6 +52,28 @@ impl PacketFilter {
             ("vip", self.vip.map(|vip| vip.to_string())),
             ("flow", self.flow.map(|flow| flow.to_string())),
         ]
+    }
+
+    /// Addresses, protocol and ports; service and backend are numbers that the filter does not know.
+    pub fn flows(&self) -> FlowFilter {
+        let prefix = |Addresses(net): Addresses| Prefix::new(net.addr().into(), net.prefix_len());
+        let Some(FlowText(flow)) = self.flow else {
+            return FlowFilter {
+                client: self.client.map(prefix),
+                vip: self.vip.map(|vip| prefix(vip.addresses)),
+                vip_port: self.vip.and_then(|vip| vip.port),
+                ..FlowFilter::default()
+            };
+        };
+        let has_ports = flow.rule_port().is_some();
+        FlowFilter {
+            client: Some(flow.src.into()),
+            vip: Some(flow.dst.into()),
+            client_port: has_ports.then_some(flow.src_port),
+            vip_port: has_ports.then_some(flow.dst_port),
+            protocol: Some(flow.protocol),
+            ..FlowFilter::default()
+        }
     }
 
     /// Checks that no part contradicts another.

@@ -202,6 +202,18 @@ pub enum Request {
         /// Channel that tells that the watch has begun; before the first line.
         reply: Reply<()>,
     },
+    /// Traces packets through every stage: each item that is sent to `lines` is a JSON line, one a packet. The trace ends when
+    /// either side drops its end.
+    Trace {
+        /// Packets that are traced.
+        filter: PacketFilter,
+        /// Number of packets after which the trace ends; 1 or more.
+        count: u64,
+        /// Channel for the lines.
+        lines: mpsc::Sender<Bytes>,
+        /// Channel that tells that the trace has begun; before the first line.
+        reply: Reply<()>,
+    },
     /// Lists events.
     Events {
         /// Largest number of events.
@@ -442,7 +454,7 @@ pub enum Refused {
         /// Configured `neighbor_replies` of the VIP.
         neighbor_replies: NeighborReplies,
     },
-    /// Another capture, or a watch of connections, runs already.
+    /// Another capture, a watch of connections or a trace runs already.
     CaptureRunning,
     /// Nothing has the name that a filter has.
     UnknownAmong {

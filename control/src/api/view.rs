@@ -23,6 +23,7 @@ mod reload;
 mod ring;
 mod stats;
 mod status;
+mod traced;
 mod vip;
 
 pub use announcement::{Announcement, AnnouncementReason, Drain, DrainEnd, Undrained};
@@ -53,4 +54,5 @@ pub use status::{
     EndpointsDns, EndpointsFile, Port, PortMember, PortState, RssState, Service, Status, Worker,
     WorkerQueues, WorkerState,
 };
+pub use traced::TracedPacket;
 pub use vip::{NeighborReplies, Vip, VipList};

@@ -1,6 +1,7 @@
 //! `guideway replay`: what would have become of a capture?
 
 mod progress;
+mod trace;
 
 use std::fs::File;
 use std::io::{self, BufWriter, Cursor, Read, Write};
@@ -18,6 +19,7 @@ use guideway_engine::capture::{CaptureError, CaptureReader, CaptureWriter};
 use super::config_choice::ConfigArgs;
 use super::{Exit, Output, table};
 use progress::Counted;
+use trace::TraceArgs;
 
 /// Capture that is replayed where none is named; pcap-fixtures/README.md tells its story.
 const DEMO_CAPTURE: &[u8] = include_bytes!("../../../pcap-fixtures/demo.in.pcap");
@@ -42,6 +44,8 @@ pub(super) struct Args {
     /// File for a report of the replay, one HTML page: shares, events, drops, clients.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    #[command(flatten)]
+    trace: TraceArgs,
     /// Number of worker threads; the decisions do not depend on it while the conntrack table has room.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     workers: u16,
@@ -73,6 +77,7 @@ fn try_run(args: &Args, color: bool) -> Result<Exit, Exit> {
             None => None,
         },
         chronicle: args.html.is_some(),
+        trace: args.trace.order(&config, &events)?,
     };
     let page = args.html.as_deref().map(|path| args.create(path)).transpose()?;
     let (summary, result) = replay(config, events, capture, usize::from(args.workers), outputs);
@@ -217,6 +222,9 @@ impl Report<'_> {
                 text += &format!("report    {}, for a browser\n", path.display());
             }
             _ => text += "\nreport    none: `--html report.html` writes one\n",
+        }
+        if let Some(traces) = &summary.traces {
+            text += &trace::text(traces, summary.start_unix_nanos);
         }
         text
     }

@@ -13,7 +13,9 @@ pub mod chronicle;
 mod expected_shares;
 mod lane;
 mod lane_key;
+mod sight;
 mod summary;
+mod tracer;
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -38,6 +40,8 @@ use chronicle::{Chronicle, Sighting};
 use lane::{Job, Lane};
 use lane_key::LaneKey;
 pub use summary::Summary;
+use tracer::Tracer;
+pub use tracer::{TraceOrder, Traces};
 
 /// Frames that are read before the workers get them.
 const CHUNK: usize = 4096;
@@ -55,6 +59,8 @@ pub struct Outputs {
     pub frames: Option<CaptureWriter<Box<dyn Write>>>,
     /// True if the summary is to have a chronicle, for a report.
     pub chronicle: bool,
+    /// Packets whose way is traced.
+    pub trace: Option<TraceOrder>,
 }
 
 /// Reasons why a replay ended early.
@@ -91,6 +97,7 @@ pub fn replay<R: Read>(
             // What was decided before an error is written all the same; the first error is the one to tell.
             let result = result.and(replay.finish());
             summary.chronicle = replay.concluded_chronicle();
+            summary.traces = replay.tracer.take().map(Tracer::into_traces);
             summary.conclude(&replay.state, &replay.lanes.iter().map(Lane::counters).collect::<Vec<_>>());
             result
         }
@@ -103,6 +110,7 @@ struct Replay {
     state: ForwardingState,
     publisher: Publisher<Snapshot>,
     chronicle: Option<Box<Chronicle>>,
+    tracer: Option<Tracer>,
     table: Arc<ConntrackTable>,
     lanes: Vec<Lane>,
     lane_key: LaneKey,
@@ -119,7 +127,7 @@ impl Replay {
         config: Config,
         timeline: Timeline,
         workers: usize,
-        outputs: Outputs,
+        mut outputs: Outputs,
     ) -> Result<Self, TableTooLarge> {
         let table = Arc::new(ConntrackTable::with_capacity(config.conntrack.max_entries as usize)?);
         let hasher = TrackingHasher::new(TRACKING_KEYS);
@@ -136,11 +144,25 @@ impl Replay {
             chronicle.published(&state, publisher.feed().subscribe().repin());
             chronicle
         });
+        let tracer = outputs.trace.take().map(Tracer::new);
         let lane = |_| Lane::start(publisher.feed(), Arc::clone(&table), hasher.clone());
         let lanes = (0..workers.max(1)).map(lane).collect();
         let moments = timeline.moments.into_iter().peekable();
         let (chunk, now, frames) = (Vec::with_capacity(CHUNK), Tick::default(), 0);
-        Ok(Self { state, publisher, chronicle, table, lanes, lane_key, moments, outputs, chunk, now, frames })
+        Ok(Self {
+            state,
+            publisher,
+            chronicle,
+            tracer,
+            table,
+            lanes,
+            lane_key,
+            moments,
+            outputs,
+            chunk,
+            now,
+            frames,
+        })
     }
 
     fn run<R: Read>(
@@ -161,6 +183,7 @@ impl Replay {
                 }
             };
             let first = *start.get_or_insert(record.timestamp_nanos);
+            summary.start_unix_nanos = first;
             // A clock that was set back while it captured stands still here until it has caught up.
             now = now.max(Duration::from_nanos(record.timestamp_nanos.saturating_sub(first)));
             if let Some(chronicle) = &mut self.chronicle {
@@ -185,6 +208,12 @@ impl Replay {
             let network = self.state.network_of(job.port, record.bytes);
             if self.chronicle.is_some() {
                 job.sighting = Sighting::of(job.bytes(), network);
+            }
+            if let Some(tracer) = &self.tracer {
+                job.may_fit = tracer.may_fit(job.bytes());
+                if job.may_fit && tracer.has_room() {
+                    job.be_seen();
+                }
             }
             self.chunk.push(job);
             if let Some(network) = network.filter(|_| PathMtus::is_candidate(record.bytes)) {
@@ -292,6 +321,13 @@ impl Replay {
         if let Some(chronicle) = &mut self.chronicle {
             let (names, sighting) = (self.state.names(), job.sighting.as_ref());
             chronicle.decided(self.frames, job.at, decision, sighting, names, job.wire_len);
+        }
+        if let Some(tracer) = self.tracer.as_mut().filter(|_| job.may_fit)
+            && tracer.fits(decision, self.state.names())
+            && tracer.has_room()
+        {
+            let mut subscriber = self.publisher.feed().subscribe();
+            tracer.trace(self.frames, job, &self.state, subscriber.repin());
         }
         if let Some(out) = &mut self.outputs.decisions {
             let network = self.state.network_of(job.port, job.bytes());

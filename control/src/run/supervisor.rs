@@ -20,6 +20,7 @@ mod flow_watch;
 mod hand_probes;
 mod load_watch;
 mod operator;
+mod packet_tracer;
 mod port_watch;
 mod probes;
 mod publish_latency;
@@ -411,7 +412,7 @@ impl<P: Ports> Supervisor<P> {
             let network = state.network_named(network).ok()?;
             Some(self.conntrack.look_up(flow, network, state).entry?.state)
         };
-        self.listening.drain(self.clock.elapsed(), |generation| state.names_of(generation), &state_of);
+        self.listening.drain(self.clock.elapsed(), state, &self.appliance.feed(), &state_of);
     }
 
     fn plan_announcements(&mut self) {

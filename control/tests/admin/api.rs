@@ -175,6 +175,10 @@ fn a_request_that_cannot_be_met_says_why_and_what_to_do() {
         ("GET", "/v1/conntrack/watch?backend=nobody", "", 404, "unknown_backend"),
         ("GET", "/v1/conntrack/watch?count=0", "", 422, "wrong_query"),
         ("GET", "/v1/conntrack/watch?seconds=0", "", 422, "wrong_query"),
+        ("GET", "/v1/trace?count=0", "", 422, "wrong_query"),
+        ("GET", "/v1/trace?count=1001", "", 422, "wrong_query"),
+        ("GET", "/v1/trace?flow=tcp", "", 422, "wrong_flow"),
+        ("GET", "/v1/trace?packets=3", "", 400, "wrong_query"),
         ("GET", "/v1/capture?reasons=drop&seconds=86401", "", 422, "wrong_query"),
     ] {
         let (got, answer) = ask(&appliance, method, path, body);

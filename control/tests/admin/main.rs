@@ -13,5 +13,6 @@ mod sample;
 mod socket;
 mod supervisor;
 mod top;
+mod traced;
 mod transcript;
 mod verbs;

@@ -28,6 +28,7 @@ use guideway_model::removals::Removals;
 use guideway_model::service::UnknownName;
 use tokio::sync::{mpsc, watch};
 
+use crate::traced::traced;
 use crate::{planned, sample};
 
 /// A directory of a test's own; it goes with this value.
@@ -273,7 +274,14 @@ impl Script {
             Request::ConntrackWatch { count, lines, reply, .. } => {
                 send(reply, Ok(()));
                 let ended = self.ended_captures.clone();
-                tokio::spawn(watch(count, lines, ended));
+                let line = |_| serde_json::to_string(&sample::watched()).unwrap();
+                tokio::spawn(write_lines(count, line, lines, ended));
+            }
+            Request::Trace { count, lines, reply, .. } => {
+                send(reply, Ok(()));
+                let ended = self.ended_captures.clone();
+                let line = |number| serde_json::to_string(&traced(number)).unwrap();
+                tokio::spawn(write_lines(Some(count), line, lines, ended));
             }
             Request::Capture { packets, blocks, reply, .. } => {
                 send(reply, Ok(()));
@@ -466,10 +474,14 @@ fn unknown_among(kind: &'static str, known: &[&str]) -> Refused {
 }
 
 /// Sends as many lines, or three and then nothing more until nobody reads it.
-async fn watch(count: Option<u64>, lines: mpsc::Sender<Bytes>, ended: std_mpsc::Sender<()>) {
-    for _ in 0..count.unwrap_or(3) {
-        let line = serde_json::to_string(&sample::watched()).unwrap() + "\n";
-        if lines.send(line.into()).await.is_err() {
+async fn write_lines(
+    count: Option<u64>,
+    line: impl Fn(u64) -> String,
+    lines: mpsc::Sender<Bytes>,
+    ended: std_mpsc::Sender<()>,
+) {
+    for number in 1..=count.unwrap_or(3) {
+        if lines.send((line(number) + "\n").into()).await.is_err() {
             break;
         }
     }

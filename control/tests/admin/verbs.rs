@@ -79,6 +79,19 @@ fn conntrack() {
 }
 
 #[test]
+fn trace() {
+    let appliance = Appliance::start();
+    let verbs: &[&[&str]] = &[
+        &["trace", "--count", "2", "tcp 198.51.100.7:40001 -> 203.0.113.10:443"],
+        &["trace", "--count", "1", "--output", "json"],
+        &["trace", "tcp 198.51.100.7:40001 > 203.0.113.10:443", "--vip", "203.0.113.10"],
+        &["trace", "--count", "0"],
+        &["trace", "tcp"],
+    ];
+    snapshot!(transcript(verbs, &appliance.socket()));
+}
+
+#[test]
 fn backend() {
     let appliance = Appliance::start();
     let verbs: &[&[&str]] = &[

@@ -1,9 +1,9 @@
-//! Captures and watches of live traffic: one client of two, as received and as sent, with its backend.
+//! Captures, watches and traces of live traffic: one client of two, as received and as sent, with its backend.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use guideway::api::view::{EventKind, WatchedFlows};
+use guideway::api::view::{EventKind, TracedPacket, WatchedFlows};
 use guideway_engine::capture::CaptureReader;
 
 use crate::lab::Lab;
@@ -126,4 +126,37 @@ fn a_watch_shows_the_connections_of_one_client_with_their_backend() {
         assert_eq!((&*flow.protocol, &*flow.backend, flow.vip_port), ("udp", "b0", Some(address::ECHO)));
         assert!(flow.packets > 0 && flow.bytes > flow.packets * 42, "{flow:?}");
     }
+}
+
+#[test]
+fn a_packet_and_one_without_a_rule_are_traced_through_every_stage() {
+    let lab = Lab::new(1, 1);
+    let _backends = Backend::all(&lab, 1);
+    let setup = Setup { delivery: DeliveryMode::Tunnel("ipip", Family::V4), ..Setup::of(1) };
+    let appliance = Appliance::start(&lab, 0, &setup);
+    let socket = other_client(&lab);
+    let client = OTHER.to_string();
+    let words = ["trace", "--client", &client, "--count", "3", "--output", "json"];
+    let mut trace = listen(&lab, &appliance, &words);
+    ask_as_other(&socket);
+    ask_as_other(&socket);
+    let nowhere = SocketAddr::new(Vip::OnLink.address(Family::V4), 9);
+    socket.send_to(b"nobody", nowhere).expect("there is a way to the VIP");
+    let ended = trace.finish(PATIENCE);
+    assert!(ended.status.success(), "{}", ended.stderr);
+
+    let line = |line| serde_json::from_str::<TracedPacket>(line).expect("a line of JSON").packet;
+    let packets: Vec<_> = ended.stdout.lines().map(line).collect();
+    let [first, .., last] = &packets[..] else { panic!("{}", ended.stdout) };
+    let flow = format!("udp {OTHER}:30000 > {}", Vip::OnLink.echo(Family::V4));
+    assert_eq!(first.packet.as_ref().map(|packet| &*packet.flow), Some(&*flow));
+    assert_eq!((&*first.verdict, first.tracking_result.as_deref()), ("forward", Some("new")));
+    let backend = first.backend.as_ref().expect("it was forwarded");
+    assert_eq!((&*backend.name, &*backend.delivery), ("b0", "ipip"));
+    let delivery = first.delivery.as_ref().expect("it was forwarded");
+    let end = format!(" > {}", address::backend(0, Family::V4));
+    assert!(delivery.outer.as_ref().is_some_and(|outer| outer.ends_with(&end)), "{delivery:?}");
+    assert!(first.egress.as_ref().is_some_and(|egress| egress.next_hop_mac.is_some()), "{first:?}");
+    assert_eq!((&*last.verdict, last.reason.as_deref()), ("pass", Some("no_forwarding_rule")));
+    assert!(last.forwarding_rule.is_none() && !last.vip_takes.is_empty(), "{last:?}");
 }

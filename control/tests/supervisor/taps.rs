@@ -2,8 +2,9 @@
 
 use guideway::api::packet_filter::PacketFilter;
 use guideway::api::request::{Copies, Refused, Request};
-use guideway::api::view::{ConnectionState, WatchedFlow, WatchedFlows};
+use guideway::api::view::{ConnectionState, TracedPacket, WatchedFlow, WatchedFlows};
 use guideway_engine::capture::CaptureReader;
+use guideway_model::trace::EntryFound;
 use tokio::sync::mpsc;
 
 use crate::operator::*;
@@ -155,6 +156,47 @@ fn a_watch_adds_up_the_packets_of_each_connection_and_tells_its_state() {
         assert!(["a", "b"].contains(&&*first.backend) && first.bytes >= 3 * 54, "{first:?}");
         assert_eq!((second.client, second.packets), ("192.0.2.51".parse().unwrap(), 1));
         assert_eq!(second.state, Some(ConnectionState::HalfOpen));
+        stop(&operator).await;
+    });
+    assert_eq!(result, Ok(()));
+}
+
+#[test]
+fn a_trace_shows_every_stage_of_the_next_packets_and_ends_with_the_last() {
+    let result = with_appliance("traced", |mut operator| async move {
+        operator.answer_arp().await;
+        let (lines, mut received) = mpsc::channel(64);
+        let filter = of_client("192.0.2.50");
+        operator.ask(|reply| Request::Trace { filter, count: 3, lines, reply }).await.unwrap();
+        assert!(matches!(capture(&operator, PacketFilter::default(), 1).await, Err(Refused::CaptureRunning)));
+        operator.send(&from("192.0.2.50", 1_000, 0x02));
+        operator.send(&from("192.0.2.99", 1_000, 0x02));
+        operator.send(&from("192.0.2.50", 1_000, 0x10));
+        operator.send(&Packet::between("192.0.2.50", "192.0.2.100").udp(1_000, 53));
+        let mut traced: Vec<TracedPacket> = Vec::new();
+        while let Some(line) = received.recv().await {
+            assert_eq!(line.last(), Some(&b'\n'));
+            traced.push(serde_json::from_slice(&line).unwrap());
+        }
+        let [syn, ack, dns] = &traced[..] else { panic!("{traced:?}") };
+        assert!(traced.iter().all(|traced| traced.missed_packets == 0 && traced.packet.notes.is_empty()));
+        let (syn, ack, dns) = (&syn.packet, &ack.packet, &dns.packet);
+        assert_eq!((syn.number, ack.number, dns.number), (1, 2, 3));
+        assert_eq!(syn.frame.port_name.as_deref(), Some("lan"));
+        let entry = syn.entry.as_ref().unwrap();
+        assert_eq!((entry.found, &*syn.verdict), (EntryFound::NotAsked, "forward"));
+        let backend = &syn.backend.as_ref().unwrap().name;
+        assert_eq!(syn.selected.as_ref(), Some(backend));
+        assert_eq!(syn.conntrack.as_deref(), Some(&*format!("an entry was made: to {backend}, half open")));
+        let entry = ack.entry.as_ref().unwrap();
+        assert_eq!((entry.found, entry.backend.as_ref()), (EntryFound::Valid, Some(backend)));
+        assert_eq!(
+            ack.conntrack.as_deref(),
+            Some(&*format!("its entry was used: to {backend}, established"))
+        );
+        assert_eq!(ack.egress.as_ref().and_then(|egress| egress.port_name.as_deref()), Some("lan"));
+        assert_eq!((&*dns.verdict, dns.reason.as_deref()), ("pass", Some("no_forwarding_rule")));
+        assert_eq!(dns.vip_takes, ["TCP 80"]);
         stop(&operator).await;
     });
     assert_eq!(result, Ok(()));

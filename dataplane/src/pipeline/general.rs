@@ -273,6 +273,7 @@ impl Round<'_> {
     }
 
     /// True if the candidate's entry is that of one TCP connection, which a SYN starts anew and a FIN or RST closes.
+    #[inline(always)]
     pub(super) fn is_one_connection(&self, candidate: &Candidate) -> bool {
         // Only TCP packets have the flags, and an ICMP error that quotes one is none: the flow is the packet's own.
         let service = self.snapshot.service(candidate.service);

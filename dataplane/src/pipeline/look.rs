@@ -23,6 +23,8 @@ use crate::verdict::Verdict;
 pub struct Look {
     /// Generation of the snapshot that was looked at.
     pub generation: u64,
+    /// Time of the look.
+    pub now: Tick,
     /// Network of the frame; none where it is of no network.
     pub network: Option<NetworkId>,
     /// Packet as its own headers have it; none where the frame holds no well-formed one.
@@ -128,6 +130,7 @@ impl Pipeline {
         let round = Round { snapshot, table, hasher, backends, number: *number, now };
         let mut look = Look {
             generation: snapshot.generation,
+            now,
             network: None,
             packet: Packet::parse(frame).ok(),
             quoted: None,

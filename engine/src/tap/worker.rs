@@ -98,6 +98,12 @@ impl WorkerTap {
         }
     }
 
+    /// Completes the facts that were noted of the frame with this index, which is decided now.
+    pub fn revise(&mut self, index: usize, revise: impl FnMut(&mut Look)) {
+        let found = self.find(index);
+        found.and_then(|at| self.taken[at].look.as_mut()).into_iter().for_each(revise);
+    }
+
     /// Records those frames of a burst, or of a piece of it that begins with the index `first`, that the order wants. The burst
     /// came in by `port`; `decisions` are those of its frames, by the snapshot of this generation.
     #[cold]

@@ -2,7 +2,7 @@
 
 mod capture;
 mod error;
-mod flow_watch;
+mod lines;
 mod pcapng_splitter;
 mod running_appliance;
 
@@ -33,7 +33,7 @@ use crate::api::view::{
 pub use capture::{Capture, CaptureOrder};
 use error::ANSWER_TIME;
 pub use error::ClientError;
-pub use flow_watch::FlowWatch;
+pub use lines::Lines;
 use running_appliance::RunningAppliance;
 
 /// Largest answer; the counters of the largest configuration take a part of it.

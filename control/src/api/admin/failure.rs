@@ -137,7 +137,7 @@ impl Failure {
                 Self::new(conflict, "vip_not_announceable", message, help)
             }
             Refused::CaptureRunning => {
-                let message = "another capture, or a watch of connections, runs";
+                let message = "another capture, a watch of connections or a trace runs";
                 Self::new(conflict, "capture_running", message, "end one of them, or wait for its end")
             }
             Refused::UnknownAmong { kind, name, known } => {

@@ -73,6 +73,7 @@ fn table() -> Vec<Route> {
         ("POST", "/v1/vips/{address}/announce", post(vip_announce)),
         ("POST", "/v1/vips/{address}/withdraw", post(vip_withdraw)),
         ("GET", "/v1/capture", get(tap_routes::capture)),
+        ("GET", "/v1/trace", get(tap_routes::trace)),
         ("GET", "/v1/events", get(events)),
         ("GET", "/v1/plan", get(plan_own)),
         ("POST", "/v1/plan", post(plan).layer(DefaultBodyLimit::max(MAX_PLAN_BYTES))),

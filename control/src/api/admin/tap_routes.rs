@@ -1,4 +1,4 @@
-//! Routes that listen to live packets, captures and watches of connections: answers that go on until somebody ends them.
+//! Routes that listen to live packets, captures, watches of connections and traces: answers that go on until somebody ends them.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use guideway_model::trace::MAX_TRACED;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
@@ -25,7 +26,13 @@ const CAPTURE_BACKLOG: usize = 256;
 /// Lines of a watch that may wait for a slow client.
 const WATCH_BACKLOG: usize = 4;
 
-/// Longest capture or watch, in seconds.
+/// Packets that a trace is of by default.
+pub const DEFAULT_TRACED: u64 = 5;
+
+/// Lines of a trace that may wait for a slow client.
+const TRACE_BACKLOG: usize = 64;
+
+/// Longest capture, watch or trace, in seconds.
 pub const MAX_CAPTURE_SEC: u32 = 24 * 60 * 60;
 
 #[derive(Deserialize)]
@@ -97,6 +104,23 @@ pub(super) async fn conntrack_watch(
     let end = end(stop, seconds)?;
     let (lines, body) = mpsc::channel(WATCH_BACKLOG);
     requests.ask(|reply| Request::ConntrackWatch { filter, count, lines, reply }).await?;
+    Ok(answer("application/jsonl", body, end))
+}
+
+pub(super) async fn trace(
+    State(requests): State<RequestSender>,
+    Extension(stop): Extension<ServerStop>,
+    Asked(watched): Asked<Watched>,
+) -> Result<Response, Failure> {
+    let Watched { count, seconds, service, backend, client, vip, flow } = watched;
+    let filter = filter_of(service, backend, [client, vip, flow])?;
+    let count = count.unwrap_or(DEFAULT_TRACED);
+    if !(1..=MAX_TRACED).contains(&count) {
+        return Err(wrong(format!("a trace of {count} packets, and it may have 1 to {MAX_TRACED}")));
+    }
+    let end = end(stop, seconds)?;
+    let (lines, body) = mpsc::channel(TRACE_BACKLOG);
+    requests.ask(|reply| Request::Trace { filter, count, lines, reply }).await?;
     Ok(answer("application/jsonl", body, end))
 }
 

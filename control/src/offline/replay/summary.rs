@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::chronicle::Chronicle;
 use super::expected_shares::ExpectedShares;
+use super::tracer::Traces;
 
 /// Counts and shares of a replay.
 #[derive(Debug, Default, Serialize)]
@@ -50,9 +51,15 @@ pub struct Summary {
     pub fragmented: u64,
     /// Share of each backend that is eligible at the end or got packets.
     pub backends: Vec<BackendShare>,
+    /// Traces of packets, where they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traces: Option<Traces>,
     /// Chronicle of the replay, where one was asked for.
     #[serde(skip)]
     pub chronicle: Option<Box<Chronicle>>,
+    /// Time of the first frame, in nanoseconds since 1970; zero where there was none.
+    #[serde(skip)]
+    pub start_unix_nanos: u64,
     #[serde(skip)]
     counts: BTreeMap<(Arc<str>, Arc<str>), BackendCounts>,
     #[serde(skip)]

@@ -231,8 +231,10 @@ mod tests {
     use std::time::Duration;
 
     use guideway_dataplane::pipeline::Decision;
+    use guideway_dataplane::snapshot::Snapshot;
     use guideway_dataplane::verdict::DropReason;
     use guideway_engine::mbuf::Mbuf;
+    use guideway_engine::publish::Publisher;
     use guideway_engine::tap::{TapSwitch, WorkerTap};
     use guideway_model::config::Config;
     use guideway_model::forwarding_state::ForwardingState;
@@ -273,9 +275,13 @@ mod tests {
         (CaptureOrder { reasons: vec![REASON], filter, copies: None, packets, blocks }, received)
     }
 
-    fn begin(listening: &mut Listening, order: CaptureOrder) -> Result<(), Refused> {
+    fn state() -> ForwardingState {
         let config = Config::parse("test", CONFIG).unwrap_or_else(|errors| panic!("{errors}"));
-        let state = ForwardingState::offline(config);
+        ForwardingState::offline(config)
+    }
+
+    fn begin(listening: &mut Listening, order: CaptureOrder) -> Result<(), Refused> {
+        let state = state();
         listening.check(&order.filter, state.names())?;
         let (tapped, filter) = (order.tapped(), order.filter.clone());
         listening.begin(tapped, filter, Box::new(Capture::new(order, ["lan"].into_iter())), &state);
@@ -283,7 +289,8 @@ mod tests {
     }
 
     fn drain(listening: &mut Listening) {
-        listening.drain(Duration::ZERO, |_| None, &|_, _| None);
+        let publisher = Publisher::new(Snapshot::default());
+        listening.drain(Duration::ZERO, &state(), &publisher.feed(), &|_, _| None);
     }
 
     /// Records a frame as it came and as it leaves, with its decision.

@@ -11,6 +11,7 @@ use super::conntrack_reader::{Counted, Wanted};
 use super::event_log::Note;
 use super::flow_watch::FlowWatch;
 use super::hand_probes::Ended;
+use super::packet_tracer::PacketTracer;
 use super::views::Backends;
 use super::what_if::Copied;
 use super::{Next, Supervisor, operator, tunnels, views};
@@ -89,6 +90,9 @@ impl<P: Ports> Supervisor<P> {
             Request::Capture { reasons, filter, copies, packets, blocks, reply } => {
                 let order = CaptureOrder { reasons, filter, copies, packets, blocks };
                 drop(reply.send(self.begin_capture(order)));
+            }
+            Request::Trace { filter, count, lines, reply } => {
+                drop(reply.send(self.begin_trace(filter, PacketTracer::new(lines, count))));
             }
             Request::ConntrackWatch { filter, count, lines, reply } => {
                 let watch = FlowWatch::new(lines, count, now);
@@ -261,6 +265,15 @@ impl<P: Ports> Supervisor<P> {
         let (note, tapped, filter) = (order.note(), order.tapped(), order.filter.clone());
         let ports = self.appliance.config().ports.iter().map(|port| &*port.name);
         self.listening.begin(tapped, filter, Box::new(Capture::new(order, ports)), state);
+        self.note(note);
+        Ok(())
+    }
+
+    fn begin_trace(&mut self, filter: PacketFilter, tracer: PacketTracer) -> Result<(), Refused> {
+        let state = self.appliance.state();
+        self.listening.check(&filter, state.names())?;
+        let note = PacketTracer::note(&filter);
+        self.listening.begin(PacketTracer::tapped(), filter, Box::new(tracer), state);
         self.note(note);
         Ok(())
     }

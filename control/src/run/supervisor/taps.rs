@@ -1,4 +1,4 @@
-//! The workers' taps, and the one who listens to them: a capture, or a watch of connections.
+//! The workers' taps, and the one who listens to them: a capture, a watch of connections, or a trace of packets.
 //!
 //! Filters name services and backends, decisions number them, and a reload numbers anew. So the numbers that workers compare are
 //! taken back before a reload and given again behind it; meanwhile packets of every service and backend are recorded, and
@@ -7,15 +7,16 @@
 use std::fmt;
 use std::time::Duration;
 
-use guideway_dataplane::address::Prefix;
 use guideway_dataplane::backend::BackendHandle;
 use guideway_dataplane::forwarding_rule::ServiceId;
+use guideway_dataplane::snapshot::Snapshot;
+use guideway_engine::publish::Feed;
 use guideway_engine::tap::{FlowFilter, Numbers, TapOrder, TapReader, TapSwitch, TappedFrame};
 use guideway_model::flow_text::FlowText;
 use guideway_model::forwarding_state::ForwardingState;
 use guideway_model::names::Names;
 
-use crate::api::packet_filter::{Addresses, PacketFilter};
+use crate::api::packet_filter::PacketFilter;
 use crate::api::request::Refused;
 use crate::api::view::ConnectionState;
 
@@ -55,6 +56,10 @@ pub(super) struct Moment<'a> {
     /// Frames that workers had no room to record, since the listener began.
     pub(super) missed: u64,
     pub(super) state_of: &'a StateOf<'a>,
+    /// State of now.
+    pub(super) state: &'a ForwardingState,
+    /// Snapshots of that state.
+    pub(super) feed: &'a Feed<Snapshot>,
 }
 
 /// The taps, and the one listener that there may be.
@@ -99,7 +104,7 @@ impl Listening {
         state: &ForwardingState,
     ) {
         self.end();
-        let flows = FlowFilter { numbers: numbers(&filter, state), ..flows(&filter) };
+        let flows = FlowFilter { numbers: numbers(&filter, state), ..filter.flows() };
         let order = TapOrder { flows, ..order };
         self.taps.readers.iter_mut().for_each(TapReader::discard);
         self.taps.switch.set(order);
@@ -126,12 +131,12 @@ impl Listening {
         }
     }
 
-    /// Hands on what the workers have recorded, and ends whoever is over; `names_of` has the names of a snapshot, by its
-    /// generation.
-    pub(super) fn drain<'n>(
+    /// Hands on what the workers have recorded, and ends whoever is over; `feed` has the snapshots of `state`.
+    pub(super) fn drain(
         &mut self,
         now: Duration,
-        names_of: impl Fn(u64) -> Option<&'n Names>,
+        state: &ForwardingState,
+        feed: &Feed<Snapshot>,
         state_of: &StateOf<'_>,
     ) {
         let Some(Running { order, filter, listener, missed_before }) = &mut self.running else { return };
@@ -140,7 +145,7 @@ impl Listening {
             // No more than is there now: a worker may record as fast as this reads.
             for _ in 0..tap.waiting().min(most) {
                 let Some(frame) = tap.read() else { break };
-                let names = names_of(frame.generation());
+                let names = state.names_of(frame.generation());
                 let is_wanted = order.wants(frame.flow(), frame.decision(), frame.generation())
                     && is_of_names(filter, &frame, names);
                 if is_wanted && !listener.is_over() {
@@ -149,7 +154,7 @@ impl Listening {
             }
         }
         let missed = self.taps.missed().saturating_sub(*missed_before);
-        listener.hand_on(&Moment { now, missed, state_of });
+        listener.hand_on(&Moment { now, missed, state_of, state, feed });
         if listener.is_over() {
             self.end();
         }
@@ -169,29 +174,6 @@ impl Taps {
     fn missed(&self) -> u64 {
         self.readers.iter().map(TapReader::missed).sum()
     }
-}
-
-/// Addresses, protocol and ports of a filter.
-fn flows(filter: &PacketFilter) -> FlowFilter {
-    let prefix = |Addresses(net): Addresses| Prefix::new(net.addr().into(), net.prefix_len());
-    let mut flows = FlowFilter {
-        client: filter.client.map(prefix),
-        vip: filter.vip.map(|vip| prefix(vip.addresses)),
-        vip_port: filter.vip.and_then(|vip| vip.port),
-        ..FlowFilter::default()
-    };
-    if let Some(FlowText(flow)) = filter.flow {
-        let has_ports = flow.rule_port().is_some();
-        flows = FlowFilter {
-            client: Some(flow.src.into()),
-            vip: Some(flow.dst.into()),
-            client_port: has_ports.then_some(flow.src_port),
-            vip_port: has_ports.then_some(flow.dst_port),
-            protocol: Some(flow.protocol),
-            ..flows
-        };
-    }
-    flows
 }
 
 /// Numbers of the filter's service and backend in the snapshots from now on. A name that nothing has any more has a number that

@@ -1,26 +1,29 @@
-//! A watch of connections on the client's side: a line of JSON each second.
+//! Answers of lines on the client's side: a watch of connections, a trace of packets, as JSON line by line.
 
+use std::marker::PhantomData;
 use std::path::PathBuf;
 
 use http_body_util::BodyExt;
 use hyper::Method;
 use hyper::body::Incoming;
+use serde::de::DeserializeOwned;
 
 use super::error::ClientError;
 use super::{Client, query};
 use crate::api::packet_filter::PacketFilter;
-use crate::api::view::WatchedFlows;
+use crate::api::view::{TracedPacket, WatchedFlows};
 
 /// Longest line, a bound on what is kept of one that never ends.
 const MAX_LINE_BYTES: usize = 1 << 20;
 
-/// Running watch of connections.
+/// Answer that goes on, of lines that are a `T` each.
 #[derive(Debug)]
-pub struct FlowWatch {
+pub struct Lines<T> {
     body: Incoming,
     socket: PathBuf,
     /// Bytes behind the last whole line.
     rest: Vec<u8>,
+    of: PhantomData<fn() -> T>,
 }
 
 impl Client {
@@ -33,7 +36,30 @@ impl Client {
         filter: &PacketFilter,
         count: Option<u64>,
         seconds: Option<u32>,
-    ) -> Result<FlowWatch, ClientError> {
+    ) -> Result<Lines<WatchedFlows>, ClientError> {
+        self.lines("/v1/conntrack/watch", filter, count, seconds).await
+    }
+
+    /// Starts to trace packets through every stage; the trace ends after `count` packets or so many seconds.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn trace(
+        &self,
+        filter: &PacketFilter,
+        count: u64,
+        seconds: Option<u32>,
+    ) -> Result<Lines<TracedPacket>, ClientError> {
+        self.lines("/v1/trace", filter, Some(count), seconds).await
+    }
+
+    async fn lines<T>(
+        &self,
+        path: &str,
+        filter: &PacketFilter,
+        count: Option<u64>,
+        seconds: Option<u32>,
+    ) -> Result<Lines<T>, ClientError> {
         let (count, seconds) =
             (count.map(|count| count.to_string()), seconds.map(|seconds| seconds.to_string()));
         let [service, backend, client, vip, flow] = filter.parts();
@@ -46,25 +72,24 @@ impl Client {
             (vip.0, vip.1.as_deref()),
             (flow.0, flow.1.as_deref()),
         ]);
-        let path = format!("/v1/conntrack/watch{query}");
-        let answer = self.in_time(self.send(Method::GET, &path, None)).await?;
+        let answer = self.in_time(self.send(Method::GET, &format!("{path}{query}"), None)).await?;
         let body = self.accepted(answer).await?.into_body();
-        Ok(FlowWatch { body, socket: self.socket.clone(), rest: Vec::new() })
+        Ok(Lines { body, socket: self.socket.clone(), rest: Vec::new(), of: PhantomData })
     }
 }
 
-impl FlowWatch {
-    /// Waits for the connections of the next second; none at the end.
+impl<T: DeserializeOwned> Lines<T> {
+    /// Waits for the next line; none at the end.
     ///
     /// # Errors
-    /// [`ClientError`] where the appliance went away, or has written what is no line of a watch.
-    pub async fn next(&mut self) -> Result<Option<WatchedFlows>, ClientError> {
+    /// [`ClientError`] where the appliance went away, or has written another line than such an answer has.
+    pub async fn next(&mut self) -> Result<Option<T>, ClientError> {
         loop {
             if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.rest.drain(..=end).collect();
-                let flows =
+                let item =
                     serde_json::from_slice(&line).map_err(|error| self.unreadable(error.to_string()))?;
-                return Ok(Some(flows));
+                return Ok(Some(item));
             }
             if self.rest.len() > MAX_LINE_BYTES {
                 return Err(self.unreadable("a line without an end".to_owned()));
