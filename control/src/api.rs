@@ -8,11 +8,14 @@
 //! ```
 //!
 //! Imports point one way: `admin` and `metrics` → `request_sender` → `request` → `view`. Neither `admin` nor
-//! `metrics` knows of the other.
+//! `metrics` knows of the other. `overview` puts views into tables, in the words of `amount` and `visible`.
 
 pub mod admin;
+pub mod amount;
 mod http_server;
 pub mod metrics;
+pub mod overview;
 pub mod request;
 mod request_sender;
 pub mod view;
+pub mod visible;

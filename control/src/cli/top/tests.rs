@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use guideway::api::overview::{Grid, History, Look, Row};
 use guideway::api::request::BackendName;
 use guideway::api::view::{BackendDrain, Remaining};
 use ratatui::Terminal;
@@ -10,10 +11,7 @@ use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::style::{Color, Modifier};
 
-use super::grid::{Grid, Row};
-use super::history::History;
 use super::keys::action;
-use super::look::Look;
 use super::model::Model;
 use super::sample;
 use super::screen::{Palette, draw};
