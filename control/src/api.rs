@@ -1,4 +1,4 @@
-//! The appliance as operators and Prometheus reach it: HTTP on a Unix socket, and a page of metrics.
+//! The appliance as operators and Prometheus reach it: HTTP on a Unix socket, and pages of metrics and of the status.
 //!
 //! ```text
 //!  guideway status ─── admin::client ═══ Unix socket ═══ admin::server ──┐
@@ -17,5 +17,6 @@ pub mod metrics;
 pub mod overview;
 pub mod request;
 mod request_sender;
+mod status_page;
 pub mod view;
 pub mod visible;
