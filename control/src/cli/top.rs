@@ -4,6 +4,8 @@ mod keys;
 mod look;
 mod model;
 #[cfg(test)]
+mod picture;
+#[cfg(test)]
 mod sample;
 mod screen;
 mod session;
