@@ -2,7 +2,7 @@
 
 /// Writes a line to standard error; a reader that went away is no error.
 macro_rules! complain {
-    ($($text:tt)*) => { $crate::cli::complain(format_args!("{}\n", $crate::cli::visible::visible(&format!($($text)*)))) };
+    ($($text:tt)*) => { $crate::cli::complain(format_args!("{}\n", guideway::api::visible::visible(&format!($($text)*)))) };
 }
 
 /// Writes text to standard error as it is, colours among it; a reader that went away is no error.
@@ -10,7 +10,6 @@ macro_rules! complain_text {
     ($($text:tt)*) => { $crate::cli::complain(format_args!($($text)*)) };
 }
 
-mod amount;
 mod appliance;
 mod backend;
 mod capture;
@@ -45,7 +44,6 @@ mod table;
 mod top;
 mod trace;
 mod vip;
-mod visible;
 mod watch;
 mod what_if;
 
@@ -54,6 +52,7 @@ use std::io::{self, IsTerminal, Write};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use guideway::announce::{GUARD_VERB, stand_guard};
+use guideway::api::{amount, visible};
 use guideway_dataplane::ingress::NetworkId;
 use guideway_model::config::Config;
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use guideway_model::config::{
     FileKind, Include, IncludedFile, MAX_ENDPOINTS_FILE_BYTES, MAX_FILE_BYTES, MAX_INCLUDED_FILES,
-    MAX_SEED_FILE_BYTES, Mentions, NamedFile, Source, Sources,
+    MAX_SEED_FILE_BYTES, MAX_TOKEN_FILE_BYTES, Mentions, NamedFile, Source, Sources,
 };
 use rustix::fs::OFlags;
 
@@ -140,6 +140,7 @@ fn not_utf8() -> io::Error {
 /// Reads the files that keys of one file name, and takes their bytes off the `rest`.
 fn named_files(named_in: usize, mentions: Mentions, folder: &Path, rest: &mut usize) -> Vec<NamedFile> {
     let seed = mentions.seed_file.into_iter().map(|path| (FileKind::Seed, path));
+    let token = mentions.token_file.into_iter().map(|path| (FileKind::Token, path));
     let endpoints = mentions.endpoints_files.into_iter().map(|path| (FileKind::Endpoints, path));
     let mut read = |(kind, path): (FileKind, String)| {
         let at = folder.join(&path);
@@ -151,7 +152,7 @@ fn named_files(named_in: usize, mentions: Mentions, folder: &Path, rest: &mut us
         *rest -= text.as_ref().map_or(0, String::len).min(*rest);
         NamedFile { kind, named_in, path, name: at.to_string_lossy().into_owned(), text, is_public }
     };
-    seed.chain(endpoints).map(&mut read).collect()
+    seed.chain(token).chain(endpoints).map(&mut read).collect()
 }
 
 /// Reads a file of endpoints again.
@@ -166,6 +167,7 @@ pub fn read_endpoints(path: &Path) -> io::Result<String> {
 const fn limit_of(kind: FileKind) -> usize {
     match kind {
         FileKind::Seed => MAX_SEED_FILE_BYTES,
+        FileKind::Token => MAX_TOKEN_FILE_BYTES,
         FileKind::Endpoints | FileKind::Dns => MAX_ENDPOINTS_FILE_BYTES,
     }
 }

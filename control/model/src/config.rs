@@ -54,7 +54,7 @@ use written::field::{Field, Table, elements};
 use written::file::ConfigFile;
 use written::lengths;
 
-pub use admin::{Admin, Metrics};
+pub use admin::{AccessToken, Admin, Metrics};
 pub use announcement::{Announcement, AnnouncementPolicy, Hook};
 pub use backend_group::{BackendGroup, Endpoint};
 pub use backend_service::{BackendService, FailoverPolicy};
@@ -66,7 +66,7 @@ pub use group_member::GroupMember;
 pub use health_check::{DnsQuery, Exchange, HealthCheck, HttpRequest, Probe, Transport};
 pub use limits::{
     MAX_ENDPOINTS_FILE_BYTES, MAX_FILE_BYTES, MAX_IDLE_TIMEOUT_SEC, MAX_INCLUDED_FILES, MAX_SEED_FILE_BYTES,
-    MAX_WEIGHT, MAX_WORKERS,
+    MAX_TOKEN_FILE_BYTES, MAX_WEIGHT, MAX_WORKERS,
 };
 pub use mention::Mentions;
 pub use network::{Conntrack, Fleet, MacAddress, Network};
@@ -205,6 +205,7 @@ impl Config {
             each(&file.announcement, |announcement| Announcement::parse(announcement, &scope, report));
 
         let fleet = Fleet::parse(&file.fleet, sources, &mut remarks, report);
+        let metrics = Metrics::parse(&file.metrics, sources, &mut remarks, report);
 
         checks::check(&scope, &rules, &announcements, report);
 
@@ -212,7 +213,7 @@ impl Config {
             engine: engine?,
             ports: all(ports)?,
             admin: Admin::parse(&file.admin)?,
-            metrics: Metrics::parse(&file.metrics)?,
+            metrics: metrics?,
             networks: all(networks)?.into_iter().map(Arc::new).collect(),
             fleet: fleet?,
             conntrack: Conntrack::parse(&file.conntrack)?,

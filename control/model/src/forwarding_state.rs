@@ -423,7 +423,7 @@ impl ForwardingState {
             networks: on_ports_of(before, &config),
             ports: port_succession::readdressed(&before.ports, &config.ports),
             admin: before.admin.clone(),
-            metrics: before.metrics,
+            metrics: before.metrics.clone(),
             conntrack: before.conntrack,
             ..config
         }

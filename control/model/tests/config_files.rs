@@ -61,6 +61,38 @@ fn a_wrong_seed_file_is_told_by_its_name_and_never_by_its_content() {
     assert!(errors.to_string().contains("did not come with the configuration"), "{errors}");
 }
 
+/// A configuration whose metrics have a token in a file.
+fn with_token_file(text: Result<&str, &str>) -> Sources {
+    let mut sources = with_seed_file("[metrics]\ntoken_file = \"seed\"\n", text);
+    sources.named[0].kind = FileKind::Token;
+    sources
+}
+
+#[test]
+fn the_token_of_the_metrics_is_in_a_file_of_its_own() {
+    assert_eq!(Mentions::of("[metrics]\ntoken_file = \"t\"\n").token_file.as_deref(), Some("t"));
+    let mut sources = with_token_file(Ok("0123456789abcdef\n"));
+    let config = Config::parse_sources(&sources).unwrap();
+    assert_eq!(config.metrics.token.unwrap().as_bytes(), b"0123456789abcdef");
+    sources.named[0].is_public = true;
+    let warning = warnings(&Config::parse_sources(&sources).unwrap())[0].to_string();
+    assert!(warning.contains("chmod o-r etc/seed") && !warning.contains("0123456789"), "{warning}");
+    for (content, told) in [
+        (Ok("0123456789abcde"), "`etc/seed` does not hold 16 to 512 visible ASCII characters"),
+        (Err("No such file"), "cannot read `etc/seed`: No such file"),
+    ] {
+        let errors = Config::parse_sources(&with_token_file(content)).unwrap_err();
+        let [error] = errors.errors() else { panic!("{errors}") };
+        assert!(error.message.starts_with(told), "{errors}");
+        assert!(!errors.render(false).contains("0123456789"));
+    }
+    let errors = Config::parse("alone.toml", "[metrics]\ntoken_file = \"t\"\n").unwrap_err();
+    assert!(errors.to_string().contains("did not come with the configuration"), "{errors}");
+    // A seed of the same path is no token.
+    let seed = with_seed_file("[metrics]\ntoken_file = \"seed\"\n", Ok(SEED));
+    assert!(Config::parse_sources(&seed).is_err());
+}
+
 #[test]
 fn errors_never_print_a_seed() {
     let mistyped = [

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use clap::Args as Arguments;
+use guideway::api::overview::alarms;
 use guideway::api::view::{
     Announcement, DrainEnd, OperatorSettings, Port, PortMember, PortState, Quantiles, RssState, Service,
     Status, Worker, WorkerQueues, WorkerState,
@@ -36,22 +37,8 @@ fn text(status: &Status) -> String {
     let unreclaimed = status.unreclaimed_snapshots;
     line("snapshot", &format!("{}, {unreclaimed} unreclaimed", status.snapshot_generation));
     line("neighbors", &format!("{} unresolved", status.unresolved_neighbors));
-    for service in status.services.iter().filter(|service| service.eligible == 0) {
-        let (name, healthy, drained) = (&service.name, service.healthy, service.operator_drained);
-        let of = count(service.backends.into(), "backend");
-        line(
-            "NOBODY SERVES",
-            &format!("{name}: of {of}, {healthy} healthy, {drained} drained; new connections are dropped"),
-        );
-    }
-    for service in status.services.iter().filter(|service| !service.ever_healthy && service.backends > 0) {
-        let (name, of) = (&service.name, count(service.backends.into(), "backend"));
-        line(
-            "NEVER HEALTHY",
-            &format!(
-                "{name}: none of {of} has passed its health checks yet; `guideway backend list --service {name}` says why"
-            ),
-        );
+    for (heading, sentence) in alarms(status) {
+        line(heading, &sentence);
     }
     if status.log_lines_lost > 0 {
         line(

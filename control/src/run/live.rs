@@ -181,7 +181,8 @@ pub fn run(
                 .map_err(|error| listen("admin socket", error.to_string()))?;
             let metrics = metrics::Exporter::bind(config.metrics.listen)
                 .await
-                .map_err(|error| listen("metrics", error.to_string()))?;
+                .map_err(|error| listen("metrics", error.to_string()))?
+                .with_token(config.metrics.token.clone());
             exposures(config).iter().for_each(|exposure| tracing::warn!("{exposure}"));
             tracing::info!(workers = cores.len(), "forwarding");
             service_manager::tell_ready();

@@ -11,6 +11,7 @@ mod pipes;
 mod planned;
 mod sample;
 mod socket;
+mod status_page;
 mod supervisor;
 mod top;
 mod traced;

@@ -13,9 +13,14 @@ use crate::supervisor::{Appliance, block_on};
 
 /// The head and the body of an answer.
 fn get(address: SocketAddr, path: &str) -> (String, String) {
+    ask(address, "GET", path, "")
+}
+
+/// The head and the body of an answer to a request with further lines in its head.
+pub(crate) fn ask(address: SocketAddr, method: &str, path: &str, further: &str) -> (String, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nhost: guideway\r\nconnection: close\r\n\r\n");
+    let request = format!("{method} {path} HTTP/1.1\r\nhost: guideway\r\nconnection: close\r\n{further}\r\n");
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();

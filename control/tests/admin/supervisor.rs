@@ -19,7 +19,7 @@ use guideway::api::view::{
     Undrained, Vip, VipList, WeightSource,
 };
 use guideway_dataplane::snapshot::Snapshot;
-use guideway_model::config::{Config, EXAMPLE, VipRange};
+use guideway_model::config::{AccessToken, Config, EXAMPLE, VipRange};
 use guideway_model::egress_lookup::StandInMacs;
 use guideway_model::explain::explain;
 use guideway_model::flow_text::FlowText;
@@ -70,6 +70,15 @@ impl Appliance {
 
     /// One that says that it is the process of this number.
     pub(crate) fn start_as(pid: u32) -> Self {
+        Self::start_with(pid, None)
+    }
+
+    /// One whose metrics are for those who know the token.
+    pub(crate) fn start_guarded(token: &str) -> Self {
+        Self::start_with(4321, Some(AccessToken::of_text(token).unwrap()))
+    }
+
+    fn start_with(pid: u32, token: Option<AccessToken>) -> Self {
         let directory = Directory::new();
         let socket = directory.path().join("admin.sock");
         let (stop, stopped) = watch::channel(false);
@@ -81,6 +90,7 @@ impl Appliance {
             runtime.block_on(async {
                 let server = Server::bind(&socket).await.unwrap();
                 let exporter = Exporter::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+                let exporter = exporter.with_token(token);
                 bound.send(exporter.address().unwrap()).unwrap();
                 let (requests, asked) = mpsc::channel(4);
                 let end = |mut stopped: watch::Receiver<bool>| async move {

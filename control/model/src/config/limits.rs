@@ -10,6 +10,9 @@ pub const MAX_INCLUDED_FILES: usize = 4_096;
 pub const MAX_ENDPOINTS_FILE_BYTES: usize = 4 << 20;
 /// Largest size of a file that holds a seed, in bytes: its digits, with room for spaces around them.
 pub const MAX_SEED_FILE_BYTES: usize = 1_024;
+
+/// Largest size of a file of a token, in bytes.
+pub const MAX_TOKEN_FILE_BYTES: usize = 1_024;
 /// Largest number of forwarding rules.
 pub(super) const MAX_RULES: usize = 16_384;
 /// Largest number of backend services.

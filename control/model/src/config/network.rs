@@ -11,7 +11,7 @@ use super::limits::{MAX_REGION_RANGES, MIN_ENTROPY_BITS};
 use super::link;
 use super::names::Scope;
 use super::report::Report;
-use super::source::{Remark, Sources};
+use super::source::{FileKind, Remark, Sources};
 use super::written::field::{Field, Optional, elements};
 use super::written::file::{ConntrackFile, DEFAULT_SEED, FleetFile, NetworkFile};
 use super::written::lengths::limit;
@@ -212,7 +212,7 @@ impl Fleet {
             return None;
         }
         let NamedPath(path) = seed_file.get()?;
-        let Some(found) = sources.seed_file(seed_file.span().start, path) else {
+        let Some(found) = sources.secret_file(FileKind::Seed, seed_file.span().start, path) else {
             let help = "read the configuration from a file of the same machine, or write the `seed` itself";
             report.error(seed_file.span(), format!("`{path}` did not come with the configuration"), help);
             return None;

@@ -50,6 +50,8 @@ pub struct IncludedFile {
 pub enum FileKind {
     /// Seed of the fleet.
     Seed,
+    /// Token of the metrics' listener.
+    Token,
     /// Endpoints of a backend group.
     Endpoints,
     /// Answer of the domain name system that is the endpoints of a backend group, in the form of a file of them.
@@ -150,11 +152,10 @@ impl Sources {
         self.files().map(|(_, text)| text.len()).chain(named.map(String::len)).sum()
     }
 
-    /// File of the seed whose path is written at this byte.
-    pub(super) fn seed_file(&self, byte: usize, path: &str) -> Option<&NamedFile> {
+    /// File of a secret of this kind whose path is written at this byte.
+    pub(super) fn secret_file(&self, kind: FileKind, byte: usize, path: &str) -> Option<&NamedFile> {
         let named_in = Bases::of(&self.texts()).index(byte);
-        let is_it =
-            |file: &NamedFile| (file.kind, file.named_in, &*file.path) == (FileKind::Seed, named_in, path);
+        let is_it = |file: &NamedFile| (file.kind, file.named_in, &*file.path) == (kind, named_in, path);
         self.named.iter().find(|file| is_it(file))
     }
 }

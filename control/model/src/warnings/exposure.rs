@@ -33,13 +33,14 @@ fn known_seed(config: &Config) -> Option<Warning> {
 /// Warns of an exporter that listens on every address, those that clients can reach among them.
 fn open_exporter(config: &Config) -> Option<Warning> {
     let listen = config.metrics.listen;
-    listen.ip().is_unspecified().then(|| {
+    let is_open = listen.ip().is_unspecified() && config.metrics.token.is_none();
+    is_open.then(|| {
         Warning::new(
             format!(
                 "`[metrics] listen` is {listen}, every address of the machine: whoever reaches one of them reads which \
                  backends there are, and their traffic"
             ),
-            "give it an address of the network that Prometheus is in",
+            "give it an address of the network that Prometheus is in, or a `token_file`",
         )
     })
 }

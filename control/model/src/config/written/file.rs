@@ -148,6 +148,9 @@ tables! {
     MetricsFile {
         /// Address and port that the exporter listens on.
         listen: Option<Field<SocketAddr>> = SocketAddr::from(([127, 0, 0, 1], 9_477)),
+        /// Path of a file that holds the token without which the exporter answers nobody; one that is relative begins beside
+        /// the configuration. Without it, everybody who reaches the address may read.
+        token_file: Option<Field<NamedPath>>,
     }
 
     /// A network that the appliance is attached to: its link, and the appliance's own addresses, MTU and ICMP errors there.

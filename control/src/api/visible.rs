@@ -6,7 +6,7 @@ use std::fmt::Write;
 /// Text in which control characters, and those that turn the direction of writing, are shown as what they are.
 ///
 /// Line breaks and tabulators stay, as tables and errors are made of lines.
-pub(super) fn visible(text: &str) -> Cow<'_, str> {
+pub fn visible(text: &str) -> Cow<'_, str> {
     if !text.contains(steers) {
         return Cow::Borrowed(text);
     }
@@ -19,6 +19,11 @@ pub(super) fn visible(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(shown)
+}
+
+/// Text in one line, with control characters shown as what they are: a cell of a table.
+pub fn plain(text: &str) -> String {
+    visible(text).replace(['\n', '\t'], " ")
 }
 
 fn steers(character: char) -> bool {
@@ -39,5 +44,11 @@ mod tests {
             visible("a\u{1b}[31mred\u{7}\r\u{9b}2J\u{202e}x"),
             r"a\u{1b}[31mred\u{7}\u{d}\u{9b}2J\u{202e}x"
         );
+    }
+
+    #[test]
+    fn a_cell_is_one_line_that_a_terminal_does_not_obey() {
+        assert_eq!(plain("web-1 äß 网"), "web-1 äß 网");
+        assert_eq!(plain("a\n\tb\x1b[2J\u{202e}c"), r"a  b\u{1b}[2J\u{202e}c");
     }
 }

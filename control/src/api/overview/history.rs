@@ -9,15 +9,15 @@ use super::look::{Counter, Look};
 const SPAN: Duration = Duration::from_secs(10);
 
 /// Counters of the latest looks at one process.
-#[derive(Default)]
-pub(super) struct History {
+#[derive(Debug, Default)]
+pub struct History {
     process: (u32, u64),
     samples: VecDeque<(Duration, BTreeMap<Counter, u64>)>,
 }
 
 impl History {
     /// Takes the counters of a look, by the time at which it came; those of another process are forgotten.
-    pub(super) fn add(&mut self, look: &Look, at: Duration) {
+    pub fn add(&mut self, look: &Look, at: Duration) {
         let process = (look.status.pid, look.status.started_at_unix_sec);
         if process != self.process {
             self.process = process;
@@ -31,7 +31,7 @@ impl History {
     }
 
     /// Rate a second of a counter; none before the second look that has it.
-    pub(super) fn rate(&self, counter: &Counter) -> Option<f64> {
+    pub fn rate(&self, counter: &Counter) -> Option<f64> {
         let (now, last) = self.samples.back()?;
         let (then, first) = self.samples.iter().find(|(_, counters)| counters.contains_key(counter))?;
         let seconds = now.saturating_sub(*then).as_secs_f64();

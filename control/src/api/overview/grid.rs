@@ -2,63 +2,74 @@
 
 use std::cmp::Ordering;
 
-use guideway::api::request::BackendName;
-
-use super::plain_text::plain;
+use crate::api::request::BackendName;
+use crate::api::visible::plain;
 
 /// Table of a view.
 #[derive(Clone)]
-pub(super) struct Grid {
-    pub(super) columns: &'static [Column],
-    pub(super) rows: Vec<Row>,
+pub struct Grid {
+    /// Columns, in their order.
+    pub columns: &'static [Column],
+    /// Rows, each with its children.
+    pub rows: Vec<Row>,
 }
 
 /// Column of a table.
-pub(super) struct Column {
-    pub(super) title: &'static str,
+pub struct Column {
+    /// Title above the column.
+    pub title: &'static str,
     /// Name of the order by this column; none where nobody would sort by it.
-    pub(super) order: Option<&'static str>,
+    pub order: Option<&'static str>,
     /// True for numbers, which are set to the right.
-    pub(super) is_number: bool,
+    pub is_number: bool,
+    /// True for a share that is drawn as a bar.
+    pub is_bar: bool,
     /// Columns of a terminal from which on there is room for this one.
-    pub(super) from_width: u16,
+    pub from_width: u16,
 }
 
 /// Row of a table, with the rows that belong to it: a service and its backends.
 #[derive(Clone)]
-pub(super) struct Row {
+pub struct Row {
     /// Name by which the row is found again in the next look.
-    pub(super) key: String,
-    pub(super) cells: Vec<Cell>,
+    pub key: String,
+    /// Cells, one for each column.
+    pub cells: Vec<Cell>,
     /// Sentences about the row, for the lines below the table.
-    pub(super) detail: String,
+    pub detail: String,
     /// Backend of the row, which may be drained.
-    pub(super) backend: Option<Drainable>,
-    pub(super) children: Vec<Row>,
+    pub backend: Option<Drainable>,
+    /// Rows that belong to this one.
+    pub children: Vec<Row>,
 }
 
 /// Backend that may be drained or undrained.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Drainable {
-    pub(super) name: BackendName,
-    pub(super) connections: u64,
+pub struct Drainable {
+    /// Name of the backend and its service.
+    pub name: BackendName,
+    /// Tracked connections of the backend.
+    pub connections: u64,
     /// True if it is drained by hand already.
-    pub(super) is_drained: bool,
+    pub is_drained: bool,
     /// True if the service has no other backend for new connections.
-    pub(super) is_last: bool,
+    pub is_last: bool,
 }
 
 /// Cell: its words, how good they are, and the number to sort by.
 #[derive(Clone)]
-pub(super) struct Cell {
-    pub(super) text: String,
-    pub(super) tone: Tone,
-    value: Option<f64>,
+pub struct Cell {
+    /// Words of the cell.
+    pub text: String,
+    /// Emphasis of the words.
+    pub tone: Tone,
+    /// Number to sort by; none of words.
+    pub value: Option<f64>,
 }
 
 /// Tone of a cell: an emphasis of what its words say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tone {
+pub enum Tone {
     /// Text without emphasis.
     Plain,
     /// Heading of rows below.
@@ -72,40 +83,51 @@ pub(super) enum Tone {
 }
 
 impl Column {
-    pub(super) const fn text(title: &'static str) -> Self {
-        Self { title, order: None, is_number: false, from_width: 0 }
+    /// Column of words.
+    pub const fn text(title: &'static str) -> Self {
+        Self { title, order: None, is_number: false, is_bar: false, from_width: 0 }
     }
 
-    pub(super) const fn number(title: &'static str) -> Self {
+    /// Column of numbers.
+    pub const fn number(title: &'static str) -> Self {
         Self { is_number: true, ..Self::text(title) }
     }
 
+    /// Column of shares, which are drawn as bars.
+    pub const fn bar(title: &'static str) -> Self {
+        Self { is_bar: true, ..Self::text(title) }
+    }
+
     /// Column that rows may be sorted by, and the name of that order.
-    pub(super) const fn sorts(self, order: &'static str) -> Self {
+    pub const fn sorts(self, order: &'static str) -> Self {
         Self { order: Some(order), ..self }
     }
 
     /// Column that is shown on terminals of this width and wider.
-    pub(super) const fn from(self, from_width: u16) -> Self {
+    pub const fn from(self, from_width: u16) -> Self {
         Self { from_width, ..self }
     }
 }
 
 impl Cell {
-    pub(super) fn text(text: impl AsRef<str>) -> Self {
+    /// Cell of words.
+    pub fn text(text: impl AsRef<str>) -> Self {
         Self { text: plain(text.as_ref()), tone: Tone::Plain, value: None }
     }
 
-    pub(super) fn number(value: f64, text: impl AsRef<str>) -> Self {
+    /// Cell of a number, in these words.
+    pub fn number(value: f64, text: impl AsRef<str>) -> Self {
         Self { value: Some(value), ..Self::text(text) }
     }
 
     /// Number that may be unknown.
-    pub(super) fn known(value: Option<f64>, text: impl FnOnce(f64) -> String) -> Self {
+    pub fn known(value: Option<f64>, text: impl FnOnce(f64) -> String) -> Self {
         value.map_or_else(|| Self::text("-"), |value| Self::number(value, text(value)))
     }
 
-    pub(super) fn tone(self, tone: Tone) -> Self {
+    /// Cell of the same words with another emphasis.
+    #[must_use]
+    pub fn tone(self, tone: Tone) -> Self {
         Self { tone, ..self }
     }
 
@@ -120,7 +142,8 @@ impl Cell {
 }
 
 impl Row {
-    pub(super) fn new(key: impl Into<String>, cells: Vec<Cell>, detail: impl AsRef<str>) -> Self {
+    /// Row without children, which the key tells from others.
+    pub fn new(key: impl Into<String>, cells: Vec<Cell>, detail: impl AsRef<str>) -> Self {
         Self { key: key.into(), cells, detail: plain(detail.as_ref()), backend: None, children: Vec::new() }
     }
 
@@ -137,7 +160,7 @@ impl Row {
 impl Grid {
     /// Table of the rows that contain the filter's text, in whatever case.
     #[must_use]
-    pub(super) fn filtered(self, filter: &str) -> Self {
+    pub fn filtered(self, filter: &str) -> Self {
         if filter.is_empty() {
             return self;
         }
@@ -148,7 +171,7 @@ impl Grid {
     /// Table in the order named so, children too; in its own order where it has no such column. Numbers are sorted by size,
     /// the largest first, words by alphabet.
     #[must_use]
-    pub(super) fn sorted(mut self, order: &str, is_reversed: bool) -> Self {
+    pub fn sorted(mut self, order: &str, is_reversed: bool) -> Self {
         match self.columns.iter().position(|column| column.order == Some(order)) {
             Some(column) => sort(&mut self.rows, column, self.columns[column].is_number != is_reversed),
             None if is_reversed => self.rows.reverse(),
@@ -158,7 +181,7 @@ impl Grid {
     }
 
     /// Rows one below another, children behind their parents; the number is how deep a row is.
-    pub(super) fn lines(&self) -> Vec<(usize, &Row)> {
+    pub fn lines(&self) -> Vec<(usize, &Row)> {
         fn add<'a>(lines: &mut Vec<(usize, &'a Row)>, rows: &'a [Row], depth: usize) {
             for row in rows {
                 lines.push((depth, row));

@@ -1,7 +1,7 @@
 //! Durations, shares and the like, as tables show them.
 
 /// Writes a duration in its two largest units: `3 d 4 h`, `12 min 5 s`.
-pub(super) fn duration(seconds: u64) -> String {
+pub fn duration(seconds: u64) -> String {
     const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
     let largest = UNITS.iter().position(|(unit, _)| seconds >= *unit).unwrap_or(3);
     let mut rest = seconds;
@@ -14,22 +14,22 @@ pub(super) fn duration(seconds: u64) -> String {
 }
 
 /// Writes a share of one as `12.345 %`.
-pub(super) fn percent(share: f64) -> String {
+pub fn percent(share: f64) -> String {
     format!("{:.3} %", share * 100.0)
 }
 
 /// Writes `yes` or `no`.
-pub(super) fn yes_no(is: bool) -> String {
+pub fn yes_no(is: bool) -> String {
     if is { "yes" } else { "no" }.to_owned()
 }
 
 /// Writes a number with its noun: `1 packet`, `2 packets`.
-pub(super) fn count(number: u64, noun: &str) -> String {
+pub fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Writes a rate a second in three digits or so: `0`, `0.4`, `12`, `3.46k`, `120M`.
-pub(super) fn rate(rate: f64) -> String {
+pub fn rate(rate: f64) -> String {
     const UNITS: [(f64, &str); 4] = [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")];
     // An amount that would have four digits is of the next unit.
     match UNITS.iter().find(|(unit, _)| rate >= unit * 0.9995) {

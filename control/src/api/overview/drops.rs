@@ -1,13 +1,13 @@
 //! Drops by reason: how many a second, how many since the start, and what happened.
 
-use guideway::api::view::{CountedBy, DropRow};
+use super::grid::{Cell, Column, Grid, Row, Tone};
+use super::history::History;
+use super::look::{Counter, Look};
+use crate::api::amount::rate;
+use crate::api::view::{CountedBy, DropRow};
 
-use super::super::grid::{Cell, Column, Grid, Row, Tone};
-use super::super::history::History;
-use super::super::look::{Counter, Look};
-use crate::cli::amount::rate;
-
-pub(super) const ORDERS: &[&str] = &["rate", "packets", "reason", "way"];
+/// Orders of the rows; the first is how they begin.
+pub const ORDERS: &[&str] = &["rate", "packets", "reason", "way"];
 
 const COLUMNS: &[Column] = &[
     Column::text("REASON").sorts("reason"),
@@ -18,7 +18,7 @@ const COLUMNS: &[Column] = &[
 ];
 
 /// Table of the reasons for which packets were lost.
-pub(super) fn grid(look: &Look, history: &History) -> Grid {
+pub fn grid(look: &Look, history: &History) -> Grid {
     let rows = look.drops.drops.iter().filter(|row| row.packets > 0).map(|row| {
         let rate_now = history.rate(&counter(row));
         let tone = if rate_now.is_some_and(|rate| rate > 0.0) { Tone::Warning } else { Tone::Plain };
@@ -40,7 +40,7 @@ pub(super) fn grid(look: &Look, history: &History) -> Grid {
 }
 
 /// Packets lost a second, for whatever reason; none before the second look.
-pub(super) fn lost_per_sec(look: &Look, history: &History) -> Option<f64> {
+pub fn lost_per_sec(look: &Look, history: &History) -> Option<f64> {
     look.drops.drops.iter().map(|row| history.rate(&counter(row))).sum()
 }
 

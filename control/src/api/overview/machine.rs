@@ -1,13 +1,13 @@
 //! Workers with their load, and ports with their links.
 
-use guideway::api::view::{Port, PortState, Worker, WorkerState};
+use super::grid::{Cell, Column, Grid, Row, Tone};
+use super::history::History;
+use super::look::{Counter, Look};
+use crate::api::amount::rate;
+use crate::api::view::{Port, PortState, Worker, WorkerState};
 
-use super::super::grid::{Cell, Column, Grid, Row, Tone};
-use super::super::history::History;
-use super::super::look::{Counter, Look};
-use crate::cli::amount::rate;
-
-pub(super) const ORDERS: &[&str] = &["number", "load", "packets"];
+/// Orders of the rows; the first is how they begin.
+pub const ORDERS: &[&str] = &["number", "load", "packets"];
 
 const WORKERS: &[Column] = &[
     Column::text("WORKER"),
@@ -15,7 +15,7 @@ const WORKERS: &[Column] = &[
     Column::number("CORE"),
     Column::number("NODE"),
     Column::number("BUSY").sorts("load"),
-    Column::text("LOAD"),
+    Column::bar("LOAD"),
     Column::number("PKT/S").sorts("packets"),
     Column::number("OF PACKETS"),
     Column::number("DROPPED/S"),
@@ -39,10 +39,10 @@ const PORTS: &[Column] = &[
 const BAR: usize = 10;
 
 /// Tables of the workers and of the ports.
-pub(super) fn grids(look: &Look, history: &History) -> Vec<Grid> {
+pub fn grids(look: &Look, history: &History) -> [Grid; 2] {
     let workers = look.status.workers.iter().map(|one| worker(one, history)).collect();
     let ports = look.status.ports.iter().map(|one| port(one, look, history)).collect();
-    vec![Grid { columns: WORKERS, rows: workers }, Grid { columns: PORTS, rows: ports }]
+    [Grid { columns: WORKERS, rows: workers }, Grid { columns: PORTS, rows: ports }]
 }
 
 fn worker(worker: &Worker, history: &History) -> Row {
@@ -64,7 +64,7 @@ fn worker(worker: &Worker, history: &History) -> Row {
         Cell::text(worker.core.to_string()),
         Cell::text(worker.node.map_or_else(|| "-".to_owned(), |node| node.to_string())),
         Cell::number(busy, percent(busy)).tone(load),
-        Cell::text(bar(busy)).tone(load),
+        Cell::number(busy, bar(busy)).tone(load),
         Cell::known(history.rate(&Counter::Offered(number)), rate),
         Cell::number(worker.packet_share, percent(worker.packet_share)),
         Cell::known(dropped, rate),

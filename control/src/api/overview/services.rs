@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use guideway::api::request::BackendName;
-use guideway::api::view::{Backend, Health, Rates, Service, ServiceStats, WeightSource};
+use super::grid::{Cell, Column, Drainable, Grid, Row, Tone};
+use super::look::Look;
+use crate::api::amount::{count, duration, rate};
+use crate::api::request::BackendName;
+use crate::api::view::{Backend, Health, Rates, Service, ServiceStats, WeightSource};
 
-use super::super::grid::{Cell, Column, Drainable, Grid, Row, Tone};
-use super::super::look::Look;
-use crate::cli::amount::{count, duration, rate};
-
-pub(super) const ORDERS: &[&str] =
-    &["name", "state", "share", "connections", "new connections", "packets", "bits"];
+/// Orders of the rows; the first is how they begin.
+pub const ORDERS: &[&str] = &["name", "state", "share", "connections", "new connections", "packets", "bits"];
 
 const COLUMNS: &[Column] = &[
     Column::text("SERVICE, BACKEND").sorts("name"),
@@ -29,7 +28,7 @@ const COLUMNS: &[Column] = &[
 ];
 
 /// Table of the services, their backends below each.
-pub(super) fn grid(look: &Look) -> Grid {
+pub fn grid(look: &Look) -> Grid {
     let mut backends: BTreeMap<&str, Vec<&Backend>> = BTreeMap::new();
     for backend in &look.backends {
         backends.entry(&backend.service).or_default().push(backend);
@@ -244,7 +243,7 @@ fn percent(share: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::sample;
+    use super::super::sample;
     use super::*;
 
     #[test]
