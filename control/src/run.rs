@@ -8,6 +8,7 @@
 pub mod appliance;
 pub mod assemble;
 mod kept_state;
+pub mod last_resort;
 #[cfg(feature = "dpdk")]
 pub mod live;
 pub mod machine;

@@ -154,6 +154,22 @@ impl Compiler {
         }
     }
 
+    /// Choices that were made for snapshots.
+    pub(crate) fn into_choices(self) -> Choices {
+        self.choices
+    }
+
+    /// Number of choices that are known.
+    #[cfg(test)]
+    pub(crate) fn choices_made(&self) -> usize {
+        self.choices.len()
+    }
+
+    /// Takes in choices that another compiler has made.
+    pub(crate) fn adopt(&mut self, choices: Choices) {
+        self.choices.adopt(choices);
+    }
+
     /// Lookup tables of the last snapshot, by service.
     pub(crate) fn lookup_tables(&self) -> impl Iterator<Item = NamedTable<'_>> {
         self.tables

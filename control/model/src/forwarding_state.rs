@@ -14,6 +14,7 @@
 //! the egress, has to hear of a new configuration in between.
 
 mod name_history;
+mod preparation;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +40,8 @@ use crate::service::{Services, UnknownName, WeightSource};
 use crate::traffic_totals::TrafficTotals;
 
 use name_history::NameHistory;
+
+pub use preparation::{Preparation, Prepared};
 
 /// Configuration, services, names and totals, and the snapshots that they come to.
 #[derive(Debug)]

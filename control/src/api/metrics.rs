@@ -3,6 +3,7 @@
 //! The text is that of the exposition format 0.0.4, in which a counter's name ends in `_total` in its head
 //! too.
 
+mod control_loop;
 mod exposition;
 mod families;
 mod network_label;

@@ -9,6 +9,7 @@ mod announcement;
 mod backend;
 mod condition;
 mod conntrack;
+mod control_loop;
 mod degradation;
 mod drops;
 mod error;
@@ -31,6 +32,7 @@ pub use backend::{
 };
 pub use condition::Condition;
 pub use conntrack::{ConnectionState, ConntrackEntry, ConntrackList, ConntrackLookup};
+pub use control_loop::{ControlLoop, TurnsByStall};
 pub use drops::{CountedBy, DropRow, Drops};
 pub use error::{ErrorView, LocatedError};
 pub use event::{Event, EventKind, EventList};

@@ -16,7 +16,7 @@ use guideway_dataplane::snapshot::Snapshot;
 use guideway_engine::publish::{Feed, Publisher};
 use guideway_model::config::Config;
 use guideway_model::config_diff;
-use guideway_model::forwarding_state::{Applied, ForwardingState, Setup, StateChange};
+use guideway_model::forwarding_state::{Applied, ForwardingState, Prepared, Setup, StateChange};
 use guideway_model::path_mtu::PathMtu;
 
 use crate::net::host_stack::{Conflict, Counters, FrameKind, HostStack, NextHop, Outgoing};
@@ -62,6 +62,11 @@ impl Appliance {
     /// Feed that workers get their snapshots from.
     pub fn feed(&self) -> Feed<Snapshot> {
         self.publisher.feed()
+    }
+
+    /// Takes in what was made ahead for a configuration, before it is taken over.
+    pub fn adopt(&mut self, prepared: Prepared) {
+        self.state.adopt(prepared);
     }
 
     /// Takes over another configuration, publishes it, and returns the differences.

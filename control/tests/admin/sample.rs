@@ -1,5 +1,7 @@
 //! An appliance as the script has it: two ports, two workers, two services.
 
+mod control_loop;
+
 use std::collections::BTreeMap;
 
 use guideway::api::view::{
@@ -28,6 +30,7 @@ pub(crate) fn status(vips: &[Vip]) -> Status {
         unreclaimed_snapshots: 1,
         unresolved_neighbors: 1,
         log_lines_lost: 7,
+        control_loop: control_loop::control_loop(),
         health_checks: Some(HealthChecks {
             probes_begun: 164_340,
             intervals_missed: 0,

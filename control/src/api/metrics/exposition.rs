@@ -8,6 +8,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::registry::Registry;
 
+use super::control_loop::control_loop;
 use super::families::{Families, Label};
 use super::network_label::NetworkLabel;
 use super::traffic::traffic;
@@ -44,6 +45,7 @@ impl Collector for Measured {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut families = Families::new(encoder);
         process(&mut families, &self.status)?;
+        control_loop(&mut families, &self.status.control_loop)?;
         workers(&mut families, &self.status, &self.stats.workers)?;
         conntrack(&mut families, &self.stats)?;
         ports(&mut families, &self.status, &self.stats.ports)?;

@@ -104,6 +104,7 @@ mod tests {
             unreclaimed_snapshots: 0,
             unresolved_neighbors: 0,
             log_lines_lost: 0,
+            control_loop: crate::api::view::ControlLoop::default(),
             health_checks: None,
             ports: Vec::new(),
             workers: Vec::new(),

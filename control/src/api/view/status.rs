@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::announcement::{Announcement, Drain};
 use super::backend::Pool;
 use super::condition::Condition;
+use super::control_loop::ControlLoop;
 use super::health::HealthChecks;
 use super::operator::OperatorSettings;
 use super::vip::Vip;
@@ -37,6 +38,9 @@ pub struct Status {
     pub unresolved_neighbors: u64,
     /// Lines of the log that were lost, because nobody read standard error in time.
     pub log_lines_lost: u64,
+    /// Stalls of the control thread.
+    #[serde(default)]
+    pub control_loop: ControlLoop,
     /// Timeliness of the health checks; `null` where none are made.
     pub health_checks: Option<HealthChecks>,
     /// Ports, in the order of the configuration.
