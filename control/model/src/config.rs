@@ -34,6 +34,7 @@ mod limits;
 mod link;
 mod mention;
 mod names;
+mod nesting;
 mod network;
 mod port;
 mod report;
@@ -76,6 +77,7 @@ pub use secret::mask_secrets;
 pub use source::{FileKind, Include, IncludedFile, NamedFile, Remark, Source, Sources};
 pub use written::choice::{DnsRcode, DnsType, NeighborReplies, ProxyHeader, RuleProtocol, ServiceProtocol};
 pub use written::google_key::{is_of_google_alone, snake_case};
+pub use written::group_name::UserGroup;
 pub use written::vip_range::{UnreadableVip, VipRange};
 
 /// A commented configuration with every table.

@@ -32,7 +32,9 @@ use super::request_sender::{RequestError, RequestSender};
 /// Bounds of the exporter; a scrape has a connection of its own, which ends with it.
 const BOUNDS: Bounds = Bounds {
     connections: 16,
+    reserved: 0,
     header_time: Duration::from_secs(10),
+    write_time: Duration::from_secs(10),
     connection_time: Some(Duration::from_secs(60)),
 };
 

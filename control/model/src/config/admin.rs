@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::written::field::{Field, Optional};
 use super::written::file::{AdminFile, DEFAULT_SOCKET, MetricsFile};
+use super::written::group_name::UserGroup;
 
 /// Admin API of the appliance. A reload does not change it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +16,10 @@ pub struct Admin {
     pub state: Option<PathBuf>,
     /// True if a reload that removes every rule, or more than half of all backends, needs a word of the operator.
     pub confirm_removals: bool,
+    /// Group that may change the appliance; `None` where its own group may.
+    pub write_group: Option<UserGroup>,
+    /// Group that may look at the appliance; `None` where its own group may.
+    pub read_group: Option<UserGroup>,
 }
 
 /// Exporter of metrics for Prometheus. A reload does not change it.
@@ -34,7 +39,17 @@ impl Admin {
             Some(state) => Some(state.get()?.0.clone()),
             None => None,
         };
-        Some(Self { socket: file.socket()?, state, confirm_removals: file.confirm_removals()? })
+        let group = |group: &Option<Field<UserGroup>>| match group {
+            Some(group) => Some(Some(group.get()?.clone())),
+            None => Some(None),
+        };
+        Some(Self {
+            socket: file.socket()?,
+            state,
+            confirm_removals: file.confirm_removals()?,
+            write_group: group(&file.write_group)?,
+            read_group: group(&file.read_group)?,
+        })
     }
 }
 

@@ -5,10 +5,12 @@ use std::io;
 use std::sync::mpsc::{RecvError, channel};
 use std::thread::{self, JoinHandle};
 
-use guideway_model::config::{Admin, Metrics};
+use guideway_model::config::{Admin, Metrics, UserGroup};
+use nix::unistd::Group;
 use tokio::sync::{mpsc, watch};
 
 use super::LiveError;
+use crate::api::admin::AccessRules;
 use crate::api::admin::server::{ServedSocket, Server};
 use crate::api::metrics::Exporter;
 use crate::api::request::Request;
@@ -32,7 +34,15 @@ impl Listeners {
         let (opened, is_open) = channel();
         let serve = async move {
             let listen = |what, message| LiveError::Listen { what, message };
-            let server = Server::bind(&admin.socket)
+            let group = |key: &str, group: Option<&UserGroup>| match group {
+                Some(group) => number_of(group)
+                    .map(Some)
+                    .map_err(|why| listen("admin socket", format!("{why}: see `[admin] {key}`"))),
+                None => Ok(None),
+            };
+            let write_group = group("write_group", admin.write_group.as_ref())?;
+            let read_group = group("read_group", admin.read_group.as_ref())?;
+            let server = Server::bind_for(&admin.socket, AccessRules::new(write_group, read_group))
                 .await
                 .map_err(|error| listen("admin socket", error.to_string()))?;
             let exporter =
@@ -64,6 +74,18 @@ impl Listeners {
     pub(super) fn finish(self) -> Result<ServedSocket, LiveError> {
         let panicked = |_| LiveError::System(io::Error::other("the listeners have failed"));
         self.0.join().map_err(panicked)?
+    }
+}
+
+/// Number of a group of users, which the machine knows by its name.
+fn number_of(group: &UserGroup) -> Result<u32, String> {
+    match group {
+        UserGroup::Number(number) => Ok(*number),
+        UserGroup::Name(name) => match Group::from_name(name) {
+            Ok(Some(group)) => Ok(group.gid.as_raw()),
+            Ok(None) => Err(format!("there is no group `{name}`")),
+            Err(error) => Err(format!("cannot look up the group `{name}`: {error}")),
+        },
     }
 }
 
