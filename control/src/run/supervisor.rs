@@ -552,6 +552,7 @@ impl<P: Ports> Supervisor<P> {
             configuration_generation: appliance.state().configuration_generation(),
             snapshot_generation: appliance.state().snapshot_generation(),
             unreclaimed_snapshots: appliance.unreclaimed_snapshots() as u64,
+            changes_coalesced: appliance.coalesced_changes(),
             unresolved_neighbors: appliance.unresolved_next_hops() as u64,
             log_lines_lost: self.log.as_ref().map_or(0, Log::lost),
             control_loop: self.loop_watch.view(self.now()),

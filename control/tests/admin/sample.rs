@@ -28,6 +28,7 @@ pub(crate) fn status(vips: &[Vip]) -> Status {
         configuration_generation: 2,
         snapshot_generation: 17,
         unreclaimed_snapshots: 1,
+        changes_coalesced: 12,
         unresolved_neighbors: 1,
         log_lines_lost: 7,
         control_loop: control_loop::control_loop(),

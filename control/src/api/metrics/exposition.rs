@@ -88,6 +88,11 @@ fn process(families: &mut Families<'_>, status: &Status) -> fmt::Result {
         "Snapshots that a worker may still be reading; more than a few belong to a stalled one.",
         status.unreclaimed_snapshots,
     )?;
+    families.counter(
+        "changes_coalesced_total",
+        "Changes by probes that came while an earlier one of their service waited for a snapshot.",
+        status.changes_coalesced,
+    )?;
     families.gauge(
         "unresolved_neighbors",
         "Next hops whose MAC address is not known, so that nothing can be sent to them.",

@@ -102,6 +102,7 @@ mod tests {
             configuration_generation: 1,
             snapshot_generation: 1,
             unreclaimed_snapshots: 0,
+            changes_coalesced: 0,
             unresolved_neighbors: 0,
             log_lines_lost: 0,
             control_loop: crate::api::view::ControlLoop::default(),

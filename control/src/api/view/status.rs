@@ -34,6 +34,9 @@ pub struct Status {
     pub snapshot_generation: u64,
     /// Snapshots that a worker may still be reading; more than a few belong to one that is stalled.
     pub unreclaimed_snapshots: u64,
+    /// Changes by probes that came while an earlier one of their service waited for a snapshot.
+    #[serde(default)]
+    pub changes_coalesced: u64,
     /// Next hops whose MAC address is not known, so that nothing can be sent to the backends behind them.
     pub unresolved_neighbors: u64,
     /// Lines of the log that were lost, because nobody read standard error in time.
