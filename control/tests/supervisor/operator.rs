@@ -112,6 +112,12 @@ impl Operator {
         events.map(|event| (event.kind, event.backend)).collect()
     }
 
+    /// Number of the latest event; 0 before the first.
+    pub(crate) async fn latest_event_id(&self) -> u64 {
+        let list = self.ask(|reply| Request::Events { limit: 1, after: None, reply }).await.unwrap();
+        list.events.last().map_or(0, |event| event.id)
+    }
+
     /// Text of the latest event.
     pub(crate) async fn latest_event(&self) -> String {
         let list = self.ask(|reply| Request::Events { limit: 9, after: None, reply }).await.unwrap();

@@ -58,3 +58,27 @@ impl Metrics {
         Some(Self { listen: file.value_or_default()?.listen()? })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn a_group_is_a_name_or_a_number() {
+        let group = |written: &str| {
+            let text = format!("[admin]\nwrite_group = {written}\n");
+            Config::parse("test", &text).map(|config| config.admin.write_group)
+        };
+        assert_eq!(
+            group("\"guideway-admin\"").ok(),
+            Some(Some(UserGroup::Name("guideway-admin".to_owned())))
+        );
+        assert_eq!(group("0x10").ok(), Some(Some(UserGroup::Number(16))));
+        for wrong in ["\"\"", "\"-a\"", "\"a b\"", "\"a\\u001b\"", "-1", "4_294_967_295", "true"] {
+            let errors = group(wrong).expect_err(wrong);
+            assert!(errors.errors()[0].message.contains("`write_group`"), "{wrong}: {errors}");
+        }
+        assert_eq!(Config::parse("test", "").map(|config| config.admin.read_group).ok(), Some(None));
+    }
+}

@@ -42,7 +42,7 @@ pub(super) struct Askers {
     /// True if one of them means removals of every rule, or of most backends.
     pub(super) confirms_removals: bool,
     /// True if one of them is a signal, which has no answer.
-    pub(super) has_hung_up: bool,
+    has_hung_up: bool,
     replies: Vec<Reply<view::Reload>>,
 }
 
@@ -118,9 +118,17 @@ impl ConfigReader {
         }
         let askers = self.waiting.take()?;
         let own_source = source.clone();
+        let has_hung_up = askers.has_hung_up;
         let work = move |has_read: &AtomicBool| {
             let note_read = || has_read.store(true, Ordering::Relaxed);
-            Done::Read(Box::new(own_source.read(note_read)))
+            let read = own_source.read(note_read);
+            // A request's answer has it. To write it takes a while, where lines are long.
+            if let Err(Refused::Config(errors)) = &read
+                && has_hung_up
+            {
+                tracing::error!("what is wrong with the configuration:\n{}", errors.render(false));
+            }
+            Done::Read(Box::new(read))
         };
         self.begin(askers, "config-reader", work)
             .map(|askers| (askers, Finding::Read(Err(unreadable(source, "no thread can be started")))))

@@ -59,11 +59,6 @@ impl<P: Ports> Supervisor<P> {
     /// Notes how a reload has ended, and answers those who have asked for it.
     fn end_reload(&mut self, askers: Askers, reload: &Result<view::Reload, Refused>, before: u64) {
         self.event_log.note(config_source::note(reload, before));
-        if let Err(Refused::Config(errors)) = reload
-            && askers.has_hung_up
-        {
-            tracing::error!("what is wrong with the configuration:\n{}", errors.render(false));
-        }
         askers.answer(reload);
     }
 
