@@ -103,7 +103,33 @@ impl Compiler {
         }
     }
 
-    /// Snapshot of the configuration that was set last and of `services`, which have that configuration too.
+    /// Services that have changed since the last snapshot; [`None`] where everything has.
+    pub(crate) fn stale_services(&self) -> Option<impl Iterator<Item = &str>> {
+        match &self.stale {
+            Stale::Everything => None,
+            Stale::Parts { services, .. } => Some(services.iter().map(String::as_str)),
+        }
+    }
+
+    /// True if a service has changed since the last snapshot.
+    pub(crate) fn is_service_stale(&self, name: &str) -> bool {
+        match &self.stale {
+            Stale::Everything => true,
+            Stale::Parts { services, .. } => services.contains(name),
+        }
+    }
+
+    /// True if the egress of backends may have changed since the last snapshot.
+    pub(crate) fn is_egress_stale(&self) -> bool {
+        match self.stale {
+            Stale::Everything => true,
+            Stale::Parts { egress, .. } => egress,
+        }
+    }
+
+    /// Snapshot of the configuration that was set last and of `services`, which have that configuration too. Services that have
+    /// changed and that are not `wanted` stay as they were, and stale.
+    #[expect(clippy::too_many_arguments, reason = "parts of one owner, and nobody else calls it")]
     pub(crate) fn compile(
         &mut self,
         generation: u64,
@@ -112,6 +138,7 @@ impl Compiler {
         services: &Services,
         egress_lookup: &impl EgressLookup,
         traffic_counters: &Arc<TrafficCounters>,
+        wanted: impl Fn(&str) -> bool,
     ) -> Snapshot {
         let seed = Seed::new(config.fleet.seed);
         match std::mem::take(&mut self.stale) {
@@ -129,6 +156,9 @@ impl Compiler {
                 self.networks = Networks::new(networks(config, &treated), ingress.clone());
             }
             Stale::Parts { services: stale, egress } => {
+                let (stale, left) = stale.into_iter().partition(|service| wanted(service));
+                self.stale = Stale::Parts { services: left, egress: false };
+                let stale: BTreeSet<String> = stale;
                 for (id, service) in config.services.iter().enumerate() {
                     if !stale.contains(&service.name) {
                         continue;
@@ -152,6 +182,22 @@ impl Compiler {
             seed,
             traffic_counters: Arc::clone(traffic_counters),
         }
+    }
+
+    /// Choices that were made for snapshots.
+    pub(crate) fn into_choices(self) -> Choices {
+        self.choices
+    }
+
+    /// Number of choices that are known.
+    #[cfg(test)]
+    pub(crate) fn choices_made(&self) -> usize {
+        self.choices.len()
+    }
+
+    /// Takes in choices that another compiler has made.
+    pub(crate) fn adopt(&mut self, choices: Choices) {
+        self.choices.adopt(choices);
     }
 
     /// Lookup tables of the last snapshot, by service.

@@ -35,6 +35,7 @@ mod limits;
 mod link;
 mod mention;
 mod names;
+mod nesting;
 mod network;
 mod port;
 mod report;
@@ -80,6 +81,7 @@ pub use written::choice::{
     DnsRcode, DnsType, EndpointsRecord, NeighborReplies, ProxyHeader, RuleProtocol, ServiceProtocol,
 };
 pub use written::google_key::{is_of_google_alone, snake_case};
+pub use written::group_name::UserGroup;
 pub use written::vip_range::{UnreadableVip, VipRange};
 
 /// A commented configuration with every table.

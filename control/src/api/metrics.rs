@@ -3,6 +3,7 @@
 //! The text is that of the exposition format 0.0.4, in which a counter's name ends in `_total` in its head
 //! too.
 
+mod control_loop;
 mod exposition;
 mod families;
 mod guard;
@@ -37,7 +38,9 @@ use super::status_page::{self, Board, unanswered};
 /// Bounds of the exporter; a scrape has a connection of its own, which ends with it.
 const BOUNDS: Bounds = Bounds {
     connections: 16,
+    reserved: 0,
     header_time: Duration::from_secs(10),
+    write_time: Duration::from_secs(10),
     connection_time: Some(Duration::from_secs(60)),
 };
 

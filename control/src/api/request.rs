@@ -1,7 +1,6 @@
 //! Requests to the running appliance, and the reasons why it may refuse them.
 
 use std::fmt;
-use std::io;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -430,7 +429,7 @@ impl FromStr for CaptureReasons {
 }
 
 /// Reasons why the appliance refuses a request; nothing has changed then.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Refused {
     /// A service or a backend is neither configured nor draining.
     UnknownName(UnknownName),
@@ -486,8 +485,8 @@ pub enum Refused {
     ConfigUnreadable {
         /// Path of the file.
         path: PathBuf,
-        /// Error of the operating system.
-        error: io::Error,
+        /// Cause, in words.
+        error: String,
     },
     /// The appliance stops.
     Stopping,

@@ -9,6 +9,7 @@ mod announcement;
 mod backend;
 mod condition;
 mod conntrack;
+mod control_loop;
 mod degradation;
 mod drops;
 mod error;
@@ -34,6 +35,7 @@ pub use condition::Condition;
 pub use conntrack::{
     ConnectionState, ConntrackEntry, ConntrackList, ConntrackLookup, WatchedFlow, WatchedFlows,
 };
+pub use control_loop::{ControlLoop, TurnsByStall};
 pub use drops::{CountedBy, DropRow, Drops};
 pub use error::{ErrorView, LocatedError};
 pub use event::{Event, EventKind, EventList};

@@ -46,6 +46,15 @@ fn text(status: &Status) -> String {
             &format!("{} lost: nobody reads standard error in time", count(status.log_lines_lost, "line")),
         );
     }
+    let control_loop = &status.control_loop;
+    if !control_loop.turns.is_empty() {
+        let long = match control_loop.long_stalls {
+            0 => String::new(),
+            long => format!(", {} of 100 ms or more since the start", count(long, "stall")),
+        };
+        let longest = control_loop.longest_stall_last_minute_ms;
+        line("control thread", &format!("late by {longest:.1} ms at most in the last minute{long}"));
+    }
     if let Some(checks) = &status.health_checks {
         let probes = count(checks.probes_begun, "probe");
         let lag = quantiles(&checks.start_lag);

@@ -9,6 +9,7 @@
 
 #[cfg(feature = "fault-injection")]
 mod fault;
+mod listeners;
 mod ports;
 mod resets;
 mod worker_threads;
@@ -25,6 +26,7 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::sync::watch;
 
 use super::assemble::{Probing, Setup, assemble, control_thread};
+use super::last_resort::LastResort;
 use super::machine::capabilities::{Capabilities, MissingCapability};
 use super::machine::cores::{Cores, NoCores};
 use super::machine::huge_pages::{self, NodeWithoutPages};
@@ -34,10 +36,9 @@ use super::process::Process;
 use super::service_manager;
 use super::worker::{RingSizes, Shared, StopWorkers, WorkerFailure};
 use crate::announce::Guard;
-use crate::api::admin::server::Server;
-use crate::api::metrics;
 use crate::log::Log;
 
+use listeners::Listeners;
 use ports::LivePorts;
 use worker_threads::WorkerThreads;
 
@@ -173,47 +174,29 @@ pub fn run(
         let report = assembly.senders().failures.clone();
         WorkerThreads { scope, eal: eal.running(), stop: &stop, is_confined, report }.start(seeds, queues)?;
 
-        let control = async {
-            let config = assembly.appliance.config();
-            let listen = |what, message| LiveError::Listen { what, message };
-            let admin = Server::bind(&config.admin.socket)
-                .await
-                .map_err(|error| listen("admin socket", error.to_string()))?;
-            let metrics = metrics::Exporter::bind(config.metrics.listen)
-                .await
-                .map_err(|error| listen("metrics", error.to_string()))?
-                .with_token(config.metrics.token.clone());
-            exposures(config).iter().for_each(|exposure| tracing::warn!("{exposure}"));
-            tracing::info!(workers = cores.len(), "forwarding");
-            service_manager::tell_ready();
-
-            let requests = assembly.senders().requests.clone();
-            let (running, ended) = watch::channel(());
-            let process =
-                Process { config_path: path, sources: Some(sources), guard: Some(guard), log: Some(log) };
-            let supervise = async {
-                let result = assembly.run(ports, process).await;
-                // The supervisor is gone, and its publisher with it: no worker is to go on while listeners end in good
-                // order.
-                stop.store(true, Ordering::Relaxed);
-                drop(running);
-                result
-            };
-            let (result, served, ()) = tokio::join!(
-                supervise,
-                admin.serve(requests.clone(), end_of(ended.clone())),
-                metrics.serve(requests, end_of(ended)),
-            );
-            socket = Some(served);
-            result.map_err(LiveError::Worker)
+        // Before anybody can know that the appliance runs: an unheard SIGHUP would end it.
+        let last_resort = LastResort::start(log.clone()).map_err(LiveError::System)?;
+        let (running, ended) = watch::channel(());
+        let config = assembly.appliance.config();
+        let requests = assembly.senders().requests.clone();
+        let listeners = Listeners::start(config.admin.clone(), config.metrics.clone(), requests, ended)?;
+        exposures(config).iter().for_each(|exposure| tracing::warn!("{exposure}"));
+        tracing::info!(workers = cores.len(), "forwarding");
+        service_manager::tell_ready();
+        let process = Process {
+            config_path: path,
+            sources: Some(sources),
+            guard: Some(guard),
+            last_resort: Some(last_resort),
+            log: Some(log),
         };
-        control_thread(control).map_err(LiveError::System)?
+        let result = control_thread(assembly.run(ports, process)).map_err(LiveError::System);
+        // The supervisor is gone, and its publisher with it: no worker is to go on while listeners end in good order.
+        stop.store(true, Ordering::Relaxed);
+        drop(running);
+        socket = listeners.finish().ok();
+        result?.map_err(LiveError::Worker)
     })
-}
-
-/// Waits until the other end of `running` is gone.
-async fn end_of(mut running: watch::Receiver<()>) {
-    while running.changed().await.is_ok() {}
 }
 
 /// Keys of the tracking hash that no client can know.

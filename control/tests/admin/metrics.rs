@@ -69,19 +69,21 @@ fn promtool_finds_nothing_to_complain_of() {
 
 #[test]
 fn every_sample_stands_under_its_head() {
-    let mut family = String::new();
+    let (mut family, mut is_histogram) = (String::new(), false);
     let text = scraped();
     for line in text.lines() {
         match line.strip_prefix("# TYPE ") {
             Some(head) => {
                 let (name, kind) = head.split_once(' ').unwrap();
                 assert_eq!(name.ends_with("_total"), kind == "counter", "{line}");
-                family = name.to_owned();
+                (family, is_histogram) = (name.to_owned(), kind == "histogram");
             }
             None if line.starts_with('#') => (),
             None => {
-                let end = line.find(['{', ' ']).unwrap();
-                assert_eq!(line[..end], family, "{line}");
+                let name = &line[..line.find(['{', ' ']).unwrap()];
+                let part = name.strip_prefix(&*family);
+                let parts = if is_histogram { &["_bucket", "_sum", "_count"][..] } else { &[""] };
+                assert!(part.is_some_and(|part| parts.contains(&part)), "{line}");
             }
         }
     }

@@ -1,5 +1,6 @@
 //! An appliance as the script has it: two ports, two workers, two services.
 
+mod control_loop;
 mod discovery;
 mod watched;
 
@@ -31,8 +32,10 @@ pub(crate) fn status(vips: &[Vip]) -> Status {
         configuration_generation: 2,
         snapshot_generation: 17,
         unreclaimed_snapshots: 1,
+        changes_coalesced: 12,
         unresolved_neighbors: 1,
         log_lines_lost: 7,
+        control_loop: control_loop::control_loop(),
         health_checks: Some(HealthChecks {
             probes_begun: 164_340,
             intervals_missed: 0,

@@ -11,6 +11,7 @@
 
 mod lab;
 
+mod access;
 mod backends;
 mod bgp;
 mod changes;

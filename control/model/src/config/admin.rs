@@ -8,6 +8,7 @@ use super::report::Report;
 use super::source::{FileKind, Remark, Sources};
 use super::written::field::{Field, Optional};
 use super::written::file::{AdminFile, DEFAULT_SOCKET, MetricsFile};
+use super::written::group_name::UserGroup;
 use super::written::value::NamedPath;
 
 /// Admin API of the appliance. A reload does not change it.
@@ -19,6 +20,10 @@ pub struct Admin {
     pub state: Option<PathBuf>,
     /// True if a reload that removes every rule, or more than half of all backends, needs a word of the operator.
     pub confirm_removals: bool,
+    /// Group that may change the appliance; `None` where its own group may.
+    pub write_group: Option<UserGroup>,
+    /// Group that may look at the appliance; `None` where its own group may.
+    pub read_group: Option<UserGroup>,
 }
 
 /// Exporter of metrics for Prometheus. A reload does not change it.
@@ -44,7 +49,17 @@ impl Admin {
             Some(state) => Some(state.get()?.0.clone()),
             None => None,
         };
-        Some(Self { socket: file.socket()?, state, confirm_removals: file.confirm_removals()? })
+        let group = |group: &Option<Field<UserGroup>>| match group {
+            Some(group) => Some(Some(group.get()?.clone())),
+            None => Some(None),
+        };
+        Some(Self {
+            socket: file.socket()?,
+            state,
+            confirm_removals: file.confirm_removals()?,
+            write_group: group(&file.write_group)?,
+            read_group: group(&file.read_group)?,
+        })
     }
 }
 
@@ -133,7 +148,8 @@ impl fmt::Debug for AccessToken {
 
 #[cfg(test)]
 mod tests {
-    use super::AccessToken;
+    use super::*;
+    use crate::config::Config;
 
     #[test]
     fn a_token_is_a_word_of_some_length_that_is_not_shown() {
@@ -145,5 +161,23 @@ mod tests {
         for wrong in ["", "0123456789abcde", "0123456789 abcdef", "0123456789abcdeü", &"a".repeat(513)] {
             assert_eq!(AccessToken::of_text(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_group_is_a_name_or_a_number() {
+        let group = |written: &str| {
+            let text = format!("[admin]\nwrite_group = {written}\n");
+            Config::parse("test", &text).map(|config| config.admin.write_group)
+        };
+        assert_eq!(
+            group("\"guideway-admin\"").ok(),
+            Some(Some(UserGroup::Name("guideway-admin".to_owned())))
+        );
+        assert_eq!(group("0x10").ok(), Some(Some(UserGroup::Number(16))));
+        for wrong in ["\"\"", "\"-a\"", "\"a b\"", "\"a\\u001b\"", "-1", "4_294_967_295", "true"] {
+            let errors = group(wrong).expect_err(wrong);
+            assert!(errors.errors()[0].message.contains("`write_group`"), "{wrong}: {errors}");
+        }
+        assert_eq!(Config::parse("test", "").map(|config| config.admin.read_group).ok(), Some(None));
     }
 }

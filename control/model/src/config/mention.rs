@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::nesting;
+
 /// Keys that name files.
 const KEYS: [&str; 4] = ["include", "seed_file", "token_file", "endpoints_file"];
 
@@ -26,6 +28,9 @@ impl Mentions {
     pub fn of(text: &str) -> Self {
         // Most configurations name no other file, and need not be parsed twice.
         if !KEYS.iter().any(|key| text.contains(key)) {
+            return Self::default();
+        }
+        if nesting::excess(text).is_some() {
             return Self::default();
         }
         let Ok(document) = DeTable::parse(text) else { return Self::default() };

@@ -7,6 +7,7 @@ pub(super) mod dns_server;
 pub(super) mod field;
 pub(super) mod file;
 pub(super) mod google_key;
+pub(super) mod group_name;
 pub(super) mod lengths;
 pub(super) mod one_or_more;
 pub(super) mod value;

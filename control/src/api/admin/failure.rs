@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use guideway_model::config::{ConfigErrors, MAX_WEIGHT};
 use guideway_model::service::UnknownName;
 
+use super::peer::Access;
 use crate::api::request::Refused;
 use crate::api::request_sender::RequestError;
 use crate::api::view::{ErrorView, LocatedError, NeighborReplies};
@@ -60,6 +61,27 @@ impl Failure {
         let message = "the appliance has not answered in time";
         let help = "ask again; if that does not help, look at its log and at the load of its control core";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message, help)
+    }
+
+    /// Creates the failure of a request that its peer may not make.
+    pub(super) fn forbidden(access: Access, uid: Option<u32>) -> Self {
+        let who = uid.map_or_else(|| "an unknown user".to_owned(), |uid| format!("user {uid}"));
+        match access {
+            Access::Nothing => {
+                let help = "be root, or a member of `[admin] read_group` or `write_group`";
+                Self::new(
+                    StatusCode::FORBIDDEN,
+                    "no_access",
+                    format!("{who} may not ask the appliance"),
+                    help,
+                )
+            }
+            Access::Read | Access::Write => {
+                let message = format!("{who} may look at the appliance, and change or capture nothing");
+                let help = "be root, or a member of `[admin] write_group`";
+                Self::new(StatusCode::FORBIDDEN, "read_only", message, help)
+            }
+        }
     }
 
     /// Creates the failure of a request for a weight that no backend can have.

@@ -8,6 +8,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::registry::Registry;
 
+use super::control_loop::control_loop;
 use super::families::{Families, Label};
 use super::network_label::NetworkLabel;
 use super::traffic::traffic;
@@ -44,6 +45,7 @@ impl Collector for Measured {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut families = Families::new(encoder);
         process(&mut families, &self.status)?;
+        control_loop(&mut families, &self.status.control_loop)?;
         workers(&mut families, &self.status, &self.stats.workers)?;
         conntrack(&mut families, &self.stats)?;
         ports(&mut families, &self.status, &self.stats.ports)?;
@@ -85,6 +87,11 @@ fn process(families: &mut Families<'_>, status: &Status) -> fmt::Result {
         "unreclaimed_snapshots",
         "Snapshots that a worker may still be reading; more than a few belong to a stalled one.",
         status.unreclaimed_snapshots,
+    )?;
+    families.counter(
+        "changes_coalesced_total",
+        "Changes by probes that came while an earlier one of their service waited for a snapshot.",
+        status.changes_coalesced,
     )?;
     families.gauge(
         "unresolved_neighbors",

@@ -85,6 +85,8 @@ pub enum EventKind {
     LoadEven,
     /// Failures of probes count for nothing, as a worker or the control thread stood still.
     ProbesDiscarded,
+    /// The control thread stood still for 100 ms or more.
+    ControlStalled,
     /// Another host claims an address of the appliance.
     AddressConflict,
     /// A port's link has gone down.
@@ -117,7 +119,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All kinds of events.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::BackendHealthy,
         Self::BackendUnhealthy,
         Self::WeightChanged,
@@ -144,6 +146,7 @@ impl EventKind {
         Self::LoadUneven,
         Self::LoadEven,
         Self::ProbesDiscarded,
+        Self::ControlStalled,
         Self::AddressConflict,
         Self::LinkDown,
         Self::LinkUp,
@@ -189,6 +192,7 @@ impl EventKind {
             Self::LoadUneven => "load_uneven",
             Self::LoadEven => "load_even",
             Self::ProbesDiscarded => "probes_discarded",
+            Self::ControlStalled => "control_stalled",
             Self::AddressConflict => "address_conflict",
             Self::LinkDown => "link_down",
             Self::LinkUp => "link_up",

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::announcement::{Announcement, Drain};
 use super::backend::Pool;
 use super::condition::Condition;
+use super::control_loop::ControlLoop;
 use super::health::HealthChecks;
 use super::operator::OperatorSettings;
 use super::vip::Vip;
@@ -33,10 +34,16 @@ pub struct Status {
     pub snapshot_generation: u64,
     /// Snapshots that a worker may still be reading; more than a few belong to one that is stalled.
     pub unreclaimed_snapshots: u64,
+    /// Changes by probes that came while an earlier one of their service waited for a snapshot.
+    #[serde(default)]
+    pub changes_coalesced: u64,
     /// Next hops whose MAC address is not known, so that nothing can be sent to the backends behind them.
     pub unresolved_neighbors: u64,
     /// Lines of the log that were lost, because nobody read standard error in time.
     pub log_lines_lost: u64,
+    /// Stalls of the control thread.
+    #[serde(default)]
+    pub control_loop: ControlLoop,
     /// Timeliness of the health checks; `null` where none are made.
     pub health_checks: Option<HealthChecks>,
     /// Ports, in the order of the configuration.

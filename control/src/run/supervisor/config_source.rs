@@ -22,6 +22,7 @@ pub(super) struct ConfigSource {
 }
 
 /// A configuration that has been read.
+#[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) config: Config,
     /// Texts of the configuration, where it has files of endpoints.
@@ -37,11 +38,12 @@ impl ConfigSource {
         Self { path, loaded_at: SystemTime::now(), sources }
     }
 
-    /// Reads the file.
-    pub(super) fn read(&self) -> Result<Loaded, Refused> {
+    /// Reads the file, and those that it names, calls `note_read`, and parses them; a thread other than the control thread does.
+    pub(super) fn read(&self, note_read: impl FnOnce()) -> Result<Loaded, Refused> {
         let path = &self.path;
         let mut sources = config_file::read(path)
-            .map_err(|error| Refused::ConfigUnreadable { path: path.clone(), error })?;
+            .map_err(|error| Refused::ConfigUnreadable { path: path.clone(), error: error.to_string() })?;
+        note_read();
         let faults = keep_last_good(&mut sources, self.sources.as_deref());
         let config = Config::parse_to_run(&sources).map_err(Refused::Config)?;
         let sources = watched(sources, &config);

@@ -83,6 +83,7 @@ impl Note {
             | EventKind::WeightsInvalid
             | EventKind::LoadUneven
             | EventKind::ProbesDiscarded
+            | EventKind::ControlStalled
             | EventKind::AddressConflict
             | EventKind::LinkDown => tracing::Level::WARN,
             _ => tracing::Level::INFO,

@@ -117,7 +117,9 @@ impl<P: Ports> Supervisor<P> {
                 let copied = self.copied();
                 self.what_if.ring(copied, query, unhealthy, reply);
             }
-            Request::Reload { confirms_removals, reply } => drop(reply.send(self.reload(confirms_removals))),
+            Request::Reload { confirms_removals, reply } => {
+                self.config_reader.ask(Some(reply), confirms_removals, now);
+            }
             Request::Drain { deadline, stop, reply } => drop(reply.send(Ok(self.drain(deadline, stop)))),
             Request::Undrain { reply } => drop(reply.send(Ok(self.undrain()))),
             Request::Stop { reply } => {

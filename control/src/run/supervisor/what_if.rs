@@ -88,7 +88,7 @@ impl WhatIf {
                     let config = Config::parse_to_run(&sources).map_err(Refused::Config);
                     (sources.main.name, config)
                 }
-                None => (source.path().display().to_string(), source.read().map(|loaded| loaded.config)),
+                None => (source.path().display().to_string(), source.read(|| ()).map(|loaded| loaded.config)),
             };
             Some(config.and_then(|config| made(copied, config, &name, &table, tick, is_awaited)))
         });

@@ -20,6 +20,7 @@ use super::choice::{
 use super::dns_name::DnsName;
 use super::dns_server::DnsServer;
 use super::field::{Field, tables};
+use super::group_name::UserGroup;
 use super::one_or_more::OneOrMore;
 use super::value::{
     Ascii, ClientRange, Core, Description, FilePath, Integer, InterfaceAddress, ListedPorts, Mac, Name,
@@ -141,6 +142,11 @@ tables! {
         /// A reload that removes every forwarding rule, or more than half of all backends, is refused without
         /// `guideway reload --yes`.
         confirm_removals: Option<Field<bool>> = true,
+        /// Group of users that may change the appliance and capture packets, by name or number; without it, the appliance's
+        /// own group may. Root and the appliance's own user always may.
+        write_group: Option<Field<UserGroup>>,
+        /// Group of users that may look at the appliance, by name or number; without it, the appliance's own group may.
+        read_group: Option<Field<UserGroup>>,
     }
 
     /// Exporter of metrics for Prometheus. A reload does not change it.
