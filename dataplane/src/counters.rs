@@ -51,7 +51,7 @@ pub struct ConntrackCounters {
     pub evicted_half_open: u64,
     /// Inserts that pushed out another connection's entry after its FIN or RST.
     pub evicted_closed: u64,
-    /// Inserts that pushed out another connection's entry that had had one packet, in mid-flow.
+    /// Inserts that pushed out another connection's entry, all of whose packets had come within a second.
     pub evicted_unconfirmed: u64,
     /// Packets without room for an entry, forwarded by their hash alone.
     pub full: u64,

@@ -274,7 +274,7 @@ pub struct ConntrackCounts {
     pub evicted_half_open: u64,
     /// Inserts that pushed out another connection's entry after its FIN or RST.
     pub evicted_closed: u64,
-    /// Inserts that pushed out another connection's entry that had had one packet, in mid-flow.
+    /// Inserts that pushed out another connection's entry, all of whose packets had come within a second.
     pub evicted_unconfirmed: u64,
     /// Packets forwarded by their hash alone, for want of room for an entry.
     pub full: u64,

@@ -71,7 +71,7 @@ pub struct Conntrack {
     pub evicted_half_open: u64,
     /// Entries made that pushed out one after its FIN or RST.
     pub evicted_closed: u64,
-    /// Entries made that pushed out one that had had a single packet, in mid-flow.
+    /// Entries made that pushed out one, all of whose packets had come within a second.
     pub evicted_unconfirmed: u64,
     /// Packets forwarded by their hash alone, for want of room for an entry.
     pub full: u64,
