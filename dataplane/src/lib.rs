@@ -10,6 +10,7 @@
 //! 3. The service's [`affinity`] says which parts of the flow name its connection and which choose its backend.
 //! 4. [`conntrack`] knows the connection's [`backend`], or its selection hash, keyed by the fleet's [`seed`], falls on a
 //!    slot of the lookup table ([`maglev`]).
+//!    [`admission`] may say that none is made.
 //!    A later fragment goes where the first of its datagram went ([`first_fragments`]).
 //! 5. [`delivery`] turns the frame into the one that the backend gets, and [`egress`] says by which port it leaves.
 //! 6. A [`verdict`] says what became of it; [`counters`] count each packet once, [`traffic_counters`] those of each rule
@@ -18,6 +19,7 @@
 //! All that a packet is decided by is in one immutable [`snapshot`], the conntrack table, and the [`time`] of its burst.
 
 pub mod address;
+pub mod admission;
 pub mod affinity;
 pub mod backend;
 pub mod conntrack;

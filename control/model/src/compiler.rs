@@ -150,6 +150,7 @@ impl Compiler {
             services: self.services.iter().map(|compiled| compiled.service.clone()).collect(),
             backends: self.backends.clone(),
             seed,
+            admission: config.conntrack.admission,
             traffic_counters: Arc::clone(traffic_counters),
         }
     }

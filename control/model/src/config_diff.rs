@@ -48,7 +48,10 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
     changes.of_ports(old, new);
     changes.needs_restart("[admin]", old.admin == new.admin);
     changes.needs_restart("[metrics]", old.metrics == new.metrics);
-    changes.needs_restart("[conntrack]", old.conntrack == new.conntrack);
+    changes.needs_restart("[conntrack]", old.conntrack.max_entries == new.conntrack.max_entries);
+    if old.conntrack.admission != new.conntrack.admission {
+        changes.add(ChangeKind::Changed, "conntrack: admission of new connections".to_owned());
+    }
     changes.of_networks(old, new);
     changes.of_new_ports(old, new);
     if old.fleet != new.fleet {

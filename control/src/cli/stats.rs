@@ -173,6 +173,8 @@ fn conntrack(stats: &Stats) -> String {
         evicted_closed,
         evicted_unconfirmed,
         full,
+        limited,
+        protected,
         untracked,
     } = &stats.conntrack.counts;
     single(&[
@@ -185,6 +187,8 @@ fn conntrack(stats: &Stats) -> String {
         ("evicted closed", &evicted_closed.to_string()),
         ("evicted unconfirmed", &evicted_unconfirmed.to_string()),
         ("full", &full.to_string()),
+        ("limited", &limited.to_string()),
+        ("protected SYNs", &protected.to_string()),
         ("untracked", &untracked.to_string()),
     ])
 }

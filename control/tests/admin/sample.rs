@@ -516,6 +516,8 @@ fn conntrack(times: u64) -> ConntrackCounts {
         evicted_closed: 7 * times,
         evicted_unconfirmed: 6 * times,
         full: 3 * times,
+        limited: 9 * times,
+        protected: times,
         untracked: 2 * times,
     }
 }

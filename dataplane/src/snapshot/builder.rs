@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::{Backend, Eligible, Service, Snapshot};
 use crate::address::{Address, Prefix};
+use crate::admission::Admission;
 use crate::affinity::{AffinityPolicy, ServiceKey};
 use crate::backend::BackendHandle;
 use crate::conntrack::Census;
@@ -50,6 +51,7 @@ pub struct SnapshotBuilder {
     networks: Vec<NetworkDraft>,
     services: Vec<ServiceDraft>,
     backends: Vec<Option<Backend>>,
+    admission: Admission,
     workers: usize,
 }
 
@@ -88,6 +90,7 @@ impl SnapshotBuilder {
             networks: vec![NetworkDraft::new(None)],
             services: Vec::new(),
             backends: Vec::new(),
+            admission: Admission::default(),
             workers: 0,
         }
     }
@@ -180,6 +183,12 @@ impl SnapshotBuilder {
         self
     }
 
+    /// Sets what is admitted to the conntrack table.
+    pub fn admission(&mut self, admission: Admission) -> &mut Self {
+        self.admission = admission;
+        self
+    }
+
     /// Gives the first so many workers counters for the traffic of rules and backends, and for the entries of backends.
     pub fn counted_workers(&mut self, workers: usize) -> &mut Self {
         self.workers = workers;
@@ -231,6 +240,7 @@ impl SnapshotBuilder {
             services: services.collect(),
             backends: self.backends.clone().into(),
             seed: Seed::DEFAULT,
+            admission: self.admission,
             traffic_counters: Arc::new(TrafficCounters::new(&census, self.rules.len(), self.backends.len())),
         }
     }

@@ -1,10 +1,11 @@
 //! The plain way decides and delivers every packet as the general way does, whatever the state of backends and table.
 
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
 use guideway_dataplane::address::{Address, Prefix};
+use guideway_dataplane::admission::Admission;
 use guideway_dataplane::affinity::{
     AffinityPolicy, LoadBalancingScheme, PersistenceOnUnhealthy, SessionAffinity, TrackingHasher,
     TrackingMode,
@@ -163,7 +164,16 @@ fn fill(builder: &mut SnapshotBuilder, services: Range<usize>) {
         .icmp_errors_per_sec(3);
 }
 
-fn snapshot(fates: &[Fate], of_two: bool) -> Snapshot {
+/// Settings of admission: none, each alone, and both.
+fn admission() -> impl Strategy<Value = Admission> {
+    let limit = prop::option::of((1..6u32).prop_map(|limit| NonZeroU32::new(limit).expect("not zero")));
+    (any::<bool>(), limit).prop_map(|(protect_established, new_connections_per_sec)| Admission {
+        protect_established,
+        new_connections_per_sec,
+    })
+}
+
+fn snapshot(fates: &[Fate], of_two: bool, admission: Admission) -> Snapshot {
     let snapshot = if of_two { &*OF_TWO_NETWORKS } else { &*HEALTHY };
     let changed = |(handle, fate): (u32, &Fate)| {
         let backend = snapshot.backends.get(BackendHandle(handle))?.clone();
@@ -183,6 +193,7 @@ fn snapshot(fates: &[Fate], of_two: bool) -> Snapshot {
         networks: snapshot.networks.clone(),
         services: snapshot.services.clone(),
         backends: Backends::from(backends),
+        admission,
         traffic_counters: Arc::new(TrafficCounters::new(&Census::new(1, 3 * SERVICES), 40, 3 * SERVICES)),
         ..Snapshot::default()
     }
@@ -303,6 +314,7 @@ proptest! {
     #[test]
     fn the_plain_way_is_the_general_way(
         of_two in any::<bool>(),
+        admission in admission(),
         pool in vec(packet(), 4..24),
         rounds in vec((vec(any::<Index>(), 1..=32), vec(fate(), 3 * SERVICES), 0..3u32), 2..6),
     ) {
@@ -313,7 +325,10 @@ proptest! {
             now += seconds;
             // Few packets come several times each: those of a connection that has an entry are what the plain way is for.
             let burst: Vec<Vec<u8>> = burst.iter().map(|index| index.get(&pool).clone()).collect();
-            let (of_plain, of_general) = (snapshot(&fates, of_two), snapshot(&fates, of_two));
+            let (of_plain, of_general) = (
+                snapshot(&fates, of_two, admission),
+                snapshot(&fates, of_two, admission),
+            );
             let (ours, theirs) = (plain.decide(&burst, now, &of_plain), general.decide(&burst, now, &of_general));
             for ((frame, ours), theirs) in burst.iter().zip(&ours).zip(&theirs) {
                 prop_assert_eq!(ours, theirs, "{:?}", frame);

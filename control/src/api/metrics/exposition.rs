@@ -267,6 +267,16 @@ fn conntrack(families: &mut Families<'_>, stats: &Stats) -> fmt::Result {
         counted(|w| w.conntrack.full),
     )?;
     families.counters(
+        "conntrack_limited_packets_total",
+        "Packets forwarded by their hash alone, as their second had new_connections_per_sec.",
+        counted(|w| w.conntrack.limited),
+    )?;
+    families.counters(
+        "conntrack_protected_syns_total",
+        "SYNs on established connections that went to the connection's backend, by protect_established.",
+        counted(|w| w.conntrack.protected),
+    )?;
+    families.counters(
         "conntrack_untracked_packets_total",
         "Packets that connection tracking does not track.",
         counted(|w| w.conntrack.untracked),

@@ -278,6 +278,12 @@ pub struct ConntrackCounts {
     pub evicted_unconfirmed: u64,
     /// Packets forwarded by their hash alone, for want of room for an entry.
     pub full: u64,
+    /// Packets forwarded by their hash alone, as their second had `new_connections_per_sec`.
+    #[serde(default)]
+    pub limited: u64,
+    /// SYNs on established connections that went to the connection's backend, by `protect_established`.
+    #[serde(default)]
+    pub protected: u64,
     /// Packets that are not tracked.
     pub untracked: u64,
 }
@@ -346,6 +352,8 @@ impl From<&ConntrackCounters> for ConntrackCounts {
             evicted_closed,
             evicted_unconfirmed,
             full,
+            limited,
+            protected,
             untracked,
             ..
         } = *counters;
@@ -357,6 +365,8 @@ impl From<&ConntrackCounters> for ConntrackCounts {
             evicted_closed,
             evicted_unconfirmed,
             full,
+            limited,
+            protected,
             untracked,
         }
     }

@@ -75,6 +75,10 @@ pub struct Conntrack {
     pub evicted_unconfirmed: u64,
     /// Packets forwarded by their hash alone, for want of room for an entry.
     pub full: u64,
+    /// Packets forwarded by their hash alone, as their second had `new_connections_per_sec`.
+    pub limited: u64,
+    /// SYNs on established connections that went to the connection's backend, by `protect_established`.
+    pub protected: u64,
     /// Packets that are not tracked.
     pub untracked: u64,
 }
@@ -149,6 +153,8 @@ impl Summary {
             evicted_closed,
             evicted_unconfirmed,
             full,
+            limited,
+            protected,
             untracked,
             ..
         } = counters.conntrack;
@@ -162,6 +168,8 @@ impl Summary {
             evicted_closed,
             evicted_unconfirmed,
             full,
+            limited,
+            protected,
             untracked,
         };
         self.icmp_errors_steered = counters.icmp_errors_steered;

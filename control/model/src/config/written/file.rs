@@ -29,9 +29,9 @@ use crate::config::limits::{
     EXTERNAL_IDLE_TIMEOUT_SEC, MAX_ADDRESSES_OF_A_PORT, MAX_ANNOUNCEMENTS, MAX_APPLIANCE_PORTS,
     MAX_ARGUMENTS, MAX_DEVICE_NAME, MAX_DRAINING_TIMEOUT_SEC, MAX_ENDPOINTS_OF_A_GROUP, MAX_ENTRIES,
     MAX_GROUPS, MAX_HEALTH_CHECKS, MAX_HOLD_DOWN_SEC, MAX_IDLE_TIMEOUT_SEC, MAX_INCLUDES,
-    MAX_MEMBERS_OF_A_KIND, MAX_MIN_HEALTHY, MAX_MTU, MAX_NETWORKS, MAX_PORTS, MAX_PROTOCOL_NAME,
-    MAX_REGION_RANGES, MAX_ROUTES, MAX_RULES, MAX_SERVICES, MAX_SOURCE_RANGES, MAX_SUBSET_SIZE, MAX_WEIGHT,
-    MAX_WORKERS, MIN_ENTRIES, MIN_MTU,
+    MAX_MEMBERS_OF_A_KIND, MAX_MIN_HEALTHY, MAX_MTU, MAX_NETWORKS, MAX_NEW_CONNECTIONS, MAX_PORTS,
+    MAX_PROTOCOL_NAME, MAX_REGION_RANGES, MAX_ROUTES, MAX_RULES, MAX_SERVICES, MAX_SOURCE_RANGES,
+    MAX_SUBSET_SIZE, MAX_WEIGHT, MAX_WORKERS, MIN_ENTRIES, MIN_MTU,
 };
 
 /// A list of values, each right or wrong by itself.
@@ -210,6 +210,12 @@ tables! {
     ConntrackFile {
         /// Number of connections that can be tracked at once, of 24 bytes each.
         max_entries: Option<Field<Integer<MIN_ENTRIES, MAX_ENTRIES>>> = Integer(16_777_216),
+        /// Sends a SYN on an established connection that was used within 30 s to the connection's backend, instead of starting
+        /// the connection anew.
+        protect_established: Option<Field<bool>> = false,
+        /// Limit on the conntrack entries that each worker makes in a second: packets of further connections are forwarded by
+        /// their hash, without an entry. Without it there is no limit.
+        new_connections_per_sec: Option<Field<Integer<1, MAX_NEW_CONNECTIONS>>>,
     }
 
     /// A virtual IP address with a protocol and ports, before a backend service.
