@@ -7,6 +7,7 @@
 //!    IP packet ends here.
 //! 2. The network's [`forwarding_rule`]s say which service it belongs to; without a rule it is passed to the host. An ICMP error
 //!    goes by the packet that it quotes ([`icmp_error`]).
+//!    The rule may have an [`access_list`] of the sources that it admits.
 //! 3. The service's [`affinity`] says which parts of the flow name its connection and which choose its backend.
 //! 4. [`conntrack`] knows the connection's [`backend`], or its selection hash, keyed by the fleet's [`seed`], falls on a
 //!    slot of the lookup table ([`maglev`]).
@@ -18,6 +19,7 @@
 //!
 //! All that a packet is decided by is in one immutable [`snapshot`], the conntrack table, and the [`time`] of its burst.
 
+pub mod access_list;
 pub mod address;
 pub mod admission;
 pub mod affinity;

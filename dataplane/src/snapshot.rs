@@ -8,6 +8,7 @@ mod builder;
 
 use std::sync::Arc;
 
+use crate::access_list::AccessList;
 use crate::address::Address;
 use crate::admission::Admission;
 use crate::affinity::{AffinityPolicy, ServiceKey, TupleBytes};
@@ -42,6 +43,8 @@ pub struct Snapshot {
     pub backends: Backends,
     /// Key of the selection hash, for the whole fleet.
     pub seed: Seed,
+    /// Access lists of forwarding rules, by [`AccessListId`](crate::access_list::AccessListId).
+    pub access_lists: Arc<[AccessList]>,
     /// Settings of admission to the conntrack table.
     pub admission: Admission,
     /// Counters of the traffic through each rule and to each backend, and of backends' conntrack entries.

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use clap::Args as Arguments;
-use guideway_model::explain::{Explanation, SubsetStep, explain};
+use guideway_model::explain::{AccessStep, Explanation, SubsetStep, explain};
 use guideway_model::flow_text::FlowText;
 
 use super::appliance::failed;
@@ -71,6 +71,11 @@ fn lines(explanation: &Explanation) -> String {
             line("route", route);
         }
         line("rule", &format!("{} ({})", rule.name, rule.matches));
+        if let Some(AccessStep { name, prefix, admitted }) = &rule.access_list {
+            let word = if *admitted { "admitted" } else { "denied" };
+            let by = prefix.as_ref().map_or("by default".to_owned(), |prefix| format!("by {prefix}"));
+            line("access", &format!("{word} {by} ({name})"));
+        }
         line("service", &rule.backend_service);
     }
     if let Some(selection) = &explanation.selection {

@@ -5,8 +5,8 @@ use std::fmt::Write;
 
 use clap::Args as Arguments;
 use guideway::api::view::{
-    BackendStats, ConntrackCounts, HostStackStats, PacketStats, PortStats, Rates, RuleStats, ServiceStats,
-    Stats,
+    AccessListStats, BackendStats, ConntrackCounts, HostStackStats, PacketStats, PortStats, Rates, RuleStats,
+    ServiceStats, Stats,
 };
 
 use super::amount::rate;
@@ -32,6 +32,7 @@ fn text(stats: &Stats) -> String {
         reasons("DROPPED", &total.dropped),
         ports(&stats.ports),
         rules(&stats.rules),
+        access_lists(&stats.access_lists),
         services(&stats.services),
         backends(&stats.backends),
         conntrack(stats),
@@ -117,6 +118,15 @@ fn rules(rules: &[RuleStats]) -> String {
         rows.add_row([rule.name.clone(), rule.service.clone(), packets, bytes, new, packet_rate, byte_rate]);
     }
     table::text(rows, 2..7)
+}
+
+/// Writes what access lists have admitted and denied; nothing where there are none.
+fn access_lists(lists: &[AccessListStats]) -> String {
+    let mut rows = table::new(&["ACCESS LIST", "ADMITTED", "DENIED"]);
+    for list in lists {
+        rows.add_row([list.name.clone(), list.admitted.to_string(), list.denied.to_string()]);
+    }
+    if rows.is_empty() { String::new() } else { table::text(rows, 1..3) }
 }
 
 fn services(services: &[ServiceStats]) -> String {

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use guideway::api::view::{
-    Announcement, AnnouncementReason, Arrivals, Backend, BackendStats, Condition, ConnectionState,
-    ConntrackCounts, ConntrackEntry, ConntrackStats, Drain, DrainEnd, EndpointsFile, Event, EventKind,
-    FragmentStats, Health, HealthCheck, HealthChecks, HostStackStats, IcmpErrorStats, LinkStats, ListedRule,
-    ListedService, NeighborReplies, NextHop, OperatorSetting, OperatorSettings, PacketStats, PathMtu, Pool,
-    Port, PortMember, PortState, PortStats, PortXstats, ProbeAnswer, Quantiles, Rates, RssState, RuleCheck,
-    RuleProbe, RuleStats, Service, ServiceStats, Stats, Status, Traffic, TunnelErrorStats, Vip, WeightSource,
-    WeightStatus, Worker, WorkerQueues, WorkerState, WorkerStats, Xstats,
+    AccessListStats, Announcement, AnnouncementReason, Arrivals, Backend, BackendStats, Condition,
+    ConnectionState, ConntrackCounts, ConntrackEntry, ConntrackStats, Drain, DrainEnd, EndpointsFile, Event,
+    EventKind, FragmentStats, Health, HealthCheck, HealthChecks, HostStackStats, IcmpErrorStats, LinkStats,
+    ListedRule, ListedService, NeighborReplies, NextHop, OperatorSetting, OperatorSettings, PacketStats,
+    PathMtu, Pool, Port, PortMember, PortState, PortStats, PortXstats, ProbeAnswer, Quantiles, Rates,
+    RssState, RuleCheck, RuleProbe, RuleStats, Service, ServiceStats, Stats, Status, Traffic,
+    TunnelErrorStats, Vip, WeightSource, WeightStatus, Worker, WorkerQueues, WorkerState, WorkerStats,
+    Xstats,
 };
 use guideway::net::host_stack::FrameKind;
 use guideway_dataplane::verdict::{DropReason, PassReason};
@@ -453,6 +454,7 @@ pub(crate) fn stats() -> Stats {
                 arrivals: arrivals(10),
             },
         ],
+        access_lists: vec![AccessListStats { name: "web-clients".into(), admitted: 2_500, denied: 200 }],
         services: vec![ServiceStats {
             name: "web".into(),
             offered: traffic(2_700),

@@ -137,6 +137,11 @@ impl Intake<'_> {
             }
         };
         *decision = Decision::pending(rule, service, frame);
+        // An ICMP error is the client's whose packet it quotes.
+        if self.denies(rule, packet.flow.src) {
+            decision.verdict = Verdict::Drop(DropReason::AccessDenied);
+            return false;
+        }
         if let Some(reason) = unforwardable(frame, src, packet.ttl) {
             decision.verdict = Verdict::Drop(reason);
             return false;

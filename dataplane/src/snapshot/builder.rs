@@ -5,6 +5,7 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use super::{Backend, Eligible, Service, Snapshot};
+use crate::access_list::{AccessList, AccessListId};
 use crate::address::{Address, Prefix};
 use crate::admission::Admission;
 use crate::affinity::{AffinityPolicy, ServiceKey};
@@ -51,6 +52,7 @@ pub struct SnapshotBuilder {
     networks: Vec<NetworkDraft>,
     services: Vec<ServiceDraft>,
     backends: Vec<Option<Backend>>,
+    access_lists: Vec<AccessList>,
     admission: Admission,
     workers: usize,
 }
@@ -90,6 +92,7 @@ impl SnapshotBuilder {
             networks: vec![NetworkDraft::new(None)],
             services: Vec::new(),
             backends: Vec::new(),
+            access_lists: Vec::new(),
             admission: Admission::default(),
             workers: 0,
         }
@@ -183,6 +186,12 @@ impl SnapshotBuilder {
         self
     }
 
+    /// Adds an access list, which rules may name.
+    pub fn access_list(&mut self, list: AccessList) -> AccessListId {
+        self.access_lists.push(list);
+        AccessListId((self.access_lists.len() - 1) as u16)
+    }
+
     /// Sets what is admitted to the conntrack table.
     pub fn admission(&mut self, admission: Admission) -> &mut Self {
         self.admission = admission;
@@ -240,8 +249,14 @@ impl SnapshotBuilder {
             services: services.collect(),
             backends: self.backends.clone().into(),
             seed: Seed::DEFAULT,
+            access_lists: self.access_lists.clone().into(),
             admission: self.admission,
-            traffic_counters: Arc::new(TrafficCounters::new(&census, self.rules.len(), self.backends.len())),
+            traffic_counters: Arc::new(TrafficCounters::new(
+                &census,
+                self.rules.len(),
+                self.backends.len(),
+                self.access_lists.len(),
+            )),
         }
     }
 }

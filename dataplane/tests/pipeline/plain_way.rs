@@ -4,6 +4,7 @@ use std::num::{NonZeroU16, NonZeroU32};
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
+use guideway_dataplane::access_list::{AccessList, AccessListId};
 use guideway_dataplane::address::{Address, Prefix};
 use guideway_dataplane::admission::Admission;
 use guideway_dataplane::affinity::{
@@ -118,9 +119,31 @@ static OF_TWO_NETWORKS: LazyLock<Snapshot> = LazyLock::new(|| {
     builder.counted_workers(1).build()
 });
 
+/// Access lists: one that denies some clients of each family, and one that admits few.
+fn lists() -> [AccessList; 2] {
+    let prefix = |text: &str, length| Prefix::new(address(text), length);
+    let denied = [prefix("192.0.2.4", 32), prefix("2001:db8:c::4", 128), prefix("127.0.0.0", 8)];
+    let admitted = [prefix("192.0.2.0", 30), prefix("2001:db8:c::", 125)];
+    [
+        AccessList::new(denied.map(|prefix| (prefix, false)), true),
+        AccessList::new(admitted.map(|prefix| (prefix, true)), false),
+    ]
+}
+
+/// List of a service's rules of a protocol: some have none, some of which routes lead to one.
+fn guard(service: usize, protocol: RuleProtocol) -> Option<usize> {
+    match (service, protocol) {
+        (1 | 4, _) => Some(0),
+        (2, RuleProtocol::Udp) => Some(1),
+        (6, _) => Some(1),
+        _ => None,
+    }
+}
+
 /// Adds these services to the latest network, with rules and routes before them.
 fn fill(builder: &mut SnapshotBuilder, services: Range<usize>) {
     let mut rules = Vec::new();
+    let guards = lists().map(|list| builder.access_list(list));
     for (number, service) in services.clone().enumerate() {
         let id = builder.service(policy(service));
         // One with subsets has routes before it and packets that are not tracked, one selects by the client alone.
@@ -141,8 +164,9 @@ fn fill(builder: &mut SnapshotBuilder, services: Range<usize>) {
             };
             for (protocol, ports) in of_service {
                 let region_only = service == 5;
+                let access_list = guard(service, protocol).map(|list| guards[list]);
                 let rule = ForwardingRule::new(vip, protocol, ports, id);
-                rules.push(builder.rule(ForwardingRule { region_only, ..rule }));
+                rules.push(builder.rule(ForwardingRule { region_only, access_list, ..rule }));
             }
         }
     }
@@ -193,8 +217,9 @@ fn snapshot(fates: &[Fate], of_two: bool, admission: Admission) -> Snapshot {
         networks: snapshot.networks.clone(),
         services: snapshot.services.clone(),
         backends: Backends::from(backends),
+        access_lists: Arc::clone(&snapshot.access_lists),
         admission,
-        traffic_counters: Arc::new(TrafficCounters::new(&Census::new(1, 3 * SERVICES), 40, 3 * SERVICES)),
+        traffic_counters: Arc::new(TrafficCounters::new(&Census::new(1, 3 * SERVICES), 40, 3 * SERVICES, 4)),
         ..Snapshot::default()
     }
 }
@@ -337,6 +362,10 @@ proptest! {
             prop_assert_eq!(plain.pipeline.counters(), general.pipeline.counters());
             for rule in 0..40 {
                 let of = |snapshot: &Snapshot| snapshot.traffic_counters.rule(RuleId(rule));
+                prop_assert_eq!(of(&of_plain), of(&of_general));
+            }
+            for list in (0..4).map(AccessListId) {
+                let of = |snapshot: &Snapshot| snapshot.traffic_counters.access_list(list);
                 prop_assert_eq!(of(&of_plain), of(&of_general));
             }
             for backend in 0..3 * SERVICES as u32 {

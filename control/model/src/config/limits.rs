@@ -18,6 +18,10 @@ pub(super) const MAX_SERVICES: usize = 4_096;
 pub(super) const MAX_GROUPS: usize = 16_384;
 /// Largest number of health checks.
 pub(super) const MAX_HEALTH_CHECKS: usize = 1_024;
+/// Largest number of access lists.
+pub(super) const MAX_ACCESS_LISTS: usize = 1_024;
+/// Largest number of prefixes that an access list allows, and that it denies.
+pub(super) const MAX_ACCESS_LIST_ENTRIES: usize = 100_000;
 /// Largest number of routes.
 pub(super) const MAX_ROUTES: usize = 4_096;
 /// Largest number of announcements.

@@ -30,12 +30,26 @@ pub struct Stats {
     pub services: Vec<ServiceStats>,
     /// Counters of each backend, by service and name, the draining ones too.
     pub backends: Vec<BackendStats>,
+    /// Counters of each access list, in the order of the configuration.
+    #[serde(default)]
+    pub access_lists: Vec<AccessListStats>,
     /// Counters of connection tracking.
     pub conntrack: ConntrackStats,
     /// Counters of the appliance as a host on its links.
     pub host_stack: HostStackStats,
     /// Counters of ICMP errors about the appliance's own tunnel packets.
     pub tunnel_errors: TunnelErrorStats,
+}
+
+/// Counters of an access list.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessListStats {
+    /// Name of the list.
+    pub name: String,
+    /// Packets that the list admitted.
+    pub admitted: u64,
+    /// Packets that the list denied, and that were dropped.
+    pub denied: u64,
 }
 
 /// Counters of ICMP errors about the appliance's own tunnel packets.
