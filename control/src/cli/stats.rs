@@ -212,6 +212,8 @@ fn host_stack(host: &HostStackStats) -> String {
         ("limited", &host.limited.to_string()),
         ("probes", &host.probes.to_string()),
         ("announcements", &host.announcements.to_string()),
+        ("defences", &host.defences.to_string()),
+        ("refused claims", &host.refused_claims.to_string()),
         ("group reports", &host.group_reports.to_string()),
         ("queue full", &host.queue_full.to_string()),
     ]);

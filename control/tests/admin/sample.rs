@@ -477,6 +477,8 @@ pub(crate) fn stats() -> Stats {
             limited: 2,
             probes: 9,
             announcements: 6,
+            defences: 2,
+            refused_claims: 7,
             group_reports: 5,
             queue_full: 1,
         },

@@ -534,11 +534,17 @@ fn host_stack(families: &mut Families<'_>, stats: &Stats) -> fmt::Result {
         ),
         (
             "host_answers_limited_total",
-            "Questions and echo requests that were not answered, because of the limit of answers per second.",
+            "Questions and echo requests that were not answered, because of the limit of answers to one asker.",
             host.limited,
         ),
         ("host_neighbor_probes_total", "ARP and neighbour discovery questions sent to neighbours.", host.probes),
         ("host_announcements_total", "Gratuitous announcements of the appliance's addresses sent on its links.", host.announcements),
+        ("host_address_defences_total", "Announcements sent to defend an address that another host had claimed.", host.defences),
+        (
+            "host_neighbor_claims_refused_total",
+            "Claims to a neighbour's address that were refused, as the known MAC address answered.",
+            host.refused_claims,
+        ),
         ("host_group_reports_total", "Reports of IPv6 multicast groups sent.", host.group_reports),
         (
             "host_lost_frames_total",

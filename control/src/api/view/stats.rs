@@ -317,6 +317,12 @@ pub struct HostStackStats {
     pub probes: u64,
     /// Announcements of addresses sent.
     pub announcements: u64,
+    /// Announcements sent that defended an address which another host had claimed.
+    #[serde(default)]
+    pub defences: u64,
+    /// Claims to a neighbour's address that were refused, as the known MAC address answered.
+    #[serde(default)]
+    pub refused_claims: u64,
     /// Reports sent of the IPv6 groups that the appliance listens to.
     pub group_reports: u64,
     /// Frames of the appliance's own that were lost because too many waited to be sent.
@@ -396,6 +402,8 @@ impl From<&host_stack::Counters> for HostStackStats {
             limited: counters.limited,
             probes: counters.probes,
             announcements: counters.announcements,
+            defences: counters.defences,
+            refused_claims: counters.refused_claims,
             group_reports: counters.group_reports,
             queue_full: counters.queue_full,
         }
