@@ -233,7 +233,7 @@ mod tests {
             let lengths = if is_ipv4 { 8..33 } else { 20..129 };
             Prefix::new(network, (lengths.start + random.next() % (lengths.end - lengths.start)) as u8)
         };
-        (0..count).map(|_| (prefix(&mut random), random.next() % 2 == 0)).collect()
+        (0..count).map(|_| (prefix(&mut random), random.next().is_multiple_of(2))).collect()
     }
 
     /// SplitMix64.
