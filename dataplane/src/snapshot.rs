@@ -8,7 +8,9 @@ mod builder;
 
 use std::sync::Arc;
 
+use crate::access_list::AccessList;
 use crate::address::Address;
+use crate::admission::Admission;
 use crate::affinity::{AffinityPolicy, ServiceKey, TupleBytes};
 use crate::backend::{BackendHandle, Generation};
 use crate::conntrack::{Entry, Standing};
@@ -41,6 +43,10 @@ pub struct Snapshot {
     pub backends: Backends,
     /// Key of the selection hash, for the whole fleet.
     pub seed: Seed,
+    /// Access lists of forwarding rules, by [`AccessListId`](crate::access_list::AccessListId).
+    pub access_lists: Arc<[AccessList]>,
+    /// Settings of admission to the conntrack table.
+    pub admission: Admission,
     /// Counters of the traffic through each rule and to each backend, and of backends' conntrack entries.
     pub traffic_counters: Arc<TrafficCounters>,
 }

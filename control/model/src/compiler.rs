@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use guideway_dataplane::access_list::{AccessList, AccessListId};
 use guideway_dataplane::address::{Address, Prefix};
 use guideway_dataplane::affinity::{AffinityPolicy, LoadBalancingScheme, ServiceKey};
 use guideway_dataplane::backend::BackendHandle;
@@ -28,7 +29,7 @@ use ipnet::IpNet;
 use crate::backend_handles::identity;
 use crate::choices::{Choice, Choices, Ingredients};
 use crate::config::{
-    BackendService, Config, ForwardingRule as ConfiguredRule, Network, Ports,
+    AccessList as ConfiguredList, BackendService, Config, ForwardingRule as ConfiguredRule, Network, Ports,
     RuleProtocol as ConfiguredProtocol,
 };
 use crate::egress_lookup::EgressLookup;
@@ -42,6 +43,8 @@ pub(crate) struct Compiler {
     /// By name of the service: its lookup table, and the ingredients that the table was made of.
     tables: BTreeMap<String, (Arc<Ingredients>, Arc<Eligible>)>,
     choices: Choices,
+    /// By [`AccessListId`], each with what it was made of.
+    access_lists: Vec<(ConfiguredList, AccessList)>,
     /// By [`ServiceId`].
     services: Vec<CompiledService>,
     /// By [`BackendHandle`].
@@ -154,6 +157,7 @@ impl Compiler {
                     self.services.iter().map(|compiled| (compiled.service.key, compiled.service.policy));
                 let treated: Vec<_> = treated.collect();
                 self.networks = Networks::new(networks(config, &treated), ingress.clone());
+                self.compile_access_lists(config);
             }
             Stale::Parts { services: stale, egress } => {
                 let (stale, left) = stale.into_iter().partition(|service| wanted(service));
@@ -180,6 +184,8 @@ impl Compiler {
             services: self.services.iter().map(|compiled| compiled.service.clone()).collect(),
             backends: self.backends.clone(),
             seed,
+            access_lists: self.access_lists.iter().map(|(_, list)| list.clone()).collect(),
+            admission: config.conntrack.admission,
             traffic_counters: Arc::clone(traffic_counters),
         }
     }
@@ -205,6 +211,19 @@ impl Compiler {
         self.tables
             .iter()
             .map(|(service, (ingredients, eligible))| NamedTable::new(service, ingredients, eligible))
+    }
+
+    /// Makes the access lists that have changed, and takes over the others.
+    fn compile_access_lists(&mut self, config: &Config) {
+        let made = |list: &ConfiguredList| {
+            let known = self.access_lists.iter().find(|(known, _)| known == list);
+            let make = || {
+                let entries = list.entries.iter().map(|(net, admits)| (prefix(*net), *admits));
+                AccessList::new(entries, list.admits_others)
+            };
+            (list.clone(), known.map_or_else(make, |(_, list)| list.clone()))
+        };
+        self.access_lists = config.access_lists.iter().map(made).collect();
     }
 
     fn compile_service(
@@ -357,6 +376,7 @@ fn forwarding_rule(rule: &ConfiguredRule) -> ForwardingRule {
         },
         source_ranges: rule.source_ranges.iter().copied().map(prefix).collect(),
         region_only: rule.scheme == LoadBalancingScheme::Internal && !rule.allow_global_access,
+        access_list: rule.access_list.map(|index| AccessListId(index as u16)),
         service: ServiceId(rule.service as u16),
     }
 }

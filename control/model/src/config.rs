@@ -18,6 +18,7 @@
 //! Each may import what stands left of it or below it, and nothing that stands right of it. Among the nouns, a service
 //! may look at its groups, and a rule at its service, never the other way round.
 
+mod access_list;
 mod admin;
 mod announcement;
 mod backend_group;
@@ -55,6 +56,7 @@ use written::field::{Field, Table, elements};
 use written::file::ConfigFile;
 use written::lengths;
 
+pub use access_list::AccessList;
 pub use admin::{AccessToken, Admin, Metrics};
 pub use announcement::{Announcement, AnnouncementPolicy, Hook};
 pub use backend_group::{BackendGroup, Endpoint};
@@ -115,6 +117,8 @@ pub struct Config {
     pub groups: Vec<BackendGroup>,
     /// Health checks, in the order of the file.
     pub health_checks: Vec<HealthCheck>,
+    /// Access lists, in the order of the file.
+    pub access_lists: Vec<AccessList>,
     /// Routes, in the order of the file.
     pub routes: Vec<Route>,
     /// Announcements, in the order of the file.
@@ -202,6 +206,7 @@ impl Config {
         let health_checks = each(&file.health_check, |check| HealthCheck::parse(check, report));
         let services = each(&file.backend_service, |service| BackendService::parse(service, &scope, report));
         let rules = each(&file.forwarding_rule, |rule| ForwardingRule::parse(rule, &scope, report));
+        let access_lists = each(&file.access_list, |list| AccessList::parse(list, report));
         let routes = each(&file.route, |route| Route::parse(route, &scope, report));
         let announcements =
             each(&file.announcement, |announcement| Announcement::parse(announcement, &scope, report));
@@ -223,6 +228,7 @@ impl Config {
             services: all(services)?,
             groups: all(groups)?,
             health_checks: all(health_checks)?,
+            access_lists: all(access_lists)?,
             routes: all(routes)?,
             announcements: all(announcements)?,
             remarks,

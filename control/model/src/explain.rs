@@ -11,7 +11,7 @@ use guideway_dataplane::snapshot::{Service, Snapshot};
 use guideway_dataplane::verdict::{DropReason, PassReason};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, ForwardingRule, Ports, Route, RuleProtocol};
+use crate::config::{AccessList, Config, ForwardingRule, Ports, Route, RuleProtocol};
 use crate::flow_text::{FlowText, describe_tuple};
 use crate::forwarding_state::ForwardingState;
 use crate::service::{BackendState, Pool, ServiceState};
@@ -59,6 +59,20 @@ pub struct RuleStep {
     pub route: Option<String>,
     /// Service behind the rule.
     pub backend_service: String,
+    /// Judgement of the rule's access list on the source; none where the rule has no list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_list: Option<AccessStep>,
+}
+
+/// Judgement of an access list on a source.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AccessStep {
+    /// Name of the list.
+    pub name: String,
+    /// Longest prefix of the list that holds the source; none where the default decides.
+    pub prefix: Option<String>,
+    /// True if the source is admitted.
+    pub admitted: bool,
 }
 
 /// Selection of a backend.
@@ -172,7 +186,12 @@ pub fn explain(
             return passed(explanation, PassReason::NoForwardingRule);
         }
     };
-    explanation.forwarding_rule = Some(rule_step(state, network, rule, service, routed, flow.dst));
+    let step = rule_step(state, network, rule, service, routed, &flow);
+    let is_denied = step.access_list.as_ref().is_some_and(|judged| !judged.admitted);
+    explanation.forwarding_rule = Some(step);
+    if is_denied {
+        return dropped(explanation, DropReason::AccessDenied);
+    }
     if flow.src.is_martian_source() {
         return dropped(explanation, DropReason::MartianSource);
     }
@@ -303,23 +322,34 @@ pub(crate) fn vip_takes(config: &Config, network: NetworkId, dst: IpAddr) -> Vec
     takes.into_iter().collect()
 }
 
-/// Rule that a packet to `dst` belongs to, and the route that led to it.
+/// Rule that a packet of a flow belongs to, the route that led to it, and what the rule's access list says of its client.
 pub(crate) fn rule_step(
     state: &ForwardingState,
     network: NetworkId,
     rule: RuleId,
     service: ServiceId,
     routed: bool,
-    dst: Address,
+    flow: &Flow,
 ) -> RuleStep {
     let config = state.config();
-    let route = routed.then(|| longest_route(config, network, dst.into())).flatten();
+    let route = routed.then(|| longest_route(config, network, flow.dst.into())).flatten();
     let rule = &config.rules[usize::from(rule.0)];
     RuleStep {
         name: rule.name.clone(),
         matches: matches(rule),
         route: route.map(|route| format!("{} ({})", route.name, route.dest_range)),
         backend_service: config.services[usize::from(service.0)].name.clone(),
+        access_list: rule.access_list.map(|list| access_step(&config.access_lists[list], flow.src.into())),
+    }
+}
+
+/// Judgement of a source's access list.
+fn access_step(list: &AccessList, source: IpAddr) -> AccessStep {
+    let longest = list.longest(source);
+    AccessStep {
+        name: list.name.clone(),
+        prefix: longest.map(|(prefix, _)| prefix.to_string()),
+        admitted: longest.map_or(list.admits_others, |(_, admits)| admits),
     }
 }
 
@@ -383,6 +413,30 @@ mod tests {
         let rule =
             explain(flow, NetworkId::FIRST, &state, &snapshot).forwarding_rule.expect("it belongs to a rule");
         assert_eq!((&*rule.name, &*rule.matches), ("range", "198.51.100.0/28 TCP 80,443"));
+    }
+
+    #[test]
+    fn the_prefix_that_an_access_list_decides_by_is_shown() {
+        let rest = "[[backend_group]]\nname = \"g\"\nendpoints = [{ name = \"b1\", ip_address = \"192.0.2.11\" }]\n\
+                    [[forwarding_rule]]\nname = \"guarded\"\nip_address = \"198.51.100.9\"\nports = [443]\n\
+                    backend_service = \"svc\"\naccess_list = \"clients\"\n\
+                    [[access_list]]\nname = \"clients\"\ndefault_action = \"DENY\"\n\
+                    allow = [\"203.0.113.0/24\", \"2001:db8::/32\"]\ndeny = [\"203.0.113.64/26\"]";
+        let head = "[network]\nmac_address = \"02:00:00:00:00:01\"";
+        let mut state = ForwardingState::offline(sample(head, "backends = [{ group = \"g\" }]", rest));
+        let snapshot = state.snapshot(&StandInMacs);
+        for (client, prefix, admitted) in [
+            ("203.0.113.7", Some("203.0.113.0/24"), true),
+            ("203.0.113.70", Some("203.0.113.64/26"), false),
+            ("192.0.2.7", None, false),
+        ] {
+            let flow = format!("tcp {client}:40000 > 198.51.100.9:443").parse().expect("a flow");
+            let explanation = explain(flow, NetworkId::FIRST, &state, &snapshot);
+            let rule = explanation.forwarding_rule.expect("it belongs to a rule");
+            let (name, prefix) = ("clients".to_owned(), prefix.map(str::to_owned));
+            assert_eq!(rule.access_list, Some(AccessStep { name, prefix, admitted }), "{client}");
+            assert_eq!(explanation.reason.as_deref(), (!admitted).then_some("access_denied"), "{client}");
+        }
     }
 
     #[test]

@@ -28,7 +28,7 @@ use guideway_dataplane::snapshot::Snapshot;
 use guideway_dataplane::traffic_counters::TrafficCounters;
 
 use crate::compiler::{self, Compiler};
-use crate::config::{Config, Network};
+use crate::config::{Config, Conntrack, Network};
 use crate::config_diff;
 use crate::egress_lookup::{EgressLookup, WithPathMtus};
 use crate::lookup_table_view::NamedTable;
@@ -473,7 +473,7 @@ impl ForwardingState {
             ports: port_succession::readdressed(&before.ports, &config.ports),
             admin: before.admin.clone(),
             metrics: before.metrics.clone(),
-            conntrack: before.conntrack,
+            conntrack: Conntrack { max_entries: before.conntrack.max_entries, ..config.conntrack },
             ..config
         }
     }

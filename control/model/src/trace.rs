@@ -252,7 +252,7 @@ impl PacketTrace {
             (Some(found), Some(flow), Some(network)) => {
                 self.forwarding_rule = Some(match known.snapshot {
                     Some(_) => {
-                        rule_step(known.state, network, found.rule, found.service, found.routed, flow.dst)
+                        rule_step(known.state, network, found.rule, found.service, found.routed, &flow)
                     }
                     None => {
                         let names = known.names.and_then(|names| names.rule_and_service(found.rule));
@@ -262,6 +262,7 @@ impl PacketTrace {
                             matches: String::new(),
                             route: None,
                             backend_service: service.to_string(),
+                            access_list: None,
                         }
                     }
                 });

@@ -48,9 +48,9 @@ pub use probes::{BackendProbes, ProbeAnswer, RuleProbe};
 pub use reload::{Change, ChangeKind, Reload, Stopping};
 pub use ring::{ClientSubset, Extremes, Ring, RingList, RingQuery, RingShare, Subsetting};
 pub use stats::{
-    Arrivals, BackendStats, ConntrackCounts, ConntrackStats, FragmentStats, HostStackStats, IcmpErrorStats,
-    LinkStats, PacketStats, PortStats, PortXstats, Rates, RuleStats, ServiceStats, Stats, Traffic,
-    TunnelErrorStats, WorkerStats, Xstats,
+    AccessListStats, Arrivals, BackendStats, ConntrackCounts, ConntrackStats, FragmentStats, HostStackStats,
+    IcmpErrorStats, LinkStats, PacketStats, PortStats, PortXstats, Rates, RuleStats, ServiceStats, Stats,
+    Traffic, TunnelErrorStats, WorkerStats, Xstats,
 };
 pub use status::{
     EndpointsDns, EndpointsFile, Port, PortMember, PortState, RssState, Service, Status, Worker,

@@ -311,6 +311,8 @@ fn summary_text(summary: &Summary) -> String {
         ("    of a closed one", summary.conntrack.evicted_closed),
         ("    of an unconfirmed one", summary.conntrack.evicted_unconfirmed),
         ("conntrack full", summary.conntrack.full),
+        ("conntrack limited", summary.conntrack.limited),
+        ("conntrack protected SYNs", summary.conntrack.protected),
         ("not tracked", summary.conntrack.untracked),
         ("ICMP errors steered by their quote", summary.icmp_errors_steered),
         ("fragments that followed their first", summary.fragments_followed),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use guideway_model::explain::{BackendStep, RuleStep, SelectionStep, SubsetStep, TrackingStep};
+use guideway_model::explain::{AccessStep, BackendStep, RuleStep, SelectionStep, SubsetStep, TrackingStep};
 
 /// Names that a line lists at most; of more, their number is told.
 const MOST_NAMES: usize = 20;
@@ -22,6 +22,11 @@ impl Steps {
         }
         let matches = if rule.matches.is_empty() { String::new() } else { format!(" ({})", rule.matches) };
         self.line("rule", &format!("{}{matches}", rule.name));
+        if let Some(AccessStep { name, prefix, admitted }) = &rule.access_list {
+            let word = if *admitted { "admitted" } else { "denied" };
+            let by = prefix.as_ref().map_or("by default".to_owned(), |prefix| format!("by {prefix}"));
+            self.line("access", &format!("{word} {by} ({name})"));
+        }
         self.line("service", &rule.backend_service);
     }
 

@@ -241,6 +241,14 @@ impl Appliance {
         self.conflicts.get(&(network, held)).copied().unwrap_or(0)
     }
 
+    /// Asks at once if a backend's next hop is still where it was, as a probe of the backend has failed.
+    pub fn doubt_next_hop(&mut self, service: &str, backend: &str, now: Duration) {
+        let Some(service) = self.state.services().get(service) else { return };
+        let Some(backend) = service.backends().find(|known| known.endpoint.name == backend) else { return };
+        let (network, address) = (service.network(), Address::from(backend.endpoint.address));
+        self.hosts.doubt(network, address, now);
+    }
+
     /// Number of next hops that are not known yet, those included that there is no room to ask for.
     pub fn unresolved_next_hops(&self) -> usize {
         let unknown =

@@ -392,6 +392,9 @@ impl<P: Ports> Supervisor<P> {
         let mut reports: Vec<_> = std::iter::once(first).chain(others).collect();
         self.discard_stalled(&mut reports, now);
         reports.iter_mut().for_each(|report| tunnels::explain(&self.appliance, report, now));
+        for report in reports.iter().filter(|report| report.result.failure().is_some()) {
+            self.appliance.doubt_next_hop(&report.id.service, &report.id.backend, now);
+        }
         if let Some(probes) = &mut self.probes {
             let update = probes.take_in(&reports, now);
             self.apply(update);

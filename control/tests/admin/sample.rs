@@ -7,11 +7,11 @@ mod watched;
 use std::collections::BTreeMap;
 
 use guideway::api::view::{
-    Announcement, AnnouncementReason, Arrivals, Backend, BackendStats, Condition, ConnectionState,
-    ConntrackCounts, ConntrackEntry, ConntrackStats, Drain, DrainEnd, Event, EventKind, FragmentStats,
-    Health, HealthCheck, HealthChecks, HostStackStats, IcmpErrorStats, LinkStats, ListedRule, ListedService,
-    NeighborReplies, NextHop, OperatorSetting, OperatorSettings, PacketStats, PathMtu, Pool, Port,
-    PortMember, PortState, PortStats, PortXstats, ProbeAnswer, Quantiles, Rates, RssState, RuleCheck,
+    AccessListStats, Announcement, AnnouncementReason, Arrivals, Backend, BackendStats, Condition,
+    ConnectionState, ConntrackCounts, ConntrackEntry, ConntrackStats, Drain, DrainEnd, Event, EventKind,
+    FragmentStats, Health, HealthCheck, HealthChecks, HostStackStats, IcmpErrorStats, LinkStats, ListedRule,
+    ListedService, NeighborReplies, NextHop, OperatorSetting, OperatorSettings, PacketStats, PathMtu, Pool,
+    Port, PortMember, PortState, PortStats, PortXstats, ProbeAnswer, Quantiles, Rates, RssState, RuleCheck,
     RuleProbe, RuleStats, Service, ServiceStats, Stats, Status, Traffic, TunnelErrorStats, Vip, WeightSource,
     WeightStatus, Worker, WorkerQueues, WorkerState, WorkerStats, Xstats,
 };
@@ -457,6 +457,7 @@ pub(crate) fn stats() -> Stats {
                 arrivals: arrivals(10),
             },
         ],
+        access_lists: vec![AccessListStats { name: "web-clients".into(), admitted: 2_500, denied: 200 }],
         services: vec![ServiceStats {
             name: "web".into(),
             offered: traffic(2_700),
@@ -479,6 +480,8 @@ pub(crate) fn stats() -> Stats {
             limited: 2,
             probes: 9,
             announcements: 6,
+            defences: 2,
+            refused_claims: 7,
             group_reports: 5,
             queue_full: 1,
         },
@@ -520,6 +523,8 @@ fn conntrack(times: u64) -> ConntrackCounts {
         evicted_closed: 7 * times,
         evicted_unconfirmed: 6 * times,
         full: 3 * times,
+        limited: 9 * times,
+        protected: times,
         untracked: 2 * times,
     }
 }

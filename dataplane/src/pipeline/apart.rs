@@ -9,7 +9,7 @@ use crate::first_fragments::{First, FirstFragments};
 use crate::forwarding_rule::{RuleId, ServiceId, Targets};
 use crate::ingress::NetworkId;
 use crate::snapshot::Backend;
-use crate::verdict::Verdict;
+use crate::verdict::{DropReason, Verdict};
 
 impl Round<'_> {
     /// Decides a packet without a valid entry that came by a route, or a later fragment of TCP or UDP. True if it goes on to
@@ -67,6 +67,11 @@ impl Round<'_> {
         if let Some((rule, service, handle)) = first {
             counters.fragments_followed += 1;
             *decision = Decision::pending(rule, service, frame);
+            // The list may have come after the first.
+            if self.intake(self.snapshot.networks.get(candidate.network)).denies(rule, packet.flow.src) {
+                decision.verdict = Verdict::Drop(DropReason::AccessDenied);
+                return false;
+            }
             if let Some(reason) = unforwardable(frame, packet.flow.src, packet.ttl) {
                 decision.verdict = Verdict::Drop(reason);
                 return false;

@@ -137,6 +137,11 @@ impl Intake<'_> {
             }
         };
         *decision = Decision::pending(rule, service, frame);
+        // An ICMP error is the client's whose packet it quotes.
+        if self.denies(rule, packet.flow.src) {
+            decision.verdict = Verdict::Drop(DropReason::AccessDenied);
+            return false;
+        }
         if let Some(reason) = unforwardable(frame, src, packet.ttl) {
             decision.verdict = Verdict::Drop(reason);
             return false;
@@ -232,7 +237,11 @@ impl Round<'_> {
         if candidate.packet.tcp_flags != 0 {
             let one = self.is_one_connection(candidate);
             let restarts = one && candidate.packet.opens();
-            return if restarts { None } else { self.turning_connection(candidate, one, counters) };
+            return if restarts {
+                self.protected(candidate.key, counters)
+            } else {
+                self.turning_connection(candidate, one, counters)
+            };
         }
         let (found, handle) = self.valid_entry(candidate)?;
         // An error, which anyone may forge, keeps no entry alive (RFC 5508 asks the same of NATs).

@@ -7,7 +7,7 @@ use super::general::{Apart, Candidate, datagram_of, unforwardable};
 use super::{Decision, Pipeline, Round, Tracking};
 use crate::backend::BackendHandle;
 use crate::conntrack::{ConntrackTable, Entry, TrackingKey};
-use crate::counters::Counters;
+use crate::counters::{ConntrackCounters, Counters};
 use crate::egress::PortId;
 use crate::flow::Flow;
 use crate::forwarding_rule::{RuleId, RuleMatch, ServiceId};
@@ -16,7 +16,10 @@ use crate::network::OfPort;
 use crate::packet::Packet;
 use crate::snapshot::{EntryFault, Snapshot};
 use crate::time::Tick;
-use crate::verdict::Verdict;
+use crate::verdict::{DropReason, Verdict};
+
+/// Number of no worker, whose traffic is counted nowhere.
+const NOBODY: usize = usize::MAX;
 
 /// Facts that a packet meets on its way, as far as it goes.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +71,7 @@ pub struct Connection {
     pub hashed: Flow,
     /// Name of the connection in the conntrack table; none where it is not tracked.
     pub key: Option<TrackingKey>,
-    /// True for a SYN that starts the connection anew, whatever entry there is.
+    /// True for a SYN that starts the connection anew, whatever entry there is but one that is protected.
     pub restarts: bool,
     /// Entry of the connection, valid or void.
     pub entry: Option<Entry>,
@@ -83,8 +86,8 @@ pub struct Connection {
 impl Look {
     /// Backend that the facts come to, and the way to it; none where the packet has ended before.
     ///
-    /// A decision differs where another worker has made the connection's entry in between, or where the table had no room: the
-    /// way is then [`Tracking::Hit`], or [`Tracking::Off`].
+    /// A decision differs where another worker has made the connection's entry in between, or where no entry was admitted, for want of room
+    /// or by a limit: the way is then [`Tracking::Hit`], or [`Tracking::Off`].
     pub fn outcome(&self) -> Option<(Option<BackendHandle>, Tracking)> {
         if let Some(LaterFragment::Follows(backend)) = self.later_fragment {
             return self.end.is_none().then_some((Some(backend), Tracking::Off));
@@ -125,9 +128,9 @@ impl Pipeline {
         snapshot: &Snapshot,
         table: &ConntrackTable,
     ) -> Look {
-        let Self { hasher, number, .. } = self;
+        let Self { hasher, admitted, .. } = self;
         let backends = snapshot.backends.plain();
-        let round = Round { snapshot, table, hasher, backends, number: *number, now };
+        let round = Round { snapshot, table, hasher, backends, number: NOBODY, admitted, now };
         let mut look = Look {
             generation: snapshot.generation,
             now,
@@ -157,7 +160,10 @@ impl Pipeline {
                 .and_then(|datagram| self.first_fragments.find(datagram, now))
                 .and_then(|first| round.followed(&first, network.id));
             if let Some((rule, service, backend)) = first {
-                let end = unforwardable(frame, candidate.packet.flow.src, candidate.packet.ttl);
+                let packet = &candidate.packet;
+                let is_denied = intake.denies(rule, packet.flow.src);
+                let denied = is_denied.then_some(DropReason::AccessDenied);
+                let end = denied.or_else(|| unforwardable(frame, packet.flow.src, packet.ttl));
                 look.rule = Some(RuleFound { rule, service, routed: false });
                 look.later_fragment = Some(LaterFragment::Follows(backend));
                 return Look { end: end.map(Verdict::Drop), ..look };
@@ -190,10 +196,12 @@ impl Round<'_> {
         let hashed = if candidate.apart == Apart::Routed { service.policy.routed(flow) } else { *flow };
         let key = candidate.tracked.then_some(candidate.key);
         let entry = key.and_then(|key| self.table.lookup(key)).map(|found| found.entry());
+        let opens = candidate.tracked && candidate.packet.opens() && self.is_one_connection(candidate);
+        let is_protected = || self.protected(candidate.key, &mut ConntrackCounters::default()).is_some();
         Connection {
             hashed,
             key,
-            restarts: candidate.tracked && candidate.packet.opens() && self.is_one_connection(candidate),
+            restarts: opens && !is_protected(),
             entry,
             fault: entry.and_then(|entry| self.snapshot.entry_fault(&entry, self.now)),
             selected: self.snapshot.select(service, &hashed),

@@ -21,6 +21,10 @@ pub(super) const MAX_SERVICES: usize = 4_096;
 pub(super) const MAX_GROUPS: usize = 16_384;
 /// Largest number of health checks.
 pub(super) const MAX_HEALTH_CHECKS: usize = 1_024;
+/// Largest number of access lists.
+pub(super) const MAX_ACCESS_LISTS: usize = 1_024;
+/// Largest number of prefixes that an access list allows, and that it denies.
+pub(super) const MAX_ACCESS_LIST_ENTRIES: usize = 100_000;
 /// Largest number of routes.
 pub(super) const MAX_ROUTES: usize = 4_096;
 /// Largest number of announcements.
@@ -34,6 +38,8 @@ pub(super) const MAX_HOLD_DOWN_SEC: u32 = 3_600;
 pub(super) const MAX_MIN_HEALTHY: u32 = MAX_ENDPOINTS_OF_A_SERVICE as u32;
 /// Largest number of ports of the appliance.
 pub(super) const MAX_APPLIANCE_PORTS: usize = 16;
+/// Largest number of entries that a worker may be told to make in a second: more than a core can.
+pub(super) const MAX_NEW_CONNECTIONS: u32 = 100_000_000;
 /// Largest number of networks.
 pub(super) const MAX_NETWORKS: usize = guideway_dataplane::ingress::MAX_NETWORKS;
 /// Largest number of the appliance's addresses on one port, or in one VLAN.

@@ -294,6 +294,16 @@ fn conntrack(families: &mut Families<'_>, stats: &Stats) -> fmt::Result {
         counted(|w| w.conntrack.full),
     )?;
     families.counters(
+        "conntrack_limited_packets_total",
+        "Packets forwarded by their hash alone, as their second had new_connections_per_sec.",
+        counted(|w| w.conntrack.limited),
+    )?;
+    families.counters(
+        "conntrack_protected_syns_total",
+        "SYNs on established connections that went to the connection's backend, by protect_established.",
+        counted(|w| w.conntrack.protected),
+    )?;
+    families.counters(
         "conntrack_untracked_packets_total",
         "Packets that connection tracking does not track.",
         counted(|w| w.conntrack.untracked),
@@ -551,11 +561,17 @@ fn host_stack(families: &mut Families<'_>, stats: &Stats) -> fmt::Result {
         ),
         (
             "host_answers_limited_total",
-            "Questions and echo requests that were not answered, because of the limit of answers per second.",
+            "Questions and echo requests that were not answered, because of the limit of answers to one asker.",
             host.limited,
         ),
         ("host_neighbor_probes_total", "ARP and neighbour discovery questions sent to neighbours.", host.probes),
         ("host_announcements_total", "Gratuitous announcements of the appliance's addresses sent on its links.", host.announcements),
+        ("host_address_defences_total", "Announcements sent to defend an address that another host had claimed.", host.defences),
+        (
+            "host_neighbor_claims_refused_total",
+            "Claims to a neighbour's address that were refused, as the known MAC address answered.",
+            host.refused_claims,
+        ),
         ("host_group_reports_total", "Reports of IPv6 multicast groups sent.", host.group_reports),
         (
             "host_lost_frames_total",

@@ -81,10 +81,14 @@ pub struct Conntrack {
     pub evicted_half_open: u64,
     /// Entries made that pushed out one after its FIN or RST.
     pub evicted_closed: u64,
-    /// Entries made that pushed out one that had had a single packet, in mid-flow.
+    /// Entries made that pushed out one, all of whose packets had come within a second.
     pub evicted_unconfirmed: u64,
     /// Packets forwarded by their hash alone, for want of room for an entry.
     pub full: u64,
+    /// Packets forwarded by their hash alone, as their second had `new_connections_per_sec`.
+    pub limited: u64,
+    /// SYNs on established connections that went to the connection's backend, by `protect_established`.
+    pub protected: u64,
     /// Packets that are not tracked.
     pub untracked: u64,
 }
@@ -168,6 +172,8 @@ impl Summary {
             evicted_closed,
             evicted_unconfirmed,
             full,
+            limited,
+            protected,
             untracked,
             ..
         } = counters.conntrack;
@@ -181,6 +187,8 @@ impl Summary {
             evicted_closed,
             evicted_unconfirmed,
             full,
+            limited,
+            protected,
             untracked,
         };
         self.icmp_errors_steered = counters.icmp_errors_steered;

@@ -355,6 +355,17 @@ pub(in crate::config) enum PolicyKind {
     Healthy,
 }
 
+/// Fate of packets from some sources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::config) enum AccessAction {
+    Allow,
+    Deny,
+}
+
+impl Choice for AccessAction {
+    const CHOICES: &'static [(&'static str, Self)] = &[("ALLOW", Self::Allow), ("DENY", Self::Deny)];
+}
+
 impl Choice for PolicyKind {
     const CHOICES: &'static [(&'static str, Self)] = &[("ALWAYS", Self::Always), ("HEALTHY", Self::Healthy)];
 }

@@ -14,8 +14,9 @@ use guideway_engine::driver::device::Device;
 use ipnet::IpNet;
 
 use super::choice::{
-    Chosen, Delivery, DnsRcode, DnsType, EndpointsRecord, LocalityLbPolicy, NeighborReplies, PolicyKind,
-    ProbeType, ProxyHeader, RuleProtocol, ServiceProtocol, SubsettingPolicy, TransportKind, WeightSource,
+    AccessAction, Chosen, Delivery, DnsRcode, DnsType, EndpointsRecord, LocalityLbPolicy, NeighborReplies,
+    PolicyKind, ProbeType, ProxyHeader, RuleProtocol, ServiceProtocol, SubsettingPolicy, TransportKind,
+    WeightSource,
 };
 use super::dns_name::DnsName;
 use super::dns_server::DnsServer;
@@ -28,12 +29,13 @@ use super::value::{
 };
 use super::vip_range::VipRange;
 use crate::config::limits::{
-    EXTERNAL_IDLE_TIMEOUT_SEC, MAX_ADDRESSES_OF_A_PORT, MAX_ANNOUNCEMENTS, MAX_APPLIANCE_PORTS,
-    MAX_ARGUMENTS, MAX_DEVICE_NAME, MAX_DNS_SERVERS, MAX_DRAINING_TIMEOUT_SEC, MAX_ENDPOINTS_OF_A_GROUP,
-    MAX_ENTRIES, MAX_GROUPS, MAX_HEALTH_CHECKS, MAX_HOLD_DOWN_SEC, MAX_IDLE_TIMEOUT_SEC, MAX_INCLUDES,
-    MAX_MEMBERS_OF_A_KIND, MAX_MIN_HEALTHY, MAX_MTU, MAX_NETWORKS, MAX_PORTS, MAX_PROTOCOL_NAME,
-    MAX_REGION_RANGES, MAX_ROUTES, MAX_RULES, MAX_SERVICES, MAX_SOURCE_RANGES, MAX_SUBSET_SIZE, MAX_WEIGHT,
-    MAX_WORKERS, MIN_ENTRIES, MIN_MTU,
+    EXTERNAL_IDLE_TIMEOUT_SEC, MAX_ACCESS_LIST_ENTRIES, MAX_ACCESS_LISTS, MAX_ADDRESSES_OF_A_PORT,
+    MAX_ANNOUNCEMENTS, MAX_APPLIANCE_PORTS, MAX_ARGUMENTS, MAX_DEVICE_NAME, MAX_DNS_SERVERS,
+    MAX_DRAINING_TIMEOUT_SEC, MAX_ENDPOINTS_OF_A_GROUP, MAX_ENTRIES, MAX_GROUPS, MAX_HEALTH_CHECKS,
+    MAX_HOLD_DOWN_SEC, MAX_IDLE_TIMEOUT_SEC, MAX_INCLUDES, MAX_MEMBERS_OF_A_KIND, MAX_MIN_HEALTHY, MAX_MTU,
+    MAX_NETWORKS, MAX_NEW_CONNECTIONS, MAX_PORTS, MAX_PROTOCOL_NAME, MAX_REGION_RANGES, MAX_ROUTES,
+    MAX_RULES, MAX_SERVICES, MAX_SOURCE_RANGES, MAX_SUBSET_SIZE, MAX_WEIGHT, MAX_WORKERS, MIN_ENTRIES,
+    MIN_MTU,
 };
 
 /// A list of values, each right or wrong by itself.
@@ -79,6 +81,9 @@ tables! {
         /// Probes that find out which backends can serve.
         #[schemars(length(max = MAX_HEALTH_CHECKS))]
         health_check: Option<Field<List<HealthCheckFile>>>,
+        /// Sources that forwarding rules admit, and those that they deny.
+        #[schemars(length(max = MAX_ACCESS_LISTS))]
+        access_list: Option<Field<List<AccessListFile>>>,
         /// Destination prefixes whose next hop is an INTERNAL forwarding rule.
         #[schemars(length(max = MAX_ROUTES))]
         route: Option<Field<List<RouteFile>>>,
@@ -222,6 +227,12 @@ tables! {
     ConntrackFile {
         /// Number of connections that can be tracked at once, of 24 bytes each.
         max_entries: Option<Field<Integer<MIN_ENTRIES, MAX_ENTRIES>>> = Integer(16_777_216),
+        /// Sends a SYN on an established connection that was used within 30 s to the connection's backend, instead of starting
+        /// the connection anew.
+        protect_established: Option<Field<bool>> = false,
+        /// Limit on the conntrack entries that each worker makes in a second: packets of further connections are forwarded by
+        /// their hash, without an entry. Without it there is no limit.
+        new_connections_per_sec: Option<Field<Integer<1, MAX_NEW_CONNECTIONS>>>,
     }
 
     /// A virtual IP address with a protocol and ports, before a backend service.
@@ -255,6 +266,8 @@ tables! {
         source_ip_ranges: Option<Field<List<ClientRange>>>,
         /// Takes clients outside the region_ranges of the network too (INTERNAL only).
         allow_global_access: Option<Field<bool>> = false,
+        /// Name of the access list of the sources that the rule admits; without one it admits all.
+        access_list: Option<Field<Name>>,
         /// Answers to ARP and neighbour discovery for the address, or for each of the prefix: always, from `guideway vip
         /// announce` to `guideway vip withdraw`, or never. Rules of one address, or of one prefix, agree.
         neighbor_replies: Option<Field<Chosen<NeighborReplies>>> = Chosen(NeighborReplies::Always),
@@ -456,6 +469,23 @@ tables! {
         bind_device: Option<Field<Ascii>>,
         /// Source address of probes, of the backends' own family (kernel only); the kernel's choice by default.
         source_ip_address: Option<Field<IpAddr>>,
+    }
+
+    /// Sources that forwarding rules admit, and those that they deny; the longest prefix that holds a source decides.
+    AccessListFile {
+        /// Name of the access list, unique among access lists.
+        name: Field<Name>,
+        /// Description for people; of no effect.
+        #[expect(dead_code, reason = "its value has no effect, and its errors are reported while it is read")]
+        description: Option<Field<Description>>,
+        /// Fate of packets whose source is in no prefix of the list.
+        default_action: Field<Chosen<AccessAction>>,
+        /// Prefixes or addresses, of either family, whose packets are admitted.
+        #[schemars(length(max = MAX_ACCESS_LIST_ENTRIES))]
+        allow: Option<Field<List<ClientRange>>>,
+        /// Prefixes or addresses, of either family, whose packets are dropped.
+        #[schemars(length(max = MAX_ACCESS_LIST_ENTRIES))]
+        deny: Option<Field<List<ClientRange>>>,
     }
 
     /// A destination prefix whose next hop is an INTERNAL forwarding rule.
