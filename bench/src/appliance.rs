@@ -221,7 +221,8 @@ pub(crate) fn run<T>(
             session.stop().await;
             measured
         };
-        let process = Process { config_path: PathBuf::new(), sources: None, guard: None, log: None };
+        let process =
+            Process { config_path: PathBuf::new(), sources: None, guard: None, last_resort: None, log: None };
         let control = async { tokio::join!(assembly.run(MemoryPorts, process), measuring) };
         let (ended, measured) = control_thread(control).expect("the system has an epoll");
         ended.expect("no worker has failed");

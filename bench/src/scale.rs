@@ -119,7 +119,7 @@ pub(crate) fn run(args: &Args) {
         assert_eq!(changes.len(), if changed { usize::from(args.backends) } else { 0 }, "{phase}");
         settle(&mut appliance, &mut worker, begun.elapsed());
     }
-    let health_changes = health_changes(args, &mut appliance, &mut worker, begun);
+    let health_changes = health_changes(args, &mut appliance, &mut worker, begun.elapsed());
     let tables = appliance.state().lookup_tables();
     let report = Report {
         services: args.services,
@@ -141,12 +141,15 @@ fn parse(text: &str) -> Config {
     Config::parse("scale", text).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
+/// Time between two changes: one that follows sooner is slowed as repetition.
+const PAUSE: Duration = Duration::from_secs(20);
+
 /// Turns a backend of one service after another, and times each up to its snapshot's publication.
 fn health_changes(
     args: &Args,
     appliance: &mut Appliance,
     worker: &mut Subscriber<Snapshot>,
-    begun: Instant,
+    begun: Duration,
 ) -> HealthChanges {
     let mut times = Histogram::<u64>::new_with_max(60_000_000_000, 3).expect("three digits up to a minute");
     let mut idle = Duration::MAX;
@@ -154,16 +157,18 @@ fn health_changes(
         let service = name((u32::from(number) * 37 % u32::from(args.services)) as u16);
         let backend = backend((u32::from(number) * 7_919 % u32::from(args.backends)) as u16);
         let generation = appliance.state().snapshot_generation();
+        // Long after the change before: repetition is slowed.
+        let now = begun + PAUSE * (u32::from(number) + 1);
         let change = StateChange::Health { service, backend, healthy: number % 2 == 1 };
         let turned = Instant::now();
-        let applied = appliance.apply([change], begun.elapsed());
-        appliance.publish_changes(begun.elapsed());
+        let applied = appliance.apply([change], now);
+        appliance.publish_changes(now);
         times.saturating_record(turned.elapsed().as_nanos() as u64);
         assert!(applied.unknown.is_empty());
         assert_eq!(worker.repin().generation, generation + 1, "a change is one snapshot");
-        settle(appliance, worker, begun.elapsed());
+        settle(appliance, worker, now);
         let round = Instant::now();
-        appliance.tidy(begun.elapsed());
+        appliance.tidy(now);
         idle = idle.min(round.elapsed());
     }
     let millis = |share| times.value_at_quantile(share) as f64 / 1e6;

@@ -12,6 +12,7 @@ mod bird;
 mod command;
 mod guard;
 mod hook_task;
+mod hook_thread;
 mod plan;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ pub use guard::{Guard, VERB as GUARD_VERB, stand as stand_guard};
 use guard::{Instructions, Withdrawal};
 use hook_task::Order;
 pub use hook_task::Progress;
+use hook_thread::HookThread;
 pub use plan::{ApplianceState, Plan, Planner, Reason, Stage, Wish};
 
 /// Longest wait until everything is withdrawn when the appliance ends.
@@ -36,6 +38,8 @@ const LAST_TIME: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Announcer {
     hooks: BTreeMap<Hook, HookHandle>,
+    /// Thread of the hooks' tasks; none before the first hook, or where there can be none.
+    hook_thread: Option<HookThread>,
     guard: Option<Instructions>,
 }
 
@@ -83,23 +87,38 @@ impl Announcer {
                 None
             }
         };
-        Self { hooks: BTreeMap::new(), guard: guard.and_then(instruct) }
+        Self { hooks: BTreeMap::new(), hook_thread: None, guard: guard.and_then(instruct) }
     }
 
     /// Tells hooks what `plan` wants. Addresses that are no longer in it are withdrawn.
     ///
     /// # Panics
-    /// Outside of a tokio runtime, where there is something to announce.
+    /// Outside of a tokio runtime, where there is something to announce and no thread for it.
     pub fn want(&mut self, plan: &Plan) {
         for hook in plan.0.keys().filter(|hook| !plan.0[*hook].is_empty()) {
             if !self.hooks.contains_key(hook) {
-                self.hooks.insert(hook.clone(), HookHandle::begin(hook.clone()));
+                self.begin(hook);
             }
         }
         self.hooks.retain(|hook, handle| handle.want(plan.0.get(hook)));
         if let Some(guard) = &self.guard {
             guard.set(self.withdrawals(|_| true));
         }
+    }
+
+    /// Begins the task of a hook.
+    fn begin(&mut self, hook: &Hook) {
+        if self.hook_thread.is_none() {
+            let thread =
+                HookThread::start().map_err(|error| tracing::error!("hooks have no thread: {error}"));
+            self.hook_thread = thread.ok();
+        }
+        let (handle, task) = HookHandle::new(hook.clone());
+        match &self.hook_thread {
+            Some(thread) => thread.spawn(task),
+            None => drop(tokio::spawn(task)),
+        }
+        self.hooks.insert(hook.clone(), handle);
     }
 
     /// Lists the withdrawals, of addresses that hooks may have been told to announce, that `is_wanted` picks.
@@ -193,11 +212,12 @@ impl Announcer {
 }
 
 impl HookHandle {
-    fn begin(hook: Hook) -> Self {
+    /// Handle of a hook, and its task.
+    fn new(hook: Hook) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (orders, ordered) = watch::channel(Order::default());
         let (shown, progress) = watch::channel(BTreeMap::new());
-        tokio::spawn(hook_task::serve(hook, ordered, shown));
-        Self { orders, progress, reported: BTreeMap::new() }
+        let task = hook_task::serve(hook, ordered, shown);
+        (Self { orders, progress, reported: BTreeMap::new() }, task)
     }
 
     /// Wants these addresses and no others; true if there is anything left to do.

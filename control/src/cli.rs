@@ -2,7 +2,7 @@
 
 /// Writes a line to standard error; a reader that went away is no error.
 macro_rules! complain {
-    ($($text:tt)*) => { $crate::cli::complain(format_args!("{}\n", $crate::cli::visible::visible(&format!($($text)*)))) };
+    ($($text:tt)*) => { $crate::cli::complain(format_args!("{}\n", guideway::api::visible::visible(&format!($($text)*)))) };
 }
 
 /// Writes text to standard error as it is, colours among it; a reader that went away is no error.
@@ -10,7 +10,6 @@ macro_rules! complain_text {
     ($($text:tt)*) => { $crate::cli::complain(format_args!($($text)*)) };
 }
 
-mod amount;
 mod appliance;
 mod backend;
 mod capture;
@@ -27,6 +26,8 @@ mod exit;
 mod explain;
 mod import;
 mod man;
+mod packet_filter;
+mod packet_trace;
 mod plan;
 mod reload;
 mod replay;
@@ -37,11 +38,12 @@ mod schema;
 mod service;
 mod stats;
 mod status;
+mod steps;
 mod stop;
 mod table;
 mod top;
+mod trace;
 mod vip;
-mod visible;
 mod watch;
 mod what_if;
 
@@ -50,6 +52,7 @@ use std::io::{self, IsTerminal, Write};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use guideway::announce::{GUARD_VERB, stand_guard};
+use guideway::api::{amount, visible};
 use guideway_dataplane::ingress::NetworkId;
 use guideway_model::config::Config;
 
@@ -108,7 +111,9 @@ enum Verb {
     Vip(vip::Args),
     /// Shows events: changes of health and weights, commands, reloads, failures.
     Events(events::Args),
-    /// Captures packets that are passed or dropped for a reason.
+    /// Traces packets of the running appliance through every stage.
+    Trace(trace::Args),
+    /// Captures packets: forwarded, passed or dropped ones, with the decision on each.
     Capture(capture::Args),
     /// Shows what a reload would change, and what would become of connections.
     Plan(plan::Args),
@@ -172,6 +177,7 @@ pub(crate) fn run() -> Exit {
         Verb::Vip(args) => vip::run(&args),
         Verb::Events(args) => events::run(&args),
         Verb::Capture(args) => capture::run(&args),
+        Verb::Trace(args) => trace::run(&args),
         Verb::Plan(args) => plan::run(&args, color),
         Verb::Reload(args) => reload::run(&args, color),
         Verb::Stop(args) => stop::run(&args),

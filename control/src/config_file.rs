@@ -1,14 +1,14 @@
 //! Reads the files of a configuration, within the limit on their size: the main file, and those that it names.
 
 use std::collections::BTreeSet;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use guideway_model::config::{
     FileKind, Include, IncludedFile, MAX_ENDPOINTS_FILE_BYTES, MAX_FILE_BYTES, MAX_INCLUDED_FILES,
-    MAX_SEED_FILE_BYTES, Mentions, NamedFile, Source, Sources,
+    MAX_SEED_FILE_BYTES, MAX_TOKEN_FILE_BYTES, Mentions, NamedFile, Source, Sources,
 };
 use rustix::fs::OFlags;
 
@@ -21,7 +21,8 @@ const READABLE_BY_OTHERS: u32 = 0o004;
 /// # Errors
 /// Where the main file cannot be read, or holds no UTF-8.
 pub fn read(path: &Path) -> io::Result<Sources> {
-    let main = Source { name: path.to_string_lossy().into_owned(), text: read_text(path)? };
+    let (file, _) = ordinary(path)?;
+    let main = Source { name: path.to_string_lossy().into_owned(), text: text_of(file)? };
     Ok(with_named(main, path.parent().unwrap_or(Path::new(""))))
 }
 
@@ -29,6 +30,9 @@ pub fn read(path: &Path) -> io::Result<Sources> {
 /// `folder` for the main one.
 pub fn with_named(main: Source, folder: &Path) -> Sources {
     let mut sources = Sources { main, includes: Vec::new(), named: Vec::new() };
+    if sources.main.text.len() > MAX_FILE_BYTES {
+        return sources;
+    }
     let mentions = Mentions::of(&sources.main.text);
     sources.includes = Inclusion::new(&sources.main, folder).read(mentions.include.clone());
     // Files that are too large together are told of by the parser, and not all of them are read.
@@ -140,6 +144,7 @@ fn not_utf8() -> io::Error {
 /// Reads the files that keys of one file name, and takes their bytes off the `rest`.
 fn named_files(named_in: usize, mentions: Mentions, folder: &Path, rest: &mut usize) -> Vec<NamedFile> {
     let seed = mentions.seed_file.into_iter().map(|path| (FileKind::Seed, path));
+    let token = mentions.token_file.into_iter().map(|path| (FileKind::Token, path));
     let endpoints = mentions.endpoints_files.into_iter().map(|path| (FileKind::Endpoints, path));
     let mut read = |(kind, path): (FileKind, String)| {
         let at = folder.join(&path);
@@ -151,7 +156,7 @@ fn named_files(named_in: usize, mentions: Mentions, folder: &Path, rest: &mut us
         *rest -= text.as_ref().map_or(0, String::len).min(*rest);
         NamedFile { kind, named_in, path, name: at.to_string_lossy().into_owned(), text, is_public }
     };
-    seed.chain(endpoints).map(&mut read).collect()
+    seed.chain(token).chain(endpoints).map(&mut read).collect()
 }
 
 /// Reads a file of endpoints again.
@@ -166,7 +171,8 @@ pub fn read_endpoints(path: &Path) -> io::Result<String> {
 const fn limit_of(kind: FileKind) -> usize {
     match kind {
         FileKind::Seed => MAX_SEED_FILE_BYTES,
-        FileKind::Endpoints => MAX_ENDPOINTS_FILE_BYTES,
+        FileKind::Token => MAX_TOKEN_FILE_BYTES,
+        FileKind::Endpoints | FileKind::Dns => MAX_ENDPOINTS_FILE_BYTES,
     }
 }
 
@@ -182,14 +188,31 @@ fn bounded(path: &Path, limit: usize) -> io::Result<(String, bool)> {
     Ok((text, mode & READABLE_BY_OTHERS != 0))
 }
 
-/// Opens an ordinary file, and no pipe, which would be waited for without end; with its mode.
+/// Opens a regular file, and nothing that a reader may wait for without end; with its mode.
 fn ordinary(path: &Path) -> io::Result<(File, u32)> {
-    // A pipe is opened without a writer too.
-    let file =
-        OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+    // Devices may do something when they are opened, and a socket cannot be.
+    refuse_other_than_file(&fs::metadata(path)?)?;
+    // Another file may have taken its place by now: a pipe is opened without a writer too, and looked at again.
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
     let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::Error::other("it is no ordinary file"));
-    }
+    refuse_other_than_file(&metadata)?;
     Ok((file, metadata.permissions().mode()))
+}
+
+/// Refuses all but regular files.
+fn refuse_other_than_file(metadata: &Metadata) -> io::Result<()> {
+    let kind = metadata.file_type();
+    let name = if kind.is_file() {
+        return Ok(());
+    } else if kind.is_dir() {
+        "a directory"
+    } else if kind.is_fifo() {
+        "a named pipe"
+    } else if kind.is_socket() {
+        "a socket"
+    } else {
+        "a device"
+    };
+    Err(io::Error::other(format!("it is {name}, and only regular files are read")))
 }

@@ -84,6 +84,10 @@ pub(crate) const fn dropped(reason: DropReason) -> Sentences {
             "The frame's buffer has no room before the packet for an outer header.",
             "Deliver by `l2`, or use a device whose driver leaves the headroom of 128 bytes.",
         ),
+        DropReason::AccessDenied => (
+            "The access list of the packet's forwarding rule denies its source.",
+            "`guideway explain` shows the prefix; take it off `[[access_list]]` if the client is to be served.",
+        ),
         DropReason::NoNetwork => (
             "The frame's VLAN, or its want of a tag, is that of no network on the port that it came by.",
             "Take the VLANs that are no network's off the switch port, or add a `[[network]]` for the VLAN.",

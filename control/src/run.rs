@@ -7,7 +7,9 @@
 
 pub mod appliance;
 pub mod assemble;
+pub mod confinement;
 mod kept_state;
+pub mod last_resort;
 #[cfg(feature = "dpdk")]
 pub mod live;
 pub mod machine;

@@ -113,5 +113,25 @@ fn a_pattern_without_a_file_is_a_warning_and_a_pipe_is_not_waited_for() {
     let pipe = folder.path().join("conf.d/a.toml");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let (status, text) = guideway(folder.path(), &["check", "main.toml"]);
-    assert!(status == Some(3) && text.contains("it is no ordinary file"), "{text}");
+    assert!(
+        status == Some(3) && text.contains("it is a named pipe, and only regular files are read"),
+        "{text}"
+    );
+}
+
+#[test]
+fn only_a_regular_file_is_a_configuration() {
+    let folder = folder(&[("main.toml", MINIMAL), ("folder/a", "")]);
+    let path = |name: &str| folder.path().join(name);
+    assert!(Command::new("mkfifo").arg(path("pipe")).status().unwrap().success());
+    let _socket = std::os::unix::net::UnixListener::bind(path("socket")).unwrap();
+    std::os::unix::fs::symlink("main.toml", path("link")).unwrap();
+    assert!(config_file::read(&path("link")).is_ok(), "a link to a file is one");
+    for (name, kind) in [("pipe", "a named pipe"), ("folder", "a directory"), ("socket", "a socket")] {
+        let (status, text) = guideway(folder.path(), &["check", "--config", name]);
+        let told = format!("error: cannot read {name}: it is {kind}, and only regular files are read");
+        assert!(status != Some(0) && text.contains(&told), "{name}: {status:?} {text}");
+    }
+    let (status, text) = guideway(folder.path(), &["check", "--config", "/dev/zero"]);
+    assert!(status != Some(0) && text.contains("it is a device"), "{text}");
 }

@@ -367,14 +367,21 @@ fn a_table_full_of_closed_and_spoofed_connections_tracks_every_new_one() {
         clients.flat_map(move |client| flags.iter().map(move |flags| from(client).tcp(40_000, 443, *flags)))
     };
     let short = segments(0..8_000, &[SYN, ACK, ACK, FIN | ACK, ACK]);
-    let long = segments(10_000..10_200, &[SYN, ACK, ACK]);
+    let long = segments(10_000..10_200, &[SYN, ACK]);
     let spoofed = segments(1_000_000..1_010_000, &[ACK]);
-    let new = segments(20_000..20_200, &[SYN, ACK, ACK]);
+    let new = segments(20_000..20_200, &[SYN, ACK]);
     let datagrams = (2_000_000..2_010_000).map(|client| from(client).udp(40_000, 53));
     let later = segments(10_000..10_200, &[ACK]).chain(segments(20_000..20_200, &[ACK]));
-    let packets = short.chain(long).chain(spoofed).chain(new).chain(datagrams).chain(later);
-    let frames: Vec<Vec<u8>> = packets.map(|packet| packet.build()).collect();
-    let capture = capture(frames.iter().map(|frame| (START, &frame[..])));
+    // Connections that last are confirmed by a packet in a second after the first.
+    let packets = short
+        .map(|packet| (0, packet))
+        .chain(long.map(|packet| (1, packet)))
+        .chain(segments(10_000..10_200, &[ACK]).chain(spoofed).map(|packet| (2, packet)))
+        .chain(new.map(|packet| (3, packet)))
+        .chain(segments(20_000..20_200, &[ACK]).chain(datagrams).chain(later).map(|packet| (4, packet)));
+    let frames: Vec<(u64, Vec<u8>)> = packets.map(|(second, packet)| (second, packet.build())).collect();
+    let at = |second| START + second * 1_000_000_000;
+    let capture = capture(frames.iter().map(|(second, frame)| (at(*second), &frame[..])));
     let config = FOREIGN.replace("max_entries = 1024", "max_entries = 4096");
     let config = parse("full.toml", &format!("{config}dest_range = '172.16.0.0/12'\n"));
     let Replayed { summary, decisions, .. } = run(config, Timeline::default(), &capture, 1);

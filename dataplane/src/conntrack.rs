@@ -69,13 +69,14 @@
 //!
 //! 1. a void entry: expired, or of a backend whose entries are void;
 //! 2. a half-open one: SYNs alone have come of its connection;
-//! 3. a closed one, of whose connection a FIN or RST has come, or an unconfirmed one, which a single packet has made that
-//!    is no SYN: a stray one from the middle of a TCP connection, or the first of a UDP flow. Its second packet
-//!    confirms it.
+//! 3. a closed one, of whose connection a FIN or RST has come, or an unconfirmed one, whose packets have all come within a
+//!    second: a stray one from the middle of a TCP connection, the first of a UDP flow, a handshake. A packet in a later
+//!    second than the one before it confirms it.
 //!
-//! An established one never gives way. So neither short connections nor floods of SYNs, ACKs or datagrams with forged
-//! sources keep new connections out. A flood that sends each of its packets twice does. Until somebody needs its slot,
-//! a closed or unconfirmed entry is one like any: it is found, refreshed, and ends when it has been idle for too long.
+//! An established one never gives way. So neither short connections nor floods of SYNs, ACKs, datagrams or whole
+//! handshakes with forged sources keep new connections out, however often they repeat a packet within a second. A flood
+//! that comes back to each of its connections a second later does. Until somebody needs its slot, a closed or unconfirmed
+//! entry is one like any: it is found, refreshed, and ends when it has been idle for too long.
 //! The stage of a session that covers several connections isn't closed by the end of one of them.
 //!
 //! # Identity
@@ -213,7 +214,7 @@ pub enum Standing {
     Closed,
     /// Valid, but the client has only asked for a connection; gives way if no slot is empty or void.
     HalfOpen,
-    /// Valid, but made by the only packet so far, which is no SYN; gives way as closed ones do.
+    /// Valid, but all packets have come within a second; gives way as closed ones do.
     Unconfirmed,
     /// Expired, or void for any other reason; gives way to anything.
     Void,
@@ -232,7 +233,7 @@ pub enum Inserted {
     EvictedHalfOpen,
     /// Inserted over another key's entry whose connection was closed.
     EvictedClosed,
-    /// Inserted over another key's entry that had had one packet, in mid-flow.
+    /// Inserted over another key's entry, all of whose packets had come within a second.
     EvictedUnconfirmed,
     /// Not inserted: another worker was first, and the packet goes where that one's entry says.
     Lost(Entry),

@@ -51,10 +51,14 @@ pub struct ConntrackCounters {
     pub evicted_half_open: u64,
     /// Inserts that pushed out another connection's entry after its FIN or RST.
     pub evicted_closed: u64,
-    /// Inserts that pushed out another connection's entry that had had one packet, in mid-flow.
+    /// Inserts that pushed out another connection's entry, all of whose packets had come within a second.
     pub evicted_unconfirmed: u64,
     /// Packets without room for an entry, forwarded by their hash alone.
     pub full: u64,
+    /// Packets whose connection got no entry, as so many had begun in the second: forwarded by their hash alone.
+    pub limited: u64,
+    /// SYNs on established entries that went to the entry's backend: hits, too.
+    pub protected: u64,
     /// Packets that are not tracked, ICMP errors that no entry decided among them.
     pub untracked: u64,
 }
@@ -125,6 +129,8 @@ impl Counters {
         self.conntrack.evicted_closed += other.conntrack.evicted_closed;
         self.conntrack.evicted_unconfirmed += other.conntrack.evicted_unconfirmed;
         self.conntrack.full += other.conntrack.full;
+        self.conntrack.limited += other.conntrack.limited;
+        self.conntrack.protected += other.conntrack.protected;
         self.conntrack.untracked += other.conntrack.untracked;
         self.exceeding_mtu += other.exceeding_mtu;
         self.fragmented += other.fragmented;

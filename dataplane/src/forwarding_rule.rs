@@ -23,6 +23,7 @@ mod vip;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::access_list::AccessListId;
 use crate::address::{Address, Prefix};
 use crate::affinity::{AffinityPolicy, ServiceKey};
 use crate::flow::Flow;
@@ -77,6 +78,8 @@ pub struct ForwardingRule {
     pub source_ranges: Vec<Prefix>,
     /// True if the rule takes clients of the region alone: INTERNAL without `allow_global_access`.
     pub region_only: bool,
+    /// Access list of the sources that the rule admits; none where it admits all.
+    pub access_list: Option<AccessListId>,
     /// Service behind the rule.
     pub service: ServiceId,
 }
@@ -85,7 +88,15 @@ impl ForwardingRule {
     /// Rule that takes every client.
     pub fn new(vip: impl Into<Prefix>, protocol: RuleProtocol, ports: RulePorts, service: ServiceId) -> Self {
         let vip = vip.into();
-        Self { vip, protocol, ports, source_ranges: Vec::new(), region_only: false, service }
+        Self {
+            vip,
+            protocol,
+            ports,
+            source_ranges: Vec::new(),
+            region_only: false,
+            access_list: None,
+            service,
+        }
     }
 }
 

@@ -7,9 +7,11 @@
 //!    IP packet ends here.
 //! 2. The network's [`forwarding_rule`]s say which service it belongs to; without a rule it is passed to the host. An ICMP error
 //!    goes by the packet that it quotes ([`icmp_error`]).
+//!    The rule may have an [`access_list`] of the sources that it admits.
 //! 3. The service's [`affinity`] says which parts of the flow name its connection and which choose its backend.
 //! 4. [`conntrack`] knows the connection's [`backend`], or its selection hash, keyed by the fleet's [`seed`], falls on a
 //!    slot of the lookup table ([`maglev`]).
+//!    [`admission`] may say that none is made.
 //!    A later fragment goes where the first of its datagram went ([`first_fragments`]).
 //! 5. [`delivery`] turns the frame into the one that the backend gets, and [`egress`] says by which port it leaves.
 //! 6. A [`verdict`] says what became of it; [`counters`] count each packet once, [`traffic_counters`] those of each rule
@@ -17,7 +19,9 @@
 //!
 //! All that a packet is decided by is in one immutable [`snapshot`], the conntrack table, and the [`time`] of its burst.
 
+pub mod access_list;
 pub mod address;
+pub mod admission;
 pub mod affinity;
 pub mod backend;
 pub mod conntrack;

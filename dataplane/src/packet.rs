@@ -236,6 +236,16 @@ pub(crate) fn fragment(start: usize, more: bool) -> Fragment {
     }
 }
 
+/// Flow of a frame's packet by its headers alone, whatever the frame lacks behind them: of one that was cut in a capture.
+pub fn flow_of_headers(frame: &[u8]) -> Option<Flow> {
+    let (ethertype, offset) = ethernet::payload(frame)?;
+    match ethertype {
+        EtherType::Ipv4 => parse_quote(&frame[offset..], true),
+        EtherType::Ipv6 => parse_quote(&frame[offset..], false),
+        EtherType::Other(_) => None,
+    }
+}
+
 /// Reads a packet as an ICMP error quotes it: perhaps only its IP header and 8 bytes (RFC 792).
 ///
 /// `None` where even that much is missing or contradicts itself.

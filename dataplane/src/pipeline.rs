@@ -1,6 +1,6 @@
 //! The life of a burst, loop by loop. The plain way, which nearly all packets take, is in `plain.rs`, with the first packets
 //! of its connections in `opening.rs`; every other branch of the packet path in `general.rs`, those of routes and fragments in `apart.rs`, and of packets that exceed a path's MTU in
-//! `too_long.rs`.
+//! `too_long.rs`. What a packet would meet on these ways without being decided is in `look.rs`.
 //!
 //! ```text
 //! all:        prefetch the header → parse → classify → hash, prefetch the connection's bucket
@@ -18,13 +18,16 @@ mod by_tag;
 mod general;
 mod header_prefetch;
 mod intake;
+mod look;
 mod opening;
 mod plain;
 mod step;
 mod too_long;
 
+use std::cell::Cell;
 use std::num::NonZeroU16;
 
+use crate::admission::Admitted;
 use crate::affinity::TrackingHasher;
 use crate::backend::BackendHandle;
 use crate::conntrack::ConntrackTable;
@@ -40,6 +43,7 @@ use crate::time::Tick;
 use crate::traffic_counters::Tally;
 use crate::verdict::Verdict;
 use general::Candidate;
+pub use look::{Connection, LaterFragment, Look, RuleFound};
 use step::Step;
 
 /// Largest number of frames that one call of [`Pipeline::process`] takes.
@@ -124,6 +128,8 @@ pub struct Pipeline {
     counters: Counters,
     budgets: ErrorBudgets,
     first_fragments: FirstFragments,
+    /// Entries made in the latest second, where they are limited.
+    admitted: Cell<Admitted>,
     /// Packets of a burst that are not of the plain way alone; kept, so that each is written once, where it stays.
     candidates: Box<[Candidate; BURST]>,
 }
@@ -144,6 +150,8 @@ struct Round<'a> {
     backends: PlainBackends<'a>,
     /// Number of the worker.
     number: usize,
+    /// Entries that the worker has made in the latest second, where they are limited.
+    admitted: &'a Cell<Admitted>,
     now: Tick,
 }
 
@@ -158,6 +166,7 @@ impl Pipeline {
             counters: Counters::default(),
             budgets: ErrorBudgets::default(),
             first_fragments: FirstFragments::new(),
+            admitted: Cell::default(),
             candidates: Box::new([Candidate::NONE; BURST]),
         }
     }
@@ -195,10 +204,11 @@ impl Pipeline {
         table: &ConntrackTable,
     ) {
         assert!(frames.len() <= BURST && frames.len() == decisions.len());
-        let Self { hasher, number, general_alone, counters, budgets, first_fragments, candidates } = self;
+        let Self { hasher, number, general_alone, counters, budgets, first_fragments, admitted, candidates } =
+            self;
         let mut steps = [Step::NONE; BURST];
         let backends = snapshot.backends.plain();
-        let round = Round { snapshot, table, hasher, backends, number: *number, now };
+        let round = Round { snapshot, table, hasher, backends, number: *number, admitted, now };
         let mut worker = Worker { counters, budgets, first_fragments };
         match snapshot.networks.of_port(port) {
             OfPort::One(network) if !*general_alone => {

@@ -8,7 +8,9 @@ mod builder;
 
 use std::sync::Arc;
 
+use crate::access_list::AccessList;
 use crate::address::Address;
+use crate::admission::Admission;
 use crate::affinity::{AffinityPolicy, ServiceKey, TupleBytes};
 use crate::backend::{BackendHandle, Generation};
 use crate::conntrack::{Entry, Standing};
@@ -41,6 +43,10 @@ pub struct Snapshot {
     pub backends: Backends,
     /// Key of the selection hash, for the whole fleet.
     pub seed: Seed,
+    /// Access lists of forwarding rules, by [`AccessListId`](crate::access_list::AccessListId).
+    pub access_lists: Arc<[AccessList]>,
+    /// Settings of admission to the conntrack table.
+    pub admission: Admission,
     /// Counters of the traffic through each rule and to each backend, and of backends' conntrack entries.
     pub traffic_counters: Arc<TrafficCounters>,
 }
@@ -86,6 +92,19 @@ pub struct Backend {
     pub idle_timeout_sec: u32,
     /// Delivery of packets to the backend.
     pub delivery: Delivery,
+}
+
+/// Reason for which a conntrack entry is void.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryFault {
+    /// Nothing uses the handle of the entry's backend now.
+    NoBackend,
+    /// The entry was not used for longer than its service's idle timeout.
+    Idle,
+    /// The draining of the entry's backend is over.
+    Drained,
+    /// An event has voided the backend's entries since this one was made.
+    Voided,
 }
 
 impl Snapshot {
@@ -139,6 +158,20 @@ impl Snapshot {
         match self.backend(entry.backend) {
             Some(backend) if backend.holds(entry, now) => entry.stage.standing(),
             _ => Standing::Void,
+        }
+    }
+
+    /// Reason for which a conntrack entry is void at `now`; none for a valid one.
+    pub fn entry_fault(&self, entry: &Entry, now: Tick) -> Option<EntryFault> {
+        let Some(backend) = self.backend(entry.backend) else { return Some(EntryFault::NoBackend) };
+        if backend.holds(entry, now) {
+            None
+        } else if entry.idle(now) > backend.idle_timeout_sec {
+            Some(EntryFault::Idle)
+        } else if now >= backend.drain_deadline {
+            Some(EntryFault::Drained)
+        } else {
+            Some(EntryFault::Voided)
         }
     }
 }
@@ -240,5 +273,15 @@ mod tests {
         assert_eq!(standing(&entry, 611), Standing::Void, "idle");
         assert_eq!(snapshot(Tick(20)).standing(&entry, Tick(19)), Standing::Live);
         assert_eq!(snapshot(Tick(20)).standing(&entry, Tick(20)), Standing::Void, "drained");
+        let fault = |entry: &Entry, deadline, now| snapshot(deadline).entry_fault(entry, Tick(now));
+        assert_eq!(fault(&entry, Tick::NEVER, 20), None);
+        assert_eq!(
+            fault(&Entry { generation: Generation(6), ..entry }, Tick::NEVER, 20),
+            Some(EntryFault::Voided)
+        );
+        assert_eq!(fault(&entry, Tick::NEVER, 611), Some(EntryFault::Idle));
+        assert_eq!(fault(&entry, Tick(20), 20), Some(EntryFault::Drained));
+        let stranger = Entry { backend: BackendHandle(1), ..entry };
+        assert_eq!(fault(&stranger, Tick::NEVER, 20), Some(EntryFault::NoBackend));
     }
 }

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use zerocopy::{FromZeros, KnownLayout};
 
+use crate::access_list::AccessListId;
 use crate::backend::BackendHandle;
 use crate::conntrack::{Census, WorkerCensus};
 use crate::forwarding_rule::RuleId;
@@ -51,6 +52,23 @@ impl Traffic {
     }
 }
 
+/// Packets that an access list has judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    /// Packets that it has admitted.
+    pub admitted: u64,
+    /// Packets that it has denied.
+    pub denied: u64,
+}
+
+impl Access {
+    /// Adds others.
+    pub fn add(&mut self, other: Self) {
+        self.admitted += other.admitted;
+        self.denied += other.denied;
+    }
+}
+
 /// Volume that one worker counts and others read.
 #[derive(Debug, FromZeros, KnownLayout)]
 #[repr(C)]
@@ -87,18 +105,21 @@ pub struct WorkerTrafficCounters {
     /// New connections: apart, as few packets begin one.
     begun_by_rule: WorkerCells<AtomicU64>,
     begun_by_backend: WorkerCells<AtomicU64>,
+    /// Packets that each access list has admitted, and those that it has denied.
+    access: WorkerCells<AtomicU64>,
     /// Entries of the conntrack table, which outlive the numbering.
     census: Arc<WorkerCensus>,
 }
 
 impl TrafficCounters {
-    /// Counters at zero for the workers of a census, for so many rules and backend handles.
-    pub fn new(census: &Census, rules: usize, backends: usize) -> Self {
+    /// Counters at zero for the workers of a census, for so many rules, backend handles and access lists.
+    pub fn new(census: &Census, rules: usize, backends: usize, access_lists: usize) -> Self {
         let worker = |census: &Arc<WorkerCensus>| WorkerTrafficCounters {
             rules: WorkerCells::new(rules),
             backends: WorkerCells::new(backends),
             begun_by_rule: WorkerCells::new(rules),
             begun_by_backend: WorkerCells::new(backends),
+            access: WorkerCells::new(2 * access_lists),
             census: Arc::clone(census),
         };
         Self { workers: census.workers().map(worker).collect() }
@@ -122,6 +143,18 @@ impl TrafficCounters {
         self.sum(|worker| {
             Some((worker.backends.used().get(index)?, worker.begun_by_backend.used().get(index)?))
         })
+    }
+
+    /// Packets that an access list has admitted and denied, over all workers.
+    pub fn access_list(&self, list: AccessListId) -> Access {
+        let mut sum = Access::default();
+        for worker in &self.workers {
+            let counter =
+                |index: usize| worker.access.used().get(index).map_or(0, |c| c.load(Ordering::Relaxed));
+            let index = 2 * usize::from(list.0);
+            sum.add(Access { admitted: counter(index), denied: counter(index + 1) });
+        }
+        sum
     }
 
     fn sum<'a>(
@@ -151,6 +184,15 @@ impl WorkerTrafficCounters {
         }
     }
 
+    /// Counts a packet that an access list has admitted or denied.
+    #[inline]
+    pub fn judge(&self, list: AccessListId, is_admitted: bool) {
+        if let Some(counter) = self.access.at(2 * u32::from(list.0) + u32::from(!is_admitted)) {
+            // Relaxed: as in `count`.
+            counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        }
+    }
+
     /// The worker's part of the census, which counts entries of the conntrack table.
     #[inline(always)]
     pub fn census(&self) -> &WorkerCensus {
@@ -158,12 +200,13 @@ impl WorkerTrafficCounters {
     }
 
     /// Addresses that the worker writes to.
-    pub fn addresses(&self) -> [Range<usize>; 4] {
+    pub fn addresses(&self) -> [Range<usize>; 5] {
         [
             self.rules.addresses(),
             self.backends.addresses(),
             self.begun_by_rule.addresses(),
             self.begun_by_backend.addresses(),
+            self.access.addresses(),
         ]
     }
 }
@@ -212,7 +255,7 @@ mod tests {
 
     #[test]
     fn workers_count_apart_and_are_read_together() {
-        let traffic_counters = TrafficCounters::new(&Census::new(2, 0), 3, 1);
+        let traffic_counters = TrafficCounters::new(&Census::new(2, 0), 3, 1, 2);
         for (worker, bytes) in [(0, 60), (1, 100), (1, 40)] {
             let tally = Tally::new(traffic_counters.worker(worker));
             tally.receive(RuleId(2), bytes);
@@ -223,11 +266,16 @@ mod tests {
         assert_eq!(traffic_counters.rule(RuleId(2)), all);
         assert_eq!(traffic_counters.backend(BackendHandle(0)), all);
         assert_eq!(traffic_counters.rule(RuleId(0)), Traffic::default());
+        for (worker, is_admitted) in [(0, true), (1, true), (1, false), (1, true)] {
+            traffic_counters.worker(worker).expect("there are two").judge(AccessListId(1), is_admitted);
+        }
+        assert_eq!(traffic_counters.access_list(AccessListId(1)), Access { admitted: 3, denied: 1 });
+        assert_eq!(traffic_counters.access_list(AccessListId(0)), Access::default());
     }
 
     #[test]
     fn what_has_no_place_is_nobodys() {
-        let traffic_counters = TrafficCounters::new(&Census::new(1, 0), 1, 1);
+        let traffic_counters = TrafficCounters::new(&Census::new(1, 0), 1, 1, 0);
         Tally::new(traffic_counters.worker(0)).send(BackendHandle(1), 60);
         assert!(traffic_counters.worker(1).is_none());
         traffic_counters.worker(0).expect("there is one").begin(RuleId(1), BackendHandle(1));
@@ -237,7 +285,7 @@ mod tests {
     #[test]
     fn no_line_is_written_by_two_workers() {
         for (rules, backends) in [(0, 0), (1, 1), (3, 5), (8, 8), (100, 1_000)] {
-            let traffic_counters = TrafficCounters::new(&Census::new(8, 0), rules, backends);
+            let traffic_counters = TrafficCounters::new(&Census::new(8, 0), rules, backends, rules);
             let mut lines = std::collections::HashMap::new();
             for (number, worker) in traffic_counters.workers.iter().enumerate() {
                 for range in worker.addresses() {

@@ -64,6 +64,8 @@ reasons! {
         MalformedIcmp = "malformed_icmp",
         /// No packet may come from the source address.
         MartianSource = "martian_source",
+        /// The access list of the packet's forwarding rule denies its source.
+        AccessDenied = "access_denied",
         /// A packet for a forwarding rule came in a broadcast or multicast frame.
         LinkLayerGroup = "link_layer_group",
         /// The TTL or hop limit ends here.

@@ -121,10 +121,15 @@ impl Trial {
                 if let Some(found) = found {
                     found.refresh(self.now, opens);
                     let expected = self.expected.get_mut(&key).expect("it was inserted");
+                    // A packet is confirmed by one of a later second; a SYN by none but another kind of packet.
+                    let is_later = self.now > expected.seen;
                     expected.seen = self.now;
-                    if expected.stage == Stage::Unconfirmed || expected.stage == Stage::HalfOpen && !opens {
-                        expected.stage = Stage::Established;
-                    }
+                    expected.stage = match expected.stage {
+                        Stage::HalfOpen if opens => Stage::HalfOpen,
+                        Stage::HalfOpen | Stage::Unconfirmed if is_later => Stage::Established,
+                        Stage::HalfOpen | Stage::Unconfirmed => Stage::Unconfirmed,
+                        other => other,
+                    };
                 }
             }
             Step::Close { key } => {

@@ -8,7 +8,7 @@ use guideway_dataplane::conntrack::{ConntrackTable, Sweeps};
 use guideway_dataplane::counters::Counters;
 use guideway_dataplane::egress::PortId;
 use guideway_dataplane::frame::Frame;
-use guideway_dataplane::pipeline::{Decision, Pipeline};
+use guideway_dataplane::pipeline::{Decision, Look, Pipeline};
 use guideway_dataplane::snapshot::Snapshot;
 use guideway_dataplane::time::Tick;
 use guideway_dataplane::traffic_counters::WorkerTrafficCounters;
@@ -70,6 +70,17 @@ impl BurstProcessor {
             self.pipeline.count_swept(swept);
         }
         snapshot.generation
+    }
+
+    /// Takes the newest snapshot, and finds the facts that a frame which came by a port would meet now, without deciding it.
+    pub fn look(&mut self, port: PortId, frame: &[u8], now: Tick) -> Look {
+        let snapshot = self.snapshots.repin();
+        self.pipeline.look(port, frame, now, snapshot, &self.table)
+    }
+
+    /// Looks the entry of a look's connection up again, after the packet was decided.
+    pub fn look_again(&self, look: &mut Look) {
+        look.take_again(&self.table);
     }
 
     /// Counters of the packets that this processor has decided.

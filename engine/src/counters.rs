@@ -97,7 +97,7 @@ pub struct Adoption {
 
 const PASS: usize = PassReason::ALL.len();
 const DROP: usize = DropReason::ALL.len();
-const WORDS: usize = 2 + PASS + DROP + 10 + 7 + 9;
+const WORDS: usize = 2 + PASS + DROP + 12 + 7 + 9;
 
 impl WorkerCounters {
     fn to_words(&self) -> [u64; WORDS] {
@@ -126,6 +126,8 @@ impl WorkerCounters {
             evicted_closed,
             evicted_unconfirmed,
             full,
+            limited,
+            protected,
             untracked,
         } = conntrack;
         let IoCounters {
@@ -151,6 +153,8 @@ impl WorkerCounters {
             evicted_closed,
             evicted_unconfirmed,
             full,
+            limited,
+            protected,
             untracked,
             exceeding_mtu,
             fragmented,
@@ -192,6 +196,8 @@ impl WorkerCounters {
             evicted_closed: next(),
             evicted_unconfirmed: next(),
             full: next(),
+            limited: next(),
+            protected: next(),
             untracked: next(),
         };
         pipeline.exceeding_mtu = next();

@@ -19,6 +19,7 @@ use guideway_dataplane::delivery::fragments::fragments;
 use guideway_dataplane::egress::PortId;
 use guideway_dataplane::frame::Frame;
 use guideway_dataplane::pipeline::{BURST, Decision};
+use guideway_dataplane::time::Tick;
 use guideway_dataplane::verdict::Verdict;
 
 use crate::burst_processor::BurstProcessor;
@@ -113,11 +114,14 @@ impl<Q: QueuePair> PollLoop<Q> {
         for index in 0..self.ports.len() {
             self.ports[index].rx_burst(&mut self.received);
             received += self.received.len();
-            let decisions = &mut self.decisions[..self.received.len()];
-            let generation = self.processor.poll(PortId(index as u8), &mut self.received, decisions, now);
+            let generation = if self.tap.is_on() {
+                self.poll_tapped(index, now)
+            } else {
+                let decisions = &mut self.decisions[..self.received.len()];
+                self.processor.poll(PortId(index as u8), &mut self.received, decisions, now)
+            };
             if generation != self.adopted {
                 self.adopted = generation;
-                self.tap.adopt(generation);
                 self.counters.adopt(Adoption { generation, at: self.clock.elapsed() });
             }
             if !self.received.is_empty() {
@@ -131,11 +135,36 @@ impl<Q: QueuePair> PollLoop<Q> {
         received
     }
 
+    /// Decides the burst that came in by the port with this index, and records frames of it. Before each frame whose way is to
+    /// be recorded, the burst is parted: what that frame meets is what those before it have left.
+    #[cold]
+    #[inline(never)]
+    fn poll_tapped(&mut self, index: usize, now: Tick) -> u64 {
+        let port = PortId(index as u8);
+        let Self { processor, tap, received, decisions, .. } = self;
+        let decisions = &mut decisions[..received.len()];
+        tap.take_in(received);
+        let mut first = 0;
+        loop {
+            if tap.looks_at(first) {
+                tap.note(first, processor.look(port, received[first].bytes(), now));
+            }
+            let end = (first + 1..received.len()).find(|next| tap.looks_at(*next)).unwrap_or(received.len());
+            let (frames, decisions) = (&mut received[first..end], &mut decisions[first..end]);
+            let generation = processor.poll(port, frames, decisions, now);
+            tap.revise(first, |look| processor.look_again(look));
+            tap.record(generation, port, first, frames, decisions);
+            if end == received.len() {
+                return generation;
+            }
+            first = end;
+        }
+    }
+
     /// Takes the frames of a decided burst, which came in by the port with this index, to where they belong.
     #[inline]
     fn hand_on(&mut self, index: usize) {
         let decisions = &self.decisions[..self.received.len()];
-        self.tap.record(PortId(index as u8), &self.received, decisions);
         let egress = decisions[0].egress;
         let leave_together = decisions.iter().all(|decision| leaves_whole_by(decision, egress));
         match self.ports.get_mut(usize::from(egress.0)) {

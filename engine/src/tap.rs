@@ -1,8 +1,8 @@
 //! Taps: copies of frames and of their decisions, from the workers to whoever captures.
 //!
 //! ```text
-//! control:  TapSwitch ── which verdicts ──→ every worker's WorkerTap
-//!           TapReader ←── two rings ────── WorkerTap::record, once a burst
+//! control:  TapSwitch ── which frames ──→ every worker's WorkerTap: take_in, once a burst, before it is decided
+//!           TapReader ←── two rings ───── WorkerTap::record, behind that
 //! ```
 //!
 //! While nobody captures, a worker pays one relaxed load per burst. While somebody does, it copies what is
@@ -10,81 +10,55 @@
 //! heads, all of one size, and the bytes that belong to them, one after the other. So a short frame costs a
 //! short copy. A frame that finds no slot is missed, and counted; the worker neither waits nor allocates.
 //!
+//! Delivery changes a frame where it lies. So whoever wants to see one as it was received has it copied before it is decided,
+//! if its headers agree with the filter; verdict, service and backend are known, and looked at, afterwards.
+//!
 //! The worker stamps what it records, since the control thread comes by too seldom to tell in which order
 //! workers saw their frames. It reads the clock once per burst that has such a frame: frames of a burst came
 //! together anyway, and without one the clock isn't read at all.
-//!
-//! The only words that are shared outside of the rings, the filter and the count of missed frames, carry
-//! nothing but themselves and have one writer each; so all access to them is relaxed.
 
 mod filter;
+mod flow_filter;
 mod frame;
+mod head;
+mod order;
+mod reader;
+mod worker;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crossbeam_utils::CachePadded;
-use guideway_dataplane::egress::PortId;
-use guideway_dataplane::frame::Frame;
-use guideway_dataplane::pipeline::Decision;
-use rtrb::{Consumer, Producer, RingBuffer};
+use guideway_dataplane::pipeline::BURST;
+use rtrb::RingBuffer;
 
 pub use filter::{TapFilter, UnknownVerdict};
-pub use frame::TappedFrame;
+pub use flow_filter::{FlowFilter, Numbers};
+pub use frame::{TappedBytes, TappedFrame};
+use head::Head;
+use order::SharedOrder;
+pub use order::TapOrder;
+pub use reader::TapReader;
+pub use worker::WorkerTap;
 
-/// Bytes that are recorded of a frame at most: all of one that carries 1,500 bytes behind two VLAN tags, with all
-/// outer headers that come on top.
+/// Bytes that are recorded of a frame at most, as received and as sent: all of one that carries 1,500 bytes behind two VLAN
+/// tags, with all outer headers that come on top.
 pub const SNAPLEN: usize = 1600;
 
-/// Bytes of a slot, which holds one frame of any length. The memory is touched when a frame is recorded, not before.
+/// Bytes of a slot, which holds one frame of any length, or two copies of a shorter one. The memory is touched when a frame is
+/// recorded, not before.
 pub const SLOT_BYTES: usize = SNAPLEN + size_of::<Head>();
 
-/// Tells the workers which verdicts to record: none at first.
+/// Tells the workers which frames to record: none at first.
 pub struct TapSwitch {
-    wanted: Arc<CachePadded<AtomicU64>>,
-}
-
-/// Worker's end of its tap: records frames.
-pub struct WorkerTap {
-    wanted: Arc<CachePadded<AtomicU64>>,
-    heads: Producer<Head>,
-    /// Bytes of the frames, without anything between them. Written before their head, which says how many there are.
-    bytes: Producer<u8>,
-    /// Generation of the snapshot that decided the next frames.
-    generation: u64,
-    /// Frames missed since the worker's start, which `missed_shown` shows to the reader.
-    missed: u64,
-    missed_shown: Arc<CachePadded<AtomicU64>>,
-    /// Clock of the records, in nanoseconds since the epoch.
-    clock: fn() -> u64,
-}
-
-/// Control thread's end of a worker's tap: reads the recorded frames.
-pub struct TapReader {
-    heads: Consumer<Head>,
-    bytes: Consumer<u8>,
-    missed: Arc<CachePadded<AtomicU64>>,
-    /// Bytes of the frame that was read last: in their ring they may lie in two pieces.
-    frame: Box<[u8; SNAPLEN]>,
-}
-
-/// Facts that are recorded of a frame beside its bytes.
-#[derive(Clone, Copy)]
-struct Head {
-    timestamp_nanos: u64,
-    generation: u64,
-    decision: Decision,
-    wire_len: u32,
-    recorded_len: u16,
-    came_by: PortId,
+    order: Arc<CachePadded<SharedOrder>>,
 }
 
 impl TapSwitch {
     /// Makes a switch that is off.
     pub fn new() -> Self {
-        Self { wanted: Arc::default() }
+        Self { order: Arc::default() }
     }
 
     /// Makes the tap of one more worker, which holds `slots` frames, at [`SLOT_BYTES`] each, until they are read.
@@ -96,23 +70,34 @@ impl TapSwitch {
             heads: heads_reader,
             bytes: bytes_reader,
             missed: Arc::clone(&missed_shown),
-            frame: Box::new([0; SNAPLEN]),
+            copies: Box::new([0; 2 * SNAPLEN]),
         };
-        let wanted = Arc::clone(&self.wanted);
-        let (generation, missed, clock) = (0, 0, nanos_since_epoch);
-        (WorkerTap { wanted, heads, bytes, generation, missed, missed_shown, clock }, reader)
+        let looked_at = if slots == 0 { 0 } else { BURST };
+        let worker = WorkerTap {
+            shared: Arc::clone(&self.order),
+            order: TapOrder::OFF,
+            taken: Vec::with_capacity(looked_at),
+            received: Vec::with_capacity(looked_at * SNAPLEN),
+            is_full: false,
+            heads,
+            bytes,
+            missed: 0,
+            missed_shown,
+            clock: nanos_since_epoch,
+        };
+        (worker, reader)
     }
 
-    /// Makes every worker record frames of these verdicts, and no others, from one of its next bursts on.
+    /// Makes every worker record frames of this order, and no others, from one of its next bursts on.
     ///
-    /// A frame of the filter before may therefore follow: readers ask [`TapFilter::contains`] of their own.
-    pub fn set(&mut self, filter: TapFilter) {
-        self.wanted.store(filter.to_bits(), Ordering::Relaxed);
+    /// A frame of the order before may therefore follow: readers ask [`TapOrder::wants`] of their own.
+    pub fn set(&mut self, order: impl Into<TapOrder>) {
+        self.order.set(&order.into());
     }
 
-    /// Verdicts that the workers are to record.
-    pub fn filter(&self) -> TapFilter {
-        TapFilter::from_bits(self.wanted.load(Ordering::Relaxed))
+    /// Order that the workers are to go by.
+    pub fn order(&self) -> TapOrder {
+        self.order.get()
     }
 }
 
@@ -120,100 +105,6 @@ impl WorkerTap {
     /// Makes a tap that never records anything.
     pub fn off() -> Self {
         TapSwitch::new().tap(0).0
-    }
-
-    /// Notes the generation of the snapshot that decides all later frames.
-    pub fn adopt(&mut self, generation: u64) {
-        self.generation = generation;
-    }
-
-    /// Records the frames of a burst whose verdicts the filter holds. The burst came in by `port`; `decisions` are
-    /// those of its frames.
-    #[inline]
-    pub fn record<F: Frame>(&mut self, port: PortId, frames: &[F], decisions: &[Decision]) {
-        let wanted = TapFilter::from_bits(self.wanted.load(Ordering::Relaxed));
-        if !wanted.is_empty() {
-            self.record_wanted(wanted, port, frames, decisions);
-        }
-    }
-
-    #[cold]
-    fn record_wanted<F: Frame>(
-        &mut self,
-        wanted: TapFilter,
-        came_by: PortId,
-        frames: &[F],
-        decisions: &[Decision],
-    ) {
-        let mut timestamp = None;
-        for (frame, decision) in frames.iter().zip(decisions) {
-            if wanted.contains(decision.verdict) {
-                let timestamp_nanos = *timestamp.get_or_insert_with(self.clock);
-                if !self.push(timestamp_nanos, came_by, decision, frame.bytes()) {
-                    self.missed += 1;
-                    self.missed_shown.store(self.missed, Ordering::Relaxed);
-                }
-            }
-        }
-    }
-
-    /// Copies a frame into the rings; false if they have no room.
-    fn push(&mut self, timestamp_nanos: u64, came_by: PortId, decision: &Decision, frame: &[u8]) -> bool {
-        let recorded = &frame[..frame.len().min(SNAPLEN)];
-        let head = Head {
-            timestamp_nanos,
-            generation: self.generation,
-            decision: *decision,
-            wire_len: frame.len() as u32,
-            recorded_len: recorded.len() as u16,
-            came_by,
-        };
-        let Ok(slot) = self.heads.write_chunk_uninit(1) else { return false };
-        // The bytes first: whoever sees the head sees them.
-        self.bytes.push_entire_slice(recorded).is_ok() && slot.fill_from_iter([head]) == 1
-    }
-}
-
-impl TapReader {
-    /// Takes the next frame that the worker has recorded.
-    ///
-    /// A worker may record as fast as this is called: whoever has other things to do reads no more at once
-    /// than were [`waiting`](Self::waiting).
-    pub fn read(&mut self) -> Option<TappedFrame<'_>> {
-        let head = *self.heads.peek().ok()?;
-        let recorded_len = usize::from(head.recorded_len);
-        let bytes = self.bytes.read_chunk(recorded_len).expect("the worker writes them before their head");
-        let (first, second) = bytes.as_slices();
-        self.frame[..first.len()].copy_from_slice(first);
-        self.frame[first.len()..recorded_len].copy_from_slice(second);
-        bytes.commit_all();
-        // The head last: where a slot is free, a frame's bytes have room too.
-        self.heads.pop().expect("it was there before its bytes were read");
-        Some(TappedFrame {
-            timestamp_nanos: head.timestamp_nanos,
-            generation: head.generation,
-            came_by: head.came_by,
-            decision: head.decision,
-            wire_len: head.wire_len,
-            bytes: &self.frame[..recorded_len],
-        })
-    }
-
-    /// Number of frames that can be read now.
-    pub fn waiting(&self) -> usize {
-        self.heads.slots()
-    }
-
-    /// Drops the frames that wait, which an earlier capture left.
-    pub fn discard(&mut self) {
-        for _ in 0..self.waiting() {
-            self.read();
-        }
-    }
-
-    /// Number of frames since the worker's start that the filter held and no slot was free for.
-    pub fn missed(&self) -> u64 {
-        self.missed.load(Ordering::Relaxed)
     }
 }
 
@@ -225,19 +116,7 @@ impl Default for TapSwitch {
 
 impl fmt::Debug for TapSwitch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("TapSwitch").field(&self.filter()).finish()
-    }
-}
-
-impl fmt::Debug for WorkerTap {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WorkerTap").field("missed", &self.missed).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for TapReader {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TapReader").field("waiting", &self.waiting()).finish_non_exhaustive()
+        f.debug_tuple("TapSwitch").field(&self.order()).finish()
     }
 }
 
@@ -250,8 +129,13 @@ fn nanos_since_epoch() -> u64 {
 mod tests {
     use std::cell::Cell;
 
-    use guideway_dataplane::pipeline::Tracking;
+    use guideway_dataplane::address::{Address, Prefix};
+    use guideway_dataplane::backend::BackendHandle;
+    use guideway_dataplane::egress::PortId;
+    use guideway_dataplane::forwarding_rule::{RuleId, ServiceId};
+    use guideway_dataplane::pipeline::{Decision, Tracking};
     use guideway_dataplane::verdict::{DropReason, PassReason, Verdict};
+    use pcap_fixtures::packet::Packet;
 
     use super::*;
     use crate::mbuf::Mbuf;
@@ -271,9 +155,9 @@ mod tests {
         READINGS.get()
     }
 
-    fn tap(filter: TapFilter, slots: usize) -> (TapSwitch, WorkerTap, TapReader) {
+    fn tap(order: impl Into<TapOrder>, slots: usize) -> (TapSwitch, WorkerTap, TapReader) {
         let mut switch = TapSwitch::new();
-        switch.set(filter);
+        switch.set(order);
         let (worker, reader) = switch.tap(slots);
         (switch, WorkerTap { clock: ticking, ..worker }, reader)
     }
@@ -286,10 +170,26 @@ mod tests {
         })
     }
 
+    /// Records frames of a burst that came in by a port, as a poll loop does.
+    fn record(worker: &mut WorkerTap, port: PortId, frames: &[Mbuf], decisions: &[Decision]) {
+        if worker.is_on() {
+            worker.take_in(frames);
+            worker.record(0, port, 0, frames, decisions);
+        }
+    }
+
+    /// Copies of a frame: as it was received, and as it is sent.
+    type Copies = [Option<Vec<u8>>; 2];
+
+    fn copies(frame: &TappedFrame<'_>) -> Copies {
+        [frame.received(), frame.sent()].map(|copy| copy.map(|copy| copy.bytes.to_vec()))
+    }
+
+    /// Reads what was recorded: of each frame the first copy that it has.
     fn read_all(reader: &mut TapReader) -> Vec<Vec<u8>> {
         let mut all = Vec::new();
         while let Some(frame) = reader.read() {
-            all.push(frame.bytes.to_vec());
+            all.extend(copies(&frame).into_iter().flatten().next());
         }
         all
     }
@@ -298,12 +198,12 @@ mod tests {
     fn a_tap_is_off_until_it_is_switched_on() {
         let (mut switch, mut worker, mut reader) = tap(TapFilter::NONE, 4);
         let burst = frames([b"frame"]);
-        worker.record(PortId(0), &burst, &[DROPPED]);
+        record(&mut worker, PortId(0), &burst, &[DROPPED]);
         assert_eq!((reader.waiting(), reader.missed()), (0, 0));
         switch.set(TapFilter::ALL);
-        worker.record(PortId(0), &burst, &[DROPPED]);
+        record(&mut worker, PortId(0), &burst, &[DROPPED]);
         switch.set(TapFilter::NONE);
-        worker.record(PortId(0), &burst, &[DROPPED]);
+        record(&mut worker, PortId(0), &burst, &[DROPPED]);
         assert_eq!((reader.waiting(), reader.missed()), (1, 0));
         assert_eq!(read_all(&mut reader), [b"frame"]);
     }
@@ -313,7 +213,7 @@ mod tests {
         let burst = frames([b"forwarded", b"passed", b"dropped"]);
         let recorded = |filter: TapFilter| {
             let (_switch, mut worker, mut reader) = tap(filter, 4);
-            worker.record(PortId(0), &burst, &[FORWARDED, PASSED, DROPPED]);
+            record(&mut worker, PortId(0), &burst, &[FORWARDED, PASSED, DROPPED]);
             assert_eq!(reader.missed(), 0);
             read_all(&mut reader)
         };
@@ -329,10 +229,11 @@ mod tests {
     fn a_frame_comes_with_its_port_and_what_was_decided() {
         let (_switch, mut worker, mut reader) = tap(TapFilter::ALL, 4);
         let decisions = [FORWARDED, PASSED, DROPPED];
-        worker.record(PortId(2), &frames([b"f", b"pa", b"dro"]), &decisions);
+        record(&mut worker, PortId(2), &frames([b"f", b"pa", b"dro"]), &decisions);
         for (decision, wire_len) in decisions.into_iter().zip(1..) {
             let frame = reader.read().unwrap();
-            assert_eq!((frame.decision, frame.came_by, frame.wire_len), (decision, PortId(2), wire_len));
+            let copy = frame.received().or(frame.sent()).expect("a copy");
+            assert_eq!((*frame.decision(), frame.came_by(), copy.wire_len), (decision, PortId(2), wire_len));
         }
     }
 
@@ -340,10 +241,11 @@ mod tests {
     fn a_frame_comes_with_the_generation_that_it_was_decided_by() {
         let (_switch, mut worker, mut reader) = tap(TapFilter::ALL, 4);
         for generation in [7, 8] {
-            worker.adopt(generation);
-            worker.record(PortId(0), &frames([b"frame"]), &[DROPPED]);
+            let burst = frames([b"frame"]);
+            worker.take_in(&burst);
+            worker.record(generation, PortId(0), 0, &burst, &[DROPPED]);
         }
-        let generations = [(); 2].map(|()| reader.read().unwrap().generation);
+        let generations = [(); 2].map(|()| reader.read().unwrap().generation());
         assert_eq!(generations, [7, 8]);
     }
 
@@ -354,11 +256,11 @@ mod tests {
         let burst = frames([&bytes, &bytes[1..SNAPLEN], &[]]);
         // Three times over, so that frames lie across the end of their ring.
         for _ in 0..3 {
-            worker.record(PortId(0), &burst, &[DROPPED; 3]);
+            record(&mut worker, PortId(0), &burst, &[DROPPED; 3]);
             let recorded = [(9000, &bytes[..SNAPLEN]), (SNAPLEN as u32 - 1, &bytes[1..SNAPLEN]), (0, &[])];
             for (wire_len, bytes) in recorded {
-                let frame = reader.read().unwrap();
-                assert_eq!((frame.wire_len, frame.bytes), (wire_len, bytes));
+                let copy = reader.read().unwrap().received().unwrap();
+                assert_eq!((copy.wire_len, copy.bytes), (wire_len, bytes));
             }
         }
         assert_eq!((reader.waiting(), reader.missed()), (0, 0));
@@ -368,11 +270,11 @@ mod tests {
     fn what_finds_no_slot_is_missed_and_counted() {
         let (_switch, mut worker, mut reader) = tap(TapFilter::DROP, 2);
         let burst = frames([b"first", b"passed", b"second", b"third", b"fourth"]);
-        worker.record(PortId(0), &burst, &[DROPPED, PASSED, DROPPED, DROPPED, DROPPED]);
+        record(&mut worker, PortId(0), &burst, &[DROPPED, PASSED, DROPPED, DROPPED, DROPPED]);
         assert_eq!(reader.missed(), 2);
         let kept: [&[u8]; 2] = [b"first", b"second"];
         assert_eq!(read_all(&mut reader), kept);
-        worker.record(PortId(0), &burst[3..], &[DROPPED; 2]);
+        record(&mut worker, PortId(0), &burst[3..], &[DROPPED; 2]);
         assert_eq!((reader.waiting(), reader.missed()), (2, 2));
     }
 
@@ -380,11 +282,11 @@ mod tests {
     fn every_slot_has_room_for_the_longest_frame() {
         let (_switch, mut worker, mut reader) = tap(TapFilter::ALL, 3);
         let burst = frames([&[1; 1], &[2; SNAPLEN], &[3; SNAPLEN], &[4; SNAPLEN]]);
-        worker.record(PortId(0), &burst, &[DROPPED; 4]);
+        record(&mut worker, PortId(0), &burst, &[DROPPED; 4]);
         assert_eq!((reader.waiting(), reader.missed()), (3, 1));
         for _ in 0..10 {
             reader.read().unwrap();
-            worker.record(PortId(0), &burst[3..], &[DROPPED]);
+            record(&mut worker, PortId(0), &burst[3..], &[DROPPED]);
             assert_eq!((reader.waiting(), reader.missed()), (3, 1));
         }
     }
@@ -394,13 +296,13 @@ mod tests {
         let (_switch, mut worker, mut reader) = tap(TapFilter::DROP, 8);
         let burst = frames([b"1", b"2", b"3"]);
         let before = READINGS.get();
-        worker.record(PortId(0), &burst, &[FORWARDED, PASSED, PASSED]);
-        worker.record(PortId(0), &burst[..0], &[]);
+        record(&mut worker, PortId(0), &burst, &[FORWARDED, PASSED, PASSED]);
+        record(&mut worker, PortId(0), &burst[..0], &[]);
         assert_eq!(READINGS.get(), before);
-        worker.record(PortId(0), &burst, &[DROPPED, FORWARDED, DROPPED]);
-        worker.record(PortId(0), &burst, &[FORWARDED, FORWARDED, DROPPED]);
+        record(&mut worker, PortId(0), &burst, &[DROPPED, FORWARDED, DROPPED]);
+        record(&mut worker, PortId(0), &burst, &[FORWARDED, FORWARDED, DROPPED]);
         let stamps: Vec<_> =
-            std::iter::from_fn(|| reader.read().map(|frame| frame.timestamp_nanos - before)).collect();
+            std::iter::from_fn(|| reader.read().map(|frame| frame.timestamp_nanos() - before)).collect();
         assert_eq!(stamps, [1, 1, 2]);
     }
 
@@ -413,9 +315,9 @@ mod tests {
     #[test]
     fn discarding_leaves_what_comes_after() {
         let (_switch, mut worker, mut reader) = tap(TapFilter::ALL, 2);
-        worker.record(PortId(0), &frames([b"old", b"older"]), &[DROPPED; 2]);
+        record(&mut worker, PortId(0), &frames([b"old", b"older"]), &[DROPPED; 2]);
         reader.discard();
-        worker.record(PortId(0), &frames([b"new"]), &[DROPPED]);
+        record(&mut worker, PortId(0), &frames([b"new"]), &[DROPPED]);
         assert_eq!(read_all(&mut reader), [b"new"]);
     }
 
@@ -423,9 +325,9 @@ mod tests {
     fn a_worker_whose_reader_is_gone_goes_on() {
         let (_switch, mut worker, reader) = tap(TapFilter::ALL, 1);
         drop(reader);
-        worker.record(PortId(0), &frames([b"1", b"2"]), &[DROPPED; 2]);
+        record(&mut worker, PortId(0), &frames([b"1", b"2"]), &[DROPPED; 2]);
         assert_eq!(worker.missed, 1);
-        WorkerTap::off().record(PortId(0), &frames([b"1"]), &[DROPPED]);
+        assert!(!WorkerTap::off().is_on());
     }
 
     #[test]
@@ -433,10 +335,91 @@ mod tests {
         let mut switch = TapSwitch::new();
         let mut taps = [switch.tap(1), switch.tap(1)];
         switch.set(TapFilter::PASS);
-        assert_eq!(switch.filter(), TapFilter::PASS);
+        assert_eq!(switch.order(), TapOrder::from(TapFilter::PASS));
         for (worker, reader) in &mut taps {
-            worker.record(PortId(0), &frames([b"passed"]), &[PASSED]);
+            record(worker, PortId(0), &frames([b"passed"]), &[PASSED]);
             assert_eq!(reader.waiting(), 1);
         }
+    }
+
+    /// A forwarded frame as it came in, and as delivery leaves it.
+    fn forwarded(worker: &mut WorkerTap, came: &[u8], leaves: &[u8]) {
+        let came = frames([came]);
+        worker.take_in(&came);
+        worker.record(0, PortId(0), 0, &frames([leaves]), &[FORWARDED]);
+    }
+
+    #[test]
+    fn a_forwarded_frame_is_recorded_as_received_and_as_sent_where_the_order_asks_for_it() {
+        let (came, leaves) = (b"came".to_vec(), b"outer came".to_vec());
+        let rows = [
+            (true, false, [Some(came.clone()), None]),
+            (false, true, [None, Some(leaves.clone())]),
+            (true, true, [Some(came), Some(leaves)]),
+        ];
+        for (received, sent, expected) in rows {
+            let order = TapOrder { received, sent, ..TapOrder::from(TapFilter::ALL) };
+            let (_switch, mut worker, mut reader) = tap(order, 4);
+            forwarded(&mut worker, b"came", b"outer came");
+            let frame = reader.read().unwrap();
+            assert_eq!((copies(&frame), frame.leaves_by()), (expected, Some(PortId(7))));
+        }
+    }
+
+    #[test]
+    fn an_answered_frame_has_both_copies_and_a_dropped_one_is_as_it_came() {
+        let order = TapOrder { received: true, ..TapOrder::from(TapFilter::ALL) };
+        let (_switch, mut worker, mut reader) = tap(order, 4);
+        let answered = Decision { answered: true, ..DROPPED };
+        worker.take_in(&frames([b"too long", b"expired"]));
+        worker.record(0, PortId(2), 0, &frames([b"ICMP", b"expired"]), &[answered, DROPPED]);
+        let frame = reader.read().unwrap();
+        let both = [Some(b"too long".to_vec()), Some(b"ICMP".to_vec())];
+        assert_eq!((copies(&frame), frame.leaves_by()), (both, Some(PortId(2))));
+        let frame = reader.read().unwrap();
+        assert_eq!((copies(&frame), frame.leaves_by()), ([Some(b"expired".to_vec()), None], None));
+    }
+
+    #[test]
+    fn frames_of_another_flow_service_or_backend_are_not_recorded() {
+        let packet = |client: &str| Packet::between(client, "203.0.113.10").udp(1025, 53).build();
+        let (mine, other) = (packet("198.51.100.7"), packet("198.51.100.8"));
+        let client = Prefix::from(Address::v4([198, 51, 100, 7]));
+        let of = |service, backend| Decision {
+            rule: Some((RuleId(0), ServiceId(service))),
+            backend: Some(BackendHandle(backend)),
+            ..FORWARDED
+        };
+        let numbers = Numbers { service: Some(ServiceId(1)), backend: Some(BackendHandle(2)), since: 0 };
+        let flows = FlowFilter { client: Some(client), numbers, ..FlowFilter::default() };
+        let order = TapOrder { flows, received: true, ..TapOrder::from(TapFilter::FORWARD) };
+        let (_switch, mut worker, mut reader) = tap(order, 8);
+        let burst = frames([&other, &mine, &mine, &mine, &other]);
+        worker.take_in(&burst);
+        let decisions = [of(1, 2), of(1, 3), of(1, 2), of(0, 2), of(1, 2)];
+        // In pieces, as a burst is decided whose ways are recorded.
+        worker.record(7, PortId(0), 0, &burst[..2], &decisions[..2]);
+        worker.record(7, PortId(0), 2, &burst[2..], &decisions[2..]);
+        assert_eq!(reader.waiting(), 1);
+        let frame = reader.read().unwrap();
+        assert_eq!(frame.received().unwrap().bytes, mine);
+        assert_eq!(frame.flow().map(|flow| flow.src), Some(Address::v4([198, 51, 100, 7])));
+        assert!(order.wants(frame.flow(), frame.decision(), frame.generation()));
+        assert_eq!(reader.missed(), 0);
+    }
+
+    #[test]
+    fn a_frame_whose_copies_have_no_room_together_is_missed_whole() {
+        let order = TapOrder { received: true, ..TapOrder::from(TapFilter::ALL) };
+        let (_switch, mut worker, mut reader) = tap(order, 2);
+        for _ in 0..2 {
+            forwarded(&mut worker, &[1; SNAPLEN], &[2; SNAPLEN]);
+        }
+        assert_eq!((reader.waiting(), reader.missed()), (1, 1));
+        let both = [Some(vec![1; SNAPLEN]), Some(vec![2; SNAPLEN])];
+        assert_eq!(reader.read().map(|frame| copies(&frame)), Some(both));
+        forwarded(&mut worker, &[3; 9], &[4; 9]);
+        let both = [Some(vec![3; 9]), Some(vec![4; 9])];
+        assert_eq!(reader.read().map(|frame| copies(&frame)), Some(both));
     }
 }

@@ -354,7 +354,8 @@ fn a_capture_cut_anywhere_delivers_its_whole_records_and_says_so() {
         error_of(&[order.pcap_header(0xa1b2_c3d4, 1), order.pcap_record(1, 0, b"", 0), vec![1]].concat());
     assert_eq!(
         error.to_string(),
-        "the capture ends in the middle of record 2, which starts at byte 40; the 1 before it are whole"
+        "the capture ends in the middle of record 2, which starts at byte 40; the 1 before it are whole: \
+         let the capturing tool end by itself (Ctrl-C, no kill -9), or go on with them"
     );
     assert_eq!(error.records(), 1);
 }

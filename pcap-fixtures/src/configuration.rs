@@ -25,6 +25,8 @@ pub struct Configuration {
     /// Networks, each a VLAN; none where there is one network, which needs no word.
     networks: Vec<Network>,
     services: Vec<Service>,
+    /// Access lists, each as the lines of its table.
+    access_lists: Vec<String>,
     routes: Vec<String>,
 }
 
@@ -120,6 +122,12 @@ impl Configuration {
     fn service(mut self, name: &'static str, scheme: &'static str, lines: &'static str) -> Self {
         let network = self.networks.last().map(|network| network.name).filter(|_| self.networks.len() > 1);
         self.services.push(Service { name, network, scheme, lines, rules: Vec::new(), groups: Vec::new() });
+        self
+    }
+
+    /// Adds an access list with lines of its table.
+    pub fn access_list(mut self, name: &str, lines: &str) -> Self {
+        self.access_lists.push(format!("name = '{name}'\n{lines}\n"));
         self
     }
 
@@ -220,6 +228,9 @@ impl Configuration {
         text.push_str("\n[conntrack]\nmax_entries = 1024\n");
         for service in &self.services {
             service.write(&mut text);
+        }
+        for list in &self.access_lists {
+            let _ = write!(text, "\n[[access_list]]\n{list}");
         }
         for route in &self.routes {
             let _ = write!(text, "\n[[route]]\n{route}");

@@ -1,5 +1,6 @@
 //! Lists all fixtures, a file for each family of claims.
 
+mod access_lists;
 mod affinity;
 mod delivery;
 mod draining;
@@ -31,6 +32,7 @@ pub fn fixtures() -> Vec<Fixture> {
         rules::fixtures(),
         prefixes::fixtures(),
         routes::fixtures(),
+        access_lists::fixtures(),
         affinity::fixtures(),
         subsets::fixtures(),
         tracking::fixtures(),

@@ -53,6 +53,20 @@ impl Choices {
         self.known.insert(Arc::clone(&choice.ingredients), choice.clone());
         choice
     }
+
+    /// Number of choices that are known.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Takes in choices that were made elsewhere; they are kept until they have had a chance to be used.
+    pub(crate) fn adopt(&mut self, others: Self) {
+        for (ingredients, choice) in others.known {
+            self.known.entry(ingredients).or_insert(choice);
+        }
+        self.full_at = self.full_at.max(2 * self.known.len());
+    }
 }
 
 impl Choice {

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use guideway_dataplane::access_list::{AccessList, AccessListId};
 use guideway_dataplane::address::{Address, Prefix};
 use guideway_dataplane::affinity::{AffinityPolicy, LoadBalancingScheme, ServiceKey};
 use guideway_dataplane::backend::BackendHandle;
@@ -28,7 +29,7 @@ use ipnet::IpNet;
 use crate::backend_handles::identity;
 use crate::choices::{Choice, Choices, Ingredients};
 use crate::config::{
-    BackendService, Config, ForwardingRule as ConfiguredRule, Network, Ports,
+    AccessList as ConfiguredList, BackendService, Config, ForwardingRule as ConfiguredRule, Network, Ports,
     RuleProtocol as ConfiguredProtocol,
 };
 use crate::egress_lookup::EgressLookup;
@@ -42,6 +43,8 @@ pub(crate) struct Compiler {
     /// By name of the service: its lookup table, and the ingredients that the table was made of.
     tables: BTreeMap<String, (Arc<Ingredients>, Arc<Eligible>)>,
     choices: Choices,
+    /// By [`AccessListId`], each with what it was made of.
+    access_lists: Vec<(ConfiguredList, AccessList)>,
     /// By [`ServiceId`].
     services: Vec<CompiledService>,
     /// By [`BackendHandle`].
@@ -103,7 +106,33 @@ impl Compiler {
         }
     }
 
-    /// Snapshot of the configuration that was set last and of `services`, which have that configuration too.
+    /// Services that have changed since the last snapshot; [`None`] where everything has.
+    pub(crate) fn stale_services(&self) -> Option<impl Iterator<Item = &str>> {
+        match &self.stale {
+            Stale::Everything => None,
+            Stale::Parts { services, .. } => Some(services.iter().map(String::as_str)),
+        }
+    }
+
+    /// True if a service has changed since the last snapshot.
+    pub(crate) fn is_service_stale(&self, name: &str) -> bool {
+        match &self.stale {
+            Stale::Everything => true,
+            Stale::Parts { services, .. } => services.contains(name),
+        }
+    }
+
+    /// True if the egress of backends may have changed since the last snapshot.
+    pub(crate) fn is_egress_stale(&self) -> bool {
+        match self.stale {
+            Stale::Everything => true,
+            Stale::Parts { egress, .. } => egress,
+        }
+    }
+
+    /// Snapshot of the configuration that was set last and of `services`, which have that configuration too. Services that have
+    /// changed and that are not `wanted` stay as they were, and stale.
+    #[expect(clippy::too_many_arguments, reason = "parts of one owner, and nobody else calls it")]
     pub(crate) fn compile(
         &mut self,
         generation: u64,
@@ -112,6 +141,7 @@ impl Compiler {
         services: &Services,
         egress_lookup: &impl EgressLookup,
         traffic_counters: &Arc<TrafficCounters>,
+        wanted: impl Fn(&str) -> bool,
     ) -> Snapshot {
         let seed = Seed::new(config.fleet.seed);
         match std::mem::take(&mut self.stale) {
@@ -127,8 +157,12 @@ impl Compiler {
                     self.services.iter().map(|compiled| (compiled.service.key, compiled.service.policy));
                 let treated: Vec<_> = treated.collect();
                 self.networks = Networks::new(networks(config, &treated), ingress.clone());
+                self.compile_access_lists(config);
             }
             Stale::Parts { services: stale, egress } => {
+                let (stale, left) = stale.into_iter().partition(|service| wanted(service));
+                self.stale = Stale::Parts { services: left, egress: false };
+                let stale: BTreeSet<String> = stale;
                 for (id, service) in config.services.iter().enumerate() {
                     if !stale.contains(&service.name) {
                         continue;
@@ -150,8 +184,26 @@ impl Compiler {
             services: self.services.iter().map(|compiled| compiled.service.clone()).collect(),
             backends: self.backends.clone(),
             seed,
+            access_lists: self.access_lists.iter().map(|(_, list)| list.clone()).collect(),
+            admission: config.conntrack.admission,
             traffic_counters: Arc::clone(traffic_counters),
         }
+    }
+
+    /// Choices that were made for snapshots.
+    pub(crate) fn into_choices(self) -> Choices {
+        self.choices
+    }
+
+    /// Number of choices that are known.
+    #[cfg(test)]
+    pub(crate) fn choices_made(&self) -> usize {
+        self.choices.len()
+    }
+
+    /// Takes in choices that another compiler has made.
+    pub(crate) fn adopt(&mut self, choices: Choices) {
+        self.choices.adopt(choices);
     }
 
     /// Lookup tables of the last snapshot, by service.
@@ -159,6 +211,19 @@ impl Compiler {
         self.tables
             .iter()
             .map(|(service, (ingredients, eligible))| NamedTable::new(service, ingredients, eligible))
+    }
+
+    /// Makes the access lists that have changed, and takes over the others.
+    fn compile_access_lists(&mut self, config: &Config) {
+        let made = |list: &ConfiguredList| {
+            let known = self.access_lists.iter().find(|(known, _)| known == list);
+            let make = || {
+                let entries = list.entries.iter().map(|(net, admits)| (prefix(*net), *admits));
+                AccessList::new(entries, list.admits_others)
+            };
+            (list.clone(), known.map_or_else(make, |(_, list)| list.clone()))
+        };
+        self.access_lists = config.access_lists.iter().map(made).collect();
     }
 
     fn compile_service(
@@ -311,6 +376,7 @@ fn forwarding_rule(rule: &ConfiguredRule) -> ForwardingRule {
         },
         source_ranges: rule.source_ranges.iter().copied().map(prefix).collect(),
         region_only: rule.scheme == LoadBalancingScheme::Internal && !rule.allow_global_access,
+        access_list: rule.access_list.map(|index| AccessListId(index as u16)),
         service: ServiceId(rule.service as u16),
     }
 }

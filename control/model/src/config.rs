@@ -18,11 +18,13 @@
 //! Each may import what stands left of it or below it, and nothing that stands right of it. Among the nouns, a service
 //! may look at its groups, and a rule at its service, never the other way round.
 
+mod access_list;
 mod admin;
 mod announcement;
 mod backend_group;
 mod backend_service;
 mod checks;
+mod endpoints_dns;
 mod endpoints_file;
 mod engine;
 mod forwarding_rule;
@@ -34,6 +36,7 @@ mod limits;
 mod link;
 mod mention;
 mod names;
+mod nesting;
 mod network;
 mod port;
 mod report;
@@ -53,10 +56,12 @@ use written::field::{Field, Table, elements};
 use written::file::ConfigFile;
 use written::lengths;
 
-pub use admin::{Admin, Metrics};
+pub use access_list::AccessList;
+pub use admin::{AccessToken, Admin, Metrics};
 pub use announcement::{Announcement, AnnouncementPolicy, Hook};
 pub use backend_group::{BackendGroup, Endpoint};
 pub use backend_service::{BackendService, FailoverPolicy};
+pub use endpoints_dns::DnsQuestion;
 pub use endpoints_file::fault_of_endpoints;
 pub use engine::Engine;
 pub use forwarding_rule::{ForwardingRule, Ports};
@@ -64,7 +69,7 @@ pub use group_member::GroupMember;
 pub use health_check::{DnsQuery, Exchange, HealthCheck, HttpRequest, Probe, Transport};
 pub use limits::{
     MAX_ENDPOINTS_FILE_BYTES, MAX_FILE_BYTES, MAX_IDLE_TIMEOUT_SEC, MAX_INCLUDED_FILES, MAX_SEED_FILE_BYTES,
-    MAX_WEIGHT, MAX_WORKERS,
+    MAX_TOKEN_FILE_BYTES, MAX_WEIGHT, MAX_WORKERS,
 };
 pub use mention::Mentions;
 pub use network::{Conntrack, Fleet, MacAddress, Network};
@@ -74,8 +79,11 @@ pub use route::Route;
 pub use schema::schema;
 pub use secret::mask_secrets;
 pub use source::{FileKind, Include, IncludedFile, NamedFile, Remark, Source, Sources};
-pub use written::choice::{DnsRcode, DnsType, NeighborReplies, ProxyHeader, RuleProtocol, ServiceProtocol};
+pub use written::choice::{
+    DnsRcode, DnsType, EndpointsRecord, NeighborReplies, ProxyHeader, RuleProtocol, ServiceProtocol,
+};
 pub use written::google_key::{is_of_google_alone, snake_case};
+pub use written::group_name::UserGroup;
 pub use written::vip_range::{UnreadableVip, VipRange};
 
 /// A commented configuration with every table.
@@ -109,6 +117,8 @@ pub struct Config {
     pub groups: Vec<BackendGroup>,
     /// Health checks, in the order of the file.
     pub health_checks: Vec<HealthCheck>,
+    /// Access lists, in the order of the file.
+    pub access_lists: Vec<AccessList>,
     /// Routes, in the order of the file.
     pub routes: Vec<Route>,
     /// Announcements, in the order of the file.
@@ -196,11 +206,13 @@ impl Config {
         let health_checks = each(&file.health_check, |check| HealthCheck::parse(check, report));
         let services = each(&file.backend_service, |service| BackendService::parse(service, &scope, report));
         let rules = each(&file.forwarding_rule, |rule| ForwardingRule::parse(rule, &scope, report));
+        let access_lists = each(&file.access_list, |list| AccessList::parse(list, report));
         let routes = each(&file.route, |route| Route::parse(route, &scope, report));
         let announcements =
             each(&file.announcement, |announcement| Announcement::parse(announcement, &scope, report));
 
         let fleet = Fleet::parse(&file.fleet, sources, &mut remarks, report);
+        let metrics = Metrics::parse(&file.metrics, sources, &mut remarks, report);
 
         checks::check(&scope, &rules, &announcements, report);
 
@@ -208,7 +220,7 @@ impl Config {
             engine: engine?,
             ports: all(ports)?,
             admin: Admin::parse(&file.admin)?,
-            metrics: Metrics::parse(&file.metrics)?,
+            metrics: metrics?,
             networks: all(networks)?.into_iter().map(Arc::new).collect(),
             fleet: fleet?,
             conntrack: Conntrack::parse(&file.conntrack)?,
@@ -216,6 +228,7 @@ impl Config {
             services: all(services)?,
             groups: all(groups)?,
             health_checks: all(health_checks)?,
+            access_lists: all(access_lists)?,
             routes: all(routes)?,
             announcements: all(announcements)?,
             remarks,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
-use crate::config::{Announcement, BackendGroup, BackendService, Config, Endpoint, Network};
+use crate::config::{Announcement, BackendGroup, BackendService, Config, Endpoint, ForwardingRule, Network};
 use crate::network_numbers;
 use crate::port_succession;
 
@@ -48,30 +48,45 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
     changes.of_ports(old, new);
     changes.needs_restart("[admin]", old.admin == new.admin);
     changes.needs_restart("[metrics]", old.metrics == new.metrics);
-    changes.needs_restart("[conntrack]", old.conntrack == new.conntrack);
+    changes.needs_restart("[conntrack]", old.conntrack.max_entries == new.conntrack.max_entries);
+    if old.conntrack.admission != new.conntrack.admission {
+        changes.add(ChangeKind::Changed, "conntrack: admission of new connections".to_owned());
+    }
     changes.of_networks(old, new);
     changes.of_new_ports(old, new);
     if old.fleet != new.fleet {
         changes.add(ChangeKind::Changed, "fleet seed: new connections go elsewhere".to_owned());
     }
-    let service_of = |config: &Config, index: usize| config.services[index].name.clone();
+    let names_of = |config: &Config, rule: &ForwardingRule| {
+        let list = rule.access_list.map(|index| config.access_lists[index].name.clone());
+        (config.services[rule.service].name.clone(), list)
+    };
     changes.of_nouns(
         "forwarding rule",
-        old.rules.iter().map(|rule| (&*rule.name, (rule, service_of(old, rule.service)))),
-        new.rules.iter().map(|rule| (&*rule.name, (rule, service_of(new, rule.service)))),
+        old.rules.iter().map(|rule| (&*rule.name, (rule, names_of(old, rule)))),
+        new.rules.iter().map(|rule| (&*rule.name, (rule, names_of(new, rule)))),
         |(old, was), (new, is)| {
             let mut same = (*old).clone();
-            (same.service, same.network) = (new.service, new.network);
+            (same.service, same.network, same.access_list) = (new.service, new.network, new.access_list);
             same == **new && was == is
         },
     );
+    changes.of_nouns(
+        "access list",
+        old.access_lists.iter().map(|list| (&*list.name, list)),
+        new.access_lists.iter().map(|list| (&*list.name, list)),
+        |old, new| old == new,
+    );
     let check_of =
         |config: &Config, service: &BackendService| config.health_checks[service.health_check].name.clone();
-    changes.of_nouns(
+    changes.of_described_nouns(
         "backend service",
         old.services.iter().map(|service| (&*service.name, (service, check_of(old, service)))),
         new.services.iter().map(|service| (&*service.name, (service, check_of(new, service)))),
-        |(old, checked), (new, checks)| same_settings(old, new) && checked == checks,
+        |(old, checked), (new, checks)| {
+            let is_same = same_settings(old, new) && checked == checks;
+            (!is_same).then(|| service_differences((old, checked), (new, checks)))
+        },
     );
     let before: HashMap<&str, &BackendService> =
         old.services.iter().map(|service| (&*service.name, service)).collect();
@@ -128,6 +143,22 @@ fn same_settings(old: &BackendService, new: &BackendService) -> bool {
     same == *new
 }
 
+/// Settings in which two services differ, with the old value and the new one.
+fn service_differences(
+    (old, checked): (&BackendService, &String),
+    (new, checks): (&BackendService, &String),
+) -> String {
+    let pairs = old.settings().into_iter().zip(new.settings());
+    let mut differences: Vec<String> = pairs
+        .filter(|((_, before), (_, now))| before != now)
+        .map(|((key, before), (_, now))| format!("{key} {before} to {now}"))
+        .collect();
+    if checked != checks {
+        differences.push(format!("health check {checked} to {checks}"));
+    }
+    differences.join(", ")
+}
+
 /// Settings of a backend that a reload may change: endpoint, group, and true for a failover group.
 type Backend<'c> = (&'c Endpoint, &'c BackendGroup, bool);
 
@@ -167,6 +198,17 @@ impl Changes {
         new: impl Iterator<Item = (&'c str, T)>,
         same: impl Fn(&T, &T) -> bool,
     ) {
+        self.of_described_nouns(noun, old, new, |old, new| (!same(old, new)).then(String::new));
+    }
+
+    /// Adds the changes of the nouns of one kind, which are known by name, with the differences of those that have changed.
+    fn of_described_nouns<'c, T>(
+        &mut self,
+        noun: &str,
+        old: impl Iterator<Item = (&'c str, T)>,
+        new: impl Iterator<Item = (&'c str, T)>,
+        differences: impl Fn(&T, &T) -> Option<String>,
+    ) {
         let (old, new): (BTreeMap<_, _>, BTreeMap<_, _>) = (old.collect(), new.collect());
         for name in old.keys().filter(|name| !new.contains_key(*name)) {
             self.add(ChangeKind::Removed, format!("{noun} {name}"));
@@ -174,10 +216,11 @@ impl Changes {
         for (name, noun_now) in &new {
             match old.get(name) {
                 None => self.add(ChangeKind::Added, format!("{noun} {name}")),
-                Some(before) if !same(before, noun_now) => {
-                    self.add(ChangeKind::Changed, format!("{noun} {name}"));
-                }
-                Some(_) => {}
+                Some(before) => match differences(before, noun_now) {
+                    None => {}
+                    Some(what) if what.is_empty() => self.add(ChangeKind::Changed, format!("{noun} {name}")),
+                    Some(what) => self.add(ChangeKind::Changed, format!("{noun} {name}: {what}")),
+                },
             }
         }
     }
@@ -330,6 +373,36 @@ mod tests {
         let order = "~ order or names of tables: nothing that packets meet";
         assert_eq!(shown(&[blue, red], &[red, blue]), [order]);
         assert_eq!(shown(&[red, blue], &[("green", 1_500), red]), ["- network blue", "+ network green"]);
+    }
+
+    #[test]
+    fn access_lists_are_told_and_the_rules_that_change_theirs() {
+        let config = |lists: &[(&str, &str)], named: &str| {
+            let list = |(name, denied): &(&str, &str)| {
+                format!(
+                    "[[access_list]]\nname = \"{name}\"\ndefault_action = \"ALLOW\"\ndeny = [\"{denied}\"]\n"
+                )
+            };
+            let text = lists.iter().map(list).collect::<String>();
+            let rule = format!(
+                "[[forwarding_rule]]\nname = \"rule\"\nip_address = \"203.0.113.10\"\nports = [80]\n\
+                 backend_service = \"svc\"\n{named}[[backend_service]]\nname = \"svc\"\nhealth_checks = [\"hc\"]\n\
+                 backends = [{{ group = \"g\" }}]\n[[health_check]]\nname = \"hc\"\ntype = \"TCP\"\nport = 80\n\
+                 [[backend_group]]\nname = \"g\"\nendpoints = []\n"
+            );
+            Config::parse("test", &(text + &rule)).unwrap_or_else(|errors| panic!("{errors}"))
+        };
+        let shown = |old: &Config, new: &Config| -> Vec<String> {
+            changes(old, new).iter().map(Change::to_string).collect()
+        };
+        let (one, two) = (("one", "10.0.0.0/8"), ("two", "10.1.0.0/16"));
+        let names_one = "access_list = \"one\"\n";
+        let before = config(&[one], names_one);
+        assert_eq!(shown(&before, &config(&[two, one], names_one)), ["+ access list two"], "another index");
+        let wider = config(&[("one", "10.0.0.0/7")], names_one);
+        assert_eq!(shown(&before, &wider), ["~ access list one"]);
+        let without = config(&[], "");
+        assert_eq!(shown(&before, &without), ["~ forwarding rule rule", "- access list one"]);
     }
 
     #[test]

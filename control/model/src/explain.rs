@@ -1,16 +1,17 @@
 //! Explains why a packet goes where it goes: the steps of the packet path, one by one, in words.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 
 use guideway_dataplane::address::Address;
-use guideway_dataplane::forwarding_rule::RuleMatch;
+use guideway_dataplane::flow::Flow;
+use guideway_dataplane::forwarding_rule::{RuleId, RuleMatch, ServiceId};
 use guideway_dataplane::ingress::NetworkId;
 use guideway_dataplane::snapshot::{Service, Snapshot};
 use guideway_dataplane::verdict::{DropReason, PassReason};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, ForwardingRule, Ports, Route, RuleProtocol};
+use crate::config::{AccessList, Config, ForwardingRule, Ports, Route, RuleProtocol};
 use crate::flow_text::{FlowText, describe_tuple};
 use crate::forwarding_state::ForwardingState;
 use crate::service::{BackendState, Pool, ServiceState};
@@ -58,6 +59,20 @@ pub struct RuleStep {
     pub route: Option<String>,
     /// Service behind the rule.
     pub backend_service: String,
+    /// Judgement of the rule's access list on the source; none where the rule has no list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_list: Option<AccessStep>,
+}
+
+/// Judgement of an access list on a source.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AccessStep {
+    /// Name of the list.
+    pub name: String,
+    /// Longest prefix of the list that holds the source; none where the default decides.
+    pub prefix: Option<String>,
+    /// True if the source is admitted.
+    pub admitted: bool,
 }
 
 /// Selection of a backend.
@@ -77,10 +92,25 @@ pub struct SelectionStep {
     pub subset: Option<SubsetStep>,
     /// Names of the eligible backends.
     pub eligible: Vec<String>,
+    /// Clause of the eligible-backend rules that made them so, in words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub because: String,
+    /// Configured backends that are not eligible.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
     /// Number of configured backends.
     pub configured: usize,
     /// Pool that serves: primary or failover; none in a service without failover groups.
     pub pool: Option<String>,
+}
+
+/// Configured backend that may not get new connections.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// Name of the backend.
+    pub name: String,
+    /// Property for which it is left out, in words.
+    pub why: String,
 }
 
 /// Subset of a client's class.
@@ -156,43 +186,31 @@ pub fn explain(
             return passed(explanation, PassReason::NoForwardingRule);
         }
     };
-    let configured = &config.services[usize::from(service.0)];
-    let route = routed.then(|| longest_route(config, network, flow.dst.into())).flatten();
-    explanation.forwarding_rule =
-        Some(rule_step(&config.rules[usize::from(rule.0)], route, &configured.name));
+    let step = rule_step(state, network, rule, service, routed, &flow);
+    let is_denied = step.access_list.as_ref().is_some_and(|judged| !judged.admitted);
+    explanation.forwarding_rule = Some(step);
+    if is_denied {
+        return dropped(explanation, DropReason::AccessDenied);
+    }
     if flow.src.is_martian_source() {
         return dropped(explanation, DropReason::MartianSource);
     }
-    let Some(state) = services.get(&configured.name) else {
+    let Some(service_state) = services.get(&config.services[usize::from(service.0)].name) else {
         return dropped(explanation, DropReason::NoEligibleBackend);
     };
-    let service = snapshot.service(service);
-    let hashed = if routed { service.policy.routed(&flow) } else { flow };
-    let hash = snapshot.selection_hash(service, &hashed);
-    let table = &service.eligible.table;
-    explanation.selection = Some(SelectionStep {
-        tuple: describe_tuple(service.policy.selection_tuple(&flow)).to_owned(),
-        hash: format!("{hash:016x}"),
-        slot: (!table.is_empty() && service.eligible.subsets.is_none()).then(|| table.slot_of(hash)),
-        slots: table.len(),
-        subset: subset_step(hash, hashed.src, service, state, snapshot),
-        eligible: state.eligible().iter().map(|backend| backend.endpoint.name.clone()).collect(),
-        configured: state.configured().count(),
-        pool: configured.has_failover().then(|| pool(state)).flatten(),
-    });
-    let treatment = service.policy.treatment(flow.protocol);
-    explanation.tracking = Some(TrackingStep {
-        tracked: treatment.tracked,
-        tuple: describe_tuple(treatment.tracking_tuple(&flow)).to_owned(),
-        persists_on_unhealthy: treatment.persists,
-        idle_timeout_sec: configured.idle_timeout_sec,
-    });
-    let chosen = snapshot.select(service, &hashed);
-    match chosen.and_then(|handle| state.backends().find(|backend| backend.handle == handle)) {
+    let compiled_service = snapshot.service(service);
+    let hashed = if routed { compiled_service.policy.routed(&flow) } else { flow };
+    explanation.selection = Some(selection_step(&hashed, compiled_service, service_state, snapshot));
+    explanation.tracking = Some(tracking_step(
+        &hashed,
+        compiled_service,
+        config.services[usize::from(service.0)].idle_timeout_sec,
+    ));
+    let chosen = snapshot.select(compiled_service, &hashed);
+    match chosen.and_then(|handle| service_state.backends().find(|backend| backend.handle == handle)) {
         Some(backend) => {
             let compiled = snapshot.backend(backend.handle);
-            let largest = compiled.map_or(0, |backend| backend.delivery.inner_mtu());
-            explanation.backend = Some(backend_step(state, backend, largest));
+            explanation.backend = Some(backend_step(service_state, backend, snapshot));
             // Known of a running appliance; elsewhere a MAC address stands in.
             if compiled.is_some_and(|backend| backend.delivery.egress().next_hop.is_none()) {
                 return dropped(explanation, DropReason::NextHopUnresolved);
@@ -200,6 +218,62 @@ pub fn explain(
             explanation
         }
         None => dropped(explanation, DropReason::NoEligibleBackend),
+    }
+}
+
+/// Selection by the hash of a flow, whose ends are in order where it came by a route.
+pub(crate) fn selection_step(
+    hashed: &Flow,
+    service: &Service,
+    state: &ServiceState,
+    snapshot: &Snapshot,
+) -> SelectionStep {
+    let hash = snapshot.selection_hash(service, hashed);
+    let table = &service.eligible.table;
+    let (eligible, because) = state.eligible_because();
+    let is_eligible: HashSet<_> = eligible.iter().map(|backend| backend.handle).collect();
+    let left_out = state.configured().filter(|backend| !is_eligible.contains(&backend.handle));
+    SelectionStep {
+        tuple: describe_tuple(service.policy.selection_tuple(hashed)).to_owned(),
+        hash: format!("{hash:016x}"),
+        slot: (!table.is_empty() && service.eligible.subsets.is_none()).then(|| table.slot_of(hash)),
+        slots: table.len(),
+        subset: subset_step(hash, hashed.src, service, state, snapshot),
+        eligible: eligible.iter().map(|backend| backend.endpoint.name.clone()).collect(),
+        because: because.to_string(),
+        left_out: left_out.map(|backend| LeftOut::new(backend, state)).collect(),
+        configured: state.configured().count(),
+        pool: state.has_failover().then(|| pool(state)).flatten(),
+    }
+}
+
+/// Tracking of a flow, whose ends are in order where it came by a route.
+pub(crate) fn tracking_step(hashed: &Flow, service: &Service, idle_timeout_sec: u32) -> TrackingStep {
+    let treatment = service.policy.treatment(hashed.protocol);
+    TrackingStep {
+        tracked: treatment.tracked,
+        tuple: describe_tuple(treatment.tracking_tuple(hashed)).to_owned(),
+        persists_on_unhealthy: treatment.persists,
+        idle_timeout_sec,
+    }
+}
+
+impl LeftOut {
+    fn new(backend: &BackendState, state: &ServiceState) -> Self {
+        let why = if backend.operator_drained {
+            "drained by the operator"
+        } else if !backend.healthy {
+            "unhealthy"
+        } else if state.is_weighted() && backend.weight == 0 {
+            "weight zero"
+        } else if backend.failover {
+            "in the failover pool"
+        } else if state.has_failover() {
+            "in the primary pool"
+        } else {
+            "not asked for"
+        };
+        Self { name: backend.endpoint.name.clone(), why: why.to_owned() }
     }
 }
 
@@ -242,18 +316,40 @@ fn longest_route(config: &Config, network: NetworkId, dst: IpAddr) -> Option<&Ro
 }
 
 /// Protocols, ports and clients of the rules of a network that have `dst` for a VIP, each once.
-fn vip_takes(config: &Config, network: NetworkId, dst: IpAddr) -> Vec<String> {
+pub(crate) fn vip_takes(config: &Config, network: NetworkId, dst: IpAddr) -> Vec<String> {
     let own = config.rules.iter().filter(|rule| config.networks[rule.network].id == network);
     let takes: BTreeSet<String> = own.filter(|rule| rule.vip.contains(dst)).map(packets).collect();
     takes.into_iter().collect()
 }
 
-fn rule_step(rule: &ForwardingRule, route: Option<&Route>, service: &str) -> RuleStep {
+/// Rule that a packet of a flow belongs to, the route that led to it, and what the rule's access list says of its client.
+pub(crate) fn rule_step(
+    state: &ForwardingState,
+    network: NetworkId,
+    rule: RuleId,
+    service: ServiceId,
+    routed: bool,
+    flow: &Flow,
+) -> RuleStep {
+    let config = state.config();
+    let route = routed.then(|| longest_route(config, network, flow.dst.into())).flatten();
+    let rule = &config.rules[usize::from(rule.0)];
     RuleStep {
         name: rule.name.clone(),
         matches: matches(rule),
         route: route.map(|route| format!("{} ({})", route.name, route.dest_range)),
-        backend_service: service.to_owned(),
+        backend_service: config.services[usize::from(service.0)].name.clone(),
+        access_list: rule.access_list.map(|list| access_step(&config.access_lists[list], flow.src.into())),
+    }
+}
+
+/// Judgement of a source's access list.
+fn access_step(list: &AccessList, source: IpAddr) -> AccessStep {
+    let longest = list.longest(source);
+    AccessStep {
+        name: list.name.clone(),
+        prefix: longest.map(|(prefix, _)| prefix.to_string()),
+        admitted: longest.map_or(list.admits_others, |(_, admits)| admits),
     }
 }
 
@@ -287,13 +383,14 @@ fn pool(state: &ServiceState) -> Option<String> {
     state.pool().map(|pool| word(pool).to_owned())
 }
 
-fn backend_step(state: &ServiceState, backend: &BackendState, largest_packet: usize) -> BackendStep {
+/// Backend of a service as packets reach it.
+pub(crate) fn backend_step(state: &ServiceState, backend: &BackendState, snapshot: &Snapshot) -> BackendStep {
     BackendStep {
         name: backend.endpoint.name.clone(),
         address: backend.endpoint.address,
         weight: state.is_weighted().then_some(backend.weight),
         delivery: backend.delivery.as_str().to_owned(),
-        largest_packet,
+        largest_packet: snapshot.backend(backend.handle).map_or(0, |compiled| compiled.delivery.inner_mtu()),
     }
 }
 
@@ -316,6 +413,30 @@ mod tests {
         let rule =
             explain(flow, NetworkId::FIRST, &state, &snapshot).forwarding_rule.expect("it belongs to a rule");
         assert_eq!((&*rule.name, &*rule.matches), ("range", "198.51.100.0/28 TCP 80,443"));
+    }
+
+    #[test]
+    fn the_prefix_that_an_access_list_decides_by_is_shown() {
+        let rest = "[[backend_group]]\nname = \"g\"\nendpoints = [{ name = \"b1\", ip_address = \"192.0.2.11\" }]\n\
+                    [[forwarding_rule]]\nname = \"guarded\"\nip_address = \"198.51.100.9\"\nports = [443]\n\
+                    backend_service = \"svc\"\naccess_list = \"clients\"\n\
+                    [[access_list]]\nname = \"clients\"\ndefault_action = \"DENY\"\n\
+                    allow = [\"203.0.113.0/24\", \"2001:db8::/32\"]\ndeny = [\"203.0.113.64/26\"]";
+        let head = "[network]\nmac_address = \"02:00:00:00:00:01\"";
+        let mut state = ForwardingState::offline(sample(head, "backends = [{ group = \"g\" }]", rest));
+        let snapshot = state.snapshot(&StandInMacs);
+        for (client, prefix, admitted) in [
+            ("203.0.113.7", Some("203.0.113.0/24"), true),
+            ("203.0.113.70", Some("203.0.113.64/26"), false),
+            ("192.0.2.7", None, false),
+        ] {
+            let flow = format!("tcp {client}:40000 > 198.51.100.9:443").parse().expect("a flow");
+            let explanation = explain(flow, NetworkId::FIRST, &state, &snapshot);
+            let rule = explanation.forwarding_rule.expect("it belongs to a rule");
+            let (name, prefix) = ("clients".to_owned(), prefix.map(str::to_owned));
+            assert_eq!(rule.access_list, Some(AccessStep { name, prefix, admitted }), "{client}");
+            assert_eq!(explanation.reason.as_deref(), (!admitted).then_some("access_denied"), "{client}");
+        }
     }
 
     #[test]

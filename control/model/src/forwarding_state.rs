@@ -14,6 +14,7 @@
 //! the egress, has to hear of a new configuration in between.
 
 mod name_history;
+mod preparation;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +28,7 @@ use guideway_dataplane::snapshot::Snapshot;
 use guideway_dataplane::traffic_counters::TrafficCounters;
 
 use crate::compiler::{self, Compiler};
-use crate::config::{Config, Network};
+use crate::config::{Config, Conntrack, Network};
 use crate::config_diff;
 use crate::egress_lookup::{EgressLookup, WithPathMtus};
 use crate::lookup_table_view::NamedTable;
@@ -39,6 +40,8 @@ use crate::service::{Services, UnknownName, WeightSource};
 use crate::traffic_totals::TrafficTotals;
 
 use name_history::NameHistory;
+
+pub use preparation::{Preparation, Prepared};
 
 /// Configuration, services, names and totals, and the snapshots that they come to.
 #[derive(Debug)]
@@ -134,6 +137,26 @@ pub enum StateChange {
     },
     /// The egress of backends may be another: a next hop is known, has changed, or is lost.
     Egress,
+}
+
+impl StateChange {
+    /// Service that the change is of, if it is of one.
+    pub fn service(&self) -> Option<&str> {
+        match self {
+            Self::Health { service, .. }
+            | Self::ReportedWeight { service, .. }
+            | Self::OperatorWeight { service, .. }
+            | Self::ConfiguredWeight { service, .. }
+            | Self::OperatorDrain { service, .. }
+            | Self::OperatorUndrain { service, .. } => Some(service),
+            Self::Config(_) | Self::Egress => None,
+        }
+    }
+
+    /// True if probes make such changes, as often as backends flap.
+    pub fn is_of_probe(&self) -> bool {
+        matches!(self, Self::Health { .. } | Self::ReportedWeight { .. })
+    }
 }
 
 /// Outcome of a set of changes.
@@ -267,6 +290,16 @@ impl ForwardingState {
     /// All changes since the snapshot before are one: what they void is judged by the state before and after them. Only
     /// what they concern is made anew; the rest is that of the snapshot before.
     pub fn snapshot(&mut self, egress_lookup: &impl EgressLookup) -> Snapshot {
+        self.snapshot_of(egress_lookup, |_| true)
+    }
+
+    /// Snapshot as [`Self::snapshot`] makes it, in which services that have changed and that are not `wanted` are those of the
+    /// snapshot before: they stay stale, for a later one. A new configuration takes all.
+    pub fn snapshot_of(
+        &mut self,
+        egress_lookup: &impl EgressLookup,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Snapshot {
         self.services.settle();
         self.snapshot_generation += 1;
         self.compiler.compile(
@@ -276,7 +309,23 @@ impl ForwardingState {
             &self.services,
             &WithPathMtus { egress_lookup, path_mtus: &self.path_mtus },
             &self.traffic_counters,
+            wanted,
         )
+    }
+
+    /// Services that have changed since the last snapshot; [`None`] where everything has.
+    pub fn stale_services(&self) -> Option<impl Iterator<Item = &str>> {
+        self.compiler.stale_services()
+    }
+
+    /// True if a service has changed since the last snapshot.
+    pub fn is_service_stale(&self, service: &str) -> bool {
+        self.compiler.is_service_stale(service)
+    }
+
+    /// True if the egress of backends may have changed since the last snapshot.
+    pub fn is_egress_stale(&self) -> bool {
+        self.compiler.is_egress_stale()
     }
 
     /// Takes a sample of the traffic of rules and backends, if one is due at `now`.
@@ -423,8 +472,8 @@ impl ForwardingState {
             networks: on_ports_of(before, &config),
             ports: port_succession::readdressed(&before.ports, &config.ports),
             admin: before.admin.clone(),
-            metrics: before.metrics,
-            conntrack: before.conntrack,
+            metrics: before.metrics.clone(),
+            conntrack: Conntrack { max_entries: before.conntrack.max_entries, ..config.conntrack },
             ..config
         }
     }

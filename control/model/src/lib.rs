@@ -32,5 +32,6 @@ pub mod removals;
 #[cfg(any(test, feature = "test-support"))]
 pub mod sample;
 pub mod service;
+pub mod trace;
 pub mod traffic_totals;
 pub mod warnings;

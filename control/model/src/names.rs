@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use guideway_dataplane::access_list::AccessListId;
 use guideway_dataplane::backend::BackendHandle;
 use guideway_dataplane::forwarding_rule::{RuleId, ServiceId};
 
@@ -14,6 +15,8 @@ pub struct Names {
     /// By [`RuleId`]: the rule's name, and the index of its service.
     rules: Vec<(Arc<str>, usize)>,
     services: Vec<Arc<str>>,
+    /// By [`AccessListId`].
+    access_lists: Vec<Arc<str>>,
     /// By [`ServiceId`]: the name of the service's network, where there are several.
     networks: Vec<Arc<str>>,
     /// By handle: the service's name and the backend's.
@@ -35,6 +38,7 @@ impl Names {
             rules: config.rules.iter().map(|rule| (rule.name.as_str().into(), rule.service)).collect(),
             networks: networks_of(config),
             services: config.services.iter().map(|service| service.name.as_str().into()).collect(),
+            access_lists: config.access_lists.iter().map(|list| list.name.as_str().into()).collect(),
             backends,
         }
     }
@@ -88,6 +92,12 @@ impl Names {
             let (service, backend) = names.as_ref()?;
             Some((BackendHandle(handle as u32), service, backend))
         })
+    }
+
+    /// Access lists, each with its number and its name.
+    pub fn access_lists(&self) -> impl ExactSizeIterator<Item = (AccessListId, &Arc<str>)> {
+        let lists = self.access_lists.iter().enumerate();
+        lists.map(|(index, name)| (AccessListId(index as u16), name))
     }
 
     /// Number of rules.

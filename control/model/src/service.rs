@@ -14,7 +14,7 @@ use guideway_dataplane::ingress::NetworkId;
 
 use crate::backend_handles::{BackendHandles, identity};
 use crate::config::{BackendService, Config, Endpoint, MacAddress, Network};
-use crate::eligible::{Candidate, Rules, eligible};
+use crate::eligible::{Because, Candidate, Rules, choice};
 
 /// States of all backend services.
 #[derive(Clone, Debug, Default)]
@@ -377,9 +377,15 @@ impl ServiceState {
 
     /// Backends that may get new connections, by name.
     pub fn eligible(&self) -> Vec<&BackendState> {
+        self.eligible_because().0
+    }
+
+    /// Backends that may get new connections, by name, and the clause that made them so.
+    pub fn eligible_because(&self) -> (Vec<&BackendState>, Because) {
         let ready: Vec<_> = self.configured().filter(|backend| !backend.operator_drained).collect();
         let candidates: Vec<_> = ready.iter().map(|backend| backend.candidate()).collect();
-        eligible(&candidates, self.rules).into_iter().map(|index| ready[index]).collect()
+        let chosen = choice(&candidates, self.rules);
+        (chosen.indices.into_iter().map(|index| ready[index]).collect(), chosen.because)
     }
 
     /// True if the service has failover groups, and so two pools.

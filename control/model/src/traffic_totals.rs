@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use guideway_dataplane::conntrack::Census;
-use guideway_dataplane::traffic_counters::{Traffic, TrafficCounters, Volume};
+use guideway_dataplane::traffic_counters::{Access, Traffic, TrafficCounters, Volume};
 
 use crate::names::Names;
 use crate::recent_traffic::RecentTraffic;
@@ -41,6 +41,8 @@ pub struct Totals {
     pub services: BTreeMap<Arc<str>, Traffic>,
     /// Traffic to each backend, by the names of its service and its own.
     pub backends: BTreeMap<(Arc<str>, Arc<str>), Traffic>,
+    /// Packets that each access list has judged.
+    pub access_lists: BTreeMap<Arc<str>, Access>,
 }
 
 impl TrafficTotals {
@@ -49,8 +51,12 @@ impl TrafficTotals {
     /// Names that the names does not know are forgotten once their last page is closed.
     pub(crate) fn open(&mut self, names: Arc<Names>, census: &Census) -> Arc<TrafficCounters> {
         self.close_unused();
-        let traffic_counters =
-            Arc::new(TrafficCounters::new(census, names.rule_count(), names.handle_count()));
+        let traffic_counters = Arc::new(TrafficCounters::new(
+            census,
+            names.rule_count(),
+            names.handle_count(),
+            names.access_lists().len(),
+        ));
         self.pages.push(Page {
             sampled_rules: vec![Traffic::default(); names.rule_count()],
             sampled_backends: vec![Traffic::default(); names.handle_count()],
@@ -116,6 +122,10 @@ impl Page {
             let name = (Arc::clone(service), Arc::clone(backend));
             totals.backends.entry(name).or_default().add(self.traffic_counters.backend(handle));
         }
+        for (id, list) in self.names.access_lists() {
+            let judged = self.traffic_counters.access_list(id);
+            totals.access_lists.entry(Arc::clone(list)).or_default().add(judged);
+        }
     }
 
     /// Adds what was counted since the latest sample to it.
@@ -153,6 +163,8 @@ impl Totals {
         let known: std::collections::HashSet<_> =
             names.backends().map(|(_, service, backend)| (service, backend)).collect();
         self.backends.retain(|(service, backend), _| known.contains(&(service, backend)));
+        let known: std::collections::HashSet<_> = names.access_lists().map(|(_, list)| list).collect();
+        self.access_lists.retain(|list, _| known.contains(list));
     }
 }
 

@@ -1,5 +1,6 @@
 //! Warnings of a configuration: settings that are right by themselves, and together can never do what they are there for.
 
+mod exposure;
 mod kernel_probes;
 
 use std::collections::BTreeSet;
@@ -8,6 +9,8 @@ use std::fmt;
 use crate::config::{
     Announcement, AnnouncementPolicy, BackendService, Config, ForwardingRule, Port, Remark, RuleProtocol,
 };
+
+pub use exposure::exposures;
 
 /// Warning of a configuration that is accepted all the same.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)] // A test that cannot set its scene fails there.
 
 use guideway_model::config::{
-    Config, FileKind, Include, IncludedFile, MINIMAL, Mentions, NamedFile, Source, Sources,
+    Config, DnsQuestion, FileKind, Include, IncludedFile, MINIMAL, Mentions, NamedFile, Source, Sources,
     fault_of_endpoints,
 };
 use guideway_model::warnings::warnings;
@@ -59,6 +59,38 @@ fn a_wrong_seed_file_is_told_by_its_name_and_never_by_its_content() {
     }
     let errors = Config::parse("alone.toml", text).unwrap_err();
     assert!(errors.to_string().contains("did not come with the configuration"), "{errors}");
+}
+
+/// A configuration whose metrics have a token in a file.
+fn with_token_file(text: Result<&str, &str>) -> Sources {
+    let mut sources = with_seed_file("[metrics]\ntoken_file = \"seed\"\n", text);
+    sources.named[0].kind = FileKind::Token;
+    sources
+}
+
+#[test]
+fn the_token_of_the_metrics_is_in_a_file_of_its_own() {
+    assert_eq!(Mentions::of("[metrics]\ntoken_file = \"t\"\n").token_file.as_deref(), Some("t"));
+    let mut sources = with_token_file(Ok("0123456789abcdef\n"));
+    let config = Config::parse_sources(&sources).unwrap();
+    assert_eq!(config.metrics.token.unwrap().as_bytes(), b"0123456789abcdef");
+    sources.named[0].is_public = true;
+    let warning = warnings(&Config::parse_sources(&sources).unwrap())[0].to_string();
+    assert!(warning.contains("chmod o-r etc/seed") && !warning.contains("0123456789"), "{warning}");
+    for (content, told) in [
+        (Ok("0123456789abcde"), "`etc/seed` does not hold 16 to 512 visible ASCII characters"),
+        (Err("No such file"), "cannot read `etc/seed`: No such file"),
+    ] {
+        let errors = Config::parse_sources(&with_token_file(content)).unwrap_err();
+        let [error] = errors.errors() else { panic!("{errors}") };
+        assert!(error.message.starts_with(told), "{errors}");
+        assert!(!errors.render(false).contains("0123456789"));
+    }
+    let errors = Config::parse("alone.toml", "[metrics]\ntoken_file = \"t\"\n").unwrap_err();
+    assert!(errors.to_string().contains("did not come with the configuration"), "{errors}");
+    // A seed of the same path is no token.
+    let seed = with_seed_file("[metrics]\ntoken_file = \"seed\"\n", Ok(SEED));
+    assert!(Config::parse_sources(&seed).is_err());
 }
 
 #[test]
@@ -271,5 +303,76 @@ fn a_wrong_file_of_endpoints_is_shown_as_a_configuration_is() {
         let errors = Config::parse_sources(&with_endpoints_file(keys, text)).unwrap_err();
         assert!(errors.errors()[0].message.starts_with(told), "{errors}");
         assert_eq!((errors.errors()[0].file.as_deref(), errors.errors().len()), (None, 1), "{errors}");
+    }
+}
+
+/// The minimal configuration, whose group has its endpoints by DNS.
+fn with_endpoints_dns(table: &str) -> Sources {
+    let start = MINIMAL.find("endpoints = [").unwrap();
+    Sources::of_text("etc/guideway.toml", format!("{}endpoints_dns = {table}\n", &MINIMAL[..start]))
+}
+
+#[test]
+fn endpoints_may_be_answers_of_dns_and_are_none_before_one() {
+    let mut sources = with_endpoints_dns(
+        r#"{ name = "web.example.com.", type = "AAAA", servers = ["192.0.2.53", "[2001:db8::53]:5353"] }"#,
+    );
+    let config = Config::parse_sources(&sources).unwrap_or_else(|errors| panic!("{errors}"));
+    let question = config.groups[0].endpoints_dns.clone().unwrap();
+    assert_eq!(question.to_string(), "AAAA web.example.com at 192.0.2.53:53, [2001:db8::53]:5353");
+    assert!(config.groups[0].endpoints.is_empty());
+    let warning = warnings(&config)[0].to_string();
+    assert!(warning.contains("DNS has not been asked for AAAA web.example.com"), "{warning}");
+
+    // An appliance expects an answer, which is none yet, and goes by it once it has come.
+    sources.expect_answers(&config);
+    assert_eq!(Config::parse_sources(&sources).unwrap(), config);
+    let text = DnsQuestion::text(&["2001:db8::1".parse().unwrap(), "2001:db8::2".parse().unwrap()]);
+    sources.named[0].text = Ok(text);
+    sources.main.text += "[network]\nipv4_address = \"192.0.2.1\"\nipv6_address = \"2001:db8:9::1\"\n";
+    sources.main.text = sources.main.text.replace("endpoints_dns", "delivery = \"gue\"\nendpoints_dns");
+    let answered = Config::parse_sources(&sources).unwrap_or_else(|errors| panic!("{errors}"));
+    let names: Vec<_> = answered.groups[0].endpoints.iter().map(|endpoint| &*endpoint.name).collect();
+    assert_eq!(names, ["ip-2001-db8-0-0-0-0-0-1", "ip-2001-db8-0-0-0-0-0-2"]);
+    assert!(warnings(&answered).iter().all(|warning| !warning.to_string().contains("DNS")));
+
+    // Answers go over to another configuration with the same question, and no further.
+    let mut next = with_endpoints_dns("{ name = \"web.example.com\" }");
+    next.bring_answers(&sources);
+    assert_eq!(next.named.len(), 1);
+    next.expect_answers(&Config::parse_sources(&next).unwrap());
+    assert_eq!(next.named[0].path, "A web.example.com");
+    assert!(next.named[0].text.is_err());
+}
+
+#[test]
+fn an_answer_that_contradicts_the_configuration_is_shown_as_a_file_is() {
+    let mut sources = with_endpoints_dns("{ name = \"web.example.com\" }");
+    sources.expect_answers(&Config::parse_sources(&sources).unwrap());
+    sources.named[0].text = Ok(DnsQuestion::text(&["127.0.0.1".parse().unwrap()]));
+    let errors = Config::parse_sources(&sources).unwrap_err();
+    let error = &errors.errors()[0];
+    assert_eq!(error.file.as_deref(), Some("answer of DNS to A web.example.com"));
+    assert!(error.message.starts_with("`targets` must be a unicast address"), "{errors}");
+}
+
+#[test]
+fn a_wrong_question_is_shown_where_it_is_written() {
+    for (table, told) in [
+        ("{ name = \"web..example\" }", "`web..example` is no domain name"),
+        ("{ name = \"web.example\", type = \"MX\" }", "`MX` is not a value of `type`"),
+        ("{ name = \"web.example\", servers = [] }", "no servers of DNS"),
+        ("{ name = \"web.example\", servers = [\"ns.example\"] }", "`ns.example` is no server of DNS"),
+        (
+            "{ name = \"web.example\", servers = [\"10.0.0.1\", \"10.0.0.2\", \"10.0.0.3\", \"10.0.0.4\"] }",
+            "4 servers of DNS, and at most 3",
+        ),
+        ("{ type = \"A\" }", "`name` is missing"),
+        ("{ name = \"web.example\" }\nendpoints = []", "both `endpoints` and `endpoints_dns`"),
+    ] {
+        let errors = Config::parse_sources(&with_endpoints_dns(table)).unwrap_err();
+        let error = &errors.errors()[0];
+        assert!(error.message.starts_with(told), "{errors}");
+        assert!(error.line > 1 && errors.errors().len() == 1, "{errors}");
     }
 }

@@ -135,7 +135,7 @@ fn documents() -> [(&'static str, Table); 2] {
 /// Parses a document, all of whose other files are there.
 fn parse(document: &Table) -> Result<Config, ConfigErrors> {
     let text = document.to_string();
-    let Mentions { include, seed_file, endpoints_files } = Mentions::of(&text);
+    let Mentions { include, seed_file, token_file, endpoints_files } = Mentions::of(&text);
     let mut sources = Sources::of_text("config.toml", text);
     sources.includes =
         include.into_iter().map(|pattern| Include { pattern, files: Ok(Vec::new()) }).collect();
@@ -150,6 +150,9 @@ fn parse(document: &Table) -> Result<Config, ConfigErrors> {
     sources
         .named
         .extend(seed_file.map(|path| named(FileKind::Seed, path, "000102030405060708090a0b0c0d0e0f")));
+    sources
+        .named
+        .extend(token_file.map(|path| named(FileKind::Token, path, "000102030405060708090a0b0c0d0e0f")));
     sources.named.extend(endpoints_files.into_iter().map(|path| named(FileKind::Endpoints, path, "[]")));
     Config::parse_sources(&sources)
 }

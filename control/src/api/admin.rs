@@ -9,9 +9,14 @@ pub mod client;
 mod drop_help;
 mod extract;
 mod failure;
+mod guard;
+mod peer;
 mod routes;
 pub mod server;
 mod socket;
+mod tap_routes;
 
-pub use routes::{DEFAULT_DRAIN_SEC, DEFAULT_ENTRIES, MAX_CAPTURE_SEC, MAX_DRAIN_SEC, MAX_ENTRIES, routes};
+pub use peer::AccessRules;
+pub use routes::{DEFAULT_DRAIN_SEC, DEFAULT_ENTRIES, MAX_DRAIN_SEC, MAX_ENTRIES, routes};
 pub use socket::ListenError;
+pub use tap_routes::{DEFAULT_TRACED, MAX_CAPTURE_SEC};

@@ -1,26 +1,37 @@
 //! Serves routes over HTTP/1.1 on a listening socket, within bounds of number, size and time.
 
+mod impatient_stream;
+
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+
+use impatient_stream::ImpatientStream;
 
 /// Limits of a server.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
-    /// Connections at once; a further one waits until one ends.
+    /// Connections at once; a further one waits until one ends, and so may as many.
     pub(crate) connections: usize,
+    /// Connections among these that are kept for clients who have a place.
+    pub(crate) reserved: usize,
+    /// Longest wait of a write for the client to read.
+    pub(crate) write_time: Duration,
     /// Longest wait for a request's header. An idle connection ends after it too.
     pub(crate) header_time: Duration,
     /// Longest life of a connection, whatever it does.
@@ -36,73 +47,143 @@ const STOP_TIME: Duration = Duration::from_secs(5);
 /// Pause after a connection could not be accepted, as when no file descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Longest wait of a connection for a slot.
+const WAIT_TIME: Duration = Duration::from_secs(30);
+
+/// Client that has connected.
+#[derive(Debug)]
+pub(crate) struct Visitor<S, P> {
+    /// Connection with the client.
+    pub(crate) stream: S,
+    /// Knowledge of the client.
+    pub(crate) peer: P,
+    /// True if the client may take a slot that is reserved.
+    pub(crate) has_place: bool,
+}
+
 /// Socket that listens.
 pub(crate) trait Listener {
     /// Type of an accepted connection.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    /// Type of what is known of a client.
+    type Peer: Clone + Send + Sync + 'static;
 
     /// Waits for the next connection.
-    fn accept(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
-}
-
-impl Listener for UnixListener {
-    type Stream = tokio::net::UnixStream;
-
-    async fn accept(&self) -> io::Result<Self::Stream> {
-        Self::accept(self).await.map(|(stream, _)| stream)
-    }
+    fn accept(&self) -> impl Future<Output = io::Result<Visitor<Self::Stream, Self::Peer>>> + Send;
 }
 
 impl Listener for TcpListener {
-    type Stream = tokio::net::TcpStream;
+    type Stream = TcpStream;
+    type Peer = ();
 
-    async fn accept(&self) -> io::Result<Self::Stream> {
-        Self::accept(self).await.map(|(stream, _)| stream)
+    async fn accept(&self) -> io::Result<Visitor<TcpStream, ()>> {
+        Self::accept(self).await.map(|(stream, _)| Visitor { stream, peer: (), has_place: false })
     }
 }
 
 /// Serves `routes` until `stop` comes; then no connection is accepted any more, and answers that were begun
-/// have some seconds to end. The socket is returned: its owner closes it last.
+/// have some seconds to end. The socket is returned: its owner closes it last. Requests have their client's
+/// [`Listener::Peer`] as an extension.
 pub(crate) async fn serve<L: Listener>(
     listener: L,
     routes: Router,
     bounds: Bounds,
     stop: impl Future<Output = ()>,
 ) -> L {
-    let permits = Arc::new(Semaphore::new(bounds.connections));
+    let slots = Slots::new(bounds);
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(bounds.header_time).max_header_size(MAX_HEADER_BYTES);
     let graceful = GracefulShutdown::new();
-    let mut connections = JoinSet::new();
+    let (mut connections, mut waiting) = (JoinSet::new(), JoinSet::new());
     let mut stop = std::pin::pin!(stop);
     loop {
-        let next = async {
-            let permit = Arc::clone(&permits).acquire_owned().await.expect("nobody closes the semaphore");
-            (listener.accept().await, permit)
-        };
-        let (stream, permit) = tokio::select! {
+        let admitted = tokio::select! {
             () = &mut stop => break,
             Some(_) = connections.join_next() => continue,
-            next = next => next,
+            Some(waited) = waiting.join_next() => waited.ok().flatten(),
+            accepted = listener.accept() => match accepted {
+                Ok(visitor) => match slots.at_once(visitor.has_place) {
+                    Some(slot) => Some((visitor, slot)),
+                    None => {
+                        // One too many is closed at once, so that it takes no descriptor.
+                        if waiting.len() < bounds.connections || visitor.has_place {
+                            waiting.spawn(slots.clone().admit(visitor));
+                        }
+                        None
+                    }
+                },
+                Err(_) => {
+                    sleep(ACCEPT_PAUSE).await;
+                    None
+                }
+            },
         };
-        let Ok(stream) = stream else {
-            sleep(ACCEPT_PAUSE).await;
-            continue;
-        };
-        let service = TowerToHyperService::new(routes.clone());
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        let Some((Visitor { stream, peer, .. }, slot)) = admitted else { continue };
+        let routes = TowerToHyperService::new(routes.clone());
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert::<L::Peer>(Clone::clone(&peer));
+            routes.call(request)
+        });
+        let stream = TokioIo::new(ImpatientStream::new(stream, bounds.write_time));
+        let connection = graceful.watch(http.serve_connection(stream, service));
         connections.spawn(async move {
             // A connection that breaks or is late is the client's affair.
             let _ = match bounds.connection_time {
                 Some(time) => timeout(time, connection).await.unwrap_or(Ok(())),
                 None => connection.await,
             };
-            drop(permit);
+            drop(slot);
         });
     }
+    drop(waiting);
     // Those that are not done by then end with `connections`.
     let _ = timeout(STOP_TIME, graceful.shutdown()).await;
     listener
+}
+
+/// Slots of connections: some are for those alone who have a place.
+#[derive(Clone)]
+struct Slots {
+    everybody: Arc<Semaphore>,
+    reserved: Arc<Semaphore>,
+    patience: Duration,
+}
+
+impl Slots {
+    fn new(bounds: Bounds) -> Self {
+        let everybody = bounds.connections - bounds.reserved;
+        Self {
+            everybody: Arc::new(Semaphore::new(everybody)),
+            reserved: Arc::new(Semaphore::new(bounds.reserved)),
+            patience: WAIT_TIME,
+        }
+    }
+
+    /// Slot that is free now, and that nobody waits for.
+    fn at_once(&self, has_place: bool) -> Option<OwnedSemaphorePermit> {
+        let of_all = Arc::clone(&self.everybody).try_acquire_owned().ok();
+        of_all.or_else(|| has_place.then(|| Arc::clone(&self.reserved).try_acquire_owned().ok())?)
+    }
+
+    /// Waits for a slot; none where that takes too long.
+    async fn admit<S, P>(self, visitor: Visitor<S, P>) -> Option<(Visitor<S, P>, OwnedSemaphorePermit)> {
+        let Self { everybody, reserved, patience } = self;
+        let reserved = async {
+            if !visitor.has_place {
+                std::future::pending::<()>().await;
+            }
+            reserved.acquire_owned().await
+        };
+        let slot = async {
+            tokio::select! {
+                biased;
+                slot = everybody.acquire_owned() => slot,
+                slot = reserved => slot,
+            }
+        };
+        let slot = timeout(patience, slot).await.ok()?.expect("nobody closes a semaphore");
+        Some((visitor, slot))
+    }
 }
 
 #[cfg(test)]
@@ -116,19 +197,22 @@ mod tests {
 
     const BOUNDS: Bounds = Bounds {
         connections: 1,
+        reserved: 0,
         header_time: Duration::from_secs(10),
+        write_time: Duration::from_secs(15),
         connection_time: Some(Duration::from_secs(60)),
     };
 
-    /// Accepts what a test sends to it.
-    struct Door(Mutex<mpsc::Receiver<DuplexStream>>);
+    /// Accepts what a test sends to it, with true for a client that has a place.
+    struct Door(Mutex<mpsc::Receiver<(DuplexStream, bool)>>);
 
     impl Listener for Door {
         type Stream = DuplexStream;
+        type Peer = ();
 
-        async fn accept(&self) -> io::Result<DuplexStream> {
+        async fn accept(&self) -> io::Result<Visitor<DuplexStream, ()>> {
             match self.0.lock().await.recv().await {
-                Some(stream) => Ok(stream),
+                Some((stream, has_place)) => Ok(Visitor { stream, peer: (), has_place }),
                 None => std::future::pending().await,
             }
         }
@@ -136,24 +220,33 @@ mod tests {
 
     /// A server on a clock that jumps ahead when nobody has anything to do.
     struct Served {
-        door: mpsc::Sender<DuplexStream>,
+        door: mpsc::Sender<(DuplexStream, bool)>,
         stop: oneshot::Sender<()>,
         server: tokio::task::JoinHandle<Door>,
     }
 
     impl Served {
         fn start() -> Self {
+            Self::start_with(BOUNDS)
+        }
+
+        fn start_with(bounds: Bounds) -> Self {
             let ((door, knocks), (stop, stopped)) = (mpsc::channel(8), oneshot::channel::<()>());
             let never = get(std::future::pending::<()>);
-            let routes = Router::new().route("/", get("here")).route("/never", never);
+            let large = get(|| async { "x".repeat(1 << 20) });
+            let routes = Router::new().route("/", get("here")).route("/never", never).route("/large", large);
             let stopped = async { drop(stopped.await) };
-            let server = tokio::spawn(serve(Door(Mutex::new(knocks)), routes, BOUNDS, stopped));
+            let server = tokio::spawn(serve(Door(Mutex::new(knocks)), routes, bounds, stopped));
             Self { door, stop, server }
         }
 
         async fn connect(&self) -> DuplexStream {
+            self.connect_as(false).await
+        }
+
+        async fn connect_as(&self, has_place: bool) -> DuplexStream {
             let (client, server) = duplex(4096);
-            self.door.send(server).await.unwrap();
+            self.door.send((server, has_place)).await.unwrap();
             client
         }
     }
@@ -241,6 +334,55 @@ mod tests {
             assert!(!served.door.is_closed(), "whoever has it closes it");
             drop(listener);
             assert!(served.door.is_closed());
+        });
+    }
+
+    const LARGE: &str = "GET /large HTTP/1.1\r\nhost: it\r\nconnection: close\r\n\r\n";
+
+    #[test]
+    fn a_client_that_does_not_read_is_cut_and_a_slow_one_is_not() {
+        on_a_paused_clock(async {
+            let served = Served::start_with(Bounds { connection_time: None, ..BOUNDS });
+            let before = Instant::now();
+            let mut deaf = served.connect().await;
+            ask(&mut deaf, LARGE).await;
+            let mut next = served.connect().await;
+            ask(&mut next, REQUEST).await;
+            next.read_exact(&mut [0; 15]).await.unwrap();
+            assert_eq!(before.elapsed().as_secs(), 15, "its slot is free then");
+            drop(next);
+            assert!(rest(deaf).await.len() < 1 << 20, "it does not get the rest");
+
+            let mut slow = served.connect().await;
+            ask(&mut slow, LARGE).await;
+            for seconds in (14..300).step_by(14) {
+                sleep(Duration::from_secs(14)).await;
+                let read = slow.read(&mut [0; 65_536]).await.unwrap();
+                assert!(read > 0, "it is cut after {seconds} seconds");
+            }
+        });
+    }
+
+    #[test]
+    fn who_has_a_place_gets_it_while_others_hold_all_the_rest() {
+        on_a_paused_clock(async {
+            let served = Served::start_with(Bounds { connections: 3, reserved: 1, ..BOUNDS });
+            let mut stuck = Vec::new();
+            // Two are served, three wait, and the others are closed at once.
+            for _ in 0..6 {
+                let mut client = served.connect().await;
+                ask(&mut client, "GET /never HTTP/1.1\r\nhost: it\r\n\r\n").await;
+                stuck.push(client);
+            }
+            let before = Instant::now();
+            let mut operator = served.connect_as(true).await;
+            ask(&mut operator, REQUEST).await;
+            operator.read_exact(&mut [0; 15]).await.unwrap();
+            assert_eq!(before.elapsed().as_secs(), 0);
+            assert_eq!(rest(stuck.pop().unwrap()).await, "", "nobody holds a descriptor for nothing");
+            assert_eq!(before.elapsed().as_secs(), 0);
+            rest(stuck.pop().unwrap()).await;
+            assert_eq!(before.elapsed(), WAIT_TIME);
         });
     }
 }

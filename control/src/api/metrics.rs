@@ -1,24 +1,30 @@
-//! Counters and state for Prometheus, measured anew for each scrape.
+//! Counters and state for Prometheus, measured anew for each scrape; beside them the status page.
 //!
 //! The text is that of the exposition format 0.0.4, in which a counter's name ends in `_total` in its head
 //! too.
 
+mod control_loop;
 mod exposition;
 mod families;
+mod guard;
 mod network_label;
 mod traffic;
 mod vips;
 
 use std::fmt;
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::http::header;
+use axum::middleware;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use guideway_model::config::AccessToken;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
@@ -27,17 +33,16 @@ use exposition::{Measured, exposition};
 use super::http_server::{Bounds, serve};
 use super::request::Request;
 use super::request_sender::{RequestError, RequestSender};
+use super::status_page::{self, Board, unanswered};
 
 /// Bounds of the exporter; a scrape has a connection of its own, which ends with it.
 const BOUNDS: Bounds = Bounds {
     connections: 16,
+    reserved: 0,
     header_time: Duration::from_secs(10),
+    write_time: Duration::from_secs(10),
     connection_time: Some(Duration::from_secs(60)),
 };
-
-/// Page at `/`.
-const INDEX: &str =
-    "<!DOCTYPE html><title>Guideway</title><h1>Guideway</h1><a href=\"/metrics\">Metrics</a>\n";
 
 /// Content type of the exposition format.
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -46,6 +51,7 @@ const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 #[derive(Debug)]
 pub struct Exporter {
     listener: TcpListener,
+    token: Option<AccessToken>,
 }
 
 /// Error: the exporter cannot listen on its address.
@@ -71,7 +77,13 @@ impl Exporter {
     /// [`CannotListen`], where another process has the port or the address is no address of this machine.
     pub async fn bind(address: SocketAddr) -> Result<Self, CannotListen> {
         let listener = TcpListener::bind(address).await.map_err(|error| CannotListen { address, error })?;
-        Ok(Self { listener })
+        Ok(Self { listener, token: None })
+    }
+
+    /// Exporter that answers nobody who does not know the token, where there is one.
+    #[must_use]
+    pub fn with_token(self, token: Option<AccessToken>) -> Self {
+        Self { token, ..self }
     }
 
     /// Address that the exporter listens on.
@@ -84,19 +96,31 @@ impl Exporter {
 
     /// Answers scrapes, with what `requests` are answered, until `stop` comes.
     pub async fn serve(self, requests: mpsc::Sender<Request>, stop: impl Future<Output = ()>) {
+        let requests = RequestSender::new(requests);
+        let board = Arc::new(Board::new(requests.clone()));
         let routes = Router::new()
-            .route("/", get(Html(INDEX)))
             .route("/metrics", get(metrics))
-            .with_state(RequestSender::new(requests));
-        serve(self.listener, routes, BOUNDS, stop).await;
+            .with_state(requests)
+            .merge(status_page::routes(Arc::clone(&board)));
+        let routes = match self.token {
+            Some(token) => routes.layer(middleware::from_fn_with_state(Arc::new(token), guard::admit)),
+            None => routes,
+        };
+        let sample = async {
+            board.sample().await;
+            pending::<()>().await;
+        };
+        tokio::select! {
+            _ = serve(self.listener, routes, BOUNDS, stop) => {}
+            () = sample => {}
+        }
     }
 }
 
 async fn metrics(State(requests): State<RequestSender>) -> Response {
     match measure(&requests).await {
         Ok(measured) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], exposition(measured)).into_response(),
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the appliance stops, or has not answered in time\n")
-            .into_response(),
+        Err(error) => unanswered(&error),
     }
 }
 

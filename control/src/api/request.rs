@@ -1,7 +1,6 @@
 //! Requests to the running appliance, and the reasons why it may refuse them.
 
 use std::fmt;
-use std::io;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -14,6 +13,7 @@ use guideway_model::removals::Removals;
 use guideway_model::service::UnknownName;
 use tokio::sync::{mpsc, oneshot};
 
+use super::packet_filter::PacketFilter;
 use super::view::{
     Backend, BackendList, BackendProbes, ConntrackList, ConntrackLookup, Drain, EventList, Explained,
     NeighborReplies, Plan, Reload, Remaining, RingList, RingQuery, RuleList, ServiceList, Stats, Status,
@@ -168,20 +168,49 @@ pub enum Request {
         /// Channel for the VIP as it is afterwards.
         reply: Reply<Vip>,
     },
-    /// Captures packets that are passed or dropped for these reasons.
+    /// Captures packets that end for these reasons, and agree with a filter.
     ///
     /// Each item that is sent to `blocks` is a whole number of pcapng blocks, the section header first, so
     /// that a file is whole wherever the capture ends. The capture ends when either side drops its end: the
     /// supervisor after `packets`, the server when the time is over or the client has gone. A full channel is
     /// no reason to wait: what does not fit is lost, and counted by the writer.
     Capture {
-        /// Reasons for which a packet is captured; never empty, none twice.
+        /// Reasons for which a packet is captured, none twice; of none, packets of every end that agree with the filter.
         reasons: Vec<CaptureReason>,
+        /// Packets that are captured.
+        filter: PacketFilter,
+        /// Copies of a packet that is forwarded or answered; without it, both of a forwarded packet, if such are captured, and
+        /// otherwise what is sent.
+        copies: Option<Copies>,
         /// Largest number of packets; 1 or more.
         packets: Option<u64>,
         /// Channel for the pcapng blocks.
         blocks: mpsc::Sender<Bytes>,
         /// Channel that tells that the capture has begun; before the first block.
+        reply: Reply<()>,
+    },
+    /// Watches tracked connections, by packets that are forwarded: each item that is sent to `lines` is a JSON line, once a
+    /// second. The watch ends when either side drops its end.
+    ConntrackWatch {
+        /// Packets that are watched.
+        filter: PacketFilter,
+        /// Number of lines after which the watch ends; 1 or more.
+        count: Option<u64>,
+        /// Channel for the lines.
+        lines: mpsc::Sender<Bytes>,
+        /// Channel that tells that the watch has begun; before the first line.
+        reply: Reply<()>,
+    },
+    /// Traces packets through every stage: each item that is sent to `lines` is a JSON line, one a packet. The trace ends when
+    /// either side drops its end.
+    Trace {
+        /// Packets that are traced.
+        filter: PacketFilter,
+        /// Number of packets after which the trace ends; 1 or more.
+        count: u64,
+        /// Channel for the lines.
+        lines: mpsc::Sender<Bytes>,
+        /// Channel that tells that the trace has begun; before the first line.
         reply: Reply<()>,
     },
     /// Lists events.
@@ -275,9 +304,45 @@ impl fmt::Display for BackendName {
     }
 }
 
-/// Reason for which a packet is passed or dropped, and captured.
+/// Copies of a packet that a capture holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Copies {
+    /// Packets as they were received.
+    Received,
+    /// Packets as they are sent; those that are passed or dropped are left out.
+    Sent,
+    /// Packets as they were received and as they are sent.
+    Both,
+}
+
+impl Copies {
+    /// All choices.
+    pub const ALL: [Self; 3] = [Self::Received, Self::Sent, Self::Both];
+
+    /// Word that the command line and the admin interface take.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Received => "received",
+            Self::Sent => "sent",
+            Self::Both => "both",
+        }
+    }
+}
+
+impl FromStr for Copies {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|copies| copies.as_str() == word);
+        found.ok_or_else(|| format!("`{word}` is none of `received`, `sent` and `both`"))
+    }
+}
+
+/// End of a packet, for which it is captured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CaptureReason {
+    /// The packet went to a backend.
+    Forward,
     /// The packet was not for a forwarding rule.
     Pass(PassReason),
     /// The packet was dropped.
@@ -285,15 +350,18 @@ pub enum CaptureReason {
 }
 
 impl CaptureReason {
-    /// Lists every reason, those to pass first.
+    /// Lists every reason: to forward, then those to pass, then those to drop.
     pub fn all() -> impl Iterator<Item = Self> {
         let pass = PassReason::ALL.iter().map(|reason| Self::Pass(*reason));
-        pass.chain(DropReason::ALL.iter().map(|reason| Self::Drop(*reason)))
+        std::iter::once(Self::Forward)
+            .chain(pass)
+            .chain(DropReason::ALL.iter().map(|reason| Self::Drop(*reason)))
     }
 
     /// Stable word that captures, metrics and tools show.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Forward => "forward",
             Self::Pass(reason) => reason.as_str(),
             Self::Drop(reason) => reason.as_str(),
         }
@@ -306,7 +374,7 @@ impl fmt::Display for CaptureReason {
     }
 }
 
-/// Error: a word names no reason to pass or to drop a packet.
+/// Error: a word names no end of a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownReason(pub String);
 
@@ -328,7 +396,7 @@ impl FromStr for CaptureReason {
 }
 
 /// Reasons read from a list of words: `ttl_expired,no_headroom`; `pass` and `drop` are all of their kind.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CaptureReasons(Vec<CaptureReason>);
 
 impl CaptureReasons {
@@ -361,7 +429,7 @@ impl FromStr for CaptureReasons {
 }
 
 /// Reasons why the appliance refuses a request; nothing has changed then.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Refused {
     /// A service or a backend is neither configured nor draining.
     UnknownName(UnknownName),
@@ -385,8 +453,24 @@ pub enum Refused {
         /// Configured `neighbor_replies` of the VIP.
         neighbor_replies: NeighborReplies,
     },
-    /// The largest number of captures runs already.
+    /// Another capture, a watch of connections or a trace runs already.
     CaptureRunning,
+    /// Nothing has the name that a filter has.
+    UnknownAmong {
+        /// Kind of the name: `service` or `backend`.
+        kind: &'static str,
+        /// Name.
+        name: String,
+        /// Names that there are.
+        known: Vec<String>,
+    },
+    /// Several services have a backend of the name that a filter has, and none of them was named.
+    AmbiguousBackend {
+        /// Name of the backends.
+        backend: String,
+        /// Names of their services.
+        services: Vec<String>,
+    },
     /// Another list of connections is being made.
     ListRunning,
     /// The configuration has changed while the list was made, and numbers with it.
@@ -401,8 +485,8 @@ pub enum Refused {
     ConfigUnreadable {
         /// Path of the file.
         path: PathBuf,
-        /// Error of the operating system.
-        error: io::Error,
+        /// Cause, in words.
+        error: String,
     },
     /// The appliance stops.
     Stopping,
@@ -423,7 +507,10 @@ mod tests {
         assert_eq!("ttl_expired".parse(), Ok(CaptureReason::Drop(DropReason::TtlExpired)));
         assert_eq!("not_ip".parse(), Ok(CaptureReason::Pass(PassReason::NotIp)));
         let error = "ttl".parse::<CaptureReason>().unwrap_err().to_string();
-        assert!(error.starts_with("`ttl` is no reason; write `pass`, `drop` or some of not_ip, "), "{error}");
+        assert!(
+            error.starts_with("`ttl` is no reason; write `pass`, `drop` or some of forward, "),
+            "{error}"
+        );
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod announcement;
 mod backend;
 mod condition;
 mod conntrack;
+mod control_loop;
 mod degradation;
 mod drops;
 mod error;
@@ -23,6 +24,7 @@ mod reload;
 mod ring;
 mod stats;
 mod status;
+mod traced;
 mod vip;
 
 pub use announcement::{Announcement, AnnouncementReason, Drain, DrainEnd, Undrained};
@@ -30,7 +32,10 @@ pub use backend::{
     Backend, BackendDrain, BackendList, Health, NextHop, PathMtu, Pool, Remaining, WeightSource,
 };
 pub use condition::Condition;
-pub use conntrack::{ConnectionState, ConntrackEntry, ConntrackList, ConntrackLookup};
+pub use conntrack::{
+    ConnectionState, ConntrackEntry, ConntrackList, ConntrackLookup, WatchedFlow, WatchedFlows,
+};
+pub use control_loop::{ControlLoop, TurnsByStall};
 pub use drops::{CountedBy, DropRow, Drops};
 pub use error::{ErrorView, LocatedError};
 pub use event::{Event, EventKind, EventList};
@@ -43,11 +48,13 @@ pub use probes::{BackendProbes, ProbeAnswer, RuleProbe};
 pub use reload::{Change, ChangeKind, Reload, Stopping};
 pub use ring::{ClientSubset, Extremes, Ring, RingList, RingQuery, RingShare, Subsetting};
 pub use stats::{
-    Arrivals, BackendStats, ConntrackCounts, ConntrackStats, FragmentStats, HostStackStats, IcmpErrorStats,
-    LinkStats, PacketStats, PortStats, PortXstats, Rates, RuleStats, ServiceStats, Stats, Traffic,
-    TunnelErrorStats, WorkerStats, Xstats,
+    AccessListStats, Arrivals, BackendStats, ConntrackCounts, ConntrackStats, FragmentStats, HostStackStats,
+    IcmpErrorStats, LinkStats, PacketStats, PortStats, PortXstats, Rates, RuleStats, ServiceStats, Stats,
+    Traffic, TunnelErrorStats, WorkerStats, Xstats,
 };
 pub use status::{
-    EndpointsFile, Port, PortMember, PortState, RssState, Service, Status, Worker, WorkerQueues, WorkerState,
+    EndpointsDns, EndpointsFile, Port, PortMember, PortState, RssState, Service, Status, Worker,
+    WorkerQueues, WorkerState,
 };
+pub use traced::TracedPacket;
 pub use vip::{NeighborReplies, Vip, VipList};

@@ -1,4 +1,4 @@
-//! `guideway capture`: what do the packets look like that end for a reason?
+//! `guideway capture`: what do packets look like, as they come and as they leave, and what was decided on them?
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use clap::Args as Arguments;
 use guideway::api::admin::MAX_CAPTURE_SEC;
 use guideway::api::admin::client::{Capture, CaptureOrder, Client, ClientError};
-use guideway::api::request::CaptureReasons;
+use guideway::api::request::{CaptureReasons, Copies};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::amount::count;
 use super::appliance::{SocketArgs, failed};
+use super::packet_filter::FilterArgs;
 use super::{Exit, Output};
 
 /// Longest capture, in seconds.
@@ -19,17 +20,28 @@ const LONGEST: i64 = MAX_CAPTURE_SEC as i64;
 
 #[derive(Arguments)]
 pub(super) struct Args {
-    /// Reason for which packets are passed or dropped; more may follow, after commas or as further options.
-    /// `pass` and `drop` are all of their kind; docs/replay.md lists the reasons.
-    #[arg(long = "reason", value_name = "WORD", required = true)]
+    /// End of the packets: `forward`, or a reason for which they are passed or dropped; more may follow, after commas or as further
+    /// options. `pass` and `drop` are all of their kind; docs/replay.md lists the reasons. Without this, a filter is given, and
+    /// packets of every end are captured.
+    #[arg(
+        long = "reason",
+        value_name = "WORD",
+        required_unless_present_any = ["service", "backend", "vip", "client", "flow"]
+    )]
     reasons: Vec<CaptureReasons>,
+    #[command(flatten)]
+    packets: FilterArgs,
+    /// Copies of packets that are forwarded or answered: `received`, `sent` or `both`. By default both of forwarded packets, if
+    /// such are captured, and otherwise what is sent. A packet that is passed or dropped is as it was received.
+    #[arg(long = "as", value_name = "COPY")]
+    copies: Option<Copies>,
     /// File that the capture is written to, as pcapng; `-` is standard output.
     #[arg(short, long, value_name = "FILE")]
     write: PathBuf,
     /// Overwrites the file if there is one.
     #[arg(long)]
     force: bool,
-    /// Packets after which the capture ends.
+    /// Packets after which the capture ends; one that is in the file twice, as received and as sent, counts once.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     /// Seconds after which the capture ends; without this and `--count`, Ctrl-C ends it.
@@ -45,6 +57,8 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Exit {
     let order = CaptureOrder {
         reasons: CaptureReasons::together(&args.reasons),
+        filter: args.packets.filter(),
+        copies: args.copies,
         packets: args.count,
         seconds: args.seconds,
     };
@@ -160,7 +174,7 @@ fn tell(capture: &Capture, args: &Args) -> Exit {
     complain!("{packets}{file}");
     if capture.missing() > 0 {
         let missing = count(capture.missing(), "packet");
-        let remedy = "ask for fewer reasons, or write to a faster place";
+        let remedy = "ask for fewer packets, or write to a faster place";
         complain!("warning: {missing} had no room on the way here: {remedy}");
     }
     Exit::Success

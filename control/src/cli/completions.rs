@@ -1,9 +1,9 @@
 //! `guideway completions`: completion of the command line in shells.
 
-use clap::{Args as Arguments, CommandFactory};
+use clap::{Args as Arguments, Command, CommandFactory};
 use clap_complete::Shell;
 
-use super::{Cli, Exit};
+use super::{Cli, Exit, cpu_level};
 
 #[derive(Arguments)]
 pub(super) struct Args {
@@ -14,6 +14,13 @@ pub(super) struct Args {
 /// Prints the script for one shell.
 pub(super) fn run(args: &Args) -> Exit {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "guideway", &mut script);
+    clap_complete::generate(args.shell, &mut shown(&Cli::command()), "guideway", &mut script);
     super::print(&String::from_utf8_lossy(&script))
+}
+
+/// The program without its hidden verbs, which no shell is to offer.
+fn shown(program: &Command) -> Command {
+    let verbs: Vec<Command> = program.get_subcommands().filter(|verb| !verb.is_hide_set()).cloned().collect();
+    let options: Vec<_> = program.get_arguments().cloned().collect();
+    Command::new("guideway").version(cpu_level::VERSION).args(options).subcommands(verbs)
 }

@@ -1,10 +1,12 @@
 //! `guideway conntrack`: which connections are tracked, and where do they go?
 
+mod flow_watch;
+
 use std::fmt::Write;
 
 use clap::{Args as Arguments, Subcommand};
 use guideway::api::admin::{DEFAULT_ENTRIES, MAX_ENTRIES};
-use guideway::api::view::{ConnectionState, ConntrackEntry, ConntrackList, ConntrackLookup};
+use guideway::api::view::{ConnectionState, ConntrackList, ConntrackLookup};
 use guideway_model::flow_text::FlowText;
 
 use super::amount::{duration, yes_no};
@@ -24,6 +26,8 @@ enum Verb {
     List(List),
     /// Shows the entry that a packet of a flow would find.
     Get(Get),
+    /// Watches connections by their packets: addresses, backend, state, each second until interrupted.
+    Watch(flow_watch::Args),
 }
 
 #[derive(Arguments)]
@@ -67,6 +71,7 @@ pub(super) fn run(args: &Args) -> Exit {
             let (service, backend) = (service.as_deref(), backend.as_deref());
             table.show(async |client| client.conntrack_list(service, backend, *limit).await, list)
         }
+        Verb::Watch(args) => flow_watch::run(args),
         Verb::Get(Get { flow, network, appliance }) => match flow.join(" ").parse::<FlowText>() {
             Ok(flow) => {
                 let (flow, network) = (flow.to_string(), network.as_deref());
@@ -88,7 +93,7 @@ fn list(list: &ConntrackList) -> String {
             entry.service.clone(),
             entry.backend.clone(),
             entry.key.clone(),
-            state(entry).to_owned(),
+            state(entry.state).to_owned(),
             yes_no(entry.persists),
             duration(entry.idle_sec.into()),
         ]);
@@ -99,8 +104,9 @@ fn list(list: &ConntrackList) -> String {
     text
 }
 
-fn state(entry: &ConntrackEntry) -> &'static str {
-    match entry.state {
+/// State of a connection, for people.
+fn state(state: ConnectionState) -> &'static str {
+    match state {
         ConnectionState::HalfOpen => "half open",
         ConnectionState::Unconfirmed => "unconfirmed",
         ConnectionState::Established => "established",
@@ -133,7 +139,7 @@ fn lookup(lookup: &ConntrackLookup) -> String {
             line("entry", &entry.key);
             line("backend", &format!("{}/{}", entry.service, entry.backend));
             let persists = if entry.persists { "stays on" } else { "leaves" };
-            line("state", &format!("{}; {persists} an unhealthy backend", state(entry)));
+            line("state", &format!("{}; {persists} an unhealthy backend", state(entry.state)));
             line("idle", &duration(entry.idle_sec.into()));
         }
     }

@@ -1,13 +1,12 @@
 //! `guideway explain`: why does a packet go where it goes?
 
-use std::fmt::Write;
-
 use clap::Args as Arguments;
-use guideway_model::explain::{Explanation, SubsetStep, explain};
+use guideway_model::explain::{Explanation, explain};
 use guideway_model::flow_text::FlowText;
 
 use super::appliance::failed;
 use super::config_choice::{headline, running};
+use super::steps::Steps;
 use super::what_if::WhatIfArgs;
 use super::{Exit, Output};
 
@@ -58,60 +57,29 @@ fn print(explanation: &Explanation, config: &str, output: Output) -> Exit {
 
 /// Writes the explanation for people: one step a line.
 fn lines(explanation: &Explanation) -> String {
-    let mut text = String::new();
-    let mut line = |key: &str, value: &str| {
-        let _ = writeln!(text, "{key:<10} {value}");
-    };
-    line("flow", &explanation.flow);
+    let mut steps = Steps::default();
+    steps.line("flow", &explanation.flow);
     if let Some(network) = &explanation.network {
-        line("network", network);
+        steps.line("network", network);
     }
     if let Some(rule) = &explanation.forwarding_rule {
-        if let Some(route) = &rule.route {
-            line("route", route);
-        }
-        line("rule", &format!("{} ({})", rule.name, rule.matches));
-        line("service", &rule.backend_service);
+        steps.rule(rule);
     }
     if let Some(selection) = &explanation.selection {
-        let pool = selection.pool.as_ref().map(|pool| format!(", {pool} pool")).unwrap_or_default();
-        let (eligible, configured) = (&selection.eligible, selection.configured);
-        line("eligible", &format!("{} of {configured}{pool}: {}", eligible.len(), eligible.join(", ")));
-        line("hash", &format!("{} over the {}", selection.hash, selection.tuple));
-        if let Some(slot) = selection.slot {
-            line("slot", &format!("{slot} of {}", selection.slots));
-        }
-        if let Some(SubsetStep { client, class, classes, seat, backends }) = &selection.subset {
-            let (size, members) = (backends.len(), backends.join(", "));
-            line("subset", &format!("{size} backends of class {class} of {classes}, by {client}: {members}"));
-            line("seat", &format!("{seat} of {size}"));
-        }
+        steps.selection(selection);
     }
     if let Some(backend) = &explanation.backend {
-        let weight = backend.weight.map(|weight| format!(", weight {weight}")).unwrap_or_default();
-        line("backend", &format!("{} ({}{weight})", backend.name, backend.address));
+        steps.backend(backend, None);
         let (delivery, largest) = (&backend.delivery, backend.largest_packet);
-        line("delivery", &format!("{delivery}, packets of up to {largest} bytes"));
+        steps.line("delivery", &format!("{delivery}, packets of up to {largest} bytes"));
     }
     if let Some(tracking) = &explanation.tracking {
-        if tracking.tracked {
-            let persists = if tracking.persists_on_unhealthy { "stays on" } else { "leaves" };
-            let idle = tracking.idle_timeout_sec;
-            line(
-                "tracking",
-                &format!("by the {}; {persists} an unhealthy backend; idle {idle} s", tracking.tuple),
-            );
-        } else {
-            line("tracking", "off: every packet goes by its hash");
-        }
+        steps.tracking(tracking);
     }
-    let reason = explanation.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-    line("verdict", &format!("{}{reason}", explanation.verdict));
-    if !explanation.vip_takes.is_empty() {
-        line("VIP takes", &format!("{} only", explanation.vip_takes.join("; ")));
-        if explanation.flow.starts_with("icmp") {
-            line("ICMP", "errors go where the packet goes that they quote, whatever the rules take");
-        }
+    steps.verdict(&explanation.verdict, explanation.reason.as_ref());
+    steps.vip_takes(&explanation.vip_takes);
+    if !explanation.vip_takes.is_empty() && explanation.flow.starts_with("icmp") {
+        steps.line("ICMP", "errors go where the packet goes that they quote, whatever the rules take");
     }
-    text
+    steps.into_text()
 }

@@ -30,7 +30,7 @@ struct GcloudArgs {
     /// routes, instances; `-` is standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// File for the configuration; without it, standard output.
+    /// File for the configuration; without it, or with `-`, standard output.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Delivery of packets to the endpoints of every group.
@@ -83,7 +83,7 @@ pub(super) fn run(args: &Args) -> Exit {
             return Exit::Failure;
         }
     };
-    let exit = match &args.out {
+    let exit = match args.out.as_deref().filter(|path| *path != Path::new("-")) {
         None => super::print(&imported.text),
         Some(path) => match std::fs::write(path, &imported.text) {
             Ok(()) => Exit::Success,

@@ -185,5 +185,8 @@ fn conclusion(plan: &Plan) -> String {
 
 fn changes(plan: &Plan) -> String {
     let now = plan.changes.iter().filter(|change| change.change != ChangeKind::NeedsRestart).count();
-    count(now as u64, "change")
+    match now {
+        0 => "no change before the next start".to_owned(),
+        now => count(now as u64, "change"),
+    }
 }

@@ -1,6 +1,7 @@
 //! `guideway replay`: what would have become of a capture?
 
 mod progress;
+mod trace;
 
 use std::fs::File;
 use std::io::{self, BufWriter, Cursor, Read, Write};
@@ -18,6 +19,7 @@ use guideway_engine::capture::{CaptureError, CaptureReader, CaptureWriter};
 use super::config_choice::ConfigArgs;
 use super::{Exit, Output, table};
 use progress::Counted;
+use trace::TraceArgs;
 
 /// Capture that is replayed where none is named; pcap-fixtures/README.md tells its story.
 const DEMO_CAPTURE: &[u8] = include_bytes!("../../../pcap-fixtures/demo.in.pcap");
@@ -42,6 +44,8 @@ pub(super) struct Args {
     /// File for a report of the replay, one HTML page: shares, events, drops, clients.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    #[command(flatten)]
+    trace: TraceArgs,
     /// Number of worker threads; the decisions do not depend on it while the conntrack table has room.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     workers: u16,
@@ -73,6 +77,7 @@ fn try_run(args: &Args, color: bool) -> Result<Exit, Exit> {
             None => None,
         },
         chronicle: args.html.is_some(),
+        trace: args.trace.order(&config, &events)?,
     };
     let page = args.html.as_deref().map(|path| args.create(path)).transpose()?;
     let (summary, result) = replay(config, events, capture, usize::from(args.workers), outputs);
@@ -143,6 +148,13 @@ impl Args {
         let inputs: Vec<&PathBuf> =
             config.into_iter().chain(&self.pcap).chain(&self.events).chain(reloads).collect();
         let results: Vec<&PathBuf> = [&self.decisions, &self.out, &self.html].into_iter().flatten().collect();
+        for (option, path) in [("--decisions", &self.decisions), ("--out", &self.out), ("--html", &self.html)]
+        {
+            if path.as_deref() == Some(Path::new("-")) {
+                complain!("error: {option} -: standard output has the summary: name a file, or /dev/stdout");
+                return Err(Exit::Usage);
+            }
+        }
         for (index, path) in results.iter().enumerate() {
             let is_same = |other: &&PathBuf| {
                 identity(path)
@@ -210,6 +222,9 @@ impl Report<'_> {
                 text += &format!("report    {}, for a browser\n", path.display());
             }
             _ => text += "\nreport    none: `--html report.html` writes one\n",
+        }
+        if let Some(traces) = &summary.traces {
+            text += &trace::text(traces, summary.start_unix_nanos);
         }
         text
     }
@@ -296,6 +311,8 @@ fn summary_text(summary: &Summary) -> String {
         ("    of a closed one", summary.conntrack.evicted_closed),
         ("    of an unconfirmed one", summary.conntrack.evicted_unconfirmed),
         ("conntrack full", summary.conntrack.full),
+        ("conntrack limited", summary.conntrack.limited),
+        ("conntrack protected SYNs", summary.conntrack.protected),
         ("not tracked", summary.conntrack.untracked),
         ("ICMP errors steered by their quote", summary.icmp_errors_steered),
         ("fragments that followed their first", summary.fragments_followed),

@@ -7,7 +7,7 @@ use clap::{Args as Arguments, ValueEnum};
 use super::Exit;
 use super::config_choice::DEFAULT_CONFIG;
 #[cfg(feature = "dpdk")]
-use super::config_choice::{parsed, read};
+use super::config_choice::{parsed, read, try_read};
 
 #[derive(Arguments)]
 pub(super) struct Args {
@@ -34,16 +34,22 @@ enum LogFormat {
 /// Runs the appliance until it is told to stop.
 #[cfg(feature = "dpdk")]
 pub(super) fn run(args: &Args, color: bool) -> Exit {
-    let config = read(&args.config).and_then(|sources| Ok((parsed(&sources, color)?, sources)));
-    let (config, sources) = match config {
-        Ok(read) => read,
-        Err(exit) => return exit,
-    };
     let log = match log(args.log_format, color) {
         Ok(log) => log,
         Err(error) => {
             complain!("error: cannot start the log: {error}");
             return Exit::Failure;
+        }
+    };
+    let config = match log.format() {
+        guideway::log::Format::Json => read_to_log(&args.config, &log),
+        _ => read(&args.config).and_then(|sources| Ok((parsed(&sources, color)?, sources))),
+    };
+    let (config, sources) = match config {
+        Ok(read) => read,
+        Err(exit) => {
+            log.flush(LAST_LINES_TIME);
+            return exit;
         }
     };
     let exit = match guideway::run::live::run(config, sources, args.config.clone(), args.verbose, log.clone())
@@ -56,6 +62,24 @@ pub(super) fn run(args: &Args, color: bool) -> Exit {
     };
     log.flush(LAST_LINES_TIME);
     exit
+}
+
+/// Reads the configuration; its errors are lines of the log, as whoever reads JSON takes nothing else.
+#[cfg(feature = "dpdk")]
+fn read_to_log(
+    path: &std::path::Path,
+    log: &guideway::log::Log,
+) -> Result<(guideway_model::config::Config, guideway_model::config::Sources), Exit> {
+    let (name, sources) = try_read(path);
+    let sources = sources.map_err(|error| {
+        log.say(tracing::Level::ERROR, format!("error: cannot read {name}: {error}"));
+        Exit::Usage
+    })?;
+    let config = guideway_model::config::Config::parse_sources(&sources).map_err(|errors| {
+        log.say(tracing::Level::ERROR, errors.render(false));
+        Exit::Config
+    })?;
+    Ok((config, sources))
 }
 
 /// Longest wait at the end until the last lines of the log are read.

@@ -5,8 +5,8 @@ use std::fmt::Write;
 
 use clap::Args as Arguments;
 use guideway::api::view::{
-    BackendStats, ConntrackCounts, HostStackStats, PacketStats, PortStats, Rates, RuleStats, ServiceStats,
-    Stats,
+    AccessListStats, BackendStats, ConntrackCounts, HostStackStats, PacketStats, PortStats, Rates, RuleStats,
+    ServiceStats, Stats,
 };
 
 use super::amount::rate;
@@ -32,6 +32,7 @@ fn text(stats: &Stats) -> String {
         reasons("DROPPED", &total.dropped),
         ports(&stats.ports),
         rules(&stats.rules),
+        access_lists(&stats.access_lists),
         services(&stats.services),
         backends(&stats.backends),
         conntrack(stats),
@@ -119,6 +120,15 @@ fn rules(rules: &[RuleStats]) -> String {
     table::text(rows, 2..7)
 }
 
+/// Writes what access lists have admitted and denied; nothing where there are none.
+fn access_lists(lists: &[AccessListStats]) -> String {
+    let mut rows = table::new(&["ACCESS LIST", "ADMITTED", "DENIED"]);
+    for list in lists {
+        rows.add_row([list.name.clone(), list.admitted.to_string(), list.denied.to_string()]);
+    }
+    if rows.is_empty() { String::new() } else { table::text(rows, 1..3) }
+}
+
 fn services(services: &[ServiceStats]) -> String {
     let mut rows = table::new(&[
         "SERVICE",
@@ -173,6 +183,8 @@ fn conntrack(stats: &Stats) -> String {
         evicted_closed,
         evicted_unconfirmed,
         full,
+        limited,
+        protected,
         untracked,
     } = &stats.conntrack.counts;
     single(&[
@@ -185,6 +197,8 @@ fn conntrack(stats: &Stats) -> String {
         ("evicted closed", &evicted_closed.to_string()),
         ("evicted unconfirmed", &evicted_unconfirmed.to_string()),
         ("full", &full.to_string()),
+        ("limited", &limited.to_string()),
+        ("protected SYNs", &protected.to_string()),
         ("untracked", &untracked.to_string()),
     ])
 }
@@ -198,6 +212,8 @@ fn host_stack(host: &HostStackStats) -> String {
         ("limited", &host.limited.to_string()),
         ("probes", &host.probes.to_string()),
         ("announcements", &host.announcements.to_string()),
+        ("defences", &host.defences.to_string()),
+        ("refused claims", &host.refused_claims.to_string()),
         ("group reports", &host.group_reports.to_string()),
         ("queue full", &host.queue_full.to_string()),
     ]);

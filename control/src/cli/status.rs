@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use clap::Args as Arguments;
+use guideway::api::overview::alarms;
 use guideway::api::view::{
     Announcement, DrainEnd, OperatorSettings, Port, PortMember, PortState, Quantiles, RssState, Service,
     Status, Worker, WorkerQueues, WorkerState,
@@ -36,28 +37,23 @@ fn text(status: &Status) -> String {
     let unreclaimed = status.unreclaimed_snapshots;
     line("snapshot", &format!("{}, {unreclaimed} unreclaimed", status.snapshot_generation));
     line("neighbors", &format!("{} unresolved", status.unresolved_neighbors));
-    for service in status.services.iter().filter(|service| service.eligible == 0) {
-        let (name, healthy, drained) = (&service.name, service.healthy, service.operator_drained);
-        let of = count(service.backends.into(), "backend");
-        line(
-            "NOBODY SERVES",
-            &format!("{name}: of {of}, {healthy} healthy, {drained} drained; new connections are dropped"),
-        );
-    }
-    for service in status.services.iter().filter(|service| !service.ever_healthy && service.backends > 0) {
-        let (name, of) = (&service.name, count(service.backends.into(), "backend"));
-        line(
-            "NEVER HEALTHY",
-            &format!(
-                "{name}: none of {of} has passed its health checks yet; `guideway backend list --service {name}` says why"
-            ),
-        );
+    for (heading, sentence) in alarms(status) {
+        line(heading, &sentence);
     }
     if status.log_lines_lost > 0 {
         line(
             "log",
             &format!("{} lost: nobody reads standard error in time", count(status.log_lines_lost, "line")),
         );
+    }
+    let control_loop = &status.control_loop;
+    if !control_loop.turns.is_empty() {
+        let long = match control_loop.long_stalls {
+            0 => String::new(),
+            long => format!(", {} of 100 ms or more since the start", count(long, "stall")),
+        };
+        let longest = control_loop.longest_stall_last_minute_ms;
+        line("control thread", &format!("late by {longest:.1} ms at most in the last minute{long}"));
     }
     if let Some(checks) = &status.health_checks {
         let probes = count(checks.probes_begun, "probe");
@@ -90,6 +86,23 @@ fn text(status: &Status) -> String {
                 "LAST GOOD",
                 &format!("endpoints of {groups} are those last read from {}: {error}", file.path),
             );
+        }
+    }
+    for question in &status.endpoints_dns {
+        if let Some(error) = &question.last_error {
+            let groups = question.backend_groups.join(", ");
+            let asked = format!("{} {}", question.record, question.name);
+            match question.answered_at_unix_sec {
+                Some(_) => {
+                    line(
+                        "LAST GOOD",
+                        &format!("endpoints of {groups} are those last had for {asked}: {error}"),
+                    );
+                }
+                None => {
+                    line("NO ANSWER", &format!("endpoints of {groups} are unknown, for {asked}: {error}"));
+                }
+            }
         }
     }
     let by_hand = &status.operator_settings;

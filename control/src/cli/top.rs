@@ -1,11 +1,10 @@
 //! `guideway top`: the running appliance on one screen, which follows it.
 
-mod grid;
-mod history;
 mod keys;
 mod look;
 mod model;
-mod plain_text;
+#[cfg(test)]
+mod picture;
 #[cfg(test)]
 mod sample;
 mod screen;
@@ -20,6 +19,7 @@ use std::time::Duration;
 
 use clap::Args as Arguments;
 use guideway::api::admin::client::{Client, ClientError};
+use guideway::api::overview::{Grid, History, Look, Row};
 use guideway::api::view::BackendDrain;
 use ratatui::crossterm::event::Event;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -29,9 +29,6 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::appliance::{SocketArgs, failed};
 use super::{Color, Exit, Output};
-use grid::{Grid, Row};
-use history::History;
-use look::Look;
 use model::Model;
 use screen::Palette;
 use session::{Command, Effect, Session, Verb};
@@ -60,7 +57,7 @@ pub(super) fn run(args: &Args, color: Color) -> Exit {
     };
     args.socket.talk(async |client| {
         // A wrong socket is told at once, as by every verb; an appliance that is lost later is waited for.
-        let first = match Look::at(&client).await {
+        let first = match look::at(&client).await {
             Ok(look) => look,
             Err(error) => return failed(&error, Output::Table),
         };
@@ -83,8 +80,8 @@ pub(super) fn run(args: &Args, color: Color) -> Exit {
 /// Tells why there is no screen, and what shows the same without one.
 fn refused(why: &str) -> Exit {
     complain!(
-        "error: {why}\n  `top` needs a terminal; without one, `--watch SECONDS` of `guideway status`, `stats`, `drops` and \
-         `backend list` shows tables again and again"
+        "error: {why}\n  `top` needs a terminal; without one, `guideway service list --watch SECONDS`, `backend list`, `rule list`, \
+         `drops`, `stats` and `status` show tables again and again"
     );
     Exit::Failure
 }
@@ -223,7 +220,7 @@ fn looks(client: Client, every: Duration, now: Arc<Notify>) -> mpsc::Receiver<Re
                 _ = ticks.tick() => {}
                 () = now.notified() => {}
             }
-            if sender.send(Look::at(&client).await).await.is_err() {
+            if sender.send(look::at(&client).await).await.is_err() {
                 break;
             }
         }

@@ -12,7 +12,7 @@ use super::visible::visible;
 use super::{Exit, Output};
 
 /// Sequence that clears a terminal and goes to its upper left corner.
-const CLEAR: &str = "\x1b[2J\x1b[H";
+pub(super) const CLEAR: &str = "\x1b[2J\x1b[H";
 
 #[derive(Arguments)]
 pub(super) struct TableArgs {

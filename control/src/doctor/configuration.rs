@@ -1,6 +1,6 @@
 //! Check of the configuration file: its errors, and the settings that can never be met.
 
-use guideway_model::warnings::warnings;
+use guideway_model::warnings::{exposures, warnings};
 
 use super::facts::Facts;
 use super::finding::{Finding, quoted};
@@ -14,10 +14,10 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     };
     let mut findings: Vec<Finding> = facts.config_errors.iter().map(fault).collect();
     let Some(config) = &facts.config else { return findings };
-    let unmet =
-        warnings(config).into_iter().chain(Excess::of(config).into_iter().map(|excess| excess.warning()));
+    let excess = Excess::of(config).into_iter().map(|excess| excess.warning());
+    let warnings = warnings(config).into_iter().chain(exposures(config)).chain(excess);
     findings.extend(
-        unmet.map(|warning| Finding::warning(&facts.config_path, warning.text).mended_by(warning.remedy)),
+        warnings.map(|warning| Finding::warning(&facts.config_path, warning.text).mended_by(warning.remedy)),
     );
     if findings.is_empty() {
         let (rules, services) = (config.rules.len(), config.services.len());

@@ -270,7 +270,7 @@ fn last_lines(log: &str) -> String {
 mod tests {
     use super::*;
     use crate::doctor::diagnose;
-    use crate::doctor::tree::Tree;
+    use crate::doctor::tree::{SEED, Tree};
 
     fn report(is_masked: bool) -> String {
         let tree = Tree::healthy();
@@ -290,10 +290,7 @@ mod tests {
         };
         let inputs = Inputs {
             diagnosis: &diagnose(&tree.facts()),
-            config: Ok(Sources::of_text(
-                "guideway.toml",
-                format!("[fleet]\nseed = \"0011aabbcc\"\n{}", tree.config),
-            )),
+            config: Ok(Sources::of_text("guideway.toml", tree.config.replace(SEED, "0011aabbcc"))),
             answers: vec![("status", Ok("{\"mac\": \"02:00:00:00:00:01\"}".to_owned()))],
             log: Ok("EAL: Probe PCI driver: net_iavf (8086:1889) device: 0000:3b:02.0\n0011aabbcc".to_owned()),
             dpdk: "22.11".to_owned(),

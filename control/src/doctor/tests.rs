@@ -48,6 +48,15 @@ const FILES: &[Row] = &[
         "add endpoints to its groups",
     ),
     (
+        "strangers know the seed",
+        |tree| tree.configure("seed = \"000102030405060708090a0b0c0d0e0f\"\n", ""),
+        "configuration",
+        Level::Warning,
+        "EXTERNAL service `web` with the default seed",
+        "set `[fleet] seed` or `seed_file` to the output of `openssl rand -hex 16`, the same on every appliance of the \
+         fleet",
+    ),
+    (
         "the IOMMU is off, and nobody has asked for it",
         |tree| {
             tree.remove("sys/kernel/iommu_groups");

@@ -10,11 +10,16 @@ use tempfile::TempDir;
 use super::facts::{Facts, VfSettings};
 use crate::api::view::{Port, Status, Worker, WorkerState};
 
+/// Seed of the configuration.
+pub(super) const SEED: &str = "000102030405060708090a0b0c0d0e0f";
+
 /// Configuration of the machine: one port, a VF, with two workers on its node.
 pub(super) const CONFIG: &str = "\
 [engine]
 worker_cores = [4, 5]
 control_core = 6
+[fleet]
+seed = \"000102030405060708090a0b0c0d0e0f\"
 [conntrack]
 max_entries = 1000000
 [[port]]

@@ -23,11 +23,14 @@
 //! neighbour to be resolved. The port must let in, beside its own MAC address and broadcasts, the multicast of IPv6.
 //!
 //! Deliberately absent: fragments are not put together, so an echo request in fragments stays unanswered; nobody is
-//! asked whether an address is free before it is used, but claims of other hosts to it are counted; router
+//! asked whether an address is free before it is used, but claims of other hosts to it are counted, and answered by an
+//! announcement, once in ten seconds (RFC 5227, section 2.4); router
 //! advertisements and redirects change nothing, for gateways are configured; queries of MLDv1 stay unanswered.
 
 mod answered_addresses;
+mod asker_buckets;
 mod counters;
+mod defence;
 mod egress;
 mod link;
 mod neighbours;
@@ -49,8 +52,10 @@ pub use neighbours::{MAX_NEIGHBOURS, NeighbourEvent, TooManyNeighbours};
 pub use outgoing::{MAX_QUEUED_BYTES, Outgoing};
 
 use answered_addresses::{AnsweredAddresses, Due, Role};
+use asker_buckets::AskerBuckets;
+use defence::Defence;
 use link::Links;
-use neighbours::Neighbours;
+use neighbours::{Heard, Neighbours};
 use outgoing::Queue;
 use received::{Echo, Envelope, Message, Resolution, Unreadable};
 use token_bucket::TokenBucket;
@@ -58,9 +63,9 @@ use token_bucket::TokenBucket;
 /// The frames that the host stack sends in a second, by sort; a tenth of that in a burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rates {
-    /// Echo replies.
+    /// Echo replies to one asker, by its MAC address.
     pub echo_replies_per_sec: u32,
-    /// Answers to ARP requests, neighbour solicitations and group queries.
+    /// Answers to ARP requests and neighbour solicitations of one asker, and answers to group queries of all.
     pub answers_per_sec: u32,
     /// Questions to neighbours and announcements. Those beyond the rate are sent later.
     pub questions_per_sec: u32,
@@ -96,8 +101,10 @@ pub struct HostStack {
     queue: Queue,
     counters: Counters,
     last_conflict: Option<Conflict>,
-    echo_replies: TokenBucket,
-    answers: TokenBucket,
+    defence: Defence,
+    echo_replies: AskerBuckets,
+    answers: AskerBuckets,
+    group_answers: TokenBucket,
     questions: TokenBucket,
 }
 
@@ -113,8 +120,10 @@ impl HostStack {
             queue: Queue::default(),
             counters: Counters::default(),
             last_conflict: None,
-            echo_replies: TokenBucket::new(rates.echo_replies_per_sec),
-            answers: TokenBucket::new(rates.answers_per_sec),
+            defence: Defence::default(),
+            echo_replies: AskerBuckets::new(rates.echo_replies_per_sec),
+            answers: AskerBuckets::new(rates.answers_per_sec),
+            group_answers: TokenBucket::new(rates.answers_per_sec),
             questions: TokenBucket::new(rates.questions_per_sec),
         }
     }
@@ -180,6 +189,12 @@ impl HostStack {
     pub fn resolve(&mut self, next_hop: NextHop, now: Duration) -> Result<(), TooManyNeighbours> {
         assert!(usize::from(next_hop.link.0) < self.links.0.len(), "{next_hop:?} is on no link");
         self.neighbours.watch(next_hop, now)
+    }
+
+    /// Asks a neighbour at once if it is still where it was: what was sent to it has failed. Nothing is asked where its word is
+    /// waited for, or has just come.
+    pub fn doubt(&mut self, next_hop: NextHop, now: Duration) {
+        self.neighbours.doubt(next_hop, now);
     }
 
     /// Stops resolving a neighbour.
@@ -327,9 +342,12 @@ impl HostStack {
             }
             if let Some((true, held)) = self.addresses.answers(link, address) {
                 self.last_conflict = Some(Conflict { link, address, held, mac, at: now });
+                self.defend(link, address, now);
                 return FrameKind::AddressConflict;
             }
-            is_known = self.neighbours.hear(NextHop { link, address }, claim, now);
+            let heard = self.neighbours.hear(NextHop { link, address }, claim, now);
+            self.counters.refused_claims += u64::from(matches!(heard, Heard::Refused(_)));
+            is_known = heard != Heard::Stranger;
         }
         if let Some(asked) = &resolution.question
             && let Some((answers, _)) = self.addresses.answers(link, asked.target)
@@ -337,7 +355,7 @@ impl HostStack {
             is_known = true;
             if !answers {
                 self.counters.withheld += 1;
-            } else if !self.answers.take(now) {
+            } else if !self.answers.take(source, now) {
                 self.counters.limited += 1;
             } else {
                 let answer = Outgoing::answer(self.links.get(link), asked);
@@ -351,13 +369,21 @@ impl HostStack {
         }
     }
 
+    /// Announces an address that another host claims on a link, if it has not just been.
+    fn defend(&mut self, link: LinkId, address: Address, now: Duration) {
+        if self.defence.is_due(link, address, now) {
+            let frame = Outgoing::announcement(self.links.get(link), address);
+            send(&mut self.queue, frame, &mut self.counters.defences, &mut self.counters.queue_full);
+        }
+    }
+
     fn group_query(&mut self, link: LinkId, group: Option<Address>, now: Duration) -> FrameKind {
         let mut groups: Vec<_> = self.addresses.groups(link).into_iter().collect();
         groups.retain(|own| group.is_none_or(|group| *own == group));
         if groups.is_empty() {
             return FrameKind::NotForUs;
         }
-        if self.answers.take(now) {
+        if self.group_answers.take(now) {
             for groups in groups.chunks(outgoing::MAX_GROUPS) {
                 let report = Outgoing::group_report(self.links.get(link), false, groups);
                 let counters = &mut self.counters;
@@ -377,7 +403,7 @@ impl HostStack {
         if self.addresses.role(echo.source) == Some(Role::Host) {
             return FrameKind::Malformed;
         }
-        if self.echo_replies.take(now) {
+        if self.echo_replies.take(source, now) {
             let reply = Outgoing::echo_reply(self.links.get(link), source, echo);
             send(&mut self.queue, reply, &mut self.counters.answered, &mut self.counters.queue_full);
         } else {

@@ -10,9 +10,12 @@
 //! about the appliance's own tunnel packets, for what it teaches changes the snapshot.
 
 pub mod chronicle;
+mod expected_shares;
 mod lane;
 mod lane_key;
+mod sight;
 mod summary;
+mod tracer;
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -37,6 +40,8 @@ use chronicle::{Chronicle, Sighting};
 use lane::{Job, Lane};
 use lane_key::LaneKey;
 pub use summary::Summary;
+use tracer::Tracer;
+pub use tracer::{TraceOrder, Traces};
 
 /// Frames that are read before the workers get them.
 const CHUNK: usize = 4096;
@@ -54,6 +59,8 @@ pub struct Outputs {
     pub frames: Option<CaptureWriter<Box<dyn Write>>>,
     /// True if the summary is to have a chronicle, for a report.
     pub chronicle: bool,
+    /// Packets whose way is traced.
+    pub trace: Option<TraceOrder>,
 }
 
 /// Reasons why a replay ended early.
@@ -90,6 +97,7 @@ pub fn replay<R: Read>(
             // What was decided before an error is written all the same; the first error is the one to tell.
             let result = result.and(replay.finish());
             summary.chronicle = replay.concluded_chronicle();
+            summary.traces = replay.tracer.take().map(Tracer::into_traces);
             summary.conclude(&replay.state, &replay.lanes.iter().map(Lane::counters).collect::<Vec<_>>());
             result
         }
@@ -102,6 +110,7 @@ struct Replay {
     state: ForwardingState,
     publisher: Publisher<Snapshot>,
     chronicle: Option<Box<Chronicle>>,
+    tracer: Option<Tracer>,
     table: Arc<ConntrackTable>,
     lanes: Vec<Lane>,
     lane_key: LaneKey,
@@ -118,7 +127,7 @@ impl Replay {
         config: Config,
         timeline: Timeline,
         workers: usize,
-        outputs: Outputs,
+        mut outputs: Outputs,
     ) -> Result<Self, TableTooLarge> {
         let table = Arc::new(ConntrackTable::with_capacity(config.conntrack.max_entries as usize)?);
         let hasher = TrackingHasher::new(TRACKING_KEYS);
@@ -135,11 +144,25 @@ impl Replay {
             chronicle.published(&state, publisher.feed().subscribe().repin());
             chronicle
         });
+        let tracer = outputs.trace.take().map(Tracer::new);
         let lane = |_| Lane::start(publisher.feed(), Arc::clone(&table), hasher.clone());
         let lanes = (0..workers.max(1)).map(lane).collect();
         let moments = timeline.moments.into_iter().peekable();
         let (chunk, now, frames) = (Vec::with_capacity(CHUNK), Tick::default(), 0);
-        Ok(Self { state, publisher, chronicle, table, lanes, lane_key, moments, outputs, chunk, now, frames })
+        Ok(Self {
+            state,
+            publisher,
+            chronicle,
+            tracer,
+            table,
+            lanes,
+            lane_key,
+            moments,
+            outputs,
+            chunk,
+            now,
+            frames,
+        })
     }
 
     fn run<R: Read>(
@@ -149,6 +172,7 @@ impl Replay {
     ) -> Result<(), ReplayError> {
         let mut start = None;
         let mut now = Duration::ZERO;
+        summary.published(&self.state);
         loop {
             let record = match capture.next_record() {
                 Ok(Some(record)) => record,
@@ -159,6 +183,7 @@ impl Replay {
                 }
             };
             let first = *start.get_or_insert(record.timestamp_nanos);
+            summary.start_unix_nanos = first;
             // A clock that was set back while it captured stands still here until it has caught up.
             now = now.max(Duration::from_nanos(record.timestamp_nanos.saturating_sub(first)));
             if let Some(chronicle) = &mut self.chronicle {
@@ -166,7 +191,7 @@ impl Replay {
             }
             while let Some(moment) = self.moments.next_if(|moment| moment.at <= now) {
                 self.decide_chunk(summary)?;
-                self.apply(moment);
+                self.apply(moment, summary);
             }
             let second = Tick::from_secs(now.as_secs());
             if second != self.now || self.chunk.len() == CHUNK {
@@ -175,7 +200,7 @@ impl Replay {
                 self.note_entries(now);
                 self.state.expire_path_mtus(now);
                 if self.state.is_stale() {
-                    self.publish();
+                    self.publish(summary);
                 }
             }
             summary.read(&record, now);
@@ -184,12 +209,18 @@ impl Replay {
             if self.chronicle.is_some() {
                 job.sighting = Sighting::of(job.bytes(), network);
             }
+            if let Some(tracer) = &self.tracer {
+                job.may_fit = tracer.may_fit(job.bytes());
+                if job.may_fit && tracer.has_room() {
+                    job.be_seen();
+                }
+            }
             self.chunk.push(job);
             if let Some(network) = network.filter(|_| PathMtus::is_candidate(record.bytes)) {
                 // Later frames of the capture are decided by the MTU that this one teaches, however many workers there are.
                 let is_passed = self.decide_chunk(summary)?;
                 if is_passed && self.state.take_in_tunnel_error(network, record.bytes, now).is_some() {
-                    self.publish();
+                    self.publish(summary);
                 }
             }
         }
@@ -231,7 +262,7 @@ impl Replay {
     }
 
     /// Takes in the events of one instant. Names were looked up when the events were read; whoever is gone since has no state to change.
-    fn apply(&mut self, moment: Moment) {
+    fn apply(&mut self, moment: Moment, summary: &mut Summary) {
         // Entries that have timed out since the last frame are none that the event ends.
         let now = self.now.max(Tick::from_secs(moment.at.as_secs()));
         let before = self.chronicle.is_some().then(|| {
@@ -243,7 +274,7 @@ impl Replay {
         });
         let has_reload = moment.changes.iter().any(|change| matches!(change, StateChange::Config(_)));
         let applied = self.state.apply(moment.changes, moment.at);
-        self.publish();
+        self.publish(summary);
         if let Some((mut words, entries)) = before {
             words.extend(has_reload.then(|| chronicle::reload(&applied.config)));
             let left = self.valid_entries(now);
@@ -253,8 +284,9 @@ impl Replay {
         }
     }
 
-    fn publish(&mut self) {
+    fn publish(&mut self, summary: &mut Summary) {
         self.publisher.publish(self.state.snapshot(&StandInMacs));
+        summary.published(&self.state);
         if let Some(chronicle) = &mut self.chronicle {
             chronicle.published(&self.state, self.publisher.feed().subscribe().repin());
         }
@@ -289,6 +321,13 @@ impl Replay {
         if let Some(chronicle) = &mut self.chronicle {
             let (names, sighting) = (self.state.names(), job.sighting.as_ref());
             chronicle.decided(self.frames, job.at, decision, sighting, names, job.wire_len);
+        }
+        if let Some(tracer) = self.tracer.as_mut().filter(|_| job.may_fit)
+            && tracer.fits(decision, self.state.names())
+            && tracer.has_room()
+        {
+            let mut subscriber = self.publisher.feed().subscribe();
+            tracer.trace(self.frames, job, &self.state, subscriber.repin());
         }
         if let Some(out) = &mut self.outputs.decisions {
             let network = self.state.network_of(job.port, job.bytes());

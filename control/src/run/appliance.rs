@@ -4,6 +4,7 @@
 
 mod hosts;
 mod links;
+mod pace;
 mod vips;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,11 +17,12 @@ use guideway_dataplane::snapshot::Snapshot;
 use guideway_engine::publish::{Feed, Publisher};
 use guideway_model::config::Config;
 use guideway_model::config_diff;
-use guideway_model::forwarding_state::{Applied, ForwardingState, Setup, StateChange};
+use guideway_model::forwarding_state::{Applied, ForwardingState, Prepared, Setup, StateChange};
 use guideway_model::path_mtu::PathMtu;
 
 use crate::net::host_stack::{Conflict, Counters, FrameKind, HostStack, NextHop, Outgoing};
 use hosts::Hosts;
+use pace::Pace;
 
 pub use links::{Nic, needs_udp_checksum};
 
@@ -29,6 +31,7 @@ pub use links::{Nic, needs_udp_checksum};
 pub struct Appliance {
     state: ForwardingState,
     publisher: Publisher<Snapshot>,
+    pace: Pace,
     hosts: Hosts,
     /// By port.
     nics: Vec<Nic>,
@@ -48,6 +51,7 @@ impl Appliance {
         let mut appliance = Self {
             state: ForwardingState::new(config, setup, now),
             publisher: Publisher::new(Snapshot::default()),
+            pace: Pace::new(),
             hosts,
             nics: nics.to_vec(),
             watched: BTreeSet::new(),
@@ -55,13 +59,18 @@ impl Appliance {
             conflicts: BTreeMap::new(),
         };
         appliance.watch(now);
-        appliance.publish();
+        appliance.publish(now);
         appliance
     }
 
     /// Feed that workers get their snapshots from.
     pub fn feed(&self) -> Feed<Snapshot> {
         self.publisher.feed()
+    }
+
+    /// Takes in what was made ahead for a configuration, before it is taken over.
+    pub fn adopt(&mut self, prepared: Prepared) {
+        self.state.adopt(prepared);
     }
 
     /// Takes over another configuration, publishes it, and returns the differences.
@@ -73,14 +82,28 @@ impl Appliance {
         self.watched.retain(|(network, _)| self.hosts.has(*network));
         self.conflicts.retain(|(network, _), _| self.hosts.has(*network));
         self.watch(now);
-        self.publish();
+        self.publish(now);
         changes
     }
 
     /// Takes in changes that happen together: what probes have found, what an operator says. A new configuration comes
     /// by [`Self::reload`].
     pub fn apply(&mut self, changes: impl IntoIterator<Item = StateChange>, now: Duration) -> Applied {
-        self.state.apply(changes, now)
+        let (state, pace) = (&mut self.state, &mut self.pace);
+        let mut applied = Applied::default();
+        for change in changes {
+            if let Some(service) = change.service() {
+                if !change.is_of_probe() {
+                    pace.hurry(service);
+                } else if state.is_service_stale(service) {
+                    pace.coalesce();
+                }
+            }
+            let Applied { config, unknown } = state.apply([change], now);
+            applied.config.extend(config);
+            applied.unknown.extend(unknown);
+        }
+        applied
     }
 
     /// Network of a frame that came by a port; `None` if it is of no network, which is counted.
@@ -128,13 +151,31 @@ impl Appliance {
         self.publish_changes(now);
     }
 
-    /// Publishes what has changed since the latest snapshot, if anything has.
+    /// Publishes what has changed since the latest snapshot, if anything has, and if it is not slowed as repetition.
     pub fn publish_changes(&mut self, now: Duration) {
         if self.hosts.has_events() {
             self.state.apply([StateChange::Egress], now);
         }
-        if self.state.is_stale() {
-            self.publish();
+        if !self.state.is_stale() {
+            return;
+        }
+        // Workers may have given some back since.
+        if !self.pace.has_room(self.publisher.unreclaimed(), now) {
+            self.publisher.reclaim();
+        }
+        if !self.pace.has_room(self.publisher.unreclaimed(), now) {
+            return;
+        }
+        // Without services, everything is stale, by a configuration.
+        let due = self.state.stale_services().map(|stale| self.pace.due(stale, now));
+        match due {
+            None => self.publish(now),
+            Some(due) if due.is_empty() && !self.state.is_egress_stale() => {}
+            Some(due) => {
+                let snapshot = self.state.snapshot_of(&self.hosts, |service| due.contains(service));
+                self.publisher.publish(snapshot);
+                self.pace.published(now);
+            }
         }
     }
 
@@ -185,6 +226,11 @@ impl Appliance {
         self.state.config()
     }
 
+    /// Number of changes by probes that came while an earlier one of their service waited for a snapshot.
+    pub fn coalesced_changes(&self) -> u64 {
+        self.pace.coalesced()
+    }
+
     /// Number of replaced snapshots that are not freed yet.
     pub fn unreclaimed_snapshots(&self) -> usize {
         self.publisher.unreclaimed()
@@ -193,6 +239,14 @@ impl Appliance {
     /// Number of times that another host in a network has claimed this address of the appliance, or one of this prefix.
     pub fn conflicts(&self, network: NetworkId, held: Prefix) -> u64 {
         self.conflicts.get(&(network, held)).copied().unwrap_or(0)
+    }
+
+    /// Asks at once if a backend's next hop is still where it was, as a probe of the backend has failed.
+    pub fn doubt_next_hop(&mut self, service: &str, backend: &str, now: Duration) {
+        let Some(service) = self.state.services().get(service) else { return };
+        let Some(backend) = service.backends().find(|known| known.endpoint.name == backend) else { return };
+        let (network, address) = (service.network(), Address::from(backend.endpoint.address));
+        self.hosts.doubt(network, address, now);
     }
 
     /// Number of next hops that are not known yet, those included that there is no room to ask for.
@@ -228,8 +282,9 @@ impl Appliance {
         self.unwatched -= self.watched.len();
     }
 
-    fn publish(&mut self) {
+    fn publish(&mut self, now: Duration) {
         let snapshot = self.state.snapshot(&self.hosts);
         self.publisher.publish(snapshot);
+        self.pace.published(now);
     }
 }

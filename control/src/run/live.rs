@@ -9,6 +9,7 @@
 
 #[cfg(feature = "fault-injection")]
 mod fault;
+mod listeners;
 mod ports;
 mod resets;
 mod worker_threads;
@@ -20,9 +21,12 @@ use std::{fmt, io};
 use guideway_dataplane::conntrack::TableTooLarge;
 use guideway_engine::driver::dpdk::{Eal, EalOptions, Memory, StartError};
 use guideway_model::config::{Config, Sources};
+use guideway_model::warnings::exposures;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::sync::watch;
 
 use super::assemble::{Probing, Setup, assemble, control_thread};
+use super::last_resort::LastResort;
 use super::machine::capabilities::{Capabilities, MissingCapability};
 use super::machine::cores::{Cores, NoCores};
 use super::machine::huge_pages::{self, NodeWithoutPages};
@@ -32,10 +36,9 @@ use super::process::Process;
 use super::service_manager;
 use super::worker::{RingSizes, Shared, StopWorkers, WorkerFailure};
 use crate::announce::Guard;
-use crate::api::admin::server::Server;
-use crate::api::metrics;
 use crate::log::Log;
 
+use listeners::Listeners;
 use ports::LivePorts;
 use worker_threads::WorkerThreads;
 
@@ -146,6 +149,7 @@ pub fn run(
     MachineMemory::read(Path::new("/")).provide(TableMemory::of(&config)).map_err(LiveError::Memory)?;
     let shared = Shared::new(&config, hash_keys, &cores.workers).map_err(LiveError::Table)?;
     let (nics, cores) = (ports.nics(), cores.workers);
+    let is_confined = config.engine.confine_workers;
     let state_path = config.admin.state.clone();
     let (mut assembly, seeds) = assemble(Setup {
         config,
@@ -159,52 +163,40 @@ pub fn run(
         assembly.keep_operator_state(path);
     }
 
+    // Frames and keys are in memory, and DPDK has looked at its own through `/proc` by now.
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!("the process may be dumped and traced by its own user: {error}");
+    }
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let _stop_workers = StopWorkers(&stop);
         ports.start_resets(scope).map_err(LiveError::System)?;
         let report = assembly.senders().failures.clone();
-        WorkerThreads { scope, eal: eal.running(), stop: &stop, report }.start(seeds, queues)?;
+        WorkerThreads { scope, eal: eal.running(), stop: &stop, is_confined, report }.start(seeds, queues)?;
 
-        let control = async {
-            let config = assembly.appliance.config();
-            let listen = |what, message| LiveError::Listen { what, message };
-            let admin = Server::bind(&config.admin.socket)
-                .await
-                .map_err(|error| listen("admin socket", error.to_string()))?;
-            let metrics = metrics::Exporter::bind(config.metrics.listen)
-                .await
-                .map_err(|error| listen("metrics", error.to_string()))?;
-            tracing::info!(workers = cores.len(), "forwarding");
-            service_manager::tell_ready();
-
-            let requests = assembly.senders().requests.clone();
-            let (running, ended) = watch::channel(());
-            let process =
-                Process { config_path: path, sources: Some(sources), guard: Some(guard), log: Some(log) };
-            let supervise = async {
-                let result = assembly.run(ports, process).await;
-                // The supervisor is gone, and its publisher with it: no worker is to go on while listeners end in good
-                // order.
-                stop.store(true, Ordering::Relaxed);
-                drop(running);
-                result
-            };
-            let (result, served, ()) = tokio::join!(
-                supervise,
-                admin.serve(requests.clone(), end_of(ended.clone())),
-                metrics.serve(requests, end_of(ended)),
-            );
-            socket = Some(served);
-            result.map_err(LiveError::Worker)
+        // Before anybody can know that the appliance runs: an unheard SIGHUP would end it.
+        let last_resort = LastResort::start(log.clone()).map_err(LiveError::System)?;
+        let (running, ended) = watch::channel(());
+        let config = assembly.appliance.config();
+        let requests = assembly.senders().requests.clone();
+        let listeners = Listeners::start(config.admin.clone(), config.metrics.clone(), requests, ended)?;
+        exposures(config).iter().for_each(|exposure| tracing::warn!("{exposure}"));
+        tracing::info!(workers = cores.len(), "forwarding");
+        service_manager::tell_ready();
+        let process = Process {
+            config_path: path,
+            sources: Some(sources),
+            guard: Some(guard),
+            last_resort: Some(last_resort),
+            log: Some(log),
         };
-        control_thread(control).map_err(LiveError::System)?
+        let result = control_thread(assembly.run(ports, process)).map_err(LiveError::System);
+        // The supervisor is gone, and its publisher with it: no worker is to go on while listeners end in good order.
+        stop.store(true, Ordering::Relaxed);
+        drop(running);
+        socket = listeners.finish().ok();
+        result?.map_err(LiveError::Worker)
     })
-}
-
-/// Waits until the other end of `running` is gone.
-async fn end_of(mut running: watch::Receiver<()>) {
-    while running.changed().await.is_ok() {}
 }
 
 /// Keys of the tracking hash that no client can know.

@@ -1,4 +1,4 @@
-//! The process around an appliance: its configuration file, its guard and its log.
+//! The process around an appliance: its configuration file, its guard, the watch over its end, and its log.
 
 use std::path::PathBuf;
 
@@ -6,6 +6,8 @@ use guideway_model::config::Sources;
 
 use crate::announce::Guard;
 use crate::log::Log;
+
+use super::last_resort::LastResort;
 
 /// The process around an appliance.
 #[derive(Debug)]
@@ -16,6 +18,8 @@ pub struct Process {
     pub sources: Option<Sources>,
     /// The process that withdraws announcements should this one fail to.
     pub guard: Option<Guard>,
+    /// The watch that ends the process should a stop hang.
+    pub last_resort: Option<LastResort>,
     /// The log, which knows how many of its lines were lost.
     pub log: Option<Log>,
 }

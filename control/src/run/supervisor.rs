@@ -12,13 +12,17 @@
 
 mod announcements;
 mod capture;
+mod config_reader;
 mod config_source;
 mod conntrack_reader;
 mod endpoints_files;
 mod event_log;
+mod flow_watch;
 mod hand_probes;
 mod load_watch;
+mod loop_watch;
 mod operator;
+mod packet_tracer;
 mod port_watch;
 mod probes;
 mod publish_latency;
@@ -26,6 +30,7 @@ mod reload;
 mod requests;
 mod stalls;
 mod state_keeper;
+mod taps;
 mod tunnels;
 mod views;
 mod watchdog;
@@ -39,6 +44,7 @@ use guideway_dataplane::egress::PortId;
 use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_engine::clock::Clock;
 use guideway_model::config::Port;
+use guideway_model::flow_text::FlowText;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
@@ -54,6 +60,7 @@ use crate::net::host_stack::FrameKind;
 use crate::net::probe_tcp;
 use crate::run::appliance::Appliance;
 use crate::run::kept_state::KeptState;
+use crate::run::last_resort::LastResort;
 use crate::run::machine::Machine;
 use crate::run::operator_state::OperatorState;
 use crate::run::ports::Ports;
@@ -63,21 +70,23 @@ use crate::run::warnings::warnings;
 use crate::run::worker::{Shared, WorkerEnd, WorkerFailure};
 
 use announcements::{Announcements, Obstacles};
-use capture::Captures;
+use config_reader::ConfigReader;
 use config_source::ConfigSource;
 use conntrack_reader::ConntrackReader;
 use endpoints_files::EndpointsFiles;
 use event_log::{EventLog, Note};
 use hand_probes::HandProbes;
+use loop_watch::LoopWatch;
 use port_watch::{PortWatch, Step};
 use probes::{HealthUpdate, Probes};
 use publish_latency::PublishLatency;
 use stalls::Stalls;
 use state_keeper::StateKeeper;
+use taps::Listening;
 use what_if::WhatIf;
 use workers::Workers;
 
-pub(super) use capture::Taps;
+pub(super) use taps::Taps;
 
 /// The rest between two turns: the longest that an ARP request waits, or a packet that finds its backend changed.
 const TURN: Duration = Duration::from_millis(1);
@@ -118,7 +127,9 @@ pub(super) struct Supervisor<P: Ports> {
     clock: Clock,
     started_at: SystemTime,
     log: Option<Log>,
+    last_resort: Option<LastResort>,
     config_source: ConfigSource,
+    config_reader: ConfigReader,
     endpoints_files: EndpointsFiles,
     appliance: Appliance,
     workers: Workers<P>,
@@ -126,8 +137,9 @@ pub(super) struct Supervisor<P: Ports> {
     probes: Option<Probes>,
     hand_probes: HandProbes,
     stalls: Stalls,
+    loop_watch: LoopWatch,
     announcements: Announcements,
-    captures: Captures,
+    listening: Listening,
     conntrack: ConntrackReader,
     what_if: WhatIf,
     operator_state: OperatorState,
@@ -166,15 +178,18 @@ impl<P: Ports> Supervisor<P> {
             clock,
             started_at: SystemTime::now(),
             log: process.log,
-            config_source: ConfigSource::new(process.config_path, process.sources),
+            last_resort: process.last_resort,
+            config_source: ConfigSource::new(process.config_path, process.sources, appliance.config()),
+            config_reader: ConfigReader::default(),
             endpoints_files: EndpointsFiles::default(),
             port_watch: PortWatch::new(ports.names(), clock.elapsed()),
             workers: Workers::new(ports, workers),
             probes,
             hand_probes: HandProbes::default(),
             stalls: Stalls::new(clock.elapsed()),
+            loop_watch: LoopWatch::new(clock.elapsed()),
             announcements: Announcements::new(process.guard),
-            captures: Captures::new(taps),
+            listening: Listening::new(taps),
             what_if: WhatIf::new(shared.clone()),
             conntrack: ConntrackReader::new(shared, appliance.feed()),
             operator_state: OperatorState::default(),
@@ -205,7 +220,15 @@ impl<P: Ports> Supervisor<P> {
             (listen(SignalKind::terminate()), listen(SignalKind::interrupt()), listen(SignalKind::hangup()));
         let mut turns = tokio::time::interval(TURN);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let heard_before = |heard: fn(&LastResort) -> bool| self.last_resort.as_ref().is_some_and(heard);
+        let mut is_to_stop = heard_before(LastResort::was_asked_to_stop);
+        if heard_before(LastResort::was_asked_to_reload) {
+            self.hang_up();
+        }
         let mut failure = loop {
+            if is_to_stop {
+                break None;
+            }
             // A reload may replace the stack.
             let stack = self.probes.as_ref().and_then(|probes| probes.stack().cloned());
             // Not in random order: a failure comes before all else, and a flood of requests must not keep out the turn.
@@ -216,19 +239,21 @@ impl<P: Ports> Supervisor<P> {
                 _ = interrupt.recv() => Next::Stop,
                 _ = turns.tick() => self.turn(),
                 _ = hang_up.recv() => self.hang_up(),
-                () = outgoing_probe(stack) => self.send_probes(),
-                Some(report) = reports.recv() => self.take_in(report, &mut reports),
-                Some(request) = requests.recv() => self.serve(request),
+                () = outgoing_probe(stack) => self.timed("the sending of probes", Self::send_probes),
+                Some(report) = reports.recv() => {
+                    self.timed("the outcome of probes", |this| this.take_in(report, &mut reports))
+                }
+                Some(request) = requests.recv() => self.timed("a request", |this| this.serve(request)),
             };
-            if matches!(next, Next::Stop) {
-                break None;
-            }
+            is_to_stop = matches!(next, Next::Stop);
         };
         match &failure {
             None => self.event_log.note(Note::new(EventKind::Stopping, "the appliance stops")),
             Some(failure) => self.workers.give_up(failure),
         }
         service_manager::tell_stopping();
+        self.last_resort.iter().for_each(LastResort::begin);
+        self.config_reader.end();
         // Routers hear of the end first. Until they have, the workers that are left go on, and so do the turns, which
         // keep packets away from backends that fail.
         let mut withdrawn = std::pin::pin!(self.announcements.withdraw_all());
@@ -247,7 +272,7 @@ impl<P: Ports> Supervisor<P> {
         let notes = self.announcements.news(self.now());
         self.note_all(notes);
         self.announcements.relieve_guard().await;
-        self.captures.end();
+        self.listening.end();
         let note = self.state_keeper.finish(self.now()).await;
         self.note_all(note);
         failure.map_or(Ok(()), Err)
@@ -261,23 +286,38 @@ impl<P: Ports> Supervisor<P> {
     fn turn(&mut self) -> Next {
         let now = self.now();
         self.stalls.look_at_control(now);
-        self.take_in_frames(now);
-        self.appliance.poll(now);
+        let note = self.loop_watch.begin_turn(now);
+        self.note_all(note);
+        self.timed("frames from workers", |this| this.take_in_frames(now));
+        self.timed("a new snapshot", |this| this.appliance.poll(now));
         self.publish_latency.look(self.appliance.state().snapshot_generation(), self.workers.adoptions());
         while let Some(outgoing) = self.appliance.transmit() {
             if let Some(frame) = self.workers.frame(&outgoing.bytes) {
                 self.workers.send(outgoing.port, frame);
             }
         }
-        self.send_probes();
+        self.timed("the sending of probes", Self::send_probes);
         self.answer_hand_probes();
-        self.drain_taps();
-        self.watch_ports(now);
-        self.plan_announcements();
+        self.timed("a reload", |this| this.take_in_configuration(now));
+        self.timed("captures", Self::drain_taps);
+        self.timed("a look at ports", |this| this.watch_ports(now));
+        self.timed("the plan of announcements", Self::plan_announcements);
         let note = self.state_keeper.poll(now);
         self.note_all(note);
         self.turns = self.turns.wrapping_add(1);
-        if self.turns.is_multiple_of(TURNS_A_ROUND) { self.round(now) } else { Next::Turn }
+        if self.turns.is_multiple_of(TURNS_A_ROUND) {
+            self.timed("a look at all that changes slowly", |this| this.round(now))
+        } else {
+            Next::Turn
+        }
+    }
+
+    /// Takes a step, and measures it.
+    fn timed<T>(&mut self, step: &'static str, take: impl FnOnce(&mut Self) -> T) -> T {
+        let began = self.now();
+        let taken = take(self);
+        self.loop_watch.did(step, self.now().saturating_sub(began));
+        taken
     }
 
     /// Looks at what changes slowly.
@@ -352,6 +392,9 @@ impl<P: Ports> Supervisor<P> {
         let mut reports: Vec<_> = std::iter::once(first).chain(others).collect();
         self.discard_stalled(&mut reports, now);
         reports.iter_mut().for_each(|report| tunnels::explain(&self.appliance, report, now));
+        for report in reports.iter().filter(|report| report.result.failure().is_some()) {
+            self.appliance.doubt_next_hop(&report.id.service, &report.id.backend, now);
+        }
         if let Some(probes) = &mut self.probes {
             let update = probes.take_in(&reports, now);
             self.apply(update);
@@ -403,7 +446,12 @@ impl<P: Ports> Supervisor<P> {
     }
 
     fn drain_taps(&mut self) {
-        self.captures.drain(|generation| self.appliance.state().names_of(generation));
+        let state = self.appliance.state();
+        let state_of = |flow: &FlowText, network: Option<&str>| {
+            let network = state.network_named(network).ok()?;
+            Some(self.conntrack.look_up(flow, network, state).entry?.state)
+        };
+        self.listening.drain(self.clock.elapsed(), state, &self.appliance.feed(), &state_of);
     }
 
     fn plan_announcements(&mut self) {
@@ -516,8 +564,10 @@ impl<P: Ports> Supervisor<P> {
             configuration_generation: appliance.state().configuration_generation(),
             snapshot_generation: appliance.state().snapshot_generation(),
             unreclaimed_snapshots: appliance.unreclaimed_snapshots() as u64,
+            changes_coalesced: appliance.coalesced_changes(),
             unresolved_neighbors: appliance.unresolved_next_hops() as u64,
             log_lines_lost: self.log.as_ref().map_or(0, Log::lost),
+            control_loop: self.loop_watch.view(self.now()),
             health_checks: probes
                 .map(|probes| views::health_checks(probes, &self.publish_latency, &self.stalls)),
             ports,
@@ -526,7 +576,8 @@ impl<P: Ports> Supervisor<P> {
             vips: views::vips(appliance),
             announcements: self.announcements.states(self.now()),
             drain: self.drain_state(),
-            endpoints_files: self.endpoints_files.view(),
+            endpoints_files: self.endpoints_files.files(),
+            endpoints_dns: self.endpoints_files.questions(),
             operator_settings: views::operator_settings(&self.operator_state, &self.state_keeper),
         };
         status.with_condition()

@@ -50,6 +50,7 @@ fn example(path: &str) -> String {
     match path.as_str() {
         "/v1/conntrack/flow" | "/v1/explain" => path + "?flow=tcp%20192.0.2.7:40001%20%3E%20203.0.113.10:443",
         "/v1/capture" => path + "?reasons=ttl_expired&packets=1",
+        "/v1/conntrack/watch" => path + "?count=1",
         _ => path,
     }
 }
@@ -164,6 +165,20 @@ fn a_request_that_cannot_be_met_says_why_and_what_to_do() {
         ("POST", "/v1/plan?files=true", "ports = 1", 422, "wrong_body"),
         ("GET", "/v1/capture?reasons=ttl", "", 422, "unknown_reason"),
         ("GET", "/v1/capture?reasons=drop&packets=0", "", 422, "wrong_query"),
+        ("GET", "/v1/capture", "", 422, "wrong_query"),
+        ("GET", "/v1/capture?reasons=drop&as=came", "", 422, "wrong_query"),
+        ("GET", "/v1/capture?client=everybody", "", 422, "wrong_query"),
+        ("GET", "/v1/capture?vip=203.0.113.0/24:80", "", 422, "wrong_query"),
+        ("GET", "/v1/capture?flow=tcp", "", 422, "wrong_flow"),
+        ("GET", "/v1/capture?flow=icmp%201.2.3.4%20%3E%205.6.7.8&vip=5.6.7.8", "", 422, "wrong_query"),
+        ("GET", "/v1/capture?service=nobody", "", 404, "unknown_service"),
+        ("GET", "/v1/conntrack/watch?backend=nobody", "", 404, "unknown_backend"),
+        ("GET", "/v1/conntrack/watch?count=0", "", 422, "wrong_query"),
+        ("GET", "/v1/conntrack/watch?seconds=0", "", 422, "wrong_query"),
+        ("GET", "/v1/trace?count=0", "", 422, "wrong_query"),
+        ("GET", "/v1/trace?count=1001", "", 422, "wrong_query"),
+        ("GET", "/v1/trace?flow=tcp", "", 422, "wrong_flow"),
+        ("GET", "/v1/trace?packets=3", "", 400, "wrong_query"),
         ("GET", "/v1/capture?reasons=drop&seconds=86401", "", 422, "wrong_query"),
     ] {
         let (got, answer) = ask(&appliance, method, path, body);

@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use guideway::api::admin::client::CaptureOrder;
+use guideway::api::packet_filter::PacketFilter;
 use guideway_engine::capture::CaptureReader;
 
 use crate::sample;
@@ -50,7 +51,7 @@ fn a_capture_ends_with_its_count() {
     assert_eq!(output.status.code(), Some(0));
     let said = format!(
         "5 packets in {text}\nwarning: 2 packets had no room on the way here: ask for fewer \
-         reasons, or write to a faster place\n"
+         packets, or write to a faster place\n"
     );
     assert_eq!(String::from_utf8(output.stderr).unwrap(), said);
     assert_eq!(frames(&std::fs::read(path).unwrap()), [0, 1, 2, 3, 4]);
@@ -107,7 +108,13 @@ fn a_capture_that_is_interrupted_is_whole_and_ends_on_the_appliance_too() {
 fn a_client_that_vanishes_ends_its_capture() {
     let appliance = Appliance::start();
     block_on(async {
-        let order = CaptureOrder { reasons: vec!["not_ip".parse().unwrap()], packets: None, seconds: None };
+        let order = CaptureOrder {
+            reasons: vec!["not_ip".parse().unwrap()],
+            filter: PacketFilter::default(),
+            copies: None,
+            packets: None,
+            seconds: None,
+        };
         let mut capture = appliance.client().capture(&order).await.unwrap();
         let mut come = Vec::new();
         while capture.packets() < 3 {

@@ -4,7 +4,7 @@ use guideway::api::admin::routes;
 use guideway::api::view::{
     BackendList, BackendProbes, ConntrackList, ConntrackLookup, Drain, Drops, ErrorView, EventKind,
     EventList, Explained, Plan, Reload, Remaining, RingList, RuleList, ServiceList, Stats, Status, Stopping,
-    VipList, Xstats,
+    TracedPacket, VipList, WatchedFlows, Xstats,
 };
 use guideway::doctor::check_names;
 use guideway::doctor::finding::Diagnosis;
@@ -84,6 +84,8 @@ fn every_example_is_as_the_appliance_would_write_it() {
             "drops" => is_view::<Drops>(text),
             "conntrack" => is_view::<ConntrackList>(text),
             "flow" => is_view::<ConntrackLookup>(text),
+            "watched" => is_view::<WatchedFlows>(text),
+            "traced" => is_view::<TracedPacket>(text),
             "services" => is_view::<ServiceList>(text),
             "rules" => is_view::<RuleList>(text),
             "backends" => is_view::<BackendList>(text),
@@ -102,5 +104,5 @@ fn every_example_is_as_the_appliance_would_write_it() {
         assert!(is_view, "{name}");
         examples += 1;
     }
-    assert_eq!(examples, 20);
+    assert_eq!(examples, 22);
 }

@@ -13,9 +13,14 @@ use crate::supervisor::{Appliance, block_on};
 
 /// The head and the body of an answer.
 fn get(address: SocketAddr, path: &str) -> (String, String) {
+    ask(address, "GET", path, "")
+}
+
+/// The head and the body of an answer to a request with further lines in its head.
+pub(crate) fn ask(address: SocketAddr, method: &str, path: &str, further: &str) -> (String, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nhost: guideway\r\nconnection: close\r\n\r\n");
+    let request = format!("{method} {path} HTTP/1.1\r\nhost: guideway\r\nconnection: close\r\n{further}\r\n");
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
@@ -64,19 +69,21 @@ fn promtool_finds_nothing_to_complain_of() {
 
 #[test]
 fn every_sample_stands_under_its_head() {
-    let mut family = String::new();
+    let (mut family, mut is_histogram) = (String::new(), false);
     let text = scraped();
     for line in text.lines() {
         match line.strip_prefix("# TYPE ") {
             Some(head) => {
                 let (name, kind) = head.split_once(' ').unwrap();
                 assert_eq!(name.ends_with("_total"), kind == "counter", "{line}");
-                family = name.to_owned();
+                (family, is_histogram) = (name.to_owned(), kind == "histogram");
             }
             None if line.starts_with('#') => (),
             None => {
-                let end = line.find(['{', ' ']).unwrap();
-                assert_eq!(line[..end], family, "{line}");
+                let name = &line[..line.find(['{', ' ']).unwrap()];
+                let part = name.strip_prefix(&*family);
+                let parts = if is_histogram { &["_bucket", "_sum", "_count"][..] } else { &[""] };
+                assert!(part.is_some_and(|part| parts.contains(&part)), "{line}");
             }
         }
     }

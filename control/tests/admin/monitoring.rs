@@ -16,8 +16,11 @@ const DASHBOARD: &str = include_str!("../../package/monitoring/dashboard.json");
 fn labels_by_metric() -> BTreeMap<String, BTreeSet<String>> {
     let text = scraped();
     let mut labels: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for name in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()) {
-        labels.insert(name.to_owned(), BTreeSet::from(["instance".to_owned(), "job".to_owned()]));
+    for (name, kind) in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')) {
+        let parts = if kind == "histogram" { &["_bucket", "_sum", "_count"][..] } else { &[""] };
+        for part in parts {
+            labels.insert(format!("{name}{part}"), BTreeSet::from(["instance".to_owned(), "job".to_owned()]));
+        }
     }
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let name = line.split(['{', ' ']).next().unwrap();

@@ -1,10 +1,14 @@
 //! An appliance as the script has it: two ports, two workers, two services.
 
+mod control_loop;
+mod discovery;
+mod watched;
+
 use std::collections::BTreeMap;
 
 use guideway::api::view::{
-    Announcement, AnnouncementReason, Arrivals, Backend, BackendStats, Condition, ConnectionState,
-    ConntrackCounts, ConntrackEntry, ConntrackStats, Drain, DrainEnd, EndpointsFile, Event, EventKind,
+    AccessListStats, Announcement, AnnouncementReason, Arrivals, Backend, BackendStats, Condition,
+    ConnectionState, ConntrackCounts, ConntrackEntry, ConntrackStats, Drain, DrainEnd, Event, EventKind,
     FragmentStats, Health, HealthCheck, HealthChecks, HostStackStats, IcmpErrorStats, LinkStats, ListedRule,
     ListedService, NeighborReplies, NextHop, OperatorSetting, OperatorSettings, PacketStats, PathMtu, Pool,
     Port, PortMember, PortState, PortStats, PortXstats, ProbeAnswer, Quantiles, Rates, RssState, RuleCheck,
@@ -13,6 +17,8 @@ use guideway::api::view::{
 };
 use guideway::net::host_stack::FrameKind;
 use guideway_dataplane::verdict::{DropReason, PassReason};
+
+pub(crate) use watched::watched;
 
 pub(crate) fn status(vips: &[Vip]) -> Status {
     let status = Status {
@@ -26,8 +32,10 @@ pub(crate) fn status(vips: &[Vip]) -> Status {
         configuration_generation: 2,
         snapshot_generation: 17,
         unreclaimed_snapshots: 1,
+        changes_coalesced: 12,
         unresolved_neighbors: 1,
         log_lines_lost: 7,
+        control_loop: control_loop::control_loop(),
         health_checks: Some(HealthChecks {
             probes_begun: 164_340,
             intervals_missed: 0,
@@ -122,12 +130,8 @@ pub(crate) fn status(vips: &[Vip]) -> Status {
         vips: vips.to_vec(),
         announcements: announcements(),
         drain: None,
-        endpoints_files: vec![EndpointsFile {
-            path: "/run/discovery/web.json".into(),
-            backend_groups: vec!["web".into()],
-            loaded_at_unix_sec: 1_790_000_000,
-            last_error: Some("it has no target".into()),
-        }],
+        endpoints_files: discovery::endpoints_files(),
+        endpoints_dns: discovery::endpoints_dns(),
         operator_settings: operator_settings(),
     };
     status.with_condition()
@@ -453,6 +457,7 @@ pub(crate) fn stats() -> Stats {
                 arrivals: arrivals(10),
             },
         ],
+        access_lists: vec![AccessListStats { name: "web-clients".into(), admitted: 2_500, denied: 200 }],
         services: vec![ServiceStats {
             name: "web".into(),
             offered: traffic(2_700),
@@ -475,6 +480,8 @@ pub(crate) fn stats() -> Stats {
             limited: 2,
             probes: 9,
             announcements: 6,
+            defences: 2,
+            refused_claims: 7,
             group_reports: 5,
             queue_full: 1,
         },
@@ -516,6 +523,8 @@ fn conntrack(times: u64) -> ConntrackCounts {
         evicted_closed: 7 * times,
         evicted_unconfirmed: 6 * times,
         full: 3 * times,
+        limited: 9 * times,
+        protected: times,
         untracked: 2 * times,
     }
 }

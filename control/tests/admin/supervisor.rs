@@ -19,7 +19,7 @@ use guideway::api::view::{
     Undrained, Vip, VipList, WeightSource,
 };
 use guideway_dataplane::snapshot::Snapshot;
-use guideway_model::config::{Config, EXAMPLE, VipRange};
+use guideway_model::config::{AccessToken, Config, EXAMPLE, VipRange};
 use guideway_model::egress_lookup::StandInMacs;
 use guideway_model::explain::explain;
 use guideway_model::flow_text::FlowText;
@@ -28,6 +28,7 @@ use guideway_model::removals::Removals;
 use guideway_model::service::UnknownName;
 use tokio::sync::{mpsc, watch};
 
+use crate::traced::traced;
 use crate::{planned, sample};
 
 /// A directory of a test's own; it goes with this value.
@@ -69,6 +70,15 @@ impl Appliance {
 
     /// One that says that it is the process of this number.
     pub(crate) fn start_as(pid: u32) -> Self {
+        Self::start_with(pid, None)
+    }
+
+    /// One whose metrics are for those who know the token.
+    pub(crate) fn start_guarded(token: &str) -> Self {
+        Self::start_with(4321, Some(AccessToken::of_text(token).unwrap()))
+    }
+
+    fn start_with(pid: u32, token: Option<AccessToken>) -> Self {
         let directory = Directory::new();
         let socket = directory.path().join("admin.sock");
         let (stop, stopped) = watch::channel(false);
@@ -80,6 +90,7 @@ impl Appliance {
             runtime.block_on(async {
                 let server = Server::bind(&socket).await.unwrap();
                 let exporter = Exporter::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+                let exporter = exporter.with_token(token);
                 bound.send(exporter.address().unwrap()).unwrap();
                 let (requests, asked) = mpsc::channel(4);
                 let end = |mut stopped: watch::Receiver<bool>| async move {
@@ -264,6 +275,24 @@ impl Script {
             Request::VipList { reply } => send(reply, Ok(VipList { vips: self.vips.clone() })),
             Request::VipAnnounce { address, network: _, reply } => send(reply, self.announce(address, true)),
             Request::VipWithdraw { address, network: _, reply } => send(reply, self.announce(address, false)),
+            Request::Capture { filter, reply, .. } if filter.service.as_deref() == Some("nobody") => {
+                send(reply, Err(unknown_among("service", &["web", "dns"])));
+            }
+            Request::ConntrackWatch { filter, reply, .. } if filter.backend.as_deref() == Some("nobody") => {
+                send(reply, Err(unknown_among("backend", &["web/web-1", "web/web-2"])));
+            }
+            Request::ConntrackWatch { count, lines, reply, .. } => {
+                send(reply, Ok(()));
+                let ended = self.ended_captures.clone();
+                let line = |_| serde_json::to_string(&sample::watched()).unwrap();
+                tokio::spawn(write_lines(count, line, lines, ended));
+            }
+            Request::Trace { count, lines, reply, .. } => {
+                send(reply, Ok(()));
+                let ended = self.ended_captures.clone();
+                let line = |number| serde_json::to_string(&traced(number)).unwrap();
+                tokio::spawn(write_lines(Some(count), line, lines, ended));
+            }
             Request::Capture { packets, blocks, reply, .. } => {
                 send(reply, Ok(()));
                 let ended = self.ended_captures.clone();
@@ -447,6 +476,29 @@ fn explained(
 fn send<T>(reply: Reply<T>, answer: Result<T, Refused>) {
     // Who asked may be gone.
     let _ = reply.send(answer);
+}
+
+fn unknown_among(kind: &'static str, known: &[&str]) -> Refused {
+    let known = known.iter().map(|name| (*name).to_owned()).collect();
+    Refused::UnknownAmong { kind, name: "nobody".to_owned(), known }
+}
+
+/// Sends as many lines, or three and then nothing more until nobody reads it.
+async fn write_lines(
+    count: Option<u64>,
+    line: impl Fn(u64) -> String,
+    lines: mpsc::Sender<Bytes>,
+    ended: std_mpsc::Sender<()>,
+) {
+    for number in 1..=count.unwrap_or(3) {
+        if lines.send((line(number) + "\n").into()).await.is_err() {
+            break;
+        }
+    }
+    if count.is_none() {
+        lines.closed().await;
+        let _ = ended.send(());
+    }
 }
 
 /// Sends as many packets, or three and then nothing more until nobody reads it.

@@ -65,9 +65,28 @@ fn conntrack() {
         &["conntrack", "list", "--backend", "web-1", "--limit", "1"],
         &["conntrack", "list", "--service", "firewall"],
         &["conntrack", "list", "--limit", "10001"],
+        &["conntrack", "watch", "--count", "1"],
+        &["conntrack", "watch", "--backend", "nobody"],
+        &["capture", "--service", "nobody", "-w", "-"],
+        &["capture", "-w", "-"],
+        &["capture", "--flow", "icmp 192.0.2.7 > 203.0.113.10", "--vip", "203.0.113.10", "-w", "-"],
+        &["capture", "--client", "somebody", "-w", "-"],
         &["conntrack", "get", "tcp 192.0.2.7:40001 > 203.0.113.10:443"],
         &["conntrack", "get", "udp", "192.0.2.7:53", ">", "203.0.113.99:53"],
         &["conntrack", "get", "tcp", "192.0.2.7"],
+    ];
+    snapshot!(transcript(verbs, &appliance.socket()));
+}
+
+#[test]
+fn trace() {
+    let appliance = Appliance::start();
+    let verbs: &[&[&str]] = &[
+        &["trace", "--count", "2", "tcp 198.51.100.7:40001 -> 203.0.113.10:443"],
+        &["trace", "--count", "1", "--output", "json"],
+        &["trace", "tcp 198.51.100.7:40001 > 203.0.113.10:443", "--vip", "203.0.113.10"],
+        &["trace", "--count", "0"],
+        &["trace", "tcp"],
     ];
     snapshot!(transcript(verbs, &appliance.socket()));
 }

@@ -396,11 +396,16 @@ fn a_claim_to_an_own_address_is_counted_and_remembered() {
     assert_eq!(handle(&mut stack, &claim), FrameKind::AddressConflict);
     let conflict = stack.last_conflict().unwrap();
     assert_eq!((conflict.address, conflict.mac), (address("192.0.2.10"), MacAddress(PEER_MAC)));
+    // In its defence: RFC 5227, section 2.4 (c), and once in ten seconds.
+    let announcement = arp([BROADCAST, OWN_MAC], REQUEST, (OWN_MAC, own), ([0; 6], own));
+    assert_eq!(sent(&mut stack), [announcement]);
+    assert_eq!(handle(&mut stack, &claim), FrameKind::AddressConflict);
+    assert!(sent(&mut stack).is_empty());
 
     let claim = discovery("2001:db8::10", "ff02::1", (136, OVERRIDE), "2001:db8::10", Some((2, PEER_MAC)));
     let claim = claim.macs(PEER_MAC, [0x33, 0x33, 0, 0, 0, 1]);
     assert_eq!(handle(&mut stack, &claim.build()), FrameKind::AddressConflict);
-    assert!(sent(&mut stack).is_empty());
+    assert_eq!((sent(&mut stack).len(), stack.counters().defences), (1, 2));
 }
 
 #[test]

@@ -3,11 +3,14 @@
 #![allow(clippy::unwrap_used)] // A test that cannot set its scene fails there.
 
 use std::io::{self, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
+
+use rustix::process::Signal;
 
 use crate::lab::patience::{PATIENCE, within};
 use crate::lab::process::{Ended, Process};
@@ -149,4 +152,63 @@ fn a_worker_that_panics_takes_the_process_down_though_nobody_reads_its_last_word
     let mut faulty = Faulty::start_with_log("panic:0:100000", pipe);
     let ended = faulty.wait_for_its_end();
     assert_eq!(ended.code(), Some(1));
+}
+
+#[test]
+fn a_pipe_in_the_place_of_the_configuration_hangs_neither_reload_nor_stop() {
+    let mut appliance = Faulty::start("none:0:0");
+    appliance.wait_for(|appliance| appliance.scratch.socket().exists().then_some(()));
+    let config = appliance.scratch.config();
+    std::fs::remove_file(&config).unwrap();
+    assert!(Command::new("mkfifo").arg(&config).status().unwrap().success());
+    appliance.process.signal(Signal::HUP);
+    appliance.wait_for(|appliance| {
+        appliance.log().contains("it is a named pipe, and only regular files are read").then_some(())
+    });
+    assert_eq!(appliance.ask(&["status"]).status.code(), Some(0));
+    let reload = appliance.ask(&["reload"]);
+    assert!(reload.status.code() != Some(0) && reload.stderr.contains("a named pipe"), "{}", reload.stderr);
+    appliance.process.signal(Signal::TERM);
+    assert_eq!(appliance.wait_for_its_end().code(), Some(0), "{}", appliance.log());
+}
+
+#[test]
+fn twenty_thousand_signals_to_reload_are_a_few_reloads_and_the_last_one_counts() {
+    let mut appliance = Faulty::start("none:0:0");
+    appliance.wait_for(|appliance| appliance.scratch.socket().exists().then_some(()));
+    let config = appliance.scratch.config();
+    let text = std::fs::read_to_string(&config).unwrap();
+    for number in 0..20_000 {
+        if number == 10_000 {
+            std::fs::write(
+                &config,
+                format!("{text}[[health_check]]\nname = \"new\"\ntype = \"TCP\"\nport = 80\n"),
+            )
+            .unwrap();
+        }
+        appliance.process.signal(Signal::HUP);
+    }
+    appliance.wait_for(|appliance| {
+        let status = appliance.ask(&["status"]);
+        assert_eq!(status.status.code(), Some(0), "{}", status.stderr);
+        status.stdout.contains("configuration  2, of").then_some(())
+    });
+    let reloads = appliance.log().matches("stays in force").count();
+    assert!(reloads < 10_000, "{reloads} reloads of 20,000 signals");
+    appliance.process.signal(Signal::TERM);
+    assert_eq!(appliance.wait_for_its_end().code(), Some(0), "{}", appliance.log());
+}
+
+#[test]
+fn a_stop_has_an_end_though_a_worker_never_polls_again() {
+    let mut appliance = Faulty::start("freeze:0:100000");
+    appliance.wait_for(|appliance| appliance.log().contains("worker 0 has not polled").then_some(()));
+    appliance.process.signal(Signal::TERM);
+    let ended = appliance.wait_for_its_end();
+    let log = appliance.log();
+    assert_eq!(ended.signal(), Some(Signal::KILL.as_raw()), "{log}");
+    assert!(
+        log.contains("the appliance has not stopped within 25 s, as something hangs: it is killed"),
+        "{log}"
+    );
 }

@@ -13,6 +13,7 @@ pub(crate) mod address;
 pub(crate) mod appliance;
 pub(crate) mod backend;
 pub(crate) mod bird;
+pub(crate) mod browser;
 pub(crate) mod client;
 pub(crate) mod conversation;
 pub(crate) mod datagram_server;

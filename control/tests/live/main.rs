@@ -1,7 +1,7 @@
 //! The live appliance between real programs, such as curl, nginx and BIRD, in network namespaces that each test makes;
 //! and the live appliance alone on DPDK's virtual devices, where a test needs no network.
 //!
-//! As root, with Debian's bird2, curl, ethtool, iproute2, iputils-arping, iputils-ping, nftables, nginx-light, openssl,
+//! As root, with Debian's bird2, chromium, chromium-driver, curl, ethtool, iproute2, iputils-arping, iputils-ping, nftables, nginx-light, openssl,
 //! python3-grpcio, systemd and wrk:
 //!
 //!     cargo test -p guideway --features fault-injection --test live -- --test-threads=1
@@ -11,9 +11,11 @@
 
 mod lab;
 
+mod access;
 mod backends;
 mod bgp;
 mod changes;
+mod confinement;
 mod devices;
 mod doctor;
 mod documents;
@@ -24,7 +26,9 @@ mod health;
 mod prefixes;
 mod replay;
 mod start;
+mod status_page;
 mod taken_out;
+mod taps;
 mod traffic;
 mod tutorial;
 mod two_arms;

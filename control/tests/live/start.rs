@@ -101,3 +101,23 @@ fn a_process_without_a_capability_is_told_which_and_what_gives_it() {
     assert!(said.ends_with("`AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW`\n"), "{said}");
     assert_eq!(output.status.code(), Some(1));
 }
+
+#[test]
+fn what_keeps_an_appliance_from_starting_is_json_where_the_log_is() {
+    let wrong = Scratch::new("half =");
+    let gone = Scratch::new("");
+    fs::remove_file(gone.config()).expect("it was written");
+    for (scratch, status, told) in [(wrong, 3, "guideway.toml: 1 error"), (gone, 2, "cannot read ")] {
+        let output = scratch.run().args(["--log-format", "json"]).output().expect("the binary runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        let lines: Vec<serde_json::Value> = said
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {said}")))
+            .collect();
+        let is_told = |line: &serde_json::Value| {
+            line["fields"]["message"].as_str().is_some_and(|text| text.contains(told))
+        };
+        assert!(lines.iter().any(is_told), "{said}");
+        assert_eq!(output.status.code(), Some(status), "{said}");
+    }
+}

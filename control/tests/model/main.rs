@@ -8,6 +8,7 @@ mod dice;
 mod reference;
 mod service;
 mod setup;
+mod traces;
 mod traffic;
 
 use std::cell::RefCell;
@@ -16,7 +17,7 @@ use std::io::{self, Write};
 use std::rc::Rc;
 use std::time::Duration;
 
-use guideway::offline::replay::{Outputs, replay};
+use guideway::offline::replay::{Outputs, TraceOrder, Traces, replay};
 use guideway::offline::timeline::{Moment, Timeline};
 use guideway_engine::capture::{CaptureReader, CaptureWriter};
 use guideway_model::config::Config;
@@ -56,6 +57,11 @@ impl Scenario {
     }
 
     fn decisions(&self, workers: usize) -> Vec<Decision> {
+        self.replayed(workers, None).0
+    }
+
+    /// Decisions, and the traces of packets that were ordered.
+    fn replayed(&self, workers: usize, trace: Option<TraceOrder>) -> (Vec<Decision>, Option<Traces>) {
         let moments = self.moments().into_iter().map(|moment| Moment {
             at: moment[0].at,
             changes: moment.iter().map(|timed| replayed(&timed.change)).collect(),
@@ -68,12 +74,12 @@ impl Scenario {
         let capture = capture.finish().expect("memory takes everything");
         let reader = CaptureReader::new(&capture[..]).expect("a capture that was just written");
         let written = Shared::default();
-        let outputs = Outputs { decisions: Some(Box::new(written.clone())), ..Outputs::default() };
+        let outputs = Outputs { decisions: Some(Box::new(written.clone())), trace, ..Outputs::default() };
         let timeline = Timeline { moments: moments.collect(), ..Timeline::default() };
-        let (summary, result) = replay(parsed(&self.setup), timeline, reader, workers, outputs);
+        let (mut summary, result) = replay(parsed(&self.setup), timeline, reader, workers, outputs);
         assert!(result.is_ok() && summary.is_balanced(), "{summary:?}");
         let text = String::from_utf8(written.0.borrow().clone()).expect("JSON");
-        text.lines().map(decision).collect()
+        (text.lines().map(decision).collect(), summary.traces.take())
     }
 
     /// Compares decisions with the reference; fails with a description of the first wrong one.

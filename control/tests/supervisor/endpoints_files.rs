@@ -43,12 +43,12 @@ const B: &str = r#"{"targets": ["192.0.2.12"], "labels": {"name": "b"}}"#;
 const C: &str = r#"{"targets": ["192.0.2.13"], "labels": {"name": "c"}}"#;
 
 impl Operator {
-    async fn status(&self) -> Status {
+    pub(crate) async fn status(&self) -> Status {
         self.ask(|reply| Request::Status { reply }).await.unwrap()
     }
 
     /// Status, once it is as `wanted`: files are looked at once a second.
-    async fn status_when(&self, wanted: impl Fn(&Status) -> bool) -> Status {
+    pub(crate) async fn status_when(&self, wanted: impl Fn(&Status) -> bool) -> Status {
         for _ in 0..60_000 {
             let status = self.status().await;
             if wanted(&status) {
@@ -59,7 +59,7 @@ impl Operator {
         panic!("the status is {:?}", self.status().await);
     }
 
-    async fn backends(&self) -> Vec<String> {
+    pub(crate) async fn backends(&self) -> Vec<String> {
         let list = self.ask(|reply| Request::BackendList { service: None, reply }).await.unwrap();
         list.backends.into_iter().map(|backend| backend.name).collect()
     }

@@ -107,7 +107,23 @@ impl Operator {
     /// Kinds of the events since another, and the backends of those that are about one.
     pub(crate) async fn events_after(&self, after: u64) -> Vec<(EventKind, Option<String>)> {
         let list = self.ask(|reply| Request::Events { limit: 100, after: Some(after), reply }).await.unwrap();
-        list.events.into_iter().map(|event| (event.kind, event.backend)).collect()
+        // A machine with much to do stalls any thread.
+        let events = list.events.into_iter().filter(|event| event.kind != EventKind::ControlStalled);
+        events.map(|event| (event.kind, event.backend)).collect()
+    }
+
+    /// Number of the latest event; 0 before the first.
+    pub(crate) async fn latest_event_id(&self) -> u64 {
+        let list = self.ask(|reply| Request::Events { limit: 1, after: None, reply }).await.unwrap();
+        list.events.last().map_or(0, |event| event.id)
+    }
+
+    /// Text of the latest event.
+    pub(crate) async fn latest_event(&self) -> String {
+        let list = self.ask(|reply| Request::Events { limit: 9, after: None, reply }).await.unwrap();
+        // A machine with much to do stalls any thread.
+        let mut events = list.events.into_iter().filter(|event| event.kind != EventKind::ControlStalled);
+        events.next_back().expect("something has happened").text
     }
 
     pub(crate) async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, Refused> {
@@ -250,8 +266,13 @@ pub(crate) fn run_on<P: Ports<Frame = Mbuf>, T: Future<Output = ()>>(
             config_path: config_path.clone(),
             worker_rests: Arc::clone(&worker_rests),
         };
-        let process =
-            Process { config_path: config_path.clone(), sources: Some(sources), guard: None, log: None };
+        let process = Process {
+            config_path: config_path.clone(),
+            sources: Some(sources),
+            guard: None,
+            last_resort: None,
+            log: None,
+        };
         let control = async { tokio::join!(assembly.run(ports, process), test(operator)).0 };
         control_thread(control).unwrap()
     });

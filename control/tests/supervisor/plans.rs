@@ -89,11 +89,7 @@ fn a_file_that_says_nothing_new_changes_nothing_and_removals_need_a_word() {
         write(&format!("{CONFIG}\n# a remark\n"));
         let same = reload(false).await.unwrap();
         assert_eq!((same.configuration_generation, same.changes.len()), (1, 0));
-        let text = async || {
-            let events =
-                operator.ask(|reply| Request::Events { limit: 1, after: None, reply }).await.unwrap();
-            events.events[0].text.clone()
-        };
+        let text = async || operator.latest_event().await;
         assert_eq!(text().await, "nothing changed, configuration 1 stays in force");
         // A setting that waits for a restart is told each time, and makes no other configuration.
         write(&CONFIG.replace("10_000", "20_000"));

@@ -73,3 +73,50 @@ fn probes_that_fail_while_a_worker_does_not_poll_take_nobody_out() {
     });
     assert_eq!(result, Ok(()));
 }
+
+#[test]
+fn flapping_backends_make_few_snapshots_while_a_worker_rests() {
+    let result = with_watch("flapping", CONFIG, |mut operator| async move {
+        for _ in 0..2 {
+            operator.report("a", Ok(None)).await;
+        }
+        operator.backend_when("a", |backend| backend.health == Health::Healthy).await;
+        let status = async || operator.ask(|reply| Request::Status { reply }).await.unwrap();
+        let before = status().await.snapshot_generation;
+        operator.worker_rests.store(true, Ordering::Relaxed);
+        for _ in 0..400 {
+            for result in [Ok(None), Ok(None), Err("status 503"), Err("status 503")] {
+                operator.report("b", result).await;
+            }
+        }
+        operator.backend_when("b", |backend| backend.health_check.as_ref().unwrap().turns >= 800).await;
+        let flapped = status().await;
+        let made = flapped.snapshot_generation - before;
+        assert!(made < 400, "{made} snapshots of 800 changes");
+        assert!(flapped.changes_coalesced > 400, "{}", flapped.changes_coalesced);
+        assert!(flapped.unreclaimed_snapshots <= 256, "{}", flapped.unreclaimed_snapshots);
+        // What an operator does is not slowed: the snapshot has it with the answer.
+        let generation = flapped.snapshot_generation;
+        operator.drain("b", None).await.unwrap();
+        assert!(status().await.snapshot_generation > generation);
+
+        operator.worker_rests.store(false, Ordering::Relaxed);
+        let mut left = u64::MAX;
+        for _ in 0..5_000 {
+            left = status().await.unreclaimed_snapshots;
+            if left == 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(left, 0, "all are given back");
+        for src_port in 1_000..1_010 {
+            operator.send(&to_vip(src_port));
+            // Probes of the appliance's own come by the same wire.
+            let is_clients = |frame: &[u8]| frame[12..14] == [8, 0] && frame[26..30] == [192, 0, 2, 50];
+            assert_eq!(operator.receive(is_clients).await[5], 0xa, "{src_port}");
+        }
+        stop(&operator).await;
+    });
+    assert_eq!(result, Ok(()));
+}

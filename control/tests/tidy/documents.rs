@@ -88,9 +88,8 @@ fn fault_of(info: &str, path: &str, ci: &str) -> Option<String> {
     let marks: Vec<(&str, &str)> = words.filter_map(|word| word.split_once('=')).collect();
     for (key, value) in &marks {
         let known = match *key {
-            "backend" | "client" | "appliance" | "host" | "bird" | "check" | "file" | "script" | "step" => {
-                true
-            }
+            "backend" | "client" | "appliance" | "booted" | "host" | "bird" | "check" | "file" | "script"
+            | "step" => true,
             "not-run" => value.contains('-'),
             "ci" => value.split(',').all(|step| ci.contains(&format!("\nrun_{step}() {{"))),
             _ => false,

@@ -9,10 +9,10 @@ use crate::words::stands_alone;
 const MANUALS: [&str; 4] = ["README.md", "docs/admin.md", "docs/announcement.md", "docs/replay.md"];
 
 /// Help of one verb.
-struct Help {
+pub(crate) struct Help {
     /// Names of the verb and of those above it: `backend list`; empty for the program.
-    verb: String,
-    text: String,
+    pub(crate) verb: String,
+    pub(crate) text: String,
 }
 
 /// A line of help, and the verb, option or value that it describes.
@@ -29,6 +29,24 @@ impl Help {
         let output = command.output().expect("the binary runs");
         assert!(output.status.success(), "guideway {verb} --help");
         Self { verb, text: String::from_utf8(output.stdout).expect("help is text") }
+    }
+
+    /// Long options, without those that every program has.
+    pub(crate) fn options(&self) -> Vec<&str> {
+        let (_, list) = self.text.split_once("\nOptions:\n").unwrap_or_default();
+        let list = list.split("\nExit status:\n").next().unwrap_or_default();
+        let is_head = |line: &&str| (1..10).contains(&(line.len() - line.trim_start().len()));
+        let heads = list.lines().filter(is_head).map(str::trim_start).filter(|line| line.starts_with('-'));
+        let options = heads.filter_map(|line| {
+            let from = line.find("--")?;
+            line[from..].split([' ', '=', ',']).next()
+        });
+        options.filter(|option| !matches!(*option, "--help" | "--version")).collect()
+    }
+
+    /// True of a verb that stands for those below it.
+    pub(crate) fn is_group(&self) -> bool {
+        self.commands().next().is_some()
     }
 
     /// Lines below the heading `Commands:`, or none.
@@ -69,7 +87,7 @@ impl Help {
 }
 
 /// Help of the program, and of every verb that it lists.
-fn all() -> Vec<Help> {
+pub(crate) fn all() -> Vec<Help> {
     let mut found = vec![Help::of(String::new())];
     let mut next = 0;
     while let Some(help) = found.get(next) {

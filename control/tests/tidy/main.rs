@@ -1,6 +1,7 @@
 //! The rules of the house, held by a test: where imports point, what is pure, where unsafe code is, how files and
 //! words look. `CONTRIBUTING.md` says why each rule is there.
 
+mod agreement;
 mod documents;
 mod help;
 mod imports;
@@ -118,6 +119,19 @@ fn lines_of_help_stand_alone() {
 #[test]
 fn every_verb_is_in_a_manual() {
     assert_none("A manual describes each verb", &help::undocumented());
+}
+
+#[test]
+fn manual_pages_completions_documents_and_help_agree() {
+    assert_none(
+        "Whatever describes a verb knows it, its options and its statuses",
+        &agreement::disagreements(),
+    );
+}
+
+#[test]
+fn every_verb_that_shows_something_shows_it_as_json_too() {
+    assert_none("A verb takes `--output`, or has nothing to show", &agreement::without_json());
 }
 
 #[test]

@@ -47,24 +47,25 @@ const SEEN_MASK: u32 = (1 << Entry::SEEN_BITS) - 1;
 ///
 /// The stage decides one thing: which valid entry gives way where the slots of a new one are full.
 //
-// The higher bit says that the next packet may change the stage: one test for nearly all packets.
+// Half-open is the highest number: one more in the word's bits for the stage carries into those beside them, and into those
+// of no other stage. So one addition tells packets that may change the stage within a second from all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Packets have come, after the first, that neither open nor close it.
+    /// A packet that neither opens nor closes it has come in a later second than one before it.
     Established = 0b00,
     /// A FIN or RST has come of it, and no SYN since. It stays so: what follows are acknowledgements and
     /// retransmissions.
     Closed = 0b01,
+    /// All packets have come within a second, and not all are SYNs: a single one from the middle of a TCP connection, the
+    /// first of another protocol's, or a whole handshake.
+    Unconfirmed = 0b10,
     /// SYNs alone have come.
-    HalfOpen = 0b10,
-    /// A single packet has come that isn't a SYN: one from the middle of a TCP connection, or the first of another
-    /// protocol's.
-    Unconfirmed = 0b11,
+    HalfOpen = 0b11,
 }
 
 impl Stage {
     /// All stages, in the order of their numbers.
-    pub const ALL: [Self; 4] = [Self::Established, Self::Closed, Self::HalfOpen, Self::Unconfirmed];
+    pub const ALL: [Self; 4] = [Self::Established, Self::Closed, Self::Unconfirmed, Self::HalfOpen];
 
     /// Standing of a valid entry in this stage.
     #[must_use]
@@ -78,12 +79,17 @@ impl Stage {
         }
     }
 
-    /// Stage after another packet that doesn't close the connection; `opens` says that it is a SYN.
+    /// Stage after another packet that doesn't close the connection; `opens` says that it is a SYN, `is_later` that it has
+    /// come in a later second than the one before it.
+    //
+    // What comes within a second confirms nothing: a flood sends two of each packet as easily as one, and must keep state to
+    // send the second when the first is a second old.
     #[inline]
-    pub(super) fn continued(self, opens: bool) -> Self {
+    pub(super) fn continued(self, opens: bool, is_later: bool) -> Self {
         match self {
-            Self::HalfOpen if !opens => Self::Established,
-            Self::Unconfirmed => Self::Established,
+            Self::HalfOpen if !opens && is_later => Self::Established,
+            Self::HalfOpen if !opens => Self::Unconfirmed,
+            Self::Unconfirmed if is_later => Self::Established,
             unchanged => unchanged,
         }
     }
@@ -201,15 +207,9 @@ impl State {
         match self.0 >> Self::STAGE & 0b11 {
             0b00 => Stage::Established,
             0b01 => Stage::Closed,
-            0b10 => Stage::HalfOpen,
-            _ => Stage::Unconfirmed,
+            0b10 => Stage::Unconfirmed,
+            _ => Stage::HalfOpen,
         }
-    }
-
-    /// True if SYNs alone, or one packet alone, have come of the connection.
-    #[inline]
-    pub(super) fn is_unconfirmed(self) -> bool {
-        self.0 & 0b10 << Self::STAGE != 0
     }
 
     #[inline]
@@ -293,9 +293,10 @@ impl ValidState {
     /// note in it.
     #[inline(always)]
     pub(super) fn is_in_use(&self, state: State, now: Tick) -> bool {
-        const MASK: u64 = ValidState::MASK | SEEN_MASK as u64 | 0b10 << State::STAGE;
+        const MASK: u64 = ValidState::MASK | SEEN_MASK as u64;
         let word = self.words[usize::from(state.0 & State::PERSISTS != 0)];
-        state.0 & MASK == word | u64::from(now.0 & SEEN_MASK)
+        // Half-open alone carries into the backend, which then is another; all else is noted once a second.
+        state.0.wrapping_add(1 << State::STAGE) & MASK == word | u64::from(now.0 & SEEN_MASK)
     }
 }
 
@@ -363,15 +364,35 @@ mod tests {
     }
 
     #[test]
-    fn a_second_packet_establishes_and_a_close_lasts() {
-        for (stage, after_any, after_a_syn) in [
-            (Stage::HalfOpen, Stage::Established, Stage::HalfOpen),
-            (Stage::Unconfirmed, Stage::Established, Stage::Established),
-            (Stage::Established, Stage::Established, Stage::Established),
-            (Stage::Closed, Stage::Closed, Stage::Closed),
+    fn a_packet_of_a_later_second_establishes_and_a_close_lasts() {
+        use Stage::{Closed, Established, HalfOpen, Unconfirmed};
+        for (stage, at_once, later, later_syn) in [
+            (HalfOpen, Unconfirmed, Established, HalfOpen),
+            (Unconfirmed, Unconfirmed, Established, Established),
+            (Established, Established, Established, Established),
+            (Closed, Closed, Closed, Closed),
         ] {
-            assert_eq!(stage.continued(false), after_any, "{stage:?}");
-            assert_eq!(stage.continued(true), after_a_syn, "{stage:?}");
+            assert_eq!(stage.continued(false, false), at_once, "{stage:?}");
+            assert_eq!(stage.continued(false, true), later, "{stage:?}");
+            assert_eq!(stage.continued(true, false), stage, "{stage:?}");
+            assert_eq!(stage.continued(true, true), later_syn, "{stage:?}");
+        }
+    }
+
+    #[test]
+    fn within_a_second_only_a_half_open_entry_has_something_to_note() {
+        for backend in [0, 1, BackendHandle::LIMIT - 1] {
+            for generation in [0, Generation::LIMIT - 1] {
+                let (backend, generation) = (BackendHandle(backend), Generation(generation));
+                let valid = ValidState::new(backend, generation, generation);
+                for (stage, persists) in Stage::ALL.into_iter().flat_map(|s| [(s, false), (s, true)]) {
+                    let entry = Entry { backend, generation, persists, stage, seen: Tick(7) };
+                    let state = State::succeeding(State(u64::MAX), &entry).in_phase(Phase::Settled);
+                    assert_eq!(valid.is_in_use(state, Tick(7)), stage != Stage::HalfOpen, "{entry:?}");
+                    assert!(!valid.is_in_use(state, Tick(8)), "{entry:?}");
+                    assert!(!valid.is_in_use(state.in_phase(Phase::Tentative), Tick(7)), "{entry:?}");
+                }
+            }
         }
     }
 

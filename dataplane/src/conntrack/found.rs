@@ -25,12 +25,13 @@ impl Found<'_> {
     /// Notes that a packet of the connection came at `now`; `opens` says that it is a SYN, which alone leaves a
     /// connection half-open.
     ///
-    /// Writes only where the clock has moved on or the stage changes. Where another worker has changed the entry since
+    /// Writes only where the clock has moved on or the packet is the first that is no SYN. Where another worker has changed the entry since
     /// it was found, nothing is changed: that worker has noted a use as recent, or put another entry here.
     #[inline]
     pub fn refresh(self, now: Tick, opens: bool) {
-        if self.entry().idle(now) > 0 || self.state.is_unconfirmed() {
-            self.note(now, self.state.stage().continued(opens));
+        let (stage, is_later) = (self.state.stage(), self.entry().idle(now) > 0);
+        if is_later || stage == Stage::HalfOpen {
+            self.note(now, stage.continued(opens, is_later));
         }
     }
 

@@ -51,7 +51,9 @@ pub(crate) struct PlainRule {
     /// True if connections are tracked.
     pub(crate) tracked: bool,
     pub(crate) came: Came,
-    /// True if connections are tracked and packets are sent to their VIP: one look tells nearly all.
+    /// True if the rule has an access list.
+    pub(crate) is_guarded: bool,
+    /// True if connections are tracked, packets are sent to their VIP, and all are admitted: one look tells nearly all.
     pub(crate) is_ordinary: bool,
 }
 

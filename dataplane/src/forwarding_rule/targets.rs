@@ -1,5 +1,7 @@
 //! Rules by their ids, of all networks of a snapshot: the services behind them, and the names that outlive a reload.
 
+use crate::access_list::AccessListId;
+
 use super::{ForwardingRule, RuleId, RuleIdentity, ServiceId};
 
 /// Rules by their ids, of all networks of a snapshot.
@@ -15,6 +17,7 @@ pub struct Targets {
 pub(super) struct Target {
     pub(super) service: ServiceId,
     pub(super) region_only: bool,
+    access_list: Option<AccessListId>,
     identity: RuleIdentity,
 }
 
@@ -24,6 +27,7 @@ impl Targets {
         let target = |(index, rule): (u64, &ForwardingRule)| Target {
             service: rule.service,
             region_only: rule.region_only,
+            access_list: rule.access_list,
             identity: RuleIdentity(index),
         };
         Self {
@@ -46,6 +50,12 @@ impl Targets {
     /// Target of a rule.
     pub(super) fn get(&self, rule: RuleId) -> Target {
         self.by_id[usize::from(rule.0)]
+    }
+
+    /// Access list of a rule.
+    #[inline]
+    pub fn access_list(&self, rule: RuleId) -> Option<AccessListId> {
+        self.get(rule).access_list
     }
 
     /// Identity of a rule.

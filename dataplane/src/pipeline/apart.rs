@@ -9,7 +9,7 @@ use crate::first_fragments::{First, FirstFragments};
 use crate::forwarding_rule::{RuleId, ServiceId, Targets};
 use crate::ingress::NetworkId;
 use crate::snapshot::Backend;
-use crate::verdict::Verdict;
+use crate::verdict::{DropReason, Verdict};
 
 impl Round<'_> {
     /// Decides a packet without a valid entry that came by a route, or a later fragment of TCP or UDP. True if it goes on to
@@ -67,6 +67,11 @@ impl Round<'_> {
         if let Some((rule, service, handle)) = first {
             counters.fragments_followed += 1;
             *decision = Decision::pending(rule, service, frame);
+            // The list may have come after the first.
+            if self.intake(self.snapshot.networks.get(candidate.network)).denies(rule, packet.flow.src) {
+                decision.verdict = Verdict::Drop(DropReason::AccessDenied);
+                return false;
+            }
             if let Some(reason) = unforwardable(frame, packet.flow.src, packet.ttl) {
                 decision.verdict = Verdict::Drop(reason);
                 return false;
@@ -104,7 +109,11 @@ impl Round<'_> {
     }
 
     /// Rule and backend of a first fragment in a network, while both are still there: the backend configured or draining.
-    fn followed(&self, first: &First, network: NetworkId) -> Option<(RuleId, ServiceId, BackendHandle)> {
+    pub(super) fn followed(
+        &self,
+        first: &First,
+        network: NetworkId,
+    ) -> Option<(RuleId, ServiceId, BackendHandle)> {
         let backend = self.snapshot.backend(first.backend)?;
         let is_there = backend.identity == first.backend_identity && self.now < backend.drain_deadline;
         let (rule, service) = self.targets().identified(first.rule).filter(|_| is_there)?;

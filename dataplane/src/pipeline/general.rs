@@ -137,6 +137,11 @@ impl Intake<'_> {
             }
         };
         *decision = Decision::pending(rule, service, frame);
+        // An ICMP error is the client's whose packet it quotes.
+        if self.denies(rule, packet.flow.src) {
+            decision.verdict = Verdict::Drop(DropReason::AccessDenied);
+            return false;
+        }
         if let Some(reason) = unforwardable(frame, src, packet.ttl) {
             decision.verdict = Verdict::Drop(reason);
             return false;
@@ -232,7 +237,11 @@ impl Round<'_> {
         if candidate.packet.tcp_flags != 0 {
             let one = self.is_one_connection(candidate);
             let restarts = one && candidate.packet.opens();
-            return if restarts { None } else { self.turning_connection(candidate, one, counters) };
+            return if restarts {
+                self.protected(candidate.key, counters)
+            } else {
+                self.turning_connection(candidate, one, counters)
+            };
         }
         let (found, handle) = self.valid_entry(candidate)?;
         // An error, which anyone may forge, keeps no entry alive (RFC 5508 asks the same of NATs).
@@ -273,7 +282,8 @@ impl Round<'_> {
     }
 
     /// True if the candidate's entry is that of one TCP connection, which a SYN starts anew and a FIN or RST closes.
-    fn is_one_connection(&self, candidate: &Candidate) -> bool {
+    #[inline(always)]
+    pub(super) fn is_one_connection(&self, candidate: &Candidate) -> bool {
         // Only TCP packets have the flags, and an ICMP error that quotes one is none: the flow is the packet's own.
         let service = self.snapshot.service(candidate.service);
         service.policy.treatment(candidate.packet.flow.protocol).restarts

@@ -7,6 +7,7 @@
 use super::intake::Intake;
 use super::step::{Step, Way, known_in};
 use super::{Decision, Round, Tracking, Worker};
+use crate::admission::PROTECTED_SECONDS;
 use crate::backend::BackendHandle;
 use crate::conntrack::{Entry, Inserted, Stage, TrackingKey};
 use crate::counters::ConntrackCounters;
@@ -79,7 +80,10 @@ impl<'s> Round<'s> {
                 // Only TCP has packets that open a connection.
                 let persists = service.policy.treatment_with_ports(protocol::TCP).persists;
                 let opening = Opening { rule: step.rule, key: step.key, persists, stage, restarts: true };
-                self.enter(&opening, service.eligible.at(step.target as usize), counters)
+                match self.protected(step.key, counters) {
+                    Some(handle) => (Some(handle), Tracking::Hit),
+                    None => self.enter(&opening, service.eligible.at(step.target as usize), counters),
+                }
             }
             _ => {
                 let bytes = frame.bytes();
@@ -113,6 +117,44 @@ impl<'s> Round<'s> {
         }
     }
 
+    /// Backend of an established connection that a SYN does not start anew, where such are protected.
+    #[inline(always)]
+    pub(super) fn protected(
+        &self,
+        key: TrackingKey,
+        counters: &mut ConntrackCounters,
+    ) -> Option<BackendHandle> {
+        if self.snapshot.admission.protect_established { self.find_protected(key, counters) } else { None }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_protected(&self, key: TrackingKey, counters: &mut ConntrackCounters) -> Option<BackendHandle> {
+        let entry = self.table.lookup(key)?.entry();
+        let is_established = entry.stage == Stage::Established && entry.idle(self.now) <= PROTECTED_SECONDS;
+        let backend = self.snapshot.backend(entry.backend).filter(|_| is_established)?;
+        if !backend.holds(&entry, self.now) {
+            return None;
+        }
+        // Not noted as a use: SYNs alone, which anyone may forge, protect no entry for longer.
+        counters.hits += 1;
+        counters.protected += 1;
+        Some(entry.backend)
+    }
+
+    /// True if the connection gets no entry, as so many have begun in this second. One that has an entry gets its next one in
+    /// the same slot: left alone, the old one would mislead its packets.
+    #[cold]
+    #[inline(never)]
+    fn is_limited(&self, key: TrackingKey) -> bool {
+        let Some(limit) = self.snapshot.admission.new_connections_per_sec else { return false };
+        match self.admitted.get().take(self.now, limit) {
+            Some(after) => self.admitted.set(after),
+            None => return self.table.lookup(key).is_none(),
+        }
+        false
+    }
+
     /// Makes an entry that keeps a connection on the backend that is `selected` for it; returns the backend that the
     /// packet goes to.
     #[inline(always)]
@@ -127,6 +169,10 @@ impl<'s> Round<'s> {
         else {
             return (selected, Tracking::Off);
         };
+        if snapshot.admission.new_connections_per_sec.is_some() && self.is_limited(opening.key) {
+            counters.limited += 1;
+            return (selected, Tracking::Off);
+        }
         let entry = Entry {
             backend: handle,
             generation: backend.generation_for(opening.persists),

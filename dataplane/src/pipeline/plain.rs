@@ -29,6 +29,8 @@ pub(super) enum Other<'s> {
     General,
     /// Plain, of this rule: it opens or closes its connection, or is not tracked.
     Plain(&'s PlainRule),
+    /// Plain, of this rule, whose access list denies its source.
+    Denied(&'s PlainRule),
     /// Not ours: no rule has the packet.
     WithoutRule,
     /// Not ours: the client is outside of the region.
@@ -105,7 +107,7 @@ impl<'s> Intake<'s> {
                 return Err(Other::Plain(rule));
             }
             step.came = rule.came;
-            if rule.came == Came::ByRoute {
+            let key = if rule.came == Came::ByRoute {
                 // Martian sources are looked for where there is no entry: no packet from one makes any, but one to it may,
                 // which came by a route and has the same key.
                 if plain.flow().src.is_martian_source() {
@@ -114,7 +116,12 @@ impl<'s> Intake<'s> {
                 plain.tracking_key_in_order(self.hasher, &rule.key)
             } else {
                 plain.tracking_key(self.hasher, &rule.key)
+            };
+            // Asked once a packet, as it is counted: last, when no other way may ask again.
+            if rule.is_guarded && self.denies_by_list(rule.rule, plain.flow().src) {
+                return Err(Other::Denied(rule));
             }
+            key
         };
         step.way = Way::Established;
         step.home = Some(self.table.approach(step.key));
@@ -143,6 +150,10 @@ impl<'s> Intake<'s> {
                 *decision = Decision::end(Verdict::Pass(reason));
                 return Way::Ended;
             }
+            Other::Denied(rule) => {
+                *decision = denied(rule, frame);
+                return Way::Ended;
+            }
             Other::Plain(rule) if step.packet.form.is_ipv4() => {
                 self.take_in_turning::<PlainIpv4>(rule, frame, step, candidate, decision)
             }
@@ -166,6 +177,10 @@ impl<'s> Intake<'s> {
         let plain: P = known_in(frame, step);
         if rule.came.is_routed() || plain.flow().src.is_martian_source() {
             return None;
+        }
+        if rule.is_guarded && self.denies_by_list(rule.rule, plain.flow().src) {
+            *decision = denied(rule, frame);
+            return Some(Way::Ended);
         }
         if let Some(way) = self.take_in_opening(plain, rule, step) {
             return Some(way);
@@ -398,6 +413,12 @@ impl Other<'_> {
             }
         }
     }
+}
+
+/// Decision on a plain packet whose source its rule's access list denies.
+fn denied(rule: &PlainRule, frame: &[u8]) -> Decision {
+    let verdict = Verdict::Drop(DropReason::AccessDenied);
+    Decision { verdict, ..Decision::pending(rule.rule, rule.service, frame) }
 }
 
 /// Makes a plain packet of an unknown connection a candidate, in the second loop. False where no packet like it is

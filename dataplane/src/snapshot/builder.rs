@@ -5,7 +5,9 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use super::{Backend, Eligible, Service, Snapshot};
+use crate::access_list::{AccessList, AccessListId};
 use crate::address::{Address, Prefix};
+use crate::admission::Admission;
 use crate::affinity::{AffinityPolicy, ServiceKey};
 use crate::backend::BackendHandle;
 use crate::conntrack::Census;
@@ -50,6 +52,8 @@ pub struct SnapshotBuilder {
     networks: Vec<NetworkDraft>,
     services: Vec<ServiceDraft>,
     backends: Vec<Option<Backend>>,
+    access_lists: Vec<AccessList>,
+    admission: Admission,
     workers: usize,
 }
 
@@ -88,6 +92,8 @@ impl SnapshotBuilder {
             networks: vec![NetworkDraft::new(None)],
             services: Vec::new(),
             backends: Vec::new(),
+            access_lists: Vec::new(),
+            admission: Admission::default(),
             workers: 0,
         }
     }
@@ -180,6 +186,18 @@ impl SnapshotBuilder {
         self
     }
 
+    /// Adds an access list, which rules may name.
+    pub fn access_list(&mut self, list: AccessList) -> AccessListId {
+        self.access_lists.push(list);
+        AccessListId((self.access_lists.len() - 1) as u16)
+    }
+
+    /// Sets what is admitted to the conntrack table.
+    pub fn admission(&mut self, admission: Admission) -> &mut Self {
+        self.admission = admission;
+        self
+    }
+
     /// Gives the first so many workers counters for the traffic of rules and backends, and for the entries of backends.
     pub fn counted_workers(&mut self, workers: usize) -> &mut Self {
         self.workers = workers;
@@ -231,7 +249,14 @@ impl SnapshotBuilder {
             services: services.collect(),
             backends: self.backends.clone().into(),
             seed: Seed::DEFAULT,
-            traffic_counters: Arc::new(TrafficCounters::new(&census, self.rules.len(), self.backends.len())),
+            access_lists: self.access_lists.clone().into(),
+            admission: self.admission,
+            traffic_counters: Arc::new(TrafficCounters::new(
+                &census,
+                self.rules.len(),
+                self.backends.len(),
+                self.access_lists.len(),
+            )),
         }
     }
 }

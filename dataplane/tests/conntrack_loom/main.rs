@@ -432,7 +432,7 @@ fn a_close_beside_an_eviction_neither_brings_an_entry_back_nor_closes_the_next()
 #[test]
 fn an_entry_that_is_confirmed_beside_an_insertion_gives_way_or_is_live() {
     model(|| {
-        let table = full_but_for(Entry { stage: Stage::Unconfirmed, ..to_backend(20) });
+        let table = full_but_for(Entry { stage: Stage::Unconfirmed, seen: Tick(90), ..to_backend(20) });
         let other = thread::spawn({
             let table = table.clone();
             move || {

@@ -10,7 +10,7 @@ use guideway_dataplane::delivery::{Delivery, DeliveryMode, Tunnel};
 use guideway_dataplane::egress::{Egress, PortId};
 use guideway_dataplane::forwarding_rule::{ForwardingRule, RulePorts, RuleProtocol};
 use guideway_dataplane::frame::Frame;
-use guideway_dataplane::pipeline::{Decision, Pipeline};
+use guideway_dataplane::pipeline::{Decision, Look, Pipeline};
 use guideway_dataplane::snapshot::{Snapshot, SnapshotBuilder};
 use guideway_dataplane::time::Tick;
 use guideway_dataplane::wire::ethernet::MacAddress;
@@ -113,9 +113,33 @@ impl Appliance {
         Self { snapshot: snapshot(mtu, |delivery| delivery), ..Self::new() }
     }
 
-    /// Decides a burst at `now`.
+    /// Decides a burst at `now`. Of a single packet, a look at it before must have come to what is decided.
     pub(crate) fn process<F: Frame>(&mut self, frames: &mut [F], decisions: &mut [Decision], now: u32) {
-        self.pipeline.process(PortId(0), frames, decisions, Tick(now), &self.snapshot, &self.table);
+        let Self { pipeline, snapshot, table } = self;
+        let look = match frames {
+            [frame] => Some(pipeline.look(PortId(0), frame.bytes(), Tick(now), snapshot, table)),
+            _ => None,
+        };
+        pipeline.process(PortId(0), frames, decisions, Tick(now), snapshot, table);
+        if let Some(look) = look {
+            assert_foreseen(&look, &decisions[0]);
+        }
+    }
+}
+
+/// Fails where a look came to another end, rule, backend or way to it than the decision did.
+fn assert_foreseen(look: &Look, decision: &Decision) {
+    let rule = look.rule.map(|found| (found.rule, found.service));
+    assert_eq!(rule, decision.rule, "{look:?}");
+    match look.outcome() {
+        Some((backend, tracking)) => {
+            assert_eq!(
+                (look.end, backend, tracking),
+                (None, decision.backend, decision.tracking),
+                "{look:?}"
+            );
+        }
+        None => assert_eq!((look.end, None), (Some(decision.verdict), decision.backend), "{look:?}"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! A full conntrack table: connections that have been closed, and floods of single packets, keep nobody out.
+//! A full conntrack table: connections that have been closed, and floods whose connections last no second, keep nobody out.
 
 use guideway_dataplane::address::Address;
 use guideway_dataplane::affinity::{
@@ -78,6 +78,13 @@ impl World {
         self.segments(client, &[SYN, ACK, PSH | ACK, ACK]) == [NEW, HIT, HIT, HIT]
     }
 
+    /// Opens a connection, whose next packet comes a second later; true if it is tracked from its second packet on.
+    fn confirm(&mut self, client: u32) -> bool {
+        let is_open = self.open(client);
+        self.now += 1;
+        is_open && self.segments(client, &[ACK]) == [HIT]
+    }
+
     /// Number of these connections of which a packet finds an entry.
     fn tracked(&mut self, clients: std::ops::Range<u32>) -> usize {
         clients.filter(|client| self.segments(*client, &[ACK]) == [HIT]).count()
@@ -138,7 +145,7 @@ fn connections_that_open_at_once_are_tracked_once_they_send_data() {
 fn a_flood_of_spoofed_acks_leaves_no_new_connection_untracked() {
     let mut world = World::of_connections();
     for old in 0..200 {
-        assert!(world.open(old));
+        assert!(world.confirm(old));
     }
     let mut spoofed = 1_000_000..;
     let mut flood = |world: &mut World, count| {
@@ -148,7 +155,7 @@ fn a_flood_of_spoofed_acks_leaves_no_new_connection_untracked() {
     };
     flood(&mut world, 15_000);
     for client in 10_000..10_200 {
-        assert!(world.open(client), "client {client}");
+        assert!(world.confirm(client), "client {client}");
         flood(&mut world, 100);
     }
     assert_eq!(world.tracked(10_000..10_200), 200, "new ones");
@@ -167,8 +174,31 @@ fn a_flood_of_spoofed_datagrams_leaves_no_new_flow_untracked() {
     for client in 0..200 {
         let datagram = from(client).udp(40_000, 53);
         assert_eq!([&datagram; 3].map(|datagram| world.send(datagram)), [NEW, HIT, HIT], "client {client}");
+        assert_eq!(world.stages(Stage::Established), client as usize, "not within a second");
+        world.now += 1;
+        assert_eq!(world.send(&datagram), HIT);
     }
     assert_eq!(world.stages(Stage::Established), 200);
+}
+
+/// Each packet twice, whole handshakes, and handshakes with data: all cheap for who forges sources and remembers nothing.
+#[test]
+fn a_flood_whose_connections_last_no_second_leaves_no_new_connection_untracked() {
+    for flags in [&[ACK, ACK][..], &[SYN, ACK], &[SYN, ACK, PSH | ACK, ACK], &[SYN, SYN, ACK, ACK]] {
+        let mut world = World::of_connections();
+        for old in 0..200 {
+            assert!(world.confirm(old));
+        }
+        for client in 1_000_000..1_010_000 {
+            let first = world.segments(client, flags)[0];
+            assert_eq!(first, NEW, "{flags:?}");
+        }
+        for client in 10_000..10_200 {
+            assert!(world.confirm(client), "{flags:?}, client {client}");
+        }
+        assert_eq!(world.counters().full, 0, "{flags:?}");
+        assert_eq!(world.tracked(0..200), 200, "{flags:?}: confirmed ones give way to none of the flood");
+    }
 }
 
 #[test]
@@ -213,8 +243,10 @@ fn half_open_connections_give_way_before_closed_and_unconfirmed_ones() {
 fn live_connections_give_way_to_nobody() {
     let mut world = World::of_connections();
     let live = 0..10_000;
-    for client in live.clone() {
-        world.segments(client, &[SYN, ACK, ACK]);
+    for batch in live.clone().step_by(50).map(|first| first..first + 50) {
+        batch.clone().for_each(|client| drop(world.segments(client, &[SYN, ACK])));
+        world.now += 1;
+        batch.for_each(|client| drop(world.segments(client, &[ACK])));
     }
     let held = world.stages(Stage::Established);
     assert!(held > 5_800, "{held} of 6,144 slots");
@@ -238,8 +270,11 @@ fn a_closed_connection_is_found_and_stays_closed_until_it_starts_anew() {
     }
     assert_eq!(world.segments(7, &[SYN]), [NEW]);
     assert_eq!((world.stages(Stage::HalfOpen), world.table.occupancy()), (1, 1));
-    assert_eq!(world.segments(7, &[ACK]), [HIT]);
-    assert_eq!(world.stages(Stage::Established), 1);
+    for stage in [Stage::Unconfirmed, Stage::Established] {
+        assert_eq!(world.segments(7, &[ACK]), [HIT]);
+        assert_eq!(world.stages(stage), 1);
+        world.now += 1;
+    }
 }
 
 #[test]
@@ -274,6 +309,7 @@ fn the_end_of_one_connection_closes_no_session_of_several() {
         (segment(40_001, FIN | ACK), Stage::Established),
         (segment(40_002, RST), Stage::Established),
     ] {
+        world.now += 1;
         assert_eq!(world.send(&packet), HIT);
         assert_eq!((world.stages(stage), world.table.occupancy()), (1, 1));
     }

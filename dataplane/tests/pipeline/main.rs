@@ -1,5 +1,7 @@
 //! The pipeline from outside: what becomes of each packet, and that deciding it allocates nothing.
 
+mod access_lists;
+mod admission;
 mod appliance;
 mod fragments;
 mod full_table;

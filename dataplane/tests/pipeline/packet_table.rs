@@ -151,11 +151,12 @@ fn process(appliance: &mut Appliance, frame: &[u8], headroom: usize) -> (Decisio
 }
 
 /// Reasons that have a test of their own, outside the table.
-const BY_THEMSELVES: [DropReason; 4] = [
+const BY_THEMSELVES: [DropReason; 5] = [
     DropReason::NoHeadroom,
     DropReason::MalformedEthernet,
     DropReason::NextHopUnresolved,
     DropReason::NoNetwork,
+    DropReason::AccessDenied,
 ];
 
 #[test]

@@ -1,10 +1,12 @@
 //! The plain way decides and delivers every packet as the general way does, whatever the state of backends and table.
 
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
+use guideway_dataplane::access_list::{AccessList, AccessListId};
 use guideway_dataplane::address::{Address, Prefix};
+use guideway_dataplane::admission::Admission;
 use guideway_dataplane::affinity::{
     AffinityPolicy, LoadBalancingScheme, PersistenceOnUnhealthy, SessionAffinity, TrackingHasher,
     TrackingMode,
@@ -117,9 +119,31 @@ static OF_TWO_NETWORKS: LazyLock<Snapshot> = LazyLock::new(|| {
     builder.counted_workers(1).build()
 });
 
+/// Access lists: one that denies some clients of each family, and one that admits few.
+fn lists() -> [AccessList; 2] {
+    let prefix = |text: &str, length| Prefix::new(address(text), length);
+    let denied = [prefix("192.0.2.4", 32), prefix("2001:db8:c::4", 128), prefix("127.0.0.0", 8)];
+    let admitted = [prefix("192.0.2.0", 30), prefix("2001:db8:c::", 125)];
+    [
+        AccessList::new(denied.map(|prefix| (prefix, false)), true),
+        AccessList::new(admitted.map(|prefix| (prefix, true)), false),
+    ]
+}
+
+/// List of a service's rules of a protocol: some have none, some of which routes lead to one.
+fn guard(service: usize, protocol: RuleProtocol) -> Option<usize> {
+    match (service, protocol) {
+        (1 | 4, _) => Some(0),
+        (2, RuleProtocol::Udp) => Some(1),
+        (6, _) => Some(1),
+        _ => None,
+    }
+}
+
 /// Adds these services to the latest network, with rules and routes before them.
 fn fill(builder: &mut SnapshotBuilder, services: Range<usize>) {
     let mut rules = Vec::new();
+    let guards = lists().map(|list| builder.access_list(list));
     for (number, service) in services.clone().enumerate() {
         let id = builder.service(policy(service));
         // One with subsets has routes before it and packets that are not tracked, one selects by the client alone.
@@ -140,8 +164,9 @@ fn fill(builder: &mut SnapshotBuilder, services: Range<usize>) {
             };
             for (protocol, ports) in of_service {
                 let region_only = service == 5;
+                let access_list = guard(service, protocol).map(|list| guards[list]);
                 let rule = ForwardingRule::new(vip, protocol, ports, id);
-                rules.push(builder.rule(ForwardingRule { region_only, ..rule }));
+                rules.push(builder.rule(ForwardingRule { region_only, access_list, ..rule }));
             }
         }
     }
@@ -163,7 +188,16 @@ fn fill(builder: &mut SnapshotBuilder, services: Range<usize>) {
         .icmp_errors_per_sec(3);
 }
 
-fn snapshot(fates: &[Fate], of_two: bool) -> Snapshot {
+/// Settings of admission: none, each alone, and both.
+fn admission() -> impl Strategy<Value = Admission> {
+    let limit = prop::option::of((1..6u32).prop_map(|limit| NonZeroU32::new(limit).expect("not zero")));
+    (any::<bool>(), limit).prop_map(|(protect_established, new_connections_per_sec)| Admission {
+        protect_established,
+        new_connections_per_sec,
+    })
+}
+
+fn snapshot(fates: &[Fate], of_two: bool, admission: Admission) -> Snapshot {
     let snapshot = if of_two { &*OF_TWO_NETWORKS } else { &*HEALTHY };
     let changed = |(handle, fate): (u32, &Fate)| {
         let backend = snapshot.backends.get(BackendHandle(handle))?.clone();
@@ -183,7 +217,9 @@ fn snapshot(fates: &[Fate], of_two: bool) -> Snapshot {
         networks: snapshot.networks.clone(),
         services: snapshot.services.clone(),
         backends: Backends::from(backends),
-        traffic_counters: Arc::new(TrafficCounters::new(&Census::new(1, 3 * SERVICES), 40, 3 * SERVICES)),
+        access_lists: Arc::clone(&snapshot.access_lists),
+        admission,
+        traffic_counters: Arc::new(TrafficCounters::new(&Census::new(1, 3 * SERVICES), 40, 3 * SERVICES, 4)),
         ..Snapshot::default()
     }
 }
@@ -303,6 +339,7 @@ proptest! {
     #[test]
     fn the_plain_way_is_the_general_way(
         of_two in any::<bool>(),
+        admission in admission(),
         pool in vec(packet(), 4..24),
         rounds in vec((vec(any::<Index>(), 1..=32), vec(fate(), 3 * SERVICES), 0..3u32), 2..6),
     ) {
@@ -313,7 +350,10 @@ proptest! {
             now += seconds;
             // Few packets come several times each: those of a connection that has an entry are what the plain way is for.
             let burst: Vec<Vec<u8>> = burst.iter().map(|index| index.get(&pool).clone()).collect();
-            let (of_plain, of_general) = (snapshot(&fates, of_two), snapshot(&fates, of_two));
+            let (of_plain, of_general) = (
+                snapshot(&fates, of_two, admission),
+                snapshot(&fates, of_two, admission),
+            );
             let (ours, theirs) = (plain.decide(&burst, now, &of_plain), general.decide(&burst, now, &of_general));
             for ((frame, ours), theirs) in burst.iter().zip(&ours).zip(&theirs) {
                 prop_assert_eq!(ours, theirs, "{:?}", frame);
@@ -322,6 +362,10 @@ proptest! {
             prop_assert_eq!(plain.pipeline.counters(), general.pipeline.counters());
             for rule in 0..40 {
                 let of = |snapshot: &Snapshot| snapshot.traffic_counters.rule(RuleId(rule));
+                prop_assert_eq!(of(&of_plain), of(&of_general));
+            }
+            for list in (0..4).map(AccessListId) {
+                let of = |snapshot: &Snapshot| snapshot.traffic_counters.access_list(list);
                 prop_assert_eq!(of(&of_plain), of(&of_general));
             }
             for backend in 0..3 * SERVICES as u32 {

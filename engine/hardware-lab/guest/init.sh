@@ -12,6 +12,8 @@ modprobe -a virtio_console 9pnet_virtio
 mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144,ro share /share
 port() { for path in /sys/class/virtio-ports/*; do [ "$(cat "$path/name")" = "$1" ] && echo "/dev/${path##*/}"; done; }
 ln -s "$(port monitor)" /run/monitor
+# A scenario may be for a guest that systemd boots.
+if [ -e /share/boots ]; then LOG=$(port log) exec bash /share/guest/boot.sh; fi
 bash /share/guest/main.sh > "$(port log)" 2>&1
 sync
 echo o > /proc/sysrq-trigger

@@ -1,5 +1,6 @@
 //! Reason for which a capture cannot be read, or not to its end.
 
+use std::io::ErrorKind;
 use std::{error, fmt, io};
 
 use super::{LinkType, MAX_FRAME_LEN};
@@ -81,7 +82,13 @@ impl fmt::Display for CaptureError {
         match self {
             Self::Io { records: 0, source } => write!(f, "cannot read the capture: {source}"),
             Self::Io { records, source } => {
-                write!(f, "cannot read the capture after record {records}: {source}")
+                write!(f, "cannot read the capture after record {records}: {source}")?;
+                let is_damage = matches!(source.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof);
+                if is_damage {
+                    f.write_str("; what came before is whole: copy the file again")
+                } else {
+                    Ok(())
+                }
             }
             Self::Empty => write!(f, "the file is empty, not a capture (pcap and pcapng are read)"),
             Self::NotACapture { start, looks_like } => {
@@ -97,11 +104,16 @@ impl fmt::Display for CaptureError {
             Self::Truncated { records, offset } => write!(
                 f,
                 "the capture ends in the middle of record {}, which starts at byte {offset}; \
-                 the {records} before it are whole",
+                 the {records} before it are whole: let the capturing tool end by itself (Ctrl-C, no kill -9), or go on \
+                 with them",
                 records + 1
             ),
             Self::Malformed { records, offset, what } => {
-                write!(f, "the capture is damaged at byte {offset}, after record {records}: {what}")
+                write!(
+                    f,
+                    "the capture is damaged at byte {offset}, after record {records}: {what}; the {records} before are \
+                     whole: copy the file again, or keep them (editcap -r IN OUT 1-{records})"
+                )
             }
             Self::FrameTooLong { records, offset, len } => write!(
                 f,

@@ -1,99 +1,85 @@
 //! Frames that a tap has recorded.
 
 use guideway_dataplane::egress::PortId;
-use guideway_dataplane::pipeline::Decision;
+use guideway_dataplane::flow::Flow;
+use guideway_dataplane::pipeline::{Decision, Look};
 use guideway_dataplane::verdict::Verdict;
 
-use crate::capture::{CommentedFrame, Direction};
-
-/// Frame as a worker had it after deciding it, with the decision.
+/// Frame that a worker has decided, with the decision: as it was received, as it was sent, or both.
 ///
-/// A forwarded frame is as it is sent, behind its delivery header; but a checksum that the device is to
-/// compute is not there yet. One that was passed or dropped is as it came. Where the decision says that it
-/// was answered, the bytes are the answer's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// As it is sent, a forwarded frame has its delivery header; but a checksum that the device is to compute is not there yet, and
+/// one that is too long is not yet cut into fragments. A frame that was passed or dropped is as it came.
+#[derive(Clone, Copy, Debug)]
 pub struct TappedFrame<'a> {
-    /// Time of the decision, in nanoseconds since 1970-01-01 00:00 UTC by the system's clock, which may be set.
-    pub timestamp_nanos: u64,
-    /// Generation of the snapshot that decided the frame.
-    pub generation: u64,
-    /// Port that the frame came in by.
-    pub came_by: PortId,
-    /// Decision on the frame. Its rule is to be looked up among the names of that generation: a reload numbers rules
-    /// anew.
-    pub decision: Decision,
-    /// Length of the whole frame.
-    pub wire_len: u32,
+    pub(super) timestamp_nanos: u64,
+    pub(super) generation: u64,
+    pub(super) came_by: PortId,
+    pub(super) decision: Decision,
+    pub(super) flow: Option<Flow>,
+    pub(super) look: Option<Look>,
+    pub(super) received: Option<TappedBytes<'a>>,
+    pub(super) sent: Option<TappedBytes<'a>>,
+}
+
+/// Bytes of a recorded frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TappedBytes<'a> {
     /// First bytes of the frame, [`SNAPLEN`](super::SNAPLEN) at most.
     pub bytes: &'a [u8],
+    /// Length of the whole frame.
+    pub wire_len: u32,
 }
 
-impl TappedFrame<'_> {
-    /// Port that the recorded bytes pass: the one that sends a forwarded frame, the one that it came by for any
-    /// other.
-    pub fn port(&self) -> PortId {
-        if self.decision.verdict == Verdict::Forward { self.decision.egress } else { self.came_by }
+impl<'a> TappedFrame<'a> {
+    /// Time of the decision, in nanoseconds since 1970-01-01 00:00 UTC by the system's clock, which may be set.
+    pub fn timestamp_nanos(&self) -> u64 {
+        self.timestamp_nanos
     }
 
-    /// Direction in which the recorded bytes pass that port.
-    pub fn direction(&self) -> Direction {
-        if self.decision.verdict == Verdict::Forward || self.decision.answered {
-            Direction::Outbound
-        } else {
-            Direction::Inbound
+    /// Generation of the snapshot that decided the frame.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Port that the frame came in by.
+    pub fn came_by(&self) -> PortId {
+        self.came_by
+    }
+
+    /// Port that the frame leaves by, if it is forwarded or answered.
+    pub fn leaves_by(&self) -> Option<PortId> {
+        match self.decision.verdict {
+            Verdict::Forward => Some(self.decision.egress),
+            _ => self.decision.answered.then_some(self.came_by),
         }
     }
 
-    /// Makes a frame for a capture, with `comment` to say what became of it.
-    pub fn commented<'a>(&'a self, comment: &'a str) -> CommentedFrame<'a> {
-        CommentedFrame {
-            port: self.port(),
-            direction: Some(self.direction()),
-            timestamp_nanos: self.timestamp_nanos,
-            bytes: self.bytes,
-            wire_len: self.wire_len,
-            comment,
-        }
+    /// Decision on the frame. Its rule is to be looked up among the names of that generation: a reload numbers rules
+    /// anew.
+    pub fn decision(&self) -> &Decision {
+        &self.decision
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use guideway_dataplane::verdict::{DropReason, PassReason};
+    /// Flow of the frame's packet, or of the packet that an ICMP error quotes, by which the frame was found; none where the
+    /// order does not read packets.
+    pub fn flow(&self) -> Option<&Flow> {
+        self.flow.as_ref()
+    }
 
-    use super::*;
+    /// Facts that the frame met on its way, the conntrack entry among them, found right before it was decided; none where the
+    /// order does not ask for them.
+    pub fn look(&self) -> Option<&Look> {
+        self.look.as_ref()
+    }
 
-    #[test]
-    fn a_frame_tells_where_its_bytes_pass() {
-        let dropped = Decision { verdict: Verdict::Drop(DropReason::TtlExpired), ..Decision::PENDING };
-        let cases = [
-            (Decision { egress: PortId(7), ..Decision::PENDING }, PortId(7), Direction::Outbound),
-            (
-                Decision { verdict: Verdict::Pass(PassReason::NotIp), ..Decision::PENDING },
-                PortId(2),
-                Direction::Inbound,
-            ),
-            (dropped, PortId(2), Direction::Inbound),
-            (Decision { answered: true, ..dropped }, PortId(2), Direction::Outbound),
-        ];
-        for (decision, port, direction) in cases {
-            let frame = TappedFrame {
-                timestamp_nanos: 5,
-                generation: 3,
-                came_by: PortId(2),
-                decision,
-                wire_len: 60,
-                bytes: b"frame",
-            };
-            let commented = CommentedFrame {
-                port,
-                direction: Some(direction),
-                timestamp_nanos: 5,
-                bytes: b"frame",
-                wire_len: 60,
-                comment: "why",
-            };
-            assert_eq!(frame.commented("why"), commented);
-        }
+    /// Frame as it was received: of one that is forwarded or answered, if the order asks for that.
+    pub fn received(&self) -> Option<TappedBytes<'a>> {
+        self.received
+    }
+
+    /// Frame as it is sent, if it is forwarded or answered, and the order asks for that. The answer is an ICMP error to the
+    /// sender.
+    pub fn sent(&self) -> Option<TappedBytes<'a>> {
+        self.sent
     }
 }

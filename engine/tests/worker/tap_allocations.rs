@@ -5,7 +5,7 @@ use guideway_dataplane::egress::PortId;
 use guideway_dataplane::pipeline::{BURST, Decision};
 use guideway_dataplane::verdict::{DropReason, Verdict};
 use guideway_engine::mbuf::Mbuf;
-use guideway_engine::tap::{TapFilter, TapSwitch};
+use guideway_engine::tap::{TapFilter, TapOrder, TapSwitch};
 
 #[test]
 fn no_frame_costs_an_allocation() {
@@ -25,10 +25,13 @@ fn no_frame_costs_an_allocation() {
     let mut recorded = 0;
     let allocated = measure(|| {
         for filter in [TapFilter::NONE, TapFilter::DROP, TapFilter::ALL] {
-            switch.set(filter);
+            switch.set(TapOrder { received: true, sent: false, ..TapOrder::from(filter) });
             // 7 bursts are more than there are slots.
             for _ in 0..7 {
-                worker.record(PortId(0), &frames, &decisions);
+                if worker.is_on() {
+                    worker.take_in(&frames);
+                    worker.record(0, PortId(0), 0, &frames, &decisions);
+                }
             }
             while reader.read().is_some() {
                 recorded += 1;

@@ -36,6 +36,9 @@ const BACKENDS: usize = 100;
 /// swept and entries are refreshed.
 const NOW: Tick = Tick(1);
 
+/// Second before it, in which established connections began.
+const BEFORE: Tick = Tick(0);
+
 /// Case whose instructions are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Case {
@@ -256,12 +259,12 @@ impl Bench {
     }
 
     /// Decides one packet of each flow, not counted; returns the flows that an entry has decided.
-    fn establish(&mut self, flows: &[u32], form: Form) -> Vec<u32> {
+    fn establish(&mut self, flows: &[u32], form: Form, now: Tick) -> Vec<u32> {
         let mut hits = Vec::new();
         for flows in flows.chunks(BURST) {
             let mut decisions = [Decision::PENDING; BURST];
             let decisions = &mut decisions[..flows.len()];
-            self.processor.poll(PortId(0), self.burst.receive(flows, form), decisions, NOW);
+            self.processor.poll(PortId(0), self.burst.receive(flows, form), decisions, now);
             let decided = flows.iter().zip(decisions);
             hits.extend(decided.filter(|(_, one)| one.tracking == Tracking::Hit).map(|(flow, _)| *flow));
         }
@@ -310,9 +313,9 @@ fn refuse(scenario: &Scenario) {
 fn hit(scenario: &Scenario) {
     let mut bench = Bench::new(scenario, scenario.snapshot(1));
     let flows: Vec<u32> = (0..scenario.established() as u32).collect();
-    bench.establish(&flows, Form::Plain);
-    // A few of them found no room in the table.
-    let known = bench.establish(&flows, Form::Plain);
+    bench.establish(&flows, Form::Plain, BEFORE);
+    // A second later, which confirms them. A few of them found no room in the table.
+    let known = bench.establish(&flows, Form::Plain, NOW);
     let mut random = fastrand::Rng::with_seed(1);
     let flows: Vec<u32> = (0..FLOWS).map(|_| known[random.usize(..known.len())]).collect();
     let (before, after) = bench.decide(&flows, Form::OfScenario);
@@ -336,8 +339,11 @@ fn flood() {
     let scenario = scenario(Packets::Flood, Family::Ipv4, DeliveryMode::Ipip);
     let mut bench = Bench::new(&scenario, scenario.snapshot(1));
     let established = scenario.established() as u32;
-    // Two packets of each at once: a second confirms the entry, which before would give way to the next flow's.
-    bench.establish(&(0..established).flat_map(|flow| [flow, flow]).collect::<Vec<_>>(), Form::Plain);
+    // Two packets of each, a second apart: the later one confirms the entry, which before would give way to a flow of the flood.
+    let flows: Vec<u32> = (0..established).collect();
+    for second in [BEFORE, NOW] {
+        bench.establish(&flows, Form::Plain, second);
+    }
     let flows: Vec<u32> = (established..established + FLOWS as u32).collect();
     let (before, after) = bench.decide(&flows, Form::Opening);
     let full = after.conntrack.full - before.conntrack.full;

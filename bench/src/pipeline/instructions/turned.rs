@@ -43,7 +43,7 @@ pub(super) fn turn(scenario: &Scenario, bursts: usize) {
         PollLoop::new(processor, vec![queues.clone()], host_path(1).0, Clock::start(), counters().0)
     };
     let flows = scenario.established() as u32;
-    // A burst's flows twice in turns: a second packet confirms the entry, which before would give way to another's.
+    // A burst's flows twice in turns: a second packet tells the handshake from a SYN that nobody follows up.
     let mut twice = (0..flows).flat_map(|flow| [flow, flow]);
     for _ in 0..2 * flows as usize / BURST / TURNS {
         let mut poll_loop = poll_loop();

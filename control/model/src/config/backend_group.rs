@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use guideway_dataplane::delivery::DeliveryMode;
 
+use super::endpoints_dns::DnsQuestion;
 use super::names::{Names, Scope};
 use super::network::MacAddress;
 use super::report::{Report, Span};
@@ -27,6 +28,8 @@ pub struct BackendGroup {
     pub endpoints: Vec<Endpoint>,
     /// Path of the file that the endpoints are from; [`None`] if they are in the configuration.
     pub endpoints_file: Option<String>,
+    /// Question of the domain name system whose answer the endpoints are; [`None`] if they are not from there.
+    pub endpoints_dns: Option<DnsQuestion>,
 }
 
 impl BackendGroup {
@@ -39,6 +42,10 @@ impl BackendGroup {
         Some(Self {
             name: file.name.get()?.0.clone(),
             endpoints_file: file.endpoints_file.written().map(|path| path.0.clone()),
+            endpoints_dns: match &file.endpoints_dns {
+                Some(dns) => Some(dns.get()?.question()?),
+                None => None,
+            },
             delivery: delivery?,
             network: network?,
             mtu: file.path_mtu(scope)?,

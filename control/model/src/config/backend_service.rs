@@ -68,6 +68,31 @@ impl BackendService {
         self.tracking_mode == TrackingMode::PerSession && !by_connection
     }
 
+    /// Settings that a reload tells of one by one, by their keys in the file, with their values there.
+    pub(crate) fn settings(&self) -> Vec<(&'static str, String)> {
+        let flag = |is: bool| is.to_string();
+        let policy = if self.weighted { LocalityLbPolicy::WeightedMaglev } else { LocalityLbPolicy::Maglev };
+        let weights = if self.configured_weights { WeightSource::Configured } else { WeightSource::Reported };
+        vec![
+            ("load_balancing_scheme", Chosen(self.scheme).name().to_owned()),
+            ("protocol", Chosen(self.protocol).name().to_owned()),
+            ("session_affinity", Chosen(self.affinity).name().to_owned()),
+            ("tracking_mode", Chosen(self.tracking_mode).name().to_owned()),
+            ("connection_persistence_on_unhealthy_backends", Chosen(self.persistence).name().to_owned()),
+            ("idle_timeout_sec", self.idle_timeout_sec.to_string()),
+            ("draining_timeout_sec", self.draining_timeout_sec.to_string()),
+            ("locality_lb_policy", Chosen(policy).name().to_owned()),
+            ("weight_source", Chosen(weights).name().to_owned()),
+            ("failover_ratio", self.failover_policy.ratio.to_string()),
+            ("drop_traffic_if_unhealthy", flag(self.failover_policy.drop_traffic_if_unhealthy)),
+            (
+                "disable_connection_drain_on_failover",
+                flag(self.failover_policy.disable_connection_drain_on_failover),
+            ),
+            ("subset_size", self.subset_size.map_or_else(|| "none".to_owned(), |size| size.to_string())),
+        ]
+    }
+
     pub(super) fn parse(file: &BackendServiceFile, scope: &Scope<'_>, report: &mut Report) -> Option<Self> {
         let network = scope.networks.resolve(&file.network, report);
         let scheme = file.scheme();

@@ -1,4 +1,5 @@
-//! Files of endpoints: JSON in the form of Prometheus's file-based service discovery, read into a group's endpoints.
+//! Files of endpoints: JSON in the form of Prometheus's file-based service discovery, read into a group's endpoints. Answers
+//! of the domain name system have the same form.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -8,11 +9,12 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::endpoints_dns::DnsQuestion;
 use super::limits::MAX_WEIGHT;
 use super::report::Report;
-use super::source::{Bases, NamedFile, Remark, Sources};
+use super::source::{Bases, FileKind, NamedFile, Remark, Sources};
 use super::written::field::Field;
-use super::written::file::{BackendGroupFile, ConfigFile, EndpointFile};
+use super::written::file::{BackendGroupFile, ConfigFile, EndpointFile, EndpointsDnsFile};
 use super::written::value::{Integer, Mac, Name, NamedPath};
 
 /// Targets that share their labels.
@@ -36,6 +38,9 @@ pub fn fault_of_endpoints(text: &str) -> Option<String> {
     endpoints.is_none_or(|endpoints| endpoints.is_empty()).then(|| "it has no target".to_owned())
 }
 
+/// Index of no file, for answers of the domain name system, which are known by their questions.
+const ASKED: usize = usize::MAX;
+
 /// Files of endpoints by where they are named, each with the first byte of its text in the count of spans.
 struct Files<'s> {
     bases: Bases,
@@ -51,9 +56,15 @@ impl<'s> Files<'s> {
         for file in sources.endpoints_files() {
             let base = file.text.as_ref().map_or(0, |_| bases.base(index));
             index += usize::from(file.text.is_ok());
-            by_path.insert((file.named_in, &*file.path), (file, base));
+            let named_in = if file.kind == FileKind::Dns { ASKED } else { file.named_in };
+            by_path.insert((named_in, &*file.path), (file, base));
         }
         Self { bases, by_path }
+    }
+
+    fn answer(&self, question: &DnsQuestion) -> Option<(&'s NamedFile, usize)> {
+        let path = question.to_string();
+        self.by_path.get(&(ASKED, &*path)).copied()
     }
 
     fn get(&self, field: &Field<NamedPath>, path: &str) -> Option<(&'s NamedFile, usize)> {
@@ -61,16 +72,17 @@ impl<'s> Files<'s> {
     }
 }
 
-/// Fills the groups whose endpoints are in files, and reports those that have none.
+/// Fills the groups whose endpoints are in files or answers of the domain name system, and reports those that have none.
 pub(super) fn fill(file: &mut ConfigFile, sources: &Sources, remarks: &mut Vec<Remark>, report: &mut Report) {
     let files = Files::new(sources);
     let groups = file.backend_group.as_mut().and_then(Field::get_mut).into_iter().flatten();
     for field in groups {
         let span = field.span().clone();
         let Some(group) = field.get_mut() else { continue };
+        let is_one = is_one(group, report);
         if let Some(endpoints_file) = &group.endpoints_file {
             let found = endpoints_file.get().and_then(|path| files.get(endpoints_file, &path.0));
-            let endpoints = of_file(group, endpoints_file, found, remarks, report);
+            let endpoints = is_one.then(|| of_file(group, endpoints_file, found, remarks, report)).flatten();
             group.endpoints = Some(Field::new(endpoints, endpoints_file.span().clone()));
             // From here on, the file is known by where it is.
             if let (Some(path), Some((found, _))) =
@@ -78,11 +90,33 @@ pub(super) fn fill(file: &mut ConfigFile, sources: &Sources, remarks: &mut Vec<R
             {
                 path.0.clone_from(&found.name);
             }
+        } else if let Some(dns) = &group.endpoints_dns {
+            let endpoints = is_one.then(|| of_dns(group, dns, &files, remarks, report)).flatten();
+            group.endpoints = Some(Field::new(endpoints, dns.span().clone()));
         } else if group.endpoints.is_none() {
-            let help = "add `endpoints = […]`, or an `endpoints_file`";
+            let help = "add `endpoints = […]`, an `endpoints_file` or `endpoints_dns`";
             report.error(&span, "`endpoints` is missing", help);
         }
     }
+}
+
+/// True if a group has at most one source of endpoints; others are reported.
+fn is_one(group: &BackendGroupFile, report: &mut Report) -> bool {
+    let written = [
+        ("endpoints", group.endpoints.as_ref().map(Field::span)),
+        ("endpoints_file", group.endpoints_file.as_ref().map(Field::span)),
+        ("endpoints_dns", group.endpoints_dns.as_ref().map(Field::span)),
+    ];
+    let mut written = written.into_iter().filter_map(|(key, span)| Some((key, span?)));
+    let Some((first, first_span)) = written.next() else { return true };
+    let mut is_one = true;
+    for (key, span) in written {
+        let message = format!("both `{first}` and `{key}`");
+        let related = [(first_span, "the other".to_owned())];
+        report.error_beside(span, message, "leave one of them out", related);
+        is_one = false;
+    }
+    is_one
 }
 
 /// Endpoints of a group that names a file; [`None`] if there is an error, which is reported.
@@ -93,12 +127,6 @@ fn of_file(
     remarks: &mut Vec<Remark>,
     report: &mut Report,
 ) -> Option<Vec<Field<EndpointFile>>> {
-    if let Some(endpoints) = &group.endpoints {
-        let related = [(endpoints.span(), "the other".to_owned())];
-        let help = "leave one of them out";
-        report.error_beside(field.span(), "both `endpoints` and `endpoints_file`", help, related);
-        return None;
-    }
     let NamedPath(path) = field.get()?;
     let Some((found, base)) = found else {
         let help = "read the configuration from a file of the same machine, or write the `endpoints`";
@@ -122,6 +150,29 @@ fn of_file(
         });
     }
     Some(endpoints)
+}
+
+/// Endpoints of a group that asks the domain name system, none before an answer; [`None`] if there is an error, which is
+/// reported.
+fn of_dns(
+    group: &BackendGroupFile,
+    field: &Field<EndpointsDnsFile>,
+    files: &Files<'_>,
+    remarks: &mut Vec<Remark>,
+    report: &mut Report,
+) -> Option<Vec<Field<EndpointFile>>> {
+    let dns = field.get()?;
+    dns.check(report);
+    let question = dns.question()?;
+    if let Some((NamedFile { text: Ok(text), .. }, base)) = files.answer(&question) {
+        return read(text, base, report);
+    }
+    let name = group.name.get().map_or("", |name| &name.0);
+    remarks.push(Remark {
+        text: format!("DNS has not been asked for {question}, so that backend group `{name}` is empty here"),
+        remedy: "a running appliance asks, and `guideway backend list` shows what it has got".to_owned(),
+    });
+    Some(Vec::new())
 }
 
 /// Reads a text whose first byte is `base` in the count of spans; [`None`] if it is no list of targets, which is reported.

@@ -20,6 +20,8 @@ pub struct Engine {
     pub memory_mib: u32,
     /// Number of mbufs; [`None`] if it is worked out from ports and workers.
     pub mbufs: Option<u32>,
+    /// True if the workers' threads may make the system calls alone that a poll-mode driver needs.
+    pub confine_workers: bool,
 }
 
 impl Engine {
@@ -62,6 +64,7 @@ impl Engine {
                 Some(mbufs) => Some(mbufs.copied()?.0),
                 None => None,
             },
+            confine_workers: file.confine_workers()?,
         })
     }
 }

@@ -37,6 +37,9 @@ pub struct ForwardingRule {
     pub source_ranges: Vec<IpNet>,
     /// True if clients outside [`super::Network::region_ranges`] may use the rule; always true for an external scheme.
     pub allow_global_access: bool,
+    /// Index of the access list of the sources that the rule admits, in [`super::Config::access_lists`]; [`None`] if it admits
+    /// all.
+    pub access_list: Option<usize>,
     /// Answers to ARP and neighbour discovery for the VIP.
     pub neighbor_replies: NeighborReplies,
     /// Index of the backend service in [`super::Config::services`].
@@ -76,6 +79,10 @@ impl ForwardingRule {
                 "leave it out: every client may use an EXTERNAL rule",
             );
         }
+        let access_list = match &file.access_list {
+            Some(name) => scope.access_lists.resolve(name, report).map(Some),
+            None => Some(None),
+        };
         let service = scope.services.resolve(&file.backend_service, report);
         if let Some((_, service)) = scope.services.find(&file.backend_service) {
             file.check_service(service, report);
@@ -91,6 +98,7 @@ impl ForwardingRule {
             protocol: protocol?,
             ports: ports?,
             source_ranges: source_ranges?,
+            access_list: access_list?,
             neighbor_replies: file.neighbor_replies()?.0,
             allow_global_access: file.allow_global_access()? || scheme? == LoadBalancingScheme::External,
             service: service?,

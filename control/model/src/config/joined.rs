@@ -6,6 +6,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::nesting;
 use super::report::Report;
 use super::source::{Bases, Text};
 
@@ -33,6 +34,11 @@ pub(super) fn parse<'t>(texts: &[Text<'t>], report: &mut Report) -> Option<Spann
 }
 
 fn parse_one<'t>(text: &'t str, base: usize, report: &mut Report) -> Option<Spanned<DeTable<'t>>> {
+    if let Some(excess) = nesting::excess(text) {
+        let (message, help) = excess.message();
+        report.error(&moved(excess.at()..excess.at() + 1, base), message, help);
+        return None;
+    }
     DeTable::parse(text)
         .map_err(|error| {
             let span = moved(error.span().unwrap_or(0..0), base);

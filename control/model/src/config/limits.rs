@@ -10,6 +10,9 @@ pub const MAX_INCLUDED_FILES: usize = 4_096;
 pub const MAX_ENDPOINTS_FILE_BYTES: usize = 4 << 20;
 /// Largest size of a file that holds a seed, in bytes: its digits, with room for spaces around them.
 pub const MAX_SEED_FILE_BYTES: usize = 1_024;
+
+/// Largest size of a file of a token, in bytes.
+pub const MAX_TOKEN_FILE_BYTES: usize = 1_024;
 /// Largest number of forwarding rules.
 pub(super) const MAX_RULES: usize = 16_384;
 /// Largest number of backend services.
@@ -18,6 +21,10 @@ pub(super) const MAX_SERVICES: usize = 4_096;
 pub(super) const MAX_GROUPS: usize = 16_384;
 /// Largest number of health checks.
 pub(super) const MAX_HEALTH_CHECKS: usize = 1_024;
+/// Largest number of access lists.
+pub(super) const MAX_ACCESS_LISTS: usize = 1_024;
+/// Largest number of prefixes that an access list allows, and that it denies.
+pub(super) const MAX_ACCESS_LIST_ENTRIES: usize = 100_000;
 /// Largest number of routes.
 pub(super) const MAX_ROUTES: usize = 4_096;
 /// Largest number of announcements.
@@ -31,6 +38,8 @@ pub(super) const MAX_HOLD_DOWN_SEC: u32 = 3_600;
 pub(super) const MAX_MIN_HEALTHY: u32 = MAX_ENDPOINTS_OF_A_SERVICE as u32;
 /// Largest number of ports of the appliance.
 pub(super) const MAX_APPLIANCE_PORTS: usize = 16;
+/// Largest number of entries that a worker may be told to make in a second: more than a core can.
+pub(super) const MAX_NEW_CONNECTIONS: u32 = 100_000_000;
 /// Largest number of networks.
 pub(super) const MAX_NETWORKS: usize = guideway_dataplane::ingress::MAX_NETWORKS;
 /// Largest number of the appliance's addresses on one port, or in one VLAN.
@@ -55,6 +64,8 @@ pub(super) const MAX_SOURCE_RANGES: usize = 64;
 pub(super) const MAX_REGION_RANGES: usize = 256;
 /// Largest number of primary groups of a service, and of its failover groups, as in Google Cloud.
 pub(super) const MAX_MEMBERS_OF_A_KIND: usize = 50;
+/// Largest number of servers that are asked for the endpoints of a group, as in `/etc/resolv.conf`.
+pub(super) const MAX_DNS_SERVERS: usize = 3;
 /// Largest number of endpoints of a group.
 pub(super) const MAX_ENDPOINTS_OF_A_GROUP: usize = 1_000;
 /// Largest number of endpoints of a service.

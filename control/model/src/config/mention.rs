@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::nesting;
+
 /// Keys that name files.
-const KEYS: [&str; 3] = ["include", "seed_file", "endpoints_file"];
+const KEYS: [&str; 4] = ["include", "seed_file", "token_file", "endpoints_file"];
 
 /// Files that one file of a configuration names, as their paths are written there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +17,8 @@ pub struct Mentions {
     pub include: Vec<String>,
     /// File that holds the seed.
     pub seed_file: Option<String>,
+    /// File that holds the token of the metrics' listener.
+    pub token_file: Option<String>,
     /// Files of endpoints, each once.
     pub endpoints_files: BTreeSet<String>,
 }
@@ -24,6 +28,9 @@ impl Mentions {
     pub fn of(text: &str) -> Self {
         // Most configurations name no other file, and need not be parsed twice.
         if !KEYS.iter().any(|key| text.contains(key)) {
+            return Self::default();
+        }
+        if nesting::excess(text).is_some() {
             return Self::default();
         }
         let Ok(document) = DeTable::parse(text) else { return Self::default() };
@@ -38,6 +45,7 @@ impl Mentions {
                 .filter_map(|group| path(group, "endpoints_file"))
                 .collect(),
             seed_file: document.get("fleet").and_then(|fleet| path(fleet, "seed_file")),
+            token_file: document.get("metrics").and_then(|metrics| path(metrics, "token_file")),
         }
     }
 }

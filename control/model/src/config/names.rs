@@ -6,8 +6,8 @@ use std::collections::hash_map::Entry;
 use super::report::{Report, Span};
 use super::written::field::{Field, closest, elements};
 use super::written::file::{
-    AnnouncementFile, BackendGroupFile, BackendServiceFile, ConfigFile, EndpointFile, ForwardingRuleFile,
-    HealthCheckFile, NetworkFile, PortFile, RouteFile,
+    AccessListFile, AnnouncementFile, BackendGroupFile, BackendServiceFile, ConfigFile, EndpointFile,
+    ForwardingRuleFile, HealthCheckFile, NetworkFile, PortFile, RouteFile,
 };
 use super::written::one_or_more::tables;
 use super::written::value::Name;
@@ -41,6 +41,7 @@ named! {
     HealthCheckFile, "health check";
     PortFile, "port";
     RouteFile, "route";
+    AccessListFile, "access list";
     AnnouncementFile, "announcement";
 }
 
@@ -115,6 +116,7 @@ pub(super) struct Scope<'f> {
     pub(super) services: Names<'f, BackendServiceFile>,
     pub(super) groups: Names<'f, BackendGroupFile>,
     pub(super) health_checks: Names<'f, HealthCheckFile>,
+    pub(super) access_lists: Names<'f, AccessListFile>,
     pub(super) ports: Names<'f, PortFile>,
     pub(super) networks: NetworkNames<'f>,
 }
@@ -198,6 +200,7 @@ impl<'f> Scope<'f> {
             services: Names::new(elements(&file.backend_service), report),
             groups: Names::new(elements(&file.backend_group), report),
             health_checks: Names::new(elements(&file.health_check), report),
+            access_lists: Names::new(elements(&file.access_list), report),
             ports: Names::new(elements(&file.port), report),
             networks: NetworkNames::new(file, report),
         }

@@ -2,8 +2,10 @@
 //! of its conntrack table.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
+use guideway_dataplane::admission::Admission;
 use guideway_dataplane::ingress::NetworkId;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
@@ -11,7 +13,7 @@ use super::limits::{MAX_REGION_RANGES, MIN_ENTROPY_BITS};
 use super::link;
 use super::names::Scope;
 use super::report::Report;
-use super::source::{Remark, Sources};
+use super::source::{FileKind, Remark, Sources};
 use super::written::field::{Field, Optional, elements};
 use super::written::file::{ConntrackFile, DEFAULT_SEED, FleetFile, NetworkFile};
 use super::written::lengths::limit;
@@ -185,11 +187,13 @@ pub struct Fleet {
     pub seed: [u8; 16],
 }
 
-/// Size of the conntrack table. A reload does not change it.
+/// Size of the conntrack table, and admission to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conntrack {
-    /// Number of connections that can be tracked at once.
+    /// Number of connections that can be tracked at once. A reload does not change it.
     pub max_entries: u32,
+    /// SYNs and entries that are admitted.
+    pub admission: Admission,
 }
 
 impl Fleet {
@@ -212,7 +216,7 @@ impl Fleet {
             return None;
         }
         let NamedPath(path) = seed_file.get()?;
-        let Some(found) = sources.seed_file(seed_file.span().start, path) else {
+        let Some(found) = sources.secret_file(FileKind::Seed, seed_file.span().start, path) else {
             let help = "read the configuration from a file of the same machine, or write the `seed` itself";
             report.error(seed_file.span(), format!("`{path}` did not come with the configuration"), help);
             return None;
@@ -244,6 +248,13 @@ impl Fleet {
 
 impl Conntrack {
     pub(super) fn parse(file: &Option<Field<ConntrackFile>>) -> Option<Self> {
-        Some(Self { max_entries: file.value_or_default()?.max_entries()?.0 })
+        let file = file.value_or_default()?;
+        let new_connections_per_sec = match &file.new_connections_per_sec {
+            Some(limit) => NonZeroU32::new(limit.copied()?.0),
+            None => None,
+        };
+        let admission =
+            Admission { protect_established: file.protect_established()?, new_connections_per_sec };
+        Some(Self { max_entries: file.max_entries()?.0, admission })
     }
 }

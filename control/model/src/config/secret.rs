@@ -1,4 +1,4 @@
-//! Secrets in the text of a configuration: errors show the lines that they are about, without the seed of the fleet.
+//! Secrets in the text of a configuration: errors show the lines that they are about, without the fleet's seed or a token.
 
 /// Fewest hexadecimal digits in a row that are taken for a seed under a mistyped key.
 const LONG_RUN: usize = 24;
@@ -14,7 +14,10 @@ pub fn mask_secrets(text: &str) -> String {
         if start.starts_with('[') {
             is_fleet = start.trim_start_matches('[').trim_start().starts_with("fleet");
             mask_runs(line, &mut masked);
-        } else if is_fleet || start.starts_with("fleet") || line.contains("seed") {
+        } else if is_fleet
+            || start.starts_with("fleet")
+            || ["seed", "token"].iter().any(|word| line.contains(word))
+        {
             mask_values(line, &mut masked);
         } else {
             mask_runs(line, &mut masked);
@@ -27,7 +30,7 @@ fn is_of_word(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '_' | '-' | '.')
 }
 
-/// Masks every word that is no key, but the value of `seed_file`.
+/// Masks every word that is no key, but the values of `seed_file` and `token_file`.
 fn mask_values(line: &str, masked: &mut String) {
     let mut rest = line;
     let mut names_file = false;
@@ -42,7 +45,7 @@ fn mask_values(line: &str, masked: &mut String) {
         }
         let (word, after) = rest.split_at(word);
         if after.trim_start_matches([' ', '\t', '"', '\'']).starts_with('=') {
-            names_file = word == "seed_file" || word.ends_with(".seed_file");
+            names_file = ["seed_file", "token_file"].contains(&word.rsplit('.').next().unwrap_or(word));
             masked.push_str(word);
         } else if names_file {
             masked.push_str(word);
@@ -88,6 +91,8 @@ mod tests {
                 "fleet = { seed_file = \"a/b\", seed = \"00\" }",
                 "fleet = { seed_file = \"a/b\", seed = \"**\" }",
             ),
+            ("[metrics]\ntoken = \"s3cret\"\n", "[metrics]\ntoken = \"******\"\n"),
+            ("metrics = { token_file = \"/etc/token\" }", "metrics = { token_file = \"/etc/token\" }"),
             ("name = \"web\"\nip = \"2001:db8::1\"", "name = \"web\"\nip = \"2001:db8::1\""),
         ] {
             assert_eq!(mask_secrets(text), shown);

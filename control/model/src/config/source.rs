@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Config;
+
 /// Text of a file, and the name that errors call it by.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
@@ -48,8 +50,12 @@ pub struct IncludedFile {
 pub enum FileKind {
     /// Seed of the fleet.
     Seed,
+    /// Token of the metrics' listener.
+    Token,
     /// Endpoints of a backend group.
     Endpoints,
+    /// Answer of the domain name system that is the endpoints of a backend group, in the form of a file of them.
+    Dns,
 }
 
 /// File that a key of the configuration names.
@@ -105,6 +111,29 @@ impl Sources {
         self.named.iter_mut().filter(|file| file.kind == FileKind::Endpoints)
     }
 
+    /// Brings in the answers of the domain name system that another configuration has.
+    pub fn bring_answers(&mut self, of: &Self) {
+        self.named.retain(|file| file.kind != FileKind::Dns);
+        self.named.extend(of.named.iter().filter(|file| file.kind == FileKind::Dns).cloned());
+    }
+
+    /// Has an answer for each question of a configuration, which says that there is none yet if the question is new, and
+    /// no others.
+    pub fn expect_answers(&mut self, config: &Config) {
+        let mut answers: Vec<NamedFile> = Vec::new();
+        for question in config.groups.iter().filter_map(|group| group.endpoints_dns.as_ref()) {
+            let path = question.to_string();
+            if answers.iter().any(|answer| answer.path == path) {
+                continue;
+            }
+            let known = self.named.iter().find(|file| file.kind == FileKind::Dns && file.path == path);
+            let none_yet = || question.file(Err("there is no answer yet".to_owned()));
+            answers.push(known.cloned().unwrap_or_else(none_yet));
+        }
+        self.named.retain(|file| file.kind != FileKind::Dns);
+        self.named.extend(answers);
+    }
+
     /// Texts that errors can be about, in the order in which spans count their bytes.
     pub(super) fn texts(&self) -> Vec<Text<'_>> {
         let endpoints =
@@ -112,9 +141,9 @@ impl Sources {
         self.files().chain(endpoints).map(|(name, text)| Text { name, text }).collect()
     }
 
-    /// Files of endpoints.
+    /// Files of endpoints, and answers of the domain name system that stand for some.
     pub fn endpoints_files(&self) -> impl Iterator<Item = &NamedFile> {
-        self.named.iter().filter(|file| file.kind == FileKind::Endpoints)
+        self.named.iter().filter(|file| matches!(file.kind, FileKind::Endpoints | FileKind::Dns))
     }
 
     /// Number of bytes of all files.
@@ -123,11 +152,10 @@ impl Sources {
         self.files().map(|(_, text)| text.len()).chain(named.map(String::len)).sum()
     }
 
-    /// File of the seed whose path is written at this byte.
-    pub(super) fn seed_file(&self, byte: usize, path: &str) -> Option<&NamedFile> {
+    /// File of a secret of this kind whose path is written at this byte.
+    pub(super) fn secret_file(&self, kind: FileKind, byte: usize, path: &str) -> Option<&NamedFile> {
         let named_in = Bases::of(&self.texts()).index(byte);
-        let is_it =
-            |file: &NamedFile| (file.kind, file.named_in, &*file.path) == (FileKind::Seed, named_in, path);
+        let is_it = |file: &NamedFile| (file.kind, file.named_in, &*file.path) == (kind, named_in, path);
         self.named.iter().find(|file| is_it(file))
     }
 }

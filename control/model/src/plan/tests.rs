@@ -140,7 +140,8 @@ fn health_weights_and_drains_are_those_of_the_running_state() {
 #[test]
 fn settings_that_wait_for_a_restart_are_told_and_change_nothing_now() {
     let old = config(RULE, "", &BOTH);
-    let new = Config { conntrack: crate::config::Conntrack { max_entries: 12_345 }, ..old.clone() };
+    let conntrack = crate::config::Conntrack { max_entries: 12_345, ..old.conntrack };
+    let new = Config { conntrack, ..old.clone() };
     let setup = crate::forwarding_state::Setup { workers: 0, presumed_healthy: true, starts_once: true };
     let before = ForwardingState::new(old, setup, Duration::ZERO);
     assert!(before.is_in_force(&new));
@@ -149,6 +150,26 @@ fn settings_that_wait_for_a_restart_are_told_and_change_nothing_now() {
         plan.changes.iter().map(Change::to_string).collect::<Vec<_>>(),
         ["! [conntrack]: takes effect at the next start"]
     );
+}
+
+#[test]
+fn what_is_admitted_to_the_conntrack_table_changes_with_a_reload() {
+    let old = config(RULE, "", &BOTH);
+    let admitting =
+        "[conntrack]\nmax_entries = 12_345\nprotect_established = true\nnew_connections_per_sec = 7\n";
+    let new = config(&format!("{admitting}{RULE}"), "", &BOTH);
+    let setup = crate::forwarding_state::Setup { workers: 0, presumed_healthy: true, starts_once: true };
+    let mut state = ForwardingState::new(old, setup, Duration::ZERO);
+    let plan = Planner::new(state.copied(), new.clone(), Duration::ZERO).plan();
+    let changes: Vec<String> = plan.changes.iter().map(Change::to_string).collect();
+    let [restart, admission] =
+        ["! [conntrack]: takes effect at the next start", "~ conntrack: admission of new connections"];
+    assert_eq!(changes, [restart, admission]);
+    assert!(!state.is_in_force(&new));
+    state.apply([StateChange::Config(Box::new(new.clone()))], Duration::ZERO);
+    assert_eq!(state.config().conntrack.max_entries, 16_777_216);
+    assert_eq!(state.config().conntrack.admission, new.conntrack.admission);
+    assert!(state.is_in_force(&new));
 }
 
 /// To compare each new rule with all others and those with all old ones would take hours.

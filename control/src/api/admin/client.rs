@@ -2,6 +2,7 @@
 
 mod capture;
 mod error;
+mod lines;
 mod pcapng_splitter;
 mod running_appliance;
 
@@ -32,6 +33,7 @@ use crate::api::view::{
 pub use capture::{Capture, CaptureOrder};
 use error::ANSWER_TIME;
 pub use error::ClientError;
+pub use lines::Lines;
 use running_appliance::RunningAppliance;
 
 /// Largest answer; the counters of the largest configuration take a part of it.
@@ -253,24 +255,6 @@ impl Client {
     pub async fn vip_withdraw(&self, vip: VipRange, network: Option<&str>) -> Result<Vip, ClientError> {
         let query = query([("network", network)]);
         self.post(&format!("{}/withdraw{query}", vip_path(vip))).await
-    }
-
-    /// Starts a capture.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn capture(&self, order: &CaptureOrder) -> Result<Capture, ClientError> {
-        let reasons: Vec<_> = order.reasons.iter().map(|reason| reason.as_str()).collect();
-        let packets = order.packets.map(|packets| packets.to_string());
-        let seconds = order.seconds.map(|seconds| seconds.to_string());
-        let query = query([
-            ("reasons", Some(&*reasons.join(","))),
-            ("packets", packets.as_deref()),
-            ("seconds", seconds.as_deref()),
-        ]);
-        let answer = self.in_time(self.send(Method::GET, &format!("/v1/capture{query}"), None)).await?;
-        let body = self.accepted(answer).await?.into_body();
-        Ok(Capture::new(body, self.socket.clone()))
     }
 
     /// Lists events: the latest `limit`, or the first of those after `after`.

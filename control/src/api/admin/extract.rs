@@ -1,9 +1,12 @@
 //! Query, path and body of a request, read whole or refused with a reason.
 
+use std::str::FromStr;
+
 use axum::Json;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
+use guideway_model::flow_text::FlowText;
 use serde::de::DeserializeOwned;
 
 use super::failure::Failure;
@@ -62,6 +65,13 @@ impl<S: Send + Sync> FromRequest<S> for Written {
             Err(wrong) => Err(Failure::unreadable(wrong.status(), "wrong_body", wrong.body_text())),
         }
     }
+}
+
+/// Reads a flow.
+pub(super) fn flow_of(text: &str) -> Result<FlowText, Failure> {
+    FlowText::from_str(text).map_err(|wrong| {
+        Failure::unreadable(StatusCode::UNPROCESSABLE_ENTITY, "wrong_flow", wrong.to_string())
+    })
 }
 
 /// Answers a request for an unknown route.

@@ -6,9 +6,13 @@ use axum::response::{IntoResponse, Response};
 use guideway_model::config::{ConfigErrors, MAX_WEIGHT};
 use guideway_model::service::UnknownName;
 
+use super::peer::Access;
 use crate::api::request::Refused;
 use crate::api::request_sender::RequestError;
 use crate::api::view::{ErrorView, LocatedError, NeighborReplies};
+
+/// Names that an error lists.
+const NAMES_SHOWN: usize = 20;
 
 /// Failed request: an HTTP status and the body that explains it.
 #[derive(Debug)]
@@ -57,6 +61,27 @@ impl Failure {
         let message = "the appliance has not answered in time";
         let help = "ask again; if that does not help, look at its log and at the load of its control core";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message, help)
+    }
+
+    /// Creates the failure of a request that its peer may not make.
+    pub(super) fn forbidden(access: Access, uid: Option<u32>) -> Self {
+        let who = uid.map_or_else(|| "an unknown user".to_owned(), |uid| format!("user {uid}"));
+        match access {
+            Access::Nothing => {
+                let help = "be root, or a member of `[admin] read_group` or `write_group`";
+                Self::new(
+                    StatusCode::FORBIDDEN,
+                    "no_access",
+                    format!("{who} may not ask the appliance"),
+                    help,
+                )
+            }
+            Access::Read | Access::Write => {
+                let message = format!("{who} may look at the appliance, and change or capture nothing");
+                let help = "be root, or a member of `[admin] write_group`";
+                Self::new(StatusCode::FORBIDDEN, "read_only", message, help)
+            }
+        }
     }
 
     /// Creates the failure of a request for a weight that no backend can have.
@@ -134,8 +159,16 @@ impl Failure {
                 Self::new(conflict, "vip_not_announceable", message, help)
             }
             Refused::CaptureRunning => {
-                let message = "as many captures run as may";
+                let message = "another capture, a watch of connections or a trace runs";
                 Self::new(conflict, "capture_running", message, "end one of them, or wait for its end")
+            }
+            Refused::UnknownAmong { kind, name, known } => {
+                let help = format!("there are {}", some_of(known));
+                Self::new(missing, &format!("unknown_{kind}"), format!("there is no {kind} `{name}`"), help)
+            }
+            Refused::AmbiguousBackend { backend, services } => {
+                let message = format!("a backend `{backend}` is in several services: {}", some_of(services));
+                Self::new(conflict, "ambiguous_backend", message, "name one of them: `--service NAME`")
             }
             Refused::ListRunning => {
                 let message = "another list of connections is being made";
@@ -175,6 +208,16 @@ impl Failure {
     }
 }
 
+/// Writes names, and how many more there are where there are many.
+fn some_of(names: &[String]) -> String {
+    let shown: Vec<_> = names.iter().take(NAMES_SHOWN).map(|name| format!("`{name}`")).collect();
+    match names.len() - shown.len() {
+        0 if shown.is_empty() => "none".to_owned(),
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
 impl From<RequestError> for Failure {
     fn from(error: RequestError) -> Self {
         Self::unanswered(&error, false)
@@ -200,6 +243,13 @@ mod tests {
     }
 
     #[test]
+    fn a_long_list_of_names_is_cut() {
+        let names: Vec<String> = (0..22).map(|number| format!("b{number}")).collect();
+        assert!(some_of(&names).ends_with("`b19` and 2 more"));
+        assert_eq!((some_of(&names[..2]), some_of(&[])), ("`b0`, `b1`".to_owned(), "none".to_owned()));
+    }
+
+    #[test]
     fn a_refusal_has_its_status_and_names_the_remedy() {
         let vip = "203.0.113.10".parse().unwrap();
         let unknown = UnknownName::Service("web".into());
@@ -213,6 +263,19 @@ mod tests {
                 409,
                 "vip_not_announceable",
                 "WHEN_ANNOUNCED",
+            ),
+            (Refused::CaptureRunning, 409, "capture_running", "wait for its end"),
+            (
+                Refused::UnknownAmong { kind: "backend", name: "x".into(), known: vec!["web/a".into()] },
+                404,
+                "unknown_backend",
+                "there are `web/a`",
+            ),
+            (
+                Refused::AmbiguousBackend { backend: "a".into(), services: vec!["web".into(), "dns".into()] },
+                409,
+                "ambiguous_backend",
+                "--service NAME",
             ),
             (Refused::ListRunning, 429, "list_running", "conntrack get"),
             (Refused::ReloadedMeanwhile, 409, "reloaded_meanwhile", "ask again"),

@@ -1,26 +1,22 @@
 //! The admin interface's routes: each turns a query, a path or a body into a request, and its reply into JSON.
 
 use std::net::IpAddr;
-use std::str::FromStr;
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request as HttpRequest, State};
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post, put};
-use axum::{Extension, Json, Router};
+use axum::{Json, Router};
 use guideway_model::config::{MAX_FILE_BYTES, MAX_WEIGHT, Sources, VipRange};
-use guideway_model::flow_text::FlowText;
 use serde::Deserialize;
-use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::capture_body::{CaptureBody, ServerStop};
-use super::extract::{Asked, Brought, Named, Written, no_such_method, no_such_route};
+use super::extract::{Asked, Brought, Named, Written, flow_of, no_such_method, no_such_route};
 use super::failure::Failure;
-use crate::api::request::{BackendName, CaptureReason, CaptureReasons, Request};
+use super::tap_routes;
+use crate::api::request::{BackendName, Request};
 use crate::api::request_sender::RequestSender;
 use crate::api::view::{
     self, Backend, BackendList, BackendProbes, ConntrackList, ConntrackLookup, Drops, EventList, Reload,
@@ -42,12 +38,6 @@ pub const DEFAULT_ENTRIES: usize = 100;
 /// Largest number of entries that a list shows.
 pub const MAX_ENTRIES: usize = 10_000;
 
-/// Blocks of a capture that may wait for a slow client.
-const CAPTURE_BACKLOG: usize = 256;
-
-/// Longest capture, in seconds.
-pub const MAX_CAPTURE_SEC: u32 = 24 * 60 * 60;
-
 /// Default deadline of a drain, in seconds.
 pub const DEFAULT_DRAIN_SEC: u32 = 300;
 
@@ -68,6 +58,7 @@ fn table() -> Vec<Route> {
         ("GET", "/v1/drops", get(drops)),
         ("GET", "/v1/conntrack", get(conntrack_list)),
         ("GET", "/v1/conntrack/flow", get(conntrack_get)),
+        ("GET", "/v1/conntrack/watch", get(tap_routes::conntrack_watch)),
         ("GET", "/v1/services", get(service_list)),
         ("GET", "/v1/rules", get(rule_list)),
         ("GET", "/v1/backends", get(backend_list)),
@@ -81,7 +72,8 @@ fn table() -> Vec<Route> {
         ("GET", "/v1/vips", get(vip_list)),
         ("POST", "/v1/vips/{address}/announce", post(vip_announce)),
         ("POST", "/v1/vips/{address}/withdraw", post(vip_withdraw)),
-        ("GET", "/v1/capture", get(capture)),
+        ("GET", "/v1/capture", get(tap_routes::capture)),
+        ("GET", "/v1/trace", get(tap_routes::trace)),
         ("GET", "/v1/events", get(events)),
         ("GET", "/v1/plan", get(plan_own)),
         ("POST", "/v1/plan", post(plan).layer(DefaultBodyLimit::max(MAX_PLAN_BYTES))),
@@ -171,13 +163,6 @@ async fn conntrack_get(
 ) -> Answer<ConntrackLookup> {
     let flow = flow_of(&flow)?;
     Ok(Json(requests.ask(|reply| Request::ConntrackGet { flow, network, reply }).await?))
-}
-
-/// Reads a flow.
-fn flow_of(text: &str) -> Result<FlowText, Failure> {
-    FlowText::from_str(text).map_err(|wrong| {
-        Failure::unreadable(StatusCode::UNPROCESSABLE_ENTITY, "wrong_flow", wrong.to_string())
-    })
 }
 
 #[derive(Deserialize)]
@@ -294,51 +279,6 @@ async fn vip_withdraw(
     Asked(OfNetwork { network }): Asked<OfNetwork>,
 ) -> Answer<Vip> {
     Ok(Json(requests.ask(|reply| Request::VipWithdraw { address, network, reply }).await?))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Captured {
-    reasons: String,
-    packets: Option<u64>,
-    seconds: Option<u32>,
-}
-
-impl Captured {
-    /// Reasons of the query, each once.
-    fn reasons(&self) -> Result<Vec<CaptureReason>, Failure> {
-        let list = self.reasons.parse::<CaptureReasons>().map_err(|unknown| {
-            Failure::unreadable(StatusCode::UNPROCESSABLE_ENTITY, "unknown_reason", unknown.to_string())
-        })?;
-        Ok(CaptureReasons::together(&[list]))
-    }
-
-    fn check_limits(&self) -> Result<(), Failure> {
-        let wrong = |what: String| Failure::unreadable(StatusCode::UNPROCESSABLE_ENTITY, "wrong_query", what);
-        if self.packets == Some(0) {
-            return Err(wrong("a capture of no packets".to_owned()));
-        }
-        if let Some(seconds) = self.seconds.filter(|seconds| !(1..=MAX_CAPTURE_SEC).contains(seconds)) {
-            let what = format!("a capture of {seconds} seconds, and it may last 1 to {MAX_CAPTURE_SEC}");
-            return Err(wrong(what));
-        }
-        Ok(())
-    }
-}
-
-async fn capture(
-    State(requests): State<RequestSender>,
-    Extension(stop): Extension<ServerStop>,
-    Asked(captured): Asked<Captured>,
-) -> Result<Response, Failure> {
-    let reasons = captured.reasons()?;
-    captured.check_limits()?;
-    let packets = captured.packets;
-    let (blocks, body) = mpsc::channel(CAPTURE_BACKLOG);
-    requests.ask(|reply| Request::Capture { reasons, packets, blocks, reply }).await?;
-    let time = captured.seconds.map(|seconds| Duration::from_secs(seconds.into()));
-    let body = Body::new(CaptureBody::new(body, stop.or_after(time)));
-    Ok(([(header::CONTENT_TYPE, "application/x-pcapng")], body).into_response())
 }
 
 #[derive(Deserialize)]

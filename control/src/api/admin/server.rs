@@ -4,26 +4,52 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use axum::Extension;
-use tokio::net::UnixListener;
+use axum::{Extension, middleware};
+use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, watch};
 
 use super::capture_body::ServerStop;
+use super::guard::guarded;
+use super::peer::{AccessRules, Peer};
 use super::routes::router;
 use super::socket::{ListenError, SocketFile, listen};
-use crate::api::http_server::{Bounds, serve};
+use crate::api::http_server::{Bounds, Listener, Visitor, serve};
 use crate::api::request::Request;
 use crate::api::request_sender::RequestSender;
 
 /// Bounds of the server: connections at once, and the time for a header.
-const BOUNDS: Bounds =
-    Bounds { connections: 64, header_time: Duration::from_secs(10), connection_time: None };
+const BOUNDS: Bounds = Bounds {
+    connections: 64,
+    reserved: 8,
+    header_time: Duration::from_secs(10),
+    write_time: Duration::from_secs(10),
+    connection_time: None,
+};
 
 /// Admin interface that listens; its socket is removed with it.
 #[derive(Debug)]
 pub struct Server {
-    listener: UnixListener,
+    listener: GuardedListener,
     file: SocketFile,
+}
+
+/// Socket that listens, and the rights of those who connect.
+#[derive(Debug)]
+struct GuardedListener {
+    socket: UnixListener,
+    rules: AccessRules,
+}
+
+impl Listener for GuardedListener {
+    type Stream = UnixStream;
+    type Peer = Option<Peer>;
+
+    async fn accept(&self) -> io::Result<Visitor<UnixStream, Option<Peer>>> {
+        let (stream, _) = self.socket.accept().await?;
+        let peer = Peer::of(&stream);
+        let has_place = self.rules.has_place(peer.as_ref());
+        Ok(Visitor { stream, peer, has_place })
+    }
 }
 
 impl Server {
@@ -36,8 +62,20 @@ impl Server {
     /// # Panics
     /// Outside of a tokio runtime with I/O.
     pub async fn bind(socket: &Path) -> Result<Self, ListenError> {
-        let (listener, file) = listen(socket).await?;
-        Ok(Self { listener, file })
+        Self::bind_for(socket, AccessRules::new(None, None)).await
+    }
+
+    /// Listens on `socket` as [`Self::bind`] does, for the peers of these rules: where they differ in their rights, anybody
+    /// may connect, and is judged by user and groups.
+    ///
+    /// # Errors
+    /// [`ListenError`], which names the remedy.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with I/O.
+    pub async fn bind_for(socket: &Path, rules: AccessRules) -> Result<Self, ListenError> {
+        let (socket, file) = listen(socket, rules.are_restricted()).await?;
+        Ok(Self { listener: GuardedListener { socket, rules }, file })
     }
 
     /// Passes requests of clients on to `requests` and replies back, until `stop` comes, and for up to five
@@ -57,8 +95,9 @@ impl Server {
             // Captures end with it.
             drop(running);
         };
-        let routes = router(RequestSender::new(requests)).layer(Extension(ServerStop(stopping)));
-        let listener = serve(listener, routes, BOUNDS, stop).await.into_std();
+        let guard = middleware::from_fn_with_state(listener.rules.clone(), guarded);
+        let routes = router(RequestSender::new(requests)).layer(Extension(ServerStop(stopping))).layer(guard);
+        let listener = serve(listener, routes, BOUNDS, stop).await.socket.into_std();
         ServedSocket { _listener: listener, _file: file }
     }
 }

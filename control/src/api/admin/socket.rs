@@ -11,6 +11,9 @@ use tokio::net::{UnixListener, UnixSocket, UnixStream};
 /// Mode of the socket: owner and group may connect.
 const SOCKET_MODE: u32 = 0o660;
 
+/// Mode of a socket whose peers are judged by their credentials: everybody may connect.
+const JUDGED_SOCKET_MODE: u32 = 0o666;
+
 /// Mode of the socket's directory, which only leads there: the socket's own mode decides.
 const DIRECTORY_MODE: u32 = 0o755;
 
@@ -78,8 +81,8 @@ impl Drop for SocketFile {
     }
 }
 
-/// Listens on `path`; makes its directory, and removes a socket that nobody listens on.
-pub(super) async fn listen(path: &Path) -> Result<(UnixListener, SocketFile), ListenError> {
+/// Listens on `path`, for everybody if peers are judged; makes its directory, and removes a socket that nobody listens on.
+pub(super) async fn listen(path: &Path, are_judged: bool) -> Result<(UnixListener, SocketFile), ListenError> {
     let failed = |error| ListenError::Socket(path.to_owned(), error);
     if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
         let mut builder = DirBuilder::new();
@@ -92,7 +95,8 @@ pub(super) async fn listen(path: &Path) -> Result<(UnixListener, SocketFile), Li
     let file = fs::symlink_metadata(path).map_err(failed)?;
     let file = SocketFile { path: path.to_owned(), device: file.dev(), inode: file.ino() };
     // Nobody can connect before `listen`, and so nobody whom the mode does not allow to.
-    fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE)).map_err(failed)?;
+    let mode = if are_judged { JUDGED_SOCKET_MODE } else { SOCKET_MODE };
+    fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed)?;
     let listener = socket.listen(BACKLOG).map_err(failed)?;
     Ok((listener, file))
 }

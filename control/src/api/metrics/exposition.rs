@@ -8,6 +8,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::registry::Registry;
 
+use super::control_loop::control_loop;
 use super::families::{Families, Label};
 use super::network_label::NetworkLabel;
 use super::traffic::traffic;
@@ -44,6 +45,7 @@ impl Collector for Measured {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut families = Families::new(encoder);
         process(&mut families, &self.status)?;
+        control_loop(&mut families, &self.status.control_loop)?;
         workers(&mut families, &self.status, &self.stats.workers)?;
         conntrack(&mut families, &self.stats)?;
         ports(&mut families, &self.status, &self.stats.ports)?;
@@ -86,6 +88,11 @@ fn process(families: &mut Families<'_>, status: &Status) -> fmt::Result {
         "Snapshots that a worker may still be reading; more than a few belong to a stalled one.",
         status.unreclaimed_snapshots,
     )?;
+    families.counter(
+        "changes_coalesced_total",
+        "Changes by probes that came while an earlier one of their service waited for a snapshot.",
+        status.changes_coalesced,
+    )?;
     families.gauge(
         "unresolved_neighbors",
         "Next hops whose MAC address is not known, so that nothing can be sent to them.",
@@ -109,6 +116,26 @@ fn process(families: &mut Families<'_>, status: &Status) -> fmt::Result {
         "endpoints_file_loaded_timestamp_seconds",
         "Time at which the group's endpoints in force were read from their file, in seconds since 1970.",
         files.map(|(labels, file)| (labels, file.loaded_at_unix_sec)),
+    )?;
+    let questions = status.endpoints_dns.iter().flat_map(|question| {
+        let labels = |group: &String| {
+            [
+                ("backend_group", group.clone()),
+                ("name", question.name.clone()),
+                ("type", question.record.clone()),
+            ]
+        };
+        question.backend_groups.iter().map(move |group| (labels(group), question))
+    });
+    families.gauges(
+        "endpoints_dns_failed",
+        "1 if DNS does not answer with endpoints of the group, so that its last good answer holds.",
+        questions.clone().map(|(labels, question)| (labels, u64::from(question.last_error.is_some()))),
+    )?;
+    families.gauges(
+        "endpoints_dns_answered_timestamp_seconds",
+        "Time at which DNS answered with the group's endpoints in force, in seconds since 1970.",
+        questions.filter_map(|(labels, question)| Some((labels, question.answered_at_unix_sec?))),
     )?;
     families.gauge("draining", "1 if the appliance is drained.", u64::from(status.drain.is_some()))
 }
@@ -265,6 +292,16 @@ fn conntrack(families: &mut Families<'_>, stats: &Stats) -> fmt::Result {
         "conntrack_failures_total",
         "Packets forwarded by their hash alone, for want of room for a conntrack entry.",
         counted(|w| w.conntrack.full),
+    )?;
+    families.counters(
+        "conntrack_limited_packets_total",
+        "Packets forwarded by their hash alone, as their second had new_connections_per_sec.",
+        counted(|w| w.conntrack.limited),
+    )?;
+    families.counters(
+        "conntrack_protected_syns_total",
+        "SYNs on established connections that went to the connection's backend, by protect_established.",
+        counted(|w| w.conntrack.protected),
     )?;
     families.counters(
         "conntrack_untracked_packets_total",
@@ -524,11 +561,17 @@ fn host_stack(families: &mut Families<'_>, stats: &Stats) -> fmt::Result {
         ),
         (
             "host_answers_limited_total",
-            "Questions and echo requests that were not answered, because of the limit of answers per second.",
+            "Questions and echo requests that were not answered, because of the limit of answers to one asker.",
             host.limited,
         ),
         ("host_neighbor_probes_total", "ARP and neighbour discovery questions sent to neighbours.", host.probes),
         ("host_announcements_total", "Gratuitous announcements of the appliance's addresses sent on its links.", host.announcements),
+        ("host_address_defences_total", "Announcements sent to defend an address that another host had claimed.", host.defences),
+        (
+            "host_neighbor_claims_refused_total",
+            "Claims to a neighbour's address that were refused, as the known MAC address answered.",
+            host.refused_claims,
+        ),
         ("host_group_reports_total", "Reports of IPv6 multicast groups sent.", host.group_reports),
         (
             "host_lost_frames_total",

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, MetricEncoder};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
 /// Name and value of a label.
@@ -34,6 +34,20 @@ impl<'a> Families<'a> {
     pub(super) fn counter(&mut self, name: &str, help: &str, count: u64) -> fmt::Result {
         debug_assert!(name.ends_with("_total"), "{name}");
         self.0.encode_descriptor(name, help, None, MetricType::Counter)?.encode_gauge(&count)
+    }
+
+    /// Writes a histogram without labels: the sum of its samples, and their number by bucket, the last of which has no
+    /// bound.
+    pub(super) fn histogram(
+        &mut self,
+        name: &str,
+        help: &str,
+        sum: f64,
+        buckets: &[(f64, u64)],
+    ) -> fmt::Result {
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        family.encode_histogram::<NoLabelSet>(sum, count, buckets, None)
     }
 
     /// Writes gauges.

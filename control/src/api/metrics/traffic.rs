@@ -34,6 +34,15 @@ pub(super) fn traffic(families: &mut Families<'_>, stats: &Stats, network: &Netw
     )?;
     volume(families, "service_forwarded", "that went to the service's backends", "as sent", &forwarded)?;
     volume(families, "backend", "that went to the backend", "as sent", &backends)?;
+    let judged = stats.access_lists.iter().flat_map(|list| {
+        let labels = |action: &str| [("list", list.name.clone()), ("action", action.to_owned())];
+        [(labels("admitted"), list.admitted), (labels("denied"), list.denied)]
+    });
+    families.counters(
+        "access_list_packets_total",
+        "Packets of the access list's forwarding rules, by what the list did with them.",
+        judged,
+    )?;
     connections(families, stats, network)
 }
 

@@ -3,6 +3,8 @@
 //! The table knows a connection by a keyed 64-bit hash and nothing else: it holds no addresses to show. A
 //! flow's entry is found by the flow, an entry's flow is not found by the entry.
 
+use std::net::IpAddr;
+
 use guideway_dataplane::conntrack::Stage;
 use serde::{Deserialize, Serialize};
 
@@ -40,7 +42,7 @@ pub struct ConntrackEntry {
 pub enum ConnectionState {
     /// SYNs alone have come: the entry gives way first.
     HalfOpen,
-    /// A single packet has come, which is no SYN: the entry gives way after half-open ones.
+    /// All packets have come within a second, and not only SYNs: the entry gives way after half-open ones.
     Unconfirmed,
     /// The entry never gives way.
     Established,
@@ -77,4 +79,47 @@ pub struct ConntrackLookup {
     pub tuple: Option<String>,
     /// Valid entry that the flow's packets find; `null` where there is none.
     pub entry: Option<ConntrackEntry>,
+}
+
+/// Connections whose packets were seen in one second.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WatchedFlows {
+    /// End of the second, in seconds since 1970.
+    pub at_unix_sec: f64,
+    /// Flows of the second with most packets, 50 at most.
+    pub flows: Vec<WatchedFlow>,
+    /// Number of further flows, which are left out.
+    pub left_out_flows: u64,
+    /// Packets of the second that are in no flow: workers had no room to record them, or there were more than 4,096 flows.
+    pub missed_packets: u64,
+}
+
+/// Packets of a flow that were seen in one second, and the connection that they belong to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WatchedFlow {
+    /// Protocol: its name, or its number.
+    pub protocol: String,
+    /// Address of the client.
+    pub client: IpAddr,
+    /// Port of the client; `null` where the packets have none.
+    pub client_port: Option<u16>,
+    /// Address that the client sends to.
+    pub vip: IpAddr,
+    /// Port that the client sends to; `null` where the packets have none.
+    pub vip_port: Option<u16>,
+    /// Network of the flow; absent where the appliance is in one network alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
+    /// Forwarding rule of the packets.
+    pub forwarding_rule: String,
+    /// Service of the forwarding rule.
+    pub service: String,
+    /// Backend that the packets went to.
+    pub backend: String,
+    /// Packets that were seen.
+    pub packets: u64,
+    /// Bytes of those packets, as their frames were received.
+    pub bytes: u64,
+    /// State of the tracked connection at the end of the second; `null` where it is not tracked, or has ended.
+    pub state: Option<ConnectionState>,
 }

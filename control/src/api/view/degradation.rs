@@ -30,6 +30,11 @@ fn reasons(status: &Status) -> Vec<String> {
     reasons.extend(failed.map(|file| {
         format!("endpoints of group {} are as last read: their file fails", file.backend_groups.join(", "))
     }));
+    let unanswered = status.endpoints_dns.iter().filter(|question| question.last_error.is_some());
+    reasons.extend(unanswered.map(|question| {
+        let state = if question.answered_at_unix_sec.is_some() { "as last answered" } else { "unknown" };
+        format!("endpoints of group {} are {state}: DNS fails", question.backend_groups.join(", "))
+    }));
     if status.operator_settings.last_error.is_some() {
         reasons.push("drains and weights set by hand are not kept".to_owned());
     }
@@ -102,8 +107,10 @@ mod tests {
             configuration_generation: 1,
             snapshot_generation: 1,
             unreclaimed_snapshots: 0,
+            changes_coalesced: 0,
             unresolved_neighbors: 0,
             log_lines_lost: 0,
+            control_loop: crate::api::view::ControlLoop::default(),
             health_checks: None,
             ports: Vec::new(),
             workers: Vec::new(),
@@ -112,6 +119,7 @@ mod tests {
             announcements: Vec::new(),
             drain: None,
             endpoints_files: Vec::new(),
+            endpoints_dns: Vec::new(),
             operator_settings: crate::api::view::OperatorSettings::default(),
         }
     }

@@ -71,6 +71,10 @@ pub enum EventKind {
     EndpointsFileRead,
     /// A file of endpoints is gone, damaged or empty; its last good answer holds.
     EndpointsFileFailed,
+    /// The domain name system has answered with other endpoints, or answers again.
+    EndpointsDnsAnswered,
+    /// The domain name system does not answer with endpoints; its last good answer holds.
+    EndpointsDnsFailed,
     /// A worker does not poll.
     WorkerStalled,
     /// A worker polls again.
@@ -81,6 +85,8 @@ pub enum EventKind {
     LoadEven,
     /// Failures of probes count for nothing, as a worker or the control thread stood still.
     ProbesDiscarded,
+    /// The control thread stood still for 100 ms or more.
+    ControlStalled,
     /// Another host claims an address of the appliance.
     AddressConflict,
     /// A port's link has gone down.
@@ -113,7 +119,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All kinds of events.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 41] = [
         Self::BackendHealthy,
         Self::BackendUnhealthy,
         Self::WeightChanged,
@@ -133,11 +139,14 @@ impl EventKind {
         Self::ReloadRefused,
         Self::EndpointsFileRead,
         Self::EndpointsFileFailed,
+        Self::EndpointsDnsAnswered,
+        Self::EndpointsDnsFailed,
         Self::WorkerStalled,
         Self::WorkerResumed,
         Self::LoadUneven,
         Self::LoadEven,
         Self::ProbesDiscarded,
+        Self::ControlStalled,
         Self::AddressConflict,
         Self::LinkDown,
         Self::LinkUp,
@@ -176,11 +185,14 @@ impl EventKind {
             Self::ReloadRefused => "reload_refused",
             Self::EndpointsFileRead => "endpoints_file_read",
             Self::EndpointsFileFailed => "endpoints_file_failed",
+            Self::EndpointsDnsAnswered => "endpoints_dns_answered",
+            Self::EndpointsDnsFailed => "endpoints_dns_failed",
             Self::WorkerStalled => "worker_stalled",
             Self::WorkerResumed => "worker_resumed",
             Self::LoadUneven => "load_uneven",
             Self::LoadEven => "load_even",
             Self::ProbesDiscarded => "probes_discarded",
+            Self::ControlStalled => "control_stalled",
             Self::AddressConflict => "address_conflict",
             Self::LinkDown => "link_down",
             Self::LinkUp => "link_up",

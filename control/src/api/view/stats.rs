@@ -30,12 +30,26 @@ pub struct Stats {
     pub services: Vec<ServiceStats>,
     /// Counters of each backend, by service and name, the draining ones too.
     pub backends: Vec<BackendStats>,
+    /// Counters of each access list, in the order of the configuration.
+    #[serde(default)]
+    pub access_lists: Vec<AccessListStats>,
     /// Counters of connection tracking.
     pub conntrack: ConntrackStats,
     /// Counters of the appliance as a host on its links.
     pub host_stack: HostStackStats,
     /// Counters of ICMP errors about the appliance's own tunnel packets.
     pub tunnel_errors: TunnelErrorStats,
+}
+
+/// Counters of an access list.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessListStats {
+    /// Name of the list.
+    pub name: String,
+    /// Packets that the list admitted.
+    pub admitted: u64,
+    /// Packets that the list denied, and that were dropped.
+    pub denied: u64,
 }
 
 /// Counters of ICMP errors about the appliance's own tunnel packets.
@@ -274,10 +288,16 @@ pub struct ConntrackCounts {
     pub evicted_half_open: u64,
     /// Inserts that pushed out another connection's entry after its FIN or RST.
     pub evicted_closed: u64,
-    /// Inserts that pushed out another connection's entry that had had one packet, in mid-flow.
+    /// Inserts that pushed out another connection's entry, all of whose packets had come within a second.
     pub evicted_unconfirmed: u64,
     /// Packets forwarded by their hash alone, for want of room for an entry.
     pub full: u64,
+    /// Packets forwarded by their hash alone, as their second had `new_connections_per_sec`.
+    #[serde(default)]
+    pub limited: u64,
+    /// SYNs on established connections that went to the connection's backend, by `protect_established`.
+    #[serde(default)]
+    pub protected: u64,
     /// Packets that are not tracked.
     pub untracked: u64,
 }
@@ -297,6 +317,12 @@ pub struct HostStackStats {
     pub probes: u64,
     /// Announcements of addresses sent.
     pub announcements: u64,
+    /// Announcements sent that defended an address which another host had claimed.
+    #[serde(default)]
+    pub defences: u64,
+    /// Claims to a neighbour's address that were refused, as the known MAC address answered.
+    #[serde(default)]
+    pub refused_claims: u64,
     /// Reports sent of the IPv6 groups that the appliance listens to.
     pub group_reports: u64,
     /// Frames of the appliance's own that were lost because too many waited to be sent.
@@ -346,6 +372,8 @@ impl From<&ConntrackCounters> for ConntrackCounts {
             evicted_closed,
             evicted_unconfirmed,
             full,
+            limited,
+            protected,
             untracked,
             ..
         } = *counters;
@@ -357,6 +385,8 @@ impl From<&ConntrackCounters> for ConntrackCounts {
             evicted_closed,
             evicted_unconfirmed,
             full,
+            limited,
+            protected,
             untracked,
         }
     }
@@ -372,6 +402,8 @@ impl From<&host_stack::Counters> for HostStackStats {
             limited: counters.limited,
             probes: counters.probes,
             announcements: counters.announcements,
+            defences: counters.defences,
+            refused_claims: counters.refused_claims,
             group_reports: counters.group_reports,
             queue_full: counters.queue_full,
         }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::announcement::{Announcement, Drain};
 use super::backend::Pool;
 use super::condition::Condition;
+use super::control_loop::ControlLoop;
 use super::health::HealthChecks;
 use super::operator::OperatorSettings;
 use super::vip::Vip;
@@ -33,10 +34,16 @@ pub struct Status {
     pub snapshot_generation: u64,
     /// Snapshots that a worker may still be reading; more than a few belong to one that is stalled.
     pub unreclaimed_snapshots: u64,
+    /// Changes by probes that came while an earlier one of their service waited for a snapshot.
+    #[serde(default)]
+    pub changes_coalesced: u64,
     /// Next hops whose MAC address is not known, so that nothing can be sent to the backends behind them.
     pub unresolved_neighbors: u64,
     /// Lines of the log that were lost, because nobody read standard error in time.
     pub log_lines_lost: u64,
+    /// Stalls of the control thread.
+    #[serde(default)]
+    pub control_loop: ControlLoop,
     /// Timeliness of the health checks; `null` where none are made.
     pub health_checks: Option<HealthChecks>,
     /// Ports, in the order of the configuration.
@@ -54,6 +61,9 @@ pub struct Status {
     /// Files that backend groups have their endpoints from.
     #[serde(default)]
     pub endpoints_files: Vec<EndpointsFile>,
+    /// Questions of the domain name system that backend groups have their endpoints from.
+    #[serde(default)]
+    pub endpoints_dns: Vec<EndpointsDns>,
     /// Drains and weights that operators have set by hand.
     pub operator_settings: OperatorSettings,
 }
@@ -68,6 +78,24 @@ pub struct EndpointsFile {
     /// Time at which the endpoints in force were read, in seconds since 1970.
     pub loaded_at_unix_sec: u64,
     /// Fault of the file, for which its last good answer holds; `null` while it is right.
+    pub last_error: Option<String>,
+}
+
+/// Question of the domain name system that backend groups have their endpoints from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointsDns {
+    /// Name that is asked for.
+    pub name: String,
+    /// Type of the records: `A`, `AAAA` or `SRV`.
+    #[serde(rename = "type")]
+    pub record: String,
+    /// Servers that are asked, each with its port; those of `/etc/resolv.conf` if there are none.
+    pub servers: Vec<String>,
+    /// Backend groups whose endpoints the answer is.
+    pub backend_groups: Vec<String>,
+    /// Time at which the endpoints in force were answered, in seconds since 1970; `null` before the first answer.
+    pub answered_at_unix_sec: Option<u64>,
+    /// Reason why there is no answer now, for which the last good one holds; `null` while there is one.
     pub last_error: Option<String>,
 }
 

@@ -1,14 +1,9 @@
 //! Model of the screen: all that is shown of a look, in words, before it is drawn.
 
-mod drops;
-mod machine;
-mod services;
+use guideway::api::overview::{Grid, History, Look, Tone, drops, machine, services};
+use guideway::api::visible::plain;
 
 use super::super::amount::{duration, rate};
-use super::grid::{Grid, Tone};
-use super::history::History;
-use super::look::Look;
-use super::plain_text::plain;
 
 /// View, which a key of its own brings up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +54,7 @@ impl Model {
         let grids = match view {
             View::Services => vec![services::grid(look)],
             View::Drops => vec![drops::grid(look, history)],
-            View::Machine => machine::grids(look, history),
+            View::Machine => machine::grids(look, history).into(),
         };
         Self { condition: condition(look, silence), totals: totals(look, history), grids }
     }

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
+use guideway::api::overview::{History, Look};
 use guideway::api::view::{Backend, Drops, Stats, Status};
 use serde::Deserialize;
-
-use super::history::History;
-use super::look::Look;
 
 /// Answers of the appliance, as they come over its socket.
 #[derive(Deserialize)]
@@ -18,7 +16,8 @@ struct Answers {
 
 /// Look at an appliance with a backend that fails, one that serves, one that is drained, and one that is removed.
 pub(super) fn look() -> Look {
-    let answers = serde_json::from_str(include_str!("sample.json")).expect("the answers are of this version");
+    let answers = serde_json::from_str(include_str!("../../api/overview/sample.json"))
+        .expect("the answers are of this version");
     let Answers { status, stats, backends } = answers;
     Look { status, drops: Drops::new(&stats), stats, backends }
 }

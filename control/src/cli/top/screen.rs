@@ -1,5 +1,6 @@
 //! Screen: draws a model and a session on a terminal's frame.
 
+use guideway::api::overview::{Cell, Column, Grid, Row, Tone};
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -8,7 +9,6 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Cell as TableCell, Clear, Paragraph, Row as TableRow, StatefulWidget, Table};
 use ratatui::widgets::{TableState, Widget, Wrap};
 
-use super::grid::{Cell, Column, Grid, Row, Tone};
 use super::keys::{Focus, HELP};
 use super::model::{Model, View};
 use super::session::Session;

@@ -1,13 +1,13 @@
 //! Session of whoever looks: view, selection, order, filter and the open question. Actions change it; none waits.
 
+use guideway::api::overview::{Drainable, Grid, Row, Tone};
 use guideway::api::request::BackendName;
 use guideway::api::view::BackendDrain;
+use guideway::api::visible::plain;
 
 use super::super::amount::count;
-use super::grid::{Drainable, Grid, Row, Tone};
 use super::keys::{Action, Focus};
 use super::model::View;
-use super::plain_text::plain;
 
 /// Longest filter, in letters.
 const MAX_FILTER: usize = 60;

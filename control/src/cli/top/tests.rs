@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use guideway::api::overview::{Grid, History, Look, Row};
 use guideway::api::request::BackendName;
 use guideway::api::view::{BackendDrain, Remaining};
 use ratatui::Terminal;
@@ -10,11 +11,9 @@ use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::style::{Color, Modifier};
 
-use super::grid::{Grid, Row};
-use super::history::History;
 use super::keys::action;
-use super::look::Look;
 use super::model::Model;
+use super::picture::assert_picture;
 use super::sample;
 use super::screen::{Palette, draw};
 use super::session::{Command, Effect, Session, Verb};
@@ -131,6 +130,12 @@ fn services_and_backends_in_a_wide_terminal() {
 #[test]
 fn services_and_backends_in_a_wide_terminal_with_colors() {
     insta::assert_snapshot!(marked(&Desk::new().draw(WIDE, true, None), style));
+}
+
+#[test]
+fn pictures_of_the_documents() {
+    assert_picture("top.svg", &Desk::after("jjj").draw(SMALL, true, None));
+    assert_picture("top-wide.svg", &Desk::after("jjj").draw((150, 22), true, None));
 }
 
 #[test]

@@ -72,6 +72,10 @@ pub struct Counters {
     pub probes: u64,
     /// Announcements that were sent.
     pub announcements: u64,
+    /// Announcements that defended an address which another host had claimed.
+    pub defences: u64,
+    /// Claims to a neighbour's address that were refused, as the known MAC address answered.
+    pub refused_claims: u64,
     /// Reports of the IPv6 groups that the appliance listens to that were sent.
     pub group_reports: u64,
     /// Frames of the appliance's own that were lost because too many waited to be sent.
@@ -87,6 +91,8 @@ impl Counters {
         self.limited += other.limited;
         self.probes += other.probes;
         self.announcements += other.announcements;
+        self.defences += other.defences;
+        self.refused_claims += other.refused_claims;
         self.group_reports += other.group_reports;
         self.queue_full += other.queue_full;
     }

@@ -12,6 +12,16 @@
 //! ```
 //!
 //! A neighbour gets into the table only by being asked for, so no stranger can fill it.
+//!
+//! Anybody on the link can claim a neighbour's address, so a claim counts under these rules alone:
+//!
+//! - An answer confirms the known MAC address only while a question waits for one.
+//! - A neighbour without a MAC address is being asked for: the first claim to it holds, an announcement's too, and is asked
+//!   about where it is no answer.
+//! - Another MAC address than the known one, in an answer or in an announcement (gratuitous ARP, an unsolicited advertisement
+//!   with the override flag), waits: the known one is asked first, alone. Where it answers within a second, the claim is
+//!   refused; where it does not, as that of a machine that has moved, the claim holds and is asked about.
+//! - After three questions to the known MAC address in vain, the neighbour's answer holds at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -67,6 +77,17 @@ pub(super) struct Claim {
     pub(super) overrides: bool,
 }
 
+/// Effect of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// Nobody watches the neighbour.
+    Stranger,
+    /// The neighbour is watched.
+    Watched,
+    /// The known MAC address answers, so that the claim to this other one is refused.
+    Refused(MacAddress),
+}
+
 /// A question that is to be sent to a neighbour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Question {
@@ -86,10 +107,22 @@ pub(super) struct Neighbours {
 #[derive(Debug, Default)]
 struct Neighbour {
     mac: Option<MacAddress>,
+    /// Another MAC address that is claimed, while the known one is asked if it is still there.
+    claimed: Option<Claimed>,
+    /// Time before which no other MAC address is asked about: the known one has just answered.
+    settled_until: Duration,
     /// The MAC address of the last event.
     reported: Option<MacAddress>,
     /// Questions since the neighbour was last confirmed.
     questions: u32,
+}
+
+/// A claim that waits for the word of the known MAC address.
+#[derive(Clone, Copy, Debug)]
+struct Claimed {
+    mac: MacAddress,
+    /// True once the known MAC address has been asked.
+    is_asked: bool,
 }
 
 impl Neighbours {
@@ -133,29 +166,66 @@ impl Neighbours {
             .collect()
     }
 
-    /// Takes in a claim about a neighbour; false where the neighbour is not watched.
-    pub(super) fn hear(&mut self, next_hop: NextHop, claim: Claim, now: Duration) -> bool {
-        let Some(neighbour) = self.watched.get_mut(&next_hop) else { return false };
-        // RFC 4861, section 7.2.5.
-        let replaces = neighbour.mac.is_none() || claim.overrides;
-        let new = claim.mac.filter(|mac| replaces && neighbour.mac != Some(*mac));
-        if let Some(mac) = new {
-            neighbour.mac = Some(mac);
-            self.changed.insert(next_hop);
+    /// Takes in a claim about a neighbour.
+    pub(super) fn hear(&mut self, next_hop: NextHop, claim: Claim, now: Duration) -> Heard {
+        let Some(neighbour) = self.watched.get_mut(&next_hop) else { return Heard::Stranger };
+        let Some(known) = neighbour.mac else {
+            if let Some(mac) = claim.mac {
+                self.take(next_hop, mac, claim.solicited, now);
+            }
+            return Heard::Watched;
+        };
+        let is_waiting = neighbour.questions > 0;
+        match claim.mac.filter(|mac| *mac != known) {
+            None if claim.solicited && is_waiting => {
+                let refused = neighbour.claimed.take();
+                neighbour.questions = 0;
+                neighbour.settled_until = now + RETRANSMIT;
+                self.schedule.set(next_hop, now + REFRESH_AFTER);
+                match refused {
+                    Some(Claimed { mac, .. }) => Heard::Refused(mac),
+                    None => Heard::Watched,
+                }
+            }
+            Some(mac) if claim.overrides && claim.solicited && neighbour.questions > QUESTIONS => {
+                self.take(next_hop, mac, true, now);
+                Heard::Watched
+            }
+            Some(mac) if claim.overrides && now >= neighbour.settled_until => {
+                if neighbour.claimed.is_none() {
+                    neighbour.claimed = Some(Claimed { mac, is_asked: false });
+                    neighbour.questions = 0;
+                    self.schedule.set(next_hop, now);
+                }
+                Heard::Watched
+            }
+            // RFC 4861, section 7.2.5: without the override flag it only raises the question.
+            Some(_) if !claim.overrides && !is_waiting => {
+                self.schedule.set(next_hop, now);
+                Heard::Watched
+            }
+            _ => Heard::Watched,
         }
-        let confirms = claim.solicited
+    }
+
+    /// Asks a neighbour at once, unless a question waits for its answer already: a probe of it has failed, and it may have
+    /// moved.
+    pub(super) fn doubt(&mut self, next_hop: NextHop, now: Duration) {
+        if let Some(neighbour) = self.watched.get(&next_hop)
             && neighbour.mac.is_some()
-            && claim.mac.is_none_or(|mac| neighbour.mac == Some(mac));
-        let contradicts = claim.mac.is_some_and(|mac| neighbour.mac != Some(mac));
-        if confirms {
-            neighbour.questions = 0;
-            self.schedule.set(next_hop, now + REFRESH_AFTER);
-        } else if new.is_some() || (contradicts && neighbour.questions == 0) {
-            // Packets go to the claimed MAC address at once, and the neighbour is asked whether it is right.
-            neighbour.questions = 0;
+            && neighbour.questions == 0
+            && now >= neighbour.settled_until
+        {
             self.schedule.set(next_hop, now);
         }
-        true
+    }
+
+    /// Takes a MAC address for a neighbour's, which its answer confirms, or which it is asked about at once.
+    fn take(&mut self, next_hop: NextHop, mac: MacAddress, is_confirmed: bool, now: Duration) {
+        let Some(neighbour) = self.watched.get_mut(&next_hop) else { return };
+        (neighbour.mac, neighbour.claimed, neighbour.questions) = (Some(mac), None, 0);
+        self.changed.insert(next_hop);
+        self.schedule.set(next_hop, if is_confirmed { now + REFRESH_AFTER } else { now });
     }
 
     /// The time at which a neighbour is to be asked, or given up, next.
@@ -167,6 +237,16 @@ impl Neighbours {
     pub(super) fn ask(&mut self, now: Duration) -> Option<Question> {
         let next_hop = self.schedule.pop(now)?;
         let neighbour = self.watched.get_mut(&next_hop)?;
+        match &mut neighbour.claimed {
+            Some(claimed) if claimed.is_asked => {
+                // The known MAC address is silent.
+                (neighbour.mac, neighbour.questions) = (Some(claimed.mac), 0);
+                neighbour.claimed = None;
+                self.changed.insert(next_hop);
+            }
+            Some(claimed) => claimed.is_asked = true,
+            None => {}
+        }
         if neighbour.mac.is_some() && neighbour.questions == 2 * QUESTIONS {
             neighbour.mac = None;
             self.changed.insert(next_hop);
@@ -253,12 +333,65 @@ mod tests {
     }
 
     #[test]
-    fn an_announced_change_holds_at_once_and_is_asked_about() {
+    fn an_announced_change_holds_once_the_known_mac_has_been_silent_for_a_second() {
+        for claim in [Claim { solicited: false, ..answer(OTHER_MAC) }, answer(OTHER_MAC)] {
+            let mut neighbours = resolved();
+            assert_eq!(neighbours.hear(NEIGHBOUR, claim, secs(5)), Heard::Watched);
+            assert_eq!((neighbours.mac(NEIGHBOUR), neighbours.events()), (Some(MAC), vec![]));
+            assert_eq!(questions(&mut neighbours, 6), [(5, Some(MAC)), (6, Some(OTHER_MAC))]);
+            assert_eq!(neighbours.events(), [NeighbourEvent { next_hop: NEIGHBOUR, mac: Some(OTHER_MAC) }]);
+            neighbours.hear(NEIGHBOUR, answer(OTHER_MAC), secs(6));
+            assert_eq!(questions(&mut neighbours, 30), [(30, Some(OTHER_MAC))], "confirmed");
+        }
+    }
+
+    #[test]
+    fn a_claim_is_refused_where_the_known_mac_answers() {
         let mut neighbours = resolved();
-        let announcement = Claim { solicited: false, ..answer(OTHER_MAC) };
-        assert!(neighbours.hear(NEIGHBOUR, announcement, secs(5)));
+        let mut asked = 0;
+        for at in 5..15 {
+            // Ten claims a second.
+            for _ in 0..10 {
+                neighbours.hear(NEIGHBOUR, answer(OTHER_MAC), secs(at));
+                if let Some(question) = neighbours.ask(secs(at)) {
+                    assert_eq!(question.to, Some(MAC));
+                    asked += 1;
+                    assert_eq!(neighbours.hear(NEIGHBOUR, answer(MAC), secs(at)), Heard::Refused(OTHER_MAC));
+                }
+            }
+        }
+        assert_eq!((neighbours.mac(NEIGHBOUR), neighbours.events()), (Some(MAC), vec![]));
+        assert_eq!(asked, 10, "once a second, however often it is claimed");
+    }
+
+    #[test]
+    fn after_three_questions_in_vain_the_answer_to_everybody_holds_at_once() {
+        let mut neighbours = resolved();
+        assert_eq!(questions(&mut neighbours, 27).last(), Some(&(27, None)));
+        neighbours.hear(NEIGHBOUR, answer(OTHER_MAC), secs(27));
         assert_eq!(neighbours.events(), [NeighbourEvent { next_hop: NEIGHBOUR, mac: Some(OTHER_MAC) }]);
-        assert_eq!(questions(&mut neighbours, 5), [(5, Some(OTHER_MAC))]);
+        assert_eq!(questions(&mut neighbours, 50), []);
+    }
+
+    #[test]
+    fn an_answer_that_nobody_waits_for_confirms_nothing() {
+        let mut neighbours = resolved();
+        for at in 1..24 {
+            neighbours.hear(NEIGHBOUR, answer(MAC), secs(at));
+        }
+        assert_eq!(questions(&mut neighbours, 24), [(24, Some(MAC))]);
+    }
+
+    #[test]
+    fn a_neighbour_in_doubt_is_asked_at_once_and_once() {
+        let mut neighbours = resolved();
+        neighbours.doubt(NEIGHBOUR, secs(5));
+        assert_eq!(questions(&mut neighbours, 5), [(5, Some(MAC))]);
+        neighbours.doubt(NEIGHBOUR, secs(5));
+        assert_eq!(neighbours.ask(secs(5)), None, "the answer is waited for");
+        neighbours.hear(NEIGHBOUR, answer(MAC), secs(5));
+        neighbours.doubt(NEIGHBOUR, secs(5));
+        assert_eq!(neighbours.ask(secs(5)), None, "it has just answered");
     }
 
     #[test]
@@ -288,8 +421,11 @@ mod tests {
     #[test]
     fn a_change_and_back_between_two_looks_is_no_event() {
         let mut neighbours = resolved();
-        neighbours.hear(NEIGHBOUR, answer(OTHER_MAC), secs(1));
-        neighbours.hear(NEIGHBOUR, answer(MAC), secs(2));
+        // The known MAC address has been silent for three questions, and both answer the one to everybody.
+        assert_eq!(questions(&mut neighbours, 27).len(), 4);
+        neighbours.hear(NEIGHBOUR, answer(OTHER_MAC), secs(27));
+        neighbours.hear(NEIGHBOUR, answer(MAC), secs(27));
+        assert_eq!(questions(&mut neighbours, 28), [(27, Some(OTHER_MAC)), (28, Some(MAC))]);
         assert_eq!(neighbours.events(), []);
     }
 
@@ -297,7 +433,7 @@ mod tests {
     fn nobody_is_learned_who_was_not_asked_for() {
         let mut neighbours = watching();
         let stranger = NextHop { address: Address::v4([192, 0, 2, 66]), ..NEIGHBOUR };
-        assert!(!neighbours.hear(stranger, answer(MAC), secs(0)));
+        assert_eq!(neighbours.hear(stranger, answer(MAC), secs(0)), Heard::Stranger);
         assert_eq!((neighbours.mac(stranger), neighbours.watched.len()), (None, 1));
     }
 

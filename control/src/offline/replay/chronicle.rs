@@ -58,17 +58,11 @@ pub struct Chronicle {
     pub moved_without_event: u64,
     /// First packet of each reason to drop: the frame's number, and its time.
     pub first_drops: BTreeMap<&'static str, (u64, Duration)>,
-    /// Connections that each backend was to expect, by the weights and the health of the time.
-    pub expected: BTreeMap<BackendName, f64>,
     /// Services whose clients each meet a subset of the backends, at any time.
     pub subset_services: Vec<Arc<str>>,
     choices: Choices,
     clients: TopClients,
     connections: Connections,
-    /// Parts of the hash space from the last event on, by service.
-    shares: BTreeMap<Arc<str>, Vec<(Arc<str>, f64)>>,
-    /// Connections whose backends were chosen since then, by service.
-    selections: BTreeMap<Arc<str>, u64>,
     /// By service.
     policies: Vec<AffinityPolicy>,
     /// Seconds that entries last without a packet, by service.
@@ -120,13 +114,10 @@ impl Chronicle {
             unreached: 0,
             moved_without_event: 0,
             first_drops: BTreeMap::new(),
-            expected: BTreeMap::new(),
             subset_services: Vec::new(),
             choices: Choices::default(),
             clients: TopClients::default(),
             connections: Connections::default(),
-            shares: BTreeMap::new(),
-            selections: BTreeMap::new(),
             policies: Vec::new(),
             idle_timeouts: Vec::new(),
         }
@@ -149,17 +140,11 @@ impl Chronicle {
 
     /// Takes in the snapshot that decides from now on.
     pub(super) fn published(&mut self, state: &ForwardingState, snapshot: &Snapshot) {
-        self.close_shares();
         for table in state.lookup_tables() {
             let service: Arc<str> = table.service().into();
             if table.subsets().is_some() && !self.subset_services.contains(&service) {
-                self.subset_services.push(Arc::clone(&service));
+                self.subset_services.push(service);
             }
-            let slots = table.table().len() as f64;
-            let share = |share: guideway_model::lookup_table_view::Share<'_>| {
-                (Arc::from(share.backend), f64::from(share.slots) / slots)
-            };
-            self.shares.insert(service, table.shares().map(share).collect());
         }
         let services = &state.config().services;
         let policy = |index: usize| snapshot.service(ServiceId(index as u16)).policy;
@@ -192,12 +177,6 @@ impl Chronicle {
         let backend = decision.backend.and_then(|handle| names.backend(handle));
         let is_selection = decision.verdict == Verdict::Forward && decision.tracking != Tracking::Hit;
         let is_selection = is_selection && backend.is_some();
-        if is_selection {
-            match self.selections.get_mut(name) {
-                Some(selections) => *selections += 1,
-                None => drop(self.selections.insert(Arc::clone(name), 1)),
-            }
-        }
         let Some(Sighting { flow, network, opens }) = sighting else { return };
         self.clients.add(flow.src, u64::from(wire_len), is_selection);
         if is_selection && let Some(policy) = self.policies.get(usize::from(service.0)) {
@@ -230,18 +209,6 @@ impl Chronicle {
     /// Takes in the end of the capture, and the number of instants whose events were not reached.
     pub(super) fn conclude(&mut self, unreached: usize) {
         self.unreached = unreached;
-        self.close_shares();
-    }
-
-    /// Adds up what the backends were to expect of the choices made since the last event.
-    fn close_shares(&mut self) {
-        for (service, selections) in std::mem::take(&mut self.selections) {
-            for (backend, share) in self.shares.get(&service).into_iter().flatten() {
-                let key = (Arc::clone(&service), Arc::clone(backend));
-                *self.expected.entry(key).or_default() += selections as f64 * share;
-            }
-        }
-        self.shares.clear();
     }
 }
 

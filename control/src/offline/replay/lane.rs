@@ -22,6 +22,7 @@ use guideway_engine::publish::Feed;
 
 use super::chronicle::Sighting;
 use super::lane_key::LaneKey;
+use super::sight::Sight;
 
 /// Frame of the capture, and its decision.
 pub(super) struct Job {
@@ -34,6 +35,9 @@ pub(super) struct Job {
     pub(super) port: PortId,
     pub(super) wire_len: u32,
     pub(super) decision: Decision,
+    /// True if the frame fits a tracer's choice of flows as far as its bytes tell.
+    pub(super) may_fit: bool,
+    sight: Option<Box<Sight>>,
     captured_len: usize,
     frame: Mbuf,
 }
@@ -50,6 +54,8 @@ impl Job {
             port: PortId(record.interface.min(u8::MAX.into()) as u8),
             wire_len: record.wire_len,
             decision: Decision::PENDING,
+            may_fit: false,
+            sight: None,
             captured_len: record.bytes.len(),
             frame,
         }
@@ -63,6 +69,16 @@ impl Job {
     /// Bytes of the frame, as it came or as it was delivered: with the VLAN tag of its network either way.
     pub(super) fn bytes(&self) -> &[u8] {
         self.frame.bytes()
+    }
+
+    /// Lets the worker that decides the frame look at it.
+    pub(super) fn be_seen(&mut self) {
+        self.sight = Some(Box::new(Sight::of(self.frame.bytes())));
+    }
+
+    /// Sight of the frame, where its worker was to look at it.
+    pub(super) fn sight(&self) -> Option<&Sight> {
+        self.sight.as_deref()
     }
 
     /// Frame that the appliance sends, as far as it is known, and its length on the wire.
@@ -156,16 +172,24 @@ impl Drop for Lane {
     }
 }
 
-/// Decides `share` in bursts.
+/// Decides `share` in bursts; frames that are looked at are bursts of their own.
 fn decide(worker: &mut BurstProcessor, now: Tick, share: &mut [Job]) {
     let mut frames = Vec::with_capacity(BURST);
     let mut decisions = [Decision::PENDING; BURST];
-    let of_a_port = share.chunk_by_mut(|one, next| one.port == next.port);
+    let are_alike =
+        |one: &Job, next: &Job| one.port == next.port && one.sight.is_none() && next.sight.is_none();
+    let of_a_port = share.chunk_by_mut(are_alike);
     for burst in of_a_port.flat_map(|jobs| jobs.chunks_mut(BURST)) {
+        if let Job { sight: Some(sight), port, frame, .. } = &mut burst[0] {
+            sight.look(worker, *port, frame, now);
+        }
         frames.extend(burst.iter_mut().map(|job| std::mem::take(&mut job.frame)));
         worker.poll(burst[0].port, &mut frames, &mut decisions[..burst.len()], now);
         for ((job, frame), decision) in burst.iter_mut().zip(frames.drain(..)).zip(decisions) {
             (job.frame, job.decision) = (frame, decision);
+        }
+        if let Some(sight) = &mut burst[0].sight {
+            sight.look_again(worker);
         }
     }
 }

@@ -13,6 +13,8 @@ use guideway_model::names::Names;
 use serde::Serialize;
 
 use super::chronicle::Chronicle;
+use super::expected_shares::ExpectedShares;
+use super::tracer::Traces;
 
 /// Counts and shares of a replay.
 #[derive(Debug, Default, Serialize)]
@@ -49,11 +51,19 @@ pub struct Summary {
     pub fragmented: u64,
     /// Share of each backend that is eligible at the end or got packets.
     pub backends: Vec<BackendShare>,
+    /// Traces of packets, where they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traces: Option<Traces>,
     /// Chronicle of the replay, where one was asked for.
     #[serde(skip)]
     pub chronicle: Option<Box<Chronicle>>,
+    /// Time of the first frame, in nanoseconds since 1970; zero where there was none.
+    #[serde(skip)]
+    pub start_unix_nanos: u64,
     #[serde(skip)]
     counts: BTreeMap<(Arc<str>, Arc<str>), BackendCounts>,
+    #[serde(skip)]
+    expected: ExpectedShares,
 }
 
 /// Counters of connection tracking.
@@ -71,10 +81,14 @@ pub struct Conntrack {
     pub evicted_half_open: u64,
     /// Entries made that pushed out one after its FIN or RST.
     pub evicted_closed: u64,
-    /// Entries made that pushed out one that had had a single packet, in mid-flow.
+    /// Entries made that pushed out one, all of whose packets had come within a second.
     pub evicted_unconfirmed: u64,
     /// Packets forwarded by their hash alone, for want of room for an entry.
     pub full: u64,
+    /// Packets forwarded by their hash alone, as their second had `new_connections_per_sec`.
+    pub limited: u64,
+    /// SYNs on established connections that went to the connection's backend, by `protect_established`.
+    pub protected: u64,
     /// Packets that are not tracked.
     pub untracked: u64,
 }
@@ -86,7 +100,8 @@ pub struct BackendShare {
     pub backend_service: String,
     /// Name of the backend.
     pub backend: String,
-    /// Share of the hash space at the end of the replay, by weight; zero where the backend is not eligible.
+    /// Share of the service's selections to expect, by the weights and the health at each of them; of a service without
+    /// selections, the share of the hash space at the end.
     pub expected_share: f64,
     /// Packets whose hash chose the backend, because no entry did: one a connection, and each one that is not tracked.
     pub selections: u64,
@@ -120,6 +135,11 @@ impl Summary {
         self.cut_in_capture += u64::from((record.bytes.len() as u64) < u64::from(record.wire_len));
     }
 
+    /// Takes in the state that decides from now on.
+    pub(super) fn published(&mut self, state: &ForwardingState) {
+        self.expected.published(state);
+    }
+
     /// Counts the decision for a frame.
     pub(super) fn decided(&mut self, decision: &Decision, names: &Names, wire_len: u32) {
         if decision.verdict != Verdict::Forward {
@@ -127,6 +147,9 @@ impl Summary {
         }
         let Some((_, service)) = decision.rule else { return };
         let Some(backend) = decision.backend.and_then(|handle| names.backend(handle)) else { return };
+        if decision.tracking != Tracking::Hit {
+            self.expected.chosen(names.service(service));
+        }
         let key = (Arc::clone(names.service(service)), Arc::clone(backend));
         let counts = self.counts.entry(key).or_default();
         counts.packets += 1;
@@ -149,6 +172,8 @@ impl Summary {
             evicted_closed,
             evicted_unconfirmed,
             full,
+            limited,
+            protected,
             untracked,
             ..
         } = counters.conntrack;
@@ -162,6 +187,8 @@ impl Summary {
             evicted_closed,
             evicted_unconfirmed,
             full,
+            limited,
+            protected,
             untracked,
         };
         self.icmp_errors_steered = counters.icmp_errors_steered;
@@ -171,12 +198,10 @@ impl Summary {
         self.icmp_errors_suppressed = counters.icmp_errors_suppressed;
         self.exceeding_mtu = counters.exceeding_mtu;
         self.fragmented = counters.fragmented;
-        let mut expected = BTreeMap::new();
+        let expected = self.expected.conclude();
         for table in state.lookup_tables() {
             for share in table.shares() {
-                let key: (Arc<str>, Arc<str>) = (table.service().into(), share.backend.into());
-                self.counts.entry(key.clone()).or_default();
-                expected.insert(key, f64::from(share.slots) / table.table().len() as f64);
+                self.counts.entry((table.service().into(), share.backend.into())).or_default();
             }
         }
         let mut selections: BTreeMap<Arc<str>, u64> = BTreeMap::new();

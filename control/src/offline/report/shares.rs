@@ -1,7 +1,6 @@
 //! Shares of the backends against their weights, with what chance alone makes of them.
 
 use std::fmt::Write;
-use std::sync::Arc;
 
 use guideway_report::chart::{Description, Interval, IntervalChart};
 use guideway_report::markup::count;
@@ -140,21 +139,18 @@ fn services<'a>(summary: &'a Summary, chronicle: &Chronicle) -> Vec<Service<'a>>
         }
         let Some(service) = services.last_mut() else { continue };
         service.selections += backend.selections;
-        let key = (Arc::from(name), Arc::from(backend.backend.as_str()));
         service.backends.push(Share {
             name: &backend.backend,
             selections: backend.selections,
             packets: backend.packets,
             bytes: backend.bytes,
-            // The number for now, the share when the service's sum is known.
-            expected: chronicle.expected.get(&key).copied().unwrap_or(0.0),
+            expected: backend.expected_share,
             measured: backend.selection_share,
             bounds: None,
         });
     }
     for service in &mut services {
         for share in &mut service.backends {
-            share.expected /= service.selections.max(1) as f64;
             share.bounds = wilson(share.measured, service.independent);
         }
     }

@@ -69,8 +69,10 @@ pub(super) fn figure(summary: &Summary, chronicle: &Chronicle) -> Figure {
         ("entries made in a void one's slot", conntrack.evicted_void),
         ("entries made in a half-open one's slot", conntrack.evicted_half_open),
         ("entries made in a closed one's slot", conntrack.evicted_closed),
-        ("entries made in the slot of one of a single packet", conntrack.evicted_unconfirmed),
+        ("entries made in an unconfirmed one's slot", conntrack.evicted_unconfirmed),
         ("packets that found no room", conntrack.full),
+        ("packets beyond the limit of new connections", conntrack.limited),
+        ("SYNs that went to an established connection's backend", conntrack.protected),
         ("packets that are not tracked", conntrack.untracked),
     ];
     let over_time =

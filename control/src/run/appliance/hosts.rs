@@ -124,6 +124,14 @@ impl Hosts {
         self.hosts.iter_mut().for_each(|host| host.stack.poll(now));
     }
 
+    /// Asks at once if the neighbour that packets to `destination` are sent to is still where it was.
+    pub(super) fn doubt(&mut self, network: NetworkId, destination: Address, now: Duration) {
+        let stack = self.get_mut(network);
+        if let Some(next_hop) = stack.next_hop(destination) {
+            stack.doubt(next_hop, now);
+        }
+    }
+
     /// True where a neighbour is known, has changed, or is lost since the last call.
     pub(super) fn has_events(&mut self) -> bool {
         let events = self.hosts.iter_mut().map(|host| host.stack.events().len());
@@ -242,6 +250,29 @@ mod tests {
         assert_eq!(kinds, (FrameKind::UnknownVlan, FrameKind::Echo));
         appliance.reload(&[("red", 201), ("green", 300), ("blue", 100)]);
         assert_eq!(appliance.announced(), [true, false, false]);
+    }
+
+    #[test]
+    fn a_next_hop_in_doubt_is_asked_at_once_and_alone() {
+        let secs = Duration::from_secs;
+        let mut appliance = Appliance::new(&[("blue", 100)]);
+        let host = appliance.hosts.get_mut(NetworkId(0));
+        let backend = Address::v4([192, 0, 2, 12]);
+        let neighbour = host.next_hop(backend).expect("it is on the link");
+        host.resolve(neighbour, secs(0)).expect("there is room");
+        let mac = MacAddress([2, 0, 0, 0, 0, 0xb]);
+        let head = [&MAC[..], &mac.0, &[0x81, 0, 0, 100, 8, 6, 0, 1, 8, 0, 6, 4, 0, 2]].concat();
+        let reply = [&head[..], &mac.0, &[192, 0, 2, 12], &MAC, &[192, 0, 2, 1], &[0; 18]].concat();
+        host.handle(PortId(0), &reply, secs(0));
+        let mut asked = |doubts: bool, at: u64| {
+            if doubts {
+                appliance.hosts.doubt(NetworkId(0), backend, secs(at));
+            }
+            appliance.hosts.poll(secs(at));
+            let sent = std::iter::from_fn(|| appliance.hosts.transmit());
+            sent.filter(|frame| frame.bytes[..6] == mac.0).count()
+        };
+        assert_eq!((asked(false, 5), asked(true, 5), asked(true, 5)), (0, 1, 0));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Faults on demand, in builds for tests alone: with `GUIDEWAY_FAULT=panic:WORKER:PACKETS` a worker panics once that many
-//! packets were offered to it, with `stall:WORKER:PACKETS` it rests for three seconds.
+//! packets were offered to it, with `stall:WORKER:PACKETS` it rests for three seconds, with
+//! `freeze:WORKER:PACKETS` for ever.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -30,6 +31,9 @@ pub(super) fn run<Q: QueuePair>(poll_loop: &mut PollLoop<Q>, worker: usize, stop
         }
         match &*fault.kind {
             "panic" => panic!("injected by GUIDEWAY_FAULT"),
+            "freeze" => loop {
+                std::thread::park();
+            },
             "stall" => std::thread::sleep(Duration::from_secs(3)),
             _ => {}
         }

@@ -12,6 +12,7 @@ use guideway_engine::driver::steering::WorkerQueues;
 use tokio::sync::mpsc;
 
 use super::ports::Queues;
+use crate::run::confinement::confine_worker;
 use crate::run::worker::{WorkerFailure, WorkerSeed};
 
 /// The time that a worker's thread may take to be pinned and registered.
@@ -22,6 +23,8 @@ pub(super) struct WorkerThreads<'s, 'scope, 'env, 'eal> {
     pub(super) scope: &'scope Scope<'scope, 'env>,
     pub(super) eal: Running<'eal>,
     pub(super) stop: &'s AtomicBool,
+    /// True if each thread may make the system calls alone that a poll-mode driver needs.
+    pub(super) is_confined: bool,
     /// The way to the supervisor for workers that fail.
     pub(super) report: mpsc::UnboundedSender<WorkerFailure>,
 }
@@ -42,10 +45,10 @@ impl<'s: 'scope, 'scope, 'eal: 'scope> WorkerThreads<'s, 'scope, '_, 'eal> {
         queues: Vec<Queues<'eal>>,
     ) -> Result<(), StartError> {
         let (core, worker) = (seed.core(), seed.number());
-        let (eal, stop, report) = (self.eal, self.stop, self.report.clone());
+        let (eal, stop, is_confined, report) = (self.eal, self.stop, self.is_confined, self.report.clone());
         let (ready, started) = std_mpsc::channel();
         let thread = move || {
-            let work = AssertUnwindSafe(|| work(seed, queues, eal, stop, &ready));
+            let work = AssertUnwindSafe(|| work(seed, queues, eal, stop, is_confined, &ready));
             if let Err(panic) = catch_unwind(work) {
                 // Whoever listens no longer is stopping anyway.
                 let _ = report.send(WorkerFailure { worker, core, message: message(&*panic) });
@@ -67,6 +70,7 @@ fn work<'eal>(
     queues: Vec<Queues<'eal>>,
     eal: Running<'eal>,
     stop: &AtomicBool,
+    is_confined: bool,
     ready: &std_mpsc::Sender<Result<(), StartError>>,
 ) {
     // Whoever waits for these has given up where it does not hear them, and stops this thread.
@@ -75,9 +79,12 @@ fn work<'eal>(
         Err(error) => return drop(ready.send(Err(error))),
     };
     let attach = |Queues { own, rings }| WorkerQueues::new(own.map(|pair| lcore.attach(pair)), rings);
-    #[cfg(feature = "fault-injection")]
     let number = seed.number();
     let mut poll_loop = seed.poll_loop(queues.into_iter().map(attach).collect());
+    // Once the thread has all that it needs.
+    if let Err(error) = if is_confined { confine_worker() } else { Ok(()) } {
+        tracing::warn!("worker {number} may make any system call: {error}");
+    }
     let _ = ready.send(Ok(()));
     #[cfg(feature = "fault-injection")]
     super::fault::run(&mut poll_loop, number, stop);

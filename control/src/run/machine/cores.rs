@@ -212,6 +212,7 @@ mod tests {
             no_huge: false,
             memory_mib: 512,
             mbufs: None,
+            confine_workers: true,
         }
     }
 

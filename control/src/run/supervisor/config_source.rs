@@ -22,6 +22,7 @@ pub(super) struct ConfigSource {
 }
 
 /// A configuration that has been read.
+#[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) config: Config,
     /// Texts of the configuration, where it has files of endpoints.
@@ -31,19 +32,22 @@ pub(super) struct Loaded {
 }
 
 impl ConfigSource {
-    /// A file that has just been read, with the texts of a configuration that has files of endpoints.
-    pub(super) fn new(path: PathBuf, sources: Option<Sources>) -> Self {
-        Self { path, loaded_at: SystemTime::now(), sources: sources.and_then(watched) }
+    /// A file that has just been read, with the texts of the configuration, for one that has watched endpoints.
+    pub(super) fn new(path: PathBuf, sources: Option<Sources>, config: &Config) -> Self {
+        let sources = sources.and_then(|sources| watched(sources, config));
+        Self { path, loaded_at: SystemTime::now(), sources }
     }
 
-    /// Reads the file.
-    pub(super) fn read(&self) -> Result<Loaded, Refused> {
+    /// Reads the file, and those that it names, calls `note_read`, and parses them; a thread other than the control thread does.
+    pub(super) fn read(&self, note_read: impl FnOnce()) -> Result<Loaded, Refused> {
         let path = &self.path;
         let mut sources = config_file::read(path)
-            .map_err(|error| Refused::ConfigUnreadable { path: path.clone(), error })?;
+            .map_err(|error| Refused::ConfigUnreadable { path: path.clone(), error: error.to_string() })?;
+        note_read();
         let faults = keep_last_good(&mut sources, self.sources.as_deref());
         let config = Config::parse_to_run(&sources).map_err(Refused::Config)?;
-        Ok(Loaded { config, sources: watched(sources), faults })
+        let sources = watched(sources, &config);
+        Ok(Loaded { config, sources, faults })
     }
 
     /// Texts in force, where files of endpoints are watched.
@@ -104,8 +108,10 @@ pub(super) fn note(reload: &Result<view::Reload, Refused>, before: u64) -> Note 
     }
 }
 
-/// The texts of a configuration that has files of endpoints; of any other, nobody needs them again.
-fn watched(sources: Sources) -> Option<Arc<Sources>> {
+/// The texts of a configuration whose endpoints are watched, in files or the domain name system; of any other, nobody needs
+/// them again.
+fn watched(mut sources: Sources, config: &Config) -> Option<Arc<Sources>> {
+    sources.expect_answers(config);
     let is_watched = sources.endpoints_files().next().is_some();
     is_watched.then(|| Arc::new(sources))
 }

@@ -1,9 +1,11 @@
 //! Files of endpoints: a thread looks at them once a second, reads those that have changed, and keeps the last good answer
-//! of those that are gone, damaged or empty.
+//! of those that are gone, damaged or empty. Answers of the domain name system, which another thread asks, are looked at
+//! like files.
 //!
-//! The thread has the texts of the configuration in force, so that a change is judged as a reload is, with that file alone
+//! The watcher has the texts of the configuration in force, so that a change is judged as a reload is, with that file alone
 //! replaced. The control thread takes over what comes of it.
 
+mod dns;
 mod watch;
 
 use std::convert::Infallible;
@@ -12,12 +14,13 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use guideway_model::config::{Config, Sources, fault_of_endpoints};
+use guideway_model::config::{Config, DnsQuestion, FileKind, NamedFile, Sources, fault_of_endpoints};
 
 use super::event_log::Note;
 use super::views::unix_sec;
 use crate::api::view::{self, EventKind};
 
+use dns::Asker;
 use watch::Watch;
 
 /// Time between two looks at the files.
@@ -31,19 +34,24 @@ pub(super) struct EndpointsFiles {
     watcher: Option<Watcher>,
 }
 
-/// State of a file.
+/// State of a file, or of a question.
 #[derive(Debug)]
 struct Watched {
-    path: String,
+    /// Name of the file, by which errors call it.
+    name: String,
+    /// Question whose answer stands for a file; none of a file.
+    question: Option<DnsQuestion>,
     groups: Vec<String>,
-    /// Time at which what is in force was read.
-    loaded_at: SystemTime,
+    /// Time at which what is in force was read; none of a question before its first answer.
+    loaded_at: Option<SystemTime>,
     fault: Option<String>,
 }
 
 #[derive(Debug)]
 struct Watcher {
     news: Receiver<News>,
+    /// Asker of the domain name system; none where nobody asks.
+    _asker: Option<Asker>,
     /// The thread ends once this is dropped.
     _stop: Sender<Infallible>,
 }
@@ -80,23 +88,24 @@ impl EndpointsFiles {
         self.watcher = None;
         let Some(sources) = sources else { return Vec::new() };
         for file in sources.endpoints_files() {
-            let groups =
-                config.groups.iter().filter(|group| group.endpoints_file.as_ref() == Some(&file.name));
-            let groups = groups.map(|group| group.name.clone()).collect();
-            let known = before.iter().position(|known| known.path == file.name);
+            let known = before.iter().position(|known| known.name == file.name);
             let known = known.map(|known| before.swap_remove(known));
-            self.files.push(Watched {
-                path: file.name.clone(),
-                groups,
-                loaded_at: now,
-                fault: known.and_then(|known| known.fault),
-            });
+            self.files.push(Watched::new(config, file, known, now));
         }
+        let questions: Vec<_> = self.files.iter().filter_map(|file| file.question.clone()).collect();
+        let asker = match Asker::start(questions) {
+            Ok(asker) => asker,
+            Err(error) => {
+                tracing::error!("DNS is not asked for endpoints: {error}");
+                None
+            }
+        };
         let notes = self.tell(faults);
         let (news_sender, news) = channel();
         let (stop, stopped) = channel();
         let known = self.files.iter().map(|file| file.fault.clone()).collect();
-        let mut watch = Watch::new(Arc::clone(sources), known);
+        let answers = asker.as_ref().map(Asker::answers).unwrap_or_default();
+        let mut watch = Watch::new(Arc::clone(sources), known, answers);
         let look = move || {
             // The thread ends with the supervisor, or when a reload brings another configuration.
             while stopped.recv_timeout(LOOK_INTERVAL) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
@@ -108,7 +117,7 @@ impl EndpointsFiles {
             }
         };
         match thread::Builder::new().name("endpoints-files".to_owned()).spawn(look) {
-            Ok(_) => self.watcher = Some(Watcher { news, _stop: stop }),
+            Ok(_) => self.watcher = Some(Watcher { news, _asker: asker, _stop: stop }),
             Err(error) => tracing::error!("the files of endpoints are not watched: {error}"),
         }
         notes
@@ -123,21 +132,11 @@ impl EndpointsFiles {
     pub(super) fn tell(&mut self, faults: Vec<(String, Option<String>)>) -> Vec<Note> {
         let mut notes = Vec::new();
         for (path, fault) in faults {
-            let Some(file) = self.files.iter_mut().find(|file| file.path == path) else { continue };
-            if file.fault == fault {
-                continue;
+            let Some(file) = self.files.iter_mut().find(|file| file.name == path) else { continue };
+            if file.fault != fault {
+                notes.push(file.note_of_fault(fault.as_deref()));
+                file.fault = fault;
             }
-            let groups = file.groups.join(", ");
-            notes.push(match &fault {
-                Some(fault) => Note::new(
-                    EventKind::EndpointsFileFailed,
-                    format!("endpoints of {groups} stay as they were last read from {path}: {fault}"),
-                ),
-                None => {
-                    Note::new(EventKind::EndpointsFileRead, format!("{path} is right again, for {groups}"))
-                }
-            });
-            file.fault = fault;
         }
         notes
     }
@@ -145,36 +144,110 @@ impl EndpointsFiles {
     /// Notes that what was read of these files is in force; returns an event for each.
     pub(super) fn taken(&mut self, paths: &[String], config: &Config) -> Vec<Note> {
         let mut notes = Vec::new();
-        for file in self.files.iter_mut().filter(|file| paths.contains(&file.path)) {
-            file.loaded_at = SystemTime::now();
+        for file in self.files.iter_mut().filter(|file| paths.contains(&file.name)) {
+            if file.loaded_at.replace(SystemTime::now()).is_none() {
+                // The first answer is no repair.
+                file.fault = None;
+            }
             let count = |name: &String| {
                 let group = config.groups.iter().find(|group| group.name == *name);
                 format!("{name} has {} endpoints", group.map_or(0, |group| group.endpoints.len()))
             };
             let counts: Vec<_> = file.groups.iter().map(count).collect();
-            let text = format!("{} has changed: {}", file.path, counts.join(", "));
-            notes.push(Note::new(EventKind::EndpointsFileRead, text));
+            let (kind, what) = match &file.question {
+                None => (EventKind::EndpointsFileRead, format!("{} has changed", file.name)),
+                Some(question) => (EventKind::EndpointsDnsAnswered, format!("DNS has answered {question}")),
+            };
+            notes.push(Note::new(kind, format!("{what}: {}", counts.join(", "))));
         }
         notes
     }
 
-    pub(super) fn view(&self) -> Vec<view::EndpointsFile> {
+    /// State of the files.
+    pub(super) fn files(&self) -> Vec<view::EndpointsFile> {
         let view = |file: &Watched| view::EndpointsFile {
-            path: file.path.clone(),
+            path: file.name.clone(),
             backend_groups: file.groups.clone(),
-            loaded_at_unix_sec: unix_sec(file.loaded_at),
+            loaded_at_unix_sec: file.loaded_at.map_or(0, unix_sec),
             last_error: file.fault.clone(),
         };
-        self.files.iter().map(view).collect()
+        self.files.iter().filter(|file| file.question.is_none()).map(view).collect()
+    }
+
+    /// State of the questions.
+    pub(super) fn questions(&self) -> Vec<view::EndpointsDns> {
+        let view = |file: &Watched| {
+            let question = file.question.as_ref()?;
+            Some(view::EndpointsDns {
+                name: question.name.clone(),
+                record: question.record.as_str().to_owned(),
+                servers: question.servers.iter().map(ToString::to_string).collect(),
+                backend_groups: file.groups.clone(),
+                answered_at_unix_sec: file.loaded_at.map(unix_sec),
+                last_error: file.fault.clone(),
+            })
+        };
+        self.files.iter().filter_map(view).collect()
     }
 }
 
-/// Puts the last good text in the place of those that give no endpoints any more; returns the faults of all files that had
+impl Watched {
+    /// State of a file of a configuration that is put in force, of which something may be known from before.
+    fn new(config: &Config, file: &NamedFile, known: Option<Self>, now: SystemTime) -> Self {
+        let asks = |question: &DnsQuestion| file.kind == FileKind::Dns && question.to_string() == file.path;
+        let question = config.groups.iter().filter_map(|group| group.endpoints_dns.as_ref());
+        let question = question.into_iter().find(|question| asks(question)).cloned();
+        let is_of = |group: &&guideway_model::config::BackendGroup| match &question {
+            Some(question) => group.endpoints_dns.as_ref() == Some(question),
+            None => group.endpoints_file.as_ref() == Some(&file.name),
+        };
+        let groups = config.groups.iter().filter(is_of).map(|group| group.name.clone()).collect();
+        let (loaded_at, fault) = match (known, &file.text) {
+            // An answer is not read anew by a reload.
+            (Some(known), _) if question.is_some() => (known.loaded_at, known.fault),
+            (None, Err(error)) => (None, Some(error.clone())),
+            (known, _) => (Some(now), known.and_then(|known| known.fault)),
+        };
+        Self { name: file.name.clone(), question, groups, loaded_at, fault }
+    }
+
+    /// Event of a fault that is new, or of the end of the one before.
+    fn note_of_fault(&self, fault: Option<&str>) -> Note {
+        let (name, groups) = (&self.name, self.groups.join(", "));
+        match (fault, &self.question, self.loaded_at) {
+            (Some(fault), None, _) => Note::new(
+                EventKind::EndpointsFileFailed,
+                format!("endpoints of {groups} stay as they were last read from {name}: {fault}"),
+            ),
+            (None, None, _) => {
+                Note::new(EventKind::EndpointsFileRead, format!("{name} is right again, for {groups}"))
+            }
+            (Some(fault), Some(question), Some(_)) => Note::new(
+                EventKind::EndpointsDnsFailed,
+                format!("endpoints of {groups} stay as DNS last answered {question}: {fault}"),
+            ),
+            (Some(fault), Some(question), None) => Note::new(
+                EventKind::EndpointsDnsFailed,
+                format!("endpoints of {groups} are unknown until DNS answers {question}: {fault}"),
+            ),
+            (None, Some(question), _) => Note::new(
+                EventKind::EndpointsDnsAnswered,
+                format!("DNS answers {question} again, for {groups}"),
+            ),
+        }
+    }
+}
+
+/// Puts the last good text in the place of those that give no endpoints any more, and brings in the answers of the domain name
+/// system, which are no files; returns the faults of all files that had
 /// one before or have one now.
 pub(super) fn keep_last_good(
     sources: &mut Sources,
     known: Option<&Sources>,
 ) -> Vec<(String, Option<String>)> {
+    if let Some(known) = known {
+        sources.bring_answers(known);
+    }
     let mut faults = Vec::new();
     for file in sources.endpoints_files_mut() {
         let fault = match &file.text {

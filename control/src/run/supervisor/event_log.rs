@@ -77,11 +77,13 @@ impl Note {
             EventKind::BackendUnhealthy
             | EventKind::AnnouncementFailed
             | EventKind::EndpointsFileFailed
+            | EventKind::EndpointsDnsFailed
             | EventKind::OperatorSettingDropped
             | EventKind::OperatorStateFailed
             | EventKind::WeightsInvalid
             | EventKind::LoadUneven
             | EventKind::ProbesDiscarded
+            | EventKind::ControlStalled
             | EventKind::AddressConflict
             | EventKind::LinkDown => tracing::Level::WARN,
             _ => tracing::Level::INFO,

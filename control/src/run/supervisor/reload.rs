@@ -1,9 +1,13 @@
 //! Reloads: the configuration read again, or a file of endpoints that has changed, and taken over whole or not at all.
 
-use guideway_model::config::Config;
+use std::sync::Arc;
+use std::time::Duration;
+
+use guideway_model::config::{Config, Sources};
 use guideway_model::config_diff;
 use guideway_model::removals::Removals;
 
+use super::config_reader::{Askers, Finding};
 use super::config_source::{self, Loaded};
 use super::endpoints_files::{News, Taken};
 use super::{Next, Supervisor, operator};
@@ -13,55 +17,100 @@ use crate::run::ports::Ports;
 
 impl<P: Ports> Supervisor<P> {
     pub(super) fn hang_up(&mut self) -> Next {
-        if let Err(Refused::Config(errors)) = self.reload(false) {
-            tracing::error!("what is wrong with the configuration:\n{}", errors.render(false));
-        }
+        self.config_reader.ask(None, false, self.now());
         Next::Turn
     }
 
-    /// Reads the configuration again and takes it over, whole or not at all.
-    pub(super) fn reload(&mut self, confirms_removals: bool) -> Result<view::Reload, Refused> {
-        let before = self.appliance.state().configuration_generation();
-        let reload = self.take_over_file(confirms_removals);
-        self.event_log.note(config_source::note(&reload, before));
-        reload
+    /// Takes in what the reader of configurations has found, and answers those who have asked for it.
+    pub(super) fn take_in_configuration(&mut self, now: Duration) {
+        while let Some((askers, finding)) = self.config_reader.poll(&self.config_source, now) {
+            let before = self.appliance.state().configuration_generation();
+            let reload = match finding {
+                Finding::Read(Err(refused)) => Err(refused),
+                Finding::Read(Ok(loaded)) => match self.judge(&loaded, askers.confirms_removals) {
+                    Err(refused) => Err(refused),
+                    Ok(true) => Ok(self.keep(loaded)),
+                    Ok(false) => {
+                        let copy = self.appliance.state().preparation();
+                        match self.config_reader.prepare(askers, loaded, copy, now) {
+                            None => continue,
+                            Some(askers) => {
+                                let why = "no thread can be started".to_owned();
+                                let path = self.config_source.path().to_owned();
+                                self.end_reload(
+                                    askers,
+                                    &Err(Refused::ConfigUnreadable { path, error: why }),
+                                    before,
+                                );
+                                continue;
+                            }
+                        }
+                    }
+                },
+                Finding::Prepared(loaded, prepared) => {
+                    self.appliance.adopt(prepared);
+                    Ok(self.take_over_file(loaded))
+                }
+            };
+            self.end_reload(askers, &reload, before);
+        }
     }
 
-    fn take_over_file(&mut self, confirms_removals: bool) -> Result<view::Reload, Refused> {
-        let Loaded { config, sources, faults } = self.config_source.read()?;
-        let kept = |(path, fault): &(String, Option<String>)| {
-            Some(format!("{path}: {}: its last good answer holds", fault.as_ref()?))
-        };
-        let kept: Vec<String> = faults.iter().filter_map(kept).collect();
+    /// Notes how a reload has ended, and answers those who have asked for it.
+    fn end_reload(&mut self, askers: Askers, reload: &Result<view::Reload, Refused>, before: u64) {
+        self.event_log.note(config_source::note(reload, before));
+        askers.answer(reload);
+    }
+
+    /// True if a configuration is in force already.
+    ///
+    /// # Errors
+    /// Where it removes what is rarely meant to go, and nobody has said that it is.
+    fn judge(&self, loaded: &Loaded, confirms_removals: bool) -> Result<bool, Refused> {
         let running = self.appliance.config();
         if running.admin.confirm_removals
             && !confirms_removals
-            && let Some(removals) = Removals::between(running, &config)
+            && let Some(removals) = Removals::between(running, &loaded.config)
         {
             return Err(Refused::RemovalsUnconfirmed(removals));
         }
-        if self.appliance.state().is_in_force(&config) {
-            // Settings that wait for the next start are told again.
-            let changes = config_diff::changes(running, &config);
-            self.config_source.mark_loaded();
-            self.config_source.set_sources(sources);
-            self.watch_endpoints(faults);
-            return Ok(self.reloaded(&changes, self.warn().into_iter().chain(kept).collect()));
-        }
+        Ok(self.appliance.state().is_in_force(&loaded.config))
+    }
+
+    /// Takes note of a configuration that is in force already.
+    fn keep(&mut self, loaded: Loaded) -> view::Reload {
+        // Settings that wait for the next start are told again.
+        let changes = config_diff::changes(self.appliance.config(), &loaded.config);
+        let kept = kept(&loaded);
+        self.watch_loaded(loaded.sources, loaded.faults);
+        self.reloaded(&changes, self.warn().into_iter().chain(kept).collect())
+    }
+
+    /// Takes over a configuration that was read.
+    fn take_over_file(&mut self, loaded: Loaded) -> view::Reload {
+        let kept = kept(&loaded);
+        let Loaded { config, sources, faults } = loaded;
         let (changes, refusals) = self.take_over(config);
+        self.watch_loaded(sources, faults);
+        let warnings = self.warn().into_iter().chain(refusals).chain(kept).collect();
+        self.reloaded(&changes, warnings)
+    }
+
+    /// Takes note of the texts in force, and watches their files of endpoints.
+    fn watch_loaded(&mut self, sources: Option<Arc<Sources>>, faults: Vec<(String, Option<String>)>) {
         self.config_source.mark_loaded();
         self.config_source.set_sources(sources);
         self.watch_endpoints(faults);
-        let warnings = self.warn().into_iter().chain(refusals).chain(kept).collect();
-        Ok(self.reloaded(&changes, warnings))
     }
 
     /// Puts a configuration in force; returns what has changed, and what ports' devices refuse.
     fn take_over(&mut self, config: Config) -> (Vec<config_diff::Change>, Vec<String>) {
         // After a reload the names of the two latest configurations are known: frames decided by older ones are read now.
         self.drain_taps();
+        self.listening.forget_numbers();
         let now = self.now();
         let changes = self.appliance.reload(config, now);
+        self.listening.take_numbers(self.appliance.state());
         self.tell_addresses();
         let refusals = self.tell_vlans();
         let dropped = self.operator_state.reconcile(self.appliance.state().services());
@@ -109,4 +158,12 @@ impl<P: Ports> Supervisor<P> {
             warnings,
         }
     }
+}
+
+/// Warnings of files of endpoints whose last good answer holds.
+fn kept(loaded: &Loaded) -> Vec<String> {
+    let kept = |(path, fault): &(String, Option<String>)| {
+        Some(format!("{path}: {}: its last good answer holds", fault.as_ref()?))
+    };
+    loaded.faults.iter().filter_map(kept).collect()
 }

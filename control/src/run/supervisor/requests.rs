@@ -6,13 +6,16 @@ use guideway_model::config::{BackendService, VipRange};
 use guideway_model::forwarding_state::StateChange;
 use guideway_model::service::UnknownName;
 
-use super::capture::CaptureOrder;
+use super::capture::{Capture, CaptureOrder};
 use super::conntrack_reader::{Counted, Wanted};
 use super::event_log::Note;
+use super::flow_watch::FlowWatch;
 use super::hand_probes::Ended;
+use super::packet_tracer::PacketTracer;
 use super::views::Backends;
 use super::what_if::Copied;
 use super::{Next, Supervisor, operator, tunnels, views};
+use crate::api::packet_filter::PacketFilter;
 use crate::api::request::{Refused, Reply, Request};
 use crate::api::view::{self, ConntrackList, Remaining};
 use crate::health::change::HealthChange;
@@ -84,8 +87,16 @@ impl<P: Ports> Supervisor<P> {
             Request::VipWithdraw { address, network, reply } => {
                 drop(reply.send(self.set_vip_announced(address, network.as_deref(), false)));
             }
-            Request::Capture { reasons, packets, blocks, reply } => {
-                drop(reply.send(self.begin_capture(CaptureOrder { reasons, packets, blocks })));
+            Request::Capture { reasons, filter, copies, packets, blocks, reply } => {
+                let order = CaptureOrder { reasons, filter, copies, packets, blocks };
+                drop(reply.send(self.begin_capture(order)));
+            }
+            Request::Trace { filter, count, lines, reply } => {
+                drop(reply.send(self.begin_trace(filter, PacketTracer::new(lines, count))));
+            }
+            Request::ConntrackWatch { filter, count, lines, reply } => {
+                let watch = FlowWatch::new(lines, count, now);
+                drop(reply.send(self.begin_watch(filter, watch)));
             }
             Request::Events { limit, after, reply } => {
                 drop(reply.send(Ok(self.event_log.list(limit, after))));
@@ -106,7 +117,9 @@ impl<P: Ports> Supervisor<P> {
                 let copied = self.copied();
                 self.what_if.ring(copied, query, unhealthy, reply);
             }
-            Request::Reload { confirms_removals, reply } => drop(reply.send(self.reload(confirms_removals))),
+            Request::Reload { confirms_removals, reply } => {
+                self.config_reader.ask(Some(reply), confirms_removals, now);
+            }
             Request::Drain { deadline, stop, reply } => drop(reply.send(Ok(self.drain(deadline, stop)))),
             Request::Undrain { reply } => drop(reply.send(Ok(self.undrain()))),
             Request::Stop { reply } => {
@@ -249,8 +262,29 @@ impl<P: Ports> Supervisor<P> {
     }
 
     fn begin_capture(&mut self, order: CaptureOrder) -> Result<(), Refused> {
+        let state = self.appliance.state();
+        self.listening.check(&order.filter, state.names())?;
+        let (note, tapped, filter) = (order.note(), order.tapped(), order.filter.clone());
         let ports = self.appliance.config().ports.iter().map(|port| &*port.name);
-        let note = self.captures.begin(order, ports)?;
+        self.listening.begin(tapped, filter, Box::new(Capture::new(order, ports)), state);
+        self.note(note);
+        Ok(())
+    }
+
+    fn begin_trace(&mut self, filter: PacketFilter, tracer: PacketTracer) -> Result<(), Refused> {
+        let state = self.appliance.state();
+        self.listening.check(&filter, state.names())?;
+        let note = PacketTracer::note(&filter);
+        self.listening.begin(PacketTracer::tapped(), filter, Box::new(tracer), state);
+        self.note(note);
+        Ok(())
+    }
+
+    fn begin_watch(&mut self, filter: PacketFilter, watch: FlowWatch) -> Result<(), Refused> {
+        let state = self.appliance.state();
+        self.listening.check(&filter, state.names())?;
+        let note = FlowWatch::note(&filter);
+        self.listening.begin(FlowWatch::tapped(), filter, Box::new(watch), state);
         self.note(note);
         Ok(())
     }

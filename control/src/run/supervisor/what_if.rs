@@ -82,11 +82,13 @@ impl WhatIf {
         let (table, tick, source) = (Arc::clone(&self.shared.table), self.shared.clock.now(), source.clone());
         self.answer(reply, move |is_awaited| {
             let (name, config) = match sources {
-                Some(sources) => {
+                Some(mut sources) => {
+                    // Endpoints by DNS are those that the appliance has.
+                    source.sources().into_iter().for_each(|known| sources.bring_answers(known));
                     let config = Config::parse_to_run(&sources).map_err(Refused::Config);
                     (sources.main.name, config)
                 }
-                None => (source.path().display().to_string(), source.read().map(|loaded| loaded.config)),
+                None => (source.path().display().to_string(), source.read(|| ()).map(|loaded| loaded.config)),
             };
             Some(config.and_then(|config| made(copied, config, &name, &table, tick, is_awaited)))
         });

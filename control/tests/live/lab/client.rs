@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Lab;
 use super::address::{self, Family, Vip};
-use super::patience::PATIENCE;
+use super::patience::{PATIENCE, seconds};
 use super::process::{Ended, Process};
 
 /// Number of times that a datagram is sent before it counts as lost; the first may wait for a neighbour's answer.
@@ -29,7 +29,7 @@ impl Lab {
             "--noproxy",
             "*",
             "--max-time",
-            "20",
+            &seconds(20),
         ]);
         command.args(["--header", "Connection: close"]).arg(format!("http://{server}/?[1-{count}]"));
         let Ended { status, stdout, stderr } = Process::run(self.directory(), "curl", command, PATIENCE * 2);
@@ -46,7 +46,7 @@ impl Lab {
     /// Sends a file by curl; returns the answer.
     pub(crate) fn curl_upload(&self, server: SocketAddr, file: &str) -> String {
         let mut command = self.client().command("curl");
-        command.args(["--silent", "--show-error", "--fail", "--noproxy", "*", "--max-time", "60"]);
+        command.args(["--silent", "--show-error", "--fail", "--noproxy", "*", "--max-time", &seconds(60)]);
         command.args(["--header", "Expect:", "--data-binary"]).arg(format!("@{file}"));
         command.arg(format!("http://{server}/"));
         let Ended { status, stdout, stderr } = Process::run(self.directory(), "curl", command, PATIENCE * 3);

@@ -46,11 +46,7 @@ const NEEDS: [Need; 7] = [
         what: "`ip6gre` devices (module ip6_gre)",
         probe: "ip link add probe type ip6gre local 2001:db8::1 remote any",
     },
-    Need {
-        words: &["ip fou ", "Kind=fou"],
-        what: "GUE (module fou)",
-        probe: "modprobe fou && ip fou add port 6080 gue",
-    },
+    Need { words: &["ip fou "], what: "GUE (module fou)", probe: "modprobe fou && ip fou add port 6080 gue" },
 ];
 
 /// Names what these commands or files need and this machine lacks; the namespace is one that nothing else uses.

@@ -15,6 +15,11 @@ static SLOWNESS: LazyLock<u32> = LazyLock::new(|| {
     std::env::var("GUIDEWAY_LAB_SLOWNESS").ok().and_then(|factor| factor.parse().ok()).unwrap_or(1)
 });
 
+/// Seconds for a program that keeps a limit of its own, as text: longer on a slow machine, as [`within`] waits longer there.
+pub(crate) fn seconds(seconds: u32) -> String {
+    (seconds * *SLOWNESS).to_string()
+}
+
 /// Calls `look` until it finds something; none if the time passes first.
 pub(crate) fn within<T>(time: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let end = Instant::now() + time * *SLOWNESS;

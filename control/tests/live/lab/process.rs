@@ -78,6 +78,11 @@ impl Process {
         read(&self.stderr)
     }
 
+    /// Number that the kernel gave the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         // A child that nobody has waited for keeps its process id, dead or alive.
         if self.ended.is_none() {

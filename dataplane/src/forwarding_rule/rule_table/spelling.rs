@@ -347,8 +347,9 @@ impl<'a, K: Key> Speller<'a, K> {
             (true, true) => Came::ByRoute,
             (true, false) => Came::ByRouteOneWay,
         };
-        let (tracked, is_ordinary) = (treatment.tracked, treatment.tracked && came == Came::Directly);
-        Answer::Rule(PlainRule { rule, service, key, tracked, came, is_ordinary })
+        let (tracked, is_guarded) = (treatment.tracked, self.rules.targets.access_list(rule).is_some());
+        let is_ordinary = tracked && came == Came::Directly && !is_guarded;
+        Answer::Rule(PlainRule { rule, service, key, tracked, came, is_guarded, is_ordinary })
     }
 }
 
@@ -419,6 +420,7 @@ mod tests {
                     ports: if protocol == RuleProtocol::L3Default { RulePorts::All } else { ports },
                     source_ranges: source_ranges.into_iter().filter(of_family).collect(),
                     region_only,
+                    access_list: None,
                     service: ServiceId(service),
                 }
             },

@@ -263,6 +263,29 @@ pub enum DnsType {
     Srv = 33,
 }
 
+/// Type of the records that a group's endpoints are made of (`type` of `endpoints_dns`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndpointsRecord {
+    /// Records of IPv4 addresses.
+    A,
+    /// Records of IPv6 addresses.
+    Aaaa,
+    /// Records of services, each of which names a host: its IPv4 addresses, or its IPv6 addresses if it has no others.
+    Srv,
+}
+
+impl Choice for EndpointsRecord {
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("A", Self::A), ("AAAA", Self::Aaaa), ("SRV", Self::Srv)];
+}
+
+impl EndpointsRecord {
+    /// Name of the type.
+    pub fn as_str(self) -> &'static str {
+        Chosen(self).name()
+    }
+}
+
 impl Choice for DnsType {
     const CHOICES: &'static [(&'static str, Self)] = &[
         ("A", Self::A),
@@ -330,6 +353,17 @@ pub enum ProxyHeader {
 pub(in crate::config) enum PolicyKind {
     Always,
     Healthy,
+}
+
+/// Fate of packets from some sources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::config) enum AccessAction {
+    Allow,
+    Deny,
+}
+
+impl Choice for AccessAction {
+    const CHOICES: &'static [(&'static str, Self)] = &[("ALLOW", Self::Allow), ("DENY", Self::Deny)];
 }
 
 impl Choice for PolicyKind {

@@ -14,11 +14,14 @@ use guideway_engine::driver::device::Device;
 use ipnet::IpNet;
 
 use super::choice::{
-    Chosen, Delivery, DnsRcode, DnsType, LocalityLbPolicy, NeighborReplies, PolicyKind, ProbeType,
-    ProxyHeader, RuleProtocol, ServiceProtocol, SubsettingPolicy, TransportKind, WeightSource,
+    AccessAction, Chosen, Delivery, DnsRcode, DnsType, EndpointsRecord, LocalityLbPolicy, NeighborReplies,
+    PolicyKind, ProbeType, ProxyHeader, RuleProtocol, ServiceProtocol, SubsettingPolicy, TransportKind,
+    WeightSource,
 };
 use super::dns_name::DnsName;
+use super::dns_server::DnsServer;
 use super::field::{Field, tables};
+use super::group_name::UserGroup;
 use super::one_or_more::OneOrMore;
 use super::value::{
     Ascii, ClientRange, Core, Description, FilePath, Integer, InterfaceAddress, ListedPorts, Mac, Name,
@@ -26,12 +29,13 @@ use super::value::{
 };
 use super::vip_range::VipRange;
 use crate::config::limits::{
-    EXTERNAL_IDLE_TIMEOUT_SEC, MAX_ADDRESSES_OF_A_PORT, MAX_ANNOUNCEMENTS, MAX_APPLIANCE_PORTS,
-    MAX_ARGUMENTS, MAX_DEVICE_NAME, MAX_DRAINING_TIMEOUT_SEC, MAX_ENDPOINTS_OF_A_GROUP, MAX_ENTRIES,
-    MAX_GROUPS, MAX_HEALTH_CHECKS, MAX_HOLD_DOWN_SEC, MAX_IDLE_TIMEOUT_SEC, MAX_INCLUDES,
-    MAX_MEMBERS_OF_A_KIND, MAX_MIN_HEALTHY, MAX_MTU, MAX_NETWORKS, MAX_PORTS, MAX_PROTOCOL_NAME,
-    MAX_REGION_RANGES, MAX_ROUTES, MAX_RULES, MAX_SERVICES, MAX_SOURCE_RANGES, MAX_SUBSET_SIZE, MAX_WEIGHT,
-    MAX_WORKERS, MIN_ENTRIES, MIN_MTU,
+    EXTERNAL_IDLE_TIMEOUT_SEC, MAX_ACCESS_LIST_ENTRIES, MAX_ACCESS_LISTS, MAX_ADDRESSES_OF_A_PORT,
+    MAX_ANNOUNCEMENTS, MAX_APPLIANCE_PORTS, MAX_ARGUMENTS, MAX_DEVICE_NAME, MAX_DNS_SERVERS,
+    MAX_DRAINING_TIMEOUT_SEC, MAX_ENDPOINTS_OF_A_GROUP, MAX_ENTRIES, MAX_GROUPS, MAX_HEALTH_CHECKS,
+    MAX_HOLD_DOWN_SEC, MAX_IDLE_TIMEOUT_SEC, MAX_INCLUDES, MAX_MEMBERS_OF_A_KIND, MAX_MIN_HEALTHY, MAX_MTU,
+    MAX_NETWORKS, MAX_NEW_CONNECTIONS, MAX_PORTS, MAX_PROTOCOL_NAME, MAX_REGION_RANGES, MAX_ROUTES,
+    MAX_RULES, MAX_SERVICES, MAX_SOURCE_RANGES, MAX_SUBSET_SIZE, MAX_WEIGHT, MAX_WORKERS, MIN_ENTRIES,
+    MIN_MTU,
 };
 
 /// A list of values, each right or wrong by itself.
@@ -77,6 +81,9 @@ tables! {
         /// Probes that find out which backends can serve.
         #[schemars(length(max = MAX_HEALTH_CHECKS))]
         health_check: Option<Field<List<HealthCheckFile>>>,
+        /// Sources that forwarding rules admit, and those that they deny.
+        #[schemars(length(max = MAX_ACCESS_LISTS))]
+        access_list: Option<Field<List<AccessListFile>>>,
         /// Destination prefixes whose next hop is an INTERNAL forwarding rule.
         #[schemars(length(max = MAX_ROUTES))]
         route: Option<Field<List<RouteFile>>>,
@@ -101,6 +108,8 @@ tables! {
         /// Number of frames that there is memory for on each NUMA node of ports; by default as many as queues, workers and
         /// the host path can hold.
         mbufs: Option<Field<Integer<1_023, 134_217_727>>>,
+        /// Refuses the workers' threads every system call that a poll-mode driver does not need.
+        confine_workers: Option<Field<bool>> = true,
     }
 
     /// A device that packets come and go by. A reload does not change it.
@@ -138,6 +147,11 @@ tables! {
         /// A reload that removes every forwarding rule, or more than half of all backends, is refused without
         /// `guideway reload --yes`.
         confirm_removals: Option<Field<bool>> = true,
+        /// Group of users that may change the appliance and capture packets, by name or number; without it, the appliance's
+        /// own group may. Root and the appliance's own user always may.
+        write_group: Option<Field<UserGroup>>,
+        /// Group of users that may look at the appliance, by name or number; without it, the appliance's own group may.
+        read_group: Option<Field<UserGroup>>,
     }
 
     /// Exporter of metrics for Prometheus. A reload does not change it.
@@ -145,6 +159,9 @@ tables! {
     MetricsFile {
         /// Address and port that the exporter listens on.
         listen: Option<Field<SocketAddr>> = SocketAddr::from(([127, 0, 0, 1], 9_477)),
+        /// Path of a file that holds the token without which the exporter answers nobody; one that is relative begins beside
+        /// the configuration. Without it, everybody who reaches the address may read.
+        token_file: Option<Field<NamedPath>>,
     }
 
     /// A network that the appliance is attached to: its link, and the appliance's own addresses, MTU and ICMP errors there.
@@ -210,6 +227,12 @@ tables! {
     ConntrackFile {
         /// Number of connections that can be tracked at once, of 24 bytes each.
         max_entries: Option<Field<Integer<MIN_ENTRIES, MAX_ENTRIES>>> = Integer(16_777_216),
+        /// Sends a SYN on an established connection that was used within 30 s to the connection's backend, instead of starting
+        /// the connection anew.
+        protect_established: Option<Field<bool>> = false,
+        /// Limit on the conntrack entries that each worker makes in a second: packets of further connections are forwarded by
+        /// their hash, without an entry. Without it there is no limit.
+        new_connections_per_sec: Option<Field<Integer<1, MAX_NEW_CONNECTIONS>>>,
     }
 
     /// A virtual IP address with a protocol and ports, before a backend service.
@@ -243,6 +266,8 @@ tables! {
         source_ip_ranges: Option<Field<List<ClientRange>>>,
         /// Takes clients outside the region_ranges of the network too (INTERNAL only).
         allow_global_access: Option<Field<bool>> = false,
+        /// Name of the access list of the sources that the rule admits; without one it admits all.
+        access_list: Option<Field<Name>>,
         /// Answers to ARP and neighbour discovery for the address, or for each of the prefix: always, from `guideway vip
         /// announce` to `guideway vip withdraw`, or never. Rules of one address, or of one prefix, agree.
         neighbor_replies: Option<Field<Chosen<NeighborReplies>>> = Chosen(NeighborReplies::Always),
@@ -365,6 +390,19 @@ tables! {
         /// Path of a file that has the endpoints, in place of `endpoints`, and is watched: JSON in the form of Prometheus's
         /// file_sd. One that is relative begins beside the configuration.
         endpoints_file: Option<Field<NamedPath>>,
+        /// Records of the domain name system that are the endpoints, in place of `endpoints`; asked for again as they expire.
+        endpoints_dns: Option<Field<EndpointsDnsFile>>,
+    }
+
+    /// Records of the domain name system that are the endpoints of a group.
+    EndpointsDnsFile {
+        /// Whole name that is asked for, such as `web.example.com` or `_http._tcp.web.example.com`; no search list is tried.
+        name: Field<DnsName>,
+        /// Type of the records: addresses (A, AAAA), or services whose hosts have addresses (SRV).
+        r#type: Option<Field<Chosen<EndpointsRecord>>> = Chosen(EndpointsRecord::A),
+        /// Servers that are asked, each an address with a port or without; those of /etc/resolv.conf by default.
+        #[schemars(length(min = 1, max = MAX_DNS_SERVERS))]
+        servers: Option<Field<List<DnsServer>>>,
     }
 
     /// A machine that receives packets.
@@ -431,6 +469,23 @@ tables! {
         bind_device: Option<Field<Ascii>>,
         /// Source address of probes, of the backends' own family (kernel only); the kernel's choice by default.
         source_ip_address: Option<Field<IpAddr>>,
+    }
+
+    /// Sources that forwarding rules admit, and those that they deny; the longest prefix that holds a source decides.
+    AccessListFile {
+        /// Name of the access list, unique among access lists.
+        name: Field<Name>,
+        /// Description for people; of no effect.
+        #[expect(dead_code, reason = "its value has no effect, and its errors are reported while it is read")]
+        description: Option<Field<Description>>,
+        /// Fate of packets whose source is in no prefix of the list.
+        default_action: Field<Chosen<AccessAction>>,
+        /// Prefixes or addresses, of either family, whose packets are admitted.
+        #[schemars(length(max = MAX_ACCESS_LIST_ENTRIES))]
+        allow: Option<Field<List<ClientRange>>>,
+        /// Prefixes or addresses, of either family, whose packets are dropped.
+        #[schemars(length(max = MAX_ACCESS_LIST_ENTRIES))]
+        deny: Option<Field<List<ClientRange>>>,
     }
 
     /// A destination prefix whose next hop is an INTERNAL forwarding rule.

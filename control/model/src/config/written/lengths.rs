@@ -4,8 +4,9 @@ use super::field::{Field, elements};
 use super::file::ConfigFile;
 use super::one_or_more::tables;
 use crate::config::limits::{
-    MAX_ANNOUNCEMENTS, MAX_APPLIANCE_PORTS, MAX_ENDPOINTS_OF_A_GROUP, MAX_GROUPS, MAX_HEALTH_CHECKS,
-    MAX_INCLUDES, MAX_MEMBERS_OF_A_KIND, MAX_NETWORKS, MAX_ROUTES, MAX_RULES, MAX_SERVICES,
+    MAX_ACCESS_LISTS, MAX_ANNOUNCEMENTS, MAX_APPLIANCE_PORTS, MAX_ENDPOINTS_OF_A_GROUP, MAX_GROUPS,
+    MAX_HEALTH_CHECKS, MAX_INCLUDES, MAX_MEMBERS_OF_A_KIND, MAX_NETWORKS, MAX_ROUTES, MAX_RULES,
+    MAX_SERVICES,
 };
 use crate::config::report::Report;
 
@@ -17,6 +18,7 @@ pub(in crate::config) fn check(file: &ConfigFile, report: &mut Report) -> bool {
     within &= limit("backend services", elements(&file.backend_service), MAX_SERVICES, report);
     within &= limit("backend groups", elements(&file.backend_group), MAX_GROUPS, report);
     within &= limit("health checks", elements(&file.health_check), MAX_HEALTH_CHECKS, report);
+    within &= limit("access lists", elements(&file.access_list), MAX_ACCESS_LISTS, report);
     within &= limit("routes", elements(&file.route), MAX_ROUTES, report);
     within &= limit("announcements", elements(&file.announcement), MAX_ANNOUNCEMENTS, report);
     within &= limit("ports", elements(&file.port), MAX_APPLIANCE_PORTS, report);

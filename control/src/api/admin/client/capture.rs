@@ -4,17 +4,24 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
+use hyper::Method;
 use hyper::body::Incoming;
 
 use super::error::ClientError;
 use super::pcapng_splitter::PcapngSplitter;
-use crate::api::request::CaptureReason;
+use super::{Client, query};
+use crate::api::packet_filter::PacketFilter;
+use crate::api::request::{CaptureReason, Copies};
 
 /// Order for a capture: the packets that it holds, and its end.
 #[derive(Clone, Debug)]
 pub struct CaptureOrder {
-    /// Reasons for which a packet is captured: any of these.
+    /// Reasons for which a packet is captured: any of these; of none, packets of every end that agree with the filter.
     pub reasons: Vec<CaptureReason>,
+    /// Packets that are captured.
+    pub filter: PacketFilter,
+    /// Copies of packets that are forwarded or answered.
+    pub copies: Option<Copies>,
     /// Largest number of packets.
     pub packets: Option<u64>,
     /// Longest time, in seconds.
@@ -27,6 +34,34 @@ pub struct Capture {
     body: Incoming,
     splitter: PcapngSplitter,
     socket: PathBuf,
+}
+
+impl Client {
+    /// Starts a capture.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn capture(&self, order: &CaptureOrder) -> Result<Capture, ClientError> {
+        let reasons: Vec<_> = order.reasons.iter().map(|reason| reason.as_str()).collect();
+        let reasons = (!reasons.is_empty()).then(|| reasons.join(","));
+        let packets = order.packets.map(|packets| packets.to_string());
+        let seconds = order.seconds.map(|seconds| seconds.to_string());
+        let [service, backend, client, vip, flow] = order.filter.parts();
+        let query = query([
+            ("reasons", reasons.as_deref()),
+            ("as", order.copies.map(Copies::as_str)),
+            ("packets", packets.as_deref()),
+            ("seconds", seconds.as_deref()),
+            (service.0, service.1.as_deref()),
+            (backend.0, backend.1.as_deref()),
+            (client.0, client.1.as_deref()),
+            (vip.0, vip.1.as_deref()),
+            (flow.0, flow.1.as_deref()),
+        ]);
+        let answer = self.in_time(self.send(Method::GET, &format!("/v1/capture{query}"), None)).await?;
+        let body = self.accepted(answer).await?.into_body();
+        Ok(Capture::new(body, self.socket.clone()))
+    }
 }
 
 impl Capture {

@@ -1,4 +1,4 @@
-//! Look at files of endpoints: which have changed, and what the configuration comes to with them.
+//! Look at files of endpoints, and at answers that stand for some: which have changed, and what the configuration comes to with them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use guideway_model::config::{Config, ConfigErrors, FileKind, Sources, fault_of_endpoints};
 
+use super::dns::Answers;
 use super::{News, Taken};
 use crate::config_file;
 
@@ -27,6 +28,8 @@ pub(super) struct Watch {
     seen: Vec<Seen>,
     /// Texts that are right by themselves, and not with the rest of the configuration; by index.
     pending: BTreeMap<usize, String>,
+    /// Latest answers of the domain name system.
+    answers: Answers,
 }
 
 #[derive(Debug)]
@@ -40,10 +43,11 @@ struct Seen {
 
 impl Watch {
     /// A watch that has seen no file, with the faults that are known, in the order of the files.
-    pub(super) fn new(sources: Arc<Sources>, faults: Vec<Option<String>>) -> Self {
-        let named = sources.named.iter().enumerate().filter(|(_, file)| file.kind == FileKind::Endpoints);
+    pub(super) fn new(sources: Arc<Sources>, faults: Vec<Option<String>>, answers: Answers) -> Self {
+        let named = sources.named.iter().enumerate();
+        let named = named.filter(|(_, file)| matches!(file.kind, FileKind::Endpoints | FileKind::Dns));
         let seen = named.zip(faults).map(|((named, _), fault)| Seen { named, stamp: None, fault }).collect();
-        Self { sources, seen, pending: BTreeMap::new() }
+        Self { sources, seen, pending: BTreeMap::new(), answers }
     }
 
     /// Looks at all files; returns what is new, if anything is.
@@ -63,18 +67,26 @@ impl Watch {
         &self.sources.named[self.seen[index].named].name
     }
 
-    /// Reads a file if it has changed; returns true if that gives new endpoints.
-    fn look_at(&mut self, index: usize, news: &mut News) -> bool {
+    /// Text of a file, or the latest answer; [`None`] if it is the one that was seen before.
+    fn text(&mut self, index: usize) -> Option<Result<String, String>> {
         let file = &self.sources.named[self.seen[index].named];
+        if file.kind == FileKind::Dns {
+            return self.answers.get(&file.path);
+        }
         let path = Path::new(&file.name);
         let stamp = stamp(path);
         if stamp.is_some() && self.seen[index].stamp == stamp {
-            return false;
+            return None;
         }
         self.seen[index].stamp = stamp.filter(is_settled);
-        let text = config_file::read_endpoints(path).map_err(|error| error.to_string());
+        Some(config_file::read_endpoints(path).map_err(|error| error.to_string()))
+    }
+
+    /// Reads a file if it has changed; returns true if that gives new endpoints.
+    fn look_at(&mut self, index: usize, news: &mut News) -> bool {
+        let Some(text) = self.text(index) else { return false };
         let text = text.and_then(|text| fault_of_endpoints(&text).map_or(Ok(text), Err));
-        let known = file.text.as_deref().ok();
+        let known = self.sources.named[self.seen[index].named].text.as_deref().ok();
         match text {
             Err(fault) => {
                 self.pending.remove(&index);

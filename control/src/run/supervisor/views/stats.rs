@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use guideway_dataplane::backend::BackendHandle;
 use guideway_dataplane::counters::Counters;
-use guideway_dataplane::traffic_counters::{Traffic, Volume};
+use guideway_dataplane::traffic_counters::{Access, Traffic, Volume};
 use guideway_engine::counters::{IoCounters, WorkerCounters};
-use guideway_model::config::{ForwardingRule, Ports as RulePorts, RuleProtocol};
+use guideway_model::config::{AccessList, ForwardingRule, Ports as RulePorts, RuleProtocol};
 use guideway_model::service::ServiceState;
 use guideway_model::traffic_totals::Totals;
 
@@ -35,6 +35,7 @@ pub(in super::super) fn stats<P: Ports>(appliance: &Appliance, workers: &Workers
         rules: rule_stats(appliance, &totals),
         services: service_stats(appliance, &totals),
         backends: backend_stats(appliance, &totals),
+        access_lists: access_list_stats(appliance, &totals),
         conntrack: view::ConntrackStats {
             capacity: appliance.config().conntrack.max_entries.into(),
             // A worker that has just counted a sweep may be read before the one that counted the entry.
@@ -72,6 +73,14 @@ fn rule_stats(appliance: &Appliance, totals: &Totals) -> Vec<view::RuleStats> {
         }
     };
     config.rules.iter().map(stats).collect()
+}
+
+fn access_list_stats(appliance: &Appliance, totals: &Totals) -> Vec<view::AccessListStats> {
+    let stats = |list: &AccessList| {
+        let Access { admitted, denied } = totals.access_lists.get(&*list.name).copied().unwrap_or_default();
+        view::AccessListStats { name: list.name.clone(), admitted, denied }
+    };
+    appliance.config().access_lists.iter().map(stats).collect()
 }
 
 fn service_stats(appliance: &Appliance, totals: &Totals) -> Vec<view::ServiceStats> {
