@@ -28,7 +28,7 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 fn play(bytes: &mut Unstructured<'_>) -> Result<()> {
-    let own = OwnAddresses { ipv4: Some(Ipv4Addr::new(192, 0, 2, 1)), ipv6: Some(own_ipv6()) };
+    let own = OwnAddresses { ipv4: Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)).into()), ipv6: Some(IpAddr::V6(own_ipv6()).into()) };
     let mut stack = ProbeTcp::new(own, 7, LIMITS);
     let mut now = Duration::from_secs(1);
     let (mut connections, mut sent) = (Vec::new(), Vec::<Vec<u8>>::new());
