@@ -339,11 +339,12 @@ fn flood() {
     let scenario = scenario(Packets::Flood, Family::Ipv4, DeliveryMode::Ipip);
     let mut bench = Bench::new(&scenario, scenario.snapshot(1));
     let established = scenario.established() as u32;
-    // Two packets of each, a second apart: the later one confirms the entry, which before would give way to a flow of the flood.
-    let flows: Vec<u32> = (0..established).collect();
-    for second in [BEFORE, NOW] {
-        bench.establish(&flows, Form::Plain, second);
-    }
+    // Two packets of each, a second apart: the later one confirms the entry, which before would give way to a flow of the
+    // flood. The last ones first, as these are in the table: those that had to give way would push them out.
+    let mut flows: Vec<u32> = (0..established).collect();
+    bench.establish(&flows, Form::Plain, BEFORE);
+    flows.reverse();
+    bench.establish(&flows, Form::Plain, NOW);
     let flows: Vec<u32> = (established..established + FLOWS as u32).collect();
     let (before, after) = bench.decide(&flows, Form::Opening);
     let full = after.conntrack.full - before.conntrack.full;
