@@ -30,6 +30,9 @@ pub(super) fn vlan(network: usize) -> u16 {
 /// The port that every rule listens on.
 pub(super) const PORT: u16 = 443;
 
+/// Number of parts in which the connections of a flood are established.
+pub(super) const PARTS_OF_A_FLOOD: usize = 28;
+
 /// Forms of the forwarding rules, all of which take every packet of the traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -212,6 +215,14 @@ impl Scenario {
             Packets::New => 0,
             Packets::Flood => self.flows * 3,
         }
+    }
+
+    /// Parts of the flows in which connections are established, two packets of each a second apart: the later one confirms an
+    /// entry, which until then gives way to others. Few at a time, where there are more of them than slots: so hardly
+    /// two contend for one. A minute is enough for all, as connections end that are idle for longer.
+    pub(super) fn parts<'f>(&self, flows: &'f [u32]) -> std::slice::Chunks<'f, u32> {
+        let parts = if self.packets == Packets::Flood { PARTS_OF_A_FLOOD } else { 1 };
+        flows.chunks(flows.len().div_ceil(parts).max(1))
     }
 
     /// The forwarding state of an appliance that is configured so.

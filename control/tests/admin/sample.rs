@@ -2,6 +2,7 @@
 
 mod control_loop;
 mod discovery;
+mod listed;
 mod watched;
 
 use std::collections::BTreeMap;
@@ -9,14 +10,16 @@ use std::collections::BTreeMap;
 use guideway::api::view::{
     AccessListStats, Announcement, AnnouncementReason, Arrivals, Backend, BackendStats, Condition,
     ConnectionState, ConntrackCounts, ConntrackEntry, ConntrackStats, Drain, DrainEnd, Event, EventKind,
-    FragmentStats, Health, HealthCheck, HealthChecks, HostStackStats, IcmpErrorStats, LinkStats, ListedRule,
-    ListedService, NeighborReplies, NextHop, OperatorSetting, OperatorSettings, PacketStats, PathMtu, Pool,
-    Port, PortMember, PortState, PortStats, PortXstats, ProbeAnswer, Quantiles, Rates, RssState, RuleCheck,
+    FragmentStats, Health, HealthCheck, HealthChecks, HostStackStats, IcmpErrorStats, LinkStats,
+    NeighborReplies, NextHop, OperatorSetting, OperatorSettings, PacketStats, PathMtu, Pool, Port,
+    PortMember, PortState, PortStats, PortXstats, ProbeAnswer, Quantiles, Rates, RssState, RuleCheck,
     RuleProbe, RuleStats, Service, ServiceStats, Stats, Status, Traffic, TunnelErrorStats, Vip, WeightSource,
     WeightStatus, Worker, WorkerQueues, WorkerState, WorkerStats, Xstats,
 };
 use guideway::net::host_stack::FrameKind;
 use guideway_dataplane::verdict::{DropReason, PassReason};
+
+pub(crate) use listed::{rules, services};
 
 pub(crate) use watched::watched;
 
@@ -233,28 +236,6 @@ fn arrivals(new_connections: u64) -> Arrivals {
         new_connections_per_sec: 0.25 * new_connections as f64,
     };
     Arrivals { new_connections, rates }
-}
-
-/// The services of the status, of which one has traffic.
-pub(crate) fn services() -> Vec<ListedService> {
-    let listed = |state: Service| {
-        let stats = stats().services.into_iter().find(|stats| stats.name == state.name).unwrap_or_default();
-        let ServiceStats { offered, forwarded, connections, arrivals, .. } = stats;
-        ListedService { state, connections, arrivals, offered, forwarded }
-    };
-    status(&[]).services.into_iter().map(listed).collect()
-}
-
-pub(crate) fn rules() -> Vec<ListedRule> {
-    let rows = [("203.0.113.10", "TCP", "80,443"), ("2001:db8::10", "L3_DEFAULT", "all")];
-    let listed = |((address, ip_protocol, ports), stats): ((&str, &str, &str), RuleStats)| ListedRule {
-        address: address.into(),
-        ip_protocol: ip_protocol.into(),
-        ports: ports.into(),
-        network: None,
-        stats,
-    };
-    rows.into_iter().zip(stats().rules).map(listed).collect()
 }
 
 pub(crate) fn drain(deadline_sec: u64, stops: bool, end: Option<DrainEnd>) -> Drain {

@@ -77,10 +77,7 @@ fn probes_that_fail_while_a_worker_does_not_poll_take_nobody_out() {
 #[test]
 fn flapping_backends_make_few_snapshots_while_a_worker_rests() {
     let result = with_watch("flapping", CONFIG, |mut operator| async move {
-        for _ in 0..2 {
-            operator.report("a", Ok(None)).await;
-        }
-        operator.backend_when("a", |backend| backend.health == Health::Healthy).await;
+        both_are_healthy(&operator).await;
         let status = async || operator.ask(|reply| Request::Status { reply }).await.unwrap();
         let before = status().await.snapshot_generation;
         operator.worker_rests.store(true, Ordering::Relaxed);

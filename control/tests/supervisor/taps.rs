@@ -150,9 +150,12 @@ fn a_watch_adds_up_the_packets_of_each_connection_and_tells_its_state() {
             backend: first.backend.clone(),
             packets: 3,
             bytes: first.bytes,
-            state: Some(ConnectionState::Established),
+            // All of them within one second, or two.
+            state: first.state,
         };
         assert_eq!(*first, expected);
+        let begun = [ConnectionState::Unconfirmed, ConnectionState::Established].map(Some);
+        assert!(begun.contains(&first.state), "{first:?}");
         assert!(["a", "b"].contains(&&*first.backend) && first.bytes >= 3 * 54, "{first:?}");
         assert_eq!((second.client, second.packets), ("192.0.2.51".parse().unwrap(), 1));
         assert_eq!(second.state, Some(ConnectionState::HalfOpen));
@@ -190,10 +193,10 @@ fn a_trace_shows_every_stage_of_the_next_packets_and_ends_with_the_last() {
         assert_eq!(syn.conntrack.as_deref(), Some(&*format!("an entry was made: to {backend}, half open")));
         let entry = ack.entry.as_ref().unwrap();
         assert_eq!((entry.found, entry.backend.as_ref()), (EntryFound::Valid, Some(backend)));
-        assert_eq!(
-            ack.conntrack.as_deref(),
-            Some(&*format!("its entry was used: to {backend}, established"))
-        );
+        // Established by a packet of a later second than the SYN's.
+        let used = ["unconfirmed", "established"]
+            .map(|stage| Some(format!("its entry was used: to {backend}, {stage}")));
+        assert!(used.contains(&ack.conntrack), "{:?}", ack.conntrack);
         assert_eq!(ack.egress.as_ref().and_then(|egress| egress.port_name.as_deref()), Some("lan"));
         assert_eq!((&*dns.verdict, dns.reason.as_deref()), ("pass", Some("no_forwarding_rule")));
         assert_eq!(dns.vip_takes, ["TCP 80"]);

@@ -43,7 +43,7 @@ pub(super) fn turn(scenario: &Scenario, bursts: usize) {
         PollLoop::new(processor, vec![queues.clone()], host_path(1).0, Clock::start(), counters().0)
     };
     let flows = scenario.established() as u32;
-    // A burst's flows twice in turns: a second packet tells the handshake from a SYN that nobody follows up.
+    // Twice in turns: an entry that nobody has used gives way first. A few give way all the same, within one second.
     let mut twice = (0..flows).flat_map(|flow| [flow, flow]);
     for _ in 0..2 * flows as usize / BURST / TURNS {
         let mut poll_loop = poll_loop();
@@ -62,7 +62,7 @@ pub(super) fn turn(scenario: &Scenario, bursts: usize) {
         let counted = poll_loop.counters();
         assert_eq!(counted.io.sent, (TURNS * BURST) as u64, "every packet is sent");
         assert!(
-            counted.pipeline.conntrack.hits * 100 > counted.io.sent * 98,
+            counted.pipeline.conntrack.hits * 100 > counted.io.sent * 97,
             "nearly all had room in the table"
         );
     }
