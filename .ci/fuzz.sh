@@ -1,6 +1,7 @@
 #!/bin/sh
 # Fuzzes each target for SECONDS (60 by default) on the stable toolchain, from the captures and configurations in the
-# repository. Exits with 1 upon a crash, whose input is then in fuzz-artifacts/: a capture or a configuration.
+# repository. Exits with 1 upon a crash, whose input is then in fuzz-artifacts/: a capture, a configuration, a text, or bytes
+# that the target makes steps of.
 set -eu
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
@@ -16,7 +17,8 @@ host=$(rustc -vV | sed -n 's/^host: //p')
 cargo build --release --locked --manifest-path control/fuzz/Cargo.toml --target "$host" --target-dir target/fuzz
 
 corpus=target/fuzz-corpus
-mkdir -p fuzz-artifacts "$corpus/pipeline" "$corpus/capture" "$corpus/config"
+targets="pipeline capture config host_stack probe_tcp probe text"
+for target in $targets; do mkdir -p fuzz-artifacts "$corpus/$target"; done
 find pcap-fixtures engine/tests \( -name '*.pcap' -o -name '*.pcapng' \) -size -64k |
     while read -r seed; do
         cp "$seed" "$corpus/pipeline/seed-$(basename "$seed")"
@@ -24,9 +26,11 @@ find pcap-fixtures engine/tests \( -name '*.pcap' -o -name '*.pcapng' \) -size -
     done
 find control -name '*.toml' ! -name Cargo.toml ! -path '*/target/*' |
     while read -r seed; do cp "$seed" "$corpus/config/seed-$(basename "$seed")"; done
+find control/tests/import -type f -size -16k |
+    while read -r seed; do cp "$seed" "$corpus/text/seed-$(basename "$seed")"; done
 
 failed=0
-for target in pipeline capture config; do
+for target in $targets; do
     echo "fuzzing $target for $seconds s"
     "target/fuzz/$host/release/$target" -max_total_time="$seconds" -max_len=16384 -timeout=10 -rss_limit_mb=2048 \
         -artifact_prefix="fuzz-artifacts/$target-" -print_final_stats=1 "$corpus/$target" >"target/fuzz-$target.log" 2>&1 ||

@@ -21,7 +21,7 @@ const CRATES: [(&str, &[&str]); 11] = [
         ],
     ),
     ("control", &["guideway-dataplane", "guideway-engine", "guideway-model", "guideway-report"]),
-    ("control/fuzz", &["guideway-dataplane", "guideway-engine", "guideway-model"]),
+    ("control/fuzz", &["guideway", "guideway-dataplane", "guideway-engine", "guideway-model"]),
     ("control/model", &["guideway-dataplane", "guideway-engine"]),
     // Charts and pages know no packets: the benchmarks, which do without the control thread, have them too.
     ("control/report", &[]),
@@ -37,9 +37,8 @@ const CRATES: [(&str, &[&str]); 11] = [
 const CONTROL_ONLY: [&str; 5] = ["axum", "guideway", "h2", "hyper", "rustls"];
 
 /// Crates below the control thread, each with the lock file that names its dependencies.
-const LIGHT: [(&str, &str); 3] = [
+const LIGHT: [(&str, &str); 2] = [
     ("guideway-capsule", "engine/capsule/Cargo.lock"),
-    ("guideway-fuzz", "control/fuzz/Cargo.lock"),
     ("guideway-model", "Cargo.lock"),
 ];
 
