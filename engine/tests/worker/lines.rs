@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::{Arc, Barrier};
 use std::thread;
 
+use guideway_dataplane::access_list::AccessList;
 use guideway_dataplane::address::Address;
 use guideway_dataplane::affinity::{AffinityPolicy, TrackingHasher};
 use guideway_dataplane::conntrack::ConntrackTable;
@@ -38,7 +39,9 @@ fn no_line_is_written_by_two_workers() {
     let service = builder.service(AffinityPolicy::default());
     builder.backend(service, "a", 1, Delivery::l2(Egress::to(MacAddress([2, 0, 0, 0, 1, 1])), 1500));
     let vip = Address::v4([203, 0, 113, 10]);
-    builder.rule(ForwardingRule::new(vip, RuleProtocol::Tcp, RulePorts::All, service));
+    let access_list = Some(builder.access_list(AccessList::new([], true)));
+    let rule = ForwardingRule::new(vip, RuleProtocol::Tcp, RulePorts::All, service);
+    builder.rule(ForwardingRule { access_list, ..rule });
     let publisher = Publisher::new(builder.counted_workers(WORKERS).build());
     let table = Arc::new(ConntrackTable::with_capacity(1_000).expect("24 kB"));
     let (clock, all) = (Clock::start(), Barrier::new(WORKERS));
