@@ -149,7 +149,7 @@ fn turns(entries: impl Iterator<Item = (Prefix, bool)>, by_default: bool) -> (bo
     close(&mut open, &mut changes, None);
     let mut turns: Vec<(u128, bool)> = Vec::new();
     for (start, admits) in changes {
-        // Of changes at one address the last counts.
+        // The last of several changes at one address counts.
         while turns.last().is_some_and(|(last, _)| *last == start) {
             turns.pop();
         }

@@ -97,7 +97,7 @@ pub struct Backend {
 /// Reason for which a conntrack entry is void.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryFault {
-    /// Nothing uses the handle of the entry's backend now.
+    /// The handle of the entry's backend is in use no more.
     NoBackend,
     /// The entry was not used for longer than its service's idle timeout.
     Idle,

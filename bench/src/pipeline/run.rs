@@ -156,7 +156,7 @@ impl Worker<'_> {
                 lane.pass_a_second();
             }
         }
-        // Whoever has an entry by now is established by this.
+        // Flows that have an entry by now are established by this.
         self.hits(lane)
     }
 

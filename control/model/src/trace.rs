@@ -1,7 +1,7 @@
 //! Traces: the way of one packet through every stage, in words.
 //!
 //! [`explain`](crate::explain) says what would become of a flow's first packet; a trace says what became of a packet that came.
-//! Its steps are those of `explain`, and what the packet itself adds: how it came, the conntrack entry that it met, how it left.
+//! Steps of a trace are those of `explain`, and what the packet itself adds: how it came, the conntrack entry that it met, how it left.
 //! The facts are the data plane's own: a [`Look`] taken right before the decision, the decision, and the frame as it was sent.
 
 mod conntrack_step;

@@ -455,7 +455,7 @@ pub enum Refused {
     },
     /// Another capture, a watch of connections or a trace runs already.
     CaptureRunning,
-    /// Nothing has the name that a filter has.
+    /// A filter has a name that nobody bears.
     UnknownAmong {
         /// Kind of the name: `service` or `backend`.
         kind: &'static str,

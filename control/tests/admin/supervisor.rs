@@ -73,7 +73,7 @@ impl Appliance {
         Self::start_with(pid, None)
     }
 
-    /// One whose metrics are for those who know the token.
+    /// Exporter whose metrics are for those who know the token.
     pub(crate) fn start_guarded(token: &str) -> Self {
         Self::start_with(4321, Some(AccessToken::of_text(token).unwrap()))
     }

@@ -92,7 +92,7 @@ fn flapping_backends_make_few_snapshots_while_a_worker_rests() {
         assert!(made < 400, "{made} snapshots of 800 changes");
         assert!(flapped.changes_coalesced > 400, "{}", flapped.changes_coalesced);
         assert!(flapped.unreclaimed_snapshots <= 256, "{}", flapped.unreclaimed_snapshots);
-        // What an operator does is not slowed: the snapshot has it with the answer.
+        // An operator's change is not slowed: the snapshot has it with the answer.
         let generation = flapped.snapshot_generation;
         operator.drain("b", None).await.unwrap();
         assert!(status().await.snapshot_generation > generation);

@@ -150,7 +150,7 @@ fn a_watch_adds_up_the_packets_of_each_connection_and_tells_its_state() {
             backend: first.backend.clone(),
             packets: 3,
             bytes: first.bytes,
-            // All of them within one second, or two.
+            // The three packets came within one second, or two.
             state: first.state,
         };
         assert_eq!(*first, expected);

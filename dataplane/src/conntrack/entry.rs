@@ -82,7 +82,7 @@ impl Stage {
     /// Stage after another packet that doesn't close the connection; `opens` says that it is a SYN, `is_later` that it has
     /// come in a later second than the one before it.
     //
-    // What comes within a second confirms nothing: a flood sends two of each packet as easily as one, and must keep state to
+    // Packets within a second confirm nothing: a flood sends two of each packet as easily as one, and must keep state to
     // send the second when the first is a second old.
     #[inline]
     pub(super) fn continued(self, opens: bool, is_later: bool) -> Self {

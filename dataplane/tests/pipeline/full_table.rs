@@ -181,7 +181,7 @@ fn a_flood_of_spoofed_datagrams_leaves_no_new_flow_untracked() {
     assert_eq!(world.stages(Stage::Established), 200);
 }
 
-/// Each packet twice, whole handshakes, and handshakes with data: all cheap for who forges sources and remembers nothing.
+/// Floods of packets sent twice, of whole handshakes, and of handshakes with data: all cheap for who forges sources and remembers nothing.
 #[test]
 fn a_flood_whose_connections_last_no_second_leaves_no_new_connection_untracked() {
     for flags in [&[ACK, ACK][..], &[SYN, ACK], &[SYN, ACK, PSH | ACK, ACK], &[SYN, SYN, ACK, ACK]] {

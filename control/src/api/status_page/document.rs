@@ -240,7 +240,7 @@ fn shown(grid: &Grid) -> (Vec<(usize, &Row)>, usize) {
     if all > MAX_ROWS {
         let is_well = |row: &Row| row.cells.iter().all(|cell| matches!(cell.tone, Tone::Good | Tone::Plain));
         lines.retain(|(depth, row)| *depth == 0 || !is_well(row));
-        // Those that remain may be too many too.
+        // The rest may be too many too.
         lines.truncate(MAX_ROWS);
     }
     let more = all - lines.len();

@@ -72,7 +72,7 @@ impl Listeners {
     /// Waits for the end of the answers that were begun, which is bounded, and returns the socket, to be closed last.
     ///
     /// # Errors
-    /// Those of [`Self::start`], or a panic of the thread.
+    /// Errors of [`Self::start`], or a panic of the thread.
     pub(super) fn finish(self) -> Result<ServedSocket, LiveError> {
         let panicked = |_| LiveError::System(io::Error::other("the listeners have failed"));
         self.0.join().map_err(panicked)?

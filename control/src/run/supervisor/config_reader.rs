@@ -104,7 +104,7 @@ impl ConfigReader {
                 // Relaxed: it carries nothing but itself.
                 Err(TryRecvError::Empty) if job.has_read.load(Ordering::Relaxed) => return None,
                 Err(TryRecvError::Empty) => {
-                    // Of a read that was given up, those who have come since are told the same.
+                    // Askers who came after a read was given up are told the same.
                     let late = job.askers.take_if(is_late).or_else(|| self.waiting.take_if(is_late))?;
                     let why = format!("its file system has not answered for {} s", READ_TIME.as_secs());
                     return Some((late, Finding::Read(Err(unreadable(source, &why)))));

@@ -24,7 +24,7 @@ use super::process::Process;
 /// Port of chromedriver in its namespace.
 const PORT: u16 = 9_515;
 
-/// One chromium with a window; it ends with the value.
+/// Chromium with a window; it ends with the value.
 #[derive(Debug)]
 pub(crate) struct Browser<'l> {
     namespace: &'l Namespace,
