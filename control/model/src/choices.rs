@@ -62,10 +62,15 @@ impl Choices {
 
     /// Takes in choices that were made elsewhere; they are kept until they have had a chance to be used.
     pub(crate) fn adopt(&mut self, others: Self) {
-        for (ingredients, choice) in others.known {
-            self.known.entry(ingredients).or_insert(choice);
+        // Duplicates are dropped first, as they count as uses of those that are known.
+        let is_new = |(ingredients, _): &(Arc<Ingredients>, Choice)| !self.known.contains_key(ingredients);
+        let new: Vec<_> = others.known.into_iter().filter(is_new).collect();
+        // Those of the configurations before are forgotten here, as whoever takes this one over makes no more.
+        if self.known.len() > KEPT {
+            self.known.retain(|ingredients, _| Arc::strong_count(ingredients) > 2);
         }
-        self.full_at = self.full_at.max(2 * self.known.len());
+        self.known.extend(new);
+        self.full_at = 2 * self.known.len();
     }
 }
 
@@ -97,6 +102,13 @@ mod tests {
         for number in 0..10 * KEPT {
             choices.get(ingredients(&[&format!("other-{number}")]));
             assert!(choices.known.len() <= 2 * KEPT, "{number}");
+        }
+        // Those that come from elsewhere make room as well.
+        for number in 0..10 * KEPT {
+            let mut others = Choices::default();
+            others.get(ingredients(&[&format!("prepared-{number}")]));
+            choices.adopt(others);
+            assert!(choices.known.len() <= 4 * KEPT, "{number}: {}", choices.known.len());
         }
         for choice in &used {
             let (name, _) = &choice.ingredients.backends[0];

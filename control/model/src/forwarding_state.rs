@@ -293,6 +293,12 @@ impl ForwardingState {
         self.snapshot_of(egress_lookup, |_| true)
     }
 
+    /// Draws the consequences of the changes of this instant, whether or not a snapshot follows at once: a backend that is well
+    /// again before the next one has lost its connections all the same.
+    pub fn settle(&mut self) {
+        self.services.settle();
+    }
+
     /// Snapshot as [`Self::snapshot`] makes it, in which services that have changed and that are not `wanted` are those of the
     /// snapshot before: they stay stale, for a later one. A new configuration takes all.
     pub fn snapshot_of(

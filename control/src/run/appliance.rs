@@ -159,11 +159,16 @@ impl Appliance {
         if !self.state.is_stale() {
             return;
         }
+        self.state.settle();
+        // What is new is not slowed by what repeats itself.
+        let is_first = |stale: &str| self.pace.is_first(stale, now);
+        let is_new = self.state.is_egress_stale()
+            || self.state.stale_services().is_none_or(|mut stale| stale.any(is_first));
         // Workers may have given some back since.
-        if !self.pace.has_room(self.publisher.unreclaimed(), now) {
+        if !self.pace.has_room(self.publisher.unreclaimed(), is_new, now) {
             self.publisher.reclaim();
         }
-        if !self.pace.has_room(self.publisher.unreclaimed(), now) {
+        if !self.pace.has_room(self.publisher.unreclaimed(), is_new, now) {
             return;
         }
         // Without services, everything is stale, by a configuration.
@@ -234,6 +239,11 @@ impl Appliance {
     /// Number of replaced snapshots that are not freed yet.
     pub fn unreclaimed_snapshots(&self) -> usize {
         self.publisher.unreclaimed()
+    }
+
+    /// True if workers hold as many snapshots as they ever may.
+    pub fn holds_most_snapshots(&self) -> bool {
+        self.unreclaimed_snapshots() >= 2 * pace::MOST_HELD
     }
 
     /// Number of times that another host in a network has claimed this address of the appliance, or one of this prefix.

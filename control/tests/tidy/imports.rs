@@ -37,10 +37,8 @@ const CRATES: [(&str, &[&str]); 11] = [
 const CONTROL_ONLY: [&str; 5] = ["axum", "guideway", "h2", "hyper", "rustls"];
 
 /// Crates below the control thread, each with the lock file that names its dependencies.
-const LIGHT: [(&str, &str); 2] = [
-    ("guideway-capsule", "engine/capsule/Cargo.lock"),
-    ("guideway-model", "Cargo.lock"),
-];
+const LIGHT: [(&str, &str); 2] =
+    [("guideway-capsule", "engine/capsule/Cargo.lock"), ("guideway-model", "Cargo.lock")];
 
 /// Rooms of `control` that each room may import.
 const ROOMS: [(&str, &[&str]); 10] = [

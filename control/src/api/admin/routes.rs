@@ -11,13 +11,14 @@ use axum::routing::{MethodRouter, get, post, put};
 use axum::{Json, Router};
 use guideway_model::config::{MAX_FILE_BYTES, MAX_WEIGHT, Sources, VipRange};
 use serde::Deserialize;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::extract::{Asked, Brought, Named, Written, flow_of, no_such_method, no_such_route};
 use super::failure::Failure;
 use super::tap_routes;
-use crate::api::request::{BackendName, Request};
-use crate::api::request_sender::RequestSender;
+use crate::api::request::{BackendName, Refused, Request};
+use crate::api::request_sender::{RequestError, RequestSender};
 use crate::api::view::{
     self, Backend, BackendList, BackendProbes, ConntrackList, ConntrackLookup, Drops, EventList, Reload,
     Remaining, RuleList, ServiceList, Stats, Status, Vip, VipList, Xstats,
@@ -76,7 +77,11 @@ fn table() -> Vec<Route> {
         ("GET", "/v1/trace", get(tap_routes::trace)),
         ("GET", "/v1/events", get(events)),
         ("GET", "/v1/plan", get(plan_own)),
-        ("POST", "/v1/plan", post(plan).layer(DefaultBodyLimit::max(MAX_PLAN_BYTES))),
+        (
+            "POST",
+            "/v1/plan",
+            post(plan).layer(DefaultBodyLimit::max(MAX_PLAN_BYTES)).layer(middleware::from_fn(few_plans)),
+        ),
         ("GET", "/v1/explain", get(explain)),
         ("GET", "/v1/ring", get(ring)),
         ("POST", "/v1/reload", post(reload)),
@@ -337,6 +342,17 @@ struct Planned {
     /// True if the body is JSON that has several files.
     #[serde(default)]
     files: bool,
+}
+
+/// Plans whose bodies are being read.
+static PLANS: Semaphore = Semaphore::const_new(2);
+
+/// Lets two plans at a time be read: a body may be as long as all files of a configuration.
+async fn few_plans(request: HttpRequest, next: Next) -> Response {
+    match PLANS.try_acquire() {
+        Ok(_slot) => next.run(request).await,
+        Err(_) => Failure::from(RequestError::Refused(Refused::WhatIfRunning)).into_response(),
+    }
 }
 
 async fn plan(

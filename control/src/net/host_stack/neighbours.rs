@@ -191,11 +191,12 @@ impl Neighbours {
                 self.take(next_hop, mac, true, now);
                 Heard::Watched
             }
-            Some(mac) if claim.overrides && now >= neighbour.settled_until => {
+            // Of one that has just answered it is kept: an address that moves is announced once, within that second too.
+            Some(mac) if claim.overrides => {
                 if neighbour.claimed.is_none() {
                     neighbour.claimed = Some(Claimed { mac, is_asked: false });
                     neighbour.questions = 0;
-                    self.schedule.set(next_hop, now);
+                    self.schedule.set(next_hop, now.max(neighbour.settled_until));
                 }
                 Heard::Watched
             }
@@ -343,6 +344,21 @@ mod tests {
             neighbours.hear(NEIGHBOUR, answer(OTHER_MAC), secs(6));
             assert_eq!(questions(&mut neighbours, 30), [(30, Some(OTHER_MAC))], "confirmed");
         }
+    }
+
+    #[test]
+    fn an_announced_change_right_after_an_answer_is_asked_about_when_a_second_is_over() {
+        let mut neighbours = resolved();
+        let moved = Claim { mac: Some(OTHER_MAC), solicited: false, overrides: true };
+        // The known MAC address has answered a question at 24 s, and leaves half a second later.
+        neighbours.ask(secs(24)).expect("it is asked again");
+        neighbours.hear(NEIGHBOUR, answer(MAC), secs(24));
+        let announced = secs(24) + RETRANSMIT / 2;
+        assert_eq!(neighbours.hear(NEIGHBOUR, moved, announced), Heard::Watched);
+        assert!(neighbours.ask(announced).is_none(), "one question a second");
+        assert_eq!(neighbours.ask(secs(25)).expect("it is asked").to, Some(MAC));
+        neighbours.ask(secs(26)).expect("the other one is asked");
+        assert_eq!(neighbours.mac(NEIGHBOUR), Some(OTHER_MAC));
     }
 
     #[test]

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A snapshot that comes later holds all changes until then: they are coalesced, and none is lost. What operators and
-//! configurations change is never slowed as repetition, and has room for as many snapshots again.
+//! configurations change, a service's first change and a next hop that moves are never slowed as repetition, and have room
+//! for as many snapshots again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -34,7 +35,7 @@ const HELD_FREELY: usize = 64;
 const STEP: usize = 16;
 
 /// Snapshots that workers hold at most.
-const MOST_HELD: usize = 256;
+pub(super) const MOST_HELD: usize = 256;
 
 /// Pace of snapshots.
 #[derive(Debug)]
@@ -104,9 +105,14 @@ impl Pace {
         self.coalesced
     }
 
-    /// True if a snapshot may be published while workers hold so many.
-    pub(super) fn has_room(&self, held: usize, now: Duration) -> bool {
-        if held < HELD_FREELY || (!self.urgent.is_empty() && held < 2 * MOST_HELD) {
+    /// True if a service has not changed of late: its change is no repetition.
+    pub(super) fn is_first(&self, service: &str, now: Duration) -> bool {
+        self.services.get(service).is_none_or(|flapping| now.saturating_sub(flapping.made_at) >= QUIET)
+    }
+
+    /// True if a snapshot may be published while workers hold so many; `is_new` says that it has more than repetitions.
+    pub(super) fn has_room(&self, held: usize, is_new: bool, now: Duration) -> bool {
+        if held < HELD_FREELY || ((is_new || !self.urgent.is_empty()) && held < 2 * MOST_HELD) {
             return true;
         }
         let wait = Duration::from_secs(1 << ((held - HELD_FREELY) / STEP).min(16));
@@ -120,6 +126,9 @@ impl Pace {
         now: Duration,
     ) -> BTreeSet<String> {
         let mut due = BTreeSet::new();
+        // Those that have waited longest come first: names would let the last ones starve.
+        let mut changed: Vec<&str> = changed.collect();
+        changed.sort_by_key(|service| self.services.get(*service).map(|flapping| flapping.made_at));
         for service in changed {
             if self.urgent.contains(service) || self.take(service, now) {
                 due.insert(service.to_owned());
@@ -196,10 +205,13 @@ mod tests {
         made(&mut pace, "web", 0, 20);
         assert_eq!(made(&mut pace, "web", 20, 21), 0);
         pace.hurry("web");
-        assert!(pace.has_room(MOST_HELD, ms(21)) && !pace.has_room(2 * MOST_HELD, ms(21)));
+        assert!(pace.has_room(MOST_HELD, false, ms(21)) && !pace.has_room(2 * MOST_HELD, false, ms(21)));
         assert_eq!(made(&mut pace, "web", 21, 22), 1);
         pace.published(ms(21));
-        assert_eq!((pace.has_room(MOST_HELD, ms(90_000_000)), made(&mut pace, "web", 22, 23)), (false, 0));
+        assert_eq!(
+            (pace.has_room(MOST_HELD, false, ms(90_000_000)), made(&mut pace, "web", 22, 23)),
+            (false, 0)
+        );
     }
 
     #[test]
@@ -209,7 +221,7 @@ mod tests {
         // A day with a change every tenth of a second, and a worker that never polls again.
         for tenths in 0..864_000_u64 {
             let now = ms(100 * tenths);
-            if pace.has_room(held, now) {
+            if pace.has_room(held, false, now) {
                 pace.published(now);
                 held += 1;
             }
@@ -218,7 +230,24 @@ mod tests {
             }
         }
         assert_eq!(held, MOST_HELD);
-        assert!(pace.has_room(0, ms(86_400_000)), "they are given back");
+        assert!(pace.has_room(0, false, ms(86_400_000)), "they are given back");
+    }
+
+    #[test]
+    fn what_is_new_is_not_slowed_by_repetitions_and_nobody_starves() {
+        let mut pace = Pace::new();
+        assert!(pace.is_first("web", ms(0)) && pace.has_room(MOST_HELD, true, ms(0)));
+        assert!(!pace.has_room(2 * MOST_HELD, true, ms(0)), "it is bounded too");
+        let names: Vec<String> = (0..64).map(|number| format!("service-{number:02}")).collect();
+        let mut made = BTreeMap::new();
+        for now in 0..8_000 {
+            for name in pace.due(names.iter().map(String::as_str), ms(now)) {
+                *made.entry(name).or_insert(0) += 1;
+            }
+        }
+        assert!(!pace.is_first("service-63", ms(8_000)));
+        let (least, most) = (made.values().min().unwrap(), made.values().max().unwrap());
+        assert!(made.len() == 64 && most - least <= 2, "{made:?}");
     }
 
     #[test]

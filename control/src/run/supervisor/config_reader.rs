@@ -116,7 +116,9 @@ impl ConfigReader {
                 return Some((askers, Finding::from(done)));
             }
         }
-        let askers = self.waiting.take()?;
+        let mut askers = self.waiting.take()?;
+        // Their read begins now. Those who wait for one that hangs are counted from when they asked.
+        askers.since = now;
         let own_source = source.clone();
         let has_hung_up = askers.has_hung_up;
         let work = move |has_read: &AtomicBool| {
@@ -130,7 +132,7 @@ impl ConfigReader {
             }
             Done::Read(Box::new(read))
         };
-        self.begin(askers, "config-reader", work)
+        self.begin(askers, "config-reader", false, work)
             .map(|askers| (askers, Finding::Read(Err(unreadable(source, "no thread can be started")))))
     }
 
@@ -142,12 +144,16 @@ impl ConfigReader {
         copy: Preparation,
         now: Duration,
     ) -> Option<Askers> {
-        let make = move |has_read: &AtomicBool| {
-            has_read.store(true, Ordering::Relaxed);
+        let make = move |_: &AtomicBool| {
             let prepared = copy.make(loaded.config.clone(), now);
             Done::Prepared(Box::new(loaded), prepared)
         };
-        self.begin(askers, "config-maker", make)
+        self.begin(askers, "config-maker", true, make)
+    }
+
+    /// True while somebody waits for what a thread comes to.
+    pub(super) fn is_busy(&self) -> bool {
+        self.job.as_ref().is_some_and(|job| job.askers.is_some())
     }
 
     /// Refuses those who wait: the appliance stops.
@@ -160,10 +166,11 @@ impl ConfigReader {
         &mut self,
         askers: Askers,
         name: &str,
+        has_read: bool,
         work: impl FnOnce(&AtomicBool) -> Done + Send + 'static,
     ) -> Option<Askers> {
         let (send, done) = channel();
-        let has_read = Arc::new(AtomicBool::new(false));
+        let has_read = Arc::new(AtomicBool::new(has_read));
         let told = Arc::clone(&has_read);
         let run = move || {
             // The supervisor may have ended.
@@ -231,7 +238,7 @@ mod tests {
             let _ = wait.recv();
             Done::Read(Box::new(Err(Refused::Stopping)))
         };
-        assert!(reader.begin(askers, "test", work).is_none());
+        assert!(reader.begin(askers, "test", false, work).is_none());
         go
     }
 

@@ -77,6 +77,10 @@ impl Listener for PacketTracer {
     }
 
     fn hear(&mut self, frame: &TappedFrame<'_>, _names: Option<&Names>) {
+        // No more than there is room to hand on: the reader comes to its turn after this one.
+        if self.heard.len() >= self.lines.capacity() || self.packets_left == 0 {
+            return;
+        }
         // A frame of the order before was not looked at.
         let (Some(look), Some(received)) = (frame.look(), frame.received()) else { return };
         let sent = frame

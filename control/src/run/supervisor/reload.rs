@@ -135,7 +135,13 @@ impl<P: Ports> Supervisor<P> {
     }
 
     /// Takes over the endpoints of files that have changed, and notes the faults of others.
+    ///
+    /// While a reload is under way they wait, as what it was read with would overtake them; and while workers hold as many
+    /// snapshots as they may.
     pub(super) fn take_in_endpoints(&mut self) {
+        if self.config_reader.is_busy() || self.appliance.holds_most_snapshots() {
+            return;
+        }
         while let Some(News { faults, taken }) = self.endpoints_files.news() {
             if let Some(Taken { sources, config, paths }) = taken {
                 self.config_source.set_sources(Some(sources));
