@@ -31,8 +31,8 @@ decide() {
 }
 
 decide debug "" ""
+# Without flags, Rust builds for the lowest level, x86-64.
 decide release --release ""
-decide x86-64 --release "-C target-cpu=x86-64"
 if has avx2 bmi1 bmi2 fma f16c movbe abm aes; then
     decide x86-64-v3 --release "-C target-cpu=x86-64-v3 -C target-feature=+aes"
 else
