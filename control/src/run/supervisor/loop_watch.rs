@@ -1,7 +1,7 @@
 //! Stalls of the control thread's loop: how late its turns begin, and which step was the longest.
 //!
-//! Pure: the loop tells the time of each turn and of each step. All that the thread does counts, tasks of probes, of the
-//! admin server and of metrics too, as every one of them puts off the next turn.
+//! Pure: the loop tells the time of each turn and of each step. All that the thread does counts, tasks of probes too, as
+//! every one of them puts off the next turn.
 
 use std::time::Duration;
 
