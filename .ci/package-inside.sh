@@ -126,6 +126,24 @@ fi
 cat /right.toml > /etc/guideway/guideway.toml
 guideway reload
 
+# The tutorial's first part, by the files that the package brings: each command ends with the status that it says.
+tries=0
+while IFS= read -r line; do
+  case $line in
+    '$ '*)
+      command=${line#'$ '} expected=0
+      # Blocks of commands that fail have the status in the next line.
+      IFS= read -r next || next=
+      case $next in '? '*) expected=${next#'? '} ;; esac
+      status=0
+      (cd /usr/share/doc/guideway/docs/tutorial.in && eval "$command") > /tutorial.log 2>&1 < /dev/null || status=$?
+      [ "$status" = "$expected" ] || { cat /tutorial.log; fail "\`$command\` ends with $status, not $expected"; }
+      tries=$((tries + 1))
+      ;;
+  esac
+done < <(sed -n '/^```console/,/^```/p' /usr/share/doc/guideway/docs/tutorial.md)
+[ "$tries" -ge 6 ] || fail "the tutorial has $tries commands"
+
 if [ $has_systemd = yes ]; then
   systemd-analyze security --no-pager guideway | tail -n 1
   exposure=$(systemd-analyze security --no-pager guideway | sed -n 's/.*Overall exposure level for guideway.service: \([0-9.]*\).*/\1/p')

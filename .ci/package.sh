@@ -32,7 +32,7 @@ docker build --quiet --tag guideway-package-test - > /dev/null <<'DOCKERFILE'
 FROM debian:bookworm-slim
 RUN apt-get update \
   && apt-get install --yes --no-install-recommends busybox curl dbus ethtool iproute2 procps systemd systemd-sysv \
-  && rm -rf /var/lib/apt/lists/*
+  && rm -rf /var/lib/apt/lists/* /etc/dpkg/dpkg.cfg.d/docker
 DOCKERFILE
 # The capabilities that systemd and the appliance need; not `--privileged`, which asks for more than some hosts have.
 container=$(docker run --detach --cap-add SYS_ADMIN --cap-add NET_ADMIN --cap-add IPC_LOCK --cap-add SYS_NICE \
