@@ -26,7 +26,7 @@ if guideway check > /check.log 2>&1; then fail "a configuration without anything
 grep -q 'neither a port nor a forwarding rule' /check.log || { cat /check.log; fail "it is refused for another reason"; }
 for page in guideway guideway-run guideway-backend-drain; do
   # The list, as slim images leave the pages themselves out.
-  dpkg -L guideway | grep -qx "/usr/share/man/man8/$page.8.gz" || fail "there is no manual page $page(8)"
+  dpkg -L guideway | grep -x "/usr/share/man/man8/$page.8.gz" > /dev/null || fail "there is no manual page $page(8)"
 done
 bash -n /usr/share/bash-completion/completions/guideway
 
@@ -149,7 +149,7 @@ if [ $has_systemd = yes ]; then
   exposure=$(systemd-analyze security --no-pager guideway | sed -n 's/.*Overall exposure level for guideway.service: \([0-9.]*\).*/\1/p')
   awk -v exposure="$exposure" 'BEGIN { exit !(exposure != "" && exposure <= 3) }' || fail "an exposure level of $exposure"
   # Priorities: what the journal calls informational, and the refused reload as a warning or worse.
-  journalctl --no-pager -u guideway -p info | grep -q forwarding || fail "the journal has no line at the start"
+  journalctl --no-pager -u guideway -p info | grep forwarding > /dev/null || fail "the journal has no line at the start"
   # A process that hangs is started anew.
   mkdir -p /etc/systemd/system/guideway.service.d
   printf '[Service]\nWatchdogSec=2\nTimeoutAbortSec=1\n' > /etc/systemd/system/guideway.service.d/test.conf
