@@ -162,7 +162,7 @@ fn named_files(named_in: usize, mentions: Mentions, folder: &Path, rest: &mut us
 /// Reads a file of endpoints again.
 ///
 /// # Errors
-/// Where it cannot be read, is too large or holds no UTF-8.
+/// Error where it cannot be read, is too large or holds no UTF-8.
 pub fn read_endpoints(path: &Path) -> io::Result<String> {
     bounded(path, limit_of(FileKind::Endpoints)).map(|(text, _)| text)
 }

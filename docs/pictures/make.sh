@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes the pictures of the status page anew, of the page that its test has as a snapshot, with Debian's chromium
 # and pngquant.
-# Those of `guideway top` are made by its tests: INSTA_UPDATE=always cargo test -p guideway --bin guideway pictures
+# Pictures of `guideway top` are made by its tests: INSTA_UPDATE=always cargo test -p guideway --bin guideway pictures
 set -eu
 cd "$(dirname "$0")"
 page=../../control/src/api/status_page
@@ -9,7 +9,7 @@ snapshot=$page/snapshots/guideway__api__status_page__document__tests__a_page_of_
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cp $page/status.css $page/status.svg "$work"
-# What stands above the page is the snapshot's own head.
+# Lines above the page are the snapshot's own head.
 sed '1,/^---$/{1!{/^---$/!d}}; 1d' $snapshot | sed '0,/^---$/d' | grep -v '<script' >"$work/index.html"
 # A window of chromium is never as narrow as a phone; a frame in it is.
 cat >"$work/phone.html" <<'HTML'

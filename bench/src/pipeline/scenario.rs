@@ -31,7 +31,7 @@ pub(super) fn vlan(network: usize) -> u16 {
 pub(super) const PORT: u16 = 443;
 
 /// Number of parts in which the connections of a flood are established.
-pub(super) const PARTS_OF_A_FLOOD: usize = 28;
+pub(super) const PARTS_OF_A_FLOOD: usize = 56;
 
 /// Forms of the forwarding rules, all of which take every packet of the traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]

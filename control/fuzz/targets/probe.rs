@@ -1,5 +1,5 @@
-//! Whatever a server says to a health check, of any type and in any pieces, the probe ends with a judgement, or is timed out,
-//! and has read no more than its bound.
+//! Probes of every type end with a judgement, or are timed out, whatever a server says and in whatever pieces,
+//! and have read no more than their bound.
 
 #![no_main]
 
@@ -30,7 +30,7 @@ const IN_FLIGHT: usize = 4_096;
 static CHECKS: OnceLock<Vec<HealthCheck>> = OnceLock::new();
 
 thread_local! {
-    // Its time goes on whenever nobody has anything to do: a probe that waits is timed out at once.
+    // The runtime's time goes on whenever nobody has anything to do: a probe that waits is timed out at once.
     static RUNTIME: RefCell<Runtime> =
         RefCell::new(Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime"));
 }

@@ -65,7 +65,7 @@ impl Choices {
         // Duplicates are dropped first, as they count as uses of those that are known.
         let is_new = |(ingredients, _): &(Arc<Ingredients>, Choice)| !self.known.contains_key(ingredients);
         let new: Vec<_> = others.known.into_iter().filter(is_new).collect();
-        // Those of the configurations before are forgotten here, as whoever takes this one over makes no more.
+        // Choices of the configurations before are forgotten here, as whoever takes this one over makes no more.
         if self.known.len() > KEPT {
             self.known.retain(|ingredients, _| Arc::strong_count(ingredients) > 2);
         }
@@ -103,7 +103,7 @@ mod tests {
             choices.get(ingredients(&[&format!("other-{number}")]));
             assert!(choices.known.len() <= 2 * KEPT, "{number}");
         }
-        // Those that come from elsewhere make room as well.
+        // Choices that come from elsewhere make room as well.
         for number in 0..10 * KEPT {
             let mut others = Choices::default();
             others.get(ingredients(&[&format!("prepared-{number}")]));

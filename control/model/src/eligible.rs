@@ -41,7 +41,7 @@ pub enum Because {
     NoBackend,
     /// Backends of one class are the first that are there.
     Class(Class),
-    /// Nobody of a service without failover groups and weights is healthy, so all serve.
+    /// No backend of a service without failover groups and weights is healthy, so all serve.
     NobodyHealthy,
     /// No primary is usable, so the usable failover backends serve.
     NoUsablePrimary,
@@ -51,11 +51,11 @@ pub enum Because {
     RatioMet(Usable),
     /// The share of usable primaries misses the failover ratio, so the usable failover backends serve.
     RatioMissed(Usable),
-    /// Nobody is usable, and traffic is then dropped.
+    /// No backend is usable, and traffic is then dropped.
     Dropped,
-    /// Nobody is usable, so all primaries serve.
+    /// No backend is usable, so all primaries serve.
     AllPrimaries,
-    /// Nobody is usable, so backends of one class serve, the first that are there.
+    /// No backend is usable, so those of one class serve, the first that are there.
     LastResort(Class),
 }
 

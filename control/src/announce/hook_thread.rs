@@ -16,13 +16,13 @@ impl HookThread {
     /// Starts the thread.
     ///
     /// # Errors
-    /// Where the operating system gives no thread, event queue or timer.
+    /// Error where the operating system gives no thread, event queue or timer.
     pub(super) fn start() -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let tasks = runtime.handle().clone();
         let (running, ended) = oneshot::channel();
         let run = move || {
-            // Nothing is ever sent: the channel only closes.
+            // The channel only closes: nothing is ever sent.
             let _ = runtime.block_on(ended);
         };
         thread::Builder::new().name("hooks".to_owned()).spawn(run)?;

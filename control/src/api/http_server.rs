@@ -105,7 +105,7 @@ pub(crate) async fn serve<L: Listener>(
                 Ok(visitor) => match slots.at_once(visitor.has_place) {
                     Some(slot) => Some((visitor, slot)),
                     None => {
-                        // One too many is closed at once, so that it takes no descriptor.
+                        // A connection too many is closed at once, so that it takes no descriptor.
                         if waiting.len() < bounds.connections || visitor.has_place {
                             waiting.spawn(slots.clone().admit(visitor));
                         }

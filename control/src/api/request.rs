@@ -316,7 +316,7 @@ pub enum Copies {
 }
 
 impl Copies {
-    /// All choices.
+    /// Choices, each with its word below.
     pub const ALL: [Self; 3] = [Self::Received, Self::Sent, Self::Both];
 
     /// Word that the command line and the admin interface take.

@@ -160,7 +160,7 @@ impl Appliance {
             return;
         }
         self.state.settle();
-        // What is new is not slowed by what repeats itself.
+        // New changes are not slowed by those that repeat themselves.
         let is_first = |stale: &str| self.pace.is_first(stale, now);
         let is_new = self.state.is_egress_stale()
             || self.state.stale_services().is_none_or(|mut stale| stale.any(is_first));

@@ -40,7 +40,7 @@ impl LastResort {
     /// Starts the thread, which hears SIGTERM, SIGINT and SIGHUP from now on.
     ///
     /// # Errors
-    /// Where the operating system gives no thread or no signals.
+    /// Error where the operating system gives no thread or no signals.
     pub fn start(log: Log) -> io::Result<Self> {
         let last_resort = Self(Arc::default());
         let heard = Arc::clone(&last_resort.0);

@@ -137,7 +137,7 @@ fn the_page_follows_the_appliance_and_can_be_read_by_everybody() {
     assert_eq!(browser.text("return window.mark"), "never loaded again");
     has_no_console_error(&browser);
 
-    // What was opened stays open, and the focus stays where it is.
+    // Rows that were opened stay open, and the focus stays where it is.
     let opened = "return String(document.querySelector('tr[data-key=\"backend v4/b0\"] details').open)";
     browser.run("const at = document.querySelector('tr[data-key=\"backend v4/b0\"] summary'); at.parentElement.open = true; at.focus();");
     let second = browser.text(time);

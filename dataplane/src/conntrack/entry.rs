@@ -56,7 +56,7 @@ pub enum Stage {
     /// A FIN or RST has come of it, and no SYN since. It stays so: what follows are acknowledgements and
     /// retransmissions.
     Closed = 0b01,
-    /// All packets have come within a second, and not all are SYNs: a single one from the middle of a TCP connection, the
+    /// Packets have come within one second alone, and not only SYNs: a single one from the middle of a TCP connection, the
     /// first of another protocol's, or a whole handshake.
     Unconfirmed = 0b10,
     /// SYNs alone have come.

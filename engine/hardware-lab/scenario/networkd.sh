@@ -38,7 +38,7 @@ no_way() {
   for device in to4 to6 to; do peer link delete "$device" 2> /dev/null || :; done
 }
 
-# Both VIPs answer by the tunnel, to a client that the backend reaches by its router.
+# The VIPs of both families answer by the tunnel, to a client that the backend reaches by its router.
 answers_pings() {
   ip netns exec peer ping -q -c 3 -i 0.3 -W $((2 * patience)) $vip &&
     ip netns exec peer ping -q -c 3 -i 0.3 -W $((2 * patience)) $vip6

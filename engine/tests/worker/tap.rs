@@ -231,7 +231,7 @@ fn packets_of_a_flow_tell_what_they_met_and_are_decided_as_without_a_tap() {
             assert_eq!(Some(entry.backend), frame.decision().backend);
         }
     }
-    // Both are of one burst: the second meets what the first has left.
+    // The two are of one burst: the second meets what the first has left.
     let backend = ways[1].1.expect("an entry").0;
     assert_eq!(ways, [(Tracking::New, None), (Tracking::Hit, Some((backend, Stage::HalfOpen)))]);
     let mut all = sent(&mut bench.out);

@@ -42,7 +42,7 @@ pub struct ConntrackEntry {
 pub enum ConnectionState {
     /// SYNs alone have come: the entry gives way first.
     HalfOpen,
-    /// All packets have come within a second, and not only SYNs: the entry gives way after half-open ones.
+    /// Packets have come within one second alone, and not only SYNs: the entry gives way after half-open ones.
     Unconfirmed,
     /// The entry never gives way.
     Established,

@@ -13,7 +13,7 @@
 //!
 //! A neighbour gets into the table only by being asked for, so no stranger can fill it.
 //!
-//! Anybody on the link can claim a neighbour's address, so a claim counts under these rules alone:
+//! Claims to a neighbour's address can come from any host on the link, so they count under these rules alone:
 //!
 //! - An answer confirms the known MAC address only while a question waits for one.
 //! - A neighbour without a MAC address is being asked for: the first claim to it holds, an announcement's too, and is asked
@@ -80,7 +80,7 @@ pub(super) struct Claim {
 /// Effect of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Heard {
-    /// Nobody watches the neighbour.
+    /// Neighbour that is not watched.
     Stranger,
     /// The neighbour is watched.
     Watched,

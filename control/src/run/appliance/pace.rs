@@ -126,7 +126,7 @@ impl Pace {
         now: Duration,
     ) -> BTreeSet<String> {
         let mut due = BTreeSet::new();
-        // Those that have waited longest come first: names would let the last ones starve.
+        // Services that have waited longest come first: by their names, the last ones would starve.
         let mut changed: Vec<&str> = changed.collect();
         changed.sort_by_key(|service| self.services.get(*service).map(|flapping| flapping.made_at));
         for service in changed {
@@ -141,7 +141,7 @@ impl Pace {
     pub(super) fn published(&mut self, now: Duration) {
         self.published_at = now;
         self.urgent.clear();
-        // Those that have been quiet are as if they had never been.
+        // Services that have been quiet are as if they had never been.
         if self.services.len() > 2 * BURST_OF_ALL as usize {
             self.services.retain(|_, flapping| now.saturating_sub(flapping.made_at) < QUIET);
         }

@@ -117,7 +117,7 @@ impl ConfigReader {
             }
         }
         let mut askers = self.waiting.take()?;
-        // Their read begins now. Those who wait for one that hangs are counted from when they asked.
+        // The read begins now. Askers who wait for one that hangs are counted from when they asked.
         askers.since = now;
         let own_source = source.clone();
         let has_hung_up = askers.has_hung_up;

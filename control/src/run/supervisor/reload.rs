@@ -65,7 +65,7 @@ impl<P: Ports> Supervisor<P> {
     /// True if a configuration is in force already.
     ///
     /// # Errors
-    /// Where it removes what is rarely meant to go, and nobody has said that it is.
+    /// Error where it removes what is rarely meant to go, and nobody has said that it is.
     fn judge(&self, loaded: &Loaded, confirms_removals: bool) -> Result<bool, Refused> {
         let running = self.appliance.config();
         if running.admin.confirm_removals

@@ -40,7 +40,7 @@ impl<'l> Browser<'l> {
     pub(crate) fn start(lab: &Lab, namespace: &'l Namespace) -> Self {
         let mut command = namespace.command("chromedriver");
         command.arg(format!("--port={PORT}"));
-        // What chromium writes goes with the lab.
+        // Files that chromium writes go with the lab.
         command.env("HOME", lab.directory()).env("TMPDIR", lab.directory());
         let mut chromedriver = Process::start(lab.directory(), "chromedriver", command);
         let up = || match chromedriver.ended() {

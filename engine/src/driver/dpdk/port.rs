@@ -148,7 +148,7 @@ impl Eal {
         }
         let driver = driver_name(&info);
         let key = rss::symmetric_key(info.hash_key_size);
-        // Some PFs have tags taken off for a VF, unasked, once it filters VLANs: a reload may bring the first of them.
+        // PFs may have tags taken off for a VF, unasked, once it filters VLANs: a reload may bring the first of them.
         let is_vf = driver.contains("vf") || preflight::vf(Path::new("/sys"), device).is_some();
         let may_filter = is_vf && info.rx_offload_capa & sys::guideway_rx_vlan_filter != 0;
         let mut port = OpenPort::new(id, driver == "net_bonding", options.filters_vlans || may_filter, key);

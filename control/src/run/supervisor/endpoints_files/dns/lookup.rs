@@ -41,7 +41,7 @@ pub(super) struct Answer {
 enum Failure {
     /// The name has none: the server is sure of it.
     None(String),
-    /// Nobody could say.
+    /// No server could say.
     Unknown(String),
 }
 
