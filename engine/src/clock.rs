@@ -19,6 +19,12 @@ impl Clock {
         Self { start: Instant::now() }
     }
 
+    /// Clock of an engine that has run for this time, or since the machine's start if that is less.
+    pub fn running_for(time: Duration) -> Self {
+        let now = Instant::now();
+        Self { start: now.checked_sub(time).unwrap_or(now) }
+    }
+
     /// Time since the engine's start.
     pub fn elapsed(&self) -> Duration {
         self.start.elapsed()
@@ -67,9 +73,8 @@ mod tests {
 
     #[test]
     fn a_coarse_clock_catches_up_within_its_polls() {
-        let two_seconds_ago = Instant::now().checked_sub(Duration::from_secs(2)).expect("the machine is up");
         let mut coarse = CoarseClock {
-            clock: Clock { start: two_seconds_ago },
+            clock: Clock::running_for(Duration::from_secs(2)),
             tick: Tick(0),
             polls_left: POLLS_PER_READING,
         };
