@@ -484,7 +484,7 @@ fn vip_path(vip: VipRange) -> String {
 }
 
 /// Builds the query of those parameters that have a value.
-fn query<const N: usize>(parameters: [(&str, Option<&str>); N]) -> String {
+fn query<'a>(parameters: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) -> String {
     let given = parameters.into_iter().filter_map(|(name, value)| Some((name, value?)));
     let pairs: Vec<_> = given.map(|(name, value)| format!("{name}={}", encoded(value))).collect();
     if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) }

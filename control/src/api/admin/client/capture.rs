@@ -46,18 +46,15 @@ impl Client {
         let reasons = (!reasons.is_empty()).then(|| reasons.join(","));
         let packets = order.packets.map(|packets| packets.to_string());
         let seconds = order.seconds.map(|seconds| seconds.to_string());
-        let [service, backend, client, vip, flow] = order.filter.parts();
-        let query = query([
+        let own = [
             ("reasons", reasons.as_deref()),
             ("as", order.copies.map(Copies::as_str)),
             ("packets", packets.as_deref()),
             ("seconds", seconds.as_deref()),
-            (service.0, service.1.as_deref()),
-            (backend.0, backend.1.as_deref()),
-            (client.0, client.1.as_deref()),
-            (vip.0, vip.1.as_deref()),
-            (flow.0, flow.1.as_deref()),
-        ]);
+        ];
+        let parts = order.filter.parts();
+        let parts = parts.iter().map(|(name, value)| (*name, value.as_deref()));
+        let query = query(own.into_iter().chain(parts));
         let answer = self.in_time(self.send(Method::GET, &format!("/v1/capture{query}"), None)).await?;
         let body = self.accepted(answer).await?.into_body();
         Ok(Capture::new(body, self.socket.clone()))

@@ -62,16 +62,10 @@ impl Client {
     ) -> Result<Lines<T>, ClientError> {
         let (count, seconds) =
             (count.map(|count| count.to_string()), seconds.map(|seconds| seconds.to_string()));
-        let [service, backend, client, vip, flow] = filter.parts();
-        let query = query([
-            ("count", count.as_deref()),
-            ("seconds", seconds.as_deref()),
-            (service.0, service.1.as_deref()),
-            (backend.0, backend.1.as_deref()),
-            (client.0, client.1.as_deref()),
-            (vip.0, vip.1.as_deref()),
-            (flow.0, flow.1.as_deref()),
-        ]);
+        let own = [("count", count.as_deref()), ("seconds", seconds.as_deref())];
+        let parts = filter.parts();
+        let parts = parts.iter().map(|(name, value)| (*name, value.as_deref()));
+        let query = query(own.into_iter().chain(parts));
         let answer = self.in_time(self.send(Method::GET, &format!("{path}{query}"), None)).await?;
         let body = self.accepted(answer).await?.into_body();
         Ok(Lines { body, socket: self.socket.clone(), rest: Vec::new(), of: PhantomData })
