@@ -16,13 +16,15 @@ has() {
 # The first of each is what the others are compared with.
 first=
 decide() {
-    name=$1 profile=$2 flags=$3
+    name=$1 profile=$2 target=$3 flags=${4-}
     echo "cpu-levels: $name"
-    RUSTFLAGS=$flags CARGO_TARGET_DIR=$folder/$name \
-        cargo test --quiet ${profile:+"$profile"} -p guideway-dataplane --test frozen >"$folder/$name.log" 2>&1 ||
-        { cat "$folder/$name.log"; exit 1; }
-    RUSTFLAGS=$flags CARGO_TARGET_DIR=$folder/$name \
-        cargo run --quiet ${profile:+"$profile"} -p guideway --bin guideway -- replay --demo --workers 2 \
+    if [ -n "$flags" ]; then
+        RUSTFLAGS=$flags
+        export RUSTFLAGS
+    fi
+    CARGO_TARGET_DIR=$target cargo test --quiet ${profile:+"$profile"} -p guideway-dataplane --test frozen \
+        >"$folder/$name.log" 2>&1 || { cat "$folder/$name.log"; exit 1; }
+    CARGO_TARGET_DIR=$target cargo run --quiet ${profile:+"$profile"} -p guideway --bin guideway -- replay --demo --workers 2 \
         --decisions "$folder/$name.jsonl" --out "$folder/$name.pcap" --output json >"$folder/$name.json"
     first=${first:-$name}
     for kind in jsonl pcap json; do
@@ -30,11 +32,12 @@ decide() {
     done
 }
 
-decide debug "" ""
-# Without flags, Rust builds for the lowest level, x86-64.
-decide release --release ""
+# Builds without flags are those of the tests and of the demonstration, for the lowest level, x86-64.
+unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
+decide debug "" target
+decide release --release target
 if has avx2 bmi1 bmi2 fma f16c movbe abm aes; then
-    decide x86-64-v3 --release "-C target-cpu=x86-64-v3 -C target-feature=+aes"
+    decide x86-64-v3 --release "$folder/x86-64-v3" "-C target-cpu=x86-64-v3 -C target-feature=+aes"
 else
     echo "cpu-levels: x86-64-v3 with AES skipped, this processor lacks one of them"
 fi
