@@ -23,6 +23,7 @@ mod load_watch;
 mod loop_watch;
 mod operator;
 mod packet_tracer;
+mod plan_reader;
 mod port_watch;
 mod probes;
 mod publish_latency;
@@ -77,6 +78,7 @@ use endpoints_files::EndpointsFiles;
 use event_log::{EventLog, Note};
 use hand_probes::HandProbes;
 use loop_watch::LoopWatch;
+use plan_reader::PlanReader;
 use port_watch::{PortWatch, Step};
 use probes::{HealthUpdate, Probes};
 use publish_latency::PublishLatency;
@@ -142,6 +144,7 @@ pub(super) struct Supervisor<P: Ports> {
     listening: Listening,
     conntrack: ConntrackReader,
     what_if: WhatIf,
+    plan_reader: PlanReader,
     operator_state: OperatorState,
     state_keeper: StateKeeper,
     event_log: EventLog,
@@ -191,6 +194,7 @@ impl<P: Ports> Supervisor<P> {
             announcements: Announcements::new(process.guard),
             listening: Listening::new(taps),
             what_if: WhatIf::new(shared.clone()),
+            plan_reader: PlanReader::default(),
             conntrack: ConntrackReader::new(shared, appliance.feed()),
             operator_state: OperatorState::default(),
             state_keeper: StateKeeper::new(kept.file.clone()),
@@ -298,6 +302,7 @@ impl<P: Ports> Supervisor<P> {
         }
         self.timed("the sending of probes", Self::send_probes);
         self.answer_hand_probes();
+        self.timed("a copy for a plan", |this| this.plan_what_was_read(now));
         self.timed("a reload", |this| this.take_in_configuration(now));
         self.timed("captures", Self::drain_taps);
         self.timed("a look at ports", |this| this.watch_ports(now));
