@@ -8,6 +8,7 @@ mod exposition;
 mod families;
 mod guard;
 mod network_label;
+mod rebinding;
 mod traffic;
 mod vips;
 
@@ -103,6 +104,9 @@ impl Exporter {
             .merge(status_page::routes(Arc::clone(&board)));
         let routes = match self.token {
             Some(token) => routes.layer(middleware::from_fn_with_state(Arc::new(token), guard::admit)),
+            None if self.listener.local_addr().is_ok_and(rebinding::is_of_machine) => {
+                routes.layer(middleware::from_fn(rebinding::refuse))
+            }
             None => routes,
         };
         let routes = routes.layer(middleware::map_response(ended));

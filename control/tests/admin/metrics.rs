@@ -25,7 +25,7 @@ pub(crate) fn ask(address: SocketAddr, method: &str, path: &str, further: &str) 
 }
 
 /// The head and the body of the answer to a request, up to the end of its connection.
-fn say(address: SocketAddr, request: &str) -> (String, String) {
+pub(crate) fn say(address: SocketAddr, request: &str) -> (String, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
