@@ -224,11 +224,7 @@ impl<P: Ports> Supervisor<P> {
             (listen(SignalKind::terminate()), listen(SignalKind::interrupt()), listen(SignalKind::hangup()));
         let mut turns = tokio::time::interval(TURN);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let heard_before = |heard: fn(&LastResort) -> bool| self.last_resort.as_ref().is_some_and(heard);
-        let mut is_to_stop = heard_before(LastResort::was_asked_to_stop);
-        if heard_before(LastResort::was_asked_to_reload) {
-            self.hang_up();
-        }
+        let mut is_to_stop = false;
         let mut failure = loop {
             if is_to_stop {
                 break None;
@@ -241,8 +237,11 @@ impl<P: Ports> Supervisor<P> {
                 Some(failure) = failures.recv() => break Some(failure),
                 _ = terminate.recv() => Next::Stop,
                 _ = interrupt.recv() => Next::Stop,
-                _ = turns.tick() => self.turn(),
-                _ = hang_up.recv() => self.hang_up(),
+                _ = turns.tick() => match self.hear_last_resort() {
+                    Next::Stop => Next::Stop,
+                    Next::Turn => self.turn(),
+                },
+                _ = hang_up.recv(), if self.last_resort.is_none() => self.hang_up(),
                 () = outgoing_probe(stack) => self.timed("the sending of probes", Self::send_probes),
                 Some(report) = reports.recv() => {
                     self.timed("the outcome of probes", |this| this.take_in(report, &mut reports))
@@ -280,6 +279,15 @@ impl<P: Ports> Supervisor<P> {
         let note = self.state_keeper.finish(self.now()).await;
         self.note_all(note);
         failure.map_or(Ok(()), Err)
+    }
+
+    /// Does what signals have asked for that the last resort has heard: it has listened since before this thread did.
+    fn hear_last_resort(&mut self) -> Next {
+        match &self.last_resort {
+            Some(last_resort) if last_resort.was_asked_to_stop() => Next::Stop,
+            Some(last_resort) if last_resort.take_reload() => self.hang_up(),
+            _ => Next::Turn,
+        }
     }
 
     fn now(&self) -> Duration {
