@@ -26,8 +26,8 @@ use guideway_model::config::{Hook, VipRange};
 pub(crate) use guard::PATIENCE;
 pub use guard::{Guard, VERB as GUARD_VERB, stand as stand_guard};
 use guard::{Instructions, Withdrawal};
-use hook_task::Order;
 pub use hook_task::Progress;
+use hook_task::{ConfiguredHook, Order};
 use hook_thread::HookThread;
 pub use plan::{ApplianceState, Plan, Planner, Reason, Stage, Wish};
 
@@ -216,21 +216,24 @@ impl HookHandle {
     fn new(hook: Hook) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (orders, ordered) = watch::channel(Order::default());
         let (shown, progress) = watch::channel(BTreeMap::new());
-        let task = hook_task::serve(hook, ordered, shown);
+        let task = hook_task::serve(ConfiguredHook::new(hook), ordered, shown);
         (Self { orders, progress, reported: BTreeMap::new() }, task)
     }
 
     /// Wants these addresses and no others; true if there is anything left to do.
     fn want(&self, wishes: Option<&BTreeMap<VipRange, Wish>>) -> bool {
         let mut wanted = wishes.cloned().unwrap_or_default();
-        for (address, wish) in &self.orders.borrow().wishes {
-            let is_done = wish.reason == Reason::Removed && !self.progress.borrow().contains_key(address);
-            if !wanted.contains_key(address) && !is_done {
-                wanted.insert(*address, wish.for_good(Reason::Removed));
-            }
-        }
-        let is_needed = !wanted.is_empty();
+        let mut is_needed = true;
         self.orders.send_if_modified(|order| {
+            // The task shows what it takes in while it has the orders, and so not in between.
+            let progress = self.progress.borrow();
+            for (address, wish) in &order.wishes {
+                let is_done = wish.reason == Reason::Removed && !progress.contains_key(address);
+                if !wanted.contains_key(address) && !is_done {
+                    wanted.insert(*address, wish.for_good(Reason::Removed));
+                }
+            }
+            is_needed = !wanted.is_empty();
             let is_new = order.wishes != wanted;
             order.wishes = wanted;
             is_new
@@ -259,5 +262,73 @@ impl HookHandle {
             Some(progress) => progress.wish == *wish && progress.is_settled(),
             None => wish.reason == Reason::Removed,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::sync::{Arc, Mutex};
+    use std::thread;
+
+    use super::hook_task::Tell;
+    use super::*;
+
+    /// Hook that remembers what it was told last of each address.
+    #[derive(Clone, Default)]
+    struct Memory(Arc<Mutex<BTreeMap<VipRange, bool>>>);
+
+    impl Tell for Memory {
+        fn forgets(&self) -> bool {
+            false
+        }
+
+        async fn tell(&mut self, announced: bool, address: VipRange, _: &str) -> Result<(), String> {
+            self.0.lock().expect("no test has failed").insert(address, announced);
+            Ok(())
+        }
+    }
+
+    /// Wishes for addresses, which are enough for the task to take them in for a while.
+    fn wishes(number: u16) -> BTreeMap<VipRange, Wish> {
+        let wish = |index: u16| {
+            let [high, low] = index.to_be_bytes();
+            let wish = Wish {
+                announcement: "bgp".to_owned(),
+                rule: "web".to_owned(),
+                network: None,
+                reason: Reason::Served,
+                held_until: None,
+            };
+            (IpAddr::from([10, 0, high, low]).into(), wish)
+        };
+        (0..number).map(wish).collect()
+    }
+
+    #[test]
+    fn an_address_that_is_removed_while_its_announcement_begins_is_withdrawn() {
+        let hooks = HookThread::start().expect("a thread");
+        for delay in 0..50 {
+            let told = Memory::default();
+            let (orders, ordered) = watch::channel(Order::default());
+            let (shown, progress) = watch::channel(BTreeMap::new());
+            hooks.spawn(hook_task::serve(told.clone(), ordered, shown));
+            let handle = HookHandle { orders, progress, reported: BTreeMap::new() };
+            let kept = wishes(1);
+            handle.want(Some(&wishes(300)));
+            thread::sleep(Duration::from_micros(delay * 10));
+            // Two plans without them.
+            handle.want(Some(&kept));
+            handle.want(Some(&kept));
+            let end = std::time::Instant::now() + Duration::from_secs(60);
+            while !(handle.is_settled() && handle.progress.borrow().len() == 1) {
+                assert!(std::time::Instant::now() < end, "after {} µs it does not settle", delay * 10);
+                handle.want(Some(&kept));
+                thread::sleep(Duration::from_micros(100));
+            }
+            let told = told.0.lock().expect("no test has failed");
+            let left = told.iter().filter(|(address, announced)| **announced && !kept.contains_key(address));
+            assert_eq!(left.count(), 0, "after {} µs they stay announced", delay * 10);
+        }
     }
 }

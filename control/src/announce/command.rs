@@ -1,5 +1,6 @@
 //! A program of the operator's that tells routers: run with a verb, an address and a rule, for a bounded time.
 
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::pin::pin;
 use std::process::Stdio;
@@ -8,7 +9,8 @@ use std::time::Duration;
 use guideway_model::config::VipRange;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncReadExt;
-use tokio::process::{ChildStderr, Command};
+use tokio::process::{Child, ChildStderr, Command};
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
 /// Longest run of a program.
@@ -20,15 +22,44 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 /// Bytes that are kept of what a program says on standard error: its beginning.
 const MAX_WORDS: usize = 1_024;
 
-/// Runs the program of `words`; whatever does not end in time is killed, with all that it has started.
-pub(super) async fn run(words: &[String], verb: &str, address: VipRange, rule: &str) -> Result<(), String> {
+/// Start of a program that has not come to its end: a file system that does not answer holds it up, and cannot be interrupted.
+#[derive(Debug, Default)]
+pub(super) struct Starting(Option<JoinHandle<io::Result<Started>>>);
+
+/// Program that runs; it is killed with this value, and so is all that it has started.
+#[derive(Debug)]
+struct Started {
+    child: Child,
+    group: Group,
+}
+
+/// Runs the program of `words`; whatever does not end in time is killed, with all that it has started. One program is started
+/// at a time, and by a thread apart: what waits with it is this hook alone.
+pub(super) async fn run(
+    words: &[String],
+    verb: &str,
+    address: VipRange,
+    rule: &str,
+    starting: &mut Starting,
+) -> Result<(), String> {
     let (program, arguments) = words.split_first().ok_or("there is no program")?;
     let mut command = Command::new(program);
     command.args(arguments).args([verb, &address.to_string(), rule]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let spawned = command.process_group(0).kill_on_drop(true).spawn();
-    let mut child = spawned.map_err(|error| format!("cannot run {program}: {error}"))?;
-    let mut group = Group(child.id().and_then(|id| Pid::from_raw(id.cast_signed())));
+    command.process_group(0).kill_on_drop(true);
+    let hangs = || format!("cannot run {program}: its file system has not answered for {} s", TIME.as_secs());
+    if starting.0.is_some() {
+        // What it was to tell is out of date.
+        timeout(TIME, starting.ended()).await.map(drop).map_err(|_| hangs())?;
+    }
+    starting.0 = Some(spawn_blocking(move || {
+        let child = command.spawn()?;
+        let group = Group(child.id().and_then(|id| Pid::from_raw(id.cast_signed())));
+        Ok(Started { child, group })
+    }));
+    let started = timeout(TIME, starting.ended()).await.map_err(|_| hangs())?;
+    let Started { mut child, mut group } =
+        started.map_err(|error| format!("cannot run {program}: {error}"))?;
 
     let mut said = Vec::new();
     let stderr = child.stderr.take();
@@ -61,6 +92,16 @@ pub(super) async fn run(words: &[String], verb: &str, address: VipRange, rule: &
     Err(format!("{program} {verb} ended with {status}{colon}{said}"))
 }
 
+impl Starting {
+    /// Waits until the program is started, or cannot be. Whoever stops waiting may wait again.
+    async fn ended(&mut self) -> io::Result<Started> {
+        let Some(thread) = &mut self.0 else { return Err(io::Error::other("nothing is started")) };
+        let started = thread.await;
+        self.0 = None;
+        started.unwrap_or_else(|error| Err(io::Error::other(error)))
+    }
+}
+
 /// Looks for the program of `words`, and runs nothing. A name without a slash is the shell's `PATH` to find.
 pub(super) fn look(words: &[String]) -> Result<String, String> {
     let program = words.first().ok_or("there is no program")?;
@@ -85,6 +126,7 @@ async fn listen(stderr: Option<ChildStderr>, said: &mut Vec<u8>) {
 }
 
 /// Processes of a program that runs: they are killed when this value is dropped.
+#[derive(Debug)]
 struct Group(Option<Pid>);
 
 impl Drop for Group {
@@ -104,7 +146,7 @@ mod tests {
         let words = ["/bin/sh", "-c", script, "hook"].map(str::to_owned);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let address = "2001:db8::10".parse().expect("an address");
-        runtime.block_on(run(&words, "announce", address, "web"))
+        runtime.block_on(run(&words, "announce", address, "web", &mut Starting::default()))
     }
 
     #[test]
@@ -130,7 +172,13 @@ mod tests {
     fn a_program_that_is_not_there_is_an_error() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let address = "192.0.2.1".parse().expect("an address");
-        let error = runtime.block_on(run(&["/nonexistent".to_owned()], "announce", address, "web"));
+        let error = runtime.block_on(run(
+            &["/nonexistent".to_owned()],
+            "announce",
+            address,
+            "web",
+            &mut Starting::default(),
+        ));
         assert!(error.expect_err("it is not there").starts_with("cannot run /nonexistent: "));
     }
 
@@ -148,8 +196,9 @@ mod tests {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
             };
+            let mut starting = Starting::default();
             tokio::select! {
-                ended = run(&words, "announce", address, "web") => panic!("{ended:?}"),
+                ended = run(&words, "announce", address, "web", &mut starting) => panic!("{ended:?}"),
                 () = written => {}
             }
             let pids = std::fs::read_to_string(&file).expect("it is written");
@@ -164,5 +213,32 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         });
+    }
+
+    #[test]
+    fn a_start_that_hangs_is_told_of_and_what_comes_of_it_is_killed() {
+        let directory = tempfile::tempdir().expect("a directory of its own");
+        let file = directory.path().join("told");
+        let script = format!("echo $1 >> {}", file.display());
+        let words = ["/bin/sh", "-c", &script, "sh"].map(str::to_owned);
+        let address = "192.0.2.1".parse().expect("an address");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        runtime.block_on(async {
+            let mut starting = Starting(Some(spawn_blocking(move || {
+                let _ = wait.recv();
+                let child = Command::new("/bin/sleep").arg("600").kill_on_drop(true).spawn()?;
+                Ok(Started { child, group: Group(None) })
+            })));
+            for verb in ["announce", "withdraw"] {
+                let hung =
+                    timeout(Duration::from_millis(50), run(&words, verb, address, "web", &mut starting));
+                assert!(hung.await.is_err(), "it waits for the start before");
+                assert!(starting.0.is_some(), "a start that is waited for no longer is not forgotten");
+            }
+            drop(go);
+            assert_eq!(run(&words, "withdraw", address, "web", &mut starting).await, Ok(()));
+        });
+        assert_eq!(std::fs::read_to_string(&file).expect("it is written"), "withdraw\n");
     }
 }

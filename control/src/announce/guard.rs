@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read};
+use std::mem::ManuallyDrop;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
@@ -23,7 +24,7 @@ use tokio::sync::watch;
 use tokio::time::{interval, sleep, timeout};
 use tracing::Level;
 
-use super::hook_task::Tell;
+use super::hook_task::{ConfiguredHook, Tell};
 use crate::log::{FORMAT_VARIABLE, Format, Log};
 
 /// Interval at which the appliance shows that it lives.
@@ -130,7 +131,8 @@ async fn write(mut pipe: tokio::process::ChildStdin, mut ordered: watch::Receive
 /// # Errors
 /// Where the operating system has no signals, or what is read makes no sense.
 pub fn stand() -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // Never dropped, which would wait for a program whose start hangs.
+    let runtime = ManuallyDrop::new(tokio::runtime::Builder::new_current_thread().enable_all().build()?);
     let _guard = runtime.enter();
     // A service manager tells all processes of a service to end; the guard ends last.
     let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
@@ -188,6 +190,7 @@ async fn withdraw(withdrawals: &[Withdrawal], why: &str, log: &Log) {
 }
 
 async fn withdraw_from(Withdrawal { hook, mut rules }: Withdrawal, log: Log) {
+    let mut hook = ConfiguredHook::new(hook);
     for attempt in 1..=TRIES {
         let mut left = BTreeMap::new();
         for (address, rule) in rules {

@@ -58,25 +58,38 @@ pub(super) trait Tell {
 
     /// Tells the hook that an address is announced or withdrawn from now on.
     fn tell(
-        &self,
+        &mut self,
         announced: bool,
         address: VipRange,
         rule: &str,
     ) -> impl Future<Output = Result<(), String>> + Send;
 }
 
-impl Tell for Hook {
+/// Hook of the configuration, and the start of its program where that hangs.
+#[derive(Debug)]
+pub(super) struct ConfiguredHook {
+    pub(super) hook: Hook,
+    starting: command::Starting,
+}
+
+impl ConfiguredHook {
+    pub(super) fn new(hook: Hook) -> Self {
+        Self { hook, starting: command::Starting::default() }
+    }
+}
+
+impl Tell for ConfiguredHook {
     /// BIRD forgets when it starts anew; a program is the operator's own business.
     fn forgets(&self) -> bool {
-        matches!(self, Self::Bird { .. })
+        matches!(self.hook, Hook::Bird { .. })
     }
 
-    async fn tell(&self, announced: bool, address: VipRange, rule: &str) -> Result<(), String> {
-        match self {
-            Self::Bird { socket, protocol } => bird::switch(socket, protocol, announced).await,
-            Self::Command(words) => {
+    async fn tell(&mut self, announced: bool, address: VipRange, rule: &str) -> Result<(), String> {
+        match &self.hook {
+            Hook::Bird { socket, protocol } => bird::switch(socket, protocol, announced).await,
+            Hook::Command(words) => {
                 let verb = if announced { "announce" } else { "withdraw" };
-                command::run(words, verb, address, rule).await
+                command::run(words, verb, address, rule, &mut self.starting).await
             }
         }
     }
@@ -90,7 +103,7 @@ struct Target {
 
 /// Tells a hook what `orders` say, and shows how far it has come, until nobody gives orders any more.
 pub(super) async fn serve(
-    hook: impl Tell,
+    mut hook: impl Tell,
     mut orders: watch::Receiver<Order>,
     shown: watch::Sender<BTreeMap<VipRange, Progress>>,
 ) {
@@ -100,7 +113,9 @@ pub(super) async fn serve(
     loop {
         // There may be thousands of addresses: they are looked through when orders come, and not for each that is told.
         if std::mem::take(&mut is_new) {
-            let order = orders.borrow_and_update().clone();
+            // Borrowed until `shown` has it: whoever gives orders sees either that an address is not taken in, or that it is.
+            let orders = orders.borrow_and_update();
+            let order = orders.clone();
             let is_urgent = order.is_last && !is_last;
             is_last = order.is_last;
             take_in(&mut targets, order.wishes, is_urgent);
@@ -111,6 +126,7 @@ pub(super) async fn serve(
             targets.retain(|_, target| !target.is_over());
             let progress = |(address, target): (&VipRange, &Target)| (*address, target.progress.clone());
             shown.send_replace(targets.iter().map(progress).collect());
+            drop(orders);
         }
 
         let due = |(address, target): (&VipRange, &Target)| {
@@ -236,11 +252,11 @@ mod tests {
             self.forgets
         }
 
-        async fn tell(&self, announced: bool, _: VipRange, _: &str) -> Result<(), String> {
+        async fn tell(&mut self, announced: bool, _: VipRange, _: &str) -> Result<(), String> {
             let at = self.begun.elapsed().as_secs();
             *self.at_once.lock().expect("no test has failed") += 1;
             assert_eq!(*self.at_once.lock().expect("no test has failed"), 1, "one at a time");
-            let told = Guard(self);
+            let told = Guard(&*self);
             told.0.told.lock().expect("no test has failed").push((announced, at));
             tokio::time::sleep(self.takes).await;
             let mut failures = self.failures.lock().expect("no test has failed");

@@ -1,10 +1,11 @@
 //! Serves routes over HTTP/1.1 on a listening socket, within bounds of number, size and time.
 
 mod impatient_stream;
+mod slots;
 
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::Router;
@@ -17,19 +18,19 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use impatient_stream::ImpatientStream;
+use slots::{Admission, Slots};
+
+pub(crate) use slots::{Shares, Standing};
 
 /// Limits of a server.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
-    /// Connections at once; a further one waits until one ends, and so may as many.
-    pub(crate) connections: usize,
-    /// Connections among these that are kept for clients who have a place.
-    pub(crate) reserved: usize,
+    /// Connections at once; a further one waits until one ends.
+    pub(crate) shares: Shares,
     /// Longest wait of a write for the client to read.
     pub(crate) write_time: Duration,
     /// Longest wait for a request's header. An idle connection ends after it too.
@@ -47,8 +48,8 @@ const STOP_TIME: Duration = Duration::from_secs(5);
 /// Pause after a connection could not be accepted, as when no file descriptor is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Longest wait of a connection for a slot.
-const WAIT_TIME: Duration = Duration::from_secs(30);
+/// Longest life of a stranger's connection: enough to be told that there is nothing for it.
+const STRANGER_TIME: Duration = Duration::from_secs(2);
 
 /// Client that has connected.
 #[derive(Debug)]
@@ -57,8 +58,10 @@ pub(crate) struct Visitor<S, P> {
     pub(crate) stream: S,
     /// Knowledge of the client.
     pub(crate) peer: P,
-    /// True if the client may take a slot that is reserved.
-    pub(crate) has_place: bool,
+    /// Standing of the client.
+    pub(crate) standing: Standing,
+    /// Address that the client comes from; none of a Unix socket's.
+    pub(crate) source: Option<IpAddr>,
 }
 
 /// Socket that listens.
@@ -77,7 +80,8 @@ impl Listener for TcpListener {
     type Peer = ();
 
     async fn accept(&self) -> io::Result<Visitor<TcpStream, ()>> {
-        Self::accept(self).await.map(|(stream, _)| Visitor { stream, peer: (), has_place: false })
+        let (stream, address) = Self::accept(self).await?;
+        Ok(Visitor { stream, peer: (), standing: Standing::Anybody, source: Some(address.ip()) })
     }
 }
 
@@ -90,7 +94,7 @@ pub(crate) async fn serve<L: Listener>(
     bounds: Bounds,
     stop: impl Future<Output = ()>,
 ) -> L {
-    let slots = Slots::new(bounds);
+    let mut slots = Slots::new(bounds.shares);
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(bounds.header_time).max_header_size(MAX_HEADER_BYTES);
     let graceful = GracefulShutdown::new();
@@ -101,24 +105,24 @@ pub(crate) async fn serve<L: Listener>(
             () = &mut stop => break,
             Some(_) = connections.join_next() => continue,
             Some(waited) = waiting.join_next() => waited.ok().flatten(),
-            accepted = listener.accept() => match accepted {
-                Ok(visitor) => match slots.at_once(visitor.has_place) {
-                    Some(slot) => Some((visitor, slot)),
-                    None => {
-                        // A connection too many is closed at once, so that it takes no descriptor.
-                        if waiting.len() < bounds.connections || visitor.has_place {
-                            waiting.spawn(slots.clone().admit(visitor));
-                        }
-                        None
-                    }
-                },
+            accepted = listener.accept() => match accepted.map(|visitor| slots.admit(visitor)) {
+                Ok(Admission::Admitted(visitor, slot)) => Some((visitor, slot)),
+                Ok(Admission::Waits(one)) => {
+                    waiting.spawn(one.admitted());
+                    None
+                }
+                Ok(Admission::Refused) => None,
                 Err(_) => {
                     sleep(ACCEPT_PAUSE).await;
                     None
                 }
             },
         };
-        let Some((Visitor { stream, peer, .. }, slot)) = admitted else { continue };
+        let Some((Visitor { stream, peer, standing, .. }, slot)) = admitted else { continue };
+        let connection_time = match standing {
+            Standing::Stranger => Some(STRANGER_TIME),
+            _ => bounds.connection_time,
+        };
         let routes = TowerToHyperService::new(routes.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert::<L::Peer>(Clone::clone(&peer));
@@ -128,7 +132,7 @@ pub(crate) async fn serve<L: Listener>(
         let connection = graceful.watch(http.serve_connection(stream, service));
         connections.spawn(async move {
             // A connection that breaks or is late is the client's affair.
-            let _ = match bounds.connection_time {
+            let _ = match connection_time {
                 Some(time) => timeout(time, connection).await.unwrap_or(Ok(())),
                 None => connection.await,
             };
@@ -141,51 +145,6 @@ pub(crate) async fn serve<L: Listener>(
     listener
 }
 
-/// Slots of connections: some are for those alone who have a place.
-#[derive(Clone)]
-struct Slots {
-    everybody: Arc<Semaphore>,
-    reserved: Arc<Semaphore>,
-    patience: Duration,
-}
-
-impl Slots {
-    fn new(bounds: Bounds) -> Self {
-        let everybody = bounds.connections - bounds.reserved;
-        Self {
-            everybody: Arc::new(Semaphore::new(everybody)),
-            reserved: Arc::new(Semaphore::new(bounds.reserved)),
-            patience: WAIT_TIME,
-        }
-    }
-
-    /// Slot that is free now, and that nobody waits for.
-    fn at_once(&self, has_place: bool) -> Option<OwnedSemaphorePermit> {
-        let of_all = Arc::clone(&self.everybody).try_acquire_owned().ok();
-        of_all.or_else(|| has_place.then(|| Arc::clone(&self.reserved).try_acquire_owned().ok())?)
-    }
-
-    /// Waits for a slot; none where that takes too long.
-    async fn admit<S, P>(self, visitor: Visitor<S, P>) -> Option<(Visitor<S, P>, OwnedSemaphorePermit)> {
-        let Self { everybody, reserved, patience } = self;
-        let reserved = async {
-            if !visitor.has_place {
-                std::future::pending::<()>().await;
-            }
-            reserved.acquire_owned().await
-        };
-        let slot = async {
-            tokio::select! {
-                biased;
-                slot = everybody.acquire_owned() => slot,
-                slot = reserved => slot,
-            }
-        };
-        let slot = timeout(patience, slot).await.ok()?.expect("nobody closes a semaphore");
-        Some((visitor, slot))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use axum::routing::get;
@@ -193,18 +152,23 @@ mod tests {
     use tokio::sync::{Mutex, mpsc, oneshot};
     use tokio::time::Instant;
 
+    use super::slots::WAIT_TIME;
     use super::*;
 
+    const SHARES: Shares = Shares { everybody: 1, strangers: 0, kept: 0, of_one_source: 100 };
+
     const BOUNDS: Bounds = Bounds {
-        connections: 1,
-        reserved: 0,
+        shares: SHARES,
         header_time: Duration::from_secs(10),
         write_time: Duration::from_secs(15),
         connection_time: Some(Duration::from_secs(60)),
     };
 
-    /// Accepts what a test sends to it, with true for a client that has a place.
-    struct Door(Mutex<mpsc::Receiver<(DuplexStream, bool)>>);
+    /// Client as a test sends it.
+    type Knock = Visitor<DuplexStream, ()>;
+
+    /// Accepts what a test sends to it.
+    struct Door(Mutex<mpsc::Receiver<Knock>>);
 
     impl Listener for Door {
         type Stream = DuplexStream;
@@ -212,7 +176,7 @@ mod tests {
 
         async fn accept(&self) -> io::Result<Visitor<DuplexStream, ()>> {
             match self.0.lock().await.recv().await {
-                Some((stream, has_place)) => Ok(Visitor { stream, peer: (), has_place }),
+                Some(visitor) => Ok(visitor),
                 None => std::future::pending().await,
             }
         }
@@ -220,7 +184,7 @@ mod tests {
 
     /// A server on a clock that jumps ahead when nobody has anything to do.
     struct Served {
-        door: mpsc::Sender<(DuplexStream, bool)>,
+        door: mpsc::Sender<Knock>,
         stop: oneshot::Sender<()>,
         server: tokio::task::JoinHandle<Door>,
     }
@@ -241,12 +205,17 @@ mod tests {
         }
 
         async fn connect(&self) -> DuplexStream {
-            self.connect_as(false).await
+            self.connect_as(Standing::Anybody).await
         }
 
-        async fn connect_as(&self, has_place: bool) -> DuplexStream {
-            let (client, server) = duplex(4096);
-            self.door.send((server, has_place)).await.unwrap();
+        async fn connect_as(&self, standing: Standing) -> DuplexStream {
+            self.connect_from(standing, None).await
+        }
+
+        async fn connect_from(&self, standing: Standing, source: Option<IpAddr>) -> DuplexStream {
+            let (client, stream) = duplex(4096);
+            let visitor = Visitor { stream, peer: (), standing, source };
+            self.door.send(visitor).await.unwrap();
             client
         }
     }
@@ -363,26 +332,99 @@ mod tests {
         });
     }
 
+    const NEVER: &str = "GET /never HTTP/1.1\r\nhost: it\r\n\r\n";
+
+    /// Asks once, and expects the answer at once.
+    async fn is_served(client: &mut DuplexStream) {
+        let before = Instant::now();
+        ask(client, REQUEST).await;
+        client.read_exact(&mut [0; 15]).await.unwrap();
+        assert_eq!(before.elapsed().as_secs(), 0);
+    }
+
     #[test]
     fn who_has_a_place_gets_it_while_others_hold_all_the_rest() {
         on_a_paused_clock(async {
-            let served = Served::start_with(Bounds { connections: 3, reserved: 1, ..BOUNDS });
+            let served =
+                Served::start_with(Bounds { shares: Shares { everybody: 2, kept: 1, ..SHARES }, ..BOUNDS });
             let mut stuck = Vec::new();
-            // Two are served, three wait, and the others are closed at once.
-            for _ in 0..6 {
+            // Two are served, two wait, and the others are closed at once.
+            for _ in 0..5 {
                 let mut client = served.connect().await;
-                ask(&mut client, "GET /never HTTP/1.1\r\nhost: it\r\n\r\n").await;
+                ask(&mut client, NEVER).await;
                 stuck.push(client);
             }
             let before = Instant::now();
-            let mut operator = served.connect_as(true).await;
-            ask(&mut operator, REQUEST).await;
-            operator.read_exact(&mut [0; 15]).await.unwrap();
-            assert_eq!(before.elapsed().as_secs(), 0);
+            let kept = [Standing::Owner, Standing::Reader, Standing::Writer];
+            let mut operators = Vec::new();
+            for standing in kept {
+                let mut operator = served.connect_as(standing).await;
+                is_served(&mut operator).await;
+                operators.push(operator);
+            }
             assert_eq!(rest(stuck.pop().unwrap()).await, "", "nobody holds a descriptor for nothing");
+            assert_eq!(before.elapsed().as_secs(), 0);
+            // Idle ones of a standing keep out their like alone.
+            for (standing, operator) in kept.into_iter().zip(operators).rev() {
+                let mut further = served.connect_as(standing).await;
+                ask(&mut further, REQUEST).await;
+                drop(operator);
+                further.read_exact(&mut [0; 15]).await.unwrap();
+            }
             assert_eq!(before.elapsed().as_secs(), 0);
             rest(stuck.pop().unwrap()).await;
             assert_eq!(before.elapsed(), WAIT_TIME);
+        });
+    }
+
+    #[test]
+    fn strangers_are_told_in_a_moment_and_take_nobodys_slot() {
+        on_a_paused_clock(async {
+            let served = Served::start_with(Bounds { shares: Shares { strangers: 2, ..SHARES }, ..BOUNDS });
+            let before = Instant::now();
+            let mut strangers = Vec::new();
+            for _ in 0..9 {
+                strangers.push(served.connect_as(Standing::Stranger).await);
+            }
+            is_served(&mut served.connect().await).await;
+            for stranger in strangers.split_off(2) {
+                assert_eq!(rest(stranger).await, "", "nobody waits to be told that there is nothing for him");
+            }
+            assert_eq!(before.elapsed().as_secs(), 0);
+            is_served(&mut strangers[0]).await;
+            for stranger in strangers {
+                rest(stranger).await;
+            }
+            assert_eq!(before.elapsed(), STRANGER_TIME);
+            is_served(&mut served.connect_as(Standing::Stranger).await).await;
+        });
+    }
+
+    #[test]
+    fn one_source_holds_a_part_of_all_slots() {
+        on_a_paused_clock(async {
+            let shares = Shares { everybody: 4, of_one_source: 2, ..SHARES };
+            let served = Served::start_with(Bounds { shares, ..BOUNDS });
+            let address = |text: &str| Some(text.parse().expect("it is an address"));
+            for [first, second, third, other] in [
+                ["192.0.2.1", "::ffff:192.0.2.1", "192.0.2.1", "192.0.2.2"],
+                ["2001:db8::1", "2001:db8::1:2:3:4", "2001:db8::5", "2001:db8:0:1::1"],
+            ] {
+                let before = Instant::now();
+                let connect = |text| served.connect_from(Standing::Anybody, address(text));
+                let (mut one, mut two) = (connect(first).await, connect(second).await);
+                is_served(&mut one).await;
+                is_served(&mut two).await;
+                assert_eq!(rest(connect(third).await).await, "");
+                is_served(&mut connect(other).await).await;
+                drop(one);
+                tokio::task::yield_now().await;
+                sleep(Duration::from_millis(1)).await;
+                is_served(&mut connect(third).await).await;
+                assert_eq!(before.elapsed().as_secs(), 0);
+                drop(two);
+                sleep(Duration::from_millis(1)).await;
+            }
         });
     }
 }

@@ -8,6 +8,7 @@ mod exposition;
 mod families;
 mod guard;
 mod network_label;
+mod rebinding;
 mod traffic;
 mod vips;
 
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{HeaderValue, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -30,16 +31,15 @@ use tokio::sync::mpsc;
 
 use exposition::{Measured, exposition};
 
-use super::http_server::{Bounds, serve};
+use super::http_server::{Bounds, Shares, serve};
 use super::request::Request;
 use super::request_sender::{RequestError, RequestSender};
 use super::status_page::{self, Board, unanswered};
 
-/// Bounds of the exporter; a scrape has a connection of its own, which ends with it.
+/// Bounds of the exporter; each answer has a connection of its own, which ends with it.
 const BOUNDS: Bounds = Bounds {
-    connections: 16,
-    reserved: 0,
-    header_time: Duration::from_secs(10),
+    shares: Shares { everybody: 64, strangers: 0, kept: 0, of_one_source: 16 },
+    header_time: Duration::from_secs(5),
     write_time: Duration::from_secs(10),
     connection_time: Some(Duration::from_secs(60)),
 };
@@ -104,8 +104,12 @@ impl Exporter {
             .merge(status_page::routes(Arc::clone(&board)));
         let routes = match self.token {
             Some(token) => routes.layer(middleware::from_fn_with_state(Arc::new(token), guard::admit)),
+            None if self.listener.local_addr().is_ok_and(rebinding::is_of_machine) => {
+                routes.layer(middleware::from_fn(rebinding::refuse))
+            }
             None => routes,
         };
+        let routes = routes.layer(middleware::map_response(ended));
         let sample = async {
             board.sample().await;
             pending::<()>().await;
@@ -115,6 +119,12 @@ impl Exporter {
             () = sample => {}
         }
     }
+}
+
+/// Ends the connection with its answer, so that no idle client holds one.
+async fn ended(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 async fn metrics(State(requests): State<RequestSender>) -> Response {

@@ -55,7 +55,7 @@ pub(super) fn routes(board: Arc<Board>) -> Router {
         .with_state(board)
 }
 
-/// Adds the headers that confine a browser, and ends the connection: browsers would hold several, and scrapes wait.
+/// Adds the headers that confine a browser.
 async fn confined(request: HttpRequest, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
@@ -65,7 +65,6 @@ async fn confined(request: HttpRequest, next: Next) -> Response {
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CACHE_CONTROL, "no-store"),
-        (header::CONNECTION, "close"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }

@@ -23,8 +23,8 @@ pub const STOP_TIME: Duration = Duration::from_secs(25);
 /// Longest wait until the last line of the log is read.
 const LAST_LINE_TIME: Duration = Duration::from_millis(500);
 
-/// Watch over the end of the process.
-#[derive(Clone, Debug)]
+/// Watch over the end of the process, and what its signals have asked for. Without its thread, it knows what it is told.
+#[derive(Clone, Debug, Default)]
 pub struct LastResort(Arc<Heard>);
 
 /// Signals that have come.
@@ -42,8 +42,8 @@ impl LastResort {
     /// # Errors
     /// Error where the operating system gives no thread or no signals.
     pub fn start(log: Log) -> io::Result<Self> {
-        let last_resort = Self(Arc::default());
-        let heard = Arc::clone(&last_resort.0);
+        let last_resort = Self::default();
+        let heard = last_resort.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let signals = {
             let _context = runtime.enter();
@@ -56,12 +56,11 @@ impl LastResort {
                 tokio::select! {
                     _ = terminate.recv() => break,
                     _ = interrupt.recv() => break,
-                    () = heard.begin.notified() => break,
-                    // Relaxed: it carries nothing but itself, as does the other word.
-                    _ = hang_up.recv() => heard.reloads.store(true, Ordering::Relaxed),
+                    () = heard.0.begin.notified() => break,
+                    _ = hang_up.recv() => heard.ask_to_reload(),
                 }
             }
-            heard.stops.store(true, Ordering::Relaxed);
+            heard.ask_to_stop();
             // The process ends before, unless something hangs.
             tokio::time::sleep(STOP_TIME).await;
             let seconds = STOP_TIME.as_secs();
@@ -81,13 +80,24 @@ impl LastResort {
         self.0.begin.notify_one();
     }
 
-    /// True if a signal has asked for a stop, perhaps before the control thread heard any.
+    /// Asks for a stop, as a signal does.
+    pub fn ask_to_stop(&self) {
+        // Relaxed: it carries nothing but itself, as does the other word.
+        self.0.stops.store(true, Ordering::Relaxed);
+    }
+
+    /// Asks for a reload, as a signal does.
+    pub fn ask_to_reload(&self) {
+        self.0.reloads.store(true, Ordering::Relaxed);
+    }
+
+    /// True if a signal has asked for a stop, whether the control thread has heard it or not.
     pub fn was_asked_to_stop(&self) -> bool {
         self.0.stops.load(Ordering::Relaxed)
     }
 
-    /// True if a signal has asked for a reload, perhaps before the control thread heard any.
-    pub fn was_asked_to_reload(&self) -> bool {
-        self.0.reloads.load(Ordering::Relaxed)
+    /// True if a signal has asked for a reload since the last call.
+    pub fn take_reload(&self) -> bool {
+        self.0.reloads.swap(false, Ordering::Relaxed)
     }
 }

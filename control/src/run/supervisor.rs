@@ -23,6 +23,7 @@ mod load_watch;
 mod loop_watch;
 mod operator;
 mod packet_tracer;
+mod plan_reader;
 mod port_watch;
 mod probes;
 mod publish_latency;
@@ -77,6 +78,7 @@ use endpoints_files::EndpointsFiles;
 use event_log::{EventLog, Note};
 use hand_probes::HandProbes;
 use loop_watch::LoopWatch;
+use plan_reader::PlanReader;
 use port_watch::{PortWatch, Step};
 use probes::{HealthUpdate, Probes};
 use publish_latency::PublishLatency;
@@ -142,6 +144,7 @@ pub(super) struct Supervisor<P: Ports> {
     listening: Listening,
     conntrack: ConntrackReader,
     what_if: WhatIf,
+    plan_reader: PlanReader,
     operator_state: OperatorState,
     state_keeper: StateKeeper,
     event_log: EventLog,
@@ -191,6 +194,7 @@ impl<P: Ports> Supervisor<P> {
             announcements: Announcements::new(process.guard),
             listening: Listening::new(taps),
             what_if: WhatIf::new(shared.clone()),
+            plan_reader: PlanReader::default(),
             conntrack: ConntrackReader::new(shared, appliance.feed()),
             operator_state: OperatorState::default(),
             state_keeper: StateKeeper::new(kept.file.clone()),
@@ -220,11 +224,7 @@ impl<P: Ports> Supervisor<P> {
             (listen(SignalKind::terminate()), listen(SignalKind::interrupt()), listen(SignalKind::hangup()));
         let mut turns = tokio::time::interval(TURN);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let heard_before = |heard: fn(&LastResort) -> bool| self.last_resort.as_ref().is_some_and(heard);
-        let mut is_to_stop = heard_before(LastResort::was_asked_to_stop);
-        if heard_before(LastResort::was_asked_to_reload) {
-            self.hang_up();
-        }
+        let mut is_to_stop = false;
         let mut failure = loop {
             if is_to_stop {
                 break None;
@@ -237,8 +237,11 @@ impl<P: Ports> Supervisor<P> {
                 Some(failure) = failures.recv() => break Some(failure),
                 _ = terminate.recv() => Next::Stop,
                 _ = interrupt.recv() => Next::Stop,
-                _ = turns.tick() => self.turn(),
-                _ = hang_up.recv() => self.hang_up(),
+                _ = turns.tick() => match self.hear_last_resort() {
+                    Next::Stop => Next::Stop,
+                    Next::Turn => self.turn(),
+                },
+                _ = hang_up.recv(), if self.last_resort.is_none() => self.hang_up(),
                 () = outgoing_probe(stack) => self.timed("the sending of probes", Self::send_probes),
                 Some(report) = reports.recv() => {
                     self.timed("the outcome of probes", |this| this.take_in(report, &mut reports))
@@ -278,6 +281,15 @@ impl<P: Ports> Supervisor<P> {
         failure.map_or(Ok(()), Err)
     }
 
+    /// Does what signals have asked for that the last resort has heard: it has listened since before this thread did.
+    fn hear_last_resort(&mut self) -> Next {
+        match &self.last_resort {
+            Some(last_resort) if last_resort.was_asked_to_stop() => Next::Stop,
+            Some(last_resort) if last_resort.take_reload() => self.hang_up(),
+            _ => Next::Turn,
+        }
+    }
+
     fn now(&self) -> Duration {
         self.clock.elapsed()
     }
@@ -298,6 +310,7 @@ impl<P: Ports> Supervisor<P> {
         }
         self.timed("the sending of probes", Self::send_probes);
         self.answer_hand_probes();
+        self.timed("a copy for a plan", |this| this.plan_what_was_read(now));
         self.timed("a reload", |this| this.take_in_configuration(now));
         self.timed("captures", Self::drain_taps);
         self.timed("a look at ports", |this| this.watch_ports(now));

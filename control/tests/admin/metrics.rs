@@ -18,9 +18,16 @@ fn get(address: SocketAddr, path: &str) -> (String, String) {
 
 /// The head and the body of an answer to a request with further lines in its head.
 pub(crate) fn ask(address: SocketAddr, method: &str, path: &str, further: &str) -> (String, String) {
+    say(
+        address,
+        &format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{further}\r\n"),
+    )
+}
+
+/// The head and the body of the answer to a request, up to the end of its connection.
+pub(crate) fn say(address: SocketAddr, request: &str) -> (String, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    let request = format!("{method} {path} HTTP/1.1\r\nhost: guideway\r\nconnection: close\r\n{further}\r\n");
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
@@ -46,6 +53,21 @@ fn a_scrape_is_of_the_text_format_and_the_index_links_to_it() {
     assert!(head.contains("content-type: text/plain; version=0.0.4; charset=utf-8"), "{head}");
     assert!(get(appliance.metrics(), "/").1.contains("<a href=\"/metrics\">"));
     assert!(get(appliance.metrics(), "/v1/status").0.starts_with("HTTP/1.1 404"), "not the admin interface");
+}
+
+#[test]
+fn every_answer_ends_its_connection_though_the_client_would_go_on() {
+    let (open, guarded) = (Appliance::start(), Appliance::start_guarded("0123456789abcdef"));
+    for (address, path, status) in [
+        (open.metrics(), "/metrics", "200"),
+        (open.metrics(), "/", "200"),
+        (open.metrics(), "/nothing", "404"),
+        (guarded.metrics(), "/metrics", "401"),
+    ] {
+        let (head, _) = say(address, &format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n\r\n"));
+        assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{head}");
+        assert!(head.contains("connection: close"), "{path}: {head}");
+    }
 }
 
 /// `promtool` is of the package `prometheus`; where it is not installed, there is nobody to ask.

@@ -6,7 +6,7 @@ use guideway::api::metrics::Exporter;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::metrics::ask;
+use crate::metrics::{ask, say};
 use crate::supervisor::{Appliance, block_on};
 
 const PARTS: [(&str, &str); 5] = [
@@ -86,6 +86,30 @@ fn with_a_token_nothing_is_answered_to_whoever_does_not_bring_it() {
     let (head, body) = ask(appliance.metrics(), "GET", "/", "");
     assert!(head.contains("www-authenticate: Basic realm=\"Guideway\""), "{head}");
     assert!(body.contains("[metrics] token_file") && !body.contains("web-1"), "{body}");
+}
+
+#[test]
+fn on_loopback_a_page_whose_name_is_bound_anew_reads_nothing() {
+    let appliance = Appliance::start();
+    let asked = |lines: &str| {
+        let (head, body) = say(appliance.metrics(), &format!("GET /status.json HTTP/1.1\r\n{lines}\r\n"));
+        (head.split(' ').nth(1).unwrap().to_owned(), body)
+    };
+    for own in ["127.0.0.1:9477", "localhost:9477", "[::1]"] {
+        assert_eq!(asked(&format!("host: {own}\r\n")).0, "200", "{own}");
+    }
+    let (status, body) = asked("host: rebound.example:9477\r\n");
+    assert!(
+        status == "421" && body.contains("`localhost`") && body.contains("token_file"),
+        "{status} {body}"
+    );
+    let foreign = "host: localhost\r\nsec-fetch-site: cross-site\r\nsec-fetch-mode: no-cors\r\n";
+    assert_eq!(asked(foreign).0, "403");
+
+    let guarded = Appliance::start_guarded("0123456789abcdef");
+    let by_name = "host: lb.example\r\nauthorization: Bearer 0123456789abcdef\r\n";
+    let (head, _) = say(guarded.metrics(), &format!("GET /metrics HTTP/1.1\r\n{by_name}\r\n"));
+    assert!(head.starts_with("HTTP/1.1 200"), "whoever has the token may call it as he likes: {head}");
 }
 
 #[test]

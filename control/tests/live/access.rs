@@ -101,3 +101,34 @@ fn a_group_that_is_not_there_is_named_at_the_start() {
         ended.stderr
     );
 }
+
+/// Connects as often as it may, asks nothing, and tells how many connections were closed again within a second.
+const IDLE_CLIENTS: &str = "import select, socket, sys, time\n\
+    held = []\n\
+    for _ in range(200):\n\
+    \x20   one = socket.socket(socket.AF_UNIX)\n\
+    \x20   one.connect(sys.argv[1])\n\
+    \x20   held.append(one)\n\
+    time.sleep(1)\n\
+    print(len(select.select(held, [], [], 0)[0]), file=sys.stderr, flush=True)\n\
+    time.sleep(600)\n";
+
+#[test]
+fn idle_clients_keep_out_only_their_like() {
+    let (_process, scratch) = start(&format!("write_group = {WRITERS}\nread_group = {READERS}\n"));
+    let (writer, reader) = (format!("--groups={WRITERS}"), format!("--groups={READERS}"));
+    // Of strangers, all but a few are closed at once; of others, those beyond the slots and the queue.
+    for (idle, closed) in [("--clear-groups", 196), (&*reader, 200 - (40 + 8 + 40))] {
+        let mut command = Command::new("setpriv");
+        command.args([&format!("--reuid={USER}"), &format!("--regid={USER}"), idle]);
+        command.args(["/usr/bin/python3", "-c", IDLE_CLIENTS]).arg(scratch.socket());
+        let clients = scratch.start(command);
+        let told = within(PATIENCE, || clients.stderr().trim().parse::<usize>().ok());
+        assert_eq!(told, Some(closed), "{}", clients.stderr());
+        for who in [&*writer, &*reader].into_iter().filter(|who| *who != idle) {
+            let ended = ask_as(&scratch, who, &["status"]);
+            assert!(ended.status.success(), "{who} beside {idle}: {}", ended.stderr);
+        }
+        assert!(scratch.ask(&["status"]).status.success(), "root beside {idle}");
+    }
+}

@@ -14,6 +14,7 @@ use guideway::health::scheduler::ProbeReport;
 use guideway::health::state::CheckId;
 use guideway::run::appliance::Nic;
 use guideway::run::assemble::{Probing, Senders, Setup, assemble, control_thread};
+use guideway::run::last_resort::LastResort;
 use guideway::run::ports::{MemoryPorts, Ports};
 use guideway::run::process::Process;
 use guideway::run::worker::{RingSizes, Shared, StopWorkers, WorkerFailure};
@@ -63,6 +64,8 @@ pub(crate) struct Operator {
     pub(crate) senders: Senders,
     pub(crate) wire: Wire<Mbuf>,
     pub(crate) config_path: PathBuf,
+    /// Signals, as far as the appliance is told of any.
+    pub(crate) last_resort: LastResort,
     /// While it is set, the worker rests.
     pub(crate) worker_rests: Arc<AtomicBool>,
 }
@@ -260,8 +263,10 @@ pub(crate) fn run_on<P: Ports<Frame = Mbuf>, T: Future<Output = ()>>(
             });
         }
         let senders = assembly.senders().clone();
+        let last_resort = LastResort::default();
         let operator = Operator {
             senders,
+            last_resort: last_resort.clone(),
             wire,
             config_path: config_path.clone(),
             worker_rests: Arc::clone(&worker_rests),
@@ -270,7 +275,7 @@ pub(crate) fn run_on<P: Ports<Frame = Mbuf>, T: Future<Output = ()>>(
             config_path: config_path.clone(),
             sources: Some(sources),
             guard: None,
-            last_resort: None,
+            last_resort: Some(last_resort),
             log: None,
         };
         let control = async { tokio::join!(assembly.run(ports, process), test(operator)).0 };

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
 use guideway::api::request::{Refused, Request};
 use guideway::api::view;
@@ -82,4 +83,33 @@ fn reloads_that_come_together_are_answered_together() {
         stop(&operator).await;
     });
     assert_eq!(result, Ok(()));
+}
+
+#[test]
+fn signals_that_the_last_resort_alone_has_heard_are_followed() {
+    let result = with_appliance("unheard", |operator| async move {
+        let asked = operator.last_resort.clone();
+        let events = || operator.ask(|reply| Request::Events { limit: 100, after: None, reply });
+        asked.ask_to_reload();
+        within_turns(async || {
+            let events = events().await.unwrap().events;
+            events.iter().any(|event| event.kind == view::EventKind::Reloaded)
+        })
+        .await;
+        asked.ask_to_stop();
+        // Requests end with the appliance.
+        operator.senders.requests.closed().await;
+    });
+    assert_eq!(result, Ok(()));
+}
+
+/// Waits until something is true.
+async fn within_turns(is_true: impl AsyncFn() -> bool) {
+    for _ in 0..10_000 {
+        if is_true().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    panic!("it does not come true");
 }

@@ -1,7 +1,7 @@
 //! Guard of the admin interface: refuses what a peer may not do, and writes a line to the log for every change.
 
 use axum::extract::{Extension, Request, State};
-use axum::http::Method;
+use axum::http::{HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -24,7 +24,10 @@ pub(super) async fn guarded(
     let response = if access >= needed {
         next.run(request).await
     } else {
-        Failure::forbidden(access, peer.as_ref().map(|peer| peer.uid)).into_response()
+        let mut refusal = Failure::forbidden(access, peer.as_ref().map(|peer| peer.uid)).into_response();
+        // Whoever is refused holds no slot.
+        refusal.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        refusal
     };
     if let Some((verb, object)) = audited {
         let (uid, pid) = (peer.as_ref().map(|peer| peer.uid), peer.and_then(|peer| peer.pid));

@@ -6,6 +6,8 @@ use std::path::Path;
 use rustix::process::{getegid, geteuid};
 use tokio::net::UnixStream;
 
+use crate::api::http_server::Standing;
+
 /// Process at the other end of a connection, as the kernel knew it when it connected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Peer {
@@ -81,11 +83,17 @@ impl AccessRules {
         }
     }
 
-    /// True if a peer has a place that others cannot take: root, the appliance's own user, and members of `write_group`.
-    pub(super) fn has_place(&self, peer: Option<&Peer>) -> bool {
-        peer.is_some_and(|peer| {
-            self.is_owner(peer) || self.write_group.is_some_and(|group| peer.is_of(group))
-        })
+    /// Standing of a peer among those who connect: whoever has a right has slots that others cannot take.
+    pub(super) fn standing(&self, peer: Option<&Peer>) -> Standing {
+        let access = self.access(peer);
+        match peer {
+            _ if access == Access::Nothing => Standing::Stranger,
+            Some(peer) if self.is_owner(peer) => Standing::Owner,
+            _ if access == Access::Read => Standing::Reader,
+            // Without rules the socket's mode is for the own group; an access list of the file system may let in others.
+            Some(peer) if peer.is_of(self.write_group.unwrap_or(self.own_gid)) => Standing::Writer,
+            _ => Standing::Anybody,
+        }
     }
 
     fn is_owner(&self, peer: &Peer) -> bool {
@@ -143,6 +151,31 @@ mod tests {
                 (Access::Write, Access::Write)
             );
             assert_eq!(rules.access(None), Access::Nothing);
+        }
+    }
+
+    #[test]
+    fn members_of_a_group_have_slots_of_their_own() {
+        use Standing::{Anybody, Owner, Reader, Stranger, Writer};
+        // Root, the own user, the own group, the write group, the read group, and somebody else.
+        let peers = [(0, 9), (500, 9), (1_000, 500), (1_000, 7), (1_000, 8), (1_000, 9)];
+        for (write_group, read_group, expected) in [
+            (None, None, [Owner, Owner, Writer, Anybody, Anybody, Anybody]),
+            (Some(7), Some(8), [Owner, Owner, Stranger, Writer, Reader, Stranger]),
+            (Some(7), None, [Owner, Owner, Reader, Writer, Stranger, Stranger]),
+            (None, Some(8), [Owner, Owner, Writer, Stranger, Reader, Stranger]),
+        ] {
+            let rules = rules(write_group, read_group);
+            let standing = |(uid, gid)| {
+                let by_further = Peer { uid, gid: 9, pid: Some(1), groups: vec![gid] };
+                let by_first = Peer { gid, groups: Vec::new(), ..by_further.clone() };
+                let standing = rules.standing(Some(&by_first));
+                assert_eq!(rules.standing(Some(&by_further)), standing);
+                standing
+            };
+            assert_eq!(peers.map(standing), expected, "{write_group:?} {read_group:?}");
+            let unknown = if rules.are_restricted() { Stranger } else { Anybody };
+            assert_eq!(rules.standing(None), unknown);
         }
     }
 

@@ -13,14 +13,13 @@ use super::guard::guarded;
 use super::peer::{AccessRules, Peer};
 use super::routes::router;
 use super::socket::{ListenError, SocketFile, listen};
-use crate::api::http_server::{Bounds, Listener, Visitor, serve};
+use crate::api::http_server::{Bounds, Listener, Shares, Visitor, serve};
 use crate::api::request::Request;
 use crate::api::request_sender::RequestSender;
 
 /// Bounds of the server: connections at once, and the time for a header.
 const BOUNDS: Bounds = Bounds {
-    connections: 64,
-    reserved: 8,
+    shares: Shares { everybody: 40, strangers: 4, kept: 8, of_one_source: usize::MAX },
     header_time: Duration::from_secs(10),
     write_time: Duration::from_secs(10),
     connection_time: None,
@@ -47,8 +46,8 @@ impl Listener for GuardedListener {
     async fn accept(&self) -> io::Result<Visitor<UnixStream, Option<Peer>>> {
         let (stream, _) = self.socket.accept().await?;
         let peer = Peer::of(&stream);
-        let has_place = self.rules.has_place(peer.as_ref());
-        Ok(Visitor { stream, peer, has_place })
+        let standing = self.rules.standing(peer.as_ref());
+        Ok(Visitor { stream, peer, standing, source: None })
     }
 }
 

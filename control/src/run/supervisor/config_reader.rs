@@ -24,7 +24,7 @@ use crate::api::view;
 
 /// Longest time that files are read for; an operator's request waits for half a minute. To parse what was read takes a time
 /// that is bounded by its size.
-const READ_TIME: Duration = Duration::from_secs(20);
+pub(super) const READ_TIME: Duration = Duration::from_secs(20);
 
 /// Reader, and those who wait for it.
 #[derive(Debug, Default)]
@@ -106,8 +106,7 @@ impl ConfigReader {
                 Err(TryRecvError::Empty) => {
                     // Askers who came after a read was given up are told the same.
                     let late = job.askers.take_if(is_late).or_else(|| self.waiting.take_if(is_late))?;
-                    let why = format!("its file system has not answered for {} s", READ_TIME.as_secs());
-                    return Some((late, Finding::Read(Err(unreadable(source, &why)))));
+                    return Some((late, Finding::Read(Err(unanswered(source, READ_TIME, Duration::ZERO)))));
                 }
             };
             let askers = job.askers.take();
@@ -194,7 +193,14 @@ impl From<Done> for Finding {
     }
 }
 
-fn unreadable(source: &ConfigSource, error: &str) -> Refused {
+/// Refusal of a read that hangs since then.
+pub(super) fn unanswered(source: &ConfigSource, now: Duration, since: Duration) -> Refused {
+    let seconds = now.saturating_sub(since).as_secs();
+    unreadable(source, &format!("its file system has not answered for {seconds} s"))
+}
+
+/// Refusal of a read that has failed.
+pub(super) fn unreadable(source: &ConfigSource, error: &str) -> Refused {
     Refused::ConfigUnreadable { path: source.path().to_owned(), error: error.to_owned() }
 }
 

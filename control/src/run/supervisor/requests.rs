@@ -1,6 +1,6 @@
 //! Requests of operators and of Prometheus: each goes to the part that it concerns, and gets its reply.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use guideway_model::config::{BackendService, VipRange};
 use guideway_model::forwarding_state::StateChange;
@@ -102,10 +102,11 @@ impl<P: Ports> Supervisor<P> {
                 drop(reply.send(Ok(self.event_log.list(limit, after))));
             }
             // Refused before the copy, which takes the control thread some time where there is much.
+            Request::Plan { config: None, reply } => self.plan_reader.ask(&self.config_source, reply, now),
             Request::Plan { reply, .. } if self.what_if.is_busy() => refuse(reply),
             Request::Explain { reply, .. } if self.what_if.is_busy() => refuse(reply),
             Request::Ring { reply, .. } if self.what_if.is_busy() => refuse(reply),
-            Request::Plan { config, reply } => {
+            Request::Plan { config: Some(config), reply } => {
                 let copied = self.copied();
                 self.what_if.plan(copied, config, &self.config_source, reply);
             }
@@ -133,6 +134,19 @@ impl<P: Ports> Supervisor<P> {
     /// Copy of the state, to ask it what would be.
     fn copied(&self) -> Copied {
         Copied::of(self.appliance.state(), &self.config_source, self.now())
+    }
+
+    /// Plans a reload of the appliance's own file, once it is read.
+    pub(super) fn plan_what_was_read(&mut self, now: Duration) {
+        match self.plan_reader.poll(&self.config_source, now) {
+            None => {}
+            Some((reply, Err(refused))) => drop(reply.send(Err(refused))),
+            Some((reply, Ok(_))) if self.what_if.is_busy() => drop(reply.send(Err(Refused::WhatIfRunning))),
+            Some((reply, Ok(loaded))) => {
+                let copied = self.copied();
+                self.what_if.plan_of(copied, loaded.config, &self.config_source, reply);
+            }
+        }
     }
 
     /// The backends as operators see them now.
@@ -289,7 +303,7 @@ impl<P: Ports> Supervisor<P> {
         Ok(())
     }
 
-    fn drain(&mut self, patience: std::time::Duration, stops: bool) -> view::Drain {
+    fn drain(&mut self, patience: Duration, stops: bool) -> view::Drain {
         let (forwarded, now) = (self.workers.forwarded(), self.now());
         let note = self.announcements.drain(patience, stops, forwarded, now);
         self.note_all(note);

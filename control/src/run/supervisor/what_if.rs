@@ -1,7 +1,8 @@
 //! Questions about a copy of the state: what a reload would change, where a packet would go, who has which slots.
 //!
-//! To read a configuration, to make lookup tables and to walk the conntrack table takes a while, so a thread of its own does
-//! it, one at a time: the control thread makes the copy, and goes on. The thread's answer is of the moment of the copy.
+//! To parse a configuration, to make lookup tables and to walk the conntrack table takes a while, so a thread of its own does
+//! it, one at a time: the control thread makes the copy, and goes on. The thread's answer is of the moment of the copy. It
+//! reads no file: [`plan_reader`](super::plan_reader) has done so before.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -71,26 +72,43 @@ impl WhatIf {
         self.answering.strong_count() > 0
     }
 
-    /// Says what a reload of a configuration would change: of what is brought along, or of the appliance's own file.
+    /// Says what a reload of a configuration would change that is brought along.
     pub(super) fn plan(
         &mut self,
         copied: Copied,
-        sources: Option<Sources>,
+        mut sources: Sources,
         source: &ConfigSource,
         reply: Reply<view::Plan>,
     ) {
-        let (table, tick, source) = (Arc::clone(&self.shared.table), self.shared.clock.now(), source.clone());
+        // Endpoints by DNS are those that the appliance has.
+        source.sources().into_iter().for_each(|known| sources.bring_answers(known));
+        self.answer_plan(copied, reply, move || {
+            let config = Config::parse_to_run(&sources).map_err(Refused::Config)?;
+            Ok((sources.main.name, config))
+        });
+    }
+
+    /// Says what a reload of a configuration would change that was read from the appliance's own file.
+    pub(super) fn plan_of(
+        &mut self,
+        copied: Copied,
+        config: Config,
+        source: &ConfigSource,
+        reply: Reply<view::Plan>,
+    ) {
+        let name = source.path().display().to_string();
+        self.answer_plan(copied, reply, move || Ok((name, config)));
+    }
+
+    fn answer_plan(
+        &mut self,
+        copied: Copied,
+        reply: Reply<view::Plan>,
+        config: impl FnOnce() -> Result<(String, Config), Refused> + Send + 'static,
+    ) {
+        let (table, tick) = (Arc::clone(&self.shared.table), self.shared.clock.now());
         self.answer(reply, move |is_awaited| {
-            let (name, config) = match sources {
-                Some(mut sources) => {
-                    // Endpoints by DNS are those that the appliance has.
-                    source.sources().into_iter().for_each(|known| sources.bring_answers(known));
-                    let config = Config::parse_to_run(&sources).map_err(Refused::Config);
-                    (sources.main.name, config)
-                }
-                None => (source.path().display().to_string(), source.read(|| ()).map(|loaded| loaded.config)),
-            };
-            Some(config.and_then(|config| made(copied, config, &name, &table, tick, is_awaited)))
+            Some(config().and_then(|(name, config)| made(copied, config, &name, &table, tick, is_awaited)))
         });
     }
 
