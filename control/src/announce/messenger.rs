@@ -32,3 +32,49 @@ impl Tell for ByMessenger {
         self.messenger.tell(&self.hook, announced, address).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::announce::{Announcer, Plan, Reason, Wish};
+
+    #[derive(Debug, Default)]
+    struct Notebook(Mutex<Vec<(bool, String)>>);
+
+    impl Messenger for Notebook {
+        fn tell<'m>(&'m self, _: &'m Hook, announced: bool, address: VipRange) -> Told<'m> {
+            self.0.lock().expect("no test has failed").push((announced, address.to_string()));
+            Box::pin(std::future::ready(Ok(())))
+        }
+    }
+
+    #[test]
+    fn a_messenger_is_sent_in_place_of_a_program() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        runtime.expect("a runtime").block_on(async {
+            let notebook = Arc::new(Notebook::default());
+            let mut announcer = Announcer::new(None).told_by(notebook.clone());
+            let hook = Hook::Command(vec!["/nonexistent".to_owned()]);
+            let wish = |reason| Wish {
+                announcement: "bgp".to_owned(),
+                rule: "web".to_owned(),
+                network: None,
+                reason,
+                held_until: None,
+            };
+            let address = std::net::IpAddr::from([203, 0, 113, 10]).into();
+            for reason in [Reason::Served, Reason::TooFewHealthy] {
+                let wishes = BTreeMap::from([(address, wish(reason))]);
+                announcer.want(&Plan(BTreeMap::from([(hook.clone(), wishes)])));
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                assert!(announcer.is_settled());
+            }
+            let told = notebook.0.lock().expect("no test has failed").clone();
+            assert_eq!(told, [(true, "203.0.113.10".to_owned()), (false, "203.0.113.10".to_owned())]);
+        });
+    }
+}
