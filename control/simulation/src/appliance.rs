@@ -364,6 +364,20 @@ impl Appliance {
         self.supervisor.is_finished()
     }
 
+    /// Takes frames off the wires that nobody counts: for the test that this is seen.
+    #[cfg(test)]
+    pub(crate) fn lose_sent(&mut self) {
+        for worker in &mut self.workers {
+            while worker.wire.receive().is_some() {}
+        }
+    }
+
+    /// Has the supervisor end as it never should: for the test that this is seen.
+    #[cfg(test)]
+    pub(crate) fn fail(&self) {
+        self.supervisor.abort();
+    }
+
     /// Ends it as a kill does: nothing that is under way is finished.
     pub async fn kill(self) {
         self.session.end();

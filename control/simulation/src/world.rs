@@ -6,6 +6,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::oneshot::error::TryRecvError;
 
+#[cfg(test)]
+mod broken;
 mod faults;
 mod looks;
 mod packets;
@@ -106,16 +108,29 @@ impl World {
 
     /// Runs to the end: until an invariant does not hold, or all is well after the last fault.
     pub async fn run(mut self) -> Outcome {
+        self.begin();
+        while self.violation.is_none() && !self.is_over() {
+            self.advance().await;
+        }
+        self.end().await
+    }
+
+    fn begin(&mut self) {
         self.report.tell(Duration::ZERO, format_args!("{:?}", self.scenario));
         for number in 0..self.sites.len() {
             self.write(number, &Edit::Right(self.setting.clone()));
         }
-        while self.violation.is_none() && !self.is_over() {
-            tokio::time::sleep_until(moment(self.now + STEP)).await;
-            self.now = elapsed();
-            self.steps += 1;
-            self.step().await;
-        }
+    }
+
+    /// Takes the next step, at its time.
+    async fn advance(&mut self) {
+        tokio::time::sleep_until(moment(self.now + STEP)).await;
+        self.now = elapsed();
+        self.steps += 1;
+        self.step().await;
+    }
+
+    async fn end(mut self) -> Outcome {
         for site in &mut self.sites {
             if let Some(running) = site.running.take() {
                 running.kill().await;

@@ -34,6 +34,8 @@ struct Tracked {
     backend: usize,
     /// True once the semantics allow another backend: the connection's own was removed, or is unhealthy and does not persist.
     may_move: bool,
+    /// True if a damaged packet may have begun the connection anew, or another one.
+    is_doubtful: bool,
 }
 
 /// Connections of an appliance as its packets have shown them.
@@ -42,6 +44,8 @@ pub struct Choices {
     tracked: BTreeMap<Ends, Tracked>,
     /// Backends that first fragments went to, by their datagrams.
     firsts: BTreeMap<u64, usize>,
+    /// Datagrams of which a fragment was damaged.
+    doubtful: BTreeSet<u64>,
     /// Number of choices of a backend for a new connection.
     pub chosen: u64,
     /// Number of packets that had to follow their connection.
@@ -56,6 +60,7 @@ impl Choices {
     pub fn forget(&mut self) {
         self.tracked.clear();
         self.firsts.clear();
+        self.doubtful.clear();
     }
 
     /// Takes in what has changed about backends.
@@ -67,6 +72,16 @@ impl Choices {
                 Some(member) => member.is_removed || (!service.is_tcp() && !member.is_healthy),
             };
         }
+    }
+
+    /// Takes in a decision about a damaged packet: nobody knows which flow it was of, and what it was of it.
+    pub fn doubt(&mut self, decision: &Decision) {
+        let Decision { service, client, port, backend, .. } = *decision;
+        for port in [port, 0] {
+            let tracked = Tracked { backend, may_move: true, is_doubtful: true };
+            self.tracked.insert((service, client, port), tracked);
+        }
+        self.doubtful.insert(decision.datagram);
     }
 
     /// Takes in a decision; returns the invariant that it breaks, if it breaks one, and how.
@@ -82,6 +97,7 @@ impl Choices {
         let ends = (service, client, if kind == Kind::First { 0 } else { port });
         match kind {
             Kind::First => drop(self.firsts.insert(datagram, backend)),
+            Kind::Later if self.doubtful.contains(&datagram) => return None,
             Kind::Later if self.firsts.get(&datagram) == Some(&backend) => return None,
             Kind::Later => {
                 let text =
@@ -92,6 +108,10 @@ impl Choices {
         }
         let known = self.tracked.get(&ends).copied().filter(|_| kind != Kind::Syn);
         match known {
+            Some(Tracked { is_doubtful: true, .. }) => {
+                self.tracked.insert(ends, Tracked { backend, may_move: true, is_doubtful: false });
+                return None;
+            }
             Some(tracked) if tracked.backend == backend => {
                 self.kept += u64::from(!tracked.may_move);
                 return None;
@@ -111,7 +131,7 @@ impl Choices {
             return None;
         }
         self.chosen += 1;
-        self.tracked.insert(ends, Tracked { backend, may_move: false });
+        self.tracked.insert(ends, Tracked { backend, may_move: false, is_doubtful: false });
         let [set] = &sets[..] else { return None };
         let before = *precedents.entry((ends, set.clone())).or_insert(backend);
         let text = format!("{decision:?}, and b{before} was chosen of the same backends {set:?} before");
@@ -177,6 +197,20 @@ mod tests {
         let later = |backend| decision(Service::Dns, Kind::Later, backend);
         assert_eq!(broken(&views, &[first, later(0), later(1)]), [None, None, Some(Invariant::Kept)]);
         assert_eq!(broken(&views, &[later(0)]), [Some(Invariant::Kept)]);
+    }
+
+    #[test]
+    fn a_damaged_packet_leaves_one_packet_free() {
+        let views = views([true, true]);
+        let (mut choices, mut precedents) = (Choices::default(), Precedents::new());
+        choices.doubt(&decision(Service::Web, Kind::Syn, 0));
+        let mut take_in = |backend| {
+            let decision = decision(Service::Web, Kind::Segment, backend);
+            choices
+                .take_in(&decision, &views, &mut precedents, Duration::ZERO)
+                .map(|(invariant, _)| invariant)
+        };
+        assert_eq!((take_in(1), take_in(1)), (None, None));
     }
 
     #[test]

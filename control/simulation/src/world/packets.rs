@@ -95,7 +95,7 @@ impl World {
     }
 
     /// Judges a frame that an appliance has sent.
-    fn judge(&mut self, number: usize, frame: &[u8]) {
+    pub(super) fn judge(&mut self, number: usize, frame: &[u8]) {
         let (Some(packet), Some(to)) = (client::number(frame), frame::destination(frame)) else { return };
         if !is_clients(frame, number) {
             return;
@@ -132,11 +132,14 @@ impl World {
             return;
         };
         let site = &mut self.sites[number];
-        // A damaged packet may be of another flow, and one that stops answers nobody's questions.
-        if damaged || site.stops_since.is_some() {
+        // An appliance that stops answers nobody's questions.
+        if site.stops_since.is_some() {
             return;
         }
         let decision = Decision { service, client, port, kind, datagram, backend };
+        if damaged {
+            return site.choices.doubt(&decision);
+        }
         let broken = site.choices.take_in(&decision, &site.views, &mut self.precedents, self.now);
         if let Some((invariant, text)) = broken {
             return self.break_off(number, invariant, text);
