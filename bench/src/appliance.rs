@@ -18,6 +18,7 @@ use std::time::Duration;
 use guideway::api::request::{Reply, Request};
 use guideway::api::view::Status;
 use guideway::run::appliance::Nic;
+use guideway::run::aside::Aside;
 pub(crate) use guideway::run::assemble::Probing;
 use guideway::run::assemble::{Senders, Setup, assemble, control_thread};
 use guideway::run::ports::MemoryPorts;
@@ -221,8 +222,15 @@ pub(crate) fn run<T>(
             session.stop().await;
             measured
         };
-        let process =
-            Process { config_path: PathBuf::new(), sources: None, guard: None, last_resort: None, log: None };
+        let process = Process {
+            config_path: PathBuf::new(),
+            sources: None,
+            guard: None,
+            last_resort: None,
+            log: None,
+            aside: Aside::Threads,
+            messenger: None,
+        };
         let control = async { tokio::join!(assembly.run(MemoryPorts, process), measuring) };
         let (ended, measured) = control_thread(control).expect("the system has an epoll");
         ended.expect("no worker has failed");

@@ -13,9 +13,11 @@ mod command;
 mod guard;
 mod hook_task;
 mod hook_thread;
+mod messenger;
 mod plan;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -27,8 +29,10 @@ pub(crate) use guard::PATIENCE;
 pub use guard::{Guard, VERB as GUARD_VERB, stand as stand_guard};
 use guard::{Instructions, Withdrawal};
 pub use hook_task::Progress;
-use hook_task::{ConfiguredHook, Order};
+use hook_task::{ConfiguredHook, Order, Tell};
 use hook_thread::HookThread;
+use messenger::ByMessenger;
+pub use messenger::{Messenger, Told};
 pub use plan::{ApplianceState, Plan, Planner, Reason, Stage, Wish};
 
 /// Longest wait until everything is withdrawn when the appliance ends.
@@ -40,6 +44,8 @@ pub struct Announcer {
     hooks: BTreeMap<Hook, HookHandle>,
     /// Thread of the hooks' tasks; none before the first hook, or where there can be none.
     hook_thread: Option<HookThread>,
+    /// Messenger that tells the hooks, by tasks of the caller's runtime; none where they are told themselves.
+    messenger: Option<Arc<dyn Messenger>>,
     guard: Option<Instructions>,
 }
 
@@ -87,7 +93,14 @@ impl Announcer {
                 None
             }
         };
-        Self { hooks: BTreeMap::new(), hook_thread: None, guard: guard.and_then(instruct) }
+        let guard = guard.and_then(instruct);
+        Self { hooks: BTreeMap::new(), hook_thread: None, messenger: None, guard }
+    }
+
+    /// Has a messenger tell the hooks, by tasks of the runtime that [`Self::want`] is called on.
+    #[must_use]
+    pub fn told_by(self, messenger: Arc<dyn Messenger>) -> Self {
+        Self { messenger: Some(messenger), ..self }
     }
 
     /// Tells hooks what `plan` wants. Addresses that are no longer in it are withdrawn.
@@ -108,12 +121,18 @@ impl Announcer {
 
     /// Begins the task of a hook.
     fn begin(&mut self, hook: &Hook) {
+        if let Some(messenger) = self.messenger.clone() {
+            let (handle, task) = HookHandle::new(ByMessenger { hook: hook.clone(), messenger });
+            tokio::spawn(task);
+            self.hooks.insert(hook.clone(), handle);
+            return;
+        }
         if self.hook_thread.is_none() {
             let thread =
                 HookThread::start().map_err(|error| tracing::error!("hooks have no thread: {error}"));
             self.hook_thread = thread.ok();
         }
-        let (handle, task) = HookHandle::new(hook.clone());
+        let (handle, task) = HookHandle::new(ConfiguredHook::new(hook.clone()));
         match &self.hook_thread {
             Some(thread) => thread.spawn(task),
             None => drop(tokio::spawn(task)),
@@ -213,10 +232,10 @@ impl Announcer {
 
 impl HookHandle {
     /// Handle of a hook, and its task.
-    fn new(hook: Hook) -> (Self, impl Future<Output = ()> + Send + 'static) {
+    fn new(hook: impl Tell + Send + Sync + 'static) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (orders, ordered) = watch::channel(Order::default());
         let (shown, progress) = watch::channel(BTreeMap::new());
-        let task = hook_task::serve(ConfiguredHook::new(hook), ordered, shown);
+        let task = hook_task::serve(hook, ordered, shown);
         (Self { orders, progress, reported: BTreeMap::new() }, task)
     }
 

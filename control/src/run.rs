@@ -6,6 +6,7 @@
 //! ```
 
 pub mod appliance;
+pub mod aside;
 pub mod assemble;
 pub mod confinement;
 mod kept_state;

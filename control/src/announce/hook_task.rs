@@ -65,6 +65,11 @@ pub(super) trait Tell {
     ) -> impl Future<Output = Result<(), String>> + Send;
 }
 
+/// True if a hook may forget what it was told: BIRD does when it starts anew; a program is the operator's own business.
+pub(super) fn may_forget(hook: &Hook) -> bool {
+    matches!(hook, Hook::Bird { .. })
+}
+
 /// Hook of the configuration, and the start of its program where that hangs.
 #[derive(Debug)]
 pub(super) struct ConfiguredHook {
@@ -79,9 +84,8 @@ impl ConfiguredHook {
 }
 
 impl Tell for ConfiguredHook {
-    /// BIRD forgets when it starts anew; a program is the operator's own business.
     fn forgets(&self) -> bool {
-        matches!(self.hook, Hook::Bird { .. })
+        may_forget(&self.hook)
     }
 
     async fn tell(&mut self, announced: bool, address: VipRange, rule: &str) -> Result<(), String> {

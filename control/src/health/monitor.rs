@@ -1,6 +1,6 @@
 //! The health checks of all services: keeps the checks those of the configuration, and the backends' health.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub struct Monitor {
     state: HealthState,
     scheduler: Scheduler,
     /// The job of each check; a reload that changes it begins the check's probes anew.
-    jobs: HashMap<CheckId, Rc<ProbeJob>>,
+    jobs: BTreeMap<CheckId, Rc<ProbeJob>>,
     stacks: Stacks,
     /// The services whose first round of probes goes on, each with the round's deadline.
     ///
@@ -50,7 +50,7 @@ impl Monitor {
         Self {
             state: HealthState::default(),
             scheduler: Scheduler::new(reports),
-            jobs: HashMap::new(),
+            jobs: BTreeMap::new(),
             stacks,
             first_rounds: BTreeMap::new(),
         }
@@ -72,7 +72,8 @@ impl Monitor {
             let known = services.get(service).into_iter().flat_map(ServiceState::configured);
             known.filter(|known| known.endpoint.name == backend).any(|known| known.healthy)
         });
-        let wanted: HashMap<CheckId, ProbeJob> =
+        // In order: a check's jitter is drawn as it begins, and a simulation of one seed has one course.
+        let wanted: BTreeMap<CheckId, ProbeJob> =
             self.state.ids().filter_map(|id| Some((id.clone(), job(&id, config, services)?))).collect();
         let gone: Vec<_> = self.jobs.keys().filter(|id| !wanted.contains_key(id)).cloned().collect();
         for id in gone {
@@ -120,7 +121,7 @@ impl Monitor {
     /// networks: the next [`Monitor::configure`] begins them anew.
     pub fn replace_stacks(&mut self, stacks: Stacks, changed: &[NetworkId]) {
         self.stacks = stacks;
-        let ended = self.jobs.extract_if(|_, job| changed.contains(&job.network));
+        let ended = self.jobs.extract_if(.., |_, job| changed.contains(&job.network));
         for (id, _) in ended {
             self.scheduler.stop(&id);
         }

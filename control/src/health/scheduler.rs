@@ -1,7 +1,7 @@
 //! The start of probes on time: each check has a task of its own, which begins a probe every interval, however long the
 //! last one took.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
@@ -46,7 +46,7 @@ pub struct ProbeReport {
 /// The tasks of all checks; dropped, it ends them.
 #[derive(Debug)]
 pub struct Scheduler {
-    tasks: HashMap<CheckId, Task<()>>,
+    tasks: BTreeMap<CheckId, Task<()>>,
     reports: mpsc::Sender<ProbeReport>,
     lag: Rc<Lag>,
 }
@@ -64,7 +64,7 @@ impl<T> Drop for Task<T> {
 impl Scheduler {
     /// A scheduler without checks, which sends the reports of probes to `reports`.
     pub fn new(reports: mpsc::Sender<ProbeReport>) -> Self {
-        Self { tasks: HashMap::new(), reports, lag: Rc::default() }
+        Self { tasks: BTreeMap::new(), reports, lag: Rc::default() }
     }
 
     /// Begins the check `id`, each of whose probes is a future that `probe` makes; an earlier task of the check ends.

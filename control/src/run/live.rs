@@ -25,6 +25,7 @@ use guideway_model::warnings::exposures;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::sync::watch;
 
+use super::aside::Aside;
 use super::assemble::{Probing, Setup, assemble, control_thread};
 use super::last_resort::LastResort;
 use super::machine::capabilities::{Capabilities, MissingCapability};
@@ -190,6 +191,8 @@ pub fn run(
             guard: Some(guard),
             last_resort: Some(last_resort),
             log: Some(log),
+            aside: Aside::Threads,
+            messenger: None,
         };
         let result = control_thread(assembly.run(ports, process)).map_err(LiveError::System);
         // The supervisor is gone, and its publisher with it: no worker is to go on while listeners end in good order.

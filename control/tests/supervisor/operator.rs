@@ -13,6 +13,7 @@ use guideway::health::probe::{ProbeResult, WeightReport};
 use guideway::health::scheduler::ProbeReport;
 use guideway::health::state::CheckId;
 use guideway::run::appliance::Nic;
+use guideway::run::aside::Aside;
 use guideway::run::assemble::{Probing, Senders, Setup, assemble, control_thread};
 use guideway::run::last_resort::LastResort;
 use guideway::run::ports::{MemoryPorts, Ports};
@@ -277,6 +278,8 @@ pub(crate) fn run_on<P: Ports<Frame = Mbuf>, T: Future<Output = ()>>(
             guard: None,
             last_resort: Some(last_resort),
             log: None,
+            aside: Aside::Threads,
+            messenger: None,
         };
         let control = async { tokio::join!(assembly.run(ports, process), test(operator)).0 };
         control_thread(control).unwrap()

@@ -7,7 +7,7 @@ use toml::{Table, Value};
 use crate::source::{Source, read};
 
 /// Crates of the project that each crate may depend on, its tests aside.
-const CRATES: [(&str, &[&str]); 11] = [
+const CRATES: [(&str, &[&str]); 12] = [
     (
         "bench",
         &[
@@ -25,6 +25,10 @@ const CRATES: [(&str, &[&str]); 11] = [
     ("control/model", &["guideway-dataplane", "guideway-engine"]),
     // Charts and pages know no packets: the benchmarks, which do without the control thread, have them too.
     ("control/report", &[]),
+    (
+        "control/simulation",
+        &["guideway", "guideway-dataplane", "guideway-engine", "guideway-model", "pcap-fixtures"],
+    ),
     ("dataplane", &[]),
     ("engine", &["guideway-dataplane", "guideway-dpdk-sys"]),
     ("engine/capsule", &["guideway-dataplane", "guideway-engine", "guideway-model"]),

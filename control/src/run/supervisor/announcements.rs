@@ -1,11 +1,12 @@
 //! The announcements of a running appliance: the plan follows health, configuration and stalls; and an appliance is drained.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use guideway_model::service::ServiceState;
 
 use super::event_log::Note;
-use crate::announce::{Announced, Announcer, ApplianceState, Guard, PATIENCE, Planner, Stage};
+use crate::announce::{Announced, Announcer, ApplianceState, Guard, Messenger, PATIENCE, Planner, Stage};
 use crate::api::view::{self, DrainEnd, EventKind};
 use crate::run::appliance::Appliance;
 
@@ -66,12 +67,14 @@ pub(super) struct Progress {
 
 impl Announcements {
     /// Announces nothing yet; `guard` withdraws what was announced should this process end otherwise than in good order.
+    /// A messenger tells the hooks, where there is one.
     ///
     /// # Panics
     /// Outside of a tokio runtime, where there is a guard.
-    pub(super) fn new(guard: Option<Guard>) -> Self {
+    pub(super) fn new(guard: Option<Guard>, messenger: Option<Arc<dyn Messenger>>) -> Self {
+        let announcer = Announcer::new(guard);
         Self {
-            announcer: Announcer::new(guard),
+            announcer: messenger.into_iter().fold(announcer, Announcer::told_by),
             planner: Planner::default(),
             basis: None,
             drain: None,
@@ -242,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_drain_ends_once_when_nothing_was_forwarded_for_a_while() {
-        let mut announcements = Announcements::new(None);
+        let mut announcements = Announcements::new(None, None);
         assert!(announcements.drain(60 * SECOND, true, 10, SECOND).is_some());
         assert!(announcements.drain(60 * SECOND, true, 10, SECOND).is_none(), "it goes on");
         let mut look = |forwarded, seconds: u32| {
@@ -262,7 +265,7 @@ mod tests {
 
     #[test]
     fn a_drain_under_traffic_ends_at_its_deadline() {
-        let mut announcements = Announcements::new(None);
+        let mut announcements = Announcements::new(None, None);
         announcements.drain(3 * SECOND, false, 0, Duration::ZERO);
         let ended = |announcements: &mut Announcements, seconds: u32| {
             let progress = announcements.follow(seconds.into(), seconds * SECOND);
@@ -288,7 +291,7 @@ mod tests {
         let appliance = Appliance::new(config, &[], Setup::OFFLINE, Duration::ZERO);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
-            let mut announcements = Announcements::new(None);
+            let mut announcements = Announcements::new(None, None);
             let mut reason_at = async |second: u32, stalled_worker| {
                 let obstacles = Obstacles { stalled_worker, no_link: (20..30).contains(&second) };
                 announcements.plan(&appliance, obstacles, second * SECOND);

@@ -13,7 +13,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
-use std::thread;
 use std::time::Duration;
 
 use guideway_model::forwarding_state::{Preparation, Prepared};
@@ -21,6 +20,7 @@ use guideway_model::forwarding_state::{Preparation, Prepared};
 use super::config_source::{ConfigSource, Loaded};
 use crate::api::request::{Refused, Reply};
 use crate::api::view;
+use crate::run::aside::Aside;
 
 /// Longest time that files are read for; an operator's request waits for half a minute. To parse what was read takes a time
 /// that is bounded by its size.
@@ -29,6 +29,7 @@ pub(super) const READ_TIME: Duration = Duration::from_secs(20);
 /// Reader, and those who wait for it.
 #[derive(Debug, Default)]
 pub(super) struct ConfigReader {
+    aside: Aside,
     job: Option<Job>,
     /// Askers of the next read.
     waiting: Option<Askers>,
@@ -83,6 +84,11 @@ impl Askers {
 }
 
 impl ConfigReader {
+    /// A reader whose work is done this way.
+    pub(super) fn new(aside: Aside) -> Self {
+        Self { aside, ..Self::default() }
+    }
+
     /// Has the configuration read for a request, or for a signal, which waits for no reply.
     pub(super) fn ask(&mut self, reply: Option<Reply<view::Reload>>, confirms_removals: bool, now: Duration) {
         let new = || Askers { since: now, confirms_removals: false, has_hung_up: false, replies: Vec::new() };
@@ -157,14 +163,14 @@ impl ConfigReader {
 
     /// Refuses those who wait: the appliance stops.
     pub(super) fn end(&mut self) {
-        *self = Self::default();
+        (self.job, self.waiting) = (None, None);
     }
 
     /// Starts a thread; returns the askers where there is none.
     fn begin(
         &mut self,
         askers: Askers,
-        name: &str,
+        name: &'static str,
         has_read: bool,
         work: impl FnOnce(&AtomicBool) -> Done + Send + 'static,
     ) -> Option<Askers> {
@@ -175,7 +181,7 @@ impl ConfigReader {
             // The supervisor may have ended.
             let _ = send.send(work(&told));
         };
-        if let Err(error) = thread::Builder::new().name(name.to_owned()).spawn(run) {
+        if let Err(error) = self.aside.begin(name, run) {
             tracing::error!("cannot reload: no thread can be started: {error}");
             return Some(askers);
         }
@@ -207,6 +213,7 @@ pub(super) fn unreadable(source: &ConfigSource, error: &str) -> Refused {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::thread;
     use std::time::Instant;
 
     use tokio::sync::oneshot;

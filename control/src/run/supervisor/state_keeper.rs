@@ -13,6 +13,7 @@ use tokio::sync::oneshot::error::TryRecvError;
 use super::event_log::Note;
 use crate::api::request::Reply;
 use crate::api::view::{Backend, EventKind};
+use crate::run::aside::Aside;
 use crate::run::state_file::StateFile;
 
 /// Longest time that an answer waits for the disk.
@@ -27,6 +28,7 @@ const LAST_PATIENCE: Duration = Duration::from_secs(2);
 /// Writer of the state file, and the answers that wait for it.
 #[derive(Debug)]
 pub(super) struct StateKeeper {
+    aside: Aside,
     file: Option<StateFile>,
     writing: Option<Writing>,
     /// State to be written next, and the earliest time for it.
@@ -56,9 +58,9 @@ struct Answer {
 }
 
 impl StateKeeper {
-    /// A keeper of this file; of nothing where there is none.
-    pub(super) fn new(file: Option<StateFile>) -> Self {
-        Self { file, writing: None, next: None, answers: Vec::new(), latest: 0, last_error: None }
+    /// A keeper of this file, written this way; of nothing where there is none.
+    pub(super) fn new(file: Option<StateFile>, aside: Aside) -> Self {
+        Self { aside, file, writing: None, next: None, answers: Vec::new(), latest: 0, last_error: None }
     }
 
     /// The file; none where nothing is kept.
@@ -137,7 +139,7 @@ impl StateKeeper {
         // A supervisor that is gone waits for nothing.
         let write = move || drop(end.send(file.write(&written)));
         // A thread that cannot be had drops its end of the channel, which counts as a failure.
-        if let Err(error) = std::thread::Builder::new().name("state-file".to_owned()).spawn(write) {
+        if let Err(error) = self.aside.begin("state-file", write) {
             tracing::error!("cannot write the state file: {error}");
         }
         self.writing = Some(Writing { text, number: self.latest, done });
@@ -189,7 +191,7 @@ mod tests {
     use super::*;
 
     fn keeper(path: &Path) -> StateKeeper {
-        StateKeeper::new(Some(StateFile::new(path.to_owned())))
+        StateKeeper::new(Some(StateFile::new(path.to_owned())), Aside::Threads)
     }
 
     fn backend(warning: Option<&str>) -> Backend {
