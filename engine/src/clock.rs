@@ -9,30 +9,45 @@ const POLLS_PER_READING: u32 = 32;
 
 /// Clock that counts from the engine's start; copies have the same start.
 #[derive(Clone, Copy, Debug)]
-pub struct Clock {
-    start: Instant,
+pub struct Clock(Source);
+
+/// Source of a clock's time.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    /// Monotonic time of the machine, from here on.
+    Started(Instant),
+    /// Function that tells the time since the start.
+    Told(fn() -> Duration),
 }
 
 impl Clock {
     /// Starts a clock now.
     pub fn start() -> Self {
-        Self { start: Instant::now() }
+        Self(Source::Started(Instant::now()))
     }
 
     /// Clock of an engine that has run for this time, or since the machine's start if that is less.
     pub fn running_for(time: Duration) -> Self {
         let now = Instant::now();
-        Self { start: now.checked_sub(time).unwrap_or(now) }
+        Self(Source::Started(now.checked_sub(time).unwrap_or(now)))
+    }
+
+    /// Clock that goes by what `elapsed` tells, which never goes back: virtual time, for a simulation.
+    pub fn told_by(elapsed: fn() -> Duration) -> Self {
+        Self(Source::Told(elapsed))
     }
 
     /// Time since the engine's start.
     pub fn elapsed(&self) -> Duration {
-        self.start.elapsed()
+        match self.0 {
+            Source::Started(start) => start.elapsed(),
+            Source::Told(elapsed) => elapsed(),
+        }
     }
 
     /// Tick at this moment: whole seconds since the engine's start.
     pub fn now(&self) -> Tick {
-        Tick::from_secs(self.start.elapsed().as_secs())
+        Tick::from_secs(self.elapsed().as_secs())
     }
 
     /// Makes a view of this clock for a worker to read at every poll.
@@ -70,6 +85,13 @@ impl CoarseClock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_is_told_the_time_has_no_other() {
+        let clock = Clock::told_by(|| Duration::from_millis(7_900));
+        assert_eq!((clock.elapsed(), clock.now()), (Duration::from_millis(7_900), Tick(7)));
+        assert_eq!(clock.coarse().elapsed(), Duration::from_millis(7_900));
+    }
 
     #[test]
     fn a_coarse_clock_catches_up_within_its_polls() {
