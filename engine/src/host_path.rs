@@ -4,12 +4,23 @@
 //! Each worker has a host path of its own: two bounded rings, one in each direction, so that neither side waits for the
 //! other. The worker has the [`HostQueue`], the control thread the [`WorkerMailbox`]. A
 //! full ring costs the frame, and the loss is counted: a flood of foreign packets must not slow the workers down.
+//!
+//! Nor must a flood keep others out. So few frames of one sender may wait at once, and of one sort: a flood of ARP leaves
+//! the answers to probes their room, and a neighbour that floods, or a router by which a flood comes, leaves room to all
+//! others.
+
+mod waiting;
 
 use std::fmt;
+use std::sync::Arc;
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use guideway_dataplane::egress::PortId;
+use guideway_dataplane::frame::Frame;
+use waiting::{Claim, Waiting};
+
+pub use waiting::{MOST_OF_A_SENDER, MOST_OF_A_SORT};
 
 /// Frame on the host path, with the port that it came in by or is to leave by.
 #[derive(Debug)]
@@ -22,28 +33,45 @@ pub struct HostFrame<F> {
 
 /// Worker's end of its host path: passes frames to the control thread, and takes those that it is to send.
 pub struct HostQueue<F> {
-    to_host: Producer<HostFrame<F>>,
+    to_host: Producer<(HostFrame<F>, Claim)>,
+    waiting: Arc<Waiting>,
     from_host: Consumer<HostFrame<F>>,
 }
 
 /// Control thread's end of one worker's host path: receives passed frames, and hands over frames to send.
 pub struct WorkerMailbox<F> {
     to_worker: Producer<HostFrame<F>>,
-    from_worker: Consumer<HostFrame<F>>,
+    from_worker: Consumer<(HostFrame<F>, Claim)>,
+    waiting: Arc<Waiting>,
 }
 
 /// Makes the two ends of a host path that holds at most `frames` in each direction.
 pub fn host_path<F>(frames: usize) -> (HostQueue<F>, WorkerMailbox<F>) {
     let (to_host, from_worker) = RingBuffer::new(frames);
     let (to_worker, from_host) = RingBuffer::new(frames);
-    (HostQueue { to_host, from_host }, WorkerMailbox { to_worker, from_worker })
+    let waiting = Arc::new(Waiting::new());
+    let mailbox = WorkerMailbox { to_worker, from_worker, waiting: Arc::clone(&waiting) };
+    (HostQueue { to_host, waiting, from_host }, mailbox)
 }
 
 impl<F> HostQueue<F> {
-    /// Hands a frame to the control thread; false if it was dropped because too many wait.
+    /// Hands a frame to the control thread; false if it was dropped because too many wait: in all, of its sender, or of its
+    /// sort.
     #[inline]
-    pub fn pass(&mut self, port: PortId, frame: F) -> bool {
-        self.to_host.push(HostFrame { port, frame }).is_ok()
+    pub fn pass(&mut self, port: PortId, frame: F) -> bool
+    where
+        F: Frame,
+    {
+        let Some(claim) = self.waiting.claim(frame.bytes()) else {
+            self.waiting.refuse();
+            return false;
+        };
+        let is_passed = self.to_host.push((HostFrame { port, frame }, claim)).is_ok();
+        if !is_passed {
+            self.waiting.release(claim);
+            self.waiting.refuse();
+        }
+        is_passed
     }
 
     /// Takes the next frame that the control thread has this worker send.
@@ -56,7 +84,14 @@ impl<F> HostQueue<F> {
 impl<F> WorkerMailbox<F> {
     /// Takes the next frame that the worker has passed to the appliance itself.
     pub fn receive(&mut self) -> Option<HostFrame<F>> {
-        self.from_worker.pop().ok()
+        let (passed, claim) = self.from_worker.pop().ok()?;
+        self.waiting.release(claim);
+        Some(passed)
+    }
+
+    /// Frames that the worker could not pass, because too many waited.
+    pub fn refused(&self) -> u64 {
+        self.waiting.refused()
     }
 
     /// Hands the worker a frame to send; false if it was dropped because too many wait.

@@ -197,6 +197,12 @@ impl HostStack {
         self.neighbours.doubt(next_hop, now);
     }
 
+    /// Notes that frames were lost on their way here before this moment. A neighbour's silence proves nothing meanwhile: it keeps
+    /// its MAC address, and is asked again.
+    pub fn note_lost_frames(&mut self, now: Duration) {
+        self.neighbours.note_lost_frames(now);
+    }
+
     /// Stops resolving a neighbour.
     pub fn forget(&mut self, next_hop: NextHop) {
         self.neighbours.forget(next_hop);

@@ -145,6 +145,11 @@ impl Appliance {
         latest.filter(|conflict| self.conflicts(network, conflict.held) == 1)
     }
 
+    /// Notes that frames for the appliance itself were lost before this moment: a neighbour may have answered unheard.
+    pub fn note_lost_frames(&mut self, now: Duration) {
+        self.hosts.note_lost_frames(now);
+    }
+
     /// Does what is due at `now`, and publishes what has changed.
     pub fn poll(&mut self, now: Duration) {
         self.hosts.poll(now);

@@ -151,6 +151,8 @@ pub(super) struct Supervisor<P: Ports> {
     publish_latency: PublishLatency,
     heartbeat: Heartbeat,
     turns: u32,
+    /// Frames that workers could not pass on, when they were last counted.
+    refused_frames: u64,
 }
 
 /// Waits until a probe in the path of traffic has something to send; for ever where there are no probes.
@@ -201,6 +203,7 @@ impl<P: Ports> Supervisor<P> {
             event_log: EventLog::default(),
             publish_latency: PublishLatency::new(appliance.state().snapshot_generation()),
             heartbeat: Heartbeat::of_unit(),
+            refused_frames: 0,
             appliance,
             turns: 0,
         };
@@ -356,6 +359,10 @@ impl<P: Ports> Supervisor<P> {
 
     /// Takes in the frames that the workers have passed on: for the host stack, or the answer to a probe.
     fn take_in_frames(&mut self, now: Duration) {
+        let refused = self.workers.refused();
+        if std::mem::replace(&mut self.refused_frames, refused) != refused {
+            self.appliance.note_lost_frames(now);
+        }
         let (mut conflicts, mut lowered) = (Vec::new(), Vec::new());
         self.workers.receive(|port, frame| {
             // A worker that is a reload behind may pass on what is of no network any more.

@@ -22,6 +22,7 @@ mod documents;
 mod failover;
 mod failures;
 mod faults;
+mod floods;
 mod health;
 mod prefixes;
 mod replay;

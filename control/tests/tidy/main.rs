@@ -3,6 +3,7 @@
 
 mod agreement;
 mod documents;
+mod failure_modes;
 mod help;
 mod imports;
 mod modules;
@@ -142,6 +143,11 @@ fn paths_in_documents_exist() {
 #[test]
 fn every_command_in_a_document_is_run_or_says_why_not() {
     assert_none("CONTRIBUTING.md has the words for a block of commands", &documents::unmarked_commands());
+}
+
+#[test]
+fn every_failure_mode_has_its_test() {
+    assert_none("A row names a test that is there", &failure_modes::rows_without_a_test());
 }
 
 #[test]

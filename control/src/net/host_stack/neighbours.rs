@@ -22,6 +22,9 @@
 //!   with the override flag), waits: the known one is asked first, alone. Where it answers within a second, the claim is
 //!   refused; where it does not, as that of a machine that has moved, the claim holds and is asked about.
 //! - After three questions to the known MAC address in vain, the neighbour's answer holds at once.
+//!
+//! While frames are lost on their way here, silence proves nothing: what was asked in that time is asked again, once a second, and the
+//! known MAC address stays. Else a flood that drowns the answers would take any neighbour away, or put another in its place.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -102,6 +105,8 @@ pub(super) struct Neighbours {
     watched: BTreeMap<NextHop, Neighbour>,
     schedule: Schedule<NextHop>,
     changed: BTreeSet<NextHop>,
+    /// Time before which frames were last lost on their way here.
+    lost_frames: Option<Duration>,
 }
 
 #[derive(Debug, Default)]
@@ -127,7 +132,12 @@ struct Claimed {
 
 impl Neighbours {
     pub(super) fn new() -> Self {
-        Self { watched: BTreeMap::new(), schedule: Schedule::new(), changed: BTreeSet::new() }
+        Self {
+            watched: BTreeMap::new(),
+            schedule: Schedule::new(),
+            changed: BTreeSet::new(),
+            lost_frames: None,
+        }
     }
 
     /// Begins to resolve a neighbour.
@@ -141,6 +151,16 @@ impl Neighbours {
         self.watched.insert(next_hop, Neighbour::default());
         self.schedule.set(next_hop, now);
         Ok(())
+    }
+
+    /// Notes that frames were lost on their way here.
+    pub(super) fn note_lost_frames(&mut self, now: Duration) {
+        self.lost_frames = Some(now);
+    }
+
+    /// True if the answer to a question of the last second may be among frames that were lost.
+    fn is_deaf(&self, now: Duration) -> bool {
+        self.lost_frames.is_some_and(|lost| lost + RETRANSMIT >= now)
     }
 
     pub(super) fn forget(&mut self, next_hop: NextHop) {
@@ -168,6 +188,7 @@ impl Neighbours {
 
     /// Takes in a claim about a neighbour.
     pub(super) fn hear(&mut self, next_hop: NextHop, claim: Claim, now: Duration) -> Heard {
+        let is_deaf = self.is_deaf(now);
         let Some(neighbour) = self.watched.get_mut(&next_hop) else { return Heard::Stranger };
         let Some(known) = neighbour.mac else {
             if let Some(mac) = claim.mac {
@@ -187,7 +208,9 @@ impl Neighbours {
                     None => Heard::Watched,
                 }
             }
-            Some(mac) if claim.overrides && claim.solicited && neighbour.questions > QUESTIONS => {
+            Some(mac)
+                if claim.overrides && claim.solicited && neighbour.questions > QUESTIONS && !is_deaf =>
+            {
                 self.take(next_hop, mac, true, now);
                 Heard::Watched
             }
@@ -237,8 +260,10 @@ impl Neighbours {
     /// The next question that is due at `now`.
     pub(super) fn ask(&mut self, now: Duration) -> Option<Question> {
         let next_hop = self.schedule.pop(now)?;
+        let is_deaf = self.is_deaf(now);
         let neighbour = self.watched.get_mut(&next_hop)?;
         match &mut neighbour.claimed {
+            Some(claimed) if claimed.is_asked && is_deaf => neighbour.questions = 0,
             Some(claimed) if claimed.is_asked => {
                 // The known MAC address is silent.
                 (neighbour.mac, neighbour.questions) = (Some(claimed.mac), 0);
@@ -247,6 +272,9 @@ impl Neighbours {
             }
             Some(claimed) => claimed.is_asked = true,
             None => {}
+        }
+        if neighbour.mac.is_some() && neighbour.questions == 2 * QUESTIONS && is_deaf {
+            neighbour.questions -= 1;
         }
         if neighbour.mac.is_some() && neighbour.questions == 2 * QUESTIONS {
             neighbour.mac = None;
@@ -408,6 +436,40 @@ mod tests {
         neighbours.hear(NEIGHBOUR, answer(MAC), secs(5));
         neighbours.doubt(NEIGHBOUR, secs(5));
         assert_eq!(neighbours.ask(secs(5)), None, "it has just answered");
+    }
+
+    #[test]
+    fn a_claim_holds_only_once_no_frame_is_lost_that_may_be_the_answer() {
+        let mut neighbours = resolved();
+        neighbours.hear(NEIGHBOUR, answer(OTHER_MAC), secs(5));
+        for at in 5..40 {
+            neighbours.note_lost_frames(secs(at));
+            neighbours.hear(NEIGHBOUR, answer(OTHER_MAC), secs(at));
+            assert_eq!(neighbours.ask(secs(at)).expect("once a second").to, Some(MAC), "{at}");
+        }
+        assert_eq!((neighbours.mac(NEIGHBOUR), neighbours.events()), (Some(MAC), vec![]));
+        // Frames were last lost at 39 s: the question of 40 s has no answer either.
+        assert_eq!(questions(&mut neighbours, 41), [(40, Some(MAC)), (41, Some(OTHER_MAC))]);
+    }
+
+    #[test]
+    fn a_silent_neighbour_keeps_its_mac_while_frames_are_lost() {
+        let mut neighbours = resolved();
+        for at in 24..60 {
+            neighbours.note_lost_frames(secs(at));
+            neighbours.ask(secs(at)).expect("once a second");
+        }
+        assert_eq!((neighbours.mac(NEIGHBOUR), neighbours.events()), (Some(MAC), vec![]));
+        // Somebody else's answer waits until the known MAC address has been asked.
+        neighbours.hear(NEIGHBOUR, answer(OTHER_MAC), secs(60));
+        assert_eq!(neighbours.mac(NEIGHBOUR), Some(MAC));
+        neighbours.ask(secs(60)).expect("it is asked");
+        neighbours.hear(NEIGHBOUR, answer(MAC), secs(60));
+        assert_eq!(neighbours.mac(NEIGHBOUR), Some(MAC));
+        assert_eq!(questions(&mut neighbours, 89).len(), 6, "and is lost when nothing else is");
+        assert_eq!(neighbours.mac(NEIGHBOUR), Some(MAC));
+        questions(&mut neighbours, 90);
+        assert_eq!(neighbours.mac(NEIGHBOUR), None);
     }
 
     #[test]

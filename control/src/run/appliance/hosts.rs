@@ -92,6 +92,11 @@ impl Hosts {
         self.sent = 0;
     }
 
+    /// Notes in every network that frames were lost.
+    pub(super) fn note_lost_frames(&mut self, now: Duration) {
+        self.hosts.iter_mut().for_each(|host| host.stack.note_lost_frames(now));
+    }
+
     /// Counts a frame that is of no network; nobody answers it.
     pub(super) fn count_foreign(&mut self) {
         self.foreign += 1;

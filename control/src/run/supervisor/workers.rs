@@ -44,6 +44,11 @@ impl<P: Ports> Workers<P> {
         }
     }
 
+    /// Frames that the workers could not pass on, because too many waited.
+    pub(super) fn refused(&self) -> u64 {
+        self.ends.iter().map(|worker| worker.mailbox.refused()).sum()
+    }
+
     /// A frame of these bytes, to be changed and then sent; none, which is counted, where there is no memory for it.
     pub(super) fn frame(&mut self, bytes: &[u8]) -> Option<P::Frame> {
         let frame = self.ports.frame(bytes);
@@ -222,7 +227,16 @@ mod tests {
     #[test]
     fn a_flood_of_one_worker_leaves_the_turn_to_the_others() {
         let (mut workers, mut queues) = workers(2 * FRAMES_A_TURN);
-        while queues[0].pass(PORT, Mbuf::new()) {}
+        // Of many senders and of two sorts: few frames of one of either may wait.
+        let mut waiting = 0;
+        for ethertype in [[8, 6], [8, 0]] {
+            for sender in 0..=255 {
+                let mut frame = Mbuf::new();
+                frame.fill(&[&[2; 11][..], &[sender], &ethertype].concat());
+                waiting += usize::from(queues[0].pass(PORT, frame));
+            }
+        }
+        assert!(waiting > FRAMES_A_TURN, "{waiting}");
         assert!(queues[1].pass(PortId(1), Mbuf::new()));
         let mut from = Vec::new();
         workers.receive(|port, _| from.push(port));

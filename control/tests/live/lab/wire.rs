@@ -40,6 +40,19 @@ impl Wire {
         assert_eq!(sent, Ok(frame.len()), "a frame of {} bytes", frame.len());
     }
 
+    /// Sends frames as fast as the device takes them.
+    pub(crate) fn flood(&self, frames: impl IntoIterator<Item = Vec<u8>>) {
+        for frame in frames {
+            loop {
+                match send(self.socket.as_raw_fd(), &frame, MsgFlags::empty()) {
+                    Ok(_) => break,
+                    Err(Errno::EAGAIN | Errno::ENOBUFS) => std::thread::yield_now(),
+                    Err(error) => panic!("a frame of {} bytes: {error}", frame.len()),
+                }
+            }
+        }
+    }
+
     /// Takes the frames for one receiver that have come since, in order. The kernel has removed their VLAN tags.
     pub(crate) fn receive(&self) -> Vec<Vec<u8>> {
         let mut frames = Vec::new();
