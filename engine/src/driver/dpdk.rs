@@ -51,6 +51,7 @@ mod link_return;
 mod log_cause;
 mod mbuf;
 mod mempool;
+mod open_files;
 mod open_port;
 mod port;
 mod port_addresses;

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use guideway_dpdk_sys as sys;
 
-use super::{Running, StartError, dpdk_log, lcore, log_cause, preflight, signals};
+use super::{Running, StartError, dpdk_log, lcore, log_cause, open_files, preflight, signals};
 use crate::driver::device::Device;
 
 /// True once this process has tried to start EAL: what EAL leaves behind does not let it start again.
@@ -104,6 +104,7 @@ impl Eal {
             eal.probe(device, &logged)?;
         }
         signals::listen_to_buses();
+        open_files::close_in_children();
         dpdk_log::forget();
         Ok(eal)
     }

@@ -19,7 +19,8 @@ use super::link_return::LinkMemory;
 use super::open_port::OpenPort;
 use super::port_setup::{bring_up, settle};
 use super::{
-    Eal, Mempool, PortOptions, QueueCounts, QueuePair, Refusal, Rss, StartError, preflight, rss, signals,
+    Eal, Mempool, PortOptions, QueueCounts, QueuePair, Refusal, Rss, StartError, open_files, preflight, rss,
+    signals,
 };
 use crate::driver::device::Device;
 
@@ -161,6 +162,7 @@ impl Eal {
         }
         port.admit(queues.rx.max(queues.tx));
         signals::listen(id);
+        open_files::close_in_children();
         let (port, device) = (Arc::new(port), device.clone());
         let offloads = Offloads { udp_checksum: offloads.udp_checksum && options.udp_checksum, ..offloads };
         let pairs = (0..queues.rx.max(queues.tx))

@@ -26,7 +26,7 @@ use super::port::link_of;
 use super::port_addresses::DeviceFilter;
 use super::port_setup::{set_up, settle};
 use super::signals::{self, Signals};
-use super::{Mempool, Port, PortOptions, Rss, StartError, dpdk_log, link_return, vlan_filter};
+use super::{Mempool, Port, PortOptions, Rss, StartError, dpdk_log, link_return, open_files, vlan_filter};
 use crate::driver::device::Device;
 
 /// Reset of a port's device that was begun, for a thread that may wait for the driver. There is one of a port at a time.
@@ -62,7 +62,9 @@ impl Reset<'_> {
     /// Resets the device, sets it up as it was opened, and tells it the addresses and VLANs that it was told before. May take
     /// as long as the driver waits.
     pub fn run(self) -> ResetOutcome {
-        ResetOutcome { port: self.port.id(), result: self.renew() }
+        let result = self.renew();
+        open_files::close_in_children();
+        ResetOutcome { port: self.port.id(), result }
     }
 
     fn renew(&self) -> Result<Renewed, StartError> {
