@@ -575,6 +575,7 @@ impl<P: Ports> Supervisor<P> {
             services: views::services(appliance, probes.map(|probes| probes.monitor().state())),
             vips: views::vips(appliance),
             announcements: self.announcements.states(self.now()),
+            guard: self.announcements.guard(),
             drain: self.drain_state(),
             endpoints_files: self.endpoints_files.files(),
             endpoints_dns: self.endpoints_files.questions(),

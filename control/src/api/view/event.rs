@@ -107,6 +107,10 @@ pub enum EventKind {
     RouteWithdrawn,
     /// A hook that is to tell routers has failed; it is tried again.
     AnnouncementFailed,
+    /// The guard, which withdraws announcements of an appliance that dies, has died or cannot be started.
+    GuardLost,
+    /// Another guard stands in the place of one that had died.
+    GuardRestored,
     /// The operator drains the appliance.
     ApplianceDrained,
     /// The operator undrains the appliance.
@@ -119,7 +123,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All kinds of events.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 43] = [
         Self::BackendHealthy,
         Self::BackendUnhealthy,
         Self::WeightChanged,
@@ -157,6 +161,8 @@ impl EventKind {
         Self::RouteAnnounced,
         Self::RouteWithdrawn,
         Self::AnnouncementFailed,
+        Self::GuardLost,
+        Self::GuardRestored,
         Self::ApplianceDrained,
         Self::ApplianceUndrained,
         Self::DrainEnded,
@@ -203,6 +209,8 @@ impl EventKind {
             Self::RouteAnnounced => "route_announced",
             Self::RouteWithdrawn => "route_withdrawn",
             Self::AnnouncementFailed => "announcement_failed",
+            Self::GuardLost => "guard_lost",
+            Self::GuardRestored => "guard_restored",
             Self::ApplianceDrained => "appliance_drained",
             Self::ApplianceUndrained => "appliance_undrained",
             Self::DrainEnded => "drain_ended",

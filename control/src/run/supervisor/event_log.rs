@@ -73,6 +73,7 @@ impl Note {
             EventKind::WorkerStalled
             | EventKind::ReloadRefused
             | EventKind::PortResetFailed
+            | EventKind::GuardLost
             | EventKind::PortRemoved => tracing::Level::ERROR,
             EventKind::BackendUnhealthy
             | EventKind::AnnouncementFailed
