@@ -38,7 +38,7 @@ mod outgoing;
 mod received;
 mod token_bucket;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use guideway_dataplane::address::{Address, Prefix};
@@ -48,7 +48,7 @@ use guideway_dataplane::wire::ethernet::MacAddress;
 pub use answered_addresses::{Answers, NotAnswered, Vip};
 pub use counters::{Counters, FrameKind};
 pub use link::{HostAddress, Link, LinkId, NextHop, VlanId};
-pub use neighbours::{MAX_NEIGHBOURS, NeighbourEvent, TooManyNeighbours};
+pub use neighbours::{MAX_NEIGHBOURS, NeighbourEvent, RefusedClaims, TooManyNeighbours};
 pub use outgoing::{MAX_QUEUED_BYTES, Outgoing};
 
 use answered_addresses::{AnsweredAddresses, Due, Role};
@@ -209,7 +209,14 @@ impl HostStack {
 
     /// The changes of neighbours since the last call: at most one event for each.
     pub fn events(&mut self) -> Vec<NeighbourEvent> {
-        self.neighbours.events()
+        let events = self.neighbours.events();
+        self.counters.neighbour_changes += events.iter().filter(|event| event.is_change()).count() as u64;
+        events
+    }
+
+    /// Takes the claims to neighbours' addresses that were refused since the last call, by neighbour.
+    pub fn take_refused_claims(&mut self) -> BTreeMap<NextHop, RefusedClaims> {
+        self.neighbours.take_refused()
     }
 
     /// The counters.
@@ -346,7 +353,7 @@ impl HostStack {
                 return FrameKind::AddressConflict;
             }
             let heard = self.neighbours.hear(NextHop { link, address }, claim, now);
-            self.counters.refused_claims += u64::from(matches!(heard, Heard::Refused(_)));
+            self.counters.refused_claims += u64::from(heard == Heard::Refused);
             is_known = heard != Heard::Stranger;
         }
         if let Some(asked) = &resolution.question

@@ -467,6 +467,7 @@ pub(crate) fn stats() -> Stats {
             probes: 9,
             announcements: 6,
             defences: 2,
+            neighbor_changes: 8,
             refused_claims: 7,
             group_reports: 5,
             queue_full: 1,

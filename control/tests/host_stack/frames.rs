@@ -442,7 +442,7 @@ fn questions_go_to_all_and_their_answers_become_events() {
     let advertisement =
         discovery("2001:db8::7", "2001:db8::10", (136, SOLICITED), "2001:db8::7", Some((2, PEER_MAC)));
     assert_eq!(handle(&mut stack, &advertisement.build()), FrameKind::Ndp);
-    let known = |next_hop| NeighbourEvent { next_hop, mac: Some(MacAddress(PEER_MAC)) };
+    let known = |next_hop| NeighbourEvent { next_hop, mac: Some(MacAddress(PEER_MAC)), before: None };
     assert_eq!(stack.events(), backends.map(known));
 }
 

@@ -89,6 +89,10 @@ pub enum EventKind {
     ControlStalled,
     /// Another host claims an address of the appliance.
     AddressConflict,
+    /// A backend's next hop, or a gateway, has another MAC address.
+    NeighborChanged,
+    /// Another host claims the address of a backend's next hop or of a gateway, which answers itself.
+    NeighborClaimRefused,
     /// A port's link has gone down.
     LinkDown,
     /// A port's link is up again.
@@ -123,7 +127,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All kinds of events.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 45] = [
         Self::BackendHealthy,
         Self::BackendUnhealthy,
         Self::WeightChanged,
@@ -152,6 +156,8 @@ impl EventKind {
         Self::ProbesDiscarded,
         Self::ControlStalled,
         Self::AddressConflict,
+        Self::NeighborChanged,
+        Self::NeighborClaimRefused,
         Self::LinkDown,
         Self::LinkUp,
         Self::PortReset,
@@ -200,6 +206,8 @@ impl EventKind {
             Self::ProbesDiscarded => "probes_discarded",
             Self::ControlStalled => "control_stalled",
             Self::AddressConflict => "address_conflict",
+            Self::NeighborChanged => "neighbor_changed",
+            Self::NeighborClaimRefused => "neighbor_claim_refused",
             Self::LinkDown => "link_down",
             Self::LinkUp => "link_up",
             Self::PortReset => "port_reset",

@@ -74,6 +74,8 @@ pub struct Counters {
     pub announcements: u64,
     /// Announcements that defended an address which another host had claimed.
     pub defences: u64,
+    /// Neighbours whose MAC address has changed.
+    pub neighbour_changes: u64,
     /// Claims to a neighbour's address that were refused, as the known MAC address answered.
     pub refused_claims: u64,
     /// Reports of the IPv6 groups that the appliance listens to that were sent.
@@ -92,6 +94,7 @@ impl Counters {
         self.probes += other.probes;
         self.announcements += other.announcements;
         self.defences += other.defences;
+        self.neighbour_changes += other.neighbour_changes;
         self.refused_claims += other.refused_claims;
         self.group_reports += other.group_reports;
         self.queue_full += other.queue_full;

@@ -86,6 +86,8 @@ impl Note {
             | EventKind::ProbesDiscarded
             | EventKind::ControlStalled
             | EventKind::AddressConflict
+            | EventKind::NeighborChanged
+            | EventKind::NeighborClaimRefused
             | EventKind::LinkDown => tracing::Level::WARN,
             _ => tracing::Level::INFO,
         }
