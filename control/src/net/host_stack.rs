@@ -325,7 +325,9 @@ impl HostStack {
             // discards what came in a group's frame to a single host.
             _ if !is_to_us => FrameKind::NotForUs,
             Ok(Message::Echo(echo)) => self.echo(link, &echo, envelope.source, now),
-            Ok(Message::Packet { destination }) => match self.addresses.role(destination) {
+            Ok(Message::Packet { source, destination }) => match self.addresses.role(destination) {
+                // A VIP's packets may come from a backend, which has it too, and answers a probe from it.
+                Some(_) if self.addresses.role(source) == Some(Role::Host) => FrameKind::OwnSource,
                 Some(Role::Host) => FrameKind::OtherOwn,
                 Some(Role::Vip) => FrameKind::UnservedVip,
                 None => FrameKind::NotForUs,
@@ -355,6 +357,12 @@ impl HostStack {
             let heard = self.neighbours.hear(NextHop { link, address }, claim, now);
             self.counters.refused_claims += u64::from(heard == Heard::Refused);
             is_known = heard != Heard::Stranger;
+        }
+        // With its MAC address it is a claim, and a conflict.
+        if let Some(asked) = &resolution.question
+            && self.addresses.role(asked.asker) == Some(Role::Host)
+        {
+            return FrameKind::OwnSource;
         }
         if let Some(asked) = &resolution.question
             && let Some((answers, _)) = self.addresses.answers(link, asked.target)
@@ -408,7 +416,7 @@ impl HostStack {
         }
         // RFC 1812, section 5.3.7: nobody else sends from the appliance's own address.
         if self.addresses.role(echo.source) == Some(Role::Host) {
-            return FrameKind::Malformed;
+            return FrameKind::OwnSource;
         }
         if self.echo_replies.take(source, now) {
             let reply = Outgoing::echo_reply(self.links.get(link), source, echo);

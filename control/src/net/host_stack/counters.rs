@@ -23,11 +23,13 @@ pub enum FrameKind {
     Malformed,
     /// The claim of another host to an address that the appliance answers for.
     AddressConflict,
+    /// A packet from one of the appliance's own addresses, which another host has sent: it is forged, or goes round in a loop.
+    OwnSource,
 }
 
 impl FrameKind {
     /// Every kind, in the order of the counters.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Arp,
         Self::Ndp,
         Self::Mld,
@@ -38,6 +40,7 @@ impl FrameKind {
         Self::UnknownVlan,
         Self::Malformed,
         Self::AddressConflict,
+        Self::OwnSource,
     ];
 
     /// The stable word that metrics and tools show.
@@ -53,6 +56,7 @@ impl FrameKind {
             Self::UnknownVlan => "unknown_vlan",
             Self::Malformed => "malformed",
             Self::AddressConflict => "address_conflict",
+            Self::OwnSource => "own_source",
         }
     }
 }
