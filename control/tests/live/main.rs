@@ -23,6 +23,7 @@ mod failover;
 mod failures;
 mod faults;
 mod health;
+mod interfaces;
 mod neighbours;
 mod prefixes;
 mod replay;
