@@ -26,7 +26,7 @@ use tokio::time::timeout;
 use guideway_model::config::{Hook, VipRange};
 
 pub(crate) use guard::PATIENCE;
-pub use guard::{Guard, VERB as GUARD_VERB, stand as stand_guard};
+pub use guard::{Guard, GuardState, VERB as GUARD_VERB, stand as stand_guard};
 use guard::{Instructions, Withdrawal};
 pub use hook_task::Progress;
 use hook_task::{ConfiguredHook, Order, Tell};
@@ -86,14 +86,7 @@ impl Announcer {
     /// # Panics
     /// Outside of a tokio runtime, where there is a guard.
     pub fn new(guard: Option<Guard>) -> Self {
-        let instruct = |guard: Guard| match guard.instruct() {
-            Ok(instructions) => Some(instructions),
-            Err(error) => {
-                tracing::error!("no guard stands: {error}");
-                None
-            }
-        };
-        let guard = guard.and_then(instruct);
+        let guard = guard.map(Guard::instruct);
         Self { hooks: BTreeMap::new(), hook_thread: None, messenger: None, guard }
     }
 
@@ -160,6 +153,11 @@ impl Announcer {
         if let Some(guard) = self.guard.take() {
             guard.end(left).await;
         }
+    }
+
+    /// State of the guard; none where there is to be none.
+    pub fn guard(&self) -> Option<GuardState> {
+        self.guard.as_ref().map(Instructions::state)
     }
 
     /// Tells the hooks everything again: others may have told them something in the meantime.

@@ -7,28 +7,26 @@
 //! The kernel closes the pipe however the appliance ends, by SIGKILL and by a segmentation fault too; an appliance that is
 //! stopped, or whose control thread hangs, falls silent. An appliance that ends in good order leaves nothing to withdraw.
 
+mod keeper;
+
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read};
 use std::mem::ManuallyDrop;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
 use guideway_model::config::{Hook, VipRange};
 use serde::{Deserialize, Serialize};
-use tokio::io::AsyncWriteExt;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::sleep;
 use tracing::Level;
 
 use super::hook_task::{ConfiguredHook, Tell};
-use crate::log::{FORMAT_VARIABLE, Format, Log};
+use crate::log::{Format, Log};
 
-/// Interval at which the appliance shows that it lives.
-const BEAT: Duration = Duration::from_secs(1);
+pub(super) use keeper::Instructions;
+pub use keeper::{Guard, GuardState};
 
 /// Longest silence of an appliance that lives.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
@@ -50,87 +48,13 @@ pub(super) struct Withdrawal {
     pub(super) rules: BTreeMap<VipRange, String>,
 }
 
-/// Guard that stands; it ends after this value.
-#[derive(Debug)]
-pub struct Guard(Child);
-
-/// Channel that tells a guard what to withdraw.
-#[derive(Debug)]
-pub(super) struct Instructions {
-    orders: watch::Sender<Vec<Withdrawal>>,
-    written: tokio::task::JoinHandle<()>,
-}
-
-impl Guard {
-    /// Starts this program a second time, to stand guard over this process. Start it before anything is
-    /// opened that it should not hold.
-    ///
-    /// # Errors
-    /// Where the operating system starts no process.
-    pub fn start(format: Format) -> io::Result<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
-        // What ends the appliance's group of processes is not to end it.
-        command.arg(VERB).stdin(Stdio::piped()).stdout(Stdio::null()).process_group(0);
-        if format == Format::Json {
-            command.env(FORMAT_VARIABLE, "json");
-        }
-        command.spawn().map(Self)
-    }
-
-    /// Starts to instruct the guard.
-    pub(super) fn instruct(mut self) -> io::Result<Instructions> {
-        let stdin = self.0.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
-        let (orders, ordered) = watch::channel(Vec::new());
-        let pipe = tokio::process::ChildStdin::from_std(stdin)?;
-        Ok(Instructions { orders, written: tokio::spawn(write(pipe, ordered)) })
-    }
-}
-
-impl Instructions {
-    /// Tells the guard what to withdraw, should the appliance end now.
-    pub(super) fn set(&self, withdrawals: Vec<Withdrawal>) {
-        self.orders.send_if_modified(|known| {
-            let is_new = *known != withdrawals;
-            *known = withdrawals;
-            is_new
-        });
-    }
-
-    /// Tells the guard to withdraw these now, and to end.
-    pub(super) async fn end(self, withdrawals: Vec<Withdrawal>) {
-        self.set(withdrawals);
-        drop(self.orders);
-        let _ = timeout(LAST_TIME, self.written).await;
-    }
-}
-
-/// Writes a line for each order, and an empty one for each heartbeat.
-async fn write(mut pipe: tokio::process::ChildStdin, mut ordered: watch::Receiver<Vec<Withdrawal>>) {
-    let mut beats = interval(BEAT);
-    loop {
-        let mut line = tokio::select! {
-            biased;
-            changed = ordered.changed() => match changed {
-                Ok(()) => serde_json::to_string(&*ordered.borrow_and_update()).expect("names and addresses are JSON"),
-                Err(_) => return,
-            },
-            _ = beats.tick() => String::new(),
-        };
-        line.push('\n');
-        if let Err(error) = pipe.write_all(line.as_bytes()).await {
-            tracing::error!(
-                "the guard has gone ({error}): a crash would leave announcements behind until a restart"
-            );
-            return;
-        }
-    }
-}
-
 /// Stands guard over the process at the other end of standard input, until it has ended.
 ///
 /// # Errors
 /// Where the operating system has no signals, or what is read makes no sense.
 pub fn stand() -> io::Result<()> {
+    // The kernel calls it by the file that it was started from otherwise, which is a link; a name alone is not worth an error.
+    let _ = rustix::thread::set_name(c"guideway-guard");
     // Never dropped, which would wait for a program whose start hangs.
     let runtime = ManuallyDrop::new(tokio::runtime::Builder::new_current_thread().enable_all().build()?);
     let _guard = runtime.enter();

@@ -27,7 +27,7 @@ mod status;
 mod traced;
 mod vip;
 
-pub use announcement::{Announcement, AnnouncementReason, Drain, DrainEnd, Undrained};
+pub use announcement::{Announcement, AnnouncementReason, Drain, DrainEnd, Guard, Undrained};
 pub use backend::{
     Backend, BackendDrain, BackendList, Health, NextHop, PathMtu, Pool, Remaining, WeightSource,
 };

@@ -213,6 +213,7 @@ fn host_stack(host: &HostStackStats) -> String {
         ("probes", &host.probes.to_string()),
         ("announcements", &host.announcements.to_string()),
         ("defences", &host.defences.to_string()),
+        ("neighbors moved", &host.neighbor_changes.to_string()),
         ("refused claims", &host.refused_claims.to_string()),
         ("group reports", &host.group_reports.to_string()),
         ("queue full", &host.queue_full.to_string()),

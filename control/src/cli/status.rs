@@ -5,8 +5,8 @@ use std::fmt::Write;
 use clap::Args as Arguments;
 use guideway::api::overview::alarms;
 use guideway::api::view::{
-    Announcement, DrainEnd, OperatorSettings, Port, PortMember, PortState, Quantiles, RssState, Service,
-    Status, Worker, WorkerQueues, WorkerState,
+    Announcement, DrainEnd, Guard, OperatorSettings, Port, PortMember, PortState, Quantiles, RssState,
+    Service, Status, Worker, WorkerQueues, WorkerState,
 };
 
 use super::amount::{count, duration, percent, yes_no};
@@ -70,6 +70,9 @@ fn text(status: &Status) -> String {
         let publications = count(checks.publications_measured, "time");
         line("reaction", &format!("{publications}, probe to packet {}", quantiles(&checks.probe_to_packet)));
     }
+    if let Some((heading, sentence)) = status.guard.as_ref().and_then(guard) {
+        line(heading, &sentence);
+    }
     if let Some(drain) = &status.drain {
         let withdrawn = if drain.withdrawn { "all is withdrawn" } else { "not all is withdrawn yet" };
         let left = match drain.end {
@@ -127,6 +130,18 @@ fn text(status: &Status) -> String {
         text.push_str(&section);
     }
     text
+}
+
+/// Line on a guard that has died: another one stands, or none does.
+fn guard(guard: &Guard) -> Option<(&'static str, String)> {
+    let cause = guard.last_error.as_deref()?;
+    Some(match guard.pid {
+        Some(pid) => {
+            let restarts = count(guard.restarts, "time");
+            ("guard", format!("process {pid}, started again {restarts}: {cause}"))
+        }
+        None => ("NO GUARD", format!("a crash leaves announcements behind: {cause}")),
+    })
 }
 
 fn quantiles(times: &Quantiles) -> String {

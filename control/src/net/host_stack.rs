@@ -38,7 +38,7 @@ mod outgoing;
 mod received;
 mod token_bucket;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use guideway_dataplane::address::{Address, Prefix};
@@ -48,7 +48,7 @@ use guideway_dataplane::wire::ethernet::MacAddress;
 pub use answered_addresses::{Answers, NotAnswered, Vip};
 pub use counters::{Counters, FrameKind};
 pub use link::{HostAddress, Link, LinkId, NextHop, VlanId};
-pub use neighbours::{MAX_NEIGHBOURS, NeighbourEvent, TooManyNeighbours};
+pub use neighbours::{MAX_NEIGHBOURS, NeighbourEvent, RefusedClaims, TooManyNeighbours};
 pub use outgoing::{MAX_QUEUED_BYTES, Outgoing};
 
 use answered_addresses::{AnsweredAddresses, Due, Role};
@@ -215,7 +215,14 @@ impl HostStack {
 
     /// The changes of neighbours since the last call: at most one event for each.
     pub fn events(&mut self) -> Vec<NeighbourEvent> {
-        self.neighbours.events()
+        let events = self.neighbours.events();
+        self.counters.neighbour_changes += events.iter().filter(|event| event.is_change()).count() as u64;
+        events
+    }
+
+    /// Takes the claims to neighbours' addresses that were refused since the last call, by neighbour.
+    pub fn take_refused_claims(&mut self) -> BTreeMap<NextHop, RefusedClaims> {
+        self.neighbours.take_refused()
     }
 
     /// The counters.
@@ -324,7 +331,9 @@ impl HostStack {
             // discards what came in a group's frame to a single host.
             _ if !is_to_us => FrameKind::NotForUs,
             Ok(Message::Echo(echo)) => self.echo(link, &echo, envelope.source, now),
-            Ok(Message::Packet { destination }) => match self.addresses.role(destination) {
+            Ok(Message::Packet { source, destination }) => match self.addresses.role(destination) {
+                // A VIP's packets may come from a backend, which has it too, and answers a probe from it.
+                Some(_) if self.addresses.role(source) == Some(Role::Host) => FrameKind::OwnSource,
                 Some(Role::Host) => FrameKind::OtherOwn,
                 Some(Role::Vip) => FrameKind::UnservedVip,
                 None => FrameKind::NotForUs,
@@ -352,8 +361,14 @@ impl HostStack {
                 return FrameKind::AddressConflict;
             }
             let heard = self.neighbours.hear(NextHop { link, address }, claim, now);
-            self.counters.refused_claims += u64::from(matches!(heard, Heard::Refused(_)));
+            self.counters.refused_claims += u64::from(heard == Heard::Refused);
             is_known = heard != Heard::Stranger;
+        }
+        // With its MAC address it is a claim, and a conflict.
+        if let Some(asked) = &resolution.question
+            && self.addresses.role(asked.asker) == Some(Role::Host)
+        {
+            return FrameKind::OwnSource;
         }
         if let Some(asked) = &resolution.question
             && let Some((answers, _)) = self.addresses.answers(link, asked.target)
@@ -407,7 +422,7 @@ impl HostStack {
         }
         // RFC 1812, section 5.3.7: nobody else sends from the appliance's own address.
         if self.addresses.role(echo.source) == Some(Role::Host) {
-            return FrameKind::Malformed;
+            return FrameKind::OwnSource;
         }
         if self.echo_replies.take(source, now) {
             let reply = Outgoing::echo_reply(self.links.get(link), source, echo);

@@ -4,6 +4,7 @@
 
 mod hosts;
 mod links;
+mod neighbour_news;
 mod pace;
 mod vips;
 
@@ -22,9 +23,11 @@ use guideway_model::path_mtu::PathMtu;
 
 use crate::net::host_stack::{Conflict, Counters, FrameKind, HostStack, NextHop, Outgoing};
 use hosts::Hosts;
+use neighbour_news::NeighbourNews;
 use pace::Pace;
 
 pub use links::{Nic, needs_udp_checksum};
+pub use neighbour_news::{NeighbourChange, NeighbourUsers};
 
 /// Live appliance: forwarding state, publisher and host stack.
 #[derive(Debug)]
@@ -39,6 +42,7 @@ pub struct Appliance {
     watched: BTreeSet<(NetworkId, NextHop)>,
     /// Number of next hops that found no room among the watched.
     unwatched: usize,
+    neighbour_news: NeighbourNews,
     /// Number of times that another host has claimed an address of the appliance, by the network and what holds the address:
     /// itself, or a VIP's prefix.
     conflicts: BTreeMap<(NetworkId, Prefix), u64>,
@@ -56,6 +60,7 @@ impl Appliance {
             nics: nics.to_vec(),
             watched: BTreeSet::new(),
             unwatched: 0,
+            neighbour_news: NeighbourNews::default(),
             conflicts: BTreeMap::new(),
         };
         appliance.watch(now);
@@ -158,7 +163,9 @@ impl Appliance {
 
     /// Publishes what has changed since the latest snapshot, if anything has, and if it is not slowed as repetition.
     pub fn publish_changes(&mut self, now: Duration) {
-        if self.hosts.has_events() {
+        let events = self.hosts.events();
+        if !events.is_empty() {
+            self.neighbour_news.take_in(events);
             self.state.apply([StateChange::Egress], now);
         }
         if !self.state.is_stale() {

@@ -26,11 +26,25 @@ pub struct PortLink {
     pub up: bool,
     /// Speed of the link; none where the device does not know it.
     pub speed_mbps: Option<u32>,
+    /// State of the kernel's network interface below the device.
+    pub interface: PortInterface,
+}
+
+/// State of the kernel's network interface below a port's device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PortInterface {
+    /// The device has its interface, or needs none.
+    #[default]
+    Present,
+    /// The interface was deleted.
+    Gone,
+    /// The interface was deleted, and can be taken anew: the device asks for a reset.
+    Replaced,
 }
 
 impl PortLink {
     /// Link that is down.
-    pub const DOWN: Self = Self { up: false, speed_mbps: None };
+    pub const DOWN: Self = Self { up: false, speed_mbps: None, interface: PortInterface::Present };
 }
 
 /// The ports as the control thread has them.

@@ -15,12 +15,14 @@ mod capture;
 mod config_reader;
 mod config_source;
 mod conntrack_reader;
+mod devices;
 mod endpoints_files;
 mod event_log;
 mod flow_watch;
 mod hand_probes;
 mod load_watch;
 mod loop_watch;
+mod neighbour_watch;
 mod operator;
 mod packet_tracer;
 mod plan_reader;
@@ -38,13 +40,9 @@ mod watchdog;
 mod what_if;
 mod workers;
 
-use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
-use guideway_dataplane::egress::PortId;
-use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_engine::clock::Clock;
-use guideway_model::config::Port;
 use guideway_model::flow_text::FlowText;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -78,8 +76,9 @@ use endpoints_files::EndpointsFiles;
 use event_log::{EventLog, Note};
 use hand_probes::HandProbes;
 use loop_watch::LoopWatch;
+use neighbour_watch::NeighbourWatch;
 use plan_reader::PlanReader;
-use port_watch::{PortWatch, Step};
+use port_watch::PortWatch;
 use probes::{HealthUpdate, Probes};
 use publish_latency::PublishLatency;
 use stalls::Stalls;
@@ -136,6 +135,7 @@ pub(super) struct Supervisor<P: Ports> {
     appliance: Appliance,
     workers: Workers<P>,
     port_watch: PortWatch,
+    neighbour_watch: NeighbourWatch,
     probes: Option<Probes>,
     hand_probes: HandProbes,
     stalls: Stalls,
@@ -188,6 +188,7 @@ impl<P: Ports> Supervisor<P> {
             config_reader: ConfigReader::new(process.aside.clone()),
             endpoints_files: EndpointsFiles::default(),
             port_watch: PortWatch::new(ports.names(), clock.elapsed()),
+            neighbour_watch: NeighbourWatch::default(),
             workers: Workers::new(ports, workers),
             probes,
             hand_probes: HandProbes::default(),
@@ -347,6 +348,8 @@ impl<P: Ports> Supervisor<P> {
         self.stalls.look_at_workers(self.workers.heartbeats(), now);
         let notes = self.workers.watch(now);
         self.note_all(notes);
+        let notes = self.neighbour_watch.look(&mut self.appliance, now);
+        self.note_all(notes);
         self.take_in_endpoints();
         let progress = self.announcements.follow(self.workers.forwarded(), now);
         self.note_all(progress.notes);
@@ -481,56 +484,6 @@ impl<P: Ports> Supervisor<P> {
         self.announcements.plan(&self.appliance, obstacles, now);
     }
 
-    /// Tells the ports' devices which addresses they are to take frames for.
-    fn tell_addresses(&self) {
-        for (index, name) in self.port_watch.names().enumerate() {
-            let ports = self.workers.ports();
-            let mac = self.appliance.config().mac_of_port(index).map(MacAddress);
-            let groups: BTreeSet<MacAddress> =
-                self.appliance.hosts().flat_map(|(_, host)| host.groups(PortId(index as u8))).collect();
-            let groups: Vec<MacAddress> = groups.into_iter().collect();
-            let remarks = ports.adopt_mac(index, mac).into_iter().chain(ports.listen(index, &groups));
-            remarks.for_each(|remark| tracing::warn!(port = name, "{remark}"));
-        }
-    }
-
-    /// Looks at the ports' devices, and takes the step that is due of each.
-    fn watch_ports(&mut self, now: Duration) {
-        for port in 0..self.port_watch.len() {
-            let ports = self.workers.ports();
-            let signals = ports.take_signals(port);
-            let watch = &mut self.port_watch;
-            let notes = match watch.look(port, signals, || ports.is_paused(port), now) {
-                Some(Step::ReadLink) => {
-                    let changed = watch.see_link(port, ports.link(port), now);
-                    changed.into_iter().chain(watch.see_members(port, ports.members(port))).collect()
-                }
-                Some(Step::Pause) => {
-                    ports.pause(port);
-                    continue;
-                }
-                Some(Step::BeginRestart) => match ports.begin_restart(port) {
-                    Ok(()) => continue,
-                    Err(cause) => watch.end_restart(port, Err(cause), now),
-                },
-                Some(Step::EndRestart) => {
-                    let Some(result) = ports.end_restart(port) else { continue };
-                    let notes = watch.end_restart(port, result, now);
-                    // For the log, if the device refuses one now.
-                    self.tell_vlans();
-                    notes
-                }
-                // A removal may take a while, in which nothing else is done.
-                Some(Step::Remove) => {
-                    let result = ports.remove(port);
-                    self.port_watch.end_removal(port, result, self.now()).into_iter().collect()
-                }
-                None => continue,
-            };
-            self.note_all(notes);
-        }
-    }
-
     /// Notes an event; that of a service is of the service's network.
     fn note(&mut self, note: Note) {
         let state = self.appliance.state();
@@ -541,19 +494,6 @@ impl<P: Ports> Supervisor<P> {
 
     fn note_all(&mut self, notes: impl IntoIterator<Item = Note>) {
         notes.into_iter().for_each(|note| self.note(note));
-    }
-
-    /// Tells the ports' devices the VLANs of the networks; logs what they refuse, and returns it.
-    fn tell_vlans(&self) -> Vec<String> {
-        let config = self.appliance.config();
-        let refusal = |(index, port): (usize, &Port)| {
-            let of_port = config.links().filter(|link| link.port == index);
-            let vlans: BTreeSet<u16> = of_port.filter_map(|link| link.vlan).collect();
-            let refusal = self.workers.ports().take_vlans(index, &vlans)?;
-            tracing::warn!(port = port.name, "{refusal}");
-            Some(format!("port `{}`: {refusal}", port.name))
-        };
-        config.ports.iter().enumerate().filter_map(refusal).collect()
     }
 
     /// Logs the warnings of the configuration in force, and returns them.
@@ -595,6 +535,7 @@ impl<P: Ports> Supervisor<P> {
             services: views::services(appliance, probes.map(|probes| probes.monitor().state())),
             vips: views::vips(appliance),
             announcements: self.announcements.states(self.now()),
+            guard: self.announcements.guard(),
             drain: self.drain_state(),
             endpoints_files: self.endpoints_files.files(),
             endpoints_dns: self.endpoints_files.questions(),

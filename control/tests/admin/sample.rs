@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use guideway::api::view::{
     AccessListStats, Announcement, AnnouncementReason, Arrivals, Backend, BackendStats, Condition,
     ConnectionState, ConntrackCounts, ConntrackEntry, ConntrackStats, Drain, DrainEnd, Event, EventKind,
-    FragmentStats, Health, HealthCheck, HealthChecks, HostStackStats, IcmpErrorStats, LinkStats,
+    FragmentStats, Guard, Health, HealthCheck, HealthChecks, HostStackStats, IcmpErrorStats, LinkStats,
     NeighborReplies, NextHop, OperatorSetting, OperatorSettings, PacketStats, PathMtu, Pool, Port,
     PortMember, PortState, PortStats, PortXstats, ProbeAnswer, Quantiles, Rates, RssState, RuleCheck,
     RuleProbe, RuleStats, Service, ServiceStats, Stats, Status, Traffic, TunnelErrorStats, Vip, WeightSource,
@@ -132,6 +132,11 @@ pub(crate) fn status(vips: &[Vip]) -> Status {
         ],
         vips: vips.to_vec(),
         announcements: announcements(),
+        guard: Some(Guard {
+            pid: Some(4399),
+            restarts: 1,
+            last_error: Some("the guard, process 4322, has ended with signal: 9 (SIGKILL)".into()),
+        }),
         drain: None,
         endpoints_files: discovery::endpoints_files(),
         endpoints_dns: discovery::endpoints_dns(),
@@ -462,6 +467,7 @@ pub(crate) fn stats() -> Stats {
             probes: 9,
             announcements: 6,
             defences: 2,
+            neighbor_changes: 8,
             refused_claims: 7,
             group_reports: 5,
             queue_full: 1,

@@ -7,6 +7,7 @@ use guideway::api::request::{Reply, Request};
 use guideway::api::view::BackendProbes;
 use guideway::config_file;
 use guideway::run::appliance::Nic;
+use guideway::run::aside::Aside;
 use guideway::run::assemble::{Probing, Senders, Setup, assemble};
 use guideway::run::ports::MemoryPorts;
 use guideway::run::process::Process;
@@ -165,7 +166,15 @@ pub(crate) fn flooded_with(config: &str, frames: &Frames) -> Toll {
         Setup { config, nics: &[nic], cores: &[0], shared, probing: Probing::On, rings: RingSizes::LIVE };
     let (assembly, mut seeds) = assemble(setup);
     let (queues, wire) = loopback(2 * BURST as usize);
-    let process = Process { config_path, sources: Some(sources), guard: None, last_resort: None, log: None };
+    let process = Process {
+        config_path,
+        sources: Some(sources),
+        guard: None,
+        last_resort: None,
+        log: None,
+        aside: Aside::Threads,
+        messenger: None,
+    };
     let mut site = Site {
         senders: assembly.senders().clone(),
         poll_loop: seeds.remove(0).poll_loop(vec![queues]),

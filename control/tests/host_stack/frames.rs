@@ -363,7 +363,32 @@ fn what_belongs_to_nobody_is_counted_and_not_answered() {
         (
             "an echo request from the appliance's own address",
             between("192.0.2.10", "192.0.2.10").echo_request(1, 1).build(),
-            FrameKind::Malformed,
+            FrameKind::OwnSource,
+        ),
+        (
+            "TCP from one own address to another",
+            between("192.0.2.10", "203.0.113.10").tcp(40_000, 22, tcp::SYN).build(),
+            FrameKind::OwnSource,
+        ),
+        (
+            "TCP over IPv6 from an own address",
+            between("2001:db8::10", "2001:db8::10").tcp(40_000, 22, tcp::SYN).build(),
+            FrameKind::OwnSource,
+        ),
+        (
+            "a solicitation from an own address that does not say where",
+            discovery("2001:db8::10", "2001:db8::100", SOLICITATION, "2001:db8::100", None).build(),
+            FrameKind::OwnSource,
+        ),
+        (
+            "an answer of a backend from a VIP",
+            between("203.0.113.10", "192.0.2.10").tcp(80, 40_000, tcp::SYN | tcp::ACK).build(),
+            FrameKind::OtherOwn,
+        ),
+        (
+            "TCP from an own address to a stranger",
+            between("192.0.2.10", "198.51.100.7").tcp(40_000, 22, tcp::SYN).build(),
+            FrameKind::NotForUs,
         ),
         ("an echo request from a group's MAC", echo().macs(BROADCAST, OWN_MAC).build(), FrameKind::Malformed),
         ("a solicitation from behind a router", solicitation().ttl(254).build(), FrameKind::Malformed),
@@ -442,7 +467,7 @@ fn questions_go_to_all_and_their_answers_become_events() {
     let advertisement =
         discovery("2001:db8::7", "2001:db8::10", (136, SOLICITED), "2001:db8::7", Some((2, PEER_MAC)));
     assert_eq!(handle(&mut stack, &advertisement.build()), FrameKind::Ndp);
-    let known = |next_hop| NeighbourEvent { next_hop, mac: Some(MacAddress(PEER_MAC)) };
+    let known = |next_hop| NeighbourEvent { next_hop, mac: Some(MacAddress(PEER_MAC)), before: None };
     assert_eq!(stack.events(), backends.map(known));
 }
 

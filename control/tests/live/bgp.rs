@@ -1,7 +1,11 @@
 //! Announcements by BGP: routers have a route to a VIP while an appliance can serve it, and no longer.
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
 use guideway::api::view::{AnnouncementReason, DrainEnd, EventKind};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::lab::Lab;
 use crate::lab::address::{Family, Vip};
@@ -137,6 +141,51 @@ fn routers_leave_out_an_appliance_that_is_killed_or_stands_still() {
     appliance.must(&["drain", "--appliance", "--deadline", "25", "--stop"]);
     wait_for_hops(&lab, 1, &[]);
     assert!(appliance.finish().status.success());
+}
+
+/// Targets of a process's open files.
+fn open_files(pid: u32) -> BTreeSet<PathBuf> {
+    let files = fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs");
+    files.filter_map(|file| fs::read_link(file.ok()?.path()).ok()).collect()
+}
+
+#[test]
+fn a_guard_that_is_killed_is_followed_by_one_that_withdraws_as_it_would_have() {
+    let lab = Lab::new(1, 1);
+    let _backends = Backend::all(&lab, 1);
+    let _birds = Birds::start(&lab, 1);
+    let mut appliance = start(&lab, 0, 1);
+    wait_for_hops(&lab, 1, &[0]);
+    let guard = || appliance.status().guard.expect("there is to be one");
+    let first = guard().pid.expect("it stands");
+    // The second follows less quickly, as the first has not lasted.
+    let [second, third] = [first, 0].map(|last| {
+        let last = if last == 0 { guard().pid.expect("it stands") } else { last };
+        let pid = Pid::from_raw(last.cast_signed()).expect("a process has a number");
+        kill_process(pid, Signal::KILL).expect("it runs");
+        let follows = || guard().pid.filter(|pid| *pid != last);
+        within(PATIENCE, follows).expect("another one follows")
+    });
+    assert!(first != second && second != third);
+    assert_eq!(guard().restarts, 2);
+    let cause = format!("the guard, process {second}, has ended with signal: 9 (SIGKILL)");
+    assert_eq!(guard().last_error, Some(cause));
+    let kinds: Vec<_> = appliance.events().into_iter().map(|event| event.kind).collect();
+    for kind in [EventKind::GuardLost, EventKind::GuardRestored] {
+        assert_eq!(kinds.iter().filter(|of| **of == kind).count(), 2, "{kinds:?}");
+    }
+    assert_eq!(next_hops(&lab, 1), [0], "what is announced stays so");
+    let held = open_files(appliance.id());
+    let is_shared = |file: &PathBuf| {
+        let name = file.display().to_string();
+        (name.starts_with("socket:") || name.starts_with("/memfd:")) && held.contains(file)
+    };
+    let shared: Vec<_> = open_files(third).into_iter().filter(is_shared).collect();
+    assert!(shared.is_empty(), "it holds sockets and memory of the appliance: {shared:?}");
+
+    appliance.kill();
+    wait_for_hops(&lab, 1, &[]);
+    assert!(appliance.log().contains("guard: 203.0.113.10 is withdrawn"), "{}", appliance.log());
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //! the appliance is what was sent, and it does what a replay does. Where a device cannot, that is told.
 
 use pcap_fixtures::packet::Packet;
+use rustix::process::Signal;
+use serde_json::Value;
 
 use crate::lab::appliance::GUIDEWAY;
 use crate::lab::namespace::Namespace;
@@ -246,4 +248,32 @@ fn net_tap_tells_of_its_link() {
     let wire = Wire::open(&bench.appliance, TAP).expect("the device is there");
     wire.send(&Packet::between("198.18.0.1", "203.0.113.5").udp(20_000, 5060).build());
     assert_eq!(stats_after(&bench.scratch, 1)["total"]["forwarded"], 1);
+}
+
+#[test]
+fn frames_that_the_kernel_drops_below_a_device_are_missed_and_no_other_is_unaccounted_for() {
+    /// More than any ring here holds.
+    const FLOOD: u64 = 20_000;
+    for device in ["net_af_packet0,iface=eth0,framecnt=64", "net_af_xdp0,iface=eth0"] {
+        let bench = Bench::new(device, 1500, 1500);
+        let (running, wire) = bench.start(false);
+        let frame = Packet::between("198.18.0.1", "203.0.113.5").udp(20_000, 5060).build();
+        running.signal(Signal::STOP);
+        (0..FLOOD).for_each(|_| wire.send(&frame));
+        running.signal(Signal::CONT);
+        let counted = || {
+            let stats = bench.scratch.ask(&["stats", "--output", "json"]).stdout;
+            let stats: Value = serde_json::from_str(&stats).expect("it is JSON");
+            let port = &stats["ports"][0];
+            let [received, missed] =
+                ["received", "missed"].map(|key| port[key].as_u64().expect("it is a number"));
+            (received + missed >= FLOOD).then_some((received, missed))
+        };
+        let (received, missed) = within(PATIENCE, counted)
+            .unwrap_or_else(|| panic!("{device}: {}", bench.scratch.ask(&["stats"]).stdout));
+        assert_eq!(received + missed, FLOOD, "{device}: {received} received, {missed} missed");
+        assert!(received > 0 && missed > FLOOD / 2, "{device}: {received} received, {missed} missed");
+        let metrics = bench.scratch.ask(&["stats"]).stdout;
+        assert!(metrics.contains(&missed.to_string()), "people see it, too: {metrics}");
+    }
 }

@@ -141,6 +141,21 @@ impl Lab {
         appliance.ip(&own_addresses("eth1", |family| address::management(number, family)));
     }
 
+    /// Makes the cable of an appliance anew, whose device was deleted.
+    pub(crate) fn connect_again(&self, number: usize) {
+        plug(&self.switch, &format!("appliance{number}"), self.appliance(number), "eth0");
+    }
+
+    /// Switches off the port of an appliance, which loses its link.
+    pub(crate) fn switch_off(&self, number: usize) {
+        self.switch.ip(&format!("link set appliance{number} down\n"));
+    }
+
+    /// Switches on the port of an appliance again.
+    pub(crate) fn switch_on(&self, number: usize) {
+        self.switch.ip(&format!("link set appliance{number} up\n"));
+    }
+
     /// MAC address of an appliance.
     pub(crate) fn appliance_mac(&self, number: usize) -> String {
         let mut command = self.appliance(number).command("cat");

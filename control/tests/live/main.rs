@@ -24,6 +24,8 @@ mod failures;
 mod faults;
 mod floods;
 mod health;
+mod interfaces;
+mod neighbours;
 mod prefixes;
 mod replay;
 mod start;

@@ -13,7 +13,7 @@ use guideway_engine::mbuf::Mbuf;
 
 use crate::operator::{CONFIG, Operator, run_on};
 
-const UP: PortLink = PortLink { up: true, speed_mbps: Some(25_000) };
+const UP: PortLink = PortLink { up: true, speed_mbps: Some(25_000), ..PortLink::DOWN };
 
 /// Device as the test has it behave.
 #[derive(Debug)]

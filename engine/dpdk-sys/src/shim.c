@@ -4,8 +4,14 @@
 
 #include "shim.h"
 
+#include <linux/if_packet.h>
+#include <linux/if_xdp.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 int guideway_errno(void) {
 	return rte_errno;
@@ -34,6 +40,64 @@ void guideway_mbuf_header_lengths(struct rte_mbuf *mbuf, uint16_t link, uint16_t
 
 int guideway_mbuf_linearize(struct rte_mbuf *mbuf) {
 	return rte_pktmbuf_linearize(mbuf);
+}
+
+int guideway_interface_name(unsigned int index, char *name) {
+	return if_indextoname(index, name) == NULL ? -1 : 0;
+}
+
+unsigned int guideway_interface_index(const char *name) {
+	return if_nametoindex(name);
+}
+
+int guideway_interface_runs(const char *name) {
+	struct ifreq request = { 0 };
+	int asked, fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return 0;
+	strncpy(request.ifr_name, name, IFNAMSIZ - 1);
+	asked = ioctl(fd, SIOCGIFFLAGS, &request);
+	close(fd);
+	return asked == 0 && (request.ifr_flags & IFF_UP) && (request.ifr_flags & IFF_RUNNING);
+}
+
+/* Descriptors that are looked at: those of devices are among the first. */
+#define LOOKED_AT 4096
+
+int guideway_sockets(unsigned int index, int *sockets, int room) {
+	int fd, found = 0;
+
+	for (fd = 3; fd < LOOKED_AT && found < room; fd++) {
+		struct sockaddr_ll address = { 0 };
+		socklen_t length = sizeof(int);
+		int domain;
+
+		if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) != 0)
+			continue;
+		if (index == 0 ? domain != AF_XDP : domain != AF_PACKET)
+			continue;
+		length = sizeof(address);
+		if (index != 0 && (getsockname(fd, (struct sockaddr *)&address, &length) != 0
+				|| (unsigned int)address.sll_ifindex != index))
+			continue;
+		sockets[found++] = fd;
+	}
+	return found;
+}
+
+uint64_t guideway_packet_socket_drops(int socket) {
+	struct tpacket_stats stats = { 0 };
+	socklen_t length = sizeof(stats);
+
+	return getsockopt(socket, SOL_PACKET, PACKET_STATISTICS, &stats, &length) == 0 ? stats.tp_drops : 0;
+}
+
+uint64_t guideway_xdp_socket_drops(int socket) {
+	struct xdp_statistics stats = { 0 };
+	socklen_t length = sizeof(stats);
+
+	return getsockopt(socket, SOL_XDP, XDP_STATISTICS, &stats, &length) == 0 ? stats.rx_ring_full : 0;
 }
 
 int guideway_link(uint16_t port, uint8_t *up, uint32_t *speed_mbps) {

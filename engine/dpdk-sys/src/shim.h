@@ -75,6 +75,21 @@ int guideway_mbuf_linearize(struct rte_mbuf *mbuf);
  * number. */
 int guideway_link(uint16_t port, uint8_t *up, uint32_t *speed_mbps);
 
+/* Writes the name of the kernel's network interface with this index to name, which holds 16 bytes. Returns 0, or -1 where
+ * there is none. */
+int guideway_interface_name(unsigned int index, char *name);
+/* Index of the kernel's network interface with this name; 0 where there is none. */
+unsigned int guideway_interface_index(const char *name);
+/* Returns 1 if the kernel's network interface of this name is up and has a carrier, else 0. */
+int guideway_interface_runs(const char *name);
+/* Writes the descriptors of this process's open packet sockets on the kernel's network interface with this index, or where
+ * index is 0 of its AF_XDP sockets, to sockets, which has room for so many. Returns their number. */
+int guideway_sockets(unsigned int index, int *sockets, int room);
+/* Frames that the kernel has dropped since the last call, as a packet socket's ring was full. */
+uint64_t guideway_packet_socket_drops(int socket);
+/* Frames that the kernel has dropped since an AF_XDP socket was opened, as its ring was full; the socket counts others
+ * apart, which its driver tells. */
+uint64_t guideway_xdp_socket_drops(int socket);
 /* Makes DPDK log to memory of our own, for good; with echo, to standard error besides. Returns 0, or -1 without
  * memory. */
 int guideway_log_open(int echo);

@@ -567,6 +567,7 @@ fn host_stack(families: &mut Families<'_>, stats: &Stats) -> fmt::Result {
         ("host_neighbor_probes_total", "ARP and neighbour discovery questions sent to neighbours.", host.probes),
         ("host_announcements_total", "Gratuitous announcements of the appliance's addresses sent on its links.", host.announcements),
         ("host_address_defences_total", "Announcements sent to defend an address that another host had claimed.", host.defences),
+        ("host_neighbor_changes_total", "Neighbours whose MAC address has changed.", host.neighbor_changes),
         (
             "host_neighbor_claims_refused_total",
             "Claims to a neighbour's address that were refused, as the known MAC address answered.",

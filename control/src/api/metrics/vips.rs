@@ -37,7 +37,14 @@ pub(super) fn vips(families: &mut Families<'_>, status: &Status) -> fmt::Result 
         "route_failures",
         "Consecutive failures to announce or withdraw the address.",
         announcements(|one| one.failures.into()),
-    )
+    )?;
+    let Some(guard) = &status.guard else { return Ok(()) };
+    families.gauge(
+        "guard_running",
+        "1 if a guard stands, which withdraws announcements should the appliance die.",
+        u64::from(guard.pid.is_some()),
+    )?;
+    families.counter("guard_restarts_total", "Guards that have followed one that had died.", guard.restarts)
 }
 
 /// Labels, and that of the network if there are several.

@@ -60,6 +60,17 @@ pub enum AnnouncementReason {
     Removed,
 }
 
+/// Guard: the process that withdraws announcements of an appliance that dies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guard {
+    /// Number of the guard's process; `null` while no guard stands.
+    pub pid: Option<u32>,
+    /// Guards that have followed one that had died.
+    pub restarts: u64,
+    /// Cause for which a guard last ended, or could not be started; `null` if none has.
+    pub last_error: Option<String>,
+}
+
 /// State of a drain of the appliance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drain {

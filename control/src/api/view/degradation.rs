@@ -22,6 +22,9 @@ fn reasons(status: &Status) -> Vec<String> {
     reasons.extend(status.ports.iter().filter_map(unusable));
     let untold = status.announcements.iter().filter(|one| one.last_error.is_some());
     reasons.extend(untold.map(|one| format!("announcement {} {} fails", one.announcement, one.address)));
+    if !status.announcements.is_empty() && status.guard.as_ref().is_some_and(|guard| guard.pid.is_none()) {
+        reasons.push("no guard stands over announcements".to_owned());
+    }
     reasons.extend(status.services.iter().filter_map(weakened));
     if status.unresolved_neighbors > 0 {
         reasons.push(format!("{} next hops are unresolved", status.unresolved_neighbors));
@@ -117,6 +120,7 @@ mod tests {
             services,
             vips: Vec::new(),
             announcements: Vec::new(),
+            guard: None,
             drain: None,
             endpoints_files: Vec::new(),
             endpoints_dns: Vec::new(),

@@ -89,6 +89,10 @@ pub enum EventKind {
     ControlStalled,
     /// Another host claims an address of the appliance.
     AddressConflict,
+    /// A backend's next hop, or a gateway, has another MAC address.
+    NeighborChanged,
+    /// Another host claims the address of a backend's next hop or of a gateway, which answers itself.
+    NeighborClaimRefused,
     /// A port's link has gone down.
     LinkDown,
     /// A port's link is up again.
@@ -107,6 +111,10 @@ pub enum EventKind {
     RouteWithdrawn,
     /// A hook that is to tell routers has failed; it is tried again.
     AnnouncementFailed,
+    /// The guard, which withdraws announcements of an appliance that dies, has died or cannot be started.
+    GuardLost,
+    /// Another guard stands in the place of one that had died.
+    GuardRestored,
     /// The operator drains the appliance.
     ApplianceDrained,
     /// The operator undrains the appliance.
@@ -119,7 +127,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All kinds of events.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 45] = [
         Self::BackendHealthy,
         Self::BackendUnhealthy,
         Self::WeightChanged,
@@ -148,6 +156,8 @@ impl EventKind {
         Self::ProbesDiscarded,
         Self::ControlStalled,
         Self::AddressConflict,
+        Self::NeighborChanged,
+        Self::NeighborClaimRefused,
         Self::LinkDown,
         Self::LinkUp,
         Self::PortReset,
@@ -157,6 +167,8 @@ impl EventKind {
         Self::RouteAnnounced,
         Self::RouteWithdrawn,
         Self::AnnouncementFailed,
+        Self::GuardLost,
+        Self::GuardRestored,
         Self::ApplianceDrained,
         Self::ApplianceUndrained,
         Self::DrainEnded,
@@ -194,6 +206,8 @@ impl EventKind {
             Self::ProbesDiscarded => "probes_discarded",
             Self::ControlStalled => "control_stalled",
             Self::AddressConflict => "address_conflict",
+            Self::NeighborChanged => "neighbor_changed",
+            Self::NeighborClaimRefused => "neighbor_claim_refused",
             Self::LinkDown => "link_down",
             Self::LinkUp => "link_up",
             Self::PortReset => "port_reset",
@@ -203,6 +217,8 @@ impl EventKind {
             Self::RouteAnnounced => "route_announced",
             Self::RouteWithdrawn => "route_withdrawn",
             Self::AnnouncementFailed => "announcement_failed",
+            Self::GuardLost => "guard_lost",
+            Self::GuardRestored => "guard_restored",
             Self::ApplianceDrained => "appliance_drained",
             Self::ApplianceUndrained => "appliance_undrained",
             Self::DrainEnded => "drain_ended",

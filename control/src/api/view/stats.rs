@@ -320,6 +320,9 @@ pub struct HostStackStats {
     /// Announcements sent that defended an address which another host had claimed.
     #[serde(default)]
     pub defences: u64,
+    /// Neighbours whose MAC address has changed.
+    #[serde(default)]
+    pub neighbor_changes: u64,
     /// Claims to a neighbour's address that were refused, as the known MAC address answered.
     #[serde(default)]
     pub refused_claims: u64,
@@ -403,6 +406,7 @@ impl From<&host_stack::Counters> for HostStackStats {
             probes: counters.probes,
             announcements: counters.announcements,
             defences: counters.defences,
+            neighbor_changes: counters.neighbour_changes,
             refused_claims: counters.refused_claims,
             group_reports: counters.group_reports,
             queue_full: counters.queue_full,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::announcement::{Announcement, Drain};
+use super::announcement::{Announcement, Drain, Guard};
 use super::backend::Pool;
 use super::condition::Condition;
 use super::control_loop::ControlLoop;
@@ -56,6 +56,9 @@ pub struct Status {
     pub vips: Vec<Vip>,
     /// Announcements of VIPs to routers.
     pub announcements: Vec<Announcement>,
+    /// Guard that withdraws announcements of an appliance that dies; `null` where there is to be none.
+    #[serde(default)]
+    pub guard: Option<Guard>,
     /// State of the drain; `null` while the appliance serves.
     pub drain: Option<Drain>,
     /// Files that backend groups have their endpoints from.

@@ -23,11 +23,13 @@ pub enum FrameKind {
     Malformed,
     /// The claim of another host to an address that the appliance answers for.
     AddressConflict,
+    /// A packet from one of the appliance's own addresses, which another host has sent: it is forged, or goes round in a loop.
+    OwnSource,
 }
 
 impl FrameKind {
     /// Every kind, in the order of the counters.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Arp,
         Self::Ndp,
         Self::Mld,
@@ -38,6 +40,7 @@ impl FrameKind {
         Self::UnknownVlan,
         Self::Malformed,
         Self::AddressConflict,
+        Self::OwnSource,
     ];
 
     /// The stable word that metrics and tools show.
@@ -53,6 +56,7 @@ impl FrameKind {
             Self::UnknownVlan => "unknown_vlan",
             Self::Malformed => "malformed",
             Self::AddressConflict => "address_conflict",
+            Self::OwnSource => "own_source",
         }
     }
 }
@@ -74,6 +78,8 @@ pub struct Counters {
     pub announcements: u64,
     /// Announcements that defended an address which another host had claimed.
     pub defences: u64,
+    /// Neighbours whose MAC address has changed.
+    pub neighbour_changes: u64,
     /// Claims to a neighbour's address that were refused, as the known MAC address answered.
     pub refused_claims: u64,
     /// Reports of the IPv6 groups that the appliance listens to that were sent.
@@ -92,6 +98,7 @@ impl Counters {
         self.probes += other.probes;
         self.announcements += other.announcements;
         self.defences += other.defences;
+        self.neighbour_changes += other.neighbour_changes;
         self.refused_claims += other.refused_claims;
         self.group_reports += other.group_reports;
         self.queue_full += other.queue_full;

@@ -19,12 +19,13 @@
 //! - A neighbour without a MAC address is being asked for: the first claim to it holds, an announcement's too, and is asked
 //!   about where it is no answer.
 //! - Another MAC address than the known one, in an answer or in an announcement (gratuitous ARP, an unsolicited advertisement
-//!   with the override flag), waits: the known one is asked first, alone. Where it answers within a second, the claim is
-//!   refused; where it does not, as that of a machine that has moved, the claim holds and is asked about.
+//!   with the override flag), waits: the known one is asked first, alone, and once more half a second later, as one answer may
+//!   be lost. Where it answers within a second, the claim is refused; where it does not, as that of a machine that has moved,
+//!   the claim holds and is asked about.
 //! - After three questions to the known MAC address in vain, the neighbour's answer holds at once.
 //!
-//! While frames are lost on their way here, silence proves nothing: what was asked in that time is asked again, once a second, and the
-//! known MAC address stays. Else a flood that drowns the answers would take any neighbour away, or put another in its place.
+//! While frames are lost on their way here, silence proves nothing: what was asked in that time is asked again, and the known MAC
+//! address stays. Else a flood that drowns the answers would take any neighbour away, or put another in its place.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -46,6 +47,12 @@ const QUESTIONS: u32 = 3;
 /// RETRANS_TIMER of RFC 4861, section 10.
 pub(super) const RETRANSMIT: Duration = Duration::from_secs(1);
 
+/// Questions to the known MAC address before another one's claim holds: one answer may be lost.
+const QUESTIONS_BEFORE_CLAIM: u32 = 2;
+
+/// Wait for the answer to each of these questions. The claim of a machine that has moved holds after a second of silence.
+const CLAIM_WAIT: Duration = RETRANSMIT.checked_div(QUESTIONS_BEFORE_CLAIM).unwrap();
+
 /// Age at which a confirmed neighbour is asked again: the questions end with its time.
 const REFRESH_AFTER: Duration = REACHABLE_TIME.checked_sub(RETRANSMIT.saturating_mul(2 * QUESTIONS)).unwrap();
 
@@ -56,6 +63,26 @@ pub struct NeighbourEvent {
     pub next_hop: NextHop,
     /// The MAC address now; `None` where it has been lost.
     pub mac: Option<MacAddress>,
+    /// The MAC address that was known last before; `None` where none ever was.
+    pub before: Option<MacAddress>,
+}
+
+impl NeighbourEvent {
+    /// True if the neighbour has another MAC address than the one that was known last.
+    pub fn is_change(&self) -> bool {
+        self.mac.is_some() && self.before.is_some() && self.mac != self.before
+    }
+}
+
+/// Claims to a watched neighbour's address that were refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefusedClaims {
+    /// The MAC address that was claimed last.
+    pub claimed: MacAddress,
+    /// The MAC address that has answered, and stays.
+    pub known: MacAddress,
+    /// Number of refusals.
+    pub count: u64,
 }
 
 /// The error of a table of watched neighbours that is full: [`MAX_NEIGHBOURS`].
@@ -87,8 +114,8 @@ pub(super) enum Heard {
     Stranger,
     /// The neighbour is watched.
     Watched,
-    /// The known MAC address answers, so that the claim to this other one is refused.
-    Refused(MacAddress),
+    /// The known MAC address answers, so that the claim to another one is refused.
+    Refused,
 }
 
 /// A question that is to be sent to a neighbour.
@@ -107,6 +134,8 @@ pub(super) struct Neighbours {
     changed: BTreeSet<NextHop>,
     /// Time before which frames were last lost on their way here.
     lost_frames: Option<Duration>,
+    /// Refusals since they were last taken, by watched neighbours.
+    refused: BTreeMap<NextHop, RefusedClaims>,
 }
 
 #[derive(Debug, Default)]
@@ -118,6 +147,8 @@ struct Neighbour {
     settled_until: Duration,
     /// The MAC address of the last event.
     reported: Option<MacAddress>,
+    /// The MAC address that was known at the last event which told of one.
+    known_last: Option<MacAddress>,
     /// Questions since the neighbour was last confirmed.
     questions: u32,
 }
@@ -126,8 +157,8 @@ struct Neighbour {
 #[derive(Clone, Copy, Debug)]
 struct Claimed {
     mac: MacAddress,
-    /// True once the known MAC address has been asked.
-    is_asked: bool,
+    /// Questions that the known MAC address has been asked about it.
+    asked: u32,
 }
 
 impl Neighbours {
@@ -137,6 +168,7 @@ impl Neighbours {
             schedule: Schedule::new(),
             changed: BTreeSet::new(),
             lost_frames: None,
+            refused: BTreeMap::new(),
         }
     }
 
@@ -167,6 +199,7 @@ impl Neighbours {
         self.watched.remove(&next_hop);
         self.schedule.cancel(next_hop);
         self.changed.remove(&next_hop);
+        self.refused.remove(&next_hop);
     }
 
     pub(super) fn mac(&self, next_hop: NextHop) -> Option<MacAddress> {
@@ -179,11 +212,20 @@ impl Neighbours {
         changed
             .filter_map(|next_hop| {
                 let neighbour = self.watched.get_mut(&next_hop)?;
-                let mac = neighbour.mac;
-                (std::mem::replace(&mut neighbour.reported, mac) != mac)
-                    .then_some(NeighbourEvent { next_hop, mac })
+                let (mac, before) = (neighbour.mac, neighbour.known_last);
+                neighbour.known_last = mac.or(before);
+                (std::mem::replace(&mut neighbour.reported, mac) != mac).then_some(NeighbourEvent {
+                    next_hop,
+                    mac,
+                    before,
+                })
             })
             .collect()
+    }
+
+    /// Takes the refusals since the last call.
+    pub(super) fn take_refused(&mut self) -> BTreeMap<NextHop, RefusedClaims> {
+        std::mem::take(&mut self.refused)
     }
 
     /// Takes in a claim about a neighbour.
@@ -203,10 +245,10 @@ impl Neighbours {
                 neighbour.questions = 0;
                 neighbour.settled_until = now + RETRANSMIT;
                 self.schedule.set(next_hop, now + REFRESH_AFTER);
-                match refused {
-                    Some(Claimed { mac, .. }) => Heard::Refused(mac),
-                    None => Heard::Watched,
-                }
+                let Some(Claimed { mac: claimed, .. }) = refused else { return Heard::Watched };
+                let count = self.refused.get(&next_hop).map_or(0, |refused| refused.count) + 1;
+                self.refused.insert(next_hop, RefusedClaims { claimed, known, count });
+                Heard::Refused
             }
             Some(mac)
                 if claim.overrides && claim.solicited && neighbour.questions > QUESTIONS && !is_deaf =>
@@ -217,7 +259,7 @@ impl Neighbours {
             // Of one that has just answered it is kept: an address that moves is announced once, within that second too.
             Some(mac) if claim.overrides => {
                 if neighbour.claimed.is_none() {
-                    neighbour.claimed = Some(Claimed { mac, is_asked: false });
+                    neighbour.claimed = Some(Claimed { mac, asked: 0 });
                     neighbour.questions = 0;
                     self.schedule.set(next_hop, now.max(neighbour.settled_until));
                 }
@@ -263,14 +305,14 @@ impl Neighbours {
         let is_deaf = self.is_deaf(now);
         let neighbour = self.watched.get_mut(&next_hop)?;
         match &mut neighbour.claimed {
-            Some(claimed) if claimed.is_asked && is_deaf => neighbour.questions = 0,
-            Some(claimed) if claimed.is_asked => {
+            Some(claimed) if claimed.asked > 0 && is_deaf => (claimed.asked, neighbour.questions) = (1, 0),
+            Some(claimed) if claimed.asked == QUESTIONS_BEFORE_CLAIM => {
                 // The known MAC address is silent.
                 (neighbour.mac, neighbour.questions) = (Some(claimed.mac), 0);
                 neighbour.claimed = None;
                 self.changed.insert(next_hop);
             }
-            Some(claimed) => claimed.is_asked = true,
+            Some(claimed) => claimed.asked += 1,
             None => {}
         }
         if neighbour.mac.is_some() && neighbour.questions == 2 * QUESTIONS && is_deaf {
@@ -284,7 +326,11 @@ impl Neighbours {
         }
         let to = neighbour.mac.filter(|_| neighbour.questions < QUESTIONS);
         neighbour.questions = neighbour.questions.saturating_add(1);
-        let pause = if neighbour.mac.is_some() { RETRANSMIT } else { pause_after(neighbour.questions) };
+        let pause = match neighbour.mac {
+            Some(_) if neighbour.claimed.is_some() => CLAIM_WAIT,
+            Some(_) => RETRANSMIT,
+            None => pause_after(neighbour.questions),
+        };
         self.schedule.set(next_hop, now + pause);
         Some(Question { next_hop, to })
     }
@@ -325,8 +371,21 @@ mod tests {
         let mut neighbours = watching();
         neighbours.ask(secs(0)).unwrap();
         neighbours.hear(NEIGHBOUR, answer(MAC), secs(0));
-        assert_eq!(neighbours.events(), [NeighbourEvent { next_hop: NEIGHBOUR, mac: Some(MAC) }]);
+        assert_eq!(neighbours.events(), [changed(Some(MAC), None)]);
         neighbours
+    }
+
+    /// Event of the neighbour's change to a MAC address.
+    fn changed(mac: Option<MacAddress>, before: Option<MacAddress>) -> NeighbourEvent {
+        NeighbourEvent { next_hop: NEIGHBOUR, mac, before }
+    }
+
+    /// Half seconds at which questions are asked, and to whom.
+    fn questions_in_halves(
+        neighbours: &mut Neighbours,
+        halves: std::ops::RangeInclusive<u32>,
+    ) -> Vec<(u32, Option<MacAddress>)> {
+        halves.filter_map(|at| Some((at, neighbours.ask(at * RETRANSMIT / 2)?.to))).collect()
     }
 
     /// Seconds at which questions are asked, and to whom, up to `end`.
@@ -358,7 +417,7 @@ mod tests {
         assert_eq!(neighbours.mac(NEIGHBOUR), Some(MAC));
         assert_eq!(neighbours.events(), []);
         assert_eq!(questions(&mut neighbours, 30), [(30, None)]);
-        assert_eq!(neighbours.events(), [NeighbourEvent { next_hop: NEIGHBOUR, mac: None }]);
+        assert_eq!(neighbours.events(), [changed(None, Some(MAC))]);
     }
 
     #[test]
@@ -367,11 +426,36 @@ mod tests {
             let mut neighbours = resolved();
             assert_eq!(neighbours.hear(NEIGHBOUR, claim, secs(5)), Heard::Watched);
             assert_eq!((neighbours.mac(NEIGHBOUR), neighbours.events()), (Some(MAC), vec![]));
-            assert_eq!(questions(&mut neighbours, 6), [(5, Some(MAC)), (6, Some(OTHER_MAC))]);
-            assert_eq!(neighbours.events(), [NeighbourEvent { next_hop: NEIGHBOUR, mac: Some(OTHER_MAC) }]);
+            assert_eq!(questions_in_halves(&mut neighbours, 10..=11), [(10, Some(MAC)), (11, Some(MAC))]);
+            assert_eq!(neighbours.mac(NEIGHBOUR), Some(MAC), "both questions are waited for");
+            assert_eq!(questions_in_halves(&mut neighbours, 12..=12), [(12, Some(OTHER_MAC))]);
+            assert_eq!(neighbours.events(), [changed(Some(OTHER_MAC), Some(MAC))]);
             neighbours.hear(NEIGHBOUR, answer(OTHER_MAC), secs(6));
             assert_eq!(questions(&mut neighbours, 30), [(30, Some(OTHER_MAC))], "confirmed");
         }
+    }
+
+    #[test]
+    fn a_claim_is_refused_though_one_of_two_answers_is_lost() {
+        let mut neighbours = resolved();
+        neighbours.hear(NEIGHBOUR, answer(OTHER_MAC), secs(5));
+        let half = RETRANSMIT / 2;
+        assert_eq!(neighbours.ask(secs(5)).expect("it is asked").to, Some(MAC));
+        // Claims go on meanwhile, and that answer does not come.
+        neighbours.hear(NEIGHBOUR, answer(OTHER_MAC), secs(5));
+        assert_eq!(neighbours.ask(secs(5) + half).expect("it is asked again").to, Some(MAC));
+        assert_eq!(neighbours.hear(NEIGHBOUR, answer(MAC), secs(5) + half), Heard::Refused);
+        assert_eq!(neighbours.ask(secs(6)), None);
+        assert_eq!((neighbours.mac(NEIGHBOUR), neighbours.events()), (Some(MAC), vec![]));
+    }
+
+    #[test]
+    fn a_neighbour_that_was_lost_and_comes_back_elsewhere_has_changed() {
+        let mut neighbours = resolved();
+        questions(&mut neighbours, 30);
+        assert_eq!(neighbours.events(), [changed(None, Some(MAC))]);
+        neighbours.hear(NEIGHBOUR, answer(OTHER_MAC), secs(31));
+        assert_eq!(neighbours.events(), [changed(Some(OTHER_MAC), Some(MAC))]);
     }
 
     #[test]
@@ -385,6 +469,7 @@ mod tests {
         assert_eq!(neighbours.hear(NEIGHBOUR, moved, announced), Heard::Watched);
         assert!(neighbours.ask(announced).is_none(), "one question a second");
         assert_eq!(neighbours.ask(secs(25)).expect("it is asked").to, Some(MAC));
+        assert_eq!(neighbours.ask(secs(25) + CLAIM_WAIT).expect("it is asked again").to, Some(MAC));
         neighbours.ask(secs(26)).expect("the other one is asked");
         assert_eq!(neighbours.mac(NEIGHBOUR), Some(OTHER_MAC));
     }
@@ -400,12 +485,15 @@ mod tests {
                 if let Some(question) = neighbours.ask(secs(at)) {
                     assert_eq!(question.to, Some(MAC));
                     asked += 1;
-                    assert_eq!(neighbours.hear(NEIGHBOUR, answer(MAC), secs(at)), Heard::Refused(OTHER_MAC));
+                    assert_eq!(neighbours.hear(NEIGHBOUR, answer(MAC), secs(at)), Heard::Refused);
                 }
             }
         }
         assert_eq!((neighbours.mac(NEIGHBOUR), neighbours.events()), (Some(MAC), vec![]));
         assert_eq!(asked, 10, "once a second, however often it is claimed");
+        let refused = RefusedClaims { claimed: OTHER_MAC, known: MAC, count: 10 };
+        assert_eq!(neighbours.take_refused(), BTreeMap::from([(NEIGHBOUR, refused)]));
+        assert_eq!(neighbours.take_refused(), BTreeMap::new(), "told once");
     }
 
     #[test]
@@ -413,7 +501,7 @@ mod tests {
         let mut neighbours = resolved();
         assert_eq!(questions(&mut neighbours, 27).last(), Some(&(27, None)));
         neighbours.hear(NEIGHBOUR, answer(OTHER_MAC), secs(27));
-        assert_eq!(neighbours.events(), [NeighbourEvent { next_hop: NEIGHBOUR, mac: Some(OTHER_MAC) }]);
+        assert_eq!(neighbours.events(), [changed(Some(OTHER_MAC), Some(MAC))]);
         assert_eq!(questions(&mut neighbours, 50), []);
     }
 
@@ -448,8 +536,9 @@ mod tests {
             assert_eq!(neighbours.ask(secs(at)).expect("once a second").to, Some(MAC), "{at}");
         }
         assert_eq!((neighbours.mac(NEIGHBOUR), neighbours.events()), (Some(MAC), vec![]));
-        // Frames were last lost at 39 s: the question of 40 s has no answer either.
-        assert_eq!(questions(&mut neighbours, 41), [(40, Some(MAC)), (41, Some(OTHER_MAC))]);
+        // Frames were last lost at 39 s: the question of 40 s may have no answer either, and counts as the first of two.
+        let expected = [(80, Some(MAC)), (81, Some(MAC)), (82, Some(OTHER_MAC))];
+        assert_eq!(questions_in_halves(&mut neighbours, 80..=82), expected);
     }
 
     #[test]
@@ -503,7 +592,8 @@ mod tests {
         assert_eq!(questions(&mut neighbours, 27).len(), 4);
         neighbours.hear(NEIGHBOUR, answer(OTHER_MAC), secs(27));
         neighbours.hear(NEIGHBOUR, answer(MAC), secs(27));
-        assert_eq!(questions(&mut neighbours, 28), [(27, Some(OTHER_MAC)), (28, Some(MAC))]);
+        let asked = [(54, Some(OTHER_MAC)), (55, Some(OTHER_MAC)), (56, Some(MAC))];
+        assert_eq!(questions_in_halves(&mut neighbours, 54..=56), asked);
         assert_eq!(neighbours.events(), []);
     }
 

@@ -45,6 +45,8 @@ pub(super) enum Message<'a> {
     GroupQuery(Option<Address>),
     /// Any other IP packet.
     Packet {
+        /// The address that the packet comes from.
+        source: Address,
         /// The address that the packet is for.
         destination: Address,
     },
@@ -157,7 +159,7 @@ impl<'a> Envelope<'a> {
         let destination = Address::v4(packet.dst_addr().octets());
         // Nothing here puts fragments together, and a fragment is no echo request.
         if packet.more_frags() || packet.frag_offset() != 0 {
-            return Ok(Message::Packet { destination });
+            return Ok(Message::Packet { source, destination });
         }
         let checksums = ChecksumCapabilities::default();
         let header = Ipv4Repr::parse(&packet, &checksums).map_err(|_| Malformed)?;
@@ -165,11 +167,11 @@ impl<'a> Envelope<'a> {
             return Err(Malformed);
         }
         if header.next_header != IpProtocol::Icmp {
-            return Ok(Message::Packet { destination });
+            return Ok(Message::Packet { source, destination });
         }
         let icmp = Icmpv4Packet::new_checked(packet.payload()).map_err(|_| Malformed)?;
         if (icmp.msg_type(), icmp.msg_code()) != (Icmpv4Message::EchoRequest, 0) {
-            return Ok(Message::Packet { destination });
+            return Ok(Message::Packet { source, destination });
         }
         match Icmpv4Repr::parse(&icmp, &checksums) {
             Ok(Icmpv4Repr::EchoRequest { ident: identifier, seq_no: sequence, data }) => {
@@ -189,7 +191,7 @@ impl<'a> Envelope<'a> {
         }
         // Echo requests behind extension headers stay unanswered.
         if header.next_header != IpProtocol::Icmpv6 {
-            return Ok(Message::Packet { destination });
+            return Ok(Message::Packet { source, destination });
         }
         let icmp = Icmpv6Packet::new_unchecked(packet.payload());
         let Some(code) = packet.payload().get(1) else { return Err(Malformed) };
@@ -198,7 +200,7 @@ impl<'a> Envelope<'a> {
             Icmpv6Message::EchoRequest | Icmpv6Message::NeighborSolicit | Icmpv6Message::NeighborAdvert
         );
         if !is_ours || *code != 0 {
-            return Ok(Message::Packet { destination });
+            return Ok(Message::Packet { source, destination });
         }
         let checksums = ChecksumCapabilities::default();
         match Icmpv6Repr::parse(&header.src_addr, &header.dst_addr, &icmp, &checksums) {

@@ -12,7 +12,9 @@ use guideway_model::egress_lookup::EgressLookup;
 use super::Nic;
 use super::links::links;
 use super::vips::vips;
-use crate::net::host_stack::{Answers, Counters, FrameKind, HostStack, Link, Outgoing, Rates};
+use crate::net::host_stack::{
+    Answers, Counters, FrameKind, HostStack, Link, NeighbourEvent, NextHop, Outgoing, Rates, RefusedClaims,
+};
 
 /// Host stacks of the networks, in the order of the configuration.
 #[derive(Debug)]
@@ -137,10 +139,23 @@ impl Hosts {
         }
     }
 
-    /// True where a neighbour is known, has changed, or is lost since the last call.
-    pub(super) fn has_events(&mut self) -> bool {
-        let events = self.hosts.iter_mut().map(|host| host.stack.events().len());
-        events.sum::<usize>() > 0
+    /// Neighbours that are known, have changed, or are lost since the last call.
+    pub(super) fn events(&mut self) -> Vec<(NetworkId, NeighbourEvent)> {
+        let of_host = |host: &mut Host| {
+            let network = host.network;
+            host.stack.events().into_iter().map(move |event| (network, event))
+        };
+        self.hosts.iter_mut().flat_map(of_host).collect()
+    }
+
+    /// Claims to neighbours' addresses that were refused since the last call.
+    pub(super) fn take_refused_claims(&mut self) -> Vec<(NetworkId, NextHop, RefusedClaims)> {
+        let of_host = |host: &mut Host| {
+            let network = host.network;
+            let refused = host.stack.take_refused_claims().into_iter();
+            refused.map(move |(next_hop, claims)| (network, next_hop, claims))
+        };
+        self.hosts.iter_mut().flat_map(of_host).collect()
     }
 
     /// The next frame to send, of the networks in turn.

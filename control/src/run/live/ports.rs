@@ -6,8 +6,8 @@ use std::thread::Scope;
 
 use guideway_dataplane::wire::ethernet::MacAddress;
 use guideway_engine::driver::dpdk::{
-    DpdkMbuf, Eal, Link, Mempool, MempoolOptions, Port, PortOptions, QueueCounts, QueuePair, Rss, Signals,
-    StartError,
+    DpdkMbuf, Eal, InterfaceState, Link, Mempool, MempoolOptions, Port, PortOptions, QueueCounts, QueuePair,
+    Rss, Signals, StartError,
 };
 use guideway_engine::driver::queue_plan::QueuePlan;
 use guideway_engine::driver::steering::{Rings, rings};
@@ -17,7 +17,7 @@ use crate::api::view;
 use crate::run::appliance::{Nic, needs_udp_checksum};
 use crate::run::machine::frame_memory;
 use crate::run::machine::topology::Topology;
-use crate::run::ports::{PortLink, PortSignals, Ports};
+use crate::run::ports::{PortInterface, PortLink, PortSignals, Ports};
 
 use super::resets::Resets;
 
@@ -314,7 +314,12 @@ impl<'eal> Ports for LivePorts<'eal> {
 
     fn link(&self, port: usize) -> PortLink {
         let link = self.port(port).watch_link();
-        PortLink { up: link.up, speed_mbps: known_speed(link) }
+        let interface = match self.port(port).interface_state() {
+            Some(InterfaceState::Gone) => PortInterface::Gone,
+            Some(InterfaceState::Replaced) => PortInterface::Replaced,
+            Some(InterfaceState::Up | InterfaceState::Down) | None => PortInterface::Present,
+        };
+        PortLink { up: link.up, speed_mbps: known_speed(link), interface }
     }
 
     fn adopt_mac(&self, port: usize, mac: Option<MacAddress>) -> Option<String> {

@@ -6,7 +6,9 @@ use std::time::Duration;
 use guideway_model::service::ServiceState;
 
 use super::event_log::Note;
-use crate::announce::{Announced, Announcer, ApplianceState, Guard, Messenger, PATIENCE, Planner, Stage};
+use crate::announce::{
+    Announced, Announcer, ApplianceState, Guard, GuardState, Messenger, PATIENCE, Planner, Stage,
+};
 use crate::api::view::{self, DrainEnd, EventKind};
 use crate::run::appliance::Appliance;
 
@@ -25,6 +27,8 @@ pub(super) struct Announcements {
     stops: bool,
     /// Time of the latest look at the hooks' progress.
     looked_at: Option<Duration>,
+    /// State of the guard at the latest look.
+    guard: Option<GuardState>,
 }
 
 /// The facts that a plan depends on: the state of services is in each snapshot.
@@ -72,9 +76,10 @@ impl Announcements {
     /// # Panics
     /// Outside of a tokio runtime, where there is a guard.
     pub(super) fn new(guard: Option<Guard>, messenger: Option<Arc<dyn Messenger>>) -> Self {
-        let announcer = Announcer::new(guard);
+        let announcer = messenger.into_iter().fold(Announcer::new(guard), Announcer::told_by);
         Self {
-            announcer: messenger.into_iter().fold(announcer, Announcer::told_by),
+            guard: announcer.guard(),
+            announcer,
             planner: Planner::default(),
             basis: None,
             drain: None,
@@ -119,6 +124,7 @@ impl Announcements {
             self.announcer.doubt();
         }
         let mut progress = Progress { notes: self.news(now), stops: false };
+        progress.notes.extend(self.guard_news());
         let is_settled = self.announcer.is_settled();
         if let Some(drain) = &mut self.drain
             && let Some(text) = drain.follow(forwarded, is_settled, now)
@@ -173,6 +179,32 @@ impl Announcements {
             note.in_network(network)
         };
         self.announcer.news().into_iter().map(note).collect()
+    }
+
+    /// Events of the guard since the last call: a death, and the guard that follows.
+    fn guard_news(&mut self) -> Vec<Note> {
+        let state = self.announcer.guard();
+        let (Some(before), Some(now)) = (&self.guard, &state) else { return Vec::new() };
+        let lost = (now.failures > before.failures).then(|| {
+            let cause = now.last_error.as_deref().unwrap_or_default();
+            let text = format!("{cause}: until another stands, a crash leaves announcements behind");
+            Note::new(EventKind::GuardLost, text)
+        });
+        let restored = now.pid.filter(|_| now.restarts > before.restarts).map(|pid| {
+            Note::new(
+                EventKind::GuardRestored,
+                format!("another guard stands over announcements: process {pid}"),
+            )
+        });
+        let notes = lost.into_iter().chain(restored).collect();
+        self.guard = state;
+        notes
+    }
+
+    /// State of the guard, for operators; none where there is to be none.
+    pub(super) fn guard(&self) -> Option<view::Guard> {
+        let GuardState { pid, restarts, last_error, .. } = self.announcer.guard()?;
+        Some(view::Guard { pid, restarts, last_error })
     }
 
     /// Begins a drain that lasts no longer than `patience`, or gives another deadline to the one that goes on.

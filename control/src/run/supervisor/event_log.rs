@@ -73,6 +73,7 @@ impl Note {
             EventKind::WorkerStalled
             | EventKind::ReloadRefused
             | EventKind::PortResetFailed
+            | EventKind::GuardLost
             | EventKind::PortRemoved => tracing::Level::ERROR,
             EventKind::BackendUnhealthy
             | EventKind::AnnouncementFailed
@@ -85,6 +86,8 @@ impl Note {
             | EventKind::ProbesDiscarded
             | EventKind::ControlStalled
             | EventKind::AddressConflict
+            | EventKind::NeighborChanged
+            | EventKind::NeighborClaimRefused
             | EventKind::LinkDown => tracing::Level::WARN,
             _ => tracing::Level::INFO,
         }

@@ -97,11 +97,12 @@ impl PortWatch {
 mod tests {
     use super::*;
     use crate::api::view::PortState;
+    use crate::run::ports::PortInterface;
 
     const NONE: PortSignals = PortSignals { link: false, reset: false, removal: false };
     const RESET: PortSignals = PortSignals { reset: true, ..NONE };
     const REMOVAL: PortSignals = PortSignals { removal: true, ..NONE };
-    const UP: PortLink = PortLink { up: true, speed_mbps: Some(10_000) };
+    const UP: PortLink = PortLink { up: true, speed_mbps: Some(10_000), ..PortLink::DOWN };
 
     const fn ms(ms: u64) -> Duration {
         Duration::from_millis(ms)
@@ -335,6 +336,30 @@ mod tests {
         watch.end_restart(0, Ok(()), ms(31_002));
         assert_eq!(watch.look(0, NONE, || false, ms(31_003)), Some(Step::ReadLink));
         assert!(watch.see_link(0, UP, ms(0)).is_some());
+    }
+
+    #[test]
+    fn an_interface_that_is_made_anew_is_told_as_such() {
+        let mut watch = watch();
+        let gone = PortLink { interface: PortInterface::Gone, ..PortLink::DOWN };
+        let lost = "LinkDown: port wan: the link is down, as its network interface was deleted; another one of its name is \
+                    taken once it is up";
+        assert_eq!(texts(watch.see_link(0, gone, ms(1_000))), [lost]);
+        assert!(texts(watch.see_link(0, gone, ms(2_000))).is_empty(), "told once");
+        watch.look(0, RESET, || true, ms(3_000));
+        assert_eq!(watch.look(0, NONE, || true, ms(3_001)), Some(Step::BeginRestart));
+        let failed = "PortResetFailed: port wan: its network interface cannot be taken anew, which is tried again: it is \
+                      down";
+        assert_eq!(texts(watch.end_restart(0, Err("it is down".to_owned()), ms(3_002))), [failed]);
+        assert_eq!(watch.look(0, NONE, || true, ms(4_002)), Some(Step::BeginRestart));
+        let taken = "PortReset: port wan: its network interface was made anew, and is taken again; workers poll it again";
+        assert_eq!(texts(watch.end_restart(0, Ok(()), ms(4_003))), [taken]);
+        assert_eq!(
+            texts(watch.see_link(0, UP, ms(4_004))),
+            ["LinkUp: port wan: the link is up, 10000 Mbit/s"]
+        );
+        // A link that is lost soon after a reset may be about to come up; an interface that is gone is not.
+        assert_eq!(texts(watch.see_link(0, gone, ms(4_005))), [lost]);
     }
 
     #[test]

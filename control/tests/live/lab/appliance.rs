@@ -71,6 +71,11 @@ impl<'l> Appliance<'l> {
         within(PATIENCE, || self.is_healthy().then_some(())).expect("every backend answers its probes");
     }
 
+    /// Number that the kernel gave the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Kills the process, as a power cut would: nothing is withdrawn, nothing is saved.
     pub(crate) fn kill(&mut self) {
         self.process.kill();

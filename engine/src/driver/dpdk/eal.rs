@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use guideway_dpdk_sys as sys;
 
-use super::{Running, StartError, dpdk_log, lcore, log_cause, preflight, signals};
+use super::ethdev::check;
+use super::{Running, StartError, dpdk_log, lcore, log_cause, open_files, preflight, signals};
 use crate::driver::device::Device;
 
 /// True once this process has tried to start EAL: what EAL leaves behind does not let it start again.
@@ -104,6 +105,7 @@ impl Eal {
             eal.probe(device, &logged)?;
         }
         signals::listen_to_buses();
+        open_files::close_in_children();
         dpdk_log::forget();
         Ok(eal)
     }
@@ -127,34 +129,53 @@ impl Eal {
             });
         }
         if let Device::Virtual(_) = device {
-            let arguments = CString::new(device.in_words_of(MEMBERS)).expect("parsing admits no NUL");
-            dpdk_log::forget();
-            // SAFETY: EAL runs; the string ends in NUL and is copied.
-            let probed = unsafe { sys::rte_dev_probe(arguments.as_ptr()) };
-            if probed < 0 {
-                return Err(StartError::DeviceRefused {
-                    device: device.to_string(),
-                    message: dpdk_log::message(probed),
-                });
-            }
+            plug(device)?;
         }
         self.port_id(device).map(drop)
     }
 
     /// DPDK's number of a device's port.
     pub(super) fn port_id(&self, device: &Device) -> Result<u16, StartError> {
-        let name = CString::new(device.name()).expect("parsing admits no NUL");
-        let mut id = 0;
-        // SAFETY: EAL runs; the name ends in NUL, and `id` is written to before the call returns, or not at all.
-        let found = unsafe { sys::rte_eth_dev_get_port_by_name(name.as_ptr(), &raw mut id) };
-        if found < 0 {
-            return Err(StartError::DeviceRefused {
-                device: device.to_string(),
-                message: dpdk_log::message(found),
-            });
-        }
-        Ok(id)
+        port_id(device)
     }
+}
+
+/// Makes a virtual device, while EAL runs.
+pub(super) fn plug(device: &Device) -> Result<(), StartError> {
+    let arguments = CString::new(device.in_words_of(MEMBERS)).expect("parsing admits no NUL");
+    dpdk_log::forget();
+    // SAFETY: EAL runs; the string ends in NUL and is copied.
+    let probed = unsafe { sys::rte_dev_probe(arguments.as_ptr()) };
+    if probed < 0 {
+        let message = dpdk_log::message(probed);
+        return Err(StartError::DeviceRefused { device: device.to_string(), message });
+    }
+    Ok(())
+}
+
+/// Gives a device back to its bus, while EAL runs and its port is closed.
+pub(super) fn unplug(device: &Device) -> Result<(), StartError> {
+    let bus = match device {
+        Device::Pci(_) => c"pci",
+        Device::Virtual(_) => c"vdev",
+    };
+    let name = CString::new(device.name()).expect("parsing admits no NUL");
+    // SAFETY: EAL runs; both names end in NUL, and are read before the call returns.
+    let result = unsafe { sys::rte_eal_hotplug_remove(bus.as_ptr(), name.as_ptr()) };
+    check(result, device, "be released")
+}
+
+/// DPDK's number of a device's port, while EAL runs.
+pub(super) fn port_id(device: &Device) -> Result<u16, StartError> {
+    let name = CString::new(device.name()).expect("parsing admits no NUL");
+    let mut id = 0;
+    // SAFETY: EAL runs; the name ends in NUL, and `id` is written to before the call returns, or not at all.
+    let found = unsafe { sys::rte_eth_dev_get_port_by_name(name.as_ptr(), &raw mut id) };
+    if found < 0 {
+        let message = dpdk_log::message(found);
+        return Err(StartError::DeviceRefused { device: device.to_string(), message });
+    }
+    Ok(id)
 }
 
 impl Drop for Eal {

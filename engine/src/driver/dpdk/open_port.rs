@@ -27,6 +27,8 @@ pub(super) struct OpenPort<'eal> {
     closed: AtomicBool,
     /// True while a reset has the driver to itself.
     claimed: AtomicBool,
+    /// True while DPDK has the device: false once it was given back, to be made anew.
+    plugged: AtomicBool,
     eal: PhantomData<&'eal ()>,
 }
 
@@ -45,6 +47,7 @@ impl OpenPort<'_> {
             gate: Gate::new(0),
             closed: AtomicBool::new(false),
             claimed: AtomicBool::new(false),
+            plugged: AtomicBool::new(true),
             eal: PhantomData,
         }
     }
@@ -115,6 +118,17 @@ impl OpenPort<'_> {
         self.claimed.store(false, Ordering::Release);
     }
 
+    /// True while DPDK has the device.
+    pub(super) fn is_plugged(&self) -> bool {
+        // Relaxed: whoever has claimed the driver reads what the last one wrote, by way of the claim.
+        self.plugged.load(Ordering::Relaxed)
+    }
+
+    /// Notes that DPDK has the device, or has it no longer; only whoever has claimed the driver does.
+    pub(super) fn set_plugged(&self, plugged: bool) {
+        self.plugged.store(plugged, Ordering::Relaxed);
+    }
+
     /// True until the port is closed.
     pub(super) fn is_open(&self) -> bool {
         // Relaxed: the control thread reads what it wrote itself.
@@ -124,7 +138,7 @@ impl OpenPort<'_> {
     /// Stops and closes the port, once. Whoever calls this has made sure that nobody polls it, now or later.
     pub(super) fn close(&self) {
         // Relaxed: the last owner sees it by way of the counter of owners.
-        if self.closed.swap(true, Ordering::Relaxed) {
+        if self.closed.swap(true, Ordering::Relaxed) || !self.is_plugged() {
             return;
         }
         // SAFETY: EAL runs, since `'eal` does not end before `self`, and nobody polls. A port that does not run is left as it is.

@@ -15,11 +15,14 @@ use guideway_dpdk_sys as sys;
 
 use super::address_filter::Addresses;
 use super::ethdev::{DEFAULT_MTU, Offloads, device_info, offloads_of};
+use super::kernel_drops::{KernelDrops, OpenBefore};
+use super::kernel_interface::{InterfaceState, KernelInterface};
 use super::link_return::LinkMemory;
 use super::open_port::OpenPort;
 use super::port_setup::{bring_up, settle};
 use super::{
-    Eal, Mempool, PortOptions, QueueCounts, QueuePair, Refusal, Rss, StartError, preflight, rss, signals,
+    Eal, Mempool, PortOptions, QueueCounts, QueuePair, Refusal, Rss, StartError, open_files, preflight, rss,
+    signals,
 };
 use crate::driver::device::Device;
 
@@ -58,6 +61,10 @@ pub struct Port<'eal> {
     pool: Mempool<'eal>,
     /// MAC address that the device had before it was given another.
     own_mac: MacAddress,
+    /// Network interface of the kernel below the device.
+    interface: RefCell<Option<KernelInterface>>,
+    /// Frames that the kernel has dropped below the device.
+    drops: RefCell<KernelDrops>,
     addresses: RefCell<Addresses>,
     /// VLANs that the device has taken, and those that it is to take.
     vlans: RefCell<BTreeSet<u16>>,
@@ -153,6 +160,7 @@ impl Eal {
         let may_filter = is_vf && info.rx_offload_capa & sys::guideway_rx_vlan_filter != 0;
         let mut port = OpenPort::new(id, driver == "net_bonding", options.filters_vlans || may_filter, key);
         port.restore_tags(options.filters_vlans);
+        let before = OpenBefore::look(&driver);
         let (queues, refusals) = bring_up(&port, device, options, &info, pool)?;
         let options = PortOptions { queues, ..*options };
         let rss = settle(id, device, &options, &info)?;
@@ -161,13 +169,17 @@ impl Eal {
         }
         port.admit(queues.rx.max(queues.tx));
         signals::listen(id);
+        open_files::close_in_children();
         let (port, device) = (Arc::new(port), device.clone());
         let offloads = Offloads { udp_checksum: offloads.udp_checksum && options.udp_checksum, ..offloads };
         let pairs = (0..queues.rx.max(queues.tx))
             .map(|number| QueuePair::new(Arc::clone(&port), number, number < queues.rx, number < queues.tx));
         let pairs = pairs.collect();
+        let interface = KernelInterface::of(&device, &info);
         let port = Port {
             own_mac: mac_of(id),
+            drops: RefCell::new(KernelDrops::of(&driver, interface.as_ref(), &before)),
+            interface: RefCell::new(interface),
             port,
             device,
             driver,
@@ -351,7 +363,28 @@ impl<'eal> Port<'eal> {
 
     /// State of the link, as the device knows it now; down while it is reset.
     pub fn link(&self) -> Link {
-        if self.is_usable() { link_of(self.port.id()) } else { Link { up: false, speed_mbps: 0 } }
+        if !self.is_usable() {
+            return Link { up: false, speed_mbps: 0 };
+        }
+        let link = link_of(self.port.id());
+        // Drivers of interfaces of the kernel may say that the link is up without a look.
+        let interface_up = self.interface_state().is_none_or(|state| state == InterfaceState::Up);
+        Link { up: link.up && interface_up, ..link }
+    }
+
+    /// Network interface of the kernel below the device.
+    pub(super) fn interface(&self) -> &RefCell<Option<KernelInterface>> {
+        &self.interface
+    }
+
+    /// Frames that the kernel has dropped below the device.
+    pub(super) fn drops(&self) -> &RefCell<KernelDrops> {
+        &self.drops
+    }
+
+    /// State of the kernel's network interface below the device; None where there is none.
+    pub fn interface_state(&self) -> Option<InterfaceState> {
+        self.interface.borrow().as_ref().map(KernelInterface::state)
     }
 
     /// State of the link, for whoever watches it at regular times: from what he sees, a device that has to be reset is found.
@@ -359,6 +392,9 @@ impl<'eal> Port<'eal> {
         let link = self.link();
         if !self.is_usable() {
             return link;
+        }
+        if self.interface_state() == Some(InterfaceState::Replaced) {
+            signals::ask_for_reset(self.port.id());
         }
         let mut memory = self.link_memory.get();
         if memory.see(&self.driver, link.up) {
@@ -379,7 +415,7 @@ impl<'eal> Port<'eal> {
         PortStats {
             received: stats.ipackets,
             sent: stats.opackets,
-            missed: stats.imissed,
+            missed: stats.imissed + self.drops.borrow_mut().count(),
             rx_errors: stats.ierrors,
             tx_errors: stats.oerrors,
             no_mbuf: stats.rx_nombuf,

@@ -10,7 +10,6 @@
 #![allow(unsafe_code)]
 
 use std::collections::BTreeSet;
-use std::ffi::CString;
 use std::fmt;
 use std::sync::Arc;
 use std::thread;
@@ -21,12 +20,17 @@ use guideway_dpdk_sys as sys;
 
 use super::address_filter::{self, Kind, NOT_SUPPORTED};
 use super::ethdev::{check, device_info};
+use super::kernel_drops::{KernelDrops, OpenBefore};
+use super::kernel_interface::KernelInterface;
 use super::open_port::OpenPort;
 use super::port::link_of;
 use super::port_addresses::DeviceFilter;
 use super::port_setup::{set_up, settle};
 use super::signals::{self, Signals};
-use super::{Mempool, Port, PortOptions, Rss, StartError, dpdk_log, link_return, vlan_filter};
+use super::{
+    InterfaceState, Mempool, Port, PortOptions, Rss, StartError, dpdk_log, eal, link_return, open_files,
+    vlan_filter,
+};
 use crate::driver::device::Device;
 
 /// Reset of a port's device that was begun, for a thread that may wait for the driver. There is one of a port at a time.
@@ -41,6 +45,9 @@ pub struct Reset<'eal> {
     vlans: BTreeSet<u16>,
     /// True if a reset is in vain without a link.
     needs_link: bool,
+    driver: String,
+    /// Interface of the kernel below the device.
+    interface: Option<KernelInterface>,
 }
 
 /// Result of a reset, for the port's control thread.
@@ -56,29 +63,37 @@ struct Renewed {
     rss: Option<Rss>,
     groups: Vec<MacAddress>,
     vlans: BTreeSet<u16>,
+    interface: Option<KernelInterface>,
+    drops: KernelDrops,
 }
 
 impl Reset<'_> {
     /// Resets the device, sets it up as it was opened, and tells it the addresses and VLANs that it was told before. May take
     /// as long as the driver waits.
     pub fn run(self) -> ResetOutcome {
-        ResetOutcome { port: self.port.id(), result: self.renew() }
+        let result = self.renew();
+        open_files::close_in_children();
+        ResetOutcome { port: self.port.id(), result }
     }
 
     fn renew(&self) -> Result<Renewed, StartError> {
         let (id, device) = (self.port.id(), &self.device);
         dpdk_log::forget();
-        // SAFETY: the port exists, and nobody polls it, or asks its driver anything; the port is stopped first.
-        let result = unsafe { sys::rte_eth_dev_reset(id) };
-        if result == NOT_SUPPORTED {
-            // Drivers without a reset, such as that of an 82576's VFs, reset the device when they start it.
-            // SAFETY: as above.
-            let result = unsafe { sys::rte_eth_dev_stop(id) };
-            check(result, device, "stop")?;
-        } else {
-            check(result, device, "be reset")?;
+        match self.interface.as_ref().map(|interface| (interface, interface.state())) {
+            Some((interface, InterfaceState::Gone)) => {
+                let message = format!("its network interface {} is gone", interface.name());
+                return Err(StartError::PortRefused {
+                    device: device.to_string(),
+                    step: "be reset",
+                    message,
+                });
+            }
+            Some((_, InterfaceState::Replaced)) => self.make_anew()?,
+            _ if !self.port.is_plugged() => self.make_anew()?,
+            _ => self.reset()?,
         }
         let info = device_info(id, device)?;
+        let before = OpenBefore::look(&self.driver);
         // The workers go by the queues that there were: fewer will not do.
         set_up(&self.port, device, &self.options, &info, self.pool).map_err(|(_, error)| error)?;
         let rss = settle(id, device, &self.options, &info)?;
@@ -96,7 +111,52 @@ impl Reset<'_> {
             let message = "it has no link afterwards: its PF is down, or does not answer".to_owned();
             return Err(StartError::PortRefused { device: device.to_string(), step: "be reset", message });
         }
-        Ok(Renewed { rss, groups: self.groups.clone(), vlans })
+        let interface = KernelInterface::of(device, &info);
+        let drops = KernelDrops::of(&self.driver, interface.as_ref(), &before);
+        Ok(Renewed { rss, groups: self.groups.clone(), vlans, interface, drops })
+    }
+
+    /// Has the driver reset the device.
+    fn reset(&self) -> Result<(), StartError> {
+        let (id, device) = (self.port.id(), &self.device);
+        // SAFETY: the port exists, and nobody polls it, or asks its driver anything; the port is stopped first.
+        let result = unsafe { sys::rte_eth_dev_reset(id) };
+        if result != NOT_SUPPORTED {
+            return check(result, device, "be reset");
+        }
+        // Drivers without a reset, such as that of an 82576's VFs, reset the device when they start it.
+        // SAFETY: as above.
+        let result = unsafe { sys::rte_eth_dev_stop(id) };
+        check(result, device, "stop")
+    }
+
+    /// Gives the device back, and takes it once more: its driver opens a network interface of the kernel then, and never again.
+    fn make_anew(&self) -> Result<(), StartError> {
+        let (id, device) = (self.port.id(), &self.device);
+        if self.port.is_plugged() {
+            self.port.set_plugged(false);
+            // SAFETY: the port exists, and nobody polls it, or asks its driver anything.
+            unsafe { sys::rte_eth_dev_stop(id) };
+            // SAFETY: as above, and the port is stopped.
+            unsafe { sys::rte_eth_dev_close(id) };
+        }
+        // Not there any more where an earlier attempt has ended after it.
+        let _ = eal::unplug(device);
+        eal::plug(device)?;
+        let found = eal::port_id(device)?;
+        if found != id {
+            // Workers know the port by its number, which it gets where no port before it is away.
+            eal::unplug(device)?;
+            let message = format!("DPDK gives it the number {found}, and workers know it as {id}");
+            return Err(StartError::PortRefused {
+                device: device.to_string(),
+                step: "be taken again",
+                message,
+            });
+        }
+        self.port.set_plugged(true);
+        signals::listen(id);
+        Ok(())
     }
 }
 
@@ -158,6 +218,8 @@ impl<'eal> Port<'eal> {
             groups: addresses.groups.clone(),
             vlans: self.wanted_vlans().borrow().clone(),
             needs_link: link_return::needs_link(self.driver()),
+            driver: self.driver().to_owned(),
+            interface: self.interface().borrow().clone(),
         })
     }
 
@@ -169,13 +231,15 @@ impl<'eal> Port<'eal> {
         if outcome.port != self.id() {
             return Err(self.refused("be reset", "the reset was another port's"));
         }
-        let Renewed { rss, groups, vlans } = outcome.result?;
+        let Renewed { rss, groups, vlans, interface, drops } = outcome.result?;
         self.expect_quiet("be polled again")?;
         if !self.open_port().claim_driver() {
             return Err(self.refused("be polled again", "another reset of it goes on"));
         }
         self.open_port().release_driver();
         self.renew(rss);
+        *self.interface().borrow_mut() = interface;
+        self.drops().borrow_mut().follow(drops);
         *self.taken_vlans().borrow_mut() = vlans;
         // Addresses and VLANs that were asked for meanwhile.
         self.tell_addresses_since(&groups);
@@ -209,14 +273,7 @@ impl<'eal> Port<'eal> {
         self.lose();
         self.open_port().close();
         self.open_port().release_driver();
-        let bus = match self.device() {
-            Device::Pci(_) => c"pci",
-            Device::Virtual(_) => c"vdev",
-        };
-        let name = CString::new(self.device().name()).expect("parsing admits no NUL");
-        // SAFETY: EAL runs; both names end in NUL, and are read before the call returns.
-        let result = unsafe { sys::rte_eal_hotplug_remove(bus.as_ptr(), name.as_ptr()) };
-        check(result, self.device(), "be released")
+        eal::unplug(self.device())
     }
 
     fn expect_quiet(&self, step: &'static str) -> Result<(), StartError> {

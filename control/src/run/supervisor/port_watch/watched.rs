@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 use crate::api::view::{self, EventKind, PortState};
-use crate::run::ports::{PortLink, PortSignals};
+use crate::run::ports::{PortInterface, PortLink, PortSignals};
 use crate::run::supervisor::event_log::Note;
 
 /// The time between two looks at a link whose device does not signal that it has changed.
@@ -75,6 +75,8 @@ pub(super) struct Watched {
     phase: Phase,
     /// State of the link as it was read last; a port whose link was not read yet counts as up.
     link_up: Option<bool>,
+    /// True from the loss of the device's network interface until the device is made anew.
+    lacks_interface: bool,
     /// Time at which the link is to be read.
     link_due: Duration,
     /// Time until which a link that is down, after a reset, is not lost.
@@ -130,6 +132,7 @@ impl Watched {
             name,
             phase: Phase::Serving,
             link_up: None,
+            lacks_interface: false,
             link_due: now,
             link_patience: None,
             members: Vec::new(),
@@ -239,9 +242,13 @@ impl Watched {
     }
 
     pub(super) fn see_link(&mut self, link: PortLink, now: Duration) -> Option<Note> {
+        self.lacks_interface |= link.interface != PortInterface::Present;
         if link.up {
             self.link_patience = None;
-        } else if self.link_up == Some(true) && self.link_patience.is_some_and(|until| now < until) {
+        } else if !self.lacks_interface
+            && self.link_up == Some(true)
+            && self.link_patience.is_some_and(|until| now < until)
+        {
             self.link_due = now + SETTLING_INTERVAL;
             return None;
         }
@@ -251,7 +258,12 @@ impl Watched {
             (None | Some(true), false) => {
                 // A link that is not up yet, soon after the start, was not lost.
                 self.link_losses += u64::from(was_up.is_some());
-                Some(Note::new(EventKind::LinkDown, format!("port {name}: the link is down")))
+                let cause = if self.lacks_interface {
+                    ", as its network interface was deleted; another one of its name is taken once it is up"
+                } else {
+                    ""
+                };
+                Some(Note::new(EventKind::LinkDown, format!("port {name}: the link is down{cause}")))
             }
             (Some(false), true) => {
                 let speed = link.speed_mbps.map_or(String::new(), |speed| format!(", {speed} Mbit/s"));
@@ -273,8 +285,11 @@ impl Watched {
             return Vec::new();
         }
         let name = &self.name;
-        let text =
-            format!("port {name}: the device asks for a reset, which has failed and is tried again: {cause}");
+        let text = if self.lacks_interface {
+            format!("port {name}: its network interface cannot be taken anew, which is tried again: {cause}")
+        } else {
+            format!("port {name}: the device asks for a reset, which has failed and is tried again: {cause}")
+        };
         self.link_patience = None;
         let lost = self.see_link(PortLink::DOWN, now);
         std::iter::once(Note::new(EventKind::PortResetFailed, text)).chain(lost).collect()
@@ -292,11 +307,16 @@ impl Watched {
             self.ask_for_reset(now);
         }
         let (name, count, rest) = (&self.name, self.in_a_row, self.rest().as_secs());
+        let what = if std::mem::take(&mut self.lacks_interface) {
+            "its network interface was made anew, and is taken again"
+        } else {
+            "the device asked for a reset and was reset"
+        };
         let text = match count {
-            1 => format!("port {name}: the device asked for a reset and was reset; workers poll it again"),
+            1 => format!("port {name}: {what}; workers poll it again"),
             _ => format!(
-                "port {name}: the device asked for a reset and was reset, {count} times in a row; workers poll it again, \
-                 and the next reset is not made before {rest} s have passed"
+                "port {name}: {what}, {count} times in a row; workers poll it again, and the next reset is not made before \
+                 {rest} s have passed"
             ),
         };
         Note::new(EventKind::PortReset, text)

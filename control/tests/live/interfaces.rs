@@ -1,0 +1,79 @@
+//! The kernel's interface below a virtual device: its link goes down, and it is deleted and made anew under a running appliance.
+
+use guideway::api::view::{AnnouncementReason, EventKind};
+
+use crate::lab::Lab;
+use crate::lab::address::{Family, Vip};
+use crate::lab::appliance::Appliance;
+use crate::lab::backend::Backend;
+use crate::lab::bird::{Birds, next_hops};
+use crate::lab::conversation::{Conversation, go_on};
+use crate::lab::patience::{PATIENCE, within};
+use crate::lab::setup::{Device, Setup};
+
+/// Waits until the router has these of the appliances as next hops.
+fn wait_for_hops(lab: &Lab, expected: &[usize]) {
+    let mut hops = Vec::new();
+    let found = within(PATIENCE, || {
+        hops = next_hops(lab, 1);
+        (hops == expected).then_some(())
+    });
+    found.unwrap_or_else(|| panic!("the router has the next hops {hops:?} and not {expected:?}"));
+}
+
+fn count(appliance: &Appliance<'_>, kind: EventKind) -> usize {
+    appliance.events().iter().filter(|event| event.kind == kind).count()
+}
+
+#[test]
+fn a_deleted_interface_withdraws_announcements_and_is_taken_again_with_its_connections() {
+    for device in [Device::AfPacket, Device::AfXdp] {
+        let lab = Lab::new(1, 2);
+        let _backends = Backend::all(&lab, 2);
+        let _birds = Birds::start(&lab, 1);
+        let further = Birds::announcement(&lab, 0);
+        let setup = Setup { device, further, neighbor_replies: "ALWAYS", ..Setup::routed(2) };
+        let appliance = Appliance::start(&lab, 0, &setup);
+        wait_for_hops(&lab, &[0]);
+        let mut kept = Conversation::several(&lab, Vip::OnLink.web(Family::V4), 4);
+
+        lab.appliance(0).ip("link delete eth0\n");
+        wait_for_hops(&lab, &[]);
+        let reason = appliance.status().announcements[0].reason;
+        assert!(
+            matches!(reason, AnnouncementReason::LinkDown | AnnouncementReason::TooFewHealthy),
+            "{reason}"
+        );
+        let ports = appliance.status().ports;
+        assert!(!ports[0].link_up, "{ports:?}");
+
+        lab.connect_again(0);
+        wait_for_hops(&lab, &[0]);
+        appliance.wait_for_health();
+        go_on(&mut kept, "the interface was deleted and made anew");
+        assert_eq!(lab.curl(Vip::Routed.web(Family::V4), 5).len(), 5);
+        let ports = appliance.status().ports;
+        assert!(ports[0].link_up && ports[0].resets == 1, "{ports:?}");
+        let told = [EventKind::LinkDown, EventKind::PortReset, EventKind::LinkUp];
+        assert_eq!(told.map(|kind| count(&appliance, kind)), [1, 1, 1]);
+    }
+}
+
+#[test]
+fn a_link_that_goes_down_withdraws_announcements_until_it_is_up_again() {
+    let lab = Lab::new(1, 1);
+    let _backends = Backend::all(&lab, 1);
+    let _birds = Birds::start(&lab, 1);
+    // The health of backends takes a minute to fall: what is withdrawn before is for the link.
+    let slow = format!("{}\nunhealthy_threshold = 10", Setup::of(1).health_check);
+    let setup = Setup { further: Birds::announcement(&lab, 0), health_check: slow, ..Setup::routed(1) };
+    let appliance = Appliance::start(&lab, 0, &setup);
+    wait_for_hops(&lab, &[0]);
+    lab.switch_off(0);
+    wait_for_hops(&lab, &[]);
+    assert_eq!(appliance.status().announcements[0].reason, AnnouncementReason::LinkDown);
+    lab.switch_on(0);
+    wait_for_hops(&lab, &[0]);
+    let told = [EventKind::LinkDown, EventKind::LinkUp, EventKind::PortReset];
+    assert_eq!(told.map(|kind| count(&appliance, kind)), [1, 1, 0]);
+}

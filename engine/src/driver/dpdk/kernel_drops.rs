@@ -1,0 +1,89 @@
+//! Frames that the kernel has dropped below a virtual device, where its driver does not count them: as no worker took them out of
+//! the ring in time.
+#![allow(unsafe_code)]
+
+use guideway_dpdk_sys as sys;
+
+use super::kernel_interface::KernelInterface;
+
+/// The most queues of a device whose sockets are looked at.
+const MAX_SOCKETS: usize = 64;
+
+/// True where `net_af_packet` counts these frames by itself, and takes the kernel's counter with it.
+const AF_PACKET_COUNTS: bool = sys::RTE_VER_YEAR > 25 || (sys::RTE_VER_YEAR == 25 && sys::RTE_VER_MONTH >= 3);
+
+/// Sockets of a device, and the frames that were dropped before them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct KernelDrops {
+    /// Packet sockets, whose counters begin anew with each look.
+    packet: Vec<i32>,
+    /// AF_XDP sockets, whose counters go on.
+    xdp: Vec<i32>,
+    /// Frames of sockets that are closed, and of earlier looks at packet sockets.
+    counted: u64,
+}
+
+/// AF_XDP sockets that are open before a device opens its own: nobody else tells whose they are.
+#[derive(Debug)]
+pub(super) struct OpenBefore(Vec<i32>);
+
+impl OpenBefore {
+    /// Looks at the sockets that are open now, if a device with this driver opens such.
+    pub(super) fn look(driver: &str) -> Self {
+        Self(if driver == "net_af_xdp" { sockets(0) } else { Vec::new() })
+    }
+}
+
+impl KernelDrops {
+    /// Finds the sockets of a device that was opened, with this driver, on this interface.
+    pub(super) fn of(driver: &str, interface: Option<&KernelInterface>, before: &OpenBefore) -> Self {
+        let mut drops = Self::default();
+        match (driver, interface) {
+            ("net_af_packet", Some(interface)) if !AF_PACKET_COUNTS => {
+                drops.packet = sockets(interface.index())
+            }
+            ("net_af_xdp", Some(_)) => {
+                drops.xdp = sockets(0).into_iter().filter(|socket| !before.0.contains(socket)).collect();
+            }
+            _ => {}
+        }
+        drops
+    }
+
+    /// Sockets of a device that was opened anew, with what was counted before.
+    pub(super) fn follow(&mut self, next: Self) {
+        *self = Self { counted: self.count(), ..next };
+    }
+
+    /// Frames that were dropped since the device was first opened.
+    pub(super) fn count(&mut self) -> u64 {
+        // SAFETY: the sockets are the device's and open; where one is not, the answer is 0.
+        let dropped = self.packet.iter().map(|socket| unsafe { sys::guideway_packet_socket_drops(*socket) });
+        self.counted += dropped.sum::<u64>();
+        // SAFETY: as above.
+        let in_all = self.xdp.iter().map(|socket| unsafe { sys::guideway_xdp_socket_drops(*socket) });
+        self.counted + in_all.sum::<u64>()
+    }
+}
+
+/// Packet sockets on an interface, or AF_XDP sockets.
+fn sockets(index: u32) -> Vec<i32> {
+    let mut found = [0; MAX_SOCKETS];
+    // SAFETY: the function writes no more numbers than there is room for.
+    let count = unsafe { sys::guideway_sockets(index, found.as_mut_ptr(), MAX_SOCKETS as i32) };
+    found[..count as usize].to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_that_are_no_more_tell_nothing_and_what_was_counted_stays() {
+        let mut drops = KernelDrops { packet: vec![-1], xdp: vec![-1], counted: 5 };
+        assert_eq!(drops.count(), 5);
+        drops.follow(KernelDrops { packet: vec![-1], ..KernelDrops::default() });
+        assert_eq!(drops.count(), 5);
+        assert_eq!(KernelDrops::of("net_null", None, &OpenBefore::look("net_null")), KernelDrops::default());
+    }
+}
