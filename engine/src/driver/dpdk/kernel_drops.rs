@@ -40,7 +40,7 @@ impl KernelDrops {
         let mut drops = Self::default();
         match (driver, interface) {
             ("net_af_packet", Some(interface)) if !AF_PACKET_COUNTS => {
-                drops.packet = sockets(interface.index())
+                drops.packet = sockets(interface.index());
             }
             ("net_af_xdp", Some(_)) => {
                 drops.xdp = sockets(0).into_iter().filter(|socket| !before.0.contains(socket)).collect();
