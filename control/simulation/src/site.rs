@@ -39,6 +39,10 @@ pub struct Site {
     pub knowledge: Knowledge,
     /// Setting that is in force; none where nobody knows which of two.
     pub in_force: Option<Setting>,
+    /// Setting in the file; none where the file is wrong.
+    pub written: Option<Setting>,
+    /// Numbers of packets that were given to workers, until these have polled.
+    pub waiting: Vec<u64>,
     /// True while the operator has the appliance drained.
     pub is_drained: bool,
     /// Answer to a question for the status.
@@ -75,6 +79,8 @@ impl Site {
             pending: Vec::new(),
             knowledge: Knowledge::default(),
             in_force: Some(setting.clone()),
+            written: None,
+            waiting: Vec::new(),
             is_drained: false,
             asked: None,
             status: None,
@@ -102,6 +108,7 @@ impl Site {
         (self.views, self.is_drained) = (Views::default(), false);
         (self.is_control_stalled, self.worker_stalled_since) = (false, None);
         self.choices.forget();
+        self.waiting.clear();
         self.unserved_since.clear();
     }
 

@@ -153,8 +153,12 @@ impl World {
         self.violation.get_or_insert(violation);
     }
 
-    fn write(&self, site: usize, edit: &Edit) {
+    fn write(&mut self, site: usize, edit: &Edit) {
         let text = edit.text(&self.scenario, site);
+        self.sites[site].written = match edit {
+            Edit::Right(setting) => Some(setting.clone()),
+            Edit::Broken | Edit::Gutted => None,
+        };
         std::fs::write(&self.sites[site].files.config, text).expect("the folder can be written to");
     }
 
@@ -199,12 +203,13 @@ impl World {
         while let Some(delivery) = self.network.arrived(self.now) {
             self.report.frame(self.now, &delivery.bytes);
             match delivery.to {
-                Node::Appliance(number) => {
-                    let Some(running) = &mut self.sites[number].running else { continue };
+                Node::Appliance(index) => {
+                    let Some(running) = &mut self.sites[index].running else { continue };
                     if running.receive(&delivery.bytes)
                         && let Some(number) = client::number(&delivery.bytes)
                         && let Some(offered) = self.clients.offered.get_mut(&number)
                     {
+                        self.sites[index].waiting.push(number);
                         offered.received += 1;
                         offered.damaged |= delivery.damaged;
                     }
@@ -279,6 +284,7 @@ impl World {
             let dice = Dice::new(self.dice.number(), "router");
             site.running = Appliance::start(&self.scenario, number, &site.files, &self.routes, dice);
             site.starts_at = now + Duration::from_millis(500);
+            site.in_force.clone_from(&site.written);
             let how = if site.running.is_some() { "starts" } else { "cannot start: its file is wrong" };
             self.report.tell(now, format_args!("appliance {number} {how}"));
         }

@@ -42,6 +42,8 @@ struct Tracked {
 #[derive(Debug, Default)]
 pub struct Choices {
     tracked: BTreeMap<Ends, Tracked>,
+    /// Backends that packets may have chosen which were dropped on their way there.
+    suspects: BTreeMap<Ends, BTreeSet<usize>>,
     /// Backends that first fragments went to, by their datagrams.
     firsts: BTreeMap<u64, usize>,
     /// Datagrams of which a fragment was damaged.
@@ -59,6 +61,7 @@ impl Choices {
     /// Forgets all connections, as a process that ends does.
     pub fn forget(&mut self) {
         self.tracked.clear();
+        self.suspects.clear();
         self.firsts.clear();
         self.doubtful.clear();
     }
@@ -82,6 +85,20 @@ impl Choices {
             self.tracked.insert((service, client, port), tracked);
         }
         self.doubtful.insert(decision.datagram);
+    }
+
+    /// Takes in that a packet was dropped, perhaps after it had chosen a backend: its connection is tracked then.
+    pub fn suspect(&mut self, dropped: &Decision, views: &Views, now: Duration) {
+        let Decision { service, client, port, kind, .. } = *dropped;
+        let ends = (service, client, if kind == Kind::First { 0 } else { port });
+        let known = self.tracked.get_mut(&ends);
+        if known.as_ref().is_some_and(|tracked| !tracked.may_move) && kind != Kind::Syn {
+            return;
+        }
+        if let Some(tracked) = known {
+            tracked.may_move = true;
+        }
+        self.suspects.entry(ends).or_default().extend(views.eligible(service, now).into_iter().flatten());
     }
 
     /// Takes in a decision; returns the invariant that it breaks, if it breaks one, and how.
@@ -123,6 +140,12 @@ impl Choices {
             _ => {}
         }
         let sets = views.eligible(service, now);
+        let was_chosen =
+            kind != Kind::Syn && self.suspects.get(&ends).is_some_and(|set| set.contains(&backend));
+        if was_chosen {
+            self.tracked.insert(ends, Tracked { backend, may_move: true, is_doubtful: false });
+            return None;
+        }
         if !sets.iter().any(|set| set.contains(&backend)) {
             return Some((Invariant::Eligible, format!("{decision:?}, and eligible are {sets:?}")));
         }
@@ -197,6 +220,19 @@ mod tests {
         let later = |backend| decision(Service::Dns, Kind::Later, backend);
         assert_eq!(broken(&views, &[first, later(0), later(1)]), [None, None, Some(Invariant::Kept)]);
         assert_eq!(broken(&views, &[later(0)]), [Some(Invariant::Kept)]);
+    }
+
+    #[test]
+    fn a_choice_of_a_dropped_packet_counts_and_no_other() {
+        let (all, one) = (views([true, false]), views([false, true]));
+        let (mut choices, mut precedents) = (Choices::default(), Precedents::new());
+        choices.suspect(&decision(Service::Web, Kind::Segment, 0), &all, Duration::ZERO);
+        let mut take_in = |kind, backend| {
+            let decision = decision(Service::Web, kind, backend);
+            choices.take_in(&decision, &one, &mut precedents, Duration::ZERO).map(|(invariant, _)| invariant)
+        };
+        assert_eq!((take_in(Kind::Segment, 0), take_in(Kind::Segment, 0)), (None, None));
+        assert_eq!((take_in(Kind::Syn, 0), take_in(Kind::Syn, 1)), (Some(Invariant::Eligible), None));
     }
 
     #[test]

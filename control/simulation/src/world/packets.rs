@@ -7,6 +7,7 @@ use tokio::task::yield_now;
 
 use super::World;
 use super::faults::STRANGER;
+use crate::appliance::Appliance;
 use crate::client;
 use crate::frame::{self, Mac};
 use crate::invariant::{self, Decision, Invariant, View};
@@ -43,7 +44,7 @@ impl World {
             self.report.frame(self.now, frame);
             seen += u64::from(is_clients(frame, number));
             self.judge(number, frame);
-            if self.sites[number].running.as_ref().is_some_and(crate::appliance::Appliance::has_link) {
+            if self.sites[number].running.as_ref().is_some_and(Appliance::has_link) {
                 self.switch(frame, Node::Appliance(number));
             }
         }
@@ -52,6 +53,25 @@ impl World {
             self.break_off(number, Invariant::Conservation, text);
         }
         self.report.counts.forwarded += forwarded;
+        self.suspect(number);
+    }
+
+    /// Notes packets that the workers have taken and not sent on: where nobody has answered for the backend's address, such a
+    /// packet has chosen a backend all the same, and is dropped.
+    fn suspect(&mut self, number: usize) {
+        let site = &mut self.sites[number];
+        if site.running.as_ref().is_none_or(|running| running.has_stalled_worker(self.now)) {
+            return;
+        }
+        for packet in site.waiting.drain(..) {
+            let Some(offered) = self.clients.offered.get(&packet) else { continue };
+            if offered.forwarded < offered.received {
+                let (service, client, port) = offered.ends;
+                let (kind, datagram) = (offered.kind, offered.datagram);
+                let decision = Decision { service, client, port, kind, datagram, backend: 0 };
+                site.choices.suspect(&decision, &site.views, self.now);
+            }
+        }
     }
 
     /// Asks for the backends where workers are about to find another snapshot. False where nobody answers.
@@ -129,7 +149,9 @@ impl World {
                 let text = format!("packet {packet} goes to {to:02x?}, which no backend has");
                 self.break_off(number, Invariant::NextHop, text);
             }
-            return;
+            // For whichever backend that was, the flow is tracked.
+            let decision = Decision { service, client, port, kind, datagram, backend: 0 };
+            return self.sites[number].choices.doubt(&decision);
         };
         let site = &mut self.sites[number];
         // An appliance that stops answers nobody's questions.
