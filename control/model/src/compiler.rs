@@ -44,13 +44,21 @@ pub(crate) struct Compiler {
     tables: BTreeMap<String, (Arc<Ingredients>, Arc<Eligible>)>,
     choices: Choices,
     /// By [`AccessListId`], each with what it was made of.
-    access_lists: Vec<(ConfiguredList, AccessList)>,
+    access_lists: MadeLists,
+    /// Access lists that were made ahead for the next configuration.
+    prepared_lists: MadeLists,
+    /// Access lists that this compiler has made.
+    #[cfg(test)]
+    lists_made: usize,
     /// By [`ServiceId`].
     services: Vec<CompiledService>,
     /// By [`BackendHandle`].
     backends: Backends,
     stale: Stale,
 }
+
+/// Access lists, each with what it was made of.
+pub(crate) type MadeLists = Vec<(ConfiguredList, AccessList)>;
 
 #[derive(Clone, Debug)]
 struct CompiledService {
@@ -190,9 +198,15 @@ impl Compiler {
         }
     }
 
-    /// Choices that were made for snapshots.
-    pub(crate) fn into_choices(self) -> Choices {
-        self.choices
+    /// Choices and access lists that were made for snapshots.
+    pub(crate) fn into_made(self) -> (Choices, MadeLists) {
+        (self.choices, self.access_lists)
+    }
+
+    /// Number of access lists that this compiler has made itself.
+    #[cfg(test)]
+    pub(crate) fn lists_made(&self) -> usize {
+        self.lists_made
     }
 
     /// Number of choices that are known.
@@ -201,9 +215,10 @@ impl Compiler {
         self.choices.len()
     }
 
-    /// Takes in choices that another compiler has made.
-    pub(crate) fn adopt(&mut self, choices: Choices) {
+    /// Takes in choices and access lists that another compiler has made.
+    pub(crate) fn adopt(&mut self, choices: Choices, lists: MadeLists) {
         self.choices.adopt(choices);
+        self.prepared_lists = lists;
     }
 
     /// Lookup tables of the last snapshot, by service.
@@ -213,17 +228,23 @@ impl Compiler {
             .map(|(service, (ingredients, eligible))| NamedTable::new(service, ingredients, eligible))
     }
 
-    /// Makes the access lists that have changed, and takes over the others.
+    /// Makes the access lists that have changed and that were not made ahead, and takes over the others.
     fn compile_access_lists(&mut self, config: &Config) {
-        let made = |list: &ConfiguredList| {
-            let known = self.access_lists.iter().find(|(known, _)| known == list);
-            let make = || {
-                let entries = list.entries.iter().map(|(net, admits)| (prefix(*net), *admits));
-                AccessList::new(entries, list.admits_others)
+        let prepared = std::mem::take(&mut self.prepared_lists);
+        // Prepared ones first: they share their entries with the configuration, and so are compared at once.
+        let known: MadeLists = prepared.into_iter().chain(std::mem::take(&mut self.access_lists)).collect();
+        for list in &config.access_lists {
+            let made = match known.iter().find(|(known, _)| known == list) {
+                Some((_, made)) => made.clone(),
+                None => {
+                    #[cfg(test)]
+                    (self.lists_made += 1);
+                    let entries = list.entries.iter().map(|(net, admits)| (prefix(*net), *admits));
+                    AccessList::new(entries, list.admits_others)
+                }
             };
-            (list.clone(), known.map_or_else(make, |(_, list)| list.clone()))
-        };
-        self.access_lists = config.access_lists.iter().map(made).collect();
+            self.access_lists.push((list.clone(), made));
+        }
     }
 
     fn compile_service(

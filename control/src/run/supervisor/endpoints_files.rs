@@ -9,12 +9,14 @@ mod dns;
 mod watch;
 
 use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 use guideway_model::config::{Config, DnsQuestion, FileKind, NamedFile, Sources, fault_of_endpoints};
+use guideway_model::forwarding_state::{ForwardingState, Preparation, Prepared};
 
 use super::event_log::Note;
 use super::views::unix_sec;
@@ -32,6 +34,15 @@ pub(super) struct EndpointsFiles {
     files: Vec<Watched>,
     /// The thread that looks at them; none where there are none.
     watcher: Option<Watcher>,
+    /// Thread that makes the lookup tables of what was found; none where none is under way.
+    maker: Option<Maker>,
+}
+
+/// Thread that makes lookup tables, and the news that they are of.
+#[derive(Debug)]
+struct Maker {
+    news: News,
+    made: Receiver<Prepared>,
 }
 
 /// State of a file, or of a question.
@@ -85,7 +96,7 @@ impl EndpointsFiles {
     ) -> Vec<Note> {
         let now = SystemTime::now();
         let mut before = std::mem::take(&mut self.files);
-        self.watcher = None;
+        (self.watcher, self.maker) = (None, None);
         let Some(sources) = sources else { return Vec::new() };
         for file in sources.endpoints_files() {
             let known = before.iter().position(|known| known.name == file.name);
@@ -123,9 +134,34 @@ impl EndpointsFiles {
         notes
     }
 
-    /// Findings of the thread since the last call.
-    pub(super) fn news(&self) -> Option<News> {
-        self.watcher.as_ref()?.news.try_recv().ok()
+    /// Findings of the threads since the last call: files with faults, and a configuration to be taken over, with its lookup
+    /// tables where it has new ones.
+    pub(super) fn news(
+        &mut self,
+        state: &ForwardingState,
+        now: Duration,
+    ) -> Option<(News, Option<Prepared>)> {
+        if self.maker.is_none() {
+            let news = self.watcher.as_ref()?.news.try_recv().ok()?;
+            let taken = news.taken.as_ref().filter(|taken| !state.is_in_force(&taken.config));
+            match taken.map(|taken| make(taken.config.clone(), state.preparation(), now)) {
+                Some(Ok(made)) => self.maker = Some(Maker { news, made }),
+                Some(Err(error)) => {
+                    tracing::warn!("new endpoints are prepared by the control thread: {error}");
+                    return Some((news, None));
+                }
+                None => return Some((news, None)),
+            }
+        }
+        let maker = self.maker.take()?;
+        match maker.made.try_recv() {
+            Ok(prepared) => Some((maker.news, Some(prepared))),
+            Err(TryRecvError::Empty) => {
+                self.maker = Some(maker);
+                None
+            }
+            Err(TryRecvError::Disconnected) => Some((maker.news, None)),
+        }
     }
 
     /// Takes in the faults of files; returns their events.
@@ -238,6 +274,17 @@ impl Watched {
     }
 }
 
+/// Has a thread make what a configuration needs, from a copy of the state.
+fn make(config: Config, copy: Preparation, now: Duration) -> io::Result<Receiver<Prepared>> {
+    let (send, made) = channel();
+    let make = move || {
+        // The supervisor may have ended, or have taken over another configuration.
+        let _ = send.send(copy.make(config, now));
+    };
+    thread::Builder::new().name("endpoints-maker".to_owned()).spawn(make)?;
+    Ok(made)
+}
+
 /// Puts the last good text in the place of those that give no endpoints any more, and brings in the answers of the domain name
 /// system, which are no files; returns the faults of all files that had
 /// one before or have one now.
@@ -266,4 +313,72 @@ pub(super) fn keep_last_good(
         }
     }
     faults
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use guideway_model::egress_lookup::StandInMacs;
+    use guideway_model::forwarding_state::StateChange;
+
+    use super::*;
+
+    fn sources(folder: &std::path::Path) -> Sources {
+        crate::config_file::read(&folder.join("guideway.toml")).expect("the files are there")
+    }
+
+    #[test]
+    fn lookup_tables_of_new_endpoints_come_with_them() {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let write = |name: &str, text: &str| {
+            std::fs::write(folder.path().join(name), text).expect("a file can be written");
+        };
+        write("guideway.toml", CONFIG);
+        write("web.json", "[{ \"targets\": [\"192.0.2.11\"] }]");
+        let first = Arc::new(sources(folder.path()));
+        let config = Config::parse_to_run(&first).unwrap_or_else(|errors| panic!("{errors}"));
+        let mut state = ForwardingState::offline(config.clone());
+        state.snapshot(&StandInMacs);
+        let mut files = EndpointsFiles::default();
+        files.watch(&config, Some(&first), Vec::new());
+
+        write("web.json", "[{ \"targets\": [\"192.0.2.11\", \"192.0.2.12\"] }]");
+        let end = Instant::now() + Duration::from_secs(60);
+        let (news, prepared) = loop {
+            if let Some(found) = files.news(&state, Duration::ZERO) {
+                break found;
+            }
+            assert!(Instant::now() < end, "the change is not seen");
+            thread::sleep(Duration::from_millis(1));
+        };
+        state.adopt(prepared.expect("a thread has made the tables"));
+        let taken = news.taken.expect("the file is right");
+        state.apply([StateChange::Config(Box::new(taken.config))], Duration::ZERO);
+        assert_eq!(state.snapshot(&StandInMacs).services[0].eligible.backends.len(), 2);
+    }
+
+    const CONFIG: &str = r#"
+        [[port]]
+        name = "lan"
+        device = "net_null0"
+        [[forwarding_rule]]
+        name = "web"
+        ip_address = "203.0.113.10"
+        ip_protocol = "TCP"
+        all_ports = true
+        backend_service = "web"
+        [[health_check]]
+        name = "tcp"
+        type = "TCP"
+        port = 80
+        [[backend_service]]
+        name = "web"
+        protocol = "TCP"
+        health_checks = ["tcp"]
+        backends = [{ group = "web" }]
+        [[backend_group]]
+        name = "web"
+        endpoints_file = "web.json"
+    "#;
 }

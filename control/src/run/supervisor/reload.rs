@@ -142,7 +142,12 @@ impl<P: Ports> Supervisor<P> {
         if self.config_reader.is_busy() || self.appliance.holds_most_snapshots() {
             return;
         }
-        while let Some(News { faults, taken }) = self.endpoints_files.news() {
+        let now = self.now();
+        while let Some((news, prepared)) = self.endpoints_files.news(self.appliance.state(), now) {
+            let News { faults, taken } = news;
+            if let Some(prepared) = prepared {
+                self.appliance.adopt(prepared);
+            }
             if let Some(Taken { sources, config, paths }) = taken {
                 self.config_source.set_sources(Some(sources));
                 if !self.appliance.state().is_in_force(&config) {
