@@ -103,6 +103,8 @@ pub struct Facts {
     pub missing_capabilities: Vec<MissingCapability>,
     /// Bytes that this process may lock; none without a limit.
     pub lockable: Option<u64>,
+    /// True if the kernel has Landlock, which keeps threads from files; none where it does not tell.
+    pub has_landlock: Option<bool>,
     /// Settings of the kernel's network below `/proc/sys/net`: `ipv4/ip_forward` and others.
     pub net_settings: BTreeMap<String, String>,
     /// Addresses of the kernel's interfaces.
@@ -222,6 +224,7 @@ impl Facts {
             transparent_huge_pages: chosen(&text("sys/kernel/mm/transparent_hugepage/enabled")),
             memory: Memory::read(root),
             capabilities,
+            has_landlock: has_landlock(&text("sys/kernel/security/lsm")),
             lockable: lockable(&text("proc/self/limits")),
             listening: listening::read(root),
             net_settings: net_settings(root),
@@ -279,6 +282,11 @@ impl Facts {
     pub fn is_silent(&self) -> bool {
         matches!(self.admin_socket, AdminSocket::Silent(_))
     }
+}
+
+/// True if Landlock is among the kernel's security modules, as it lists them.
+fn has_landlock(modules: &str) -> Option<bool> {
+    (!modules.is_empty()).then(|| modules.split(',').any(|module| module == "landlock"))
 }
 
 /// Configuration of these texts, and all for which `run` refuses it. One that only lacks ports is looked at all the same.

@@ -1,4 +1,4 @@
-//! Check of the addresses that the appliance listens on: nobody else does.
+//! Check of the addresses that the appliance listens on, which nobody else does, and of what confines their thread.
 
 use std::net::SocketAddr;
 
@@ -14,7 +14,20 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     if let Some(config) = facts.config.as_ref().filter(|_| !facts.is_running()) {
         findings.push(metrics(facts, config.metrics.listen));
     }
+    findings.extend(facts.has_landlock.map(landlock));
     findings
+}
+
+/// Landlock of the kernel, by which the threads of listeners and workers are kept from files.
+fn landlock(is_there: bool) -> Finding {
+    if is_there {
+        return Finding::ok("Landlock", "the kernel keeps listeners and workers from files");
+    }
+    Finding::note(
+        "Landlock",
+        "the kernel has none that is on: listeners may reach every file that the process may",
+    )
+    .should_be("`landlock` in `lsm=` of the kernel's command line", "cat /sys/kernel/security/lsm")
 }
 
 /// Admin socket that was asked: that of the command line, or of the configuration.

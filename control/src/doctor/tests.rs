@@ -427,6 +427,14 @@ const FILES: &[Row] = &[
         "ss -ltnp 'sport = :9477'",
     ),
     (
+        "the kernel's Landlock is off",
+        |tree| tree.write("sys/kernel/security/lsm", "lockdown,capability,yama"),
+        "listeners",
+        Level::Note,
+        "listeners may reach every file",
+        "cat /sys/kernel/security/lsm",
+    ),
+    (
         "four queue pairs for two workers",
         |tree| {
             on_interface(tree);

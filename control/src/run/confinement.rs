@@ -5,6 +5,8 @@
 //! and asks its device. Any other system call fails with `EPERM`, as a driver expects of a kernel that refuses it; the
 //! process goes on.
 
+mod files;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -12,6 +14,8 @@ use nix::libc;
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
 };
+
+pub use files::{NoLandlock, confine_files};
 
 /// System calls that a worker's thread may make, whatever their arguments.
 const ALLOWED: &[libc::c_long] = &[

@@ -179,7 +179,8 @@ pub fn run(
         let (running, ended) = watch::channel(());
         let config = assembly.appliance.config();
         let requests = assembly.senders().requests.clone();
-        let listeners = Listeners::start(config.admin.clone(), config.metrics.clone(), requests, ended)?;
+        let (admin, metrics) = (config.admin.clone(), config.metrics.clone());
+        let listeners = Listeners::start(admin, metrics, config.engine.confine_listeners, requests, ended)?;
         exposures(config).iter().for_each(|exposure| tracing::warn!("{exposure}"));
         tracing::info!(workers = cores.len(), "forwarding");
         service_manager::tell_ready();

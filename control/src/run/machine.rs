@@ -6,6 +6,7 @@ pub mod cores;
 pub mod frame_memory;
 pub mod huge_pages;
 pub mod memory;
+pub(crate) mod shell_word;
 pub mod topology;
 
 use std::cmp::Reverse;

@@ -22,6 +22,8 @@ pub struct Engine {
     pub mbufs: Option<u32>,
     /// True if the workers' threads may make the system calls alone that a poll-mode driver needs.
     pub confine_workers: bool,
+    /// True if the thread of the admin interface and the metrics is kept from every file.
+    pub confine_listeners: bool,
 }
 
 impl Engine {
@@ -65,6 +67,7 @@ impl Engine {
                 None => None,
             },
             confine_workers: file.confine_workers()?,
+            confine_listeners: file.confine_listeners()?,
         })
     }
 }

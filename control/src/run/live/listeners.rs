@@ -2,6 +2,7 @@
 //! control thread, which gets whole requests by a bounded channel.
 
 use std::io;
+use std::path::Path;
 use std::sync::mpsc::{RecvError, channel};
 use std::thread::{self, JoinHandle};
 
@@ -14,18 +15,21 @@ use crate::api::admin::AccessRules;
 use crate::api::admin::server::{ServedSocket, Server};
 use crate::api::metrics::Exporter;
 use crate::api::request::Request;
+use crate::run::confinement::confine_files;
 
 /// Thread that listens for operators and for Prometheus.
 pub(super) struct Listeners(JoinHandle<Result<ServedSocket, LiveError>>);
 
 impl Listeners {
-    /// Listens, and answers with the replies to `requests` until the other end of `running` is gone.
+    /// Listens, and answers with the replies to `requests` until the other end of `running` is gone; a thread that
+    /// `is_confined` reaches no file.
     ///
     /// # Errors
     /// [`LiveError::Listen`] where a socket cannot be opened.
     pub(super) fn start(
         admin: Admin,
         metrics: Metrics,
+        is_confined: bool,
         requests: mpsc::Sender<Request>,
         running: watch::Receiver<()>,
     ) -> Result<Self, LiveError> {
@@ -49,6 +53,10 @@ impl Listeners {
                 .await
                 .map_err(|error| listen("metrics", error.to_string()))?
                 .with_token(metrics.token);
+            // The groups of those who connect are read from there; all else that the thread needs is open.
+            if is_confined && let Err(error) = confine_files(&[Path::new("/proc")]) {
+                tracing::warn!("the listeners may reach every file that the process may: {error}");
+            }
             let _ = opened.send(());
             let (served, ()) = tokio::join!(
                 server.serve(requests.clone(), end_of(running.clone())),

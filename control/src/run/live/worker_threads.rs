@@ -12,7 +12,7 @@ use guideway_engine::driver::steering::WorkerQueues;
 use tokio::sync::mpsc;
 
 use super::ports::Queues;
-use crate::run::confinement::confine_worker;
+use crate::run::confinement::{confine_files, confine_worker};
 use crate::run::worker::{WorkerFailure, WorkerSeed};
 
 /// The time that a worker's thread may take to be pinned and registered.
@@ -82,8 +82,14 @@ fn work<'eal>(
     let number = seed.number();
     let mut poll_loop = seed.poll_loop(queues.into_iter().map(attach).collect());
     // Once the thread has all that it needs.
-    if let Err(error) = if is_confined { confine_worker() } else { Ok(()) } {
-        tracing::warn!("worker {number} may make any system call: {error}");
+    if is_confined {
+        // The kernel's rules for files first: the filter refuses the calls that make them.
+        if let Err(error) = confine_files(&[]) {
+            tracing::warn!("worker {number} is kept from files by its filter of system calls alone: {error}");
+        }
+        if let Err(error) = confine_worker() {
+            tracing::warn!("worker {number} may make any system call: {error}");
+        }
     }
     let _ = ready.send(Ok(()));
     #[cfg(feature = "fault-injection")]

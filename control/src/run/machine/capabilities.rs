@@ -10,6 +10,8 @@ use guideway_engine::driver::device::Device;
 use guideway_engine::driver::pci_function::PciFunction;
 use guideway_model::config::Config;
 
+use super::shell_word::quoted;
+
 /// Capability that the appliance may need, by its bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Capability {
@@ -130,9 +132,12 @@ impl MissingCapability {
 
     /// Command that gives the capabilities to this program.
     pub fn remedy(&self) -> String {
-        let program = env::current_exe().unwrap_or_else(|_| "/usr/bin/guideway".into());
+        self.remedy_for(&env::current_exe().unwrap_or_else(|_| "/usr/bin/guideway".into()))
+    }
+
+    fn remedy_for(&self, program: &Path) -> String {
         let names = list(&self.capabilities, ",").to_lowercase();
-        format!("setcap {names}+ep {}", program.display())
+        format!("setcap {names}+ep {}", quoted(&program.to_string_lossy()))
     }
 }
 
@@ -237,5 +242,7 @@ mod tests {
         let text = missing.to_string();
         assert!(text.contains("run it as root, or `setcap cap_net_admin,cap_net_raw+ep /"), "{text}");
         assert!(text.ends_with("`AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW`"), "{text}");
+        let command = missing.remedy_for(Path::new("/opt/a b;reboot/guideway"));
+        assert_eq!(command, "setcap cap_net_admin,cap_net_raw+ep '/opt/a b;reboot/guideway'");
     }
 }

@@ -213,6 +213,7 @@ mod tests {
             memory_mib: 512,
             mbufs: None,
             confine_workers: true,
+            confine_listeners: true,
         }
     }
 

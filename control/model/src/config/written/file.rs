@@ -110,6 +110,8 @@ tables! {
         mbufs: Option<Field<Integer<1_023, 134_217_727>>>,
         /// Refuses the workers' threads every system call that a poll-mode driver does not need.
         confine_workers: Option<Field<bool>> = true,
+        /// Keeps the thread of the admin interface and the metrics from every file, by Landlock.
+        confine_listeners: Option<Field<bool>> = true,
     }
 
     /// A device that packets come and go by. A reload does not change it.
