@@ -79,8 +79,11 @@ mod tests {
     #[test]
     fn access_lists_that_were_prepared_are_taken_over_as_they_are() {
         let with_list = |denied: &str| {
-            let list = format!("[[access_list]]\nname = \"feed\"\ndeny = [{denied}]\n");
-            sample("", "", &list)
+            let list = format!(
+                "[[access_list]]\nname = \"feed\"\ndefault_action = \"ALLOW\"\ndeny = [{denied}]\n\
+                 [[backend_group]]\nname = \"group\"\nendpoints = []\n"
+            );
+            sample("", "backends = [{ group = \"group\" }]", &list)
         };
         let mut state = ForwardingState::offline(with_list("\"192.0.2.0/24\""));
         state.snapshot(&StandInMacs);
