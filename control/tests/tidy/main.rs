@@ -3,6 +3,7 @@
 
 mod agreement;
 mod documents;
+mod figures;
 mod help;
 mod imports;
 mod modules;
@@ -89,6 +90,14 @@ fn the_packet_path_and_the_model_are_pure() {
 }
 
 #[test]
+fn nothing_is_decided_by_the_date() {
+    assert_none(
+        "A date can be set: durations are of the clock that cannot, and who reads the date is listed",
+        &purity::readers_of_the_date(&sources()),
+    );
+}
+
+#[test]
 fn the_readme_lists_the_modules_with_unsafe_code() {
     let readme = source::read("README.md");
     let (allowed, listed) = (unsafe_code::allowed(&sources(), &manifests()), unsafe_code::listed(&readme));
@@ -142,6 +151,11 @@ fn paths_in_documents_exist() {
 #[test]
 fn every_command_in_a_document_is_run_or_says_why_not() {
     assert_none("CONTRIBUTING.md has the words for a block of commands", &documents::unmarked_commands());
+}
+
+#[test]
+fn figures_of_faults_are_those_of_their_tests() {
+    assert_none("A figure of docs/failure-modes.md is its test's constant", &figures::wrong(&sources()));
 }
 
 #[test]
