@@ -136,12 +136,19 @@ impl Shared {
 
     /// Writes lines for as long as the process lives.
     fn write_to(&self, mut output: impl Write) {
+        let mut is_cut = false;
         loop {
-            let line = self.next();
-            if output.write_all(&line).and_then(|()| output.flush()).is_err() {
+            let mut line = self.next();
+            // The rest of a line that a full disk has cut short is gone; the next one is not to begin in its middle.
+            if is_cut {
+                line.insert(0, b'\n');
+            }
+            let written = write(&mut output, &line);
+            if written < line.len() {
                 // Standard error is closed, or full and does not wait. There is no other place to say so.
                 self.lost.fetch_add(1, Ordering::Relaxed);
             }
+            is_cut = written < line.len() && (written > 0 || is_cut);
         }
     }
 
@@ -160,6 +167,22 @@ impl Shared {
             queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
     }
+}
+
+/// Writes a line as far as that can be done; returns the number of bytes.
+fn write(output: &mut impl Write, line: &[u8]) -> usize {
+    let mut written = 0;
+    while written < line.len() {
+        match output.write(&line[written..]) {
+            Ok(0) => break,
+            Ok(bytes) => written += bytes,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+    }
+    // What the writer itself holds back is not lost yet, and nothing is known of it.
+    let _ = output.flush();
+    written
 }
 
 impl Queue {
@@ -272,6 +295,44 @@ mod tests {
         assert!(lost >= 99, "{lost}");
         assert_eq!(read.iter().filter(|line| line.contains("WARN")).count(), 1);
         assert_eq!(lost_among(read.into_iter()), lost);
+    }
+
+    /// Disk with room for a number of bytes, which is given more later.
+    #[derive(Clone, Default)]
+    struct Disk(Arc<Mutex<(Vec<u8>, usize)>>);
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut disk = self.0.lock().unwrap();
+            let taken = disk.1.min(bytes.len());
+            disk.1 -= taken;
+            disk.0.extend(&bytes[..taken]);
+            if taken == 0 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(taken) }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_that_a_full_disk_cuts_short_does_not_run_into_the_next_one() {
+        let disk = Disk::default();
+        let log = Log::start(Format::Text, disk.clone()).unwrap();
+        let say = |room: usize, text: &str| {
+            disk.0.lock().unwrap().1 = room;
+            log.say(Level::INFO, text);
+            assert!(log.flush(PATIENCE));
+        };
+        let whole = 1_000;
+        say(whole, "line 1");
+        say(4, "line 2");
+        say(0, "line 3");
+        say(whole, "line 4");
+        say(0, "line 5");
+        say(whole, "line 6");
+        assert_eq!(String::from_utf8_lossy(&disk.0.lock().unwrap().0), "line 1\nline\nline 4\nline 6\n");
+        assert_eq!(log.lost(), 3);
     }
 
     #[test]

@@ -43,7 +43,10 @@ fn text(status: &Status) -> String {
     if status.log_lines_lost > 0 {
         line(
             "log",
-            &format!("{} lost: nobody reads standard error in time", count(status.log_lines_lost, "line")),
+            &format!(
+                "{} lost: standard error is full, or nobody reads it in time",
+                count(status.log_lines_lost, "line")
+            ),
         );
     }
     let control_loop = &status.control_loop;

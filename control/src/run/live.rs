@@ -1,12 +1,13 @@
 //! `guideway run`: from a configuration to an appliance that forwards on DPDK, and back to nothing.
 //!
 //! ```text
-//! cores ─▶ EAL ─▶ ports, mempool ─▶ table ─▶ assembly ─▶ workers ─▶ listeners ─▶ supervisor's loop
-//!                                                           └── stop ◀───────────────┘
+//! cores ─▶ claims ─▶ EAL ─▶ ports, mempool ─▶ table ─▶ assembly ─▶ listeners ─▶ workers ─▶ supervisor's loop
+//!                                                                                └── stop ◀──┘
 //! ```
 //!
 //! Ports and frames borrow EAL, so the workers are scoped: none outlives the ports that it polls.
 
+mod claims;
 #[cfg(feature = "fault-injection")]
 mod fault;
 mod listeners;
@@ -39,6 +40,7 @@ use super::worker::{RingSizes, Shared, StopWorkers, WorkerFailure};
 use crate::announce::Guard;
 use crate::log::Log;
 
+use claims::{Claimed, Claims};
 use listeners::Listeners;
 use ports::LivePorts;
 use worker_threads::WorkerThreads;
@@ -52,6 +54,8 @@ pub enum LiveError {
     NoCores(NoCores),
     /// The process may not have what a port or a listener needs.
     Capability(MissingCapability),
+    /// Another process forwards by the interface of a port.
+    Claimed(Claimed),
     /// The NUMA node of a port has no huge page.
     NoPages(NodeWithoutPages),
     /// The conntrack table finds no memory.
@@ -81,6 +85,7 @@ impl fmt::Display for LiveError {
             }
             Self::NoCores(cause) => cause.fmt(f),
             Self::Capability(missing) => missing.fmt(f),
+            Self::Claimed(error) => error.fmt(f),
             Self::NoPages(error) => error.fmt(f),
             Self::Table(error) => write!(f, "{error}: lower `[conntrack] max_entries`"),
             Self::Memory(error) => write!(f, "{error}: lower `[conntrack] max_entries`"),
@@ -122,7 +127,9 @@ pub fn run(
     }
     // The kernel would give the table out, and kill somebody when it is filled.
     MachineMemory::read(Path::new("/")).provide(TableMemory::of(&config)).map_err(LiveError::Memory)?;
-    // Before there is anything that it must not hold open.
+    Listeners::look(&config.admin)?;
+    let _claims = Claims::of(&config.ports).map_err(LiveError::Claimed)?;
+    // Before there is anything that it must not hold open: claims close in it by themselves.
     let guard = Guard::start(log.format()).map_err(LiveError::System)?;
     let topology = Topology::read(Path::new("/sys"));
     let nodes: Vec<Option<u8>> =
@@ -173,7 +180,6 @@ pub fn run(
         let _stop_workers = StopWorkers(&stop);
         ports.start_resets(scope).map_err(LiveError::System)?;
         let report = assembly.senders().failures.clone();
-        WorkerThreads { scope, eal: eal.running(), stop: &stop, is_confined, report }.start(seeds, queues)?;
 
         // Before anybody can know that the appliance runs: an unheard SIGHUP would end it.
         let last_resort = LastResort::start(log.clone()).map_err(LiveError::System)?;
@@ -181,7 +187,14 @@ pub fn run(
         let config = assembly.appliance.config();
         let requests = assembly.senders().requests.clone();
         let (admin, metrics) = (config.admin.clone(), config.metrics.clone());
+        // Before a packet is polled: one of two that start at once ends here, and has forwarded nothing.
         let listeners = Listeners::start(admin, metrics, config.engine.confine_listeners, requests, ended)?;
+        let workers = WorkerThreads { scope, eal: eal.running(), stop: &stop, is_confined, report };
+        if let Err(error) = workers.start(seeds, queues) {
+            drop(running);
+            socket = listeners.finish().ok();
+            return Err(error.into());
+        }
         exposures(config).iter().for_each(|exposure| tracing::warn!("{exposure}"));
         tracing::info!(workers = cores.len(), "forwarding");
         service_manager::tell_ready();

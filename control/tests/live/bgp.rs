@@ -11,7 +11,7 @@ use crate::lab::Lab;
 use crate::lab::address::{Family, Vip};
 use crate::lab::appliance::Appliance;
 use crate::lab::backend::Backend;
-use crate::lab::bird::{Birds, next_hops};
+use crate::lab::bird::{Birds, next_hops, socket, wait_for_hops};
 use crate::lab::patience::{PATIENCE, within};
 use crate::lab::setup::Setup;
 use crate::lab::web_server::TlsPort;
@@ -20,16 +20,6 @@ use crate::lab::web_server::TlsPort;
 fn start(lab: &Lab, number: usize, backends: usize) -> Appliance<'_> {
     let further = Birds::announcement(lab, number);
     Appliance::start(lab, number, &Setup { further, ..Setup::routed(backends) })
-}
-
-/// Waits until the router has these of the appliances as next hops.
-fn wait_for_hops(lab: &Lab, appliances: usize, expected: &[usize]) {
-    let mut hops = Vec::new();
-    let found = within(PATIENCE, || {
-        hops = next_hops(lab, appliances);
-        (hops == expected).then_some(())
-    });
-    found.unwrap_or_else(|| panic!("the router has the next hops {hops:?} and not {expected:?}"));
 }
 
 #[test]
@@ -205,4 +195,57 @@ fn a_router_spreads_connections_over_two_appliances_and_goes_on_with_the_last_on
     assert_eq!(lab.curl(vip, 20).len(), 20);
     appliances[0].kill();
     wait_for_hops(&lab, 2, &[]);
+}
+
+/// Waits until the first announcement's hook has failed, and its error has these words.
+fn wait_for_failure(appliance: &Appliance<'_>, words: &str) {
+    let failed = within(PATIENCE, || {
+        let one = appliance.status().announcements.remove(0);
+        one.last_error.filter(|error| error.contains(words))
+    });
+    failed.unwrap_or_else(|| panic!("{:?}", appliance.status().announcements));
+}
+
+#[test]
+fn a_bird_that_is_killed_or_hangs_or_has_lost_its_socket_hears_again_once_it_is_back() {
+    let lab = Lab::new(1, 1);
+    let _backends = Backend::all(&lab, 1);
+    let mut birds = Birds::start(&lab, 1);
+    let appliance = start(&lab, 0, 1);
+    wait_for_hops(&lab, 1, &[0]);
+    let vip = Vip::Routed.web(Family::V4);
+
+    let drain = || drop(appliance.verb(&["drain", "--appliance", "--deadline", "0"]));
+    let undrain = || drop(appliance.must(&["undrain", "--appliance"]));
+
+    birds.kill(0);
+    wait_for_hops(&lab, 1, &[]);
+    drain();
+    wait_for_failure(&appliance, "is it running?");
+    // The new one has the protocol disabled, as its file says, until it is told.
+    birds.start_again(&lab, 0);
+    undrain();
+    wait_for_hops(&lab, 1, &[0]);
+    assert_eq!(lab.curl(vip, 5), vec!["b0"; 5]);
+
+    // Its session outlives a hang that is shorter than BGP's hold time, and so does the route.
+    birds.signal(0, Signal::STOP);
+    drain();
+    wait_for_failure(&appliance, "no answer within 3 s");
+    assert_eq!(appliance.status().announcements[0].announced, None, "nobody knows what it does");
+    assert_eq!(next_hops(&lab, 1), [0]);
+    birds.signal(0, Signal::CONT);
+    wait_for_hops(&lab, 1, &[]);
+    undrain();
+    wait_for_hops(&lab, 1, &[0]);
+
+    fs::remove_file(socket(&lab, 0)).expect("BIRD has made it");
+    drain();
+    wait_for_failure(&appliance, "there is no such socket: is it running?");
+    assert_eq!(next_hops(&lab, 1), [0], "routers hear BIRD, which nobody can tell anything");
+    assert_eq!(lab.curl(vip, 5), vec!["b0"; 5]);
+    birds.start_again(&lab, 0);
+    undrain();
+    wait_for_hops(&lab, 1, &[0]);
+    assert!(appliance.is_healthy());
 }

@@ -22,6 +22,10 @@ const CONVERSATIONS: usize = 24;
 const PAUSE: Duration = Duration::from_millis(50);
 /// Source ports of the datagram flows.
 const PORTS: std::ops::Range<u16> = 20_000..20_050;
+/// Signals to reload, one after the other without a pause.
+const SIGNALS: u32 = 20_000;
+/// Growth over all reloads that is none: events, and the allocator's own.
+const GROWTH_KIB: u64 = 16 << 10;
 const ALL: [&str; 3] = ["b0", "b1", "b2"];
 /// Backends that serve once b2 does not.
 const REST: [&str; 2] = ["b0", "b1"];
@@ -253,6 +257,41 @@ fn a_wrong_configuration_changes_nothing_and_says_why() {
     let reloaded = generation();
     assert!(appliance.must(&["reload"]).contains("nothing changed: configuration"));
     assert_eq!(generation(), reloaded);
+}
+
+/// Signals come faster than configurations are read: those in between are one reload.
+#[test]
+fn twenty_thousand_signals_to_reload_lose_no_connection_and_keep_no_memory() {
+    let lab = Lab::new(1, 3);
+    let _backends = Backend::all(&lab, 3);
+    let appliance = Appliance::start(&lab, 0, &Setup::of(3));
+    let mut conversations = Conversation::several(&lab, Vip::OnLink.web(Family::V4), CONVERSATIONS);
+    let draining = |seconds| Setup { draining_timeout_sec: seconds, ..Setup::of(3) };
+    // Reloads that come first have the room that all others use again.
+    for seconds in [301, 302] {
+        appliance.reload(&draining(seconds));
+    }
+    let (before, generation) = (resident_kib(&appliance), appliance.status().configuration_generation);
+    for number in 0..SIGNALS {
+        if number % (SIGNALS / 10) == 0 {
+            appliance.configure(&draining(303 + number * 10 / SIGNALS));
+            go_on(&mut conversations, "among the signals");
+        }
+        appliance.signal(Signal::HUP);
+    }
+    let in_force = || appliance.must(&["reload"]).contains("nothing changed").then_some(());
+    within(PATIENCE, in_force).expect("the last configuration is in force");
+    assert!(appliance.status().configuration_generation > generation);
+    go_on(&mut conversations, "after the signals");
+    let after = resident_kib(&appliance);
+    assert!(after <= before + GROWTH_KIB, "{before} KiB before, {after} KiB after");
+}
+
+/// Memory of an appliance that is in use.
+fn resident_kib(appliance: &Appliance<'_>) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", appliance.id())).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).expect("a number")
 }
 
 #[test]

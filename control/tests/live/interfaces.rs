@@ -69,10 +69,10 @@ fn a_link_that_goes_down_withdraws_announcements_until_it_is_up_again() {
     let setup = Setup { further: Birds::announcement(&lab, 0), health_check: slow, ..Setup::routed(1) };
     let appliance = Appliance::start(&lab, 0, &setup);
     wait_for_hops(&lab, &[0]);
-    lab.switch_off(0);
+    lab.unplug("appliance0");
     wait_for_hops(&lab, &[]);
     assert_eq!(appliance.status().announcements[0].reason, AnnouncementReason::LinkDown);
-    lab.switch_on(0);
+    lab.plug_in("appliance0");
     wait_for_hops(&lab, &[0]);
     let told = [EventKind::LinkDown, EventKind::LinkUp, EventKind::PortReset];
     assert_eq!(told.map(|kind| count(&appliance, kind)), [1, 1, 0]);

@@ -29,6 +29,8 @@ pub(crate) mod process;
 pub(crate) mod scratch;
 mod server;
 pub(crate) mod setup;
+pub(crate) mod shifted_clock;
+pub(crate) mod small_disk;
 pub(crate) mod twin;
 pub(crate) mod web_server;
 pub(crate) mod wire;
@@ -39,7 +41,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tempfile::TempDir;
 
-use address::{Family, Vip, with_length};
+use address::{BEHIND_GATEWAY, Family, Vip, with_length};
 use namespace::{Namespace, prefix};
 
 /// One lab; its namespaces, devices and files are removed with the value.
@@ -146,21 +148,56 @@ impl Lab {
         plug(&self.switch, &format!("appliance{number}"), self.appliance(number), "eth0");
     }
 
-    /// Switches off the port of an appliance, which loses its link.
-    pub(crate) fn switch_off(&self, number: usize) {
-        self.switch.ip(&format!("link set appliance{number} down\n"));
+    /// Pulls a cable out of the switch: the host at its other end has no carrier any more.
+    pub(crate) fn unplug(&self, port: &str) {
+        self.switch.ip(&format!("link set {port} down\n"));
     }
 
-    /// Switches on the port of an appliance again.
-    pub(crate) fn switch_on(&self, number: usize) {
-        self.switch.ip(&format!("link set appliance{number} up\n"));
+    /// Plugs a cable in again.
+    pub(crate) fn plug_in(&self, port: &str) {
+        self.switch.ip(&format!("link set {port} up\n"));
+    }
+
+    /// Gives a backend another interface with the same addresses, and another MAC address.
+    pub(crate) fn replace_backend_device(&self, number: usize) {
+        let backend = self.backend(number);
+        backend.ip("link delete eth0\n");
+        plug(&self.switch, &format!("backend{number}"), backend, "eth0");
+        backend.ip(&own_addresses("eth0", |family| address::backend(number, family)));
+    }
+
+    /// Puts a backend behind a router, which is the namespace of another backend that serves nothing.
+    pub(crate) fn put_behind_gateway(&self, backend: usize, router: usize) {
+        let gateway = self.backend(router);
+        gateway.set("ipv4/ip_forward", "1");
+        gateway.set("ipv4/conf/all/send_redirects", "0");
+        gateway.set("ipv4/conf/eth0/send_redirects", "0");
+        self.backend(backend).ip(&format!("address add {BEHIND_GATEWAY}/32 dev lo\n"));
+        self.route_behind_gateway(backend, router);
+    }
+
+    fn route_behind_gateway(&self, backend: usize, router: usize) {
+        let hop = address::backend(backend, Family::V4);
+        self.backend(router).ip(&format!("route replace {BEHIND_GATEWAY} via {hop}\n"));
+    }
+
+    /// Takes the router away.
+    pub(crate) fn lose_gateway(&self, router: usize) {
+        self.backend(router).ip("link set eth0 down\n");
+    }
+
+    /// Brings another router of the same address, and another MAC address.
+    pub(crate) fn regain_gateway(&self, backend: usize, router: usize) {
+        static ROUTERS: AtomicUsize = AtomicUsize::new(0);
+        let mac = ROUTERS.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        let mac = format!("02:00:00:00:{:02x}:{:02x}", mac[6], mac[7]);
+        self.backend(router).ip(&format!("link set eth0 address {mac} up\n"));
+        self.route_behind_gateway(backend, router);
     }
 
     /// MAC address of an appliance.
     pub(crate) fn appliance_mac(&self, number: usize) -> String {
-        let mut command = self.appliance(number).command("cat");
-        let output = command.arg("/sys/class/net/eth0/address").output().expect("`ip` can be run");
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        self.appliance(number).mac("eth0")
     }
 }
 

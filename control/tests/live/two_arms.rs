@@ -22,9 +22,7 @@ fn connect(lab: &Lab) -> String {
     client.without_offloads("wan");
     appliance.without_offloads("wan0");
     appliance.ip("link set wan0 up\n");
-    let mut command = appliance.command("cat");
-    let output = command.arg("/sys/class/net/wan0/address").output().expect("`ip` can be run");
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    appliance.mac("wan0")
 }
 
 /// True if the switch knows where this MAC address is.

@@ -4,6 +4,7 @@
 mod agreement;
 mod documents;
 mod failure_modes;
+mod figures;
 mod help;
 mod imports;
 mod modules;
@@ -90,6 +91,14 @@ fn the_packet_path_and_the_model_are_pure() {
 }
 
 #[test]
+fn nothing_is_decided_by_the_date() {
+    assert_none(
+        "A date can be set: durations are of the clock that cannot, and who reads the date is listed",
+        &purity::readers_of_the_date(&sources()),
+    );
+}
+
+#[test]
 fn the_readme_lists_the_modules_with_unsafe_code() {
     let readme = source::read("README.md");
     let (allowed, listed) = (unsafe_code::allowed(&sources(), &manifests()), unsafe_code::listed(&readme));
@@ -148,6 +157,11 @@ fn every_command_in_a_document_is_run_or_says_why_not() {
 #[test]
 fn every_failure_mode_has_its_test() {
     assert_none("A row names a test that is there", &failure_modes::rows_without_a_test());
+}
+
+#[test]
+fn figures_of_faults_are_those_of_their_tests() {
+    assert_none("A figure of docs/failure-modes.md is its test's constant", &figures::wrong(&sources()));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Purity: the packet path, the model and the pages of reports take time, randomness and packets as arguments.
 
+use std::collections::BTreeSet;
+
 use crate::source::Source;
 
 /// Names that bring a lock, a thread, a clock, randomness or I/O; paths of the standard library as they are written out in
@@ -68,6 +70,39 @@ pub(crate) fn impurities(sources: &[Source]) -> Vec<String> {
         }
     }
     wrong
+}
+
+/// Files that read the date, each with its use. Nothing is decided by it: it may be set at any time, forwards and backwards.
+const DATED: [(&str, &str); 13] = [
+    ("control/src/announce/hook_task.rs", "since when an address is announced"),
+    ("control/src/api/status_page.rs", "date of the page"),
+    ("control/src/log/format.rs", "date of a line"),
+    ("control/src/run/supervisor.rs", "start of the process"),
+    ("control/src/run/supervisor/capture.rs", "date of a notice in a capture"),
+    ("control/src/run/supervisor/config_source.rs", "date of the configuration in force"),
+    ("control/src/run/supervisor/endpoints_files.rs", "date of the endpoints in force"),
+    (
+        "control/src/run/supervisor/endpoints_files/watch.rs",
+        "age of a file, below which it is read once more",
+    ),
+    ("control/src/run/supervisor/event_log.rs", "date of an event"),
+    ("control/src/run/supervisor/flow_watch.rs", "date of a list of flows"),
+    ("control/src/run/supervisor/requests.rs", "date of a setting by hand"),
+    ("control/src/run/supervisor/views/backends.rs", "since when a backend is as it is"),
+    ("engine/src/tap.rs", "date of a captured packet"),
+];
+
+/// Files of the product that read the date and are not listed, and listed ones that do not.
+pub(crate) fn readers_of_the_date(sources: &[Source]) -> Vec<String> {
+    let is_running =
+        |path: &str| ["control/src/", "engine/src/"].iter().any(|folder| path.starts_with(folder));
+    let read = sources.iter().filter(|source| is_running(&source.path) && source.is_product());
+    let read = read.filter(|source| source.code().contains("SystemTime::now()")).map(|source| &*source.path);
+    let read: BTreeSet<&str> = read.collect();
+    let listed = DATED.iter().map(|(path, _)| *path).collect();
+    let unlisted = read.difference(&listed).map(|path| format!("{path}: reads the date, and is not listed"));
+    let idle = listed.difference(&read).map(|path| format!("{path}: is listed, and does not read the date"));
+    unlisted.chain(idle).collect()
 }
 
 /// Code in which each group `std::{fs, io}` is written as one path a line besides.

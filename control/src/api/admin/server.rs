@@ -12,7 +12,7 @@ use super::capture_body::ServerStop;
 use super::guard::guarded;
 use super::peer::{AccessRules, Peer};
 use super::routes::router;
-use super::socket::{ListenError, SocketFile, listen};
+use super::socket::{ListenError, SocketFile, find, listen};
 use crate::api::http_server::{Bounds, Listener, Shares, Visitor, serve};
 use crate::api::request::Request;
 use crate::api::request_sender::RequestSender;
@@ -75,6 +75,17 @@ impl Server {
     pub async fn bind_for(socket: &Path, rules: AccessRules) -> Result<Self, ListenError> {
         let (socket, file) = listen(socket, rules.are_restricted()).await?;
         Ok(Self { listener: GuardedListener { socket, rules }, file })
+    }
+
+    /// Looks if nobody listens on `socket`, and changes nothing: somebody may come before [`Self::bind`].
+    ///
+    /// # Errors
+    /// [`ListenError`], which names the remedy.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with I/O.
+    pub async fn look(socket: &Path) -> Result<(), ListenError> {
+        find(socket).await.map(drop)
     }
 
     /// Passes requests of clients on to `requests` and replies back, until `stop` comes, and for up to five

@@ -37,7 +37,6 @@ impl Listeners {
         let runtime = runtime.map_err(LiveError::System)?;
         let (opened, is_open) = channel();
         let serve = async move {
-            let listen = |what, message| LiveError::Listen { what, message };
             let group = |key: &str, group: Option<&UserGroup>| match group {
                 Some(group) => number_of(group)
                     .map(Some)
@@ -77,6 +76,16 @@ impl Listeners {
         }
     }
 
+    /// Looks if no other appliance listens for operators where this one is to, and begins nothing.
+    ///
+    /// # Errors
+    /// [`LiveError::Listen`] where one does.
+    pub(super) fn look(admin: &Admin) -> Result<(), LiveError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let found = runtime.map_err(LiveError::System)?.block_on(Server::look(&admin.socket));
+        found.map_err(|error| listen("admin socket", error.to_string()))
+    }
+
     /// Waits for the end of the answers that were begun, which is bounded, and returns the socket, to be closed last.
     ///
     /// # Errors
@@ -85,6 +94,10 @@ impl Listeners {
         let panicked = |_| LiveError::System(io::Error::other("the listeners have failed"));
         self.0.join().map_err(panicked)?
     }
+}
+
+fn listen(what: &'static str, message: String) -> LiveError {
+    LiveError::Listen { what, message }
 }
 
 /// Number of a group of users, which the machine knows by its name.

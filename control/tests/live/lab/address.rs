@@ -17,6 +17,9 @@ pub(crate) const DATAGRAMS: u16 = 5300;
 /// UDP port of every backend's echo server.
 pub(crate) const ECHO: u16 = 5353;
 
+/// Address of a backend that is behind a gateway.
+pub(crate) const BEHIND_GATEWAY: &str = "198.51.100.11";
+
 /// IP version; each host of a lab has an address of both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use guideway::api::view::{Backend, BackendList, Event, EventList, Stats, Status};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use serde::de::DeserializeOwned;
 
 use super::Lab;
@@ -22,6 +22,9 @@ pub(crate) const GUIDEWAY: &str = env!("CARGO_BIN_EXE_guideway");
 pub(crate) struct Appliance<'l> {
     lab: &'l Lab,
     number: usize,
+    /// Words of the command line before the program's own.
+    before: Vec<String>,
+    socket: PathBuf,
     process: Process,
 }
 
@@ -43,9 +46,36 @@ impl<'l> Appliance<'l> {
         started.unwrap_or_else(|ended| panic!("guideway ended ({}): {}", ended.status, ended.stderr))
     }
 
+    /// Starts an appliance of this configuration by a command whose last words are those of the program, as `env` is one.
+    pub(crate) fn start_by(lab: &'l Lab, number: usize, toml: &str, before: Vec<String>) -> Self {
+        let started = Self::try_start_by(lab, number, toml, before);
+        started.unwrap_or_else(|ended| panic!("guideway ended ({}): {}", ended.status, ended.stderr))
+    }
+
     fn try_start_with(lab: &'l Lab, number: usize, toml: &str) -> Result<Self, Ended> {
+        Self::try_start_by(lab, number, toml, Vec::new())
+    }
+
+    fn try_start_by(lab: &'l Lab, number: usize, toml: &str, before: Vec<String>) -> Result<Self, Ended> {
+        Self::try_start_at(lab, number, toml, before, socket(lab, number))
+    }
+
+    /// Starts an appliance of this configuration, whose admin socket is elsewhere than the others'.
+    pub(crate) fn start_at(lab: &'l Lab, number: usize, toml: &str, socket: PathBuf) -> Self {
+        let started = Self::try_start_at(lab, number, toml, Vec::new(), socket);
+        started.unwrap_or_else(|ended| panic!("guideway ended ({}): {}", ended.status, ended.stderr))
+    }
+
+    fn try_start_at(
+        lab: &'l Lab,
+        number: usize,
+        toml: &str,
+        before: Vec<String>,
+        socket: PathBuf,
+    ) -> Result<Self, Ended> {
         fs::write(config(lab, number), toml).expect("the lab's directory can be written");
-        let mut appliance = Self { lab, number, process: run(lab, number) };
+        let process = run(lab, number, &before);
+        let mut appliance = Self { lab, number, before, socket, process };
         if appliance.is_ready() { Ok(appliance) } else { Err(appliance.process.finish(Duration::ZERO)) }
     }
 
@@ -71,11 +101,6 @@ impl<'l> Appliance<'l> {
         within(PATIENCE, || self.is_healthy().then_some(())).expect("every backend answers its probes");
     }
 
-    /// Number that the kernel gave the process.
-    pub(crate) fn id(&self) -> u32 {
-        self.process.id()
-    }
-
     /// Kills the process, as a power cut would: nothing is withdrawn, nothing is saved.
     pub(crate) fn kill(&mut self) {
         self.process.kill();
@@ -84,7 +109,7 @@ impl<'l> Appliance<'l> {
     /// Starts the process again, after killing it if it runs.
     pub(crate) fn restart(&mut self) {
         self.kill();
-        self.process = run(self.lab, self.number);
+        self.process = run(self.lab, self.number, &self.before);
         assert!(self.is_ready(), "guideway ended: {}", self.process.stderr());
     }
 
@@ -110,6 +135,21 @@ impl<'l> Appliance<'l> {
     /// Sends a signal to the process, as a service manager does.
     pub(crate) fn signal(&self, signal: Signal) {
         self.process.signal(signal);
+    }
+
+    /// Number that the kernel gave the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Number of the process that stands guard; none where it has ended.
+    pub(crate) fn guard(&self) -> Option<Pid> {
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.id())).ok()?;
+        let is_guard = |id: &&str| {
+            let words = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+            words.split(|byte| *byte == 0).any(|word| word == b"guard")
+        };
+        Pid::from_raw(children.split_whitespace().find(is_guard)?.parse().ok()?)
     }
 
     /// Waits for the end of the process.
@@ -138,7 +178,7 @@ impl<'l> Appliance<'l> {
 
     /// Path of the admin socket.
     pub(crate) fn socket(&self) -> PathBuf {
-        socket(self.lab, self.number)
+        self.socket.clone()
     }
 
     /// Result of `guideway status`.
@@ -182,13 +222,15 @@ fn json<T: DeserializeOwned>(text: &str) -> T {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
-fn run(lab: &Lab, number: usize) -> Process {
-    let mut command = lab.appliance(number).command(GUIDEWAY);
-    command.args(["run", "--config"]).arg(config(lab, number));
+fn run(lab: &Lab, number: usize, before: &[String]) -> Process {
+    let words: Vec<&str> = before.iter().map(String::as_str).chain([GUIDEWAY]).collect();
+    let mut command = lab.appliance(number).command(words[0]);
+    command.args(&words[1..]).args(["run", "--config"]).arg(config(lab, number));
     Process::start(lab.directory(), &format!("guideway-{number}"), command)
 }
 
-fn config(lab: &Lab, number: usize) -> PathBuf {
+/// Path of the configuration of an appliance.
+pub(crate) fn config(lab: &Lab, number: usize) -> PathBuf {
     lab.directory().join(format!("guideway-{number}.toml"))
 }
 

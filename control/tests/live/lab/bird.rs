@@ -9,9 +9,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::process::Signal;
+
 use super::Lab;
 use super::address::{self, Family, Vip};
-use super::patience::PATIENCE;
+use super::patience::{PATIENCE, within};
 use super::process::{Ended, Process};
 
 /// Name of BIRD's protocol that holds the route to the VIP.
@@ -24,7 +26,8 @@ pub(crate) const RANGE: &str = "198.51.100.0/28";
 /// BIRD on the client, with a session to the BIRD beside each appliance.
 #[derive(Debug)]
 pub(crate) struct Birds {
-    _birds: Vec<Process>,
+    beside: Vec<Process>,
+    _router: Process,
 }
 
 impl Birds {
@@ -38,7 +41,7 @@ impl Birds {
             protocol direct { ipv4; }
             protocol kernel { ipv4 { export where source = RTS_BGP; }; merge paths on; }\n",
         );
-        let mut birds = Vec::new();
+        let mut beside = Vec::new();
         for number in 0..appliances {
             let name = lab.appliance(number).name();
             lab.client().ip(&format!(
@@ -56,13 +59,27 @@ impl Birds {
                     ipv4 {{ import all; export none; gateway recursive; }};
                 }}\n"
             );
-            let text = beside_appliance(number);
-            let command = lab.appliance(number).command("bird");
-            birds.push(start(lab, &format!("bird-{number}"), &text, &socket(lab, number), command));
+            beside.push(start_beside(lab, number));
         }
         let socket = lab.directory().join("bird-router.ctl");
-        birds.push(start(lab, "bird-router", &router, &socket, lab.client().command("bird")));
-        Self { _birds: birds }
+        let router = start(lab, "bird-router", &router, &socket, lab.client().command("bird"));
+        Self { beside, _router: router }
+    }
+
+    /// Sends a signal to the BIRD beside an appliance.
+    pub(crate) fn signal(&self, number: usize, signal: Signal) {
+        self.beside[number].signal(signal);
+    }
+
+    /// Kills the BIRD beside an appliance; its socket is left, and answers nobody.
+    pub(crate) fn kill(&mut self, number: usize) {
+        self.beside[number].kill();
+    }
+
+    /// Starts the BIRD beside an appliance, after killing it if it runs.
+    pub(crate) fn start_again(&mut self, lab: &Lab, number: usize) {
+        self.kill(number);
+        self.beside[number] = start_beside(lab, number);
     }
 
     /// Configuration that has the BIRD beside an appliance announce the routed VIP of IPv4.
@@ -108,7 +125,13 @@ fn beside_appliance(number: usize) -> String {
     )
 }
 
-fn socket(lab: &Lab, number: usize) -> PathBuf {
+fn start_beside(lab: &Lab, number: usize) -> Process {
+    let command = lab.appliance(number).command("bird");
+    start(lab, &format!("bird-{number}"), &beside_appliance(number), &socket(lab, number), command)
+}
+
+/// Path of the control socket of the BIRD beside an appliance.
+pub(crate) fn socket(lab: &Lab, number: usize) -> PathBuf {
     lab.directory().join(format!("bird-{number}.ctl"))
 }
 
@@ -117,6 +140,16 @@ fn start(lab: &Lab, name: &str, text: &str, socket: &Path, mut command: Command)
     fs::write(&config, text).expect("the lab's directory can be written");
     command.arg("-f").arg("-c").arg(config).arg("-s").arg(socket).arg("-P").arg(pid);
     Process::start(lab.directory(), name, command)
+}
+
+/// Waits until the router has these of the appliances as next hops to the routed VIP.
+pub(crate) fn wait_for_hops(lab: &Lab, appliances: usize, expected: &[usize]) {
+    let mut hops = Vec::new();
+    let found = within(PATIENCE, || {
+        hops = next_hops(lab, appliances);
+        (hops == expected).then_some(())
+    });
+    found.unwrap_or_else(|| panic!("the router has the next hops {hops:?} and not {expected:?}"));
 }
 
 /// Numbers of the appliances that the client's kernel has as next hops to the routed VIP.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::Lab;
 use super::address::{self, Family, Vip};
+use super::namespace::Namespace;
 use super::patience::{PATIENCE, seconds};
 use super::process::{Ended, Process};
 
@@ -91,6 +92,22 @@ impl Lab {
         }
         panic!("{server} answers none of {TRIES} datagrams from port {src_port}")
     }
+}
+
+/// Number of segments that the client's TCP has sent again, of all its connections.
+pub(crate) fn retransmissions(lab: &Lab) -> u64 {
+    counted(lab.client(), "Tcp", "RetransSegs")
+}
+
+/// Count of a host's kernel, as `/proc/net/snmp` has it.
+pub(crate) fn counted(host: &Namespace, protocol: &str, name: &str) -> u64 {
+    let output = host.command("cat").arg("/proc/net/snmp").output().expect("`ip` can be run");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let lines = text.lines().filter_map(|line| line.strip_prefix(protocol)?.strip_prefix(": "));
+    let mut lines = lines.map(str::split_whitespace);
+    let (names, mut counts) = (lines.next().expect("names"), lines.next().expect("counts"));
+    let index = names.into_iter().position(|known| known == name).expect("it is counted");
+    counts.nth(index).and_then(|count| count.parse().ok()).expect("a number")
 }
 
 /// Distinct names among answers.

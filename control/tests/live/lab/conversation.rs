@@ -19,7 +19,11 @@ pub(crate) struct Conversation {
 impl Conversation {
     pub(crate) fn new(lab: &Lab, server: SocketAddr) -> Self {
         let connected = lab.client().inside(|| TcpStream::connect_timeout(&server, PATIENCE));
-        let stream = connected.unwrap_or_else(|error| panic!("no connection to {server}: {error}"));
+        Self::by(connected.unwrap_or_else(|error| panic!("no connection to {server}: {error}")))
+    }
+
+    /// Conversation by a connection that is there.
+    pub(crate) fn by(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).expect("the timeout is not zero");
         stream.set_write_timeout(Some(PATIENCE)).expect("the timeout is not zero");
         stream.set_nodelay(true).expect("a stream takes the option");

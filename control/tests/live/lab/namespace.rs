@@ -75,6 +75,14 @@ impl Namespace {
         ip(&["-n", &self.name, "-batch", "-"], lines);
     }
 
+    /// MAC address of a device.
+    pub(crate) fn mac(&self, device: &str) -> String {
+        let mut command = self.command("cat");
+        let output =
+            command.arg(format!("/sys/class/net/{device}/address")).output().expect("`ip` can be run");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
     /// Writes a setting below /proc/sys/net, which shows each thread its own namespace's settings.
     pub(crate) fn set(&self, key: &str, value: &str) {
         let path = Path::new("/proc/sys/net").join(key);
