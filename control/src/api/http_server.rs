@@ -141,6 +141,24 @@ pub(crate) async fn serve<L: Listener>(
     listener
 }
 
+/// Serves one client within the bounds of time, until either side ends the conversation. Requests have `peer` as an extension.
+pub(crate) async fn serve_client<S, P>(stream: S, peer: P, routes: Router, bounds: Bounds)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    P: Clone + Send + Sync + 'static,
+{
+    let routes = TowerToHyperService::new(routes);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer.clone());
+        routes.call(request)
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(bounds.header_time).max_header_size(MAX_HEADER_BYTES);
+    let stream = TokioIo::new(ImpatientStream::new(stream, bounds.write_time));
+    // A connection that breaks or is late is the client's affair.
+    let _ = http.serve_connection(stream, service).await;
+}
+
 /// Slots of connections: some are for those alone who have a place.
 #[derive(Clone)]
 struct Slots {

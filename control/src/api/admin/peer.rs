@@ -6,6 +6,9 @@ use std::path::Path;
 use rustix::process::{getegid, geteuid};
 use tokio::net::UnixStream;
 
+/// Number of a user that no process has.
+const NOBODY: u32 = u32::MAX - 1;
+
 /// Process at the other end of a connection, as the kernel knew it when it connected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Peer {
@@ -46,6 +49,11 @@ impl Peer {
         let (uid, gid, pid) = (credentials.uid(), credentials.gid(), credentials.pid());
         let groups = pid.map_or_else(Vec::new, |pid| further_groups(Path::new("/proc"), pid, uid));
         Some(Self { uid, gid, pid, groups })
+    }
+
+    /// Peer of a group, and no user of the appliance's.
+    pub(super) const fn of_group(group: u32) -> Self {
+        Self { uid: NOBODY, gid: group, pid: None, groups: Vec::new() }
     }
 
     fn is_of(&self, group: u32) -> bool {
