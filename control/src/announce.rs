@@ -8,7 +8,7 @@
 //!
 //! A hook is told one thing at a time, and only what was wanted last: nobody hears of what was wanted in between.
 
-mod bird;
+pub mod bird;
 mod command;
 mod guard;
 mod hook_task;

@@ -17,7 +17,7 @@ use guideway::config_file;
 use guideway::run::appliance::Nic;
 use guideway::run::aside::{Aside, Work};
 use guideway::run::assemble::{Probing, Senders, Setup, assemble};
-use guideway::run::ports::{MemoryPorts, PortLink, PortSignals, Ports};
+use guideway::run::ports::{MemoryPorts, PortInterface, PortLink, PortSignals, Ports};
 use guideway::run::process::Process;
 use guideway::run::worker::{RingSizes, Shared, WorkerFailure};
 use guideway_dataplane::frame::Frame as _;
@@ -130,7 +130,8 @@ impl Ports for Port {
     }
 
     fn link(&self, _: usize) -> PortLink {
-        PortLink { up: self.0.borrow().is_up, speed_mbps: Some(25_000) }
+        let up = self.0.borrow().is_up;
+        PortLink { up, speed_mbps: Some(25_000), interface: PortInterface::default() }
     }
 }
 

@@ -8,15 +8,15 @@ use std::io::{Error, ErrorKind};
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Take};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, Take};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 /// Longest wait for BIRD's answer.
 const TIME: Duration = Duration::from_secs(3);
 
-/// Longest conversation.
-const MAX_BYTES: u64 = 64 << 10;
+/// Longest conversation, in bytes that BIRD says.
+pub const MAX_BYTES: u64 = 64 << 10;
 
 /// Code of BIRD's greeting: "BIRD … ready."
 const GREETING: u16 = 1;
@@ -29,35 +29,48 @@ const FIRST_ERROR: u16 = 8_000;
 
 /// Enables or disables a protocol, whose name must be no pattern; one that is so already is no error.
 pub(super) async fn switch(socket: &Path, protocol: &str, enabled: bool) -> Result<(), String> {
-    let switched = timeout(TIME, converse(socket, protocol, enabled)).await;
-    let switched = switched.unwrap_or_else(|_| Err(format!("no answer within {} s", TIME.as_secs())));
-    switched.map_err(|error| format!("BIRD on {}: {error}", socket.display()))
+    told(socket, async { switch_on(connect(socket).await?, protocol, enabled).await }).await
 }
 
 /// Asks for a protocol, and changes nothing. Returns BIRD's words: the protocol's state among them.
 pub(super) async fn look(socket: &Path, protocol: &str) -> Result<String, String> {
-    let asked = timeout(TIME, async {
-        let command = format!("show protocols \"{protocol}\"\n");
-        let reply = ask(&mut greet(socket).await?, &command).await?;
-        if reply.iter().any(|line| line.code >= FIRST_ERROR) {
-            return Err(format!("`{}` is answered with {}", command.trim_end(), words(&reply)));
-        }
-        let row = reply.iter().find(|line| line.code == PROTOCOL_ROW);
-        row.map(|line| line.text.split_whitespace().collect::<Vec<_>>().join(" "))
-            .ok_or_else(|| format!("it has no protocol `{protocol}`"))
-    });
-    let asked = asked.await.unwrap_or_else(|_| Err(format!("no answer within {} s", TIME.as_secs())));
-    asked.map_err(|error| format!("BIRD on {}: {error}", socket.display()))
+    told(socket, async { look_on(connect(socket).await?, protocol).await }).await
 }
 
-/// Connects to BIRD, which must greet.
-async fn greet(socket: &Path) -> Result<BufReader<Take<UnixStream>>, String> {
-    let stream = UnixStream::connect(socket).await.map_err(|error| match error.kind() {
+/// Waits for the end of a conversation, and names the socket in its error.
+async fn told<T>(socket: &Path, conversation: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    let ended = timeout(TIME, conversation).await;
+    let ended = ended.unwrap_or_else(|_| Err(format!("no answer within {} s", TIME.as_secs())));
+    ended.map_err(|error| format!("BIRD on {}: {error}", socket.display()))
+}
+
+/// Asks for a protocol as an announcement does, on a connection that BIRD has accepted.
+///
+/// # Errors
+/// Words of BIRD, or the reason why it is not understood.
+pub async fn look_on(stream: impl AsyncRead + AsyncWrite + Unpin, protocol: &str) -> Result<String, String> {
+    let command = format!("show protocols \"{protocol}\"\n");
+    let reply = ask(&mut greeted(stream).await?, &command).await?;
+    if reply.iter().any(|line| line.code >= FIRST_ERROR) {
+        return Err(format!("`{}` is answered with {}", command.trim_end(), words(&reply)));
+    }
+    let row = reply.iter().find(|line| line.code == PROTOCOL_ROW);
+    row.map(|line| line.text.split_whitespace().collect::<Vec<_>>().join(" "))
+        .ok_or_else(|| format!("it has no protocol `{protocol}`"))
+}
+
+/// Connects to BIRD.
+async fn connect(socket: &Path) -> Result<UnixStream, String> {
+    UnixStream::connect(socket).await.map_err(|error| match error.kind() {
         ErrorKind::NotFound => "there is no such socket: is it running?".to_owned(),
         ErrorKind::ConnectionRefused => "nobody answers: is it running?".to_owned(),
         ErrorKind::PermissionDenied => "the socket is not for this user: be in its group".to_owned(),
         _ => error.to_string(),
-    })?;
+    })
+}
+
+/// Waits for BIRD to greet.
+async fn greeted<S: AsyncRead + Unpin>(stream: S) -> Result<BufReader<Take<S>>, String> {
     let mut stream = BufReader::new(stream.take(MAX_BYTES));
     let greeting = reply(&mut stream).await?;
     if !greeting.iter().any(|line| line.code == GREETING) {
@@ -67,13 +80,24 @@ async fn greet(socket: &Path) -> Result<BufReader<Take<UnixStream>>, String> {
 }
 
 /// Sends a command, and reads what BIRD replies.
-async fn ask(stream: &mut BufReader<Take<UnixStream>>, command: &str) -> Result<Vec<Line>, String> {
+async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut BufReader<Take<S>>,
+    command: &str,
+) -> Result<Vec<Line>, String> {
     stream.get_mut().get_mut().write_all(command.as_bytes()).await.map_err(|error| error.to_string())?;
     reply(stream).await
 }
 
-async fn converse(socket: &Path, protocol: &str, enabled: bool) -> Result<(), String> {
-    let mut stream = greet(socket).await?;
+/// Enables or disables a protocol as an announcement does, on a connection that BIRD has accepted.
+///
+/// # Errors
+/// Words of BIRD, or the reason why it is not understood.
+pub async fn switch_on(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    protocol: &str,
+    enabled: bool,
+) -> Result<(), String> {
+    let mut stream = greeted(stream).await?;
     // Of the code for a change, and that for none, `proto_cmd_enable` and `proto_cmd_disable` in `nest/proto.c`.
     let (verb, expected) = if enabled { ("enable", [11, 10]) } else { ("disable", [9, 8]) };
     let command = format!("{verb} \"{protocol}\"\n");
@@ -93,7 +117,7 @@ struct Line {
 }
 
 /// Reads the lines of a reply, each with its code.
-async fn reply(stream: &mut BufReader<Take<UnixStream>>) -> Result<Vec<Line>, String> {
+async fn reply<S: AsyncRead + Unpin>(stream: &mut BufReader<Take<S>>) -> Result<Vec<Line>, String> {
     let mut lines = Vec::new();
     loop {
         let mut line = Vec::new();

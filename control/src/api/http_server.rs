@@ -95,8 +95,7 @@ pub(crate) async fn serve<L: Listener>(
     stop: impl Future<Output = ()>,
 ) -> L {
     let mut slots = Slots::new(bounds.shares);
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(bounds.header_time).max_header_size(MAX_HEADER_BYTES);
+    let http = protocol(bounds);
     let graceful = GracefulShutdown::new();
     let (mut connections, mut waiting) = (JoinSet::new(), JoinSet::new());
     let mut stop = std::pin::pin!(stop);
@@ -143,6 +142,29 @@ pub(crate) async fn serve<L: Listener>(
     // Those that are not done by then end with `connections`.
     let _ = timeout(STOP_TIME, graceful.shutdown()).await;
     listener
+}
+
+/// Serves one client within the bounds of time, until either side ends the conversation. Requests have `peer` as an extension.
+pub(crate) async fn serve_client<S, P>(stream: S, peer: P, routes: Router, bounds: Bounds)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    P: Clone + Send + Sync + 'static,
+{
+    let routes = TowerToHyperService::new(routes);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer.clone());
+        routes.call(request)
+    });
+    let stream = TokioIo::new(ImpatientStream::new(stream, bounds.write_time));
+    // A connection that breaks or is late is the client's affair.
+    let _ = protocol(bounds).serve_connection(stream, service).await;
+}
+
+/// HTTP/1.1 within the bounds of time and size.
+fn protocol(bounds: Bounds) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(bounds.header_time).max_header_size(MAX_HEADER_BYTES);
+    http
 }
 
 #[cfg(test)]

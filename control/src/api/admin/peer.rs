@@ -8,6 +8,9 @@ use tokio::net::UnixStream;
 
 use crate::api::http_server::Standing;
 
+/// Number of a user that no process has.
+const NOBODY: u32 = u32::MAX - 1;
+
 /// Process at the other end of a connection, as the kernel knew it when it connected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Peer {
@@ -48,6 +51,11 @@ impl Peer {
         let (uid, gid, pid) = (credentials.uid(), credentials.gid(), credentials.pid());
         let groups = pid.map_or_else(Vec::new, |pid| further_groups(Path::new("/proc"), pid, uid));
         Some(Self { uid, gid, pid, groups })
+    }
+
+    /// Peer of a group, and no user of the appliance's.
+    pub(super) const fn of_group(group: u32) -> Self {
+        Self { uid: NOBODY, gid: group, pid: None, groups: Vec::new() }
     }
 
     fn is_of(&self, group: u32) -> bool {

@@ -4,7 +4,8 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use axum::{Extension, middleware};
+use axum::{Extension, Router, middleware};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, watch};
 
@@ -13,7 +14,7 @@ use super::guard::guarded;
 use super::peer::{AccessRules, Peer};
 use super::routes::router;
 use super::socket::{ListenError, SocketFile, find, listen};
-use crate::api::http_server::{Bounds, Listener, Shares, Visitor, serve};
+use crate::api::http_server::{Bounds, Listener, Shares, Visitor, serve, serve_client};
 use crate::api::request::Request;
 use crate::api::request_sender::RequestSender;
 
@@ -105,11 +106,31 @@ impl Server {
             // Captures end with it.
             drop(running);
         };
-        let guard = middleware::from_fn_with_state(listener.rules.clone(), guarded);
-        let routes = router(RequestSender::new(requests)).layer(Extension(ServerStop(stopping))).layer(guard);
+        let routes = guarded_routes(requests, listener.rules.clone(), ServerStop(stopping));
         let listener = serve(listener, routes, BOUNDS, stop).await.socket.into_std();
         ServedSocket { _listener: listener, _file: file }
     }
+}
+
+/// Routes behind the guard that judges peers by these rules.
+fn guarded_routes(requests: mpsc::Sender<Request>, rules: AccessRules, stop: ServerStop) -> Router {
+    let guard = middleware::from_fn_with_state(rules, guarded);
+    router(RequestSender::new(requests)).layer(Extension(stop)).layer(guard)
+}
+
+/// Serves one client on a stream that is no socket, until either side ends the conversation; a client who may not change
+/// anything may only look.
+pub async fn serve_stream(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    may_change: bool,
+    requests: mpsc::Sender<Request>,
+) {
+    let (_running, stopping) = watch::channel(());
+    let (write_group, read_group) = (1, 2);
+    let rules = AccessRules::new(Some(write_group), Some(read_group));
+    let peer = Peer::of_group(if may_change { write_group } else { read_group });
+    let routes = guarded_routes(requests, rules, ServerStop(stopping));
+    serve_client(stream, Some(peer), routes, BOUNDS).await;
 }
 
 /// Socket on which nobody is answered any more. It is removed with this value, which needs no runtime.

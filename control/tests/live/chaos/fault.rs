@@ -93,7 +93,7 @@ impl Scene<'_> {
                 self.clock.jump_to(-JUMP_SEC);
             }
             Fault::KillGuard => {
-                // The one before may have been killed in an earlier round.
+                // None stands for a moment where the one before was killed just now.
                 if let Some(guard) = self.appliance().guard() {
                     kill_process(guard, Signal::KILL).expect("it is there");
                 }

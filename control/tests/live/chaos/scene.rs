@@ -74,7 +74,8 @@ impl<'l> Scene<'l> {
             let status = self.appliance.status();
             let is_announced = status.announcements.iter().all(|one| one.announced == Some(true));
             let is_kept = status.operator_settings.last_error.is_none();
-            (is_announced && is_kept && status.unreclaimed_snapshots <= 1).then_some(())
+            let is_guarded = status.guard.is_some_and(|guard| guard.pid.is_some());
+            (is_announced && is_kept && is_guarded && status.unreclaimed_snapshots <= 1).then_some(())
         };
         let settled = within(PATIENCE * 2, is_settled);
         settled.unwrap_or_else(|| panic!("{:#?}", self.appliance.status()));

@@ -142,14 +142,9 @@ impl<'l> Appliance<'l> {
         self.process.id()
     }
 
-    /// Number of the process that stands guard; none where it has ended.
+    /// Number of the process that stands guard; none while none stands.
     pub(crate) fn guard(&self) -> Option<Pid> {
-        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.id())).ok()?;
-        let is_guard = |id: &&str| {
-            let words = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
-            words.split(|byte| *byte == 0).any(|word| word == b"guard")
-        };
-        Pid::from_raw(children.split_whitespace().find(is_guard)?.parse().ok()?)
+        Pid::from_raw(self.status().guard?.pid?.cast_signed())
     }
 
     /// Waits for the end of the process.

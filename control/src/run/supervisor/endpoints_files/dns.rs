@@ -14,7 +14,8 @@ use guideway_model::config::DnsQuestion;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
-use lookup::{Answer, ask};
+use crate::net::dns_answer::Answer;
+use lookup::ask;
 
 /// Shortest and longest time for which an answer holds, whatever its records say.
 const MIN_TTL: Duration = Duration::from_secs(1);

@@ -1,20 +1,20 @@
 //! Answer of the domain name system: the addresses that a name has, or the hosts of a service, within bounds of time and
 //! number.
 
-use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use domain::base::iana::{Rcode, Rtype};
-use domain::base::{Message, Name, ParsedName, ToName};
-use domain::rdata::{A, Aaaa, Cname, Srv};
+use domain::base::{Message, Name};
 use domain::resolv::StubResolver;
 use domain::resolv::stub::conf::{ResolvConf, ServerConf, Transport};
 use guideway_model::config::{DnsQuestion, EndpointsRecord};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+
+use crate::net::dns_answer::{Answer, DnsName, addresses_in, hosts_in};
 
 /// Time that a server may take, before it is asked again.
 const TRY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -26,15 +26,6 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 const MAX_AT_ONCE: usize = 8;
 /// Largest number of addresses, which is that of the endpoints of a group, and of a service's hosts.
 const MAX_ADDRESSES: usize = 1_000;
-
-/// Addresses that a question is answered with.
-#[derive(Debug)]
-pub(super) struct Answer {
-    /// Addresses in ascending order, each once.
-    pub(super) addresses: Vec<IpAddr>,
-    /// Time for which the answer holds: the least of all its records.
-    pub(super) ttl: Duration,
-}
 
 /// Reasons why a name has no addresses.
 #[derive(Debug)]
@@ -85,13 +76,11 @@ fn resolver(question: &DnsQuestion) -> StubResolver {
     StubResolver::from_conf(conf)
 }
 
-type DnsName = Name<Vec<u8>>;
-
 /// Addresses of the hosts of a service. A host without an address is left out; one that nobody can tell of is a failure of
 /// all, so that it does not lose its endpoint.
 async fn of_service(resolver: &Arc<StubResolver>, name: &DnsName) -> Result<Answer, Failure> {
     let message = query(resolver, name, Rtype::SRV).await?;
-    let (hosts, mut ttl) = hosts(&message).map_err(Unknown)?;
+    let (hosts, mut ttl) = hosts_in(&message).map_err(Unknown)?;
     if hosts.is_empty() {
         return Err(NoAddress("there is no SRV record of that name".to_owned()));
     }
@@ -128,22 +117,6 @@ async fn of_service(resolver: &Arc<StubResolver>, name: &DnsName) -> Result<Answ
     Ok(Answer { addresses, ttl })
 }
 
-/// Hosts that the records of a service name, each once, and the least time for which these hold.
-fn hosts(message: &Message<Bytes>) -> Result<(Vec<DnsName>, Duration), String> {
-    let (owner, mut ttl) = canonical(message)?;
-    let mut hosts: Vec<DnsName> = Vec::new();
-    for record in message.answer().map_err(damaged)?.limit_to_in::<Srv<_>>() {
-        let record = record.map_err(damaged)?;
-        let host: DnsName = record.data().target().to_name();
-        // RFC 2782: the root means that there is no such service.
-        if *record.owner() == owner && !host.is_root() && !hosts.contains(&host) {
-            ttl = ttl.min(record.ttl().into_duration());
-            hosts.push(host);
-        }
-    }
-    Ok((hosts, ttl))
-}
-
 /// Addresses of one family that a host has.
 async fn of_host(resolver: &StubResolver, name: &DnsName, record: Rtype) -> Result<Answer, Failure> {
     let message = query(resolver, name, record).await?;
@@ -152,42 +125,6 @@ async fn of_host(resolver: &StubResolver, name: &DnsName, record: Rtype) -> Resu
         return Err(NoAddress(format!("there is no {record} record of that name")));
     }
     Ok(answer)
-}
-
-fn addresses_in(message: &Message<Bytes>, record: Rtype) -> Result<Answer, String> {
-    let (owner, mut ttl) = canonical(message)?;
-    let mut addresses = Vec::new();
-    let mut add = |of: &ParsedName<_>, record_ttl: Duration, address: IpAddr| {
-        if *of == owner {
-            ttl = ttl.min(record_ttl);
-            addresses.push(address);
-        }
-    };
-    let answers = message.answer().map_err(damaged)?;
-    if record == Rtype::A {
-        for record in answers.limit_to_in::<A>() {
-            let record = record.map_err(damaged)?;
-            add(record.owner(), record.ttl().into_duration(), record.data().addr().into());
-        }
-    } else {
-        for record in answers.limit_to_in::<Aaaa>() {
-            let record = record.map_err(damaged)?;
-            add(record.owner(), record.ttl().into_duration(), record.data().addr().into());
-        }
-    }
-    Ok(Answer { addresses, ttl })
-}
-
-/// Name at the end of the aliases of an answer, and the least time for which these hold.
-fn canonical(message: &Message<Bytes>) -> Result<(ParsedName<Bytes>, Duration), String> {
-    let owner = message.canonical_name().ok_or("the answer's aliases lead nowhere")?;
-    let aliases = message.answer().map_err(damaged)?.limit_to_in::<Cname<_>>();
-    let ttls = aliases.filter_map(|alias| Some(alias.ok()?.ttl().into_duration()));
-    Ok((owner, ttls.min().unwrap_or(Duration::MAX)))
-}
-
-fn damaged(error: impl std::fmt::Display) -> String {
-    format!("the answer is damaged: {error}")
 }
 
 /// Asks the servers, a few times.
