@@ -49,7 +49,7 @@ pub(super) async fn run(
     command.process_group(0).kill_on_drop(true);
     let hangs = || format!("cannot run {program}: its file system has not answered for {} s", TIME.as_secs());
     if starting.0.is_some() {
-        // What it was to tell is out of date.
+        // The order that it carries is out of date.
         timeout(TIME, starting.ended()).await.map(drop).map_err(|_| hangs())?;
     }
     starting.0 = Some(spawn_blocking(move || {

@@ -117,7 +117,7 @@ const IDLE_CLIENTS: &str = "import select, socket, sys, time\n\
 fn idle_clients_keep_out_only_their_like() {
     let (_process, scratch) = start(&format!("write_group = {WRITERS}\nread_group = {READERS}\n"));
     let (writer, reader) = (format!("--groups={WRITERS}"), format!("--groups={READERS}"));
-    // Of strangers, all but a few are closed at once; of others, those beyond the slots and the queue.
+    // Strangers are closed at once, all but a few; others beyond the slots and the queue.
     for (idle, closed) in [("--clear-groups", 196), (&*reader, 200 - (40 + 8 + 40))] {
         let mut command = Command::new("setpriv");
         command.args([&format!("--reuid={USER}"), &format!("--regid={USER}"), idle]);

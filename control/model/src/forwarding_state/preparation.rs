@@ -1,6 +1,6 @@
 //! Preparation of a configuration: lookup tables and access lists made ahead, away from the thread that owns the state.
 //!
-//! They are what takes time when a configuration is taken over, and each depends on its ingredients alone. So a copy of the
+//! Tables and lists are what takes time when a configuration is taken over, and each depends on its ingredients alone. So a copy of the
 //! state takes the configuration over first, and the state finds them there when its own turn comes. Where the state has
 //! changed meanwhile, as by a probe, a table of other ingredients is wanted, and made then.
 

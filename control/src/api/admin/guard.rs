@@ -25,7 +25,7 @@ pub(super) async fn guarded(
         next.run(request).await
     } else {
         let mut refusal = Failure::forbidden(access, peer.as_ref().map(|peer| peer.uid)).into_response();
-        // Whoever is refused holds no slot.
+        // A client that is refused holds no slot.
         refusal.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         refusal
     };

@@ -83,7 +83,7 @@ pub(super) enum Admission<S, P> {
     Admitted(Visitor<S, P>, Slot),
     /// The client waits until there is one.
     Waits(Waiting<S, P>),
-    /// One connection too many: it is closed, so that it takes no descriptor.
+    /// Connection too many: it is closed, so that it takes no descriptor.
     Refused,
 }
 
