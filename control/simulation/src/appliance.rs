@@ -219,7 +219,7 @@ impl Appliance {
             messenger: Some(session.clone()),
         };
         let port = Port(Rc::clone(&device));
-        // Its own set of tasks, as its own thread has: probes stand still with it, and end with it.
+        // A set of tasks of its own, as a thread of its own has one: probes stand still with it, and end with it.
         let control = async move { LocalSet::new().run_until(assembly.run(port, process)).await };
         let stalled_until = Rc::new(Cell::new(Duration::ZERO));
         let until = Rc::clone(&stalled_until);

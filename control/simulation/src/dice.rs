@@ -37,12 +37,12 @@ impl Dice {
         self.0.u64(..)
     }
 
-    /// One of these, unless there is none.
+    /// Member of a list, drawn; none of an empty one.
     pub fn pick<'t, T>(&mut self, of: &'t [T]) -> Option<&'t T> {
         (!of.is_empty()).then(|| &of[self.below(of.len())])
     }
 
-    /// Shuffles these.
+    /// Shuffles a list.
     pub fn shuffle<T>(&mut self, of: &mut [T]) {
         self.0.shuffle(of);
     }

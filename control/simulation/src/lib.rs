@@ -10,7 +10,7 @@
 //!   after each step: invariants ─▶ Violation, with the story of the seed
 //! ```
 //!
-//! One thread does everything, in an order that the seed draws, and the clock of tokio and of the engine stands still
+//! A single thread does everything, in an order that the seed draws, and the clock of tokio and of the engine stands still
 //! meanwhile. Two runs of a seed have the same digest.
 
 pub mod appliance;

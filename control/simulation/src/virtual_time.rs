@@ -25,7 +25,7 @@ pub fn moment(at: Duration) -> Instant {
 /// Runs a simulation from time zero; it goes on to the next timer whenever nobody has anything to do.
 ///
 /// # Panics
-/// Where the operating system has no event queue.
+/// If the operating system has no event queue.
 pub fn run<T>(simulation: impl Future<Output = T>) -> T {
     let runtime = Builder::new_current_thread().enable_all().start_paused(true).build();
     let runtime = runtime.expect("the system has an event queue");

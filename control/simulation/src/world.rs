@@ -315,7 +315,7 @@ impl World {
                             self.report.counts.acts += 1;
                             site.knowledge.answered((*service, *backend), *drained, &answer);
                         }
-                        // Of a backend that is not configured.
+                        // A backend that is not configured.
                         Ok(Err(_)) => self.report.counts.acts += 1,
                         Err(TryRecvError::Closed) => site.knowledge.doubt(*service, *backend),
                     }
@@ -354,7 +354,7 @@ impl World {
                 for service in Service::ALL {
                     for backend in 0..setting.has.len() {
                         if !setting.has[backend] {
-                            // What was set of a backend goes with it, and a file that is not written yet may bring it back.
+                            // A setting goes with its backend, and a state file that is not written yet may bring it back.
                             site.knowledge.doubt(service, backend);
                         }
                     }

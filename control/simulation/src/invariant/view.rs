@@ -123,7 +123,7 @@ pub struct Views(VecDeque<(Duration, View)>);
 impl Views {
     /// Takes in a view.
     pub fn add(&mut self, view: View, now: Duration) {
-        // Of those that are too old, the latest counts: it was in force until its successor came.
+        // Among views that are too old the latest counts: it was in force until its successor came.
         while self.0.len() > 1 && self.0[1].0 + SLOWED < now {
             self.0.pop_front();
         }
