@@ -3,7 +3,7 @@
 use pcap_fixtures::packet::Packet;
 use pcap_fixtures::packet::tcp::{ACK, FIN, PSH, RST, SYN};
 
-use crate::besieged::flooded;
+use crate::besieged::{FLOOD_MS, FRAMES_A_MS, flooded};
 use crate::document::assert_row;
 use crate::lan::VIP;
 use crate::sources::{Frames, by_turns, spread};
@@ -69,12 +69,13 @@ fn a_flood_of_whole_handshakes() {
 
 #[test]
 fn a_flood_of_segments_that_come_again_in_the_next_second() {
-    // As many as fill the table: a second begins in the midst of the flood, and their next packet confirms them.
+    // Nearly as many as fill the table, whose next packet after the second has begun confirms them. Then others come.
     let once = segments(80, ACK);
-    let again: Frames = Box::new(move |number| once(number % 4_096));
+    let others = FLOOD_MS * FRAMES_A_MS / 4 * 3;
+    let again: Frames = Box::new(move |number| once(if number < others { number % 2_600 } else { number }));
     let toll = flooded(&again);
     assert_row(
-        "ACKs of 4,096 sources again and again, over the end of a second",
+        "ACKs of 2,600 sources again and again over the end of a second, then of others",
         &toll,
         ("tcp", "a_flood_of_segments_that_come_again_in_the_next_second"),
     );
@@ -105,5 +106,22 @@ fn a_flood_of_segments_for_the_appliance_itself() {
         "segments for the appliance's own addresses",
         &toll,
         ("tcp", "a_flood_of_segments_for_the_appliance_itself"),
+    );
+}
+
+#[test]
+fn a_flood_of_segments_for_the_appliance_itself_from_many_senders() {
+    let of = |client: &str, own: &str| spread(&Packet::between(client, own).tcp(80, 40_000, ACK));
+    let segments = by_turns(vec![of("100.0.0.0", "192.0.2.1"), of("2001:db8:f::", "2001:db8::1")]);
+    let forged: Frames = Box::new(move |number| {
+        let mut frame = segments(number);
+        frame[7..9].copy_from_slice(&(number as u16 % 1_024 + 0x6000).to_be_bytes());
+        frame
+    });
+    let toll = flooded(&forged);
+    assert_row(
+        "segments for the appliance's own addresses, from 1,024 MAC addresses",
+        &toll,
+        ("tcp", "a_flood_of_segments_for_the_appliance_itself_from_many_senders"),
     );
 }

@@ -31,13 +31,13 @@ fn fault_of(row: &str, text_of: &dyn Fn(&str) -> Option<String>) -> Option<Strin
     };
     let Some(text) = text_of(path) else { return Some(format!("{DOCUMENT}: {path} is not there")) };
     let declared = format!("fn {function}(");
-    let mut lines = text.lines();
-    let Some(_) = lines.find(|line| line.contains(&declared)) else {
+    let lines: Vec<&str> = text.lines().map(str::trim_start).collect();
+    let Some(at) = lines.iter().position(|line| line.contains(&declared)) else {
         return Some(format!("{DOCUMENT}: {path} has no {function}"));
     };
-    let before = text.lines().take_while(|line| !line.contains(&declared)).last().unwrap_or_default();
-    let is_test = before.contains("test") && before.trim_start().starts_with("#[");
-    (!is_test).then(|| format!("{DOCUMENT}: {function} in {path} is no test"))
+    let mut attributes = lines[..at].iter().rev().take_while(|line| line.starts_with("#["));
+    (!attributes.any(|line| line.contains("test")))
+        .then(|| format!("{DOCUMENT}: {function} in {path} is no test"))
 }
 
 #[test]
