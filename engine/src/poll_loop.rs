@@ -11,6 +11,9 @@
 //!
 //! Nothing here waits, locks or allocates: queues are asked, and what does not fit is counted and freed.
 
+#[cfg(feature = "dpdk")]
+mod over_dpdk;
+
 use std::fmt;
 use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicBool, Ordering};

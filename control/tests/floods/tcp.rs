@@ -115,7 +115,7 @@ fn a_flood_of_segments_for_the_appliance_itself_from_many_senders() {
     let segments = by_turns(vec![of("100.0.0.0", "192.0.2.1"), of("2001:db8:f::", "2001:db8::1")]);
     let forged: Frames = Box::new(move |number| {
         let mut frame = segments(number);
-        frame[7..9].copy_from_slice(&(number as u16 % 1_024 | 0x6000).to_be_bytes());
+        frame[7..9].copy_from_slice(&(number as u16 % 1_024 + 0x6000).to_be_bytes());
         frame
     });
     let toll = flooded(&forged);

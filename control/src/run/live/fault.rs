@@ -23,7 +23,7 @@ impl Fault {
     }
 }
 
-/// Polls until `stop` is set, or the fault strikes.
+/// Polls until `stop` is set or the fault strikes, where one is configured for this worker.
 pub(super) fn run<Q: QueuePair>(poll_loop: &mut PollLoop<Q>, worker: usize, stop: &AtomicBool) {
     if let Some(fault) = Fault::configured().filter(|fault| fault.worker == worker) {
         while poll_loop.counters().pipeline.offered < fault.packets && !stop.load(Ordering::Relaxed) {
@@ -38,5 +38,4 @@ pub(super) fn run<Q: QueuePair>(poll_loop: &mut PollLoop<Q>, worker: usize, stop
             _ => {}
         }
     }
-    poll_loop.run(stop);
 }

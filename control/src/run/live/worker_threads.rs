@@ -94,8 +94,7 @@ fn work<'eal>(
     let _ = ready.send(Ok(()));
     #[cfg(feature = "fault-injection")]
     super::fault::run(&mut poll_loop, number, stop);
-    #[cfg(not(feature = "fault-injection"))]
-    poll_loop.run(stop);
+    poll_loop.run_on_dpdk(stop);
 }
 
 /// The words of a panic.
