@@ -1,0 +1,62 @@
+//! No words on BIRD's control socket, in whatever pieces, make a conversation with it panic, hang, read more than its bound,
+//! or take anything for success that is none.
+
+use std::time::Duration;
+
+use guideway::announce::bird::{MAX_BYTES, look_on, switch_on};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+use super::virtual_time;
+
+/// Bytes that are on the way at one time.
+const IN_FLIGHT: usize = 4_096;
+
+/// Name of the protocol that is spoken of.
+const PROTOCOL: &str = "vip_web";
+
+/// Runs the target on these bytes: the first one chooses question and pieces, the others are BIRD's words.
+pub(crate) fn run(bytes: &[u8]) {
+    let Some((choice, said)) = bytes.split_first() else { return };
+    let (question, piece) = (choice % 3, 1 + usize::from(choice / 3) * 7);
+    virtual_time(async {
+        let (ours, theirs) = duplex(IN_FLIGHT);
+        let question = async {
+            let asked = async {
+                match question {
+                    0 => look_on(ours, PROTOCOL).await,
+                    1 => switch_on(ours, PROTOCOL, false).await.map(|()| String::new()),
+                    _ => switch_on(ours, PROTOCOL, true).await.map(|()| String::new()),
+                }
+            };
+            // BIRD has three seconds.
+            tokio::time::timeout(Duration::from_secs(3), asked).await.ok()
+        };
+        let (ended, taken) = tokio::join!(question, speak(theirs, said, piece));
+        assert!(taken <= MAX_BYTES as usize + IN_FLIGHT, "{taken} bytes were read");
+        let code = |code: &str| said.windows(code.len()).any(|found| found == code.as_bytes());
+        match ended {
+            Some(Ok(words)) => {
+                assert!(
+                    code("0001") && code(["1002", "0009", "0011"][usize::from(choice % 3)]) || code("00")
+                );
+                assert!(!words.contains('\n'), "a protocol's state is one line");
+            }
+            Some(Err(error)) => assert!(!error.is_empty()),
+            None => {}
+        }
+    });
+}
+
+/// Speaks as BIRD, greeting first, and hears what it is asked. Returns the number of bytes that were taken.
+async fn speak(mut stream: DuplexStream, said: &[u8], piece: usize) -> usize {
+    let mut taken = 0;
+    for piece in said.chunks(piece) {
+        if stream.write_all(piece).await.is_err() {
+            break;
+        }
+        taken += piece.len();
+    }
+    // Silence, and then the end.
+    let _ = tokio::time::timeout(Duration::from_secs(5), stream.read(&mut [0; 256])).await;
+    taken
+}

@@ -1,0 +1,150 @@
+//! No frames, at whatever times, make the appliance as a host on its links panic, keep more than its bounds, or send a
+//! frame that is no frame.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use arbitrary::{Result, Unstructured};
+use guideway::net::host_stack::{
+    Answers, HostAddress, HostStack, Link, LinkId, MAX_QUEUED_BYTES, NextHop, Rates, Vip, VlanId,
+};
+use guideway_dataplane::address::{Address, Prefix};
+use guideway_dataplane::egress::PortId;
+use guideway_dataplane::wire::checksum;
+use guideway_dataplane::wire::ethernet::MacAddress;
+
+/// MAC address of the appliance.
+const OWN: [u8; 6] = [2, 0, 0, 0, 0, 1];
+
+/// Length of an Ethernet header.
+const ETHERNET: usize = 14;
+
+/// Length of an Ethernet and an IPv6 header.
+const OVER_IPV6: usize = ETHERNET + 40;
+
+/// Length of the longest frame that is fed.
+const LONGEST: usize = 1_600;
+
+/// Runs the target on these bytes.
+pub(crate) fn run(bytes: &[u8]) {
+    // Bytes that end within a step end the run.
+    let _ = play(&mut Unstructured::new(bytes));
+}
+
+fn play(bytes: &mut Unstructured<'_>) -> Result<()> {
+    let mut now = Duration::from_secs(1);
+    let mut host = host(now);
+    while !bytes.is_empty() {
+        match bytes.int_in_range(0..=5)? {
+            // As the wire may have it.
+            0 => {
+                host.handle(PortId(bytes.int_in_range(0..=1)?), frame(bytes)?, now);
+            }
+            // As a neighbour says it that computes its lengths and checksums.
+            1 | 2 => {
+                let mut frame = frame(bytes)?.to_vec();
+                make_whole(&mut frame);
+                host.handle(PortId(0), &frame, now);
+            }
+            3 => {
+                now += Duration::from_millis(u64::from(bytes.arbitrary::<u16>()?));
+                host.poll(now);
+                drop(host.events());
+            }
+            4 => {
+                let address = Address::from(IpAddr::from(bytes.arbitrary::<[u8; 4]>()?));
+                let next_hop = NextHop { link: LinkId(bytes.int_in_range(0..=1)?), address };
+                if host.resolve(next_hop, now).is_ok() && bytes.arbitrary()? {
+                    host.forget(next_hop);
+                }
+            }
+            _ => send(&mut host),
+        }
+    }
+    host.poll(now + Duration::from_secs(60));
+    send(&mut host);
+    Ok(())
+}
+
+/// Host on an untagged link and on one in a VLAN, with VIPs that it always answers for and one that it has announced.
+fn host(now: Duration) -> HostStack {
+    let link = |vlan| Link {
+        port: PortId(0),
+        vlan,
+        mac: MacAddress(OWN),
+        offloads_udp_checksum: false,
+        addresses: vec![
+            HostAddress::new(address("192.0.2.1"), 24),
+            HostAddress::new(address("2001:db8:1::1"), 64),
+            HostAddress::new(address("fe80::1"), 64),
+        ],
+        ipv4_gateway: Some(address("192.0.2.254")),
+        ipv6_gateway: Some(address("fe80::fe")),
+    };
+    let vip = |text, length, answers| Vip { addresses: Prefix::new(address(text), length), answers };
+    let vips = [
+        vip("192.0.2.200", 128, Answers::Always),
+        vip("2001:db8:1::c8", 128, Answers::Always),
+        vip("192.0.2.64", 128, Answers::WhenAnnounced),
+    ];
+    let mut host = HostStack::new(vec![link(None), link(Some(VlanId(5)))], &vips, Rates::default());
+    host.announce_all(now);
+    for (link, of) in
+        [(0, "192.0.2.11"), (0, "2001:db8:1::b"), (1, "192.0.2.12"), (0, "192.0.2.254"), (0, "fe80::fe")]
+    {
+        host.resolve(NextHop { link: LinkId(link), address: address(of) }, now).expect("there is room");
+    }
+    host
+}
+
+fn address(text: &str) -> Address {
+    Address::from(text.parse::<IpAddr>().expect("it is one"))
+}
+
+fn frame<'b>(bytes: &mut Unstructured<'b>) -> Result<&'b [u8]> {
+    let length = bytes.int_in_range(0..=LONGEST)?.min(bytes.len());
+    bytes.bytes(length)
+}
+
+/// Addresses a frame to the appliance, and makes lengths and checksums of ICMP and ICMPv6 right.
+fn make_whole(frame: &mut [u8]) {
+    if frame.len() < ETHERNET {
+        return;
+    }
+    frame[..6].copy_from_slice(&OWN);
+    frame[6] &= 0xfe;
+    match frame[12..14] {
+        [0x86, 0xdd] if frame.len() >= OVER_IPV6 + 4 => {
+            let payload = (frame.len() - OVER_IPV6) as u16;
+            (frame[14], frame[20], frame[21]) = (0x60, 58, 255);
+            frame[18..20].copy_from_slice(&payload.to_be_bytes());
+            frame[OVER_IPV6 + 2..OVER_IPV6 + 4].fill(0);
+            let pseudo = checksum::sum(&frame[22..OVER_IPV6]) + u32::from(payload) + 58;
+            let sum = checksum::finish(pseudo + checksum::sum(&frame[OVER_IPV6..]));
+            frame[OVER_IPV6 + 2..OVER_IPV6 + 4].copy_from_slice(&sum.to_be_bytes());
+        }
+        [0x08, 0x00] if frame.len() >= ETHERNET + 24 => {
+            let header = ETHERNET + 20;
+            let total = (frame.len() - ETHERNET) as u16;
+            (frame[14], frame[23]) = (0x45, 1);
+            frame[16..18].copy_from_slice(&total.to_be_bytes());
+            for (from, to, at) in [(ETHERNET, header, 24), (header, frame.len(), header + 2)] {
+                frame[at..at + 2].fill(0);
+                let sum = checksum::finish(checksum::sum(&frame[from..to]));
+                frame[at..at + 2].copy_from_slice(&sum.to_be_bytes());
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Takes all that waits to be sent.
+fn send(host: &mut HostStack) {
+    let mut queued = 0;
+    while let Some(outgoing) = host.transmit() {
+        assert!(outgoing.bytes.len() >= 60, "a frame shorter than Ethernet has");
+        assert_eq!(outgoing.bytes[6..12], OWN, "a frame from another address than the appliance's own");
+        queued += outgoing.bytes.len();
+    }
+    assert!(queued <= MAX_QUEUED_BYTES, "{queued} bytes waited");
+}
