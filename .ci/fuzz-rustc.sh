@@ -1,6 +1,6 @@
 #!/bin/sh
 # Compiles one of Guideway's own crates for fuzzing: cargo calls this in place of the compiler (.ci/fuzz.sh). Dependencies are not
-# instrumented: what is looked for is in Guideway, and the build takes half the time. Build scripts, for which there is no --target,
+# instrumented: what is looked for is in Guideway, and the build is shorter. Build scripts, for which there is no --target,
 # are not instrumented either.
 case " $* " in
     # Unquoted: they are several flags.

@@ -18,7 +18,7 @@ case ${1-} in
     --minimize) minimize=1 && shift ;;
     [0-9]*) seconds=$1 && shift ;;
 esac
-targets=${*:-$(sed -n 's/^ *Target { name: "\([a-z_0-9]*\)".*/\1/p' control/fuzz/src/target.rs)}
+targets=${*:-$(sed -n 's/^ *Target { name: "\([a-z_0-9]*\)".*/\1/p' control/fuzz/src/targets.rs)}
 
 host=$(rustc -vV | sed -n 's/^host: //p')
 # Flags that cargo-fuzz would pass on nightly: coverage counters that libFuzzer reads.

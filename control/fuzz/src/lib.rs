@@ -2,13 +2,13 @@
 //!
 //! ```text
 //!  .ci/fuzz.sh ─▶ libFuzzer ─▶ main.rs ──────┐
-//!                                            ├─▶ TARGETS ─▶ target/<name>.rs
+//!                                            ├─▶ TARGETS ─▶ targets/<name>.rs
 //!  cargo test ─▶ tests/kept_inputs.rs ───────┘
 //!                 corpus/, crashes/, captures and configurations of the repository
 //! ```
 //!
 //! libFuzzer looks for inputs that break a promise; the tests run those that it has kept.
 
-mod target;
+mod targets;
 
-pub use target::{TARGETS, Target};
+pub use targets::{TARGETS, Target};

@@ -57,10 +57,17 @@ impl Failure {
     }
 
     /// Creates the failure of a request that the supervisor has not answered in time.
-    pub(super) fn busy() -> Self {
+    fn busy() -> Self {
         let message = "the appliance has not answered in time";
         let help = "ask again; if that does not help, look at its log and at the load of its control core";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message, help)
+    }
+
+    /// Creates the failure of a request whose body has not come whole in time: a supervisor that is late is told of earlier.
+    pub(super) fn incomplete() -> Self {
+        let message = "the request's body has not come whole in time";
+        let help = "send as many bytes as its `content-length` says";
+        Self::new(StatusCode::REQUEST_TIMEOUT, "incomplete_request", message, help)
     }
 
     /// Creates the failure of a request that its peer may not make.

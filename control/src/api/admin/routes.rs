@@ -109,7 +109,7 @@ pub(super) fn router(requests: RequestSender) -> Router {
 
 /// Ends a request whose body does not come in time.
 async fn in_time(request: HttpRequest, next: Next) -> Response {
-    timeout(REQUEST_TIME, next.run(request)).await.unwrap_or_else(|_| Failure::busy().into_response())
+    timeout(REQUEST_TIME, next.run(request)).await.unwrap_or_else(|_| Failure::incomplete().into_response())
 }
 
 async fn status(State(requests): State<RequestSender>) -> Answer<Status> {
