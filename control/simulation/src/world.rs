@@ -176,6 +176,11 @@ impl World {
         self.deliver();
         for number in 0..self.sites.len() {
             self.step_site(number).await;
+            // In each step: an appliance may serve for a few of them alone.
+            let finding = self.sites[number].compare_routes(number, &self.scenario, &self.routes, self.now);
+            if let Some((invariant, text)) = finding {
+                self.break_off(number, invariant, text);
+            }
         }
         if self.steps.is_multiple_of(STEPS_A_LOOK) {
             self.look();

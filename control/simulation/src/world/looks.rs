@@ -19,10 +19,7 @@ impl World {
             self.renew_link(number);
             self.renew_status(number);
             let site = &mut self.sites[number];
-            let finding = site
-                .compare_health(&self.backends, now)
-                .or_else(|| site.compare_routes(number, &self.scenario, &self.routes, now))
-                .or_else(|| site.compare_status());
+            let finding = site.compare_health(&self.backends, now).or_else(|| site.compare_status());
             if let Some((invariant, text)) = finding {
                 self.break_off(number, invariant, text);
             }
