@@ -346,6 +346,10 @@ impl<P: Ports> Supervisor<P> {
             self.apply(update);
         }
         self.stalls.look_at_workers(self.workers.heartbeats(), now);
+        if self.stalls.has_worker_standing_still(now) {
+            // Questions to neighbours, and their answers, may wait with it.
+            self.appliance.note_lost_frames(now);
+        }
         let notes = self.workers.watch(now);
         self.note_all(notes);
         let notes = self.neighbour_watch.look(&mut self.appliance, now);

@@ -27,6 +27,8 @@
 //! While frames are lost on their way here, silence proves nothing: what was asked in that time is asked again, and the known MAC
 //! address stays. Else a flood that drowns the answers would take any neighbour away, or put another in its place.
 
+mod claim;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -34,6 +36,10 @@ use guideway_dataplane::wire::ethernet::MacAddress;
 
 use super::link::NextHop;
 use crate::net::schedule::Schedule;
+
+pub use claim::RefusedClaims;
+use claim::{CLAIM_WAIT, Claimed, QUESTIONS_BEFORE_CLAIM};
+pub(super) use claim::{Claim, Heard};
 
 /// The most neighbours that are watched.
 pub const MAX_NEIGHBOURS: usize = 4_096;
@@ -46,12 +52,6 @@ const QUESTIONS: u32 = 3;
 
 /// RETRANS_TIMER of RFC 4861, section 10.
 pub(super) const RETRANSMIT: Duration = Duration::from_secs(1);
-
-/// Questions to the known MAC address before another one's claim holds: one answer may be lost.
-const QUESTIONS_BEFORE_CLAIM: u32 = 2;
-
-/// Wait for the answer to each of these questions. The claim of a machine that has moved holds after a second of silence.
-const CLAIM_WAIT: Duration = RETRANSMIT.checked_div(QUESTIONS_BEFORE_CLAIM).unwrap();
 
 /// Age at which a confirmed neighbour is asked again: the questions end with its time.
 const REFRESH_AFTER: Duration = REACHABLE_TIME.checked_sub(RETRANSMIT.saturating_mul(2 * QUESTIONS)).unwrap();
@@ -74,17 +74,6 @@ impl NeighbourEvent {
     }
 }
 
-/// Claims to a watched neighbour's address that were refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RefusedClaims {
-    /// The MAC address that was claimed last.
-    pub claimed: MacAddress,
-    /// The MAC address that has answered, and stays.
-    pub known: MacAddress,
-    /// Number of refusals.
-    pub count: u64,
-}
-
 /// The error of a table of watched neighbours that is full: [`MAX_NEIGHBOURS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyNeighbours;
@@ -96,27 +85,6 @@ impl std::fmt::Display for TooManyNeighbours {
 }
 
 impl std::error::Error for TooManyNeighbours {}
-
-/// A message's claim about a neighbour's MAC address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Claim {
-    pub(super) mac: Option<MacAddress>,
-    /// True if the message answers a question of the appliance's, so both directions work.
-    pub(super) solicited: bool,
-    /// True if the claim replaces another MAC address.
-    pub(super) overrides: bool,
-}
-
-/// Effect of a claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Heard {
-    /// Neighbour that is not watched.
-    Stranger,
-    /// The neighbour is watched.
-    Watched,
-    /// The known MAC address answers, so that the claim to another one is refused.
-    Refused,
-}
 
 /// A question that is to be sent to a neighbour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,14 +119,6 @@ struct Neighbour {
     known_last: Option<MacAddress>,
     /// Questions since the neighbour was last confirmed.
     questions: u32,
-}
-
-/// A claim that waits for the word of the known MAC address.
-#[derive(Clone, Copy, Debug)]
-struct Claimed {
-    mac: MacAddress,
-    /// Questions that the known MAC address has been asked about it.
-    asked: u32,
 }
 
 impl Neighbours {

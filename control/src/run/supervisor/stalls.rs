@@ -111,6 +111,13 @@ impl Stalls {
         }
     }
 
+    /// True if a worker stands still, and has done so for less than the longest time that excuses anything.
+    pub(super) fn has_worker_standing_still(&self, now: Duration) -> bool {
+        let mut ongoing =
+            self.latest.iter().filter(|stall| stall.thread != Thread::Control && stall.until.is_none());
+        ongoing.any(|stall| now < stall.from + LONGEST_EXCUSE)
+    }
+
     /// True if the failure of a probe is to be discarded, which is counted; the event is of the first in its stall.
     pub(super) fn excuse(&mut self, probe: &ProbeTime) -> (bool, Option<Note>) {
         let lasted = probe.ended.saturating_sub(probe.began);
@@ -212,6 +219,25 @@ mod tests {
         assert!(!stalls.excuse(&probe(2_000, 3_000)).0);
         assert!(!stalls.excuse(&probe(8_000, 9_000)).0);
         assert!(!watched(1_000..1_200, 9_000).excuse(&probe(700, 1_700)).0, "too short a rest");
+    }
+
+    #[test]
+    fn a_worker_stands_still_until_it_polls_again_or_half_a_minute_is_over() {
+        let stands_still = |rest, now| watched(rest, now).has_worker_standing_still(ms(now));
+        assert!(!stands_still(1_000..90_000, 1_100), "too short a rest");
+        assert!(
+            stands_still(1_000..90_000, 1_400),
+            "and the first question about a claim waits for half a second"
+        );
+        assert!(stands_still(1_000..90_000, 30_000));
+        assert!(!stands_still(1_000..90_000, 31_000), "other workers go on, and neighbours move");
+        assert!(!stands_still(1_000..2_000, 2_000));
+        let mut stalls = Stalls::new(ms(0));
+        stalls.look_at_control(ms(3_000));
+        assert!(
+            !stalls.has_worker_standing_still(ms(3_000)),
+            "what the control thread has not taken in waits for it"
+        );
     }
 
     #[test]
