@@ -34,8 +34,8 @@ decide() {
 
 # Builds without flags are those of the tests and of the demonstration, for the lowest level, x86-64.
 unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
-decide debug "" target
-decide release --release target
+decide debug "" "${CARGO_TARGET_DIR:-target}"
+decide release --release "${CARGO_TARGET_DIR:-target}"
 if has avx2 bmi1 bmi2 fma f16c movbe abm aes; then
     decide x86-64-v3 --release "$folder/x86-64-v3" "-C target-cpu=x86-64-v3 -C target-feature=+aes"
 else

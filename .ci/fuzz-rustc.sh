@@ -3,7 +3,8 @@
 # instrumented: what is looked for is in Guideway, and the build is shorter. Build scripts, for which there is no --target,
 # are not instrumented either.
 case " $* " in
-    # Unquoted: they are several flags.
-    *" --target "*) exec "$@" $FUZZ_FLAGS ;;
+    # The flag of the sanitizer is one that stable compilers take only when they are told that they may. Unquoted: they are
+    # several flags.
+    *" --target "*) RUSTC_BOOTSTRAP=1 exec "$@" $FUZZ_FLAGS ;;
 esac
 exec "$@"

@@ -29,12 +29,13 @@ FUZZ_FLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 asan=$(rustc --print sysroot)/lib/rustlib/$host/lib/librustc-stable_rt.asan.a
 if [ "${FUZZ_ASAN:-1}" != 0 ] && [ -e "$asan" ]; then
     FUZZ_FLAGS="$FUZZ_FLAGS -Zsanitizer=address"
-    export RUSTC_BOOTSTRAP=1
     RUSTFLAGS="--cfg fuzzing --cfg asan"
 else
     echo "without AddressSanitizer"
     RUSTFLAGS="--cfg fuzzing"
 fi
+# Flags of another way would go before these.
+unset CARGO_ENCODED_RUSTFLAGS
 export FUZZ_FLAGS RUSTFLAGS
 export RUSTC_WORKSPACE_WRAPPER="$PWD/.ci/fuzz-rustc.sh"
 cargo build --profile fuzz --locked -p guideway-fuzz --features libfuzzer --bin fuzz \

@@ -180,7 +180,7 @@ fn write(output: &mut impl Write, line: &[u8]) -> usize {
             Err(_) => break,
         }
     }
-    // What the writer itself holds back is not lost yet, and nothing is known of it.
+    // Bytes that the writer itself holds back are not lost yet, and nothing is known of them.
     let _ = output.flush();
     written
 }

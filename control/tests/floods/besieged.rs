@@ -298,7 +298,7 @@ impl Site {
             }
             self.sent.segments += amid.len() as u64;
             if passed.is_multiple_of(QUESTION_MS) {
-                // One by one among the others.
+                // Frames of others come one by one among them.
                 for (index, question) in self.questions.iter().enumerate() {
                     amid.insert(index * 5, question.clone());
                 }

@@ -31,7 +31,7 @@ pub(crate) fn assert_row(done: &str, toll: &Toll, test: (&str, &str)) {
     let (rows, tail) = rest.split_once(ROWS_END).expect("the end of that table");
     let mut rows: Vec<&str> = rows.lines().filter(|known| !known.starts_with(&start)).collect();
     rows.push(&row);
-    // Those of a file stand together.
+    // Rows of a file stand together.
     rows.sort_by_key(|row| {
         let words: Vec<&str> = row.split('`').rev().collect();
         (words[1], words[3])

@@ -1,6 +1,6 @@
 //! Keeper of the guard: tells it what to withdraw, and starts another one in the place of a guard that has died.
 //!
-//! It writes from the control thread, whose silence is a reason to withdraw; a process is started on a thread of its own, as
+//! The keeper writes from the control thread, whose silence is a reason to withdraw; a process is started on a thread of its own, as
 //! that may wait for a disk.
 
 use std::fmt;
@@ -93,7 +93,7 @@ impl fmt::Debug for Guard {
 fn command(format: Format) -> Command {
     // The file that runs, though a newer one may have its path by now.
     let mut command = Command::new("/proc/self/exe");
-    // What ends the appliance's group of processes is not to end it.
+    // A signal that ends the appliance's group of processes is not to end it.
     command.arg0("guideway").arg(VERB).stdin(Stdio::piped()).stdout(Stdio::null()).process_group(0);
     if format == Format::Json {
         command.env(FORMAT_VARIABLE, "json");
@@ -155,7 +155,7 @@ async fn keep(guard: Guard, mut ordered: watch::Receiver<Vec<Withdrawal>>, shown
             state.pid = Some(process.id());
             state.restarts += 1;
         });
-        // All that was ordered is new to it.
+        // The new guard knows nothing of what was ordered.
         ordered.mark_changed();
     }
 }
@@ -279,7 +279,7 @@ mod tests {
             when(|| (heard(0).len() == 1).then_some(())).await;
             let first = instructions.state().pid.expect("it stands");
             kill(first);
-            // What is ordered while no guard stands is not lost.
+            // Orders that come while no guard stands are not lost.
             when(|| instructions.state().pid.is_none().then_some(())).await;
             instructions.set(vec![withdrawal("192.0.2.2")]);
             let second = when(|| instructions.state().pid).await;
