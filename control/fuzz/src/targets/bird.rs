@@ -1,5 +1,6 @@
 //! No words on BIRD's control socket, in whatever pieces, make a conversation with it panic, hang, read more than its bound,
-//! or take anything for success that is none.
+//! take anything for success that is none, or bring words into an error or the status that are long, end a line, or steer a
+//! terminal.
 
 use std::time::Duration;
 
@@ -10,6 +11,9 @@ use super::virtual_time;
 
 /// Bytes that are on the way at one time.
 const IN_FLIGHT: usize = 4_096;
+
+/// Longest text that comes of a conversation, in bytes: BIRD's words, and those around them.
+const LONGEST_TEXT: usize = 1_200;
 
 /// Name of the protocol that is spoken of.
 const PROTOCOL: &str = "vip_web";
@@ -34,12 +38,16 @@ pub(crate) fn run(bytes: &[u8]) {
         let (ended, taken) = tokio::join!(question, speak(theirs, said, piece));
         assert!(taken <= MAX_BYTES as usize + IN_FLIGHT, "{taken} bytes were read");
         let code = |code: &str| said.windows(code.len()).any(|found| found == code.as_bytes());
+        if let Some(Ok(text) | Err(text)) = &ended {
+            assert!(text.len() <= LONGEST_TEXT, "{} bytes of text", text.len());
+            let turns = |letter| matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            assert!(!text.contains(|letter: char| letter.is_control() || turns(letter)), "{text:?}");
+        }
         match ended {
-            Some(Ok(words)) => {
+            Some(Ok(_)) => {
                 assert!(
                     code("0001") && code(["1002", "0009", "0011"][usize::from(choice % 3)]) || code("00")
                 );
-                assert!(!words.contains('\n'), "a protocol's state is one line");
             }
             Some(Err(error)) => assert!(!error.is_empty()),
             None => {}
